@@ -1,0 +1,44 @@
+# Two commands: `make lab` to read the course, `make test` to prove it. Both make .venv on first use.
+PYTHON  ?= python3
+VENV    ?= .venv
+WORKERS ?= 2
+ARGS    ?=
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/installed.stamp
+PYTEST   = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test quick export clean
+
+help:
+	@echo "make lab     open the course in JupyterLab      (make lab ARGS=--no-browser where there is no display)"
+	@echo "make test    run every chapter and every check  (make test ARGS='-k coverage' for a part)"
+	@echo "make quick   the same with shorter walks, in under 3 minutes"
+	@echo "make export  after editing: twins in step, modelab/ exported, README tables renewed"
+	@echo "make clean   remove what builds and tests left behind; the environment in $(VENV) stays"
+	@echo "Python 3.11 or newer is needed; choose one with PYTHON=/path/to/python"
+
+$(STAMP): settings.ini setup.py pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "modelab needs Python 3.11 or newer, and $(PYTHON) is not: try make PYTHON=python3.11 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[course,dev]'
+	@touch $@
+
+lab: $(STAMP)
+	$(BIN)/jupyter-lab $$(test "$$(id -u)" != 0 || echo --allow-root) $(ARGS) nbs/index.ipynb
+
+test: $(STAMP)
+	env -u MODELAB_FAST $(PYTEST)
+
+quick: $(STAMP)
+	MODELAB_FAST=1 $(PYTEST)
+
+export: $(STAMP)
+	$(BIN)/jupytext --quiet --sync $$(find nbs/_text -name '*.py')
+	$(BIN)/nbdev-export
+	$(BIN)/python data_scripts/ledger.py --write
+
+clean:
+	rm -rf build dist modelab.egg-info .pytest_cache .hypothesis
+	find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

@@ -1,0 +1,185 @@
+"""Run chapters from a fresh kernel and store what they show, so that the committed outputs belong to the committed code.
+
+    python data_scripts/run_notebooks.py                        # every chapter
+    python data_scripts/run_notebooks.py nbs/0_ground/01_modes.ipynb
+    python data_scripts/run_notebooks.py --check                # run, write nothing
+
+A stored notebook has execution counts 1..n, no widget state, and in its metadata the digest of the code that ran and the
+seconds that it took: from these the tests know that every cell really ran, and README.md gets its minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+CELL_SECONDS = 300
+THREADS = 2
+WIDGET = "application/vnd.jupyter.widget-view+json"
+EVAL_FALSE = re.compile(r"^#\|\s*eval:\s*false\b", re.M)
+RAISES = re.compile(r"^#\s*NBVAL_RAISES_EXCEPTION\b", re.M)
+NOISE = re.compile(r"Widget Javascript not detected|\d+%\||\d+(\.\d+)?(it/s|s/it)|^\s*\d+it \[|\r")
+
+
+class ChapterError(RuntimeError):
+    """A chapter did not run; the message names the notebook and the cell."""
+
+
+def number(path: Path) -> int:
+    """The chapter's number, which is its place in the course; the index comes before all."""
+    found = re.match(r"(\d+)_", path.name)
+    return int(found[1]) if found else -1
+
+
+def notebooks(root: Path = ROOT) -> list[Path]:
+    """Every notebook of the course in reading order."""
+    found = [p for p in (root / "nbs").rglob("*.ipynb")
+             if not any(part.startswith((".", "_")) for part in p.relative_to(root).parts)]
+    return sorted(found, key=lambda p: (number(p), p.name))
+
+
+def code_cells(nb: NotebookNode) -> list[NotebookNode]:
+    """The code cells that a run executes, in order: all but those under `#| eval: false`."""
+    return [c for c in nb.cells if c.cell_type == "code" and not EVAL_FALSE.search(c.source)]
+
+
+def digest(nb: NotebookNode) -> str:
+    """Fingerprint of the code that a run of `nb` executes."""
+    return hashlib.sha256("\0".join(c.source for c in code_cells(nb)).encode()).hexdigest()[:16]
+
+
+def run(nb: NotebookNode, path: Path) -> float:
+    """Execute `nb` in place in a fresh kernel, in the folder of `path`; returns seconds, raises ChapterError."""
+    client = NotebookClient(nb, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False, coalesce_streams=True,
+                            allow_errors=True, store_widget_state=False, extra_arguments=["--log-level=ERROR"],
+                            resources={"metadata": {"path": str(path.parent)}})
+    start, count = time.perf_counter(), 0
+    with client.setup_kernel():
+        for index, cell in enumerate(nb.cells):
+            if cell.cell_type != "code":
+                continue
+            cell.outputs, cell.execution_count = [], None
+            if EVAL_FALSE.search(cell.source):
+                continue
+            where, count = f"{path}, cell {index} (In[{count + 1}])", count + 1
+            if not cell.source.strip():
+                raise ChapterError(f"{where}: an empty code cell, delete it")
+            try:
+                client.execute_cell(cell, index, execution_count=count)
+            except CellTimeoutError:
+                raise ChapterError(f"{where}: still running after {CELL_SECONDS} s\n{cell.source}") from None
+            except DeadKernelError:
+                raise ChapterError(f"{where}: the kernel died\n{cell.source}") from None
+            errors = [out for out in cell.outputs if out.output_type == "error"]
+            if errors and not RAISES.search(cell.source):
+                shown = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(errors[0].traceback))
+                raise ChapterError(f"{where}: {errors[0].ename}: {errors[0].evalue}\n{cell.source}\n{shown}")
+            if RAISES.search(cell.source) and not errors:
+                raise ChapterError(f"{where}: was to raise an error and did not\n{cell.source}")
+    return time.perf_counter() - start
+
+
+def clean(nb: NotebookNode, seconds: float) -> None:
+    """Leave in `nb` only what a reader without a kernel can see, and metadata that no second run changes."""
+    for cell in nb.cells:
+        cell.metadata = NotebookNode()
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in map(_without_widget, cell.outputs) if out is not None]
+    old = nb.metadata.get("modelab", {}).get("seconds")
+    nb.metadata = NotebookNode(
+        jupytext=dict(cell_metadata_filter="-all", main_language="python", notebook_metadata_filter="-all"),
+        kernelspec=dict(display_name="Python 3 (ipykernel)", language="python", name="python3"),
+        language_info=dict(name="python"),
+        modelab=dict(ran=digest(nb), seconds=settled(old, seconds)),
+    )
+
+
+def _without_widget(out: NotebookNode) -> NotebookNode | None:
+    """`out` without its widget view; None if nothing is left that a page can show."""
+    if out.output_type == "stream" and out.name == "stderr" and NOISE.search(out.text):
+        kept = [line for line in out.text.splitlines(True) if line.strip() and not NOISE.search(line)]
+        return NotebookNode(out, text="".join(kept)) if kept else None
+    if "data" in out and out.data.pop(WIDGET, None) is not None and set(out.data) <= {"text/plain"}:
+        return None
+    return out
+
+
+def settled(old: float | None, new: float) -> float:
+    """Seconds to record: the old figure if the new one is within a quarter of it, so that a second run changes nothing."""
+    new = round(new, 1) if new < 10 else float(round(new))
+    return old if old is not None and abs(new - old) <= max(.25 * old, .5) else new
+
+
+def shown(nb: NotebookNode) -> list:
+    """What `nb` shows as text, cell by cell: for `--check` to compare."""
+    return [[out.get("text") or out.get("data", {}).get("text/plain") for out in c.outputs] for c in code_cells(nb)]
+
+
+def write(nb: NotebookNode, path: Path) -> None:
+    """Write `nb` to a temporary name, then rename: a crash leaves the old notebook or the new one."""
+    text = nbformat.writes(nb)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text if text.endswith("\n") else text + "\n")
+    os.chmod(file.name, path.stat().st_mode)
+    os.replace(file.name, path)
+
+
+def process(path: Path, check: bool = False) -> str:
+    """Run one notebook and store it (unless `check`); returns a line for the terminal."""
+    nb = nbformat.read(path, as_version=4)
+    before, source = shown(nb), digest(nb)
+    seconds = run(nb, path)
+    clean(nb, seconds)
+    line = f"{seconds / 60:5.2f} min  {path.name}"
+    if check:
+        changed = sum(a != b for a, b in zip(before, shown(nb)))
+        return line + (f"  ({changed} cells now show another text)" if changed else "")
+    if digest(nbformat.read(path, as_version=4)) != source:
+        raise ChapterError(f"{path}: edited while it ran; nothing was written, run it again")
+    nbformat.validate(nb)
+    write(nb, path)
+    return line
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path, help="notebooks, or their text twins (default: all)")
+    parser.add_argument("--check", action="store_true", help="run, but write nothing")
+    args = parser.parse_args(argv)
+    if os.environ.get("MODELAB_FAST", "") not in ("", "0"):
+        print("MODELAB_FAST is set: a short walk must not be stored. Unset it first.", file=sys.stderr)
+        return 2
+    files = [p.resolve() for p in args.files] or notebooks()
+    files = [ROOT / "nbs" / p.relative_to(ROOT / "nbs/_text").with_suffix(".ipynb")
+             if p.suffix == ".py" and p.is_relative_to(ROOT / "nbs/_text") else p for p in files]
+    missing = [str(p) for p in files if p.suffix != ".ipynb" or not p.is_file()]
+    if missing or not files:
+        print(f"no such notebook: {', '.join(missing) or ROOT / 'nbs'}", file=sys.stderr)
+        return 2
+    os.environ.update(OMP_NUM_THREADS=str(THREADS), IN_TEST="1")
+    failed = 0
+    for path in files:
+        try:
+            print(process(path, args.check), flush=True)
+        except ChapterError as error:
+            failed += 1
+            print(f"FAILED  {error}", file=sys.stderr, flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
