@@ -67,7 +67,7 @@ def run(nb: NotebookNode, path: Path) -> float:
                             allow_errors=True, store_widget_state=False, extra_arguments=["--log-level=ERROR"],
                             resources={"metadata": {"path": str(path.parent)}})
     start, count = time.perf_counter(), 0
-    with client.setup_kernel():
+    with client.setup_kernel(env=dict(os.environ, OMP_NUM_THREADS=str(THREADS), IN_TEST="1")):
         for index, cell in enumerate(nb.cells):
             if cell.cell_type != "code":
                 continue
@@ -170,7 +170,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if missing or not files:
         print(f"no such notebook: {', '.join(missing) or ROOT / 'nbs'}", file=sys.stderr)
         return 2
-    os.environ.update(OMP_NUM_THREADS=str(THREADS), IN_TEST="1")
     failed = 0
     for path in files:
         try:

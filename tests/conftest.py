@@ -1,0 +1,21 @@
+"""What all tests share: the checkout's root, and hypothesis settings under which a red build is always due to a change."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: pytest runs two workers on two cores
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+HURRIED = os.environ.get("MODELAB_FAST", "") not in ("", "0")
+settings.register_profile("house", derandomize=True, deadline=None, max_examples=15 if HURRIED else 50,
+                          suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).resolve().parent.parent

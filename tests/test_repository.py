@@ -1,0 +1,239 @@
+"""The repository agrees with itself: notebooks, twins, modules, metadata. Each check is a function proven on a bad example."""
+
+import ast
+import datetime
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from configparser import ConfigParser
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+from ledger import module
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from run_notebooks import ROOT, notebooks, number
+
+HAND_WRITTEN = {"__init__.py", "__main__.py"}
+LINES_PER_FILE, LINES_PER_FUNCTION = 400, 60
+TEXT_FILES = {".py", ".ini", ".toml", ".txt", ".md", ".in", ".yml", ".js", ".css", ".json", ".ipynb", ".svg", ""}
+HOME = re.compile(r"(?<![\w.~/-])/(?:root|work|home|Users)/[\w.]")
+SKIPS = re.compile(r"mark\.(?:skip|skipif|xfail)\b|pytest\.xfail\(|unittest\.skip|NBVAL_SKIP|PYTEST_VALIDATE_SKIP|^\s*#\|\s*eval:\s*false")
+UNTIL = re.compile(r"until (\d{4}-\d{2}-\d{2})")
+
+
+def export(root: Path, into: Path) -> Path:
+    """Export the notebooks of `root` afresh below `into`; returns the package folder it made."""
+    for path in notebooks(root):
+        target = into / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    shutil.copyfile(root / "pyproject.toml", into / "pyproject.toml")
+    (into / "modelab").mkdir()
+    for name in HAND_WRITTEN:
+        if (root / "modelab" / name).exists():
+            shutil.copyfile(root / "modelab" / name, into / "modelab" / name)
+    env = {k: v for k, v in os.environ.items() if k != "IN_TEST"}  # under which nbdev exports nothing
+    subprocess.run([sys.executable, "-c", "from nbdev.doclinks import nbdev_export; nbdev_export()"], cwd=into, env=env,
+                   check=True, capture_output=True, text=True)
+    return into / "modelab"
+
+
+def differences(committed: Path, exported: Path) -> list[str]:
+    """What `nbdev-export` would change in the package folder `committed`."""
+    ours, theirs = ({p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.py")}
+                    for folder in (committed, exported))
+    return ([f"{name}: differs from its notebook" for name in sorted(ours) if ours[name] != theirs.get(name, ours[name])]
+            + [f"{name}: no notebook exports it" for name in sorted(ours.keys() - theirs.keys())]
+            + [f"{name}: was never exported" for name in sorted(theirs.keys() - ours.keys())])
+
+
+def test_export_is_a_no_op(root, tmp_path):
+    assert notebooks(), "there is no notebook in nbs/ yet"
+    exported = export(root, tmp_path)
+    assert not (problems := differences(root / "modelab", exported)), f"run nbdev-export: {problems}"
+    first = next(p for p in exported.glob("*.py") if p.name not in HAND_WRITTEN | {"_modidx.py"})
+    first.write_text(first.read_text() + "\n# by hand\n")
+    (exported / "orphan.py").write_text("")
+    assert differences(exported, root / "modelab") == [f"{first.name}: differs from its notebook",
+                                                       "orphan.py: no notebook exports it"]
+
+
+def clashes(paths: list[Path]) -> list[str]:
+    """Notebooks that would overwrite or shadow each other, or whose export goes to another notebook's module."""
+    names = Counter(p.stem for p in paths)
+    numbers = Counter(number(p) for p in paths)
+    books = {p: nbformat.read(p, as_version=4) for p in paths}
+    modules = Counter(filter(None, map(module, books.values())))
+    aside = [f"{p.name}: #| export into another notebook's module" for p, nb in books.items()
+             for c in nb.cells if re.search(r"^#\|\s*exports?i?[ \t]+\w", c.source, re.M)]
+    return ([f"{n}: {k} notebooks of this name" for n, k in names.items() if k > 1]
+            + [f"{n}: {k} notebooks of this number" for n, k in numbers.items() if k > 1]
+            + [f"modelab.{n}: {k} notebooks export it" for n, k in modules.items() if k > 1] + aside)
+
+
+def notebook(path: Path, *cells: str) -> Path:
+    """A notebook of code cells at `path`, for bad examples."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells]), path)
+    return path
+
+
+def test_one_notebook_one_module(tmp_path):
+    assert not clashes(notebooks())
+    bad = [notebook(tmp_path / "a/01_x.ipynb", "#| default_exp x"), notebook(tmp_path / "b/01_x.ipynb", "#| default_exp x"),
+           notebook(tmp_path / "c/02_y.ipynb", "#| export x\n1")]
+    assert len(clashes(bad)) == 4
+
+
+def uphill(package: Path, paths: list[Path]) -> list[str]:
+    """Imports of a module by one whose notebook comes earlier in the course."""
+    place = {name: number(p) if number(p) >= 0 else 99  # what the index exports comes last
+             for p in paths if (name := module(nbformat.read(p, as_version=4)))}
+    problems = []
+    for name, own in place.items():
+        if not (package / f"{name}.py").exists():
+            continue
+        for node in ast.walk(ast.parse((package / f"{name}.py").read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "modelab"):
+                path = (node.module or "").removeprefix("modelab").strip(".")
+                used = [path] if path else [alias.name for alias in node.names]
+            elif isinstance(node, ast.Import):
+                used = [a.name.removeprefix("modelab.") for a in node.names if a.name.startswith("modelab.")]
+            else:
+                continue
+            problems += [f"{name} ({own:02d}) imports {u} ({place[u]:02d})" for u in used if place.get(u, -1) >= own]
+    return problems
+
+
+def test_modules_import_only_earlier_ones(root, tmp_path):
+    assert not uphill(root / "modelab", notebooks())
+    books = [notebook(tmp_path / f"nbs/0{i}_{n}.ipynb", f"#| default_exp {n}") for i, n in enumerate("abc")]
+    (tmp_path / "a.py").write_text("def f():\n    from .b import g\n    from . import c\n    import modelab.b\n")
+    (tmp_path / "b.py").write_text("from modelab.a import f\nfrom . import a\nimport modelab.a\n")
+    assert uphill(tmp_path, books) == ["a (00) imports b (01)", "a (00) imports c (02)", "a (00) imports b (01)"]
+
+
+def stale_twins(root: Path) -> list[str]:
+    """Notebooks whose text twin says something else, and twins without a notebook."""
+    config = jupytext.config.load_jupytext_configuration_file(str(ROOT / "jupytext.toml"))
+    problems, twins = [], set()
+    for path in notebooks(root):
+        twin = root / "nbs/_text" / path.relative_to(root / "nbs").with_suffix(".py")
+        twins.add(twin)
+        text = jupytext.writes(nbformat.read(path, as_version=4), fmt="py:percent", config=config)
+        if not twin.exists():
+            problems.append(f"{path.name}: has no twin")
+        elif twin.read_text(encoding="utf-8").rstrip("\n") != text.rstrip("\n"):
+            problems.append(f"{path.name}: twin differs")
+    lonely = set((root / "nbs/_text").rglob("*.py")) - twins
+    return problems + [f"{p.name}: no notebook for this twin" for p in sorted(lonely)]
+
+
+def test_text_twins_say_the_same(root, tmp_path):
+    assert not (problems := stale_twins(root)), f"run jupytext --sync on {problems}"
+    notebook(tmp_path / "nbs/0_a/00_x.ipynb", "1 + 1")
+    notebook(tmp_path / "nbs/0_a/01_y.ipynb", "2 + 2")
+    notebook(tmp_path / "nbs/0_a/02_z.ipynb", "3 + 3")
+    text = tmp_path / "nbs/_text/0_a"
+    text.mkdir(parents=True)
+    (text / "00_x.py").write_text("# %%\n1 + 1\n")
+    (text / "01_y.py").write_text("# %%\n2 + 3\n")
+    (text / "09_w.py").write_text("# %%\n")
+    assert stale_twins(tmp_path) == ["01_y.ipynb: twin differs", "02_z.ipynb: has no twin", "09_w.py: no notebook for this twin"]
+
+
+def too_long(path: Path) -> list[str]:
+    """A module of too many lines, or its functions of too many lines."""
+    text = path.read_text(encoding="utf-8")
+    n = len(text.splitlines())
+    problems = [f"{path.name}: {n} lines"] * (n >= LINES_PER_FILE)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            n = node.end_lineno - node.lineno + 1
+            problems += [f"{path.name}: {node.name} has {n} lines"] * (n >= LINES_PER_FUNCTION)
+    return problems
+
+
+def test_modules_and_functions_stay_short(root, tmp_path):
+    found = [p for p in (root / "modelab").rglob("*.py") if p.name != "_modidx.py"]
+    assert not sum(map(too_long, found), [])
+    bad = tmp_path / "bad.py"
+    bad.write_text("def f():\n" + "    1\n" * 60 + "\n" * 400)
+    assert too_long(bad) == ["bad.py: 461 lines", "bad.py: f has 61 lines"]
+
+
+def undated(text: str, today: datetime.date) -> list[str]:
+    """Lines that switch a test or a cell off without `until YYYY-MM-DD`, or beyond that day."""
+    problems = []
+    for line in text.splitlines():
+        if SKIPS.search(line):
+            found = UNTIL.search(line)
+            if not found:
+                problems.append(f"no date: {line.strip()}")
+            elif datetime.date.fromisoformat(found[1]) < today:
+                problems.append(f"past its date: {line.strip()}")
+    return problems
+
+
+def test_nothing_is_switched_off_for_ever(root):
+    today = datetime.date.today()
+    sources = {p.name: p.read_text(encoding="utf-8") for p in sorted((root / "tests").rglob("*.py")) if p != Path(__file__)}
+    for path in notebooks():
+        cells = nbformat.read(path, as_version=4).cells
+        sources[path.name] = "\n".join(c.source for c in cells if c.cell_type == "code")
+    assert not {name: p for name, text in sources.items() if (p := undated(text, today))}
+    bad = ("@pytest.mark.skip\n@pytest.mark.xfail(reason='until 2001-01-01')\n# NBVAL_SKIP\n#| eval: false\n"
+           "@pytest.mark.skipif(x, reason='until 2999-01-01: upstream')\npytest.skip('no browser here')\n")
+    assert [p.split(":")[0] for p in undated(bad, today)] == ["no date", "past its date", "no date", "no date"]
+
+
+def homes(text: str) -> list[str]:
+    """Places in `text` that name a folder of somebody's machine."""
+    return [text[m.start():m.start() + 40].splitlines()[0] for m in HOME.finditer(text)]
+
+
+def test_files_name_no_machine(root):
+    try:
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=root, check=True,
+                                capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout: no list of its files")
+    files = [p for name in listed.split("\0") if name and (p := root / name).is_file() and p.suffix in TEXT_FILES]
+    assert not {p.name: found for p in files if (found := homes(p.read_text(encoding="utf-8")))}
+    for folder in ("root", "work", "home", "Users"):
+        assert homes(f"see '/{folder}/x.py'") and not homes(f"https://host.org/{folder}/x and a/{folder}/b")
+
+
+def mismatches(settings: dict[str, str], package: str, project: str, constraints: str) -> list[str]:
+    """Where version, Python and requirements are said twice and not the same."""
+    pins = {canonicalize_name(r.name): r for line in constraints.splitlines()
+            if line.strip() and not line.startswith("#") for r in [Requirement(line)]}
+    problems = [f"version: settings.ini {settings['version']}"] * (f'__version__ = "{settings["version"]}"' not in package)
+    problems += ["requires-python differs"] * (f'requires-python = ">={settings["min_python"]}"' not in project)
+    for key in ("requirements", "course_requirements", "dev_requirements"):
+        for need in map(Requirement, settings[key].split()):
+            pin = pins.get(canonicalize_name(need.name))
+            version = next(iter(pin.specifier)).version if pin else None
+            if pin is None or str(pin.specifier) != f"=={version}":
+                problems.append(f"{need.name}: not pinned in constraints.txt")
+            elif not need.specifier.contains(version):
+                problems.append(f"{need}: constraints.txt has {version}")
+    return problems
+
+
+def test_metadata_is_said_once_or_the_same(root):
+    parser = ConfigParser(delimiters=["="])
+    parser.read(root / "settings.ini", encoding="utf-8")
+    settings = dict(parser["DEFAULT"])
+    files = [(root / name).read_text(encoding="utf-8") for name in ("modelab/__init__.py", "pyproject.toml", "constraints.txt")]
+    assert not mismatches(settings, *files)
+    assert "nbdev==" in settings["dev_requirements"], "export output changes between releases: pin nbdev exactly"
+    bad = settings | {"version": "9.9", "min_python": "3.99", "requirements": "torch>=99 absent"}
+    assert mismatches(bad, *files)[:3] == ["version: settings.ini 9.9", "requires-python differs", "torch>=99: constraints.txt has 2.13.0"]
+    assert "absent: not pinned in constraints.txt" in mismatches(bad, *files)
