@@ -65,7 +65,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
 
 
-def chapter_table(paths: Sequence[Path], root: Path = ROOT) -> str:
+def chapter_table(paths: Sequence[Path], root: Path) -> str:
     """One row per chapter: number, linked title, its line, module, measured minutes."""
     rows = []
     for path in paths:
@@ -109,7 +109,7 @@ def between(text: str, name: str, content: str) -> str:
     return f"{head}{start}\n{content}\n{end}{rest.split(end)[1]}"
 
 
-def renewed(text: str, paths: Sequence[Path], root: Path = ROOT) -> str:
+def renewed(text: str, paths: Sequence[Path], root: Path) -> str:
     """README's `text` with both tables made anew from the notebooks at `paths`."""
     text = between(text, "chapters", chapter_table(paths, root))
     return between(text, "ledger", ledger_table(paths))
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     readme = ROOT / "README.md"
     try:
         old = readme.read_text(encoding="utf-8")
-        new = renewed(old, notebooks())
+        new = renewed(old, notebooks(), ROOT)
     except (FileNotFoundError, ValueError, ChapterError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,0 +1,104 @@
+"""What a user installs: the package builds without a network, brings its chapters, and costs no more to import than torch."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from run_notebooks import notebooks
+
+HEAVY = {"sklearn", "scipy", "matplotlib", "seaborn", "pandas", "ipywidgets", "anywidget", "IPython", "torchvision", "fastcore"}
+PARTS = ("settings.ini", "setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.md", "constraints.txt", "modelab", "nbs")
+
+
+def sh(*args, cwd, **env) -> str:
+    """Run this Python with `args` away from the checkout; returns its output, fails with what it complained about."""
+    env = {**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, **env}
+    done = subprocess.run([sys.executable, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{' '.join(map(str, args))}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(root, tmp_path_factory):
+    """The package, packed as a source archive, built from that as a wheel, and installed to a folder of its own."""
+    tmp = tmp_path_factory.mktemp("package")
+    source = tmp / "source"
+    source.mkdir()
+    for name in PARTS:
+        assert (root / name).exists(), f"{name} is missing: the package cannot be built without it"
+        copy = shutil.copytree if (root / name).is_dir() else shutil.copyfile
+        copy(root / name, source / name)
+    sh("-c", "from setuptools.build_meta import build_sdist; build_sdist('..')", cwd=source)
+    archive, = tmp.glob("modelab-*.tar.gz")
+    sh("-m", "pip", "wheel", "--quiet", "--no-index", "--no-build-isolation", "--no-deps", "-w", tmp, archive, cwd=tmp)
+    wheel, = tmp.glob("modelab-*.whl")
+    sh("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target", tmp / "site", wheel, cwd=tmp)
+    return wheel, tmp / "site"
+
+
+def test_wheel_holds_chapters_modules_and_nothing_of_the_workshop(installed, root):
+    names = zipfile.ZipFile(installed[0]).namelist()
+    chapters = {f"modelab/chapters/{p.relative_to(root / 'nbs').as_posix()}" for p in notebooks()}
+    modules = {p.relative_to(root).as_posix() for p in (root / "modelab").rglob("*.py")}
+    assert chapters and chapters | modules <= set(names)
+    rest = {n for n in names if ".dist-info/" not in n and not n.startswith("modelab/static/")}
+    assert rest == chapters | modules
+
+
+def test_wheel_declares_what_settings_declare(installed):
+    wheel = zipfile.ZipFile(installed[0])
+    metadata = wheel.read(next(n for n in wheel.namelist() if n.endswith("METADATA"))).decode()
+    for line in ("License-Expression: Apache-2.0", "Requires-Python: >=3.11", "Provides-Extra: course", "Provides-Extra: dev",
+                 "Requires-Dist: torch>=2.6", "Description-Content-Type: text/markdown"):
+        assert line in metadata
+    entries = wheel.read(next(n for n in wheel.namelist() if n.endswith("entry_points.txt"))).decode()
+    assert "modelab = modelab.__main__:main" in entries
+
+
+def test_installed_package_works_away_from_the_checkout(installed, tmp_path):
+    site = installed[1]
+    code = ("import modelab, pkgutil, importlib, pathlib\n"
+            f"assert pathlib.Path(modelab.__file__).is_relative_to({str(site)!r}), modelab.__file__\n"
+            "for m in pkgutil.iter_modules(modelab.__path__): importlib.import_module('modelab.' + m.name)\n"
+            "print(modelab.__version__)")
+    assert sh("-c", code, cwd=tmp_path, PYTHONPATH=str(site)).startswith("0.1.0")
+    assert "modelab" in sh("-m", "modelab", "--help", cwd=tmp_path, PYTHONPATH=str(site))
+    sh("-m", "modelab", "course", "mine", cwd=tmp_path, PYTHONPATH=str(site))
+    assert sorted(p.name for p in (tmp_path / "mine").rglob("*.ipynb")) == sorted(p.name for p in notebooks())
+
+
+TIMED = """
+import sys, time, importlib
+start = time.perf_counter(); import torch; middle = time.perf_counter()
+for name in {names!r}: importlib.import_module(name)
+end = time.perf_counter()
+print((end - start) / (middle - start), ",".join(sorted({{m.split(".")[0] for m in sys.modules}} & {heavy!r})))
+"""
+
+
+def import_cost(names: list[str], cwd, runs: int = 5, **env) -> tuple[float, set[str]]:
+    """How many times `import torch` all of `names` cost together (median over fresh processes), and heavy packages they drew in.
+
+    Both times come from one process, so that a busy machine slows both alike.
+    """
+    lines = [sh("-c", TIMED.format(names=names, heavy=HEAVY), cwd=cwd, **env).split() for _ in range(runs)]
+    return statistics.median(float(line[0]) for line in lines), {h for line in lines for h in line[1:] and line[1].split(",")}
+
+
+def test_import_costs_no_more_than_torch(root, tmp_path):
+    alone = import_cost([], tmp_path, runs=1)[1]
+    names = ["modelab", *(f"modelab.{p.stem}" for p in sorted((root / "modelab").glob("*.py")) if not p.stem.startswith("_"))]
+    assert len(names) > 1, "no module has been exported yet"
+    cost, heavy = import_cost(names, tmp_path)
+    assert not heavy - alone, "import these inside the functions that need them"
+    assert cost <= 1.1, f"all modules together cost {cost:.3f} times import torch"
+
+
+def test_a_costly_import_is_noticed(tmp_path):
+    (tmp_path / "slow.py").write_text("import time, scipy.stats, sklearn\ntime.sleep(.5)\n")
+    cost, heavy = import_cost(["slow"], tmp_path, runs=1, PYTHONPATH=str(tmp_path))
+    assert cost > 1.1 and heavy >= {"scipy", "sklearn"}

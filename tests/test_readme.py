@@ -1,0 +1,171 @@
+"""README.md keeps its word: its code runs, its commands exist, its tables are what the stored notebooks say."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import ledger
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from run_notebooks import ROOT, ChapterError, notebooks
+
+BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.M | re.S)
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)|<img[^>]+src=\"([^\"]+)\"")
+HARMLESS = {"cd", "source", "git", "uv", "jupyter", "echo", "mkdir", "export"}
+
+
+def readme() -> str:
+    """The text of README.md."""
+    path = ROOT / "README.md"
+    assert path.exists(), "README.md is missing: it is written by hand, with the markers that data_scripts/ledger.py fills"
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of `text` in `language`."""
+    return [body for name, body in BLOCK.findall(text) if name == language]
+
+
+def run(args: list[str], cwd: Path) -> str:
+    """Run this Python on a short walk in `cwd`; returns what went wrong, or nothing."""
+    done = subprocess.run([sys.executable, *args], cwd=cwd, env=dict(os.environ, MODELAB_FAST="1"), timeout=300,
+                          capture_output=True, text=True)
+    return "" if done.returncode == 0 else f"exit {done.returncode}: {done.stderr[-3000:]}"
+
+
+def wrong_command(line: str, root: Path, cwd: Path) -> str:
+    """What is wrong with a shell line of the README, or nothing; a `modelab …` line is run, with few steps."""
+    words = shlex.split(line.removeprefix("$ "), comments=True)
+    while words and re.fullmatch(r"\w+=\S*", words[0]):
+        words = words[1:]
+    if not words:
+        return ""
+    program, rest = Path(words[0]).name, words[1:]
+    if program.startswith("python") and rest[:2] in (["-m", "pip"], ["-m", "modelab"]):
+        program, rest = rest[1], rest[2:]
+    if program == "modelab":
+        short = {"--steps": "3", "--runs": "2"}
+        rest = [short.get(before, word) for before, word in zip(["", *rest], rest)]
+        missing = [k for k in short if rest[:1] == ["train"] and k not in rest]
+        return run(["-m", "modelab", *rest, *(w for k in missing for w in (k, short[k]))], cwd)
+    if program == "make":
+        targets = set(re.findall(r"^([\w-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.M))
+        asked = {w for w in rest if "=" not in w and not w.startswith("-")}
+        return "" if asked <= targets else f"no such target: {', '.join(asked - targets)}"
+    if program in ("pip", "pip3"):
+        return wrong_pip(rest, root)
+    if program.startswith("python") and rest and not rest[0].startswith("-"):
+        return "" if (root / rest[0]).is_file() else f"no such file: {rest[0]}"
+    if program.startswith("python") and rest[:2] == ["-m", "venv"] or program in HARMLESS:
+        return ""
+    return "nobody has said how to check this command"
+
+
+def wrong_pip(words: list[str], root: Path) -> str:
+    """What is wrong with the arguments of `pip`, or nothing."""
+    parser = ConfigParser(delimiters=["="])
+    parser.read(root / "settings.ini", encoding="utf-8")
+    settings = parser["DEFAULT"]
+    if words[:1] not in (["install"], ["wheel"]):
+        return f"not an installation: pip {' '.join(words)}"
+    for flag, word in zip(["", *words[1:]], words[1:]):
+        if flag in ("-c", "--constraint") and not (root / word).is_file():
+            return f"no such file: {word}"
+        if word.startswith("-") or flag in ("-c", "--constraint", "-w", "--extra-index-url", "--index-url"):
+            continue
+        target, _, extras = word.rstrip("]").partition("[")
+        unknown = [e for e in extras.split(",") if e and f"{e}_requirements" not in settings]
+        wheel = re.fullmatch(r".*modelab-(.+)-py3-none-any\.whl", target)
+        if unknown:
+            return f"no such extra: {', '.join(unknown)}"
+        if wheel and wheel[1] not in (settings["version"], "*"):
+            return f"version {wheel[1]}, but this is {settings['version']}"
+        if target != "." and not wheel and not target.startswith("git+"):
+            return f"installs {word}, which is not this package"
+    return ""
+
+
+def dead_links(text: str, root: Path) -> list[str]:
+    """Relative links and pictures of `text` that lead nowhere."""
+    targets = [a or b for a, b in LINK.findall(text)]
+    return [t for t in targets if "://" not in t and not t.startswith("mailto:") and not (root / t).exists()]
+
+
+def test_python_blocks_run(tmp_path):
+    found = blocks(readme(), "python")
+    assert found, "README.md shows no python code: six lines of use in one's own code belong there"
+    problems = {body: wrong for body in found if (wrong := run(["-c", body], tmp_path))}
+    assert not problems
+
+
+def test_shell_lines_are_right(tmp_path):
+    lines = [line for body in blocks(readme(), "sh") for line in body.replace("\\\n", " ").splitlines()]
+    assert any(line.split()[:1] == ["make"] for line in lines), "README.md shows neither `make lab` nor `make test`"
+    assert not {line: wrong for line in lines if (wrong := wrong_command(line, ROOT, tmp_path))}
+
+
+def test_a_wrong_readme_is_noticed(tmp_path):
+    assert blocks("```python\n1 / 0\n```\ntext\n```sh\nmake lab\n```\n", "python") == ["1 / 0\n"]
+    assert "ZeroDivisionError" in run(["-c", "1 / 0\n"], tmp_path)
+    bad = ["make fly", "pip install modelab", "pip install '.[cours]'", "pip install modelab-9.9-py3-none-any.whl",
+           "pip install -c absent.txt .", "python data_scripts/absent.py", "modelab fly", "rm -r x"]
+    assert all(wrong_command(line, ROOT, tmp_path) for line in bad)
+    good = ["make test", "$ make lab ARGS=--no-browser", "pip install -c constraints.txt '.[course]'", "# a remark", "git clone x",
+            "MODELAB_FAST=1 python data_scripts/ledger.py", ".venv/bin/modelab --help"]
+    assert [wrong_command(line, ROOT, tmp_path) for line in good] == [""] * len(good)
+    assert dead_links("[a](absent.md) [b](https://x.y) ![c](no.png) [d](setup.py#x)", ROOT) == ["absent.md", "no.png"]
+
+
+def test_links_lead_somewhere():
+    assert not dead_links(readme(), ROOT)
+
+
+def test_tables_are_what_the_notebooks_say():
+    text = readme()
+    assert ledger.renewed(text, notebooks(), ROOT) == text, "run: python data_scripts/ledger.py --write"
+
+
+def chapter(path: Path, *rows: dict) -> Path:
+    """A stored chapter that shows claims."""
+    outs = [new_output("execute_result", {ledger.CLAIM: row, "text/plain": "…"}) for row in rows]
+    cells = [new_markdown_cell("# Modes\n> Data whose modes are known"), new_code_cell("#| default_exp modes"),
+             *(new_code_cell("claim(…)", outputs=[out]) for out in outs)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=cells, metadata={"modelab": {"seconds": 90.0}}), path)
+    return path
+
+
+ROW = dict(claim="a | b", paper="Somebody 2018", section="§2", figure="", ours="7.5 [7.1, 7.9]", baseline="3 [2, 4]", verdict="holds")
+EMPTY = "top\n<!-- chapters -->\n<!-- /chapters -->\nmiddle\n<!-- ledger -->\nstale row\n<!-- /ledger -->\nend\n"
+
+
+def test_ledger_is_derived(tmp_path):
+    paths = [chapter(tmp_path / "nbs/0_a/01_modes.ipynb", ROW), chapter(tmp_path / "nbs/1_b/04_x.ipynb")]
+    text = ledger.renewed(EMPTY, paths, tmp_path)
+    assert "| 01 | [Modes](nbs/0_a/01_modes.ipynb) | Data whose modes are known | `modelab.modes` | 1.5 |" in text
+    assert "| 01 | a \\| b | Somebody 2018, §2 | 7.5 [7.1, 7.9] | 3 [2, 4] | holds |" in text
+    assert ledger.renewed(text, paths, tmp_path) == text and "stale row" not in text and text.endswith("end\n")
+
+
+@pytest.mark.parametrize("change, complaint", [({"verdict": "not judged (short walk)"}, "full length"), ({"ours": 7.5}, "ours")])
+def test_ledger_refuses_what_was_not_judged(tmp_path, change, complaint):
+    path = chapter(tmp_path / "nbs/0_a/01_modes.ipynb", ROW | change)
+    with pytest.raises(ChapterError, match=f"01_modes.ipynb.*{complaint}"):
+        ledger.renewed(EMPTY, [path], tmp_path)
+
+
+def test_ledger_command_tells_stale_from_fresh(tmp_path, monkeypatch, capsys):
+    path = chapter(tmp_path / "nbs/0_a/01_modes.ipynb", ROW)
+    monkeypatch.setattr(ledger, "ROOT", tmp_path)
+    monkeypatch.setattr(ledger, "notebooks", lambda: [path])
+    assert ledger.main([]) == 2
+    (tmp_path / "README.md").write_text("no markers")
+    assert ledger.main([]) == 2 and "<!-- chapters -->" in capsys.readouterr().err
+    (tmp_path / "README.md").write_text(EMPTY)
+    assert ledger.main([]) == 1 and "+| 01 |" in capsys.readouterr().out
+    assert ledger.main(["--write"]) == 0 and ledger.main([]) == 0
