@@ -12,6 +12,7 @@ import hashlib
 import math
 import os
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -20,15 +21,109 @@ import torch.nn.functional as F
 from .course import batch, mode_set, number, one_of, replace, whole
 
 # %% auto #0
-__all__ = ['ModeSet', 'Mixture', 'mixture', 'ring', 'grid', 'line', 'rare_modes', 'Judge', 'Scans', 'digits', 'stacked_digits']
+__all__ = ['MNIST_FILES', 'ModeSet', 'Mixture', 'mixture', 'ring', 'grid', 'line', 'rare_modes', 'Judge', 'Scans', 'digits',
+           'stacked_digits', 'read_idx', 'mnist', 'stacked_mnist']
 
-# %% ../nbs/0_ground/01_modes.ipynb #33e6982d
+# %% ../nbs/0_ground/01_modes.ipynb #93f3ae82
+def _numbers(name: str, values) -> torch.Tensor:
+    "A float64 copy of `values` on the CPU; refused unless all are numbers that float32 can hold."
+    try:
+        table = torch.as_tensor(values)
+        if table.is_complex() or table.dtype == torch.bool:
+            raise TypeError(f"got {table.dtype}")
+        if not isinstance(values, torch.Tensor):
+            table = torch.as_tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name}: expected real numbers, got {type(values).__name__} ({error})") from error
+    table = table.detach().to("cpu", torch.float64, copy=True)
+    if not torch.isfinite(table.float()).all():
+        raise ValueError(f"{name}: expected finite numbers, got NaN, infinity or more than float32 can hold")
+    return table
+
+
+def _scales(std, k: int, d: int) -> torch.Tensor:
+    "Standard deviations (k, d), or Cholesky factors (k, d, d) where `std` holds covariances."
+    s = _numbers("std", std)
+    if tuple(s.shape) not in ((), (k,), (k, d), (k, d, d)):
+        raise ValueError(f"std: expected a number or shape ({k},), ({k}, {d}) or ({k}, {d}, {d}), got {tuple(s.shape)}")
+    if s.ndim < 3:
+        if not (s > 0).all():
+            raise ValueError(f"std: expected numbers > 0, got {s.min().item():g}")
+        return (s[:, None] if s.ndim == 1 else s).expand(k, d).contiguous()
+    factor, failed = torch.linalg.cholesky_ex(s)
+    uneven = (s - s.mT).abs().flatten(1).amax(1) > 1e-6 * s.abs().flatten(1).amax(1)
+    if (wrong := (failed > 0) | uneven).any():
+        k = int(wrong.nonzero()[0])
+        raise ValueError(f"std: expected symmetric positive definite covariances, got {s[k].tolist()} for mode {k}")
+    return factor
+
+
+def _shares(weights, k: int) -> torch.Tensor:
+    "`weights` (k,) scaled to sum to one; equal shares for None."
+    w = torch.ones(k, dtype=torch.float64) if weights is None else _numbers("weights", weights)
+    if tuple(w.shape) != (k,):
+        raise ValueError(f"weights: expected one per mode, shape ({k},), got {tuple(w.shape)}")
+    share = w / w.max()
+    if not (w > 0).all() or not (share.float() / k > 0).all():
+        raise ValueError(f"weights: expected numbers > 0 that float32 can tell from 0, got {w.min().item():g}")
+    return share / share.sum()
+
+
+def _distinct(centers: torch.Tensor, least: float) -> None:
+    "Refuse two `centers` less than `least` apart."
+    for start in range(0, len(centers), 512):
+        gap = torch.cdist(centers[start:start + 512], centers, compute_mode="donot_use_mm_for_euclid_dist")
+        gap.diagonal(start).fill_(math.inf)
+        if (gap < least).any():
+            i, j = (gap < least).nonzero()[0].tolist()
+            raise ValueError(f"centers: expected distinct modes, got the same point for rows {start + i} and {j}: "
+                             f"{centers[j].tolist()}; for one heavier mode give `weights`")
+
+# %% ../nbs/0_ground/01_modes.ipynb #f92e5968
+class _Law:
+    "The exact law of a mixture, in float64: `shares` (k,), `centers` (k, d), `scales` (k, d) or (k, d, d)."
+    def __init__(self, centers, std, weights):
+        c = _numbers("centers", centers)
+        if c.ndim != 2 or not c.numel():
+            raise ValueError(f"centers: expected shape (modes, dimensions), got {tuple(c.shape)}")
+        self.centers, self.scales, self.shares = c, _scales(std, *c.shape), _shares(weights, len(c))
+        self.full = self.scales.ndim == 3
+        self.sides = self.scales.norm(dim=-1) if self.full else self.scales  # of every coordinate, (k, d)
+        _distinct(c, self.sides.amax(1).min().item() / 1000)
+        finest = max(c.abs().max().item() * 2 ** -20, 1e-30)
+        if self.sides.min() < finest:
+            raise ValueError(f"std: expected at least {finest:.3g}, so that float32 examples at these centers can show "
+                             f"it, got {self.sides.min().item():.3g}")
+
+    def to(self, device: torch.device) -> _Law:
+        "The same law on `device`."
+        there = copy.copy(self)
+        for name in ("centers", "scales", "shares", "sides"):
+            setattr(there, name, getattr(self, name).to(device))
+        return there
+
+    def offsets(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
+        "`x - center` in chunks (rows, k, d) that stay small."
+        for part in x.split(max(1, 2 ** 21 // self.centers.numel())):
+            yield part.double()[:, None] - self.centers
+
+    def whiten(self, offset: torch.Tensor) -> torch.Tensor:
+        "Offsets in standard deviations; their length is the Mahalanobis distance."
+        if not self.full:
+            return offset / self.scales
+        return torch.linalg.solve_triangular(self.scales, offset.movedim(0, -1), upper=False).movedim(-1, 0)
+
+    def constant(self) -> torch.Tensor:
+        "What the log density adds to -‖u‖²/2, for every mode, its share included."
+        widths = self.scales.diagonal(dim1=-2, dim2=-1) if self.full else self.scales
+        return self.shares.log() - widths.log().sum(1) - self.centers.shape[1] / 2 * math.log(2 * math.pi)
+
+# %% ../nbs/0_ground/01_modes.ipynb #c3dac9f3
 class ModeSet:
     """Data whose modes are known.
 
-    `n_modes`; `weights` (n_modes,), the law of the modes; `event`, the shape of one example; `bounds`, two opposite corners
-    (each of shape `event`) of the box that uniform noise would fill; `held_out`, a set of the same kind over examples
-    that training never sees, or None.
+    `n_modes`; `weights` (n_modes,), the law of the modes; `event`, the shape of one example; `held_out`, a set of the same
+    kind over examples that training never sees, or None; `assign(x) -> (mode, good)`.
     """
     n_modes: int
     weights: torch.Tensor
@@ -42,7 +137,7 @@ class ModeSet:
 
     @property
     def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
-        "The lowest and the highest corner of the box that uniform noise would fill."
+        "The lowest and the highest corner, each of shape `event`, of the box that uniform noise would fill."
         return self._low, self._high
 
     def sample(self, n: int,  # how many
@@ -54,184 +149,103 @@ class ModeSet:
     def sample_with_modes(self, n: int,  # how many
                           generator: torch.Generator,  # the only source of randomness
                           ) -> tuple[torch.Tensor, torch.Tensor]:
-        "Draw `n` examples and say which mode each came from: `x (n, *event)` float32 and `mode (n,)` int64."
+        "Draw `n` examples, `(n, *event)` float32, and the mode each came from, `(n,)` int64."
         n = whole("n", n)
         if not isinstance(generator, torch.Generator):
             raise TypeError(f"generator: expected a torch.Generator, got {generator!r}")
         return self.to(generator.device)._draw(n, generator)
 
     def to(self, device: str | torch.device) -> ModeSet:
-        "The same set with its tensors on `device`; copies are kept, so asking again is free."
+        "The same set with its tensors on `device`; copies are kept, so asking again costs nothing."
         if device == self.device:
             return self
         try:
             device = torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device: expected one that this machine has, such as cpu or cuda, got {device!r}") from error
-        if device == self.device:
-            return self
-        if device not in self._copies:
-            there = copy.copy(self)
-            there._copies = {}
+        except (RuntimeError, AssertionError, TypeError) as error:
+            raise ValueError(f"device: expected one that this machine has, such as cpu, got {device!r}") from error
+        if device != self.device and device not in self._copies:
+            there = self._copies[device] = copy.copy(self)
             for name, value in vars(self).items():
                 if isinstance(value, torch.Tensor):
                     setattr(there, name, value.to(device))
-            self._copies[device] = there
-        return self._copies[device]
+        return self._copies.get(device, self)
 
     def __repr__(self) -> str:
-        spec = dict(getattr(self, "spec", None) or {"name": type(self).__name__.lower()})
-        name, short = spec.pop("name"), {k: v for k, v in spec.items() if len(repr(v)) < 20}
-        return f"{name}({', '.join(f'{k}={v!r}' for k, v in short.items())}): {self._summary()}"
+        spec = getattr(self, "spec", None) or {"name": type(self).__name__}
+        settings = [f"{k}={v!r}" for k, v in spec.items() if k != "name" and len(repr(v)) < 30]
+        return f"{spec['name']}({', '.join(settings)}): {self._summary()}"
 
-# %% ../nbs/0_ground/01_modes.ipynb #454e905c
+# %% ../nbs/0_ground/01_modes.ipynb #81b76fd5
 class Mixture(ModeSet):
-    """A mixture of normal distributions; every component is a mode.
+    """A mixture of normal distributions, every one a mode.
 
-    `centers` (k, d); `covariances` (k, d, d); `weights` (k,). Densities and distances are computed in float64.
+    `centers` (k, d), `covariances` (k, d, d), `weights` (k,). Densities and distances are computed in float64.
     """
-    def __init__(self, centers, std, weights=None, pad=None):
-        c = _table("centers", centers)
-        k, d = c.shape
-        self.n_modes, self.event, self._copies = k, (d,), {}
-        s = _spread(std, k, d)
-        w = _shares(weights, k)
-        _distinct(c, s)
-        self._full, self._law = s.ndim == 3, (w.log(), c, s)
-        self.weights, self.centers, self._scale = w.float(), c.float(), s.float()
-        self._even = bool((w == w[0]).all())
-        self.covariances = (s @ s.mT if self._full else torch.diag_embed(s.square())).float()
-        high, low = c.amax(0), c.amin(0)
-        pad = torch.maximum((high - low) / 4, 3 * self._marginal().amax(0)) if pad is None else pad
-        self._low, self._high = (low - pad).float(), (high + pad).float()
-
-    def _marginal(self) -> torch.Tensor:
-        "Standard deviation of every coordinate of every mode, (k, d) float64."
-        scale = self._law[2]
-        return scale.square().sum(-1).sqrt() if self._full else scale
+    def __init__(self, centers, std, weights=None, pad: float | None = None):
+        law = self._law = _Law(centers, std, weights)
+        self.n_modes, self.event, self._copies = len(law.centers), (law.centers.shape[1],), {}
+        self._even = bool((law.shares == law.shares[0]).all())
+        self.weights, self.centers, self._scales = law.shares.float(), law.centers.float(), law.scales.float()
+        self.covariances = (law.scales @ law.scales.mT if law.full else torch.diag_embed(law.scales ** 2)).float()
+        low, high = law.centers.amin(0), law.centers.amax(0)
+        margin = torch.maximum((high - low) / 4, 3 * law.sides.amax(0)) if pad is None else pad
+        self._low, self._high = (low - margin).float(), (high + margin).float()
 
     def _draw(self, n, generator):
         if self._even:
             mode = torch.randint(self.n_modes, (n,), generator=generator, device=self.device)
         else:
             mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        noise = torch.randn(n, *self.event, generator=generator, device=self.device)
-        scale = self._scale[mode]
-        noise = (scale @ noise.unsqueeze(-1)).squeeze(-1) if self._full else noise.mul_(scale)
+        noise, scales = torch.randn(n, *self.event, generator=generator, device=self.device), self._scales[mode]
+        noise = (scales @ noise[..., None]).squeeze(-1) if self._law.full else noise.mul_(scales)
         return noise.add_(self.centers[mode]), mode
-
-    def _offsets(self, x: torch.Tensor):
-        "Chunks of `x - center` in float64, each (rows, k, d): few enough rows to stay small."
-        centers = self._law[1].to(x.device)
-        rows = max(1, 2 ** 21 // centers.numel())
-        return (part.double()[:, None] - centers for part in x.split(rows))
-
-    def _whiten(self, offset: torch.Tensor) -> torch.Tensor:
-        "Offsets in units of standard deviations: their squared length is the squared Mahalanobis distance."
-        scale = self._law[2].to(offset.device)
-        if not self._full:
-            return offset / scale
-        return torch.linalg.solve_triangular(scale, offset.movedim(0, -1), upper=False).movedim(-1, 0)
 
     def log_prob(self, x: torch.Tensor,  # (n, d)
                  ) -> torch.Tensor:
-        "Exact log density, (n,) float64, in nats."
+        "Exact log density in nats, (n,) float64."
         x = _exact(batch("x", x, self.event))
-        log_weights, _, scale = (t.to(x.device) for t in self._law)
-        volume = scale.diagonal(dim1=-2, dim2=-1).log().sum(-1) if self._full else scale.log().sum(-1)
-        constant = log_weights - volume - self.event[0] / 2 * math.log(2 * math.pi)
-        return torch.cat([(constant - self._whiten(o).square().sum(-1) / 2).logsumexp(-1) for o in self._offsets(x)])
+        law = self._law.to(x.device)
+        return torch.cat([(law.constant() - law.whiten(o).square().sum(-1) / 2).logsumexp(-1) for o in law.offsets(x)])
 
     def assign(self, x: torch.Tensor,  # (n, d)
                within: float = 3.0,  # how many standard deviations away an example may be
                metric: str = "mahalanobis",  # or "box": every coordinate for itself
                ) -> tuple[torch.Tensor, torch.Tensor]:
-        "The nearest mode of each example by Mahalanobis distance, (n,) int64, and whether it is close enough, (n,) bool."
-        x, within = _exact(batch("x", x, self.event)), number("within", within, above=0)
-        one_of("metric", metric, ["mahalanobis", "box"])
-        sides = self._marginal().to(x.device)
-        modes, goods = [], []
-        for offset in self._offsets(x):
-            distance, mode = self._whiten(offset).square().sum(-1).min(-1)
-            if metric == "box":
-                nearest = offset[torch.arange(len(mode), device=x.device), mode]
-                distance = (nearest / sides[mode]).abs().amax(-1).square()
-            modes.append(mode)
-            goods.append(distance <= within ** 2)
-        return torch.cat(modes), torch.cat(goods)
+        "The nearest mode of each example by Mahalanobis distance, (n,) int64, and whether it is near enough, (n,) bool."
+        x, within = batch("x", x, self.event), number("within", within, above=0)
+        box = one_of("metric", metric, ["mahalanobis", "box"]) == "box"
+        law, parts = self._law.to(_exact(x).device), []
+        for offset in law.offsets(_exact(x)):
+            distance, mode = law.whiten(offset).norm(dim=-1).min(-1)
+            if box:
+                nearest = offset[torch.arange(len(mode), device=mode.device), mode]
+                distance = (nearest / law.sides[mode]).abs().amax(-1)
+            parts.append((mode, distance <= within))
+        return tuple(torch.cat(v).to(x.device) for v in zip(*parts))
 
     def _summary(self) -> str:
-        even = "equal weights" if self._even else f"weights {self.weights.min():.3g} to {self.weights.max():.3g}"
-        return f"{self.n_modes} modes in {self.event[0]}-D, {even}"
+        shares = "equal" if self._even else f"from {self.weights.min():.3g} to {self.weights.max():.3g}"
+        return f"{self.n_modes} modes in {self.event[0]} dimension{'s' * (self.event[0] > 1)}, weights {shares}"
 
 
 def _exact(x: torch.Tensor) -> torch.Tensor:
-    "`x` where float64 exists: some accelerators have none."
+    "`x`, brought to the CPU from an accelerator that has no float64."
     return x.cpu() if x.device.type == "mps" else x
 
-
-def _table(name: str, values) -> torch.Tensor:
-    "`values` as a float64 table on the CPU, refused unless it is (k, d) and finite."
-    table = batch(name, values).detach().double().cpu()
-    if table.ndim != 2 or table.shape[1] < 1:
-        raise ValueError(f"{name}: expected shape (k, d), got {tuple(table.shape)}")
-    return table
-
-
-def _spread(std, k: int, d: int) -> torch.Tensor:
-    "Standard deviations (k, d), or Cholesky factors (k, d, d) where `std` holds covariances."
-    try:
-        s = torch.as_tensor(std).detach().double().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"std: expected numbers, got {std!r}") from error
-    if s.ndim == 0:
-        number("std", s.item(), above=0)
-    if tuple(s.shape) not in ((), (k,), (k, d), (k, d, d)):
-        raise ValueError(f"std: expected a number or shape ({k},), ({k}, {d}) or ({k}, {d}, {d}), got {tuple(s.shape)}")
-    if not torch.isfinite(s).all():
-        raise ValueError("std: expected finite numbers, got NaN or infinity")
-    if s.ndim < 3:
-        if (s <= 0).any():
-            raise ValueError(f"std: expected numbers > 0, got {s.min().item():g}")
-        return (s.reshape(-1, 1) if s.ndim == 1 else s).expand(k, d).contiguous()
-    factor, info = torch.linalg.cholesky_ex(s)
-    wrong = (info > 0) | ((s - s.mT).abs() > 1e-6 * s.abs().amax((1, 2), keepdim=True)).flatten(1).any(1)
-    if wrong.any():
-        raise ValueError(f"std: expected symmetric positive definite covariances, got {s[wrong][0].tolist()} "
-                         f"for mode {int(wrong.nonzero()[0])}")
-    return factor
-
-
-def _shares(weights, k: int) -> torch.Tensor:
-    "Positive `weights` (k,) scaled to sum to one; equal shares for None."
-    w = torch.ones(k) if weights is None else batch("weights", weights).detach()
-    if tuple(w.shape) != (k,):
-        raise ValueError(f"weights: expected one per mode, shape ({k},), got {tuple(w.shape)}")
-    if (w <= 0).any():
-        raise ValueError(f"weights: expected numbers > 0, got {w.min().item():g}")
-    w = w.double().cpu()
-    return w / w.sum()
-
-
-def _distinct(c: torch.Tensor, s: torch.Tensor) -> None:
-    "Refuse two centres closer than a thousandth of a standard deviation: they are one mode counted twice."
-    least = s.flatten(1).abs().amax(1).min() / 1000
-    for start in range(0, len(c), 512):
-        distance = torch.cdist(c[start:start + 512], c, compute_mode="donot_use_mm_for_euclid_dist")
-        distance.diagonal(start).fill_(math.inf)
-        if (distance < least).any():
-            i, j = (distance < least).nonzero()[0].tolist()
-            raise ValueError(f"centers: expected distinct modes, got rows {start + i} and {j} at the same point "
-                             f"{[round(v, 6) for v in c[j].tolist()]}; for a heavier mode give one centre and weights")
-
-# %% ../nbs/0_ground/01_modes.ipynb #f9df75c7
+# %% ../nbs/0_ground/01_modes.ipynb #f9c38340
 @mode_set
-def mixture(centers,  # (k, d) numbers
-            std,  # a number, (k,), (k, d), or covariances (k, d, d)
-            weights=None,  # (k,) positive numbers of any sum; default: equal
+def mixture(centers,  # (k, d): as many modes as rows
+            std,  # one number, (k,), (k, d), or covariances (k, d, d)
+            weights=None,  # (k,) positive numbers, scaled to sum to one; default: equal
             ) -> Mixture:
-    "Normal modes of your own."
+    "A mixture of normal distributions of your own."
     return Mixture(centers, std, weights)
+
+# %% ../nbs/0_ground/01_modes.ipynb #57654dfa
+def _circle(n: int, radius: float) -> torch.Tensor:
+    "The `n` corners of a regular polygon, (n, 2) float64: the last step back to the first corner is not a corner."
+    angle = torch.arange(n, dtype=torch.float64) * 2 * math.pi / n
+    return radius * torch.stack([angle.cos(), angle.sin()], 1)
 
 
 @mode_set
@@ -240,14 +254,8 @@ def ring(n: int = 8,  # modes, all distinct
          std: float = .01,  # of every coordinate
          ) -> Mixture:
     "`n` equal modes on a circle."
-    n, radius, std = whole("n", n), number("radius", radius, above=0), number("std", std, above=0)
-    return Mixture(_circle(n, radius), std, pad=radius / 2)
-
-
-def _circle(n: int, radius: float) -> torch.Tensor:
-    "The `n` corners of a regular polygon, (n, 2) float64."
-    angle = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
-    return radius * torch.stack([angle.cos(), angle.sin()], 1)
+    n, radius = whole("n", n), number("radius", radius, above=0)
+    return Mixture(_circle(n, radius), number("std", std, above=0), pad=radius / 2)
 
 
 @mode_set
@@ -255,123 +263,181 @@ def grid(side: int = 5,  # modes along each side
          spacing: float = 2,  # between neighbours
          std: float = .05,  # of every coordinate
          ) -> Mixture:
-    "`side`² equal modes on a square lattice centred on the origin."
-    side, spacing, std = whole("side", side), number("spacing", spacing, above=0), number("std", std, above=0)
+    "`side`² equal modes on a square lattice around the origin."
+    side, spacing = whole("side", side), number("spacing", spacing, above=0)
     ticks = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) * spacing
-    return Mixture(torch.cartesian_prod(ticks, ticks), std, pad=spacing / 2)
+    return Mixture(torch.cartesian_prod(ticks, ticks), number("std", std, above=0), pad=spacing / 2)
 
 
 @mode_set
-def line(n: int = 5,  # modes in the middle
+def line(n: int = 5,  # modes close together, around 0
          spacing: float = .25,  # between neighbours
          std: float = .01,  # of every mode
-         far: int = 0,  # further modes at 5, -5, 10, -10, …
+         far: int = 0,  # further modes: at 5, -5, 10, -10, … in this order
          ) -> Mixture:
-    "Equal modes on the real line, examples of shape (1,): `n` close together, `far` far away."
-    n, far = whole("n", n), whole("far", far, 0)
-    spacing, std = number("spacing", spacing, above=0), number("std", std, above=0)
+    "Equal modes on the real line; an example has shape (1,)."
+    n, far, spacing = whole("n", n), whole("far", far, 0), number("spacing", spacing, above=0)
     near = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * spacing
-    away = torch.tensor([5. * (i // 2 + 1) * (1 - 2 * (i % 2)) for i in range(far)], dtype=torch.float64)
     if far and near.max() >= 5:
-        raise ValueError(f"n, spacing: expected the line to end before the first far mode at 5, got {near.max():g}")
-    return Mixture(torch.cat([near, away])[:, None], std)
+        raise ValueError(f"n, spacing: expected a line that ends before the first far mode at 5, got {near.max():g}")
+    away = [5. * (i // 2 + 1) * (-1) ** i for i in range(far)]
+    return Mixture(torch.cat([near, near.new_tensor(away)])[:, None], number("std", std, above=0))
 
 
 @mode_set
 def rare_modes(share: float = .9,  # what the central mode holds
-               n: int = 8,  # rare modes, on a circle, with equal shares of the rest
-               radius: float = 2,  # of the circle
+               n: int = 8,  # rare modes on a circle, with equal shares of the rest
+               radius: float = 2,  # of that circle
                std: float = .05,  # of every coordinate
                ) -> Mixture:
-    "One heavy mode at the origin (mode 0) and `n` rare ones around it."
-    share, n = number("share", share, most=1 - 1e-9, above=0), whole("n", n)
+    "A heavy mode at the origin, which is mode 0, and `n` rare ones around it."
+    share, n = number("share", share, above=0), whole("n", n)
+    if share >= 1:
+        raise ValueError(f"share: expected a number between 0 and 1, got {share:g}")
     radius, std = number("radius", radius, above=0), number("std", std, above=0)
     centers = torch.cat([torch.zeros(1, 2, dtype=torch.float64), _circle(n, radius)])
     return Mixture(centers, std, [share] + [(1 - share) / n] * n, pad=radius / 2)
 
-# %% ../nbs/0_ground/01_modes.ipynb #8544dc26
+# %% ../nbs/0_ground/01_modes.ipynb #1e32f0a4
+def _split_digits() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    "scikit-learn's 8×8 scans: uint8 images 0…16 and labels, in two splits."
+    from sklearn.datasets import load_digits
+    data = load_digits()
+    images, labels = torch.tensor(data.images, dtype=torch.uint8), torch.tensor(data.target, dtype=torch.int64)
+    rank = torch.stack([(labels == c).cumsum(0) - 1 for c in range(10)])[labels, torch.arange(len(labels))]
+    held = (rank % 9 == 3) | (rank % 9 == 7)
+    return {"train": (images[~held], labels[~held]), "held_out": (images[held], labels[held])}
+
+# %% ../nbs/0_ground/01_modes.ipynb #9fd30e49
+def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    "Logits (n, classes) of the network `layers` (weight, bias, weight, …) for pictures (n, h, w) in [-1, 1]."
+    x = x.unsqueeze(1)
+    for weight, bias in zip(layers[:4:2], layers[1:4:2]):
+        x = F.conv2d(x, weight, bias, stride=2, padding=2).relu()
+    return F.linear(F.linear(x.flatten(1), *layers[4:6]).relu(), *layers[6:])
+
+
+def _wobble(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    "Pictures (n, h, w) turned by up to .15 radians and moved by up to a sixteenth of their size."
+    turn = (torch.rand(len(x), generator=generator) * 2 - 1) * .15
+    move = (torch.rand(len(x), 2, generator=generator) * 2 - 1) / 8  # the picture is 2 wide
+    rows = [torch.stack([turn.cos(), -turn.sin(), move[:, 0]], 1), torch.stack([turn.sin(), turn.cos(), move[:, 1]], 1)]
+    where = F.affine_grid(torch.stack(rows, 1), [len(x), 1, *x.shape[1:]], align_corners=False)
+    return F.grid_sample((x + 1).unsqueeze(1), where, align_corners=False).squeeze(1) - 1
+
+
+def _junk(x: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
+    "`n` pictures that show nothing: half are uniform noise, half are scans with their pixels shuffled."
+    noise = torch.rand(n - n // 2, *x.shape[1:], generator=generator) * 2 - 1
+    order = torch.randperm(x[0].numel(), generator=generator)
+    return torch.cat([noise, x[:n // 2].flatten(1)[:, order].unflatten(1, x.shape[1:])])
+
+# %% ../nbs/0_ground/01_modes.ipynb #17b8acaa
 class Judge:
-    """A classifier of ten digits that says how sure it is: a few small networks that vote.
+    """A classifier that says how sure it is, for telling the modes of pictures.
 
-    Fitted once on training scans. `accuracy` and `confusion` (10, 10; row: truth, column: verdict) come from held-out ones.
+    `accuracy` and `confusion` (row: truth, column: verdict) come from `exam_size` scans that it was not fitted on.
     """
-    def __init__(self, layers: list[torch.Tensor], images: torch.Tensor, labels: torch.Tensor):
-        self.layers = [t.detach() for t in layers]
-        verdict = self.predict(images)[0]
-        self.confusion = torch.bincount(labels * 10 + verdict, minlength=100).reshape(10, 10)
-        self.accuracy = (self.confusion.diagonal().sum() / len(labels)).item()
-        self.n = len(labels)
+    def __init__(self, layers: list[torch.Tensor], exam: tuple[torch.Tensor, torch.Tensor], top: int):
+        images, labels = exam
+        self.layers, self.event, k = [t.detach() for t in layers], tuple(images.shape[1:]), len(layers[-1])
+        verdict = self.predict(images * (2 / top) - 1)[0]
+        self.confusion = torch.bincount(labels * k + verdict, minlength=k * k).reshape(k, k)
+        self.accuracy, self.exam_size = (verdict == labels).double().mean().item(), len(labels)
 
+    @torch.no_grad()
     def predict(self, x: torch.Tensor,  # (n, h, w) or (n, 1, h, w), values in [-1, 1]
                 ) -> tuple[torch.Tensor, torch.Tensor]:
-        "The class of each picture, (n,) int64, and the probability given to it, (n,) float32."
+        "The class of each picture, (n,) int64, and the probability the judge gives it, (n,) float32."
         x = batch("x", x)
-        pixels = self.layers[0].shape[1]
-        if x[0].numel() != pixels:
-            raise ValueError(f"x: expected pictures of {pixels} pixels, got shape {tuple(x.shape)}")
+        x = batch("x", x.squeeze(1) if x.ndim == 4 else x, self.event)
         layers = [t.to(x.device) for t in self.layers]
-        votes = [_votes(layers, part.flatten(1).float()).softmax(-1).mean(0).max(-1) for part in x.split(8192)]
+        votes = [_votes(layers, part.float()).softmax(1).max(1) for part in x.split(4096)]
         return torch.cat([v.indices for v in votes]), torch.cat([v.values for v in votes])
 
     def __repr__(self) -> str:
-        return f"Judge: {self.accuracy:.1%} right on {self.n} held-out scans"
+        return f"Judge: {self.accuracy:.1%} of {self.exam_size} held-out scans right"
 
 
-def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    "Logits (members, n, 10) of the networks in `layers` (weight, bias, weight, bias, …) for flat pictures `x`."
-    x = x.expand(len(layers[0]), *x.shape[-2:])
-    for i in range(0, len(layers), 2):
-        x = torch.baddbmm(layers[i + 1], x.relu() if i else x, layers[i])
-    return x
-
-
-def _fit(images: torch.Tensor, labels: torch.Tensor, width=128, members=4, walk=600, size=128, rate=2e-3) -> list[torch.Tensor]:
-    "Weights of `members` networks of one hidden layer, each trained on batches of its own; always the same ones."
-    g = torch.Generator().manual_seed(0)
-    widths, layers = [images[0].numel(), width, 10], []
-    for a, b in zip(widths, widths[1:]):
-        layers += [torch.randn(members, a, b, generator=g) * (2 / a) ** .5, torch.zeros(members, 1, b)]
-    layers = [t.requires_grad_() for t in layers]
-    adam = torch.optim.AdamW(layers, rate, weight_decay=1e-4)
-    for step in range(walk):
-        adam.param_groups[0]["lr"] = rate * (1 - step / walk)
-        i = torch.randint(len(images), (members, size), generator=g)
-        x = images[i.flatten()].reshape(members, size, -1)
-        loss = F.cross_entropy(_votes(layers, x).flatten(0, 1), labels[i.flatten()]) * members
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
+def _fit(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h, w) with integers 0…top, labels (n,)
+         top: int,  # the brightest level
+         walk: int = 600,  # optimiser steps of 96 scans
+         junk: int = 32,  # pictures of nothing per step, to be doubtful about
+         ) -> list[torch.Tensor]:
+    "The layers of a judge; the same scans give the same judge."
+    images, labels = train
+    g, (h, w), k = torch.Generator().manual_seed(0), images.shape[1:], int(labels.max()) + 1
+    shapes = [(16, 1, 5, 5), (32, 16, 5, 5), (64, 32 * -(-h // 4) * -(-w // 4)), (k, 64)]
+    layers = [t for s in shapes for t in (torch.randn(s, generator=g) * (2 / math.prod(s[1:])) ** .5, torch.zeros(s[0]))]
+    adam = torch.optim.AdamW([t.requires_grad_() for t in layers], weight_decay=1e-4, fused=True)
+    doubt = torch.full((junk, k), 1 / k)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small batches gain nothing from more, and the result must not depend on their number
+    try:
+        for step in range(walk):
+            adam.param_groups[0]["lr"] = 5e-3 * (1 - step / walk)
+            i = torch.randint(len(images), (96,), generator=g)
+            x = _wobble(images[i] * (2 / top) - 1, g)
+            x, target = torch.cat([x, _junk(x, junk, g)]), torch.cat([F.one_hot(labels[i], k), doubt])
+            adam.zero_grad()
+            F.cross_entropy(_votes(layers, x), target).backward()
+            adam.step()
+    finally:
+        torch.set_num_threads(threads)
     return layers
 
-# %% ../nbs/0_ground/01_modes.ipynb #389a1601
-class Scans(ModeSet):
-    """Real scanned digits, one per channel; a mode is what the channels show: 100a + 10b + c for three of them.
+# %% ../nbs/0_ground/01_modes.ipynb #d3b5f8ac
+class _Archive:
+    "Labelled scans in two splits, and the judge fitted on the first: what the sets over one data source share."
+    def __init__(self, splits: dict, top: int, walk: int, keep: Path | None = None):
+        self.splits, self.top, self.walk, self.keep = splits, top, walk, keep
 
-    Pixels are kept as integers 0…`top` and handed out in [-1, 1]; `picture` turns them back for showing. Draws are with
-    replacement from one split. `judge` names the digits of `assign`.
+    @functools.cached_property
+    def judge(self) -> Judge:
+        "Fitted at first use, or read from where an earlier process kept it."
+        layers = self.keep and _kept(self.keep, self._stamp())
+        if not layers:
+            layers = _fit(self.splits["train"], self.top, self.walk)
+            if self.keep:
+                _keep(self.keep, layers, self._stamp())
+        return Judge(layers, self.splits["held_out"], self.top)
+
+    def _stamp(self) -> dict[str, str]:
+        "What a kept judge was made from and how."
+        digest = hashlib.sha256()
+        for part in self.splits["train"]:
+            digest.update(part.numpy())
+        return {"data": digest.hexdigest(), "recipe": f"1, {self.walk} steps"}
+
+# %% ../nbs/0_ground/01_modes.ipynb #205ff048
+class Scans(ModeSet):
+    """Real scans, one per channel, drawn with replacement from one split; a mode is what the channels show, 100a + 10b + c.
+
+    Examples are (channels, h, w) with values in [-1, 1]. `assign` asks `judge`, a classifier fitted on the training split.
     """
-    def __init__(self, images, labels, top: int, channels: int, judge, held_out):
-        self._images, self._labels, self._top, self._copies = images, labels, top, {}
-        self._judge, self._held_out = judge, held_out
-        share = torch.bincount(labels, minlength=10).double() / len(labels)
+    def __init__(self, archive: _Archive, split: str, channels: int, make: Callable[..., Scans]):
+        self._archive, self._make, self._copies = archive, make, {}
+        self._split = one_of("split", split, ["train", "held_out"])
+        self._images, self._labels = archive.splits[split]
+        share = torch.bincount(self._labels, minlength=10).double() / len(self._labels)
         law = functools.reduce(lambda a, b: torch.outer(a, b).flatten(), [share] * channels)
-        self.n_modes, self.weights, self.event = 10 ** channels, law.float(), (channels, *images.shape[1:])
+        self.n_modes, self.weights, self.event = 10 ** channels, law.float(), (channels, *self._images.shape[1:])
         self._low, self._high = -torch.ones(self.event), torch.ones(self.event)
         self._place = 10 ** torch.arange(channels - 1, -1, -1)
 
     @property
     def judge(self) -> Judge:
-        "The classifier behind `assign`, fitted on the training split at first use."
-        return self._judge()
+        "The classifier behind `assign`; fitted at first use, shared by all sets over the same scans."
+        return self._archive.judge
 
     @property
     def held_out(self) -> Scans | None:
-        "The same set over the scans that neither a generator nor the judge was trained on."
-        return self._held_out and self._held_out()
+        "The same set over the scans that neither generator nor judge has seen; None if this is that set."
+        return self._make(split="held_out").to(self.device) if self._split == "train" else None
 
     def _draw(self, n, generator):
         i = torch.randint(len(self._images), (n, self.event[0]), generator=generator, device=self.device)
-        return self._images[i].float().mul_(2 / self._top).sub_(1), (self._labels[i] * self._place).sum(1)
+        return self._images[i].float().mul_(2 / self._archive.top).sub_(1), (self._labels[i] * self._place).sum(1)
 
     def assign(self, x: torch.Tensor,  # (n, *event), values in [-1, 1]
                confidence: float = .9,  # how sure the judge must be of every channel
@@ -383,48 +449,131 @@ class Scans(ModeSet):
 
     def picture(self, x: torch.Tensor,  # (n, *event), values in [-1, 1]
                 ) -> torch.Tensor:
-        "Examples as pictures in [0, 1]: (n, h, w) grey, or (n, h, w, 3) where the three channels are red, green, blue."
+        "Examples for showing, values in [0, 1]: (n, h, w) for one channel, (n, h, w, channels) for more."
         x = batch("x", x, self.event).add(1).div(2).clamp(0, 1)
         return x.squeeze(1) if self.event[0] == 1 else x.movedim(1, -1)
 
     def _summary(self) -> str:
-        return f"{self.n_modes} modes, {self.event[0]}×{self.event[1]}×{self.event[2]} from {len(self._images)} scans"
+        return f"{self.n_modes} modes, {'×'.join(map(str, self.event))} from {len(self._images)} scans"
 
-# %% ../nbs/0_ground/01_modes.ipynb #93f3ae82
+# %% ../nbs/0_ground/01_modes.ipynb #a9681a25
+@functools.cache
+def _digits() -> _Archive:
+    return _Archive(_split_digits(), top=16, walk=600)
+
+
 @mode_set
 def digits(split: str = "train",  # or "held_out"
            ) -> Scans:
-    "Ten modes: 1,797 real handwritten digits of 8×8 pixels, shipped with scikit-learn."
-    return _small(1, split)
+    "Ten modes: 1,797 real handwritten digits of 8×8 pixels that come with scikit-learn."
+    return Scans(_digits(), split, 1, digits)
 
 
 @mode_set
 def stacked_digits(split: str = "train",  # or "held_out"
                    ) -> Scans:
     "A thousand modes: three of the 8×8 digits as the channels of one picture."
-    return _small(3, split)
+    return Scans(_digits(), split, 3, stacked_digits)
+
+# %% ../nbs/0_ground/01_modes.ipynb #9ea7094a
+MNIST_FILES = {"train-images-idx3-ubyte": "9.9 MB", "train-labels-idx1-ubyte": "29 kB",
+               "t10k-images-idx3-ubyte": "1.6 MB", "t10k-labels-idx1-ubyte": "4.5 kB"}
 
 
-def _small(channels: int, split: str) -> Scans:
-    one_of("split", split, ["train", "held_out"])
-    images, labels = _optdigits()[split]
-    other = {1: digits, 3: stacked_digits}[channels]
-    return Scans(images, labels, 16, channels, _small_judge,
-                 functools.partial(other, "held_out") if split == "train" else None)
+def read_idx(path: str | Path,  # plain or gzipped, whatever its name says
+             kind: str | None = None,  # "images" or "labels", where only one of them will do
+             limit: int = 2 ** 30,  # refuse to unpack more bytes than this
+             ) -> torch.Tensor:
+    """Read an idx file of bytes: images (n, h, w) or labels (n,), uint8.
+
+    ValueError if it is no such file, is cut short, goes on too long or holds the other kind; FileNotFoundError if absent.
+    """
+    path, kind = Path(path), kind and one_of("kind", kind, ["images", "labels"])
+    if not path.is_file():
+        raise FileNotFoundError(f"path: no file {path}")
+    size, n_dims = path.stat().st_size, {"images": 3, "labels": 1}
+    with open(path, "rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        file = gzip.GzipFile(fileobj=raw) if packed else raw
+        try:
+            magic = file.read(4)
+            found = {b"\0\0\x08\x03": "images", b"\0\0\x08\x01": "labels"}.get(magic)
+            if found is None:
+                raise ValueError(f"{path}: expected an idx file of images or labels, got one that starts {magic.hex(' ')}")
+            if kind not in (None, found):
+                raise ValueError(f"{path}: expected {kind}, got {found}")
+            head = file.read(4 * n_dims[found])
+            shape = [int.from_bytes(head[i:i + 4], "big") for i in range(0, 4 * n_dims[found], 4)]
+            length, room = math.prod(shape), min(limit, 1032 * size if packed else size)  # deflate's best ratio is 1032
+            if len(head) < 4 * n_dims[found] or not 0 < length <= room:
+                raise ValueError(f"{path}: expected {' × '.join(map(str, shape))} bytes of {found}, got a file of {size} "
+                                 f"bytes, which cannot hold them or whose limit is {limit}")
+            data = bytearray(file.read(length + 1))
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path}: damaged or cut short ({error})") from error
+    if len(data) != length:
+        raise ValueError(f"{path}: expected {length} bytes of {found} after the header, got "
+                         + ("more" if len(data) > length else f"only {len(data)}"))
+    return torch.frombuffer(data, dtype=torch.uint8).reshape(shape)
+
+# %% ../nbs/0_ground/01_modes.ipynb #b1bbaaf9
+@mode_set
+def mnist(folder: str | None = None,  # where the idx files are, or their `mnist` folder; default: MODELAB_DATA
+          split: str = "train",  # or "held_out"
+          ) -> Scans:
+    "Ten modes: the 70,000 digits of MNIST, 28×28, read from the four idx files; the test files are the held-out split."
+    return Scans(_mnist(folder), split, 1, functools.partial(mnist, folder))
 
 
-@functools.lru_cache(1)
-def _optdigits() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    "The 8×8 scans, split: in each class, two of every nine are held out."
-    from sklearn.datasets import load_digits
-    data = load_digits()
-    images, labels = torch.tensor(data.images, dtype=torch.uint8), torch.tensor(data.target, dtype=torch.int64)
-    rank = torch.stack([(labels == c).cumsum(0) - 1 for c in range(10)])[labels, torch.arange(len(labels))]
-    held = (rank % 9 == 3) | (rank % 9 == 7)
-    return {"train": (images[~held], labels[~held]), "held_out": (images[held], labels[held])}
+@mode_set
+def stacked_mnist(folder: str | None = None,  # as for `mnist`
+                  split: str = "train",  # or "held_out"
+                  ) -> Scans:
+    "A thousand modes: three MNIST digits as the channels of one picture."
+    return Scans(_mnist(folder), split, 3, functools.partial(stacked_mnist, folder))
 
 
-@functools.lru_cache(1)
-def _small_judge() -> Judge:
-    data = {split: (images / 8 - 1, labels) for split, (images, labels) in _optdigits().items()}
-    return Judge(_fit(*data["train"]), *data["held_out"])
+def _mnist(folder) -> _Archive:
+    "The archive of the four files in `folder`, in its folder `mnist`, or in those of MODELAB_DATA."
+    root = os.environ.get("MODELAB_DATA") if folder is None else folder
+    if folder is not None and not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder: expected a path, got {folder!r}")
+    places = [Path(root), Path(root, "mnist")] if root else []
+    found = [next((p for d in places for p in (d / name, d / f"{name}.gz") if p.is_file()), None) for name in MNIST_FILES]
+    if None in found:
+        files = ", ".join(f"{name}.gz ({size})" for name, size in MNIST_FILES.items())
+        where = f"{root} (or its folder mnist) lacks {sum(f is None for f in found)} of" if root else "no data folder for"
+        raise FileNotFoundError(f"{where} the four MNIST files {files}. Put them, gzipped or not, into one folder "
+                                f"and name it: mnist(folder), or the environment variable MODELAB_DATA")
+    return _read_mnist(*((p, p.stat().st_size, p.stat().st_mtime_ns) for p in found))
+
+
+@functools.lru_cache(2)
+def _read_mnist(*files: tuple) -> _Archive:
+    parts = [read_idx(path, kind) for (path, *_), kind in zip(files, ["images", "labels"] * 2)]
+    for (path, *_), images, labels in ((files[0], *parts[:2]), (files[2], *parts[2:])):
+        if tuple(images.shape[1:]) != (28, 28) or len(images) != len(labels) or labels.max() > 9:
+            raise ValueError(f"{path}: expected 28×28 images with as many labels 0 to 9, got images {tuple(images.shape)} "
+                             f"and {len(labels)} labels up to {int(labels.max())}")
+    splits = {"train": (parts[0], parts[1].long()), "held_out": (parts[2], parts[3].long())}
+    return _Archive(splits, top=255, walk=1500, keep=files[0][0].parent / "modelab-judge.safetensors")
+
+
+def _kept(path: Path, stamp: dict[str, str]) -> list[torch.Tensor] | None:
+    "The layers that were kept at `path` if they carry this `stamp`."
+    from safetensors import SafetensorError, safe_open
+    try:
+        with safe_open(path, "pt") as file:
+            return [file.get_tensor(str(i)) for i in range(8)] if file.metadata() == stamp else None
+    except (OSError, SafetensorError):
+        return None
+
+
+def _keep(path: Path, layers: list[torch.Tensor], stamp: dict[str, str]) -> None:
+    "Keep `layers` at `path`, unless the folder cannot be written to."
+    from safetensors.torch import save
+    try:
+        replace(path, save({str(i): t.detach().contiguous() for i, t in enumerate(layers)}, stamp))
+    except OSError:
+        pass
