@@ -26,7 +26,7 @@ $(STAMP): settings.ini setup.py pyproject.toml constraints.txt
 	@touch $@
 
 lab: $(STAMP)
-	$(BIN)/jupyter-lab $$(test "$$(id -u)" != 0 || echo --allow-root) $(ARGS) nbs/index.ipynb
+	$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" $$(test "$$(id -u)" != 0 || echo --allow-root) $(ARGS) nbs/index.ipynb
 
 test: $(STAMP)
 	env -u MODELAB_FAST $(PYTEST)
