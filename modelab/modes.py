@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from .course import batch, mode_set, number, one_of, replace, whole
 
 # %% auto #0
-__all__ = ['MNIST_FILES', 'ModeSet', 'Mixture', 'mixture', 'ring', 'grid', 'line', 'rare_modes', 'Judge', 'Scans', 'digits',
+__all__ = ['MNIST', 'ModeSet', 'Mixture', 'mixture', 'ring', 'grid', 'line', 'rare_modes', 'Judge', 'Scans', 'digits',
            'stacked_digits', 'read_idx', 'mnist', 'stacked_mnist']
 
 # %% ../nbs/0_ground/01_modes.ipynb #93f3ae82
@@ -122,8 +122,8 @@ class _Law:
 class ModeSet:
     """Data whose modes are known.
 
-    `n_modes`; `weights` (n_modes,), the law of the modes; `event`, the shape of one example; `held_out`, a set of the same
-    kind over examples that training never sees, or None; `assign(x) -> (mode, good)`.
+    `n_modes`; `weights` (n_modes,), the law of the modes; `event`, the shape of one example; `held_out`, a set of the
+    same kind over examples that training never sees, or None; `assign(x) -> (mode, good)`.
     """
     n_modes: int
     weights: torch.Tensor
@@ -166,7 +166,7 @@ class ModeSet:
         if device != self.device and device not in self._copies:
             there = self._copies[device] = copy.copy(self)
             for name, value in vars(self).items():
-                if isinstance(value, torch.Tensor):
+                if isinstance(value, (torch.Tensor, ModeSet)):
                     setattr(there, name, value.to(device))
         return self._copies.get(device, self)
 
@@ -196,7 +196,8 @@ class Mixture(ModeSet):
             mode = torch.randint(self.n_modes, (n,), generator=generator, device=self.device)
         else:
             mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        noise, scales = torch.randn(n, *self.event, generator=generator, device=self.device), self._scales[mode]
+        noise = torch.randn(n, *self.event, generator=generator, device=self.device, dtype=torch.float32)
+        scales = self._scales[mode]
         noise = (scales @ noise[..., None]).squeeze(-1) if self._law.full else noise.mul_(scales)
         return noise.add_(self.centers[mode]), mode
 
@@ -207,11 +208,12 @@ class Mixture(ModeSet):
         law = self._law.to(x.device)
         return torch.cat([(law.constant() - law.whiten(o).square().sum(-1) / 2).logsumexp(-1) for o in law.offsets(x)])
 
+    @torch.no_grad()
     def assign(self, x: torch.Tensor,  # (n, d)
                within: float = 3.0,  # how many standard deviations away an example may be
                metric: str = "mahalanobis",  # or "box": every coordinate for itself
                ) -> tuple[torch.Tensor, torch.Tensor]:
-        "The nearest mode of each example by Mahalanobis distance, (n,) int64, and whether it is near enough, (n,) bool."
+        "The nearest mode of each example by Mahalanobis distance, (n,) int64, and if it is near enough, (n,) bool."
         x, within = batch("x", x, self.event), number("within", within, above=0)
         box = one_of("metric", metric, ["mahalanobis", "box"]) == "box"
         law, parts = self._law.to(_exact(x).device), []
@@ -319,16 +321,16 @@ def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
 
 def _wobble(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     "Pictures (n, h, w) turned by up to .15 radians and moved by up to a sixteenth of their size."
-    turn = (torch.rand(len(x), generator=generator) * 2 - 1) * .15
-    move = (torch.rand(len(x), 2, generator=generator) * 2 - 1) / 8  # the picture is 2 wide
-    rows = [torch.stack([turn.cos(), -turn.sin(), move[:, 0]], 1), torch.stack([turn.sin(), turn.cos(), move[:, 1]], 1)]
-    where = F.affine_grid(torch.stack(rows, 1), [len(x), 1, *x.shape[1:]], align_corners=False)
+    turn, *move = (torch.rand(3, len(x), generator=generator, dtype=x.dtype) * 2 - 1).unbind()
+    turn, move = turn * .15, [m / 8 for m in move]  # the picture is 2 wide
+    rows = torch.stack([turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]], 1).reshape(-1, 2, 3)
+    where = F.affine_grid(rows, [len(x), 1, *x.shape[1:]], align_corners=False)
     return F.grid_sample((x + 1).unsqueeze(1), where, align_corners=False).squeeze(1) - 1
 
 
 def _junk(x: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
     "`n` pictures that show nothing: half are uniform noise, half are scans with their pixels shuffled."
-    noise = torch.rand(n - n // 2, *x.shape[1:], generator=generator) * 2 - 1
+    noise = torch.rand(n - n // 2, *x.shape[1:], generator=generator, dtype=x.dtype) * 2 - 1
     order = torch.randperm(x[0].numel(), generator=generator)
     return torch.cat([noise, x[:n // 2].flatten(1)[:, order].unflatten(1, x.shape[1:])])
 
@@ -341,7 +343,7 @@ class Judge:
     def __init__(self, layers: list[torch.Tensor], exam: tuple[torch.Tensor, torch.Tensor], top: int):
         images, labels = exam
         self.layers, self.event, k = [t.detach() for t in layers], tuple(images.shape[1:]), len(layers[-1])
-        verdict = self.predict(images * (2 / top) - 1)[0]
+        verdict = self.predict(images.float() * (2 / top) - 1)[0]
         self.confusion = torch.bincount(labels * k + verdict, minlength=k * k).reshape(k, k)
         self.accuracy, self.exam_size = (verdict == labels).double().mean().item(), len(labels)
 
@@ -368,16 +370,19 @@ def _fit(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h, w) with inte
     images, labels = train
     g, (h, w), k = torch.Generator().manual_seed(0), images.shape[1:], int(labels.max()) + 1
     shapes = [(16, 1, 5, 5), (32, 16, 5, 5), (64, 32 * -(-h // 4) * -(-w // 4)), (k, 64)]
-    layers = [t for s in shapes for t in (torch.randn(s, generator=g) * (2 / math.prod(s[1:])) ** .5, torch.zeros(s[0]))]
+    layers = []
+    for s in shapes:
+        layers += [torch.randn(s, generator=g, dtype=torch.float32) * (2 / math.prod(s[1:])) ** .5,
+                   torch.zeros(s[0], dtype=torch.float32)]
     adam = torch.optim.AdamW([t.requires_grad_() for t in layers], weight_decay=1e-4, fused=True)
-    doubt = torch.full((junk, k), 1 / k)
+    doubt = torch.full((junk, k), 1 / k, dtype=torch.float32)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small batches gain nothing from more, and the result must not depend on their number
     try:
         for step in range(walk):
             adam.param_groups[0]["lr"] = 5e-3 * (1 - step / walk)
             i = torch.randint(len(images), (96,), generator=g)
-            x = _wobble(images[i] * (2 / top) - 1, g)
+            x = _wobble(images[i].float() * (2 / top) - 1, g)
             x, target = torch.cat([x, _junk(x, junk, g)]), torch.cat([F.one_hot(labels[i], k), doubt])
             adam.zero_grad()
             F.cross_entropy(_votes(layers, x), target).backward()
@@ -411,9 +416,9 @@ class _Archive:
 
 # %% ../nbs/0_ground/01_modes.ipynb #205ff048
 class Scans(ModeSet):
-    """Real scans, one per channel, drawn with replacement from one split; a mode is what the channels show, 100a + 10b + c.
+    """Real scans, one per channel, drawn with replacement from one split; a mode is what they show, 100a + 10b + c.
 
-    Examples are (channels, h, w) with values in [-1, 1]. `assign` asks `judge`, a classifier fitted on the training split.
+    Examples are (channels, h, w) with values in [-1, 1]. `assign` asks `judge`, a classifier fitted on the first split.
     """
     def __init__(self, archive: _Archive, split: str, channels: int, make: Callable[..., Scans]):
         self._archive, self._make, self._copies = archive, make, {}
@@ -422,7 +427,8 @@ class Scans(ModeSet):
         share = torch.bincount(self._labels, minlength=10).double() / len(self._labels)
         law = functools.reduce(lambda a, b: torch.outer(a, b).flatten(), [share] * channels)
         self.n_modes, self.weights, self.event = 10 ** channels, law.float(), (channels, *self._images.shape[1:])
-        self._low, self._high = -torch.ones(self.event), torch.ones(self.event)
+        self._high = torch.ones(self.event, dtype=torch.float32)
+        self._low = -self._high
         self._place = 10 ** torch.arange(channels - 1, -1, -1)
 
     @property
@@ -430,14 +436,16 @@ class Scans(ModeSet):
         "The classifier behind `assign`; fitted at first use, shared by all sets over the same scans."
         return self._archive.judge
 
-    @property
+    @functools.cached_property
     def held_out(self) -> Scans | None:
         "The same set over the scans that neither generator nor judge has seen; None if this is that set."
         return self._make(split="held_out").to(self.device) if self._split == "train" else None
 
     def _draw(self, n, generator):
-        i = torch.randint(len(self._images), (n, self.event[0]), generator=generator, device=self.device)
-        return self._images[i].float().mul_(2 / self._archive.top).sub_(1), (self._labels[i] * self._place).sum(1)
+        c = self.event[0]
+        i = torch.randint(len(self._images), (n * c,), generator=generator, device=self.device)
+        x = self._images.index_select(0, i).float().mul_(2 / self._archive.top).sub_(1)
+        return x.unflatten(0, (n, c)), (self._labels[i].unflatten(0, (n, c)) * self._place).sum(1)
 
     def assign(self, x: torch.Tensor,  # (n, *event), values in [-1, 1]
                confidence: float = .9,  # how sure the judge must be of every channel
@@ -476,8 +484,10 @@ def stacked_digits(split: str = "train",  # or "held_out"
     return Scans(_digits(), split, 3, stacked_digits)
 
 # %% ../nbs/0_ground/01_modes.ipynb #9ea7094a
-MNIST_FILES = {"train-images-idx3-ubyte": "9.9 MB", "train-labels-idx1-ubyte": "29 kB",
-               "t10k-images-idx3-ubyte": "1.6 MB", "t10k-labels-idx1-ubyte": "4.5 kB"}
+MNIST = {"train-images-idx3-ubyte": "9.9 MB", "train-labels-idx1-ubyte": "29 kB",
+         "t10k-images-idx3-ubyte": "1.6 MB", "t10k-labels-idx1-ubyte": "4.5 kB"}
+_HOW = ("MNIST is four files, " + ", ".join(f"{name}.gz ({size})" for name, size in MNIST.items()) + ": put them, "
+       "gzipped or not, into one folder and name it, as in mnist(folder) or by the environment variable MODELAB_DATA")
 
 
 def read_idx(path: str | Path,  # plain or gzipped, whatever its name says
@@ -486,35 +496,36 @@ def read_idx(path: str | Path,  # plain or gzipped, whatever its name says
              ) -> torch.Tensor:
     """Read an idx file of bytes: images (n, h, w) or labels (n,), uint8.
 
-    ValueError if it is no such file, is cut short, goes on too long or holds the other kind; FileNotFoundError if absent.
+    ValueError if it is another file, the other kind, damaged, cut short or too long; FileNotFoundError if absent.
     """
     path, kind = Path(path), kind and one_of("kind", kind, ["images", "labels"])
     if not path.is_file():
-        raise FileNotFoundError(f"path: no file {path}")
-    size, n_dims = path.stat().st_size, {"images": 3, "labels": 1}
+        raise FileNotFoundError(f"path: no file {path}. {_HOW}")
+
+    def bad(got: str) -> ValueError:
+        return ValueError(f"path: expected an idx file of {kind or 'images or labels'}, got {got} in {path}")
+
+    size = path.stat().st_size
     with open(path, "rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
-        file = gzip.GzipFile(fileobj=raw) if packed else raw
+        file, room = (gzip.GzipFile(fileobj=raw), 1032 * size) if packed else (raw, size)  # deflate's best ratio
         try:
             magic = file.read(4)
-            found = {b"\0\0\x08\x03": "images", b"\0\0\x08\x01": "labels"}.get(magic)
-            if found is None:
-                raise ValueError(f"{path}: expected an idx file of images or labels, got one that starts {magic.hex(' ')}")
-            if kind not in (None, found):
-                raise ValueError(f"{path}: expected {kind}, got {found}")
-            head = file.read(4 * n_dims[found])
-            shape = [int.from_bytes(head[i:i + 4], "big") for i in range(0, 4 * n_dims[found], 4)]
-            length, room = math.prod(shape), min(limit, 1032 * size if packed else size)  # deflate's best ratio is 1032
-            if len(head) < 4 * n_dims[found] or not 0 < length <= room:
-                raise ValueError(f"{path}: expected {' × '.join(map(str, shape))} bytes of {found}, got a file of {size} "
-                                 f"bytes, which cannot hold them or whose limit is {limit}")
+            found, dims = {b"\0\0\x08\3": ("images", 3), b"\0\0\x08\1": ("labels", 1)}.get(magic, (None, 0))
+            if kind not in (None, found) or not found:
+                raise bad(found or f"a file that starts with bytes {magic.hex(' ') or 'missing'}")
+            head = file.read(4 * dims)
+            shape = [int.from_bytes(head[i:i + 4], "big") for i in range(0, 4 * dims, 4)]
+            length = math.prod(shape)
+            if len(head) < 4 * dims or not 0 < length <= min(limit, room):
+                raise bad(f"a header that promises {' × '.join(map(str, shape))} bytes in a file of {size} "
+                          f"(at most {limit} are unpacked)")
             data = bytearray(file.read(length + 1))
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: damaged or cut short ({error})") from error
+            raise bad(f"damage ({error})") from error
     if len(data) != length:
-        raise ValueError(f"{path}: expected {length} bytes of {found} after the header, got "
-                         + ("more" if len(data) > length else f"only {len(data)}"))
+        raise bad(f"{'more' if len(data) > length else 'fewer'} than the {length} bytes that its header promises")
     return torch.frombuffer(data, dtype=torch.uint8).reshape(shape)
 
 # %% ../nbs/0_ground/01_modes.ipynb #b1bbaaf9
@@ -534,29 +545,28 @@ def stacked_mnist(folder: str | None = None,  # as for `mnist`
     return Scans(_mnist(folder), split, 3, functools.partial(stacked_mnist, folder))
 
 
-def _mnist(folder) -> _Archive:
-    "The archive of the four files in `folder`, in its folder `mnist`, or in those of MODELAB_DATA."
-    root = os.environ.get("MODELAB_DATA") if folder is None else folder
+def _mnist(folder: str | Path | None) -> _Archive:
+    "The archive of the four files in `folder` (default: in MODELAB_DATA) or in its folder `mnist`."
     if folder is not None and not isinstance(folder, (str, os.PathLike)):
         raise TypeError(f"folder: expected a path, got {folder!r}")
+    root = os.environ.get("MODELAB_DATA") if folder is None else folder
     places = [Path(root), Path(root, "mnist")] if root else []
-    found = [next((p for d in places for p in (d / name, d / f"{name}.gz") if p.is_file()), None) for name in MNIST_FILES]
-    if None in found:
-        files = ", ".join(f"{name}.gz ({size})" for name, size in MNIST_FILES.items())
-        where = f"{root} (or its folder mnist) lacks {sum(f is None for f in found)} of" if root else "no data folder for"
-        raise FileNotFoundError(f"{where} the four MNIST files {files}. Put them, gzipped or not, into one folder "
-                                f"and name it: mnist(folder), or the environment variable MODELAB_DATA")
-    return _read_mnist(*((p, p.stat().st_size, p.stat().st_mtime_ns) for p in found))
+    tries = [[d / f"{name}{end}" for d in places for end in ("", ".gz")] for name in MNIST]
+    files = [next(filter(Path.is_file, paths), None) for paths in tries]
+    if None in files:
+        raise FileNotFoundError(f"folder: {f'{root} lacks some of the files' if root else 'none is set'}. {_HOW}")
+    return _read_mnist(*((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
 
 
 @functools.lru_cache(2)
 def _read_mnist(*files: tuple) -> _Archive:
+    "Read and check the four files; the same files (path, size, time) are read once."
     parts = [read_idx(path, kind) for (path, *_), kind in zip(files, ["images", "labels"] * 2)]
-    for (path, *_), images, labels in ((files[0], *parts[:2]), (files[2], *parts[2:])):
-        if tuple(images.shape[1:]) != (28, 28) or len(images) != len(labels) or labels.max() > 9:
-            raise ValueError(f"{path}: expected 28×28 images with as many labels 0 to 9, got images {tuple(images.shape)} "
-                             f"and {len(labels)} labels up to {int(labels.max())}")
     splits = {"train": (parts[0], parts[1].long()), "held_out": (parts[2], parts[3].long())}
+    for split, (images, labels) in splits.items():
+        if tuple(images.shape[1:]) != (28, 28) or len(images) != len(labels) or labels.max() > 9:
+            raise ValueError(f"folder: expected 28×28 images with as many labels 0 to 9, got images "
+                             f"{tuple(images.shape)} and {len(labels)} labels up to {int(labels.max())} for {split}")
     return _Archive(splits, top=255, walk=1500, keep=files[0][0].parent / "modelab-judge.safetensors")
 
 
