@@ -13,7 +13,7 @@ from run_notebooks import EVAL_FALSE, RAISES, ROOT, WIDGET, ChapterError, digest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-LESSON_LINES, DEFINITION_LINES, MEDIAN_LINES, MEGABYTES = 25, 60, 8, 1.5
+LESSON_LINES, DEFINITION_LINES, MEDIAN_LINES, MEGABYTES = 25, 60, 5, 1.5
 MACHINE = re.compile(r"(?<![\w.~/-])/(?:root|work|home|Users|tmp|opt|usr|var)/[\w.]|\b0x[0-9a-f]{8,}\b")
 EXPORT = re.compile(r"^#\|\s*export", re.M)
 CHAPTERS = pytest.mark.parametrize("path", notebooks() or [ROOT / "nbs/index.ipynb"], ids=lambda p: p.stem)
@@ -130,7 +130,7 @@ def test_a_long_cell_is_noticed():
     big = "#| export\ndef f():\n" + "    1\n" * 60
     nb = new_notebook(cells=[new_code_cell("1\n" * 26), new_code_cell(big), new_code_cell("#| export\n" + "a = 1\n" * 70)])
     assert long_cells(nb) == ["cell 0: 26 lines, the most for a lesson cell is 25", "cell 1: f has 61 lines, the most is 60",
-                              "the median lesson cell has 26 lines, the most is 8"]
+                              "the median lesson cell has 26 lines, the most is 5"]
 
 
 @CHAPTERS
