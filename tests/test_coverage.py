@@ -462,13 +462,13 @@ def test_integers_are_points_too():
     assert coverage(np.array([[0, 0], [2, 2], [-4, 4]]), GRID).captured == 3
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("device", ["cpu"] + ["cuda"] * torch.cuda.is_available())
 @pytest.mark.parametrize("where", ["samples", "set", "both"])
-def test_cuda(where):
+def test_devices(where, device):
     for given_modes in (modes.grid(), modes.stacked_digits()):
         x = given_modes.sample(2000, generator=rng())
-        there = x.cuda() if where != "set" else x
-        moved = given_modes.to("cuda") if where != "samples" else given_modes
+        there = x.to(device) if where != "set" else x
+        moved = given_modes.to(device) if where != "samples" else given_modes
         a, b = coverage(x, given_modes), coverage(there, moved)
         assert a.captured == b.captured and a.kl == pytest.approx(b.kl, rel=1e-4) and a.floor.kl == pytest.approx(b.floor.kl, rel=.01)
 
