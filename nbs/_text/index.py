@@ -179,7 +179,7 @@ def _train(args: argparse.Namespace) -> None:
         raise ValueError("train: expected GAME and MODES, or --resume FILE; for instance: modelab train minimax ring")
     one_of("--protocol", args.protocol, measures.PROTOCOLS)
     every, left = whole("--save-every", args.save_every), whole("--steps", args.steps, 0)
-    run = _start(args)
+    run, interrupted = _start(args), False
     try:
         while left:
             done = run.steps
@@ -188,10 +188,13 @@ def _train(args: argparse.Namespace) -> None:
             if args.out and left:
                 run.save(args.out)
     except KeyboardInterrupt:
+        interrupted = True
         print(f"stopped after step {run.steps}", file=sys.stderr)
     if args.out:
         print(f"saved {run.save(args.out)} at step {run.steps}", file=sys.stderr)
     print(f"{run!r}\n{measures.table(run.coverage(args.protocol))}")
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 # %% [markdown]

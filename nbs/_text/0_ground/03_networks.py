@@ -18,7 +18,10 @@
 #| export
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
+import sys
 from collections.abc import Callable, Sequence
 
 import torch
@@ -90,6 +93,9 @@ def randn(*shape: int, generator: Generators = None, device=None, dtype=None) ->
 
 # %%
 #| export
+HE = math.sqrt(2 / (1 + .2 ** 2))  # He et al.'s gain for leaky ReLUs of slope 0.2; see "A signal that dies on the way"
+
+
 def _uniform_(parameter: torch.Tensor, bound: float, runs: int | None, generator: Generators) -> None:
     "Fill with U(-bound, bound), each run from its own generator."
     with torch.no_grad():
@@ -101,7 +107,7 @@ class Linear(nn.Module):
     def __init__(self, inputs: int, outputs: int,
                  runs: int | None = None,  # None: a plain layer, no run axis
                  generator: Generators = None,  # one, or one per run
-                 gain: float = 1 / math.sqrt(3),  # √2 keeps the scale through ReLU; the default is torch's own
+                 gain: float = 1 / math.sqrt(3),  # of the weights; this is torch's own, HE keeps a signal's scale
                  ):
         super().__init__()
         lead = () if runs is None else (runs,)
@@ -137,6 +143,16 @@ gap.abs().max().item()
 
 # %%
 #| export
+@functools.cache
+def _keep_memory() -> None:
+    "Ask glibc to keep freed memory between steps; page faults otherwise cost up to half a step. Elsewhere do nothing."
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(-3, 32 << 20)   # M_MMAP_THRESHOLD
+            libc.mallopt(-1, 512 << 20)  # M_TRIM_THRESHOLD
+
+
 def _shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     "An event shape: an int is a vector's length, () a single number."
     return tuple(whole(name, v) for v in (value if isinstance(value, (tuple, list, torch.Size)) else (value,)))
@@ -148,6 +164,8 @@ class Net(nn.Module):
         super().__init__()
         self.inputs, self.outputs = _shape("inputs", inputs), _shape("outputs", outputs)
         self.runs = None if runs is None else whole("runs", runs)
+        if runs is not None:
+            _keep_memory()
 
     def _check(self, x: torch.Tensor) -> torch.Tensor:
         lead = () if self.runs is None else (self.runs,)
@@ -166,8 +184,8 @@ class MLP(Net):
     def __init__(self, inputs, outputs, width: int, depth: int, runs: int | None, generator: Generators, last):
         super().__init__(inputs, outputs, runs)
         sizes = [math.prod(self.inputs), *[whole("width", width)] * whole("depth", depth, 0), math.prod(self.outputs)]
-        *hidden, final = [Linear(a, b, runs, generator) for a, b in zip(sizes, sizes[1:])]
-        self.hidden, self.final, self.last = nn.ModuleList(hidden), final, last
+        self.hidden = nn.ModuleList(Linear(a, b, runs, generator, HE) for a, b in zip(sizes[:-1], sizes[1:-1]))
+        self.final, self.last = Linear(*sizes[-2:], runs, generator), last
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self._check(x)
@@ -307,7 +325,7 @@ seeds_picture(3)
 class Conv(nn.Module):
     "Square convolution on folded images `(batch, runs·channels, height, width)`, a filter bank per run."
     def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1, runs: int | None = None,
-                 generator: Generators = None, gain: float = math.sqrt(2)):
+                 generator: Generators = None, gain: float = HE):
         super().__init__()
         lead = () if runs is None else (runs,)
         self.weight = nn.Parameter(torch.empty(*lead, outputs, inputs, size, size))
@@ -356,7 +374,7 @@ def scale_by_layer(gain: float, layers: int = 6) -> list[float]:
     return out
 
 # %%
-default, he = scale_by_layer(1 / math.sqrt(3)), scale_by_layer(math.sqrt(2 / (1 + .2 ** 2)))
+default, he = scale_by_layer(1 / math.sqrt(3)), scale_by_layer(HE)
 figure, ax = axes(size=(4.2, 2.4))
 ax.semilogy(range(1, 7), default, "x-", c=FAKE, label="default")
 ax.semilogy(range(1, 7), he, "o-", c=REAL, label="He et al.")
@@ -395,11 +413,11 @@ class ConvGenerator(Net):
     "Latents to square images; see `conv_generator`."
     def __init__(self, latent: int, event, width: int, runs: int | None, generator: Generators, last):
         super().__init__(latent, _image("event", event), runs)
-        (channels, side, _), gain = self.outputs, math.sqrt(2 / 1.04)
+        channels, side, _ = self.outputs
         levels, base = _ladder(side)
         widths = [whole("width", width) * 2 ** i for i in range(levels, -1, -1)]
-        self.first = Linear(math.prod(self.inputs), widths[0] * base * base, runs, generator, gain)
-        self.convs = nn.ModuleList(Conv(a, b, 3, 1, runs, generator, gain) for a, b in zip(widths, widths[1:]))
+        self.first = Linear(math.prod(self.inputs), widths[0] * base * base, runs, generator, HE)
+        self.convs = nn.ModuleList(Conv(a, b, 3, 1, runs, generator) for a, b in zip(widths, widths[1:]))
         self.final = Conv(widths[-1], channels, 3, 1, runs, generator, 1.0)
         self.start, self.last = (widths[0], base, base), last
 
@@ -415,11 +433,11 @@ class ConvDiscriminator(Net):
     "Square images to logits; see `conv_discriminator`."
     def __init__(self, event, width: int, runs: int | None, generator: Generators):
         super().__init__(_image("event", event), (), runs)
-        (channels, side, _), gain = self.inputs, math.sqrt(2 / 1.04)
+        channels, side, _ = self.inputs
         levels, base = _ladder(side)
         widths = [whole("width", width) * 2 ** i for i in range(levels + 1)]
-        self.first = Conv(channels, widths[0], 3, 1, runs, generator, gain)
-        self.convs = nn.ModuleList(Conv(a, b, 4, 2, runs, generator, gain) for a, b in zip(widths, widths[1:]))
+        self.first = Conv(channels, widths[0], 3, 1, runs, generator)
+        self.convs = nn.ModuleList(Conv(a, b, 4, 2, runs, generator) for a, b in zip(widths, widths[1:]))
         self.final = Linear(widths[-1] * base * base, 1, runs, generator, 1.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -494,6 +512,14 @@ def each(name: str,  # the player's name, for errors
     if not all(isinstance(m, nn.Module) for m in members):
         raise TypeError(f"{name}: the function returned {type(members[0]).__name__}, expected a torch.nn.Module")
     return Each(members)
+
+
+def player(name: str,  # for errors
+           given: nn.Module | Callable[[], nn.Module] | None,  # the user's own, or None
+           default: Callable[[], nn.Module],  # makes the default with its run axis
+           runs: int, generator: Sequence[torch.Generator]) -> nn.Module:
+    "A game's player: the user's own network if there is one, else the default."
+    return default() if given is None else each(name, given, runs, generator)
 
 # %%
 seeds = [torch.Generator().manual_seed(r) for r in range(3)]

@@ -18,7 +18,6 @@
 from __future__ import annotations
 
 import copy
-import ctypes
 import functools
 import hashlib
 import json
@@ -304,16 +303,6 @@ def _device(name: str) -> torch.device:
         raise ValueError(f"device: expected auto, cpu, cuda, cuda:N or mps, present on this machine; "
                          f"got {name!r} ({reason})") from None
 
-
-@functools.cache
-def _keep_memory() -> None:
-    "Ask glibc to keep freed memory between steps; page faults otherwise cost up to half a step. Elsewhere do nothing."
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(-3, 32 << 20)   # M_MMAP_THRESHOLD
-            libc.mallopt(-1, 512 << 20)  # M_TRIM_THRESHOLD
-
 # %%
 #| export
 class _Walk:
@@ -336,7 +325,6 @@ class _Walk:
         self.steps, self._checked, self.saved = 0, 0, None  # steps done, losses checked, last checkpoint
         self._losses: dict[str, list[torch.Tensor]] = {word: [] for word in self.words}
         self._streams: dict[str, list[torch.Generator]] = {}
-        _keep_memory()
 
     def generators(self, stream: str, *place: int) -> list[torch.Generator]:
         "One generator per run, seeded by (seed, stream, place)."

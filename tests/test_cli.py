@@ -1,0 +1,97 @@
+"""The command line: what it prints, what it keeps, and how it refuses."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from modelab.__main__ import chapters_path, copy_chapters, main
+from modelab.training import Run
+
+
+def shell(capsys, *words):
+    try:
+        status = main([str(w) for w in words])
+    except SystemExit as end:
+        status = end.code
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+TRAIN = ["train", "minimax", "ring", "--runs", 2, "--device", "cpu", "--set", "width=8", "--batch", 16]
+
+
+def test_train_prints_a_table(capsys):
+    status, out, _ = shell(capsys, *TRAIN, "--steps", 5)
+    assert status == 0
+    for word in ("modes captured", "high quality", "floor", "ceiling", "null", "95 %"):
+        assert word in out, word
+
+
+def test_train_saves_and_resumes(capsys, tmp_path):
+    path = tmp_path / "run.safetensors"
+    assert shell(capsys, *TRAIN, "--steps", 7, "--save-every", 3, "--out", path)[0] == 0
+    assert Run.load(path, device="cpu").steps == 7
+    status, out, _ = shell(capsys, "train", "--resume", path, "--steps", 5, "--device", "cpu", "--out", path)
+    assert status == 0 and Run.load(path, device="cpu").steps == 12 and "12 steps" in out
+
+
+@pytest.mark.parametrize("words, says", [
+    (["train"], "expected GAME and MODES"), (["train", "minimaxx", "ring"], "did you mean 'minimax'"), (["train", "minimax", "rnig"], "did you mean 'ring'"),
+    ([*TRAIN, "--steps", -1], "--steps: expected"), ([*TRAIN, "--runs", 0], "runs: expected"), ([*TRAIN, "--device", "abacus"], "device: expected"),
+    ([*TRAIN, "--set", "widht=3"], "--set"), ([*TRAIN, "--set", "width"], "name=value"), ([*TRAIN, "--set", "width=-1"], "width: expected"),
+    ([*TRAIN, "--protocol", "pcgan"], "protocol"), ([*TRAIN, "--save-every", 0], "--save-every"), (["train", "--resume", "nowhere"], "no checkpoint nowhere"),
+    ([*TRAIN, "--steps", "ten"], "invalid int value"), (["fly"], "invalid choice"), ([], "required")])
+def test_refusals_are_short_and_exit_with_2(capsys, words, says):
+    status, out, err = shell(capsys, *words)
+    assert status == 2 and says in err and "Traceback" not in err and not out
+    assert len([line for line in err.splitlines() if not line.startswith((" ", "usage"))]) == 1
+
+
+def test_help_has_examples(capsys):
+    for words in (["--help"], ["train", "--help"], ["course", "--help"]):
+        status, out, _ = shell(capsys, *words)
+        assert status == 0 and "modelab " in out
+    assert "modelab train minimax stacked_digits" in shell(capsys, "train", "--help")[1]
+
+
+def test_interrupt_keeps_the_run(tmp_path):
+    path = tmp_path / "run"
+    child = subprocess.Popen([sys.executable, "-m", "modelab", *map(str, TRAIN), "--steps", "1000000", "--save-every", "20", "--out", str(path)],
+                             stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        while child.poll() is None and not path.exists():
+            pass
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == 130 and "stopped after step" in err and "modes captured" in out and "Traceback" not in err
+    assert f"at step {Run.load(path, device='cpu').steps}" in err
+
+
+def test_course_copies_and_never_overwrites(capsys, tmp_path):
+    there = tmp_path / "mine"
+    status, out, _ = shell(capsys, "course", there)
+    expected = {p.relative_to(chapters_path()) for p in chapters_path().rglob("*.ipynb") if not any(q.startswith((".", "_")) for q in p.relative_to(chapters_path()).parts)}
+    assert status == 0 and {p.relative_to(there) for p in there.rglob("*.ipynb")} == expected and len(expected) >= 7
+    assert shell(capsys, "course", there)[1].startswith("0 new chapters")
+    (there / "index.ipynb").write_text("my notes")
+    (there / "0_ground" / "00_course.ipynb").unlink()
+    status, _, err = shell(capsys, "course", there)
+    assert status == 2 and "differ from the course" in err and (there / "index.ipynb").read_text() == "my notes"
+    assert not (there / "0_ground" / "00_course.ipynb").exists()
+
+
+def test_course_refuses_a_file_as_folder(capsys, tmp_path):
+    (tmp_path / "file").write_text("x")
+    assert shell(capsys, "course", tmp_path / "file")[0] == 2
+    with pytest.raises(FileExistsError):
+        source = tmp_path / "source"
+        source.mkdir()
+        (source / "index.ipynb").write_text("1")
+        copy_chapters(tmp_path / "t", source)
+        (tmp_path / "t" / "index.ipynb").write_text("2")
+        copy_chapters(tmp_path / "t", source)

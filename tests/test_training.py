@@ -1,0 +1,323 @@
+"""modelab.training: determinism, resume, crashes, interrupts, divergence, bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from modelab.minimax import Minimax
+from modelab.modes import grid, mixture, ring
+from modelab.networks import mlp
+from modelab.training import Diverged, Run, seed_of
+
+
+def small(**kw):
+    settings = dict(game=Minimax(width=8), modes=ring(radius=2, std=.02), runs=2, batch=16, device="cpu") | kw
+    return Run(**settings)
+
+
+def same(a: Run, b: Run) -> bool:
+    left, right = a.players.state(), b.players.state()
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left) and \
+        all(torch.equal(a.losses[w], b.losses[w]) for w in a.losses)
+
+
+def test_same_seed_same_bits():
+    assert same(small().step(20), small().step(20))
+    assert not same(small().step(20), small(seed=1).step(20))
+
+
+def test_state_is_a_function_of_steps_alone():
+    straight, halting = small(average=.9).step(24), small(average=.9)
+    for n in (1, 5, 0, 11, 7):
+        halting.step(n).sample(3)
+        halting.coverage("pacgan", n=50)
+        torch.rand(7)
+    assert same(straight, halting)
+
+
+def test_the_global_stream_is_left_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    small().step(3).sample(4)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_samples_are_repeatable_and_apart_from_training():
+    run = small().step(3)
+    assert torch.equal(run.sample(9), run.sample(9)) and run.sample(9).shape == (2, 9, 2)
+    assert not torch.equal(run.sample(9), run.step(1).sample(9))
+
+
+def test_a_run_is_its_seed():
+    """Run r of many draws what seed r alone draws; weights agree up to the rounding of stacked products."""
+    many, alone = small(runs=4, seed=10).step(8), small(runs=1, seed=12).step(8)
+    assert torch.allclose(many.sample(50)[2], alone.sample(50)[0], atol=1e-4)
+    assert torch.allclose(many.losses["D"][:, 2], alone.losses["D"][:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("average", [0., .9])
+def test_resume_equals_no_interruption(tmp_path, average):
+    first = small(average=average).step(13)
+    resumed = Run.load(first.save(tmp_path / "deep" / "run.safetensors"), device="cpu").step(12)
+    assert same(resumed, small(average=average).step(25)) and resumed.steps == 25
+    assert torch.equal(resumed.sample(5), small(average=average).step(25).sample(5))
+
+
+def test_resume_before_the_first_step(tmp_path):
+    assert same(Run.load(small().save(tmp_path / "run"), device="cpu").step(4), small().step(4))
+
+
+def test_live_settings_are_saved(tmp_path):
+    run = small()
+    run.game.saturating = True
+    assert Run.load(run.step(1).save(tmp_path / "run"), device="cpu").game.saturating is True
+
+
+@dataclass
+class Patient:
+    """An unregistered game whose critic moves three times a step."""
+    lr: object = None
+    betas: tuple = (.5, .9)
+    latent: int = 2
+    turns = "D D D G"
+
+    def players(self, event, latent, runs, generator):
+        return {"G": mlp(latent, event, 8, runs=runs, generator=generator), "D": mlp(event, (), 8, runs=runs, generator=generator)}
+
+    def loss_D(self, t):
+        return t.D(t.G(t.z)).mean(-1) - t.D(t.x).mean(-1) + t.D(t.x).square().mean(-1)
+
+    def loss_G(self, t):
+        return -t.D(t.G(t.z)).mean(-1)
+
+
+def test_turns_rates_and_unregistered_games(tmp_path):
+    game = Patient(lr={"G": 0., "D": 1e-3})
+    run = small(game=game)
+    start = {k: v.clone() for k, v in run.players.state().items()}
+    run.step(2)
+    now = run.players.state()
+    assert all(torch.equal(start[k], now[k]) for k in start if k.startswith("player/G"))
+    assert any(not torch.equal(start[k], now[k]) for k in start if k.startswith("player/D"))
+    assert now["adam/D/step"].item() == 6 and now["adam/G/step"].item() == 2 and run.losses["D"].shape == (2, 2)
+    path = run.save(tmp_path / "run")
+    with pytest.raises(ValueError, match="game: .*pass game="):
+        Run.load(path)
+    assert same(Run.load(path, game=game, device="cpu").step(2), small(game=game).step(4))
+
+
+def test_players_that_move_together():
+    class Joint(Patient):
+        turns = "D GE"
+
+        def players(self, event, latent, runs, generator):
+            return super().players(event, latent, runs, generator) | {"E": mlp(event, latent, 8, runs=runs, generator=generator)}
+
+        def loss_GE(self, t):
+            return self.loss_G(t) + t.E(t.x).square().mean((-1, -2))
+    run = small(game=Joint(lr=1e-3)).step(3)
+    assert {k: int(v) for k, v in run.players.state().items() if k.endswith("/step")} == {"adam/G/step": 3, "adam/D/step": 3, "adam/E/step": 3}
+
+
+def test_own_networks_with_frozen_layers_and_batch_norm(tmp_path):
+    def make_G():
+        net = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+        net[0].requires_grad_(False)
+        return net
+    def make_D():
+        return nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1), nn.Flatten(0))
+    run = small(game=Minimax(G=make_G, D=make_D), average=.5)
+    frozen = run.players.nets["G"].members[1][0].weight.clone()
+    run.step(5)
+    assert torch.equal(run.players.nets["G"].members[1][0].weight, frozen)
+    assert run.players.nets["G"].members[0][1].running_mean.abs().sum() > 0 and run.players.nets["G"].training
+    path = run.save(tmp_path / "run")
+    with pytest.raises(ValueError, match="objects of your own"):
+        Run.load(path, device="cpu")
+    assert same(Run.load(path, game=Minimax(G=make_G, D=make_D), device="cpu").step(3), run.step(3))
+
+
+def test_independent_sets_need_no_name(tmp_path):
+    own = mixture([[0., 0.], [3., 0.]], .1)
+    again = Run.load(small(modes=own).step(2).save(tmp_path / "run"), device="cpu")
+    assert again.modes.n_modes == 2 and same(again.step(2), small(modes=own).step(4))
+
+
+KILLER = """
+import os, random, signal, sys, time
+from modelab.training import Run
+path, rng, seen = sys.argv[1], random.Random(0), 0
+for attempt in range(50):
+    run = Run.load(path, device="cpu")
+    assert run.steps >= seen, (run.steps, seen)
+    seen = run.steps
+    child = os.fork()
+    if not child:
+        while True:
+            run.step(1).save(path)
+    time.sleep(.02 + .08 * rng.random())
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+print(seen, Run.load(path, device="cpu").steps)
+"""
+
+
+def test_killed_while_saving_fifty_times(tmp_path):
+    """kill -9, fifty times, of a process that does nothing but step and save: the checkpoint always reads, and never goes back."""
+    path = small(game=Minimax(width=128)).save(tmp_path / "run")
+    done = subprocess.run([sys.executable, "-c", KILLER, str(path)], capture_output=True, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) > 20
+    half_written = [p for p in tmp_path.iterdir() if p != path]  # a kill may leave temporary files, never a damaged checkpoint
+    assert half_written, "no kill ever hit a write: the test proves nothing"
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda b: b"", lambda b: b[:7], lambda b: b[: len(b) // 2], lambda b: b[:-1], lambda b: b"x" * len(b), lambda b: b[:8] + b"{}" + b[10:],
+    lambda b: (2 ** 60).to_bytes(8, "little") + b[8:]])
+def test_damaged_checkpoints_are_refused(tmp_path, spoil):
+    path = small().save(tmp_path / "run")
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match="^path: .*run"):
+        Run.load(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    from safetensors.torch import save_file
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        Run.load(tmp_path / "absent")
+    save_file({"a": torch.zeros(2)}, tmp_path / "other")
+    with pytest.raises(ValueError, match="no modelab run"):
+        Run.load(tmp_path / "other")
+    torch.save({"a": 1}, tmp_path / "pickle.pt")
+    with pytest.raises(ValueError, match="readable checkpoint"):
+        Run.load(tmp_path / "pickle.pt")
+    path = small().save(tmp_path / "run")
+    with pytest.raises(ValueError, match="does not fit"):
+        Run.load(path, game=Minimax(width=9), device="cpu")
+    with pytest.raises(ValueError, match="does not fit"):
+        Run.load(path, modes=mixture([[0.], [1.]], .1), device="cpu")
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    run = small().step(2)
+    path = run.save(tmp_path / "run")
+    before = path.read_bytes()
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        run.step(1).save(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_divergence_names_step_player_seed_and_checkpoint(tmp_path):
+    class Falls(Minimax):
+        def loss_G(self, t):
+            loss = super().loss_G(t)
+            return loss * torch.tensor([1., float("nan")]) if t.step == 70 else loss
+    run = small(game=Falls(width=8), seed=4)
+    with pytest.raises(Diverged, match=r"loss of G is not finite at step 70, seed 5; no checkpoint"):
+        run.step(200)
+    run = small(game=Falls(width=8), seed=4).step(10)
+    path = run.save(tmp_path / "good")
+    with pytest.raises(Diverged, match=f"the last checkpoint is {path}"):
+        run.step(200)
+    assert run.steps < 200
+
+
+def test_interrupt_ends_with_a_whole_step():
+    class Slow(Minimax):
+        def loss_D(self, t):
+            if t.step == 5:
+                signal.raise_signal(signal.SIGINT)
+            return super().loss_D(t)
+    run, before = small(game=Slow(width=8)), signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="step 6"):
+        run.step(50)
+    assert run.steps == 6 and signal.getsignal(signal.SIGINT) is before and same(run.step(4), small().step(10))
+
+
+def test_steps_from_another_thread():
+    run, failures = small(), []
+
+    def work():
+        try:
+            run.step(5)
+        except BaseException as error:
+            failures.append(error)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert not failures and same(run, small().step(5))
+
+
+@pytest.mark.parametrize("kw, word", [
+    (dict(game="minimaxx"), "game"), (dict(game=3), "game"), (dict(modes="rings"), "modes"), (dict(runs=0), "runs"), (dict(runs=2.5), "runs"),
+    (dict(runs=True), "runs"), (dict(seed=-1), "seed"), (dict(batch=0), "batch"), (dict(batch="8"), "batch"), (dict(average=1), "average"),
+    (dict(average=float("nan")), "average"), (dict(device="abacus"), "device"), (dict(device="cuda:99"), "device"),
+    (dict(game=Minimax(G=nn.Linear(2, 2))), "G")])
+def test_bad_arguments(kw, word):
+    with pytest.raises((ValueError, TypeError), match=f"^{word}: "):
+        small(**kw)
+
+
+@pytest.mark.parametrize("turns", ["", "D G Q", "D X"])
+def test_bad_turns(turns):
+    with pytest.raises(ValueError, match="^game: "):
+        small(game=type("Odd", (Minimax,), {"turns": turns, "loss_X": lambda self, t: None})())
+
+
+def test_a_loss_must_have_a_value_per_run():
+    with pytest.raises(ValueError, match=r"loss_D should return one value per run, shape \(2,\), got \(\)"):
+        small(game=type("Mean", (Minimax,), {"loss_D": lambda self, t: t.D(t.x).mean()})()).step(1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.one_of(st.none(), st.booleans(), st.floats(), st.integers(-3, 3), st.text(max_size=2)))
+def test_counts_are_checked(n):
+    run, good = small(), isinstance(n, int) and not isinstance(n, bool)
+    for call, least in ((run.step, 0), (run.sample, 1)):
+        if good and n >= least:
+            call(n)
+        else:
+            with pytest.raises((ValueError, TypeError), match="^n: expected a whole number"):
+                call(n)
+
+
+def test_unknown_protocol():
+    with pytest.raises(ValueError, match="^protocol: .*pacgan"):
+        small().coverage("pacgam")
+
+
+def test_seeds_of_purposes_are_distinct():
+    words = [(s, stream, step, turn) for s in range(16) for stream in ("data", "noise", "loss") for step in range(500) for turn in (0, 1)]
+    assert len({seed_of(*w) for w in words}) == len(words) and all(0 <= seed_of(*w) < 2 ** 63 for w in words[:100])
+
+
+def test_checkpoints_hold_no_code(tmp_path):
+    raw = small().step(1).save(tmp_path / "run").read_bytes()
+    header = json.loads(raw[8:8 + int.from_bytes(raw[:8], "little")])
+    note = json.loads(header["__metadata__"]["modelab"])
+    assert note["game"]["name"] == "minimax" and note["modes"]["name"] == "ring" and note["steps"] == 1
+    assert {v["dtype"] for k, v in header.items() if k != "__metadata__"} == {"F32"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu(tmp_path):
+    run = small(device="cuda", modes=grid()).step(5)
+    assert run.sample(10).device.type == "cuda" and same(small(device="cuda", modes=grid()).step(5), run)
+    assert Run.load(run.save(tmp_path / "run"), device="cpu").step(1).steps == 6
