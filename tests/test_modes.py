@@ -93,7 +93,10 @@ def test_draws_follow_the_weights(made):
 
 
 def test_meta_device_moves_every_tensor_and_an_unknown_one_is_refused():
-    there = stacked_digits().to("meta")
+    made = stacked_digits()
+    assert made.held_out.device.type == "cpu"
+    there = made.to("meta")
+    assert there.held_out.device.type == there.held_out._images.device.type == "meta"
     assert there.weights.device.type == there.bounds[0].device.type == there._images.device.type == "meta"
     assert there.spec == stacked_digits().spec and there is not stacked_digits()
     for device in ("warp", "cuda:99", 3.5):
@@ -452,10 +455,13 @@ def test_absurd_headers_cost_no_memory(write, tmp_path):
     zeros = bytes([0, 0, 8, 3]) + struct.pack(">3I", 60_000, 28, 28) + bytes(60_000 * 784)
     bomb = gzip.compress(zeros)
     empty = bytes([0, 0, 8, 3]) + struct.pack(">3I", 0, 28, 28)
+    boast = gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", 2 ** 15, 2 ** 7, 2 ** 7) + bytes(100))
     liar = gzip.compress(idx(IMAGES) + bytes(10 ** 7))
     tracemalloc.start()
     for data in (absurd, gzip.compress(absurd), empty):
         refuses(read_idx, write(data), names="path")
+    with pytest.raises(ValueError, match="promises"):  # 512 MB, more than deflate can pack into this file
+        read_idx(write(boast))
     refuses(read_idx, write(bomb), limit=10 ** 6, names="path")  # an honest header, and 47 MB out of 46 kB
     refuses(read_idx, write(liar), names="path")  # 10 MB more than the header promises
     peak = tracemalloc.get_traced_memory()[1]
