@@ -388,7 +388,7 @@ def _closed_form(modes: Mixture, within: float, metric: str) -> tuple[float, Ten
         return None
     share = math.erf(within / 2 ** .5) ** d if box else within_share(within, d)
     ball = d * math.log(2) if box else d / 2 * math.log(math.pi) - math.lgamma(d / 2 + 1)
-    volume = ball + d * math.log(within) + torch.linalg.slogdet(s).logabsdet / 2
+    volume = ball + d * math.log(within) + torch.linalg.cholesky(s).diagonal(dim1=-2, dim2=-1).log().sum(-1)
     return share, (volume - (high - low).log().sum()).exp()
 
 
@@ -495,7 +495,7 @@ def _kept_variance(within: float, d: int, metric: str) -> float:
     "Variance of a coordinate of a standard normal law that was cut off at `within`."
     if metric == "box":
         return 1 - 2 * within * math.exp(-within ** 2 / 2) / math.sqrt(2 * math.pi) / math.erf(within / 2 ** .5)
-    return within_share(within, d + 2) / within_share(within, d)
+    return within_share(within, d + 2) / (within_share(within, d) or math.nan)
 
 
 def _spreads(x: Tensor, cell: Tensor, good: Tensor, modes: Mixture, protocol: Protocol, rows: int) -> Tensor:
@@ -516,12 +516,13 @@ def _spreads(x: Tensor, cell: Tensor, good: Tensor, modes: Mixture, protocol: Pr
 
 
 def _expected_spread(modes: Any, protocol: Protocol, counts: Tensor, noise: bool) -> Tensor:
-    "Roughly what `_spreads` gives for a perfect generator or noise with `counts` (n_modes,) good samples."
+    "What `_spreads` gives on average, (n_modes,), for a perfect generator or noise with `counts` (draws, n_modes)."
     d, w, ratio = modes.event[0], protocol.within, 1.0
     if noise:
         ratio = math.sqrt(w ** 2 / (3 if protocol.metric == "box" else d + 2) / _kept_variance(w, d, protocol.metric))
-    dof = d * (counts - 1).clamp_min(1)  # the root of an estimated variance is too small on average
-    return ratio * (math.log(2) / 2 - dof.log() / 2 + torch.lgamma((dof + 1) / 2) - torch.lgamma(dof / 2)).exp()
+    dof = (d * (counts - 1)).clamp(1, 1e6)  # the root of an estimated variance is too small on average
+    shrunk = (math.log(2) / 2 - dof.log() / 2 + torch.lgamma((dof + 1) / 2) - torch.lgamma(dof / 2)).exp()
+    return torch.where(counts > 1, ratio * shrunk, math.nan).nanmean(0)
 
 
 # %% [markdown]
@@ -763,7 +764,7 @@ def _companions(modes: Any, protocol: Protocol, n: int) -> dict[str, Coverage]:
         numbers = {k: v.nanmean() for k, v in _scores(tallies, known, protocol).items()}
         tally, spreads = tallies.mean(0), torch.full((modes.n_modes,), math.nan)
         if isinstance(modes, Mixture):
-            spreads = _expected_spread(modes, protocol, tally[1], name == "null")
+            spreads = _expected_spread(modes, protocol, tallies[:, 1], name == "null")
         made[name] = _coverage(numbers, tally, spreads, modes, protocol, m)
     return made
 
@@ -830,9 +831,9 @@ def draw(coverage: Coverage,  # what to draw
     c, few = coverage, coverage.n_modes <= 64
     tallies = torch.cat([c.tally[None], _draws(c.law.real, c.n, 400)])
     shares = 100 * c.protocol.counts(tallies, c.law.judged)[0] / c.n
-    shares = shares if few else shares.sort(-1, descending=True).values
-    low, high = shares[1:].quantile(torch.tensor([.025, .975]).double(), dim=0)
-    k, style = torch.arange(len(low)), {"color": REAL, "alpha": .45, "lw": 0, "label": "95 % of perfect generators"}
+    shares = (shares if few else shares.sort(-1, descending=True).values).numpy()
+    low, high = np.quantile(shares[1:], [.025, .975], axis=0)
+    k, style = np.arange(len(low)), {"color": REAL, "alpha": .45, "lw": 0, "label": "95 % of perfect generators"}
     if few:
         ax.bar(k, high - low, 1, low, **style)
         ax.bar(k, shares[0], .55, color=FAKE, alpha=.8, label="generated")
