@@ -261,8 +261,9 @@ assert quieter["saturating"] < .2 * quieter["non-saturating"]
 
 # %% [markdown]
 # ## Nobody speaks of the dark modes
-# Now the second factor, $\nabla_x D$, at $G$'s own samples. Draw the discriminator of the first experiment, and the push on each sample. On a dark mode $D$ is sure that points are real: there is a summit. But no sample
-# stands on its slope, so nobody is told to climb it.
+# Now the second factor, $\nabla_x D$, at $G$'s own samples. Draw the discriminator of the first experiment, and the push on each sample.
+#
+# **Predict:** where does $D$ believe that points are real: on the dark modes, or elsewhere too?
 
 # %%
 def push(G, D, r: int, n: int):
@@ -287,9 +288,12 @@ image = ax.imshow(surface(D, dark), extent=(-3, 3, -3, 3), origin="lower", cmap=
 ax.quiver(*points.T, *arrows.T, color=FAKE, width=.004)
 scatter(ax, data.centers, points, limit=3, size=8)
 figure.colorbar(image, label="D's belief that a point is real")
-picture(figure, f"Seed {dark}: arrows pull the generator's samples about near the centre; no arrow starts near a dark mode")
+picture(figure, f"Seed {dark}: D calls everything real but the centre, where all the generator's samples are; the arrows point outwards, at no mode in particular")
 
 # %% [markdown]
+# Nearly everywhere. $D$ has learned one thing, *not here in the middle, please*. It was never shown a false point further out, so out there it is a plateau, and a plateau has no slope that leads to a mode. The arrows
+# say "away from here", in whatever direction; nothing says "to there".
+#
 # Count it. Of all the push that $G$ receives, which share lands on samples within one unit of a rare mode?
 
 # %%
@@ -389,7 +393,7 @@ g = torch.Generator().manual_seed(0)
 for ax, images, title in zip(panels, (digits.sample(40, generator=g), shown[128][0, :40], shown[16][0, :40]),
                              ("real", "D with 128 units", "D with 16 units")):
     tiles(ax, digits.picture(images), 10, title)
-picture(figure, "Real digit triples beside two generators; the right one repeats itself, but would you have bet on it?")
+picture(figure, "Real digit triples beside two generators, both blurrier; the right one repeats itself")
 
 # %%
 wide, narrow = (interval([c.captured for c in scores[width]]) for width in (128, 16))
@@ -398,7 +402,7 @@ claim("A discriminator an eighth as wide loses at least a third of 1,000 digit m
       figure="DCGAN on stacked MNIST: 30.6 modes with D a quarter of G's size")
 
 # %% [markdown]
-# The narrow discriminator is not confused about pictures; its generator's samples look like digits. It is too small to remember which triples it has seen too often, and what $D$ does not know, $G$ never hears.
+# After this short walk both are blurrier than the data (look at *high quality*), but only one has lost most of the modes. A small $D$ cannot tell which triples come too often, and what $D$ does not know, $G$ never hears.
 
 # %% [markdown]
 # ## Under your hands: when does a mode go dark?
@@ -470,7 +474,7 @@ grade_detector(answer)
 # %% [markdown]
 # ## Recap
 # - The best discriminator is a density ratio, and at that optimum the game measures a divergence that only $q=p$ brings to zero.
-# - The generator hears of the data only through the slope of $D$ at its own samples. A mode without a sample nearby is a summit without a climber.
+# - The generator hears of the data only through the slope of $D$ at its own samples. Far from all samples $D$ is a plateau, and nothing on it points at a mode.
 # - Losing rare modes costs little loss. Count them; the loss will not tell.
 # - The two generator losses differ in loudness, not in what they hear: on rare modes both stay deaf.
 #

@@ -1,0 +1,39 @@
+"""Draw the README's picture: 1,000 lamps, one per mode of the stacked digits, lit by three generators.
+
+    python benchmarks/lamps.py       # trains eight seeds twice and draws seed 0; writes benchmarks/lamps.png
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from matplotlib.colors import LogNorm
+
+from modelab.course import axes, picture, replace
+from modelab.minimax import Minimax
+from modelab.modes import stacked_digits
+from modelab.training import Run
+
+N, STEPS = 26_000, 1500
+
+
+def main() -> None:
+    """Train, count, draw."""
+    digits = stacked_digits()
+    shown = {"the data": digits.sample(N, generator=torch.Generator().manual_seed(1))}
+    for name, width in (("a GAN, discriminator of 16 units", 16), ("the same, 128 units", 128)):
+        run = Run(Minimax(width=128, d_width=width), digits, batch=64).step(STEPS, progress=True)
+        shown[name] = run.sample(N)[0]
+    figure, panels = axes(1, 3, size=(3.6, 2.6))
+    for ax, (name, x) in zip(panels, shown.items()):
+        counts = torch.bincount(digits.assign(x)[0], minlength=1000).reshape(25, 40).double()
+        image = ax.imshow(counts.where(counts > 0, torch.nan), norm=LogNorm(1, 1000), cmap="viridis")
+        ax.set_facecolor("black")
+        ax.set(title=f"{name}:\n{int((counts > 0).sum())} of 1,000 modes lit", xticks=[], yticks=[])
+    figure.colorbar(image, ax=panels, label=f"samples of {N:,}", shrink=.8)
+    replace(Path(__file__).with_suffix(".png"), picture(figure, "1,000 lamps, three times").png)
+
+
+if __name__ == "__main__":
+    main()
