@@ -9,6 +9,7 @@ import copy
 import functools
 import gzip
 import hashlib
+import inspect
 import math
 import os
 import zlib
@@ -408,11 +409,12 @@ class _Archive:
         return Judge(layers, self.splits["held_out"], self.top)
 
     def _stamp(self) -> dict[str, str]:
-        "What a kept judge was made from and how."
-        digest = hashlib.sha256()
+        "What a kept judge was made from and how: fingerprints of the scans and of the code that fits."
+        scans = hashlib.sha256()
         for part in self.splits["train"]:
-            digest.update(part.numpy())
-        return {"data": digest.hexdigest(), "recipe": f"1, {self.walk} steps"}
+            scans.update(part.numpy())
+        code = f"{self.walk}" + "".join(map(inspect.getsource, (_fit, _votes, _wobble, _junk)))
+        return {"scans": scans.hexdigest(), "code": hashlib.sha256(code.encode()).hexdigest()}
 
 # %% ../nbs/0_ground/01_modes.ipynb #205ff048
 class Scans(ModeSet):
@@ -581,8 +583,10 @@ def _kept(path: Path, stamp: dict[str, str]) -> list[torch.Tensor] | None:
 
 
 def _keep(path: Path, layers: list[torch.Tensor], stamp: dict[str, str]) -> None:
-    "Keep `layers` at `path`, unless the folder cannot be written to."
+    "Keep `layers` at `path`, unless the folder is marked read-only (to root, too) or has no room."
     from safetensors.torch import save
+    if not path.parent.stat().st_mode & 0o222:
+        return
     try:
         replace(path, save({str(i): t.detach().contiguous() for i, t in enumerate(layers)}, stamp))
     except OSError:

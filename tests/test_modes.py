@@ -532,7 +532,7 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path, images, labels):
     refuses(mnist, str(fake_mnist(tmp_path / "odd", images, labels)), names="folder")
 
 
-def test_a_kept_judge_is_used_only_for_the_same_scans(tmp_path, short_walk):
+def test_a_kept_judge_is_used_only_for_the_same_scans_and_code(tmp_path, short_walk, monkeypatch):
     folder = fake_mnist(tmp_path / "kept", BIG, TEN)
     file, first = folder / "modelab-judge.safetensors", mnist(str(folder)).judge
     assert file.is_file() and first.exam_size == 40
@@ -547,6 +547,12 @@ def test_a_kept_judge_is_used_only_for_the_same_scans(tmp_path, short_walk):
         mended = mnist(str(folder)).judge
         assert all(torch.equal(a, b) for a, b in zip(first.layers, mended.layers))
         assert file.read_bytes() != damage  # mended on disk, too
+    file.write_bytes(made)
+    stamp = mnist(str(folder))._archive._stamp()
+    assert modes._kept(file, stamp) and not modes._kept(file, stamp | {"code": "older"})
+    with monkeypatch.context() as patch:
+        patch.setattr(modes, "_junk", lambda x, n, g: x[:n] * 0)
+        assert mnist(str(folder))._archive._stamp()["code"] != stamp["code"]
     fake_mnist(folder, BIG, TEN[::-1].copy())
     other = mnist(str(folder)).judge
     assert not all(torch.equal(a, b) for a, b in zip(first.layers, other.layers))
@@ -558,6 +564,14 @@ def test_a_judge_that_cannot_be_kept_still_judges(tmp_path, short_walk, monkeypa
     monkeypatch.setattr(modes, "replace", no_room)
     folder = fake_mnist(tmp_path / "fixed", BIG, TEN)
     assert mnist(str(folder)).judge.exam_size == 40 and not (folder / "modelab-judge.safetensors").exists()
+    monkeypatch.undo()
+    locked = fake_mnist(tmp_path / "locked", BIG[::-1].copy(), TEN)
+    locked.chmod(0o555)
+    with monkeypatch.context() as patch:
+        patch.setattr(modes, "_fit", lambda train, top, walk, fit=modes._fit: fit(train, top, 3))
+        assert mnist(str(locked)).judge.exam_size == 40
+    locked.chmod(0o755)
+    assert not (locked / "modelab-judge.safetensors").exists()
 
 
 # Real data, where there is some
