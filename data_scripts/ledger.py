@@ -1,4 +1,4 @@
-"""The tables of README.md that nobody types: the ledger of claims and the list of chapters, read from the stored notebooks.
+"""The tables of README.md that nobody types: the ledger of claims and the list of chapters, from the stored notebooks.
 
     python data_scripts/ledger.py            # exit 1 and a diff if README.md is behind the notebooks
     python data_scripts/ledger.py --write    # renew README.md between its markers
@@ -101,7 +101,7 @@ def _named(path: Path, read, nb: NotebookNode):
 
 
 def between(text: str, name: str, content: str) -> str:
-    """`text` with `content` between `<!-- name -->` and `<!-- /name -->`; ValueError if the markers are not there once."""
+    """`text` with `content` between `<!-- name -->` and `<!-- /name -->`; ValueError unless each stands there once."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
         raise ValueError(f"README.md must hold the lines {start} and {end} once, in this order")
@@ -132,7 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.write:
         readme.write_text(new, encoding="utf-8")
         return 0
-    sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), "README.md", "from the notebooks"))
+    before, after = old.splitlines(True), new.splitlines(True)
+    sys.stdout.writelines(difflib.unified_diff(before, after, "README.md", "from the notebooks"))
     print("README.md is behind the notebooks: python data_scripts/ledger.py --write", file=sys.stderr)
     return 1
 

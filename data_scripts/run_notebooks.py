@@ -1,11 +1,11 @@
-"""Run chapters from a fresh kernel and store what they show, so that the committed outputs belong to the committed code.
+"""Run chapters from a fresh kernel and store what they show, so that committed outputs belong to the committed code.
 
     python data_scripts/run_notebooks.py                        # every chapter
     python data_scripts/run_notebooks.py nbs/0_ground/01_modes.ipynb
     python data_scripts/run_notebooks.py --check                # run, write nothing
 
-A stored notebook has execution counts 1..n, no widget state, and in its metadata the digest of the code that ran and the
-seconds that it took: from these the tests know that every cell really ran, and README.md gets its minutes.
+A stored notebook has execution counts 1..n, no widget state, and in its metadata the digest of the code that ran and
+the seconds that it took: from these the tests know that every cell really ran, and README.md gets its minutes.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def run(nb: NotebookNode, path: Path) -> float:
                 raise ChapterError(f"{where}: the kernel died\n{cell.source}") from None
             errors = [out for out in cell.outputs if out.output_type == "error"]
             if errors and not RAISES.search(cell.source):
-                shown = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(errors[0].traceback))
-                raise ChapterError(f"{where}: {errors[0].ename}: {errors[0].evalue}\n{cell.source}\n{shown}")
+                trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(errors[0].traceback))
+                raise ChapterError(f"{where}: {errors[0].ename}: {errors[0].evalue}\n{cell.source}\n{trace}")
             if RAISES.search(cell.source) and not errors:
                 raise ChapterError(f"{where}: was to raise an error and did not\n{cell.source}")
     return time.perf_counter() - start
@@ -118,7 +118,7 @@ def _without_widget(out: NotebookNode) -> NotebookNode | None:
 
 
 def settled(old: float | None, new: float) -> float:
-    """Seconds to record: the old figure if the new one is within a quarter of it, so that a second run changes nothing."""
+    """Seconds to record: the old figure if the new is within a quarter of it, so that a second run changes nothing."""
     new = round(new, 1) if new < 10 else float(round(new))
     return old if old is not None and abs(new - old) <= max(.25 * old, .5) else new
 
@@ -131,7 +131,8 @@ def shown(nb: NotebookNode) -> list:
 def write(nb: NotebookNode, path: Path) -> None:
     """Write `nb` to a temporary name, then rename: a crash leaves the old notebook or the new one."""
     text = nbformat.writes(nb)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    new = dict(mode="w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False)
+    with tempfile.NamedTemporaryFile(**new) as file:
         file.write(text if text.endswith("\n") else text + "\n")
     os.chmod(file.name, path.stat().st_mode)
     os.replace(file.name, path)

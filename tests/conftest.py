@@ -1,4 +1,4 @@
-"""What all tests share: the checkout's root, and hypothesis settings under which a red build is always due to a change."""
+"""What all tests share: the checkout's root, and hypothesis settings under which a red build is due to a change."""
 
 import os
 
@@ -13,6 +13,15 @@ HURRIED = os.environ.get("MODELAB_FAST", "") not in ("", "0")
 settings.register_profile("house", derandomize=True, deadline=None, max_examples=15 if HURRIED else 50,
                           suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+@pytest.fixture
+def cuda():
+    """A CUDA device; where there is none the test is skipped, and says so."""
+    import torch
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    return torch.device("cuda")
 
 
 @pytest.fixture(scope="session")

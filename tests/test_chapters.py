@@ -1,4 +1,4 @@
-"""Every stored chapter really ran, as committed, and is fit to read; and the tool that runs chapters does what it says."""
+"""Every stored chapter really ran, as committed, and is fit to read; the tool that runs chapters does what it says."""
 
 import ast
 import re
@@ -9,9 +9,9 @@ import nbformat
 import pytest
 import run_notebooks
 from ledger import headline
-from run_notebooks import EVAL_FALSE, RAISES, ROOT, WIDGET, ChapterError, digest, notebooks
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from run_notebooks import EVAL_FALSE, RAISES, ROOT, WIDGET, ChapterError, digest, notebooks
 
 LESSON_LINES, DEFINITION_LINES, MEDIAN_LINES, MEGABYTES = 25, 60, 5, 1.5
 MACHINE = re.compile(r"(?<![\w.~/-])/(?:root|work|home|Users|tmp|opt|usr|var)/[\w.]|\b0x[0-9a-f]{8,}\b")
@@ -97,7 +97,8 @@ def test_an_unfit_notebook_is_noticed():
     nb = new_notebook(cells=[new_code_cell("1", outputs=[view]), new_code_cell("2", outputs=[trace])],
                       metadata={"widgets": {}})
     assert len(unfit(nb, 2_000_000)) == 5
-    assert unfit(new_notebook(cells=[new_code_cell("1", outputs=[new_output("stream", text="0.5 and/or 1")])]), 10) == []
+    fine = new_output("stream", text="0.5 and/or 1")
+    assert unfit(new_notebook(cells=[new_code_cell("1", outputs=[fine])]), 10) == []
 
 
 def long_cells(nb: NotebookNode) -> list[str]:
@@ -109,13 +110,15 @@ def long_cells(nb: NotebookNode) -> list[str]:
         lines = len(cell.source.splitlines())
         if not EXPORT.search(cell.source):
             lengths.append(lines)
-            problems += [f"cell {index}: {lines} lines, the most for a lesson cell is {LESSON_LINES}"] * (lines > LESSON_LINES)
+            if lines > LESSON_LINES:
+                problems.append(f"cell {index}: {lines} lines, the most for a lesson cell is {LESSON_LINES}")
             continue
         for node in ast.parse(cell.source).body:
             inside = [node, *getattr(node, "body", [])] if isinstance(node, ast.ClassDef) else [node]
             for part in (n for n in inside if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))):
                 n = part.end_lineno - min([part.lineno, *(d.lineno for d in part.decorator_list)]) + 1
-                problems += [f"cell {index}: {part.name} has {n} lines, the most is {DEFINITION_LINES}"] * (n > DEFINITION_LINES)
+                if n > DEFINITION_LINES:
+                    problems.append(f"cell {index}: {part.name} has {n} lines, the most is {DEFINITION_LINES}")
     if lengths and statistics.median(lengths) > MEDIAN_LINES:
         problems.append(f"the median lesson cell has {statistics.median(lengths):g} lines, the most is {MEDIAN_LINES}")
     return problems
@@ -128,8 +131,10 @@ def test_cells_are_short(path):
 
 def test_a_long_cell_is_noticed():
     big = "#| export\ndef f():\n" + "    1\n" * 60
-    nb = new_notebook(cells=[new_code_cell("1\n" * 26), new_code_cell(big), new_code_cell("#| export\n" + "a = 1\n" * 70)])
-    assert long_cells(nb) == ["cell 0: 26 lines, the most for a lesson cell is 25", "cell 1: f has 61 lines, the most is 60",
+    sources = ("1\n" * 26, big, "#| export\n" + "a = 1\n" * 70)
+    nb = new_notebook(cells=[new_code_cell(source) for source in sources])
+    assert long_cells(nb) == ["cell 0: 26 lines, the most for a lesson cell is 25",
+                              "cell 1: f has 61 lines, the most is 60",
                               "the median lesson cell has 26 lines, the most is 5"]
 
 
@@ -144,7 +149,8 @@ def book(tmp_path):
     """Writes cells to a notebook and returns its path."""
     def make(*cells: NotebookNode | str) -> Path:
         path = tmp_path / "00_tiny.ipynb"
-        nbformat.write(new_notebook(cells=[c if isinstance(c, NotebookNode) else new_code_cell(c) for c in cells]), path)
+        cells = [c if isinstance(c, NotebookNode) else new_code_cell(c) for c in cells]
+        nbformat.write(new_notebook(cells=cells), path)
         return path
     return make
 
@@ -158,7 +164,8 @@ def test_running_stores_a_notebook_that_passes_and_runs_the_same_again(book, mon
     assert run_notebooks.main([str(path)]) == 0
     first, nb = path.read_bytes(), nbformat.read(path, as_version=4)
     assert not_run(nb) == [] and unfit(nb, len(first)) == [] and [c.id for c in nb.cells] == ids
-    assert [[o.output_type for o in c.outputs] for c in nb.cells[1:]] == [[], [], ["stream", "execute_result"], ["error"]]
+    kinds = [[out.output_type for out in c.outputs] for c in nb.cells[1:]]
+    assert kinds == [[], [], ["stream", "execute_result"], ["error"]]
     assert run_notebooks.main([str(path)]) == 0 and path.read_bytes() == first
     assert list(path.parent.iterdir()) == [path]
 

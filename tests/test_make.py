@@ -1,4 +1,4 @@
-"""The commands that a newcomer types: `make` alone, a Python that is too old, and `make lab`, served and saved for real."""
+"""The commands that a newcomer types: `make` alone, with a Python that is too old, and `make lab`, served for real."""
 
 import json
 import os
@@ -67,10 +67,11 @@ class Lab:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         options = f"--no-browser --ServerApp.port={port} --ServerApp.port_retries=0 --IdentityProvider.token=t"
-        line = next(line for line in make("-n", "lab", f"VENV={sys.prefix}", f"ARGS={options}", cwd=cwd).stdout.splitlines()
-                    if "jupyter-lab" in line)
+        said = make("-n", "lab", f"VENV={sys.prefix}", f"ARGS={options}", cwd=cwd).stdout.splitlines()
+        line = next(line for line in said if "jupyter-lab" in line)
         self.url, self.log = f"http://127.0.0.1:{port}/api/", open(cwd / "lab.log", "w+")
-        self.process = subprocess.Popen(["sh", "-c", f"exec {line}"], cwd=cwd, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(["sh", "-c", f"exec {line}"], cwd=cwd, stdin=subprocess.DEVNULL,
+                                        stdout=self.log, stderr=subprocess.STDOUT)
 
     def ask(self, path: str, data: dict | None = None) -> dict:
         """GET `path` of the server's interface, or PUT `data` there."""

@@ -22,7 +22,7 @@ HARMLESS = {"cd", "source", "git", "uv", "jupyter", "echo", "mkdir", "export"}
 def readme() -> str:
     """The text of README.md."""
     path = ROOT / "README.md"
-    assert path.exists(), "README.md is missing: it is written by hand, with the markers that data_scripts/ledger.py fills"
+    assert path.exists(), "README.md is missing: it is written by hand, with markers that data_scripts/ledger.py fills"
     return path.read_text(encoding="utf-8")
 
 
@@ -115,8 +115,8 @@ def test_a_wrong_readme_is_noticed(tmp_path):
     bad = ["make fly", "pip install modelab", "pip install '.[cours]'", "pip install modelab-9.9-py3-none-any.whl",
            "pip install -c absent.txt .", "python data_scripts/absent.py", "modelab fly", "rm -r x"]
     assert all(wrong_command(line, ROOT, tmp_path) for line in bad)
-    good = ["make test", "$ make lab ARGS=--no-browser", "pip install -c constraints.txt '.[course]'", "# a remark", "git clone x",
-            "MODELAB_FAST=1 python data_scripts/ledger.py", ".venv/bin/modelab --help"]
+    good = ["make test", "$ make lab ARGS=--no-browser", "pip install -c constraints.txt '.[course]'", "# a remark",
+            "git clone x", "MODELAB_FAST=1 python data_scripts/ledger.py", ".venv/bin/modelab --help"]
     assert [wrong_command(line, ROOT, tmp_path) for line in good] == [""] * len(good)
     assert dead_links("[a](absent.md) [b](https://x.y) ![c](no.png) [d](setup.py#x)", ROOT) == ["absent.md", "no.png"]
 
@@ -140,7 +140,8 @@ def chapter(path: Path, *rows: dict) -> Path:
     return path
 
 
-ROW = dict(claim="a | b", paper="Somebody 2018", section="§2", figure="", ours="7.5 [7.1, 7.9]", baseline="3 [2, 4]", verdict="holds")
+ROW = dict(claim="a | b", paper="Somebody 2018", section="§2", figure="", ours="7.5 [7.1, 7.9]", baseline="3 [2, 4]",
+           verdict="holds")
 EMPTY = "top\n<!-- chapters -->\n<!-- /chapters -->\nmiddle\n<!-- ledger -->\nstale row\n<!-- /ledger -->\nend\n"
 
 
@@ -152,7 +153,8 @@ def test_ledger_is_derived(tmp_path):
     assert ledger.renewed(text, paths, tmp_path) == text and "stale row" not in text and text.endswith("end\n")
 
 
-@pytest.mark.parametrize("change, complaint", [({"verdict": "not judged (short walk)"}, "full length"), ({"ours": 7.5}, "ours")])
+@pytest.mark.parametrize("change, complaint", [({"verdict": "not judged (short walk)"}, "full length"),
+                                               ({"ours": 7.5}, "ours")])
 def test_ledger_refuses_what_was_not_judged(tmp_path, change, complaint):
     path = chapter(tmp_path / "nbs/0_a/01_modes.ipynb", ROW | change)
     with pytest.raises(ChapterError, match=f"01_modes.ipynb.*{complaint}"):

@@ -1,4 +1,4 @@
-"""The repository agrees with itself: notebooks, twins, modules, metadata. Each check is a function proven on a bad example."""
+"""The repository agrees with itself: notebooks, twins, modules, metadata. Each check is proven on a bad example."""
 
 import ast
 import datetime
@@ -23,7 +23,8 @@ HAND_WRITTEN = {"__init__.py", "__main__.py"}
 LINES_PER_FILE, LINES_PER_FUNCTION = 400, 60
 TEXT_FILES = {".py", ".ini", ".toml", ".txt", ".md", ".in", ".yml", ".js", ".css", ".json", ".ipynb", ".svg", ""}
 HOME = re.compile(r"(?<![\w.~/-])/(?:root|work|home|Users)/[\w.]")
-SKIPS = re.compile(r"mark\.(?:skip|skipif|xfail)\b|pytest\.xfail\(|unittest\.skip|NBVAL_SKIP|PYTEST_VALIDATE_SKIP|^\s*#\|\s*eval:\s*false")
+SKIPS = re.compile(r"mark\.(?:skip|skipif|xfail)\b|pytest\.xfail\(|unittest\.skip|NBVAL_SKIP|PYTEST_VALIDATE_SKIP"
+                   r"|^\s*#\|\s*eval:\s*false")
 UNTIL = re.compile(r"until (\d{4}-\d{2}-\d{2})")
 
 
@@ -48,7 +49,8 @@ def differences(committed: Path, exported: Path) -> list[str]:
     """What `nbdev-export` would change in the package folder `committed`."""
     ours, theirs = ({p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.py")}
                     for folder in (committed, exported))
-    return ([f"{name}: differs from its notebook" for name in sorted(ours) if ours[name] != theirs.get(name, ours[name])]
+    both = sorted(ours.keys() & theirs.keys())
+    return ([f"{name}: differs from its notebook" for name in both if ours[name] != theirs[name]]
             + [f"{name}: no notebook exports it" for name in sorted(ours.keys() - theirs.keys())]
             + [f"{name}: was never exported" for name in sorted(theirs.keys() - ours.keys())])
 
@@ -86,8 +88,8 @@ def notebook(path: Path, *cells: str) -> Path:
 
 def test_one_notebook_one_module(tmp_path):
     assert not clashes(notebooks())
-    bad = [notebook(tmp_path / "a/01_x.ipynb", "#| default_exp x"), notebook(tmp_path / "b/01_x.ipynb", "#| default_exp x"),
-           notebook(tmp_path / "c/02_y.ipynb", "#| export x\n1")]
+    bad = [notebook(tmp_path / folder / "01_x.ipynb", "#| default_exp x") for folder in "ab"]
+    bad.append(notebook(tmp_path / "c/02_y.ipynb", "#| export x\n1"))
     assert len(clashes(bad)) == 4
 
 
@@ -145,7 +147,8 @@ def test_text_twins_say_the_same(root, tmp_path):
     (text / "00_x.py").write_text("# %%\n1 + 1\n")
     (text / "01_y.py").write_text("# %%\n2 + 3\n")
     (text / "09_w.py").write_text("# %%\n")
-    assert stale_twins(tmp_path) == ["01_y.ipynb: twin differs", "02_z.ipynb: has no twin", "09_w.py: no notebook for this twin"]
+    assert stale_twins(tmp_path) == ["01_y.ipynb: twin differs", "02_z.ipynb: has no twin",
+                                     "09_w.py: no notebook for this twin"]
 
 
 def too_long(path: Path) -> list[str]:
@@ -183,7 +186,8 @@ def undated(text: str, today: datetime.date) -> list[str]:
 
 def test_nothing_is_switched_off_for_ever(root):
     today = datetime.date.today()
-    sources = {p.name: p.read_text(encoding="utf-8") for p in sorted((root / "tests").rglob("*.py")) if p != Path(__file__)}
+    others = [p for p in sorted((root / "tests").rglob("*.py")) if p != Path(__file__)]
+    sources = {p.name: p.read_text(encoding="utf-8") for p in others}
     for path in notebooks():
         cells = nbformat.read(path, as_version=4).cells
         sources[path.name] = "\n".join(c.source for c in cells if c.cell_type == "code")
@@ -214,8 +218,9 @@ def mismatches(settings: dict[str, str], package: str, project: str, constraints
     """Where version, Python and requirements are said twice and not the same."""
     pins = {canonicalize_name(r.name): r for line in constraints.splitlines()
             if line.strip() and not line.startswith("#") for r in [Requirement(line)]}
-    problems = [f"version: settings.ini {settings['version']}"] * (f'__version__ = "{settings["version"]}"' not in package)
-    problems += ["requires-python differs"] * (f'requires-python = ">={settings["min_python"]}"' not in project)
+    version, python = (f'__version__ = "{settings["version"]}"', f'requires-python = ">={settings["min_python"]}"')
+    problems = [f"version: settings.ini {settings['version']}"] * (version not in package)
+    problems += ["requires-python differs"] * (python not in project)
     for key in ("requirements", "course_requirements", "dev_requirements"):
         for need in map(Requirement, settings[key].split()):
             pin = pins.get(canonicalize_name(need.name))
@@ -231,9 +236,11 @@ def test_metadata_is_said_once_or_the_same(root):
     parser = ConfigParser(delimiters=["="])
     parser.read(root / "settings.ini", encoding="utf-8")
     settings = dict(parser["DEFAULT"])
-    files = [(root / name).read_text(encoding="utf-8") for name in ("modelab/__init__.py", "pyproject.toml", "constraints.txt")]
+    names = ("modelab/__init__.py", "pyproject.toml", "constraints.txt")
+    files = [(root / name).read_text(encoding="utf-8") for name in names]
     assert not mismatches(settings, *files)
     assert "nbdev==" in settings["dev_requirements"], "export output changes between releases: pin nbdev exactly"
     bad = settings | {"version": "9.9", "min_python": "3.99", "requirements": "torch>=99 absent"}
-    assert mismatches(bad, *files)[:3] == ["version: settings.ini 9.9", "requires-python differs", "torch>=99: constraints.txt has 2.13.0"]
-    assert "absent: not pinned in constraints.txt" in mismatches(bad, *files)
+    assert mismatches(bad, *files)[:4] == [
+        "version: settings.ini 9.9", "requires-python differs", "torch>=99: constraints.txt has 2.13.0",
+        "absent: not pinned in constraints.txt"]
