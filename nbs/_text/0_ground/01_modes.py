@@ -90,6 +90,7 @@ angle = torch.arange(8, dtype=torch.float64) * 2 * math.pi / 8
 honest = torch.stack([angle.cos(), angle.sin()], 1)
 int((torch.cdist(x, honest) < .03).any(0).sum())
 
+
 # %% [markdown]
 # So the first thing this course builds is data that knows its own modes and refuses to lie about them.
 
@@ -160,6 +161,7 @@ def _distinct(centers: torch.Tensor, least: float) -> None:
             raise ValueError(f"centers: expected distinct modes, got the same point for rows {start + i} and {j}: "
                              f"{centers[j].tolist()}; for one heavier mode give `weights`")
 
+
 # %% [markdown]
 # Distances are measured in standard deviations. For a mode with covariance $\Sigma=LL^\top$ the *whitened* offset is
 # $u=L^{-1}(x-c)$; its length is the Mahalanobis distance, and the log density follows from it:
@@ -205,6 +207,7 @@ class _Law:
         "What the log density adds to -‖u‖²/2, for every mode, its share included."
         widths = self.scales.diagonal(dim1=-2, dim2=-1) if self.full else self.scales
         return self.shares.log() - widths.log().sum(1) - self.centers.shape[1] / 2 * math.log(2 * math.pi)
+
 
 # %% [markdown]
 # Every set, points or pictures, answers to the same few names. Randomness comes only from the generator you pass: the
@@ -267,6 +270,7 @@ class ModeSet:
         spec = getattr(self, "spec", None) or {"name": type(self).__name__}
         settings = [f"{k}={v!r}" for k, v in spec.items() if k != "name" and len(repr(v)) < 30]
         return f"{spec['name']}({', '.join(settings)}): {self._summary()}"
+
 
 # %% [markdown]
 # A mixture adds its density and its rule for membership: the nearest mode, and *good* (the literature says *high
@@ -333,6 +337,7 @@ def _exact(x: torch.Tensor) -> torch.Tensor:
     "`x`, brought to the CPU from an accelerator that has no float64."
     return x.cpu() if x.device.type == "mps" else x
 
+
 # %%
 #| export
 @mode_set
@@ -342,6 +347,7 @@ def mixture(centers,  # (k, d): as many modes as rows
             ) -> Mixture:
     "A mixture of normal distributions of your own."
     return Mixture(centers, std, weights)
+
 
 # %% [markdown]
 # The famous ring no longer gets in:
@@ -408,6 +414,7 @@ measured = torch.stack([x[mode == k].T.cov() for k in range(3)])
 assert p_value > 1e-3 and (measured - three.covariances).abs().max() < .02
 count.tolist(), f"p = {p_value:.2f}"
 
+
 # %% [markdown]
 # ## Four shapes to lose modes on
 # Each of the literature's toy sets asks another question. The *ring*: do you go all the way round? The *grid*: do you
@@ -473,6 +480,7 @@ def rare_modes(share: float = .9,  # what the central mode holds
     centers = torch.cat([torch.zeros(1, 2, dtype=torch.float64), _circle(n, radius)])
     return Mixture(centers, std, [share] + [(1 - share) / n] * n, pad=radius / 2)
 
+
 # %%
 figure, panels = axes(2, 2, size=(3.6, 2.6))
 for ax, made in zip(panels.flat, (ring(), grid(), line(far=3), rare_modes())):
@@ -491,6 +499,7 @@ before = torch.get_rng_state()
 again = [ring().sample(4, torch.Generator().manual_seed(7)) for _ in range(2)]
 assert torch.equal(*again) and torch.equal(before, torch.get_rng_state())
 again[0]
+
 
 # %% [markdown]
 # ## A perfect generator is not perfect
@@ -513,6 +522,7 @@ exact = {"line": inside, "ring": 1 - math.exp(-9 / 2), "ring, box": inside ** 2}
 assert all(abs(share[k] - exact[k]) < 4 * math.sqrt(exact[k] * (1 - exact[k]) / 100_000) for k in exact)
 {k: round(v, 4) for k, v in exact.items()}
 
+
 # %% [markdown]
 # So 98.9 % is the ceiling of every two-dimensional table that uses this rule. Whoever reports more than chance allows
 # above it has modes that are too *narrow*. Chapter [02](02_coverage.ipynb) prints the ceiling beside every score.
@@ -534,6 +544,7 @@ def _split_digits() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     held = (rank % 9 == 3) | (rank % 9 == 7)
     return {"train": (images[~held], labels[~held]), "held_out": (images[held], labels[held])}
 
+
 # %%
 split = _split_digits()
 images, labels = split["train"]
@@ -541,6 +552,7 @@ figure, ax = axes(size=(6, 2.6))
 tiles(ax, torch.cat([images[labels == c][:4] for c in range(10)]).reshape(10, 4, 8, 8).movedim(1, 0).flatten(0, 1) / 16)
 ax.set_title(f"{len(images)} scans to train on, {len(split['held_out'][0])} held out")
 picture(figure, "Four scans of each digit from 0 to 9, eight by eight pixels, grey on black")
+
 
 # %% [markdown]
 # Here membership is no longer a formula. Somebody must *look* at a picture and say "a seven", and how sure they are.
@@ -572,6 +584,7 @@ def _junk(x: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
     noise = torch.rand(n - n // 2, *x.shape[1:], generator=generator, dtype=x.dtype) * 2 - 1
     order = torch.randperm(x[0].numel(), generator=generator)
     return torch.cat([noise, x[:n // 2].flatten(1)[:, order].unflatten(1, x.shape[1:])])
+
 
 # %%
 #| export
@@ -630,6 +643,7 @@ def _fit(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h, w) with inte
     finally:
         torch.set_num_threads(threads)
     return layers
+
 
 # %% [markdown]
 # Without junk first. This judge reads unseen digits well. Now show it things that are not digits: uniform noise, and
@@ -719,6 +733,7 @@ claim("A judge reads the last scans of the digits file as well as scans from all
 a, b = (split["train"][0][torch.randint(len(split["train"][0]), (500,), generator=g)] / 8 - 1 for _ in range(2))
 f"sure of {(judge.predict((a + b) / 2)[1] >= .9).float().mean():.0%} of averages of two scans"
 
+
 # %% [markdown]
 # ## A thousand modes from ten
 # One digit per colour channel, drawn independently: $10\times10\times10$ modes, numbered $100a+10b+c$, each as heavy
@@ -752,6 +767,7 @@ class _Archive:
             scans.update(part.numpy())
         code = f"{self.walk}" + "".join(map(inspect.getsource, (_fit, _votes, _wobble, _junk)))
         return {"scans": scans.hexdigest(), "code": hashlib.sha256(code.encode()).hexdigest()}
+
 
 # %%
 #| export
@@ -804,6 +820,7 @@ class Scans(ModeSet):
     def _summary(self) -> str:
         return f"{self.n_modes} modes, {'×'.join(map(str, self.event))} from {len(self._images)} scans"
 
+
 # %%
 #| export
 @functools.cache
@@ -823,6 +840,7 @@ def stacked_digits(split: str = "train",  # or "held_out"
                    ) -> Scans:
     "A thousand modes: three of the 8×8 digits as the channels of one picture."
     return Scans(_digits(), split, 3, stacked_digits)
+
 
 # %%
 stacks = stacked_digits()
@@ -894,6 +912,7 @@ def read_idx(path: str | Path,  # plain or gzipped, whatever its name says
         raise bad(f"{'more' if len(data) > length else 'fewer'} than the {length} bytes that its header promises")
     return torch.frombuffer(data, dtype=torch.uint8).reshape(shape)
 
+
 # %% [markdown]
 # Break a file in every way a download breaks, and read the errors:
 
@@ -908,6 +927,7 @@ def told(data: bytes, kind: str = "images") -> str:
 head = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2])
 [told(b"<html>"), told(head + bytes(7)), told(head + bytes(9)), told(bytes([0, 0, 8, 1, 0, 0, 0, 1, 5])),
  told(head[:4] + b"\xff" * 12), told(gzip.compress(head + bytes(8))[:-9])]
+
 
 # %%
 #| export
@@ -972,12 +992,14 @@ def _keep(path: Path, layers: list[torch.Tensor], stamp: dict[str, str]) -> None
     except OSError:
         pass
 
+
 # %%
 try:
     big = stacked_mnist()
     print(big)
 except FileNotFoundError as error:
     print(error)
+
 
 # %% [markdown]
 # The sets answer as all sets do; pixels stay bytes until a batch asks for them. MNIST's judge takes some fifteen
@@ -1004,6 +1026,7 @@ def view(n=8, radius=2., std=.05, share=.9):
     bars.set(xlabel="mode (0 is the centre)", ylabel="draws of 500", ylim=(.7, 700),
              title=f"{int((seen == 0).sum())} of {n + 1} unseen, {missed:.2f} expected")
     return picture(figure, f"500 draws: {int((seen == 0).sum())} of {n + 1} modes unseen, {missed:.2f} expected")
+
 
 # %%
 import ipywidgets as w
@@ -1072,9 +1095,11 @@ def grade_corners(answer):
         gaps = torch.cat([a, a[:1] + turn]).diff()
         assert (gaps - turn / n).abs().max() < 1e-5, f"for n = {n} the step back to the start is {gaps[-1]:.3f}"
 
+
 # %%
 answer = ...
 grade_corners(answer)
+
 
 # %% [markdown]
 # **2.** Your generator draws from `ring()` perfectly, except that every mode is half as wide as it should be. What
@@ -1087,9 +1112,11 @@ def grade_narrow(answer):
     assert isinstance(answer, float), "a number between 0 and 1, please"
     assert abs(answer - (1 - math.exp(-18))) < 1e-6, "three true standard deviations are six of its own: 1 - exp(-6²/2)"
 
+
 # %%
 answer = ...
 grade_narrow(answer)
+
 
 # %% [markdown]
 # **3.** A judge reads one digit right with probability .99. A *perfect* generator of stacked digits is asked for
@@ -1099,6 +1126,7 @@ grade_narrow(answer)
 @exercise(accepts=[1 - .99 ** 3, .0297], rejects=[.01, .03 ** 3, .99 ** 3, .1])
 def grade_triples(answer):
     assert abs(answer - (1 - .99 ** 3)) < 2e-4, "all three verdicts must be right for the triple to be right"
+
 
 # %%
 answer = ...

@@ -406,7 +406,7 @@ class Run(_Walk):
                  n: int | None = None,  # samples per run; None: as many as the protocol asks for
                  ) -> list[measures.Coverage]:
         "What each run covers of its modes."
-        asked = measures.PROTOCOLS[one_of("protocol", protocol, measures.PROTOCOLS)].asks(self.modes)
+        asked = measures.PROTOCOLS[one_of("protocol", protocol, measures.PROTOCOLS)].samples(self.modes)
         return measures.coverages(self.sample(asked if n is None else n), self.modes, protocol)
 
     def save(self, path: str | Path) -> Path:
