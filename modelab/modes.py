@@ -29,14 +29,11 @@ __all__ = ['MNIST', 'ModeSet', 'Mixture', 'mixture', 'ring', 'grid', 'line', 'ra
 def _numbers(name: str, values) -> torch.Tensor:
     "A float64 copy of `values` on the CPU; refused unless all are numbers that float32 can hold."
     try:
-        table = torch.as_tensor(values)
-        if table.is_complex() or table.dtype == torch.bool:
-            raise TypeError(f"got {table.dtype}")
-        if not isinstance(values, torch.Tensor):
-            table = torch.as_tensor(values, dtype=torch.float64)
+        if (given := torch.as_tensor(values)).is_complex() or given.dtype == torch.bool:
+            raise TypeError(f"got {given.dtype}")
+        table = torch.as_tensor(values, dtype=torch.float64, device="cpu").detach().clone()
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name}: expected real numbers, got {type(values).__name__} ({error})") from error
-    table = table.detach().to("cpu", torch.float64, copy=True)
     if not torch.isfinite(table.float()).all():
         raise ValueError(f"{name}: expected finite numbers, got NaN, infinity or more than float32 can hold")
     return table
@@ -80,45 +77,6 @@ def _distinct(centers: torch.Tensor, least: float) -> None:
             raise ValueError(f"centers: expected distinct modes, got the same point for rows {start + i} and {j}: "
                              f"{centers[j].tolist()}; for one heavier mode give `weights`")
 
-# %% ../nbs/0_ground/01_modes.ipynb #f92e5968
-class _Law:
-    "The exact law of a mixture, in float64: `shares` (k,), `centers` (k, d), `scales` (k, d) or (k, d, d)."
-    def __init__(self, centers, std, weights):
-        c = _numbers("centers", centers)
-        if c.ndim != 2 or not c.numel():
-            raise ValueError(f"centers: expected shape (modes, dimensions), got {tuple(c.shape)}")
-        self.centers, self.scales, self.shares = c, _scales(std, *c.shape), _shares(weights, len(c))
-        self.full = self.scales.ndim == 3
-        self.sides = self.scales.norm(dim=-1) if self.full else self.scales  # of every coordinate, (k, d)
-        _distinct(c, self.sides.amax(1).min().item() / 1000)
-        finest = max(c.abs().max().item() * 2 ** -20, 1e-30)
-        if self.sides.min() < finest:
-            raise ValueError(f"std: expected at least {finest:.3g}, so that float32 examples at these centers can show "
-                             f"it, got {self.sides.min().item():.3g}")
-
-    def to(self, device: torch.device) -> _Law:
-        "The same law on `device`."
-        there = copy.copy(self)
-        for name in ("centers", "scales", "shares", "sides"):
-            setattr(there, name, getattr(self, name).to(device))
-        return there
-
-    def offsets(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
-        "`x - center` in chunks (rows, k, d) that stay small."
-        for part in x.split(max(1, 2 ** 21 // self.centers.numel())):
-            yield part.double()[:, None] - self.centers
-
-    def whiten(self, offset: torch.Tensor) -> torch.Tensor:
-        "Offsets in standard deviations; their length is the Mahalanobis distance."
-        if not self.full:
-            return offset / self.scales
-        return torch.linalg.solve_triangular(self.scales, offset.movedim(0, -1), upper=False).movedim(-1, 0)
-
-    def constant(self) -> torch.Tensor:
-        "What the log density adds to -‖u‖²/2, for every mode, its share included."
-        widths = self.scales.diagonal(dim1=-2, dim2=-1) if self.full else self.scales
-        return self.shares.log() - widths.log().sum(1) - self.centers.shape[1] / 2 * math.log(2 * math.pi)
-
 # %% ../nbs/0_ground/01_modes.ipynb #c3dac9f3
 class ModeSet:
     """Data whose modes are known.
@@ -131,26 +89,19 @@ class ModeSet:
     event: tuple[int, ...]
     held_out: ModeSet | None = None
 
-    @property
-    def device(self) -> torch.device:
-        "Where the set's tensors live."
-        return self.weights.device
+    device = property(lambda self: self.weights.device, doc="Where the set's tensors live.")
 
     @property
     def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
         "The lowest and the highest corner, each of shape `event`, of the box that uniform noise would fill."
         return self._low, self._high
 
-    def sample(self, n: int,  # how many
-               generator: torch.Generator,  # the only source of randomness
-               ) -> torch.Tensor:
-        "Draw `(n, *event)` float32 examples on the generator's device."
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        "Draw `n` examples (n, *event), float32, on the device of `generator`, the only source of randomness."
         return self.sample_with_modes(n, generator)[0]
 
-    def sample_with_modes(self, n: int,  # how many
-                          generator: torch.Generator,  # the only source of randomness
-                          ) -> tuple[torch.Tensor, torch.Tensor]:
-        "Draw `n` examples, `(n, *event)` float32, and the mode each came from, `(n,)` int64."
+    def sample_with_modes(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        "The same draws, and the mode each came from, (n,) int64."
         n = whole("n", n)
         if not isinstance(generator, torch.Generator):
             raise TypeError(f"generator: expected a torch.Generator, got {generator!r}")
@@ -183,14 +134,23 @@ class Mixture(ModeSet):
     `centers` (k, d), `covariances` (k, d, d), `weights` (k,). Densities and distances are computed in float64.
     """
     def __init__(self, centers, std, weights=None, pad: float | None = None):
-        law = self._law = _Law(centers, std, weights)
-        self.n_modes, self.event, self._copies = len(law.centers), (law.centers.shape[1],), {}
-        self._even = bool((law.shares == law.shares[0]).all())
-        self.weights, self.centers, self._scales = law.shares.float(), law.centers.float(), law.scales.float()
-        self.covariances = (law.scales @ law.scales.mT if law.full else torch.diag_embed(law.scales ** 2)).float()
-        low, high = law.centers.amin(0), law.centers.amax(0)
-        margin = torch.maximum((high - low) / 4, 3 * law.sides.amax(0)) if pad is None else pad
-        self._low, self._high = (low - margin).float(), (high + margin).float()
+        c = _numbers("centers", centers)
+        if c.ndim != 2 or not c.numel():
+            raise ValueError(f"centers: expected shape (modes, dimensions), got {tuple(c.shape)}")
+        scales, shares = _scales(std, *c.shape), _shares(weights, len(c))
+        self._full = scales.ndim == 3
+        sides = scales.norm(dim=-1) if self._full else scales  # standard deviation of every coordinate, (k, d)
+        _distinct(c, sides.amax(1).min().item() / 1000)
+        finest = max(c.abs().max().item() * 2 ** -20, 1e-30)
+        if sides.min() < finest:
+            raise ValueError(f"std: expected at least {finest:.3g}, so that float32 examples at these centers can show "
+                             f"it, got {sides.min().item():.3g}")
+        self._law, self._copies = (c, scales, shares, sides), {}  # the exact law stays on the CPU
+        self.n_modes, self.event, self._even = len(c), (c.shape[1],), bool((shares == shares[0]).all())
+        self.weights, self.centers, self._scales = shares.float(), c.float(), scales.float()
+        self.covariances = (scales @ scales.mT if self._full else torch.diag_embed(scales ** 2)).float()
+        margin = torch.maximum((c.amax(0) - c.amin(0)) / 4, 3 * sides.amax(0)) if pad is None else pad
+        self._low, self._high = (c.amin(0) - margin).float(), (c.amax(0) + margin).float()
 
     def _draw(self, n, generator):
         if self._even:
@@ -199,15 +159,26 @@ class Mixture(ModeSet):
             mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, *self.event, generator=generator, device=self.device, dtype=torch.float32)
         scales = self._scales[mode]
-        noise = (scales @ noise[..., None]).squeeze(-1) if self._law.full else noise.mul_(scales)
+        noise = (scales @ noise[..., None]).squeeze(-1) if self._full else noise.mul_(scales)
         return noise.add_(self.centers[mode]), mode
 
-    def log_prob(self, x: torch.Tensor,  # (n, d)
-                 ) -> torch.Tensor:
-        "Exact log density in nats, (n,) float64."
-        x = _exact(batch("x", x, self.event))
-        law = self._law.to(x.device)
-        return torch.cat([(law.constant() - law.whiten(o).square().sum(-1) / 2).logsumexp(-1) for o in law.offsets(x)])
+    def _offsets(self, x: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        "`x - center` and the same whitened, in chunks (rows, k, d) that stay small."
+        centers, scales = (t.to(x.device) for t in self._law[:2])
+        for part in x.split(max(1, 2 ** 21 // centers.numel())):
+            o = part.double()[:, None] - centers
+            if self._full:
+                yield o, torch.linalg.solve_triangular(scales, o.movedim(0, -1), upper=False).movedim(-1, 0)
+            else:
+                yield o, o / scales
+
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
+        "Exact log density in nats, (n,) float64, of `x` (n, d)."
+        x, (_, scales, shares, _) = _exact(batch("x", x, self.event)), self._law
+        widths = scales.diagonal(dim1=-2, dim2=-1) if self._full else scales
+        constant = shares.log() - widths.log().sum(1) - self.event[0] / 2 * math.log(2 * math.pi)
+        constant = constant.to(x.device)
+        return torch.cat([(constant - u.square().sum(-1) / 2).logsumexp(-1) for _, u in self._offsets(x)])
 
     @torch.no_grad()
     def assign(self, x: torch.Tensor,  # (n, d)
@@ -217,12 +188,12 @@ class Mixture(ModeSet):
         "The nearest mode of each example by Mahalanobis distance, (n,) int64, and if it is near enough, (n,) bool."
         x, within = batch("x", x, self.event), number("within", within, above=0)
         box = one_of("metric", metric, ["mahalanobis", "box"]) == "box"
-        law, parts = self._law.to(_exact(x).device), []
-        for offset in law.offsets(_exact(x)):
-            distance, mode = law.whiten(offset).norm(dim=-1).min(-1)
+        parts, sides = [], self._law[3].to(_exact(x).device)
+        for offset, whitened in self._offsets(_exact(x)):
+            distance, mode = whitened.norm(dim=-1).min(-1)
             if box:
                 nearest = offset[torch.arange(len(mode), device=mode.device), mode]
-                distance = (nearest / law.sides[mode]).abs().amax(-1)
+                distance = (nearest / sides[mode]).abs().amax(-1)
             parts.append((mode, distance <= within))
         return tuple(torch.cat(v).to(x.device) for v in zip(*parts))
 
@@ -235,7 +206,7 @@ def _exact(x: torch.Tensor) -> torch.Tensor:
     "`x`, brought to the CPU from an accelerator that has no float64."
     return x.cpu() if x.device.type == "mps" else x
 
-# %% ../nbs/0_ground/01_modes.ipynb #f9c38340
+
 @mode_set
 def mixture(centers,  # (k, d): as many modes as rows
             std,  # one number, (k,), (k, d), or covariances (k, d, d)
@@ -335,7 +306,7 @@ def _junk(x: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
     order = torch.randperm(x[0].numel(), generator=generator)
     return torch.cat([noise, x[:n // 2].flatten(1)[:, order].unflatten(1, x.shape[1:])])
 
-# %% ../nbs/0_ground/01_modes.ipynb #17b8acaa
+
 class Judge:
     """A classifier that says how sure it is, for telling the modes of pictures.
 
@@ -349,9 +320,8 @@ class Judge:
         self.accuracy, self.exam_size = (verdict == labels).double().mean().item(), len(labels)
 
     @torch.no_grad()
-    def predict(self, x: torch.Tensor,  # (n, h, w) or (n, 1, h, w), values in [-1, 1]
-                ) -> tuple[torch.Tensor, torch.Tensor]:
-        "The class of each picture, (n,) int64, and the probability the judge gives it, (n,) float32."
+    def predict(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        "The class, (n,) int64, and its probability, (n,), of pictures (n, h, w) or (n, 1, h, w) in [-1, 1]."
         x = batch("x", x)
         x = batch("x", x.squeeze(1) if x.ndim == 4 else x, self.event)
         layers = [t.to(x.device) for t in self.layers]
@@ -416,7 +386,7 @@ class _Archive:
         code = f"{self.walk}" + "".join(map(inspect.getsource, (_fit, _votes, _wobble, _junk)))
         return {"scans": scans.hexdigest(), "code": hashlib.sha256(code.encode()).hexdigest()}
 
-# %% ../nbs/0_ground/01_modes.ipynb #205ff048
+
 class Scans(ModeSet):
     """Real scans, one per channel, drawn with replacement from one split; a mode is what they show, 100a + 10b + c.
 
@@ -457,8 +427,7 @@ class Scans(ModeSet):
         digit, sure = (v.reshape(len(x), -1) for v in self.judge.predict(x.flatten(0, 1)))
         return (digit * self._place.to(x.device)).sum(1), (sure >= confidence).all(1)
 
-    def picture(self, x: torch.Tensor,  # (n, *event), values in [-1, 1]
-                ) -> torch.Tensor:
+    def picture(self, x: torch.Tensor) -> torch.Tensor:
         "Examples for showing, values in [0, 1]: (n, h, w) for one channel, (n, h, w, channels) for more."
         x = batch("x", x, self.event).add(1).div(2).clamp(0, 1)
         return x.squeeze(1) if self.event[0] == 1 else x.movedim(1, -1)
@@ -466,22 +435,20 @@ class Scans(ModeSet):
     def _summary(self) -> str:
         return f"{self.n_modes} modes, {'×'.join(map(str, self.event))} from {len(self._images)} scans"
 
-# %% ../nbs/0_ground/01_modes.ipynb #a9681a25
+# %% ../nbs/0_ground/01_modes.ipynb #205ff048
 @functools.cache
 def _digits() -> _Archive:
     return _Archive(_split_digits(), top=16, walk=600)
 
 
 @mode_set
-def digits(split: str = "train",  # or "held_out"
-           ) -> Scans:
+def digits(split: str = "train") -> Scans:  # or "held_out"
     "Ten modes: 1,797 real handwritten digits of 8×8 pixels that come with scikit-learn."
     return Scans(_digits(), split, 1, digits)
 
 
 @mode_set
-def stacked_digits(split: str = "train",  # or "held_out"
-                   ) -> Scans:
+def stacked_digits(split: str = "train") -> Scans:  # or "held_out"
     "A thousand modes: three of the 8×8 digits as the channels of one picture."
     return Scans(_digits(), split, 3, stacked_digits)
 
@@ -540,9 +507,7 @@ def mnist(folder: str | None = None,  # where the idx files are, or their `mnist
 
 
 @mode_set
-def stacked_mnist(folder: str | None = None,  # as for `mnist`
-                  split: str = "train",  # or "held_out"
-                  ) -> Scans:
+def stacked_mnist(folder: str | None = None, split: str = "train") -> Scans:  # as for `mnist`
     "A thousand modes: three MNIST digits as the channels of one picture."
     return Scans(_mnist(folder), split, 3, functools.partial(stacked_mnist, folder))
 
