@@ -291,6 +291,8 @@ def command(configure: Callable) -> Callable:
 
 def plain(value: Any) -> Any:
     "`value` as JSON-ready data; an object that cannot be written down leaves a note of its class."
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, (list, tuple)):

@@ -316,8 +316,7 @@ def test_checkpoints_hold_no_code(tmp_path):
     assert {v["dtype"] for k, v in header.items() if k != "__metadata__"} == {"F32"}
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu(tmp_path):
+def test_on_a_gpu(tmp_path, cuda):
     run = small(device="cuda", modes=grid()).step(5)
     assert run.sample(10).device.type == "cuda" and same(small(device="cuda", modes=grid()).step(5), run)
     assert Run.load(run.save(tmp_path / "run"), device="cpu").step(1).steps == 6

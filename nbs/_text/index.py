@@ -57,6 +57,7 @@ from modelab import coverage as measures
 from modelab.course import COMMANDS, command, load_all, make, one_of, replace, whole
 from modelab.training import Run
 
+
 # %% [markdown]
 # ### `modelab course DIR`
 # Whoever installed the package has the chapters inside it. A file that is already there and differs is somebody's work, so nothing is written then.
@@ -106,6 +107,7 @@ def course(parser: argparse.ArgumentParser) -> Callable:
         print(f"{len(written)} new chapters in {args.folder}. Open them with: jupyter lab {args.folder}")
     return run
 
+
 # %%
 import tempfile
 with tempfile.TemporaryDirectory() as folder:
@@ -119,6 +121,7 @@ with tempfile.TemporaryDirectory() as folder:
     except FileExistsError as error:
         kept = (target / "index.ipynb").read_text(), "differ from the course" in str(error)
 assert (len(first), len(second), kept) == (1, 0, ("my notes", True))
+
 
 # %% [markdown]
 # ### `modelab train GAME MODES`
@@ -240,6 +243,7 @@ def shell(line: str) -> str:
         except SystemExit as end:
             status = end.code
     return f"{out.getvalue().rstrip()}\n[exit status {status}]"
+
 
 # %%
 print(shell("--help"))

@@ -48,6 +48,7 @@ figure, ax = axes(size=(3, 3))
 scatter(ax, data.sample(500, generator=torch.Generator().manual_seed(0)), limit=3)
 picture(figure, "Five hundred real points: a dense centre, and eight faint clusters on a circle of radius two")
 
+
 # %% [markdown]
 # Here is the game as everybody writes it, with one change from chapter 03: the networks have a run axis, so one loop trains all eight. The two losses come in
 # the next section.
@@ -73,15 +74,18 @@ def play(data, steps, saturating=False, latent=2, width=64, d_width=None, lr=1e-
         adam_G.step()
     return G, D
 
+
 # %%
 @torch.no_grad()
 def samples(G, n: int, latent: int = 2) -> torch.Tensor:
     "`n` samples of every run."
     return G(randn(G.runs, n, latent, generator=torch.Generator().manual_seed(1)))
 
+
 # %%
 G, D = play(data, steps(2000))
 x = samples(G, 2500)
+
 
 # %%
 def rare_seen(x) -> list[int]:
@@ -108,6 +112,7 @@ picture(figure, f"Eight generators; the rare modes each one shows: {rare_seen(x)
 # %%
 table(coverages(x, data))
 
+
 # %% [markdown]
 # ## The game
 # A discriminator $D$ gives every example a logit $\ell$; $\sigma(\ell)$ is its belief that the example is real. It wants to be right:
@@ -131,6 +136,7 @@ def generator_loss(fake_logits: torch.Tensor,  # D(G(z)), shape (*runs, batch)
                    ) -> torch.Tensor:  # shape (*runs,)
     "What G descends: log(1 - σ(D(G(z)))) if `saturating`, else -log σ(D(G(z))), averaged over the batch."
     return -F.softplus(fake_logits).mean(-1) if saturating else F.softplus(-fake_logits).mean(-1)
+
 
 # %% [markdown]
 # **Fidelity.** Against the formula with its logarithms, in float64, and against torch's own cross-entropy:
@@ -191,6 +197,7 @@ errors = interval(((found - best).abs() * weight).sum(1).tolist())
 claim("A trained discriminator is p/(p+q): its belief is off by less than .02 on average", paper="Goodfellow et al. 2014",
       section="Proposition 1", ours=errors, holds=errors.high < .02)
 
+
 # %% [markdown]
 # And the value at the optimum, by summing on the line in float64, left the game's definition, right the Jensen–Shannon divergence:
 
@@ -234,6 +241,7 @@ ax.set(xlabel="logit of a generated sample", ylabel="push on the logit")
 ax.legend()
 picture(figure, "Where D is sure of a fake the saturating push vanishes and the non-saturating one is full")
 
+
 # %% [markdown]
 # Give $D$ a head start of 300 steps against an untrained generator, and compare how loudly the two losses speak to $G$'s weights.
 
@@ -253,11 +261,13 @@ def loudness(head_start: int) -> dict[str, float]:
     grads = {k: torch.autograd.grad(v.sum(), list(G.parameters()), retain_graph=True) for k, v in losses.items()}
     return {k: (sum(p.square().sum() for p in v) / 8).sqrt().item() for k, v in grads.items()}
 
+
 # %%
 start, later = loudness(0), loudness(steps(300, fast=300))
 quieter = {k: later[k] / start[k] for k in start}
 assert quieter["saturating"] < .2 * quieter["non-saturating"]
 {k: f"{v:.3g} times the loudness at the start" for k, v in quieter.items()}
+
 
 # %% [markdown]
 # ## Nobody speaks of the dark modes
@@ -272,6 +282,7 @@ def push(G, D, r: int, n: int):
     slope, = torch.autograd.grad(F.softplus(-D(x)).sum(), x)
     return x[r].detach(), -slope[r]
 
+
 # %%
 @torch.no_grad()
 def surface(D, r: int, limit: float = 3, side: int = 80) -> torch.Tensor:
@@ -279,6 +290,7 @@ def surface(D, r: int, limit: float = 3, side: int = 80) -> torch.Tensor:
     t = torch.linspace(-limit, limit, side)
     square = torch.stack(torch.meshgrid(t, t, indexing="xy"), -1).reshape(-1, 2)
     return D(square.expand(D.runs, -1, -1))[r].sigmoid().reshape(side, side)
+
 
 # %%
 dark = min(range(8), key=lambda r: rare_seen(samples(G, 2500))[r])
@@ -313,6 +325,7 @@ share = torch.tensor(.9, dtype=torch.float64)
 price = (share * (share / (1 + share)).log() + (1 / (1 + share)).log() + math.log(4)).item()
 full = 2 * math.log(2)
 round(price, 4), f"{price / full:.1%} of what a generator pays that shows nothing real at all"
+
 
 # %% [markdown]
 # Losing a tenth of the data costs a few per cent of the loss. A divergence that is zero only at the truth can still be nearly zero at a lie; that is why a loss curve cannot tell you whether modes are missing.
@@ -354,6 +367,7 @@ class Minimax:
     def loss_G(self, t: Any) -> torch.Tensor:
         "One value per run for the generator's turn."
         return generator_loss(t.D(t.G(t.z)), self.saturating)
+
 
 # %%
 Minimax(), Minimax.turns
@@ -401,6 +415,7 @@ claim("A discriminator an eighth as wide loses at least a third of 1,000 digit m
       section="Table 3", ours=narrow, baseline=wide, holds=narrow.high < .67 * wide.low,
       figure="DCGAN on stacked MNIST: 30.6 modes with D a quarter of G's size")
 
+
 # %% [markdown]
 # After this short walk both are blurrier than the data (look at *high quality*), but only one has lost most of the modes. A small $D$ cannot tell which triples come too often, and what $D$ does not know, $G$ never hears.
 
@@ -418,6 +433,7 @@ def at_share(share: float):
     scatter(ax, data.centers, x[0, :400], limit=3)
     ax.set_title(f"centre {share:.0%}: seeds show {seen}", fontsize=8)
     return picture(figure, f"With {share:.0%} in the centre the eight seeds show {seen} of eight rare modes")
+
 
 # %%
 levels = [1 / 9, .3, .5, .7, .8, .9]
@@ -441,6 +457,7 @@ loss_g = generator_loss(my_D(my_G(z))).mean()
 loss_d.backward(), loss_g.backward()
 assert torch.isfinite(loss_d + loss_g)
 
+
 # %% [markdown]
 # ## Exercises
 # **1.** The discriminator is perfect against a generator whose samples are equally likely real or fake everywhere ($p=q$). What is the value $V$ of the game?
@@ -450,9 +467,11 @@ assert torch.isfinite(loss_d + loss_g)
 def grade_value(answer):
     assert abs(answer + math.log(4)) < 1e-3, "D* is one half everywhere; put that into V"
 
+
 # %%
 answer = ...
 grade_value(answer)
+
 
 # %% [markdown]
 # **2.** A well-known library's "minimax" generator loss is cross-entropy with *real* labels. Write `is_saturating(loss)`, which takes any generator loss (a function of logits) and tells from its gradient whether it is the minimax loss.
@@ -466,6 +485,7 @@ def by_gradient(loss):
 def grade_detector(answer):
     assert answer(lambda l: generator_loss(l, saturating=True)), "the minimax loss is silent where D is sure of a fake"
     assert not answer(lambda l: bce(l, torch.ones_like(l))), "cross-entropy with real labels pushes hardest there"
+
 
 # %%
 answer = ...

@@ -46,6 +46,7 @@ from modelab.minimax import Minimax, discriminator_loss, generator_loss
 from modelab.modes import ring
 from modelab.networks import mlp
 
+
 # %% [markdown]
 # ## The loop by hand
 # This is how everybody writes it: two networks, two optimisers, one turn each. There is nothing wrong with a single line of it.
@@ -69,6 +70,7 @@ def by_hand(steps: int, look_at: int | None = None) -> torch.Tensor:
             G(torch.randn(9, 2))
     return G.final.weight.detach()
 
+
 # %% [markdown]
 # Run it twice and the weights are equal: it is seeded. Now run it a third time, and *look* at nine samples at step 10.
 #
@@ -80,6 +82,7 @@ torch.equal(first, again), torch.equal(first, looked), (first - looked).abs().ma
 
 # %%
 assert torch.equal(first, again) and not torch.equal(first, looked)
+
 
 # %% [markdown]
 # Looking took nine numbers from the stream that training draws its noise from, so every later step is another one. Whoever plots
@@ -100,10 +103,12 @@ def seed_of(*words: object) -> int:
     "A 63-bit seed for a purpose, such as (7, 'data', step): equal words, equal seed; otherwise unrelated."
     return int.from_bytes(hashlib.blake2b(repr(words).encode(), digest_size=8).digest(), "big") >> 1
 
+
 # %%
 purposes = [(seed, stream, step) for seed in range(8) for stream in ("data", "noise") for step in range(2000)]
 assert len({seed_of(*p) for p in purposes}) == len(purposes)
 seed_of(3, "noise", 120)
+
 
 # %% [markdown]
 # ## What a game looks like to the engine
@@ -130,9 +135,11 @@ class Game(Protocol):
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: list) -> dict[str, nn.Module]:
         "The networks that play, with a run axis, their weights drawn from one generator per run."
 
+
 # %%
 assert isinstance(Minimax(), Game) and Minimax.__mro__[1:] == (object,)
 Minimax.turns, [name for name in vars(Minimax) if name.startswith("loss_")]
+
 
 # %%
 #| export
@@ -146,6 +153,7 @@ def _words(game: Game) -> list[str]:
         raise ValueError(f"game: {type(game).__name__} takes the turns {game.turns!r} and has no "
                          f"{' or '.join(lost) or 'turn to take'}")
     return words
+
 
 # %% [markdown]
 # In a turn, the loss sees the players, a real batch, latents. Batches are drawn when they are first asked for, so a turn that needs no real data pays for none.
@@ -176,6 +184,7 @@ class Turn:
 
     def _generators(self, stream: str) -> list[torch.Generator]:
         return self._run.generators(stream, self.step, self._place)
+
 
 # %% [markdown]
 # ## Whose turn it is
@@ -261,6 +270,7 @@ class Players:
             saved = under(f"adam/{name}/")
             adam.load_state_dict({"state": {0: saved} if saved else {}, "param_groups": adam.state_dict()["param_groups"]})
 
+
 # %% [markdown]
 # ## A run walks
 # Everything is in place: streams, players, turns. A step goes through the turns once. Two things can end it early, and both are handled here rather than
@@ -290,6 +300,7 @@ def _graceful() -> Iterator[threading.Event]:
     finally:
         signal.signal(signal.SIGINT, before)
 
+
 # %%
 #| export
 def _device(name: str) -> torch.device:
@@ -302,6 +313,7 @@ def _device(name: str) -> torch.device:
         reason = str(error).splitlines()[0][:100]
         raise ValueError(f"device: expected auto, cpu, cuda, cuda:N or mps, present on this machine; "
                          f"got {name!r} ({reason})") from None
+
 
 # %%
 #| export
@@ -351,6 +363,7 @@ class _Walk:
             self._losses[word].append(loss)
         self.players.follow()
         self.steps += 1
+
 
 # %% [markdown]
 # `Run` is that, plus what one does with a run: step it many times, sample from it, measure it, keep it.
@@ -423,10 +436,12 @@ class Run(_Walk):
         seeds = f"seeds {self.seed}–{self.seeds[-1]}" if self.runs > 1 else f"seed {self.seed}"
         return f"{type(self.game).__name__} on {self.modes!r}, {seeds}, {self.steps} steps on {self.device}"
 
+
 # %%
 run = Run(Minimax(width=64), ring(radius=2, std=.02), runs=8, batch=128)
 run.step(steps(1500))
 run
+
 
 # %% [markdown]
 # Eight generators of the ring, side by side. Same game, same data, same settings; only the seed differs.
@@ -441,6 +456,7 @@ def eight(run, n: int = 300):
         ax.label_outer()
     captured = [int(c.captured) for c in run.coverage()]
     return picture(figure, f"Eight generators of a ring of eight modes after {run.steps} steps; modes captured: {captured}")
+
 
 # %%
 eight(run)
@@ -503,6 +519,7 @@ def config(run: Run) -> dict[str, Any]:
     return {"game": game, "modes": getattr(run.modes, "spec", None), "runs": run.runs, "seed": run.seed,
             "batch": run.batch, "average": run.average}
 
+
 # %%
 #| export
 def read(cls: type[Run],
@@ -543,6 +560,7 @@ def _open(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
         raise ValueError(f"path: {path} is no modelab run: expected format {FORMAT}, got {note.get('format')!r}")
     return note, tensors
 
+
 # %% [markdown]
 # Twenty steps, saved, resumed for twenty more, against forty in one go. Equal means equal: every weight, every moment of Adam.
 
@@ -579,6 +597,7 @@ except Diverged as error:
 assert "is not finite at step" in message
 message
 
+
 # %% [markdown]
 # ## Under your hands
 # The ring again, recorded every few steps. Press play and watch seed 0: points condense on modes, wander along the ring, and settle.
@@ -591,6 +610,7 @@ def frame(run, seed: int = 0):
     ax.set_title(f"step {run.steps}")
     good = run.modes.assign(run.sample(400)[seed])
     return picture(figure, f"{good[0][good[1]].unique().numel()} of {run.modes.n_modes} modes hold a good sample")
+
 
 # %%
 film_run, frames = Run(Minimax(width=64), ring(radius=2, std=.02), runs=1, batch=128), []
@@ -606,6 +626,7 @@ film
 film.widget.slider.value = 15
 assert film.widget.image.value == frames[15].png
 film.widget.slider.value = 0
+
 
 # %% [markdown]
 # ## A game of your own in ten lines
@@ -626,6 +647,7 @@ class LeastSquares:
         return (t.D(t.x) - 1).square().mean(-1) + t.D(t.G(t.z)).square().mean(-1)
     def loss_G(self, t):
         return (t.D(t.G(t.z)) - 1).square().mean(-1)
+
 
 # %%
 mine = Run(LeastSquares(), ring(radius=2, std=.02), runs=8, batch=128).step(steps(600))
@@ -649,6 +671,7 @@ tuple(own.sample(5).shape)
 # %%
 recorded("training")
 
+
 # %% [markdown]
 # ## Exercises
 # **1.** Write a game in which the discriminator moves five times a step. You need one line: which? Answer with a class.
@@ -663,9 +686,11 @@ def grade_turns(answer):
     taken = [int(v["step"]) for v in (run.players.adam["D"].state_dict()["state"][0], run.players.adam["G"].state_dict()["state"][0])]
     assert taken == [5, 1], f"in one step D moved {taken[0]} times and G {taken[1]} times"
 
+
 # %%
 answer = ...
 grade_turns(answer)
+
 
 # %% [markdown]
 # **2.** A colleague seeds the noise of step $n$ with `seed + n`. Seeds 0 to 7, steps 0 to 999. How many of the 8,000 noise batches are distinct?
@@ -674,6 +699,7 @@ grade_turns(answer)
 @exercise(accepts=[1007], rejects=[8000, 1000, 1008, 8])
 def grade_streams(answer):
     assert answer == len({seed + n for seed in range(8) for n in range(1000)}), "seed 1 at step 0 draws what seed 0 draws at step 1"
+
 
 # %%
 answer = ...
