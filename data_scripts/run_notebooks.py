@@ -93,9 +93,9 @@ def run(nb: NotebookNode, path: Path) -> float:
 
 
 def clean(nb: NotebookNode, seconds: float) -> None:
-    """Leave in `nb` only what a reader without a kernel can see, and metadata that no second run changes."""
+    """Leave in `nb` only what a reader without a kernel can see, and metadata that its twin or README needs."""
     for cell in nb.cells:
-        cell.metadata = NotebookNode()
+        cell.metadata = NotebookNode({k: v for k, v in cell.metadata.items() if k == "lines_to_next_cell"})
         if cell.cell_type == "code":
             cell.outputs = [out for out in map(_without_widget, cell.outputs) if out is not None]
     old = nb.metadata.get("modelab", {}).get("seconds")

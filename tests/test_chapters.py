@@ -5,6 +5,7 @@ import re
 import statistics
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
 import run_notebooks
@@ -168,6 +169,20 @@ def test_running_stores_a_notebook_that_passes_and_runs_the_same_again(book, mon
     assert kinds == [[], [], ["stream", "execute_result"], ["error"]]
     assert run_notebooks.main([str(path)]) == 0 and path.read_bytes() == first
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_running_leaves_the_twin_in_step(tmp_path, monkeypatch):
+    monkeypatch.delenv("MODELAB_FAST", raising=False)
+    twin = "# %%\ndef f():\n    return 1\n\n# %%\nf()\n"  # one blank line after a function, where jupytext sets two
+    nb = jupytext.reads(twin, fmt="py:percent")
+    for cell in nb.cells:
+        cell.metadata["collapsed"] = True
+    path = tmp_path / "00_tiny.ipynb"
+    nbformat.write(nb, path)
+    assert run_notebooks.main([str(path)]) == 0
+    config = jupytext.config.load_jupytext_configuration_file(str(ROOT / "jupytext.toml"))
+    assert jupytext.writes(nbformat.read(path, as_version=4), fmt="py:percent", config=config) == twin
+    assert "collapsed" not in path.read_text()
 
 
 def test_running_names_the_cell_that_fails_and_writes_nothing(book, monkeypatch, capsys):
