@@ -82,7 +82,8 @@ def _start(args: argparse.Namespace) -> Run:
         game = make("game", {"name": args.game, **dict(map(_setting, args.set or []))})
     except TypeError as error:
         raise ValueError(f"--set: {error}") from error
-    return Run(game, args.modes, runs=args.runs, seed=args.seed, device=args.device, batch=args.batch, average=args.average)
+    return Run(game, args.modes, runs=args.runs, seed=args.seed, device=args.device, batch=args.batch,
+               average=args.average)
 
 
 @command
@@ -100,7 +101,8 @@ def train(parser: argparse.ArgumentParser) -> Callable:
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default auto)")
     parser.add_argument("--batch", type=int, default=256, help="examples per run and turn (default 256)")
-    parser.add_argument("--average", type=float, default=0., help="running average of G's weights, e.g. 0.999 (default none)")
+    parser.add_argument("--average", type=float, default=0.,
+                        help="running average of G's weights, e.g. 0.999 (default none)")
     parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="a setting of the game, e.g. lr=0.0003")
     parser.add_argument("--protocol", default="pacgan", help="how coverage is counted (default pacgan)")
     parser.add_argument("--out", help="checkpoint to write, every --save-every steps and at the end")
@@ -142,7 +144,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name, configure in sorted(COMMANDS.items()):
         title, _, examples = (configure.__doc__ or name).partition("\n")
-        sub = commands.add_parser(name, help=title, description=title.capitalize() + ".", epilog="examples:" + examples.rstrip(),
+        sub = commands.add_parser(name, help=title, description=title.capitalize() + ".",
+                                  epilog="examples:" + examples.rstrip(),
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         sub.set_defaults(execute=configure(sub))
     args = parser.parse_args(argv)

@@ -56,7 +56,8 @@ class Minimax:
 
         def default_D() -> nn.Module:
             return mlp(event, (), self.d_width or self.width, runs=runs, generator=generator)
-        return {"G": player("G", self.G, default_G, runs, generator), "D": player("D", self.D, default_D, runs, generator)}
+        return {"G": player("G", self.G, default_G, runs, generator),
+                "D": player("D", self.D, default_D, runs, generator)}
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the discriminator's turn."

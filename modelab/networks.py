@@ -69,14 +69,12 @@ class Linear(nn.Module):
         _uniform_(self.bias, 1 / math.sqrt(inputs), runs, generator)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.weight.ndim == 2:
-            return torch.addmm(self.bias, x, self.weight)
-        outputs = self.weight.shape[-1]
-        if outputs == 1 < len(self.weight):  # batched products with a narrow result are slow on a CPU; this is the same sum
-            return (x * self.weight.transpose(-1, -2)).sum(-1, keepdim=True) + self.bias
-        if 1 < outputs < 8:  # and faster the other way round
-            return torch.baddbmm(self.bias.mT, self.weight.mT, x.mT).mT
-        return torch.baddbmm(self.bias, x, self.weight)
+        weight, bias = self.weight, self.bias
+        if weight.ndim == 2:
+            return torch.addmm(bias, x, weight)
+        if weight.shape[-1] == 1 < len(weight):  # a batched product of width one is slow on a CPU
+            return (x * weight.mT).sum(-1, keepdim=True) + bias
+        return torch.baddbmm(bias, x, weight)
 
 # %% ../nbs/0_ground/03_networks.ipynb #7e365f03
 @functools.cache
@@ -126,7 +124,7 @@ class MLP(Net):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self._check(x)
         for layer in self.hidden:
-            x = F.leaky_relu(layer(x), .2, inplace=True)
+            x = F.leaky_relu_(layer(x), .2)
         x = self._event(self.final(x))
         return x if self.last is None else self.last(x)
 

@@ -41,9 +41,9 @@ class Game(Protocol):
 
     `turns` names, word by word, who moves in one step: "D D D D D G", or "D GE" where two move together. For each
     word the game has a method `loss_<word>(t)` that returns one loss per run. `t` carries the players by name (`t.G`),
-    the real batch `t.x`, the latents `t.z`, `t.generator` for further draws and `t.step`. `lr` and `betas` set Adam, for all players
-    or as a dict by player; `latent` is the length of z, or None for one that fits the set. A method `noise(*shape, generator=, device=)`
-    replaces the standard normal latents.
+    the real batch `t.x`, the latents `t.z`, `t.generator` for further draws and `t.step`. `lr` and `betas` set Adam,
+    for all players or as a dict by player; `latent` is the length of z, or None for one that fits the set. A method
+    `noise(*shape, generator=, device=)` replaces the standard normal latents.
     """
     turns: str
     lr: float | dict[str, float]
@@ -57,7 +57,8 @@ class Game(Protocol):
 def _words(game: Game) -> list[str]:
     "The turns of one step, each with its objective."
     if not isinstance(game, Game):
-        raise TypeError(f"game: expected turns, lr, betas, latent and players(), as modelab.training.Game says, got {game!r}")
+        raise TypeError("game: expected turns, lr, betas, latent and players(), as modelab.training.Game says, "
+                        f"got {game!r}")
     words = game.turns.split()
     lost = [f"loss_{word}" for word in words if not hasattr(game, f"loss_{word}")]
     if not words or lost:
@@ -109,7 +110,8 @@ def _end_to_end(name: str, weights: list[nn.Parameter]) -> nn.Parameter:
 class Players:
     "The networks of a game with their optimisers: who moves, and how."
     def __init__(self, game: Game, event, latent: int, seeds: range, device: torch.device, average: float):
-        generator = [torch.Generator().manual_seed(seed_of(s, "init")) for s in seeds]  # on the CPU: the same on every device
+        # Weights are drawn on the CPU, so that a seed means the same on every device.
+        generator = [torch.Generator().manual_seed(seed_of(s, "init")) for s in seeds]
         nets = game.players(tuple(event), latent, len(seeds), generator)
         self.nets = {name: net.to(device) for name, net in nets.items()}
         self.movers = {word: [word] if word in nets else list(word) for word in game.turns.split()}
@@ -136,7 +138,7 @@ class Players:
 
     def move(self, word: str, loss: torch.Tensor) -> None:
         "One Adam step down the sum of the runs' losses."
-        loss.sum().backward()
+        loss.backward(torch.ones_like(loss))  # the gradient of the sum over runs
         for name in self.movers[word]:
             self.adam[name].step()
 
@@ -151,7 +153,9 @@ class Players:
 
     def state(self) -> dict[str, torch.Tensor]:
         "Every tensor that training changes, by a readable name."
-        nets = {f"player/{n}": net for n, net in self.nets.items()} | ({"average": self.averaged} if self.averaged else {})
+        nets = {f"player/{n}": net for n, net in self.nets.items()}
+        if self.averaged is not None:
+            nets["average"] = self.averaged
         adam = {f"adam/{n}/{k}": v for n, a in self.adam.items() for k, v in a.state_dict()["state"].get(0, {}).items()}
         return {f"{n}/{k}": v for n, net in nets.items() for k, v in net.state_dict().items()} | adam
 
@@ -165,7 +169,8 @@ class Players:
             self.averaged.load_state_dict(under("average/"))
         for name, adam in self.adam.items():
             saved = under(f"adam/{name}/")
-            adam.load_state_dict({"state": {0: saved} if saved else {}, "param_groups": adam.state_dict()["param_groups"]})
+            settings = adam.state_dict()["param_groups"]
+            adam.load_state_dict({"state": {0: saved} if saved else {}, "param_groups": settings})
 
 # %% ../nbs/1_game/05_training.ipynb #3c84bfd6
 class Diverged(FloatingPointError):
@@ -221,7 +226,7 @@ class _Walk:
         self.latent = self.game.latent or max(2, min(64, math.prod(modes.event)))
         self.players = Players(self.game, modes.event, self.latent, self.seeds, self.device, self.average)
         self.steps, self._checked, self.saved = 0, 0, None  # steps done, losses checked, last checkpoint
-        self._losses: dict[str, list[torch.Tensor]] = {word: [] for word in self.words}
+        self._losses = {word: torch.empty(1024, runs, device=self.device) for word in self.words}  # grows by doubling
         self._streams: dict[str, list[torch.Generator]] = {}
 
     def generators(self, stream: str, *place: int) -> list[torch.Generator]:
@@ -246,17 +251,20 @@ class _Walk:
             self.players.move(word, loss)
             losses[word] = loss.detach()
         for word, loss in losses.items():
-            self._losses[word].append(loss)
+            rows = self._losses[word]
+            if self.steps == len(rows):
+                rows = self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
+            rows[self.steps].copy_(loss)
         self.players.follow()
         self.steps += 1
 
 # %% ../nbs/1_game/05_training.ipynb #91a692e3
 class Run(_Walk):
-    "A game on a mode set, played by several seeds at once; its state after n steps depends on the configuration and n alone."
+    "A game played by several seeds at once; its state after n steps depends on the configuration and n alone."
     def step(self, n: int = 1,  # steps; each is one pass through the game's turns
              progress: bool | None = None,  # a progress bar; None: in a terminal only
              ) -> Run:
-        "Train for `n` steps. Ctrl-C ends after the present step and keeps it; a loss that is not finite raises `Diverged`."
+        "Train `n` steps. Ctrl-C ends after the present step and keeps it; a loss not finite raises `Diverged`."
         hidden = not (sys.stderr.isatty() if progress is None else progress)
         with _graceful() as stop, tqdm(range(whole("n", n, 0)), disable=hidden, unit="step", leave=False) as bar:
             for i in bar:
@@ -269,19 +277,19 @@ class Run(_Walk):
 
     def _check(self) -> None:
         "Raise `Diverged` at the first loss since the last check that is not finite."
-        fresh = {word: torch.stack(rows[self._checked:]) for word, rows in self._losses.items() if rows[self._checked:]}
+        fresh = {word: rows[self._checked:self.steps] for word, rows in self._losses.items()}
         wrong = [(int(at), word, int(run)) for word, rows in fresh.items() for at, run in (~rows.isfinite()).nonzero()]
         if wrong:
             at, word, run = min(wrong)
             kept = f"the last checkpoint is {self.saved}" if self.saved else "no checkpoint was saved"
-            raise Diverged(f"the loss of {word} is not finite at step {self._checked + at}, seed {self.seeds[run]}; {kept}")
+            raise Diverged(f"the loss of {word} is not finite at step {self._checked + at}, "
+                           f"seed {self.seeds[run]}; {kept}")
         self._checked = self.steps
 
     @property
     def losses(self) -> dict[str, torch.Tensor]:
         "Loss of each turn, `(steps, runs)`; of its last pass where a turn comes several times in a step."
-        return {word: torch.stack(rows).cpu() if rows else torch.empty(0, self.runs)
-                for word, rows in self._losses.items()}
+        return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
 
     @torch.no_grad()
     def sample(self, n: int,  # samples per run
@@ -329,8 +337,8 @@ def write(run: Run,
     tensors = run.players.state() | {f"loss/{word}": rows for word, rows in run.losses.items()}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    plain_tensors = {k: v.detach().cpu().clone() for k, v in tensors.items()}
-    replace(path, save(plain_tensors, metadata={"modelab": json.dumps({"format": FORMAT, "steps": run.steps, **config(run)})}))
+    note = json.dumps({"format": FORMAT, "steps": run.steps, **config(run)})
+    replace(path, save({k: v.detach().cpu().clone() for k, v in tensors.items()}, metadata={"modelab": note}))
     return path
 
 
@@ -357,7 +365,8 @@ def read(cls: type[Run],
               seed=note["seed"], device=device, batch=note["batch"], average=note["average"])
     try:
         run.players.restore(tensors)
-        run._losses = {word: list(tensors[f"loss/{word}"].to(run.device)) for word in run._losses}
+        for word, rows in run._losses.items():
+            run._losses[word] = torch.cat([tensors[f"loss/{word}"].to(run.device), rows])
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"path: {path} does not fit {type(run.game).__name__} on {run.modes!r}: {error}") from error
     run.steps = run._checked = note["steps"]

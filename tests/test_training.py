@@ -162,11 +162,16 @@ for attempt in range(50):
     run = Run.load(path, device="cpu")
     assert run.steps >= seen, (run.steps, seen)
     seen = run.steps
+    folder = os.path.dirname(path)
+    old = set(os.listdir(folder))
     child = os.fork()
     if not child:
         while True:
             run.step(1).save(path)
-    time.sleep(.02 + .08 * rng.random())
+    if attempt % 2:  # any moment, or the moment a file is being written
+        time.sleep(.02 + .08 * rng.random())
+    while attempt % 2 == 0 and not any(name.startswith(".run.") for name in os.listdir(folder) if name not in old):
+        pass
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 print(seen, Run.load(path, device="cpu").steps)
@@ -174,13 +179,13 @@ print(seen, Run.load(path, device="cpu").steps)
 
 
 def test_killed_while_saving_fifty_times(tmp_path):
-    """kill -9, fifty times, of a process that does nothing but step and save: the checkpoint always reads, and never goes back."""
+    """kill -9, fifty times, of a process that only steps and saves: the checkpoint always reads, and never goes back."""
     path = small(game=Minimax(width=128)).save(tmp_path / "run")
     done = subprocess.run([sys.executable, "-c", KILLER, str(path)], capture_output=True, text=True,
                           env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[-1]) > 20
-    half_written = [p for p in tmp_path.iterdir() if p != path]  # a kill may leave temporary files, never a damaged checkpoint
+    assert int(done.stdout.split()[-1]) >= 5
+    half_written = [p for p in tmp_path.iterdir() if p != path]  # a kill may leave temporary files, no damaged checkpoint
     assert half_written, "no kill ever hit a write: the test proves nothing"
 
 

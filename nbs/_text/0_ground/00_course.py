@@ -312,7 +312,8 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
     return int(value)
 
 
-def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf, *, above: float = -math.inf) -> float:
+def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf, *,
+           above: float = -math.inf) -> float:
     "`value` as a finite float with `least ≤ value ≤ most` and `value > above`."
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
@@ -566,7 +567,8 @@ class Film:
         "The widget: image, label, play button and slider."
         import ipywidgets as w
         last = len(self.frames) - 1
-        image = w.Image(value=self.frames[0].png, format="png", layout=w.Layout(max_width="100%"))
+        natural = w.Layout(max_width="100%", align_self="flex-start")
+        image = w.Image(value=self.frames[0].png, format="png", layout=natural)
         label = w.Label(self.labels[0])
         slider = w.IntSlider(0, 0, last, description="frame", readout=False)
         play = w.Play(value=0, min=0, max=last, interval=250)

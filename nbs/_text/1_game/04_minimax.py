@@ -30,8 +30,8 @@ from modelab.course import game
 from modelab.networks import mlp, player
 
 # %%
-from modelab.course import (DARK, FAKE, REAL, Film, axes, claim, exercise, interval, picture, recorded, refused, scatter,
-                            steps, tiles)
+from modelab.course import (FAKE, REAL, Film, axes, claim, exercise, interval, picture, recorded,
+                            scatter, steps, tiles)
 from modelab.coverage import coverages, table
 from modelab.modes import mixture, rare_modes, ring, stacked_digits
 from modelab.networks import randn
@@ -358,7 +358,8 @@ class Minimax:
 
         def default_D() -> nn.Module:
             return mlp(event, (), self.d_width or self.width, runs=runs, generator=generator)
-        return {"G": player("G", self.G, default_G, runs, generator), "D": player("D", self.D, default_D, runs, generator)}
+        return {"G": player("G", self.G, default_G, runs, generator),
+                "D": player("D", self.D, default_D, runs, generator)}
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the discriminator's turn."
@@ -378,13 +379,18 @@ Minimax(), Minimax.turns
 
 # %%
 tuned = recorded("minimax")
-for row in tuned.get("rare_modes", []):
-    print(f"{row['setting']:52} rare modes seen {row['rare seen']}")
+here = {"setting": "this page", "by seed": rare_seen(samples(G, 2500))}
+rows = [*tuned.get("rare_modes", []), here]
+for row in rows:
+    print(f"{row['setting']:48} rare modes seen, seed by seed: {row['by seed']}")
+
+# %% [markdown]
+# The best of all settings decides, and its seeds are not of one mind: where a few samples happen to be thrown far enough, a seed finds most of the ring. Chance found it, not the gradient.
 
 # %%
-seen = interval(rare_seen(samples(G, 2500)))
-claim("A GAN on data with one 90 % mode leaves more than half of eight rare modes dark", paper="this course",
-      section="rare_modes", ours=seen, baseline="8 (perfect generator)", holds=seen.high < 4)
+best = interval(max(rows, key=lambda row: sum(row["by seed"]))["by seed"])
+claim("With one 90 % mode, the best of sixteen GAN settings leaves half of eight rare modes dark", paper="this course",
+      section="rare_modes", ours=best, baseline="8 (perfect generator)", holds=best.high < 4)
 
 # %% [markdown]
 # ## On real digits
@@ -415,6 +421,13 @@ claim("A discriminator an eighth as wide loses at least a third of 1,000 digit m
       section="Table 3", ours=narrow, baseline=wide, holds=narrow.high < .67 * wide.low,
       figure="DCGAN on stacked MNIST: 30.6 modes with D a quarter of G's size")
 
+
+# %% [markdown]
+# Longer walks and other rates, as recorded: the last sample of the training (*raw*) beside a running average of $G$'s weights. Tuning moves the numbers as much as most papers do; it does not save the narrow $D$.
+
+# %%
+for row in tuned.get("stacked_digits", []):
+    print(f"{row['setting']:40} raw {row['raw']['captured']:36} averaged {row['averaged']['captured']}")
 
 # %% [markdown]
 # After this short walk both are blurrier than the data (look at *high quality*), but only one has lost most of the modes. A small $D$ cannot tell which triples come too often, and what $D$ does not know, $G$ never hears.
@@ -450,7 +463,8 @@ film.widget.slider.value = 0
 # The losses are plain functions of logits; they know nothing of the rest of this package.
 
 # %%
-my_G, my_D = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2)), nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))
+my_G = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
+my_D = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
 x, z = torch.randn(64, 2), torch.randn(64, 2)
 loss_d = discriminator_loss(my_D(x), my_D(my_G(z).detach())).mean()
 loss_g = generator_loss(my_D(my_G(z))).mean()
