@@ -172,11 +172,6 @@ def test_running_stores_a_notebook_that_passes_and_runs_the_same_again(book, mon
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_recorded_seconds_change_only_when_the_chapter_does():
-    settled = run_notebooks.settled
-    assert settled(None, 3.14) == 3.1 and settled(40., 48.) == 40. and settled(40., 61.4) == 61. and settled(1., 1.4) == 1.
-
-
 def test_running_leaves_the_twin_in_step(tmp_path, monkeypatch):
     monkeypatch.delenv("MODELAB_FAST", raising=False)
     twin = "# %%\ndef f():\n    return 1\n\n# %%\nf()\n"  # one blank line after a function, where jupytext sets two
