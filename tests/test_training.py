@@ -79,9 +79,10 @@ def test_resume_before_the_first_step(tmp_path):
 
 
 def test_live_settings_are_saved(tmp_path):
-    run = small()
-    run.game.saturating = True
-    assert Run.load(run.step(1).save(tmp_path / "run"), device="cpu").game.saturating is True
+    run = small().step(3)
+    run.game.saturating, run.game.lr = True, 5e-3
+    resumed = Run.load(run.step(3).save(tmp_path / "run"), device="cpu")
+    assert resumed.game.saturating is True and same(resumed.step(4), run.step(4)) and not same(run, small().step(10))
 
 
 @dataclass
@@ -241,7 +242,9 @@ def test_divergence_names_step_player_seed_and_checkpoint(tmp_path):
     path = run.save(tmp_path / "good")
     with pytest.raises(Diverged, match=f"the last checkpoint is {path}"):
         run.step(200)
-    assert run.steps < 200
+    with pytest.raises(Diverged):
+        run.save(path)
+    assert run.steps < 200 and Run.load(path, game=Falls(width=8), device="cpu").steps == 10
 
 
 def test_interrupt_ends_with_a_whole_step():

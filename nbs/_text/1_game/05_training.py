@@ -223,13 +223,15 @@ class Players:
             raise ValueError(f"game: the turns {game.turns!r} name {sorted(absent)}, the players are {sorted(nets)}")
         self.weights = {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
         self.flat = {name: _end_to_end(name, weights) for name, weights in self.weights.items() if weights}
-        self.adam = {name: self._adam(game, name) for name in self.flat}
+        self.game, self.adam = game, {}
+        for name, flat in self.flat.items():
+            self.adam[name] = torch.optim.Adam([flat], **self.rates(name), fused=device.type != "mps")
         self.average, self.averaged = average, copy.deepcopy(self.nets["G"]) if average else None
 
-    def _adam(self, game: Game, name: str) -> torch.optim.Adam:
-        lr, betas = (v[name] if isinstance(v, dict) else v for v in (game.lr, game.betas))
-        fused = self.flat[name].device.type != "mps"
-        return torch.optim.Adam([self.flat[name]], lr=float(lr), betas=tuple(map(float, betas)), fused=fused)
+    def rates(self, name: str) -> dict[str, Any]:
+        "Adam's settings for a player, as the game has them now: they may change while it runs."
+        lr, betas = (v[name] if isinstance(v, dict) else v for v in (self.game.lr, self.game.betas))
+        return {"lr": float(lr), "betas": tuple(map(float, betas))}
 
     def ready(self, word: str) -> None:
         "Let gradients flow to those whose turn it is, and to nobody else."
@@ -243,6 +245,7 @@ class Players:
         "One Adam step down the sum of the runs' losses."
         loss.backward(torch.ones_like(loss))  # the gradient of the sum over runs
         for name in self.movers[word]:
+            self.adam[name].param_groups[0].update(self.rates(name))
             self.adam[name].step()
 
     @torch.no_grad()
@@ -510,8 +513,9 @@ FORMAT = "modelab-run-1"
 def write(run: Run,
           path: str | Path,  # parent folders are made
           ) -> Path:
-    "Write a checkpoint: tensors and JSON, nothing executable. A crash while writing leaves the old file whole."
+    "Write a checkpoint: tensors and JSON, nothing executable; a crash leaves the old file whole, a NaN is refused."
     from safetensors.torch import save
+    run._check()  # never a diverged run over a good one
     tensors = run.players.state() | {f"loss/{word}": rows for word, rows in run.losses.items()}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
