@@ -179,7 +179,6 @@ def train(parser: argparse.ArgumentParser) -> Callable:
 
 def _train(args: argparse.Namespace) -> None:
     "What `modelab train` does."
-    load_all()
     if not args.resume and not (args.game and args.modes):
         raise ValueError("train: expected GAME and MODES, or --resume FILE; for instance: modelab train minimax ring")
     one_of("--protocol", args.protocol, measures.PROTOCOLS)

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from modelab.course import number, whole
+from modelab.course import whole
 
 # %%
 from modelab.course import axes, claim, exercise, hurried, interval, picture, refused, REAL, FAKE
@@ -96,7 +96,7 @@ def randn(*shape: int, generator: Generators = None, device=None, dtype=None) ->
 HE = math.sqrt(2 / (1 + .2 ** 2))  # He et al.'s gain for leaky ReLUs of slope 0.2; see "A signal that dies on the way"
 
 
-def _uniform_(parameter: torch.Tensor, bound: float, runs: int | None, generator: Generators) -> None:
+def _uniform_(parameter: torch.Tensor, bound: float, generator: Generators) -> None:
     "Fill with U(-bound, bound), each run from its own generator."
     with torch.no_grad():
         parameter.copy_(rand(*parameter.shape, generator=generator).mul_(2 * bound).sub_(bound))
@@ -113,8 +113,8 @@ class Linear(nn.Module):
         lead = () if runs is None else (runs,)
         self.weight = nn.Parameter(torch.empty(*lead, inputs, outputs))
         self.bias = nn.Parameter(torch.empty(*lead, 1, outputs))
-        _uniform_(self.weight, gain * math.sqrt(3 / inputs), runs, generator)
-        _uniform_(self.bias, 1 / math.sqrt(inputs), runs, generator)
+        _uniform_(self.weight, gain * math.sqrt(3 / inputs), generator)
+        _uniform_(self.bias, 1 / math.sqrt(inputs), generator)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight, bias = self.weight, self.bias
@@ -332,7 +332,7 @@ class Conv(nn.Module):
         self.weight = nn.Parameter(torch.empty(*lead, outputs, inputs, size, size))
         self.bias = nn.Parameter(torch.zeros(*lead, outputs))
         self.stride, self.padding = stride, (size - 1) // 2
-        _uniform_(self.weight, gain * math.sqrt(3 / (inputs * size * size)), runs, generator)
+        _uniform_(self.weight, gain * math.sqrt(3 / (inputs * size * size)), generator)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight = self.weight if self.weight.ndim == 4 else self.weight.flatten(0, 1)
