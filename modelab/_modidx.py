@@ -246,4 +246,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'modelab.training.config': ('1_game/training.html#config', 'modelab/training.py'),
                                   'modelab.training.read': ('1_game/training.html#read', 'modelab/training.py'),
                                   'modelab.training.seed_of': ('1_game/training.html#seed_of', 'modelab/training.py'),
-                                  'modelab.training.write': ('1_game/training.html#write', 'modelab/training.py')}}}
+                                  'modelab.training.write': ('1_game/training.html#write', 'modelab/training.py')},
+            'modelab.wasserstein': { 'modelab.wasserstein.event_sum': ('1_game/wasserstein.html#event_sum', 'modelab/wasserstein.py'),
+                                     'modelab.wasserstein.input_gradient': ( '1_game/wasserstein.html#input_gradient',
+                                                                             'modelab/wasserstein.py'),
+                                     'modelab.wasserstein.slope_norm': ('1_game/wasserstein.html#slope_norm', 'modelab/wasserstein.py')}}}
