@@ -206,6 +206,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'modelab.networks.player': ('0_ground/networks.html#player', 'modelab/networks.py'),
                                   'modelab.networks.rand': ('0_ground/networks.html#rand', 'modelab/networks.py'),
                                   'modelab.networks.randn': ('0_ground/networks.html#randn', 'modelab/networks.py'),
+                                  'modelab.networks.score': ('0_ground/networks.html#score', 'modelab/networks.py'),
                                   'modelab.networks.unfold': ('0_ground/networks.html#unfold', 'modelab/networks.py')},
             'modelab.training': { 'modelab.training.Diverged': ('1_game/training.html#diverged', 'modelab/training.py'),
                                   'modelab.training.Game': ('1_game/training.html#game', 'modelab/training.py'),

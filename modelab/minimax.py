@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .course import game
-from .networks import mlp, player
+from .networks import mlp, player, score
 
 # %% auto #0
 __all__ = ['discriminator_loss', 'generator_loss', 'Minimax']
@@ -61,7 +61,7 @@ class Minimax:
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the discriminator's turn."
-        return discriminator_loss(t.D(t.x), t.D(t.G(t.z).detach()))
+        return discriminator_loss(*score(t.D, t.x, t.G(t.z).detach()))
 
     def loss_G(self, t: Any) -> torch.Tensor:
         "One value per run for the generator's turn."

@@ -19,7 +19,7 @@ from .course import whole
 
 # %% auto #0
 __all__ = ['Generators', 'HE', 'rand', 'randn', 'Linear', 'Net', 'MLP', 'mlp', 'Conv', 'fold', 'unfold', 'ConvGenerator',
-           'ConvDiscriminator', 'conv_generator', 'conv_discriminator', 'Each', 'each', 'player']
+           'ConvDiscriminator', 'conv_generator', 'conv_discriminator', 'Each', 'each', 'player', 'score']
 
 # %% ../nbs/0_ground/03_networks.ipynb #d16f9e89
 Generators = torch.Generator | Sequence[torch.Generator] | None
@@ -281,3 +281,15 @@ def player(name: str,  # for errors
            runs: int, generator: Sequence[torch.Generator]) -> nn.Module:
     "A game's player: the user's own network if there is one, else the default."
     return default() if given is None else each(name, given, runs, generator)
+
+# %% ../nbs/0_ground/03_networks.ipynb #1e883896
+def score(critic: nn.Module,
+          *batches: torch.Tensor | tuple[torch.Tensor, ...],  # each (*runs, batch, *event), or a tuple of a critic's inputs
+          ) -> Sequence[torch.Tensor]:  # for each batch (*runs, batch)
+    "What a critic says of several batches, as if each came alone; in one pass where that is quicker."
+    batches = [b if isinstance(b, tuple) else (b,) for b in batches]
+    if not isinstance(critic, Net) or (critic.runs or 1) > 1:
+        return [critic(*b) for b in batches]
+    axis = 0 if critic.runs is None else 1
+    sizes = [b[0].shape[axis] for b in batches]
+    return critic(*(torch.cat(part, axis) for part in zip(*batches))).split(sizes, axis)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from modelab import networks
-from modelab.networks import conv_discriminator, conv_generator, each, mlp, player, rand, randn
+from modelab.networks import conv_discriminator, conv_generator, each, mlp, player, rand, randn, score
 
 
 def gens(n, start=0):
@@ -124,3 +124,26 @@ def test_the_signal_survives():
     logits = conv_discriminator((3, 32, 32), width=16, generator=g)(x)
     assert .1 < logits.std() < 10 and x.grad is None
     assert networks.HE == pytest.approx((2 / 1.04) ** .5)
+
+
+@pytest.mark.parametrize("runs", [None, 1, 3])
+def test_several_batches_score_as_if_each_came_alone(runs):
+    lead = () if runs is None else (runs,)
+    critic = mlp((2,), (), width=16, runs=runs, generator=torch.Generator().manual_seed(0)).double()
+    x, y = torch.randn(*lead, 5, 2, dtype=torch.float64), torch.randn(*lead, 3, 2, dtype=torch.float64)
+    for given, got in zip((x, y), score(critic, x, y)):
+        assert torch.allclose(critic(given), got, atol=1e-12)
+
+
+def test_batches_of_a_foreign_critic_never_meet():
+    coupled = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 1), torch.nn.Flatten(0))
+    x, y = torch.randn(5, 2), torch.randn(3, 2) + 7
+    assert torch.equal(score(coupled, x, y)[0], coupled(x)) and torch.equal(score(coupled, x, y)[1], coupled(y))
+
+
+def test_score_takes_pairs():
+    class Joint(torch.nn.Module):
+        def forward(self, x, z):
+            return x.sum(-1) + z.sum(-1)
+    pairs = [(torch.randn(4, 2), torch.randn(4, 3)) for _ in range(2)]
+    assert all(torch.equal(s, Joint()(*p)) for p, s in zip(pairs, score(Joint(), *pairs)))

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from modelab.course import game
-from modelab.networks import mlp, player
+from modelab.networks import mlp, player, score
 
 # %%
 from modelab.course import (FAKE, REAL, Film, axes, claim, exercise, interval, picture, recorded,
@@ -363,7 +363,7 @@ class Minimax:
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the discriminator's turn."
-        return discriminator_loss(t.D(t.x), t.D(t.G(t.z).detach()))
+        return discriminator_loss(*score(t.D, t.x, t.G(t.z).detach()))
 
     def loss_G(self, t: Any) -> torch.Tensor:
         "One value per run for the generator's turn."
