@@ -16,7 +16,8 @@ from torch import nn
 
 from modelab.lab import PRESETS, SURFACES, Glance, Lab, drawn, pushes
 from modelab.minimax import Minimax
-from modelab.modes import mixture, ring
+from modelab.modes import line, mixture, ring
+from modelab.networks import mlp
 from modelab.training import Run
 from modelab.panel import choices
 from modelab.view import critic, fixed, pack, static, unpack
@@ -399,3 +400,66 @@ def test_recordings_hold_what_happened(tmp_path):
 def test_one_file_in_the_wheel_draws_everything():
     assert "export default view" in static("lab.js") and "export function play" in static("lab.js")
     assert ".lab-lamps" in static("lab.css") and "http" not in static("lab.js") + static("lab.css")
+
+
+class Joint(Minimax):
+    """A game with an encoder, whose D sees pairs, and whose G and E move together."""
+
+    turns = "D GE"
+
+    def players(self, event, latent, runs, generator):
+        made = super().players(event, latent, runs, generator)
+
+        class Pair(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = mlp(event[0] + latent, (), 8, runs=runs, generator=generator)
+
+            def forward(self, x, z):
+                return self.net(torch.cat([x, z], -1))
+        return {**made, "D": Pair(), "E": mlp(event, latent, 8, runs=runs, generator=generator)}
+
+    def loss_D(self, t):
+        real, fake = t.D(t.x, t.E(t.x).detach()), t.D(t.G(t.z).detach(), t.z)
+        return nn.functional.softplus(-real).mean(-1) + nn.functional.softplus(fake).mean(-1)
+
+    def loss_GE(self, t):
+        return nn.functional.softplus(t.D(t.x, t.E(t.x))).mean(-1) + nn.functional.softplus(-t.D(t.G(t.z), t.z)).mean(-1)
+
+
+class Alone(Minimax):
+    """A game without a critic: each real example draws the nearest sample."""
+
+    turns = "G"
+
+    def players(self, event, latent, runs, generator):
+        return {"G": super().players(event, latent, runs, generator)["G"]}
+
+    def loss_G(self, t):
+        with torch.no_grad():
+            nearest = torch.cdist(t.x, t.G(t.z)).argmin(-1)
+        return (t.G(t.z.gather(1, nearest[..., None].expand(-1, -1, t.z.shape[-1]))) - t.x).square().sum(-1).mean(-1)
+
+
+@pytest.mark.parametrize("modes", [ring(4, std=.1), line(3), mixture(torch.eye(4).tolist(), .1)], ids=["ring", "line", "4-D"])
+def test_games_with_an_encoder_and_without_a_critic(modes):
+    lab = small(game=Joint(width=8, latent=modes.event[0]), versus=Alone(width=8), modes=modes).step(3)
+    (joint, _), (alone, _) = (unpack(lab.frame(name)) for name in "AB")
+    assert "codes" in joint and "codes" not in alone and "surface" not in alone
+    assert ("surface" in joint) == (modes.event[0] < 3)
+    side = lab.sides["A"]
+    if modes.event == (1,):  # on the line: the joint plane, D asked at (x, z) itself
+        low, high, bottom, top = unpack(lab.frame("A"))[1]["low"], unpack(lab.frame("A"))[1]["high"], -3, 3
+        x = side.modes.bounds[0] + (side.modes.bounds[1] - side.modes.bounds[0]) * 5.5 / 64
+        z = torch.tensor([bottom + (top - bottom) * 60.5 / 64])
+        value = side.players.nets["D"](x[None, None], z[None, None]).item()
+        assert abs(low + (high - low) * joint["surface"][60, 5] / 255 - value) < (high - low) / 200
+    assert lab.step(1, only="E").at == 4 and lab.lamp(0, "B").push >= 0
+    assert [s.turn for s in lab.narrate() if s.number == 1] == ["D", "GE"]
+    assert lab.recording(2).frames
+
+
+def test_arrows_without_a_critic_point_at_the_data():
+    side = small(game=Alone(width=8), modes=mixture([[3., 0.]], .1)).sides["A"]
+    where, push, _ = pushes(side)
+    assert torch.cosine_similarity(push, torch.tensor([[3., 0.]]) - where).min() > .9

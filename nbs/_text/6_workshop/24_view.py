@@ -1,6 +1,16 @@
 # %% [markdown]
 # # How the lab shows itself
-# > One hand-written module for the browser, twelve kilobytes a frame, and no build
+# > Twelve kilobytes a frame, one hand-written module for the browser, and no build
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | How does a picture of a training run reach a page, 25 times a second, without slowing the training down? |
+# | **You will be able to** | add a layer to the lab, read its frames, and save a recording that plays without a kernel |
+# | **Needs** | [06](../1_game/06_lab.ipynb) |
+# | **Time** | seconds |
+#
+# A workshop chapter: for whoever changes the lab, not for whoever plays with it.
 
 # %%
 #| default_exp view
@@ -27,6 +37,30 @@ from modelab.lab import MEASURED, Event, Glance, Lab, Side, eye, measured, pushe
 from modelab.modes import Mixture, ModeSet
 
 # %%
+from modelab.course import recorded
+from modelab.minimax import Minimax
+from modelab.modes import line, ring
+
+# %% [markdown]
+# ## A picture is heavy
+# The easy way is a plot: draw with matplotlib, send the PNG. Before we do better, what does that weigh?
+
+# %%
+lab = Lab(Minimax(width=32), ring(std=.1), batch=64, samples=200).step(50)
+side = lab.sides["A"]
+figure, ax = axes(size=(4, 4))
+points = side.sample(500)[0]
+scatter(ax, side.modes.sample(500, torch.Generator().manual_seed(0)), points, limit=1.5)
+as_png = Picture(figure, "Five hundred real and five hundred generated points, drawn by matplotlib")
+len(as_png.png)
+
+# %% [markdown]
+# The page has a canvas of its own and can draw. What it lacks is a thousand numbers.
+#
+# ## What D says, everywhere
+# First find out how this game asks its $D$: about an example, or about an example with its code. Again no list, but a look at one real use.
+
+# %%
 #| export
 @functools.lru_cache(32)
 def critic_inputs(side: Side) -> int:
@@ -44,6 +78,9 @@ def critic(side: Side, x: torch.Tensor, z: torch.Tensor | None = None) -> torch.
         return nets["D"](x)[0]
     return nets["D"](x, nets["E"](x) if z is None else z[None])[0]
 
+# %% [markdown]
+# ## Everything that moves
+# Points are stored as 16-bit numbers over *twice* the shown box: a sample outside the view must not be painted on its rim, where it would look like a mode. The surface takes one byte a cell, an arrow two bytes and the place where it starts.
 
 # %%
 #| export
@@ -181,7 +218,56 @@ def frame(side: Side, what: str = "score",  # which surface
     arrays["lamps"] = (covered.counts.long().clamp_max(32767) + (lit << 15)).numpy().astype(np.uint16)
     return pack(arrays, note)
 
+# %%
+#| export
+def scene(lab: Lab) -> dict[str, Any]:
+    "What does not change while a lab runs, ready for JSON: names, the shown box, real examples, companions."
+    side, first = lab.sides["A"], measured(lab.sides["A"], lab.samples)
+    look, box, d = Glance(side, SHOWN), view_box(side.modes, side.latent), math.prod(side.modes.event)
+    arrays = {"tiles": shrunk(look.x[0], side.modes, 7000)} if kind(side.modes) == "tiles" else \
+        {"real": fixed(on_plane(look.x[0], look.z[0]), box)}
+    if isinstance(side.modes, Mixture) and kind(side.modes) == "plane":
+        centers = side.modes.centers
+        arrays["centers"] = fixed(centers[:, :2] if d > 1 else torch.cat([centers, torch.zeros_like(centers)], 1), box)
+    return {"title": f"{', '.join(type(s.game).__name__ for s in lab.sides.values())} on {_name(side.modes)}",
+            "sides": {k: type(s.game).__name__ for k, s in lab.sides.items()}, "kind": kind(side.modes), "box": box,
+            "axes": ["x", "z"] if d == 1 else ["x₁", "x₂"], "modes": side.modes.n_modes, "line": d == 1,
+            "joint": {k: "E" in s.players.nets for k, s in lab.sides.items()}, "samples": lab.samples,
+            "surface": lab.surface, "drawable": d == 2 and kind(side.modes) == "plane",
+            "floor": {k: short(getattr(first.floor, k)) for k in MEASURED},
+            "null": {k: short(getattr(first.null, k)) for k in MEASURED},
+            "real": base64.b64encode(pack(arrays, {})).decode()}
 
+
+def _name(modes: ModeSet) -> str:
+    "A set's name."
+    return (getattr(modes, "spec", None) or {"name": type(modes).__name__})["name"]
+
+# %%
+data = lab.frame()
+arrays, note = unpack(data)
+assert len(data) < 12_000 and len(data) < len(as_png.png)
+len(data), {name: array.nbytes for name, array in arrays.items()}, note
+
+# %% [markdown]
+# What came back is what was drawn, to the half step of a 16-bit grid, and a surface to half a grey level:
+
+# %%
+box, made = view_box(side.modes, side.latent), side.players.nets["G"](Glance(side, SHOWN).z)[0].detach()
+shown = torch.from_numpy((arrays["fake"] / 65535 - .5) * 2 * (box[1] - box[0])).float()
+inside = (made.abs() < 2.9).all(1)
+assert (shown - made)[inside].abs().max() < 2 * (box[1] - box[0]) / 65535
+
+# %% [markdown]
+# On the line an example has one coordinate. The second axis is then its latent: $(G(z), z)$ for what was generated, $(x, E(x))$ for the data where the game has an encoder.
+
+# %%
+flat = Lab(Minimax(width=16), line(), batch=32, samples=50).step(3)
+unpack(flat.frame())[0]["fake"].shape, scene(flat)["axes"]
+
+# %% [markdown]
+# ## A recording
+# Frames at the lab's own snapshots need no walk, so a recording of a thousand steps takes as long as drawing sixty pictures. It is a page: the same module, the same frames, and a list where the kernel was. A rule in its head forbids it to fetch anything.
 
 # %%
 #| export
@@ -275,30 +361,6 @@ def strip(scene: dict[str, Any], shots: list[tuple[int, dict[str, bytes]]]) -> P
             told.append(f"{side} at step {step} shows {note['captured']:g} of {scene['modes']} modes")
     return Picture(figure, f"{scene['title']}. Real points are discs, generated ones crosses. {'; '.join(told)}")
 
-
-def scene(lab: Lab) -> dict[str, Any]:
-    "What does not change while a lab runs, ready for JSON: names, the shown box, real examples, companions."
-    side, first = lab.sides["A"], measured(lab.sides["A"], lab.samples)
-    look, box, d = Glance(side, SHOWN), view_box(side.modes, side.latent), math.prod(side.modes.event)
-    arrays = {"tiles": shrunk(look.x[0], side.modes, 7000)} if kind(side.modes) == "tiles" else \
-        {"real": fixed(on_plane(look.x[0], look.z[0]), box)}
-    if isinstance(side.modes, Mixture) and kind(side.modes) == "plane":
-        centers = side.modes.centers
-        arrays["centers"] = fixed(centers[:, :2] if d > 1 else torch.cat([centers, torch.zeros_like(centers)], 1), box)
-    return {"title": f"{', '.join(type(s.game).__name__ for s in lab.sides.values())} on {_name(side.modes)}",
-            "sides": {k: type(s.game).__name__ for k, s in lab.sides.items()}, "kind": kind(side.modes), "box": box,
-            "axes": ["x", "z"] if d == 1 else ["x₁", "x₂"], "modes": side.modes.n_modes, "line": d == 1,
-            "joint": {k: "E" in s.players.nets for k, s in lab.sides.items()}, "samples": lab.samples,
-            "surface": lab.surface, "drawable": d == 2 and kind(side.modes) == "plane",
-            "floor": {k: short(getattr(first.floor, k)) for k in MEASURED},
-            "null": {k: short(getattr(first.null, k)) for k in MEASURED},
-            "real": base64.b64encode(pack(arrays, {})).decode()}
-
-
-def _name(modes: ModeSet) -> str:
-    "A set's name."
-    return (getattr(modes, "spec", None) or {"name": type(modes).__name__})["name"]
-
 # %%
 #| export
 @eye
@@ -313,8 +375,30 @@ def recording(lab: Lab, frames: int) -> Recording:
     lab.scrub(here)
     return Recording(scene(lab), chosen, shown, [lab.history[s] for s in chosen], list(lab.events), text)
 
+# %% [markdown]
+# ## The page's side
+# The module is one file, written by hand. It begins with the inverse of `pack`:
+
 # %%
 #| export
 def static(name: str) -> str:
     "The text of a file that travels with the package."
     return (files("modelab") / "static" / name).read_text(encoding="utf-8")
+
+# %%
+source = static("lab.js")
+start = source.index("export function unpack")
+print(source[start:source.index("const decode")])
+
+# %%
+film = lab.record(30)
+assert "http" not in source and film.html().count("<script") == 1
+film
+
+# %% [markdown]
+# ## Recap
+# - Send numbers, not pictures; the page draws, follows the theme, and can replay them without a kernel.
+# - Quantise over more than what is shown, or the border fills with points that are not there.
+# - Ask the game by running it, not by a list of games.
+#
+# **For later.** Why is the box stored twice as wide? Which frames does a recording hold, and why those?

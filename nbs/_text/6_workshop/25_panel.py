@@ -2,6 +2,16 @@
 # # The lab's controls
 # > Buttons that never train, and a thread that lives only while there is something to do
 
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | How can a button answer at once while a network trains in the same process? |
+# | **You will be able to** | drive a long computation from a notebook without losing a step, a thread or an error |
+# | **Needs** | [06](../1_game/06_lab.ipynb), [24](24_view.ipynb) |
+# | **Time** | seconds |
+#
+# A workshop chapter, like the one before.
+
 # %%
 #| default_exp panel
 
@@ -25,6 +35,25 @@ from modelab.lab import PRESETS, SURFACES, Lab, Lamp, eye, settings
 from modelab.view import curves, pack, scene, static, strip
 
 # %%
+from modelab.minimax import Minimax
+from modelab.modes import ring
+from modelab.view import unpack
+
+# %% [markdown]
+# ## A button that trains
+# Write the obvious thing: a callback that trains. While it runs, the kernel hears nothing, and *Pause* is a message that waits in line. Which thread serves a callback differs between kernels, too: some use the main thread, some another one beside your cell.
+
+# %%
+slow = Lab(Minimax(width=16), ring(), batch=32, samples=50)
+start = time.perf_counter()
+slow.step(200)
+assert time.perf_counter() - start > .1  # a tenth of a second is what a hand notices
+slow.at
+
+# %% [markdown]
+# So a callback may do one thing only: put a command into a queue. A thread takes commands out, one by one; between commands, if the lab plays, it trains for the time of a frame. When there is nothing to do the thread ends: a paused lab has none, and a cell that you run again leaves none behind.
+
+# %%
 #| export
 def choices(kind: str) -> list[str]:  # "game" or "modes"
     "The registered names that can be made without arguments."
@@ -32,6 +61,9 @@ def choices(kind: str) -> list[str]:  # "game" or "modes"
     known = {"game": GAMES, "modes": MODE_SETS}[one_of("kind", kind, ["game", "modes"])]
     return sorted(name for name, made in known.items()
                   if all(p.default is not p.empty for p in inspect.signature(made).parameters.values()))
+
+# %%
+choices("game"), choices("modes")
 
 # %%
 #| export
@@ -136,6 +168,29 @@ class Driver:
 def driver(lab: Lab) -> Driver:
     "The driver of a lab."
     return Driver(lab)
+
+# %%
+lab = Lab(Minimax(width=16), ring(), batch=32, samples=50)
+lab.play()
+lab.driver.ask("set", "lr", 2e-3)
+lab.pause()
+assert lab.driver.thread is None and [e.value for e in lab.events] == [2e-3]
+again = Lab.from_string(lab.to_string())
+assert all(v.equal(lab.sides["A"].snapshot()[k]) for k, v in again.sides["A"].snapshot().items())
+
+# %% [markdown]
+# The clock decided at which step the rate was changed, and which steps were drawn; the record says which, and the walk repeats it to the bit.
+#
+# An error in a thread is an error that nobody sees. The driver keeps its text, and the page shows it:
+
+# %%
+lab.driver.ask("set", "lr", -1)
+lab.driver.wait()
+lab.driver.error
+
+# %% [markdown]
+# ## Canvas and controls
+# The widget has two parts that talk in one direction each: ipywidgets bring wishes, the canvas brings pictures and answers with plain messages.
 
 # %%
 #| export
@@ -339,3 +394,17 @@ def bundle(lab: Lab) -> Any:
         data, meta = strip(scene(lab), [(lab.at, {k: lab.frame(k) for k in lab.sides})])._repr_mimebundle_()
     live = lab.widget.box._repr_mimebundle_() or {}
     return {**(live[0] if isinstance(live, tuple) else live), **data}, meta
+
+# %%
+panel = lab.widget
+panel.controls["step"].click()
+panel.driver.wait()
+unpack(panel.canvas.frame)[1]["at"] - 1
+
+# %% [markdown]
+# ## Recap
+# - Callbacks enqueue; one thread works; no work, no thread.
+# - The wall clock may choose what is shown, never what is computed.
+# - Errors and endings need a place in the picture.
+#
+# **For later.** Why may a callback not even take the lab's lock? What happens to a playing lab whose page was closed?
