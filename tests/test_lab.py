@@ -123,6 +123,15 @@ def test_a_change_in_the_past_ends_the_old_future():
     assert same(lab.step(5), Lab.from_string(lab.to_string()))
 
 
+def test_measures_belong_to_their_branch():
+    lab = small().step(40)
+    old = lab.frame()
+    assert lab.scrub(30).set("lr", .3).step(10).frame() != old
+    assert lab.frame() == Lab.from_string(lab.to_string()).frame()
+    lab.narrate()
+    assert lab.frame() == Lab.from_string(lab.to_string()).frame()
+
+
 def test_one_player_alone_leaves_the_others_as_they_were():
     lab = small().step(3)
     before = lab.sides["A"].snapshot()

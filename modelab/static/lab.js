@@ -1,7 +1,7 @@
 // The lab's picture: one module, no build, no network. The same code draws in JupyterLab and in a saved page.
 // Python sends a `scene` (what stays), a `frame` (what moves) and `curves`; the page sends back what was asked for.
 
-const REAL = "#0072B2", FAKE = "#D55E00", MESH = "#009E73";
+const LIGHT = { real: "#0072B2", fake: "#D55E00", mesh: "#009E73" }, DARK = { real: "#56B4E9", fake: "#FF9A52", mesh: "#2FC79A" };
 const LAYERS = { real: "● real", fake: "× generated", push: "arrows: where G's loss pushes", mesh: "latent grid", surface: "surface of D" };
 const TYPES = { u1: Uint8Array, i1: Int8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
 
@@ -48,7 +48,8 @@ function sheet(canvas, aspect) {
 function colours(el) {
   const ink = getComputedStyle(el).color;
   const [r, g, b] = (ink.match(/[\d.]+/g) || [0, 0, 0]).map(Number);
-  return { ink, dark: 0.3 * r + 0.59 * g + 0.11 * b > 128 };
+  const dark = 0.3 * r + 0.59 * g + 0.11 * b > 128; // light ink: a dark page
+  return { ink, dark, ...(dark ? DARK : LIGHT) };
 }
 
 /** Points stored over twice the box, as page pixels. */
@@ -67,9 +68,9 @@ function drawSurface(g, cells, size, dark) {
   g.drawImage(small, 0, 0, size, size);
 }
 
-function drawMesh(g, mesh, size) {
+function drawMesh(g, mesh, size, colour) {
   const [rows, columns] = mesh.shape;
-  g.strokeStyle = MESH;
+  g.strokeStyle = colour;
   for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) for (const [dr, dc] of [[0, 1], [1, 0]]) {
     if (row + dr >= rows || column + dc >= columns) continue;
     const a = place(mesh, row * columns + column, size), b = place(mesh, (row + dr) * columns + column + dc, size);
@@ -79,8 +80,8 @@ function drawMesh(g, mesh, size) {
   }
 }
 
-function discs(g, points, size, radius) {
-  g.fillStyle = REAL;
+function discs(g, points, size, radius, colour) {
+  g.fillStyle = colour;
   g.beginPath();
   for (let i = 0; i < points.length / 2; i++) {
     const [x, y] = place(points, i, size);
@@ -89,8 +90,8 @@ function discs(g, points, size, radius) {
   g.fill();
 }
 
-function crosses(g, points, size, arm) {
-  g.strokeStyle = FAKE;
+function crosses(g, points, size, arm, colour) {
+  g.strokeStyle = colour;
   g.lineWidth = 1.2;
   g.beginPath();
   for (let i = 0; i < points.length / 2; i++) {
@@ -217,7 +218,7 @@ class Stage {
     const { scene, real, shown } = this.lab, tiles = scene.kind === "tiles";
     const canvas = sheet(this.canvas, tiles ? 0.55 : 1);
     if (!canvas) return;
-    const [g, width] = canvas, { ink, dark } = colours(this.canvas);
+    const [g, width] = canvas, { ink, dark, ...paint } = colours(this.canvas);
     if (tiles) {
       g.fillStyle = ink, g.font = "12px sans-serif", g.textAlign = "left";
       g.fillText("real", 4, 12), g.fillText("generated, and the mode its judge sees", width / 2 + 4, 12);
@@ -227,10 +228,10 @@ class Stage {
     } else {
       const faint = (layer) => (g.globalAlpha = about.shows && about.shows !== layer ? 0.2 : layer === "real" ? 0.6 : 0.85);
       if (arrays.surface && shown.surface) faint("surface"), g.globalAlpha = Math.max(g.globalAlpha, .5), drawSurface(g, arrays.surface, width, dark);
-      if (arrays.grid && shown.mesh) drawMesh(g, arrays.grid, width);
+      if (arrays.grid && shown.mesh) drawMesh(g, arrays.grid, width, paint.mesh);
       const truth = scene.line && arrays.codes ? arrays.codes : real.real;
-      if (shown.real) faint("real"), discs(g, truth, width, 2.6);
-      if (shown.fake) faint("fake"), crosses(g, arrays.fake, width, 2.6);
+      if (shown.real) faint("real"), discs(g, truth, width, 2.6, paint.real);
+      if (shown.fake) faint("fake"), crosses(g, arrays.fake, width, 2.6, paint.fake);
       if (shown.push) faint("push"), arrows(g, arrays.from, arrays.push, width, ink);
       g.globalAlpha = 1;
       if (arrays.codes && !scene.line) this.inset(g, arrays.codes, width, ink);
@@ -264,7 +265,7 @@ class Stage {
     g.translate(size - side - 6, 20);
     g.globalAlpha = 0.85, g.fillStyle = colours(this.canvas).dark ? "#111" : "#fff", g.fillRect(0, 0, side, side);
     g.beginPath(), g.rect(0, 0, side, side), g.clip();
-    g.globalAlpha = 0.7, discs(g, codes, side, 1.5);
+    g.globalAlpha = 0.7, discs(g, codes, side, 1.5, colours(this.canvas).real);
     g.globalAlpha = 1, g.strokeStyle = ink, g.strokeRect(0.5, 0.5, side - 1, side - 1);
     g.fillStyle = ink, g.textAlign = "left", g.font = "10px sans-serif", g.fillText("E(x)", 3, 11);
     g.restore();
@@ -279,7 +280,7 @@ class Stage {
   }
 
   pencil(g, size, ink) {
-    g.fillStyle = REAL;
+    g.fillStyle = colours(this.canvas).real;
     for (const [x, y] of this.points) g.beginPath(), g.arc(x * size, y * size, 5, 0, 7), g.fill();
     g.strokeStyle = ink, g.lineWidth = 2;
     g.beginPath(), g.arc(this.cursor[0] * size, this.cursor[1] * size, 8, 0, 7), g.stroke();
@@ -294,7 +295,7 @@ function drawCurves(lab, canvas) {
   const narrow = canvas.clientWidth < 520, columns = narrow ? 2 : 5, rows = narrow ? 3 : 1;
   const found = sheet(canvas, narrow ? 0.9 : 0.22);
   if (!found || !lab.curves) return;
-  const [g, width, height] = found, { ink } = colours(canvas), [arrays, { names }] = lab.curves;
+  const [g, width, height] = found, { ink, real, fake } = colours(canvas), [arrays, { names }] = lab.curves;
   const last = Math.max(1, lab.about.last ?? arrays.steps.at(-1) ?? 1);
   [...CURVES, "loss"].forEach((title, place) => {
     const w = width / columns, h = (height - 14) / rows, x = (place % columns) * w + 4, y = Math.floor(place / columns) * h + 16;
@@ -312,7 +313,7 @@ function drawCurves(lab, canvas) {
     g.setLineDash([]), g.beginPath(), g.moveTo(px(lab.about.at), y), g.lineTo(px(lab.about.at), y + box[1]), g.stroke();
     g.globalAlpha = 1, g.lineWidth = 1.4;
     series.forEach(({ side, name, values }) => {
-      g.strokeStyle = side === "A" ? FAKE : REAL;
+      g.strokeStyle = side === "A" ? fake : real;
       g.setLineDash(name.endsWith("G") || name.endsWith("GE") ? [4, 2] : []);
       g.beginPath();
       values.forEach((v, i) => Number.isFinite(v) && g.lineTo(px(arrays.steps[i]), py(v)));

@@ -121,6 +121,7 @@ class Side(Run):
         game = make("game", game) if isinstance(game, str) else copy.copy(game)
         super().__init__(game, modes, runs=1, seed=seed, device="cpu", batch=batch)
         self.base, self.turns = (copy.copy(self.game), self.batch), None
+        self._measured: tuple | None = None  # step, samples, coverage
 
     def become(self, events: Iterable[Event]) -> None:
         "Play with the settings of step 0, changed by `events` in their order."
@@ -202,6 +203,7 @@ class Side(Run):
         "Stand at `step` again."
         self.players.restore({k: v.clone() for k, v in snapshot.items()})  # Adam would write into the snapshot
         self.steps = self._checked = step
+        self._measured = None
 
 
 def settings(game: Any) -> dict[str, Any]:
@@ -320,9 +322,9 @@ def short(value: float) -> float | None:
 
 def measured(side: Side, samples: int) -> Any:
     "The side's coverage at this step, measured once."
-    if getattr(side, "_coverage", (None,))[0] != (side.steps, samples):
-        side._coverage = (side.steps, samples), side.coverage("pacgan", n=samples)[0]
-    return side._coverage[1]
+    if not side._measured or side._measured[:2] != (side.steps, samples):
+        side._measured = side.steps, samples, side.coverage("pacgan", n=samples)[0]
+    return side._measured[2]
 
 # %% [markdown]
 # ## Ask a dark lamp
@@ -403,6 +405,7 @@ def narrated(side: Side, show: Callable[[], bytes]) -> list[Stage]:
         stages += [Stage(word, i, text, shows, picture) for i, (text, shows) in enumerate(told, 1)]
         side.players.ready(word)
         side.players.move(word, getattr(side.game, f"loss_{word}")(Turn(side, side.steps, place)))
+        side._measured = None
         told.append((f"{movers} takes one step down that slope; nobody else moves.", ""))
         stages.append(Stage(word, len(told), *told[-1], show()))
     side.back(side.steps, before)
