@@ -37,7 +37,7 @@ class Driver:
 
     `ask` never waits and never trains, so that it may be called from any thread: it is all that a button does.
     """
-    FPS, SPEEDS = 30, {"1 step/s": 1, "5 steps/s": 5, "25 steps/s": 25, "100 steps/s": 100, "full speed": 0}
+    FPS, SPEEDS = 25, {"1 step/s": 1, "5 steps/s": 5, "25 steps/s": 25, "100 steps/s": 100, "full speed": 0}
 
     def __init__(self, lab: Lab):
         self.lab, self.gate, self.wake = lab, threading.Lock(), threading.Event()
@@ -115,7 +115,7 @@ class Driver:
         else:
             end = time.perf_counter() + max(1 / self.FPS - self.cost, 1.5 * self.cost)
             while time.perf_counter() < end and not self.wake.is_set():
-                self.lab.step(2)  # one by one costs a tenth of the speed
+                self.lab.step(4)  # one by one costs a tenth of the speed
 
     def _narrate(self) -> None:
         "One step, stage by stage; any command ends the tale, and the step is taken."
@@ -278,7 +278,8 @@ class Panel:
             parts = {k: np.frombuffer(lab.frame(k), np.uint8) for k in lab.sides}
             if stage:
                 parts["A"] = np.frombuffer(stage.frame, np.uint8)
-            note = {"at": lab.at, "last": lab.last, "said": self.driver.said, "error": self.driver.error,
+            note = {"at": lab.at, "last": lab.last, "playing": self.driver.playing,
+                    "said": self.driver.said, "error": self.driver.error,
                     "shows": stage.shows if stage else "", "lamp": self._lamp()}
             if now or clock - self.plotted > .5:
                 steps = sorted(lab.history)

@@ -428,7 +428,7 @@ class LabView {
     this.step.textContent = `step ${at} of ${last}`;
     if (!this.drawing && this.status.textContent !== (error || said)) this.status.textContent = error || said;
     this.status.classList.toggle("error", Boolean(error));
-    drawCurves(this, this.chart);
+    if (performance.now() - (this.plotted ?? 0) > 250 || !this.about.playing) (this.plotted = performance.now()), drawCurves(this, this.chart);
   }
 }
 
