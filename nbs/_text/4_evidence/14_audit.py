@@ -149,7 +149,7 @@ def copying(samples: Tensor, train: Tensor, holdout: Tensor,  # (·, *event) eac
     a, b = (neighbours(x, train)[0][:, 0] for x in (samples, holdout))
     both, n, m = torch.cat([a, b]), len(a), len(b)
     levels, place, counts = both.unique(return_inverse=True, return_counts=True)
-    middle = (counts.cumsum(0) - (counts - 1) / 2.)[place]  # mid-ranks: ties are common where copies are
+    middle = (counts.cumsum(0) - (counts.double() - 1) / 2)[place]  # mid-ranks: ties are common where copies are
     spread = n * m / 12 * ((n + m + 1) - float((counts.double() ** 3 - counts).sum()) / ((n + m) * (n + m - 1)))
     return float((middle[:n].sum() - n * (n + m + 1) / 2) / math.sqrt(max(spread, 1e-12)))
 
@@ -341,6 +341,8 @@ def _tests(pool: _Pool, generator: torch.Generator, rounds: int = 999) -> dict[s
         if name == "balance":  # as a ratio to what is expected, with the error of a variance
             gap = (pool.mine[pool.around].double().sum(1) - pool.mine[pool.around].double().sum(1).mean()).square()
             error = 1.96 * float(gap.std()) / math.sqrt(len(gap))
+            if not chance:  # every example is the same one: nothing can be out of balance
+                value = chance = 1.
             found[name] = value / chance, (value - error) / chance, (value + error) / chance, 1., p
         else:
             found[name] = value, *_wilson(value, len(pool.around)), chance, p
@@ -683,8 +685,9 @@ def read_bag(source: str | Path,  # .npy, .npz, .npz:name, .pt (a tensor), or a 
     try:
         rows = _folder(path) if path.is_dir() else readers[path.suffix](path)
         n = len(rows)
-    except (OSError, EOFError, RuntimeError, TypeError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: not readable as examples ({str(error).splitlines()[0][:160]})") from error
+    except (OSError, EOFError, RuntimeError, TypeError, KeyError, ValueError,
+            zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not readable as examples: {str(error).partition(chr(10))[0][:200]}") from error
     if most is None or n <= most:
         chosen = slice(None)
     else:
@@ -703,7 +706,7 @@ def _npz(path: Path, name: str = "") -> np.ndarray:
     "One array of an archive."
     with np.load(path, allow_pickle=False) as archive:
         if not name and len(archive.files) != 1:
-            raise ValueError(f"{path}: it holds {', '.join(archive.files)}; say which: {path}:{archive.files[0]}")
+            raise ValueError(f"it holds {', '.join(archive.files)}; say which: {path}:{archive.files[0]}")
         return archive[name or archive.files[0]]
 
 
@@ -713,7 +716,7 @@ def _pt(path: Path) -> Tensor:
     if isinstance(found, dict) and len(found) == 1:
         found = next(iter(found.values()))
     if not isinstance(found, Tensor):
-        raise ValueError(f"{path}: expected one tensor, got {type(found).__name__}")
+        raise ValueError(f"expected one tensor, got {type(found).__name__}")
     return found
 
 
@@ -722,14 +725,14 @@ def _folder(path: Path) -> np.ndarray:
     from PIL import Image
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".webp"))
     if not files:
-        raise ValueError(f"{path}: expected images (.png, .jpg, .bmp, .webp), found none")
+        raise ValueError("expected images (.png, .jpg, .bmp, .webp), found none")
     images = []
     for file in files:
         with Image.open(file) as image:
             image = image.convert("L" if image.mode in ("1", "L") else "RGB")
             images.append(np.asarray(image, np.float32) / 255)
         if images[-1].shape != images[0].shape:
-            raise ValueError(f"{file}: expected {images[0].shape} as in {files[0].name}, got {images[-1].shape}")
+            raise ValueError(f"{file.name}: expected {images[0].shape} as in {files[0].name}, got {images[-1].shape}")
     stack = np.stack(images)
     return stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
 
