@@ -27,11 +27,9 @@ NEIGHBOURS = {"cross": {1: ((1,),), 2: ((0, 1), (1, 0))},
 # %% ../nbs/5_icml2019/16_ground_metric.ipynb #98183ff4
 def _ends(values: torch.Tensor, offset: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     "`values` at the two ends of every edge of one kind; no edge leaves the picture, and none in it is left out."
-    first = last = values
-    for axis, step in zip(range(-len(offset), 0), offset):
-        n = max(0, values.shape[axis] - abs(step))
-        first, last = first.narrow(axis, max(0, -step), n), last.narrow(axis, max(0, step), n)
-    return first, last
+    first = (slice(max(0, -step), -step if step > 0 else None) for step in offset)
+    last = (slice(max(0, step), step if step < 0 else None) for step in offset)
+    return values[(..., *first)], values[(..., *last)]
 
 
 def edge_slopes(slopes: torch.Tensor,  # the critic's gradient, (*runs, batch, channels, *space)
@@ -118,11 +116,12 @@ class GroundMetric:
         number("gamma", self.gamma, 0)
         number("weight", self.weight, 0)
         one_of("neighbours", self.neighbours, NEIGHBOURS)
+        whole("n_critic", self.n_critic)
 
     @property
     def turns(self) -> str:
         "Who moves in one step."
-        return "D " * whole("n_critic", self.n_critic) + "G"
+        return "D " * self.n_critic + "G"
 
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The networks that play, one copy per run; `ValueError` unless examples are pictures (channels, height, width)."
