@@ -40,7 +40,7 @@ def edge_slopes(slopes: torch.Tensor,  # the critic's gradient, (*runs, batch, c
                 dims: int = 2,  # axes of space: 2 for pictures, 1 for signals
                 low: float = -1.,  # the value of an empty pixel; mass is what is above it
                 ) -> torch.Tensor:  # (*runs, batch, edges): its Euclidean norm is the slope per unit of work
-    "√θ (g_j - g_i) along the edges between pixels of a channel, then √Γ g: squared and summed, gᵀL(x)g + Γ gᵀg."
+    "√Γ g, then √θ (g_j - g_i) along the edges between pixels of a channel: squared and summed, Γ gᵀg + gᵀL(x)g."
     offsets, mass = NEIGHBOURS[neighbours][dims], (x.detach() - low).clamp_min(0)
     roads = 2 * sum(offset[-1] ** 2 for offset in offsets)
     parts = [slopes * math.sqrt(gamma)] * (gamma > 0)
@@ -54,14 +54,14 @@ def _lead(real: torch.Tensor, fake: torch.Tensor, dims: int, low: float) -> tupl
     "The shape (*runs, batch) of a pair of batches of pictures or signals; refuses what is neither."
     for name, x in (("real", real), ("fake", fake)):
         if not isinstance(x, torch.Tensor) or not x.is_floating_point():
-            raise TypeError(f"{name}: expected a tensor of floating numbers, got {getattr(x, 'dtype', type(x).__name__)}")
+            raise TypeError(f"{name}: expected a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
         if x.ndim < dims + 2 or not x.numel():
             space = ("length", "height, width")[dims - 1]
-            raise ValueError(f"{name}: expected shape (*runs, batch, channels, {space}), got {tuple(x.shape)}: the pixels "
-                             "of a picture have neighbours, the coordinates of a point have none")
+            raise ValueError(f"{name}: expected shape (*runs, batch, channels, {space}), got {tuple(x.shape)}: the "
+                             "pixels of a picture have neighbours, the coordinates of a point have none")
         if (least := x.detach().amin().item()) < low - 1e-4:
-            raise ValueError(f"{name}: expected values ≥ low={low:g}, the value of an empty pixel, got {least:.3g}; no "
-                             "pixel holds less than no mass")
+            raise ValueError(f"{name}: expected values ≥ low={low:g}, the value of an empty pixel, got {least:.3g}; "
+                             "mass is never negative")
     if real.shape != fake.shape:
         raise ValueError(f"fake: expected the shape of real, {tuple(real.shape)}, got {tuple(fake.shape)}")
     return tuple(real.shape[:real.ndim - dims - 1])
@@ -78,7 +78,7 @@ def wasserstein_gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],
                                  low: float = -1.0,  # the value of an empty pixel
                                  generator: Generators = None,  # one, or one per run
                                  ) -> torch.Tensor:  # (*runs,), unweighted
-    """(‖∇f(x̂)‖ - target)² in the metric of optimal transport on pixels, averaged over the batch (Dukler et al. 2019).
+    """Mean of (‖∇f(x̂)‖ - target)² in the metric of optimal transport between pixels (Dukler et al. 2019).
 
     x̂ lies on the segment between real and fake, one random place per example. ValueError for points, for values
     below `low`, for shapes that differ and for critics with batch norm.
@@ -99,7 +99,7 @@ def wasserstein_gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],
 @game
 @dataclass
 class GroundMetric:
-    "WWGAN (Dukler et al. 2019): a critic D whose slope is measured by the transport of mass between pixels, and a generator G."
+    "WWGAN (Dukler et al. 2019): a generator G, and a critic D whose slope is measured by transport between pixels."
     G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
     D: nn.Module | Callable[[], nn.Module] | None = None
     gamma: float = 1.0  # Γ: 0 is transport alone, large is nearly Euclidean
@@ -126,8 +126,8 @@ class GroundMetric:
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The networks that play, one copy per run; `ValueError` unless examples are pictures (channels, height, width)."
         if len(event) != 3:
-            raise ValueError("modes: GroundMetric needs pictures (channels, height, width), for example stacked_digits; the "
-                             f"{math.prod(event)} coordinates of an example of shape {event} have no neighbours")
+            raise ValueError("modes: GroundMetric needs pictures (channels, height, width), for example stacked_digits; "
+                             f"the coordinates of an example of shape {event} have no neighbours")
         def default_G() -> nn.Module:
             return mlp(latent, event, self.width, runs=runs, generator=generator, last=torch.tanh)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from modelab.course import make
 from modelab.ground_metric import NEIGHBOURS, GroundMetric, edge_slopes, wasserstein_gradient_penalty
@@ -100,7 +101,7 @@ def test_brightness_scales_the_square_and_gamma_adds_exactly():
 
 
 def test_low_says_where_mass_begins():
-    """Pictures in [-1, 1] with low -1 and the same in [0, 2] with low 0 hold the same ink; a wrong low does not pass."""
+    """Pictures in [-1, 1] with low -1 and the same in [0, 2] with low 0 hold the same ink; a wrong low is refused."""
     x, slope = rand(3, 1, 4, 4) * 2 - 1, rand(3, 1, 4, 4, seed=1)
     assert torch.allclose(square(slope, x), square(slope, x + 1, low=0.), atol=1e-14)
     a = rand(1, 4, 4)
@@ -137,7 +138,7 @@ def test_channels_hold_their_own_ink():
 def test_flat_and_empty_pictures_give_finite_usable_gradients():
     for x in (torch.rand(4, 1, 5, 5), -torch.ones(4, 1, 5, 5)):
         for gamma in (0., .1):
-            a = torch.nn.Parameter(torch.zeros(1, 5, 5))
+            a = nn.Parameter(torch.zeros(1, 5, 5))
             R = wasserstein_gradient_penalty(linear(a), x, x, gamma=gamma)
             R.backward()
             assert R.item() == pytest.approx(1) and torch.isfinite(a.grad).all()
@@ -145,30 +146,26 @@ def test_flat_and_empty_pictures_give_finite_usable_gradients():
 
 
 def test_only_the_critic_learns_from_it():
-    a = torch.nn.Parameter(rand(1, 3, 3))
+    a = nn.Parameter(rand(1, 3, 3))
     real, fake = (rand(4, 1, 3, 3, seed=s).requires_grad_() for s in (1, 2))
     wasserstein_gradient_penalty(lambda x: (x.square() * a).sum(SPACE), real, fake).backward()
     assert real.grad is None and fake.grad is None and a.grad.abs().sum() > 0
 
 
-def critic(x):
-    return x
-
-
 @pytest.mark.parametrize("change, message", [
     ({"gamma": -1.}, "gamma"), ({"gamma": math.nan}, "gamma"), ({"target": -1}, "target"), ({"dims": 3}, "dims"),
     ({"neighbours": "crss"}, "did you mean 'cross'"), ({"low": math.inf}, "low"), ({"gamma": "1"}, "gamma"),
-    ({"fake": torch.zeros(4, 1, 5, 4)}, "fake: expected the shape of real"), ({"real": torch.zeros(4, 2)}, "real.*neighbours"),
-    ({"real": torch.zeros(0, 1, 5, 5)}, "real"), ({"real": torch.zeros(4, 1, 5, 5, dtype=torch.int64)}, "real: .*int64"),
+    ({"fake": torch.zeros(4, 1, 5, 4)}, "fake: expected the shape of real"),
+    ({"real": torch.zeros(4, 2)}, "real.*neighbours"), ({"real": torch.zeros(0, 1, 5, 5)}, "real"),
+    ({"real": torch.zeros(4, 1, 5, 5, dtype=torch.int64)}, "real: .*int64"),
     ({"real": [[0.]]}, "real: .*list"), ({"generator": [torch.Generator()]}, "generator"),
-    ({"critic": lambda x: x.sum(SPACE)[:, None]}, r"critic: expected one score per example, shape \(4,\), got \(4, 1\)"),
-    ({"critic": torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Flatten(), torch.nn.Linear(25, 1), torch.nn.Flatten(0))},
-     "BatchNorm2d couples"),
+    ({"critic": lambda x: x.sum(SPACE)[:, None]}, r"critic: expected one score.*shape \(4,\), got \(4, 1\)"),
+    ({"critic": nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(25, 1), nn.Flatten(0))}, "BatchNorm2d couples"),
 ])
 def test_bad_input_is_refused(change, message):
-    given = {"critic": lambda x: x.sum(SPACE), "real": torch.zeros(4, 1, 5, 5), "fake": torch.zeros(4, 1, 5, 5)} | change
+    zeros = torch.zeros(4, 1, 5, 5)
     with pytest.raises((ValueError, TypeError), match=message):
-        wasserstein_gradient_penalty(**given)
+        wasserstein_gradient_penalty(**{"critic": lambda x: x.sum(SPACE), "real": zeros, "fake": zeros} | change)
 
 
 def test_points_and_odd_settings_are_refused_by_the_game():
@@ -206,8 +203,7 @@ def test_a_signal_is_a_picture_of_one_row(neighbours):
 @pytest.mark.parametrize("dtype", (torch.float32, torch.float64))
 def test_a_plain_convolutional_critic(dtype):
     torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.LeakyReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 1),
-                              torch.nn.Flatten(0)).to(dtype)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(), nn.Flatten(), nn.Linear(144, 1), nn.Flatten(0)).to(dtype)
     x = rand(5, 3, 8, 8).to(dtype) * 2 - 1
     wasserstein_gradient_penalty(net, x, x.flip(0), neighbours="diamond").backward()
     grads = [p.grad for n, p in net.named_parameters() if "weight" in n]
@@ -225,7 +221,8 @@ def test_same_seed_same_bits_and_the_global_stream_is_untouched():
 
 def test_a_run_resumes_as_if_uninterrupted(tmp_path):
     def fresh():
-        return Run(GroundMetric(gamma=.3, width=8, n_critic=2, neighbours="diamond"), digits(), runs=2, batch=8, device="cpu")
+        game = GroundMetric(gamma=.3, width=8, n_critic=2, neighbours="diamond")
+        return Run(game, digits(), runs=2, batch=8, device="cpu")
     whole, half = fresh().step(6), fresh().step(3)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(3)
     assert resumed.game.gamma == .3 and resumed.words == ["D", "D", "G"]
@@ -257,6 +254,6 @@ def test_the_game_is_known_by_name_and_charges_its_penalty():
 
 def test_your_own_players():
     def my_critic():
-        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1), torch.nn.Flatten(0))
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0))
     run = Run(GroundMetric(D=my_critic, width=8), digits(), runs=2, batch=4, device="cpu").step(2)
     assert run.sample(3).shape == (2, 3, 1, 8, 8)
