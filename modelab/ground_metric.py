@@ -126,7 +126,7 @@ class GroundMetric:
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The networks that play, one copy per run; `ValueError` unless examples are pictures (channels, height, width)."
         if len(event) != 3:
-            raise ValueError("modes: GroundMetric needs pictures (channels, height, width), for example stacked_digits; "
+            raise ValueError("modes: GroundMetric needs pictures (channels, height, width), such as stacked_digits; "
                              f"the coordinates of an example of shape {event} have no neighbours")
         def default_G() -> nn.Module:
             return mlp(latent, event, self.width, runs=runs, generator=generator, last=torch.tanh)

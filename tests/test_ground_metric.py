@@ -160,7 +160,7 @@ def test_only_the_critic_learns_from_it():
     ({"real": torch.zeros(4, 1, 5, 5, dtype=torch.int64)}, "real: .*int64"),
     ({"real": [[0.]]}, "real: .*list"), ({"generator": [torch.Generator()]}, "generator"),
     ({"critic": lambda x: x.sum(SPACE)[:, None]}, r"critic: expected one score.*shape \(4,\), got \(4, 1\)"),
-    ({"critic": nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(25, 1), nn.Flatten(0))}, "BatchNorm2d couples"),
+    ({"critic": nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(25, 1), nn.Flatten(0))}, "BatchNorm2d coupl"),
 ])
 def test_bad_input_is_refused(change, message):
     zeros = torch.zeros(4, 1, 5, 5)
