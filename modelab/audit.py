@@ -282,8 +282,11 @@ class Report:
         if self.starved:
             alarms.append(f"{len(self.starved)} of {len(self.classes)} classes below half their share: "
                           + ", ".join(self.starved))
+        lost = next(f for f in self.findings if f.test == "lost")
+        head = (f"Covers {1 - lost.value:.0%} of the neighbourhoods of real data [{1 - lost.high:.0%}, "
+                f"{1 - lost.low:.0%}]; a perfect generator of this size: {1 - lost.floor:.0%}. ")
         quiet = [f.test for f in self.findings if not f.alarm]
-        head = "; ".join(alarms) if alarms else "nothing found that a perfect generator of this size would not show"
+        head += "; ".join(alarms) if alarms else "Nothing found that a perfect generator of this size would not show"
         return head + (f". No sign of {', '.join(quiet)}." if quiet else ".")
 
     def __repr__(self) -> str:
