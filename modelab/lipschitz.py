@@ -122,7 +122,7 @@ def equilibrium(real: torch.Tensor,  # (n, d)
                 objective: Objective,
                 weight: float = .1,  # λ
                 ) -> tuple[torch.Tensor, torch.Tensor, float]:  # real scores (n,), fake scores (m,), k
-    "The exact optimum of E φ(f) + E ϕ(f) + λ k² over all functions, on a few points; float64, by sequential quadratic programs."
+    "The exact optimum of E φ(f) + E ϕ(f) + λ k² over all functions, for a few points, in float64."
     import numpy as np
     from scipy.optimize import minimize
     real, fake = batch("real", real).double(), batch("fake", fake).double()
@@ -169,7 +169,8 @@ class Lipschitz:
         if isinstance(self.objective, str):
             one_of("objective", self.objective, OBJECTIVES)
         elif not isinstance(self.objective, Objective):
-            raise TypeError(f"objective: expected an Objective or one of {', '.join(OBJECTIVES)}, got {self.objective!r}")
+            known = ", ".join(OBJECTIVES)
+            raise TypeError(f"objective: expected an Objective or one of {known}, got {self.objective!r}")
 
     @property
     def turns(self) -> str:

@@ -65,7 +65,7 @@ tuple(real.shape), tuple(fake.shape)
 
 # %%
 def train(loss, inputs=64, n=1000, lr=1e-3, width=64, depth=2):
-    "Eight critics, each of which descends its value of `loss(critic, generators)`; the rate falls over the second half."
+    "Eight critics, each descending its value of `loss(critic, generators)`; the rate falls over the second half."
     seeds = [torch.Generator().manual_seed(r) for r in range(8)]
     f = mlp(inputs, (), width, depth, runs=8, generator=seeds)
     adam = torch.optim.Adam(f.parameters(), lr, betas=(0., .9), fused=True)
@@ -219,7 +219,7 @@ for (name, o), dash in zip(OBJECTIVES.items(), ("-", "-", "-", "-", "--", "--"))
     ax.plot(grid, o.phi(grid), dash, label=name)
 ax.set(xlabel="score f of a generated point", ylabel="φ(f)", ylim=(-3, 8))
 ax.legend(frameon=False, ncols=2)
-picture(figure, "Six losses of a generated point's score; least squares turns up again on the left and hinge is flat there")
+picture(figure, "Six losses of a generated point's score; on the left least squares turns up again and hinge is flat")
 
 
 # %% [markdown]
@@ -364,7 +364,8 @@ R.item(), slope.square().sum(1).amax().item()
 # Batch norm mixes the examples of a batch, so "the slope at one example" does not exist; it is refused. And a critic that is flat everywhere gets penalty zero with a finite gradient.
 
 # %%
-print(refused(max_gradient_penalty, nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 1), nn.Flatten(0)), x[0].float(), y[0].float()))
+coupled = nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 1), nn.Flatten(0))
+print(refused(max_gradient_penalty, coupled, x[0].float(), y[0].float()))
 a = torch.zeros(5, dtype=torch.float64, requires_grad=True)
 at_zero, = torch.autograd.grad(max_gradient_penalty(lambda x: (x @ a).tanh(), x[0], y[0]), a)
 assert torch.isfinite(at_zero).all()
@@ -442,8 +443,8 @@ claim("With a Lipschitz bound the critic's slope points at a real example; witho
 
 # %%
 broken_sign = interval([(a + b) / 2 for a, b in zip(aims["square, bound"], aims["hinge, bound"])])
-claim("At the same penalty weight, losses that let a generated point rest (least squares, hinge) aim worse", paper="Zhou et al. 2019",
-      section="conditions on φ", ours=broken_sign, baseline=ours, holds=broken_sign.high < ours.low)
+claim("At the same penalty weight, losses that let a generated point rest (least squares, hinge) aim worse",
+      paper="Zhou et al. 2019", section="conditions on φ", ours=broken_sign, baseline=ours, holds=broken_sign.high < ours.low)
 
 # %% [markdown]
 # Longer runs (`python benchmarks/lipschitz.py`, 2,500 steps), where a third constraint stands in between: WGAN-GP's mean penalty with target one.
@@ -471,7 +472,7 @@ def equilibrium(real: torch.Tensor,  # (n, d)
                 objective: Objective,
                 weight: float = .1,  # λ
                 ) -> tuple[torch.Tensor, torch.Tensor, float]:  # real scores (n,), fake scores (m,), k
-    "The exact optimum of E φ(f) + E ϕ(f) + λ k² over all functions, on a few points; float64, by sequential quadratic programs."
+    "The exact optimum of E φ(f) + E ϕ(f) + λ k² over all functions, for a few points, in float64."
     import numpy as np
     from scipy.optimize import minimize
     real, fake = batch("real", real).double(), batch("fake", fake).double()
@@ -541,7 +542,7 @@ for ax, (name, web) in zip(panels, webs.items()):
         ax.plot(*torch.stack([cloud[i], islands[j]]).T, c=THIRD, lw=1, zorder=0)
     scatter(ax, islands, cloud, limit=2.4, size=24)
     ax.set_title(f"{name}: {int((~web.any(1)).sum())} held by none", fontsize=9)
-picture(figure, "Webs of bounding relationships: linear and logistic hold every generated point, hinge leaves some free")
+picture(figure, "Bounding relationships: linear and logistic hold every generated point, hinge leaves some free")
 
 # %%
 assert webs["linear"].any(1).all() and webs["logistic"].any(1).all() and not webs["hinge"].any(1).all()
@@ -562,7 +563,8 @@ rests
 
 # %%
 R, Q = (p.float().expand(8, -1, -1) for p in (islands, cloud))
-on_plane = {n: train(penalised(OBJECTIVES[n], R, Q), 2, steps(1000), 3e-3, depth=3) for n in ("linear", "logistic", "sqrt")}
+on_plane = {name: train(penalised(OBJECTIVES[name], R, Q), 2, steps(1000), 3e-3, depth=3)
+            for name in ("linear", "logistic", "sqrt")}
 
 # %%
 found = {}
@@ -590,7 +592,7 @@ claim("Trained with a batch maximum alone, the critic's steepest slope is the ex
 
 # %%
 def approach(penalty, weight, n):
-    "Steepest slopes of eight linear or logistic critics while generated points travel onto the real ones; and the distances."
+    "Steepest slopes of eight critics while generated points travel onto the real ones; and the distances."
     trace, distance = [], []
     def loss(f, seeds):
         distance.append(max(0., 2 - 3 * len(distance) / n))
@@ -625,8 +627,8 @@ picture(figure, "As the generated points reach the real ones, LGAN's slope falls
 
 # %%
 end = {name: interval(trace[-50:].mean(0).tolist()) for name, (trace, _) in traces.items()}
-claim("Where generated and real points coincide LGAN's critic goes flat, and WGAN-GP's does not", paper="Zhou et al. 2019",
-      section="unique equilibrium", ours=end["LGAN, logistic"], baseline=end["WGAN-GP"],
+claim("Where generated and real points coincide LGAN's critic goes flat, and WGAN-GP's does not",
+      paper="Zhou et al. 2019", section="unique equilibrium", ours=end["LGAN, logistic"], baseline=end["WGAN-GP"],
       holds=end["LGAN, logistic"].high < .1 and end["WGAN-GP"].low > .5)
 
 # %% [markdown]
@@ -655,7 +657,8 @@ class Lipschitz:
         if isinstance(self.objective, str):
             one_of("objective", self.objective, OBJECTIVES)
         elif not isinstance(self.objective, Objective):
-            raise TypeError(f"objective: expected an Objective or one of {', '.join(OBJECTIVES)}, got {self.objective!r}")
+            known = ", ".join(OBJECTIVES)
+            raise TypeError(f"objective: expected an Objective or one of {known}, got {self.objective!r}")
 
     @property
     def turns(self) -> str:
@@ -813,7 +816,8 @@ def snapshot(r: int):
     ax.quiver(*Q[r].T, *arrows[r].T, color=FAKE, width=.006, scale=9)
     scatter(ax, R[r], Q[r], limit=2.4, size=24)
     figure.colorbar(shown, label="the critic's score")
-    ax.set_title(f"weight {weights[r]:g}: steepest slope {steepest[r]:.2g}, largest cosine {snapped[r]:.2f}", fontsize=9)
+    title = f"weight {weights[r]:g}: steepest slope {steepest[r]:.2g}, largest cosine {snapped[r]:.2f}"
+    ax.set_title(title, fontsize=9)
     return picture(figure, f"weight {weights[r]:g}: arrows aim with a mean cosine of {snapped[r]:.2f}")
 
 
