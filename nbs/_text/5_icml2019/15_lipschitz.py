@@ -541,7 +541,7 @@ for ax, (name, web) in zip(panels, webs.items()):
     for i, j in web.nonzero().tolist():
         ax.plot(*torch.stack([cloud[i], islands[j]]).T, c=THIRD, lw=1, zorder=0)
     scatter(ax, islands, cloud, limit=2.4, size=24)
-    ax.set_title(f"{name}: {int((~web.any(1)).sum())} held by none", fontsize=9)
+    ax.set_title(f"{name}: {int(web.any(1).sum())} of {len(cloud)} held", fontsize=9)
 picture(figure, "Bounding relationships: linear and logistic hold every generated point, hinge leaves some free")
 
 # %%
@@ -811,12 +811,12 @@ with torch.no_grad():
 
 def snapshot(r: int):
     "The critic of one penalty weight as a map, with the directions of its slope at the generated points."
-    figure, ax = axes(size=(4, 3.4))
+    figure, ax = axes(size=(4.6, 3.6))
     shown = ax.imshow(height[r], extent=(-2.4, 2.4, -2.4, 2.4), origin="lower", cmap="Greys", alpha=.6)
     ax.quiver(*Q[r].T, *arrows[r].T, color=FAKE, width=.006, scale=9)
     scatter(ax, R[r], Q[r], limit=2.4, size=24)
     figure.colorbar(shown, label="the critic's score")
-    title = f"weight {weights[r]:g}: steepest slope {steepest[r]:.2g}, largest cosine {snapped[r]:.2f}"
+    title = f"steepest slope {steepest[r]:.2g}, largest cosine {snapped[r]:.2f}"
     ax.set_title(title, fontsize=9)
     return picture(figure, f"weight {weights[r]:g}: arrows aim with a mean cosine of {snapped[r]:.2f}")
 
