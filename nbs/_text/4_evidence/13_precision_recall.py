@@ -29,7 +29,7 @@ from torch import Tensor
 from modelab.course import Interval, batch, number, one_of, whole
 
 # %%
-from modelab.course import FAKE, REAL, Film, axes, claim, exercise, interval, picture, refused, scatter, steps
+from modelab.course import FAKE, REAL, Film, axes, claim, exercise, interval, picture, recorded, refused, scatter, steps
 from modelab.modes import mixture, ring
 
 # %% [markdown]
@@ -774,6 +774,14 @@ film.widget.slider.value = 5
 train, made = torch.randn(500, 1, 4, 4), torch.randn(400, 1, 4, 4)
 near, balls, curve = precision_recall(train, made), density_coverage(train, made), pr_curve(train, made)
 near.precision, near.recall, balls.density, balls.coverage, curve.f(8), curve.f(1 / 8)
+
+# %% [markdown]
+# The balls cost time that grows as the square of the number of points, and memory that grows with the number itself. `python benchmarks/metrics.py` puts them beside the package `prdc`, which holds whole matrices of distances; the numbers agree.
+
+# %%
+for row in recorded("metrics").get("rows", []):
+    print(f"{row['points']:6,} × {row['features']:4}: {row['seconds']:6.1f} s, {row['MB']:4} MB", end="   ")
+    print(f"prdc {row['prdc seconds']:5.1f} s, {row['prdc MB']:5} MB" if "prdc MB" in row else "prdc needs too much memory")
 
 
 # %% [markdown]
