@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from modelab.course import interval, replace
-from modelab.lipschitz import OBJECTIVES, Lipschitz, between, max_gradient_penalty
+from modelab.lipschitz import OBJECTIVES, Lipschitz, max_gradient_penalty
 from modelab.minimax import Minimax
 from modelab.modes import digits, rare_modes, ring
 from modelab.networks import mlp
 from modelab.training import Run
-from modelab.wasserstein import input_gradient, slope_norm
+from modelab.wasserstein import between, input_gradient, slope_norm
 
 AIM_STEPS, STEPS, SEEDS = 2500, 3000, 8
 

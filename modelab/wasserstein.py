@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -95,10 +96,10 @@ def slope_norm(slopes: torch.Tensor,  # (*runs, batch, *event)
                scores: torch.Tensor,  # (*runs, batch)
                ) -> torch.Tensor:  # (*runs, batch)
     "Euclidean norm over the event axes. At slope zero its derivative is the diagonal's: finite, and not zero."
-    square = event_sum(slopes.square(), scores)
-    flat = square == 0
-    size = math.prod(slopes.shape[scores.ndim:])
-    return torch.where(flat, event_sum(slopes, scores) / math.sqrt(size), torch.where(flat, 1., square).sqrt())
+    slopes = slopes.float() if slopes.dtype.itemsize < 4 else slopes  # half precision has no room for the nudge
+    nudge = 8 * math.sqrt(torch.finfo(slopes.dtype).tiny)  # off zero, along the diagonal: its square is just above nothing
+    event = tuple(range(scores.ndim, slopes.ndim))
+    return torch.linalg.vector_norm(slopes + nudge, dim=event) if event else (slopes + nudge).abs()
 
 # %% ../nbs/1_game/07_wasserstein.ipynb #63df6dbe
 def between(critic: Callable,  # its scores say which axes are the event
@@ -116,12 +117,17 @@ def between(critic: Callable,  # its scores say which axes are the event
     return torch.lerp(fake.detach(), real.detach(), t.reshape(*t.shape, *[1] * (real.ndim - lead)))
 
 
+_asked: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()  # event axes, by critic
+
+
 def _lead(critic: Callable, x: torch.Tensor) -> int:
-    "How many axes of `x` come before the event; a stranger is asked about one example, or all if it cannot take one."
+    "How many axes of `x` come before the event; a stranger is asked once, about one example if it can take one."
     if isinstance(critic, Net):
         return x.ndim - len(critic.inputs)
     if isinstance(critic, Each):
         return 2
+    if isinstance(critic, nn.Module) and critic in _asked:
+        return x.ndim - _asked[critic]
     _uncoupled(critic)
     with torch.no_grad():
         try:
@@ -130,6 +136,8 @@ def _lead(critic: Callable, x: torch.Tensor) -> int:
             lead = critic(x).ndim
     if not 0 < lead <= x.ndim:
         raise ValueError(f"critic: expected scores (*runs, batch), one per example of {tuple(x.shape)}, got {lead} axes")
+    if isinstance(critic, nn.Module):
+        _asked[critic] = x.ndim - lead
     return lead
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.lipschitz import (OBJECTIVES, Lipschitz, Objective, between, conditions, equilibrium, max_gradient_penalty,
+from modelab.lipschitz import (OBJECTIVES, Lipschitz, Objective, conditions, equilibrium, max_gradient_penalty,
                                max_slope, mirrored)
 from modelab.modes import ring, stacked_digits
 from modelab.networks import conv_discriminator, mlp

@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -219,10 +220,10 @@ def slope_norm(slopes: torch.Tensor,  # (*runs, batch, *event)
                scores: torch.Tensor,  # (*runs, batch)
                ) -> torch.Tensor:  # (*runs, batch)
     "Euclidean norm over the event axes. At slope zero its derivative is the diagonal's: finite, and not zero."
-    square = event_sum(slopes.square(), scores)
-    flat = square == 0
-    size = math.prod(slopes.shape[scores.ndim:])
-    return torch.where(flat, event_sum(slopes, scores) / math.sqrt(size), torch.where(flat, 1., square).sqrt())
+    slopes = slopes.float() if slopes.dtype.itemsize < 4 else slopes  # half precision has no room for the nudge
+    nudge = 8 * math.sqrt(torch.finfo(slopes.dtype).tiny)  # off zero, along the diagonal: its square is just above nothing
+    event = tuple(range(scores.ndim, slopes.ndim))
+    return torch.linalg.vector_norm(slopes + nudge, dim=event) if event else (slopes + nudge).abs()
 
 # %%
 def along(f) -> torch.Tensor:
@@ -243,7 +244,7 @@ if not hurried():
 {c: interval(used(f).tolist()) for c, f in clipped_by.items()}
 
 # %% [markdown]
-# A net with three layers multiplies three clipped matrices, so the slope goes with about the third power of $c$: from a thousandth to a thousand. The clip value is a learning rate in disguise. And one bound for all weights is a bad bound for $f$: a quarter of the work is done where the critic is less than half as steep as elsewhere, or falls where it ought to rise.
+# A net with three layers multiplies three clipped matrices, so the slope goes with nearly the third power of $c$: from a thousandth to hundreds. The clip value is a learning rate in disguise. And one bound for all weights is a bad bound for $f$: a quarter of the work is done where the critic is less than half as steep as elsewhere, or falls where it ought to rise.
 #
 # ## Second way: name a price
 # Do not forbid; charge. The best critic has slope one along the ways between real and generated points, so ask for slope one there:
@@ -271,12 +272,17 @@ def between(critic: Callable,  # its scores say which axes are the event
     return torch.lerp(fake.detach(), real.detach(), t.reshape(*t.shape, *[1] * (real.ndim - lead)))
 
 
+_asked: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()  # event axes, by critic
+
+
 def _lead(critic: Callable, x: torch.Tensor) -> int:
-    "How many axes of `x` come before the event; a stranger is asked about one example, or all if it cannot take one."
+    "How many axes of `x` come before the event; a stranger is asked once, about one example if it can take one."
     if isinstance(critic, Net):
         return x.ndim - len(critic.inputs)
     if isinstance(critic, Each):
         return 2
+    if isinstance(critic, nn.Module) and critic in _asked:
+        return x.ndim - _asked[critic]
     _uncoupled(critic)
     with torch.no_grad():
         try:
@@ -285,6 +291,8 @@ def _lead(critic: Callable, x: torch.Tensor) -> int:
             lead = critic(x).ndim
     if not 0 < lead <= x.ndim:
         raise ValueError(f"critic: expected scores (*runs, batch), one per example of {tuple(x.shape)}, got {lead} axes")
+    if isinstance(critic, nn.Module):
+        _asked[critic] = x.ndim - lead
     return lead
 
 
@@ -372,9 +380,13 @@ left.plot(shifts, estimate, "o-", c=REAL, label="critic's estimate")
 left.plot(shifts, shifts, ":", c=THIRD, label="exact distance")
 left.set(xlabel="shift θ", ylabel="value", xscale="log", yscale="log")
 left.legend(fontsize=7)
+left.set_xticks(shifts, shifts)
 right.plot(shifts, push.clamp_min(1e-12), "x--", c=FAKE, label="minimax loss")
 right.plot(shifts, told.mean(1), "o-", c=REAL, label="critic")
 right.set(xlabel="shift θ", ylabel="push on the samples", xscale="log", yscale="log", ylim=(1e-11, 99))
+right.set_xticks(shifts, shifts)
+for ax in (left, right):
+    ax.minorticks_off()
 picture(figure, "Against the shift: the divergence saturates and its push dies; the critic follows the distance and pushes everywhere")
 
 # %%
@@ -423,10 +435,10 @@ for ax, (title, f) in zip(panels, {"clipped at .1": clipped_by[.1], "two-sided, 
         ax.plot(values[worst, ::8, 0], torch.full((64,), low - .08 * (high - low)), marker, c=colour, ms=3)
     ax.set(xlabel="x", title=title)
 panels[0].set_ylabel("score")
-picture(figure, "One seed: a crude wedge when clipped, one direction only when two-sided, slope one up and down when one-sided")
+picture(figure, "One seed: a crude wedge when clipped, upside down when two-sided, slope one down and up when one-sided")
 
 # %% [markdown]
-# The two-sided critic was born with its slope in some direction. To turn it round it would have to pass slope zero, which the two-sided price makes the most expensive slope on the way: it costs $\lambda$, as much as slope two. In one dimension there is no way around zero. In more dimensions there is: a slope can turn without shrinking.
+# Slope one everywhere, and upside down: it scores the generated points highest. The two-sided critic was born with its slopes in some direction. To turn one round it would have to pass slope zero, which the two-sided price makes the most expensive slope on the way: it costs $\lambda$, as much as slope two. In one dimension there is no way around zero. In more dimensions there is: a slope can turn without shrinking.
 
 # %%
 circle = ring(radius=2, std=.05)
@@ -506,7 +518,7 @@ for ax, (title, trail) in zip(panels, ways.items()):
     ax.plot(0, 0, "o", c=REAL)
     ax.set(xlabel="generator θ", title=title)
 panels[0].set_ylabel("critic ψ")
-left_over = {title: trail[-100:].norm(dim=1).max().item() for title, trail in ways.items()}
+left_over = {title: round(trail[-100:].norm(dim=1).max().item(), 3) for title, trail in ways.items()}
 assert left_over["γ = 0"] > .3 and left_over["γ = 0.3"] < .01
 picture(figure, f"The smallest GAN: without R1 it circles the solution, with it the spiral ends there; left: {left_over}")
 

@@ -27,8 +27,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from modelab.course import batch, game, number, one_of, whole
-from modelab.networks import Each, Generators, Net, mlp, player, rand, score
-from modelab.wasserstein import event_sum, input_gradient
+from modelab.networks import Generators, mlp, player, score
+from modelab.wasserstein import between, event_sum, input_gradient
 
 # %%
 from modelab.course import DARK, FAKE, REAL, THIRD, Film, axes, claim, exercise, interval, picture, recorded
@@ -290,27 +290,6 @@ assert rolled["signs swapped"][1] < 0 and rolled["no balance"][0] < -50 and abs(
 
 # %%
 #| export
-def between(critic: Callable,  # its scores say which axes are the event
-            real: torch.Tensor,  # (*runs, batch, *event)
-            fake: torch.Tensor,  # as real
-            generator: Generators = None,  # one, or one per run
-            ) -> torch.Tensor:  # as real
-    "A random point on the segment from each generated example to its real one; one position per example."
-    if real.shape != fake.shape:
-        raise ValueError(f"real, fake: expected one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
-    if real.numel() == 0:
-        raise ValueError(f"real, fake: expected at least one example, got shape {tuple(real.shape)}")
-    if isinstance(critic, Net):
-        lead = real.ndim - len(critic.inputs)
-    elif isinstance(critic, Each):
-        lead = 2
-    else:
-        with torch.no_grad():
-            lead = critic(real).ndim
-    t = rand(*real.shape[:lead], generator=generator, device=real.device, dtype=real.dtype)
-    return torch.lerp(fake.detach(), real.detach(), t.reshape(*t.shape, *[1] * (real.ndim - lead)))
-
-
 def max_slope(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
               x: torch.Tensor,  # where to look, (*runs, batch, *event)
               ) -> torch.Tensor:  # (*runs,)
