@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from .course import batch, game, number, one_of, whole
-from .networks import Each, Generators, Net, mlp, player, rand, score
-from .wasserstein import event_sum, input_gradient
+from .networks import Generators, mlp, player, score
+from .wasserstein import between, event_sum, input_gradient
 
 # %% auto #0
-__all__ = ['Score', 'OBJECTIVES', 'Objective', 'mirrored', 'conditions', 'between', 'max_slope', 'max_gradient_penalty',
-           'equilibrium', 'Lipschitz']
+__all__ = ['Score', 'OBJECTIVES', 'Objective', 'mirrored', 'conditions', 'max_slope', 'max_gradient_penalty', 'equilibrium',
+           'Lipschitz']
 
 # %% ../nbs/5_icml2019/15_lipschitz.ipynb #23f3c8b5
 Score = Callable[[torch.Tensor], torch.Tensor]  # elementwise, differentiable
@@ -79,27 +79,6 @@ def conditions(objective: Objective,
             "strict": bool((bend_up > 1e-9).all() or (bend_down > 1e-9).all())}
 
 # %% ../nbs/5_icml2019/15_lipschitz.ipynb #fd5be1b1
-def between(critic: Callable,  # its scores say which axes are the event
-            real: torch.Tensor,  # (*runs, batch, *event)
-            fake: torch.Tensor,  # as real
-            generator: Generators = None,  # one, or one per run
-            ) -> torch.Tensor:  # as real
-    "A random point on the segment from each generated example to its real one; one position per example."
-    if real.shape != fake.shape:
-        raise ValueError(f"real, fake: expected one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
-    if real.numel() == 0:
-        raise ValueError(f"real, fake: expected at least one example, got shape {tuple(real.shape)}")
-    if isinstance(critic, Net):
-        lead = real.ndim - len(critic.inputs)
-    elif isinstance(critic, Each):
-        lead = 2
-    else:
-        with torch.no_grad():
-            lead = critic(real).ndim
-    t = rand(*real.shape[:lead], generator=generator, device=real.device, dtype=real.dtype)
-    return torch.lerp(fake.detach(), real.detach(), t.reshape(*t.shape, *[1] * (real.ndim - lead)))
-
-
 def max_slope(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
               x: torch.Tensor,  # where to look, (*runs, batch, *event)
               ) -> torch.Tensor:  # (*runs,)
