@@ -105,10 +105,10 @@ for ax, r in zip(panels, (order[0], order[-1])):
     plane(ax, run, r)
     ax.set_title(f"seed {r}: G shows {lit[r]} of 5")
 panels[1].set_ylabel("")
-picture(figure, "Joint planes: the discs of each mode have a height of their own; where a mode is dark the curve jumps past it")
+picture(figure, "Joint planes: each mode's discs have a height of their own; where a mode is dark the curve turns away from it")
 
 # %% [markdown]
-# The discs spread along $z$, five stripes, each at a height of its own, because the codes have to fill the prior and there is only one hump to fill. The curve moves along $x$: at the heights of a stripe it ought to run through the stripe. Where it does not, the mode is dark, although the encoder has kept a place for it.
+# The discs spread along $z$, five spots, each at a height of its own: the codes have to fill the prior, which is one piece, and five near-points fill it best by keeping apart. The curve moves along $x$: at the height of a spot it ought to pass through the spot. Where it does not, the mode is dark, although the encoder has kept a place for it.
 #
 # ## One discriminator, two kinds of pairs
 # $E$ and $G$ never meet each other's output. $D$ is shown pairs: real ones $(x,E(x))$ and generated ones $(G(z),z)$, and tells them apart with the loss of chapter 04. $G$ and $E$ want it to be wrong, together:
@@ -282,7 +282,7 @@ def round_trips(seen) -> dict:
 round_trips(seen)
 
 # %% [markdown]
-# Far from one, and far from zero: whatever falls between two stripes is mapped to a mode that is not its own. The other thing to ask is whether the codes of real data obey the law of the latents: the exact Wasserstein distance of [07](../1_game/07_wasserstein.ipynb), by sorting.
+# Far from one, and far from zero: whatever falls between two spots is mapped to a mode that is not its own. The other thing to ask is whether the codes of real data obey the law of the latents: the exact Wasserstein distance of [07](../1_game/07_wasserstein.ipynb), by sorting.
 #
 # Two mistakes are found in published code again and again. Neither stops the training or raises an error. *The encoder is never trained*: its weights were forgotten when the optimiser was made. *Its sign is flipped*: $E$ helps $D$ instead of opposing it.
 #
@@ -326,7 +326,7 @@ claim("Trained, the encoder brings the data closer to the prior than a random on
 
 # %% [markdown]
 # ## Real digits
-# Sixteen numbers for a scan, eight seeds. Above the scans, below what comes back from their codes: not a copy, but the same digit more often than not.
+# Sixteen numbers for a scan, eight seeds. Above the scans, below what comes back from their codes: not a copy, but the same digit half of the time, where chance would have it a tenth of the time.
 
 # %%
 scans = Run(BiGAN(latent=16, form="linear"), digits(), runs=8, batch=64, device="cpu").step(steps(1500))
@@ -355,7 +355,7 @@ picture(figure, "A walk between two codes: a zero opens and becomes a seven, thr
 
 # %% [markdown]
 # ## Under your hands: how the plane fills
-# The line of five again, from the first step on. Watch the stripes rise and fall until they fill the height, and the curve look for them. A stripe without curve is a dark mode.
+# The line of five again, from the first step on. Watch the spots rise and fall until they share the height, and the curve look for them. A spot that the curve avoids is a dark mode: found early, and lost again.
 
 # %%
 def frames(rules, r: int):
@@ -394,7 +394,7 @@ assert my_E.weight.grad.norm() > 0 and my_G.weight.grad.norm() > 0
 
 # %% [markdown]
 # ## Exercises
-# **1.** In the joint plane the data have three modes with weights ½, ¼, ¼, and the prior is uniform on $[-1,1]$. At the optimum, how high is the stripe of the first mode?
+# **1.** The encoder is stochastic, so that a mode may fill a stripe of the joint plane. The data have three modes with weights ½, ¼, ¼, and the prior is uniform on $[-1,1]$. At the optimum, how high is the stripe of the first mode?
 
 # %%
 @exercise(accepts=[1, 1.0], rejects=[.5, 2, .25])
@@ -436,7 +436,7 @@ grade_moved(answer)
 # %% [markdown]
 # ## Recap
 # - A BiGAN's discriminator sees pairs. Where the joint laws agree, the two maps are inverse, and nobody has computed a reconstruction.
-# - The encoder's target has one hump, so it has no mode to lose; the generator's has many. In the joint plane a lost mode is a stripe that the curve jumps past.
+# - The encoder's target has one hump, so it has no mode to lose; the generator's has many. In the joint plane a lost mode is a spot that the curve avoids.
 # - Measure the round trip against shuffled partners, and the codes against the prior. The first finds an encoder that fights on the wrong side, the second one that was forgotten.
 #
 # **For later.** Why do $E$ and $G$ move in one turn? What would $D$ learn if it saw $x$ alone? What does $E$ know of a dark mode that $G$ does not, and who could tell $G$? ([10](10_pairwise.ipynb))
