@@ -15,6 +15,16 @@
 # | How do I train eight seeds for the price of a few? | [03 Networks](0_ground/03_networks.ipynb) |
 # | Why does a GAN lose modes at all? | [04 The minimax game](1_game/04_minimax.ipynb) |
 # | How do I get the same numbers tomorrow? | [05 The engine](1_game/05_training.ipynb) |
+# | May I stop it, go back and change something? | [06 The lab](1_game/06_lab.ipynb) |
+# | What can G learn where a perfect D has nothing left to say? | [07 Critics](1_game/07_wasserstein.ipynb) |
+# | Two maps, there and back: does the data lose modes on the way? | [09 The joint game](2_inverse/09_bigan.ipynb) |
+# | E has kept the mode. How do I tell G? | [10 A direction for the discriminator](2_inverse/10_pairwise.ipynb) |
+# | Which of precision, recall, density and coverage can I trust? | [13 Precision and recall](4_evidence/13_precision_recall.ipynb) |
+# | Is this collapse? Is it copying? | [14 The audit](4_evidence/14_audit.ipynb) |
+# | Does the critic's slope point at the data? (ICML 2019) | [15 Lipschitz GANs](5_icml2019/15_lipschitz.ipynb) |
+# | What if a moved digit is a near digit? (ICML 2019) | [16 The ground metric](5_icml2019/16_ground_metric.ipynb) |
+# | How is the lab built? | [24 How it shows itself](6_workshop/24_view.ipynb), [25 Its controls](6_workshop/25_panel.ipynb) |
+# | Where do streets and faces with rare attributes come from? | [26 Pictures whose rare things are known](6_workshop/26_pictures.ipynb) |
 #
 # Run a cell with Shift+Enter. Where a chapter says *Predict*, write a number down first.
 
