@@ -125,6 +125,8 @@ def scenes(empty: float = .9,  # share of pictures without a vehicle
     for k, lanes in enumerate(on):
         for spot in range(13 ** len(lanes)):
             at = dict(zip(lanes, (spot % 13, spot // 13)))
+            if len(at) == 2 and abs(spot % 13 - spot // 13) < 2:
+                continue  # abreast in the middle, the two pairs would be one and the same picture
             clean.append(_street([at.get(lane) for lane in range(4)]))
             mode.append(k)
     rest = torch.tensor([3, 2, 2, 1, 1, 1], dtype=torch.float64) / 10 * (1 - empty)

@@ -121,7 +121,8 @@ class Rendered(ModeSet):
 # %% [markdown]
 # ## The street
 # Two roads cross on sixteen by sixteen pixels. Four lanes, a vehicle of four by two pixels on a lane, thirteen places
-# each. Two vehicles appear only on opposite lanes, so none hides another.
+# each. Two vehicles appear only on opposite lanes, so none hides another, and never abreast: in the middle, east beside
+# west and north beside south would be the same square.
 
 # %%
 #| export
@@ -158,6 +159,8 @@ def scenes(empty: float = .9,  # share of pictures without a vehicle
     for k, lanes in enumerate(on):
         for spot in range(13 ** len(lanes)):
             at = dict(zip(lanes, (spot % 13, spot // 13)))
+            if len(at) == 2 and abs(spot % 13 - spot // 13) < 2:
+                continue  # abreast in the middle, the two pairs would be one and the same picture
             clean.append(_street([at.get(lane) for lane in range(4)]))
             mode.append(k)
     rest = torch.tensor([3, 2, 2, 1, 1, 1], dtype=torch.float64) / 10 * (1 - empty)
