@@ -237,7 +237,7 @@ def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an arr
 def busy(frames: torch.Tensor,  # (n, c, h, w)
          threshold: float = .2,  # how far from the median a pixel must be, in the frames' own units
          ) -> torch.Tensor:
-    "The share of each frame's pixels that depart from the median frame in some channel, (n,)."
+    "The share of each frame's pixels that depart from the median frame in some channel, (n,); for steady light only."
     frames = batch("frames", frames)
     return ((frames - frames.median(0).values).abs().amax(1) > threshold).float().mean((1, 2))
 

@@ -298,7 +298,7 @@ minority
 # %% [markdown]
 # ## Real frames and real faces
 # Real pictures come without a judge. For a fixed camera the median frame is the empty scene, and what departs from it
-# is busy; for CelebA the attributes are in a table. CelebA is for non-commercial research, and its authors
+# is busy, as long as the light holds: give a film at dusk in short stretches. For CelebA the attributes are in a table. CelebA is for non-commercial research, and its authors
 # hand it out: `data_scripts/celeba.py` says how, and unpacks an archive that you already have.
 
 # %%
@@ -353,7 +353,7 @@ def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an arr
 def busy(frames: torch.Tensor,  # (n, c, h, w)
          threshold: float = .2,  # how far from the median a pixel must be, in the frames' own units
          ) -> torch.Tensor:
-    "The share of each frame's pixels that depart from the median frame in some channel, (n,)."
+    "The share of each frame's pixels that depart from the median frame in some channel, (n,); for steady light only."
     frames = batch("frames", frames)
     return ((frames - frames.median(0).values).abs().amax(1) > threshold).float().mean((1, 2))
 
