@@ -9,6 +9,7 @@ import copy
 import functools
 import gzip
 import hashlib
+import importlib
 import inspect
 import math
 import os
@@ -556,3 +557,10 @@ def _keep(path: Path, layers: list[torch.Tensor], stamp: dict[str, str]) -> None
         replace(path, save({str(i): t.detach().contiguous() for i, t in enumerate(layers)}, stamp))
     except OSError:
         pass
+
+# %% ../nbs/0_ground/01_modes.ipynb #cd60988d
+def __getattr__(name: str):
+    "`scenes` and `faces`, which a later module draws, loaded when first asked for."
+    if name not in ("scenes", "faces"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("modelab.pictures"), name)

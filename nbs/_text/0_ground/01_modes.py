@@ -22,6 +22,7 @@ import copy
 import functools
 import gzip
 import hashlib
+import importlib
 import inspect
 import math
 import os
@@ -1035,6 +1036,19 @@ mode[good].unique().numel(), good.double().mean().item()
 centers = [[0., 0.], [1., 0.], [4., 4.]]
 [refused(mixture, centers, -.1), refused(mixture, centers, .1, [1, 2]), refused(ring, 8.5),
  refused(mixture, centers, [[[1, 2], [2, 1]]] * 3), refused(ring(n=3).assign, torch.zeros(5, 3))]
+
+# %% [markdown]
+# Two more sets, `scenes()` and `faces()`, are drawn by a module of the workshop
+# ([26](../6_workshop/26_pictures.ipynb)) and found here under their names.
+
+# %%
+#| export
+def __getattr__(name: str):
+    "`scenes` and `faces`, which a later module draws, loaded when first asked for."
+    if name not in ("scenes", "faces"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("modelab.pictures"), name)
+
 
 # %% [markdown]
 # ## Exercises

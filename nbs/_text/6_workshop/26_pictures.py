@@ -1,0 +1,430 @@
+# %% [markdown]
+# # Pictures whose rare things are known
+# > A street that is empty nine times of ten, faces of which six in a hundred wear glasses, and judges that need no training
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | How do you measure whether a generator of pictures forgot something rare? |
+# | **You will be able to** | draw a picture set with an exact judge, condition it on what is rare, and read real frames and faces |
+# | **Needs** | [01](../0_ground/01_modes.ipynb) |
+# | **Time** | seconds |
+#
+# A workshop chapter: for whoever adds a picture set.
+
+# %%
+#| default_exp pictures
+
+# %%
+#| export
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from modelab.course import batch, mode_set, number, one_of, whole
+from modelab.modes import ModeSet
+
+# %%
+from modelab.course import axes, exercise, picture
+
+# %% [markdown]
+# ## An empty street is a good score
+# A generator that has only ever drawn the empty street is right nine times of ten. Average error, and the eye, forgive
+# it. To catch it we must know, for every picture, which vehicles are in it, without a classifier that might err.
+#
+# The way: let there be finitely many **clean** pictures $c_1, …, c_m$, each belonging to one mode, and let an example
+# be one of them plus normal noise of standard deviation $σ$. Where all pictures of a mode are equally frequent and the
+# noise is small against their distances, the most likely picture is simply the nearest:
+#
+# $$\hat{k}(x) = \mathrm{mode}\bigl(\arg\min_i \lVert x - c_i \rVert\bigr), \qquad
+# \text{good} \iff \lVert x - c_{\hat\imath} \rVert \le w\,σ\sqrt{d}.$$
+
+# %%
+#| export
+class Rendered(ModeSet):
+    """Pictures drawn from a finite bank of clean ones, plus normal noise, clipped to [-1, 1]; the judge is exact.
+
+    `traits` names what a picture may show; `kinds` (n_modes, traits) says which of them each mode shows.
+    """
+    held_out = None
+
+    def __init__(self, clean: torch.Tensor,  # (m, c, h, w), values in [-1, 1]
+                 mode: torch.Tensor,  # (m,) the mode of each; every mode has the same number of pictures or more
+                 kinds: torch.Tensor,  # (n_modes, traits) bool
+                 weights: torch.Tensor,  # (n_modes,) sums to one
+                 traits: Sequence[str],
+                 noise: float):
+        order = mode.argsort(stable=True)
+        self._clean, self._mode, self._copies = clean[order].float(), mode[order], {}
+        self._count = torch.bincount(mode, minlength=len(kinds))
+        self._first = self._count.cumsum(0) - self._count
+        self.kinds, self.weights, self.traits, self.noise = kinds, weights.float(), tuple(traits), noise
+        self.n_modes, self.event = len(kinds), tuple(clean.shape[1:])
+        self._high = torch.ones(self.event, dtype=torch.float32)
+        self._low = -self._high
+
+    def _draw(self, n, generator):
+        mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        u = torch.rand(n, generator=generator, device=self.device, dtype=torch.float64)
+        x = self._clean[self._first[mode] + (u * self._count[mode]).long()]
+        noise = torch.randn(x.shape, generator=generator, device=self.device, dtype=torch.float32)
+        return noise.mul_(self.noise).add_(x).clamp_(-1, 1), mode
+
+    @torch.no_grad()
+    def _nearest(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        "The mode of the nearest clean picture, (n,), and its distance per pixel, root mean square, (n,) float32."
+        x, here = batch("x", x, self.event), self.to(x.device)
+        bank, parts = here._clean.flatten(1), []
+        for part in x.flatten(1).float().split(4096):
+            i = (bank.square().sum(1) - 2 * part @ bank.T).argmin(1)
+            parts.append((here._mode[i], (part - bank[i]).square().mean(1).sqrt()))
+        return tuple(torch.cat(v) for v in zip(*parts))
+
+    def assign(self, x: torch.Tensor,  # (n, *event)
+               within: float = 2.,  # how far a picture may be from the nearest clean one, in units of the noise
+               ) -> tuple[torch.Tensor, torch.Tensor]:
+        "The mode of the nearest clean picture, (n,) int64, and whether it is near enough, (n,) bool."
+        within = number("within", within, above=0)
+        mode, distance = self._nearest(x)
+        return mode, distance <= within * self.noise
+
+    def attributes(self, x: torch.Tensor) -> torch.Tensor:
+        "Which of `traits` each picture (n, *event) shows, by the nearest clean picture: (n, traits) bool."
+        return self.kinds.to(x.device)[self._nearest(x)[0]]
+
+    @property
+    def rates(self) -> torch.Tensor:
+        "The share of pictures that show each of `traits`, (traits,) float32."
+        return self.weights @ self.kinds.float()
+
+    def gap(self) -> float:
+        "The least distance between clean pictures of different modes, in units of the noise's length σ√d."
+        bank, least = self._clean.double().flatten(1), math.inf
+        for part, own in zip(bank.split(256), self._mode.split(256)):
+            apart = torch.cdist(part, bank).masked_fill(own[:, None] == self._mode, math.inf)
+            least = min(least, apart.min().item())
+        return least / (self.noise * math.prod(self.event) ** .5)
+
+    def picture(self, x: torch.Tensor) -> torch.Tensor:
+        "Examples for showing, values in [0, 1], (n, h, w)."
+        return batch("x", x, self.event).add(1).div(2).clamp(0, 1).squeeze(1)
+
+    def _summary(self) -> str:
+        shown = ", ".join(f"{t} {r:.1%}" for t, r in zip(self.traits, self.rates.tolist()))
+        return f"{self.n_modes} modes, {'×'.join(map(str, self.event))}, {shown}"
+
+# %% [markdown]
+# ## The street
+# Two roads cross on sixteen by sixteen pixels. Four lanes, a vehicle of four by two pixels on a lane, thirteen places
+# each. Two vehicles appear only on opposite lanes, so none hides another, and never abreast: in the middle, east beside
+# west and north beside south would be the same square.
+
+# %%
+#| export
+LANES = ("east", "west", "north", "south")
+
+
+def _street(places: Sequence[int | None]) -> torch.Tensor:
+    "The junction (1, 16, 16) with a vehicle at each of the four `places` along its lane, or none there."
+    x = torch.full((16, 16), .1)
+    x[5:11], x[:, 5:11] = -.5, -.5
+    x[5:11, 5:11] = -.55
+    for lane, at in enumerate(places):
+        if at is not None:
+            across = slice(8, 10) if lane in (0, 2) else slice(6, 8)
+            along = slice(at, at + 4)
+            x[(across, along) if lane < 2 else (along, across)] = .9
+    return x[None]
+
+
+@mode_set
+def scenes(empty: float = .9,  # share of pictures without a vehicle
+           noise: float = .04,  # standard deviation of every pixel
+           ) -> Rendered:
+    """A street junction that is mostly empty: mode 0; one vehicle on one of four lanes: 1 to 4; on two opposite: 5, 6.
+
+    The rest of the law is shared 3 : 2 : 2 : 1 between the lanes, and 1 : 1 between the pairs.
+    """
+    empty, noise = number("empty", empty, above=0), number("noise", noise, above=0)
+    if empty >= 1:
+        raise ValueError(f"empty: expected a number between 0 and 1, got {empty:g}")
+    on = [(), (0,), (1,), (2,), (3,), (0, 1), (2, 3)]
+    kinds = torch.tensor([[lane in lanes for lane in range(4)] for lanes in on])
+    clean, mode = [], []
+    for k, lanes in enumerate(on):
+        for spot in range(13 ** len(lanes)):
+            at = dict(zip(lanes, (spot % 13, spot // 13)))
+            if len(at) == 2 and abs(spot % 13 - spot // 13) < 2:
+                continue  # abreast in the middle, the two pairs would be one and the same picture
+            clean.append(_street([at.get(lane) for lane in range(4)]))
+            mode.append(k)
+    rest = torch.tensor([3, 2, 2, 1, 1, 1], dtype=torch.float64) / 10 * (1 - empty)
+    weights = torch.cat([rest.new_tensor([empty]), rest])
+    return Rendered(torch.stack(clean), torch.tensor(mode), kinds, weights, LANES, noise)
+
+# %%
+street = scenes()
+street
+
+# %%
+x, truth = street.sample_with_modes(4000, torch.Generator().manual_seed(0))
+verdict, good = street.assign(x)
+assert (verdict == truth).all() and good.all()
+(verdict == 0).float().mean().item()
+
+# %% [markdown]
+# No error in four thousand, and none to expect: clean pictures of two modes are more than four noise lengths apart, so
+# a picture that passes as good (two lengths) cannot belong to two modes.
+
+# %%
+street.gap()
+
+# %%
+assert street.gap() > 4
+
+# %%
+figure, ax = axes(1, 7, size=(1.2, 1.4))
+for k, a in enumerate(ax):
+    a.imshow(street.picture(x[truth == k][:1])[0], cmap="gray", vmin=0, vmax=1)
+    a.set_title(f"mode {k}: {street.weights[k]:.0%}", fontsize=8)
+    a.set(xticks=[], yticks=[])
+picture(figure, "Seven pictures of a junction: empty, one vehicle on each of four lanes, two pairs on opposite lanes")
+
+# %% [markdown]
+# ## Does the code equal the equation?
+# In float64, by differences rather than by the product the library uses:
+
+# %%
+bank, probe = street._clean.double().flatten(1), x[:500].double().flatten(1)
+by_hand = street._mode[torch.cdist(probe, bank, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)]
+assert torch.equal(by_hand, verdict[:500])
+torch.equal(by_hand, verdict[:500])
+
+# %% [markdown]
+# ## Faces
+# Glasses and beard are not independent here: 1 % have both, where .06 × .10 would be .6 %. What is on the head is
+# hair, a hat or nothing, independent of the rest. A bald head under a hat is nobody's to know, so it does not occur.
+
+# %%
+#| export
+TRAITS = ("eyeglasses", "bald", "hat", "beard")
+
+
+def _face(shows: Sequence[bool], skin: float, hair: float, down: int, right: int) -> torch.Tensor:
+    "A face (1, 32, 32) that shows what `shows` says about `TRAITS`, moved by pixels."
+    glasses, bald, hat, beard = shows
+    v, u = torch.meshgrid(torch.arange(32.) - 16 - down, torch.arange(32.) - 15.5 - right, indexing="ij")
+    x = torch.full((32, 32), -.2)
+    face = (u / 8.5) ** 2 + ((v - 1) / 11) ** 2 <= 1
+    if not bald:
+        x[((u / 10) ** 2 + ((v + 2) / 12) ** 2 <= 1) & (v < 2)] = hair
+    x[face] = skin
+    if not bald:
+        x[face & (v < -5)] = hair
+    if beard:
+        x[face & (v > 5)] = hair
+    x[(v == 7) & (u.abs() < 3)] = -.3 if not beard else .1
+    side = (u.abs() - 3.5).abs()
+    x[(side < 1) & ((v == -1) | (v == 0))] = -.9
+    if glasses:
+        rim = (side <= 3) & (v.abs() <= 3)
+        x[rim & ~((side < 2) & (v.abs() < 3)) | (u.abs() < 1) & (v == 0)] = -.9
+    if hat:
+        x[(u.abs() < 9) & (v > -14) & (v < -6) | (u.abs() < 12) & (v >= -7) & (v < -5)] = .95
+    return x[None]
+
+
+@mode_set
+def faces(include: str | Sequence[str] = (),  # only faces that show all of these: names from `TRAITS`
+          noise: float = .04,  # standard deviation of every pixel
+          ) -> Rendered:
+    """Simple faces with eyeglasses (6 %), bald (2.5 %), a hat (5 %), a beard (10 %); glasses and beard 1 %.
+
+    `include` conditions the law: the modes that lack a named attribute are left out, the others keep their proportions.
+    """
+    include = [include] if isinstance(include, str) else list(include)
+    wanted = [TRAITS.index(one_of("include", name, TRAITS)) for name in include]
+    noise, clean, mode, kinds, weights = number("noise", noise, above=0), [], [], [], []
+    for (glasses, beard), low in {(0, 0): .85, (1, 0): .05, (0, 1): .09, (1, 1): .01}.items():
+        for (bald, hat), top in {(0, 0): .925, (1, 0): .025, (0, 1): .05}.items():
+            shows = [bool(v) for v in (glasses, bald, hat, beard)]
+            if not all(shows[i] for i in wanted):
+                continue
+            pictures = [_face(shows, skin, hair, down, right) for skin in (.25, .5, .75) for hair in (-.85, -.55)
+                        for down in (-1, 0, 1) for right in (-1, 0, 1)]
+            clean, mode = clean + pictures, mode + [len(kinds)] * len(pictures)
+            kinds, weights = kinds + [shows], weights + [low * top]
+    if not kinds:
+        raise ValueError(f"include: expected attributes that occur together, got {include}")
+    law = torch.tensor(weights, dtype=torch.float64)
+    return Rendered(torch.stack(clean), torch.tensor(mode), torch.tensor(kinds), law / law.sum(), TRAITS, noise)
+
+# %%
+people = faces()
+people
+
+# %%
+x, truth = people.sample_with_modes(4000, torch.Generator().manual_seed(1))
+shows = people.attributes(x)
+assert torch.equal(shows, people.kinds[truth]) and people.assign(x)[1].all() and people.gap() > 4
+dict(zip(people.traits, shows.float().mean(0).tolist()))
+
+# %%
+both = people.weights @ (people.kinds[:, 0] & people.kinds[:, 3]).float()
+assert abs(both - .01) < 1e-6
+both.item()
+
+# %%
+figure, ax = axes(2, 6, size=(1.2, 1.4))
+for k, a in enumerate(ax.flat):
+    a.imshow(people.picture(people._clean[people._mode == k][25:26])[0], cmap="gray", vmin=0, vmax=1)
+    a.set_title("\n".join(t for t, on in zip(TRAITS, people.kinds[k]) if on) or "none", fontsize=7)
+    a.set(xticks=[], yticks=[])
+picture(figure, "Twelve drawn faces, one of each mode, titled with the attributes that they show")
+
+# %% [markdown]
+# For training on a minority, ask for it:
+
+# %%
+minority = faces(include="eyeglasses")
+assert minority.attributes(minority.sample(500, torch.Generator().manual_seed(2)))[:, 0].all()
+minority
+
+# %% [markdown]
+# ## Real frames and real faces
+# Real pictures come without a judge. For a fixed camera the median frame is the empty scene, and what departs from it
+# is busy, as long as the light holds: give a film at dusk in short stretches. For CelebA the attributes are in a table. CelebA is for non-commercial research, and its authors
+# hand it out: `data_scripts/celeba.py` says how, and unpacks an archive that you already have.
+
+# %%
+#| export
+IMAGES = {".png", ".jpg", ".jpeg", ".bmp"}
+
+
+def _load(path: Path, size: tuple[int, int] | None, crop: bool = False) -> torch.Tensor:
+    "One picture file as uint8 (3, h, w), its middle square if `crop`, resized to `size` (height, width)."
+    import numpy as np
+    from PIL import Image, UnidentifiedImageError
+    try:
+        with Image.open(path) as image:
+            image = image.convert("RGB")
+            if crop:
+                w, h = image.size
+                s = min(w, h)
+                image = image.crop(((w - s) // 2, (h - s) // 2, (w + s) // 2, (h + s) // 2))
+            if size:
+                image = image.resize(size[::-1], Image.Resampling.BOX)
+            return torch.from_numpy(np.array(image)).movedim(-1, 0)
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"path: expected a picture, got {path.name} ({error})") from error
+
+
+def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an array (n, h, w) or (n, h, w, 3) of uint8
+                size: tuple[int, int] | None = None,  # height and width for a folder's pictures; default: as they are
+                ) -> torch.Tensor:
+    "Frames of a fixed camera in order (by file name), (n, c, h, w) float32 in [-1, 1]."
+    import numpy as np
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES)
+            if not files:
+                raise FileNotFoundError(f"source: no pictures ({', '.join(sorted(IMAGES))}) in {path}")
+            frames = [_load(p, size) for p in files]
+            if len({f.shape for f in frames}) > 1:
+                raise ValueError("source: expected frames of one size, got several; give `size`")
+            return torch.stack(frames).float() / 127.5 - 1
+        if not path.is_file():
+            raise FileNotFoundError(f"source: no file or folder {path}")
+        stored = np.load(path, allow_pickle=False)
+        source = stored["frames"] if path.suffix == ".npz" else stored
+    frames = torch.as_tensor(source)
+    if frames.dtype != torch.uint8 or frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[-1] not in (1, 3)):
+        raise ValueError(f"source: expected uint8 (n, h, w) or (n, h, w, 3), got {frames.dtype} {tuple(frames.shape)}")
+    frames = frames[:, None] if frames.ndim == 3 else frames.movedim(-1, 1)
+    return frames.float() / 127.5 - 1
+
+
+def busy(frames: torch.Tensor,  # (n, c, h, w)
+         threshold: float = .2,  # how far from the median a pixel must be, in the frames' own units
+         ) -> torch.Tensor:
+    "The share of each frame's pixels that depart from the median frame in some channel, (n,); for steady light only."
+    frames = batch("frames", frames)
+    return ((frames - frames.median(0).values).abs().amax(1) > threshold).float().mean((1, 2))
+
+
+def read_celeba(folder: str | Path,  # holds list_attr_celeba.txt and img_align_celeba/
+                size: int = 32,  # side of the square that the middle of each picture is brought to
+                limit: int | None = None,  # read only so many, from the first
+                ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    "Pictures (n, 3, size, size) in [-1, 1], attributes (n, k) bool, and the k names."
+    folder, size = Path(folder), whole("size", size)
+    table = folder / "list_attr_celeba.txt"
+    if not table.is_file():
+        raise FileNotFoundError(f"folder: no list_attr_celeba.txt in {folder}; data_scripts/celeba.py says how to get it")
+    lines = table.read_text(encoding="utf-8").splitlines()
+    if len(lines) < 3 or not lines[0].strip().isdigit():
+        raise ValueError("folder: expected list_attr_celeba.txt to start with a number and a line of names")
+    names, rows = lines[1].split(), [line.split() for line in lines[2:] if line.strip()]
+    if len(rows) != int(lines[0]):
+        raise ValueError(f"folder: list_attr_celeba.txt promises {lines[0].strip()} rows, got {len(rows)}")
+    rows = rows[:None if limit is None else whole("limit", limit)]
+    for file, *marks in rows:
+        if len(marks) != len(names) or not set(marks) <= {"1", "-1"} or Path(file).name != file:
+            raise ValueError(f"folder: expected a file name and {len(names)} marks 1 or -1, got the row of {file!r}")
+    shows = torch.tensor([[mark == "1" for mark in marks] for _, *marks in rows])
+    x = torch.stack([_load(folder / "img_align_celeba" / file, (size, size), crop=True) for file, *_ in rows])
+    return x.float() / 127.5 - 1, shows, names
+
+# %%
+film = ((street.sample(200, torch.Generator().manual_seed(3))[:, 0] + 1) * 127.5).byte()
+share = busy(read_frames(film), threshold=.5)
+((share > 0).float().mean()).item()
+
+# %%
+assert .03 < (share > 0).float().mean() < .2
+
+# %% [markdown]
+# ## In your own code
+# Any callable that samples pictures can be judged. A generator that knows only the empty street:
+
+# %%
+lazy = street._clean[:1].expand(1000, -1, -1, -1)
+mode, good = street.assign(lazy)
+good.float().mean().item(), mode.unique().numel()
+
+# %%
+assert good.all() and mode.unique().numel() == 1
+
+# %% [markdown]
+# All its pictures are good, and it covers one mode of seven.
+#
+# ## Exercise
+# A generator draws eyeglasses and beard independently, at the right rates .06 and .10. What share of its faces has
+# both?
+
+# %%
+@exercise(accepts=[.006], rejects=[.01, .16, .06, .1])
+def grade_both(answer):
+    assert abs(answer - .006) < 1e-6, "multiply the two rates: marginals do not show a lost intersection"
+
+
+# %%
+answer = ...
+grade_both(answer)
+
+# %% [markdown]
+# ## Recap
+# - With finitely many clean pictures the nearest one is an exact judge; the gap between modes is its proof.
+# - The rare things are known by rate, singly and together; `include` draws a minority alone.
+#
+# **For later recall.** Why does the empty street score well? Why must a bald head never wear a hat here? What makes
+# `good` unambiguous?
+#
+# ## References
+# - Liu, Luo, Wang, Tang 2015, *Deep Learning Face Attributes in the Wild*: CelebA.

@@ -1,0 +1,154 @@
+"""modelab.pictures: exact judges of rendered sets, known rates, readers of real frames and of CelebA's layout."""
+
+import importlib.util
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from modelab import modes
+from modelab.course import make
+from modelab.pictures import TRAITS, busy, faces, read_celeba, read_frames, scenes
+
+DATA = os.environ.get("MODELAB_DATA")
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("build", [scenes, faces])
+def test_judge_is_exact_and_rates_are_known(build):
+    s = build()
+    x, truth = s.sample_with_modes(20_000, seeded())
+    mode, good = s.assign(x)
+    assert torch.equal(mode, truth) and good.all() and s.gap() > 4
+    assert torch.equal(s.attributes(x), s.kinds[truth])
+    share = torch.bincount(truth, minlength=s.n_modes) / len(truth)
+    assert ((share - s.weights).abs() < 5 * (s.weights / len(truth)).sqrt()).all()
+    assert s.weights.sum().item() == pytest.approx(1) and x.abs().max() <= 1 and x.shape[1:] == s.event
+
+
+def test_judge_equals_distances_in_float64():
+    s = faces()
+    x = torch.rand(200, *s.event, generator=seeded()) * 2 - 1
+    d = torch.cdist(x.double().flatten(1), s._clean.double().flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+    best = d.min(1)
+    assert torch.equal(s.assign(x)[0], s._mode[best.indices])
+    assert torch.allclose(s._nearest(x)[1].double(), best.values / 32, atol=1e-6)
+    assert not s.assign(x)[1].any()
+
+
+def test_rates():
+    s = faces()
+    assert dict(zip(TRAITS, s.rates.tolist())) == pytest.approx(
+        {"eyeglasses": .06, "bald": .025, "hat": .05, "beard": .1}, abs=1e-6)
+    assert (s.weights @ (s.kinds[:, 0] & s.kinds[:, 3]).float()).item() == pytest.approx(.01, abs=1e-6)
+    assert scenes().weights[0].item() == pytest.approx(.9) and scenes(.5).weights[0].item() == pytest.approx(.5)
+
+
+def test_include():
+    s = faces(include=("eyeglasses", "beard"))
+    assert s.n_modes == 3 and s.rates[0] == 1 and s.rates[3] == 1 and s.rates[1].item() == pytest.approx(.025, abs=1e-6)
+    plain = torch.cat([faces()._clean[faces()._mode == 0][:5]])
+    assert not s.assign(plain)[1].any(), "a face that is not in the subset is never good"
+
+
+@pytest.mark.parametrize("call", [
+    lambda: scenes(empty=1), lambda: scenes(empty=0), lambda: scenes(noise=0), lambda: faces(include="wig"),
+    lambda: faces(include=("bald", "hat")), lambda: scenes().assign(torch.zeros(3, 16, 16)),
+    lambda: scenes().assign(torch.zeros(1, 1, 16, 16), within=0), lambda: read_frames(np.zeros((3, 4, 4))),
+    lambda: read_frames(np.zeros((3, 4), np.uint8))])
+def test_bad_input(call):
+    with pytest.raises((ValueError, TypeError), match="^(empty|noise|include|x|within|source): "):
+        call()
+
+
+def test_contract():
+    assert modes.scenes is scenes and modes.faces is faces
+    with pytest.raises(AttributeError, match="nothing"):
+        modes.nothing
+    for s in (scenes(.8), faces(include="bald")):
+        again = make("modes", s.spec)
+        assert torch.equal(again.sample(50, seeded(3)), s.sample(50, seeded(3)))
+        assert s.held_out is None and s.bounds[0].shape == s.event and s.picture(s.sample(2, seeded())).ndim == 3
+
+
+def test_frames(tmp_path):
+    film = np.full((9, 6, 8, 3), 100, np.uint8)
+    film[4, :3, :4] = 250
+    for i, frame in enumerate(film):
+        Image.fromarray(frame).save(tmp_path / f"{i:03d}.png")
+    np.savez(tmp_path / "film.npz", frames=film)
+    x = read_frames(tmp_path)
+    assert torch.equal(x, read_frames(film)) and torch.equal(x, read_frames(tmp_path / "film.npz"))
+    assert x.shape == (9, 3, 6, 8) and busy(x).tolist() == [0, 0, 0, 0, .25, 0, 0, 0, 0]
+    assert read_frames(tmp_path, size=(3, 4)).shape == (9, 3, 3, 4) and read_frames(film[..., 0]).shape == (9, 1, 6, 8)
+    Image.fromarray(film[0, :3]).save(tmp_path / "999.png")
+    with pytest.raises(ValueError, match="one size"):
+        read_frames(tmp_path)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="bad.png"):
+        read_frames(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_frames(tmp_path / "none")
+
+
+def test_real_frames_are_mostly_empty_where_the_light_holds():
+    path = Path(DATA or ".", "static_camera", "static_camera_48x64.npz")
+    if not DATA or not path.is_file():
+        pytest.skip("no static_camera frames in the folder that MODELAB_DATA names")
+    x = read_frames(path)
+    assert x.shape == (1823, 3, 48, 64) and -1 <= x.min() and x.max() <= 1
+    assert x.diff(dim=0).abs().mean() < .03, "one camera, in order"
+    assert busy(x).median() > .3, "over the whole film the light drifts, and its median frame is no background"
+    stretches = torch.stack([busy(part) for part in x[:1800].split(50)])
+    assert stretches.median() < .05
+
+
+@pytest.fixture
+def celeba(tmp_path):
+    """A tiny folder in CelebA's layout."""
+    (tmp_path / "img_align_celeba").mkdir()
+    for i in (1, 2, 3):
+        Image.new("RGB", (178, 218), (50 * i, 0, 255)).save(tmp_path / f"img_align_celeba/{i:06d}.jpg")
+    (tmp_path / "list_attr_celeba.txt").write_text(
+        "3\nBald Eyeglasses \n000001.jpg -1  1\n000002.jpg  1 -1\n000003.jpg -1 -1\n")
+    return tmp_path
+
+
+def test_celeba(celeba):
+    x, shows, names = read_celeba(celeba, size=16)
+    assert x.shape == (3, 3, 16, 16) and names == ["Bald", "Eyeglasses"]
+    assert shows.tolist() == [[False, True], [True, False], [False, False]]
+    assert x[1, 0].mean().item() == pytest.approx(100 / 127.5 - 1, abs=.05)
+    assert len(read_celeba(celeba, limit=2)[0]) == 2
+    table = celeba / "list_attr_celeba.txt"
+    for text in ("", "4\nBald\n000001.jpg 1\n", "1\nBald\n000001.jpg 0\n", "1\nBald\n../000001.jpg 1\n"):
+        table.write_text(text)
+        with pytest.raises(ValueError, match="folder: "):
+            read_celeba(celeba)
+    table.unlink()
+    with pytest.raises(FileNotFoundError, match="celeba.py"):
+        read_celeba(celeba)
+
+
+def test_celeba_script(celeba, root, tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location("celeba", root / "data_scripts/celeba.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.main([]) == 2 and "non-commercial" in capsys.readouterr().out
+    archive, table, into = tmp_path / "a.zip", str(celeba / "list_attr_celeba.txt"), tmp_path / "out"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for i in (1, 2, 3):
+            packed.write(celeba / f"img_align_celeba/{i:06d}.jpg", f"img_align_celeba/{i:06d}.jpg")
+    call = ["--offline", str(archive), "--attributes", table, "--into", str(into)]
+    assert script.main([*call, "--sha256", "0" * 64]) == 1 and not into.exists()
+    assert script.main([*call, "--sha256", script.sha256(archive)]) == 0 and len(read_celeba(into)[0]) == 3
+    with zipfile.ZipFile(archive, "a") as packed:
+        packed.writestr("img_align_celeba/../../evil.jpg", b"x")
+    assert script.main([*call[:-1], str(tmp_path / "two")]) == 1 and not (tmp_path / "two").exists()
