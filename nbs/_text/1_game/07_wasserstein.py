@@ -50,6 +50,7 @@ from modelab.training import Run
 shifts = [.25, .5, 1., 2., 4., 8.]
 where = torch.tensor(shifts).repeat_interleave(8)[:, None, None] * torch.tensor([1., 0.])  # (48, 1, 2)
 
+# %%
 def clouds(n: int, g) -> tuple[torch.Tensor, torch.Tensor]:
     "Real and generated points of the 48 problems."
     return randn(48, n, 2, generator=g) * .1, randn(48, n, 2, generator=g) * .1 + where
@@ -230,11 +231,13 @@ def along(f) -> torch.Tensor:
     "Slope of f in the middle of every way, counted positive in the direction of the way."
     return input_gradient(f, (X + Y) / 2)[1][..., 0].detach() * way.sign()
 
+# %%
 def used(f) -> torch.Tensor:
     "Share of all the work that is done where the slope is at least half as steep as the steepest."
     k = along(f)
     return ((k > k.abs().amax(1, keepdim=True) / 2) * way.abs()).sum(1) / way.abs().sum(1)
 
+# %%
 steepest = {c: interval(along(f).abs().amax(1).tolist()) for c, f in clipped_by.items()}
 steepest
 
@@ -677,6 +680,7 @@ table(pictures.coverage())
 # %%
 square = torch.cartesian_prod(*[torch.linspace(-2.6, 2.6, 60)] * 2).expand(8, -1, -1)
 
+# %%
 def clipped_plane(bound: float):
     "Eight critics of the plane, clipped."
     f = mlp(2, (), 64, runs=8, generator=[torch.Generator().manual_seed(r) for r in range(8)])
@@ -739,9 +743,11 @@ grade_slope(answer)
 def by_noise(x, generator):
     return x + .5 * x.std() * torch.rand(x.shape, generator=generator, dtype=x.dtype)
 
+# %%
 def one_per_example(x, generator):
     return x + .5 * x.std() * torch.rand(len(x), *[1] * (x.ndim - 1), generator=generator, dtype=x.dtype)
 
+# %%
 @exercise(accepts=[by_noise], rejects=[one_per_example, lambda x, generator: x,
                                        lambda x, generator: x + .5 * torch.rand(x.shape, generator=generator, dtype=x.dtype)])
 def grade_around(answer):

@@ -72,6 +72,7 @@ def kept(seen) -> list[int]:
     same = seen["mode"].gather(1, near.argmin(2)) == seen["mode"]
     return [sum(bool(same[r][seen["mode"][r] == k].float().mean() > .9) for k in range(data.n_modes)) for r in range(len(same))]
 
+# %%
 seen = look(run)
 kept(seen)
 
@@ -100,6 +101,9 @@ def plane(ax, run, r: int, limit: float = 3.2):
 
 # %%
 order = sorted(range(8), key=lit.__getitem__)
+order
+
+# %%
 figure, panels = axes(1, 2, size=(3.4, 2.6), sharey=True)
 for ax, r in zip(panels, (order[0], order[-1])):
     plane(ax, run, r)
@@ -153,14 +157,17 @@ print(refused(generator_encoder_loss, real, fake, "saturating"))
 # %%
 from torch.distributions import Normal
 
+# %%
 def log_ratio(x, z, e: float, g: float) -> torch.Tensor:
     "log p(x, E(x)) - log q(G(z), z)."
     real = Normal(0., 1.).log_prob(x) + Normal(e * x, math.sqrt(1 - e ** 2)).log_prob(z)
     return real - Normal(0., 1.).log_prob(z) - Normal(g * z, math.sqrt(1 - g ** 2)).log_prob(x)
 
+# %%
 def divergence(e: float, g: float) -> float:
     return (1 - e * g) / (1 - g ** 2) - 1 + math.log((1 - g ** 2) / (1 - e ** 2)) / 2
 
+# %%
 x, noise = torch.randn(2, 400_000, generator=g, dtype=torch.float64)
 assert log_ratio(x, noise, .9, .9).abs().max() < 1e-10  # for any pair of numbers at all
 measured = {e: log_ratio(x, e * x + math.sqrt(1 - e ** 2) * noise, e, .8).mean().item() for e in (-.5, 0., .5, .8, .9)}
@@ -275,10 +282,12 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> list[float]:
     mixed = b.roll(1 + b.shape[1] // 3, 1)
     return ((a - b).norm(dim=2).mean(1) / (a - mixed).norm(dim=2).mean(1)).tolist()
 
+# %%
 def round_trips(seen) -> dict:
     "Both ways, over the seeds."
     return {"x → z → x": interval(apart(seen["x"], seen["x_hat"])), "z → x → z": interval(apart(seen["z"], seen["z_hat"]))}
 
+# %%
 round_trips(seen)
 
 # %% [markdown]
@@ -296,7 +305,7 @@ class Forgotten(BiGAN):
     def loss_G(self, t):
         return generator_encoder_loss(t.D(t.x, t.E(t.x)), t.D(t.G(t.z), t.z))
 
-
+# %%
 class Flipped(BiGAN):
     "The encoder works for the discriminator."
     def loss_GE(self, t):
@@ -305,6 +314,8 @@ class Flipped(BiGAN):
 # %%
 wrong = {name: Run(rules(latent=1, prior="uniform", width=64), data, batch=128, device="cpu").step(steps(1500))
          for name, rules in {"encoder forgotten": Forgotten, "sign flipped": Flipped}.items()}
+
+# %%
 looks = {"right": seen} | {name: look(r) for name, r in wrong.items()}
 trips = {name: round_trips(s)["z → x → z"] for name, s in looks.items()}
 laws = {name: interval([transport(c, z)[0] for c, z in zip(s["code"], s["z"])]) for name, s in looks.items()}
@@ -348,6 +359,7 @@ def between_digits(run, i: int, j: int, n: int = 12) -> torch.Tensor:
     path = torch.stack([torch.lerp(a, b, t) for t in torch.linspace(0, 1, n)], 1)
     return run.players.nets["G"](path)[0]
 
+# %%
 first, second = ((back["mode"][0] == k).nonzero()[0].item() for k in (0, 7))
 figure, ax = axes(size=(6, .7))
 tiles(ax, scans.modes.picture(between_digits(scans, first, second)), 12, "from the code of a 0 to the code of a 7")
@@ -370,6 +382,7 @@ def frames(rules, r: int):
         drawn.append(picture(figure, f"Joint plane at step {at}: {captured} of 5 modes"))
     return drawn
 
+# %%
 film = Film(frames(BiGAN(latent=1, prior="uniform", width=64), order[0]), [f"step {n}" for n in (0, 50, 100, 200, 400, 700, 1000, 1500)])
 film
 
@@ -414,10 +427,12 @@ def moved(step, E):
     step()
     return any(not torch.equal(a, b) for a, b in zip(before, E.parameters()))
 
+# %%
 def by_gradient(step, E):
     step()
     return any(w.grad is not None for w in E.parameters())
 
+# %%
 @exercise(accepts=[moved], rejects=[by_gradient, lambda step, E: True, lambda step, E: False])
 def grade_moved(answer):
     E, D = nn.Linear(2, 2), nn.Linear(4, 1)
