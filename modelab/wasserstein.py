@@ -6,33 +6,81 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .course import game
-from .networks import Generators, mlp, player, rand
+from .course import game, number, whole
+from .minimax import Minimax, discriminator_loss
+from .networks import Each, Generators, Net, rand, score
 
 # %% auto #0
-__all__ = ['input_gradient', 'event_sum', 'slope_norm']
+__all__ = ['transport', 'critic_loss', 'generator_loss', 'clip_weights_', 'input_gradient', 'event_sum', 'slope_norm', 'between',
+           'gradient_penalty', 'r1', 'r2', 'Wasserstein', 'ClippedWasserstein', 'ZeroCentred']
+
+# %% ../nbs/1_game/07_wasserstein.ipynb #c8b45332
+def transport(x: torch.Tensor,  # (n, *event)
+              y: torch.Tensor,  # (n, *event)
+              ) -> tuple[float, torch.Tensor]:  # W₁, and the partner in y of each row of x (n,)
+    "The exact Wasserstein-1 distance of two samples of one size: by sorting on a line, by linear assignment elsewhere."
+    if x.shape != y.shape or not len(x):
+        raise ValueError(f"x, y: expected two samples of one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
+    x, y = (v.detach().cpu().double().flatten(1) for v in (x, y))
+    if x.shape[1] == 1:
+        partner = y[:, 0].argsort()[x[:, 0].argsort().argsort()]
+    else:
+        from scipy.optimize import linear_sum_assignment
+        partner = torch.as_tensor(linear_sum_assignment(torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist"))[1])
+    return (x - y[partner]).norm(dim=1).mean().item(), partner
 
 # %% ../nbs/1_game/07_wasserstein.ipynb #9b3d719c
-def input_gradient(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
-                   x: torch.Tensor,  # where, (*runs, batch, *event)
-                   ) -> tuple[torch.Tensor, torch.Tensor]:  # scores (*runs, batch) and slopes, shaped as x
-    "The critic's scores at `x` and their gradient in `x`, itself differentiable in the critic's weights."
+def critic_loss(real_scores: torch.Tensor,  # f(x), (*runs, batch)
+                fake_scores: torch.Tensor,  # f(G(z)), (*runs, batch)
+                ) -> torch.Tensor:  # (*runs,)
+    "What the critic descends: E f(G(z)) - E f(x). Its negative is the estimate of W₁ (Arjovsky et al. 2017, eq. 2)."
+    return fake_scores.mean(-1) - real_scores.mean(-1)
+
+
+def generator_loss(fake_scores: torch.Tensor,  # f(G(z)), (*runs, batch)
+                   ) -> torch.Tensor:  # (*runs,)
+    "What the generator descends: -E f(G(z))."
+    return -fake_scores.mean(-1)
+
+# %% ../nbs/1_game/07_wasserstein.ipynb #e3c663a1
+@torch.no_grad()
+def clip_weights_(network: nn.Module,  # changed in place
+                  bound: float,  # > 0
+                  ) -> nn.Module:  # the same network
+    "Clamp every weight and bias to [-bound, bound] (Arjovsky et al. 2017, algorithm 1)."
+    number("bound", bound, 0, above=0)
+    for weight in network.parameters():
+        weight.clamp_(-bound, bound)
+    return network
+
+# %% ../nbs/1_game/07_wasserstein.ipynb #903b0efe
+def _uncoupled(critic: Callable) -> None:
+    "`ValueError` for a critic with batch norm in training mode."
     coupled = isinstance(critic, nn.Module) and [m for m in critic.modules() if isinstance(m, _BatchNorm) and m.training]
     if coupled:
         raise ValueError(f"critic: {type(coupled[0]).__name__} couples the examples of a batch, so a slope per example "
                          "does not exist; use LayerNorm, or no normalisation")
+
+
+def input_gradient(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
+                   x: torch.Tensor,  # where, (*runs, batch, *event)
+                   ) -> tuple[torch.Tensor, torch.Tensor]:  # scores (*runs, batch) and slopes, shaped as x
+    "The critic's scores at `x` and their gradient in `x`, itself differentiable in the critic's weights."
+    _uncoupled(critic)
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         scores = critic(x)
+        if not scores.ndim or scores.shape != x.shape[:scores.ndim]:
+            raise ValueError(f"critic: expected one score per example of x {tuple(x.shape)}, got shape {tuple(scores.shape)}")
         slopes, = torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True)
     return scores, slopes
 
@@ -48,7 +96,165 @@ def slope_norm(slopes: torch.Tensor,  # (*runs, batch, *event)
                scores: torch.Tensor,  # (*runs, batch)
                ) -> torch.Tensor:  # (*runs, batch)
     "Euclidean norm over the event axes. At slope zero its derivative is the diagonal's: finite, and not zero."
-    square = event_sum(slopes.square(), scores)
-    flat = square == 0
-    size = math.prod(slopes.shape[scores.ndim:])
-    return torch.where(flat, event_sum(slopes, scores) / math.sqrt(size), torch.where(flat, 1., square).sqrt())
+    slopes = slopes.float() if slopes.dtype.itemsize < 4 else slopes  # half precision has no room for the nudge
+    nudge = 8 * math.sqrt(torch.finfo(slopes.dtype).tiny)  # off zero, along the diagonal: its square is just above nothing
+    event = tuple(range(scores.ndim, slopes.ndim))
+    return torch.linalg.vector_norm(slopes + nudge, dim=event) if event else (slopes + nudge).abs()
+
+# %% ../nbs/1_game/07_wasserstein.ipynb #63df6dbe
+def between(critic: Callable,  # its scores say which axes are the event
+            real: torch.Tensor,  # (*runs, batch, *event)
+            fake: torch.Tensor,  # as real
+            generator: Generators = None,  # one, or one per run
+            ) -> torch.Tensor:  # as real
+    "A random point on the segment from each generated example to its real one; one position per example."
+    if real.shape != fake.shape:
+        raise ValueError(f"real, fake: expected one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
+    if real.numel() == 0:
+        raise ValueError(f"real, fake: expected at least one example, got shape {tuple(real.shape)}")
+    lead = _lead(critic, real)
+    t = rand(*real.shape[:lead], generator=generator, device=real.device, dtype=real.dtype)
+    return torch.lerp(fake.detach(), real.detach(), t.reshape(*t.shape, *[1] * (real.ndim - lead)))
+
+
+_asked: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()  # event axes, by critic
+
+
+def _lead(critic: Callable, x: torch.Tensor) -> int:
+    "How many axes of `x` come before the event; a stranger is asked once, about one example if it can take one."
+    if isinstance(critic, Net):
+        return x.ndim - len(critic.inputs)
+    if isinstance(critic, Each):
+        return 2
+    if isinstance(critic, nn.Module) and critic in _asked:
+        return x.ndim - _asked[critic]
+    _uncoupled(critic)
+    with torch.no_grad():
+        try:
+            lead = critic(x[:1]).ndim
+        except (RuntimeError, ValueError):
+            lead = critic(x).ndim
+    if not 0 < lead <= x.ndim:
+        raise ValueError(f"critic: expected scores (*runs, batch), one per example of {tuple(x.shape)}, got {lead} axes")
+    if isinstance(critic, nn.Module):
+        _asked[critic] = x.ndim - lead
+    return lead
+
+
+def gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
+                     real: torch.Tensor,  # (*runs, batch, *event)
+                     fake: torch.Tensor,  # as real
+                     *, target: float = 1.,  # slope that costs nothing; 0 centres at zero
+                     one_sided: bool = False,  # charge only slopes above the target
+                     generator: Generators = None,  # one, or one per run
+                     ) -> torch.Tensor:  # (*runs,)
+    """The mean of (‖∇f(x̂)‖ - target)² at random points x̂ between real and generated examples (Gulrajani et al. 2017).
+
+    Unweighted; only the critic learns from it. `ValueError` for shapes that differ and for batch norm in training mode.
+    """
+    number("target", target, 0)
+    scores, slopes = input_gradient(critic, between(critic, real, fake, generator))
+    excess = slope_norm(slopes, scores) - target
+    return (excess.clamp_min(0) if one_sided else excess).square().mean(-1)
+
+# %% ../nbs/1_game/07_wasserstein.ipynb #9eb7cbdd
+def r1(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
+       real: torch.Tensor,  # (*runs, batch, *event)
+       ) -> torch.Tensor:  # (*runs,)
+    "E ‖∇f(x)‖²/2 at real examples (Mescheder et al. 2018, eq. 9, without γ)."
+    scores, slopes = input_gradient(critic, real)
+    return event_sum(slopes.square(), scores).mean(-1) / 2
+
+
+def r2(critic: Callable[[torch.Tensor], torch.Tensor],  # as for r1
+       fake: torch.Tensor,  # (*runs, batch, *event)
+       ) -> torch.Tensor:  # (*runs,)
+    "E ‖∇f(G(z))‖²/2 at generated examples (eq. 10, without γ); the generator hears nothing of it."
+    return r1(critic, fake)
+
+# %% ../nbs/1_game/07_wasserstein.ipynb #148446cb
+@game
+@dataclass
+class Wasserstein:
+    "WGAN-GP, the game of Gulrajani et al. 2017: a generator G, and a critic D that pays for slopes other than one."
+    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
+    D: nn.Module | Callable[[], nn.Module] | None = None
+    weight: float = 1.  # λ, the price of the penalty
+    target: float = 1.  # slope that costs nothing
+    one_sided: bool = False  # charge only slopes above the target
+    n_critic: int = 2  # turns of D for one of G
+    latent: int | None = None  # length of z; None: fits the set
+    width: int = 128  # hidden units of the default players
+    d_width: int | None = None  # hidden units of D alone; None: as `width`
+    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
+    betas: tuple[float, float] = (0., .9)
+
+    def __post_init__(self):
+        number("weight", self.weight, 0)
+        number("target", self.target, 0)
+        whole("n_critic", self.n_critic)
+
+    @property
+    def turns(self) -> str:
+        "D's turns, then G's."
+        return "D " * self.n_critic + "G"
+
+    players = Minimax.players
+
+    def loss_D(self, t: Any) -> torch.Tensor:
+        "One value per run for the critic's turn."
+        fake = t.G(t.z).detach()
+        penalty = gradient_penalty(t.D, t.x, fake, target=self.target, one_sided=self.one_sided, generator=t.generator)
+        return critic_loss(*score(t.D, t.x, fake)) + self.weight * penalty
+
+    def loss_G(self, t: Any) -> torch.Tensor:
+        "One value per run for the generator's turn."
+        return generator_loss(t.D(t.G(t.z)))
+
+
+@game
+@dataclass
+class ClippedWasserstein:
+    "WGAN, the game of Arjovsky et al. 2017: the critic's weights are clipped before every use."
+    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
+    D: nn.Module | Callable[[], nn.Module] | None = None
+    bound: float = .1  # of every weight of D
+    n_critic: int = 5  # turns of D for one of G
+    latent: int | None = None  # length of z; None: fits the set
+    width: int = 128  # hidden units of the default players
+    d_width: int | None = None  # hidden units of D alone; None: as `width`
+    lr: float | dict[str, float] = 1e-3  # of Adam without momentum, the authors' RMSprop but for its bias correction
+    betas: tuple[float, float] = (0., .99)
+
+    def __post_init__(self):
+        number("bound", self.bound, 0, above=0)
+        whole("n_critic", self.n_critic)
+
+    turns = Wasserstein.turns
+    players = Minimax.players
+
+    def loss_D(self, t: Any) -> torch.Tensor:
+        "One value per run for the critic's turn."
+        return critic_loss(*score(clip_weights_(t.D, self.bound), t.x, t.G(t.z).detach()))
+
+    def loss_G(self, t: Any) -> torch.Tensor:
+        "One value per run for the generator's turn."
+        return generator_loss(clip_weights_(t.D, self.bound)(t.G(t.z)))
+
+
+@game
+@dataclass
+class ZeroCentred(Minimax):
+    "The game of 2014 with a price on D's slope at real examples (R1) and, if wanted, at generated ones (R2)."
+    weight: float = .1  # γ of R1
+    fake_weight: float = 0.  # γ of R2
+
+    def __post_init__(self):
+        number("weight", self.weight, 0)
+        number("fake_weight", self.fake_weight, 0)
+
+    def loss_D(self, t: Any) -> torch.Tensor:
+        "One value per run for the discriminator's turn."
+        fake = t.G(t.z).detach()
+        loss = discriminator_loss(*score(t.D, t.x, fake)) + self.weight * r1(t.D, t.x)
+        return loss + self.fake_weight * r2(t.D, fake) if self.fake_weight else loss

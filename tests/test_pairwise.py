@@ -11,7 +11,8 @@ from torch import nn
 
 from modelab.modes import digits, line, ring
 from modelab.networks import mlp
-from modelab.pairwise import (PairwiseBiGAN, alignment, fading, pairwise_gradient_penalty,
+from modelab.bigan import fading
+from modelab.pairwise import (PairwiseBiGAN, alignment, pairwise_gradient_penalty,
                               pairwise_latent_penalty)
 from modelab.training import Run, Turn
 

@@ -208,7 +208,7 @@ def _train(args: argparse.Namespace) -> None:
 # %%
 #| export
 def main(argv: Sequence[str] | None = None) -> int:
-    "Run the command line and return its exit status: 0, or 2 for bad input, 130 after Ctrl-C."
+    "Run the command line and return its exit status: 0, or what the command says; 2 for bad input, 130 after Ctrl-C."
     load_all()
     parser = argparse.ArgumentParser(prog="modelab", description="Is my generator losing modes? Train, measure, learn.",
                                      epilog="Help on one command: modelab train --help")
@@ -221,13 +221,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sub.set_defaults(execute=configure(sub))
     args = parser.parse_args(argv)
     try:
-        args.execute(args)
+        return args.execute(args) or 0
     except (ValueError, TypeError, OSError, ArithmeticError) as error:
         print(f"modelab {args.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 if __name__ == "__main__" and "get_ipython" not in globals():

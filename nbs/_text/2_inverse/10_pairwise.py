@@ -19,18 +19,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from modelab.course import game, number, one_of, whole
-from modelab.minimax import discriminator_loss
-from modelab.networks import Generators, mlp, player, rand, randn
+from modelab.bigan import BiGAN, fading
+from modelab.course import game, number, one_of
+from modelab.networks import Generators, rand
 from modelab.wasserstein import event_sum, input_gradient, slope_norm
 # %%
 from modelab.course import (DARK, FAKE, REAL, THIRD, Film, axes, claim, exercise, interval, picture, recorded, refused,
@@ -367,103 +367,32 @@ def alignment(discriminator: Discriminator, x: torch.Tensor, z: torch.Tensor, x_
 
 # %%
 #| export
-class Joined(nn.Module):
-    "A net of several inputs, flattened and laid side by side: D(x, z), or an encoder E(x, noise)."
-    def __init__(self, sizes: Sequence[int], outputs: Any, width: int, depth: int, runs: int | None,
-                 generator: Generators):
-        super().__init__()
-        self.net, self.lead = mlp(sum(sizes), outputs, width, depth, runs, generator), 1 if runs is None else 2
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
-
-
-class _Fading(dict):
-    "Learning rates by player, times `now`; what is written to a checkpoint (its items) are the rates at the start."
-    now = 1.0
-
-    def __getitem__(self, player: str) -> float:
-        return super().__getitem__(player) * self.now
-
-
-def fading(step: int, length: int | None) -> float:
-    "From 1 at step 0 along half a cosine to .01 at `length` and after; always 1 for None."
-    return 1.0 if length is None else max(.01, (1 + math.cos(math.pi * min(1., step / length))) / 2)
-
-
 @game
 @dataclass
-class PairwiseBiGAN:
-    "BiGAN with the pair-wise gradient penalty on its discriminator; with weight 0, BiGAN."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    E: nn.Module | Callable[[], nn.Module] | None = None  # takes x, and noise shaped as z if `stochastic`
-    D: nn.Module | Callable[[], nn.Module] | None = None  # takes x and z
+class PairwiseBiGAN(BiGAN):
+    "BiGAN with the pair-wise gradient penalty on its discriminator; with weight 0, BiGAN. λ fades as the rates do."
     weight: float = 1.  # λ; a penalty of slope one is per unit of the data
     penalty: str = "squared"  # or "norm"
-    fade: int | None = None  # steps over which λ and all learning rates sink to a hundredth; None: constant
-    form: str = "swapped"  # what G and E descend: "swapped", or "linear" in the logits as in the authors' code
-    stochastic: bool = False  # whether E draws noise
-    prior: str = "normal"  # of z; or "uniform" on [-1, 1]
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    depth: int = 2  # their hidden layers
-    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
-    turns: ClassVar[str] = "D GE"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         number("weight", self.weight, 0)
-        for name, known in (("penalty", FORMS), ("form", ("swapped", "linear")), ("prior", ("normal", "uniform"))):
-            one_of(name, getattr(self, name), known)
-        if self.fade is not None:
-            whole("fade", self.fade)
-            self.lr = _Fading(self.lr if isinstance(self.lr, dict) else dict.fromkeys("GED", self.lr))
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        hidden, size = (self.width, self.depth, runs, generator), math.prod(event)
-        last = torch.tanh if len(event) > 1 else None  # pictures live in [-1, 1]
-        sizes = [size, latent] if self.stochastic else [size]
-        return {"G": player("G", self.G, lambda: mlp(latent, event, *hidden, last=last), runs, generator),
-                "E": player("E", self.E, lambda: Joined(sizes, latent, *hidden), runs, generator),
-                "D": player("D", self.D, lambda: Joined([size, latent], (), *hidden), runs, generator)}
-
-    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> torch.Tensor:
-        "Latents from the prior."
-        if self.prior == "normal":
-            return randn(*shape, generator=generator, device=device)
-        return rand(*shape, generator=generator, device=device) * 2 - 1
-
-    def encode(self, t: Any) -> torch.Tensor:
-        "E(x), with fresh noise if E is stochastic."
-        return t.E(t.x, randn(*t.z.shape, generator=t.generator, device=t.z.device)) if self.stochastic else t.E(t.x)
+        one_of("penalty", self.penalty, FORMS)
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "D wants (x, E(x)) high and (G(z), z) low, and λ times the penalty small."
-        left = fading(t.step, self.fade)
-        if self.fade:
-            self.lr.now = left
-        with torch.no_grad():
-            code, fake = self.encode(t), t.G(t.z)
-        loss = discriminator_loss(t.D(t.x, code), t.D(fake, t.z))
+        loss = super().loss_D(t)
         if self.weight == 0:
             return loss
         with torch.no_grad():
             z = self.encode(t)
             x_hat = t.G(z)
-        return loss + self.weight * left * self.pull(t.D, t.x, z, x_hat, t.generator).mean(-1)
+        return loss + self.weight * fading(t.step, self.fade) * self.pull(t.D, t.x, z, x_hat, t.generator).mean(-1)
 
     def pull(self, D: Discriminator, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor,
              generator: Generators) -> torch.Tensor:
         "The penalty pair by pair, `(runs, batch)`; a subclass may put another one here."
         return pairwise_gradient_penalty(D, x, z, x_hat, form=self.penalty, generator=generator)
-
-    def loss_GE(self, t: Any) -> torch.Tensor:
-        "G and E want the opposite: E to bring the real pairs down, G to bring the generated ones up."
-        real, fake = t.D(t.x, self.encode(t)), t.D(t.G(t.z), t.z)
-        if self.form == "linear":
-            return real.mean(-1) - fake.mean(-1)
-        return F.softplus(real).mean(-1) + F.softplus(-fake).mean(-1)
 
 # %% [markdown]
 # Same seeds, same regime, $\lambda=1$. First to step 1,500, to look at the slopes.

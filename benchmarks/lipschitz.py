@@ -1,0 +1,100 @@
+"""The long runs of chapter 15: how well critics aim, and what LGAN covers beside a minimax game tuned as hard.
+
+    python benchmarks/lipschitz.py
+
+Every setting that was tried is recorded in benchmarks/lipschitz.json, eight seeds each, none left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from modelab.course import interval, replace
+from modelab.lipschitz import OBJECTIVES, Lipschitz, max_gradient_penalty
+from modelab.minimax import Minimax
+from modelab.modes import digits, rare_modes, ring
+from modelab.networks import mlp
+from modelab.training import Run
+from modelab.wasserstein import between, input_gradient, slope_norm
+
+AIM_STEPS, STEPS, SEEDS = 2500, 3000, 8
+
+
+def problems() -> tuple[torch.Tensor, torch.Tensor]:
+    """The chapter's eight problems: five centred digits and five images of noise each, (8, 5, 64)."""
+    scans = digits()
+    mean = scans.sample(4000, generator=torch.Generator().manual_seed(99)).flatten(1).mean(0)
+    real, fake = [], []
+    for seed in range(SEEDS):
+        g = torch.Generator().manual_seed(seed)
+        x, label = scans.sample_with_modes(400, generator=g)
+        real.append(torch.stack([x[label == k][0].flatten() for k in (0, 1, 4, 6, 7)]) - mean)
+        fake.append(F.normalize(torch.randn(5, 64, generator=g), dim=1) * real[-1].norm(dim=1).mean())
+    return torch.stack(real), torch.stack(fake)
+
+
+def aim(objective: str, constraint: str, real: torch.Tensor, fake: torch.Tensor) -> dict:
+    """Largest cosine between the critic's slope at a generated point and the directions to the real ones."""
+    o, seeds = OBJECTIVES[objective], [torch.Generator().manual_seed(r) for r in range(SEEDS)]
+    f = mlp(64, (), 64, runs=SEEDS, generator=seeds)
+    adam = torch.optim.Adam(f.parameters(), 1e-3, betas=(0., .9), fused=True)
+    x, y = real.repeat_interleave(5, 1), fake.repeat(1, 5, 1)
+    for i in range(AIM_STEPS):
+        adam.param_groups[0]["lr"] = 1e-3 * min(1, 2 * (1 - i / AIM_STEPS))
+        loss = o.critic_loss(f(real), f(fake))
+        if constraint == "MaxGP .1":
+            loss = loss + .1 * max_gradient_penalty(f, x, y, generator=seeds)
+        elif constraint == "WGAN-GP 10":
+            scores, slopes = input_gradient(f, between(f, x, y, seeds))
+            loss = loss + 10 * (slope_norm(slopes, scores) - 1).square().mean(-1)
+        adam.zero_grad()
+        loss.sum().backward()
+        adam.step()
+    slope = F.normalize(input_gradient(f, fake)[1].detach(), dim=-1)
+    cosine = (slope[:, :, None] * F.normalize(real[:, None] - fake[:, :, None], dim=-1)).sum(-1).amax(-1)
+    return {"setting": f"{objective}, {constraint}", "aim": str(interval(cosine.mean(1))), "worst": round(cosine.min().item(), 3)}
+
+
+def cover(name: str, game: Lipschitz | Minimax, modes) -> dict:
+    """Coverage of eight seeds after a walk whose rate falls over the second half, with averaged weights."""
+    run, lr, start = Run(game, modes, batch=128, average=.99, device="cpu"), game.lr, time.process_time()
+    for part in range(20):
+        game.lr = lr * min(1, 2 * (1 - part / 20))
+        run.step(STEPS // 20)
+    seconds, found, fair = time.process_time() - start, run.coverage(), run.coverage("fair")
+    row = {"setting": name, "by seed": [c.captured for c in found], "fair by seed": [c.captured for c in fair],
+           "captured": str(interval([c.captured for c in found])), "fair": str(interval([c.captured for c in fair]))}
+    for measure in ("high_quality", "tv"):
+        row[measure] = str(interval([getattr(c, measure) for c in found]))
+    row["companions"] = {k: getattr(found[0], k).captured for k in ("floor", "ceiling", "null")}
+    return row | {"ms per step and seed": round(1000 * seconds / STEPS / SEEDS, 3)}
+
+
+def main() -> None:
+    """Measure all settings and record them."""
+    real, fake = problems()
+    kinds = [*itertools.product(OBJECTIVES, ("free", "MaxGP .1")), ("linear", "WGAN-GP 10")]
+    result = {"what": f"8 seeds; aim: {AIM_STEPS} steps; coverage: {STEPS} steps, batch 128, width 64, averaged weights",
+              "torch": torch.__version__.split("+")[0], "aim": [aim(*k, real, fake) for k in tqdm(kinds, desc="aim")]}
+    for name, modes in (("ring", ring(radius=2, std=.02)), ("rare_modes", rare_modes())):
+        rows = []
+        for objective, weight, lr in tqdm(list(itertools.product(("logistic", "linear"), (.01, .1), (1e-3, 3e-3))), desc=name):
+            game = Lipschitz(objective=objective, weight=weight, lr=lr, width=64)
+            rows.append(cover(f"LGAN {objective}, weight {weight:g}, lr {lr:g}", game, modes))
+        for saturating, beta1, lr in tqdm(list(itertools.product((False, True), (0., .5), (1e-3, 3e-3))), desc=name):
+            game = Minimax(saturating=saturating, betas=(beta1, .9), lr=lr, width=64)
+            rows.append(cover(f"minimax {'saturating' if saturating else 'non-saturating'}, beta1 {beta1:g}, lr {lr:g}", game, modes))
+        result[name] = rows
+    replace(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

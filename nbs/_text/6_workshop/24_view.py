@@ -1,0 +1,404 @@
+# %% [markdown]
+# # How the lab shows itself
+# > Twelve kilobytes a frame, one hand-written module for the browser, and no build
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | How does a picture of a training run reach a page, 25 times a second, without slowing the training down? |
+# | **You will be able to** | add a layer to the lab, read its frames, and save a recording that plays without a kernel |
+# | **Needs** | [06](../1_game/06_lab.ipynb) |
+# | **Time** | seconds |
+#
+# A workshop chapter: for whoever changes the lab, not for whoever plays with it.
+
+# %%
+#| default_exp view
+
+# %%
+#| export
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import math
+import zlib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from modelab.course import Picture, axes, replace, scatter, tiles
+from modelab.lab import MEASURED, Event, Glance, Lab, Side, eye, measured, pushes, short, traced, untouched
+from modelab.modes import Mixture, ModeSet
+
+# %%
+from modelab.course import recorded
+from modelab.minimax import Minimax
+from modelab.modes import line, ring
+
+# %% [markdown]
+# ## A picture is heavy
+# The easy way is a plot: draw with matplotlib, send the PNG. Before we do better, what does that weigh?
+
+# %%
+lab = Lab(Minimax(width=32), ring(std=.1), batch=64, samples=200).step(50)
+side = lab.sides["A"]
+figure, ax = axes(size=(4, 4))
+points = side.sample(500)[0]
+scatter(ax, side.modes.sample(500, torch.Generator().manual_seed(0)), points, limit=1.5)
+as_png = Picture(figure, "Five hundred real and five hundred generated points, drawn by matplotlib")
+len(as_png.png)
+
+# %% [markdown]
+# The page has a canvas of its own and can draw. What it lacks is a thousand numbers.
+#
+# ## What D says, everywhere
+# First find out how this game asks its $D$: about an example, or about an example with its code. Again no list, but a look at one real use.
+
+# %%
+#| export
+@functools.lru_cache(32)
+def critic_inputs(side: Side) -> int:
+    "How many inputs D takes in G's turn, the first of them an example; 0 if no such D is asked."
+    with untouched(side):
+        _, calls = traced(side, side.only("G").split()[0], Glance(side, 8))
+    asked = [c.inputs for c in calls if c.player == "D" and tuple(c.inputs[0].shape[2:]) == tuple(side.modes.event)]
+    return len(asked[0]) if asked else 0
+
+
+def critic(side: Side, x: torch.Tensor, z: torch.Tensor | None = None) -> torch.Tensor:
+    "What D says of examples `(n, *event)`; beside each its code E(x) where D wants one, unless `z` is given."
+    nets, x = side.players.nets, x[None]
+    if critic_inputs(side) == 1:
+        return nets["D"](x)[0]
+    return nets["D"](x, nets["E"](x) if z is None else z[None])[0]
+
+# %% [markdown]
+# ## Everything that moves
+# Points are stored as 16-bit numbers over *twice* the shown box: a sample outside the view must not be painted on its rim, where it would look like a mode. The surface takes one byte a cell, an arrow two bytes and the place where it starts.
+
+# %%
+#| export
+GRID, CELLS, SHOWN = 15, 64, 500
+
+
+def kind(modes: ModeSet) -> str:
+    "How a set is shown: \"tiles\" for pictures, else \"plane\"."
+    return "tiles" if len(modes.event) == 3 else "plane"
+
+
+@functools.lru_cache(32)
+def view_box(modes: ModeSet, latent: int) -> tuple[float, float, float, float]:
+    "The rectangle (left, right, bottom, top) that is shown: two coordinates, or example and latent on the line."
+    low, high = (b.flatten() for b in modes.bounds)
+    if len(low) == 1:
+        return low.item(), high.item(), -3., 3.
+    return low[0].item(), high[0].item(), low[1].item(), high[1].item()
+
+
+def on_plane(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    "Examples `(n, *event)` as points: their first two coordinates, or example and latent on the line."
+    flat = x.detach().flatten(1)
+    return flat[:, :2] if flat.shape[1] > 1 else torch.cat([flat, z.detach().flatten(1)[:, :1]], 1)
+
+
+def fixed(points: torch.Tensor, box: tuple[float, ...]) -> np.ndarray:
+    "Points as uint16 over twice the box; what lies outside even that sits on its rim."
+    left, right, bottom, top = box
+    middle = torch.tensor([left + right, bottom + top]) / 2
+    size = torch.tensor([right - left, top - bottom]) * 2
+    return ((points - middle) / size + .5).clamp(0, 1).mul(65535).round().numpy().astype(np.uint16)
+
+
+def surface(side: Side, what: str) -> tuple[np.ndarray, float, float] | None:
+    "D on the shown rectangle, (64, 64) uint8 from the lowest row up, with the values of 0 and 255; None without a D."
+    box, d = view_box(side.modes, side.latent), math.prod(side.modes.event)
+    if what == "none" or len(side.modes.event) != 1 or d > 2 or not critic_inputs(side):
+        return None
+    ticks = [torch.linspace(a, b, 2 * CELLS + 1)[1::2] for a, b in (box[:2], box[2:])]
+    points = torch.stack(torch.meshgrid(*ticks, indexing="xy"), -1).reshape(-1, 2)
+    z = points[:, 1:] if d == 1 and side.latent == 1 else None
+    x = points[:, :d].requires_grad_(what == "slope")
+    with untouched(side), torch.set_grad_enabled(what == "slope"):
+        values = critic(side, x, z)
+        if what == "slope":
+            values = torch.autograd.grad(values.sum(), x)[0].norm(dim=1)
+    values = values.sigmoid() if what == "belief" else values
+    low, high = (0., 1.) if what == "belief" else (values.min().item(), values.max().item())
+    cells = ((values - low) / max(high - low, 1e-12) * 255).round().reshape(CELLS, CELLS)
+    return cells.numpy().astype(np.uint8), low, high
+
+
+@torch.no_grad()
+def warped(side: Side) -> np.ndarray:
+    "G over a regular grid of latents, (15, 15, 2); the levels are quantiles of the noise, further latents stay put."
+    z = side.noise(1024, side.generators("look grid", 0))[0].sort(0).values
+    level = z[torch.linspace(16, 1007, GRID).long()]
+    grid = level[GRID // 2].repeat(GRID, GRID, 1)
+    grid[..., 0] = level[:, 0]
+    if side.latent > 1:
+        grid[..., 1] = level[:, 1:2]
+    flat = grid.flatten(0, 1)
+    points = on_plane(side.players.nets["G"](flat[None])[0], flat)
+    return fixed(points, view_box(side.modes, side.latent)).reshape(GRID, GRID, 2)
+
+
+def shrunk(x: torch.Tensor, modes: ModeSet, room: int) -> np.ndarray:
+    "Pictures `(n, channels, h, w)` as uint8 (m, h, w, channels): as many as fit into `room` bytes, none over 16 wide."
+    every = math.ceil(x.shape[-1] / 16)
+    small = torch.nn.functional.avg_pool2d(x, every) if every > 1 else x
+    small = small.add(1).div(2).clamp(0, 1).movedim(1, -1)
+    small = small if small.shape[-1] in (1, 3) else small[..., :1]
+    count = max(1, min(48, room // small[0].numel()))
+    return small[:count].mul(255).round().numpy().astype(np.uint8)
+
+
+def pack(arrays: dict[str, np.ndarray], note: dict) -> bytes:
+    "Arrays and a note as one string of bytes: a JSON head that says where each array is, then their numbers."
+    table, body = {}, b""
+    for name, array in arrays.items():
+        table[name] = [array.dtype.str[1:], list(array.shape), len(body)]
+        body += array.tobytes() + b"\0" * (-array.nbytes % 8)
+    head = json.dumps({"note": note, "arrays": table}, separators=(",", ":")).encode()
+    head += b" " * (-(len(head) + 4) % 8)
+    return len(head).to_bytes(4, "little") + head + body
+
+
+def unpack(data: bytes) -> tuple[dict[str, np.ndarray], dict]:
+    "What `pack` was given."
+    start = 4 + int.from_bytes(data[:4], "little")
+    head = json.loads(data[4:start])
+    arrays = {name: np.frombuffer(data, "<" + kind, math.prod(shape), start + at).reshape(shape)
+              for name, (kind, shape, at) in head["arrays"].items()}
+    return arrays, head["note"]
+
+
+@eye
+def frame(side: Side, what: str = "score",  # which surface
+          samples: int = 1000,  # that the lamps count
+          ) -> bytes:
+    "Everything that is shown of a side at this step, in at most 12 kB; looking changes nothing."
+    arrays, nets, box = {}, side.players.nets, view_box(side.modes, side.latent)
+    covered, look = measured(side, samples), Glance(side, SHOWN)
+    with untouched(side), torch.no_grad():
+        made = nets["G"](look.z)[0]
+        if kind(side.modes) == "tiles":
+            arrays["tiles"] = shrunk(made, side.modes, 7000)
+            mode, good = side.modes.assign(made[:len(arrays["tiles"])])
+            arrays["verdict"] = (mode + (good.long() << 15)).numpy().astype(np.uint16)
+        else:
+            points = on_plane(made, look.z[0])
+            arrays["fake"], arrays["grid"] = fixed(points, box), warped(side)
+    note = {"step": side.steps, "loss": {k: short(v) for k, v in side.loss().items()},
+            **{k: short(getattr(covered, k)) for k in ("captured", "high_quality", "tv", "kl")}}
+    if kind(side.modes) == "plane":
+        note["outside"] = int(((points < torch.tensor(box[::2])) | (points > torch.tensor(box[1::2]))).any(1).sum())
+        where, push, made_of = pushes(side)
+        vectors = push.flatten(1)[:192, :2]
+        arrays["from"] = fixed(on_plane(where, made_of)[:192], box)
+        note["push"] = short(vectors.norm(dim=1).max().item())
+        unit = torch.nn.functional.pad(vectors, (0, 2 - vectors.shape[1])) / max(note["push"] or 0, 1e-12) * 127
+        arrays["push"] = unit.nan_to_num().clamp(-127, 127).round().numpy().astype(np.int8)
+        if found := surface(side, what):
+            arrays["surface"], note["low"], note["high"] = found[0], short(found[1]), short(found[2])
+            note["surface"] = what
+        if "E" in nets:
+            with untouched(side), torch.no_grad():
+                codes = nets["E"](look.x)[0]
+            joint = math.prod(side.modes.event) == 1  # on the line, real examples stand above their codes
+            arrays["codes"] = fixed(on_plane(look.x[0], codes), box) if joint else \
+                fixed(on_plane(codes, look.z[0]), (-3, 3, -3, 3))
+    lit = torch.ones(side.modes.n_modes, dtype=torch.int64)
+    lit[covered.missing] = 0
+    arrays["lamps"] = (covered.counts.long().clamp_max(32767) + (lit << 15)).numpy().astype(np.uint16)
+    return pack(arrays, note)
+
+# %%
+#| export
+def scene(lab: Lab) -> dict[str, Any]:
+    "What does not change while a lab runs, ready for JSON: names, the shown box, real examples, companions."
+    side, first = lab.sides["A"], measured(lab.sides["A"], lab.samples)
+    look, box, d = Glance(side, SHOWN), view_box(side.modes, side.latent), math.prod(side.modes.event)
+    arrays = {"tiles": shrunk(look.x[0], side.modes, 7000)} if kind(side.modes) == "tiles" else \
+        {"real": fixed(on_plane(look.x[0], look.z[0]), box)}
+    if isinstance(side.modes, Mixture) and kind(side.modes) == "plane":
+        centers = side.modes.centers
+        arrays["centers"] = fixed(centers[:, :2] if d > 1 else torch.cat([centers, torch.zeros_like(centers)], 1), box)
+    return {"title": f"{', '.join(type(s.game).__name__ for s in lab.sides.values())} on {_name(side.modes)}",
+            "sides": {k: type(s.game).__name__ for k, s in lab.sides.items()}, "kind": kind(side.modes), "box": box,
+            "axes": ["x", "z"] if d == 1 else ["x₁", "x₂"], "modes": side.modes.n_modes, "line": d == 1,
+            "joint": {k: "E" in s.players.nets for k, s in lab.sides.items()}, "samples": lab.samples,
+            "surface": lab.surface, "drawable": d == 2 and kind(side.modes) == "plane",
+            "floor": {k: short(getattr(first.floor, k)) for k in MEASURED},
+            "null": {k: short(getattr(first.null, k)) for k in MEASURED},
+            "real": base64.b64encode(pack(arrays, {})).decode()}
+
+
+def _name(modes: ModeSet) -> str:
+    "A set's name."
+    return (getattr(modes, "spec", None) or {"name": type(modes).__name__})["name"]
+
+# %%
+data = lab.frame()
+arrays, note = unpack(data)
+assert len(data) < 12_000 and len(data) < len(as_png.png)
+len(data), {name: array.nbytes for name, array in arrays.items()}, note
+
+# %% [markdown]
+# What came back is what was drawn, to the half step of a 16-bit grid, and a surface to half a grey level:
+
+# %%
+box, made = view_box(side.modes, side.latent), side.players.nets["G"](Glance(side, SHOWN).z)[0].detach()
+shown = torch.from_numpy((arrays["fake"] / 65535 - .5) * 2 * (box[1] - box[0])).float()
+inside = (made.abs() < 2.9).all(1)
+assert (shown - made)[inside].abs().max() < 2 * (box[1] - box[0]) / 65535
+
+# %% [markdown]
+# On the line an example has one coordinate. The second axis is then its latent: $(G(z), z)$ for what was generated, $(x, E(x))$ for the data where the game has an encoder.
+
+# %%
+flat = Lab(Minimax(width=16), line(), batch=32, samples=50).step(3)
+unpack(flat.frame())[0]["fake"].shape, scene(flat)["axes"]
+
+# %% [markdown]
+# ## A recording
+# Frames at the lab's own snapshots need no walk, so a recording of a thousand steps takes as long as drawing sixty pictures. It is a page: the same module, the same frames, and a list where the kernel was. A rule in its head forbids it to fetch anything.
+
+# %%
+#| export
+@dataclass(frozen=True, repr=False)
+class Recording:
+    "Frames of a lab, evenly spaced along its timeline, with what was measured and changed; it needs no kernel to play."
+    scene: dict[str, Any]  # what does not change: names, box, real examples
+    steps: list[int]
+    frames: list[dict[str, bytes]]  # by side; see `unpack`
+    rows: list[dict[str, dict[str, Any]]]  # measures, by side
+    events: list[Event]
+    text: str  # the lab's share string
+
+    def __repr__(self) -> str:
+        return f"Recording: {self.scene['title']}, {len(self.steps)} frames, steps {self.steps[0]} to {self.steps[-1]}"
+
+    def dark(self, side: str = "A") -> list[set[int]]:
+        "The modes that are dark, frame by frame."
+        return [set(row[side]["dark"]) for row in self.rows]
+
+    def film(self) -> str:
+        "All that the page needs, as JSON that may stand in a script."
+        shots = [pack({k: np.frombuffer(v, np.uint8) for k, v in shot.items()},
+                      {"at": at, "last": self.steps[-1], "said": _said(self.events, at), "error": ""})
+                 for at, shot in zip(self.steps, self.frames)]
+        film = {"scene": self.scene, "steps": self.steps, "frames": [base64.b64encode(s).decode() for s in shots],
+                "curves": base64.b64encode(curves(self.steps, self.rows)).decode()}
+        return json.dumps(film, separators=(",", ":")).replace("</", "<\\/")
+
+    def html(self) -> str:
+        "The player as a piece of a page, with a still in it for where no script runs."
+        still, film = self.still(), self.film()
+        name = f"lab-{zlib.crc32(film.encode()):08x}"
+        image = f'<img alt="{still.alt}" src="data:image/png;base64,{base64.b64encode(still.png).decode()}">'
+        return (f'<style>{static("lab.css")}</style><div id="{name}">{image}</div>\n<script type="module">'
+                f'{static("lab.js")}\nplay(document.getElementById("{name}"), {film});</script>')
+
+    def save_html(self, path: str | Path) -> Path:
+        "Write a page that scrubs and plays from a file, and may fetch nothing."
+        rules = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+        head = (f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{rules}">'
+                '<meta name="viewport" content="width=device-width, initial-scale=1">'
+                f'<meta name="color-scheme" content="light dark"><title>{self.scene["title"]}</title>')
+        replace(path, f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{self.html()}</body></html>\n'.encode())
+        return Path(path)
+
+    def still(self, n: int = 4) -> Picture:
+        "A film strip of at most `n` frames."
+        chosen = sorted({round(i * (len(self.steps) - 1) / max(1, n - 1)) for i in range(n)})
+        return strip(self.scene, [(self.steps[i], self.frames[i]) for i in chosen])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        data, meta = self.still()._repr_mimebundle_()
+        return {**data, "text/plain": repr(self), "text/html": self.html()}, meta
+
+
+def _said(events: list[Event], at: int) -> str:
+    "What was changed up to a step, in words."
+    told = [f"{e.side} {e.name} = {e.value}, from step {e.step}" for e in events if e.step <= at]
+    return "Changed: " + "; ".join(told[-3:]) if told else ""
+
+
+def curves(steps: list[int], rows: list[dict[str, dict[str, Any]]]) -> bytes:
+    "Measures along the timeline, for the page."
+    names = {side: [k for k in row if k != "dark"] for side, row in rows[-1].items()}
+    arrays = {side: np.array([[row[side].get(k) for k in keys] for row in rows], "<f4") for side, keys in names.items()}
+    return pack({"steps": np.array(steps, "<u4"), **arrays}, {"names": names})
+
+
+def strip(scene: dict[str, Any], shots: list[tuple[int, dict[str, bytes]]]) -> Picture:
+    "Stills in a row, one row a side: real as discs, generated as crosses."
+    real = unpack(base64.b64decode(scene["real"]))[0]
+    figure, panels = axes(len(scene["sides"]), len(shots), size=(2.4, 2.6), squeeze=False)
+    told = []
+    for (step, shot), column in zip(shots, panels.T):
+        for (side, data), ax in zip(shot.items(), column):
+            arrays, note = unpack(data)
+            if scene["kind"] == "tiles":
+                images = torch.from_numpy(arrays["tiles"].copy()).float() / 255
+                tiles(ax, images.squeeze(-1) if images.shape[-1] == 1 else images, 5)
+            else:
+                left, right, bottom, top = scene["box"]
+                scale = np.array([right - left, top - bottom]) * 2
+                middle = np.array([left + right, bottom + top]) / 2
+                truth = arrays["codes"] if scene["line"] and "codes" in arrays else real["real"]
+                points = (torch.from_numpy((p / 65535 - .5) * scale + middle) for p in (truth, arrays["fake"]))
+                scatter(ax, *points, size=4)
+                ax.set(xlim=(left, right), ylim=(bottom, top), aspect="auto")
+                ax.set(xlabel=scene["axes"][0], ylabel=scene["axes"][1])
+            ax.set_title(f"{scene['sides'][side]}, step {step}: {note['captured']:g} of {scene['modes']}", fontsize=8)
+            told.append(f"{side} at step {step} shows {note['captured']:g} of {scene['modes']} modes")
+    return Picture(figure, f"{scene['title']}. Real points are discs, generated ones crosses. {'; '.join(told)}")
+
+# %%
+#| export
+@eye
+def recording(lab: Lab, frames: int) -> Recording:
+    "At most so many frames, evenly spaced over the lab's snapshots, and its measures and events."
+    here, known = lab.at, lab.snapshots
+    chosen = sorted({known[round(i * (len(known) - 1) / max(1, frames - 1))] for i in range(frames)})
+    shown, text = [], lab.to_string()
+    for step in chosen:
+        lab.scrub(step)
+        shown.append({name: lab.frame(name) for name in lab.sides})
+    lab.scrub(here)
+    return Recording(scene(lab), chosen, shown, [lab.history[s] for s in chosen], list(lab.events), text)
+
+# %% [markdown]
+# ## The page's side
+# The module is one file, written by hand. It begins with the inverse of `pack`:
+
+# %%
+#| export
+def static(name: str) -> str:
+    "The text of a file that travels with the package."
+    return (files("modelab") / "static" / name).read_text(encoding="utf-8")
+
+# %%
+source = static("lab.js")
+start = source.index("export function unpack")
+print(source[start:source.index("const decode")])
+
+# %%
+film = lab.record(30)
+assert "http" not in source and film.html().count("<script") == 1
+film
+
+# %% [markdown]
+# ## Recap
+# - Send numbers, not pictures; the page draws, follows the theme, and can replay them without a kernel.
+# - Quantise over more than what is shown, or the border fills with points that are not there.
+# - Ask the game by running it, not by a list of games.
+#
+# **For later.** Why is the box stored twice as wide? Which frames does a recording hold, and why those?

@@ -1,0 +1,411 @@
+# %% [markdown]
+# # The lab's controls
+# > Buttons that never train, and a thread that lives only while there is something to do
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | How can a button answer at once while a network trains in the same process? |
+# | **You will be able to** | drive a long computation from a notebook without losing a step, a thread or an error |
+# | **Needs** | [06](../1_game/06_lab.ipynb), [24](24_view.ipynb) |
+# | **Time** | seconds |
+#
+# A workshop chapter, like the one before.
+
+# %%
+#| default_exp panel
+
+# %%
+#| export
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from modelab.course import GAMES, MODE_SETS, load_all, one_of
+from modelab.lab import PRESETS, SURFACES, Lab, Lamp, eye, settings
+from modelab.view import curves, pack, scene, static, strip
+
+# %%
+from modelab.minimax import Minimax
+from modelab.modes import ring
+from modelab.view import unpack
+
+# %% [markdown]
+# ## A button that trains
+# Write the obvious thing: a callback that trains. While it runs, the kernel hears nothing, and *Pause* is a message that waits in line. Which thread serves a callback differs between kernels, too: some use the main thread, some another one beside your cell.
+
+# %%
+slow = Lab(Minimax(width=16), ring(), batch=32, samples=50)
+start = time.perf_counter()
+slow.step(200)
+assert time.perf_counter() - start > .1  # a tenth of a second is what a hand notices
+slow.at
+
+# %% [markdown]
+# So a callback may do one thing only: put a command into a queue. A thread takes commands out, one by one; between commands, if the lab plays, it trains for the time of a frame. When there is nothing to do the thread ends: a paused lab has none, and a cell that you run again leaves none behind.
+
+# %%
+#| export
+def choices(kind: str) -> list[str]:  # "game" or "modes"
+    "The registered names that can be made without arguments."
+    load_all()
+    known = {"game": GAMES, "modes": MODE_SETS}[one_of("kind", kind, ["game", "modes"])]
+    return sorted(name for name, made in known.items()
+                  if all(p.default is not p.empty for p in inspect.signature(made).parameters.values()))
+
+# %%
+choices("game"), choices("modes")
+
+# %%
+#| export
+class Driver:
+    """Carries out a lab's commands one after another, on a thread that lives only while there is something to do.
+
+    `ask` never waits and never trains, so that it may be called from any thread: it is all that a button does.
+    """
+    FPS, SPEEDS = 25, {"1 step/s": 1, "5 steps/s": 5, "25 steps/s": 25, "100 steps/s": 100, "full speed": 0}
+
+    def __init__(self, lab: Lab):
+        self.lab, self.gate, self.wake = lab, threading.Lock(), threading.Event()
+        self.commands: deque = deque()
+        self.cost = 0.  # seconds that a picture takes
+        self.stage, self.asked = None, None  # what is told in slow motion; the lamp that was asked, and its side
+        self.thread: threading.Thread | None = None
+        self.playing, self.slow, self.speed, self.error, self.said = False, False, 0, "", ""
+        self.heard = math.inf  # when the view last answered
+
+    def ask(self, name: str, *args: Any, **kw: Any) -> None:
+        "Put a command in the queue: a method of the lab, or `put` with how it is driven."
+        with self.gate:
+            if name == "scrub" and self.commands and self.commands[-1][0] == "scrub":
+                self.commands.pop()  # a slider that is dragged asks faster than anybody walks
+            self.commands.append((name, args, kw))
+            self.wake.set()
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._work, name="modelab lab", daemon=True)
+                self.thread.start()
+
+    def wait(self, seconds: float = 60) -> None:
+        "Until nothing is left to do."
+        if (thread := self.thread) is not None:
+            thread.join(seconds)
+
+    def look(self, surface: str) -> None:
+        "Choose what is shown of D."
+        self.lab.surface = one_of("surface", surface, SURFACES)
+
+    def show(self, now: bool = False) -> None:
+        "Let the view draw."
+        if self.lab.view:
+            self.lab.view(now)
+
+    def _work(self) -> None:
+        "Commands first, then training while it plays; without either the thread ends."
+        while True:
+            with self.gate:
+                self.wake.clear()
+                command = self.commands.popleft() if self.commands else ("_tick", (), {}) if self.playing else None
+                if command is None:
+                    self.thread = None
+                    return
+            try:
+                name, args, kw = command
+                said = getattr(self if hasattr(self, name) else self.lab, name)(*args, **kw)
+                if name != "_tick":
+                    self.asked = (said, kw.get("side", "A")) if isinstance(said, Lamp) else None
+                    self.said, self.error = str(said) if self.asked else "", ""
+            except Exception as error:
+                self.playing, self.error = False, f"{type(error).__name__}: {error}"
+            start = time.perf_counter()
+            try:
+                self.show(not self.playing or command[0] != "_tick")
+                self.cost = time.perf_counter() - start
+            except Exception as error:  # the picture failed, not the training
+                self.playing, self.error, self.lab.view = False, f"{type(error).__name__}: {error}", None
+
+    def put(self, name: str, value: Any) -> None:
+        "Change how the lab is driven: playing, speed (steps a second, 0: as fast as it goes) or slow."
+        one_of("name", name, ["playing", "speed", "slow"])
+        setattr(self, name, value)
+        self.heard = self.heard if self.heard == math.inf else time.monotonic()
+
+    def _tick(self) -> None:
+        "Train for a while: the pictures get at most two fifths of the time."
+        if time.monotonic() - self.heard > 10:
+            self.playing = False  # nobody is looking any more
+        elif self.slow:
+            self._narrate()
+        elif self.speed:
+            self.lab.step(max(1, self.speed // self.FPS))
+            self.wake.wait(1 / min(self.speed, self.FPS))
+        else:
+            end = time.perf_counter() + max(1 / self.FPS - self.cost, 1.5 * self.cost)
+            while time.perf_counter() < end and not self.wake.is_set():
+                self.lab.step(4)  # one by one costs a tenth of the speed
+
+    def _narrate(self) -> None:
+        "One step, stage by stage; any command ends the tale, and the step is taken."
+        for stage in self.lab.narrate():
+            self.said = f"{stage.turn} {stage.number}. {stage.text}"
+            self.stage = stage
+            self.show(True)
+            if self.wake.wait(1.25):
+                break
+        self.stage = None
+        self.lab.step(1)
+
+
+@eye
+def driver(lab: Lab) -> Driver:
+    "The driver of a lab."
+    return Driver(lab)
+
+# %%
+lab = Lab(Minimax(width=16), ring(), batch=32, samples=50)
+lab.play()
+lab.driver.ask("set", "lr", 2e-3)
+lab.pause()
+assert lab.driver.thread is None and [e.value for e in lab.events] == [2e-3]
+again = Lab.from_string(lab.to_string())
+assert all(v.equal(lab.sides["A"].snapshot()[k]) for k, v in again.sides["A"].snapshot().items())
+
+# %% [markdown]
+# The clock decided at which step the rate was changed, and which steps were drawn; the record says which, and the walk repeats it to the bit.
+#
+# An error in a thread is an error that nobody sees. The driver keeps its text, and the page shows it:
+
+# %%
+lab.driver.ask("set", "lr", -1)
+lab.driver.wait()
+lab.driver.error
+
+# %% [markdown]
+# ## Canvas and controls
+# The widget has two parts that talk in one direction each: ipywidgets bring wishes, the canvas brings pictures and answers with plain messages.
+
+# %%
+#| export
+@functools.cache
+def canvas() -> Any:
+    "The class of the widget that the page draws; made when it is first needed, so that importing stays cheap."
+    import anywidget
+    import traitlets
+
+    class LabCanvas(anywidget.AnyWidget):
+        "What the page is told: what stays, what moves, and the curves."
+        _esm, _css = static("lab.js"), static("lab.css")
+        scene = traitlets.Dict().tag(sync=True)
+        frame = traitlets.Bytes().tag(sync=True)
+        curves = traitlets.Bytes().tag(sync=True)
+    return LabCanvas
+
+
+class Panel:
+    "The lab as a widget: the picture and its controls. A control never trains and never waits, it asks the driver."
+    def __init__(self, lab: Lab):
+        import ipywidgets as w
+        self.lab, self.driver, self.canvas, self.w = lab, lab.driver, canvas()(), w
+        self.views = self.waiting = 0  # pictures on pages; frames that no page has drawn yet
+        self.drawn = self.plotted = 0.
+        self.sides, self.quiet = None, False
+        self.canvas.on_msg(self.hear)
+        self.controls, self.fields = self._controls(), {}
+        self.knobs = w.HBox(layout=w.Layout(flex_flow="row wrap"))
+        rows = [["play", "step", "n", "steps", "G", "D", "slow", "speed", "reset"],
+                ["game", "versus", "modes", "preset", "seed", "surface"], ["text", "share", "load"]]
+        wrap = [w.HBox([self.controls[k] for k in row], layout=w.Layout(flex_flow="row wrap")) for row in rows]
+        self.box = w.VBox([wrap[0], self.canvas, self.knobs, *wrap[1:]])
+        self.box.add_class("modelab-lab")
+        lab.view = self.draw
+        self.draw(True)
+
+    def ask(self, name: str, *args: Any, **kw: Any) -> None:
+        "Ask the driver, unless the panel itself just wrote into the control."
+        if not self.quiet:
+            self.driver.ask(name, *args, **kw)
+
+    def _controls(self) -> dict[str, Any]:
+        "The controls that every game has."
+        w, made = self.w, {}
+
+        def button(name: str, text: str, hint: str, act: Callable[[], None], **look: Any) -> None:
+            made[name] = w.Button(description=text, tooltip=hint, layout=w.Layout(width="auto"), **look)
+            made[name].on_click(lambda _: act())
+
+        def pick(name: str, options: Any, value: Any, act: Callable[[Any], None], width: str = "210px") -> None:
+            made[name] = w.Dropdown(options=options, value=value, description=name, layout=w.Layout(width=width))
+            made[name].observe(lambda change: act(change["new"]), "value")
+        button("play", "Play", "train and draw; again to pause", self.play)
+        button("step", "Step", "one step, all turns", lambda: self.ask("step", 1))
+        made["n"] = w.BoundedIntText(10, 1, 100_000, layout=w.Layout(width="80px"))
+        button("steps", "n steps", "as many steps as the number says", lambda: self.ask("step", made["n"].value))
+        button("G", "G only", "one step in which only the generator moves", lambda: self.ask("step", 1, only="G"))
+        button("D", "D only", "one step in which only the discriminator moves", lambda: self.ask("step", 1, only="D"))
+        made["slow"] = w.ToggleButton(False, description="Slow motion", layout=w.Layout(width="auto"))
+        made["slow"].observe(lambda change: self.ask("put", "slow", change["new"]), "value")
+        pick("speed", list(self.driver.SPEEDS.items()), 0, lambda v: self.ask("put", "speed", v), "190px")
+        button("reset", "Reset", "back to step 0 with these settings", lambda: self.ask("reset"))
+        pick("game", choices("game"), None, lambda v: self.ask("reset", game=v))
+        pick("versus", ["nobody", *choices("game")], "nobody",
+             lambda v: self.ask("reset", versus=None if v == "nobody" else v))
+        pick("modes", choices("modes"), None, lambda v: v and self.ask("reset", modes=v))
+        pick("preset", ["", *PRESETS], "", lambda v: v and self.ask("draw", v))
+        pick("surface", SURFACES, self.lab.surface, lambda v: self.ask("look", v))
+        made["seed"] = w.BoundedIntText(self.lab.seed, 0, 10 ** 6, description="seed", layout=w.Layout(width="170px"))
+        made["seed"].observe(lambda change: self.ask("reset", seed=change["new"]), "value")
+        made["text"] = w.Text(placeholder="a share string", layout=w.Layout(flex="1 1 260px"))
+        button("share", "Share", "write this lab's whole state into the field", self.share)
+        button("load", "Load", "become the lab that the field describes",
+               lambda: self.ask("load", self.controls["text"].value))
+        return made
+
+    def play(self) -> None:
+        "Play or pause."
+        self.ask("put", "playing", not self.driver.playing)
+
+    def share(self) -> None:
+        "Show the share string."
+        self.controls["text"].value = self.lab.to_string()
+
+    def _knobs(self) -> dict[str, Any]:
+        "A control for every setting of the games that are played: another game brings other ones."
+        w, found = self.w, {"batch": self.lab.sides["A"].batch, "turns": " ".join(self.lab.sides["A"].words)}
+        for side in self.lab.sides.values():
+            own = settings(side.game)
+            found |= {f"lr.{p}": side.players.rates(p)["lr"] for p in side.players.adam} | own
+            found.pop("lr", None)
+        made = {}
+        for name, value in found.items():
+            look = {"description": name, "layout": w.Layout(width="190px"), "continuous_update": False}
+            if isinstance(value, bool):
+                made[name] = w.Checkbox(value, description=name, indent=False, layout=w.Layout(width="auto"))
+            elif isinstance(value, int):
+                made[name] = w.BoundedIntText(value, min(0, value), 10 ** 6, **look)
+            elif isinstance(value, float):
+                made[name] = w.FloatText(value, **look)
+            elif value is None or isinstance(value, str):
+                made[name] = w.Text("" if value is None else value, placeholder="fits the set", **look)
+            else:
+                continue
+            made[name].observe(functools.partial(self._turned, name), "value")
+        return made
+
+    def _turned(self, name: str, change: dict) -> None:
+        "A setting was changed in the panel."
+        value = change["new"]
+        if isinstance(value, str) and name != "turns":
+            value = int(value) if value.strip().lstrip("-").isdigit() else value.strip() or None
+        self.ask("set", name, value)
+
+    def hear(self, _: Any, message: dict, __: Any) -> None:
+        "What the page says."
+        do = message.get("do")
+        if do == "view":
+            self.views += message["change"]
+            if message["change"] < 0 and self.views <= 0:
+                self.driver.ask("put", "playing", False)
+        if do in ("view", "ack"):
+            self.waiting = max(0, self.waiting - 1)
+            self.driver.heard = time.monotonic()
+        elif do == "scrub":
+            self.driver.ask("put", "playing", False)
+            self.driver.ask("scrub", int(message["step"]))
+        elif do == "lamp":
+            self.driver.ask("lamp", int(message["mode"]), side=message["side"])
+        elif do == "draw":
+            self.driver.ask("draw", message["points"])
+
+    def draw(self, now: bool) -> None:
+        "Send a frame: at once, or if it is time and the page keeps up."
+        clock = time.monotonic()
+        if not now and (clock - self.drawn < .8 / self.driver.FPS or self.waiting >= 3 and clock - self.drawn < .5):
+            return
+        lab, stage = self.lab, self.driver.stage
+        with lab.lock:
+            if lab.sides is not self.sides:
+                self.sides, self.canvas.scene, self.plotted = lab.sides, scene(lab), 0.
+                self._renew()
+            parts = {k: np.frombuffer(lab.frame(k), np.uint8) for k in lab.sides}
+            if stage:
+                parts["A"] = np.frombuffer(stage.frame, np.uint8)
+            note = {"at": lab.at, "last": lab.last, "playing": self.driver.playing,
+                    "said": self.driver.said, "error": self.driver.error,
+                    "shows": stage.shows if stage else "", "lamp": self._lamp()}
+            if now or clock - self.plotted > .5:
+                steps = sorted(lab.history)
+                self.canvas.curves, self.plotted = curves(steps, [lab.history[s] for s in steps]), clock
+                self._refresh()
+        self.waiting, self.drawn = self.waiting + 1, clock
+        self.canvas.frame = pack(parts, note)
+
+    def _lamp(self) -> dict[str, Any] | None:
+        "The line from a lamp's mode to the nearest sample, for the page."
+        if not self.driver.asked or len(self.driver.asked[0].near) != 2 or self.driver.asked[0].near.ndim > 1:
+            return None
+        asked, side = self.driver.asked
+        return {"side": side, "from": asked.near.tolist(), "to": asked.target.tolist()}
+
+    def _renew(self) -> None:
+        "New games bring new settings."
+        self.fields = self._knobs()
+        self.knobs.children = tuple(self.fields.values())
+
+    def _refresh(self) -> None:
+        "Let the controls say what holds at this step."
+        lab, side = self.lab, self.lab.sides["A"]
+        now = {"turns": " ".join(side.words), "batch": side.batch, **settings(side.game)}
+        now |= {f"lr.{p}": side.players.rates(p)["lr"] for p in side.players.adam}
+        self.quiet = True
+        try:
+            for name, field in self.fields.items():
+                value = "" if now.get(name) is None else now[name]
+                if name in now and field.value != value:
+                    field.value = value if not isinstance(field, self.w.Text) else str(value)
+            self.controls["play"].description = "Pause" if self.driver.playing else "Play"
+            self.controls["seed"].value, self.controls["surface"].value = lab.seed, lab.surface
+            self.controls["slow"].value, self.controls["speed"].value = self.driver.slow, self.driver.speed
+            for name, kind, value in (("game", "A", None), ("versus", "B", "nobody")):
+                spec = getattr(lab.sides[kind].game, "spec", {}).get("name") if kind in lab.sides else value
+                self.controls[name].value = spec if spec in self.controls[name].options else value
+            modes = (getattr(lab.modes, "spec", None) or {}).get("name")
+            self.controls["modes"].value = modes if modes in self.controls["modes"].options else None
+        finally:
+            self.quiet = False
+
+
+@eye
+def widget(lab: Lab) -> Panel:
+    "The lab as a widget."
+    return Panel(lab)
+
+
+@eye
+def bundle(lab: Lab) -> Any:
+    "A live widget where there is a kernel, and a still picture for where there is none."
+    with lab.lock:
+        data, meta = strip(scene(lab), [(lab.at, {k: lab.frame(k) for k in lab.sides})])._repr_mimebundle_()
+    live = lab.widget.box._repr_mimebundle_() or {}
+    return {**(live[0] if isinstance(live, tuple) else live), **data}, meta
+
+# %%
+panel = lab.widget
+panel.controls["step"].click()
+panel.driver.wait()
+unpack(panel.canvas.frame)[1]["at"] - 1
+
+# %% [markdown]
+# ## Recap
+# - Callbacks enqueue; one thread works; no work, no thread.
+# - The wall clock may choose what is shown, never what is computed.
+# - Errors and endings need a place in the picture.
+#
+# **For later.** Why may a callback not even take the lab's lock? What happens to a playing lab whose page was closed?

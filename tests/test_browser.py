@@ -1,0 +1,284 @@
+"""The lab in a real browser: in JupyterLab and as a page without a kernel. Skipped where there is no Chromium."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if not CHROMIUM:
+    pytest.skip("no Chromium on this machine: apt-get install chromium", allow_module_level=True)
+
+WAIT = 60_000
+COLOURS = """(canvas) => {
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data, found = new Set();
+  for (let i = 0; i < pixels.length; i += 4) found.add((pixels[i] << 16) + (pixels[i + 1] << 8) + pixels[i + 2]);
+  return found.size; }"""
+INK = """(canvas) => {
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  let sum = 0;
+  for (let i = 0; i < pixels.length; i += 4) sum = (sum * 31 + pixels[i] + 3 * pixels[i + 1] + 7 * pixels[i + 2]) % 1e9;
+  return sum; }"""
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """A headless browser with a profile of its own."""
+    with sync_api.sync_playwright() as play:
+        profile = tmp_path_factory.mktemp("profile")
+        context = play.chromium.launch_persistent_context(profile, executable_path=CHROMIUM, headless=True,
+                                                          viewport={"width": 1100, "height": 1000})
+        yield context
+        context.close()
+
+
+class Watched:
+    """A page that remembers its requests and its errors."""
+
+    def __init__(self, context):
+        self.page, self.outside, self.errors = context.new_page(), [], []
+        self.page.set_default_timeout(WAIT)
+        self.page.on("request", lambda r: self.outside.append(r.url) if not self.local(r.url) else None)
+        self.page.on("pageerror", lambda error: self.errors.append(error.stack) if self.ours(error.stack) else None)
+
+    @staticmethod
+    def local(url: str) -> bool:
+        return url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:", "file:"))
+
+    @staticmethod
+    def ours(stack: str) -> bool:
+        return "/static/lab/" not in stack  # JupyterLab's own bundle complains now and then
+
+    def step(self, side: str = "A") -> int:
+        return int(self.page.locator(f".lab-picture[data-side={side}]").first.get_attribute("data-step"))
+
+    def until(self, what: str, *args) -> None:
+        self.page.wait_for_function(what, arg=args[0] if args else None, timeout=WAIT)
+
+    def at(self, step: int, side: str = "A") -> None:
+        self.until("([side, step]) => document.querySelector(`.lab-picture[data-side=${side}]`)?.dataset.step == step",
+                   [side, step])
+
+    def picture(self, side: str = "A"):
+        return self.page.locator(f".lab-picture[data-side={side}]").first
+
+
+@pytest.fixture
+def watched(chromium):
+    """A fresh page; afterwards nothing may have been fetched from elsewhere and nothing may have failed."""
+    watched = Watched(chromium)
+    yield watched
+    watched.page.close()
+    assert not watched.outside and not watched.errors
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> Path:
+    """A saved recording of two games."""
+    from modelab.lab import Lab
+    lab = Lab("minimax", "ring", {"name": "minimax", "saturating": True}, batch=32, samples=100)
+    return lab.record(96).save_html(tmp_path_factory.mktemp("film") / "x.html")
+
+
+def test_a_saved_recording_scrubs_and_plays_without_kernel_or_network(watched, film):
+    page, asked = watched.page, []
+    page.on("request", lambda r: asked.append(r.url))
+    page.goto(film.as_uri())
+    watched.at(0)
+    before = page.evaluate(INK, watched.picture().element_handle())
+    assert page.evaluate(COLOURS, watched.picture().element_handle()) > 50
+    page.locator(".lab-slider").focus()
+    page.keyboard.press("ArrowRight")
+    watched.at(16)
+    page.keyboard.press("End")
+    watched.at(96, "B")
+    assert page.evaluate(INK, watched.picture().element_handle()) != before
+    assert "step 96" in watched.picture("B").get_attribute("aria-label")
+    page.keyboard.press("Home")
+    watched.at(0)
+    page.get_by_role("button", name="Play").press("Enter")
+    watched.at(96)
+    page.locator(".lab-slider").fill("50")
+    watched.at(48)
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.set_viewport_size({"width": 1100, "height": 1000})
+    page.evaluate("document.querySelector('.lab').style.color = 'white'")
+    assert asked == [film.as_uri()]
+
+
+class Jupyter:
+    """JupyterLab on a free port with settings of its own."""
+
+    def __init__(self, home: Path, theme: str = "JupyterLab Light"):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.token, self.root, places = secrets.token_hex(8), home / "root", {}
+        self.root.mkdir()
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
+                     "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"):
+            places[name] = str(home / name.lower())
+        for plugin, setting in (("notification", {"fetchNews": "false", "checkForUpdates": False}),
+                                ("themes", {"theme": theme})):
+            folder = home / "jupyterlab_settings_dir/@jupyterlab/apputils-extension"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{plugin}.jupyterlab-settings").write_text(json.dumps(setting))
+        root = Path(__file__).resolve().parent.parent
+        env = {**os.environ, **places, "MODELAB_FAST": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
+                   f"--port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
+                   f"--ServerApp.root_dir={self.root}", "--expose-app-in-browser", "--LabApp.extension_manager=readonly"]
+        self.log = open(home / "log", "w+")
+        self.process = subprocess.Popen(command, cwd=home, env=env, stdin=subprocess.DEVNULL, stdout=self.log,
+                                        stderr=subprocess.STDOUT)
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/status?token={self.token}", timeout=5).close()
+                return
+            except OSError:
+                time.sleep(.2)
+        raise AssertionError("JupyterLab did not start")
+
+    def open(self, watched: Watched, name: str) -> None:
+        """Open a notebook and wait for its kernel."""
+        watched.page.goto(f"http://127.0.0.1:{self.port}/lab/tree/{name}?token={self.token}&reset")
+        watched.until("() => { const w = window.jupyterapp?.shell.currentWidget; return w?.context?.isReady && "
+                      "w?.sessionContext?.session?.kernel?.status === 'idle' }")
+
+    def run_all(self, watched: Watched) -> bool:
+        """Run all cells; whether every one succeeded."""
+        return watched.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+        self.log.close()
+
+
+@pytest.fixture(scope="module")
+def jupyter(tmp_path_factory):
+    """A running JupyterLab."""
+    pytest.importorskip("jupyterlab", reason="JupyterLab is not installed here")
+    server = Jupyter(tmp_path_factory.mktemp("jupyter"))
+    yield server
+    server.close()
+
+
+def book(server: Jupyter, name: str, *cells: str) -> str:
+    """A notebook of code cells in the server's folder."""
+    nb = new_notebook(cells=[new_code_cell(c) for c in cells],
+                      metadata={"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}})
+    nbformat.write(nb, server.root / name)
+    return name
+
+
+LAB = ("from modelab.lab import Lab\n"
+       "lab = Lab({'name': 'minimax', 'width': 32}, 'ring', batch=64, samples=100)\nlab.step(20)\nlab")
+
+
+def button(watched, name):
+    return watched.page.locator(".modelab-lab").get_by_role("button", name=name, exact=True)
+
+
+def test_the_lab_in_jupyterlab(watched, jupyter):
+    jupyter.open(watched, book(jupyter, "lab.ipynb", LAB))
+    assert jupyter.run_all(watched)
+    page, picture = watched.page, watched.picture()
+    watched.at(20)
+    before = page.evaluate(INK, picture.element_handle())
+    button(watched, "Step").click()
+    watched.at(21)
+    assert page.evaluate(INK, picture.element_handle()) != before
+    button(watched, "n steps").click()
+    watched.at(31)
+    button(watched, "Play").click()
+    watched.until("() => document.querySelector('.lab-picture').dataset.step > 60")
+    button(watched, "Pause").click()
+    button(watched, "Play").wait_for()
+    page.wait_for_timeout(300)
+    step = watched.step()
+    page.wait_for_timeout(500)
+    assert watched.step() == step and int(picture.get_attribute("data-painted")) > 4
+    page.locator(".lab-slider").fill("33")
+    watched.at(33)
+    page.locator(".lab-lamps button").first.click()
+    watched.until("() => document.querySelector('.lab-status').textContent.startsWith('Mode 0 is')")
+    page.get_by_label("versus").select_option("minimax")
+    watched.at(0, "B")
+    button(watched, "G only").click()
+    watched.at(1, "B")
+    assert page.locator(".lab-stage").count() == 2
+    # another theme: the picture follows
+    light = page.evaluate(INK, picture.element_handle())
+    page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    watched.until("() => document.body.dataset.jpThemeLight === 'false'")
+    watched.until(f"(canvas) => ({INK})(canvas) !== {light}", picture.element_handle())
+    page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+
+
+def test_drawing_with_pointer_and_with_keys(watched, jupyter):
+    jupyter.open(watched, book(jupyter, "draw.ipynb", LAB))
+    assert jupyter.run_all(watched)
+    page, picture = watched.page, watched.picture()
+    watched.at(20)
+    page.get_by_role("button", name="Draw your own data").click()
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    for x, y in ((.3, .3), (.7, .3), (.5, .7)):
+        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.get_by_role("button", name="Use it").click()
+    watched.until("() => document.querySelectorAll('.lab-lamps button').length === 3")
+    watched.at(0)
+    cells = page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets.length")
+    page.get_by_role("button", name="Draw your own data").focus()
+    page.keyboard.press("Enter")
+    for key in [" ", *["ArrowRight"] * 6, " ", *["ArrowUp"] * 6, " ", "ArrowLeft", " ", "Backspace", "a", "b", "Enter"]:
+        page.keyboard.press(key)
+    watched.until("() => document.querySelector('.lab-status').textContent === ''")
+    watched.until("() => document.querySelectorAll('.lab-lamps button').length === 3")
+    button(watched, "Step").focus()
+    page.keyboard.press("Enter")
+    watched.at(1)
+    assert page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets.length") == cells  # no shortcut fired
+
+
+def test_a_cell_run_again_leaves_no_thread(watched, jupyter):
+    count = ("import threading, time\n"
+             "for _ in range(100):\n    if not (n := sum(t.name == 'modelab lab' for t in threading.enumerate())): break\n"
+             "    time.sleep(.1)\nassert n == 0, n")
+    jupyter.open(watched, book(jupyter, "again.ipynb", LAB, count))
+    assert jupyter.run_all(watched)
+    watched.at(20)
+    button(watched, "Play").click()
+    watched.until("() => document.querySelector('.lab-picture').dataset.step > 40")
+    assert jupyter.run_all(watched)
+
+
+def test_a_broken_module_is_noticed(chromium, jupyter):
+    watched = Watched(chromium)
+    jupyter.open(watched, book(jupyter, "broken.ipynb", "import modelab.panel as p\nwhole = p.static\n"
+                               "p.static = lambda name: whole(name).replace('const view', 'const = view')", LAB))
+    assert jupyter.run_all(watched)
+    with pytest.raises(sync_api.TimeoutError):
+        watched.page.wait_for_selector(".lab-picture", timeout=4000)
+    watched.page.close()
+
+
+def test_the_chapter_runs_in_jupyterlab(watched, jupyter, root):
+    shutil.copy(root / "nbs/1_game/06_lab.ipynb", jupyter.root / "06_lab.ipynb")
+    jupyter.open(watched, "06_lab.ipynb")
+    assert jupyter.run_all(watched)
+    watched.until("() => document.querySelector('.modelab-lab .lab-picture')?.dataset.painted > 0")
+    assert watched.page.evaluate(COLOURS, watched.picture().element_handle()) > 50

@@ -1,0 +1,474 @@
+"""modelab.lab and modelab.view without a browser: exactness of the timeline, threads, strings, frames, every control."""
+
+import base64
+import json
+import math
+import re
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from modelab.lab import PRESETS, SURFACES, Glance, Lab, drawn, pushes
+from modelab.minimax import Minimax
+from modelab.modes import line, mixture, ring
+from modelab.networks import mlp
+from modelab.training import Run
+from modelab.panel import choices
+from modelab.view import critic, fixed, pack, static, unpack
+
+GAME = {"name": "minimax", "width": 8}
+
+
+def small(**kw) -> Lab:
+    return Lab(**(dict(game=GAME, modes=ring(4, std=.1), batch=16, samples=50) | kw))
+
+
+def same(a: Lab, b: Lab) -> bool:
+    """Whether two labs stand at the same state, bit for bit."""
+    left, right = ({f"{k}/{n}": v for k, side in lab.sides.items() for n, v in side.snapshot().items()} for lab in (a, b))
+    return a.at == b.at and left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+def test_arrows_are_minus_the_slope_of_the_loss_in_the_samples():
+    side = small().step(5).sides["A"]
+    where, push, z = pushes(side, 32)
+    side.players.nets["D"].double(), side.players.nets["G"].double()
+    x = side.players.nets["G"](z[None].double()).detach().requires_grad_()
+    loss = nn.functional.softplus(-side.players.nets["D"](x)).sum()
+    slope, = torch.autograd.grad(loss, x)
+    assert torch.allclose(push.double(), -slope[0], atol=1e-6) and torch.allclose(where.double(), x[0], atol=1e-6)
+    assert not torch.allclose(pushes(small(game={**GAME, "saturating": True}).step(5).sides["A"], 32)[1], push)
+
+
+def test_lab_is_the_run_of_the_lesson():
+    lab, run = small().step(40), Run(Minimax(width=8), ring(4, std=.1), runs=1, batch=16, device="cpu").step(40)
+    ours, theirs = lab.sides["A"].players.state(), run.players.state()
+    assert all(torch.equal(ours[k], theirs[k]) for k in theirs) and torch.equal(lab.sides["A"].losses["G"], run.losses["G"])
+
+
+def test_steps_are_exact_and_pause_plus_ten_is_plus_ten():
+    lab = small()
+    lab.play()
+    time.sleep(.3)
+    lab.pause()
+    assert lab.driver.thread is None and lab.driver.error == "" and lab.at > 0
+    at = lab.at
+    time.sleep(.1)
+    assert lab.at == at and lab.step(10).at == at + 10
+    lab.driver.ask("step", 7)
+    lab.driver.wait()
+    assert lab.at == at + 17 and same(lab, small().step(at + 17))
+
+
+def test_looking_changes_nothing():
+    plain, watched = small(versus=GAME).step(30), small(versus=GAME)
+    for _ in range(30):
+        watched.step(1)
+        watched.frame("B"), watched.lamp(1), watched.narrate()
+    assert same(plain, watched) and same(plain, watched.scrub(30))
+    watched.recording()
+    assert same(plain, watched)
+
+
+def test_looking_leaves_batch_norm_alone():
+    class Normed(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    plain, watched = (small(game=Minimax(G=Normed, width=8)).step(3) for _ in range(2))
+    watched.frame(), watched.lamp(0), watched.narrate()
+    assert same(plain.step(2), watched.step(2))
+
+
+def test_scrubbing_back_and_on_equals_straight_through():
+    straight, lab = small().step(70), small().step(70)
+    for step in (0, 1, 16, 17, 69, 33):
+        lab.scrub(step)
+        assert same(lab, small().step(step)) and lab.last == 70
+    assert same(lab.step(37), straight)
+
+
+def test_snapshots_thin_out_and_still_lead_everywhere():
+    lab = small()
+    lab.KEPT = 4
+    lab.step(200)
+    assert len(lab.snapshots) <= 5 and lab.every > 16
+    assert same(lab.scrub(131), small().step(131))
+
+
+def changed() -> Lab:
+    """A lab with a past: other rates, other turns, one player alone."""
+    lab = small(versus={**GAME, "saturating": True}).step(10).set("lr.D", 1e-2).set("batch", 8).step(7)
+    return lab.step(3, only="G").set("turns", "D D G", "A").set("saturating", True, "A").step(9)
+
+
+def test_changes_are_part_of_the_record():
+    lab = changed()
+    assert lab.at == 29 and [e.step for e in lab.events] == [10] * 4 + [17] * 2 + [20] * 3
+    assert same(lab.scrub(3).scrub(29), changed()) and not same(lab, small(versus=GAME).step(29))
+    assert same(Lab.from_string(changed().to_string()), lab)
+    assert lab.sides["A"].game.saturating and lab.sides["A"].words == ["D", "D", "G"]
+    lab.scrub(12)
+    assert not lab.sides["A"].game.saturating and lab.sides["A"].words == ["D", "G"] and lab.sides["A"].batch == 8
+
+
+def test_a_change_in_the_past_ends_the_old_future():
+    lab = changed().scrub(12).set("lr", 5e-3)
+    assert lab.last == 12 and max(e.step for e in lab.events) == 12 and max(lab.history) <= 12
+    assert same(lab.step(5), Lab.from_string(lab.to_string()))
+
+
+def test_measures_belong_to_their_branch():
+    lab = small().step(40)
+    old = lab.frame()
+    assert lab.scrub(30).set("lr", .3).step(10).frame() != old
+    assert lab.frame() == Lab.from_string(lab.to_string()).frame()
+    lab.narrate()
+    assert lab.frame() == Lab.from_string(lab.to_string()).frame()
+
+
+def test_one_player_alone_leaves_the_others_as_they_were():
+    lab = small().step(3)
+    before = lab.sides["A"].snapshot()
+    after = lab.step(5, only="G").sides["A"].snapshot()
+    moved = {k.split("/")[1] for k in before if k.startswith("player") and not torch.equal(before[k], after[k])}
+    assert moved == {"G"} and lab.at == 8 and len(lab.sides["A"].losses["D"]) == 8
+    assert lab.sides["A"].words == ["D", "G"]
+    assert small().step(1100, only="D").step(3).sides["A"].losses["G"].isfinite().all()  # the tables of losses grow
+
+
+def test_two_sides_share_data_and_noise():
+    lab = small(versus=GAME).step(12)
+    a, b = (lab.sides[k].snapshot() for k in "AB")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    lab.set("lr", 1e-2, "B").step(2)
+    assert any(not torch.equal(v, lab.sides["B"].snapshot()[k]) for k, v in lab.sides["A"].snapshot().items())
+
+
+def test_what_players_are_built_from_starts_again():
+    lab = small().step(5).set("lr", 2e-3).set("width", 12)
+    assert lab.at == 0 and lab.sides["A"].game.width == 12 and lab.sides["A"].game.lr == 2e-3
+    assert lab.step(2).set("saturating", True).at == 2 and lab.set("latent", 5).at == 0 and lab.sides["A"].latent == 5
+    assert lab.step(4).reset(seed=3).at == 0 and lab.seed == 3 and lab.sides["A"].game.latent == 5
+
+
+def test_divergence_leaves_the_lab_at_a_good_step():
+    lab = small(versus=GAME).step(20).set("lr", 1e30, "B")
+    with pytest.raises(FloatingPointError):
+        lab.step(60)
+    assert lab.sides["A"].steps == lab.sides["B"].steps == lab.at and lab.at < 80
+    assert lab.set("lr", 1e-3, "B").scrub(min(20, lab.last)).step(5)
+
+
+def test_errors_in_the_thread_are_told_and_do_not_kill_it():
+    lab = small()
+    lab.driver.ask("set", "lr", -1)
+    lab.driver.wait()
+    assert "lr: expected" in lab.driver.error and lab.at == 0
+    lab.driver.ask("step", 2)
+    lab.driver.wait()
+    assert lab.at == 2 and lab.driver.error == ""
+
+
+def test_nobody_looking_stops_the_thread():
+    lab = small()
+    lab.driver.heard = time.monotonic() - 60
+    lab.driver.playing = True
+    lab.driver.ask("step", 1)
+    lab.driver.wait(5)
+    assert lab.driver.thread is None and not lab.driver.playing
+    assert not [t for t in threading.enumerate() if t.name == "modelab lab"]
+
+
+def test_slow_motion_tells_the_numbers_of_the_step_itself():
+    lab = small().step(6)
+    told = lab.narrate()
+    assert [s.turn for s in told if s.number == 1] == ["D", "G"] and all(s.frame for s in told)
+    said = [float(re.search(r"loss of \w+ is (-?[\d.]+\d)", s.text)[1]) for s in told if "loss of" in s.text]
+    taken = list(lab.step(1).sides["A"].loss().values())
+    assert np.allclose(said, taken, atol=1e-4)
+
+
+def test_lamp_measures_how_far_and_whereto():
+    side = small(modes=mixture([[0., 0.], [5., 0.]], .1)).step(5)
+    lamp = side.lamp(1)
+    where, push, _ = pushes(side.sides["A"])
+    i = int(torch.cdist(where, torch.tensor([[5., 0.]])).argmin())
+    way = torch.tensor([5., 0.]) - where[i]
+    assert lamp.count == 0 and math.isclose(lamp.distance, way.norm().item(), rel_tol=1e-5) and "dark" in str(lamp)
+    assert math.isclose(lamp.push, push[i].norm().item(), rel_tol=1e-5)
+    assert math.isclose(lamp.towards, torch.cosine_similarity(way, push[i], 0).item(), rel_tol=1e-4)
+
+
+def test_frames_are_small_and_true():
+    lab = Lab(batch=32).step(3)
+    data = lab.frame()
+    arrays, note = unpack(data)
+    assert len(data) <= 12_000 and note["step"] == 3
+    assert {k: v.shape for k, v in arrays.items()} == {"fake": (500, 2), "grid": (15, 15, 2), "from": (96, 2),
+                                                      "push": (96, 2), "surface": (64, 64), "lamps": (8,)}
+    side = lab.sides["A"]
+    point = torch.tensor([[-1.5 + 3 * (40 + .5) / 64, -1.5 + 3 * (10 + .5) / 64]])
+    low, high = note["low"], note["high"]
+    assert abs(low + (high - low) * arrays["surface"][10, 40] / 255 - critic(side, point).item()) < (high - low) / 200
+    made = side.players.nets["G"](Glance(side, 500).z)[0].detach().clamp(-3, 3)
+    assert np.abs((arrays["fake"] / 65535 - .5) * 6 - made.numpy()).max() < 1e-3
+    lit = [i for i, v in enumerate(arrays["lamps"]) if v >> 15]
+    covered = side.coverage("pacgan", n=1000)[0]
+    assert sorted({*range(8)} - {*covered.missing}) == lit and note["captured"] == covered.captured
+    assert (arrays["lamps"] & 32767).tolist() == covered.counts.tolist()
+
+
+def test_points_outside_do_not_move_to_the_border():
+    box = (-1., 1., -1., 1.)
+    inside, outside = fixed(torch.tensor([[1., 0.], [1.9, 0.]]), box)
+    assert outside[0] > inside[0] + 10_000
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=8), st.sampled_from(["u1", "u2", "i1", "f4"]), max_size=5),
+       st.integers(0, 40))
+def test_pack_and_unpack(kinds, n):
+    arrays = {k: np.arange(n * 2).astype(t).reshape(n, 2) for k, t in kinds.items()}
+    back, note = unpack(pack(arrays, {"step": 3, "x": None}))
+    assert note == {"step": 3, "x": None} and back.keys() == arrays.keys()
+    assert all(np.array_equal(back[k], v) and back[k].dtype == v.dtype for k, v in arrays.items())
+
+
+@pytest.mark.parametrize("modes", choices("modes"))
+def test_every_game_on_every_set(modes):
+    played = 0
+    for game in choices("game"):
+        try:
+            lab = Lab(game, modes, batch=8, samples=20)
+        except (ValueError, FileNotFoundError):  # a game may refuse a set, and a set may lack its files
+            continue
+        lab.step(1).set("lr", 1e-4).step(1)
+        text = lab.to_string()
+        again = Lab.from_string(text)
+        assert same(lab, again) and again.to_string() == text, (game, modes)
+        for name in SURFACES:
+            lab.surface = name
+            assert len(lab.frame()) <= 12_000, (game, modes)
+        assert str(lab.lamp(0)) and lab.narrate()[0].number == 1
+        played += 1
+    assert played or modes in ("mnist", "stacked_mnist") or modes not in ("ring", "grid", "line", "digits")
+
+
+def test_own_points_become_modes():
+    modes = drawn([[0, 0], [.01, 0], [1, 1]], .05)
+    assert modes.n_modes == 2 and torch.allclose(modes.weights, torch.tensor([2 / 3, 1 / 3]))
+    for name in PRESETS:
+        lab = small().draw(name)
+        assert lab.at == 0 and same(Lab.from_string(lab.step(2).to_string()), lab)
+
+
+@pytest.mark.parametrize("call, what", [
+    (lambda: Lab("minimx"), "did you mean 'minimax'"), (lambda: Lab(samples=0), "samples"), (lambda: Lab(batch=0), "batch"),
+    (lambda: Lab(surface="hot"), "surface"), (lambda: Lab(seed=-1), "seed"), (lambda: small().step(-1), "n:"),
+    (lambda: small().step(1, only="Q"), "only"), (lambda: small().scrub(1), "step"), (lambda: small().set("lrr", 1), "lr"),
+    (lambda: small().set("lr.Q", 1), "name"), (lambda: small().set("lr", math.nan), "lr"),
+    (lambda: small().set("turns", "D Q"), "turns"), (lambda: small().set("batch", 0), "batch"),
+    (lambda: small().set("lr", 1e-3, "C"), "side"), (lambda: small().reset(game="no"), "game"),
+    (lambda: small().reset(sed=1), "changes"), (lambda: small().draw([[0, math.inf]]), "points"),
+    (lambda: small().draw("moon"), "points"), (lambda: small().lamp(4), "mode"), (lambda: small().frame("B"), "side"),
+    (lambda: Lab.from_string("nonsense"), "text"), (lambda: Lab.from_string(""), "text"), (lambda: small().run(-1), "n"),
+    (lambda: small().recording(0), "frames")])
+def test_bad_input_is_named(call, what):
+    with pytest.raises((ValueError, TypeError), match=what):
+        call()
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=30)
+def test_no_text_breaks_from_string(text):
+    with pytest.raises(ValueError):
+        Lab.from_string(text)
+
+
+def test_a_refused_change_leaves_the_lab_as_it_was():
+    lab = small().step(5)
+    text = lab.to_string()
+    for bad in (lambda: lab.set("width", 0), lambda: lab.set("lr", "much"), lambda: lab.reset(modes="none such"),
+                lambda: lab.set("latent", -1)):
+        with pytest.raises((ValueError, TypeError)):
+            bad()
+        assert lab.to_string() == text and lab.at == 5
+
+
+@pytest.fixture
+def panel():
+    pytest.importorskip("anywidget")
+    return small(versus=GAME).step(5).widget
+
+
+def told(panel):
+    """What the page was last told: arrays by side, and the note."""
+    panel.driver.wait()
+    assert not panel.driver.error
+    parts, note = unpack(panel.canvas.frame)
+    return {k: unpack(v.tobytes()) for k, v in parts.items()}, note
+
+
+def test_every_control_does_its_work(panel):
+    lab, c = panel.lab, panel.controls
+    for name, moved in (("step", 1), ("steps", 10), ("G", 1), ("D", 1)):
+        at = lab.at
+        c[name].click()
+        assert told(panel)[1]["at"] == at + moved == lab.at, name
+    c["share"].click()
+    text = c["text"].value
+    c["load"].click()
+    told(panel)
+    assert lab.to_string() == text
+    for name in ("speed", "surface", "preset", "modes", "versus", "game"):
+        for label in c[name].options:
+            value = label[1] if isinstance(label, tuple) else label
+            if str(value).endswith("mnist"):
+                continue  # needs files
+            c[name].value = value
+            panel.driver.wait()
+            assert not panel.driver.error or "ValueError" in panel.driver.error, (name, value, panel.driver.error)
+            lab.driver.error = ""
+    c["game"].value, c["modes"].value, c["versus"].value, c["seed"].value = "minimax", "ring", "nobody", 7
+    told(panel)
+    assert lab.seed == 7 and len(lab.sides) == 1 and c["modes"].value == "ring"
+    c["step"].click()
+    c["reset"].click()
+    assert told(panel)[1]["at"] == 0
+
+
+def test_every_setting_can_be_turned(panel):
+    panel.lab.reset(versus=None)
+    panel.draw(True)
+    for name, field in list(panel.fields.items()):
+        value = field.value
+        field = panel.fields[name]
+        field.value = (not value if isinstance(value, bool) else value * 2 if isinstance(value, (int, float)) and value
+                       else "D D G" if name == "turns" else "12" if name.endswith(("width", "latent")) else value)
+        told(panel)
+    assert panel.lab.sides["A"].words == ["D", "D", "G"] or panel.lab.at == 0
+    assert panel.lab.sides["A"].batch == 32 and panel.lab.sides["A"].latent == 12
+
+
+def test_play_and_slow_motion_and_pause(panel):
+    panel.controls["play"].click()
+    time.sleep(.3)
+    assert panel.driver.playing and panel.controls["play"].description == "Pause"
+    panel.controls["slow"].value = True
+    time.sleep(.3)
+    assert re.match(r"D 1\. ", panel.driver.said)
+    panel.controls["slow"].value = False
+    panel.controls["play"].click()
+    _, note = told(panel)
+    assert note["at"] == panel.lab.at > 5 and panel.driver.thread is None and panel.controls["play"].description == "Play"
+    assert same(panel.lab, small(versus=GAME).step(panel.lab.at))
+
+
+def test_the_page_asks_and_is_answered(panel):
+    panel.hear(None, {"do": "view", "change": 1}, [])
+    panel.hear(None, {"do": "scrub", "step": 2}, [])
+    assert told(panel)[1]["at"] == 2
+    panel.hear(None, {"do": "lamp", "mode": 3, "side": "B"}, [])
+    _, note = told(panel)
+    assert note["said"].startswith("Mode 3 is") and note["lamp"]["side"] == "B" and len(note["lamp"]["to"]) == 2
+    panel.hear(None, {"do": "draw", "points": [[0, 0], [1, 1], [-1, 1]]}, [])
+    assert told(panel)[1]["at"] == 0 and panel.canvas.scene["modes"] == 3
+    panel.controls["play"].click()
+    panel.hear(None, {"do": "view", "change": -1}, [])
+    panel.driver.wait(10)
+    assert panel.driver.thread is None and not panel.driver.playing
+    panel.hear(None, {"do": "lamp", "mode": 99, "side": "A"}, [])
+    panel.driver.wait()
+    assert "mode" in unpack(panel.canvas.frame)[1]["error"]
+
+
+def test_a_cell_shows_a_widget_and_a_still():
+    pytest.importorskip("anywidget")
+    data, meta = small().step(2)._repr_mimebundle_()
+    assert data["image/png"][:4] == b"\x89PNG" and "discs" in meta["image/png"]["alt"]
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_recordings_hold_what_happened(tmp_path):
+    lab = small(versus=GAME).step(20).set("lr", 5e-3).step(80)
+    film = lab.recording(5)
+    assert film.steps[0] == 0 and len(film.steps) == 5 and len(film.dark("B")) == 5 and lab.at == 100
+    assert film.events == lab.events and same(Lab.from_string(film.text), lab)
+    page = film.save_html(tmp_path / "x.html").read_text()
+    assert not re.findall(r"(?:src|href)=\"(?!data:)|https?://|import\s*\(", page) and film.still().alt in page
+    shots = json.loads(film.film())["frames"]
+    assert [unpack(base64.b64decode(s))[1]["at"] for s in shots] == film.steps
+    assert len(film._repr_mimebundle_()[0]["text/html"]) < 400_000
+
+
+def test_one_file_in_the_wheel_draws_everything():
+    assert "export default view" in static("lab.js") and "export function play" in static("lab.js")
+    assert ".lab-lamps" in static("lab.css") and "http" not in static("lab.js") + static("lab.css")
+
+
+class Joint(Minimax):
+    """A game with an encoder, whose D sees pairs, and whose G and E move together."""
+
+    turns = "D GE"
+
+    def players(self, event, latent, runs, generator):
+        made = super().players(event, latent, runs, generator)
+
+        class Pair(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = mlp(event[0] + latent, (), 8, runs=runs, generator=generator)
+
+            def forward(self, x, z):
+                return self.net(torch.cat([x, z], -1))
+        return {**made, "D": Pair(), "E": mlp(event, latent, 8, runs=runs, generator=generator)}
+
+    def loss_D(self, t):
+        real, fake = t.D(t.x, t.E(t.x).detach()), t.D(t.G(t.z).detach(), t.z)
+        return nn.functional.softplus(-real).mean(-1) + nn.functional.softplus(fake).mean(-1)
+
+    def loss_GE(self, t):
+        return nn.functional.softplus(t.D(t.x, t.E(t.x))).mean(-1) + nn.functional.softplus(-t.D(t.G(t.z), t.z)).mean(-1)
+
+
+class Alone(Minimax):
+    """A game without a critic: each real example draws the nearest sample."""
+
+    turns = "G"
+
+    def players(self, event, latent, runs, generator):
+        return {"G": super().players(event, latent, runs, generator)["G"]}
+
+    def loss_G(self, t):
+        with torch.no_grad():
+            nearest = torch.cdist(t.x, t.G(t.z)).argmin(-1)
+        return (t.G(t.z.gather(1, nearest[..., None].expand(-1, -1, t.z.shape[-1]))) - t.x).square().sum(-1).mean(-1)
+
+
+@pytest.mark.parametrize("modes", [ring(4, std=.1), line(3), mixture(torch.eye(4).tolist(), .1)], ids=["ring", "line", "4-D"])
+def test_games_with_an_encoder_and_without_a_critic(modes):
+    lab = small(game=Joint(width=8, latent=modes.event[0]), versus=Alone(width=8), modes=modes).step(3)
+    (joint, _), (alone, _) = (unpack(lab.frame(name)) for name in "AB")
+    assert "codes" in joint and "codes" not in alone and "surface" not in alone
+    assert ("surface" in joint) == (modes.event[0] < 3)
+    side = lab.sides["A"]
+    if modes.event == (1,):  # on the line: the joint plane, D asked at (x, z) itself
+        low, high, bottom, top = unpack(lab.frame("A"))[1]["low"], unpack(lab.frame("A"))[1]["high"], -3, 3
+        x = side.modes.bounds[0] + (side.modes.bounds[1] - side.modes.bounds[0]) * 5.5 / 64
+        z = torch.tensor([bottom + (top - bottom) * 60.5 / 64])
+        value = side.players.nets["D"](x[None, None], z[None, None]).item()
+        assert abs(low + (high - low) * joint["surface"][60, 5] / 255 - value) < (high - low) / 200
+    assert lab.step(1, only="E").at == 4 and lab.lamp(0, "B").push >= 0
+    assert [s.turn for s in lab.narrate() if s.number == 1] == ["D", "GE"]
+    assert lab.recording(2).frames
+
+
+def test_arrows_without_a_critic_point_at_the_data():
+    side = small(game=Alone(width=8), modes=mixture([[3., 0.]], .1)).sides["A"]
+    where, push, _ = pushes(side)
+    assert torch.cosine_similarity(push, torch.tensor([[3., 0.]]) - where).min() > .9

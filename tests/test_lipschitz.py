@@ -1,0 +1,203 @@
+"""modelab.lipschitz: the penalty against closed forms, the exact optimum, the conditions, and the game on points and images."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from modelab.lipschitz import (OBJECTIVES, Lipschitz, Objective, conditions, equilibrium, max_gradient_penalty,
+                               max_slope, mirrored)
+from modelab.modes import ring, stacked_digits
+from modelab.networks import conv_discriminator, mlp
+from modelab.training import Run
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def gen(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+# fidelity
+
+@pytest.mark.parametrize("shape", [(7, 3), (4, 7, 3)])
+def test_linear_critic_pays_its_squared_norm_and_gets_twice_its_weights(shape):
+    a = randn(3).requires_grad_()
+    penalty = max_gradient_penalty(lambda x: x @ a, randn(*shape), randn(*shape, seed=1), generator=gen())
+    assert penalty.shape == shape[:-2] and torch.allclose(penalty, a.square().sum().expand_as(penalty), atol=1e-14)
+    slope, = torch.autograd.grad(penalty.mean(), a)
+    assert torch.allclose(slope, 2 * a, atol=1e-13)
+
+
+def test_quadratic_critic_pays_for_its_worst_point_only():
+    matrix, x = randn(5, 5), randn(9, 5, seed=1)
+    matrix = (matrix + matrix.mT).requires_grad_()
+    penalty = max_slope(lambda x: ((x @ matrix) * x).sum(-1) / 2, x)
+    per_example = (x @ matrix).square().sum(-1)
+    assert torch.allclose(penalty, per_example.max())
+    by_hand, = torch.autograd.grad(per_example.max(), matrix)
+    # the slope of x'Ax/2 is (A + A')x/2; both halves carry the derivative
+    assert torch.allclose(torch.autograd.grad(penalty, matrix)[0], (by_hand + by_hand.mT) / 2, atol=1e-12)
+
+
+def test_all_event_axes_count():
+    x = randn(3, 2, 4, 4)
+    assert max_gradient_penalty(lambda x: x.flatten(1).sum(1), x, -x).item() == pytest.approx(32)
+
+
+def test_derivative_in_the_weights_by_finite_differences():
+    net = mlp(3, (), 5, generator=gen()).double()
+    x = randn(6, 3)
+
+    def penalty(w):
+        return max_slope(lambda x: torch.func.functional_call(net, {"final.weight": w}, (x,)), x)
+    assert torch.autograd.gradcheck(penalty, net.final.weight.detach().clone().requires_grad_())
+
+
+def test_flat_critic_costs_nothing_and_stays_finite():
+    a = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    penalty = max_gradient_penalty(lambda x: (x @ a).tanh(), randn(4, 3), randn(4, 3, seed=1))
+    slope, = torch.autograd.grad(penalty, a, create_graph=True)
+    assert penalty == 0 and torch.isfinite(slope).all()
+
+
+def test_points_lie_on_their_own_segments():
+    real, fake = randn(2, 50, 3), randn(2, 50, 3, seed=1)
+    t = (between(lambda x: x.sum(-1), real, fake, gen()) - fake) / (real - fake)
+    assert torch.allclose(t, t[..., :1].expand_as(t)) and 0 <= t.min() and t.max() < 1
+    assert t[..., 0].unique().numel() == 100, "one position per example"
+
+
+def test_objectives_are_their_formulas():
+    f, r = randn(3, 8), randn(3, 8, seed=1)
+    formulas = {"linear": lambda f: f, "logistic": lambda f: (1 + f.exp()).log(), "sqrt": lambda f: f + (f * f + 1) ** .5,
+                "exp": torch.exp, "square": lambda f: (f + 1) ** 2, "hinge": lambda f: (1 + f).clamp_min(0)}
+    assert formulas.keys() == OBJECTIVES.keys()
+    for name, phi in formulas.items():
+        loss = OBJECTIVES[name].critic_loss(real_scores=r, fake_scores=f)
+        assert torch.allclose(loss, phi(f).mean(-1) + phi(-r).mean(-1)), name
+        assert torch.allclose(OBJECTIVES[name].generator_loss(f), -f.mean(-1))
+
+
+def test_conditions_tell_right_from_wrong():
+    for name in ("logistic", "sqrt", "exp"):
+        assert all(conditions(OBJECTIVES[name]).values())
+    assert conditions(OBJECTIVES["linear"]) == {"signs": True, "convex": True, "balanced": True, "strict": False}
+    assert not conditions(OBJECTIVES["square"])["signs"] and not conditions(OBJECTIVES["hinge"])["signs"]
+    assert not conditions(mirrored(torch.tanh))["convex"]
+    assert not conditions(Objective(lambda f: 2 * f, lambda f: -f))["balanced"]
+    assert not conditions(mirrored(lambda f: -f))["signs"]
+
+
+@given(d=st.floats(.2, 4), weight=st.floats(.02, 2), name=st.sampled_from(["linear", "logistic", "sqrt", "exp"]))
+def test_two_points_meet_the_closed_form(d, weight, name):
+    real, fake, k = equilibrium(torch.zeros(1, 1), torch.full((1, 1), d, dtype=torch.float64), OBJECTIVES[name], weight)
+    low = torch.tensor(-k * d / 2, dtype=torch.float64, requires_grad=True)
+    slope, = torch.autograd.grad(OBJECTIVES[name].phi(low), low)
+    assert d * slope.item() == pytest.approx(2 * weight * k, abs=2e-4)
+    assert (real - fake).item() == pytest.approx(k * d, rel=1e-3)
+
+
+def test_where_both_coincide_the_optimum_is_flat():
+    x = randn(4, 2)
+    for name in ("linear", "logistic", "sqrt", "exp"):
+        real, fake, k = equilibrium(x, x, OBJECTIVES[name])
+        assert abs(k) < 1e-3 and torch.allclose(real, fake, atol=1e-3)
+
+
+def test_no_function_beats_the_optimum():
+    real, fake, o = randn(3, 2), randn(4, 2, seed=1), OBJECTIVES["logistic"]
+    r, f, k = equilibrium(real, fake, o, .1)
+    best = o.critic_loss(r, f) + .1 * k ** 2
+    points = torch.cat([fake, real])
+    gaps = torch.cdist(points, points) + torch.eye(7)
+    for seed in range(20):
+        v = torch.cat([f, r]) + .1 * randn(7, seed=seed)
+        slope = ((v[:, None] - v).abs() / gaps).max()
+        assert o.critic_loss(v[4:], v[:4]) + .1 * slope ** 2 >= best
+
+
+# bad input
+
+def test_bad_input_is_named():
+    x, critic = torch.zeros(4, 2), (lambda x: x.sum(-1))
+    with pytest.raises(ValueError, match=r"real, fake: .*\(4, 2\) and \(3, 2\)"):
+        max_gradient_penalty(critic, x, x[:3])
+    with pytest.raises(ValueError, match="at least one"):
+        max_gradient_penalty(critic, x[:0], x[:0])
+    with pytest.raises(ValueError, match="LayerNorm"):
+        max_gradient_penalty(nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1), nn.Flatten(0)), x, x)
+    for kw, error, text in (({"objective": "logistc"}, ValueError, "logistic"), ({"objective": torch.exp}, TypeError, "Objective"),
+                            ({"weight": -1}, ValueError, "weight"), ({"n_critic": 0}, ValueError, "n_critic")):
+        with pytest.raises(error, match=text):
+            Lipschitz(**kw)
+    with pytest.raises(ValueError, match="weight"):
+        equilibrium(x, x, OBJECTIVES["linear"], 0)
+    with pytest.raises(ValueError, match="span"):
+        conditions(OBJECTIVES["linear"], span=-1)
+
+
+# shapes
+
+def test_runs_are_slices():
+    critic = mlp(2, (), 8, runs=3, generator=[gen(r) for r in range(3)])
+    real, fake = randn(3, 16, 2).float(), randn(3, 16, 2, seed=1).float()
+    together = max_gradient_penalty(critic, real, fake, generator=[gen(r) for r in range(3)])
+    for r in range(3):
+        alone = mlp(2, (), 8)
+        alone.load_state_dict({k: v[r] for k, v in critic.state_dict().items()})
+        assert torch.allclose(together[r], max_gradient_penalty(alone, real[r], fake[r], generator=gen(r)), rtol=1e-5)
+
+
+def test_images_sequences_and_plain_modules():
+    image = randn(4, 1, 8, 8).float()
+    assert max_gradient_penalty(conv_discriminator((1, 8, 8), 4), image, -image).shape == ()
+    runs = conv_discriminator((1, 8, 8), 4, runs=2)
+    assert max_gradient_penalty(runs, image.expand(2, -1, -1, -1, -1), -image.expand(2, -1, -1, -1, -1)).shape == (2,)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(15, 1), nn.Flatten(0))
+    sequence = randn(6, 5, 3).float()
+    assert max_gradient_penalty(plain, sequence, -sequence).item() == pytest.approx(plain[1].weight.square().sum().item(), rel=1e-5)
+
+
+def test_generator_hears_the_slope_undimmed():
+    f = randn(5).requires_grad_()
+    assert torch.allclose(torch.autograd.grad(OBJECTIVES["logistic"].generator_loss(f), f)[0], torch.full((5,), -.2).double())
+
+
+# determinism
+
+def test_same_seed_same_bits_and_global_randomness_untouched():
+    critic, x, y = mlp(2, (), 8, generator=gen()), randn(8, 2).float(), randn(8, 2, seed=1).float()
+    state = torch.get_rng_state()
+    first, second = (max_gradient_penalty(critic, x, y, generator=gen(5)) for _ in range(2))
+    assert torch.equal(first, second) and torch.equal(state, torch.get_rng_state())
+    assert not torch.equal(first, max_gradient_penalty(critic, x, y, generator=gen(6)))
+
+
+@pytest.mark.parametrize("modes", [ring, stacked_digits], ids=["points", "images"])
+def test_game_resumes_where_it_stopped(modes, tmp_path):
+    def fresh():
+        return Run(Lipschitz(width=8, n_critic=2, objective="sqrt", weight=.5), modes(), runs=2, batch=8, device="cpu")
+    whole, half = fresh().step(6), fresh().step(3)
+    resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(3)
+    assert resumed.game.losses is OBJECTIVES["sqrt"] and resumed.game.weight == .5
+    assert torch.equal(whole.sample(5), resumed.sample(5)) and torch.equal(whole.losses["D"], resumed.losses["D"])
+
+
+def test_own_objective_plays_and_own_networks_too():
+    own = Objective(lambda f: f + f.exp(), lambda f: (-f).exp() - f)
+    assert all(conditions(own).values())
+    game = Lipschitz(objective=own, G=lambda: nn.Linear(2, 2), D=lambda: nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1), nn.Flatten(0)))
+    run = Run(game, ring(), runs=2, batch=16, device="cpu").step(3)
+    assert torch.isfinite(run.losses["D"]).all()
+
+
+def test_heavier_penalty_means_a_gentler_critic():
+    slopes = []
+    for weight in (.01, 10.):
+        run = Run(Lipschitz(width=32, weight=weight), ring(radius=2, std=.02), runs=4, batch=64, device="cpu").step(150)
+        slopes.append(max_slope(run.players.nets["D"], run.sample(256)).sqrt())
+    assert (slopes[1] < slopes[0] / 2).all()

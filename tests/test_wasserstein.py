@@ -1,0 +1,256 @@
+"""modelab.wasserstein: closed forms in float64, known defects of popular penalties, shapes, games."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from modelab.minimax import Minimax
+from modelab.modes import digits, ring
+from modelab.networks import mlp, randn
+from modelab.training import Run
+from modelab.wasserstein import (ClippedWasserstein, Wasserstein, ZeroCentred, between, clip_weights_, critic_loss, event_sum,
+                                 generator_loss, gradient_penalty, input_gradient, r1, r2, slope_norm, transport)
+
+GAMES = (Wasserstein, ClippedWasserstein, ZeroCentred)
+
+
+def gen(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def two(*shape, seed: int = 0):
+    return torch.randn(2, *shape, generator=gen(seed), dtype=torch.float64)
+
+
+# Fidelity
+
+def test_losses():
+    real, fake = two(3, 7)
+    assert torch.allclose(critic_loss(real, fake), fake.mean(1) - real.mean(1))
+    assert torch.allclose(generator_loss(fake), -fake.mean(1))
+    assert critic_loss(real[0], fake[0, :4]).shape == ()
+
+
+@pytest.mark.parametrize("event", [(3,), (2, 5, 5), (11, 3), ()])
+@pytest.mark.parametrize("target", [0., 1., 2.5])
+def test_linear_critic(event, target):
+    a = torch.randn(event, generator=gen(1), dtype=torch.float64)
+    real, fake = two(9, *event)
+    f = lambda x: (x * a).flatten(1).sum(1) if event else x * a
+    slope = a.norm() if event else a  # with no event axis the slope keeps its sign: a plain derivative
+    expected = ((a.norm() if event else a.abs()) - target) ** 2
+    assert torch.allclose(gradient_penalty(f, real, fake, target=target), expected)
+    assert torch.allclose(r1(f, real), slope ** 2 / 2) and torch.allclose(r2(f, fake), slope ** 2 / 2)
+
+
+def test_one_sided_charges_only_what_is_above():
+    real, fake = two(6, 2)
+    for a, due in ((.5, 0.), (3., 4.)):
+        assert gradient_penalty(lambda x: a * x[:, 0], real, fake, one_sided=True).item() == pytest.approx(due)
+
+
+def test_quadratic_critic():
+    real, fake = two(50, 4)
+    bowl = lambda x: x.square().sum(-1) / 2
+    x = between(bowl, real, fake, gen(5))
+    assert torch.isclose(gradient_penalty(bowl, real, fake, generator=gen(5)), (x.norm(dim=1) - 1).square().mean())
+    assert torch.isclose(r1(bowl, real), real.square().sum(1).mean() / 2)
+
+
+def test_a_batch_is_the_mean_of_its_examples():
+    """A known library takes the norm over the whole batch: 49 for 64 slopes of one, where nothing is due."""
+    real, fake = two(64, 4)
+    assert gradient_penalty(lambda x: x[:, 0], real, fake).item() == 0.
+
+
+def test_the_norm_runs_over_all_event_axes():
+    """A known bug takes the channel axis only."""
+    a = torch.full((3, 8, 8), 1 / math.sqrt(192), dtype=torch.float64)
+    real, fake = two(5, 3, 8, 8)
+    assert gradient_penalty(lambda x: (x * a).flatten(1).sum(1), real, fake).item() == pytest.approx(0, abs=1e-25)
+
+
+def test_one_position_per_example():
+    real, fake = two(40, 3, 4, 4)
+    x = between(lambda v: v.flatten(1).sum(1), real, fake, gen())
+    t = ((x - fake) / (real - fake)).flatten(1)
+    assert (t.amax(1) - t.amin(1)).max() < 1e-9 and t.min() >= 0 and t.max() <= 1 and t[:, 0].unique().numel() == 40
+
+
+def test_zero_slope_is_no_dead_end():
+    """norm(0) has no usable derivative: NaN under a square root, zero in torch.norm. A dead critic must get up."""
+    w = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    real, fake = two(8, 3)
+    gradient_penalty(lambda x: x @ w, real, fake).backward()
+    assert torch.isfinite(w.grad).all() and w.grad.norm() > .1
+
+
+def test_second_derivatives_are_right():
+    w = torch.randn(4, generator=gen(2), dtype=torch.float64, requires_grad=True)
+    real, fake = two(5, 4)
+    def price(w):
+        return gradient_penalty(lambda x: torch.tanh(x @ w), real, fake, generator=gen(3))
+    assert torch.autograd.gradcheck(price, w)
+    assert torch.autograd.gradcheck(lambda w: r1(lambda x: torch.tanh(x @ w), real), w)
+
+
+def test_only_the_critic_learns():
+    real, fake = (v.requires_grad_() for v in two(5, 3))
+    f = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0)).double()
+    (gradient_penalty(f, real, fake) + r1(f, real) + r2(f, fake)).backward()
+    assert real.grad is None and fake.grad is None and all(p.grad is not None for n, p in f.named_parameters() if "2.b" not in n)
+
+
+def test_works_where_gradients_are_off():
+    real, fake = two(5, 3)
+    with torch.no_grad():
+        assert torch.isfinite(gradient_penalty(lambda x: x.square().sum(1), real, fake))
+
+
+def test_transport_is_the_best_pairing():
+    from itertools import permutations
+    x, y = two(6, 2)
+    best = min(sum((x[i] - y[j]).norm() for i, j in enumerate(p)) for p in permutations(range(6))) / 6
+    distance, partner = transport(x, y)
+    assert distance == pytest.approx(best.item()) and sorted(partner.tolist()) == list(range(6))
+
+
+def test_transport_on_a_line_is_scipys():
+    from scipy.stats import wasserstein_distance
+    x, y = two(40, 1)
+    assert transport(x, y)[0] == pytest.approx(wasserstein_distance(x[:, 0], y[:, 0]))
+
+
+def test_no_critic_beats_the_exact_distance():
+    """Kantorovich: any function of slope at most one stays below."""
+    x, y = two(60, 2)
+    top = transport(x, y)[0]
+    for seed in range(5):
+        a = torch.nn.functional.normalize(torch.randn(2, generator=gen(seed), dtype=torch.float64), dim=0)
+        assert -critic_loss((x @ a), (y @ a)) <= top + 1e-12
+        centre = torch.randn(2, generator=gen(seed + 9), dtype=torch.float64)
+        assert abs(critic_loss((x - centre).norm(dim=1), (y - centre).norm(dim=1))) <= top + 1e-12
+
+
+# Bad input
+
+def test_batch_norm_is_refused_before_it_learns_anything():
+    f = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1), nn.Flatten(0))
+    x = torch.randn(6, 2)
+    for call in (lambda: gradient_penalty(f, x, x), lambda: r1(f, x), lambda: input_gradient(f, x)):
+        with pytest.raises(ValueError, match="BatchNorm1d couples"):
+            call()
+    assert f[1].num_batches_tracked == 0
+    assert torch.isfinite(gradient_penalty(f.eval(), x, x))
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda f, x: gradient_penalty(f, x, x[:3]), "real, fake: expected one shape"),
+    (lambda f, x: gradient_penalty(f, x[:0], x[:0]), "at least one example"),
+    (lambda f, x: gradient_penalty(f, x, x, target=-1.), "target"),
+    (lambda f, x: gradient_penalty(lambda v: v.sum(), x, x), "expected scores"),
+    (lambda f, x: gradient_penalty(lambda v: v[:, :1], x, x), "one score per example"),
+    (lambda f, x: input_gradient(lambda v: v.sum(), x), "one score per example"),
+    (lambda f, x: clip_weights_(nn.Linear(2, 2), 0.), "bound"),
+    (lambda f, x: transport(x, x[:2]), "two samples of one shape"),
+    (lambda f, x: transport(x[:0], x[:0]), "two samples of one shape"),
+    (lambda f, x: Wasserstein(weight=-1), "weight"),
+    (lambda f, x: Wasserstein(n_critic=0), "n_critic"),
+    (lambda f, x: ClippedWasserstein(bound=-1), "bound"),
+    (lambda f, x: ZeroCentred(fake_weight=math.nan), "fake_weight"),
+])
+def test_bad_input_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(lambda v: v.square().sum(-1), torch.randn(8, 2))
+
+
+# Shapes
+
+@settings(max_examples=25, deadline=None)
+@given(runs=st.integers(1, 3), batch=st.integers(1, 5), event=st.lists(st.integers(1, 4), min_size=1, max_size=3), seed=st.integers(0, 99))
+def test_runs_are_slices(runs, batch, event, seed):
+    seeds = lambda: [gen(seed + r) for r in range(runs)]
+    f = mlp(event, (), 5, runs=runs, generator=seeds()).double()
+    real, fake = two(runs, batch, *event, seed=seed)
+    together = gradient_penalty(f, real, fake, generator=seeds())
+    assert together.shape == (runs,)
+    for r in range(runs):
+        alone = mlp(event, (), 5, generator=gen()).double()
+        alone.load_state_dict({k: v[r].reshape(alone.state_dict()[k].shape) for k, v in f.state_dict().items()})
+        assert torch.allclose(gradient_penalty(alone, real[r], fake[r], generator=gen(seed + r)), together[r])
+        assert torch.allclose(r1(alone, real[r]), r1(f, real)[r])
+
+
+def test_a_plain_function_with_runs():
+    a = torch.randn(4, 3, generator=gen(), dtype=torch.float64)
+    real, fake = two(4, 6, 3)
+    R = gradient_penalty(lambda x: torch.einsum("rbd,rd->rb", x, a), real, fake)
+    assert torch.allclose(R, (a.norm(dim=1) - 1) ** 2)
+
+
+def test_event_sum_and_norm_of_pictures():
+    slopes = torch.randn(2, 5, 3, 4, 4, generator=gen(), dtype=torch.float64)
+    scores = slopes[..., 0, 0, 0]
+    assert torch.allclose(slope_norm(slopes, scores), slopes.flatten(2).norm(dim=2))
+    assert event_sum(slopes, scores).shape == (2, 5)
+
+
+def test_clipping_is_in_place():
+    net = mlp(2, (), 8, runs=3, generator=gen())
+    assert clip_weights_(net, .05) is net and max(p.abs().max() for p in net.parameters()) <= .05
+
+
+# Games
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("data", [ring, digits])
+def test_games_play_on_points_and_pictures(game, data):
+    run = Run(game(width=8), data(), runs=2, batch=4, device="cpu").step(2)
+    assert run.sample(3).shape == (2, 3, *data().event) and torch.isfinite(run.sample(3)).all()
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_resumed_is_uninterrupted(game, tmp_path):
+    make = lambda: Run(game(width=8), ring(), runs=2, batch=8, device="cpu")
+    make().step(2).save(tmp_path / "x")
+    assert torch.equal(Run.load(tmp_path / "x").step(2).sample(5), make().step(4).sample(5))
+
+
+def test_turns_follow_n_critic():
+    assert Wasserstein(n_critic=3).turns == "D D D G" == ClippedWasserstein(n_critic=3).turns
+    assert ZeroCentred().turns == "D G" and ZeroCentred(saturating=True).saturating
+
+
+def test_the_critic_is_in_its_box_whenever_it_is_used():
+    run = Run(ClippedWasserstein(width=8, bound=.02), ring(), runs=2, batch=8, device="cpu").step(3)
+    nets = run.players.nets
+    turn = type("T", (), {"x": randn(2, 8, 2, generator=gen()), "z": randn(2, 8, 2, generator=gen()), **nets})
+    for loss in (run.game.loss_D, run.game.loss_G):
+        with torch.no_grad():
+            nets["D"].final.weight.fill_(3.)
+        loss(turn)
+        assert max(p.abs().max() for p in nets["D"].parameters()) <= .02
+
+
+def test_zero_weights_leave_the_game_of_2014():
+    a = Run(ZeroCentred(weight=0., width=8), ring(), runs=2, batch=8, device="cpu").step(3)
+    b = Run(Minimax(width=8), ring(), runs=2, batch=8, device="cpu").step(3)
+    assert torch.allclose(a.sample(5), b.sample(5), atol=1e-6)
+
+
+def test_a_user_critic_is_refused_where_it_has_batch_norm():
+    bn = lambda: nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1), nn.Flatten(0))
+    with pytest.raises(ValueError, match="BatchNorm1d"):
+        Run(Wasserstein(D=bn), ring(), runs=2, batch=4, device="cpu").step(1)
+
+
+def test_on_a_gpu(cuda):
+    f = mlp(2, (), 8, runs=2, generator=gen()).to(cuda)
+    real, fake = (v.float().to(cuda) for v in two(2, 5, 2))
+    there = gradient_penalty(f, real, fake, generator=[gen(r) for r in range(2)])
+    here = gradient_penalty(f.cpu(), real.cpu(), fake.cpu(), generator=[gen(r) for r in range(2)])
+    assert torch.allclose(there.cpu(), here, atol=1e-5)
