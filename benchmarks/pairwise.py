@@ -1,0 +1,174 @@
+"""What chapter 10 shows and has no time to run: both games on every set, what else could be done with the pairs, λ over three decades.
+
+    python benchmarks/pairwise.py                # all parts, about half an hour on one core
+    python benchmarks/pairwise.py sets digits    # some of them; the others keep what they recorded
+
+Every run has ten seeds (eight where a part says so), none left out; `pacgan` counts, 2,500 samples of the last generator.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelab.course import interval, recorded, replace
+from modelab.coverage import coverages
+from modelab.modes import Mixture, grid, line, mixture, rare_modes, ring, stacked_digits
+from modelab.networks import rand
+from modelab.pairwise import PairwiseBiGAN
+from modelab.training import Run
+from modelab.wasserstein import input_gradient, slope_norm
+
+REGIME = {"stochastic": True, "depth": 3, "width": 64, "lr": {"G": 2e-3, "E": 2e-3, "D": 4e-3}, "betas": (0., .99)}
+
+
+def rings() -> Mixture:
+    """Sixteen modes: eight on each of two circles, radii 2 and 4."""
+    return mixture(torch.cat([ring(8, 2).centers, ring(8, 4).centers]), .02)
+
+
+def roll(n: int = 32) -> Mixture:
+    """Modes along a spiral of one and a half turns, equally far apart, out to radius 4."""
+    angle = torch.linspace(1.5 * math.pi, 4.5 * math.pi, 10_000, dtype=torch.float64)
+    curve = (angle / angle[-1] * 4)[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+    along = (curve[1:] - curve[:-1]).norm(dim=1).cumsum(0)
+    return mixture(curve[[int((along / along[-1] <= k / (n - 1)).sum()) for k in range(n)]], .1)
+
+
+SETS: dict[str, tuple[Callable[[], Mixture], int, int]] = {  # the set, length of z, steps
+    "ring of 8, 1-D z": (lambda: ring(8, 4, .04), 1, 8_000),
+    "grid 5×5, 2-D z": (lambda: grid(5, 2, .05), 2, 20_000),
+    "two rings, 16, 2-D z": (rings, 2, 20_000),
+    "line of 5 and 2 far modes, 1-D z": (lambda: line(5, .25, .01, far=2), 1, 5_000),
+    "spiral of 32, 1-D z": (roll, 1, 5_000),
+    "90 % centre and 8 rare modes, 2-D z": (rare_modes, 2, 5_000),
+}
+
+
+@dataclass
+class Reconstruction(PairwiseBiGAN):
+    """No penalty; instead generator and encoder also pay `reconstruction` times ‖x − G(E(x))‖²."""
+    weight: float = 0.
+    reconstruction: float = 1.
+
+    def loss_GE(self, t: Any) -> torch.Tensor:
+        """The joint loss plus the weighted reconstruction error."""
+        miss = (t.x - t.G(self.encode(t))).flatten(2).square().sum(-1)
+        return super().loss_GE(t) + self.reconstruction * miss.mean(-1)
+
+
+class AnySlope(PairwiseBiGAN):
+    """WGAN-GP's penalty between the two ends of each pair: slope one in any direction."""
+    def pull(self, D: Callable, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor, generator: Any) -> torch.Tensor:
+        """(‖∇D‖ − 1)² on the segment from x̂ to x."""
+        at = torch.lerp(x_hat, x, rand(*x.shape[:2], 1, generator=generator, device=x.device))
+        scores, slopes = input_gradient(lambda p: D(p, z), at)
+        return (slope_norm(slopes, scores) - 1).square()
+
+
+class Backwards(PairwiseBiGAN):
+    """The penalty with the wrong sign."""
+    def pull(self, D: Callable, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor, generator: Any) -> torch.Tensor:
+        """The two ends exchanged."""
+        return super().pull(D, x_hat, z, x, generator)
+
+
+def measure(setting: str, game: Any, data: Any, steps: int, runs: int = 10, batch: int = 64, **more: Any) -> dict:
+    """Train, count, and say what it cost in seconds of CPU time for all seeds together."""
+    start = time.process_time()
+    run = Run(game, data, runs=runs, batch=batch, device="cpu", **more).step(steps)
+    seconds = time.process_time() - start
+    scores = run.coverage()
+    row = {"setting": setting, "steps": steps, "seeds": runs, "cpu_seconds": round(seconds), "of": data.n_modes}
+    for name in ("captured", "high_quality", "tv", "kl"):
+        values = [round(getattr(s, name), 4) for s in scores]
+        row[name] = {"interval": f"{interval(values)}" if all(map(math.isfinite, values)) else "", "by seed": values}
+    print(f"{setting:60} {row['captured']['by seed']} HQ {row['high_quality']['interval']} TV {row['tv']['interval']} {seconds:.0f}s",
+          flush=True)
+    return row
+
+
+def both(name: str, data: Any, steps: int, **settings: Any) -> Iterator[dict]:
+    """A set with BiGAN alone and with the penalty, otherwise equal."""
+    made = {**REGIME, "fade": steps, **settings}
+    for what, w in (("BiGAN", 0.), ("with the penalty", 1.)):
+        yield measure(f"{name}, {what}", PairwiseBiGAN(weight=w, **made), data, steps)
+
+
+def sets() -> Iterator[dict]:
+    """Both games on every set."""
+    for name, (make, latent, steps) in SETS.items():
+        yield from both(name, make(), steps, latent=latent)
+
+
+FIRST = {"latent": 1, "fade": 5000}  # the chapter's own experiment: ring of 8, 1-D z
+
+
+def on_ring(setting: str, kind: type, **settings: Any) -> dict:
+    """One setting on the ring of 8 with a 1-D latent, 5,000 steps, eight seeds."""
+    return measure(setting, kind(**{**REGIME, **FIRST, **settings}), ring(8, 4, .04), 5000, runs=8)
+
+
+def weights() -> Iterator[dict]:
+    """λ over three decades in the squared form (the chapter itself runs λ = 1), and the authors' form."""
+    yield from (on_ring(f"squared, λ {w:g}", PairwiseBiGAN, weight=w) for w in (.03, .3, 3., 30.))
+    yield on_ring("norm, λ 0.1", PairwiseBiGAN, weight=.1, penalty="norm")
+
+
+def beside() -> Iterator[dict]:
+    """What else could be done with the pairs."""
+    yield from (on_ring(f"reconstruction, weight {w:g}", Reconstruction, reconstruction=w, weight=0.) for w in (.1, 1.))
+    yield on_ring("slope one in any direction, λ 1", AnySlope, weight=1.)
+    yield on_ring("wrong sign, λ 1", Backwards, weight=1.)
+
+
+def tuning() -> Iterator[dict]:
+    """The same changes of setting for both games."""
+    changes: dict[str, dict] = {
+        "all rates 1e-3": {"lr": 1e-3}, "deterministic encoder": {"stochastic": False},
+        "linear logits for G and E": {"form": "linear"}, "uniform z": {"prior": "uniform"}}
+    for name, change in changes.items():
+        for what, w in (("BiGAN", 0.), ("with the penalty", 1.)):
+            yield on_ring(f"{name}, {what}", PairwiseBiGAN, weight=w, **change)
+
+
+def digit_rows() -> Iterator[dict]:
+    """A thousand modes of real digits, eight seeds, with the same number of steps and with the same time."""
+    data = stacked_digits()
+    made = {"latent": 16, "width": 128, "depth": 2, "lr": 1e-3, "betas": (0., .9)}
+    for setting, w, steps in (("BiGAN, 1,800 steps", 0., 1800), ("with the penalty λ 1, 1,800 steps", 1., 1800),
+                              ("BiGAN, as long as the penalty takes", 0., 2400)):
+        run = Run(PairwiseBiGAN(weight=w, **made), data, runs=8, batch=64, average=.99, device="cpu").step(steps)
+        scores = coverages(run.sample(26_000), data)
+        row = {"setting": setting, "steps": steps, "seeds": 8, "of": 1000}
+        for name in ("captured", "high_quality", "kl"):
+            values = [round(getattr(s, name), 4) for s in scores]
+            row[name] = {"interval": f"{interval(values)}", "by seed": values}
+        print(row, flush=True)
+        yield row
+
+
+PARTS = {"sets": sets, "weights": weights, "beside": beside, "tuning": tuning, "digits": digit_rows}
+
+
+def main() -> None:
+    """Measure the parts that are asked for, keep the others, record after each row."""
+    path = Path(__file__).with_suffix(".json")
+    for part in sys.argv[1:] or PARTS:
+        rows = []
+        for row in PARTS[part]():
+            rows.append(row)
+            result = {"torch": torch.__version__.split("+")[0], **recorded("pairwise"), part: rows}
+            replace(path, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
