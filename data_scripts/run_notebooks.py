@@ -67,8 +67,7 @@ def run(nb: NotebookNode, path: Path) -> float:
                             allow_errors=True, store_widget_state=False, extra_arguments=["--log-level=ERROR"],
                             resources={"metadata": {"path": str(path.parent)}})
     start, count = time.perf_counter(), 0
-    # Passive: threads that spin while they wait slow each other down tenfold as soon as anybody else uses a core.
-    with client.setup_kernel(env=dict(os.environ, OMP_NUM_THREADS=str(THREADS), OMP_WAIT_POLICY="PASSIVE", IN_TEST="1")):
+    with client.setup_kernel(env=dict(os.environ, OMP_NUM_THREADS=str(THREADS), IN_TEST="1")):
         for index, cell in enumerate(nb.cells):
             if cell.cell_type != "code":
                 continue
