@@ -64,13 +64,6 @@ def test_flat_critic_costs_nothing_and_stays_finite():
     assert penalty == 0 and torch.isfinite(slope).all()
 
 
-def test_points_lie_on_their_own_segments():
-    real, fake = randn(2, 50, 3), randn(2, 50, 3, seed=1)
-    t = (between(lambda x: x.sum(-1), real, fake, gen()) - fake) / (real - fake)
-    assert torch.allclose(t, t[..., :1].expand_as(t)) and 0 <= t.min() and t.max() < 1
-    assert t[..., 0].unique().numel() == 100, "one position per example"
-
-
 def test_objectives_are_their_formulas():
     f, r = randn(3, 8), randn(3, 8, seed=1)
     formulas = {"linear": lambda f: f, "logistic": lambda f: (1 + f.exp()).log(), "sqrt": lambda f: f + (f * f + 1) ** .5,
