@@ -59,7 +59,7 @@ class Rendered(ModeSet):
         return tuple(torch.cat(v) for v in zip(*parts))
 
     def assign(self, x: torch.Tensor,  # (n, *event)
-               within: float = 2.,  # how far a picture may be from the nearest clean one, in units of the noise
+               within: float = 3.,  # how far a picture may be from the nearest clean one, in units of the noise
                ) -> tuple[torch.Tensor, torch.Tensor]:
         "The mode of the nearest clean picture, (n,) int64, and whether it is near enough, (n,) bool."
         within = number("within", within, above=0)
@@ -141,21 +141,22 @@ def _face(shows: Sequence[bool], skin: float, hair: float, down: int, right: int
     "A face (1, 32, 32) that shows what `shows` says about `TRAITS`, moved by pixels."
     glasses, bald, hat, beard = shows
     v, u = torch.meshgrid(torch.arange(32.) - 16 - down, torch.arange(32.) - 15.5 - right, indexing="ij")
-    x = torch.full((32, 32), -.2)
+    x = torch.zeros(32, 32)
     face = (u / 8.5) ** 2 + ((v - 1) / 11) ** 2 <= 1
     if not bald:
         x[((u / 10) ** 2 + ((v + 2) / 12) ** 2 <= 1) & (v < 2)] = hair
+    x[(v > 8) & (u.abs() < 4)] = skin - .15
+    x[(v > 13) & (u.abs() < 3 * v - 33)] = -.35
     x[face] = skin
     if not bald:
         x[face & (v < -5)] = hair
     if beard:
         x[face & (v > 5)] = hair
-    x[(v == 7) & (u.abs() < 3)] = -.3 if not beard else .1
+    x[(v == 8) & (u.abs() < 3)] = 0
     side = (u.abs() - 3.5).abs()
     x[(side < 1) & ((v == -1) | (v == 0))] = -.9
     if glasses:
-        rim = (side <= 3) & (v.abs() <= 3)
-        x[rim & ~((side < 2) & (v.abs() < 3)) | (u.abs() < 1) & (v == 0)] = -.9
+        x[(torch.maximum(side, v.abs()) == 3) | (v == 0) & (u.abs() > 6) & (u.abs() < 9)] = -1
     if hat:
         x[(u.abs() < 9) & (v > -14) & (v < -6) | (u.abs() < 12) & (v >= -7) & (v < -5)] = .95
     return x[None]
@@ -177,7 +178,8 @@ def faces(include: str | Sequence[str] = (),  # only faces that show all of thes
             shows = [bool(v) for v in (glasses, bald, hat, beard)]
             if not all(shows[i] for i in wanted):
                 continue
-            pictures = [_face(shows, skin, hair, down, right) for skin in (.25, .5, .75) for hair in (-.85, -.55)
+            tones = (-.9, -.6) if beard or not bald else (0.,)  # who has no hair has no colour of hair
+            pictures = [_face(shows, skin, hair, down, right) for skin in (.35, .6, .85) for hair in tones
                         for down in (-1, 0, 1) for right in (-1, 0, 1)]
             clean, mode = clean + pictures, mode + [len(kinds)] * len(pictures)
             kinds, weights = kinds + [shows], weights + [low * top]
@@ -226,6 +228,8 @@ def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an arr
         if not path.is_file():
             raise FileNotFoundError(f"source: no file or folder {path}")
         stored = np.load(path, allow_pickle=False)
+        if path.suffix == ".npz" and "frames" not in stored:
+            raise ValueError(f"source: expected an array `frames`, got {', '.join(stored) or 'none'} in {path.name}")
         source = stored["frames"] if path.suffix == ".npz" else stored
     frames = torch.as_tensor(source)
     if frames.dtype != torch.uint8 or frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[-1] not in (1, 3)):

@@ -30,7 +30,8 @@ from modelab.course import batch, mode_set, number, one_of, whole
 from modelab.modes import ModeSet
 
 # %%
-from modelab.course import axes, exercise, picture
+import torch.nn.functional as F
+from modelab.course import THIRD, axes, exercise, picture, tiles
 
 # %% [markdown]
 # ## An empty street is a good score
@@ -86,7 +87,7 @@ class Rendered(ModeSet):
         return tuple(torch.cat(v) for v in zip(*parts))
 
     def assign(self, x: torch.Tensor,  # (n, *event)
-               within: float = 2.,  # how far a picture may be from the nearest clean one, in units of the noise
+               within: float = 3.,  # how far a picture may be from the nearest clean one, in units of the noise
                ) -> tuple[torch.Tensor, torch.Tensor]:
         "The mode of the nearest clean picture, (n,) int64, and whether it is near enough, (n,) bool."
         within = number("within", within, above=0)
@@ -178,14 +179,15 @@ assert (verdict == truth).all() and good.all()
 (verdict == 0).float().mean().item()
 
 # %% [markdown]
-# No error in four thousand, and none to expect: clean pictures of two modes are more than four noise lengths apart, so
-# a picture that passes as good (two lengths) cannot belong to two modes.
+# No error in four thousand, and none to expect: clean pictures of two modes are more than six noise lengths
+# $σ\sqrt d$ apart, so a picture that passes as good (within $w = 3$ of them) cannot belong to two modes. A real picture
+# is one length away; the other two are a generator's to spend on blur and on tones that are not quite right.
 
 # %%
 street.gap()
 
 # %%
-assert street.gap() > 4
+assert street.gap() > 6
 
 # %%
 figure, ax = axes(1, 7, size=(1.2, 1.4))
@@ -219,21 +221,22 @@ def _face(shows: Sequence[bool], skin: float, hair: float, down: int, right: int
     "A face (1, 32, 32) that shows what `shows` says about `TRAITS`, moved by pixels."
     glasses, bald, hat, beard = shows
     v, u = torch.meshgrid(torch.arange(32.) - 16 - down, torch.arange(32.) - 15.5 - right, indexing="ij")
-    x = torch.full((32, 32), -.2)
+    x = torch.zeros(32, 32)
     face = (u / 8.5) ** 2 + ((v - 1) / 11) ** 2 <= 1
     if not bald:
         x[((u / 10) ** 2 + ((v + 2) / 12) ** 2 <= 1) & (v < 2)] = hair
+    x[(v > 8) & (u.abs() < 4)] = skin - .15
+    x[(v > 13) & (u.abs() < 3 * v - 33)] = -.35
     x[face] = skin
     if not bald:
         x[face & (v < -5)] = hair
     if beard:
         x[face & (v > 5)] = hair
-    x[(v == 7) & (u.abs() < 3)] = -.3 if not beard else .1
+    x[(v == 8) & (u.abs() < 3)] = 0
     side = (u.abs() - 3.5).abs()
     x[(side < 1) & ((v == -1) | (v == 0))] = -.9
     if glasses:
-        rim = (side <= 3) & (v.abs() <= 3)
-        x[rim & ~((side < 2) & (v.abs() < 3)) | (u.abs() < 1) & (v == 0)] = -.9
+        x[(torch.maximum(side, v.abs()) == 3) | (v == 0) & (u.abs() > 6) & (u.abs() < 9)] = -1
     if hat:
         x[(u.abs() < 9) & (v > -14) & (v < -6) | (u.abs() < 12) & (v >= -7) & (v < -5)] = .95
     return x[None]
@@ -255,7 +258,8 @@ def faces(include: str | Sequence[str] = (),  # only faces that show all of thes
             shows = [bool(v) for v in (glasses, bald, hat, beard)]
             if not all(shows[i] for i in wanted):
                 continue
-            pictures = [_face(shows, skin, hair, down, right) for skin in (.25, .5, .75) for hair in (-.85, -.55)
+            tones = (-.9, -.6) if beard or not bald else (0.,)  # who has no hair has no colour of hair
+            pictures = [_face(shows, skin, hair, down, right) for skin in (.35, .6, .85) for hair in tones
                         for down in (-1, 0, 1) for right in (-1, 0, 1)]
             clean, mode = clean + pictures, mode + [len(kinds)] * len(pictures)
             kinds, weights = kinds + [shows], weights + [low * top]
@@ -269,9 +273,9 @@ people = faces()
 people
 
 # %%
-x, truth = people.sample_with_modes(4000, torch.Generator().manual_seed(1))
+x, truth = people.sample_with_modes(16_000, torch.Generator().manual_seed(1))
 shows = people.attributes(x)
-assert torch.equal(shows, people.kinds[truth]) and people.assign(x)[1].all() and people.gap() > 4
+assert torch.equal(shows, people.kinds[truth]) and people.assign(x)[1].all() and people.gap() > 6
 dict(zip(people.traits, shows.float().mean(0).tolist()))
 
 # %%
@@ -280,9 +284,9 @@ assert abs(both - .01) < 1e-6
 both.item()
 
 # %%
-figure, ax = axes(2, 6, size=(1.2, 1.4))
+figure, ax = axes(2, 6, size=(1.2, 1.5))
 for k, a in enumerate(ax.flat):
-    a.imshow(people.picture(people._clean[people._mode == k][25:26])[0], cmap="gray", vmin=0, vmax=1)
+    a.imshow(people.picture(x[truth == k][:1])[0], cmap="gray", vmin=0, vmax=1)
     a.set_title("\n".join(t for t, on in zip(TRAITS, people.kinds[k]) if on) or "none", fontsize=7)
     a.set(xticks=[], yticks=[])
 picture(figure, "Twelve drawn faces, one of each mode, titled with the attributes that they show")
@@ -296,10 +300,85 @@ assert minority.attributes(minority.sample(500, torch.Generator().manual_seed(2)
 minority
 
 # %% [markdown]
+# ## How far may a picture stray?
+# Generators do not add tidy noise; they blur, they fade, they draw half a pair of glasses. Nobody proves a verdict on
+# such pictures, but it can be measured: spoil pictures whose truth is known, and ask again. Here each pixel is mixed
+# with its neighbours, several times over.
+#
+# **Predict:** which attribute does the judge lose first, and does it then see it too often or too seldom?
+
+# %%
+def blurred(x: torch.Tensor, times: int) -> torch.Tensor:
+    "Each pixel a weighted mean of its 3×3 neighbourhood, `times` over."
+    k = torch.tensor([1., 2, 1]) / 4
+    for _ in range(times):
+        x = F.conv2d(F.pad(x, [1] * 4, mode="replicate"), torch.outer(k, k)[None, None])
+    return x
+
+# %%
+def hits(made: Rendered, x: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    "Precision and recall of the judge's verdict on each trait, (traits,) each; precision is NaN where it sees none."
+    seen, shows = made.attributes(x), made.kinds[truth]
+    both = (seen & shows).sum(0).float()
+    return both / seen.sum(0), both / shows.sum(0)
+
+# %%
+grain = torch.randn(x.shape, generator=torch.Generator().manual_seed(4))
+times, stds = [0, 1, 2, 3, 4, 6], [0, .5, 1, 1.5, 2, 3]
+spoiled = {"times blurred": (times, [blurred(x, t) for t in times]),
+           "standard deviation of added noise": (stds, [x + s * grain for s in stds])}
+found = {how: [hits(people, y, truth) for y in ys] for how, (_, ys) in spoiled.items()}
+
+# %%
+figure, panels = axes(1, 2, sharey=True)
+for ax, (how, (amounts, _)) in zip(panels, spoiled.items()):
+    for name, values, mark in zip(TRAITS, torch.stack([r for _, r in found[how]]).T, "o^sD"):
+        ax.plot(amounts, values, marker=mark, label=name)
+    ax.set(xlabel=how, ylim=(-.03, 1.05))
+panels[0].set(ylabel="share of those who show it\nin whom the judge sees it")
+panels[0].legend(frameon=False)
+picture(figure, "Recall of the judge per attribute: under blur only eyeglasses vanish, under noise all last to about 1")
+
+# %%
+(precision, recall), (_, grainy) = found["times blurred"][1], found["standard deviation of added noise"][2]
+assert precision.min() > .99 and recall[1:].min() > .97 and .5 < recall[0] < .9 and grainy.min() > .97
+{name: f"precision {p:.3f}, recall {r:.3f}" for name, p, r in zip(TRAITS, precision, recall)}
+
+# %% [markdown]
+# One blur already costs it a third of the glasses, whose frames are one pixel wide; two, all of them. Hats, beards
+# and bald heads are large and survive. The judge errs towards the common face, never the other way: where it sees
+# glasses, there are glasses. So read a low rate of glasses in a *soft* generator as "none drawn clearly", not as "none
+# meant". Noise hardly matters: it spreads over 1,024 pixels, and the judge looks at all of them. And it does not call
+# such pictures *good*:
+
+# %%
+shares = [people.assign(y)[1].float().mean().item() for y in spoiled["times blurred"][1][:4]]
+assert shares[0] == 1 and shares[2] < .05
+[round(s, 3) for s in shares]
+
+# %%
+figure, ax = axes(size=(7, 2.4))
+tiles(ax, people.picture(torch.cat([y[truth == 3][:12] for y in spoiled["times blurred"][1][:4]])), columns=12)
+ax.set_title("eyeglasses, blurred 0 to 3 times")
+picture(figure, "Twelve faces with eyeglasses; row by row the frames dissolve, from crisp to a faint shadow")
+
+# %% [markdown]
+# So ask `attributes` what an imperfect generator draws, and `assign` whether it is well drawn. On the street, a
+# vehicle that is only half there is taken for one as long as it has half its brightness:
+
+# %%
+x, truth = street.sample_with_modes(4000, torch.Generator().manual_seed(5))
+empty = street._clean[street._mode == 0]
+faded = {share: hits(street, empty + share * (x - empty), truth)[1].min().item() for share in (1, .8, .6, .4)}
+assert faded[.6] == 1 and faded[.4] < .2
+faded
+
+# %% [markdown]
 # ## Real frames and real faces
 # Real pictures come without a judge. For a fixed camera the median frame is the empty scene, and what departs from it
-# is busy, as long as the light holds: give a film at dusk in short stretches. For CelebA the attributes are in a table. CelebA is for non-commercial research, and its authors
-# hand it out: `data_scripts/celeba.py` says how, and unpacks an archive that you already have.
+# is busy, as long as the light holds: give a film at dusk in short stretches. For CelebA the attributes are in a
+# table. CelebA is for non-commercial research, and its authors hand it out: `data_scripts/celeba.py` says how, and
+# unpacks an archive that you already have.
 
 # %%
 #| export
@@ -342,6 +421,8 @@ def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an arr
         if not path.is_file():
             raise FileNotFoundError(f"source: no file or folder {path}")
         stored = np.load(path, allow_pickle=False)
+        if path.suffix == ".npz" and "frames" not in stored:
+            raise ValueError(f"source: expected an array `frames`, got {', '.join(stored) or 'none'} in {path.name}")
         source = stored["frames"] if path.suffix == ".npz" else stored
     frames = torch.as_tensor(source)
     if frames.dtype != torch.uint8 or frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[-1] not in (1, 3)):
