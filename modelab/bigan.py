@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from .course import game, one_of, whole
+from .encoder import PRIORS, Encoder, Joined
 from .minimax import discriminator_loss
-from .networks import Generators, mlp, player, rand, randn
+from .networks import Generators, mlp, player
 
 # %% auto #0
-__all__ = ['FORMS', 'generator_encoder_loss', 'Joined', 'joint_discriminator', 'fading', 'BiGAN']
+__all__ = ['FORMS', 'generator_encoder_loss', 'joint_discriminator', 'fading', 'BiGAN']
 
 # %% ../nbs/2_inverse/09_bigan.ipynb #131c661f
 FORMS = ("swapped", "linear")
@@ -35,20 +36,6 @@ def generator_encoder_loss(real_logits: torch.Tensor,  # D(x, E(x)), (*runs, bat
     return F.softplus(real_logits).mean(-1) + F.softplus(-fake_logits).mean(-1)
 
 # %% ../nbs/2_inverse/09_bigan.ipynb #cb0049b0
-class Joined(nn.Module):
-    "A net of several inputs, flattened and laid side by side: D(x, z), or an encoder E(x, noise)."
-    def __init__(self, sizes: Sequence[int],  # numbers in each input
-                 outputs: int | Sequence[int],  # shape of one output; () for one number
-                 width: int = 128, depth: int = 2,
-                 runs: int | None = None,  # independent copies along a leading axis
-                 generator: Generators = None):
-        super().__init__()
-        self.net, self.lead = mlp(sum(sizes), outputs, width, depth, runs, generator), 1 if runs is None else 2
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
-
-
 def joint_discriminator(event: Sequence[int],  # shape of one x
                         latent: int,  # length of z
                         width: int = 128, depth: int = 2, runs: int | None = None,
@@ -90,7 +77,7 @@ class BiGAN:
 
     def __post_init__(self) -> None:
         one_of("form", self.form, FORMS)
-        one_of("prior", self.prior, ("normal", "uniform"))
+        one_of("prior", self.prior, PRIORS)
         if self.fade is not None:
             whole("fade", self.fade)
             self.lr = _Fading(self.lr if isinstance(self.lr, dict) else dict.fromkeys("GED", self.lr))
@@ -103,15 +90,8 @@ class BiGAN:
                 "E": player("E", self.E, lambda: Joined(sizes[:1 + self.stochastic], latent, *hidden), runs, generator),
                 "D": player("D", self.D, lambda: joint_discriminator(event, latent, *hidden), runs, generator)}
 
-    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> torch.Tensor:
-        "Latents from the prior."
-        if self.prior == "normal":
-            return randn(*shape, generator=generator, device=device)
-        return rand(*shape, generator=generator, device=device) * 2 - 1
-
-    def encode(self, t: Any) -> torch.Tensor:
-        "E(x), with fresh noise if E is stochastic."
-        return t.E(t.x, randn(*t.z.shape, generator=t.generator, device=t.z.device)) if self.stochastic else t.E(t.x)
+    noise = Encoder.noise
+    encode = Encoder.encode
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "D wants (x, E(x)) high and (G(z), z) low."

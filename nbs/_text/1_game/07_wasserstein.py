@@ -8,7 +8,7 @@
 # | **Question** | What can a generator learn where a perfect discriminator has nothing left to say? |
 # | **You will be able to** | check a critic's estimate against the exact Wasserstein distance, predict how far a penalty lets its slope stray, and tell clipping, WGAN-GP, R1 and R2 apart by what they do to the slope |
 # | **Paper** | Arjovsky, Chintala, Bottou, *Wasserstein GAN*, 2017; Gulrajani et al., *Improved training of Wasserstein GANs*, 2017; Mescheder, Geiger, Nowozin, *Which training methods for GANs do actually converge?*, 2018 |
-# | **Needs** | [03](../0_ground/03_networks.ipynb), [04](04_minimax.ipynb), [05](05_training.ipynb) |
+# | **Needs** | [03](../0_ground/03_networks.ipynb), [04](04_minimax.ipynb), [05](05_training.ipynb), [06](06_lab.ipynb) |
 # | **Time** | about a minute of computing |
 
 # %%
@@ -34,7 +34,7 @@ from modelab.networks import Each, Generators, Net, rand, score
 
 # %%
 from modelab import minimax
-from modelab.course import FAKE, REAL, THIRD, Film, axes, claim, exercise, hurried, interval, picture, recorded, refused, steps
+from modelab.course import FAKE, REAL, THIRD, axes, claim, exercise, hurried, interval, picture, recorded, refused, steps
 from modelab.coverage import table
 from modelab.modes import mixture, ring, stacked_digits
 from modelab.networks import mlp, randn
@@ -675,41 +675,55 @@ table(pictures.coverage())
 
 # %% [markdown]
 # ## Under your hands: bounds and prices
-# The slope of a critic between the ring and the cloud, from above. Drag from clip values, tiny to large, to prices, low to high, and look at two things: the scale beside the map, and whether the slope is the same everywhere.
+# The lab of chapter [06](06_lab.ipynb) holds two critics side by side, on the same ring, noise and seed: $A$ is clipped, $B$ pays a price. Only $D$ takes turns, so the generated points stand still, and what is drawn is how steep $D$ is.
+#
+# **Predict:** we let the clip value go from $.01$ to $1$, and the price from $10$ to $.1$. By what factor does each slope grow? For $B$ you have a formula: $1+W/2\lambda$, with $W\approx1.6$.
 
 # %%
-square = torch.cartesian_prod(*[torch.linspace(-2.6, 2.6, 60)] * 2).expand(8, -1, -1)
+from modelab.lab import Lab
+
+duel = Lab(ClippedWasserstein(width=64, bound=.01), circle, Wasserstein(width=64, weight=10.), batch=128, samples=200,
+           surface="slope").set("turns", "D")
 
 # %%
-def clipped_plane(bound: float):
-    "Eight critics of the plane, clipped."
-    f = mlp(2, (), 64, runs=8, generator=[torch.Generator().manual_seed(r) for r in range(8)])
-    loss = lambda f, x, y: critic_loss(clip_weights_(f, bound)(x), f(y))
-    return clip_weights_(learn(loss, f, lambda: (X2, Y2), steps(300), lr=1e-3), bound)
+square = torch.cartesian_prod(*[torch.linspace(-2.6, 2.6, 60)] * 2)[None]
+
+def steepness(side: str) -> torch.Tensor:
+    "Slope of one side's critic on a square, (60, 60)."
+    scores, slopes = input_gradient(duel.sides[side].players.nets["D"], square)
+    return slope_norm(slopes, scores).detach().view(60, 60).T
 
 # %%
-def slope_map(title: str, f):
-    "Steepness of seed 0's critic on a square, with the points."
-    scores, slopes = input_gradient(f, square)
-    k = slope_norm(slopes, scores).detach()[0].view(60, 60).T
-    figure, ax = axes(size=(4, 3.2))
+seen = {}
+for bound, weight in ((.01, 10.), (1., .1), (.1, 1.)):
+    duel.set("bound", bound, "A").set("weight", weight, "B").step(steps(300))
+    seen[f"A, clipped at {bound:g}"], seen[f"B, price {weight:g}"] = steepness("A"), steepness("B")
+{name: f"slope {k.mean():.3g}, varies by {k.std() / k.mean():.0%}" for name, k in seen.items()}
+
+# %%
+grown = [(seen[f"{k[0]}"].mean() / seen[k[1]].mean()).item()
+         for k in (("A, clipped at 1", "A, clipped at 0.01"), ("B, price 0.1", "B, price 10"))]
+assert hurried() or grown[0] > 1e4 and 5 < grown[1] < 12
+grown
+
+# %%
+figure, panels = axes(2, 3, size=(2.7, 2.4), sharex=True, sharey=True)
+for ax, (name, k) in zip(panels.T.flat, seen.items()):
     shown = ax.imshow(k, extent=(-2.6, 2.6, -2.6, 2.6), origin="lower", cmap="Greys", vmin=0)
-    ax.plot(*X2[0, ::3].T, "o", c=REAL, ms=3)
-    ax.plot(*Y2[0, ::3].T, "x", c=FAKE, ms=3)
-    ax.set(xlabel="x₁", ylabel="x₂", title=title)
-    figure.colorbar(shown, label="slope of the critic")
-    return picture(figure, f"{title}: slope {k.mean():.3g} on average, {k.std() / k.mean():.0%} spread")
+    ax.plot(*circle.centers.T, "o", c=REAL, ms=4)
+    ax.set(title=name, xlabel="x₁" * (name[0] == "B"), ylabel="x₂" * (ax in panels[:, 0]))
+    figure.colorbar(shown, label="slope of D")
+picture(figure, "Slope maps, three settings each. " + "; ".join(f"{n}: {k.mean():.3g} ± {k.std() / k.mean():.0%}" for n, k in seen.items()))
+
+# %% [markdown]
+# A hundredfold clip value is a slope of another world, and uneven: it is steep in some directions and gentle in others. A hundredth of the price does what the formula said, evenly. Here are the two critics for your own hands.
+#
+# 1. *Cause it.* Put `.01` into *bound*, play some hundred steps, and read the scale below the map of $A$. Then `1`.
+# 2. *Cure it.* Find the clip value at which the slope of $A$ is near one, and look whether it is so everywhere. Then find a price for $B$.
+# 3. *Let them play.* Put `D D G` into *turns*: now $G$ moves. Which of your settings still brings it to all eight modes?
 
 # %%
-maps = {f"clipped at {c:g}": clipped_plane(c) for c in (.01, .1, 1.)}
-maps |= {f"penalty, λ = {w:g}": priced(w, False, X2, Y2, 300) for w in (.1, 1., 10.)}
-film = Film([slope_map(title, f) for title, f in maps.items()], list(maps))
-film
-
-# %%
-film.widget.slider.value = 5
-assert film.widget.image.value == film.frames[5].png
-film.widget.slider.value = 0
+duel
 
 # %% [markdown]
 # ## In your own code

@@ -8,7 +8,7 @@
 # | **Question** | If two maps, there and back, are to undo each other, who makes them, and does the data lose modes on the way? |
 # | **You will be able to** | build a BiGAN, read its joint plane, measure whether its two maps are inverse to one another, and recognise the two mistakes that make them strangers |
 # | **Paper** | Donahue, Krähenbühl, Darrell, *Adversarial feature learning*, 2017; Dumoulin et al., *Adversarially learned inference*, 2017 |
-# | **Needs** | [04](../1_game/04_minimax.ipynb), [05](../1_game/05_training.ipynb) |
+# | **Needs** | [04](../1_game/04_minimax.ipynb), [05](../1_game/05_training.ipynb), [08](08_encoder.ipynb) |
 # | **Time** | about a minute of computing |
 
 # %%
@@ -28,8 +28,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from modelab.course import game, one_of, whole
+from modelab.encoder import PRIORS, Encoder, Joined
 from modelab.minimax import discriminator_loss
-from modelab.networks import Generators, mlp, player, rand, randn
+from modelab.networks import Generators, mlp, player
 
 # %%
 from modelab.bigan import BiGAN
@@ -52,7 +53,7 @@ lit = [int(c.captured) for c in run.coverage()]
 lit
 
 # %% [markdown]
-# That is $G$: how many modes hold good samples. To ask $E$, take fresh data, encode them, and look at each code's nearest neighbour. If a mode has a place of its own in latent space, the neighbour comes from the same mode.
+# That is $G$: how many modes hold good samples. To ask $E$, take fresh data and encode them. As in chapter [08](08_encoder.ipynb) a mode has a place of its own among the codes if the nearest other code comes from the same mode.
 
 # %%
 @torch.no_grad()
@@ -65,19 +66,14 @@ def look(run, n: int = 500):
     return {"x": x, "mode": mode, "code": code, "x_hat": nets["G"](code), "z": z, "made": made, "z_hat": nets["E"](made)}
 
 # %%
-def kept(seen) -> list[int]:
-    "Modes with a place of their own among the codes, run by run."
-    near = torch.cdist(seen["code"], seen["code"])
-    near.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-    same = seen["mode"].gather(1, near.argmin(2)) == seen["mode"]
-    return [sum(bool(same[r][seen["mode"][r] == k].float().mean() > .9) for k in range(data.n_modes)) for r in range(len(same))]
+from modelab.encoder import kept
 
-# %%
 seen = look(run)
-kept(seen)
+own = kept(seen["code"], seen["mode"], data.n_modes)
+own.tolist()
 
 # %%
-kept_by_E, lit_by_G = interval(kept(seen)), interval(lit)
+kept_by_E, lit_by_G = interval(own), interval(lit)
 claim("A BiGAN's encoder keeps all five modes of a line apart while its generator loses some of them",
       paper="Sharma and Namboodiri 2018", section="introduction", ours=kept_by_E, baseline=lit_by_G,
       holds=kept_by_E.low > 4.9 and lit_by_G.high < 4.9)
@@ -175,24 +171,10 @@ assert all(math.isclose(v, divergence(e, .8), abs_tol=.03) for e, v in measured.
 {e: (round(v, 3), round(divergence(e, .8), 3)) for e, v in measured.items()}
 
 # %% [markdown]
-# An encoder that does not fit the generator is found out, and most of all one that turns the other way. A net of several inputs, and the game:
+# An encoder that does not fit the generator is found out, and most of all one that turns the other way. `Joined`, the net of several inputs, and the encoder's draws are those of chapter 08; now $D$ takes two inputs as well.
 
 # %%
 #| export
-class Joined(nn.Module):
-    "A net of several inputs, flattened and laid side by side: D(x, z), or an encoder E(x, noise)."
-    def __init__(self, sizes: Sequence[int],  # numbers in each input
-                 outputs: int | Sequence[int],  # shape of one output; () for one number
-                 width: int = 128, depth: int = 2,
-                 runs: int | None = None,  # independent copies along a leading axis
-                 generator: Generators = None):
-        super().__init__()
-        self.net, self.lead = mlp(sum(sizes), outputs, width, depth, runs, generator), 1 if runs is None else 2
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
-
-
 def joint_discriminator(event: Sequence[int],  # shape of one x
                         latent: int,  # length of z
                         width: int = 128, depth: int = 2, runs: int | None = None,
@@ -236,7 +218,7 @@ class BiGAN:
 
     def __post_init__(self) -> None:
         one_of("form", self.form, FORMS)
-        one_of("prior", self.prior, ("normal", "uniform"))
+        one_of("prior", self.prior, PRIORS)
         if self.fade is not None:
             whole("fade", self.fade)
             self.lr = _Fading(self.lr if isinstance(self.lr, dict) else dict.fromkeys("GED", self.lr))
@@ -249,15 +231,8 @@ class BiGAN:
                 "E": player("E", self.E, lambda: Joined(sizes[:1 + self.stochastic], latent, *hidden), runs, generator),
                 "D": player("D", self.D, lambda: joint_discriminator(event, latent, *hidden), runs, generator)}
 
-    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> torch.Tensor:
-        "Latents from the prior."
-        if self.prior == "normal":
-            return randn(*shape, generator=generator, device=device)
-        return rand(*shape, generator=generator, device=device) * 2 - 1
-
-    def encode(self, t: Any) -> torch.Tensor:
-        "E(x), with fresh noise if E is stochastic."
-        return t.E(t.x, randn(*t.z.shape, generator=t.generator, device=t.z.device)) if self.stochastic else t.E(t.x)
+    noise = Encoder.noise
+    encode = Encoder.encode
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "D wants (x, E(x)) high and (G(z), z) low."

@@ -8,7 +8,7 @@
 # | **Question** | A critic separates real from generated perfectly. Why does its slope still not say where the real data are? |
 # | **You will be able to** | measure whether a critic's gradient is informative, tell what the loss does from what the Lipschitz condition does, and check a trained critic against the exact optimum |
 # | **Paper** | Zhou et al., *Lipschitz generative adversarial nets*, ICML 2019 |
-# | **Needs** | [04](../1_game/04_minimax.ipynb), [05](../1_game/05_training.ipynb), [07](../1_game/07_wasserstein.ipynb) |
+# | **Needs** | [04](../1_game/04_minimax.ipynb), [05](../1_game/05_training.ipynb), [06](../1_game/06_lab.ipynb), [07](../1_game/07_wasserstein.ipynb) |
 # | **Time** | about a minute of computing |
 
 # %%
@@ -31,7 +31,7 @@ from modelab.networks import Generators, mlp, player, score
 from modelab.wasserstein import between, event_sum, input_gradient
 
 # %%
-from modelab.course import DARK, FAKE, REAL, THIRD, Film, axes, claim, exercise, interval, picture, recorded
+from modelab.course import DARK, FAKE, REAL, THIRD, axes, claim, exercise, hurried, interval, picture, recorded
 from modelab.course import refused, scatter, steps, tiles
 from modelab.coverage import table
 from modelab.modes import digits, stacked_digits
@@ -774,44 +774,55 @@ picture(figure, "Forty generated digit triples after a short walk: blurred, and 
 
 # %% [markdown]
 # ## Under your hands: arrows that snap
-# The nine generated and six real points of the webs. Eight critics with the logistic loss and eight penalty weights; an arrow at each generated point shows where its slope points. Raise the weight from nothing and watch.
+# The lab of chapter [06](../1_game/06_lab.ipynb), with two games side by side: $A$ pays for its slope ($\lambda=.1$), $B$ does not. The data are three islands. Only $D$ takes turns, so the generated points stand still; an arrow at each shows where the slope of $D$ points.
+#
+# Say that an arrow *aims* if it points within 18° of some island. One thrown at random does in $3\cdot36/360=30\,\%$ of the cases. **Predict:** after 600 turns of $D$, how many arrows aim in $A$, and how many in $B$?
 
 # %%
-weights = torch.tensor([0., 1e-5, 1e-4, 1e-3, .01, .1, 1., 10.])
-snap = train(penalised(OBJECTIVES["logistic"], R, Q, weights), 2, steps(1500), depth=3)
-arrows = F.normalize(slopes_at(snap, Q), dim=-1)
-snapped, (X, Y) = aim(arrows, R, Q), pairs(R.repeat(1, 8, 1), Q)
-steepest = max_slope(snap, between(snap, X, Y, torch.Generator().manual_seed(0))).detach().sqrt().tolist()
+from modelab.lab import Lab, pushes
+
+islands3 = ring(3, radius=2, std=.02)
+duel = Lab(Lipschitz(width=64), islands3, Lipschitz(width=64, weight=0.), batch=64, samples=200).set("turns", "D")
 
 # %%
-square = torch.cartesian_prod(*[torch.linspace(-2.4, 2.4, 60)] * 2)
-with torch.no_grad():
-    height = snap(square.expand(8, -1, -1)).unflatten(1, (60, 60)).mT
-
-def snapshot(r: int):
-    "The critic of one penalty weight as a map, with the directions of its slope at the generated points."
-    figure, ax = axes(size=(4.6, 3.6))
-    shown = ax.imshow(height[r], extent=(-2.4, 2.4, -2.4, 2.4), origin="lower", cmap="Greys", alpha=.6)
-    ax.quiver(*Q[r].T, *arrows[r].T, color=FAKE, width=.006, scale=9)
-    scatter(ax, R[r], Q[r], limit=2.4, size=24)
-    figure.colorbar(shown, label="the critic's score")
-    title = f"steepest slope {steepest[r]:.2g}, largest cosine {snapped[r]:.2f}"
-    ax.set_title(title, fontsize=9)
-    return picture(figure, f"weight {weights[r]:g}: arrows aim with a mean cosine of {snapped[r]:.2f}")
-
+def arrows(side: str):
+    "Generated points, the direction in which each is pushed, and the share of arrows that aim."
+    where, push, _ = pushes(duel.sides[side])
+    push = F.normalize(push, dim=-1)
+    cosine = (push[:, None] * F.normalize(islands3.centers - where[:, None], dim=-1)).sum(-1).amax(1)
+    return where, push, (cosine > .95).float().mean().item()
 
 # %%
-film = Film([snapshot(r) for r in range(8)], [f"penalty weight {w:g}" for w in weights])
-film
+duel.step(steps(600))
+shots = {"B, free": arrows("B"), "A, λ = 0.1": arrows("A")}
+duel.set("weight", .1, "B").step(steps(600))
+shots["B, cured: λ = 0.1"] = arrows("B")
+{name: f"{share:.0%}" for name, (_, _, share) in shots.items()}
 
 # %%
-film.widget.slider.value = 5
-assert film.widget.image.value == film.frames[5].png
-film.widget.slider.value = 0
-[round(v, 2) for v in snapped]
+figure, panels = axes(1, 3, size=(2.6, 2.8), sharey=True)
+for ax, (name, (where, push, share)) in zip(panels, shots.items()):
+    ax.quiver(*where.T, *push.T, color=FAKE, width=.005, scale=9)
+    scatter(ax, islands3.centers, where, limit=2.4, size=10)
+    ax.set_title(f"{name}: {share:.0%} aim", fontsize=9)
+picture(figure, "Arrows at generated points: " + "; ".join(f"{name}, {share:.0%} aim" for name, (*_, share) in shots.items()))
+
+# %%
+assert shots["A, λ = 0.1"][2] > shots["B, free"][2] + .2 and shots["B, cured: λ = 0.1"][2] > shots["B, free"][2] + .2 or hurried()
 
 # %% [markdown]
-# In the plane even a blind arrow is not far from one of six points; that is why the claim above was measured in 64 dimensions.
+# The free critic separates perfectly and its arrows are as good as dice. With the price they snap to the islands, within one game and without a new start. Now by hand:
+#
+# 1. *Cause it.* Drag the timeline back to 600, where $B$ is free. Compare the two pictures.
+# 2. *Cure it.* Put `.1` into *weight* (it is written to both sides) and play.
+# 3. *Lose it again.* Put `0` into *weight*. How many steps until the arrows in $A$ let go?
+# 4. Put `D G` into *turns*: the points may follow their arrows.
+
+# %%
+duel
+
+# %% [markdown]
+# In the plane even a blind arrow is not far from an island; that is why the claim above was measured in 64 dimensions.
 #
 # ## In your own code
 # One more term in the critic's loss. Start with a weight near 0.1 and no batch norm in the critic.

@@ -750,52 +750,81 @@ for (width, ruler), row in sorted(best_rows.items(), reverse=True):
 
 # %% [markdown]
 # ## Under your hands: drag a blob
-# Two rulers watch one blob of ink. Drag it, and look for the place where one of them stops listening.
+# Two rulers watch one blob of ink. Each dial shows its reading as a share of what it says in the far corner; the curves show both readings on the way there.
+#
+# **Predict:** at which shift does one of them stop listening? Then drag *right* and *down*. And cure it: which *size* of blob makes it listen again?
 
 # %%
-def scene(right: float, down: float):
-    "A blob where it was and where it is now, and what the two rulers say."
-    home, rows, columns = bump(12, 25), bump(12 + down, 25), bump(12 + right, 25)
+def readings(right: float, down: float, size: float) -> tuple[float, float]:
+    "What the two rulers say when a blob of that size moves so many pixels: Euclidean, and exact W2."
+    home, rows, columns = bump(12, 25, size), bump(12 + down, 25, size), bump(12 + right, 25, size)
     euclid = (rows[:, None] * columns - home[:, None] * home).norm().item()
-    work = (line_w2(home, rows) + line_w2(home, columns)) ** .5
-    figure, (left, middle, last) = axes(1, 3, size=(2.5, 2.6), width_ratios=[2, 1, 1])
-    for y, x, colour, style in ((home, home, REAL, "-"), (rows, columns, FAKE, "--")):
-        left.contour(y[:, None] * x, [.005, .03], colors=colour, linestyles=style)
-    left.set(xlabel="x (pixels)", ylabel="y (pixels)", aspect="equal", ylim=(24.5, -.5), xlim=(-.5, 24.5))
-    dials = (middle, euclid, .28, FAKE, "Euclidean"), (last, work, 12, REAL, "W₂ (pixels)")
-    for ax, value, most, colour, name in dials:
-        ax.bar([0], [value], color=colour)
-        ax.set(xlim=(-.7, .7), ylim=(0, most), xticks=[], xlabel=f"{value:.3g}", title=name, ylabel="distance")
-    alt = f"A blob moved by ({right:g}, {down:g}) pixels: Euclidean distance {euclid:.3f}, W2 {work:.2f} pixels"
-    return euclid, work, picture(figure, alt)
+    return euclid, (line_w2(home, rows) + line_w2(home, columns)) ** .5
 
+looks = (("Euclidean", FAKE, "--", "x"), ("W₂", REAL, "-", "o"))
+
+# %%
+def draw_blob(ax, right: float, down: float, size: float):
+    "Where the blob was (solid) and where it is (dashed)."
+    for x, y, colour, style in ((12, 12, REAL, "-"), (12 + right, 12 + down, FAKE, "--")):
+        ink = bump(y, 25, size)[:, None] * bump(x, 25, size)
+        ax.contour(ink, [ink.max().item() * share for share in (.2, .7)], colors=colour, linestyles=style)
+    ax.set(xlabel="x (pixels)", ylabel="y (pixels)", aspect="equal", ylim=(24.5, -.5), xlim=(-.5, 24.5))
+
+# %%
+def scene(right: float, down: float, size: float = 1.5):
+    "The blob, the two dials, and both readings along the way to the far corner."
+    figure, (left, dials, way) = axes(1, 3, size=(2.6, 2.6), width_ratios=[1.3, .7, 1.3])
+    draw_blob(left, right, down, size)
+    far = readings(8, 8, size)
+    here = [v / most for v, most in zip(readings(right, down, size), far)]
+    for place, (name, colour, dash, mark) in enumerate(looks):
+        dials.bar(place, here[place], color=colour, hatch="//" * place, edgecolor="white")
+        way.plot([s * 2 ** .5 for s in range(9)], [readings(s, s, size)[place] / far[place] for s in range(9)], dash, c=colour)
+        way.plot(math.hypot(right, down), here[place], mark, c=colour, ms=8, label=name)
+    dials.set(xticks=(0, 1), xticklabels=[look[0] for look in looks], ylim=(0, 1.08), ylabel="reading / reading in the corner")
+    way.set(xlabel="shift (pixels)", ylim=(0, 1.08))
+    way.legend(loc="lower right")
+    told = (f"A blob of size {size:g} moved by ({right:g}, {down:g}) pixels: of their readings in the corner the Euclidean "
+            f"ruler shows {here[0]:.0%}, W2 {here[1]:.0%}")
+    return here, picture(figure, told)
 
 # %%
 import ipywidgets as w
 
-sliders = [w.IntSlider(value, -8, 8, description=name) for value, name in ((2, "right"), (0, "down"))]
-view = w.Image(format="png")
+sliders = [w.IntSlider(2, -8, 8, description="right"), w.IntSlider(0, -8, 8, description="down"),
+           w.FloatSlider(1.5, min=1, max=5, step=.5, description="size")]
+view, words = w.Image(format="png"), w.Label()
 
 def drag(change=None):
-    view.value = scene(*(slider.value for slider in sliders))[2].png
+    shown = scene(*(slider.value for slider in sliders))[1]
+    view.value, words.value = shown.png, shown.alt
 
 for slider in sliders:
     slider.observe(drag, "value")
 drag()
-w.VBox([*sliders, view])
+w.VBox([*sliders, words, view])
 
 # %%
-before = view.value
-sliders[0].value, sliders[1].value = 8, -6
-assert view.value != before
-scene(8, -6)[2]
-
-# %%
-near, far = scene(4, -3), scene(8, -6)
-assert far[1] > 1.9 * near[1] and far[0] < 1.1 * near[0]
-[(round(euclid, 3), round(work, 2)) for euclid, work, _ in (near, far)]
+before = words.value
+sliders[0].value, sliders[1].value = 4, -3
+assert words.value != before
+scene(4, -3)[1]
 
 # %% [markdown]
+# Five pixels away, less than half of the way to the corner, and the Euclidean dial is nearly full: a generator that hears this ruler is told the same at five pixels as at eleven. Now the cure:
+
+# %%
+scene(4, -3, size=4.)[1]
+
+# %%
+(narrow, _), (wide, _) = scene(4, -3), scene(4, -3, 4.)
+assert narrow[0] > .9 and wide[0] < .75 and abs(narrow[1] - wide[1]) < .1
+[round(v, 2) for v in (*narrow, *wide)]
+
+# %% [markdown]
+# A wide blob still overlaps itself, so the Euclidean ruler goes on counting. That is what a blur in front of the critic does, and you have seen its price: what was sharp is gone. $W_2$ hardly notices the size.
+#
 # ## In your own code
 # The penalty is one function of a critic and two batches of pictures. It asks for pictures of non-negative ink: say with `low` what an empty pixel holds (with standardised data, the smallest value there is).
 
