@@ -20,7 +20,7 @@ from .networks import Generators, mlp, player, rand, randn, score
 from .wasserstein import r1
 
 # %% auto #0
-__all__ = ['PRIORS', 'levels', 'ks', 'joint_ks', 'Joined', 'Encoder', 'kept']
+__all__ = ['PRIORS', 'levels', 'ks', 'joint_ks', 'Joined', 'NoGenerator', 'Encoder', 'kept']
 
 # %% ../nbs/2_inverse/08_encoder.ipynb #1b3f5ff7
 PRIORS = ("normal", "uniform")
@@ -90,6 +90,12 @@ class Joined(nn.Module):
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
 
+
+class NoGenerator(nn.Module):
+    "Stands where a run looks for G, to say that there is none."
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        raise ValueError("game: an Encoder makes no examples; players.nets['E'] makes codes, and a BiGAN makes both")
+
 # %% ../nbs/2_inverse/08_encoder.ipynb #24a76dab
 @game
 @dataclass
@@ -115,7 +121,7 @@ class Encoder:
         "The networks that play, one copy per run."
         hidden, sizes = (self.width, self.depth, runs, generator), [math.prod(event), latent]
         return {"E": player("E", self.E, lambda: Joined(sizes[:1 + self.stochastic], latent, *hidden), runs, generator),
-                "D": player("D", self.D, lambda: mlp(latent, (), *hidden), runs, generator)}
+                "D": player("D", self.D, lambda: mlp(latent, (), *hidden), runs, generator), "G": NoGenerator()}
 
     def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> torch.Tensor:
         "Draws from the prior."

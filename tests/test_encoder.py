@@ -9,6 +9,7 @@ from scipy.stats import kstest
 from torch import nn
 
 from modelab.encoder import PRIORS, Encoder, Joined, joint_ks, kept, ks, levels
+from modelab.lab import Lab
 from modelab.minimax import discriminator_loss, generator_loss
 from modelab.modes import digits, line, ring
 from modelab.training import Run
@@ -147,6 +148,9 @@ def test_the_encoder_goes_where_d_says_prior():
     (lambda: kept(torch.zeros(4, 1), torch.zeros(3), 2), "mode: expected one per code"),
     (lambda: kept(torch.zeros(4, 1), torch.zeros(4), 2, 2.), "least"),
     (lambda: Run(Encoder(E=nn.Linear(2, 2)), ring(), runs=2), "one network cannot be 2"),
+    (lambda: Run(Encoder(width=4), ring(), runs=2).sample(3), "makes no examples"),
+    (lambda: Run(Encoder(width=4), ring(), runs=2, batch=4, average=.9).step(1).coverage(n=50), "makes no examples"),
+    (lambda: Lab("encoder", "ring"), "no turn moves a player G"),
 ])
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError, match=words):

@@ -813,9 +813,9 @@ assert shots["A, Î» = 0.1"][2] > shots["B, free"][2] + .2 and shots["B, cured: Î
 # %% [markdown]
 # The free critic separates perfectly and its arrows are as good as dice. With the price they snap to the islands, within one game and without a new start. Now by hand:
 #
-# 1. *Cause it.* Drag the timeline back to 600, where $B$ is free. Compare the two pictures.
-# 2. *Cure it.* Put `.1` into *weight* (it is written to both sides) and play.
-# 3. *Lose it again.* Put `0` into *weight*. How many steps until the arrows in $A$ let go?
+# 1. *See it.* Drag the timeline to step 600 and on to 1200: the arrows of $B$ before and after the price.
+# 2. *Lose it.* Put `0` into *weight* and play; the panel writes it to both sides. After how many steps do the arrows let go?
+# 3. *Cure it.* Put `.1` back, and play on.
 # 4. Put `D G` into *turns*: the points may follow their arrows.
 
 # %%
