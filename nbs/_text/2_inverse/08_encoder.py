@@ -476,7 +476,7 @@ for row in record.get("grid", []):
           f"   kept {row['kept'].split(' over')[0]:18} of {row['of']}")
 
 # %% [markdown]
-# The same picture everywhere. Without noise every mode has a place of its own, and the prior is not filled: in the plane even less than on a line, since a handful of points is fewer for a square. With noise it is filled, nearly to the null, and the modes are mixed. With a *normal* prior none is left at all: the noise that $E$ draws obeys that prior already, so the cheapest encoder passes it on and never looks at $x$.
+# The same picture everywhere. Without noise the modes have places of their own, and the prior is not filled: in the plane even less than on a line, since a handful of points is fewer for a square. One seed is the exception, and a true fold: on the ring with one latent it sends two modes to one code, and nothing in the game undoes that. With noise it is filled, nearly to the null, and the modes are mixed. With a *normal* prior none is left at all: the noise that $E$ draws obeys that prior already, so the cheapest encoder passes it on and never looks at $x$.
 #
 # What was tried on the way, on the line with a uniform prior:
 
