@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from .course import game, number, one_of
+from .course import game, number, one_of, whole
 from .minimax import discriminator_loss, generator_loss
 from .networks import Generators, mlp, player, rand, randn, score
 from .wasserstein import r1
@@ -151,12 +151,12 @@ def kept(codes: torch.Tensor,  # (*runs, n, latent)
          least: float = .9,  # share of a mode's codes whose nearest other code must be of the same mode
          ) -> torch.Tensor:  # (*runs,)
     "How many modes have a place of their own among the codes. A mode with fewer than two codes has none; nor do ties."
-    codes = _checked(codes)
+    codes, least, n_modes = _checked(codes), number("least", least, 0, 1), whole("n_modes", n_modes)
     if mode.shape != codes.shape[:-1]:
         raise ValueError(f"mode: expected one per code, shape {tuple(codes.shape[:-1])}, got {tuple(mode.shape)}")
     apart = torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist")
     apart.diagonal(dim1=-2, dim2=-1).fill_(math.inf)
     same = mode[..., None] == mode[..., None, :]
     told = apart.masked_fill(~same, math.inf).amin(-1) < apart.masked_fill(same, math.inf).amin(-1)
-    found = [(told & (mode == k)).sum(-1) > number("least", least, 0, 1) * (mode == k).sum(-1) for k in range(n_modes)]
+    found = [(told & (mode == k)).sum(-1) > least * (mode == k).sum(-1) for k in range(n_modes)]
     return torch.stack(found).sum(0)

@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from modelab.course import game, number, one_of
+from modelab.course import game, number, one_of, whole
 from modelab.minimax import discriminator_loss, generator_loss
 from modelab.networks import Generators, mlp, player, rand, randn, score
 from modelab.wasserstein import r1
@@ -72,7 +72,7 @@ for row in record.get("forward", []):
 #
 # $$\min_E\max_D\;\mathbb E_z\log\sigma\big(D(z)\big)+\mathbb E_x\log\big(1-\sigma(D(E(x)))\big).$$
 #
-# No new loss is needed, chapter 04 has them all. A whole turn of each:
+# No new loss is needed, chapter 04 has them all. (In chapter 09 it is the pair with the real $x$ that is called real, so that codes stand on the other side. Nothing else changes.) A whole turn of each:
 
 # %%
 E, D = mlp(1, 1, 32), mlp(1, (), 32)
@@ -393,14 +393,14 @@ def kept(codes: torch.Tensor,  # (*runs, n, latent)
          least: float = .9,  # share of a mode's codes whose nearest other code must be of the same mode
          ) -> torch.Tensor:  # (*runs,)
     "How many modes have a place of their own among the codes. A mode with fewer than two codes has none; nor do ties."
-    codes = _checked(codes)
+    codes, least, n_modes = _checked(codes), number("least", least, 0, 1), whole("n_modes", n_modes)
     if mode.shape != codes.shape[:-1]:
         raise ValueError(f"mode: expected one per code, shape {tuple(codes.shape[:-1])}, got {tuple(mode.shape)}")
     apart = torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist")
     apart.diagonal(dim1=-2, dim2=-1).fill_(math.inf)
     same = mode[..., None] == mode[..., None, :]
     told = apart.masked_fill(~same, math.inf).amin(-1) < apart.masked_fill(same, math.inf).amin(-1)
-    found = [(told & (mode == k)).sum(-1) > number("least", least, 0, 1) * (mode == k).sum(-1) for k in range(n_modes)]
+    found = [(told & (mode == k)).sum(-1) > least * (mode == k).sum(-1) for k in range(n_modes)]
     return torch.stack(found).sum(0)
 
 # %% [markdown]
@@ -476,7 +476,7 @@ for row in record.get("grid", []):
           f"   kept {row['kept'].split(' over')[0]:18} of {row['of']}")
 
 # %% [markdown]
-# The same picture everywhere. Without noise the modes have places of their own, and the prior is not filled: in the plane even less than on a line, since a handful of points is fewer for a square. One seed is the exception, and a true fold: on the ring with one latent it sends two modes to one code, and nothing in the game undoes that. With noise it is filled, nearly to the null, and the modes are mixed. With a *normal* prior none is left at all: the noise that $E$ draws obeys that prior already, so the cheapest encoder passes it on and never looks at $x$.
+# The same picture everywhere. Without noise the modes have places of their own, and the prior is not filled: in the plane even less than on a line, since a handful of points is fewer for a square. One seed is the exception, and a true fold: on the ring with one latent it sends two modes to one code, where $D$ says the same to both. With noise it is filled, nearly to the null, and the modes are mixed. With a *normal* prior none is left at all: the noise that $E$ draws obeys that prior already, so the cheapest encoder passes it on and never looks at $x$.
 #
 # What was tried on the way, on the line with a uniform prior:
 
