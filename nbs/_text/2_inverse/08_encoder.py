@@ -531,7 +531,7 @@ def place(change=None):
 for slider in sliders:
     slider.observe(place, "value")
 place()
-w.HBox([w.VBox([*sliders, words]), view])
+w.VBox([w.HBox(sliders[:3]), w.HBox(sliders[3:]), words, view])
 
 # %%
 sliders[1].value, sliders[5].value = -.4, .4

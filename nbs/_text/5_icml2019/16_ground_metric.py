@@ -797,8 +797,8 @@ sliders = [w.IntSlider(2, -8, 8, description="right"), w.IntSlider(0, -8, 8, des
 view, words = w.Image(format="png"), w.Label()
 
 def drag(change=None):
-    shown = scene(*(slider.value for slider in sliders))[1]
-    view.value, words.value = shown.png, shown.alt
+    here, shown = scene(*(slider.value for slider in sliders))
+    view.value, words.value = shown.png, f"of the reading in the corner: Euclidean {here[0]:.0%}, W₂ {here[1]:.0%}"
 
 for slider in sliders:
     slider.observe(drag, "value")
