@@ -520,7 +520,8 @@ import ipywidgets as w
 
 sliders = [w.FloatSlider(v, min=-1, max=1, step=.05, description=f"mode {k}") for k, v in enumerate([-.8, -.8, 0., .4, .8])]
 sliders.append(w.FloatSlider(0, min=0, max=2, step=.05, description="noise"))
-view, words, tried_so_far = w.Image(format="png"), w.Label(), []
+view = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start"))
+words, tried_so_far = w.Label(), []
 
 def place(change=None):
     figure, ax = axes(size=(4.6, 2.6))

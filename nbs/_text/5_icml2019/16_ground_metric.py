@@ -794,7 +794,8 @@ import ipywidgets as w
 
 sliders = [w.IntSlider(2, -8, 8, description="right"), w.IntSlider(0, -8, 8, description="down"),
            w.FloatSlider(1.5, min=1, max=5, step=.5, description="size")]
-view, words = w.Image(format="png"), w.Label()
+view = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start"))
+words = w.Label()
 
 def drag(change=None):
     here, shown = scene(*(slider.value for slider in sliders))
