@@ -275,7 +275,7 @@ def _shown(value: dict | None, scale: float = 1.) -> str:
 def markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
     "The board as Markdown: a table per set, each row beside what perfection and noise score."
     lines = [f"# {title}", "", "Mean over seeds and 95 % interval. *Perfect* and *noise*: what a perfect generator and uniform noise score with as many "
-             "samples. *As good*: the interval reaches the mean of the first row. Seconds are of one core on one machine; compare them with each other."]
+             "samples. *Not told apart*: the interval reaches the mean of the first row. Seconds are of one core on one machine; compare them with each other."]
     for name, own in ordered(rows):
         n, best = own[0]["n_modes"], own[0]["captured"]
         lines += ["", f"## {name}: {n:g} modes, protocol {own[0]['protocol']}" if n else f"## {name}", "",
@@ -288,7 +288,7 @@ def markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
                 cells += ["–" if not r[s] or r[s][key] is None else f"{scale * r[s][key]:.3g}" for s in ("floor", "null")]
             note = "; ".join(r["diverged"]) and "diverged: " + "; ".join(r["diverged"])
             alike = r is own[0] or bool(best and r["captured"] and (r["captured"]["high"] or 0) >= best["mean"])
-            cells += [str(r["runs"]), str(r["steps"]), f"{r['seconds per seed']:.1f}", note or ("as good" if alike and r is not own[0] else "")]
+            cells += [str(r["runs"]), str(r["steps"]), f"{r['seconds per seed']:.1f}", note or ("not told apart" if alike and r is not own[0] else "")]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -221,8 +221,8 @@ def _train(args: argparse.Namespace) -> int:
         job, out, run = _job(args, us.device(args.device))
         covered, last = train_job(job, us, out, keep=keep, every=every, device=args.device, protocol=args.protocol, run=run)
         if last < job.steps:
-            print(f"stopped after step {last}", file=sys.stderr)
-        if us.rank == 0 or last < job.steps:
+            print(f"{us}: " * (us.size > 1) + f"stopped after step {last}", file=sys.stderr)
+        if us.size == 1 or us.rank == 0 and last == job.steps:
             seeds = f"seeds {job.seed}–{job.seed + len(covered) - 1}" if len(covered) > 1 else f"seed {job.seed}"
             print(f"{job.game['name']} on {job.modes['name']}, {seeds}, {last} steps\n{measures.table(covered)}")
         if out and us.rank == 0:

@@ -495,6 +495,7 @@ child = subprocess.Popen([sys.executable, "-m", "modelab", "bench", here / "kill
 while child.poll() is None and len(list((here / "killed.parts").glob("*/result.json"))) < 2:
     time.sleep(.02)
 child.kill()
+killed = child.wait()
 done = len(list((here / "killed.parts").glob("*/result.json")))
 two = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "modelab", "bench",
                       here / "killed.toml", "--device", "cpu"], env=env, capture_output=True, text=True, timeout=120)
@@ -506,7 +507,7 @@ def scores_of(rows: list[dict]) -> list:
 
 
 there = json.loads((here / "killed.json").read_text())["rows"]
-assert child.returncode == -9 and two.returncode == 0 and scores_of(there) == scores_of(rows)
+assert killed == -9 and two.returncode == 0 and scores_of(there) == scores_of(rows)
 done, two.stderr.count("done")
 
 # %% [markdown]
