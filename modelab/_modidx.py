@@ -601,6 +601,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'modelab.training.Turn.z': ('1_game/training.html#turn.z', 'modelab/training.py'),
                                   'modelab.training._Walk': ('1_game/training.html#_walk', 'modelab/training.py'),
                                   'modelab.training._Walk.__init__': ('1_game/training.html#_walk.__init__', 'modelab/training.py'),
+                                  'modelab.training._Walk._narrow': ('1_game/training.html#_walk._narrow', 'modelab/training.py'),
                                   'modelab.training._Walk._one_step': ('1_game/training.html#_walk._one_step', 'modelab/training.py'),
                                   'modelab.training._Walk._turn': ('1_game/training.html#_walk._turn', 'modelab/training.py'),
                                   'modelab.training._Walk.generators': ('1_game/training.html#_walk.generators', 'modelab/training.py'),

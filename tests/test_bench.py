@@ -153,7 +153,7 @@ def test_a_killed_bench_and_two_helpers_make_the_same_board(file, tmp_path, caps
     first.kill()
     assert first.wait() == -9 and not file.with_suffix(".md").exists()
     helpers = [subprocess.Popen(words, env={**env, "RANK": str(r), "WORLD_SIZE": "2"}, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL) for r in range(2)]
-    said = "".join(h.communicate(timeout=100)[1] for h in helpers)
+    said = "".join(h.communicate(timeout=300)[1] for h in helpers)
     assert [h.returncode for h in helpers] == [0, 0] and said.count("done") == 6 and said.count("wrote") == 1
     assert main(["bench", str(other), "--device", "cpu"]) == 0 and "| minimax |" in capsys.readouterr().out
     assert numbers(json.loads(file.with_suffix(".json").read_text())["rows"]) == numbers(json.loads(other.with_suffix(".json").read_text())["rows"])

@@ -374,13 +374,29 @@ class _Walk:
         draw = getattr(self.game, "noise", randn)
         return draw(self.runs, n, self.latent, generator=generator, device=self.device)
 
+    @contextmanager
+    def _narrow(self) -> Iterator[None]:
+        "In a bf16 run: the players compute in bf16; what they return, and so every loss and penalty, is float32."
+        def half(forward: Any, *args: Any) -> Any:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                out = forward(*args)
+            return out.float() if isinstance(out, torch.Tensor) else out
+        nets = self.players.nets.values() if self.precision == "bf16" else ()
+        for net in nets:
+            net.forward = functools.partial(half, net.forward)
+        try:
+            yield
+        finally:
+            for net in nets:
+                del net.forward  # the class's own comes back
+
     def _turn(self, place: int, word: str) -> torch.Tensor:
         "One turn: the gradient of the mean over the batch, shard by shard, then a step down it; the loss per run."
         self.players.ready(word)
         total = torch.zeros(self.runs, device=self.device)
         for shard in self.mine:
             turn = Turn(self, self.steps, place, *[shard] * (self.shards > 1))
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            with self._narrow():
                 loss = getattr(self.game, f"loss_{word}")(turn)
             if loss.shape != (self.runs,):
                 raise ValueError(f"game: loss_{word} should return one value per run, shape ({self.runs},), "

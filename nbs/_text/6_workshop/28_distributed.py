@@ -459,7 +459,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 def shell(*words, **kw) -> subprocess.CompletedProcess:
     "Run this Python with one thread, as torchrun does."
     return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120, **kw)
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=250, **kw)
 
 
 # %%
@@ -491,7 +491,7 @@ while child.poll() is None and not (len(list((here / "dead").glob("*/step-*"))) 
     time.sleep(.05)
 pid = int((victim / ".run.lock").read_text().split()[1])
 os.kill(pid, signal.SIGKILL)
-report = child.communicate(timeout=60)[1]
+report = child.communicate(timeout=200)[1]
 cause = report[report.index("Root Cause"):].splitlines()
 [line.strip() for line in cause if "rank" in line or "exitcode" in line]
 
@@ -608,8 +608,8 @@ assert a.dtype == torch.float64 and (a - b).abs().max() < 1e-6
 
 # %% [markdown]
 # ## Half the digits, and a compiler
-# Two more promises of speed. *bf16* keeps a float's range and a third of its digits; `precision="bf16"` lets matrix products and convolutions of training use it,
-# where the processor has units for it. The penalty's second derivative survives. Here is its direction against float32's:
+# Two more promises of speed. *bf16* keeps a float's range and a third of its digits; `precision="bf16"` lets the players compute with it in training, where the
+# processor has units for it; what they return, and so every loss and penalty, is float32. The penalty's second derivative survives. Here is its direction against float32's:
 
 # %%
 wide, a, b = mlp(64, (), 256), torch.randn(128, 64), torch.randn(128, 64)

@@ -498,7 +498,7 @@ child.kill()
 killed = child.wait()
 done = len(list((here / "killed.parts").glob("*/result.json")))
 two = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "modelab", "bench",
-                      here / "killed.toml", "--device", "cpu"], env=env, capture_output=True, text=True, timeout=120)
+                      here / "killed.toml", "--device", "cpu"], env=env, capture_output=True, text=True, timeout=250)
 
 # %%
 def scores_of(rows: list[dict]) -> list:
