@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import argparse
 import json
 import random
+import resource
 import signal
 import statistics
 import subprocess
@@ -39,24 +40,27 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 def two_against_one(steps: int = 2000) -> dict:
     """Wall-clock of 16 seeds in groups of 8, from the command to the table: one process, then two."""
     command = ["-m", "modelab", "train", "minimax", "ring", "--runs", "16", "--steps", str(steps), "--device", "cpu"]
-    seconds, tables = {}, {}
+    seconds, spent, tables = {}, {}, {}
     for name, start in (("one process", [sys.executable]), ("two processes", TORCHRUN)):
-        begin = time.perf_counter()
+        begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         tables[name] = subprocess.run(start + command, capture_output=True, text=True, check=True).stdout
-        seconds[name] = time.perf_counter() - begin
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds[name], spent[name] = time.perf_counter() - begin, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"what": f"16 seeds in groups of 8, minimax on ring, 2x128, batch 256, {steps} steps, one thread a process, start included",
-            "ratio": round(seconds["two processes"] / seconds["one process"], 3), "same table": len(set(tables.values())) == 1}
+            "ratio of wall-clock": round(seconds["two processes"] / seconds["one process"], 3),
+            "ratio of CPU seconds, all processes": round(spent["two processes"] / spent["one process"], 3), "same table": len(set(tables.values())) == 1}
 
 
 def kills(n: int = 200, every: int = 4) -> dict:
-    """kill -9 at `n` random moments of training and saving; what is on disk afterwards, against what had been saved."""
+    """kill -9 at `n` moments, every other one in the middle of a write; what is on disk, against what had been saved."""
+    import torch._dynamo  # noqa: F401  the first optimiser would import it in every child
     rng, lost, damaged, went_back, stale = random.Random(0), [], 0, 0, 0
     job = Job({"name": "minimax", "width": 128}, "ring", steps=10 ** 9, runs=4, group=4, batch=32)
     with tempfile.TemporaryDirectory() as home:
         folder, note = Path(home) / "run", Path(home) / "note"
         with Checkpoints(folder) as kept:
             kept.save(job.start(range(4), "cpu"))
-        for _ in range(n):
+        for kill in range(n):
             known = checkpoints(folder)[0]
             reading, writing = os.pipe()
             child = os.fork()
@@ -69,13 +73,20 @@ def kills(n: int = 200, every: int = 4) -> dict:
                         super().save(run)
                         os.write(writing, f"{-run.steps} ".encode())  # has saved
                 with Tells(folder) as kept:
+                    os.write(writing, b"0 ")
                     pursue(job, range(4), kept, every=every, device="cpu")
                 os._exit(1)
             os.close(writing)
-            time.sleep(.01 + .12 * rng.random())
+            pipe = os.fdopen(reading)
+            pipe.read(1)  # it is about to train
+            if kill % 2:
+                time.sleep(.2 * rng.random())
+            else:
+                while not any(folder.glob(".step-*")):
+                    pass
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            with os.fdopen(reading) as pipe:
+            with pipe:
                 told = [int(word) for word in pipe.read().split()]
             saved = max([-t for t in told if t < 0], default=int(known.stem[5:]))
             stale += any(folder.glob(".step-*"))
@@ -88,8 +99,8 @@ def kills(n: int = 200, every: int = 4) -> dict:
             went_back += newest < saved
             lost.append(max([abs(t) for t in told], default=newest) - newest)
         end = Run.load(folder, device="cpu").steps
-    return {"kills": n, "steps between checkpoints": every, "damaged checkpoints": damaged, "a saved step lost": went_back,
-            "kills in the middle of a write": stale, "most steps lost beyond the unsaved": max(lost), "last step": end}
+    return {"kills": n, "of them in the middle of a write": stale, "steps between checkpoints": every, "damaged checkpoints": damaged, "a saved step lost": went_back,
+            "most steps lost beyond the unsaved": max(lost), "last step": end}
 
 
 WRAPPER = """

@@ -116,7 +116,8 @@ def train(parser: argparse.ArgumentParser) -> Callable:
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default auto)")
     parser.add_argument("--batch", type=int, default=256, help="examples per run and turn (default 256)")
-    parser.add_argument("--shards", type=int, default=1, help="parts of a batch, for one game on several devices (default 1)")
+    parser.add_argument("--shards", type=int, default=1,
+                        help="parts of a batch, for one game on several devices (default 1)")
     parser.add_argument("--precision", default="float32", help="float32 or bf16 (default float32)")
     parser.add_argument("--average", type=float, default=0.,
                         help="running average of G's weights, e.g. 0.999 (default none)")
@@ -140,7 +141,9 @@ def _train(args: argparse.Namespace) -> int:
         whole("--steps", args.steps, 0)
     with team() as us, gentle():
         job, out, run = _job(args, us.device(args.device))
-        covered, last = train_job(job, us, out, keep=keep, every=every, device=args.device, protocol=args.protocol, run=run)
+        us.gather("read")  # nobody writes a job down before everybody has read it
+        covered, last = train_job(job, us, out, keep=keep, every=every, device=args.device, protocol=args.protocol,
+                                  run=run)
         if last < job.steps:
             print(f"{us}: " * (us.size > 1) + f"stopped after step {last}", file=sys.stderr)
         if us.size == 1 or us.rank == 0 and last == job.steps:
@@ -167,6 +170,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     rank = f", rank {os.environ['RANK']}" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
     try:
         return args.execute(args) or 0
+    except BrokenPipeError:  # whoever reads us, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, TypeError, OSError, ArithmeticError) as error:
         print(f"modelab {args.command}{rank}: {error}", file=sys.stderr)
         return 2

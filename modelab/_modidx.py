@@ -71,7 +71,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'modelab.bench.read': ('6_workshop/bench.html#read', 'modelab/bench.py'),
                                'modelab.bench.row': ('6_workshop/bench.html#row', 'modelab/bench.py'),
                                'modelab.bench.summary': ('6_workshop/bench.html#summary', 'modelab/bench.py'),
-                               'modelab.bench.table_name': ('6_workshop/bench.html#table_name', 'modelab/bench.py'),
                                'modelab.bench.work': ('6_workshop/bench.html#work', 'modelab/bench.py')},
             'modelab.bigan': { 'modelab.bigan.BiGAN': ('2_inverse/bigan.html#bigan', 'modelab/bigan.py'),
                                'modelab.bigan.BiGAN.__post_init__': ('2_inverse/bigan.html#bigan.__post_init__', 'modelab/bigan.py'),

@@ -26,8 +26,8 @@ from .distributed import Checkpoints, Job, gentle, placed, pursue
 from .training import Diverged
 
 # %% auto #0
-__all__ = ['JOB', 'SHOWN', 'Cell', 'read', 'table_name', 'work', 'finished', 'finite_number', 'complete', 'board_path', 'row',
-           'summary', 'ordered', 'markdown', 'draw', 'publish', 'bench']
+__all__ = ['JOB', 'SHOWN', 'Cell', 'read', 'work', 'finished', 'finite_number', 'complete', 'board_path', 'row', 'summary',
+           'ordered', 'markdown', 'draw', 'publish', 'bench']
 
 # %% ../nbs/6_workshop/29_bench.ipynb #42f7f1e5
 JOB = tuple(f.name for f in dataclasses.fields(Job) if f.name not in ("game", "modes"))
@@ -46,8 +46,9 @@ class Cell:
         known = {**dataclasses.asdict(self.job), "protocol": self.protocol}
         for name in ("runs", "seed", "group"):
             del known[name]
-        return [(hashlib.blake2b(json.dumps([known, list(seeds)], sort_keys=True).encode(), digest_size=8).hexdigest(), seeds)
-                for seeds in self.job.groups()]
+        texts = [json.dumps([known, list(seeds)], sort_keys=True) for seeds in self.job.groups()]
+        names = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
+        return list(zip(names, self.job.groups()))
 
 
 def read(path: str | Path) -> list[Cell]:
@@ -73,7 +74,8 @@ def _cells(found: dict) -> list[Cell]:
     for key in found:
         one_of("key", key, [*JOB, "protocol", "methods", "sets"])
     for kind in ("methods", "sets"):
-        if not isinstance(found.get(kind), dict) or not found[kind] or not all(isinstance(v, dict) for v in found[kind].values()):
+        tables = found.get(kind)
+        if not isinstance(tables, dict) or not tables or not all(isinstance(v, dict) for v in tables.values()):
             raise ValueError(f"{kind}: expected at least one table [{kind}.NAME]")
     top = {k: v for k, v in found.items() if k not in ("methods", "sets")}
     cells = []
@@ -94,7 +96,7 @@ def _cell(method: str, own: dict, name: str, where: dict, top: dict) -> Cell:
     made = {}
     for kind, key, table in (("modes", f"sets.{name}", where), ("game", f"methods.{method}", own)):
         rest = {k: v for k, v in table.items() if k not in (*JOB, "protocol", kind)}
-        spec = {"name": table.get(kind, table_name(name if kind == "modes" else method)), **rest}
+        spec = {"name": table.get(kind, (name if kind == "modes" else method).lower()), **rest}
         try:
             made[kind] = Job(**{"game": "minimax", "modes": "ring", kind: spec}, steps=0)
         except (ValueError, TypeError) as error:
@@ -103,11 +105,6 @@ def _cell(method: str, own: dict, name: str, where: dict, top: dict) -> Cell:
         return Cell(method, name, Job(made["game"].game, made["modes"].modes, **settings), protocol)
     except (ValueError, TypeError) as error:
         raise ValueError(f"methods.{method}, sets.{name}: {error}") from None
-
-
-def table_name(name: str) -> str:
-    "The registered name that a table's name stands for where it gives none: \"Minimax\" is minimax."
-    return name.lower()
 
 # %% ../nbs/6_workshop/29_bench.ipynb #549ab595
 SHOWN = ("captured", "high_quality", "kl", "tv")
@@ -161,6 +158,8 @@ def work(cell: Cell, seeds: range, folder: Path,  # of this part
                 result["n_modes"] = covered[0].n_modes
             except Diverged as error:
                 result["diverged"] = str(error).partition(";")[0]
+            except (ValueError, TypeError, RuntimeError) as error:
+                raise ValueError(f"{cell.method} on {cell.set}: {error}") from error
             result |= {"seconds": round(kept.total(), 2), "device": device.partition(":")[0], "version": __version__}
             replace(folder / "result.json", json.dumps(result).encode())
             for checkpoint in folder.glob("step-*"):
@@ -250,8 +249,8 @@ def summary(values: Sequence[float | None], runs: int) -> dict[str, float] | Non
         return None
     of = interval(finite) if len(finite) > 1 else None
     low, high = (of.low, of.high) if of else (None, None)
-    return {"mean": round(statistics.fmean(finite), 4), "low": low and round(low, 4), "high": high and round(high, 4),
-            "n": len(finite), "of": runs}
+    return {"mean": round(statistics.fmean(finite), 4), "low": None if low is None else round(low, 4),
+            "high": None if high is None else round(high, 4), "n": len(finite), "of": runs}
 
 # %% ../nbs/6_workshop/29_bench.ipynb #d37cbefc
 def ordered(rows: Sequence[dict]) -> Iterator[tuple[str, list[dict]]]:
@@ -274,12 +273,14 @@ def _shown(value: dict | None, scale: float = 1.) -> str:
 
 def markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
     "The board as Markdown: a table per set, each row beside what perfection and noise score."
-    lines = [f"# {title}", "", "Mean over seeds and 95 % interval. *Perfect* and *noise*: what a perfect generator and uniform noise score with as many "
-             "samples. *Not told apart*: the interval reaches the mean of the first row. Seconds are of one core on one machine; compare them with each other."]
+    lines = [f"# {title}", "", "Mean over seeds and 95 % interval. *Perfect* and *noise*: what a perfect generator and uniform "
+             "noise score with as many samples. *Not told apart*: the interval reaches the mean of the first row. Seconds are "
+             "of one core on one machine; compare them with each other."]
     for name, own in ordered(rows):
         n, best = own[0]["n_modes"], own[0]["captured"]
         lines += ["", f"## {name}: {n:g} modes, protocol {own[0]['protocol']}" if n else f"## {name}", "",
-                  "| method | modes captured | perfect | noise | high quality, % | perfect | noise | KL | perfect | noise | seeds | steps | s a seed | |",
+                  "| method | modes captured | perfect | noise | high quality, % | perfect | noise | KL | perfect | noise "
+                  "| seeds | steps | s a seed | |",
                   "|" + "---|" * 14]
         for r in own:
             cells = [r["method"].replace("|", "\\|")]
@@ -288,7 +289,8 @@ def markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
                 cells += ["–" if not r[s] or r[s][key] is None else f"{scale * r[s][key]:.3g}" for s in ("floor", "null")]
             note = "; ".join(r["diverged"]) and "diverged: " + "; ".join(r["diverged"])
             alike = r is own[0] or bool(best and r["captured"] and (r["captured"]["high"] or 0) >= best["mean"])
-            cells += [str(r["runs"]), str(r["steps"]), f"{r['seconds per seed']:.1f}", note or ("not told apart" if alike and r is not own[0] else "")]
+            cells += [str(r["runs"]), str(r["steps"]), f"{r['seconds per seed']:.1f}",
+                      note or "not told apart" * (alike and r is not own[0])]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -311,10 +313,12 @@ def draw(rows: Sequence[dict]) -> Picture:
         for side, color, style in (("floor", REAL, "-"), ("null", DARK, "--")):
             if (r := next((r for r in own if r[side]), None)):
                 ax.axvline(100 * r[side]["captured"] / r["n_modes"], color=color, ls=style, lw=1)
-        ax.set(yticks=range(len(own)), yticklabels=[r["method"] for r in own], xlim=(-3, 103), xlabel="modes captured, %", title=name)
+        ax.set(yticks=range(len(own)), yticklabels=[r["method"] for r in own], xlim=(-3, 103),
+               xlabel="modes captured, %", title=name)
         ax.invert_yaxis()
         said.append(f"{name}: {own[0]['method']} first, {own[-1]['method']} last")
-    return Picture(figure, "Share of modes captured by each method, with 95 % intervals; solid line perfection, dashed noise. " + "; ".join(said))
+    return Picture(figure, "Share of modes captured by each method, with 95 % intervals; solid line perfection, dashed noise. "
+                   + "; ".join(said))
 
 
 def publish(rows: Sequence[dict], path: str | Path) -> list[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -70,17 +71,19 @@ class Checkpoints:
 
     def __enter__(self) -> Checkpoints:
         if self.writes:
-            name = self.path.name if self.single else ""
+            name = self.path.name if self.single else "run"
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock = lock(self.folder / f".{name or 'run'}.lock")
+                self._lock = lock(self.folder / f".{name}.lock")
                 self._lock.__enter__()
             except BlockingIOError:
                 raise
             except OSError as error:
                 raise OSError(f"cannot write in {self.folder}: {error.strerror}") from None
-            for stale in self.folder.glob(f".{name or 'step-'}*.safetensors.*"):  # half-written by a killed process
-                stale.unlink(missing_ok=True)
+            half = re.compile(rf"\.{re.escape(name) if self.single else r'step-[0-9]+.safetensors'}\.[a-z0-9_]{{8}}")
+            for path in self.folder.iterdir():
+                if half.fullmatch(path.name):  # of a process that was killed while it wrote
+                    path.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -137,8 +140,8 @@ class Job:
 
     def start(self, seeds: range, device: str = "auto") -> Run:
         "A fresh run of one group."
-        return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds), seed=seeds.start, batch=self.batch,
-                   device=device, average=self.average, shards=self.shards, precision=self.precision)
+        return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds), seed=seeds.start,
+                   batch=self.batch, device=device, average=self.average, shards=self.shards, precision=self.precision)
 
     @classmethod
     def read(cls, folder: str | Path) -> Job:
@@ -152,15 +155,15 @@ class Job:
             raise ValueError(f"path: {path} does not say what was trained ({error})") from error
 
     def settle(self, folder: str | Path) -> None:
-        "Note in `folder` what it is for; `ValueError` if it is for something else. More steps than before are welcome."
+        "Note in `folder` what it is for; `ValueError` if it is for something else, but for more steps."
         folder = Path(folder)
         if (folder / "job.json").exists():
             before = Job.read(folder)
             for name, ours in dataclasses.asdict(self).items():
                 theirs = getattr(before, name)
                 if theirs != ours and not (name == "steps" and theirs < ours):
-                    raise ValueError(f"{folder} holds another run: {name} was {theirs}, not {ours}. Choose another folder, "
-                                     f"or go on with that run: modelab train --resume {folder}")
+                    raise ValueError(f"{folder} holds another run: {name} was {theirs}, not {ours}. Choose another "
+                                     f"folder, or go on with that run: modelab train --resume {folder}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             replace(folder / "job.json", json.dumps(dataclasses.asdict(self), indent=1).encode())
@@ -273,7 +276,7 @@ def train(job: Job,
           protocol: str = "pacgan",
           run: Run | None = None,  # the first group's, to go on with
           ) -> tuple[list[measures.Coverage], int]:
-    "Train this rank's groups; the coverage of all seeds, in order, on every rank, and the first step somebody stopped at."
+    "Train this rank's groups: the coverage of all seeds, in order, on every rank; and the step this rank reached."
     single, groups = str(out).endswith(".safetensors"), job.groups()
     if single and len(groups) > 1:
         raise ValueError(f"out: {len(groups)} groups of seeds need a folder, not a file; got {out}")

@@ -170,6 +170,12 @@ def test_divergence_keeps_its_row(file, monkeypatch):
     assert draw(rows).png.startswith(b"\x89PNG")
 
 
+def test_a_game_that_does_not_fit_a_set_is_named(file):
+    file.write_text(FILE + "\n[methods.groundmetric]\nwidth = 8\nsets = ['five']\n")
+    with pytest.raises(ValueError, match="groundmetric on five: "):
+        complete(file, "cpu")
+
+
 def test_damaged_results_and_boards_are_named(file):
     complete(file, "cpu")
     result = next(file.with_suffix(".parts").glob("*/result.json"))

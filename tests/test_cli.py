@@ -99,7 +99,7 @@ def test_interrupt_keeps_the_run(tmp_path):
     child = subprocess.Popen([sys.executable, "-m", "modelab", *map(str, TRAIN), "--steps", "1000000", "--save-every", "20", "--out", str(path)],
                              stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
-        while child.poll() is None and not path.exists():
+        while child.poll() is None and not list(path.rglob("step-*")):
             pass
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=60)

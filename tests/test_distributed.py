@@ -198,7 +198,7 @@ def test_a_folder_is_for_one_job(tmp_path):
 
 
 def test_the_last_n_are_kept_and_leavings_cleared(tmp_path):
-    (tmp_path / ".step-000000001.safetensors.abc").write_text("half")
+    (tmp_path / ".step-000000001.safetensors.abcd_e12").write_text("half")
     (tmp_path / "mine.txt").write_text("mine")
     with Checkpoints(tmp_path, keep=3) as kept:
         assert kept.load("cpu") is None
@@ -207,6 +207,12 @@ def test_the_last_n_are_kept_and_leavings_cleared(tmp_path):
             kept.save(run.step(1))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.txt", *(f"step-00000000{n}.safetensors" for n in (3, 4, 5))]
     assert Run.load(tmp_path, device="cpu").steps == 5
+    one, half = tmp_path / "one.safetensors", tmp_path / ".one.safetensors.abcd_e12"
+    half.write_text("half")
+    with Checkpoints(one) as kept:
+        kept.save(run)
+        kept.save(run.step(1))
+    assert kept.load("cpu").steps == 6 and not half.exists() and not list(tmp_path.glob("*.lock"))
 
 
 def test_one_process_at_a_time_and_a_killed_one_lets_go(tmp_path):

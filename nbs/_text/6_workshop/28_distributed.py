@@ -22,6 +22,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -139,17 +140,19 @@ class Checkpoints:
 
     def __enter__(self) -> Checkpoints:
         if self.writes:
-            name = self.path.name if self.single else ""
+            name = self.path.name if self.single else "run"
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock = lock(self.folder / f".{name or 'run'}.lock")
+                self._lock = lock(self.folder / f".{name}.lock")
                 self._lock.__enter__()
             except BlockingIOError:
                 raise
             except OSError as error:
                 raise OSError(f"cannot write in {self.folder}: {error.strerror}") from None
-            for stale in self.folder.glob(f".{name or 'step-'}*.safetensors.*"):  # half-written by a killed process
-                stale.unlink(missing_ok=True)
+            half = re.compile(rf"\.{re.escape(name) if self.single else r'step-[0-9]+.safetensors'}\.[a-z0-9_]{{8}}")
+            for path in self.folder.iterdir():
+                if half.fullmatch(path.name):  # of a process that was killed while it wrote
+                    path.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -181,17 +184,20 @@ def small(**kw) -> Run:
     return Run(Minimax(width=8), ring(radius=2, std=.02), **{"runs": 2, "batch": 16, "device": "cpu", **kw})
 
 
+# %%
 with Checkpoints(here / "kept", keep=2) as kept:
     run = small()
     for _ in range(4):
         kept.save(run.step(10))
-    second = refused_lock = None
+[p.name for p in checkpoints(here / "kept")]
+
+# %%
+with Checkpoints(here / "kept"):
     try:
         Checkpoints(here / "kept").__enter__()
     except BlockingIOError as error:
-        second = str(error).replace(str(here), "…")
-assert Checkpoints(here / "kept").load("cpu").steps == 40
-[p.name for p in checkpoints(here / "kept")], second.partition(" by ")[0]
+        second = str(error).partition(" by ")[0]
+second.replace(str(here), "…")
 
 # %% [markdown]
 # A full disk is the same story: the write fails, the file before stays, and the message says which it is.
@@ -201,6 +207,7 @@ def no_space(*_):
     raise OSError(28, "No space left on device")
 
 
+# %%
 honest, os.fsync = os.fsync, no_space  # the moment at which a full disk shows itself
 try:
     with Checkpoints(here / "kept") as kept:
@@ -209,7 +216,9 @@ except OSError as error:
     said = str(error).replace(str(here), "…")
 finally:
     os.fsync = honest
-assert "step-000000040" in said and len(checkpoints(here / "kept")) == 2
+
+# %%
+assert "step-000000040" in said and Checkpoints(here / "kept").load("cpu").steps == 40
 said
 
 # %% [markdown]
@@ -224,6 +233,7 @@ def seed_5(group: int, n: int) -> torch.Tensor:
     return run.sample(200)[5 % group]
 
 
+# %%
 lengths = [20, steps(200), steps(500)]
 gaps = {g: [(seed_5(g, n) - seed_5(8, n)).abs().max().item() for n in lengths] for g in (1, 4, 16)}
 gaps
@@ -268,8 +278,8 @@ class Job:
 
     def start(self, seeds: range, device: str = "auto") -> Run:
         "A fresh run of one group."
-        return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds), seed=seeds.start, batch=self.batch,
-                   device=device, average=self.average, shards=self.shards, precision=self.precision)
+        return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds), seed=seeds.start,
+                   batch=self.batch, device=device, average=self.average, shards=self.shards, precision=self.precision)
 
     @classmethod
     def read(cls, folder: str | Path) -> Job:
@@ -283,15 +293,15 @@ class Job:
             raise ValueError(f"path: {path} does not say what was trained ({error})") from error
 
     def settle(self, folder: str | Path) -> None:
-        "Note in `folder` what it is for; `ValueError` if it is for something else. More steps than before are welcome."
+        "Note in `folder` what it is for; `ValueError` if it is for something else, but for more steps."
         folder = Path(folder)
         if (folder / "job.json").exists():
             before = Job.read(folder)
             for name, ours in dataclasses.asdict(self).items():
                 theirs = getattr(before, name)
                 if theirs != ours and not (name == "steps" and theirs < ours):
-                    raise ValueError(f"{folder} holds another run: {name} was {theirs}, not {ours}. Choose another folder, "
-                                     f"or go on with that run: modelab train --resume {folder}")
+                    raise ValueError(f"{folder} holds another run: {name} was {theirs}, not {ours}. Choose another "
+                                     f"folder, or go on with that run: modelab train --resume {folder}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             replace(folder / "job.json", json.dumps(dataclasses.asdict(self), indent=1).encode())
@@ -422,7 +432,7 @@ def train(job: Job,
           protocol: str = "pacgan",
           run: Run | None = None,  # the first group's, to go on with
           ) -> tuple[list[measures.Coverage], int]:
-    "Train this rank's groups; the coverage of all seeds, in order, on every rank, and the first step somebody stopped at."
+    "Train this rank's groups: the coverage of all seeds, in order, on every rank; and the step this rank reached."
     single, groups = str(out).endswith(".safetensors"), job.groups()
     if single and len(groups) > 1:
         raise ValueError(f"out: {len(groups)} groups of seeds need a folder, not a file; got {out}")
@@ -455,7 +465,7 @@ COMMAND = ["-m", "modelab", "train", "minimax", "ring", "--set", "width=8", "--r
            "--device", "cpu", "--steps", "200", "--save-every", "50"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
-
+# %%
 def shell(*words, **kw) -> subprocess.CompletedProcess:
     "Run this Python with one thread, as torchrun does."
     return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True,
@@ -486,11 +496,15 @@ sorted(str(p.relative_to(here)) for p in (here / "two").rglob("*.safetensors"))
 long = [w if w != "200" else "4000000" for w in COMMAND]
 child = subprocess.Popen([sys.executable, *TORCHRUN, *long, "--out", here / "dead"], text=True,
                          stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+# %%
 victim = here / "dead" / "seeds-2-3"
 while child.poll() is None and not (len(list((here / "dead").glob("*/step-*"))) >= 3 and checkpoints(victim)):
     time.sleep(.05)
 pid = int((victim / ".run.lock").read_text().split()[1])
 os.kill(pid, signal.SIGKILL)
+
+# %%
 report = child.communicate(timeout=200)[1]
 cause = report[report.index("Root Cause"):].splitlines()
 [line.strip() for line in cause if "rank" in line or "exitcode" in line]
@@ -508,8 +522,12 @@ assert left["seeds-2-3"] % 50 == 0 < left["seeds-2-3"]
 goal = max(left.values()) + 50 - max(left.values()) % 50
 note = json.loads((here / "dead" / "job.json").read_text())
 (here / "dead" / "job.json").write_text(json.dumps({**note, "steps": goal}))
+
+# %%
 resumed = shell("-m", "modelab", "train", "--resume", here / "dead", "--device", "cpu", "--save-every", "50")
 straight = shell(*[w if w != "200" else str(goal) for w in COMMAND], "--out", here / "straight")
+
+# %%
 newest = [checkpoints(here / name / group)[0].read_bytes() for group in left for name in ("dead", "straight")]
 assert resumed.returncode == 0 and newest[0] == newest[1] and newest[2] == newest[3]
 resumed.stdout.splitlines()[0].split(",")[0]
@@ -532,12 +550,15 @@ torch.manual_seed(0)
 critic = mlp(2, (), 16).double()
 real, fake = torch.randn(2, 1, 64, 2, dtype=torch.float64)
 
+# %%
 def penalised(real, fake):
     "WGAN-GP's loss for the critic, the penalty halfway between the pairs."
     halfway = ((real + fake) / 2).requires_grad_()
     slope, = torch.autograd.grad(critic(halfway[0]).sum(), halfway, create_graph=True)
     return critic(fake[0]).mean() - critic(real[0]).mean() + 10 * (slope.norm(dim=-1) - 1).square().mean()
 
+
+# %%
 def slopes(parts: int) -> torch.Tensor:
     "The gradient, added up over `parts` shards."
     critic.zero_grad()
@@ -600,6 +621,8 @@ with team() as us:
     if us.rank == 0:
         torch.save(run.players.flat["D"].detach(), sys.argv[1])
 """
+
+# %%
 (here / "pair.py").write_text(PAIR)
 alone, together = shell(here / "pair.py", here / "alone.pt"), shell(*TORCHRUN, here / "pair.py", here / "together.pt")
 a, b = (torch.load(here / f"{name}.pt", weights_only=True) for name in ("alone", "together"))
@@ -614,6 +637,7 @@ assert a.dtype == torch.float64 and (a - b).abs().max() < 1e-6
 # %%
 wide, a, b = mlp(64, (), 256), torch.randn(128, 64), torch.randn(128, 64)
 
+# %%
 def direction(enabled: bool) -> torch.Tensor:
     "The gradient of a penalty in the critic's weights."
     wide.zero_grad()
@@ -622,6 +646,7 @@ def direction(enabled: bool) -> torch.Tensor:
     return torch.cat([w.grad.flatten() for w in wide.parameters() if w.grad is not None])
 
 
+# %%
 alike = F.cosine_similarity(direction(True), direction(False), dim=0).item()
 assert .99 < alike < 1
 alike
@@ -632,6 +657,8 @@ alike
 # %%
 import logging
 logging.getLogger("torch._dynamo").setLevel(logging.CRITICAL)
+
+# %%
 torch._functorch.config.donated_buffer = False
 compiled = torch.compile(wide, backend="aot_eager")
 try:
@@ -688,6 +715,7 @@ def scaling():
     return picture(figure, "Share of time spent computing on 64 devices for 20 million weights: a turn of 10 ms needs a link of 100 Gbit/s")
 
 
+# %%
 scaling()
 
 # %% [markdown]

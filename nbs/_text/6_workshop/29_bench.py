@@ -64,8 +64,8 @@ narrow, wide, {"narrow wins": sum(a > b for a, b in zip(narrow, wide)), "wide wi
 # an achievement (chapter 02), and what it cost. And because such a table takes hours, it will be killed.
 #
 # ## One file
-# TOML: a table per method, a table per set. Whatever is not a setting of the job goes to the game or the set. A set's settings
-# override those at the top, a method's override both.
+# TOML: a table per method, a table per set, named as they are registered or as you like. Whatever is not a setting of the job goes to the game or the set. A set's
+# settings override those at the top, a method's override both.
 
 # %%
 FILE = """
@@ -93,6 +93,8 @@ game = "pairwisebigan"
 width = 16
 sets = ["five on a line"]
 """
+
+# %%
 (here / "small.toml").write_text(FILE)
 
 # %%
@@ -113,8 +115,9 @@ class Cell:
         known = {**dataclasses.asdict(self.job), "protocol": self.protocol}
         for name in ("runs", "seed", "group"):
             del known[name]
-        return [(hashlib.blake2b(json.dumps([known, list(seeds)], sort_keys=True).encode(), digest_size=8).hexdigest(), seeds)
-                for seeds in self.job.groups()]
+        texts = [json.dumps([known, list(seeds)], sort_keys=True) for seeds in self.job.groups()]
+        names = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
+        return list(zip(names, self.job.groups()))
 
 
 def read(path: str | Path) -> list[Cell]:
@@ -140,7 +143,8 @@ def _cells(found: dict) -> list[Cell]:
     for key in found:
         one_of("key", key, [*JOB, "protocol", "methods", "sets"])
     for kind in ("methods", "sets"):
-        if not isinstance(found.get(kind), dict) or not found[kind] or not all(isinstance(v, dict) for v in found[kind].values()):
+        tables = found.get(kind)
+        if not isinstance(tables, dict) or not tables or not all(isinstance(v, dict) for v in tables.values()):
             raise ValueError(f"{kind}: expected at least one table [{kind}.NAME]")
     top = {k: v for k, v in found.items() if k not in ("methods", "sets")}
     cells = []
@@ -161,7 +165,7 @@ def _cell(method: str, own: dict, name: str, where: dict, top: dict) -> Cell:
     made = {}
     for kind, key, table in (("modes", f"sets.{name}", where), ("game", f"methods.{method}", own)):
         rest = {k: v for k, v in table.items() if k not in (*JOB, "protocol", kind)}
-        spec = {"name": table.get(kind, table_name(name if kind == "modes" else method)), **rest}
+        spec = {"name": table.get(kind, (name if kind == "modes" else method).lower()), **rest}
         try:
             made[kind] = Job(**{"game": "minimax", "modes": "ring", kind: spec}, steps=0)
         except (ValueError, TypeError) as error:
@@ -170,11 +174,6 @@ def _cell(method: str, own: dict, name: str, where: dict, top: dict) -> Cell:
         return Cell(method, name, Job(made["game"].game, made["modes"].modes, **settings), protocol)
     except (ValueError, TypeError) as error:
         raise ValueError(f"methods.{method}, sets.{name}: {error}") from None
-
-
-def table_name(name: str) -> str:
-    "The registered name that a table's name stands for where it gives none: \"Minimax\" is minimax."
-    return name.lower()
 
 
 # %%
@@ -257,6 +256,8 @@ def work(cell: Cell, seeds: range, folder: Path,  # of this part
                 result["n_modes"] = covered[0].n_modes
             except Diverged as error:
                 result["diverged"] = str(error).partition(";")[0]
+            except (ValueError, TypeError, RuntimeError) as error:
+                raise ValueError(f"{cell.method} on {cell.set}: {error}") from error
             result |= {"seconds": round(kept.total(), 2), "device": device.partition(":")[0], "version": __version__}
             replace(folder / "result.json", json.dumps(result).encode())
             for checkpoint in folder.glob("step-*"):
@@ -352,8 +353,8 @@ def summary(values: Sequence[float | None], runs: int) -> dict[str, float] | Non
         return None
     of = interval(finite) if len(finite) > 1 else None
     low, high = (of.low, of.high) if of else (None, None)
-    return {"mean": round(statistics.fmean(finite), 4), "low": low and round(low, 4), "high": high and round(high, 4),
-            "n": len(finite), "of": runs}
+    return {"mean": round(statistics.fmean(finite), 4), "low": None if low is None else round(low, 4),
+            "high": None if high is None else round(high, 4), "n": len(finite), "of": runs}
 
 
 # %%
@@ -394,12 +395,14 @@ def _shown(value: dict | None, scale: float = 1.) -> str:
 
 def markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
     "The board as Markdown: a table per set, each row beside what perfection and noise score."
-    lines = [f"# {title}", "", "Mean over seeds and 95 % interval. *Perfect* and *noise*: what a perfect generator and uniform noise score with as many "
-             "samples. *Not told apart*: the interval reaches the mean of the first row. Seconds are of one core on one machine; compare them with each other."]
+    lines = [f"# {title}", "", "Mean over seeds and 95 % interval. *Perfect* and *noise*: what a perfect generator and uniform "
+             "noise score with as many samples. *Not told apart*: the interval reaches the mean of the first row. Seconds are "
+             "of one core on one machine; compare them with each other."]
     for name, own in ordered(rows):
         n, best = own[0]["n_modes"], own[0]["captured"]
         lines += ["", f"## {name}: {n:g} modes, protocol {own[0]['protocol']}" if n else f"## {name}", "",
-                  "| method | modes captured | perfect | noise | high quality, % | perfect | noise | KL | perfect | noise | seeds | steps | s a seed | |",
+                  "| method | modes captured | perfect | noise | high quality, % | perfect | noise | KL | perfect | noise "
+                  "| seeds | steps | s a seed | |",
                   "|" + "---|" * 14]
         for r in own:
             cells = [r["method"].replace("|", "\\|")]
@@ -408,7 +411,8 @@ def markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
                 cells += ["–" if not r[s] or r[s][key] is None else f"{scale * r[s][key]:.3g}" for s in ("floor", "null")]
             note = "; ".join(r["diverged"]) and "diverged: " + "; ".join(r["diverged"])
             alike = r is own[0] or bool(best and r["captured"] and (r["captured"]["high"] or 0) >= best["mean"])
-            cells += [str(r["runs"]), str(r["steps"]), f"{r['seconds per seed']:.1f}", note or ("not told apart" if alike and r is not own[0] else "")]
+            cells += [str(r["runs"]), str(r["steps"]), f"{r['seconds per seed']:.1f}",
+                      note or "not told apart" * (alike and r is not own[0])]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -431,10 +435,12 @@ def draw(rows: Sequence[dict]) -> Picture:
         for side, color, style in (("floor", REAL, "-"), ("null", DARK, "--")):
             if (r := next((r for r in own if r[side]), None)):
                 ax.axvline(100 * r[side]["captured"] / r["n_modes"], color=color, ls=style, lw=1)
-        ax.set(yticks=range(len(own)), yticklabels=[r["method"] for r in own], xlim=(-3, 103), xlabel="modes captured, %", title=name)
+        ax.set(yticks=range(len(own)), yticklabels=[r["method"] for r in own], xlim=(-3, 103),
+               xlabel="modes captured, %", title=name)
         ax.invert_yaxis()
         said.append(f"{name}: {own[0]['method']} first, {own[-1]['method']} last")
-    return Picture(figure, "Share of modes captured by each method, with 95 % intervals; solid line perfection, dashed noise. " + "; ".join(said))
+    return Picture(figure, "Share of modes captured by each method, with 95 % intervals; solid line perfection, dashed noise. "
+                   + "; ".join(said))
 
 
 def publish(rows: Sequence[dict], path: str | Path) -> list[Path]:
