@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from modelab.course import interval, replace
+from modelab.course import interval, replace, steps as walk
 from modelab.distributed import Checkpoints, Job, pursue
 from modelab.networks import conv_discriminator, conv_generator, mlp
 from modelab.training import Run, checkpoints
@@ -39,14 +39,14 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 def two_against_one(steps: int = 2000) -> dict:
     """Wall-clock of 16 seeds in groups of 8, from the command to the table: one process, then two."""
-    command = ["-m", "modelab", "train", "minimax", "ring", "--runs", "16", "--steps", str(steps), "--device", "cpu"]
+    command = ["-m", "modelab", "train", "minimax", "ring", "--runs", "16", "--steps", str(walk(steps)), "--device", "cpu"]
     seconds, spent, tables = {}, {}, {}
     for name, start in (("one process", [sys.executable]), ("two processes", TORCHRUN)):
         begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         tables[name] = subprocess.run(start + command, capture_output=True, text=True, check=True).stdout
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds[name], spent[name] = time.perf_counter() - begin, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"what": f"16 seeds in groups of 8, minimax on ring, 2x128, batch 256, {steps} steps, one thread a process, start included",
+    return {"what": f"16 seeds in groups of 8, minimax on ring, 2x128, batch 256, {walk(steps)} steps, one thread a process, start included",
             "ratio of wall-clock": round(seconds["two processes"] / seconds["one process"], 3),
             "ratio of CPU seconds, all processes": round(spent["two processes"] / spent["one process"], 3), "same table": len(set(tables.values())) == 1}
 
@@ -153,8 +153,8 @@ def wrapper() -> dict:
 
 
 def median(act: Callable[[], object], n: int = 15) -> float:
-    """Median seconds of `act`, after three tries that do not count."""
-    seconds = []
+    """Median seconds of `act`, after three tries that do not count; one try on a short walk."""
+    seconds, n = [], walk(n, fast=1)
     for _ in range(n + 3):
         begin = time.perf_counter()
         act()
@@ -188,9 +188,9 @@ def bf16() -> dict:
     for precision in ("float32", "bf16"):
         job = Job({"name": "zerocentred", "width": 256}, "stacked_digits", batch=64, precision=precision)
         begin = time.perf_counter()
-        run = job.start(range(8), "cpu").step(300)
+        run = job.start(range(8), "cpu").step(walk(300))
         spent, covered = time.perf_counter() - begin, run.coverage()
-        found[f"R1 on stacked digits, 8 seeds, 300 steps, {precision}"] = {
+        found[f"R1 on stacked digits, 8 seeds, {run.steps} steps, {precision}"] = {
             "modes captured": str(interval(c.captured for c in covered)), "KL": str(interval(c.kl for c in covered)),
             "seconds": round(spent, 1)}
     return found

@@ -204,6 +204,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'modelab.distributed.Job': ('6_workshop/distributed.html#job', 'modelab/distributed.py'),
                                      'modelab.distributed.Job.__post_init__': ( '6_workshop/distributed.html#job.__post_init__',
                                                                                 'modelab/distributed.py'),
+                                     'modelab.distributed.Job.check': ('6_workshop/distributed.html#job.check', 'modelab/distributed.py'),
                                      'modelab.distributed.Job.groups': ('6_workshop/distributed.html#job.groups', 'modelab/distributed.py'),
                                      'modelab.distributed.Job.read': ('6_workshop/distributed.html#job.read', 'modelab/distributed.py'),
                                      'modelab.distributed.Job.settle': ('6_workshop/distributed.html#job.settle', 'modelab/distributed.py'),

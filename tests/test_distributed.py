@@ -197,6 +197,36 @@ def test_a_folder_is_for_one_job(tmp_path):
         Job.read(tmp_path / "absent")
 
 
+def test_a_file_of_another_run_is_not_gone_on_with(tmp_path):
+    import dataclasses
+    seeds = JOB.groups()[0]
+    with Checkpoints(tmp_path / "one.safetensors") as kept:
+        pursue(JOB, seeds, kept, device="cpu")
+        assert pursue(dataclasses.replace(JOB, steps=25), seeds, kept, device="cpu").steps == 25
+        for change, word in ((dict(steps=24), "steps was 25, not 24"), (dict(batch=8), "batch"), (dict(game="bigan"), "game"), (dict(precision="bf16"), "precision")):
+            with pytest.raises(ValueError, match=f"one.safetensors holds another run: {word}"):
+                pursue(dataclasses.replace(JOB, **{"steps": 25, **change}), seeds, kept, device="cpu")
+        with pytest.raises(ValueError, match="seed was 0, not 2"):
+            pursue(dataclasses.replace(JOB, steps=25), JOB.groups()[1], kept, device="cpu")
+
+
+def test_half_a_step_is_never_saved(tmp_path):
+    """Ctrl-C twice within one step: the second ends it in the middle; the checkpoint is the one before."""
+    class Twice(Minimax):
+        def loss_G(self, t):
+            if t.step == 7:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+            return super().loss_G(t)
+    job, run = Job("minimax", "ring", steps=20, runs=2, batch=16), small(game=Twice(width=8))
+    with Checkpoints(tmp_path) as kept:
+        with pytest.raises(KeyboardInterrupt):
+            pursue(job, range(2), kept, every=5, device="cpu", run=run)
+        assert run.torn and kept.load("cpu", game=Twice(width=8)).steps == 5
+        with pytest.raises(ValueError, match="the step after 7 was cut in half; go back to the last checkpoint, .*step-000000005"):
+            run.save(tmp_path / "half")
+
+
 def test_the_last_n_are_kept_and_leavings_cleared(tmp_path):
     (tmp_path / ".step-000000001.safetensors.abcd_e12").write_text("half")
     (tmp_path / "mine.txt").write_text("mine")
@@ -231,7 +261,7 @@ def test_one_process_at_a_time_and_a_killed_one_lets_go(tmp_path):
     with Checkpoints(tmp_path) as kept:
         kept.save(small())
     assert not (tmp_path / ".run.lock").exists()
-    with lock(tmp_path / "x"), pytest.raises(BlockingIOError, match="choose another folder"), lock(tmp_path / "x"):
+    with lock(tmp_path / "x"), pytest.raises(BlockingIOError, match="choose another place"), lock(tmp_path / "x"):
         pass
 
 

@@ -360,6 +360,7 @@ class _Walk:
         self.latent = self.game.latent or max(2, min(64, math.prod(modes.event)))
         self.players = Players(self.game, modes.event, self.latent, self.seeds, self.device, self.average)
         self.steps, self._checked, self.saved = 0, 0, None  # steps done, losses checked, last checkpoint
+        self.torn = False  # whether the last step was cut in half, by an error or a second Ctrl-C
         self._losses = {word: torch.empty(1024, runs, device=self.device) for word in self.words}  # grows by doubling
         self._streams: dict[str, list[torch.Generator]] = {}
         self.mine, self.add_up = range(shards), None  # the shards of this process, and how it adds up with others
@@ -411,6 +412,7 @@ class _Walk:
 
     def _one_step(self) -> None:
         "One pass through the turns."
+        self.torn = True
         losses = {word: self._turn(place, word) for place, word in enumerate(self.words)}
         for word, loss in losses.items():
             rows = self._losses[word]
@@ -418,7 +420,7 @@ class _Walk:
                 rows = self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
             rows[self.steps].copy_(loss)
         self.players.follow()
-        self.steps += 1
+        self.steps, self.torn = self.steps + 1, False
 
 
 # %% [markdown]
@@ -561,7 +563,9 @@ def write(run: Run,
           ) -> Path:
     "Write a checkpoint: tensors and JSON, nothing executable; a crash leaves the old file whole, a NaN is refused."
     from safetensors.torch import save
-    run._check()  # never a diverged run over a good one
+    run._check()  # never a diverged run over a good one, nor half a step
+    if run.torn:
+        raise ValueError(f"run: the step after {run.steps} was cut in half; go back to the last checkpoint, {run.saved}")
     tensors = run.players.state() | {f"loss/{word}": rows for word, rows in run.losses.items()}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -99,7 +99,9 @@ survived
 # %%
 #| export
 @contextmanager
-def lock(path: str | Path) -> Iterator[None]:
+def lock(path: str | Path,
+         what: Any = None,  # what it guards, for the error; None: the folder it is in
+         ) -> Iterator[None]:
     "Hold `path` alone among processes, until the end or death; `BlockingIOError` at once if another one has it."
     path = Path(path)
     while True:
@@ -112,8 +114,8 @@ def lock(path: str | Path) -> Iterator[None]:
         except BlockingIOError:
             who = os.read(handle, 200).decode(errors="replace").strip()
             os.close(handle)
-            raise BlockingIOError(f"{path.parent} is in use by {who or 'another process'}; wait for it, stop it, or "
-                                  "choose another folder") from None
+            raise BlockingIOError(f"{what or path.parent} is in use by {who or 'another process'}; wait for it, stop "
+                                  "it, or choose another place") from None
         if os.fstat(handle).st_nlink:  # else its last owner deleted it between our two calls
             break
         os.close(handle)
@@ -143,7 +145,7 @@ class Checkpoints:
             name = self.path.name if self.single else "run"
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock = lock(self.folder / f".{name}.lock")
+                self._lock = lock(self.folder / f".{name}.lock", self.path)
                 self._lock.__enter__()
             except BlockingIOError:
                 raise
@@ -276,6 +278,15 @@ class Job:
         last = self.seed + self.runs
         return [range(a, min(a + self.group, last)) for a in range(self.seed, last, self.group)]
 
+    def check(self, run: Run, seeds: range) -> Run:
+        "`run` if it is this job's group `seeds`, at most at its last step; else `ValueError` names the difference."
+        asked = {**dataclasses.asdict(self), "runs": len(seeds), "seed": seeds.start}
+        for name, theirs in {**json.loads(json.dumps(config(run))), "steps": run.steps}.items():
+            if theirs != asked[name] and not (name == "steps" and theirs < self.steps):
+                raise ValueError(f"{run.saved} holds another run: {name} was {theirs}, not {asked[name]}. Choose another "
+                                 f"place, or go on with that run: modelab train --resume {run.saved}")
+        return run
+
     def start(self, seeds: range, device: str = "auto") -> Run:
         "A fresh run of one group."
         return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds), seed=seeds.start,
@@ -336,8 +347,8 @@ class Team:
     def device(self, name: str = "auto") -> str:
         "This rank's own device of that kind."
         if self.size > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
-            torch.cuda.set_device(self.local % torch.cuda.device_count())
-            return f"cuda:{self.local % torch.cuda.device_count()}"
+            torch.cuda.set_device(min(self.local, torch.cuda.device_count() - 1))
+            return f"cuda:{self.local}"
         return name
 
     def gather(self, thing: Any) -> list:
@@ -407,7 +418,9 @@ def pursue(job: Job, seeds: range,
            run: Run | None = None,  # go on with this one
            ) -> Run:
     "Train one group to the job's last step; Ctrl-C and SIGTERM end it early and save."
-    run = run or (kept and kept.load(device)) or job.start(seeds, device)
+    if run is None and kept and (run := kept.load(device)):
+        job.check(run, seeds)
+    run = run or job.start(seeds, device)
     if job.shards > 1:
         spread(run, us)
     try:
@@ -418,6 +431,8 @@ def pursue(job: Job, seeds: range,
             if run.steps >= job.steps:
                 return run
     except KeyboardInterrupt:
+        if run.torn:
+            raise
         if kept:
             kept.save(run)
         return run
