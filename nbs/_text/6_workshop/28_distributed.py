@@ -202,6 +202,12 @@ with Checkpoints(here / "kept"):
 second.replace(str(here), "…")
 
 # %% [markdown]
+# The whole arrangement, training included, killed two hundred times by `python benchmarks/distributed.py kills`, every other time in the middle of a write:
+
+# %%
+recorded("distributed").get("kills")
+
+# %% [markdown]
 # A full disk is the same story: the write fails, the file before stays, and the message says which it is.
 
 # %%
@@ -685,7 +691,8 @@ assert "double backward" in said
 said
 
 # %% [markdown]
-# So nothing here compiles a critic that pays a penalty. What the rest is worth, measured on two cores by `python benchmarks/distributed.py`:
+# So nothing here compiles a critic that pays a penalty, and `Run` compiles nothing. What two processes, bf16 and a compiled critic without a penalty are worth, measured on two
+# cores by `python benchmarks/distributed.py` (times relative to what they replace; below 1 is faster):
 
 # %%
 figures = recorded("distributed")

@@ -518,8 +518,8 @@ done, two.stderr.count("done")
 
 # %% [markdown]
 # ## What stands on these two cores
-# `python -m modelab bench benchmarks/leaderboard.toml`, about ten minutes of one core. Small networks and short walks: this is a board of what a method covers *within that budget*, not of
-# what it can do; the tuned comparisons are in the chapters. No rate was tuned for this board.
+# `python -m modelab bench benchmarks/leaderboard.toml`, a few minutes of one core. Small networks and short walks: this is a board of what a method covers *within that
+# budget*, not of what it can do; the tuned comparisons are in the chapters. No rate was tuned for this board.
 
 # %%
 board = recorded("leaderboard").get("rows", [])
