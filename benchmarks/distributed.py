@@ -100,7 +100,7 @@ def kills(n: int = 200, every: int = 4) -> dict:
             lost.append(max([abs(t) for t in told], default=newest) - newest)
         end = Run.load(folder, device="cpu").steps
     return {"kills": n, "of them in the middle of a write": stale, "steps between checkpoints": every, "damaged checkpoints": damaged, "a saved step lost": went_back,
-            "most steps lost beyond the unsaved": max(lost), "last step": end}
+            "most steps lost": max(lost), "last step": end}
 
 
 WRAPPER = """
