@@ -40,9 +40,10 @@ from modelab.distributed import Checkpoints, Job, gentle, placed, pursue
 from modelab.training import Diverged
 
 # %%
-import os, subprocess, tempfile
+import os, subprocess, tempfile, torch
 from modelab.course import exercise, recorded, refused, steps
 here = Path(tempfile.mkdtemp())
+torch.set_num_threads(1)  # as torchrun does, so that bits may be compared
 
 # %% [markdown]
 # ## The table that two people cannot make twice
