@@ -38,7 +38,44 @@ def test_train_saves_and_resumes(capsys, tmp_path):
     assert status == 0 and Run.load(path, device="cpu").steps == 12 and "12 steps" in out
 
 
+def test_train_keeps_a_folder_and_the_same_command_goes_on(capsys, tmp_path):
+    out = tmp_path / "run"
+    words = [*TRAIN, "--save-every", 3, "--keep", 2, "--out", out, "--steps"]
+    status, first, said = shell(capsys, *words, 10)
+    assert status == 0 and "saved in" in said
+    assert [p.name for p in sorted(out.rglob("step-*"))] == ["step-000000009.safetensors", "step-000000010.safetensors"]
+    assert shell(capsys, *words, 10)[:2] == (0, first)  # the same again: nothing is trained, the same is said
+    assert shell(capsys, *words, 12)[0] == 0 and Run.load(out, device="cpu").steps == 12
+    assert shell(capsys, "train", "--resume", out, "--steps", 2, "--device", "cpu")[0] == 0 and Run.load(out, device="cpu").steps == 14
+    status, last, _ = shell(capsys, "train", "--resume", out, "--device", "cpu")
+    assert status == 0 and "14 steps" in last
+    straight = shell(capsys, *TRAIN, "--steps", 14)[1]
+    assert last == straight
+    for change, says in ((["--seed", 3], "seed was 0, not 3"), (["--group", 1], "group was 8, not 1"), (["--set", "width=9"], "another run: game")):
+        status, _, said = shell(capsys, *words, 14, *change)
+        assert status == 2 and says in said and "--resume" in said
+
+
+def test_groups_of_seeds(capsys, tmp_path):
+    words = ["train", "minimax", "ring", "--runs", 3, "--group", 2, "--device", "cpu", "--set", "width=8", "--batch", 16, "--steps", 4]
+    status, out, _ = shell(capsys, *words, "--out", tmp_path / "run")
+    assert status == 0 and "mean of 3 runs" in out and "seeds 0–2" in out
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"job.json", "seeds-0-1", "seeds-2-2"}
+    status, _, said = shell(capsys, *words, "--out", tmp_path / "run.safetensors")
+    assert status == 2 and "2 groups of seeds need a folder" in said
+    assert shell(capsys, *words)[1] == out
+
+
+def test_shards_and_precision_from_the_command_line(capsys, tmp_path):
+    status, _, _ = shell(capsys, *TRAIN, "--steps", 3, "--shards", 4, "--precision", "bf16", "--out", tmp_path / "run")
+    run = Run.load(tmp_path / "run", device="cpu")
+    assert status == 0 and (run.shards, run.precision) == (4, "bf16")
+
+
 @pytest.mark.parametrize("words, says", [
+    ([*TRAIN, "--keep", 0], "--keep"), ([*TRAIN, "--keep", 2, "--out", "x.safetensors"], "--keep: expected a folder"), ([*TRAIN, "--group", 0], "group: expected"),
+    ([*TRAIN, "--shards", 3], "batch, shards"), ([*TRAIN, "--precision", "fp8"], "precision"), ([*TRAIN, "--out", "/proc/modelab"], "cannot write in"),
+    (["bench", "nowhere.toml"], "no benchmark file nowhere.toml"), (["bench", "x", "--save-every", 0], "--save-every"),
     (["train"], "expected GAME and MODES"), (["train", "minimaxx", "ring"], "did you mean 'minimax'"), (["train", "minimax", "rnig"], "did you mean 'ring'"),
     ([*TRAIN, "--steps", -1], "--steps: expected"), ([*TRAIN, "--runs", 0], "runs: expected"), ([*TRAIN, "--device", "abacus"], "device: expected"),
     ([*TRAIN, "--set", "widht=3"], "--set"), ([*TRAIN, "--set", "width"], "name=value"), ([*TRAIN, "--set", "width=-1"], "width: expected"),
@@ -51,7 +88,7 @@ def test_refusals_are_short_and_exit_with_2(capsys, words, says):
 
 
 def test_help_has_examples(capsys):
-    for words in (["--help"], ["train", "--help"], ["course", "--help"]):
+    for words in (["--help"], ["train", "--help"], ["course", "--help"], ["bench", "--help"]):
         status, out, _ = shell(capsys, *words)
         assert status == 0 and "modelab " in out
     assert "modelab train minimax stacked_digits" in shell(capsys, "train", "--help")[1]
@@ -62,7 +99,7 @@ def test_interrupt_keeps_the_run(tmp_path):
     child = subprocess.Popen([sys.executable, "-m", "modelab", *map(str, TRAIN), "--steps", "1000000", "--save-every", "20", "--out", str(path)],
                              stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
-        while child.poll() is None and not path.exists():
+        while child.poll() is None and not list(path.rglob("step-*")):
             pass
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=60)

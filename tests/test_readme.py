@@ -48,6 +48,11 @@ def wrong_command(line: str, root: Path, cwd: Path) -> str:
     program, rest = Path(words[0]).name, words[1:]
     if program.startswith("python") and rest[:2] in (["-m", "pip"], ["-m", "modelab"]):
         program, rest = rest[1], rest[2:]
+    if program == "torchrun" and "-m" in rest:  # what it starts, started once
+        rest = rest[rest.index("-m"):]
+        program, rest = rest[1], rest[2:]
+    if program == "modelab" and rest[:1] == ["bench"]:  # minutes of work: the file must be there and in order
+        return run(["-c", "import sys, modelab.bench; modelab.bench.read(sys.argv[1])", str(root / rest[1])], cwd)
     if program == "modelab":
         short = {"--steps": "3", "--runs": "2"}
         rest = [short.get(before, word) for before, word in zip(["", *rest], rest)]
@@ -113,7 +118,8 @@ def test_a_wrong_readme_is_noticed(tmp_path):
     assert blocks("```python\n1 / 0\n```\ntext\n```sh\nmake lab\n```\n", "python") == ["1 / 0\n"]
     assert "ZeroDivisionError" in run(["-c", "1 / 0\n"], tmp_path)
     bad = ["make fly", "pip install modelab", "pip install '.[cours]'", "pip install modelab-9.9-py3-none-any.whl",
-           "pip install -c absent.txt .", "python data_scripts/absent.py", "modelab fly", "rm -r x"]
+           "pip install -c absent.txt .", "python data_scripts/absent.py", "modelab fly", "modelab bench absent.toml",
+           "torchrun --nproc-per-node 2 -m modelab fly", "rm -r x"]
     assert all(wrong_command(line, ROOT, tmp_path) for line in bad)
     good = ["make test", "$ make lab ARGS=--no-browser", "pip install -c constraints.txt '.[course]'", "# a remark",
             "git clone x", "MODELAB_FAST=1 python data_scripts/ledger.py", ".venv/bin/modelab --help"]

@@ -217,6 +217,82 @@ def test_other_files_are_refused(tmp_path):
         Run.load(path, modes=mixture([[0.], [1.]], .1), device="cpu")
 
 
+def test_a_folder_is_resumed_from_its_newest_checkpoint(tmp_path):
+    run = small()
+    for _ in range(3):
+        run.step(2).save(tmp_path / "seeds-0-1" / f"step-{run.steps:09d}.safetensors")
+    for folder in (tmp_path, tmp_path / "seeds-0-1"):
+        assert same(Run.load(folder, device="cpu").step(2), small().step(8))
+    newest = tmp_path / "seeds-0-1" / "step-000000006.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-9])
+    with pytest.warns(UserWarning, match="step-000000006.* trying the one before"):
+        assert same(Run.load(tmp_path, device="cpu").step(4), small().step(8))
+    for path in (tmp_path / "seeds-0-1").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="no checkpoint in .* can be read"), pytest.warns(UserWarning):
+        Run.load(tmp_path)
+    (tmp_path / "seeds-2-3").mkdir()
+    run.save(tmp_path / "seeds-2-3" / "step-000000001.safetensors")
+    with pytest.raises(ValueError, match="2 groups of seeds, name one of them: seeds-0-1, seeds-2-3"):
+        Run.load(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no checkpoint in"):
+        Run.load(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("change", [
+    dict(runs=10 ** 9), dict(runs=3), dict(runs=-1), dict(runs="2"), dict(runs=None), dict(steps=10 ** 12), dict(steps=2), dict(steps=1.5), dict(seed=-4),
+    dict(batch=0), dict(shards=0), dict(shards=3), dict(precision="fp8"), dict(average=2.), dict(average="x"), dict(game="minimax"), dict(game=[]), dict(game={}),
+    dict(game={"name": 3}), dict(game={"name": "minimaxx"}), dict(game={"name": "minimax", "width": 9}), dict(game={"name": "minimax", "widht": 8}),
+    dict(game={"name": "minimax", "width": 10 ** 12}), dict(modes={"name": "ring", "n": 0}), dict(modes={"name": "grid", "side": -1}), dict(modes=7)])
+def test_hostile_notes_are_refused(tmp_path, change):
+    """A checkpoint from a stranger: whatever its note says, it is refused in words, before memory or time is spent on it."""
+    from safetensors.torch import load, save
+    path = small().step(3).save(tmp_path / "run")
+    raw = path.read_bytes()
+    note = json.loads(json.loads(raw[8:8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["modelab"])
+    path.write_bytes(save(load(raw), metadata={"modelab": json.dumps(note | change)}))
+    with pytest.raises((ValueError, TypeError)):
+        Run.load(path, device="cpu")
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda t: t.pop("adam/D/exp_avg"), lambda t: t.update({"adam/G/exp_avg_sq": torch.zeros(3)}), lambda t: t.pop("loss/G"),
+    lambda t: t.update({"loss/D": torch.zeros(7, 2)}), lambda t: t.update({"loss/D": torch.zeros(3)}),
+    lambda t: t.update({next(k for k in t if k.startswith("player/G")): torch.zeros(1)}), lambda t: t.pop(next(k for k in t if k.startswith("player/D")))])
+def test_hostile_tensors_are_refused(tmp_path, spoil):
+    """Not at the next step, in the middle of Adam, but at once."""
+    from safetensors import safe_open
+    from safetensors.torch import load, save
+    path = small().step(3).save(tmp_path / "run")
+    with safe_open(str(path), "pt") as file:
+        note = file.metadata()
+    tensors = load(path.read_bytes())
+    spoil(tensors)
+    path.write_bytes(save(tensors, metadata=note))
+    with pytest.raises(ValueError, match="^path: "):
+        Run.load(path, device="cpu")
+
+
+def test_a_note_without_end_is_refused(tmp_path):
+    from safetensors.torch import save
+    (tmp_path / "deep").write_bytes(save({"a": torch.zeros(1)}, metadata={"modelab": "[" * 10 ** 5}))
+    (tmp_path / "list").write_bytes(save({"a": torch.zeros(1)}, metadata={"modelab": "[1]"}))
+    for name, says in (("deep", "not a readable checkpoint"), ("list", "no modelab run")):
+        with pytest.raises(ValueError, match=says):
+            Run.load(tmp_path / name)
+
+
+def test_checkpoints_from_before_shards_are_read(tmp_path):
+    from safetensors.torch import load, save
+    path = small().step(3).save(tmp_path / "run")
+    raw = path.read_bytes()
+    note = json.loads(json.loads(raw[8:8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["modelab"])
+    del note["shards"], note["precision"]
+    path.write_bytes(save(load(raw), metadata={"modelab": json.dumps(note)}))
+    assert same(Run.load(path, device="cpu").step(2), small().step(5))
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     run = small().step(2)
     path = run.save(tmp_path / "run")
@@ -276,7 +352,7 @@ def test_steps_from_another_thread():
 @pytest.mark.parametrize("kw, word", [
     (dict(game="minimaxx"), "game"), (dict(game=3), "game"), (dict(modes="rings"), "modes"), (dict(runs=0), "runs"), (dict(runs=2.5), "runs"),
     (dict(runs=True), "runs"), (dict(seed=-1), "seed"), (dict(batch=0), "batch"), (dict(batch="8"), "batch"), (dict(average=1), "average"),
-    (dict(average=float("nan")), "average"), (dict(device="abacus"), "device"), (dict(device="cuda:99"), "device"),
+    (dict(average=float("nan")), "average"), (dict(shards=0), "shards"), (dict(shards=3), "batch, shards"), (dict(precision="fp8"), "precision"), (dict(device="abacus"), "device"), (dict(device="cuda:99"), "device"),
     (dict(game=Minimax(G=nn.Linear(2, 2))), "G")])
 def test_bad_arguments(kw, word):
     with pytest.raises((ValueError, TypeError), match=f"^{word}: "):

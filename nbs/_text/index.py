@@ -25,6 +25,8 @@
 # | What if a moved digit is a near digit? (ICML 2019) | [16 The ground metric](5_icml2019/16_ground_metric.ipynb) |
 # | How is the lab built? | [24 How it shows itself](6_workshop/24_view.ipynb), [25 Its controls](6_workshop/25_panel.ipynb) |
 # | Where do streets and faces with rare attributes come from? | [26 Pictures whose rare things are known](6_workshop/26_pictures.ipynb) |
+# | My machine may die, and I have more than one. What is lost? | [28 One run, many processes](6_workshop/28_distributed.ipynb) |
+# | Which method, on which set, at which price? | [29 The leaderboard](6_workshop/29_bench.ipynb) |
 #
 # Run a cell with Shift+Enter. Where a chapter says *Predict*, write a number down first.
 
@@ -50,22 +52,25 @@ load_all()
 # %% [markdown]
 # ## The same from a shell
 # `pip install` gives a command of the same name. This page is its source: `modelab` looks up its subcommands in the registry of chapter 00, so a chapter can add
-# one. Two belong to the house: `modelab course` brings the chapters, `modelab train` trains a method on known modes.
+# one, as chapter 29 does. Two belong to the house: `modelab course` brings the chapters, `modelab train` trains a method on known modes.
 
 # %%
 #| export
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from modelab import coverage as measures
-from modelab.course import COMMANDS, command, load_all, make, one_of, replace, whole
-from modelab.training import Run
+from modelab.course import COMMANDS, command, load_all, one_of, replace, whole
+from modelab.distributed import Job, gentle, team, train as train_job
+from modelab.training import Run, config
 
 
 # %% [markdown]
@@ -135,7 +140,8 @@ assert (len(first), len(second), kept) == (1, 0, ("my notes", True))
 
 # %% [markdown]
 # ### `modelab train GAME MODES`
-# Eight seeds of a registered game on a registered set, a checkpoint now and then, and at the end the coverage table with its floor, ceiling and null.
+# Eight seeds of a registered game on a registered set, a checkpoint now and then, and at the end the coverage table with its floor, ceiling and null. Under `torchrun` the
+# seeds are shared out over processes ([chapter 28](6_workshop/28_distributed.ipynb)).
 
 # %%
 #| export
@@ -150,16 +156,25 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _start(args: argparse.Namespace) -> Run:
-    "The run that the command line asks for, new or resumed."
+def _job(args: argparse.Namespace, device: str) -> tuple[Job, str | None, Run | None]:
+    "What the command line asks for: the job, where it is kept, and the run to go on with if there is one."
+    if args.resume and Path(args.resume).is_dir() and (Path(args.resume) / "job.json").exists():
+        if args.out and Path(args.out) != Path(args.resume):
+            raise ValueError(f"--out: the run in {args.resume} goes on where it is, got {args.out}")
+        job = Job.read(args.resume)
+        return dataclasses.replace(job, steps=job.steps + (args.steps or 0)), args.resume, None
+    steps = 2000 if args.steps is None else args.steps
     if args.resume:
-        return Run.load(args.resume, device=args.device)
+        run = Run.load(args.resume, device=device)
+        return Job(**config(run), group=run.runs, steps=run.steps + steps), args.out, run
+    if not (args.game and args.modes):
+        raise ValueError("train: expected GAME and MODES, or --resume FILE; for instance: modelab train minimax ring")
     try:
-        game = make("game", {"name": args.game, **dict(map(_setting, args.set or []))})
+        game = {"name": args.game, **dict(map(_setting, args.set or []))}
+        return Job(game, args.modes, steps, args.runs, args.seed, args.group, args.batch, args.average, args.shards,
+                   args.precision), args.out, None
     except TypeError as error:
         raise ValueError(f"--set: {error}") from error
-    return Run(game, args.modes, runs=args.runs, seed=args.seed, device=args.device, batch=args.batch,
-               average=args.average)
 
 
 @command
@@ -167,48 +182,55 @@ def train(parser: argparse.ArgumentParser) -> Callable:
     """train a method on known modes and print what it covers
 
     modelab train minimax ring
-    modelab train minimax stacked_digits --steps 3000 --set latent=64 --out run.safetensors
-    modelab train --resume run.safetensors --steps 1000 --out run.safetensors
+    modelab train minimax stacked_digits --steps 3000 --set latent=64 --out digits --keep 3
+    modelab train --resume digits
+    modelab train --resume digits --steps 1000
+    torchrun --nproc-per-node 2 -m modelab train minimax ring --runs 16 --out ring
     """
     parser.add_argument("game", nargs="?", help="a registered game, for instance minimax")
     parser.add_argument("modes", nargs="?", help="a registered mode set, for instance ring, grid, stacked_digits")
-    parser.add_argument("--runs", type=int, default=8, help="seeds side by side (default 8)")
-    parser.add_argument("--steps", type=int, default=2000, help="training steps (default 2000)")
+    parser.add_argument("--runs", type=int, default=8, help="seeds (default 8)")
+    parser.add_argument("--group", type=int, default=8, help="seeds side by side; part of the result (default 8)")
+    parser.add_argument("--steps", type=int, help="training steps (default 2000); with --resume: further steps")
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default auto)")
     parser.add_argument("--batch", type=int, default=256, help="examples per run and turn (default 256)")
+    parser.add_argument("--shards", type=int, default=1,
+                        help="parts of a batch, for one game on several devices (default 1)")
+    parser.add_argument("--precision", default="float32", help="float32 or bf16 (default float32)")
     parser.add_argument("--average", type=float, default=0.,
                         help="running average of G's weights, e.g. 0.999 (default none)")
     parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="a setting of the game, e.g. lr=0.0003")
     parser.add_argument("--protocol", default="pacgan", help="how coverage is counted (default pacgan)")
-    parser.add_argument("--out", help="checkpoint to write, every --save-every steps and at the end")
+    parser.add_argument("--out", help="where checkpoints go: a folder, or one file that ends in .safetensors; the same "
+                                      "command again goes on with a folder")
+    parser.add_argument("--keep", type=int, help="checkpoints that stay in the folder (default 2)")
     parser.add_argument("--save-every", type=int, default=1000, help="steps between checkpoints (default 1000)")
-    parser.add_argument("--resume", help="go on from this checkpoint; game and modes come from it")
+    parser.add_argument("--resume", metavar="PATH", help="go on with this checkpoint, or this folder's newest")
     return _train
 
 
-def _train(args: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace) -> int:
     "What `modelab train` does."
-    if not args.resume and not (args.game and args.modes):
-        raise ValueError("train: expected GAME and MODES, or --resume FILE; for instance: modelab train minimax ring")
     one_of("--protocol", args.protocol, measures.PROTOCOLS)
-    every, left = whole("--save-every", args.save_every), whole("--steps", args.steps, 0)
-    run, interrupted = _start(args), False
-    try:
-        while left:
-            done = run.steps
-            run.step(min(left, every))
-            left -= run.steps - done
-            if args.out and left:
-                run.save(args.out)
-    except KeyboardInterrupt:
-        interrupted = True
-        print(f"stopped after step {run.steps}", file=sys.stderr)
-    if args.out:
-        print(f"saved {run.save(args.out)} at step {run.steps}", file=sys.stderr)
-    print(f"{run!r}\n{measures.table(run.coverage(args.protocol))}")
-    if interrupted:
-        raise KeyboardInterrupt
+    every, keep = whole("--save-every", args.save_every), whole("--keep", 2 if args.keep is None else args.keep)
+    if args.keep is not None and str(args.out).endswith(".safetensors"):
+        raise ValueError(f"--keep: expected a folder in --out to keep {keep} checkpoints in, got the file {args.out}")
+    if args.steps is not None:
+        whole("--steps", args.steps, 0)
+    with team() as us, gentle():
+        job, out, run = _job(args, us.device(args.device))
+        us.gather("read")  # nobody writes a job down before everybody has read it
+        covered, last = train_job(job, us, out, keep=keep, every=every, device=args.device, protocol=args.protocol,
+                                  run=run)
+        if last < job.steps:
+            print(f"{us}: " * (us.size > 1) + f"stopped after step {last}", file=sys.stderr)
+        if us.size == 1 or us.rank == 0 and last == job.steps:
+            seeds = f"seeds {job.seed}–{job.seed + len(covered) - 1}" if len(covered) > 1 else f"seed {job.seed}"
+            print(f"{job.game['name']} on {job.modes['name']}, {seeds}, {last} steps\n{measures.table(covered)}")
+        if out and us.rank == 0:
+            print(f"saved in {out} at step {last}", file=sys.stderr)
+    return 130 if last < job.steps else 0
 
 
 # %% [markdown]
@@ -230,10 +252,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         sub.set_defaults(execute=configure(sub))
     args = parser.parse_args(argv)
+    rank = f", rank {os.environ['RANK']}" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
     try:
         return args.execute(args) or 0
+    except BrokenPipeError:  # whoever reads us, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, TypeError, OSError, ArithmeticError) as error:
-        print(f"modelab {args.command}: {error}", file=sys.stderr)
+        print(f"modelab {args.command}{rank}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -267,7 +293,7 @@ print(shell("train minimax ring --runs 4 --steps 60 --set width=32 --device cpu"
 
 # %%
 lines = ["train minimaxx ring", "train minimax ring --steps -1", "train minimax ring --device abacus",
-         "train minimax ring --set widht=3", "train --resume nowhere.safetensors"]
+         "train minimax ring --set widht=3", "train --resume nowhere.safetensors", "train minimax ring --runs 9 --out x.safetensors"]
 refusals = [shell(line) for line in lines]
 assert all(r.endswith("[exit status 2]") for r in refusals)
 print("\n".join(refusals))

@@ -25,6 +25,7 @@ import math
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,28 +164,32 @@ def _words(game: Game) -> list[str]:
 #| export
 class Turn:
     "What a loss sees in one turn: players, data, noise. Batches are drawn when they are first asked for."
-    def __init__(self, run: Run, step: int, place: int):
-        self._run, self.step, self._place = run, step, place
+    def __init__(self, run: Run, step: int, place: int, *shard: int):
+        self._run, self.step, self._place = run, step, (place, *shard)
         self.__dict__.update(run.players.nets)
 
     @functools.cached_property
     def x(self) -> torch.Tensor:
         "Real data, `(runs, batch, *event)`."
-        draws = [self._run.modes.sample(self._run.batch, generator=g) for g in self._generators("data")]
+        draws = [self._run.modes.sample(self._n, generator=g) for g in self._generators("data")]
         return torch.stack(draws)
 
     @functools.cached_property
     def z(self) -> torch.Tensor:
         "Latents, `(runs, batch, latent)`."
-        return self._run.noise(self._run.batch, self._generators("noise"))
+        return self._run.noise(self._n, self._generators("noise"))
 
     @functools.cached_property
     def generator(self) -> list[torch.Generator]:
         "One generator per run for whatever else the loss draws."
         return self._generators("loss")
 
+    @property
+    def _n(self) -> int:
+        return self._run.batch // self._run.shards
+
     def _generators(self, stream: str) -> list[torch.Generator]:
-        return self._run.generators(stream, self.step, self._place)
+        return self._run.generators(stream, self.step, *self._place)
 
 
 # %% [markdown]
@@ -244,6 +249,10 @@ class Players:
     def move(self, word: str, loss: torch.Tensor) -> None:
         "One Adam step down the sum of the runs' losses."
         loss.backward(torch.ones_like(loss))  # the gradient of the sum over runs
+        self.step(word)
+
+    def step(self, word: str) -> None:
+        "One Adam step down the gradients as they stand."
         for name in self.movers[word]:
             self.adam[name].param_groups[0].update(self.rates(name))
             self.adam[name].step()
@@ -275,6 +284,9 @@ class Players:
             self.averaged.load_state_dict(under("average/"))
         for name, adam in self.adam.items():
             saved = under(f"adam/{name}/")
+            shapes = {"step": (), "exp_avg": self.flat[name].shape, "exp_avg_sq": self.flat[name].shape}
+            if saved and {k: tuple(v.shape) for k, v in saved.items()} != {k: tuple(v) for k, v in shapes.items()}:
+                raise KeyError(f"the optimiser of {name}")
             settings = adam.state_dict()["param_groups"]
             adam.load_state_dict({"state": {0: saved} if saved else {}, "param_groups": settings})
 
@@ -334,17 +346,24 @@ class _Walk:
                  device: str = "auto",  # auto (cuda, else cpu), cpu, cuda, cuda:1, mps
                  batch: int = 256,  # examples per run and turn
                  average: float = 0.0,  # decay of a running average of G's weights for `sample`; 0: none
+                 shards: int = 1,  # parts of a batch whose gradients are added up; see modelab.distributed
+                 precision: str = "float32",  # or bf16: matrix products and convolutions in training
                  ):
         self.game = make("game", game) if isinstance(game, str) else game
         modes = make("modes", modes) if isinstance(modes, str) else modes
         self.runs, self.seed, self.batch = whole("runs", runs), whole("seed", seed, 0), whole("batch", batch)
         self.average, self.device = number("average", average, 0, .999999), _device(device)
+        self.shards, self.precision = whole("shards", shards), one_of("precision", precision, ("float32", "bf16"))
+        if batch % shards:
+            raise ValueError(f"batch, shards: expected a batch that {shards} shards can share evenly, got {batch}")
         self.modes, self.words, self.seeds = modes.to(self.device), _words(self.game), range(seed, seed + runs)
         self.latent = self.game.latent or max(2, min(64, math.prod(modes.event)))
         self.players = Players(self.game, modes.event, self.latent, self.seeds, self.device, self.average)
         self.steps, self._checked, self.saved = 0, 0, None  # steps done, losses checked, last checkpoint
+        self.torn = False  # whether the last step was cut in half, by an error or a second Ctrl-C
         self._losses = {word: torch.empty(1024, runs, device=self.device) for word in self.words}  # grows by doubling
         self._streams: dict[str, list[torch.Generator]] = {}
+        self.mine, self.add_up = range(shards), None  # the shards of this process, and how it adds up with others
 
     def generators(self, stream: str, *place: int) -> list[torch.Generator]:
         "One generator per run, seeded by (seed, stream, place)."
@@ -356,24 +375,52 @@ class _Walk:
         draw = getattr(self.game, "noise", randn)
         return draw(self.runs, n, self.latent, generator=generator, device=self.device)
 
-    def _one_step(self) -> None:
-        "One pass through the turns."
-        losses = {}
-        for place, word in enumerate(self.words):
-            self.players.ready(word)
-            loss = getattr(self.game, f"loss_{word}")(Turn(self, self.steps, place))
+    @contextmanager
+    def _narrow(self) -> Iterator[None]:
+        "In a bf16 run: the players compute in bf16; what they return, and so every loss and penalty, is float32."
+        def half(forward: Any, *args: Any) -> Any:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                out = forward(*args)
+            return out.float() if isinstance(out, torch.Tensor) else out
+        nets = self.players.nets.values() if self.precision == "bf16" else ()
+        for net in nets:
+            net.forward = functools.partial(half, net.forward)
+        try:
+            yield
+        finally:
+            for net in nets:
+                del net.forward  # the class's own comes back
+
+    def _turn(self, place: int, word: str) -> torch.Tensor:
+        "One turn: the gradient of the mean over the batch, shard by shard, then a step down it; the loss per run."
+        self.players.ready(word)
+        total = torch.zeros(self.runs, device=self.device)
+        for shard in self.mine:
+            turn = Turn(self, self.steps, place, *[shard] * (self.shards > 1))
+            with self._narrow():
+                loss = getattr(self.game, f"loss_{word}")(turn)
             if loss.shape != (self.runs,):
                 raise ValueError(f"game: loss_{word} should return one value per run, shape ({self.runs},), "
                                  f"got {tuple(loss.shape)}")
-            self.players.move(word, loss)
-            losses[word] = loss.detach()
+            loss.backward(torch.full_like(loss, 1 / self.shards))  # of the sum over runs
+            total += loss.detach() / self.shards
+        if self.add_up:
+            for part in [*(self.players.flat[name].grad for name in self.players.movers[word]), total]:
+                self.add_up(part)
+        self.players.step(word)
+        return total
+
+    def _one_step(self) -> None:
+        "One pass through the turns."
+        self.torn = True
+        losses = {word: self._turn(place, word) for place, word in enumerate(self.words)}
         for word, loss in losses.items():
             rows = self._losses[word]
             if self.steps == len(rows):
                 rows = self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
             rows[self.steps].copy_(loss)
         self.players.follow()
-        self.steps += 1
+        self.steps, self.torn = self.steps + 1, False
 
 
 # %% [markdown]
@@ -503,7 +550,8 @@ gap
 # ## Kept, killed, resumed
 # A checkpoint holds tensors (weights, Adam's moments, losses) and a note in JSON, in the safetensors format: nothing in it is executed when it
 # is read. It is written to a temporary name and then renamed, so whoever pulls the plug in the middle still has the one before. The
-# tests kill a process in the middle of saving fifty times.
+# tests kill a process in the middle of saving fifty times. `Run.load` takes a folder, too, such as `modelab train` writes, and reads its newest
+# checkpoint. Who may write where, and how long, is [chapter 28](../6_workshop/28_distributed.ipynb)'s business.
 
 # %%
 #| export
@@ -515,7 +563,9 @@ def write(run: Run,
           ) -> Path:
     "Write a checkpoint: tensors and JSON, nothing executable; a crash leaves the old file whole, a NaN is refused."
     from safetensors.torch import save
-    run._check()  # never a diverged run over a good one
+    run._check()  # never a diverged run over a good one, nor half a step
+    if run.torn:
+        raise ValueError(f"run: the step after {run.steps} was cut in half; go back to the last checkpoint, {run.saved}")
     tensors = run.players.state() | {f"loss/{word}": rows for word, rows in run.losses.items()}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -529,33 +579,66 @@ def config(run: Run) -> dict[str, Any]:
     spec = getattr(run.game, "spec", None)
     game = spec and {k: v if k == "name" else plain(getattr(run.game, k)) for k, v in spec.items()}
     return {"game": game, "modes": getattr(run.modes, "spec", None), "runs": run.runs, "seed": run.seed,
-            "batch": run.batch, "average": run.average}
+            "batch": run.batch, "average": run.average, "shards": run.shards, "precision": run.precision}
 
 
 # %%
 #| export
 def read(cls: type[Run],
-         path: str | Path,
+         path: str | Path,  # a checkpoint, or a folder of them
          game: Game | None = None,  # needed where the game was made with networks of your own
          modes: Any = None,  # needed where the mode set has no name
          device: str = "auto",  # may differ from where it was saved
          ) -> Run:
     "Read a checkpoint; `FileNotFoundError` if there is none, `ValueError` if it is damaged or does not fit."
-    note, tensors = _open(path)
+    path, note, tensors = _newest(Path(path)) if Path(path).is_dir() else (path, *_open(path))
     for kind, given in (("game", game), ("modes", modes)):
         if given is None and note[kind] is None:
             raise ValueError(f"{kind}: {path} was saved with a {kind} that has no name; pass {kind}=")
-    run = cls(game or make("game", note["game"]), modes or make("modes", note["modes"]), runs=note["runs"],
-              seed=note["seed"], device=device, batch=note["batch"], average=note["average"])
+    game, modes = game or make("game", note["game"]), modes or make("modes", note["modes"])
     try:
+        run = cls(game, modes, device=device, **{k: note[k] for k in SETTINGS})
         run.players.restore(tensors)
         for word, rows in run._losses.items():
             run._losses[word] = torch.cat([tensors[f"loss/{word}"].to(run.device), rows])
-    except (RuntimeError, KeyError) as error:
-        raise ValueError(f"path: {path} does not fit {type(run.game).__name__} on {run.modes!r}: {error}") from error
+    except (RuntimeError, KeyError, MemoryError) as error:
+        raise ValueError(f"path: {path} does not fit {type(game).__name__} on {modes!r}: {error}") from error
     run.steps = run._checked = note["steps"]
     run.saved = Path(path)
     return run
+
+
+def checkpoints(folder: str | Path) -> list[Path]:
+    "The checkpoints in a folder, the newest first; those of its only group of seeds if it holds none itself."
+    found = sorted(Path(folder).glob("step-*.safetensors"), reverse=True)
+    groups = [] if found else sorted({p.parent for p in Path(folder).glob("seeds-*/step-*.safetensors")})
+    if len(groups) > 1:
+        raise ValueError(f"path: {folder} holds {len(groups)} groups of seeds, name one of them: "
+                         + ", ".join(p.name for p in groups))
+    return found or (checkpoints(groups[0]) if groups else [])
+
+
+def _newest(folder: Path) -> tuple[Path, dict, dict[str, torch.Tensor]]:
+    "The newest checkpoint of a folder that can be read, its note and its tensors; a warning names those that cannot."
+    damaged = []
+    for path in checkpoints(folder):
+        try:
+            return path, *_open(path)
+        except ValueError as error:
+            damaged.append(str(error))
+            warnings.warn(f"{error}; trying the one before", stacklevel=3)
+    if damaged:
+        raise ValueError(f"path: no checkpoint in {folder} can be read; the first says: {damaged[0]}")
+    raise FileNotFoundError(f"path: there is no checkpoint in {folder}")
+
+
+# %% [markdown]
+# What comes from outside is checked before anything is built from it: a note that is no JSON object, a count that is no count, loss curves of another
+# length than the steps, more seeds than numbers in the file.
+
+# %%
+#| export
+SETTINGS = {"runs": 1, "seed": 0, "batch": 1, "average": None, "shards": 1, "precision": None}  # least value of a count
 
 
 def _open(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
@@ -567,10 +650,24 @@ def _open(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
             tensors = {k: file.get_tensor(k) for k in file.keys()}
     except FileNotFoundError:
         raise FileNotFoundError(f"path: there is no checkpoint {path}") from None
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, OSError, RecursionError) as error:
         raise ValueError(f"path: {path} is not a readable checkpoint ({error})") from error
-    if note.get("format") != FORMAT:
-        raise ValueError(f"path: {path} is no modelab run: expected format {FORMAT}, got {note.get('format')!r}")
+    if not isinstance(note, dict) or note.get("format") != FORMAT:
+        got = note.get("format") if isinstance(note, dict) else note
+        raise ValueError(f"path: {path} is no modelab run: expected format {FORMAT}, got {got!r:.60}")
+    note = {"shards": 1, "precision": "float32", **note}  # runs saved before there were any
+    try:
+        for name, least in {**SETTINGS, "steps": 0}.items():
+            if least is not None:
+                whole(name, note[name], least)
+        for kind in ("game", "modes"):
+            if note[kind] is not None and not isinstance(note[kind].get("name"), str):
+                raise TypeError(f"{kind}: expected a name")
+        lengths = {tuple(v.shape) for k, v in tensors.items() if k.startswith("loss/")}
+        if lengths != {(note["steps"], note["runs"])} or note["runs"] > sum(v.numel() for v in tensors.values()):
+            raise ValueError(f"{note['steps']} steps of {note['runs']} runs, but losses of shape {lengths}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"path: {path} is not a checkpoint that modelab wrote ({error})") from error
     return note, tensors
 
 
