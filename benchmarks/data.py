@@ -50,31 +50,31 @@ def process(name: str, folder: str, as_float: bool) -> dict[str, int]:
     return {"train": trained, "judge": peak()}
 
 
-def small(folder: Path) -> Path:
-    """The first 600 scans of each split in idx files of their own."""
+def copy(folder: Path, few: int | None) -> Path:
+    """MNIST's files in `folder`, where a judge can be kept beside them; only the first `few` scans of each split."""
+    folder.mkdir()
     for path, kind in zip(idx_files("mnist"), ["images", "labels"] * 2):
-        part = read_idx(path, kind)[:600]
-        magic = bytes([0, 0, 8, part.ndim])
-        head = magic + b"".join(n.to_bytes(4, "big") for n in part.shape)
-        (folder / f"{path.name.removesuffix('.gz')}.gz").write_bytes(gzip.compress(head + part.numpy().tobytes()))
+        part = read_idx(path, kind)[:few]
+        head = bytes([0, 0, 8, part.ndim]) + b"".join(n.to_bytes(4, "big") for n in part.shape)
+        (folder / f"{path.name.removesuffix('.gz')}.gz").write_bytes(gzip.compress(head + part.numpy().tobytes(), 1))
     return folder
 
 
-def memory(name: str, repeats: int) -> dict[str, float]:
-    """Median over `repeats` of the memory that the data takes, per byte of the training scans."""
-    def ask(folder: Path, *more: str) -> dict[str, int]:
+def memory(names: tuple[str, ...], repeats: int) -> dict[str, dict[str, float]]:
+    """Medians over `repeats` of the memory that the data takes, per byte of the training scans."""
+    def ask(name: str, folder: Path, *more: str) -> dict[str, int]:
         call = [sys.executable, __file__, "--process", name, str(folder), *more]
         return json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
-    full = idx_files("mnist")[0].parent
-    ratios: dict[str, list[float]] = {"train": [], "judge": [], "float32": []}
+    ratios: dict[str, dict[str, list[float]]] = {name: {"train": [], "judge": [], "float32": []} for name in names}
     with tempfile.TemporaryDirectory() as folder:
-        few = small(Path(folder))
-        for _ in range(repeats):
-            base, ours, floats = ask(few), ask(full), ask(full, "--float")
+        few, full = copy(Path(folder, "few"), 600), copy(Path(folder, "full"), None)
+        ask(names[0], few), ask(names[0], full)  # fits the judges, which are kept
+        for name in names * repeats:
+            base, ours, floats = ask(name, few), ask(name, full), ask(name, full, "--float")
             for phase in ("train", "judge"):
-                ratios[phase].append((ours[phase] - base[phase]) / RAW)
-            ratios["float32"].append((floats["train"] - base["train"]) / RAW)
-    return {k: round(statistics.median(v), 2) for k, v in ratios.items()}
+                ratios[name][phase].append((ours[phase] - base[phase]) / RAW)
+            ratios[name]["float32"].append((floats["train"] - base["train"]) / RAW)
+    return {name: {k: round(statistics.median(v), 2) for k, v in of.items()} for name, of in ratios.items()}
 
 
 def waiting(name: str, runs: int, net: str, size: int, seconds: float) -> float:
@@ -117,7 +117,7 @@ def main() -> None:
     result = {
         "what": "memory per byte of the 60,000 training scans (47.04 MB), beyond the same process on 1,200 scans; share of a training step spent drawing",
         "device": f"cpu, {torch.get_num_threads()} threads", "torch": torch.__version__.split("+")[0], "repeats": args.repeats,
-        "memory": {name: memory(name, args.repeats) for name in sets}, "waiting": times}
+        "memory": memory(sets, args.repeats), "waiting": times}
     print(json.dumps(result, indent=1))
     if not args.no_record:
         replace(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import gzip
 import hashlib
 import http.client
@@ -24,7 +25,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO
@@ -186,6 +186,7 @@ class Lost(ConnectionError):
         self.final = final
 
 
+@functools.cache
 def _opener() -> request.OpenerDirector:
     "Opens http and https and nothing else, wherever a server redirects to."
     context = ssl.create_default_context()
@@ -225,30 +226,32 @@ def _ask(url: str, start: int, size: int, timeout: float) -> tuple[http.client.H
 SLOW = 1000  # bytes per second below which a connection counts as dead
 
 
-def _stream(url: str, output: str, _: object = None, *, part: Path, size: int, timeout: float, bar: tqdm) -> None:
-    "Bring `part` to `size` bytes from `url`, from where it stands, and move it to `output`: a downloader for Pooch."
-    at = part.stat().st_size if part.exists() else 0
-    if at < size:
-        answer, at = _ask(url, at, size, timeout)
-        with answer, open(part, "r+b" if at or part.exists() else "wb") as file:
-            file.seek(at)
-            bar.reset(size)
-            bar.update(at)
-            since, before = time.monotonic(), at
-            while at < size:
-                try:
-                    piece = answer.read1(min(65536, size - at))
-                except (OSError, http.client.HTTPException) as e:
-                    raise Lost(e or repr(e)) from e
-                if not piece:
-                    raise Lost(f"closed the connection after {at} of {size} bytes")
-                at += file.write(piece)
-                bar.update(len(piece))
-                if (now := time.monotonic()) - since > timeout:
-                    if at - before < SLOW * timeout:
-                        raise Lost(f"sent {at - before} bytes in {now - since:.0f} s")
-                    since, before = now, at
-    os.replace(part, output)
+def _size(path: Path) -> int:
+    "Bytes of a file, or of the files in a folder; 0 if there is none."
+    return path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.glob("*") if p.is_file())
+
+
+def _stream(url: str, part: Path, size: int, timeout: float, bar: tqdm) -> None:
+    "Bring `part` to `size` bytes from `url`, from where it stands."
+    answer, at = _ask(url, _size(part), size, timeout)
+    with answer, open(part, "r+b" if part.exists() else "wb") as file:
+        file.seek(at)
+        bar.reset(size)
+        bar.update(at)
+        since, before = time.monotonic(), at
+        while at < size:
+            try:
+                piece = answer.read1(min(65536, size - at))
+            except (OSError, http.client.HTTPException) as e:
+                raise Lost(e or repr(e)) from e
+            if not piece:
+                raise Lost(f"closed the connection after {at} of {size} bytes")
+            at += file.write(piece)
+            bar.update(len(piece))
+            if (now := time.monotonic()) - since > timeout:
+                if at - before < SLOW * timeout:
+                    raise Lost(f"sent {at - before} bytes in {now - since:.0f} s")
+                since, before = now, at
 
 
 @contextmanager
@@ -299,18 +302,19 @@ def fetch(file: Published,  # what is to be fetched
     with alone(folder), tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name, disable=not progress) as bar:
         if verdict(folder / file.name, file) in GOOD:
             return folder / file.name
-        loader = partial(_stream, part=part, size=file.size, timeout=timeout, bar=bar)
         for mirror in mirrors:
             failed = mistaken = 0
             while failed < tries:
-                had = part.stat().st_size if part.exists() else 0
+                had = _size(part)
                 room(folder, file.size - had)
                 try:
-                    return Path(pooch.retrieve(mirror + file.name, file.sha256, file.name, folder, downloader=loader))
+                    if had < file.size:
+                        _stream(mirror + file.name, part, file.size, timeout, bar)
+                    return Path(pooch.retrieve(mirror + file.name, file.sha256, file.name, folder,
+                                               downloader=lambda url, output, _: os.replace(part, output)))
                 except Lost as e:
                     said.append(f"{mirror}: {e}")
-                    gained = (part.stat().st_size if part.exists() else 0) - had
-                    failed = tries if e.final else failed + 1 if gained < file.size / 64 else 0
+                    failed = tries if e.final else failed + 1 if _size(part) - had < file.size / 64 else 0
                 except ValueError:  # Pooch's word for another hash; the part is gone with it
                     said.append(f"{mirror}: another file, by its SHA-256")
                     mistaken += 1  # once may be due to what an earlier mirror left in the part
@@ -341,12 +345,12 @@ def _members(archive: Path, most: int) -> Iterator[tuple[str, int, bool, Callabl
             for m in packed.infolist():
                 kind = m.external_attr >> 28  # of the Unix mode: 8 is a plain file, 0 says nothing
                 if not m.is_dir():
-                    yield m.filename, m.file_size, kind in (0, 8) and not m.flag_bits & 1, partial(packed.open, m)
+                    yield m.filename, m.file_size, kind in (0, 8) and not m.flag_bits & 1, functools.partial(packed.open, m)
         return
     with gzip.open(archive) as stream, tarfile.open(fileobj=(bounded := _Bounded(stream, most)), mode="r|") as packed:
         for m in packed:
             if not m.isdir():
-                yield m.name, m.size, m.isreg() and not m.issparse(), partial(packed.extractfile, m)
+                yield m.name, m.size, m.isreg() and not m.issparse(), functools.partial(packed.extractfile, m)
         while bounded.read(2 ** 20):
             pass  # to the end, where gzip's checksum stands
 
@@ -510,11 +514,6 @@ def cifar10(folder: str | Path | None = None,  # the data folder; default: MODEL
     return rows[:, 1:].unflatten(1, (3, 32, 32)), rows[:, 0].long()
 
 # %% ../nbs/6_workshop/27_data.ipynb #54fb2e41
-def _size(path: Path) -> int:
-    "Bytes of a file, or of the files in a folder."
-    return path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.iterdir() if p.is_file())
-
-
 def _line(known: DataSet, root: str | None, checked: bool) -> tuple[str, bool, bool]:
     "A line of the list, whether the set is there, and whether it is sound."
     try:

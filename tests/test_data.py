@@ -4,11 +4,13 @@ Nothing here leaves this machine: every server is on 127.0.0.1 and closes with i
 """
 
 import errno
+import functools
 import gzip
 import hashlib
 import io
 import os
 import re
+import runpy
 import shutil
 import signal
 import socket
@@ -39,7 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = os.environ.get("MODELAB_DATA")
 BODY = np.random.default_rng(0).bytes(60_000)
 FILE = Published("a.bin", len(BODY), hashlib.sha256(BODY).hexdigest())
-QUICK = dict(timeout=.15, tries=2, pause=.01, progress=False)
+QUICK = dict(timeout=.1, tries=2, pause=.01, progress=False)
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +75,7 @@ def only(folder: Path, *names: str) -> bool:
 # Servers that misbehave
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("at", [0., .4, .999])
+@pytest.mark.parametrize("at", [0., .7])
 def test_one_fault_then_an_honest_mirror(shelf, tmp_path, fault, at):
     with Server(shelf, [(fault, at)] * 99) as bad, Server(shelf) as good:
         path = fetch(FILE, tmp_path / "out", [bad.url, good.url], **QUICK)
@@ -419,6 +421,7 @@ def source(tmp_path, monkeypatch):
     zipped(folders["celeba"] / "img_align_celeba.zip", *((f"img_align_celeba/{i:06d}.jpg", jpeg.getvalue()) for i in (1, 2)))
     for name, folder in folders.items():
         monkeypatch.setitem(SETS, name, as_published(SETS[name], folder))
+    monkeypatch.setattr(data, "fetch", functools.partial(fetch, pause=.01))
     return folders
 
 
@@ -476,12 +479,12 @@ def test_celeba_asks_for_agreement_and_is_never_downloaded(source, tmp_path, cap
     assert x.shape == (2, 3, 8, 8) and shows.tolist() == [[True, False], [False, True]] and names == ["Bald", "Hat"]
 
 
-def test_scripts_are_commands(tmp_path):
-    env = dict(os.environ, MODELAB_DATA="")
-    for name in SETS:
-        done = subprocess.run([sys.executable, str(ROOT / "data_scripts" / f"{name}.py"), "--help"], env=env, timeout=60,
-                              capture_output=True, text=True)
-        assert done.returncode == 0 and "--offline" in done.stdout, done.stderr
+@pytest.mark.parametrize("name", SETS)
+def test_scripts_are_commands(name, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "data_scripts" / f"{name}.py"), run_name="__main__")
+    assert end.value.code == 0 and "--offline" in capsys.readouterr().out
 
 
 def wait_for(condition, seconds=20):
@@ -504,20 +507,21 @@ sys.exit(fetching.main("mnist", ["--out", out, "--mirror", url]))
 """
 
 
-@pytest.mark.parametrize("sent, status", [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)])
-def test_a_stopped_script_goes_on_where_it_was(shelf, tmp_path, sent, status):
+@pytest.mark.parametrize("sent, status", [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_stopped_script_goes_on_where_it_was(shelf, tmp_path, monkeypatch, sent, status):
     out, call = tmp_path / "out", [sys.executable, "-c", SCRIPT, str(ROOT / "data_scripts"), str(FILE.size), FILE.sha256]
     with Server(shelf, [("stall", 30_000)]) as server:
         with subprocess.Popen([*call, str(out), server.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
             part = out / "mnist/a.bin.part"
             assert wait_for(lambda: part.exists() and server.sent) and not (out / "mnist/a.bin").exists()
-            time.sleep(.3)
+            time.sleep(.2)
             run.send_signal(sent)
             assert run.wait(20) == status
             assert "Traceback" not in run.stderr.read()
         before = part.stat().st_size
-        done = subprocess.run([*call, str(out), server.url], timeout=60, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        assert only(out / "mnist", "a.bin.part")
+        monkeypatch.setitem(SETS, "mnist", replace(SETS["mnist"], files=(FILE,), needs=("a.bin",)))
+        assert fetching.main("mnist", ["--out", str(out), "--mirror", server.url]) == 0
     assert (out / "mnist/a.bin").read_bytes() == BODY and only(out / "mnist", "a.bin", "SHA256SUMS")
     assert server.log[-1][1] == before
 
