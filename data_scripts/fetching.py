@@ -71,6 +71,9 @@ def bring(known: data.DataSet, folder: Path, args: argparse.Namespace) -> None:
     if args.offline and (lacking := [f.name for f in known.files if f.name not in brought and not (folder / f.name).exists()]):
         raise ValueError(f"--offline: expected also {', '.join(lacking)}")
     archives = {file.name for file in known.files if file.name.endswith((".zip", ".tar.gz"))}
+    target = folder / known.wanted.partition("/")[0]  # the folder that an archive unpacks to
+    if archives and target.exists():
+        raise FileExistsError(f"{target} is there and nothing proves it; move it away first")
     for file in known.files:
         if file.name in brought:
             print(f"checking {file.name}", flush=True)
@@ -78,15 +81,16 @@ def bring(known: data.DataSet, folder: Path, args: argparse.Namespace) -> None:
             if file.name not in archives:  # an archive is unpacked from where it is
                 adopt(brought[file.name], folder / file.name)
         else:
+            if data.verdict(folder / file.name, file) == "differs":
+                print(f"{file.name} is there and is not the published file: it will be replaced", flush=True)
             data.fetch(file, folder, args.mirror or known.mirrors, timeout=args.timeout)
         if file.name in archives:
-            archive = brought.get(file.name, folder / file.name)
-            data.unpack(archive, folder / known.wanted.partition("/")[0], known.wanted, most=2 * known.room)
-            if file.name not in brought:
-                archive.unlink()  # it is unpacked, and can be had again
+            data.unpack(brought.get(file.name, folder / file.name), target, known.wanted, most=2 * known.room)
     made = [p.relative_to(folder).as_posix() for n in known.needs for p in files_of(folder, n)]
     print("writing SHA256SUMS", flush=True)
     data.write_sums(folder, set(made))
+    for name in archives - brought.keys():
+        (folder / name).unlink()  # it is unpacked, and can be had again
 
 
 def files_of(folder: Path, name: str) -> list[Path]:
@@ -123,6 +127,9 @@ def guarded(work: Callable[[], int | None]) -> int:
         return work() or 0
     except (FileExistsError, FileNotFoundError, ValueError, TypeError) as error:
         print(error, file=sys.stderr)
+        return REFUSED
+    except ModuleNotFoundError as error:
+        print(f"{error}: pip install '.[data]'", file=sys.stderr)
         return REFUSED
     except OSError as error:
         print(f"{error}. What came so far is kept; the same command goes on from there.", file=sys.stderr)

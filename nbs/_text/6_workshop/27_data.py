@@ -69,7 +69,7 @@ shelf = Path(tempfile.mkdtemp())
 (shelf / "digits.bin").write_bytes(original := b"".join(rows))
 
 # %%
-def copy_loop(url: str, path: Path, timeout: float = .15) -> None:
+def copy_loop(url: str, path: Path, timeout: float = 10) -> None:
     "Read until nothing more comes: the loop that everybody has written once."
     with request.urlopen(url, timeout=timeout) as answer, open(path, "wb") as file:
         while piece := answer.read1(65536):
@@ -477,7 +477,7 @@ def fetch(file: Published,  # what is to be fetched
 def checked_length(url: str, path: Path) -> None:
     "`copy_loop`, and the length must be what the server announced."
     copy_loop(url, path)
-    with request.urlopen(url, timeout=.15) as answer:  # asked again, as careful scripts do
+    with request.urlopen(url, timeout=10) as answer:  # asked again, as careful scripts do
         if path.stat().st_size != int(answer.headers["Content-Length"]):
             raise ConnectionError("too short")
 
@@ -496,7 +496,7 @@ published = Published("digits.bin", len(original), hashlib.sha256(original).hexd
 def ours(url: str, path: Path) -> None:
     "`fetch`, with one mirror to turn to."
     mirrors = [url.removesuffix("digits.bin"), good_mirror.url]
-    fetch(published, path.parent, mirrors, timeout=.1, tries=2, pause=.01, progress=False)
+    fetch(published, path.parent, mirrors, timeout=.2, tries=5, pause=.01, progress=False)
 
 
 # %%
