@@ -104,6 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6, help="per timing")
+    parser.add_argument("--only", choices=["memory", "waiting"], help="measure one of the two, keep the other's record")
     parser.add_argument("--no-record", action="store_true")
     parser.add_argument("--process", nargs=2, metavar=("SET", "FOLDER"), help=argparse.SUPPRESS)
     parser.add_argument("--float", action="store_true", help=argparse.SUPPRESS)
@@ -111,16 +112,19 @@ def main() -> None:
     if args.process:
         print(json.dumps(process(*args.process, args.float)))
         return
-    sets = ("mnist", "stacked_mnist")
-    times = {f"{name}, {net}, {runs} run{'s' * (runs > 1)} of {size}": waiting(name, runs, net, size, args.seconds)
-             for name in sets for runs, net, size in CASES}
-    result = {
+    sets, out = ("mnist", "stacked_mnist"), Path(__file__).with_suffix(".json")
+    result = json.loads(out.read_text()) if args.only and out.exists() else {}
+    result |= {
         "what": "memory per byte of the 60,000 training scans (47.04 MB), beyond the same process on 1,200 scans; share of a training step spent drawing",
-        "device": f"cpu, {torch.get_num_threads()} threads", "torch": torch.__version__.split("+")[0], "repeats": args.repeats,
-        "memory": memory(sets, args.repeats), "waiting": times}
+        "device": f"cpu, {torch.get_num_threads()} threads", "torch": torch.__version__.split("+")[0]}
+    if args.only != "waiting":
+        result["memory"] = memory(sets, args.repeats)
+    if args.only != "memory":
+        result["waiting"] = {f"{name}, {net}, {runs} run{'s' * (runs > 1)} of {size}":
+                             waiting(name, runs, net, size, args.seconds) for name in sets for runs, net, size in CASES}
     print(json.dumps(result, indent=1))
     if not args.no_record:
-        replace(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
+        replace(out, (json.dumps(result, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -371,9 +371,10 @@ def unpack(archive: str | Path,  # a .zip or .tar.gz
     try:
         for name, size, plain, reader in tqdm(_members(archive, most + 2 ** 24), unit=" files", disable=not progress):
             fits = re.fullmatch(wanted, name)
-            if not plain or not fits or not re.fullmatch(r"[\w-][\w.-]*", fits[1]) or into / fits[1] in made or size > left:
-                raise ValueError(f"got {name!r}, {f'{size} bytes' if plain else 'no plain file'}; expected plain files "
-                                 f"{wanted}, each once, of at most {left} bytes together")
+            if wrong := ("no plain file" if not plain else f"not a name like {wanted}" if not fits
+                         or not re.fullmatch(r"[\w-][\w.-]*", fits[1]) else "there twice" if into / fits[1] in made
+                         else f"{size:,} bytes, and {left:,} are left" if size > left else ""):
+                raise ValueError(f"{name!r} is {wrong}: nothing was unpacked")
             left -= size
             room(aside, size)
             made.add(into / fits[1])

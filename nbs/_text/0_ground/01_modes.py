@@ -980,6 +980,8 @@ except FileNotFoundError as error:
 # %% [markdown]
 # The sets answer as all sets do; pixels stay bytes until a batch asks for them. MNIST's judge takes some fifteen
 # seconds to fit at first use and is then kept beside the data, with the fingerprint of the scans it was fitted on.
+# `fashion_mnist()` reads files of the same names, in a folder of its own. Chapter [27](../6_workshop/27_data.ipynb)
+# fetches all of them, and says what `MODELAB_DATA` is.
 
 # %% [markdown]
 # ## Under your hands: how many would perfection miss?
