@@ -31,7 +31,7 @@ import traffic
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from serving import DATA, as_published, idx_set, large_digits, mnist_mirror, noise
+from serving import DATA, as_published, idx, idx_set, mnist_mirror, noise
 
 from modelab import data, modes
 from modelab.__main__ import main as modelab
@@ -254,8 +254,9 @@ def test_a_disk_that_fills_up_is_an_error_of_the_disk_and_keeps_what_came(shelf,
     assert [start for _, start, _ in server.log] == [0, 40_000] and only(tmp_path / "out", "a.bin")
 
 
-@pytest.mark.skipif("not os.path.exists('/dev/full')", reason="until 2099-01-01: no /dev/full on this system")
 def test_no_space_left_on_device(shelf, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
     (tmp_path / "a.bin.part").symlink_to("/dev/full")
     with Server(shelf) as server, pytest.raises(OSError) as caught:
         fetch(FILE, tmp_path, [server.url], **QUICK)
@@ -363,6 +364,15 @@ def test_a_header_that_announces_gigabytes_takes_no_memory(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 ** 26 and only(tmp_path, "a")
+
+
+def test_a_zip_that_lies_about_a_size_gives_no_more_than_it_announced(tmp_path):
+    archive = zipped(tmp_path / "a", ("x/a.bin", bytes(2_000_000)))
+    honest, lie = (2_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")
+    archive.write_bytes(archive.read_bytes().replace(honest, lie))
+    with pytest.raises(ValueError, match="archive: a: "):
+        unpack(archive, tmp_path / "out", WANTED, most=1_000_000, progress=False)
+    assert only(tmp_path, "a")
 
 
 @given(st.binary(max_size=600))
@@ -518,6 +528,25 @@ def test_stacked_mnist_from_a_mirror_to_modes(tmp_path, monkeypatch):
     assert SETS["mnist"].files[0].size == 9912422, "the catalogue is as it was"
 
 
+def test_forty_kills_at_random_moments_never_leave_a_wrong_file(shelf, tmp_path):
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork on this system")
+    rng, path = np.random.default_rng(5), tmp_path / "a.bin"
+    with Server(shelf, [("drip", float(at)) for at in rng.uniform(size=40)]) as server:
+        for wait in rng.uniform(0, .04, 40):
+            if not (child := os.fork()):
+                try:
+                    fetch(FILE, tmp_path, [server.url], **QUICK)
+                finally:
+                    os._exit(0)
+            time.sleep(wait)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            assert not path.exists() or path.read_bytes() == BODY
+        server._faults = iter(["none"] * 9)
+        assert fetch(FILE, tmp_path, [server.url], **QUICK).read_bytes() == BODY
+
+
 def test_script_says_what_failed(source, tmp_path, capsys, monkeypatch):
     with Server(source["mnist"], ["404"] * 9) as server:
         assert fetching.main("mnist", ["--out", str(tmp_path / "out"), "--mirror", server.url]) == 1
@@ -595,6 +624,17 @@ def test_cifar10_reads_the_binary_version_only(source, tmp_path):
         data.cifar10(tmp_path, "test")
     sources = [(ROOT / p).read_text() for p in ("modelab/data.py", "data_scripts/fetching.py")]
     assert not any(re.search(r"\bpickle\b|extractall|\.extract\(", text) for text in sources)
+
+
+def test_pixels_are_in_memory_once(tmp_path):
+    import tracemalloc
+    pixels = np.zeros((20_000, 28, 28), np.uint8)
+    (tmp_path / "a").write_bytes(gzip.compress(idx(pixels), 1))
+    tracemalloc.start()
+    x = modes.read_idx(tmp_path / "a", "images")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert x.shape == pixels.shape and peak < 1.35 * pixels.nbytes
 
 
 def test_fashion_mnist_never_reads_the_digits(tmp_path, monkeypatch):
