@@ -286,7 +286,7 @@ def fetch(file: Published,  # what is to be fetched
           timeout: float = 20,  # seconds of silence that end a connection
           tries: int = 5,  # attempts at one mirror that bring nothing new
           pause: float = 1,  # seconds before the second attempt; doubled for each further one
-          progress: bool = True,
+          progress: bool = True,  # a bar in a terminal
           ) -> Path:
     """The published file in `folder`, bit for bit, fetched unless it is there; `ConnectionError` if no mirror gives it.
 
@@ -299,9 +299,10 @@ def fetch(file: Published,  # what is to be fetched
     pooch.get_logger().setLevel("WARNING")
     folder.mkdir(parents=True, exist_ok=True)
     part, said = folder / f"{file.name}.part", []
-    with alone(folder), tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name, disable=not progress) as bar:
-        if verdict(folder / file.name, file) in GOOD:
-            return folder / file.name
+    with alone(folder), tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name,
+                             disable=not progress or None) as bar:
+        if verdict(path := folder / file.name, file) in GOOD:
+            return path if path.exists() else path.with_suffix("")
         for mirror in mirrors:
             failed = mistaken = 0
             while failed < tries:
@@ -369,7 +370,7 @@ def unpack(archive: str | Path,  # a .zip or .tar.gz
     shutil.rmtree(aside, ignore_errors=True)  # what a killed process left
     aside.mkdir(parents=True)
     try:
-        for name, size, plain, reader in tqdm(_members(archive, most + 2 ** 24), unit=" files", disable=not progress):
+        for name, size, plain, reader in tqdm(_members(archive, most + 2 ** 24), unit=" files", disable=not progress or None):
             fits = re.fullmatch(wanted, name)
             if wrong := ("no plain file" if not plain else f"not a name like {wanted}" if not fits
                          or not re.fullmatch(r"[\w-][\w.-]*", fits[1]) else "there twice" if into / fits[1] in made

@@ -64,6 +64,8 @@ from modelab.course import DARK, FAKE, REAL, axes, claim, exercise, interval, pi
 # %%
 digits = load_digits()
 order = digits.target.argsort(kind="stable")
+
+# %%
 rows = [bytes([digits.target[i]]) + digits.images[i].astype("uint8").tobytes() for i in order]
 shelf = Path(tempfile.mkdtemp())
 (shelf / "digits.bin").write_bytes(original := b"".join(rows))
@@ -197,6 +199,9 @@ class _Handler(BaseHTTPRequestHandler):
 got = shelf / "got.bin"
 with Server(shelf, [("drop", .45)]) as server:
     copy_loop(server.url + "digits.bin", got)
+got.stat().st_size, len(original)
+
+# %%
 left = torch.frombuffer(bytearray(got.read_bytes()), dtype=torch.uint8)[::65].bincount(minlength=10)
 assert (left > 0).sum() == 5
 left.tolist()
@@ -226,6 +231,7 @@ def right(data: bytes) -> bool:
     "Whether these are the bytes that were published."
     return hashlib.sha256(data).hexdigest() == hashlib.sha256(original).hexdigest()
 
+# %%
 flipped = bytes([original[0] ^ 16]) + original[1:]
 assert right(original) and not right(flipped) and len(flipped) == len(original)
 right(original), right(flipped), right(got.read_bytes())
@@ -245,11 +251,14 @@ def bytes_sent(breaks: float, length: float = 1.) -> float:
     "Expected bytes on the wire when every break starts again from zero; `breaks` are expected per file."
     return math.expm1(breaks) / (breaks / length)
 
-rate, L, N = 3., 1., bytes_sent(3.)
+bytes_sent(3)
+
+# %%
+rate, L, N = 3., 1., bytes_sent(3)
 x = (torch.arange(400_000, dtype=torch.float64) + .5) * L / 400_000
 first = ((x + N) * rate * (-rate * x).exp()).mean() * L + L * math.exp(-rate * L)
 assert abs(first.item() - N) < 1e-9
-N
+first.item()
 
 # %% [markdown]
 # More than six files for one, and it grows as the exponential of the size: a set ten times as large does not take ten
@@ -267,8 +276,10 @@ def cost(seed: int) -> float:
     got.unlink()
     return server.sent / length
 
+# %%
 got.unlink(missing_ok=True)
 again = interval(map(cost, range(steps(64, 8))))
+assert again.low < N < again.high
 f"{again:.2f} files sent for one; the formula says {N:.2f}"
 
 
@@ -428,7 +439,7 @@ def fetch(file: Published,  # what is to be fetched
           timeout: float = 20,  # seconds of silence that end a connection
           tries: int = 5,  # attempts at one mirror that bring nothing new
           pause: float = 1,  # seconds before the second attempt; doubled for each further one
-          progress: bool = True,
+          progress: bool = True,  # a bar in a terminal
           ) -> Path:
     """The published file in `folder`, bit for bit, fetched unless it is there; `ConnectionError` if no mirror gives it.
 
@@ -441,9 +452,10 @@ def fetch(file: Published,  # what is to be fetched
     pooch.get_logger().setLevel("WARNING")
     folder.mkdir(parents=True, exist_ok=True)
     part, said = folder / f"{file.name}.part", []
-    with alone(folder), tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name, disable=not progress) as bar:
-        if verdict(folder / file.name, file) in GOOD:
-            return folder / file.name
+    with alone(folder), tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name,
+                             disable=not progress or None) as bar:
+        if verdict(path := folder / file.name, file) in GOOD:
+            return path if path.exists() else path.with_suffix("")
         for mirror in mirrors:
             failed = mistaken = 0
             while failed < tries:
@@ -493,6 +505,7 @@ def checked_hash(url: str, path: Path) -> None:
 good_mirror = Server(shelf).__enter__()
 published = Published("digits.bin", len(original), hashlib.sha256(original).hexdigest())
 
+# %%
 def ours(url: str, path: Path) -> None:
     "`fetch`, with one mirror to turn to."
     mirrors = [url.removesuffix("digits.bin"), good_mirror.url]
@@ -518,6 +531,8 @@ def outcome(method: Callable, fault: str, seed: int) -> str:
 about_ranges = ["no range", "wrong range", "shifted"]
 faults = [fault for fault in FAULTS if fault not in ("none", *about_ranges)]
 methods = {"copy loop": copy_loop, "with length": checked_length, "with hash": checked_hash, "fetch": ours}
+
+# %%
 seeds = range(steps(8, 2))
 found = {name: {fault: [outcome(method, fault, seed) for seed in seeds] for fault in faults}
          for name, method in methods.items()}
@@ -527,6 +542,8 @@ looks = {"right": (REAL, "o", "right file"), "error": (DARK, "_", "error"), "wai
          "wrong": (FAKE, "X", "wrong file, no error")}
 spots = [(x + (i - 3.5) / 12, y, what) for x, name in enumerate(methods) for y, fault in enumerate(faults)
          for i, what in enumerate(found[name][fault])]
+
+# %%
 figure, ax = axes(size=(5.4, 4.6))
 for kind, (colour, mark, label) in looks.items():
     ax.scatter(*zip(*[(x, y) for x, y, what in spots if what == kind] or [(math.nan,) * 2]), c=colour, marker=mark,
@@ -619,7 +636,7 @@ def unpack(archive: str | Path,  # a .zip or .tar.gz
     shutil.rmtree(aside, ignore_errors=True)  # what a killed process left
     aside.mkdir(parents=True)
     try:
-        for name, size, plain, reader in tqdm(_members(archive, most + 2 ** 24), unit=" files", disable=not progress):
+        for name, size, plain, reader in tqdm(_members(archive, most + 2 ** 24), unit=" files", disable=not progress or None):
             fits = re.fullmatch(wanted, name)
             if wrong := ("no plain file" if not plain else f"not a name like {wanted}" if not fits
                          or not re.fullmatch(r"[\w-][\w.-]*", fits[1]) else "there twice" if into / fits[1] in made
@@ -823,6 +840,8 @@ home = Path(tempfile.mkdtemp())
 (home / "cifar10/cifar-10-batches-bin").mkdir(parents=True)
 for k, name in enumerate(SETS["cifar10"].needs):
     (home / "cifar10" / name).write_bytes((bytes([k]) + bytes([40 * k]) * 3072) * 2)
+
+# %%
 x, kind = cifar10(home)
 assert x.shape == (10, 3, 32, 32) and (x[kind == 3] == 120).all()
 x.shape, x.dtype, kind.tolist()
@@ -835,6 +854,7 @@ def told(call: Callable, *args) -> str:
     except FileNotFoundError as e:
         return str(e).replace(str(home), "HOME")
 
+# %%
 [told(find, "celeba", home), told(find, "fashion_mnist", home)]
 
 
