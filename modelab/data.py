@@ -462,8 +462,8 @@ def find(name: str,  # a name in `SETS`
          ) -> Path:
     "The folder of a set in the data folder; `FileNotFoundError`, with the command that fetches it, if it is not whole."
     known, root = SETS[one_of("name", name, SETS)], folder or os.environ.get("MODELAB_DATA")
-    if known.needs == _IDX:
-        return idx_files(name, root)[0].parent
+    if known.needs == _IDX:  # MNIST's files may also lie in the data folder itself
+        return idx_files(name, root if name == "mnist" or not root else Path(root, name))[0].parent
     if root and not missing(known, Path(root, name)):
         return Path(root, name)
     raise FileNotFoundError(f"{name}: {f'{root} lacks it, whole or in part' if root else 'MODELAB_DATA names no folder'}"

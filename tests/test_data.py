@@ -643,6 +643,9 @@ def test_fashion_mnist_never_reads_the_digits(tmp_path, monkeypatch):
     assert modes.mnist()._images.shape == (40, 28, 28)
     with pytest.raises(FileNotFoundError, match="data_scripts/fashion_mnist.py"):
         modes.fashion_mnist()
+    assert find("mnist") == tmp_path / "all"
+    with pytest.raises(FileNotFoundError, match="data_scripts/fashion_mnist.py"):
+        find("fashion_mnist")
     idx_set(tmp_path / "all/fashion_mnist", noise(30), noise(20))
     assert len(modes.fashion_mnist()._images) == 30 and len(modes.mnist()._images) == 40
     assert len(modes.fashion_mnist(str(tmp_path / "all/fashion_mnist"))._images) == 30
