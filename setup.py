@@ -58,7 +58,7 @@ setup(
     package_data={CFG["lib_path"]: words("package_data")},
     cmdclass={"build_py": BuildWithChapters},
     install_requires=words("requirements"),
-    extras_require={extra: words(f"{extra}_requirements") for extra in ("course", "dev")},
+    extras_require={extra: words(f"{extra}_requirements") for extra in ("course", "data", "dev")},
     entry_points={
         "console_scripts": words("console_scripts"),
         "nbdev": [f"{CFG['lib_name']} = {CFG['lib_path']}._modidx:d"],

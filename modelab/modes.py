@@ -24,7 +24,7 @@ from .course import batch, mode_set, number, one_of, replace, whole
 
 # %% auto #0
 __all__ = ['MNIST', 'ModeSet', 'Mixture', 'mixture', 'ring', 'grid', 'line', 'rare_modes', 'Judge', 'Scans', 'digits',
-           'stacked_digits', 'read_idx', 'mnist', 'stacked_mnist']
+           'stacked_digits', 'read_idx', 'mnist', 'stacked_mnist', 'fashion_mnist', 'idx_files']
 
 # %% ../nbs/0_ground/01_modes.ipynb #93f3ae82
 def _numbers(name: str, values) -> torch.Tensor:
@@ -316,7 +316,7 @@ class Judge:
     def __init__(self, layers: list[torch.Tensor], exam: tuple[torch.Tensor, torch.Tensor], top: int):
         images, labels = exam
         self.layers, self.event, k = [t.detach() for t in layers], tuple(images.shape[1:]), len(layers[-1])
-        verdict = self.predict(images.float() * (2 / top) - 1)[0]
+        verdict = torch.cat([self.predict(part.float() * (2 / top) - 1)[0] for part in images.split(2048)])
         self.confusion = torch.bincount(labels * k + verdict, minlength=k * k).reshape(k, k)
         self.accuracy, self.exam_size = (verdict == labels).double().mean().item(), len(labels)
 
@@ -457,7 +457,8 @@ def stacked_digits(split: str = "train") -> Scans:  # or "held_out"
 MNIST = {"train-images-idx3-ubyte": "9.9 MB", "train-labels-idx1-ubyte": "29 kB",
          "t10k-images-idx3-ubyte": "1.6 MB", "t10k-labels-idx1-ubyte": "4.5 kB"}
 _HOW = ("MNIST is four files, " + ", ".join(f"{name}.gz ({size})" for name, size in MNIST.items()) + ": put them, "
-       "gzipped or not, into one folder and name it, as in mnist(folder) or by the environment variable MODELAB_DATA")
+       "gzipped or not, into one folder and name it, as in mnist(folder) or by the environment variable MODELAB_DATA; "
+       "data_scripts/mnist.py fetches them")
 
 
 def read_idx(path: str | Path,  # plain or gzipped, whatever its name says
@@ -491,7 +492,9 @@ def read_idx(path: str | Path,  # plain or gzipped, whatever its name says
             if len(head) < 4 * dims or not 0 < length <= min(limit, room):
                 raise bad(f"a header that promises {' × '.join(map(str, shape))} bytes in a file of {size} "
                           f"(at most {limit} are unpacked)")
-            data = bytearray(file.read(length + 1))
+            data = bytearray()
+            while len(data) <= length and (piece := file.read(min(2 ** 20, length + 1 - len(data)))):
+                data += piece  # in pieces, so that memory holds the pixels once
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise bad(f"damage ({error})") from error
     if len(data) != length:
@@ -504,30 +507,45 @@ def mnist(folder: str | None = None,  # where the idx files are, or their `mnist
           split: str = "train",  # or "held_out"
           ) -> Scans:
     "Ten modes: the 70,000 digits of MNIST, 28×28, read from the four idx files; the test files are the held-out split."
-    return Scans(_mnist(folder), split, 1, functools.partial(mnist, folder))
+    return Scans(_idx("mnist", folder), split, 1, functools.partial(mnist, folder))
 
 
 @mode_set
 def stacked_mnist(folder: str | None = None, split: str = "train") -> Scans:  # as for `mnist`
     "A thousand modes: three MNIST digits as the channels of one picture."
-    return Scans(_mnist(folder), split, 3, functools.partial(stacked_mnist, folder))
+    return Scans(_idx("mnist", folder), split, 3, functools.partial(stacked_mnist, folder))
 
 
-def _mnist(folder: str | Path | None) -> _Archive:
-    "The archive of the four files in `folder` (default: in MODELAB_DATA) or in its folder `mnist`."
+@mode_set
+def fashion_mnist(folder: str | None = None, split: str = "train") -> Scans:  # as for `mnist`
+    "Ten modes: the clothes of Fashion-MNIST, in files as MNIST's; mind the judge's accuracy, shirts look like coats."
+    return Scans(_idx("fashion_mnist", folder), split, 1, functools.partial(fashion_mnist, folder))
+
+
+def idx_files(name: str,  # mnist or fashion_mnist, whose files bear the same names
+              folder: str | Path | None = None,  # where they are, or their folder `name`; default: MODELAB_DATA
+              ) -> list[Path]:
+    "The four files of a set, plain or .gz; `FileNotFoundError` if one is absent."
     if folder is not None and not isinstance(folder, (str, os.PathLike)):
         raise TypeError(f"folder: expected a path, got {folder!r}")
     root = os.environ.get("MODELAB_DATA") if folder is None else folder
-    places = [Path(root), Path(root, "mnist")] if root else []
-    tries = [[d / f"{name}{end}" for d in places for end in ("", ".gz")] for name in MNIST]
+    own = folder is not None or name == "mnist"  # MODELAB_DATA itself may hold MNIST's files, and nobody else's
+    places = [Path(root)] * own + [Path(root, name)] if root else []
+    tries = [[d / f"{file}{end}" for d in places for end in ("", ".gz")] for file in MNIST]
     files = [next(filter(Path.is_file, paths), None) for paths in tries]
     if None in files:
-        raise FileNotFoundError(f"folder: {f'{root} lacks some of the files' if root else 'none is set'}. {_HOW}")
-    return _read_mnist(*((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
+        how = _HOW if name == "mnist" else f"data_scripts/{name}.py fetches the four files of {name}"
+        raise FileNotFoundError(f"folder: {f'{root} lacks some of the files' if root else 'none is set'}. {how}")
+    return files
+
+
+def _idx(name: str, folder: str | Path | None) -> _Archive:
+    "The archive of a set of four idx files."
+    return _read_idx_set(*((p, p.stat().st_size, p.stat().st_mtime_ns) for p in idx_files(name, folder)))
 
 
 @functools.lru_cache(2)
-def _read_mnist(*files: tuple) -> _Archive:
+def _read_idx_set(*files: tuple) -> _Archive:
     "Read and check the four files; the same files (path, size, time) are read once."
     parts = [read_idx(path, kind) for (path, *_), kind in zip(files, ["images", "labels"] * 2)]
     splits = {"train": (parts[0], parts[1].long()), "held_out": (parts[2], parts[3].long())}

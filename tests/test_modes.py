@@ -530,13 +530,13 @@ def test_a_kept_judge_is_used_only_for_the_same_scans_and_code(tmp_path, short_w
     file, first = folder / "modelab-judge.safetensors", mnist(str(folder)).judge
     assert file.is_file() and first.exam_size == 40
     made, written = file.read_bytes(), file.stat().st_mtime_ns
-    modes._read_mnist.cache_clear()
+    modes._read_idx_set.cache_clear()
     again = mnist(str(folder)).judge
     assert again is not first and all(torch.equal(a, b) for a, b in zip(first.layers, again.layers))
     assert file.stat().st_mtime_ns == written
     for damage in (b"", made[:100], made.replace(b"F32", b"F64", 1), b"\xff" * 500):
         file.write_bytes(damage)
-        modes._read_mnist.cache_clear()
+        modes._read_idx_set.cache_clear()
         mended = mnist(str(folder)).judge
         assert all(torch.equal(a, b) for a, b in zip(first.layers, mended.layers))
         assert file.read_bytes() != damage  # mended on disk, too

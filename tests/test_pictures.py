@@ -1,8 +1,6 @@
 """modelab.pictures: exact judges of rendered sets, known rates, readers of real frames and of CelebA's layout."""
 
-import importlib.util
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -135,20 +133,3 @@ def test_celeba(celeba):
     table.unlink()
     with pytest.raises(FileNotFoundError, match="celeba.py"):
         read_celeba(celeba)
-
-
-def test_celeba_script(celeba, root, tmp_path, capsys):
-    spec = importlib.util.spec_from_file_location("celeba", root / "data_scripts/celeba.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    assert script.main([]) == 2 and "non-commercial" in capsys.readouterr().out
-    archive, table, into = tmp_path / "a.zip", str(celeba / "list_attr_celeba.txt"), tmp_path / "out"
-    with zipfile.ZipFile(archive, "w") as packed:
-        for i in (1, 2, 3):
-            packed.write(celeba / f"img_align_celeba/{i:06d}.jpg", f"img_align_celeba/{i:06d}.jpg")
-    call = ["--offline", str(archive), "--attributes", table, "--into", str(into)]
-    assert script.main([*call, "--sha256", "0" * 64]) == 1 and not into.exists()
-    assert script.main([*call, "--sha256", script.sha256(archive)]) == 0 and len(read_celeba(into)[0]) == 3
-    with zipfile.ZipFile(archive, "a") as packed:
-        packed.writestr("img_align_celeba/../../evil.jpg", b"x")
-    assert script.main([*call[:-1], str(tmp_path / "two")]) == 1 and not (tmp_path / "two").exists()

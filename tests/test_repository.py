@@ -234,7 +234,7 @@ def mismatches(settings: dict[str, str], package: str, project: str, constraints
     version, python = (f'__version__ = "{settings["version"]}"', f'requires-python = ">={settings["min_python"]}"')
     problems = [f"version: settings.ini {settings['version']}"] * (version not in package)
     problems += ["requires-python differs"] * (python not in project)
-    for key in ("requirements", "course_requirements", "dev_requirements"):
+    for key in ("requirements", "course_requirements", "data_requirements", "dev_requirements"):
         for need in map(Requirement, settings[key].split()):
             pin = pins.get(canonicalize_name(need.name))
             version = next(iter(pin.specifier)).version if pin else None
