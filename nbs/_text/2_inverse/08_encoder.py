@@ -460,7 +460,7 @@ panels[0].plot(*plane["deterministic"]["z"][0].T, ".", c=DARK, ms=2)
 for ax, (name, s) in zip(panels[1:], plane.items()):
     for k in range(8):
         code = s["code"][0][s["mode"][0] == k]
-        ax.plot(*code[:40].T, "", ls="", marker=f"${k}$", c=shades[k % 4], ms=5)
+        ax.plot(*code[:40].T, ls="", marker=f"${k}$", c=shades[k % 4], ms=5)
 for ax, title in zip(panels, ("draws of the prior", "codes, deterministic", "codes, with noise")):
     ax.set(title=title, xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), xlabel="z₁", aspect="equal")
 panels[0].set_ylabel("z₂")
