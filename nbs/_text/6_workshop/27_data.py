@@ -916,16 +916,16 @@ for known in SETS.values():
 # %% [markdown]
 # ## In memory once, and on time
 # Pixels are kept as the bytes they came as and become numbers batch by batch; stacks are drawn when they are asked
-# for. So 60,000 scans of 784 bytes should cost little more than 47 MB while they are read, trained on and judged, and
-# drawing them should not keep the networks waiting. Measured in processes of their own, on MNIST itself, by
+# for. So 60,000 scans of 784 bytes should cost little more than 47 MB while they are read and trained on, and drawing
+# them should not keep the networks waiting. Measured in processes of their own, on MNIST itself, by
 # `python benchmarks/data.py`:
 
 # %%
 kept = recorded("data")
 for name, of in kept.get("memory", {}).items():
-    print(f"{name:14} bytes of memory per byte of pixels: training {of['train']:.2f}, then judging {of['judge']:.2f}; "
+    print(f"{name:14} bytes of memory per byte of pixels: training {of['train']:.2f}, after judging {of['judge']:.2f}; "
           f"with all turned to float32 first {of['float32']:.2f}")
-assert all(max(of["train"], of["judge"]) <= 1.5 for of in kept.get("memory", {}).values())
+assert all(of["train"] <= 1.5 < of["float32"] for of in kept.get("memory", {}).values())
 
 # %%
 for case, share in kept.get("waiting", {}).items():
@@ -933,6 +933,9 @@ for case, share in kept.get("waiting", {}).items():
 assert max(kept.get("waiting", {}).values(), default=0) <= .05
 
 # %% [markdown]
+# The figure after judging is not held to 1.5: it is the peak while the judge reads pictures, which is the size of its
+# layers' outputs, and it differs by tens of megabytes from one process to the next. It does not grow with the set.
+#
 # ## In your own code
 # Know the hash, name the mirrors, and the rest is one line. (The mirror is our server again; yours is an address.)
 
