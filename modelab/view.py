@@ -264,10 +264,10 @@ class Recording:
         "One measure along the timeline: \"captured\", \"high_quality\", \"tv\", \"kl\", or \"loss D\"."
         return [self.rows[step][side][name] for step in sorted(self.rows)]
 
-    @property
-    def lit(self) -> set[int]:
-        "Every mode there is."
-        return set(range(self.scene["modes"]))
+    def lit(self, side: str = "A") -> dict[int, set[int]]:
+        "The modes that are lit, by measured step."
+        every = set(range(self.scene["modes"]))
+        return {step: every - dark for step, dark in zip(sorted(self.rows), self.dark(side))}
 
     def film(self) -> str:
         "All that the page needs, as JSON that may stand in a script."

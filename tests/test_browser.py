@@ -121,7 +121,7 @@ def test_a_saved_recording_scrubs_and_plays_without_kernel_or_network(watched, f
 class Jupyter:
     """JupyterLab on a free port with settings of its own."""
 
-    def __init__(self, home: Path, theme: str = "JupyterLab Light"):
+    def __init__(self, home: Path, theme: str = "JupyterLab Light", extra: Path | None = None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -137,6 +137,8 @@ class Jupyter:
             (folder / f"{plugin}.jupyterlab-settings").write_text(json.dumps(setting))
         root = Path(__file__).resolve().parent.parent
         env = {**os.environ, **places, "MODELAB_FAST": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+        if extra:  # a folder with further packages and their part of the page
+            env |= {"PYTHONPATH": f"{root}:{extra.resolve()}", "JUPYTER_PATH": str(extra.resolve() / "share/jupyter")}
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
                    f"--port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
                    f"--ServerApp.root_dir={self.root}", "--expose-app-in-browser", "--LabApp.extension_manager=readonly"]

@@ -325,7 +325,7 @@ def test_every_control_does_its_work(panel):
     c["load"].click()
     told(panel)
     assert lab.to_string() == text
-    for name in ("speed", "surface", "preset", "modes", "versus", "game"):
+    for name in ("speed", "preset", "modes", "versus", "game"):
         for label in c[name].options:
             value = label[1] if isinstance(label, tuple) else label
             if str(value).endswith("mnist"):
@@ -397,7 +397,9 @@ def test_a_cell_shows_a_widget_and_a_still():
 def test_recordings_hold_what_happened(tmp_path):
     lab = small(versus=GAME).step(20).set("lr", 5e-3).step(80)
     film = lab.recording(5)
-    assert film.steps[0] == 0 and len(film.steps) == 5 and len(film.dark("B")) == 5 and lab.at == 100
+    assert film.steps[0] == 0 and film.steps[-1] == 100 and len(film.steps) == 5 and lab.at == 100
+    assert sorted(film.rows) == sorted({*range(0, 100, 16), 100}) and len(film.dark("B")) == len(film.rows) == 8
+    assert film.measures("captured") == [4 - len(dark) for dark in film.dark()] and film.lit == {0, 1, 2, 3}
     assert film.events == lab.events and same(Lab.from_string(film.text), lab)
     page = film.save_html(tmp_path / "x.html").read_text()
     assert not re.findall(r"(?:src|href)=\"(?!data:)|https?://|import\s*\(", page) and film.still().alt in page
