@@ -198,7 +198,7 @@ class Panel:
         def pick(name: str, options: Any, value: Any, act: Callable[[Any], None]) -> None:
             made[name] = w.Dropdown(options=options, value=value, description=name, layout=w.Layout(width="auto"))
             made[name].observe(lambda change: act(change["new"]), "value")
-        button("play", "Play", "train and draw; again to pause", self.play, icon="play", button_style="primary")
+        button("play", "Play", "train and draw; again to pause", self.play, button_style="primary")
         button("step", "Step", "one step, all turns", lambda: self.ask("step", 1))
         for player, name in {"G": "generator", "D": "discriminator", "E": "encoder"}.items():
             button(player, f"{player} only", f"one step in which only the {name} moves",
@@ -217,6 +217,8 @@ class Panel:
         pick("preset", ["", *PRESETS], "", lambda v: v and self.ask("draw", v))
         made["seed"] = w.BoundedIntText(self.lab.seed, 0, 10 ** 6, description="seed", layout=w.Layout(width="auto"))
         made["seed"].observe(lambda change: self.ask("reset", seed=change["new"]), "value")
+        pick("side", ["both", "A", "B"], "both", lambda _: self._refresh())
+        made["side"].description = "settings of"
         made["text"] = w.Text(placeholder="a share string", layout=w.Layout(flex="1 1 220px"))
         button("share", "Share", "write this lab's whole state into the field", self.share)
         button("load", "Load", "become the lab that the field describes",
@@ -259,7 +261,8 @@ class Panel:
         value = change["new"]
         if isinstance(value, str) and name != "turns":
             value = int(value) if value.strip().lstrip("-").isdigit() else value.strip() or None
-        self.ask("set", name, value)
+        side = self.controls["side"].value
+        self.ask("set", name, value, side=None if side == "both" else side)
 
     def hear(self, _: Any, message: dict, __: Any) -> None:
         "What the page says."
@@ -329,11 +332,15 @@ class Panel:
         players = {p for side in self.lab.sides.values() for p in side.players.adam}
         for name in "GDE":
             self.controls[name].layout.display = None if name in players else "none"
-        self.knobs.children = tuple(self.fields.values())
+        self.knobs.children = (self.controls["side"], *self.fields.values())
+        duel = len(self.lab.sides) > 1
+        self.controls["side"].layout.display = None if duel else "none"
+        self.controls["side"].value = self.controls["side"].value if duel else "both"
 
     def _refresh(self) -> None:
         "Let the controls say what holds at this step."
-        lab, side = self.lab, self.lab.sides["A"]
+        lab, chosen = self.lab, self.controls["side"].value
+        side = lab.sides.get("A" if chosen == "both" else chosen, lab.sides["A"])
         now = {"turns": " ".join(side.words), "batch": side.batch, **settings(side.game)}
         now |= {f"lr.{p}": side.players.rates(p)["lr"] for p in side.players.adam}
         self.quiet = True
@@ -342,8 +349,7 @@ class Panel:
                 value = "" if now.get(name) is None else now[name]
                 if name in now and field.value != value:
                     field.value = value if not isinstance(field, self.w.Text) else str(value)
-            play = self.controls["play"]
-            play.description, play.icon = ("Pause", "pause") if self.driver.playing else ("Play", "play")
+            self.controls["play"].description = "Pause" if self.driver.playing else "Play"
             self.controls["seed"].value = lab.seed
             self.controls["slow"].value, self.controls["speed"].value = self.driver.slow, self.driver.speed
             for name, kind, value in (("game", "A", None), ("versus", "B", "nobody")):

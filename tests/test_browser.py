@@ -37,7 +37,7 @@ def chromium(tmp_path_factory):
     """A headless browser with a profile of its own."""
     with sync_api.sync_playwright() as play:
         profile = tmp_path_factory.mktemp("profile")
-        context = play.chromium.launch_persistent_context(profile, executable_path=CHROMIUM, headless=True,
+        context = play.chromium.launch_persistent_context(profile, executable_path=CHROMIUM, headless=True, has_touch=True,
                                                           viewport={"width": 1100, "height": 1000})
         yield context
         context.close()
@@ -111,10 +111,19 @@ def test_a_saved_recording_scrubs_and_plays_without_kernel_or_network(watched, f
     watched.at(96)
     page.locator(".lab-slider").fill("50")
     watched.at(48)
+    page.get_by_role("button", name="Back").tap()
+    watched.at(32)
+    past = page.locator(".lab-past").bounding_box()
+    page.touchscreen.tap(past["x"] + past["width"] - 10, past["y"] + past["height"] / 2)  # the lamps' timeline scrubs too
+    watched.at(96)
     page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    sizes = page.evaluate("() => [...document.querySelectorAll('.lab button, .lab-slider')].map((b) => b.getBoundingClientRect().height)")
+    assert min(sizes) >= 26 and watched.picture().bounding_box()["width"] > 300  # for a thumb, and to be seen
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => getComputedStyle(document.querySelector('.lab')).color === 'rgb(255, 255, 255)'")
+    page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 1100, "height": 1000})
-    page.evaluate("document.querySelector('.lab').style.color = 'white'")
     assert asked == [film.as_uri()]
 
 
@@ -222,6 +231,9 @@ def test_the_lab_in_jupyterlab(watched, jupyter):
     button(watched, "G only").click()
     watched.at(1, "B")
     assert page.locator(".lab-stage").count() == 2
+    slope = page.evaluate(INK, picture.element_handle())
+    page.get_by_label("surface of D").select_option("slope")
+    watched.until(f"(canvas) => ({INK})(canvas) !== {slope}", picture.element_handle())
     # another theme: the picture follows
     light = page.evaluate(INK, picture.element_handle())
     page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
@@ -248,7 +260,7 @@ def test_drawing_with_pointer_and_with_keys(watched, jupyter):
     page.keyboard.press("Enter")
     for key in [" ", *["ArrowRight"] * 6, " ", *["ArrowUp"] * 6, " ", "ArrowLeft", " ", "Backspace", "a", "b", "Enter"]:
         page.keyboard.press(key)
-    watched.until("() => document.querySelector('.lab-status').textContent === ''")
+    watched.until("() => document.querySelector('.lab-status').textContent.startsWith('Choose a lamp')")
     watched.until("() => document.querySelectorAll('.lab-lamps button').length === 3")
     button(watched, "Step").focus()
     page.keyboard.press("Enter")

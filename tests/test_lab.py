@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from modelab.course import mission
 from modelab.lab import PRESETS, SURFACES, Glance, Lab, drawn, pushes
 from modelab.minimax import Minimax
 from modelab.modes import line, mixture, ring
@@ -355,13 +356,78 @@ def test_every_setting_can_be_turned(panel):
     assert panel.lab.sides["A"].batch == 32 and panel.lab.sides["A"].latent == 12
 
 
+def test_settings_of_one_side(panel):
+    panel.fields["batch"].value = 8
+    told(panel)
+    panel.controls["side"].value = "B"
+    panel.fields["lr.D"].value, panel.fields["saturating"].value = .03, True
+    told(panel)
+    a, b = panel.lab.sides.values()
+    assert a.batch == b.batch == 8 and b.game.saturating and not a.game.saturating
+    assert (a.players.rates("D")["lr"], b.players.rates("D")["lr"]) == (1e-3, .03)
+    panel.controls["side"].value = "A"
+    assert panel.fields["lr.D"].value == 1e-3 and not panel.fields["saturating"].value
+    panel.controls["versus"].value = "nobody"
+    told(panel)
+    assert panel.controls["side"].value == "both" and panel.controls["side"].layout.display == "none"
+
+
+@mission("a rate was changed", "forty steps were taken")
+def turned(record):
+    """Turn a rate, then go on."""
+    yield "lr" in {e.name for e in record.events}
+    yield max(record.rows) >= 40
+
+
+def test_missions_are_ticked_off_as_the_record_shows_them():
+    pytest.importorskip("anywidget")
+    lab = small(missions=[turned])
+    panel = lab.widget
+
+    def ticks():
+        panel.draw(True)
+        return [seen for _, seen in unpack(panel.canvas.curves)[1]["tasks"][0][1]]
+    assert ticks() == [False, False] and unpack(panel.canvas.curves)[1]["tasks"][0][0] == "Turn a rate, then go on."
+    lab.step(48)
+    assert ticks() == [False, False]  # in order
+    lab.scrub(32).set("lr", 1e-4)
+    assert ticks() == [True, False] and turned.seen(lab.recording()) == [True, False]
+    lab.step(16)
+    assert ticks() == [True, True] and turned.seen(lab.recording()) == [True, True]
+    turned(lab.recording())
+    lab.reset()
+    assert ticks() == [False, False] and turned.seen(None) == [False, False]
+    with pytest.raises(AssertionError, match="a rate was changed"):
+        turned(lab.recording())
+
+
+def test_a_picture_that_fails_is_told_and_does_not_kill_the_lab(panel, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no picture")
+    with monkeypatch.context() as patch:
+        patch.setattr(panel.lab, "frame", fails)
+        panel.controls["step"].click()
+        panel.driver.wait()
+        assert "no picture" in unpack(panel.canvas.frame)[1]["error"]
+    panel.controls["step"].click()
+    assert told(panel)[1]["at"] == 7
+
+
+def test_a_recording_forgets_no_dark_moment():
+    lab = small().step(160)
+    film = lab.recording(2)
+    assert film.steps == [0, 160] and sorted(film.rows) == list(range(0, 161, 16))
+    assert list(film.lit().values()) == [{0, 1, 2, 3} - {*row["A"]["dark"]} for _, row in sorted(lab.history.items())]
+
+
 def test_play_and_slow_motion_and_pause(panel):
     panel.controls["play"].click()
     time.sleep(.3)
     assert panel.driver.playing and panel.controls["play"].description == "Pause"
     panel.controls["slow"].value = True
     time.sleep(.3)
-    assert re.match(r"D 1\. ", panel.driver.said)
+    assert re.match(r"D 1\. ", panel.driver.said) and panel.driver.stage is panel.driver.tale[0]
+    assert [text for *_, text in unpack(panel.canvas.frame)[1]["tale"]] == [s.text for s in panel.driver.tale]
     panel.controls["slow"].value = False
     panel.controls["play"].click()
     _, note = told(panel)
@@ -399,7 +465,7 @@ def test_recordings_hold_what_happened(tmp_path):
     film = lab.recording(5)
     assert film.steps[0] == 0 and film.steps[-1] == 100 and len(film.steps) == 5 and lab.at == 100
     assert sorted(film.rows) == sorted({*range(0, 100, 16), 100}) and len(film.dark("B")) == len(film.rows) == 8
-    assert film.measures("captured") == [4 - len(dark) for dark in film.dark()] and film.lit == {0, 1, 2, 3}
+    assert film.measures("captured") == [4 - len(dark) for dark in film.dark()] == [len(v) for v in film.lit().values()]
     assert film.events == lab.events and same(Lab.from_string(film.text), lab)
     page = film.save_html(tmp_path / "x.html").read_text()
     assert not re.findall(r"(?:src|href)=\"(?!data:)|https?://|import\s*\(", page) and film.still().alt in page

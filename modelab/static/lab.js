@@ -79,7 +79,7 @@ function drawSurface(g, cells, size, { low, high, middle }, paint, dark) {
 
 function drawMesh(g, mesh, size, colour) {
   const [rows, columns] = mesh.shape;
-  g.strokeStyle = colour;
+  g.strokeStyle = colour, g.lineWidth = 1.3;
   for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) for (const [dr, dc] of [[0, 1], [1, 0]]) {
     if (row + dr >= rows || column + dc >= columns) continue;
     const a = place(mesh, row * columns + column, size), b = place(mesh, (row + dr) * columns + column + dc, size);
@@ -426,7 +426,8 @@ function drawPast(lab, canvas) {
     g.globalAlpha = 0.25, g.fillStyle = ink, g.fillRect(8, top, width - 16, strip);
     g.globalAlpha = 1, g.fillStyle = LAMP;
     for (let i = 0; i < steps.length; i++) {
-      const from = Math.round(px(steps[i])), to = Math.round(px(i + 1 < steps.length ? steps[i + 1] : last));
+      const from = Math.round(px(i ? (steps[i - 1] + steps[i]) / 2 : steps[i])); // each measure stands for the steps around it
+      const to = Math.round(px(i + 1 < steps.length ? (steps[i] + steps[i + 1]) / 2 : last));
       for (let m = 0; m < modes; m++) if (lit[i * modes + m]) g.fillRect(from, top + m * cell, Math.max(1, to - from), cell - (cell > 4 ? 1 : 0));
     }
     if (strips.length > 1) g.fillStyle = side === "B" ? b : ink, g.font = "bold 10px sans-serif", g.textAlign = "left", g.fillText(side, 0, top + 9);
