@@ -559,6 +559,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'modelab.view.Recording.__repr__': ('6_workshop/view.html#recording.__repr__', 'modelab/view.py'),
                               'modelab.view.Recording._repr_mimebundle_': ( '6_workshop/view.html#recording._repr_mimebundle_',
                                                                             'modelab/view.py'),
+                              'modelab.view.Recording._strip': ('6_workshop/view.html#recording._strip', 'modelab/view.py'),
                               'modelab.view.Recording.dark': ('6_workshop/view.html#recording.dark', 'modelab/view.py'),
                               'modelab.view.Recording.film': ('6_workshop/view.html#recording.film', 'modelab/view.py'),
                               'modelab.view.Recording.html': ('6_workshop/view.html#recording.html', 'modelab/view.py'),

@@ -280,7 +280,7 @@ class Recording:
 
     def html(self) -> str:
         "The player as a piece of a page, with a still in it for where no script runs."
-        still, film = self.still(), self.film()
+        still, film = self._strip, self.film()
         name = f"lab-{zlib.crc32(film.encode()):08x}"
         image = f'<img alt="{still.alt}" src="data:image/png;base64,{base64.b64encode(still.png).decode()}">'
         return (f'<style>{static("lab.css")}</style><div id="{name}">{image}</div>\n<script type="module">'
@@ -300,8 +300,12 @@ class Recording:
         chosen = sorted({round(i * (len(self.steps) - 1) / max(1, n - 1)) for i in range(n)})
         return strip(self.scene, [(self.steps[i], self.frames[i]) for i in chosen])
 
+    @functools.cached_property
+    def _strip(self) -> Picture:
+        return self.still()
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        data, meta = self.still()._repr_mimebundle_()
+        data, meta = self._strip._repr_mimebundle_()
         return {**data, "text/plain": repr(self), "text/html": self.html()}, meta
 
 

@@ -628,7 +628,7 @@ export function play(el, film) {
     hooks["change:frame"]?.();
   };
   const hear = (m) => {
-    if (m.do === "scrub") turn(nearest(m.step));
+    if (m.do === "scrub") stop(), turn(nearest(m.step));
     if (m.do === "lamp") root.querySelector(".lab-status").textContent = "A recording cannot be asked; run the notebook to ask the lamp.";
   };
   const model = { get: (k) => state[k], on: (k, f) => (hooks[k] = f), off() {}, send: hear, save_changes() {} };
@@ -641,17 +641,18 @@ export function play(el, film) {
     return b;
   };
   const toggle = button("Play", () => {
-    clearInterval(timer);
-    timer = toggle.textContent === "Play" ? setInterval(() => (here + 1 < film.steps.length ? turn(here + 1) : toggle.click()), 120) : 0;
-    toggle.textContent = timer ? "Pause" : "Play";
-    if (timer && here + 1 >= film.steps.length) turn(0);
+    if (timer) return stop();
+    if (here + 1 >= film.steps.length) turn(0);
+    timer = setInterval(() => (turn(here + 1), here + 1 >= film.steps.length && stop()), 120);
+    toggle.textContent = "Pause";
   });
+  const stop = () => (clearInterval(timer), (timer = 0), (toggle.textContent = "Play"));
   const slider = root.querySelector(".lab-slider");
   slider.addEventListener("keydown", (e) => {
     const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, Home: -1e9, End: 1e9 }[e.key];
-    if (by) e.preventDefault(), turn(here + by);
+    if (by) e.preventDefault(), stop(), turn(here + by);
     if (e.key === " ") e.preventDefault(), toggle.click();
   });
-  root.querySelector(".lab-transport").prepend(toggle, button("Back", () => turn(here - 1)), button("On", () => turn(here + 1)));
+  root.querySelector(".lab-transport").prepend(toggle, button("Back", () => (stop(), turn(here - 1))), button("On", () => (stop(), turn(here + 1))));
   turn(0);
 }
