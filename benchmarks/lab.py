@@ -71,7 +71,7 @@ send = canvas.send_binary
 def weigh(data): size[0] = len(data); send(data)
 canvas.send_binary = weigh
 def draw(): paint(figure); canvas.draw()
-draw()
+paint(figure)
 threading.Thread(target=work, daemon=True).start()
 w.VBox([play, step, canvas, label])
 """
@@ -83,15 +83,17 @@ bare = Side(Minimax(), 'ring', seed=0, batch=256); bare.step(50)
 start = time.perf_counter(); bare.step(400)
 print('bare', 400 / (time.perf_counter() - start))
 """
-READ = """window.read = (watch) => watch === 'lab' ? Number(document.querySelector('.lab-picture').dataset.painted) : window.shown;
-window.shown = 0;
-const image = document.querySelector('img.b-image');
-if (image) new MutationObserver(() => window.shown++).observe(image, {attributes: true, attributeFilter: ['src']});
-const ours = document.querySelector('.b-image canvas'), draw = CanvasRenderingContext2D.prototype.drawImage;
-if (ours) CanvasRenderingContext2D.prototype.drawImage = function (...all) {
-  if (this.canvas === ours) window.shown++;
-  return draw.apply(this, all);
-};"""
+READ = """() => {
+  window.read = (watch) => watch === 'lab' ? Number(document.querySelector('.lab-picture').dataset.painted) : window.shown;
+  window.shown = 0;
+  const image = document.querySelector('img.b-image');
+  if (image) new MutationObserver(() => window.shown++).observe(image, {attributes: true, attributeFilter: ['src']});
+  const canvas = document.querySelector('.b-image canvas'), draw = CanvasRenderingContext2D.prototype.drawImage;
+  if (canvas) CanvasRenderingContext2D.prototype.drawImage = function (...all) {
+    if (this.canvas === canvas) window.shown++;
+    return draw.apply(this, all);
+  };
+}"""
 CLICK = """async ([name, watch]) => {
   const button = [...document.querySelectorAll('button')].find((b) => b.textContent.trim() === name);
   const before = read(watch), start = performance.now();

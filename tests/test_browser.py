@@ -268,6 +268,50 @@ def test_drawing_with_pointer_and_with_keys(watched, jupyter):
     assert page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets.length") == cells  # no shortcut fired
 
 
+MISSION = """from modelab.course import mission
+@mission("a rate was changed", "sixteen steps were taken")
+def turned(record):
+    'Turn a rate, then go on.'
+    yield record.events
+    yield max(record.rows) >= 16
+from modelab.lab import Lab
+lab = Lab({'name': 'minimax', 'width': 32}, 'ring', batch=64, samples=100, missions=[turned])
+lab"""
+
+
+def test_missions_slow_motion_and_errors_by_keyboard_alone(watched, jupyter):
+    jupyter.open(watched, book(jupyter, "mission.ipynb", MISSION))
+    assert jupyter.run_all(watched)
+    page, status = watched.page, watched.page.locator(".lab-status")
+    watched.at(0)
+    assert page.locator(".lab-missions .seen").count() == 0 and page.locator(".lab-missions ul li").count() == 2
+    page.get_by_label("lr.D").focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("-1")
+    page.keyboard.press("Enter")
+    watched.until("() => document.querySelector('.lab-status.error')?.textContent.includes('lr: expected')")
+    page.get_by_label("lr.D").focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("0.002")
+    page.keyboard.press("Enter")
+    watched.until("() => document.querySelectorAll('.lab-missions .seen').length === 1")
+    watched.until("() => !document.querySelector('.lab-status.error')")
+    for _ in range(2):
+        button(watched, "n steps").press("Enter")
+    watched.at(20)
+    watched.until("() => document.querySelector('.lab-missions .done')")
+    button(watched, "Slow motion").press("Enter")
+    button(watched, "Play").press("Enter")
+    watched.until("() => document.querySelectorAll('.lab-status li').length >= 3")
+    assert status.locator("li").first.inner_text().startswith("D 1") and status.locator("li.now").count() == 1
+    button(watched, "Pause").press("Enter")
+    button(watched, "Play").wait_for()
+    page.locator(".lab-lamps button").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    watched.until("() => document.querySelector('.lab-status').textContent.startsWith('Mode 1 is')")
+
+
 def test_a_cell_run_again_leaves_no_thread(watched, jupyter):
     count = ("import threading, time\n"
              "for _ in range(100):\n    if not (n := sum(t.name == 'modelab lab' for t in threading.enumerate())): break\n"
