@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -125,6 +125,19 @@ def test_a_saved_recording_scrubs_and_plays_without_kernel_or_network(watched, f
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 1100, "height": 1000})
     assert asked == [film.as_uri()]
+
+
+def test_an_exported_chapter_plays(watched, film, tmp_path):
+    exporters = pytest.importorskip("nbconvert", reason="nbconvert is not installed here")
+    player = new_output("execute_result", {"text/html": film.read_text(), "text/plain": "a film"}, execution_count=1)
+    nb = new_notebook(cells=[new_code_cell("film", execution_count=1, outputs=[player])])
+    bare = exporters.HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
+    (tmp_path / "chapter.html").write_text(bare.from_notebook_node(nb)[0])
+    watched.page.goto((tmp_path / "chapter.html").as_uri())
+    watched.at(0)
+    watched.page.locator(".lab-slider").focus()
+    watched.page.keyboard.press("End")
+    watched.at(96)
 
 
 class Jupyter:
@@ -250,8 +263,8 @@ def test_drawing_with_pointer_and_with_keys(watched, jupyter):
     page.get_by_role("button", name="Draw your own data").click()
     picture.scroll_into_view_if_needed()
     box = picture.bounding_box()
-    for x, y in ((.3, .3), (.7, .3), (.5, .7)):
-        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    for press, x, y in ((page.mouse.click, .3, .3), (page.touchscreen.tap, .7, .3), (page.mouse.click, .5, .7)):
+        press(box["x"] + x * box["width"], box["y"] + y * box["height"])
     page.get_by_role("button", name="Use it").click()
     watched.until("() => document.querySelectorAll('.lab-lamps button').length === 3")
     watched.at(0)
