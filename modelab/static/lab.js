@@ -66,7 +66,7 @@ function drawSurface(g, cells, size, { low, high, middle }, paint, dark) {
     const value = low + ((high - low) * k) / 255;
     const t = middle == null ? k / 255 : (value - middle) / Math.max(high - middle, middle - low, 1e-9);
     const to = middle == null ? far : t > 0 ? paint.cool : paint.warm, [r, b, c] = paper.map((v, i) => v + (to[i] - v) * Math.min(1, Math.abs(t)));
-    table[k] = 0xff000000 | (c << 16) | (b << 8) | r;
+    table[k] = (255 << 24) | (c << 16) | (b << 8) | r;
   }
   for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++)
     pixels[row * columns + column] = table[cells[(rows - 1 - row) * columns + column]];
