@@ -1,20 +1,23 @@
 """The lab in a real JupyterLab: frames shown, bytes a frame, training speed kept, how soon a click is answered.
 
     python benchmarks/lab.py                 # prints the figures and records them in benchmarks/lab.json
+    python benchmarks/lab.py --peers FOLDER  # with ipympl from there: pip install --no-deps --target FOLDER ipympl
 
-Beside it the same run drawn by matplotlib into an `ipywidgets.Image` by the same scheme: train for the time of a frame,
-then draw. Needs JupyterLab, Playwright and Chromium. ipympl is measured where it is installed, else left out by name.
+Beside it the same run drawn by matplotlib into an `ipywidgets.Image`, and by ipympl, by the same scheme: train for the
+time of a frame, then draw. Needs JupyterLab, Playwright and Chromium; a peer that is not installed is left out by name.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import json
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,33 +33,47 @@ OURS = "from modelab.lab import Lab\nlab = Lab('minimax', 'ring')\nlab.step(20)\
 PLOT = """
 import io, threading, time
 import ipywidgets as w, torch
-from matplotlib.figure import Figure
 from modelab.lab import Lab
 from modelab.view import surface
 lab = Lab('minimax', 'ring'); side = lab.sides['A']; real = side.modes.sample(500, torch.Generator().manual_seed(0))
-image, label, go = w.Image(format='png'), w.Label('0'), threading.Event()
+label, go, wish, size = w.Label('0'), threading.Event(), threading.Event(), [0]
 play, step = w.Button(description='go'), w.Button(description='one')
 play.on_click(lambda _: go.clear() if go.is_set() else go.set())
-size = []
-def draw():
-    figure = Figure(figsize=(5, 5)); ax = figure.subplots(); fake = side.sample(500)[0]
+step.on_click(lambda _: wish.set())
+def paint(figure):
+    figure.clear(); ax = figure.subplots(); fake = side.sample(500)[0]
     ax.imshow(surface(side, 'score')[0], extent=(-1.5, 1.5, -1.5, 1.5), origin='lower', cmap='Greys')
     ax.scatter(*real.T, s=6); ax.scatter(*fake.T, s=12, marker='x'); ax.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
-    buffer = io.BytesIO(); figure.savefig(buffer, format='png'); image.value = buffer.getvalue()
-    label.value = f'{lab.at} {len(image.value)}'
-def one(_=None): wish.set()
-wish = threading.Event(); step.on_click(one)
 def work():
     while True:
         if go.is_set():
             end = time.perf_counter() + 1 / 30
             while time.perf_counter() < end: lab.step(1)
-            draw()
-        elif wish.wait(.001): wish.clear(); lab.step(1); draw()
-threading.Thread(target=work, daemon=True).start()
-for x, name in ((image, 'b-image'), (label, 'b-label')): x.add_class(name)
+            draw(); label.value = f'{lab.at} {size[0]}'
+        elif wish.wait(.001): wish.clear(); lab.step(1); draw(); label.value = f'{lab.at} {size[0]}'
+label.add_class('b-label'); play.add_class('b-go')
+"""
+IMAGE = PLOT + """
+from matplotlib.figure import Figure
+image, figure = w.Image(format='png'), Figure(figsize=(5, 5)); image.add_class('b-image')
+def draw():
+    paint(figure); buffer = io.BytesIO(); figure.savefig(buffer, format='png')
+    image.value = buffer.getvalue(); size[0] = len(image.value)
 draw()
+threading.Thread(target=work, daemon=True).start()
 w.VBox([play, step, image, label])
+"""
+IPYMPL = PLOT + """
+%matplotlib widget
+from matplotlib import pyplot as plt
+plt.ioff(); figure = plt.figure(figsize=(5, 5)); canvas = figure.canvas; canvas.add_class('b-image'); plt.ion()
+send = canvas.send_binary
+def weigh(data): size[0] = len(data); send(data)
+canvas.send_binary = weigh
+def draw(): paint(figure); canvas.draw()
+paint(figure)
+threading.Thread(target=work, daemon=True).start()
+w.VBox([play, step, canvas, label])
 """
 BARE = """
 import time
@@ -66,16 +83,23 @@ bare = Side(Minimax(), 'ring', seed=0, batch=256); bare.step(50)
 start = time.perf_counter(); bare.step(400)
 print('bare', 400 / (time.perf_counter() - start))
 """
+READ = """() => {
+  window.read = (watch) => watch === 'lab' ? Number(document.querySelector('.lab-picture').dataset.painted) : window.shown;
+  window.shown = 0;
+  const image = document.querySelector('img.b-image');
+  if (image) new MutationObserver(() => window.shown++).observe(image, {attributes: true, attributeFilter: ['src']});
+  const canvas = document.querySelector('.b-image canvas'), draw = CanvasRenderingContext2D.prototype.drawImage;
+  if (canvas) CanvasRenderingContext2D.prototype.drawImage = function (...all) {
+    if (this.canvas === canvas) window.shown++;
+    return draw.apply(this, all);
+  };
+}"""
 CLICK = """async ([name, watch]) => {
   const button = [...document.querySelectorAll('button')].find((b) => b.textContent.trim() === name);
-  const read = () => watch === 'lab' ? document.querySelector('.lab-picture').dataset.step
-                                     : document.querySelector('.b-image').src;
-  const before = read(), start = performance.now();
+  const before = read(watch), start = performance.now();
   button.click();
-  while (read() === before && performance.now() - start < 5000) await new Promise((f) => setTimeout(f, 2));
+  while (read(watch) === before && performance.now() - start < 5000) await new Promise((f) => setTimeout(f, 2));
   return performance.now() - start; }"""
-WATCH = """() => { window.shown = 0; const image = document.querySelector('.b-image');
-  new MutationObserver(() => window.shown++).observe(image, {attributes: true, attributeFilter: ['src']}); }"""
 
 
 def bare_speed(watched: Watched) -> float:
@@ -85,45 +109,42 @@ def bare_speed(watched: Watched) -> float:
 
 
 def lab_figures(server: Jupyter, watched: Watched, seconds: float) -> dict:
-    """Our widget: shown frames and steps a second, and milliseconds from click to answer."""
+    """Our widget."""
     server.open(watched, book(server, "ours.ipynb", BARE, OURS))
     assert server.run_all(watched)
     watched.at(20)
-    bare, picture = bare_speed(watched), watched.picture()
-    button = watched.page.locator(".modelab-lab").get_by_role("button", name="Play", exact=True)
-    button.click()
-    watched.page.wait_for_timeout(2000)
-    read = "(c) => [Number(c.dataset.step), Number(c.dataset.painted), performance.now()]"
-    first = watched.page.evaluate(read, picture.element_handle())
-    watched.page.wait_for_timeout(1000 * seconds)
-    last = watched.page.evaluate(read, picture.element_handle())
-    watched.page.locator(".modelab-lab").get_by_role("button", name="Pause", exact=True).click()
-    watched.page.wait_for_timeout(1000)
-    clicks = [watched.page.evaluate(CLICK, ["Step", "lab"]) for _ in range(15)]
-    took = (last[2] - first[2]) / 1000
-    return figures(bare, (last[0] - first[0]) / took, (last[1] - first[1]) / took, clicks,
-                   len(Lab("minimax", "ring").step(20).frame()))
+    buttons = watched.page.locator(".modelab-lab")
+    read = "() => [Number(document.querySelector('.lab-picture').dataset.step), read('lab'), performance.now()]"
+    press = [lambda name=name: buttons.get_by_role("button", name=name, exact=True).click() for name in ("Play", "Pause")]
+    weight = len(Lab("minimax", "ring").step(20).frame())
+    return measure(watched, seconds, read, press, ["Step", "lab"], lambda: weight)
 
 
-def plot_figures(server: Jupyter, watched: Watched, seconds: float) -> dict:
-    """The same run drawn by matplotlib into an Image widget."""
-    server.open(watched, book(server, "plot.ipynb", BARE, PLOT))
+def plot_figures(cells: str, server: Jupyter, watched: Watched, seconds: float) -> dict:
+    """The same run drawn by matplotlib."""
+    server.open(watched, book(server, "plot.ipynb", BARE, cells))
     assert server.run_all(watched)
     watched.page.wait_for_selector(".b-image")
-    bare = bare_speed(watched)
-    watched.page.evaluate(WATCH)
-    watched.page.get_by_role("button", name="go").click()
-    watched.page.wait_for_timeout(2000)
-    read = "() => [parseInt(document.querySelector('.b-label').textContent), window.shown, performance.now()]"
-    first = watched.page.evaluate(read)
-    watched.page.wait_for_timeout(1000 * seconds)
-    last = watched.page.evaluate(read)
-    watched.page.get_by_role("button", name="go").click()
     watched.page.wait_for_timeout(1000)
-    clicks = [watched.page.evaluate(CLICK, ["one", "plot"]) for _ in range(15)]
-    weight = int(watched.page.locator(".b-label").inner_text().split()[1])
+    label, go = watched.page.locator(".b-label"), watched.page.locator("button.b-go")
+    read = "() => [parseInt(document.querySelector('.b-label').textContent), read('plot'), performance.now()]"
+    return measure(watched, seconds, read, [go.click, go.click], ["one", "plot"], lambda: int(label.inner_text().split()[1]))
+
+
+def measure(watched: Watched, seconds: float, read: str, press: list, click: list[str], weight: Callable) -> dict:
+    """Play for so many seconds, pause, then click: one row of the result."""
+    page, bare = watched.page, bare_speed(watched)
+    page.evaluate(READ)
+    press[0]()
+    page.wait_for_timeout(2000)
+    first = page.evaluate(read)
+    page.wait_for_timeout(1000 * seconds)
+    last = page.evaluate(read)
+    press[1]()
+    page.wait_for_timeout(1000)
+    clicks = [page.evaluate(CLICK, click) for _ in range(15)]
     took = (last[2] - first[2]) / 1000
-    return figures(bare, (last[0] - first[0]) / took, (last[1] - first[1]) / took, clicks, weight)
+    return figures(bare, (last[0] - first[0]) / took, (last[1] - first[1]) / took, clicks, weight())
 
 
 def figures(bare: float, steps: float, shown: float, clicks: list[float], weight: int) -> dict:
@@ -137,22 +158,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--peers", type=Path, help="a folder into which ipympl was installed")
     args = parser.parse_args()
     result = {"what": "minimax on ring, MLP 2x128, batch 256; 500 real and 500 generated points, 64x64 surface, arrows"}
+    ways = {"lab": lab_figures, "matplotlib in an Image": functools.partial(plot_figures, IMAGE),
+            "ipympl": functools.partial(plot_figures, IPYMPL)}
+    if not (args.peers and (args.peers / "ipympl").is_dir() or importlib.util.find_spec("ipympl")):
+        del ways["ipympl"]
+        result["ipympl"] = "not installed here, not measured"
     with tempfile.TemporaryDirectory() as home, sync_playwright() as play:
-        server = Jupyter(Path(home))
+        server = Jupyter(Path(home), extra=args.peers)
         context = play.chromium.launch_persistent_context(Path(home) / "profile", executable_path=CHROMIUM, headless=True,
                                                           viewport={"width": 1100, "height": 1000})
         try:
-            for name, measure in (("lab", lab_figures), ("matplotlib in an Image", plot_figures)):
+            for name, way in ways.items():
                 watched = Watched(context)
-                result[name] = measure(server, watched, args.seconds)
+                result[name] = way(server, watched, args.seconds)
                 watched.page.close()
         finally:
             context.close()
             server.close()
-    if not importlib.util.find_spec("ipympl"):
-        result["ipympl"] = "not installed here, not measured"
     result["measured"] = time.strftime("%Y-%m")
     print(json.dumps(result, indent=1))
     replace(args.out, (json.dumps(result, indent=1) + "\n").encode())

@@ -23,8 +23,8 @@ from typing import Any
 # %% auto #0
 __all__ = ['REAL', 'FAKE', 'DARK', 'THIRD', 'picture', 'GAMES', 'MODE_SETS', 'COMMANDS', 'axes', 'Picture', 'scatter', 'tiles',
            'Interval', 'interval', 'Claim', 'claim', 'recorded', 'hurried', 'steps', 'whole', 'number', 'one_of',
-           'batch', 'refused', 'Grader', 'exercise', 'command', 'plain', 'game', 'mode_set', 'load_all', 'make', 'Film',
-           'replace']
+           'batch', 'refused', 'Grader', 'exercise', 'Mission', 'mission', 'command', 'plain', 'game', 'mode_set',
+           'load_all', 'make', 'Film', 'replace']
 
 # %% ../nbs/0_ground/00_course.ipynb #c3815c06
 REAL, FAKE, DARK, THIRD = "#0072B2", "#D55E00", "#8C8C8C", "#009E73"
@@ -277,6 +277,35 @@ def exercise(*, accepts: Sequence,  # answers the grader must accept
              ) -> Callable[[Callable], Grader]:
     "Turn a function that asserts things about an answer into a `Grader`, after proving it on known answers."
     return lambda check: Grader(check, accepts, rejects)
+
+# %% ../nbs/0_ground/00_course.ipynb #683c9452
+class Mission:
+    "A task whose `stages` can be seen in a record: `seen` follows it, calling it asserts that all of it was done."
+    def __init__(self, watch: Callable, stages: Sequence[str]):
+        self.watch, self.stages = watch, list(stages)
+        self.text, self.__name__, self.__doc__ = inspect.getdoc(watch) or "", watch.__name__, watch.__doc__
+        if not self.stages or not self.text:
+            raise ValueError(f"stages: {watch.__name__} needs at least one stage, and a docstring that says the task")
+
+    def seen(self, record: Any) -> list[bool]:
+        "Which stages the record shows; a stage counts only when those before it do."
+        marks = []
+        try:
+            for mark in self.watch(record):
+                marks.append(bool(mark) and all(marks))
+        except Exception:  # the record may be too short, or something else altogether
+            pass
+        return (marks + [False] * len(self.stages))[:len(self.stages)]
+
+    def __call__(self, record: Any) -> None:
+        for stage, done in zip(self.stages, self.seen(record)):
+            assert done, f"not in the record: {stage}"
+
+
+def mission(*stages: str,  # what is to be seen, in order
+            ) -> Callable[[Callable], Mission]:
+    "Turn a generator function that reads a record, and yields one truth per stage, into a `Mission`."
+    return lambda watch: Mission(watch, stages)
 
 # %% ../nbs/0_ground/00_course.ipynb #99d4982e
 GAMES: dict[str, Callable] = {}

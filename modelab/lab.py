@@ -27,7 +27,7 @@ from .training import Run, Turn
 
 # %% auto #0
 __all__ = ['EYES', 'MEASURED', 'SURFACES', 'PRESETS', 'eye', 'seen', 'Event', 'Side', 'settings', 'Call', 'Glance', 'untouched',
-           'traced', 'pushes', 'short', 'measured', 'Lamp', 'lamp', 'Stage', 'narrated', 'drawn', 'alone', 'Lab']
+           'traced', 'pushes', 'short', 'measured', 'Lamp', 'lamp', 'Stage', 'narrated', 'drawn', 'row', 'alone', 'Lab']
 
 # %% ../nbs/1_game/06_lab.ipynb #7eee861b
 EYES: dict[str, Callable] = {}
@@ -331,7 +331,7 @@ PRESETS = {"two": lambda: torch.tensor([[-.6, 0], [.6, 0]]), "spiral": _spiral,
            "heavy": lambda: torch.tensor([[0, 0]] * 20 + [[1, 0], [-1, 0], [0, 1], [0, -1]])}
 
 
-def _row(side: Side, samples: int) -> dict[str, float]:
+def row(side: Side, samples: int) -> dict[str, float]:
     "The measures of a side at its step, by name, ready for JSON."
     of = measured(side, samples)
     return {**{k: short(getattr(of, k)) for k in MEASURED}, **{f"loss {w}": short(v) for w, v in side.loss().items()},
@@ -365,8 +365,10 @@ class Lab:
                  batch: int = 256,
                  samples: int = 1000,  # that the lamps count
                  surface: str = "score",  # "score", "belief", "slope" or "none"
+                 missions: Iterable[Any] = (),  # tasks whose stages the widget ticks off; see `modelab.course.mission`
                  ):
         self.lock, self.view = threading.RLock(), None  # view(now) draws, at once or if it is time
+        self.missions = list(missions)
         self.samples, self.surface = whole("samples", samples, 10), one_of("surface", surface, SURFACES)
         self._begin({"A": game} | ({} if versus is None else {"B": versus}), modes, seed, batch)
 
@@ -391,7 +393,7 @@ class Lab:
     def _keep(self) -> None:
         "A snapshot and the measures of this step."
         self._kept[self.at] = {name: side.snapshot() for name, side in self.sides.items()}
-        self.history[self.at] = {name: _row(side, self.samples) for name, side in self.sides.items()}
+        self.history[self.at] = {name: row(side, self.samples) for name, side in self.sides.items()}
         if len(self._kept) > self.KEPT:
             self.every *= 2
             self._kept = {step: kept for step, kept in self._kept.items() if step % self.every == 0}

@@ -19,12 +19,14 @@ import numpy as np
 import torch
 
 from .course import Picture, axes, replace, scatter, tiles
-from .lab import MEASURED, Event, Glance, Lab, Side, eye, measured, pushes, short, traced, untouched
+from .lab import (MEASURED, SURFACES, Event, Glance, Lab, Side, eye, measured, pushes, row, short, traced,
+                         untouched)
 from .modes import Mixture, ModeSet
 
 # %% auto #0
-__all__ = ['GRID', 'CELLS', 'SHOWN', 'critic_inputs', 'critic', 'kind', 'view_box', 'on_plane', 'fixed', 'surface', 'warped',
-           'shrunk', 'pack', 'unpack', 'frame', 'scene', 'Recording', 'curves', 'strip', 'recording', 'static']
+__all__ = ['GRID', 'CELLS', 'SHOWN', 'critic_inputs', 'encode', 'critic', 'kind', 'view_box', 'code_reach', 'on_plane', 'fixed',
+           'surface', 'neutral', 'warped', 'shrunk', 'pack', 'unpack', 'frame', 'scene', 'mode_names', 'Recording',
+           'curves', 'strip', 'recording', 'static']
 
 # %% ../nbs/6_workshop/24_view.ipynb #d7975e2b
 @functools.lru_cache(32)
@@ -36,12 +38,17 @@ def critic_inputs(side: Side) -> int:
     return len(asked[0]) if asked else 0
 
 
+def encode(side: Side, x: torch.Tensor) -> torch.Tensor:
+    "E(x) for examples `(n, *event)`; an encoder that also takes noise is given zeros."
+    net, x = side.players.nets["E"], x[None]
+    return net(x, x.new_zeros(1, x.shape[1], side.latent))[0] if getattr(side.game, "stochastic", False) else net(x)[0]
+
+
 def critic(side: Side, x: torch.Tensor, z: torch.Tensor | None = None) -> torch.Tensor:
     "What D says of examples `(n, *event)`; beside each its code E(x) where D wants one, unless `z` is given."
-    nets, x = side.players.nets, x[None]
     if critic_inputs(side) == 1:
-        return nets["D"](x)[0]
-    return nets["D"](x, nets["E"](x) if z is None else z[None])[0]
+        return side.players.nets["D"](x[None])[0]
+    return side.players.nets["D"](x[None], (encode(side, x) if z is None else z)[None])[0]
 
 # %% ../nbs/6_workshop/24_view.ipynb #803409f7
 GRID, CELLS, SHOWN = 15, 64, 500
@@ -53,12 +60,19 @@ def kind(modes: ModeSet) -> str:
 
 
 @functools.lru_cache(32)
-def view_box(modes: ModeSet, latent: int) -> tuple[float, float, float, float]:
+def view_box(side: Side) -> tuple[float, float, float, float]:
     "The rectangle (left, right, bottom, top) that is shown: two coordinates, or example and latent on the line."
-    low, high = (b.flatten() for b in modes.bounds)
+    low, high = (b.flatten() for b in side.modes.bounds)
     if len(low) == 1:
-        return low.item(), high.item(), -3., 3.
+        reach = code_reach(side)
+        return low.item(), high.item(), -reach, reach
     return low[0].item(), high[0].item(), low[1].item(), high[1].item()
+
+
+@functools.lru_cache(32)
+def code_reach(side: Side) -> float:
+    "How far latents are shown: a little beyond the game's own noise, at most three."
+    return min(3., round(1.25 * side.noise(1024, side.generators("look grid", 0)).abs().max().item(), 2))
 
 
 def on_plane(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
@@ -77,7 +91,7 @@ def fixed(points: torch.Tensor, box: tuple[float, ...]) -> np.ndarray:
 
 def surface(side: Side, what: str) -> tuple[np.ndarray, float, float] | None:
     "D on the shown rectangle, (64, 64) uint8 from the lowest row up, with the values of 0 and 255; None without a D."
-    box, d = view_box(side.modes, side.latent), math.prod(side.modes.event)
+    box, d = view_box(side), math.prod(side.modes.event)
     if what == "none" or len(side.modes.event) != 1 or d > 2 or not critic_inputs(side):
         return None
     ticks = [torch.linspace(a, b, 2 * CELLS + 1)[1::2] for a, b in (box[:2], box[2:])]
@@ -94,6 +108,13 @@ def surface(side: Side, what: str) -> tuple[np.ndarray, float, float] | None:
     return cells.numpy().astype(np.uint8), low, high
 
 
+def neutral(side: Side, look: Glance, made: torch.Tensor) -> float:
+    "Halfway between what D says of real and of generated examples: neither side of it is the page's own colour."
+    with untouched(side), torch.no_grad():
+        real, fake = critic(side, look.x[0]), critic(side, made, look.z[0])
+    return (real.mean() + fake.mean()).item() / 2
+
+
 @torch.no_grad()
 def warped(side: Side) -> np.ndarray:
     "G over a regular grid of latents, (15, 15, 2); the levels are quantiles of the noise, further latents stay put."
@@ -105,7 +126,7 @@ def warped(side: Side) -> np.ndarray:
         grid[..., 1] = level[:, 1:2]
     flat = grid.flatten(0, 1)
     points = on_plane(side.players.nets["G"](flat[None])[0], flat)
-    return fixed(points, view_box(side.modes, side.latent)).reshape(GRID, GRID, 2)
+    return fixed(points, view_box(side)).reshape(GRID, GRID, 2)
 
 
 def shrunk(x: torch.Tensor, modes: ModeSet, room: int) -> np.ndarray:
@@ -143,7 +164,7 @@ def frame(side: Side, what: str = "score",  # which surface
           samples: int = 1000,  # that the lamps count
           ) -> bytes:
     "Everything that is shown of a side at this step, in at most 12 kB; looking changes nothing."
-    arrays, nets, box = {}, side.players.nets, view_box(side.modes, side.latent)
+    arrays, nets, box = {}, side.players.nets, view_box(side)
     covered, look = measured(side, samples), Glance(side, SHOWN)
     with untouched(side), torch.no_grad():
         made = nets["G"](look.z)[0]
@@ -167,12 +188,13 @@ def frame(side: Side, what: str = "score",  # which surface
         if found := surface(side, what):
             arrays["surface"], note["low"], note["high"] = found[0], short(found[1]), short(found[2])
             note["surface"] = what
+            note["middle"] = short(neutral(side, look, made)) if what == "score" else .5 if what == "belief" else None
         if "E" in nets:
             with untouched(side), torch.no_grad():
-                codes = nets["E"](look.x)[0]
+                codes = encode(side, look.x[0])
             joint = math.prod(side.modes.event) == 1  # on the line, real examples stand above their codes
             arrays["codes"] = fixed(on_plane(look.x[0], codes), box) if joint else \
-                fixed(on_plane(codes, look.z[0]), (-3, 3, -3, 3))
+                fixed(on_plane(codes, look.z[0]), (-code_reach(side), code_reach(side)) * 2)
     lit = torch.ones(side.modes.n_modes, dtype=torch.int64)
     lit[covered.missing] = 0
     arrays["lamps"] = (covered.counts.long().clamp_max(32767) + (lit << 15)).numpy().astype(np.uint16)
@@ -182,20 +204,38 @@ def frame(side: Side, what: str = "score",  # which surface
 def scene(lab: Lab) -> dict[str, Any]:
     "What does not change while a lab runs, ready for JSON: names, the shown box, real examples, companions."
     side, first = lab.sides["A"], measured(lab.sides["A"], lab.samples)
-    look, box, d = Glance(side, SHOWN), view_box(side.modes, side.latent), math.prod(side.modes.event)
-    arrays = {"tiles": shrunk(look.x[0], side.modes, 7000)} if kind(side.modes) == "tiles" else \
-        {"real": fixed(on_plane(look.x[0], look.z[0]), box)}
-    if isinstance(side.modes, Mixture) and kind(side.modes) == "plane":
-        centers = side.modes.centers
-        arrays["centers"] = fixed(centers[:, :2] if d > 1 else torch.cat([centers, torch.zeros_like(centers)], 1), box)
-    return {"title": f"{', '.join(type(s.game).__name__ for s in lab.sides.values())} on {_name(side.modes)}",
-            "sides": {k: type(s.game).__name__ for k, s in lab.sides.items()}, "kind": kind(side.modes), "box": box,
-            "axes": ["x", "z"] if d == 1 else ["x₁", "x₂"], "modes": side.modes.n_modes, "line": d == 1,
-            "joint": {k: "E" in s.players.nets for k, s in lab.sides.items()}, "samples": lab.samples,
-            "surface": lab.surface, "drawable": d == 2 and kind(side.modes) == "plane",
+    law, d = side.modes, math.prod(side.modes.event)
+    return {"title": f"{', '.join(type(s.game).__name__ for s in lab.sides.values())} on {_name(law)}",
+            "sides": {k: type(s.game).__name__ for k, s in lab.sides.items()}, "kind": kind(law),
+            "box": {k: view_box(s) for k, s in lab.sides.items()} if kind(law) == "plane" else {},
+            "axes": ["x", "z"] if d == 1 else ["x₁", "x₂"], "modes": law.n_modes, "line": d == 1,
+            "names": mode_names(law), "weights": [short(w) for w in law.weights[:64].tolist()], "samples": lab.samples,
+            "surfaces": list(SURFACES) if d < 3 and kind(law) == "plane" else [], "surface": lab.surface,
+            "drawable": d == 2 and kind(law) == "plane",
             "floor": {k: short(getattr(first.floor, k)) for k in MEASURED},
             "null": {k: short(getattr(first.null, k)) for k in MEASURED},
-            "real": base64.b64encode(pack(arrays, {})).decode()}
+            "real": {k: base64.b64encode(pack(_still(s), {})).decode() for k, s in lab.sides.items()}}
+
+
+def _still(side: Side) -> dict[str, np.ndarray]:
+    "Real examples, and the latents beside whose law the codes of an encoder are shown."
+    look = Glance(side, SHOWN)
+    if kind(side.modes) == "tiles":
+        return {"tiles": shrunk(look.x[0], side.modes, 7000)[:12]}
+    arrays = {"real": fixed(on_plane(look.x[0], look.z[0]), view_box(side))}
+    if isinstance(side.modes, Mixture):
+        centers = side.modes.centers.cpu()
+        arrays["centers"] = fixed(on_plane(centers, torch.zeros(len(centers), 1)), view_box(side))
+    if "E" in side.players.nets and math.prod(side.modes.event) > 1:
+        arrays["latents"] = fixed(on_plane(look.z[0], look.z[0]), (-code_reach(side), code_reach(side)) * 2)
+    return arrays
+
+
+def mode_names(modes: ModeSet) -> list[str]:
+    "What modes are called: their number, or what their pictures show where the set says so; for lamps and captions."
+    if not hasattr(modes, "traits"):
+        return [str(i) for i in range(modes.n_modes)]
+    return [", ".join(t for t, on in zip(modes.traits, shows) if on) or "plain" for shows in modes.kinds.tolist()]
 
 
 def _name(modes: ModeSet) -> str:
@@ -207,9 +247,9 @@ def _name(modes: ModeSet) -> str:
 class Recording:
     "Frames of a lab, evenly spaced along its timeline, with what was measured and changed; it needs no kernel to play."
     scene: dict[str, Any]  # what does not change: names, box, real examples
-    steps: list[int]
+    steps: list[int]  # of the frames
     frames: list[dict[str, bytes]]  # by side; see `unpack`
-    rows: list[dict[str, dict[str, Any]]]  # measures, by side
+    rows: dict[int, dict[str, dict[str, Any]]]  # measures by step and side, at more steps than there are frames
     events: list[Event]
     text: str  # the lab's share string
 
@@ -217,8 +257,17 @@ class Recording:
         return f"Recording: {self.scene['title']}, {len(self.steps)} frames, steps {self.steps[0]} to {self.steps[-1]}"
 
     def dark(self, side: str = "A") -> list[set[int]]:
-        "The modes that are dark, frame by frame."
-        return [set(row[side]["dark"]) for row in self.rows]
+        "The modes that are dark, measured step by measured step."
+        return [set(self.rows[step][side]["dark"]) for step in sorted(self.rows)]
+
+    def measures(self, name: str, side: str = "A") -> list[float]:
+        "One measure along the timeline: \"captured\", \"high_quality\", \"tv\", \"kl\", or \"loss D\"."
+        return [self.rows[step][side][name] for step in sorted(self.rows)]
+
+    def lit(self, side: str = "A") -> dict[int, set[int]]:
+        "The modes that are lit, by measured step."
+        every = set(range(self.scene["modes"]))
+        return {step: every - dark for step, dark in zip(sorted(self.rows), self.dark(side))}
 
     def film(self) -> str:
         "All that the page needs, as JSON that may stand in a script."
@@ -226,12 +275,12 @@ class Recording:
                       {"at": at, "last": self.steps[-1], "said": _said(self.events, at), "error": ""})
                  for at, shot in zip(self.steps, self.frames)]
         film = {"scene": self.scene, "steps": self.steps, "frames": [base64.b64encode(s).decode() for s in shots],
-                "curves": base64.b64encode(curves(self.steps, self.rows)).decode()}
+                "curves": base64.b64encode(curves(self.rows, self.events, self.scene["modes"])).decode()}
         return json.dumps(film, separators=(",", ":")).replace("</", "<\\/")
 
     def html(self) -> str:
         "The player as a piece of a page, with a still in it for where no script runs."
-        still, film = self.still(), self.film()
+        still, film = self._strip, self.film()
         name = f"lab-{zlib.crc32(film.encode()):08x}"
         image = f'<img alt="{still.alt}" src="data:image/png;base64,{base64.b64encode(still.png).decode()}">'
         return (f'<style>{static("lab.css")}</style><div id="{name}">{image}</div>\n<script type="module">'
@@ -251,8 +300,12 @@ class Recording:
         chosen = sorted({round(i * (len(self.steps) - 1) / max(1, n - 1)) for i in range(n)})
         return strip(self.scene, [(self.steps[i], self.frames[i]) for i in chosen])
 
+    @functools.cached_property
+    def _strip(self) -> Picture:
+        return self.still()
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        data, meta = self.still()._repr_mimebundle_()
+        data, meta = self._strip._repr_mimebundle_()
         return {**data, "text/plain": repr(self), "text/html": self.html()}, meta
 
 
@@ -262,16 +315,26 @@ def _said(events: list[Event], at: int) -> str:
     return "Changed: " + "; ".join(told[-3:]) if told else ""
 
 
-def curves(steps: list[int], rows: list[dict[str, dict[str, Any]]]) -> bytes:
-    "Measures along the timeline, for the page."
-    names = {side: [k for k in row if k != "dark"] for side, row in rows[-1].items()}
-    arrays = {side: np.array([[row[side].get(k) for k in keys] for row in rows], "<f4") for side, keys in names.items()}
-    return pack({"steps": np.array(steps, "<u4"), **arrays}, {"names": names})
+def curves(rows: dict[int, dict[str, dict[str, Any]]],  # by step and side
+           events: list[Event], modes: int,
+           tasks: list = (),  # each mission's text, and its stages with whether they were seen
+           ) -> bytes:
+    "Measures along the timeline, which modes were lit, and what was changed, for the page."
+    at = sorted(rows)
+    names = {side: [k for k in row if k != "dark"] for side, row in rows[at[-1]].items()}
+    arrays = {"steps": np.array(at, "<u4")}
+    for side, keys in names.items():
+        arrays[side] = np.array([[rows[s][side].get(k) for k in keys] for s in at], "<f4")
+        if modes <= 64:
+            arrays[f"lit {side}"] = lit = np.ones((len(at), modes), np.uint8)
+            for i, s in enumerate(at):
+                lit[i, rows[s][side]["dark"]] = 0
+    return pack(arrays, {"names": names, "events": sorted({e.step for e in events}), "tasks": list(tasks)})
 
 
 def strip(scene: dict[str, Any], shots: list[tuple[int, dict[str, bytes]]]) -> Picture:
     "Stills in a row, one row a side: real as discs, generated as crosses."
-    real = unpack(base64.b64decode(scene["real"]))[0]
+    still = {side: unpack(base64.b64decode(text))[0] for side, text in scene["real"].items()}
     figure, panels = axes(len(scene["sides"]), len(shots), size=(2.4, 2.6), squeeze=False)
     told = []
     for (step, shot), column in zip(shots, panels.T):
@@ -281,10 +344,10 @@ def strip(scene: dict[str, Any], shots: list[tuple[int, dict[str, bytes]]]) -> P
                 images = torch.from_numpy(arrays["tiles"].copy()).float() / 255
                 tiles(ax, images.squeeze(-1) if images.shape[-1] == 1 else images, 5)
             else:
-                left, right, bottom, top = scene["box"]
+                left, right, bottom, top = scene["box"][side]
                 scale = np.array([right - left, top - bottom]) * 2
                 middle = np.array([left + right, bottom + top]) / 2
-                truth = arrays["codes"] if scene["line"] and "codes" in arrays else real["real"]
+                truth = arrays["codes"] if scene["line"] and "codes" in arrays else still[side]["real"]
                 points = (torch.from_numpy((p / 65535 - .5) * scale + middle) for p in (truth, arrays["fake"]))
                 scatter(ax, *points, size=4)
                 ax.set(xlim=(left, right), ylim=(bottom, top), aspect="auto")
@@ -296,15 +359,16 @@ def strip(scene: dict[str, Any], shots: list[tuple[int, dict[str, bytes]]]) -> P
 # %% ../nbs/6_workshop/24_view.ipynb #86740c0b
 @eye
 def recording(lab: Lab, frames: int) -> Recording:
-    "At most so many frames, evenly spaced over the lab's snapshots, and its measures and events."
-    here, known = lab.at, lab.snapshots
+    "At most so many frames, evenly spaced over the lab's snapshots and its end, with measures and events."
+    here, known = lab.at, sorted({*lab.snapshots, lab.last})
     chosen = sorted({known[round(i * (len(known) - 1) / max(1, frames - 1))] for i in range(frames)})
-    shown, text = [], lab.to_string()
+    rows, shown, text = dict(lab.history), [], lab.to_string()
     for step in chosen:
         lab.scrub(step)
         shown.append({name: lab.frame(name) for name in lab.sides})
+        rows[step] = {name: row(side, lab.samples) for name, side in lab.sides.items()}
     lab.scrub(here)
-    return Recording(scene(lab), chosen, shown, [lab.history[s] for s in chosen], list(lab.events), text)
+    return Recording(scene(lab), chosen, shown, rows, list(lab.events), text)
 
 # %% ../nbs/6_workshop/24_view.ipynb #1e09ea19
 def static(name: str) -> str:

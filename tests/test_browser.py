@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -37,7 +37,7 @@ def chromium(tmp_path_factory):
     """A headless browser with a profile of its own."""
     with sync_api.sync_playwright() as play:
         profile = tmp_path_factory.mktemp("profile")
-        context = play.chromium.launch_persistent_context(profile, executable_path=CHROMIUM, headless=True,
+        context = play.chromium.launch_persistent_context(profile, executable_path=CHROMIUM, headless=True, has_touch=True,
                                                           viewport={"width": 1100, "height": 1000})
         yield context
         context.close()
@@ -111,17 +111,39 @@ def test_a_saved_recording_scrubs_and_plays_without_kernel_or_network(watched, f
     watched.at(96)
     page.locator(".lab-slider").fill("50")
     watched.at(48)
+    page.get_by_role("button", name="Back").tap()
+    watched.at(32)
+    past = page.locator(".lab-past").bounding_box()
+    page.touchscreen.tap(past["x"] + past["width"] - 10, past["y"] + past["height"] / 2)  # the lamps' timeline scrubs too
+    watched.at(96)
     page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    sizes = page.evaluate("() => [...document.querySelectorAll('.lab button, .lab-slider')].map((b) => b.getBoundingClientRect().height).filter(Boolean)")
+    assert min(sizes) >= 26 and watched.picture().bounding_box()["width"] > 300  # for a thumb, and to be seen
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => getComputedStyle(document.querySelector('.lab')).color === 'rgb(255, 255, 255)'")
+    page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 1100, "height": 1000})
-    page.evaluate("document.querySelector('.lab').style.color = 'white'")
     assert asked == [film.as_uri()]
+
+
+def test_an_exported_chapter_plays(watched, film, tmp_path):
+    exporters = pytest.importorskip("nbconvert", reason="nbconvert is not installed here")
+    player = new_output("execute_result", {"text/html": film.read_text(), "text/plain": "a film"}, execution_count=1)
+    nb = new_notebook(cells=[new_code_cell("film", execution_count=1, outputs=[player])])
+    bare = exporters.HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
+    (tmp_path / "chapter.html").write_text(bare.from_notebook_node(nb)[0])
+    watched.page.goto((tmp_path / "chapter.html").as_uri())
+    watched.at(0)
+    watched.page.locator(".lab-slider").focus()
+    watched.page.keyboard.press("End")
+    watched.at(96)
 
 
 class Jupyter:
     """JupyterLab on a free port with settings of its own."""
 
-    def __init__(self, home: Path, theme: str = "JupyterLab Light"):
+    def __init__(self, home: Path, theme: str = "JupyterLab Light", extra: Path | None = None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -137,6 +159,8 @@ class Jupyter:
             (folder / f"{plugin}.jupyterlab-settings").write_text(json.dumps(setting))
         root = Path(__file__).resolve().parent.parent
         env = {**os.environ, **places, "MODELAB_FAST": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+        if extra:  # a folder with further packages and their part of the page
+            env |= {"PYTHONPATH": f"{root}:{extra.resolve()}", "JUPYTER_PATH": str(extra.resolve() / "share/jupyter")}
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
                    f"--port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
                    f"--ServerApp.root_dir={self.root}", "--expose-app-in-browser", "--LabApp.extension_manager=readonly"]
@@ -220,6 +244,9 @@ def test_the_lab_in_jupyterlab(watched, jupyter):
     button(watched, "G only").click()
     watched.at(1, "B")
     assert page.locator(".lab-stage").count() == 2
+    slope = page.evaluate(INK, picture.element_handle())
+    page.get_by_label("surface of D").select_option("slope")
+    watched.until(f"(canvas) => ({INK})(canvas) !== {slope}", picture.element_handle())
     # another theme: the picture follows
     light = page.evaluate(INK, picture.element_handle())
     page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
@@ -236,8 +263,8 @@ def test_drawing_with_pointer_and_with_keys(watched, jupyter):
     page.get_by_role("button", name="Draw your own data").click()
     picture.scroll_into_view_if_needed()
     box = picture.bounding_box()
-    for x, y in ((.3, .3), (.7, .3), (.5, .7)):
-        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    for press, x, y in ((page.mouse.click, .3, .3), (page.touchscreen.tap, .7, .3), (page.mouse.click, .5, .7)):
+        press(box["x"] + x * box["width"], box["y"] + y * box["height"])
     page.get_by_role("button", name="Use it").click()
     watched.until("() => document.querySelectorAll('.lab-lamps button').length === 3")
     watched.at(0)
@@ -246,12 +273,56 @@ def test_drawing_with_pointer_and_with_keys(watched, jupyter):
     page.keyboard.press("Enter")
     for key in [" ", *["ArrowRight"] * 6, " ", *["ArrowUp"] * 6, " ", "ArrowLeft", " ", "Backspace", "a", "b", "Enter"]:
         page.keyboard.press(key)
-    watched.until("() => document.querySelector('.lab-status').textContent === ''")
+    watched.until("() => document.querySelector('.lab-status').textContent.startsWith('Choose a lamp')")
     watched.until("() => document.querySelectorAll('.lab-lamps button').length === 3")
     button(watched, "Step").focus()
     page.keyboard.press("Enter")
     watched.at(1)
     assert page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets.length") == cells  # no shortcut fired
+
+
+MISSION = """from modelab.course import mission
+@mission("a rate was changed", "sixteen steps were taken")
+def turned(record):
+    'Turn a rate, then go on.'
+    yield record.events
+    yield max(record.rows) >= 16
+from modelab.lab import Lab
+lab = Lab({'name': 'minimax', 'width': 32}, 'ring', batch=64, samples=100, missions=[turned])
+lab"""
+
+
+def test_missions_slow_motion_and_errors_by_keyboard_alone(watched, jupyter):
+    jupyter.open(watched, book(jupyter, "mission.ipynb", MISSION))
+    assert jupyter.run_all(watched)
+    page, status = watched.page, watched.page.locator(".lab-status")
+    watched.at(0)
+    assert page.locator(".lab-missions .seen").count() == 0 and page.locator(".lab-missions ul li").count() == 2
+    page.get_by_label("lr.D").focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("-1")
+    page.keyboard.press("Enter")
+    watched.until("() => document.querySelector('.lab-status.error')?.textContent.includes('lr: expected')")
+    page.get_by_label("lr.D").focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("0.002")
+    page.keyboard.press("Enter")
+    watched.until("() => document.querySelectorAll('.lab-missions .seen').length === 1")
+    watched.until("() => !document.querySelector('.lab-status.error')")
+    for _ in range(2):
+        button(watched, "n steps").press("Enter")
+    watched.at(20)
+    watched.until("() => document.querySelector('.lab-missions .done')")
+    button(watched, "Slow motion").press("Enter")
+    button(watched, "Play").press("Enter")
+    watched.until("() => document.querySelectorAll('.lab-status li').length >= 3")
+    assert status.locator("li").first.inner_text().startswith("D 1") and status.locator("li.now").count() == 1
+    button(watched, "Pause").press("Enter")
+    button(watched, "Play").wait_for()
+    page.locator(".lab-lamps button").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    watched.until("() => document.querySelector('.lab-status').textContent.startsWith('Mode 1 is')")
 
 
 def test_a_cell_run_again_leaves_no_thread(watched, jupyter):

@@ -155,3 +155,41 @@ def test_core_imports_without_the_course_extras():
             "from modelab.training import Run; Run('minimax', 'ring', runs=2, batch=8, device='cpu').step(2).sample(3)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
+
+
+@course.mission("the count fell", "and rose again")
+def dip(record):
+    """Let the count fall, then rise."""
+    low = record.index(min(record))
+    yield low > 0
+    yield record[-1] > record[low]
+
+
+@pytest.mark.parametrize("record, marks", [([8, 3, 8], [True, True]), ([8, 3], [True, False]), ([3, 8], [False, False]),
+                                           ([], [False, False]), (None, [False, False])])
+def test_a_mission_sees_its_stages_in_order(record, marks):
+    assert dip.seen(record) == marks and dip.text == "Let the count fall, then rise."
+    if all(marks):
+        dip(record)
+    else:
+        with pytest.raises(AssertionError, match="the count fell" if not marks[0] else "and rose again"):
+            dip(record)
+
+
+def test_a_mission_is_graded_like_any_exercise_and_must_say_its_task():
+    grade = course.exercise(accepts=[[8, 3, 8]], rejects=[[8, 3], None])(dip)
+    assert grade([9, 1, 2]) == "Right." and grade([9, 1]) == "Not yet: not in the record: and rose again"
+    with pytest.raises(AssertionError, match="accepts a wrong answer"):
+        course.exercise(accepts=[[8, 3, 8]], rejects=[[8, 2, 3]])(dip)
+
+    def silent(record):
+        yield True
+    for make in (lambda: course.mission("a stage")(silent), lambda: course.mission()(dip.watch)):
+        with pytest.raises(ValueError, match="stages: "):
+            make()
+
+    @course.mission("one", "two")
+    def short(record):
+        """Ends early."""
+        yield True
+    assert short.seen([]) == [True, False]

@@ -1,7 +1,5 @@
-"""modelab.lab and modelab.view without a browser: exactness of the timeline, threads, strings, frames, every control."""
+"""modelab.lab and modelab.view without a browser: exactness of the timeline, threads, strings, frames."""
 
-import base64
-import json
 import math
 import re
 import threading
@@ -20,7 +18,7 @@ from modelab.modes import line, mixture, ring
 from modelab.networks import mlp
 from modelab.training import Run
 from modelab.panel import choices
-from modelab.view import critic, fixed, pack, static, unpack
+from modelab.view import critic, fixed, pack, unpack
 
 GAME = {"name": "minimax", "width": 8}
 
@@ -241,11 +239,12 @@ def test_pack_and_unpack(kinds, n):
 
 @pytest.mark.parametrize("modes", choices("modes"))
 def test_every_game_on_every_set(modes):
-    played = 0
+    played, refused = 0, {}
     for game in choices("game"):
         try:
             lab = Lab(game, modes, batch=8, samples=20)
-        except (ValueError, FileNotFoundError):  # a game may refuse a set, and a set may lack its files
+        except (ValueError, FileNotFoundError) as error:  # a game may refuse a set, and a set may lack its files
+            refused[game] = str(error)
             continue
         lab.step(1).set("lr", 1e-4).step(1)
         text = lab.to_string()
@@ -256,7 +255,8 @@ def test_every_game_on_every_set(modes):
             assert len(lab.frame()) <= 12_000, (game, modes)
         assert str(lab.lamp(0)) and lab.narrate()[0].number == 1
         played += 1
-    assert played or modes in ("mnist", "stacked_mnist") or modes not in ("ring", "grid", "line", "digits")
+    assert all(re.match(r"\w+: ", why) for why in refused.values()), refused  # and says which argument, and why
+    assert played >= 4 or modes.endswith("mnist") or len(set(refused.values())) == 1, refused  # else one reason, the set's own
 
 
 def test_own_points_become_modes():
@@ -298,117 +298,6 @@ def test_a_refused_change_leaves_the_lab_as_it_was():
         with pytest.raises((ValueError, TypeError)):
             bad()
         assert lab.to_string() == text and lab.at == 5
-
-
-@pytest.fixture
-def panel():
-    pytest.importorskip("anywidget")
-    return small(versus=GAME).step(5).widget
-
-
-def told(panel):
-    """What the page was last told: arrays by side, and the note."""
-    panel.driver.wait()
-    assert not panel.driver.error
-    parts, note = unpack(panel.canvas.frame)
-    return {k: unpack(v.tobytes()) for k, v in parts.items()}, note
-
-
-def test_every_control_does_its_work(panel):
-    lab, c = panel.lab, panel.controls
-    for name, moved in (("step", 1), ("steps", 10), ("G", 1), ("D", 1)):
-        at = lab.at
-        c[name].click()
-        assert told(panel)[1]["at"] == at + moved == lab.at, name
-    c["share"].click()
-    text = c["text"].value
-    c["load"].click()
-    told(panel)
-    assert lab.to_string() == text
-    for name in ("speed", "surface", "preset", "modes", "versus", "game"):
-        for label in c[name].options:
-            value = label[1] if isinstance(label, tuple) else label
-            if str(value).endswith("mnist"):
-                continue  # needs files
-            c[name].value = value
-            panel.driver.wait()
-            assert not panel.driver.error or "ValueError" in panel.driver.error, (name, value, panel.driver.error)
-            lab.driver.error = ""
-    c["game"].value, c["modes"].value, c["versus"].value, c["seed"].value = "minimax", "ring", "nobody", 7
-    told(panel)
-    assert lab.seed == 7 and len(lab.sides) == 1 and c["modes"].value == "ring"
-    c["step"].click()
-    c["reset"].click()
-    assert told(panel)[1]["at"] == 0
-
-
-def test_every_setting_can_be_turned(panel):
-    panel.lab.reset(versus=None)
-    panel.draw(True)
-    for name, field in list(panel.fields.items()):
-        value = field.value
-        field = panel.fields[name]
-        field.value = (not value if isinstance(value, bool) else value * 2 if isinstance(value, (int, float)) and value
-                       else "D D G" if name == "turns" else "12" if name.endswith(("width", "latent")) else value)
-        told(panel)
-    assert panel.lab.sides["A"].words == ["D", "D", "G"] or panel.lab.at == 0
-    assert panel.lab.sides["A"].batch == 32 and panel.lab.sides["A"].latent == 12
-
-
-def test_play_and_slow_motion_and_pause(panel):
-    panel.controls["play"].click()
-    time.sleep(.3)
-    assert panel.driver.playing and panel.controls["play"].description == "Pause"
-    panel.controls["slow"].value = True
-    time.sleep(.3)
-    assert re.match(r"D 1\. ", panel.driver.said)
-    panel.controls["slow"].value = False
-    panel.controls["play"].click()
-    _, note = told(panel)
-    assert note["at"] == panel.lab.at > 5 and panel.driver.thread is None and panel.controls["play"].description == "Play"
-    assert same(panel.lab, small(versus=GAME).step(panel.lab.at))
-
-
-def test_the_page_asks_and_is_answered(panel):
-    panel.hear(None, {"do": "view", "change": 1}, [])
-    panel.hear(None, {"do": "scrub", "step": 2}, [])
-    assert told(panel)[1]["at"] == 2
-    panel.hear(None, {"do": "lamp", "mode": 3, "side": "B"}, [])
-    _, note = told(panel)
-    assert note["said"].startswith("Mode 3 is") and note["lamp"]["side"] == "B" and len(note["lamp"]["to"]) == 2
-    panel.hear(None, {"do": "draw", "points": [[0, 0], [1, 1], [-1, 1]]}, [])
-    assert told(panel)[1]["at"] == 0 and panel.canvas.scene["modes"] == 3
-    panel.controls["play"].click()
-    panel.hear(None, {"do": "view", "change": -1}, [])
-    panel.driver.wait(10)
-    assert panel.driver.thread is None and not panel.driver.playing
-    panel.hear(None, {"do": "lamp", "mode": 99, "side": "A"}, [])
-    panel.driver.wait()
-    assert "mode" in unpack(panel.canvas.frame)[1]["error"]
-
-
-def test_a_cell_shows_a_widget_and_a_still():
-    pytest.importorskip("anywidget")
-    data, meta = small().step(2)._repr_mimebundle_()
-    assert data["image/png"][:4] == b"\x89PNG" and "discs" in meta["image/png"]["alt"]
-    assert "application/vnd.jupyter.widget-view+json" in data
-
-
-def test_recordings_hold_what_happened(tmp_path):
-    lab = small(versus=GAME).step(20).set("lr", 5e-3).step(80)
-    film = lab.recording(5)
-    assert film.steps[0] == 0 and len(film.steps) == 5 and len(film.dark("B")) == 5 and lab.at == 100
-    assert film.events == lab.events and same(Lab.from_string(film.text), lab)
-    page = film.save_html(tmp_path / "x.html").read_text()
-    assert not re.findall(r"(?:src|href)=\"(?!data:)|https?://|import\s*\(", page) and film.still().alt in page
-    shots = json.loads(film.film())["frames"]
-    assert [unpack(base64.b64decode(s))[1]["at"] for s in shots] == film.steps
-    assert len(film._repr_mimebundle_()[0]["text/html"]) < 400_000
-
-
-def test_one_file_in_the_wheel_draws_everything():
-    assert "export default view" in static("lab.js") and "export function play" in static("lab.js")
-    assert ".lab-lamps" in static("lab.css") and "http" not in static("lab.js") + static("lab.css")
 
 
 class Joint(Minimax):

@@ -1,8 +1,11 @@
 // The lab's picture: one module, no build, no network. The same code draws in JupyterLab and in a saved page.
 // Python sends a `scene` (what stays), a `frame` (what moves) and `curves`; the page sends back what was asked for.
 
-const LIGHT = { real: "#0072B2", fake: "#D55E00", mesh: "#009E73" }, DARK = { real: "#56B4E9", fake: "#FF9A52", mesh: "#2FC79A" };
-const LAYERS = { real: "● real", fake: "× generated", push: "arrows: where G's loss pushes", mesh: "latent grid", surface: "surface of D" };
+// Okabe and Ito's colours. Real is blue and round, generated is orange and crossed, lit is amber; side B is purple.
+const LIGHT = { real: "#0072B2", fake: "#D55E00", mesh: "#009E73", b: "#A6447F", paper: "#ffffff", warm: [250, 201, 158], cool: [150, 200, 236] };
+const DARK = { real: "#56B4E9", fake: "#FF9A52", mesh: "#2FC79A", b: "#E7A0CC", paper: "#16181b", warm: [112, 62, 24], cool: [22, 78, 118] };
+const LAMP = "#E69F00";
+const LAYERS = { real: ["●", "real"], fake: ["×", "generated"], push: ["→", "where G's loss pushes"], mesh: ["▦", "latent grid"], codes: ["◱", "codes E(x)"] };
 const TYPES = { u1: Uint8Array, i1: Int8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
 
 /** What `modelab.view.pack` wrote: `[arrays, note]`. */
@@ -55,22 +58,28 @@ function colours(el) {
 /** Points stored over twice the box, as page pixels. */
 const place = (array, i, size) => [(array[2 * i] / 65535) * 2 * size - size / 2, size * 1.5 - (array[2 * i + 1] / 65535) * 2 * size];
 
-function drawSurface(g, cells, size, dark) {
-  const [rows, columns] = cells.shape, picture = new ImageData(columns, rows);
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) {
-    const value = cells[(rows - 1 - row) * columns + column], at = 4 * (row * columns + column);
-    const grey = dark ? 30 + value * 0.42 : 255 - value * 0.42;
-    picture.data.set([grey, grey, grey, 255], at);
+/** D's field: blue where it takes a point for real, orange where for generated; a slope goes from pale to dark. */
+function drawSurface(g, cells, size, { low, high, middle }, paint, dark) {
+  const [rows, columns] = cells.shape, picture = new ImageData(columns, rows), pixels = new Uint32Array(picture.data.buffer);
+  const paper = dark ? [27, 30, 34] : [255, 255, 255], far = dark ? [190, 190, 190] : [90, 90, 90], table = new Uint32Array(256);
+  for (let k = 0; k < 256; k++) {
+    const value = low + ((high - low) * k) / 255;
+    const t = middle == null ? k / 255 : (value - middle) / Math.max(high - middle, middle - low, 1e-9);
+    const to = middle == null ? far : t > 0 ? paint.cool : paint.warm, [r, b, c] = paper.map((v, i) => v + (to[i] - v) * Math.min(1, Math.abs(t)));
+    table[k] = (255 << 24) | (c << 16) | (b << 8) | r;
   }
+  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++)
+    pixels[row * columns + column] = table[cells[(rows - 1 - row) * columns + column]];
   const small = new OffscreenCanvas(columns, rows);
   small.getContext("2d").putImageData(picture, 0, 0);
   g.imageSmoothingEnabled = true;
+  g.imageSmoothingQuality = "high";
   g.drawImage(small, 0, 0, size, size);
 }
 
 function drawMesh(g, mesh, size, colour) {
   const [rows, columns] = mesh.shape;
-  g.strokeStyle = colour;
+  g.strokeStyle = colour, g.lineWidth = 1.3;
   for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) for (const [dr, dc] of [[0, 1], [1, 0]]) {
     if (row + dr >= rows || column + dc >= columns) continue;
     const a = place(mesh, row * columns + column, size), b = place(mesh, (row + dr) * columns + column + dc, size);
@@ -80,25 +89,48 @@ function drawMesh(g, mesh, size, colour) {
   }
 }
 
-function discs(g, points, size, radius, colour) {
-  g.fillStyle = colour;
-  g.beginPath();
-  for (let i = 0; i < points.length / 2; i++) {
-    const [x, y] = place(points, i, size);
-    g.moveTo(x + radius, y), g.arc(x, y, radius, 0, 7);
+function discs(g, points, size, radius, colour, rim) {
+  for (const [grow, fill] of rim ? [[1, rim], [0, colour]] : [[0, colour]]) {
+    g.fillStyle = fill;
+    g.beginPath();
+    for (let i = 0; i < points.length / 2; i++) {
+      const [x, y] = place(points, i, size);
+      g.moveTo(x + radius + grow, y), g.arc(x, y, radius + grow, 0, 7);
+    }
+    g.fill();
   }
-  g.fill();
 }
 
-function crosses(g, points, size, arm, colour) {
-  g.strokeStyle = colour;
-  g.lineWidth = 1.2;
+function crosses(g, points, size, arm, colour, rim) {
   g.beginPath();
   for (let i = 0; i < points.length / 2; i++) {
     const [x, y] = place(points, i, size);
     g.moveTo(x - arm, y - arm), g.lineTo(x + arm, y + arm), g.moveTo(x - arm, y + arm), g.lineTo(x + arm, y - arm);
   }
-  g.stroke();
+  g.lineWidth = 3, g.strokeStyle = rim, g.stroke();
+  g.lineWidth = 1.5, g.strokeStyle = colour, g.stroke();
+}
+
+/** Text that can be read on any ground. */
+function write(g, text, x, y, ink, paper, align = "left") {
+  g.textAlign = align, g.lineJoin = "round", g.lineWidth = 3, g.strokeStyle = paper, g.strokeText(text, x, y);
+  g.fillStyle = ink, g.fillText(text, x, y);
+}
+
+/** Where the modes are, by number: ringed in amber while lit, dashed while dark. */
+function rings(g, centers, lamps, size, line, ink, paper) {
+  const n = centers.length / 2;
+  if (n > 64) return;
+  g.font = "11px sans-serif";
+  for (let i = 0; i < n; i++) {
+    let [x, y] = place(centers, i, size);
+    if (line) y = size - 26;
+    const lit = lamps[i] >> 15, radius = n > 12 ? 8 : 12;
+    g.lineWidth = lit ? 2.5 : 1.2, g.strokeStyle = lit ? LAMP : ink, g.setLineDash(lit ? [] : [3, 3]);
+    g.beginPath(), g.arc(x, y, radius, 0, 7), g.stroke(), g.setLineDash([]);
+    const out = Math.hypot(x - size / 2, y - size / 2) || 1, far = radius + 9; // the number stands outwards
+    if (n <= 30) write(g, i, line ? x : x + ((x - size / 2) / out) * far, line ? y + 4 : y + ((y - size / 2) / out) * far + 4, ink, paper, "center");
+  }
 }
 
 function arrows(g, from, push, size, ink) {
@@ -116,28 +148,27 @@ function arrows(g, from, push, size, ink) {
   g.stroke();
 }
 
-function drawTiles(g, tiles, verdict, left, top, width, ink) {
-  const [n, height, wide, channels] = tiles.shape, columns = Math.max(1, Math.round(Math.sqrt(n)));
-  const room = width / columns, side = room * 0.74;
+/** Rows of pictures, `columns` to a row; under each what the judge sees in it. Returns where the next row would start. */
+function drawTiles(g, tiles, top, columns, width, ink, verdict, names) {
+  const [n, height, wide, channels] = tiles.shape, room = width / columns, side = room - 6, text = verdict ? 15 : 6;
   const small = new OffscreenCanvas(wide, height), brush = small.getContext("2d");
   g.imageSmoothingEnabled = false;
-  g.font = `${Math.max(8, room * 0.2)}px sans-serif`;
-  g.textAlign = "center";
   for (let i = 0; i < n; i++) {
     const picture = new ImageData(wide, height);
     for (let p = 0; p < wide * height; p++) for (let c = 0; c < 4; c++)
       picture.data[4 * p + c] = c === 3 ? 255 : tiles[(i * wide * height + p) * channels + (channels === 3 ? c : 0)];
     brush.putImageData(picture, 0, 0);
-    const x = left + (i % columns) * room, y = top + Math.floor(i / columns) * room;
-    g.drawImage(small, x + (room - side) / 2, y, side, side);
-    if (verdict) {
-      const sure = verdict[i] >> 15;
-      g.fillStyle = ink;
-      g.globalAlpha = sure ? 1 : 0.5;
-      g.fillText((verdict[i] & 32767) + (sure ? "" : "?"), x + room / 2, y + side + room * 0.2);
-      g.globalAlpha = 1;
-    }
+    const x = (i % columns) * room, y = top + Math.floor(i / columns) * (side + text);
+    g.drawImage(small, x + 3, y, side, side);
+    if (!verdict) continue;
+    const sure = verdict[i] >> 15, mode = verdict[i] & 32767;
+    g.fillStyle = sure ? LAMP : ink, g.globalAlpha = sure ? 1 : 0.35;
+    g.fillRect(x + 3, y + side, side, 2); // amber: good enough to light a lamp
+    g.fillStyle = ink, g.globalAlpha = sure ? 1 : 0.6, g.textAlign = "center", g.font = `${sure ? "bold " : ""}11px sans-serif`;
+    g.fillText(sure ? names[mode] ?? mode : "?", x + room / 2, y + side + 12, side + 4);
+    g.globalAlpha = 1;
   }
+  return top + Math.ceil(n / columns) * (side + text);
 }
 
 /** One side: its picture and its lamps. */
@@ -166,6 +197,9 @@ class Stage {
   }
 
   light(lamps) {
+    const { names, weights, samples } = this.lab.scene, clock = performance.now();
+    if (lamps.length > 64 && this.lab.about.playing && clock - (this.lightened ?? 0) < 500) return; // a thousand buttons take time
+    this.lightened = clock;
     if (this.lamps.children.length !== lamps.length)
       this.lamps.replaceChildren(...Array.from(lamps, (_, i) => make("button", { type: "button", "data-mode": i, tabindex: i ? -1 : 0 }, lamps.length > 64 ? "" : String(i))));
     this.lamps.classList.toggle("many", lamps.length > 64);
@@ -173,12 +207,14 @@ class Stage {
     if (key === this.shown) return;
     this.shown = key;
     Array.from(lamps, (value, i) => {
-      const lit = value >> 15, lamp = this.lamps.children[i], label = `mode ${i}: ${lit ? "lit" : "dark"}, ${value & 32767} samples`;
+      const lit = value >> 15, lamp = this.lamps.children[i], count = value & 32767;
+      const called = names[i] === String(i) ? "" : ` (${names[i]})`, label = `mode ${i}${called}: ${lit ? "lit" : "dark"}, ${count} samples`;
       if (lamp.title === label) return;
       lamp.title = label;
       lamp.setAttribute("aria-label", label);
       lamp.setAttribute("aria-pressed", String(Boolean(lit)));
       lamp.className = lit ? "lit" : "dark";
+      if (weights[i] && lamps.length <= 64) lamp.style.setProperty("--share", Math.min(1, Math.round((5 * count) / weights[i] / samples) / 5));
     });
   }
 
@@ -215,140 +251,235 @@ class Stage {
   }
 
   draw(arrays, note, about) {
-    const { scene, real, shown } = this.lab, tiles = scene.kind === "tiles";
-    const canvas = sheet(this.canvas, tiles ? 0.55 : 1);
+    const { scene, shown } = this.lab, real = this.lab.real[this.name], tiles = scene.kind === "tiles";
+    const columns = this.canvas.clientWidth < 420 ? 6 : 8;
+    const canvas = sheet(this.canvas, tiles ? this.tall(arrays.tiles.shape[0], columns) : 1);
     if (!canvas) return;
     const [g, width] = canvas, { ink, dark, ...paint } = colours(this.canvas);
+    g.fillStyle = paint.paper, g.fillRect(0, 0, width, canvas[2]);
     if (tiles) {
       g.fillStyle = ink, g.font = "12px sans-serif", g.textAlign = "left";
-      g.fillText("real", 4, 12), g.fillText("generated, and the mode its judge sees", width / 2 + 4, 12);
-      const fit = (t) => (width * 0.55 - 18) / Math.ceil(t.shape[0] / Math.round(Math.sqrt(t.shape[0]))) * Math.round(Math.sqrt(t.shape[0]));
-      drawTiles(g, real.tiles, null, 4, 18, Math.min(width / 2 - 10, fit(real.tiles)), ink);
-      drawTiles(g, arrays.tiles, arrays.verdict, width / 2 + 4, 18, Math.min(width / 2 - 10, fit(arrays.tiles)), ink);
+      g.fillText("real", 3, 13);
+      const below = drawTiles(g, { ...real.tiles, shape: [Math.min(columns, real.tiles.shape[0]), ...real.tiles.shape.slice(1)] }, 19, columns, width, ink);
+      g.fillStyle = ink, g.font = "12px sans-serif", g.textAlign = "left";
+      g.fillText("generated; below each, the mode that the judge sees in it, or ? if none", 3, below + 12, width - 6);
+      drawTiles(g, arrays.tiles, below + 19, columns, width, ink, arrays.verdict, scene.names);
     } else {
-      const faint = (layer) => (g.globalAlpha = about.shows && about.shows !== layer ? 0.2 : layer === "real" ? 0.6 : 0.85);
-      if (arrays.surface && shown.surface) faint("surface"), g.globalAlpha = Math.max(g.globalAlpha, .5), drawSurface(g, arrays.surface, width, dark);
+      const bright = (layer, usual) => (g.globalAlpha = about.shows && about.shows !== layer ? 0.15 : usual);
+      if (arrays.surface && shown.surface !== "none") bright("surface", 1), drawSurface(g, arrays.surface, width, note, paint, dark);
+      g.globalAlpha = 1;
       if (arrays.grid && shown.mesh) drawMesh(g, arrays.grid, width, paint.mesh);
       const truth = scene.line && arrays.codes ? arrays.codes : real.real;
-      if (shown.real) faint("real"), discs(g, truth, width, 2.6, paint.real);
-      if (shown.fake) faint("fake"), crosses(g, arrays.fake, width, 2.6, paint.fake);
-      if (shown.push) faint("push"), arrows(g, arrays.from, arrays.push, width, ink);
+      if (shown.real) bright("real", 0.85), discs(g, truth, width, 2.4, paint.real, paint.paper);
+      if (shown.push) bright("push", 0.8), arrows(g, arrays.from, arrays.push, width, ink);
+      if (shown.fake) bright("fake", 0.9), crosses(g, arrays.fake, width, 2.7, paint.fake, paint.paper);
       g.globalAlpha = 1;
-      if (arrays.codes && !scene.line) this.inset(g, arrays.codes, width, ink);
-      this.axes(g, width, ink, note);
-      if (about.lamp?.side === this.name) this.line(g, about.lamp, width, ink);
-      if (this.lab.drawing && this.name === "A") this.pencil(g, width, ink);
+      if (real.centers && shown.real) rings(g, real.centers, arrays.lamps, width, scene.line, ink, paint.paper);
+      if (arrays.codes && !scene.line && shown.codes) this.inset(g, arrays.codes, real.latents, width, ink, paint);
+      this.axes(g, width, ink, note, paint.paper);
+      if (about.lamp?.side === this.name) this.line(g, about.lamp, width, ink, paint.paper);
+      if (this.lab.drawing && this.name === "A") this.pencil(g, width, ink, paint);
     }
-    this.caption.textContent = `${this.lab.names.length > 1 ? this.name + ": " : ""}${scene.sides[this.name]}, step ${note.step}: ${say(note.captured)} of ${scene.modes} modes, high quality ${say(100 * note.high_quality)} %`;
-    const losses = Object.entries(note.loss).map(([k, v]) => `loss of ${k} ${say(v)}`).join(", ");
-    this.canvas.setAttribute("aria-label", `${this.caption.textContent}, total variation ${say(note.tv)}, ${losses}`);
+    this.words(note);
     this.canvas.dataset.step = note.step;
     this.canvas.dataset.painted = Number(this.canvas.dataset.painted || 0) + 1;
   }
 
-  axes(g, size, ink, note) {
-    const [left, right, bottom, top] = this.lab.scene.box;
-    g.fillStyle = ink, g.strokeStyle = ink, g.lineWidth = 1, g.font = "11px sans-serif";
-    g.strokeRect(0.5, 0.5, size - 1, size - 1);
-    g.textAlign = "left", g.fillText(`${say(left)}`, 4, size - 5);
-    g.textAlign = "right", g.fillText(`${this.lab.scene.axes[0]} ${say(right)}`, size - 4, size - 5);
-    g.textAlign = "left", g.fillText(`${this.lab.scene.axes[1]} ${say(top)}`, 4, 14);
-    const [low, high] = colours(this.canvas).dark ? ["dark", "light"] : ["light", "dark"];
-    if (note.low != null && this.lab.shown.surface)
-      g.textAlign = "center", g.fillText(`${note.surface} of D: ${low} ${say(note.low, 2)}, ${high} ${say(note.high, 2)}`, size / 2, size - 5);
-    if (note.outside) g.textAlign = "right", g.fillText(`${note.outside} outside`, size - 4, 14);
+  /** Height over width of a sheet of `n` generated pictures under a row of real ones. */
+  tall(n, columns) {
+    const width = this.canvas.clientWidth || 1, side = width / columns - 6;
+    return (side + 48 + Math.ceil(n / columns) * (side + 15)) / width;
   }
 
-  inset(g, codes, size, ink) {
-    const side = size * 0.24;
+  words(note) {
+    const { scene, names } = this.lab, quality = `${say(100 * note.high_quality)} % good`;
+    this.caption.replaceChildren(...(names.length > 1 ? [make("b", { class: `lab-name-${this.name}` }, this.name), " "] : []),
+      make("span", {}, `${scene.sides[this.name]}, step ${note.step}: `), make("b", {}, `${say(note.captured)} of ${scene.modes} modes`), `, ${quality}`);
+    const losses = Object.entries(note.loss).map(([k, v]) => `loss of ${k} ${say(v)}`).join(", ");
+    this.canvas.setAttribute("aria-label", `${this.caption.textContent}, total variation ${say(note.tv)}, ${losses}`);
+  }
+
+  axes(g, size, ink, note, paper) {
+    const [left, right, bottom, top] = this.lab.scene.box[this.name], [across, up] = this.lab.scene.axes;
+    g.strokeStyle = ink, g.lineWidth = 1, g.font = "11px sans-serif";
+    g.strokeRect(0.5, 0.5, size - 1, size - 1);
+    write(g, say(left), 5, size - 6, ink, paper);
+    write(g, `${across} = ${say(right)}`, size - 5, size - 6, ink, paper, "right");
+    write(g, `${up} = ${say(top)}`, 5, 15, ink, paper);
+    if (note.low != null && this.lab.shown.surface !== "none") {
+      const ends = note.middle == null ? `${say(note.low, 2)} (pale) to ${say(note.high, 2)}` : `${say(note.low, 2)} (orange) to ${say(note.high, 2)} (blue)`;
+      write(g, `${note.surface} of D: ${ends}`, size / 2, size - 6, ink, paper, "center");
+    }
+    if (note.outside) write(g, `${note.outside} outside`, size - 5, 15, ink, paper, "right");
+  }
+
+  /** Where the encoder puts the data, beside the law that its codes should have. */
+  inset(g, codes, latents, size, ink, paint) {
+    const side = size * 0.26;
     g.save();
-    g.translate(size - side - 6, 20);
-    g.globalAlpha = 0.85, g.fillStyle = colours(this.canvas).dark ? "#111" : "#fff", g.fillRect(0, 0, side, side);
+    g.translate(size - side - 6, 22);
+    g.globalAlpha = 0.9, g.fillStyle = paint.paper, g.fillRect(0, 0, side, side);
     g.beginPath(), g.rect(0, 0, side, side), g.clip();
-    g.globalAlpha = 0.7, discs(g, codes, side, 1.5, colours(this.canvas).real);
-    g.globalAlpha = 1, g.strokeStyle = ink, g.strokeRect(0.5, 0.5, side - 1, side - 1);
-    g.fillStyle = ink, g.textAlign = "left", g.font = "10px sans-serif", g.fillText("E(x)", 3, 11);
+    g.globalAlpha = 0.35, discs(g, latents, side, 1, paint.fake);
+    g.globalAlpha = 0.9, discs(g, codes, side, 1.5, paint.real);
+    g.globalAlpha = 1, g.strokeStyle = ink, g.lineWidth = 1, g.strokeRect(0.5, 0.5, side - 1, side - 1);
+    g.font = "10px sans-serif", write(g, "E(x) on the law of z", 4, 12, ink, paint.paper);
     g.restore();
   }
 
-  line(g, lamp, size, ink) {
-    const [left, right, bottom, top] = this.lab.scene.box;
+  /** From the nearest sample to the mode that was asked about. */
+  line(g, lamp, size, ink, paper) {
+    const [left, right, bottom, top] = this.lab.scene.box[this.name];
     const at = ([x, y]) => [((x - left) / (right - left)) * size, ((top - y) / (top - bottom)) * size];
-    g.strokeStyle = ink, g.lineWidth = 2, g.setLineDash([5, 4]);
-    g.beginPath(), g.moveTo(...at(lamp.from)), g.lineTo(...at(lamp.to)), g.stroke(), g.setLineDash([]);
-    g.beginPath(), g.arc(...at(lamp.to), 9, 0, 7), g.stroke();
+    for (const [width, colour] of [[5, paper], [2, ink]]) {
+      g.strokeStyle = colour, g.lineWidth = width, g.setLineDash([5, 4]);
+      g.beginPath(), g.moveTo(...at(lamp.from)), g.lineTo(...at(lamp.to)), g.stroke(), g.setLineDash([]);
+      g.beginPath(), g.arc(...at(lamp.to), 15, 0, 7), g.stroke();
+    }
   }
 
-  pencil(g, size, ink) {
-    g.fillStyle = colours(this.canvas).real;
-    for (const [x, y] of this.points) g.beginPath(), g.arc(x * size, y * size, 5, 0, 7), g.fill();
+  pencil(g, size, ink, paint) {
+    g.globalAlpha = 0.75, g.fillStyle = paint.paper, g.fillRect(0, 0, size, size), g.globalAlpha = 1;
+    g.fillStyle = paint.real;
+    for (const [x, y] of this.points) g.beginPath(), g.arc(x * size, y * size, 6, 0, 7), g.fill();
+    const [x, y] = this.cursor.map((v) => v * size);
     g.strokeStyle = ink, g.lineWidth = 2;
-    g.beginPath(), g.arc(this.cursor[0] * size, this.cursor[1] * size, 8, 0, 7), g.stroke();
+    g.beginPath(), g.arc(x, y, 9, 0, 7), g.moveTo(x - 14, y), g.lineTo(x + 14, y), g.moveTo(x, y - 14), g.lineTo(x, y + 14), g.stroke();
   }
 }
 
 const CURVES = ["captured", "high_quality", "tv", "kl"];
 const TITLES = { captured: "modes captured", high_quality: "high quality", tv: "total variation", kl: "KL, nats", loss: "losses" };
 
+/** A measure of a side along the recorded steps; what is shown now is its last point. */
+function series(lab, side, wanted) {
+  const [arrays, { names }] = lab.curves, keys = names[side], found = [];
+  if (!keys) return [];
+  keys.forEach((name, j) => {
+    if (name !== wanted && !(wanted === "loss" && name.startsWith("loss"))) return;
+    const points = Array.from(arrays.steps, (step, i) => [step, arrays[side][i * keys.length + j]]);
+    const note = lab.frames?.[side]?.[1], now = name.startsWith("loss") ? note?.loss[name.slice(5)] : note?.[name];
+    if (note && now != null && note.step >= (points.at(-1)?.[0] ?? 0)) points.push([note.step, now]);
+    found.push({ side, name, points, now });
+  });
+  return found;
+}
+
 /** Small curves along the timeline, each beside its floor (what a perfect generator scores) and null (noise). */
 function drawCurves(lab, canvas) {
-  const narrow = canvas.clientWidth < 520, columns = narrow ? 2 : 5, rows = narrow ? 3 : 1;
-  const found = sheet(canvas, narrow ? 0.9 : 0.22);
+  const wide = canvas.clientWidth > 640, columns = wide ? 5 : 2, rows = wide ? 1 : 3, beside = canvas.clientWidth < 0.6 * lab.root.clientWidth;
+  const found = sheet(canvas, wide ? 0.19 : beside ? 1.42 : 0.95);
   if (!found || !lab.curves) return;
-  const [g, width, height] = found, { ink, real, fake } = colours(canvas), [arrays, { names }] = lab.curves;
-  const last = Math.max(1, lab.about.last ?? arrays.steps.at(-1) ?? 1);
+  const [g, width, height] = found, { ink, real, fake, b } = colours(canvas);
+  const last = Math.max(1, lab.about.last ?? lab.curves[0].steps.at(-1) ?? 1), foot = wide ? 16 : 0;
   [...CURVES, "loss"].forEach((title, place) => {
-    const w = width / columns, h = (height - 14) / rows, x = (place % columns) * w + 4, y = Math.floor(place / columns) * h + 16;
-    const box = [w - 12, h - 24], series = [];
-    for (const side of lab.names) names[side].forEach((name, j) => {
-      if (name === title || (title === "loss" && name.startsWith("loss")))
-        series.push({ side, name, values: Array.from(arrays.steps, (_, i) => arrays[side][i * names[side].length + j]) });
-    });
-    const guides = title === "loss" ? [] : [lab.scene.floor[title], lab.scene.null[title]].filter((v) => v != null);
-    const all = [...series.flatMap((s) => s.values), ...guides].filter(Number.isFinite);
-    const low = Math.min(0, ...all), high = Math.max(low + 1e-9, ...all);
+    const w = width / columns, h = (height - foot) / rows, x = (place % columns) * w + 4, y = Math.floor(place / columns) * h + 34;
+    const box = [w - 14, h - 46], lines = lab.names.flatMap((side) => series(lab, side, title));
+    const guides = title === "loss" ? [] : [lab.scene.floor[title], lab.scene.null[title]];
+    const all = [...lines.flatMap((s) => s.points.map((p) => p[1])), ...guides].filter((v) => v != null && Number.isFinite(v));
+    const low = Math.min(0, ...all), high = Math.max(low + 1e-9, ...all, title === "captured" ? lab.scene.modes : 0);
     const px = (step) => x + (step / last) * box[0], py = (v) => y + box[1] * (1 - (v - low) / (high - low));
-    g.globalAlpha = 0.35, g.strokeStyle = ink, g.lineWidth = 1, g.strokeRect(x, y, ...box);
-    guides.forEach((v, i) => (g.setLineDash(i ? [2, 3] : [6, 3]), g.beginPath(), g.moveTo(x, py(v)), g.lineTo(x + box[0], py(v)), g.stroke()));
-    g.setLineDash([]), g.beginPath(), g.moveTo(px(lab.about.at), y), g.lineTo(px(lab.about.at), y + box[1]), g.stroke();
-    g.globalAlpha = 1, g.lineWidth = 1.4;
-    series.forEach(({ side, name, values }) => {
-      g.strokeStyle = side === "A" ? fake : real;
-      g.setLineDash(name.endsWith("G") || name.endsWith("GE") ? [4, 2] : []);
+    g.globalAlpha = 0.3, g.strokeStyle = ink, g.lineWidth = 1, g.beginPath(), g.moveTo(x, y), g.lineTo(x, y + box[1]), g.lineTo(x + box[0], y + box[1]), g.stroke();
+    g.globalAlpha = 0.55;
+    guides.forEach((v, i) => v != null && (g.setLineDash(i ? [2, 3] : [7, 3]), g.beginPath(), g.moveTo(x, py(v)), g.lineTo(x + box[0], py(v)), g.stroke()));
+    g.setLineDash([]), g.globalAlpha = 0.3, g.beginPath(), g.moveTo(px(lab.about.at), y), g.lineTo(px(lab.about.at), y + box[1]), g.stroke();
+    g.globalAlpha = 1, g.lineWidth = 1.6;
+    lines.forEach(({ side, name, points, now }) => {
+      g.strokeStyle = g.fillStyle = side === "B" ? b : ink;
+      g.setLineDash(/G/.test(name.slice(5)) && title === "loss" ? [5, 3] : []);
       g.beginPath();
-      values.forEach((v, i) => Number.isFinite(v) && g.lineTo(px(arrays.steps[i]), py(v)));
-      g.stroke();
+      points.forEach(([step, v]) => Number.isFinite(v) && g.lineTo(px(step), py(v)));
+      g.stroke(), g.setLineDash([]);
+      if (now != null) g.beginPath(), g.arc(px(lab.about.at), py(now), 3, 0, 7), g.fill();
     });
-    g.setLineDash([]), g.fillStyle = ink, g.font = "11px sans-serif", g.textAlign = "left";
-    g.fillText(`${TITLES[title]} ${say(low, 2)} to ${say(high, 2)}`, x, y - 4);
+    g.fillStyle = ink, g.textAlign = "left", g.font = "12px sans-serif", g.fillText(TITLES[title], x, y - 22, box[0]);
+    g.font = "11px sans-serif";
+    let at = x;
+    lines.forEach(({ side, name, now }) => {
+      const text = `${title === "loss" ? `${name.slice(5)} ` : ""}${say(now)}  `;
+      g.fillStyle = side === "B" ? b : ink, g.fillText(text, at, y - 8), (at += g.measureText(text).width);
+    });
+    g.fillStyle = ink, g.globalAlpha = 0.6, g.fillText(say(low, 2), x, y + box[1] + 11), g.textAlign = "right";
+    if (at < x + box[0] - 34) g.fillText(`↑ ${say(high, 2)}`, x + box[0], y - 8);
+    g.globalAlpha = 1;
   });
-  g.textAlign = "right", g.globalAlpha = 0.7;
-  g.fillText(narrow ? "dashes: perfect, dots: noise" : "long dashes: a perfect generator, dots: noise", width - 4, height - 2);
+  const legend = ["long dashes: a perfect generator", "dots: uniform noise", "loss of G: dashed", ...(lab.names.length > 1 ? ["black: A, purple: B".replace("black", colours(canvas).dark ? "white" : "black")] : [])];
+  g.globalAlpha = 0.75, g.fillStyle = ink, g.font = "11px sans-serif";
+  if (wide) g.textAlign = "right", g.fillText(legend.join("; "), width - 8, height - 3, width - 12);
+  else legend.forEach((text, i) => (g.textAlign = "left", g.fillText(text, width / 2 + 4, (2 * height) / 3 + 40 + 16 * i, width / 2 - 8)));
   g.globalAlpha = 1;
-  const now = lab.names.map((s) => lab.stages[s].caption.textContent).join("; ");
-  canvas.setAttribute("aria-label", `Curves up to step ${last}. ${now}`);
+  canvas.setAttribute("aria-label", `Curves up to step ${last}. ${lab.names.map((s) => lab.stages[s].caption.textContent).join("; ")}`);
 }
+
+/** Which lamps were lit when: a row for every mode, under the timeline; a notch where something was changed. */
+function drawPast(lab, canvas) {
+  const strips = lab.curves ? lab.names.filter((side) => lab.curves[0][`lit ${side}`]) : [];
+  canvas.hidden = !strips.length;
+  if (!strips.length) return;
+  const modes = lab.scene.modes, cell = Math.max(2, Math.min(9, 110 / modes / strips.length)), strip = cell * modes, gap = 8;
+  const found = sheet(canvas, (strips.length * (strip + gap) + 14) / Math.max(1, canvas.clientWidth));
+  if (!found) return;
+  const [g, width] = found, { ink, b } = colours(canvas), [arrays, { events }] = lab.curves, last = Math.max(1, lab.about.last);
+  const px = (step) => 8 + (step / last) * (width - 16); // the slider's thumb is sixteen wide
+  strips.forEach((side, place) => {
+    const lit = arrays[`lit ${side}`], top = 12 + place * (strip + gap), steps = arrays.steps;
+    g.globalAlpha = 0.25, g.fillStyle = ink, g.fillRect(8, top, width - 16, strip);
+    g.globalAlpha = 1, g.fillStyle = LAMP;
+    for (let i = 0; i < steps.length; i++) {
+      const from = Math.round(px(i ? (steps[i - 1] + steps[i]) / 2 : steps[i])); // each measure stands for the steps around it
+      const to = Math.round(px(i + 1 < steps.length ? (steps[i] + steps[i + 1]) / 2 : last));
+      for (let m = 0; m < modes; m++) if (lit[i * modes + m]) g.fillRect(from, top + m * cell, Math.max(1, to - from), cell - (cell > 4 ? 1 : 0));
+    }
+    if (strips.length > 1) g.fillStyle = side === "B" ? b : ink, g.font = "bold 10px sans-serif", g.textAlign = "left", g.fillText(side, 0, top + 9);
+  });
+  g.fillStyle = g.strokeStyle = ink;
+  for (const step of events) g.beginPath(), g.moveTo(px(step), 11), g.lineTo(px(step) - 4, 2), g.lineTo(px(step) + 4, 2), g.fill();
+  g.lineWidth = 1.5, g.beginPath(), g.moveTo(px(lab.about.at), 2), g.lineTo(px(lab.about.at), 12 + strips.length * (strip + gap)), g.stroke();
+  const dark = strips.map((side) => lab.stages[side].caption.textContent).join("; ");
+  canvas.setAttribute("aria-label", `Which of ${modes} lamps were lit up to step ${last}; changes at step ${events.join(", ") || "none"}. Now: ${dark}`);
+}
+
+const HINT = "Choose a lamp to ask what G hears of its mode, and from how far.";
 
 class LabView {
   constructor(model, el) {
-    Object.assign(this, { model, el, about: {}, drawing: false, stages: {}, names: [], shown: { real: 1, fake: 1, push: 1, mesh: 0, surface: 1 } });
+    Object.assign(this, { model, el, about: {}, drawing: false, stages: {}, names: [], real: {}, shown: { real: 1, fake: 1, push: 1, mesh: 0, codes: 1, surface: "" } });
     this.status = make("output", { class: "lab-status", role: "status" });
     this.row = make("div", { class: "lab-stages" });
-    this.layers = make("fieldset", { class: "lab-layers" }, make("legend", {}, "show"), ...Object.entries(LAYERS).map(([key, text]) => {
+    this.missions = make("ol", { class: "lab-missions", "aria-label": "missions", hidden: "" });
+    this.layers = this.layerBox();
+    this.slider = make("input", { type: "range", min: 0, max: 0, value: 0, class: "lab-slider", "aria-label": "timeline: step" });
+    this.step = make("span", { class: "lab-step" });
+    this.past = make("canvas", { class: "lab-past", role: "img", "aria-label": "lamps along the timeline" });
+    this.slider.addEventListener("input", () => this.send({ do: "scrub", step: Number(this.slider.value) }));
+    this.past.addEventListener("pointerdown", (e) => {
+      const box = this.past.getBoundingClientRect(), share = (e.clientX - box.left - 8) / (box.width - 16);
+      this.send({ do: "scrub", step: Math.round(Math.min(1, Math.max(0, share)) * (this.about.last || 0)) });
+    });
+    this.transport = make("div", { class: "lab-transport" }, this.step);
+    this.time = make("div", { class: "lab-time" }, this.transport, this.slider, this.past);
+    this.pen = make("div", { class: "lab-pen" });
+    this.chart = make("canvas", { class: "lab-curves", role: "img", "aria-label": "curves" });
+    this.grid = make("div", { class: "lab-grid" }, this.missions, this.row, this.chart, this.status, this.time, this.layers, this.pen);
+    this.root = make("div", { class: "lab" }, this.grid);
+    el.append(this.root);
+    this.pens();
+  }
+
+  layerBox() {
+    const boxes = Object.entries(LAYERS).map(([key, [sign, text]]) => {
       const box = make("input", { type: "checkbox", "data-layer": key });
       box.checked = Boolean(this.shown[key]);
       box.addEventListener("change", () => ((this.shown[key] = box.checked), this.draw()));
-      return make("label", {}, box, text);
-    }));
-    this.slider = make("input", { type: "range", min: 0, max: 0, value: 0, class: "lab-slider", "aria-label": "timeline: step" });
-    this.step = make("span", { class: "lab-step" });
-    this.slider.addEventListener("input", () => this.send({ do: "scrub", step: Number(this.slider.value) }));
-    this.time = make("div", { class: "lab-time" }, this.slider, this.step);
-    this.pen = make("div", { class: "lab-pen" });
-    this.chart = make("canvas", { class: "lab-curves", role: "img", "aria-label": "curves" });
-    this.root = make("div", { class: "lab" }, this.row, this.status, this.time, this.chart, this.layers, this.pen);
-    el.append(this.root);
-    this.pens();
+      return make("label", { class: `lab-layer-${key}` }, box, make("span", { "aria-hidden": "true" }, sign), text);
+    });
+    this.surface = make("select", { "aria-label": "surface of D" });
+    this.surface.addEventListener("change", () => {
+      this.shown.surface = this.surface.value;
+      this.send({ do: "look", surface: this.surface.value });
+      this.draw();
+    });
+    return make("fieldset", { class: "lab-layers" }, make("legend", {}, "show"), ...boxes, make("label", { class: "lab-layer-surface" }, "surface of D", this.surface));
   }
 
   pens() {
@@ -368,7 +499,7 @@ class LabView {
     this.apply.hidden = this.undo.hidden = !on;
     this.root.classList.toggle("drawing", on);
     if (on) {
-      this.status.textContent = "Draw with the pointer, or with arrow keys, Space and Backspace; Enter uses it.";
+      this.status.textContent = this.told = "Draw with the pointer, or with arrow keys, Space and Backspace; Enter uses it.";
       this.stages.A.points = [];
       this.stages.A.canvas.focus();
     }
@@ -376,7 +507,7 @@ class LabView {
   }
 
   applyDrawing() {
-    const [left, right, bottom, top] = this.scene.box;
+    const [left, right, bottom, top] = this.scene.box.A;
     const points = this.stages.A.points.map(([x, y]) => [left + x * (right - left), top - y * (top - bottom)]);
     this.setDrawing(false);
     if (points.length) this.send({ do: "draw", points });
@@ -389,7 +520,7 @@ class LabView {
   newScene() {
     this.scene = this.model.get("scene");
     if (!this.scene?.sides) return;
-    this.real = unpack(decode(this.scene.real))[0];
+    this.real = Object.fromEntries(Object.entries(this.scene.real).map(([name, text]) => [name, unpack(decode(text))[0]]));
     const names = Object.keys(this.scene.sides);
     if (names.join() !== this.names.join()) {
       this.stages = Object.fromEntries(names.map((name) => [name, new Stage(this, name)]));
@@ -397,13 +528,20 @@ class LabView {
       this.row.replaceChildren(...names.map((name) => this.stages[name].node));
       names.forEach((name) => this.watch?.observe(this.stages[name].canvas));
     }
+    this.curves = this.frames = null; // they belonged to another scene
+    this.root.classList.toggle("duel", names.length > 1);
+    const { surfaces, surface } = this.scene;
+    this.surface.replaceChildren(...(this.scene.player ? [...new Set([surface, "none"])] : surfaces).map((name) => make("option", {}, name)));
+    this.surface.value = this.shown.surface = surface;
+    this.surface.parentNode.hidden = !surfaces.length;
+    this.layers.querySelector(".lab-layer-codes").hidden = !Object.values(this.real).some((arrays) => arrays.latents);
     this.pen.hidden = !this.scene.drawable || this.scene.player;
     this.layers.hidden = this.scene.kind === "tiles";
   }
 
   newFrame() {
     const data = this.model.get("frame");
-    if (!data?.byteLength || !this.scene) return;
+    if (!data?.byteLength || !this.scene?.sides) return;
     const [parts, about] = unpack(data);
     this.about = about;
     this.frames = Object.fromEntries(Object.entries(parts).map(([name, bytes]) => [name, unpack(bytes)]));
@@ -412,7 +550,35 @@ class LabView {
 
   newCurves() {
     const data = this.model.get("curves");
-    if (data?.byteLength) (this.curves = unpack(data)), drawCurves(this, this.chart);
+    if (!data?.byteLength) return;
+    this.curves = unpack(data);
+    this.tick(this.curves[1].tasks ?? []);
+    if (this.frames) drawCurves(this, this.chart), drawPast(this, this.past);
+  }
+
+  /** Missions with their stages, ticked off as the record shows them. */
+  tick(tasks) {
+    const key = JSON.stringify(tasks);
+    if (key === this.ticked) return;
+    this.ticked = key;
+    this.missions.hidden = !tasks.length;
+    this.missions.replaceChildren(...tasks.map(([text, stages]) => {
+      const done = stages.every(([, seen]) => seen);
+      const list = stages.map(([stage, seen]) => make("li", { class: seen ? "seen" : "" }, `${seen ? "☑" : "☐"} ${stage}`));
+      return make("li", { class: done ? "done" : "" }, make("span", {}, text + (done ? " Done." : "")), make("ul", {}, ...list));
+    }));
+  }
+
+  /** What is said: an error, the stages of slow motion up to now, an answer, or what one could do. */
+  tell({ said, error, tale, told }) {
+    if (this.drawing) return;
+    const words = error || (tale?.length ? `${told} ${tale.flat().join()}` : said) || (this.scene.player ? "" : HINT);
+    if (words === this.told) return;
+    this.told = words;
+    this.status.classList.toggle("error", Boolean(error));
+    if (error || !tale?.length) return void (this.status.textContent = words);
+    this.status.replaceChildren(make("ol", {}, ...tale.slice(0, told + 1).map(([turn, number, text], i) =>
+      make("li", { class: i === told ? "now" : "" }, make("b", {}, `${turn} ${number}`), ` ${text}`))));
   }
 
   draw() {
@@ -422,13 +588,12 @@ class LabView {
       this.stages[name].draw(...this.frames[name], this.about);
       this.stages[name].light(this.frames[name][0].lamps);
     }
-    const { at, last, said, error } = this.about;
+    const { at, last } = this.about;
     if (document.activeElement !== this.slider || !this.slider.matches(":active")) (this.slider.max = last), (this.slider.value = at);
     this.slider.setAttribute("aria-valuetext", `step ${at} of ${last}`);
     this.step.textContent = `step ${at} of ${last}`;
-    if (!this.drawing && this.status.textContent !== (error || said)) this.status.textContent = error || said;
-    this.status.classList.toggle("error", Boolean(error));
-    if (performance.now() - (this.plotted ?? 0) > 250 || !this.about.playing) (this.plotted = performance.now()), drawCurves(this, this.chart);
+    this.tell(this.about);
+    if (performance.now() - (this.plotted ?? 0) > 250 || !this.about.playing) (this.plotted = performance.now()), drawCurves(this, this.chart), drawPast(this, this.past);
   }
 }
 
@@ -463,7 +628,7 @@ export function play(el, film) {
     hooks["change:frame"]?.();
   };
   const hear = (m) => {
-    if (m.do === "scrub") turn(nearest(m.step));
+    if (m.do === "scrub") stop(), turn(nearest(m.step));
     if (m.do === "lamp") root.querySelector(".lab-status").textContent = "A recording cannot be asked; run the notebook to ask the lamp.";
   };
   const model = { get: (k) => state[k], on: (k, f) => (hooks[k] = f), off() {}, send: hear, save_changes() {} };
@@ -476,17 +641,18 @@ export function play(el, film) {
     return b;
   };
   const toggle = button("Play", () => {
-    clearInterval(timer);
-    timer = toggle.textContent === "Play" ? setInterval(() => (here + 1 < film.steps.length ? turn(here + 1) : toggle.click()), 120) : 0;
-    toggle.textContent = timer ? "Pause" : "Play";
-    if (timer && here + 1 >= film.steps.length) turn(0);
+    if (timer) return stop();
+    if (here + 1 >= film.steps.length) turn(0);
+    timer = setInterval(() => (turn(here + 1), here + 1 >= film.steps.length && stop()), 120);
+    toggle.textContent = "Pause";
   });
+  const stop = () => (clearInterval(timer), (timer = 0), (toggle.textContent = "Play"));
   const slider = root.querySelector(".lab-slider");
   slider.addEventListener("keydown", (e) => {
     const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, Home: -1e9, End: 1e9 }[e.key];
-    if (by) e.preventDefault(), turn(here + by);
+    if (by) e.preventDefault(), stop(), turn(here + by);
     if (e.key === " ") e.preventDefault(), toggle.click();
   });
-  root.querySelector(".lab-time").prepend(toggle, button("Back", () => turn(here - 1)), button("On", () => turn(here + 1)));
+  root.querySelector(".lab-transport").prepend(toggle, button("Back", () => (stop(), turn(here - 1))), button("On", () => (stop(), turn(here + 1))));
   turn(0);
 }

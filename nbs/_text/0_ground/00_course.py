@@ -449,6 +449,51 @@ except AssertionError as error:
     print(error)
 
 # %% [markdown]
+# Some exercises are done by hand, in the lab of chapter 06: *make a mode go dark, then bring it back*. Such a **mission** has stages, and what the hand did is in a record: what was measured at which step, and what was changed. A mission reads the record and says, stage by stage, what it has seen. The lab ticks the stages off while you play; afterwards `exercise` makes a grader of it like of any other check.
+
+# %%
+#| export
+class Mission:
+    "A task whose `stages` can be seen in a record: `seen` follows it, calling it asserts that all of it was done."
+    def __init__(self, watch: Callable, stages: Sequence[str]):
+        self.watch, self.stages = watch, list(stages)
+        self.text, self.__name__, self.__doc__ = inspect.getdoc(watch) or "", watch.__name__, watch.__doc__
+        if not self.stages or not self.text:
+            raise ValueError(f"stages: {watch.__name__} needs at least one stage, and a docstring that says the task")
+
+    def seen(self, record: Any) -> list[bool]:
+        "Which stages the record shows; a stage counts only when those before it do."
+        marks = []
+        try:
+            for mark in self.watch(record):
+                marks.append(bool(mark) and all(marks))
+        except Exception:  # the record may be too short, or something else altogether
+            pass
+        return (marks + [False] * len(self.stages))[:len(self.stages)]
+
+    def __call__(self, record: Any) -> None:
+        for stage, done in zip(self.stages, self.seen(record)):
+            assert done, f"not in the record: {stage}"
+
+
+def mission(*stages: str,  # what is to be seen, in order
+            ) -> Callable[[Callable], Mission]:
+    "Turn a generator function that reads a record, and yields one truth per stage, into a `Mission`."
+    return lambda watch: Mission(watch, stages)
+
+# %%
+@mission("the count fell", "and rose again")
+def dip(record):
+    "Let the count fall, then rise."
+    low = record.index(min(record))
+    yield low > 0
+    yield record[-1] > record[low]
+
+# %%
+grade_dip = exercise(accepts=[[8, 3, 8]], rejects=[[8, 3], [3, 8], [], None])(dip)
+dip.seen([8, 3]), grade_dip([8, 3])
+
+# %% [markdown]
 # ## Methods and sets have names
 # A *game* is a method (chapter 04 onwards); a *mode set* is data whose modes are known (chapter 01). Each chapter registers
 # what it defines, and the lab, the command line and the benchmarks find it by name. A registered thing also remembers how it

@@ -459,6 +459,58 @@ assert film.widget.image.value == film.frames[5].png
 film.widget.slider.value = 0
 
 # %% [markdown]
+# ## Collapse, and back, by hand
+# A slider shows what somebody else did. Chapter [06](06_lab.ipynb) builds an instrument around a game; here we only use it. With a kernel, the cell below is alive: *Play*, the turns one by one, a timeline that goes back, lamps for the modes, and your own data by drawing.
+#
+# Each **mission** wants a failure caused, and cured. A mission reads the lab's record, and ticks off the stages that it finds there. The first is about *who moves*. In $\min_G\max_D$ the discriminator answers every move of $G$; let $G$ move alone, and its best answer to a $D$ that stands still is the one point that this $D$ likes best.
+
+# %%
+from modelab.course import mission
+from modelab.lab import Lab
+
+@mission("all modes were lit", "three of them were dark at once", "nothing but the turns was changed", "all are lit again at the end")
+def alone(record):
+    "Put three modes out by letting G move alone; then light them again. Touch nothing but the turns."
+    lit, count = list(record.lit().values()), record.scene["modes"]
+    full = [i for i, modes in enumerate(lit) if len(modes) == count]
+    yield full
+    yield any(len(modes) <= count - 3 for modes in lit[full[0]:])
+    yield {event.name for event in record.events} == {"turns"}
+    yield len(lit[-1]) == count
+
+# %% [markdown]
+# The other two are about *what is cheap to lose*, and for them you draw the data: many points in one place make a heavy mode.
+
+# %%
+@mission("at least five modes, one of them with half of the data or more", "after 300 steps three light modes are dark")
+def drown(record):
+    "Draw data in which a heavy mode puts the light ones out."
+    weights = record.scene["weights"]
+    yield len(weights) >= 5 and max(weights) >= .5
+    yield max(record.rows) >= 300 and len(record.dark()[-1] - {weights.index(max(weights))}) >= 3
+
+@mission("at least five modes, none with twice its fair share", "after 300 steps all of them are lit")
+def rescue(record):
+    "Draw modes in the same places, without a heavy one, and light them all."
+    weights = record.scene["weights"]
+    yield len(weights) >= 5 and max(weights) * len(weights) < 2
+    yield max(record.rows) >= 300 and not record.dark()[-1]
+
+# %%
+def table_of(**kw):
+    return Lab(Minimax(width=32), ring(std=.15), batch=64, samples=300, missions=[alone, drown, rescue], **kw)
+
+lab = table_of().step(steps(200))
+lab
+
+# %% [markdown]
+# Without a kernel you see a still above. And here is the first mission done in code: a film that plays on this page, and a strip where pages do not play. Every lamp is a row under its timeline, and a notch marks each change.
+
+# %%
+film = table_of().step(200).step(144, only="G").step(176).recording(18)
+film
+
+# %% [markdown]
 # ## In your own code
 # The losses are plain functions of logits; they know nothing of the rest of this package.
 
@@ -506,9 +558,26 @@ answer = ...
 grade_detector(answer)
 
 # %% [markdown]
+# **3.** The missions of the lab. When its ticks are set, hand in `lab.recording()`. First the graders prove themselves, on records made in code.
+
+# %%
+cross = [[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]]
+heavy, fair = (table_of().draw(points).step(480).recording(2) for points in (cross + [[0, 0]] * 36, cross))
+
+# %%
+grade_alone = exercise(accepts=[film], rejects=[table_of().step(320).recording(2), table_of(seed=1).step(64).recording(2), None])(alone)
+grade_drown = exercise(accepts=[heavy], rejects=[fair, film])(drown)
+grade_rescue = exercise(accepts=[fair], rejects=[heavy, table_of().draw(cross).step(16).recording(2)])(rescue)
+
+# %%
+answer = ...
+grade_alone(answer), grade_drown(answer), grade_rescue(answer)
+
+# %% [markdown]
 # ## Recap
 # - The best discriminator is a density ratio, and at that optimum the game measures a divergence that only $q=p$ brings to zero.
 # - The generator hears of the data only through the slope of $D$ at its own samples. Far from all samples $D$ is a plateau, and nothing on it points at a mode.
+# - The order of turns is part of the game: $G$ alone runs to one point, and comes back when $D$ answers again.
 # - Losing rare modes costs little loss. Count them; the loss will not tell.
 # - The two generator losses differ in loudness, not in what they hear: on rare modes both stay deaf.
 #

@@ -367,6 +367,33 @@ assert film.widget.image.value == film.frames[7].png
 film.widget.slider.value = 0
 
 # %% [markdown]
+# **By hand.** The same plane in the lab of [06](../1_game/06_lab.ipynb): discs at $(x, E(x))$, crosses at $(G(z), z)$, the field is $D$ on pairs. The mission: take the judge away. *G only* moves the two maps while $D$ stands still; they run to wherever this $D$ was last pleased. Then let $D$ answer again.
+
+# %%
+from modelab.course import mission
+from modelab.lab import Lab
+
+@mission("all five modes were lit", "three were dark at once", "nothing but the turns was changed", "later all five were lit again")
+def unjudged(record):
+    "Put three modes out by letting G and E move without D, then light all five again. Touch nothing but the turns."
+    lit = [len(modes) for modes in record.lit().values()]
+    yield 5 in lit
+    low = next((i for i in range(lit.index(5), len(lit)) if lit[i] <= 2), None)
+    yield low
+    yield {event.name for event in record.events} == {"turns"}
+    yield 5 in lit[low:]
+
+# %%
+def joint_lab(**kw):
+    return Lab(BiGAN(latent=1, prior="uniform", width=64), data, batch=64, samples=300, missions=[unjudged], **kw)
+
+by_hand = joint_lab().step(steps(400)).step(steps(96), only="G").step(steps(304))
+by_hand
+
+# %%
+by_hand.recording(12)
+
+# %% [markdown]
 # ## In your own code
 # Your three modules, two optimisers: one for $D$, one for $G$ *and* $E$.
 
@@ -422,6 +449,21 @@ def grade_moved(answer):
 # %%
 answer = ...
 grade_moved(answer)
+
+# %% [markdown]
+# **3.** The mission of the lab: hand in `by_hand.recording()` when its ticks are set.
+
+# %%
+def unjudged_in_code(seed: int):
+    "One way to do it."
+    return joint_lab(seed=seed).step(400).step(112, only="G").step(320).recording(2)
+
+# %%
+grade_unjudged = exercise(accepts=[unjudged_in_code(0)], rejects=[joint_lab().step(320).recording(2), None])(unjudged)
+
+# %%
+answer = ...
+grade_unjudged(answer)
 
 # %% [markdown]
 # ## Recap

@@ -32,7 +32,7 @@ import numpy as np
 
 from modelab.course import GAMES, MODE_SETS, load_all, one_of
 from modelab.lab import PRESETS, SURFACES, Lab, Lamp, eye, settings
-from modelab.view import curves, pack, scene, static, strip
+from modelab.view import Recording, curves, pack, scene, static, strip
 
 # %%
 from modelab.minimax import Minimax
@@ -72,13 +72,14 @@ class Driver:
 
     `ask` never waits and never trains, so that it may be called from any thread: it is all that a button does.
     """
+    SECONDS = 1.25  # that a stage of slow motion lasts
     FPS, SPEEDS = 25, {"1 step/s": 1, "5 steps/s": 5, "25 steps/s": 25, "100 steps/s": 100, "full speed": 0}
 
     def __init__(self, lab: Lab):
         self.lab, self.gate, self.wake = lab, threading.Lock(), threading.Event()
         self.commands: deque = deque()
-        self.cost = 0.  # seconds that a picture takes
-        self.stage, self.asked = None, None  # what is told in slow motion; the lamp that was asked, and its side
+        self.cost, self.pace = 0., .01  # seconds that a picture and a step take
+        self.tale, self.stage, self.asked = [], None, None  # slow motion: the step's stages, the present one; lamp, side
         self.thread: threading.Thread | None = None
         self.playing, self.slow, self.speed, self.error, self.said = False, False, 0, "", ""
         self.heard = math.inf  # when the view last answered
@@ -129,8 +130,16 @@ class Driver:
             try:
                 self.show(not self.playing or command[0] != "_tick")
                 self.cost = time.perf_counter() - start
-            except Exception as error:  # the picture failed, not the training
-                self.playing, self.error, self.lab.view = False, f"{type(error).__name__}: {error}", None
+            except Exception as error:  # the picture failed, not the training: the view shows what it can, and this
+                self.playing, self.error = False, f"{type(error).__name__}: {error}"
+                self.show_error()
+
+    def show_error(self) -> None:
+        "Say that the picture failed, on the last picture."
+        try:
+            self.lab.widget.say()
+        except Exception:
+            self.lab.view = None
 
     def put(self, name: str, value: Any) -> None:
         "Change how the lab is driven: playing, speed (steps a second, 0: as fast as it goes) or slow."
@@ -149,18 +158,20 @@ class Driver:
             self.wake.wait(1 / min(self.speed, self.FPS))
         else:
             end = time.perf_counter() + max(1 / self.FPS - self.cost, 1.5 * self.cost)
-            while time.perf_counter() < end and not self.wake.is_set():
-                self.lab.step(4)  # one by one costs a tenth of the speed
+            while (start := time.perf_counter()) < end and not self.wake.is_set():
+                n = max(1, min(32, round((end - start) / self.pace)))  # as many as fit: one by one is a tenth slower
+                self.lab.step(n)
+                self.pace = (time.perf_counter() - start) / n
 
     def _narrate(self) -> None:
         "One step, stage by stage; any command ends the tale, and the step is taken."
-        for stage in self.lab.narrate():
-            self.said = f"{stage.turn} {stage.number}. {stage.text}"
-            self.stage = stage
+        self.tale = self.lab.narrate()
+        for self.stage in self.tale:
+            self.said = f"{self.stage.turn} {self.stage.number}. {self.stage.text}"
             self.show(True)
-            if self.wake.wait(1.25):
+            if self.wake.wait(self.SECONDS):
                 break
-        self.stage = None
+        self.tale, self.stage = [], None
         self.lab.step(1)
 
 
@@ -219,11 +230,13 @@ class Panel:
         self.sides, self.quiet = None, False
         self.canvas.on_msg(self.hear)
         self.controls, self.fields = self._controls(), {}
-        self.knobs = w.HBox(layout=w.Layout(flex_flow="row wrap"))
-        rows = [["play", "step", "n", "steps", "G", "D", "slow", "speed", "reset"],
-                ["game", "versus", "modes", "preset", "seed", "surface"], ["text", "share", "load"]]
-        wrap = [w.HBox([self.controls[k] for k in row], layout=w.Layout(flex_flow="row wrap")) for row in rows]
-        self.box = w.VBox([wrap[0], self.canvas, self.knobs, *wrap[1:]])
+        self.knobs = w.HBox()
+        rows = {"play": ["play", "step", "G", "D", "E", "n", "steps", "slow", "speed", "reset"],
+                "choice": ["game", "versus", "modes", "preset", "seed"], "share": ["text", "share", "load"]}
+        bars = {name: w.HBox([self.controls[k] for k in row]) for name, row in rows.items()} | {"knobs": self.knobs}
+        for name, bar in bars.items():
+            bar.add_class(f"lab-{name}")
+        self.box = w.VBox([bars["play"], self.canvas, bars["choice"], self.knobs, bars["share"]])
         self.box.add_class("modelab-lab")
         lab.view = self.draw
         self.draw(True)
@@ -241,28 +254,31 @@ class Panel:
             made[name] = w.Button(description=text, tooltip=hint, layout=w.Layout(width="auto"), **look)
             made[name].on_click(lambda _: act())
 
-        def pick(name: str, options: Any, value: Any, act: Callable[[Any], None], width: str = "210px") -> None:
-            made[name] = w.Dropdown(options=options, value=value, description=name, layout=w.Layout(width=width))
+        def pick(name: str, options: Any, value: Any, act: Callable[[Any], None]) -> None:
+            made[name] = w.Dropdown(options=options, value=value, description=name, layout=w.Layout(width="auto"))
             made[name].observe(lambda change: act(change["new"]), "value")
-        button("play", "Play", "train and draw; again to pause", self.play)
+        button("play", "Play", "train and draw; again to pause", self.play, button_style="primary")
         button("step", "Step", "one step, all turns", lambda: self.ask("step", 1))
-        made["n"] = w.BoundedIntText(10, 1, 100_000, layout=w.Layout(width="80px"))
+        for player, name in {"G": "generator", "D": "discriminator", "E": "encoder"}.items():
+            button(player, f"{player} only", f"one step in which only the {name} moves",
+                   functools.partial(self.ask, "step", 1, only=player))
+        made["n"] = w.BoundedIntText(10, 1, 100_000, layout=w.Layout(width="76px"))
         button("steps", "n steps", "as many steps as the number says", lambda: self.ask("step", made["n"].value))
-        button("G", "G only", "one step in which only the generator moves", lambda: self.ask("step", 1, only="G"))
-        button("D", "D only", "one step in which only the discriminator moves", lambda: self.ask("step", 1, only="D"))
-        made["slow"] = w.ToggleButton(False, description="Slow motion", layout=w.Layout(width="auto"))
+        made["slow"] = w.ToggleButton(False, description="Slow motion", layout=w.Layout(width="auto"),
+                                      tooltip="while it plays, tell each step stage by stage")
         made["slow"].observe(lambda change: self.ask("put", "slow", change["new"]), "value")
-        pick("speed", list(self.driver.SPEEDS.items()), 0, lambda v: self.ask("put", "speed", v), "190px")
+        pick("speed", list(self.driver.SPEEDS.items()), 0, lambda v: self.ask("put", "speed", v))
         button("reset", "Reset", "back to step 0 with these settings", lambda: self.ask("reset"))
         pick("game", choices("game"), None, lambda v: self.ask("reset", game=v))
         pick("versus", ["nobody", *choices("game")], "nobody",
              lambda v: self.ask("reset", versus=None if v == "nobody" else v))
         pick("modes", choices("modes"), None, lambda v: v and self.ask("reset", modes=v))
         pick("preset", ["", *PRESETS], "", lambda v: v and self.ask("draw", v))
-        pick("surface", SURFACES, self.lab.surface, lambda v: self.ask("look", v))
-        made["seed"] = w.BoundedIntText(self.lab.seed, 0, 10 ** 6, description="seed", layout=w.Layout(width="170px"))
+        made["seed"] = w.BoundedIntText(self.lab.seed, 0, 10 ** 6, description="seed", layout=w.Layout(width="auto"))
         made["seed"].observe(lambda change: self.ask("reset", seed=change["new"]), "value")
-        made["text"] = w.Text(placeholder="a share string", layout=w.Layout(flex="1 1 260px"))
+        pick("side", ["both", "A", "B"], "both", lambda _: self._refresh())
+        made["side"].description = "settings of"
+        made["text"] = w.Text(placeholder="a share string", layout=w.Layout(flex="1 1 220px"))
         button("share", "Share", "write this lab's whole state into the field", self.share)
         button("load", "Load", "become the lab that the field describes",
                lambda: self.ask("load", self.controls["text"].value))
@@ -285,7 +301,7 @@ class Panel:
             found.pop("lr", None)
         made = {}
         for name, value in found.items():
-            look = {"description": name, "layout": w.Layout(width="190px"), "continuous_update": False}
+            look = {"description": name, "layout": w.Layout(width="auto"), "continuous_update": False}
             if isinstance(value, bool):
                 made[name] = w.Checkbox(value, description=name, indent=False, layout=w.Layout(width="auto"))
             elif isinstance(value, int):
@@ -293,7 +309,7 @@ class Panel:
             elif isinstance(value, float):
                 made[name] = w.FloatText(value, **look)
             elif value is None or isinstance(value, str):
-                made[name] = w.Text("" if value is None else value, placeholder="fits the set", **look)
+                made[name] = w.Text("" if value is None else value, placeholder="default", **look)
             else:
                 continue
             made[name].observe(functools.partial(self._turned, name), "value")
@@ -304,7 +320,8 @@ class Panel:
         value = change["new"]
         if isinstance(value, str) and name != "turns":
             value = int(value) if value.strip().lstrip("-").isdigit() else value.strip() or None
-        self.ask("set", name, value)
+        side = self.controls["side"].value
+        self.ask("set", name, value, side=None if side == "both" else side)
 
     def hear(self, _: Any, message: dict, __: Any) -> None:
         "What the page says."
@@ -323,6 +340,8 @@ class Panel:
             self.driver.ask("lamp", int(message["mode"]), side=message["side"])
         elif do == "draw":
             self.driver.ask("draw", message["points"])
+        elif do == "look":
+            self.driver.ask("look", message["surface"])
 
     def draw(self, now: bool) -> None:
         "Send a frame: at once, or if it is time and the page keeps up."
@@ -334,18 +353,30 @@ class Panel:
             if lab.sides is not self.sides:
                 self.sides, self.canvas.scene, self.plotted = lab.sides, scene(lab), 0.
                 self._renew()
-            parts = {k: np.frombuffer(lab.frame(k), np.uint8) for k in lab.sides}
+            self.parts = {k: np.frombuffer(lab.frame(k), np.uint8) for k in lab.sides}
             if stage:
-                parts["A"] = np.frombuffer(stage.frame, np.uint8)
-            note = {"at": lab.at, "last": lab.last, "playing": self.driver.playing,
-                    "said": self.driver.said, "error": self.driver.error,
-                    "shows": stage.shows if stage else "", "lamp": self._lamp()}
+                self.parts["A"] = np.frombuffer(stage.frame, np.uint8)
             if now or clock - self.plotted > .5:
-                steps = sorted(lab.history)
-                self.canvas.curves, self.plotted = curves(steps, [lab.history[s] for s in steps]), clock
+                self.canvas.curves, self.plotted = self._past(), clock
                 self._refresh()
         self.waiting, self.drawn = self.waiting + 1, clock
-        self.canvas.frame = pack(parts, note)
+        self.say()
+
+    def say(self) -> None:
+        "Send the last pictures with what is to be said now."
+        lab, driver = self.lab, self.driver
+        tale = [[s.turn, s.number, s.text] for s in driver.tale]
+        self.canvas.frame = pack(self.parts, {
+            "at": lab.at, "last": lab.last, "playing": driver.playing, "said": driver.said, "error": driver.error,
+            "tale": tale, "told": driver.tale.index(driver.stage) if tale and driver.stage else 0,
+            "shows": driver.stage.shows if driver.stage else "", "lamp": self._lamp()})
+
+    def _past(self) -> bytes:
+        "The timeline so far: measures, events, and which stages of the missions have been seen."
+        lab = self.lab
+        record = Recording(self.canvas.scene, [], [], dict(lab.history), list(lab.events), "")
+        tasks = [[m.text, [list(pair) for pair in zip(m.stages, m.seen(record))]] for m in lab.missions]
+        return curves(record.rows, record.events, lab.modes.n_modes, tasks)
 
     def _lamp(self) -> dict[str, Any] | None:
         "The line from a lamp's mode to the nearest sample, for the page."
@@ -357,11 +388,18 @@ class Panel:
     def _renew(self) -> None:
         "New games bring new settings."
         self.fields = self._knobs()
-        self.knobs.children = tuple(self.fields.values())
+        players = {p for side in self.lab.sides.values() for p in side.players.adam}
+        for name in "GDE":
+            self.controls[name].layout.display = None if name in players else "none"
+        self.knobs.children = (self.controls["side"], *self.fields.values())
+        duel = len(self.lab.sides) > 1
+        self.controls["side"].layout.display = None if duel else "none"
+        self.controls["side"].value = self.controls["side"].value if duel else "both"
 
     def _refresh(self) -> None:
         "Let the controls say what holds at this step."
-        lab, side = self.lab, self.lab.sides["A"]
+        lab, chosen = self.lab, self.controls["side"].value
+        side = lab.sides.get("A" if chosen == "both" else chosen, lab.sides["A"])
         now = {"turns": " ".join(side.words), "batch": side.batch, **settings(side.game)}
         now |= {f"lr.{p}": side.players.rates(p)["lr"] for p in side.players.adam}
         self.quiet = True
@@ -371,7 +409,7 @@ class Panel:
                 if name in now and field.value != value:
                     field.value = value if not isinstance(field, self.w.Text) else str(value)
             self.controls["play"].description = "Pause" if self.driver.playing else "Play"
-            self.controls["seed"].value, self.controls["surface"].value = lab.seed, lab.surface
+            self.controls["seed"].value = lab.seed
             self.controls["slow"].value, self.controls["speed"].value = self.driver.slow, self.driver.speed
             for name, kind, value in (("game", "A", None), ("versus", "B", "nobody")):
                 spec = getattr(lab.sides[kind].game, "spec", {}).get("name") if kind in lab.sides else value

@@ -1,0 +1,191 @@
+"""modelab.panel and what modelab.view records, without a browser: every control, missions, errors, films."""
+
+import base64
+import json
+import re
+import time
+
+import pytest
+from test_lab import GAME, same, small
+
+from modelab.course import mission
+from modelab.lab import Lab
+from modelab.view import static, unpack
+
+
+@pytest.fixture
+def panel():
+    pytest.importorskip("anywidget")
+    return small(versus=GAME).step(5).widget
+
+
+def told(panel):
+    """What the page was last told: arrays by side, and the note."""
+    panel.driver.wait()
+    assert not panel.driver.error
+    parts, note = unpack(panel.canvas.frame)
+    return {k: unpack(v.tobytes()) for k, v in parts.items()}, note
+
+
+def test_every_control_does_its_work(panel):
+    lab, c = panel.lab, panel.controls
+    for name, moved in (("step", 1), ("steps", 10), ("G", 1), ("D", 1)):
+        at = lab.at
+        c[name].click()
+        assert told(panel)[1]["at"] == at + moved == lab.at, name
+    c["share"].click()
+    text = c["text"].value
+    c["load"].click()
+    told(panel)
+    assert lab.to_string() == text
+    for name in ("speed", "preset", "modes", "versus", "game"):
+        for label in c[name].options:
+            value = label[1] if isinstance(label, tuple) else label
+            if str(value).endswith("mnist"):
+                continue  # needs files
+            c[name].value = value
+            panel.driver.wait()
+            assert not panel.driver.error or "ValueError" in panel.driver.error, (name, value, panel.driver.error)
+            lab.driver.error = ""
+    c["game"].value, c["modes"].value, c["versus"].value, c["seed"].value = "minimax", "ring", "nobody", 7
+    told(panel)
+    assert lab.seed == 7 and len(lab.sides) == 1 and c["modes"].value == "ring"
+    c["step"].click()
+    c["reset"].click()
+    assert told(panel)[1]["at"] == 0
+
+
+def test_every_setting_can_be_turned(panel):
+    panel.lab.reset(versus=None)
+    panel.draw(True)
+    for name, field in list(panel.fields.items()):
+        value = field.value
+        field = panel.fields[name]
+        field.value = (not value if isinstance(value, bool) else value * 2 if isinstance(value, (int, float)) and value
+                       else "D D G" if name == "turns" else "12" if name.endswith(("width", "latent")) else value)
+        told(panel)
+    assert panel.lab.sides["A"].words == ["D", "D", "G"] or panel.lab.at == 0
+    assert panel.lab.sides["A"].batch == 32 and panel.lab.sides["A"].latent == 12
+
+
+def test_settings_of_one_side(panel):
+    panel.fields["batch"].value = 8
+    told(panel)
+    panel.controls["side"].value = "B"
+    panel.fields["lr.D"].value, panel.fields["saturating"].value = .03, True
+    told(panel)
+    a, b = panel.lab.sides.values()
+    assert a.batch == b.batch == 8 and b.game.saturating and not a.game.saturating
+    assert (a.players.rates("D")["lr"], b.players.rates("D")["lr"]) == (1e-3, .03)
+    panel.controls["side"].value = "A"
+    assert panel.fields["lr.D"].value == 1e-3 and not panel.fields["saturating"].value
+    panel.controls["versus"].value = "nobody"
+    told(panel)
+    assert panel.controls["side"].value == "both" and panel.controls["side"].layout.display == "none"
+
+
+@mission("a rate was changed", "forty steps were taken")
+def turned(record):
+    """Turn a rate, then go on."""
+    yield "lr" in {e.name for e in record.events}
+    yield max(record.rows) >= 40
+
+
+def test_missions_are_ticked_off_as_the_record_shows_them():
+    pytest.importorskip("anywidget")
+    lab = small(missions=[turned])
+    panel = lab.widget
+
+    def ticks():
+        panel.draw(True)
+        return [seen for _, seen in unpack(panel.canvas.curves)[1]["tasks"][0][1]]
+    assert ticks() == [False, False] and unpack(panel.canvas.curves)[1]["tasks"][0][0] == "Turn a rate, then go on."
+    lab.step(48)
+    assert ticks() == [False, False]  # in order
+    lab.scrub(32).set("lr", 1e-4)
+    assert ticks() == [True, False] and turned.seen(lab.recording()) == [True, False]
+    lab.step(16)
+    assert ticks() == [True, True] and turned.seen(lab.recording()) == [True, True]
+    turned(lab.recording())
+    lab.reset()
+    assert ticks() == [False, False] and turned.seen(None) == [False, False]
+    with pytest.raises(AssertionError, match="a rate was changed"):
+        turned(lab.recording())
+
+
+def test_a_picture_that_fails_is_told_and_does_not_kill_the_lab(panel, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no picture")
+    with monkeypatch.context() as patch:
+        patch.setattr(panel.lab, "frame", fails)
+        panel.controls["step"].click()
+        panel.driver.wait()
+        assert "no picture" in unpack(panel.canvas.frame)[1]["error"]
+    panel.controls["step"].click()
+    assert told(panel)[1]["at"] == 7
+
+
+def test_a_recording_forgets_no_dark_moment():
+    lab = small().step(160)
+    film = lab.recording(2)
+    assert film.steps == [0, 160] and sorted(film.rows) == list(range(0, 161, 16))
+    assert list(film.lit().values()) == [{0, 1, 2, 3} - {*row["A"]["dark"]} for _, row in sorted(lab.history.items())]
+
+
+def test_play_and_slow_motion_and_pause(panel):
+    panel.controls["play"].click()
+    time.sleep(.3)
+    assert panel.driver.playing and panel.controls["play"].description == "Pause"
+    panel.controls["slow"].value = True
+    time.sleep(.3)
+    assert re.match(r"D 1\. ", panel.driver.said) and panel.driver.stage is panel.driver.tale[0]
+    assert [text for *_, text in unpack(panel.canvas.frame)[1]["tale"]] == [s.text for s in panel.driver.tale]
+    panel.controls["slow"].value = False
+    panel.controls["play"].click()
+    _, note = told(panel)
+    assert note["at"] == panel.lab.at > 5 and panel.driver.thread is None and panel.controls["play"].description == "Play"
+    assert same(panel.lab, small(versus=GAME).step(panel.lab.at))
+
+
+def test_the_page_asks_and_is_answered(panel):
+    panel.hear(None, {"do": "view", "change": 1}, [])
+    panel.hear(None, {"do": "scrub", "step": 2}, [])
+    assert told(panel)[1]["at"] == 2
+    panel.hear(None, {"do": "lamp", "mode": 3, "side": "B"}, [])
+    _, note = told(panel)
+    assert note["said"].startswith("Mode 3 is") and note["lamp"]["side"] == "B" and len(note["lamp"]["to"]) == 2
+    panel.hear(None, {"do": "draw", "points": [[0, 0], [1, 1], [-1, 1]]}, [])
+    assert told(panel)[1]["at"] == 0 and panel.canvas.scene["modes"] == 3
+    panel.controls["play"].click()
+    panel.hear(None, {"do": "view", "change": -1}, [])
+    panel.driver.wait(10)
+    assert panel.driver.thread is None and not panel.driver.playing
+    panel.hear(None, {"do": "lamp", "mode": 99, "side": "A"}, [])
+    panel.driver.wait()
+    assert "mode" in unpack(panel.canvas.frame)[1]["error"]
+
+
+def test_a_cell_shows_a_widget_and_a_still():
+    pytest.importorskip("anywidget")
+    data, meta = small().step(2)._repr_mimebundle_()
+    assert data["image/png"][:4] == b"\x89PNG" and "discs" in meta["image/png"]["alt"]
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_recordings_hold_what_happened(tmp_path):
+    lab = small(versus=GAME).step(20).set("lr", 5e-3).step(80)
+    film = lab.recording(5)
+    assert film.steps[0] == 0 and film.steps[-1] == 100 and len(film.steps) == 5 and lab.at == 100
+    assert sorted(film.rows) == sorted({*range(0, 100, 16), 100}) and len(film.dark("B")) == len(film.rows) == 8
+    assert film.measures("captured") == [4 - len(dark) for dark in film.dark()] == [len(v) for v in film.lit().values()]
+    assert film.events == lab.events and same(Lab.from_string(film.text), lab)
+    page = film.save_html(tmp_path / "x.html").read_text()
+    assert not re.findall(r"(?:src|href)=\"(?!data:)|https?://|import\s*\(", page) and film.still().alt in page
+    shots = json.loads(film.film())["frames"]
+    assert [unpack(base64.b64decode(s))[1]["at"] for s in shots] == film.steps
+    assert len(film._repr_mimebundle_()[0]["text/html"]) < 400_000
+
+
+def test_one_file_in_the_wheel_draws_everything():
+    assert "export default view" in static("lab.js") and "export function play" in static("lab.js")
+    assert ".lab-lamps" in static("lab.css") and "http" not in static("lab.js") + static("lab.css")
