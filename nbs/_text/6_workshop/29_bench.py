@@ -554,7 +554,7 @@ def grade_reuse(answer):
         return {n for n, _ in Cell("m", "s", Job("minimax", "ring", runs=runs, group=group), "pacgan").parts()}
     old = names(8, 8)
     assert tuple(answer) == tuple(len(old & new) / len(new) for new in (names(16, 8), names(12, 12))), \
-        "a part is known by its seeds; a group of another size is another part, because it rounds differently"
+        "a part is known by its seeds; a group of another size is another part, because it may round differently"
 
 
 # %%
