@@ -274,8 +274,9 @@ def _shown(value: dict | None, scale: float = 1.) -> str:
 def markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
     "The board as Markdown: a table per set, each row beside what perfection and noise score."
     lines = [f"# {title}", "", "Mean over seeds and 95 % interval. *Perfect* and *noise*: what a perfect generator and uniform "
-             "noise score with as many samples. *Not told apart*: the interval reaches the mean of the first row. Seconds are "
-             "of one core on one machine; compare them with each other."]
+             "noise score with as many samples. *Not told apart*: the interval of modes captured reaches the mean "
+             "of the first row; *not above noise*: it reaches the noise's. Seconds are of one core on one machine; compare them "
+             "with each other."]
     for name, own in ordered(rows):
         n, best = own[0]["n_modes"], own[0]["captured"]
         lines += ["", f"## {name}: {n:g} modes, protocol {own[0]['protocol']}" if n else f"## {name}", "",
@@ -286,11 +287,12 @@ def markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
             cells = [r["method"].replace("|", "\\|")]
             for key, scale in (("captured", 1), ("high_quality", 100), ("kl", 1)):
                 cells.append(_shown(r[key], scale))
-                cells += ["–" if not r[s] or r[s][key] is None else f"{scale * r[s][key]:.3g}" for s in ("floor", "null")]
-            note = "; ".join(r["diverged"]) and "diverged: " + "; ".join(r["diverged"])
-            alike = r is own[0] or bool(best and r["captured"] and (r["captured"]["high"] or 0) >= best["mean"])
-            cells += [str(r["runs"]), str(r["steps"]), f"{r['seconds per seed']:.1f}",
-                      note or "not told apart" * (alike and r is not own[0])]
+                cells += ["–" if not r[s] or r[s][key] is None else f"{scale * r[s][key]:.4g}" for s in ("floor", "null")]
+            notes = [f"diverged: {why}" for why in r["diverged"]]
+            if (c := r["captured"]) and c["low"] is not None:
+                notes += ["not told apart"] * (r is not own[0] and c["high"] >= best["mean"])
+                notes += ["not above noise"] * (c["low"] <= r["null"]["captured"])
+            cells += [str(r["runs"]), str(r["steps"]), f"{r['seconds per seed']:.1f}", "; ".join(notes)]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -119,7 +119,7 @@ class Job:
     steps: int = 2000
     runs: int = 8  # seeds in all
     seed: int = 0  # the first of them
-    group: int = 8  # seeds trained side by side: another size rounds differently
+    group: int = 8  # seeds trained side by side: another size may round differently
     batch: int = 256  # examples per seed and turn
     average: float = 0.
     shards: int = 1  # parts of a batch, each with noise of its own, for one game on several devices

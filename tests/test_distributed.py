@@ -164,7 +164,7 @@ def test_every_seed_is_trained_once_whatever_the_ranks(runs, seed, group, size):
 
 
 def test_group_size_is_part_of_the_result_and_processes_are_not(tmp_path):
-    """The reason for groups: all seeds side by side round differently, so only equal groups may be compared to the bit."""
+    """Groups fix how many seeds are multiplied side by side; who trains them, and in which order, is free."""
     whole, _ = train(JOB, out=tmp_path / "a", device="cpu")
     again, last = train(JOB, device="cpu")
     assert len(whole) == 5 and last == 20 and [c.numbers() for c in whole] == [c.numbers() for c in again]
