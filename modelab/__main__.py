@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -14,13 +15,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from . import coverage as measures
-from .course import COMMANDS, command, load_all, one_of, replace, whole
+from .course import COMMANDS, command, load_all, make, one_of, replace, whole
 from .distributed import Job, gentle, team, train as train_job
 from .training import Run, config
 
 # %% auto #0
-__all__ = ['chapters_path', 'copy_chapters', 'course', 'train', 'main']
+__all__ = ['chapters_path', 'copy_chapters', 'course', 'train', 'sample', 'main']
 
 # %% ../nbs/index.ipynb #f6f36d22
 def chapters_path() -> Path:
@@ -152,6 +156,48 @@ def _train(args: argparse.Namespace) -> int:
         if out and us.rank == 0:
             print(f"saved in {out} at step {last}", file=sys.stderr)
     return 130 if last < job.steps else 0
+
+# %% ../nbs/index.ipynb #7da81b0a
+def _from(source: str, n: int, seed: int | None, device: str) -> torch.Tensor:
+    "`n` samples of one seed of a checkpoint or a run's folder, or of a registered set if there is no such file."
+    path = Path(source)
+    if not path.exists():
+        modes = make("modes", source)
+        return modes.sample(n, generator=torch.Generator().manual_seed(whole("--seed", seed or 0, 0)))
+    if (path / "job.json").exists():
+        job = Job.read(path)
+        seed = job.seed if seed is None else seed
+        group = next((g for g in job.groups() if seed in g), job.groups()[0])
+        path = path / f"seeds-{group.start}-{group[-1]}"
+    run = Run.load(path, device=device)
+    seed = run.seed if seed is None else seed
+    if seed not in run.seeds:
+        raise ValueError(f"--seed: {source} holds the seeds from {run.seeds[0]} to {run.seeds[-1]}, got {seed}")
+    return run.sample(n)[run.seeds.index(seed)]
+
+
+@command
+def sample(parser: argparse.ArgumentParser) -> Callable:
+    """write samples of a trained generator, or of a set, to a .npy file
+
+    modelab sample ring --n 10000 --out fakes.npy
+    modelab sample ring.safetensors --seed 3 --out fakes.npy
+    modelab sample stacked_digits --out reference.npy
+    """
+    parser.add_argument("source", help="a checkpoint, a folder of modelab train, or else a registered mode set")
+    parser.add_argument("--out", required=True, help="the .npy file, (n, *shape of one sample)")
+    parser.add_argument("--n", type=int, default=10_000, help="samples (default 10000)")
+    parser.add_argument("--seed", type=int, help="which seed of the run (default its first), or for the draw from a set")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default auto)")
+
+    def run(args: argparse.Namespace) -> None:
+        if not args.out.endswith(".npy"):
+            raise ValueError(f"--out: expected a name that ends in .npy, got {args.out}")
+        drawn, file = _from(args.source, whole("--n", args.n), args.seed, args.device), io.BytesIO()
+        np.save(file, drawn.cpu().numpy())
+        replace(args.out, file.getvalue())
+        print(f"{len(drawn)} samples of shape {tuple(drawn.shape[1:])} in {args.out}")
+    return run
 
 # %% ../nbs/index.ipynb #c6562034
 def main(argv: Sequence[str] | None = None) -> int:

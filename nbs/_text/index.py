@@ -17,14 +17,20 @@
 # | How do I get the same numbers tomorrow? | [05 The engine](1_game/05_training.ipynb) |
 # | May I stop it, go back and change something? | [06 The lab](1_game/06_lab.ipynb) |
 # | What can G learn where a perfect D has nothing left to say? | [07 Critics](1_game/07_wasserstein.ipynb) |
+# | What does a network lose that runs the other way? | [08 The inverted generator](2_inverse/08_encoder.ipynb) |
 # | Two maps, there and back: does the data lose modes on the way? | [09 The joint game](2_inverse/09_bigan.ipynb) |
 # | E has kept the mode. How do I tell G? | [10 A direction for the discriminator](2_inverse/10_pairwise.ipynb) |
+# | For each real point, is anything of mine near it? | [11 The nearest one](3_inclusion/11_imle.ipynb) |
+# | How do I get the sharpness of a GAN without losing the rare ones? | [12 Inclusive GAN](3_inclusion/12_imle_gan.ipynb) |
 # | Which of precision, recall, density and coverage can I trust? | [13 Precision and recall](4_evidence/13_precision_recall.ipynb) |
 # | Is this collapse? Is it copying? | [14 The audit](4_evidence/14_audit.ipynb) |
 # | Does the critic's slope point at the data? (ICML 2019) | [15 Lipschitz GANs](5_icml2019/15_lipschitz.ipynb) |
 # | What if a moved digit is a near digit? (ICML 2019) | [16 The ground metric](5_icml2019/16_ground_metric.ipynb) |
 # | How is the lab built? | [24 How it shows itself](6_workshop/24_view.ipynb), [25 Its controls](6_workshop/25_panel.ipynb) |
 # | Where do streets and faces with rare attributes come from? | [26 Pictures whose rare things are known](6_workshop/26_pictures.ipynb) |
+# | Did the file arrive whole? | [27 Over a wire](6_workshop/27_data.ipynb) |
+# | What if it is killed, or runs on many machines? | [28 Many processes, one result](6_workshop/28_distributed.ipynb) |
+# | Which method is best on my set? | [29 The board](6_workshop/29_bench.ipynb) |
 # | My machine may die, and I have more than one. What is lost? | [28 One run, many processes](6_workshop/28_distributed.ipynb) |
 # | Which method, on which set, at which price? | [29 The leaderboard](6_workshop/29_bench.ipynb) |
 #
@@ -52,7 +58,7 @@ load_all()
 # %% [markdown]
 # ## The same from a shell
 # `pip install` gives a command of the same name. This page is its source: `modelab` looks up its subcommands in the registry of chapter 00, so a chapter can add
-# one, as chapter 29 does. Two belong to the house: `modelab course` brings the chapters, `modelab train` trains a method on known modes.
+# one, as chapter 29 does. Three belong to the house: `modelab course` brings the chapters, `modelab train` trains a method on known modes, `modelab sample` writes down what it makes.
 
 # %%
 #| export
@@ -60,6 +66,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -67,8 +74,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from modelab import coverage as measures
-from modelab.course import COMMANDS, command, load_all, one_of, replace, whole
+from modelab.course import COMMANDS, command, load_all, make, one_of, replace, whole
 from modelab.distributed import Job, gentle, team, train as train_job
 from modelab.training import Run, config
 
@@ -234,6 +244,54 @@ def _train(args: argparse.Namespace) -> int:
 
 
 # %% [markdown]
+# ### `modelab sample SOURCE --out FILE`
+# What a trained generator makes, or what a set holds, as a `.npy` file: for [the audit](4_evidence/14_audit.ipynb), or for a tool of yours.
+
+# %%
+#| export
+def _from(source: str, n: int, seed: int | None, device: str) -> torch.Tensor:
+    "`n` samples of one seed of a checkpoint or a run's folder, or of a registered set if there is no such file."
+    path = Path(source)
+    if not path.exists():
+        modes = make("modes", source)
+        return modes.sample(n, generator=torch.Generator().manual_seed(whole("--seed", seed or 0, 0)))
+    if (path / "job.json").exists():
+        job = Job.read(path)
+        seed = job.seed if seed is None else seed
+        group = next((g for g in job.groups() if seed in g), job.groups()[0])
+        path = path / f"seeds-{group.start}-{group[-1]}"
+    run = Run.load(path, device=device)
+    seed = run.seed if seed is None else seed
+    if seed not in run.seeds:
+        raise ValueError(f"--seed: {source} holds the seeds from {run.seeds[0]} to {run.seeds[-1]}, got {seed}")
+    return run.sample(n)[run.seeds.index(seed)]
+
+
+@command
+def sample(parser: argparse.ArgumentParser) -> Callable:
+    """write samples of a trained generator, or of a set, to a .npy file
+
+    modelab sample ring --n 10000 --out fakes.npy
+    modelab sample ring.safetensors --seed 3 --out fakes.npy
+    modelab sample stacked_digits --out reference.npy
+    """
+    parser.add_argument("source", help="a checkpoint, a folder of modelab train, or else a registered mode set")
+    parser.add_argument("--out", required=True, help="the .npy file, (n, *shape of one sample)")
+    parser.add_argument("--n", type=int, default=10_000, help="samples (default 10000)")
+    parser.add_argument("--seed", type=int, help="which seed of the run (default its first), or for the draw from a set")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default auto)")
+
+    def run(args: argparse.Namespace) -> None:
+        if not args.out.endswith(".npy"):
+            raise ValueError(f"--out: expected a name that ends in .npy, got {args.out}")
+        drawn, file = _from(args.source, whole("--n", args.n), args.seed, args.device), io.BytesIO()
+        np.save(file, drawn.cpu().numpy())
+        replace(args.out, file.getvalue())
+        print(f"{len(drawn)} samples of shape {tuple(drawn.shape[1:])} in {args.out}")
+    return run
+
+
+# %% [markdown]
 # ### `modelab`
 # A refusal is one line on standard error and exit status 2; a question about usage never shows a traceback.
 
@@ -269,7 +327,7 @@ if __name__ == "__main__" and "get_ipython" not in globals():
     sys.exit(main())
 
 # %%
-import contextlib, io
+import contextlib, tempfile
 
 def shell(line: str) -> str:
     "What `modelab LINE` prints, and its exit status."
@@ -292,7 +350,12 @@ print(shell("train --help"))
 print(shell("train minimax ring --runs 4 --steps 60 --set width=32 --device cpu"))
 
 # %%
-lines = ["train minimaxx ring", "train minimax ring --steps -1", "train minimax ring --device abacus",
+with tempfile.TemporaryDirectory() as folder:
+    print(shell(f"sample ring --n 500 --out {folder}/ring.npy").replace(folder, "…"))
+    assert np.load(f"{folder}/ring.npy").shape == (500, 2)
+
+# %%
+lines = ["sample no-such-thing --out x.npy", "sample ring --out x.txt", "train minimaxx ring", "train minimax ring --steps -1", "train minimax ring --device abacus",
          "train minimax ring --set widht=3", "train --resume nowhere.safetensors", "train minimax ring --runs 9 --out x.safetensors"]
 refusals = [shell(line) for line in lines]
 assert all(r.endswith("[exit status 2]") for r in refusals)
