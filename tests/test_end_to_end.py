@@ -1,0 +1,88 @@
+"""Stacked MNIST from a wire to a verdict, with the commands a user types: fetch, train, kill, resume, bench, sample, audit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fetching
+import numpy as np
+import pytest
+from serving import mnist_mirror
+
+from modelab.training import checkpoints
+
+TRAIN = ["train", "minimax", "stacked_mnist", "--runs", "2", "--batch", "32", "--steps", "40", "--save-every", "10",
+         "--set", "width=32", "--device", "cpu"]
+BENCH = """
+runs = 2
+steps = 6
+batch = 32
+
+[sets.stacked_mnist]
+
+[methods.minimax]
+width = 32
+"""
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory) -> Path:
+    """A data folder with MNIST in it, brought over a wire that broke once."""
+    folder = tmp_path_factory.mktemp("shelf")
+    with mnist_mirror(folder / "source", faults=["drop"]) as server:
+        command = ["--out", str(folder / "data"), "--mirror", server.url]
+        status = fetching.main("mnist", command) and fetching.main("mnist", command)
+    assert status == 0
+    return folder / "data"
+
+
+def modelab(shelf: Path, *words: str, at: Path) -> subprocess.Popen:
+    """Starts `modelab WORDS` in folder `at` with that data folder."""
+    env = {**os.environ, "MODELAB_DATA": str(shelf), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-m", "modelab", *words], cwd=at, env=env, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def said(shelf: Path, *words: str, at: Path, status: int = 0) -> str:
+    """What that prints; it has to end with this exit status."""
+    process = modelab(shelf, *words, at=at)
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == status, text
+    return text
+
+
+def table(text: str) -> list[str]:
+    """The coverage table in what `modelab train` printed."""
+    return [line for line in text.splitlines() if not line.startswith("saved in")]
+
+
+def test_from_a_wire_to_a_verdict(shelf, tmp_path):
+    whole = said(shelf, *TRAIN, "--out", "whole", at=tmp_path)
+    assert "captured" in whole and "1000" in whole.replace(",", "")
+
+    killed = modelab(shelf, *TRAIN, "--out", "killed", at=tmp_path)
+    place = tmp_path / "killed" / "seeds-0-1"
+    until = time.monotonic() + 200
+    while not checkpoints(place) and killed.poll() is None and time.monotonic() < until:
+        time.sleep(.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert checkpoints(place), "no checkpoint came before the kill"
+    assert table(said(shelf, "train", "--resume", "killed", "--device", "cpu", at=tmp_path)) == table(whole)
+    a, b = (checkpoints(tmp_path / name / "seeds-0-1")[0] for name in ("whole", "killed"))
+    assert a.name == b.name == "step-000000040.safetensors" and a.read_bytes() == b.read_bytes()
+
+    (tmp_path / "board.toml").write_text(BENCH)
+    said(shelf, "bench", "board.toml", "--device", "cpu", at=tmp_path)
+    assert "minimax" in (tmp_path / "board.md").read_text()
+    said(shelf, "bench", "board.toml", "--device", "cpu", at=tmp_path)  # nothing is left to do
+
+    said(shelf, "sample", "killed", "--n", "600", "--out", "fakes.npy", at=tmp_path)
+    said(shelf, "sample", "stacked_mnist", "--n", "1500", "--out", "reference.npy", at=tmp_path)
+    assert np.load(tmp_path / "fakes.npy").shape == (600, 3, 28, 28)
+    text = said(shelf, "audit", "fakes.npy", "--reference", "reference.npy", "--json", "report.json", at=tmp_path, status=1)
+    assert "covers" in text and json.loads((tmp_path / "report.json").read_text())
