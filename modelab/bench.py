@@ -301,7 +301,7 @@ def draw(rows: Sequence[dict]) -> Picture:
     "The share of modes captured, one panel per set: intervals of the methods, and lines for perfection and noise."
     sets, said = list(ordered(rows)), []
     tallest = max(len(own) for _, own in sets)
-    columns = min(3, len(sets))
+    columns = 2 if len(sets) == 4 else min(3, len(sets))
     figure, panels = axes(math.ceil(len(sets) / columns), columns, size=(3.6, .8 + .26 * tallest), squeeze=False)
     for ax in panels.flat[len(sets):]:
         ax.set_axis_off()
