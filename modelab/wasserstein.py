@@ -5,6 +5,7 @@
 # %% ../nbs/1_game/07_wasserstein.ipynb #b2ef8c95
 from __future__ import annotations
 
+import functools
 import math
 import weakref
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
 from .course import game, number, whole
 from .minimax import Minimax, discriminator_loss
@@ -63,6 +66,26 @@ def clip_weights_(network: nn.Module,  # changed in place
     return network
 
 # %% ../nbs/1_game/07_wasserstein.ipynb #903b0efe
+def _leaky(input: torch.Tensor, negative_slope: float = .01, inplace: bool = False) -> torch.Tensor:
+    "Leaky ReLU as a product."
+    mask = torch.where(input > 0, input.new_ones(()), negative_slope)
+    return input.mul_(mask) if inplace else input * mask
+
+
+def _relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
+    "ReLU as a mask; NaN stays NaN."
+    return input.masked_fill_(input <= 0, 0) if inplace else input.masked_fill(input <= 0, 0)
+
+
+class _Straight(TorchFunctionMode):
+    "Inside, ReLUs of any spelling have no second derivative, rather than one of zeros. All values stay as they are."
+    spelt = {F.relu: _relu, torch.relu: _relu, torch.Tensor.relu: _relu,
+             F.leaky_relu: _leaky, F.leaky_relu_: functools.partial(_leaky, inplace=True)}
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return self.spelt.get(func, func)(*args, **(kwargs or {}))
+
+# %% ../nbs/1_game/07_wasserstein.ipynb #3d70ae06
 def _uncoupled(critic: Callable) -> None:
     "`ValueError` for a critic with batch norm in training mode."
     coupled = isinstance(critic, nn.Module) and [m for m in critic.modules() if isinstance(m, _BatchNorm) and m.training]
@@ -78,7 +101,8 @@ def input_gradient(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, ba
     _uncoupled(critic)
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        scores = critic(x)
+        with _Straight():
+            scores = critic(x)
         if not scores.ndim or scores.shape != x.shape[:scores.ndim]:
             raise ValueError(f"critic: expected one score per example of x {tuple(x.shape)}, got shape {tuple(scores.shape)}")
         slopes, = torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True)

@@ -246,4 +246,4 @@ def test_same_bags_same_report():
 def test_pictures_show_pictures():
     images = torch.rand(60, 1, 8, 8, generator=seeded())
     report = audit(images, torch.rand(80, 1, 8, 8, generator=seeded(1)))
-    assert page(report).count("<img") == 4 and report.sizes["reference"] >= 2 * K
+    assert page(report).count("<img") == 5 and report.sizes["reference"] >= 2 * K
