@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .course import FAKE, REAL, axes, batch, command, number, picture, replace, scatter, tiles, whole
-from .precision_recall import Rows, floats, open_bag, parts, pr_curve, read_bag
+from .course import FAKE, REAL, axes, batch, called, command, number, picture, replace, scatter, tensors, tiles, whole
+from .precision_recall import Rows, floats, open_bag, parts, pr_curve, read_bag, seeded
 
 # %% auto #0
 __all__ = ['K', 'TESTS', 'neighbours', 'authenticity', 'copying', 'birthday', 'Finding', 'Report', 'audit', 'page', 'slerp',
@@ -63,7 +63,8 @@ def authenticity(samples: Tensor,  # (n, *event)
                  train: Tensor,  # (m, *event), m ≥ 2
                  ) -> float:
     "Share of samples whose nearest training example has another training example nearer (Alaa et al. 2022)."
-    train = _flat("train", train, 2)
+    samples, train = _flat("samples", samples, 1), _flat("train", train, 2)
+    _same_width(train=train, samples=samples)
     distance, index = (v[:, 0] for v in neighbours(samples, train))
     return float((neighbours(train, train, 2)[0][index, 1] < distance).double().mean())
 
@@ -71,7 +72,9 @@ def authenticity(samples: Tensor,  # (n, *event)
 def copying(samples: Tensor, train: Tensor, holdout: Tensor,  # (·, *event) each
             ) -> float:
     "z of the rank test of training distances (Meehan et al. 2020, one cell): far below 0 copies, far above underfits."
-    a, b = (neighbours(x, train)[0][:, 0] for x in (samples, holdout))
+    bags = {"train": _flat("train", train, 1), "samples": _flat("samples", samples, 1), "holdout": _flat("holdout", holdout, 1)}
+    _same_width(**bags)
+    a, b = (neighbours(bags[name], bags["train"])[0][:, 0] for name in ("samples", "holdout"))
     both, n, m = torch.cat([a, b]), len(a), len(b)
     levels, place, counts = both.unique(return_inverse=True, return_counts=True)
     middle = (counts.cumsum(0) - (counts.double() - 1) / 2)[place]  # mid-ranks: ties are common where copies are
@@ -88,7 +91,7 @@ def birthday(samples: Tensor,  # (n, *event)
 
     A heavy atom or a generous threshold fakes a small support: believe it for uniform laws only (Arora, Zhang 2018).
     """
-    samples, generator = _flat("samples", samples, 2), generator or torch.Generator().manual_seed(0)
+    samples, generator = _flat("samples", samples, 2), seeded(generator)
     whole("size", size, 2, len(samples))
     number("closer", closer, 0)
     hits = 0
@@ -196,7 +199,7 @@ def _look(name: str, bag: Any, rows: Tensor, space: Callable) -> Tensor:
     seen = []
     for part in parts(bag, rows):
         with torch.no_grad():
-            found = _flat("features", torch.as_tensor(space(bag[part])), 1)
+            found = _flat("features", space(bag[part]), 1)
         if len(found) != len(part):
             raise ValueError(f"features: expected {len(part)} rows, one per example of {name}, got {len(found)}")
         seen.append(found.double())
@@ -361,15 +364,20 @@ def audit(samples: Tensor,  # (n, *event): what the generator makes
           most: int = 5000,  # examples per bag; larger bags are thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one
           ) -> Report:
-    "Is it collapse? Is it copying? Five tests with a joint rate of false alarms, and what they saw."
+    """Is it collapse? Is it copying? Five tests with a joint rate of false alarms, and what they saw.
+
+    >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
+    >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]
+    ['copies']
+    """
     reference = _bag("reference", reference)
     bags = {"samples": _bag("samples", samples, reference), "reference": reference}
     if holdout is not None:
         bags["holdout"] = _bag("holdout", holdout, reference)
     number("level", level, 0, .5, above=0)
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = seeded(generator)
     if labels is not None:
-        labels = torch.as_tensor(labels)
+        labels = batch("labels", labels)
         if tuple(labels.shape) != (len(reference),):
             raise ValueError(f"labels: expected one per reference example, {len(reference)}, got {tuple(labels.shape)}")
     kept, aside = _split(len(reference), holdout is not None, whole("most", most, 4 * K), generator)
@@ -527,6 +535,12 @@ def _run_audit(args: argparse.Namespace) -> int:
 def slerp(a: Tensor, b: Tensor,  # (*, latent)
           t: Tensor | float) -> Tensor:
     "The great-circle path from a to b, its length going from |a| to |b|: what suits normal latents."
+    tensors(a=a, b=b)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
+    t = t if isinstance(t, Tensor) else number("t", t)
+    if isinstance(t, Tensor) and (t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),)):
+        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
     t = torch.as_tensor(t, dtype=a.dtype)
     one, other = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
     angle = ((a * b).sum(-1, keepdim=True) / (one * other).clamp(min=1e-12)).clamp(-1 + 1e-7, 1 - 1e-7).acos()
@@ -551,12 +565,17 @@ def interpolations(decode: Callable[[Tensor], Tensor],  # latents (n, latent) to
                    features: Callable[[Tensor], Tensor] = lambda x: x,  # where lengths and distances are taken
                    ) -> Paths:
     "Walk between pairs of latents: how far, through how much that is real, and how abruptly."
+    called(decode=decode, path=path, features=features)
+    a, b, reference = batch("a", a), batch("b", b), batch("reference", reference, least=2)
+    if a.dtype != b.dtype:
+        raise ValueError(f"a, b: expected one type, got {a.dtype} and {b.dtype}")
     if a.shape != b.shape or a.ndim != 2:
         raise ValueError(f"a, b: expected one shape (pairs, latent), got {tuple(a.shape)} and {tuple(b.shape)}")
-    real = _flat("reference", features(reference), 2).double()
+    real = _flat("features", features(reference), 2).double()
     gate = neighbours(real, real, 2)[0][:, 1].quantile(.95)
     points = torch.stack([_flat("decode", features(decode(path(a, b, t))), 1).double()
                           for t in torch.linspace(0, 1, whole("steps", steps, 3)).tolist()])
+    _same_width(reference=real, decode=points.flatten(0, 1))
     moves = points.diff(dim=0).norm(dim=-1)
     passed = neighbours(points.flatten(0, 1), real)[0][:, 0].view(len(points), -1) <= gate
     return Paths(moves.sum(0), passed.double().mean(0), moves.amax(0) / moves.median(0).values.clamp(min=1e-12))

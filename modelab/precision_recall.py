@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -18,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .course import Interval, batch, number, one_of, whole
+from .course import Interval, batch, called, number, one_of, whole
 
 # %% auto #0
-__all__ = ['ANGLES', 'MAX_BYTES', 'PRCurve', 'histogram_curve', 'error_curve', 'pr_curve', 'neighbour_radii', 'Neighbourhoods',
-           'precision_recall', 'density_coverage', 'companions', 'Rows', 'floats', 'parts', 'open_bag', 'read_bag']
+__all__ = ['ANGLES', 'MAX_BYTES', 'PRCurve', 'histogram_curve', 'seeded', 'error_curve', 'pr_curve', 'neighbour_radii',
+           'Neighbourhoods', 'precision_recall', 'density_coverage', 'companions', 'Rows', 'floats', 'parts',
+           'open_bag', 'read_bag']
 
 # %% ../nbs/4_evidence/13_precision_recall.ipynb #f36fd097
 ANGLES = 1001
@@ -38,7 +40,7 @@ class PRCurve:
 
     def f(self, beta: float) -> float:
         "The best F-score on the curve; beta > 1 weighs recall, beta < 1 precision. F₈ and F₁/₈ are customary."
-        beta = number("beta", beta, above=0)
+        beta = min(number("beta", beta, above=0), 1e100)
         a, b = self.precision, self.recall
         return float(((1 + beta ** 2) * a * b / (beta ** 2 * a + b).clamp(min=1e-300)).max())
 
@@ -78,6 +80,13 @@ def histogram_curve(p: Tensor,  # probabilities of the real law, (atoms,)
 def _random_state(generator: torch.Generator) -> int:
     "A seed for scikit-learn."
     return int(torch.randint(2 ** 31 - 1, (), generator=generator))
+
+
+def seeded(generator: torch.Generator | None) -> torch.Generator:
+    "The generator, or a fixed one for None."
+    if not isinstance(generator, (torch.Generator, type(None))):
+        raise TypeError(f"generator: expected a torch.Generator or None, got {generator!r:.60}")
+    return generator or torch.Generator().manual_seed(0)
 
 
 def _equal(real: Tensor, fake: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -156,10 +165,14 @@ def pr_curve(real: Tensor,  # (n, *event): real examples or their features
              angles: int = ANGLES,  # points on the curve
              generator: torch.Generator | None = None,  # for shuffling and seeds; None: a fixed one
              ) -> PRCurve:
-    "Precision and recall of a bag of samples against a bag of real data, for every trade-off between them."
+    """Precision and recall of a bag of samples against a bag of real data, for every trade-off between them.
+
+    >>> round(pr_curve(torch.randn(400, 2), torch.randn(400, 2) + 50).area, 2)  # nothing in common
+    0.0
+    """
     one_of("method", method, ["classifier", "clusters"])
     real, fake = (x.cpu() for x in _features(real, fake, 4))
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = seeded(generator)
     if method == "clusters":
         return _by_clusters(real, fake, generator, clusters, rounds, angles)
     return _by_classifier(real, fake, generator, classifier, held_out, angles)
@@ -208,6 +221,9 @@ def neighbour_radii(x: Tensor,  # (n, features)
                     max_bytes: int = MAX_BYTES,  # for the distances held at a time
                     ) -> Tensor:  # (n,) squared, float64
     "Squared distance of each row to its k-th nearest other row, exact: ties and copies included."
+    x = batch("x", x, least=2)
+    if x.ndim != 2:
+        raise ValueError(f"x: expected shape (n, features), got {tuple(x.shape)}")
     n, wide = len(x), min(len(x) - 1, whole("k", k, 1, len(x) - 1) + 3)
     cloud = _Cloud(x)
     square, error = cloud.square, cloud.rounding(cloud)
@@ -285,7 +301,7 @@ class Neighbourhoods:
                  confidence: float = .95, rounds: int = 1000, generator: torch.Generator | None = None) -> Interval:
         "Bootstrap interval over the points that are counted, the balls staying as they are."
         values = self.points[one_of("name", name, self.points)].double().cpu()
-        generator = generator or torch.Generator().manual_seed(0)
+        generator = seeded(generator)
         means = torch.stack([values[torch.randint(len(values), (len(values),), generator=generator)].mean()
                              for _ in range(whole("rounds", rounds, 10))])
         tail = (1 - number("confidence", confidence, 0, 1, above=0)) / 2
@@ -304,6 +320,10 @@ def precision_recall(real: Tensor,  # (n, *event): real examples or their featur
     """Share of generated points inside real balls (`.precision`) and the reverse (`.recall`); Kynkäänniemi et al. 2019.
 
     Density and coverage for the same k fall out on the way and are there too.
+
+    >>> x = torch.arange(10.)
+    >>> precision_recall(x, x[:5])
+    k = 3: precision 1.000, recall 0.800, density 1.533, coverage 0.700
     """
     real, fake = _features(real, fake, 2)
     whole("k", k, 1, min(len(real), len(fake)) - 1)
@@ -313,8 +333,14 @@ def precision_recall(real: Tensor,  # (n, *event): real examples or their featur
 
 
 def density_coverage(real: Tensor, fake: Tensor, k: int = 5, max_bytes: int = MAX_BYTES) -> Neighbourhoods:
-    "Real balls per sample over k (`.density`), share of real balls not empty (`.coverage`); Naeem et al. 2020."
+    """Real balls per sample over k (`.density`), share of real balls not empty (`.coverage`); Naeem et al. 2020.
+
+    >>> x = torch.arange(10.)
+    >>> density_coverage(x, x[:2]).coverage
+    0.5
+    """
     real, fake = _features(real, fake, 1)
+    batch("real", real, least=2)
     held, holds, _ = _inside(real, fake, neighbour_radii(real, k, max_bytes), None, max_bytes)
     return Neighbourhoods(k, {"density": held / k, "coverage": holds})
 
@@ -326,8 +352,11 @@ def companions(measure: Callable[[Tensor, Tensor], Any],  # takes (real, fake)
                generator: torch.Generator | None = None,  # None: a fixed one
                ) -> dict[str, Any]:  # by name: yours, floor, ceiling, null
     "A measure of your samples beside a perfect generator (floor), the reference itself (ceiling) and noise (null)."
-    generator = generator or torch.Generator().manual_seed(0)
+    called(measure=measure)
+    generator = seeded(generator)
     real, fake = batch("real", real, least=4), batch("fake", fake, least=2)
+    for name, x in (("fake", fake), ("heldout", fake if heldout is None else heldout)):
+        batch(name, x, tuple(real.shape[1:]))
     if heldout is None:
         order = torch.randperm(len(real), generator=generator)
         real, heldout = real[order[::2]], real[order[1::2]]
@@ -356,6 +385,8 @@ class Rows:
 
 def floats(x: Tensor) -> Tensor:
     "Pictures in bytes as floats in [0, 1]; all else as it is."
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x: expected a tensor, got {x!r:.60}")
     return x.float() / 255 if x.dtype == torch.uint8 and x.ndim > 2 else x
 
 
@@ -364,6 +395,10 @@ def parts(bag: Any,  # a tensor, or `Rows`
           max_bytes: int = 1 << 26,  # of a part in float64
           ) -> tuple[Tensor, ...]:
     "The indices in parts that may be looked at one after the other."
+    if not hasattr(bag, "shape") or not len(bag.shape):
+        raise TypeError(f"bag: expected a tensor of examples or the rows of a file, got {bag!r:.60}")
+    if not isinstance(rows, Tensor) or rows.dtype != torch.int64 or rows.ndim != 1:
+        raise TypeError(f"rows: expected indices (n,), int64, got {rows!r:.60}")
     return rows.split(max(1, min(1 << 14, whole("max_bytes", max_bytes) // (8 * max(1, math.prod(bag.shape[1:]))))))
 
 
@@ -434,6 +469,8 @@ def _folder(path: Path) -> tuple:
 def open_bag(source: str | Path,  # .npy, .npz, .npz:name, .pt (a tensor), or a folder of images of one size
              ) -> Rows:
     "The rows of a file or folder; nothing but its head is read yet. Pickled objects are refused, not run."
+    if not isinstance(source, (str, os.PathLike)) or not str(source):
+        raise TypeError(f"source: expected a path, got {source!r:.60}")
     path, _, name = str(source).partition(".npz:")
     path = Path(path + (".npz" if name else ""))
     if not path.exists():
@@ -451,7 +488,7 @@ def read_bag(source: str | Path,  # as for `open_bag`
              most: int | None = None,  # read at most so many examples, chosen at random
              generator: torch.Generator | None = None) -> Tensor:
     "Examples from a file, bytes of pictures as [0, 1]; a large .npy or .pt is never held twice."
-    rows, generator = open_bag(source), generator or torch.Generator().manual_seed(0)
+    rows, generator = open_bag(source), seeded(generator)
     chosen = torch.arange(len(rows))
     if most is not None and whole("most", most) < len(rows):
         chosen = torch.randperm(len(rows), generator=generator)[:most].sort().values

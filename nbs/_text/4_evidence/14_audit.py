@@ -35,8 +35,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelab.course import FAKE, REAL, axes, batch, command, number, picture, replace, scatter, tiles, whole
-from modelab.precision_recall import Rows, floats, open_bag, parts, pr_curve, read_bag
+from modelab.course import FAKE, REAL, axes, batch, called, command, number, picture, replace, scatter, tensors, tiles, whole
+from modelab.precision_recall import Rows, floats, open_bag, parts, pr_curve, read_bag, seeded
 
 # %%
 from modelab.course import Film, claim, exercise, hurried, interval, recorded, refused, steps
@@ -135,7 +135,8 @@ def authenticity(samples: Tensor,  # (n, *event)
                  train: Tensor,  # (m, *event), m ≥ 2
                  ) -> float:
     "Share of samples whose nearest training example has another training example nearer (Alaa et al. 2022)."
-    train = _flat("train", train, 2)
+    samples, train = _flat("samples", samples, 1), _flat("train", train, 2)
+    _same_width(train=train, samples=samples)
     distance, index = (v[:, 0] for v in neighbours(samples, train))
     return float((neighbours(train, train, 2)[0][index, 1] < distance).double().mean())
 
@@ -143,7 +144,9 @@ def authenticity(samples: Tensor,  # (n, *event)
 def copying(samples: Tensor, train: Tensor, holdout: Tensor,  # (·, *event) each
             ) -> float:
     "z of the rank test of training distances (Meehan et al. 2020, one cell): far below 0 copies, far above underfits."
-    a, b = (neighbours(x, train)[0][:, 0] for x in (samples, holdout))
+    bags = {"train": _flat("train", train, 1), "samples": _flat("samples", samples, 1), "holdout": _flat("holdout", holdout, 1)}
+    _same_width(**bags)
+    a, b = (neighbours(bags[name], bags["train"])[0][:, 0] for name in ("samples", "holdout"))
     both, n, m = torch.cat([a, b]), len(a), len(b)
     levels, place, counts = both.unique(return_inverse=True, return_counts=True)
     middle = (counts.cumsum(0) - (counts.double() - 1) / 2)[place]  # mid-ranks: ties are common where copies are
@@ -160,7 +163,7 @@ def birthday(samples: Tensor,  # (n, *event)
 
     A heavy atom or a generous threshold fakes a small support: believe it for uniform laws only (Arora, Zhang 2018).
     """
-    samples, generator = _flat("samples", samples, 2), generator or torch.Generator().manual_seed(0)
+    samples, generator = _flat("samples", samples, 2), seeded(generator)
     whole("size", size, 2, len(samples))
     number("closer", closer, 0)
     hits = 0
@@ -309,7 +312,7 @@ def _look(name: str, bag: Any, rows: Tensor, space: Callable) -> Tensor:
     seen = []
     for part in parts(bag, rows):
         with torch.no_grad():
-            found = _flat("features", torch.as_tensor(space(bag[part])), 1)
+            found = _flat("features", space(bag[part]), 1)
         if len(found) != len(part):
             raise ValueError(f"features: expected {len(part)} rows, one per example of {name}, got {len(found)}")
         seen.append(found.double())
@@ -480,15 +483,20 @@ def audit(samples: Tensor,  # (n, *event): what the generator makes
           most: int = 5000,  # examples per bag; larger bags are thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one
           ) -> Report:
-    "Is it collapse? Is it copying? Five tests with a joint rate of false alarms, and what they saw."
+    """Is it collapse? Is it copying? Five tests with a joint rate of false alarms, and what they saw.
+
+    >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
+    >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]
+    ['copies']
+    """
     reference = _bag("reference", reference)
     bags = {"samples": _bag("samples", samples, reference), "reference": reference}
     if holdout is not None:
         bags["holdout"] = _bag("holdout", holdout, reference)
     number("level", level, 0, .5, above=0)
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = seeded(generator)
     if labels is not None:
-        labels = torch.as_tensor(labels)
+        labels = batch("labels", labels)
         if tuple(labels.shape) != (len(reference),):
             raise ValueError(f"labels: expected one per reference example, {len(reference)}, got {tuple(labels.shape)}")
     kept, aside = _split(len(reference), holdout is not None, whole("most", most, 4 * K), generator)
@@ -789,6 +797,13 @@ assert status == 1
 status, f"{Path(folder.name, 'report.html').stat().st_size / 1e3:.0f} kB of HTML"
 
 # %% [markdown]
+# Large files are read by parts, and all of the training data is searched for copies. What that takes, measured by the same benchmark:
+
+# %%
+big = kept.get("big files", {})
+print(f"{big['GB']:g} GB of training data: {big['seconds']:.0f} s, {big['MB']:,} MB" if big else "not measured here")
+
+# %% [markdown]
 # ## Walking through latent space
 # The second favourite exhibit is the interpolation: a film from one sample to another, smooth, and so *surely it has not memorised*. Measure it instead. Along the walk: how **long** is the path in data space, which share of its steps passes the **gate** (no farther from real data than 95 % of real data is from its own neighbour), and how large is
 # the largest **jump** beside the median one? A generator that memorised stands still and leaps.
@@ -800,6 +815,12 @@ status, f"{Path(folder.name, 'report.html').stat().st_size / 1e3:.0f} kB of HTML
 def slerp(a: Tensor, b: Tensor,  # (*, latent)
           t: Tensor | float) -> Tensor:
     "The great-circle path from a to b, its length going from |a| to |b|: what suits normal latents."
+    tensors(a=a, b=b)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
+    t = t if isinstance(t, Tensor) else number("t", t)
+    if isinstance(t, Tensor) and (t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),)):
+        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
     t = torch.as_tensor(t, dtype=a.dtype)
     one, other = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
     angle = ((a * b).sum(-1, keepdim=True) / (one * other).clamp(min=1e-12)).clamp(-1 + 1e-7, 1 - 1e-7).acos()
@@ -824,12 +845,17 @@ def interpolations(decode: Callable[[Tensor], Tensor],  # latents (n, latent) to
                    features: Callable[[Tensor], Tensor] = lambda x: x,  # where lengths and distances are taken
                    ) -> Paths:
     "Walk between pairs of latents: how far, through how much that is real, and how abruptly."
+    called(decode=decode, path=path, features=features)
+    a, b, reference = batch("a", a), batch("b", b), batch("reference", reference, least=2)
+    if a.dtype != b.dtype:
+        raise ValueError(f"a, b: expected one type, got {a.dtype} and {b.dtype}")
     if a.shape != b.shape or a.ndim != 2:
         raise ValueError(f"a, b: expected one shape (pairs, latent), got {tuple(a.shape)} and {tuple(b.shape)}")
-    real = _flat("reference", features(reference), 2).double()
+    real = _flat("features", features(reference), 2).double()
     gate = neighbours(real, real, 2)[0][:, 1].quantile(.95)
     points = torch.stack([_flat("decode", features(decode(path(a, b, t))), 1).double()
                           for t in torch.linspace(0, 1, whole("steps", steps, 3)).tolist()])
+    _same_width(reference=real, decode=points.flatten(0, 1))
     moves = points.diff(dim=0).norm(dim=-1)
     passed = neighbours(points.flatten(0, 1), real)[0][:, 0].view(len(points), -1) <= gate
     return Paths(moves.sum(0), passed.double().mean(0), moves.amax(0) / moves.median(0).values.clamp(min=1e-12))
@@ -862,6 +888,55 @@ assert walks["memorised, great circle"].passed.min() == 1 and walks["memorised, 
 # %% [markdown]
 # The memoriser passes the gate at every step, for every step *is* a training scan; what gives it away is the jump. A walk that looks real all along proves nothing by itself.
 #
+# Drag the two ends of a walk, and watch each step pass the gate or fail it. Then let the memoriser decode.
+
+# %%
+gate = neighbours(train, train, 2)[0][:, 1].quantile(.95).item()
+ends = torch.randn(12, 16, generator=torch.Generator().manual_seed(1))
+
+
+def walk(start: int, end: int, who: str = "trained"):
+    "Eleven steps along the great circle between two of twelve latents: pictures, and their distance to real data."
+    z = torch.stack([slerp(ends[start], ends[end], t) for t in torch.linspace(0, 1, 11).tolist()])
+    with torch.no_grad():
+        shown = decoders[who](z)[:, 0]
+    distance = neighbours(shown, train)[0][:, 0]
+    passed = distance <= gate
+    figure, (film, way) = axes(2, 1, size=(5.5, 1.2), height_ratios=[1, 2])
+    tiles(film, shown, 11)
+    way.axhline(gate, c=REAL, lw=1, label="gate")
+    for mask, mark, colour, name in ((passed, "o", REAL, "passes"), (~passed, "x", FAKE, "fails")):
+        way.plot(torch.arange(11)[mask], distance[mask], mark, c=colour, label=name)
+    way.set(xlabel="step", ylabel="distance to real", ylim=(-.1, 1.6 * gate), xlim=(-.5, 10.5))
+    way.legend(ncols=3, fontsize=7)
+    alt = f"{who.capitalize()}, from latent {start} to {end}: {int(passed.sum())} of 11 steps pass the gate"
+    return int(passed.sum()), picture(figure, alt)
+
+
+# %%
+import ipywidgets as w
+
+knobs = [w.IntSlider(0, 0, 11, description="from"), w.IntSlider(1, 0, 11, description="to"),
+         w.ToggleButtons(options=list(decoders))]
+view = w.Image(format="png")
+
+def drag(change=None):
+    view.value = walk(*(knob.value for knob in knobs))[1].png
+
+for knob in knobs:
+    knob.observe(drag, "value")
+drag()
+w.VBox([*knobs, view])
+
+# %%
+before = view.value
+knobs[1].value = 7
+assert view.value != before
+knobs[2].value = "memorised"
+assert walk(0, 7, "memorised")[0] == 11
+walk(0, 7)[1]
+
+# %% [markdown]
 # ## Under your hands: how much theft is noticed?
 # Drag the share of copies from none to a fifth, and see which tests wake up.
 
