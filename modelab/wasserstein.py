@@ -159,9 +159,10 @@ def between(critic: Callable,  # its scores say which axes are the event
     "A random point on the segment from each generated example to its real one; one position per example."
     called(critic=critic)
     tensors(real=real, fake=fake)
-    if real.shape != fake.shape or real.dtype != fake.dtype:
-        raise ValueError(f"real, fake: expected one shape and type, got {tuple(real.shape)} {real.dtype} and "
-                         f"{tuple(fake.shape)} {fake.dtype}")
+    if real.shape != fake.shape:
+        raise ValueError(f"real, fake: expected one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
+    if real.dtype != fake.dtype:
+        raise TypeError(f"real, fake: expected one type, got {real.dtype} and {fake.dtype}")
     lead = _lead(critic, real)
     t = rand(*real.shape[:lead], generator=generator, device=real.device, dtype=real.dtype)
     return torch.lerp(fake.detach(), real.detach(), t.reshape(*t.shape, *[1] * (real.ndim - lead)))

@@ -471,8 +471,10 @@ def _lead(real: torch.Tensor, fake: torch.Tensor, dims: int, low: float) -> tupl
         if not (least := x.detach().amin().item()) >= low - 1e-4:  # NaN neither
             raise ValueError(f"{name}: expected values ≥ low={low:g}, the value of an empty pixel, got {least:.3g}; "
                              "mass is never negative")
-    if real.shape != fake.shape or real.dtype != fake.dtype:
-        raise ValueError(f"fake: expected {tuple(real.shape)} {real.dtype} as real, got {tuple(fake.shape)} {fake.dtype}")
+    if real.shape != fake.shape:
+        raise ValueError(f"fake: expected the shape of real, {tuple(real.shape)}, got {tuple(fake.shape)}")
+    if real.dtype != fake.dtype:
+        raise TypeError(f"fake: expected {real.dtype} as real, got {fake.dtype}")
     return tuple(real.shape[:real.ndim - dims - 1])
 
 
