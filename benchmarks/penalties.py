@@ -9,6 +9,7 @@ them because nothing can be saved there.
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import time
@@ -87,11 +88,14 @@ def measure(critic, real, fake, repeat: int, rounds: int = ROUNDS) -> dict:
 
 def main() -> None:
     """Measure, print, record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    args = parser.parse_args()
     rows = []
     for threads in THREADS:
         torch.set_num_threads(threads)
         for name, contest in tqdm(critics().items(), desc=f"{threads} threads"):
-            seconds = measure(*contest, repeat=10 if "points" in name else 1)
+            seconds = measure(*contest, repeat=10 if "points" in name else 1, rounds=args.rounds)
             ms = {who: 1000 * statistics.median(v) for who, v in seconds.items()}
             ratios = [a / b for a, b in zip(seconds["ours"], seconds["common"])]
             rows.append({"what": name, "threads": threads, **{f"{who}, ms": round(v, 3) for who, v in ms.items()},

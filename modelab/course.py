@@ -109,7 +109,7 @@ def interval(values: Iterable[float],  # one number per seed, at least two
         raise ValueError(f"values: an interval needs at least two seeds, got {len(values)}")
     if not all(map(math.isfinite, values)):
         raise ValueError(f"values: expected finite numbers, got {values}")
-    if number("confidence", confidence, 0, above=0) >= 1:
+    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0 < confidence < 1:
         raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
     n, mean = len(values), math.fsum(values) / len(values)
     spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))

@@ -662,7 +662,7 @@ claim("An audit finds two of ten modes lost, half of the samples copied, and few
       baseline=f"a perfect generator accused in {caught['perfect']} of {len(draws)}")
 
 # %% [markdown]
-# Twenty small draws cannot tell a rate of 5 % from one of 15 %. `python benchmarks/audit.py` makes hundreds, with 2,000 samples each, and harder faults: a tenth of copies instead of half. With MNIST at hand it also asks about real digits: test against training digits, the training digits themselves, and nine of ten digits.
+# Twenty small draws cannot tell a rate of 5 % from one of 15 %. `python benchmarks/audit.py` makes hundreds, with 2,000 samples each, and harder faults: a tenth of copies instead of half. With MNIST at hand it also asks about real digits: test against training digits, the training digits themselves, and nine of ten digits. One answer surprised us: the first half of MNIST's test file is not like the second. Held-out data must be drawn at random, so shuffle before you set some aside.
 
 # %%
 kept = recorded("audit")
