@@ -907,7 +907,7 @@ def walk(start: int, end: int, who: str = "trained"):
     way.axhline(gate, c=REAL, lw=1, label="gate")
     for mask, mark, colour, name in ((passed, "o", REAL, "passes"), (~passed, "x", FAKE, "fails")):
         way.plot(torch.arange(11)[mask], distance[mask], mark, c=colour, label=name)
-    way.set(xlabel="step", ylabel="distance to real", ylim=(-.1, 1.6 * gate), xlim=(-.5, 10.5))
+    way.set(xlabel="step", ylabel="distance to real", ylim=(-.1, 1.1 * max(1.4 * gate, distance.max().item())), xlim=(-.5, 10.5))
     way.legend(ncols=3, fontsize=7)
     alt = f"{who.capitalize()}, from latent {start} to {end}: {int(passed.sum())} of 11 steps pass the gate"
     return int(passed.sum()), picture(figure, alt)
