@@ -50,10 +50,24 @@ def fresh(who: str, n: int, width: int, rounds: int) -> dict:
     return {**found[0], "seconds": statistics.median(f["seconds"] for f in found), "MB": max(f["MB"] for f in found)}
 
 
+def row(n: int, width: int, rounds: int) -> dict:
+    """One line of the table; prdc's matrices are asked for up to 10,000 points."""
+    ours = fresh("modelab", n, width, rounds)
+    found = {"points": n, "features": width, "seconds": round(ours["seconds"], 2), "MB": round(ours["MB"])}
+    if n <= 10_000:
+        theirs = fresh("prdc", n, width, rounds)
+        found |= {"prdc seconds": round(theirs["seconds"], 2), "prdc MB": round(theirs["MB"]),
+                  "times faster": round(theirs["seconds"] / ours["seconds"], 2),
+                  "share of its memory": round(ours["MB"] / theirs["MB"], 3),
+                  "largest difference": max(abs(ours[m] - theirs[m]) for m in ("precision", "recall", "density", "coverage"))}
+    return found
+
+
 def main() -> None:
     """Measure, print, record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--once", nargs=3, metavar=("WHO", "N", "WIDTH"), help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs=2, type=int, metavar=("POINTS", "FEATURES"), help="renew this line, keep the others")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
@@ -61,20 +75,14 @@ def main() -> None:
         print(json.dumps(once(args.once[0], *map(int, args.once[1:]))))
         return
     import torch
-    rows = []
-    for n, width in SIZES:
-        ours = fresh("modelab", n, width, args.rounds)
-        theirs = fresh("prdc", n, width, args.rounds) if n <= 10_000 else None
-        row = {"points": n, "features": width, "seconds": round(ours["seconds"], 2), "MB": round(ours["MB"])}
-        if theirs:
-            row |= {"prdc seconds": round(theirs["seconds"], 2), "prdc MB": round(theirs["MB"]),
-                    "times faster": round(theirs["seconds"] / ours["seconds"], 2),
-                    "share of its memory": round(ours["MB"] / theirs["MB"], 3),
-                    "largest difference": max(abs(ours[m] - theirs[m]) for m in ("precision", "recall", "density", "coverage"))}
-        print(row, flush=True)
-        rows.append(row)
+    kept = json.loads(args.out.read_text())["rows"] if args.only and args.out.is_file() else []
+    rows = {(r["points"], r["features"]): r for r in kept}
+    for n, width in [tuple(args.only)] if args.only else SIZES:
+        rows[n, width] = row(n, width, args.rounds)
+        print(rows[n, width], flush=True)
     result = {"what": f"precision, recall, density and coverage of two bags, k = {K}, float32 input",
-              "device": f"cpu, {torch.get_num_threads()} threads", "torch": torch.__version__.split("+")[0], "rows": rows}
+              "device": f"cpu, {torch.get_num_threads()} threads", "torch": torch.__version__.split("+")[0],
+              "rows": [rows[key] for key in sorted(rows)]}
     replace(args.out, (json.dumps(result, indent=1) + "\n").encode())
     print(f"recorded in {args.out.name}", file=sys.stderr)
 

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import argparse
 import base64
-import functools
 import html
 import importlib
 import io
 import json
 import math
-import pickle
 import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .course import FAKE, REAL, axes, batch, command, number, picture, replace, scatter, tiles, whole
-from .precision_recall import pr_curve
+from .course import FAKE, REAL, axes, batch, called, command, number, picture, replace, scatter, tensors, tiles, whole
+from .precision_recall import Rows, floats, open_bag, parts, pr_curve, read_bag, seeded
 
 # %% auto #0
-__all__ = ['K', 'TESTS', 'neighbours', 'authenticity', 'copying', 'birthday', 'Finding', 'Report', 'audit', 'page', 'read_bag',
-           'slerp', 'Paths', 'interpolations']
+__all__ = ['K', 'TESTS', 'neighbours', 'authenticity', 'copying', 'birthday', 'Finding', 'Report', 'audit', 'page', 'slerp',
+           'Paths', 'interpolations']
 
 # %% ../nbs/4_evidence/14_audit.ipynb #3c5b4e85
 def _flat(name: str, x: Any, least: int) -> Tensor:
@@ -66,7 +63,8 @@ def authenticity(samples: Tensor,  # (n, *event)
                  train: Tensor,  # (m, *event), m ≥ 2
                  ) -> float:
     "Share of samples whose nearest training example has another training example nearer (Alaa et al. 2022)."
-    train = _flat("train", train, 2)
+    samples, train = _flat("samples", samples, 1), _flat("train", train, 2)
+    _same_width(train=train, samples=samples)
     distance, index = (v[:, 0] for v in neighbours(samples, train))
     return float((neighbours(train, train, 2)[0][index, 1] < distance).double().mean())
 
@@ -74,7 +72,9 @@ def authenticity(samples: Tensor,  # (n, *event)
 def copying(samples: Tensor, train: Tensor, holdout: Tensor,  # (·, *event) each
             ) -> float:
     "z of the rank test of training distances (Meehan et al. 2020, one cell): far below 0 copies, far above underfits."
-    a, b = (neighbours(x, train)[0][:, 0] for x in (samples, holdout))
+    bags = {"train": _flat("train", train, 1), "samples": _flat("samples", samples, 1), "holdout": _flat("holdout", holdout, 1)}
+    _same_width(**bags)
+    a, b = (neighbours(bags[name], bags["train"])[0][:, 0] for name in ("samples", "holdout"))
     both, n, m = torch.cat([a, b]), len(a), len(b)
     levels, place, counts = both.unique(return_inverse=True, return_counts=True)
     middle = (counts.cumsum(0) - (counts.double() - 1) / 2)[place]  # mid-ranks: ties are common where copies are
@@ -91,7 +91,7 @@ def birthday(samples: Tensor,  # (n, *event)
 
     A heavy atom or a generous threshold fakes a small support: believe it for uniform laws only (Arora, Zhang 2018).
     """
-    samples, generator = _flat("samples", samples, 2), generator or torch.Generator().manual_seed(0)
+    samples, generator = _flat("samples", samples, 2), seeded(generator)
     whole("size", size, 2, len(samples))
     number("closer", closer, 0)
     hits = 0
@@ -141,15 +141,15 @@ K = 10  # neighbours that make a neighbourhood
 
 class _Pool:
     "Samples and held-out real data in one bag, and who is near whom; labels may then be shuffled."
-    def __init__(self, samples: Tensor, holdout: Tensor, reference: Tensor):
-        both = torch.cat([samples.double(), holdout.double()])
+    def __init__(self, samples: Tensor, holdout: Tensor, reference: Tensor, train: Tensor):
+        both = torch.cat([samples, holdout])
         self.mine = torch.arange(len(both)) < len(samples)
         self.around = neighbours(reference, both, min(K, len(both)))[1]  # (reference, K) into the pool
         gap, near = neighbours(both, both, min(K + 1, len(both)))
         itself = near == torch.arange(len(both))[:, None]
         itself[~itself.any(1), -1] = True  # among copies of itself it may not be listed: drop the farthest
         self.near, self.gap = (v[~itself].view(len(both), -1) for v in (near, gap))
-        self.train, self.nearest = (v[:, 0] for v in neighbours(both, reference))
+        self.train = train  # distance of each to the training data
 
     def missing(self, mine: Tensor) -> Tensor:
         "Share of reference neighbourhoods without any sample."
@@ -178,30 +178,51 @@ def _excess(pool: _Pool, farthest: bool) -> tuple[float, float, float]:
         best = min(best, (p, b - a, math.sqrt((a * (1 - a) + 1 / n) / n + (b * (1 - b) + 1 / m) / m)))
     return -best[1], best[2], best[0]
 
-# %% ../nbs/4_evidence/14_audit.ipynb #4941c090
-def _space(features: Any, reference: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+# %% ../nbs/4_evidence/14_audit.ipynb #461b026f
+def _space(features: Any, reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
     "The feature space: a callable, or the values themselves, cut to 64 principal directions of the reference."
     if callable(features):
         return getattr(features, "__name__", type(features).__name__), features
     if features is not None:
         raise TypeError(f"features: expected a function of a batch or None, got {features!r}")
-    if reference[0].numel() <= 64:
+    if (width := math.prod(reference.shape[1:])) <= 64:
         return "the values themselves", lambda x: x
     from sklearn.decomposition import PCA
-    flat = reference.flatten(1).double().numpy()
-    main = PCA(min(64, len(reference) - 1), svd_solver="randomized", random_state=0).fit(flat)
+    some = reference[rows[::math.ceil(len(rows) * width / 2 ** 25)]].flatten(1).double().numpy()
+    main = PCA(min(64, len(some) - 1), svd_solver="randomized", random_state=0).fit(some)
     return (f"{main.n_components_} principal directions",
             lambda x: torch.as_tensor(main.transform(x.flatten(1).double().numpy())))
 
 
-def _look(bags: dict[str, Tensor], space: Callable) -> dict[str, Tensor]:
-    "The features of every bag, checked."
-    with torch.no_grad():
-        seen = {name: _flat("features", torch.as_tensor(space(x)), 1).double() for name, x in bags.items()}
-    for name, x in bags.items():
-        if len(seen[name]) != len(x):
-            raise ValueError(f"features: expected {len(x)} rows, one per example, got {len(seen[name])}")
-    return seen
+def _look(name: str, bag: Any, rows: Tensor, space: Callable) -> Tensor:
+    "Features of some rows of a bag, in parts; checked."
+    seen = []
+    for part in parts(bag, rows):
+        with torch.no_grad():
+            found = _flat("features", space(bag[part]), 1)
+        if len(found) != len(part):
+            raise ValueError(f"features: expected {len(part)} rows, one per example of {name}, got {len(found)}")
+        seen.append(found.double())
+    return torch.cat(seen)
+
+
+def _nearest(queries: Tensor, reference: Any, rows: Tensor, space: Callable) -> tuple[Tensor, Tensor]:
+    "Distance of each query to its nearest among some rows of the reference, and which row that is."
+    best, who = queries.new_full((len(queries),), math.inf), torch.zeros(len(queries), dtype=torch.long)
+    for part in rows.split(16_384):
+        distance, index = (v[:, 0] for v in neighbours(queries, _look("reference", reference, part, space)))
+        who = torch.where(distance < best, part[index], who)
+        best = torch.minimum(best, distance)
+    return best, who
+
+
+def _bag(name: str, x: Any, like: Any = None) -> Any:
+    "A bag that can be asked for rows: a tensor, or the rows of a file; of the same event as `like`."
+    event = None if like is None else tuple(like.shape[1:])
+    if isinstance(x, Rows):  # checked here at the top, and wherever rows are read
+        batch(name, x[torch.arange(min(2 * K, len(x)))], event, 2 * K)
+        return x
+    return batch(name, floats(x) if isinstance(x, Tensor) else x, event, 2 * K).cpu()
 
 
 def _some(x: Tensor, most: int, generator: torch.Generator) -> Tensor:
@@ -259,7 +280,7 @@ class Report:
     space: str
     sizes: dict[str, int]
     level: float
-    _bags: dict[str, Tensor] = field(repr=False, default_factory=dict)
+    _show: dict[str, Tensor] = field(repr=False, default_factory=dict)
     _ranks: dict[str, Tensor] = field(repr=False, default_factory=dict)
 
     @property
@@ -311,15 +332,14 @@ class Report:
         return page(self)
 
 # %% ../nbs/4_evidence/14_audit.ipynb #1f148da9
-def _holdout(reference: Tensor, holdout: Any, labels: Tensor | None, generator: torch.Generator) -> tuple:
-    "Reference, held-out data and the reference's labels; without held-out data half of the reference plays its part."
-    if holdout is not None:
-        return reference, batch("holdout", holdout, tuple(reference.shape[1:]), 2 * K), labels
-    if len(reference) < 4 * K:
-        raise ValueError(f"reference: expected at least {4 * K} examples without holdout, got {len(reference)}")
-    order = torch.randperm(len(reference), generator=generator)
-    half = order[len(order) // 2:]
-    return reference[half], reference[order[:len(order) // 2]], labels if labels is None else labels[half]
+def _split(n: int, own: bool, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    "Rows of the reference to work with, and rows put aside as held-out data: none if there is some of its `own`."
+    if own:
+        return _some(torch.arange(n), most, generator), torch.zeros(0, dtype=torch.long)
+    if n < 4 * K:
+        raise ValueError(f"reference: expected at least {4 * K} examples without holdout, got {n}")
+    order, half = torch.randperm(n, generator=generator), min(n // 2, most)
+    return order[half:half + most], order[:half]
 
 
 def _classes(seen: dict[str, Tensor], labels: Tensor) -> dict[str, dict[str, float]]:
@@ -344,34 +364,45 @@ def audit(samples: Tensor,  # (n, *event): what the generator makes
           most: int = 5000,  # examples per bag; larger bags are thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one
           ) -> Report:
-    "Is it collapse? Is it copying? Five tests with a joint rate of false alarms, and what they saw."
-    reference = batch("reference", reference, least=2 * K).cpu()
-    samples = batch("samples", samples, tuple(reference.shape[1:]), 2 * K).cpu()
+    """Is it collapse? Is it copying? Five tests with a joint rate of false alarms, and what they saw.
+
+    >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
+    >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]
+    ['copies']
+    """
+    reference = _bag("reference", reference)
+    bags = {"samples": _bag("samples", samples, reference), "reference": reference}
+    if holdout is not None:
+        bags["holdout"] = _bag("holdout", holdout, reference)
     number("level", level, 0, .5, above=0)
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = seeded(generator)
     if labels is not None:
-        labels = torch.as_tensor(labels)
-        if labels.shape != reference.shape[:1]:
+        labels = batch("labels", labels)
+        if tuple(labels.shape) != (len(reference),):
             raise ValueError(f"labels: expected one per reference example, {len(reference)}, got {tuple(labels.shape)}")
-    if len(reference) > (keep := whole("most", most, 4 * K) * (1 if holdout is not None else 2)):
-        thin = torch.randperm(len(reference), generator=generator)[:keep]
-        reference, labels = reference[thin], labels if labels is None else labels[thin]
-    reference, holdout, labels = _holdout(reference, holdout, labels, generator)
-    bags = {"samples": _some(samples, most, generator), "reference": reference,
-            "holdout": _some(holdout.cpu(), most, generator)}
-    name, space = _space(features, reference)
-    seen = _look(bags, space)
+    kept, aside = _split(len(reference), holdout is not None, whole("most", most, 4 * K), generator)
+    rows = {"samples": _some(torch.arange(len(bags["samples"])), most, generator), "reference": kept, "holdout": aside}
+    if holdout is not None:
+        rows["holdout"] = _some(torch.arange(len(bags["holdout"])), most, generator)
+    bags.setdefault("holdout", reference)
+    name, space = _space(features, reference, kept)
+    seen = {bag: _look(bag, x, rows[bag], space) for bag, x in bags.items()}
     _same_width(**seen)
-    pool = _Pool(seen["samples"], seen["holdout"], seen["reference"])
     low, high = seen["reference"].amin(0), seen["reference"].amax(0)
     noise = low + (high - low) * torch.rand(seen["samples"].shape, generator=generator, dtype=torch.float64)
-    null = _tests(_Pool(noise, seen["holdout"], seen["reference"]), generator, rounds=37)
-    findings = _findings(_tests(pool, generator), null, level)
-    n = len(seen["samples"])
-    ranks = {"lost": pool.mine[pool.around].double().mean(1).argsort(), "copied": pool.train[:n].argsort(),
-             "source": pool.nearest[:n], "strange": pool.train[:n].argsort(descending=True), "features": seen}
-    return Report(findings, {} if labels is None else _classes(seen, labels), name,
-                  {k: len(v) for k, v in bags.items()}, level, bags, ranks)
+    trained = torch.ones(len(reference), dtype=torch.bool)
+    trained[aside] = False  # a copy may be of any training example, not only of those that are looked at
+    distance, source = _nearest(torch.cat([seen["samples"], seen["holdout"], noise]), reference, trained.nonzero()[:, 0], space)
+    mine, held, dull = distance.split([len(seen["samples"]), len(seen["holdout"]), len(noise)])
+    pool = _Pool(seen["samples"], seen["holdout"], seen["reference"], torch.cat([mine, held]))
+    null = _tests(_Pool(noise, seen["holdout"], seen["reference"], torch.cat([dull, held])), generator, rounds=37)
+    ranks = {"lost": pool.mine[pool.around].double().mean(1).argsort(), "near": mine.argsort()}
+    show = {"missing": reference[kept[ranks["lost"][:24]]], "over": reference[kept[ranks["lost"].flip(0)[:24]]],
+            "strange": bags["samples"][rows["samples"][ranks["near"].flip(0)[:24]]],
+            "copied": bags["samples"][rows["samples"][ranks["near"][:12]]], "sources": reference[source[ranks["near"][:12]]]}
+    sizes = {bag: len(index) for bag, index in rows.items()} | {"searched for copies": int(trained.sum())}
+    return Report(_findings(_tests(pool, generator), null, level), {} if labels is None else _classes(seen, labels[kept]),
+                  name, sizes, level, show, ranks | {"features": seen})
 
 # %% ../nbs/4_evidence/14_audit.ipynb #3c1a1ed8
 def _png(drawn) -> str:
@@ -390,11 +421,10 @@ def _as_images(x: Tensor) -> Tensor | None:
 
 
 def _sheets(report: Report) -> list:
-    "What is missing, what is strange, what looks copied: as pictures, or as points in two principal directions."
-    bags, ranks = report._bags, report._ranks
-    images = {name: _as_images(x) for name, x in bags.items()}
-    if images["samples"] is None or images["reference"] is None:
-        x = ranks["features"]
+    "What is missing, over-produced, strange or copied: as pictures, or as points in two principal directions."
+    images = {name: _as_images(x) for name, x in report._show.items()}
+    if images["copied"] is None:
+        x = report._ranks["features"]
         flat = {k: v - x["reference"].mean(0) for k, v in x.items()}
         turn = torch.linalg.svd(flat["reference"][:2000], full_matrices=False)[2][:2].T
         figure, ax = axes(size=(4, 3.6))
@@ -404,14 +434,14 @@ def _sheets(report: Report) -> list:
         else:
             ax.hist([x[:, 0] for x in shown], 40, color=[REAL, FAKE], label=["real", "generated"])
         return [picture(figure, "Real and generated examples, along the two main directions of the real data")]
-    sheets, copied = [], ranks["copied"][:12]
-    pairs = torch.cat([images["samples"][copied], images["reference"][ranks["source"][copied]]])
-    for title, shown in (("real examples with the fewest samples near", images["reference"][ranks["lost"][:24]]),
-                         ("samples farthest from all real data", images["samples"][ranks["strange"][:24]]),
-                         ("most suspicious samples, under them their nearest training examples", pairs)):
-        figure, ax = axes(size=(6, 1.6))
-        tiles(ax, shown, 12, title)
-        sheets.append(picture(figure, title.capitalize()))
+    sheets, pairs = [], torch.cat([images["copied"], images["sources"]])
+    for title, shown in (("Missing: real examples with the fewest samples near them", images["missing"]),
+                         ("Over-produced: real examples with the most samples near them", images["over"]),
+                         ("Strange: samples farthest from all real data", images["strange"]),
+                         ("Most suspicious samples, under them their nearest training examples", pairs)):
+        figure, ax = axes(size=(6, 1.1))
+        tiles(ax, shown, 12)
+        sheets.append(picture(figure, title))
     return sheets
 
 
@@ -438,72 +468,6 @@ def page(report: Report) -> str:
             + "".join(f"<p>{_png(p)}<br><small>{html.escape(p.alt)}</small></p>" for p in pictures) + "</div>")
 
 # %% ../nbs/4_evidence/14_audit.ipynb #6cf9239b
-def read_bag(source: str | Path,  # .npy, .npz, .npz:name, .pt (a tensor), or a folder of images of one size
-             most: int | None = None,  # read at most so many examples, chosen at random
-             generator: torch.Generator | None = None) -> Tensor:
-    "Examples from a file; a large .npy or .pt is never held whole. Pickled objects are refused, not run."
-    path, _, name = str(source).partition(".npz:")
-    path = Path(path + (".npz" if name else ""))
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file or folder")
-    readers = {".npy": _npy, ".npz": functools.partial(_npz, name=name), ".pt": _pt, ".pth": _pt}
-    if not path.is_dir() and path.suffix not in readers:
-        raise ValueError(f"{path}: expected .npy, .npz, .pt or a folder of images, got {path.suffix or 'no suffix'}")
-    try:
-        rows = _folder(path) if path.is_dir() else readers[path.suffix](path)
-        n = len(rows)
-    except (OSError, EOFError, RuntimeError, TypeError, KeyError, ValueError,
-            zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: not readable as examples: {str(error).partition(chr(10))[0][:200]}") from error
-    if most is None or n <= most:
-        chosen = slice(None)
-    else:
-        generator = generator or torch.Generator().manual_seed(0)
-        chosen = torch.randperm(n, generator=generator)[:whole("most", most)].sort().values.numpy()
-    part = rows[chosen]
-    return batch(path.name, part if isinstance(part, Tensor) else torch.from_numpy(np.array(part)))
-
-
-def _npy(path: Path) -> np.ndarray:
-    "An array, mapped rather than read."
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _npz(path: Path, name: str = "") -> np.ndarray:
-    "One array of an archive."
-    with np.load(path, allow_pickle=False) as archive:
-        if not name and len(archive.files) != 1:
-            raise ValueError(f"it holds {', '.join(archive.files)}; say which: {path}:{archive.files[0]}")
-        return archive[name or archive.files[0]]
-
-
-def _pt(path: Path) -> Tensor:
-    "A tensor, mapped rather than read; nothing but tensors is loaded."
-    found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    if isinstance(found, dict) and len(found) == 1:
-        found = next(iter(found.values()))
-    if not isinstance(found, Tensor):
-        raise ValueError(f"expected one tensor, got {type(found).__name__}")
-    return found
-
-
-def _folder(path: Path) -> np.ndarray:
-    "Images of one size as (n, channels, height, width) in [0, 1]."
-    from PIL import Image
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".webp"))
-    if not files:
-        raise ValueError("expected images (.png, .jpg, .bmp, .webp), found none")
-    images = []
-    for file in files:
-        with Image.open(file) as image:
-            image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-            images.append(np.asarray(image, np.float32) / 255)
-        if images[-1].shape != images[0].shape:
-            raise ValueError(f"{file.name}: expected {images[0].shape} as in {files[0].name}, got {images[-1].shape}")
-    stack = np.stack(images)
-    return stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
-
-# %% ../nbs/4_evidence/14_audit.ipynb #f70674a5
 def _function(text: str) -> Callable:
     "`module:function`, imported; the present folder counts."
     where, found, name = text.partition(":")
@@ -541,11 +505,22 @@ _command.__name__ = "audit"
 command(_command)
 
 
+def _alike(rows: Rows, event: tuple[int, ...]) -> Rows:
+    "The rows with axes of length one as in `event`: grey pictures come with an axis of channels or without."
+    if [n for n in rows.shape[1:] if n > 1] != [n for n in event if n > 1]:
+        return rows
+    return Rows(rows.path, (len(rows), *event), lambda index: torch.as_tensor(rows.take(index)).reshape(-1, *event))
+
+
 def _run_audit(args: argparse.Namespace) -> int:
     "What `modelab audit` does."
-    keep = None if args.labels else 2 * whole("--most", args.most)  # labels belong to all rows, so all are read
-    report = audit(read_bag(args.samples, args.most), read_bag(args.reference, keep),
-                   args.holdout and read_bag(args.holdout, args.most), args.labels and read_bag(args.labels).flatten(),
+    for option, path in (("--out", args.out), ("--json", args.json)):
+        if path and not Path(path).absolute().parent.is_dir():
+            raise ValueError(f"{option}: there is no folder {Path(path).absolute().parent}")
+    whole("--most", args.most, 4 * K)
+    reference = open_bag(args.reference)
+    samples, holdout = (path and _alike(open_bag(path), reference.shape[1:]) for path in (args.samples, args.holdout))
+    report = audit(samples, reference, holdout, args.labels and read_bag(args.labels).flatten(),
                    args.features and _function(args.features), level=args.level, most=args.most)
     if args.json:
         replace(args.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
@@ -560,6 +535,12 @@ def _run_audit(args: argparse.Namespace) -> int:
 def slerp(a: Tensor, b: Tensor,  # (*, latent)
           t: Tensor | float) -> Tensor:
     "The great-circle path from a to b, its length going from |a| to |b|: what suits normal latents."
+    tensors(a=a, b=b)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
+    t = t if isinstance(t, Tensor) else number("t", t)
+    if isinstance(t, Tensor) and (t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),)):
+        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
     t = torch.as_tensor(t, dtype=a.dtype)
     one, other = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
     angle = ((a * b).sum(-1, keepdim=True) / (one * other).clamp(min=1e-12)).clamp(-1 + 1e-7, 1 - 1e-7).acos()
@@ -584,12 +565,17 @@ def interpolations(decode: Callable[[Tensor], Tensor],  # latents (n, latent) to
                    features: Callable[[Tensor], Tensor] = lambda x: x,  # where lengths and distances are taken
                    ) -> Paths:
     "Walk between pairs of latents: how far, through how much that is real, and how abruptly."
+    called(decode=decode, path=path, features=features)
+    a, b, reference = batch("a", a), batch("b", b), batch("reference", reference, least=2)
+    if a.dtype != b.dtype:
+        raise ValueError(f"a, b: expected one type, got {a.dtype} and {b.dtype}")
     if a.shape != b.shape or a.ndim != 2:
         raise ValueError(f"a, b: expected one shape (pairs, latent), got {tuple(a.shape)} and {tuple(b.shape)}")
-    real = _flat("reference", features(reference), 2).double()
+    real = _flat("features", features(reference), 2).double()
     gate = neighbours(real, real, 2)[0][:, 1].quantile(.95)
     points = torch.stack([_flat("decode", features(decode(path(a, b, t))), 1).double()
                           for t in torch.linspace(0, 1, whole("steps", steps, 3)).tolist()])
+    _same_width(reference=real, decode=points.flatten(0, 1))
     moves = points.diff(dim=0).norm(dim=-1)
     passed = neighbours(points.flatten(0, 1), real)[0][:, 0].view(len(points), -1) <= gate
     return Paths(moves.sum(0), passed.double().mean(0), moves.amax(0) / moves.median(0).values.clamp(min=1e-12))

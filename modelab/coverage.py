@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .course import FAKE, REAL, Interval, batch, interval, number, one_of, whole
+from .course import FAKE, REAL, Interval, batch, interval, number, one_of, tensors, whole
 from .modes import Mixture, Scans
 
 # %% auto #0
@@ -29,6 +29,7 @@ def within_share(within: float,  # in standard deviations
                  d: int,  # dimensions of an example
                  ) -> float:
     "Share of a normal law in `d` dimensions that lies within a Mahalanobis distance `within` of its mean."
+    within, d = min(number("within", within, 0), 1e100), whole("d", d)
     return torch.special.gammainc(torch.tensor(d / 2).double(), torch.tensor(within ** 2 / 2).double()).item()
 
 # %% ../nbs/0_ground/02_coverage.ipynb #95132972
@@ -36,6 +37,7 @@ def kl(p: Tensor,  # (..., k) shares that sum to one
        q: Tensor,  # (..., k) shares that sum to one
        ) -> Tensor:
     "Kullback-Leibler divergence KL(p‖q) in nats, (...); infinite where p has mass that q lacks."
+    _alike(p, q)
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1).clamp_min(0)
 
 
@@ -43,7 +45,17 @@ def total_variation(p: Tensor,  # (..., k) shares that sum to one
                     q: Tensor,  # (..., k) shares that sum to one
                     ) -> Tensor:
     "Total variation distance, half the summed absolute difference, (...)."
+    _alike(p, q)
     return (p - q).abs().sum(-1) / 2
+
+
+def _alike(p: Tensor, q: Tensor) -> None:
+    "Refuse what are no shares of the same things, or less than nothing."
+    tensors(p=p, q=q)
+    if p.shape[-1] != q.shape[-1] or any(a != b and 1 not in (a, b) for a, b in zip(p.shape[::-1], q.shape[::-1])):
+        raise ValueError(f"p, q: expected shares (..., k) of the same k things, got {tuple(p.shape)} and {tuple(q.shape)}")
+    if (p < 0).any() or (q < 0).any():
+        raise ValueError(f"p, q: expected shares, got {min(float(p.min()), float(q.min())):.3g}")
 
 # %% ../nbs/0_ground/02_coverage.ipynb #a3f0eef3
 @dataclass(frozen=True)
@@ -206,7 +218,18 @@ def law(modes: Any,  # a set whose modes are known
         protocol: Protocol,  # decides what is good
         ) -> Law:
     "What a perfect generator and what noise leave in the tally; always the same, and remembered."
+    _known(modes)
+    if not isinstance(protocol, Protocol):
+        raise TypeError(f"protocol: expected a Protocol, got {protocol!r:.60}")
     return _law(modes, *_near(modes, protocol))
+
+
+def _known(modes: Any) -> None:
+    "Refuse what is no set of known modes."
+    needs = ("n_modes", "weights", "event", "bounds", "assign", "sample_with_modes")
+    if absent := [name for name in needs if not hasattr(modes, name)]:
+        raise TypeError(f"modes: expected a set whose modes are known, such as modelab.modes.grid(), got {modes!r:.60} "
+                        f"without {', '.join(absent)}")
 
 
 def _near(modes: Any, protocol: Protocol) -> tuple:
@@ -512,10 +535,7 @@ def _measure(x: Tensor, modes: Any, protocol: Protocol) -> Coverages:
 
 def _input(x: Any, modes: Any, protocol: str | Protocol, runs: bool) -> tuple[Tensor, Protocol]:
     "`x` as a finite tensor of the right shape, and the protocol."
-    needs = ("n_modes", "weights", "event", "bounds", "assign", "sample_with_modes")
-    if absent := [name for name in needs if not hasattr(modes, name)]:
-        raise TypeError(f"modes: expected a set whose modes are known, such as modelab.modes.grid(), got {modes!r:.60} "
-                        f"without {', '.join(absent)}")
+    _known(modes)
     if not isinstance(protocol, Protocol):
         protocol = PROTOCOLS[one_of("protocol", protocol, PROTOCOLS)]
     if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":  # any strides, byte order and write protection
@@ -537,6 +557,10 @@ def coverage(x: Any,  # samples (n, *event), a tensor or an array
 
     Any number of samples will do; the result says how many the protocol asks for. No randomness comes from outside.
     Raises ValueError or TypeError for wrong shapes, no samples, NaN or infinity, unknown protocols.
+
+    >>> from modelab.modes import ring
+    >>> coverage(ring(8).sample(2500, generator=torch.Generator().manual_seed(0)), ring(8)).captured
+    8.0
     """
     x, protocol = _input(x, modes, protocol, False)
     return _measure(x[None], modes, protocol)[0]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .course import batch, game, number, one_of, whole
+from .course import batch, called, game, number, one_of, whole
 from .networks import Generators, mlp, player, score
 from .wasserstein import between, event_sum, input_gradient
 
@@ -37,6 +37,9 @@ class Objective:
     varphi: Score  # the critic descends it at real points
     psi: Score = _negative  # the generator descends it at generated points
 
+    def __post_init__(self):
+        called(phi=self.phi, varphi=self.varphi, psi=self.psi)
+
     def critic_loss(self, real_scores: torch.Tensor,  # (*runs, batch)
                     fake_scores: torch.Tensor,  # (*runs, batch)
                     ) -> torch.Tensor:  # (*runs,)
@@ -51,6 +54,7 @@ class Objective:
 
 def mirrored(phi: Score) -> Objective:
     "The objective that treats real points as generated ones upside down: ϕ(f) = φ(-f)."
+    called(phi=phi)
     return Objective(phi, lambda f: phi(-f))
 
 
@@ -69,6 +73,8 @@ def conditions(objective: Objective,
                points: int = 601,  # how many
                ) -> dict[str, bool]:
     "Whether slopes have the right sign, are convex, balance somewhere and bend strictly; tried on a grid in float64."
+    if not isinstance(objective, Objective):
+        raise TypeError(f"objective: expected an Objective, got {objective!r:.60}")
     span, points = number("span", span, above=0), whole("points", points, 3)
     f = torch.linspace(-span, span, points, dtype=torch.float64, requires_grad=True)
     up, down = (torch.autograd.grad(loss(f).sum(), f)[0] for loss in (objective.phi, objective.varphi))
@@ -92,7 +98,11 @@ def max_gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],  # (*ru
                          fake: torch.Tensor,  # as real
                          *, generator: Generators = None,  # one, or one per run
                          ) -> torch.Tensor:  # (*runs,), unweighted
-    "MaxGP of Zhou et al. 2019: the largest squared slope of the critic between real and generated points, run by run."
+    """MaxGP of Zhou et al. 2019: the largest squared slope of the critic between real and generated points, run by run.
+
+    >>> max_gradient_penalty(lambda x: 3 * x[:, 0], torch.randn(8, 2), torch.randn(8, 2)).item()
+    9.0
+    """
     return max_slope(critic, between(critic, real, fake, generator))
 
 # %% ../nbs/5_icml2019/15_lipschitz.ipynb #f833c6fd
@@ -104,7 +114,11 @@ def equilibrium(real: torch.Tensor,  # (n, d)
     "The exact optimum of E φ(f) + E ϕ(f) + λ k² over all functions, for a few points, in float64."
     import numpy as np
     from scipy.optimize import minimize
+    if not isinstance(objective, Objective):
+        raise TypeError(f"objective: expected an Objective, got {objective!r:.60}")
     real, fake = batch("real", real).double(), batch("fake", fake).double()
+    if real.ndim != 2 or fake.shape[1:] != real.shape[1:]:
+        raise ValueError(f"real, fake: expected shapes (n, d) and (m, d), got {tuple(real.shape)} and {tuple(fake.shape)}")
     weight, points = number("weight", weight, above=0), torch.cat([fake, real])
     n, (i, j) = len(points), torch.triu_indices(len(points), len(points), 1)
     rise = torch.zeros(len(i), n + 1, dtype=torch.float64)

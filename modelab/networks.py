@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .course import whole
+from .course import number, tensors, whole
 
 # %% auto #0
 __all__ = ['Generators', 'HE', 'rand', 'randn', 'Linear', 'Net', 'MLP', 'mlp', 'Conv', 'fold', 'unfold', 'ConvGenerator',
@@ -27,6 +27,8 @@ Generators = torch.Generator | Sequence[torch.Generator] | None
 
 def _draw(sampler: Callable, shape: Sequence[int], generator: Generators, device=None, dtype=None) -> torch.Tensor:
     "Draw with one generator, or with one per run along the first axis."
+    if not isinstance(generator, (torch.Generator, list, tuple, type(None))):
+        raise TypeError(f"generator: expected a torch.Generator, or a list of one per run, got {generator!r:.60}")
     if generator is None or isinstance(generator, torch.Generator):
         source = generator.device if generator is not None else device
         return sampler(tuple(shape), generator=generator, device=source, dtype=dtype).to(device or source)
@@ -62,7 +64,8 @@ class Linear(nn.Module):
                  gain: float = 1 / math.sqrt(3),  # of the weights; this is torch's own, HE keeps a signal's scale
                  ):
         super().__init__()
-        lead = () if runs is None else (runs,)
+        inputs, outputs, gain = whole("inputs", inputs), whole("outputs", outputs), number("gain", gain, 0)
+        lead = () if runs is None else (whole("runs", runs),)
         self.weight = nn.Parameter(torch.empty(*lead, inputs, outputs))
         self.bias = nn.Parameter(torch.empty(*lead, 1, outputs))
         _uniform_(self.weight, gain * math.sqrt(3 / inputs), generator)
@@ -137,7 +140,11 @@ def mlp(inputs: int | Sequence[int],  # shape of one input
         generator: Generators = None,  # for the weights: one, or one per run
         last: Callable | None = None,  # applied to the output, for instance torch.tanh
         ) -> MLP:
-    "A fully connected net from `(*runs, batch, *inputs)` to `(*runs, batch, *outputs)`; `ValueError` on other shapes."
+    """A fully connected net from `(*runs, batch, *inputs)` to `(*runs, batch, *outputs)`; `ValueError` on other shapes.
+
+    >>> mlp(2, (), width=16, runs=8)(torch.randn(8, 100, 2)).shape  # eight critics at once
+    torch.Size([8, 100])
+    """
     return MLP(inputs, outputs, width, depth, runs, generator, last)
 
 # %% ../nbs/0_ground/03_networks.ipynb #a26ed6b7
@@ -146,10 +153,11 @@ class Conv(nn.Module):
     def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1, runs: int | None = None,
                  generator: Generators = None, gain: float = HE):
         super().__init__()
-        lead = () if runs is None else (runs,)
+        inputs, outputs, size, gain = *map(whole, ("inputs", "outputs", "size"), (inputs, outputs, size)), number("gain", gain, 0)
+        lead = () if runs is None else (whole("runs", runs),)
         self.weight = nn.Parameter(torch.empty(*lead, outputs, inputs, size, size))
         self.bias = nn.Parameter(torch.zeros(*lead, outputs))
-        self.stride, self.padding = stride, (size - 1) // 2
+        self.stride, self.padding = whole("stride", stride), (size - 1) // 2
         _uniform_(self.weight, gain * math.sqrt(3 / (inputs * size * size)), generator)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -160,11 +168,17 @@ class Conv(nn.Module):
 
 def fold(x: torch.Tensor, runs: int | None) -> torch.Tensor:
     "`(runs, batch, channels, …)` → `(batch, runs·channels, …)`; unchanged without a run axis."
+    tensors(x=x)
+    if runs is not None and (x.ndim < 3 or len(x) != whole("runs", runs)):
+        raise ValueError(f"x: expected shape ({runs}, batch, channels, ...), got {tuple(x.shape)}")
     return x if runs is None else x.transpose(0, 1).flatten(1, 2)
 
 
 def unfold(x: torch.Tensor, runs: int | None) -> torch.Tensor:
     "The inverse of `fold`."
+    tensors(x=x)
+    if runs is not None and (x.ndim < 2 or x.shape[1] % whole("runs", runs)):
+        raise ValueError(f"x: expected shape (batch, {runs}·channels, ...), got {tuple(x.shape)}")
     return x if runs is None else x.unflatten(1, (runs, -1)).transpose(0, 1)
 
 # %% ../nbs/0_ground/03_networks.ipynb #6304e5a8
@@ -258,6 +272,9 @@ def each(name: str,  # the player's name, for errors
          generator: Sequence[torch.Generator],  # one per run; seeds what the function draws
          ) -> Each:
     "A user's own network with a run axis; `ValueError` if one network should serve several runs."
+    if not isinstance(generator, (list, tuple)) or len(generator) != whole("runs", runs) \
+            or not all(isinstance(g, torch.Generator) for g in generator):
+        raise TypeError(f"generator: expected a list of {runs!r} torch.Generators, got {generator!r:.60}")
     if isinstance(given, nn.Module):
         if runs != 1:
             raise ValueError(f"{name}: one network cannot be {runs} independent runs; pass a function that makes one, "

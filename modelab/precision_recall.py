@@ -5,19 +5,26 @@
 # %% ../nbs/4_evidence/13_precision_recall.ipynb #e239e57f
 from __future__ import annotations
 
+import functools
 import math
+import os
+import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .course import Interval, batch, number, one_of, whole
+from .course import Interval, batch, called, number, one_of, whole
 
 # %% auto #0
-__all__ = ['ANGLES', 'MAX_BYTES', 'PRCurve', 'histogram_curve', 'error_curve', 'pr_curve', 'neighbour_radii', 'Neighbourhoods',
-           'precision_recall', 'density_coverage', 'companions']
+__all__ = ['ANGLES', 'MAX_BYTES', 'PRCurve', 'histogram_curve', 'seeded', 'error_curve', 'pr_curve', 'neighbour_radii',
+           'Neighbourhoods', 'precision_recall', 'density_coverage', 'companions', 'Rows', 'floats', 'parts',
+           'open_bag', 'read_bag']
 
 # %% ../nbs/4_evidence/13_precision_recall.ipynb #f36fd097
 ANGLES = 1001
@@ -33,7 +40,7 @@ class PRCurve:
 
     def f(self, beta: float) -> float:
         "The best F-score on the curve; beta > 1 weighs recall, beta < 1 precision. F₈ and F₁/₈ are customary."
-        beta = number("beta", beta, above=0)
+        beta = min(number("beta", beta, above=0), 1e100)
         a, b = self.precision, self.recall
         return float(((1 + beta ** 2) * a * b / (beta ** 2 * a + b).clamp(min=1e-300)).max())
 
@@ -73,6 +80,13 @@ def histogram_curve(p: Tensor,  # probabilities of the real law, (atoms,)
 def _random_state(generator: torch.Generator) -> int:
     "A seed for scikit-learn."
     return int(torch.randint(2 ** 31 - 1, (), generator=generator))
+
+
+def seeded(generator: torch.Generator | None) -> torch.Generator:
+    "The generator, or a fixed one for None."
+    if not isinstance(generator, (torch.Generator, type(None))):
+        raise TypeError(f"generator: expected a torch.Generator or None, got {generator!r:.60}")
+    return generator or torch.Generator().manual_seed(0)
 
 
 def _equal(real: Tensor, fake: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -151,10 +165,14 @@ def pr_curve(real: Tensor,  # (n, *event): real examples or their features
              angles: int = ANGLES,  # points on the curve
              generator: torch.Generator | None = None,  # for shuffling and seeds; None: a fixed one
              ) -> PRCurve:
-    "Precision and recall of a bag of samples against a bag of real data, for every trade-off between them."
+    """Precision and recall of a bag of samples against a bag of real data, for every trade-off between them.
+
+    >>> round(pr_curve(torch.randn(400, 2), torch.randn(400, 2) + 50).area, 2)  # nothing in common
+    0.0
+    """
     one_of("method", method, ["classifier", "clusters"])
     real, fake = (x.cpu() for x in _features(real, fake, 4))
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = seeded(generator)
     if method == "clusters":
         return _by_clusters(real, fake, generator, clusters, rounds, angles)
     return _by_classifier(real, fake, generator, classifier, held_out, angles)
@@ -203,6 +221,9 @@ def neighbour_radii(x: Tensor,  # (n, features)
                     max_bytes: int = MAX_BYTES,  # for the distances held at a time
                     ) -> Tensor:  # (n,) squared, float64
     "Squared distance of each row to its k-th nearest other row, exact: ties and copies included."
+    x = batch("x", x, least=2)
+    if x.ndim != 2:
+        raise ValueError(f"x: expected shape (n, features), got {tuple(x.shape)}")
     n, wide = len(x), min(len(x) - 1, whole("k", k, 1, len(x) - 1) + 3)
     cloud = _Cloud(x)
     square, error = cloud.square, cloud.rounding(cloud)
@@ -280,7 +301,7 @@ class Neighbourhoods:
                  confidence: float = .95, rounds: int = 1000, generator: torch.Generator | None = None) -> Interval:
         "Bootstrap interval over the points that are counted, the balls staying as they are."
         values = self.points[one_of("name", name, self.points)].double().cpu()
-        generator = generator or torch.Generator().manual_seed(0)
+        generator = seeded(generator)
         means = torch.stack([values[torch.randint(len(values), (len(values),), generator=generator)].mean()
                              for _ in range(whole("rounds", rounds, 10))])
         tail = (1 - number("confidence", confidence, 0, 1, above=0)) / 2
@@ -299,6 +320,10 @@ def precision_recall(real: Tensor,  # (n, *event): real examples or their featur
     """Share of generated points inside real balls (`.precision`) and the reverse (`.recall`); Kynkäänniemi et al. 2019.
 
     Density and coverage for the same k fall out on the way and are there too.
+
+    >>> x = torch.arange(10.)
+    >>> precision_recall(x, x[:5])
+    k = 3: precision 1.000, recall 0.800, density 1.533, coverage 0.700
     """
     real, fake = _features(real, fake, 2)
     whole("k", k, 1, min(len(real), len(fake)) - 1)
@@ -308,8 +333,14 @@ def precision_recall(real: Tensor,  # (n, *event): real examples or their featur
 
 
 def density_coverage(real: Tensor, fake: Tensor, k: int = 5, max_bytes: int = MAX_BYTES) -> Neighbourhoods:
-    "Real balls per sample over k (`.density`), share of real balls not empty (`.coverage`); Naeem et al. 2020."
+    """Real balls per sample over k (`.density`), share of real balls not empty (`.coverage`); Naeem et al. 2020.
+
+    >>> x = torch.arange(10.)
+    >>> density_coverage(x, x[:2]).coverage
+    0.5
+    """
     real, fake = _features(real, fake, 1)
+    batch("real", real, least=2)
     held, holds, _ = _inside(real, fake, neighbour_radii(real, k, max_bytes), None, max_bytes)
     return Neighbourhoods(k, {"density": held / k, "coverage": holds})
 
@@ -321,8 +352,11 @@ def companions(measure: Callable[[Tensor, Tensor], Any],  # takes (real, fake)
                generator: torch.Generator | None = None,  # None: a fixed one
                ) -> dict[str, Any]:  # by name: yours, floor, ceiling, null
     "A measure of your samples beside a perfect generator (floor), the reference itself (ceiling) and noise (null)."
-    generator = generator or torch.Generator().manual_seed(0)
+    called(measure=measure)
+    generator = seeded(generator)
     real, fake = batch("real", real, least=4), batch("fake", fake, least=2)
+    for name, x in (("fake", fake), ("heldout", fake if heldout is None else heldout)):
+        batch(name, x, tuple(real.shape[1:]))
     if heldout is None:
         order = torch.randperm(len(real), generator=generator)
         real, heldout = real[order[::2]], real[order[1::2]]
@@ -332,3 +366,134 @@ def companions(measure: Callable[[Tensor, Tensor], Any],  # takes (real, fake)
     bags = {"yours": fake[torch.randperm(len(fake), generator=generator)[:n]], "floor": batch("heldout", heldout)[:n],
             "ceiling": real[:n], "null": noise}
     return {name: measure(real, bag) for name, bag in bags.items()}
+
+# %% ../nbs/4_evidence/13_precision_recall.ipynb #b9f25d6f
+@dataclass
+class Rows:
+    "Examples in a file, read when they are asked for, by their indices; see `open_bag`."
+    path: Path
+    shape: tuple[int, ...]
+    take: Callable[[np.ndarray], Any] = field(repr=False)  # indices to examples
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        part = _readable(self.path, lambda: torch.as_tensor(self.take(index.numpy())))
+        return batch(self.path.name, floats(part))
+
+
+def floats(x: Tensor) -> Tensor:
+    "Pictures in bytes as floats in [0, 1]; all else as it is."
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x: expected a tensor, got {x!r:.60}")
+    return x.float() / 255 if x.dtype == torch.uint8 and x.ndim > 2 else x
+
+
+def parts(bag: Any,  # a tensor, or `Rows`
+          rows: Tensor,  # indices
+          max_bytes: int = 1 << 26,  # of a part in float64
+          ) -> tuple[Tensor, ...]:
+    "The indices in parts that may be looked at one after the other."
+    if not hasattr(bag, "shape") or not len(bag.shape):
+        raise TypeError(f"bag: expected a tensor of examples or the rows of a file, got {bag!r:.60}")
+    if not isinstance(rows, Tensor) or rows.dtype != torch.int64 or rows.ndim != 1:
+        raise TypeError(f"rows: expected indices (n,), int64, got {rows!r:.60}")
+    return rows.split(max(1, min(1 << 14, whole("max_bytes", max_bytes) // (8 * max(1, math.prod(bag.shape[1:]))))))
+
+
+def _readable(path: Path, read: Callable) -> Any:
+    "What `read` returns; `ValueError` with the file's name if it cannot."
+    try:
+        return read()
+    except (OSError, EOFError, RuntimeError, TypeError, KeyError, ValueError,
+            zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not readable as examples: {str(error).partition(chr(10))[0][:200]}") from error
+
+# %% ../nbs/4_evidence/13_precision_recall.ipynb #e1b96e39
+def _npy(path: Path) -> tuple:
+    "An array, mapped anew for each part, so that what was read can be forgotten."
+    mapped = functools.partial(np.load, path, mmap_mode="r", allow_pickle=False)
+    return mapped().shape, lambda index: _native(mapped()[index])
+
+
+def _native(x: np.ndarray) -> np.ndarray:
+    "In this machine's byte order."
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
+def _npz(path: Path, name: str = "") -> tuple:
+    "One array of an archive."
+    with np.load(path, allow_pickle=False) as archive:
+        if not name and len(archive.files) != 1:
+            raise ValueError(f"it holds {', '.join(archive.files)}; say which: {path}:{archive.files[0]}")
+        found = _native(archive[name or archive.files[0]])
+    return found.shape, lambda index: found[index]
+
+
+def _pt(path: Path) -> tuple:
+    "A tensor, mapped rather than read; nothing but tensors is loaded."
+    def mapped() -> Tensor:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if isinstance(found, dict) and len(found) == 1:
+            found = next(iter(found.values()))
+        if not isinstance(found, Tensor):
+            raise ValueError(f"expected one tensor, got {type(found).__name__}")
+        return found.detach()
+    return mapped().shape, lambda index: mapped()[index]
+
+
+def _folder(path: Path) -> tuple:
+    "Images of one size as (n, channels, height, width) in [0, 1]; each is opened when it is asked for."
+    from PIL import Image
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".webp"))
+    if not files:
+        raise ValueError("expected images (.png, .jpg, .bmp, .webp), found none")
+    with Image.open(files[0]) as image:
+        mode = "L" if image.mode in ("1", "L") else "RGB"
+
+    def one(file: Path) -> np.ndarray:
+        with Image.open(file) as image:
+            return np.atleast_3d(np.asarray(image.convert(mode), np.float32) / 255).transpose(2, 0, 1)
+    shape = one(files[0]).shape
+
+    def take(index: np.ndarray) -> np.ndarray:
+        images = [one(files[i]) for i in index]
+        for i, image in zip(index, images):
+            if image.shape != shape:
+                raise ValueError(f"{files[i].name}: expected {shape} as in {files[0].name}, got {image.shape}")
+        return np.stack(images)
+    return (len(files), *shape), take
+
+# %% ../nbs/4_evidence/13_precision_recall.ipynb #487026a5
+def open_bag(source: str | Path,  # .npy, .npz, .npz:name, .pt (a tensor), or a folder of images of one size
+             ) -> Rows:
+    "The rows of a file or folder; nothing but its head is read yet. Pickled objects are refused, not run."
+    if not isinstance(source, (str, os.PathLike)) or not str(source):
+        raise TypeError(f"source: expected a path, got {source!r:.60}")
+    path, _, name = str(source).partition(".npz:")
+    path = Path(path + (".npz" if name else ""))
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file or folder")
+    readers = {".npy": _npy, ".npz": functools.partial(_npz, name=name), ".pt": _pt, ".pth": _pt}
+    if not path.is_dir() and path.suffix not in readers:
+        raise ValueError(f"{path}: expected .npy, .npz, .pt or a folder of images, got {path.suffix or 'no suffix'}")
+    shape, take = _readable(path, lambda: _folder(path) if path.is_dir() else readers[path.suffix](path))
+    if not shape:
+        raise ValueError(f"{path}: expected examples along a first axis, got a single number")
+    return Rows(path, tuple(shape), take)
+
+
+def read_bag(source: str | Path,  # as for `open_bag`
+             most: int | None = None,  # read at most so many examples, chosen at random
+             generator: torch.Generator | None = None) -> Tensor:
+    "Examples from a file, bytes of pictures as [0, 1]; a large .npy or .pt is never held twice."
+    rows, generator = open_bag(source), seeded(generator)
+    chosen = torch.arange(len(rows))
+    if most is not None and whole("most", most) < len(rows):
+        chosen = torch.randperm(len(rows), generator=generator)[:most].sort().values
+    out, done = rows[chosen[:1]].new_empty(len(chosen), *rows.shape[1:]), 0
+    for part in parts(rows, chosen):
+        out[done:done + len(part)] = rows[part]
+        done += len(part)
+    return out

@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
 import pickle
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from modelab.audit import (
     K, TESTS, audit, authenticity, birthday, copying, interpolations, neighbours, page, read_bag, slerp,
 )
 from modelab.modes import mixture
+from modelab.precision_recall import open_bag
 
 
 def seeded(seed=0):
@@ -203,6 +208,51 @@ def test_a_part_of_a_large_file_is_read_without_the_rest(tmp_path):
     assert torch.equal(part, read_bag(tmp_path / "big.npy", 1000))
 
 
+WHOLE = """
+import resource, sys
+from modelab.precision_recall import read_bag
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+x = read_bag(sys.argv[1])
+print(x.numel() * 4 // 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, float(x[-1, -1]))
+"""
+
+
+def test_two_gigabytes_are_not_held_twice(tmp_path):
+    if shutil.disk_usage(tmp_path).free < 3e9 or os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < 4e9:
+        pytest.skip("needs 3 GB of disk and 4 GB of memory, free")
+    big = np.lib.format.open_memmap(tmp_path / "big.npy", mode="w+", dtype=np.float32, shape=(2 ** 19, 1024))  # sparse
+    big[-1] = 7
+    del big
+    done = subprocess.run([sys.executable, "-c", WHOLE, tmp_path / "big.npy"], capture_output=True, text=True, check=True)
+    size, peak, last = map(float, done.stdout.split())
+    assert size == 2 ** 21 and last == 7 and peak < 1.3 * size  # kB
+
+
+def test_a_copy_of_any_training_example_is_found(tmp_path):
+    """Bags are thinned to `most`; a thief does not keep to the part that is looked at."""
+    g = seeded()
+    train, new, made = (TEN.sample(n, generator=g) for n in (6000, 300, 300))
+    made[:60] = train[torch.randperm(6000, generator=g)[:60]]
+    np.save(tmp_path / "train.npy", train.numpy())
+    for reference in (train, open_bag(tmp_path / "train.npy")):
+        report = audit(made, reference, new, most=300)
+        assert [f.test for f in report.findings if f.alarm] == ["copies"] and report.sizes["searched for copies"] == 6000
+
+
+def test_bytes_and_grey_axes_are_understood(tmp_path, capsys):
+    from PIL import Image
+    images = (torch.rand(160, 8, 8, generator=seeded()) * 255).byte()
+    np.save(tmp_path / "train.npy", images[:80].numpy())
+    np.save(tmp_path / "floats.npy", images[80:120, None].numpy() / np.float32(255))
+    (tmp_path / "made").mkdir()
+    for i, image in enumerate(images[120:]):
+        Image.fromarray(image.numpy()).save(tmp_path / "made" / f"{i:03}.png")
+    ask = ["--reference", str(tmp_path / "train.npy"), "--holdout", str(tmp_path / "floats.npy")]
+    assert main(["audit", str(tmp_path / "made"), *ask]) == 0 and "40 samples, 80 reference" in capsys.readouterr().out
+    assert main(["audit", str(tmp_path / "made"), *ask, "--out", str(tmp_path / "no" / "x.html")]) == 2
+    assert "--out: there is no folder" in capsys.readouterr().err
+
+
 # the command line
 
 @pytest.fixture
@@ -246,4 +296,4 @@ def test_same_bags_same_report():
 def test_pictures_show_pictures():
     images = torch.rand(60, 1, 8, 8, generator=seeded())
     report = audit(images, torch.rand(80, 1, 8, 8, generator=seeded(1)))
-    assert page(report).count("<img") == 4 and report.sizes["reference"] >= 2 * K
+    assert page(report).count("<img") == 5 and report.sizes["reference"] >= 2 * K

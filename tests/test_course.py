@@ -88,7 +88,7 @@ def test_number_takes_finite_numbers_in_range(value):
 @given(st.lists(st.integers(0, 4), max_size=4), st.sampled_from([None, (2,), (3, 2)]))
 def test_batch_checks_shapes(shape, event):
     x = torch.zeros(shape)
-    good = len(shape) >= 1 and shape[0] >= 1 and (event is None or tuple(shape[1:]) == event)
+    good = 0 not in shape and len(shape) >= 1 and (event is None or tuple(shape[1:]) == event)
     if good:
         assert course.batch("x", x.numpy(), event).shape == x.shape
     else:
@@ -193,3 +193,24 @@ def test_a_mission_is_graded_like_any_exercise_and_must_say_its_task():
         """Ends early."""
         yield True
     assert short.seen([]) == [True, False]
+
+def test_a_large_batch_is_checked_without_a_copy():
+    import resource
+    x = torch.zeros(25_000_000)  # 100 MB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert course.batch("x", x) is x and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        x[7] = bad
+        with pytest.raises(ValueError, match="in 1 of 25000000"):
+            course.batch("x", x)
+
+
+def test_tensors_of_losses_are_named():
+    x = torch.zeros(3, 4)
+    course.tensors(x=x, y=x * float("nan"))
+    course.logits(real=x, fake=x[:, :1])
+    for call, word in ((lambda: course.tensors(x=x, y=x[:0]), "^y: "), (lambda: course.tensors(x=x.long()), "^x: "),
+                       (lambda: course.tensors(x=x[0, 0]), "^x: "), (lambda: course.logits(real=x, fake=x[:2]), "^real, fake: "),
+                       (lambda: course.called(f=3), "^f: ")):
+        with pytest.raises((TypeError, ValueError), match=word):
+            call()

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -96,6 +97,38 @@ def test_second_derivatives_are_right():
         return gradient_penalty(lambda x: torch.tanh(x @ w), real, fake, generator=gen(3))
     assert torch.autograd.gradcheck(price, w)
     assert torch.autograd.gradcheck(lambda w: r1(lambda x: torch.tanh(x @ w), real), w)
+
+
+SPELT = {"nn.ReLU": nn.ReLU(), "in place": nn.ReLU(inplace=True), "torch.relu": torch.relu, "x.relu()": lambda x: x.relu(),
+         "F.relu": F.relu, "nn.LeakyReLU": nn.LeakyReLU(.3), "leaky, in place": nn.LeakyReLU(.3, inplace=True),
+         "F.leaky_relu": lambda x: F.leaky_relu(x, negative_slope=.2), "F.leaky_relu_": lambda x: F.leaky_relu_(x, .2)}
+
+
+@pytest.mark.parametrize("bend", SPELT.values(), ids=SPELT)
+def test_kinks_bend_the_slope_as_autograd_says(bend):
+    """ReLUs are spelt so that no zeros are carried back: to the last bit the same, and the way of the zeros is gone."""
+    x = two(40, 3)[0]
+    a, b, c = (torch.randn(*shape, generator=gen(i), dtype=torch.float64).requires_grad_() for i, shape in enumerate(((3, 9), (9,), (9, 9))))
+    f = lambda x: (bend(bend(x @ a + b) @ c) ** 2).sum(1)
+    kinked = lambda x: bend(bend(x @ a + b) @ c).sum(1)
+    for critic in (f, kinked):
+        there = x.clone().requires_grad_()
+        scores = critic(there)
+        slopes, = torch.autograd.grad(scores.sum(), there, create_graph=True)
+        plain = torch.autograd.grad(slopes.square().sum(), (a, b, c), allow_unused=True, materialize_grads=True)
+        ours_scores, ours = input_gradient(critic, x)
+        found = torch.autograd.grad(ours.square().sum(), (a, b, c), allow_unused=True, retain_graph=True)
+        assert torch.equal(ours_scores, scores) and torch.equal(ours, slopes)
+        assert all(torch.equal(u if u is not None else torch.zeros_like(v), v) for u, v in zip(found, plain))
+        assert (found[1] is None) == (critic is kinked)
+
+
+def test_kinks_keep_what_is_not_finite():
+    x = torch.tensor([[math.nan, -math.inf, math.inf, -1., 0., 2.]], dtype=torch.float64)
+    for bend in SPELT.values():
+        rows = []
+        input_gradient(lambda v: (rows.append(bend(v.clone())), v.sum(1))[1], x)
+        assert torch.equal(rows[0].detach().nan_to_num(9.), bend(x.clone()).nan_to_num(9.))
 
 
 def test_only_the_critic_learns():

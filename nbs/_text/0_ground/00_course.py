@@ -188,12 +188,15 @@ def interval(values: Iterable[float],  # one number per seed, at least two
              ) -> Interval:
     "Mean of `values` with its Student-t confidence interval."
     from scipy.stats import t
-    values = [float(v) for v in values]
+    try:
+        values = [float(v) for v in values]
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise TypeError(f"values: expected numbers, got {values!r:.80} ({error})") from error
     if len(values) < 2:
         raise ValueError(f"values: an interval needs at least two seeds, got {len(values)}")
     if not all(map(math.isfinite, values)):
         raise ValueError(f"values: expected finite numbers, got {values}")
-    if not 0 < confidence < 1:
+    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0 < confidence < 1:
         raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
     n, mean = len(values), math.fsum(values) / len(values)
     spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
@@ -317,11 +320,15 @@ def number(name: str, value: Any, least: float = -math.inf, most: float = math.i
     "`value` as a finite float with `least ≤ value ≤ most` and `value > above`."
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    if not math.isfinite(value) or not least <= value <= most or not value > above:
-        bounds = [f"≥ {least:g}"] * (least > -math.inf) + [f"> {above:g}"] * (above > -math.inf) \
+    try:
+        found = float(value)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found) or not least <= found <= most or not found > above:
+        bounds = [f"≥ {least:g}"] * (least > above) + [f"> {above:g}"] * (above > -math.inf) \
             + [f"≤ {most:g}"] * (most < math.inf)
-        raise ValueError(f"{name}: expected a finite number {' and '.join(bounds)}".rstrip() + f", got {value!r}")
-    return float(value)
+        raise ValueError(f"{name}: expected a finite number {' and '.join(bounds)}".rstrip() + f", got {value!r:.40}")
+    return found
 
 
 def one_of(name: str, value: Any, known: Iterable[str]) -> str:
@@ -352,15 +359,45 @@ def batch(name: str,  # the argument's name, for the error
     if x.is_complex():
         raise TypeError(f"{name}: expected real numbers, got {x.dtype}")
     want = "(n, ...)" if event is None else "(" + ", ".join(["n", *map(str, event)]) + ")"
-    if x.ndim < 1 or event is not None and tuple(x.shape[1:]) != tuple(event):
+    if x.ndim < 1 or event is not None and tuple(x.shape[1:]) != tuple(event) or 0 in x.shape[1:]:
         raise ValueError(f"{name}: expected shape {want}, got {tuple(x.shape)}")
     if len(x) < least:
         raise ValueError(f"{name}: expected at least {least} example{'s' * (least > 1)}, got {len(x)}")
     x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
-    if not torch.isfinite(x).all():
+    if x.numel() and not all(map(math.isfinite, torch.stack(torch.aminmax(x.detach())).tolist())):  # without a copy of x
         bad = int((~torch.isfinite(x)).flatten(1).any(1).sum()) if x.ndim > 1 else int((~torch.isfinite(x)).sum())
         raise ValueError(f"{name}: expected finite numbers, got NaN or infinity in {bad} of {len(x)} examples")
     return x
+
+# %% [markdown]
+# Losses and penalties run at every step and are not slowed down by looking at every number: `tensors` only asks whether there are any. What is not finite passes through, and the engine of chapter 05 notices.
+
+# %%
+#| export
+def tensors(**named: Any) -> None:
+    "Refuse what is no floating tensor `(*runs, batch, ...)` with at least one number in it; the names are for the error."
+    import torch
+    for name, x in named.items():
+        if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+            raise TypeError(f"{name}: expected a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+        if not x.ndim or not x.numel():
+            raise ValueError(f"{name}: expected shape (*runs, batch, ...) with at least one example, got {tuple(x.shape)}")
+
+
+def logits(**named: Any) -> None:
+    "Refuse what is no `tensors` of shape `(*runs, batch)` with the same runs."
+    tensors(**named)
+    shapes = {name: tuple(x.shape) for name, x in named.items()}
+    if len({shape[:-1] for shape in shapes.values()}) > 1:
+        raise ValueError(f"{', '.join(shapes)}: expected (*runs, batch) with the same runs, got {list(shapes.values())}")
+
+
+def called(**named: Any) -> None:
+    "Refuse what cannot be called."
+    for name, f in named.items():
+        if not callable(f):
+            raise TypeError(f"{name}: expected a function, got {f!r:.80}")
+
 
 # %% [markdown]
 # An error is a lesson too, so chapters run their errors. `refused` calls a function, catches what it raises and shows it; if
@@ -383,6 +420,9 @@ def refused(call: Callable, *args, **kw) -> str:
 points = torch.zeros(5, 2)
 points[3, 0] = float("nan")
 [refused(batch, "x", points), refused(batch, "x", points, (3,)), refused(batch, "x", points[:0], (2,))]
+
+# %%
+[refused(tensors, real_scores=points[:0]), refused(tensors, x=[1, 2])]
 
 # %% [markdown]
 # ## Exercises that grade themselves, and graders that are graded
@@ -565,6 +605,8 @@ def load_all() -> None:
 def make(kind: str, spec: str | dict) -> Any:
     "Build a registered \"game\" or \"modes\" from its name or from the `.spec` of an earlier one."
     known = {"game": GAMES, "modes": MODE_SETS}[one_of("kind", kind, ["game", "modes"])]
+    if not isinstance(spec, (str, dict)):
+        raise TypeError(f"spec: expected a name or the .spec of a {kind}, got {spec!r:.80}")
     settings = {"name": spec} if isinstance(spec, str) else dict(spec)
     name = settings.pop("name", None)
     own = [f"{k} (a {v['own']})" for k, v in settings.items() if isinstance(v, dict) and "own" in v]
@@ -603,6 +645,8 @@ class Film:
     def __init__(self, frames: Sequence[Picture],  # at least one
                  labels: Sequence[str],  # one per frame
                  ):
+        if any(not isinstance(v, (list, tuple)) for v in (frames, labels)) or any(not hasattr(f, "png") for f in frames):
+            raise TypeError(f"frames, labels: expected lists of pictures and texts, got {frames!r:.40} and {labels!r:.40}")
         if not frames or len(frames) != len(labels):
             raise ValueError(f"frames, labels: expected as many labels as frames, got {len(labels)} and {len(frames)}")
         self.frames, self.labels = list(frames), list(labels)

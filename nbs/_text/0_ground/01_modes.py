@@ -239,6 +239,7 @@ class Mixture(ModeSet):
         if c.ndim != 2 or not c.numel():
             raise ValueError(f"centers: expected shape (modes, dimensions), got {tuple(c.shape)}")
         scales, shares = _scales(std, *c.shape), _shares(weights, len(c))
+        pad = pad if pad is None else number("pad", pad, 0)
         self._full = scales.ndim == 3
         sides = scales.norm(dim=-1) if self._full else scales  # standard deviation of every coordinate, (k, d)
         _distinct(c, sides.amax(1).min().item() / 1000)
@@ -392,6 +393,14 @@ count.tolist(), f"p = {p_value:.2f}"
 
 # %%
 #| export
+def _placed(names: str, *law, **more) -> Mixture:
+    "A mixture whose centers follow from other settings: what is wrong with them is said of these."
+    try:
+        return Mixture(*law, **more)
+    except ValueError as error:
+        raise ValueError(f"{names}: {error}") from error
+
+
 def _circle(n: int, radius: float) -> torch.Tensor:
     "The `n` corners of a regular polygon, (n, 2) float64: the last step back to the first corner is not a corner."
     angle = torch.arange(n, dtype=torch.float64) * 2 * math.pi / n
@@ -403,9 +412,13 @@ def ring(n: int = 8,  # modes, all distinct
          radius: float = 1,  # distance of every mode from the origin
          std: float = .01,  # of every coordinate
          ) -> Mixture:
-    "`n` equal modes on a circle."
+    """`n` equal modes on a circle.
+
+    >>> ring(8).sample(3, generator=torch.Generator().manual_seed(0)).shape
+    torch.Size([3, 2])
+    """
     n, radius = whole("n", n), number("radius", radius, above=0)
-    return Mixture(_circle(n, radius), number("std", std, above=0), pad=radius / 2)
+    return _placed("radius, std", _circle(n, radius), number("std", std, above=0), pad=radius / 2)
 
 
 @mode_set
@@ -416,7 +429,7 @@ def grid(side: int = 5,  # modes along each side
     "`side`² equal modes on a square lattice around the origin."
     side, spacing = whole("side", side), number("spacing", spacing, above=0)
     ticks = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) * spacing
-    return Mixture(torch.cartesian_prod(ticks, ticks), number("std", std, above=0), pad=spacing / 2)
+    return _placed("spacing, std", torch.cartesian_prod(ticks, ticks), number("std", std, above=0), pad=spacing / 2)
 
 
 @mode_set
@@ -431,7 +444,7 @@ def line(n: int = 5,  # modes close together, around 0
     if far and near.max() >= 5:
         raise ValueError(f"n, spacing: expected a line that ends before the first far mode at 5, got {near.max():g}")
     away = [5. * (i // 2 + 1) * (-1) ** i for i in range(far)]
-    return Mixture(torch.cat([near, near.new_tensor(away)])[:, None], number("std", std, above=0))
+    return _placed("spacing, std", torch.cat([near, near.new_tensor(away)])[:, None], number("std", std, above=0))
 
 
 @mode_set
@@ -446,7 +459,7 @@ def rare_modes(share: float = .9,  # what the central mode holds
         raise ValueError(f"share: expected a number between 0 and 1, got {share:g}")
     radius, std = number("radius", radius, above=0), number("std", std, above=0)
     centers = torch.cat([torch.zeros(1, 2, dtype=torch.float64), _circle(n, radius)])
-    return Mixture(centers, std, [share] + [(1 - share) / n] * n, pad=radius / 2)
+    return _placed("share, radius, std", centers, std, [share] + [(1 - share) / n] * n, pad=radius / 2)
 
 
 # %%
@@ -843,7 +856,10 @@ def read_idx(path: str | Path,  # plain or gzipped, whatever its name says
 
     ValueError if it is another file, the other kind, damaged, cut short or too long; FileNotFoundError if absent.
     """
-    path, kind = Path(path), kind and one_of("kind", kind, ["images", "labels"])
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path: expected a path, got {path!r:.80}")
+    path, kind = Path(path), None if kind is None else one_of("kind", kind, ["images", "labels"])
+    whole("limit", limit)
     if not path.is_file():
         raise FileNotFoundError(f"path: no file {path}. {_HOW}")
 

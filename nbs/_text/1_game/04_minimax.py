@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from modelab.course import game
+from modelab.course import game, logits
 from modelab.networks import mlp, player, score
 
 # %%
@@ -128,6 +128,7 @@ def discriminator_loss(real_logits: torch.Tensor,  # D(x), shape (*runs, batch)
                        fake_logits: torch.Tensor,  # D(G(z)), shape (*runs, batch)
                        ) -> torch.Tensor:  # shape (*runs,)
     "What D descends in the game of 2014 (eq. 1): -log σ(D(x)) - log(1 - σ(D(G(z)))), averaged over the batch."
+    logits(real_logits=real_logits, fake_logits=fake_logits)
     return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
 
 
@@ -135,6 +136,7 @@ def generator_loss(fake_logits: torch.Tensor,  # D(G(z)), shape (*runs, batch)
                    saturating: bool = False,  # True: the minimax game itself; False: what nearly everybody runs
                    ) -> torch.Tensor:  # shape (*runs,)
     "What G descends: log(1 - σ(D(G(z)))) if `saturating`, else -log σ(D(G(z))), averaged over the batch."
+    logits(fake_logits=fake_logits)
     return -F.softplus(fake_logits).mean(-1) if saturating else F.softplus(-fake_logits).mean(-1)
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from modelab.course import game, number, one_of, whole
+from modelab.course import called, game, number, one_of, tensors, whole
 from modelab.networks import Generators, mlp, player, rand, score
 from modelab.wasserstein import input_gradient, slope_norm
 
@@ -358,7 +358,12 @@ def edge_slopes(slopes: torch.Tensor,  # the critic's gradient, (*runs, batch, c
                 low: float = -1.,  # the value of an empty pixel; mass is what is above it
                 ) -> torch.Tensor:  # (*runs, batch, edges): its Euclidean norm is the slope per unit of work
     "√Γ g, then √θ (g_j - g_i) along the edges between pixels of a channel: squared and summed, Γ gᵀg + gᵀL(x)g."
-    offsets, mass = NEIGHBOURS[neighbours][dims], (x.detach() - low).clamp_min(0)
+    dims, low, gamma = whole("dims", dims, 1, 2), number("low", low), number("gamma", gamma, 0)
+    tensors(slopes=slopes, x=x, scores=scores)
+    if slopes.shape != x.shape or x.shape[:-dims - 1] != scores.shape:
+        raise ValueError(f"slopes, x, scores: expected (*runs, batch, channels, *space) twice and (*runs, batch), got "
+                         f"{tuple(slopes.shape)}, {tuple(x.shape)}, {tuple(scores.shape)}")
+    offsets, mass = NEIGHBOURS[one_of("neighbours", neighbours, NEIGHBOURS)][dims], (x.detach() - low).clamp_min(0)
     roads = 2 * sum(offset[-1] ** 2 for offset in offsets)
     parts = [slopes * math.sqrt(gamma)] * (gamma > 0)
     for offset in offsets:
@@ -407,7 +412,7 @@ norms
 
 # %%
 def squared(slope, x, **kw):
-    return edge_slopes(slope, x, scores[:len(x)], **kw).square().sum(-1)
+    return edge_slopes(slope, x, x[..., 0, 0, 0], **kw).square().sum(-1)
 
 assert torch.allclose(squared(slope, 3 * (x + 1), low=0.), 3 * squared(slope, x))
 (squared(slope, 3 * (x + 1), low=0.) / squared(slope, x)).tolist()
@@ -463,11 +468,13 @@ def _lead(real: torch.Tensor, fake: torch.Tensor, dims: int, low: float) -> tupl
             space = ("length", "height, width")[dims - 1]
             raise ValueError(f"{name}: expected shape (*runs, batch, channels, {space}), got {tuple(x.shape)}: the "
                              "pixels of a picture have neighbours, the coordinates of a point have none")
-        if (least := x.detach().amin().item()) < low - 1e-4:
+        if not (least := x.detach().amin().item()) >= low - 1e-4:  # NaN neither
             raise ValueError(f"{name}: expected values ≥ low={low:g}, the value of an empty pixel, got {least:.3g}; "
                              "mass is never negative")
     if real.shape != fake.shape:
         raise ValueError(f"fake: expected the shape of real, {tuple(real.shape)}, got {tuple(fake.shape)}")
+    if real.dtype != fake.dtype:
+        raise TypeError(f"fake: expected {real.dtype} as real, got {fake.dtype}")
     return tuple(real.shape[:real.ndim - dims - 1])
 
 
@@ -487,6 +494,7 @@ def wasserstein_gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],
     x̂ lies on the segment between real and fake, one random place per example. ValueError for points, for values
     below `low`, for shapes that differ and for critics with batch norm.
     """
+    called(critic=critic)
     gamma, target = number("gamma", gamma, 0), number("target", target, 0)
     one_of("neighbours", neighbours, NEIGHBOURS)
     lead = _lead(real, fake, whole("dims", dims, 1, 2), number("low", low))

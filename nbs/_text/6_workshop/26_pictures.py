@@ -250,6 +250,8 @@ def faces(include: str | Sequence[str] = (),  # only faces that show all of thes
 
     `include` conditions the law: the modes that lack a named attribute are left out, the others keep their proportions.
     """
+    if not isinstance(include, (str, list, tuple, set, frozenset)):
+        raise TypeError(f"include: expected names from {', '.join(TRAITS)}, got {include!r:.60}")
     include = [include] if isinstance(include, str) else list(include)
     wanted = [TRAITS.index(one_of("include", name, TRAITS)) for name in include]
     noise, clean, mode, kinds, weights = number("noise", noise, above=0), [], [], [], []
@@ -424,7 +426,10 @@ def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an arr
         if path.suffix == ".npz" and "frames" not in stored:
             raise ValueError(f"source: expected an array `frames`, got {', '.join(stored) or 'none'} in {path.name}")
         source = stored["frames"] if path.suffix == ".npz" else stored
-    frames = torch.as_tensor(source)
+    try:
+        frames = torch.as_tensor(source)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"source: expected a path or an array of uint8, got {type(source).__name__}") from error
     if frames.dtype != torch.uint8 or frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[-1] not in (1, 3)):
         raise ValueError(f"source: expected uint8 (n, h, w) or (n, h, w, 3), got {frames.dtype} {tuple(frames.shape)}")
     frames = frames[:, None] if frames.ndim == 3 else frames.movedim(-1, 1)
@@ -435,7 +440,9 @@ def busy(frames: torch.Tensor,  # (n, c, h, w)
          threshold: float = .2,  # how far from the median a pixel must be, in the frames' own units
          ) -> torch.Tensor:
     "The share of each frame's pixels that depart from the median frame in some channel, (n,); for steady light only."
-    frames = batch("frames", frames)
+    frames, threshold = batch("frames", frames), number("threshold", threshold, 0)
+    if frames.ndim != 4:
+        raise ValueError(f"frames: expected shape (n, c, h, w), got {tuple(frames.shape)}")
     return ((frames - frames.median(0).values).abs().amax(1) > threshold).float().mean((1, 2))
 
 
@@ -444,6 +451,8 @@ def read_celeba(folder: str | Path,  # holds list_attr_celeba.txt and img_align_
                 limit: int | None = None,  # read only so many, from the first
                 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     "Pictures (n, 3, size, size) in [-1, 1], attributes (n, k) bool, and the k names."
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder: expected a path, got {folder!r:.80}")
     folder, size = Path(folder), whole("size", size)
     table = folder / "list_attr_celeba.txt"
     if not table.is_file():
