@@ -46,9 +46,11 @@ def roll(n: int = 32) -> Mixture:
 
 
 SETS: dict[str, tuple[Callable[[], Mixture], int, int, dict]] = {  # the set, length of z, steps, settings
-    "ring of 8, 1-D z": (lambda: ring(8, 4, .04), 1, 5_000, REGIME),
-    "grid 5×5, 2-D z": (lambda: grid(5, 2, .05), 2, 12_000, REGIME),
-    "two rings, 16, 2-D z": (rings, 2, 12_000, REGIME),
+    "ring of 8, 1-D z": (lambda: ring(8, 4, .04), 1, 8_000, SHALLOW),
+    "ring of 8, deep G and λ that settles, 1-D z": (lambda: ring(8, 4, .04), 1, 5_000, REGIME),
+    "grid 5×5, 2-D z": (lambda: grid(5, 2, .05), 2, 20_000, SHALLOW),
+    "grid 5×5, deep G and λ that settles, 2-D z": (lambda: grid(5, 2, .05), 2, 12_000, REGIME),
+    "two rings, 16, 2-D z": (rings, 2, 20_000, SHALLOW),
     "line of 5 and 2 far modes, 1-D z": (lambda: line(5, .25, .01, far=2), 1, 5_000, SHALLOW),
     "spiral of 32, 1-D z": (roll, 1, 5_000, SHALLOW),
     "90 % centre and 8 rare modes, 2-D z": (rare_modes, 2, 5_000, SHALLOW),
