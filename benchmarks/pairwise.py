@@ -1,7 +1,7 @@
 """What chapter 10 shows and has no time to run: both games on every set, what else could be done with the pairs, λ over three decades.
 
-    python benchmarks/pairwise.py                # all parts, about half an hour on one core
-    python benchmarks/pairwise.py sets digits    # some of them; the others keep what they recorded
+    python benchmarks/pairwise.py                # all parts, about three quarters of an hour on one core
+    python benchmarks/pairwise.py sets:grid digits    # some of them; the others keep what they recorded
 
 Every run has ten seeds (eight where a part says so), none left out; `pacgan` counts, 2,500 samples of the last generator.
 """
@@ -21,13 +21,15 @@ import torch
 
 from modelab.course import interval, recorded, replace
 from modelab.coverage import coverages
-from modelab.modes import Mixture, grid, line, mixture, rare_modes, ring, stacked_digits
+from modelab.modes import Mixture, digits, grid, line, mixture, rare_modes, ring, stacked_digits
 from modelab.networks import rand
 from modelab.pairwise import PairwiseBiGAN
 from modelab.training import Run
 from modelab.wasserstein import input_gradient, slope_norm
 
-REGIME = {"stochastic": True, "depth": 3, "width": 64, "lr": {"G": 2e-3, "E": 2e-3, "D": 4e-3}, "betas": (0., .99)}
+COMMON = {"stochastic": True, "depth": 3, "width": 64, "betas": (0., .99)}
+SHALLOW = {**COMMON, "lr": {"G": 2e-3, "E": 2e-3, "D": 4e-3}}  # G of 3×64 like E and D, for the sweeps; λ fades as the rates do
+REGIME = {**COMMON, "lr": {"G": 4e-3, "E": 2e-3, "D": 4e-3}, "g_width": 128, "g_depth": 4}  # λ settles by half of the walk
 
 
 def rings() -> Mixture:
@@ -43,13 +45,15 @@ def roll(n: int = 32) -> Mixture:
     return mixture(curve[[int((along / along[-1] <= k / (n - 1)).sum()) for k in range(n)]], .1)
 
 
-SETS: dict[str, tuple[Callable[[], Mixture], int, int]] = {  # the set, length of z, steps
-    "ring of 8, 1-D z": (lambda: ring(8, 4, .04), 1, 8_000),
-    "grid 5×5, 2-D z": (lambda: grid(5, 2, .05), 2, 20_000),
-    "two rings, 16, 2-D z": (rings, 2, 20_000),
-    "line of 5 and 2 far modes, 1-D z": (lambda: line(5, .25, .01, far=2), 1, 5_000),
-    "spiral of 32, 1-D z": (roll, 1, 5_000),
-    "90 % centre and 8 rare modes, 2-D z": (rare_modes, 2, 5_000),
+SETS: dict[str, tuple[Callable[[], Mixture], int, int, dict]] = {  # the set, length of z, steps, settings
+    "ring of 8, 1-D z": (lambda: ring(8, 4, .04), 1, 8_000, SHALLOW),
+    "ring of 8, deep G and λ that settles, 1-D z": (lambda: ring(8, 4, .04), 1, 5_000, REGIME),
+    "grid 5×5, 2-D z": (lambda: grid(5, 2, .05), 2, 20_000, SHALLOW),
+    "grid 5×5, deep G and λ that settles, 2-D z": (lambda: grid(5, 2, .05), 2, 12_000, REGIME),
+    "two rings, 16, 2-D z": (rings, 2, 20_000, SHALLOW),
+    "line of 5 and 2 far modes, 1-D z": (lambda: line(5, .25, .01, far=2), 1, 5_000, SHALLOW),
+    "spiral of 32, 1-D z": (roll, 1, 5_000, SHALLOW),
+    "90 % centre and 8 rare modes, 2-D z": (rare_modes, 2, 5_000, SHALLOW),
 }
 
 
@@ -91,22 +95,28 @@ def measure(setting: str, game: Any, data: Any, steps: int, runs: int = 10, batc
     for name in ("captured", "high_quality", "tv", "kl"):
         values = [round(getattr(s, name), 4) for s in scores]
         row[name] = {"interval": f"{interval(values)}" if all(map(math.isfinite, values)) else "", "by seed": values}
+    if run.latent == 1:
+        values = [round(v, 2) for v in steepest(run)]
+        row["steepest"] = {"interval": f"{interval(values)}", "by seed": values}
     print(f"{setting:60} {row['captured']['by seed']} HQ {row['high_quality']['interval']} TV {row['tv']['interval']} {seconds:.0f}s",
           flush=True)
     return row
 
 
-def both(name: str, data: Any, steps: int, **settings: Any) -> Iterator[dict]:
-    """A set with BiGAN alone and with the penalty, otherwise equal."""
-    made = {**REGIME, "fade": steps, **settings}
-    for what, w in (("BiGAN", 0.), ("with the penalty", 1.)):
-        yield measure(f"{name}, {what}", PairwiseBiGAN(weight=w, **made), data, steps)
+@torch.no_grad()
+def steepest(run: Run) -> list[float]:
+    """The largest slope of each generator over the bulk of its one-dimensional latents."""
+    z = torch.linspace(-2.5, 2.5, 4001)[None, :, None].expand(run.runs, -1, -1)
+    return (run.players.nets["G"](z).diff(dim=1).norm(dim=-1).amax(1) / (5 / 4000)).tolist()
 
 
-def sets() -> Iterator[dict]:
-    """Both games on every set."""
-    for name, (make, latent, steps) in SETS.items():
-        yield from both(name, make(), steps, latent=latent)
+def sets(only: str = "") -> Iterator[dict]:
+    """Every set, or those with a word in their name, with BiGAN alone and with the penalty, otherwise equal."""
+    for name, (make, latent, steps, regime) in SETS.items():
+        settle = {"settle": steps // 2} if regime is REGIME else {}
+        for what, w in (("BiGAN", 0.), ("with the penalty", 1.)):
+            if only in f"{name}, {what}":
+                yield measure(f"{name}, {what}", PairwiseBiGAN(weight=w, latent=latent, fade=steps, **settle, **regime), make(), steps)
 
 
 FIRST = {"latent": 1, "fade": 5000}  # the chapter's own experiment: ring of 8, 1-D z
@@ -114,13 +124,33 @@ FIRST = {"latent": 1, "fade": 5000}  # the chapter's own experiment: ring of 8, 
 
 def on_ring(setting: str, kind: type, **settings: Any) -> dict:
     """One setting on the ring of 8 with a 1-D latent, 5,000 steps, eight seeds."""
-    return measure(setting, kind(**{**REGIME, **FIRST, **settings}), ring(8, 4, .04), 5000, runs=8)
+    return measure(setting, kind(**{**SHALLOW, **FIRST, **settings}), ring(8, 4, .04), 5000, runs=8)
 
 
 def weights() -> Iterator[dict]:
     """λ over three decades in the squared form (the chapter itself runs λ = 1), and the authors' form."""
     yield from (on_ring(f"squared, λ {w:g}", PairwiseBiGAN, weight=w) for w in (.03, .3, 3., 30.))
     yield on_ring("norm, λ 0.1", PairwiseBiGAN, weight=.1, penalty="norm")
+
+
+def sharp() -> Iterator[dict]:
+    """Generators of other sizes in the chapter's own experiment (which runs 4×128 itself)."""
+    yield on_ring("G 3×64, BiGAN", PairwiseBiGAN, weight=0.)
+    yield on_ring("G 3×64, with the penalty", PairwiseBiGAN, weight=1.)
+    for what, w in (("BiGAN", 0.), ("with the penalty", 1.)):
+        yield on_ring(f"G 4×256, {what}", PairwiseBiGAN, weight=w, **{**REGIME, "settle": 2500, "g_width": 256})
+
+
+def trials() -> Iterator[dict]:
+    """What makes samples sharp? One change at a time from SHALLOW with λ settling by half of the walk; two seeds of their own."""
+    changes: dict[str, tuple[dict, dict]] = {
+        "as it is": ({}, {}), "averaged weights of G, .999": ({}, {"average": .999}), "batch 128": ({}, {"batch": 128}),
+        "linear logits for G and E": ({"form": "linear"}, {}), "2-D z": ({"latent": 2}, {}),
+        "rate of G doubled": ({"lr": {"G": 4e-3, "E": 2e-3, "D": 4e-3}}, {}), "betas (.5, .99)": ({"betas": (.5, .99)}, {}),
+        "G 3×256": ({"g_width": 256}, {}), "G 4×256": ({"g_width": 256, "g_depth": 4}, {})}
+    for name, (change, more) in changes.items():
+        game = PairwiseBiGAN(**{**SHALLOW, "latent": 1, "fade": 8000, "settle": 4000, **change})
+        yield measure(name, game, ring(8, 4, .04), 8000, runs=2, seed=100, **{"batch": 64, **more})
 
 
 def beside() -> Iterator[dict]:
@@ -156,17 +186,34 @@ def digit_rows() -> Iterator[dict]:
         yield row
 
 
-PARTS = {"sets": sets, "weights": weights, "beside": beside, "tuning": tuning, "digits": digit_rows}
+def scan_rows() -> Iterator[dict]:
+    """Ten modes of real digits: modes, and how often what comes back from a scan's code shows the same digit."""
+    for setting, w in (("BiGAN", 0.), ("with the penalty", 1.)):
+        game = PairwiseBiGAN(weight=w, latent=16, lr=1e-3, betas=(0., .9))
+        run = Run(game, digits(), runs=8, batch=64, average=.99, device="cpu").step(1500)
+        x, mode = run.modes.sample_with_modes(500, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            back = run.players.nets["G"](run.players.nets["E"](x.expand(8, *x.shape)))
+        found = {"captured": [s.captured for s in run.coverage()], "kl": [s.kl for s in run.coverage()],
+                 "same digit": [(run.modes.assign(b)[0] == mode).float().mean().item() for b in back]}
+        row = {"setting": setting, "steps": 1500, "seeds": 8, "of": 10}
+        row |= {k: {"interval": f"{interval(v)}", "by seed": [round(u, 4) for u in v]} for k, v in found.items()}
+        print(row, flush=True)
+        yield row
+
+
+PARTS = {"sets": sets, "sharp": sharp, "trials": trials, "scans": scan_rows, "weights": weights, "beside": beside, "tuning": tuning, "digits": digit_rows}
 
 
 def main() -> None:
-    """Measure the parts that are asked for, keep the others, record after each row."""
+    """Measure the parts that are asked for, keep the others, record after each row; `sets:grid` measures only such settings."""
     path = Path(__file__).with_suffix(".json")
-    for part in sys.argv[1:] or PARTS:
-        rows = []
-        for row in PARTS[part]():
-            rows.append(row)
-            result = {"torch": torch.__version__.split("+")[0], **recorded("pairwise"), part: rows}
+    for asked in sys.argv[1:] or PARTS:
+        part, _, only = asked.partition(":")
+        for row in PARTS[part](only) if only else PARTS[part]():
+            result = {"torch": torch.__version__.split("+")[0], **recorded("pairwise")}
+            rows = {r["setting"]: r for r in result.get(part, [])} | {row["setting"]: row}
+            result[part] = list(rows.values())
             replace(path, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
 
 

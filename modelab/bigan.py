@@ -52,9 +52,9 @@ class _Fading(dict):
         return super().__getitem__(player) * self.now
 
 
-def fading(step: int, length: int | None) -> float:
-    "From 1 at step 0 along half a cosine to .01 at `length` and after; always 1 for None."
-    return 1.0 if length is None else max(.01, (1 + math.cos(math.pi * min(1., step / length))) / 2)
+def fading(step: int, length: int | None, least: float = .01) -> float:
+    "From 1 at step 0 along half a cosine to `least` at `length` and after; always 1 for None."
+    return 1.0 if length is None else max(least, (1 + math.cos(math.pi * min(1., step / length))) / 2)
 
 # %% ../nbs/2_inverse/09_bigan.ipynb #8fd4c833
 @game
@@ -71,6 +71,8 @@ class BiGAN:
     latent: int | None = None  # length of z; None: fits the set
     width: int = 128  # hidden units of the default players
     depth: int = 2  # their hidden layers
+    g_width: int | None = None  # hidden units of the default G alone; None: as `width`
+    g_depth: int | None = None  # its hidden layers; None: as `depth`
     lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
     betas: tuple[float, float] = (0., .9)
     turns: ClassVar[str] = "D GE"
@@ -78,15 +80,15 @@ class BiGAN:
     def __post_init__(self) -> None:
         one_of("form", self.form, FORMS)
         one_of("prior", self.prior, PRIORS)
-        if self.fade is not None:
-            whole("fade", self.fade)
-            self.lr = _Fading(self.lr if isinstance(self.lr, dict) else dict.fromkeys("GED", self.lr))
+        for name in {"fade", "g_width", "g_depth"} - {k for k, v in vars(self).items() if v is None}:
+            whole(name, getattr(self, name))
 
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The networks that play, one copy per run."
         hidden, sizes = (self.width, self.depth, runs, generator), [math.prod(event), latent]
         last = torch.tanh if len(event) > 1 else None  # pictures live in [-1, 1]
-        return {"G": player("G", self.G, lambda: mlp(latent, event, *hidden, last=last), runs, generator),
+        tall = (self.g_width or self.width, self.g_depth or self.depth, runs, generator)
+        return {"G": player("G", self.G, lambda: mlp(latent, event, *tall, last=last), runs, generator),
                 "E": player("E", self.E, lambda: Joined(sizes[:1 + self.stochastic], latent, *hidden), runs, generator),
                 "D": player("D", self.D, lambda: joint_discriminator(event, latent, *hidden), runs, generator)}
 
@@ -95,7 +97,8 @@ class BiGAN:
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "D wants (x, E(x)) high and (G(z), z) low."
-        if self.fade:
+        if self.fade or isinstance(self.lr, _Fading):  # whoever changes a rate under way leaves a plain one here
+            self.lr = _Fading(self.lr if isinstance(self.lr, dict) else dict.fromkeys("GED", self.lr))
             self.lr.now = fading(t.step, self.fade)
         with torch.no_grad():
             code, fake = self.encode(t), t.G(t.z)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .bigan import BiGAN, fading
-from .course import game, number, one_of
+from .course import game, number, one_of, whole
 from .networks import Generators, rand
 from .wasserstein import event_sum, input_gradient, slope_norm
 
@@ -141,24 +141,31 @@ def alignment(discriminator: Discriminator, x: torch.Tensor, z: torch.Tensor, x_
 @game
 @dataclass
 class PairwiseBiGAN(BiGAN):
-    "BiGAN with the pair-wise gradient penalty on its discriminator; with weight 0, BiGAN. λ fades as the rates do."
+    "BiGAN with the pair-wise gradient penalty on its discriminator; with weight 0, BiGAN."
     weight: float = 1.  # λ; a penalty of slope one is per unit of the data
     penalty: str = "squared"  # or "norm"
+    settle: int | None = None  # steps over which λ alone sinks to nothing; None: it fades as the rates do
 
     def __post_init__(self) -> None:
         super().__post_init__()
         number("weight", self.weight, 0)
         one_of("penalty", self.penalty, FORMS)
+        if self.settle is not None:
+            whole("settle", self.settle)
+
+    def price(self, step: int) -> float:
+        "λ at this step."
+        return self.weight * (fading(step, self.fade) if self.settle is None else fading(step, self.settle, 0.))
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "D wants (x, E(x)) high and (G(z), z) low, and λ times the penalty small."
-        loss = super().loss_D(t)
-        if self.weight == 0:
+        loss, price = super().loss_D(t), self.price(t.step)
+        if price == 0:
             return loss
         with torch.no_grad():
             z = self.encode(t)
             x_hat = t.G(z)
-        return loss + self.weight * fading(t.step, self.fade) * self.pull(t.D, t.x, z, x_hat, t.generator).mean(-1)
+        return loss + price * self.pull(t.D, t.x, z, x_hat, t.generator).mean(-1)
 
     def pull(self, D: Discriminator, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor,
              generator: Generators) -> torch.Tensor:

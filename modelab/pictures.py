@@ -16,7 +16,7 @@ from .course import batch, mode_set, number, one_of, whole
 from .modes import ModeSet
 
 # %% auto #0
-__all__ = ['LANES', 'TRAITS', 'IMAGES', 'Rendered', 'scenes', 'faces', 'read_frames', 'busy', 'read_celeba']
+__all__ = ['LANES', 'TRAITS', 'IMAGES', 'Rendered', 'scenes', 'faces', 'read_frames', 'background', 'busy', 'read_celeba']
 
 # %% ../nbs/6_workshop/26_pictures.ipynb #1a61c4e6
 class Rendered(ModeSet):
@@ -213,10 +213,11 @@ def _load(path: Path, size: tuple[int, int] | None, crop: bool = False) -> torch
 
 
 def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an array (n, h, w) or (n, h, w, 3) of uint8
-                size: tuple[int, int] | None = None,  # height and width for a folder's pictures; default: as they are
+                size: tuple[int, int] | None = None,  # height and width to bring the frames to; default: as they are
                 ) -> torch.Tensor:
     "Frames of a fixed camera in order (by file name), (n, c, h, w) float32 in [-1, 1]."
     import numpy as np
+    size = None if size is None else tuple(whole("size", v) for v in size)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if path.is_dir():
@@ -239,18 +240,39 @@ def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an arr
         raise TypeError(f"source: expected a path or an array of uint8, got {type(source).__name__}") from error
     if frames.dtype != torch.uint8 or frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[-1] not in (1, 3)):
         raise ValueError(f"source: expected uint8 (n, h, w) or (n, h, w, 3), got {frames.dtype} {tuple(frames.shape)}")
-    frames = frames[:, None] if frames.ndim == 3 else frames.movedim(-1, 1)
-    return frames.float() / 127.5 - 1
+    frames = (frames[:, None] if frames.ndim == 3 else frames.movedim(-1, 1)).float() / 127.5 - 1
+    return frames if size is None else torch.nn.functional.interpolate(frames, size=size, mode="area")
+
+
+def background(frames: torch.Tensor,  # (n, c, h, w)
+               window: int | None = None,  # of so many frames around each, shifted inwards at the ends; None: of all
+               ) -> torch.Tensor:  # (n, c, h, w)
+    """What each frame shows when nobody is there: the median over frames, pixel by pixel.
+
+    With `window` it follows the light, and is taken anew for every quarter of a window. Whoever stands still for half
+    a window becomes background.
+    """
+    frames = batch("frames", frames)
+    if frames.ndim != 4:
+        raise ValueError(f"frames: expected shape (n, c, h, w), got {tuple(frames.shape)}")
+    n = len(frames)
+    if window is None:
+        return frames.median(0, keepdim=True).values.expand_as(frames)
+    window, parts = whole("window", window, 3, n), []
+    for first in range(0, n, step := max(1, window // 4)):
+        start = max(0, min(first + step // 2 - window // 2, n - window))
+        median = frames[start:start + window].median(0, keepdim=True).values
+        parts.append(median.expand(min(step, n - first), *median.shape[1:]))
+    return torch.cat(parts)
 
 
 def busy(frames: torch.Tensor,  # (n, c, h, w)
-         threshold: float = .2,  # how far from the median a pixel must be, in the frames' own units
+         threshold: float = .2,  # how far from the background a pixel must be, in the frames' own units
+         window: int | None = None,  # of `background`; needed where the light changes
          ) -> torch.Tensor:
-    "The share of each frame's pixels that depart from the median frame in some channel, (n,); for steady light only."
-    frames, threshold = batch("frames", frames), number("threshold", threshold, 0)
-    if frames.ndim != 4:
-        raise ValueError(f"frames: expected shape (n, c, h, w), got {tuple(frames.shape)}")
-    return ((frames - frames.median(0).values).abs().amax(1) > threshold).float().mean((1, 2))
+    "The share of each frame's pixels that depart from the background in some channel, (n,)."
+    threshold, behind = number("threshold", threshold, 0), background(frames, window)
+    return ((frames - behind).abs().amax(1) > threshold).float().mean((1, 2))
 
 
 def read_celeba(folder: str | Path,  # holds list_attr_celeba.txt and img_align_celeba/

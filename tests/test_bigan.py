@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from modelab.bigan import BiGAN, Joined, discriminator_loss, fading, generator_encoder_loss, joint_discriminator
+from modelab.lab import Lab
 from modelab.modes import digits, line, ring
 from modelab.training import Run
 
@@ -82,11 +83,29 @@ def test_fading():
     assert run.game.lr["G"] == pytest.approx(1e-3 * fading(2, 4)) and dict(run.game.lr.items()) == dict.fromkeys("GED", 1e-3)
 
 
+def test_a_rate_changed_under_way_fades_too():
+    run = Run(BiGAN(width=8, fade=4), ring(), runs=1, batch=4, device="cpu").step(2)
+    run.game.lr = {"G": .5, "E": 1e-3, "D": 1e-3}
+    run.step(1)
+    assert run.players.rates("G")["lr"] == pytest.approx(.5 * fading(2, 4))
+    lab = Lab(BiGAN(width=8, latent=1, fade=50), line(5), batch=8, samples=20).step(2).set("lr.D", 4e-3).step(2)
+    assert lab.sides["A"].players.adam["D"].param_groups[0]["lr"] == pytest.approx(4e-3 * fading(3, 50))
+
+
+def test_g_may_have_a_size_of_its_own():
+    nets = BiGAN(width=8, depth=2, g_width=16, g_depth=3).players((2,), 1, 2, [gen(0), gen(1)])
+    assert [tuple(layer.weight.shape[1:]) for layer in nets["G"].hidden] == [(1, 16), (16, 16), (16, 16)]
+    assert nets["E"].net.hidden[0].weight.shape[-1] == 8 and len(nets["D"].net.hidden) == 2
+    same = [BiGAN(width=8, **own).players((2,), 1, 1, [gen()])["G"].state_dict() for own in ({}, {"g_width": 8, "g_depth": 2})]
+    assert all(torch.equal(a, b) for a, b in zip(same[0].values(), same[1].values()))
+
+
 # Bad input
 
 @pytest.mark.parametrize("call, words", [
     (lambda: BiGAN(form="log"), "form: unknown 'log'"), (lambda: BiGAN(prior="flat"), "prior: unknown 'flat'"),
-    (lambda: BiGAN(fade=0), "fade"), (lambda: generator_encoder_loss(*logits(3), "x"), "form"),
+    (lambda: BiGAN(fade=0), "fade"), (lambda: BiGAN(g_width=0), "g_width"), (lambda: BiGAN(g_depth=0), "g_depth"),
+    (lambda: generator_encoder_loss(*logits(3), "x"), "form"),
     (lambda: joint_discriminator([2], 1, 0), "width"),
     (lambda: joint_discriminator([2], 1, 4)(torch.zeros(5, 3), torch.zeros(5, 1)), "expected shape"),
 ])

@@ -286,7 +286,7 @@ def test_bad_input_is_named():
         pairwise_gradient_penalty(D, x, z, x + 1, blur=0.)
 
 
-@pytest.mark.parametrize("bad", [{"weight": -1.}, {"penalty": "l2"}, {"fade": 0}, {"fade": 1.5}])
+@pytest.mark.parametrize("bad", [{"weight": -1.}, {"penalty": "l2"}, {"fade": 0}, {"fade": 1.5}, {"settle": 0}])
 def test_bad_settings_of_the_game_are_refused(bad):
     with pytest.raises((ValueError, TypeError), match=next(iter(bad))):
         PairwiseBiGAN(**bad)
@@ -320,6 +320,17 @@ def test_rates_and_weight_fade_together():
     run = Run(game, ring(), runs=1, batch=4, device="cpu").step(6)
     assert run.players.rates("D")["lr"] == pytest.approx(.4 * fading(5, 10))
     assert run.players.rates("G")["lr"] == pytest.approx(.1 * fading(5, 10))
+    assert [game.price(s) for s in (0, 5, 10)] == [1, pytest.approx(.5), .01]
+
+
+def test_the_weight_may_settle_before_the_rates_do():
+    game = PairwiseBiGAN(width=8, fade=10, settle=4, weight=2.)
+    assert [game.price(s) for s in (0, 2, 4, 9)] == [2, pytest.approx(1), 0, 0]
+    walks = [Run(PairwiseBiGAN(width=8, weight=w, settle=3), ring(), runs=1, batch=4, device="cpu").step(5) for w in (0., 1.)]
+    equal = walks[0].losses["D"] == walks[1].losses["D"]
+    assert not equal[0] and not torch.equal(walks[0].sample(4), walks[1].sample(4))
+    walks[1].players.restore({k: v.clone() for k, v in walks[0].players.state().items()})
+    assert torch.equal(walks[0].step(3).sample(4), walks[1].step(3).sample(4)), "after `settle` it is BiGAN"
 
 
 @pytest.mark.parametrize("form", ["swapped", "linear"])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from modelab import modes
 from modelab.course import make
-from modelab.pictures import TRAITS, busy, faces, read_celeba, read_frames, scenes
+from modelab.pictures import TRAITS, background, busy, faces, read_celeba, read_frames, scenes
 
 DATA = os.environ.get("MODELAB_DATA")
 
@@ -86,6 +86,8 @@ def test_frames(tmp_path):
     assert torch.equal(x, read_frames(film)) and torch.equal(x, read_frames(tmp_path / "film.npz"))
     assert x.shape == (9, 3, 6, 8) and busy(x).tolist() == [0, 0, 0, 0, .25, 0, 0, 0, 0]
     assert read_frames(tmp_path, size=(3, 4)).shape == (9, 3, 3, 4) and read_frames(film[..., 0]).shape == (9, 1, 6, 8)
+    small = read_frames(film, (3, 4))
+    assert torch.allclose(small, read_frames(tmp_path, (3, 4)), atol=1 / 127) and (small[4] - small[0]).abs().amax(0).gt(.1).sum() == 4
     Image.fromarray(film[0, :3]).save(tmp_path / "999.png")
     with pytest.raises(ValueError, match="one size"):
         read_frames(tmp_path)
@@ -96,7 +98,42 @@ def test_frames(tmp_path):
         read_frames(tmp_path / "none")
 
 
-def test_real_frames_are_mostly_empty_where_the_light_holds():
+def test_a_running_median_follows_the_light():
+    n, window = 240, 24
+    light = torch.linspace(-.4, .4, n) + .05 * torch.sin(torch.arange(n) / 40)  # much between the ends, little in a window
+    film = light[:, None, None, None] + .1 * torch.rand(1, 1, 6, 8, generator=seeded())
+    clear, visits = film.clone(), torch.zeros(n, dtype=torch.bool)
+    for first in (0, 50, 100, 150, 237):
+        visits[first:first + 3] = True
+    film[visits, :, 2:4, 3:6] += .5
+    assert torch.equal(busy(film, .25, window) > 0, visits)
+    assert busy(film, .25, window)[visits].tolist() == pytest.approx([6 / 48] * int(visits.sum()))
+    assert (busy(film, .25) > 0).float().mean() > .3, "one median for the whole film takes the light for traffic"
+    assert (background(film, window) - clear).abs().max() < .08 and background(film, window).shape == film.shape
+    assert torch.equal(background(film, n), background(film)), "a window as long as the film is the whole film"
+
+
+def test_who_stays_for_half_a_window_becomes_background():
+    film = torch.zeros(60, 1, 4, 4)
+    film[20:30] = 1
+    assert (busy(film, .2, 30)[20:30] == 1).all() and busy(film, .2, 11)[25] == 0
+
+
+def test_background_is_the_median_of_its_window():
+    film = torch.rand(50, 2, 3, 3, generator=seeded())
+    found = background(film, 12)
+    for t in range(50):
+        start = max(0, min(t // 3 * 3 + 1 - 6, 50 - 12))
+        assert torch.equal(found[t], film[start:start + 12].median(0).values)
+
+
+@pytest.mark.parametrize("window", [0, 2, 10, 3.5, True])
+def test_a_window_that_does_not_fit_is_refused(window):
+    with pytest.raises((ValueError, TypeError), match="^window: expected a whole number ≥ 3 and ≤ 9"):
+        busy(torch.zeros(9, 1, 2, 2), .2, window)
+
+
+def test_real_frames_are_mostly_empty_once_the_light_is_followed():
     path = Path(DATA or ".", "static_camera", "static_camera_48x64.npz")
     if not DATA or not path.is_file():
         pytest.skip("no static_camera frames in the folder that MODELAB_DATA names")
@@ -104,8 +141,9 @@ def test_real_frames_are_mostly_empty_where_the_light_holds():
     assert x.shape == (1823, 3, 48, 64) and -1 <= x.min() and x.max() <= 1
     assert x.diff(dim=0).abs().mean() < .03, "one camera, in order"
     assert busy(x).median() > .3, "over the whole film the light drifts, and its median frame is no background"
-    stretches = torch.stack([busy(part) for part in x[:1800].split(50)])
-    assert stretches.median() < .05
+    share = busy(x, .2, 101)
+    assert share.median() < .005 and .1 < (share > .01).float().mean() < .4, "few pedestrians, in a minority of frames"
+    assert read_frames(path, (24, 32)).shape == (1823, 3, 24, 32)
 
 
 @pytest.fixture
