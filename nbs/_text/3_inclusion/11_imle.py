@@ -29,7 +29,7 @@ class Cloud:
     "Rows about a middle, where rounding hurts least; float32 where that is enough for a first guess at distances."
     def __init__(self, x: Tensor, middle: Tensor, kind: torch.dtype, max_bytes: int = MAX_BYTES):
         self.x, self.middle, self.kind = x, middle, kind
-        self.at_hand = self._centred(slice(None)) if x.numel() * kind.itemsize <= max_bytes // 8 else None
+        self.at_hand = self._centred(slice(None)) if x.numel() * kind.itemsize <= max_bytes // 4 else None
         side = max(1, max_bytes // (32 * x.shape[1]))
         self.square = torch.cat([torch.linalg.vecdot(part, part) for part in map(self.__getitem__, tiles(len(x), side))])
 
@@ -106,29 +106,35 @@ class _Search:
         self.middle = middle if middle.isfinite().all() else torch.zeros_like(middle)
         self.pool, self.kind = Cloud(p, self.middle, kind, max_bytes), kind
         self.longest, self.unit = self.pool.square.max().sqrt(), rounding(q.shape[1], kind)
-        entries = min(1 << (21 if q.device.type == "cpu" else 26), max_bytes // 64)
-        widest = max(1, max_bytes // (64 * q.shape[1]))  # rows of a block with all their features
-        self.columns = tiles(len(p), min(1024 if q.device.type == "cpu" else 8192, math.isqrt(entries), widest))
-        self.height = max(1, min(entries // self.columns[0].stop, widest, max_bytes // (64 * len(self.columns))))
+        rows, columns = (2048, 256) if q.device.type == "cpu" else (8192, 8192)  # a CPU keeps such a tile in its cache
+        side, widest = math.isqrt(max_bytes // 64), max(1, max_bytes // (64 * q.shape[1]))
+        self.columns, self.height = tiles(len(p), min(columns, side, widest)), min(rows, side, widest)
+        self.band = max(1, min(widest, max_bytes // (64 * len(self.columns)), 1 << 14))
+        self.tile = torch.empty(min(self.height, len(q)) * self.columns[0].stop, dtype=kind, device=q.device)
 
     def __call__(self) -> tuple[Tensor, Tensor]:
-        found = [self.block(self.q[rows]) for rows in tiles(len(self.q), self.height)]
+        found = [self.search(self.q[rows]) for rows in tiles(len(self.q), self.band)]
         return tuple(map(torch.cat, zip(*found)))
 
     def guess(self, near: Tensor, columns: slice) -> Tensor:
         "|y|² - 2x·y, the squared distance but for |x|²."
-        return torch.addmm(self.pool.square[columns], near, self.pool[columns].T, alpha=-2)
+        pool = self.pool[columns]
+        tile = self.tile[:len(near) * len(pool)].view(len(near), len(pool))
+        return torch.addmm(self.pool.square[columns], near, pool.T, alpha=-2, out=tile)
 
-    def block(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def search(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        "For a band of queries: the lowest guess in each block of the pool, then a look into the blocks it could be in."
         near = (x - self.middle).to(self.kind)
-        lows = torch.stack([self.guess(near, columns).amin(1) for columns in self.columns], 1)
+        lows = torch.empty(len(self.columns), len(x), dtype=self.kind, device=x.device)
+        for rows in tiles(len(x), self.height):
+            for low, columns in zip(lows, self.columns):
+                torch.amin(self.guess(near[rows], columns), 1, out=low[rows])
         error = (torch.linalg.vecdot(near, near).sqrt() + self.longest).square() * self.unit
-        reach = lows.amin(1) + 2 * error
+        reach = lows.amin(0) + 2 * error
         best = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
         who = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        side = max(1, self.max_bytes // (96 * self.columns[0].stop))
-        for low, columns in zip(lows.unbind(1), self.columns):
-            for rows in (low <= reach).nonzero()[:, 0].split(side):  # only here can the nearest be
+        for low, columns in zip(lows, self.columns):
+            for rows in (low <= reach).nonzero()[:, 0].split(self.height):
                 r, c = (self.guess(near[rows], columns) <= reach[rows, None]).nonzero(as_tuple=True)
                 self.offer(x, best, who, rows[r], c + columns.start)
         return best.sqrt(), who
@@ -141,6 +147,21 @@ class _Search:
         index = torch.full_like(who, len(self.p)).scatter_reduce_(0, rows[first], columns[first], "amin")
         nearer = low < best
         best[nearer], who[nearer] = low[nearer], index[nearer]
+
+
+def _search(q: Tensor, p: Tensor, max_bytes: int) -> tuple[Tensor, Tensor]:
+    "In a few dimensions by a tree, where it fits and leaves no doubt; else by the search."
+    if q.shape[1] > 4 or q.device.type != "cpu" or 16 * p.shape[1] * (len(p) + 8) > max_bytes or len(p) < 64:
+        return _Search(q, p, max_bytes)()
+    from scipy.spatial import cKDTree
+    tree, found = cKDTree(p.double().numpy(), balanced_tree=False), []
+    for part in q.split(max(1, max_bytes // 256)):
+        near, who = map(torch.from_numpy, tree.query(part.double().numpy(), k=2))
+        doubt = (near[:, 1] <= near[:, 0] * (1 + 1e-12)).nonzero()[:, 0]
+        if len(doubt):
+            near[doubt, 0], who[doubt, 0] = _Search(part[doubt], p, max_bytes)()
+        found.append((near[:, 0], who[:, 0]))
+    return tuple(map(torch.cat, zip(*found)))
 
 
 @torch.no_grad()
@@ -158,8 +179,8 @@ def nearest(queries: Tensor,  # (*runs, n, *event)
     max_bytes, device, lead = whole("max_bytes", max_bytes, 1 << 16), q.device, q.shape[:runs]
     if device.type == "mps":  # it has no float64
         q, p = q.cpu(), p.cpu()
-    found = [_Search(a, b, max_bytes)() for a, b in zip(q.flatten(0, runs - 1), p.flatten(0, runs - 1))] if runs else \
-        [_Search(q, p, max_bytes)()]
+    pairs = zip(q.flatten(0, runs - 1), p.flatten(0, runs - 1)) if runs else [(q, p)]
+    found = [_search(a, b, max_bytes) for a, b in pairs]
     distance, index = (torch.stack(part).reshape(*lead, -1) for part in zip(*found))
     return distance.to(device, q.dtype), index.to(device)
 
