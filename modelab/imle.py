@@ -38,7 +38,7 @@ MAX_BYTES = 1 << 27
 class Cloud:
     "Rows about a middle, where rounding hurts least; float32 where that is enough for a first guess at distances."
     def __init__(self, x: Tensor, middle: Tensor, kind: torch.dtype, max_bytes: int = MAX_BYTES):
-        self.x, self.middle, self.kind = x, middle, kind
+        self.x, self.middle, self.kind = x, middle.to(kind), kind
         self.at_hand = self._centred(slice(None)) if x.numel() * kind.itemsize <= max_bytes // 4 else None
         side = max(1, max_bytes // (32 * x.shape[1]))
         self.square = torch.cat([torch.linalg.vecdot(part, part) for part in map(self.__getitem__, blocks(len(x), side))])
@@ -47,7 +47,7 @@ class Cloud:
         return self._centred(rows) if self.at_hand is None else self.at_hand[rows]
 
     def _centred(self, rows: slice) -> Tensor:
-        return (self.x[rows] - self.middle).to(self.kind)
+        return self.x[rows].to(self.kind) - self.middle
 
 
 def blocks(n: int, side: int) -> list[slice]:
@@ -108,14 +108,13 @@ class _Search:
     "The nearest rows of a pool, exactly: guesses by matrix products, then the few that could be nearest by differences."
     def __init__(self, q: Tensor, p: Tensor, max_bytes: int):
         kind, middle = _kind(q, p), p.mean(0)
-        self.q, self.p, self.max_bytes = q, p, max_bytes
-        self.middle = middle if middle.isfinite().all() else torch.zeros_like(middle)
-        self.pool, self.kind = Cloud(p, self.middle, kind, max_bytes), kind
+        self.q, self.p, self.max_bytes, self.kind = q, p, max_bytes, kind
+        self.pool = Cloud(p, torch.where(middle.isfinite(), middle, 0.), kind, max_bytes)
         self.longest, self.unit = self.pool.square.max().sqrt(), rounding(q.shape[1], kind)
         rows, columns = (2048, 256) if q.device.type == "cpu" else (8192, 8192)  # a CPU keeps such a tile in its cache
-        side, widest = math.isqrt(max_bytes // 64), max(1, max_bytes // (64 * q.shape[1]))
+        side, widest = math.isqrt(max_bytes // 64), max(16, max_bytes // (64 * q.shape[1]))
         self.columns, self.height = blocks(len(p), min(columns, side, widest)), min(rows, side, widest)
-        self.band = max(1, min(widest, max_bytes // (64 * len(self.columns)), 1 << 14))
+        self.band = max(16, min(widest, max_bytes // (64 * len(self.columns)), 1 << 14))
         self.tile = torch.empty(min(self.height, len(q)) * self.columns[0].stop, dtype=kind, device=q.device)
 
     def __call__(self) -> tuple[Tensor, Tensor]:
@@ -130,7 +129,7 @@ class _Search:
 
     def search(self, x: Tensor) -> tuple[Tensor, Tensor]:
         "For a band of queries: the lowest guess in each block of the pool, then a look into the blocks it could be in."
-        near = (x - self.middle).to(self.kind)
+        near = x.to(self.kind) - self.pool.middle
         lows = torch.empty(len(self.columns), len(x), dtype=self.kind, device=x.device)
         for rows in blocks(len(x), self.height):
             for low, columns in zip(lows, self.columns):
@@ -173,7 +172,7 @@ def _search(q: Tensor, p: Tensor, max_bytes: int) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def nearest(queries: Tensor,  # (*runs, n, *event)
             pool: Tensor,  # (*runs, m, *event)
-            *, max_bytes: int = MAX_BYTES,  # for everything held besides the arguments and the answer
+            *, max_bytes: int = MAX_BYTES,  # for what is held besides the arguments and the answer; sixteen rows at least
             runs: int = 0,  # how many leading axes count runs; each run searches its own pool
             ) -> tuple[Tensor, Tensor]:  # distances (*runs, n), indices into the pool (*runs, n)
     """For each query the Euclidean distance to the nearest member of the pool, and its index; exact.
