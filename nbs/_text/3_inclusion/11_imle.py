@@ -551,10 +551,11 @@ claim("Samples that real points fetch reach the modes of the grid; samples that 
 kept = recorded("imle")
 columns = ["steps", "seconds", "captured", "high_quality", "kl", "tv"]
 
-def long_runs(part: str):
-    return pd.DataFrame({name: {c: row[c] for c in columns} for name, row in kept.get(part, {}).items()}).T
+def long_runs(*parts: str):
+    rows = {f"{part}: {name}": row for part in parts for name, row in kept.get(part, {}).items()}
+    return pd.DataFrame({name: {c: row[c] for c in columns} for name, row in rows.items()}).T
 
-pd.concat([long_runs(part).assign(set=part) for part in ("ring", "grid") if part in kept]) if kept else None
+long_runs("ring", "grid")
 
 # %% [markdown]
 # `captured` counts modes with at least one sample within three standard deviations; `high_quality` says how many samples are that good. Neither game has both.
@@ -658,7 +659,7 @@ def due(rule: str, i: int, distance, limit, age):
 
 # %%
 def few(rule: str, eps: float = 0., n: int = 1000, m: int = 1000, shrink: float = .02):
-    "Train eight generators on their ten points; returns them and the latents matched in the last fifth."
+    "Train eight generators on their ten points; returns them and the latents matched in the last third."
     seeds = [torch.Generator().manual_seed(seed_of(r, "few")) for r in range(8)]
     G = mlp(2, 2, 64, runs=8, generator=seeds)
     adam, kept = torch.optim.Adam(G.parameters(), 1e-3), []
@@ -674,7 +675,7 @@ def few(rule: str, eps: float = 0., n: int = 1000, m: int = 1000, shrink: float 
                 away, who = nearest(ten, made, runs=1)
                 z = torch.where(now[..., None], pool.gather(1, who[..., None].expand(-1, -1, 2)), z)
                 limit, age = torch.where(now, (1 - shrink) * away, limit), torch.where(now, 0, age)
-                kept += [z] * (i >= .8 * steps(n))
+                kept += [z] * (i >= .7 * steps(n))
         adam.zero_grad()
         imle_loss(G(z), ten, runs=1).sum().backward()
         adam.step()
