@@ -545,7 +545,7 @@ claim("Samples that real points fetch reach the modes of the grid; samples that 
       holds=interval(there).low > interval(gone).high)
 
 # %% [markdown]
-# The price is quality. Between two modes there are samples that no real point ever fetches, and nothing tells them to leave; a latent space is connected, so some always lie there. And a sample that several real points share goes to their mean. **IMLE covers and blurs; the GAN of chapter 04 is sharp and drops.** Longer, beside a non-saturating game under several settings, eight seeds each, none left out (`python benchmarks/imle.py`; seconds are of all eight on one core):
+# The price is quality. Between two modes there are samples that no real point ever fetches, and nothing tells them to leave; a latent space is connected, so some always lie there. And a sample that several real points share goes to their mean. **IMLE covers and blurs.** Longer, beside a non-saturating game under several settings, eight seeds each, none left out (`python benchmarks/imle.py`; seconds are of all eight on one core):
 
 # %%
 kept = recorded("imle")
@@ -558,7 +558,7 @@ def long_runs(*parts: str):
 long_runs("ring", "grid")
 
 # %% [markdown]
-# `captured` counts modes with at least one sample within three standard deviations; `high_quality` says how many samples are that good. Neither game has both.
+# `captured` counts modes with at least one sample within three standard deviations; `high_quality` says how many samples are that good. IMLE has all but a mode or so of the grid by now, and one sample in sixteen is good, which is still blur. The game is no sharper here and misses more. Where a game *is* sharp, it has often let go of the rest; see the rare modes below.
 
 # %%
 rows = dict(kept.get("grid", {}))
@@ -734,7 +734,7 @@ picture(figure, "Thirty stacked digits, real and by IMLE: the generated ones are
 long_runs("digits")
 
 # %% [markdown]
-# Both games have the same generator, the same 1,500 steps and batches of 64, and the discriminator's side has the best of the three settings that chapter 04's benchmark tried. Without any discriminator IMLE covers the thousand, and its samples satisfy the judge as often. It takes twice the time: at equal *time* the two are closer than this table looks. And three quarters of the samples are still not clean digits, for either.
+# Both games have the same generator, the same 1,500 steps and batches of 64, and the discriminator's side has the best of the three settings that chapter 04's benchmark tried. Without any discriminator IMLE covers the thousand, and its samples satisfy the judge a little more often. It takes twice the time: at equal *time* the two are closer than this table looks. And three quarters of the samples are still not clean digits, for either.
 
 # %%
 digit_rows = list(kept.get("digits", {}).values())
@@ -743,15 +743,17 @@ claim("On stacked digits IMLE is nearer to the uniform law over 1,000 modes than
       holds=interval(digit_rows[0]["kl by seed"]).high < interval(digit_rows[1]["kl by seed"]).low) if len(digit_rows) > 1 else None
 
 # %% [markdown]
-# ## Where the promise ends
-# "Cannot lose a mode" is a statement about the pull, not about time. A mode with a small share pulls with its small share. Nine tenths of the mass in the middle, eight rare modes of 1.25 % each (`rare_modes`):
+# ## Modes that are rare
+# "Cannot lose a mode" is a statement about the pull, not about time or quality. A mode with a small share pulls with its small share. Nine tenths of the mass in the middle, eight rare modes of 1.25 % each (`rare_modes`), where chapter 04's game saw none.
+#
+# **Predict:** how many of the eight does each of eight seeds show?
 
 # %%
 rare = kept.get("rare", {})
 {name: row["rare seen by seed"] for name, row in rare.items()}
 
 # %% [markdown]
-# A rare mode is late, not lost: its points go on pulling, each as hard as any other, but there are few of them in a batch. Nor is it served well: one sample there is enough for all of them. To *include* a minority one must match it on purpose. That is the next chapter.
+# All eight, in every seed, where the game shows none: six or so of the 512 reals of a matching belong to each rare mode, and each pulls as hard as any other point. But look at the whole row in `benchmarks/imle.json`: one IMLE sample in nine is good, where all of the game's are; and uniform noise, too, would put a sample on nearly every one of these modes. To include a minority *and* draw it sharply takes both losses. That is the next chapter.
 
 # %% [markdown]
 # ## In your own code
@@ -831,7 +833,7 @@ grade_promise(answer)
 # - The loss bounds what is missed, by Markov. It does not bound what is too much: samples that nobody fetches stay where they are, and shared ones are averaged. Hence the blur.
 # - Guess distances by products, decide by differences: exact, with copies at 0, in memory you set.
 # - Matches are state. They grow stale: match again before $G$ has moved far.
-# - A rare mode pulls rarely. The next chapter joins this loss to a discriminator, and lets you say which minority to include.
+# - A rare mode pulls with its share, and is found; it is not drawn well. The next chapter joins this loss to a discriminator, and lets you say which minority to include.
 #
 # **For later.** Which samples does IMLE never move? Why is the gradient through the minimum that of a fixed partner? Which of pool, refresh and jitter costs time, and what does each buy? What must be equal before two variants can be compared?
 #
