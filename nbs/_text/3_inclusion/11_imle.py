@@ -545,7 +545,7 @@ claim("Samples that real points fetch reach the modes of the grid; samples that 
       holds=interval(there).low > interval(gone).high)
 
 # %% [markdown]
-# The price is quality. Between two modes there are samples that no real point ever fetches, and nothing tells them to leave; a latent space is connected, so some always lie there. And a sample that several real points share goes to their mean. **IMLE covers and blurs.** Longer, beside a non-saturating game under several settings, eight seeds each, none left out (`python benchmarks/imle.py`; seconds are of all eight on one core):
+# The price is quality. Between two modes there are samples that no real point ever fetches, and nothing tells them to leave; a latent space is connected, so some always lie there. And a sample that several real points share goes to their mean. **IMLE covers and blurs.** Longer, beside the non-saturating game, one row for each setting that was run, eight seeds each (`python benchmarks/imle.py`; seconds are of all eight on one core):
 
 # %%
 kept = recorded("imle")
