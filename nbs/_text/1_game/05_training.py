@@ -124,7 +124,8 @@ class Game(Protocol):
 
     `turns` names, word by word, who moves in one step: "D D D D D G", or "D GE" where two move together. For each
     word the game has a method `loss_<word>(t)` that returns one loss per run. `t` carries the players by name (`t.G`),
-    the real batch `t.x`, the latents `t.z`, `t.generator` for further draws and `t.step`. `lr` and `betas` set Adam,
+    the real batch `t.x`, the latents `t.z`, `t.generator` for further draws and `t.step`. A player that no turn names
+    never moves; its buffers are saved with the run, so it is where a game keeps what it must remember. `lr` and `betas` set Adam,
     for all players or as a dict by player; `latent` is the length of z, or None for one that fits the set. A method
     `noise(*shape, generator=, device=)` replaces the standard normal latents.
     """
@@ -159,6 +160,7 @@ def _words(game: Game) -> list[str]:
 
 # %% [markdown]
 # In a turn, the loss sees the players, a real batch, latents. Batches are drawn when they are first asked for, so a turn that needs no real data pays for none.
+# A loss that must see more than a batch asks for it by number, `t.real(5000, "pool")`, from a stream of its own.
 
 # %%
 #| export
@@ -168,25 +170,33 @@ class Turn:
         self._run, self.step, self._place = run, step, (place, *shard)
         self.__dict__.update(run.players.nets)
 
+    @property
+    def batch(self) -> int:
+        "Examples per run in this turn."
+        return self.__dict__["x"].shape[1] if "x" in self.__dict__ else self._run.batch // self._run.shards
+
     @functools.cached_property
     def x(self) -> torch.Tensor:
         "Real data, `(runs, batch, *event)`."
-        draws = [self._run.modes.sample(self._n, generator=g) for g in self._generators("data")]
-        return torch.stack(draws)
+        return self.real(self.batch)
 
     @functools.cached_property
     def z(self) -> torch.Tensor:
         "Latents, `(runs, batch, latent)`."
-        return self._run.noise(self._n, self._generators("noise"))
+        return self.noise(self.batch)
+
+    def real(self, n: int, stream: str = "data") -> torch.Tensor:
+        "`n` real examples per run, from a stream of their own: for a loss that sees more than a batch."
+        return torch.stack([self._run.modes.sample(n, generator=g) for g in self._generators(stream)])
+
+    def noise(self, n: int, stream: str = "noise") -> torch.Tensor:
+        "`n` latents per run, likewise."
+        return self._run.noise(n, self._generators(stream))
 
     @functools.cached_property
     def generator(self) -> list[torch.Generator]:
         "One generator per run for whatever else the loss draws."
         return self._generators("loss")
-
-    @property
-    def _n(self) -> int:
-        return self._run.batch // self._run.shards
 
     def _generators(self, stream: str) -> list[torch.Generator]:
         return self._run.generators(stream, self.step, *self._place)
