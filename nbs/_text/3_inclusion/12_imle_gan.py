@@ -111,6 +111,8 @@ class IMLEGAN(IMLE):
     space: Features | None = None  # where the two distances are taken; None: the examples themselves
     matching: str = "features"  # or "pixels": where reals look for their nearest sample
     minority: Sequence[int] | None = None  # modes that the two distances are about; None: all
+    reals: int = 512
+    refresh: int = 50
     jitter: float = .05
     saturating: bool = False  # the minimax loss for G instead of the non-saturating one
     d_width: int | None = None  # hidden units of D alone; None: as `width`
