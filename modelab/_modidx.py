@@ -228,6 +228,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'modelab.imle_gan.IMLEGAN.loss_G': ('3_inclusion/imle_gan.html#imlegan.loss_g', 'modelab/imle_gan.py'),
                                   'modelab.imle_gan.IMLEGAN.players': ('3_inclusion/imle_gan.html#imlegan.players', 'modelab/imle_gan.py'),
                                   'modelab.imle_gan._disturbed': ('3_inclusion/imle_gan.html#_disturbed', 'modelab/imle_gan.py'),
+                                  'modelab.imle_gan.by_trait': ('3_inclusion/imle_gan.html#by_trait', 'modelab/imle_gan.py'),
                                   'modelab.imle_gan.described': ('3_inclusion/imle_gan.html#described', 'modelab/imle_gan.py'),
                                   'modelab.imle_gan.interpolation_loss': ( '3_inclusion/imle_gan.html#interpolation_loss',
                                                                            'modelab/imle_gan.py'),

@@ -21,7 +21,7 @@ from .networks import Generators, rand, randn, score
 from .wasserstein import r1
 
 # %% auto #0
-__all__ = ['Features', 'described', 'Encoder', 'self_trained', 'slerp', 'interpolation_loss', 'members', 'IMLEGAN']
+__all__ = ['Features', 'described', 'Encoder', 'self_trained', 'slerp', 'interpolation_loss', 'members', 'IMLEGAN', 'by_trait']
 
 # %% ../nbs/3_inclusion/12_imle_gan.ipynb #3e7e2d75
 Features = Callable[[Tensor], Tensor]  # (*runs, n, *event) to (*runs, n, *anything)
@@ -211,3 +211,22 @@ class IMLEGAN(IMLE):
             near = near + self.interpolation * interpolation_loss(
                 t.G, (z, z[run, other]), (x, x[run, other]), features=self.space, generator=t.generator)
         return loss + self.weight * near
+
+# %% ../nbs/3_inclusion/12_imle_gan.ipynb #a6942f9a
+def by_trait(modes: Any,  # a set whose modes show traits, such as `faces()`
+             x: Tensor,  # (n, *event)
+             traits: Sequence[str] | None = None,  # names, or several joined by "+" for all of them at once; None: each
+             within: float = 3.,  # how near a good example is to a clean one, in units of the noise
+             ) -> dict[str, tuple[float, float]]:
+    """Precision and recall of each trait.
+
+    Precision: the share of the examples that show it that are good; NaN if none shows it. Recall: the share of its true
+    mass that good examples account for.
+    """
+    mode, good = modes.assign(x, within)
+    every, fine = (torch.bincount(m, minlength=modes.n_modes).double() / len(x) for m in (mode, mode[good]))
+    found, law = {}, modes.weights.double()
+    for name in traits or modes.traits:
+        k = modes.kinds[:, [modes.traits.index(one_of("traits", part, modes.traits)) for part in name.split("+")]].all(1)
+        found[name] = ((fine[k].sum() / every[k].sum()).item(), (torch.minimum(fine, law)[k].sum() / law[k].sum()).item())
+    return found
