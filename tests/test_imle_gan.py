@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from modelab.__main__ import main
 from modelab.course import make
 from modelab.imle import imle_loss, nearest
-from modelab.imle_gan import IMLEGAN, described, interpolation_loss, members, slerp
+from modelab.imle_gan import IMLEGAN, by_trait, described, interpolation_loss, members, self_trained, slerp
 from modelab.minimax import Minimax
 from modelab.modes import digits, mixture, rare_modes, ring, stacked_digits
+from modelab.pictures import faces
 from modelab.networks import mlp
 from modelab.training import Run
 
@@ -153,6 +155,39 @@ def test_matching_in_features_differs_from_matching_in_pixels():
     assert not torch.equal(latents["features"], latents["pixels"])
 
 
+def test_the_encoder_learns_without_labels_and_knows_its_unit():
+    state, x = torch.get_rng_state(), digits().sample(300, gen(5))
+    first, again, eye = (self_trained(digits(), walk=walk) for walk in (1, 1, 20))
+    assert torch.equal(first(x), again(x)) and torch.equal(state, torch.get_rng_state())
+    assert (eye(x) - eye(x).roll(1, 0)).square().sum(1).mean().item() == pytest.approx(1, rel=.15)
+    moved = (x + torch.roll(x, 1, -1)) / 2
+    near, before = ((net(moved) - net(x)).square().sum(1).mean() for net in (eye, first))
+    assert near < .8 * before, "a moved picture should be near to what it was"
+    assert not any(w.requires_grad for w in eye.parameters())
+
+
+def test_the_encoder_describes_channels_alone_whatever_comes_before():
+    eye, x = self_trained(digits(), d=4, walk=1), randn(2, 5, 3, 8, 8).float()
+    assert eye(x).shape == (2, 5, 12) and torch.allclose(eye(x)[1, 2, 4:8], eye(x[1, 2, 1:2]), atol=1e-6)
+    with pytest.raises(ValueError, match="modes: expected square pictures"):
+        self_trained(ring(8))
+
+
+def test_precision_and_recall_of_traits():
+    modes = faces()
+    perfect = by_trait(modes, modes.sample(4000, gen()), ["eyeglasses", "eyeglasses+beard"], within=5.)
+    assert perfect["eyeglasses"] == pytest.approx((1, 1), abs=.1) and perfect["eyeglasses+beard"] == pytest.approx((1, 1), abs=.35)
+    without = modes.sample(4000, gen())
+    without = without[~modes.attributes(without)[:, 0]]
+    assert by_trait(modes, without)["eyeglasses"][1] == 0 and math.isnan(by_trait(modes, without)["eyeglasses"][0])
+    hats = faces("hat").sample(1000, gen())
+    speckled = torch.cat([hats[:500], hats[500:] + .2 * randn(500, 1, 32, 32).float()])
+    precision, recall = by_trait(modes, speckled, ["hat"])["hat"]
+    assert precision == pytest.approx(.5, abs=.05) and recall == pytest.approx(1, abs=.01)  # hats abound
+    with pytest.raises(ValueError, match="traits: unknown 'hta', did you mean 'hat'"):
+        by_trait(modes, hats, ["hta"])
+
+
 # shapes
 
 def test_runs_are_slices():
@@ -219,3 +254,12 @@ def test_it_is_known_by_name():
 def test_own_networks_play():
     own = IMLEGAN(G=lambda: nn.Linear(2, 2), D=lambda: nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)), reals=16, pool=2)
     assert torch.isfinite(Run(own, ring(8), runs=2, batch=16, device="cpu").step(3).losses["G"]).all()
+
+
+def test_the_command_line_trains_a_minority_and_resumes(tmp_path, capsys):
+    out = str(tmp_path / "run.safetensors")
+    assert main(["train", "imlegan", "rare_modes", "--steps", "2", "--runs", "1", "--batch", "8", "--out", out, "--device", "cpu",
+                 "--set", "minority=[1,2]", "--set", "reals=8", "--set", "width=8"]) == 0
+    assert main(["train", "--resume", out, "--steps", "1", "--out", out, "--device", "cpu"]) == 0
+    assert Run.load(out, device="cpu").game.minority == [1, 2] and "IMLEGAN on rare_modes" in capsys.readouterr().out
+    assert main(["train", "imlegan", "ring", "--set", "minority=[]"]) == 2 and "minority" in capsys.readouterr().err
