@@ -163,7 +163,7 @@ def people(scale: float) -> None:
         traits = {n: {"precision": by_seed([max(0., f[n][0]) if f[n][0] == f[n][0] else 0. for f in found]),
                       "recall": by_seed([f[n][1] for f in found])} for n in names}
         rates = {n: by_seed([v[i].item() for v in shown]) for i, n in enumerate(modes.traits)}
-        record("faces", {"setting": f"{asks} asks" + (f", weight {weight:g}" if weight else ""), "asks": asks, "weight": weight,
+        record("faces", {"setting": f"{asks} asks" + (f", weight {weight:g}" if weight else ""), "asks": asks, "weight": weight, "seeds": SEEDS,
                          "steps": run.steps, "seconds": round(time.process_time() - start), "traits": traits, "shown": rates})
 
 
