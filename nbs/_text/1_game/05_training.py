@@ -159,6 +159,7 @@ def _words(game: Game) -> list[str]:
 
 # %% [markdown]
 # In a turn, the loss sees the players, a real batch, latents. Batches are drawn when they are first asked for, so a turn that needs no real data pays for none.
+# A loss that must see more than a batch asks for it by number, `t.real(5000, "pool")`, from a stream of its own.
 
 # %%
 #| export

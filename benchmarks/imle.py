@@ -1,0 +1,75 @@
+"""What chapter 11 shows and has no time to run: IMLE beside tuned non-saturating games, and its three knobs one by one.
+
+    python benchmarks/imle.py                  # all parts, about five minutes on one core
+    python benchmarks/imle.py grid knobs:pool  # some of them, or some rows; the others keep what they recorded
+
+Eight seeds, none left out; the running average of the last generator, 2,500 samples or 26,000 of digits. Seconds are of all
+eight seeds on one core.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelab.course import interval, recorded, replace
+from modelab.imle import IMLE, nearest
+from modelab.minimax import Minimax
+from modelab.modes import grid, rare_modes, ring, stacked_digits
+from modelab.training import Run
+
+SETS = {"ring": lambda: ring(8, 2, .02), "grid": grid, "rare": rare_modes, "digits": stacked_digits}
+STEPS = {"ring": 1500, "grid": 4000, "rare": 1500, "digits": 1500}
+POINTS, PICTURES = {"lr": 3e-3, "reals": 512, "refresh": 4, "pool": 2}, {"lr": 1e-3, "reals": 1024, "refresh": 32}
+BASELINES = [{"lr": 1e-3, "betas": (0., .9)}, {"lr": 3e-3, "betas": (0., .9)}, {"lr": 1e-3, "betas": (.5, .99)}]
+KNOBS = {"pool": (1, 2, 10), "refresh": (1, 4, 64), "jitter": (0., .1, .3)}
+
+
+def measured(name: str, game: Any, steps: int | None = None, batch: int = 128) -> dict:
+    """Train eight seeds and count."""
+    run, start = Run(game, SETS[name](), batch=batch, average=.99), time.process_time()
+    run.step(steps or STEPS[name])
+    seconds, counts = time.process_time() - start, run.coverage()
+    row = {"steps": run.steps, "seconds": round(seconds)}
+    for field in ("captured", "high_quality", "kl", "tv"):
+        values = [getattr(c, field) for c in counts]
+        row[field], row[f"{field} by seed"] = str(interval(values)), [round(v, 4) for v in values]
+    if name == "rare":
+        row["rare seen by seed"] = [int((c.counts[1:] > 0).sum()) for c in counts]
+    with torch.no_grad():
+        real = torch.stack([run.modes.sample(2000, generator=g) for g in run.generators("look", 0)])
+    away, _ = nearest(real, run.sample(10_000), runs=1)
+    row["from a real point to the nearest of 10,000 samples"] = float(f"{away.mean():.3g}")
+    return row
+
+
+def jobs(part: str) -> dict[str, tuple]:
+    """The rows of a part by name, each as the arguments of `measured`."""
+    if part == "knobs":
+        return {f"{knob} {v:g}": ("grid", IMLE(**POINTS | {knob: v}), 500) for knob, vs in KNOBS.items() for v in vs}
+    rows = {"IMLE": (part, IMLE(**PICTURES if part == "digits" else POINTS), None, 64 if part == "digits" else 128)}
+    if part in ("ring", "grid"):  # benchmarks/minimax.py has the others, with the same networks, steps and batches
+        rows |= {f"non-saturating, lr {b['lr']:g}, β₁ {b['betas'][0]:g}": (part, Minimax(**b)) for b in BASELINES}
+    return rows
+
+
+def main() -> None:
+    """Measure the parts that are asked for, print, record."""
+    for asked in sys.argv[1:] or ["ring", "grid", "rare", "digits", "knobs"]:
+        part, _, only = asked.partition(":")
+        for name, job in jobs(part).items():
+            if not name.startswith(only):
+                continue
+            row, kept = measured(*job), recorded("imle")
+            print(part, name, row, flush=True)
+            kept |= {"what": "8 seeds each", "torch": torch.__version__.split("+")[0], part: kept.get(part, {}) | {name: row}}
+            replace(Path(__file__).with_suffix(".json"), (json.dumps(kept, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
