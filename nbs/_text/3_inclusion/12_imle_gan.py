@@ -526,7 +526,10 @@ show("ablation")
 
 # %%
 forced = play(IMLEGAN(weight=.4, minority=range(1, 9), **small))
-asked, nobody = rare(forced), rare(play(IMLEGAN(weight=0., **small)))
+asked = rare(forced)
+
+# %%
+nobody = rare(play(IMLEGAN(weight=0., **small)))
 rows = {"R1 alone": nobody, "everybody asks": everybody, "the minority asks": asked}
 for name, row in rows.items():
     print(f"{name:18}", {k: str(interval(v)) for k, v in row.items()})
