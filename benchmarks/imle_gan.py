@@ -1,0 +1,207 @@
+"""The long runs of chapter 12: GANs beside the inclusive GAN, eight seeds each, in equal time.
+
+    python benchmarks/imle_gan.py                    # all parts, one after the other
+    python benchmarks/imle_gan.py weak ablation      # some of them
+    python benchmarks/imle_gan.py mnist DATA         # stacked MNIST from the folder DATA, a short walk on a CPU
+
+Every setting that was tried is recorded in benchmarks/imle_gan.json, none left out. Time is CPU time of one thread, for
+eight seeds together; the whole takes about three quarters of an hour, and `--scale .1` a tenth of that.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from modelab.course import interval, replace
+from modelab.imle import IMLE
+from modelab.imle_gan import IMLEGAN, by_trait, self_trained
+from modelab.minimax import Minimax
+from modelab.modes import digits, rare_modes, stacked_digits, stacked_mnist
+from modelab.pictures import faces
+from modelab.training import Run
+from modelab.wasserstein import Wasserstein, ZeroCentred
+
+FILE, SEEDS = Path(__file__).with_suffix(".json"), 8
+
+
+def by_seed(values: list[float], digits: int = 4) -> dict:
+    """Numbers seed by seed and their interval."""
+    return {"interval": str(interval(values)).split(" over")[0], "by seed": [round(v, digits) for v in values]}
+
+
+def timed(run: Run, seconds: float, looks: int = 1, fade: bool = True) -> list[dict]:
+    """Train for so many seconds of one thread's time, the rates fading over the second half; what is covered at each look."""
+    lr, spent, rows, last = run.game.lr, 0., [], 0.
+    while len(rows) < looks:
+        run.game.lr = lr * min(1, max(.02, 2 * (1 - spent / seconds))) if fade else lr
+        start = time.process_time()
+        run.step(20)
+        spent += time.process_time() - start
+        if spent >= seconds * 2. ** (len(rows) + 1 - looks):
+            found = run.coverage(n=None if len(rows) == looks - 1 else 10_000)
+            rows.append({"seconds": round(spent), "steps": run.steps,
+                         **{k: by_seed([getattr(c, k) for c in found]) for k in ("captured", "kl", "high_quality")}})
+    run.game.lr = lr
+    return rows
+
+
+def record(part: str, row: dict) -> None:
+    """Put one row of one part into the file; a row of the same setting is replaced, the others stay."""
+    known = json.loads(FILE.read_text()) if FILE.is_file() else {}
+    rows = [r for r in known.get(part, []) if r["setting"] != row["setting"]]
+    known |= {"torch": torch.__version__.split("+")[0], part: [*rows, row]}
+    replace(FILE, (json.dumps(known, indent=1) + "\n").encode())
+    print(part, json.dumps(row), flush=True)
+
+
+WEAK = dict(d_width=32, latent=32)
+
+
+def inclusive(**settings) -> IMLEGAN:
+    """The inclusive GAN on stacked digits; the interpolation term only where it is asked for."""
+    return IMLEGAN(**({"weight": .01, "interpolation": 0., "latent": 32} | settings))
+
+
+def thousand(part: str, games: dict[str, Callable], seconds: float, average: float = .99, looks: int = 4) -> None:
+    """Coverage of stacked digits against time."""
+    for name, make in games.items():
+        run = Run(make(), stacked_digits(), runs=SEEDS, batch=64, average=average, device="cpu")
+        record(part, {"setting": name, "looks": timed(run, seconds, looks)})
+
+
+def weak(scale: float) -> None:
+    """A discriminator of 32 units: GANs at several settings, IMLE, which has none, and the inclusive GAN."""
+    thousand("weak", {
+        "GAN, lr 2e-4, beta1 .5": lambda: Minimax(lr=2e-4, betas=(.5, .999), **WEAK),
+        "GAN, lr 1e-3, beta1 0": lambda: Minimax(**WEAK),
+        "inclusive GAN": lambda: inclusive(**WEAK),
+        "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, **WEAK),
+        "WGAN-GP": lambda: Wasserstein(weight=10., n_critic=1, **WEAK),
+        "IMLE": lambda: IMLE(reals=512, refresh=50, latent=32, jitter=.05, betas=(0., .9)),
+        "inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, **WEAK),
+    }, 24 * scale)
+
+
+def long(scale: float) -> None:
+    """The weak discriminator again, ten times as long."""
+    thousand("long", {
+        "inclusive GAN": lambda: inclusive(**WEAK),
+        "inclusive GAN, G 256": lambda: inclusive(width=256, **WEAK),
+        "IMLE": lambda: IMLE(reals=512, refresh=50, latent=32, jitter=.05, betas=(0., .9)),
+        "GAN, lr 1e-3, beta1 0": lambda: Minimax(**WEAK),
+    }, 240 * scale, .995, 3)
+
+
+def full(scale: float) -> None:
+    """A discriminator as wide as the generator."""
+    thousand("full", {
+        "inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, weight=.003),
+        "WGAN-GP": lambda: Wasserstein(weight=10., n_critic=1, latent=32),
+        "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, latent=32),
+        "GAN": lambda: Minimax(latent=32),
+    }, 240 * scale, .995, 3)
+
+
+def ablation(scale: float) -> None:
+    """What each part of the inclusive GAN does, with the weak discriminator."""
+    code = self_trained(digits())
+    seen = dict(space=code, weight=.3, **WEAK)  # features are in units of their own: 37 times the pixels' weight
+    thousand("ablation", {
+        "pixels (the game above)": lambda: inclusive(**WEAK),
+        "pool x1": lambda: inclusive(pool=1, **WEAK),
+        "stale: matched once": lambda: inclusive(refresh=10 ** 6, **WEAK),
+        "with interpolation 0.4": lambda: inclusive(interpolation=.4, **WEAK),
+        "features, matched in features": lambda: inclusive(**seen),
+        "features, matched in pixels": lambda: inclusive(matching="pixels", **seen),
+        "features, with interpolation 0.4": lambda: inclusive(interpolation=.4, **seen),
+        "no D: only the IMLE term": lambda: inclusive(weight=100., **WEAK),
+    }, 24 * scale, looks=1)
+
+
+def near_rare(run: Run, n: int = 2500) -> dict:
+    """Of each seed: rare modes with a good sample, mass within half a unit of one, good samples at the centre."""
+    found: dict[str, list] = {"seen": [], "mass": [], "centre": []}
+    for x in run.sample(n):
+        mode, good = run.modes.assign(x)
+        found["seen"].append(mode[good & (mode > 0)].unique().numel())
+        found["mass"].append((torch.cdist(x, run.modes.centers[1:]).amin(1) < .5).float().mean().item())
+        found["centre"].append((good & (mode == 0)).float().mean().item())
+    return {k: by_seed(v) for k, v in found.items()}
+
+
+def rare(scale: float) -> None:
+    """A heavy centre and eight rare modes: who asks for neighbours, in how large a pool, and how loudly."""
+    small = dict(width=64, reals=40, pool=2, refresh=5, interpolation=0., penalty=.1, lr=3e-3)
+    large = small | dict(reals=256, pool=10, refresh=25)
+    minority = dict(minority=range(1, 9))
+    settings = {"GAN": small | {"weight": 0., "penalty": 0., "lr": 1e-3}, "GAN + R1 0.1": small | {"weight": 0.},
+                "everybody asks, pool 80, weight 0.7": small | {"weight": .7}}
+    settings |= {f"the minority asks, pool 80, weight {w:g}": small | minority | {"weight": w} for w in (.1, .3, .7, 2.)}
+    settings["the minority asks, pool 2560, weight 0.7"] = large | minority | {"weight": .7}
+    settings["the minority asks, pool 80, weight 0.7, interpolation 0.4"] = small | minority | {"weight": .7, "interpolation": .4}
+    settings["the minority asks, pool 80, weight 0.7, no R1"] = small | minority | {"weight": .7, "penalty": 0., "lr": 1e-3}
+    for name, kw in settings.items():
+        run = Run(IMLEGAN(**kw), rare_modes(), runs=SEEDS, batch=128, average=.99, device="cpu")
+        lr, start = run.game.lr, time.process_time()
+        for part in range(20):
+            run.game.lr = lr * min(1, 2 * (1 - part / 20))
+            run.step(round(80 * scale))
+        record("rare_modes", {"setting": name, "steps": run.steps, "seconds": round(time.process_time() - start), **near_rare(run)})
+
+
+ASKING = (("nobody", 0.), ("eyeglasses", .01), ("eyeglasses+beard", .01), ("eyeglasses", .002), ("eyeglasses+beard", .002))
+
+
+def people(scale: float) -> None:
+    """Faces: precision and recall of every attribute, with a minority asking or nobody; good is within 5 noise widths."""
+    modes = faces()
+    names = [*modes.traits, "eyeglasses+beard"]
+    for asks, weight in ASKING:
+        game = IMLEGAN(weight=weight, interpolation=0., penalty=.1, latent=32, reals=64, pool=2, refresh=5)
+        if weight:
+            game.minority = modes.kinds[:, [modes.traits.index(a) for a in asks.split("+")]].all(1).nonzero()[:, 0].tolist()
+            game.refresh = 20  # members of one in a hundred take their time to draw
+        run, start = Run(game, modes, runs=SEEDS, batch=64, average=.99, device="cpu"), time.process_time()
+        for part in range(20):
+            game.lr = 1e-3 * min(1, 2 * (1 - part / 20))
+            run.step(round(50 * scale))
+        found = [by_trait(modes, x, names, within=5.) for x in run.sample(5000)]
+        shown = [modes.attributes(x).float().mean(0) for x in run.sample(5000)]
+        traits = {n: {"precision": by_seed([max(0., f[n][0]) if f[n][0] == f[n][0] else 0. for f in found]),
+                      "recall": by_seed([f[n][1] for f in found])} for n in names}
+        rates = {n: by_seed([v[i].item() for v in shown]) for i, n in enumerate(modes.traits)}
+        record("faces", {"setting": f"{asks} asks" + (f", weight {weight:g}" if weight else ""), "asks": asks, "weight": weight, "seeds": SEEDS,
+                         "steps": run.steps, "seconds": round(time.process_time() - start), "traits": traits, "shown": rates})
+
+
+def mnist(folder: str, scale: float) -> None:
+    """Stacked MNIST for a short while on a CPU, two seeds."""
+    modes = stacked_mnist(folder)
+    run, start = Run(IMLEGAN(weight=.001, interpolation=0., latent=64, width=256), modes, runs=2, batch=64, average=.99, device="cpu"), time.process_time()
+    run.step(round(400 * scale))
+    seconds, found = round(time.process_time() - start), run.coverage()
+    record("mnist", {"setting": "inclusive GAN, MLPs of 256 units, 2 seeds", "steps": run.steps, "seconds": seconds,
+                     "captured": sum(c.captured for c in found) / 2, "kl": sum(c.kl for c in found) / 2, "perfect": found[0].floor.kl})
+
+
+PARTS = {"weak": weak, "long": long, "full": full, "ablation": ablation, "rare_modes": rare, "faces": people}
+
+
+def main(argv: list[str]) -> None:
+    """Measure the parts named, or all, and record them row by row."""
+    scale = float(argv[argv.index("--scale") + 1]) if "--scale" in argv else 1.
+    torch.set_num_threads(1)
+    if "mnist" in argv:
+        return mnist(argv[argv.index("mnist") + 1], scale)
+    for name in [a for a in argv if a in PARTS] or PARTS:
+        PARTS[name](scale)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
