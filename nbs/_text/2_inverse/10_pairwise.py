@@ -547,16 +547,18 @@ interval(steepest(guided))
 record, own = recorded("pairwise"), within_share(3, 2)
 figure, ax = axes(size=(4.4, 2.8))
 slopes = torch.logspace(1.2, 2.7, 60).tolist()
-ax.plot(slopes, [own * ceiling(L) for L in slopes], c=DARK, label="no map of this slope is better")
+ax.plot(slopes, [own * ceiling(L) for L in slopes], c=DARK, label="ceiling, equal shares")
 ax.plot(steepest(guided), [c.high_quality for c in guided.coverage()], "o", c=REAL, ms=4, label="G 4×128, above")
 for row, colour, mark in zip(record.get("sharp", [])[1::2], (THIRD, FAKE), "sD"):
     ax.plot(row["steepest"]["by seed"], row["high_quality"]["by seed"], mark, c=colour, ms=4, label=row["setting"].split(",")[0])
 ax.set(xscale="log", xlabel="steepest slope of G", ylabel="high quality", ylim=(.4, 1))
+ax.set_xticks([20, 50, 100, 200, 500], ["20", "50", "100", "200", "500"])
+ax.minorticks_off()
 ax.legend(fontsize=6)
-picture(figure, "High quality of eight seeds each against the steepest slope of G: all lie below the ceiling, deeper generators higher")
+picture(figure, "High quality of eight seeds each against the steepest slope of G, and the ceiling for equal shares")
 
 # %% [markdown]
-# All lie below the line, and what lifts them is a $G$ that can be steep. So the search for sharpness is a search for slope. One change at a time, two seeds of their own, in the shallow regime:
+# What lifts a point is a $G$ that can be steep. So the search for sharpness is a search for slope. One change at a time, two seeds of their own, in the shallow regime:
 
 # %%
 for row in record.get("trials", []):
