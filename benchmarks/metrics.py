@@ -58,7 +58,7 @@ def row(n: int, width: int, rounds: int) -> dict:
         theirs = fresh("prdc", n, width, rounds)
         found |= {"prdc seconds": round(theirs["seconds"], 2), "prdc MB": round(theirs["MB"]),
                   "times faster": round(theirs["seconds"] / ours["seconds"], 2),
-                  "share of its memory": round(ours["MB"] / theirs["MB"], 3),
+                  "share of its memory": round(ours["MB"] / max(1, theirs["MB"]), 3),
                   "largest difference": max(abs(ours[m] - theirs[m]) for m in ("precision", "recall", "density", "coverage"))}
     return found
 
