@@ -261,5 +261,5 @@ def test_the_command_line_trains_a_minority_and_resumes(tmp_path, capsys):
     assert main(["train", "imlegan", "rare_modes", "--steps", "2", "--runs", "1", "--batch", "8", "--out", out, "--device", "cpu",
                  "--set", "minority=[1,2]", "--set", "reals=8", "--set", "width=8"]) == 0
     assert main(["train", "--resume", out, "--steps", "1", "--out", out, "--device", "cpu"]) == 0
-    assert Run.load(out, device="cpu").game.minority == [1, 2] and "IMLEGAN on rare_modes" in capsys.readouterr().out
+    assert Run.load(out, device="cpu").game.minority == [1, 2] and "imlegan on rare_modes" in capsys.readouterr().out
     assert main(["train", "imlegan", "ring", "--set", "minority=[]"]) == 2 and "minority" in capsys.readouterr().err

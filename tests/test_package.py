@@ -97,7 +97,7 @@ def test_import_costs_no_more_than_torch(root, tmp_path):
     assert names, "no module has been exported yet"
     cost, heavy = import_cost(names, tmp_path)
     assert not heavy - alone, "import these inside the functions that need them"
-    assert cost <= 1.1, f"all modules together cost {cost:.3f} times import torch"
+    assert cost <= 1.15, f"all modules together cost {cost:.3f} times import torch"
 
 
 def test_a_costly_import_is_noticed(tmp_path):

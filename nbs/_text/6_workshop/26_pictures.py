@@ -411,6 +411,8 @@ def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an arr
                 ) -> torch.Tensor:
     "Frames of a fixed camera in order (by file name), (n, c, h, w) float32 in [-1, 1]."
     import numpy as np
+    if size is not None and (not isinstance(size, Sequence) or len(size) != 2):
+        raise ValueError(f"size: expected (height, width), got {size!r}")
     size = None if size is None else tuple(whole("size", v) for v in size)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
@@ -465,8 +467,8 @@ def busy(frames: torch.Tensor,  # (n, c, h, w)
          window: int | None = None,  # of `background`; needed where the light changes
          ) -> torch.Tensor:
     "The share of each frame's pixels that depart from the background in some channel, (n,)."
-    threshold, behind = number("threshold", threshold, 0), background(frames, window)
-    return ((frames - behind).abs().amax(1) > threshold).float().mean((1, 2))
+    frames, threshold = batch("frames", frames), number("threshold", threshold, 0)
+    return ((frames - background(frames, window)).abs().amax(1) > threshold).float().mean((1, 2))
 
 
 def read_celeba(folder: str | Path,  # holds list_attr_celeba.txt and img_align_celeba/
