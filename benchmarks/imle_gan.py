@@ -120,7 +120,7 @@ def ablation(scale: float) -> None:
         "features, matched in features": lambda: inclusive(**seen),
         "features, matched in pixels": lambda: inclusive(matching="pixels", **seen),
         "features, with interpolation 0.4": lambda: inclusive(interpolation=.4, **seen),
-        "no D: only the IMLE term": lambda: inclusive(weight=100., **WEAK),
+        "weight 100: D has no say": lambda: inclusive(weight=100., **WEAK),
     }, 24 * scale, looks=1)
 
 
