@@ -20,17 +20,15 @@
 # | What does a network lose that runs the other way? | [08 The inverted generator](2_inverse/08_encoder.ipynb) |
 # | Two maps, there and back: does the data lose modes on the way? | [09 The joint game](2_inverse/09_bigan.ipynb) |
 # | E has kept the mode. How do I tell G? | [10 A direction for the discriminator](2_inverse/10_pairwise.ipynb) |
-# | For each real point, is anything of mine near it? | [11 The nearest one](3_inclusion/11_imle.ipynb) |
-# | How do I get the sharpness of a GAN without losing the rare ones? | [12 Inclusive GAN](3_inclusion/12_imle_gan.ipynb) |
+# | For each real point, is anything of mine near it? | [11 IMLE](3_inclusion/11_imle.ipynb) |
+# | How do I get the sharpness of a GAN without losing the rare ones? | [12 The inclusive GAN](3_inclusion/12_imle_gan.ipynb) |
 # | Which of precision, recall, density and coverage can I trust? | [13 Precision and recall](4_evidence/13_precision_recall.ipynb) |
 # | Is this collapse? Is it copying? | [14 The audit](4_evidence/14_audit.ipynb) |
 # | Does the critic's slope point at the data? (ICML 2019) | [15 Lipschitz GANs](5_icml2019/15_lipschitz.ipynb) |
 # | What if a moved digit is a near digit? (ICML 2019) | [16 The ground metric](5_icml2019/16_ground_metric.ipynb) |
 # | How is the lab built? | [24 How it shows itself](6_workshop/24_view.ipynb), [25 Its controls](6_workshop/25_panel.ipynb) |
 # | Where do streets and faces with rare attributes come from? | [26 Pictures whose rare things are known](6_workshop/26_pictures.ipynb) |
-# | Did the file arrive whole? | [27 Over a wire](6_workshop/27_data.ipynb) |
-# | What if it is killed, or runs on many machines? | [28 Many processes, one result](6_workshop/28_distributed.ipynb) |
-# | Which method is best on my set? | [29 The board](6_workshop/29_bench.ipynb) |
+# | Did the file arrive whole? | [27 Data over a wire](6_workshop/27_data.ipynb) |
 # | My machine may die, and I have more than one. What is lost? | [28 One run, many processes](6_workshop/28_distributed.ipynb) |
 # | Which method, on which set, at which price? | [29 The leaderboard](6_workshop/29_bench.ipynb) |
 #
