@@ -555,7 +555,7 @@ for name, row in rows.items():
     print(f"{name:18}", {k: str(interval(v)) for k, v in row.items()})
 
 # %% [markdown]
-# A pool of 80 is content when it holds a sample of each mode, and one of 80 for each of eight is a tenth. **The pool sets the mass**: make it so large that a fair generator would show each member about once. That the pool should be as large as one can afford, as one reads, is right for equal modes and wrong for rare ones. The record has both, and louder and softer weights:
+# A pool of 80 is content when it holds a sample of each mode, and one of 80 for each of eight is a tenth. **The pool sets the mass**: make it so large that a fair generator would show each member about once. That the pool should be as large as one can afford, as one reads, is right for equal modes and wrong for rare ones. The record tries other weights and pools:
 
 # %%
 for row in record.get("rare_modes", []):
