@@ -168,7 +168,7 @@ def _from(source: str, n: int, seed: int | None, device: str) -> torch.Tensor:
         job = Job.read(path)
         seed = job.seed if seed is None else seed
         group = next((g for g in job.groups() if seed in g), job.groups()[0])
-        path = path / f"seeds-{group.start}-{group[-1]}"
+        path = job.place(path, group)
     run = Run.load(path, device=device)
     seed = run.seed if seed is None else seed
     if seed not in run.seeds:

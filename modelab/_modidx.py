@@ -245,6 +245,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'modelab/distributed.py'),
                                      'modelab.distributed.Job.check': ('6_workshop/distributed.html#job.check', 'modelab/distributed.py'),
                                      'modelab.distributed.Job.groups': ('6_workshop/distributed.html#job.groups', 'modelab/distributed.py'),
+                                     'modelab.distributed.Job.place': ('6_workshop/distributed.html#job.place', 'modelab/distributed.py'),
                                      'modelab.distributed.Job.read': ('6_workshop/distributed.html#job.read', 'modelab/distributed.py'),
                                      'modelab.distributed.Job.settle': ('6_workshop/distributed.html#job.settle', 'modelab/distributed.py'),
                                      'modelab.distributed.Job.start': ('6_workshop/distributed.html#job.start', 'modelab/distributed.py'),

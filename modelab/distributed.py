@@ -140,6 +140,10 @@ class Job:
         last = self.seed + self.runs
         return [range(a, min(a + self.group, last)) for a in range(self.seed, last, self.group)]
 
+    def place(self, folder: str | Path, seeds: range) -> Path:
+        "The folder inside the job's own where the checkpoints of one group are kept."
+        return Path(folder) / f"seeds-{seeds.start}-{seeds[-1]}"
+
     def check(self, run: Run, seeds: range) -> Run:
         "`run` if it is this job's group `seeds`, at most at its last step; else `ValueError` names the difference."
         asked = {**dataclasses.asdict(self), "runs": len(seeds), "seed": seeds.start}
@@ -299,7 +303,7 @@ def train(job: Job,
         job.settle(out)
     mine, found, last = groups if job.shards > 1 else groups[us.rank::us.size], {}, job.steps
     for seeds in mine:
-        place = out if single or not out else Path(out) / f"seeds-{seeds.start}-{seeds[-1]}"
+        place = out if single or not out else job.place(out, seeds)
         writes = job.shards == 1 or us.rank == 0
         with Checkpoints(place, keep, writes) if out else _nowhere() as kept:
             done = pursue(job, seeds, kept, every=every, device=us.device(device), us=us, run=run)
