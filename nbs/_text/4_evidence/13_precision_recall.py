@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from modelab.course import Interval, batch, called, number, one_of, whole
+from modelab.imle import Cloud, blocks, exact_squares, rounding
 
 # %%
 from modelab.course import FAKE, REAL, Film, axes, claim, exercise, interval, picture, recorded, refused, scatter, steps
@@ -393,47 +394,30 @@ f"{(gap > 1e-3).sum()} of 2000 exact copies are more than .001 away, the worst {
 
 # %% [markdown]
 # We keep the speed and drop the error: the fast product decides every pair that its own error bound allows it to decide, and the few left over are computed again, by plain differences in float64. In memory there is one tile of
-# distances at a time.
+# distances at a time. Products, bound and differences are those of the search in [11](../3_inclusion/11_imle.ipynb).
 
 # %%
 #| export
 MAX_BYTES = 1 << 27
 
 
-class _Cloud:
-    "Rows about a common middle, where rounding hurts least; float32 unless products are set to be coarser."
-    def __init__(self, x: Tensor, middle: Tensor | None = None):
-        exact = torch.get_float32_matmul_precision() == "highest" and x.dtype == torch.float32
-        self.x, self.kind = x, torch.float32 if exact else torch.float64
-        self.middle = x.mean(0, dtype=torch.float64).to(x.dtype) if middle is None else middle
-        self.square = torch.cat([self[rows].square().sum(1) for rows in _tiles(len(x), MAX_BYTES)])
+def _cloud(x: Tensor, middle: Tensor | None = None) -> Cloud:
+    "Rows about a common middle; in float32 unless products are set to be coarser."
+    exact = torch.get_float32_matmul_precision() == "highest" and x.dtype == torch.float32
+    middle = x.mean(0, dtype=torch.float64).to(x.dtype) if middle is None else middle
+    return Cloud(x, middle, torch.float32 if exact else torch.float64)
 
-    def __getitem__(self, rows: slice) -> Tensor:
-        return (self.x[rows] - self.middle).to(self.kind)
 
-    def rounding(self, other: _Cloud) -> float:
-        """A bound on the rounding error of |x|² + |y|² - 2x·y over all pairs of rows.
-
-        A sum of d products errs by d·u at most and by 8√d·u with probability 1 - 3e-14 (Higham, Mary 2019).
-        """
-        longest, terms = float(self.square.max().sqrt() + other.square.max().sqrt()), self.x.shape[1]
-        return (min(terms, 8 * math.sqrt(terms)) + 8) * torch.finfo(self.kind).eps / 2 * longest ** 2
+def _error(near: Cloud, far: Cloud) -> float:
+    "A bound on the rounding error of |x|² + |y|² - 2x·y over all pairs of rows."
+    longest = float(near.square.max().sqrt() + far.square.max().sqrt())
+    return rounding(near.x.shape[1], near.kind) * longest ** 2
 
 
 def _tiles(n: int, max_bytes: int) -> list[slice]:
     "Rows in blocks, so that a block by a block of distances with its helpers stays under `max_bytes`."
     side = max(16, min(n, math.isqrt(whole("max_bytes", max_bytes) // 24)))
-    return [slice(a, min(n, a + side)) for a in range(0, n, side)]
-
-
-def _exact(x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    "Squared distances of chosen pairs, in float64 and by differences."
-    out, n = torch.empty(len(rows), dtype=torch.float64, device=x.device), max(1, 2 ** 21 // x.shape[1])
-    for r, c, o in zip(rows.split(n), columns.split(n), out.split(n)):
-        gap = x[r].double().sub_(y[c])
-        o.copy_(torch.linalg.vecdot(gap, gap))
-    return out
-
+    return blocks(n, side)
 
 # %%
 #| export
@@ -446,8 +430,8 @@ def neighbour_radii(x: Tensor,  # (n, features)
     if x.ndim != 2:
         raise ValueError(f"x: expected shape (n, features), got {tuple(x.shape)}")
     n, wide = len(x), min(len(x) - 1, whole("k", k, 1, len(x) - 1) + 3)
-    cloud = _Cloud(x)
-    square, error = cloud.square, cloud.rounding(cloud)
+    cloud = _cloud(x)
+    square, error = cloud.square, _error(cloud, cloud)
     best, who = square.new_full((n, wide), math.inf), torch.zeros((n, wide), dtype=torch.long, device=x.device)
 
     def offer(rows: slice, tile: Tensor, first: int) -> None:
@@ -466,14 +450,14 @@ def neighbour_radii(x: Tensor,  # (n, features)
             if columns is not rows:
                 offer(columns, tile.T, rows.start)
     each = torch.arange(n, device=x.device).repeat_interleave(wide)
-    radius = _exact(x, x, each, who.flatten()).view(n, wide).kthvalue(k, dim=1).values
+    radius = exact_squares(x, x, each, who.flatten()).view(n, wide).kthvalue(k, dim=1).values
     doubt = best[:, -1].double() - error < radius if wide < n - 1 else torch.zeros(n, dtype=torch.bool)
     for i in doubt.nonzero()[:, 0].tolist():  # somebody outside the short list might be nearer
         near = cloud[i:i + 1].T
         row = torch.cat([cloud[rows] @ near for rows in tiles])[:, 0].mul_(-2).add_(square).add_(square[i])
         row[i] = math.inf
         close = (row <= radius[i] + error).nonzero()[:, 0]
-        radius[i] = _exact(x, x, torch.full_like(close, i), close).kthvalue(k).values
+        radius[i] = exact_squares(x, x, torch.full_like(close, i), close).kthvalue(k).values
     return radius
 
 
@@ -484,9 +468,9 @@ def _inside(x: Tensor, y: Tensor,  # (n, features), (m, features)
             other: Tensor | None,  # of the balls around y, squared
             max_bytes: int) -> tuple[Tensor, Tensor, Tensor]:
     "How many x-balls hold each y; whether each x-ball holds any y; whether any y-ball holds each x."
-    near = _Cloud(x)
-    far = _Cloud(y, near.middle)
-    error = near.rounding(far)
+    near = _cloud(x)
+    far = _cloud(y, near.middle)
+    error = _error(near, far)
     held = torch.zeros(len(y), dtype=torch.long, device=x.device)
     holds = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     within = torch.zeros_like(holds)
@@ -494,7 +478,7 @@ def _inside(x: Tensor, y: Tensor,  # (n, features), (m, features)
     def decide(tile: Tensor, limit: Tensor, rows: slice, columns: slice) -> Tensor:
         answer = tile <= (limit - error).to(tile.dtype)
         r, c = ((tile <= (limit + error).to(tile.dtype)) ^ answer).nonzero(as_tuple=True)
-        exact = _exact(x, y, r + rows.start, c + columns.start)
+        exact = exact_squares(x, y, r + rows.start, c + columns.start)
         answer[r, c] = exact <= limit.expand(tile.shape)[r, c]
         return answer
     for rows in _tiles(len(x), max_bytes):
