@@ -22,12 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .course import FAKE, REAL, axes, batch, called, command, number, picture, replace, scatter, tensors, tiles, whole
+from .course import FAKE, REAL, axes, batch, called, command, number, picture, replace, scatter, tiles, whole
+from .imle_gan import slerp
 from .precision_recall import Rows, floats, open_bag, parts, pr_curve, read_bag, seeded
 
 # %% auto #0
-__all__ = ['K', 'TESTS', 'neighbours', 'authenticity', 'copying', 'birthday', 'Finding', 'Report', 'audit', 'page', 'slerp',
-           'Paths', 'interpolations']
+__all__ = ['K', 'TESTS', 'neighbours', 'authenticity', 'copying', 'birthday', 'Finding', 'Report', 'audit', 'page', 'Paths',
+           'interpolations']
 
 # %% ../nbs/4_evidence/14_audit.ipynb #3c5b4e85
 def _flat(name: str, x: Any, least: int) -> Tensor:
@@ -532,22 +533,6 @@ def _run_audit(args: argparse.Namespace) -> int:
     return report.status
 
 # %% ../nbs/4_evidence/14_audit.ipynb #6ce8d3a8
-def slerp(a: Tensor, b: Tensor,  # (*, latent)
-          t: Tensor | float) -> Tensor:
-    "The great-circle path from a to b, its length going from |a| to |b|: what suits normal latents."
-    tensors(a=a, b=b)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
-    t = t if isinstance(t, Tensor) else number("t", t)
-    if isinstance(t, Tensor) and (t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),)):
-        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
-    t = torch.as_tensor(t, dtype=a.dtype)
-    one, other = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
-    angle = ((a * b).sum(-1, keepdim=True) / (one * other).clamp(min=1e-12)).clamp(-1 + 1e-7, 1 - 1e-7).acos()
-    u, v = a / one.clamp(min=1e-12), b / other.clamp(min=1e-12)
-    return (((1 - t) * angle).sin() * u + (t * angle).sin() * v) / angle.sin() * ((1 - t) * one + t * other)
-
-
 @dataclass(frozen=True)
 class Paths:
     "Interpolations measured, one value per pair: length, share of steps through the gate, largest jump over median."

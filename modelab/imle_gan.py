@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .course import game, number, one_of, whole
+from .course import game, number, one_of, tensors, whole
 from .imle import IMLE, Matches, imle_loss
 from .minimax import Minimax, discriminator_loss, generator_loss
 from .modes import ModeSet
@@ -95,16 +95,21 @@ def self_trained(modes: ModeSet,  # of square pictures
     return net
 
 # %% ../nbs/3_inclusion/12_imle_gan.ipynb #ef17cdb7
-def slerp(a: Tensor,  # (*, latent)
-          b: Tensor,  # (*, latent)
-          share: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
+def slerp(a: Tensor, b: Tensor,  # (*, latent)
+          t: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
           ) -> Tensor:  # (*, latent)
     "The arc from a to b, its length going from |a| to |b|: what lies between two normal latents is as long as they are."
+    tensors(a=a, b=b)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
+    t = t if isinstance(t, Tensor) else number("t", t)
+    if isinstance(t, Tensor) and (t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),)):
+        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
     long_a, long_b = (v.norm(dim=-1, keepdim=True).clamp(min=1e-12) for v in (a, b))
-    u, v, share = a / long_a, b / long_b, torch.as_tensor(share, dtype=a.dtype, device=a.device)
+    u, v, t = a / long_a, b / long_b, torch.as_tensor(t, dtype=a.dtype, device=a.device)
     angle = (u * v).sum(-1, keepdim=True).clamp(-1 + 1e-7, 1 - 1e-7).acos()
-    direction = (((1 - share) * angle).sin() * u + (share * angle).sin() * v) / angle.sin()
-    return direction * torch.lerp(long_a, long_b, share)
+    direction = (((1 - t) * angle).sin() * u + (t * angle).sin() * v) / angle.sin()
+    return direction * torch.lerp(long_a, long_b, t)
 
 # %% ../nbs/3_inclusion/12_imle_gan.ipynb #77d5f8a6
 def interpolation_loss(G: Callable[[Tensor], Tensor],  # latents (*runs, batch, latent) to (*runs, batch, *event)

@@ -35,7 +35,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelab.course import FAKE, REAL, axes, batch, called, command, number, picture, replace, scatter, tensors, tiles, whole
+from modelab.course import FAKE, REAL, axes, batch, called, command, number, picture, replace, scatter, tiles, whole
+from modelab.imle_gan import slerp
 from modelab.precision_recall import Rows, floats, open_bag, parts, pr_curve, read_bag, seeded
 
 # %%
@@ -808,26 +809,10 @@ print(f"{big['GB']:g} GB of training data: {big['seconds']:.0f} s, {big['MB']:,}
 # The second favourite exhibit is the interpolation: a film from one sample to another, smooth, and so *surely it has not memorised*. Measure it instead. Along the walk: how **long** is the path in data space, which share of its steps passes the **gate** (no farther from real data than 95 % of real data is from its own neighbour), and how large is
 # the largest **jump** beside the median one? A generator that memorised stands still and leaps.
 #
-# For normal latents a straight line leads through an empty middle, where $|z|$ is smaller than nearly any draw, by up to $\sqrt{1/2}$ halfway; the great circle does not.
+# For normal latents a straight line leads through an empty middle, where $|z|$ is smaller than nearly any draw, by up to $\sqrt{1/2}$ halfway; the great circle, `slerp` of [12](../3_inclusion/12_imle_gan.ipynb), does not.
 
 # %%
 #| export
-def slerp(a: Tensor, b: Tensor,  # (*, latent)
-          t: Tensor | float) -> Tensor:
-    "The great-circle path from a to b, its length going from |a| to |b|: what suits normal latents."
-    tensors(a=a, b=b)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
-    t = t if isinstance(t, Tensor) else number("t", t)
-    if isinstance(t, Tensor) and (t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),)):
-        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
-    t = torch.as_tensor(t, dtype=a.dtype)
-    one, other = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
-    angle = ((a * b).sum(-1, keepdim=True) / (one * other).clamp(min=1e-12)).clamp(-1 + 1e-7, 1 - 1e-7).acos()
-    u, v = a / one.clamp(min=1e-12), b / other.clamp(min=1e-12)
-    return (((1 - t) * angle).sin() * u + (t * angle).sin() * v) / angle.sin() * ((1 - t) * one + t * other)
-
-
 @dataclass(frozen=True)
 class Paths:
     "Interpolations measured, one value per pair: length, share of steps through the gate, largest jump over median."
