@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from rows import by_seed, record
 
-from modelab.course import interval, replace
 from modelab.imle import IMLE
 from modelab.imle_gan import IMLEGAN, by_trait, self_trained
 from modelab.minimax import Minimax
@@ -28,11 +28,6 @@ from modelab.training import Run
 from modelab.wasserstein import Wasserstein, ZeroCentred
 
 FILE, SEEDS = Path(__file__).with_suffix(".json"), 8
-
-
-def by_seed(values: list[float], digits: int = 4) -> dict:
-    """Numbers seed by seed and their interval."""
-    return {"interval": str(interval(values)).split(" over")[0], "by seed": [round(v, digits) for v in values]}
 
 
 def timed(run: Run, seconds: float, looks: int = 1, fade: bool = True) -> list[dict]:
@@ -51,12 +46,9 @@ def timed(run: Run, seconds: float, looks: int = 1, fade: bool = True) -> list[d
     return rows
 
 
-def record(part: str, row: dict) -> None:
-    """Put one row of one part into the file; a row of the same setting is replaced, the others stay."""
-    known = json.loads(FILE.read_text()) if FILE.is_file() else {}
-    rows = [r for r in known.get(part, []) if r["setting"] != row["setting"]]
-    known |= {"torch": torch.__version__.split("+")[0], part: [*rows, row]}
-    replace(FILE, (json.dumps(known, indent=1) + "\n").encode())
+def keep(part: str, row: dict) -> None:
+    """Record a row, and show it."""
+    record(FILE, part, row)
     print(part, json.dumps(row), flush=True)
 
 
@@ -72,7 +64,7 @@ def thousand(part: str, games: dict[str, Callable], seconds: float, average: flo
     """Coverage of stacked digits against time."""
     for name, make in games.items():
         run = Run(make(), stacked_digits(), runs=SEEDS, batch=64, average=average, device="cpu")
-        record(part, {"setting": name, "looks": timed(run, seconds, looks)})
+        keep(part, {"setting": name, "looks": timed(run, seconds, looks)})
 
 
 def weak(scale: float) -> None:
@@ -152,7 +144,7 @@ def rare(scale: float) -> None:
         for part in range(20):
             run.game.lr = lr * min(1, 2 * (1 - part / 20))
             run.step(round(80 * scale))
-        record("rare_modes", {"setting": name, "steps": run.steps, "seconds": round(time.process_time() - start), **near_rare(run)})
+        keep("rare_modes", {"setting": name, "steps": run.steps, "seconds": round(time.process_time() - start), **near_rare(run)})
 
 
 ASKING = (("nobody", 0.), ("eyeglasses", .01), ("eyeglasses+beard", .01), ("eyeglasses", .002), ("eyeglasses+beard", .002))
@@ -176,7 +168,7 @@ def people(scale: float) -> None:
         traits = {n: {"precision": by_seed([max(0., f[n][0]) if f[n][0] == f[n][0] else 0. for f in found]),
                       "recall": by_seed([f[n][1] for f in found])} for n in names}
         rates = {n: by_seed([v[i].item() for v in shown]) for i, n in enumerate(modes.traits)}
-        record("faces", {"setting": f"{asks} asks" + (f", weight {weight:g}" if weight else ""), "asks": asks, "weight": weight, "seeds": SEEDS,
+        keep("faces", {"setting": f"{asks} asks" + (f", weight {weight:g}" if weight else ""), "asks": asks, "weight": weight, "seeds": SEEDS,
                          "steps": run.steps, "seconds": round(time.process_time() - start), "traits": traits, "shown": rates})
 
 
@@ -186,7 +178,7 @@ def mnist(folder: str, scale: float) -> None:
     run, start = Run(IMLEGAN(weight=.001, interpolation=0., latent=64, width=256), modes, runs=2, batch=64, average=.99, device="cpu"), time.process_time()
     run.step(round(400 * scale))
     seconds, found = round(time.process_time() - start), run.coverage()
-    record("mnist", {"setting": "inclusive GAN, MLPs of 256 units, 2 seeds", "steps": run.steps, "seconds": seconds,
+    keep("mnist", {"setting": "inclusive GAN, MLPs of 256 units, 2 seeds", "steps": run.steps, "seconds": seconds,
                      "captured": sum(c.captured for c in found) / 2, "kl": sum(c.kl for c in found) / 2, "perfect": found[0].floor.kl})
 
 

@@ -8,7 +8,6 @@ Every run has ten seeds (eight where a part says so), none left out; `pacgan` co
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rows import by_seed, record
 
-from modelab.course import interval, recorded, replace
 from modelab.coverage import coverages
 from modelab.modes import Mixture, digits, grid, line, mixture, rare_modes, ring, stacked_digits
 from modelab.networks import rand
@@ -92,12 +91,9 @@ def measure(setting: str, game: Any, data: Any, steps: int, runs: int = 10, batc
     seconds = time.process_time() - start
     scores = run.coverage()
     row = {"setting": setting, "steps": steps, "seeds": runs, "cpu_seconds": round(seconds), "of": data.n_modes}
-    for name in ("captured", "high_quality", "tv", "kl"):
-        values = [round(getattr(s, name), 4) for s in scores]
-        row[name] = {"interval": f"{interval(values)}" if all(map(math.isfinite, values)) else "", "by seed": values}
+    row |= {name: by_seed(getattr(s, name) for s in scores) for name in ("captured", "high_quality", "tv", "kl")}
     if run.latent == 1:
-        values = [round(v, 2) for v in steepest(run)]
-        row["steepest"] = {"interval": f"{interval(values)}", "by seed": values}
+        row["steepest"] = by_seed(steepest(run), 2)
     print(f"{setting:60} {row['captured']['by seed']} HQ {row['high_quality']['interval']} TV {row['tv']['interval']} {seconds:.0f}s",
           flush=True)
     return row
@@ -177,9 +173,7 @@ def digit_rows() -> Iterator[dict]:
         run = Run(PairwiseBiGAN(weight=w, **made), data, runs=8, batch=64, average=.99, device="cpu").step(steps)
         scores = coverages(run.sample(26_000), data)
         row = {"setting": setting, "steps": steps, "seeds": 8, "of": 1000}
-        for name in ("captured", "high_quality", "kl"):
-            values = [round(getattr(s, name), 4) for s in scores]
-            row[name] = {"interval": f"{interval(values)}", "by seed": values}
+        row |= {name: by_seed(getattr(s, name) for s in scores) for name in ("captured", "high_quality", "kl")}
         print(row, flush=True)
         yield row
 
@@ -192,10 +186,10 @@ def scan_rows() -> Iterator[dict]:
         x, mode = run.modes.sample_with_modes(500, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             back = run.players.nets["G"](run.players.nets["E"](x.expand(8, *x.shape)))
-        found = {"captured": [s.captured for s in run.coverage()], "kl": [s.kl for s in run.coverage()],
-                 "same digit": [(run.modes.assign(b)[0] == mode).float().mean().item() for b in back]}
+        scores = run.coverage()
         row = {"setting": setting, "steps": 1500, "seeds": 8, "of": 10}
-        row |= {k: {"interval": f"{interval(v)}", "by seed": [round(u, 4) for u in v]} for k, v in found.items()}
+        row |= {name: by_seed(getattr(s, name) for s in scores) for name in ("captured", "kl")}
+        row["same digit"] = by_seed((run.modes.assign(b)[0] == mode).float().mean().item() for b in back)
         print(row, flush=True)
         yield row
 
@@ -209,10 +203,7 @@ def main() -> None:
     for asked in sys.argv[1:] or PARTS:
         part, _, only = asked.partition(":")
         for row in PARTS[part](only) if only else PARTS[part]():
-            result = {"torch": torch.__version__.split("+")[0], **recorded("pairwise")}
-            rows = {r["setting"]: r for r in result.get(part, [])} | {row["setting"]: row}
-            result[part] = list(rows.values())
-            replace(path, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
+            record(path, part, row)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ of it are recorded, no picture.
 from __future__ import annotations
 
 import base64
-import json
 import os
 import sys
 import time
@@ -23,8 +22,8 @@ from typing import Any
 
 import torch
 from pairwise import REGIME
+from rows import by_seed, record
 
-from modelab.course import interval, recorded, replace
 from modelab.minimax import Minimax
 from modelab.modes import rare_modes
 from modelab.pairwise import PairwiseBiGAN
@@ -64,9 +63,7 @@ def played(setting: str, game: Any, data: Any, steps: int, average: float, seeds
 
 def kept(row: dict, **values: list[float]) -> dict:
     """The row with each measure as an interval and seed by seed."""
-    for name, value in values.items():
-        value = [round(v, 4) for v in value]
-        row[name] = {"interval": f"{interval(value)}", "by seed": value}
+    row |= {name: by_seed(value) for name, value in values.items()}
     print({k: v["interval"] if isinstance(v, dict) else v for k, v in row.items() if k != "pictures"}, flush=True)
     return row
 
@@ -143,10 +140,7 @@ def main() -> None:
     path = Path(__file__).with_suffix(".json")
     for part in sys.argv[1:] or PARTS:
         for row in PARTS[part]():
-            result = {"torch": torch.__version__.split("+")[0], **recorded("street")}
-            rows = {r["setting"]: r for r in result.get(part, [])} | {row["setting"]: row}
-            result[part] = list(rows.values())
-            replace(path, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
+            record(path, part, row)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,25 @@
+"""What the long benchmarks share: a measure seed by seed with its interval, and a record that grows row by row."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from modelab.course import interval, replace
+
+
+def by_seed(values: Iterable[float], digits: int = 4) -> dict:
+    """Numbers seed by seed, and their interval if all are finite."""
+    values = [round(v, digits) for v in values]
+    return {"interval": f"{interval(values)}" if all(map(math.isfinite, values)) else "", "by seed": values}
+
+
+def record(file: Path, part: str, row: dict) -> None:
+    """Put one row of one part into the file; a row of the same setting is replaced, the others stay."""
+    known = {"torch": torch.__version__.split("+")[0]} | (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
+    known[part] = list(({r["setting"]: r for r in known.get(part, [])} | {row["setting"]: row}).values())
+    replace(file, (json.dumps(known, indent=1, ensure_ascii=False) + "\n").encode())
