@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from .course import game, number, one_of, whole
+from .course import game, number, one_of, tensors, whole
 from .minimax import discriminator_loss, generator_loss
 from .networks import Generators, mlp, player, rand, randn, score
 from .wasserstein import r1
@@ -26,30 +26,31 @@ __all__ = ['PRIORS', 'levels', 'ks', 'joint_ks', 'Joined', 'NoGenerator', 'Encod
 PRIORS = ("normal", "uniform")
 
 
+def _checked(codes: torch.Tensor, rank: int = 1) -> torch.Tensor:
+    "The codes as constants in float32 or float64, if they are codes."
+    tensors(codes=codes)
+    if codes.ndim < rank:
+        raise ValueError(f"codes: expected shape (*runs, n, latent), got {tuple(codes.shape)}")
+    if not torch.isfinite(codes).all():
+        raise ValueError("codes: expected finite numbers, got NaN or infinity")
+    return codes.detach().float() if codes.dtype.itemsize < 4 else codes.detach()
+
+
 def levels(codes: torch.Tensor,  # of any shape
            prior: str = "uniform",  # on [-1, 1]; or "normal"
            ) -> torch.Tensor:  # of the same shape, float64
     "The share of the prior below each coordinate."
-    codes = codes.detach().double()
+    codes = _checked(codes).double()
     if one_of("prior", prior, PRIORS) == "normal":
         return torch.special.ndtr(codes)
     return ((codes + 1) / 2).clamp(0, 1)
-
-
-def _checked(codes: torch.Tensor) -> torch.Tensor:
-    "The codes, if they are codes."
-    if codes.ndim < 2 or not codes.numel():
-        raise ValueError(f"codes: expected shape (*runs, n, latent) with n, latent ≥ 1, got {tuple(codes.shape)}")
-    if not torch.isfinite(codes).all():
-        raise ValueError("codes: expected finite numbers, got NaN or infinity")
-    return codes
 
 
 def ks(codes: torch.Tensor,  # (*runs, n, latent)
        prior: str = "uniform",  # on [-1, 1]; or "normal"
        ) -> torch.Tensor:  # (*runs, latent)
     "The Kolmogorov-Smirnov statistic of every latent axis: the largest gap between the codes' law and the prior."
-    u = levels(_checked(codes), prior).sort(-2).values
+    u = levels(_checked(codes, 2), prior).sort(-2).values
     rank = torch.arange(1, u.shape[-2] + 1, dtype=u.dtype, device=u.device)[:, None] / u.shape[-2]
     return torch.maximum(rank - u, u - rank + 1 / u.shape[-2]).amax(-2)
 
@@ -58,7 +59,7 @@ def joint_ks(codes: torch.Tensor,  # (*runs, n, latent), latent ≤ 8
              prior: str = "uniform",  # on [-1, 1]; or "normal"
              ) -> torch.Tensor:  # (*runs,)
     "The same jointly: the largest gap over all corners of space at each code. With one latent it is `ks`."
-    u = levels(_checked(codes), prior)
+    u = levels(_checked(codes, 2), prior)
     if u.shape[-1] > 8:
         raise ValueError(f"codes: expected at most 8 latents, a code is where 2^latent corners meet, got {u.shape[-1]}")
     return torch.stack([_corners(v) for v in u.reshape(-1, *u.shape[-2:])]).reshape(u.shape[:-2])
@@ -85,7 +86,9 @@ class Joined(nn.Module):
                  runs: int | None = None,  # independent copies along a leading axis
                  generator: Generators = None):
         super().__init__()
-        self.net, self.lead = mlp(sum(sizes), outputs, width, depth, runs, generator), 1 if runs is None else 2
+        if not isinstance(sizes, (tuple, list)) or not sizes:
+            raise TypeError(f"sizes: expected how many numbers each input has, got {sizes!r}")
+        self.net, self.lead = mlp(sum(whole("sizes", n) for n in sizes), outputs, width, depth, runs, generator), 1 if runs is None else 2
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
@@ -151,7 +154,9 @@ def kept(codes: torch.Tensor,  # (*runs, n, latent)
          least: float = .9,  # share of a mode's codes whose nearest other code must be of the same mode
          ) -> torch.Tensor:  # (*runs,)
     "How many modes have a place of their own among the codes. A mode with fewer than two codes has none; nor do ties."
-    codes, least, n_modes = _checked(codes), number("least", least, 0, 1), whole("n_modes", n_modes)
+    codes, least, n_modes = _checked(codes, 2), number("least", least, 0, 1), whole("n_modes", n_modes)
+    if not isinstance(mode, torch.Tensor) or mode.is_floating_point() or mode.is_complex() or mode.dtype == torch.bool:
+        raise TypeError(f"mode: expected whole numbers in a tensor, got {getattr(mode, 'dtype', type(mode).__name__)}")
     if mode.shape != codes.shape[:-1]:
         raise ValueError(f"mode: expected one per code, shape {tuple(codes.shape[:-1])}, got {tuple(mode.shape)}")
     apart = torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist")

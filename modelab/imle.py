@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from .course import batch, game, number, whole
+from .course import batch, called, game, number, tensors, whole
 from .networks import mlp, player, randn
 
 # %% auto #0
@@ -25,7 +25,8 @@ def imle_loss(fake: Tensor,  # the generated examples matched to `real`, (*runs,
               *, runs: int = 0,  # how many leading axes count runs
               ) -> Tensor:  # (*runs,)
     "Squared distance from each real example to the generated one matched to it, averaged over the batch (Li, Malik 2018)."
-    if fake.shape != real.shape or fake.ndim < whole("runs", runs, 0) + 1 or not fake.numel():
+    tensors(fake=fake, real=real)
+    if fake.shape != real.shape or fake.ndim < whole("runs", runs, 0) + 1 :
         raise ValueError(f"fake, real: expected two batches of one shape ({'runs, ' * runs}batch, *event), "
                          f"got {tuple(fake.shape)} and {tuple(real.shape)}")
     return (fake - real).square().flatten(runs + 1).sum(-1).mean(-1) if fake.ndim > runs + 1 else \
@@ -191,6 +192,14 @@ def nearest(queries: Tensor,  # (*runs, n, *event)
 
 # %% ../nbs/3_inclusion/11_imle.ipynb #56b9f5dd
 @torch.no_grad()
+def _one_each(name: str, made: Any, of: Tensor, runs: int) -> Tensor:
+    "What the function `name` made of examples, one of each and finite; or an error."
+    if not isinstance(made, Tensor) or made.shape[:runs + 1] != of.shape[:runs + 1]:
+        raise ValueError(f"{name}: expected one result per example, shape {(*of.shape[:runs + 1], '…')}, got "
+                         f"{tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__}")
+    return _checked(name, made, runs)
+
+
 def match(G: Callable[[Tensor], Tensor],  # from latents (*runs, k, latent) to examples (*runs, k, *event)
           real: Tensor,  # (*runs, n, *event)
           latents: Tensor,  # the pool, (*runs, m, latent)
@@ -199,14 +208,25 @@ def match(G: Callable[[Tensor], Tensor],  # from latents (*runs, k, latent) to e
           max_bytes: int = MAX_BYTES,  # for the search
           ) -> tuple[Tensor, Tensor]:  # distances (*runs, n), indices of latents (*runs, n)
     "For each real example the latent whose example, rendered by G in evaluation mode, is nearest."
+    called(G=G, **{} if features is None else {"features": features})
+    tensors(latents=latents, real=real)
+    if latents.ndim < 2 or real.shape[:latents.ndim - 2] != latents.shape[:-2]:
+        raise ValueError(f"latents, real: expected shapes (*runs, m, latent) and (*runs, n, *event), got "
+                         f"{tuple(latents.shape)} and {tuple(real.shape)}")
     runs, features = latents.ndim - 2, features or (lambda x: x)
-    training, wanted = getattr(G, "training", False), features(real)
+    _checked("real", real, runs), _checked("latents", latents, runs)
+    training, wanted = getattr(G, "training", False), _one_each("features", features(real), real, runs)
     if isinstance(G, nn.Module):
         G.eval()
     try:
         best = who = None
         for start in range(0, latents.shape[-2], whole("chunk", chunk)):
-            found = features(G(latents[..., start:start + chunk, :]))
+            part = latents[..., start:start + chunk, :]
+            found = _one_each("G", G(part), part, runs)
+            found = _one_each("features", features(found), part, runs)
+            if found.shape[runs + 1:] != wanted.shape[runs + 1:]:
+                raise ValueError("G, features: expected what compares with the real examples, of shape "
+                                 f"{tuple(wanted.shape[runs + 1:])} each, got {tuple(found.shape[runs + 1:])}")
             distance, index = nearest(wanted, found, max_bytes=max_bytes, runs=runs)
             nearer = torch.ones_like(index, dtype=torch.bool) if best is None else distance < best
             best = distance if best is None else torch.where(nearer, distance, best)

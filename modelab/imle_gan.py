@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .course import game, number, one_of, tensors, whole
+from .course import called, game, number, one_of, tensors, whole
 from .imle import IMLE, Matches, imle_loss
 from .minimax import Minimax, discriminator_loss, generator_loss
 from .modes import ModeSet
@@ -32,6 +32,11 @@ def described(x: Tensor,  # (*runs, n, *event)
               lead: int = 1,  # how many axes of x count runs and examples
               ) -> Tensor:  # (*runs, n, d)
     "What `features` says of each example, as a vector; `ValueError` unless it is one per example and finite."
+    tensors(x=x)
+    if x.ndim < whole("lead", lead):
+        raise ValueError(f"x: expected at least {lead} axes, for runs and examples, got shape {tuple(x.shape)}")
+    if features is not None:
+        called(features=features)
     said = x if features is None else features(x)
     if not isinstance(said, Tensor) or said.shape[:lead] != x.shape[:lead]:
         got = tuple(said.shape) if isinstance(said, Tensor) else type(said).__name__
@@ -124,27 +129,55 @@ def interpolation_loss(G: Callable[[Tensor], Tensor],  # latents (*runs, batch, 
     Squared distances, weighted `share` and 1 - `share`, averaged over the batch; unweighted. Bad shapes and features
     that are not finite or not one per example raise `ValueError`.
     """
+    called(G=G)
+    for name, pair in (("z", z), ("x", x)):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"{name}: expected two tensors, got {type(pair).__name__}")
+        for part in pair:
+            tensors(**{name: part})
     (z1, z2), (x1, x2), lead = z, x, z[0].ndim - 1
-    if z1.shape != z2.shape or x1.shape != x2.shape or z1.shape[:-1] != x1.shape[:lead] or not z1.numel():
+    if z1.shape != z2.shape or x1.shape != x2.shape or z1.shape[:-1] != x1.shape[:lead]:
         raise ValueError("z, x: expected two batches of latents (*runs, batch, latent) and their two of reals (*runs, "
                          f"batch, *event), got {', '.join(str(tuple(v.shape)) for v in (*z, *x))}")
+    if share is not None and (not isinstance(share, Tensor) or share.shape != z1.shape[:-1]):
+        raise ValueError(f"share: expected one number per pair, shape {tuple(z1.shape[:-1])}, got "
+                         f"{tuple(share.shape) if isinstance(share, Tensor) else repr(share)}")
     if share is None:
         share = rand(*z1.shape[:-1], generator=generator, device=z1.device, dtype=z1.dtype)
-    made = described(G(slerp(z2, z1, share[..., None])), features, lead)
+    between = G(slerp(z2, z1, share[..., None]))
+    if getattr(between, "shape", None) != x1.shape:
+        raise ValueError(f"G: expected examples of shape {tuple(x1.shape)}, got "
+                         f"{tuple(between.shape) if isinstance(between, Tensor) else type(between).__name__}")
+    made = described(between, features, lead)
     to_1, to_2 = ((made - described(v, features, lead)).square().sum(-1) for v in x)
     return (share * to_1 + (1 - share) * to_2).mean(-1)
 
 # %% ../nbs/3_inclusion/12_imle_gan.ipynb #8a8e4b77
+def _asking(minority: Any) -> list[int]:
+    "The modes of a minority; an error unless they are whole numbers, and at least one."
+    if not isinstance(minority, Sequence) or isinstance(minority, (str, bytes)) or not minority:
+        raise ValueError(f"minority: expected at least one mode, got {minority!r}; None means all")
+    return [whole("minority", k, 0) for k in minority]
+
+
 def members(modes: ModeSet,
             minority: Sequence[int],  # modes
             n: int,
             generator: torch.Generator) -> Tensor:  # (n, *event)
     "`n` examples of the modes in `minority`, in their own proportions."
-    wrong = [k for k in minority if not 0 <= k < modes.n_modes]
+    if not isinstance(modes, ModeSet):
+        raise TypeError(f"modes: expected a mode set, got {modes!r}")
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator: expected a torch.Generator, got {generator!r}")
+    minority, n = _asking(minority), whole("n", n, 0)
+    wrong = [k for k in minority if k >= modes.n_modes]
     if wrong:
         raise ValueError(f"minority: expected modes of {modes!r}, 0 to {modes.n_modes - 1}, got {wrong}")
     wanted = torch.as_tensor(sorted(minority), device=generator.device)
-    share, kept = modes.weights.to(generator.device)[wanted].sum().item(), [modes.sample(1, generator)[:0]]
+    share = modes.weights.to(generator.device)[wanted].sum().item()
+    if n and not share:
+        raise ValueError(f"minority: {modes!r} never draws the modes {minority}")
+    kept = [modes.sample(1, generator)[:0]]
     while (missing := n - sum(map(len, kept))) > 0:
         x, mode = modes.sample_with_modes(min(8192, int(1.1 * missing / share) + 16), generator)
         kept.append(x[torch.isin(mode, wanted)])
@@ -179,9 +212,7 @@ class IMLEGAN(IMLE):
         if self.space is not None and not callable(self.space):
             raise TypeError(f"space: expected a function of examples, or None, got {self.space!r}")
         if self.minority is not None:
-            self.minority = [whole("minority", k, 0) for k in self.minority]
-            if not self.minority:
-                raise ValueError("minority: expected at least one mode, got none; None means all")
+            self.minority = _asking(self.minority)
 
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "Generator and discriminator, one copy per run, and the memory of the last matching, which never moves."

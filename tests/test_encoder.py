@@ -145,7 +145,7 @@ def test_the_encoder_goes_where_d_says_prior():
     (lambda: ks(torch.zeros(3)), "codes: expected shape"), (lambda: ks(torch.zeros(0, 2)), "codes"),
     (lambda: ks(torch.full((3, 1), math.nan)), "finite"), (lambda: ks(torch.zeros(3, 1), "x"), "prior"),
     (lambda: joint_ks(torch.zeros(3, 9)), "at most 8"), (lambda: joint_ks(torch.zeros(3, 0)), "codes"),
-    (lambda: kept(torch.zeros(4, 1), torch.zeros(3), 2), "mode: expected one per code"),
+    (lambda: kept(torch.zeros(4, 1), torch.zeros(3).long(), 2), "mode: expected one per code"),
     (lambda: kept(torch.zeros(4, 1), torch.zeros(4), 2, 2.), "least"),
     (lambda: Run(Encoder(E=nn.Linear(2, 2)), ring(), runs=2), "one network cannot be 2"),
     (lambda: Run(Encoder(width=4), ring(), runs=2).sample(3), "makes no examples"),

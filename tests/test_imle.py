@@ -160,7 +160,7 @@ def test_wrong_settings_are_refused_by_name(kw, word):
 @pytest.mark.parametrize("fake, real, runs", [(torch.zeros(3, 2), torch.zeros(4, 2), 0), (torch.zeros(0, 2), torch.zeros(0, 2), 0),
                                               (torch.zeros(3), torch.zeros(3), 1)])
 def test_wrong_batches_are_refused(fake, real, runs):
-    with pytest.raises(ValueError, match="fake, real: expected two batches of one shape"):
+    with pytest.raises(ValueError, match="^fake"):
         imle_loss(fake, real, runs=runs)
 
 
@@ -171,7 +171,7 @@ def test_wrong_settings_of_the_game(kw):
 
 
 def test_features_that_turn_nan_are_refused():
-    with pytest.raises(ValueError, match="queries: expected finite"):
+    with pytest.raises(ValueError, match="features: expected finite"):
         match(nn.Linear(2, 3), normal(5, 3), normal(9, 2), features=lambda x: x / 0)
 
 

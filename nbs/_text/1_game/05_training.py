@@ -245,8 +245,10 @@ class Players:
 
     def rates(self, name: str) -> dict[str, Any]:
         "Adam's settings for a player, as the game has them now: they may change while it runs."
-        lr, betas = (v[name] if isinstance(v, dict) else v for v in (self.game.lr, self.game.betas))
-        return {"lr": float(lr), "betas": tuple(map(float, betas))}
+        lr, betas = ((v[name] if name in v else None) if isinstance(v, dict) else v for v in (self.game.lr, self.game.betas))
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"betas of {name}: expected two numbers, got {betas!r}")
+        return {"lr": number(f"lr of {name}", lr, 0), "betas": tuple(number(f"betas of {name}", b, 0, .999999) for b in betas)}
 
     def ready(self, word: str) -> None:
         "Let gradients flow to those whose turn it is, and to nobody else."
@@ -361,13 +363,16 @@ class _Walk:
                  ):
         self.game = make("game", game) if isinstance(game, str) else game
         modes = make("modes", modes) if isinstance(modes, str) else modes
+        if not all(hasattr(modes, part) for part in ("event", "sample", "to")):
+            raise TypeError(f"modes: expected a mode set, or the name of a registered one, got {modes!r:.80}")
         self.runs, self.seed, self.batch = whole("runs", runs), whole("seed", seed, 0), whole("batch", batch)
         self.average, self.device = number("average", average, 0, .999999), _device(device)
         self.shards, self.precision = whole("shards", shards), one_of("precision", precision, ("float32", "bf16"))
         if batch % shards:
             raise ValueError(f"batch, shards: expected a batch that {shards} shards can share evenly, got {batch}")
         self.modes, self.words, self.seeds = modes.to(self.device), _words(self.game), range(seed, seed + runs)
-        self.latent = self.game.latent or max(2, min(64, math.prod(modes.event)))
+        fitting = max(2, min(64, math.prod(modes.event)))
+        self.latent = fitting if self.game.latent is None else whole("latent", self.game.latent)
         self.players = Players(self.game, modes.event, self.latent, self.seeds, self.device, self.average)
         self.steps, self._checked, self.saved = 0, 0, None  # steps done, losses checked, last checkpoint
         self.torn = False  # whether the last step was cut in half, by an error or a second Ctrl-C
@@ -439,7 +444,12 @@ class _Walk:
 # %%
 #| export
 class Run(_Walk):
-    "A game played by several seeds at once; its state after n steps depends on the configuration and n alone."
+    """A game played by several seeds at once; its state after n steps depends on the configuration and n alone.
+
+    >>> run = Run("minimax", "ring", runs=4, device="cpu").step(10)
+    >>> run.losses["G"].shape, run.sample(100).shape  # (steps, runs) and (runs, n, *event)
+    (torch.Size([10, 4]), torch.Size([4, 100, 2]))
+    """
     def step(self, n: int = 1,  # steps; each is one pass through the game's turns
              progress: bool | None = None,  # a progress bar; None: in a terminal only
              ) -> Run:

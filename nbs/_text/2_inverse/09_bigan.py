@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from modelab.course import game, one_of, whole
+from modelab.course import game, logits, number, one_of, whole
 from modelab.encoder import PRIORS, Encoder, Joined
 from modelab.minimax import discriminator_loss
 from modelab.networks import Generators, mlp, player
@@ -131,6 +131,7 @@ def generator_encoder_loss(real_logits: torch.Tensor,  # D(x, E(x)), (*runs, bat
                            form: str = "swapped",  # labels swapped, or "linear" in the logits
                            ) -> torch.Tensor:  # (*runs,)
     "What G and E descend: real pairs should score low and generated ones high (Donahue et al. 2017, section 3.4)."
+    logits(real_logits=real_logits, fake_logits=fake_logits)
     if one_of("form", form, FORMS) == "linear":
         return real_logits.mean(-1) - fake_logits.mean(-1)
     return F.softplus(real_logits).mean(-1) + F.softplus(-fake_logits).mean(-1)
@@ -180,7 +181,9 @@ def joint_discriminator(event: Sequence[int],  # shape of one x
                         width: int = 128, depth: int = 2, runs: int | None = None,
                         generator: Generators = None) -> Joined:
     "D(x, z): logits (*runs, batch) for pairs of x (*runs, batch, *event) and z (*runs, batch, latent)."
-    return Joined([math.prod(event), latent], (), width, depth, runs, generator)
+    if not isinstance(event, (tuple, list)):
+        raise TypeError(f"event: expected the shape of one x, got {event!r}")
+    return Joined([math.prod(whole("event", n) for n in event), whole("latent", latent)], (), width, depth, runs, generator)
 
 # %%
 #| export
@@ -194,7 +197,10 @@ class _Fading(dict):
 
 def fading(step: int, length: int | None, least: float = .01) -> float:
     "From 1 at step 0 along half a cosine to `least` at `length` and after; always 1 for None."
-    return 1.0 if length is None else max(least, (1 + math.cos(math.pi * min(1., step / length))) / 2)
+    if length is None:
+        return 1.0
+    share = number("step", step, 0) / whole("length", length)
+    return max(number("least", least, 0, 1), (1 + math.cos(math.pi * min(1., share))) / 2)
 
 # %%
 #| export

@@ -29,7 +29,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from modelab.bigan import BiGAN, fading
-from modelab.course import game, number, one_of, whole
+from modelab.course import called, game, number, one_of, tensors, whole
 from modelab.networks import Generators, rand
 from modelab.wasserstein import event_sum, input_gradient, slope_norm
 # %%
@@ -206,23 +206,29 @@ torch.cdist(scans.flatten(1), scans.flatten(1)).mean().item()
 Discriminator = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (x, z) to logits (*runs, batch)
 
 
-def _lead(discriminator: Discriminator, x: torch.Tensor, z: torch.Tensor, ends: tuple[torch.Tensor, torch.Tensor]) -> int:
-    "How many axes come before the event, read off the logits; `ValueError` where the arguments do not fit together."
-    if ends[0].shape != ends[1].shape:
-        raise ValueError("pair: expected two batches of one shape, "
-                         f"got {tuple(ends[0].shape)} and {tuple(ends[1].shape)}")
-    if not ends[0].numel():
-        raise ValueError(f"pair: expected at least one example, got shape {tuple(ends[0].shape)}")
+def _lead(discriminator: Discriminator, inputs: dict[str, torch.Tensor], ends: dict[str, torch.Tensor]) -> int:
+    "How many axes come before the event, read off the logits; an error where the arguments, by name, do not fit together."
+    called(discriminator=discriminator)
+    tensors(**inputs | ends)
+    (ahead, a), (behind, b) = ends.items()
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise ValueError(f"{ahead}, {behind}: expected two batches of one shape and type, "
+                         f"got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
     coupled = isinstance(discriminator, nn.Module) and [
         m for m in discriminator.modules() if isinstance(m, _BatchNorm) and m.training]
     if coupled:
         raise ValueError(f"discriminator: {type(coupled[0]).__name__} couples the examples of a batch, so a slope per "
                          "example does not exist; use LayerNorm, or no normalisation")
-    with torch.no_grad():
-        lead = tuple(discriminator(x, z).shape)
-    if not lead or lead != tuple(x.shape[:len(lead)]) or lead != tuple(z.shape[:len(lead)]):
-        raise ValueError(f"discriminator: expected one logit per example, got shape {lead} for x {tuple(x.shape)} and "
-                         f"z {tuple(z.shape)}")
+    shapes = " and ".join(f"{name} {tuple(v.shape)}" for name, v in inputs.items())
+    try:
+        with torch.no_grad():
+            logits = discriminator(*inputs.values())
+    except RuntimeError as error:
+        raise ValueError(f"discriminator: it cannot take {shapes}: {error}") from error
+    lead = tuple(getattr(logits, "shape", ()))
+    if not lead or any(lead != tuple(v.shape[:len(lead)]) for v in inputs.values()):
+        raise ValueError(f"discriminator: expected one logit per example of {shapes}, got "
+                         f"{f'shape {lead}' if isinstance(logits, torch.Tensor) else type(logits).__name__}")
     return len(lead)
 
 
@@ -276,9 +282,14 @@ def pairwise_gradient_penalty(discriminator: Discriminator,  # logits, high on r
 
     `x`, `z` and `x_hat` are constants here: only the discriminator learns from it. Where real means a *low* logit, pass
     `lambda x, z: -discriminator(x, z)`. Bad shapes and names raise `ValueError`. After Sharma and Namboodiri 2018.
+
+    >>> D = lambda x, z: 2 * x[:, 0]  # rises twice as fast as it should, and in the right direction
+    >>> x, z, x_hat = torch.tensor([[3., 0.]]), torch.zeros(1, 4), torch.tensor([[1., 0.]])
+    >>> pairwise_gradient_penalty(D, x, z, x_hat)
+    tensor([1.])
     """
-    settings, z = _checked(form, degenerate, blur), z.detach()
-    lead = _lead(discriminator, x, z, (x, x_hat))
+    settings = _checked(form, degenerate, blur)
+    lead, z = _lead(discriminator, {"x": x, "z": z}, {"x": x, "x_hat": x_hat}), z.detach()
     return _penalty(lambda p: discriminator(p, z), x.detach(), x_hat.detach(), lead, 1, *settings, generator)
 
 
@@ -291,8 +302,8 @@ def pairwise_latent_penalty(discriminator: Discriminator, x_hat: torch.Tensor,  
 
     Arguments as in `pairwise_gradient_penalty`. The authors wrote it and left it switched off.
     """
-    settings, x_hat = _checked(form, degenerate, blur), x_hat.detach()
-    lead = _lead(discriminator, x_hat, z, (z, z_hat))
+    settings = _checked(form, degenerate, blur)
+    lead, x_hat = _lead(discriminator, {"x_hat": x_hat, "z": z}, {"z": z, "z_hat": z_hat}), x_hat.detach()
     return _penalty(lambda p: discriminator(x_hat, p), z.detach(), z_hat.detach(), lead, -1, *settings, generator)
 
 # %% [markdown]
@@ -359,8 +370,8 @@ class Alignment:
 
 def alignment(discriminator: Discriminator, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor) -> Alignment:
     "Slope, cosine, rise and distance of pairs, for looking at; arguments as in `pairwise_gradient_penalty`."
+    lead = _lead(discriminator, {"x": x, "z": z}, {"x": x, "x_hat": x_hat})
     x, z, x_hat = x.detach(), z.detach(), x_hat.detach()
-    lead = _lead(discriminator, x, z, (x, x_hat))
     logits, slopes = input_gradient(lambda p: discriminator(p, z), (x + x_hat) / 2)
     unit, distance = _direction(x, x_hat, lead)
     slope = event_sum(slopes.square(), logits).sqrt().detach()
