@@ -191,7 +191,6 @@ def nearest(queries: Tensor,  # (*runs, n, *event)
     return distance.to(device, q.dtype), index.to(device)
 
 # %% ../nbs/3_inclusion/11_imle.ipynb #56b9f5dd
-@torch.no_grad()
 def _one_each(name: str, made: Any, of: Tensor, runs: int) -> Tensor:
     "What the function `name` made of examples, one of each and finite; or an error."
     if not isinstance(made, Tensor) or made.shape[:runs + 1] != of.shape[:runs + 1]:
@@ -200,6 +199,7 @@ def _one_each(name: str, made: Any, of: Tensor, runs: int) -> Tensor:
     return _checked(name, made, runs)
 
 
+@torch.no_grad()
 def match(G: Callable[[Tensor], Tensor],  # from latents (*runs, k, latent) to examples (*runs, k, *event)
           real: Tensor,  # (*runs, n, *event)
           latents: Tensor,  # the pool, (*runs, m, latent)

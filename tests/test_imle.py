@@ -170,6 +170,12 @@ def test_wrong_settings_of_the_game(kw):
         IMLE(**kw)
 
 
+def test_a_match_records_no_gradient():
+    seen = []
+    distance, _ = match(lambda z: (seen.append(torch.is_grad_enabled()), z)[1], normal(5, 2), normal(9, 2), chunk=4)
+    assert seen == [False] * 3 and not distance.requires_grad
+
+
 def test_features_that_turn_nan_are_refused():
     with pytest.raises(ValueError, match="features: expected finite"):
         match(nn.Linear(2, 3), normal(5, 3), normal(9, 2), features=lambda x: x / 0)

@@ -395,7 +395,6 @@ speed
 
 # %%
 #| export
-@torch.no_grad()
 def _one_each(name: str, made: Any, of: Tensor, runs: int) -> Tensor:
     "What the function `name` made of examples, one of each and finite; or an error."
     if not isinstance(made, Tensor) or made.shape[:runs + 1] != of.shape[:runs + 1]:
@@ -404,6 +403,7 @@ def _one_each(name: str, made: Any, of: Tensor, runs: int) -> Tensor:
     return _checked(name, made, runs)
 
 
+@torch.no_grad()
 def match(G: Callable[[Tensor], Tensor],  # from latents (*runs, k, latent) to examples (*runs, k, *event)
           real: Tensor,  # (*runs, n, *event)
           latents: Tensor,  # the pool, (*runs, m, latent)
