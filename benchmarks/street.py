@@ -1,6 +1,6 @@
-"""A heavy central mode: four games on a street that is mostly empty, on rare points, and on a real film of a fixed camera.
+"""A heavy central mode: six games on a street that is mostly empty, on rare points, and on a real film of a fixed camera.
 
-    python benchmarks/street.py                 # all parts, about ten minutes on one core
+    python benchmarks/street.py                 # all parts, about forty minutes on one core
     python benchmarks/street.py scenes          # some of them; the others keep what they recorded
 
 Every game takes the same number of generator steps with the same batch; the CPU seconds stand beside. Eight seeds (the film: four), none left out.
@@ -15,7 +15,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from modelab.modes import rare_modes
 from modelab.pairwise import PairwiseBiGAN
 from modelab.pictures import background, busy, read_frames, scenes
 from modelab.training import Run
-from modelab.wasserstein import Wasserstein
+from modelab.wasserstein import Wasserstein, ZeroCentred
 
 SEEDS, SAMPLES = 8, 2500
 
@@ -53,19 +53,19 @@ class Footage:
         return self.frames[torch.randint(len(self.frames), (n,), generator=generator)]
 
 
-def played(setting: str, game: Any, data: Any, steps: int, average: float, seeds: int = SEEDS) -> tuple[torch.Tensor, dict]:
-    """Samples `(seeds, 2500, *event)` of a trained game, and the head of its row."""
-    start = time.process_time()
-    run = Run(game, data, runs=seeds, batch=64, device="cpu", average=average).step(steps)
-    row = {"setting": setting, "steps": steps, "seeds": seeds, "cpu_seconds": round(time.process_time() - start)}
-    return run.sample(SAMPLES), row
-
-
-def kept(row: dict, **values: list[float]) -> dict:
-    """The row with each measure as an interval and seed by seed."""
-    row |= {name: by_seed(value) for name, value in values.items()}
-    print({k: v["interval"] if isinstance(v, dict) else v for k, v in row.items() if k != "pictures"}, flush=True)
-    return row
+def played(setting: str, game: Any, data: Any, looks: Sequence[int], average: float, say: Callable, seeds: int = SEEDS) -> tuple:
+    """Train, and at each of these steps note what `say` says of every seed's samples; the last samples, and the row."""
+    run, spent = Run(game, data, runs=seeds, batch=64, device="cpu", average=average), 0.
+    row: dict[str, Any] = {"setting": setting, "steps": looks[-1], "seeds": seeds, "looks": []}
+    for steps in looks:
+        start = time.process_time()
+        run.step(steps - run.steps)
+        spent += time.process_time() - start
+        x = run.sample(SAMPLES)
+        found = {name: by_seed(value) for name, value in say(x).items()}
+        row["looks"].append({"steps": steps, "cpu_seconds": round(spent), **found})
+        print(setting, steps, round(spent), {name: value["interval"] for name, value in found.items()}, flush=True)
+    return x, row | {"cpu_seconds": round(spent), **found}
 
 
 def packed(x: torch.Tensor) -> str:
@@ -74,8 +74,10 @@ def packed(x: torch.Tensor) -> str:
 
 
 def games(**bigan: Any) -> dict[str, Callable[[], Any]]:
-    """The four. E must be stochastic: nine pictures of ten are one point, and a point has no codes to be spread over."""
-    return {"GAN": lambda: Minimax(latent=4), "WGAN-GP": lambda: Wasserstein(latent=4),
+    """The six. E must be stochastic: nine pictures of ten are one point, and a point has no codes to be spread over."""
+    return {"GAN": lambda: Minimax(latent=4), "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, latent=4),
+            "WGAN-GP, n_critic 1, lr 2e-3": lambda: Wasserstein(latent=4, n_critic=1, lr=2e-3),
+            "WGAN-GP": lambda: Wasserstein(latent=4),
             "BiGAN": lambda: PairwiseBiGAN(weight=0., **bigan), "BiGAN with the penalty": lambda: PairwiseBiGAN(weight=1., **bigan)}
 
 
@@ -84,31 +86,35 @@ STREET = {"latent": 4, "stochastic": True, "lr": {"G": 1e-3, "E": 1e-3, "D": 2e-
 
 def street() -> Iterator[dict]:
     """Vehicle rate over the true one, of all and of well drawn ones; tracks shown well at a tenth of their rate or more."""
-    data, steps = scenes(), 1500
-    for name, make in games(**STREET).items():
-        x, row = played(name, make(), data, steps, .99)
+    data = scenes()
+
+    def say(x: torch.Tensor) -> dict[str, list]:
         seen = [data.assign(one) for one in x]
         lanes = torch.stack([(data.attributes(one) & good[:, None]).float().mean(0) for one, (_, good) in zip(x, seen)])
-        first = torch.cat([x[0][:6], x[0][seen[0][0] > 0][:6]])
-        row["pictures"] = {"of": [min(6, len(first)), max(0, len(first) - 6)], "bytes": packed(first)}
-        yield kept(row, rate=[(mode > 0).float().mean().item() / .1 for mode, _ in seen],
-                   tracks=(lanes >= data.rates / 10).sum(1).tolist(),
-                   good=[good.float().mean().item() for _, good in seen],
-                   well=[(good & (mode > 0)).float().mean().item() / .1 for mode, good in seen])
+        return {"rate": [(mode > 0).float().mean().item() / .1 for mode, _ in seen],
+                "tracks": (lanes >= data.rates / 10).sum(1).tolist(),
+                "good": [good.float().mean().item() for _, good in seen],
+                "well": [(good & (mode > 0)).float().mean().item() / .1 for mode, good in seen]}
+    for name, make in games(**STREET).items():
+        x, row = played(name, make(), data, (1500, 3000, 6000, 10_000), .99, say)
+        first = torch.cat([x[0][:6], x[0][data.assign(x[0])[0] > 0][:6]])
+        yield row | {"pictures": {"of": [min(6, len(first)), max(0, len(first) - 6)], "bytes": packed(first)}}
 
 
 def rare() -> Iterator[dict]:
     """Nine modes of which one holds 90 %: modes shown, and the share of samples in the rare ones over the true one."""
     data, steps = rare_modes(), 5000
-    made = {**REGIME, "fade": steps, "settle": steps // 2, "latent": 2}
-    four = {**games(**made), "GAN": lambda: Minimax(latent=2), "GAN, saturating": lambda: Minimax(latent=2, saturating=True),
-            "WGAN-GP": lambda: Wasserstein(latent=2, weight=.1)}
-    for name, make in four.items():
-        x, row = played(name, make(), data, steps, 0.)
+
+    def say(x: torch.Tensor) -> dict[str, list]:
         seen = [data.assign(one) for one in x]
         counts = torch.stack([torch.bincount(mode[good], minlength=9) for mode, good in seen])
-        yield kept(row, modes=(counts > 0).sum(1).tolist(), rate=[c[1:].sum().item() / SAMPLES / .1 for c in counts],
-                   good=[good.float().mean().item() for _, good in seen])
+        return {"modes": (counts > 0).sum(1).tolist(), "rate": [c[1:].sum().item() / SAMPLES / .1 for c in counts],
+                "good": [good.float().mean().item() for _, good in seen]}
+    made = {**REGIME, "fade": steps, "settle": steps // 2, "latent": 2}
+    changed = {"GAN": lambda: Minimax(latent=2), "GAN, saturating": lambda: Minimax(latent=2, saturating=True),
+               "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, latent=2), "WGAN-GP": lambda: Wasserstein(latent=2, weight=.1)}
+    for name, make in {**games(**made), **changed}.items():
+        yield played(name, make(), data, [steps], 0., say)[1]
 
 
 def film() -> Iterator[dict]:
@@ -119,12 +125,12 @@ def film() -> Iterator[dict]:
         return
     grey = read_frames(source, (24, 32)).mean(1, keepdim=True)
     data = Footage(grey - background(grey, 101))
-    true = share(data.frames)
+    true, grain = share(data.frames), data.frames.std(0).mean().item()
+
+    def say(x: torch.Tensor) -> dict[str, list]:
+        return {"rate": [share(one) / true for one in x], "grain": [one.std(0).mean().item() / grain for one in x]}
     for name, make in games(**STREET).items():
-        x, row = played(name, make(), data, 800, .99, seeds=4)
-        row["true"] = round(true, 4)
-        yield kept(row, rate=[share(one) / true for one in x],
-                   grain=[one.std(0).mean().item() / data.frames.std(0).mean().item() for one in x])
+        yield played(name, make(), data, (800, 2000, 5000), .99, say, seeds=4)[1] | {"true": round(true, 4)}
 
 
 def share(residual: torch.Tensor, least: float = .01, threshold: float = .2) -> float:

@@ -424,6 +424,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'modelab.lab.seen': ('1_game/lab.html#seen', 'modelab/lab.py'),
                              'modelab.lab.settings': ('1_game/lab.html#settings', 'modelab/lab.py'),
                              'modelab.lab.short': ('1_game/lab.html#short', 'modelab/lab.py'),
+                             'modelab.lab.sparing': ('1_game/lab.html#sparing', 'modelab/lab.py'),
                              'modelab.lab.traced': ('1_game/lab.html#traced', 'modelab/lab.py'),
                              'modelab.lab.untouched': ('1_game/lab.html#untouched', 'modelab/lab.py')},
             'modelab.lipschitz': { 'modelab.lipschitz.Lipschitz': ('5_icml2019/lipschitz.html#lipschitz', 'modelab/lipschitz.py'),

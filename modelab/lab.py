@@ -27,7 +27,8 @@ from .training import Run, Turn
 
 # %% auto #0
 __all__ = ['EYES', 'MEASURED', 'SURFACES', 'PRESETS', 'eye', 'seen', 'Event', 'Side', 'settings', 'Call', 'Glance', 'untouched',
-           'traced', 'pushes', 'short', 'measured', 'Lamp', 'lamp', 'Stage', 'narrated', 'drawn', 'row', 'alone', 'Lab']
+           'traced', 'pushes', 'short', 'measured', 'Lamp', 'lamp', 'Stage', 'narrated', 'drawn', 'row', 'sparing',
+           'alone', 'Lab']
 
 # %% ../nbs/1_game/06_lab.ipynb #7eee861b
 EYES: dict[str, Callable] = {}
@@ -345,6 +346,17 @@ def _written(side: Side) -> dict[str, Any]:
     return {k: v if k == "name" else plain(getattr(side.base[0], k)) for k, v in side.base[0].spec.items()}
 
 # %% ../nbs/1_game/06_lab.ipynb #427e44bc
+@contextmanager
+def sparing() -> Iterator[None]:
+    "One thread fewer for torch: the page that draws needs it, and two threads that wait for each other are slower than one."
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def alone(method: Callable) -> Callable:
     "A method that nobody interrupts: the lab's thread and the cell below take turns."
     @functools.wraps(method)
@@ -411,8 +423,9 @@ class Lab:
             stop = min([goal, (self.at // self.every + 1) * self.every, *marks])
             self._become()
             try:
-                for side in self.sides.values():
-                    side.step(stop - self.at, progress=False)
+                with sparing():
+                    for side in self.sides.values():
+                        side.step(stop - self.at, progress=False)
             except BaseException:
                 self._return(self.at)  # never one side ahead of the other
                 raise
@@ -518,7 +531,8 @@ class Lab:
     @alone
     def frame(self, side: str = "A") -> bytes:
         "What is shown of a side at this step, as bytes; see `modelab.view.frame`."
-        return seen("frame")(self.sides[one_of("side", side, self.sides)], self.surface, self.samples)
+        with sparing():
+            return seen("frame")(self.sides[one_of("side", side, self.sides)], self.surface, self.samples)
 
     @alone
     def lamp(self, mode: int, side: str = "A") -> Lamp:

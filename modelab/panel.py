@@ -38,7 +38,7 @@ class Driver:
     `ask` never waits and never trains, so that it may be called from any thread: it is all that a button does.
     """
     SECONDS = 1.25  # that a stage of slow motion lasts
-    FPS, SPEEDS = 25, {"1 step/s": 1, "5 steps/s": 5, "25 steps/s": 25, "100 steps/s": 100, "full speed": 0}
+    FPS, SPEEDS = 24, {"1 step/s": 1, "5 steps/s": 5, "25 steps/s": 25, "100 steps/s": 100, "full speed": 0}
 
     def __init__(self, lab: Lab):
         self.lab, self.gate, self.wake = lab, threading.Lock(), threading.Event()
@@ -166,7 +166,7 @@ class Panel:
     def __init__(self, lab: Lab):
         import ipywidgets as w
         self.lab, self.driver, self.canvas, self.w = lab, lab.driver, canvas()(), w
-        self.views = self.waiting = 0  # pictures on pages; frames that no page has drawn yet
+        self.views = self.sent = self.seen = 0  # pictures on pages; the last frame sent, and the last one that a page has drawn
         self.drawn = self.plotted = 0.
         self.sides, self.quiet = None, False
         self.canvas.on_msg(self.hear)
@@ -272,7 +272,8 @@ class Panel:
             if message["change"] < 0 and self.views <= 0:
                 self.driver.ask("put", "playing", False)
         if do in ("view", "ack"):
-            self.waiting = max(0, self.waiting - 1)
+            # Not one frame per answer: a page that got several between two repaints draws, and answers, only the last.
+            self.seen = max(self.seen, min(self.sent, int(message.get("frame", self.sent))))
             self.driver.heard = time.monotonic()
         elif do == "scrub":
             self.driver.ask("put", "playing", False)
@@ -287,7 +288,7 @@ class Panel:
     def draw(self, now: bool) -> None:
         "Send a frame: at once, or if it is time and the page keeps up."
         clock = time.monotonic()
-        if not now and (clock - self.drawn < .8 / self.driver.FPS or self.waiting >= 3 and clock - self.drawn < .5):
+        if not now and (clock - self.drawn < .8 / self.driver.FPS or self.sent - self.seen >= 8 and clock - self.drawn < .5):
             return
         lab, stage = self.lab, self.driver.stage
         with lab.lock:
@@ -300,7 +301,7 @@ class Panel:
             if now or clock - self.plotted > .5:
                 self.canvas.curves, self.plotted = self._past(), clock
                 self._refresh()
-        self.waiting, self.drawn = self.waiting + 1, clock
+        self.sent, self.drawn = self.sent + 1, clock
         self.say()
 
     def say(self) -> None:
@@ -308,7 +309,7 @@ class Panel:
         lab, driver = self.lab, self.driver
         tale = [[s.turn, s.number, s.text] for s in driver.tale]
         self.canvas.frame = pack(self.parts, {
-            "at": lab.at, "last": lab.last, "playing": driver.playing, "said": driver.said, "error": driver.error,
+            "frame": self.sent, "at": lab.at, "last": lab.last, "playing": driver.playing, "said": driver.said, "error": driver.error,
             "tale": tale, "told": driver.tale.index(driver.stage) if tale and driver.stage else 0,
             "shows": driver.stage.shows if driver.stage else "", "lamp": self._lamp()})
 

@@ -189,3 +189,19 @@ def test_recordings_hold_what_happened(tmp_path):
 def test_one_file_in_the_wheel_draws_everything():
     assert "export default view" in static("lab.js") and "export function play" in static("lab.js")
     assert ".lab-lamps" in static("lab.css") and "http" not in static("lab.js") + static("lab.css")
+
+
+def test_a_page_that_skips_frames_still_gets_all_that_it_can_draw():
+    panel = Lab("minimax", "ring", batch=16, samples=50).widget
+    panel.hear(None, {"do": "view", "change": 1}, None)
+    for i in range(40):
+        panel.drawn = time.monotonic() - .1  # it is time for a frame, and nobody is late
+        before = panel.sent
+        panel.draw(False)
+        assert panel.sent == before + 1
+        if i % 4 == 3:
+            panel.hear(None, {"do": "ack", "frame": panel.sent}, None)  # only the last of several was drawn
+    for _ in range(20):
+        panel.drawn = time.monotonic() - .1
+        panel.draw(False)
+    assert panel.sent - panel.seen == 8  # a page that draws nothing any more gets no more

@@ -73,7 +73,7 @@ function drawSurface(g, cells, size, { low, high, middle }, paint, dark) {
   const small = new OffscreenCanvas(columns, rows);
   small.getContext("2d").putImageData(picture, 0, 0);
   g.imageSmoothingEnabled = true;
-  g.imageSmoothingQuality = "high";
+  g.imageSmoothingQuality = "low"; // "high" looks the same and takes four times as long
   g.drawImage(small, 0, 0, size, size);
 }
 
@@ -270,7 +270,7 @@ class Stage {
       g.globalAlpha = 1;
       if (arrays.grid && shown.mesh) drawMesh(g, arrays.grid, width, paint.mesh);
       const truth = scene.line && arrays.codes ? arrays.codes : real.real;
-      if (shown.real) bright("real", 0.85), discs(g, truth, width, 2.4, paint.real, paint.paper);
+      if (shown.real) bright("real", 0.85), g.drawImage(this.still(truth, width, paint), 0, 0, width, width);
       if (shown.push) bright("push", 0.8), arrows(g, arrays.from, arrays.push, width, ink);
       if (shown.fake) bright("fake", 0.9), crosses(g, arrays.fake, width, 2.7, paint.fake, paint.paper);
       g.globalAlpha = 1;
@@ -283,6 +283,18 @@ class Stage {
     this.words(note);
     this.canvas.dataset.step = note.step;
     this.canvas.dataset.painted = Number(this.canvas.dataset.painted || 0) + 1;
+  }
+
+  /** The real points as a picture of their own: they stay where they are while the rest moves. */
+  still(points, size, paint) {
+    const { width, height } = this.canvas, key = [width, height, paint.real, paint.paper].join();
+    if (this.layer?.points !== points || this.layer.key !== key) {
+      const picture = new OffscreenCanvas(width, height), g = picture.getContext("2d");
+      g.scale(width / size, width / size);
+      discs(g, points, size, 2.4, paint.real, paint.paper);
+      this.layer = { points, key, picture };
+    }
+    return this.layer.picture;
   }
 
   /** Height over width of a sheet of `n` generated pictures under a row of real ones. */
@@ -545,7 +557,15 @@ class LabView {
     const [parts, about] = unpack(data);
     this.about = about;
     this.frames = Object.fromEntries(Object.entries(parts).map(([name, bytes]) => [name, unpack(bytes)]));
-    if (!this.asked) this.asked = requestAnimationFrame(() => ((this.asked = 0), this.draw(), this.send({ do: "ack" })));
+    if (!this.asked) this.asked = requestAnimationFrame(() => ((this.asked = 0), this.draw(), this.answer()));
+  }
+
+  /** Tell the kernel how far the page is: now and then, for every answer makes JupyterLab redraw its busy signs. */
+  answer() {
+    const { frame, playing } = this.about;
+    if (playing && frame - this.answered < 4) return;
+    this.answered = frame;
+    this.send({ do: "ack", frame });
   }
 
   newCurves() {

@@ -475,6 +475,17 @@ drawn([[0, 0], [0, .01], [.02, 0], [1, 1]]).weights
 
 # %%
 #| export
+@contextmanager
+def sparing() -> Iterator[None]:
+    "One thread fewer for torch: the page that draws needs it, and two threads that wait for each other are slower than one."
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def alone(method: Callable) -> Callable:
     "A method that nobody interrupts: the lab's thread and the cell below take turns."
     @functools.wraps(method)
@@ -541,8 +552,9 @@ class Lab:
             stop = min([goal, (self.at // self.every + 1) * self.every, *marks])
             self._become()
             try:
-                for side in self.sides.values():
-                    side.step(stop - self.at, progress=False)
+                with sparing():
+                    for side in self.sides.values():
+                        side.step(stop - self.at, progress=False)
             except BaseException:
                 self._return(self.at)  # never one side ahead of the other
                 raise
@@ -648,7 +660,8 @@ class Lab:
     @alone
     def frame(self, side: str = "A") -> bytes:
         "What is shown of a side at this step, as bytes; see `modelab.view.frame`."
-        return seen("frame")(self.sides[one_of("side", side, self.sides)], self.surface, self.samples)
+        with sparing():
+            return seen("frame")(self.sides[one_of("side", side, self.sides)], self.surface, self.samples)
 
     @alone
     def lamp(self, mode: int, side: str = "A") -> Lamp:
