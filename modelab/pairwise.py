@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .bigan import BiGAN, fading
 from .course import called, game, number, one_of, tensors, whole
+from .encoder import Joined
 from .networks import Generators, rand
 from .wasserstein import event_sum, input_gradient, slope_norm
 
@@ -41,6 +42,8 @@ def _lead(discriminator: Discriminator, inputs: dict[str, torch.Tensor], ends: d
     if coupled:
         raise ValueError(f"discriminator: {type(coupled[0]).__name__} couples the examples of a batch, so a slope per "
                          "example does not exist; use LayerNorm, or no normalisation")
+    if isinstance(discriminator, Joined) and len({tuple(v.shape[:discriminator.lead]) for v in inputs.values()}) == 1:
+        return discriminator.lead  # ours says how many, a stranger is asked
     shapes = " and ".join(f"{name} {tuple(v.shape)}" for name, v in inputs.items())
     try:
         with torch.no_grad():
