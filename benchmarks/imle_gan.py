@@ -1,7 +1,7 @@
 """The long runs of chapter 12: GANs beside the inclusive GAN, eight seeds each, in equal time.
 
     python benchmarks/imle_gan.py                    # all parts, one after the other
-    python benchmarks/imle_gan.py weak ablation      # some of them; `rare_modes:no R1` only the settings of that name
+    python benchmarks/imle_gan.py weak ablation      # some of them; `rare_modes:no R1` only such settings
     python benchmarks/imle_gan.py mnist DATA         # stacked MNIST from the folder DATA, a short walk on a CPU
 
 Every setting that was tried is recorded in benchmarks/imle_gan.json, none left out. Time is CPU time of one thread, for
@@ -60,14 +60,16 @@ def inclusive(**settings) -> IMLEGAN:
     return IMLEGAN(**({"weight": .01, "interpolation": 0., "latent": 32} | settings))
 
 
-def thousand(part: str, games: dict[str, Callable], seconds: float, average: float = .99, looks: int = 4, batch: int = 64) -> None:
+def thousand(part: str, games: dict[str, Callable], seconds: float, average: float = .99, looks: int = 4, batch: int = 64, only: str = "") -> None:
     """Coverage of stacked digits against time."""
     for name, make in games.items():
+        if only not in name:
+            continue
         run = Run(make(), stacked_digits(), runs=SEEDS, batch=batch, average=average, device="cpu")
         keep(part, {"setting": name, "looks": timed(run, seconds, looks)})
 
 
-def weak(scale: float) -> None:
+def weak(scale: float, only: str = "") -> None:
     """A discriminator of 32 units: GANs at several settings, IMLE, which has none, and the inclusive GAN."""
     thousand("weak", {
         "GAN, lr 2e-4, beta1 .5": lambda: Minimax(lr=2e-4, betas=(.5, .999), **WEAK),
@@ -77,38 +79,39 @@ def weak(scale: float) -> None:
         "WGAN-GP": lambda: Wasserstein(weight=10., n_critic=1, **WEAK),
         "IMLE": lambda: IMLE(reals=512, refresh=50, latent=32, jitter=.05, betas=(0., .9)),
         "inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, **WEAK),
-    }, 24 * scale)
+    }, 24 * scale, only=only)
 
 
-def long(scale: float) -> None:
+def long(scale: float, only: str = "") -> None:
     """The weak discriminator again, ten times as long."""
     thousand("long", {
         "inclusive GAN": lambda: inclusive(**WEAK),
         "inclusive GAN, G 256": lambda: inclusive(width=256, **WEAK),
+        "inclusive GAN, weight 0.1": lambda: inclusive(**WEAK | {"weight": .1}),
         "IMLE": lambda: IMLE(reals=512, refresh=50, latent=32, jitter=.05, betas=(0., .9)),
         "GAN, lr 1e-3, beta1 0": lambda: Minimax(**WEAK),
-    }, 240 * scale, .995, 3)
+    }, 240 * scale, .995, 3, only=only)
 
 
-def full(scale: float) -> None:
+def full(scale: float, only: str = "") -> None:
     """A discriminator as wide as the generator."""
     thousand("full", {
         "inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, weight=.003),
         "WGAN-GP": lambda: Wasserstein(weight=10., n_critic=1, latent=32),
         "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, latent=32),
         "GAN": lambda: Minimax(latent=32),
-    }, 240 * scale, .995, 3)
+    }, 240 * scale, .995, 3, only=only)
 
 
-def fuller(scale: float) -> None:
+def fuller(scale: float, only: str = "") -> None:
     """Wider nets, larger batches and four times as long: how close to a perfect generator?"""
     thousand("fuller", {
         "inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, weight=.003, width=256),
         "WGAN-GP": lambda: Wasserstein(weight=10., n_critic=1, latent=32, width=256),
-    }, 960 * scale, .995, 5, 128)
+    }, 960 * scale, .995, 5, 128, only)
 
 
-def ablation(scale: float) -> None:
+def ablation(scale: float, only: str = "") -> None:
     """What each part of the inclusive GAN does, with the weak discriminator."""
     code = self_trained(digits())
     seen = dict(space=code, weight=.3, **WEAK)  # features are in units of their own: 37 times the pixels' weight
@@ -121,7 +124,7 @@ def ablation(scale: float) -> None:
         "features, matched in pixels": lambda: inclusive(matching="pixels", **seen),
         "features, with interpolation 0.4": lambda: inclusive(interpolation=.4, **seen),
         "weight 100: D has no say": lambda: inclusive(weight=100., **WEAK),
-    }, 24 * scale, looks=1)
+    }, 24 * scale, looks=1, only=only)
 
 
 def near_rare(run: Run, n: int = 2500) -> dict:
@@ -160,11 +163,13 @@ def rare(scale: float, only: str = "") -> None:
 ASKING = (("nobody", 0.), ("eyeglasses", .01), ("eyeglasses+beard", .01), ("eyeglasses", .002), ("eyeglasses+beard", .002))
 
 
-def people(scale: float) -> None:
+def people(scale: float, only: str = "") -> None:
     """Faces: precision and recall of every attribute, with a minority asking or nobody; good is within 5 noise widths."""
     modes = faces()
     names = [*modes.traits, "eyeglasses+beard"]
     for asks, weight in ASKING:
+        if only not in asks:
+            continue
         game = IMLEGAN(weight=weight, interpolation=0., penalty=.1, latent=32, reals=64, pool=2, refresh=5)
         if weight:
             game.minority = modes.kinds[:, [modes.traits.index(a) for a in asks.split("+")]].all(1).nonzero()[:, 0].tolist()
@@ -203,7 +208,7 @@ def main(argv: list[str]) -> None:
         return mnist(argv[argv.index("mnist") + 1], scale)
     for asked in [a for a in argv if a.partition(":")[0] in PARTS] or PARTS:
         name, _, only = asked.partition(":")
-        PARTS[name](scale, *[only] * bool(only))
+        PARTS[name](scale, only)
 
 
 if __name__ == "__main__":

@@ -306,11 +306,13 @@ def narrated(side: Side, show: Callable[[], bytes]) -> list[Stage]:
     return stages
 
 # %% ../nbs/1_game/06_lab.ipynb #1bab8910
-def drawn(points: Any,  # (n, 2)
+def drawn(points: Any,  # (n, 2), or (n, 1) on a line
           std: float = .04,  # of every mode
           ) -> Mixture:
     "A mixture from points drawn by hand: points within three standard deviations of a mode make it heavier."
-    points = examples("points", points, (2,)).double()
+    points = examples("points", points).double()
+    if points.ndim != 2 or points.shape[1] > 2:
+        raise ValueError(f"points: expected shape (n, 2), or (n, 1) on a line, got {tuple(points.shape)}")
     centers, weights = [], []
     for point in points:
         gaps = [torch.dist(point, c).item() for c in centers]
@@ -520,7 +522,7 @@ class Lab:
         self._become()
         return self
 
-    def draw(self, points: Any,  # (n, 2), or a preset's name
+    def draw(self, points: Any,  # (n, 2), (n, 1) on a line, or a preset's name
              std: float = .04,  # of every mode
              ) -> Lab:
         "Start again on a distribution of your own: points close to each other become one heavier mode."

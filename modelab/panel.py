@@ -281,7 +281,7 @@ class Panel:
         elif do == "lamp":
             self.driver.ask("lamp", int(message["mode"]), side=message["side"])
         elif do == "draw":
-            self.driver.ask("draw", message["points"])
+            self.driver.ask("draw", [point[:math.prod(self.lab.modes.event)] for point in message["points"]])  # on a line x alone
         elif do == "look":
             self.driver.ask("look", message["surface"])
 

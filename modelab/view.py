@@ -211,7 +211,7 @@ def scene(lab: Lab) -> dict[str, Any]:
             "axes": ["x", "z"] if d == 1 else ["x₁", "x₂"], "modes": law.n_modes, "line": d == 1,
             "names": mode_names(law), "weights": [short(w) for w in law.weights[:64].tolist()], "samples": lab.samples,
             "surfaces": list(SURFACES) if d < 3 and kind(law) == "plane" else [], "surface": lab.surface,
-            "drawable": d == 2 and kind(law) == "plane",
+            "drawable": d <= 2 and kind(law) == "plane",
             "floor": {k: short(getattr(first.floor, k)) for k in MEASURED},
             "null": {k: short(getattr(first.null, k)) for k in MEASURED},
             "real": {k: base64.b64encode(pack(_still(s), {})).decode() for k, s in lab.sides.items()}}

@@ -261,6 +261,7 @@ def test_every_game_on_every_set(modes):
 
 def test_own_points_become_modes():
     modes = drawn([[0, 0], [.01, 0], [1, 1]], .05)
+    assert drawn([[0.], [2.], [2.01]], .05).event == (1,)
     assert modes.n_modes == 2 and torch.allclose(modes.weights, torch.tensor([2 / 3, 1 / 3]))
     for name in PRESETS:
         lab = small().draw(name)

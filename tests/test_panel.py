@@ -205,3 +205,12 @@ def test_a_page_that_skips_frames_still_gets_all_that_it_can_draw():
         panel.drawn = time.monotonic() - .1
         panel.draw(False)
     assert panel.sent - panel.seen == 8  # a page that draws nothing any more gets no more
+
+
+def test_modes_drawn_on_a_line_make_a_line():
+    panel = Lab("bigan", "line", batch=16, samples=50).widget
+    panel.hear(None, {"do": "draw", "points": [[-1., .3], [0., -.2], [2., 0.]]}, None)
+    panel.driver.wait()
+    assert not panel.driver.error
+    assert panel.lab.modes.event == (1,) and panel.lab.modes.centers.flatten().tolist() == [-1., 0., 2.]
+    assert panel.canvas.scene["drawable"] and panel.canvas.scene["line"]

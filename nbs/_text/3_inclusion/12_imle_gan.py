@@ -524,13 +524,13 @@ def settled(part: str, setting: str, modes: float, kl: float) -> bool:
     "Whether every recorded seed shows so many modes, at such a KL or a lower one."
     return min(last(part, setting, "captured")) >= modes and interval(last(part, setting, "kl")).mean <= kl
 
-def verdict(part: str, setting: str, modes: float, kl: float, rival: str):
+def verdict(part: str, setting: str, modes: float, kl: float, rival: str, expect: bool = True):
     "The claim about a recorded part, where it has been recorded."
     if not record.get(part):
         return f"{part}: not recorded yet, run python benchmarks/imle_gan.py {part}"
     told = [f"{min(last(part, s, 'captured')):.0f} modes at least, KL {interval(last(part, s, 'kl')):.3f}" for s in (setting, rival)]
     return claim(f"In every seed the {setting} keeps {modes:g} of 1,000 modes or more, at KL {kl:g} or less", paper="Yu et al. 2020",
-                 section="Stacked MNIST", figure="997", ours=told[0], baseline=f"{rival}: {told[1]}", holds=settled(part, setting, modes, kl))
+                 section="Stacked MNIST", figure="997", ours=told[0], baseline=f"{rival}: {told[1]}", holds=settled(part, setting, modes, kl), expect=expect)
 
 verdict("long", "inclusive GAN", 997, .1, "GAN, lr 1e-3, beta1 0")
 
