@@ -28,6 +28,7 @@ from modelab.wasserstein import input_gradient, slope_norm
 
 COMMON = {"stochastic": True, "depth": 3, "width": 64, "betas": (0., .99)}
 SHALLOW = {**COMMON, "lr": {"G": 2e-3, "E": 2e-3, "D": 4e-3}}  # G of 3×64 like E and D, for the sweeps; λ fades as the rates do
+WIDE = {**SHALLOW, "g_width": 256, "g_depth": 4}  # and λ settles
 REGIME = {**COMMON, "lr": {"G": 4e-3, "E": 2e-3, "D": 4e-3}, "g_width": 128, "g_depth": 4}  # λ settles by half of the walk
 
 
@@ -47,6 +48,7 @@ def roll(n: int = 32) -> Mixture:
 SETS: dict[str, tuple[Callable[[], Mixture], int, int, dict]] = {  # the set, length of z, steps, settings
     "ring of 8, 1-D z": (lambda: ring(8, 4, .04), 1, 8_000, SHALLOW),
     "ring of 8, deep G and λ that settles, 1-D z": (lambda: ring(8, 4, .04), 1, 5_000, REGIME),
+    "ring of 8, wide G and λ that settles, 1-D z": (lambda: ring(8, 4, .04), 1, 8_000, WIDE),
     "grid 5×5, 2-D z": (lambda: grid(5, 2, .05), 2, 20_000, SHALLOW),
     "grid 5×5, deep G and λ that settles, 2-D z": (lambda: grid(5, 2, .05), 2, 12_000, REGIME),
     "two rings, 16, 2-D z": (rings, 2, 20_000, SHALLOW),
@@ -109,7 +111,7 @@ def steepest(run: Run) -> list[float]:
 def sets(only: str = "") -> Iterator[dict]:
     """Every set, or those with a word in their name, with BiGAN alone and with the penalty, otherwise equal."""
     for name, (make, latent, steps, regime) in SETS.items():
-        settle = {"settle": steps // 2} if regime is REGIME else {}
+        settle = {"settle": steps // 2} if regime in (REGIME, WIDE) else {}
         for what, w in (("BiGAN", 0.), ("with the penalty", 1.)):
             if only in f"{name}, {what}":
                 yield measure(f"{name}, {what}", PairwiseBiGAN(weight=w, latent=latent, fade=steps, **settle, **regime), make(), steps)

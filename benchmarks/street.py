@@ -1,7 +1,7 @@
 """A heavy central mode: six games on a street that is mostly empty, on rare points, and on a real film of a fixed camera.
 
     python benchmarks/street.py                 # all parts, about forty minutes on one core
-    python benchmarks/street.py scenes          # some of them; the others keep what they recorded
+    python benchmarks/street.py scenes film:GAN # some of them; the others keep what they recorded
 
 Every game takes the same number of generator steps with the same batch; the CPU seconds stand beside. Eight seeds (the film: four), none left out.
 `film` needs frames of a fixed camera, static_camera/static_camera_48x64.npz in the folder that MODELAB_DATA names. Only numbers
@@ -81,10 +81,15 @@ def games(**bigan: Any) -> dict[str, Callable[[], Any]]:
             "BiGAN": lambda: PairwiseBiGAN(weight=0., **bigan), "BiGAN with the penalty": lambda: PairwiseBiGAN(weight=1., **bigan)}
 
 
+def chosen(made: dict[str, Callable[[], Any]], only: str) -> list[tuple[str, Callable[[], Any]]]:
+    """Those with these words in their name."""
+    return [(name, make) for name, make in made.items() if only in name]
+
+
 STREET = {"latent": 4, "stochastic": True, "lr": {"G": 1e-3, "E": 1e-3, "D": 2e-3}, "betas": (0., .99)}
 
 
-def street() -> Iterator[dict]:
+def street(only: str) -> Iterator[dict]:
     """Vehicle rate over the true one, of all and of well drawn ones; tracks shown well at a tenth of their rate or more."""
     data = scenes()
 
@@ -95,13 +100,13 @@ def street() -> Iterator[dict]:
                 "tracks": (lanes >= data.rates / 10).sum(1).tolist(),
                 "good": [good.float().mean().item() for _, good in seen],
                 "well": [(good & (mode > 0)).float().mean().item() / .1 for mode, good in seen]}
-    for name, make in games(**STREET).items():
+    for name, make in chosen(games(**STREET), only):
         x, row = played(name, make(), data, (1500, 3000, 6000, 10_000), .99, say)
         first = torch.cat([x[0][:6], x[0][data.assign(x[0])[0] > 0][:6]])
         yield row | {"pictures": {"of": [min(6, len(first)), max(0, len(first) - 6)], "bytes": packed(first)}}
 
 
-def rare() -> Iterator[dict]:
+def rare(only: str) -> Iterator[dict]:
     """Nine modes of which one holds 90 %: modes shown, and the share of samples in the rare ones over the true one."""
     data, steps = rare_modes(), 5000
 
@@ -113,11 +118,11 @@ def rare() -> Iterator[dict]:
     made = {**REGIME, "fade": steps, "settle": steps // 2, "latent": 2}
     changed = {"GAN": lambda: Minimax(latent=2), "GAN, saturating": lambda: Minimax(latent=2, saturating=True),
                "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, latent=2), "WGAN-GP": lambda: Wasserstein(latent=2, weight=.1)}
-    for name, make in {**games(**made), **changed}.items():
+    for name, make in chosen({**games(**made), **changed}, only):
         yield played(name, make(), data, [steps], 0., say)[1]
 
 
-def film() -> Iterator[dict]:
+def film(only: str) -> Iterator[dict]:
     """Busy frames, generated over real, on a real film; nothing where there is none."""
     source = Path(os.environ.get("MODELAB_DATA", "."), "static_camera", "static_camera_48x64.npz")
     if not source.is_file():
@@ -129,7 +134,7 @@ def film() -> Iterator[dict]:
 
     def say(x: torch.Tensor) -> dict[str, list]:
         return {"rate": [share(one) / true for one in x], "grain": [one.std(0).mean().item() / grain for one in x]}
-    for name, make in games(**STREET).items():
+    for name, make in chosen(games(**STREET), only):
         yield played(name, make(), data, (800, 2000, 5000), .99, say, seeds=4)[1] | {"true": round(true, 4)}
 
 
@@ -144,8 +149,9 @@ PARTS = {"scenes": street, "rare": rare, "film": film}
 def main() -> None:
     """Measure the parts that are asked for, keep the others, record after each row."""
     path = Path(__file__).with_suffix(".json")
-    for part in sys.argv[1:] or PARTS:
-        for row in PARTS[part]():
+    for asked in sys.argv[1:] or PARTS:
+        part, _, only = asked.partition(":")
+        for row in PARTS[part](only):
             record(path, part, row)
 
 
