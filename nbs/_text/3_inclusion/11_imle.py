@@ -578,7 +578,7 @@ def long_runs(*parts: str):
 long_runs("ring", "grid")
 
 # %% [markdown]
-# `captured` counts modes with at least one sample within three standard deviations; `high_quality` says how many samples are that good. IMLE has all but a mode or so of the grid by now, and one sample in sixteen is good, which is still blur. The game is no sharper here and misses more. Where a game *is* sharp, it has often let go of the rest; see the rare modes below.
+# `captured` counts modes with at least one sample within three standard deviations; `high_quality` says how many samples are that good. On the grid IMLE has all but a mode or so by now, and one sample in sixteen is good, which is still blur; the game is no sharper there and misses more, at each of three settings. On the ring, whose modes are smaller and only eight, the game is ahead in both: all of them, a quarter to two fifths of its samples good, where IMLE shows seven and hardly a good sample. Where a game *is* sharp, it has often let go of the rest; see the rare modes below.
 
 # %%
 rows = dict(kept.get("grid", {}))
