@@ -524,13 +524,13 @@ def settled(part: str, setting: str, modes: float, kl: float) -> bool:
     "Whether every recorded seed shows so many modes, at such a KL or a lower one."
     return min(last(part, setting, "captured")) >= modes and interval(last(part, setting, "kl")).mean <= kl
 
-def verdict(part: str, setting: str, modes: float, kl: float, rival: str, expect: bool = True):
+def verdict(part: str, setting: str, modes: float, kl: float, rival: str = "", expect: bool = True):
     "The claim about a recorded part, where it has been recorded."
     if not record.get(part):
         return f"{part}: not recorded yet, run python benchmarks/imle_gan.py {part}"
-    told = [f"{min(last(part, s, 'captured')):.0f} modes at least, KL {interval(last(part, s, 'kl')):.3f}" for s in (setting, rival)]
+    told = [f"{min(last(part, s, 'captured')):.0f} modes at least, KL {interval(last(part, s, 'kl')):.3f}" for s in (setting, rival) if s]
     return claim(f"In every seed the {setting} keeps {modes:g} of 1,000 modes or more, at KL {kl:g} or less", paper="Yu et al. 2020",
-                 section="Stacked MNIST", figure="997", ours=told[0], baseline=f"{rival}: {told[1]}", holds=settled(part, setting, modes, kl), expect=expect)
+                 section="Stacked MNIST", figure="997", ours=told[0], baseline=f"{rival}: {told[1]}" if rival else "", holds=settled(part, setting, modes, kl), expect=expect)
 
 verdict("long", "inclusive GAN", 997, .1, "GAN, lr 1e-3, beta1 0")
 
@@ -545,7 +545,16 @@ round(coverage(plain.sample(26_000)[0], thousand).floor.kl, 3)
 show("full")
 
 # %%
-verdict("full", "inclusive GAN + R1 0.1", 1000, .03, "WGAN-GP")
+verdict("full", "inclusive GAN + R1 0.1", 1000, .03, "WGAN-GP", expect=False)
+
+# %% [markdown]
+# All modes in every seed, for whoever has R1 or a gradient penalty; the evenness asked for by none. Twice the width, twice the batch and four times the time:
+
+# %%
+show("fuller")
+
+# %%
+verdict("fuller", "inclusive GAN + R1 0.1", 1000, .03)
 
 # %% [markdown]
 # ### Which part does what?
@@ -657,6 +666,16 @@ for row in record.get("faces", []):
 
 # %% [markdown]
 # (precision/recall, means over seeds; good is within five noise widths of a clean face, not the three of chapter [26](../6_workshop/26_pictures.ipynb): no walk this short gets there.) Read it from top to bottom. When nobody asks, not one sample wears glasses. When the wearers ask, glasses appear, and with them samples that are good; when those with glasses *and* beard ask, one face in a hundred, the pair appears. Hats, for whom nobody asked, stay away. As on the points, inclusion is a decision, and the game does not take it for you.
+
+# %%
+glasses = {row["setting"]: {k: interval(v["by seed"]) for k, v in row["traits"]["eyeglasses"].items()} for row in record.get("faces", [])}
+verdict_on_faces = None
+if glasses:
+    mine, none = glasses["eyeglasses asks, weight 0.01"], glasses["nobody asks"]
+    verdict_on_faces = claim("Precision and recall of eyeglasses rise when those who wear them ask", paper="Yu et al. 2020", section="CelebA, on drawn faces",
+                             figure="precision .904 against .719", ours=f"{mine['precision']:.2f} and {mine['recall']:.2f}",
+                             baseline=f"{none['precision']:.2f} and {none['recall']:.2f}", holds=all(mine[k].low > none[k].high for k in mine))
+verdict_on_faces
 
 # %% [markdown]
 # ## Under your hands: include whom, how strongly?
