@@ -28,7 +28,7 @@ from .course import make, number, one_of, plain, replace, whole
 from .networks import randn
 
 # %% auto #0
-__all__ = ['FORMAT', 'SETTINGS', 'seed_of', 'Game', 'Turn', 'Players', 'Diverged', 'Run', 'write', 'config', 'read',
+__all__ = ['FORMAT', 'SETTINGS', 'seed_of', 'Game', 'Turn', 'Players', 'Diverged', 'sparing', 'Run', 'write', 'config', 'read',
            'checkpoints']
 
 # %% ../nbs/1_game/05_training.ipynb #b50a9b2a
@@ -202,6 +202,17 @@ class Players:
 # %% ../nbs/1_game/05_training.ipynb #3c84bfd6
 class Diverged(FloatingPointError):
     "A loss became NaN or infinite: at which step, in whose turn, in which runs, and what was saved last."
+
+
+@contextmanager
+def sparing() -> Iterator[None]:
+    "One thread fewer for torch: the page that draws needs it, and two threads that wait for each other are slower than one."
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -216,7 +216,7 @@ LEFT_OUT = {
     **dict.fromkeys(["course.command", "course.game", "course.mode_set", "course.exercise", "course.Grader", "course.refused",
                      "lab.eye", "lab.seen", "lab.alone", "course.Mission", "course.mission"], WRAPS),
     **dict.fromkeys(["course.recorded", "course.hurried", "course.load_all", "course.plain", "course.replace",
-                     "training.seed_of", "training.config", "training.write", "training.read"],
+                     "training.seed_of", "training.sparing", "training.config", "training.write", "training.read"],
                     "no argument of a user's, or fuzzed through `Run.save` and `Run.load` in test_training"),
     **dict.fromkeys([f"{m}.{n}" for m in ("data", "distributed", "bench") for n in importlib.import_module(f"modelab.{m}").__all__
                      if callable(getattr(importlib.import_module(f"modelab.{m}"), n))]

@@ -315,6 +315,17 @@ class Diverged(FloatingPointError):
 
 
 @contextmanager
+def sparing() -> Iterator[None]:
+    "One thread fewer for torch: the page that draws needs it, and two threads that wait for each other are slower than one."
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def _graceful() -> Iterator[threading.Event]:
     "Turn the first Ctrl-C into a flag, so that a step is never cut in half; a second one interrupts at once."
     stop = threading.Event()

@@ -36,7 +36,7 @@ import torch
 from modelab.course import batch as examples
 from modelab.course import load_all, make, number, one_of, plain, whole
 from modelab.modes import Mixture, mixture
-from modelab.training import Run, Turn
+from modelab.training import Run, Turn, sparing
 
 # %%
 from modelab.course import claim, exercise, interval, recorded, steps
@@ -477,17 +477,6 @@ drawn([[0, 0], [0, .01], [.02, 0], [1, 1]]).weights
 
 # %%
 #| export
-@contextmanager
-def sparing() -> Iterator[None]:
-    "One thread fewer for torch: the page that draws needs it, and two threads that wait for each other are slower than one."
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def alone(method: Callable) -> Callable:
     "A method that nobody interrupts: the lab's thread and the cell below take turns."
     @functools.wraps(method)
@@ -578,8 +567,7 @@ class Lab:
         "Write an event; what was recorded after it is no longer true."
         self.events = [e for e in self.events if e.step <= step and e[:3] != (step, side, name)]
         self.events.append(Event(step, side, name, value))
-        self._kept = {s: kept for s, kept in self._kept.items() if s <= step}
-        self.history = {s: row for s, row in self.history.items() if s <= step}
+        self._kept, self.history = ({s: v for s, v in known.items() if s <= step} for known in (self._kept, self.history))
         self.last = min(self.last, step)
 
     @alone
@@ -603,11 +591,9 @@ class Lab:
 
     def run(self, n: int) -> Lab:
         "Go `n` steps in this cell, showing the way; for notebooks that nobody watches, and where threads do not draw."
-        for _ in range(whole("n", n, 0) // 50):
-            self.step(50)
+        for part in [50] * (whole("n", n, 0) // 50) + [n % 50]:
+            self.step(part)
             self.show()
-        self.step(n % 50)
-        self.show()
         return self
 
     @alone
@@ -655,8 +641,7 @@ class Lab:
              std: float = .04,  # of every mode
              ) -> Lab:
         "Start again on a distribution of your own: points close to each other become one heavier mode."
-        if isinstance(points, str):
-            points = PRESETS[one_of("points", points, PRESETS)]()
+        points = PRESETS[one_of("points", points, PRESETS)]() if isinstance(points, str) else points
         return self.reset(modes=drawn(points, std))
 
     @alone
