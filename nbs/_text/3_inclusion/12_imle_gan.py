@@ -560,7 +560,7 @@ show("fuller")
 verdict("fuller", "inclusive GAN + R1 0.1", 1000, .03, expect=False)
 
 # %% [markdown]
-# Complete in every seed, sharper than anything above, and twice as uneven as chance alone would be. At equal time the IMLE term does not pay where $D$ is strong: it takes a third of the steps, and R1 alone is a little more even and as complete.
+# Complete in every seed, sharper than anything above, and twice as uneven as chance alone would be. At equal time the IMLE term does not pay where $D$ is strong: it costs three steps of ten, and R1 alone is a little more even and as complete.
 
 # %% [markdown]
 # ### Which part does what?
@@ -671,7 +671,7 @@ for row in record.get("faces", []):
     print(f"{row['setting']:36} {row['seeds']} seeds  ", "  ".join(f"{k} {v}" for k, v in told.items()))
 
 # %% [markdown]
-# (precision/recall, means over seeds; good is within five noise widths of a clean face, not the three of chapter [26](../6_workshop/26_pictures.ipynb): no walk this short gets there.) Read it from top to bottom. When nobody asks, not one sample wears glasses. When the wearers ask, glasses appear, and with them samples that are good; when those with glasses *and* beard ask, one face in a hundred, the pair appears. Hats, for whom nobody asked, stay away. As on the points, inclusion is a decision, and the game does not take it for you.
+# (precision/recall, means over seeds; good is within five noise widths of a clean face, not the three of chapter [26](../6_workshop/26_pictures.ipynb): no walk this short gets there.) Read it from top to bottom. When nobody asks, not one sample wears glasses. When the wearers ask, glasses appear, and with them samples that are good; when those with glasses *and* beard ask, one face in a hundred, the pair appears. Hats, for whom nobody asked, stay away; and at a fifth of the weight nobody is heard. As on the points, inclusion is a decision, and the game does not take it for you.
 
 # %%
 glasses = {row["setting"]: {k: interval(v["by seed"]) for k, v in row["traits"]["eyeglasses"].items()} for row in record.get("faces", [])}
