@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rows import by_seed, record
+from rows import by_seed, chosen, record
 
 from modelab.imle import IMLE
 from modelab.imle_gan import IMLEGAN, by_trait, self_trained
@@ -62,9 +62,7 @@ def inclusive(**settings) -> IMLEGAN:
 
 def thousand(part: str, games: dict[str, Callable], seconds: float, average: float = .99, looks: int = 4, batch: int = 64, only: str = "") -> None:
     """Coverage of stacked digits against time."""
-    for name, make in games.items():
-        if only not in name:
-            continue
+    for name, make in chosen(games, only):
         run = Run(make(), stacked_digits(), runs=SEEDS, batch=batch, average=average, device="cpu")
         keep(part, {"setting": name, "looks": timed(run, seconds, looks)})
 
@@ -152,9 +150,7 @@ def rare(scale: float, only: str = "") -> None:
     settings["the minority asks, pool 2560, weight 0.45"] = large | minority | {"weight": .45}
     settings["the minority asks, pool 80, weight 0.45, interpolation 0.4"] = small | minority | {"weight": .45, "interpolation": .4}
     settings["the minority asks, pool 80, weight 0.45, no R1"] = small | minority | {"weight": .45, "penalty": 0., "lr": 1e-3}
-    for name, kw in settings.items():
-        if only not in name:
-            continue
+    for name, kw in chosen(settings, only):
         run = Run(IMLEGAN(**kw), rare_modes(), runs=SEEDS, batch=128, average=.99, device="cpu")
         lr, start = run.game.lr, time.process_time()
         for part in range(20):

@@ -6,10 +6,16 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from modelab.course import interval, replace
+
+
+def chosen(settings: dict[str, Any], only: str) -> list[tuple[str, Any]]:
+    """The settings with these words in their name; all of them for an empty text."""
+    return [(name, setting) for name, setting in settings.items() if only in name]
 
 
 def by_seed(values: Iterable[float], digits: int = 4) -> dict:

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from pairwise import REGIME
-from rows import by_seed, record
+from rows import by_seed, chosen, record
 
 from modelab.minimax import Minimax
 from modelab.modes import rare_modes
@@ -79,11 +79,6 @@ def games(**bigan: Any) -> dict[str, Callable[[], Any]]:
             "WGAN-GP, n_critic 1, lr 2e-3": lambda: Wasserstein(latent=4, n_critic=1, lr=2e-3),
             "WGAN-GP": lambda: Wasserstein(latent=4),
             "BiGAN": lambda: PairwiseBiGAN(weight=0., **bigan), "BiGAN with the penalty": lambda: PairwiseBiGAN(weight=1., **bigan)}
-
-
-def chosen(made: dict[str, Callable[[], Any]], only: str) -> list[tuple[str, Callable[[], Any]]]:
-    """Those with these words in their name."""
-    return [(name, make) for name, make in made.items() if only in name]
 
 
 STREET = {"latent": 4, "stochastic": True, "lr": {"G": 1e-3, "E": 1e-3, "D": 2e-3}, "betas": (0., .99)}

@@ -157,10 +157,12 @@ def test_wrong_settings_are_refused_by_name(kw, word):
         nearest(torch.zeros(3, 2), torch.zeros(3, 2), **kw)
 
 
-@pytest.mark.parametrize("fake, real, runs", [(torch.zeros(3, 2), torch.zeros(4, 2), 0), (torch.zeros(0, 2), torch.zeros(0, 2), 0),
-                                              (torch.zeros(3), torch.zeros(3), 1)])
-def test_wrong_batches_are_refused(fake, real, runs):
-    with pytest.raises(ValueError, match="^fake"):
+@pytest.mark.parametrize("fake, real, runs, text", [
+    (torch.zeros(3, 2), torch.zeros(4, 2), 0, "fake, real: expected two batches of one shape"),
+    (torch.zeros(0, 2), torch.zeros(0, 2), 0, "fake: expected shape .* with at least one example, got .0, 2."),
+    (torch.zeros(3), torch.zeros(3), 1, "fake, real: expected two batches of one shape")])
+def test_wrong_batches_are_refused(fake, real, runs, text):
+    with pytest.raises(ValueError, match=text):
         imle_loss(fake, real, runs=runs)
 
 
