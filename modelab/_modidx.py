@@ -284,6 +284,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                           'modelab/encoder.py'),
                                  'modelab.encoder._checked': ('2_inverse/encoder.html#_checked', 'modelab/encoder.py'),
                                  'modelab.encoder._corners': ('2_inverse/encoder.html#_corners', 'modelab/encoder.py'),
+                                 'modelab.encoder._levels': ('2_inverse/encoder.html#_levels', 'modelab/encoder.py'),
                                  'modelab.encoder.joint_ks': ('2_inverse/encoder.html#joint_ks', 'modelab/encoder.py'),
                                  'modelab.encoder.kept': ('2_inverse/encoder.html#kept', 'modelab/encoder.py'),
                                  'modelab.encoder.ks': ('2_inverse/encoder.html#ks', 'modelab/encoder.py'),

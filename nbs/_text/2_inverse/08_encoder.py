@@ -123,21 +123,26 @@ def _checked(codes: torch.Tensor, rank: int = 1) -> torch.Tensor:
     return codes.detach().float() if codes.dtype.itemsize < 4 else codes.detach()
 
 
+def _levels(codes: torch.Tensor, prior: str) -> torch.Tensor:
+    "The levels of codes that are known to be good."
+    codes = codes.double()
+    if one_of("prior", prior, PRIORS) == "normal":
+        return torch.special.ndtr(codes)
+    return ((codes + 1) / 2).clamp(0, 1)
+
+
 def levels(codes: torch.Tensor,  # of any shape
            prior: str = "uniform",  # on [-1, 1]; or "normal"
            ) -> torch.Tensor:  # of the same shape, float64
     "The share of the prior below each coordinate."
-    codes = _checked(codes).double()
-    if one_of("prior", prior, PRIORS) == "normal":
-        return torch.special.ndtr(codes)
-    return ((codes + 1) / 2).clamp(0, 1)
+    return _levels(_checked(codes), prior)
 
 
 def ks(codes: torch.Tensor,  # (*runs, n, latent)
        prior: str = "uniform",  # on [-1, 1]; or "normal"
        ) -> torch.Tensor:  # (*runs, latent)
     "The Kolmogorov-Smirnov statistic of every latent axis: the largest gap between the codes' law and the prior."
-    u = levels(_checked(codes, 2), prior).sort(-2).values
+    u = _levels(_checked(codes, 2), prior).sort(-2).values
     rank = torch.arange(1, u.shape[-2] + 1, dtype=u.dtype, device=u.device)[:, None] / u.shape[-2]
     return torch.maximum(rank - u, u - rank + 1 / u.shape[-2]).amax(-2)
 
@@ -173,7 +178,7 @@ def joint_ks(codes: torch.Tensor,  # (*runs, n, latent), latent ≤ 8
              prior: str = "uniform",  # on [-1, 1]; or "normal"
              ) -> torch.Tensor:  # (*runs,)
     "The same jointly: the largest gap over all corners of space at each code. With one latent it is `ks`."
-    u = levels(_checked(codes, 2), prior)
+    u = _levels(_checked(codes, 2), prior)
     if u.shape[-1] > 8:
         raise ValueError(f"codes: expected at most 8 latents, a code is where 2^latent corners meet, got {u.shape[-1]}")
     return torch.stack([_corners(v) for v in u.reshape(-1, *u.shape[-2:])]).reshape(u.shape[:-2])
