@@ -22,9 +22,9 @@ from typing import Any
 
 # %% auto #0
 __all__ = ['REAL', 'FAKE', 'DARK', 'THIRD', 'picture', 'GAMES', 'MODE_SETS', 'COMMANDS', 'axes', 'Picture', 'scatter', 'tiles',
-           'Interval', 'interval', 'Claim', 'claim', 'recorded', 'hurried', 'steps', 'whole', 'number', 'one_of',
-           'batch', 'tensors', 'logits', 'called', 'refused', 'Grader', 'exercise', 'Mission', 'mission', 'command',
-           'plain', 'game', 'mode_set', 'load_all', 'make', 'Film', 'replace']
+           'Interval', 'interval', 'Claim', 'claim', 'recorded', 'hurried', 'steps', 'whole', 'wholes', 'number',
+           'one_of', 'batch', 'tensors', 'logits', 'called', 'refused', 'Grader', 'exercise', 'Mission', 'mission',
+           'command', 'plain', 'short', 'game', 'mode_set', 'load_all', 'make', 'Film', 'replace']
 
 # %% ../nbs/0_ground/00_course.ipynb #c3815c06
 REAL, FAKE, DARK, THIRD = "#0072B2", "#D55E00", "#8C8C8C", "#009E73"
@@ -185,6 +185,13 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
     if value < least or (most is not None and value > most):
         raise ValueError(f"{name}: expected {bounds}, got {value!r}")
     return int(value)
+
+
+def wholes(name: str, values: Any, least: int = 1, most: int | None = None) -> list[int]:
+    "A list of whole numbers, at least one, each as `whole` has it."
+    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)) or not values:
+        raise ValueError(f"{name}: expected at least one whole number, got {values!r:.40}")
+    return [whole(name, value, least, most) for value in values]
 
 
 def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf, *,
@@ -362,6 +369,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     return value if isinstance(value, (str, int, float, bool, type(None))) else {"own": type(value).__name__}
+
+
+def short(value: float) -> float | None:
+    "A number for JSON: four digits, or None where it is not finite."
+    return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 def _remember(make: Callable, name: str) -> Callable:

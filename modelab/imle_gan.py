@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .course import called, game, number, one_of, tensors, whole
+from .course import called, game, number, one_of, tensors, whole, wholes
 from .imle import IMLE, Matches, imle_loss
 from .minimax import Minimax, discriminator_loss, generator_loss
-from .modes import ModeSet
+from .modes import ModeSet, members
 from .networks import Generators, rand, randn, score
 from .wasserstein import r1
 
 # %% auto #0
-__all__ = ['Features', 'described', 'Encoder', 'self_trained', 'slerp', 'interpolation_loss', 'members', 'IMLEGAN', 'by_trait']
+__all__ = ['Features', 'described', 'Encoder', 'self_trained', 'slerp', 'interpolation_loss', 'IMLEGAN', 'by_trait']
 
 # %% ../nbs/3_inclusion/12_imle_gan.ipynb #3e7e2d75
 Features = Callable[[Tensor], Tensor]  # (*runs, n, *event) to (*runs, n, *anything)
@@ -152,37 +152,6 @@ def interpolation_loss(G: Callable[[Tensor], Tensor],  # latents (*runs, batch, 
     to_1, to_2 = ((made - described(v, features, lead)).square().sum(-1) for v in x)
     return (share * to_1 + (1 - share) * to_2).mean(-1)
 
-# %% ../nbs/3_inclusion/12_imle_gan.ipynb #8a8e4b77
-def _asking(minority: Any) -> list[int]:
-    "The modes of a minority; an error unless they are whole numbers, and at least one."
-    if not isinstance(minority, Sequence) or isinstance(minority, (str, bytes)) or not minority:
-        raise ValueError(f"minority: expected at least one mode, got {minority!r}; None means all")
-    return [whole("minority", k, 0) for k in minority]
-
-
-def members(modes: ModeSet,
-            minority: Sequence[int],  # modes
-            n: int,
-            generator: torch.Generator) -> Tensor:  # (n, *event)
-    "`n` examples of the modes in `minority`, in their own proportions."
-    if not isinstance(modes, ModeSet):
-        raise TypeError(f"modes: expected a mode set, got {modes!r}")
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator: expected a torch.Generator, got {generator!r}")
-    minority, n = _asking(minority), whole("n", n, 0)
-    wrong = [k for k in minority if k >= modes.n_modes]
-    if wrong:
-        raise ValueError(f"minority: expected modes of {modes!r}, 0 to {modes.n_modes - 1}, got {wrong}")
-    wanted = torch.as_tensor(sorted(minority), device=generator.device)
-    share = modes.weights.to(generator.device)[wanted].sum().item()
-    if n and not share:
-        raise ValueError(f"minority: {modes!r} never draws the modes {minority}")
-    kept = [modes.sample(1, generator)[:0]]
-    while (missing := n - sum(map(len, kept))) > 0:
-        x, mode = modes.sample_with_modes(min(8192, int(1.1 * missing / share) + 16), generator)
-        kept.append(x[torch.isin(mode, wanted)])
-    return torch.cat(kept)[:n]
-
 # %% ../nbs/3_inclusion/12_imle_gan.ipynb #e452ea9b
 @game
 @dataclass
@@ -212,7 +181,7 @@ class IMLEGAN(IMLE):
         if self.space is not None and not callable(self.space):
             raise TypeError(f"space: expected a function of examples, or None, got {self.space!r}")
         if self.minority is not None:
-            self.minority = _asking(self.minority)
+            self.minority = wholes("minority", self.minority, 0)
 
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "Generator and discriminator, one copy per run, and the memory of the last matching, which never moves."

@@ -14,20 +14,21 @@ import json
 import math
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 
 from .course import batch as examples
-from .course import load_all, make, number, one_of, plain, whole
-from .modes import Mixture, mixture
+from .course import load_all, make, one_of, plain, short, whole, wholes
+from .modes import Mixture, members, mixture
 from .training import Run, Turn, sparing
 
 # %% auto #0
-__all__ = ['EYES', 'MEASURED', 'SURFACES', 'PRESETS', 'eye', 'seen', 'Event', 'Side', 'settings', 'Call', 'Glance', 'untouched',
-           'traced', 'pushes', 'short', 'measured', 'Lamp', 'lamp', 'Stage', 'narrated', 'drawn', 'row', 'alone', 'Lab']
+__all__ = ['EYES', 'MEASURED', 'SURFACES', 'OWN', 'PRESETS', 'eye', 'seen', 'Event', 'Side', 'settings', 'Call', 'Glance',
+           'untouched', 'traced', 'pushes', 'measured', 'Lamp', 'lamp', 'Stage', 'narrated', 'drawn', 'row', 'alone',
+           'Lab']
 
 # %% ../nbs/1_game/06_lab.ipynb #7eee861b
 EYES: dict[str, Callable] = {}
@@ -47,11 +48,14 @@ def seen(name: str) -> Callable:
     return EYES[one_of("name", name, EYES)]
 
 # %% ../nbs/1_game/06_lab.ipynb #35b14364
+OWN = ("batch", "turns", "without")  # settings that no game has: examples a turn, who moves, modes left out of the data
+
+
 class Event(NamedTuple):
     "From `step` on, `side` plays with `name` set to `value`."
     step: int
     side: str
-    name: str  # a setting of the game, "lr.D" for one player's rate, "batch", or "turns"
+    name: str  # a setting of the game, "lr.D" for one player's rate, or one of `OWN`
     value: Any
 
 
@@ -60,30 +64,27 @@ class Side(Run):
     def __init__(self, game: Any, modes: Any, seed: int, batch: int):
         game = make("game", game) if isinstance(game, str) else copy.copy(game)
         super().__init__(game, modes, runs=1, seed=seed, device="cpu", batch=batch)
-        self.base, self.turns = (copy.copy(self.game), self.batch), None
+        self.base, self.turns, self.without = (copy.copy(self.game), self.batch), None, []
         self._measured: tuple | None = None  # step, samples, coverage
 
     def become(self, events: Iterable[Event]) -> None:
         "Play with the settings of step 0, changed by `events` in their order."
         self.game.__dict__.update(self.base[0].__dict__)
-        self.batch, self.turns = self.base[1], None
+        self.batch, self.turns, self.without = self.base[1], None, []
         for event in events:
             self.change(event.name, event.value)
         self.words = (self.game.turns if self.turns is None else self.turns).split()
 
     def change(self, name: str, value: Any) -> None:
         "Set one setting, unchecked."
-        if name in ("batch", "turns"):
-            setattr(self, name, value)
-        else:
-            field, value = self._field(name, value)
-            setattr(self.game, field, value)
+        field, value = (name, value) if name in OWN else self._field(name, value)
+        setattr(self if name in OWN else self.game, field, value)
 
     def _field(self, name: str, value: Any) -> tuple[str, Any]:
         "The game's field for a setting, and its new value: \"lr.D\" is one entry of `lr`."
         field, dot, player = name.partition(".")
         if not hasattr(self.game, field):
-            one_of("name", field, [*settings(self.game), "batch", "turns"])
+            one_of("name", field, [*settings(self.game), *OWN])
         if dot:
             one_of("name", player, self.players.adam)
             now = getattr(self.game, field)
@@ -94,15 +95,18 @@ class Side(Run):
         "None if the setting can change under way; the game to start again with if its players would differ."
         if name == "batch":
             whole("batch", value)
-            return None
-        if name == "turns":
+        elif name == "turns":
             for word in (value or "").split():
                 one_of("turns", word, self.players.movers)
+        elif name == "without":
+            self.left(value)
+        if name in OWN:
             return None
         field, value = self._field(name, value)
         new = dataclasses.replace(self.game, **{field: value})
         if field in ("lr", "betas"):
-            self._rate(new)
+            for player in self.players.adam:
+                self.players.rates(player, new)  # refuses what Adam would refuse
             return None
         if set(new.turns.split()) <= set(self.players.movers) and new.latent == self.game.latent:
             nets = [g.players(tuple(self.modes.event), self.latent, 1, [torch.Generator().manual_seed(0)])
@@ -112,12 +116,18 @@ class Side(Run):
                 return None
         return new
 
-    def _rate(self, game: Any) -> None:
-        "Refuse rates that Adam would refuse."
-        rates, betas = (list(v.values()) if isinstance(v, dict) else [v] for v in (game.lr, game.betas))
-        for name, values, most in (("lr", rates, math.inf), ("betas", sum(map(tuple, betas), ()), .999999)):
-            for value in values:
-                number(name, value, 0, most)
+    def left(self, without: Sequence[int]) -> list[int]:
+        "The modes that are left without these; an error unless the set has these, and others."
+        gone = wholes("without", without, 0, self.modes.n_modes - 1) if without not in ([], ()) else []
+        if len(set(gone)) == self.modes.n_modes:
+            raise ValueError(f"without: expected to leave some of the {self.modes.n_modes} modes, got all of them")
+        return sorted({*range(self.modes.n_modes)} - {*gone})
+
+    def real(self, n: int, generator: list[torch.Generator]) -> torch.Tensor:
+        "Real examples `(1, n, *event)`, none of the modes that are left out."
+        if not self.without:
+            return super().real(n, generator)
+        return members(self.modes, self.left(self.without), n, generator[0])[None]
 
     def only(self, player: str) -> str:
         "The turns of one step in which `player` moves, once each; empty if it is not in this game."
@@ -125,9 +135,8 @@ class Side(Run):
 
     def _one_step(self) -> None:
         "A step in which some turns may be left out: their loss stays what it was."
-        for word, rows in self._losses.items():
-            if self.steps == len(rows):
-                rows = self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
+        self._make_room()
+        for rows in self._losses.values():
             rows[self.steps] = rows[self.steps - 1] if self.steps else 0
         super()._one_step()
 
@@ -165,9 +174,8 @@ class Glance(Turn):
     "A turn that nobody takes: `n` examples and latents that stay the same from step to step."
     def __init__(self, side: Side, n: int):
         super().__init__(side, 0, 0)
-        self.__dict__["step"] = side.steps
-        self.__dict__["x"] = side.modes.sample(n, generator=self._generators("real")[0])[None]
-        self.__dict__["z"] = side.noise(n, self._generators("latent"))
+        drawn = {"x": side.real(n, self._generators("real")), "z": side.noise(n, self._generators("latent"))}
+        self.__dict__.update(step=side.steps, **drawn)
 
     def _generators(self, stream: str) -> list[torch.Generator]:
         return self._run.generators(f"look {stream}", 0)
@@ -223,11 +231,6 @@ def pushes(side: Side, n: int = 96) -> tuple[torch.Tensor, torch.Tensor, torch.T
     return tuple(map(torch.cat, zip(*found)))
 
 # %% ../nbs/1_game/06_lab.ipynb #08b01199
-def short(value: float) -> float | None:
-    "A number for JSON: four digits, or None where it is not finite."
-    return float(f"{value:.4g}") if math.isfinite(value) else None
-
-
 def measured(side: Side, samples: int) -> Any:
     "The side's coverage at this step, measured once."
     if not side._measured or side._measured[:2] != (side.steps, samples):
@@ -323,12 +326,8 @@ def drawn(points: Any,  # (n, 2), or (n, 1) on a line
     return mixture([[round(v, 4) for v in c.tolist()] for c in centers], std, weights)
 
 
-def _spiral() -> torch.Tensor:
-    t = torch.linspace(.15, 1, 24, dtype=torch.float64)
-    return torch.stack([t * (9 * t).cos(), t * (9 * t).sin()], 1)
-
-
-PRESETS = {"two": lambda: torch.tensor([[-.6, 0], [.6, 0]]), "spiral": _spiral,
+PRESETS = {"two": lambda: torch.tensor([[-.6, 0], [.6, 0]]),
+           "spiral": lambda: torch.view_as_real(torch.polar(t := torch.linspace(.15, 1, 24, dtype=torch.float64), 9 * t)),
            "cross": lambda: torch.tensor([[x, 0] for x in (-1, -.5, 0, .5, 1)] + [[0, y] for y in (-1, -.5, .5, 1)]),
            "heavy": lambda: torch.tensor([[0, 0]] * 20 + [[1, 0], [-1, 0], [0, 1], [0, -1]])}
 
@@ -473,16 +472,16 @@ class Lab:
         return self
 
     @alone
-    def set(self, name: str,  # a setting of the game, "lr.D", "batch" or "turns"
+    def set(self, name: str,  # a setting of the game, "lr.D", "batch", "turns" or "without"
             value: Any,
             side: str | None = None,  # "A" or "B"; None: every side that has it
             ) -> Lab:
         "Change a setting from here on; one that the players are built from starts again at step 0."
         chosen = self.sides if side is None else {side: self.sides[one_of("side", side, self.sides)]}
         field = name.partition(".")[0]
-        has = {k: s for k, s in chosen.items() if field in ("batch", "turns") or field in settings(s.game)}
+        has = {k: s for k, s in chosen.items() if field in OWN or field in settings(s.game)}
         if not has:
-            one_of("name", field, [*{n: 0 for s in chosen.values() for n in settings(s.game)}, "batch", "turns"])
+            one_of("name", field, [*{n: 0 for s in chosen.values() for n in settings(s.game)}, *OWN])
         new = {k: s.rebuilt(name, value) for k, s in has.items()}
         if any(game is not None for game in new.values()):
             self.reset(**{{"A": "game", "B": "versus"}[k]: g for k, g in new.items() if g is not None})
@@ -499,11 +498,13 @@ class Lab:
             one_of("changes", name, ["game", "versus", "modes", "seed", "batch"])
         now = {name: side.game for name, side in self.sides.items()}
         games = {"A": changes.get("game", now["A"]), "B": changes.get("versus", now.get("B"))}
-        turns = {name: side.turns for name, side in self.sides.items() if games[name] is now[name] and side.turns}
+        old = {name: self.sides.get(name, self.sides["A"]) for name, game in games.items() if game is not None}
+        kept = [(name, "turns", side.turns) for name, side in old.items() if games[name] is now.get(name) and side.turns]
+        kept += [(name, "without", side.without) for name, side in old.items() if side.without and "modes" not in changes]
         self._begin({k: g for k, g in games.items() if g is not None}, changes.get("modes", self.modes),
                     changes.get("seed", self.seed), changes.get("batch", self.sides["A"].batch))
-        for name, words in turns.items():
-            self._log(0, name, "turns", words)
+        for event in kept:
+            self._log(0, *event)
         self._become()
         return self
 

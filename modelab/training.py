@@ -93,7 +93,7 @@ class Turn:
 
     def real(self, n: int, stream: str = "data") -> torch.Tensor:
         "`n` real examples per run, from a stream of their own: for a loss that sees more than a batch."
-        return torch.stack([self._run.modes.sample(n, generator=g) for g in self._generators(stream)])
+        return self._run.real(n, self._generators(stream))
 
     def noise(self, n: int, stream: str = "noise") -> torch.Tensor:
         "`n` latents per run, likewise."
@@ -140,9 +140,10 @@ class Players:
             self.adam[name] = torch.optim.Adam([flat], **self.rates(name), fused=device.type != "mps")
         self.average, self.averaged = average, copy.deepcopy(self.nets["G"]) if average else None
 
-    def rates(self, name: str) -> dict[str, Any]:
-        "Adam's settings for a player, as the game has them now: they may change while it runs."
-        lr, betas = ((v[name] if name in v else None) if isinstance(v, dict) else v for v in (self.game.lr, self.game.betas))
+    def rates(self, name: str, game: Game | None = None) -> dict[str, Any]:
+        "Adam's settings for a player, as the game, or one that might take its place, has them now: they may change while it runs."
+        game = game or self.game
+        lr, betas = ((v[name] if name in v else None) if isinstance(v, dict) else v for v in (game.lr, game.betas))
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise TypeError(f"betas of {name}: expected two numbers, got {betas!r}")
         return {"lr": number(f"lr of {name}", lr, 0), "betas": tuple(number(f"betas of {name}", b, 0, .999999) for b in betas)}
@@ -282,6 +283,10 @@ class _Walk:
         own = self._streams.setdefault(stream, [torch.Generator(self.device) for _ in self.seeds])
         return [g.manual_seed(seed_of(s, stream, *place)) for g, s in zip(own, self.seeds)]
 
+    def real(self, n: int, generator: list[torch.Generator]) -> torch.Tensor:
+        "Real examples `(runs, n, *event)`."
+        return torch.stack([self.modes.sample(n, generator=g) for g in generator])
+
     def noise(self, n: int, generator: list[torch.Generator]) -> torch.Tensor:
         "Latents `(runs, n, latent)`."
         draw = getattr(self.game, "noise", randn)
@@ -322,15 +327,19 @@ class _Walk:
         self.players.step(word)
         return total
 
+    def _make_room(self) -> None:
+        "Twice as much of it for losses, where there is none left for this step's."
+        for word, rows in self._losses.items():
+            if self.steps == len(rows):
+                self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
+
     def _one_step(self) -> None:
         "One pass through the turns."
         self.torn = True
         losses = {word: self._turn(place, word) for place, word in enumerate(self.words)}
+        self._make_room()
         for word, loss in losses.items():
-            rows = self._losses[word]
-            if self.steps == len(rows):
-                rows = self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
-            rows[self.steps].copy_(loss)
+            self._losses[word][self.steps].copy_(loss)
         self.players.follow()
         self.steps, self.torn = self.steps + 1, False
 

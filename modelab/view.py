@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .course import Picture, axes, replace, scatter, tiles
-from .lab import (MEASURED, SURFACES, Event, Glance, Lab, Side, eye, measured, pushes, row, short, traced,
-                         untouched)
+from .course import Picture, axes, replace, scatter, short, tiles
+from .lab import (MEASURED, SURFACES, Event, Glance, Lab, Side, eye, measured, pushes, row, traced, untouched)
 from .modes import Mixture, ModeSet
 
 # %% auto #0
@@ -176,7 +175,7 @@ def frame(side: Side, what: str = "score",  # which surface
             points = on_plane(made, look.z[0])
             arrays["fake"], arrays["grid"] = fixed(points, box), warped(side)
     note = {"step": side.steps, "loss": {k: short(v) for k, v in side.loss().items()},
-            **{k: short(getattr(covered, k)) for k in ("captured", "high_quality", "tv", "kl")}}
+            "without": list(side.without), **{k: short(getattr(covered, k)) for k in ("captured", "high_quality", "tv", "kl")}}
     if kind(side.modes) == "plane":
         note["outside"] = int(((points < torch.tensor(box[::2])) | (points > torch.tensor(box[1::2]))).any(1).sum())
         where, push, made_of = pushes(side)
@@ -219,10 +218,11 @@ def scene(lab: Lab) -> dict[str, Any]:
 
 def _still(side: Side) -> dict[str, np.ndarray]:
     "Real examples, and the latents beside whose law the codes of an encoder are shown."
-    look = Glance(side, SHOWN)
+    x, mode = side.modes.sample_with_modes(SHOWN, side.generators("look real", 0)[0])  # whatever is left out at this step
     if kind(side.modes) == "tiles":
-        return {"tiles": shrunk(look.x[0], side.modes, 7000)[:12]}
-    arrays = {"real": fixed(on_plane(look.x[0], look.z[0]), view_box(side))}
+        return {"tiles": shrunk(x, side.modes, 7000)[:12]}
+    look = Glance(side, SHOWN)
+    arrays = {"real": fixed(on_plane(x, look.z[0]), view_box(side)), "mode": mode.numpy().astype(np.uint16)}
     if isinstance(side.modes, Mixture):
         centers = side.modes.centers.cpu()
         arrays["centers"] = fixed(on_plane(centers, torch.zeros(len(centers), 1)), view_box(side))
@@ -347,7 +347,8 @@ def strip(scene: dict[str, Any], shots: list[tuple[int, dict[str, bytes]]]) -> P
                 left, right, bottom, top = scene["box"][side]
                 scale = np.array([right - left, top - bottom]) * 2
                 middle = np.array([left + right, bottom + top]) / 2
-                truth = arrays["codes"] if scene["line"] and "codes" in arrays else still[side]["real"]
+                shown = ~np.isin(still[side]["mode"], note["without"])
+                truth = arrays["codes"] if scene["line"] and "codes" in arrays else still[side]["real"][shown]
                 points = (torch.from_numpy((p / 65535 - .5) * scale + middle) for p in (truth, arrays["fake"]))
                 scatter(ax, *points, size=4)
                 ax.set(xlim=(left, right), ylim=(bottom, top), aspect="auto")

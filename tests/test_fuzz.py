@@ -58,6 +58,7 @@ GOOD = {
     "course.claim": lambda: dict(text="one", paper="two", ours=1, holds=True),
     "course.steps": lambda: dict(n=4, fast=2),
     "course.whole": lambda: dict(name="value", value=3, least=1, most=5),
+    "course.wholes": lambda: dict(name="values", values=[3, 4], least=1, most=5),
     "course.number": lambda: dict(name="value", value=.5, least=0., most=1., above=-1.),
     "course.one_of": lambda: dict(name="value", value="a", known=["a", "b"]),
     "course.batch": lambda: dict(name="x", x=points(3, 2), event=(2,), least=1),
@@ -78,6 +79,7 @@ GOOD = {
     "modes.read_idx": lambda: dict(path="absent.idx", kind="images", limit=99),
     "modes.mnist": lambda: dict(folder="absent", split="train"),
     "modes.stacked_mnist": lambda: dict(folder="absent", split="train"),
+    "modes.members": lambda: dict(modes=modes.ring(), minority=[0, 3], n=4, generator=g()),
     "modes.Mixture.assign": lambda: dict(self=modes.ring(), x=points(5, 2), within=3., metric="box"),
     "modes.Mixture.log_prob": lambda: dict(self=modes.ring(), x=points(5, 2)),
     "modes.ModeSet.sample": lambda: dict(self=modes.ring(), n=3, generator=g()),
@@ -146,7 +148,6 @@ GOOD = {
     "imle_gan.slerp": lambda: dict(a=points(3, 4), b=points(3, 4, seed=1), t=.5),
     "imle_gan.interpolation_loss": lambda: dict(G=lambda z: z, z=(points(3, 4), points(3, 4, seed=1)),
                                                 x=(points(3, 4, seed=2), points(3, 4, seed=3)), generator=g()),
-    "imle_gan.members": lambda: dict(modes=modes.ring(), minority=[0, 3], n=4, generator=g()),
     # lipschitz, ground_metric
     "lipschitz.mirrored": lambda: dict(phi=torch.exp),
     "lipschitz.Objective": lambda: dict(phi=torch.exp, varphi=torch.exp),
@@ -215,7 +216,7 @@ LEFT_OUT = {
                      "imle.Matches"], RESULT),
     **dict.fromkeys(["course.command", "course.game", "course.mode_set", "course.exercise", "course.Grader", "course.refused",
                      "lab.eye", "lab.seen", "lab.alone", "course.Mission", "course.mission"], WRAPS),
-    **dict.fromkeys(["course.recorded", "course.hurried", "course.load_all", "course.plain", "course.replace",
+    **dict.fromkeys(["course.recorded", "course.hurried", "course.load_all", "course.plain", "course.short", "course.replace",
                      "training.seed_of", "training.sparing", "training.config", "training.write", "training.read"],
                     "no argument of a user's, or fuzzed through `Run.save` and `Run.load` in test_training"),
     **dict.fromkeys([f"{m}.{n}" for m in ("data", "distributed", "bench") for n in importlib.import_module(f"modelab.{m}").__all__
@@ -231,13 +232,13 @@ LEFT_OUT = {
     **dict.fromkeys(["networks.rand", "networks.randn", "networks.score", "audit.page"],
                     "takes any number of arguments, or only what another function returned; tested beside it"),
     **dict.fromkeys(["lab.Event", "lab.Side", "lab.settings", "lab.Call", "lab.Glance", "lab.untouched", "lab.traced",
-                     "lab.pushes", "lab.short", "lab.measured", "lab.Lamp", "lab.lamp", "lab.Stage", "lab.narrated", "lab.drawn",
+                     "lab.pushes", "lab.measured", "lab.Lamp", "lab.lamp", "lab.Stage", "lab.narrated", "lab.drawn",
                      "lab.Lab", "view.critic_inputs", "view.critic", "view.kind", "view.view_box", "view.on_plane", "view.fixed",
                      "view.surface", "view.warped", "view.shrunk", "view.pack", "view.unpack", "view.frame", "view.scene",
                      "view.curves", "view.strip", "view.recording", "view.static", "panel.choices", "panel.Driver",
                      "lab.row", "view.encode", "view.code_reach", "view.neutral", "view.mode_names", "panel.driver", "panel.canvas", "panel.Panel", "panel.widget", "panel.bundle"], SIDE),
 }
-AUTHORS = {"course.whole": "name least most", "course.number": "name least most above", "course.one_of": "name known",
+AUTHORS = {"course.whole": "name least most", "course.wholes": "name least most", "course.number": "name least most above", "course.one_of": "name known",
            "course.batch": "name event least", "course.claim": "text paper ours holds", "networks.each": "name",
            "networks.player": "name default", "course.make": "kind", "coverage.Protocol": "name source"}  # written by an author, not given by a user
 CARRIES = "minimax. wasserstein. bigan. pairwise. lipschitz. ground_metric. coverage.kl coverage.total_variation networks. imle.imle_loss " \

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.lab import PRESETS, SURFACES, Glance, Lab, drawn, pushes
+from modelab.lab import PRESETS, SURFACES, Glance, Lab, drawn, measured, pushes
 from modelab.minimax import Minimax
 from modelab.modes import line, mixture, ring
 from modelab.networks import mlp
@@ -155,6 +155,29 @@ def test_what_players_are_built_from_starts_again():
     assert lab.step(4).reset(seed=3).at == 0 and lab.seed == 3 and lab.sides["A"].game.latent == 5
 
 
+def test_modes_can_leave_the_data_and_come_back():
+    lab = small(versus=GAME).step(10).set("without", [1, 3]).step(10)
+    a, b = lab.sides.values()
+    for side in (a, b):
+        x = side.real(500, side.generators("data", side.steps, 0))[0]
+        assert set(lab.modes.assign(x)[0].tolist()) == {0, 2} and x.shape == (500, 2)
+    assert torch.equal(a.real(8, a.generators("data", 0)), b.real(8, b.generators("data", 0)))
+    assert lab.set("without", []).step(5).at == 25 and same(lab, Lab.from_string(lab.to_string()))
+    never = small(versus=GAME).step(25)
+    assert same(lab.scrub(10), never.scrub(10)) and not same(lab.scrub(25), never.scrub(25))
+    assert a.without == [] and lab.scrub(12) and a.without == [1, 3] and len(measured(a, 50).counts) == 4
+    assert same(lab.scrub(25), Lab.from_string(lab.to_string()))
+
+
+def test_what_is_left_out_stays_out_until_the_data_are_others():
+    lab = small().set("without", [0]).step(3)
+    assert lab.reset(seed=1).sides["A"].without == [0] and lab.at == 0
+    assert [s.without for s in lab.reset(versus=GAME).sides.values()] == [[0], [0]]
+    lab.set("without", [2], "B")
+    assert [s.without for s in lab.set("width", 12).sides.values()] == [[0], [2]]
+    assert [s.without for s in lab.reset(modes=ring(5)).sides.values()] == [[], []]
+
+
 def test_divergence_leaves_the_lab_at_a_good_step():
     lab = small(versus=GAME).step(20).set("lr", 1e30, "B")
     with pytest.raises(FloatingPointError):
@@ -167,7 +190,7 @@ def test_errors_in_the_thread_are_told_and_do_not_kill_it():
     lab = small()
     lab.driver.ask("set", "lr", -1)
     lab.driver.wait()
-    assert "lr: expected" in lab.driver.error and lab.at == 0
+    assert "lr of G: expected" in lab.driver.error and lab.at == 0
     lab.driver.ask("step", 2)
     lab.driver.wait()
     assert lab.at == 2 and lab.driver.error == ""
@@ -273,7 +296,9 @@ def test_own_points_become_modes():
     (lambda: Lab(surface="hot"), "surface"), (lambda: Lab(seed=-1), "seed"), (lambda: small().step(-1), "n:"),
     (lambda: small().step(1, only="Q"), "only"), (lambda: small().scrub(1), "step"), (lambda: small().set("lrr", 1), "lr"),
     (lambda: small().set("lr.Q", 1), "name"), (lambda: small().set("lr", math.nan), "lr"),
-    (lambda: small().set("turns", "D Q"), "turns"), (lambda: small().set("batch", 0), "batch"),
+    (lambda: small().set("turns", "D Q"), "turns"), (lambda: small().set("without", [4]), "without: .* ≤ 3, got 4"),
+    (lambda: small().set("without", range(4)), "without: expected to leave some of the 4 modes"), (lambda: small().set("without", 2), "without"),
+    (lambda: small().set("without", ["a"]), "without"), (lambda: small().set("without", None), "without"), (lambda: small().set("batch", 0), "batch"),
     (lambda: small().set("lr", 1e-3, "C"), "side"), (lambda: small().reset(game="no"), "game"),
     (lambda: small().reset(sed=1), "changes"), (lambda: small().draw([[0, math.inf]]), "points"),
     (lambda: small().draw("moon"), "points"), (lambda: small().lamp(4), "mode"), (lambda: small().frame("B"), "side"),

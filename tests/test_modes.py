@@ -18,7 +18,7 @@ from scipy.stats import chisquare, multivariate_normal
 
 from modelab import modes
 from modelab.course import make
-from modelab.modes import (digits, grid, line, mixture, mnist, rare_modes, read_idx, ring, stacked_digits,
+from modelab.modes import (digits, grid, line, members, mixture, mnist, rare_modes, read_idx, ring, stacked_digits,
                            stacked_mnist)
 
 DATA = os.environ.get("MODELAB_DATA")
@@ -89,6 +89,27 @@ def test_draws_follow_the_weights(made):
     counts = torch.bincount(made.sample_with_modes(50_000, seeded())[1], minlength=made.n_modes).double()
     weights = made.weights.double() / made.weights.double().sum()
     assert chisquare(counts, 50_000 * weights).pvalue > 1e-4
+
+
+def test_members_are_of_the_minority_in_their_proportions():
+    law = mixture([[0., 0.], [5., 0.], [9., 0.]], .1, [.9, .075, .025])
+    x = members(law, [2, 1], 4000, seeded())
+    mode, _ = law.assign(x)
+    assert x.shape == (4000, 2) and set(mode.tolist()) == {1, 2}
+    assert (mode == 1).float().mean().item() == pytest.approx(.75, abs=.03)
+    assert torch.equal(x, members(law, [1, 2], 4000, seeded()))
+    assert members(law, [0], 0, seeded()).shape == (0, 2)
+
+
+def test_members_of_what_no_set_has():
+    for wrong, error, text in (([3], ValueError, "minority: expected a whole number ≥ 0 and ≤ 2, got 3"), ([], ValueError, "at least one"),
+                               ("01", ValueError, "at least one"), ([.5], TypeError, "minority: expected a whole number")):
+        with pytest.raises(error, match=text):
+            members(line(3), wrong, 4, seeded())
+    with pytest.raises(TypeError, match="modes: expected a mode set, got 'ring'"):
+        members("ring", [0], 4, seeded())
+    with pytest.raises(TypeError, match="generator: expected a torch.Generator, got 3"):
+        members(line(3), [0], 4, 3)
 
 
 def test_meta_device_moves_every_tensor_and_an_unknown_one_is_refused():

@@ -154,6 +154,20 @@ def test_the_page_asks_and_is_answered(panel):
     panel.hear(None, {"do": "lamp", "mode": 3, "side": "B"}, [])
     _, note = told(panel)
     assert note["said"].startswith("Mode 3 is") and note["lamp"]["side"] == "B" and len(note["lamp"]["to"]) == 2
+    panel.hear(None, {"do": "drop", "mode": 3, "side": "A"}, [])
+    frames, note = told(panel)
+    assert [frames[k][1]["without"] for k in "AB"] == [[3], [3]] and panel.fields["without"].value == "3" and note["at"] == 2
+    panel.fields["without"].value = "1, 3"
+    assert told(panel)[0]["B"][1]["without"] == [1, 3]
+    panel.hear(None, {"do": "drop", "mode": 3, "side": "B"}, [])
+    assert told(panel)[0]["A"][1]["without"] == [1]
+    panel.controls["side"].value = "B"
+    panel.fields["without"].value = ""
+    assert [told(panel)[0][k][1]["without"] for k in "AB"] == [[1], []]
+    panel.controls["side"].value = "both"
+    panel.fields["without"].value = "1 x"
+    panel.driver.wait()
+    assert "without: expected a whole number" in unpack(panel.canvas.frame)[1]["error"]
     panel.hear(None, {"do": "draw", "points": [[0, 0], [1, 1], [-1, 1]]}, [])
     assert told(panel)[1]["at"] == 0 and panel.canvas.scene["modes"] == 3
     panel.controls["play"].click()

@@ -117,8 +117,8 @@ function write(g, text, x, y, ink, paper, align = "left") {
   g.fillStyle = ink, g.fillText(text, x, y);
 }
 
-/** Where the modes are, by number: ringed in amber while lit, dashed while dark. */
-function rings(g, centers, lamps, size, line, ink, paper) {
+/** Where the modes are, by number: ringed in amber while lit, dashed while dark, crossed out while left out of the data. */
+function rings(g, centers, lamps, without, size, line, ink, paper) {
   const n = centers.length / 2;
   if (n > 64) return;
   g.font = "11px sans-serif";
@@ -128,6 +128,7 @@ function rings(g, centers, lamps, size, line, ink, paper) {
     const lit = lamps[i] >> 15, radius = n > 12 ? 8 : 12;
     g.lineWidth = lit ? 2.5 : 1.2, g.strokeStyle = lit ? LAMP : ink, g.setLineDash(lit ? [] : [3, 3]);
     g.beginPath(), g.arc(x, y, radius, 0, 7), g.stroke(), g.setLineDash([]);
+    if (without.includes(i)) g.beginPath(), g.moveTo(x - radius, y + radius), g.lineTo(x + radius, y - radius), g.stroke();
     const out = Math.hypot(x - size / 2, y - size / 2) || 1, far = radius + 9; // the number stands outwards
     if (n <= 30) write(g, i, line ? x : x + ((x - size / 2) / out) * far, line ? y + 4 : y + ((y - size / 2) / out) * far + 4, ink, paper, "center");
   }
@@ -184,7 +185,7 @@ class Stage {
   }
 
   lampKeys() {
-    this.lamps.addEventListener("click", (e) => e.target.dataset.mode && this.lab.send({ do: "lamp", mode: Number(e.target.dataset.mode), side: this.name }));
+    this.lamps.addEventListener("click", (e) => e.target.dataset.mode && this.lab.send({ do: e.shiftKey ? "drop" : "lamp", mode: Number(e.target.dataset.mode), side: this.name }));
     this.lamps.addEventListener("keydown", (e) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key], all = [...this.lamps.children];
       if (!step) return;
@@ -196,24 +197,25 @@ class Stage {
     });
   }
 
-  light(lamps) {
+  light(lamps, without) {
     const { names, weights, samples } = this.lab.scene, clock = performance.now();
     if (lamps.length > 64 && this.lab.about.playing && clock - (this.lightened ?? 0) < 500) return; // a thousand buttons take time
     this.lightened = clock;
     if (this.lamps.children.length !== lamps.length)
       this.lamps.replaceChildren(...Array.from(lamps, (_, i) => make("button", { type: "button", "data-mode": i, tabindex: i ? -1 : 0 }, lamps.length > 64 ? "" : String(i))));
     this.lamps.classList.toggle("many", lamps.length > 64);
-    const key = lamps.join();
+    const key = `${lamps.join()} ${without}`;
     if (key === this.shown) return;
     this.shown = key;
     Array.from(lamps, (value, i) => {
       const lit = value >> 15, lamp = this.lamps.children[i], count = value & 32767;
-      const called = names[i] === String(i) ? "" : ` (${names[i]})`, label = `mode ${i}${called}: ${lit ? "lit" : "dark"}, ${count} samples`;
+      const called = names[i] === String(i) ? "" : ` (${names[i]})`, out = without.includes(i);
+      const label = `mode ${i}${called}: ${lit ? "lit" : "dark"}, ${count} samples${out ? "; left out of the data" : ""}`;
       if (lamp.title === label) return;
       lamp.title = label;
       lamp.setAttribute("aria-label", label);
       lamp.setAttribute("aria-pressed", String(Boolean(lit)));
-      lamp.className = lit ? "lit" : "dark";
+      lamp.className = (lit ? "lit" : "dark") + (out ? " out" : "");
       if (weights[i] && lamps.length <= 64) lamp.style.setProperty("--share", Math.min(1, Math.round((5 * count) / weights[i] / samples) / 5));
     });
   }
@@ -269,12 +271,12 @@ class Stage {
       if (arrays.surface && shown.surface !== "none") bright("surface", 1), drawSurface(g, arrays.surface, width, note, paint, dark);
       g.globalAlpha = 1;
       if (arrays.grid && shown.mesh) drawMesh(g, arrays.grid, width, paint.mesh);
-      const truth = scene.line && arrays.codes ? arrays.codes : real.real;
+      const truth = scene.line && arrays.codes ? arrays.codes : this.kept(real, note.without);
       if (shown.real) bright("real", 0.85), g.drawImage(this.still(truth, width, paint), 0, 0, width, width);
       if (shown.push) bright("push", 0.8), arrows(g, arrays.from, arrays.push, width, ink);
       if (shown.fake) bright("fake", 0.9), crosses(g, arrays.fake, width, 2.7, paint.fake, paint.paper);
       g.globalAlpha = 1;
-      if (real.centers && shown.real) rings(g, real.centers, arrays.lamps, width, scene.line, ink, paint.paper);
+      if (real.centers && shown.real) rings(g, real.centers, arrays.lamps, note.without, width, scene.line, ink, paint.paper);
       if (arrays.codes && !scene.line && shown.codes) this.inset(g, arrays.codes, real.latents, width, ink, paint);
       this.axes(g, width, ink, note, paint.paper);
       if (about.lamp?.side === this.name) this.line(g, about.lamp, width, ink, paint.paper);
@@ -283,6 +285,16 @@ class Stage {
     this.words(note);
     this.canvas.dataset.step = note.step;
     this.canvas.dataset.painted = Number(this.canvas.dataset.painted || 0) + 1;
+  }
+
+  /** The real points of the modes that are not left out; the same array as long as the same ones are. */
+  kept({ real, mode }, without) {
+    if (!without.length) return real;
+    if (this.few?.real !== real || this.few.without !== without.join()) {
+      const points = real.filter((_, i) => !without.includes(mode[i >> 1]));
+      this.few = { real, without: without.join(), points };
+    }
+    return this.few.points;
   }
 
   /** The real points as a picture of their own: they stay where they are while the rest moves. */
@@ -451,7 +463,7 @@ function drawPast(lab, canvas) {
   canvas.setAttribute("aria-label", `Which of ${modes} lamps were lit up to step ${last}; changes at step ${events.join(", ") || "none"}. Now: ${dark}`);
 }
 
-const HINT = "Choose a lamp to ask what G hears of its mode, and from how far.";
+const HINT = "Choose a lamp to ask what G hears of its mode, and from how far. With Shift: take the mode out of the data, or put it back.";
 
 class LabView {
   constructor(model, el) {
@@ -606,7 +618,7 @@ class LabView {
     for (const name of this.names) {
       if (!this.frames[name]) continue;
       this.stages[name].draw(...this.frames[name], this.about);
-      this.stages[name].light(this.frames[name][0].lamps);
+      this.stages[name].light(this.frames[name][0].lamps, this.frames[name][1].without);
     }
     const { at, last } = this.about;
     if (document.activeElement !== this.slider || !this.slider.matches(":active")) (this.slider.max = last), (this.slider.value = at);
@@ -649,7 +661,7 @@ export function play(el, film) {
   };
   const hear = (m) => {
     if (m.do === "scrub") stop(), turn(nearest(m.step));
-    if (m.do === "lamp") root.querySelector(".lab-status").textContent = "A recording cannot be asked; run the notebook to ask the lamp.";
+    if (m.do === "lamp" || m.do === "drop") root.querySelector(".lab-status").textContent = "A recording cannot be asked; run the notebook to ask the lamp.";
   };
   const model = { get: (k) => state[k], on: (k, f) => (hooks[k] = f), off() {}, send: hear, save_changes() {} };
   el.replaceChildren(); // the still picture makes room

@@ -315,6 +315,13 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
     return int(value)
 
 
+def wholes(name: str, values: Any, least: int = 1, most: int | None = None) -> list[int]:
+    "A list of whole numbers, at least one, each as `whole` has it."
+    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)) or not values:
+        raise ValueError(f"{name}: expected at least one whole number, got {values!r:.40}")
+    return [whole(name, value, least, most) for value in values]
+
+
 def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf, *,
            above: float = -math.inf) -> float:
     "`value` as a finite float with `least ≤ value ≤ most` and `value > above`."
@@ -563,6 +570,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     return value if isinstance(value, (str, int, float, bool, type(None))) else {"own": type(value).__name__}
+
+
+def short(value: float) -> float | None:
+    "A number for JSON: four digits, or None where it is not finite."
+    return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 def _remember(make: Callable, name: str) -> Callable:

@@ -27,13 +27,13 @@ import inspect
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from modelab.course import batch, mode_set, number, one_of, replace, whole
+from modelab.course import batch, mode_set, number, one_of, replace, whole, wholes
 
 # %%
 import tempfile
@@ -214,6 +214,32 @@ class ModeSet:
         spec = getattr(self, "spec", None) or {"name": type(self).__name__}
         settings = [f"{k}={v!r}" for k, v in spec.items() if k != "name" and len(repr(v)) < 30]
         return f"{spec['name']}({', '.join(settings)}): {self._summary()}"
+
+
+# %% [markdown]
+# Later some modes will have a word of their own, or be left out. What one needs for that is a draw from a few of them, in their own proportions:
+
+# %%
+#| export
+def members(modes: ModeSet,
+            minority: Sequence[int],  # modes
+            n: int,
+            generator: torch.Generator) -> torch.Tensor:  # (n, *event)
+    "`n` examples of the modes in `minority`, in their own proportions."
+    if not isinstance(modes, ModeSet):
+        raise TypeError(f"modes: expected a mode set, got {modes!r}")
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator: expected a torch.Generator, got {generator!r}")
+    minority, n = wholes("minority", minority, 0, modes.n_modes - 1), whole("n", n, 0)
+    wanted = torch.as_tensor(sorted(minority), device=generator.device)
+    share = modes.weights.to(generator.device)[wanted].sum().item()
+    if n and not share:
+        raise ValueError(f"minority: {modes!r} never draws the modes {minority}")
+    kept = [modes.sample(1, generator)[:0]]
+    while (missing := n - sum(map(len, kept))) > 0:
+        x, mode = modes.sample_with_modes(min(8192, int(1.1 * missing / share) + 16), generator)
+        kept.append(x[torch.isin(mode, wanted)])
+    return torch.cat(kept)[:n]
 
 
 # %% [markdown]

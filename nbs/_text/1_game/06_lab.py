@@ -27,15 +27,15 @@ import json
 import math
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 
 from modelab.course import batch as examples
-from modelab.course import load_all, make, number, one_of, plain, whole
-from modelab.modes import Mixture, mixture
+from modelab.course import load_all, make, one_of, plain, short, whole, wholes
+from modelab.modes import Mixture, members, mixture
 from modelab.training import Run, Turn, sparing
 
 # %%
@@ -101,15 +101,18 @@ def seen(name: str) -> Callable:
 
 # %% [markdown]
 # ## A change is an event
-# If you turn a knob at step 400, then "configuration" must mean *the configuration and what was turned when*. Every change is an event with its step; the settings in force are those of step 0 with all events up to now. A step in which only $G$ moves is two events: other turns from here, the old ones from the next step on.
+# If you turn a knob at step 400, then "configuration" must mean *the configuration and what was turned when*. Every change is an event with its step; the settings in force are those of step 0 with all events up to now. A step in which only $G$ moves is two events: other turns from here, the old ones from the next step on. Data can change too, as long as the judge stays: modes may be left out of what the players are shown.
 
 # %%
 #| export
+OWN = ("batch", "turns", "without")  # settings that no game has: examples a turn, who moves, modes left out of the data
+
+
 class Event(NamedTuple):
     "From `step` on, `side` plays with `name` set to `value`."
     step: int
     side: str
-    name: str  # a setting of the game, "lr.D" for one player's rate, "batch", or "turns"
+    name: str  # a setting of the game, "lr.D" for one player's rate, or one of `OWN`
     value: Any
 
 
@@ -118,30 +121,27 @@ class Side(Run):
     def __init__(self, game: Any, modes: Any, seed: int, batch: int):
         game = make("game", game) if isinstance(game, str) else copy.copy(game)
         super().__init__(game, modes, runs=1, seed=seed, device="cpu", batch=batch)
-        self.base, self.turns = (copy.copy(self.game), self.batch), None
+        self.base, self.turns, self.without = (copy.copy(self.game), self.batch), None, []
         self._measured: tuple | None = None  # step, samples, coverage
 
     def become(self, events: Iterable[Event]) -> None:
         "Play with the settings of step 0, changed by `events` in their order."
         self.game.__dict__.update(self.base[0].__dict__)
-        self.batch, self.turns = self.base[1], None
+        self.batch, self.turns, self.without = self.base[1], None, []
         for event in events:
             self.change(event.name, event.value)
         self.words = (self.game.turns if self.turns is None else self.turns).split()
 
     def change(self, name: str, value: Any) -> None:
         "Set one setting, unchecked."
-        if name in ("batch", "turns"):
-            setattr(self, name, value)
-        else:
-            field, value = self._field(name, value)
-            setattr(self.game, field, value)
+        field, value = (name, value) if name in OWN else self._field(name, value)
+        setattr(self if name in OWN else self.game, field, value)
 
     def _field(self, name: str, value: Any) -> tuple[str, Any]:
         "The game's field for a setting, and its new value: \"lr.D\" is one entry of `lr`."
         field, dot, player = name.partition(".")
         if not hasattr(self.game, field):
-            one_of("name", field, [*settings(self.game), "batch", "turns"])
+            one_of("name", field, [*settings(self.game), *OWN])
         if dot:
             one_of("name", player, self.players.adam)
             now = getattr(self.game, field)
@@ -152,15 +152,18 @@ class Side(Run):
         "None if the setting can change under way; the game to start again with if its players would differ."
         if name == "batch":
             whole("batch", value)
-            return None
-        if name == "turns":
+        elif name == "turns":
             for word in (value or "").split():
                 one_of("turns", word, self.players.movers)
+        elif name == "without":
+            self.left(value)
+        if name in OWN:
             return None
         field, value = self._field(name, value)
         new = dataclasses.replace(self.game, **{field: value})
         if field in ("lr", "betas"):
-            self._rate(new)
+            for player in self.players.adam:
+                self.players.rates(player, new)  # refuses what Adam would refuse
             return None
         if set(new.turns.split()) <= set(self.players.movers) and new.latent == self.game.latent:
             nets = [g.players(tuple(self.modes.event), self.latent, 1, [torch.Generator().manual_seed(0)])
@@ -170,12 +173,18 @@ class Side(Run):
                 return None
         return new
 
-    def _rate(self, game: Any) -> None:
-        "Refuse rates that Adam would refuse."
-        rates, betas = (list(v.values()) if isinstance(v, dict) else [v] for v in (game.lr, game.betas))
-        for name, values, most in (("lr", rates, math.inf), ("betas", sum(map(tuple, betas), ()), .999999)):
-            for value in values:
-                number(name, value, 0, most)
+    def left(self, without: Sequence[int]) -> list[int]:
+        "The modes that are left without these; an error unless the set has these, and others."
+        gone = wholes("without", without, 0, self.modes.n_modes - 1) if without not in ([], ()) else []
+        if len(set(gone)) == self.modes.n_modes:
+            raise ValueError(f"without: expected to leave some of the {self.modes.n_modes} modes, got all of them")
+        return sorted({*range(self.modes.n_modes)} - {*gone})
+
+    def real(self, n: int, generator: list[torch.Generator]) -> torch.Tensor:
+        "Real examples `(1, n, *event)`, none of the modes that are left out."
+        if not self.without:
+            return super().real(n, generator)
+        return members(self.modes, self.left(self.without), n, generator[0])[None]
 
     def only(self, player: str) -> str:
         "The turns of one step in which `player` moves, once each; empty if it is not in this game."
@@ -183,9 +192,8 @@ class Side(Run):
 
     def _one_step(self) -> None:
         "A step in which some turns may be left out: their loss stays what it was."
-        for word, rows in self._losses.items():
-            if self.steps == len(rows):
-                rows = self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
+        self._make_room()
+        for rows in self._losses.values():
             rows[self.steps] = rows[self.steps - 1] if self.steps else 0
         super()._one_step()
 
@@ -236,9 +244,8 @@ class Glance(Turn):
     "A turn that nobody takes: `n` examples and latents that stay the same from step to step."
     def __init__(self, side: Side, n: int):
         super().__init__(side, 0, 0)
-        self.__dict__["step"] = side.steps
-        self.__dict__["x"] = side.modes.sample(n, generator=self._generators("real")[0])[None]
-        self.__dict__["z"] = side.noise(n, self._generators("latent"))
+        drawn = {"x": side.real(n, self._generators("real")), "z": side.noise(n, self._generators("latent"))}
+        self.__dict__.update(step=side.steps, **drawn)
 
     def _generators(self, stream: str) -> list[torch.Generator]:
         return self._run.generators(f"look {stream}", 0)
@@ -313,11 +320,6 @@ D.float() and (push.double() - formula).abs().max().item() < 1e-6
 
 # %%
 #| export
-def short(value: float) -> float | None:
-    "A number for JSON: four digits, or None where it is not finite."
-    return float(f"{value:.4g}") if math.isfinite(value) else None
-
-
 def measured(side: Side, samples: int) -> Any:
     "The side's coverage at this step, measured once."
     if not side._measured or side._measured[:2] != (side.steps, samples):
@@ -445,12 +447,8 @@ def drawn(points: Any,  # (n, 2), or (n, 1) on a line
     return mixture([[round(v, 4) for v in c.tolist()] for c in centers], std, weights)
 
 
-def _spiral() -> torch.Tensor:
-    t = torch.linspace(.15, 1, 24, dtype=torch.float64)
-    return torch.stack([t * (9 * t).cos(), t * (9 * t).sin()], 1)
-
-
-PRESETS = {"two": lambda: torch.tensor([[-.6, 0], [.6, 0]]), "spiral": _spiral,
+PRESETS = {"two": lambda: torch.tensor([[-.6, 0], [.6, 0]]),
+           "spiral": lambda: torch.view_as_real(torch.polar(t := torch.linspace(.15, 1, 24, dtype=torch.float64), 9 * t)),
            "cross": lambda: torch.tensor([[x, 0] for x in (-1, -.5, 0, .5, 1)] + [[0, y] for y in (-1, -.5, .5, 1)]),
            "heavy": lambda: torch.tensor([[0, 0]] * 20 + [[1, 0], [-1, 0], [0, 1], [0, -1]])}
 
@@ -603,16 +601,16 @@ class Lab:
         return self
 
     @alone
-    def set(self, name: str,  # a setting of the game, "lr.D", "batch" or "turns"
+    def set(self, name: str,  # a setting of the game, "lr.D", "batch", "turns" or "without"
             value: Any,
             side: str | None = None,  # "A" or "B"; None: every side that has it
             ) -> Lab:
         "Change a setting from here on; one that the players are built from starts again at step 0."
         chosen = self.sides if side is None else {side: self.sides[one_of("side", side, self.sides)]}
         field = name.partition(".")[0]
-        has = {k: s for k, s in chosen.items() if field in ("batch", "turns") or field in settings(s.game)}
+        has = {k: s for k, s in chosen.items() if field in OWN or field in settings(s.game)}
         if not has:
-            one_of("name", field, [*{n: 0 for s in chosen.values() for n in settings(s.game)}, "batch", "turns"])
+            one_of("name", field, [*{n: 0 for s in chosen.values() for n in settings(s.game)}, *OWN])
         new = {k: s.rebuilt(name, value) for k, s in has.items()}
         if any(game is not None for game in new.values()):
             self.reset(**{{"A": "game", "B": "versus"}[k]: g for k, g in new.items() if g is not None})
@@ -629,11 +627,13 @@ class Lab:
             one_of("changes", name, ["game", "versus", "modes", "seed", "batch"])
         now = {name: side.game for name, side in self.sides.items()}
         games = {"A": changes.get("game", now["A"]), "B": changes.get("versus", now.get("B"))}
-        turns = {name: side.turns for name, side in self.sides.items() if games[name] is now[name] and side.turns}
+        old = {name: self.sides.get(name, self.sides["A"]) for name, game in games.items() if game is not None}
+        kept = [(name, "turns", side.turns) for name, side in old.items() if games[name] is now.get(name) and side.turns]
+        kept += [(name, "without", side.without) for name, side in old.items() if side.without and "modes" not in changes]
         self._begin({k: g for k, g in games.items() if g is not None}, changes.get("modes", self.modes),
                     changes.get("seed", self.seed), changes.get("batch", self.sides["A"].batch))
-        for name, words in turns.items():
-            self._log(0, name, "turns", words)
+        for event in kept:
+            self._log(0, *event)
         self._become()
         return self
 
@@ -828,6 +828,32 @@ claim("Too high a rate puts lamps out, and the old rate lights them again", pape
 # %% [markdown]
 # Nothing in the data had changed, and nothing was lost for good: where modes are equal and close, samples pass by every one of them again and again. On rare modes they do not ([04](04_minimax.ipynb)).
 #
+# ## Out of the data, and back
+# Now leave the rates alone and change the *data*. `without` names modes that nobody is shown from here on; the lamps go on counting them. In the picture: hold Shift and choose a lamp, while it plays. **Predict:** a ring is learned, then mode 3 is left out for 200 steps. Does $G$ keep what it knows, as you would? And when the mode is back?
+
+# %%
+counts: dict[str, list] = {"learned": [], "left out": [], "back": []}
+for seed in range(8):
+    lab = Lab(Minimax(width=64), ring(std=.1), batch=128, samples=500, seed=seed).step(steps(300))
+    for name, gone in (("learned", None), ("left out", [3]), ("back", [])):
+        if gone is not None:
+            lab.set("without", gone).step(steps(200))
+        counts[name].append(int(measured(lab.sides["A"], 500).counts[3]))
+counts
+
+# %%
+film = lab.recording(15)
+film
+
+# %%
+claim("A generator lets go of a mode that leaves the data, and takes it up again when it is back", paper="this course",
+      section="good samples of one mode of 8, of 500 samples; ring, std .1", ours=interval(counts["left out"]),
+      baseline=interval(counts["learned"]),
+      holds=interval(counts["left out"]).high < min(interval(counts["learned"]).low, interval(counts["back"]).low) / 2)
+
+# %% [markdown]
+# After two hundred steps it has forgotten all but a handful: $G$ is continuous, so some samples are always on the way from mode 2 to mode 4, and now they cut the corner. From there the way back is short. A generator remembers nothing but what its opponent speaks of now.
+#
 # ## Your record, please
 # A mission can be called like any grader's check, and `exercise` tries it on records that must pass and on records that must not, before it grades yours.
 #
@@ -898,6 +924,7 @@ grade_cure(answer)
 # | save button | hidden | share string, recording, one HTML file |
 # | seed, timeline, rewind | no | yes |
 # | which modes are lit, now and along the timeline | no | yes |
+# | take a mode out of the data while it plays, and put it back | no | yes |
 # | why a mode is dark | no | ask its lamp |
 # | two games on the same data and noise | no | yes |
 # | encoder and joint plane | no | yes |

@@ -857,21 +857,21 @@ films[1.].widget.slider.value = 0
 ends
 
 # %% [markdown]
-# With a kernel, take the plane in your own hands. Below is the lab of [06](../1_game/06_lab.ipynb) on this game, all five modes lit from the start, the penalty on side A and plain BiGAN on side B, same data, noise and seed. Move $\lambda$ (*weight*) while it plays, go back, choose another set of modes; each lamp is a mode.
+# With a kernel, take the plane in your own hands. Below is the lab of [06](../1_game/06_lab.ipynb) on this game, the penalty on side A and plain BiGAN on side B, same data, noise and seed. Each lamp is a mode, and mode 2 is left out of the data so far. Press Play, hold Shift and choose its lamp: it is in the data again, and you watch the curves climb. Take out another one, move $\lambda$ (*weight*), go back.
 
 # %%
 def joint(weight: float, **more):
     return PairwiseBiGAN(latent=1, weight=weight, width=32, betas=(0., .99), **more)
 
 lab = Lab(joint(1.), line(5, spacing=2, std=.04), joint(0.), batch=64, samples=500)
-lab.step(steps(320))
+lab.set("without", [2]).step(steps(320))
 lab
 
 # %% [markdown]
-# What your hands do can be written down. Here $\lambda$ is raised tenfold at step 320, then the timeline is dragged back to before the change and forward again: same picture, to the bit.
+# What your hands do can be written down. Here mode 2 comes back at step 320 and $\lambda$ is raised tenfold on side A, then the timeline is dragged back to before the change and forward again: same picture, to the bit.
 
 # %%
-lab.set("weight", 10., side="A").step(steps(80))
+lab.set("without", []).set("weight", 10., side="A").step(steps(80))
 before = lab.frame("A")
 assert lab.scrub(lab.last // 2).scrub(lab.last).frame("A") == before
 lab.events, {side: f"{row['captured']:g} of 5" for side, row in lab.history[max(lab.history)].items()}

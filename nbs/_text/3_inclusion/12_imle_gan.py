@@ -26,10 +26,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modelab.course import called, game, number, one_of, tensors, whole
+from modelab.course import called, game, number, one_of, tensors, whole, wholes
 from modelab.imle import IMLE, Matches, imle_loss
 from modelab.minimax import Minimax, discriminator_loss, generator_loss
-from modelab.modes import ModeSet
+from modelab.modes import ModeSet, members
 from modelab.networks import Generators, rand, randn, score
 from modelab.wasserstein import r1
 
@@ -330,39 +330,7 @@ print(refused(interpolation_loss, lambda z: z @ W, (z1, z2), (x1, x2), features=
 
 # %% [markdown]
 # ## Who may ask?
-# The adversarial loss hears all data. But the other two can be about a **minority** alone: only its members look for their nearest samples. That is what makes the method worth its price in practice: you know *whom* your generator forgets.
-
-# %%
-#| export
-def _asking(minority: Any) -> list[int]:
-    "The modes of a minority; an error unless they are whole numbers, and at least one."
-    if not isinstance(minority, Sequence) or isinstance(minority, (str, bytes)) or not minority:
-        raise ValueError(f"minority: expected at least one mode, got {minority!r}; None means all")
-    return [whole("minority", k, 0) for k in minority]
-
-
-def members(modes: ModeSet,
-            minority: Sequence[int],  # modes
-            n: int,
-            generator: torch.Generator) -> Tensor:  # (n, *event)
-    "`n` examples of the modes in `minority`, in their own proportions."
-    if not isinstance(modes, ModeSet):
-        raise TypeError(f"modes: expected a mode set, got {modes!r}")
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator: expected a torch.Generator, got {generator!r}")
-    minority, n = _asking(minority), whole("n", n, 0)
-    wrong = [k for k in minority if k >= modes.n_modes]
-    if wrong:
-        raise ValueError(f"minority: expected modes of {modes!r}, 0 to {modes.n_modes - 1}, got {wrong}")
-    wanted = torch.as_tensor(sorted(minority), device=generator.device)
-    share = modes.weights.to(generator.device)[wanted].sum().item()
-    if n and not share:
-        raise ValueError(f"minority: {modes!r} never draws the modes {minority}")
-    kept = [modes.sample(1, generator)[:0]]
-    while (missing := n - sum(map(len, kept))) > 0:
-        x, mode = modes.sample_with_modes(min(8192, int(1.1 * missing / share) + 16), generator)
-        kept.append(x[torch.isin(mode, wanted)])
-    return torch.cat(kept)[:n]
+# The adversarial loss hears all data. But the other two can be about a **minority** alone: only its `members`, drawn as in chapter 01, look for their nearest samples. That is what makes the method worth its price in practice: you know *whom* your generator forgets.
 
 # %% [markdown]
 # ## The game
@@ -398,7 +366,7 @@ class IMLEGAN(IMLE):
         if self.space is not None and not callable(self.space):
             raise TypeError(f"space: expected a function of examples, or None, got {self.space!r}")
         if self.minority is not None:
-            self.minority = _asking(self.minority)
+            self.minority = wholes("minority", self.minority, 0)
 
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "Generator and discriminator, one copy per run, and the memory of the last matching, which never moves."

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from modelab.course import GAMES, MODE_SETS, load_all, one_of
-from modelab.lab import PRESETS, SURFACES, Lab, Lamp, eye, settings
+from modelab.lab import PRESETS, SURFACES, Lab, Lamp, Side, eye, settings
 from modelab.view import Recording, curves, pack, scene, static, strip
 
 # %%
@@ -292,13 +292,17 @@ class Panel:
         "Show the share string."
         self.controls["text"].value = self.lab.to_string()
 
+    def _now(self, side: Side) -> dict[str, Any]:
+        "A side's settings that have a control, as they hold at this step."
+        now = {"batch": side.batch, "turns": " ".join(side.words), "without": " ".join(map(str, side.without))}
+        now |= {f"lr.{p}": side.players.rates(p)["lr"] for p in side.players.adam} | settings(side.game)
+        now.pop("lr", None)
+        return now
+
     def _knobs(self) -> dict[str, Any]:
         "A control for every setting of the games that are played: another game brings other ones."
-        w, found = self.w, {"batch": self.lab.sides["A"].batch, "turns": " ".join(self.lab.sides["A"].words)}
-        for side in self.lab.sides.values():
-            own = settings(side.game)
-            found |= {f"lr.{p}": side.players.rates(p)["lr"] for p in side.players.adam} | own
-            found.pop("lr", None)
+        w, sides = self.w, [*self.lab.sides.values(), self.lab.sides["A"]]
+        found = {name: value for side in sides for name, value in self._now(side).items()}  # where both have it, A's value
         made = {}
         for name, value in found.items():
             look = {"description": name, "layout": w.Layout(width="auto"), "continuous_update": False}
@@ -309,7 +313,7 @@ class Panel:
             elif isinstance(value, float):
                 made[name] = w.FloatText(value, **look)
             elif value is None or isinstance(value, str):
-                made[name] = w.Text("" if value is None else value, placeholder="default", **look)
+                made[name] = w.Text(value or "", placeholder="no mode" if name == "without" else "default", **look)
             else:
                 continue
             made[name].observe(functools.partial(self._turned, name), "value")
@@ -317,9 +321,11 @@ class Panel:
 
     def _turned(self, name: str, change: dict) -> None:
         "A setting was changed in the panel."
+        def read(text: str) -> int | str | None:
+            return int(text) if text.strip().lstrip("-").isdigit() else text.strip() or None
         value = change["new"]
         if isinstance(value, str) and name != "turns":
-            value = int(value) if value.strip().lstrip("-").isdigit() else value.strip() or None
+            value = [read(word) for word in value.replace(",", " ").split()] if name == "without" else read(value)
         side = self.controls["side"].value
         self.ask("set", name, value, side=None if side == "both" else side)
 
@@ -339,6 +345,9 @@ class Panel:
             self.driver.ask("scrub", int(message["step"]))
         elif do == "lamp":
             self.driver.ask("lamp", int(message["mode"]), side=message["side"])
+        elif do == "drop":
+            without, mode = self.lab.sides[message["side"]].without, int(message["mode"])
+            self._turned("without", {"new": sorted({*without} ^ {mode})})
         elif do == "draw":
             self.driver.ask("draw", [point[:math.prod(self.lab.modes.event)] for point in message["points"]])  # on a line x alone
         elif do == "look":
@@ -401,9 +410,7 @@ class Panel:
         "Let the controls say what holds at this step."
         lab, chosen = self.lab, self.controls["side"].value
         side = lab.sides.get("A" if chosen == "both" else chosen, lab.sides["A"])
-        now = {"turns": " ".join(side.words), "batch": side.batch, **settings(side.game)}
-        now |= {f"lr.{p}": side.players.rates(p)["lr"] for p in side.players.adam}
-        self.quiet = True
+        now, self.quiet = self._now(side), True
         try:
             for name, field in self.fields.items():
                 value = "" if now.get(name) is None else now[name]
