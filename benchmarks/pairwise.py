@@ -29,7 +29,8 @@ from modelab.wasserstein import input_gradient, slope_norm
 COMMON = {"stochastic": True, "depth": 3, "width": 64, "betas": (0., .99)}
 SHALLOW = {**COMMON, "lr": {"G": 2e-3, "E": 2e-3, "D": 4e-3}}  # G of 3×64 like E and D, for the sweeps; λ fades as the rates do
 WIDE = {**SHALLOW, "g_width": 256, "g_depth": 4}  # and λ settles
-REGIME = {**COMMON, "lr": {"G": 4e-3, "E": 2e-3, "D": 4e-3}, "g_width": 128, "g_depth": 4}  # λ settles by half of the walk
+DEEP = {**COMMON, "lr": {"G": 4e-3, "E": 2e-3, "D": 4e-3}, "g_width": 128, "g_depth": 4}  # λ settles by half of the walk
+LONG = {**DEEP, "batch": 256, "weight": .3}  # λ fades as the rates do
 
 
 def rings() -> Mixture:
@@ -47,11 +48,13 @@ def roll(n: int = 32) -> Mixture:
 
 SETS: dict[str, tuple[Callable[[], Mixture], int, int, dict]] = {  # the set, length of z, steps, settings
     "ring of 8, 1-D z": (lambda: ring(8, 4, .04), 1, 8_000, SHALLOW),
-    "ring of 8, deep G and λ that settles, 1-D z": (lambda: ring(8, 4, .04), 1, 5_000, REGIME),
+    "ring of 8, deep G and λ that settles, 1-D z": (lambda: ring(8, 4, .04), 1, 5_000, DEEP),
     "ring of 8, wide G and λ that settles, 1-D z": (lambda: ring(8, 4, .04), 1, 8_000, WIDE),
     "grid 5×5, 2-D z": (lambda: grid(5, 2, .05), 2, 20_000, SHALLOW),
-    "grid 5×5, deep G and λ that settles, 2-D z": (lambda: grid(5, 2, .05), 2, 12_000, REGIME),
+    "grid 5×5, deep G and λ that settles, 2-D z": (lambda: grid(5, 2, .05), 2, 12_000, DEEP),
+    "grid 5×5, deep G, batch 256, long walk, 2-D z": (lambda: grid(5, 2, .05), 2, 36_000, LONG),
     "two rings, 16, 2-D z": (rings, 2, 20_000, SHALLOW),
+    "two rings, 16, deep G, batch 256, long walk, 2-D z": (rings, 2, 24_000, LONG),
     "line of 5 and 2 far modes, 1-D z": (lambda: line(5, .25, .01, far=2), 1, 5_000, SHALLOW),
     "spiral of 32, 1-D z": (roll, 1, 5_000, SHALLOW),
     "90 % centre and 8 rare modes, 2-D z": (rare_modes, 2, 5_000, SHALLOW),
@@ -111,10 +114,12 @@ def steepest(run: Run) -> list[float]:
 def sets(only: str = "") -> Iterator[dict]:
     """Every set, or those with a word in their name, with BiGAN alone and with the penalty, otherwise equal."""
     for name, (make, latent, steps, regime) in SETS.items():
-        settle = {"settle": steps // 2} if regime in (REGIME, WIDE) else {}
-        for what, w in (("BiGAN", 0.), ("with the penalty", 1.)):
+        settle = {"settle": steps // 2} if regime in (DEEP, WIDE) else {}
+        given = {"weight": 1., "batch": 64, "latent": latent, "fade": steps, **settle, **regime}
+        batch = given.pop("batch")
+        for what, w in (("BiGAN", 0.), ("with the penalty", given["weight"])):
             if only in f"{name}, {what}":
-                yield measure(f"{name}, {what}", PairwiseBiGAN(weight=w, latent=latent, fade=steps, **settle, **regime), make(), steps)
+                yield measure(f"{name}, {what}", PairwiseBiGAN(**given | {"weight": w}), make(), steps, batch=batch)
 
 
 FIRST = {"latent": 1, "fade": 5000}  # the chapter's own experiment: ring of 8, 1-D z
@@ -134,7 +139,7 @@ def weights() -> Iterator[dict]:
 def sharp() -> Iterator[dict]:
     """A deep, quick generator and λ that ends by half of the walk, in the chapter's own experiment."""
     for what, w in (("BiGAN", 0.), ("with the penalty", 1.)):
-        yield on_ring(f"G 4×128, {what}", PairwiseBiGAN, weight=w, **{**REGIME, "settle": 2500})
+        yield on_ring(f"G 4×128, {what}", PairwiseBiGAN, weight=w, **{**DEEP, "settle": 2500})
 
 
 def trials() -> Iterator[dict]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pairwise import REGIME
+from pairwise import DEEP
 from rows import by_seed, chosen, record
 
 from modelab.minimax import Minimax
@@ -110,7 +110,7 @@ def rare(only: str) -> Iterator[dict]:
         counts = torch.stack([torch.bincount(mode[good], minlength=9) for mode, good in seen])
         return {"modes": (counts > 0).sum(1).tolist(), "rate": [c[1:].sum().item() / SAMPLES / .1 for c in counts],
                 "good": [good.float().mean().item() for _, good in seen]}
-    made = {**REGIME, "fade": steps, "settle": steps // 2, "latent": 2}
+    made = {**DEEP, "fade": steps, "settle": steps // 2, "latent": 2}
     changed = {"GAN": lambda: Minimax(latent=2), "GAN, saturating": lambda: Minimax(latent=2, saturating=True),
                "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, latent=2), "WGAN-GP": lambda: Wasserstein(latent=2, weight=.1)}
     for name, make in chosen({**games(**made), **changed}, only):
