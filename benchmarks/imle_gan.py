@@ -106,10 +106,16 @@ def full(scale: float, only: str = "") -> None:
 
 
 def fuller(scale: float, only: str = "") -> None:
-    """Wider nets, larger batches and four times as long: how close to a perfect generator?"""
+    """Wider nets and longer walks, with larger batches, or with quicker rates and a slower average: how close to a perfect generator?"""
     thousand("fuller", {
         "inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, weight=.003, width=256),
     }, 960 * scale, .995, 5, 128, only)
+    quick = dict(width=256, latent=32, lr=2e-3, betas=(0., .99))
+    thousand("fuller", {
+        "inclusive GAN + R1 0.1, rate 0.002": lambda: inclusive(penalty=.1, weight=.003, reals=128, **quick),
+        "GAN + R1 0.1, rate 0.002": lambda: ZeroCentred(weight=.1, **quick),
+        "WGAN-GP, rate 0.002": lambda: Wasserstein(weight=10., n_critic=1, **quick),
+    }, 1440 * scale, .999, 5, 64, only)
 
 
 def ablation(scale: float, only: str = "") -> None:
