@@ -113,9 +113,9 @@ def fuller(scale: float, only: str = "") -> None:
     quick = dict(width=256, latent=32, lr=2e-3, betas=(0., .99))
     thousand("fuller", {
         "inclusive GAN + R1 0.1, rate 0.002": lambda: inclusive(penalty=.1, weight=.003, reals=128, **quick),
-        "GAN + R1 0.1, rate 0.002": lambda: ZeroCentred(weight=.1, **quick),
+        "plain GAN + R1 0.1, rate 0.002": lambda: ZeroCentred(weight=.1, **quick),
         "WGAN-GP, rate 0.002": lambda: Wasserstein(weight=10., n_critic=1, **quick),
-    }, 1440 * scale, .999, 5, 64, only)
+    }, 1200 * scale, .999, 5, 64, only)
 
 
 def ablation(scale: float, only: str = "") -> None:

@@ -54,7 +54,7 @@ SETS: dict[str, tuple[Callable[[], Mixture], int, int, dict]] = {  # the set, le
     "grid 5×5, deep G and λ that settles, 2-D z": (lambda: grid(5, 2, .05), 2, 12_000, DEEP),
     "grid 5×5, deep G, batch 256, long walk, 2-D z": (lambda: grid(5, 2, .05), 2, 36_000, LONG),
     "two rings, 16, 2-D z": (rings, 2, 20_000, SHALLOW),
-    "two rings, 16, deep G, batch 256, long walk, 2-D z": (rings, 2, 24_000, LONG),
+    "two rings, 16, deep G, batch 256, long walk, 2-D z": (rings, 2, 32_000, LONG),
     "line of 5 and 2 far modes, 1-D z": (lambda: line(5, .25, .01, far=2), 1, 5_000, SHALLOW),
     "spiral of 32, 1-D z": (roll, 1, 5_000, SHALLOW),
     "90 % centre and 8 rare modes, 2-D z": (rare_modes, 2, 5_000, SHALLOW),
