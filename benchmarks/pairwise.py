@@ -154,6 +154,18 @@ def trials() -> Iterator[dict]:
         yield measure(name, game, ring(8, 4, .04), 8000, runs=2, seed=100, **{"batch": 64, **more})
 
 
+def grid_trials() -> Iterator[dict]:
+    """What makes the grid sharp? One change at a time from DEEP with λ fading as the rates do; two seeds of their own."""
+    rates: dict = DEEP["lr"]
+    changes: dict[str, dict] = {
+        "as it is": {}, "λ 0.3": {"weight": .3}, "λ 0.1": {"weight": .1}, "batch 256": {"batch": 256}, "4-D z": {"latent": 4},
+        "all rates halved": {"lr": {k: v / 2 for k, v in rates.items()}}, "all rates doubled": {"lr": {k: v * 2 for k, v in rates.items()}}}
+    for name, change in changes.items():
+        given = {**DEEP, "latent": 2, "fade": 12_000, "batch": 64, **change}
+        batch = given.pop("batch")
+        yield measure(name, PairwiseBiGAN(**given), grid(5, 2, .05), 12_000, runs=2, seed=100, batch=batch)
+
+
 def beside() -> Iterator[dict]:
     """What else could be done with the pairs."""
     yield from (on_ring(f"reconstruction, weight {w:g}", Reconstruction, reconstruction=w, weight=0.) for w in (.1, 1.))
@@ -201,7 +213,7 @@ def scan_rows() -> Iterator[dict]:
         yield row
 
 
-PARTS = {"sets": sets, "sharp": sharp, "trials": trials, "scans": scan_rows, "weights": weights, "beside": beside, "tuning": tuning, "digits": digit_rows}
+PARTS = {"sets": sets, "sharp": sharp, "trials": trials, "grid_trials": grid_trials, "scans": scan_rows, "weights": weights, "beside": beside, "tuning": tuning, "digits": digit_rows}
 
 
 def main() -> None:
