@@ -558,6 +558,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'modelab.networks.each': ('0_ground/networks.html#each', 'modelab/networks.py'),
                                   'modelab.networks.fold': ('0_ground/networks.html#fold', 'modelab/networks.py'),
                                   'modelab.networks.mlp': ('0_ground/networks.html#mlp', 'modelab/networks.py'),
+                                  'modelab.networks.mlp_generator': ('0_ground/networks.html#mlp_generator', 'modelab/networks.py'),
                                   'modelab.networks.player': ('0_ground/networks.html#player', 'modelab/networks.py'),
                                   'modelab.networks.rand': ('0_ground/networks.html#rand', 'modelab/networks.py'),
                                   'modelab.networks.randn': ('0_ground/networks.html#randn', 'modelab/networks.py'),

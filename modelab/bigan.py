@@ -17,7 +17,7 @@ from torch import nn
 from .course import game, logits, number, one_of, whole
 from .encoder import PRIORS, Encoder, Joined
 from .minimax import discriminator_loss
-from .networks import Generators, mlp, player
+from .networks import Generators, mlp_generator, player
 
 # %% auto #0
 __all__ = ['FORMS', 'generator_encoder_loss', 'joint_discriminator', 'fading', 'BiGAN']
@@ -92,9 +92,8 @@ class BiGAN:
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The networks that play, one copy per run."
         hidden, sizes = (self.width, self.depth, runs, generator), [math.prod(event), latent]
-        last = torch.tanh if len(event) > 1 else None  # pictures live in [-1, 1]
         tall = (self.g_width or self.width, self.g_depth or self.depth, runs, generator)
-        return {"G": player("G", self.G, lambda: mlp(latent, event, *tall, last=last), runs, generator),
+        return {"G": player("G", self.G, lambda: mlp_generator(latent, event, *tall), runs, generator),
                 "E": player("E", self.E, lambda: Joined(sizes[:1 + self.stochastic], latent, *hidden), runs, generator),
                 "D": player("D", self.D, lambda: joint_discriminator(event, latent, *hidden), runs, generator)}
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .course import called, game, number, one_of, tensors, whole
-from .networks import Generators, mlp, player, rand, score
+from .networks import Generators, mlp, mlp_generator, player, rand, score
 from .wasserstein import input_gradient, slope_norm
 
 # %% auto #0
@@ -137,7 +137,7 @@ class GroundMetric:
             raise ValueError("modes: GroundMetric needs pictures (channels, height, width), such as stacked_digits; "
                              f"the coordinates of an example of shape {event} have no neighbours")
         def default_G() -> nn.Module:
-            return mlp(latent, event, self.width, runs=runs, generator=generator, last=torch.tanh)
+            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
 
         def default_D() -> nn.Module:
             return mlp(event, (), self.d_width or self.width, runs=runs, generator=generator)

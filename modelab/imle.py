@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .course import batch, called, game, number, tensors, whole
-from .networks import mlp, player, randn
+from .networks import mlp_generator, player, randn
 
 # %% auto #0
 __all__ = ['MAX_BYTES', 'imle_loss', 'Cloud', 'blocks', 'rounding', 'exact_squares', 'nearest', 'match', 'Matches', 'IMLE']
@@ -271,8 +271,7 @@ class IMLE:
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The generator, one copy per run, and the memory of what it was matched to, which has no weights and never moves."
         def default_G() -> nn.Module:
-            last = torch.tanh if len(event) > 1 else None  # pictures live in [-1, 1]
-            return mlp(latent, event, self.width, runs=runs, generator=generator, last=last)
+            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
         return {"G": player("G", self.G, default_G, runs, generator), "matches": Matches(runs, self.reals, event, latent)}
 
     def features(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .course import game, logits
-from .networks import mlp, player, score
+from .networks import mlp, mlp_generator, player, score
 
 # %% auto #0
 __all__ = ['discriminator_loss', 'generator_loss', 'Minimax']
@@ -53,8 +53,7 @@ class Minimax:
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The networks that play, one copy per run."
         def default_G() -> nn.Module:
-            last = torch.tanh if len(event) > 1 else None  # pictures live in [-1, 1]
-            return mlp(latent, event, self.width, runs=runs, generator=generator, last=last)
+            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
 
         def default_D() -> nn.Module:
             return mlp(event, (), self.d_width or self.width, runs=runs, generator=generator)

@@ -18,8 +18,9 @@ from torch import nn
 from .course import number, tensors, whole
 
 # %% auto #0
-__all__ = ['Generators', 'HE', 'rand', 'randn', 'Linear', 'Net', 'MLP', 'mlp', 'Conv', 'fold', 'unfold', 'ConvGenerator',
-           'ConvDiscriminator', 'conv_generator', 'conv_discriminator', 'Each', 'each', 'player', 'score']
+__all__ = ['Generators', 'HE', 'rand', 'randn', 'Linear', 'Net', 'MLP', 'mlp', 'mlp_generator', 'Conv', 'fold', 'unfold',
+           'ConvGenerator', 'ConvDiscriminator', 'conv_generator', 'conv_discriminator', 'Each', 'each', 'player',
+           'score']
 
 # %% ../nbs/0_ground/03_networks.ipynb #d16f9e89
 Generators = torch.Generator | Sequence[torch.Generator] | None
@@ -146,6 +147,14 @@ def mlp(inputs: int | Sequence[int],  # shape of one input
     torch.Size([8, 100])
     """
     return MLP(inputs, outputs, width, depth, runs, generator, last)
+
+
+def mlp_generator(latent: int,  # length of the latent vector
+                  event: Sequence[int],  # shape of one example
+                  width: int = 128, depth: int = 2, runs: int | None = None, generator: Generators = None) -> MLP:
+    "A fully connected generator `(*runs, batch, latent)` → `(*runs, batch, *event)`; pictures come out in [-1, 1]."
+    event = _shape("event", event)
+    return mlp(whole("latent", latent), event, width, depth, runs, generator, torch.tanh if len(event) > 1 else None)
 
 # %% ../nbs/0_ground/03_networks.ipynb #a26ed6b7
 class Conv(nn.Module):

@@ -98,6 +98,7 @@ GOOD = {
     "networks.Linear": lambda: dict(inputs=2, outputs=3, runs=2, generator=[g(), g(1)], gain=1.),
     "networks.mlp": lambda: dict(inputs=(2,), outputs=3, width=4, depth=1, runs=2, generator=[g(), g(1)], last=torch.tanh),
     "networks.Conv": lambda: dict(inputs=1, outputs=2, size=3, stride=1, runs=2, generator=[g(), g(1)], gain=1.),
+    "networks.mlp_generator": lambda: dict(latent=3, event=(1, 8, 8), width=4, depth=1, runs=2, generator=[g(), g(1)]),
     "networks.conv_generator": lambda: dict(latent=3, event=(1, 8, 8), width=2, runs=2, generator=[g(), g(1)]),
     "networks.conv_discriminator": lambda: dict(event=(1, 8, 8), width=2, runs=2, generator=[g(), g(1)]),
     "networks.fold": lambda: dict(x=points(2, 3, 4, 5, 5), runs=2),

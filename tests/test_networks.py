@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from modelab import networks
-from modelab.networks import conv_discriminator, conv_generator, each, mlp, player, rand, randn, score
+from modelab.networks import conv_discriminator, conv_generator, each, mlp, mlp_generator, player, rand, randn, score
 
 
 def gens(n, start=0):
@@ -21,12 +21,19 @@ def alone(stacked, r, make):
 
 
 NETS = {
-    "generator": (lambda **k: mlp(3, (2, 4, 4), width=8, **k), (3,)),
+    "generator": (lambda **k: mlp_generator(3, (2, 4, 4), width=8, **k), (3,)),
     "critic": (lambda **k: mlp((2, 4, 4), (), width=8, **k), (2, 4, 4)),
     "linear": (lambda **k: mlp(3, 2, depth=0, **k), (3,)),
     "conv generator": (lambda **k: conv_generator(3, (2, 8, 8), width=4, **k), (3,)),
     "conv critic": (lambda **k: conv_discriminator((2, 8, 8), width=4, **k), (2, 8, 8)),
 }
+
+
+def test_a_generator_keeps_pictures_in_range_and_leaves_points_alone():
+    z = 50 * torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    assert mlp_generator(3, (1, 4, 4), generator=torch.Generator().manual_seed(1))(z).abs().max() <= 1
+    same = [net(3, (2,), generator=torch.Generator().manual_seed(1))(z) for net in (mlp_generator, mlp)]
+    assert torch.equal(*same) and same[0].abs().max() > 1
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -90,7 +97,7 @@ def test_wrong_shapes_are_named(shape):
 @pytest.mark.parametrize("call, word", [
     (lambda: mlp(0, 2), "inputs"), (lambda: mlp(2, -1), "outputs"), (lambda: mlp(2, 2, width=2.5), "width"),
     (lambda: mlp(2, 2, depth=-1), "depth"), (lambda: mlp(2, 2, runs=0), "runs"), (lambda: conv_generator(0, (1, 8, 8)), "latent"),
-    (lambda: conv_generator(2, (8, 8)), "event"), (lambda: conv_discriminator((1, 8, 9)), "event"),
+    (lambda: conv_generator(2, (8, 8)), "event"), (lambda: mlp_generator(0, (2,)), "latent"), (lambda: mlp_generator(2, (0,)), "event"), (lambda: conv_discriminator((1, 8, 9)), "event"),
     (lambda: conv_discriminator((1, 2, 2)), "event"), (lambda: rand(3, 2, generator=gens(2)), "generator"),
     (lambda: each("G", 3, 1, gens(1)), "G"), (lambda: each("G", lambda: 3, 1, gens(1)), "G"), (lambda: each("G", nn.Linear(1, 1), 2, gens(2)), "G")])
 def test_bad_arguments(call, word):

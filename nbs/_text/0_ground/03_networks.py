@@ -214,6 +214,14 @@ def mlp(inputs: int | Sequence[int],  # shape of one input
     """
     return MLP(inputs, outputs, width, depth, runs, generator, last)
 
+
+def mlp_generator(latent: int,  # length of the latent vector
+                  event: Sequence[int],  # shape of one example
+                  width: int = 128, depth: int = 2, runs: int | None = None, generator: Generators = None) -> MLP:
+    "A fully connected generator `(*runs, batch, latent)` → `(*runs, batch, *event)`; pictures come out in [-1, 1]."
+    event = _shape("event", event)
+    return mlp(whole("latent", latent), event, width, depth, runs, generator, torch.tanh if len(event) > 1 else None)
+
 # %%
 G, D = mlp(2, (3, 8, 8), runs=8), mlp((3, 8, 8), (), runs=8)
 z = torch.randn(8, 256, 2)

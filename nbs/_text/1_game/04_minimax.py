@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from modelab.course import game, logits
-from modelab.networks import mlp, player, score
+from modelab.networks import mlp, mlp_generator, player, score
 
 # %%
 from modelab.course import (FAKE, REAL, Film, axes, claim, exercise, interval, picture, recorded,
@@ -57,8 +57,7 @@ picture(figure, "Five hundred real points: a dense centre, and eight faint clust
 def play(data, steps, saturating=False, latent=2, width=64, d_width=None, lr=1e-3, betas=(0., .9), batch=128, runs=8):
     "Train `runs` generators side by side with the loop of 2014; returns the generator and the discriminator."
     seeds = [torch.Generator().manual_seed(r) for r in range(runs)]
-    last = torch.tanh if len(data.event) > 1 else None
-    G = mlp(latent, data.event, width, runs=runs, generator=seeds, last=last)
+    G = mlp_generator(latent, data.event, width, runs=runs, generator=seeds)
     D = mlp(data.event, (), d_width or width, runs=runs, generator=seeds)
     adam_G, adam_D = (torch.optim.Adam(net.parameters(), lr, betas=betas, fused=True) for net in (G, D))
     for _ in range(steps):
@@ -355,8 +354,7 @@ class Minimax:
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The networks that play, one copy per run."
         def default_G() -> nn.Module:
-            last = torch.tanh if len(event) > 1 else None  # pictures live in [-1, 1]
-            return mlp(latent, event, self.width, runs=runs, generator=generator, last=last)
+            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
 
         def default_D() -> nn.Module:
             return mlp(event, (), self.d_width or self.width, runs=runs, generator=generator)

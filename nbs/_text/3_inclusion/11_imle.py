@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from modelab.course import batch, called, game, number, tensors, whole
-from modelab.networks import mlp, player, randn
+from modelab.networks import mlp_generator, player, randn
 
 # %%
 import tempfile
@@ -53,7 +53,7 @@ class Backwards:
     latent: int | None = None
 
     def players(self, event, latent, runs, generator):
-        return {"G": mlp(latent, event, 128, runs=runs, generator=generator)}
+        return {"G": mlp_generator(latent, event, 128, runs=runs, generator=generator)}
 
     def loss_G(self, t):
         fake = t.G(t.z)
@@ -482,8 +482,7 @@ class IMLE:
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The generator, one copy per run, and the memory of what it was matched to, which has no weights and never moves."
         def default_G() -> nn.Module:
-            last = torch.tanh if len(event) > 1 else None  # pictures live in [-1, 1]
-            return mlp(latent, event, self.width, runs=runs, generator=generator, last=last)
+            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
         return {"G": player("G", self.G, default_G, runs, generator), "matches": Matches(runs, self.reals, event, latent)}
 
     def features(self, x: Tensor) -> Tensor:
@@ -681,7 +680,7 @@ def due(rule: str, i: int, distance, limit, age):
 def few(rule: str, eps: float = 0., n: int = 1000, m: int = 1000, shrink: float = .02):
     "Train eight generators on their ten points; returns them and the latents matched in the last third."
     seeds = [torch.Generator().manual_seed(seed_of(r, "few")) for r in range(8)]
-    G = mlp(2, 2, 64, runs=8, generator=seeds)
+    G = mlp_generator(2, (2,), 64, runs=8, generator=seeds)
     adam, kept = torch.optim.Adam(G.parameters(), 1e-3), []
     z, limit, age = torch.zeros(8, 10, 2), torch.full((8, 10), math.inf), torch.full((8, 10), 1000)
     for i in range(steps(n)):

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from modelab.course import batch, called, game, number, one_of, whole
-from modelab.networks import Generators, mlp, player, score
+from modelab.networks import Generators, mlp, mlp_generator, player, score
 from modelab.wasserstein import between, event_sum, input_gradient
 
 # %%
@@ -666,8 +666,7 @@ class Lipschitz:
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The networks that play, one copy per run."
         def default_G() -> nn.Module:
-            last = torch.tanh if len(event) > 1 else None  # pictures live in [-1, 1]
-            return mlp(latent, event, self.width, runs=runs, generator=generator, last=last)
+            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
 
         def default_D() -> nn.Module:
             return mlp(event, (), self.width, runs=runs, generator=generator)
