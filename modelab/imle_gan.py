@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .course import called, game, number, one_of, tensors, whole, wholes
 from .imle import IMLE, Matches, imle_loss
 from .minimax import Minimax, discriminator_loss, generator_loss
-from .modes import ModeSet, members
+from .modes import ModeSet
 from .networks import Generators, rand, randn, score
 from .wasserstein import r1
 
@@ -193,9 +193,7 @@ class IMLEGAN(IMLE):
 
     def draw(self, t: Any) -> Tensor:
         "The real examples to match next: of the minority, if there is one."
-        if self.minority is None:
-            return super().draw(t)
-        return torch.stack([members(t._run.modes, self.minority, self.reals, g) for g in t._generators("matched")])
+        return t.real(self.reals, "matched", self.minority)
 
     def loss_D(self, t: Any) -> Tensor:
         "One value per run for the discriminator's turn: the game of 2014 on all data."

@@ -22,7 +22,7 @@ import torch
 
 from .course import batch as examples
 from .course import load_all, make, one_of, plain, short, whole, wholes
-from .modes import Mixture, members, mixture
+from .modes import Mixture, mixture
 from .training import Run, Turn, sparing
 
 # %% auto #0
@@ -123,11 +123,11 @@ class Side(Run):
             raise ValueError(f"without: expected to leave some of the {self.modes.n_modes} modes, got all of them")
         return sorted({*range(self.modes.n_modes)} - {*gone})
 
-    def real(self, n: int, generator: list[torch.Generator]) -> torch.Tensor:
+    def real(self, n: int, generator: list[torch.Generator], only: Sequence[int] | None = None) -> torch.Tensor:
         "Real examples `(1, n, *event)`, none of the modes that are left out."
-        if not self.without:
-            return super().real(n, generator)
-        return members(self.modes, self.left(self.without), n, generator[0])[None]
+        if self.without:
+            only = [k for k in self.left(self.without) if only is None or k in only]
+        return super().real(n, generator, only)
 
     def only(self, player: str) -> str:
         "The turns of one step in which `player` moves, once each; empty if it is not in this game."

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from modelab.lab import PRESETS, SURFACES, Glance, Lab, drawn, measured, pushes
+from modelab.imle_gan import IMLEGAN
 from modelab.minimax import Minimax
 from modelab.modes import line, mixture, ring
 from modelab.networks import mlp
@@ -167,6 +168,14 @@ def test_modes_can_leave_the_data_and_come_back():
     assert same(lab.scrub(10), never.scrub(10)) and not same(lab.scrub(25), never.scrub(25))
     assert a.without == [] and lab.scrub(12) and a.without == [1, 3] and len(measured(a, 50).counts) == 4
     assert same(lab.scrub(25), Lab.from_string(lab.to_string()))
+
+
+def test_what_is_left_out_is_not_shown_to_a_minority_either():
+    lab = Lab(IMLEGAN(minority=[1, 2], reals=16, pool=2, width=8), ring(4, std=.1), batch=8, samples=50).set("without", [1]).step(1)
+    x = lab.sides["A"].players.nets["matches"].x.flatten(0, 1)
+    assert len(x) == 16 and set(lab.modes.assign(x)[0].tolist()) == {2}
+    with pytest.raises(ValueError, match="minority: expected at least one whole number"):
+        lab.reset(seed=1).set("without", [1, 2]).step(1)
 
 
 def test_what_is_left_out_stays_out_until_the_data_are_others():

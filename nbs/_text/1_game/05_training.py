@@ -26,7 +26,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -37,6 +37,7 @@ from tqdm.auto import tqdm
 
 from modelab import coverage as measures
 from modelab.course import make, number, one_of, plain, replace, whole
+from modelab.modes import members
 from modelab.networks import randn
 
 # %%
@@ -185,9 +186,9 @@ class Turn:
         "Latents, `(runs, batch, latent)`."
         return self.noise(self.batch)
 
-    def real(self, n: int, stream: str = "data") -> torch.Tensor:
-        "`n` real examples per run, from a stream of their own: for a loss that sees more than a batch."
-        return self._run.real(n, self._generators(stream))
+    def real(self, n: int, stream: str = "data", only: Sequence[int] | None = None) -> torch.Tensor:
+        "`n` real examples per run, of all modes or of some only, from a stream of their own: for a loss that sees more than a batch."
+        return self._run.real(n, self._generators(stream), only)
 
     def noise(self, n: int, stream: str = "noise") -> torch.Tensor:
         "`n` latents per run, likewise."
@@ -397,9 +398,10 @@ class _Walk:
         own = self._streams.setdefault(stream, [torch.Generator(self.device) for _ in self.seeds])
         return [g.manual_seed(seed_of(s, stream, *place)) for g, s in zip(own, self.seeds)]
 
-    def real(self, n: int, generator: list[torch.Generator]) -> torch.Tensor:
-        "Real examples `(runs, n, *event)`."
-        return torch.stack([self.modes.sample(n, generator=g) for g in generator])
+    def real(self, n: int, generator: list[torch.Generator], only: Sequence[int] | None = None) -> torch.Tensor:
+        "Real examples `(runs, n, *event)`, of the modes in `only`; None: of all."
+        draw = self.modes.sample if only is None else functools.partial(members, self.modes, only)
+        return torch.stack([draw(n, generator=g) for g in generator])
 
     def noise(self, n: int, generator: list[torch.Generator]) -> torch.Tensor:
         "Latents `(runs, n, latent)`."

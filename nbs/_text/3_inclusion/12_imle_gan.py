@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from modelab.course import called, game, number, one_of, tensors, whole, wholes
 from modelab.imle import IMLE, Matches, imle_loss
 from modelab.minimax import Minimax, discriminator_loss, generator_loss
-from modelab.modes import ModeSet, members
+from modelab.modes import ModeSet
 from modelab.networks import Generators, rand, randn, score
 from modelab.wasserstein import r1
 
@@ -378,9 +378,7 @@ class IMLEGAN(IMLE):
 
     def draw(self, t: Any) -> Tensor:
         "The real examples to match next: of the minority, if there is one."
-        if self.minority is None:
-            return super().draw(t)
-        return torch.stack([members(t._run.modes, self.minority, self.reals, g) for g in t._generators("matched")])
+        return t.real(self.reals, "matched", self.minority)
 
     def loss_D(self, t: Any) -> Tensor:
         "One value per run for the discriminator's turn: the game of 2014 on all data."
