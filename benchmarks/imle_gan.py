@@ -30,11 +30,12 @@ from modelab.wasserstein import Wasserstein, ZeroCentred
 FILE, SEEDS = Path(__file__).with_suffix(".json"), 8
 
 
-def timed(run: Run, seconds: float, looks: int = 1, fade: bool = True) -> list[dict]:
-    """Train for so many seconds of one thread's time, the rates fading over the second half; what is covered at each look."""
-    lr, spent, rows, last = run.game.lr, 0., [], 0.
+def timed(run: Run, seconds: float, looks: int = 1, fade: float = .5) -> list[dict]:
+    """Train for so many seconds of one thread's time, the rates fading from that share of it on; what is covered at each look."""
+    lr, spent, rows = run.game.lr, 0., []
+    rates = lr if isinstance(lr, dict) else dict.fromkeys("GD", lr)
     while len(rows) < looks:
-        run.game.lr = lr * min(1, max(.02, 2 * (1 - spent / seconds))) if fade else lr
+        run.game.lr = {k: v * min(1, max(.02, (1 - spent / seconds) / (1 - fade))) for k, v in rates.items()}
         start = time.process_time()
         run.step(20)
         spent += time.process_time() - start
@@ -60,11 +61,12 @@ def inclusive(**settings) -> IMLEGAN:
     return IMLEGAN(**({"weight": .01, "interpolation": 0., "latent": 32} | settings))
 
 
-def thousand(part: str, games: dict[str, Callable], seconds: float, average: float = .99, looks: int = 4, batch: int = 64, only: str = "") -> None:
+def thousand(part: str, games: dict[str, Callable], seconds: float, average: float = .99, looks: int = 4, batch: int = 64, only: str = "",
+             fade: float = .5) -> None:
     """Coverage of stacked digits against time."""
     for name, make in chosen(games, only):
         run = Run(make(), stacked_digits(), runs=SEEDS, batch=batch, average=average, device="cpu")
-        keep(part, {"setting": name, "looks": timed(run, seconds, looks)})
+        keep(part, {"setting": name, "looks": timed(run, seconds, looks, fade)})
 
 
 def weak(scale: float, only: str = "") -> None:
@@ -116,6 +118,9 @@ def fuller(scale: float, only: str = "") -> None:
         "plain GAN + R1 0.1, rate 0.002": lambda: ZeroCentred(weight=.1, **quick),
         "WGAN-GP, rate 0.002": lambda: Wasserstein(weight=10., n_critic=1, **quick),
     }, 1200 * scale, .999, 5, 64, only)
+    thousand("fuller", {
+        "inclusive GAN + R1 0.1, twice as long": lambda: inclusive(penalty=.1, weight=.003, reals=128, **quick | {"lr": {"G": 2e-3, "D": 1e-3}}),
+    }, 2400 * scale, .999, 6, 64, only, .75)
 
 
 def ablation(scale: float, only: str = "") -> None:
