@@ -30,6 +30,15 @@ from modelab.wasserstein import Wasserstein, ZeroCentred
 FILE, SEEDS = Path(__file__).with_suffix(".json"), 8
 
 
+def by_digit(run: Run) -> dict:
+    """Ten times the share of each digit, over channels and seeds; and the part of each seed's KL that lies in such shares."""
+    modes = torch.stack([run.modes.assign(x)[0] for x in run.sample(26_000)])
+    digits = torch.stack([modes // 100, modes // 10 % 10, modes % 10], 1)  # (runs, channels, samples)
+    shares = torch.stack([(digits == d).double().mean(-1) for d in range(10)], -1)
+    return {"shares": [round(10 * s, 3) for s in shares.mean((0, 1)).tolist()],
+            "kl": by_seed(torch.special.xlogy(shares, 10 * shares).sum((1, 2)).tolist())}
+
+
 def timed(run: Run, seconds: float, looks: int = 1, fade: float = .5) -> list[dict]:
     """Train for so many seconds of one thread's time, the rates fading from that share of it on; what is covered at each look."""
     lr, spent, rows = run.game.lr, 0., []
@@ -44,6 +53,8 @@ def timed(run: Run, seconds: float, looks: int = 1, fade: float = .5) -> list[di
             rows.append({"seconds": round(spent), "steps": run.steps,
                          **{k: by_seed([getattr(c, k) for c in found]) for k in ("captured", "kl", "high_quality")}})
     run.game.lr = lr
+    if run.modes.n_modes == 1000:
+        rows[-1]["digits"] = by_digit(run)
     return rows
 
 
