@@ -605,9 +605,9 @@ def all_and_sharp(stem: str, shown: str) -> object:
         return None
     ours, theirs = ({k: interval(row[k]["by seed"]) for k in ("captured", "high_quality", "tv")} for row in pair)
     told = [f"{v['captured']}, high quality {v['high_quality']:.3f}, TV {v['tv']:.3f}" for v in (ours, theirs)]
-    return claim(f"With the penalty every seed shows all modes of {shown}, and nine samples of ten are good, in better balance than BiGAN's",
+    return claim(f"With the penalty every seed shows all modes of {shown}, and nine samples of ten on average are good, in better balance than BiGAN's",
                  paper="Sharma & Namboodiri 2018", section="toy data", ours=told[0], baseline=told[1],
-                 holds=min(pair[0]["captured"]["by seed"]) == pair[0]["of"] and ours["high_quality"].low >= .9 and ours["tv"].high < theirs["tv"].low)
+                 holds=min(pair[0]["captured"]["by seed"]) == pair[0]["of"] and ours["high_quality"].mean >= .9 and ours["tv"].high < theirs["tv"].low)
 
 all_and_sharp("ring of 8, wide G and λ that settles, 1-D z", "the ring")
 
@@ -619,13 +619,16 @@ for row in record.get("grid_trials", []):
     print(f"{row['setting']:20} modes {row['captured']['by seed']}  HQ {row['high_quality']['by seed']}  TV {row['tv']['by seed']} {row['cpu_seconds']:4} s")
 
 # %% [markdown]
-# Of 64 examples a mode of the grid sees two or three in a step, and every step pushes the mass to and fro. A batch of 256 is what helps most, a smaller $\lambda$ a little; slower rates do harm, for the walk is then too short. So: batch 256, $\lambda=.3$, and a walk three times as long, for both games.
+# Of 64 examples a mode of the grid sees two or three in a step, and every step pushes the mass to and fro. A batch of 256 is what helps most, a smaller $\lambda$ a little (a tenth is too small); slower rates do harm, for the walk is then too short. So: batch 256, $\lambda=.3$, and a walk three times as long, for both games.
 
 # %%
 all_and_sharp("grid 5×5, deep G, batch 256, long walk, 2-D z", "the grid")
 
 # %%
 all_and_sharp("two rings, 16, deep G, batch 256, long walk, 2-D z", "two rings")
+
+# %% [markdown]
+# BiGAN, given the same, is as sharp, and shows 15.8 modes of 25 and 9.5 of 16: patience sharpens what is there and finds nothing new. The price is time, two and a half minutes a seed on the grid; and on lines and on the spiral nothing of the kind has been found yet.
 
 # %% [markdown]
 # ### Was the baseline tuned?
