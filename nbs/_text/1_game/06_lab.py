@@ -842,7 +842,7 @@ for seed in range(8):
 counts
 
 # %%
-film = lab.recording(15)
+film = lab.recording(7)
 film
 
 # %%
