@@ -5,7 +5,7 @@
     python benchmarks/imle_gan.py mnist DATA         # stacked MNIST from the folder DATA, a short walk on a CPU
 
 Every setting that was tried is recorded in benchmarks/imle_gan.json, none left out. Time is CPU time of one thread, for
-eight seeds together; the whole takes about an hour and three quarters, and `--scale .1` a tenth of that.
+eight seeds together; the whole takes about three and a half hours, and `--scale .1` a tenth of that.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What chapter 10 shows and has no time to run: both games on every set, what else could be done with the pairs, λ over three decades.
 
-    python benchmarks/pairwise.py                # all parts, about three quarters of an hour on one core
+    python benchmarks/pairwise.py                # all parts, somewhat over two hours on one core
     python benchmarks/pairwise.py sets:grid digits    # some of them; the others keep what they recorded
 
 Every run has ten seeds (eight where a part says so), none left out; `pacgan` counts, 2,500 samples of the last generator.
