@@ -5,8 +5,8 @@
     python benchmarks/imle_gan.py mnist DATA         # stacked MNIST from the folder DATA, a short walk on a CPU
 
 Every setting is recorded in benchmarks/imle_gan.json, none left out; the quicker rates of `fuller` were chosen before, by
-30 s walks of two seeds of their own (100 and 101). Time is CPU time of one thread, for
-eight seeds together; the whole takes about three hours, and `--scale .1` a tenth of that.
+30 s walks of two seeds of their own (100 and 101). Time is CPU time of one thread, for eight seeds together; the whole takes about
+three hours, and `--scale .1` a tenth of that.
 """
 
 from __future__ import annotations
@@ -54,8 +54,7 @@ def timed(run: Run, seconds: float, looks: int = 1, fade: float = .5) -> list[di
             rows.append({"seconds": round(spent), "steps": run.steps,
                          **{k: by_seed([getattr(c, k) for c in found]) for k in ("captured", "kl", "high_quality")}})
     run.game.lr = lr
-    if run.modes.n_modes == 1000:
-        rows[-1]["digits"] = by_digit(run)
+    rows[-1]["digits"] = by_digit(run)
     return rows
 
 

@@ -104,6 +104,13 @@ def measure(setting: str, game: Any, data: Any, steps: int, runs: int = 10, batc
     return row
 
 
+def in_regime(setting: str, regime: dict, data: Any, latent: int, steps: int, **more: Any) -> dict:
+    """The game with the settings of a regime, of which `batch` is the run's; all rates fade over the walk."""
+    given = {"latent": latent, "fade": steps, "batch": 64, **regime}
+    batch = given.pop("batch")
+    return measure(setting, PairwiseBiGAN(**given), data, steps, batch=batch, **more)
+
+
 @torch.no_grad()
 def steepest(run: Run) -> list[float]:
     """The largest slope of each generator over the bulk of its one-dimensional latents."""
@@ -115,11 +122,9 @@ def sets(only: str = "") -> Iterator[dict]:
     """Every set, or those with a word in their name, with BiGAN alone and with the penalty, otherwise equal."""
     for name, (make, latent, steps, regime) in SETS.items():
         settle = {"settle": steps // 2} if regime in (DEEP, WIDE) else {}
-        given = {"weight": 1., "batch": 64, "latent": latent, "fade": steps, **settle, **regime}
-        batch = given.pop("batch")
-        for what, w in (("BiGAN", 0.), ("with the penalty", given["weight"])):
+        for what, own in (("BiGAN", {"weight": 0.}), ("with the penalty", {})):
             if only in f"{name}, {what}":
-                yield measure(f"{name}, {what}", PairwiseBiGAN(**given | {"weight": w}), make(), steps, batch=batch)
+                yield in_regime(f"{name}, {what}", {**regime, **settle, **own}, make(), latent, steps)
 
 
 FIRST = {"latent": 1, "fade": 5000}  # the chapter's own experiment: ring of 8, 1-D z
@@ -161,9 +166,7 @@ def grid_trials() -> Iterator[dict]:
         "as it is": {}, "λ 0.3": {"weight": .3}, "λ 0.1": {"weight": .1}, "batch 256": {"batch": 256}, "4-D z": {"latent": 4},
         "all rates halved": {"lr": {k: v / 2 for k, v in rates.items()}}, "all rates doubled": {"lr": {k: v * 2 for k, v in rates.items()}}}
     for name, change in changes.items():
-        given = {**DEEP, "latent": 2, "fade": 12_000, "batch": 64, **change}
-        batch = given.pop("batch")
-        yield measure(name, PairwiseBiGAN(**given), grid(5, 2, .05), 12_000, runs=2, seed=100, batch=batch)
+        yield in_regime(name, {**DEEP, **change}, grid(5, 2, .05), 2, 12_000, runs=2, seed=100)
 
 
 def beside() -> Iterator[dict]:
