@@ -22,7 +22,7 @@ from torch import nn
 
 import modelab
 from modelab import (audit, bigan, course, coverage, encoder, ground_metric, imle, imle_gan, lipschitz, minimax, modes, networks,
-                     pairwise, pictures, precision_recall, training, wasserstein)
+                     pairwise, pictures, precision_recall, priors, training, wasserstein)
 
 MODULES = sorted(m.name for m in pkgutil.iter_modules(modelab.__path__) if not m.name.startswith("_"))
 
@@ -162,6 +162,11 @@ GOOD = {
     "ground_metric.wasserstein_gradient_penalty": lambda: dict(
         critic=critic, real=torch.rand(3, 1, 4, 4, generator=g()), fake=torch.rand(3, 1, 4, 4, generator=g(1)), gamma=1.,
         target=1., neighbours="diamond", dims=2, low=-1., generator=g()),
+    # priors
+    "priors.midpoint": lambda: dict(p=shares(8), odd="split"),
+    "priors.Histogram": lambda: dict(p=shares(8), price=.1),
+    "priors.fit_prior": lambda: dict(spread=.3, bins=16, odd="drop"),
+    "priors.rescaled_lerp": lambda: dict(a=points(3, 2), b=points(3, 2, seed=1), t=.3),
     # pictures
     "pictures.scenes": lambda: dict(empty=.9, noise=.04),
     "pictures.faces": lambda: dict(include=["hat"], noise=.04),
@@ -201,7 +206,7 @@ GAMES = {"minimax.Minimax": minimax.Minimax, "bigan.BiGAN": bigan.BiGAN, "pairwi
          "wasserstein.Wasserstein": wasserstein.Wasserstein, "wasserstein.ClippedWasserstein": wasserstein.ClippedWasserstein,
          "wasserstein.ZeroCentred": wasserstein.ZeroCentred, "lipschitz.Lipschitz": lipschitz.Lipschitz,
          "ground_metric.GroundMetric": ground_metric.GroundMetric, "encoder.Encoder": encoder.Encoder,
-         "imle.IMLE": imle.IMLE, "imle_gan.IMLEGAN": imle_gan.IMLEGAN}
+         "imle.IMLE": imle.IMLE, "imle_gan.IMLEGAN": imle_gan.IMLEGAN, "priors.NonParametricPrior": priors.NonParametricPrior}
 
 SIDE = "works on the lab's own objects, which a user does not make; test_lab drives it"
 RESULT = "holds what a function returned"

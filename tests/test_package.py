@@ -84,8 +84,10 @@ print((end - start) / (middle - start), ",".join(sorted({{m.split(".")[0] for m 
 def import_cost(names: list[str], cwd, runs: int = 5, **env) -> tuple[float, set[str]]:
     """What importing torch and `names` costs, in imports of torch (median over processes), and heavy packages drawn in.
 
-    Both times come from one process, so that a busy machine slows both alike.
+    Both times come from one process, so that a busy machine slows both alike; and all is compiled before, as pip leaves it.
     """
+    env = {"PYTHONDONTWRITEBYTECODE": ""} | env
+    sh("-c", TIMED.format(names=names, heavy=HEAVY), cwd=cwd, **env)
     lines = [sh("-c", TIMED.format(names=names, heavy=HEAVY), cwd=cwd, **env).split() for _ in range(runs)]
     heavy = {name for line in lines for part in line[1:] for name in part.split(",")}
     return statistics.median(float(line[0]) for line in lines), heavy
@@ -97,7 +99,7 @@ def test_import_costs_no_more_than_torch(root, tmp_path):
     assert names, "no module has been exported yet"
     cost, heavy = import_cost(names, tmp_path)
     assert not heavy - alone, "import these inside the functions that need them"
-    assert cost <= 1.15, f"all modules together cost {cost:.3f} times import torch"
+    assert cost <= 1.1, f"all modules together cost {cost:.3f} times import torch"
 
 
 def test_a_costly_import_is_noticed(tmp_path):
