@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import modelab
-from modelab import (audit, bigan, course, coverage, encoder, ground_metric, imle, imle_gan, lipschitz, minimax, modes, networks,
+from modelab import (audit, bigan, course, coverage, currents, encoder, ground_metric, imle, imle_gan, lipschitz, minimax, modes, networks,
                      pairwise, pictures, precision_recall, priors, training, wasserstein)
 
 MODULES = sorted(m.name for m in pkgutil.iter_modules(modelab.__path__) if not m.name.startswith("_"))
@@ -162,6 +162,16 @@ GOOD = {
     "ground_metric.wasserstein_gradient_penalty": lambda: dict(
         critic=critic, real=torch.rand(3, 1, 4, 4, generator=g()), fake=torch.rand(3, 1, 4, 4, generator=g(1)), gamma=1.,
         target=1., neighbours="diamond", dims=2, low=-1., generator=g()),
+    # currents
+    "currents.pairing": lambda: dict(forms=points(3, 2, 4), vectors=points(3, 2, 4, seed=1)),
+    "currents.comass": lambda: dict(forms=points(3, 2, 4)),
+    "currents.frames": lambda: dict(x=points(3, 4), k=2, generator=g()),
+    "currents.push_forward": lambda: dict(G=critic, z=points(3, 2), k=1),
+    "currents.exterior_derivative": lambda: dict(form=lambda x: x[..., None, :], x=points(3, 2), frame=points(3, 2, 2, seed=1)),
+    "currents.flat_penalty": lambda: dict(form=critic, x=points(3, 2), mass=1., generator=g()),
+    "currents.Turning": lambda: dict(net=nn.Linear(3, 2), angles=1),
+    "currents.around": lambda: dict(x=points(3, 2)),
+    **{f"currents.{name}": lambda: dict(x=points(3, 1, 4, 4)) for name in ("down", "right", "turn")},
     # priors
     "priors.midpoint": lambda: dict(p=shares(8), odd="split"),
     "priors.Histogram": lambda: dict(p=shares(8), price=.1),
@@ -206,7 +216,8 @@ GAMES = {"minimax.Minimax": minimax.Minimax, "bigan.BiGAN": bigan.BiGAN, "pairwi
          "wasserstein.Wasserstein": wasserstein.Wasserstein, "wasserstein.ClippedWasserstein": wasserstein.ClippedWasserstein,
          "wasserstein.ZeroCentred": wasserstein.ZeroCentred, "lipschitz.Lipschitz": lipschitz.Lipschitz,
          "ground_metric.GroundMetric": ground_metric.GroundMetric, "encoder.Encoder": encoder.Encoder,
-         "imle.IMLE": imle.IMLE, "imle_gan.IMLEGAN": imle_gan.IMLEGAN, "priors.NonParametricPrior": priors.NonParametricPrior}
+         "imle.IMLE": imle.IMLE, "imle_gan.IMLEGAN": imle_gan.IMLEGAN, "priors.NonParametricPrior": priors.NonParametricPrior,
+         "currents.Currents": currents.Currents}
 
 SIDE = "works on the lab's own objects, which a user does not make; test_lab drives it"
 RESULT = "holds what a function returned"
@@ -247,7 +258,7 @@ LEFT_OUT = {
 AUTHORS = {"course.whole": "name least most", "course.wholes": "name least most", "course.number": "name least most above", "course.one_of": "name known",
            "course.batch": "name event least", "course.claim": "text paper ours holds", "networks.each": "name",
            "networks.player": "name default", "course.make": "kind", "coverage.Protocol": "name source"}  # written by an author, not given by a user
-CARRIES = "minimax. wasserstein. bigan. pairwise. lipschitz. ground_metric. coverage.kl coverage.total_variation networks. imle.imle_loss " \
+CARRIES = "minimax. wasserstein. bigan. pairwise. lipschitz. ground_metric. currents. coverage.kl coverage.total_variation networks. imle.imle_loss " \
           "imle_gan. precision_recall.floats course.tensors".split()  # elementwise: what is not finite comes out as it went in, for the engine to notice
 MAY_BE_NAN = "kl forward spread spreads".split()  # of a `Coverage`, where too few samples are good; it says so
 PATHS = {"path", "folder", "source"}

@@ -1,0 +1,250 @@
+"""modelab.currents: forms and push-forwards against closed forms and differences, bad input, and the game on points and pictures."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from modelab.currents import (TANGENTS, Currents, Turning, around, comass, down, exterior_derivative, flat_penalty, frames, pairing,
+                              push_forward, right, turn)
+from modelab.modes import digits, ring
+from modelab.networks import mlp
+from modelab.training import Run
+
+
+def gen(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=gen(seed), dtype=torch.float64)
+
+
+# forms
+
+@pytest.mark.parametrize("lead", [(), (4,), (2, 4)])
+@pytest.mark.parametrize("k, d", [(1, 1), (1, 3), (2, 2), (2, 5), (3, 4)])
+def test_pairing_is_the_determinant_by_permutations(k, d, lead):
+    w, v = randn(*lead, k, d), randn(*lead, k, d, seed=1)
+    dots, by_hand = w @ v.mT, 0
+    import itertools
+    for order in itertools.permutations(range(k)):
+        sign = (-1) ** sum(order[i] > order[j] for i in range(k) for j in range(i + 1, k))
+        by_hand = by_hand + sign * math.prod(dots[..., i, j] for i, j in enumerate(order))
+    assert torch.allclose(pairing(w, v), by_hand, atol=1e-12) and pairing(w, v).shape == lead
+
+
+def test_exchange_turns_the_sign_and_each_vector_counts_linearly():
+    w, v = randn(5, 3, 4), randn(5, 3, 4, seed=1)
+    other = v.clone()
+    other[:, 1] = 2 * v[:, 1] + 3 * v[:, 0]
+    assert torch.allclose(pairing(w, v[:, [1, 0, 2]]), -pairing(w, v)) and torch.allclose(pairing(w, other), 2 * pairing(w, v))
+
+
+@pytest.mark.parametrize("k, d", [(1, 2), (1, 6), (2, 3), (2, 6), (3, 5)])
+def test_no_frame_answers_more_than_the_comass_and_the_best_reaches_it(k, d):
+    w = randn(k, d)
+    assert pairing(w.expand(4000, k, d), frames(torch.zeros(4000, d, dtype=torch.float64), k, gen())).max() <= comass(w)
+    best = torch.linalg.qr(w.T)[0].T
+    assert abs(pairing(w, best)).item() == pytest.approx(comass(w).item(), rel=1e-9)
+
+
+def test_comass_at_zero_has_a_finite_gradient():
+    w = torch.zeros(3, 2, 4, dtype=torch.float64, requires_grad=True)
+    comass(w).sum().backward()
+    assert torch.isfinite(w.grad).all()
+
+
+def test_frames_are_orthonormal_and_prefer_nothing():
+    q = frames(torch.zeros(40_000, 3, dtype=torch.float64), 2, gen())
+    assert torch.allclose(q @ q.mT, torch.eye(2, dtype=torch.float64).expand_as(q @ q.mT), atol=1e-12)
+    assert q.mean(0).abs().max() < .02
+    assert (q.flatten(1).T @ q.flatten(1) / len(q) - torch.eye(6) / 3).abs().max() < .02
+    both = frames(torch.zeros(2, 5, 3), 2, [gen(0), gen(1)])
+    assert torch.equal(both[1:], frames(torch.zeros(1, 5, 3), 2, [gen(1)]))
+
+
+@pytest.mark.parametrize("lead", [(6,), (2, 6)])
+@pytest.mark.parametrize("k, d", [(1, 2), (1, 4), (2, 3), (2, 5)])
+def test_exterior_derivative_is_the_difference_quotient(k, d, lead):
+    field, x = mlp(d, (k, d), 8, runs=2 if len(lead) > 1 else None, generator=gen()).double(), randn(*lead, d)
+    frame, tiny, by_quotient = frames(x, k + 1, gen(1)), 1e-5, 0
+    for i in range(k + 1):
+        rest, v = frame[..., [j for j in range(k + 1) if j != i], :], frame[..., i, :]
+        by_quotient = by_quotient + (-1) ** i * (pairing(field(x + tiny * v), rest) - pairing(field(x - tiny * v), rest)) / (2 * tiny)
+    assert torch.allclose(exterior_derivative(field, x, frame), by_quotient, atol=1e-7)
+
+
+def test_it_vanishes_on_gradients_and_alternates():
+    x = randn(7, 3)
+
+    def gradient(x):
+        x = x if x.requires_grad else x.requires_grad_()
+        return torch.autograd.grad((x.sin() * x.roll(1, -1).square()).sum(), x, create_graph=True)[0][..., None, :]
+    frame = frames(x, 2, gen())
+    assert exterior_derivative(gradient, x, frame).abs().max() < 1e-12
+    field = mlp(3, (1, 3), 8, generator=gen()).double()
+    assert torch.allclose(exterior_derivative(field, x, frame.flip(1)), -exterior_derivative(field, x, frame))
+
+
+def test_a_constant_form_does_not_change():
+    x = randn(4, 3)
+    assert torch.equal(exterior_derivative(lambda x: torch.ones(len(x), 1, 3, dtype=x.dtype), x, frames(x, 2, gen())), torch.zeros(4, dtype=x.dtype))
+
+
+# the penalty
+
+def test_penalty_of_a_linear_function_by_hand():
+    a, x = torch.tensor([1.8, 2.4], dtype=torch.float64), randn(2, 9, 2)
+    expected = ((x @ a).abs() - .7).clamp_min(0).square().mean(1) + 4
+    assert torch.allclose(flat_penalty(lambda x: x @ a, x, mass=.7), expected) and flat_penalty(lambda x: x @ a, x).shape == (2,)
+
+
+def test_penalty_of_a_turning_field_by_hand():
+    """ω = 3(x dy - y dx)/2 has dω = 3 everywhere in the plane, and size 1.5|x|."""
+    def field(x):
+        return 1.5 * torch.stack([-x[..., 1], x[..., 0]], -1)[..., None, :]
+    x = randn(3, 8, 2)
+    expected = (1.5 * x.norm(dim=-1) - 2).clamp_min(0).square().mean(1) + 4
+    assert torch.allclose(flat_penalty(field, x, mass=2., generator=gen()), expected, atol=1e-6)
+
+
+def test_within_the_bounds_it_is_free_and_its_gradient_is_right():
+    x = randn(5, 3)
+    assert flat_penalty(lambda x: .3 * x[..., 0] / (1 + x.square().sum(-1)), x).item() == 0
+    net = mlp(3, (1, 3), 6, generator=gen()).double()
+
+    def of(w):
+        return flat_penalty(lambda x: torch.func.functional_call(net, {"final.weight": w}, (x,)), x, mass=.01, generator=gen())
+    assert torch.autograd.gradcheck(of, net.final.weight.detach().mul(9).requires_grad_())
+
+
+def test_runs_do_not_meet():
+    seeds = [gen(0), gen(1)]
+    net, x = mlp(2, (1, 2), 8, runs=2, generator=seeds).double(), randn(2, 6, 2)
+    both = flat_penalty(lambda x: 9 * net(x), x, generator=[gen(5), gen(6)])
+    x[1] = 7.
+    assert torch.equal(flat_penalty(lambda x: 9 * net(x), x, generator=[gen(5), gen(6)])[0], both[0]) and both.shape == (2,)
+
+
+# push-forward
+
+@pytest.mark.parametrize("event", [(2,), (1, 4, 4), ()])
+def test_push_forward_of_a_linear_map_is_its_columns(event):
+    d = math.prod(event)
+    A, z = randn(d, 3), randn(2, 5, 3)
+    x, moves = push_forward(lambda z: (z @ A.T).unflatten(-1, event) if event else (z @ A.T)[..., 0], z, 2)
+    assert x.shape == (2, 5, *event) and moves.shape == (2, 5, 2, d) and torch.allclose(moves, A.T[:2].expand(2, 5, 2, d))
+    assert push_forward(lambda z: z, z, 0)[1].shape == (2, 5, 0, 3)
+    assert push_forward(lambda z: torch.ones(2, 5, 4), z, 1)[1].count_nonzero() == 0
+
+
+def test_it_is_the_forward_derivative_also_where_examples_meet():
+    net, z = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Tanh(), nn.Linear(8, 2)).double(), randn(6, 3)
+    with torch.no_grad():
+        x, moves = push_forward(net, z, 2)
+    for j, e in enumerate(torch.eye(3, dtype=torch.float64)[:2]):
+        assert torch.allclose(moves[:, j], torch.func.jvp(net, (z,), (e.expand_as(z),))[1], atol=1e-12)
+    assert not x.requires_grad and not moves.requires_grad and not z.requires_grad
+
+
+def test_its_gradient_reaches_the_weights():
+    net, z = mlp(3, (2,), 8, generator=gen()).double(), randn(6, 3)
+    push_forward(net, z, 1)[1].square().sum().backward()
+    weight = net.final.weight
+    tiny = torch.zeros_like(weight)
+    tiny.view(-1)[0] = 1e-6
+    with torch.no_grad():
+        ends = [push_forward(lambda z: torch.func.functional_call(net, {"final.weight": weight + s * tiny}, (z,)), z, 1)[1].square().sum()
+                for s in (1, -1)]
+    assert weight.grad.view(-1)[0].item() == pytest.approx(((ends[0] - ends[1]) / 2e-6).item(), rel=1e-5)
+
+
+# tangents
+
+def test_around_is_a_unit_tangent():
+    x = randn(9, 2)
+    assert torch.allclose(around(x).norm(dim=1), torch.ones(9, dtype=torch.float64)) and (around(x) * x).sum(1).abs().max() < 1e-12
+    assert torch.allclose(around(torch.tensor([[2., 0.]])), torch.tensor([[0., 1.]])) and torch.isfinite(around(torch.zeros(1, 2))).all()
+
+
+def test_pictures_move_as_said():
+    rows, columns = torch.meshgrid(*[torch.arange(15, dtype=torch.float64) - 7] * 2, indexing="ij")
+
+    def blob(r, c):
+        return (-((rows - r) ** 2 + (columns - c) ** 2) / 8).exp()[None, None]
+    tiny = 1e-4
+    for name, start, end in (("down", (0, 0), (tiny, 0)), ("right", (0, 0), (0, tiny)), ("turn", (-3, 0), (-3, 3 * tiny))):
+        true = (blob(*end) - blob(*start)) / tiny
+        assert torch.cosine_similarity(TANGENTS[name](blob(*start)).flatten(), true.flatten(), 0) > .99, name
+    assert (down(blob(0, 0)), right(blob(0, 0)), turn(blob(0, 0)))[0].shape == (1, 1, 15, 15)
+
+
+# bad input
+
+@pytest.mark.parametrize("call, name", [
+    (lambda: pairing(randn(3, 2), randn(3, 1, 2)), "vectors"), (lambda: pairing(randn(3, 2), randn(3, 2)), "forms"),
+    (lambda: pairing(randn(1, 2), randn(1, 2).float()), "vectors"), (lambda: pairing(None, randn(1, 2)), "forms"),
+    (lambda: frames(randn(4, 2), 3), "k"), (lambda: frames(randn(4, 2), 0), "k"),
+    (lambda: exterior_derivative(lambda x: x[..., None, :], randn(4, 2), randn(4, 1, 2)), "frame"),
+    (lambda: exterior_derivative(None, randn(4, 2), randn(4, 2, 2)), "form"),
+    (lambda: flat_penalty(lambda x: x, randn(4, 2)), "form"), (lambda: flat_penalty(lambda x: x[:2, 0], randn(4, 2)), "form"),
+    (lambda: flat_penalty(lambda x: x.sum(-1), randn(4)), "x"), (lambda: flat_penalty(lambda x: x.sum(-1), randn(0, 2)), "x"),
+    (lambda: flat_penalty(lambda x: x.sum(-1), torch.ones(4, 2).long()), "x"),
+    (lambda: flat_penalty(lambda x: x.sum(-1), randn(4, 2), mass=0.), "mass"),
+    (lambda: push_forward(None, randn(4, 2), 1), "G"), (lambda: push_forward(lambda z: z, randn(4, 2), 3), "k|z"),
+    (lambda: Currents(along="around"), "along"), (lambda: Currents(along=("sideways",)), "along"), (lambda: Currents(speed=0.), "speed"),
+    (lambda: Currents(mass=-1.), "mass"), (lambda: Currents(price=math.nan), "price"), (lambda: Currents(weight=-1.), "weight"),
+    (lambda: Currents(n_critic=0), "n_critic"), (lambda: Currents(angles=-1), "angles"),
+    (lambda: Run(Currents(), digits(), runs=1, device="cpu"), "along"),
+    (lambda: Run(Currents(along=("turn",)), ring(), runs=1, device="cpu"), "along"),
+    (lambda: Currents(along=("turn", "turn")), "along"),
+    (lambda: Run(Currents(along=("turn", "down"), latent=1), digits(), runs=1, device="cpu"), "latent"),
+    (lambda: Run(Currents(angles=6), ring(), runs=1, device="cpu"), "latent")])
+def test_bad_input_is_refused_by_name(call, name):
+    with pytest.raises((TypeError, ValueError), match=rf"\b({name})\b"):
+        call()
+
+
+# the game
+
+def test_it_takes_plain_modules():
+    net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2), nn.Unflatten(1, (1, 2))).double()
+    flat_penalty(net, randn(6, 2), generator=gen()).backward()
+    assert all(w.grad is not None for w in net.parameters())
+
+
+def test_the_default_generator_closes_when_its_angle_goes_round():
+    z = randn(5, 3)
+    turned = z.clone()
+    turned[:, 0] += 2 * math.pi
+    G = Turning(mlp(4, (2,), 8, generator=gen()).double(), 1)
+    assert torch.allclose(G(z), G(turned), atol=1e-12)
+
+
+@pytest.mark.parametrize("rules, modes", [(dict(), ring), (dict(along=()), ring), (dict(along=("down", "turn"), angles=0), digits)])
+def test_it_plays_on_points_and_images_and_resumes_to_the_bit(rules, modes, tmp_path):
+    def start():
+        return Run(Currents(width=16, d_width=16, **rules), modes(), runs=2, batch=8, average=.9, device="cpu")
+    straight, broken = start().step(4), start().step(2)
+    again = Run.load(broken.save(tmp_path / "half.safetensors"), device="cpu").step(2)
+    assert torch.equal(straight.sample(9), again.sample(9)) and straight.sample(9).shape == (2, 9, *modes().event)
+    assert torch.isfinite(straight.losses["G"]).all()
+
+
+def test_each_seed_plays_alone():
+    def start(runs):
+        return Run(Currents(width=16, d_width=16), ring(), runs=runs, batch=8, device="cpu").step(3).sample(9)
+    assert torch.allclose(start(2)[:1], start(1), atol=1e-5)
+
+
+def test_the_first_latent_goes_round():
+    run = Run(Currents(), ring(40, std=.02), runs=2, batch=64, average=.9, device="cpu").step(200)
+    z = run.noise(10, run.generators("look"))[:, :, None].repeat(1, 1, 60, 1)
+    z[..., 0] = torch.linspace(-math.pi, math.pi, 60)
+    with torch.no_grad():
+        path = run.players.averaged(z.flatten(1, 2)).unflatten(1, (10, 60))
+    step = torch.atan2(path[..., 1], path[..., 0]).diff(dim=-1)
+    wound = (torch.remainder(step + math.pi, 2 * math.pi) - math.pi).sum(-1) / (2 * math.pi)
+    assert (wound - 1).abs().max() < .01
