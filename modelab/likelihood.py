@@ -17,16 +17,16 @@ from .course import game, number, tensors, whole
 from .networks import mlp_generator, player
 
 # %% auto #0
-__all__ = ['FLOOR', 'Coupling', 'sinkhorn', 'entropic_loss', 'explicit_log_likelihood', 'surrogate_log_likelihood', 'Entropic']
+__all__ = ['Coupling', 'sinkhorn', 'entropic_loss', 'explicit_log_likelihood', 'surrogate_log_likelihood', 'Entropic']
 
 # %% ../nbs/5_icml2019/18_likelihood.ipynb #a3713c15
-FLOOR = -60.  # an exponent below it adds nothing, and numbers too small for the format are slow
+_FLOOR = -60.  # an exponent below it adds nothing, and numbers too small for the format are slow
 
 
 def _logsumexp(exponents: Tensor, dim: int) -> Tensor:
     "log Σ exp along `dim`, in place: `exponents` is spent."
     top = exponents.detach().amax(dim, keepdim=True)
-    return exponents.sub_(top).clamp_(min=FLOOR).exp_().sum(dim).log() + top.squeeze(dim)
+    return exponents.sub_(top).clamp_(min=_FLOOR).exp_().sum(dim).log() + top.squeeze(dim)
 
 
 def _other(scores: Tensor, potential: Tensor, dim: int) -> Tensor:
@@ -47,7 +47,7 @@ class Coupling:
     def plan(self) -> Tensor:
         "How much goes from each x to each y, (*runs, n, m). Columns sum to 1/m; rows to 1/n but for `error`."
         v = self.f[..., :, None] + self.g[..., None, :] - self.cost
-        return v.div_(self.entropy).clamp_(min=FLOOR).exp_() / math.prod(self.cost.shape[-2:])
+        return v.div_(self.entropy).clamp_(min=_FLOOR).exp_() / math.prod(self.cost.shape[-2:])
 
     @property
     def value(self) -> Tensor:
@@ -113,7 +113,7 @@ def sinkhorn(x: Tensor,  # (*runs, n, *event)
 
     No gradient flows. `ValueError` for NaN, for shapes that do not fit, and for an entropy the format cannot resolve.
 
-    >>> sinkhorn(torch.tensor([[0.], [1.]]), torch.tensor([[0.], [1.]]), entropy=.01).plan
+    >>> sinkhorn(torch.tensor([[0.], [1.]]), torch.tensor([[0.], [1.]]), entropy=.01).plan.round(decimals=4)
     tensor([[0.5000, 0.0000],
             [0.0000, 0.5000]])
     """
@@ -155,7 +155,7 @@ def _log_likelihood(x: Tensor, made: Tensor, entropy: float, potential: Tensor |
         exponents = lift - _counted(_squares(some, made), entropy, "x, made") / entropy
         total = _logsumexp(exponents.clone(), -1)
         if potential is not None:
-            weights = (exponents - total[..., None]).clamp(min=FLOOR).exp()
+            weights = (exponents - total[..., None]).clamp(min=_FLOOR).exp()
             total = total - (weights * lift).sum(-1)
         parts.append(total - constant)
     return torch.cat(parts, -1)
