@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment, linprog
 from torch import nn
 
 from modelab.course import make
+from modelab.lab import Lab
 from modelab.likelihood import Entropic, entropic_loss, explicit_log_likelihood, sinkhorn, surrogate_log_likelihood
 from modelab.modes import digits, ring
 from modelab.training import Run
@@ -307,6 +308,11 @@ def test_your_own_generator_on_pictures_and_in_bf16():
         return nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
     run = Run(Entropic(G=my_generator, entropy=1.), digits(), runs=2, batch=4, device="cpu", precision="bf16").step(2)
     assert run.sample(3).shape == (2, 3, 1, 8, 8) and run.losses["G"].isfinite().all()
+
+
+def test_the_lab_plays_it_without_a_discriminator():
+    lab = Lab(Entropic(width=8), ring(), batch=8, samples=20).step(2).set("entropy", 1.).step(1)
+    assert lab.sides["A"].game.entropy == 1. and lab._repr_mimebundle_()
 
 
 def test_its_loss_is_the_loss():
