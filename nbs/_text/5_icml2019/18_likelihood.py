@@ -8,7 +8,7 @@
 # | **Question** | Somebody hands me an example and asks how likely my generator finds it. What may I answer, in nats? |
 # | **You will be able to** | compute an entropic transport plan that does not overflow, turn it into a likelihood bound for any generator, and say what such a number hears and what it is deaf to |
 # | **Paper** | Balaji, Hassani, Chellappa and Feizi, *Entropic GANs meet VAEs: a statistical approach to compute sample likelihoods in GANs*, ICML 2019 |
-# | **Needs** | [05](../1_game/05_training.ipynb), [07](../1_game/07_wasserstein.ipynb) |
+# | **Needs** | [04](../1_game/04_minimax.ipynb), [05](../1_game/05_training.ipynb), [07](../1_game/07_wasserstein.ipynb) |
 # | **Time** | about a minute and a half of computing |
 
 # %%
@@ -680,8 +680,8 @@ claim("A price of order above twice the data's variance collapses the generator 
 climbs = {lam: -runs[lam].losses["G"] / lam - math.log(math.pi * lam) for lam in (.5, .1, .05)}
 figure, ax = axes(size=(4.8, 2.7))
 for (lam, curve), colour, dash in zip(climbs.items(), (REAL, FAKE, THIRD), ("-", "--", ":")):
-    ax.plot(curve.unflatten(0, (-1, 10)).mean((1, 2)), dash, c=colour, label=f"λ = {lam:g}")
-ax.set(xlabel="steps / 10", ylabel="bound on the batch (nats)", ylim=(-10, 0))
+    ax.plot(range(5, len(curve), 10), curve.unflatten(0, (-1, 10)).mean((1, 2)), dash, c=colour, label=f"λ = {lam:g}")
+ax.set(xlabel="step", ylabel="bound on the batch (nats)", ylim=(-10, 0))
 ax.legend(frameon=False)
 picture(figure, "The bound that the loss reports rises within a hundred steps and then slowly, at each of three prices")
 
