@@ -654,7 +654,7 @@ for lam, group in covered.items():
           f"high quality {interval([c.high_quality for c in group]):.2f}")
 
 # %% [markdown]
-# All that capture anything are narrower than the data. At $\lambda=0.02$ by as much as the formula asks ($\sqrt{1-0.01/0.0225}$ of 0.76 is 0.57), above 0.045 by half and more; to a point they never come, because a continuous generator passes *through* each mode on its way to the next. The ring at $\lambda=6$ has no next:
+# All that capture anything are narrower than the data. At $\lambda=0.02$ by as much as the formula asks ($\sqrt{1-0.01/0.0225}$ of 0.76 is 0.57), above 0.045 by about half; to a point they never come, because a continuous generator passes *through* each mode on its way to the next. The ring at $\lambda=6$ has no next:
 
 # %%
 figure, panels = axes(2, 3, size=(2.6, 2.7), sharex=True, sharey=True)
@@ -913,7 +913,7 @@ claim("On digits the bound tells a class that was left out from the others bette
       f"Parzen on data {on_digits['Parzen, data']}", holds=on_digits["bound"].low > on_digits["logit of D"].high, expect=False)
 
 # %% [markdown]
-# It does not: after a walk of the same length the logit is the better one. And a window on 800 data, no training at all, does far better than both. Whoever wants to find strangers among pictures needs no GAN.
+# It does not: after a walk of the same length the logit is, if anything, the better one. And a window on 800 data, no training at all, does far better than both. Whoever wants to find strangers among pictures needs no GAN.
 #
 # ## Under your hands: the price
 # One generator, trained at one price. The slider sets the price at which it is *judged*: the width of the noise and the plan. The three maps are the model, the bound, and their gap. The figures below are averages over test points.
