@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import modelab
-from modelab import (audit, bigan, course, coverage, currents, encoder, ground_metric, imle, imle_gan, lipschitz, minimax, modes, networks,
-                     pairwise, pictures, precision_recall, priors, training, wasserstein)
+from modelab import (audit, bigan, course, coverage, currents, encoder, ground_metric, imle, imle_gan, likelihood, lipschitz, minimax,
+                     modes, networks, pairwise, pictures, precision_recall, priors, training, wasserstein)
 
 MODULES = sorted(m.name for m in pkgutil.iter_modules(modelab.__path__) if not m.name.startswith("_"))
 
@@ -177,6 +177,12 @@ GOOD = {
     "priors.Histogram": lambda: dict(p=shares(8), price=.1),
     "priors.fit_prior": lambda: dict(spread=.3, bins=16, odd="drop"),
     "priors.rescaled_lerp": lambda: dict(a=points(3, 2), b=points(3, 2, seed=1), t=.3),
+    # likelihood
+    "likelihood.sinkhorn": lambda: dict(x=points(4, 2), y=points(5, 2, seed=1), entropy=.5, sweeps=5, runs=0),
+    "likelihood.entropic_loss": lambda: dict(x=points(4, 2), y=points(5, 2, seed=1), entropy=.5, sweeps=5, runs=0),
+    "likelihood.explicit_log_likelihood": lambda: dict(x=points(4, 2), made=points(5, 2, seed=1), entropy=.5, runs=0),
+    "likelihood.surrogate_log_likelihood": lambda: dict(x=points(4, 2), made=points(5, 2, seed=1), potential=points(5, seed=2),
+                                                        entropy=.5, runs=0),
     # pictures
     "pictures.scenes": lambda: dict(empty=.9, noise=.04),
     "pictures.faces": lambda: dict(include=["hat"], noise=.04),
@@ -216,8 +222,8 @@ GAMES = {"minimax.Minimax": minimax.Minimax, "bigan.BiGAN": bigan.BiGAN, "pairwi
          "wasserstein.Wasserstein": wasserstein.Wasserstein, "wasserstein.ClippedWasserstein": wasserstein.ClippedWasserstein,
          "wasserstein.ZeroCentred": wasserstein.ZeroCentred, "lipschitz.Lipschitz": lipschitz.Lipschitz,
          "ground_metric.GroundMetric": ground_metric.GroundMetric, "encoder.Encoder": encoder.Encoder,
-         "imle.IMLE": imle.IMLE, "imle_gan.IMLEGAN": imle_gan.IMLEGAN, "priors.NonParametricPrior": priors.NonParametricPrior,
-         "currents.Currents": currents.Currents}
+         "imle.IMLE": imle.IMLE, "imle_gan.IMLEGAN": imle_gan.IMLEGAN, "currents.Currents": currents.Currents,
+         "likelihood.Entropic": likelihood.Entropic, "priors.NonParametricPrior": priors.NonParametricPrior}
 
 SIDE = "works on the lab's own objects, which a user does not make; test_lab drives it"
 RESULT = "holds what a function returned"
@@ -230,7 +236,7 @@ LEFT_OUT = {
                      "coverage.Table", "coverage.Coverages", "precision_recall.PRCurve", "precision_recall.Neighbourhoods",
                      "precision_recall.Rows", "audit.Finding", "audit.Report", "audit.Paths", "pairwise.Alignment",
                      "training.Turn", "training.Players", "training.Diverged", "view.Recording", "imle.Cloud",
-                     "imle.Matches"], RESULT),
+                     "imle.Matches", "likelihood.Coupling"], RESULT),
     **dict.fromkeys(["course.command", "course.game", "course.mode_set", "course.exercise", "course.Grader", "course.refused",
                      "lab.eye", "lab.seen", "lab.alone", "course.Mission", "course.mission"], WRAPS),
     **dict.fromkeys(["course.recorded", "course.hurried", "course.load_all", "course.plain", "course.short", "course.replace",
@@ -259,7 +265,7 @@ AUTHORS = {"course.whole": "name least most", "course.wholes": "name least most"
            "course.batch": "name event least", "course.claim": "text paper ours holds", "networks.each": "name",
            "networks.player": "name default", "course.make": "kind", "coverage.Protocol": "name source"}  # written by an author, not given by a user
 CARRIES = "minimax. wasserstein. bigan. pairwise. lipschitz. ground_metric. currents. coverage.kl coverage.total_variation networks. imle.imle_loss " \
-          "imle_gan. precision_recall.floats course.tensors".split()  # elementwise: what is not finite comes out as it went in, for the engine to notice
+          "imle_gan. likelihood.entropic_loss precision_recall.floats course.tensors".split()  # elementwise: what is not finite comes out as it went in, for the engine to notice
 MAY_BE_NAN = "kl forward spread spreads".split()  # of a `Coverage`, where too few samples are good; it says so
 PATHS = {"path", "folder", "source"}
 

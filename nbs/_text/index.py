@@ -27,6 +27,7 @@
 # | Does the critic's slope point at the data? (ICML 2019) | [15 Lipschitz GANs](5_icml2019/15_lipschitz.ipynb) |
 # | What if a moved digit is a near digit? (ICML 2019) | [16 The ground metric](5_icml2019/16_ground_metric.ipynb) |
 # | Can I say beforehand what one of my latents shall do? (ICML 2019) | [17 Currents](5_icml2019/17_currents.ipynb) |
+# | How likely does my generator find this example? (ICML 2019) | [18 How likely is this example?](5_icml2019/18_likelihood.ipynb) |
 # | I walk from one latent to another. Is that still my model? (ICML 2019) | [19 The prior and its middle](5_icml2019/19_priors.ipynb) |
 # | How is the lab built? | [24 How it shows itself](6_workshop/24_view.ipynb), [25 Its controls](6_workshop/25_panel.ipynb) |
 # | Where do streets and faces with rare attributes come from? | [26 Pictures whose rare things are known](6_workshop/26_pictures.ipynb) |
