@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +40,7 @@ def _sums(p: Tensor) -> Tensor:
 
 def _midpoint(p: Tensor, odd: str = "split") -> Tensor:
     sums = _sums(p).clamp_min(0) * (_sums((p > 0).to(p.dtype)) > .5)  # what the transform leaves where no pair can meet is rounding
-    even = torch.maximum(sums[..., ::2], p.square())  # and here at least twice the same bin
+    even = torch.maximum(sums[..., ::2], p.square())  # two draws of one bin always meet in it
     if odd == "drop":
         return even / even.sum(-1, keepdim=True)
     half = sums[..., 1::2] / 2

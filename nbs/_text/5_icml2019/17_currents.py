@@ -30,7 +30,7 @@ from modelab.course import called, game, number, one_of, tensors, whole
 from modelab.networks import Generators, mlp, player, rand, randn
 
 # %%
-from modelab.course import DARK, FAKE, REAL, THIRD, Film, axes, claim, exercise, interval, picture, refused, steps
+from modelab.course import DARK, FAKE, REAL, Film, axes, claim, exercise, interval, picture, refused, steps
 from modelab.coverage import table
 from modelab.modes import ring
 from modelab.training import Run
@@ -64,15 +64,14 @@ table(blind.coverage())
 # %%
 @torch.no_grad()
 def orbits(run, n: int = 20, stops: int = 100):
-    "Where a sample goes while its first latent goes round: (8, n, stops, 2), and that latent, (stops,)."
+    "Where samples go while their first latent goes round, (8, n, stops, 2)."
     z = run.noise(n, run.generators("orbits"))[:, :, None].repeat(1, 1, stops, 1)
-    z[..., 0] = turn = torch.linspace(-math.pi, math.pi, stops)
-    return run.players.averaged(z.flatten(1, 2)).unflatten(1, (n, stops)), turn
+    z[..., 0] = torch.linspace(-math.pi, math.pi, stops)
+    return run.players.averaged(z.flatten(1, 2)).unflatten(1, (n, stops))
 
 def draw(ax, run, title: str, n: int = 5):
     "Orbits of seed 0, with an arrow where the latent is zero."
-    path, _ = orbits(run, n)
-    for line in path[0]:
+    for line in orbits(run, n)[0]:
         ax.plot(*line.T, c=FAKE, lw=1)
         ax.annotate("", line[58], line[50], arrowprops={"arrowstyle": "->", "color": DARK})
     ax.plot(*data.centers.T, "o", c=REAL, ms=3)
@@ -87,11 +86,13 @@ picture(figure, "Five orbits of the first latent: little loops and wiggles here 
 # Wiggles. Two numbers say it without a picture. The **winding**: how often an orbit goes round the centre. And the **lock**: if the sample's angle followed the latent up to a constant, all differences of the two angles would be one; their mean as unit vectors has length 1 then, and 0 if they know nothing of each other.
 
 # %%
+def windings(run):
+    "How often each of twenty orbits goes round the centre, seed by seed."
+    step = torch.atan2(*orbits(run).flip(-1).unbind(-1)).diff(dim=-1)
+    return (torch.remainder(step + math.pi, 2 * math.pi) - math.pi).sum(-1) / (2 * math.pi)
+
 def wound(run):
-    "Mean winding of twenty orbits, seed by seed."
-    path, _ = orbits(run)
-    step = torch.atan2(path[..., 1], path[..., 0]).diff(dim=-1)
-    return interval((torch.remainder(step + math.pi, 2 * math.pi) - math.pi).sum(-1).div(2 * math.pi).mean(1).tolist())
+    return interval(windings(run).mean(1).tolist())
 
 def locked(run, sense: int = 1):
     "How closely the sample's angle follows the latent, seed by seed; `sense` -1: backwards."
@@ -101,8 +102,11 @@ def locked(run, sense: int = 1):
     gap = torch.atan2(x[..., 1], x[..., 0]) - sense * z[..., 0]
     return interval(torch.hypot(gap.cos().mean(1), gap.sin().mean(1)).tolist())
 
+def told(found: dict) -> dict:
+    return {name: f"winding {a:.3f}, lock {b:.3f}" for name, (a, b) in found.items()}
+
 found = {"no directions": (wound(blind), locked(blind))}
-found["no directions"]
+told(found)
 
 # %% [markdown]
 # The game is content: what it compares are two clouds of points, and any latent may do anything as long as the cloud is right.
@@ -542,7 +546,7 @@ draw(panels[1], led, "around")
 picture(figure, "Left five orbits that wiggle in place, right five that go round the circle counter-clockwise, one on top of the other")
 
 # %%
-{name: (f"winding {a:.3f}", f"lock {b:.3f}") for name, (a, b) in found.items()}
+told(found)
 
 # %% [markdown]
 # Once round, in all eight seeds, for every setting of the other four latents; and the first latent *is* the angle, up to a shift that no tangent can tell. It does not cost: in about the same time at least as many samples are good (whether more, eight seeds do not say).
@@ -567,14 +571,15 @@ class Asked(Currents):
 # %%
 asked = train(Asked(weight=1., lr=1e-2))
 found["asked"] = wound(asked), locked(asked)
-{name: (f"winding {a:.3f}", f"lock {b:.3f}") for name, (a, b) in found.items()}
+told(found)
 
 # %% [markdown]
-# Not at all, and it has even undone the wiggles. An orbit of a latent that is an angle is a closed curve, so $J_Ge_1$ averages to zero along it. A short orbit in one place gets the same answer everywhere, and the best closed curve for a constant answer is to stand still. To go all the way round, an orbit would have to be long first. The form helps because it does not ask *each* sample for a speed: it compares the whole current, and a standing orbit has none.
+# Not at all. An orbit of a latent that is an angle is a closed curve, so $J_Ge_1$ averages to zero along it. A short orbit in one place gets the same answer everywhere, and the best closed curve for a constant answer is to stand still. To go all the way round, an orbit would have to be long first. The form helps because it does not ask *each* sample for a speed: it compares the whole current, and a standing orbit has none.
 
 # %%
 claim("A direction given by tangents makes the first latent go once round the data", paper="Möllenhoff and Cremers 2019", section="five points on a circle; here forty",
-      ours=found["around"][0], baseline=found["no directions"][0], holds=found["around"][0].low > .95 > found["no directions"][0].high)
+      ours=f"{found['around'][0]:.3f}", baseline=f"{found['no directions'][0]:.3f}",
+      holds=found["around"][0].low > .95 > found["no directions"][0].high)
 
 # %%
 good = {name: interval([c.high_quality for c in run.coverage()]) for name, run in (("around", led), ("no directions", blind))}
@@ -584,7 +589,7 @@ claim("The direction costs nothing: as many samples are good as without it, in a
 
 # %%
 claim("Asking every sample to move like the nearest real point does it too", paper="this course", section="the obvious rival",
-      ours=found["asked"][0], baseline=found["no directions"][0], holds=found["asked"][0].low > .95, expect=False)
+      ours=f"{found['asked'][0]:.3f}", baseline=f"{found['no directions'][0]:.3f}", holds=found["asked"][0].low > .95, expect=False)
 
 # %% [markdown]
 # ## Five arrows
@@ -697,13 +702,8 @@ def film(rules, stops=(0, 20, 40, 80, 150, 300)):
         run.step(n - run.steps)
         figure, ax = axes(size=(2.8, 2.8))
         draw(ax, run, f"step {n}")
-        shots.append(picture(figure, f"step {n}: five orbits of the first latent, winding {orbit_count(run):.2f} on average"))
+        shots.append(picture(figure, f"step {n}: five orbits of the first latent, winding {windings(run).mean():.2f} on average"))
     return Film(shots, [f"step {n}" for n in stops])
-
-def orbit_count(run) -> float:
-    path, _ = orbits(run)
-    step = torch.atan2(path[..., 1], path[..., 0]).diff(dim=-1)
-    return (torch.remainder(step + math.pi, 2 * math.pi) - math.pi).sum(-1).mean().item() / (2 * math.pi)
 
 film(Currents())
 

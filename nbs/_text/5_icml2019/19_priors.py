@@ -19,9 +19,8 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,11 +32,13 @@ from modelab.networks import Generators, rand, randn
 from modelab.wasserstein import ZeroCentred
 
 # %%
+import math
+
 import pandas as pd
 from scipy import stats
 from scipy.optimize import brentq
 
-from modelab.course import DARK, FAKE, REAL, THIRD, Film, axes, claim, exercise, interval, picture, refused, steps, tiles
+from modelab.course import FAKE, REAL, THIRD, Film, axes, claim, exercise, interval, picture, refused, steps, tiles
 from modelab.imle_gan import slerp
 from modelab.modes import digits
 from modelab.precision_recall import precision_recall
@@ -163,7 +164,7 @@ def _sums(p: Tensor) -> Tensor:
 
 def _midpoint(p: Tensor, odd: str = "split") -> Tensor:
     sums = _sums(p).clamp_min(0) * (_sums((p > 0).to(p.dtype)) > .5)  # what the transform leaves where no pair can meet is rounding
-    even = torch.maximum(sums[..., ::2], p.square())  # and here at least twice the same bin
+    even = torch.maximum(sums[..., ::2], p.square())  # two draws of one bin always meet in it
     if odd == "drop":
         return even / even.sum(-1, keepdim=True)
     half = sums[..., 1::2] / 2
@@ -187,7 +188,7 @@ assert torch.allclose(midpoint(p), by_loop, atol=1e-15)
 g = torch.Generator().manual_seed(1)
 draws = torch.multinomial(p, 2_000_000, True, generator=g) + torch.rand(2_000_000, generator=g, dtype=torch.float64)
 seen = torch.bincount(draws.view(2, -1).mean(0).long(), minlength=12) / 1e6
-error = (p * 0 + by_loop * (1 - by_loop) / 1e6).sqrt()
+error = (by_loop * (1 - by_loop) / 1e6).sqrt()
 assert ((seen - by_loop).abs() < 4.5 * error).all()
 ((seen - by_loop) / error).abs().max().item()
 
