@@ -198,6 +198,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'modelab/currents.py'),
                                   'modelab.currents.Currents._bounded': ( '5_icml2019/currents.html#currents._bounded',
                                                                           'modelab/currents.py'),
+                                  'modelab.currents.Currents.directions': ( '5_icml2019/currents.html#currents.directions',
+                                                                            'modelab/currents.py'),
                                   'modelab.currents.Currents.loss_D': ('5_icml2019/currents.html#currents.loss_d', 'modelab/currents.py'),
                                   'modelab.currents.Currents.loss_DW': ('5_icml2019/currents.html#currents.loss_dw', 'modelab/currents.py'),
                                   'modelab.currents.Currents.loss_G': ('5_icml2019/currents.html#currents.loss_g', 'modelab/currents.py'),

@@ -159,6 +159,13 @@ def test_less_spread_less_divergence_and_the_price_is_the_slope():
     assert slope == pytest.approx((near[0].price + near[1].price) / 2, rel=.02)
 
 
+@pytest.mark.parametrize("quiet", (torch.no_grad, torch.inference_mode))
+def test_it_is_fitted_also_where_nobody_wants_gradients(quiet):
+    with quiet():
+        inside = fit_prior(.2, 64)
+    assert torch.equal(inside.p, fit_prior(.2, 64).p) and not inside.p.is_inference()
+
+
 def test_known_value_at_the_paper_s_floor():
     """0.0064 for split and 0.0060 for dropped odd sums at 27.7 of 1,024 bins, by an unrelated solver."""
     for odd, nats in (("split", .0064), ("drop", .0060)):

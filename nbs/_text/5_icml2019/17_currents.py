@@ -19,7 +19,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ def train(rules, modes=data, n: int = 600):
 
 from modelab.currents import Currents
 
-blind = train(Currents(along=(), n_critic=3, lr=1e-2))
+blind = train(Currents(along="", n_critic=3, lr=1e-2))
 table(blind.coverage())
 
 # %% [markdown]
@@ -451,7 +451,7 @@ class Currents:
     G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
     D: nn.Module | Callable[[], nn.Module] | None = None
     W: nn.Module | Callable[[], nn.Module] | None = None  # examples (*runs, batch, *event) to fields (*runs, batch, k, d)
-    along: Sequence[str] = ("around",)  # what the first latents shall do, each a name in TANGENTS; (): a Wasserstein game
+    along: str = "around"  # what the first latents shall do, word by word, each a name in TANGENTS; "": a Wasserstein game
     angles: int = 1  # how many latents, the first ones, are angles, so that the default G closes when they go round
     speed: float = 1.  # of each, for a radian of its latent: the latent's width 2π times this is the way it goes
     weight: float = 1.  # c of the form beside the function
@@ -465,11 +465,11 @@ class Currents:
     betas: tuple[float, float] = (.5, .9)
 
     def __post_init__(self):
-        if isinstance(self.along, str) or not isinstance(self.along, Sequence):
-            raise TypeError(f"along: expected names of directions, such as ('around',), got {self.along!r}")
-        for name in self.along:
+        if not isinstance(self.along, str):
+            raise TypeError(f"along: expected names of directions, such as 'turn down', got {self.along!r}")
+        for name in self.directions:
             one_of("along", name, TANGENTS)
-        if len({*self.along}) < len(self.along):
+        if len({*self.directions}) < len(self.directions):
             raise ValueError(f"along: expected each direction once, got {self.along!r}")
         for name in ("speed", "mass", "price"):
             number(name, getattr(self, name), above=0)
@@ -478,14 +478,19 @@ class Currents:
         whole("angles", self.angles, 0)
 
     @property
+    def directions(self) -> list[str]:
+        "The names in `along`."
+        return self.along.split()
+
+    @property
     def turns(self) -> str:
         "The critics' turns, then G's."
-        return ("DW " if self.along else "D ") * self.n_critic + "G"
+        return ("DW " if self.directions else "D ") * self.n_critic + "G"
 
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The networks that play, one copy per run; `ValueError` where the directions do not fit the examples."
-        k, d = len(self.along), math.prod(event)
-        for name in self.along:
+        k, d = len(self.directions), math.prod(event)
+        for name in self.directions:
             if (event == (2,)) != (name == "around") or len(event) not in (1, 3):
                 raise ValueError(f"along: {name!r} is a direction of {'points in the plane' if name == 'around' else 'pictures'}, "
                                  f"and an example is of shape {event}")
@@ -504,7 +509,7 @@ class Currents:
 
     def tangents(self, x: Tensor) -> Tensor:
         "The directions at real examples (runs, batch, *event), (runs, batch, k, d)."
-        return torch.stack([TANGENTS[name](x).flatten(2) for name in self.along], 2) * self.speed
+        return torch.stack([TANGENTS[name](x).flatten(2) for name in self.directions], 2) * self.speed
 
     def loss_D(self, t: Any) -> Tensor:
         "The function's turn where there are no directions."
@@ -515,7 +520,7 @@ class Currents:
     def loss_DW(self, t: Any) -> Tensor:
         "Both critics' turn."
         with torch.no_grad():
-            fake, moves = push_forward(t.G, t.z, len(self.along))
+            fake, moves = push_forward(t.G, t.z, len(self.directions))
         told = t.D(fake).mean(-1) - t.D(t.x).mean(-1)
         felt = pairing(t.W(fake), moves).mean(-1) - pairing(t.W(t.x), self.tangents(t.x)).mean(-1)
         return self._bounded(t, t.D, told, fake) + self._bounded(t, t.W, self.weight * felt, fake)
@@ -528,9 +533,9 @@ class Currents:
 
     def loss_G(self, t: Any) -> Tensor:
         "The generator's turn."
-        if not self.along:
+        if not self.directions:
             return -t.D(t.G(t.z)).mean(-1)
-        fake, moves = push_forward(t.G, t.z, len(self.along))
+        fake, moves = push_forward(t.G, t.z, len(self.directions))
         return -t.D(fake).mean(-1) - self.weight * pairing(t.W(fake), moves).mean(-1)
 
 

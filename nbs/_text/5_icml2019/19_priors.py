@@ -266,6 +266,8 @@ class Histogram:
         return (2 * (k + place) - len(ladder)) / len(ladder)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()  # whoever samples for the first time does so without gradients
 def fit_prior(spread: float = .054,  # least standard deviation; the range is [-1, 1]; 27.7 of 1,024 bins in the paper's code
               bins: int = 1024,  # even
               odd: str = "split",  # see `midpoint`
