@@ -528,9 +528,10 @@ def test_stacked_mnist_from_a_mirror_to_modes(tmp_path, monkeypatch):
     assert SETS["mnist"].files[0].size == 9912422, "the catalogue is as it was"
 
 
-def test_forty_kills_at_random_moments_never_leave_a_wrong_file(shelf, tmp_path):
+def test_forty_kills_at_random_moments_never_leave_a_wrong_file(shelf, tmp_path, monkeypatch):
     if not hasattr(os, "fork"):
         pytest.skip("no fork on this system")
+    monkeypatch.setattr(data.tqdm, "_lock", threading.RLock(), raising=False)  # a killed fork may keep the one it shares
     rng, path = np.random.default_rng(5), tmp_path / "a.bin"
     with Server(shelf, [("drip", float(at)) for at in rng.uniform(size=40)]) as server:
         for wait in rng.uniform(0, .04, 40):
