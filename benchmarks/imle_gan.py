@@ -25,7 +25,7 @@ from modelab.imle_gan import IMLEGAN, by_trait, self_trained
 from modelab.minimax import Minimax
 from modelab.modes import digits, rare_modes, stacked_digits, stacked_mnist
 from modelab.pictures import faces
-from modelab.training import Run
+from modelab.training import Run, linear_decay
 from modelab.wasserstein import Wasserstein, ZeroCentred
 
 FILE, SEEDS = Path(__file__).with_suffix(".json"), 8
@@ -177,10 +177,8 @@ def rare(scale: float, only: str = "") -> None:
     settings["the minority asks, pool 80, weight 0.45, no R1"] = small | minority | {"weight": .45, "penalty": 0., "lr": 1e-3}
     for name, kw in chosen(settings, only):
         run = Run(IMLEGAN(**kw), rare_modes(), runs=SEEDS, batch=128, average=.99, device="cpu")
-        lr, start = run.game.lr, time.process_time()
-        for part in range(20):
-            run.game.lr = lr * min(1, 2 * (1 - part / 20))
-            run.step(round(80 * scale))
+        start = time.process_time()
+        linear_decay(run, 20 * round(80 * scale), parts=20)
         keep("rare_modes", {"setting": name, "steps": run.steps, "seconds": round(time.process_time() - start), **near_rare(run)})
 
 
@@ -199,9 +197,7 @@ def people(scale: float, only: str = "") -> None:
             game.minority = modes.kinds[:, [modes.traits.index(a) for a in asks.split("+")]].all(1).nonzero()[:, 0].tolist()
             game.refresh = 20  # members of one in a hundred take their time to draw
         run, start = Run(game, modes, runs=SEEDS, batch=64, average=.99, device="cpu"), time.process_time()
-        for part in range(20):
-            game.lr = 1e-3 * min(1, 2 * (1 - part / 20))
-            run.step(round(50 * scale))
+        linear_decay(run, 20 * round(50 * scale), parts=20)
         found = [by_trait(modes, x, names, within=5.) for x in run.sample(5000)]
         shown = [modes.attributes(x).float().mean(0) for x in run.sample(5000)]
         traits = {n: {"precision": by_seed([max(0., f[n][0]) if f[n][0] == f[n][0] else 0. for f in found]),

@@ -21,7 +21,7 @@ from modelab.lipschitz import OBJECTIVES, Lipschitz, max_gradient_penalty
 from modelab.minimax import Minimax
 from modelab.modes import digits, rare_modes, ring
 from modelab.networks import mlp
-from modelab.training import Run
+from modelab.training import Run, linear_decay
 from modelab.wasserstein import between, input_gradient, slope_norm
 
 AIM_STEPS, STEPS, SEEDS = 2500, 3000, 8
@@ -64,10 +64,8 @@ def aim(objective: str, constraint: str, real: torch.Tensor, fake: torch.Tensor)
 
 def cover(name: str, game: Lipschitz | Minimax, modes) -> dict:
     """Coverage of eight seeds after a walk whose rate falls over the second half, with averaged weights."""
-    run, lr, start = Run(game, modes, batch=128, average=.99, device="cpu"), game.lr, time.process_time()
-    for part in range(20):
-        game.lr = lr * min(1, 2 * (1 - part / 20))
-        run.step(STEPS // 20)
+    run, start = Run(game, modes, batch=128, average=.99, device="cpu"), time.process_time()
+    linear_decay(run, STEPS, parts=20)
     seconds, found, fair = time.process_time() - start, run.coverage(), run.coverage("fair")
     row = {"setting": name, "by seed": [c.captured for c in found], "fair by seed": [c.captured for c in fair],
            "captured": str(interval([c.captured for c in found])), "fair": str(interval([c.captured for c in fair]))}

@@ -19,7 +19,7 @@ from modelab.course import interval, replace
 from modelab.coverage import coverages
 from modelab.minimax import Minimax
 from modelab.modes import grid, rare_modes, ring
-from modelab.training import Run
+from modelab.training import Run, linear_decay
 from modelab.wasserstein import ClippedWasserstein, Wasserstein, ZeroCentred
 
 UPDATES, WIDTH, BATCH, SEEDS = 10_000, 64, 128, 8
@@ -47,11 +47,9 @@ def settings() -> dict:
 
 def cover(name: str, game, modes) -> dict:
     """Coverage of eight seeds under the pacgan protocol, and what a step costs."""
-    run, lr = Run(game, modes, runs=SEEDS, batch=BATCH, average=.995, device="cpu"), game.lr
+    run = Run(game, modes, runs=SEEDS, batch=BATCH, average=.995, device="cpu")
     total, start = UPDATES // len(game.turns.split()), time.process_time()
-    for part in range(20):
-        game.lr = lr * min(1, 2 * (1 - part / 20))
-        run.step(total // 20)
+    linear_decay(run, total, parts=20)
     seconds = time.process_time() - start
     x = run.sample(2500)
     found = coverages(x, modes)

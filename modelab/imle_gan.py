@@ -21,7 +21,7 @@ from .networks import Generators, rand, randn, score
 from .wasserstein import r1
 
 # %% auto #0
-__all__ = ['Features', 'described', 'Encoder', 'self_trained', 'slerp', 'interpolation_loss', 'IMLEGAN', 'by_trait']
+__all__ = ['Features', 'described', 'Encoder', 'self_trained', 'place', 'slerp', 'interpolation_loss', 'IMLEGAN', 'by_trait']
 
 # %% ../nbs/3_inclusion/12_imle_gan.ipynb #3e7e2d75
 Features = Callable[[Tensor], Tensor]  # (*runs, n, *event) to (*runs, n, *anything)
@@ -100,18 +100,24 @@ def self_trained(modes: ModeSet,  # of square pictures
     return net
 
 # %% ../nbs/3_inclusion/12_imle_gan.ipynb #ef17cdb7
+def place(a: Tensor, b: Tensor, t: Tensor | float) -> Tensor:
+    "`t` as a tensor, if it says where to be between the latents a and b: a number, or (*, 1) for (*, latent)."
+    tensors(a=a, b=b)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
+    t = t if isinstance(t, Tensor) else torch.tensor(number("t", t), dtype=torch.float64)
+    if t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),):
+        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
+    return t
+
+
 def slerp(a: Tensor, b: Tensor,  # (*, latent)
           t: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
           ) -> Tensor:  # (*, latent)
     "The arc from a to b, its length going from |a| to |b|: what lies between two normal latents is as long as they are."
-    tensors(a=a, b=b)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
-    t = t if isinstance(t, Tensor) else number("t", t)
-    if isinstance(t, Tensor) and (t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),)):
-        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
+    t = place(a, b, t).to(a)
     long_a, long_b = (v.norm(dim=-1, keepdim=True).clamp(min=1e-12) for v in (a, b))
-    u, v, t = a / long_a, b / long_b, torch.as_tensor(t, dtype=a.dtype, device=a.device)
+    u, v = a / long_a, b / long_b
     angle = (u * v).sum(-1, keepdim=True).clamp(-1 + 1e-7, 1 - 1e-7).acos()
     direction = (((1 - t) * angle).sin() * u + (t * angle).sin() * v) / angle.sin()
     return direction * torch.lerp(long_a, long_b, t)

@@ -5,6 +5,7 @@
 # %% ../nbs/5_icml2019/18_likelihood.ipynb #f1cdfee0
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Coupling:
     cost: Tensor  # squared distances, (*runs, n, m)
     entropy: float  # λ
 
-    @property
+    @functools.cached_property
     def plan(self) -> Tensor:
         "How much goes from each x to each y, (*runs, n, m). Columns sum to 1/m; rows to 1/n but for `error`."
         v = self.f[..., :, None] + self.g[..., None, :] - self.cost

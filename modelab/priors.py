@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .course import game, number, one_of, tensors, whole
 from .coverage import kl
+from .imle_gan import place
 from .networks import Generators, rand, randn
 from .wasserstein import ZeroCentred
 
@@ -47,6 +48,16 @@ def _midpoint(p: Tensor, odd: str = "split") -> Tensor:
     return even + torch.nn.functional.pad(half, (0, 1)) + torch.nn.functional.pad(half, (1, 0))
 
 # %% ../nbs/5_icml2019/19_priors.ipynb #df28f604
+def _centres(bins: int, **kw: Any) -> Tensor:
+    "The middles of so many bins of [-1, 1]."
+    return (2 * torch.arange(bins, **kw) + 1 - bins) / bins
+
+
+def _spread(p: Tensor, x: Tensor) -> Tensor:
+    "Standard deviation about zero of a law with these middles, uniform within each bin."
+    return (p @ x.square() + 1 / (3 * len(p) ** 2)).sqrt()
+
+
 @dataclass(frozen=True)
 class Histogram:
     "A law on [-1, 1]: shares of bins of equal width, uniform within each."
@@ -63,13 +74,12 @@ class Histogram:
     @property
     def centres(self) -> Tensor:
         "The middles of the bins, (bins,)."
-        n = len(self.p)
-        return (2 * torch.arange(n, dtype=self.p.dtype, device=self.p.device) + 1 - n) / n
+        return _centres(len(self.p), dtype=self.p.dtype, device=self.p.device)
 
     @property
     def spread(self) -> float:
         "The standard deviation about zero; a range from -1 to 1 has 1 at most, the uniform law 0.577."
-        return (self.p @ self.centres.square() + 1 / (3 * len(self.p) ** 2)).sqrt().item()
+        return _spread(self.p, self.centres).item()
 
     @property
     def divergence(self) -> float:
@@ -95,13 +105,12 @@ def fit_prior(spread: float = .054,  # least standard deviation; the range is [-
         raise ValueError(f"bins: expected an even number, got {bins}")
     spread, odd = number("spread", spread, 4 / bins, .9), one_of("odd", odd, ("split", "drop"))
     from scipy.optimize import minimize
-    side, price, stiff = np.zeros(bins // 2), 0., 200.
+    side, price, stiff, x = np.zeros(bins // 2), 0., 200., _centres(bins, dtype=torch.float64)
 
     def law(v: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         v = torch.tensor(v, requires_grad=True)
         p = torch.cat([v.flip(0), v]).softmax(0)
-        lack = spread - (p @ Histogram(p.detach()).centres.square() + 1 / (3 * bins ** 2)).sqrt()
-        return v, p, kl(p, _midpoint(p, odd)), lack
+        return v, p, kl(p, _midpoint(p, odd)), spread - _spread(p, x)
 
     def cost(v: np.ndarray) -> tuple[float, np.ndarray]:
         v, _, nats, lack = law(v)
@@ -116,20 +125,25 @@ def fit_prior(spread: float = .054,  # least standard deviation; the range is [-
             break
     return Histogram(p.detach(), price)
 
+
+def _cauchy(spread: float) -> Histogram:
+    "A Cauchy law cut off at -1 and 1, of that spread."
+    from scipy.optimize import brentq
+    x = _centres(1024, dtype=torch.float64)
+
+    def cut(width: float) -> Tensor:
+        return torch.softmax(-torch.log1p((x / width).square()), 0)
+    return Histogram(cut(brentq(lambda width: _spread(cut(width), x).item() - spread, 1e-6, 1e3)))
+
 # %% ../nbs/5_icml2019/19_priors.ipynb #2bb60c19
 PRIORS = ("nonparametric", "cauchy", "uniform", "normal")
 
 
 @functools.lru_cache(maxsize=32)
 def _law(prior: str, spread: float) -> Histogram:
-    if prior == "nonparametric":
-        return fit_prior(spread)
-    from scipy.optimize import brentq
-
-    def cut(width: float) -> Histogram:
-        x = Histogram(torch.full((1024,), 1 / 1024, dtype=torch.float64)).centres
-        return Histogram(torch.softmax(-torch.log1p((x / width).square()), 0))
-    return cut(1e9 if prior == "uniform" else brentq(lambda width: cut(width).spread - spread, 1e-6, 1e3))
+    if prior == "uniform":
+        return Histogram(torch.full((1024,), 1 / 1024, dtype=torch.float64))
+    return fit_prior(spread) if prior == "nonparametric" else _cauchy(spread)
 
 
 @game
@@ -156,11 +170,6 @@ def rescaled_lerp(a: Tensor, b: Tensor,  # (*, latent), independent draws of a n
                   t: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
                   ) -> Tensor:  # (*, latent)
     "The straight line from a to b, made longer on the way so that each point of it is a draw of the same normal law."
-    tensors(a=a, b=b)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
-    t = t if isinstance(t, Tensor) else torch.tensor(number("t", t), dtype=torch.float64)
-    if t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),):
-        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
+    t = place(a, b, t)
     far = torch.hypot(1 - t, t)
     return ((1 - t) / far).to(a) * a + (t / far).to(a) * b

@@ -29,8 +29,8 @@ from .modes import members
 from .networks import randn
 
 # %% auto #0
-__all__ = ['FORMAT', 'SETTINGS', 'seed_of', 'Game', 'Turn', 'Players', 'Diverged', 'sparing', 'Run', 'write', 'config', 'read',
-           'checkpoints']
+__all__ = ['FORMAT', 'SETTINGS', 'seed_of', 'Game', 'Turn', 'Players', 'Diverged', 'sparing', 'Run', 'linear_decay', 'write',
+           'config', 'read', 'checkpoints']
 
 # %% ../nbs/1_game/05_training.ipynb #b50a9b2a
 def seed_of(*words: object) -> int:
@@ -416,6 +416,24 @@ class Run(_Walk):
     def __repr__(self) -> str:
         seeds = f"seeds {self.seed}–{self.seeds[-1]}" if self.runs > 1 else f"seed {self.seed}"
         return f"{type(self.game).__name__} on {self.modes!r}, {seeds}, {self.steps} steps on {self.device}"
+
+# %% ../nbs/1_game/05_training.ipynb #6f79f223
+def linear_decay(run: Run,
+                 n: int,  # steps; what does not divide by `parts` is left out
+                 parts: int = 10,  # stairs
+                 ) -> Run:
+    "Train `n` steps, the game's rates falling over the second half; afterwards the game has its own again."
+    if not isinstance(run, Run):
+        raise TypeError(f"run: expected a Run, got {type(run).__name__}")
+    n, parts, lr = whole("n", n, 0), whole("parts", parts), run.game.lr
+    try:
+        for part in range(parts):
+            share = min(1, 2 * (1 - part / parts))
+            run.game.lr = {name: rate * share for name, rate in lr.items()} if isinstance(lr, dict) else lr * share
+            run.step(n // parts)
+    finally:
+        run.game.lr = lr
+    return run
 
 # %% ../nbs/1_game/05_training.ipynb #c24f4cce
 FORMAT = "modelab-run-1"

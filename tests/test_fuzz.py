@@ -112,6 +112,7 @@ GOOD = {
     # training
     "training.Run": lambda: dict(game="minimax", modes="ring", runs=1, seed=0, device="cpu", batch=4, average=.5),
     "training.Run.step": lambda: dict(self=RUN, n=1),
+    "training.linear_decay": lambda: dict(run=RUN, n=2, parts=2),
     "training.Run.sample": lambda: dict(self=RUN, n=3),
     "training.Run.coverage": lambda: dict(self=RUN, protocol="pacgan"),
     # wasserstein
@@ -146,6 +147,7 @@ GOOD = {
     "imle.imle_loss": lambda: dict(fake=points(5, 2), real=points(5, 2, seed=1), runs=0),
     "imle.match": lambda: dict(G=lambda z: z, real=points(5, 2), latents=points(6, 2, seed=1), chunk=4, max_bytes=1 << 20),
     "imle_gan.described": lambda: dict(x=points(5, 2), features=lambda x: x, lead=1),
+    "imle_gan.place": lambda: dict(a=points(3, 4), b=points(3, 4, seed=1), t=.5),
     "imle_gan.slerp": lambda: dict(a=points(3, 4), b=points(3, 4, seed=1), t=.5),
     "imle_gan.interpolation_loss": lambda: dict(G=lambda z: z, z=(points(3, 4), points(3, 4, seed=1)),
                                                 x=(points(3, 4, seed=2), points(3, 4, seed=3)), generator=g()),

@@ -17,7 +17,7 @@ from torch import nn
 from modelab.minimax import Minimax
 from modelab.modes import grid, mixture, ring
 from modelab.networks import mlp
-from modelab.training import Diverged, Run, seed_of
+from modelab.training import Diverged, Run, linear_decay, seed_of
 
 
 def small(**kw):
@@ -404,3 +404,26 @@ def test_on_a_gpu(tmp_path, cuda):
     run = small(device="cuda", modes=grid()).step(5)
     assert run.sample(10).device.type == "cuda" and same(small(device="cuda", modes=grid()).step(5), run)
     assert Run.load(run.save(tmp_path / "run"), device="cpu").step(1).steps == 6
+
+
+@pytest.mark.parametrize("lr", (1e-3, {"G": 1e-3, "D": 2e-3}))
+def test_linear_decay_is_the_loop_by_hand_and_gives_the_rates_back(lr):
+    decayed, by_hand = (Run(Minimax(width=8, lr=lr), ring(), runs=2, batch=4, device="cpu") for _ in range(2))
+    assert linear_decay(decayed, 11, parts=5) is decayed and decayed.steps == 10 and decayed.game.lr == lr
+    for share in (1, 1, 1, .8, .4):
+        by_hand.game.lr = {k: v * share for k, v in lr.items()} if isinstance(lr, dict) else lr * share
+        by_hand.step(2)
+    assert torch.allclose(decayed.sample(9), by_hand.sample(9), atol=1e-6)
+    plain = Run(Minimax(width=8, lr=lr), ring(), runs=2, batch=4, device="cpu").step(10)
+    assert not torch.allclose(decayed.sample(9), plain.sample(9), atol=1e-6)
+
+
+def test_linear_decay_refuses_what_is_no_run_and_keeps_the_rates_of_a_broken_walk():
+    for wrong, name in ((dict(run=None, n=3), "run"), (dict(n=-1), "n"), (dict(n=3, parts=0), "parts")):
+        run = Run(Minimax(width=8), ring(), runs=1, batch=4, device="cpu")
+        with pytest.raises((TypeError, ValueError), match=name):
+            linear_decay(**{"run": run} | wrong)
+    run.step = None
+    with pytest.raises(TypeError):
+        linear_decay(run, 4)
+    assert run.game.lr == 1e-3

@@ -589,6 +589,37 @@ assert gap < 1e-4
 gap
 
 # %% [markdown]
+# ## Rates that fade
+# A game's rates are read at every step, so they may change on the way. What most chapters want is constant rates for half of the walk, and then a slope towards zero, in a few stairs.
+
+# %%
+#| export
+def linear_decay(run: Run,
+                 n: int,  # steps; what does not divide by `parts` is left out
+                 parts: int = 10,  # stairs
+                 ) -> Run:
+    "Train `n` steps, the game's rates falling over the second half; afterwards the game has its own again."
+    if not isinstance(run, Run):
+        raise TypeError(f"run: expected a Run, got {type(run).__name__}")
+    n, parts, lr = whole("n", n, 0), whole("parts", parts), run.game.lr
+    try:
+        for part in range(parts):
+            share = min(1, 2 * (1 - part / parts))
+            run.game.lr = {name: rate * share for name, rate in lr.items()} if isinstance(lr, dict) else lr * share
+            run.step(n // parts)
+    finally:
+        run.game.lr = lr
+    return run
+
+# %%
+fading, by_hand = (Run(Minimax(width=16), "ring", runs=2, device="cpu") for _ in range(2))
+linear_decay(fading, 8, parts=4)
+for rate in (1e-3, 1e-3, 1e-3, 5e-4):
+    by_hand.game.lr = rate
+    by_hand.step(2)
+assert torch.equal(fading.sample(5), by_hand.sample(5)) and fading.game.lr == 1e-3
+
+# %% [markdown]
 # ## Kept, killed, resumed
 # A checkpoint holds tensors (weights, Adam's moments, losses) and a note in JSON, in the safetensors format: nothing in it is executed when it
 # is read. It is written to a temporary name and then renamed, so whoever pulls the plug in the middle still has the one before. The

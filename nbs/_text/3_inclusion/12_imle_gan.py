@@ -40,7 +40,7 @@ from modelab.coverage import coverage, table
 from modelab.imle_gan import IMLEGAN, by_trait, described, interpolation_loss, self_trained, slerp
 from modelab.imle import match
 from modelab.modes import digits, faces, rare_modes, stacked_digits
-from modelab.training import Run
+from modelab.training import Run, linear_decay
 
 # %% [markdown]
 # ## The longer it trains, the less it knows
@@ -116,11 +116,7 @@ def rare(run, n: int = 2500) -> dict:
 # %%
 def play(rules, n: int = 1600):
     "Eight seeds on the rare modes; the rates fade over the second half."
-    run, rate = Run(rules, heavy, batch=128, average=.99, device="cpu"), rules.lr
-    for part in range(10):
-        rules.lr = rate * min(1, 2 * (1 - part / 10))
-        run.step(steps(n) // 10)
-    return run
+    return linear_decay(Run(rules, heavy, batch=128, average=.99, device="cpu"), steps(n))
 
 small = dict(width=64, reals=40, pool=2, refresh=5, interpolation=0., penalty=.1, lr=3e-3)
 everybody = rare(play(IMLEGAN(weight=.45, **small)))
@@ -241,18 +237,24 @@ def same_digit(codes) -> float:
 
 # %%
 #| export
+def place(a: Tensor, b: Tensor, t: Tensor | float) -> Tensor:
+    "`t` as a tensor, if it says where to be between the latents a and b: a number, or (*, 1) for (*, latent)."
+    tensors(a=a, b=b)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
+    t = t if isinstance(t, Tensor) else torch.tensor(number("t", t), dtype=torch.float64)
+    if t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),):
+        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
+    return t
+
+
 def slerp(a: Tensor, b: Tensor,  # (*, latent)
           t: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
           ) -> Tensor:  # (*, latent)
     "The arc from a to b, its length going from |a| to |b|: what lies between two normal latents is as long as they are."
-    tensors(a=a, b=b)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
-    t = t if isinstance(t, Tensor) else number("t", t)
-    if isinstance(t, Tensor) and (t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),)):
-        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
+    t = place(a, b, t).to(a)
     long_a, long_b = (v.norm(dim=-1, keepdim=True).clamp(min=1e-12) for v in (a, b))
-    u, v, t = a / long_a, b / long_b, torch.as_tensor(t, dtype=a.dtype, device=a.device)
+    u, v = a / long_a, b / long_b
     angle = (u * v).sum(-1, keepdim=True).clamp(-1 + 1e-7, 1 - 1e-7).acos()
     direction = (((1 - t) * angle).sin() * u + (t * angle).sin() * v) / angle.sin()
     return direction * torch.lerp(long_a, long_b, t)

@@ -36,7 +36,7 @@ from modelab.course import refused, scatter, steps, tiles
 from modelab.coverage import table
 from modelab.modes import digits, stacked_digits
 from modelab.networks import randn
-from modelab.training import Run
+from modelab.training import Run, linear_decay
 from modelab.wasserstein import slope_norm
 
 # %% [markdown]
@@ -698,11 +698,7 @@ from modelab.modes import rare_modes, ring
 
 def covered(game, modes, n):
     "Train eight seeds; the rate falls over the second half."
-    run, lr = Run(game, modes, batch=128, average=.99, device="cpu"), game.lr
-    for part in range(20):
-        game.lr = lr * min(1, 2 * (1 - part / 20))
-        run.step(n // 20)
-    return run
+    return linear_decay(Run(game, modes, batch=128, average=.99, device="cpu"), n, parts=20)
 
 
 # %%

@@ -28,12 +28,13 @@ from torch import Tensor, nn
 
 from modelab.course import called, game, number, one_of, tensors, whole
 from modelab.networks import Generators, mlp, player, rand, randn
+from modelab.wasserstein import between
 
 # %%
 from modelab.course import DARK, FAKE, REAL, Film, axes, claim, exercise, interval, picture, refused, steps
 from modelab.coverage import table
 from modelab.modes import ring
-from modelab.training import Run
+from modelab.training import Run, linear_decay
 
 # %% [markdown]
 # ## A latent that does nothing in particular
@@ -44,12 +45,7 @@ data = ring(40, std=.02)
 
 def train(rules, modes=data, n: int = 600):
     "Eight seeds; the rates fade over the second half."
-    run, rate = Run(rules, modes, batch=64, average=.99, device="cpu"), rules.lr
-    for part in range(10):
-        rules.lr = rate * min(1, 2 * (1 - part / 10))
-        run.step(steps(n) // 10)
-    rules.lr = rate
-    return run
+    return linear_decay(Run(rules, modes, batch=64, average=.99, device="cpu"), steps(n))
 
 from modelab.currents import Currents
 
@@ -403,7 +399,7 @@ def around(x: Tensor) -> Tensor:
     return torch.stack([-x[..., 1], x[..., 0]], -1) / x.norm(dim=-1, keepdim=True).clamp_min(1e-6)
 
 
-def _slopes(x: Tensor) -> tuple[Tensor, Tensor]:
+def _differences(x: Tensor) -> tuple[Tensor, Tensor]:
     "Central differences of pictures (*, h, w) down and to the right; beyond the border is the border."
     tensors(x=x)
     if x.ndim < 2 or not x.numel() or not x.is_floating_point():
@@ -414,17 +410,17 @@ def _slopes(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def down(x: Tensor) -> Tensor:
     "How pictures (*, channels, h, w) change when they move down, for each pixel."
-    return -_slopes(x)[0]
+    return -_differences(x)[0]
 
 
 def right(x: Tensor) -> Tensor:
     "How pictures (*, channels, h, w) change when they move to the right, for each pixel."
-    return -_slopes(x)[1]
+    return -_differences(x)[1]
 
 
 def turn(x: Tensor) -> Tensor:
     "How pictures (*, channels, h, w) change when they turn clockwise about their middle, for each radian."
-    fall, rise = _slopes(x)
+    fall, rise = _differences(x)
     rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n - 1) / 2 for n in x.shape[-2:])
     return rows[:, None] * rise - columns * fall
 
@@ -527,8 +523,7 @@ class Currents:
 
     def _bounded(self, t: Any, critic: nn.Module, loss: Tensor, fake: Tensor) -> Tensor:
         "A critic's loss with the price of its bounds, at real examples and between real and generated ones."
-        place = rand(*fake.shape[:2], generator=t.generator, device=fake.device).view(*fake.shape[:2], *[1] * (fake.ndim - 2))
-        x, event = torch.cat([t.x, torch.lerp(fake, t.x, place)], 1), fake.shape[2:]
+        x, event = torch.cat([t.x, between(t.D, t.x, fake, t.generator)], 1), fake.shape[2:]
         return loss + self.price * flat_penalty(lambda x: critic(x.unflatten(-1, event)), x.flatten(2), mass=self.mass, generator=t.generator)
 
     def loss_G(self, t: Any) -> Tensor:

@@ -18,6 +18,7 @@
 #| export
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -215,7 +216,7 @@ class Coupling:
     cost: Tensor  # squared distances, (*runs, n, m)
     entropy: float  # λ
 
-    @property
+    @functools.cached_property
     def plan(self) -> Tensor:
         "How much goes from each x to each y, (*runs, n, m). Columns sum to 1/m; rows to 1/n but for `error`."
         v = self.f[..., :, None] + self.g[..., None, :] - self.cost

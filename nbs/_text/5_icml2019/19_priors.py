@@ -28,6 +28,7 @@ from torch import Tensor
 
 from modelab.course import game, number, one_of, tensors, whole
 from modelab.coverage import kl
+from modelab.imle_gan import place
 from modelab.networks import Generators, rand, randn
 from modelab.wasserstein import ZeroCentred
 
@@ -36,13 +37,12 @@ import math
 
 import pandas as pd
 from scipy import stats
-from scipy.optimize import brentq
 
 from modelab.course import FAKE, REAL, THIRD, Film, axes, claim, exercise, interval, picture, refused, steps, tiles
 from modelab.imle_gan import slerp
 from modelab.modes import digits
 from modelab.precision_recall import precision_recall
-from modelab.training import Run
+from modelab.training import Run, linear_decay
 
 # %% [markdown]
 # ## What lies between
@@ -53,12 +53,7 @@ scans = digits()
 
 def train(rules, n: int = 1000):
     "Eight seeds; the rates fade over the second half."
-    run, rate = Run(rules, scans, batch=64, average=.99, device="cpu"), rules.lr
-    for part in range(10):
-        rules.lr = rate * min(1, 2 * (1 - part / 10))
-        run.step(steps(n) // 10)
-    rules.lr = rate
-    return run
+    return linear_decay(Run(rules, scans, batch=64, average=.99, device="cpu"), steps(n))
 
 plain = train(ZeroCentred(latent=32, lr=4e-3))
 
@@ -229,6 +224,16 @@ z = torch.as_tensor(stats.cauchy.rvs(size=(2, 20_000), random_state=0))
 
 # %%
 #| export
+def _centres(bins: int, **kw: Any) -> Tensor:
+    "The middles of so many bins of [-1, 1]."
+    return (2 * torch.arange(bins, **kw) + 1 - bins) / bins
+
+
+def _spread(p: Tensor, x: Tensor) -> Tensor:
+    "Standard deviation about zero of a law with these middles, uniform within each bin."
+    return (p @ x.square() + 1 / (3 * len(p) ** 2)).sqrt()
+
+
 @dataclass(frozen=True)
 class Histogram:
     "A law on [-1, 1]: shares of bins of equal width, uniform within each."
@@ -245,13 +250,12 @@ class Histogram:
     @property
     def centres(self) -> Tensor:
         "The middles of the bins, (bins,)."
-        n = len(self.p)
-        return (2 * torch.arange(n, dtype=self.p.dtype, device=self.p.device) + 1 - n) / n
+        return _centres(len(self.p), dtype=self.p.dtype, device=self.p.device)
 
     @property
     def spread(self) -> float:
         "The standard deviation about zero; a range from -1 to 1 has 1 at most, the uniform law 0.577."
-        return (self.p @ self.centres.square() + 1 / (3 * len(self.p) ** 2)).sqrt().item()
+        return _spread(self.p, self.centres).item()
 
     @property
     def divergence(self) -> float:
@@ -277,13 +281,12 @@ def fit_prior(spread: float = .054,  # least standard deviation; the range is [-
         raise ValueError(f"bins: expected an even number, got {bins}")
     spread, odd = number("spread", spread, 4 / bins, .9), one_of("odd", odd, ("split", "drop"))
     from scipy.optimize import minimize
-    side, price, stiff = np.zeros(bins // 2), 0., 200.
+    side, price, stiff, x = np.zeros(bins // 2), 0., 200., _centres(bins, dtype=torch.float64)
 
     def law(v: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         v = torch.tensor(v, requires_grad=True)
         p = torch.cat([v.flip(0), v]).softmax(0)
-        lack = spread - (p @ Histogram(p.detach()).centres.square() + 1 / (3 * bins ** 2)).sqrt()
-        return v, p, kl(p, _midpoint(p, odd)), lack
+        return v, p, kl(p, _midpoint(p, odd)), spread - _spread(p, x)
 
     def cost(v: np.ndarray) -> tuple[float, np.ndarray]:
         v, _, nats, lack = law(v)
@@ -297,6 +300,16 @@ def fit_prior(spread: float = .054,  # least standard deviation; the range is [-
         if abs(lack) < 1e-5:
             break
     return Histogram(p.detach(), price)
+
+
+def _cauchy(spread: float) -> Histogram:
+    "A Cauchy law cut off at -1 and 1, of that spread."
+    from scipy.optimize import brentq
+    x = _centres(1024, dtype=torch.float64)
+
+    def cut(width: float) -> Tensor:
+        return torch.softmax(-torch.log1p((x / width).square()), 0)
+    return Histogram(cut(brentq(lambda width: _spread(cut(width), x).item() - spread, 1e-6, 1e3)))
 
 
 # %%
@@ -347,11 +360,7 @@ assert shaped.price < slope < dearer.price
 shaped.price, slope, dearer.price
 
 # %%
-def cauchy(width: float, n: int = 1024) -> Histogram:
-    "A Cauchy law cut off at -1 and 1."
-    return Histogram(bins(lambda x: 1 / (1 + (x / width) ** 2), n))
-
-rival = cauchy(brentq(lambda width: cauchy(width).spread - .054, 1e-4, 1))
+rival = _cauchy(.054)
 assert rival.divergence > 1.5 * shaped.divergence
 {"fitted": shaped.divergence, "Cauchy, cut off": rival.divergence, "normal": nats["normal"]}
 
@@ -403,14 +412,9 @@ PRIORS = ("nonparametric", "cauchy", "uniform", "normal")
 
 @functools.lru_cache(maxsize=32)
 def _law(prior: str, spread: float) -> Histogram:
-    if prior == "nonparametric":
-        return fit_prior(spread)
-    from scipy.optimize import brentq
-
-    def cut(width: float) -> Histogram:
-        x = Histogram(torch.full((1024,), 1 / 1024, dtype=torch.float64)).centres
-        return Histogram(torch.softmax(-torch.log1p((x / width).square()), 0))
-    return cut(1e9 if prior == "uniform" else brentq(lambda width: cut(width).spread - spread, 1e-6, 1e3))
+    if prior == "uniform":
+        return Histogram(torch.full((1024,), 1 / 1024, dtype=torch.float64))
+    return fit_prior(spread) if prior == "nonparametric" else _cauchy(spread)
 
 
 @game
@@ -461,12 +465,7 @@ def rescaled_lerp(a: Tensor, b: Tensor,  # (*, latent), independent draws of a n
                   t: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
                   ) -> Tensor:  # (*, latent)
     "The straight line from a to b, made longer on the way so that each point of it is a draw of the same normal law."
-    tensors(a=a, b=b)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
-    t = t if isinstance(t, Tensor) else torch.tensor(number("t", t), dtype=torch.float64)
-    if t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),):
-        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
+    t = place(a, b, t)
     far = torch.hypot(1 - t, t)
     return ((1 - t) / far).to(a) * a + (t / far).to(a) * b
 
