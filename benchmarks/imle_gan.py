@@ -134,6 +134,8 @@ def fuller(scale: float, only: str = "") -> None:
     thousand("fuller", {"inclusive GAN + R1 0.1, twice as long": games["inclusive GAN + R1 0.1"],
                         "inclusive GAN + R1 0.03, twice as long": lambda: inclusive(penalty=.03, weight=.003, reals=128, **slower)},
              2400 * scale, .999, 6, 64, only, .75)
+    thousand("fuller", {"inclusive GAN + R1 1, twice as long": lambda: inclusive(penalty=1., weight=.003, reals=128, **slower),
+                        "plain GAN + R1 1, twice as long": lambda: ZeroCentred(weight=1., **slower)}, 2400 * scale, .999, 6, 64, only, .75)
     thousand("fuller", {f"{name}, three times as long": make for name, make in games.items()}, 3600 * scale, .999, 6, 64, only, .75)
 
 
