@@ -612,6 +612,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'modelab.networks._image': ('0_ground/networks.html#_image', 'modelab/networks.py'),
                                   'modelab.networks._keep_memory': ('0_ground/networks.html#_keep_memory', 'modelab/networks.py'),
                                   'modelab.networks._ladder': ('0_ground/networks.html#_ladder', 'modelab/networks.py'),
+                                  'modelab.networks._mlp_discriminator': ( '0_ground/networks.html#_mlp_discriminator',
+                                                                           'modelab/networks.py'),
                                   'modelab.networks._shape': ('0_ground/networks.html#_shape', 'modelab/networks.py'),
                                   'modelab.networks._uniform_': ('0_ground/networks.html#_uniform_', 'modelab/networks.py'),
                                   'modelab.networks.conv_discriminator': ( '0_ground/networks.html#conv_discriminator',

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from .course import batch, called, game, number, tensors, whole
-from .networks import mlp_generator, player, randn
+from .course import batch, called, game, number, one_of, tensors, whole
+from .networks import NETS, player, randn
 
 # %% auto #0
 __all__ = ['MAX_BYTES', 'imle_loss', 'Cloud', 'blocks', 'rounding', 'exact_squares', 'nearest', 'match', 'Matches', 'IMLE']
@@ -258,6 +258,7 @@ class IMLE:
     jitter: float = 0.  # standard deviation of noise on matched latents
     latent: int | None = None  # length of z; None: fits the set
     width: int = 128  # hidden units of the default generator
+    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
     lr: float | dict[str, float] = 1e-3  # of Adam
     betas: tuple[float, float] = (.9, .99)
     turns: ClassVar[str] = "G"
@@ -271,7 +272,7 @@ class IMLE:
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The generator, one copy per run, and the memory of what it was matched to, which has no weights and never moves."
         def default_G() -> nn.Module:
-            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
+            return NETS[one_of("nets", self.nets, NETS)][0](latent, event, self.width, runs=runs, generator=generator)
         return {"G": player("G", self.G, default_G, runs, generator), "matches": Matches(runs, self.reals, event, latent)}
 
     def features(self, x: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .course import game, logits
-from .networks import mlp, mlp_generator, player, score
+from .course import game, logits, one_of
+from .networks import NETS, player, score
 
 # %% auto #0
 __all__ = ['discriminator_loss', 'generator_loss', 'Minimax']
@@ -46,17 +46,20 @@ class Minimax:
     latent: int | None = None  # length of z; None: fits the set
     width: int = 128  # hidden units of the default players
     d_width: int | None = None  # hidden units of D alone; None: as `width`
+    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
     lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
     betas: tuple[float, float] = (0., .9)
     turns: ClassVar[str] = "D G"
 
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The networks that play, one copy per run."
+        make_G, make_D = NETS[one_of("nets", self.nets, NETS)]
+
         def default_G() -> nn.Module:
-            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
+            return make_G(latent, event, self.width, runs=runs, generator=generator)
 
         def default_D() -> nn.Module:
-            return mlp(event, (), self.d_width or self.width, runs=runs, generator=generator)
+            return make_D(event, self.d_width or self.width, runs=runs, generator=generator)
         return {"G": player("G", self.G, default_G, runs, generator),
                 "D": player("D", self.D, default_D, runs, generator)}
 

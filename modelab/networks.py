@@ -10,6 +10,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from torch import nn
 from .course import number, tensors, whole
 
 # %% auto #0
-__all__ = ['Generators', 'HE', 'rand', 'randn', 'Linear', 'Net', 'MLP', 'mlp', 'mlp_generator', 'Conv', 'fold', 'unfold',
+__all__ = ['Generators', 'HE', 'NETS', 'rand', 'randn', 'Linear', 'Net', 'MLP', 'mlp', 'mlp_generator', 'Conv', 'fold', 'unfold',
            'ConvGenerator', 'ConvDiscriminator', 'conv_generator', 'conv_discriminator', 'Each', 'each', 'player',
            'score']
 
@@ -263,6 +264,13 @@ def conv_discriminator(event: Sequence[int],  # (channels, side, side)
                        ) -> ConvDiscriminator:
     "A convolutional discriminator `(*runs, batch, channels, side, side)` → logits `(*runs, batch)`."
     return ConvDiscriminator(event, width, runs, generator)
+
+
+def _mlp_discriminator(event: Sequence[int], width: int, **kw: Any) -> MLP:
+    return mlp(event, (), width, **kw)
+
+
+NETS = {"mlp": (mlp_generator, _mlp_discriminator), "conv": (conv_generator, conv_discriminator)}  # of a game's setting `nets`
 
 # %% ../nbs/0_ground/03_networks.ipynb #31f14a78
 class Each(nn.Module):

@@ -243,6 +243,7 @@ class Wasserstein:
     latent: int | None = None  # length of z; None: fits the set
     width: int = 128  # hidden units of the default players
     d_width: int | None = None  # hidden units of D alone; None: as `width`
+    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
     lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
     betas: tuple[float, float] = (0., .9)
 
@@ -280,6 +281,7 @@ class ClippedWasserstein:
     latent: int | None = None  # length of z; None: fits the set
     width: int = 128  # hidden units of the default players
     d_width: int | None = None  # hidden units of D alone; None: as `width`
+    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
     lr: float | dict[str, float] = 1e-3  # of Adam without momentum, the authors' RMSprop but for its bias correction
     betas: tuple[float, float] = (0., .99)
 

@@ -147,4 +147,4 @@ def test_resumed_is_uninterrupted(fade, tmp_path):
     def make():
         return Run(BiGAN(width=8, stochastic=True, fade=fade), ring(), runs=2, batch=8, device="cpu")
     make().step(2).save(tmp_path / "x")
-    assert torch.equal(Run.load(tmp_path / "x").step(2).sample(5), make().step(4).sample(5))
+    assert torch.equal(Run.load(tmp_path / "x", device="cpu").step(2).sample(5), make().step(4).sample(5))

@@ -192,7 +192,7 @@ def test_resumed_is_uninterrupted(tmp_path):
     def make():
         return Run(Encoder(width=8, stochastic=True), ring(), runs=2, batch=8, device="cpu")
     make().step(2).save(tmp_path / "x")
-    assert torch.equal(codes(Run.load(tmp_path / "x").step(2), 9)[0], codes(make().step(4), 9)[0])
+    assert torch.equal(codes(Run.load(tmp_path / "x", device="cpu").step(2), 9)[0], codes(make().step(4), 9)[0])
     other = Run(Encoder(width=8, stochastic=True), ring(), runs=2, seed=5, batch=8, device="cpu").step(4)
     assert not torch.equal(codes(other, 9)[0], codes(make().step(4), 9)[0])
 

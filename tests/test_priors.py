@@ -139,8 +139,9 @@ def test_another_solver_finds_the_same_symmetric_law(seed):
 
 
 def test_a_lopsided_law_is_nearer_still_as_the_chapter_says():
-    start = .3 * torch.randn(32, generator=gen(2), dtype=torch.float64)
-    assert by_slsqp(start, lambda v: v, .25) == pytest.approx(.074, abs=.001)
+    p = torch.tensor([0, 4229, 4173, 614, 180, 158, 81, 24, 37, 125, 33, 10, 8, 10, 3, 3, 114, 55, 7, 2, 5, 1, 1, 3, 7, 1, 0, 1, 1, 1, 2, 110]).double()
+    found = Histogram(p / p.sum())
+    assert found.spread >= .25 and found.divergence == pytest.approx(.058, abs=.0005)
     assert fit_prior(.25, bins=32).divergence == pytest.approx(.089, abs=.001)
 
 

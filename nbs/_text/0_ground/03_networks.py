@@ -23,6 +23,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -488,6 +489,13 @@ def conv_discriminator(event: Sequence[int],  # (channels, side, side)
                        ) -> ConvDiscriminator:
     "A convolutional discriminator `(*runs, batch, channels, side, side)` → logits `(*runs, batch)`."
     return ConvDiscriminator(event, width, runs, generator)
+
+
+def _mlp_discriminator(event: Sequence[int], width: int, **kw: Any) -> MLP:
+    return mlp(event, (), width, **kw)
+
+
+NETS = {"mlp": (mlp_generator, _mlp_discriminator), "conv": (conv_generator, conv_discriminator)}  # of a game's setting `nets`
 
 # %%
 shapes = {}

@@ -538,7 +538,7 @@ class Run(_Walk):
 
 
 # %%
-run = Run(Minimax(width=64), ring(radius=2, std=.02), runs=8, batch=128)
+run = Run(Minimax(width=64), ring(radius=2, std=.02), runs=8, batch=128, device="cpu")
 run.step(steps(1500))
 run
 
@@ -569,7 +569,7 @@ measures.table(run.coverage())
 # The same experiment as at the start, with the engine: one run is looked at after every ten steps, the other never.
 
 # %%
-quiet, watched = (Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64) for _ in range(2))
+quiet, watched = (Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64, device="cpu") for _ in range(2))
 quiet.step(40)
 for _ in range(4):
     watched.step(10).sample(9)
@@ -582,8 +582,8 @@ assert torch.equal(quiet.sample(50), watched.sample(50)) and torch.equal(quiet.l
 # weights agree to rounding for as long as the game itself does not amplify rounding:
 
 # %%
-of_eight = Run(Minimax(width=32), ring(radius=2, std=.02), runs=8, batch=64).step(10)
-alone = Run(Minimax(width=32), ring(radius=2, std=.02), runs=1, seed=5, batch=64).step(10)
+of_eight = Run(Minimax(width=32), ring(radius=2, std=.02), runs=8, batch=64, device="cpu").step(10)
+alone = Run(Minimax(width=32), ring(radius=2, std=.02), runs=1, seed=5, batch=64, device="cpu").step(10)
 gap = (of_eight.sample(100)[5] - alone.sample(100)[0]).abs().max().item()
 assert gap < 1e-4
 gap
@@ -749,9 +749,9 @@ def _open(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
 
 # %%
 folder = Path(tempfile.mkdtemp())
-halfway = Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64, average=.9).step(20)
-resumed = Run.load(halfway.save(folder / "run.safetensors")).step(20)
-straight = Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64, average=.9).step(40)
+halfway = Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64, average=.9, device="cpu").step(20)
+resumed = Run.load(halfway.save(folder / "run.safetensors"), device="cpu").step(20)
+straight = Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64, average=.9, device="cpu").step(40)
 
 # %%
 there, here = straight.players.state(), resumed.players.state()
@@ -771,7 +771,7 @@ refused(Run.load, folder / "half.safetensors").replace(str(folder), "…")
 # And a run whose loss stops being a number stops with it, and says where. Here a learning rate of a million does it:
 
 # %%
-wild = Run(Minimax(width=32, lr=1e6), ring(radius=2, std=.02), runs=2, batch=64)
+wild = Run(Minimax(width=32, lr=1e6), ring(radius=2, std=.02), runs=2, batch=64, device="cpu")
 try:
     wild.step(200)
     message = "it survived"
@@ -796,7 +796,7 @@ def frame(run, seed: int = 0):
 
 
 # %%
-film_run, frames = Run(Minimax(width=64), ring(radius=2, std=.02), runs=1, batch=128), []
+film_run, frames = Run(Minimax(width=64), ring(radius=2, std=.02), runs=1, batch=128, device="cpu"), []
 for _ in range(16):
     frames.append(frame(film_run))
     film_run.step(steps(100, fast=5))
@@ -833,7 +833,7 @@ class LeastSquares:
 
 
 # %%
-mine = Run(LeastSquares(), ring(radius=2, std=.02), runs=8, batch=128).step(steps(600))
+mine = Run(LeastSquares(), ring(radius=2, std=.02), runs=8, batch=128, device="cpu").step(steps(600))
 measures.table(mine.coverage())
 
 # %% [markdown]
@@ -843,7 +843,7 @@ measures.table(mine.coverage())
 from torch import nn
 make_G = lambda: nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
 make_D = lambda: nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
-own = Run(Minimax(G=make_G, D=make_D), ring(radius=2, std=.02), runs=2, batch=64).step(10)
+own = Run(Minimax(G=make_G, D=make_D), ring(radius=2, std=.02), runs=2, batch=64, device="cpu").step(10)
 tuple(own.sample(5).shape)
 
 # %% [markdown]
@@ -865,7 +865,7 @@ class Patient(Minimax):
 
 @exercise(accepts=[Patient], rejects=[Minimax, type("Lazy", (Minimax,), {"turns": "D G G G G G"})])
 def grade_turns(answer):
-    run = Run(answer(width=8), ring(), runs=1, batch=8).step(1)
+    run = Run(answer(width=8), ring(), runs=1, batch=8, device="cpu").step(1)
     taken = [int(run.players.state()[f"adam/{name}/step"]) for name in "DG"]
     assert taken == [5, 1], f"in one step D moved {taken[0]} times and G {taken[1]} times"
 

@@ -284,7 +284,7 @@ class Encoder:
 
 # %%
 circle = ring(8, radius=2, std=.02)
-refused(Run(Encoder(), circle, runs=2).sample, 10)
+refused(Run(Encoder(), circle, runs=2, device="cpu").sample, 10)
 
 # %% [markdown]
 # ## Missed early, captured later

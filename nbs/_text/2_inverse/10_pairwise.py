@@ -56,7 +56,7 @@ from modelab.training import Run
 data, total = ring(8, radius=4, std=.04), steps(5000)
 regime = dict(latent=1, stochastic=True, depth=3, width=64, betas=(0., .99), fade=total)
 regime["lr"] = {"G": 2e-3, "E": 2e-3, "D": 4e-3}
-plain = Run(PairwiseBiGAN(weight=0., **regime), data, batch=64)
+plain = Run(PairwiseBiGAN(weight=0., **regime), data, batch=64, device="cpu")
 
 # %% [markdown]
 # Before it trains to the end, look at something that the game throws away. Each real $x$ has a code $z=E(x)$, and the generator turns the code into $\hat x=G(z)$. So each real point comes with a partner.
@@ -428,7 +428,7 @@ class PairwiseBiGAN(BiGAN):
 # Same seeds, same regime, $\lambda=1$, fading as the rates do. First to step 1,500, to look at the slopes.
 
 # %%
-guided = Run(PairwiseBiGAN(weight=1., **regime), data, batch=64)
+guided = Run(PairwiseBiGAN(weight=1., **regime), data, batch=64, device="cpu")
 guided_way = walked(guided)
 guided_D = alignment(guided.players.nets["D"], *guided_way[-1][:3])
 
@@ -798,7 +798,7 @@ for row in record.get("digits", []):
 # What one does get from having an encoder: a path between two real pictures. Encode both, walk straight from code to code, decode.
 
 # %%
-scanned = Run(PairwiseBiGAN(latent=16, lr=1e-3, betas=(0., .9)), digits(), runs=2, batch=64, average=.99)
+scanned = Run(PairwiseBiGAN(latent=16, lr=1e-3, betas=(0., .9)), digits(), runs=2, batch=64, average=.99, device="cpu")
 scanned.step(steps(800, fast=20))
 nets = scanned.players.nets
 
@@ -829,7 +829,7 @@ five, four = line(5, spacing=2, std=.04), mixture([[-4.], [-2.], [2.], [4.]], .0
 
 def relit(weight: float, every: int = 100, frames: int = 6):
     "Train on four modes, light the fifth, and yield the run at each frame."
-    run = Run(PairwiseBiGAN(latent=1, weight=0., width=32, betas=(0., .99)), four, runs=4, batch=64).step(steps(600))
+    run = Run(PairwiseBiGAN(latent=1, weight=0., width=32, betas=(0., .99)), four, runs=4, batch=64, device="cpu").step(steps(600))
     run.modes, run.game.weight = five, weight
     for frame in range(frames):
         yield run

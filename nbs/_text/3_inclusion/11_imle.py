@@ -26,8 +26,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from modelab.course import batch, called, game, number, tensors, whole
-from modelab.networks import mlp_generator, player, randn
+from modelab.course import batch, called, game, number, one_of, tensors, whole
+from modelab.networks import NETS, player, randn
 
 # %%
 import tempfile
@@ -36,6 +36,7 @@ import pandas as pd
 from modelab.course import DARK, Film, axes, claim, exercise, hurried, interval, picture, recorded, refused, scatter, steps, tiles
 from modelab.coverage import table
 from modelab.modes import grid, ring, stacked_digits
+from modelab.networks import mlp_generator
 from modelab.training import Run, seed_of
 
 
@@ -61,7 +62,7 @@ class Backwards:
         return gap.amin(2).mean(-1)
 
 data = grid()
-backwards = Run(Backwards(), data, batch=256, average=.99)
+backwards = Run(Backwards(), data, batch=256, average=.99, device="cpu")
 
 # %% [markdown]
 # **Predict:** the loss falls towards zero in all eight seeds, so every sample ends up on real data. How many of the 25 modes do the samples show?
@@ -469,6 +470,7 @@ class IMLE:
     jitter: float = 0.  # standard deviation of noise on matched latents
     latent: int | None = None  # length of z; None: fits the set
     width: int = 128  # hidden units of the default generator
+    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
     lr: float | dict[str, float] = 1e-3  # of Adam
     betas: tuple[float, float] = (.9, .99)
     turns: ClassVar[str] = "G"
@@ -482,7 +484,7 @@ class IMLE:
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The generator, one copy per run, and the memory of what it was matched to, which has no weights and never moves."
         def default_G() -> nn.Module:
-            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
+            return NETS[one_of("nets", self.nets, NETS)][0](latent, event, self.width, runs=runs, generator=generator)
         return {"G": player("G", self.G, default_G, runs, generator), "matches": Matches(runs, self.reals, event, latent)}
 
     def features(self, x: Tensor) -> Tensor:
@@ -524,9 +526,9 @@ class IMLE:
 
 
 # %%
-run = Run(IMLE(reals=64, refresh=8, jitter=.1), ring(), runs=2, batch=32).step(11)
+run = Run(IMLE(reals=64, refresh=8, jitter=.1), ring(), runs=2, batch=32, device="cpu").step(11)
 with tempfile.TemporaryDirectory() as folder:
-    again = Run.load(run.save(Path(folder) / "half way"))
+    again = Run.load(run.save(Path(folder) / "half way"), device="cpu")
 one, two = run.step(9).players.state(), again.step(9).players.state()
 assert all(torch.equal(one[k], two[k]) for k in one)
 sorted(k for k in one if "matches" in k)
@@ -535,7 +537,7 @@ sorted(k for k in one if "matches" in k)
 # **Predict:** the same generator at the same rate, only the arrow turned, and 500 steps instead of 200. How many of the 25 modes do the samples reach, and what share of the samples is good?
 
 # %%
-forwards = Run(IMLE(lr=3e-3, reals=512, refresh=4, pool=2), data, batch=256, average=.99).step(steps(500))
+forwards = Run(IMLE(lr=3e-3, reals=512, refresh=4, pool=2), data, batch=256, average=.99, device="cpu").step(steps(500))
 table({"samples look for reals": backwards.coverage(), "reals look for samples": forwards.coverage()})
 
 
@@ -606,7 +608,7 @@ def lines(run, title: str, turned: bool = False, n: int = 100):
 
 def film(game, turned: bool):
     "Seven looks at a run, early ones close together."
-    run, shots = Run(game, data, runs=1, batch=256), []
+    run, shots = Run(game, data, runs=1, batch=256, device="cpu"), []
     for stop in (0, 10, 20, 40, 80, 160, 320):
         run.step(stop - run.steps)
         shots.append(lines(run, f"step {stop}", turned))
@@ -743,7 +745,7 @@ claim("Adaptive matching serves the worst-served of ten points better, at equal 
 
 # %%
 stack = stacked_digits()
-pictured = Run(IMLE(width=256, refresh=32), stack, runs=1, batch=128, average=.99).step(steps(300))
+pictured = Run(IMLE(width=256, refresh=32), stack, runs=1, batch=128, average=.99, device="cpu").step(steps(300))
 figure, panels = axes(1, 2, size=(3.6, 2))
 for ax, shown, title in zip(panels, (stack.sample(30, generator=torch.Generator().manual_seed(0)), pictured.sample(30)[0]), ("real", "IMLE")):
     tiles(ax, shown.movedim(1, -1) / 2 + .5, title=title)  # three channels, shown as red, green and blue

@@ -696,7 +696,7 @@ class Bag:
 
 
 # %%
-run = Run(Minimax(latent=16), Bag(train[:, None] * 2 - 1), runs=1, batch=64, average=.999).step(steps(3000))
+run = Run(Minimax(latent=16), Bag(train[:, None] * 2 - 1), runs=1, batch=64, average=.999, device="cpu").step(steps(3000))
 made = run.sample(1200)[0] / 2 + .5
 report = audit(made, train[:, None], unseen[:, None], labels=labels)
 report

@@ -733,7 +733,7 @@ class Euclidean(GroundMetric):
 
 # %%
 games = {"Euclidean": Euclidean(weight=10.), "Γ = 1": GroundMetric(), "Γ = 0": GroundMetric(gamma=0.)}
-runs = {name: Run(game, "stacked_digits", batch=64, average=.99).step(steps(200)) for name, game in games.items()}
+runs = {name: Run(game, "stacked_digits", batch=64, average=.99, device="cpu").step(steps(200)) for name, game in games.items()}
 covered = {name: coverages(run.sample(10_000), run.modes) for name, run in runs.items()}
 table(covered)
 

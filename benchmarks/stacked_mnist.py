@@ -1,0 +1,100 @@
+"""Three MNIST digits of 28x28 pixels, a thousand modes, on a graphics card: the inclusive GAN beside the GAN with R1 alone.
+
+    python benchmarks/stacked_mnist.py FOLDER                # FOLDER holds the four files of MNIST; five seeds of both, five minutes
+    python benchmarks/stacked_mnist.py FOLDER --seconds 60 --seeds 2 --device cpu --width 4
+
+Same convolutional players, rates, batch and time for both; rates fall over the second half. A seed is a process of its own, and all
+run at once: nets of this size leave a card waiting for its processor. Records benchmarks/stacked_mnist.json, and what the first
+seeds made in benchmarks/stacked_mnist.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from rows import by_seed, record
+
+from modelab.course import replace
+from modelab.imle_gan import IMLEGAN
+from modelab.modes import stacked_mnist
+from modelab.training import Run
+from modelab.wasserstein import ZeroCentred
+
+FILE = Path(__file__).with_suffix(".json")
+GAMES = {"inclusive GAN + R1": lambda kw: IMLEGAN(weight=.0003, interpolation=0., reals=64, penalty=1., **kw),
+         "GAN + R1": lambda kw: ZeroCentred(weight=1., **kw)}
+
+
+def one(args: argparse.Namespace) -> dict:
+    """One seed of one game: what is covered at an eighth, a quarter, half and the end of its time."""
+    game = GAMES[args.one](dict(nets="conv", width=args.width, latent=64, lr=args.rate, betas=(0., .99)))
+    run = Run(game, stacked_mnist(args.folder), runs=1, seed=args.seed, batch=64, average=.999, device=args.device)
+    looks, start = [], time.monotonic()
+    while len(looks) < 4:
+        spent = (time.monotonic() - start) / args.seconds
+        game.lr = args.rate * min(1, max(.02, 2 * (1 - spent)))
+        run.step(20)
+        if spent >= 2. ** (len(looks) - 3):
+            found = run.coverage()[0]
+            looks.append({"steps": run.steps, **{k: getattr(found, k) for k in ("captured", "kl", "high_quality")}})
+            print(f"{args.one}, seed {args.seed}: {looks[-1]}", file=sys.stderr, flush=True)
+    torch.save(run.modes.picture(run.sample(12)[0]).mul(255).byte().cpu(), args.out)
+    return {"looks": looks, "perfect": found.floor.kl}
+
+
+def together(args: argparse.Namespace, folder: Path) -> dict[str, list[dict]]:
+    """All seeds of both games at once, each in a process of its own."""
+    def start(name: str, seed: int) -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, __file__, args.folder, "--one", name, "--seed", str(seed), "--out", folder / f"{name} {seed}",
+                                 *(f"--{k}={getattr(args, k)}" for k in ("seconds", "device", "width", "rate"))], stdout=subprocess.PIPE, text=True)
+    children = {name: [start(name, seed) for seed in range(args.seed, args.seed + args.seeds)] for name in args.games}
+    found = {name: [child.communicate()[0] for child in group] for name, group in children.items()}
+    if any(child.returncode for group in children.values() for child in group):
+        sys.exit("a seed failed; its own message is above, and nothing is recorded")
+    return {name: [json.loads(text) for text in texts] for name, texts in found.items()}
+
+
+def sheet(path: Path, folder: Path, games: list[str], seed: int) -> None:
+    """The first seed of each game as one picture: a row of twelve each."""
+    from PIL import Image
+    rows = [torch.load(folder / f"{name} {seed}", weights_only=True) for name in games]
+    grid = torch.cat([torch.nn.functional.pad(row.permute(3, 0, 1, 2), (2, 2, 2, 2), value=255).transpose(1, 2).flatten(2) for row in rows], 1)
+    with tempfile.TemporaryDirectory() as place:
+        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(Path(place, "sheet.png"), optimize=True)
+        replace(path, Path(place, "sheet.png").read_bytes())
+
+
+def main() -> None:
+    """Train, and record one row per game."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", help="where MNIST's four files are")
+    for name, default in (("seconds", 300.), ("seeds", 5), ("seed", 0), ("width", 32), ("rate", 5e-4)):
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--games", nargs="+", choices=GAMES, default=list(GAMES))
+    parser.add_argument("--one", choices=GAMES, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=FILE, help="default: stacked_mnist.json beside this script")
+    args = parser.parse_args()
+    if args.one:
+        return print(json.dumps(one(args)))
+    stacked_mnist(args.folder).judge  # fitted once, kept beside the files
+    with tempfile.TemporaryDirectory() as folder:
+        found = together(args, Path(folder))
+        sheet(args.out.with_suffix(".png"), Path(folder), args.games, args.seed)
+    device = torch.cuda.get_device_name() if args.device.startswith("cuda") else "cpu"
+    for name, seeds in found.items():
+        looks = [{k: by_seed([look[k] for look in at]) for k in at[0]} for at in zip(*(seed["looks"] for seed in seeds))]
+        row = {"setting": name, "device": device, "seconds": args.seconds, "width": args.width, "rate": args.rate, "perfect": seeds[0]["perfect"], "looks": looks}
+        record(args.out, "games", row)
+        print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
