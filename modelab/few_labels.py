@@ -107,7 +107,7 @@ class FewLabels(ZeroCentred):
     per_class: int = 7  # labelled examples of each class, drawn with replacement before the first step
     rest: str = "inferred"  # labels of the others: guessed by D, of the "nearest" labelled one, "random", or "left out"
     share: float = 1 / 16  # of each real batch: labelled examples
-    label_weight: float = 1.  # λ of D's guessing
+    label_weight: float = .3  # λ of D's guessing
     rotation: float = 0.  # weight of telling turned pictures apart; G has a fifth of it
     latent: int | None = 16  # length of z, without the class
 
@@ -125,7 +125,7 @@ class FewLabels(ZeroCentred):
         "The networks that play, one copy per run, and the labelled examples, which never move."
         if self.rotation and (len(event) != 3 or event[1] != event[2]):
             raise ValueError(f"rotation: expected 0 for what is no square picture, shape {event}, got {self.rotation}")
-        width = self.d_width or self.width
+        width = whole("width", self.width) if self.d_width is None else whole("d_width", self.d_width)
 
         def body() -> nn.Module:
             return mlp(event, width, width, 1, runs, generator, functools.partial(F.leaky_relu, negative_slope=.2))
@@ -181,7 +181,7 @@ class FewLabels(ZeroCentred):
         return torch.cat([x, more], 1), torch.cat([y, told], 1), torch.cat([y, unknown], 1)
 
     def loss_D(self, t: Any) -> Tensor:
-        "D's turn: real pairs against generated ones, R1, the labels that are known, and turns."
+        "D's turn: real pairs against generated ones, R1, the labels that are known if others are inferred, and turns."
         (x, told, known), fake, asked, seen = self.real(t), t.G(t.z).detach(), self.asked(t.z), []
 
         def critic(x: Tensor) -> Tensor:
@@ -191,7 +191,9 @@ class FewLabels(ZeroCentred):
         loss = discriminator_loss(scores, t.D(fake, y=asked)) + self.weight * event_sum(slopes.square(), scores).mean(-1) / 2
         if self.fake_weight:
             loss = loss + self.fake_weight * r1(lambda v: t.D(v, y=asked), fake)
-        return loss + self.label_weight * label_loss(t.D.c(seen[0]), known) + self._turns(t, x, 1.)
+        if self.rest == "inferred":
+            loss = loss + self.label_weight * label_loss(t.D.c(seen[0]), known)
+        return loss + self._turns(t, x, 1.)
 
     def loss_G(self, t: Any) -> Tensor:
         "G's turn: pairs that D takes for real, and turns that it can tell."

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import modelab
-from modelab import (audit, bigan, course, coverage, currents, encoder, ground_metric, imle, imle_gan, likelihood, lipschitz, minimax,
+from modelab import (audit, bigan, course, coverage, currents, encoder, few_labels, ground_metric, imle, imle_gan, likelihood, lipschitz, minimax,
                      modes, networks, pairwise, pictures, precision_recall, priors, training, wasserstein)
 
 MODULES = sorted(m.name for m in pkgutil.iter_modules(modelab.__path__) if not m.name.startswith("_"))
@@ -185,6 +185,11 @@ GOOD = {
     "likelihood.explicit_log_likelihood": lambda: dict(x=points(4, 2), made=points(5, 2, seed=1), entropy=.5, runs=0),
     "likelihood.surrogate_log_likelihood": lambda: dict(x=points(4, 2), made=points(5, 2, seed=1), potential=points(5, seed=2),
                                                         entropy=.5, runs=0),
+    # few_labels
+    "few_labels.Projection": lambda: dict(body=nn.Identity(), features=4, classes=3, runs=2, generator=[g(), g(1)]),
+    "few_labels.infer_labels": lambda: dict(y=torch.tensor([0, -1, 2]), logits=points(3, 4)),
+    "few_labels.label_loss": lambda: dict(logits=points(3, 4), y=torch.tensor([0, -1, 2])),
+    "few_labels.rotations": lambda: dict(x=points(3, 1, 4, 4)),
     # pictures
     "pictures.scenes": lambda: dict(empty=.9, noise=.04),
     "pictures.faces": lambda: dict(include=["hat"], noise=.04),
@@ -225,7 +230,8 @@ GAMES = {"minimax.Minimax": minimax.Minimax, "bigan.BiGAN": bigan.BiGAN, "pairwi
          "wasserstein.ZeroCentred": wasserstein.ZeroCentred, "lipschitz.Lipschitz": lipschitz.Lipschitz,
          "ground_metric.GroundMetric": ground_metric.GroundMetric, "encoder.Encoder": encoder.Encoder,
          "imle.IMLE": imle.IMLE, "imle_gan.IMLEGAN": imle_gan.IMLEGAN, "currents.Currents": currents.Currents,
-         "likelihood.Entropic": likelihood.Entropic, "priors.NonParametricPrior": priors.NonParametricPrior}
+         "likelihood.Entropic": likelihood.Entropic, "priors.NonParametricPrior": priors.NonParametricPrior,
+         "few_labels.FewLabels": few_labels.FewLabels}
 
 SIDE = "works on the lab's own objects, which a user does not make; test_lab drives it"
 RESULT = "holds what a function returned"
@@ -266,7 +272,7 @@ LEFT_OUT = {
 AUTHORS = {"course.whole": "name least most", "course.wholes": "name least most", "course.number": "name least most above", "course.one_of": "name known",
            "course.batch": "name event least", "course.claim": "text paper ours holds", "networks.each": "name",
            "networks.player": "name default", "course.make": "kind", "coverage.Protocol": "name source"}  # written by an author, not given by a user
-CARRIES = "minimax. wasserstein. bigan. pairwise. lipschitz. ground_metric. currents. coverage.kl coverage.total_variation networks. imle.imle_loss " \
+CARRIES = "minimax. wasserstein. bigan. pairwise. lipschitz. ground_metric. currents. few_labels. coverage.kl coverage.total_variation networks. imle.imle_loss " \
           "imle_gan. likelihood.entropic_loss precision_recall.floats course.tensors".split()  # elementwise: what is not finite comes out as it went in, for the engine to notice
 MAY_BE_NAN = "kl forward spread spreads".split()  # of a `Coverage`, where too few samples are good; it says so
 PATHS = {"path", "folder", "source"}

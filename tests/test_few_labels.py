@@ -1,0 +1,284 @@
+"""modelab.few_labels: the projection and its heads against closed forms and loops, what must not flow, and the game."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from modelab.course import make
+from modelab.few_labels import RESTS, FewLabels, Projection, infer_labels, label_loss, rotations
+from modelab.lab import Lab
+from modelab.minimax import discriminator_loss, generator_loss
+from modelab.modes import digits, mixture, ring, stacked_digits
+from modelab.networks import mlp
+from modelab.training import Run, Turn
+from modelab.wasserstein import r1, r2
+
+
+def gen(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=gen(seed), dtype=torch.float64)
+
+
+def some(*shape, k=3, least=0, seed=0):
+    return torch.randint(least, k, shape, generator=gen(seed))
+
+
+def turn(game, modes, runs=2, batch=32, steps=0):
+    """The first turn of a run, and the run."""
+    run = Run(game, modes, runs=runs, batch=batch, device="cpu").step(steps)
+    run.players.ready("D")
+    return Turn(run, run.steps, 0), run
+
+
+# the projection
+
+def test_it_is_the_log_ratio_of_normal_laws():
+    D, m, n = Projection(nn.Identity(), 4, 3).double(), randn(3, 4), randn(3, 4, seed=1)
+    with torch.no_grad():
+        D.w.weight.zero_(), D.w.bias.zero_(), D.e.weight.copy_((m - n).T)
+        D.e.bias.copy_((n.square().sum(1) - m.square().sum(1)) / 2)
+    x, y = randn(20, 4, seed=2), some(20)
+    log_p, log_q = (-(x - mean[y]).square().sum(1) / 2 for mean in (m, n))
+    assert torch.allclose(D(x, y), log_p - log_q, atol=1e-12)
+
+
+@given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 4), st.integers(0, 99))
+def test_score_by_hand(n, features, classes, seed):
+    D = Projection(nn.Identity(), features, classes, generator=gen(seed)).double()
+    h, y = randn(n, features, seed=seed), some(n, k=classes, seed=seed)
+    by_hand = [h[i] @ (D.w.weight[:, 0] + D.e.weight[:, y[i]]) + D.w.bias[0, 0] + D.e.bias[0, y[i]] for i in range(n)]
+    assert torch.allclose(D(h, y), torch.stack(by_hand), atol=1e-12)
+    assert torch.allclose(D(h), h @ D.w.weight[:, 0] + D.w.bias[0, 0], atol=1e-12)
+
+
+def test_runs_are_the_plain_networks_side_by_side():
+    both = Projection(mlp(2, 6, 5, 1, 2, [gen(0), gen(1)]), 6, 3, 2, [gen(2), gen(3)])
+    x, y = torch.randn(2, 7, 2, generator=gen(4)), some(2, 7)
+    for r in range(2):
+        one = Projection(mlp(2, 6, 5, 1), 6, 3)
+        one.load_state_dict({k: v[r] for k, v in both.state_dict().items()})
+        assert torch.allclose(both(x, y)[r], one(x[r], y[r]), atol=1e-6) and torch.allclose(both.c(both.body(x))[r], one.c(one.body(x[r])), atol=1e-6)
+
+
+def test_the_class_matters_only_through_its_own_vector():
+    D, h = Projection(nn.Identity(), 4, 3).double(), randn(5, 4)
+    slopes = torch.autograd.grad(D.score(h, torch.full((5,), 1)).sum(), D.e.weight)[0]
+    assert torch.allclose(slopes[:, 1], h.sum(0)) and not slopes[:, [0, 2]].any()
+
+
+@pytest.mark.parametrize("y", [torch.tensor([0, 1, -1]), torch.tensor([0, 1, 3]), torch.tensor([0, 1]), torch.tensor([[0, 1, 2]]),
+                               torch.tensor([0., 1., 2.]), torch.tensor([True, False, True]), [0, 1, 2], 1])
+def test_what_is_no_class_is_refused(y):
+    D = Projection(nn.Identity(), 4, 3)
+    with pytest.raises((TypeError, ValueError), match=r"^y: expected"):
+        D(torch.randn(3, 4), y)
+
+
+def test_bad_projections():
+    for name, arguments in (("body", (len, 4, 3)), ("features", (nn.Identity(), 0, 3)), ("classes", (nn.Identity(), 4, 0)),
+                            ("runs", (nn.Identity(), 4, 3, -1)), ("generator", (nn.Identity(), 4, 3, 2, [gen()]))):
+        with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b"):
+            Projection(*arguments)
+
+
+# labels
+
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 99))
+def test_label_loss_is_a_mean_over_what_is_known(n, k, seed):
+    logits, y = randn(2, n, k, seed=seed), some(2, n, k=k, least=-1, seed=seed)
+    for r in range(2):
+        rows = [F.cross_entropy(logits[r, i:i + 1], y[r, i:i + 1]).item() for i in range(n) if y[r, i] >= 0]
+        assert label_loss(logits, y)[r].item() == pytest.approx(sum(rows) / len(rows) if rows else 0., abs=1e-12)
+    assert torch.allclose(label_loss(logits[0], y[0]), label_loss(logits, y)[0], atol=1e-12)
+
+
+def test_unknown_rows_have_no_slope():
+    logits, y = randn(6, 3).requires_grad_(), torch.tensor([0, -1, 2, -1, -1, 1])
+    slope, = torch.autograd.grad(label_loss(logits, y), logits)
+    by_hand = (logits.softmax(-1) - F.one_hot(y.clamp_min(0), 3)) / 3 * (y >= 0)[:, None]
+    assert torch.allclose(slope, by_hand, atol=1e-12) and not slope[y < 0].any()
+    nothing, = torch.autograd.grad(label_loss(logits, torch.full((6,), -1)), logits)
+    assert not nothing.any()
+
+
+def test_an_infinite_logit_of_an_unknown_row_is_nobody_s_business():
+    logits = torch.tensor([[1., 2.], [math.inf, 0.]])
+    assert label_loss(logits, torch.tensor([1, -1])).isfinite()
+
+
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 99))
+def test_inferred_labels_keep_what_is_known(n, k, seed):
+    logits, y = randn(2, n, k, seed=seed).requires_grad_(), some(2, n, k=k, least=-1, seed=seed)
+    told = infer_labels(y, logits)
+    assert not told.requires_grad and told.dtype == torch.int64
+    for i in range(n):
+        assert told[0, i] == (y[0, i] if y[0, i] >= 0 else max(range(k), key=lambda c: logits[0, i, c]))
+
+
+@pytest.mark.parametrize("call", [label_loss, lambda logits, y: infer_labels(y, logits)])
+def test_bad_labels(call):
+    good = torch.randn(4, 3), some(4)
+    call(*good)
+    for name, logits, y in (("y", good[0], some(4) - 2), ("y", good[0], some(4) + 3), ("y", good[0], some(3)), ("y", good[0], good[1].double()),
+                            ("y", good[0], None), ("logits", good[0].long(), good[1]), ("logits", None, good[1]), ("logits", good[0][:0], good[1][:0])):
+        with pytest.raises((TypeError, ValueError), match=rf"^{name}\b"):
+            call(logits, y)
+
+
+# turns
+
+@pytest.mark.parametrize("shape", [(3, 1, 4, 4), (2, 3, 2, 5, 5), (2, 2, 1, 3, 6, 6)])
+def test_turns_and_their_labels_belong_together(shape):
+    x = randn(*shape)
+    turned, quarter = rotations(x)
+    n = shape[-4]
+    assert turned.shape == (*shape[:-4], 4 * n, *shape[-3:]) and quarter.shape == turned.shape[:-3]
+    assert quarter.flatten()[:4 * n].tolist() == [0] * n + [1] * n + [2] * n + [3] * n
+    for i in range(4 * n):
+        k = i // n
+        assert torch.equal(torch.rot90(turned[..., i, :, :, :], -k, (-2, -1)), x[..., i % n, :, :, :])
+
+
+def test_one_quarter_to_the_left_by_hand():
+    x = torch.tensor([[[[1., 2.], [3., 4.]]]])
+    assert rotations(x)[0][:, 0].tolist() == [[[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]]]
+
+
+def test_bad_pictures():
+    for x in (torch.randn(3, 1, 4, 5), torch.randn(1, 4, 4), torch.randn(4), torch.randn(0, 1, 4, 4), torch.ones(3, 1, 4, 4).long(), None):
+        with pytest.raises((TypeError, ValueError), match="^x"):
+            rotations(x)
+
+
+# the game
+
+def test_losses_by_hand():
+    rules = FewLabels(width=16, weight=.7, fake_weight=.3, label_weight=2.)
+    t, run = turn(rules, ring())
+    D, (x, y, known) = t.D, rules.real(t)
+    fake, asked = t.G(t.z).detach(), rules.asked(t.z)
+    again = turn(rules, ring())[0]
+    by_hand = discriminator_loss(D(x, y), D(fake, asked)) + .7 * r1(lambda v: D(v, y), x) + .3 * r2(lambda v: D(v, asked), fake) \
+        + 2 * label_loss(D.c(D.body(x)), known)
+    assert torch.allclose(rules.loss_D(again), by_hand, atol=1e-6)
+    assert torch.allclose(rules.loss_G(again), generator_loss(again.D(again.G(again.z), rules.asked(again.z))), atol=1e-6)
+
+
+def test_turned_pictures_enter_both_losses():
+    shots = []
+    for rotation in (0., .5):
+        rules = FewLabels(classes=10, width=16, rotation=rotation)
+        t, _ = turn(rules, digits(), batch=16)
+        shots.append((rules.loss_D(t), rules.loss_G(t), rules.real(turn(rules, digits(), batch=16)[0])[0], t))
+    (d0, g0, x, _), (d1, g1, _, t) = shots
+
+    def price(v):
+        turned, quarter = rotations(v[:, :4])
+        return label_loss(t.D.r(t.D.body(turned)), quarter)
+    assert torch.allclose(d1 - d0, .5 * price(x), atol=1e-5) and torch.allclose(g1 - g0, .1 * price(t.G(t.z)), atol=1e-5)
+
+
+@pytest.mark.parametrize("rest", RESTS)
+def test_labels_told_and_labels_known(rest):
+    rules, modes = FewLabels(width=16, rest=rest, share=.25), ring()
+    t, run = turn(rules, modes)
+    x, told, known = rules.real(t)
+    few = 32 if rest == "left out" else 8
+    truth = modes.assign(x.flatten(0, 1))[0].view(2, 32)
+    assert x.shape == (2, 32, 2) and torch.equal(told[:, :few], truth[:, :few]) and torch.equal(known[:, :few], told[:, :few])
+    assert (known[:, few:] == -1).all() and told.min() >= 0 and told.max() < 8
+    if rest == "nearest":
+        assert torch.equal(told, truth)
+    if rest == "random":
+        assert (told[:, few:] == truth[:, few:]).float().mean() < .4
+    if rest == "inferred":
+        assert torch.equal(told[:, few:], t.D.c(t.D.body(x)).argmax(-1)[:, few:])
+
+
+def test_nothing_flows_from_the_game_into_the_guess():
+    for weight in (0., 1.):
+        rules = FewLabels(width=16, label_weight=weight)
+        t, _ = turn(rules, ring())
+        slope = torch.autograd.grad(rules.loss_D(t).sum(), t.D.c.weight, materialize_grads=True)[0]
+        assert bool(slope.abs().sum() > 0) == bool(weight)
+
+
+def test_labelled_examples_are_drawn_once_and_differ_between_seeds():
+    modes = mixture(ring(radius=2).centers, .2)
+    run = Run(FewLabels(width=16, per_class=3), modes, runs=2, batch=16, device="cpu").step(1)
+    kept = run.players.nets["known"].x.clone()
+    mode = modes.assign(kept.flatten(0, 1), 9.)[0].view(2, 24)
+    assert kept.shape == (2, 24, 2) and torch.equal(mode, torch.arange(8).repeat_interleave(3).expand(2, -1))
+    assert not torch.isclose(kept[0], kept[1]).any() and torch.equal(run.step(3).players.nets["known"].x, kept)
+    assert torch.equal(Run(FewLabels(width=8, per_class=3), modes, runs=1, seed=1, batch=4, device="cpu").step(1).players.nets["known"].x[0], kept[1])
+
+
+def test_latents_ask():
+    rules = FewLabels(classes=5)
+    z = rules.noise(2, 4000, 3, generator=[gen(0), gen(1)])
+    assert z.shape == (2, 4000, 8) and torch.equal(z[..., 3:].sum(-1), torch.ones(2, 4000))
+    shares = torch.bincount(rules.asked(z).flatten(), minlength=5) / 8000
+    assert (shares - .2).abs().max() < .02 and torch.equal(z[1:], rules.noise(1, 4000, 3, generator=[gen(1)]))
+    y = some(2, 4000, k=5)
+    other = rules.ask(z, y)
+    assert torch.equal(rules.asked(other), y) and torch.equal(other[..., :3], z[..., :3])
+    with pytest.raises(ValueError, match="^y"):
+        rules.ask(z, y + 5)
+
+
+@pytest.mark.parametrize("rules, modes", [(FewLabels(width=16), ring), (FewLabels(classes=10, width=16, rotation=.5), digits),
+                                          (FewLabels(classes=3, width=16, rest="nearest"), stacked_digits)])
+def test_it_plays_and_resumes_to_the_bit(rules, modes, tmp_path):
+    def start():
+        return Run(make("game", rules.spec), modes(), runs=2, batch=16, average=.9, device="cpu")
+    straight, broken = start().step(6), start().step(3)
+    again = Run.load(broken.save(tmp_path / "half.safetensors"), device="cpu").step(3)
+    assert torch.equal(straight.sample(9), again.sample(9)) and straight.sample(9).shape == (2, 9, *modes().event)
+    assert again.game.spec == rules.spec and torch.isfinite(straight.losses["D"]).all()
+
+
+def test_your_own_features():
+    def body():
+        return nn.Sequential(nn.Linear(2, 24), nn.Tanh())
+    run = Run(FewLabels(D=body, width=24), ring(), runs=2, batch=16, device="cpu").step(2)
+    assert run.players.nets["D"](torch.zeros(2, 4, 2), torch.zeros(2, 4).long()).shape == (2, 4)
+    one = Run(FewLabels(D=body(), width=24), ring(), runs=1, batch=16, device="cpu").step(2)
+    assert one.sample(3).isfinite().all()
+
+
+def test_the_lab_opens_it_and_lets_the_rest_change():
+    lab = Lab(FewLabels(width=8), ring(), batch=8, samples=20).step(2).set("rest", "random").step(1)
+    assert lab.sides["A"].game.rest == "random" and lab._repr_mimebundle_()
+
+
+def test_settings_that_cannot_be():
+    for wrong in (dict(classes=0), dict(per_class=0), dict(rest="all"), dict(share=0.), dict(share=1.5), dict(label_weight=-1.),
+                  dict(rotation=math.nan), dict(nets="conv"), dict(weight=-1.)):
+        with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
+            FewLabels(**wrong)
+    with pytest.raises(ValueError, match="^rotation: .*square"):
+        Run(FewLabels(rotation=1.), ring(), runs=1, device="cpu")
+    with pytest.raises(ValueError, match="^classes: .*9"):
+        Run(FewLabels(classes=9), ring(), runs=1, batch=4, device="cpu").step(1)
+
+
+# the claim
+
+def test_the_claim_in_small():
+    """Eight blobs, two labels each: with random labels nobody obeys, with inferred ones nearly everybody."""
+    modes, obeyed = mixture(ring(radius=2).centers, .2), {}
+    for rest in ("random", "inferred"):
+        run = Run(FewLabels(rest=rest, per_class=2, width=48, weight=1., lr=4e-3, share=.125), modes, runs=3, batch=64, average=.97, device="cpu").step(300)
+        z = run.noise(500, run.generators("test"))
+        with torch.no_grad():
+            x = run.players.averaged(z)
+        obeyed[rest] = (modes.assign(x.flatten(0, 1))[0].view(3, 500) == run.game.asked(z)).float().mean(1)
+    assert obeyed["random"].max() < .4 and obeyed["inferred"].min() > .8
