@@ -38,9 +38,9 @@ import math
 import pandas as pd
 
 from modelab.course import DARK, FAKE, REAL, THIRD, axes, claim, exercise, hurried, interval, picture, refused, steps, tiles
-from modelab.modes import digits, members
+from modelab.modes import digits, members, ring
 from modelab.precision_recall import precision_recall
-from modelab.training import Run, linear_decay
+from modelab.training import Run, Turn, linear_decay
 
 # %% [markdown]
 # ## Four copy machines
@@ -117,7 +117,7 @@ def by_class(x, asked, rows: int = 3):
     "A sheet with a column for each class that was asked for, (rows·10, 8, 8)."
     return scans.picture(torch.stack([x[asked == k][r] for r in range(rows) for k in range(10)]))
 
-figure, panels = axes(1, 3, size=(3.2, 1.2))
+figure, panels = axes(1, 3, size=(3.2, 1.4))
 for ax, supply in zip(panels, ("labelled only", "random", "nearest")):
     tiles(ax, by_class(*bags[supply][0]), 10, f"{supply}: asked for 0 to 9")
 picture(figure, "Three sheets, a column for each digit asked for: labelled only shows the right digits, random shows any, nearest shows mostly the right ones")
@@ -406,6 +406,20 @@ class FewLabels(ZeroCentred):
 
 
 # %% [markdown]
+# **Fidelity.** $L_D$, term by term, on the first turn of a small game:
+
+# %%
+small = Run(FewLabels(width=16), ring(), runs=2, batch=32, device="cpu")
+t, again = Turn(small, 0, 0), Turn(small, 0, 0)
+(x, told, known), fake, asked = small.game.real(t), t.G(t.z).detach(), small.game.asked(t.z)
+by_hand = discriminator_loss(t.D(x, told), t.D(fake, asked)) + .1 * r1(lambda v: t.D(v, told), x) + .3 * label_loss(t.D.c(t.D.body(x)), known)
+assert torch.allclose(small.game.loss_D(again), by_hand, atol=1e-6)
+told[0, :8], known[0, :8]
+
+# %% [markdown]
+# (Two rows of thirty-two are known; the others were guessed by a head that has learned nothing yet.)
+#
+# ## Five supplies
 # The rate and the price of R1 are the best of twelve pairs for *all labels*, on other seeds; no other pair improved *labelled only* by more than a few per cent. With 700 draws of each class hardly a scan is missing: that is *all labels*.
 #
 # **Predict:** where will each of the five stand, against its copy machine?
@@ -416,7 +430,9 @@ def train(n: int = 600, **settings):
     rules = FewLabels(classes=10, latent=32, lr=5e-3, weight=3., **settings)
     return linear_decay(Run(rules, scans, batch=64, average=.99, device="cpu"), steps(n))
 
-ways = {"all labels": {"rest": "left out", "per_class": 700}, "labelled only": {"rest": "left out"}} | {rest: {"rest": rest} for rest in RESTS[:3]}
+# %%
+ways = {"all labels": {"rest": "left out", "per_class": 700}, "labelled only": {"rest": "left out"}}
+ways |= {rest: {"rest": rest} for rest in ("random", "nearest", "inferred")}
 runs = {name: train(**way) for name, way in ways.items()}
 
 
@@ -443,10 +459,10 @@ ax.legend(frameon=False)
 picture(figure, "Eight seeds of five supplies: labelled only obeys and is far from the data; random is near and does not obey; nearest and inferred are near all labels, in the lower right corner")
 
 # %% [markdown]
-# The lower right corner is where one wants to be. Each of the two easy ways misses it along another axis, and a single number, whichever, would have praised one of them. Guessing comes close on both.
+# The lower right corner is where one wants to be. Each of the two easy ways misses it along another axis, and a single number, whichever, would have praised one of them. Guessing comes close on both. Compare with the copy machines: *labelled only* falls short even of copying the seventy, and nobody reaches a fair sample, whatever the labels.
 
 # %%
-figure, panels = axes(1, 3, size=(3.2, 1.2))
+figure, panels = axes(1, 3, size=(3.2, 1.4))
 for ax, name in zip(panels, ("labelled only", "random", "inferred")):
     tiles(ax, by_class(*(bag[0] for bag in drawn[name])), 10, f"{name}: asked for 0 to 9")
 picture(figure, "Samples by the digit asked for: labelled only clean and right; random readable and any digit; inferred the right digits with few exceptions")
@@ -487,6 +503,8 @@ pd.DataFrame(obeyed.numpy().round(2), ["all labels", "inferred"], range(10)), f"
 
 
 # %% [markdown]
+# Most digits are as well off as with all labels; a few pay for all. Their strangest scans got another name, and came to be drawn under it.
+#
 # ## More obedient than its labels
 # One in ten of the nearest neighbour's labels is wrong. Yet the generator that learned from them errs less often. How right were the labels, seed by seed, on all training scans?
 
@@ -542,9 +560,9 @@ claim("Trained on the labelled twentieth alone, a generator obeys and loses the 
       holds=value("labelled only").low > 2 * value("all labels").high and value("labelled only", "obeys").low > .95)
 
 # %%
-claim("With random labels a generator covers as well as with all, and draws the class asked for hardly more often than chance",
-      paper="this course", section="chance is 0.1", ours=f"Fréchet {value('random')}, obeys {value('random', 'obeys')}", baseline=value("all labels"),
-      holds=value("random").high < 1.5 * value("all labels").low and value("random", "obeys").high < .25)
+claim("With random labels a generator covers as much as with all (recall), and draws the class asked for hardly more often than chance",
+      paper="this course", section="chance is 0.1", ours=f"recall {value('random', 'recall')}, obeys {value('random', 'obeys')}",
+      baseline=value("all labels", "recall"), holds=value("random", "recall").high > value("all labels", "recall").low and value("random", "obeys").high < .2)
 
 # %%
 claim("Labels guessed by co-training give both: nearer to the data than labelled only, and nine samples of ten obey",
@@ -556,8 +574,8 @@ claim("With few labels the Fréchet distance is that of all labels", paper="Luci
       ours=value("inferred"), baseline=value("all labels"), holds=value("inferred").low <= value("all labels").high, expect=False)
 
 # %%
-claim("Co-training is better than the labels of nearest neighbours, fixed before training", paper="this course", section="share of samples that obey",
-      ours=value("inferred", "obeys"), baseline=value("nearest", "obeys"), holds=value("inferred", "obeys").low > value("nearest", "obeys").high, expect=False)
+claim("Co-training gets nearer to the data than the labels of nearest neighbours, fixed before training", paper="this course",
+      section="Fréchet distance", ours=value("inferred"), baseline=value("nearest"), holds=value("inferred").high < value("nearest").low, expect=False)
 
 # %%
 claim("A generator is more obedient than the labels it was trained on", paper="this course", section="labels of nearest neighbours",
@@ -568,11 +586,11 @@ claim("Telling turned pictures apart improves the Fréchet distance", paper="Luc
       baseline=value("inferred"), holds=value("turned").high < value("inferred").low, expect=False)
 
 # %% [markdown]
-# The label of the nearest neighbour costs one line, takes nothing from $D$'s features, and is not beaten: a classifier that is good *before* training is at least as good a source of labels as one that grows with $D$. So begin with the best classifier that you can get from your labels, and keep co-training for data in which pixels are poor neighbours.
+# The label of the nearest neighbour costs one line, takes nothing from $D$'s features, and is not beaten: as often right, and nearer to the data. A classifier that is good *before* training is the better source of labels here. So begin with the best classifier that you can get from your labels, and keep co-training for data in which pixels are poor neighbours.
 
 # %% [markdown]
 # ## Under your hands: change the supply
-# One seed, young, trained with random labels. Choose what becomes of the scans without a label, and play a hundred steps at a time. First make it obey; then choose *left out* and watch the distance.
+# One seed, young, trained with random labels. Choose what becomes of the scans without a label, and play a hundred steps at a time. First make it obey; then choose *left out* and watch the recall.
 #
 # **Predict:** how many hundreds of steps does it take to obey, after three hundred of nonsense?
 
@@ -582,12 +600,12 @@ import ipywidgets as w
 young = Run(FewLabels(classes=10, latent=32, lr=5e-3, weight=3., rest="random"), scans, runs=1, batch=64, average=.97, device="cpu").step(steps(300))
 
 def scene(run):
-    "Samples in a column for each class asked for, and both numbers."
+    "Samples in a column for each class asked for, and the numbers."
     x, y = (v[0] for v in made(run, 1000))
     row = measured(x, y)
     figure, ax = axes(size=(4.4, 1.9))
-    tiles(ax, by_class(x, y, 4), 10, f"step {run.steps}, {run.game.rest}: obeys {row['obeys']:.2f}, Fréchet {row['Fréchet']:.2f}")
-    return row, picture(figure, f"Samples by class asked for after {run.steps} steps, the last with labels {run.game.rest}: obeys {row['obeys']:.2f}")
+    tiles(ax, by_class(x, y, 4), 10, f"step {run.steps}, {run.game.rest}: obeys {row['obeys']:.2f}, recall {row['recall']:.2f}")
+    return row, picture(figure, f"Samples by class after {run.steps} steps, labels {run.game.rest}: obeys {row['obeys']:.2f}, recall {row['recall']:.2f}")
 
 # %%
 choice, button = w.Dropdown(options=RESTS, value="random", description="the rest"), w.Button(description="100 steps")
@@ -617,10 +635,15 @@ choice.value = "left out"
 for _ in range(3):
     button.click()
 lost, still = scene(young)
-assert lost["Fréchet"] > after["Fréchet"] or hurried()
+assert lost["recall"] < after["recall"] - .15 or hurried()
 still
 
+# %%
+{rest: round(row["Fréchet"], 2) for rest, row in (("inferred", after), ("left out", lost))}
+
 # %% [markdown]
+# Most of the recall is gone, while the sheet looks better than before and the Fréchet distance has hardly noticed: seventy clean scans against many blurred ones. Choose *inferred* again, and the recall comes back.
+#
 # The lab plays it on eight modes of the plane: `Lab(FewLabels(), ring(radius=2))`.
 #
 # ## In your own code
