@@ -6,7 +6,7 @@
 
 Every setting is recorded in benchmarks/imle_gan.json, none left out; the quicker rates of `fuller` were chosen before, by
 30 s walks of two seeds of their own (100 and 101). Time is CPU time of one thread, for eight seeds together; the whole takes about
-five and a half hours, and `--scale .1` a tenth of that.
+seven hours, and `--scale .1` a tenth of that.
 """
 
 from __future__ import annotations
