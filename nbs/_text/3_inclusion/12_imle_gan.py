@@ -436,12 +436,16 @@ picture(figure, "Modes against steps, eight seeds each: the GAN's counts fall, t
 # %%
 record = recorded("imle_gan")
 
+def in_short(look: dict) -> str:
+    "Modes, KL and high quality of a recorded look, over its seeds."
+    modes, kl, sure = (f"{interval(look[k]['by seed']):{digits}}" for k, digits in (("captured", ".0f"), ("kl", ".3f"), ("high_quality", ".2f")))
+    return f"modes {modes:19} KL {kl:20} HQ {sure}"
+
 def show(part: str) -> None:
     "Every recorded look of a part."
     for row in record.get(part, []):
         for look in row["looks"]:
-            print(f"{row['setting']:38} {look['seconds']:4} s {look['steps']:6} steps  modes {look['captured']['interval']:20}"
-                  f" KL {look['kl']['interval']:24} HQ {look['high_quality']['interval']}")
+            print(f"{row['setting']:40} {look['seconds']:4} s {look['steps']:6} steps  {in_short(look)}")
 
 show("weak")
 
@@ -720,8 +724,7 @@ frames["nobody", 0]
 full_size = recorded("stacked_mnist")
 for row in full_size.get("games", []):
     for look in row["looks"]:
-        print(f"{row['setting']:20} {look['steps']['by seed'][0]:6} steps  {look['captured']['interval']:18} modes, KL {look['kl']['interval']:22} "
-              f"high quality {look['high_quality']['interval']}")
+        print(f"{row['setting']:20} {look['steps']['by seed'][0]:6} steps  {in_short(look)}")
 
 # %%
 verdict_at_full_size = None
@@ -730,7 +733,7 @@ if full_size:
     modes_at_end, kl_at_end = (interval(end[k]["by seed"]) for k in ("captured", "kl"))
     print(f"perfect KL {full_size['games'][0]['perfect']:.3f}")
     verdict_at_full_size = claim("Three MNIST digits at once: 1,000 modes in every seed, KL at most .06", paper="Yu et al. 2020", section="Stacked MNIST",
-                                 figure="997", ours=f"{modes_at_end} modes, KL {kl_at_end}", baseline="no run of equal length",
+                                 figure="997", ours=f"{modes_at_end:.0f} modes, KL {kl_at_end:.3f}", baseline="no run of equal length",
                                  holds=min(end["captured"]["by seed"]) == 1000 and kl_at_end.mean <= .06)
 verdict_at_full_size
 
