@@ -1,16 +1,26 @@
-"""What the long benchmarks share: a measure seed by seed with its interval, and a record that grows row by row."""
+"""What the long benchmarks share: which parts to measure, a measure seed by seed with its interval, and a record that grows row by row."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from modelab.course import interval, replace
+
+
+def asked(words: list[str], parts: Collection[str]) -> list[tuple[str, str]]:
+    """The parts named on a command line, each with the text that narrows it, as in `sets:grid`; all parts if none is named."""
+    found = [(part, only) for part, _, only in (word.partition(":") for word in words or parts)]
+    for part, _ in found:
+        if part not in parts:
+            sys.exit(f"there is no part {part!r}; the parts are {', '.join(parts)}")
+    return found
 
 
 def chosen(settings: dict[str, Any], only: str) -> list[tuple[str, Any]]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from pairwise import DEEP
-from rows import by_seed, chosen, record
+from rows import asked, by_seed, chosen, record
 
 from modelab.minimax import Minimax
 from modelab.modes import rare_modes
@@ -144,8 +144,7 @@ PARTS = {"scenes": street, "rare": rare, "film": film}
 def main() -> None:
     """Measure the parts that are asked for, keep the others, record after each row."""
     path = Path(__file__).with_suffix(".json")
-    for asked in sys.argv[1:] or PARTS:
-        part, _, only = asked.partition(":")
+    for part, only in asked(sys.argv[1:], PARTS):
         for row in PARTS[part](only):
             record(path, part, row)
 
