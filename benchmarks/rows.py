@@ -1,10 +1,12 @@
-"""What the long benchmarks share: which parts to measure, a measure seed by seed with its interval, and a record that grows row by row."""
+"""What the long benchmarks share: which parts to measure, a measure seed by seed with its interval, pictures as text, and a record that grows row by row."""
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import sys
+import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,11 @@ def by_seed(values: Iterable[float], digits: int = 4) -> dict:
     """Numbers seed by seed, and their interval if all are finite."""
     values = [round(v, digits) for v in values]
     return {"interval": f"{interval(values)}" if all(map(math.isfinite, values)) else "", "by seed": values}
+
+
+def packed(x: torch.Tensor) -> str:
+    """Pictures in [-1, 1] as compressed bytes in text."""
+    return base64.b64encode(zlib.compress(x.add(1).mul(127.5).round().clamp(0, 255).byte().numpy().tobytes(), 9)).decode()
 
 
 def record(file: Path, part: str, row: dict) -> None:
