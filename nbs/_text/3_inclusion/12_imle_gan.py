@@ -735,7 +735,7 @@ if full_size:
     raw = zlib.decompress(base64.b64decode(full_size["games"][0]["pictures"]))
     figure, ax = axes(size=(6, .7))
     tiles(ax, torch.frombuffer(bytearray(raw), dtype=torch.uint8).float().div(255).reshape(12, 3, 28, 28).movedim(1, -1), 12)
-    drawn = picture(figure, "The first twelve samples of seed 0: three digits each, one per colour, most of them legible")
+    drawn = picture(figure, "The first twelve samples of seed 0: three digits each, one per colour")
 drawn
 
 # %%
