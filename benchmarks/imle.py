@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rows import asked
 
 from modelab.course import interval, recorded, replace
 from modelab.imle import IMLE, nearest
@@ -32,7 +33,7 @@ KNOBS = {"pool": (1, 2, 10), "refresh": (1, 4, 64), "jitter": (0., .1, .3)}
 
 def measured(name: str, game: Any, steps: int | None = None, batch: int = 128) -> dict:
     """Train eight seeds and count."""
-    run, start = Run(game, SETS[name](), batch=batch, average=.99), time.process_time()
+    run, start = Run(game, SETS[name](), batch=batch, average=.99, device="cpu"), time.process_time()
     run.step(steps or STEPS[name])
     seconds, counts = time.process_time() - start, run.coverage()
     row = {"steps": run.steps, "seconds": round(seconds)}
@@ -60,8 +61,7 @@ def jobs(part: str) -> dict[str, tuple]:
 
 def main() -> None:
     """Measure the parts that are asked for, print, record."""
-    for asked in sys.argv[1:] or ["ring", "grid", "rare", "digits", "knobs"]:
-        part, _, only = asked.partition(":")
+    for part, only in asked(sys.argv[1:], [*SETS, "knobs"]):
         for name, job in jobs(part).items():
             if not name.startswith(only):
                 continue

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rows import by_seed, record
+from rows import asked, by_seed, record
 
 from modelab.coverage import coverages
 from modelab.modes import Mixture, digits, grid, line, mixture, rare_modes, ring, stacked_digits
@@ -222,8 +222,7 @@ PARTS = {"sets": sets, "sharp": sharp, "trials": trials, "grid_trials": grid_tri
 def main() -> None:
     """Measure the parts that are asked for, keep the others, record after each row; `sets:grid` measures only such settings."""
     path = Path(__file__).with_suffix(".json")
-    for asked in sys.argv[1:] or PARTS:
-        part, _, only = asked.partition(":")
+    for part, only in asked(sys.argv[1:], PARTS):
         for row in PARTS[part](only) if only else PARTS[part]():
             record(path, part, row)
 

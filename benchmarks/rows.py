@@ -1,16 +1,28 @@
-"""What the long benchmarks share: a measure seed by seed with its interval, and a record that grows row by row."""
+"""What the long benchmarks share: which parts to measure, a measure seed by seed with its interval, pictures as text, and a record that grows row by row."""
 
 from __future__ import annotations
 
+import base64
 import json
 import math
-from collections.abc import Iterable
+import sys
+import zlib
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from modelab.course import interval, replace
+
+
+def asked(words: list[str], parts: Collection[str]) -> list[tuple[str, str]]:
+    """The parts named on a command line, each with the text that narrows it, as in `sets:grid`; all parts if none is named."""
+    found = [(part, only) for part, _, only in (word.partition(":") for word in words or parts)]
+    for part, _ in found:
+        if part not in parts:
+            sys.exit(f"there is no part {part!r}; the parts are {', '.join(parts)}")
+    return found
 
 
 def chosen(settings: dict[str, Any], only: str) -> list[tuple[str, Any]]:
@@ -22,6 +34,11 @@ def by_seed(values: Iterable[float], digits: int = 4) -> dict:
     """Numbers seed by seed, and their interval if all are finite."""
     values = [round(v, digits) for v in values]
     return {"interval": f"{interval(values)}" if all(map(math.isfinite, values)) else "", "by seed": values}
+
+
+def packed(x: torch.Tensor) -> str:
+    """Pictures in [-1, 1] as compressed bytes in text."""
+    return base64.b64encode(zlib.compress(x.add(1).mul(127.5).round().clamp(0, 255).byte().numpy().tobytes(), 9)).decode()
 
 
 def record(file: Path, part: str, row: dict) -> None:

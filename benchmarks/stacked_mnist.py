@@ -1,11 +1,10 @@
 """Three MNIST digits of 28x28 pixels, a thousand modes, on a graphics card: the inclusive GAN beside the GAN with R1 alone.
 
-    python benchmarks/stacked_mnist.py FOLDER                # FOLDER holds the four files of MNIST; five seeds of both, five minutes
+    python benchmarks/stacked_mnist.py FOLDER                # FOLDER holds the four files of MNIST; five seeds of both, ten minutes
     python benchmarks/stacked_mnist.py FOLDER --seconds 60 --seeds 2 --device cpu --width 4
 
-Same convolutional players, rates, batch and time for both; rates fall over the second half. A seed is a process of its own, and all
-run at once: nets of this size leave a card waiting for its processor. Records benchmarks/stacked_mnist.json, and what the first
-seeds made in benchmarks/stacked_mnist.png.
+Same convolutional players, rates, batch and time for both; rates fall over the second half. A seed is a process of its own; the
+five of a game run at once, and fill a card. Records benchmarks/stacked_mnist.json, game by game, with what the first seed made.
 """
 
 from __future__ import annotations
@@ -14,14 +13,12 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import torch
-from rows import by_seed, record
+from rows import by_seed, packed, record
 
-from modelab.course import replace
 from modelab.imle_gan import IMLEGAN
 from modelab.modes import stacked_mnist
 from modelab.training import Run
@@ -45,30 +42,18 @@ def one(args: argparse.Namespace) -> dict:
             found = run.coverage()[0]
             looks.append({"steps": run.steps, **{k: getattr(found, k) for k in ("captured", "kl", "high_quality")}})
             print(f"{args.one}, seed {args.seed}: {looks[-1]}", file=sys.stderr, flush=True)
-    torch.save(run.modes.picture(run.sample(12)[0]).mul(255).byte().cpu(), args.out)
-    return {"looks": looks, "perfect": found.floor.kl}
+    return {"looks": looks, "perfect": found.floor.kl, "pictures": packed(run.sample(12)[0].cpu())}
 
 
-def together(args: argparse.Namespace, folder: Path) -> dict[str, list[dict]]:
-    """All seeds of both games at once, each in a process of its own."""
-    def start(name: str, seed: int) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, __file__, args.folder, "--one", name, "--seed", str(seed), "--out", folder / f"{name} {seed}",
-                                 *(f"--{k}={getattr(args, k)}" for k in ("seconds", "device", "width", "rate"))], stdout=subprocess.PIPE, text=True)
-    children = {name: [start(name, seed) for seed in range(args.seed, args.seed + args.seeds)] for name in args.games}
-    found = {name: [child.communicate()[0] for child in group] for name, group in children.items()}
-    if any(child.returncode for group in children.values() for child in group):
-        sys.exit("a seed failed; its own message is above, and nothing is recorded")
-    return {name: [json.loads(text) for text in texts] for name, texts in found.items()}
-
-
-def sheet(path: Path, folder: Path, games: list[str], seed: int) -> None:
-    """The first seed of each game as one picture: a row of twelve each."""
-    from PIL import Image
-    rows = [torch.load(folder / f"{name} {seed}", weights_only=True) for name in games]
-    grid = torch.cat([torch.nn.functional.pad(row.permute(3, 0, 1, 2), (2, 2, 2, 2), value=255).transpose(1, 2).flatten(2) for row in rows], 1)
-    with tempfile.TemporaryDirectory() as place:
-        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(Path(place, "sheet.png"), optimize=True)
-        replace(path, Path(place, "sheet.png").read_bytes())
+def together(name: str, args: argparse.Namespace) -> list[dict]:
+    """All seeds of a game at once, each in a process of its own."""
+    same = [f"--{k}={getattr(args, k)}" for k in ("seconds", "device", "width", "rate")]
+    children = [subprocess.Popen([sys.executable, __file__, args.folder, "--one", name, "--seed", str(seed), *same], stdout=subprocess.PIPE, text=True)
+                for seed in range(args.seed, args.seed + args.seeds)]
+    found = [child.communicate()[0] for child in children]
+    if any(child.returncode for child in children):
+        sys.exit(f"a seed of {name} failed; its own message is above, and nothing is recorded")
+    return [json.loads(text) for text in found]
 
 
 def main() -> None:
@@ -85,13 +70,12 @@ def main() -> None:
     if args.one:
         return print(json.dumps(one(args)))
     stacked_mnist(args.folder).judge  # fitted once, kept beside the files
-    with tempfile.TemporaryDirectory() as folder:
-        found = together(args, Path(folder))
-        sheet(args.out.with_suffix(".png"), Path(folder), args.games, args.seed)
     device = torch.cuda.get_device_name() if args.device.startswith("cuda") else "cpu"
-    for name, seeds in found.items():
+    for name in args.games:
+        seeds = together(name, args)
         looks = [{k: by_seed([look[k] for look in at]) for k in at[0]} for at in zip(*(seed["looks"] for seed in seeds))]
-        row = {"setting": name, "device": device, "seconds": args.seconds, "width": args.width, "rate": args.rate, "perfect": seeds[0]["perfect"], "looks": looks}
+        row = {"setting": name, "device": device, **{k: getattr(args, k) for k in ("seconds", "width", "rate")}, "looks": looks}
+        row |= {k: seeds[0][k] for k in ("perfect", "pictures")}
         record(args.out, "games", row)
         print(json.dumps(row))
 

@@ -10,11 +10,9 @@ of it are recorded, no picture.
 
 from __future__ import annotations
 
-import base64
 import os
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ from typing import Any
 
 import torch
 from pairwise import DEEP
-from rows import by_seed, chosen, record
+from rows import asked, by_seed, chosen, packed, record
 
 from modelab.minimax import Minimax
 from modelab.modes import rare_modes
@@ -66,11 +64,6 @@ def played(setting: str, game: Any, data: Any, looks: Sequence[int], average: fl
         row["looks"].append({"steps": steps, "cpu_seconds": round(spent), **found})
         print(setting, steps, round(spent), {name: value["interval"] for name, value in found.items()}, flush=True)
     return x, row | {"cpu_seconds": round(spent), **found}
-
-
-def packed(x: torch.Tensor) -> str:
-    """Pictures in [-1, 1] as compressed bytes in text."""
-    return base64.b64encode(zlib.compress(x.add(1).mul(127.5).round().clamp(0, 255).byte().numpy().tobytes(), 9)).decode()
 
 
 def games(**bigan: Any) -> dict[str, Callable[[], Any]]:
@@ -144,8 +137,7 @@ PARTS = {"scenes": street, "rare": rare, "film": film}
 def main() -> None:
     """Measure the parts that are asked for, keep the others, record after each row."""
     path = Path(__file__).with_suffix(".json")
-    for asked in sys.argv[1:] or PARTS:
-        part, _, only = asked.partition(":")
+    for part, only in asked(sys.argv[1:], PARTS):
         for row in PARTS[part](only):
             record(path, part, row)
 

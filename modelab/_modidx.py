@@ -804,6 +804,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'modelab/precision_recall.py'),
                                           'modelab.precision_recall.floats': ( '4_evidence/precision_recall.html#floats',
                                                                                'modelab/precision_recall.py'),
+                                          'modelab.precision_recall.frechet_distance': ( '4_evidence/precision_recall.html#frechet_distance',
+                                                                                         'modelab/precision_recall.py'),
                                           'modelab.precision_recall.histogram_curve': ( '4_evidence/precision_recall.html#histogram_curve',
                                                                                         'modelab/precision_recall.py'),
                                           'modelab.precision_recall.neighbour_radii': ( '4_evidence/precision_recall.html#neighbour_radii',

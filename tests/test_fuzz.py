@@ -206,6 +206,7 @@ GOOD = {
     "precision_recall.PRCurve.at": lambda: dict(self=precision_recall.histogram_curve(shares(4), shares(4, 1), 11), slope=1.),
     "precision_recall.neighbour_radii": lambda: dict(x=points(9, 2), k=3, max_bytes=9999),
     "precision_recall.precision_recall": lambda: dict(real=points(9, 2), fake=points(9, 2, seed=1), k=3, max_bytes=9999),
+    "precision_recall.frechet_distance": lambda: dict(real=points(9, 2), fake=points(9, 2, seed=1)),
     "precision_recall.density_coverage": lambda: dict(real=points(9, 2), fake=points(9, 2, seed=1), k=3, max_bytes=9999),
     "precision_recall.Neighbourhoods.interval": lambda: dict(self=precision_recall.density_coverage(points(9, 2), points(9, 2)),
                                                              name="coverage", confidence=.9, rounds=10, generator=g()),

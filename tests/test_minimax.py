@@ -1,12 +1,19 @@
 """modelab.minimax: losses against their formulas, the gradients they send, and defects of popular versions."""
 
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from modelab.course import GAMES, load_all, make
 from modelab.minimax import Minimax, discriminator_loss, generator_loss
-from modelab.modes import ring
+from modelab.modes import digits, ring
+from modelab.networks import ConvDiscriminator, ConvGenerator
 from modelab.training import Run
+
+load_all()
+WITH_NETS = sorted(name for name, game in GAMES.items() if game.__module__.startswith("modelab.") and "nets" in {f.name for f in dataclasses.fields(game)})
 
 
 def logits(*shape):
@@ -67,3 +74,21 @@ def test_generator_turn_descends_its_loss():
         run.players.ready("G")
         run.players.move("G", generator_loss(nets["D"](nets["G"](z))))
     assert (generator_loss(nets["D"](nets["G"](z))) < before).all()
+
+
+def test_who_takes_convolutions():
+    assert {"minimax", "wasserstein", "clippedwasserstein", "zerocentred", "imle", "imlegan", "nonparametricprior"} <= set(WITH_NETS)
+
+
+@pytest.mark.parametrize("name", WITH_NETS)
+def test_convolutions_are_asked_for_by_name_and_come_back_from_a_checkpoint(name, tmp_path):
+    game = {"name": name, "nets": "conv", "width": 2}
+    run = Run(make("game", game), digits(), runs=2, batch=4, device="cpu").step(2)
+    assert {type(net) for player, net in run.players.nets.items() if player in "GD"} <= {ConvGenerator, ConvDiscriminator}
+    again = Run.load(run.save(tmp_path / "run"), device="cpu")
+    assert again.game.nets == "conv" and torch.equal(again.step(1).sample(3), run.step(1).sample(3))
+    with pytest.raises(ValueError, match="event.*image"):
+        Run(make("game", game), ring(), runs=2, batch=4, device="cpu")
+    for wrong in ("cnn", None, 3):
+        with pytest.raises((TypeError, ValueError), match="nets"):
+            Run(make("game", game | {"nets": wrong}), digits(), runs=2, batch=4, device="cpu")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modelab import precision_recall as module
 from modelab.precision_recall import (
-    companions, density_coverage, error_curve, histogram_curve, neighbour_radii, pr_curve, precision_recall,
+    companions, density_coverage, error_curve, frechet_distance, histogram_curve, neighbour_radii, pr_curve, precision_recall,
 )
 
 
@@ -224,7 +224,37 @@ def test_interval_of_a_sure_thing_has_no_width():
     assert (found.mean, found.low, found.high) == (1, 1, 1)
 
 
+def test_frechet_distance_of_independent_coordinates_is_a_sum():
+    x = torch.randn(50, 3, generator=seeded(), dtype=torch.float64)
+    x = torch.linalg.solve_triangular(torch.linalg.cholesky(x.T.cov()), (x - x.mean(0)).T, upper=False).T  # mean 0, covariance I
+    sizes, far = torch.tensor([1., 2., 5.]).double(), torch.tensor([3., 0., -4.]).double()
+    assert frechet_distance(x, x * sizes + far) == pytest.approx(25 + 0 + 1 + 16, rel=1e-9)
+
+
+def test_frechet_distance_of_covariances_that_do_not_commute():
+    from scipy.linalg import sqrtm
+    x, y = (torch.randn(40, 4, generator=seeded(i), dtype=torch.float64) @ torch.randn(4, 4, generator=seeded(9 + i), dtype=torch.float64) for i in (0, 1))
+    a, b = x.T.cov().numpy(), y.T.cov().numpy()
+    expected = float((x.mean(0) - y.mean(0)).square().sum()) + np.trace(a + b - 2 * sqrtm(a @ b).real)
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-9) == frechet_distance(y, x)
+
+
+def test_frechet_distance_of_copies_few_examples_and_numbers():
+    x = torch.randn(5, 3, 4, 4, generator=seeded())  # fewer examples than features
+    assert frechet_distance(x, x.flip(0)) == pytest.approx(0, abs=1e-5) and frechet_distance(x, x + 1) == pytest.approx(48, rel=1e-6)
+    assert frechet_distance(torch.tensor([0., 2.]), torch.tensor([0., 2.]) * 3) == pytest.approx(4 + 8)
+
+
+@pytest.mark.parametrize("real, fake, named", [
+    (torch.zeros(1, 2), torch.zeros(3, 2), "real"), (torch.zeros(3, 2), torch.zeros(1, 2), "fake"), (torch.zeros(3, 2), torch.zeros(3, 4), "fake"),
+    (torch.full((3, 2), math.nan), torch.zeros(3, 2), "real"), ([[0.], [1.]], torch.zeros(3, 1, dtype=torch.complex64), "fake"), (None, torch.zeros(3, 2), "real")])
+def test_frechet_distance_refuses(real, fake, named):
+    with pytest.raises((TypeError, ValueError), match=named):
+        frechet_distance(real, fake)
+
+
 def test_it_runs_on_a_gpu(cuda):
     real, fake = torch.randn(500, 20, generator=seeded()), torch.randn(400, 20, generator=seeded(1))
+    assert frechet_distance(real.to(cuda), fake.to(cuda)) == pytest.approx(frechet_distance(real, fake), rel=1e-6)
     assert four(real.to(cuda), fake.to(cuda), 3) == pytest.approx(four(real, fake, 3), rel=1e-6)
     assert module.MAX_BYTES > 0

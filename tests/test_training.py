@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,10 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from modelab import networks
+from modelab.course import GAMES, load_all, make
 from modelab.minimax import Minimax
 from modelab.modes import grid, mixture, ring
 from modelab.networks import mlp
 from modelab.training import Diverged, Run, linear_decay, seed_of
+
+load_all()
+OURS = sorted(name for name, game in GAMES.items() if game.__module__.startswith("modelab."))
 
 
 def small(**kw):
@@ -404,6 +410,26 @@ def test_on_a_gpu(tmp_path, cuda):
     run = small(device="cuda", modes=grid()).step(5)
     assert run.sample(10).device.type == "cuda" and same(small(device="cuda", modes=grid()).step(5), run)
     assert Run.load(run.save(tmp_path / "run"), device="cpu").step(1).steps == 6
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_game_plays_on_a_gpu(name, cuda):
+    game = make("game", {"name": name, "width": 8} | ({"reals": 8, "pool": 2} if hasattr(GAMES[name], "reals") else {}))
+    run = Run(game, "stacked_digits" if name == "groundmetric" else "ring", runs=2, batch=4, device="cuda").step(2)
+    assert all(w.device.type == "cuda" for net in run.players.nets.values() for w in net.parameters())
+
+
+@pytest.mark.parametrize("name", [n for n in OURS if n not in ("imle", "imlegan", "groundmetric")])  # these look at numbers
+def test_losses_stay_where_their_data_are(name, monkeypatch):
+    """A tensor on `meta` has a shape and no numbers; what meets it from the CPU raises, as on a graphics card."""
+    monkeypatch.setattr(networks, "_draw", lambda sampler, shape, generator, device, dtype: sampler(tuple(shape), device=device, dtype=dtype))
+    game = make("game", {"name": name, "width": 8})
+    nets = {k: net.to("meta") for k, net in game.players((2,), 3, 2, None).items()}
+    turn = SimpleNamespace(step=0, generator=None, x=torch.randn(2, 4, 2, device="meta"), z=torch.randn(2, 4, 3, device="meta"), **nets)
+    for word in dict.fromkeys(game.turns.split()):
+        loss = getattr(game, f"loss_{word}")(turn)
+        assert loss.shape == (2,) and loss.device.type == "meta"
+        loss.sum().backward()
 
 
 @pytest.mark.parametrize("lr", (1e-3, {"G": 1e-3, "D": 2e-3}))

@@ -65,16 +65,39 @@ picture(figure, "The forgetful generator shows every second mode sharply; the bl
 
 
 # %%
-def frechet(x, y):
-    "Squared Fréchet distance between bells fitted to two bags of points."
-    a, b = torch.cov(x.T.double()), torch.cov(y.T.double())
-    cross = torch.linalg.eigvals(a @ b).real.clamp(min=0).sqrt().sum()
-    return ((x.double().mean(0) - y.double().mean(0)).square().sum() + a.trace() + b.trace() - 2 * cross).item()
+#| export
+def _features(real: Any, fake: Any, least: int) -> tuple[Tensor, Tensor]:
+    "Both bags as `(n, features)` on one device."
+    real = batch("real", real, least=least).flatten(1) if getattr(real, "ndim", 2) > 1 else batch("real", real)[:, None]
+    fake = batch("fake", fake, least=least).flatten(1) if getattr(fake, "ndim", 2) > 1 else batch("fake", fake)[:, None]
+    if real.shape[1] != fake.shape[1]:
+        raise ValueError(f"fake: expected {real.shape[1]} features as in real, got {fake.shape[1]}")
+    if min(len(real), len(fake)) < least:
+        raise ValueError(f"real, fake: expected at least {least} examples of each, got {len(real)} and {len(fake)}")
+    return real, fake.to(real)
+
+
+def frechet_distance(real: Tensor,  # (n, *event): real examples or their features
+                     fake: Tensor,  # (m, *event): generated ones
+                     ) -> float:
+    """Squared Fréchet distance of normal laws fitted to both, ‖μ - ν‖² + tr(A + B - 2(AB)^½), in float64; Heusel et al. 2017.
+
+    >>> x = torch.tensor([[0.], [2.]])
+    >>> frechet_distance(x, x + 3)
+    9.0
+    """
+    x, y = (v.double() for v in _features(real, fake, 2))
+    a, b = torch.cov(x.T).reshape(x.shape[1], -1), torch.cov(y.T).reshape(x.shape[1], -1)
+    values, vectors = torch.linalg.eigh(a)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # a^½: then (AB)^½ has the trace of (a^½ b a^½)^½, which is symmetric
+    cross = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
+    distance = (x.mean(0) - y.mean(0)).square().sum() + a.trace() + b.trace() - 2 * cross
+    return distance.clamp(min=0).item()  # rounding may go below
 
 
 # %%
 fresh = real.sample(5000, generator=g)
-distances = {name: round(frechet(bags["real"], x), 4) for name, x in {**bags, "real": fresh}.items()}
+distances = {name: round(frechet_distance(bags["real"], x), 4) for name, x in {**bags, "real": fresh}.items()}
 assert 3 * distances["forgetful"] < distances["blurry"]
 distances
 
@@ -287,17 +310,6 @@ def _by_classifier(real, fake, generator, classifier: Any, held_out: bool, angle
 
 # %%
 #| export
-def _features(real: Any, fake: Any, least: int) -> tuple[Tensor, Tensor]:
-    "Both bags as `(n, features)` on one device."
-    real = batch("real", real, least=least).flatten(1) if getattr(real, "ndim", 2) > 1 else batch("real", real)[:, None]
-    fake = batch("fake", fake, least=least).flatten(1) if getattr(fake, "ndim", 2) > 1 else batch("fake", fake)[:, None]
-    if real.shape[1] != fake.shape[1]:
-        raise ValueError(f"fake: expected {real.shape[1]} features as in real, got {fake.shape[1]}")
-    if min(len(real), len(fake)) < least:
-        raise ValueError(f"real, fake: expected at least {least} examples of each, got {len(real)} and {len(fake)}")
-    return real, fake.to(real)
-
-
 def pr_curve(real: Tensor,  # (n, *event): real examples or their features
              fake: Tensor,  # (m, *event): generated ones
              method: str = "classifier",  # or "clusters"

@@ -41,7 +41,7 @@ from scipy import stats
 from modelab.course import FAKE, REAL, THIRD, Film, axes, claim, exercise, interval, picture, refused, steps, tiles
 from modelab.imle_gan import slerp
 from modelab.modes import digits
-from modelab.precision_recall import precision_recall
+from modelab.precision_recall import frechet_distance, precision_recall
 from modelab.training import Run, linear_decay
 
 # %% [markdown]
@@ -86,17 +86,10 @@ picture(figure, "Four straight walks between two latents, nine stops each: a dig
 # %%
 new = scans.held_out.sample(1000, generator=torch.Generator().manual_seed(0))
 
-def frechet(x, y) -> float:
-    "Squared Fréchet distance of bells fitted to two bags of pictures."
-    x, y = x.flatten(1).double(), y.flatten(1).double()
-    a, b = x.T.cov(), y.T.cov()
-    root = torch.linalg.eigvals(a @ b).real.clamp_min(0).sqrt().sum()
-    return ((x.mean(0) - y.mean(0)).square().sum() + a.trace() + b.trace() - 2 * root).item()
-
 def judged(x) -> dict:
     "Four numbers for one bag of pictures."
     near = precision_recall(new, x, k=5)
-    return {"good": scans.assign(x)[1].float().mean().item(), "Fréchet": frechet(x, new),
+    return {"good": scans.assign(x)[1].float().mean().item(), "Fréchet": frechet_distance(new, x),
             "precision": near.precision, "recall": near.recall}
 
 
