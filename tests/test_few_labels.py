@@ -128,7 +128,8 @@ def test_bad_labels(call):
     good = torch.randn(4, 3), some(4)
     call(*good)
     for name, logits, y in (("y", good[0], some(4) - 2), ("y", good[0], some(4) + 3), ("y", good[0], some(3)), ("y", good[0], good[1].double()),
-                            ("y", good[0], None), ("logits", good[0].long(), good[1]), ("logits", None, good[1]), ("logits", good[0][:0], good[1][:0])):
+                            ("y", good[0], None), ("logits", good[0].long(), good[1]), ("logits", None, good[1]),
+                            ("logits", good[0][:0], good[1][:0])):
         with pytest.raises((TypeError, ValueError), match=rf"^{name}\b"):
             call(logits, y)
 
@@ -276,7 +277,8 @@ def test_the_claim_in_small():
     """Eight blobs, two labels each: with random labels nobody obeys, with inferred ones nearly everybody."""
     modes, obeyed = mixture(ring(radius=2).centers, .2), {}
     for rest in ("random", "inferred"):
-        run = Run(FewLabels(rest=rest, per_class=2, width=48, weight=1., lr=4e-3, share=.125), modes, runs=3, batch=64, average=.97, device="cpu").step(300)
+        rules = FewLabels(rest=rest, per_class=2, width=48, weight=1., lr=4e-3, share=.125)
+        run = Run(rules, modes, runs=3, batch=64, average=.97, device="cpu").step(300)
         z = run.noise(500, run.generators("test"))
         with torch.no_grad():
             x = run.players.averaged(z)
