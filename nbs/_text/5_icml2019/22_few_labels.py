@@ -168,7 +168,7 @@ class Projection(nn.Module):
 # **Fidelity.** Three classes, real ones around $m_y$, generated ones around $n_y$, both normal. The log ratio is $(m_y-n_y)\cdot x$ plus a number for each class. So with $\varphi(x)=x$ the projection can be exact:
 
 # %%
-D = Projection(nn.Identity(), 2, 3).double()
+D = Projection(nn.Identity(), 2, 3, generator=g).double()
 m, n = torch.randn(2, 3, 2, generator=g, dtype=torch.float64)
 with torch.no_grad():
     D.w.weight.zero_(), D.w.bias.zero_()
@@ -697,7 +697,8 @@ def by_zeros(D, h, y, logits):
 # %%
 @exercise(accepts=[by_average], rejects=[leaking, by_zeros, lambda D, h, y, logits: D.score(h, infer_labels(y, logits))])
 def grade_soft(soft_score):
-    D, h, y = Projection(nn.Identity(), 2, 3), torch.randn(4, 2, generator=torch.Generator().manual_seed(2)), torch.tensor([2, -1, 0, -1])
+    g = torch.Generator().manual_seed(2)
+    D, h, y = Projection(nn.Identity(), 2, 3, generator=g), torch.randn(4, 2, generator=g), torch.tensor([2, -1, 0, -1])
     logits = torch.tensor([[0., 1., 2.]] * 4, requires_grad=True)
     scores = soft_score(D, h, y, logits)
     every = torch.stack([D.score(h, torch.full((4,), k)) for k in range(3)], -1)
