@@ -618,6 +618,7 @@ class Judge:
         return f"Judge: {self.accuracy:.1%} of {self.exam_size} held-out scans right"
 
 
+@torch.enable_grad()  # also when somebody first asks the judge where no gradients are recorded
 def _fit(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h, w) with integers 0…top, labels (n,)
          top: int,  # the brightest level
          walk: int = 600,  # optimiser steps of 96 scans
