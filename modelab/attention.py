@@ -56,8 +56,8 @@ class Twins(ModeSet):
                ) -> tuple[Tensor, Tensor]:
         "The colour of the nearest clean picture, (n,) int64, and whether that is near, (n,) bool: two lamps that match."
         x, within = batch("x", x, self.event), number("within", within, above=0)
-        bank = self._bank.to(x).flatten(1)
-        far, nearest = torch.cdist(x.flatten(1), bank, compute_mode="donot_use_mm_for_euclid_dist").min(1)
+        bank = self._bank.to(x.device).flatten(1)
+        far, nearest = torch.cdist(x.flatten(1).float(), bank, compute_mode="donot_use_mm_for_euclid_dist").min(1)
         return nearest // len(self._rows), far <= within * self.noise * bank.shape[1] ** .5
 
     def picture(self, x: Tensor) -> Tensor:
@@ -70,12 +70,12 @@ class Twins(ModeSet):
 
 @mode_set
 def twins(wander: bool = False,  # each lamp on a row of its own choice
-          noise: float = .08,  # standard deviation of every pixel; at most 0.1, or a wrong pair passes for a right one
+          noise: float = .05,  # standard deviation of every pixel; at most 0.07, or what is half-way between two colours passes for one
           ) -> Twins:
     "Two lamps, far apart and always of one colour: blue, orange or white, in equal shares."
     if not isinstance(wander, bool):
         raise TypeError(f"wander: expected True or False, got {wander!r:.40}")
-    return Twins(wander, number("noise", noise, most=.1, above=0))
+    return Twins(wander, number("noise", noise, most=.07, above=0))
 
 # %% ../nbs/5_icml2019/21_attention.ipynb #453d01a8
 def hinge_discriminator_loss(real_logits: Tensor,  # D(x), (*runs, batch)
@@ -259,7 +259,7 @@ class SAGAN:
     G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
     D: nn.Module | Callable[[], nn.Module] | None = None
     attention: str = "GD"  # which default players have a layer of it: "GD", "G", "D" or ""
-    spectral: str = "GD"  # whose weights are divided by their spectral norm, those of queries and keys excepted
+    spectral: str = "D"  # whose weights are divided by their spectral norm, those of queries and keys excepted; the paper: both
     latent: int | None = None  # length of z; None: fits the set
     width: int = 16  # channels of the default players at full size
     d_width: int | None = None  # of D alone; None: as `width`

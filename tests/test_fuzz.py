@@ -186,12 +186,10 @@ GOOD = {
     "likelihood.surrogate_log_likelihood": lambda: dict(x=points(4, 2), made=points(5, 2, seed=1), potential=points(5, seed=2),
                                                         entropy=.5, runs=0),
     # attention
-    "attention.twins": lambda: dict(wander=True, noise=.08),
+    "attention.twins": lambda: dict(wander=True, noise=.05),
     "attention.hinge_discriminator_loss": lambda: dict(real_logits=points(6), fake_logits=points(6)),
     "attention.hinge_generator_loss": lambda: dict(fake_logits=points(6)),
     "attention.SelfAttention": lambda: dict(channels=4, runs=2, generator=[g(), g(1)], inner=2, pool=1),
-    "attention.SelfAttention.map": lambda: dict(self=attention.SelfAttention(3), x=points(2, 3, 4, 4)),
-    "attention.SelfAttention.forward": lambda: dict(self=attention.SelfAttention(3), x=points(2, 3, 4, 4)),
     "attention.Twins.assign": lambda: dict(self=attention.twins(), x=points(2, 3, 8, 8), within=3.),
     "attention.attended": lambda: dict(net=networks.conv_discriminator((1, 8, 8), 2, 2), side=4, inner=2, pool=1, generator=[g(), g(1)]),
     "attention.power_iteration": lambda: dict(weight=points(3, 4), u=points(3, seed=1), n=2, runs=0),
