@@ -647,9 +647,9 @@ class Local(nn.Module):
         super().__init__()
         self.runs, place = runs, torch.linspace(-1.5, 1.5, 4)
         self.register_buffer("place", torch.stack(torch.meshgrid(place, place, indexing="ij")))
-        self.first, self.then = (Conv(a, 32, 1, 1, runs, generator) for a in (6, 32))
-        self.attention = SelfAttention(32, runs, generator) if attention else nn.Identity()
-        self.draw, self.paint = Conv(32, 8, 3, 1, runs, generator), Conv(8, 3, 3, 1, runs, generator, 1.)
+        self.first, self.then = (Conv(a, 64, 1, 1, runs, generator) for a in (6, 64))
+        self.attention = SelfAttention(64, runs, generator) if attention else nn.Identity()
+        self.draw, self.paint = Conv(64, 8, 3, 1, runs, generator), Conv(8, 3, 3, 1, runs, generator, 1.)
 
     def forward(self, z):
         z = z.unflatten(-1, (4, 4, 4))
@@ -697,7 +697,7 @@ class Calm(Still):
 
 # %%
 room = twins()
-calm = {name: Run(Calm(attention=who, spectral="", width=8, lr=.005, betas=(.5, .9)), room, runs=8, batch=32, average=.98, device="cpu").step(steps(600))
+calm = {name: Run(Calm(attention=who, spectral="", width=8, lr=.005, betas=(.5, .9)), room, runs=8, batch=32, average=.98, device="cpu").step(steps(400))
         for name, who in (("convolutions", ""), ("with attention", "G"))}
 agreed = {name: coverages(run.sample(1000), room, "fair") for name, run in calm.items()}
 table(agreed)
