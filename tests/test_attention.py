@@ -321,7 +321,7 @@ def tiny(**kw):
 
 def test_a_run_resumes_as_if_uninterrupted(tmp_path):
     def fresh():
-        return Run(tiny(), twins(), runs=2, batch=4, average=.9, device="cpu")
+        return Run(tiny(spectral="GD"), twins(), runs=2, batch=4, average=.9, device="cpu")
     whole, half = fresh().step(4), fresh().step(2)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(2)
     assert (resumed.game.attention, resumed.game.lr) == ("GD", {"G": 1e-3, "D": 4e-3})
@@ -350,7 +350,7 @@ def test_who_has_attention_and_who_is_normalised(who):
 
 
 def test_the_losses_are_the_losses_and_each_turn_moves_its_own_u():
-    run = Run(tiny(), twins(), runs=2, batch=4, device="cpu")
+    run = Run(tiny(spectral="GD"), twins(), runs=2, batch=4, device="cpu")
     nets = run.players.nets
     turn = type("T", (), {"x": twins().clean(0, 0).expand(2, 4, 3, 8, 8), "z": randn(2, 4, 64).float(), **nets})
     with torch.no_grad():
