@@ -9,7 +9,7 @@
 # | **You will be able to** | say what a convolutional critic can never see, add a self-attention layer and read its map, divide a layer by its spectral norm, and find a collapse behind a perfect score |
 # | **Paper** | Zhang, Goodfellow, Metaxas and Odena, *Self-attention generative adversarial networks*, ICML 2019 (SAGAN) |
 # | **Needs** | [03](../0_ground/03_networks.ipynb), [04](../1_game/04_minimax.ipynb), [05](../1_game/05_training.ipynb), [07](../1_game/07_wasserstein.ipynb), a loss from [18](18_likelihood.ipynb) |
-# | **Time** | about a minute of computing |
+# | **Time** | about a minute and a half of computing |
 
 # %%
 #| default_exp attention
@@ -168,14 +168,14 @@ pay.item(), slope.tolist()
 # **Predict:** the two lamps are two bright squares, with three colours. What share of new pictures does it get right after 250 steps?
 
 # %%
-def school(critic, n: int = 250, lr: float = 4e-3, before=lambda critic: critic):
-    "Eight critics learn to tell real rooms from mixed ones; `before` prepares them for each step."
-    adam = torch.optim.Adam(critic.parameters(), lr, betas=(0., .9))
-    for step in range(steps(n)):
+def school(critic):
+    "Eight critics learn to tell real rooms from mixed ones."
+    adam = torch.optim.Adam(critic.parameters(), 4e-3, betas=(0., .9))
+    for step in range(steps(250)):
         seeds = [torch.Generator().manual_seed(1000 * step + r) for r in range(8)]
         x, y = (torch.stack([draw(32, s) for s in seeds]) for draw in (rooms.sample, mixed))
         adam.zero_grad()
-        hinge_discriminator_loss(*score(before(critic), x, y)).sum().backward()
+        hinge_discriminator_loss(*score(critic, x, y)).sum().backward()
         adam.step()
     return critic
 
@@ -425,7 +425,15 @@ figure, panels = axes(1, 5, size=(1.7, 1.9))
 tiles(panels[0], rooms.picture(one[None]), 1, "the room")
 for r, ax in enumerate(panels[1:]):
     show_map(ax, one, beta[r, 4], 4, f"seed {r}")
-picture(figure, "A room with two orange lamps, and four maps of where the place at the left lamp looks")
+picture(figure, "A room with two orange lamps, and four maps of where the place at the left lamp looks: at the other lamp, or along the wall where it hangs")
+
+# %% [markdown]
+# It looks at the other lamp, or along the wall where that one hangs. How much of its attention does the left wall send across? A place that asked anybody would send a quarter.
+
+# %%
+everywhere = torch.cat([rooms.clean(k, k) for k in range(3)])
+across = looks(far, everywhere.expand(8, *everywhere.shape))[:, :, 0::4, 3::4].sum(-1).mean((1, 2))
+interval(across)
 
 # %% [markdown]
 # ## A bound on every layer
@@ -433,7 +441,7 @@ picture(figure, "A room with two orange lamps, and four maps of where the place 
 #
 # $$\bar W=\frac{W}{\sigma(W)},\qquad \sigma(W)=\max_{\|v\|=1}\|Wv\| .$$
 #
-# No layer then stretches anything, and neither does their chain. An SVD at each step would be dear. But the weights move little, so that one **power iteration** a step is enough: keep a unit vector $u$, and go on from where it was,
+# No matrix then stretches anything, and neither does a chain of them. An SVD at each step would be dear. But the weights move little, so that one **power iteration** a step is enough: keep a unit vector $u$, and go on from where it was,
 #
 # $$u\leftarrow\frac{WW^{\mathsf T}u}{\|WW^{\mathsf T}u\|},\qquad\sigma(W)\approx\|W^{\mathsf T}u\| .$$
 
@@ -555,9 +563,11 @@ def advance(network: nn.Module, n: int = 1) -> nn.Module:  # the same network
 # Why not torch's own? It makes an iteration at every forward pass in training mode: with real and generated batches, two or three a step, and *to look at the critic changes the critic*. In this course a run must not notice that it is watched. Otherwise the two are one:
 
 # %%
+torch.manual_seed(0)
 theirs = torch.nn.utils.parametrizations.spectral_norm(nn.Linear(7, 5).double())
 ours = spectral_normalised(nn.Linear(7, 5).double())
-ours.load_state_dict({**ours.state_dict(), "bias": theirs.bias.detach(), "parametrizations.weight.original": theirs.parametrizations.weight.original.detach()})
+shared = {"bias": theirs.bias.detach(), "parametrizations.weight.original": theirs.parametrizations.weight.original.detach()}
+ours.load_state_dict({**ours.state_dict(), **shared})
 z = torch.randn(3, 7, dtype=torch.float64, generator=g)
 answers = [theirs(z) for _ in range(2)], [ours(z) for _ in range(2)]
 assert not torch.equal(*answers[0]) and torch.equal(*answers[1])
@@ -573,7 +583,7 @@ assert torch.allclose(advance(ours)(z), out, atol=1e-9)
 # **What the bound is worth.** A dense net of such layers, with leaky ReLUs that stretch nothing either, has slope one at most, whatever its weights. A convolution does not: its kernel was flattened into a matrix, but it reads every pixel nine times. A kernel of nine equal weights has norm one as a matrix, and makes a flat picture three times as bright.
 
 # %%
-net = spectral_normalised(mlp(2, (), 64, runs=8)).double()
+net = spectral_normalised(mlp(2, (), 64, runs=8, generator=g)).double()
 with torch.no_grad():
     for w in net.parameters():
         w.mul_(10)
@@ -583,7 +593,7 @@ assert slope_norm(slopes, scores).max() <= 1 + 1e-9
 slope_norm(slopes, scores).max().item()
 
 # %% [markdown]
-# At most: here it is a tenth, for a random signal hardly passes three such layers. And the kernel:
+# At most: here it is less than a tenth, for a random signal hardly passes three such layers. And the kernel:
 
 # %%
 flat = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular", bias=False).double()
@@ -594,7 +604,7 @@ bright.mean().item()
 
 # %% [markdown]
 # ## The game
-# All four parts together: the hinge, attention in one player or both, the bound (but for queries and keys), and **two rates**: instead of several turns for $D$, a rate four times as high.
+# All four parts together: the hinge, attention in one player or both, the bound (but for queries and keys), and **two rates**: instead of several turns for $D$, a rate four times as high. The paper bounds both players; a small generator whose layers may stretch nothing is slow to draw at all, so here the bound is on $D$ unless you ask for more.
 
 # %%
 #| export
@@ -672,7 +682,7 @@ class Local(nn.Module):
 # %%
 def hears(attention: bool) -> float:
     "How much the left lamp changes when the noise of the right half does."
-    G, z = Local(2, None, attention).double(), torch.randn(2, 50, 4, 4, 4, dtype=torch.float64, generator=g)
+    G, z = Local(2, g, attention).double(), torch.randn(2, 50, 4, 4, 4, dtype=torch.float64, generator=g)
     if attention:
         nn.init.ones_(G.attention.gamma)
     other = torch.cat([z[..., :2], torch.randn(2, 50, 4, 4, 2, dtype=torch.float64, generator=g)], -1)
@@ -709,7 +719,7 @@ table(agreed)
 # %%
 def album(runs: dict, alt: str):
     "Eight samples of each of the first four seeds, run by run."
-    figure, panels = axes(1, len(runs), size=(9.6 / len(runs), 2.4))
+    figure, panels = axes(1, len(runs), size=(9.6 / len(runs), 5.4 / len(runs)))
     for ax, (name, run) in zip(panels, runs.items()):
         tiles(ax, framed(run.sample(8)[:4].flatten(0, 1)), 8, name)
     return picture(figure, alt)
@@ -748,7 +758,7 @@ album(games, "Samples of four seeds, a row each, for three games: within a row a
 # %% [markdown]
 # Read the column *high quality* alone: as soon as the critic sees far, every room has two lamps that match, whether the generator has attention or not.
 #
-# Now read *captured*. Every seed has settled on *one colour*, and where all lamps are blue any two match. In the second game there was no other way: its critic sees each mismatch, and lamps that do not hear each other can answer $P(\text{match})=1$ in one way only. The third generator had another way, and took it when nobody criticised; in the game it collapses like the others. In the first game each lamp settles by itself, and whether on the same colour is luck.
+# Now read *captured*. Every seed has settled on *one colour*, and where all lamps are blue any two match. In the second game there was no other way: its critic sees each mismatch, and lamps that do not hear each other can answer $P(\text{match})=1$ in one way only. The third generator had another way, and took it when nobody criticised; in the game it collapses like the others. In the first game each lamp settles by itself: whether on the same colour is luck, and some are still on their way.
 
 # %%
 deaf, full = (both(judged[f"attention: {name}"]) for name in ("D", "G and D"))
@@ -825,8 +835,11 @@ controls[0].value = 1.
 # %%
 from modelab.attention import SelfAttention, advance, hinge_discriminator_loss, hinge_generator_loss, spectral_normalised
 
-my_G = nn.Sequential(nn.Linear(8, 64 * 16), nn.Unflatten(1, (64, 4, 4)), nn.ReLU(), SelfAttention(64), nn.Upsample(scale_factor=4), nn.Conv2d(64, 3, 3, padding=1), nn.Tanh())
-my_D = spectral_normalised(nn.Sequential(nn.Conv2d(3, 64, 4, 2, 1), nn.LeakyReLU(.2), SelfAttention(64, pool=2), nn.Flatten(), nn.Linear(64 * 64, 1), nn.Flatten(0)), but=("query", "key"))
+my_G = nn.Sequential(nn.Linear(8, 64 * 16), nn.Unflatten(1, (64, 4, 4)), nn.ReLU(), SelfAttention(64),
+                     nn.Upsample(scale_factor=4), nn.Conv2d(64, 3, 3, padding=1), nn.Tanh())
+my_D = nn.Sequential(nn.Conv2d(3, 64, 4, 2, 1), nn.LeakyReLU(.2), SelfAttention(64, pool=2),
+                     nn.Flatten(), nn.Linear(64 * 64, 1), nn.Flatten(0))
+spectral_normalised(my_D, but=("query", "key"))
 x, z = torch.rand(16, 3, 16, 16) * 2 - 1, torch.randn(16, 8)
 advance(my_D)                                                           # once a step, before D's turn
 loss_d = hinge_discriminator_loss(my_D(x), my_D(my_G(z).detach()))      # Adam at 4e-4
