@@ -97,7 +97,8 @@ def test_second_derivatives_exist():
 
 @pytest.mark.parametrize("call, message", [
     (lambda: SelfAttention(0), "channels"), (lambda: SelfAttention(4, inner=0), "inner"), (lambda: SelfAttention(4, pool=0), "pool"),
-    (lambda: SelfAttention(4, runs=0), "runs"), (lambda: SelfAttention(4)(torch.zeros(2, 5, 4, 4)), r"x: .*\(batch, 4, height, width\).*\(2, 5, 4, 4\)"),
+    (lambda: SelfAttention(4, runs=0), "runs"),
+    (lambda: SelfAttention(4)(torch.zeros(2, 5, 4, 4)), r"x: .*\(batch, 4, height, width\).*\(2, 5, 4, 4\)"),
     (lambda: SelfAttention(4, runs=2)(torch.zeros(2, 4, 4, 4)), r"x: .*\(batch, 8"), (lambda: SelfAttention(4)(torch.zeros(4, 4, 4)), "x: "),
     (lambda: SelfAttention(4, pool=4)(torch.zeros(1, 4, 3, 8)), "x: .*at least 4"), (lambda: SelfAttention(4).map([1.]), "x: .*list"),
     (lambda: attended(mlp(2, ())), "net: .*MLP"), (lambda: attended(conv_discriminator((1, 5, 5))), "net: .*5×5"),
@@ -208,7 +209,8 @@ def test_slope_of_the_norm_is_the_outer_product_of_singular_vectors():
     assert torch.autograd.gradcheck(lambda w: spectral_norm(w, v), (w[0].detach().requires_grad_(),))
 
 
-@pytest.mark.parametrize("layer, x", [(lambda: nn.Linear(7, 5), (3, 7)), (lambda: nn.Conv2d(2, 4, 3), (2, 2, 6, 6)), (lambda: nn.Conv1d(2, 4, 3), (2, 2, 6))])
+@pytest.mark.parametrize("layer, x", [(lambda: nn.Linear(7, 5), (3, 7)), (lambda: nn.Conv2d(2, 4, 3), (2, 2, 6, 6)),
+                                      (lambda: nn.Conv1d(2, 4, 3), (2, 2, 6))])
 def test_torchs_own_parametrization_agrees(layer, x):
     theirs, x = nn.utils.parametrizations.spectral_norm(layer().double()), randn(*x)
     ours = spectral_normalised(layer().double())
@@ -236,7 +238,8 @@ def test_looking_does_not_move_it_and_advance_does():
 def test_every_layer_has_norm_one_run_by_run():
     net = spectral_normalised(attended(conv_discriminator((3, 8, 8), 4, 2, gens(2)), generator=gens(2)), ("query", "key")).double()
     advance(net, 3000)
-    norms = {n: torch.linalg.matrix_norm(m.weight.flatten(2), 2) for n, m in net.named_modules() if isinstance(getattr(m, "weight", None), torch.Tensor)}
+    norms = {n: torch.linalg.matrix_norm(m.weight.flatten(2), 2) for n, m in net.named_modules()
+             if isinstance(getattr(m, "weight", None), torch.Tensor)}
     free = [v for n, v in norms.items() if n.split(".")[-1] in ("query", "key")]
     bound = [v for n, v in norms.items() if n.split(".")[-1] not in ("query", "key")]
     assert len(free) == 2 and len(bound) == 5 and all(torch.allclose(v, torch.ones(2).double(), atol=1e-6) for v in bound)
@@ -265,10 +268,13 @@ def test_a_weight_of_zeros_stays_one():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: power_iteration(torch.zeros(3)), "weight: "), (lambda: power_iteration([1.]), "weight: .*list"), (lambda: power_iteration(torch.eye(2), n=-1), "n: "),
+    (lambda: power_iteration(torch.zeros(3)), "weight: "), (lambda: power_iteration([1.]), "weight: .*list"),
+    (lambda: power_iteration(torch.eye(2), n=-1), "n: "),
     (lambda: power_iteration(torch.eye(2), torch.ones(3)), r"u: .*\(2,\)"), (lambda: power_iteration(torch.eye(2), runs=1), "weight: .*1 run axes"),
-    (lambda: spectral_norm(torch.eye(2), torch.ones(2).double()), "u: expected torch.float32"), (lambda: spectral_norm(torch.eye(2), torch.ones(3)), "u: "),
-    (lambda: spectral_norm(torch.eye(2), None), "u: "), (lambda: spectral_normalised(3), "network"), (lambda: spectral_normalised(nn.ReLU()), "network: .*none in ReLU"),
+    (lambda: spectral_norm(torch.eye(2), torch.ones(2).double()), "u: expected torch.float32"),
+    (lambda: spectral_norm(torch.eye(2), torch.ones(3)), "u: "),
+    (lambda: spectral_norm(torch.eye(2), None), "u: "), (lambda: spectral_normalised(3), "network"),
+    (lambda: spectral_normalised(nn.ReLU()), "network: .*none in ReLU"),
     (lambda: spectral_normalised(nn.Linear(1, 1), "query"), "but"), (lambda: advance(None), "network"), (lambda: advance(nn.ReLU(), 0), "n: "),
     (lambda: Spectral(torch.zeros(3)), "weight"),
 ])
@@ -305,8 +311,9 @@ def test_the_set_is_a_mode_set():
     assert modes.picture(modes.clean(0, 0)).shape == (49, 8, 8, 3)
 
 
-@pytest.mark.parametrize("call, message", [(lambda: twins(wander=1), "wander"), (lambda: twins(noise=0), "noise"), (lambda: twins(noise=.08), "noise"),
-                                           (lambda: twins().assign(torch.zeros(2, 3, 8, 7)), "x: "), (lambda: twins().assign(torch.zeros(2, 3, 8, 8), 0), "within"),
+@pytest.mark.parametrize("call, message", [(lambda: twins(wander=1), "wander"), (lambda: twins(noise=0), "noise"),
+                                           (lambda: twins(noise=.08), "noise"), (lambda: twins().assign(torch.zeros(2, 3, 8, 7)), "x: "),
+                                           (lambda: twins().assign(torch.zeros(2, 3, 8, 8), 0), "within"),
                                            (lambda: twins().picture(torch.full((1, 3, 8, 8), math.nan)), "x: ")])
 def test_a_bad_room_is_refused(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
@@ -327,6 +334,17 @@ def test_a_run_resumes_as_if_uninterrupted(tmp_path):
     assert (resumed.game.attention, resumed.game.lr) == ("GD", {"G": 1e-3, "D": 4e-3})
     a, b = whole.players.state(), resumed.players.state()
     assert a.keys() == b.keys() and any(k.endswith(".u") for k in a) and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_local_lamps_match_with_the_chance_of_independent_ones():
+    """What the judge calls agreement is Σ p·q for halves that do not know each other, and says nothing of coverage."""
+    modes, g = twins(), torch.Generator().manual_seed(0)
+    clean = {(a, b): modes.clean(a, b)[0] for a in range(3) for b in range(3)}
+    for shares in ([1., 1., 1.], [6., 1., 1.], [1., 0., 0.]):
+        p = torch.tensor(shares) / sum(shares)
+        left, right = (torch.multinomial(p, 3000, True, generator=g).tolist() for _ in range(2))
+        rooms = torch.stack([clean[pair] for pair in zip(left, right)])
+        assert modes.assign(rooms)[1].float().mean().item() == pytest.approx(p.square().sum().item(), abs=.03)
 
 
 def test_sampling_and_looking_leave_no_trace():
@@ -370,7 +388,8 @@ def test_the_losses_are_the_losses_and_each_turn_moves_its_own_u():
 
 def test_your_own_networks_in_bf16():
     def my_D():
-        return spectral_normalised(nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), nn.ReLU(), SelfAttention(8), nn.Flatten(), nn.Linear(128, 1), nn.Flatten(0)))
+        return spectral_normalised(nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), nn.ReLU(), SelfAttention(8), nn.Flatten(),
+                                                 nn.Linear(128, 1), nn.Flatten(0)))
     run = Run(tiny(D=my_D), twins(), runs=2, batch=4, device="cpu", precision="bf16").step(2)
     assert run.losses["D"].isfinite().all() and parametrize.is_parametrized(run.players.nets["D"].members[0][0])
 
