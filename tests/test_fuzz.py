@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import modelab
-from modelab import (audit, bigan, course, coverage, currents, encoder, few_labels, ground_metric, imle, imle_gan, likelihood, lipschitz, minimax,
+from modelab import (attention, audit, bigan, course, coverage, currents, encoder, few_labels, ground_metric, imle, imle_gan, likelihood, lipschitz, minimax,
                      modes, networks, pairwise, pictures, precision_recall, priors, training, wasserstein)
 
 MODULES = sorted(m.name for m in pkgutil.iter_modules(modelab.__path__) if not m.name.startswith("_"))
@@ -185,6 +185,18 @@ GOOD = {
     "likelihood.explicit_log_likelihood": lambda: dict(x=points(4, 2), made=points(5, 2, seed=1), entropy=.5, runs=0),
     "likelihood.surrogate_log_likelihood": lambda: dict(x=points(4, 2), made=points(5, 2, seed=1), potential=points(5, seed=2),
                                                         entropy=.5, runs=0),
+    # attention
+    "attention.twins": lambda: dict(wander=True, noise=.05),
+    "attention.hinge_discriminator_loss": lambda: dict(real_logits=points(6), fake_logits=points(6)),
+    "attention.hinge_generator_loss": lambda: dict(fake_logits=points(6)),
+    "attention.SelfAttention": lambda: dict(channels=4, runs=2, generator=[g(), g(1)], inner=2, pool=1),
+    "attention.Twins.assign": lambda: dict(self=attention.twins(), x=points(2, 3, 8, 8), within=3.),
+    "attention.attended": lambda: dict(net=networks.conv_discriminator((1, 8, 8), 2, 2), side=4, inner=2, pool=1, generator=[g(), g(1)]),
+    "attention.power_iteration": lambda: dict(weight=points(3, 4), u=points(3, seed=1), n=2, runs=0),
+    "attention.spectral_norm": lambda: dict(weight=points(3, 4), u=points(3, seed=1), runs=0),
+    "attention.Spectral": lambda: dict(weight=points(3, 4), runs=0),
+    "attention.spectral_normalised": lambda: dict(network=nn.Linear(2, 1), but=["query"]),
+    "attention.advance": lambda: dict(network=nn.Linear(2, 1), n=1),
     # few_labels
     "few_labels.Projection": lambda: dict(body=nn.Identity(), features=4, classes=3, runs=2, generator=[g(), g(1)]),
     "few_labels.infer_labels": lambda: dict(y=torch.tensor([0, -1, 2]), logits=points(3, 4)),
@@ -232,7 +244,7 @@ GAMES = {"minimax.Minimax": minimax.Minimax, "bigan.BiGAN": bigan.BiGAN, "pairwi
          "ground_metric.GroundMetric": ground_metric.GroundMetric, "encoder.Encoder": encoder.Encoder,
          "imle.IMLE": imle.IMLE, "imle_gan.IMLEGAN": imle_gan.IMLEGAN, "currents.Currents": currents.Currents,
          "likelihood.Entropic": likelihood.Entropic, "priors.NonParametricPrior": priors.NonParametricPrior,
-         "few_labels.FewLabels": few_labels.FewLabels}
+         "attention.SAGAN": attention.SAGAN, "few_labels.FewLabels": few_labels.FewLabels}
 
 SIDE = "works on the lab's own objects, which a user does not make; test_lab drives it"
 RESULT = "holds what a function returned"
@@ -260,7 +272,7 @@ LEFT_OUT = {
                     "train or hold a network; tested beside it"),
     **dict.fromkeys(["imle_gan.Features", "modes.ModeSet", "networks.Net", "training.Game", "pairwise.Discriminator", "lipschitz.Score"], SHAPE),
     **dict.fromkeys(["networks.MLP", "networks.ConvGenerator", "networks.ConvDiscriminator", "networks.Each", "modes.Judge",
-                     "modes.Scans", "pictures.Rendered"], "made by the function of the same name in lower case, or by a set"),
+                     "modes.Scans", "pictures.Rendered", "attention.Twins"], "made by the function of the same name in lower case, or by a set"),
     **dict.fromkeys(["networks.rand", "networks.randn", "networks.score", "audit.page"],
                     "takes any number of arguments, or only what another function returned; tested beside it"),
     **dict.fromkeys(["lab.Event", "lab.Side", "lab.settings", "lab.Call", "lab.Glance", "lab.untouched", "lab.traced",
@@ -274,7 +286,7 @@ AUTHORS = {"course.whole": "name least most", "course.wholes": "name least most"
            "course.batch": "name event least", "course.claim": "text paper ours holds", "networks.each": "name",
            "networks.player": "name default", "course.make": "kind", "coverage.Protocol": "name source"}  # written by an author, not given by a user
 CARRIES = "minimax. wasserstein. bigan. pairwise. lipschitz. ground_metric. currents. few_labels. coverage.kl coverage.total_variation networks. imle.imle_loss " \
-          "imle_gan. likelihood.entropic_loss precision_recall.floats course.tensors".split()  # elementwise: what is not finite comes out as it went in, for the engine to notice
+          "imle_gan. likelihood.entropic_loss attention. precision_recall.floats course.tensors".split()  # elementwise: what is not finite comes out as it went in, for the engine to notice
 MAY_BE_NAN = "kl forward spread spreads".split()  # of a `Coverage`, where too few samples are good; it says so
 PATHS = {"path", "folder", "source"}
 
@@ -345,7 +357,7 @@ def played(game, settings):
     """One step of a game with these settings: some are looked at only where they are used."""
     plain = {"width": 8, "latent": 2} | ({"reals": 8, "pool": 2} if hasattr(game, "reals") else {})
     try:
-        data = "stacked_digits" if game is ground_metric.GroundMetric else "ring"
+        data = "stacked_digits" if game in (ground_metric.GroundMetric, attention.SAGAN) else "ring"
         training.Run(game(**plain | settings), data, runs=1, batch=4, device="cpu").step(1)
     except training.Diverged as error:
         assert re.search(r"loss of .* at step 0", str(error)), error  # a number may be too large to play with; the engine says when

@@ -13,7 +13,8 @@ from modelab.networks import ConvDiscriminator, ConvGenerator
 from modelab.training import Run
 
 load_all()
-WITH_NETS = sorted(name for name, game in GAMES.items() if game.__module__.startswith("modelab.") and "nets" in {f.name for f in dataclasses.fields(game)})
+WITH_NETS = sorted(name for name, game in GAMES.items() if game.__module__.startswith("modelab.") and "nets" in {f.name for f in dataclasses.fields(game)}
+                   and name != "fewlabels")  # which says itself that it takes no others
 
 
 def logits(*shape):

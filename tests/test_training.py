@@ -415,17 +415,21 @@ def test_on_a_gpu(tmp_path, cuda):
 @pytest.mark.parametrize("name", OURS)
 def test_every_game_plays_on_a_gpu(name, cuda):
     game = make("game", {"name": name, "width": 8} | ({"reals": 8, "pool": 2} if hasattr(GAMES[name], "reals") else {}))
-    run = Run(game, "stacked_digits" if name == "groundmetric" else "ring", runs=2, batch=4, device="cuda").step(2)
+    run = Run(game, "stacked_digits" if name in ("groundmetric", "sagan") else "ring", runs=2, batch=4, device="cuda").step(2)
     assert all(w.device.type == "cuda" for net in run.players.nets.values() for w in net.parameters())
 
 
-@pytest.mark.parametrize("name", [n for n in OURS if n not in ("imle", "imlegan", "groundmetric")])  # these look at numbers
+@pytest.mark.parametrize("name", [n for n in OURS if n not in ("imle", "imlegan", "groundmetric", "fewlabels")])  # these look at numbers
 def test_losses_stay_where_their_data_are(name, monkeypatch):
     """A tensor on `meta` has a shape and no numbers; what meets it from the CPU raises, as on a graphics card."""
     monkeypatch.setattr(networks, "_draw", lambda sampler, shape, generator, device, dtype: sampler(tuple(shape), device=device, dtype=dtype))
     game = make("game", {"name": name, "width": 8})
-    nets = {k: net.to("meta") for k, net in game.players((2,), 3, 2, None).items()}
-    turn = SimpleNamespace(step=0, generator=None, x=torch.randn(2, 4, 2, device="meta"), z=torch.randn(2, 4, 3, device="meta"), **nets)
+    event = (1, 8, 8) if name == "sagan" else (2,)
+
+    def real(n, *_):
+        return torch.randn(2, n, *event, device="meta")
+    nets = {k: net.to("meta") for k, net in game.players(event, 3, 2, [None, None]).items()}
+    turn = SimpleNamespace(step=0, batch=4, generator=None, real=real, x=real(4), z=torch.randn(2, 4, 3, device="meta"), **nets)
     for word in dict.fromkeys(game.turns.split()):
         loss = getattr(game, f"loss_{word}")(turn)
         assert loss.shape == (2,) and loss.device.type == "meta"
