@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import modelab
-from modelab import (attention, audit, bigan, course, coverage, currents, encoder, few_labels, ground_metric, imle, imle_gan, likelihood, lipschitz, minimax,
+from modelab import (attention, audit, bigan, course, coverage, currents, encoder, few_labels, ground_metric, imle, imle_gan, joint, likelihood, lipschitz, minimax,
                      modes, networks, pairwise, pictures, precision_recall, priors, training, wasserstein)
 
 MODULES = sorted(m.name for m in pkgutil.iter_modules(modelab.__path__) if not m.name.startswith("_"))
@@ -41,6 +41,10 @@ def critic(x):
 
 def judge(x, z):
     return critic(x) + critic(z)
+
+
+def same(x):
+    return x
 
 
 def shares(k, seed=0):
@@ -185,6 +189,11 @@ GOOD = {
     "likelihood.explicit_log_likelihood": lambda: dict(x=points(4, 2), made=points(5, 2, seed=1), entropy=.5, runs=0),
     "likelihood.surrogate_log_likelihood": lambda: dict(x=points(4, 2), made=points(5, 2, seed=1), potential=points(5, seed=2),
                                                         entropy=.5, runs=0),
+    # joint
+    "joint.translations": lambda: dict(E=same, G=same, x=points(3, 4, 2)),
+    "joint.exchange": lambda: dict(E=same, G=same, x=points(3, 4, 2), z=points(4, 2, seed=1), shift=2),
+    "joint.cycle_losses": lambda: dict(E=same, G=same, exchange=joint.exchange(same, same, points(3, 4, 2), points(4, 2, seed=1))),
+    "joint.paired_loss": lambda: dict(E=same, G=same, x=points(3, 4, 2), shift=2),
     # attention
     "attention.twins": lambda: dict(wander=True, noise=.05),
     "attention.hinge_discriminator_loss": lambda: dict(real_logits=points(6), fake_logits=points(6)),
@@ -244,7 +253,7 @@ GAMES = {"minimax.Minimax": minimax.Minimax, "bigan.BiGAN": bigan.BiGAN, "pairwi
          "ground_metric.GroundMetric": ground_metric.GroundMetric, "encoder.Encoder": encoder.Encoder,
          "imle.IMLE": imle.IMLE, "imle_gan.IMLEGAN": imle_gan.IMLEGAN, "currents.Currents": currents.Currents,
          "likelihood.Entropic": likelihood.Entropic, "priors.NonParametricPrior": priors.NonParametricPrior,
-         "attention.SAGAN": attention.SAGAN, "few_labels.FewLabels": few_labels.FewLabels}
+         "attention.SAGAN": attention.SAGAN, "few_labels.FewLabels": few_labels.FewLabels, "joint.MMIALI": joint.MMIALI}
 
 SIDE = "works on the lab's own objects, which a user does not make; test_lab drives it"
 RESULT = "holds what a function returned"
@@ -257,7 +266,7 @@ LEFT_OUT = {
                      "coverage.Table", "coverage.Coverages", "precision_recall.PRCurve", "precision_recall.Neighbourhoods",
                      "precision_recall.Rows", "audit.Finding", "audit.Report", "audit.Paths", "pairwise.Alignment",
                      "training.Turn", "training.Players", "training.Diverged", "view.Recording", "imle.Cloud",
-                     "imle.Matches", "likelihood.Coupling"], RESULT),
+                     "imle.Matches", "likelihood.Coupling", "joint.Exchange"], RESULT),
     **dict.fromkeys(["course.command", "course.game", "course.mode_set", "course.exercise", "course.Grader", "course.refused",
                      "lab.eye", "lab.seen", "lab.alone", "course.Mission", "course.mission"], WRAPS),
     **dict.fromkeys(["course.recorded", "course.hurried", "course.load_all", "course.plain", "course.short", "course.replace",
@@ -268,7 +277,8 @@ LEFT_OUT = {
                     + ["training.checkpoints", "modes.idx_files", "modes.fashion_mnist"],
                     "works on files, servers, jobs and processes, whose faults test_data, test_distributed, test_bench try"),
     **dict.fromkeys(["imle.blocks", "imle.rounding", "imle.exact_squares"], "only what `nearest` calls; tested through it"),
-    **dict.fromkeys(["imle_gan.Encoder", "imle_gan.self_trained", "imle_gan.by_trait", "encoder.NoGenerator"],
+    **dict.fromkeys(["imle_gan.Encoder", "imle_gan.self_trained", "imle_gan.by_trait", "encoder.NoGenerator", "joint.Domains",
+                     "joint.Decoders", "joint.Encoders", "joint.Shown"],
                     "train or hold a network; tested beside it"),
     **dict.fromkeys(["imle_gan.Features", "modes.ModeSet", "networks.Net", "training.Game", "pairwise.Discriminator", "lipschitz.Score"], SHAPE),
     **dict.fromkeys(["networks.MLP", "networks.ConvGenerator", "networks.ConvDiscriminator", "networks.Each", "modes.Judge",
@@ -286,7 +296,7 @@ AUTHORS = {"course.whole": "name least most", "course.wholes": "name least most"
            "course.batch": "name event least", "course.claim": "text paper ours holds", "networks.each": "name",
            "networks.player": "name default", "course.make": "kind", "coverage.Protocol": "name source"}  # written by an author, not given by a user
 CARRIES = "minimax. wasserstein. bigan. pairwise. lipschitz. ground_metric. currents. few_labels. coverage.kl coverage.total_variation networks. imle.imle_loss " \
-          "imle_gan. likelihood.entropic_loss attention. precision_recall.floats course.tensors".split()  # elementwise: what is not finite comes out as it went in, for the engine to notice
+          "imle_gan. joint. likelihood.entropic_loss attention. precision_recall.floats course.tensors".split()  # elementwise: what is not finite comes out as it went in, for the engine to notice
 MAY_BE_NAN = "kl forward spread spreads".split()  # of a `Coverage`, where too few samples are good; it says so
 PATHS = {"path", "folder", "source"}
 

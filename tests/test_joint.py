@@ -1,0 +1,306 @@
+"""modelab.joint: exchanges and cycles against loops, what no loss can see, pairs, shapes, and the game."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from modelab.course import make
+from modelab.joint import MMIALI, Decoders, Domains, Exchange, cycle_losses, exchange, paired_loss, translations
+from modelab.lab import Lab
+from modelab.modes import ModeSet, digits, mixture, ring
+from modelab.networks import Each, mlp
+from modelab.training import Run, linear_decay
+
+
+def gen(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=gen(seed), dtype=torch.float64)
+
+
+def maps(m, d=3, latent=2):
+    """Encoders and decoders of m domains, as lists and as maps along the domain axis."""
+    E, G = ([mlp(a, b, 5, 1, generator=gen(10 * i + k)).double() for i in range(m)] for k, (a, b) in enumerate([(d, latent), (latent, d)]))
+    return E, G, Each(E), Each(G)
+
+
+def turned(angle):
+    return torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
+
+
+def pair_of_rings(angle=.7, std=.1):
+    """Five modes seen twice: an example is a point of a ring and the same point turned."""
+    A = torch.cat([torch.eye(2), turned(angle).float()])
+    return mixture(ring(5, 2.).centers @ A.T, (std ** 2 * (.98 * A @ A.T + .02 * torch.eye(4))).expand(5, 4, 4))
+
+
+def matched(run, n=500):
+    """How often the translation of a view lands on the mode it came from, and how many modes translations cover; run by run."""
+    x, mode = run.modes.sample_with_modes(n, gen(9))
+    views, m, least = run.game.views(x[None]).expand(run.runs, -1, -1, -1), run.game.domains, []
+    with torch.no_grad():
+        told = translations(run.players.nets["E"].each, run.players.nets["G"].each, views)
+    right = torch.zeros(run.runs, m, m)
+    for j in range(m):
+        nearest = torch.cdist(told[:, :, j].flatten(0, 2), run.modes.centers[:, 2 * j:2 * j + 2]).argmin(1).view(run.runs, m, n)
+        right[:, :, j] = (nearest == mode).float().mean(-1)
+        least += [len(v.unique()) for v in nearest[:, 1 - j]]
+    return right[:, ~torch.eye(m, dtype=torch.bool)].mean(1), min(least)
+
+
+class Twice(ModeSet):
+    """Rows that tell who they are: both views of the k-th draw are k."""
+    def __init__(self, event=(2,)):
+        self.event, self.n_modes, self.weights, self._copies = event, 1, torch.ones(1), {}
+        self._low, self._high = torch.zeros(event), torch.ones(event)
+
+    def _draw(self, n, generator):
+        who = torch.rand(n, generator=generator).view(n, *[1] * len(self.event)).expand(n, *self.event)
+        return who.clone(), torch.zeros(n, dtype=torch.int64)
+
+
+class TwoPictures(Twice):
+    """A digit, and its negative."""
+    def __init__(self):
+        super().__init__((2, 8, 8))
+
+    def _draw(self, n, generator):
+        x, mode = digits().sample_with_modes(n, generator)
+        return torch.cat([x, -x], 1), mode * 0
+
+
+class Judge(nn.Bilinear):
+    """A critic of one's own."""
+    def forward(self, x, z):
+        return super().forward(x, z)[..., 0]
+
+
+# Fidelity
+
+@pytest.mark.parametrize("m, shift", [(2, 1), (3, 1), (3, 2), (4, 3)])
+def test_an_exchange_is_its_formula(m, shift):
+    E, G, along_E, along_G = maps(m)
+    x, z = randn(m, 7, 3), randn(7, 2, seed=1)
+    e = exchange(along_E, along_G, x, z, shift)
+    for j in range(m):
+        i = (j - shift) % m
+        assert torch.equal(e.codes[j], E[j](x[j])) and torch.equal(e.latents[j], torch.cat([z, E[i](x[i])]))
+        assert torch.allclose(e.made[j], torch.cat([G[j](z), G[j](E[i](x[i]))]), atol=1e-12)
+    assert e.x is x and e.shift == shift
+
+
+@pytest.mark.parametrize("m, shift", [(2, 1), (3, 1), (3, 2), (4, 3)])
+def test_cycles_are_their_formulas(m, shift):
+    E, G, along_E, along_G = maps(m)
+    x, z = randn(m, 7, 3), randn(7, 2, seed=1)
+    outer, semi, inner = cycle_losses(along_E, along_G, exchange(along_E, along_G, x, z, shift))
+    away = [(i, (i + shift) % m) for i in range(m)]
+    assert torch.allclose(outer, torch.stack([(G[i](E[j](G[j](E[i](x[i])))) - x[i]).abs().mean() for i, j in away]).mean())
+    assert torch.allclose(semi, torch.stack([(G[j](E[i](G[i](z))) - G[j](z)).abs().mean() for i, j in away]).mean())
+    assert torch.allclose(inner, torch.stack([(E[i](G[i](z)) - z).abs().mean() for i in range(m)]).mean())
+    told = paired_loss(along_E, along_G, x, shift)
+    assert torch.allclose(told, torch.stack([(G[j](E[i](x[i])) - x[j]).abs().mean() for i, j in away]).mean())
+
+
+def test_the_sample_in_semi_is_a_target_only():
+    E, G, along_E, along_G = maps(2)
+    x, z = randn(2, 7, 3), randn(7, 2, seed=1)
+    weights = [*along_G.parameters()]
+    found = torch.autograd.grad(cycle_losses(along_E, along_G, exchange(along_E, along_G, x, z))[1], weights)
+    by_hand = sum((G[j](E[i](G[i](z))) - G[j](z).detach()).abs().mean() / 2 for i, j in ((0, 1), (1, 0)))
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, torch.autograd.grad(by_hand, weights)))
+
+
+def test_translations_are_a_table():
+    E, G, along_E, along_G = maps(3)
+    x = randn(3, 7, 3)
+    table = translations(along_E, along_G, x)
+    assert table.shape == (3, 3, 7, 3)
+    assert all(torch.allclose(table[i, j], G[j](E[i](x[i])), atol=1e-12) for i in range(3) for j in range(3))
+
+
+@given(st.floats(-3, 3), st.integers(2, 4), st.integers(0, 99))
+def test_no_loss_sees_a_turn_of_one_domains_latent(angle, m, seed):
+    """Linear views of one normal thing: turned, all laws and all cycles are as before, and translations are wrong by a formula."""
+    A, turn = randn(m, 2, 2, seed=seed) + 3 * torch.eye(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64).repeat(m, 1, 1)
+    turn[0] = turned(angle)
+    to_z, to_x = turn @ torch.linalg.inv(A), A @ turn.mT
+    E, G = (lambda x: x @ to_z.mT), (lambda z: z @ to_x.mT)
+    u = randn(50, 2, seed=seed + 1)
+    x = u @ A.mT
+    e = exchange(E, G, x, randn(50, 2, seed=seed + 2), m - 1)
+    assert all(loss < 1e-9 for loss in cycle_losses(E, G, e))
+    for i in range(m):  # (x, E(x)) and (G(z), z) have one covariance, and so one law
+        real = torch.cat([A[i], to_z[i] @ A[i]])
+        fake = torch.cat([to_x[i], torch.eye(2, dtype=torch.float64)])
+        assert torch.allclose(real @ real.T, fake @ fake.T, atol=1e-9)
+    off = torch.stack([(u @ (A[1] @ turn[0] - A[1]).T), (u @ (A[0] @ turn[0].T - A[0]).T)]).abs().mean()
+    if m == 2:
+        assert torch.allclose(paired_loss(E, G, x), off, atol=1e-9)
+
+
+def test_views_come_from_different_examples_and_pairs_from_one():
+    run = Run(MMIALI(width=4, pairs=5), Twice(), runs=2, batch=16, device="cpu")
+    seen = []
+
+    def listen(net, inputs):
+        seen.append(inputs[0].squeeze(-1))
+    run.players.nets["E"].each.register_forward_pre_hook(listen)
+    run.step(1)
+    fresh, together = [v for v in seen if v.shape[-1] == 16], [v for v in seen if v.shape[-1] == 5]
+    assert fresh and together and not any(torch.isin(v[:, 0], v[:, 1]).any() for v in fresh)
+    assert all(torch.equal(v[:, 0], v[:, 1]) for v in together)
+
+
+def test_pairs_stay_the_same_and_are_as_many_as_asked():
+    run = Run(MMIALI(width=4, pairs=3), Twice(), runs=2, batch=8, device="cpu").step(1)
+    first = run.players.nets["shown"].x.clone()
+    assert torch.equal(run.step(2).players.nets["shown"].x, first) and first.shape == (2, 3, 2) and len(first.unique()) == 6
+
+
+@pytest.mark.parametrize("m, heard", [(2, {1}), (3, {1, 2}), (4, {1, 2, 3})])
+def test_everyone_talks_to_everyone(m, heard):
+    game = MMIALI(domains=m)
+    assert {game.shift(type("T", (), {"step": step})) for step in range(7, 7 + m - 1)} == heard
+
+
+def test_losses_are_sums_of_their_parts():
+    prices = dict(outer=.3, semi=.5, inner=.7, paired=2., head_start=1)
+    run = Run(MMIALI(width=4, pairs=3, **prices), pair_of_rings(), runs=2, batch=8, device="cpu").step(1)
+    t = type("T", (), {"step": 1, "batch": 8, "z": randn(2, 8, 4).float(), "real": lambda self, n, stream: run.real(n, [gen(1), gen(2)]),
+                       **run.players.nets})()
+    e = run.game.exchange(t)
+    real, fake = t.D(e.x, e.codes), t.D(e.made, e.latents)
+    d = torch.nn.functional.softplus(-real).mean((1, 2)) + torch.nn.functional.softplus(fake).mean((1, 2))
+    outer, semi, inner = cycle_losses(t.E.each, t.G.each, e)
+    ge = torch.nn.functional.softplus(real).mean((1, 2)) + torch.nn.functional.softplus(-fake).mean((1, 2)) \
+        + .3 * outer + .5 * semi + .7 * inner + 2 * paired_loss(t.E.each, t.G.each, run.game.views(t.shown.x))
+    assert torch.allclose(run.game.loss_D(t), d, atol=1e-6) and torch.allclose(run.game.loss_GE(t), ge, atol=1e-6)
+    t.step = 0
+    assert torch.allclose(run.game.loss_GE(t), 2 * paired_loss(t.E.each, t.G.each, run.game.views(t.shown.x)), atol=1e-6)
+
+
+def test_maps_learn_in_their_turn_and_the_critic_hears_nothing_of_them():
+    run = Run(MMIALI(width=4), pair_of_rings(), runs=2, batch=8, device="cpu").step(1)
+    nets = run.players.nets
+    before = {name: {k: v.clone() for k, v in net.state_dict().items()} for name, net in nets.items()}
+    run._turn(1, "GE")
+    moved = {name for name, net in nets.items() if any(not torch.equal(v, before[name][k]) for k, v in net.state_dict().items())}
+    assert moved == {"G", "E"}
+
+
+def test_weights_grow_linearly_with_domains():
+    size = {m: sum(w.numel() for net in MMIALI(width=8, domains=m).players((2 * m,), 3, 1, [gen()]).values() for w in net.parameters())
+            for m in (2, 3, 6)}
+    assert size[3] / 3 == size[2] / 2 == size[6] / 6
+
+
+# Bad input
+
+@pytest.mark.parametrize("change, message", [
+    ({"E": 3}, "E: expected a function"), ({"G": None}, "G: expected a function"), ({"x": [1.]}, "x: .*list"),
+    ({"x": torch.zeros(2, 0, 3)}, "x: .*at least one"), ({"x": torch.zeros(1, 4, 3)}, "x: expected at least two domains"),
+    ({"E": lambda x: x.sum()}, r"E, x: expected codes .*got \(\)"), ({"E": lambda x: None}, "E, x: .*NoneType"),
+    ({"E": lambda x: x[:, :2]}, "E, x"), ({"G": lambda z: z[..., 0]}, r"G: expected views \(2, 8, 3\)"), ({"G": lambda z: "x"}, "G: .*str"),
+    ({"z": torch.zeros(5, 3)}, r"z: .*\(4, 3\), got torch.float32 of \(5, 3\)"), ({"z": torch.zeros(4, 2)}, "z"),
+    ({"z": torch.zeros(4, 3).double()}, "z: .*float64"), ({"z": None}, "z"), ({"shift": 0}, "shift"), ({"shift": 2}, "shift: .*≤ 1, got 2"),
+    ({"shift": 1.}, "shift"),
+])
+def test_bad_exchanges_are_refused(change, message):
+    good = {"E": lambda x: x, "G": lambda z: z, "x": torch.zeros(2, 4, 3), "z": torch.zeros(4, 3)}
+    assert isinstance(exchange(**good), Exchange)
+    with pytest.raises((ValueError, TypeError), match=message):
+        exchange(**good | change)
+
+
+def test_other_bad_input_is_refused():
+    same, x = (lambda v: v), torch.zeros(2, 4, 3)
+    for call, message in ((lambda: cycle_losses(same, same, x), "exchange: expected what"), (lambda: paired_loss(same, same, x, 2), "shift"),
+                          (lambda: paired_loss(same, lambda z: z[..., :1], x), "G: expected views"), (lambda: translations(same, 1, x), "G"),
+                          (lambda: translations(same, same, x[0]), "E, x"), (lambda: Domains(nn.Identity(), 1), "domains")):
+        with pytest.raises((ValueError, TypeError), match=message):
+            call()
+
+
+@pytest.mark.parametrize("bad, message", [
+    ({"domains": 1}, "domains"), ({"domains": 3}, r"domains: .*divides the first axis of an example \(2,\), got 3"), ({"pairs": -1}, "pairs"),
+    ({"pairs": 2.}, "pairs"), ({"head_start": -1}, "head_start"), ({"outer": -1.}, "outer"), ({"semi": math.nan}, "semi"), ({"inner": "1"}, "inner"), ({"paired": math.inf}, "paired"),
+])
+def test_odd_settings_are_refused(bad, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Run(MMIALI(**bad), ring(), runs=1, device="cpu")
+
+
+# Shapes
+
+def test_runs_are_slices():
+    m, E, G = 3, mlp(3, 2, 5, 1, 6, [gen(i) for i in range(6)]).double(), mlp(2, 3, 5, 1, 6, [gen(i) for i in range(6, 12)]).double()
+    x, z = randn(2, m, 7, 3), randn(2, 7, 2, seed=1)
+    along_E, along_G = Domains(E, m), Domains(G, m)
+    e = exchange(along_E, along_G, x, z, 2)
+    losses = (*cycle_losses(along_E, along_G, e), paired_loss(along_E, along_G, x))
+    assert {tuple(v.shape) for v in losses} == {(2,)} and translations(along_E, along_G, x).shape == (2, 3, 3, 7, 3)
+    for r in range(2):
+        own_E, own_G = (lambda v: along_E(torch.stack([v, v]))[r]), (lambda v: along_G(torch.stack([v, v]))[r])
+        alone = exchange(own_E, own_G, x[r], z[r], 2)
+        assert torch.allclose(alone.made, e.made[r])
+        assert all(torch.allclose(a, b[r]) for a, b in zip((*cycle_losses(own_E, own_G, alone), paired_loss(own_E, own_G, x[r])), losses))
+
+
+def test_decoders_lay_views_side_by_side():
+    net = Domains(mlp(2, (1, 4, 4), 5, 1, 6, [gen(i) for i in range(6)]), 3)
+    z = torch.randn(2, 5, 2, generator=gen())
+    x = Decoders(net)(z)
+    assert x.shape == (2, 5, 3, 4, 4)
+    assert torch.equal(MMIALI(domains=3).views(x), net(z[:, None].expand(-1, 3, -1, -1)))
+
+
+@pytest.mark.parametrize("data, event, domains", [(ring, (2,), 2), (TwoPictures, (2, 8, 8), 2), (lambda: Twice((6, 2)), (6, 2), 3)])
+def test_plays_on_points_and_pictures(data, event, domains):
+    run = Run(MMIALI(width=8, domains=domains, pairs=3), data(), runs=2, batch=4, device="cpu").step(3)
+    assert run.sample(3).shape == (2, 3, *event) and run.sample(3).isfinite().all()
+
+
+def test_your_own_networks():
+    own = dict(G=lambda: nn.Linear(2, 2), E=lambda: nn.Linear(2, 2), D=lambda: Judge(2, 2, 1))
+    run = Run(MMIALI(latent=2, pairs=2, **own), pair_of_rings(), runs=2, batch=4, device="cpu").step(2)
+    assert run.sample(3).shape == (2, 3, 4)
+
+
+# Determinism
+
+def test_a_run_resumes_as_if_uninterrupted(tmp_path):
+    def fresh():
+        return Run(MMIALI(width=8, domains=2, pairs=3), "ring", runs=2, batch=8, device="cpu")
+    whole, half = fresh().step(6), fresh().step(3)
+    resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(3)
+    assert resumed.game.pairs == 3
+    a, b = whole.players.state(), resumed.players.state()
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_seed_r_alone_is_run_r_of_many():
+    many = Run(MMIALI(width=8, pairs=3), pair_of_rings(), runs=3, batch=8, device="cpu").step(3)
+    one = Run(MMIALI(width=8, pairs=3), pair_of_rings(), runs=1, seed=2, batch=8, device="cpu").step(3)
+    assert torch.allclose(many.sample(4)[2], one.sample(4)[0], atol=1e-4)
+
+
+def test_the_game_is_known_by_name_and_the_lab_plays_it():
+    assert isinstance(make("game", "mmiali"), MMIALI)
+    lab = Lab(MMIALI(width=8), pair_of_rings(), batch=8, samples=20).step(2).set("pairs", 4).step(1)
+    assert lab.sides["A"].game.pairs == 4 and lab._repr_mimebundle_()
+
+
+# The claim
+
+def test_pairs_decide_what_coverage_does_not_see():
+    rates = {"G": .003, "E": .003, "D": .01}
+    shown, hidden = (linear_decay(Run(MMIALI(pairs=n, latent=2, lr=rates), pair_of_rings(), runs=2, batch=64, device="cpu"), 400) for n in (12, 0))
+    (right, covered), (by_chance, as_covered) = matched(shown), matched(hidden)
+    assert right.min() > .7 > .4 > by_chance.max() and covered >= 4 and as_covered >= 4
