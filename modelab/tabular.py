@@ -8,18 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .course import called, game, number, one_of, tensors, whole
-from .networks import Generators, mlp, player, rand
+from .networks import Generators, mlp, player, rand, randn
 from .training import Run
 
 # %% auto #0
-__all__ = ['ASKS', 'hide', 'complete', 'row_rmse', 'discriminator_loss', 'generator_loss', 'reconstruction_loss', 'cell_penalty',
-           'Filler', 'Cells', 'Imputer', 'impute', 'Rows']
+__all__ = ['ASKS', 'PRIORS', 'hide', 'complete', 'row_rmse', 'discriminator_loss', 'generator_loss', 'reconstruction_loss',
+           'cell_penalty', 'Filler', 'Cells', 'Imputer', 'impute', 'Rows']
 
 # %% ../nbs/5_icml2019/23_tabular.ipynb #16351b4c
 def _holed(name: str, x: Any) -> None:
@@ -134,7 +134,7 @@ def cell_penalty(critic: Callable[[Tensor], Tensor],  # rows (*runs, n, d) to a 
     return d * steep(nn.functional.one_hot(lot, d).to(x.dtype)).sum(-1)
 
 # %% ../nbs/5_icml2019/23_tabular.ipynb #29a2ca6f
-ASKS = ("shown", "hidden")
+ASKS, PRIORS = ("shown", "hidden"), ("normal", "uniform")
 
 
 class Filler(nn.Module):
@@ -143,9 +143,9 @@ class Filler(nn.Module):
                  event: tuple[int, ...]):
         super().__init__()
         called(net=net)
+        if not isinstance(event, (tuple, list)) or not event:
+            raise ValueError(f"event: expected the shape of one row, with at least one axis, got {event!r}")
         self.net, self.event = net, tuple(whole("event", n) for n in event)
-        if not self.event:
-            raise ValueError("event: expected at least one axis, got ()")
 
     def forward(self, z: Tensor,  # noise (*runs, n, latent), used over again where there are more cells than latents
                 x: Tensor | None = None,  # rows (*runs, n, *event) with NaN in their holes; None: nothing is known
@@ -182,18 +182,28 @@ class Imputer:
     weight: float = 1.  # of the reconstruction
     adversary: float = 1.  # weight of what D says to G; 0: reconstruction alone
     price: float = .1  # of D's slopes
+    prior: str = "normal"  # of z; or "uniform" on [0, 1], for tables scaled to it
     latent: int | None = None  # length of z; None fits the set
     width: int = 64  # hidden units of the default players
     depth: int = 2  # their hidden layers
     lr: float | dict[str, float] = 4e-3  # of Adam; a dict sets it by player
     betas: tuple[float, float] = (.5, .9)
-    turns: ClassVar[str] = "D G"
 
     def __post_init__(self) -> None:
         one_of("ask", self.ask, ASKS)
+        one_of("prior", self.prior, PRIORS)
         number("rate", self.rate, 0, 1)
         for name in ("weight", "adversary", "price"):
             number(name, getattr(self, name), 0)
+
+    @property
+    def turns(self) -> str:
+        "D's turn, if anybody listens to it, then G's."
+        return "D G" if self.adversary else "G"
+
+    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
+        "What is put into holes before G sees them."
+        return (randn if self.prior == "normal" else rand)(*shape, generator=generator, device=device)
 
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
         "The networks that play, one copy per run."

@@ -186,7 +186,7 @@ GOOD = {
     "likelihood.surrogate_log_likelihood": lambda: dict(x=points(4, 2), made=points(5, 2, seed=1), potential=points(5, seed=2),
                                                         entropy=.5, runs=0),
     # tabular
-    "tabular.hide": lambda: dict(x=points(4, 3), rate=.3, generator=g()),
+    "tabular.hide": lambda: dict(x=points(4, 3), rate=0., generator=g()),
     "tabular.complete": lambda: dict(x=points(4, 3), filled=points(4, 3, seed=1)),
     "tabular.row_rmse": lambda: dict(x=points(4, 3), filled=points(4, 3, seed=1), truth=points(4, 3, seed=2)),
     "tabular.discriminator_loss": lambda: dict(scores=points(4, 3), shown=points(4, 3, seed=1) > 0),
