@@ -826,6 +826,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'modelab.tabular.Rows.to': ('5_icml2019/tabular.html#rows.to', 'modelab/tabular.py'),
                                  'modelab.tabular._cells': ('5_icml2019/tabular.html#_cells', 'modelab/tabular.py'),
                                  'modelab.tabular._column_means': ('5_icml2019/tabular.html#_column_means', 'modelab/tabular.py'),
+                                 'modelab.tabular._each_cell': ('5_icml2019/tabular.html#_each_cell', 'modelab/tabular.py'),
                                  'modelab.tabular._holed': ('5_icml2019/tabular.html#_holed', 'modelab/tabular.py'),
                                  'modelab.tabular.cell_penalty': ('5_icml2019/tabular.html#cell_penalty', 'modelab/tabular.py'),
                                  'modelab.tabular.complete': ('5_icml2019/tabular.html#complete', 'modelab/tabular.py'),

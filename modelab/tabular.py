@@ -107,6 +107,13 @@ def reconstruction_loss(filled: Tensor,  # a value for every cell, (*runs, n, d)
     return (wrong / asked.sum(-1).clamp_min(1)).mean(-1)
 
 
+def _each_cell(name: str, said: Any, x: Tensor) -> Tensor:
+    "What a player said, if it said something of each cell."
+    if not isinstance(said, Tensor) or said.shape != x.shape:
+        raise ValueError(f"{name}: expected a number for each cell, {tuple(x.shape)}, got {getattr(said, 'shape', type(said).__name__)}")
+    return said
+
+
 def cell_penalty(critic: Callable[[Tensor], Tensor],  # rows (*runs, n, d) to a score for each cell
                  x: Tensor,  # completed rows (*runs, n, d)
                  shown: Tensor,  # which cells were known, (*runs, n, d) bools
@@ -117,16 +124,15 @@ def cell_penalty(critic: Callable[[Tensor], Tensor],  # rows (*runs, n, d) to a 
     called(critic=critic)
     _holed("x", x)
     x = x.detach().requires_grad_()
-    scores = critic(x)
-    if not isinstance(scores, Tensor) or scores.shape != x.shape:
-        raise ValueError(f"critic: expected a score for each cell, {tuple(x.shape)}, got {getattr(scores, 'shape', type(scores).__name__)}")
     shown = _cells("x", x, shown)
+    with torch.enable_grad():
+        scores = _each_cell("critic", critic(x), x)
     if not scores.requires_grad:
         return scores.new_zeros(x.shape[:-2])
     d, share = x.shape[-1], shown / shown.sum(-2, keepdim=True).clamp_min(1) / x.shape[-1]
 
     def steep(one: Tensor) -> Tensor:
-        slopes, = torch.autograd.grad((scores * one).sum(), x, create_graph=True)
+        slopes, = torch.autograd.grad(scores, x, one.to(scores.dtype), create_graph=True)
         return slopes.square().sum(-1) * (share * one).sum(-1)
     if exact:
         return sum(steep(one.expand_as(scores)) for one in torch.eye(d, dtype=x.dtype, device=x.device)).sum(-1)
@@ -153,7 +159,7 @@ class Filler(nn.Module):
         cells = torch.arange(math.prod(self.event), device=z.device)
         noise = z[..., cells % z.shape[-1]].unflatten(-1, self.event)
         x = torch.full_like(noise, math.nan) if x is None else x
-        return self.net(torch.cat([complete(x, noise), (~x.isnan()).to(x.dtype)], -len(self.event)))
+        return _each_cell("G", self.net(torch.cat([complete(x, noise), (~x.isnan()).to(x.dtype)], -len(self.event))), x)
 
 
 class Cells(nn.Module):
@@ -165,7 +171,7 @@ class Cells(nn.Module):
 
     def cells(self, x: Tensor) -> Tensor:
         "A score for each cell of rows (runs, n, *event)."
-        return self.net(x)
+        return _each_cell("D", self.net(x), x)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.cells(x).flatten(2).mean(-1)
@@ -252,8 +258,12 @@ def impute(run: Run,  # of an `Imputer`
     x = (x.expand(run.runs, *x.shape) if x.shape[1:] == event else x).to(run.device, torch.float32)
     if x.isinf().any():
         raise ValueError("x: expected finite numbers, or NaN where one is missing, got infinity")
-    net = run.players.averaged or run.players.nets["G"]
-    return complete(x, net(run.noise(x.shape[1], run.generators("impute", whole("draw", draw, 0))), x))
+    z, net = run.noise(x.shape[1], run.generators("impute", whole("draw", draw, 0))), run.players.averaged or run.players.nets["G"]
+    training = net.training
+    try:
+        return complete(x, net.eval()(z, x))
+    finally:
+        net.train(training)
 
 # %% ../nbs/5_icml2019/23_tabular.ipynb #80c84ed2
 class Rows:

@@ -141,6 +141,8 @@ def test_gradient_of_the_penalty_is_right():
         return cell_penalty(lambda x: torch.func.functional_call(net, {"final.weight": weight}, (x,)), x, shown, exact=True)
     assert torch.autograd.gradcheck(of, net.final.weight.detach().requires_grad_())
     assert cell_penalty(lambda x: torch.ones_like(x), x, shown).item() == 0
+    with torch.no_grad():
+        assert torch.isclose(cell_penalty(net, x, shown, exact=True), of(net.final.weight).detach()) and of(net.final.weight) > 0
 
 
 # bad input
@@ -157,6 +159,9 @@ def test_gradient_of_the_penalty_is_right():
     (lambda: Filler(nn.Linear(2, 1), ()), "event"), (lambda: Cells(3), "net"),
     (lambda: Imputer(ask="all"), "ask"), (lambda: Imputer(rate=-.1), "rate"), (lambda: Imputer(weight=math.nan), "weight"),
     (lambda: impute(None, randn(4, 2)), "run"),
+    (lambda: Run(Imputer(D=lambda: nn.Linear(2, 1)), ring(), runs=1, batch=4, device="cpu").step(), "D"),
+    (lambda: Run(Imputer(G=lambda: nn.Linear(4, 3)), ring(), runs=1, batch=4, device="cpu").step(), "G"),
+    (lambda: Imputer(prior="cauchy"), "prior"), (lambda: cell_penalty(lambda x: x, randn(4, 2), mask(4, 3)), "shown"),
     (lambda: impute(Run(Imputer(width=4), ring(), runs=2, device="cpu"), torch.zeros(4, 3)), "x")])
 def test_bad_input_is_refused_by_name(call, name):
     with pytest.raises((TypeError, ValueError), match=rf"\b({name})\b"):
@@ -198,6 +203,13 @@ def test_it_takes_plain_modules_and_opens_in_the_lab():
     assert Run(rules, ring(), runs=2, batch=8, device="cpu").step(2).sample(5).shape == (2, 5, 2)
     lab = Lab(Imputer(width=8), ring(), batch=8, samples=20).step(2).set("adversary", 0.).step(1)
     assert lab.sides["A"].game.adversary == 0 and lab.sides["A"].steps == 3
+
+
+def test_filling_asks_a_resting_network_and_leaves_it_as_it_was():
+    rules = Imputer(G=lambda: nn.Sequential(nn.Linear(4, 2), nn.Dropout(.9)))
+    run = Run(rules, ring(), runs=1, batch=8, device="cpu").step(2)
+    x = torch.full((50, 2), math.nan)
+    assert (impute(run, x) != 0).all() and run.players.nets["G"].training
 
 
 def test_a_table_with_holes_is_learned_from_and_filled():
