@@ -1,5 +1,6 @@
 """modelab.course: intervals, claims, graders, refusals, the registry, atomic writes."""
 
+import dataclasses
 import json
 import math
 import os
@@ -108,6 +109,18 @@ def test_batch_refuses_what_is_not_finite(poison):
     x[2, 1] = poison
     with pytest.raises(ValueError, match="in 1 of 4 examples"):
         course.batch("x", x)
+
+
+def test_a_spec_holds_what_a_dataclass_made_of_its_defaults(monkeypatch):
+    monkeypatch.setattr(course, "GAMES", {})
+
+    @course.game
+    @dataclasses.dataclass
+    class Made:
+        rates: dict = dataclasses.field(default_factory=lambda: {"G": 1e-3})
+        width: int = 4
+    assert Made().spec == {"name": "made", "rates": {"G": 1e-3}, "width": 4} == course.make("game", "made").spec
+    assert course.make("game", json.loads(json.dumps(Made(rates={"G": 2.}).spec))).rates == {"G": 2.}
 
 
 def test_registry_round_trip_and_suggestions():

@@ -22,7 +22,7 @@ from torch import nn
 
 import modelab
 from modelab import (attention, audit, bigan, course, coverage, currents, encoder, few_labels, ground_metric, imle, imle_gan, joint, likelihood, lipschitz, minimax,
-                     modes, networks, pairwise, pictures, precision_recall, priors, training, wasserstein)
+                     modes, networks, pairwise, pictures, precision_recall, priors, tabular, training, wasserstein)
 
 MODULES = sorted(m.name for m in pkgutil.iter_modules(modelab.__path__) if not m.name.startswith("_"))
 
@@ -211,6 +211,18 @@ GOOD = {
     "few_labels.infer_labels": lambda: dict(y=torch.tensor([0, -1, 2]), logits=points(3, 4)),
     "few_labels.label_loss": lambda: dict(logits=points(3, 4), y=torch.tensor([0, -1, 2])),
     "few_labels.rotations": lambda: dict(x=points(3, 1, 4, 4)),
+    # tabular
+    "tabular.hide": lambda: dict(x=points(4, 3), rate=0., generator=g()),
+    "tabular.complete": lambda: dict(x=points(4, 3), filled=points(4, 3, seed=1)),
+    "tabular.row_rmse": lambda: dict(x=points(4, 3), filled=points(4, 3, seed=1), truth=points(4, 3, seed=2)),
+    "tabular.discriminator_loss": lambda: dict(scores=points(4, 3), shown=points(4, 3, seed=1) > 0),
+    "tabular.generator_loss": lambda: dict(scores=points(4, 3), shown=points(4, 3, seed=1) > 0),
+    "tabular.reconstruction_loss": lambda: dict(filled=points(4, 3), x=points(4, 3, seed=1), asked=points(4, 3, seed=2) > 0),
+    "tabular.cell_penalty": lambda: dict(critic=lambda x: x.square(), x=points(4, 3), shown=points(4, 3, seed=1) > 0, generator=g()),
+    "tabular.Filler": lambda: dict(net=nn.Linear(4, 2), event=(2,)),
+    "tabular.Cells": lambda: dict(net=nn.Linear(2, 2)),
+    "tabular.Rows": lambda: dict(x=points(4, 3)),
+    "tabular.impute": lambda: dict(run=training.Run(tabular.Imputer(width=4), "ring", runs=1, batch=4, device="cpu"), x=points(4, 2), draw=0),
     # pictures
     "pictures.scenes": lambda: dict(empty=.9, noise=.04),
     "pictures.faces": lambda: dict(include=["hat"], noise=.04),
@@ -253,7 +265,7 @@ GAMES = {"minimax.Minimax": minimax.Minimax, "bigan.BiGAN": bigan.BiGAN, "pairwi
          "ground_metric.GroundMetric": ground_metric.GroundMetric, "encoder.Encoder": encoder.Encoder,
          "imle.IMLE": imle.IMLE, "imle_gan.IMLEGAN": imle_gan.IMLEGAN, "currents.Currents": currents.Currents,
          "likelihood.Entropic": likelihood.Entropic, "priors.NonParametricPrior": priors.NonParametricPrior,
-         "attention.SAGAN": attention.SAGAN, "few_labels.FewLabels": few_labels.FewLabels, "joint.MMIALI": joint.MMIALI}
+         "attention.SAGAN": attention.SAGAN, "few_labels.FewLabels": few_labels.FewLabels, "joint.MMIALI": joint.MMIALI, "tabular.Imputer": tabular.Imputer}
 
 SIDE = "works on the lab's own objects, which a user does not make; test_lab drives it"
 RESULT = "holds what a function returned"
@@ -296,7 +308,7 @@ AUTHORS = {"course.whole": "name least most", "course.wholes": "name least most"
            "course.batch": "name event least", "course.claim": "text paper ours holds", "networks.each": "name",
            "networks.player": "name default", "course.make": "kind", "coverage.Protocol": "name source"}  # written by an author, not given by a user
 CARRIES = "minimax. wasserstein. bigan. pairwise. lipschitz. ground_metric. currents. few_labels. coverage.kl coverage.total_variation networks. imle.imle_loss " \
-          "imle_gan. joint. likelihood.entropic_loss attention. precision_recall.floats course.tensors".split()  # elementwise: what is not finite comes out as it went in, for the engine to notice
+          "imle_gan. joint. tabular. likelihood.entropic_loss attention. precision_recall.floats course.tensors".split()  # elementwise: what is not finite comes out as it went in, for the engine to notice
 MAY_BE_NAN = "kl forward spread spreads".split()  # of a `Coverage`, where too few samples are good; it says so
 PATHS = {"path", "folder", "source"}
 

@@ -32,6 +32,7 @@
 # | Photographs here, drawings there, no pairs: are the right ones matched? (ICML 2019) | [20 The same thing, seen twice](5_icml2019/20_joint.ipynb) |
 # | Every detail is right, and nothing belongs together. Who notices? (ICML 2019) | [21 Two lamps](5_icml2019/21_attention.ipynb) |
 # | One example in twenty has a label. What about the others? (ICML 2019) | [22 Few labels](5_icml2019/22_few_labels.ipynb) |
+# | Cells of my table are missing. May a GAN fill them in? (ICML 2019) | [23 Holes in a table](5_icml2019/23_tabular.ipynb) |
 # | How is the lab built? | [24 How it shows itself](6_workshop/24_view.ipynb), [25 Its controls](6_workshop/25_panel.ipynb) |
 # | Where do streets and faces with rare attributes come from? | [26 Pictures whose rare things are known](6_workshop/26_pictures.ipynb) |
 # | Did the file arrive whole? | [27 Data over a wire](6_workshop/27_data.ipynb) |

@@ -586,7 +586,8 @@ def _remember(make: Callable, name: str) -> Callable:
         made = make(*args, **kw)
         bound = signature.bind(*args, **kw)
         bound.apply_defaults()
-        arguments = {k: v for k, v in bound.arguments.items() if k != "self"}
+        own = vars(args[0]) if made is None else {}  # what a dataclass made of its defaults
+        arguments = {k: own.get(k, v) for k, v in bound.arguments.items() if k != "self"}
         (args[0] if made is None else made).spec = {"name": name, **plain(arguments)}
         return made
     return wrapped
