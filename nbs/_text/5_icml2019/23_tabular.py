@@ -665,7 +665,7 @@ claim("The adversarial imputer has less error than the ordinary ones", paper="Hw
       holds=min(real_errors[paper].low, real_errors[best + ", judged"].low) < real_errors["iterative regression"].high, expect=False)
 
 # %% [markdown]
-# The ordinary imputers win, and by far: a regression of each column on the others, from 455 rows, on a laptop, in a second. What the adversary changes is written above, with its interval: next to nothing; a price of 1 or 0.1 on the slopes moves the error by a thousandth. It could not have been much: in this table a cell is nearly a function of its neighbours, and where only one value is possible there is no collapse to cure. Look at your columns *before* you choose: two values far apart, or one?
+# The ordinary imputers win, and by far: a regression of each column on the others, from 455 rows, on a laptop, in a second. What the adversary changes is written above, with its interval: next to nothing. It could not have been much: in this table a cell is nearly a function of its neighbours, and where only one value is possible there is no collapse to cure. Look at your columns *before* you choose: two values far apart, or one?
 #
 # What else is reported in the paper's tables we could not get at, and so we compare with nobody's figures. Two slips are in its code, and both help it: columns are scaled with the cells that are supposed to be unknown, and the figures are those of the best epoch on the test rows. Neither is ours.
 #
