@@ -387,6 +387,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'modelab/few_labels.py'),
                                     'modelab.few_labels.FewLabels.real': ( '5_icml2019/few_labels.html#fewlabels.real',
                                                                            'modelab/few_labels.py'),
+                                    'modelab.few_labels.FewLabels.suits': ( '5_icml2019/few_labels.html#fewlabels.suits',
+                                                                            'modelab/few_labels.py'),
                                     'modelab.few_labels.Projection': ('5_icml2019/few_labels.html#projection', 'modelab/few_labels.py'),
                                     'modelab.few_labels.Projection.__init__': ( '5_icml2019/few_labels.html#projection.__init__',
                                                                                 'modelab/few_labels.py'),

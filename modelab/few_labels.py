@@ -133,6 +133,11 @@ class FewLabels(ZeroCentred):
         G = player("G", self.G, lambda: mlp_generator(latent + self.classes, event, self.width, runs=runs, generator=generator), runs, generator)
         return {"G": G, "D": D, "known": _Known(runs, self.classes * self.per_class, event)}
 
+    def suits(self, modes: Any) -> None:
+        "Refuse a set with fewer modes than there are classes to ask for."
+        if self.classes > getattr(modes, "n_modes", self.classes):
+            raise ValueError(f"classes: expected at most {modes.n_modes}, the modes of {modes!r:.60}, got {self.classes}")
+
     def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
         "Latents that ask for random classes, (*shape[:-1], latent + classes)."
         z = randn(*shape, generator=generator, device=device)
@@ -155,10 +160,7 @@ class FewLabels(ZeroCentred):
         kept = t.known.x
         if not t.known.full:
             for k in range(self.classes):
-                try:
-                    kept[:, k * self.per_class:(k + 1) * self.per_class] = t.real(self.per_class, f"class {k}", [k])
-                except ValueError as error:
-                    raise ValueError(f"classes: expected at most as many as the set has modes, got {self.classes} ({error})") from error
+                kept[:, k * self.per_class:(k + 1) * self.per_class] = t.real(self.per_class, f"class {k}", [k])
             t.known.full.fill_(True)
         i = (rand(len(kept), n, generator=t.generator, device=kept.device) * kept.shape[1]).long().clamp_max(kept.shape[1] - 1)
         return kept[torch.arange(len(kept), device=kept.device)[:, None], i], i // self.per_class

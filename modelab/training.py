@@ -47,7 +47,7 @@ class Game(Protocol):
     the real batch `t.x`, the latents `t.z`, `t.generator` for further draws and `t.step`. A player that no turn names
     never moves; its buffers are saved with the run, so it is where a game keeps what it must remember. `lr` and `betas` set Adam,
     for all players or as a dict by player; `latent` is the length of z, or None for one that fits the set. A method
-    `noise(*shape, generator=, device=)` replaces the standard normal latents.
+    `noise(*shape, generator=, device=)` replaces the standard normal latents, and `suits(modes)` may refuse a set.
     """
     turns: str
     lr: float | dict[str, float]
@@ -270,6 +270,8 @@ class _Walk:
         if batch % shards:
             raise ValueError(f"batch, shards: expected a batch that {shards} shards can share evenly, got {batch}")
         self.modes, self.words, self.seeds = modes.to(self.device), _words(self.game), range(seed, seed + runs)
+        if hasattr(self.game, "suits"):
+            self.game.suits(modes)
         fitting = max(2, min(64, math.prod(modes.event)))
         self.latent = fitting if self.game.latent is None else whole("latent", self.game.latent)
         self.players = Players(self.game, modes.event, self.latent, self.seeds, self.device, self.average)
