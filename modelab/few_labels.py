@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .course import game, number, one_of, tensors, whole
+from .joint import Shown
 from .minimax import discriminator_loss, generator_loss
 from .networks import Generators, Linear, mlp, mlp_generator, player, rand, randn
 from .wasserstein import ZeroCentred, event_sum, input_gradient, r1
@@ -90,14 +91,6 @@ def rotations(x: Tensor,  # square pictures, (*runs, batch, channels, side, side
 RESTS = ("inferred", "nearest", "random", "left out")
 
 
-class _Known(nn.Module):
-    "The labelled examples of each run, class after class; a buffer, so that they are saved with the run."
-    def __init__(self, runs: int, n: int, event: tuple[int, ...]):
-        super().__init__()
-        self.register_buffer("x", torch.zeros(runs, n, *event))
-        self.register_buffer("full", torch.zeros((), dtype=torch.bool))
-
-
 @game
 @dataclass
 class FewLabels(ZeroCentred):
@@ -131,7 +124,7 @@ class FewLabels(ZeroCentred):
             return mlp(event, width, width, 1, runs, generator, functools.partial(F.leaky_relu, negative_slope=.2))
         D = Projection(player("D", self.D, body, runs, generator), width, self.classes, runs, generator)
         G = player("G", self.G, lambda: mlp_generator(latent + self.classes, event, self.width, runs=runs, generator=generator), runs, generator)
-        return {"G": G, "D": D, "known": _Known(runs, self.classes * self.per_class, event)}
+        return {"G": G, "D": D, "known": Shown(runs, self.classes * self.per_class, event)}
 
     def suits(self, modes: Any) -> None:
         "Refuse a set with fewer modes than there are classes to ask for."
@@ -157,11 +150,7 @@ class FewLabels(ZeroCentred):
 
     def labelled(self, t: Any, n: int) -> tuple[Tensor, Tensor]:
         "`n` labelled examples per run and their classes."
-        kept = t.known.x
-        if not t.known.full:
-            for k in range(self.classes):
-                kept[:, k * self.per_class:(k + 1) * self.per_class] = t.real(self.per_class, f"class {k}", [k])
-            t.known.full.fill_(True)
+        kept = t.known.once(lambda: torch.cat([t.real(self.per_class, f"class {k}", [k]) for k in range(self.classes)], 1))
         i = (rand(len(kept), n, generator=t.generator, device=kept.device) * kept.shape[1]).long().clamp_max(kept.shape[1] - 1)
         return kept[torch.arange(len(kept), device=kept.device)[:, None], i], i // self.per_class
 

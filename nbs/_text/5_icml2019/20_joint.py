@@ -270,11 +270,18 @@ class Encoders(nn.Module):
 
 
 class Shown(nn.Module):
-    "The complete examples that a run may use as pairs, drawn once. Saved with the run."
-    def __init__(self, runs: int, pairs: int, event: tuple[int, ...]):
+    "Examples that a run draws once and keeps, (runs, n, *event). Saved with the run."
+    def __init__(self, runs: int, n: int, event: tuple[int, ...]):
         super().__init__()
-        self.register_buffer("x", torch.zeros(runs, pairs, *event))
+        self.register_buffer("x", torch.zeros(runs, n, *event))
         self.register_buffer("drawn", torch.tensor(False))
+
+    def once(self, draw: Callable[[], Tensor]) -> Tensor:
+        "The examples; `draw` makes them when they are first asked for."
+        if not self.drawn:
+            self.x.copy_(draw())
+            self.drawn.fill_(True)
+        return self.x
 
 # %%
 #| export
@@ -504,14 +511,15 @@ class MMIALI:
             loss = loss + self.outer * outer + self.semi * semi + self.inner * inner
         if not self.pairs:
             return loss
-        return self.paired * self.mistold(t) + (loss if t.step >= self.head_start else 0 * loss)
+        return self.paired * self.mistold(t) + (loss if t.step >= self.head_start else 0 * loss)  # 0: the lab asks what G's samples change
+
+    def together(self, t: Any) -> Tensor:
+        "The views of the pairs, (runs, domains, pairs, *view)."
+        return self.views(t.shown.once(lambda: t.real(self.pairs, "pairs")))
 
     def mistold(self, t: Any) -> Tensor:
-        "How wrong the translations of the pairs are; these are drawn when they are first asked for."
-        if not t.shown.drawn:
-            t.shown.x.copy_(t.real(self.pairs, "pairs"))
-            t.shown.drawn.fill_(True)
-        return paired_loss(t.E.each, t.G.each, self.views(t.shown.x), self.shift(t))
+        "How wrong the translations of the pairs are."
+        return paired_loss(t.E.each, t.G.each, self.together(t), self.shift(t))
 
 # %% [markdown]
 # ## A handful of pairs
@@ -642,8 +650,7 @@ pd.DataFrame({m: {"a model for each two": 2 * m * (m - 1), "ensemble": 3 * m} fo
 class Chain(MMIALI):
     "The first half of the complete examples shows A and B only, the other half B and C."
     def mistold(self, t):
-        super().mistold(t)  # draws them
-        x = self.views(t.shown.x)
+        x = self.together(t)
         told, half = translations(t.E.each, t.G.each, x), x.shape[2] // 2
         first, second = slice(half), slice(half, None)
         ways = ((0, 1, first), (1, 0, first), (1, 2, second), (2, 1, second))
