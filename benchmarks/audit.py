@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from modelab.audit import TESTS, _wilson, audit
-from modelab.course import replace
-from modelab.modes import mixture, mnist
+from modelab.core.files import atomic_write
+from modelab.data.mixtures import mixture
+from modelab.data.mnist import mnist
+from modelab.evaluation.audit import audit, AUDIT_TESTS, wilson_interval
 
 N, MODES, WIDTH = 2000, 10, 16
 
@@ -57,8 +58,8 @@ def rates(make, draws: int) -> dict:
         alarms.append([f.alarm for f in report.findings])
     found = torch.tensor(alarms)
     share = found.any(1).double().mean().item()
-    return {"draws": draws, "any alarm": share, "95 %": [round(v, 4) for v in _wilson(share, draws)],
-            **{test: found[:, i].double().mean().item() for i, test in enumerate(TESTS)}}
+    return {"draws": draws, "any alarm": share, "95 %": [round(v, 4) for v in wilson_interval(share, draws)],
+            **{test: found[:, i].double().mean().item() for i, test in enumerate(AUDIT_TESTS)}}
 
 
 def digits_of_mnist() -> dict | None:
@@ -134,7 +135,7 @@ def main() -> None:
               "torch": torch.__version__.split("+")[0]}
     for name, measure in measures.items():
         result[name] = measure() if args.only in (None, name) else kept.get(name)
-    replace(args.out, (json.dumps(result, indent=1) + "\n").encode())
+    atomic_write(args.out, (json.dumps(result, indent=1) + "\n").encode())
     print(json.dumps(result, indent=1))
 
 

@@ -23,13 +23,12 @@ import time
 from pathlib import Path
 
 import torch
-
-from modelab import modes
-from modelab.course import replace
-from modelab.minimax import Minimax
-from modelab.modes import idx_files, read_idx
-from modelab.networks import conv_discriminator, conv_generator
-from modelab.training import Run
+from modelab.core.files import atomic_write
+from modelab.core.registry import make
+from modelab.data.mnist import idx_files, read_idx
+from modelab.methods.minimax import Minimax
+from modelab.networks.convolutional import conv_discriminator, conv_generator
+from modelab.training.run import Run
 
 RAW = 60_000 * 28 * 28
 CASES = [(1, "mlp", 256), (8, "mlp", 256), (1, "conv", 64)]  # runs, networks, batch
@@ -45,7 +44,7 @@ def peak() -> int:
 
 def process(name: str, folder: str, as_float: bool) -> dict[str, int]:
     """Read, train, judge in this process; its peaks."""
-    made = getattr(modes, name)(folder)
+    made = make("modes", {"name": name, "folder": folder})
     if as_float:
         made._images = made._images.float()
     run = Run(Minimax(), made, runs=1, batch=64, device="cpu").step(20)
@@ -128,7 +127,7 @@ def main() -> None:
                              waiting(name, runs, net, size, args.seconds) for name in sets for runs, net, size in CASES}
     print(json.dumps(result, indent=1))
     if not args.no_record:
-        replace(out, (json.dumps(result, indent=1) + "\n").encode())
+        atomic_write(out, (json.dumps(result, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -28,11 +28,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from modelab.course import interval, replace, steps as walk
-from modelab.distributed import Checkpoints, Job, pursue
-from modelab.networks import conv_discriminator, conv_generator, mlp
-from modelab.training import Run, checkpoints
-from modelab.wasserstein import gradient_penalty
+from modelab.core.files import atomic_write
+from modelab.core.statistics import interval
+from modelab.course.claims import steps as walk
+from modelab.losses.penalties import gradient_penalty
+from modelab.networks.convolutional import conv_discriminator, conv_generator
+from modelab.networks.layers import mlp
+from modelab.training.checkpoints.list_checkpoints.list_checkpoints import list_checkpoints
+from modelab.training.distributed import Checkpoints, Job, train_group
+from modelab.training.run import Run
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
@@ -61,7 +65,7 @@ def kills(n: int = 200, every: int = 4) -> dict:
         with Checkpoints(folder) as kept:
             kept.save(job.start(range(4), "cpu"))
         for kill in range(n):
-            known = checkpoints(folder)[0]
+            known = list_checkpoints(folder)[0]
             reading, writing = os.pipe()
             child = os.fork()
             if not child:
@@ -74,7 +78,7 @@ def kills(n: int = 200, every: int = 4) -> dict:
                         os.write(writing, f"{-run.steps} ".encode())  # has saved
                 with Tells(folder) as kept:
                     os.write(writing, b"0 ")
-                    pursue(job, range(4), kept, every=every, device="cpu")
+                    train_group(job, range(4), kept, every=every, device="cpu")
                 os._exit(1)
             os.close(writing)
             pipe = os.fdopen(reading)
@@ -90,12 +94,12 @@ def kills(n: int = 200, every: int = 4) -> dict:
                 told = [int(word) for word in pipe.read().split()]
             saved = max([-t for t in told if t < 0], default=int(known.stem[5:]))
             stale += any(folder.glob(".step-*"))
-            for path in checkpoints(folder):
+            for path in list_checkpoints(folder):
                 try:
                     Run.load(path, device="cpu")
                 except ValueError:
                     damaged += 1
-            newest = int(checkpoints(folder)[0].stem[5:])
+            newest = int(list_checkpoints(folder)[0].stem[5:])
             went_back += newest < saved
             lost.append(max([abs(t) for t in told], default=newest) - newest)
         end = Run.load(folder, device="cpu").steps
@@ -235,7 +239,7 @@ def node() -> dict:
         subprocess.run([*TORCHRUN, str(script), str(out), str(weights["D"])], check=True, capture_output=True)
         reduce = json.loads(out.read_text())
         data = bytes(12 * sum(weights.values()))
-        write = median(lambda: replace(Path(home) / "checkpoint", data), 5)
+        write = median(lambda: atomic_write(Path(home) / "checkpoint", data), 5)
     return {"seconds a step (D with penalty, G), batch 64, one core": round(seconds, 3), "images a second": round(64 / seconds),
             "weights": weights, "bytes of D's gradient": 4 * weights["D"],
             "milliseconds to sum D's gradient over two processes (gloo)": round(1e3 * reduce, 2),
@@ -260,7 +264,7 @@ def main() -> None:
             print(name, json.dumps(result[name], indent=1), flush=True)
             result |= {"device": f"cpu, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
                        "torch": torch.__version__.split("+")[0]}
-            replace(args.out, (json.dumps(result, indent=1) + "\n").encode())
+            atomic_write(args.out, (json.dumps(result, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

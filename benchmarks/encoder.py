@@ -1,4 +1,4 @@
-"""What chapter 08 shows and has no time to run: encoders on two sets, with two priors, one and two latents, with and without noise.
+"""What chapter 2.1 shows and has no time to run: encoders on two sets, with two priors, one and two latents, with and without noise.
 
     python benchmarks/encoder.py                 # all parts, about six minutes on one core
     python benchmarks/encoder.py grid            # some of them; the others keep what they recorded
@@ -16,12 +16,14 @@ from typing import Any
 
 import torch
 
-from modelab.course import interval, recorded, replace
-from modelab.encoder import Encoder, joint_ks, kept, ks
-from modelab.minimax import Minimax
-from modelab.modes import line, ring
-from modelab.training import Run
-from modelab.wasserstein import ZeroCentred
+from modelab.core.files import atomic_write
+from modelab.core.statistics import interval
+from modelab.course.claims import recorded
+from modelab.data.mixtures import line, ring
+from modelab.methods.encoder import Encoder, joint_ks_statistic, ks_statistic, separated_modes
+from modelab.methods.minimax import Minimax
+from modelab.methods.wasserstein import ZeroCentred
+from modelab.training.run import Run
 
 REGIME: dict[str, Any] = {"latent": 1, "prior": "uniform", "width": 32, "lr": {"E": 5e-4, "D": 2e-3}}
 STEPS, CODES = 1000, 1000
@@ -38,9 +40,9 @@ def measure(setting: str, modes: Any, steps: int = STEPS, **settings: Any) -> di
     z = run.noise(CODES, draw("look", 1))
     turn = type("Turn", (), {"x": x, "z": z, "generator": draw("look", 2), **run.players.nets})
     code = run.game.encode(turn)
-    apart = kept(code, mode, modes.n_modes).tolist()
-    row = {"setting": setting, "ks": f"{interval(ks(code, prior).mean(-1)):.3f}", "null": f"{ks(z, prior).mean():.3f}",
-           "joint": f"{interval(joint_ks(code, prior)):.3f}", "joint null": f"{joint_ks(z, prior).mean():.3f}",
+    apart = separated_modes(code, mode, modes.n_modes).tolist()
+    row = {"setting": setting, "ks": f"{interval(ks_statistic(code, prior).mean(-1)):.3f}", "null": f"{ks_statistic(z, prior).mean():.3f}",
+           "joint": f"{interval(joint_ks_statistic(code, prior)):.3f}", "joint null": f"{joint_ks_statistic(z, prior).mean():.3f}",
            "of": modes.n_modes, "kept": f"{interval(apart):.2f}", "kept by seed": apart}
     print(row, flush=True)
     return row
@@ -100,7 +102,7 @@ def main() -> None:
         for row in PARTS[part]():
             rows.append(row)
             result = {"torch": torch.__version__.split("+")[0], **recorded("encoder"), part: rows}
-            replace(path, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
+            atomic_write(path, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 if __name__ == "__main__":

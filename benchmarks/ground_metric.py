@@ -13,12 +13,13 @@ from time import perf_counter
 import torch
 from tqdm import tqdm
 
-from modelab.course import interval, replace
-from modelab.coverage import coverages
-from modelab.ground_metric import GroundMetric
-from modelab.networks import rand
-from modelab.training import Run
-from modelab.wasserstein import input_gradient, slope_norm
+from modelab.core.files import atomic_write
+from modelab.core.seeding import rand
+from modelab.core.statistics import interval
+from modelab.evaluation.coverage import coverages
+from modelab.losses.penalties import gradient_norm, input_gradient
+from modelab.methods.ground_metric import GroundMetric
+from modelab.training.run import Run
 
 STEPS = 400
 
@@ -29,7 +30,7 @@ class Euclidean(GroundMetric):
     def penalty(self, critic, real, fake, generator):
         place = rand(*real.shape[:2], 1, 1, 1, generator=generator, device=real.device)
         scores, slopes = input_gradient(critic, fake.lerp(real, place))
-        return (slope_norm(slopes, scores) - 1).square().mean(-1)
+        return (gradient_norm(slopes, scores) - 1).square().mean(-1)
 
 
 def play(gamma: float | None, weight: float, lr: float, d_width: int) -> dict:
@@ -54,7 +55,7 @@ def main() -> None:
     rows = [play(*settings) for settings in tqdm(grid)]
     result = {"what": f"{STEPS} steps on stacked_digits, batch 64, three critic turns, running average of G, 8 seeds",
               "torch": torch.__version__.split("+")[0], "rows": rows}
-    replace(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
+    atomic_write(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
     print(json.dumps(result, indent=1))
 
 

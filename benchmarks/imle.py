@@ -1,4 +1,4 @@
-"""What chapter 11 shows and has no time to run: IMLE beside tuned non-saturating games, and its three knobs one by one.
+"""What chapter 3.1 shows and has no time to run: IMLE beside tuned non-saturating games, and its three knobs one by one.
 
     python benchmarks/imle.py                  # all parts, about five minutes on one core
     python benchmarks/imle.py grid knobs:pool  # some of them, or some rows; the others keep what they recorded
@@ -18,11 +18,15 @@ from typing import Any
 import torch
 from rows import asked
 
-from modelab.course import interval, recorded, replace
-from modelab.imle import IMLE, nearest
-from modelab.minimax import Minimax
-from modelab.modes import grid, rare_modes, ring, stacked_digits
-from modelab.training import Run
+from modelab.core.files import atomic_write
+from modelab.core.statistics import interval
+from modelab.course.claims import recorded
+from modelab.data.digits import stacked_digits
+from modelab.data.mixtures import grid, rare_modes, ring
+from modelab.evaluation.neighbours import nearest
+from modelab.methods.imle import IMLE
+from modelab.methods.minimax import Minimax
+from modelab.training.run import Run
 
 SETS = {"ring": lambda: ring(8, 2, .02), "grid": grid, "rare": rare_modes, "digits": stacked_digits}
 STEPS = {"ring": 1500, "grid": 4000, "rare": 1500, "digits": 1500}
@@ -68,7 +72,7 @@ def main() -> None:
             row, kept = measured(*job), recorded("imle")
             print(part, name, row, flush=True)
             kept |= {"what": "8 seeds each", "torch": torch.__version__.split("+")[0], part: kept.get(part, {}) | {name: row}}
-            replace(Path(__file__).with_suffix(".json"), (json.dumps(kept, indent=1) + "\n").encode())
+            atomic_write(Path(__file__).with_suffix(".json"), (json.dumps(kept, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

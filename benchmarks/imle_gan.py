@@ -1,4 +1,4 @@
-"""The long runs of chapter 12: GANs beside the inclusive GAN, eight seeds each, in equal time.
+"""The long runs of chapter 3.2: GANs beside the inclusive GAN, eight seeds each, in equal time.
 
     python benchmarks/imle_gan.py                    # all parts, one after the other
     python benchmarks/imle_gan.py weak ablation      # some of them; `rare_modes:no R1` only such settings
@@ -20,13 +20,17 @@ from pathlib import Path
 import torch
 from rows import asked, by_seed, chosen, record
 
-from modelab.imle import IMLE
-from modelab.imle_gan import IMLEGAN, by_trait, self_trained
-from modelab.minimax import Minimax
-from modelab.modes import digits, rare_modes, stacked_digits, stacked_mnist
-from modelab.pictures import faces
-from modelab.training import Run, linear_decay
-from modelab.wasserstein import Wasserstein, ZeroCentred
+from modelab.data.digits import digits, stacked_digits
+from modelab.data.mixtures import rare_modes
+from modelab.data.mnist import stacked_mnist
+from modelab.data.pictures import faces
+from modelab.evaluation.features import train_picture_encoder
+from modelab.evaluation.traits import precision_recall_by_trait
+from modelab.methods.imle import IMLE
+from modelab.methods.imle_gan import IMLEGAN
+from modelab.methods.minimax import Minimax
+from modelab.methods.wasserstein import Wasserstein, ZeroCentred
+from modelab.training.run import linear_decay, Run
 
 FILE, SEEDS = Path(__file__).with_suffix(".json"), 8
 
@@ -141,7 +145,7 @@ def fuller(scale: float, only: str = "") -> None:
 
 def ablation(scale: float, only: str = "") -> None:
     """What each part of the inclusive GAN does, with the weak discriminator."""
-    code = self_trained(digits())
+    code = train_picture_encoder(digits())
     seen = dict(space=code, weight=.3, **WEAK)  # features are in units of their own: 37 times the pixels' weight
     thousand("ablation", {
         "pixels (the game above)": lambda: inclusive(**WEAK),
@@ -200,7 +204,7 @@ def people(scale: float, only: str = "") -> None:
             game.refresh = 20  # members of one in a hundred take their time to draw
         run, start = Run(game, modes, runs=SEEDS, batch=64, average=.99, device="cpu"), time.process_time()
         linear_decay(run, 20 * round(50 * scale), parts=20)
-        found = [by_trait(modes, x, names, within=5.) for x in run.sample(5000)]
+        found = [precision_recall_by_trait(modes, x, names, within=5.) for x in run.sample(5000)]
         shown = [modes.attributes(x).float().mean(0) for x in run.sample(5000)]
         traits = {n: {"precision": by_seed([max(0., f[n][0]) if f[n][0] == f[n][0] else 0. for f in found]),
                       "recall": by_seed([f[n][1] for f in found])} for n in names}

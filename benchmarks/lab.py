@@ -26,15 +26,15 @@ sys.path.insert(0, str(ROOT / "tests"))
 from playwright.sync_api import sync_playwright  # noqa: E402
 from test_browser import CHROMIUM, Jupyter, Watched, book  # noqa: E402
 
-from modelab.course import replace  # noqa: E402
-from modelab.lab import Lab  # noqa: E402
+from modelab.core.files import atomic_write
+from modelab.lab.panel import Lab
 
 OURS = "from modelab.lab import Lab\nlab = Lab('minimax', 'ring')\nlab.step(20)\nlab"
 PLOT = """
 import io, threading, time
 import ipywidgets as w, torch
 from modelab.lab import Lab
-from modelab.view import surface
+from modelab.lab.view import surface
 lab = Lab('minimax', 'ring'); side = lab.sides['A']; real = side.modes.sample(500, torch.Generator().manual_seed(0))
 label, go, wish, size = w.Label('0'), threading.Event(), threading.Event(), [0]
 play, step = w.Button(description='go'), w.Button(description='one')
@@ -78,7 +78,7 @@ w.VBox([play, step, canvas, label])
 BARE = """
 import time
 from modelab.lab import Side
-from modelab.minimax import Minimax
+from modelab.methods.minimax import Minimax
 bare = Side(Minimax(), 'ring', seed=0, batch=256); bare.step(50)
 start = time.perf_counter(); bare.step(1600)
 print('bare', 1600 / (time.perf_counter() - start))
@@ -185,7 +185,7 @@ def main() -> None:
             server.close()
     result["measured"] = time.strftime("%Y-%m")
     print(json.dumps(result, indent=1))
-    replace(args.out, (json.dumps(result, indent=1) + "\n").encode())
+    atomic_write(args.out, (json.dumps(result, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from matplotlib.colors import LogNorm
 
-from modelab.course import axes, picture, replace
-from modelab.minimax import Minimax
-from modelab.modes import stacked_digits
-from modelab.training import Run
+from modelab.core.files import atomic_write
+from modelab.core.plotting import axes, Picture
+from modelab.data.digits import stacked_digits
+from modelab.methods.minimax import Minimax
+from modelab.training.run import Run
 
 N, STEPS = 26_000, 1500
 
@@ -32,7 +33,7 @@ def main() -> None:
         ax.set_facecolor("black")
         ax.set(title=f"{name}:\n{int((counts > 0).sum())} of 1,000 modes lit", xticks=[], yticks=[])
     figure.colorbar(image, ax=panels, label=f"samples of {N:,}", shrink=.8)
-    replace(Path(__file__).with_suffix(".png"), picture(figure, "1,000 lamps, three times").png)
+    atomic_write(Path(__file__).with_suffix(".png"), Picture(figure, "1,000 lamps, three times").png)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The long runs of chapter 15: how well critics aim, and what LGAN covers beside a minimax game tuned as hard.
+"""The long runs of chapter 5.1: how well critics aim, and what LGAN covers beside a minimax game tuned as hard.
 
     python benchmarks/lipschitz.py
 
@@ -16,13 +16,15 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from modelab.course import interval, replace
-from modelab.lipschitz import OBJECTIVES, Lipschitz, max_gradient_penalty
-from modelab.minimax import Minimax
-from modelab.modes import digits, rare_modes, ring
-from modelab.networks import mlp
-from modelab.training import Run, linear_decay
-from modelab.wasserstein import between, input_gradient, slope_norm
+from modelab.core.files import atomic_write
+from modelab.core.statistics import interval
+from modelab.data.digits import digits
+from modelab.data.mixtures import rare_modes, ring
+from modelab.losses.penalties import gradient_norm, input_gradient, random_interpolate
+from modelab.methods.lipschitz import Lipschitz, max_gradient_penalty, OBJECTIVES
+from modelab.methods.minimax import Minimax
+from modelab.networks.layers import mlp
+from modelab.training.run import linear_decay, Run
 
 AIM_STEPS, STEPS, SEEDS = 2500, 3000, 8
 
@@ -52,8 +54,8 @@ def aim(objective: str, constraint: str, real: torch.Tensor, fake: torch.Tensor)
         if constraint == "MaxGP .1":
             loss = loss + .1 * max_gradient_penalty(f, x, y, generator=seeds)
         elif constraint == "WGAN-GP 10":
-            scores, slopes = input_gradient(f, between(f, x, y, seeds))
-            loss = loss + 10 * (slope_norm(slopes, scores) - 1).square().mean(-1)
+            scores, slopes = input_gradient(f, random_interpolate(f, x, y, seeds))
+            loss = loss + 10 * (gradient_norm(slopes, scores) - 1).square().mean(-1)
         adam.zero_grad()
         loss.sum().backward()
         adam.step()
@@ -90,7 +92,7 @@ def main() -> None:
             game = Minimax(saturating=saturating, betas=(beta1, .9), lr=lr, width=64)
             rows.append(cover(f"minimax {'saturating' if saturating else 'non-saturating'}, beta1 {beta1:g}, lr {lr:g}", game, modes))
         result[name] = rows
-    replace(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
+    atomic_write(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
     print(json.dumps(result, indent=1))
 
 

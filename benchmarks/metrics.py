@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from modelab.course import replace
+from modelab.core.files import atomic_write
 
 SIZES = [(10_000, 64), (10_000, 2048), (20_000, 64), (50_000, 64)]
 K = 5
@@ -34,7 +34,7 @@ def once(who: str, n: int, width: int) -> dict:
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         found = prdc.compute_prdc(real.numpy(), fake.numpy(), K)
     else:
-        from modelab.precision_recall import precision_recall
+        from modelab.evaluation.precision_recall import precision_recall
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         balls = precision_recall(real, fake, K)
         found = {name: getattr(balls, name) for name in balls.points}
@@ -83,7 +83,7 @@ def main() -> None:
     result = {"what": f"precision, recall, density and coverage of two bags, k = {K}, float32 input",
               "device": f"cpu, {torch.get_num_threads()} threads", "torch": torch.__version__.split("+")[0],
               "rows": [rows[key] for key in sorted(rows)]}
-    replace(args.out, (json.dumps(result, indent=1) + "\n").encode())
+    atomic_write(args.out, (json.dumps(result, indent=1) + "\n").encode())
     print(f"recorded in {args.out.name}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""The tuned minimax baseline of chapter 04: every setting, eight seeds, none left out; recorded in benchmarks/minimax.json.
+"""The tuned minimax baseline of chapter 1.1: every setting, eight seeds, none left out; recorded in benchmarks/minimax.json.
 
     python benchmarks/minimax.py
 """
@@ -12,11 +12,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from modelab.course import interval, replace
-from modelab.coverage import coverages
-from modelab.minimax import Minimax
-from modelab.modes import rare_modes, stacked_digits
-from modelab.training import Run
+from modelab.core.files import atomic_write
+from modelab.core.statistics import interval
+from modelab.data.digits import stacked_digits
+from modelab.data.mixtures import rare_modes
+from modelab.evaluation.coverage import coverages
+from modelab.methods.minimax import Minimax
+from modelab.training.run import Run
 
 STEPS, DIGIT_STEPS = 4000, 1500
 
@@ -51,7 +53,7 @@ def main() -> None:
     result = {"what": f"minimax, 8 seeds: {STEPS} steps on rare_modes, {DIGIT_STEPS} on stacked_digits",
               "torch": torch.__version__.split("+")[0], "rare_modes": rows,
               "stacked_digits": [digits(*s) for s in tqdm(wide, desc="digits")]}
-    replace(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
+    atomic_write(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
     print(json.dumps(result, indent=1))
 
 

@@ -42,7 +42,7 @@ def searcher(peer: str):
     if peer == "modelab":
         import torch
 
-        from modelab.imle import nearest
+        from modelab.evaluation.neighbours import nearest
         return lambda q, p: [x.numpy() for x in nearest(torch.from_numpy(q), torch.from_numpy(p))]
     if peer == "faiss":
         import faiss
@@ -121,12 +121,12 @@ def main() -> None:
         rows = [row for d in FEW for row in measure(peers, d, given.queries, Path(folder))]
     import torch  # only now: a child's peak memory starts from its parent's
 
-    from modelab.course import replace
+    from modelab.core.files import atomic_write
     result = {"what": f"the nearest of {POOL:,} for each of {QUERIES:,}, float32, each search in a process of its own; "
                       f"medians of {ROUNDS} rounds in turns; scipy scaled up from fewer queries",
               "torch": torch.__version__.split("+")[0], "device": f"cpu, {torch.get_num_threads()} threads", "rows": rows}
     if given.queries == QUERIES:
-        replace(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
+        atomic_write(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

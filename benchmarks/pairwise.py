@@ -1,4 +1,4 @@
-"""What chapter 10 shows and has no time to run: both games on every set, what else could be done with the pairs, λ over three decades.
+"""What chapter 2.3 shows and has no time to run: both games on every set, what else could be done with the pairs, λ over three decades.
 
     python benchmarks/pairwise.py                # all parts, somewhat over two hours on one core
     python benchmarks/pairwise.py sets:grid digits    # some of them; the others keep what they recorded
@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from rows import asked, by_seed, record
 
-from modelab.coverage import coverages
-from modelab.modes import Mixture, digits, grid, line, mixture, rare_modes, ring, stacked_digits
-from modelab.networks import rand
-from modelab.pairwise import PairwiseBiGAN
-from modelab.training import Run
-from modelab.wasserstein import input_gradient, slope_norm
+from modelab.core.seeding import rand
+from modelab.data.digits import digits, stacked_digits
+from modelab.data.mixtures import grid, line, Mixture, mixture, rare_modes, ring
+from modelab.evaluation.coverage import coverages
+from modelab.losses.penalties import gradient_norm, input_gradient
+from modelab.methods.pairwise import PairwiseBiGAN
+from modelab.training.run import Run
 
 COMMON = {"stochastic": True, "depth": 3, "width": 64, "betas": (0., .99)}
 SHALLOW = {**COMMON, "lr": {"G": 2e-3, "E": 2e-3, "D": 4e-3}}  # G of 3×64 like E and D, for the sweeps; λ fades as the rates do
@@ -79,7 +80,7 @@ class AnySlope(PairwiseBiGAN):
         """(‖∇D‖ − 1)² on the segment from x̂ to x."""
         at = torch.lerp(x_hat, x, rand(*x.shape[:2], 1, generator=generator, device=x.device))
         scores, slopes = input_gradient(lambda p: D(p, z), at)
-        return (slope_norm(slopes, scores) - 1).square()
+        return (gradient_norm(slopes, scores) - 1).square()
 
 
 class Backwards(PairwiseBiGAN):

@@ -20,8 +20,8 @@ from torch import nn
 from torch.nn.grad import conv2d_input, conv2d_weight
 from tqdm import tqdm
 
-from modelab.course import replace
-from modelab.wasserstein import gradient_penalty
+from modelab.core.files import atomic_write
+from modelab.losses.penalties import gradient_penalty
 
 ROUNDS, THREADS = 100, (1, 2)
 
@@ -104,7 +104,7 @@ def main() -> None:
             print(rows[-1], flush=True)
     result = {"what": "penalty and backward pass; medians of interleaved rounds", "torch": torch.__version__.split("+")[0],
               "device": "cpu", "rows": rows}
-    replace(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
+    atomic_write(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

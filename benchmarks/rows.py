@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from modelab.course import interval, replace
+from modelab.core.files import atomic_write
+from modelab.core.statistics import interval
 
 
 def asked(words: list[str], parts: Collection[str]) -> list[tuple[str, str]]:
@@ -45,4 +46,4 @@ def record(file: Path, part: str, row: dict) -> None:
     """Put one row of one part into the file; a row of the same setting is replaced, the others stay."""
     known = {"torch": torch.__version__.split("+")[0]} | (json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
     known[part] = list(({r["setting"]: r for r in known.get(part, [])} | {row["setting"]: row}).values())
-    replace(file, (json.dumps(known, indent=1, ensure_ascii=False) + "\n").encode())
+    atomic_write(file, (json.dumps(known, indent=1, ensure_ascii=False) + "\n").encode())

@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 from rows import by_seed, packed, record
 
-from modelab.imle_gan import IMLEGAN
-from modelab.modes import stacked_mnist
-from modelab.training import Run
-from modelab.wasserstein import ZeroCentred
+from modelab.data.mnist import stacked_mnist
+from modelab.methods.imle_gan import IMLEGAN
+from modelab.methods.wasserstein import ZeroCentred
+from modelab.training.run import Run
 
 FILE = Path(__file__).with_suffix(".json")
 GAMES = {"inclusive GAN + R1": lambda kw: IMLEGAN(weight=.0003, interpolation=0., reals=64, penalty=1., **kw),

@@ -22,12 +22,13 @@ import torch
 from pairwise import DEEP
 from rows import asked, by_seed, chosen, packed, record
 
-from modelab.minimax import Minimax
-from modelab.modes import rare_modes
-from modelab.pairwise import PairwiseBiGAN
-from modelab.pictures import background, busy, read_frames, scenes
-from modelab.training import Run
-from modelab.wasserstein import Wasserstein, ZeroCentred
+from modelab.data.frames import foreground_share, median_background, read_frames
+from modelab.data.mixtures import rare_modes
+from modelab.data.pictures import scenes
+from modelab.methods.minimax import Minimax
+from modelab.methods.pairwise import PairwiseBiGAN
+from modelab.methods.wasserstein import Wasserstein, ZeroCentred
+from modelab.training.run import Run
 
 SEEDS, SAMPLES = 8, 2500
 
@@ -117,7 +118,7 @@ def film(only: str) -> Iterator[dict]:
         print("MODELAB_DATA names no folder with such a film: nothing measured")
         return
     grey = read_frames(source, (24, 32)).mean(1, keepdim=True)
-    data = Footage(grey - background(grey, 101))
+    data = Footage(grey - median_background(grey, 101))
     true, grain = share(data.frames), data.frames.std(0).mean().item()
 
     def say(x: torch.Tensor) -> dict[str, list]:

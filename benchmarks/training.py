@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from modelab.course import replace
-from modelab.minimax import Minimax
-from modelab.modes import ring
-from modelab.training import Run
+from modelab.core.files import atomic_write
+from modelab.data.mixtures import ring
+from modelab.methods.minimax import Minimax
+from modelab.training.run import Run
 
 WIDTH, BATCH, LR, BETAS = 128, 256, 1e-3, (.5, .9)
 
@@ -99,7 +99,7 @@ def main() -> None:
     standard = args.runs == 8 and args.matmul == "highest" and device.type == "cpu"
     out = args.out or (Path(__file__).with_suffix(".json") if standard else None)
     if out:
-        replace(out, (json.dumps(result, indent=1) + "\n").encode())
+        atomic_write(out, (json.dumps(result, indent=1) + "\n").encode())
         print(f"recorded in {out.name}", file=sys.stderr)
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from modelab.course import interval, replace
-from modelab.coverage import coverages
-from modelab.minimax import Minimax
-from modelab.modes import grid, rare_modes, ring
-from modelab.training import Run, linear_decay
-from modelab.wasserstein import ClippedWasserstein, Wasserstein, ZeroCentred
+from modelab.core.files import atomic_write
+from modelab.core.statistics import interval
+from modelab.data.mixtures import grid, rare_modes, ring
+from modelab.evaluation.coverage import coverages
+from modelab.methods.minimax import Minimax
+from modelab.methods.wasserstein import ClippedWasserstein, Wasserstein, ZeroCentred
+from modelab.training.run import linear_decay, Run
 
 UPDATES, WIDTH, BATCH, SEEDS = 10_000, 64, 128, 8
 
@@ -67,7 +68,7 @@ def main() -> None:
               "torch": torch.__version__.split("+")[0]}
     for name, modes in sets.items():
         result[name] = [cover(text, game, modes) for text, game in tqdm(settings().items(), desc=name)]
-        replace(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
+        atomic_write(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
     print(json.dumps(result, indent=1))
 
 

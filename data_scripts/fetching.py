@@ -1,6 +1,6 @@
 """What the scripts of the real sets share: terms, room, mirrors, files brought by hand, unpacking, hashes.
 
-See chapter 27 (`modelab.data`), which says what is published where, and why a fetch is made as it is.
+See chapter 6.12 (`modelab.data`), which says what is published where, and why a fetch is made as it is.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from modelab import data
+from modelab.data.download import (check_disk_space, DATA_SETS, DataSet, fetch, file_verdict,
+                                   HARMLESS_FAULTS, missing_files, Published, unpack_archive,
+                                   verify_data_set, write_checksums)
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 
 
-def parser(known: data.DataSet) -> argparse.ArgumentParser:
+def parser(known: DataSet) -> argparse.ArgumentParser:
     """The arguments that every script takes."""
     made = argparse.ArgumentParser(prog=f"{known.name}.py", description=known.what,
                                    epilog=f"Terms: {known.terms}. {known.page}")
@@ -34,7 +35,7 @@ def parser(known: data.DataSet) -> argparse.ArgumentParser:
     return made
 
 
-def by_name(known: data.DataSet, files: Sequence[Path]) -> dict[str, Path]:
+def by_name(known: DataSet, files: Sequence[Path]) -> dict[str, Path]:
     """The files that were brought, by published name; ValueError for another name, FileNotFoundError for none."""
     names = {file.name for file in known.files}
     for path in files:
@@ -45,9 +46,9 @@ def by_name(known: data.DataSet, files: Sequence[Path]) -> dict[str, Path]:
     return {path.name: path for path in files}
 
 
-def proven(path: Path, file: data.Published) -> None:
+def proven(path: Path, file: Published) -> None:
     """ValueError unless `path` holds the published file."""
-    if data.verdict(path, file) not in data.GOOD:
+    if file_verdict(path, file) not in HARMLESS_FAULTS:
         raise ValueError(f"{path.name} is not the published file (SHA-256 {file.sha256}): not used")
 
 
@@ -55,7 +56,7 @@ def adopt(path: Path, target: Path) -> None:
     """Copy a file that was brought; under its own name only when it is whole."""
     if target.exists() and path.samefile(target):
         return
-    data.room(target.parent, path.stat().st_size)
+    check_disk_space(target.parent, path.stat().st_size)
     handle, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     os.close(handle)
     try:
@@ -65,7 +66,7 @@ def adopt(path: Path, target: Path) -> None:
         Path(aside).unlink(missing_ok=True)
 
 
-def bring(known: data.DataSet, folder: Path, args: argparse.Namespace) -> None:
+def bring(known: DataSet, folder: Path, args: argparse.Namespace) -> None:
     """Have every file of the set in `folder`, proven, and unpacked if it is an archive; then write SHA256SUMS."""
     brought = by_name(known, args.offline)
     if args.offline and (lacking := [f.name for f in known.files if f.name not in brought and not (folder / f.name).exists()]):
@@ -81,14 +82,14 @@ def bring(known: data.DataSet, folder: Path, args: argparse.Namespace) -> None:
             if file.name not in archives:  # an archive is unpacked from where it is
                 adopt(brought[file.name], folder / file.name)
         else:
-            if data.verdict(folder / file.name, file) == "differs":
+            if file_verdict(folder / file.name, file) == "differs":
                 print(f"{file.name} is there and is not the published file: it will be replaced", flush=True)
-            data.fetch(file, folder, args.mirror or known.mirrors, timeout=args.timeout)
+            fetch(file, folder, args.mirror or known.mirrors, timeout=args.timeout)
         if file.name in archives:
-            data.unpack(brought.get(file.name, folder / file.name), target, known.wanted, most=2 * known.room)
+            unpack_archive(brought.get(file.name, folder / file.name), target, known.wanted, most=2 * known.room)
     made = [p.relative_to(folder).as_posix() for n in known.needs for p in files_of(folder, n)]
     print("writing SHA256SUMS", flush=True)
-    data.write_sums(folder, set(made))
+    write_checksums(folder, set(made))
     for name in archives - brought.keys():
         (folder / name).unlink()  # it is unpacked, and can be had again
 
@@ -101,13 +102,13 @@ def files_of(folder: Path, name: str) -> list[Path]:
     return [path if path.exists() else path.with_suffix("")]
 
 
-def whole_already(known: data.DataSet, folder: Path) -> bool:
+def whole_already(known: DataSet, folder: Path) -> bool:
     """Whether the set is there and every file of it is proven."""
-    if data.missing(known, folder):
+    if missing_files(known, folder):
         return False
-    found = data.check(known, folder)
+    found = verify_data_set(known, folder)
     names = {p.relative_to(folder).as_posix() for n in known.needs for p in files_of(folder, n)}
-    return set(found.values()) <= {*data.GOOD, "as recorded"} and {n.removesuffix(".gz") for n in names} <= {
+    return set(found.values()) <= {*HARMLESS_FAULTS, "as recorded"} and {n.removesuffix(".gz") for n in names} <= {
         n.removesuffix(".gz") for n in found}
 
 
@@ -116,7 +117,7 @@ def agreed(flag: bool) -> bool:
     return flag or sys.stdin.isatty() and input("Do you agree to these terms? [yes/no] ").strip().lower() == "yes"
 
 
-def report(known: data.DataSet, out: Path) -> None:
+def report(known: DataSet, out: Path) -> None:
     """Where the set is and how to read it."""
     print(f"{known.name} is in {out / known.name}. Set MODELAB_DATA={out} and read it with {known.read}")
 
@@ -141,7 +142,7 @@ def guarded(work: Callable[[], int | None]) -> int:
 
 def main(name: str, argv: Sequence[str] | None = None) -> int:
     """The command line of one set; returns the exit status."""
-    known = data.SETS[name]
+    known = DATA_SETS[name]
     made = parser(known)
     if not known.mirrors:
         made.add_argument("--agree", action="store_true", help="I agree to the terms")
@@ -163,7 +164,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         if not whole_already(known, folder):
             read_in_place = {p.name for p in args.offline if p.suffix != ".txt"} if known.room else set()
-            data.room(folder, known.room + sum(f.size for f in known.files if f.name not in read_in_place))
+            check_disk_space(folder, known.room + sum(f.size for f in known.files if f.name not in read_in_place))
             bring(known, folder, args)
         report(known, out)
     return guarded(work)

@@ -38,17 +38,22 @@ class ChapterError(RuntimeError):
     """A chapter did not run; the message names the notebook and the cell."""
 
 
-def number(path: Path) -> int:
-    """The chapter's number, which is its place in the course; the index comes before all."""
-    found = re.match(r"(\d+)_", path.name)
-    return int(found[1]) if found else -1
+def place(path: Path) -> tuple[int, int]:
+    """Part and number of a chapter, which are its place in the course; the index comes before all."""
+    part, number = (re.match(r"(\d+)_", name) for name in (path.parent.name, path.name))
+    return (int(part[1]), int(number[1])) if part and number else (-1, -1)
+
+
+def number(path: Path) -> str:
+    """A chapter's number as a reader sees it: part and place in it, such as 1.3; empty for the index."""
+    return "{}.{}".format(*place(path)) if place(path) > (-1, -1) else ""
 
 
 def notebooks(root: Path = ROOT) -> list[Path]:
     """Every notebook of the course in reading order."""
     found = [p for p in (root / "nbs").rglob("*.ipynb")
              if not any(part.startswith((".", "_")) for part in p.relative_to(root).parts)]
-    return sorted(found, key=lambda p: (number(p), p.name))
+    return sorted(found, key=lambda p: (place(p), p.name))
 
 
 def code_cells(nb: NotebookNode) -> list[NotebookNode]:

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 from fetching import REFUSED, adopt, guarded, parser, report
-
-from modelab import data
-from modelab.course import whole
-from modelab.pictures import read_frames
+from modelab.core.checks import check_int
+from modelab.data.download import check_disk_space, DATA_SETS, write_checksums
+from modelab.data.frames import read_frames
 
 BYTES = 4 * 2 ** 30  # the most that the frames may take
 
@@ -67,7 +66,7 @@ def frames(path: Path, size: tuple[int, int], every: int) -> np.ndarray:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    known = data.SETS["traffic"]
+    known = DATA_SETS["traffic"]
     made = parser(known)
     made.add_argument("--size", nargs=2, type=int, default=(48, 64), metavar=("HEIGHT", "WIDTH"), help="of the frames kept")
     made.add_argument("--every", type=int, default=1, help="keep every so manyth frame (default: all)")
@@ -78,19 +77,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return REFUSED
 
     def work() -> None:
-        size, every = tuple(whole("--size", n) for n in args.size), whole("--every", args.every)
+        size, every = tuple(check_int("--size", n) for n in args.size), check_int("--every", args.every)
         x = frames(args.offline[0], size, every)
         out = Path(args.out).absolute()
         folder = out / known.name
         folder.mkdir(parents=True, exist_ok=True)
-        data.room(folder, x.nbytes)
+        check_disk_space(folder, x.nbytes)
         aside = folder / ".frames.making.npz"
         try:
             np.savez_compressed(aside, frames=x)
             aside.replace(folder / "frames.npz")
         finally:
             aside.unlink(missing_ok=True)
-        data.write_sums(folder, ["frames.npz"])
+        write_checksums(folder, ["frames.npz"])
         print(f"{len(x)} frames of {x.shape[1]}×{x.shape[2]}")
         report(known, out)
     return guarded(work)

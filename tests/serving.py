@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-
-from modelab import data
-from modelab.data import SETS, Published, Server, find
-from modelab.modes import idx_files
+from modelab.data.download import (_sha256, DATA_SETS, DataSet, FaultyServer, find_data_set,
+                                   Published)
+from modelab.data.mnist import idx_files
 
 DATA = os.environ.get("MODELAB_DATA")
 
@@ -24,7 +23,7 @@ def idx(array: np.ndarray) -> bytes:
 def idx_set(folder: Path, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> Path:
     """Four idx files under MNIST's names, from pairs of images (n, 28, 28) and labels (n,)."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, array in zip(SETS["mnist"].needs, (*train, *test)):
+    for name, array in zip(DATA_SETS["mnist"].needs, (*train, *test)):
         (folder / name).write_bytes(gzip.compress(idx(array.astype(np.uint8)), mtime=0))
     return folder
 
@@ -43,32 +42,32 @@ def large_digits() -> list[tuple[np.ndarray, np.ndarray]]:
     return [(images[:1500], labels[:1500]), (images[1500:], labels[1500:])]
 
 
-def as_published(known: data.DataSet, folder: Path) -> data.DataSet:
+def as_published(known: DataSet, folder: Path) -> DataSet:
     """`known`, had the files in `folder` been the published ones."""
     def file(path: Path) -> Published:
-        content = data._sha256(path, gzip.open) if path.name.endswith("ubyte.gz") else ""
-        return Published(path.name, path.stat().st_size, data._sha256(path), content)
+        content = _sha256(path, gzip.open) if path.name.endswith("ubyte.gz") else ""
+        return Published(path.name, path.stat().st_size, _sha256(path), content)
     return replace(known, files=tuple(file(folder / f.name) for f in known.files), room=min(known.room, 10 ** 7))
 
 
 @contextmanager
-def mnist_mirror(folder: Path, faults=()) -> Iterator[Server]:
+def mnist_mirror(folder: Path, faults=()) -> Iterator[FaultyServer]:
     """A server with MNIST's files, which `fetching.main("mnist", ["--mirror", server.url, …])` takes for published.
 
     The real ones where MODELAB_DATA has them, as .gz; else scikit-learn's digits at their size.
     """
     try:
-        here = find("mnist")
+        here = find_data_set("mnist")
         if not all(path.suffix == ".gz" for path in idx_files("mnist")):
             raise FileNotFoundError
     except FileNotFoundError:
         here = idx_set(folder, *large_digits())
-    before = SETS["mnist"]
-    SETS["mnist"] = as_published(before, here)
+    before = DATA_SETS["mnist"]
+    DATA_SETS["mnist"] = as_published(before, here)
     try:
-        with Server(here, faults) as server:
+        with FaultyServer(here, faults) as server:
             yield server
     finally:
-        SETS["mnist"] = before
+        DATA_SETS["mnist"] = before
 
 

@@ -1,4 +1,4 @@
-"""modelab.attention: attention, hinge and spectral norm against closed forms and torch, shapes, bad input, the game."""
+"""modelab.methods.attention: attention, hinge and spectral norm against closed forms and torch, shapes, bad input, the game."""
 
 import math
 
@@ -9,13 +9,18 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
 
-from modelab.attention import (SAGAN, SelfAttention, Spectral, Twins, advance, attended, hinge_discriminator_loss, hinge_generator_loss,
-                               power_iteration, spectral_norm, spectral_normalised, twins)
-from modelab.course import make
-from modelab.coverage import coverage
-from modelab.lab import Lab
-from modelab.networks import conv_discriminator, conv_generator, fold, mlp, score, unfold
-from modelab.training import Run
+from modelab.core.registry import make
+from modelab.data.twins import Twins, twins
+from modelab.evaluation.coverage import coverage
+from modelab.lab.panel import Lab
+from modelab.methods.attention import (add_self_attention, add_spectral_norm,
+                                       hinge_discriminator_loss, hinge_generator_loss,
+                                       power_iteration, SAGAN, SelfAttention, spectral_norm,
+                                       SpectralNorm, update_spectral_norm)
+from modelab.networks.convolutional import (conv_discriminator, conv_generator, fold_runs,
+                                            unfold_runs)
+from modelab.networks.layers import mlp, score_batches
+from modelab.training.run import Run
 
 
 def gens(n, start=0):
@@ -84,7 +89,7 @@ def test_pooled_keys_are_maxima_of_blocks():
 
 def test_runs_are_slices():
     layer, x = lit(SelfAttention(6, runs=3, generator=gens(3)).double()), randn(3, 2, 6, 3, 3)
-    together = unfold(layer(fold(x, 3)), 3)
+    together = unfold_runs(layer(fold_runs(x, 3)), 3)
     assert all(torch.allclose(together[r, b], by_hand(layer, x[r, b], r), atol=1e-12) for r in range(3) for b in range(2))
     one = SelfAttention(6, runs=1, generator=gens(1, start=2)).double()
     assert torch.equal(layer.key.weight[2], one.key.weight[0])
@@ -101,9 +106,9 @@ def test_second_derivatives_exist():
     (lambda: SelfAttention(4)(torch.zeros(2, 5, 4, 4)), r"x: .*\(batch, 4, height, width\).*\(2, 5, 4, 4\)"),
     (lambda: SelfAttention(4, runs=2)(torch.zeros(2, 4, 4, 4)), r"x: .*\(batch, 8"), (lambda: SelfAttention(4)(torch.zeros(4, 4, 4)), "x: "),
     (lambda: SelfAttention(4, pool=4)(torch.zeros(1, 4, 3, 8)), "x: .*at least 4"), (lambda: SelfAttention(4).map([1.]), "x: .*list"),
-    (lambda: attended(mlp(2, ())), "net: .*MLP"), (lambda: attended(conv_discriminator((1, 5, 5))), "net: .*5×5"),
-    (lambda: attended(conv_generator(2, (1, 16, 16), 2), side=4), r"side: expected one of \[8, 16\], got 4"),
-    (lambda: attended(attended(conv_generator(2, (1, 8, 8), 2))), "side: .*already"),
+    (lambda: add_self_attention(mlp(2, ())), "net: .*MLP"), (lambda: add_self_attention(conv_discriminator((1, 5, 5))), "net: .*5×5"),
+    (lambda: add_self_attention(conv_generator(2, (1, 16, 16), 2), side=4), r"side: expected one of \[8, 16\], got 4"),
+    (lambda: add_self_attention(add_self_attention(conv_generator(2, (1, 8, 8), 2))), "side: .*already"),
 ])
 def test_bad_layers_are_refused(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
@@ -115,7 +120,7 @@ def test_bad_layers_are_refused(call, message):
 def test_attention_comes_behind_the_map_of_that_side(make_net, sides):
     x = randn(2, 3, *make_net().inputs).float()
     for side in (None, *sides):
-        net, heights = attended(make_net(), side, generator=gens(2)), []
+        net, heights = add_self_attention(make_net(), side, generator=gens(2)), []
         layer, = (m for m in net.modules() if isinstance(m, SelfAttention))
         layer.register_forward_hook(lambda module, args, out: heights.append(out.shape[-1]))
         assert torch.equal(net(x), make_net()(x)) and heights == [side or 16]  # γ is zero: nothing changes
@@ -133,7 +138,7 @@ def test_convolutions_add_up_and_attention_does_not(runs):
         a, b, c, d = (net(rooms.clean(*k).double().expand(*lead, -1, 3, 8, 8)) for k in ((0, 0), (0, 1), (1, 0), (1, 1)))
         return (a - b - c + d).abs().max().item()
     assert interaction() < 1e-12
-    lit(attended(net).double().convs[0][1], 3.)
+    lit(add_self_attention(net).double().convs[0][1], 3.)
     assert interaction() > 1e-3
 
 
@@ -142,11 +147,11 @@ def test_a_critic_with_attention_learns_what_one_without_cannot():
     a, b = rooms.clean(0, 0), torch.cat([rooms.clean(0, 1), rooms.clean(1, 0)])
     a = torch.cat([a, rooms.clean(1, 1)])
     losses = {}
-    for name, change in (("plain", lambda net: net), ("far", lambda net: attended(net, generator=g))):
+    for name, change in (("plain", lambda net: net), ("far", lambda net: add_self_attention(net, generator=g))):
         net = change(conv_discriminator((3, 8, 8), 8, 2, gens(2)))
         adam = torch.optim.Adam(net.parameters(), 5e-3, betas=(0., .9))
         for _ in range(120):
-            loss = hinge_discriminator_loss(*score(net, a.expand(2, *a.shape), b.expand(2, *b.shape)))
+            loss = hinge_discriminator_loss(*score_batches(net, a.expand(2, *a.shape), b.expand(2, *b.shape)))
             adam.zero_grad()
             loss.sum().backward()
             adam.step()
@@ -213,11 +218,11 @@ def test_slope_of_the_norm_is_the_outer_product_of_singular_vectors():
                                       (lambda: nn.Conv1d(2, 4, 3), (2, 2, 6))])
 def test_torchs_own_parametrization_agrees(layer, x):
     theirs, x = nn.utils.parametrizations.spectral_norm(layer().double()), randn(*x)
-    ours = spectral_normalised(layer().double())
+    ours = add_spectral_norm(layer().double())
     ours.load_state_dict({"bias": theirs.bias.detach(), "parametrizations.weight.original": theirs.parametrizations.weight.original.detach(),
                           "parametrizations.weight.0.u": theirs.parametrizations.weight[0]._u})
     out = theirs(x)
-    assert torch.allclose(advance(ours)(x), out, atol=1e-10)
+    assert torch.allclose(update_spectral_norm(ours)(x), out, atol=1e-10)
     for net in (ours, theirs.eval()):
         net(x).square().sum().backward()
     assert torch.allclose(*(net.parametrizations.weight.original.grad for net in (ours, theirs)), atol=1e-9)
@@ -225,19 +230,19 @@ def test_torchs_own_parametrization_agrees(layer, x):
 
 def test_looking_does_not_move_it_and_advance_does():
     """torch's own moves at every forward pass in training mode."""
-    net, x = spectral_normalised(mlp(3, (), 8, runs=2, generator=gens(2))).train(), randn(2, 4, 3).float()
+    net, x = add_spectral_norm(mlp(3, (), 8, runs=2, generator=gens(2))).train(), randn(2, 4, 3).float()
     with torch.no_grad():
         for w in net.parameters():
             w.add_(.1 * torch.randn(w.shape, generator=gens(1)[0]))
     before = net(x)
     assert torch.equal(net(x), before)
-    assert not torch.equal(advance(net)(x), before)
-    assert torch.equal(advance(plain := nn.Linear(2, 2)).weight, plain.weight)
+    assert not torch.equal(update_spectral_norm(net)(x), before)
+    assert torch.equal(update_spectral_norm(plain := nn.Linear(2, 2)).weight, plain.weight)
 
 
 def test_every_layer_has_norm_one_run_by_run():
-    net = spectral_normalised(attended(conv_discriminator((3, 8, 8), 4, 2, gens(2)), generator=gens(2)), ("query", "key")).double()
-    advance(net, 3000)
+    net = add_spectral_norm(add_self_attention(conv_discriminator((3, 8, 8), 4, 2, gens(2)), generator=gens(2)), ("query", "key")).double()
+    update_spectral_norm(net, 3000)
     norms = {n: torch.linalg.matrix_norm(m.weight.flatten(2), 2) for n, m in net.named_modules()
              if isinstance(getattr(m, "weight", None), torch.Tensor)}
     free = [v for n, v in norms.items() if n.split(".")[-1] in ("query", "key")]
@@ -247,24 +252,24 @@ def test_every_layer_has_norm_one_run_by_run():
 
 
 def test_a_chain_of_such_layers_stretches_nothing():
-    net = spectral_normalised(mlp(3, (), 16, runs=2, generator=gens(2))).double()
+    net = add_spectral_norm(mlp(3, (), 16, runs=2, generator=gens(2))).double()
     with torch.no_grad():
         for w in net.parameters():
             w.mul_(30)
     x, y = randn(2, 200, 3), randn(2, 200, 3, seed=1)
-    assert ((advance(net, 200)(x) - net(y)).abs() <= (x - y).norm(dim=-1) + 1e-9).all()
+    assert ((update_spectral_norm(net, 200)(x) - net(y)).abs() <= (x - y).norm(dim=-1) + 1e-9).all()
 
 
 def test_a_flattened_kernel_is_not_the_convolution():
     conv = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular", bias=False)
     nn.init.ones_(conv.weight)
-    assert torch.allclose(spectral_normalised(conv)(torch.ones(1, 1, 4, 4)), torch.full((1, 1, 4, 4), 3.))
+    assert torch.allclose(add_spectral_norm(conv)(torch.ones(1, 1, 4, 4)), torch.full((1, 1, 4, 4), 3.))
 
 
 def test_a_weight_of_zeros_stays_one():
     layer = nn.Linear(3, 2)
     nn.init.zeros_(layer.weight)
-    assert torch.equal(advance(spectral_normalised(layer)).weight, torch.zeros(2, 3))
+    assert torch.equal(update_spectral_norm(add_spectral_norm(layer)).weight, torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize("call, message", [
@@ -273,10 +278,10 @@ def test_a_weight_of_zeros_stays_one():
     (lambda: power_iteration(torch.eye(2), torch.ones(3)), r"u: .*\(2,\)"), (lambda: power_iteration(torch.eye(2), runs=1), "weight: .*1 run axes"),
     (lambda: spectral_norm(torch.eye(2), torch.ones(2).double()), "u: expected torch.float32"),
     (lambda: spectral_norm(torch.eye(2), torch.ones(3)), "u: "),
-    (lambda: spectral_norm(torch.eye(2), None), "u: "), (lambda: spectral_normalised(3), "network"),
-    (lambda: spectral_normalised(nn.ReLU()), "network: .*none in ReLU"),
-    (lambda: spectral_normalised(nn.Linear(1, 1), "query"), "but"), (lambda: advance(None), "network"), (lambda: advance(nn.ReLU(), 0), "n: "),
-    (lambda: Spectral(torch.zeros(3)), "weight"),
+    (lambda: spectral_norm(torch.eye(2), None), "u: "), (lambda: add_spectral_norm(3), "network"),
+    (lambda: add_spectral_norm(nn.ReLU()), "network: .*none in ReLU"),
+    (lambda: add_spectral_norm(nn.Linear(1, 1), "query"), "but"), (lambda: update_spectral_norm(None), "network"), (lambda: update_spectral_norm(nn.ReLU(), 0), "n: "),
+    (lambda: SpectralNorm(torch.zeros(3)), "weight"),
 ])
 def test_bad_weights_are_refused(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
@@ -363,7 +368,7 @@ def test_seed_r_alone_is_run_r_of_many():
 def test_who_has_attention_and_who_is_normalised(who):
     nets = tiny(attention=who, spectral=who[:1]).players((3, 8, 8), 8, 2, gens(2))
     has = {name: any(isinstance(m, SelfAttention) for m in net.modules()) for name, net in nets.items()}
-    bound = {name: any(isinstance(m, Spectral) for m in net.modules()) for name, net in nets.items()}
+    bound = {name: any(isinstance(m, SpectralNorm) for m in net.modules()) for name, net in nets.items()}
     assert has == {"G": "G" in who, "D": "D" in who} and bound == {"G": who[:1] == "G", "D": who == "D"}
 
 
@@ -375,10 +380,10 @@ def test_the_losses_are_the_losses_and_each_turn_moves_its_own_u():
         for net in nets.values():
             for w in net.parameters():
                 w.add_(.1 * torch.randn(w.shape, generator=gens(1)[0]))
-    u = {name: [m.u.clone() for m in net.modules() if isinstance(m, Spectral)] for name, net in nets.items()}
+    u = {name: [m.u.clone() for m in net.modules() if isinstance(m, SpectralNorm)] for name, net in nets.items()}
 
     def moved(name):
-        return any(not torch.equal(m.u, v) for m, v in zip((m for m in nets[name].modules() if isinstance(m, Spectral)), u[name]))
+        return any(not torch.equal(m.u, v) for m, v in zip((m for m in nets[name].modules() if isinstance(m, SpectralNorm)), u[name]))
     loss = run.game.loss_D(turn)
     assert moved("D") and not moved("G")
     assert torch.allclose(loss, hinge_discriminator_loss(nets["D"](turn.x), nets["D"](nets["G"](turn.z))))
@@ -388,7 +393,7 @@ def test_the_losses_are_the_losses_and_each_turn_moves_its_own_u():
 
 def test_your_own_networks_in_bf16():
     def my_D():
-        return spectral_normalised(nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), nn.ReLU(), SelfAttention(8), nn.Flatten(),
+        return add_spectral_norm(nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), nn.ReLU(), SelfAttention(8), nn.Flatten(),
                                                  nn.Linear(128, 1), nn.Flatten(0)))
     run = Run(tiny(D=my_D), twins(), runs=2, batch=4, device="cpu", precision="bf16").step(2)
     assert run.losses["D"].isfinite().all() and parametrize.is_parametrized(run.players.nets["D"].members[0][0])

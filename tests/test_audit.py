@@ -1,4 +1,4 @@
-"""modelab.audit: calibrated, powerful, named errors, files that are read without trusting them."""
+"""modelab.evaluation.audit: calibrated, powerful, named errors, files that are read without trusting them."""
 
 import json
 import math
@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from modelab.__main__ import main
-from modelab.audit import (
-    K, TESTS, audit, authenticity, birthday, copying, interpolations, neighbours, page, read_bag, slerp,
-)
-from modelab.modes import mixture
-from modelab.precision_recall import open_bag
+from modelab.evaluation.audit import read_bag, slerp
+from modelab.data.mixtures import mixture
+from modelab.data.readers import open_samples
+from modelab.evaluation.audit import (audit, AUDIT_NEIGHBOURS, AUDIT_TESTS, authenticity,
+                                      birthday_test, copying_z, html_page, interpolations,
+                                      nearest_k)
 
 
 def seeded(seed=0):
@@ -37,21 +38,21 @@ def bags(n, seed):
 def test_neighbours_equal_their_definition_and_copies_are_at_zero():
     x, y = torch.randn(40, 6, generator=seeded()), torch.randn(30, 6, generator=seeded(1))
     y[7] = x[3]
-    distance, index = neighbours(x, y, 5)
+    distance, index = nearest_k(x, y, 5)
     full = (x.double()[:, None] - y.double()).norm(dim=-1).sort(1)
     assert torch.allclose(distance, full.values[:, :5]) and torch.equal(index, full.indices[:, :5])
     assert distance[3, 0] == 0 and index[3, 0] == 7
     far = torch.rand(300, 3072, generator=seeded()) + 100
-    assert (neighbours(far, far.clone())[0] == 0).all()
+    assert (nearest_k(far, far.clone())[0] == 0).all()
 
 
 def test_rank_test_equals_scipy():
     from scipy.stats import mannwhitneyu
     train, new, made = (torch.randn(n, 3, generator=seeded(i)) for i, n in enumerate((80, 60, 70)))
     made[:20] = train[:20]
-    a, b = (neighbours(x, train)[0][:, 0].numpy() for x in (made, new))
+    a, b = (nearest_k(x, train)[0][:, 0].numpy() for x in (made, new))
     theirs = mannwhitneyu(a, b, method="asymptotic", use_continuity=False, alternative="less").pvalue
-    assert .5 * math.erfc(-copying(made, train, new) / math.sqrt(2)) == pytest.approx(theirs, rel=1e-9)
+    assert .5 * math.erfc(-copying_z(made, train, new) / math.sqrt(2)) == pytest.approx(theirs, rel=1e-9)
 
 
 def test_authenticity_of_copies_is_zero():
@@ -62,10 +63,10 @@ def test_authenticity_of_copies_is_zero():
 
 def test_birthday_of_equal_atoms():
     atoms = torch.randint(200, (5000, 1), generator=seeded()).double()
-    chance, support = birthday(atoms, 0., size=17, rounds=1000, generator=seeded(1))
+    chance, support = birthday_test(atoms, 0., size=17, rounds=1000, generator=seeded(1))
     exact = 1 - math.prod(1 - i / 200 for i in range(17))
     assert chance == pytest.approx(exact, abs=.06) and 150 < support < 260
-    assert birthday(torch.arange(100.)[:, None], 0., size=10)[1] == math.inf
+    assert birthday_test(torch.arange(100.)[:, None], 0., size=10)[1] == math.inf
 
 
 def test_great_circle():
@@ -129,10 +130,10 @@ GOOD = torch.randn(100, 3, generator=seeded())
     (lambda: audit(GOOD, GOOD, features=lambda x: x[:3]), "features"),
     (lambda: audit(GOOD, GOOD, level=0), "level"),
     (lambda: audit(GOOD, GOOD, most=3), "most"),
-    (lambda: neighbours(GOOD, GOOD[:, :1]), "samples"),
-    (lambda: neighbours(GOOD, GOOD, 101), "k"),
-    (lambda: birthday(GOOD, 0., size=101), "size"),
-    (lambda: birthday(GOOD, -1.), "closer"),
+    (lambda: nearest_k(GOOD, GOOD[:, :1]), "samples"),
+    (lambda: nearest_k(GOOD, GOOD, 101), "k"),
+    (lambda: birthday_test(GOOD, 0., size=101), "size"),
+    (lambda: birthday_test(GOOD, -1.), "closer"),
     (lambda: interpolations(lambda z: z, GOOD, GOOD[:3], GOOD), "a, b"),
     (lambda: interpolations(lambda z: z, GOOD, GOOD, GOOD, steps=1), "steps"),
 ])
@@ -210,7 +211,7 @@ def test_a_part_of_a_large_file_is_read_without_the_rest(tmp_path):
 
 WHOLE = """
 import resource, sys
-from modelab.precision_recall import read_bag
+from modelab.evaluation.precision_recall import read_bag
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 x = read_bag(sys.argv[1])
 print(x.numel() * 4 // 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, float(x[-1, -1]))
@@ -234,7 +235,7 @@ def test_a_copy_of_any_training_example_is_found(tmp_path):
     train, new, made = (TEN.sample(n, generator=g) for n in (6000, 300, 300))
     made[:60] = train[torch.randperm(6000, generator=g)[:60]]
     np.save(tmp_path / "train.npy", train.numpy())
-    for reference in (train, open_bag(tmp_path / "train.npy")):
+    for reference in (train, open_samples(tmp_path / "train.npy")):
         report = audit(made, reference, new, most=300)
         assert [f.test for f in report.findings if f.alarm] == ["copies"] and report.sizes["searched for copies"] == 6000
 
@@ -271,7 +272,7 @@ def test_command_line_status_and_reports(files, capsys):
                  "--out", str(files / "r.html"), "--json", str(files / "r.json")]) == 1
     assert "ALARM" in capsys.readouterr().out
     report = json.loads((files / "r.json").read_text())
-    assert not report["sound"] and {f["test"] for f in report["findings"]} == set(TESTS) and len(report["classes"]) == 10
+    assert not report["sound"] and {f["test"] for f in report["findings"]} == set(AUDIT_TESTS) and len(report["classes"]) == 10
     text = (files / "r.html").read_text()
     assert text.count("<img") == 2 and "http" not in text
     assert main(["audit", str(files / "none.npy"), *ask]) == 2
@@ -296,4 +297,4 @@ def test_same_bags_same_report():
 def test_pictures_show_pictures():
     images = torch.rand(60, 1, 8, 8, generator=seeded())
     report = audit(images, torch.rand(80, 1, 8, 8, generator=seeded(1)))
-    assert page(report).count("<img") == 5 and report.sizes["reference"] >= 2 * K
+    assert html_page(report).count("<img") == 5 and report.sizes["reference"] >= 2 * AUDIT_NEIGHBOURS

@@ -1,4 +1,4 @@
-"""modelab.bench: files read or refused, finished work never repeated, killed work continued, boards that show all they should."""
+"""modelab.training.leaderboard: files read or refused, finished work never repeated, killed work continued, boards that show all they should."""
 
 import json
 import os
@@ -8,12 +8,13 @@ import sys
 import time
 
 import pytest
-
-from modelab import bench
+from modelab.training import leaderboard
 from modelab.__main__ import main
-from modelab.bench import Cell, complete, draw, markdown, publish, read, row, summary
-from modelab.distributed import Job
-from modelab.training import Diverged
+from modelab.training.distributed import Job
+from modelab.training.leaderboard import (board_markdown, BOARD_MEASURES, board_row, BoardCell,
+                                          plot_board, publish_board, read_board_file, run_board,
+                                          summarise)
+from modelab.training.run import Diverged
 
 FILE = """
 runs = 3
@@ -49,11 +50,11 @@ def file(tmp_path):
 
 
 def numbers(rows):
-    return [(r["set"], r["method"], r["diverged"], *(r[k] for k in bench.SHOWN)) for r in rows]
+    return [(r["set"], r["method"], r["diverged"], *(r[k] for k in BOARD_MEASURES)) for r in rows]
 
 
 def test_a_file_becomes_cells(file):
-    a, b, c = read(file)
+    a, b, c = read_board_file(file)
     assert [(x.method, x.set, x.protocol) for x in (a, b, c)] == [
         ("minimax", "ring", "pacgan"), ("minimax", "five", "veegan"), ("price on slopes", "five", "veegan")]
     assert (a.job.steps, b.job.steps, a.job.batch, c.job.batch) == (10, 12, 8, 4)  # a set overrides the top, a method both
@@ -61,7 +62,7 @@ def test_a_file_becomes_cells(file):
     as_json = file.with_suffix(".json")
     import tomllib
     as_json.write_text(json.dumps(tomllib.loads(FILE)))
-    assert read(as_json) == [a, b, c]
+    assert read_board_file(as_json) == [a, b, c]
 
 
 @pytest.mark.parametrize("old, new, says", [
@@ -74,7 +75,7 @@ def test_bad_files_are_refused_by_line_or_key(file, old, new, says):
     assert old in FILE
     file.write_text(FILE.replace(old, new, 1))
     with pytest.raises(ValueError, match=f"b.toml: .*{says}"):
-        read(file)
+        read_board_file(file)
 
 
 @pytest.mark.parametrize("text, says", [("", "methods: expected at least one table"), ("methods = 3", "methods: expected"), ("[sets.ring]\n[methods]", "methods: expected"),
@@ -82,48 +83,48 @@ def test_bad_files_are_refused_by_line_or_key(file, old, new, says):
 def test_empty_files_are_refused(tmp_path, text, says):
     (tmp_path / "x.toml").write_text(text)
     with pytest.raises(ValueError, match=says):
-        read(tmp_path / "x.toml")
+        read_board_file(tmp_path / "x.toml")
     (tmp_path / "x.json").write_text("[1, 2]")
     with pytest.raises(ValueError, match="expected tables"):
-        read(tmp_path / "x.json")
+        read_board_file(tmp_path / "x.json")
     (tmp_path / "x.json").write_text('{\n"runs" 3}')
     with pytest.raises(ValueError, match="line 2"):
-        read(tmp_path / "x.json")
+        read_board_file(tmp_path / "x.json")
     with pytest.raises(FileNotFoundError, match="no benchmark file"):
-        read(tmp_path / "absent.toml")
+        read_board_file(tmp_path / "absent.toml")
 
 
 def test_a_part_is_named_by_what_its_result_depends_on():
     import dataclasses
     job = Job("minimax", "ring", runs=4, group=2)
-    names = dict((n, list(s)) for n, s in Cell("m", "s", job, "pacgan").parts())
+    names = dict((n, list(s)) for n, s in BoardCell("m", "s", job, "pacgan").parts())
     assert list(names.values()) == [[0, 1], [2, 3]]
     for change in (dict(steps=9), dict(game="bigan"), dict(modes="grid"), dict(batch=8), dict(average=.5), dict(shards=2), dict(precision="bf16"), dict(group=3), dict(seed=9)):
-        assert not names.keys() & {n for n, _ in Cell("m", "s", dataclasses.replace(job, **change), "pacgan").parts()}, change
-    assert not names.keys() & {n for n, _ in Cell("m", "s", job, "veegan").parts()}
-    assert names.keys() < {n for n, _ in Cell("other", "words", dataclasses.replace(job, runs=6), "pacgan").parts()}
+        assert not names.keys() & {n for n, _ in BoardCell("m", "s", dataclasses.replace(job, **change), "pacgan").parts()}, change
+    assert not names.keys() & {n for n, _ in BoardCell("m", "s", job, "veegan").parts()}
+    assert names.keys() < {n for n, _ in BoardCell("other", "words", dataclasses.replace(job, runs=6), "pacgan").parts()}
 
 
 def test_finished_parts_are_never_run_again(file, monkeypatch):
     heard = []
-    rows = complete(file, "cpu", tell=heard.append)
-    assert len(heard) == 6 and all("done" in line for line in heard) and numbers(rows) == numbers(complete(file, "cpu"))
+    rows = run_board(file, "cpu", tell=heard.append)
+    assert len(heard) == 6 and all("done" in line for line in heard) and numbers(rows) == numbers(run_board(file, "cpu"))
     worked = []
-    honest = bench.pursue
-    monkeypatch.setattr(bench, "pursue", lambda job, seeds, *a, **kw: worked.append((job.game["name"], list(seeds))) or honest(job, seeds, *a, **kw))
-    assert complete(file, "cpu") == rows and not worked
-    publish(rows, file)
+    honest = leaderboard.train_group
+    monkeypatch.setattr(leaderboard, "train_group", lambda job, seeds, *a, **kw: worked.append((job.game["name"], list(seeds))) or honest(job, seeds, *a, **kw))
+    assert run_board(file, "cpu") == rows and not worked
+    publish_board(rows, file)
     import shutil
     shutil.rmtree(file.with_suffix(".parts"))  # the board itself remembers
-    assert complete(file, "cpu") == rows and not worked
+    assert run_board(file, "cpu") == rows and not worked
     file.write_text(FILE + "\n[methods.bigan]\nwidth = 8\nsets = ['five']\n")
-    more = complete(file, "cpu")
+    more = run_board(file, "cpu")
     assert worked == [("bigan", [0, 1]), ("bigan", [2])] and more[:3] == rows
 
 
 def test_an_interrupted_part_goes_on_from_its_checkpoint(file, tmp_path, monkeypatch):
-    from modelab.training import Run
-    straight = complete(file, "cpu")
+    from modelab.training.run import Run
+    straight = run_board(file, "cpu")
     other = tmp_path / "other" / "b.toml"
     other.parent.mkdir()
     other.write_text(FILE)
@@ -136,9 +137,9 @@ def test_an_interrupted_part_goes_on_from_its_checkpoint(file, tmp_path, monkeyp
         honest(self)
     monkeypatch.setattr(Run, "_one_step", cut)
     with pytest.raises(KeyboardInterrupt):
-        complete(other, "cpu", every=4)
-    assert complete(other, "cpu", every=4) and len(took) == 2 * 10 + 2 * 12 + 2 * 12  # not one step twice
-    assert numbers(complete(other, "cpu")) == numbers(straight)
+        run_board(other, "cpu", every=4)
+    assert run_board(other, "cpu", every=4) and len(took) == 2 * 10 + 2 * 12 + 2 * 12  # not one step twice
+    assert numbers(run_board(other, "cpu")) == numbers(straight)
 
 
 def test_a_killed_bench_and_two_helpers_make_the_same_board(file, tmp_path, capsys):
@@ -162,36 +163,36 @@ def test_a_killed_bench_and_two_helpers_make_the_same_board(file, tmp_path, caps
 def test_divergence_keeps_its_row(file, monkeypatch):
     def falls(job, seeds, *_, **__):
         raise Diverged("the loss of D is not finite at step 3, seed 0; no checkpoint was saved")
-    monkeypatch.setattr(bench, "pursue", falls)
-    rows = complete(file, "cpu")
+    monkeypatch.setattr(leaderboard, "train_group", falls)
+    rows = run_board(file, "cpu")
     assert all(r["captured"] is None and r["diverged"] for r in rows)
-    text = markdown(rows)
+    text = board_markdown(rows)
     assert "diverged: the loss of D is not finite at step 3, seed 0" in text and "| – |" in text
-    assert draw(rows).png.startswith(b"\x89PNG")
+    assert plot_board(rows).png.startswith(b"\x89PNG")
 
 
 def test_a_game_that_does_not_fit_a_set_is_named(file):
     file.write_text(FILE + "\n[methods.groundmetric]\nwidth = 8\nsets = ['five']\n")
     with pytest.raises(ValueError, match="groundmetric on five: "):
-        complete(file, "cpu")
+        run_board(file, "cpu")
 
 
 def test_damaged_results_and_boards_are_named(file):
-    complete(file, "cpu")
+    run_board(file, "cpu")
     result = next(file.with_suffix(".parts").glob("*/result.json"))
     result.write_text("{")
     with pytest.raises(ValueError, match="result.json is damaged.*delete it"):
-        complete(file, "cpu")
+        run_board(file, "cpu")
     result.unlink()
-    complete(file, "cpu")
+    run_board(file, "cpu")
     for text in ("{", "[]", '{"rows": 3}'):
         file.with_suffix(".json").write_text(text)
         with pytest.raises(ValueError, match="no leaderboard"):
-            complete(file, "cpu")
+            run_board(file, "cpu")
 
 
 def test_a_row_says_everything(file):
-    rows = complete(file, "cpu")
+    rows = run_board(file, "cpu")
     ring = rows[0]
     scores = [s for p in ring["parts"].values() for s in p["scores"]]
     assert len(scores) == 3 and ring["captured"]["mean"] == pytest.approx(sum(s["captured"] for s in scores) / 3, abs=1e-4)
@@ -200,27 +201,27 @@ def test_a_row_says_everything(file):
     job = Job("minimax", "ring", runs=3, group=3)
     part = {"seconds": 1.5, "scores": [dict(captured=c, high_quality=.5, kl=None, tv=.1) for c in (8, 6, 7)], "n_modes": 8,
             "floor": dict(captured=8., high_quality=.99, kl=.001, tv=0.), "null": dict(captured=4.3, high_quality=.002, kl=.7, tv=.9)}
-    best = row(Cell("good", "ring", job, "pacgan"), {"x": part})
-    worse = row(Cell("worse | so", "ring", job, "pacgan"), {"y": {**part, "scores": [{**s, "captured": 1} for s in part["scores"]]}})
-    text = markdown([worse, best])
+    best = board_row(BoardCell("good", "ring", job, "pacgan"), {"x": part})
+    worse = board_row(BoardCell("worse | so", "ring", job, "pacgan"), {"y": {**part, "scores": [{**s, "captured": 1} for s in part["scores"]]}})
+    text = board_markdown([worse, best])
     assert text.index("| good | 7 [4.52, 9.48] | 8 | 4.3 | 50 [50, 50] | 99 | 0.2 | – | 0.001 | 0.7 | 3 | 2000 | 0.5 |") < text.index("| worse \\| so | 1 [1, 1] |")
     assert "not told apart |" not in text
-    assert "not told apart |" in markdown([best, {**best, "method": "twin"}])
+    assert "not told apart |" in board_markdown([best, {**best, "method": "twin"}])
 
 
 @pytest.mark.parametrize("values, expected", [([], None), ([None, None], None), ([3.], {"mean": 3., "low": None, "high": None, "n": 1, "of": 4}),
                                               ([0., 0., None], {"mean": 0., "low": 0., "high": 0., "n": 2, "of": 4})])
 def test_summaries_of_few_seeds(values, expected):
-    assert summary(values, 4) == expected
+    assert summarise(values, 4) == expected
 
 
 def test_the_committed_board_is_what_its_file_asks_for(root):
     """After a change of the file or of a game's defaults: python -m modelab bench benchmarks/leaderboard.toml"""
     path = root / "benchmarks/leaderboard.toml"
-    rows, cells = json.loads(path.with_suffix(".json").read_text())["rows"], read(path)
+    rows, cells = json.loads(path.with_suffix(".json").read_text())["rows"], read_board_file(path)
     assert [(r["method"], r["set"]) for r in rows] == [(c.method, c.set) for c in cells]
     for r, c in zip(rows, cells):
         assert set(r["parts"]) == {name for name, _ in c.parts()}, f"{c.method} on {c.set} was run with other settings"
-        assert numbers([row(c, r["parts"])]) == numbers([r])
-    assert path.with_suffix(".md").read_text() == markdown(rows) and path.with_suffix(".png").exists()
+        assert numbers([board_row(c, r["parts"])]) == numbers([r])
+    assert path.with_suffix(".md").read_text() == board_markdown(rows) and path.with_suffix(".png").exists()
     assert sum(r["seconds per seed"] * r["runs"] for r in rows) < 900

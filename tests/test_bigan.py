@@ -1,13 +1,15 @@
-"""modelab.bigan: losses and signs, pairs, the two famous mistakes, shapes, games."""
+"""modelab.methods.bigan: losses and signs, pairs, the two famous mistakes, shapes, games."""
 
 import pytest
 import torch
 from torch import nn
 
-from modelab.bigan import BiGAN, Joined, discriminator_loss, fading, generator_encoder_loss, joint_discriminator
-from modelab.lab import Lab
-from modelab.modes import digits, line, ring
-from modelab.training import Run
+from modelab.methods.bigan import discriminator_loss, Joined
+from modelab.data.digits import digits
+from modelab.data.mixtures import line, ring
+from modelab.lab.panel import Lab
+from modelab.methods.bigan import BiGAN, cosine_decay, generator_encoder_loss, joint_discriminator
+from modelab.training.run import Run
 
 
 def gen(seed: int = 0) -> torch.Generator:
@@ -77,19 +79,19 @@ def test_d_hears_nothing_of_the_maps():
 
 
 def test_fading():
-    assert fading(0, 100) == 1 and fading(50, 100) == pytest.approx(.5) and fading(100, 100) == .01 == fading(900, 100)
-    assert fading(900, None) == 1
+    assert cosine_decay(0, 100) == 1 and cosine_decay(50, 100) == pytest.approx(.5) and cosine_decay(100, 100) == .01 == cosine_decay(900, 100)
+    assert cosine_decay(900, None) == 1
     run = Run(BiGAN(width=8, fade=4), ring(), runs=1, batch=4, device="cpu").step(3)
-    assert run.game.lr["G"] == pytest.approx(1e-3 * fading(2, 4)) and dict(run.game.lr.items()) == dict.fromkeys("GED", 1e-3)
+    assert run.game.lr["G"] == pytest.approx(1e-3 * cosine_decay(2, 4)) and dict(run.game.lr.items()) == dict.fromkeys("GED", 1e-3)
 
 
 def test_a_rate_changed_under_way_fades_too():
     run = Run(BiGAN(width=8, fade=4), ring(), runs=1, batch=4, device="cpu").step(2)
     run.game.lr = {"G": .5, "E": 1e-3, "D": 1e-3}
     run.step(1)
-    assert run.players.rates("G")["lr"] == pytest.approx(.5 * fading(2, 4))
+    assert run.players.rates("G")["lr"] == pytest.approx(.5 * cosine_decay(2, 4))
     lab = Lab(BiGAN(width=8, latent=1, fade=50), line(5), batch=8, samples=20).step(2).set("lr.D", 4e-3).step(2)
-    assert lab.sides["A"].players.adam["D"].param_groups[0]["lr"] == pytest.approx(4e-3 * fading(3, 50))
+    assert lab.sides["A"].players.adam["D"].param_groups[0]["lr"] == pytest.approx(4e-3 * cosine_decay(3, 50))
 
 
 def test_g_may_have_a_size_of_its_own():

@@ -86,7 +86,7 @@ def watched(chromium):
 @pytest.fixture(scope="module")
 def film(tmp_path_factory) -> Path:
     """A saved recording of two games."""
-    from modelab.lab import Lab
+    from modelab.lab.panel import Lab
     lab = Lab("minimax", "ring", {"name": "minimax", "saturating": True}, batch=32, samples=100)
     return lab.record(96).save_html(tmp_path_factory.mktemp("film") / "x.html")
 
@@ -285,7 +285,7 @@ def test_drawing_with_pointer_and_with_keys(watched, jupyter):
     assert page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets.length") == cells  # no shortcut fired
 
 
-MISSION = """from modelab.course import mission
+MISSION = """from modelab.core.statistics import mission
 @mission("a rate was changed", "sixteen steps were taken")
 def turned(record):
     'Turn a rate, then go on.'
@@ -343,7 +343,7 @@ def test_a_cell_run_again_leaves_no_thread(watched, jupyter):
 
 def test_a_broken_module_is_noticed(chromium, jupyter):
     watched = Watched(chromium)
-    jupyter.open(watched, book(jupyter, "broken.ipynb", "import modelab.panel as p\nwhole = p.static\n"
+    jupyter.open(watched, book(jupyter, "broken.ipynb", "import modelab.lab.panel as p\nwhole = p.static\n"
                                "p.static = lambda name: whole(name).replace('const view', 'const = view')", LAB))
     assert jupyter.run_all(watched)
     with pytest.raises(sync_api.TimeoutError):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from modelab.__main__ import chapters_path, copy_chapters, main
-from modelab.training import Run
+from modelab.training.run import Run
 
 
 def shell(capsys, *words):

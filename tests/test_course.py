@@ -1,4 +1,4 @@
-"""modelab.course: intervals, claims, graders, refusals, the registry, atomic writes."""
+"""modelab.core.statistics: intervals, claims, graders, refusals, the registry, atomic writes."""
 
 import dataclasses
 import json
@@ -11,12 +11,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-from modelab import course
+from modelab.core import registry as registry_module
+from modelab.core.checks import (check_batch, check_callable, check_int, check_logits,
+                                 check_number, check_tensors)
+from modelab.core.files import _umask, atomic_write
+from modelab.core.plotting import axes, Film, Picture
+from modelab.core.registry import load_all, register_game
+from modelab.core.statistics import interval
+from modelab.course.claims import claim, steps
+from modelab.course.exercises import exercise, mission
 
 
 def test_interval_is_student_t():
-    got = course.interval([1, 2, 3, 4])
+    got = interval([1, 2, 3, 4])
     half = 3.182446305 * math.sqrt(5 / 3) / 2
     assert got.mean == 2.5 and math.isclose(got.high, 2.5 + half, rel_tol=1e-8) and got.n == 4
     assert format(got, ".1f") == "2.5 [0.4, 4.6]" and str(got) == "2.5 [0.446, 4.55] over 4 seeds"
@@ -25,42 +32,42 @@ def test_interval_is_student_t():
 @pytest.mark.parametrize("values", [[], [1.], [1., float("nan")], [1., float("inf")]])
 def test_interval_refuses(values):
     with pytest.raises(ValueError, match="values"):
-        course.interval(values)
+        interval(values)
 
 
 @pytest.mark.parametrize("confidence", [0, 1, -1, 2])
 def test_interval_refuses_confidence(confidence):
     with pytest.raises(ValueError, match="confidence"):
-        course.interval([1, 2], confidence)
+        interval([1, 2], confidence)
 
 
 def test_claim_is_held_to_its_word(monkeypatch):
     monkeypatch.delenv("MODELAB_FAST", raising=False)
-    row = course.claim("a", paper="p", ours=1, holds=True)
+    row = claim("a", paper="p", ours=1, holds=True)
     assert row.verdict == "holds" and row._repr_mimebundle_()["application/vnd.modelab.claim+json"]["claim"] == "a"
-    assert course.claim("a", paper="p", ours=1, holds=False, expect=False).verdict == "does not replicate"
+    assert claim("a", paper="p", ours=1, holds=False, expect=False).verdict == "does not replicate"
     for holds, expect in ((False, True), (True, False)):
         with pytest.raises(AssertionError, match="expects"):
-            course.claim("a", paper="p", ours=1, holds=holds, expect=expect)
+            claim("a", paper="p", ours=1, holds=holds, expect=expect)
     monkeypatch.setenv("MODELAB_FAST", "1")
-    assert course.claim("a", paper="p", ours=1, holds=False).verdict.startswith("not judged")
-    assert course.steps(1000) == 40 and course.steps(10) == 10
+    assert claim("a", paper="p", ours=1, holds=False).verdict.startswith("not judged")
+    assert steps(1000) == 40 and steps(10) == 10
     monkeypatch.setenv("MODELAB_FAST", "0")
-    assert course.steps(1000) == 1000
+    assert steps(1000) == 1000
 
 
 def test_graders_are_proven():
     def check(answer):
         if answer != 4:  # not `assert`: pytest would add to the hint
             raise AssertionError("twice two")
-    grade = course.exercise(accepts=[4], rejects=[5, None])(check)
+    grade = exercise(accepts=[4], rejects=[5, None])(check)
     assert grade(4) == "Right." and grade(5) == "Not yet: twice two" and "Your turn" in grade(...)
     with pytest.raises(AssertionError, match="accepts a wrong answer"):
-        course.exercise(accepts=[4], rejects=[4])(check)
+        exercise(accepts=[4], rejects=[4])(check)
     with pytest.raises(AssertionError, match="rejects a right answer"):
-        course.exercise(accepts=[5], rejects=[6])(check)
+        exercise(accepts=[5], rejects=[6])(check)
     with pytest.raises(ValueError, match="at least one"):
-        course.exercise(accepts=[4], rejects=[])(check)
+        exercise(accepts=[4], rejects=[])(check)
 
 
 anything = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.floats(allow_nan=True), st.text(max_size=3), st.lists(st.integers(), max_size=2))
@@ -70,20 +77,20 @@ anything = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.floats(all
 def test_whole_takes_counts_and_nothing_else(value):
     good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     if good:
-        assert course.whole("n", value) == value
+        assert check_int("n", value) == value
     else:
         with pytest.raises((ValueError, TypeError), match="^n: expected a whole number ≥ 1, got "):
-            course.whole("n", value)
+            check_int("n", value)
 
 
 @given(anything)
 def test_number_takes_finite_numbers_in_range(value):
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and 0 < value <= 3
     if good:
-        assert course.number("std", value, most=3, above=0) == value
+        assert check_number("std", value, most=3, above=0) == value
     else:
         with pytest.raises((ValueError, TypeError), match="^std: expected "):
-            course.number("std", value, most=3, above=0)
+            check_number("std", value, most=3, above=0)
 
 
 @given(st.lists(st.integers(0, 4), max_size=4), st.sampled_from([None, (2,), (3, 2)]))
@@ -91,16 +98,16 @@ def test_batch_checks_shapes(shape, event):
     x = torch.zeros(shape)
     good = 0 not in shape and len(shape) >= 1 and (event is None or tuple(shape[1:]) == event)
     if good:
-        assert course.batch("x", x.numpy(), event).shape == x.shape
+        assert check_batch("x", x.numpy(), event).shape == x.shape
     else:
         with pytest.raises(ValueError, match="^x: expected"):
-            course.batch("x", x, event)
+            check_batch("x", x, event)
 
 
 @pytest.mark.parametrize("bad", ["text", None, object(), torch.zeros(2, dtype=torch.complex64)])
 def test_batch_refuses_other_things(bad):
     with pytest.raises((TypeError, ValueError), match="^x: expected"):
-        course.batch("x", bad)
+        check_batch("x", bad)
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
@@ -108,69 +115,69 @@ def test_batch_refuses_what_is_not_finite(poison):
     x = torch.zeros(4, 3)
     x[2, 1] = poison
     with pytest.raises(ValueError, match="in 1 of 4 examples"):
-        course.batch("x", x)
+        check_batch("x", x)
 
 
 def test_a_spec_holds_what_a_dataclass_made_of_its_defaults(monkeypatch):
-    monkeypatch.setattr(course, "GAMES", {})
+    monkeypatch.setattr("modelab.core.registry.GAMES", {})
 
-    @course.game
+    @register_game
     @dataclasses.dataclass
     class Made:
         rates: dict = dataclasses.field(default_factory=lambda: {"G": 1e-3})
         width: int = 4
-    assert Made().spec == {"name": "made", "rates": {"G": 1e-3}, "width": 4} == course.make("game", "made").spec
-    assert course.make("game", json.loads(json.dumps(Made(rates={"G": 2.}).spec))).rates == {"G": 2.}
+    assert Made().spec == {"name": "made", "rates": {"G": 1e-3}, "width": 4} == registry_module.make("game", "made").spec
+    assert registry_module.make("game", json.loads(json.dumps(Made(rates={"G": 2.}).spec))).rates == {"G": 2.}
 
 
 def test_registry_round_trip_and_suggestions():
-    course.load_all()
-    ring = course.make("modes", {"name": "ring", "n": 5})
-    again = course.make("modes", json.loads(json.dumps(ring.spec)))
+    load_all()
+    ring = registry_module.make("modes", {"name": "ring", "n": 5})
+    again = registry_module.make("modes", json.loads(json.dumps(ring.spec)))
     assert again.n_modes == 5 and again.spec == ring.spec
     with pytest.raises(ValueError, match="did you mean 'minimax'.*Known: "):
-        course.make("game", "minimaxx")
+        registry_module.make("game", "minimaxx")
     with pytest.raises(TypeError, match="game: expected one of"):
-        course.make("game", {"name": 3})
+        registry_module.make("game", {"name": 3})
     with pytest.raises(ValueError, match="objects of your own"):
-        course.make("game", {"name": "minimax", "G": {"own": "MyNet"}})
+        registry_module.make("game", {"name": "minimax", "G": {"own": "MyNet"}})
 
 
 def test_replace_is_all_or_nothing(tmp_path):
     path = tmp_path / "a.bin"
-    course.replace(path, b"one")
+    atomic_write(path, b"one")
     with pytest.raises(TypeError):
-        course.replace(path, 3)
+        atomic_write(path, 3)
     assert path.read_bytes() == b"one" and list(tmp_path.iterdir()) == [path]
-    course.replace(path, b"two")
-    assert path.read_bytes() == b"two" and path.stat().st_mode & 0o777 == 0o666 & ~course._umask()
+    atomic_write(path, b"two")
+    assert path.read_bytes() == b"two" and path.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
 def test_film_turns_and_has_a_still():
     def frame(i):
-        figure, ax = course.axes(size=(1, 1))
+        figure, ax = axes(size=(1, 1))
         ax.plot([0, i], [0, 1])
-        return course.picture(figure, f"frame {i}")
-    film = course.Film([frame(i) for i in range(4)], list("abcd"))
+        return Picture(figure, f"frame {i}")
+    film = Film([frame(i) for i in range(4)], list("abcd"))
     for i in range(4):
         film.widget.slider.value = i
         assert film.widget.image.value == film.frames[i].png and film.widget.label.value == "abcd"[i]
     data, meta = film._repr_mimebundle_()
     assert data["image/png"].startswith(b"\x89PNG") and "frame 3" in meta["image/png"]["alt"]
     with pytest.raises(ValueError, match="labels"):
-        course.Film(film.frames, ["one"])
+        Film(film.frames, ["one"])
 
 
 def test_core_imports_without_the_course_extras():
     """The library must not need matplotlib, ipywidgets or scikit-learn before somebody asks for what needs them."""
     code = ("import sys\nfor name in ('matplotlib', 'seaborn', 'ipywidgets', 'pandas', 'sklearn', 'scipy'): sys.modules[name] = None\n"
-            "from modelab.course import load_all; load_all()\n"
-            "from modelab.training import Run; Run('minimax', 'ring', runs=2, batch=8, device='cpu').step(2).sample(3)")
+            "from modelab.core.statistics import load_all; load_all()\n"
+            "from modelab.training.run import Run; Run('minimax', 'ring', runs=2, batch=8, device='cpu').step(2).sample(3)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
 
 
-@course.mission("the count fell", "and rose again")
+@mission("the count fell", "and rose again")
 def dip(record):
     """Let the count fall, then rise."""
     low = record.index(min(record))
@@ -190,18 +197,18 @@ def test_a_mission_sees_its_stages_in_order(record, marks):
 
 
 def test_a_mission_is_graded_like_any_exercise_and_must_say_its_task():
-    grade = course.exercise(accepts=[[8, 3, 8]], rejects=[[8, 3], None])(dip)
+    grade = exercise(accepts=[[8, 3, 8]], rejects=[[8, 3], None])(dip)
     assert grade([9, 1, 2]) == "Right." and grade([9, 1]) == "Not yet: not in the record: and rose again"
     with pytest.raises(AssertionError, match="accepts a wrong answer"):
-        course.exercise(accepts=[[8, 3, 8]], rejects=[[8, 2, 3]])(dip)
+        exercise(accepts=[[8, 3, 8]], rejects=[[8, 2, 3]])(dip)
 
     def silent(record):
         yield True
-    for make in (lambda: course.mission("a stage")(silent), lambda: course.mission()(dip.watch)):
+    for make in (lambda: mission("a stage")(silent), lambda: mission()(dip.watch)):
         with pytest.raises(ValueError, match="stages: "):
             make()
 
-    @course.mission("one", "two")
+    @mission("one", "two")
     def short(record):
         """Ends early."""
         yield True
@@ -211,19 +218,19 @@ def test_a_large_batch_is_checked_without_a_copy():
     import resource
     x = torch.zeros(25_000_000)  # 100 MB
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert course.batch("x", x) is x and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+    assert check_batch("x", x) is x and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
     for bad in (float("nan"), float("inf"), -float("inf")):
         x[7] = bad
         with pytest.raises(ValueError, match="in 1 of 25000000"):
-            course.batch("x", x)
+            check_batch("x", x)
 
 
 def test_tensors_of_losses_are_named():
     x = torch.zeros(3, 4)
-    course.tensors(x=x, y=x * float("nan"))
-    course.logits(real=x, fake=x[:, :1])
-    for call, word in ((lambda: course.tensors(x=x, y=x[:0]), "^y: "), (lambda: course.tensors(x=x.long()), "^x: "),
-                       (lambda: course.tensors(x=x[0, 0]), "^x: "), (lambda: course.logits(real=x, fake=x[:2]), "^real, fake: "),
-                       (lambda: course.called(f=3), "^f: ")):
+    check_tensors(x=x, y=x * float("nan"))
+    check_logits(real=x, fake=x[:, :1])
+    for call, word in ((lambda: check_tensors(x=x, y=x[:0]), "^y: "), (lambda: check_tensors(x=x.long()), "^x: "),
+                       (lambda: check_tensors(x=x[0, 0]), "^x: "), (lambda: check_logits(real=x, fake=x[:2]), "^real, fake: "),
+                       (lambda: check_callable(f=3), "^f: ")):
         with pytest.raises((TypeError, ValueError), match=word):
             call()

@@ -13,12 +13,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from modelab.data import mixtures as mixtures_module
+from modelab.data.digits import digits, stacked_digits
+from modelab.data.mixtures import grid, Mixture, mixture, rare_modes, ring
+from modelab.evaluation.coverage import (Coverage, coverage, coverage_table, coverages, kl,
+                                         MEASURES, plot_coverage, Protocol, PROTOCOLS,
+                                         reference_law, total_variation, within_share)
 
-from modelab import modes
-from modelab.coverage import (MEASURES, PROTOCOLS, Coverage, Protocol, coverage, coverages, draw, kl, law, table,
-                              total_variation, within_share)
-
-GRID, RING, RARE = modes.grid(), modes.ring(), modes.rare_modes()
+GRID, RING, RARE = grid(), ring(), rare_modes()
 QUALITY = 1 - math.exp(-9 / 2)  # share of a 2-D normal law within three standard deviations
 
 
@@ -32,8 +34,8 @@ def impostor(n: int, keep, shrink: float = 1.0, seed: int = 0) -> torch.Tensor:
     return GRID.centers[mode] + shrink * .05 * torch.randn(n, 2, generator=rng(seed))
 
 
-def line(k: int) -> modes.Mixture:
-    return modes.mixture(torch.arange(k).double()[:, None], std=.01)
+def line(k: int) -> Mixture:
+    return mixture(torch.arange(k).double()[:, None], std=.01)
 
 
 class Own:
@@ -72,8 +74,8 @@ def test_kl_is_infinite_where_mass_is_missing_and_nan_where_nothing_was_counted(
     assert kl(torch.full((2,), math.nan), q).isnan()
 
 
-@pytest.mark.parametrize("given_modes, share", [(GRID, QUALITY), (RING, QUALITY), (modes.line(), math.erf(3 / 2 ** .5)),
-                                                (modes.mixture(np.eye(3) * 9, .1), stats.chi2.cdf(9, 3))])
+@pytest.mark.parametrize("given_modes, share", [(GRID, QUALITY), (RING, QUALITY), (mixtures_module.line(), math.erf(3 / 2 ** .5)),
+                                                (mixture(np.eye(3) * 9, .1), stats.chi2.cdf(9, 3))])
 def test_ceiling_is_exact(given_modes, share):
     c = coverage(given_modes.sample(50, generator=rng()), given_modes).ceiling
     assert (c.captured, c.n) == (given_modes.n_modes, math.inf) and c.high_quality == pytest.approx(share, rel=1e-9)
@@ -94,9 +96,9 @@ def test_uniform_reference_is_not_the_right_law_of_an_unbalanced_set():
 
 
 @pytest.mark.parametrize("protocol", ["pacgan", "selfcond"])
-@pytest.mark.parametrize("given_modes", [GRID, RING, modes.line(), modes.mixture([[0, 0], [3, 0]], [[.2, .1]] * 2)])
+@pytest.mark.parametrize("given_modes", [GRID, RING, mixtures_module.line(), mixture([[0, 0], [3, 0]], [[.2, .1]] * 2)])
 def test_closed_forms_agree_with_counting(given_modes, protocol):
-    exact, p = law(given_modes, PROTOCOLS[protocol]), PROTOCOLS[protocol]
+    exact, p = reference_law(given_modes, PROTOCOLS[protocol]), PROTOCOLS[protocol]
     low, high = given_modes.bounds
     n = 400_000
     noise = low + (high - low) * torch.rand(n, *given_modes.event, generator=rng(1))
@@ -153,9 +155,9 @@ def test_companions_have_none_of_their_own_and_the_same_shape():
 
 def test_companions_are_computed_once_per_spec(monkeypatch):
     calls = []
-    original = modes.Mixture.assign
-    monkeypatch.setattr(modes.Mixture, "assign", lambda self, x, *a, **k: calls.append(len(x)) or original(self, x, *a, **k))
-    sets = [modes.grid(side=3, spacing=1.75) for _ in range(2)]
+    original = Mixture.assign
+    monkeypatch.setattr(Mixture, "assign", lambda self, x, *a, **k: calls.append(len(x)) or original(self, x, *a, **k))
+    sets = [grid(side=3, spacing=1.75) for _ in range(2)]
     first = coverage(sets[0].sample(77, generator=rng()), sets[0])
     before = len(calls)
     second = coverage(sets[1].sample(77, generator=rng()), sets[1])
@@ -163,7 +165,7 @@ def test_companions_are_computed_once_per_spec(monkeypatch):
 
 
 def test_overlapping_modes_are_measured():
-    close = modes.mixture([[0.0], [1.0], [6.0]], std=.5, weights=[2, 1, 1])
+    close = mixture([[0.0], [1.0], [6.0]], std=.5, weights=[2, 1, 1])
     c = coverage(close.sample(20_000, generator=rng()), close)
     assert not c.law.exact and c.tv == pytest.approx(c.floor.tv, abs=.02) and c.law.real.sum() == pytest.approx(1)
     assert c.high_quality == pytest.approx(c.ceiling.high_quality, abs=.005)
@@ -209,7 +211,7 @@ def test_shrunken_modes_show_in_the_spread_only(shrink):
 
 
 def test_spread_with_tilted_covariances():
-    tilted = modes.mixture([[0.0, 0], [9, 0]], [[[1, .8], [.8, 1]], [[.5, -.3], [-.3, .4]]])
+    tilted = mixture([[0.0, 0], [9, 0]], [[[1, .8], [.8, 1]], [[.5, -.3], [-.3, .4]]])
     c = coverage(tilted.sample(20_000, generator=rng()), tilted)
     assert c.spreads.tolist() == pytest.approx([1, 1], abs=.02) and c.spread == pytest.approx(1, abs=.02)
     flat = tilted.centers[torch.arange(2).repeat(500)] + torch.randn(1000, 1, generator=rng()) * torch.tensor([.3, .3])
@@ -248,11 +250,11 @@ def test_the_result_says_what_the_protocol_asks_for():
     x = GRID.sample(2000, generator=rng())
     assert coverage(x, GRID).asked == 2500 and "2,500" in repr(coverage(x, GRID))
     assert coverage(x, GRID, "meg").asked is None and "names no number" in repr(coverage(x, GRID, "meg"))
-    stacked = modes.stacked_digits()
+    stacked = stacked_digits()
     asks = {name: p.asks(stacked) for name, p in PROTOCOLS.items()}
     assert asks == {"veegan": 26_000, "pacgan": 26_000, "selfcond": None, "meg": 26_000, "inclusive": 24_000, "fair": 26_000}
     assert PROTOCOLS["selfcond"].samples(stacked) == 26_000 and PROTOCOLS["meg"].samples(GRID) == 2500
-    assert PROTOCOLS["meg"].asks(modes.digits()) == 260 and PROTOCOLS["selfcond"].samples(GRID) == 50_000
+    assert PROTOCOLS["meg"].asks(digits()) == 260 and PROTOCOLS["selfcond"].samples(GRID) == 50_000
 
 
 def test_a_protocol_of_your_own():
@@ -266,7 +268,7 @@ def test_a_protocol_of_your_own():
 
 @pytest.fixture(scope="module")
 def stacked():
-    return modes.stacked_digits()
+    return stacked_digits()
 
 
 def test_held_out_digits_sit_at_the_floor(stacked):
@@ -278,7 +280,7 @@ def test_held_out_digits_sit_at_the_floor(stacked):
 
 def test_the_scan_law_is_that_of_rendered_pictures(stacked):
     mode, sure = stacked.assign(stacked.held_out.sample(60_000, generator=rng(3)))
-    expected = law(stacked, PROTOCOLS["fair"]).real
+    expected = reference_law(stacked, PROTOCOLS["fair"]).real
     for digit in (1, 8):
         seen = (mode % 10 == digit)
         assert seen.double().mean().item() == pytest.approx(expected.sum(0).reshape(100, 10)[:, digit].sum().item(), abs=.01)
@@ -299,7 +301,7 @@ def test_one_digit_lost(stacked):
 
 
 def test_ten_digits():
-    ten = modes.digits()
+    ten = digits()
     c = coverage(ten.held_out.sample(2000, generator=rng()), ten)
     assert c.captured == 10 and c.n_modes == 10 and c.kl < .02 and 0 < c.low_confidence < .3
 
@@ -315,7 +317,7 @@ def test_own_set():
 
 def test_in_high_dimensions_three_sigma_means_nothing():
     """Two dimensions and 1,200: nobody, perfect generators included, lies within three sigma of a 1,200-D normal mean."""
-    high = modes.mixture(torch.eye(1200)[:5] * 300, std=1.0)
+    high = mixture(torch.eye(1200)[:5] * 300, std=1.0)
     c = coverage(high.sample(100, generator=rng()), high)
     assert (c.captured, c.high_quality, c.ceiling.high_quality) == (0, 0, 0) and c.law.exact and repr(c)
     everything = coverage(high.sample(100, generator=rng()), high, replace(PROTOCOLS["pacgan"], name="wide", within=42.0))
@@ -323,7 +325,7 @@ def test_in_high_dimensions_three_sigma_means_nothing():
 
 
 def test_many_modes_with_few_samples_each():
-    many = modes.grid(side=40)
+    many = grid(side=40)
     c = coverage(many.sample(3000, generator=rng()), many)
     for name in ("captured", "high_quality", "kl", "tv", "spread"):
         assert getattr(c, name) == pytest.approx(getattr(c.floor, name), rel=.05), name
@@ -361,7 +363,7 @@ def test_several_runs_get_a_hint():
     with pytest.raises(ValueError, match=r"got \(8, 100, 2\); for several runs use coverages"):
         coverage(torch.zeros(8, 100, 2), GRID)
     with pytest.raises(ValueError, match=r"expected shape \(n, 3, 8, 8\)"):
-        coverage(torch.zeros(5, 8, 8, 3), modes.stacked_digits())
+        coverage(torch.zeros(5, 8, 8, 3), stacked_digits())
 
 
 @given(st.integers(0, 19), st.integers(0, 1), st.sampled_from([math.nan, math.inf, -math.inf]), st.booleans())
@@ -392,7 +394,7 @@ def test_samples_of_a_wrong_type_are_refused(x):
         coverage(x, GRID)
 
 
-@pytest.mark.parametrize("wrong", ["grid", None, 25, modes.grid, torch.zeros(3)])
+@pytest.mark.parametrize("wrong", ["grid", None, 25, grid, torch.zeros(3)])
 def test_sets_of_a_wrong_type_are_refused(wrong):
     with pytest.raises(TypeError, match="^modes: expected a set whose modes are known"):
         coverage(GRID.centers, wrong)
@@ -409,28 +411,28 @@ def test_protocols_check_their_settings(setting, error):
 @pytest.mark.parametrize("wrong", [[], {}, None, "pacgan", [1, 2], {"a": []}])
 def test_tables_of_nothing_are_refused(wrong):
     with pytest.raises(TypeError, match="^coverages: expected one Coverage"):
-        table(wrong)
+        coverage_table(wrong)
 
 
 def test_tables_refuse_to_mix():
     x = GRID.sample(100, generator=rng())
     with pytest.raises(ValueError, match="coverages: expected one set, number of samples and protocol"):
-        table([coverage(x, GRID), coverage(x[:50], GRID)])
+        coverage_table([coverage(x, GRID), coverage(x[:50], GRID)])
     with pytest.raises(ValueError, match="coverages: expected one set"):
-        table([coverage(x, GRID), coverage(x, GRID, "fair")])
+        coverage_table([coverage(x, GRID), coverage(x, GRID, "fair")])
 
 
 # ------------------------------------------------------------------------------------ determinism and what is accepted
 
 def test_same_samples_same_numbers_and_no_outside_randomness():
-    fresh = modes.grid(side=4, spacing=1.5)
+    fresh = grid(side=4, spacing=1.5)
     x = fresh.sample(500, generator=rng())
     state, other = torch.get_rng_state(), np.random.get_state()[1].copy()
     torch.manual_seed(1)
     first = coverage(x, fresh)
     first.interval("kl"), repr(first)
     torch.manual_seed(2)
-    second = coverage(x.clone(), modes.grid(side=4, spacing=1.5))
+    second = coverage(x.clone(), grid(side=4, spacing=1.5))
     assert torch.equal(torch.get_rng_state(), torch.manual_seed(2).get_state())
     torch.set_rng_state(state)
     assert first == second and repr(first) == repr(second) and first.floor == second.floor and hash(first) == hash(second)
@@ -438,7 +440,7 @@ def test_same_samples_same_numbers_and_no_outside_randomness():
 
 
 def test_results_do_not_depend_on_what_was_asked_before():
-    code = ("import torch; from modelab import modes; from modelab.coverage import coverage\n"
+    code = ("import torch; from modelab import modes; from modelab.evaluation.coverage import coverage\n"
             "g = modes.grid(); x = g.sample(300, generator=torch.Generator().manual_seed(0))\n"
             "{}\nprint(repr(coverage(x, g)))")
     before = "coverage(x[:77], g, 'fair'); coverage(x, g, 'selfcond').interval('tv')"
@@ -481,7 +483,7 @@ def test_integers_are_points_too():
 @pytest.mark.parametrize("device", ["cpu"] + ["cuda"] * torch.cuda.is_available())
 @pytest.mark.parametrize("where", ["samples", "set", "both"])
 def test_devices(where, device):
-    for given_modes in (modes.grid(), modes.stacked_digits()):
+    for given_modes in (grid(), stacked_digits()):
         x = given_modes.sample(2000, generator=rng())
         there = x.to(device) if where != "set" else x
         moved = given_modes.to(device) if where != "samples" else given_modes
@@ -544,12 +546,12 @@ def test_intervals_hold_the_expected_score(weights, n):
 
 def test_one_table_for_one_for_many_and_by_name():
     runs = coverages(torch.stack([impostor(500, range(k)) for k in (20, 25, 25)]), GRID)
-    one, many, named = repr(table(runs[0])), repr(table(runs)), repr(table({"a<b": runs, "mine": runs[0]}))
+    one, many, named = repr(coverage_table(runs[0])), repr(coverage_table(runs)), repr(coverage_table({"a<b": runs, "mine": runs[0]}))
     assert "score [95 %]" in one and "mean of 3 runs" in many and all(s in one and s in many for s in ("floor", "ceiling", "null"))
     assert "Not captured: 20, 21, 22, 23, 24" in one and "23.3 [" in many and "(2 of 3)" in many
-    assert all(word in named for word in ("a<b", "mine", "floor", "null")) and "a&lt;b" in table({"a<b": runs})._repr_html_()
+    assert all(word in named for word in ("a<b", "mine", "floor", "null")) and "a&lt;b" in coverage_table({"a<b": runs})._repr_html_()
     assert repr(runs) == many and "<table>" in runs[0]._repr_html_() and "98.9 %" in one
-    mixed = repr(table({"few": runs[0], "fair": coverage(GRID.centers, GRID, "fair")}))
+    mixed = repr(coverage_table({"few": runs[0], "fair": coverage(GRID.centers, GRID, "fair")}))
     assert "floor" not in mixed and "fair" in mixed
 
 
@@ -558,7 +560,7 @@ def test_draw(given_modes):
     from matplotlib.figure import Figure
     ax = Figure().subplots()
     c = coverage(given_modes.sample(1000, generator=rng()), given_modes)
-    draw(c, ax)
+    plot_coverage(c, ax)
     assert ax.get_xlabel() and "%" in ax.get_ylabel() and f"{c.captured:g} of {c.n_modes:g}" in ax.get_title()
     bars = [b for b in ax.containers if b.get_label() == "generated"]
     heights = [p.get_height() for p in bars[0]] if bars else ax.lines[0].get_ydata()
@@ -567,5 +569,5 @@ def test_draw(given_modes):
 
 def test_import_stays_light():
     heavy = "sklearn scipy matplotlib ipywidgets pandas seaborn"
-    code = f"import modelab.coverage, sys; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    code = f"import modelab.evaluation.coverage, sys; print([m for m in '{heavy}'.split() if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""modelab.currents: forms and push-forwards against closed forms and differences, bad input, and the game on points and pictures."""
+"""modelab.methods.currents: forms and push-forwards against closed forms and differences, bad input, and the game on points and pictures."""
 
 import math
 
@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from modelab.currents import (TANGENTS, Currents, Turning, around, comass, down, exterior_derivative, flat_penalty, frames, pairing,
-                              push_forward, right, turn)
-from modelab.modes import digits, ring
-from modelab.networks import mlp
-from modelab.training import Run
+from modelab.data.digits import digits
+from modelab.data.mixtures import ring
+from modelab.methods.currents import (AngleGenerator, comass, Currents, exterior_derivative,
+                                      flat_penalty, form_on_vectors, push_forward, random_frames,
+                                      tangent_around, tangent_down, tangent_right, tangent_turn,
+                                      TANGENTS)
+from modelab.networks.layers import mlp
+from modelab.training.run import Run
 
 
 def gen(seed=0):
@@ -32,22 +35,22 @@ def test_pairing_is_the_determinant_by_permutations(k, d, lead):
     for order in itertools.permutations(range(k)):
         sign = (-1) ** sum(order[i] > order[j] for i in range(k) for j in range(i + 1, k))
         by_hand = by_hand + sign * math.prod(dots[..., i, j] for i, j in enumerate(order))
-    assert torch.allclose(pairing(w, v), by_hand, atol=1e-12) and pairing(w, v).shape == lead
+    assert torch.allclose(form_on_vectors(w, v), by_hand, atol=1e-12) and form_on_vectors(w, v).shape == lead
 
 
 def test_exchange_turns_the_sign_and_each_vector_counts_linearly():
     w, v = randn(5, 3, 4), randn(5, 3, 4, seed=1)
     other = v.clone()
     other[:, 1] = 2 * v[:, 1] + 3 * v[:, 0]
-    assert torch.allclose(pairing(w, v[:, [1, 0, 2]]), -pairing(w, v)) and torch.allclose(pairing(w, other), 2 * pairing(w, v))
+    assert torch.allclose(form_on_vectors(w, v[:, [1, 0, 2]]), -form_on_vectors(w, v)) and torch.allclose(form_on_vectors(w, other), 2 * form_on_vectors(w, v))
 
 
 @pytest.mark.parametrize("k, d", [(1, 2), (1, 6), (2, 3), (2, 6), (3, 5)])
 def test_no_frame_answers_more_than_the_comass_and_the_best_reaches_it(k, d):
     w = randn(k, d)
-    assert pairing(w.expand(4000, k, d), frames(torch.zeros(4000, d, dtype=torch.float64), k, gen())).max() <= comass(w)
+    assert form_on_vectors(w.expand(4000, k, d), random_frames(torch.zeros(4000, d, dtype=torch.float64), k, gen())).max() <= comass(w)
     best = torch.linalg.qr(w.T)[0].T
-    assert abs(pairing(w, best)).item() == pytest.approx(comass(w).item(), rel=1e-9)
+    assert abs(form_on_vectors(w, best)).item() == pytest.approx(comass(w).item(), rel=1e-9)
 
 
 def test_comass_at_zero_has_a_finite_gradient():
@@ -57,22 +60,22 @@ def test_comass_at_zero_has_a_finite_gradient():
 
 
 def test_frames_are_orthonormal_and_prefer_nothing():
-    q = frames(torch.zeros(40_000, 3, dtype=torch.float64), 2, gen())
+    q = random_frames(torch.zeros(40_000, 3, dtype=torch.float64), 2, gen())
     assert torch.allclose(q @ q.mT, torch.eye(2, dtype=torch.float64).expand_as(q @ q.mT), atol=1e-12)
     assert q.mean(0).abs().max() < .02
     assert (q.flatten(1).T @ q.flatten(1) / len(q) - torch.eye(6) / 3).abs().max() < .02
-    both = frames(torch.zeros(2, 5, 3), 2, [gen(0), gen(1)])
-    assert torch.equal(both[1:], frames(torch.zeros(1, 5, 3), 2, [gen(1)]))
+    both = random_frames(torch.zeros(2, 5, 3), 2, [gen(0), gen(1)])
+    assert torch.equal(both[1:], random_frames(torch.zeros(1, 5, 3), 2, [gen(1)]))
 
 
 @pytest.mark.parametrize("lead", [(6,), (2, 6)])
 @pytest.mark.parametrize("k, d", [(1, 2), (1, 4), (2, 3), (2, 5)])
 def test_exterior_derivative_is_the_difference_quotient(k, d, lead):
     field, x = mlp(d, (k, d), 8, runs=2 if len(lead) > 1 else None, generator=gen()).double(), randn(*lead, d)
-    frame, tiny, by_quotient = frames(x, k + 1, gen(1)), 1e-5, 0
+    frame, tiny, by_quotient = random_frames(x, k + 1, gen(1)), 1e-5, 0
     for i in range(k + 1):
         rest, v = frame[..., [j for j in range(k + 1) if j != i], :], frame[..., i, :]
-        by_quotient = by_quotient + (-1) ** i * (pairing(field(x + tiny * v), rest) - pairing(field(x - tiny * v), rest)) / (2 * tiny)
+        by_quotient = by_quotient + (-1) ** i * (form_on_vectors(field(x + tiny * v), rest) - form_on_vectors(field(x - tiny * v), rest)) / (2 * tiny)
     assert torch.allclose(exterior_derivative(field, x, frame), by_quotient, atol=1e-7)
 
 
@@ -82,7 +85,7 @@ def test_it_vanishes_on_gradients_and_alternates():
     def gradient(x):
         x = x if x.requires_grad else x.requires_grad_()
         return torch.autograd.grad((x.sin() * x.roll(1, -1).square()).sum(), x, create_graph=True)[0][..., None, :]
-    frame = frames(x, 2, gen())
+    frame = random_frames(x, 2, gen())
     assert exterior_derivative(gradient, x, frame).abs().max() < 1e-12
     field = mlp(3, (1, 3), 8, generator=gen()).double()
     assert torch.allclose(exterior_derivative(field, x, frame.flip(1)), -exterior_derivative(field, x, frame))
@@ -90,7 +93,7 @@ def test_it_vanishes_on_gradients_and_alternates():
 
 def test_a_constant_form_does_not_change():
     x = randn(4, 3)
-    assert torch.equal(exterior_derivative(lambda x: torch.ones(len(x), 1, 3, dtype=x.dtype), x, frames(x, 2, gen())), torch.zeros(4, dtype=x.dtype))
+    assert torch.equal(exterior_derivative(lambda x: torch.ones(len(x), 1, 3, dtype=x.dtype), x, random_frames(x, 2, gen())), torch.zeros(4, dtype=x.dtype))
 
 
 # the penalty
@@ -165,8 +168,8 @@ def test_its_gradient_reaches_the_weights():
 
 def test_around_is_a_unit_tangent():
     x = randn(9, 2)
-    assert torch.allclose(around(x).norm(dim=1), torch.ones(9, dtype=torch.float64)) and (around(x) * x).sum(1).abs().max() < 1e-12
-    assert torch.allclose(around(torch.tensor([[2., 0.]])), torch.tensor([[0., 1.]])) and torch.isfinite(around(torch.zeros(1, 2))).all()
+    assert torch.allclose(tangent_around(x).norm(dim=1), torch.ones(9, dtype=torch.float64)) and (tangent_around(x) * x).sum(1).abs().max() < 1e-12
+    assert torch.allclose(tangent_around(torch.tensor([[2., 0.]])), torch.tensor([[0., 1.]])) and torch.isfinite(tangent_around(torch.zeros(1, 2))).all()
 
 
 def test_pictures_move_as_said():
@@ -178,15 +181,15 @@ def test_pictures_move_as_said():
     for name, start, end in (("down", (0, 0), (tiny, 0)), ("right", (0, 0), (0, tiny)), ("turn", (-3, 0), (-3, 3 * tiny))):
         true = (blob(*end) - blob(*start)) / tiny
         assert torch.cosine_similarity(TANGENTS[name](blob(*start)).flatten(), true.flatten(), 0) > .99, name
-    assert (down(blob(0, 0)), right(blob(0, 0)), turn(blob(0, 0)))[0].shape == (1, 1, 15, 15)
+    assert (tangent_down(blob(0, 0)), tangent_right(blob(0, 0)), tangent_turn(blob(0, 0)))[0].shape == (1, 1, 15, 15)
 
 
 # bad input
 
 @pytest.mark.parametrize("call, name", [
-    (lambda: pairing(randn(3, 2), randn(3, 1, 2)), "vectors"), (lambda: pairing(randn(3, 2), randn(3, 2)), "forms"),
-    (lambda: pairing(randn(1, 2), randn(1, 2).float()), "vectors"), (lambda: pairing(None, randn(1, 2)), "forms"),
-    (lambda: frames(randn(4, 2), 3), "k"), (lambda: frames(randn(4, 2), 0), "k"),
+    (lambda: form_on_vectors(randn(3, 2), randn(3, 1, 2)), "vectors"), (lambda: form_on_vectors(randn(3, 2), randn(3, 2)), "forms"),
+    (lambda: form_on_vectors(randn(1, 2), randn(1, 2).float()), "vectors"), (lambda: form_on_vectors(None, randn(1, 2)), "forms"),
+    (lambda: random_frames(randn(4, 2), 3), "k"), (lambda: random_frames(randn(4, 2), 0), "k"),
     (lambda: exterior_derivative(lambda x: x[..., None, :], randn(4, 2), randn(4, 1, 2)), "frame"),
     (lambda: exterior_derivative(None, randn(4, 2), randn(4, 2, 2)), "form"),
     (lambda: flat_penalty(lambda x: x, randn(4, 2)), "form"), (lambda: flat_penalty(lambda x: x[:2, 0], randn(4, 2)), "form"),
@@ -219,7 +222,7 @@ def test_the_default_generator_closes_when_its_angle_goes_round():
     z = randn(5, 3)
     turned = z.clone()
     turned[:, 0] += 2 * math.pi
-    G = Turning(mlp(4, (2,), 8, generator=gen()).double(), 1)
+    G = AngleGenerator(mlp(4, (2,), 8, generator=gen()).double(), 1)
     assert torch.allclose(G(z), G(turned), atol=1e-12)
 
 

@@ -32,11 +32,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from serving import DATA, as_published, idx, idx_set, mnist_mirror, noise
-
-from modelab import data, modes
+from modelab.data import download
 from modelab.__main__ import main as modelab
-from modelab.data import FAULTS, GOOD, SETS, Published, Server, fetch, find, unpack
-from modelab.pictures import read_celeba, read_frames
+from modelab.data.download import (_Handler, cifar10, DATA_SETS, FAULTS, FaultyServer, fetch,
+                                   file_verdict, find_data_set, HARMLESS_FAULTS, Published,
+                                   unpack_archive, verify_data_set, write_checksums)
+from modelab.data.frames import read_celeba, read_frames
+from modelab.data.mnist import fashion_mnist, mnist, read_idx, stacked_mnist
 
 ROOT = Path(__file__).resolve().parent.parent
 BODY = np.random.default_rng(0).bytes(60_000)
@@ -82,14 +84,14 @@ def only(folder: Path, *names: str) -> bool:
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("at", [0., .7])
 def test_one_fault_then_an_honest_mirror(shelf, tmp_path, fault, at):
-    with Server(shelf, [(fault, at)] * 3) as bad, Server(shelf) as good:
+    with FaultyServer(shelf, [(fault, at)] * 3) as bad, FaultyServer(shelf) as good:
         path = fetch(FILE, tmp_path / "out", [bad.url, good.url], **for_(fault))
     assert path.read_bytes() == BODY and only(path.parent, "a.bin")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_in_the_rest_of_a_file(shelf, tmp_path, fault):
-    with Server(shelf, [("drop", .5), *[(fault, .4)] * 3]) as bad, Server(shelf) as good:
+    with FaultyServer(shelf, [("drop", .5), *[(fault, .4)] * 3]) as bad, FaultyServer(shelf) as good:
         path = fetch(FILE, tmp_path / "out", [bad.url, good.url], **for_(fault))
     assert path.read_bytes() == BODY and only(path.parent, "a.bin")
     assert bad.log[1][1] == 30_000, "the second request goes on where the first stopped"
@@ -98,30 +100,30 @@ def test_fault_in_the_rest_of_a_file(shelf, tmp_path, fault):
 @pytest.mark.parametrize("fault", [f for f in FAULTS if f not in ("none", "no range", "more", "long", "wrong range",
                                                                   "shifted")])
 def test_a_server_that_never_behaves_gives_an_error_and_no_file(shelf, tmp_path, fault):
-    with Server(shelf, [(fault, .0)] * 99) as bad, pytest.raises(ConnectionError, match="a.bin: no mirror gave it. http"):
+    with FaultyServer(shelf, [(fault, .0)] * 99) as bad, pytest.raises(ConnectionError, match="a.bin: no mirror gave it. http"):
         fetch(FILE, tmp_path / "out", [bad.url], **for_(fault))
     assert not (tmp_path / "out/a.bin").exists() and len(bad.log) < 20
 
 
 def test_a_server_that_drops_and_corrupts_for_ever_is_given_up(shelf, tmp_path):
-    with Server(shelf, [("corrupt", .1), ("drop", .5)] * 60) as bad, pytest.raises(ConnectionError, match="SHA-256"):
+    with FaultyServer(shelf, [("corrupt", .1), ("drop", .5)] * 60) as bad, pytest.raises(ConnectionError, match="SHA-256"):
         fetch(FILE, tmp_path / "out", [bad.url], **QUICK)
     assert len(bad.log) < 20 and not (tmp_path / "out/a.bin").exists()
 
 
 def test_bytes_that_came_are_not_asked_for_again(shelf, tmp_path):
-    with Server(shelf, [("drop", 20_000), ("drop", 20_000)]) as server:
+    with FaultyServer(shelf, [("drop", 20_000), ("drop", 20_000)]) as server:
         fetch(FILE, tmp_path, [server.url], **QUICK)
     assert [start for _, start, _ in server.log] == [0, 20_000, 40_000] and server.sent == len(BODY)
 
 
 def test_the_part_serves_the_next_mirror_and_the_next_day(shelf, tmp_path):
-    with Server(shelf, ["drop", "404"]) as one, Server(shelf) as two:
+    with FaultyServer(shelf, ["drop", "404"]) as one, FaultyServer(shelf) as two:
         fetch(FILE, tmp_path / "x", [one.url, two.url], **QUICK)
     assert [start for _, start, _ in two.log] == [30_000]
     (out := tmp_path / "y").mkdir()
     (out / "a.bin.part").write_bytes(BODY[:50_000])
-    with Server(shelf) as server:
+    with FaultyServer(shelf) as server:
         fetch(FILE, out, [server.url], **QUICK)
     assert [start for _, start, _ in server.log] == [50_000] and only(out, "a.bin")
 
@@ -129,13 +131,13 @@ def test_the_part_serves_the_next_mirror_and_the_next_day(shelf, tmp_path):
 @pytest.mark.parametrize("left", [BODY[:100] + b"wrong", b"x" * len(BODY), b"x" * (len(BODY) + 9), BODY, b""])
 def test_a_part_of_any_content_ends_in_the_right_file(shelf, tmp_path, left):
     (tmp_path / "a.bin.part").write_bytes(left)
-    with Server(shelf) as server:
+    with FaultyServer(shelf) as server:
         fetch(FILE, tmp_path, [server.url], **QUICK)
     assert (tmp_path / "a.bin").read_bytes() == BODY and (left != BODY or not server.log)
 
 
 def test_what_is_there_and_right_is_not_fetched_and_what_is_wrong_is(shelf, tmp_path):
-    with Server(shelf) as server:
+    with FaultyServer(shelf) as server:
         fetch(FILE, tmp_path, [server.url], **QUICK)
         fetch(FILE, tmp_path, [server.url], **QUICK)
         assert len(server.log) == 1
@@ -145,22 +147,22 @@ def test_what_is_there_and_right_is_not_fetched_and_what_is_wrong_is(shelf, tmp_
 
 def test_a_wrong_file_is_kept_while_no_right_one_comes(shelf, tmp_path):
     (tmp_path / "a.bin").write_bytes(b"old")
-    with Server(shelf, ["corrupt"] * 9) as server, pytest.raises(ConnectionError):
+    with FaultyServer(shelf, ["corrupt"] * 9) as server, pytest.raises(ConnectionError):
         fetch(FILE, tmp_path, [server.url], **QUICK)
     assert (tmp_path / "a.bin").read_bytes() == b"old"
 
 
 def test_never_more_bytes_than_the_file_has(shelf, tmp_path):
     (shelf / "a.bin").write_bytes(BODY + bytes(10 ** 7))
-    with Server(shelf, ["long"]) as server, pytest.raises(ConnectionError, match="offers a file of"):
+    with FaultyServer(shelf, ["long"]) as server, pytest.raises(ConnectionError, match="offers a file of"):
         fetch(FILE, tmp_path, [server.url], **QUICK)
     assert sum(p.stat().st_size for p in tmp_path.iterdir() if p.is_file()) <= FILE.size
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a.bin", "data:,x", "gopher://127.0.0.1/"])
 def test_a_redirect_leads_to_no_other_protocol(shelf, tmp_path, monkeypatch, target):
-    monkeypatch.setattr(data._Handler, "do_GET", lambda self: self._answer(302, b"", {"Location": target}))
-    with Server(shelf) as server, pytest.raises(ConnectionError, match="a.bin"):
+    monkeypatch.setattr(_Handler, "do_GET", lambda self: self._answer(302, b"", {"Location": target}))
+    with FaultyServer(shelf) as server, pytest.raises(ConnectionError, match="a.bin"):
         fetch(FILE, tmp_path, [server.url], **QUICK)
     assert only(tmp_path, "shelf")
 
@@ -170,13 +172,13 @@ def test_nobody_at_home(shelf, tmp_path):
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}/"
     start = time.monotonic()
-    with Server(shelf) as good:
+    with FaultyServer(shelf) as good:
         assert fetch(FILE, tmp_path, [closed, good.url], **{**QUICK, "pause": 5}).read_bytes() == BODY
     assert time.monotonic() - start < 3, "who refuses a connection is not asked again"
 
 
 def test_fetches_of_one_file_at_once_share_one_download(shelf, tmp_path, capfd):
-    with Server(shelf, [("drip", .999)]) as server:
+    with FaultyServer(shelf, [("drip", .999)]) as server:
         threads = [threading.Thread(target=fetch, args=(FILE, tmp_path, [server.url]),
                                     kwargs=QUICK) for _ in range(4)]
         [t.start() for t in threads]
@@ -187,7 +189,7 @@ def test_fetches_of_one_file_at_once_share_one_download(shelf, tmp_path, capfd):
 
 def test_without_a_lock_the_hash_still_decides(shelf, tmp_path, monkeypatch):
     import contextlib
-    monkeypatch.setattr(data, "alone", lambda folder: contextlib.nullcontext())
+    monkeypatch.setattr(download, "locked", lambda folder: contextlib.nullcontext())
     errors = []
 
     def one(url):
@@ -195,7 +197,7 @@ def test_without_a_lock_the_hash_still_decides(shelf, tmp_path, monkeypatch):
             fetch(FILE, tmp_path, [url], **{**QUICK, "tries": 5})
         except Exception as error:
             errors.append(error)
-    with Server(shelf, ["drop", "corrupt", "drop"] * 2) as server:
+    with FaultyServer(shelf, ["drop", "corrupt", "drop"] * 2) as server:
         threads = [threading.Thread(target=one, args=(server.url,)) for _ in range(4)]
         [t.start() for t in threads]
         [t.join(30) for t in threads]
@@ -207,7 +209,7 @@ def test_without_a_lock_the_hash_still_decides(shelf, tmp_path, monkeypatch):
 @pytest.mark.parametrize("call, name", [
     (lambda u: fetch(FILE, "x", u), "mirrors"), (lambda u: fetch(FILE, "x", [u.rstrip("/")]), "mirrors"),
     (lambda u: fetch(FILE, "x", ["file:///etc/"]), "mirrors"), (lambda u: fetch(FILE, "x", [u], timeout=0), "timeout"),
-    (lambda u: fetch(FILE, "x", [u], tries=0), "tries"), (lambda u: Server("x", ["fly"]), "faults")])
+    (lambda u: fetch(FILE, "x", [u], tries=0), "tries"), (lambda u: FaultyServer("x", ["fly"]), "faults")])
 def test_bad_input_is_refused(call, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ValueError, TypeError), match=f"^{name}: "):
@@ -217,7 +219,7 @@ def test_bad_input_is_refused(call, name, tmp_path, monkeypatch):
 
 def test_the_server_serves_its_folder_only(shelf, tmp_path):
     (tmp_path / "secret").write_bytes(b"x")
-    with Server(shelf) as server, socket.create_connection(("127.0.0.1", int(server.url.split(":")[2][:-1]))) as s:
+    with FaultyServer(shelf) as server, socket.create_connection(("127.0.0.1", int(server.url.split(":")[2][:-1]))) as s:
         s.sendall(b"GET /../secret HTTP/1.0\r\n\r\n")
         assert b" 404 " in s.recv(100)
 
@@ -226,7 +228,7 @@ def test_the_server_serves_its_folder_only(shelf, tmp_path):
 
 def test_room_is_asked_first(shelf, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda p: shutil._ntuple_diskusage(10 ** 9, 10 ** 9, 59_999))
-    with Server(shelf) as server, pytest.raises(OSError, match="not enough room: 0.1 MB needed, 0.1 MB free") as caught:
+    with FaultyServer(shelf) as server, pytest.raises(OSError, match="not enough room: 0.1 MB needed, 0.1 MB free") as caught:
         fetch(FILE, tmp_path, [server.url], **QUICK)
     assert caught.value.errno == errno.ENOSPC and not server.log
 
@@ -244,7 +246,7 @@ except OSError as error:
 
 
 def test_a_disk_that_fills_up_is_an_error_of_the_disk_and_keeps_what_came(shelf, tmp_path):
-    with Server(shelf) as server:
+    with FaultyServer(shelf) as server:
         done = subprocess.run([sys.executable, "-c", LIMITED, FILE.sha256, str(tmp_path / "out"), server.url],
                               capture_output=True, text=True, timeout=60)
         assert done.stdout.split() == ["OSError", str(errno.EFBIG)], done.stderr
@@ -258,14 +260,14 @@ def test_no_space_left_on_device(shelf, tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     (tmp_path / "a.bin.part").symlink_to("/dev/full")
-    with Server(shelf) as server, pytest.raises(OSError) as caught:
+    with FaultyServer(shelf) as server, pytest.raises(OSError) as caught:
         fetch(FILE, tmp_path, [server.url], **QUICK)
     assert caught.value.errno == errno.ENOSPC
 
 
 def test_a_folder_that_takes_no_files(shelf, tmp_path):
     (tmp_path / "out").write_bytes(b"a file")
-    with Server(shelf) as server, pytest.raises(OSError):
+    with FaultyServer(shelf) as server, pytest.raises(OSError):
         fetch(FILE, tmp_path / "out", [server.url], **QUICK)
     assert (tmp_path / "out").read_bytes() == b"a file"
 
@@ -328,7 +330,7 @@ STRANGERS = {
 def test_a_strangers_archive_makes_nothing(tmp_path, make):
     archive = make(tmp_path / "a")
     with pytest.raises(ValueError, match="^archive: a: "):
-        unpack(archive, tmp_path / "in/out", WANTED, most=1_000_000, progress=False)
+        unpack_archive(archive, tmp_path / "in/out", WANTED, most=1_000_000, progress=False)
     assert only(tmp_path, "a", "in") and only(tmp_path / "in")
 
 
@@ -336,16 +338,16 @@ def test_a_strangers_archive_makes_nothing(tmp_path, make):
 def test_an_honest_archive_is_unpacked_whole_or_not_at_all(tmp_path, make):
     content = {f"{c}.bin": np.random.default_rng(1).bytes(90_000) for c in "ab"}
     archive = make(tmp_path / "a", *((f"x/{n}", b) for n, b in content.items()))
-    assert [p.name for p in unpack(archive, tmp_path / "out", WANTED, progress=False)] == ["a.bin", "b.bin"]
+    assert [p.name for p in unpack_archive(archive, tmp_path / "out", WANTED, progress=False)] == ["a.bin", "b.bin"]
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == content
     with pytest.raises(FileExistsError, match="into: "):
-        unpack(archive, tmp_path / "out", WANTED, progress=False)
+        unpack_archive(archive, tmp_path / "out", WANTED, progress=False)
     data_ = archive.read_bytes()
     for i in (10, 1000, len(data_) // 2, len(data_) - 30):
         for broken in (data_[:i], data_[:i] + bytes([data_[i] ^ 255]) + data_[i + 1:]):
             archive.write_bytes(broken)
             try:
-                unpack(archive, tmp_path / "two", WANTED, progress=False)
+                unpack_archive(archive, tmp_path / "two", WANTED, progress=False)
             except ValueError:
                 assert only(tmp_path, "a", "out")
             else:  # a flip where nothing looks, such as in a time stamp
@@ -360,7 +362,7 @@ def test_a_header_that_announces_gigabytes_takes_no_memory(tmp_path):
     (tmp_path / "a").write_bytes(gzip.compress(head.tobuf() + bytes(64 * 2 ** 20)))
     tracemalloc.start()
     with pytest.raises(ValueError, match="archive: "):
-        unpack(tmp_path / "a", tmp_path / "out", WANTED, most=1000, progress=False)
+        unpack_archive(tmp_path / "a", tmp_path / "out", WANTED, most=1000, progress=False)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 ** 26 and only(tmp_path, "a")
@@ -371,7 +373,7 @@ def test_a_zip_that_lies_about_a_size_gives_no_more_than_it_announced(tmp_path):
     honest, lie = (2_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")
     archive.write_bytes(archive.read_bytes().replace(honest, lie))
     with pytest.raises(ValueError, match="archive: a: "):
-        unpack(archive, tmp_path / "out", WANTED, most=1_000_000, progress=False)
+        unpack_archive(archive, tmp_path / "out", WANTED, most=1_000_000, progress=False)
     assert only(tmp_path, "a")
 
 
@@ -381,14 +383,14 @@ def test_noise_is_no_archive(tmp_path_factory, noise):
     for content in (noise, gzip.compress(noise)):
         (folder / "a").write_bytes(content)
         with pytest.raises(ValueError, match="^archive: "):
-            unpack(folder / "a", folder / "out", WANTED, progress=False)
+            unpack_archive(folder / "a", folder / "out", WANTED, progress=False)
     assert only(folder, "a")
 
 
 def test_what_a_killed_unpacking_left_is_in_nobodys_way(tmp_path):
     (tmp_path / ".out.unpacking").mkdir()
     (tmp_path / ".out.unpacking/a.bin").write_bytes(b"half")
-    unpack(tarred(tmp_path / "a", ("x/a.bin", b"1")), tmp_path / "out", WANTED, progress=False)
+    unpack_archive(tarred(tmp_path / "a", ("x/a.bin", b"1")), tmp_path / "out", WANTED, progress=False)
     assert only(tmp_path, "a", "out") and (tmp_path / "out/a.bin").read_bytes() == b"1"
 
 
@@ -403,7 +405,7 @@ def source(tmp_path, monkeypatch):
     rows = np.random.default_rng(2).integers(0, 10, (6, 4, 3073), np.uint8)
     tarred(folders["cifar10"] / "cifar-10-binary.tar.gz", special("cifar-10-batches-bin", tarfile.DIRTYPE),
            ("cifar-10-batches-bin/batches.meta.txt", b"airplane\n"),
-           *((name, r.tobytes()) for name, r in zip(SETS["cifar10"].needs, rows)))
+           *((name, r.tobytes()) for name, r in zip(DATA_SETS["cifar10"].needs, rows)))
     folders["celeba"] = tmp_path / "at-celeba"
     folders["celeba"].mkdir()
     (folders["celeba"] / "list_attr_celeba.txt").write_text("2\nBald Hat\n000001.jpg 1 -1\n000002.jpg -1 1\n")
@@ -411,38 +413,38 @@ def source(tmp_path, monkeypatch):
     Image.new("RGB", (178, 218), (200, 0, 0)).save(jpeg, "jpeg")
     zipped(folders["celeba"] / "img_align_celeba.zip", *((f"img_align_celeba/{i:06d}.jpg", jpeg.getvalue()) for i in (1, 2)))
     for name, folder in folders.items():
-        monkeypatch.setitem(SETS, name, as_published(SETS[name], folder))
-    monkeypatch.setattr(data, "fetch", functools.partial(fetch, pause=.01))
+        monkeypatch.setitem(DATA_SETS, name, as_published(DATA_SETS[name], folder))
+    monkeypatch.setattr(download, "fetch", functools.partial(fetch, pause=.01))
     return folders
 
 
 @pytest.mark.parametrize("name, read", [
-    ("mnist", lambda out: len(modes.mnist(str(out))._images)), ("fashion_mnist", lambda out: len(modes.fashion_mnist(str(out))._images)),
-    ("cifar10", lambda out: len(data.cifar10(out)[0]) + len(data.cifar10(out, "held_out")[0]))])
+    ("mnist", lambda out: len(mnist(str(out))._images)), ("fashion_mnist", lambda out: len(fashion_mnist(str(out))._images)),
+    ("cifar10", lambda out: len(cifar10(out)[0]) + len(cifar10(out, "held_out")[0]))])
 def test_script_fetches_verifies_and_is_read_by_name(source, tmp_path, name, read, capsys, monkeypatch):
     out = tmp_path / "out"
-    with Server(source[name], ["drop", "503", "corrupt"]) as bad, Server(source[name]) as good:
+    with FaultyServer(source[name], ["drop", "503", "corrupt"]) as bad, FaultyServer(source[name]) as good:
         call = ["--out", str(out), "--mirror", bad.url, "--mirror", good.url, "--timeout", "2"]
         assert fetching.main(name, call) == 0
         asked = len(bad.log) + len(good.log)
         said = capsys.readouterr()
-        assert SETS[name].terms in said.out and f"MODELAB_DATA={out}" in said.out
+        assert DATA_SETS[name].terms in said.out and f"MODELAB_DATA={out}" in said.out
         assert fetching.main(name, call) == 0 and len(bad.log) + len(good.log) == asked, "the second time there is nothing to do"
     assert read(out) == {"mnist": 40, "fashion_mnist": 50, "cifar10": 24}[name]
-    assert find(name, out) == out / name
+    assert find_data_set(name, out) == out / name
     monkeypatch.setenv("MODELAB_DATA", str(out))
-    assert find(name) == out / name and modelab(["data", name, "--check"]) == 0
+    assert find_data_set(name) == out / name and modelab(["data", name, "--check"]) == 0
     assert not list(out.rglob("*.part")) and not list(out.rglob("*.tar.gz")) and not list(out.rglob(".*"))
     lines = (out / name / "SHA256SUMS").read_text().splitlines()
-    assert {line.split("  ")[1] for line in lines} == {p for p in SETS[name].needs}
+    assert {line.split("  ")[1] for line in lines} == {p for p in DATA_SETS[name].needs}
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "celeba"])
 def test_script_takes_files_brought_by_hand(source, tmp_path, name, capsys):
-    out, files = tmp_path / "out", [str(source[name] / f.name) for f in SETS[name].files]
-    agree = [] if SETS[name].mirrors else ["--agree"]
+    out, files = tmp_path / "out", [str(source[name] / f.name) for f in DATA_SETS[name].files]
+    agree = [] if DATA_SETS[name].mirrors else ["--agree"]
     assert fetching.main(name, ["--out", str(out), *agree, "--offline", *files]) == 0
-    assert find(name, out) == out / name and modelab(["data", name, "--check", "--folder", str(out)]) == 0
+    assert find_data_set(name, out) == out / name and modelab(["data", name, "--check", "--folder", str(out)]) == 0
     assert all(Path(f).exists() for f in files), "what was brought is left alone"
     if len(files) > 1:
         assert fetching.main(name, ["--out", str(tmp_path / "2"), *agree, "--offline", *files[1:]]) == 2
@@ -453,8 +455,8 @@ def test_script_takes_files_brought_by_hand(source, tmp_path, name, capsys):
 
 
 def test_celeba_asks_for_agreement_and_is_never_downloaded(source, tmp_path, capsys, monkeypatch):
-    files = [str(source["celeba"] / f.name) for f in SETS["celeba"].files]
-    assert not SETS["celeba"].mirrors and not SETS["traffic"].mirrors
+    files = [str(source["celeba"] / f.name) for f in DATA_SETS["celeba"].files]
+    assert not DATA_SETS["celeba"].mirrors and not DATA_SETS["traffic"].mirrors
     with pytest.raises(SystemExit):
         fetching.main("celeba", ["--out", str(tmp_path / "out"), "--mirror", "http://127.0.0.1/"])
     assert fetching.main("celeba", ["--out", str(tmp_path / "out")]) == 2
@@ -466,11 +468,11 @@ def test_celeba_asks_for_agreement_and_is_never_downloaded(source, tmp_path, cap
     for said, status in (("no", 2), ("yes", 0)):
         monkeypatch.setattr("builtins.input", lambda _, said=said: said)
         assert fetching.main("celeba", ["--out", str(tmp_path / "out"), "--offline", *files]) == status
-    x, shows, names = read_celeba(find("celeba", tmp_path / "out"), size=8)
+    x, shows, names = read_celeba(find_data_set("celeba", tmp_path / "out"), size=8)
     assert x.shape == (2, 3, 8, 8) and shows.tolist() == [[True, False], [False, True]] and names == ["Bald", "Hat"]
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", DATA_SETS)
 def test_scripts_are_commands(name, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", [f"{name}.py", "--help"])
     with pytest.raises(SystemExit) as end:
@@ -501,7 +503,7 @@ sys.exit(fetching.main("mnist", ["--out", out, "--mirror", url]))
 @pytest.mark.parametrize("sent, status", [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_stopped_script_goes_on_where_it_was(shelf, tmp_path, monkeypatch, sent, status):
     out, call = tmp_path / "out", [sys.executable, "-c", SCRIPT, str(ROOT / "data_scripts"), str(FILE.size), FILE.sha256]
-    with Server(shelf, [("stall", 30_000)]) as server:
+    with FaultyServer(shelf, [("stall", 30_000)]) as server:
         with subprocess.Popen([*call, str(out), server.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
             part = out / "mnist/a.bin.part"
             assert wait_for(lambda: part.exists() and server.sent) and not (out / "mnist/a.bin").exists()
@@ -511,7 +513,7 @@ def test_a_stopped_script_goes_on_where_it_was(shelf, tmp_path, monkeypatch, sen
             assert "Traceback" not in run.stderr.read()
         before = part.stat().st_size
         assert only(out / "mnist", "a.bin.part")
-        monkeypatch.setitem(SETS, "mnist", replace(SETS["mnist"], files=(FILE,), needs=("a.bin",)))
+        monkeypatch.setitem(DATA_SETS, "mnist", replace(DATA_SETS["mnist"], files=(FILE,), needs=("a.bin",)))
         assert fetching.main("mnist", ["--out", str(out), "--mirror", server.url]) == 0
     assert (out / "mnist/a.bin").read_bytes() == BODY and only(out / "mnist", "a.bin", "SHA256SUMS")
     assert server.log[-1][1] == before
@@ -523,17 +525,17 @@ def test_stacked_mnist_from_a_mirror_to_modes(tmp_path, monkeypatch):
     with mnist_mirror(tmp_path / "at", ["drop", "500"]) as server:
         assert fetching.main("mnist", ["--out", str(tmp_path / "out"), "--mirror", server.url]) == 0
         assert modelab(["data", "mnist", "--check", "--folder", str(tmp_path / "out")]) == 0
-    made = modes.stacked_mnist(str(tmp_path / "out"))
+    made = stacked_mnist(str(tmp_path / "out"))
     assert made.n_modes == 1000 and made.sample(3, torch.Generator().manual_seed(0)).shape == (3, 3, 28, 28)
-    assert SETS["mnist"].files[0].size == 9912422, "the catalogue is as it was"
+    assert DATA_SETS["mnist"].files[0].size == 9912422, "the catalogue is as it was"
 
 
 def test_forty_kills_at_random_moments_never_leave_a_wrong_file(shelf, tmp_path, monkeypatch):
     if not hasattr(os, "fork"):
         pytest.skip("no fork on this system")
-    monkeypatch.setattr(data.tqdm, "_lock", threading.RLock(), raising=False)  # a killed fork may keep the one it shares
+    monkeypatch.setattr(download.tqdm, "_lock", threading.RLock(), raising=False)  # a killed fork may keep the one it shares
     rng, path = np.random.default_rng(5), tmp_path / "a.bin"
-    with Server(shelf, [("drip", float(at)) for at in rng.uniform(size=40)]) as server:
+    with FaultyServer(shelf, [("drip", float(at)) for at in rng.uniform(size=40)]) as server:
         for wait in rng.uniform(0, .04, 40):
             if not (child := os.fork()):
                 try:
@@ -549,14 +551,14 @@ def test_forty_kills_at_random_moments_never_leave_a_wrong_file(shelf, tmp_path,
 
 
 def test_script_says_what_failed(source, tmp_path, capsys, monkeypatch):
-    with Server(source["mnist"], ["404"] * 9) as server:
+    with FaultyServer(source["mnist"], ["404"] * 9) as server:
         assert fetching.main("mnist", ["--out", str(tmp_path / "out"), "--mirror", server.url]) == 1
     said = capsys.readouterr().err
     assert "no mirror gave it" in said and "404" in said and "Traceback" not in said
     with pytest.raises(SystemExit):
         fetching.main("mnist", [])
     monkeypatch.setattr(shutil, "disk_usage", lambda p: shutil._ntuple_diskusage(9, 9, 9))
-    with Server(source["mnist"]) as server:
+    with FaultyServer(source["mnist"]) as server:
         assert fetching.main("mnist", ["--out", str(tmp_path / "full"), "--mirror", server.url]) == 1
     assert "not enough room" in capsys.readouterr().err and not server.log
 
@@ -575,7 +577,7 @@ def test_traffic_from_pictures_an_array_and_an_animation(tmp_path, capsys):
         out = tmp_path / f"out-{name}"
         call = ["--out", str(out), "--offline", str(tmp_path / name), "--size", "12", "16", "--every", "2"]
         assert traffic.main(call) == 0
-        x = read_frames(find("traffic", out) / "frames.npz")
+        x = read_frames(find_data_set("traffic", out) / "frames.npz")
         assert x.shape == (4, 3, 12, 16) and only(out / "traffic", "SHA256SUMS", "frames.npz")
         assert not exact or torch.equal(x, read_frames(film[::2]))
         assert modelab(["data", "traffic", "--check", "--folder", str(out)]) == 0
@@ -606,23 +608,23 @@ def test_traffic_from_a_film_by_ffmpeg(tmp_path):
 # Readers and the list
 
 def test_cifar10_reads_the_binary_version_only(source, tmp_path):
-    unpack(source["cifar10"] / "cifar-10-binary.tar.gz", tmp_path / "cifar10/cifar-10-batches-bin", SETS["cifar10"].wanted,
+    unpack_archive(source["cifar10"] / "cifar-10-binary.tar.gz", tmp_path / "cifar10/cifar-10-batches-bin", DATA_SETS["cifar10"].wanted,
            progress=False)
-    x, kind = data.cifar10(tmp_path)
+    x, kind = cifar10(tmp_path)
     rows = np.random.default_rng(2).integers(0, 10, (6, 4, 3073), np.uint8)
     assert x.dtype == torch.uint8 and kind.dtype == torch.int64
     assert np.array_equal(x.flatten(1).numpy(), rows[:5].reshape(20, -1)[:, 1:])
     assert kind.tolist() == rows[:5].reshape(20, -1)[:, 0].tolist()
-    path = tmp_path / "cifar10" / SETS["cifar10"].needs[2]
+    path = tmp_path / "cifar10" / DATA_SETS["cifar10"].needs[2]
     for content in (b"", bytes(3072), bytes([10]) + bytes(3072), bytes(3073 * 10_001)):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="folder: expected"):
-            data.cifar10(tmp_path)
+            cifar10(tmp_path)
     path.unlink()
     with pytest.raises(FileNotFoundError, match="data_scripts/cifar10.py"):
-        data.cifar10(tmp_path)
+        cifar10(tmp_path)
     with pytest.raises(ValueError, match="split: "):
-        data.cifar10(tmp_path, "test")
+        cifar10(tmp_path, "test")
     sources = [(ROOT / p).read_text() for p in ("modelab/data.py", "data_scripts/fetching.py")]
     assert not any(re.search(r"\bpickle\b|extractall|\.extract\(", text) for text in sources)
 
@@ -632,7 +634,7 @@ def test_pixels_are_in_memory_once(tmp_path):
     pixels = np.zeros((20_000, 28, 28), np.uint8)
     (tmp_path / "a").write_bytes(gzip.compress(idx(pixels), 1))
     tracemalloc.start()
-    x = modes.read_idx(tmp_path / "a", "images")
+    x = read_idx(tmp_path / "a", "images")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert x.shape == pixels.shape and peak < 1.35 * pixels.nbytes
@@ -641,15 +643,15 @@ def test_pixels_are_in_memory_once(tmp_path):
 def test_fashion_mnist_never_reads_the_digits(tmp_path, monkeypatch):
     idx_set(tmp_path / "all", noise(40), noise(20))
     monkeypatch.setenv("MODELAB_DATA", str(tmp_path / "all"))
-    assert modes.mnist()._images.shape == (40, 28, 28)
+    assert mnist()._images.shape == (40, 28, 28)
     with pytest.raises(FileNotFoundError, match="data_scripts/fashion_mnist.py"):
-        modes.fashion_mnist()
-    assert find("mnist") == tmp_path / "all"
+        fashion_mnist()
+    assert find_data_set("mnist") == tmp_path / "all"
     with pytest.raises(FileNotFoundError, match="data_scripts/fashion_mnist.py"):
-        find("fashion_mnist")
+        find_data_set("fashion_mnist")
     idx_set(tmp_path / "all/fashion_mnist", noise(30), noise(20))
-    assert len(modes.fashion_mnist()._images) == 30 and len(modes.mnist()._images) == 40
-    assert len(modes.fashion_mnist(str(tmp_path / "all/fashion_mnist"))._images) == 30
+    assert len(fashion_mnist()._images) == 30 and len(mnist()._images) == 40
+    assert len(fashion_mnist(str(tmp_path / "all/fashion_mnist"))._images) == 30
 
 
 def test_clothes_have_a_judge(tmp_path):
@@ -659,7 +661,7 @@ def test_clothes_have_a_judge(tmp_path):
     stored = np.load(path)
     split = [(stored["images"][i::3], stored["labels"][i::3]) for i in range(3)]
     train = tuple(np.concatenate(parts) for parts in zip(*split[:2]))
-    made = modes.fashion_mnist(str(idx_set(tmp_path, train, split[2])))
+    made = fashion_mnist(str(idx_set(tmp_path, train, split[2])))
     assert len(made._images) == 600 and made.n_modes == 10 and len(made.held_out._images) == 300
     made._archive.walk = 200
     x, mode = made.held_out.sample_with_modes(500, torch.Generator().manual_seed(0))
@@ -677,7 +679,7 @@ def test_the_list_says_what_is_here_and_what_is_not(source, tmp_path, capsys, mo
     assert modelab(["data", "mnist", "--check"]) == 0 and "as published" in capsys.readouterr().out
     assert modelab(["data", "cifar10"]) == 1 and modelab(["data", "mnits"]) == 2
     assert modelab(["data", "--folder", str(tmp_path / "none")]) == 2
-    file = tmp_path / "d/mnist" / SETS["mnist"].needs[3]
+    file = tmp_path / "d/mnist" / DATA_SETS["mnist"].needs[3]
     content = gzip.decompress(file.read_bytes())
     file.write_bytes(gzip.compress(content, 1, mtime=5))
     assert modelab(["data", "--check"]) == 0 and "same content, packed anew" in capsys.readouterr().out
@@ -690,22 +692,22 @@ def test_the_list_says_what_is_here_and_what_is_not(source, tmp_path, capsys, mo
 
 def test_sums_are_what_sha256sum_writes(tmp_path):
     (tmp_path / "a.bin").write_bytes(BODY)
-    assert data.write_sums(tmp_path, ["a.bin"]).read_text() == f"{FILE.sha256}  a.bin\n"
-    assert data.verdict(tmp_path / "a.bin", FILE) == GOOD[0] and data.verdict(tmp_path / "b.bin", FILE) == "absent"
+    assert write_checksums(tmp_path, ["a.bin"]).read_text() == f"{FILE.sha256}  a.bin\n"
+    assert file_verdict(tmp_path / "a.bin", FILE) == HARMLESS_FAULTS[0] and file_verdict(tmp_path / "b.bin", FILE) == "absent"
 
 
 def test_the_catalogue_is_whole():
-    for name, known in SETS.items():
+    for name, known in DATA_SETS.items():
         assert name == known.name and known.terms and known.needs and (ROOT / "data_scripts" / f"{name}.py").is_file()
         assert all(m.endswith("/") and m.startswith("http") for m in known.mirrors)
         for f in known.files:
             assert re.fullmatch("[0-9a-f]{64}", f.sha256) and (not f.content or re.fullmatch("[0-9a-f]{64}", f.content))
-    digests = [f.sha256 for known in SETS.values() for f in known.files]
+    digests = [f.sha256 for known in DATA_SETS.values() for f in known.files]
     assert len(set(digests)) == len(digests) == 11
 
 
 def test_real_mnist_is_the_published_one():
     if not DATA or not Path(DATA, "mnist").is_dir():
         pytest.skip("no MNIST files in the folder that MODELAB_DATA names")
-    found = data.check(SETS["mnist"], Path(DATA, "mnist"))
-    assert len(found) == 4 and set(found.values()) <= set(GOOD)
+    found = verify_data_set(DATA_SETS["mnist"], Path(DATA, "mnist"))
+    assert len(found) == 4 and set(found.values()) <= set(HARMLESS_FAULTS)

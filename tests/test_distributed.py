@@ -1,4 +1,4 @@
-"""modelab.distributed: gradients of shards, the same bits on any number of processes, locks, kills, full disks."""
+"""modelab.training.distributed: gradients of shards, the same bits on any number of processes, locks, kills, full disks."""
 
 import json
 import os
@@ -14,11 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelab.__main__ import main
-from modelab.distributed import Checkpoints, Job, Team, efficiency, gentle, lock, placed, pursue, spread, team, train
-from modelab.minimax import Minimax
-from modelab.modes import ring
-from modelab.training import Run, checkpoints
-from modelab.wasserstein import Wasserstein, critic_loss, gradient_penalty
+from modelab.core.files import file_lock
+from modelab.data.mixtures import ring
+from modelab.losses.penalties import gradient_penalty
+from modelab.methods.minimax import Minimax
+from modelab.methods.wasserstein import critic_loss, Wasserstein
+from modelab.training.checkpoints.list_checkpoints.list_checkpoints import list_checkpoints
+from modelab.training.distributed import (Checkpoints, connect_ranks, data_parallel,
+                                          handle_sigterm, Job, Ranks, ranks_from_environment,
+                                          scaling_efficiency, train_group, train_job)
+from modelab.training.run import Run
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -59,10 +64,10 @@ def test_shards_add_up_to_the_gradient_of_the_whole_batch(double, shards):
 RANKS = """
 import os, sys, torch, torch._dynamo  # once, not in every child
 home, sizes, dies = sys.argv[1], sys.argv[2].split(","), sys.argv[3] == "dies"
-from modelab.distributed import spread, team
-from modelab.modes import ring
-from modelab.training import Run
-from modelab.wasserstein import Wasserstein
+from modelab.training.distributed import spread, team
+from modelab.data.mixtures import ring
+from modelab.training.run import Run
+from modelab.methods.wasserstein import Wasserstein
 class Double(Wasserstein):
     def loss_D(self, t):
         t.x = t.x.double()
@@ -139,7 +144,7 @@ def test_a_dead_rank_is_named_and_the_same_command_goes_on_to_the_same_bits(tmp_
     assert again.returncode == 0 and again.stdout.count("modes captured") == 1 and "seeds 0–3" in again.stdout
     assert main(command(goal, straight)) == 0
     for group in reached:
-        ours, theirs = (checkpoints(folder / group)[0] for folder in (spread_out, straight))
+        ours, theirs = (list_checkpoints(folder / group)[0] for folder in (spread_out, straight))
         assert ours.name == theirs.name == f"step-{goal:09d}.safetensors" and ours.read_bytes() == theirs.read_bytes()
 
 
@@ -165,10 +170,10 @@ def test_every_seed_is_trained_once_whatever_the_ranks(runs, seed, group, size):
 
 def test_group_size_is_part_of_the_result_and_processes_are_not(tmp_path):
     """Groups fix how many seeds are multiplied side by side; who trains them, and in which order, is free."""
-    whole, _ = train(JOB, out=tmp_path / "a", device="cpu")
-    again, last = train(JOB, device="cpu")
+    whole, _ = train_job(JOB, out=tmp_path / "a", device="cpu")
+    again, last = train_job(JOB, device="cpu")
     assert len(whole) == 5 and last == 20 and [c.numbers() for c in whole] == [c.numbers() for c in again]
-    parts = [pursue(JOB, seeds, device="cpu").coverage() for seeds in reversed(JOB.groups())]
+    parts = [train_group(JOB, seeds, device="cpu").coverage() for seeds in reversed(JOB.groups())]
     assert [c.numbers() for p in reversed(parts) for c in p] == [c.numbers() for c in whole]
 
 
@@ -201,13 +206,13 @@ def test_a_file_of_another_run_is_not_gone_on_with(tmp_path):
     import dataclasses
     seeds = JOB.groups()[0]
     with Checkpoints(tmp_path / "one.safetensors") as kept:
-        pursue(JOB, seeds, kept, device="cpu")
-        assert pursue(dataclasses.replace(JOB, steps=25), seeds, kept, device="cpu").steps == 25
+        train_group(JOB, seeds, kept, device="cpu")
+        assert train_group(dataclasses.replace(JOB, steps=25), seeds, kept, device="cpu").steps == 25
         for change, word in ((dict(steps=24), "steps was 25, not 24"), (dict(batch=8), "batch"), (dict(game="bigan"), "game"), (dict(precision="bf16"), "precision")):
             with pytest.raises(ValueError, match=f"one.safetensors holds another run: {word}"):
-                pursue(dataclasses.replace(JOB, **{"steps": 25, **change}), seeds, kept, device="cpu")
+                train_group(dataclasses.replace(JOB, **{"steps": 25, **change}), seeds, kept, device="cpu")
         with pytest.raises(ValueError, match="seed was 0, not 2"):
-            pursue(dataclasses.replace(JOB, steps=25), JOB.groups()[1], kept, device="cpu")
+            train_group(dataclasses.replace(JOB, steps=25), JOB.groups()[1], kept, device="cpu")
 
 
 def test_half_a_step_is_never_saved(tmp_path):
@@ -221,7 +226,7 @@ def test_half_a_step_is_never_saved(tmp_path):
     job, run = Job("minimax", "ring", steps=20, runs=2, batch=16), small(game=Twice(width=8))
     with Checkpoints(tmp_path) as kept:
         with pytest.raises(KeyboardInterrupt):
-            pursue(job, range(2), kept, every=5, device="cpu", run=run)
+            train_group(job, range(2), kept, every=5, device="cpu", run=run)
         assert run.torn and kept.load("cpu", game=Twice(width=8)).steps == 5
         with pytest.raises(ValueError, match="the step after 7 was cut in half; go back to the last checkpoint, .*step-000000005"):
             run.save(tmp_path / "half")
@@ -246,14 +251,14 @@ def test_the_last_n_are_kept_and_leavings_cleared(tmp_path):
 
 
 def test_one_process_at_a_time_and_a_killed_one_lets_go(tmp_path):
-    code = "import sys, time; from modelab.distributed import Checkpoints; c = Checkpoints(sys.argv[1]).__enter__(); print('in', flush=True); time.sleep(99)"
+    code = "import sys, time; from modelab.training.distributed import Checkpoints; c = Checkpoints(sys.argv[1]).__enter__(); print('in', flush=True); time.sleep(99)"
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, env=ONE_THREAD)
     try:
         assert child.stdout.readline() == b"in\n"
         with pytest.raises(BlockingIOError, match=f"in use by process {child.pid} on"), Checkpoints(tmp_path):
             pass
         with Checkpoints(tmp_path, writes=False) as reader:
-            assert reader.load("cpu") is None and reader.save(small()) is None and not checkpoints(tmp_path)
+            assert reader.load("cpu") is None and reader.save(small()) is None and not list_checkpoints(tmp_path)
     finally:
         child.kill()
         child.wait()
@@ -261,7 +266,7 @@ def test_one_process_at_a_time_and_a_killed_one_lets_go(tmp_path):
     with Checkpoints(tmp_path) as kept:
         kept.save(small())
     assert not (tmp_path / ".run.lock").exists()
-    with lock(tmp_path / "x"), pytest.raises(BlockingIOError, match="choose another place"), lock(tmp_path / "x"):
+    with file_lock(tmp_path / "x"), pytest.raises(BlockingIOError, match="choose another place"), file_lock(tmp_path / "x"):
         pass
 
 
@@ -275,7 +280,7 @@ def test_a_full_disk_is_named_with_what_is_left(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="cannot write step 5 to .*No space left on device; the last whole checkpoint is .*step-000000003"):
             kept.save(run.step(2))
-    assert [p.name for p in checkpoints(tmp_path / "run")] == ["step-000000003.safetensors"]
+    assert [p.name for p in list_checkpoints(tmp_path / "run")] == ["step-000000003.safetensors"]
 
 
 @pytest.fixture
@@ -295,7 +300,7 @@ def test_a_disk_that_is_really_full_or_read_only(tiny_disk, capsys):
     assert main(words) == 2
     said = capsys.readouterr().err
     assert "No space left on device; the last whole checkpoint is" in said or "none" in said
-    assert all(Run.load(p, device="cpu") for p in checkpoints(tiny_disk / "run"))
+    assert all(Run.load(p, device="cpu") for p in list_checkpoints(tiny_disk / "run"))
     (tiny_disk / "filler").unlink(missing_ok=True)
     subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
     assert main(words) == 2 and "cannot write in" in capsys.readouterr().err
@@ -319,26 +324,26 @@ def test_sigterm_ends_with_a_saved_step(tmp_path):
 
 def test_gentle_gives_the_handler_back():
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), gentle():
+    with pytest.raises(KeyboardInterrupt), handle_sigterm():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_shards_must_suit_the_ranks():
     with pytest.raises(ValueError, match="^shards: expected a multiple of 3 ranks, got 4"):
-        spread(small(shards=4), Team(0, 3))
-    run = spread(small(shards=4), Team(1, 2))
-    assert list(run.mine) == [1, 3] and spread(small(shards=4), Team()).add_up is None
+        data_parallel(small(shards=4), Ranks(0, 3))
+    run = data_parallel(small(shards=4), Ranks(1, 2))
+    assert list(run.mine) == [1, 3] and data_parallel(small(shards=4), Ranks()).add_up is None
 
 
 def test_alone_without_torchrun(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.delenv("RANK", raising=False)
-    with team() as us:
+    with connect_ranks() as us:
         assert (us.rank, us.size, us.gather("a"), us.device("cpu")) == (0, 1, ["a"], "cpu")
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "2")
-    assert str(placed()) == "rank 2 of 4" and placed().local == 2
+    assert str(ranks_from_environment()) == "rank 2 of 4" and ranks_from_environment().local == 2
 
 
 def test_bf16_trains_near_float32_and_resumes_to_the_bit(tmp_path):
@@ -370,7 +375,7 @@ def test_a_game_of_your_own_is_kept(tmp_path):
 
 
 def test_efficiency():
-    assert efficiency(1., 1e9, 1e9, 1) == 1 and efficiency(.04, 8e7, 1e10, 8) == pytest.approx(.04 / (.04 + 1.75 * .008))
+    assert scaling_efficiency(1., 1e9, 1e9, 1) == 1 and scaling_efficiency(.04, 8e7, 1e10, 8) == pytest.approx(.04 / (.04 + 1.75 * .008))
     for bad in (dict(compute=0), dict(size=-1), dict(link=float("nan")), dict(devices=0)):
         with pytest.raises((ValueError, TypeError), match=f"^{list(bad)[0]}: "):
-            efficiency(**{"compute": 1., "size": 1., "link": 1., "devices": 2, **bad})
+            scaling_efficiency(**{"compute": 1., "size": 1., "link": 1., "devices": 2, **bad})

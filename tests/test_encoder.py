@@ -1,4 +1,4 @@
-"""modelab.encoder: the game turned round, uniformity beside its null and its floor, modes kept apart, shapes, runs."""
+"""modelab.methods.encoder: the game turned round, uniformity beside its null and its floor, modes kept apart, shapes, runs."""
 
 import itertools
 import math
@@ -8,12 +8,14 @@ import torch
 from scipy.stats import kstest
 from torch import nn
 
-from modelab.encoder import PRIORS, Encoder, Joined, joint_ks, kept, ks, levels
-from modelab.lab import Lab
-from modelab.minimax import discriminator_loss, generator_loss
-from modelab.modes import digits, line, ring
-from modelab.training import Run
-from modelab.wasserstein import r1
+from modelab.data.digits import digits
+from modelab.data.mixtures import line, ring
+from modelab.lab.panel import Lab
+from modelab.losses.adversarial import discriminator_loss, generator_loss
+from modelab.losses.penalties import r1
+from modelab.methods.encoder import (Encoder, joint_ks_statistic, JointMLP, ks_statistic,
+                                     LATENT_PRIORS, prior_cdf, separated_modes)
+from modelab.training.run import Run
 
 FIVE = line(5, spacing=1., std=.02)
 REGIME = {"latent": 1, "prior": "uniform", "width": 32, "lr": {"E": 5e-4, "D": 2e-3}}
@@ -51,18 +53,18 @@ def codes(run: Run, n: int = 500):
 def test_ks_is_scipys_on_every_axis(prior, law, n):
     z = normal(2, n, 3) * .7 - .2
     for r, axis in itertools.product(range(2), range(3)):
-        assert ks(z, prior)[r, axis].item() == pytest.approx(kstest(z[r, :, axis], law[0], args=law[1]).statistic, abs=1e-12)
+        assert ks_statistic(z, prior)[r, axis].item() == pytest.approx(kstest(z[r, :, axis], law[0], args=law[1]).statistic, abs=1e-12)
 
 
 def test_levels_are_the_priors_distribution_functions():
     z = torch.tensor([-3., -1., 0., .5, 1., 2.], dtype=torch.float64)
-    assert torch.allclose(levels(z, "uniform"), torch.tensor([0, 0, .5, .75, 1, 1]).double())
-    assert torch.allclose(levels(z, "normal"), torch.distributions.Normal(0., 1.).cdf(z), atol=1e-12)
+    assert torch.allclose(prior_cdf(z, "uniform"), torch.tensor([0, 0, .5, .75, 1, 1]).double())
+    assert torch.allclose(prior_cdf(z, "normal"), torch.distributions.Normal(0., 1.).cdf(z), atol=1e-12)
 
 
 def test_jointly_with_one_latent_is_per_axis():
     z = normal(3, 200, 1)
-    assert torch.allclose(joint_ks(z, "normal"), ks(z, "normal")[:, 0], atol=1e-12)
+    assert torch.allclose(joint_ks_statistic(z, "normal"), ks_statistic(z, "normal")[:, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("d", [2, 3])
@@ -77,12 +79,12 @@ def test_joint_ks_is_the_largest_gap_over_the_corners(d):
             law = math.prod(at[k].item() if b else 1 - at[k].item() for k, b in enumerate(below))
             closed, opened = (torch.stack(v).all(0).double().mean().item() for v in (inside, strictly))
             worst = max(worst, closed - law, law - opened)
-    assert joint_ks(u * 2 - 1, "uniform").item() == pytest.approx(worst, abs=1e-12)
+    assert joint_ks_statistic(u * 2 - 1, "uniform").item() == pytest.approx(worst, abs=1e-12)
 
 
 def test_a_diagonal_is_perfect_per_axis_and_a_quarter_off_jointly():
     z = (torch.arange(400, dtype=torch.float64) + .5)[:, None].repeat(1, 2) / 200 - 1
-    assert ks(z, "uniform").max() < .002 and joint_ks(z, "uniform").item() == pytest.approx(.25, abs=.005)
+    assert ks_statistic(z, "uniform").max() < .002 and joint_ks_statistic(z, "uniform").item() == pytest.approx(.25, abs=.005)
 
 
 @pytest.mark.parametrize("weights", [(20,) * 5, (50, 25, 25), (90, 5, 5)])
@@ -92,18 +94,18 @@ def test_atoms_cost_half_the_largest_jump_and_no_place_is_better(weights):
     counts = torch.tensor(weights)
     def at(spots):
         return torch.as_tensor(spots, dtype=torch.float64).repeat_interleave(counts, -1)[..., None]
-    assert ks(at(middles), "uniform").item() == pytest.approx(floor, abs=1e-12)
+    assert ks_statistic(at(middles), "uniform").item() == pytest.approx(floor, abs=1e-12)
     anywhere = torch.rand(300, len(weights), generator=gen(), dtype=torch.float64) * 2 - 1
-    assert (ks(at(anywhere), "uniform") >= floor - 1e-12).all()
+    assert (ks_statistic(at(anywhere), "uniform") >= floor - 1e-12).all()
 
 
 def test_kept_knows_an_encoder_made_by_hand():
     x, mode = FIVE.sample_with_modes(600, gen())
     shared = torch.where(mode[:, None] == 3, x + 1., x)  # mode 3 goes where mode 4 is
     for code, many in ((x, 5), (shared, 3), (x * 0, 0), ((x.double() * 1e4).frac(), 0), (torch.rand(600, 1, generator=gen()), 0)):
-        assert kept(code, mode, 5).item() == many
+        assert separated_modes(code, mode, 5).item() == many
     ones = torch.zeros(600, dtype=torch.int64)
-    assert kept(x[:5], torch.arange(5), 5).item() == 0 and kept(x, ones, 2).item() == 1  # alone; absent
+    assert separated_modes(x[:5], torch.arange(5), 5).item() == 0 and separated_modes(x, ones, 2).item() == 1  # alone; absent
 
 
 def test_the_losses_are_the_games_of_2014_with_the_ends_exchanged():
@@ -142,11 +144,11 @@ def test_the_encoder_goes_where_d_says_prior():
 
 @pytest.mark.parametrize("call, words", [
     (lambda: Encoder(prior="flat"), "prior: unknown 'flat'"), (lambda: Encoder(weight=-1.), "weight"),
-    (lambda: ks(torch.zeros(3)), "codes: expected shape"), (lambda: ks(torch.zeros(0, 2)), "codes"),
-    (lambda: ks(torch.full((3, 1), math.nan)), "finite"), (lambda: ks(torch.zeros(3, 1), "x"), "prior"),
-    (lambda: joint_ks(torch.zeros(3, 9)), "at most 8"), (lambda: joint_ks(torch.zeros(3, 0)), "codes"),
-    (lambda: kept(torch.zeros(4, 1), torch.zeros(3).long(), 2), "mode: expected one per code"),
-    (lambda: kept(torch.zeros(4, 1), torch.zeros(4), 2, 2.), "least"),
+    (lambda: ks_statistic(torch.zeros(3)), "codes: expected shape"), (lambda: ks_statistic(torch.zeros(0, 2)), "codes"),
+    (lambda: ks_statistic(torch.full((3, 1), math.nan)), "finite"), (lambda: ks_statistic(torch.zeros(3, 1), "x"), "prior"),
+    (lambda: joint_ks_statistic(torch.zeros(3, 9)), "at most 8"), (lambda: joint_ks_statistic(torch.zeros(3, 0)), "codes"),
+    (lambda: separated_modes(torch.zeros(4, 1), torch.zeros(3).long(), 2), "mode: expected one per code"),
+    (lambda: separated_modes(torch.zeros(4, 1), torch.zeros(4), 2, 2.), "least"),
     (lambda: Run(Encoder(E=nn.Linear(2, 2)), ring(), runs=2), "one network cannot be 2"),
     (lambda: Run(Encoder(width=4), ring(), runs=2).sample(3), "makes no examples"),
     (lambda: Run(Encoder(width=4), ring(), runs=2, batch=4, average=.9).step(1).coverage(n=50), "makes no examples"),
@@ -159,12 +161,12 @@ def test_bad_input_is_named(call, words):
 
 # Shapes
 
-@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("prior", LATENT_PRIORS)
 def test_a_run_is_a_slice(prior):
     z, mode = normal(2, 3, 50, 2), torch.randint(4, (2, 3, 50), generator=gen())
-    assert ks(z, prior).shape == (2, 3, 2) and joint_ks(z, prior).shape == kept(z, mode, 4).shape == (2, 3)
-    assert torch.equal(ks(z[1, 2], prior), ks(z, prior)[1, 2]) and joint_ks(z[1, 2], prior) == joint_ks(z, prior)[1, 2]
-    assert kept(z[1, 2], mode[1, 2], 4) == kept(z, mode, 4)[1, 2]
+    assert ks_statistic(z, prior).shape == (2, 3, 2) and joint_ks_statistic(z, prior).shape == separated_modes(z, mode, 4).shape == (2, 3)
+    assert torch.equal(ks_statistic(z[1, 2], prior), ks_statistic(z, prior)[1, 2]) and joint_ks_statistic(z[1, 2], prior) == joint_ks_statistic(z, prior)[1, 2]
+    assert separated_modes(z[1, 2], mode[1, 2], 4) == separated_modes(z, mode, 4)[1, 2]
 
 
 @pytest.mark.parametrize("stochastic", [False, True])
@@ -175,14 +177,14 @@ def test_plays_on_points_and_pictures(stochastic, data):
 
 
 def test_priors_have_their_laws():
-    for prior in PRIORS:
+    for prior in LATENT_PRIORS:
         z = Encoder(prior=prior).noise(2, 4000, 2, generator=[gen(1), gen(2)])
-        assert z.shape == (2, 4000, 2) and ks(z, prior).max() < 1.95 / math.sqrt(4000)  # p = .001
-        assert ks(z, "normal" if prior == "uniform" else "uniform").min() > .1
+        assert z.shape == (2, 4000, 2) and ks_statistic(z, prior).max() < 1.95 / math.sqrt(4000)  # p = .001
+        assert ks_statistic(z, "normal" if prior == "uniform" else "uniform").min() > .1
 
 
 def test_players_of_your_own():
-    own = dict(E=lambda: Joined([2, 1], 1, 4), D=lambda: Joined([1], (), 4), latent=1, stochastic=True)
+    own = dict(E=lambda: JointMLP([2, 1], 1, 4), D=lambda: JointMLP([1], (), 4), latent=1, stochastic=True)
     assert codes(Run(Encoder(**own), ring(), runs=2, batch=4, device="cpu").step(2), 6)[0].shape == (2, 6, 1)
 
 
@@ -204,9 +206,9 @@ def test_an_encoder_spreads_its_spots_and_noise_fills_the_gaps():
     found = {}
     for stochastic in (False, True):
         run = Run(Encoder(stochastic=stochastic, **REGIME), FIVE, runs=4, batch=128, device="cpu")
-        first = ks(codes(run)[0])
+        first = ks_statistic(codes(run)[0])
         code, mode, _ = codes(run.step(600))
-        found[stochastic] = ks(code), kept(code, mode, 5).double().mean(), first
+        found[stochastic] = ks_statistic(code), separated_modes(code, mode, 5).double().mean(), first
     plain, noisy = found[False], found[True]
     assert .1 < plain[0].min() and plain[0].max() < .25 < plain[2].mean() and plain[1] > 4.5
     assert noisy[0].mean() < .1 and noisy[1] < 4

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from serving import mnist_mirror
 
-from modelab.training import checkpoints
+from modelab.training.checkpoints.list_checkpoints.list_checkpoints import list_checkpoints
 
 TRAIN = ["train", "minimax", "stacked_mnist", "--runs", "2", "--batch", "32", "--steps", "40", "--save-every", "10",
          "--set", "width=32", "--device", "cpu"]
@@ -67,13 +67,13 @@ def test_from_a_wire_to_a_verdict(shelf, tmp_path):
     killed = modelab(shelf, *TRAIN, "--out", "killed", at=tmp_path)
     place = tmp_path / "killed" / "seeds-0-1"
     until = time.monotonic() + 200
-    while not checkpoints(place) and killed.poll() is None and time.monotonic() < until:
+    while not list_checkpoints(place) and killed.poll() is None and time.monotonic() < until:
         time.sleep(.01)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    assert checkpoints(place), "no checkpoint came before the kill"
+    assert list_checkpoints(place), "no checkpoint came before the kill"
     assert table(said(shelf, "train", "--resume", "killed", "--device", "cpu", at=tmp_path)) == table(whole)
-    a, b = (checkpoints(tmp_path / name / "seeds-0-1")[0] for name in ("whole", "killed"))
+    a, b = (list_checkpoints(tmp_path / name / "seeds-0-1")[0] for name in ("whole", "killed"))
     assert a.name == b.name == "step-000000040.safetensors" and a.read_bytes() == b.read_bytes()
 
     (tmp_path / "board.toml").write_text(BENCH)

@@ -1,4 +1,4 @@
-"""modelab.few_labels: the projection and its heads against closed forms and loops, what must not flow, and the game."""
+"""modelab.methods.few_labels: the projection and its heads against closed forms and loops, what must not flow, and the game."""
 
 import math
 
@@ -9,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.course import make
-from modelab.few_labels import RESTS, FewLabels, Projection, infer_labels, label_loss, rotations
-from modelab.lab import Lab
-from modelab.minimax import discriminator_loss, generator_loss
-from modelab.modes import digits, mixture, ring, stacked_digits
-from modelab.networks import mlp
-from modelab.training import Run, Turn
-from modelab.wasserstein import r1, r2
+from modelab.core.registry import make
+from modelab.data.digits import digits, stacked_digits
+from modelab.data.mixtures import mixture, ring
+from modelab.lab.panel import Lab
+from modelab.losses.adversarial import discriminator_loss, generator_loss
+from modelab.losses.penalties import r1, r2
+from modelab.methods.few_labels import (FewLabels, infer_labels, label_loss, LABEL_SOURCES,
+                                        ProjectionDiscriminator, rotate_pictures)
+from modelab.networks.layers import mlp
+from modelab.training.game import Turn
+from modelab.training.run import Run
 
 
 def gen(seed=0):
@@ -41,7 +44,7 @@ def turn(game, modes, runs=2, batch=32, steps=0):
 # the projection
 
 def test_it_is_the_log_ratio_of_normal_laws():
-    D, m, n = Projection(nn.Identity(), 4, 3).double(), randn(3, 4), randn(3, 4, seed=1)
+    D, m, n = ProjectionDiscriminator(nn.Identity(), 4, 3).double(), randn(3, 4), randn(3, 4, seed=1)
     with torch.no_grad():
         D.w.weight.zero_(), D.w.bias.zero_(), D.e.weight.copy_((m - n).T)
         D.e.bias.copy_((n.square().sum(1) - m.square().sum(1)) / 2)
@@ -52,7 +55,7 @@ def test_it_is_the_log_ratio_of_normal_laws():
 
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 4), st.integers(0, 99))
 def test_score_by_hand(n, features, classes, seed):
-    D = Projection(nn.Identity(), features, classes, generator=gen(seed)).double()
+    D = ProjectionDiscriminator(nn.Identity(), features, classes, generator=gen(seed)).double()
     h, y = randn(n, features, seed=seed), some(n, k=classes, seed=seed)
     by_hand = [h[i] @ (D.w.weight[:, 0] + D.e.weight[:, y[i]]) + D.w.bias[0, 0] + D.e.bias[0, y[i]] for i in range(n)]
     assert torch.allclose(D(h, y), torch.stack(by_hand), atol=1e-12)
@@ -60,16 +63,16 @@ def test_score_by_hand(n, features, classes, seed):
 
 
 def test_runs_are_the_plain_networks_side_by_side():
-    both = Projection(mlp(2, 6, 5, 1, 2, [gen(0), gen(1)]), 6, 3, 2, [gen(2), gen(3)])
+    both = ProjectionDiscriminator(mlp(2, 6, 5, 1, 2, [gen(0), gen(1)]), 6, 3, 2, [gen(2), gen(3)])
     x, y = torch.randn(2, 7, 2, generator=gen(4)), some(2, 7)
     for r in range(2):
-        one = Projection(mlp(2, 6, 5, 1), 6, 3)
+        one = ProjectionDiscriminator(mlp(2, 6, 5, 1), 6, 3)
         one.load_state_dict({k: v[r] for k, v in both.state_dict().items()})
         assert torch.allclose(both(x, y)[r], one(x[r], y[r]), atol=1e-6) and torch.allclose(both.c(both.body(x))[r], one.c(one.body(x[r])), atol=1e-6)
 
 
 def test_the_class_matters_only_through_its_own_vector():
-    D, h = Projection(nn.Identity(), 4, 3).double(), randn(5, 4)
+    D, h = ProjectionDiscriminator(nn.Identity(), 4, 3).double(), randn(5, 4)
     slopes = torch.autograd.grad(D.score(h, torch.full((5,), 1)).sum(), D.e.weight)[0]
     assert torch.allclose(slopes[:, 1], h.sum(0)) and not slopes[:, [0, 2]].any()
 
@@ -77,7 +80,7 @@ def test_the_class_matters_only_through_its_own_vector():
 @pytest.mark.parametrize("y", [torch.tensor([0, 1, -1]), torch.tensor([0, 1, 3]), torch.tensor([0, 1]), torch.tensor([[0, 1, 2]]),
                                torch.tensor([0., 1., 2.]), torch.tensor([True, False, True]), [0, 1, 2], 1])
 def test_what_is_no_class_is_refused(y):
-    D = Projection(nn.Identity(), 4, 3)
+    D = ProjectionDiscriminator(nn.Identity(), 4, 3)
     with pytest.raises((TypeError, ValueError), match=r"^y: expected"):
         D(torch.randn(3, 4), y)
 
@@ -86,7 +89,7 @@ def test_bad_projections():
     for name, arguments in (("body", (len, 4, 3)), ("features", (nn.Identity(), 0, 3)), ("classes", (nn.Identity(), 4, 0)),
                             ("runs", (nn.Identity(), 4, 3, -1)), ("generator", (nn.Identity(), 4, 3, 2, [gen()]))):
         with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b"):
-            Projection(*arguments)
+            ProjectionDiscriminator(*arguments)
 
 
 # labels
@@ -139,7 +142,7 @@ def test_bad_labels(call):
 @pytest.mark.parametrize("shape", [(3, 1, 4, 4), (2, 3, 2, 5, 5), (2, 2, 1, 3, 6, 6)])
 def test_turns_and_their_labels_belong_together(shape):
     x = randn(*shape)
-    turned, quarter = rotations(x)
+    turned, quarter = rotate_pictures(x)
     n = shape[-4]
     assert turned.shape == (*shape[:-4], 4 * n, *shape[-3:]) and quarter.shape == turned.shape[:-3]
     assert quarter.flatten()[:4 * n].tolist() == [0] * n + [1] * n + [2] * n + [3] * n
@@ -150,13 +153,13 @@ def test_turns_and_their_labels_belong_together(shape):
 
 def test_one_quarter_to_the_left_by_hand():
     x = torch.tensor([[[[1., 2.], [3., 4.]]]])
-    assert rotations(x)[0][:, 0].tolist() == [[[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]]]
+    assert rotate_pictures(x)[0][:, 0].tolist() == [[[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]]]
 
 
 def test_bad_pictures():
     for x in (torch.randn(3, 1, 4, 5), torch.randn(1, 4, 4), torch.randn(4), torch.randn(0, 1, 4, 4), torch.ones(3, 1, 4, 4).long(), None):
         with pytest.raises((TypeError, ValueError), match="^x"):
-            rotations(x)
+            rotate_pictures(x)
 
 
 # the game
@@ -182,12 +185,12 @@ def test_turned_pictures_enter_both_losses():
     (d0, g0, x, _), (d1, g1, _, t) = shots
 
     def price(v):
-        turned, quarter = rotations(v[:, :4])
+        turned, quarter = rotate_pictures(v[:, :4])
         return label_loss(t.D.r(t.D.body(turned)), quarter)
     assert torch.allclose(d1 - d0, .5 * price(x), atol=1e-5) and torch.allclose(g1 - g0, .1 * price(t.G(t.z)), atol=1e-5)
 
 
-@pytest.mark.parametrize("rest", RESTS)
+@pytest.mark.parametrize("rest", LABEL_SOURCES)
 def test_labels_told_and_labels_known(rest):
     rules, modes = FewLabels(width=16, rest=rest, share=.25), ring()
     t, run = turn(rules, modes)

@@ -21,8 +21,28 @@ from hypothesis import strategies as st
 from torch import nn
 
 import modelab
-from modelab import (attention, audit, bigan, course, coverage, currents, encoder, few_labels, ground_metric, imle, imle_gan, joint, likelihood, lipschitz, minimax,
-                     modes, networks, pairwise, pictures, precision_recall, priors, tabular, training, wasserstein)
+from modelab.data.mixtures import ring
+from modelab.data.twins import twins
+from modelab.evaluation.coverage import coverage, PROTOCOLS
+from modelab.evaluation.precision_recall import density_coverage, histogram_curve
+from modelab.methods.attention import SAGAN
+from modelab.methods.bigan import BiGAN
+from modelab.methods.currents import Currents
+from modelab.methods.encoder import Encoder
+from modelab.methods.few_labels import FewLabels
+from modelab.methods.ground_metric import GroundMetric
+from modelab.methods.imle import IMLE
+from modelab.methods.imle_gan import IMLEGAN
+from modelab.methods.joint import exchange_domains, MMIALI
+from modelab.methods.likelihood import Entropic
+from modelab.methods.lipschitz import Lipschitz, OBJECTIVES
+from modelab.methods.minimax import Minimax
+from modelab.methods.pairwise import PairwiseBiGAN
+from modelab.methods.priors import NonParametricPrior
+from modelab.methods.tabular import Imputer
+from modelab.methods.wasserstein import ClippedWasserstein, Wasserstein, ZeroCentred
+from modelab.networks.convolutional import conv_discriminator
+from modelab.training.run import Diverged, Run
 
 MODULES = sorted(m.name for m in pkgutil.iter_modules(modelab.__path__) if not m.name.startswith("_"))
 
@@ -83,21 +103,21 @@ GOOD = {
     "modes.read_idx": lambda: dict(path="absent.idx", kind="images", limit=99),
     "modes.mnist": lambda: dict(folder="absent", split="train"),
     "modes.stacked_mnist": lambda: dict(folder="absent", split="train"),
-    "modes.members": lambda: dict(modes=modes.ring(), minority=[0, 3], n=4, generator=g()),
-    "modes.Mixture.assign": lambda: dict(self=modes.ring(), x=points(5, 2), within=3., metric="box"),
-    "modes.Mixture.log_prob": lambda: dict(self=modes.ring(), x=points(5, 2)),
-    "modes.ModeSet.sample": lambda: dict(self=modes.ring(), n=3, generator=g()),
-    "modes.ModeSet.sample_with_modes": lambda: dict(self=modes.ring(), n=3, generator=g()),
-    "modes.ModeSet.to": lambda: dict(self=modes.ring(), device="cpu"),
+    "modes.members": lambda: dict(modes=ring(), minority=[0, 3], n=4, generator=g()),
+    "modes.Mixture.assign": lambda: dict(self=ring(), x=points(5, 2), within=3., metric="box"),
+    "modes.Mixture.log_prob": lambda: dict(self=ring(), x=points(5, 2)),
+    "modes.ModeSet.sample": lambda: dict(self=ring(), n=3, generator=g()),
+    "modes.ModeSet.sample_with_modes": lambda: dict(self=ring(), n=3, generator=g()),
+    "modes.ModeSet.to": lambda: dict(self=ring(), device="cpu"),
     # coverage
     "coverage.within_share": lambda: dict(within=3., d=2),
     "coverage.kl": lambda: dict(p=shares(4), q=shares(4, 1)),
     "coverage.total_variation": lambda: dict(p=shares(4), q=shares(4, 1)),
     "coverage.Protocol": lambda: dict(name="a", source="b", points=10, within=2., metric="box", least=.5, kl_over="all"),
-    "coverage.coverage": lambda: dict(x=points(50, 2), modes=modes.ring(), protocol="pacgan"),
-    "coverage.coverages": lambda: dict(x=points(2, 50, 2), modes=modes.ring(), protocol="fair"),
-    "coverage.law": lambda: dict(modes=modes.ring(), protocol=coverage.PROTOCOLS["pacgan"]),
-    "coverage.table": lambda: dict(coverages=coverage.coverage(points(50, 2), modes.ring())),
+    "coverage.coverage": lambda: dict(x=points(50, 2), modes=ring(), protocol="pacgan"),
+    "coverage.coverages": lambda: dict(x=points(2, 50, 2), modes=ring(), protocol="fair"),
+    "coverage.law": lambda: dict(modes=ring(), protocol=PROTOCOLS["pacgan"]),
+    "coverage.table": lambda: dict(coverages=coverage(points(50, 2), ring())),
     # networks
     "networks.Linear": lambda: dict(inputs=2, outputs=3, runs=2, generator=[g(), g(1)], gain=1.),
     "networks.mlp": lambda: dict(inputs=(2,), outputs=3, width=4, depth=1, runs=2, generator=[g(), g(1)], last=torch.tanh),
@@ -158,10 +178,10 @@ GOOD = {
     # lipschitz, ground_metric
     "lipschitz.mirrored": lambda: dict(phi=torch.exp),
     "lipschitz.Objective": lambda: dict(phi=torch.exp, varphi=torch.exp),
-    "lipschitz.conditions": lambda: dict(objective=lipschitz.OBJECTIVES["exp"], span=3., points=11),
+    "lipschitz.conditions": lambda: dict(objective=OBJECTIVES["exp"], span=3., points=11),
     "lipschitz.max_slope": lambda: dict(critic=critic, x=points(4, 2)),
     "lipschitz.max_gradient_penalty": lambda: dict(critic=critic, real=points(4, 2), fake=points(4, 2), generator=g()),
-    "lipschitz.equilibrium": lambda: dict(real=points(2, 2), fake=points(2, 2, seed=1), objective=lipschitz.OBJECTIVES["sqrt"],
+    "lipschitz.equilibrium": lambda: dict(real=points(2, 2), fake=points(2, 2, seed=1), objective=OBJECTIVES["sqrt"],
                                           weight=.5),
     "ground_metric.edge_slopes": lambda: dict(slopes=points(3, 1, 4, 4), x=points(3, 1, 4, 4), scores=points(3), gamma=1.,
                                               neighbours="cross", dims=2, low=-1.),
@@ -192,15 +212,15 @@ GOOD = {
     # joint
     "joint.translations": lambda: dict(E=same, G=same, x=points(3, 4, 2)),
     "joint.exchange": lambda: dict(E=same, G=same, x=points(3, 4, 2), z=points(4, 2, seed=1), shift=2),
-    "joint.cycle_losses": lambda: dict(E=same, G=same, exchange=joint.exchange(same, same, points(3, 4, 2), points(4, 2, seed=1))),
+    "joint.cycle_losses": lambda: dict(E=same, G=same, exchange=exchange_domains(same, same, points(3, 4, 2), points(4, 2, seed=1))),
     "joint.paired_loss": lambda: dict(E=same, G=same, x=points(3, 4, 2), shift=2),
     # attention
     "attention.twins": lambda: dict(wander=True, noise=.05),
     "attention.hinge_discriminator_loss": lambda: dict(real_logits=points(6), fake_logits=points(6)),
     "attention.hinge_generator_loss": lambda: dict(fake_logits=points(6)),
     "attention.SelfAttention": lambda: dict(channels=4, runs=2, generator=[g(), g(1)], inner=2, pool=1),
-    "attention.Twins.assign": lambda: dict(self=attention.twins(), x=points(2, 3, 8, 8), within=3.),
-    "attention.attended": lambda: dict(net=networks.conv_discriminator((1, 8, 8), 2, 2), side=4, inner=2, pool=1, generator=[g(), g(1)]),
+    "attention.Twins.assign": lambda: dict(self=twins(), x=points(2, 3, 8, 8), within=3.),
+    "attention.attended": lambda: dict(net=conv_discriminator((1, 8, 8), 2, 2), side=4, inner=2, pool=1, generator=[g(), g(1)]),
     "attention.power_iteration": lambda: dict(weight=points(3, 4), u=points(3, seed=1), n=2, runs=0),
     "attention.spectral_norm": lambda: dict(weight=points(3, 4), u=points(3, seed=1), runs=0),
     "attention.Spectral": lambda: dict(weight=points(3, 4), runs=0),
@@ -222,7 +242,7 @@ GOOD = {
     "tabular.Filler": lambda: dict(net=nn.Linear(4, 2), event=(2,)),
     "tabular.Cells": lambda: dict(net=nn.Linear(2, 2)),
     "tabular.Rows": lambda: dict(x=points(4, 3)),
-    "tabular.impute": lambda: dict(run=training.Run(tabular.Imputer(width=4), "ring", runs=1, batch=4, device="cpu"), x=points(4, 2), draw=0),
+    "tabular.impute": lambda: dict(run=Run(Imputer(width=4), "ring", runs=1, batch=4, device="cpu"), x=points(4, 2), draw=0),
     # pictures
     "pictures.scenes": lambda: dict(empty=.9, noise=.04),
     "pictures.faces": lambda: dict(include=["hat"], noise=.04),
@@ -235,13 +255,13 @@ GOOD = {
     "precision_recall.error_curve": lambda: dict(real_scores=points(6), fake_scores=points(6, seed=1), angles=11),
     "precision_recall.pr_curve": lambda: dict(real=points(16, 2), fake=points(16, 2, seed=1), method="clusters", clusters=3,
                                               rounds=1, angles=11, generator=g()),
-    "precision_recall.PRCurve.f": lambda: dict(self=precision_recall.histogram_curve(shares(4), shares(4, 1), 11), beta=8.),
-    "precision_recall.PRCurve.at": lambda: dict(self=precision_recall.histogram_curve(shares(4), shares(4, 1), 11), slope=1.),
+    "precision_recall.PRCurve.f": lambda: dict(self=histogram_curve(shares(4), shares(4, 1), 11), beta=8.),
+    "precision_recall.PRCurve.at": lambda: dict(self=histogram_curve(shares(4), shares(4, 1), 11), slope=1.),
     "precision_recall.neighbour_radii": lambda: dict(x=points(9, 2), k=3, max_bytes=9999),
     "precision_recall.precision_recall": lambda: dict(real=points(9, 2), fake=points(9, 2, seed=1), k=3, max_bytes=9999),
     "precision_recall.frechet_distance": lambda: dict(real=points(9, 2), fake=points(9, 2, seed=1)),
     "precision_recall.density_coverage": lambda: dict(real=points(9, 2), fake=points(9, 2, seed=1), k=3, max_bytes=9999),
-    "precision_recall.Neighbourhoods.interval": lambda: dict(self=precision_recall.density_coverage(points(9, 2), points(9, 2)),
+    "precision_recall.Neighbourhoods.interval": lambda: dict(self=density_coverage(points(9, 2), points(9, 2)),
                                                              name="coverage", confidence=.9, rounds=10, generator=g()),
     "precision_recall.companions": lambda: dict(measure=lambda a, b: 1., real=points(9, 2), fake=points(9, 2),
                                                 heldout=points(9, 2), generator=g()),
@@ -259,13 +279,13 @@ GOOD = {
     "audit.interpolations": lambda: dict(decode=lambda z: z, a=points(3, 2), b=points(3, 2, seed=1), reference=points(9, 2),
                                          path=torch.lerp, steps=4, features=lambda x: x),
 }
-GAMES = {"minimax.Minimax": minimax.Minimax, "bigan.BiGAN": bigan.BiGAN, "pairwise.PairwiseBiGAN": pairwise.PairwiseBiGAN,
-         "wasserstein.Wasserstein": wasserstein.Wasserstein, "wasserstein.ClippedWasserstein": wasserstein.ClippedWasserstein,
-         "wasserstein.ZeroCentred": wasserstein.ZeroCentred, "lipschitz.Lipschitz": lipschitz.Lipschitz,
-         "ground_metric.GroundMetric": ground_metric.GroundMetric, "encoder.Encoder": encoder.Encoder,
-         "imle.IMLE": imle.IMLE, "imle_gan.IMLEGAN": imle_gan.IMLEGAN, "currents.Currents": currents.Currents,
-         "likelihood.Entropic": likelihood.Entropic, "priors.NonParametricPrior": priors.NonParametricPrior,
-         "attention.SAGAN": attention.SAGAN, "few_labels.FewLabels": few_labels.FewLabels, "joint.MMIALI": joint.MMIALI, "tabular.Imputer": tabular.Imputer}
+GAMES = {"minimax.Minimax": Minimax, "bigan.BiGAN": BiGAN, "pairwise.PairwiseBiGAN": PairwiseBiGAN,
+         "wasserstein.Wasserstein": Wasserstein, "wasserstein.ClippedWasserstein": ClippedWasserstein,
+         "wasserstein.ZeroCentred": ZeroCentred, "lipschitz.Lipschitz": Lipschitz,
+         "ground_metric.GroundMetric": GroundMetric, "encoder.Encoder": Encoder,
+         "imle.IMLE": IMLE, "imle_gan.IMLEGAN": IMLEGAN, "currents.Currents": Currents,
+         "likelihood.Entropic": Entropic, "priors.NonParametricPrior": NonParametricPrior,
+         "attention.SAGAN": SAGAN, "few_labels.FewLabels": FewLabels, "joint.MMIALI": MMIALI, "tabular.Imputer": Imputer}
 
 SIDE = "works on the lab's own objects, which a user does not make; test_lab drives it"
 RESULT = "holds what a function returned"
@@ -379,9 +399,9 @@ def played(game, settings):
     """One step of a game with these settings: some are looked at only where they are used."""
     plain = {"width": 8, "latent": 2} | ({"reals": 8, "pool": 2} if hasattr(game, "reals") else {})
     try:
-        data = "stacked_digits" if game in (ground_metric.GroundMetric, attention.SAGAN) else "ring"
-        training.Run(game(**plain | settings), data, runs=1, batch=4, device="cpu").step(1)
-    except training.Diverged as error:
+        data = "stacked_digits" if game in (GroundMetric, SAGAN) else "ring"
+        Run(game(**plain | settings), data, runs=1, batch=4, device="cpu").step(1)
+    except Diverged as error:
         assert re.search(r"loss of .* at step 0", str(error)), error  # a number may be too large to play with; the engine says when
 
 
@@ -411,7 +431,7 @@ def told(name, parameter, value):
     return f"{name}({parameter}={text[:60]}): "
 
 
-RUN = training.Run("minimax", "ring", runs=1, batch=4, device="cpu")
+RUN = Run("minimax", "ring", runs=1, batch=4, device="cpu")
 FILE = str(Path(__file__).parent / "absent.npy")
 
 

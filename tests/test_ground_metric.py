@@ -1,4 +1,4 @@
-"""modelab.ground_metric: slices against the graph Laplacian, known critics, and the traps of mass, dark and border."""
+"""modelab.methods.ground_metric: slices against the graph Laplacian, known critics, and the traps of mass, dark and border."""
 
 import math
 
@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.course import make
-from modelab.ground_metric import NEIGHBOURS, GroundMetric, edge_slopes, wasserstein_gradient_penalty
-from modelab.modes import digits, ring
-from modelab.training import Run
+from modelab.core.registry import make
+from modelab.data.digits import digits
+from modelab.data.mixtures import ring
+from modelab.methods.ground_metric import (edge_gradients, GroundMetric, PIXEL_NEIGHBOURS,
+                                           wasserstein_gradient_penalty)
+from modelab.training.run import Run
 
 SPACE = (-3, -2, -1)
 
@@ -22,7 +24,7 @@ def rand(*shape, seed=0):
 
 def by_hand(slope, mass, neighbours):
     """gᵀL(m)g for one channel (h, w), pixel by pixel."""
-    offsets, (h, w), total = NEIGHBOURS[neighbours][2], mass.shape, mass.new_zeros(())
+    offsets, (h, w), total = PIXEL_NEIGHBOURS[neighbours][2], mass.shape, mass.new_zeros(())
     for r in range(h):
         for c in range(w):
             for down, right in offsets:
@@ -33,14 +35,14 @@ def by_hand(slope, mass, neighbours):
 
 
 def square(slope, x, lead=1, **kw):
-    return edge_slopes(slope, x, x.new_zeros(x.shape[:lead]), **kw).square().sum(-1)
+    return edge_gradients(slope, x, x.new_zeros(x.shape[:lead]), **kw).square().sum(-1)
 
 
 def linear(a):
     return lambda x: (x * a).sum(SPACE[-a.ndim:])
 
 
-@given(st.integers(1, 5), st.integers(1, 6), st.sampled_from(sorted(NEIGHBOURS)), st.floats(0, 3), st.integers(0, 99))
+@given(st.integers(1, 5), st.integers(1, 6), st.sampled_from(sorted(PIXEL_NEIGHBOURS)), st.floats(0, 3), st.integers(0, 99))
 def test_edges_are_the_laplacian_for_every_size(h, w, neighbours, gamma, seed):
     x, slope = rand(2, 2, h, w, seed=seed) * 2 - 1, rand(2, 2, h, w, seed=seed + 1) - .5
     expected = torch.stack([sum(by_hand(g, m, neighbours) for g, m in zip(*pair)) for pair in zip(slope, x + 1)])
@@ -48,7 +50,7 @@ def test_edges_are_the_laplacian_for_every_size(h, w, neighbours, gamma, seed):
     assert torch.allclose(found, expected + gamma * slope.square().sum(SPACE), atol=1e-12)
 
 
-@pytest.mark.parametrize("neighbours", NEIGHBOURS)
+@pytest.mark.parametrize("neighbours", PIXEL_NEIGHBOURS)
 def test_moving_all_ink_by_one_pixel_is_a_slope_of_one(neighbours):
     blob = torch.zeros(1, 1, 11, 11, dtype=torch.float64)
     blob[..., 3:8, 3:8] = rand(5, 5)
@@ -188,7 +190,7 @@ def test_runs_are_slices():
         assert alone.shape == () and torch.allclose(alone, together[r], atol=1e-13)
 
 
-@pytest.mark.parametrize("neighbours", NEIGHBOURS)
+@pytest.mark.parametrize("neighbours", PIXEL_NEIGHBOURS)
 def test_a_signal_is_a_picture_of_one_row(neighbours):
     x, slope = rand(4, 2, 9) * 2 - 1, rand(4, 2, 9, seed=1)
     by_row = square(slope[:, :, None], x[:, :, None], neighbours="cross")

@@ -1,4 +1,4 @@
-"""modelab.imle: exact neighbours whatever the shape, the memory and the ties; the loss; a game that remembers its matches."""
+"""modelab.methods.imle: exact neighbours whatever the shape, the memory and the ties; the loss; a game that remembers its matches."""
 
 import math
 import subprocess
@@ -11,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.imle import IMLE, MAX_BYTES, exact_squares, imle_loss, match, nearest, rounding
-from modelab.lab import Lab
-from modelab.modes import grid, ring, stacked_digits
-from modelab.networks import mlp
-from modelab.training import Run, Turn
-from modelab.view import frame
+from modelab.data.digits import stacked_digits
+from modelab.data.mixtures import grid, ring
+from modelab.evaluation.neighbours import (exact_squared_distances, MAX_BYTES, nearest,
+                                           rounding_bound)
+from modelab.lab.panel import Lab
+from modelab.lab.view import render_frame
+from modelab.methods.imle import IMLE, imle_loss, match_latents
+from modelab.networks.layers import mlp
+from modelab.training.game import Turn
+from modelab.training.run import Run
 
 LITTLE = 1 << 16
 
@@ -109,8 +113,8 @@ def test_the_bound_on_rounding_holds_and_is_needed():
         a, b = normal(100, d) + 1, normal(100, d, seed=1) + 1
         error = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T - torch.cdist(a.double(), b.double()).square()).abs()
         size = (a.norm(dim=1)[:, None] + b.norm(dim=1)).square()
-        assert 1e-4 < (error / size).max() / rounding(d, torch.float32) < 1
-    assert exact_squares(a, a, torch.arange(100), torch.arange(100)).eq(0).all()
+        assert 1e-4 < (error / size).max() / rounding_bound(d, torch.float32) < 1
+    assert exact_squared_distances(a, a, torch.arange(100), torch.arange(100)).eq(0).all()
 
 
 def test_the_loss_is_its_equation():
@@ -174,13 +178,13 @@ def test_wrong_settings_of_the_game(kw):
 
 def test_a_match_records_no_gradient():
     seen = []
-    distance, _ = match(lambda z: (seen.append(torch.is_grad_enabled()), z)[1], normal(5, 2), normal(9, 2), chunk=4)
+    distance, _ = match_latents(lambda z: (seen.append(torch.is_grad_enabled()), z)[1], normal(5, 2), normal(9, 2), chunk=4)
     assert seen == [False] * 3 and not distance.requires_grad
 
 
 def test_features_that_turn_nan_are_refused():
     with pytest.raises(ValueError, match="features: expected finite"):
-        match(nn.Linear(2, 3), normal(5, 3), normal(9, 2), features=lambda x: x / 0)
+        match_latents(nn.Linear(2, 3), normal(5, 3), normal(9, 2), features=lambda x: x / 0)
 
 
 # Shapes
@@ -213,7 +217,7 @@ def test_other_kinds_of_input():
 def test_memory_stays_below_what_is_asked():
     code = """if True:
         import resource, torch
-        from modelab.imle import nearest
+        from modelab.methods.imle import nearest
         torch.set_num_threads(1)
         q, p = torch.randn(3000, 64), torch.randn(10000, 64)
         nearest(q[:300], p[:300], max_bytes=1 << 20)
@@ -228,8 +232,8 @@ def test_a_match_renders_in_parts_and_leaves_the_mode_alone():
     G = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)).train()
     real, z = normal(20, 3), normal(101, 2, seed=1)
     before = {k: v.clone() for k, v in G.state_dict().items()}
-    parts = match(G, real, z, chunk=10)
-    whole = match(G, real, z)
+    parts = match_latents(G, real, z, chunk=10)
+    whole = match_latents(G, real, z)
     assert torch.allclose(parts[0], whole[0]) and torch.equal(parts[1], whole[1]) and G.training
     assert all(torch.equal(before[k], v) for k, v in G.state_dict().items())
     G.eval()
@@ -238,9 +242,9 @@ def test_a_match_renders_in_parts_and_leaves_the_mode_alone():
 
 def test_a_match_compares_what_it_is_told_to():
     G, real, z = mlp(2, 4, 16, runs=2, generator=[gen(0), gen(1)]), normal(2, 20, 4), normal(2, 50, 2, seed=1)
-    only = match(G, real, z, features=lambda x: x[..., :1])[1]
+    only = match_latents(G, real, z, features=lambda x: x[..., :1])[1]
     assert torch.equal(only, nearest(real[..., :1], G(z)[..., :1], runs=1)[1])
-    assert not torch.equal(only, match(G, real, z)[1])
+    assert not torch.equal(only, match_latents(G, real, z)[1])
 
 
 # Determinism
@@ -288,7 +292,7 @@ def test_the_lab_plays_it_and_a_glance_changes_nothing():
     lab, plain = Lab(small(), ring(), seed=0, batch=16), Run(small(), ring(), runs=1, batch=16, device="cpu")
     for _ in range(3):
         lab.step(4)
-        frame(lab.sides["A"])
+        render_frame(lab.sides["A"])
     assert same(lab.sides["A"], plain.step(12))
 
 

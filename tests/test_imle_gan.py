@@ -1,4 +1,4 @@
-"""modelab.imle_gan: the arc and the loss against closed forms, minorities, feature spaces, the game on points and images."""
+"""modelab.methods.imle_gan: the arc and the loss against closed forms, minorities, feature spaces, the game on points and images."""
 
 import math
 
@@ -9,14 +9,19 @@ from hypothesis import strategies as st
 from torch import nn
 
 from modelab.__main__ import main
-from modelab.course import make
-from modelab.imle import imle_loss, nearest
-from modelab.imle_gan import IMLEGAN, by_trait, described, interpolation_loss, self_trained, slerp
-from modelab.minimax import Minimax
-from modelab.modes import digits, mixture, rare_modes, ring, stacked_digits
-from modelab.pictures import faces
-from modelab.networks import mlp
-from modelab.training import Run
+from modelab.core.registry import make
+from modelab.data.digits import digits, stacked_digits
+from modelab.data.mixtures import mixture, rare_modes, ring
+from modelab.data.pictures import faces
+from modelab.evaluation.features import train_picture_encoder
+from modelab.evaluation.interpolation import slerp
+from modelab.evaluation.neighbours import nearest
+from modelab.evaluation.traits import precision_recall_by_trait
+from modelab.methods.imle import imle_loss
+from modelab.methods.imle_gan import feature_vectors, IMLEGAN, interpolation_loss
+from modelab.methods.minimax import Minimax
+from modelab.networks.layers import mlp
+from modelab.training.run import Run
 
 
 def randn(*shape, seed=0):
@@ -150,7 +155,7 @@ def test_matching_in_features_differs_from_matching_in_pixels():
 
 def test_the_encoder_learns_without_labels_and_knows_its_unit():
     state, x = torch.get_rng_state(), digits().sample(300, gen(5))
-    first, again, eye = (self_trained(digits(), walk=walk) for walk in (1, 1, 20))
+    first, again, eye = (train_picture_encoder(digits(), walk=walk) for walk in (1, 1, 20))
     assert torch.equal(first(x), again(x)) and torch.equal(state, torch.get_rng_state())
     assert (eye(x) - eye(x).roll(1, 0)).square().sum(1).mean().item() == pytest.approx(1, rel=.15)
     moved = (x + torch.roll(x, 1, -1)) / 2
@@ -160,25 +165,25 @@ def test_the_encoder_learns_without_labels_and_knows_its_unit():
 
 
 def test_the_encoder_describes_channels_alone_whatever_comes_before():
-    eye, x = self_trained(digits(), d=4, walk=1), randn(2, 5, 3, 8, 8).float()
+    eye, x = train_picture_encoder(digits(), d=4, walk=1), randn(2, 5, 3, 8, 8).float()
     assert eye(x).shape == (2, 5, 12) and torch.allclose(eye(x)[1, 2, 4:8], eye(x[1, 2, 1:2]), atol=1e-6)
     with pytest.raises(ValueError, match="modes: expected square pictures"):
-        self_trained(ring(8))
+        train_picture_encoder(ring(8))
 
 
 def test_precision_and_recall_of_traits():
     modes = faces()
-    perfect = by_trait(modes, modes.sample(4000, gen()), ["eyeglasses", "eyeglasses+beard"], within=5.)
+    perfect = precision_recall_by_trait(modes, modes.sample(4000, gen()), ["eyeglasses", "eyeglasses+beard"], within=5.)
     assert perfect["eyeglasses"] == pytest.approx((1, 1), abs=.1) and perfect["eyeglasses+beard"] == pytest.approx((1, 1), abs=.35)
     without = modes.sample(4000, gen())
     without = without[~modes.attributes(without)[:, 0]]
-    assert by_trait(modes, without)["eyeglasses"][1] == 0 and math.isnan(by_trait(modes, without)["eyeglasses"][0])
+    assert precision_recall_by_trait(modes, without)["eyeglasses"][1] == 0 and math.isnan(precision_recall_by_trait(modes, without)["eyeglasses"][0])
     hats = faces("hat").sample(1000, gen())
     speckled = torch.cat([hats[:500], hats[500:] + .2 * randn(500, 1, 32, 32).float()])
-    precision, recall = by_trait(modes, speckled, ["hat"])["hat"]
+    precision, recall = precision_recall_by_trait(modes, speckled, ["hat"])["hat"]
     assert precision == pytest.approx(.5, abs=.05) and recall == pytest.approx(1, abs=.01)  # hats abound
     with pytest.raises(ValueError, match="traits: unknown 'hta', did you mean 'hat'"):
-        by_trait(modes, hats, ["hta"])
+        precision_recall_by_trait(modes, hats, ["hta"])
 
 
 # shapes
@@ -205,7 +210,7 @@ def test_images_sequences_and_plain_modules():
 
 def test_descriptions_become_vectors():
     x = torch.zeros(2, 5, 1, 8, 8)
-    assert described(x, None, 2).shape == (2, 5, 64) and described(x, lambda x: x.sum((-1, -2, -3)), 2).shape == (2, 5, 1)
+    assert feature_vectors(x, None, 2).shape == (2, 5, 64) and feature_vectors(x, lambda x: x.sum((-1, -2, -3)), 2).shape == (2, 5, 1)
 
 
 # determinism

@@ -1,4 +1,4 @@
-"""modelab.joint: exchanges and cycles against loops, what no loss can see, pairs, shapes, and the game."""
+"""modelab.methods.joint: exchanges and cycles against loops, what no loss can see, pairs, shapes, and the game."""
 
 import math
 
@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.course import make
-from modelab.joint import MMIALI, Decoders, Domains, Exchange, cycle_losses, exchange, paired_loss, translations
-from modelab.lab import Lab
-from modelab.modes import ModeSet, digits, mixture, ring
-from modelab.networks import Each, mlp
-from modelab.training import Run, linear_decay
+from modelab.core.registry import make
+from modelab.data.digits import digits
+from modelab.data.mixtures import mixture, ModeSet, ring
+from modelab.lab.panel import Lab
+from modelab.methods.joint import (cycle_losses, DomainDecoders, DomainNetworks, Exchange,
+                                   exchange_domains, MMIALI, paired_loss, translate_domains)
+from modelab.networks.layers import mlp, PerRun
+from modelab.training.run import linear_decay, Run
 
 
 def gen(seed=0):
@@ -27,7 +29,7 @@ def randn(*shape, seed=0):
 def maps(m, d=3, latent=2):
     """Encoders and decoders of m domains, as lists and as maps along the domain axis."""
     E, G = ([mlp(a, b, 5, 1, generator=gen(10 * i + k)).double() for i in range(m)] for k, (a, b) in enumerate([(d, latent), (latent, d)]))
-    return E, G, Each(E), Each(G)
+    return E, G, PerRun(E), PerRun(G)
 
 
 def turned(angle):
@@ -45,7 +47,7 @@ def matched(run, n=500):
     x, mode = run.modes.sample_with_modes(n, gen(9))
     views, m, least = run.game.views(x[None]).expand(run.runs, -1, -1, -1), run.game.domains, []
     with torch.no_grad():
-        told = translations(run.players.nets["E"].each, run.players.nets["G"].each, views)
+        told = translate_domains(run.players.nets["E"].each, run.players.nets["G"].each, views)
     right = torch.zeros(run.runs, m, m)
     for j in range(m):
         nearest = torch.cdist(told[:, :, j].flatten(0, 2), run.modes.centers[:, 2 * j:2 * j + 2]).argmin(1).view(run.runs, m, n)
@@ -87,7 +89,7 @@ class Judge(nn.Bilinear):
 def test_an_exchange_is_its_formula(m, shift):
     E, G, along_E, along_G = maps(m)
     x, z = randn(m, 7, 3), randn(7, 2, seed=1)
-    e = exchange(along_E, along_G, x, z, shift)
+    e = exchange_domains(along_E, along_G, x, z, shift)
     for j in range(m):
         i = (j - shift) % m
         assert torch.equal(e.codes[j], E[j](x[j])) and torch.equal(e.latents[j], torch.cat([z, E[i](x[i])]))
@@ -99,7 +101,7 @@ def test_an_exchange_is_its_formula(m, shift):
 def test_cycles_are_their_formulas(m, shift):
     E, G, along_E, along_G = maps(m)
     x, z = randn(m, 7, 3), randn(7, 2, seed=1)
-    outer, semi, inner = cycle_losses(along_E, along_G, exchange(along_E, along_G, x, z, shift))
+    outer, semi, inner = cycle_losses(along_E, along_G, exchange_domains(along_E, along_G, x, z, shift))
     away = [(i, (i + shift) % m) for i in range(m)]
     assert torch.allclose(outer, torch.stack([(G[i](E[j](G[j](E[i](x[i])))) - x[i]).abs().mean() for i, j in away]).mean())
     assert torch.allclose(semi, torch.stack([(G[j](E[i](G[i](z))) - G[j](z)).abs().mean() for i, j in away]).mean())
@@ -112,7 +114,7 @@ def test_the_sample_in_semi_is_a_target_only():
     E, G, along_E, along_G = maps(2)
     x, z = randn(2, 7, 3), randn(7, 2, seed=1)
     weights = [*along_G.parameters()]
-    found = torch.autograd.grad(cycle_losses(along_E, along_G, exchange(along_E, along_G, x, z))[1], weights)
+    found = torch.autograd.grad(cycle_losses(along_E, along_G, exchange_domains(along_E, along_G, x, z))[1], weights)
     by_hand = sum((G[j](E[i](G[i](z))) - G[j](z).detach()).abs().mean() / 2 for i, j in ((0, 1), (1, 0)))
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(found, torch.autograd.grad(by_hand, weights)))
 
@@ -120,7 +122,7 @@ def test_the_sample_in_semi_is_a_target_only():
 def test_translations_are_a_table():
     E, G, along_E, along_G = maps(3)
     x = randn(3, 7, 3)
-    table = translations(along_E, along_G, x)
+    table = translate_domains(along_E, along_G, x)
     assert table.shape == (3, 3, 7, 3)
     assert all(torch.allclose(table[i, j], G[j](E[i](x[i])), atol=1e-12) for i in range(3) for j in range(3))
 
@@ -134,7 +136,7 @@ def test_no_loss_sees_a_turn_of_one_domains_latent(angle, m, seed):
     E, G = (lambda x: x @ to_z.mT), (lambda z: z @ to_x.mT)
     u = randn(50, 2, seed=seed + 1)
     x = u @ A.mT
-    e = exchange(E, G, x, randn(50, 2, seed=seed + 2), m - 1)
+    e = exchange_domains(E, G, x, randn(50, 2, seed=seed + 2), m - 1)
     assert all(loss < 1e-9 for loss in cycle_losses(E, G, e))
     for i in range(m):  # (x, E(x)) and (G(z), z) have one covariance, and so one law
         real = torch.cat([A[i], to_z[i] @ A[i]])
@@ -214,16 +216,16 @@ def test_weights_grow_linearly_with_domains():
 ])
 def test_bad_exchanges_are_refused(change, message):
     good = {"E": lambda x: x, "G": lambda z: z, "x": torch.zeros(2, 4, 3), "z": torch.zeros(4, 3)}
-    assert isinstance(exchange(**good), Exchange)
+    assert isinstance(exchange_domains(**good), Exchange)
     with pytest.raises((ValueError, TypeError), match=message):
-        exchange(**good | change)
+        exchange_domains(**good | change)
 
 
 def test_other_bad_input_is_refused():
     same, x = (lambda v: v), torch.zeros(2, 4, 3)
     for call, message in ((lambda: cycle_losses(same, same, x), "exchange: expected what"), (lambda: paired_loss(same, same, x, 2), "shift"),
-                          (lambda: paired_loss(same, lambda z: z[..., :1], x), "G: expected views"), (lambda: translations(same, 1, x), "G"),
-                          (lambda: translations(same, same, x[0]), "E, x"), (lambda: Domains(nn.Identity(), 1), "domains")):
+                          (lambda: paired_loss(same, lambda z: z[..., :1], x), "G: expected views"), (lambda: translate_domains(same, 1, x), "G"),
+                          (lambda: translate_domains(same, same, x[0]), "E, x"), (lambda: DomainNetworks(nn.Identity(), 1), "domains")):
         with pytest.raises((ValueError, TypeError), match=message):
             call()
 
@@ -242,21 +244,21 @@ def test_odd_settings_are_refused(bad, message):
 def test_runs_are_slices():
     m, E, G = 3, mlp(3, 2, 5, 1, 6, [gen(i) for i in range(6)]).double(), mlp(2, 3, 5, 1, 6, [gen(i) for i in range(6, 12)]).double()
     x, z = randn(2, m, 7, 3), randn(2, 7, 2, seed=1)
-    along_E, along_G = Domains(E, m), Domains(G, m)
-    e = exchange(along_E, along_G, x, z, 2)
+    along_E, along_G = DomainNetworks(E, m), DomainNetworks(G, m)
+    e = exchange_domains(along_E, along_G, x, z, 2)
     losses = (*cycle_losses(along_E, along_G, e), paired_loss(along_E, along_G, x))
-    assert {tuple(v.shape) for v in losses} == {(2,)} and translations(along_E, along_G, x).shape == (2, 3, 3, 7, 3)
+    assert {tuple(v.shape) for v in losses} == {(2,)} and translate_domains(along_E, along_G, x).shape == (2, 3, 3, 7, 3)
     for r in range(2):
         own_E, own_G = (lambda v: along_E(torch.stack([v, v]))[r]), (lambda v: along_G(torch.stack([v, v]))[r])
-        alone = exchange(own_E, own_G, x[r], z[r], 2)
+        alone = exchange_domains(own_E, own_G, x[r], z[r], 2)
         assert torch.allclose(alone.made, e.made[r])
         assert all(torch.allclose(a, b[r]) for a, b in zip((*cycle_losses(own_E, own_G, alone), paired_loss(own_E, own_G, x[r])), losses))
 
 
 def test_decoders_lay_views_side_by_side():
-    net = Domains(mlp(2, (1, 4, 4), 5, 1, 6, [gen(i) for i in range(6)]), 3)
+    net = DomainNetworks(mlp(2, (1, 4, 4), 5, 1, 6, [gen(i) for i in range(6)]), 3)
     z = torch.randn(2, 5, 2, generator=gen())
-    x = Decoders(net)(z)
+    x = DomainDecoders(net)(z)
     assert x.shape == (2, 5, 3, 4, 4)
     assert torch.equal(MMIALI(domains=3).views(x), net(z[:, None].expand(-1, 3, -1, -1)))
 

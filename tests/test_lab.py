@@ -1,4 +1,4 @@
-"""modelab.lab and modelab.view without a browser: exactness of the timeline, threads, strings, frames."""
+"""modelab.lab and modelab.lab.view without a browser: exactness of the timeline, threads, strings, frames."""
 
 import math
 import re
@@ -12,14 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.lab import PRESETS, SURFACES, Glance, Lab, drawn, measured, pushes
-from modelab.imle_gan import IMLEGAN
-from modelab.minimax import Minimax
-from modelab.modes import line, mixture, ring
-from modelab.networks import mlp
-from modelab.training import Run
-from modelab.panel import choices
-from modelab.view import critic, fixed, pack, unpack
+from modelab.data.mixtures import line, mixture, ring
+from modelab.lab.panel import registered_names
+from modelab.lab.panel import Lab
+from modelab.lab.session import (EvalBatch, measure_side, mixture_from_points, POINT_PRESETS,
+                                 sample_gradients, SURFACES)
+from modelab.lab.view import critic_scores, pack_frame, quantize, unpack_frame
+from modelab.methods.imle_gan import IMLEGAN
+from modelab.methods.minimax import Minimax
+from modelab.networks.layers import mlp
+from modelab.training.run import Run
 
 GAME = {"name": "minimax", "width": 8}
 
@@ -36,13 +38,13 @@ def same(a: Lab, b: Lab) -> bool:
 
 def test_arrows_are_minus_the_slope_of_the_loss_in_the_samples():
     side = small().step(5).sides["A"]
-    where, push, z = pushes(side, 32)
+    where, push, z = sample_gradients(side, 32)
     side.players.nets["D"].double(), side.players.nets["G"].double()
     x = side.players.nets["G"](z[None].double()).detach().requires_grad_()
     loss = nn.functional.softplus(-side.players.nets["D"](x)).sum()
     slope, = torch.autograd.grad(loss, x)
     assert torch.allclose(push.double(), -slope[0], atol=1e-6) and torch.allclose(where.double(), x[0], atol=1e-6)
-    assert not torch.allclose(pushes(small(game={**GAME, "saturating": True}).step(5).sides["A"], 32)[1], push)
+    assert not torch.allclose(sample_gradients(small(game={**GAME, "saturating": True}).step(5).sides["A"], 32)[1], push)
 
 
 def test_lab_is_the_run_of_the_lesson():
@@ -166,7 +168,7 @@ def test_modes_can_leave_the_data_and_come_back():
     assert lab.set("without", []).step(5).at == 25 and same(lab, Lab.from_string(lab.to_string()))
     never = small(versus=GAME).step(25)
     assert same(lab.scrub(10), never.scrub(10)) and not same(lab.scrub(25), never.scrub(25))
-    assert a.without == [] and lab.scrub(12) and a.without == [1, 3] and len(measured(a, 50).counts) == 4
+    assert a.without == [] and lab.scrub(12) and a.without == [1, 3] and len(measure_side(a, 50).counts) == 4
     assert same(lab.scrub(25), Lab.from_string(lab.to_string()))
 
 
@@ -227,7 +229,7 @@ def test_slow_motion_tells_the_numbers_of_the_step_itself():
 def test_lamp_measures_how_far_and_whereto():
     side = small(modes=mixture([[0., 0.], [5., 0.]], .1)).step(5)
     lamp = side.lamp(1)
-    where, push, _ = pushes(side.sides["A"])
+    where, push, _ = sample_gradients(side.sides["A"])
     i = int(torch.cdist(where, torch.tensor([[5., 0.]])).argmin())
     way = torch.tensor([5., 0.]) - where[i]
     assert lamp.count == 0 and math.isclose(lamp.distance, way.norm().item(), rel_tol=1e-5) and "dark" in str(lamp)
@@ -238,15 +240,15 @@ def test_lamp_measures_how_far_and_whereto():
 def test_frames_are_small_and_true():
     lab = Lab(batch=32).step(3)
     data = lab.frame()
-    arrays, note = unpack(data)
+    arrays, note = unpack_frame(data)
     assert len(data) <= 12_000 and note["step"] == 3
     assert {k: v.shape for k, v in arrays.items()} == {"fake": (500, 2), "grid": (15, 15, 2), "from": (96, 2),
                                                       "push": (96, 2), "surface": (64, 64), "lamps": (8,)}
     side = lab.sides["A"]
     point = torch.tensor([[-1.5 + 3 * (40 + .5) / 64, -1.5 + 3 * (10 + .5) / 64]])
     low, high = note["low"], note["high"]
-    assert abs(low + (high - low) * arrays["surface"][10, 40] / 255 - critic(side, point).item()) < (high - low) / 200
-    made = side.players.nets["G"](Glance(side, 500).z)[0].detach().clamp(-3, 3)
+    assert abs(low + (high - low) * arrays["surface"][10, 40] / 255 - critic_scores(side, point).item()) < (high - low) / 200
+    made = side.players.nets["G"](EvalBatch(side, 500).z)[0].detach().clamp(-3, 3)
     assert np.abs((arrays["fake"] / 65535 - .5) * 6 - made.numpy()).max() < 1e-3
     lit = [i for i, v in enumerate(arrays["lamps"]) if v >> 15]
     covered = side.coverage("pacgan", n=1000)[0]
@@ -256,7 +258,7 @@ def test_frames_are_small_and_true():
 
 def test_points_outside_do_not_move_to_the_border():
     box = (-1., 1., -1., 1.)
-    inside, outside = fixed(torch.tensor([[1., 0.], [1.9, 0.]]), box)
+    inside, outside = quantize(torch.tensor([[1., 0.], [1.9, 0.]]), box)
     assert outside[0] > inside[0] + 10_000
 
 
@@ -264,15 +266,15 @@ def test_points_outside_do_not_move_to_the_border():
        st.integers(0, 40))
 def test_pack_and_unpack(kinds, n):
     arrays = {k: np.arange(n * 2).astype(t).reshape(n, 2) for k, t in kinds.items()}
-    back, note = unpack(pack(arrays, {"step": 3, "x": None}))
+    back, note = unpack_frame(pack_frame(arrays, {"step": 3, "x": None}))
     assert note == {"step": 3, "x": None} and back.keys() == arrays.keys()
     assert all(np.array_equal(back[k], v) and back[k].dtype == v.dtype for k, v in arrays.items())
 
 
-@pytest.mark.parametrize("modes", choices("modes"))
+@pytest.mark.parametrize("modes", registered_names("modes"))
 def test_every_game_on_every_set(modes):
     played, refused = 0, {}
-    for game in choices("game"):
+    for game in registered_names("game"):
         try:
             lab = Lab(game, modes, batch=8, samples=20)
         except (ValueError, FileNotFoundError) as error:  # a game may refuse a set, and a set may lack its files
@@ -292,10 +294,10 @@ def test_every_game_on_every_set(modes):
 
 
 def test_own_points_become_modes():
-    modes = drawn([[0, 0], [.01, 0], [1, 1]], .05)
-    assert drawn([[0.], [2.], [2.01]], .05).event == (1,)
+    modes = mixture_from_points([[0, 0], [.01, 0], [1, 1]], .05)
+    assert mixture_from_points([[0.], [2.], [2.01]], .05).event == (1,)
     assert modes.n_modes == 2 and torch.allclose(modes.weights, torch.tensor([2 / 3, 1 / 3]))
-    for name in PRESETS:
+    for name in POINT_PRESETS:
         lab = small().draw(name)
         assert lab.at == 0 and same(Lab.from_string(lab.step(2).to_string()), lab)
 
@@ -377,12 +379,12 @@ class Alone(Minimax):
 @pytest.mark.parametrize("modes", [ring(4, std=.1), line(3), mixture(torch.eye(4).tolist(), .1)], ids=["ring", "line", "4-D"])
 def test_games_with_an_encoder_and_without_a_critic(modes):
     lab = small(game=Joint(width=8, latent=modes.event[0]), versus=Alone(width=8), modes=modes).step(3)
-    (joint, _), (alone, _) = (unpack(lab.frame(name)) for name in "AB")
+    (joint, _), (alone, _) = (unpack_frame(lab.frame(name)) for name in "AB")
     assert "codes" in joint and "codes" not in alone and "surface" not in alone
     assert ("surface" in joint) == (modes.event[0] < 3)
     side = lab.sides["A"]
     if modes.event == (1,):  # on the line: the joint plane, D asked at (x, z) itself
-        low, high, bottom, top = unpack(lab.frame("A"))[1]["low"], unpack(lab.frame("A"))[1]["high"], -3, 3
+        low, high, bottom, top = unpack_frame(lab.frame("A"))[1]["low"], unpack_frame(lab.frame("A"))[1]["high"], -3, 3
         x = side.modes.bounds[0] + (side.modes.bounds[1] - side.modes.bounds[0]) * 5.5 / 64
         z = torch.tensor([bottom + (top - bottom) * 60.5 / 64])
         value = side.players.nets["D"](x[None, None], z[None, None]).item()
@@ -394,5 +396,5 @@ def test_games_with_an_encoder_and_without_a_critic(modes):
 
 def test_arrows_without_a_critic_point_at_the_data():
     side = small(game=Alone(width=8), modes=mixture([[3., 0.]], .1)).sides["A"]
-    where, push, _ = pushes(side)
+    where, push, _ = sample_gradients(side)
     assert torch.cosine_similarity(push, torch.tensor([[3., 0.]]) - where).min() > .9

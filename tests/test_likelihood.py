@@ -1,4 +1,4 @@
-"""modelab.likelihood: Sinkhorn against closed forms and programs, the bound against exact likelihoods, and the game."""
+"""modelab.methods.likelihood: Sinkhorn against closed forms and programs, the bound against exact likelihoods, and the game."""
 
 import math
 
@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment, linprog
 from torch import nn
 
-from modelab.course import make
-from modelab.lab import Lab
-from modelab.likelihood import Entropic, entropic_loss, explicit_log_likelihood, sinkhorn, surrogate_log_likelihood
-from modelab.modes import digits, ring
-from modelab.training import Run
+from modelab.core.registry import make
+from modelab.data.digits import digits
+from modelab.data.mixtures import ring
+from modelab.lab.panel import Lab
+from modelab.methods.likelihood import (Entropic, entropic_loss, explicit_log_likelihood,
+                                        sinkhorn, surrogate_log_likelihood)
+from modelab.training.run import Run
 
 
 def randn(*shape, seed=0):

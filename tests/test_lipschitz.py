@@ -1,4 +1,4 @@
-"""modelab.lipschitz: the penalty against closed forms, the exact optimum, the conditions, and the game on points and images."""
+"""modelab.methods.lipschitz: the penalty against closed forms, the exact optimum, the conditions, and the game on points and images."""
 
 import pytest
 import torch
@@ -6,11 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.lipschitz import (OBJECTIVES, Lipschitz, Objective, conditions, equilibrium, max_gradient_penalty,
-                               max_slope, mirrored)
-from modelab.modes import ring, stacked_digits
-from modelab.networks import conv_discriminator, mlp
-from modelab.training import Run
+from modelab.data.digits import stacked_digits
+from modelab.data.mixtures import ring
+from modelab.methods.lipschitz import (check_conditions, exact_equilibrium, Lipschitz,
+                                       max_gradient_penalty, max_squared_gradient,
+                                       mirrored_objective, Objective, OBJECTIVES)
+from modelab.networks.convolutional import conv_discriminator
+from modelab.networks.layers import mlp
+from modelab.training.run import Run
 
 
 def randn(*shape, seed=0):
@@ -35,7 +38,7 @@ def test_linear_critic_pays_its_squared_norm_and_gets_twice_its_weights(shape):
 def test_quadratic_critic_pays_for_its_worst_point_only():
     matrix, x = randn(5, 5), randn(9, 5, seed=1)
     matrix = (matrix + matrix.mT).requires_grad_()
-    penalty = max_slope(lambda x: ((x @ matrix) * x).sum(-1) / 2, x)
+    penalty = max_squared_gradient(lambda x: ((x @ matrix) * x).sum(-1) / 2, x)
     per_example = (x @ matrix).square().sum(-1)
     assert torch.allclose(penalty, per_example.max())
     by_hand, = torch.autograd.grad(per_example.max(), matrix)
@@ -53,7 +56,7 @@ def test_derivative_in_the_weights_by_finite_differences():
     x = randn(6, 3)
 
     def penalty(w):
-        return max_slope(lambda x: torch.func.functional_call(net, {"final.weight": w}, (x,)), x)
+        return max_squared_gradient(lambda x: torch.func.functional_call(net, {"final.weight": w}, (x,)), x)
     assert torch.autograd.gradcheck(penalty, net.final.weight.detach().clone().requires_grad_())
 
 
@@ -77,17 +80,17 @@ def test_objectives_are_their_formulas():
 
 def test_conditions_tell_right_from_wrong():
     for name in ("logistic", "sqrt", "exp"):
-        assert all(conditions(OBJECTIVES[name]).values())
-    assert conditions(OBJECTIVES["linear"]) == {"signs": True, "convex": True, "balanced": True, "strict": False}
-    assert not conditions(OBJECTIVES["square"])["signs"] and not conditions(OBJECTIVES["hinge"])["signs"]
-    assert not conditions(mirrored(torch.tanh))["convex"]
-    assert not conditions(Objective(lambda f: 2 * f, lambda f: -f))["balanced"]
-    assert not conditions(mirrored(lambda f: -f))["signs"]
+        assert all(check_conditions(OBJECTIVES[name]).values())
+    assert check_conditions(OBJECTIVES["linear"]) == {"signs": True, "convex": True, "balanced": True, "strict": False}
+    assert not check_conditions(OBJECTIVES["square"])["signs"] and not check_conditions(OBJECTIVES["hinge"])["signs"]
+    assert not check_conditions(mirrored_objective(torch.tanh))["convex"]
+    assert not check_conditions(Objective(lambda f: 2 * f, lambda f: -f))["balanced"]
+    assert not check_conditions(mirrored_objective(lambda f: -f))["signs"]
 
 
 @given(d=st.floats(.2, 4), weight=st.floats(.02, 2), name=st.sampled_from(["linear", "logistic", "sqrt", "exp"]))
 def test_two_points_meet_the_closed_form(d, weight, name):
-    real, fake, k = equilibrium(torch.zeros(1, 1), torch.full((1, 1), d, dtype=torch.float64), OBJECTIVES[name], weight)
+    real, fake, k = exact_equilibrium(torch.zeros(1, 1), torch.full((1, 1), d, dtype=torch.float64), OBJECTIVES[name], weight)
     low = torch.tensor(-k * d / 2, dtype=torch.float64, requires_grad=True)
     slope, = torch.autograd.grad(OBJECTIVES[name].phi(low), low)
     assert d * slope.item() == pytest.approx(2 * weight * k, abs=2e-4)
@@ -97,13 +100,13 @@ def test_two_points_meet_the_closed_form(d, weight, name):
 def test_where_both_coincide_the_optimum_is_flat():
     x = randn(4, 2)
     for name in ("linear", "logistic", "sqrt", "exp"):
-        real, fake, k = equilibrium(x, x, OBJECTIVES[name])
+        real, fake, k = exact_equilibrium(x, x, OBJECTIVES[name])
         assert abs(k) < 1e-3 and torch.allclose(real, fake, atol=1e-3)
 
 
 def test_no_function_beats_the_optimum():
     real, fake, o = randn(3, 2), randn(4, 2, seed=1), OBJECTIVES["logistic"]
-    r, f, k = equilibrium(real, fake, o, .1)
+    r, f, k = exact_equilibrium(real, fake, o, .1)
     best = o.critic_loss(r, f) + .1 * k ** 2
     points = torch.cat([fake, real])
     gaps = torch.cdist(points, points) + torch.eye(7)
@@ -128,9 +131,9 @@ def test_bad_input_is_named():
         with pytest.raises(error, match=text):
             Lipschitz(**kw)
     with pytest.raises(ValueError, match="weight"):
-        equilibrium(x, x, OBJECTIVES["linear"], 0)
+        exact_equilibrium(x, x, OBJECTIVES["linear"], 0)
     with pytest.raises(ValueError, match="span"):
-        conditions(OBJECTIVES["linear"], span=-1)
+        check_conditions(OBJECTIVES["linear"], span=-1)
 
 
 # shapes
@@ -182,7 +185,7 @@ def test_game_resumes_where_it_stopped(modes, tmp_path):
 
 def test_own_objective_plays_and_own_networks_too():
     own = Objective(lambda f: f + f.exp(), lambda f: (-f).exp() - f)
-    assert all(conditions(own).values())
+    assert all(check_conditions(own).values())
     game = Lipschitz(objective=own, G=lambda: nn.Linear(2, 2), D=lambda: nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1), nn.Flatten(0)))
     run = Run(game, ring(), runs=2, batch=16, device="cpu").step(3)
     assert torch.isfinite(run.losses["D"]).all()
@@ -192,5 +195,5 @@ def test_heavier_penalty_means_a_gentler_critic():
     slopes = []
     for weight in (.01, 10.):
         run = Run(Lipschitz(width=32, weight=weight), ring(radius=2, std=.02), runs=4, batch=64, device="cpu").step(150)
-        slopes.append(max_slope(run.players.nets["D"], run.sample(256)).sqrt())
+        slopes.append(max_squared_gradient(run.players.nets["D"], run.sample(256)).sqrt())
     assert (slopes[1] < slopes[0] / 2).all()

@@ -1,4 +1,4 @@
-"""modelab.minimax: losses against their formulas, the gradients they send, and defects of popular versions."""
+"""modelab.methods.minimax: losses against their formulas, the gradients they send, and defects of popular versions."""
 
 import dataclasses
 
@@ -6,11 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modelab.course import GAMES, load_all, make
-from modelab.minimax import Minimax, discriminator_loss, generator_loss
-from modelab.modes import digits, ring
-from modelab.networks import ConvDiscriminator, ConvGenerator
-from modelab.training import Run
+from modelab.core.registry import GAMES, load_all, make
+from modelab.data.digits import digits
+from modelab.data.mixtures import ring
+from modelab.losses.adversarial import discriminator_loss, generator_loss
+from modelab.methods.minimax import Minimax
+from modelab.networks.convolutional import ConvDiscriminator, ConvGenerator
+from modelab.training.run import Run
 
 load_all()
 WITH_NETS = sorted(name for name, game in GAMES.items() if game.__module__.startswith("modelab.") and "nets" in {f.name for f in dataclasses.fields(game)}

@@ -15,11 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, multivariate_normal
-
-from modelab import modes
-from modelab.course import make
-from modelab.modes import (digits, grid, line, members, mixture, mnist, rare_modes, read_idx, ring, stacked_digits,
-                           stacked_mnist)
+from modelab.data import digits as digits_module
+from modelab.core.registry import make
+from modelab.data.digits import (_load_digits, _read_cache, _train_classifier, digits,
+                                 stacked_digits)
+from modelab.data.mixtures import grid, line, mixture, rare_modes, ring, sample_modes
+from modelab.data.mnist import _read_idx_set, mnist, read_idx, stacked_mnist
 
 DATA = os.environ.get("MODELAB_DATA")
 MIXTURES = [ring(), grid(), line(), line(far=3), rare_modes(),
@@ -73,12 +74,12 @@ def test_the_generator_decides_every_bit_and_nothing_else_moves(made):
 
 def test_another_default_dtype_changes_nothing():
     wanted = [made.sample(20, seeded()) for made in (ring(), MIXTURES[-1], stacked_digits())]
-    layers = modes._fit(modes._split_digits()["train"], 16, walk=3)
+    layers = _train_classifier(_load_digits()["train"], 16, walk=3)
     torch.set_default_dtype(torch.float64)
     try:
         again = [made.sample(20, seeded()) for made in (ring(), MIXTURES[-1], stacked_digits())]
         assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(wanted, again))
-        assert all(torch.equal(a, b) for a, b in zip(layers, modes._fit(modes._split_digits()["train"], 16, walk=3)))
+        assert all(torch.equal(a, b) for a, b in zip(layers, _train_classifier(_load_digits()["train"], 16, walk=3)))
         assert stacked_digits().assign(wanted[-1])[1].any()
     finally:
         torch.set_default_dtype(torch.float32)
@@ -93,23 +94,23 @@ def test_draws_follow_the_weights(made):
 
 def test_members_are_of_the_minority_in_their_proportions():
     law = mixture([[0., 0.], [5., 0.], [9., 0.]], .1, [.9, .075, .025])
-    x = members(law, [2, 1], 4000, seeded())
+    x = sample_modes(law, [2, 1], 4000, seeded())
     mode, _ = law.assign(x)
     assert x.shape == (4000, 2) and set(mode.tolist()) == {1, 2}
     assert (mode == 1).float().mean().item() == pytest.approx(.75, abs=.03)
-    assert torch.equal(x, members(law, [1, 2], 4000, seeded()))
-    assert members(law, [0], 0, seeded()).shape == (0, 2)
+    assert torch.equal(x, sample_modes(law, [1, 2], 4000, seeded()))
+    assert sample_modes(law, [0], 0, seeded()).shape == (0, 2)
 
 
 def test_members_of_what_no_set_has():
     for wrong, error, text in (([3], ValueError, "minority: expected a whole number ≥ 0 and ≤ 2, got 3"), ([], ValueError, "at least one"),
                                ("01", ValueError, "at least one"), ([.5], TypeError, "minority: expected a whole number")):
         with pytest.raises(error, match=text):
-            members(line(3), wrong, 4, seeded())
+            sample_modes(line(3), wrong, 4, seeded())
     with pytest.raises(TypeError, match="modes: expected a mode set, got 'ring'"):
-        members("ring", [0], 4, seeded())
+        sample_modes("ring", [0], 4, seeded())
     with pytest.raises(TypeError, match="generator: expected a torch.Generator, got 3"):
-        members(line(3), [0], 4, 3)
+        sample_modes(line(3), [0], 4, 3)
 
 
 def test_meta_device_moves_every_tensor_and_an_unknown_one_is_refused():
@@ -376,20 +377,20 @@ def test_the_judge_doubts_what_is_no_digit():
 
 
 def test_a_judge_is_always_the_same_and_disturbs_nothing():
-    split, threads, before = modes._split_digits(), torch.get_num_threads(), torch.get_rng_state()
+    split, threads, before = _load_digits(), torch.get_num_threads(), torch.get_rng_state()
     small = tuple(t[:200] for t in split["train"])
-    first = modes._fit(small, 16, walk=5)
+    first = _train_classifier(small, 16, walk=5)
     torch.manual_seed(99)
     torch.set_num_threads(2 if threads == 1 else 1)
     try:
         with torch.no_grad():
-            second = modes._fit(small, 16, walk=5)
+            second = _train_classifier(small, 16, walk=5)
     finally:
         changed = torch.get_num_threads()
         torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for a, b in zip(first, second)) and changed != threads
     torch.set_rng_state(before)
-    modes._fit(small, 16, walk=2)
+    _train_classifier(small, 16, walk=2)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -512,8 +513,8 @@ TEN = np.arange(40) % 10
 @pytest.fixture
 def short_walk(monkeypatch):
     """A judge for MNIST that is fitted in a moment."""
-    fit = modes._fit
-    monkeypatch.setattr(modes, "_fit", lambda train, top, walk: fit(train, top, 3))
+    fit = _train_classifier
+    monkeypatch.setattr(digits_module, "_train_classifier", lambda train, top, walk: fit(train, top, 3))
 
 
 def test_mnist_is_found_where_it_lies(tmp_path, monkeypatch):
@@ -552,21 +553,21 @@ def test_a_kept_judge_is_used_only_for_the_same_scans_and_code(tmp_path, short_w
     file, first = folder / "modelab-judge.safetensors", mnist(str(folder)).judge
     assert file.is_file() and first.exam_size == 40
     made, written = file.read_bytes(), file.stat().st_mtime_ns
-    modes._read_idx_set.cache_clear()
+    _read_idx_set.cache_clear()
     again = mnist(str(folder)).judge
     assert again is not first and all(torch.equal(a, b) for a, b in zip(first.layers, again.layers))
     assert file.stat().st_mtime_ns == written
     for damage in (b"", made[:100], made.replace(b"F32", b"F64", 1), b"\xff" * 500):
         file.write_bytes(damage)
-        modes._read_idx_set.cache_clear()
+        _read_idx_set.cache_clear()
         mended = mnist(str(folder)).judge
         assert all(torch.equal(a, b) for a, b in zip(first.layers, mended.layers))
         assert file.read_bytes() != damage  # mended on disk, too
     file.write_bytes(made)
     stamp = mnist(str(folder))._archive._stamp()
-    assert modes._kept(file, stamp) and not modes._kept(file, stamp | {"code": "older"})
+    assert _read_cache(file, stamp) and not _read_cache(file, stamp | {"code": "older"})
     with monkeypatch.context() as patch:
-        patch.setattr(modes, "_junk", lambda x, n, g: x[:n] * 0)
+        patch.setattr(digits_module, "_junk", lambda x, n, g: x[:n] * 0)
         assert mnist(str(folder))._archive._stamp()["code"] != stamp["code"]
     fake_mnist(folder, BIG, TEN[::-1].copy())
     other = mnist(str(folder)).judge
@@ -576,14 +577,14 @@ def test_a_kept_judge_is_used_only_for_the_same_scans_and_code(tmp_path, short_w
 def test_a_judge_that_cannot_be_kept_still_judges(tmp_path, short_walk, monkeypatch):
     def no_room(*_):
         raise OSError("read-only")
-    monkeypatch.setattr(modes, "replace", no_room)
+    monkeypatch.setattr(digits_module, "atomic_write", no_room)
     folder = fake_mnist(tmp_path / "fixed", BIG, TEN)
     assert mnist(str(folder)).judge.exam_size == 40 and not (folder / "modelab-judge.safetensors").exists()
     monkeypatch.undo()
     locked = fake_mnist(tmp_path / "locked", BIG[::-1].copy(), TEN)
     locked.chmod(0o555)
     with monkeypatch.context() as patch:
-        patch.setattr(modes, "_fit", lambda train, top, walk, fit=modes._fit: fit(train, top, 3))
+        patch.setattr(digits_module, "_train_classifier", lambda train, top, walk, fit=_train_classifier: fit(train, top, 3))
         assert mnist(str(locked)).judge.exam_size == 40
     locked.chmod(0o755)
     assert not (locked / "modelab-judge.safetensors").exists()

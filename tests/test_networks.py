@@ -1,13 +1,14 @@
-"""modelab.networks: the run axis is as many networks, in values, gradients and optimiser steps."""
+"""modelab.networks.layers: the run axis is as many networks, in values, gradients and optimiser steps."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-
-from modelab import networks
-from modelab.networks import conv_discriminator, conv_generator, each, mlp, mlp_generator, player, rand, randn, score
+from modelab.core.seeding import rand, randn
+from modelab.networks.convolutional import conv_discriminator, conv_generator
+from modelab.networks.layers import (HE_GAIN, make_player, mlp, mlp_generator, per_run,
+                                     score_batches)
 
 
 def gens(n, start=0):
@@ -99,7 +100,7 @@ def test_wrong_shapes_are_named(shape):
     (lambda: mlp(2, 2, depth=-1), "depth"), (lambda: mlp(2, 2, runs=0), "runs"), (lambda: conv_generator(0, (1, 8, 8)), "latent"),
     (lambda: conv_generator(2, (8, 8)), "event"), (lambda: mlp_generator(0, (2,)), "latent"), (lambda: mlp_generator(2, (0,)), "event"), (lambda: conv_discriminator((1, 8, 9)), "event"),
     (lambda: conv_discriminator((1, 2, 2)), "event"), (lambda: rand(3, 2, generator=gens(2)), "generator"),
-    (lambda: each("G", 3, 1, gens(1)), "G"), (lambda: each("G", lambda: 3, 1, gens(1)), "G"), (lambda: each("G", nn.Linear(1, 1), 2, gens(2)), "G")])
+    (lambda: per_run("G", 3, 1, gens(1)), "G"), (lambda: per_run("G", lambda: 3, 1, gens(1)), "G"), (lambda: per_run("G", nn.Linear(1, 1), 2, gens(2)), "G")])
 def test_bad_arguments(call, word):
     with pytest.raises((ValueError, TypeError), match=f"^{word}: "):
         call()
@@ -115,11 +116,11 @@ def test_own_networks_are_seeded_and_leave_the_global_stream_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    a, b = (each("G", lambda: nn.Linear(2, 2), 3, gens(3)) for _ in range(2))
+    a, b = (per_run("G", lambda: nn.Linear(2, 2), 3, gens(3)) for _ in range(2))
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters()))
     assert not torch.equal(a.members[0].weight, a.members[1].weight)
-    assert player("G", None, lambda: "default", 1, gens(1)) == "default"
+    assert make_player("G", None, lambda: "default", 1, gens(1)) == "default"
 
 
 def test_the_signal_survives():
@@ -130,7 +131,7 @@ def test_the_signal_survives():
     x = torch.randn(64, 3, 32, 32, generator=g, requires_grad=True)
     logits = conv_discriminator((3, 32, 32), width=16, generator=g)(x)
     assert .1 < logits.std() < 10 and x.grad is None
-    assert networks.HE == pytest.approx((2 / 1.04) ** .5)
+    assert HE_GAIN == pytest.approx((2 / 1.04) ** .5)
 
 
 @pytest.mark.parametrize("runs", [None, 1, 3])
@@ -138,14 +139,14 @@ def test_several_batches_score_as_if_each_came_alone(runs):
     lead = () if runs is None else (runs,)
     critic = mlp((2,), (), width=16, runs=runs, generator=torch.Generator().manual_seed(0)).double()
     x, y = torch.randn(*lead, 5, 2, dtype=torch.float64), torch.randn(*lead, 3, 2, dtype=torch.float64)
-    for given, got in zip((x, y), score(critic, x, y)):
+    for given, got in zip((x, y), score_batches(critic, x, y)):
         assert torch.allclose(critic(given), got, atol=1e-12)
 
 
 def test_batches_of_a_foreign_critic_never_meet():
     coupled = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 1), torch.nn.Flatten(0))
     x, y = torch.randn(5, 2), torch.randn(3, 2) + 7
-    assert torch.equal(score(coupled, x, y)[0], coupled(x)) and torch.equal(score(coupled, x, y)[1], coupled(y))
+    assert torch.equal(score_batches(coupled, x, y)[0], coupled(x)) and torch.equal(score_batches(coupled, x, y)[1], coupled(y))
 
 
 def test_score_takes_pairs():
@@ -153,4 +154,4 @@ def test_score_takes_pairs():
         def forward(self, x, z):
             return x.sum(-1) + z.sum(-1)
     pairs = [(torch.randn(4, 2), torch.randn(4, 3)) for _ in range(2)]
-    assert all(torch.equal(s, Joint()(*p)) for p, s in zip(pairs, score(Joint(), *pairs)))
+    assert all(torch.equal(s, Joint()(*p)) for p, s in zip(pairs, score_batches(Joint(), *pairs)))

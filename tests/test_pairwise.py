@@ -1,4 +1,4 @@
-"""modelab.pairwise: the twelve ways in which a pair-wise gradient penalty goes wrong, one test or more for each."""
+"""modelab.methods.pairwise: the twelve ways in which a pair-wise gradient penalty goes wrong, one test or more for each."""
 
 import math
 
@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.modes import digits, line, ring
-from modelab.networks import mlp
-from modelab.bigan import fading
-from modelab.pairwise import (PairwiseBiGAN, alignment, pairwise_gradient_penalty,
-                              pairwise_latent_penalty)
-from modelab.training import Run, Turn
+from modelab.data.digits import digits
+from modelab.data.mixtures import line, ring
+from modelab.methods.bigan import cosine_decay
+from modelab.methods.pairwise import (alignment, pairwise_gradient_penalty,
+                                      pairwise_latent_penalty, PairwiseBiGAN)
+from modelab.networks.layers import mlp
+from modelab.training.game import Turn
+from modelab.training.run import Run
 
 DOUBLE = torch.float64
 
@@ -315,11 +317,11 @@ def test_same_seed_same_bits_and_resuming_changes_nothing(tmp_path):
 
 
 def test_rates_and_weight_fade_together():
-    assert [fading(s, 100) for s in (0, 50, 100, 500)] == [1, pytest.approx(.5), .01, .01] and fading(7, None) == 1
+    assert [cosine_decay(s, 100) for s in (0, 50, 100, 500)] == [1, pytest.approx(.5), .01, .01] and cosine_decay(7, None) == 1
     game = PairwiseBiGAN(width=8, fade=10, lr={"G": .1, "E": .2, "D": .4})
     run = Run(game, ring(), runs=1, batch=4, device="cpu").step(6)
-    assert run.players.rates("D")["lr"] == pytest.approx(.4 * fading(5, 10))
-    assert run.players.rates("G")["lr"] == pytest.approx(.1 * fading(5, 10))
+    assert run.players.rates("D")["lr"] == pytest.approx(.4 * cosine_decay(5, 10))
+    assert run.players.rates("G")["lr"] == pytest.approx(.1 * cosine_decay(5, 10))
     assert [game.price(s) for s in (0, 5, 10)] == [1, pytest.approx(.5), .01]
 
 

@@ -1,4 +1,4 @@
-"""modelab.panel and what modelab.view records, without a browser: every control, missions, errors, films."""
+"""modelab.lab.panel and what modelab.lab.view records, without a browser: every control, missions, errors, films."""
 
 import base64
 import json
@@ -8,9 +8,9 @@ import time
 import pytest
 from test_lab import GAME, same, small
 
-from modelab.course import mission
-from modelab.lab import Lab
-from modelab.view import static, unpack
+from modelab.course.exercises import mission
+from modelab.lab.panel import Lab
+from modelab.lab.view import read_static, unpack_frame
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def told(panel):
     """What the page was last told: arrays by side, and the note."""
     panel.driver.wait()
     assert not panel.driver.error
-    parts, note = unpack(panel.canvas.frame)
-    return {k: unpack(v.tobytes()) for k, v in parts.items()}, note
+    parts, note = unpack_frame(panel.canvas.frame)
+    return {k: unpack_frame(v.tobytes()) for k, v in parts.items()}, note
 
 
 def test_every_control_does_its_work(panel):
@@ -98,8 +98,8 @@ def test_missions_are_ticked_off_as_the_record_shows_them():
 
     def ticks():
         panel.draw(True)
-        return [seen for _, seen in unpack(panel.canvas.curves)[1]["tasks"][0][1]]
-    assert ticks() == [False, False] and unpack(panel.canvas.curves)[1]["tasks"][0][0] == "Turn a rate, then go on."
+        return [seen for _, seen in unpack_frame(panel.canvas.curves)[1]["tasks"][0][1]]
+    assert ticks() == [False, False] and unpack_frame(panel.canvas.curves)[1]["tasks"][0][0] == "Turn a rate, then go on."
     lab.step(48)
     assert ticks() == [False, False]  # in order
     lab.scrub(32).set("lr", 1e-4)
@@ -120,7 +120,7 @@ def test_a_picture_that_fails_is_told_and_does_not_kill_the_lab(panel, monkeypat
         patch.setattr(panel.lab, "frame", fails)
         panel.controls["step"].click()
         panel.driver.wait()
-        assert "no picture" in unpack(panel.canvas.frame)[1]["error"]
+        assert "no picture" in unpack_frame(panel.canvas.frame)[1]["error"]
     panel.controls["step"].click()
     assert told(panel)[1]["at"] == 7
 
@@ -139,7 +139,7 @@ def test_play_and_slow_motion_and_pause(panel):
     panel.controls["slow"].value = True
     time.sleep(.3)
     assert re.match(r"D 1\. ", panel.driver.said) and panel.driver.stage is panel.driver.tale[0]
-    assert [text for *_, text in unpack(panel.canvas.frame)[1]["tale"]] == [s.text for s in panel.driver.tale]
+    assert [text for *_, text in unpack_frame(panel.canvas.frame)[1]["tale"]] == [s.text for s in panel.driver.tale]
     panel.controls["slow"].value = False
     panel.controls["play"].click()
     _, note = told(panel)
@@ -167,7 +167,7 @@ def test_the_page_asks_and_is_answered(panel):
     panel.controls["side"].value = "both"
     panel.fields["without"].value = "1 x"
     panel.driver.wait()
-    assert "without: expected a whole number" in unpack(panel.canvas.frame)[1]["error"]
+    assert "without: expected a whole number" in unpack_frame(panel.canvas.frame)[1]["error"]
     panel.hear(None, {"do": "draw", "points": [[0, 0], [1, 1], [-1, 1]]}, [])
     assert told(panel)[1]["at"] == 0 and panel.canvas.scene["modes"] == 3
     panel.controls["play"].click()
@@ -176,7 +176,7 @@ def test_the_page_asks_and_is_answered(panel):
     assert panel.driver.thread is None and not panel.driver.playing
     panel.hear(None, {"do": "lamp", "mode": 99, "side": "A"}, [])
     panel.driver.wait()
-    assert "mode" in unpack(panel.canvas.frame)[1]["error"]
+    assert "mode" in unpack_frame(panel.canvas.frame)[1]["error"]
 
 
 def test_a_cell_shows_a_widget_and_a_still():
@@ -196,13 +196,13 @@ def test_recordings_hold_what_happened(tmp_path):
     page = film.save_html(tmp_path / "x.html").read_text()
     assert not re.findall(r"(?:src|href)=\"(?!data:)|https?://|import\s*\(", page) and film.still().alt in page
     shots = json.loads(film.film())["frames"]
-    assert [unpack(base64.b64decode(s))[1]["at"] for s in shots] == film.steps
+    assert [unpack_frame(base64.b64decode(s))[1]["at"] for s in shots] == film.steps
     assert len(film._repr_mimebundle_()[0]["text/html"]) < 400_000
 
 
 def test_one_file_in_the_wheel_draws_everything():
-    assert "export default view" in static("lab.js") and "export function play" in static("lab.js")
-    assert ".lab-lamps" in static("lab.css") and "http" not in static("lab.js") + static("lab.css")
+    assert "export default view" in read_static("lab.js") and "export function play" in read_static("lab.js")
+    assert ".lab-lamps" in read_static("lab.css") and "http" not in read_static("lab.js") + read_static("lab.css")
 
 
 def test_a_page_that_skips_frames_still_gets_all_that_it_can_draw():

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from modelab.coverage import kl
-from modelab.precision_recall import error_curve, frechet_distance, histogram_curve, pr_curve, precision_recall
+from modelab.evaluation.coverage import kl
+from modelab.evaluation.precision_recall import (error_curve, frechet_distance, histogram_curve,
+                                                 pr_curve, precision_recall)
 
 K = 4
 

@@ -1,4 +1,4 @@
-"""modelab.pictures: exact judges of rendered sets, known rates, readers of real frames and of CelebA's layout."""
+"""modelab.data.pictures: exact judges of rendered sets, known rates, readers of real frames and of CelebA's layout."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-from modelab import modes
-from modelab.course import make
-from modelab.pictures import TRAITS, background, busy, faces, read_celeba, read_frames, scenes
+from modelab.core.registry import make
+from modelab.data.frames import foreground_share, median_background, read_celeba, read_frames
+from modelab.data.pictures import faces, scenes, TRAITS
 
 DATA = os.environ.get("MODELAB_DATA")
 
@@ -67,9 +66,6 @@ def test_bad_input(call):
 
 
 def test_contract():
-    assert modes.scenes is scenes and modes.faces is faces
-    with pytest.raises(AttributeError, match="nothing"):
-        modes.nothing
     for s in (scenes(.8), faces(include="bald")):
         again = make("modes", s.spec)
         assert torch.equal(again.sample(50, seeded(3)), s.sample(50, seeded(3)))
@@ -84,7 +80,7 @@ def test_frames(tmp_path):
     np.savez(tmp_path / "film.npz", frames=film)
     x = read_frames(tmp_path)
     assert torch.equal(x, read_frames(film)) and torch.equal(x, read_frames(tmp_path / "film.npz"))
-    assert x.shape == (9, 3, 6, 8) and busy(x).tolist() == [0, 0, 0, 0, .25, 0, 0, 0, 0]
+    assert x.shape == (9, 3, 6, 8) and foreground_share(x).tolist() == [0, 0, 0, 0, .25, 0, 0, 0, 0]
     assert read_frames(tmp_path, size=(3, 4)).shape == (9, 3, 3, 4) and read_frames(film[..., 0]).shape == (9, 1, 6, 8)
     small = read_frames(film, (3, 4))
     assert torch.allclose(small, read_frames(tmp_path, (3, 4)), atol=1 / 127) and (small[4] - small[0]).abs().amax(0).gt(.1).sum() == 4
@@ -106,22 +102,22 @@ def test_a_running_median_follows_the_light():
     for first in (0, 50, 100, 150, 237):
         visits[first:first + 3] = True
     film[visits, :, 2:4, 3:6] += .5
-    assert torch.equal(busy(film, .25, window) > 0, visits)
-    assert busy(film, .25, window)[visits].tolist() == pytest.approx([6 / 48] * int(visits.sum()))
-    assert (busy(film, .25) > 0).float().mean() > .3, "one median for the whole film takes the light for traffic"
-    assert (background(film, window) - clear).abs().max() < .08 and background(film, window).shape == film.shape
-    assert torch.equal(background(film, n), background(film)), "a window as long as the film is the whole film"
+    assert torch.equal(foreground_share(film, .25, window) > 0, visits)
+    assert foreground_share(film, .25, window)[visits].tolist() == pytest.approx([6 / 48] * int(visits.sum()))
+    assert (foreground_share(film, .25) > 0).float().mean() > .3, "one median for the whole film takes the light for traffic"
+    assert (median_background(film, window) - clear).abs().max() < .08 and median_background(film, window).shape == film.shape
+    assert torch.equal(median_background(film, n), median_background(film)), "a window as long as the film is the whole film"
 
 
 def test_who_stays_for_half_a_window_becomes_background():
     film = torch.zeros(60, 1, 4, 4)
     film[20:30] = 1
-    assert (busy(film, .2, 30)[20:30] == 1).all() and busy(film, .2, 11)[25] == 0
+    assert (foreground_share(film, .2, 30)[20:30] == 1).all() and foreground_share(film, .2, 11)[25] == 0
 
 
 def test_background_is_the_median_of_its_window():
     film = torch.rand(50, 2, 3, 3, generator=seeded())
-    found = background(film, 12)
+    found = median_background(film, 12)
     for t in range(50):
         start = max(0, min(t // 3 * 3 + 1 - 6, 50 - 12))
         assert torch.equal(found[t], film[start:start + 12].median(0).values)
@@ -130,7 +126,7 @@ def test_background_is_the_median_of_its_window():
 @pytest.mark.parametrize("window", [0, 2, 10, 3.5, True])
 def test_a_window_that_does_not_fit_is_refused(window):
     with pytest.raises((ValueError, TypeError), match="^window: expected a whole number ≥ 3 and ≤ 9"):
-        busy(torch.zeros(9, 1, 2, 2), .2, window)
+        foreground_share(torch.zeros(9, 1, 2, 2), .2, window)
 
 
 def test_real_frames_are_mostly_empty_once_the_light_is_followed():
@@ -140,8 +136,8 @@ def test_real_frames_are_mostly_empty_once_the_light_is_followed():
     x = read_frames(path)
     assert x.shape == (1823, 3, 48, 64) and -1 <= x.min() and x.max() <= 1
     assert x.diff(dim=0).abs().mean() < .03, "one camera, in order"
-    assert busy(x).median() > .3, "over the whole film the light drifts, and its median frame is no background"
-    share = busy(x, .2, 101)
+    assert foreground_share(x).median() > .3, "over the whole film the light drifts, and its median frame is no background"
+    share = foreground_share(x, .2, 101)
     assert share.median() < .005 and .1 < (share > .01).float().mean() < .4, "few pedestrians, in a minority of frames"
     assert read_frames(path, (24, 32)).shape == (1823, 3, 24, 32)
 

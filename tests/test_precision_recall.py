@@ -1,4 +1,4 @@
-"""modelab.precision_recall: exact against definitions, right on ties and copies, named errors, the same answer twice."""
+"""modelab.evaluation.precision_recall: exact against definitions, right on ties and copies, named errors, the same answer twice."""
 
 import math
 
@@ -7,11 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from modelab import precision_recall as module
-from modelab.precision_recall import (
-    companions, density_coverage, error_curve, frechet_distance, histogram_curve, neighbour_radii, pr_curve, precision_recall,
-)
+from modelab.evaluation.precision_recall import (density_coverage, error_curve, frechet_distance,
+                                                 histogram_curve, MAX_BYTES, neighbour_radii,
+                                                 neighbourhood_companions, pr_curve,
+                                                 precision_recall)
 
 
 def seeded(seed=0):
@@ -170,7 +169,7 @@ GOOD = torch.randn(10, 3, generator=seeded())
     (lambda: error_curve(torch.zeros(0), torch.zeros(3)), "real_scores"),
     (lambda: precision_recall(GOOD, GOOD).interval("area"), "name"),
     (lambda: precision_recall(GOOD, GOOD).interval("recall", confidence=1.5), "confidence"),
-    (lambda: companions(precision_recall, GOOD[:2], GOOD), "real"),
+    (lambda: neighbourhood_companions(precision_recall, GOOD[:2], GOOD), "real"),
 ])
 def test_bad_input_is_named(call, word):
     with pytest.raises((ValueError, TypeError), match=word):
@@ -206,7 +205,7 @@ def test_same_seed_same_curve(method):
 
 def test_companions_order():
     g = seeded()
-    found = companions(density_coverage, torch.randn(800, 4, generator=g), torch.randn(300, 4, generator=g) * .2, generator=g)
+    found = neighbourhood_companions(density_coverage, torch.randn(800, 4, generator=g), torch.randn(300, 4, generator=g) * .2, generator=g)
     assert found["ceiling"].coverage == 1 or found["ceiling"].coverage > found["floor"].coverage
     assert found["floor"].coverage > found["yours"].coverage
     assert all(len(m.points["density"]) == 300 for m in found.values())
@@ -257,4 +256,4 @@ def test_it_runs_on_a_gpu(cuda):
     real, fake = torch.randn(500, 20, generator=seeded()), torch.randn(400, 20, generator=seeded(1))
     assert frechet_distance(real.to(cuda), fake.to(cuda)) == pytest.approx(frechet_distance(real, fake), rel=1e-6)
     assert four(real.to(cuda), fake.to(cuda), 3) == pytest.approx(four(real, fake, 3), rel=1e-6)
-    assert module.MAX_BYTES > 0
+    assert MAX_BYTES > 0

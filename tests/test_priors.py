@@ -1,4 +1,4 @@
-"""modelab.priors: the law of a middle against loops and closed forms, the fitted law against another solver, and the game."""
+"""modelab.methods.priors: the law of a middle against loops and closed forms, the fitted law against another solver, and the game."""
 
 import math
 
@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import minimize
 
-from modelab.audit import interpolations
-from modelab.coverage import kl
-from modelab.modes import ring, stacked_digits
-from modelab.networks import randn
-from modelab.priors import PRIORS, Histogram, NonParametricPrior, fit_prior, midpoint, rescaled_lerp
-from modelab.training import Run
+from modelab.core.seeding import randn
+from modelab.data.digits import stacked_digits
+from modelab.data.mixtures import ring
+from modelab.evaluation.audit import interpolations
+from modelab.evaluation.coverage import kl
+from modelab.methods.priors import (fit_prior, HistogramPrior, INTERPOLATION_PRIORS,
+                                    midpoint_shares, NonParametricPrior, rescaled_lerp)
+from modelab.training.run import Run
 
 
 def gen(seed=0):
@@ -42,16 +44,16 @@ def by_loop(p, odd="split"):
 @given(st.integers(1, 17), st.integers(0, 99), st.sampled_from(["split", "drop"]))
 def test_middles_are_those_of_a_double_loop(n, seed, odd):
     p = law(n, seed)
-    found = midpoint(p, odd)
+    found = midpoint_shares(p, odd)
     assert torch.allclose(found, by_loop(p, odd), atol=1e-14) and found.sum().item() == pytest.approx(1, abs=1e-12)
 
 
 @given(st.integers(2, 40), st.integers(0, 99))
 def test_a_mirror_changes_nothing_and_rows_are_laws_of_their_own(n, seed):
     p = torch.stack([law(n, seed), law(n, seed + 1)])
-    assert torch.allclose(midpoint(p.flip(-1)), midpoint(p).flip(-1), atol=1e-14)
-    assert torch.allclose(midpoint(p)[1], midpoint(p[1]), atol=1e-15)
-    assert torch.allclose(midpoint(p.expand(3, 2, n))[2], midpoint(p), atol=1e-15)
+    assert torch.allclose(midpoint_shares(p.flip(-1)), midpoint_shares(p).flip(-1), atol=1e-14)
+    assert torch.allclose(midpoint_shares(p)[1], midpoint_shares(p[1]), atol=1e-15)
+    assert torch.allclose(midpoint_shares(p.expand(3, 2, n))[2], midpoint_shares(p), atol=1e-15)
 
 
 @pytest.mark.parametrize("n", (5, 32))
@@ -67,7 +69,7 @@ def test_the_variance_of_a_middle_is_half(n):
         return (w @ at.square() - (w @ at).square()).item()
     assert variance(q, half) == pytest.approx(variance(p, x) / 2)
     # on bins an odd sum is moved by half a bin to either side
-    assert variance(midpoint(p), x) == pytest.approx(variance(p, x) / 2 + q[1::2].sum().item() / 4)
+    assert variance(midpoint_shares(p), x) == pytest.approx(variance(p, x) / 2 + q[1::2].sum().item() / 4)
 
 
 def test_closed_forms():
@@ -75,36 +77,36 @@ def test_closed_forms():
     x = (torch.arange(n, dtype=torch.float64) + .5) / n * 2 - 1
     uniform, normal = torch.full_like(x, 1 / n), (-(9 * x).square() / 2).exp()
     normal /= normal.sum()
-    assert kl(uniform, midpoint(uniform)).item() == pytest.approx(1 - math.log(2), abs=3e-4)
-    assert kl(midpoint(uniform), uniform).item() == pytest.approx(math.log(2) - .5, abs=3e-4)
-    assert kl(normal, midpoint(normal)).item() == pytest.approx((1 - math.log(2)) / 2, abs=1e-5)
+    assert kl(uniform, midpoint_shares(uniform)).item() == pytest.approx(1 - math.log(2), abs=3e-4)
+    assert kl(midpoint_shares(uniform), uniform).item() == pytest.approx(math.log(2) - .5, abs=3e-4)
+    assert kl(normal, midpoint_shares(normal)).item() == pytest.approx((1 - math.log(2)) / 2, abs=1e-5)
     one = torch.zeros(9, dtype=torch.float64)
     one[4] = 1
-    assert torch.allclose(midpoint(one), one, atol=1e-15) and abs(Histogram(one).divergence) < 1e-14
+    assert torch.allclose(midpoint_shares(one), one, atol=1e-15) and abs(HistogramPrior(one).divergence) < 1e-14
     coin = torch.tensor([.5] + [0.] * 9 + [.5], dtype=torch.float64)
-    assert midpoint(coin).count_nonzero() == 3 and kl(midpoint(coin), coin).item() == math.inf
+    assert midpoint_shares(coin).count_nonzero() == 3 and kl(midpoint_shares(coin), coin).item() == math.inf
 
 
 def test_a_rare_bin_has_a_middle_though_a_transform_would_round_it_away():
     p = torch.full((64,), 1e-12, dtype=torch.float64)
     p[0] = 1 - p[1:].sum()
-    assert (midpoint(p) >= p.square()).all() and math.isfinite(kl(p, midpoint(p)).item())
+    assert (midpoint_shares(p) >= p.square()).all() and math.isfinite(kl(p, midpoint_shares(p)).item())
 
 
 @pytest.mark.parametrize("p", [torch.tensor([.5, .6]), torch.tensor([1.5, -.5]), torch.tensor([1, 0]), torch.tensor(1.),
                                torch.empty(0), torch.tensor([.5, math.nan, .5]), [.5, .5], None])
 def test_what_is_no_law_is_refused(p):
     with pytest.raises((TypeError, ValueError), match=r"\bp\b"):
-        midpoint(p)
+        midpoint_shares(p)
     with pytest.raises((TypeError, ValueError), match=r"\bp\b"):
-        Histogram(p)
+        HistogramPrior(p)
 
 
 def test_other_bad_arguments():
     with pytest.raises(ValueError, match="odd.*split.*drop|odd"):
-        midpoint(law(4), "even")
+        midpoint_shares(law(4), "even")
     with pytest.raises(ValueError, match="one law"):
-        Histogram(law(4).expand(2, 4))
+        HistogramPrior(law(4).expand(2, 4))
     for wrong in (dict(spread=0.), dict(spread=-1.), dict(spread=math.nan), dict(spread=1.), dict(bins=7), dict(bins=2), dict(bins=31),
                   dict(bins=16.5), dict(spread=.1, bins=16), dict(odd="none")):
         with pytest.raises((TypeError, ValueError), match="|".join(wrong)):
@@ -113,7 +115,7 @@ def test_other_bad_arguments():
 
 # the fitted law
 
-X32 = Histogram(torch.full((32,), 1 / 32, dtype=torch.float64)).centres
+X32 = HistogramPrior(torch.full((32,), 1 / 32, dtype=torch.float64)).centres
 
 
 def by_slsqp(start, shares, least):
@@ -125,7 +127,7 @@ def by_slsqp(start, shares, least):
 
     def room(p):
         return p @ X32.square() - (p @ X32).square() + 1 / (3 * 32 ** 2) - least ** 2
-    found = minimize(of, start.numpy(), (lambda p: kl(p, midpoint(p)),), jac=True, method="SLSQP", options={"maxiter": 500, "ftol": 1e-10},
+    found = minimize(of, start.numpy(), (lambda p: kl(p, midpoint_shares(p)),), jac=True, method="SLSQP", options={"maxiter": 500, "ftol": 1e-10},
                      constraints={"type": "ineq", "fun": lambda v: of(v, room)[0], "jac": lambda v: of(v, room)[1]})
     assert found.success and of(found.x, room)[0] > -1e-9
     return found.fun
@@ -140,7 +142,7 @@ def test_another_solver_finds_the_same_symmetric_law(seed):
 
 def test_a_lopsided_law_is_nearer_still_as_the_chapter_says():
     p = torch.tensor([0, 4229, 4173, 614, 180, 158, 81, 24, 37, 125, 33, 10, 8, 10, 3, 3, 114, 55, 7, 2, 5, 1, 1, 3, 7, 1, 0, 1, 1, 1, 2, 110]).double()
-    found = Histogram(p / p.sum())
+    found = HistogramPrior(p / p.sum())
     assert found.spread >= .25 and found.divergence == pytest.approx(.058, abs=.0005)
     assert fit_prior(.25, bins=32).divergence == pytest.approx(.089, abs=.001)
 
@@ -171,13 +173,13 @@ def test_known_value_at_the_paper_s_floor():
     """0.0064 for split and 0.0060 for dropped odd sums at 27.7 of 1,024 bins, by an unrelated solver."""
     for odd, nats in (("split", .0064), ("drop", .0060)):
         p = fit_prior(.054, odd=odd).p
-        assert kl(p, midpoint(p, odd)).item() == pytest.approx(nats, abs=4e-4)
+        assert kl(p, midpoint_shares(p, odd)).item() == pytest.approx(nats, abs=4e-4)
 
 
 # draws
 
 def test_draws_follow_the_law():
-    h = Histogram(law(7))
+    h = HistogramPrior(law(7))
     z = h.sample(200_000, generator=gen()).double()
     edges = torch.cat([torch.zeros(1, dtype=torch.float64), h.p.cumsum(0)])
 
@@ -191,10 +193,10 @@ def test_draws_follow_the_law():
 
 def test_a_bin_without_mass_is_never_drawn_and_middles_of_draws_are_the_midpoint():
     p = torch.tensor([0., .5, 0., .5, 0., 0.], dtype=torch.float64)
-    z = Histogram(p).sample(2, 100_000, generator=gen())
+    z = HistogramPrior(p).sample(2, 100_000, generator=gen())
     assert set(((z + 1) * 3).long().flatten().tolist()) == {1, 3}
     seen = torch.bincount(((z.mean(0) + 1) * 3).long(), minlength=6).double() / 100_000
-    assert torch.allclose(seen, midpoint(p), atol=.006)
+    assert torch.allclose(seen, midpoint_shares(p), atol=.006)
 
 
 def test_each_run_draws_for_itself():
@@ -239,7 +241,7 @@ def test_the_audit_walks_along_it():
 # the game
 
 @pytest.mark.parametrize("spread", (.025, .054, .5))
-@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("prior", INTERPOLATION_PRIORS)
 def test_every_prior_has_unit_variance(prior, spread):
     z = NonParametricPrior(prior=prior, spread=spread).noise(400_000, generator=gen())
     assert z.mean().abs() < .01 and z.std().item() == pytest.approx(1, abs=.02)

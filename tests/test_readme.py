@@ -52,7 +52,7 @@ def wrong_command(line: str, root: Path, cwd: Path) -> str:
         rest = rest[rest.index("-m"):]
         program, rest = rest[1], rest[2:]
     if program == "modelab" and rest[:1] == ["bench"]:  # minutes of work: the file must be there and in order
-        return run(["-c", "import sys, modelab.bench; modelab.bench.read(sys.argv[1])", str(root / rest[1])], cwd)
+        return run(["-c", "import sys, modelab.training.leaderboard; modelab.training.leaderboard.read_board_file(sys.argv[1])", str(root / rest[1])], cwd)
     if program == "modelab" and rest[:1] in (["audit"], ["data"]):  # 1: they found something, or nothing
         return run(["-m", "modelab", *rest], cwd, right=(0, 1))
     if program == "modelab":
@@ -156,7 +156,7 @@ EMPTY = "top\n<!-- chapters -->\n<!-- /chapters -->\nmiddle\n<!-- ledger -->\nst
 def test_ledger_is_derived(tmp_path):
     paths = [chapter(tmp_path / "nbs/0_a/01_modes.ipynb", ROW), chapter(tmp_path / "nbs/1_b/04_x.ipynb")]
     text = ledger.renewed(EMPTY, paths, tmp_path)
-    assert "| 01 | [Modes](nbs/0_a/01_modes.ipynb) | Data whose modes are known | `modelab.modes` | 1.5 |" in text
+    assert "| 01 | [Modes](../nbs/0_start/03_modes.ipynb) | Data whose modes are known | `modelab.data.mixtures` | 1.5 |" in text
     assert "| 01 | a \\| b | Somebody 2018, §2 | 7.5 [7.1, 7.9] | 3 [2, 4] | holds |" in text
     assert ledger.renewed(text, paths, tmp_path) == text and "stale row" not in text and text.endswith("end\n")
 

@@ -1,4 +1,4 @@
-"""modelab.tabular: losses and penalty of cells against loops and Jacobians, bad input, and the game on points, pictures and tables."""
+"""modelab.methods.tabular: losses and penalty of cells against loops and Jacobians, bad input, and the game on points, pictures and tables."""
 
 import math
 
@@ -8,13 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.coverage import coverages
-from modelab.lab import Lab
-from modelab.modes import digits, mixture, ring
-from modelab.networks import mlp
-from modelab.tabular import (Cells, Filler, Imputer, Rows, cell_penalty, complete, discriminator_loss, generator_loss, hide, impute,
-                             reconstruction_loss, row_rmse)
-from modelab.training import Run
+from modelab.data.digits import digits
+from modelab.data.mixtures import mixture, ring
+from modelab.evaluation.coverage import coverages
+from modelab.lab.panel import Lab
+from modelab.methods.tabular import (cell_discriminator_loss, cell_generator_loss, cell_penalty,
+                                     cell_reconstruction_loss, CellDiscriminator, fill_holes,
+                                     hide_cells, impute_rows, Imputer, ImputerNetwork, row_rmse,
+                                     TableRows)
+from modelab.networks.layers import mlp
+from modelab.training.run import Run
 
 
 def gen(seed=0):
@@ -33,38 +36,38 @@ def mask(*shape, seed=0):
 
 def test_cells_are_hidden_completely_at_random():
     x = randn(40_000, 3)
-    holes = hide(x, .3, gen()).isnan()
+    holes = hide_cells(x, .3, gen()).isnan()
     assert (holes.double().mean(0) - .3).abs().max() < .01
     assert holes.double().T.corrcoef().fill_diagonal_(0).abs().max() < .02
     assert abs(x[holes].mean()) < .03, "what is hidden does not depend on the value"
-    assert not hide(x, 0.).isnan().any() and hide(x, 1.).isnan().all()
+    assert not hide_cells(x, 0.).isnan().any() and hide_cells(x, 1.).isnan().all()
 
 
 def test_hiding_repeats_by_seed_and_each_run_has_its_own():
     x = randn(2, 6, 3)
-    both = hide(x, .5, [gen(4), gen(5)])
-    assert torch.equal(both[1].isnan(), hide(x[1], .5, gen(5)).isnan())
-    assert torch.equal(hide(hide(x, .5, gen()), .5, gen(1)).isnan(), hide(x, .5, gen()).isnan() | hide(x, .5, gen(1)).isnan())
+    both = hide_cells(x, .5, [gen(4), gen(5)])
+    assert torch.equal(both[1].isnan(), hide_cells(x[1], .5, gen(5)).isnan())
+    assert torch.equal(hide_cells(hide_cells(x, .5, gen()), .5, gen(1)).isnan(), hide_cells(x, .5, gen()).isnan() | hide_cells(x, .5, gen(1)).isnan())
 
 
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 99))
 def test_what_was_known_stays_to_the_bit(n, d, seed):
     x, filled = randn(n, d, seed=seed), randn(n, d, seed=seed + 1)
-    holed = hide(x, .5, gen(seed))
-    found, known = complete(holed, filled), ~holed.isnan()
+    holed = hide_cells(x, .5, gen(seed))
+    found, known = fill_holes(holed, filled), ~holed.isnan()
     assert torch.equal(found[known], x[known]) and torch.equal(found[~known], filled[~known])
 
 
 def test_no_gradient_is_lost_or_spoilt_at_holes():
     filled = randn(5, 3).requires_grad_()
-    holed = hide(randn(5, 3, seed=1), .5, gen())
-    complete(holed, filled).sum().backward()
+    holed = hide_cells(randn(5, 3, seed=1), .5, gen())
+    fill_holes(holed, filled).sum().backward()
     assert torch.equal(filled.grad, holed.isnan().double())
 
 
 def test_error_of_rows_is_that_of_a_loop():
     x, filled = randn(2, 7, 3), randn(2, 7, 3, seed=1)
-    holed = hide(x, .4, gen(2))
+    holed = hide_cells(x, .4, gen(2))
     for r in range(2):
         total = 0.
         for truth, guess, row in zip(x[r], filled[r], holed[r]):
@@ -85,7 +88,7 @@ def test_rows_without_holes_count_as_zero():
 def test_losses_are_those_of_a_loop_over_columns(lead):
     scores, shown = randn(*lead, 9, 4), mask(*lead, 9, 4)
     for o, m, d_loss, g_loss in zip(*(v.reshape(-1, *v.shape[len(lead):]) for v in (
-            scores, shown, discriminator_loss(scores, shown), generator_loss(scores, shown)))):
+            scores, shown, cell_discriminator_loss(scores, shown), cell_generator_loss(scores, shown)))):
         by_hand = [(sum(o[n, k].item() for n in range(9) if m[n, k]) / m[:, k].sum().item(),
                     sum(o[n, k].item() for n in range(9) if not m[n, k]) / (~m[:, k]).sum().item()) for k in range(4)]
         assert d_loss.item() == pytest.approx(sum(f - r for r, f in by_hand) / 4)
@@ -95,7 +98,7 @@ def test_losses_are_those_of_a_loop_over_columns(lead):
 def test_a_column_that_is_all_shown_or_all_hidden_is_no_nan():
     shown = torch.tensor([[True, False, True], [True, False, False]])
     scores = randn(2, 3).requires_grad_()
-    loss = discriminator_loss(scores, shown) + generator_loss(scores, shown)
+    loss = cell_discriminator_loss(scores, shown) + cell_generator_loss(scores, shown)
     loss.backward()
     assert torch.isfinite(loss) and torch.isfinite(scores.grad).all()
 
@@ -103,8 +106,8 @@ def test_a_column_that_is_all_shown_or_all_hidden_is_no_nan():
 def test_descending_moves_scores_the_right_way():
     shown = mask(8, 3)
     d, g = randn(8, 3).requires_grad_(), randn(8, 3).requires_grad_()
-    discriminator_loss(d, shown).backward()
-    generator_loss(g, shown).backward()
+    cell_discriminator_loss(d, shown).backward()
+    cell_generator_loss(g, shown).backward()
     assert (d.grad[shown] < 0).all() and (d.grad[~shown] > 0).all()
     assert (g.grad[~shown] < 0).all() and (g.grad[shown] == 0).all()
 
@@ -112,7 +115,7 @@ def test_descending_moves_scores_the_right_way():
 def test_reconstruction_by_hand_also_where_x_has_holes():
     x = torch.tensor([[1., math.nan], [2., 3.], [math.nan, math.nan]], dtype=torch.float64)
     filled = torch.zeros(3, 2, dtype=torch.float64, requires_grad=True)
-    loss = reconstruction_loss(filled, x, ~x.isnan())
+    loss = cell_reconstruction_loss(filled, x, ~x.isnan())
     loss.backward()
     assert loss.item() == pytest.approx((1 + (4 + 9) / 2 + 0) / 3)
     assert torch.isfinite(filled.grad).all() and (filled.grad[x.isnan()] == 0).all()
@@ -148,21 +151,21 @@ def test_gradient_of_the_penalty_is_right():
 # bad input
 
 @pytest.mark.parametrize("call, name", [
-    (lambda: hide(randn(4), .5), "x"), (lambda: hide(randn(4, 2), 1.5), "rate"), (lambda: hide(None, .5), "x"),
-    (lambda: complete(randn(4, 2), randn(4, 3)), "filled"), (lambda: complete(randn(4, 2), randn(4, 2).float()), "filled"),
+    (lambda: hide_cells(randn(4), .5), "x"), (lambda: hide_cells(randn(4, 2), 1.5), "rate"), (lambda: hide_cells(None, .5), "x"),
+    (lambda: fill_holes(randn(4, 2), randn(4, 3)), "filled"), (lambda: fill_holes(randn(4, 2), randn(4, 2).float()), "filled"),
     (lambda: row_rmse(randn(4, 2), randn(4, 2), randn(3, 2)), "truth"),
-    (lambda: discriminator_loss(randn(4, 2), mask(4, 3)), "shown"), (lambda: generator_loss(randn(4, 2), randn(4, 2)), "shown"),
-    (lambda: discriminator_loss(randn(4), mask(4)), "scores"), (lambda: reconstruction_loss(randn(4, 2), randn(4, 3), mask(4, 2)), "x"),
+    (lambda: cell_discriminator_loss(randn(4, 2), mask(4, 3)), "shown"), (lambda: cell_generator_loss(randn(4, 2), randn(4, 2)), "shown"),
+    (lambda: cell_discriminator_loss(randn(4), mask(4)), "scores"), (lambda: cell_reconstruction_loss(randn(4, 2), randn(4, 3), mask(4, 2)), "x"),
     (lambda: cell_penalty(None, randn(4, 2), mask(4, 2)), "critic"),
     (lambda: cell_penalty(lambda x: x.sum(-1), randn(4, 2), mask(4, 2)), "critic"),
-    (lambda: Rows(torch.tensor([[1., math.nan], [2., math.nan]])), "x"), (lambda: Rows(torch.tensor([[math.inf, 1.]])), "x"),
-    (lambda: Filler(nn.Linear(2, 1), ()), "event"), (lambda: Cells(3), "net"),
+    (lambda: TableRows(torch.tensor([[1., math.nan], [2., math.nan]])), "x"), (lambda: TableRows(torch.tensor([[math.inf, 1.]])), "x"),
+    (lambda: ImputerNetwork(nn.Linear(2, 1), ()), "event"), (lambda: CellDiscriminator(3), "net"),
     (lambda: Imputer(ask="all"), "ask"), (lambda: Imputer(rate=-.1), "rate"), (lambda: Imputer(weight=math.nan), "weight"),
-    (lambda: impute(None, randn(4, 2)), "run"),
+    (lambda: impute_rows(None, randn(4, 2)), "run"),
     (lambda: Run(Imputer(D=lambda: nn.Linear(2, 1)), ring(), runs=1, batch=4, device="cpu").step(), "D"),
     (lambda: Run(Imputer(G=lambda: nn.Linear(4, 3)), ring(), runs=1, batch=4, device="cpu").step(), "G"),
     (lambda: Imputer(prior="cauchy"), "prior"), (lambda: cell_penalty(lambda x: x, randn(4, 2), mask(4, 3)), "shown"),
-    (lambda: impute(Run(Imputer(width=4), ring(), runs=2, device="cpu"), torch.zeros(4, 3)), "x")])
+    (lambda: impute_rows(Run(Imputer(width=4), ring(), runs=2, device="cpu"), torch.zeros(4, 3)), "x")])
 def test_bad_input_is_refused_by_name(call, name):
     with pytest.raises((TypeError, ValueError), match=rf"\b({name})\b"):
         call()
@@ -178,7 +181,7 @@ def test_imputer_sees_noise_in_holes_and_nothing_that_is_hidden():
             seen.append(x)
             return x[..., :2]
     x, z = torch.tensor([[[1., math.nan]]]), torch.tensor([[[5., 6.]]])
-    Filler(Spy(), (2,))(z, x), Filler(Spy(), (2,))(z)
+    ImputerNetwork(Spy(), (2,))(z, x), ImputerNetwork(Spy(), (2,))(z)
     assert seen[0].tolist() == [[[1., 6., 1., 0.]]] and seen[1].tolist() == [[[5., 6., 0., 0.]]]
 
 
@@ -209,16 +212,16 @@ def test_filling_asks_a_resting_network_and_leaves_it_as_it_was():
     rules = Imputer(G=lambda: nn.Sequential(nn.Linear(4, 2), nn.Dropout(.9)))
     run = Run(rules, ring(), runs=1, batch=8, device="cpu").step(2)
     x = torch.full((50, 2), math.nan)
-    assert (impute(run, x) != 0).all() and run.players.nets["G"].training
+    assert (impute_rows(run, x) != 0).all() and run.players.nets["G"].training
 
 
 def test_a_table_with_holes_is_learned_from_and_filled():
-    table = hide(torch.rand(30, 4, generator=gen()), .3, gen(1))
-    run = Run(Imputer(width=8, rate=.2, ask="hidden"), Rows(table), runs=2, batch=8, device="cpu").step(3)
-    done, known = impute(run, table), ~table.isnan()
+    table = hide_cells(torch.rand(30, 4, generator=gen()), .3, gen(1))
+    run = Run(Imputer(width=8, rate=.2, ask="hidden"), TableRows(table), runs=2, batch=8, device="cpu").step(3)
+    done, known = impute_rows(run, table), ~table.isnan()
     assert done.shape == (2, 30, 4) and torch.isfinite(done).all() and torch.equal(done[1][known], table[known])
-    assert torch.equal(impute(run, table), done) and not torch.equal(impute(run, table, 1), done)
-    rows = Rows(table).sample(200, gen())
+    assert torch.equal(impute_rows(run, table), done) and not torch.equal(impute_rows(run, table, 1), done)
+    rows = TableRows(table).sample(200, gen())
     assert all(any(torch.equal(row.nan_to_num(9), other.nan_to_num(9)) for other in table) for row in rows)
 
 
@@ -235,7 +238,7 @@ def test_reconstruction_collapses_and_judged_cells_do_not(circle):
     found = {}
     for name, rules, n in (("mean", dict(adversary=0., ask="hidden"), 200), ("judged", dict(rate=.2), 500)):
         run = Run(Imputer(**rules), circle, runs=2, batch=64, average=.98, device="cpu").step(n)
-        filled = impute(run, holed)
+        filled = impute_rows(run, holed)
         found[name] = row_rmse(holed.expand(2, -1, -1), filled, x.expand(2, -1, -1)), [c.high_quality for c in coverages(filled, circle)]
     assert found["mean"][0].max() < found["judged"][0].min(), "the error prefers the collapse"
     assert max(found["mean"][1]) < .45 and min(found["judged"][1]) > .55
@@ -243,9 +246,9 @@ def test_reconstruction_collapses_and_judged_cells_do_not(circle):
 
 def test_who_is_asked_for_what_it_sees_copies():
     table = torch.randn(400, 1, generator=gen()) + .1 * torch.randn(400, 6, generator=gen(1))
-    holed = hide(table, .2, gen(2))
+    holed = hide_cells(table, .2, gen(2))
     errors = {}
     for ask, rate in (("shown", 0.), ("hidden", .2)):
-        run = Run(Imputer(adversary=0., ask=ask, rate=rate, depth=1), Rows(holed), runs=2, batch=64, device="cpu").step(300)
-        errors[ask] = row_rmse(holed.expand(2, -1, -1), impute(run, holed), table.expand(2, -1, -1))
+        run = Run(Imputer(adversary=0., ask=ask, rate=rate, depth=1), TableRows(holed), runs=2, batch=64, device="cpu").step(300)
+        errors[ask] = row_rmse(holed.expand(2, -1, -1), impute_rows(run, holed), table.expand(2, -1, -1))
     assert errors["hidden"].max() < .5 * errors["shown"].min()

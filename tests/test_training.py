@@ -1,4 +1,4 @@
-"""modelab.training: determinism, resume, crashes, interrupts, divergence, bad input."""
+"""modelab.training.game: determinism, resume, crashes, interrupts, divergence, bad input."""
 
 import json
 import os
@@ -14,13 +14,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-
-from modelab import networks
-from modelab.course import GAMES, load_all, make
-from modelab.minimax import Minimax
-from modelab.modes import grid, mixture, ring
-from modelab.networks import mlp
-from modelab.training import Diverged, Run, linear_decay, seed_of
+from modelab.core.registry import GAMES, load_all, make
+from modelab.core.seeding import derive_seed
+from modelab.data.mixtures import grid, mixture, ring
+from modelab.methods.minimax import Minimax
+from modelab.networks.layers import mlp
+from modelab.training.run import Diverged, linear_decay, Run
 
 load_all()
 OURS = sorted(name for name, game in GAMES.items() if game.__module__.startswith("modelab."))
@@ -163,7 +162,7 @@ def test_independent_sets_need_no_name(tmp_path):
 
 KILLER = """
 import os, random, signal, sys, time
-from modelab.training import Run
+from modelab.training.run import Run
 path, rng, seen = sys.argv[1], random.Random(0), 0
 for attempt in range(50):
     run = Run.load(path, device="cpu")
@@ -395,7 +394,7 @@ def test_unknown_protocol():
 
 def test_seeds_of_purposes_are_distinct():
     words = [(s, stream, step, turn) for s in range(16) for stream in ("data", "noise", "loss") for step in range(500) for turn in (0, 1)]
-    assert len({seed_of(*w) for w in words}) == len(words) and all(0 <= seed_of(*w) < 2 ** 63 for w in words[:100])
+    assert len({derive_seed(*w) for w in words}) == len(words) and all(0 <= derive_seed(*w) < 2 ** 63 for w in words[:100])
 
 
 def test_checkpoints_hold_no_code(tmp_path):
@@ -422,7 +421,7 @@ def test_every_game_plays_on_a_gpu(name, cuda):
 @pytest.mark.parametrize("name", [n for n in OURS if n not in ("imle", "imlegan", "groundmetric", "fewlabels")])  # these look at numbers
 def test_losses_stay_where_their_data_are(name, monkeypatch):
     """A tensor on `meta` has a shape and no numbers; what meets it from the CPU raises, as on a graphics card."""
-    monkeypatch.setattr(networks, "_draw", lambda sampler, shape, generator, device, dtype: sampler(tuple(shape), device=device, dtype=dtype))
+    monkeypatch.setattr("modelab.core.seeding._draw", lambda sampler, shape, generator, device, dtype: sampler(tuple(shape), device=device, dtype=dtype))
     game = make("game", {"name": name, "width": 8})
     event = (1, 8, 8) if name == "sagan" else (2,)
 

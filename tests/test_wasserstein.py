@@ -1,4 +1,4 @@
-"""modelab.wasserstein: closed forms in float64, known defects of popular penalties, shapes, games."""
+"""modelab.methods.wasserstein: closed forms in float64, known defects of popular penalties, shapes, games."""
 
 import math
 
@@ -9,12 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.minimax import Minimax
-from modelab.modes import digits, ring
-from modelab.networks import mlp, randn
-from modelab.training import Run
-from modelab.wasserstein import (ClippedWasserstein, Wasserstein, ZeroCentred, between, clip_weights_, critic_loss, event_sum,
-                                 generator_loss, gradient_penalty, input_gradient, r1, r2, slope_norm, transport)
+from modelab.core.seeding import randn
+from modelab.data.digits import digits
+from modelab.data.mixtures import ring
+from modelab.losses.penalties import (gradient_norm, gradient_penalty, input_gradient, r1, r2,
+                                      random_interpolate, sum_over_event)
+from modelab.methods.minimax import Minimax
+from modelab.methods.wasserstein import (clip_weights_, ClippedWasserstein, critic_loss,
+                                         Wasserstein, wasserstein_distance,
+                                         wasserstein_generator_loss, ZeroCentred)
+from modelab.networks.layers import mlp
+from modelab.training.run import Run
 
 GAMES = (Wasserstein, ClippedWasserstein, ZeroCentred)
 
@@ -32,7 +37,7 @@ def two(*shape, seed: int = 0):
 def test_losses():
     real, fake = two(3, 7)
     assert torch.allclose(critic_loss(real, fake), fake.mean(1) - real.mean(1))
-    assert torch.allclose(generator_loss(fake), -fake.mean(1))
+    assert torch.allclose(wasserstein_generator_loss(fake), -fake.mean(1))
     assert critic_loss(real[0], fake[0, :4]).shape == ()
 
 
@@ -57,7 +62,7 @@ def test_one_sided_charges_only_what_is_above():
 def test_quadratic_critic():
     real, fake = two(50, 4)
     bowl = lambda x: x.square().sum(-1) / 2
-    x = between(bowl, real, fake, gen(5))
+    x = random_interpolate(bowl, real, fake, gen(5))
     assert torch.isclose(gradient_penalty(bowl, real, fake, generator=gen(5)), (x.norm(dim=1) - 1).square().mean())
     assert torch.isclose(r1(bowl, real), real.square().sum(1).mean() / 2)
 
@@ -77,7 +82,7 @@ def test_the_norm_runs_over_all_event_axes():
 
 def test_one_position_per_example():
     real, fake = two(40, 3, 4, 4)
-    x = between(lambda v: v.flatten(1).sum(1), real, fake, gen())
+    x = random_interpolate(lambda v: v.flatten(1).sum(1), real, fake, gen())
     t = ((x - fake) / (real - fake)).flatten(1)
     assert (t.amax(1) - t.amin(1)).max() < 1e-9 and t.min() >= 0 and t.max() <= 1 and t[:, 0].unique().numel() == 40
 
@@ -148,20 +153,20 @@ def test_transport_is_the_best_pairing():
     from itertools import permutations
     x, y = two(6, 2)
     best = min(sum((x[i] - y[j]).norm() for i, j in enumerate(p)) for p in permutations(range(6))) / 6
-    distance, partner = transport(x, y)
+    distance, partner = wasserstein_distance(x, y)
     assert distance == pytest.approx(best.item()) and sorted(partner.tolist()) == list(range(6))
 
 
 def test_transport_on_a_line_is_scipys():
     from scipy.stats import wasserstein_distance
     x, y = two(40, 1)
-    assert transport(x, y)[0] == pytest.approx(wasserstein_distance(x[:, 0], y[:, 0]))
+    assert wasserstein_distance(x, y)[0] == pytest.approx(wasserstein_distance(x[:, 0], y[:, 0]))
 
 
 def test_no_critic_beats_the_exact_distance():
     """Kantorovich: any function of slope at most one stays below."""
     x, y = two(60, 2)
-    top = transport(x, y)[0]
+    top = wasserstein_distance(x, y)[0]
     for seed in range(5):
         a = torch.nn.functional.normalize(torch.randn(2, generator=gen(seed), dtype=torch.float64), dim=0)
         assert -critic_loss((x @ a), (y @ a)) <= top + 1e-12
@@ -189,8 +194,8 @@ def test_batch_norm_is_refused_before_it_learns_anything():
     (lambda f, x: gradient_penalty(lambda v: v[:, :1], x, x), "one score per example"),
     (lambda f, x: input_gradient(lambda v: v.sum(), x), "one score per example"),
     (lambda f, x: clip_weights_(nn.Linear(2, 2), 0.), "bound"),
-    (lambda f, x: transport(x, x[:2]), "two samples of one shape"),
-    (lambda f, x: transport(x[:0], x[:0]), "two samples of one shape"),
+    (lambda f, x: wasserstein_distance(x, x[:2]), "two samples of one shape"),
+    (lambda f, x: wasserstein_distance(x[:0], x[:0]), "two samples of one shape"),
     (lambda f, x: Wasserstein(weight=-1), "weight"),
     (lambda f, x: Wasserstein(n_critic=0), "n_critic"),
     (lambda f, x: ClippedWasserstein(bound=-1), "bound"),
@@ -228,8 +233,8 @@ def test_a_plain_function_with_runs():
 def test_event_sum_and_norm_of_pictures():
     slopes = torch.randn(2, 5, 3, 4, 4, generator=gen(), dtype=torch.float64)
     scores = slopes[..., 0, 0, 0]
-    assert torch.allclose(slope_norm(slopes, scores), slopes.flatten(2).norm(dim=2))
-    assert event_sum(slopes, scores).shape == (2, 5)
+    assert torch.allclose(gradient_norm(slopes, scores), slopes.flatten(2).norm(dim=2))
+    assert sum_over_event(slopes, scores).shape == (2, 5)
 
 
 def test_clipping_is_in_place():

@@ -5,363 +5,52 @@
 # %% [markdown]
 # A course you run and a library you install. Every chapter causes a failure, measures it, cures it, and says what the cure costs; the code you read is the code you import.
 #
-# **Start with [How to read this course](0_ground/00_course.ipynb).** Then in order, or by the question that brought you here:
+# **Start with [How to read this course](0_start/02_evidence.ipynb).** Then in order, or by the question that brought you here:
 #
 # | your question | chapter |
 # |---|---|
-# | How is one supposed to read these notebooks? | [00 The rules of the house](0_ground/00_course.ipynb) |
-# | Where do I get data whose modes I know? | [01 Modes](0_ground/01_modes.ipynb) |
-# | My samples look fine. How many modes are missing? | [02 Coverage](0_ground/02_coverage.ipynb) |
-# | How do I train eight seeds for the price of a few? | [03 Networks](0_ground/03_networks.ipynb) |
-# | Why does a GAN lose modes at all? | [04 The minimax game](1_game/04_minimax.ipynb) |
-# | How do I get the same numbers tomorrow? | [05 The engine](1_game/05_training.ipynb) |
-# | May I stop it, go back and change something? | [06 The lab](1_game/06_lab.ipynb) |
-# | What can G learn where a perfect D has nothing left to say? | [07 Critics](1_game/07_wasserstein.ipynb) |
-# | What does a network lose that runs the other way? | [08 The inverted generator](2_inverse/08_encoder.ipynb) |
-# | Two maps, there and back: does the data lose modes on the way? | [09 The joint game](2_inverse/09_bigan.ipynb) |
-# | E has kept the mode. How do I tell G? | [10 A direction for the discriminator](2_inverse/10_pairwise.ipynb) |
-# | For each real point, is anything of mine near it? | [11 IMLE](3_inclusion/11_imle.ipynb) |
-# | How do I get the sharpness of a GAN without losing the rare ones? | [12 The inclusive GAN](3_inclusion/12_imle_gan.ipynb) |
-# | Which of precision, recall, density and coverage can I trust? | [13 Precision and recall](4_evidence/13_precision_recall.ipynb) |
-# | Is this collapse? Is it copying? | [14 The audit](4_evidence/14_audit.ipynb) |
-# | Does the critic's slope point at the data? (ICML 2019) | [15 Lipschitz GANs](5_icml2019/15_lipschitz.ipynb) |
-# | What if a moved digit is a near digit? (ICML 2019) | [16 The ground metric](5_icml2019/16_ground_metric.ipynb) |
-# | Can I say beforehand what one of my latents shall do? (ICML 2019) | [17 Currents](5_icml2019/17_currents.ipynb) |
-# | How likely does my generator find this example? (ICML 2019) | [18 How likely is this example?](5_icml2019/18_likelihood.ipynb) |
-# | I walk from one latent to another. Is that still my model? (ICML 2019) | [19 The prior and its middle](5_icml2019/19_priors.ipynb) |
-# | Photographs here, drawings there, no pairs: are the right ones matched? (ICML 2019) | [20 The same thing, seen twice](5_icml2019/20_joint.ipynb) |
-# | Every detail is right, and nothing belongs together. Who notices? (ICML 2019) | [21 Two lamps](5_icml2019/21_attention.ipynb) |
-# | One example in twenty has a label. What about the others? (ICML 2019) | [22 Few labels](5_icml2019/22_few_labels.ipynb) |
-# | Cells of my table are missing. May a GAN fill them in? (ICML 2019) | [23 Holes in a table](5_icml2019/23_tabular.ipynb) |
-# | How is the lab built? | [24 How it shows itself](6_workshop/24_view.ipynb), [25 Its controls](6_workshop/25_panel.ipynb) |
-# | Where do streets and faces with rare attributes come from? | [26 Pictures whose rare things are known](6_workshop/26_pictures.ipynb) |
-# | Did the file arrive whole? | [27 Data over a wire](6_workshop/27_data.ipynb) |
-# | My machine may die, and I have more than one. What is lost? | [28 One run, many processes](6_workshop/28_distributed.ipynb) |
-# | Which method, on which set, at which price? | [29 The leaderboard](6_workshop/29_bench.ipynb) |
+# | How is one supposed to read these notebooks? | [0.2 The rules of the house](0_start/02_evidence.ipynb) |
+# | Where do I get data whose modes I know? | [0.3 Modes](0_start/03_modes.ipynb) |
+# | My samples look fine. How many modes are missing? | [0.4 Coverage](0_start/04_coverage.ipynb) |
+# | How do I train eight seeds for the price of a few? | [0.5 Networks](0_start/05_networks.ipynb) |
+# | Why does a GAN lose modes at all? | [1.1 The minimax game](1_game/01_minimax.ipynb) |
+# | How do I get the same numbers tomorrow? | [1.2 The engine](1_game/02_training.ipynb) |
+# | May I stop it, go back and change something? | [1.3 The lab](1_game/03_lab.ipynb) |
+# | What can G learn where a perfect D has nothing left to say? | [1.4 Critics](1_game/04_wasserstein.ipynb) |
+# | What does a network lose that runs the other way? | [2.1 The inverted generator](2_inverse/01_encoder.ipynb) |
+# | Two maps, there and back: does the data lose modes on the way? | [2.2 The joint game](2_inverse/02_bigan.ipynb) |
+# | E has kept the mode. How do I tell G? | [2.3 A direction for the discriminator](2_inverse/03_pairwise.ipynb) |
+# | For each real point, is anything of mine near it? | [3.1 IMLE](3_inclusion/01_imle.ipynb) |
+# | How do I get the sharpness of a GAN without losing the rare ones? | [3.2 The inclusive GAN](3_inclusion/02_imle_gan.ipynb) |
+# | Which of precision, recall, density and coverage can I trust? | [4.1 Precision and recall](4_evidence/01_precision_recall.ipynb) |
+# | Is this collapse? Is it copying? | [4.2 The audit](4_evidence/02_audit.ipynb) |
+# | Does the critic's slope point at the data? (ICML 2019) | [5.1 Lipschitz GANs](5_icml2019/01_lipschitz.ipynb) |
+# | What if a moved digit is a near digit? (ICML 2019) | [5.2 The ground metric](5_icml2019/02_ground_metric.ipynb) |
+# | Can I say beforehand what one of my latents shall do? (ICML 2019) | [5.3 Currents](5_icml2019/03_currents.ipynb) |
+# | How likely does my generator find this example? (ICML 2019) | [5.4 How likely is this example?](5_icml2019/04_likelihood.ipynb) |
+# | I walk from one latent to another. Is that still my model? (ICML 2019) | [5.5 The prior and its middle](5_icml2019/05_priors.ipynb) |
+# | Photographs here, drawings there, no pairs: are the right ones matched? (ICML 2019) | [5.6 The same thing, seen twice](5_icml2019/06_joint.ipynb) |
+# | Every detail is right, and nothing belongs together. Who notices? (ICML 2019) | [5.7 Two lamps](5_icml2019/07_attention.ipynb) |
+# | One example in twenty has a label. What about the others? (ICML 2019) | [5.8 Few labels](5_icml2019/08_few_labels.ipynb) |
+# | Cells of my table are missing. May a GAN fill them in? (ICML 2019) | [5.9 Holes in a table](5_icml2019/09_tabular.ipynb) |
+# | How is the lab built? | [6.9 How it shows itself](6_workshop/09_view.ipynb), [6.10 Its controls](6_workshop/10_panel.ipynb) |
+# | Where do streets and faces with rare attributes come from? | [6.11 Pictures whose rare things are known](6_workshop/11_pictures.ipynb) |
+# | Did the file arrive whole? | [6.12 Data over a wire](6_workshop/12_download.ipynb) |
+# | My machine may die, and I have more than one. What is lost? | [6.13 One run, many processes](6_workshop/13_distributed.ipynb) |
+# | Which method, on which set, at which price? | [6.14 The leaderboard](6_workshop/14_leaderboard.ipynb) |
 #
 # Run a cell with Shift+Enter. Where a chapter says *Predict*, write a number down first.
 
-# %%
-#| default_exp __main__
-
 # %% [markdown]
 # ## Is everything here?
-# The map above and the package, side by side: every chapter is on disk, and each of its modules can be imported.
+# Every chapter is on disk, and each module of the package can be imported.
 
 # %%
-from pathlib import Path
-import importlib, re
-chapters = sorted(p for p in Path().glob("*_*/*.ipynb") if p.parent.name[0].isdigit())
-modules = [importlib.import_module(f"modelab.{re.sub(r'^[0-9]+_', '', p.stem)}") for p in chapters]
-{p.stem: m.__doc__ or "" for p, m in zip(chapters, modules)}
+import importlib
+import modelab
+from modelab import _index
+{name: importlib.import_module(f"modelab.{name}").__doc__ for name in sorted(_index.MODULES)}
 
 # %%
-from modelab.course import GAMES, MODE_SETS, load_all
-load_all()
-{"games": sorted(GAMES), "mode sets": sorted(MODE_SETS)}
-
-# %% [markdown]
-# ## The same from a shell
-# `pip install` gives a command of the same name. This page is its source: `modelab` looks up its subcommands in the registry of chapter 00, so a chapter can add
-# one, as chapter 29 does. Three belong to the house: `modelab course` brings the chapters, `modelab train` trains a method on known modes, `modelab sample` writes down what it makes.
-
-# %%
-#| export
-from __future__ import annotations
-
-import argparse
-import dataclasses
-import io
-import json
-import os
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-
-from modelab import coverage as measures
-from modelab.course import COMMANDS, command, load_all, make, one_of, replace, whole
-from modelab.distributed import Job, gentle, team, train as train_job
-from modelab.training import Run, config
-
-
-# %% [markdown]
-# ### `modelab course DIR`
-# Whoever installed the package has the chapters inside it. A file that is already there and differs is somebody's work, so nothing is written then.
-
-# %%
-#| export
-def chapters_path() -> Path:
-    "The folder of the chapters: inside an installed package, or beside it in a checkout."
-    here = Path(__file__).resolve().parent
-    for folder in (here / "chapters", here.parent / "nbs"):
-        if (folder / "index.ipynb").is_file():
-            return folder
-    raise FileNotFoundError(f"the chapters are neither in {here} nor beside it: reinstall modelab")
-
-
-def copy_chapters(folder: str | Path,  # where they go; made if it is absent
-                  source: Path | None = None,  # default: `chapters_path()`
-                  ) -> list[Path]:
-    "Copy the chapters to `folder` and return what was written; `FileExistsError` if that would overwrite edits."
-    source, folder = Path(source or chapters_path()), Path(folder)
-    pairs = [(p, folder / p.relative_to(source)) for p in sorted(source.rglob("*.ipynb"))
-             if not any(part.startswith((".", "_")) for part in p.relative_to(source).parts)]
-    edited = [str(new) for old, new in pairs if new.exists() and new.read_bytes() != old.read_bytes()]
-    if edited:
-        raise FileExistsError(f"nothing was copied, {len(edited)} file(s) there differ from the course: "
-                              + ", ".join(edited[:3]) + (" …" if len(edited) > 3 else ""))
-    written = [(old, new) for old, new in pairs if not new.exists()]
-    for old, new in written:
-        new.parent.mkdir(parents=True, exist_ok=True)
-        replace(new, old.read_bytes())
-    return [new for _, new in written]
-
-
-
-# %%
-#| export
-@command
-def course(parser: argparse.ArgumentParser) -> Callable:
-    """copy the chapters into a folder
-
-    modelab course my-course
-    """
-    parser.add_argument("folder", help="where the chapters go; edited files there are never overwritten")
-
-    def run(args: argparse.Namespace) -> None:
-        written = copy_chapters(args.folder)
-        print(f"{len(written)} new chapters in {args.folder}. Open them with: jupyter lab {args.folder}")
-    return run
-
-
-# %%
-import tempfile
-with tempfile.TemporaryDirectory() as folder:
-    source, target = Path(folder, "course"), Path(folder, "mine")
-    source.mkdir()
-    (source / "index.ipynb").write_text("{}")
-    first, second = copy_chapters(target, source), copy_chapters(target, source)
-    (target / "index.ipynb").write_text("my notes")
-    try:
-        copy_chapters(target, source)
-    except FileExistsError as error:
-        kept = (target / "index.ipynb").read_text(), "differ from the course" in str(error)
-assert (len(first), len(second), kept) == (1, 0, ("my notes", True))
-
-
-# %% [markdown]
-# ### `modelab train GAME MODES`
-# Eight seeds of a registered game on a registered set, a checkpoint now and then, and at the end the coverage table with its floor, ceiling and null. Under `torchrun` the
-# seeds are shared out over processes ([chapter 28](6_workshop/28_distributed.ipynb)).
-
-# %%
-#| export
-def _setting(text: str) -> tuple[str, Any]:
-    "`name=value` with a JSON value; a bare word is a string."
-    name, found, value = text.partition("=")
-    if not found or not name.isidentifier():
-        raise ValueError(f"--set: expected name=value, got {text!r}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
-
-
-def _job(args: argparse.Namespace, device: str) -> tuple[Job, str | None, Run | None]:
-    "What the command line asks for: the job, where it is kept, and the run to go on with if there is one."
-    if args.resume and Path(args.resume).is_dir() and (Path(args.resume) / "job.json").exists():
-        if args.out and Path(args.out) != Path(args.resume):
-            raise ValueError(f"--out: the run in {args.resume} goes on where it is, got {args.out}")
-        job = Job.read(args.resume)
-        return dataclasses.replace(job, steps=job.steps + (args.steps or 0)), args.resume, None
-    steps = 2000 if args.steps is None else args.steps
-    if args.resume:
-        run = Run.load(args.resume, device=device)
-        return Job(**config(run), group=run.runs, steps=run.steps + steps), args.out, run
-    if not (args.game and args.modes):
-        raise ValueError("train: expected GAME and MODES, or --resume FILE; for instance: modelab train minimax ring")
-    try:
-        game = {"name": args.game, **dict(map(_setting, args.set or []))}
-        return Job(game, args.modes, steps, args.runs, args.seed, args.group, args.batch, args.average, args.shards,
-                   args.precision), args.out, None
-    except TypeError as error:
-        raise ValueError(f"--set: {error}") from error
-
-
-@command
-def train(parser: argparse.ArgumentParser) -> Callable:
-    """train a method on known modes and print what it covers
-
-    modelab train minimax ring
-    modelab train minimax stacked_digits --steps 3000 --set latent=64 --out digits --keep 3
-    modelab train --resume digits
-    modelab train --resume digits --steps 1000
-    torchrun --nproc-per-node 2 -m modelab train minimax ring --runs 16 --out ring
-    """
-    parser.add_argument("game", nargs="?", help="a registered game, for instance minimax")
-    parser.add_argument("modes", nargs="?", help="a registered mode set, for instance ring, grid, stacked_digits")
-    parser.add_argument("--runs", type=int, default=8, help="seeds (default 8)")
-    parser.add_argument("--group", type=int, default=8, help="seeds side by side; part of the result (default 8)")
-    parser.add_argument("--steps", type=int, help="training steps (default 2000); with --resume: further steps")
-    parser.add_argument("--seed", type=int, default=0, help="the first seed (default 0)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default auto)")
-    parser.add_argument("--batch", type=int, default=256, help="examples per run and turn (default 256)")
-    parser.add_argument("--shards", type=int, default=1,
-                        help="parts of a batch, for one game on several devices (default 1)")
-    parser.add_argument("--precision", default="float32", help="float32 or bf16 (default float32)")
-    parser.add_argument("--average", type=float, default=0.,
-                        help="running average of G's weights, e.g. 0.999 (default none)")
-    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="a setting of the game, e.g. lr=0.0003")
-    parser.add_argument("--protocol", default="pacgan", help="how coverage is counted (default pacgan)")
-    parser.add_argument("--out", help="where checkpoints go: a folder, or one file that ends in .safetensors; the same "
-                                      "command again goes on with a folder")
-    parser.add_argument("--keep", type=int, help="checkpoints that stay in the folder (default 2)")
-    parser.add_argument("--save-every", type=int, default=1000, help="steps between checkpoints (default 1000)")
-    parser.add_argument("--resume", metavar="PATH", help="go on with this checkpoint, or this folder's newest")
-    return _train
-
-
-def _train(args: argparse.Namespace) -> int:
-    "What `modelab train` does."
-    one_of("--protocol", args.protocol, measures.PROTOCOLS)
-    every, keep = whole("--save-every", args.save_every), whole("--keep", 2 if args.keep is None else args.keep)
-    if args.keep is not None and str(args.out).endswith(".safetensors"):
-        raise ValueError(f"--keep: expected a folder in --out to keep {keep} checkpoints in, got the file {args.out}")
-    if args.steps is not None:
-        whole("--steps", args.steps, 0)
-    with team() as us, gentle():
-        job, out, run = _job(args, us.device(args.device))
-        us.gather("read")  # nobody writes a job down before everybody has read it
-        covered, last = train_job(job, us, out, keep=keep, every=every, device=args.device, protocol=args.protocol,
-                                  run=run)
-        if last < job.steps:
-            print(f"{us}: " * (us.size > 1) + f"stopped after step {last}", file=sys.stderr)
-        if us.size == 1 or us.rank == 0 and last == job.steps:
-            seeds = f"seeds {job.seed}–{job.seed + len(covered) - 1}" if len(covered) > 1 else f"seed {job.seed}"
-            print(f"{job.game['name']} on {job.modes['name']}, {seeds}, {last} steps\n{measures.table(covered)}")
-        if out and us.rank == 0:
-            print(f"saved in {out} at step {last}", file=sys.stderr)
-    return 130 if last < job.steps else 0
-
-
-# %% [markdown]
-# ### `modelab sample SOURCE --out FILE`
-# What a trained generator makes, or what a set holds, as a `.npy` file: for [the audit](4_evidence/14_audit.ipynb), or for a tool of yours.
-
-# %%
-#| export
-def _from(source: str, n: int, seed: int | None, device: str) -> torch.Tensor:
-    "`n` samples of one seed of a checkpoint or a run's folder, or of a registered set if there is no such file."
-    path = Path(source)
-    if not path.exists():
-        modes = make("modes", source)
-        return modes.sample(n, generator=torch.Generator().manual_seed(whole("--seed", seed or 0, 0)))
-    if (path / "job.json").exists():
-        job = Job.read(path)
-        seed = job.seed if seed is None else seed
-        group = next((g for g in job.groups() if seed in g), job.groups()[0])
-        path = job.place(path, group)
-    run = Run.load(path, device=device)
-    seed = run.seed if seed is None else seed
-    if seed not in run.seeds:
-        raise ValueError(f"--seed: {source} holds the seeds from {run.seeds[0]} to {run.seeds[-1]}, got {seed}")
-    return run.sample(n)[run.seeds.index(seed)]
-
-
-@command
-def sample(parser: argparse.ArgumentParser) -> Callable:
-    """write samples of a trained generator, or of a set, to a .npy file
-
-    modelab sample ring --n 10000 --out fakes.npy
-    modelab sample ring.safetensors --seed 3 --out fakes.npy
-    modelab sample stacked_digits --out reference.npy
-    """
-    parser.add_argument("source", help="a checkpoint, a folder of modelab train, or else a registered mode set")
-    parser.add_argument("--out", required=True, help="the .npy file, (n, *shape of one sample)")
-    parser.add_argument("--n", type=int, default=10_000, help="samples (default 10000)")
-    parser.add_argument("--seed", type=int, help="which seed of the run (default its first), or for the draw from a set")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default auto)")
-
-    def run(args: argparse.Namespace) -> None:
-        if not args.out.endswith(".npy"):
-            raise ValueError(f"--out: expected a name that ends in .npy, got {args.out}")
-        drawn, file = _from(args.source, whole("--n", args.n), args.seed, args.device), io.BytesIO()
-        np.save(file, drawn.cpu().numpy())
-        replace(args.out, file.getvalue())
-        print(f"{len(drawn)} samples of shape {tuple(drawn.shape[1:])} in {args.out}")
-    return run
-
-
-# %% [markdown]
-# ### `modelab`
-# A refusal is one line on standard error and exit status 2; a question about usage never shows a traceback.
-
-# %%
-#| export
-def main(argv: Sequence[str] | None = None) -> int:
-    "Run the command line and return its exit status: 0, or what the command says; 2 for bad input, 130 after Ctrl-C."
-    load_all()
-    parser = argparse.ArgumentParser(prog="modelab", description="Is my generator losing modes? Train, measure, learn.",
-                                     epilog="Help on one command: modelab train --help")
-    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    for name, configure in sorted(COMMANDS.items()):
-        title, _, examples = (configure.__doc__ or name).partition("\n")
-        sub = commands.add_parser(name, help=title, description=title.capitalize() + ".",
-                                  epilog="examples:" + examples.rstrip(),
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
-        sub.set_defaults(execute=configure(sub))
-    args = parser.parse_args(argv)
-    rank = f", rank {os.environ['RANK']}" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
-    try:
-        return args.execute(args) or 0
-    except BrokenPipeError:  # whoever reads us, such as head, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, TypeError, OSError, ArithmeticError) as error:
-        print(f"modelab {args.command}{rank}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-
-
-if __name__ == "__main__" and "get_ipython" not in globals():
-    sys.exit(main())
-
-# %%
-import contextlib, tempfile
-
-def shell(line: str) -> str:
-    "What `modelab LINE` prints, and its exit status."
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        try:
-            status = main(line.split())
-        except SystemExit as end:
-            status = end.code
-    return f"{out.getvalue().rstrip()}\n[exit status {status}]"
-
-
-# %%
-print(shell("--help"))
-
-# %%
-print(shell("train --help"))
-
-# %%
-print(shell("train minimax ring --runs 4 --steps 60 --set width=32 --device cpu"))
-
-# %%
-with tempfile.TemporaryDirectory() as folder:
-    print(shell(f"sample ring --n 500 --out {folder}/ring.npy").replace(folder, "…"))
-    assert np.load(f"{folder}/ring.npy").shape == (500, 2)
-
-# %%
-lines = ["sample no-such-thing --out x.npy", "sample ring --out x.txt", "train minimaxx ring", "train minimax ring --steps -1", "train minimax ring --device abacus",
-         "train minimax ring --set widht=3", "train --resume nowhere.safetensors", "train minimax ring --runs 9 --out x.safetensors"]
-refusals = [shell(line) for line in lines]
-assert all(r.endswith("[exit status 2]") for r in refusals)
-print("\n".join(refusals))
+from modelab.core.registry import registered
+{"games": sorted(registered("game")), "mode sets": sorted(registered("modes"))}

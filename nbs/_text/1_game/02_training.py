@@ -1,0 +1,439 @@
+# %% [markdown]
+# # The engine: eight seeds, one state
+# > The same loop for every method; looking at it does not change it, and killing it does not hurt it
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | How do we train any game, over eight seeds, so that every number can be had again, bit for bit? |
+# | **You will be able to** | write a game of your own and run, stop, save, resume and measure it with one object |
+# | **Needs** | [0.4](../0_start/04_coverage.ipynb) for the numbers, [0.5](../0_start/05_networks.ipynb) for the run axis, [1.1](01_minimax.ipynb) for a game |
+# | **Time** | under a minute of computing |
+
+# %%
+#| default_exp training.game
+
+# %%
+#| export
+"What a method looks like to the engine: Game and Turn."
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+# %%
+from pathlib import Path
+
+from modelab.core.seeding import derive_seed
+from modelab.evaluation.coverage import Coverage, coverage_table, coverages, PROTOCOLS
+from modelab.training.run import Diverged, linear_decay, Run
+
+# %%
+import tempfile
+from dataclasses import dataclass
+from modelab.core.checks import error_message
+from modelab.core.plotting import axes, Film, Picture, scatter
+from modelab.course.claims import recorded, steps
+from modelab.course.exercises import exercise
+from modelab.data.mixtures import ring
+from modelab.losses.adversarial import discriminator_loss, generator_loss
+from modelab.methods.minimax import Minimax
+from modelab.networks.layers import mlp
+
+
+# %% [markdown]
+# ## The loop by hand
+# This is how everybody writes it: two networks, two optimisers, one turn each. There is nothing wrong with a single line of it.
+
+# %%
+def by_hand(steps: int, look_at: int | None = None) -> torch.Tensor:
+    "Train on the ring; at step `look_at`, draw a few samples to see how it goes. Returns G's last weights."
+    torch.manual_seed(0)
+    G, D, data = mlp(2, 2, width=32), mlp(2, (), width=32), ring(radius=2, std=.02)
+    adam_G, adam_D = (torch.optim.Adam(net.parameters(), 1e-3, betas=(.5, .9)) for net in (G, D))
+    source = torch.Generator().manual_seed(0)
+    for step in range(steps):
+        x, z = data.sample(64, generator=source), torch.randn(64, 2)
+        adam_D.zero_grad()
+        discriminator_loss(D(x), D(G(z).detach())).backward()
+        adam_D.step()
+        adam_G.zero_grad()
+        generator_loss(D(G(torch.randn(64, 2)))).backward()
+        adam_G.step()
+        if step == look_at:
+            G(torch.randn(9, 2))
+    return G.final.weight.detach()
+
+
+# %% [markdown]
+# Run it twice and the weights are equal: it is seeded. Now run it a third time, and *look* at nine samples at step 10.
+#
+# **Predict:** does looking change what is learned?
+
+# %%
+first, again, looked = by_hand(40), by_hand(40), by_hand(40, look_at=10)
+torch.equal(first, again), torch.equal(first, looked), (first - looked).abs().max().item()
+
+# %%
+assert torch.equal(first, again) and not torch.equal(first, looked)
+
+# %% [markdown]
+# Looking took nine numbers from the stream that training draws its noise from, so every later step is another one. Whoever plots
+# more often trains another network. Add a progress picture, and yesterday's table cannot be had again.
+
+# %% [markdown]
+# ## A stream for every purpose
+# The cure: no stream is shared, and no stream has a position. The numbers for *(seed 3, noise, step 120)* come from a
+# generator seeded by exactly these words. So the state after $n$ steps is a function of the configuration and $n$, and nothing else:
+#
+# $$\theta_{n+1} = F(\theta_n,\; \text{draws}(\text{seed}, \text{stream}, n)).$$
+#
+# Resuming needs no saved random state, and run 3 of eight is the run you get from seed 3 alone.
+
+# %%
+purposes = [(seed, stream, step) for seed in range(8) for stream in ("data", "noise") for step in range(2000)]
+assert len({derive_seed(*p) for p in purposes}) == len(purposes)
+derive_seed(3, "noise", 120)
+
+
+# %% [markdown]
+# ## What a game looks like to the engine
+# The engine knows nothing of minimax. It asks a game for its players, for the turns they take, and, for every turn, for a loss per
+# run. `Minimax` of chapter 1.1 already has this shape; it inherits from nothing.
+
+# %%
+#| export
+@runtime_checkable
+class Game(Protocol):
+    """What a method looks like to the engine: players, turns, and a loss for each turn.
+
+    `turns` names, word by word, who moves in one step: "D D D D D G", or "D GE" where two move together. For each
+    word the game has a method `loss_<word>(t)` that returns one loss per run. `t` carries the players by name (`t.G`),
+    the real batch `t.x`, the latents `t.z`, `t.generator` for further draws and `t.step`. A player that no turn names
+    never moves; its buffers are saved with the run, so it is where a game keeps what it must remember. `lr` and `betas` set Adam,
+    for all players or as a dict by player; `latent` is the length of z, or None for one that fits the set. A method
+    `noise(*shape, generator=, device=)` replaces the standard normal latents, and `suits(modes)` may refuse a set.
+    """
+    turns: str
+    lr: float | dict[str, float]
+    betas: Any
+    latent: int | None
+
+    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: list) -> dict[str, nn.Module]:
+        "The networks that play, with a run axis, their weights drawn from one generator per run."
+
+
+# %%
+assert isinstance(Minimax(), Game) and Minimax.__mro__[1:] == (object,)
+Minimax.turns, [name for name in vars(Minimax) if name.startswith("loss_")]
+
+
+# %%
+#| export
+def turn_words(game: Game) -> list[str]:
+    "The turns of one step, each with its objective."
+    if not isinstance(game, Game):
+        raise TypeError("game: expected turns, lr, betas, latent and players(), as modelab.training.game.Game says, "
+                        f"got {game!r}")
+    words = game.turns.split()
+    lost = [f"loss_{word}" for word in words if not hasattr(game, f"loss_{word}")]
+    if not words or lost:
+        raise ValueError(f"game: {type(game).__name__} takes the turns {game.turns!r} and has no "
+                         f"{' or '.join(lost) or 'turn to take'}")
+    return words
+
+
+# %% [markdown]
+# In a turn, the loss sees the players, a real batch, latents. Batches are drawn when they are first asked for, so a turn that needs no real data pays for none.
+# A loss that must see more than a batch asks for it by number, `t.real(5000, "pool")`, from a stream of its own.
+
+# %%
+#| export
+class Turn:
+    "What a loss sees in one turn: players, data, noise. Batches are drawn when they are first asked for."
+    def __init__(self, run: Any, step: int, place: int, *shard: int):
+        self._run, self.step, self._place = run, step, (place, *shard)
+        self.__dict__.update(run.players.nets)
+
+    @property
+    def batch(self) -> int:
+        "Examples per run in this turn."
+        return self.__dict__["x"].shape[1] if "x" in self.__dict__ else self._run.batch // self._run.shards
+
+    @functools.cached_property
+    def x(self) -> torch.Tensor:
+        "Real data, `(runs, batch, *event)`."
+        return self.real(self.batch)
+
+    @functools.cached_property
+    def z(self) -> torch.Tensor:
+        "Latents, `(runs, batch, latent)`."
+        return self.noise(self.batch)
+
+    def real(self, n: int, stream: str = "data", only: Sequence[int] | None = None) -> torch.Tensor:
+        "`n` real examples per run, of all modes or of some only, from a stream of their own: for a loss that sees more than a batch."
+        return self._run.real(n, self._generators(stream), only)
+
+    def noise(self, n: int, stream: str = "noise") -> torch.Tensor:
+        "`n` latents per run, likewise."
+        return self._run.noise(n, self._generators(stream))
+
+    @functools.cached_property
+    def generator(self) -> list[torch.Generator]:
+        "One generator per run for whatever else the loss draws."
+        return self._generators("loss")
+
+    def _generators(self, stream: str) -> list[torch.Generator]:
+        return self._run.generators(stream, self.step, *self._place)
+
+
+# %% [markdown]
+# ## Whose turn it is
+# `Players` holds the networks and their optimisers. Before a turn it lets gradients flow to those who move and to nobody else: in the generator's turn the
+# critic is a fixed landscape, and computing its weight gradients would be wasted. The weights of one player lie end to end in memory, so that
+# Adam is one kernel instead of one per layer.
+
+# %% [markdown]
+# ## A run walks
+# Everything is in place: streams, players, turns. A step goes through the turns once. Two things can end it early, and both are handled here rather than
+# by every user: Ctrl-C, and a loss that stops being a number.
+
+# %% [markdown]
+# `Run` is that, plus what one does with a run: step it many times, sample from it, measure it, keep it.
+
+# %%
+run = Run(Minimax(width=64), ring(radius=2, std=.02), runs=8, batch=128, device="cpu")
+run.step(steps(1500))
+run
+
+
+# %% [markdown]
+# Eight generators of the ring, side by side. Same game, same data, same settings; only the seed differs. Left to itself a run takes the graphics card if there is one; the chapters ask for the CPU, where nets this small lose no time and the numbers are those you see printed.
+
+# %%
+def eight(run, n: int = 300):
+    "The samples of the first eight runs, drawn over the modes."
+    figure, panels = axes(2, 4, size=(1.9, 1.9), sharex=True, sharey=True)
+    for ax, x, seed in zip(panels.flat, run.sample(n), run.seeds):
+        scatter(ax, run.modes.centers, x, limit=3, size=4)
+        ax.set(title=f"seed {seed}", xlabel="", ylabel="")
+        ax.label_outer()
+    captured = [int(c.captured) for c in run.coverage()]
+    return Picture(figure, f"Eight generators of a ring of eight modes after {run.steps} steps; modes captured: {captured}")
+
+
+# %%
+eight(run)
+
+# %%
+coverage_table(run.coverage())
+
+# %% [markdown]
+# ## Looking no longer changes it
+# The same experiment as at the start, with the engine: one run is looked at after every ten steps, the other never.
+
+# %%
+quiet, watched = (Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64, device="cpu") for _ in range(2))
+quiet.step(40)
+for _ in range(4):
+    watched.step(10).sample(9)
+
+# %%
+assert torch.equal(quiet.sample(50), watched.sample(50)) and torch.equal(quiet.losses["G"], watched.losses["G"])
+
+# %% [markdown]
+# And seed 5 of eight is seed 5. The numbers it draws are the same to the last bit; the stacked matrix product may round differently from a single one, so the
+# weights agree to rounding for as long as the game itself does not amplify rounding:
+
+# %%
+of_eight = Run(Minimax(width=32), ring(radius=2, std=.02), runs=8, batch=64, device="cpu").step(10)
+alone = Run(Minimax(width=32), ring(radius=2, std=.02), runs=1, seed=5, batch=64, device="cpu").step(10)
+gap = (of_eight.sample(100)[5] - alone.sample(100)[0]).abs().max().item()
+assert gap < 1e-4
+gap
+
+# %% [markdown]
+# ## Rates that fade
+# A game's rates are read at every step, so they may change on the way. What most chapters want is constant rates for half of the walk, and then a slope towards zero, in a few stairs.
+
+# %%
+fading, by_hand = (Run(Minimax(width=16), "ring", runs=2, device="cpu") for _ in range(2))
+linear_decay(fading, 8, parts=4)
+for rate in (1e-3, 1e-3, 1e-3, 5e-4):
+    by_hand.game.lr = rate
+    by_hand.step(2)
+assert torch.equal(fading.sample(5), by_hand.sample(5)) and fading.game.lr == 1e-3
+
+# %% [markdown]
+# ## Kept, killed, resumed
+# A checkpoint holds tensors (weights, Adam's moments, losses) and a note in JSON, in the safetensors format: nothing in it is executed when it
+# is read. It is written to a temporary name and then renamed, so whoever pulls the plug in the middle still has the one before. The
+# tests kill a process in the middle of saving fifty times. `Run.load` takes a folder, too, such as `modelab train` writes, and reads its newest
+# checkpoint. Who may write where, and how long, is [chapter 6.13](../6_workshop/13_distributed.ipynb)'s business.
+
+# %% [markdown]
+# What comes from outside is checked before anything is built from it: a note that is no JSON object, a count that is no count, loss curves of another
+# length than the steps, more seeds than numbers in the file.
+
+# %% [markdown]
+# Twenty steps, saved, resumed for twenty more, against forty in one go. Equal means equal: every weight, every moment of Adam.
+
+# %%
+folder = Path(tempfile.mkdtemp())
+halfway = Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64, average=.9, device="cpu").step(20)
+resumed = Run.load(halfway.save(folder / "run.safetensors"), device="cpu").step(20)
+straight = Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64, average=.9, device="cpu").step(40)
+
+# %%
+there, here = straight.players.state(), resumed.players.state()
+assert there.keys() == here.keys() and all(torch.equal(there[k], here[k]) for k in there)
+assert torch.equal(straight.losses["D"], resumed.losses["D"])
+len(there), resumed
+
+# %% [markdown]
+# A damaged file is refused with its name, before anything is built from it:
+
+# %%
+whole_file = (folder / "run.safetensors").read_bytes()
+(folder / "half.safetensors").write_bytes(whole_file[: len(whole_file) // 2])
+error_message(Run.load, folder / "half.safetensors").replace(str(folder), "…")
+
+# %% [markdown]
+# And a run whose loss stops being a number stops with it, and says where. Here a learning rate of a million does it:
+
+# %%
+wild = Run(Minimax(width=32, lr=1e6), ring(radius=2, std=.02), runs=2, batch=64, device="cpu")
+try:
+    wild.step(200)
+    message = "it survived"
+except Diverged as error:
+    message = str(error)
+assert "is not finite at step" in message
+message
+
+
+# %% [markdown]
+# ## Under your hands
+# The ring again, recorded every few steps. Press play and watch seed 0: points condense on modes, wander along the ring, and settle.
+
+# %%
+def frame(run, seed: int = 0):
+    "One seed's samples over the real modes."
+    figure, ax = axes(size=(3.2, 3.2))
+    scatter(ax, run.modes.centers, run.sample(400)[seed], limit=3)
+    ax.set_title(f"step {run.steps}")
+    good = run.modes.assign(run.sample(400)[seed])
+    return Picture(figure, f"{good[0][good[1]].unique().numel()} of {run.modes.n_modes} modes hold a good sample")
+
+
+# %%
+film_run, frames = Run(Minimax(width=64), ring(radius=2, std=.02), runs=1, batch=128, device="cpu"), []
+for _ in range(16):
+    frames.append(frame(film_run))
+    film_run.step(steps(100, fast=5))
+
+# %%
+film = Film(frames, [f"step {i * steps(100, fast=5)}" for i in range(len(frames))])
+film
+
+# %%
+film.widget.slider.value = 15
+assert film.widget.image.value == frames[15].png
+film.widget.slider.value = 0
+
+
+# %% [markdown]
+# ## A game of your own in ten lines
+# Least squares instead of cross-entropy. The engine, the coverage table and the checkpoints come for free; `@game` would make it known to the command line too.
+
+# %%
+@dataclass
+class LeastSquares:
+    "D aims at 1 for real and 0 for generated; G aims at 1."
+    lr: float = 1e-3
+    betas: tuple = (.5, .9)
+    latent: int = 2
+    turns = "D G"
+    def players(self, event, latent, runs, generator):
+        return {"G": mlp(latent, event, 64, runs=runs, generator=generator),
+                "D": mlp(event, (), 64, runs=runs, generator=generator)}
+    def loss_D(self, t):
+        return (t.D(t.x) - 1).square().mean(-1) + t.D(t.G(t.z)).square().mean(-1)
+    def loss_G(self, t):
+        return (t.D(t.G(t.z)) - 1).square().mean(-1)
+
+
+# %%
+mine = Run(LeastSquares(), ring(radius=2, std=.02), runs=8, batch=128, device="cpu").step(steps(600))
+coverage_table(mine.coverage())
+
+# %% [markdown]
+# Your own networks go in the same way: `Minimax(G=make_G, D=make_D)` with functions that make plain modules, one per run.
+
+# %%
+from torch import nn
+make_G = lambda: nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
+make_D = lambda: nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
+own = Run(Minimax(G=make_G, D=make_D), ring(radius=2, std=.02), runs=2, batch=64, device="cpu").step(10)
+tuple(own.sample(5).shape)
+
+# %% [markdown]
+# ## What it costs
+# Eight seeds at once against eight loops written by hand, same networks, same batch, same optimiser, measured by
+# `python benchmarks/training.py` and recorded in `benchmarks/training.json`. Absolute times depend on the machine; ratios travel better.
+
+# %%
+recorded("training")
+
+# %% [markdown]
+# On a graphics card a single small loop is all waiting, and company costs next to nothing: 64 seeds at once take less time than three loops (`--runs 64 --out benchmarks/training_gpu.json`).
+
+# %%
+recorded("training_gpu")
+
+
+# %% [markdown]
+# ## Exercises
+# **1.** Write a game in which the discriminator moves five times a step. You need one line: which? Answer with a class.
+
+# %%
+class Patient(Minimax):
+    turns = "D D D D D G"
+
+@exercise(accepts=[Patient], rejects=[Minimax, type("Lazy", (Minimax,), {"turns": "D G G G G G"})])
+def grade_turns(answer):
+    run = Run(answer(width=8), ring(), runs=1, batch=8, device="cpu").step(1)
+    taken = [int(run.players.state()[f"adam/{name}/step"]) for name in "DG"]
+    assert taken == [5, 1], f"in one step D moved {taken[0]} times and G {taken[1]} times"
+
+
+# %%
+answer = ...
+grade_turns(answer)
+
+
+# %% [markdown]
+# **2.** A colleague seeds the noise of step $n$ with `seed + n`. Seeds 0 to 7, steps 0 to 999. How many of the 8,000 noise batches are distinct?
+
+# %%
+@exercise(accepts=[1007], rejects=[8000, 1000, 1008, 8])
+def grade_streams(answer):
+    assert answer == len({seed + n for seed in range(8) for n in range(1000)}), "seed 1 at step 0 draws what seed 0 draws at step 1"
+
+
+# %%
+answer = ...
+grade_streams(answer)
+
+# %% [markdown]
+# ## Recap
+# - Shared random streams make looking part of the experiment. A stream per purpose and step does not.
+# - A game is players, turns and one loss per turn. Everything else is the engine's.
+# - Save and resume equals never having stopped, to the bit.
+# - Divergence and Ctrl-C name the step; nothing that was done is lost.
+#
+# **For later.** Why does a checkpoint need no random state here? Why is each run's loss summed and not averaged? What would break if evaluation drew from the data stream?

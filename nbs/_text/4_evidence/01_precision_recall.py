@@ -1,0 +1,906 @@
+# %% [markdown]
+# # Precision and recall
+# > A generator can be wrong in two ways, and one number cannot tell you which
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | Are my samples real enough, and do they reach all of the data, where nobody labelled the modes? |
+# | **You will be able to** | draw a precision–recall curve from two bags of samples, read it against a floor, a ceiling and a null, and say what it cannot see |
+# | **Papers** | Sajjadi et al. 2018; Simon, Webster, Rabin 2019; Kynkäänniemi et al. 2019; Naeem et al. 2020 |
+# | **Needs** | [0.3](../0_start/03_modes.ipynb), [0.4](../0_start/04_coverage.ipynb) |
+# | **Time** | about half a minute of computing |
+
+# %%
+#| default_exp evaluation.precision_recall
+
+# %%
+#| export
+"Precision, recall, density, coverage, precision-recall curves and the Fréchet distance."
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_batch, check_callable, check_choice, check_int, check_number
+from modelab.core.seeding import generator_or_default
+from modelab.core.statistics import Interval
+from modelab.evaluation.neighbours import (CentredRows, exact_squared_distances, MAX_BYTES,
+                                           rounding_bound, row_blocks)
+
+# %%
+import numpy as np
+
+from modelab.data.readers import read_samples
+
+# %%
+from modelab.core.checks import error_message
+from modelab.core.plotting import axes, FAKE, Film, Picture, REAL, scatter
+from modelab.core.statistics import interval
+from modelab.course.claims import claim, recorded, steps
+from modelab.course.exercises import exercise
+from modelab.data.mixtures import mixture, ring
+
+# %% [markdown]
+# ## A perfect score for half the data
+# Chapter 0.4 counted modes because it knew them. Most data comes without a list, so people compare two bags of samples by one number, most often the Fréchet distance: fit a bell to
+# each bag (in some feature space) and measure how far apart the bells are.
+#
+# Here is a ring of eight modes, and two generators built by hand. The *forgetful* one shows every second mode and nothing else. The *blurry* one shows all eight, each five times too wide.
+#
+# **Predict:** which of them gets the better (smaller) Fréchet distance?
+
+# %%
+real = ring(radius=2, std=.1)
+forgetful = mixture(real.centers[::2], .1)
+blurry = ring(radius=2, std=.5)
+g = torch.Generator().manual_seed(0)
+laws = {"real": real, "forgetful": forgetful, "blurry": blurry}
+bags = {name: law.sample(5000, generator=g) for name, law in laws.items()}
+
+# %%
+figure, panels = axes(1, 2, size=(2.6, 2.6), sharey=True)
+for ax, name in zip(panels, ("forgetful", "blurry")):
+    scatter(ax, bags["real"][:600], bags[name][:600], limit=3.2, size=4)
+    ax.set_title(name)
+Picture(figure, "The forgetful generator shows every second mode sharply; the blurry one shows all eight, too wide")
+
+
+# %%
+#| export
+def _features(real: Any, fake: Any, least: int) -> tuple[Tensor, Tensor]:
+    "Both bags as `(n, features)` on one device."
+    real = check_batch("real", real, least=least).flatten(1) if getattr(real, "ndim", 2) > 1 else check_batch("real", real)[:, None]
+    fake = check_batch("fake", fake, least=least).flatten(1) if getattr(fake, "ndim", 2) > 1 else check_batch("fake", fake)[:, None]
+    if real.shape[1] != fake.shape[1]:
+        raise ValueError(f"fake: expected {real.shape[1]} features as in real, got {fake.shape[1]}")
+    if min(len(real), len(fake)) < least:
+        raise ValueError(f"real, fake: expected at least {least} examples of each, got {len(real)} and {len(fake)}")
+    return real, fake.to(real)
+
+
+# %%
+#| export
+def frechet_distance(real: Tensor,  # (n, *event): real examples or their features
+                     fake: Tensor,  # (m, *event): generated ones
+                     ) -> float:
+    """Squared Fréchet distance of normal laws fitted to both, ‖μ - ν‖² + tr(A + B - 2(AB)^½), in float64; Heusel et al. 2017.
+
+    >>> x = torch.tensor([[0.], [2.]])
+    >>> frechet_distance(x, x + 3)
+    9.0
+    """
+    x, y = (v.double() for v in _features(real, fake, 2))
+    a, b = torch.cov(x.T).reshape(x.shape[1], -1), torch.cov(y.T).reshape(x.shape[1], -1)
+    values, vectors = torch.linalg.eigh(a)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # a^½: then (AB)^½ has the trace of (a^½ b a^½)^½, which is symmetric
+    cross = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
+    distance = (x.mean(0) - y.mean(0)).square().sum() + a.trace() + b.trace() - 2 * cross
+    return distance.clamp(min=0).item()  # rounding may go below
+
+
+# %%
+fresh = real.sample(5000, generator=g)
+distances = {name: round(frechet_distance(bags["real"], x), 4) for name, x in {**bags, "real": fresh}.items()}
+assert 3 * distances["forgetful"] < distances["blurry"]
+distances
+
+# %% [markdown]
+# The forgetful one, and it cannot be told from a fresh real sample: every second mode of a ring has the *same* mean and the same covariance as all of them. Half of the data is gone and the number did not move.
+# And if it had moved, it would not have said which way.
+#
+# ## Two questions instead of one
+# *Precision*: how much of what I make is real? *Recall*: how much of what is real do I make? For two probability laws on a finite set, $P$ real and $Q$ generated, take what they share when
+# real is weighted by $\lambda$:
+#
+# $$\alpha_\lambda=\sum_\omega\min\big(\lambda P(\omega),\,Q(\omega)\big),\qquad \beta_\lambda=\alpha_\lambda/\lambda,\qquad 0<\lambda<\infty.$$
+#
+# $\alpha$ is precision, $\beta$ recall. At $\lambda\to\infty$ all of $Q$ counts that lies on *any* real atom; at $\lambda\to0$ all of $P$ that is made *at all*. In between is a curve.
+
+# %%
+#| export
+ANGLES = 1001
+
+
+# %%
+#| export
+@dataclass(frozen=True, eq=False)
+class PRCurve:
+    "A precision–recall curve: `precision` α and `recall` β at slopes λ = α/β, from recall's end to precision's."
+    precision: Tensor
+    recall: Tensor
+    slopes: Tensor
+    method: str
+
+    def f(self, beta: float) -> float:
+        "The best F-score on the curve; beta > 1 weighs recall, beta < 1 precision. F₈ and F₁/₈ are customary."
+        beta = min(check_number("beta", beta, above=0), 1e100)
+        a, b = self.precision, self.recall
+        return float(((1 + beta ** 2) * a * b / (beta ** 2 * a + b).clamp(min=1e-300)).max())
+
+    @property
+    def area(self) -> float:
+        "Area under the curve, 1 at most; the slope's angle is the polar angle of the point (β, α)."
+        return float(torch.trapezoid((self.precision.square() + self.recall.square()) / 2, self.slopes.atan()))
+
+    def at(self, slope: float) -> tuple[float, float]:
+        "Precision and recall at the slope nearest to the one asked for."
+        i = int((self.slopes.atan() - math.atan(check_number("slope", slope, above=0))).abs().argmin())
+        return float(self.precision[i]), float(self.recall[i])
+
+    def __repr__(self) -> str:
+        return f"PRCurve by {self.method}: F₈ {self.f(8):.3f}, F₁/₈ {self.f(1 / 8):.3f}, area {self.area:.3f}"
+
+
+# %%
+#| export
+def _slopes(angles: int) -> Tensor:
+    "λ = tan θ for angles spread evenly over the open quarter circle, ends as near as float64 bears."
+    return torch.linspace(1e-10, math.pi / 2 - 1e-10, check_int("angles", angles, 3), dtype=torch.float64).tan()
+
+
+# %%
+#| export
+def histogram_curve(p: Tensor,  # probabilities of the real law, (atoms,)
+                    q: Tensor,  # probabilities of the generated law, (atoms,)
+                    angles: int = ANGLES,
+                    method: str = "histogram") -> PRCurve:
+    "The exact curve of two laws on a finite set (Sajjadi et al. 2018, eq. 3)."
+    p, q = (check_batch(name, v, least=1).double().flatten().cpu() for name, v in (("p", p), ("q", q)))
+    for name, v in (("p", p), ("q", q)):
+        if v.shape != p.shape or (v < 0).any() or abs(v.sum() - 1) > 1e-6:
+            raise ValueError(f"{name}: expected {len(p)} probabilities of sum 1, got {len(v)} of sum {v.sum():g}")
+    slopes = _slopes(angles)
+    shared = torch.stack([torch.minimum(s * p, q).sum() for s in slopes])
+    return PRCurve(shared, shared / slopes, slopes, method)
+
+
+# %%
+uniform = torch.full((8,), 1 / 8, dtype=torch.float64)
+half = torch.tensor([1., 0] * 4, dtype=torch.float64) / 4
+lost = histogram_curve(uniform, half)
+lost
+
+# %%
+smeared = histogram_curve(torch.cat([uniform, torch.zeros(8)]), torch.cat([uniform, uniform]) / 2)
+skewed = histogram_curve(uniform, torch.tensor([9., 1, 1, 1, 1, 1, 1, 1]) / 16)
+figure, ax = axes(size=(3.2, 3))
+names = "half the modes lost", "half the samples are junk", "one mode too heavy"
+for curve, name, style in zip((lost, smeared, skewed), names, ("-", "--", ":")):
+    ax.plot(curve.recall, curve.precision, style, label=name)
+ax.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
+ax.legend(loc="lower left")
+Picture(figure, "Three faults, three shapes: lost modes cut recall, junk precision, a wrong balance bends the corner")
+
+# %% [markdown]
+# A missing half cuts the rectangle from the right, junk cuts it from above, and a wrong balance bends the corner. F₈ leans on recall and F₁/₈ on precision, so this pair of numbers survives in tables.
+#
+# **Fidelity.** Three facts pin the definition down. At $\lambda=1$ the curve is one minus total variation; trading $P$ for $Q$ trades precision for recall; and $\alpha_\lambda$ is the least error of any test:
+# for a set $A$ that one calls "real",
+#
+# $$\alpha_\lambda=\min_A\;\lambda\,P(A^c)+Q(A).$$
+#
+# Six atoms have 64 subsets. Try them all.
+
+# %%
+p, q = torch.rand(2, 6, generator=g, dtype=torch.float64)
+p, q = p / p.sum(), q / q.sum()
+curve, swapped = histogram_curve(p, q), histogram_curve(q, p)
+assert math.isclose(curve.at(1)[0], 1 - (p - q).abs().sum().item() / 2, abs_tol=1e-12)
+assert torch.allclose(curve.precision, swapped.recall.flip(0), rtol=1e-5)
+
+# %%
+subsets = torch.tensor([[i >> b & 1 for b in range(6)] for i in range(64)], dtype=torch.float64)
+errors = curve.slopes[:, None] * ((1 - subsets) @ p) + subsets @ q
+assert torch.allclose(errors.amin(1), curve.precision, rtol=1e-12)
+"the best of 64 tests has error α, for each of", len(curve.slopes), "slopes"
+
+# %% [markdown]
+# The last line is the whole of Simon, Webster and Rabin's paper in one equation: precision and recall are the *errors of the best classifier* that tells real from generated, so they make sense for any two laws, not only for histograms.
+# It also says what to expect from a poor classifier: a minimum over fewer sets is larger, so **a weak test flatters the generator**.
+#
+# ## From samples: count in clusters
+# Samples come without atoms. Sajjadi et al. make some: k-means on the union of both bags, twenty clusters, two histograms. Now a trap. The data has 20 groups of five tight modes each; the generator shows one mode of every five.
+# Its true recall is one fifth.
+#
+# **Predict:** what recall do twenty clusters report?
+
+# %%
+side = torch.stack(torch.meshgrid(torch.arange(5.), torch.arange(4.), indexing="xy"), -1).reshape(-1, 2) * 5
+cross = .8 * torch.tensor([[0., 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
+fine = mixture((side[:, None] + cross).reshape(-1, 2), .08)
+narrow = mixture(side, .08)
+
+# %%
+P, Q = fine.sample(4000, generator=g), narrow.sample(4000, generator=g)
+figure, ax = axes(size=(4.2, 3.2))
+scatter(ax, P[:2500], Q[:700], size=3)
+Picture(figure, "Twenty groups of five tight modes; the generator's crosses sit on the middle mode of each group")
+
+
+# %%
+#| export
+def _random_state(generator: torch.Generator) -> int:
+    "A seed for scikit-learn."
+    return int(torch.randint(2 ** 31 - 1, (), generator=generator))
+
+
+# %%
+#| export
+def _equal(real: Tensor, fake: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    "As many of the one as of the other, in random order."
+    n = min(len(real), len(fake))
+    return tuple(x[torch.randperm(len(x), generator=generator)[:n]] for x in (real, fake))
+
+
+# %%
+#| export
+def _by_clusters(real, fake, generator, clusters: int, rounds: int, angles: int) -> PRCurve:
+    "Histograms over k-means clusters of the union, averaged over several clusterings (Sajjadi et al. 2018)."
+    from sklearn.cluster import MiniBatchKMeans
+    curves = []
+    for _ in range(check_int("rounds", rounds)):
+        both = torch.cat(_equal(real, fake, generator))
+        k = check_int("clusters", clusters, 2, len(both))
+        means = MiniBatchKMeans(k, n_init=10, random_state=_random_state(generator))
+        where = torch.as_tensor(means.fit(both.numpy()).labels_).long()
+        counts = [torch.bincount(part, minlength=clusters).double() for part in where.chunk(2)]
+        curves.append(histogram_curve(*(c / c.sum() for c in counts), angles))
+    precision, recall = (torch.stack([getattr(c, name) for c in curves]).mean(0) for name in ("precision", "recall"))
+    return PRCurve(precision, recall, curves[0].slopes, f"{clusters} clusters")
+
+
+# %% [markdown]
+# ## From samples: ask a classifier
+# The other road needs no clusters. Train any classifier to tell real from generated on one half of both bags, score the other half, and let the threshold run: a threshold is a set $A$. If $t$ is the threshold, the miss rate
+# is $\mathrm{fnr}(t)$ and the false-alarm rate $\mathrm{fpr}(t)$, and
+#
+# $$\hat\alpha_\lambda=\min_t\;\lambda\,\mathrm{fnr}(t)+\mathrm{fpr}(t).$$
+
+# %%
+#| export
+def error_curve(real_scores: Tensor,  # a classifier's scores of held-out real examples, (n,); high = real
+                fake_scores: Tensor,  # of held-out generated examples, (m,)
+                angles: int = ANGLES,
+                method: str = "classifier") -> PRCurve:
+    "The curve of all thresholds on a score (Simon, Webster, Rabin 2019): type I and type II errors."
+    named = ("real_scores", real_scores), ("fake_scores", fake_scores)
+    r, f = (check_batch(name, v, ()).double().cpu().sort().values for name, v in named)
+    cuts = torch.cat([torch.cat([r, f]).unique(), torch.tensor([math.inf], dtype=torch.float64)])
+    missed = torch.searchsorted(r, cuts) / len(r)         # real below the cut
+    alarms = 1 - torch.searchsorted(f, cuts) / len(f)     # generated at or above it
+    slopes = _slopes(angles)
+    least = torch.stack([(s * missed.double() + alarms).min() for s in slopes])
+    return PRCurve(least, least / slopes, slopes, method)
+
+
+# %%
+#| export
+def _by_classifier(real, fake, generator, classifier: Any, held_out: bool, angles: int) -> PRCurve:
+    "Train on one half of both bags and score the other."
+    from sklearn.base import clone
+    from sklearn.ensemble import ExtraTreesClassifier
+    if classifier is None:
+        classifier = ExtraTreesClassifier(100, min_samples_leaf=5)
+    classifier = clone(classifier)
+    if "random_state" in classifier.get_params():
+        classifier.set_params(random_state=_random_state(generator))
+    real, fake = _equal(real, fake, generator)
+    half = len(real) // 2
+    labels = torch.arange(2 * half) < half
+    classifier.fit(torch.cat([real[:half], fake[:half]]).numpy(), labels.numpy())
+    judged = [x[half:] if held_out else x[:half] for x in (real, fake)]
+    score = getattr(classifier, "predict_proba", None) or classifier.decision_function
+    scores = [torch.as_tensor(score(x.numpy())) for x in judged]
+    return error_curve(*(s[:, -1] if s.ndim > 1 else s for s in scores), angles, type(classifier).__name__)
+
+
+# %%
+#| export
+def pr_curve(real: Tensor,  # (n, *event): real examples or their features
+             fake: Tensor,  # (m, *event): generated ones
+             method: str = "classifier",  # or "clusters"
+             *, clusters: int = 20,  # for method "clusters": how many
+             rounds: int = 10,  # for method "clusters": how many clusterings to average
+             classifier: Any = None,  # for method "classifier": a scikit-learn classifier; None: 100 extra-random trees
+             held_out: bool = True,  # False scores the training half, to show why one must not
+             angles: int = ANGLES,  # points on the curve
+             generator: torch.Generator | None = None,  # for shuffling and seeds; None: a fixed one
+             ) -> PRCurve:
+    """Precision and recall of a bag of samples against a bag of real data, for every trade-off between them.
+
+    >>> round(pr_curve(torch.randn(400, 2), torch.randn(400, 2) + 50).area, 2)  # nothing in common
+    0.0
+    """
+    check_choice("method", method, ["classifier", "clusters"])
+    real, fake = (x.cpu() for x in _features(real, fake, 4))
+    generator = generator_or_default(generator)
+    if method == "clusters":
+        return _by_clusters(real, fake, generator, clusters, rounds, angles)
+    return _by_classifier(real, fake, generator, classifier, held_out, angles)
+
+
+# %%
+from sklearn.neighbors import KNeighborsClassifier
+
+truth = histogram_curve(torch.full((100,), .01), torch.tensor([1., 0, 0, 0, 0] * 20) / 20)
+found = {f"{k} clusters": pr_curve(P, Q, "clusters", clusters=k, rounds=3) for k in (20, 40, 100, 200)}
+found |= {"20 neighbours": pr_curve(P, Q, classifier=KNeighborsClassifier(20)), "trees": pr_curve(P, Q), "truth": truth}
+for name, curve in found.items():
+    print(f"{name:24} F8 {curve.f(8):.3f}   F1/8 {curve.f(1 / 8):.3f}   area {curve.area:.3f}")
+
+# %% [markdown]
+# Twenty clusters: one per group, and inside a group they see nothing. They report full recall where four fifths of the data are missing. With a hundred they are right, but you would have to know that there are a hundred modes.
+# A held-out classifier finds it out by itself. The claim, over eight draws of the data:
+
+# %%
+def recalls(seed: int) -> tuple[float, float]:
+    "F₈ by twenty clusters and by a held-out classifier, on fresh samples."
+    g = torch.Generator().manual_seed(seed)
+    P, Q = fine.sample(4000, generator=g), narrow.sample(4000, generator=g)
+    return pr_curve(P, Q, "clusters", rounds=2, generator=g).f(8), pr_curve(P, Q, generator=g).f(8)
+
+
+# %%
+by_clusters, by_classifier = (interval(v) for v in zip(*(recalls(s) for s in range(8))))
+claim("A held-out classifier finds the true recall of .20 where twenty clusters report full recall",
+      paper="Simon, Webster, Rabin 2019", ours=by_classifier, baseline=by_clusters,
+      holds=by_classifier.high < .25 and by_clusters.low > .9)
+
+# %% [markdown]
+# *Held-out* matters as much. Give the classifier two bags from the same law. Scored on what it has not seen it finds nothing, as it should; scored on its own training half it "finds" differences that are not there.
+
+# %%
+P, P2 = fine.sample(4000, generator=g), fine.sample(4000, generator=g)
+fair, unfair = pr_curve(P, P2), pr_curve(P, P2, held_out=False)
+assert fair.area > .95 > unfair.area
+fine_clusters = pr_curve(P, P2, "clusters", clusters=200, rounds=2)
+curves = {"held out": fair, "on its own training half": unfair, "200 clusters": fine_clusters}
+{name: round(curve.area, 3) for name, curve in curves.items()}
+
+# %% [markdown]
+# And the estimate is an upper bound in the limit, never a lower one: for lack of a better classifier it may flatter you. Here a straight line is asked to tell the ring from its every second mode.
+
+# %%
+from sklearn.linear_model import LogisticRegression
+
+ring_truth = histogram_curve(uniform, half)
+judges = {"a straight line": LogisticRegression(), "trees": None}
+flattered = {name: pr_curve(bags["real"], bags["forgetful"], classifier=c) for name, c in judges.items()}
+figure, ax = axes(size=(3.2, 3))
+for (name, curve), style in zip([("truth", ring_truth), *flattered.items()], ("-", "--", ":")):
+    ax.plot(curve.recall, curve.precision, style, label=name)
+ax.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
+ax.legend(loc="lower left")
+Picture(figure, "The straight line sees no difference and gives a full square; the trees come down to the true curve")
+
+# %%
+assert flattered["a straight line"].area > .7 > .6 > flattered["trees"].area
+{name: curve for name, curve in flattered.items()}
+
+# %% [markdown]
+# ## Balls around points
+# The measures that most papers print take a third road. Around every real point draw a ball that reaches to its $k$-th nearest real neighbour; their union stands for the support of the data. *Precision* is the share of generated points inside it. Balls around the generated
+# points give *recall*. *Density* counts how many real balls hold a generated point, over $k$; *coverage* is the share of real balls that hold any.
+#
+# Two details decide whether such code can be trusted, and popular code gets both wrong. First **ties**: with $<$ instead of $\le$, two identical bags of repeated values score zero. Second **rounding**: fast distances, $|x|^2+|y|^2-2x\cdot y$, in float32 do not see
+# that a copy is a copy:
+
+# %%
+images = torch.rand(2000, 3072, generator=g)
+gap = torch.cdist(images, images.clone(), compute_mode="use_mm_for_euclid_dist").diagonal()
+f"{(gap > 1e-3).sum()} of 2000 exact copies are more than .001 away, the worst {gap.max():.3f}"
+
+
+# %% [markdown]
+# We keep the speed and drop the error: the fast product decides every pair that its own error bound allows it to decide, and the few left over are computed again, by plain differences in float64. In memory there is one tile of
+# distances at a time. Products, bound and differences are those of the search in [3.1](../3_inclusion/01_imle.ipynb).
+
+# %%
+#| export
+def _centred(x: Tensor, middle: Tensor | None = None) -> CentredRows:
+    "Rows about a common middle; in float32 unless products are set to be coarser."
+    exact = torch.get_float32_matmul_precision() == "highest" and x.dtype == torch.float32
+    if middle is None:  # in parts: a mean in float64 would first make all of x float64
+        middle = sum(x[rows].sum(0, dtype=torch.float64) for rows in row_blocks(len(x), 1024)).div(len(x)).to(x.dtype)
+    return CentredRows(x, middle, torch.float32 if exact else torch.float64)
+
+
+# %%
+#| export
+def _rounding_error(near: CentredRows, far: CentredRows) -> float:
+    "A bound on the rounding error of |x|² + |y|² - 2x·y over all pairs of rows."
+    longest = float(near.square.max().sqrt() + far.square.max().sqrt())
+    return rounding_bound(near.x.shape[1], near.kind) * longest ** 2
+
+
+# %%
+#| export
+def _tiles(n: int, max_bytes: int) -> list[slice]:
+    "Rows in blocks, so that a block by a block of distances with its helpers stays under `max_bytes`."
+    side = max(16, min(n, math.isqrt(check_int("max_bytes", max_bytes) // 24)) // 16 * 16)  # uneven sides cost a third of the speed
+    return row_blocks(n, side)
+
+
+# %%
+#| export
+def neighbour_radii(x: Tensor,  # (n, features)
+                    k: int,  # 1 ≤ k < n
+                    max_bytes: int = MAX_BYTES,  # for the distances held at a time
+                    ) -> Tensor:  # (n,) squared, float64
+    "Squared distance of each row to its k-th nearest other row, exact: ties and copies included."
+    x = check_batch("x", x, least=2)
+    if x.ndim != 2:
+        raise ValueError(f"x: expected shape (n, features), got {tuple(x.shape)}")
+    n, wide = len(x), min(len(x) - 1, check_int("k", k, 1, len(x) - 1) + 3)
+    cloud = _centred(x)
+    square, error = cloud.square, _rounding_error(cloud, cloud)
+    best, who = square.new_full((n, wide), math.inf), torch.zeros((n, wide), dtype=torch.long, device=x.device)
+
+    def offer(rows: slice, tile: Tensor, first: int) -> None:
+        values, at = tile.topk(min(wide, tile.shape[1]), largest=False)
+        values, at = torch.cat([best[rows], values], 1), torch.cat([who[rows], at + first], 1)
+        best[rows], kept = values.topk(wide, largest=False)
+        who[rows] = at.gather(1, kept)
+    tiles = _tiles(n, max_bytes)
+    for i, rows in enumerate(tiles):
+        near = cloud[rows]
+        for columns in tiles[i:]:  # the matrix is symmetric: half of it is enough
+            tile = torch.addmm(square[columns], near, cloud[columns].T, alpha=-2).add_(square[rows, None])
+            if columns is rows:
+                tile.fill_diagonal_(math.inf)
+            offer(rows, tile, columns.start)
+            if columns is not rows:
+                offer(columns, tile.T, rows.start)
+    every, kth = torch.arange(n, device=x.device), best[:, k - 1, None]
+    radius = exact_squared_distances(x, x, every, who[:, k - 1])
+    ties = every[((best - kth).abs() <= 2 * error).sum(1) > 1]  # where rounding may have changed the order
+    radius[ties] = exact_squared_distances(x, x, ties.repeat_interleave(wide), who[ties].flatten()).view(-1, wide).kthvalue(k, dim=1).values
+    doubt = best[:, -1].double() - error < radius if wide < n - 1 else torch.zeros(n, dtype=torch.bool)
+    for i in doubt.nonzero()[:, 0].tolist():  # somebody outside the short list might be nearer
+        near = cloud[i:i + 1].T
+        row = torch.cat([cloud[rows] @ near for rows in tiles])[:, 0].mul_(-2).add_(square).add_(square[i])
+        row[i] = math.inf
+        close = (row <= radius[i] + error).nonzero()[:, 0]
+        radius[i] = exact_squared_distances(x, x, torch.full_like(close, i), close).kthvalue(k).values
+    return radius
+
+
+# %%
+#| export
+def _inside(x: Tensor, y: Tensor,  # (n, features), (m, features)
+            radius: Tensor,  # of the balls around x, squared
+            other: Tensor | None,  # of the balls around y, squared
+            max_bytes: int) -> tuple[Tensor, Tensor, Tensor]:
+    "How many x-balls hold each y; whether each x-ball holds any y; whether any y-ball holds each x."
+    near = _centred(x)
+    far = _centred(y, near.middle)
+    error = _rounding_error(near, far)
+    held = torch.zeros(len(y), dtype=torch.long, device=x.device)
+    holds = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    within = torch.zeros_like(holds)
+
+    def decide(tile: Tensor, limit: Tensor, rows: slice, columns: slice) -> Tensor:
+        answer = tile <= (limit - error).to(tile.dtype)
+        r, c = ((tile <= (limit + error).to(tile.dtype)) ^ answer).nonzero(as_tuple=True)
+        exact = exact_squared_distances(x, y, r + rows.start, c + columns.start)
+        answer[r, c] = exact <= limit.expand(tile.shape)[r, c]
+        return answer
+    for rows in _tiles(len(x), max_bytes):
+        part = near[rows]
+        for columns in _tiles(len(y), max_bytes):
+            tile = torch.addmm(far.square[columns], part, far[columns].T, alpha=-2).add_(near.square[rows, None])
+            answer = decide(tile, radius[rows, None], rows, columns)
+            held[columns] += answer.sum(0)
+            holds[rows] |= answer.any(1)
+            if other is not None:
+                within[rows] |= decide(tile, other[None, columns], rows, columns).any(1)
+    return held, holds, within
+
+
+# %%
+#| export
+@dataclass(frozen=True, eq=False)
+class Neighbourhoods:
+    "Numbers from k-nearest-neighbour balls; each is the mean of one value per point, kept in `points`."
+    k: int
+    points: dict[str, Tensor] = field(repr=False)
+
+    def __getattr__(self, name: str) -> float:
+        if name.startswith("_") or name not in self.points:
+            raise AttributeError(f"{name}: this measure has {', '.join(self.points)}")
+        return float(self.points[name].double().mean())
+
+    def interval(self, name: str,  # such as "recall"
+                 confidence: float = .95, rounds: int = 1000, generator: torch.Generator | None = None) -> Interval:
+        "Bootstrap interval over the points that are counted, the balls staying as they are."
+        values = self.points[check_choice("name", name, self.points)].double().cpu()
+        generator = generator_or_default(generator)
+        means = torch.stack([values[torch.randint(len(values), (len(values),), generator=generator)].mean()
+                             for _ in range(check_int("rounds", rounds, 10))])
+        tail = (1 - check_number("confidence", confidence, 0, 1, above=0)) / 2
+        low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+        return Interval(float(values.mean()), low, high, len(values))
+
+    def __repr__(self) -> str:
+        return f"k = {self.k}: " + ", ".join(f"{name} {getattr(self, name):.3f}" for name in self.points)
+
+
+# %%
+#| export
+def precision_recall(real: Tensor,  # (n, *event): real examples or their features
+                     fake: Tensor,  # (m, *event): generated ones
+                     k: int = 3,  # a ball reaches to the k-th neighbour
+                     max_bytes: int = MAX_BYTES,  # for the distances held at a time
+                     ) -> Neighbourhoods:
+    """Share of generated points inside real balls (`.precision`) and the reverse (`.recall`); Kynkäänniemi et al. 2019.
+
+    Density and coverage for the same k fall out on the way and are there too.
+
+    >>> x = torch.arange(10.)
+    >>> precision_recall(x, x[:5])
+    k = 3: precision 1.000, recall 0.800, density 1.533, coverage 0.700
+    """
+    real, fake = _features(real, fake, 2)
+    check_int("k", k, 1, min(len(real), len(fake)) - 1)
+    around_fake = neighbour_radii(fake, k, max_bytes)
+    held, holds, within = _inside(real, fake, neighbour_radii(real, k, max_bytes), around_fake, max_bytes)
+    return Neighbourhoods(k, {"precision": held > 0, "recall": within, "density": held / k, "coverage": holds})
+
+
+# %%
+#| export
+def density_coverage(real: Tensor, fake: Tensor, k: int = 5, max_bytes: int = MAX_BYTES) -> Neighbourhoods:
+    """Real balls per sample over k (`.density`), share of real balls not empty (`.coverage`); Naeem et al. 2020.
+
+    >>> x = torch.arange(10.)
+    >>> density_coverage(x, x[:2]).coverage
+    0.5
+    """
+    real, fake = _features(real, fake, 1)
+    check_batch("real", real, least=2)
+    held, holds, _ = _inside(real, fake, neighbour_radii(real, k, max_bytes), None, max_bytes)
+    return Neighbourhoods(k, {"density": held / k, "coverage": holds})
+
+
+# %% [markdown]
+# **Fidelity.** Against the definitions, written as loops over all pairs in float64, on points of a lattice, where ties are the rule:
+
+# %%
+def by_definition(real, fake, k):
+    "The four numbers straight from their definitions."
+    d = lambda a, b: (a.double()[:, None] - b.double()).square().sum(-1)
+    ball = lambda a: d(a, a).fill_diagonal_(math.inf).sort().values[:, k - 1]
+    inside, around = d(fake, real) <= ball(real), d(real, fake) <= ball(fake)
+    return [v.double().mean().item() for v in (inside.any(1), around.any(1), inside.sum(1) / k, inside.any(0))]
+
+
+# %%
+for scale, event in ((3, 2), (2, 5), (50, 3)):
+    lattice = [torch.randint(scale, (n, event), generator=g).float() + 1000 for n in (300, 200)]
+    pr, dc = precision_recall(*lattice, k=4), density_coverage(*lattice, k=4)
+    assert [pr.precision, pr.recall, dc.density, dc.coverage] == by_definition(*lattice, 4)
+pr, dc
+
+# %% [markdown]
+# Identical bags score one, copies are seen, and a constant set is not zero:
+
+# %%
+same = torch.ones(50, 4)
+assert precision_recall(same, same.clone()).precision == 1 == density_coverage(same, same.clone()).coverage
+assert precision_recall(images, images.clone()).recall == 1
+[error_message(precision_recall, same, same[:, :2]), error_message(density_coverage, same, same, k=50)]
+
+# %% [markdown]
+# ## Floor, ceiling and null, again
+# What should one hope for? Two bags from the *same* law do not score one.
+
+# %%
+#| export
+def neighbourhood_companions(measure: Callable[[Tensor, Tensor], Any],  # takes (real, fake)
+               real: Tensor,  # (n, *event)
+               fake: Tensor,  # (m, *event)
+               heldout: Tensor | None = None,  # real data the generator never saw; None: half of `real` is put aside
+               generator: torch.Generator | None = None,  # None: a fixed one
+               ) -> dict[str, Any]:  # by name: yours, floor, ceiling, null
+    "A measure of your samples beside a perfect generator (floor), the reference itself (ceiling) and noise (null)."
+    check_callable(measure=measure)
+    generator = generator_or_default(generator)
+    real, fake = check_batch("real", real, least=4), check_batch("fake", fake, least=2)
+    for name, x in (("fake", fake), ("heldout", fake if heldout is None else heldout)):
+        check_batch(name, x, tuple(real.shape[1:]))
+    if heldout is None:
+        order = torch.randperm(len(real), generator=generator)
+        real, heldout = real[order[::2]], real[order[1::2]]
+    n = min(len(fake), len(heldout), len(real))
+    low, high = real.amin(0), real.amax(0)
+    noise = low + (high - low) * torch.rand(n, *real.shape[1:], generator=generator).to(real)
+    bags = {"yours": fake[torch.randperm(len(fake), generator=generator)[:n]], "floor": check_batch("heldout", heldout)[:n],
+            "ceiling": real[:n], "null": noise}
+    return {name: measure(real, bag) for name, bag in bags.items()}
+
+
+# %%
+def four(real, fake) -> dict[str, float]:
+    "Precision, recall, density and coverage."
+    found = precision_recall(real, fake)
+    return {name: round(getattr(found, name), 3) for name in found.points}
+
+
+neighbourhood_companions(four, real.sample(4000, generator=g), bags["forgetful"][:2000])
+
+# %% [markdown]
+# The floor is what a perfect generator gets, well below one; only the reference itself, *copied*, reaches the ceiling. So a value above the floor is no triumph: it smells of copies. Coverage's floor can be computed. A real ball is empty if, among the other $n-1$ real points and the $m$ generated
+# ones, the $k$ nearest are all real, and under one law all orders are equally likely:
+#
+# $$\mathbb E[\text{coverage}]=1-\prod_{i=1}^{k}\frac{n-i}{n+m-i}.$$
+
+# %%
+n, m, k = 400, 300, 5
+draws = [density_coverage(real.sample(n, generator=g), real.sample(m, generator=g), k) for _ in range(40)]
+expected = 1 - math.prod((n - i) / (n + m - i) for i in range(1, k + 1))
+seen = interval([d.coverage for d in draws])
+assert seen.low - .005 < expected < seen.high + .005 and abs(interval([d.density for d in draws]).mean - 1) < .1
+seen, round(expected, 4)
+
+# %% [markdown]
+# One more trap, this time of geometry: a single far outlier among the *generated* points draws balls over everything. Recall believes them; coverage, which only trusts balls around real points, does not.
+
+# %%
+data = torch.randn(1000, 2, generator=g)
+stray = torch.cat([torch.randn(996, 2, generator=g) * .02, torch.tensor([[40., 0], [-40, 0], [0, 40], [0, -40]])])
+fooled = precision_recall(data, stray), density_coverage(data, stray)
+assert fooled[0].recall > .99 and fooled[1].coverage < .05
+fooled
+
+# %% [markdown]
+# ## What each of them cannot see
+# Ten modes in eight dimensions, a training set of a thousand points, and generators whose faults we built ourselves: *half lost* shows five modes; *skewed* shows all ten but makes one of them
+# ten times too often; *copies* repeats the training set, *half copies* every second time; *noisy* blurs, *timid* shrinks towards the modes' middles.
+#
+# **Predict:** which measure notices the copies?
+
+# %%
+ten = mixture(3 * torch.randn(10, 8, generator=g), 1.)
+tilted = mixture(ten.centers, 1., weights=[10.] + [1.] * 9)
+five = mixture(ten.centers[:5], 1.)
+
+
+def generators(train, g) -> dict:
+    "A thousand samples of each built generator; the first is perfect."
+    n = len(train)
+    perfect, half_lost, skewed = (law.sample(n, generator=g) for law in (ten, five, tilted))
+    fresh, (x, mode) = ten.sample(n, generator=g), ten.sample_with_modes(n, generator=g)
+    half_copies = torch.where(torch.rand(n, 1, generator=g) < .5, train, fresh)
+    noisy, timid = fresh + .5 * torch.randn(fresh.shape, generator=g), x + .3 * (ten.centers[mode] - x)
+    return {"perfect": perfect, "half lost": half_lost, "skewed": skewed, "copies": train.clone(),
+            "half copies": half_copies, "noisy": noisy, "timid": timid}
+
+
+# %%
+def verdicts(train, fake, g) -> dict[str, float]:
+    "Six measures of one generator."
+    curve = pr_curve(train, fake, generator=g)
+    near, balls = precision_recall(train, fake), density_coverage(train, fake)
+    return {"precision": near.precision, "recall": near.recall, "density": balls.density, "coverage": balls.coverage,
+            "F₁/₈": curve.f(1 / 8), "F₈": curve.f(8)}
+
+
+# %%
+draws = []
+for seed in range(steps(8, fast=2)):
+    g = torch.Generator().manual_seed(seed)
+    train = ten.sample(1000, generator=g)
+    draws.append({name: verdicts(train, x, g) for name, x in generators(train, g).items()})
+value = torch.tensor([[list(row.values()) for row in draw.values()] for draw in draws])  # (draws, generators, measures)
+
+# %% [markdown]
+# To *notice* a fault is to leave the range in which a perfect generator varies from draw to draw. Each cell shows the mean; a shaded one lies more than three of the perfect row's standard deviations
+# below its mean (it looks worse than perfect: an alarm), one with a triangle as far above (it looks *better* than perfect: a warning, for whoever knows the floor).
+
+# %%
+faults, measures = list(draws[0]), list(draws[0]["perfect"])
+mean, floor = value.mean(0), value[:, 0]
+far = (mean - floor.mean(0)) / floor.std(0)
+figure, ax = axes(size=(6, 3))
+ax.imshow((far < -3).float(), cmap="Oranges", vmin=0, vmax=2, aspect="auto")
+for i, j in torch.cartesian_prod(torch.arange(len(faults)), torch.arange(len(measures))).tolist():
+    ax.text(j, i, f"{mean[i, j]:.2f}" + (" ▲" if far[i, j] > 3 else ""), ha="center", va="center", fontsize=8)
+ax.set(xticks=range(len(measures)), xticklabels=measures, xlabel="measure")
+ax.set(yticks=range(len(faults)), yticklabels=faults, ylabel="generator")
+ax.grid(False)
+Picture(figure, "Six measures, seven generators; shaded: worse than perfect, triangle: better. Copies never look worse")
+
+# %%
+alarm = {(f, m): bool(far[i, j] < -3) for i, f in enumerate(faults) for j, m in enumerate(measures)}
+copied = [m for m in measures if alarm["copies", m]]
+claim("No kind of precision or recall takes a copied training set for worse than a perfect generator",
+      paper="this course", section="blindness", ours=f"{len(copied)} of {len(measures)} measures", holds=not copied)
+
+# %% [markdown]
+# Read the table by rows. Lost modes: recall, coverage and F₈ see them, precision cannot. A wrong balance: the k-NN precision and recall do not see it at all, for a ball is full with one point in it. Noise lowers precision and *raises* recall. Timid samples *raise* precision and
+# density: to look sharper than the data is a fault that these numbers praise. And copies look perfect or better everywhere. For those we need another kind of test; chapter 4.2 brings it.
+
+# %%
+noticed = {f: [m for m in measures if alarm[f, m]] for f in faults[1:]}
+if steps(8, fast=2) == 8:
+    assert {"recall", "coverage", "F₈"} <= set(noticed["half lost"]) and "precision" not in noticed["half lost"]
+    assert not {"precision", "recall"} & set(noticed["skewed"]) and "coverage" in noticed["skewed"]
+noticed
+
+# %% [markdown]
+# How sure is one such number? The bootstrap redraws the points that are counted. Over 60 fresh pairs of bags we can ask how often its 95 % interval holds the measure's own long-run mean.
+
+# %%
+def holds_mean(name: str, measure, rounds: int) -> float:
+    "Share of bootstrap intervals that hold the mean over all draws."
+    g = torch.Generator().manual_seed(0)
+    found = [measure(ten.sample(400, generator=g), five.sample(400, generator=g)) for _ in range(rounds)]
+    mean = sum(getattr(m, name) for m in found) / rounds
+    spans = [m.interval(name, rounds=200) for m in found]
+    return sum(s.low <= mean <= s.high for s in spans) / rounds
+
+
+# %%
+measures_of = {"precision": precision_recall, "recall": precision_recall, "coverage": density_coverage}
+held = {name: round(holds_mean(name, measure, steps(60, fast=4)), 2) for name, measure in measures_of.items()}
+held
+
+# %% [markdown]
+# Where that share is well under .95, the balls' own chance matters as much as the points'. The interval keeps the balls fixed, so it is a lower bound on the doubt; draw new data where you can.
+#
+# ## Under your hands: the slope λ
+# Two bells on a line. The slope $\lambda$ chooses the test: call real what has $\lambda\,p\ge q$. Its two errors are a point on the frontier, the tangent there has slope $-\lambda$, and $\alpha$ is where the tangent meets the axis.
+
+# %%
+line = torch.linspace(-4, 5, 1801, dtype=torch.float64)
+bell = lambda at, std: torch.exp(-((line - at) / std) ** 2 / 2) / (std * math.sqrt(2 * math.pi)) * (line[1] - line[0])
+p, q = bell(0, 1), bell(1.4, .7)
+p, q = p / p.sum(), q / q.sum()
+exact = histogram_curve(p, q)
+
+
+# %%
+def at_slope(slope: float):
+    "The set, the frontier and the curve at one slope."
+    chosen = slope * p >= q
+    fnr, fpr = p[~chosen].sum(), q[chosen].sum()
+    figure, (law, front, curve) = axes(1, 3, size=(2.5, 2.3))
+    law.plot(line, p, c=REAL, label="real p")
+    law.plot(line, q, "--", c=FAKE, label="generated q")
+    law.fill_between(line, 0, p.max(), where=chosen, color=REAL, alpha=.12, lw=0)
+    law.set(xlabel="x", ylabel="probability", yticks=[], title="shaded: called real")
+    law.legend(fontsize=7)
+    frontier = torch.stack([torch.stack([q[s * p >= q].sum(), p[s * p < q].sum()]) for s in exact.slopes[::10]])
+    front.plot(*frontier.T, c="k")
+    front.plot([0, slope * fnr + fpr], [fnr + fpr / slope, 0], c=FAKE, lw=1)
+    front.plot(fpr, fnr, "o", c=FAKE)
+    front.set(xlabel="false alarms", ylabel="misses", xlim=(0, 1), ylim=(0, 1), title=f"slope λ = {slope:.2g}")
+    curve.plot(exact.recall, exact.precision, c="k")
+    curve.plot(fnr + fpr / slope, slope * fnr + fpr, "o", c=FAKE)
+    curve.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
+    return Picture(figure, f"At slope {slope:.2g}: precision {slope * fnr + fpr:.2f}, recall {fnr + fpr / slope:.2f}")
+
+
+# %%
+angles = torch.linspace(.08, math.pi / 2 - .08, 11).tan().tolist()
+film = Film([at_slope(s) for s in angles], [f"λ = {s:.2g}" for s in angles])
+film
+
+# %%
+film.widget.slider.value = 8
+assert film.widget.image.value == film.frames[8].png
+film.widget.slider.value = 5
+
+# %% [markdown]
+# ## Bags in files
+# A bag comes as `.npy`, `.npz`, `.pt` or as a folder of pictures, and may be larger than memory. So we open it, and ask for rows when they are needed, a part at a time.
+
+# %%
+import tempfile
+
+folder = tempfile.TemporaryDirectory()
+pictures = np.random.default_rng(0).integers(0, 256, (1000, 8, 8), np.uint8)
+np.save(f"{folder.name}/many.npy", pictures)
+assert np.array_equal(read_samples(f"{folder.name}/many.npy"), (pictures / np.float32(255)))
+some = read_samples(f"{folder.name}/many.npy", most=100)
+some.shape, some.dtype, round(some.max().item(), 3)
+
+# %% [markdown]
+# A pickle can run code when it is read. Such files are refused:
+
+# %%
+np.save(f"{folder.name}/trap.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+error_message(read_samples, f"{folder.name}/trap.npy").replace(folder.name, "…")
+
+# %% [markdown]
+# ## In your own code
+# Any two arrays of the same width will do: pixels, or better the output of an encoder that you trust.
+
+# %%
+train, made = torch.randn(500, 1, 4, 4), torch.randn(400, 1, 4, 4)
+near, balls, curve = precision_recall(train, made), density_coverage(train, made), pr_curve(train, made)
+near.precision, near.recall, balls.density, balls.coverage, curve.f(8), curve.f(1 / 8)
+
+# %% [markdown]
+# The balls cost time that grows as the square of the number of points, and memory that grows with the number itself. `python benchmarks/metrics.py` puts them beside the package `prdc`, which holds whole matrices of distances; the numbers agree.
+
+# %%
+for row in recorded("metrics").get("rows", []):
+    print(f"{row['points']:6,} × {row['features']:4}: {row['seconds']:6.1f} s, {row['MB']:4} MB", end="   ")
+    print(f"prdc {row['prdc seconds']:5.1f} s, {row['prdc MB']:5} MB" if "prdc MB" in row else "prdc needs too much memory")
+
+
+# %% [markdown]
+# ## Exercises
+# **1.** The generator shows 3 of 4 equally likely modes, in equal parts and perfectly. Give precision and recall at $\lambda=1$ (they are equal there).
+
+# %%
+@exercise(accepts=[.75], rejects=[1, .5, .25])
+def grade_overlap(answer):
+    p, q = torch.full((4,), .25), torch.tensor([1., 1, 1, 0]) / 3
+    assert abs(answer - histogram_curve(p, q).at(1)[0]) < 1e-3, "sum the smaller of .25 and 1/3 over the modes"
+
+
+# %%
+answer = ...
+grade_overlap(answer)
+
+
+# %% [markdown]
+# **2.** Somebody's `recall(real, fake)` might have its arguments swapped (a well-known library had precision and recall reversed for years). Write `swapped(measure)`: given a function of two bags that returns a pair called (precision, recall), say whether the names are reversed.
+
+# %%
+def by_lost_modes(measure):
+    g = torch.Generator().manual_seed(0)
+    precision, recall = measure(ten.sample(400, generator=g), five.sample(400, generator=g))
+    return recall > precision
+
+good = lambda real, fake: (lambda m: (m.precision, m.recall))(precision_recall(real, fake))
+
+@exercise(accepts=[by_lost_modes], rejects=[lambda m: True, lambda m: False, lambda m: not by_lost_modes(m)])
+def grade_swap(answer):
+    assert not answer(good), "this one is right: a generator that loses modes keeps its precision"
+    assert answer(lambda real, fake: good(real, fake)[::-1]), "this one is reversed"
+
+
+# %%
+answer = ...
+grade_swap(answer)
+
+# %% [markdown]
+# ## Recap
+# - Precision and recall are the two errors of the best test between real and generated, one pair for every slope λ.
+# - Twenty clusters see nothing inside a cluster; a held-out classifier does. A weak one flatters; one scored on its training half slanders.
+# - k-NN numbers need closed balls and exact distances, a floor (a perfect generator is well below one), and a suspicion: the reference itself scores best.
+# - A fault that a measure cannot see: balance for k-NN precision and recall, copies for all of them.
+#
+# **For later.** Why does a test that never saw the data bound the curve from above? What does a ball around a stray generated point do to recall? Which measure would you show beside F₈, and why?
+#
+# **References.** M. Sajjadi, O. Bachem, M. Lučić, O. Bousquet, S. Gelly, *Assessing generative models via precision and recall*, NeurIPS 2018. L. Simon, R. Webster, J. Rabin, *Revisiting precision and recall definition for generative model evaluation*, ICML 2019.
+# T. Kynkäänniemi, T. Karras, S. Laine, J. Lehtinen, T. Aila, *Improved precision and recall metric*, NeurIPS 2019. M. Naeem, S. Oh, Y. Uh, Y. Choi, J. Yoo, *Reliable fidelity and diversity metrics*, ICML 2020.

@@ -1,0 +1,949 @@
+# %% [markdown]
+# # Two lamps: attention, and what agreement is worth
+# > A critic that looks through a small window forgives whatever takes two windows to see; and perfect agreement may be nothing but one colour
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | Every detail of my samples is right, and the details do not belong together. Why does nobody in the game notice? And once they do belong together, is all well? |
+# | **You will be able to** | say what a convolutional critic can never see, add a self-attention layer and read its map, divide a layer by its spectral norm, and find a collapse behind a perfect score |
+# | **Paper** | Zhang, Goodfellow, Metaxas and Odena, *Self-attention generative adversarial networks*, ICML 2019 (SAGAN) |
+# | **Needs** | [0.5](../0_start/05_networks.ipynb), [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb), a loss from [5.4](04_likelihood.ipynb) |
+# | **Time** | about a minute and a half of computing |
+
+# %%
+#| default_exp methods.attention
+
+# %%
+#| export
+"Self-attention GAN and spectral normalisation (Zhang et al. 2019)."
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import nn, Tensor
+from torch.nn.utils import parametrize
+
+from modelab.core.checks import check_choice, check_int, check_logits, check_tensors
+from modelab.core.registry import register_game
+from modelab.core.seeding import Generators
+from modelab.networks.convolutional import (Conv, conv_discriminator, conv_generator,
+                                            ConvDiscriminator, ConvGenerator, fold_runs,
+                                            unfold_runs)
+from modelab.networks.layers import Linear, make_player, score_batches
+
+# %%
+#| export data.twins
+"A picture set with long-range dependence: two distant patches of one colour."
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_batch, check_number
+from modelab.core.registry import register_mode_set
+from modelab.data.mixtures import ModeSet
+
+# %%
+from modelab.core.checks import error_message
+from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, Picture, REAL
+from modelab.core.statistics import interval
+from modelab.course.claims import claim, fast_mode, steps
+from modelab.course.exercises import exercise
+from modelab.evaluation.coverage import coverage_table, coverages
+from modelab.losses.penalties import gradient_norm, input_gradient
+from modelab.methods.likelihood import entropic_loss
+from modelab.networks.layers import mlp
+from modelab.training.run import Run
+
+# %% [markdown]
+# ## A pair that does not match
+# The data of this chapter: a dark room, a lamp at its left wall and a lamp at its right wall. Both are blue, or both orange, or both white. The colour is the mode; there are three.
+
+# %%
+#| export data.twins
+class Twins(ModeSet):
+    "Two lamps of one colour at the sides of a picture of 8×8 pixels; see `twins`. A mode is a colour."
+    traits, held_out = ("blue", "orange", "white"), None
+
+    def __init__(self, wander: bool, noise: float):
+        self._hues = torch.tensor([[0, .3, 1], [1, .5, 0], [1, 1, 1]]) * 2 - 1
+        self._rows = torch.cartesian_prod(*[torch.arange(7) if wander else torch.tensor([3])] * 2)
+        self.n_modes, self.event, self.noise, self._copies = 3, (3, 8, 8), noise, {}
+        self.weights, self.kinds = torch.full((3,), 1 / 3), torch.eye(3, dtype=torch.bool)
+        self._high = torch.ones(self.event)
+        self._low = -self._high
+        self._bank = torch.cat([self.clean(k, k) for k in range(3)])  # all that can be shown, colour by colour
+
+    def clean(self, left: int, right: int) -> Tensor:
+        "All pictures with a left lamp of one colour and a right lamp of another, without noise, (m, 3, 8, 8)."
+        x = torch.full((len(self._rows), *self.event), -1.)
+        for room, rows in zip(x, self._rows.tolist()):
+            for colour, row, column in zip((left, right), rows, (0, 6)):
+                room[:, row:row + 2, column:column + 2] = self._hues[colour, :, None, None]
+        return x
+
+    def _draw(self, n, generator):
+        pick = torch.randint(len(self._bank), (n,), generator=generator, device=self.device)
+        noise = torch.randn(n, *self.event, generator=generator, device=self.device)
+        return noise.mul_(self.noise).add_(self._bank[pick]).clamp_(-1, 1), pick // len(self._rows)
+
+    @torch.no_grad()
+    def assign(self, x: Tensor,  # (n, 3, 8, 8)
+               within: float = 3.,  # how far a picture may be from the nearest clean one, in units of the noise
+               ) -> tuple[Tensor, Tensor]:
+        "The colour of the nearest clean picture, (n,) int64, and whether that is near, (n,) bool: two lamps that match."
+        x, within = check_batch("x", x, self.event), check_number("within", within, above=0)
+        bank = self._bank.to(x.device).flatten(1)
+        far, nearest = torch.cdist(x.flatten(1).float(), bank, compute_mode="donot_use_mm_for_euclid_dist").min(1)
+        return nearest // len(self._rows), far <= within * self.noise * bank.shape[1] ** .5
+
+    def picture(self, x: Tensor) -> Tensor:
+        "Pictures for showing, values in [0, 1], (n, 8, 8, 3)."
+        return check_batch("x", x, self.event).add(1).div(2).clamp(0, 1).movedim(1, -1)
+
+    def _summary(self) -> str:
+        return f"3 modes, 8×8 in colour, {len(self._bank)} clean pictures"
+
+
+# %%
+#| export data.twins
+@register_mode_set
+def twins(wander: bool = False,  # each lamp on a row of its own choice
+          noise: float = .05,  # standard deviation of every pixel; at most 0.07, or what is half-way between two colours passes for one
+          ) -> Twins:
+    "Two lamps, far apart and always of one colour: blue, orange or white, in equal shares."
+    if not isinstance(wander, bool):
+        raise TypeError(f"wander: expected True or False, got {wander!r:.40}")
+    return Twins(wander, check_number("noise", noise, most=.07, above=0))
+
+
+# %% [markdown]
+# For a start the fakes come from no generator. We cut real pictures in two and put a left half beside a right half of another colour. Every half is perfect.
+
+# %%
+rooms = twins(wander=True)
+
+def mixed(n: int, generator):
+    "`n` pictures of real halves whose lamps do not match."
+    (a, left), (b, right) = (rooms.sample_with_modes(3 * n + 20, generator) for _ in range(2))
+    return torch.cat([a[..., :4], b[..., 4:]], -1)[left != right][:n]
+
+def framed(x):
+    "Pictures for showing, with a dark margin."
+    return F.pad(rooms.picture(x), (0, 0, 1, 1, 1, 1))
+
+g = torch.Generator().manual_seed(0)
+real, fake = rooms.sample(200, g), mixed(200, g)
+figure, panels = axes(2, 1, size=(6, 1.))
+for ax, x, title in zip(panels, (real, fake), ("real", "mixed")):
+    image_grid(ax, framed(x[:10]), 10, title)
+Picture(figure, "Ten real rooms, each with two lamps of one colour at any height; ten mixed ones, each with lamps of two colours")
+
+# %%
+shares = {name: rooms.assign(x)[1].float().mean().item() for name, x in (("real", real), ("mixed", fake))}
+assert shares == {"real": 1., "mixed": 0.}
+shares
+
+# %% [markdown]
+# The judge that knows the set is never wrong. Now a critic. The loss of this paper is the **hinge**: a real logit should exceed $1$, a generated one stay below $-1$, and whoever is beyond is let go.
+#
+# $$L_D=\mathbb E\max\big(0,1-D(x)\big)+\mathbb E\max\big(0,1+D(G(z))\big),\qquad L_G=-\mathbb E\,D(G(z)).$$
+#
+# A critic that knows nothing says $0$ to all and pays $2$; one that is always right, and clearly, pays $0$.
+
+# %%
+#| export
+def hinge_discriminator_loss(real_logits: Tensor,  # D(x), (*runs, batch)
+                             fake_logits: Tensor,  # D(G(z)), (*runs, batch)
+                             ) -> Tensor:  # (*runs,)
+    """What D descends: real logits should exceed 1, generated ones fall below -1, and what is beyond costs nothing.
+
+    >>> hinge_discriminator_loss(torch.tensor([3., 0.]), torch.tensor([-3., 0.]))
+    tensor(1.)
+    """
+    check_logits(real_logits=real_logits, fake_logits=fake_logits)
+    return F.relu(1 - real_logits).mean(-1) + F.relu(1 + fake_logits).mean(-1)
+
+
+# %%
+#| export
+def hinge_generator_loss(fake_logits: Tensor,  # D(G(z)), (*runs, batch)
+                         ) -> Tensor:  # (*runs,)
+    "What G descends: -E D(G(z)). It has no hinge: G is never let go."
+    check_logits(fake_logits=fake_logits)
+    return -fake_logits.mean(-1)
+
+
+# %%
+a = torch.tensor([1.5, .5, -2.], dtype=torch.float64, requires_grad=True)
+pay = hinge_discriminator_loss(a, torch.tensor([-4., -.5, .25], dtype=torch.float64))
+slope, = torch.autograd.grad(pay, a)
+assert pay.item() == (0 + .5 + 3) / 3 + (0 + .5 + 1.25) / 3 and slope.tolist() == [0, -1 / 3, -1 / 3]
+pay.item(), slope.tolist()
+
+# %% [markdown]
+# The critic is the `conv_discriminator` of chapter [0.5](../0_start/05_networks.ipynb): two convolutions, then a dense layer over all that they saw. Eight seeds, fresh pictures at each step.
+#
+# **Predict:** the two lamps are two bright squares, with three colours. What share of new pictures does it get right after 250 steps?
+
+# %%
+def school(critic):
+    "Eight critics learn to tell real rooms from mixed ones."
+    adam = torch.optim.Adam(critic.parameters(), 4e-3, betas=(0., .9))
+    for step in range(steps(250)):
+        seeds = [torch.Generator().manual_seed(1000 * step + r) for r in range(8)]
+        x, y = (torch.stack([draw(32, s) for s in seeds]) for draw in (rooms.sample, mixed))
+        adam.zero_grad()
+        hinge_discriminator_loss(*score_batches(critic, x, y)).sum().backward()
+        adam.step()
+    return critic
+
+@torch.no_grad()
+def exam(critic, x=real, y=fake):
+    "Accuracy on new pictures and the hinge loss, over eight seeds."
+    right, wrong = (critic(v.expand(8, *v.shape)) for v in (x, y))
+    found = ((right > 0).float().mean(1) + (wrong < 0).float().mean(1)) / 2
+    return {"accuracy": interval(found), "hinge loss": interval(hinge_discriminator_loss(right, wrong))}
+
+# %%
+seeds = [torch.Generator().manual_seed(r) for r in range(8)]
+blind = school(conv_discriminator((3, 8, 8), 16, 8, seeds))
+results = {"convolutions": exam(blind)}
+results
+
+# %% [markdown]
+# Nothing at all. Not a little: *nothing*, on every seed.
+#
+# ## What a sum over windows cannot say
+# No rate, width or patience would have helped; this is algebra. A convolution looks through a window. After both convolutions (3 pixels, then 4 at every second place) a place has seen 6 of the 8 columns, and no place has seen both lamps. The dense layer *adds up* what the places say:
+#
+# $$D(x)=b+\sum_p\varphi_p\big(\text{window}_p(x)\big)\qquad\Longrightarrow\qquad D(\text{left},\text{right})=u(\text{left})+v(\text{right}).$$
+#
+# With such a sum, what blue–blue and orange–orange gain together, blue–orange and orange–blue gain too. For *any* weights. In float64:
+
+# %%
+def interaction(critic, rows: int = 0):
+    "D(blue, blue) - D(blue, orange) - D(orange, blue) + D(orange, orange), lamps at the same heights, run by run."
+    with torch.no_grad():
+        say = [critic(rooms.clean(a, b)[rows].double().expand(8, 1, 3, 8, 8))[:, 0] for a, b in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    return say[0] - say[1] - say[2] + say[3]
+
+drawn, taught = conv_discriminator((3, 8, 8), 16, 8, seeds).double(), blind.double()
+worst = max(interaction(net, rows).abs().max().item() for net in (drawn, taught) for rows in range(49))
+assert worst < 1e-12
+worst
+
+# %% [markdown]
+# And since $\max(0,t)\ge t$, the hinge loss of such a critic is at least $2-\mathbb E D(x)+\mathbb E D(\text{mixed})$, where both means are the same: averaged over all colours, left and right have the same chances in both. So it is never below $2$, which is what silence costs.
+
+# %%
+pairs = [(a, b) for a in range(3) for b in range(3)]
+with torch.no_grad():
+    say = {pair: taught(rooms.clean(*pair).double().expand(8, -1, 3, 8, 8)) for pair in pairs}
+right, wrong = (torch.cat([v for (a, b), v in say.items() if (a == b) is same], 1) for same in (True, False))
+assert torch.allclose(right.mean(1), wrong.mean(1), atol=1e-12) and (hinge_discriminator_loss(right, wrong) >= 2 - 1e-12).all()
+hinge_discriminator_loss(right, wrong)
+
+# %% [markdown]
+# Nor is it a matter of size. `conv_discriminator` halves every picture down to four places by four, and a place has then seen three quarters of the side: 6 of 8, 12 of 16, 24 of 32. Two eyes, two wheels, the first and the last letter of a word may always be further apart.
+
+# %%
+def reach(side: int) -> int:
+    "How many columns the middle places of the last map see."
+    x = torch.zeros(1, 1, side, side, requires_grad=True)
+    last, net = [], conv_discriminator((1, side, side), 2, generator=torch.Generator().manual_seed(0))
+    net.convs[-1].register_forward_hook(lambda module, args, out: last.append(out))
+    net(x)
+    return int((torch.autograd.grad(last[0][0, :, 1, 1].sum(), x)[0][0, 0].abs().sum(0) > 0).sum())
+
+assert all(reach(side) == .75 * side for side in (8, 16, 32))
+{side: reach(side) for side in (8, 16, 32)}
+
+# %% [markdown]
+# ## Let every place ask every other
+# What is missing is a *product* of something here with something there. **Self-attention**: each of the $N$ places sends out a query $g(x_j)$ and hangs out a key $f(x_i)$ and a value $h(x_i)$, all three linear. Where key and query agree, the value counts:
+#
+# $$s_{ij}=f(x_i)\cdot g(x_j),\qquad \beta_{ji}=\frac{e^{s_{ij}}}{\sum_{k}e^{s_{kj}}},\qquad o_j=\sum_i\beta_{ji}\,h(x_i).$$
+#
+# One picture of six channels and sixteen places:
+
+# %%
+x = torch.randn(6, 16, dtype=torch.float64, generator=g)
+f, q, h = (torch.randn(k, 6, dtype=torch.float64, generator=g) for k in (4, 4, 6))
+s = (f @ x).T @ (q @ x)                         # s[i, j]: how well the key of i answers the query of j
+beta = s.softmax(0).T                           # over the keys; row j of beta belongs to query j
+o = (h @ x) @ beta.T
+assert torch.allclose(beta.sum(1), torch.ones(16).double())
+o.shape
+
+# %% [markdown]
+# **The classic slip** is a softmax over the queries. Every *column* sums to one then, and a place gets whatever is left over for it: nothing, or many times its share.
+
+# %%
+slip = s.softmax(1).T.sum(1)
+assert slip.min() < .5 and slip.max() > 2
+slip.min().item(), slip.max().item()
+
+# %% [markdown]
+# The layer adds $o$, through one more linear map, to what was there, times a number $\gamma$ that training finds and that **starts at zero**: $y_j=x_j+\gamma\,W_v\,o_j$. (The paper leaves out the $1/\sqrt d$ that transformers put into the softmax; so do we.) With the run axis folded into channels, as `Conv` has it:
+
+# %%
+#| export
+class SelfAttention(nn.Module):
+    """Self-attention on folded images `(batch, runs·channels, height, width)`; it starts as the identity (Zhang et al. 2019).
+
+    y = x + γ·Wo, where o is a mean of the values of all places, weighted by how well their keys fit the query of this one.
+    """
+    def __init__(self, channels: int,
+                 runs: int | None = None,  # None: a plain layer, no run axis
+                 generator: Generators = None,  # one, or one per run
+                 inner: int | None = None,  # channels of queries and keys; None: an eighth, at least 4
+                 pool: int = 1,  # 2: keys and values are the maxima of 2×2 blocks, as in the released code
+                 ):
+        super().__init__()
+        self.channels, self.runs, self.pool = check_int("channels", channels), runs, check_int("pool", pool)
+        inner, values = max(4, channels // 8) if inner is None else check_int("inner", inner), max(1, channels // 2)
+        self.query, self.key, self.value, self.out = (
+            Conv(a, b, 1, 1, runs, generator, 1.)
+            for a, b in ((channels, inner), (channels, inner), (channels, values), (values, channels)))
+        self.gamma = nn.Parameter(torch.zeros(*(() if runs is None else (runs,)), 1, 1, 1, 1))
+
+    def _said(self, layer: Conv, x: Tensor, pool: int = 1) -> Tensor:
+        "What a layer says of each place, or block of places, (*runs, batch, channels, places)."
+        said = layer(x)
+        return unfold_runs(F.max_pool2d(said, pool) if pool > 1 else said, self.runs).flatten(-2)
+
+    def map(self, x: Tensor) -> Tensor:
+        "Who looks where: (*runs, batch, queries, keys); each row sums to one."
+        check_tensors(x=x)
+        channels = self.channels * (self.runs or 1)
+        if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < self.pool:
+            raise ValueError(f"x: expected shape (batch, {channels}, height, width), at least {self.pool} high and wide, got {tuple(x.shape)}")
+        return (self._said(self.query, x).mT @ self._said(self.key, x, self.pool)).softmax(-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.map(x)
+        o = fold_runs((self._said(self.value, x, self.pool) @ weights.mT).unflatten(-1, x.shape[-2:]), self.runs)
+        return x + fold_runs(self.gamma * unfold_runs(self.out(o), self.runs), self.runs)
+
+
+# %% [markdown]
+# **Fidelity.** Against the four lines above, run by run; then two things that follow from the formula. Places have no names: permute them, and the output is permuted. And one place alone attends to itself.
+
+# %%
+layer = SelfAttention(6, runs=2, generator=g).double()
+maps = torch.randn(2, 3, 6, 4, 4, dtype=torch.float64, generator=g)
+with torch.no_grad():
+    layer.gamma.copy_(torch.tensor([.7, -2.]).reshape(2, 1, 1, 1, 1))
+    out = unfold_runs(layer(fold_runs(maps, 2)), 2)
+    for r in range(2):
+        w = {name: part.weight[r, :, :, 0, 0] for name, part in layer.named_children()}
+        x = maps[r, 0].flatten(1)
+        beta = ((w["key"] @ x).T @ (w["query"] @ x)).softmax(0).T
+        by_hand = x + layer.gamma[r].squeeze() * w["out"] @ ((w["value"] @ x) @ beta.T)
+        assert torch.allclose(out[r, 0].flatten(1), by_hand, atol=1e-12)
+
+# %%
+order = torch.randperm(16, generator=g)
+with torch.no_grad():
+    moved = unfold_runs(layer(fold_runs(maps.flatten(-2)[..., order].unflatten(-1, (4, 4)), 2)), 2)
+    alone = layer.map(fold_runs(maps[..., :1, :1], 2))
+assert torch.allclose(moved.flatten(-2), out.flatten(-2)[..., order], atol=1e-12) and (alone == 1).all()
+tuple(layer.map(fold_runs(maps, 2)).shape)
+
+# %% [markdown]
+# At $\gamma=0$ the layer does nothing, and none of its four maps hears a gradient; only $\gamma$ itself does. That is why attention starts slowly, and why nothing can break by adding it. The *sign* of $\gamma$ means nothing (the last map can take it over): what to watch is the length of what is added.
+
+# %%
+fresh = SelfAttention(6, generator=g).double()
+assert torch.equal(fresh(maps[0]), maps[0])
+fresh(maps[0]).pow(2).sum().backward()
+{name: w.grad.abs().max().item() for name, w in fresh.named_parameters() if "bias" not in name}
+
+# %% [markdown]
+# Where to put it? Behind the convolution that brings the picture to half its side; deeper, less is left to look at, and higher up $N^2$ grows.
+
+# %%
+#| export
+def add_self_attention(net: ConvGenerator | ConvDiscriminator,  # of chapter 0.5; changed in place
+             side: int | None = None,  # of the map that attends; None: nearest to half the picture's
+             inner: int | None = None,  # as in `SelfAttention`
+             pool: int = 1,  # likewise
+             generator: Generators = None,  # one, or one per run
+             ) -> ConvGenerator | ConvDiscriminator:  # the same network
+    "A convolutional net with a self-attention layer behind the convolution that makes a map of this side."
+    if isinstance(net, ConvGenerator):
+        full, sides = net.outputs[-1], [net.start[-1] * 2 ** i for i in range(1, len(net.convs) + 1)]
+    elif isinstance(net, ConvDiscriminator):
+        full, sides = net.inputs[-1], [net.inputs[-1] // 2 ** i for i in range(1, len(net.convs) + 1)]
+    else:
+        raise TypeError(f"net: expected a conv_generator or conv_discriminator, got {type(net).__name__}")
+    if not sides:
+        raise ValueError(f"net: expected pictures that can be halved, got {full}×{full}")
+    if side is not None and side not in sides:
+        raise ValueError(f"side: expected one of {sides}, got {side!r:.40}")
+    at = sides.index(min(sides, key=lambda s: abs(s - full / 2)) if side is None else side)
+    conv = net.convs[at]
+    if not isinstance(conv, Conv):
+        raise ValueError(f"side: the map of side {sides[at]} attends already")
+    net.convs[at] = nn.Sequential(conv, SelfAttention(conv.weight.shape[-4], net.runs, generator, inner, pool))
+    return net
+
+
+# %% [markdown]
+# Same critic, same school, plus one layer. **Predict** its accuracy; and that of a plain dense net, which sees all pixels at once.
+
+# %%
+far = school(add_self_attention(conv_discriminator((3, 8, 8), 16, 8, seeds), generator=seeds))
+dense = school(mlp((3, 8, 8), (), 64, runs=8, generator=seeds))
+results |= {"with attention": exam(far), "dense net": exam(dense)}
+results
+
+# %%
+seen, unseen = (results[name]["accuracy"] for name in ("with attention", "convolutions"))
+claim("One self-attention layer lets a critic see that two far-apart lamps differ; convolutions alone, even under a dense layer, see nothing",
+      paper="Zhang et al. 2019", section="section 1: dependencies across regions; chance is 0.5", ours=seen, baseline=unseen,
+      holds=seen.low > .99 and abs(unseen.mean - .5) < .03)
+
+# %% [markdown]
+# The dense net sees it too: its second hidden layer combines what the first has added up, and on 64 pixels it is cheap. What attention buys is that any two places of *any* map can meet, with the same few weights:
+
+# %%
+def weights(net) -> int:
+    "Weights of one run."
+    return sum(w.numel() for w in net.parameters()) // 8
+
+{"convolutions": weights(blind), "attention layer": weights(far.convs[0][1]), "dense net": weights(dense)}
+
+# %% [markdown]
+# Whom does a place ask? The map the critic attends on has four places by four; a place at the left wall sees the left lamp only. Here is one real room, and where the place next to the left lamp looks, in four of the eight critics.
+
+# %%
+def looks(critic, x):
+    "The attention maps of the critic at pictures (8, n, 3, 8, 8): (8, n, queries, keys)."
+    kept = []
+    hook = critic.convs[0][1].register_forward_pre_hook(lambda layer, args: kept.append(layer.map(args[0])))
+    with torch.no_grad():
+        critic(x)
+    hook.remove()
+    return kept[0]
+
+def show_map(ax, room, beta, query: int, title: str):
+    "A room, and over it how much a query (white frame) looks at each of 4×4 places."
+    ax.imshow(rooms.picture(room[None])[0])
+    ax.imshow(beta.reshape(4, 4), extent=(-.5, 7.5, 7.5, -.5), cmap="cividis", vmin=0, vmax=1, alpha=.6)
+    ax.add_patch(Rectangle((query % 4 * 2 - .5, query // 4 * 2 - .5), 2, 2, fill=False, ec="w", lw=2))
+    ax.set(title=title, xticks=(), yticks=())
+
+# %%
+from matplotlib.patches import Rectangle
+
+one = rooms.clean(1, 1)[9]                           # orange; the left lamp on rows 1 and 2, the right one on rows 2 and 3
+beta = looks(far, one.expand(8, 1, 3, 8, 8))[:, 0]
+figure, panels = axes(1, 5, size=(1.7, 1.9))
+image_grid(panels[0], rooms.picture(one[None]), 1, "the room")
+for r, ax in enumerate(panels[1:]):
+    show_map(ax, one, beta[r, 4], 4, f"seed {r}")
+Picture(figure, "A room with two orange lamps, and four maps of where the place at the left lamp looks: twice at the other lamp, once along its wall, once at a neighbour")
+
+# %% [markdown]
+# Two look straight at the other lamp, one along the wall where it hangs, one at its own neighbour. How much of its attention does each wall send across, in all rooms? Places that asked anybody would send a quarter.
+
+# %%
+everywhere = torch.cat([rooms.clean(k, k) for k in range(3)])
+across = [looks(far, everywhere.expand(8, *everywhere.shape))[:, :, a::4, 3 - a::4].sum(-1).mean((1, 2)) for a in (0, 3)]
+stronger = interval(torch.maximum(*across))
+assert stronger.low > .25 or fast_mode()
+{"left": [round(v, 2) for v in across[0].tolist()], "right": [round(v, 2) for v in across[1].tolist()], "the stronger of the two": stronger}
+
+# %% [markdown]
+# One wall asks, and the other lets itself be asked: a comparison needs no more. Which of the two it is, and how sharply it looks, is a matter of the seed. A beautiful map is no proof of anything; take the first seeds, not the best.
+
+# %% [markdown]
+# ## A bound on every layer
+# A critic that sees far is a stronger critic, and chapter [1.4](../1_game/04_wasserstein.ipynb) showed what becomes of a generator whose critic may rise as steeply as it likes. SAGAN's answer needs no penalty: divide each weight matrix by its largest singular value,
+#
+# $$\bar W=\frac{W}{\sigma(W)},\qquad \sigma(W)=\max_{\|v\|=1}\|Wv\| .$$
+#
+# No matrix then stretches anything, and neither does a chain of them. An SVD at each step would be dear. But the weights move little, so that one **power iteration** a step is enough: keep a unit vector $u$, and go on from where it was,
+#
+# $$u\leftarrow\frac{WW^{\mathsf T}u}{\|WW^{\mathsf T}u\|},\qquad\sigma(W)\approx\|W^{\mathsf T}u\| .$$
+
+# %%
+#| export
+def _matrix(weight: Tensor, runs: int) -> Tensor:
+    "A weight as (*runs, rows, columns)."
+    check_tensors(weight=weight)
+    if weight.ndim < check_int("runs", runs, 0) + 2:
+        raise ValueError(f"weight: expected shape (*runs, rows, columns, ...) with {runs} run axes, got {tuple(weight.shape)}")
+    return weight.flatten(runs + 1)
+
+
+# %%
+#| export
+def _fits(u: Tensor, matrix: Tensor) -> None:
+    "Refuse a `u` that is not one vector over the rows."
+    check_tensors(u=u)
+    if u.shape != matrix.shape[:-1] or u.dtype != matrix.dtype:
+        raise ValueError(f"u: expected {matrix.dtype} of shape {tuple(matrix.shape[:-1])}, got {u.dtype} of shape {tuple(u.shape)}")
+
+
+# %%
+#| export
+@torch.no_grad()
+def power_iteration(weight: Tensor,  # (*runs, rows, columns, ...)
+                    u: Tensor | None = None,  # where to go on from, (*runs, rows); None: from the image of the longest row
+                    n: int = 1,  # iterations
+                    runs: int = 0,  # how many leading axes count runs
+                    ) -> Tensor:  # (*runs, rows)
+    "A unit vector nearer to the direction that a weight stretches most; no random number is drawn."
+    w, n = _matrix(weight, runs), check_int("n", n, 0)
+    if u is None:
+        longest = w.norm(dim=-1).argmax(-1)[..., None, None]
+        u = (w @ w.take_along_dim(longest, -2).mT)[..., 0]
+    _fits(u, w)
+    u = F.normalize(u, dim=-1)
+    for _ in range(n):
+        u = F.normalize((w @ (w.mT @ u[..., None]))[..., 0], dim=-1)
+    return u
+
+
+# %%
+#| export
+def spectral_norm(weight: Tensor,  # (*runs, rows, columns, ...)
+                  u: Tensor,  # a unit vector, (*runs, rows)
+                  runs: int = 0,  # how many leading axes count runs
+                  ) -> Tensor:  # (*runs,)
+    "‖Wᵀu‖: the largest singular value, or less while `u` is on its way. Differentiable in the weight."
+    w = _matrix(weight, runs)
+    _fits(u, w)
+    return torch.linalg.vector_norm((u[..., None, :] @ w).squeeze(-2), dim=-1)
+
+
+# %% [markdown]
+# **Fidelity.** Against an SVD: always from below, and there in the end. Its gradient is that of the singular value, the outer product of the two singular vectors.
+
+# %%
+w = torch.randn(8, 20, 30, dtype=torch.float64, generator=g, requires_grad=True)
+left, sizes, right = torch.linalg.svd(w.detach())
+gaps = {n: (sizes[:, 0] - spectral_norm(w, power_iteration(w, n=n, runs=1), runs=1)).detach() for n in (0, 1, 5, 20, 500)}
+assert all((gap > -1e-12).all() for gap in gaps.values()) and gaps[500].max() < 1e-10
+{n: gap.max().item() for n, gap in gaps.items()}
+
+# %%
+slope, = torch.autograd.grad(spectral_norm(w, power_iteration(w, n=500, runs=1), runs=1).sum(), w)
+assert torch.allclose(slope, left[..., :1] @ right[:, :1], atol=1e-6)
+(slope - left[..., :1] @ right[:, :1]).abs().max().item()
+
+# %% [markdown]
+# In a network it is a *parametrization*: the layer keeps the free weight, and whoever reads `weight` gets the divided one. The vector $u$ is a buffer; it is saved with the network and moves only in `update_spectral_norm`.
+
+# %%
+#| export
+_LAYERS = {Linear: 2, nn.Linear: 2, Conv: 4, nn.Conv1d: 3, nn.Conv2d: 4}  # axes of their weights, without runs
+
+
+# %%
+#| export
+class SpectralNorm(nn.Module):
+    "A parametrization: a weight over its `spectral_norm`. Its `u` is saved with the network, and moves only in `update_spectral_norm`."
+    def __init__(self, weight: Tensor,
+                 runs: int = 0,  # how many leading axes count runs
+                 ):
+        super().__init__()
+        self.runs = runs
+        self.register_buffer("u", power_iteration(weight, n=20, runs=runs))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        norm = spectral_norm(weight, self.u, self.runs).clamp_min(1e-12)  # a weight of zeros stays one
+        return weight / norm.reshape(*norm.shape, *[1] * (weight.ndim - norm.ndim))
+
+
+# %%
+#| export
+def add_spectral_norm(network: nn.Module,  # changed in place
+                        but: Sequence[str] = (),  # layers to leave alone, by name
+                        ) -> nn.Module:  # the same network
+    """Divide the weight of each linear and convolutional layer by its largest singular value (Miyato et al. 2018).
+
+    Call `update_spectral_norm(network)` once for each step of the optimiser.
+    """
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"network: expected a torch.nn.Module, got {network!r:.60}")
+    if not isinstance(but, (tuple, list)) or not all(isinstance(name, str) for name in but):
+        raise TypeError(f"but: expected a list of names, got {but!r:.60}")
+    found = [layer for name, layer in network.named_modules() if type(layer) in _LAYERS and not set(but) & set(name.split("."))]
+    if not found:
+        raise ValueError(f"network: expected linear or convolutional layers, got none in {type(network).__name__}")
+    for layer in found:
+        parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, layer.weight.ndim - _LAYERS[type(layer)]))
+    return network
+
+
+# %%
+#| export
+def update_spectral_norm(network: nn.Module, n: int = 1) -> nn.Module:  # the same network
+    "Move every `u` in a network by `n` power iterations; a network without any is left as it is."
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"network: expected a torch.nn.Module, got {network!r:.60}")
+    n = check_int("n", n)
+    for layer in network.modules():
+        kept = layer.parametrizations.weight if parametrize.is_parametrized(layer, "weight") else ()
+        for part in kept:
+            if isinstance(part, SpectralNorm):
+                part.u.copy_(power_iteration(kept.original, part.u, n, part.runs))
+    return network
+
+
+# %% [markdown]
+# Why not torch's own? It makes an iteration at every forward pass in training mode: with real and generated batches, two or three a step, and *to look at the critic changes the critic*. In this course a run must not notice that it is watched. Otherwise the two are one:
+
+# %%
+torch.manual_seed(0)
+theirs = torch.nn.utils.parametrizations.spectral_norm(nn.Linear(7, 5).double())
+ours = add_spectral_norm(nn.Linear(7, 5).double())
+shared = {"bias": theirs.bias.detach(), "parametrizations.weight.original": theirs.parametrizations.weight.original.detach()}
+ours.load_state_dict({**ours.state_dict(), **shared})
+z = torch.randn(3, 7, dtype=torch.float64, generator=g)
+answers = [theirs(z) for _ in range(2)], [ours(z) for _ in range(2)]
+assert not torch.equal(*answers[0]) and torch.equal(*answers[1])
+
+# %%
+theirs.train()
+ours.parametrizations.weight[0].u.copy_(theirs.parametrizations.weight[0]._u)
+out = theirs(z)                                  # moves their u by one iteration, ours when told
+assert torch.allclose(update_spectral_norm(ours)(z), out, atol=1e-9)
+(ours(z) - out).abs().max().item()
+
+# %% [markdown]
+# **What the bound is worth.** A dense net of such layers, with leaky ReLUs that stretch nothing either, has slope one at most, whatever its weights. A convolution does not: its kernel was flattened into a matrix, but it reads every pixel nine times. A kernel of nine equal weights has norm one as a matrix, and makes a flat picture three times as bright.
+
+# %%
+net = add_spectral_norm(mlp(2, (), 64, runs=8, generator=g)).double()
+with torch.no_grad():
+    for w in net.parameters():
+        w.mul_(10)
+points = torch.randn(8, 500, 2, dtype=torch.float64, generator=g) * 3
+scores, slopes = input_gradient(update_spectral_norm(net, 100), points)
+assert gradient_norm(slopes, scores).max() <= 1 + 1e-9
+gradient_norm(slopes, scores).max().item()
+
+# %% [markdown]
+# At most: here it is less than a tenth, for a random signal hardly passes three such layers. And the kernel:
+
+# %%
+flat = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular", bias=False).double()
+nn.init.ones_(flat.weight)
+bright = add_spectral_norm(flat)(torch.ones(1, 1, 5, 5, dtype=torch.float64))
+assert torch.allclose(flat.weight.norm(), torch.ones(()).double()) and torch.allclose(bright, torch.full_like(bright, 3))
+bright.mean().item()
+
+# %% [markdown]
+# ## The game
+# All four parts together: the hinge, attention in one player or both, the bound (but for queries and keys), and **two rates**: instead of several turns for $D$, a rate four times as high. The paper bounds both players; a small generator whose layers may stretch nothing is slow to draw at all, so here the bound is on $D$ unless you ask for more.
+
+# %%
+#| export
+@register_game
+@dataclass
+class SAGAN:
+    "The game of Zhang et al. 2019 on square pictures: hinge losses, self-attention, spectral normalisation, two rates."
+    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
+    D: nn.Module | Callable[[], nn.Module] | None = None
+    attention: str = "GD"  # which default players have a layer of it: "GD", "G", "D" or ""
+    spectral: str = "D"  # whose weights are divided by their spectral norm, those of queries and keys excepted; the paper: both
+    latent: int | None = None  # length of z; None: fits the set
+    width: int = 16  # channels of the default players at full size
+    d_width: int | None = None  # of D alone; None: as `width`
+    lr: float | dict[str, float] = field(default_factory=lambda: {"G": 1e-3, "D": 4e-3})  # of Adam
+    betas: tuple[float, float] = (0., .9)
+    turns: ClassVar[str] = "D G"
+
+    def __post_init__(self):
+        for name in ("attention", "spectral"):
+            check_choice(name, getattr(self, name), ("", "D", "G", "GD"))
+
+    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
+        "The networks that play, one copy per run."
+        def default(name: str) -> nn.Module:
+            net = conv_generator(latent, event, self.width, runs, generator) if name == "G" \
+                else conv_discriminator(event, self.d_width or self.width, runs, generator)
+            net = add_self_attention(net, generator=generator) if name in self.attention else net
+            return add_spectral_norm(net, ("query", "key")) if name in self.spectral else net
+        return {"G": make_player("G", self.G, lambda: default("G"), runs, generator),
+                "D": make_player("D", self.D, lambda: default("D"), runs, generator)}
+
+    def loss_D(self, t: Any) -> Tensor:
+        "One value per run for the discriminator's turn."
+        return hinge_discriminator_loss(*score_batches(update_spectral_norm(t.D), t.x, t.G(t.z).detach()))
+
+    def loss_G(self, t: Any) -> Tensor:
+        "One value per run for the generator's turn."
+        return hinge_generator_loss(t.D(update_spectral_norm(t.G)(t.z)))
+
+
+# %%
+print(error_message(SAGAN, attention="everybody"))
+SAGAN(), SAGAN.turns
+
+# %% [markdown]
+# ## A generator that cannot agree with itself
+# A generator has the critic's trouble, the other way round. `conv_generator` starts with a dense layer, so every place knows all of $z$. But what is decided *later*, from what only a place knows, no other place knows. Take that to the end: a generator whose noise is local altogether, four numbers at each of $4\times4$ places. A place knows where it is, and draws.
+
+# %%
+class Local(nn.Module):
+    "Four numbers of noise at each of 4×4 places, two layers at each place, and two convolutions that draw."
+    def __init__(self, runs, generator, attention: bool):
+        super().__init__()
+        self.runs, place = runs, torch.linspace(-1.5, 1.5, 4)
+        self.register_buffer("place", torch.stack(torch.meshgrid(place, place, indexing="ij")))
+        self.first, self.then = (Conv(a, 64, 1, 1, runs, generator) for a in (6, 64))
+        self.attention = SelfAttention(64, runs, generator) if attention else nn.Identity()
+        self.draw, self.paint = Conv(64, 8, 3, 1, runs, generator), Conv(8, 3, 3, 1, runs, generator, 1.)
+
+    def forward(self, z):
+        z = z.unflatten(-1, (4, 4, 4))
+        x = fold_runs(torch.cat([z, self.place.expand(*z.shape[:2], 2, 4, 4)], 2), self.runs)
+        x = F.leaky_relu(self.attention(F.leaky_relu(self.first(x), .2)), .2)
+        x = F.interpolate(F.leaky_relu(self.then(x), .2), scale_factor=2.)
+        return torch.tanh(unfold_runs(self.paint(F.leaky_relu(self.draw(x), .2)), self.runs))
+
+# %% [markdown]
+# Without attention the left lamp does not hear the noise of the right half, not a bit of it. So the colours of the two are *independent*, and with shares $p_k$ on the left and $q_k$ on the right they match with the chance
+#
+# $$P(\text{match})=\sum_kp_kq_k\ \le\ \max_k q_k .$$
+#
+# With equal shares on one side that is a third, whatever the other side does. And $P=1$ is possible in one way only: **one colour, always the same**.
+
+# %%
+def hears(attention: bool) -> float:
+    "How much the left lamp changes when the noise of the right half does."
+    G, z = Local(2, g, attention).double(), torch.randn(2, 50, 4, 4, 4, dtype=torch.float64, generator=g)
+    if attention:
+        nn.init.ones_(G.attention.gamma)
+    other = torch.cat([z[..., :2], torch.randn(2, 50, 4, 4, 2, dtype=torch.float64, generator=g)], -1)
+    with torch.no_grad():
+        return (G(z.flatten(2)) - G(other.flatten(2)))[..., :2].abs().max().item()
+
+assert hears(False) == 0 < hears(True)
+hears(False), hears(True)
+
+# %% [markdown]
+# ### First without an adversary
+# Can attention mend it? To see what a generator *can* do, leave the critic at home, and let $G$ descend the entropic transport cost of chapter [5.4](04_likelihood.ipynb), batch against batch: it punishes a wrong pair and a missing colour alike.
+
+# %%
+class Still(SAGAN):
+    "Local generators, with attention where the game says so; the lamps stand still."
+    def players(self, event, latent, runs, generator):
+        return super().players(event, latent, runs, generator) | {"G": Local(runs, generator, "G" in self.attention)}
+
+class Calm(Still):
+    "The same generators, and nobody criticises."
+    turns = "G"
+
+    def loss_G(self, t):
+        return entropic_loss(t.x, t.G(t.z), entropy=2., sweeps=5, runs=1)
+
+# %%
+room = twins()
+calm = {name: Run(Calm(attention=who, spectral="", width=8, lr=.005, betas=(.5, .9)), room, runs=8, batch=32, average=.98, device="cpu").step(steps(400))
+        for name, who in (("convolutions", ""), ("with attention", "G"))}
+agreed = {name: coverages(run.sample(1000), room, "fair") for name, run in calm.items()}
+coverage_table(agreed)
+
+# %%
+def album(runs: dict, alt: str):
+    "Eight samples of each of the first four seeds, run by run."
+    figure, panels = axes(1, len(runs), size=(9.6 / len(runs), 6.3 / len(runs)))
+    for ax, (name, run) in zip(panels, runs.items()):
+        image_grid(ax, framed(run.sample(8)[:4].flatten(0, 1)), 8, name)
+    return Picture(figure, alt)
+
+album(calm, "Samples of four seeds, a row each: with convolutions one lamp has a clear colour and the other is grey; with attention the two match, in all three colours")
+
+# %% [markdown]
+# *High quality* is agreement here: the share of rooms with two clear lamps that match. *Captured* counts the colours that get at least half their share of such rooms. Without attention one lamp takes a colour and the other stays grey, in the middle between all colours, where no partner is too far away: the best that independent lamps can do. With one layer they match, in all colours, on every seed.
+
+# %%
+def both(group):
+    "Agreement and captured colours, over the seeds."
+    return tuple(interval(getattr(c, name) for c in group) for name in ("high_quality", "captured"))
+
+(alone, _), (together, colours) = both(agreed["convolutions"]), both(agreed["with attention"])
+claim("A generator with local noise can paint two far lamps of one colour if it has attention, in all three colours, and not without", paper="Zhang et al. 2019",
+      section="section 1; no adversary, share of matching rooms", ours=f"{together}, {colours} colours", baseline=alone,
+      holds=together.low > .75 and alone.high < 1 / 3 and colours.low > 2.5)
+
+# %% [markdown]
+# ### Then with one
+# The same generators against a critic: hinge losses and two rates, the bound left out. Four seeds each, because convolutions are slow. Attention for nobody, for the critic alone, for both.
+#
+# **Predict** the agreement of each. The critic of the first *cannot* see whether lamps match; the lamps of the first two *cannot* know of each other.
+
+# %%
+players = {"nobody": "", "D": "D", "G and D": "GD"}
+games = {name: Run(Still(attention=who, spectral="", width=8), room, runs=4, batch=16, average=.98, device="cpu").step(steps(500))
+         for name, who in players.items()}
+judged = {f"attention: {name}": coverages(run.sample(1000), room, "fair") for name, run in games.items()}
+coverage_table(judged)
+
+# %%
+album(games, "Samples of four seeds, a row each, for three games: within a row all rooms are alike, each lamp has one colour; in the second and third game both have the same")
+
+# %% [markdown]
+# Read the column *high quality* alone: as soon as the critic sees far, every room has two lamps that match, whether the generator has attention or not.
+#
+# Now read *captured*. Every seed has settled on *one colour*, and where all lamps are blue any two match. In the second game there was no other way: its critic sees each mismatch, and lamps that do not hear each other can answer $P(\text{match})=1$ in one way only. The third generator had another way, and took it when nobody criticised; in the game it collapses like the others. In the first game each lamp settles by itself: whether on the same colour is luck, and some are still on their way.
+
+# %%
+deaf, full = (both(judged[f"attention: {name}"]) for name in ("D", "G and D"))
+claim("In a game against a critic that sees far, a generator without attention leaves far lamps unmatched", paper="this course",
+      section="share of matching rooms", ours=deaf[0], baseline="0.33, if its lamps had all colours", holds=deaf[0].high < .9, expect=False)
+
+# %%
+claim("Agreement of nearly all samples says that a generator has learnt the law of the pairs", paper="this course", section="attention in G and D, colours captured of 3",
+      ours=f"{full[1]} at agreement {full[0]:.2f}", baseline=f"{colours} at {together:.2f} without an adversary", holds=full[1].low > 2.5, expect=False)
+
+# %% [markdown]
+# **A consistency score without a coverage score is worthless.** It is the rule of this course once more: any number that only looks at single samples is at its best for a generator that makes one good sample.
+#
+# What the paper reports is another matter, and another size: on ImageNet an Inception score of 52.52 against 36.8 before, a Fréchet distance of 18.65 against 27.62. An independent library (StudioGAN) says that it could not reproduce the model, and its own logs have 34.73; on CIFAR-10, where pictures are small, 14.01 with attention and 13.25 without. What two rates and the bound are worth we have not measured either: the games above are short, and the bound makes them slower. Both are settings of the game.
+
+# %% [markdown]
+# ## Under your hands: how far it looks
+# The critic with attention, and a dial for the length of what attention adds: $\gamma$ times a strength from $0$ to $1$. Left the logits of real and mixed rooms, all eight seeds; right where one place looks.
+#
+# **Predict:** put the strength to zero. Does the critic become a little worse, or blind? And which places are asked by a place with no lamp in it?
+
+# %%
+import copy
+
+import ipywidgets as w
+
+def dimmed(strength: float):
+    "The critics with attention, and γ times `strength`."
+    critic = copy.deepcopy(far)
+    with torch.no_grad():
+        critic.convs[0][1].gamma.mul_(strength)
+    return critic
+
+def scene(strength: float, query: int):
+    critic = dimmed(strength)
+    found = exam(critic)["accuracy"].mean
+    figure, (left, right) = axes(1, 2, size=(3.4, 2.6))
+    with torch.no_grad():
+        for x, colour, name, style in ((real, REAL, "real", "stepfilled"), (fake, FAKE, "mixed", "step")):
+            left.hist(critic(x.expand(8, *x.shape)).flatten().clamp(-5, 5), 41, range=(-5, 5), color=colour, label=name, histtype=style, alpha=.7)
+    left.set(xlabel="logit", ylabel="rooms", title=f"accuracy {found:.3f}")
+    left.legend(frameon=False)
+    show_map(right, one, looks(critic, one.expand(8, 1, 3, 8, 8))[0, 0, query], query, f"place {query} looks, seed 0")
+    return Picture(figure, f"Attention at {strength:.0%} of its strength: accuracy {found:.3f}; and the map of place {query}")
+
+# %%
+controls = [w.FloatSlider(1., min=0, max=1, step=.1, description="strength"), w.IntSlider(4, min=0, max=15, description="place")]
+view = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start"))
+
+def turn(change=None):
+    view.value = scene(*(control.value for control in controls)).png
+
+for control in controls:
+    control.observe(turn, "value")
+turn()
+w.VBox([w.HBox(controls), view])
+
+# %%
+controls[0].value = 0.
+assert view.value == scene(0., 4).png and interaction(dimmed(0.).double()).abs().max() < 1e-12
+scene(0., 4)
+
+# %%
+controls[0].value = 1.
+{strength: round(exam(dimmed(strength))["accuracy"].mean, 3) for strength in (0., .2, .4, .6, .8, 1.)}
+
+# %% [markdown]
+# At zero it is blind, to the last digit of float64: what is left are convolutions under a dense layer, and they add. The whole game is in the lab, with its rates, its attention and its samples: `Lab(SAGAN(), twins())`.
+
+# %% [markdown]
+# ## In your own code
+# One layer into a network of yours, one call to bind it, one line a step.
+
+# %%
+from modelab.methods.attention import (add_spectral_norm, hinge_discriminator_loss,
+                                       hinge_generator_loss, SelfAttention, update_spectral_norm)
+
+my_G = nn.Sequential(nn.Linear(8, 64 * 16), nn.Unflatten(1, (64, 4, 4)), nn.ReLU(), SelfAttention(64),
+                     nn.Upsample(scale_factor=4), nn.Conv2d(64, 3, 3, padding=1), nn.Tanh())
+my_D = nn.Sequential(nn.Conv2d(3, 64, 4, 2, 1), nn.LeakyReLU(.2), SelfAttention(64, pool=2),
+                     nn.Flatten(), nn.Linear(64 * 64, 1), nn.Flatten(0))
+add_spectral_norm(my_D, but=("query", "key"))
+x, z = torch.rand(16, 3, 16, 16) * 2 - 1, torch.randn(16, 8)
+update_spectral_norm(my_D)                                                           # once a step, before D's turn
+loss_d = hinge_discriminator_loss(my_D(x), my_D(my_G(z).detach()))      # Adam at 4e-4
+loss_g = hinge_generator_loss(my_D(my_G(z)))                            # Adam at 1e-4
+assert all(v.shape == () for v in (loss_d, loss_g)) and torch.equal(my_D(x), my_D(x))
+
+# %% [markdown]
+# ## Exercises
+# **1.** A map of $64\times64$ places, 64 pictures in a batch, four bytes for a number. How many GiB does $\beta$ take, if keys and values are pooled by blocks of $2\times2$?
+
+# %%
+@exercise(accepts=[1, 1., 64 * 4096 * 1024 * 4 / 2 ** 30], rejects=[4, 2, .25, 1 / 16, 1024])
+def grade_memory(answer):
+    assert abs(answer - 1) < .08, "one row of β for each query, one column for each key that is left, times pictures, times bytes"
+
+
+# %%
+answer = ...
+grade_memory(answer)
+
+
+# %% [markdown]
+# **2.** Write `attend(q, k, v)` for queries `(n, d)`, keys `(m, d)` and values `(m, c)`, as in the paper: what each query gets.
+
+# %%
+@exercise(accepts=[lambda q, k, v: (q @ k.T).softmax(1) @ v, lambda q, k, v: ((k @ q.T).softmax(0).T) @ v],
+          rejects=[lambda q, k, v: (q @ k.T).softmax(0) @ v, lambda q, k, v: (q @ k.T / q.shape[1] ** .5).softmax(1) @ v,
+                   lambda q, k, v: (q @ k.T).exp() @ v, lambda q, k, v: (q @ k.T).softmax(1)])
+def grade_attend(answer):
+    q, k, v = (torch.randn(n, c, generator=torch.Generator().manual_seed(n)) for n, c in ((5, 4), (7, 4), (7, 3)))
+    out = answer(q, k, torch.ones(7, 3))
+    assert out.shape == (5, 3), "one row for each query, as wide as a value"
+    assert torch.allclose(out, torch.ones(5, 3)), "values that are all alike must come out as they went in: the weights of a query sum to one"
+    assert torch.allclose(answer(q, k, v), (q @ k.T).softmax(1) @ v, atol=1e-5), "no root of d in this paper"
+
+
+# %%
+answer = ...
+grade_attend(answer)
+
+
+# %% [markdown]
+# **3.** A local generator without attention paints its left lamp blue, orange and white in equal shares. It may choose the shares of the right lamp as it likes. What is the largest share of matching pairs?
+
+# %%
+@exercise(accepts=[1 / 3, .3333], rejects=[1, .5, 1 / 9, 2 / 3])
+def grade_match(answer):
+    assert abs(answer - 1 / 3) < 1e-3, "Σ pₖqₖ with pₖ = 1/3: what is left of the sum?"
+
+
+# %%
+answer = ...
+grade_match(answer)
+
+# %% [markdown]
+# ## Recap
+# - A critic of convolutions under a dense layer adds up what windows say. Of two things that never meet in a window it can not say whether they go together: accuracy 0.5, hinge loss 2, for any weights.
+# - Self-attention multiplies: every place asks every other, by a softmax over the *keys*. It starts as the identity, and only $\gamma$ learns at first.
+# - A generator whose parts do not hear each other has independent parts. It can be made to match in one way only: by making everything alike.
+# - A layer divided by its spectral norm stretches nothing; a flattened kernel may, up to three times. One power iteration a step is enough, and looking must not make one.
+# - Agreement, sharpness, realism: scores of single samples. Put a score of coverage beside each.
+#
+# **For later.** Why does a dense layer at the end not help the convolutions? Over which axis is the softmax, and how does one see a slip? What do two independent lamps match with? What does a critic have to see before a generator can be blamed?
+#
+# **References.** H. Zhang, I. Goodfellow, D. Metaxas, A. Odena, *Self-attention generative adversarial networks*, ICML 2019. T. Miyato, T. Kataoka, M. Koyama, Y. Yoshida, *Spectral normalization for generative adversarial networks*, ICLR 2018. J. Lim, J. Ye, *Geometric GAN*, 2017 (the hinge). M. Heusel et al., *GANs trained by a two time-scale update rule converge to a local Nash equilibrium*, NeurIPS 2017. X. Wang, R. Girshick, A. Gupta, K. He, *Non-local neural networks*, CVPR 2018. M. Kang, J. Shin, J. Park, *StudioGAN: a taxonomy and benchmark of GANs for image synthesis*, TPAMI 2023.

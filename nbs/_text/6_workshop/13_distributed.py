@@ -1,0 +1,807 @@
+# %% [markdown]
+# # One run, many processes
+# > What a kill, a full disk and a dead rank cost; and why two processes give the bits of one
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | My machine may die, and I have more than one: how do I lose nothing, and change nothing? |
+# | **You will be able to** | keep and resume runs, split seeds over processes, and train one large game on several devices with the gradient of one |
+# | **Needs** | [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) for gradient penalties |
+# | **Time** | under a minute |
+#
+# A workshop chapter: for whoever trains longer than a coffee lasts.
+
+# %%
+#| default_exp training.distributed
+
+# %%
+#| export
+"Training jobs on many processes: torchrun, checkpoint folders, resume."
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from modelab.core.checks import check_choice, check_int, check_number
+from modelab.core.files import atomic_write, file_lock
+from modelab.core.registry import make
+from modelab.evaluation.coverage import Coverage
+from modelab.training.checkpoints import list_checkpoints, run_config
+from modelab.training.run import Run
+
+# %%
+import time
+
+# %%
+import subprocess, sys, tempfile
+import torch.nn.functional as F
+from modelab.core.checks import error_message
+from modelab.core.plotting import axes, FAKE, MISSING, Picture, REAL
+from modelab.course.claims import recorded, steps
+from modelab.course.exercises import exercise
+from modelab.data.mixtures import ring
+from modelab.losses.penalties import gradient_penalty
+from modelab.methods.minimax import Minimax
+from modelab.methods.wasserstein import Wasserstein
+from modelab.networks.layers import mlp
+here = Path(tempfile.mkdtemp())
+torch.set_num_threads(1)  # as torchrun does
+
+# %% [markdown]
+# ## Killed while it writes
+# A process that does nothing but write a file of four megabytes, part by part, under the name that the last one has. We kill it, twenty times, at any
+# moment, with the signal that cannot be caught.
+#
+# **Predict:** after how many of the twenty kills is the file whole?
+
+# %%
+WRITER = """
+import os, sys
+from modelab.course import replace
+path, how = sys.argv[1:]
+while True:
+    parts = (os.urandom(1 << 16) for _ in range(64))
+    if how == "renamed":
+        replace(path, b"".join(parts))
+    else:
+        with open(path, "wb") as file:
+            file.writelines(parts)
+    print("wrote", flush=True)
+"""
+
+# %%
+def whole_files(how: str, kills: int = 20) -> int:
+    "After how many kills the file is whole."
+    path, good = here / how, 0
+    for kill in range(kills):
+        child = subprocess.Popen([sys.executable, "-c", WRITER, path, how], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        time.sleep(.02 + .01 * (kill % 7))
+        child.kill()
+        child.wait()
+        good += path.exists() and path.stat().st_size == 4 << 20
+    return good
+
+
+# %%
+survived = {how: whole_files(how) for how in ("overwritten", "renamed")}
+assert survived["renamed"] == 20 > survived["overwritten"]
+survived
+
+# %% [markdown]
+# The second writes under another name and renames when all is on the disk: old file or new file, never half of one. Every
+# checkpoint of chapter 1.2 is written so. What is left to do is housekeeping: keep the last few, clear what kills
+# left behind, and keep a second process out.
+#
+# A lock file would outlive a killed process, and somebody would have to delete it. `flock` belongs to the open file: when the process is
+# gone, however it went, the lock is gone.
+
+# %%
+#| export
+class Checkpoints:
+    "Where a run is kept: one `.safetensors` file, or a folder of the last `keep`. One process at a time may write."
+    def __init__(self, path: str | Path,  # a name that ends in .safetensors is a file, any other a folder
+                 keep: int = 2,  # checkpoints that stay in the folder
+                 writes: bool = True,  # False: only reads, beside a process that writes
+                 ):
+        self.path, self.keep, self.writes = Path(path), check_int("keep", keep), writes
+        self.single = self.path.suffix == ".safetensors"
+        self.folder = self.path.parent if self.single else self.path
+
+    def __enter__(self) -> Checkpoints:
+        if self.writes:
+            name = self.path.name if self.single else "run"
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock = file_lock(self.folder / f".{name}.lock", self.path)
+                self._lock.__enter__()
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                raise OSError(f"cannot write in {self.folder}: {error.strerror}") from None
+            half = re.compile(rf"\.{re.escape(name) if self.single else r'step-[0-9]+.safetensors'}\.[a-z0-9_]{{8}}")
+            for path in self.folder.iterdir():
+                if half.fullmatch(path.name):  # of a process that was killed while it wrote
+                    path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.writes:
+            self._lock.__exit__(None, None, None)
+
+    def save(self, run: Run) -> None:
+        "Write a checkpoint and forget the oldest; `OSError` says what is still there if the disk is full."
+        if not self.writes:
+            return
+        try:
+            run.save(self.path if self.single else self.path / f"step-{run.steps:09d}.safetensors")
+        except OSError as error:
+            raise OSError(f"cannot write step {run.steps} to {self.path}: {error.strerror}; "
+                          f"the last whole checkpoint is {run.saved or 'none'}") from error
+        if not self.single:
+            for old in list_checkpoints(self.path)[self.keep:]:
+                old.unlink(missing_ok=True)
+
+    def load(self, device: str = "auto", **own: Any) -> Run | None:
+        "The newest checkpoint, or None if there is none; `own` passes a game or modes of your own."
+        there = self.path.exists() if self.single else bool(list_checkpoints(self.path))
+        return Run.load(self.path, device=device, **own) if there else None
+
+
+# %%
+def small(**kw) -> Run:
+    "A run that costs nothing."
+    return Run(Minimax(width=8), ring(radius=2, std=.02), **{"runs": 2, "batch": 16, "device": "cpu", **kw})
+
+
+# %%
+with Checkpoints(here / "kept", keep=2) as kept:
+    run = small()
+    for _ in range(4):
+        kept.save(run.step(10))
+[p.name for p in list_checkpoints(here / "kept")]
+
+# %%
+with Checkpoints(here / "kept"):
+    try:
+        Checkpoints(here / "kept").__enter__()
+    except BlockingIOError as error:
+        second = str(error).partition(" by ")[0]
+second.replace(str(here), "…")
+
+# %% [markdown]
+# The whole arrangement, training included, killed two hundred times by `python benchmarks/distributed.py kills`, every other time in the middle of a write:
+
+# %%
+recorded("distributed").get("kills")
+
+# %% [markdown]
+# A full disk is the same story: the write fails, the file before stays, and the message says which it is.
+
+# %%
+def no_space(*_):
+    raise OSError(28, "No space left on device")
+
+
+# %%
+honest, os.fsync = os.fsync, no_space  # the moment at which a full disk shows itself
+try:
+    with Checkpoints(here / "kept") as kept:
+        kept.save(kept.load("cpu").step(10))
+except OSError as error:
+    said = str(error).replace(str(here), "…")
+finally:
+    os.fsync = honest
+
+# %%
+assert "step-000000040" in said and Checkpoints(here / "kept").load("cpu").steps == 40
+said
+
+# %% [markdown]
+# ## More seeds, other numbers
+# Sixteen seeds. We could train all side by side, or eight and eight, or each alone. They draw the same noise and
+# the same data. **Predict:** is seed 5 the same network in all three?
+
+# %%
+def seed_5(group: int) -> list[torch.Tensor]:
+    "What seed 5 generates after some steps, trained among `group` seeds."
+    run = small(runs=group, seed=5 - 5 % group, batch=64)
+    return [run.step(n - run.steps).sample(200)[5 % group] for n in (10, steps(100), steps(300))]
+
+
+# %%
+eight = seed_5(8)
+{g: [(a - b).abs().max().item() for a, b in zip(seed_5(g), eight)] for g in (1, 4, 16)}
+
+# %% [markdown]
+# Largest differences after 10, 100 and 300 steps. On this machine a seed has the same bits among 4, 8 or 16. Alone it has not: one matrix is multiplied
+# by another kernel than a stack of them, sums in another order, and the game lets the last digit grow. And nobody promises the first half: which kernel multiplies a
+# stack of which size is the library's choice, device by device. Neither network is wrong, but a table that may change when you add a machine cannot be checked.
+#
+# So the number of seeds trained side by side, the *group*, is part of the configuration like the learning rate. A process trains whole groups, and
+# which process trains which group changes nothing.
+
+# %%
+#| export
+@dataclass(frozen=True)
+class Job:
+    "What is to be trained: everything that the result depends on, as plain data. `ValueError` names a bad setting."
+    game: Any  # the name of a registered game, or its `.spec`
+    modes: Any  # the same for a mode set
+    steps: int = 2000
+    runs: int = 8  # seeds in all
+    seed: int = 0  # the first of them
+    group: int = 8  # seeds trained side by side: another size may round differently
+    batch: int = 256  # examples per seed and turn
+    average: float = 0.
+    shards: int = 1  # parts of a batch, each with noise of its own, for one game on several devices
+    precision: str = "float32"
+
+    def __post_init__(self):
+        for kind in ("game", "modes"):
+            object.__setattr__(self, kind, json.loads(json.dumps(make(kind, getattr(self, kind)).spec)))
+        for name, least in dict(steps=0, runs=1, seed=0, group=1, batch=1, shards=1).items():
+            check_int(name, getattr(self, name), least)
+        check_number("average", self.average, 0, .999999)
+        check_choice("precision", self.precision, ("float32", "bf16"))
+        if self.batch % self.shards:
+            raise ValueError(f"batch, shards: {self.shards} shards cannot share a batch of {self.batch} evenly")
+
+    def groups(self) -> list[range]:
+        "The seeds, in groups that are trained side by side."
+        last = self.seed + self.runs
+        return [range(a, min(a + self.group, last)) for a in range(self.seed, last, self.group)]
+
+    def place(self, folder: str | Path, seeds: range) -> Path:
+        "The folder inside the job's own where the checkpoints of one group are kept."
+        return Path(folder) / f"seeds-{seeds.start}-{seeds[-1]}"
+
+    def check(self, run: Run, seeds: range) -> Run:
+        "`run` if it is this job's group `seeds`, at most at its last step; else `ValueError` names the difference."
+        asked = {**dataclasses.asdict(self), "runs": len(seeds), "seed": seeds.start}
+        for name, theirs in {**json.loads(json.dumps(run_config(run))), "steps": run.steps}.items():
+            if theirs != asked[name] and not (name == "steps" and theirs < self.steps):
+                raise ValueError(f"{run.saved} holds another run: {name} was {theirs}, not {asked[name]}. Choose another "
+                                 f"place, or go on with that run: modelab train --resume {run.saved}")
+        return run
+
+    def start(self, seeds: range, device: str = "auto") -> Run:
+        "A fresh run of one group."
+        return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds), seed=seeds.start,
+                   batch=self.batch, device=device, average=self.average, shards=self.shards, precision=self.precision)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Job:
+        "The job that a folder is for; `FileNotFoundError` if it is for none."
+        path = Path(folder) / "job.json"
+        try:
+            return cls(**json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"path: {folder} holds no run of modelab train (no job.json)") from None
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"path: {path} does not say what was trained ({error})") from error
+
+    def settle(self, folder: str | Path) -> None:
+        "Note in `folder` what it is for; `ValueError` if it is for something else, but for more steps."
+        folder = Path(folder)
+        if (folder / "job.json").exists():
+            before = Job.read(folder)
+            for name, ours in dataclasses.asdict(self).items():
+                theirs = getattr(before, name)
+                if theirs != ours and not (name == "steps" and theirs < ours):
+                    raise ValueError(f"{folder} holds another run: {name} was {theirs}, not {ours}. Choose another "
+                                     f"folder, or go on with that run: modelab train --resume {folder}")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            atomic_write(folder / "job.json", json.dumps(dataclasses.asdict(self), indent=1).encode())
+        except OSError as error:
+            raise OSError(f"cannot write in {folder}: {error.strerror}") from None
+
+
+# %%
+job = Job("minimax", "ring", runs=20, group=8)
+assert [len(g) for g in job.groups()] == [8, 8, 4]
+error_message(Job, "minimax", "ring", batch=10, shards=4)
+
+# %% [markdown]
+# ## A team
+# `torchrun --nproc-per-node 2 -m modelab train …` starts the same command twice and tells each process, in its environment, which *rank* it is. A `Ranks` is that,
+# and two ways to talk: `gather` collects small things from everybody, `add_up` sums a tensor over all. Collecting may wait as long as
+# the slowest rank trains; a sum that takes half an hour means that somebody is gone.
+
+# %%
+#| export
+@dataclass(frozen=True)
+class Ranks:
+    "The processes that torchrun started, seen from one of them; alone without torchrun."
+    rank: int = 0
+    size: int = 1
+    local: int = 0  # rank on this machine: its GPU
+    patient: Any = None  # the process group for what may take long
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} of {self.size}"
+
+    def device(self, name: str = "auto") -> str:
+        "This rank's own device of that kind."
+        if self.size > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
+            torch.cuda.set_device(min(self.local, torch.cuda.device_count() - 1))
+            return f"cuda:{self.local}"
+        return name
+
+    def gather(self, thing: Any) -> list:
+        "What every rank has, by rank, on every rank."
+        things = [thing] * self.size
+        if self.size > 1:
+            self._together(dist.all_gather_object, things, thing, group=self.patient)
+        return things
+
+    def add_up(self, tensor: torch.Tensor) -> None:
+        "The sum over all ranks, in place; the same bits on each."
+        if self.size > 1:
+            self._together(dist.all_reduce, tensor)
+
+    def _together(self, act: Any, *args: Any, **kw: Any) -> None:
+        try:
+            act(*args, **kw)
+        except RuntimeError as error:
+            raise ConnectionError(f"another rank is gone ({str(error).splitlines()[0][:120]})") from None
+
+
+# %%
+#| export
+def ranks_from_environment() -> Ranks:
+    "This process's place as torchrun's environment says; not connected to the others."
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    return Ranks(rank, size, int(os.environ.get("LOCAL_RANK", rank)))
+
+
+# %%
+#| export
+@contextmanager
+def connect_ranks(meet: str = "env://",  # where the ranks meet; torchrun's own place
+         ) -> Iterator[Ranks]:
+    "The ranks that torchrun started, connected: gloo between CPUs, NCCL between CUDA devices."
+    us = ranks_from_environment()
+    if us.size == 1:
+        yield us
+        return
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, init_method=meet, rank=us.rank, world_size=us.size, timeout=timedelta(minutes=30))
+    try:
+        yield dataclasses.replace(us, patient=dist.new_group(backend="gloo", timeout=timedelta(days=30)))
+    finally:
+        dist.destroy_process_group()
+
+
+# %%
+#| export
+@contextmanager
+def handle_sigterm() -> Iterator[None]:
+    "Let SIGTERM, which clusters send before they take a machine back, end a run as Ctrl-C does: saved."
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# %% [markdown]
+# What a rank does with a group: take it up where its folder has it, walk to the job's last step, save now and then.
+
+# %%
+#| export
+def train_group(job: Job, seeds: range,
+           kept: Checkpoints | None = None,  # entered; None: nothing is kept
+           *, every: int = 1000,  # steps between checkpoints
+           device: str = "auto",
+           us: Ranks = Ranks(),  # shares the work if the job has several shards
+           run: Run | None = None,  # go on with this one
+           ) -> Run:
+    "Train one group to the job's last step; Ctrl-C and SIGTERM end it early and save."
+    if run is None and kept and (run := kept.load(device)):
+        job.check(run, seeds)
+    run = run or job.start(seeds, device)
+    if job.shards > 1:
+        data_parallel(run, us)
+    try:
+        while True:
+            run.step(max(0, min(every - run.steps % every, job.steps - run.steps)))
+            if kept:
+                kept.save(run)
+            if run.steps >= job.steps:
+                return run
+    except KeyboardInterrupt:
+        if run.torn:
+            raise
+        if kept:
+            kept.save(run)
+        return run
+
+
+# %%
+#| export
+def train_job(job: Job,
+          us: Ranks = Ranks(),
+          out: str | Path | None = None,  # a folder, or a .safetensors file where there is one group
+          *, keep: int = 2,
+          every: int = 1000,  # steps between checkpoints
+          device: str = "auto",
+          protocol: str = "pacgan",
+          run: Run | None = None,  # the first group's, to go on with
+          ) -> tuple[list[Coverage], int]:
+    "Train this rank's groups: the coverage of all seeds, in order, on every rank; and the step this rank reached."
+    single, groups = str(out).endswith(".safetensors"), job.groups()
+    if single and len(groups) > 1:
+        raise ValueError(f"out: {len(groups)} groups of seeds need a folder, not a file; got {out}")
+    if out and not single:
+        job.settle(out)
+    mine, found, last = groups if job.shards > 1 else groups[us.rank::us.size], {}, job.steps
+    for seeds in mine:
+        place = out if single or not out else job.place(out, seeds)
+        writes = job.shards == 1 or us.rank == 0
+        with Checkpoints(place, keep, writes) if out else _no_device() as kept:
+            done = train_group(job, seeds, kept, every=every, device=us.device(device), us=us, run=run)
+        found[seeds.start], last, run = done.coverage(protocol), done.steps, None
+        if last < job.steps:
+            break
+    everybody = us.gather(found) if last >= job.steps else [found]  # who was stopped waits for nobody
+    merged = {k: v for part in everybody for k, v in part.items()}
+    return [c for k in sorted(merged) for c in merged[k]], last
+
+
+# %%
+#| export
+@contextmanager
+def _no_device() -> Iterator[None]:
+    yield
+
+
+# %% [markdown]
+# Two processes against one, four seeds in groups of two. The files must be equal, tensor by tensor, bit by bit.
+
+# %%
+COMMAND = ["-m", "modelab", "train", "minimax", "ring", "--set", "width=8", "--runs", "4", "--group", "2", "--batch", "16",
+           "--device", "cpu", "--steps", "200", "--save-every", "50"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+# %%
+def shell(*words, **kw) -> subprocess.CompletedProcess:
+    "Run this Python with one thread, as torchrun does."
+    return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=250, **kw)
+
+
+# %%
+one = shell(*COMMAND, "--out", here / "one")
+two = shell(*TORCHRUN, *COMMAND, "--out", here / "two")
+print(two.stdout)
+
+# %%
+def equal(a: Path, b: Path) -> bool:
+    "Whether two folders of a job hold the same bits."
+    names = sorted(p.relative_to(a) for p in a.rglob("*.safetensors"))
+    return bool(names) and all((a / n).read_bytes() == (b / n).read_bytes() for n in names)
+
+
+assert one.stdout == two.stdout and equal(here / "one", here / "two")
+sorted(str(p.relative_to(here)) for p in (here / "two").rglob("*.safetensors"))
+
+# %% [markdown]
+# ## A rank that dies
+# Now a game of four million steps, and the death of rank 1 as soon as both have saved something. Whoever is left has nobody to wait for: torchrun ends the rest and
+# says who died first, and of what.
+
+# %%
+long = [w if w != "200" else "4000000" for w in COMMAND]
+child = subprocess.Popen([sys.executable, *TORCHRUN, *long, "--out", here / "dead"], text=True,
+                         stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+# %%
+victim = here / "dead" / "seeds-2-3"
+while child.poll() is None and not (len(list((here / "dead").glob("*/step-*"))) >= 3 and list_checkpoints(victim)):
+    time.sleep(.05)
+pid = int((victim / ".run.lock").read_text().split()[1])
+os.kill(pid, signal.SIGKILL)
+
+# %%
+report = child.communicate(timeout=200)[1]
+cause = report[report.index("Root Cause"):].splitlines()
+[line.strip() for line in cause if "rank" in line or "exitcode" in line]
+
+# %%
+assert child.returncode != 0 and "rank      : 1" in report and "-9" in report
+left = {p.parent.name: int(p.stem[5:]) for p in sorted((here / "dead").rglob("step-*"))}
+assert left["seeds-2-3"] % 50 == 0 < left["seeds-2-3"]
+
+# %% [markdown]
+# Rank 1's seeds stand at their last checkpoint; rank 0 was asked to end (SIGTERM) and saved the step it was at. The same command again goes on from there, with
+# as many processes as there are now. To compare, we shorten the job to a step that both can reach.
+
+# %%
+goal = max(left.values()) + 50 - max(left.values()) % 50
+note = json.loads((here / "dead" / "job.json").read_text())
+(here / "dead" / "job.json").write_text(json.dumps({**note, "steps": goal}))
+
+# %%
+resumed = shell("-m", "modelab", "train", "--resume", here / "dead", "--device", "cpu", "--save-every", "50")
+straight = shell(*[w if w != "200" else str(goal) for w in COMMAND], "--out", here / "straight")
+
+# %%
+newest = [list_checkpoints(here / name / group)[0].read_bytes() for group in left for name in ("dead", "straight")]
+assert resumed.returncode == 0 and newest[0] == newest[1] and newest[2] == newest[3]
+resumed.stdout.splitlines()[0].split(",")[0]
+
+
+# %% [markdown]
+# ## One game too large for one device
+# Then the batch is what we split. Let the batch come in $S$ shards, each with its own noise, and let the loss be a mean over examples. The
+# gradient of the whole is the mean of the shards' gradients,
+#
+# $$\nabla_\theta\,\frac1S\sum_{s=1}^{S} L_s(\theta) = \frac1S\sum_{s=1}^{S}\nabla_\theta L_s(\theta),$$
+#
+# and a process may compute any of the terms. One process with four shards computes them one after another (and needs a quarter of the
+# memory); four processes compute one each and add up. As with groups, $S$ is part of the configuration and the number of processes is not.
+#
+# Is this still so when $L$ itself contains a gradient, as in a gradient penalty? The equation does not ask what is in $L_s$. The code might. In double precision, against the undivided batch:
+
+# %%
+torch.manual_seed(0)
+critic = mlp(2, (), 16).double()
+real, fake = torch.randn(2, 1, 64, 2, dtype=torch.float64)
+
+# %%
+def penalised(real, fake):
+    "WGAN-GP's loss for the critic, the penalty halfway between the pairs."
+    halfway = ((real + fake) / 2).requires_grad_()
+    slope, = torch.autograd.grad(critic(halfway[0]).sum(), halfway, create_graph=True)
+    return critic(fake[0]).mean() - critic(real[0]).mean() + 10 * (slope.norm(dim=-1) - 1).square().mean()
+
+
+# %%
+def slopes(parts: int) -> torch.Tensor:
+    "The gradient, added up over `parts` shards."
+    critic.zero_grad()
+    for a, b in zip(real.chunk(parts, 1), fake.chunk(parts, 1)):
+        (penalised(a, b) / parts).backward()
+    return torch.cat([w.grad.flatten() for w in critic.parameters()])
+
+
+# %%
+errors = {parts: (slopes(parts) - slopes(1)).abs().max().item() for parts in (2, 4, 8)}
+assert max(errors.values()) < 1e-12
+errors
+
+# %% [markdown]
+# A loss that is no mean over examples is another matter: a maximum over the batch (chapter 5.1) or a nearest neighbour in a pool (chapter 3.1) becomes one per shard.
+#
+# How do the gradients travel? The usual answer is a `DistributedDataParallel` wrapper around each player. Its hooks wait for every weight to get its
+# gradient, once. In a GAN that is a promise one has to keep: the discriminator runs three times per turn, a penalty alone gives the last bias no
+# gradient, and whoever tells the wrapper that the graph never changes gets this (two processes, double precision, recorded):
+
+# %%
+recorded("distributed").get("wrapper, largest error of the gradient")
+
+# %% [markdown]
+# A wrong gradient, and no word of complaint. Our engine has laid every player's gradient end to end since chapter 1.2, so the whole
+# exchange is one sum per player after `backward`, when all is computed that will be. It cannot know what was in the loss. The price: computing and sending do not
+# overlap. That is what we do.
+
+# %%
+#| export
+def data_parallel(run: Run,  # its `shards` are a multiple of the number of ranks
+           us: Ranks,
+           ) -> Run:  # the same
+    "Let every rank compute its share of each batch; gradients and losses are added up over the ranks."
+    if run.shards % us.size:
+        raise ValueError(f"shards: expected a multiple of {us.size} ranks, got {run.shards}")
+    run.mine = range(us.rank, run.shards, us.size)
+    run.add_up = us.add_up if us.size > 1 else None
+    return run
+
+
+# %% [markdown]
+# The whole engine, WGAN-GP included, in double precision: two processes with two shards each against one process with four.
+
+# %%
+PAIR = """
+import sys, torch
+torch.set_default_dtype(torch.float64)
+from modelab.distributed import spread, team
+from modelab.modes import ring
+from modelab.training import Run
+from modelab.wasserstein import Wasserstein
+class Double(Wasserstein):
+    def loss_D(self, t):
+        t.x = t.x.double()
+        return super().loss_D(t)
+with team() as us:
+    run = Run(Double(width=16), ring(radius=2, std=.02), runs=2, batch=32, shards=4, device="cpu")
+    spread(run, us).step(20)
+    if us.rank == 0:
+        torch.save(run.players.flat["D"].detach(), sys.argv[1])
+"""
+
+# %%
+(here / "pair.py").write_text(PAIR)
+alone, together = shell(here / "pair.py", here / "alone.pt"), shell(*TORCHRUN, here / "pair.py", here / "together.pt")
+a, b = (torch.load(here / f"{name}.pt", weights_only=True) for name in ("alone", "together"))
+assert a.dtype == torch.float64 and (a - b).abs().max() < 1e-6
+(a - b).abs().max().item()
+
+# %% [markdown]
+# ## Half the digits, and a compiler
+# Two more promises of speed. *bf16* keeps a float's range and a third of its digits; `precision="bf16"` lets the players compute with it in training, where the
+# processor has units for it; what they return, and so every loss and penalty, is float32. The penalty's second derivative survives. Here is its direction against float32's:
+
+# %%
+wide, a, b = mlp(64, (), 256), torch.randn(128, 64), torch.randn(128, 64)
+
+# %%
+def direction(enabled: bool) -> torch.Tensor:
+    "The gradient of a penalty in the critic's weights."
+    wide.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+        gradient_penalty(wide, a, b, generator=torch.Generator().manual_seed(0)).backward()
+    return torch.cat([w.grad.flatten() for w in wide.parameters() if w.grad is not None])
+
+
+# %%
+alike = F.cosine_similarity(direction(True), direction(False), dim=0).item()
+assert .99 < alike < 1
+alike
+
+# %% [markdown]
+# `torch.compile` says it itself:
+
+# %%
+import logging
+logging.getLogger("torch._dynamo").setLevel(logging.CRITICAL)
+
+# %%
+torch._functorch.config.donated_buffer = False
+compiled = torch.compile(wide, backend="aot_eager")
+try:
+    gradient_penalty(compiled, a, b).backward()
+    said = "it can"
+except RuntimeError as error:
+    said = str(error).splitlines()[0]
+assert "double backward" in said
+said
+
+# %% [markdown]
+# So nothing here compiles a critic that pays a penalty, and `Run` compiles nothing. What two processes, bf16 and a compiled critic without a penalty are worth, measured on two
+# cores by `python benchmarks/distributed.py` (times relative to what they replace; below 1 is faster):
+
+# %%
+figures = recorded("distributed")
+{k: figures.get(k, "not recorded yet") for k in ("two processes against one", "bf16 against float32", "compiled against eager")}
+
+# %% [markdown]
+# On cores that multiply bf16 in hardware, wide nets and convolutions take half to two thirds of the time, the gradient points the same way (cosine .9997 and more), and a game with a penalty covers as many modes within its interval; nets of 128 units get slower, for the conversion costs more than the product.
+# Compiling pays nowhere here, even where there is no penalty in its way: eager kernels of this size are busy with arithmetic, not with Python. So `precision="bf16"` is offered, and is not the default.
+
+# %% [markdown]
+# ## What 10⁸ images and 64 GPUs would need
+# No cluster was at hand, so this is a plan: the node's figures are measured here on CPU cores, and the arithmetic is left open to yours. One turn on one device takes $t_c$ seconds of
+# computing for its share of the batch, and the sum over $N$ devices moves $2\frac{N-1}{N}$ times the $P$ bytes of a player's gradient through each device's link of $B$ bytes a second:
+#
+# $$t = t_c + 2\,\tfrac{N-1}{N}\,P/B,\qquad \text{efficiency} = t_c / t.$$
+#
+# Convolutional players for 28×28 pictures, 64 to a shard, on one core:
+
+# %%
+node = figures.get("one node", {})
+node or "not recorded yet"
+
+# %%
+#| export
+def scaling_efficiency(compute: float,  # seconds of computing per turn and device
+               size: float,  # bytes of the gradient
+               link: float,  # bytes a second between devices
+               devices: int,
+               ) -> float:
+    "Share of the time that is computing when gradients are summed in a ring after each turn, without overlap."
+    for name, value in dict(compute=compute, size=size, link=link).items():
+        check_number(name, value, above=0)
+    n = check_int("devices", devices)
+    return compute / (compute + 2 * (n - 1) / n * size / link)
+
+
+# %%
+def scaling():
+    "Efficiency at 64 devices against the time of a turn, for three links."
+    figure, ax = axes(size=(4.6, 3.))
+    times = torch.logspace(-3, 0, 60)
+    for link, name, color in ((1.25e9, "10 Gbit/s", FAKE), (1.25e10, "100 Gbit/s", REAL), (3e11, "within a node, 300 GB/s", MISSING)):
+        ax.plot(times * 1e3, [scaling_efficiency(float(t), 4 * 2e7, link, 64) for t in times], color=color, label=name)
+    ax.set(xscale="log", xlabel="computing per turn, ms", ylabel="share of time computing", ylim=(0, 1.02))
+    ax.legend(fontsize=7, loc="lower right")
+    shares = [f"{scaling_efficiency(.01, 8e7, link, 64):.0%}" for link in (1.25e9, 1.25e10, 3e11)]
+    return Picture(figure, f"Share of time computing, 64 devices, 20 million weights; a turn of 10 ms reaches {', '.join(shares)}")
+
+
+# %%
+scaling()
+
+# %% [markdown]
+# What it takes, item by item:
+#
+# | part | what is there | what 64 GPUs need |
+# |---|---|---|
+# | gradients | one sum per player and turn, by NCCL on CUDA devices | `--shards 64`; below 80 % efficiency raise the batch per shard before anything else |
+# | data, 10⁸ images of 64×64×3 bytes | a set in memory, every rank draws from all of it | 1.2 TB: files of some 10⁴ images on each node's disk, a rank reads its own; a step reads batch × 12 kB |
+# | checkpoints | one rank writes weights and Adam's moments, three times the weights | the same up to some 10⁹ weights; beyond, one file per rank |
+# | a dead node | torchrun ends the run, the same command resumes | `torchrun --nnodes 8 --max-restarts 3`, a shared disk, `--save-every` such that a lost interval is cheap |
+# | evaluation | on every rank | on rank 0's samples, the others go on |
+# | batch size | 256 per seed | 64 × 64 = 4096: rates and penalty weights tuned again; nothing here says that they carry over |
+#
+# One pass through 10⁸ images, with `node["images a second"]` from above for one core, and a device $k$ times as fast as that core: $10^8 / (64\,k \cdot \text{images a second})$ seconds, divided by the efficiency.
+
+# %% [markdown]
+# ## Six lines in your own code
+
+# %%
+with connect_ranks() as us, Checkpoints(here / "mine", writes=us.rank == 0) as kept:
+    run = kept.load("cpu") or Run("wasserstein", "ring", runs=1, batch=64, shards=4, device="cpu")
+    data_parallel(run, us)
+    while run.steps < 40:
+        kept.save(run.step(20))
+run
+
+# %% [markdown]
+# ## Exercises
+# **1.** Twelve seeds, group 5, three ranks. Which seeds does rank 1 train?
+
+# %%
+@exercise(accepts=[[5, 6, 7, 8, 9]], rejects=[[4, 5, 6, 7], [1, 4, 7, 10], [5, 6, 7, 8, 9, 10, 11], []])
+def grade_split(answer):
+    theirs = [s for g in Job("minimax", "ring", runs=12, group=5).groups()[1::3] for s in g]
+    assert list(answer) == theirs, "ranks take whole groups in turn; the group size is the job's"
+
+
+# %%
+answer = ...
+grade_split(answer)
+
+# %% [markdown]
+# **2.** A critic has 20 million weights in float32, a turn computes for 40 ms, the link carries 10 gigabytes a second. What share of the time do 8 devices compute? Two digits will do.
+
+# %%
+@exercise(accepts=[.741, .74], rejects=[.83, .96, .5, 74])
+def grade_share(answer):
+    right = scaling_efficiency(.04, 8e7, 1e10, 8)
+    assert abs(answer - right) < .01, "four bytes a weight; around the ring each byte goes out nearly twice"
+
+
+# %%
+answer = ...
+grade_share(answer)
+
+# %% [markdown]
+# ## Recap
+# - Write under another name, then rename; let the lock die with its process.
+# - What may round differently belongs to the configuration: seeds side by side, shards of a batch. What does not, the number of processes, stays out.
+# - Add gradients up after `backward`, when nothing more will come. A wrapper that guesses may be wrong in silence.
+# - Save before you need it: the same command goes on.
+#
+# **For later.** Why may a rank that was interrupted not wait for the others? Why is a loss with a batch maximum another loss in four shards?
+#
+# **References.** Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data Parallel Training; Micikevicius et al. 2018, Mixed Precision Training.
