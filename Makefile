@@ -36,7 +36,7 @@ quick: $(STAMP)
 
 export: $(STAMP)
 	$(BIN)/jupytext --quiet --sync $$(find nbs/_text -name '*.py')
-	$(BIN)/nbdev-export
+	$(BIN)/python data_scripts/export.py
 	$(BIN)/python data_scripts/ledger.py --write
 
 clean:

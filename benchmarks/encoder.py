@@ -23,6 +23,8 @@ from modelab.data.mixtures import line, ring
 from modelab.methods.encoder import Encoder, joint_ks_statistic, ks_statistic, separated_modes
 from modelab.methods.minimax import Minimax
 from modelab.methods.wasserstein import ZeroCentred
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 REGIME: dict[str, Any] = {"latent": 1, "prior": "uniform", "width": 32, "lr": {"E": 5e-4, "D": 2e-3}}
@@ -81,8 +83,8 @@ def tuning() -> Iterator[dict]:
 
 def forward() -> Iterator[dict]:
     """The generator that the chapter starts with, and the same with the encoder's own settings: what it shows of the line of five."""
-    games = {"minimax": Minimax(latent=1, width=32), "minimax, three times the rates": Minimax(latent=1, width=32, lr=3e-3),
-             "with the price 1 on D's slope": ZeroCentred(latent=1, width=32, weight=1., lr={"G": 5e-4, "D": 2e-3})}
+    games = {"minimax": Minimax(networks=Networks(latent=1, width=32)), "minimax, three times the rates": Minimax(networks=Networks(latent=1, width=32), optimiser=Optimiser(3e-3)),
+             "with the price 1 on D's slope": ZeroCentred(weight=1., networks=Networks(latent=1, width=32), optimiser=Optimiser({"G": 5e-4, "D": 2e-3}))}
     for setting, game in games.items():
         found = Run(game, sets()["line of 5"], batch=256, device="cpu").step(STEPS).coverage()
         row = {"setting": setting, "of": 5, "captured": f"{interval(c.captured for c in found):.2f}",

@@ -30,6 +30,8 @@ from modelab.methods.imle import IMLE
 from modelab.methods.imle_gan import IMLEGAN
 from modelab.methods.minimax import Minimax
 from modelab.methods.wasserstein import Wasserstein, ZeroCentred
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import linear_decay, Run
 
 FILE, SEEDS = Path(__file__).with_suffix(".json"), 8
@@ -87,12 +89,12 @@ def thousand(part: str, games: dict[str, Callable], seconds: float, average: flo
 def weak(scale: float, only: str = "") -> None:
     """A discriminator of 32 units: GANs at several settings, IMLE, which has none, and the inclusive GAN."""
     thousand("weak", {
-        "GAN, lr 2e-4, beta1 .5": lambda: Minimax(lr=2e-4, betas=(.5, .999), **WEAK),
+        "GAN, lr 2e-4, beta1 .5": lambda: Minimax(optimiser=Optimiser(2e-4, betas=(.5, .999)), **WEAK),
         "GAN, lr 1e-3, beta1 0": lambda: Minimax(**WEAK),
         "inclusive GAN": lambda: inclusive(**WEAK),
         "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, **WEAK),
         "WGAN-GP": lambda: Wasserstein(weight=10., n_critic=1, **WEAK),
-        "IMLE": lambda: IMLE(reals=512, refresh=50, latent=32, jitter=.05, betas=(0., .9)),
+        "IMLE": lambda: IMLE(reals=512, refresh=50, jitter=.05, networks=Networks(latent=32), optimiser=Optimiser(betas=(0., .9))),
         "inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, **WEAK),
     }, 24 * scale, only=only)
 
@@ -103,7 +105,7 @@ def long(scale: float, only: str = "") -> None:
         "inclusive GAN": lambda: inclusive(**WEAK),
         "inclusive GAN, G 256": lambda: inclusive(width=256, **WEAK),
         "inclusive GAN, weight 0.1": lambda: inclusive(**WEAK | {"weight": .1}),
-        "IMLE": lambda: IMLE(reals=512, refresh=50, latent=32, jitter=.05, betas=(0., .9)),
+        "IMLE": lambda: IMLE(reals=512, refresh=50, jitter=.05, networks=Networks(latent=32), optimiser=Optimiser(betas=(0., .9))),
         "GAN, lr 1e-3, beta1 0": lambda: Minimax(**WEAK),
     }, 240 * scale, .995, 3, only=only)
     thousand("long", {
@@ -116,9 +118,9 @@ def full(scale: float, only: str = "") -> None:
     """A discriminator as wide as the generator."""
     thousand("full", {
         "inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, weight=.003),
-        "WGAN-GP": lambda: Wasserstein(weight=10., n_critic=1, latent=32),
-        "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, latent=32),
-        "GAN": lambda: Minimax(latent=32),
+        "WGAN-GP": lambda: Wasserstein(weight=10., n_critic=1, networks=Networks(latent=32)),
+        "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, networks=Networks(latent=32)),
+        "GAN": lambda: Minimax(networks=Networks(latent=32)),
     }, 240 * scale, .995, 3, only=only)
 
 
@@ -198,7 +200,7 @@ def people(scale: float, only: str = "") -> None:
     for asks, weight in ASKING:
         if only not in asks:
             continue
-        game = IMLEGAN(weight=weight, interpolation=0., penalty=.1, latent=32, reals=64, pool=2, refresh=5)
+        game = IMLEGAN(weight=weight, interpolation=0., penalty=.1, reals=64, pool=2, refresh=5, networks=Networks(latent=32))
         if weight:
             game.minority = modes.kinds[:, [modes.traits.index(a) for a in asks.split("+")]].all(1).nonzero()[:, 0].tolist()
             game.refresh = 20  # members of one in a hundred take their time to draw
@@ -216,7 +218,7 @@ def people(scale: float, only: str = "") -> None:
 def mnist(folder: str, scale: float) -> None:
     """Stacked MNIST for a short while on a CPU, two seeds."""
     modes = stacked_mnist(folder)
-    run, start = Run(IMLEGAN(weight=.001, interpolation=0., latent=64, width=256), modes, runs=2, batch=64, average=.99, device="cpu"), time.process_time()
+    run, start = Run(IMLEGAN(weight=.001, interpolation=0., networks=Networks(latent=64, width=256)), modes, runs=2, batch=64, average=.99, device="cpu"), time.process_time()
     run.step(round(400 * scale))
     seconds, found = round(time.process_time() - start), run.coverage()
     keep("mnist", {"setting": "inclusive GAN, MLPs of 256 units, 2 seeds", "steps": run.steps, "seconds": seconds,

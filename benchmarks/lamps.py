@@ -14,6 +14,7 @@ from modelab.core.files import atomic_write
 from modelab.core.plotting import axes, Picture
 from modelab.data.digits import stacked_digits
 from modelab.methods.minimax import Minimax
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 N, STEPS = 26_000, 1500
@@ -24,7 +25,7 @@ def main() -> None:
     digits = stacked_digits()
     shown = {"the data": digits.sample(N, generator=torch.Generator().manual_seed(1))}
     for name, width in (("a GAN, discriminator of 16 units", 16), ("the same, 128 units", 128)):
-        run = Run(Minimax(width=128, d_width=width), digits, batch=64, device="cpu").step(STEPS, progress=True)
+        run = Run(Minimax(networks=Networks(width=128, d_width=width)), digits, batch=64, device="cpu").step(STEPS, progress=True)
         shown[name] = run.sample(N)[0]
     figure, panels = axes(1, 3, size=(3.6, 2.6))
     for ax, (name, x) in zip(panels, shown.items()):

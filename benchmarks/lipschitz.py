@@ -24,6 +24,8 @@ from modelab.losses.penalties import gradient_norm, input_gradient, random_inter
 from modelab.methods.lipschitz import Lipschitz, max_gradient_penalty, OBJECTIVES
 from modelab.methods.minimax import Minimax
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import linear_decay, Run
 
 AIM_STEPS, STEPS, SEEDS = 2500, 3000, 8
@@ -86,10 +88,10 @@ def main() -> None:
     for name, modes in (("ring", ring(radius=2, std=.02)), ("rare_modes", rare_modes())):
         rows = []
         for objective, weight, lr in tqdm(list(itertools.product(("logistic", "linear"), (.01, .1), (1e-3, 3e-3))), desc=name):
-            game = Lipschitz(objective=objective, weight=weight, lr=lr, width=64)
+            game = Lipschitz(objective=objective, weight=weight, networks=Networks(width=64), optimiser=Optimiser(lr))
             rows.append(cover(f"LGAN {objective}, weight {weight:g}, lr {lr:g}", game, modes))
         for saturating, beta1, lr in tqdm(list(itertools.product((False, True), (0., .5), (1e-3, 3e-3))), desc=name):
-            game = Minimax(saturating=saturating, betas=(beta1, .9), lr=lr, width=64)
+            game = Minimax(saturating=saturating, networks=Networks(width=64), optimiser=Optimiser(lr, betas=(beta1, .9)))
             rows.append(cover(f"minimax {'saturating' if saturating else 'non-saturating'}, beta1 {beta1:g}, lr {lr:g}", game, modes))
         result[name] = rows
     atomic_write(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())

@@ -25,6 +25,8 @@ from modelab.data.mixtures import grid, line, Mixture, mixture, rare_modes, ring
 from modelab.evaluation.coverage import coverages
 from modelab.losses.penalties import gradient_norm, input_gradient
 from modelab.methods.pairwise import PairwiseBiGAN
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 COMMON = {"stochastic": True, "depth": 3, "width": 64, "betas": (0., .99)}
@@ -204,7 +206,7 @@ def digit_rows() -> Iterator[dict]:
 def scan_rows() -> Iterator[dict]:
     """Ten modes of real digits: modes, and how often what comes back from a scan's code shows the same digit."""
     for setting, w in (("BiGAN", 0.), ("with the penalty", 1.)):
-        game = PairwiseBiGAN(weight=w, latent=16, lr=1e-3, betas=(0., .9))
+        game = PairwiseBiGAN(weight=w, networks=Networks(latent=16), optimiser=Optimiser(1e-3, betas=(0., .9)))
         run = Run(game, digits(), runs=8, batch=64, average=.99, device="cpu").step(1500)
         x, mode = run.modes.sample_with_modes(500, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():

@@ -28,6 +28,8 @@ from modelab.data.pictures import scenes
 from modelab.methods.minimax import Minimax
 from modelab.methods.pairwise import PairwiseBiGAN
 from modelab.methods.wasserstein import Wasserstein, ZeroCentred
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 SEEDS, SAMPLES = 8, 2500
@@ -69,9 +71,9 @@ def played(setting: str, game: Any, data: Any, looks: Sequence[int], average: fl
 
 def games(**bigan: Any) -> dict[str, Callable[[], Any]]:
     """The six. E must be stochastic: nine pictures of ten are one point, and a point has no codes to be spread over."""
-    return {"GAN": lambda: Minimax(latent=4), "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, latent=4),
-            "WGAN-GP, n_critic 1, lr 2e-3": lambda: Wasserstein(latent=4, n_critic=1, lr=2e-3),
-            "WGAN-GP": lambda: Wasserstein(latent=4),
+    return {"GAN": lambda: Minimax(networks=Networks(latent=4)), "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, networks=Networks(latent=4)),
+            "WGAN-GP, n_critic 1, lr 2e-3": lambda: Wasserstein(n_critic=1, networks=Networks(latent=4), optimiser=Optimiser(2e-3)),
+            "WGAN-GP": lambda: Wasserstein(networks=Networks(latent=4)),
             "BiGAN": lambda: PairwiseBiGAN(weight=0., **bigan), "BiGAN with the penalty": lambda: PairwiseBiGAN(weight=1., **bigan)}
 
 
@@ -105,8 +107,8 @@ def rare(only: str) -> Iterator[dict]:
         return {"modes": (counts > 0).sum(1).tolist(), "rate": [c[1:].sum().item() / SAMPLES / .1 for c in counts],
                 "good": [good.float().mean().item() for _, good in seen]}
     made = {**DEEP, "fade": steps, "settle": steps // 2, "latent": 2}
-    changed = {"GAN": lambda: Minimax(latent=2), "GAN, saturating": lambda: Minimax(latent=2, saturating=True),
-               "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, latent=2), "WGAN-GP": lambda: Wasserstein(latent=2, weight=.1)}
+    changed = {"GAN": lambda: Minimax(networks=Networks(latent=2)), "GAN, saturating": lambda: Minimax(saturating=True, networks=Networks(latent=2)),
+               "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, networks=Networks(latent=2)), "WGAN-GP": lambda: Wasserstein(weight=.1, networks=Networks(latent=2))}
     for name, make in chosen({**games(**made), **changed}, only):
         yield played(name, make(), data, [steps], 0., say)[1]
 

@@ -22,6 +22,8 @@ from torch import nn
 from modelab.core.files import atomic_write
 from modelab.data.mixtures import ring
 from modelab.methods.minimax import Minimax
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 WIDTH, BATCH, LR, BETAS = 128, 256, 1e-3, (.5, .9)
@@ -55,7 +57,7 @@ def plain(device: torch.device) -> Callable[[int], None]:
 
 def ours(runs: int, device: torch.device) -> Callable[[int], None]:
     """The same game, `runs` seeds at once."""
-    return Run(Minimax(width=WIDTH, lr=LR, betas=BETAS), ring(radius=2, std=.02), runs=runs, batch=BATCH,
+    return Run(Minimax(networks=Networks(width=WIDTH), optimiser=Optimiser(LR, betas=BETAS)), ring(radius=2, std=.02), runs=runs, batch=BATCH,
                device=str(device)).step
 
 

@@ -1,6 +1,6 @@
 """Export the notebooks to modelab/: one module per directive, methods patched in cells joined to their class.
 
-    python data_scripts/export.py
+    python data_scripts/export.py [NOTEBOOKS]
 
 A notebook exports to its `#| default_exp` module, and to others by `#| export other.module`; a module is exported by
 one notebook only. A cell that defines a method as `@patch def f(self: C)` is written into the class C of that module.
@@ -9,8 +9,10 @@ one notebook only. A cell that defines a method as `@patch def f(self: C)` is wr
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from nbdev.doclinks import _build_modidx
@@ -29,9 +31,18 @@ class Maker(ModuleMaker):
         super().__init__(dest, name, nb_path, is_new=True, **kw)
 
     def make(self, cells, all_cells=None, lib_path=None):
+        final, self.fname = self.fname, self.fname.with_name(f".{self.fname.name}")
         super().make(cells, all_cells, lib_path)
-        text = self.fname.read_text(encoding="utf-8")
-        self.fname.write_text(tidy(text), encoding="utf-8")
+        store(final, tidy(self.fname.read_text(encoding="utf-8")))
+        self.fname.unlink()
+
+
+def store(path: Path, text: str) -> None:
+    """Write a file at once, and only if it says something new."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
 
 
 def _patch(node: ast.AST) -> tuple[str, list[str]] | None:
@@ -140,17 +151,17 @@ def stub(lib: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def export(root: Path = ROOT) -> None:
-    """Write every module that the notebooks of `root` export, and the index that nbdev keeps of them."""
+def export(root: Path = ROOT, only: Sequence[Path] = ()) -> None:
+    """Write the modules that the notebooks of `root`, or only some of them, export; and the index of all modules."""
     lib = root / "modelab"
-    for path in notebooks(root):
+    for path in only or notebooks(root):
         nb_export(path, lib_path=lib, mod_maker=Maker)
     for folder in sorted({p.parent for p in lib.rglob("*.py")} - {lib}):
         (folder / "__init__.py").touch()
     _build_modidx(lib, root / "nbs")
-    (lib / "_index.py").write_text(index(lib), encoding="utf-8")
-    (lib / "__init__.pyi").write_text(stub(lib), encoding="utf-8")
+    store(lib / "_index.py", index(lib))
+    store(lib / "__init__.pyi", stub(lib))
 
 
 if __name__ == "__main__":
-    sys.exit(export())
+    sys.exit(export(only=[Path(name).resolve() for name in sys.argv[1:]]))

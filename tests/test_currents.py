@@ -13,6 +13,7 @@ from modelab.methods.currents import (AngleGenerator, comass, Currents, exterior
                                       tangent_around, tangent_down, tangent_right, tangent_turn,
                                       TANGENTS)
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 
@@ -203,7 +204,7 @@ def test_pictures_move_as_said():
     (lambda: Run(Currents(), digits(), runs=1, device="cpu"), "along"),
     (lambda: Run(Currents(along="turn"), ring(), runs=1, device="cpu"), "along"),
     (lambda: Currents(along="turn turn"), "along"),
-    (lambda: Run(Currents(along="turn down", latent=1), digits(), runs=1, device="cpu"), "latent"),
+    (lambda: Run(Currents(along="turn down", networks=Networks(latent=1)), digits(), runs=1, device="cpu"), "latent"),
     (lambda: Run(Currents(angles=6), ring(), runs=1, device="cpu"), "latent")])
 def test_bad_input_is_refused_by_name(call, name):
     with pytest.raises((TypeError, ValueError), match=rf"\b({name})\b"):
@@ -229,7 +230,7 @@ def test_the_default_generator_closes_when_its_angle_goes_round():
 @pytest.mark.parametrize("rules, modes", [(dict(), ring), (dict(along=""), ring), (dict(along="down turn", angles=0), digits)])
 def test_it_plays_on_points_and_images_and_resumes_to_the_bit(rules, modes, tmp_path):
     def start():
-        return Run(Currents(width=16, d_width=16, **rules), modes(), runs=2, batch=8, average=.9, device="cpu")
+        return Run(Currents(networks=Networks(width=16, d_width=16), **rules), modes(), runs=2, batch=8, average=.9, device="cpu")
     straight, broken = start().step(4), start().step(2)
     again = Run.load(broken.save(tmp_path / "half.safetensors"), device="cpu").step(2)
     assert torch.equal(straight.sample(9), again.sample(9)) and straight.sample(9).shape == (2, 9, *modes().event)
@@ -238,7 +239,7 @@ def test_it_plays_on_points_and_images_and_resumes_to_the_bit(rules, modes, tmp_
 
 def test_each_seed_plays_alone():
     def start(runs):
-        return Run(Currents(width=16, d_width=16), ring(), runs=runs, batch=8, device="cpu").step(3).sample(9)
+        return Run(Currents(networks=Networks(width=16, d_width=16)), ring(), runs=runs, batch=8, device="cpu").step(3).sample(9)
     assert torch.allclose(start(2)[:1], start(1), atol=1e-5)
 
 

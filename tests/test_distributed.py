@@ -19,6 +19,7 @@ from modelab.data.mixtures import ring
 from modelab.losses.penalties import gradient_penalty
 from modelab.methods.minimax import Minimax
 from modelab.methods.wasserstein import critic_loss, Wasserstein
+from modelab.networks.players import Networks
 from modelab.training.checkpoints.list_checkpoints.list_checkpoints import list_checkpoints
 from modelab.training.distributed import (Checkpoints, connect_ranks, data_parallel,
                                           handle_sigterm, Job, Ranks, ranks_from_environment,
@@ -31,7 +32,7 @@ JOB = Job({"name": "minimax", "width": 8}, {"name": "ring", "radius": 2}, steps=
 
 
 def small(**kw) -> Run:
-    return Run(kw.pop("game", Minimax(width=8)), ring(radius=2, std=.02), **{"runs": 2, "batch": 16, "device": "cpu", **kw})
+    return Run(kw.pop("game", Minimax(networks=Networks(width=8))), ring(radius=2, std=.02), **{"runs": 2, "batch": 16, "device": "cpu", **kw})
 
 
 @pytest.fixture
@@ -348,8 +349,8 @@ def test_alone_without_torchrun(monkeypatch):
 
 def test_bf16_trains_near_float32_and_resumes_to_the_bit(tmp_path):
     def run():
-        return small(game=Wasserstein(width=32), batch=64, precision="bf16")
-    once, plain = run().step(6), small(game=Wasserstein(width=32), batch=64).step(6)
+        return small(game=Wasserstein(networks=Networks(width=32)), batch=64, precision="bf16")
+    once, plain = run().step(6), small(game=Wasserstein(networks=Networks(width=32)), batch=64).step(6)
     assert not torch.equal(once.players.flat["D"], plain.players.flat["D"])
     assert torch.cosine_similarity(once.players.flat["D"], plain.players.flat["D"], dim=0) > .999
     assert all(v.dtype == torch.float32 for v in once.players.state().values())

@@ -15,6 +15,7 @@ from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import r1
 from modelab.methods.encoder import (Encoder, joint_ks_statistic, JointMLP, ks_statistic,
                                      LATENT_PRIORS, prior_cdf, separated_modes)
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 FIVE = line(5, spacing=1., std=.02)
@@ -109,7 +110,7 @@ def test_kept_knows_an_encoder_made_by_hand():
 
 
 def test_the_losses_are_the_games_of_2014_with_the_ends_exchanged():
-    run = Run(Encoder(width=8, weight=.3), ring(), runs=3, batch=8, device="cpu")
+    run = Run(Encoder(weight=.3, networks=Networks(width=8)), ring(), runs=3, batch=8, device="cpu")
     t = turn(run)
     D, code = run.players.nets["D"], run.players.nets["E"](t.x)
     assert torch.allclose(run.game.loss_D(t), discriminator_loss(D(t.z), D(code)) + .3 * r1(D, t.z), atol=1e-6)
@@ -119,7 +120,7 @@ def test_the_losses_are_the_games_of_2014_with_the_ends_exchanged():
 
 
 def test_each_is_trained_in_its_own_turn_and_hears_nothing_of_the_other():
-    run = Run(Encoder(width=8), ring(), runs=2, batch=8, device="cpu")
+    run = Run(Encoder(networks=Networks(width=8)), ring(), runs=2, batch=8, device="cpu")
     nets = run.players.nets
     for net in nets.values():
         net.requires_grad_(True)
@@ -150,8 +151,8 @@ def test_the_encoder_goes_where_d_says_prior():
     (lambda: separated_modes(torch.zeros(4, 1), torch.zeros(3).long(), 2), "mode: expected one per code"),
     (lambda: separated_modes(torch.zeros(4, 1), torch.zeros(4), 2, 2.), "least"),
     (lambda: Run(Encoder(E=nn.Linear(2, 2)), ring(), runs=2), "one network cannot be 2"),
-    (lambda: Run(Encoder(width=4), ring(), runs=2).sample(3), "makes no examples"),
-    (lambda: Run(Encoder(width=4), ring(), runs=2, batch=4, average=.9).step(1).coverage(n=50), "makes no examples"),
+    (lambda: Run(Encoder(networks=Networks(width=4)), ring(), runs=2).sample(3), "makes no examples"),
+    (lambda: Run(Encoder(networks=Networks(width=4)), ring(), runs=2, batch=4, average=.9).step(1).coverage(n=50), "makes no examples"),
     (lambda: Lab("encoder", "ring"), "no turn moves a player G"),
 ])
 def test_bad_input_is_named(call, words):
@@ -172,7 +173,7 @@ def test_a_run_is_a_slice(prior):
 @pytest.mark.parametrize("stochastic", [False, True])
 @pytest.mark.parametrize("data", [line, ring, digits])
 def test_plays_on_points_and_pictures(stochastic, data):
-    run = Run(Encoder(width=8, stochastic=stochastic, latent=3), data(), runs=2, batch=4, device="cpu").step(2)
+    run = Run(Encoder(stochastic=stochastic, networks=Networks(width=8, latent=3)), data(), runs=2, batch=4, device="cpu").step(2)
     assert codes(run, 5)[0].shape == (2, 5, 3)
 
 
@@ -192,10 +193,10 @@ def test_players_of_your_own():
 
 def test_resumed_is_uninterrupted(tmp_path):
     def make():
-        return Run(Encoder(width=8, stochastic=True), ring(), runs=2, batch=8, device="cpu")
+        return Run(Encoder(stochastic=True, networks=Networks(width=8)), ring(), runs=2, batch=8, device="cpu")
     make().step(2).save(tmp_path / "x")
     assert torch.equal(codes(Run.load(tmp_path / "x", device="cpu").step(2), 9)[0], codes(make().step(4), 9)[0])
-    other = Run(Encoder(width=8, stochastic=True), ring(), runs=2, seed=5, batch=8, device="cpu").step(4)
+    other = Run(Encoder(stochastic=True, networks=Networks(width=8)), ring(), runs=2, seed=5, batch=8, device="cpu").step(4)
     assert not torch.equal(codes(other, 9)[0], codes(make().step(4), 9)[0])
 
 

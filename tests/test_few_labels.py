@@ -18,7 +18,9 @@ from modelab.losses.penalties import r1, r2
 from modelab.methods.few_labels import (FewLabels, infer_labels, label_loss, LABEL_SOURCES,
                                         ProjectionDiscriminator, rotate_pictures)
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
 from modelab.training.game import Turn
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 
@@ -165,7 +167,7 @@ def test_bad_pictures():
 # the game
 
 def test_losses_by_hand():
-    rules = FewLabels(width=16, weight=.7, fake_weight=.3, label_weight=2.)
+    rules = FewLabels(weight=.7, fake_weight=.3, label_weight=2., networks=Networks(width=16))
     t, run = turn(rules, ring())
     D, (x, y, known) = t.D, rules.real(t)
     fake, asked = t.G(t.z).detach(), rules.asked(t.z)
@@ -179,7 +181,7 @@ def test_losses_by_hand():
 def test_turned_pictures_enter_both_losses():
     shots = []
     for rotation in (0., .5):
-        rules = FewLabels(classes=10, width=16, rotation=rotation)
+        rules = FewLabels(classes=10, rotation=rotation, networks=Networks(width=16))
         t, _ = turn(rules, digits(), batch=16)
         shots.append((rules.loss_D(t), rules.loss_G(t), rules.real(turn(rules, digits(), batch=16)[0])[0], t))
     (d0, g0, x, _), (d1, g1, _, t) = shots
@@ -192,7 +194,7 @@ def test_turned_pictures_enter_both_losses():
 
 @pytest.mark.parametrize("rest", LABEL_SOURCES)
 def test_labels_told_and_labels_known(rest):
-    rules, modes = FewLabels(width=16, rest=rest, share=.25), ring()
+    rules, modes = FewLabels(rest=rest, share=.25, networks=Networks(width=16)), ring()
     t, run = turn(rules, modes)
     x, told, known = rules.real(t)
     few = 32 if rest == "left out" else 8
@@ -209,7 +211,7 @@ def test_labels_told_and_labels_known(rest):
 
 def test_nothing_flows_from_the_game_into_the_guess():
     for weight in (0., 1.):
-        rules = FewLabels(width=16, label_weight=weight)
+        rules = FewLabels(label_weight=weight, networks=Networks(width=16))
         t, _ = turn(rules, ring())
         slope = torch.autograd.grad(rules.loss_D(t).sum(), t.D.c.weight, materialize_grads=True)[0]
         assert bool(slope.abs().sum() > 0) == bool(weight)
@@ -217,12 +219,12 @@ def test_nothing_flows_from_the_game_into_the_guess():
 
 def test_labelled_examples_are_drawn_once_and_differ_between_seeds():
     modes = mixture(ring(radius=2).centers, .2)
-    run = Run(FewLabels(width=16, per_class=3), modes, runs=2, batch=16, device="cpu").step(1)
+    run = Run(FewLabels(per_class=3, networks=Networks(width=16)), modes, runs=2, batch=16, device="cpu").step(1)
     kept = run.players.nets["known"].x.clone()
     mode = modes.assign(kept.flatten(0, 1), 9.)[0].view(2, 24)
     assert kept.shape == (2, 24, 2) and torch.equal(mode, torch.arange(8).repeat_interleave(3).expand(2, -1))
     assert not torch.isclose(kept[0], kept[1]).any() and torch.equal(run.step(3).players.nets["known"].x, kept)
-    assert torch.equal(Run(FewLabels(width=8, per_class=3), modes, runs=1, seed=1, batch=4, device="cpu").step(1).players.nets["known"].x[0], kept[1])
+    assert torch.equal(Run(FewLabels(per_class=3, networks=Networks(width=8)), modes, runs=1, seed=1, batch=4, device="cpu").step(1).players.nets["known"].x[0], kept[1])
 
 
 def test_latents_ask():
@@ -238,8 +240,8 @@ def test_latents_ask():
         rules.ask(z, y + 5)
 
 
-@pytest.mark.parametrize("rules, modes", [(FewLabels(width=16), ring), (FewLabels(classes=10, width=16, rotation=.5), digits),
-                                          (FewLabels(classes=3, width=16, rest="nearest"), stacked_digits)])
+@pytest.mark.parametrize("rules, modes", [(FewLabels(networks=Networks(width=16)), ring), (FewLabels(classes=10, rotation=.5, networks=Networks(width=16)), digits),
+                                          (FewLabels(classes=3, rest="nearest", networks=Networks(width=16)), stacked_digits)])
 def test_it_plays_and_resumes_to_the_bit(rules, modes, tmp_path):
     def start():
         return Run(make("game", rules.spec), modes(), runs=2, batch=16, average=.9, device="cpu")
@@ -252,14 +254,14 @@ def test_it_plays_and_resumes_to_the_bit(rules, modes, tmp_path):
 def test_your_own_features():
     def body():
         return nn.Sequential(nn.Linear(2, 24), nn.Tanh())
-    run = Run(FewLabels(D=body, width=24), ring(), runs=2, batch=16, device="cpu").step(2)
+    run = Run(FewLabels(D=body, networks=Networks(width=24)), ring(), runs=2, batch=16, device="cpu").step(2)
     assert run.players.nets["D"](torch.zeros(2, 4, 2), torch.zeros(2, 4).long()).shape == (2, 4)
-    one = Run(FewLabels(D=body(), width=24), ring(), runs=1, batch=16, device="cpu").step(2)
+    one = Run(FewLabels(D=body(), networks=Networks(width=24)), ring(), runs=1, batch=16, device="cpu").step(2)
     assert one.sample(3).isfinite().all()
 
 
 def test_the_lab_opens_it_and_lets_the_rest_change():
-    lab = Lab(FewLabels(width=8), ring(), batch=8, samples=20).step(2).set("rest", "random").step(1)
+    lab = Lab(FewLabels(networks=Networks(width=8)), ring(), batch=8, samples=20).step(2).set("rest", "random").step(1)
     assert lab.sides["A"].game.rest == "random" and lab._repr_mimebundle_()
 
 
@@ -280,7 +282,7 @@ def test_the_claim_in_small():
     """Eight blobs, two labels each: with random labels nobody obeys, with inferred ones nearly everybody."""
     modes, obeyed = mixture(ring(radius=2).centers, .2), {}
     for rest in ("random", "inferred"):
-        rules = FewLabels(rest=rest, per_class=2, width=48, weight=1., lr=4e-3, share=.125)
+        rules = FewLabels(rest=rest, per_class=2, weight=1., share=.125, networks=Networks(width=48), optimiser=Optimiser(4e-3))
         run = Run(rules, modes, runs=3, batch=64, average=.97, device="cpu").step(300)
         z = run.noise(500, run.generators("test"))
         with torch.no_grad():

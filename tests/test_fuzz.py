@@ -42,6 +42,7 @@ from modelab.methods.priors import NonParametricPrior
 from modelab.methods.tabular import Imputer
 from modelab.methods.wasserstein import ClippedWasserstein, Wasserstein, ZeroCentred
 from modelab.networks.convolutional import conv_discriminator
+from modelab.networks.players import Networks
 from modelab.training.run import Diverged, Run
 
 MODULES = sorted(m.name for m in pkgutil.iter_modules(modelab.__path__) if not m.name.startswith("_"))
@@ -242,7 +243,7 @@ GOOD = {
     "tabular.Filler": lambda: dict(net=nn.Linear(4, 2), event=(2,)),
     "tabular.Cells": lambda: dict(net=nn.Linear(2, 2)),
     "tabular.Rows": lambda: dict(x=points(4, 3)),
-    "tabular.impute": lambda: dict(run=Run(Imputer(width=4), "ring", runs=1, batch=4, device="cpu"), x=points(4, 2), draw=0),
+    "tabular.impute": lambda: dict(run=Run(Imputer(networks=Networks(width=4)), "ring", runs=1, batch=4, device="cpu"), x=points(4, 2), draw=0),
     # pictures
     "pictures.scenes": lambda: dict(empty=.9, noise=.04),
     "pictures.faces": lambda: dict(include=["hat"], noise=.04),

@@ -13,6 +13,7 @@ from modelab.data.digits import digits
 from modelab.data.mixtures import ring
 from modelab.methods.ground_metric import (edge_gradients, GroundMetric, PIXEL_NEIGHBOURS,
                                            wasserstein_gradient_penalty)
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 SPACE = (-3, -2, -1)
@@ -223,7 +224,7 @@ def test_same_seed_same_bits_and_the_global_stream_is_untouched():
 
 def test_a_run_resumes_as_if_uninterrupted(tmp_path):
     def fresh():
-        game = GroundMetric(gamma=.3, width=8, n_critic=2, neighbours="diamond")
+        game = GroundMetric(gamma=.3, n_critic=2, neighbours="diamond", networks=Networks(width=8))
         return Run(game, digits(), runs=2, batch=8, device="cpu")
     whole, half = fresh().step(6), fresh().step(3)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(3)
@@ -241,8 +242,8 @@ def test_seed_r_alone_is_run_r_of_many():
 
 def test_the_game_is_known_by_name_and_charges_its_penalty():
     assert isinstance(make("game", "groundmetric"), GroundMetric)
-    run = Run(GroundMetric(width=8, weight=0.), digits(), runs=2, batch=16, device="cpu")
-    heavy = Run(GroundMetric(width=8, weight=3.), digits(), runs=2, batch=16, device="cpu")
+    run = Run(GroundMetric(weight=0., networks=Networks(width=8)), digits(), runs=2, batch=16, device="cpu")
+    heavy = Run(GroundMetric(weight=3., networks=Networks(width=8)), digits(), runs=2, batch=16, device="cpu")
     turn = type("T", (), {"x": digits().sample(32, generator=torch.Generator().manual_seed(0)).unflatten(0, (2, 16)),
                           "z": torch.zeros(2, 16, 64), "generator": None, **run.players.nets})
     turn.generator = [torch.Generator().manual_seed(r) for r in range(2)]
@@ -257,5 +258,5 @@ def test_the_game_is_known_by_name_and_charges_its_penalty():
 def test_your_own_players():
     def my_critic():
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0))
-    run = Run(GroundMetric(D=my_critic, width=8), digits(), runs=2, batch=4, device="cpu").step(2)
+    run = Run(GroundMetric(D=my_critic, networks=Networks(width=8)), digits(), runs=2, batch=4, device="cpu").step(2)
     assert run.sample(3).shape == (2, 3, 1, 8, 8)

@@ -19,7 +19,9 @@ from modelab.lab.panel import Lab
 from modelab.lab.view import render_frame
 from modelab.methods.imle import IMLE, imle_loss, match_latents
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
 from modelab.training.game import Turn
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 LITTLE = 1 << 16
@@ -331,7 +333,7 @@ def test_streams_of_a_turn_are_apart():
 @pytest.mark.parametrize("latent", [None, 6])
 def test_it_reaches_what_it_is_asked_for(latent):
     data = grid(3, 2, .05)
-    run = Run(IMLE(lr=3e-3, reals=512, refresh=4, width=32, latent=latent), data, runs=2, batch=64, average=.98, device="cpu")
+    run = Run(IMLE(reals=512, refresh=4, networks=Networks(width=32, latent=latent), optimiser=Optimiser(3e-3)), data, runs=2, batch=64, average=.98, device="cpu")
     centers = data.centers.float().expand(2, -1, -1)
     start = nearest(centers, run.sample(1000), runs=1)[0].amax()
     away = nearest(centers, run.step(200).sample(1000), runs=1)[0].amax()
@@ -341,7 +343,7 @@ def test_it_reaches_what_it_is_asked_for(latent):
 def test_pictures_and_own_networks():
     digits = stacked_digits()
     G = lambda: nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 192), nn.Tanh(), nn.Unflatten(1, (3, 8, 8)))
-    for game in (small(latent=8), IMLE(G=G, latent=8, reals=40, pool=2, refresh=5)):
+    for game in (small(latent=8), IMLE(G=G, reals=40, pool=2, refresh=5, networks=Networks(latent=8))):
         run = Run(game, digits, runs=2, batch=16).step(20)
         assert run.losses["G"][-5:].mean() < run.losses["G"][:5].mean()
 

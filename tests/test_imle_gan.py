@@ -21,6 +21,7 @@ from modelab.methods.imle import imle_loss
 from modelab.methods.imle_gan import feature_vectors, IMLEGAN, interpolation_loss
 from modelab.methods.minimax import Minimax
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 
@@ -226,7 +227,7 @@ def test_same_generator_same_bits_and_global_randomness_untouched():
 @pytest.mark.parametrize("at", [3, 4])
 def test_game_resumes_where_it_stopped(modes, more, at, tmp_path):
     def fresh():  # a matching at steps 0, 4 and 8: resumed in the middle of a stretch and at the start of one
-        return Run(IMLEGAN(width=8, reals=12, pool=3, refresh=4, **more), modes(), runs=2, batch=8, device="cpu", average=.9)
+        return Run(IMLEGAN(reals=12, pool=3, refresh=4, networks=Networks(width=8), **more), modes(), runs=2, batch=8, device="cpu", average=.9)
     whole, half = fresh().step(9), fresh().step(at)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(9 - at)
     assert torch.equal(whole.sample(5), resumed.sample(5)) and torch.equal(whole.losses["G"], resumed.losses["G"])

@@ -15,6 +15,8 @@ from modelab.lab.panel import Lab
 from modelab.methods.joint import (cycle_losses, DomainDecoders, DomainNetworks, Exchange,
                                    exchange_domains, MMIALI, paired_loss, translate_domains)
 from modelab.networks.layers import mlp, PerRun
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import linear_decay, Run
 
 
@@ -148,7 +150,7 @@ def test_no_loss_sees_a_turn_of_one_domains_latent(angle, m, seed):
 
 
 def test_views_come_from_different_examples_and_pairs_from_one():
-    run = Run(MMIALI(width=4, pairs=5), Twice(), runs=2, batch=16, device="cpu")
+    run = Run(MMIALI(pairs=5, networks=Networks(width=4)), Twice(), runs=2, batch=16, device="cpu")
     seen = []
 
     def listen(net, inputs):
@@ -161,7 +163,7 @@ def test_views_come_from_different_examples_and_pairs_from_one():
 
 
 def test_pairs_stay_the_same_and_are_as_many_as_asked():
-    run = Run(MMIALI(width=4, pairs=3), Twice(), runs=2, batch=8, device="cpu").step(1)
+    run = Run(MMIALI(pairs=3, networks=Networks(width=4)), Twice(), runs=2, batch=8, device="cpu").step(1)
     first = run.players.nets["shown"].x.clone()
     assert torch.equal(run.step(2).players.nets["shown"].x, first) and first.shape == (2, 3, 2) and len(first.unique()) == 6
 
@@ -174,7 +176,7 @@ def test_everyone_talks_to_everyone(m, heard):
 
 def test_losses_are_sums_of_their_parts():
     prices = dict(outer=.3, semi=.5, inner=.7, paired=2., head_start=1)
-    run = Run(MMIALI(width=4, pairs=3, **prices), pair_of_rings(), runs=2, batch=8, device="cpu").step(1)
+    run = Run(MMIALI(pairs=3, networks=Networks(width=4), **prices), pair_of_rings(), runs=2, batch=8, device="cpu").step(1)
     t = type("T", (), {"step": 1, "batch": 8, "z": randn(2, 8, 4).float(), "real": lambda self, n, stream: run.real(n, [gen(1), gen(2)]),
                        **run.players.nets})()
     e = run.game.exchange(t)
@@ -189,7 +191,7 @@ def test_losses_are_sums_of_their_parts():
 
 
 def test_maps_learn_in_their_turn_and_the_critic_hears_nothing_of_them():
-    run = Run(MMIALI(width=4), pair_of_rings(), runs=2, batch=8, device="cpu").step(1)
+    run = Run(MMIALI(networks=Networks(width=4)), pair_of_rings(), runs=2, batch=8, device="cpu").step(1)
     nets = run.players.nets
     before = {name: {k: v.clone() for k, v in net.state_dict().items()} for name, net in nets.items()}
     run._turn(1, "GE")
@@ -198,7 +200,7 @@ def test_maps_learn_in_their_turn_and_the_critic_hears_nothing_of_them():
 
 
 def test_weights_grow_linearly_with_domains():
-    size = {m: sum(w.numel() for net in MMIALI(width=8, domains=m).players((2 * m,), 3, 1, [gen()]).values() for w in net.parameters())
+    size = {m: sum(w.numel() for net in MMIALI(domains=m, networks=Networks(width=8)).players((2 * m,), 3, 1, [gen()]).values() for w in net.parameters())
             for m in (2, 3, 6)}
     assert size[3] / 3 == size[2] / 2 == size[6] / 6
 
@@ -265,13 +267,13 @@ def test_decoders_lay_views_side_by_side():
 
 @pytest.mark.parametrize("data, event, domains", [(ring, (2,), 2), (TwoPictures, (2, 8, 8), 2), (lambda: Twice((6, 2)), (6, 2), 3)])
 def test_plays_on_points_and_pictures(data, event, domains):
-    run = Run(MMIALI(width=8, domains=domains, pairs=3), data(), runs=2, batch=4, device="cpu").step(3)
+    run = Run(MMIALI(domains=domains, pairs=3, networks=Networks(width=8)), data(), runs=2, batch=4, device="cpu").step(3)
     assert run.sample(3).shape == (2, 3, *event) and run.sample(3).isfinite().all()
 
 
 def test_your_own_networks():
     own = dict(G=lambda: nn.Linear(2, 2), E=lambda: nn.Linear(2, 2), D=lambda: Judge(2, 2, 1))
-    run = Run(MMIALI(latent=2, pairs=2, **own), pair_of_rings(), runs=2, batch=4, device="cpu").step(2)
+    run = Run(MMIALI(pairs=2, networks=Networks(latent=2), **own), pair_of_rings(), runs=2, batch=4, device="cpu").step(2)
     assert run.sample(3).shape == (2, 3, 4)
 
 
@@ -279,7 +281,7 @@ def test_your_own_networks():
 
 def test_a_run_resumes_as_if_uninterrupted(tmp_path):
     def fresh():
-        return Run(MMIALI(width=8, domains=2, pairs=3), "ring", runs=2, batch=8, device="cpu")
+        return Run(MMIALI(domains=2, pairs=3, networks=Networks(width=8)), "ring", runs=2, batch=8, device="cpu")
     whole, half = fresh().step(6), fresh().step(3)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(3)
     assert resumed.game.pairs == 3
@@ -288,14 +290,14 @@ def test_a_run_resumes_as_if_uninterrupted(tmp_path):
 
 
 def test_seed_r_alone_is_run_r_of_many():
-    many = Run(MMIALI(width=8, pairs=3), pair_of_rings(), runs=3, batch=8, device="cpu").step(3)
-    one = Run(MMIALI(width=8, pairs=3), pair_of_rings(), runs=1, seed=2, batch=8, device="cpu").step(3)
+    many = Run(MMIALI(pairs=3, networks=Networks(width=8)), pair_of_rings(), runs=3, batch=8, device="cpu").step(3)
+    one = Run(MMIALI(pairs=3, networks=Networks(width=8)), pair_of_rings(), runs=1, seed=2, batch=8, device="cpu").step(3)
     assert torch.allclose(many.sample(4)[2], one.sample(4)[0], atol=1e-4)
 
 
 def test_the_game_is_known_by_name_and_the_lab_plays_it():
     assert isinstance(make("game", "mmiali"), MMIALI)
-    lab = Lab(MMIALI(width=8), pair_of_rings(), batch=8, samples=20).step(2).set("pairs", 4).step(1)
+    lab = Lab(MMIALI(networks=Networks(width=8)), pair_of_rings(), batch=8, samples=20).step(2).set("pairs", 4).step(1)
     assert lab.sides["A"].game.pairs == 4 and lab._repr_mimebundle_()
 
 
@@ -303,6 +305,6 @@ def test_the_game_is_known_by_name_and_the_lab_plays_it():
 
 def test_pairs_decide_what_coverage_does_not_see():
     rates = {"G": .003, "E": .003, "D": .01}
-    shown, hidden = (linear_decay(Run(MMIALI(pairs=n, latent=2, lr=rates), pair_of_rings(), runs=2, batch=64, device="cpu"), 400) for n in (12, 0))
+    shown, hidden = (linear_decay(Run(MMIALI(pairs=n, networks=Networks(latent=2), optimiser=Optimiser(rates)), pair_of_rings(), runs=2, batch=64, device="cpu"), 400) for n in (12, 0))
     (right, covered), (by_chance, as_covered) = matched(shown), matched(hidden)
     assert right.min() > .7 > .4 > by_chance.max() and covered >= 4 and as_covered >= 4

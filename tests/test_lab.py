@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from modelab.data.mixtures import line, mixture, ring
-from modelab.lab.panel import registered_names
-from modelab.lab.panel import Lab
+from modelab.lab.panel import Lab, registered_names
 from modelab.lab.session import (EvalBatch, measure_side, mixture_from_points, POINT_PRESETS,
                                  sample_gradients, SURFACES)
 from modelab.lab.view import critic_scores, pack_frame, quantize, unpack_frame
 from modelab.methods.imle_gan import IMLEGAN
 from modelab.methods.minimax import Minimax
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 GAME = {"name": "minimax", "width": 8}
@@ -48,7 +48,7 @@ def test_arrows_are_minus_the_slope_of_the_loss_in_the_samples():
 
 
 def test_lab_is_the_run_of_the_lesson():
-    lab, run = small().step(40), Run(Minimax(width=8), ring(4, std=.1), runs=1, batch=16, device="cpu").step(40)
+    lab, run = small().step(40), Run(Minimax(networks=Networks(width=8)), ring(4, std=.1), runs=1, batch=16, device="cpu").step(40)
     ours, theirs = lab.sides["A"].players.state(), run.players.state()
     assert all(torch.equal(ours[k], theirs[k]) for k in theirs) and torch.equal(lab.sides["A"].losses["G"], run.losses["G"])
 
@@ -81,7 +81,7 @@ def test_looking_leaves_batch_norm_alone():
     class Normed(nn.Sequential):
         def __init__(self):
             super().__init__(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
-    plain, watched = (small(game=Minimax(G=Normed, width=8)).step(3) for _ in range(2))
+    plain, watched = (small(game=Minimax(G=Normed, networks=Networks(width=8))).step(3) for _ in range(2))
     watched.frame(), watched.lamp(0), watched.narrate()
     assert same(plain.step(2), watched.step(2))
 
@@ -173,7 +173,7 @@ def test_modes_can_leave_the_data_and_come_back():
 
 
 def test_what_is_left_out_is_not_shown_to_a_minority_either():
-    lab = Lab(IMLEGAN(minority=[1, 2], reals=16, pool=2, width=8), ring(4, std=.1), batch=8, samples=50).set("without", [1]).step(1)
+    lab = Lab(IMLEGAN(minority=[1, 2], reals=16, pool=2, networks=Networks(width=8)), ring(4, std=.1), batch=8, samples=50).set("without", [1]).step(1)
     x = lab.sides["A"].players.nets["matches"].x.flatten(0, 1)
     assert len(x) == 16 and set(lab.modes.assign(x)[0].tolist()) == {2}
     with pytest.raises(ValueError, match="minority: expected at least one whole number"):

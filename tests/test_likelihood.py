@@ -15,6 +15,8 @@ from modelab.data.mixtures import ring
 from modelab.lab.panel import Lab
 from modelab.methods.likelihood import (Entropic, entropic_loss, explicit_log_likelihood,
                                         sinkhorn, surrogate_log_likelihood)
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 
@@ -284,7 +286,7 @@ def test_bad_judgements_are_refused(change, message):
 
 def test_a_run_resumes_as_if_uninterrupted(tmp_path):
     def fresh():
-        return Run(Entropic(entropy=.3, sweeps=3, width=8), digits(), runs=2, batch=8, average=.9, device="cpu")
+        return Run(Entropic(entropy=.3, sweeps=3, networks=Networks(width=8)), digits(), runs=2, batch=8, average=.9, device="cpu")
     whole, half = fresh().step(6), fresh().step(3)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(3)
     assert (resumed.game.entropy, resumed.game.sweeps, resumed.words) == (.3, 3, ["G"])
@@ -293,8 +295,8 @@ def test_a_run_resumes_as_if_uninterrupted(tmp_path):
 
 
 def test_seed_r_alone_is_run_r_of_many():
-    many = Run(Entropic(width=8), ring(), runs=3, batch=8, device="cpu").step(3)
-    one = Run(Entropic(width=8), ring(), runs=1, seed=2, batch=8, device="cpu").step(3)
+    many = Run(Entropic(networks=Networks(width=8)), ring(), runs=3, batch=8, device="cpu").step(3)
+    one = Run(Entropic(networks=Networks(width=8)), ring(), runs=1, seed=2, batch=8, device="cpu").step(3)
     assert torch.allclose(many.sample(4)[2], one.sample(4)[0], atol=1e-5)
 
 
@@ -313,12 +315,12 @@ def test_your_own_generator_on_pictures_and_in_bf16():
 
 
 def test_the_lab_plays_it_without_a_discriminator():
-    lab = Lab(Entropic(width=8), ring(), batch=8, samples=20).step(2).set("entropy", 1.).step(1)
+    lab = Lab(Entropic(networks=Networks(width=8)), ring(), batch=8, samples=20).step(2).set("entropy", 1.).step(1)
     assert lab.sides["A"].game.entropy == 1. and lab._repr_mimebundle_()
 
 
 def test_its_loss_is_the_loss():
-    run = Run(Entropic(entropy=.3, sweeps=4, width=8), ring(), runs=2, batch=16, device="cpu")
+    run = Run(Entropic(entropy=.3, sweeps=4, networks=Networks(width=8)), ring(), runs=2, batch=16, device="cpu")
     turn = type("T", (), {"x": randn(2, 16, 2).float(), "z": randn(2, 16, 2, seed=1).float(), **run.players.nets})
     expected = entropic_loss(turn.x, turn.G(turn.z), .3, sweeps=4, runs=1)
     assert torch.equal(run.game.loss_G(turn), expected) and expected.shape == (2,)
@@ -326,7 +328,7 @@ def test_its_loss_is_the_loss():
 
 def test_price_of_order_collapses_and_a_low_one_covers():
     data = ring(radius=2, std=.15)
-    high, low = (Run(Entropic(entropy=v, width=32, sweeps=5, lr=5e-3), data, runs=2, batch=64, average=.9, device="cpu").step(250)
+    high, low = (Run(Entropic(entropy=v, sweeps=5, networks=Networks(width=32), optimiser=Optimiser(5e-3)), data, runs=2, batch=64, average=.9, device="cpu").step(250)
                  for v in (8., .1))
     assert high.sample(500).std(1).max() < .2
     assert min(c.captured for c in low.coverage()) == 8
@@ -334,7 +336,7 @@ def test_price_of_order_collapses_and_a_low_one_covers():
 
 def test_the_bound_tells_data_from_noise():
     data = ring(radius=2, std=.15)
-    run = Run(Entropic(width=32, sweeps=5, lr=5e-3), data, runs=2, batch=64, average=.9, device="cpu").step(250)
+    run = Run(Entropic(sweeps=5, networks=Networks(width=32), optimiser=Optimiser(5e-3)), data, runs=2, batch=64, average=.9, device="cpu").step(250)
     g, made = torch.Generator().manual_seed(1), run.sample(500)
     x = data.sample(200, g).expand(2, -1, -1)
     noise = (torch.rand(200, 2, generator=g) * 6 - 3).expand(2, -1, -1)

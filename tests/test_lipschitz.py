@@ -13,6 +13,7 @@ from modelab.methods.lipschitz import (check_conditions, exact_equilibrium, Lips
                                        mirrored_objective, Objective, OBJECTIVES)
 from modelab.networks.convolutional import conv_discriminator
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 
@@ -176,7 +177,7 @@ def test_same_seed_same_bits_and_global_randomness_untouched():
 @pytest.mark.parametrize("modes", [ring, stacked_digits], ids=["points", "images"])
 def test_game_resumes_where_it_stopped(modes, tmp_path):
     def fresh():
-        return Run(Lipschitz(width=8, n_critic=2, objective="sqrt", weight=.5), modes(), runs=2, batch=8, device="cpu")
+        return Run(Lipschitz(n_critic=2, objective="sqrt", weight=.5, networks=Networks(width=8)), modes(), runs=2, batch=8, device="cpu")
     whole, half = fresh().step(6), fresh().step(3)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(3)
     assert resumed.game.losses is OBJECTIVES["sqrt"] and resumed.game.weight == .5
@@ -194,6 +195,6 @@ def test_own_objective_plays_and_own_networks_too():
 def test_heavier_penalty_means_a_gentler_critic():
     slopes = []
     for weight in (.01, 10.):
-        run = Run(Lipschitz(width=32, weight=weight), ring(radius=2, std=.02), runs=4, batch=64, device="cpu").step(150)
+        run = Run(Lipschitz(weight=weight, networks=Networks(width=32)), ring(radius=2, std=.02), runs=4, batch=64, device="cpu").step(150)
         slopes.append(max_squared_gradient(run.players.nets["D"], run.sample(256)).sqrt())
     assert (slopes[1] < slopes[0] / 2).all()

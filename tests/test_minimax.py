@@ -12,6 +12,8 @@ from modelab.data.mixtures import ring
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.methods.minimax import Minimax
 from modelab.networks.convolutional import ConvDiscriminator, ConvGenerator
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 load_all()
@@ -56,7 +58,7 @@ def test_saturating_is_not_the_other_one():
 
 
 def test_a_turn_moves_one_player_only():
-    run = Run(Minimax(width=8), ring(), runs=2, batch=4, device="cpu").step(1)
+    run = Run(Minimax(networks=Networks(width=8)), ring(), runs=2, batch=4, device="cpu").step(1)
     before = {k: v.clone() for k, v in run.players.state().items() if k.startswith("player")}
     run.players.ready("D")
     assert all(w.requires_grad for w in run.players.nets["D"].parameters())
@@ -69,7 +71,7 @@ def test_a_turn_moves_one_player_only():
 
 
 def test_generator_turn_descends_its_loss():
-    run = Run(Minimax(width=16, lr=1e-3), ring(radius=2, std=.02), runs=4, batch=256, device="cpu").step(20)
+    run = Run(Minimax(networks=Networks(width=16), optimiser=Optimiser(1e-3)), ring(radius=2, std=.02), runs=4, batch=256, device="cpu").step(20)
     z = torch.randn(4, 512, 2, generator=torch.Generator().manual_seed(0))
     nets = run.players.nets
     before = generator_loss(nets["D"](nets["G"](z))).detach()

@@ -15,7 +15,9 @@ from modelab.methods.bigan import cosine_decay
 from modelab.methods.pairwise import (alignment, pairwise_gradient_penalty,
                                       pairwise_latent_penalty, PairwiseBiGAN)
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
 from modelab.training.game import Turn
+from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
 DOUBLE = torch.float64
@@ -216,7 +218,7 @@ def test_9_examples_do_not_hear_each_other():
 
 
 def test_10_in_the_games_turn_of_D_only_D_moves():
-    run = Run(PairwiseBiGAN(width=8), ring(), runs=2, batch=4, device="cpu")
+    run = Run(PairwiseBiGAN(networks=Networks(width=8)), ring(), runs=2, batch=4, device="cpu")
     for word, movers in (("D", {"D"}), ("GE", {"G", "E"})):
         before = {k: v.clone() for k, v in run.players.state().items() if k.startswith("player")}
         run.players.ready(word)
@@ -305,12 +307,12 @@ def test_any_shape_gives_one_value_per_example(n, d, shift):
 
 @pytest.mark.parametrize("modes", [ring, line, digits])
 def test_the_game_plays_points_numbers_and_images(modes):
-    run = Run(PairwiseBiGAN(width=8), modes(), runs=2, batch=4, device="cpu").step(2)
+    run = Run(PairwiseBiGAN(networks=Networks(width=8)), modes(), runs=2, batch=4, device="cpu").step(2)
     assert run.sample(3).shape == (2, 3, *run.modes.event)
 
 
 def test_same_seed_same_bits_and_resuming_changes_nothing(tmp_path):
-    make = lambda: Run(PairwiseBiGAN(width=8, stochastic=True, fade=6, penalty="norm"), ring(), runs=2, batch=4, device="cpu")
+    make = lambda: Run(PairwiseBiGAN(stochastic=True, penalty="norm", networks=Networks(width=8), optimiser=Optimiser(schedule=Schedule("cosine", 6))), ring(), runs=2, batch=4, device="cpu")
     whole, parts = make().step(6), make().step(3)
     resumed = Run.load(parts.save(tmp_path / "run.safetensors"), device="cpu").step(3)
     assert torch.equal(whole.sample(5), resumed.sample(5)) and torch.equal(whole.losses["D"], resumed.losses["D"])
@@ -318,7 +320,7 @@ def test_same_seed_same_bits_and_resuming_changes_nothing(tmp_path):
 
 def test_rates_and_weight_fade_together():
     assert [cosine_decay(s, 100) for s in (0, 50, 100, 500)] == [1, pytest.approx(.5), .01, .01] and cosine_decay(7, None) == 1
-    game = PairwiseBiGAN(width=8, fade=10, lr={"G": .1, "E": .2, "D": .4})
+    game = PairwiseBiGAN(networks=Networks(width=8), optimiser=Optimiser({"G": .1, "E": .2, "D": .4}, schedule=Schedule("cosine", 10)))
     run = Run(game, ring(), runs=1, batch=4, device="cpu").step(6)
     assert run.players.rates("D")["lr"] == pytest.approx(.4 * cosine_decay(5, 10))
     assert run.players.rates("G")["lr"] == pytest.approx(.1 * cosine_decay(5, 10))
@@ -326,9 +328,9 @@ def test_rates_and_weight_fade_together():
 
 
 def test_the_weight_may_settle_before_the_rates_do():
-    game = PairwiseBiGAN(width=8, fade=10, settle=4, weight=2.)
+    game = PairwiseBiGAN(weight_schedule=Schedule("cosine", 4, floor = 0.), weight=2., networks=Networks(width=8), optimiser=Optimiser(schedule=Schedule("cosine", 10)))
     assert [game.price(s) for s in (0, 2, 4, 9)] == [2, pytest.approx(1), 0, 0]
-    walks = [Run(PairwiseBiGAN(width=8, weight=w, settle=3), ring(), runs=1, batch=4, device="cpu").step(5) for w in (0., 1.)]
+    walks = [Run(PairwiseBiGAN(weight=w, weight_schedule=Schedule("cosine", 3, floor = 0.), networks=Networks(width=8)), ring(), runs=1, batch=4, device="cpu").step(5) for w in (0., 1.)]
     equal = walks[0].losses["D"] == walks[1].losses["D"]
     assert not equal[0] and not torch.equal(walks[0].sample(4), walks[1].sample(4))
     walks[1].players.restore({k: v.clone() for k, v in walks[0].players.state().items()})
@@ -350,7 +352,7 @@ def test_each_term_reaches_its_own_player(form):
 
 def test_the_weight_enters_once():
     """Loss of D with λ minus loss without, divided by λ, is the penalty itself."""
-    run = Run(PairwiseBiGAN(width=8, weight=0.), ring(radius=4), runs=2, batch=8, device="cpu")
+    run = Run(PairwiseBiGAN(weight=0., networks=Networks(width=8)), ring(radius=4), runs=2, batch=8, device="cpu")
     losses = []
     for weight in (0., 1., 3.):
         run.game.weight = weight

@@ -17,6 +17,7 @@ from modelab.evaluation.audit import interpolations
 from modelab.evaluation.coverage import kl
 from modelab.methods.priors import (fit_prior, HistogramPrior, INTERPOLATION_PRIORS,
                                     midpoint_shares, NonParametricPrior, rescaled_lerp)
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 
@@ -254,7 +255,7 @@ def test_normal_is_the_engine_s_own():
 @pytest.mark.parametrize("modes", (ring, stacked_digits))
 def test_it_plays_on_points_and_images_and_resumes_to_the_bit(modes, tmp_path):
     def start():
-        return Run(NonParametricPrior(width=16, latent=4), modes(), runs=2, batch=16, average=.9, device="cpu")
+        return Run(NonParametricPrior(networks=Networks(width=16, latent=4)), modes(), runs=2, batch=16, average=.9, device="cpu")
     straight, broken = start().step(6), start().step(3)
     again = Run.load(broken.save(tmp_path / "half.safetensors"), device="cpu").step(3)
     assert torch.equal(straight.sample(9), again.sample(9)) and straight.sample(9).shape == (2, 9, *modes().event)

@@ -17,6 +17,7 @@ from modelab.methods.tabular import (cell_discriminator_loss, cell_generator_los
                                      hide_cells, impute_rows, Imputer, ImputerNetwork, row_rmse,
                                      TableRows)
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 
@@ -165,7 +166,7 @@ def test_gradient_of_the_penalty_is_right():
     (lambda: Run(Imputer(D=lambda: nn.Linear(2, 1)), ring(), runs=1, batch=4, device="cpu").step(), "D"),
     (lambda: Run(Imputer(G=lambda: nn.Linear(4, 3)), ring(), runs=1, batch=4, device="cpu").step(), "G"),
     (lambda: Imputer(prior="cauchy"), "prior"), (lambda: cell_penalty(lambda x: x, randn(4, 2), mask(4, 3)), "shown"),
-    (lambda: impute_rows(Run(Imputer(width=4), ring(), runs=2, device="cpu"), torch.zeros(4, 3)), "x")])
+    (lambda: impute_rows(Run(Imputer(networks=Networks(width=4)), ring(), runs=2, device="cpu"), torch.zeros(4, 3)), "x")])
 def test_bad_input_is_refused_by_name(call, name):
     with pytest.raises((TypeError, ValueError), match=rf"\b({name})\b"):
         call()
@@ -188,7 +189,7 @@ def test_imputer_sees_noise_in_holes_and_nothing_that_is_hidden():
 @pytest.mark.parametrize("rules, modes", [(dict(), ring), (dict(ask="hidden", adversary=0.), ring), (dict(latent=3), digits)])
 def test_it_plays_on_points_and_images_and_resumes_to_the_bit(rules, modes, tmp_path):
     def start():
-        return Run(Imputer(width=16, **rules), modes(), runs=2, batch=8, average=.9, device="cpu")
+        return Run(Imputer(networks=Networks(width=16), **rules), modes(), runs=2, batch=8, average=.9, device="cpu")
     straight, broken = start().step(4), start().step(2)
     again = Run.load(broken.save(tmp_path / "half.safetensors"), device="cpu").step(2)
     assert torch.equal(straight.sample(9), again.sample(9)) and straight.sample(9).shape == (2, 9, *modes().event)
@@ -197,14 +198,14 @@ def test_it_plays_on_points_and_images_and_resumes_to_the_bit(rules, modes, tmp_
 
 def test_each_seed_plays_alone():
     def start(runs):
-        return Run(Imputer(width=16), ring(), runs=runs, batch=8, device="cpu").step(3).sample(9)
+        return Run(Imputer(networks=Networks(width=16)), ring(), runs=runs, batch=8, device="cpu").step(3).sample(9)
     assert torch.allclose(start(2)[:1], start(1), atol=1e-5)
 
 
 def test_it_takes_plain_modules_and_opens_in_the_lab():
     rules = Imputer(G=lambda: nn.Linear(4, 2), D=lambda: nn.Linear(2, 2))
     assert Run(rules, ring(), runs=2, batch=8, device="cpu").step(2).sample(5).shape == (2, 5, 2)
-    lab = Lab(Imputer(width=8), ring(), batch=8, samples=20).step(2).set("adversary", 0.).step(1)
+    lab = Lab(Imputer(networks=Networks(width=8)), ring(), batch=8, samples=20).step(2).set("adversary", 0.).step(1)
     assert lab.sides["A"].game.adversary == 0 and lab.sides["A"].steps == 3
 
 
@@ -217,7 +218,7 @@ def test_filling_asks_a_resting_network_and_leaves_it_as_it_was():
 
 def test_a_table_with_holes_is_learned_from_and_filled():
     table = hide_cells(torch.rand(30, 4, generator=gen()), .3, gen(1))
-    run = Run(Imputer(width=8, rate=.2, ask="hidden"), TableRows(table), runs=2, batch=8, device="cpu").step(3)
+    run = Run(Imputer(rate=.2, ask="hidden", networks=Networks(width=8)), TableRows(table), runs=2, batch=8, device="cpu").step(3)
     done, known = impute_rows(run, table), ~table.isnan()
     assert done.shape == (2, 30, 4) and torch.isfinite(done).all() and torch.equal(done[1][known], table[known])
     assert torch.equal(impute_rows(run, table), done) and not torch.equal(impute_rows(run, table, 1), done)
@@ -249,6 +250,6 @@ def test_who_is_asked_for_what_it_sees_copies():
     holed = hide_cells(table, .2, gen(2))
     errors = {}
     for ask, rate in (("shown", 0.), ("hidden", .2)):
-        run = Run(Imputer(adversary=0., ask=ask, rate=rate, depth=1), TableRows(holed), runs=2, batch=64, device="cpu").step(300)
+        run = Run(Imputer(adversary=0., ask=ask, rate=rate, networks=Networks(depth=1)), TableRows(holed), runs=2, batch=64, device="cpu").step(300)
         errors[ask] = row_rmse(holed.expand(2, -1, -1), impute_rows(run, holed), table.expand(2, -1, -1))
     assert errors["hidden"].max() < .5 * errors["shown"].min()

@@ -19,6 +19,8 @@ from modelab.core.seeding import derive_seed
 from modelab.data.mixtures import grid, mixture, ring
 from modelab.methods.minimax import Minimax
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Diverged, linear_decay, Run
 
 load_all()
@@ -26,7 +28,7 @@ OURS = sorted(name for name, game in GAMES.items() if game.__module__.startswith
 
 
 def small(**kw):
-    settings = dict(game=Minimax(width=8), modes=ring(radius=2, std=.02), runs=2, batch=16, device="cpu") | kw
+    settings = dict(game=Minimax(networks=Networks(width=8)), modes=ring(radius=2, std=.02), runs=2, batch=16, device="cpu") | kw
     return Run(**settings)
 
 
@@ -186,7 +188,7 @@ print(seen, Run.load(path, device="cpu").steps)
 
 def test_killed_while_saving_fifty_times(tmp_path):
     """kill -9, fifty times, of a process that only steps and saves: the checkpoint always reads, and never goes back."""
-    path = small(game=Minimax(width=128)).save(tmp_path / "run")
+    path = small(game=Minimax(networks=Networks(width=128))).save(tmp_path / "run")
     done = subprocess.run([sys.executable, "-c", KILLER, str(path)], capture_output=True, text=True,
                           env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
@@ -217,7 +219,7 @@ def test_other_files_are_refused(tmp_path):
         Run.load(tmp_path / "pickle.pt")
     path = small().save(tmp_path / "run")
     with pytest.raises(ValueError, match="does not fit"):
-        Run.load(path, game=Minimax(width=9), device="cpu")
+        Run.load(path, game=Minimax(networks=Networks(width=9)), device="cpu")
     with pytest.raises(ValueError, match="does not fit"):
         Run.load(path, modes=mixture([[0.], [1.]], .1), device="cpu")
 
@@ -437,19 +439,19 @@ def test_losses_stay_where_their_data_are(name, monkeypatch):
 
 @pytest.mark.parametrize("lr", (1e-3, {"G": 1e-3, "D": 2e-3}))
 def test_linear_decay_is_the_loop_by_hand_and_gives_the_rates_back(lr):
-    decayed, by_hand = (Run(Minimax(width=8, lr=lr), ring(), runs=2, batch=4, device="cpu") for _ in range(2))
+    decayed, by_hand = (Run(Minimax(networks=Networks(width=8), optimiser=Optimiser(lr)), ring(), runs=2, batch=4, device="cpu") for _ in range(2))
     assert linear_decay(decayed, 11, parts=5) is decayed and decayed.steps == 10 and decayed.game.lr == lr
     for share in (1, 1, 1, .8, .4):
         by_hand.game.lr = {k: v * share for k, v in lr.items()} if isinstance(lr, dict) else lr * share
         by_hand.step(2)
     assert torch.allclose(decayed.sample(9), by_hand.sample(9), atol=1e-6)
-    plain = Run(Minimax(width=8, lr=lr), ring(), runs=2, batch=4, device="cpu").step(10)
+    plain = Run(Minimax(networks=Networks(width=8), optimiser=Optimiser(lr)), ring(), runs=2, batch=4, device="cpu").step(10)
     assert not torch.allclose(decayed.sample(9), plain.sample(9), atol=1e-6)
 
 
 def test_linear_decay_refuses_what_is_no_run_and_keeps_the_rates_of_a_broken_walk():
     for wrong, name in ((dict(run=None, n=3), "run"), (dict(n=-1), "n"), (dict(n=3, parts=0), "parts")):
-        run = Run(Minimax(width=8), ring(), runs=1, batch=4, device="cpu")
+        run = Run(Minimax(networks=Networks(width=8)), ring(), runs=1, batch=4, device="cpu")
         with pytest.raises((TypeError, ValueError), match=name):
             linear_decay(**{"run": run} | wrong)
     run.step = None

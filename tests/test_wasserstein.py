@@ -19,6 +19,7 @@ from modelab.methods.wasserstein import (clip_weights_, ClippedWasserstein, crit
                                          Wasserstein, wasserstein_distance,
                                          wasserstein_generator_loss, ZeroCentred)
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 GAMES = (Wasserstein, ClippedWasserstein, ZeroCentred)
@@ -264,7 +265,7 @@ def test_turns_follow_n_critic():
 
 
 def test_the_critic_is_in_its_box_whenever_it_is_used():
-    run = Run(ClippedWasserstein(width=8, bound=.02), ring(), runs=2, batch=8, device="cpu").step(3)
+    run = Run(ClippedWasserstein(bound=.02, networks=Networks(width=8)), ring(), runs=2, batch=8, device="cpu").step(3)
     nets = run.players.nets
     turn = type("T", (), {"x": randn(2, 8, 2, generator=gen()), "z": randn(2, 8, 2, generator=gen()), **nets})
     for loss in (run.game.loss_D, run.game.loss_G):
@@ -275,8 +276,8 @@ def test_the_critic_is_in_its_box_whenever_it_is_used():
 
 
 def test_zero_weights_leave_the_game_of_2014():
-    a = Run(ZeroCentred(weight=0., width=8), ring(), runs=2, batch=8, device="cpu").step(3)
-    b = Run(Minimax(width=8), ring(), runs=2, batch=8, device="cpu").step(3)
+    a = Run(ZeroCentred(weight=0., networks=Networks(width=8)), ring(), runs=2, batch=8, device="cpu").step(3)
+    b = Run(Minimax(networks=Networks(width=8)), ring(), runs=2, batch=8, device="cpu").step(3)
     assert torch.allclose(a.sample(5), b.sample(5), atol=1e-6)
 
 

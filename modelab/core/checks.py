@@ -33,7 +33,7 @@ def check_ints(name: str, values: Any, least: int = 1, most: int | None = None) 
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #b1b5f59f
 def check_number(name: str, value: Any, least: float = -math.inf, most: float = math.inf, *,
-           above: float = -math.inf) -> float:
+                 above: float = -math.inf) -> float:
     "`value` as a finite float with `least ≤ value ≤ most` and `value > above`."
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
@@ -62,10 +62,10 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #67f43ecc
 def check_batch(name: str,  # the argument's name, for the error
-          x: Any,  # a tensor or an array
-          event: Sequence[int] | None = None,  # shape of one example, if it is known
-          least: int = 1,  # fewest examples
-          ):
+                x: Any,  # a tensor or an array
+                event: Sequence[int] | None = None,  # shape of one example, if it is known
+                least: int = 1,  # fewest examples
+                ):
     "`x` as a floating tensor `(n, *event)`; refuses wrong ranks and shapes, too few examples, NaN and infinity."
     import torch
     if not isinstance(x, torch.Tensor):

@@ -42,8 +42,8 @@ def _umask() -> int:
 # %% ../../nbs/6_workshop/03_files.ipynb #669c6845
 @contextmanager
 def file_lock(path: str | Path,
-         what: Any = None,  # what it guards, for the error; None: the folder it is in
-         ) -> Iterator[None]:
+              what: Any = None,  # what it guards, for the error; None: the folder it is in
+              ) -> Iterator[None]:
     "Hold `path` alone among processes, until the end or death; `BlockingIOError` at once if another one has it."
     path = Path(path)
     while True:

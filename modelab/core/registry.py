@@ -5,20 +5,23 @@
 # %% ../../nbs/6_workshop/02_registry.ipynb #22203b12
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import inspect
 import math
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from .. import _index
 from .checks import check_choice
 
 # %% auto #0
-__all__ = ['GAMES', 'MODE_SETS', 'COMMANDS', 'register_command', 'to_json', 'round_for_json', 'register_game',
-           'register_mode_set', 'load', 'load_all', 'registered', 'make']
+__all__ = ['GAMES', 'MODE_SETS', 'COMMANDS', 'RENAMED', 'register_command', 'SettingGroup', 'groups_of', 'get_setting',
+           'set_setting', 'nested_settings', 'with_settings', 'to_json', 'round_for_json', 'register_game',
+           'register_mode_set', 'load', 'load_all', 'registered', 'upgrade_settings', 'make']
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #d727a1c1
 GAMES: dict[str, Callable] = {}
@@ -34,12 +37,73 @@ def register_command(name: str) -> Callable[[Callable], Callable]:
     return register
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #7d19dc06
+@dataclass(frozen=True)
+class SettingGroup:
+    "Settings that games share; one that is None is left to the game's own default."
+
+    def over(self, defaults: SettingGroup) -> SettingGroup:
+        "The same settings, those that are None taken from `defaults`."
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return dataclasses.replace(defaults, **{name: v for name, v in given.items() if v is not None})
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #c3af8d97
+def groups_of(game: Any) -> dict[str, type]:
+    "The groups of settings that a game, or a class of games, has: the field's name and the group's class."
+    return getattr(game, "groups", {})
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #27bf861f
+def _owner(game: Any, name: str) -> str | None:
+    "The field of the group that the setting `name` belongs to; None for a field of the game itself."
+    return next((field for field, group in groups_of(game).items()
+                 if name in group.__dataclass_fields__), None)
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #07fd7733
+def get_setting(game: Any, name: str) -> Any:
+    "The value of a setting of a game, whichever group it stands in."
+    owner = _owner(game, name)
+    return getattr(game if owner is None else getattr(game, owner), name)
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #2fb55f4b
+def set_setting(game: Any, name: str, value: Any) -> None:
+    "Change a setting of a game in place, whichever group it stands in; for the lab, where settings change under way."
+    owner = _owner(game, name)
+    if owner is None:
+        setattr(game, name, value)
+    else:
+        setattr(game, owner, dataclasses.replace(getattr(game, owner), **{name: value}))
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #9fc0db9b
+def nested_settings(game: Any, flat: dict[str, Any]) -> dict[str, Any]:
+    "Flat settings as the fields of a game, or of a class of games: those of a group are put into a group."
+    fields: dict[str, Any] = {}
+    for name, value in flat.items():
+        owner = _owner(game, name)
+        if owner is None:
+            fields[name] = value
+        else:
+            fields.setdefault(owner, {})[name] = value
+    groups = groups_of(game)
+    return {name: groups[name](**v) if name in groups and isinstance(v, dict) else v for name, v in fields.items()}
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #6e58fcf3
+def with_settings(game: Any, **flat: Any) -> Any:
+    "A copy of a game with other settings, whichever group they stand in: `with_settings(game, lr=3e-4)`."
+    fields = nested_settings(game, flat)
+    for name in groups_of(game):
+        if name in fields:
+            changed = {k: flat[k] for k in flat if _owner(game, k) == name}
+            fields[name] = dataclasses.replace(getattr(game, name), **changed)
+    return dataclasses.replace(game, **fields)
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #2e6b11f5
 def to_json(value: Any) -> Any:
     "`value` as JSON-ready data; an object that cannot be written down leaves a note of its class."
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, SettingGroup):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):
         return [to_json(v) for v in value]
     if isinstance(value, dict):
@@ -63,7 +127,11 @@ def _record_spec(make: Callable, name: str) -> Callable:
         bound.apply_defaults()
         own = vars(args[0]) if made is None else {}  # what a dataclass made of its defaults
         arguments = {k: own.get(k, v) for k, v in bound.arguments.items() if k != "self"}
-        (args[0] if made is None else made).spec = {"name": name, **to_json(arguments)}
+        target = args[0] if made is None else made
+        groups = groups_of(target)
+        flat = {k: v for k, v in arguments.items() if k not in groups}
+        flat |= {k: getattr(arguments[g], k) for g in groups for k in groups[g].__dataclass_fields__}
+        target.spec = {"name": name, **to_json(flat)}
         return made
     return wrapped
 
@@ -101,6 +169,19 @@ def registered(kind: str) -> dict[str, Callable]:
     return {"game": GAMES, "modes": MODE_SETS}[check_choice("kind", kind, ["game", "modes"])]
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #436494d0
+RENAMED = {"nets": "kind"}  # settings of older files, by their present name
+
+
+def upgrade_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    "Settings of an older file in their present form."
+    new = {RENAMED.get(name, name): value for name, value in settings.items()}
+    for old, name, floor in (("fade", "schedule", .01), ("settle", "weight_schedule", 0.)):
+        if old in new:
+            steps = new.pop(old)
+            new[name] = steps and {"shape": "cosine", "steps": steps, "floor": floor}
+    return new
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #65af6e8c
 def make(kind: str, spec: str | dict) -> Any:
     "Build a registered \"game\" or \"modes\" from its name or from the `.spec` of an earlier one."
     known = {"game": GAMES, "modes": MODE_SETS}[check_choice("kind", kind, ["game", "modes"])]
@@ -115,4 +196,5 @@ def make(kind: str, spec: str | dict) -> Any:
         load(kind, name)
     if name not in known:
         load_all()
-    return known[check_choice(kind, name, known)](**settings)
+    maker = known[check_choice(kind, name, known)]
+    return maker(**(nested_settings(maker, upgrade_settings(settings)) if kind == "game" else settings))

@@ -50,9 +50,9 @@ def _same_width(**bags: Tensor) -> None:
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #036e6d34
 def nearest_k(samples: Tensor,  # (n, *event)
-               reference: Tensor,  # (m, *event)
-               k: int = 1,  # how many of the nearest
-               ) -> tuple[Tensor, Tensor]:  # distances (n, k) ascending, float64; indices (n, k)
+              reference: Tensor,  # (m, *event)
+              k: int = 1,  # how many of the nearest
+              ) -> tuple[Tensor, Tensor]:  # distances (n, k) ascending, float64; indices (n, k)
     "The k nearest reference examples of each sample; a copy is at distance 0 exactly."
     from sklearn.neighbors import NearestNeighbors
     x, y = _flat("samples", samples, 1), _flat("reference", reference, 1)
@@ -75,7 +75,7 @@ def authenticity(samples: Tensor,  # (n, *event)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #b4719d21
 def copying_z(samples: Tensor, train: Tensor, holdout: Tensor,  # (·, *event) each
-            ) -> float:
+              ) -> float:
     "z of the rank test of training distances (Meehan et al. 2020, one cell): far below 0 copies, far above underfits."
     bags = {"train": _flat("train", train, 1), "samples": _flat("samples", samples, 1), "holdout": _flat("holdout", holdout, 1)}
     _same_width(**bags)
@@ -88,10 +88,10 @@ def copying_z(samples: Tensor, train: Tensor, holdout: Tensor,  # (·, *event) e
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #76330fde
 def birthday_test(samples: Tensor,  # (n, *event)
-             closer: float,  # two samples nearer than this are duplicates; take it from real pairs
-             size: int = 100,  # how many to draw at a time
-             rounds: int = 200,
-             generator: torch.Generator | None = None) -> tuple[float, float]:
+                  closer: float,  # two samples nearer than this are duplicates; take it from real pairs
+                  size: int = 100,  # how many to draw at a time
+                  rounds: int = 200,
+                  generator: torch.Generator | None = None) -> tuple[float, float]:
     """Chance of a duplicate in a draw of `size`, and the support that a uniform law with this chance would have.
 
     A heavy atom or a generous threshold fakes a small support: believe it for uniform laws only (Arora, Zhang 2018).
@@ -129,8 +129,8 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #26da9b5c
 def _permutation_test(statistic: Callable[[Tensor], Tensor],  # labels (rounds, pool) to values (rounds,)
-              mine: Tensor,  # (pool,) bool: which of the pool are samples
-              generator: torch.Generator, rounds: int = 999) -> tuple[float, float, float]:
+                      mine: Tensor,  # (pool,) bool: which of the pool are samples
+                      generator: torch.Generator, rounds: int = 999) -> tuple[float, float, float]:
     "Value, its mean over random relabellings, and the exact p-value: chance of as large a value without a difference."
     value, chance, seen = float(statistic(mine[None])[0]), 0., 0
     for _ in range(0, rounds, 37):

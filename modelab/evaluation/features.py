@@ -43,9 +43,9 @@ def _augment_pictures(x: Tensor, generator: torch.Generator) -> Tensor:
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #97f72d8d
 def train_picture_encoder(modes: ModeSet,  # of square pictures
-                 d: int = 32,  # numbers that describe one channel
-                 walk: int = 400,  # optimiser steps of 256 channels
-                 seed: int = 0) -> PictureEncoder:
+                          d: int = 32,  # numbers that describe one channel
+                          walk: int = 400,  # optimiser steps of 256 channels
+                          seed: int = 0) -> PictureEncoder:
     """An encoder that learned from unlabelled pictures to tell each from all others though both were disturbed.
 
     After van den Oord et al. 2018 and Chen et al. 2020. Two random examples are at a squared distance of 1 on average.

@@ -18,10 +18,10 @@ __all__ = ['precision_recall_by_trait']
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #a88bf4d9
 def precision_recall_by_trait(modes: Any,  # a set whose modes show traits, such as `faces()`
-             x: Tensor,  # (n, *event)
-             traits: Sequence[str] | None = None,  # names, or several joined by "+" for all of them at once; None: each
-             within: float = 3.,  # how near a good example is to a clean one, in units of the noise
-             ) -> dict[str, tuple[float, float]]:
+                              x: Tensor,  # (n, *event)
+                              traits: Sequence[str] | None = None,  # names, or several joined by "+" for all of them at once; None: each
+                              within: float = 3.,  # how near a good example is to a clean one, in units of the noise
+                              ) -> dict[str, tuple[float, float]]:
     """Precision and recall of each trait.
 
     Precision: the share of the examples that show it that are good; NaN if none shows it. Recall: the share of its true

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..core.checks import check_batch as examples, check_choice, check_int, check_ints
-from ..core.registry import make, round_for_json, to_json
+from ..core.registry import get_setting, make, round_for_json, set_setting, to_json, with_settings
 from ..data.mixtures import Mixture, mixture
 from ..training.game import Turn
 from ..training.run import Run, spare_thread
@@ -65,16 +65,19 @@ class Side(Run):
     def change(self, name: str, value: Any) -> None:
         "Set one setting, unchecked."
         field, value = (name, value) if name in LAB_SETTINGS else self._field(name, value)
-        setattr(self if name in LAB_SETTINGS else self.game, field, value)
+        if name in LAB_SETTINGS:
+            setattr(self, field, value)
+        else:
+            set_setting(self.game, field, value)
 
     def _field(self, name: str, value: Any) -> tuple[str, Any]:
         "The game's field for a setting, and its new value: \"lr.D\" is one entry of `lr`."
         field, dot, player = name.partition(".")
-        if not hasattr(self.game, field):
+        if field not in game_settings(self.game):
             check_choice("name", field, [*game_settings(self.game), *LAB_SETTINGS])
         if dot:
             check_choice("name", player, self.players.adam)
-            now = getattr(self.game, field)
+            now = get_setting(self.game, field)
             value = {**(now if isinstance(now, dict) else dict.fromkeys(self.players.adam, now)), player: value}
         return field, tuple(value) if isinstance(value, list) else value
 
@@ -90,12 +93,12 @@ class Side(Run):
         if name in LAB_SETTINGS:
             return None
         field, value = self._field(name, value)
-        new = dataclasses.replace(self.game, **{field: value})
+        new = with_settings(self.game, **{field: value})
         if field in ("lr", "betas"):
             for player in self.players.adam:
-                self.players.rates(player, new)  # refuses what Adam would refuse
+                new.optimiser.rates(player)  # refuses what Adam would refuse
             return None
-        if set(new.turns.split()) <= set(self.players.movers) and new.latent == self.game.latent:
+        if set(new.turns.split()) <= set(self.players.movers) and new.networks.latent == self.game.networks.latent:
             nets = [g.players(tuple(self.modes.event), self.latent, 1, [torch.Generator().manual_seed(0)])
                     for g in (self.game, new)]
             weights = [[w for name in sorted(n) for w in n[name].state_dict().values()] for n in nets]
@@ -144,8 +147,7 @@ class Side(Run):
 # %% ../../nbs/6_workshop/08_session.ipynb #372dae95
 def game_settings(game: Any) -> dict[str, Any]:
     "The settings of a game that are numbers, switches or words, with their present values."
-    names = getattr(game, "spec", {}).keys() - {"name"}
-    found = {name: getattr(game, name) for name in inspect.signature(type(game)).parameters if name in names}
+    found = {name: get_setting(game, name) for name in getattr(game, "spec", {}) if name != "name"}
     kinds = (bool, int, float, str, dict, type(None))
     return {k: v for k, v in found.items() if not k.isupper() and isinstance(v, kinds)}  # G, D, E are players
 
@@ -287,7 +289,7 @@ def trace_step(side: Side, show: Callable[[], bytes]) -> list[StepStage]:
         picture = show()
         stages += [StepStage(word, i, text, shows, picture) for i, (text, shows) in enumerate(told, 1)]
         side.players.ready(word)
-        side.players.move(word, getattr(side.game, f"loss_{word}")(Turn(side, side.steps, place)))
+        side.players.move(word, getattr(side.game, f"loss_{word}")(Turn(side, side.steps, place)), side.steps)
         side._measured = None
         told.append((f"{movers} takes one step down that slope; nobody else moves.", ""))
         stages.append(StepStage(word, len(told), *told[-1], show()))
@@ -296,8 +298,8 @@ def trace_step(side: Side, show: Callable[[], bytes]) -> list[StepStage]:
 
 # %% ../../nbs/6_workshop/08_session.ipynb #1d0010f6
 def mixture_from_points(points: Any,  # (n, 2), or (n, 1) on a line
-          std: float = .04,  # of every mode
-          ) -> Mixture:
+                        std: float = .04,  # of every mode
+                        ) -> Mixture:
     "A mixture from points drawn by hand: points within three standard deviations of a mode make it heavier."
     points = examples("points", points).double()
     if points.ndim != 2 or points.shape[1] > 2:
@@ -330,7 +332,7 @@ def _game_spec(side: Side) -> dict[str, Any]:
     "The game of step 0 as JSON."
     if not getattr(side.base[0], "spec", None):
         raise ValueError(f"game: {type(side.game).__name__} has no name; register it with @game to share it")
-    return {k: v if k == "name" else to_json(getattr(side.base[0], k)) for k, v in side.base[0].spec.items()}
+    return {k: v if k == "name" else to_json(get_setting(side.base[0], k)) for k, v in side.base[0].spec.items()}
 
 # %% ../../nbs/6_workshop/08_session.ipynb #4a5dc5e2
 def synchronized(method: Callable) -> Callable:

@@ -164,8 +164,8 @@ def unpack_frame(data: bytes) -> tuple[dict[str, np.ndarray], dict]:
 
 # %% ../../nbs/6_workshop/09_view.ipynb #f9d16952
 def render_frame(side: Side, what: str = "score",  # which surface
-          samples: int = 1000,  # that the lamps count
-          ) -> bytes:
+                 samples: int = 1000,  # that the lamps count
+                 ) -> bytes:
     "Everything that is shown of a side at this step, in at most 12 kB; looking changes nothing."
     arrays, nets, box = {}, side.players.nets, view_box(side)
     covered, look = measure_side(side, samples), EvalBatch(side, N_SHOWN)
@@ -320,9 +320,9 @@ def _event_text(events: list[Event], at: int) -> str:
 
 # %% ../../nbs/6_workshop/09_view.ipynb #71d77728
 def render_curves(rows: dict[int, dict[str, dict[str, Any]]],  # by step and side
-           events: list[Event], modes: int,
-           tasks: list = (),  # each mission's text, and its stages with whether they were seen
-           ) -> bytes:
+                  events: list[Event], modes: int,
+                  tasks: list = (),  # each mission's text, and its stages with whether they were seen
+                  ) -> bytes:
     "Measures along the timeline, which modes were lit, and what was changed, for the page."
     at = sorted(rows)
     names = {side: [k for k in row if k != "dark"] for side, row in rows[at[-1]].items()}

@@ -8,23 +8,24 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..core.checks import check_logits
+from ..core.signatures import FakeScores, Logits, RealScores, checked
 
 # %% auto #0
 __all__ = ['discriminator_loss', 'generator_loss']
 
 # %% ../../nbs/1_game/01_minimax.ipynb #c97b7892
-def discriminator_loss(real_logits: torch.Tensor,  # D(x), shape (*runs, batch)
-                       fake_logits: torch.Tensor,  # D(G(z)), shape (*runs, batch)
-                       ) -> torch.Tensor:  # shape (*runs,)
-    "What D descends in the game of 2014 (eq. 1): -log σ(D(x)) - log(1 - σ(D(G(z)))), averaged over the batch."
-    check_logits(real_logits=real_logits, fake_logits=fake_logits)
+@checked
+def discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) -> torch.Tensor:
+    """What D descends (Goodfellow et al. 2014, eq. 1): -log σ(D(x)) - log(1 - σ(D(G(z)))), `(*runs,)`.
+
+    Logits are `(*runs, batch)`, or `(N, 1)` and `(N, 1, 1, 1)` as many networks answer.
+    """
     return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
 
 # %% ../../nbs/1_game/01_minimax.ipynb #5864bdb7
-def generator_loss(fake_logits: torch.Tensor,  # D(G(z)), shape (*runs, batch)
+@checked
+def generator_loss(fake_logits: Logits,  # D(G(z)), (*runs, batch)
                    saturating: bool = False,  # True: the minimax game itself; False: what nearly everybody runs
-                   ) -> torch.Tensor:  # shape (*runs,)
+                   ) -> torch.Tensor:  # (*runs,)
     "What G descends: log(1 - σ(D(G(z)))) if `saturating`, else -log σ(D(G(z))), averaged over the batch."
-    check_logits(fake_logits=fake_logits)
     return -F.softplus(fake_logits).mean(-1) if saturating else F.softplus(-fake_logits).mean(-1)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 import math
-import weakref
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +16,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from ..core.checks import check_callable, check_number, check_tensors
 from ..core.seeding import Generators, rand
-from ..networks.layers import Net, PerRun
+from ..core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerScore, checked
 
 # %% auto #0
-__all__ = ['input_gradient', 'sum_over_event', 'gradient_norm', 'random_interpolate', 'gradient_penalty', 'r1', 'r2']
+__all__ = ['leading_axes', 'per_example', 'input_gradient', 'sum_over_event', 'gradient_norm', 'random_interpolate',
+           'gradient_penalty', 'r1', 'r2']
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #b7854a41
 def _leaky(input: torch.Tensor, negative_slope: float = .01, inplace: bool = False) -> torch.Tensor:
@@ -46,134 +46,98 @@ class _SmoothReLU(TorchFunctionMode):
 # %% ../../nbs/1_game/04_wasserstein.ipynb #714329f6
 def _refuse_batch_norm(critic: Callable) -> None:
     "`ValueError` for a critic with batch norm in training mode."
-    coupled = isinstance(critic, nn.Module) and [m for m in critic.modules() if isinstance(m, _BatchNorm) and m.training]
-    if coupled:
-        raise ValueError(f"critic: {type(coupled[0]).__name__} couples the examples of a batch, so a slope per example "
-                         "does not exist; use LayerNorm, or no normalisation")
+    modules = critic.modules() if isinstance(critic, nn.Module) else ()
+    for module in modules:
+        if isinstance(module, _BatchNorm) and module.training:
+            raise ValueError(f"critic: {type(module).__name__} couples the examples of a batch, so a gradient per "
+                             "example does not exist; use LayerNorm, or no normalisation")
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #8baad1c0
-def input_gradient(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
-                   x: torch.Tensor,  # where, (*runs, batch, *event)
-                   ) -> tuple[torch.Tensor, torch.Tensor]:  # scores (*runs, batch) and slopes, shaped as x
-    "The critic's scores at `x` and their gradient in `x`, itself differentiable in the critic's weights."
-    check_callable(critic=critic)
-    check_tensors(x=x)
+def leading_axes(critic: Callable, lead: int | None = None) -> int:
+    "How many axes come before the event: what the caller or the network says; else 1, the batch."
+    return lead or getattr(critic, "lead", 1)
+
+# %% ../../nbs/1_game/04_wasserstein.ipynb #adf1bb6c
+def per_example(name: str, scores: Any, lead: tuple[int, ...]) -> torch.Tensor:
+    "Scores `(*lead,)` from what a critic answers: as it is, or as `(N, 1)` or `(N, 1, 1, 1)`."
+    shape = tuple(getattr(scores, "shape", ()))
+    if not isinstance(scores, torch.Tensor) or shape[:len(lead)] != lead or set(shape[len(lead):]) - {1}:
+        got = f"shape {shape}" if isinstance(scores, torch.Tensor) else type(scores).__name__
+        runs = "; if the first axis counts runs, say lead=2" if len(shape) > len(lead) else ""
+        raise ValueError(f"{name}: expected one score per example, shape {lead}, got {got}{runs}")
+    return scores.reshape(lead)
+
+# %% ../../nbs/1_game/04_wasserstein.ipynb #16b568a1
+@checked
+def input_gradient(critic: Critic, x: Batch, lead: Count | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The critic's scores at `x` and their gradient in `x`, itself differentiable in the critic's weights.
+
+    `x` is `(*runs, batch, *event)`; the scores are `(*runs, batch)`, the gradient has the shape of `x`. `lead` says how
+    many axes come before the event: our networks know it, for others it is 1, the batch, unless you say 2.
+    """
     _refuse_batch_norm(critic)
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         with _SmoothReLU():
-            scores = critic(x)
-        shape = getattr(scores, "shape", None)
-        if not shape or shape != x.shape[:len(shape)]:
-            raise ValueError(f"critic: expected one score per example of x {tuple(x.shape)}, got "
-                             f"{type(scores).__name__ if shape is None else f'shape {tuple(shape)}'}")
-        slopes = torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True, allow_unused=True)[0] \
+            answer = critic(x)
+        scores = per_example("critic", answer, tuple(x.shape[:leading_axes(critic, lead)]))
+        gradient = torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True, allow_unused=True)[0] \
             if scores.requires_grad else None
-    if slopes is None:
+    if gradient is None:
         raise ValueError("critic: expected scores that autograd can follow back to x, got some that do not depend on it")
-    return scores, slopes
-
-# %% ../../nbs/1_game/04_wasserstein.ipynb #adf1bb6c
-def sum_over_event(values: torch.Tensor,  # (*runs, batch, *event)
-              scores: torch.Tensor,  # (*runs, batch): its rank says which axes are the event
-              ) -> torch.Tensor:  # (*runs, batch)
-    "Sum over the event axes, whatever they are: coordinates, channels and pixels, time."
-    _check_one_per_score("values", values, scores)
-    return values.flatten(scores.ndim).sum(-1) if values.ndim > scores.ndim else values
-
-# %% ../../nbs/1_game/04_wasserstein.ipynb #16b568a1
-def _check_one_per_score(name: str, values: torch.Tensor, scores: torch.Tensor) -> None:
-    "Refuse values that are not one event per score."
-    check_tensors(**{name: values, "scores": scores})
-    if values.shape[:scores.ndim] != scores.shape:
-        raise ValueError(f"{name}: expected shape ({', '.join(map(str, scores.shape))}, *event), got {tuple(values.shape)}")
+    return scores, gradient
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #633f5c95
-def gradient_norm(slopes: torch.Tensor,  # (*runs, batch, *event)
-               scores: torch.Tensor,  # (*runs, batch)
-               ) -> torch.Tensor:  # (*runs, batch)
-    "Euclidean norm over the event axes. At slope zero its derivative is the diagonal's: finite, and not zero."
-    _check_one_per_score("slopes", slopes, scores)
-    slopes = slopes.float() if slopes.dtype.itemsize < 4 else slopes  # half precision has no room for the nudge
-    nudge = 8 * math.sqrt(torch.finfo(slopes.dtype).tiny)  # off zero, along the diagonal: its square is just above nothing
-    event = tuple(range(scores.ndim, slopes.ndim))
-    return torch.linalg.vector_norm(slopes + nudge, dim=event) if event else (slopes + nudge).abs()
+@checked
+def sum_over_event(values: PerScore, scores: OneScore) -> torch.Tensor:
+    "Sum of `values` `(*runs, batch, *event)` over the event axes, whatever they are; `scores` is `(*runs, batch)`."
+    return values.flatten(scores.ndim).sum(-1) if values.ndim > scores.ndim else values
+
+# %% ../../nbs/1_game/04_wasserstein.ipynb #ca515776
+@checked
+def gradient_norm(gradient: PerScore, scores: OneScore) -> torch.Tensor:
+    "Euclidean norm over the event axes, `(*runs, batch)`. Where the gradient is zero its derivative is finite."
+    gradient = gradient.float() if gradient.dtype.itemsize < 4 else gradient  # half precision has no room for the nudge
+    nudge = 8 * math.sqrt(torch.finfo(gradient.dtype).tiny)  # off zero, along the diagonal: its square is just above 0
+    event = tuple(range(scores.ndim, gradient.ndim))
+    return torch.linalg.vector_norm(gradient + nudge, dim=event) if event else (gradient + nudge).abs()
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #c0619dc6
-def random_interpolate(critic: Callable,  # its scores say which axes are the event
-            real: torch.Tensor,  # (*runs, batch, *event)
-            fake: torch.Tensor,  # as real
-            generator: Generators = None,  # one, or one per run
-            ) -> torch.Tensor:  # as real
+@checked
+def random_interpolate(real: Batch, fake: Batch, lead: Count = 1, generator: Generators = None) -> torch.Tensor:
     "A random point on the segment from each generated example to its real one; one position per example."
-    check_callable(critic=critic)
-    check_tensors(real=real, fake=fake)
-    if real.shape != fake.shape:
-        raise ValueError(f"real, fake: expected one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
-    if real.dtype != fake.dtype:
-        raise TypeError(f"real, fake: expected one type, got {real.dtype} and {fake.dtype}")
-    lead = _leading_axes(critic, real)
     t = rand(*real.shape[:lead], generator=generator, device=real.device, dtype=real.dtype)
     return torch.lerp(fake.detach(), real.detach(), t.reshape(*t.shape, *[1] * (real.ndim - lead)))
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #2d4b9747
-_asked: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()  # event axes, by critic
-
-# %% ../../nbs/1_game/04_wasserstein.ipynb #94d6bc97
-def _leading_axes(critic: Callable, x: torch.Tensor) -> int:
-    "How many axes of `x` come before the event; a stranger is asked once, about one example if it can take one."
-    if isinstance(critic, Net):
-        return x.ndim - len(critic.inputs)
-    if isinstance(critic, PerRun):
-        return 2
-    if isinstance(critic, nn.Module) and critic in _asked:
-        return x.ndim - _asked[critic]
-    _refuse_batch_norm(critic)
-    with torch.no_grad():
-        try:
-            scores = critic(x[:1])
-        except (RuntimeError, ValueError):
-            scores = critic(x)
-    lead = getattr(scores, "ndim", 0)
-    if not 0 < lead <= x.ndim:
-        raise ValueError(f"critic: expected scores (*runs, batch), one per example of {tuple(x.shape)}, got {lead} axes")
-    if isinstance(critic, nn.Module):
-        _asked[critic] = x.ndim - lead
-    return lead
-
-# %% ../../nbs/1_game/04_wasserstein.ipynb #384e116a
-def gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
-                     real: torch.Tensor,  # (*runs, batch, *event)
-                     fake: torch.Tensor,  # as real
-                     *, target: float = 1.,  # slope that costs nothing; 0 centres at zero
-                     one_sided: bool = False,  # charge only slopes above the target
+@checked
+def gradient_penalty(critic: Critic, real: Batch, fake: Batch, *,
+                     target: NonNegative = 1.,  # gradient norm that costs nothing; 0 centres at zero
+                     one_sided: bool = False,  # only norms above the target cost
                      generator: Generators = None,  # one, or one per run
-                     ) -> torch.Tensor:  # (*runs,)
+                     lead: Count | None = None) -> torch.Tensor:
     """The mean of (‖∇f(x̂)‖ - target)² at random points x̂ between real and generated examples (Gulrajani et al. 2017).
 
-    Unweighted; only the critic learns from it. `ValueError` for shapes that differ and for batch norm in training mode.
+    `real` and `fake` are `(*runs, batch, *event)`, the result is `(*runs,)`, unweighted; only the critic learns from it.
+    `lead` as in `input_gradient`. `ValueError` for shapes that differ and for batch norm in training mode.
 
-    >>> gradient_penalty(lambda x: 3 * x[:, 0], torch.randn(8, 2), torch.randn(8, 2)).item()  # slope 3, and 1 is free
+    >>> gradient_penalty(lambda x: 3 * x[:, 0], torch.randn(8, 2), torch.randn(8, 2)).item()  # norm 3, and 1 is free
     4.0
     """
-    check_number("target", target, 0)
-    scores, slopes = input_gradient(critic, random_interpolate(critic, real, fake, generator))
-    excess = gradient_norm(slopes, scores) - target
+    lead = leading_axes(critic, lead)
+    scores, gradient = input_gradient(critic, random_interpolate(real, fake, lead, generator), lead)
+    excess = gradient_norm(gradient, scores) - target
     return (excess.clamp_min(0) if one_sided else excess).square().mean(-1)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #d47dd95a
-def r1(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
-       real: torch.Tensor,  # (*runs, batch, *event)
-       ) -> torch.Tensor:  # (*runs,)
-    "E ‖∇f(x)‖²/2 at real examples (Mescheder et al. 2018, eq. 9, without γ)."
-    check_tensors(real=real)
-    scores, slopes = input_gradient(critic, real)
-    return sum_over_event(slopes.square(), scores).mean(-1) / 2
+@checked
+def r1(critic: Critic, real: Batch, *, lead: Count | None = None) -> torch.Tensor:
+    "E ‖∇f(x)‖²/2 at real examples, `(*runs,)` (Mescheder et al. 2018, eq. 9, without γ). `lead` as in `input_gradient`."
+    scores, gradient = input_gradient(critic, real, lead)
+    return sum_over_event(gradient.square(), scores).mean(-1) / 2
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #5b911629
-def r2(critic: Callable[[torch.Tensor], torch.Tensor],  # as for r1
-       fake: torch.Tensor,  # (*runs, batch, *event)
-       ) -> torch.Tensor:  # (*runs,)
-    "E ‖∇f(G(z))‖²/2 at generated examples (eq. 10, without γ); the generator hears nothing of it."
-    check_tensors(fake=fake)
-    return r1(critic, fake)
+@checked
+def r2(critic: Critic, fake: Batch, *, lead: Count | None = None) -> torch.Tensor:
+    "E ‖∇f(G(z))‖²/2 at generated examples, `(*runs,)` (eq. 10, without γ); the generator does not learn from it."
+    return r1(critic, fake, lead=lead)

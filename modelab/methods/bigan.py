@@ -22,7 +22,7 @@ from .encoder import Encoder, JointMLP, LATENT_PRIORS
 from ..networks.layers import make_player, mlp_generator
 
 # %% auto #0
-__all__ = ['GENERATOR_FORMS', 'generator_encoder_loss', 'joint_discriminator', 'cosine_decay', 'BiGAN']
+__all__ = ['GENERATOR_FORMS', 'generator_encoder_loss', 'cosine_decay', 'BiGAN']
 
 # %% ../../nbs/2_inverse/02_bigan.ipynb #1a6835ab
 GENERATOR_FORMS = ("swapped", "linear")
@@ -37,16 +37,6 @@ def generator_encoder_loss(real_logits: torch.Tensor,  # D(x, E(x)), (*runs, bat
     if check_choice("form", form, GENERATOR_FORMS) == "linear":
         return real_logits.mean(-1) - fake_logits.mean(-1)
     return F.softplus(real_logits).mean(-1) + F.softplus(-fake_logits).mean(-1)
-
-# %% ../../nbs/2_inverse/02_bigan.ipynb #01e03130
-def joint_discriminator(event: Sequence[int],  # shape of one x
-                        latent: int,  # length of z
-                        width: int = 128, depth: int = 2, runs: int | None = None,
-                        generator: Generators = None) -> JointMLP:
-    "D(x, z): logits (*runs, batch) for pairs of x (*runs, batch, *event) and z (*runs, batch, latent)."
-    if not isinstance(event, (tuple, list)):
-        raise TypeError(f"event: expected the shape of one x, got {event!r}")
-    return JointMLP([math.prod(check_int("event", n) for n in event), check_int("latent", latent)], (), width, depth, runs, generator)
 
 # %% ../../nbs/2_inverse/02_bigan.ipynb #b6d2d513
 class _Fading(dict):

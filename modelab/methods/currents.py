@@ -26,8 +26,8 @@ __all__ = ['TANGENTS', 'form_on_vectors', 'push_forward', 'comass', 'random_fram
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #7644949c
 def form_on_vectors(forms: Tensor,  # fields at each point, (*, k, d)
-            vectors: Tensor,  # k vectors at each point, (*, k, d)
-            ) -> Tensor:  # (*)
+                    vectors: Tensor,  # k vectors at each point, (*, k, d)
+                    ) -> Tensor:  # (*)
     "What the k-form made of these fields says to the vectors: det[wᵢ·vⱼ]. It changes sign when two vectors change places."
     check_tensors(forms=forms, vectors=vectors)
     if forms.shape != vectors.shape or forms.ndim < 2 or not 1 <= forms.shape[-2] <= forms.shape[-1]:

@@ -22,8 +22,7 @@ from ..losses.penalties import r1
 from ..networks.layers import make_player, mlp, score_batches
 
 # %% auto #0
-__all__ = ['LATENT_PRIORS', 'prior_cdf', 'ks_statistic', 'joint_ks_statistic', 'JointMLP', 'NoGenerator', 'Encoder',
-           'separated_modes']
+__all__ = ['LATENT_PRIORS', 'prior_cdf', 'ks_statistic', 'joint_ks_statistic', 'NoGenerator', 'Encoder', 'separated_modes']
 
 # %% ../../nbs/2_inverse/01_encoder.ipynb #6eb5e8fd
 LATENT_PRIORS = ("normal", "uniform")
@@ -48,15 +47,15 @@ def _prior_cdf(codes: torch.Tensor, prior: str) -> torch.Tensor:
 
 # %% ../../nbs/2_inverse/01_encoder.ipynb #9d3e9a62
 def prior_cdf(codes: torch.Tensor,  # of any shape
-           prior: str = "uniform",  # on [-1, 1]; or "normal"
-           ) -> torch.Tensor:  # of the same shape, float64
+              prior: str = "uniform",  # on [-1, 1]; or "normal"
+              ) -> torch.Tensor:  # of the same shape, float64
     "The share of the prior below each coordinate."
     return _prior_cdf(_check_codes(codes), prior)
 
 # %% ../../nbs/2_inverse/01_encoder.ipynb #e604020f
 def ks_statistic(codes: torch.Tensor,  # (*runs, n, latent)
-       prior: str = "uniform",  # on [-1, 1]; or "normal"
-       ) -> torch.Tensor:  # (*runs, latent)
+                 prior: str = "uniform",  # on [-1, 1]; or "normal"
+                 ) -> torch.Tensor:  # (*runs, latent)
     "The Kolmogorov-Smirnov statistic of every latent axis: the largest gap between the codes' law and the prior."
     u = _prior_cdf(_check_codes(codes, 2), prior).sort(-2).values
     rank = torch.arange(1, u.shape[-2] + 1, dtype=u.dtype, device=u.device)[:, None] / u.shape[-2]
@@ -64,8 +63,8 @@ def ks_statistic(codes: torch.Tensor,  # (*runs, n, latent)
 
 # %% ../../nbs/2_inverse/01_encoder.ipynb #b5dd59f7
 def joint_ks_statistic(codes: torch.Tensor,  # (*runs, n, latent), latent ≤ 8
-             prior: str = "uniform",  # on [-1, 1]; or "normal"
-             ) -> torch.Tensor:  # (*runs,)
+                       prior: str = "uniform",  # on [-1, 1]; or "normal"
+                       ) -> torch.Tensor:  # (*runs,)
     "The same jointly: the largest gap over all corners of space at each code. With one latent it is `ks_statistic`."
     u = _prior_cdf(_check_codes(codes, 2), prior)
     if u.shape[-1] > 8:
@@ -84,22 +83,6 @@ def _corners(u: torch.Tensor) -> torch.Tensor:
         gaps = closed.double().mean(1) - v.prod(1), v.prod(1) - opened.double().mean(1)
         worst = torch.maximum(worst, torch.cat(gaps).max())
     return worst
-
-# %% ../../nbs/2_inverse/01_encoder.ipynb #1577d9b4
-class JointMLP(nn.Module):
-    "A net of several inputs, flattened and laid side by side: an encoder E(x, noise), or later D(x, z)."
-    def __init__(self, sizes: Sequence[int],  # numbers in each input
-                 outputs: int | Sequence[int],  # shape of one output; () for one number
-                 width: int = 128, depth: int = 2,
-                 runs: int | None = None,  # independent copies along a leading axis
-                 generator: Generators = None):
-        super().__init__()
-        if not isinstance(sizes, (tuple, list)) or not sizes:
-            raise TypeError(f"sizes: expected how many numbers each input has, got {sizes!r}")
-        self.net, self.lead = mlp(sum(check_int("sizes", n) for n in sizes), outputs, width, depth, runs, generator), 1 if runs is None else 2
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
 
 # %% ../../nbs/2_inverse/01_encoder.ipynb #6f16f98c
 class NoGenerator(nn.Module):
@@ -157,10 +140,10 @@ class Encoder:
 
 # %% ../../nbs/2_inverse/01_encoder.ipynb #463eeeba
 def separated_modes(codes: torch.Tensor,  # (*runs, n, latent)
-         mode: torch.Tensor,  # the mode each code came from, (*runs, n)
-         n_modes: int,
-         least: float = .9,  # share of a mode's codes whose nearest other code must be of the same mode
-         ) -> torch.Tensor:  # (*runs,)
+                    mode: torch.Tensor,  # the mode each code came from, (*runs, n)
+                    n_modes: int,
+                    least: float = .9,  # share of a mode's codes whose nearest other code must be of the same mode
+                    ) -> torch.Tensor:  # (*runs,)
     "How many modes have a place of their own among the codes. A mode with fewer than two codes has none; nor do ties."
     codes, least, n_modes = _check_codes(codes, 2), check_number("least", least, 0, 1), check_int("n_modes", n_modes)
     if not isinstance(mode, torch.Tensor) or mode.is_floating_point() or mode.is_complex() or mode.dtype == torch.bool:

@@ -82,7 +82,7 @@ def label_loss(logits: Tensor,  # of a classifier, (*runs, batch, classes)
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #60ec4d3a
 def rotate_pictures(x: Tensor,  # square pictures, (*runs, batch, channels, side, side)
-              ) -> tuple[Tensor, Tensor]:  # (*runs, 4·batch, channels, side, side), and quarter turns 0 to 3, (*runs, 4·batch)
+                    ) -> tuple[Tensor, Tensor]:  # (*runs, 4·batch, channels, side, side), and quarter turns 0 to 3, (*runs, 4·batch)
     "All pictures upright, then all turned by 90°, by 180° and by 270° to the left, and by how many quarters each."
     check_tensors(x=x)
     if x.ndim < 4 or x.shape[-1] != x.shape[-2]:

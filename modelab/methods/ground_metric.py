@@ -36,13 +36,13 @@ def _edge_ends(values: torch.Tensor, offset: tuple[int, ...]) -> tuple[torch.Ten
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #654fc521
 def edge_gradients(slopes: torch.Tensor,  # the critic's gradient, (*runs, batch, channels, *space)
-                x: torch.Tensor,  # where it was taken, of the same shape
-                scores: torch.Tensor,  # (*runs, batch)
-                *, gamma: float = 0.,  # weight Γ of the Euclidean slope beside it
-                neighbours: str = "cross",  # or "diamond": also two pixels away, and diagonally
-                dims: int = 2,  # axes of space: 2 for pictures, 1 for signals
-                low: float = -1.,  # the value of an empty pixel; mass is what is above it
-                ) -> torch.Tensor:  # (*runs, batch, edges): its Euclidean norm is the slope per unit of work
+                   x: torch.Tensor,  # where it was taken, of the same shape
+                   scores: torch.Tensor,  # (*runs, batch)
+                   *, gamma: float = 0.,  # weight Γ of the Euclidean slope beside it
+                   neighbours: str = "cross",  # or "diamond": also two pixels away, and diagonally
+                   dims: int = 2,  # axes of space: 2 for pictures, 1 for signals
+                   low: float = -1.,  # the value of an empty pixel; mass is what is above it
+                   ) -> torch.Tensor:  # (*runs, batch, edges): its Euclidean norm is the slope per unit of work
     "√Γ g, then √θ (g_j - g_i) along the edges between pixels of a channel: squared and summed, Γ gᵀg + gᵀL(x)g."
     dims, low, gamma = check_int("dims", dims, 1, 2), check_number("low", low), check_number("gamma", gamma, 0)
     check_tensors(slopes=slopes, x=x, scores=scores)

@@ -47,12 +47,12 @@ def _one_each(name: str, made: Any, of: Tensor, runs: int) -> Tensor:
 # %% ../../nbs/3_inclusion/01_imle.ipynb #0967f135
 @torch.no_grad()
 def match_latents(G: Callable[[Tensor], Tensor],  # from latents (*runs, k, latent) to examples (*runs, k, *event)
-          real: Tensor,  # (*runs, n, *event)
-          latents: Tensor,  # the pool, (*runs, m, latent)
-          *, features: Callable[[Tensor], Tensor] | None = None,  # what is compared, (*runs, k, *anything); None: the examples
-          chunk: int = 4096,  # latents rendered at a time
-          max_bytes: int = MAX_BYTES,  # for the search
-          ) -> tuple[Tensor, Tensor]:  # distances (*runs, n), indices of latents (*runs, n)
+                  real: Tensor,  # (*runs, n, *event)
+                  latents: Tensor,  # the pool, (*runs, m, latent)
+                  *, features: Callable[[Tensor], Tensor] | None = None,  # what is compared, (*runs, k, *anything); None: the examples
+                  chunk: int = 4096,  # latents rendered at a time
+                  max_bytes: int = MAX_BYTES,  # for the search
+                  ) -> tuple[Tensor, Tensor]:  # distances (*runs, n), indices of latents (*runs, n)
     "For each real example the latent whose example, rendered by G in evaluation mode, is nearest."
     check_callable(G=G, **{} if features is None else {"features": features})
     check_tensors(latents=latents, real=real)

@@ -31,9 +31,9 @@ Features = Callable[[Tensor], Tensor]  # (*runs, n, *event) to (*runs, n, *anyth
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #87838ec0
 def feature_vectors(x: Tensor,  # (*runs, n, *event)
-              features: Features | None,  # None: the examples themselves
-              lead: int = 1,  # how many axes of x count runs and examples
-              ) -> Tensor:  # (*runs, n, d)
+                    features: Features | None,  # None: the examples themselves
+                    lead: int = 1,  # how many axes of x count runs and examples
+                    ) -> Tensor:  # (*runs, n, d)
     "What `features` says of each example, as a vector; `ValueError` unless it is one per example and finite."
     check_tensors(x=x)
     if x.ndim < check_int("lead", lead):

@@ -101,9 +101,9 @@ def _decoded(G: Callable, codes: Tensor, view: Sequence[int]) -> Tensor:
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #2beafbc8
 def translate_domains(E: Callable[[Tensor], Tensor],  # views (*runs, domains, n, *view) to codes (*runs, domains, n, latent)
-                 G: Callable[[Tensor], Tensor],  # and back
-                 x: Tensor,  # (*runs, domains, n, *view)
-                 ) -> Tensor:  # (*runs, domains, domains, n, *view): [.., i, j] is x of domain i told in domain j
+                      G: Callable[[Tensor], Tensor],  # and back
+                      x: Tensor,  # (*runs, domains, n, *view)
+                      ) -> Tensor:  # (*runs, domains, domains, n, *view): [.., i, j] is x of domain i told in domain j
     "Every domain's examples in every domain, x_ij = G_j(E_i(x_i))."
     check_callable(G=G)
     codes, axis = _coded(E, x)
@@ -124,11 +124,11 @@ class Exchange:
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #f99d83a4
 def exchange_domains(E: Callable[[Tensor], Tensor],  # views (*runs, domains, n, *view) to codes (*runs, domains, n, latent)
-             G: Callable[[Tensor], Tensor],  # and back
-             x: Tensor,  # (*runs, domains, n, *view)
-             z: Tensor,  # (*runs, n, latent), from the prior
-             shift: int = 1,  # every domain sends its codes to the one so many further on
-             ) -> Exchange:
+                     G: Callable[[Tensor], Tensor],  # and back
+                     x: Tensor,  # (*runs, domains, n, *view)
+                     z: Tensor,  # (*runs, n, latent), from the prior
+                     shift: int = 1,  # every domain sends its codes to the one so many further on
+                     ) -> Exchange:
     "Encode every domain; decode shared draws of the prior, and each other's codes."
     check_callable(G=G)
     check_tensors(z=z)

@@ -71,9 +71,9 @@ OBJECTIVES: dict[str, Objective] = {
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #982835fa
 def check_conditions(objective: Objective,
-               span: float = 3.,  # scores from -span to span are tried
-               points: int = 601,  # how many
-               ) -> dict[str, bool]:
+                     span: float = 3.,  # scores from -span to span are tried
+                     points: int = 601,  # how many
+                     ) -> dict[str, bool]:
     "Whether slopes have the right sign, are convex, balance somewhere and bend strictly; tried on a grid in float64."
     if not isinstance(objective, Objective):
         raise TypeError(f"objective: expected an Objective, got {objective!r:.60}")
@@ -88,8 +88,8 @@ def check_conditions(objective: Objective,
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #4590c8e0
 def max_squared_gradient(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
-              x: torch.Tensor,  # where to look, (*runs, batch, *event)
-              ) -> torch.Tensor:  # (*runs,)
+                         x: torch.Tensor,  # where to look, (*runs, batch, *event)
+                         ) -> torch.Tensor:  # (*runs,)
     "The steepest slope among the points of a batch, squared: a lower bound on the squared Lipschitz constant."
     scores, slopes = input_gradient(critic, x)
     return sum_over_event(slopes.square(), scores).amax(-1)
@@ -109,10 +109,10 @@ def max_gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],  # (*ru
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #bbf1437d
 def exact_equilibrium(real: torch.Tensor,  # (n, d)
-                fake: torch.Tensor,  # (m, d)
-                objective: Objective,
-                weight: float = .1,  # λ
-                ) -> tuple[torch.Tensor, torch.Tensor, float]:  # real scores (n,), fake scores (m,), k
+                      fake: torch.Tensor,  # (m, d)
+                      objective: Objective,
+                      weight: float = .1,  # λ
+                      ) -> tuple[torch.Tensor, torch.Tensor, float]:  # real scores (n,), fake scores (m,), k
     "The exact optimum of E φ(f) + E ϕ(f) + λ k² over all functions, for a few points, in float64."
     import numpy as np
     from scipy.optimize import minimize

@@ -5,49 +5,25 @@
 # %% ../../nbs/1_game/01_minimax.ipynb #89663e04
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from torch import nn
 
-from ..core.checks import check_choice
 from ..core.registry import register_game
 from ..losses.adversarial import discriminator_loss, generator_loss
-from ..networks.convolutional import NETS
-from ..networks.layers import make_player, score_batches
+from ..networks.layers import score_batches
+from ..training.game import AdversarialGame
 
 # %% auto #0
 __all__ = ['Minimax']
 
 # %% ../../nbs/1_game/01_minimax.ipynb #ec4ae642
 @register_game
-@dataclass
-class Minimax:
-    "The game of Goodfellow et al. 2014, between a generator G and a discriminator D."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
+@dataclass(kw_only=True)
+class Minimax(AdversarialGame):
+    "The original GAN of Goodfellow et al. 2014: a generator G and a discriminator D."
     saturating: bool = False  # the minimax loss for G instead of the non-saturating one
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    d_width: int | None = None  # hidden units of D alone; None: as `width`
-    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
-    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
-    turns: ClassVar[str] = "D G"
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        make_G, make_D = NETS[check_choice("nets", self.nets, NETS)]
-
-        def default_G() -> nn.Module:
-            return make_G(latent, event, self.width, runs=runs, generator=generator)
-
-        def default_D() -> nn.Module:
-            return make_D(event, self.d_width or self.width, runs=runs, generator=generator)
-        return {"G": make_player("G", self.G, default_G, runs, generator),
-                "D": make_player("D", self.D, default_D, runs, generator)}
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the discriminator's turn."

@@ -25,8 +25,8 @@ __all__ = ['INTERPOLATION_PRIORS', 'midpoint_shares', 'HistogramPrior', 'fit_pri
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #1013be20
 def midpoint_shares(p: Tensor,  # shares of bins of equal width, (*, bins)
-             odd: str = "split",  # an odd sum of two bins ends on a border: half to each side; or "drop", the paper's code
-             ) -> Tensor:  # (*, bins)
+                    odd: str = "split",  # an odd sum of two bins ends on a border: half to each side; or "drop", the paper's code
+                    ) -> Tensor:  # (*, bins)
     "Shares of the same bins for the middle of two independent draws, which within a bin are uniform (Singh et al. 2019)."
     check_tensors(p=p)
     if not p.is_floating_point() or not p.ndim or not p.shape[-1] or (p < 0).any() or \

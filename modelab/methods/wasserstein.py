@@ -5,19 +5,21 @@
 # %% ../../nbs/1_game/04_wasserstein.ipynb #cdcba0f0
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from ..core.checks import check_batch, check_int, check_logits, check_number
+from ..core.checks import check_batch, check_number
 from ..core.registry import register_game
+from ..core.signatures import Count, FakeScores, Logits, NonNegative, Positive, RealScores, checked
 from ..losses.adversarial import discriminator_loss
 from ..losses.penalties import gradient_penalty, r1, r2
 from .minimax import Minimax
 from ..networks.layers import score_batches
+from ..training.game import CriticGame
+from ..training.optimiser import Optimiser
 
 # %% auto #0
 __all__ = ['wasserstein_distance', 'critic_loss', 'wasserstein_generator_loss', 'clip_weights_', 'Wasserstein',
@@ -25,8 +27,8 @@ __all__ = ['wasserstein_distance', 'critic_loss', 'wasserstein_generator_loss', 
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #4585d7d4
 def wasserstein_distance(x: torch.Tensor,  # (n, *event)
-              y: torch.Tensor,  # (n, *event)
-              ) -> tuple[float, torch.Tensor]:  # W₁, and the partner in y of each row of x (n,)
+                         y: torch.Tensor,  # (n, *event)
+                         ) -> tuple[float, torch.Tensor]:  # W₁, and the partner in y of each row of x (n,)
     """The exact Wasserstein-1 distance of two samples of one size: by sorting on a line, by linear assignment elsewhere.
 
     >>> transport(torch.tensor([[0.], [1.]]), torch.tensor([[3.], [2.]]))
@@ -44,18 +46,18 @@ def wasserstein_distance(x: torch.Tensor,  # (n, *event)
     return (x - y[partner]).norm(dim=1).mean().item(), partner
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #2d1c3a61
-def critic_loss(real_scores: torch.Tensor,  # f(x), (*runs, batch)
-                fake_scores: torch.Tensor,  # f(G(z)), (*runs, batch)
-                ) -> torch.Tensor:  # (*runs,)
-    "What the critic descends: E f(G(z)) - E f(x). Its negative is the estimate of W₁ (Arjovsky et al. 2017, eq. 2)."
-    check_logits(real_scores=real_scores, fake_scores=fake_scores)
+@checked
+def critic_loss(real_scores: RealScores, fake_scores: FakeScores) -> torch.Tensor:
+    """What the critic descends: E f(G(z)) - E f(x), `(*runs,)`, from scores `(*runs, batch)`.
+
+    Its negative is the estimate of W₁ (Arjovsky et al. 2017, eq. 2).
+    """
     return fake_scores.mean(-1) - real_scores.mean(-1)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #3027a22b
-def wasserstein_generator_loss(fake_scores: torch.Tensor,  # f(G(z)), (*runs, batch)
-                   ) -> torch.Tensor:  # (*runs,)
-    "What the generator descends: -E f(G(z))."
-    check_logits(fake_scores=fake_scores)
+@checked
+def wasserstein_generator_loss(fake_scores: Logits) -> torch.Tensor:
+    "What the generator descends: -E f(G(z)), `(*runs,)`, from scores `(*runs, batch)`."
     return -fake_scores.mean(-1)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #eba9e92b
@@ -73,33 +75,13 @@ def clip_weights_(network: nn.Module,  # changed in place
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #43e587ac
 @register_game
-@dataclass
-class Wasserstein:
-    "WGAN-GP, the game of Gulrajani et al. 2017: a generator G, and a critic D that pays for slopes other than one."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
-    weight: float = 1.  # λ, the price of the penalty
-    target: float = 1.  # slope that costs nothing
-    one_sided: bool = False  # charge only slopes above the target
-    n_critic: int = 2  # turns of D for one of G
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    d_width: int | None = None  # hidden units of D alone; None: as `width`
-    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
-    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
-
-    def __post_init__(self):
-        check_number("weight", self.weight, 0)
-        check_number("target", self.target, 0)
-        check_int("n_critic", self.n_critic)
-
-    @property
-    def turns(self) -> str:
-        "D's turns, then G's."
-        return "D " * self.n_critic + "G"
-
-    players = Minimax.players
+@dataclass(kw_only=True)
+class Wasserstein(CriticGame):
+    "WGAN-GP, the game of Gulrajani et al. 2017: the critic pays for gradient norms other than one."
+    weight: NonNegative = 1.  # λ, the weight of the penalty
+    target: NonNegative = 1.  # gradient norm that costs nothing
+    one_sided: bool = False  # only norms above the target cost
+    n_critic: Count = 2  # turns of D for one of G
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the critic's turn."
@@ -113,26 +95,12 @@ class Wasserstein:
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #13af4a7c
 @register_game
-@dataclass
-class ClippedWasserstein:
+@dataclass(kw_only=True)
+class ClippedWasserstein(CriticGame):
     "WGAN, the game of Arjovsky et al. 2017: the critic's weights are clipped before every use."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
-    bound: float = .1  # of every weight of D
-    n_critic: int = 5  # turns of D for one of G
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    d_width: int | None = None  # hidden units of D alone; None: as `width`
-    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
-    lr: float | dict[str, float] = 1e-3  # of Adam without momentum, the authors' RMSprop but for its bias correction
-    betas: tuple[float, float] = (0., .99)
-
-    def __post_init__(self):
-        check_number("bound", self.bound, 0, above=0)
-        check_int("n_critic", self.n_critic)
-
-    turns = Wasserstein.turns
-    players = Minimax.players
+    bound: Positive = .1  # of every weight of D
+    n_critic: Count = 5  # turns of D for one of G
+    default_optimiser: ClassVar[Optimiser] = Optimiser(1e-3, (0., .99))  # the authors' RMSprop but for its bias correction
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the critic's turn."
@@ -144,15 +112,11 @@ class ClippedWasserstein:
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #50c94d69
 @register_game
-@dataclass
+@dataclass(kw_only=True)
 class ZeroCentred(Minimax):
-    "The game of 2014 with a price on D's slope at real examples (R1) and, if wanted, at generated ones (R2)."
-    weight: float = .1  # γ of R1
-    fake_weight: float = 0.  # γ of R2
-
-    def __post_init__(self):
-        check_number("weight", self.weight, 0)
-        check_number("fake_weight", self.fake_weight, 0)
+    "The R1 GAN (Mescheder et al. 2018): the original game with a penalty on D's gradient at real examples."
+    weight: NonNegative = .1  # γ of R1
+    fake_weight: NonNegative = 0.  # γ of R2, the same at generated examples
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the discriminator's turn."

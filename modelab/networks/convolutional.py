@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +14,11 @@ from torch import nn
 
 from ..core.checks import check_int, check_number, check_tensors
 from ..core.seeding import Generators
-from .layers import (event_shape, HE_GAIN, init_uniform_, Linear, MLP, mlp,
-                                     mlp_generator, Net)
+from .layers import HE_GAIN, Linear, Net, event_shape, init_uniform_
 
 # %% auto #0
-__all__ = ['NETS', 'Conv', 'fold_runs', 'unfold_runs', 'ConvGenerator', 'ConvDiscriminator', 'conv_generator',
-           'conv_discriminator']
+__all__ = ['Conv', 'fold_runs', 'unfold_runs', 'ConvGenerator', 'ConvDiscriminator', 'conv_generator', 'conv_discriminator',
+           'conv_encoder', 'conv_joint_discriminator']
 
 # %% ../../nbs/0_start/05_networks.ipynb #0bfaa684
 class Conv(nn.Module):
@@ -94,23 +92,25 @@ class ConvGenerator(Net):
 
 # %% ../../nbs/0_start/05_networks.ipynb #dc9fd56b
 class ConvDiscriminator(Net):
-    "Square images to logits; see `conv_discriminator`."
-    def __init__(self, event, width: int, runs: int | None, generator: Generators):
-        super().__init__(_image("event", event), (), runs)
+    "Square images, and a vector beside each if it is asked for, to logits or to a vector; see `conv_discriminator`."
+
+    def __init__(self, event, width: int, runs: int | None, generator: Generators, outputs=(), beside: int = 0):
+        super().__init__(_image("event", event), outputs, runs)
         channels, side, _ = self.inputs
         levels, base = _ladder(side)
         widths = [check_int("width", width) * 2 ** i for i in range(levels + 1)]
         self.first = Conv(channels, widths[0], 3, 1, runs, generator)
         self.convs = nn.ModuleList(Conv(a, b, 4, 2, runs, generator) for a, b in zip(widths, widths[1:]))
-        self.final = Linear(widths[-1] * base * base, 1, runs, generator, 1.0)
+        features = widths[-1] * base * base + check_int("beside", beside, 0)
+        self.final = Linear(features, math.prod(self.outputs), runs, generator, 1.0)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, *beside: torch.Tensor) -> torch.Tensor:
         self._check(x)
         x = F.leaky_relu(self.first(fold_runs(x, self.runs)), .2)
         for conv in self.convs:
             x = F.leaky_relu(conv(x), .2)
-        x = unfold_runs(x, self.runs)
-        return self._event(self.final(x.flatten(-3)))
+        x = unfold_runs(x, self.runs).flatten(-3)
+        return self._event(self.final(torch.cat([x, *beside], -1) if beside else x))
 
 # %% ../../nbs/0_start/05_networks.ipynb #ca323fd9
 def conv_generator(latent: int,  # length of the latent vector
@@ -131,8 +131,20 @@ def conv_discriminator(event: Sequence[int],  # (channels, side, side)
     return ConvDiscriminator(event, width, runs, generator)
 
 # %% ../../nbs/0_start/05_networks.ipynb #98adb472
-def _mlp_discriminator(event: Sequence[int], width: int, **kw: Any) -> MLP:
-    return mlp(event, (), width, **kw)
+def conv_encoder(event: Sequence[int],  # (channels, side, side)
+                 latent: int,  # length of a code
+                 width: int = 32,  # channels at the picture's own resolution; doubled at each halving
+                 runs: int | None = None, generator: Generators = None,
+                 noise: int = 0,  # numbers of noise that E takes beside the picture
+                 ) -> ConvDiscriminator:
+    "A convolutional encoder `(*runs, batch, channels, side, side)` → codes `(*runs, batch, latent)`."
+    return ConvDiscriminator(event, width, runs, generator, check_int("latent", latent), noise)
 
 # %% ../../nbs/0_start/05_networks.ipynb #29138ab0
-NETS = {"mlp": (mlp_generator, _mlp_discriminator), "conv": (conv_generator, conv_discriminator)}  # of a game's setting `nets`
+def conv_joint_discriminator(event: Sequence[int],  # (channels, side, side)
+                             latent: int,  # length of z
+                             width: int = 32,  # channels at the picture's own resolution; doubled at each halving
+                             runs: int | None = None, generator: Generators = None,
+                             ) -> ConvDiscriminator:
+    "D(x, z): logits `(*runs, batch)` for pairs of pictures and latents `(*runs, batch, latent)`."
+    return ConvDiscriminator(event, width, runs, generator, (), check_int("latent", latent))

@@ -19,8 +19,8 @@ from ..core.checks import check_int, check_number
 from ..core.seeding import Generators, rand
 
 # %% auto #0
-__all__ = ['HE_GAIN', 'init_uniform_', 'Linear', 'event_shape', 'Net', 'MLP', 'mlp', 'mlp_generator', 'PerRun', 'per_run',
-           'make_player', 'score_batches']
+__all__ = ['HE_GAIN', 'init_uniform_', 'Linear', 'event_shape', 'Net', 'MLP', 'mlp', 'mlp_generator', 'JointMLP',
+           'joint_discriminator', 'PerRun', 'per_run', 'make_player', 'score_batches']
 
 # %% ../../nbs/0_start/05_networks.ipynb #dec1adf6
 HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))  # He et al.'s gain for leaky ReLUs of slope 0.2; see "A signal that dies on the way"
@@ -77,6 +77,7 @@ class Net(nn.Module):
         super().__init__()
         self.inputs, self.outputs = event_shape("inputs", inputs), event_shape("outputs", outputs)
         self.runs = None if runs is None else check_int("runs", runs)
+        self.lead = 1 if runs is None else 2  # axes before the event: the batch, and the runs if there are any
         if runs is not None:
             _keep_memory()
 
@@ -131,9 +132,40 @@ def mlp_generator(latent: int,  # length of the latent vector
     event = event_shape("event", event)
     return mlp(check_int("latent", latent), event, width, depth, runs, generator, torch.tanh if len(event) > 1 else None)
 
+# %% ../../nbs/0_start/05_networks.ipynb #6baaf6fb
+class JointMLP(nn.Module):
+    "A fully connected net of several inputs, laid side by side: an encoder E(x, noise), or a discriminator D(x, z)."
+
+    def __init__(self, sizes: Sequence[int],  # numbers in each input
+                 outputs: int | Sequence[int],  # shape of one output; () for one number
+                 width: int = 128, depth: int = 2,
+                 runs: int | None = None,  # independent copies along a leading axis
+                 generator: Generators = None):
+        super().__init__()
+        if not isinstance(sizes, (tuple, list)) or not sizes:
+            raise TypeError(f"sizes: expected how many numbers each input has, got {sizes!r}")
+        self.net = mlp(sum(check_int("sizes", n) for n in sizes), outputs, width, depth, runs, generator)
+        self.lead = self.net.lead
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
+
+# %% ../../nbs/0_start/05_networks.ipynb #489bebf1
+def joint_discriminator(event: Sequence[int],  # shape of one x
+                        latent: int,  # length of z
+                        width: int = 128, depth: int = 2, runs: int | None = None,
+                        generator: Generators = None) -> JointMLP:
+    "D(x, z): logits (*runs, batch) for pairs of x (*runs, batch, *event) and z (*runs, batch, latent)."
+    if not isinstance(event, (tuple, list)):
+        raise TypeError(f"event: expected the shape of one x, got {event!r}")
+    sizes = [math.prod(check_int("event", n) for n in event), check_int("latent", latent)]
+    return JointMLP(sizes, (), width, depth, runs, generator)
+
 # %% ../../nbs/0_start/05_networks.ipynb #8ca3297e
 class PerRun(nn.Module):
     "One plain network per run, applied along the run axis."
+    lead = 2  # axes before the event: the runs and the batch
+
     def __init__(self, members: Sequence[nn.Module]):
         super().__init__()
         self.members = nn.ModuleList(members)
@@ -143,10 +175,10 @@ class PerRun(nn.Module):
 
 # %% ../../nbs/0_start/05_networks.ipynb #3eff2c09
 def per_run(name: str,  # the player's name, for errors
-         given: nn.Module | Callable[[], nn.Module],  # a network (one run), or a function that makes one
-         runs: int,  # how many runs
-         generator: Sequence[torch.Generator],  # one per run; seeds what the function draws
-         ) -> PerRun:
+            given: nn.Module | Callable[[], nn.Module],  # a network (one run), or a function that makes one
+            runs: int,  # how many runs
+            generator: Sequence[torch.Generator],  # one per run; seeds what the function draws
+            ) -> PerRun:
     "A user's own network with a run axis; `ValueError` if one network should serve several runs."
     if not isinstance(generator, (list, tuple)) or len(generator) != check_int("runs", runs) \
             or not all(isinstance(g, torch.Generator) for g in generator):
@@ -169,16 +201,16 @@ def per_run(name: str,  # the player's name, for errors
 
 # %% ../../nbs/0_start/05_networks.ipynb #85883b2b
 def make_player(name: str,  # for errors
-           given: nn.Module | Callable[[], nn.Module] | None,  # the user's own, or None
-           default: Callable[[], nn.Module],  # makes the default with its run axis
-           runs: int, generator: Sequence[torch.Generator]) -> nn.Module:
+                given: nn.Module | Callable[[], nn.Module] | None,  # the user's own, or None
+                default: Callable[[], nn.Module],  # makes the default with its run axis
+                runs: int, generator: Sequence[torch.Generator]) -> nn.Module:
     "A game's player: the user's own network if there is one, else the default."
     return default() if given is None else per_run(name, given, runs, generator)
 
 # %% ../../nbs/0_start/05_networks.ipynb #320b1292
 def score_batches(critic: nn.Module,
-          *batches: torch.Tensor | tuple[torch.Tensor, ...],  # each (*runs, batch, *event), or a tuple of a critic's inputs
-          ) -> Sequence[torch.Tensor]:  # for each batch (*runs, batch)
+                  *batches: torch.Tensor | tuple[torch.Tensor, ...],  # each (*runs, batch, *event), or a tuple of a critic's inputs
+                  ) -> Sequence[torch.Tensor]:  # for each batch (*runs, batch)
     "What a critic says of several batches, as if each came alone; in one pass where that is quicker."
     batches = [b if isinstance(b, tuple) else (b,) for b in batches]
     if not isinstance(critic, Net) or (critic.runs or 1) > 1:

@@ -14,7 +14,7 @@ import torch
 
 from ..core.checks import check_int
 from ..core.files import atomic_write
-from ..core.registry import make, to_json
+from ..core.registry import get_setting, make, to_json
 
 # %% auto #0
 __all__ = ['CHECKPOINT_FORMAT', 'RUN_SETTINGS', 'save_checkpoint', 'run_config', 'load_checkpoint', 'list_checkpoints']
@@ -24,8 +24,8 @@ CHECKPOINT_FORMAT = "modelab-run-1"
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #d6476d81
 def save_checkpoint(run: Any,
-          path: str | Path,  # parent folders are made
-          ) -> Path:
+                    path: str | Path,  # parent folders are made
+                    ) -> Path:
     "Write a checkpoint: tensors and JSON, nothing executable; a crash leaves the old file whole, a NaN is refused."
     from safetensors.torch import save
     run._check()  # never a diverged run over a good one, nor half a step
@@ -42,17 +42,17 @@ def save_checkpoint(run: Any,
 def run_config(run: Any) -> dict[str, Any]:
     "Everything that the state after n steps depends on besides n, as plain JSON."
     spec = getattr(run.game, "spec", None)
-    game = spec and {k: v if k == "name" else to_json(getattr(run.game, k)) for k, v in spec.items()}
+    game = spec and {k: v if k == "name" else to_json(get_setting(run.game, k)) for k, v in spec.items()}
     return {"game": game, "modes": getattr(run.modes, "spec", None), "runs": run.runs, "seed": run.seed,
             "batch": run.batch, "average": run.average, "shards": run.shards, "precision": run.precision}
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #f56c341d
 def load_checkpoint(cls: type,
-         path: str | Path,  # a checkpoint, or a folder of them
-         game: Any = None,  # needed where the game was made with networks of your own
-         modes: Any = None,  # needed where the mode set has no name
-         device: str = "auto",  # may differ from where it was saved
-         ) -> Any:
+                    path: str | Path,  # a checkpoint, or a folder of them
+                    game: Any = None,  # needed where the game was made with networks of your own
+                    modes: Any = None,  # needed where the mode set has no name
+                    device: str = "auto",  # may differ from where it was saved
+                    ) -> Any:
     "Read a checkpoint; `FileNotFoundError` if there is none, `ValueError` if it is damaged or does not fit."
     path, note, tensors = _newest(Path(path)) if Path(path).is_dir() else (path, *_open(path))
     for kind, given in (("game", game), ("modes", modes)):

@@ -7,40 +7,85 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-# %% auto #0
-__all__ = ['Game', 'turn_words', 'Turn']
+from ..core.seeding import Generators, randn
+from ..core.signatures import Count, check_fields
+from ..networks.layers import make_player
+from ..networks.players import Networks, Player
+from .optimiser import Optimiser
 
-# %% ../../nbs/1_game/02_training.ipynb #31657e22
-@runtime_checkable
-class Game(Protocol):
-    """What a method looks like to the engine: players, turns, and a loss for each turn.
+# %% auto #0
+__all__ = ['Game', 'AdversarialGame', 'CriticGame', 'turn_words', 'Turn']
+
+# %% ../../nbs/1_game/02_training.ipynb #b64aafdb
+@dataclass(kw_only=True)
+class Game:
+    """A method: players, the turns they take, and a loss for each turn. Inherit from it and register the class.
 
     `turns` names, word by word, who moves in one step: "D D D D D G", or "D GE" where two move together. For each
     word the game has a method `loss_<word>(t)` that returns one loss per run. `t` carries the players by name (`t.G`),
     the real batch `t.x`, the latents `t.z`, `t.generator` for further draws and `t.step`. A player that no turn names
-    never moves; its buffers are saved with the run, so it is where a game keeps what it must remember. `lr` and `betas` set Adam,
-    for all players or as a dict by player; `latent` is the length of z, or None for one that fits the set. A method
-    `noise(*shape, generator=, device=)` replaces the standard normal latents, and `suits(modes)` may refuse a set.
+    never moves; its buffers are saved with the run, so it is where a game keeps what it must remember.
     """
-    turns: str
-    lr: float | dict[str, float]
-    betas: Any
-    latent: int | None
+    networks: Networks = Networks()  # that the game makes where you give none
+    optimiser: Optimiser = Optimiser()  # of the players
+    turns: ClassVar[str] = "D G"
+    groups: ClassVar[dict[str, type]] = {"networks": Networks, "optimiser": Optimiser}
+    default_networks: ClassVar[Networks] = Networks("mlp", width=128, depth=2)
+    default_optimiser: ClassVar[Optimiser] = Optimiser(1e-3, (0., .9))
+
+    def __post_init__(self) -> None:
+        for name, group in self.groups.items():
+            if not isinstance(getattr(self, name), group):
+                raise TypeError(f"{name}: expected {group.__name__}(...), got {getattr(self, name)!r:.60}")
+            setattr(self, name, getattr(self, name).over(getattr(self, f"default_{name}")))
+        check_fields(self)
 
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: list) -> dict[str, nn.Module]:
         "The networks that play, with a run axis, their weights drawn from one generator per run."
+        raise NotImplementedError(f"{type(self).__name__} has no players")
 
-# %% ../../nbs/1_game/02_training.ipynb #97c987e3
+    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> torch.Tensor:
+        "Latents; standard normal unless a game says otherwise."
+        return randn(*shape, generator=generator, device=device)
+
+    def suits(self, modes: Any) -> None:
+        "Refuse, by a `ValueError`, a mode set that this game cannot be played on."
+
+# %% ../../nbs/1_game/02_training.ipynb #ead7c0db
+@dataclass(kw_only=True)
+class AdversarialGame(Game):
+    "A game between a generator G and a discriminator D of examples; what it lacks are the losses."
+    G: Player = None  # your own network, or a function that makes one; None: one that fits the set
+    D: Player = None
+
+    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: list) -> dict[str, nn.Module]:
+        "G and D, one copy per run."
+        kw = dict(runs=runs, generator=generator)
+        return {"G": make_player("G", self.G, lambda: self.networks.generator(latent, event, **kw), **kw),
+                "D": make_player("D", self.D, lambda: self.networks.discriminator(event, **kw), **kw)}
+
+# %% ../../nbs/1_game/02_training.ipynb #66f0e859
+@dataclass(kw_only=True)
+class CriticGame(AdversarialGame):
+    "An adversarial game in which D moves `n_critic` times before each move of G."
+    n_critic: Count = 1  # turns of D for one of G
+
+    @property
+    def turns(self) -> str:
+        "D's turns, then G's."
+        return "D " * self.n_critic + "G"
+
+# %% ../../nbs/1_game/02_training.ipynb #92bf4e0f
 def turn_words(game: Game) -> list[str]:
     "The turns of one step, each with its objective."
     if not isinstance(game, Game):
-        raise TypeError("game: expected turns, lr, betas, latent and players(), as modelab.training.game.Game says, "
-                        f"got {game!r}")
+        raise TypeError(f"game: expected a game that inherits from modelab.Game, got {game!r:.80}")
     words = game.turns.split()
     lost = [f"loss_{word}" for word in words if not hasattr(game, f"loss_{word}")]
     if not words or lost:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..core.checks import check_number
 from ..core.seeding import derive_seed
 
 # %% auto #0
@@ -48,13 +47,9 @@ class Players:
             self.adam[name] = torch.optim.Adam([flat], **self.rates(name), fused=device.type != "mps")
         self.average, self.averaged = average, copy.deepcopy(self.nets["G"]) if average else None
 
-    def rates(self, name: str, game: Any = None) -> dict[str, Any]:
-        "Adam's settings for a player, as the game, or one that might take its place, has them now: they may change while it runs."
-        game = game or self.game
-        lr, betas = ((v[name] if name in v else None) if isinstance(v, dict) else v for v in (game.lr, game.betas))
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise TypeError(f"betas of {name}: expected two numbers, got {betas!r}")
-        return {"lr": check_number(f"lr of {name}", lr, 0), "betas": tuple(check_number(f"betas of {name}", b, 0, .999999) for b in betas)}
+    def rates(self, name: str, step: int = 0) -> dict[str, Any]:
+        "Adam's settings for a player at a step, as the game has them now: they may change while it runs."
+        return self.game.optimiser.rates(name, step)
 
     def ready(self, word: str) -> None:
         "Let gradients flow to those whose turn it is, and to nobody else."
@@ -64,15 +59,15 @@ class Players:
         for name in self.movers[word]:
             self.flat[name].grad.zero_()
 
-    def move(self, word: str, loss: torch.Tensor) -> None:
-        "One Adam step down the sum of the runs' losses."
+    def move(self, word: str, loss: torch.Tensor, step: int = 0) -> None:
+        "One Adam step down the sum of the runs' losses; `step` is the run's, for the schedule."
         loss.backward(torch.ones_like(loss))  # the gradient of the sum over runs
-        self.step(word)
+        self.step(word, step)
 
-    def step(self, word: str) -> None:
+    def step(self, word: str, step: int = 0) -> None:
         "One Adam step down the gradients as they stand."
         for name in self.movers[word]:
-            self.adam[name].param_groups[0].update(self.rates(name))
+            self.adam[name].param_groups[0].update(self.rates(name, step))
             self.adam[name].step()
 
     @torch.no_grad()

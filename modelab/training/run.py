@@ -11,24 +11,25 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from tqdm.auto import tqdm
 
-from ..core.checks import check_choice, check_int, check_number
+from ..core.checks import check_choice, check_int
 from ..core.registry import make
-from ..core.seeding import derive_seed, randn
+from ..core.seeding import derive_seed
+from ..core.signatures import Count, Index, Real, check_arguments, unchecked
 from ..data.mixtures import sample_modes
-from ..evaluation.coverage import Coverage, coverages, PROTOCOLS
+from ..evaluation import coverage as measures
 from .checkpoints import load_checkpoint, save_checkpoint
 from .game import Game, Turn, turn_words
 from .players import Players
 
 # %% auto #0
-__all__ = ['Diverged', 'spare_thread', 'Run', 'linear_decay']
+__all__ = ['Decay', 'Diverged', 'spare_thread', 'find_device', 'Run']
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #caff4108
 class Diverged(FloatingPointError):
@@ -65,7 +66,7 @@ def _finish_step_on_interrupt() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #75e1a6e6
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
     "The torch device for a name; `ValueError` if it is unknown or absent."
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -77,38 +78,54 @@ def _device(name: str) -> torch.device:
                          f"got {name!r} ({reason})") from None
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #2968070e
-class _Walk:
-    "A game on a mode set that can be stepped; `Run` adds what one does with it."
+Decay = Annotated[float, Real(0., .999999)]
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #bdf3cf6b
+class Run:
+    """A game played by several seeds at once; its state after n steps depends on the configuration and n alone.
+
+    >>> run = Run("minimax", "ring", runs=4, device="cpu").step(10)
+    >>> run.losses["G"].shape, run.sample(100).shape  # (steps, runs) and (runs, n, *event)
+    (torch.Size([10, 4]), torch.Size([4, 100, 2]))
+    """
     def __init__(self, game: Game | str,  # a game, or the name of a registered one
                  modes: Any,  # a mode set, or the name of a registered one
-                 runs: int = 8,  # how many seeds, side by side
-                 seed: int = 0,  # run r is seed + r
+                 runs: Count = 8,  # how many seeds, side by side
+                 seed: Index = 0,  # run r is seed + r
                  device: str = "auto",  # auto (cuda, else cpu), cpu, cuda, cuda:1, mps
-                 batch: int = 256,  # examples per run and turn
-                 average: float = 0.0,  # decay of a running average of G's weights for `sample`; 0: none
-                 shards: int = 1,  # parts of a batch whose gradients are added up; see modelab.training.distributed
-                 precision: str = "float32",  # or bf16: matrix products and convolutions in training
+                 batch: Count = 256,  # examples per run and turn
+                 average: Decay = 0.0,  # decay of a running average of G's weights for `sample`; 0: none
+                 shards: Count = 1,  # parts of a batch whose gradients are added up; see modelab.training.distributed
+                 precision: Literal["float32", "bf16"] = "float32",  # bf16: matrix products and convolutions in training
                  ):
+        self.__dict__.update(check_arguments(Run.__init__, dict(
+            runs=runs, seed=seed, batch=batch, average=average, shards=shards, precision=precision)))
+        if batch % shards:
+            raise ValueError(f"batch, shards: expected a batch that {shards} shards can share evenly, got {batch}")
+        self._choose(game, modes, device)
+        self._begin()
+
+    def _choose(self, game: Game | str, modes: Any, device: str) -> None:
+        "What is played, on which data, and where."
         self.game = make("game", game) if isinstance(game, str) else game
         modes = make("modes", modes) if isinstance(modes, str) else modes
         if not all(hasattr(modes, part) for part in ("event", "sample", "to")):
             raise TypeError(f"modes: expected a mode set, or the name of a registered one, got {modes!r:.80}")
-        self.runs, self.seed, self.batch = check_int("runs", runs), check_int("seed", seed, 0), check_int("batch", batch)
-        self.average, self.device = check_number("average", average, 0, .999999), _device(device)
-        self.shards, self.precision = check_int("shards", shards), check_choice("precision", precision, ("float32", "bf16"))
-        if batch % shards:
-            raise ValueError(f"batch, shards: expected a batch that {shards} shards can share evenly, got {batch}")
-        self.modes, self.words, self.seeds = modes.to(self.device), turn_words(self.game), range(seed, seed + runs)
-        if hasattr(self.game, "suits"):
-            self.game.suits(modes)
+        self.words, self.device = turn_words(self.game), find_device(device)
+        self.game.suits(modes)
+        self.modes, self.seeds = modes.to(self.device), range(self.seed, self.seed + self.runs)
         fitting = max(2, min(64, math.prod(modes.event)))
-        self.latent = fitting if self.game.latent is None else check_int("latent", self.game.latent)
-        self.players = Players(self.game, modes.event, self.latent, self.seeds, self.device, self.average)
+        self.latent = self.game.networks.latent or fitting
+
+    def _begin(self) -> None:
+        "The players at step 0."
+        self.players = Players(self.game, self.modes.event, self.latent, self.seeds, self.device, self.average)
         self.steps, self._checked, self.saved = 0, 0, None  # steps done, losses checked, last checkpoint
         self.torn = False  # whether the last step was cut in half, by an error or a second Ctrl-C
-        self._losses = {word: torch.empty(1024, runs, device=self.device) for word in self.words}  # grows by doubling
+        self._losses = {word: torch.empty(1024, self.runs, device=self.device) for word in self.words}  # grows by doubling
         self._streams: dict[str, list[torch.Generator]] = {}
-        self.mine, self.add_up = range(shards), None  # the shards of this process, and how it adds up with others
+        self._played: set[tuple[int, str]] = set()  # turns that went well once: their arguments are not checked again
+        self.mine, self.add_up = range(self.shards), None  # the shards of this process, and how it adds up with others
 
     def generators(self, stream: str, *place: int) -> list[torch.Generator]:
         "One generator per run, seeded by (seed, stream, place)."
@@ -122,11 +139,10 @@ class _Walk:
 
     def noise(self, n: int, generator: list[torch.Generator]) -> torch.Tensor:
         "Latents `(runs, n, latent)`."
-        draw = getattr(self.game, "noise", randn)
-        return draw(self.runs, n, self.latent, generator=generator, device=self.device)
+        return self.game.noise(self.runs, n, self.latent, generator=generator, device=self.device)
 
     @contextmanager
-    def _narrow(self) -> Iterator[None]:
+    def _bf16(self) -> Iterator[None]:
         "In a bf16 run: the players compute in bf16; what they return, and so every loss and penalty, is float32."
         def half(forward: Any, *args: Any) -> Any:
             with torch.autocast(self.device.type, torch.bfloat16):
@@ -141,23 +157,30 @@ class _Walk:
             for net in nets:
                 del net.forward  # the class's own comes back
 
+    def _loss(self, place: int, word: str, shard: list[int]) -> torch.Tensor:
+        "The loss of a turn, one value per run; its arguments are checked the first time only."
+        turn = Turn(self, self.steps, place, *shard)
+        known = (place, word) in self._played or self.batch == self.shards  # a batch of one looks like a column of scores
+        with self._bf16(), unchecked() if known else nullcontext():
+            loss = getattr(self.game, f"loss_{word}")(turn)
+        if loss.shape != (self.runs,):
+            raise ValueError(f"game: loss_{word} should return one value per run, shape ({self.runs},), "
+                             f"got {tuple(loss.shape)}")
+        self._played.add((place, word))
+        return loss
+
     def _turn(self, place: int, word: str) -> torch.Tensor:
-        "One turn: the gradient of the mean over the batch, shard by shard, then a step down it; the loss per run."
+        "One turn: the gradient, then a step down it; the loss per run."
         self.players.ready(word)
         total = torch.zeros(self.runs, device=self.device)
         for shard in self.mine:
-            turn = Turn(self, self.steps, place, *[shard] * (self.shards > 1))
-            with self._narrow():
-                loss = getattr(self.game, f"loss_{word}")(turn)
-            if loss.shape != (self.runs,):
-                raise ValueError(f"game: loss_{word} should return one value per run, shape ({self.runs},), "
-                                 f"got {tuple(loss.shape)}")
+            loss = self._loss(place, word, [shard] * (self.shards > 1))
             loss.backward(torch.full_like(loss, 1 / self.shards))  # of the sum over runs
             total += loss.detach() / self.shards
         if self.add_up:
             for part in [*(self.players.flat[name].grad for name in self.players.movers[word]), total]:
                 self.add_up(part)
-        self.players.step(word)
+        self.players.step(word, self.steps)
         return total
 
     def _make_room(self) -> None:
@@ -176,20 +199,13 @@ class _Walk:
         self.players.follow()
         self.steps, self.torn = self.steps + 1, False
 
-# %% ../../nbs/6_workshop/07_engine.ipynb #70309609
-class Run(_Walk):
-    """A game played by several seeds at once; its state after n steps depends on the configuration and n alone.
-
-    >>> run = Run("minimax", "ring", runs=4, device="cpu").step(10)
-    >>> run.losses["G"].shape, run.sample(100).shape  # (steps, runs) and (runs, n, *event)
-    (torch.Size([10, 4]), torch.Size([4, 100, 2]))
-    """
     def step(self, n: int = 1,  # steps; each is one pass through the game's turns
              progress: bool | None = None,  # a progress bar; None: in a terminal only
              ) -> Run:
         "Train `n` steps. Ctrl-C ends after the present step and keeps it; a loss not finite raises `Diverged`."
         hidden = not (sys.stderr.isatty() if progress is None else progress)
-        with _finish_step_on_interrupt() as stop, tqdm(range(check_int("n", n, 0)), disable=hidden, unit="step", leave=False) as bar:
+        with _finish_step_on_interrupt() as stop, \
+                tqdm(range(check_int("n", n, 0)), disable=hidden, unit="step", leave=False) as bar:
             for i in bar:
                 self._one_step()
                 if i % 64 == 63 or i == n - 1 or stop.is_set():
@@ -229,39 +245,21 @@ class Run(_Walk):
 
     def coverage(self, protocol: str = "pacgan",  # a name in `modelab.evaluation.coverage.PROTOCOLS`
                  n: int | None = None,  # samples per run; None: as many as the protocol asks for
-                 ) -> list[Coverage]:
+                 ) -> list[measures.Coverage]:
         "What each run covers of its modes."
-        asked = PROTOCOLS[check_choice("protocol", protocol, PROTOCOLS)].samples(self.modes)
-        return coverages(self.sample(asked if n is None else n), self.modes, protocol)
+        asked = measures.PROTOCOLS[check_choice("protocol", protocol, measures.PROTOCOLS)].samples(self.modes)
+        return measures.coverages(self.sample(asked if n is None else n), self.modes, protocol)
 
     def save(self, path: str | Path) -> Path:
-        "Write a checkpoint; see `save_checkpoint`."
+        "Write a checkpoint; see `modelab.training.checkpoints.save_checkpoint`."
         self.saved = save_checkpoint(self, path)
         return self.saved
 
     @classmethod
     def load(cls, path: str | Path, game: Game | None = None, modes: Any = None, device: str = "auto") -> Run:
-        "Read a checkpoint and go on as if nothing had happened; see `load_checkpoint`."
+        "Read a checkpoint and go on as if nothing had happened; see `modelab.training.checkpoints.load_checkpoint`."
         return load_checkpoint(cls, path, game, modes, device)
 
     def __repr__(self) -> str:
         seeds = f"seeds {self.seed}–{self.seeds[-1]}" if self.runs > 1 else f"seed {self.seed}"
         return f"{type(self.game).__name__} on {self.modes!r}, {seeds}, {self.steps} steps on {self.device}"
-
-# %% ../../nbs/6_workshop/07_engine.ipynb #bdf3cf6b
-def linear_decay(run: Run,
-                 n: int,  # steps; what does not divide by `parts` is left out
-                 parts: int = 10,  # stairs
-                 ) -> Run:
-    "Train `n` steps, the game's rates falling over the second half; afterwards the game has its own again."
-    if not isinstance(run, Run):
-        raise TypeError(f"run: expected a Run, got {type(run).__name__}")
-    n, parts, lr = check_int("n", n, 0), check_int("parts", parts), run.game.lr
-    try:
-        for part in range(parts):
-            share = min(1, 2 * (1 - part / parts))
-            run.game.lr = {name: rate * share for name, rate in lr.items()} if isinstance(lr, dict) else lr * share
-            run.step(n // parts)
-    finally:
-        run.game.lr = lr
-    return run

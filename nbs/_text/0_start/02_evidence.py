@@ -475,6 +475,43 @@ assert kept == (b"first", ["result.json"])
 kept
 
 # %% [markdown]
+# ## A class in several cells
+# A long class is hard to read in one cell. In these chapters a class grows: `@patch` adds a method to a class that stands above. In the exported module the class is one piece again.
+
+# %%
+#| export course.notebooks
+"Tools of the chapters: `patch`, which adds a method to a class that stands in an earlier cell."
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# %%
+#| export course.notebooks
+def patch(f: Callable | None = None, *, as_prop: bool = False, cls_method: bool = False) -> Callable:
+    "Decorator: add `f` to the class that its first parameter is annotated with, as a method, a property or a class method."
+    if f is None:
+        return lambda g: patch(g, as_prop=as_prop, cls_method=cls_method)
+    plain = f
+    while hasattr(plain, "__wrapped__"):
+        plain = plain.__wrapped__
+    kind = next(iter(plain.__annotations__.values()))
+    owner = plain.__globals__[kind] if isinstance(kind, str) else kind
+    plain.__qualname__ = f"{owner.__qualname__}.{plain.__name__}"
+    setattr(owner, plain.__name__, property(f) if as_prop else classmethod(f) if cls_method else f)
+    return plain.__globals__.get(plain.__name__)
+
+# %%
+class Counter:
+    n = 0
+
+@patch
+def up(self: Counter) -> int:
+    self.n += 1
+    return self.n
+
+assert Counter().up() == 1
+
+# %% [markdown]
 # ## Recap
 # - A count without what chance and perfection score is an anecdote; so is one seed.
 # - A claim is a sentence that could be false, an interval, and a verdict that the tests hold it to.

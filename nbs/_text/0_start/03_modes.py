@@ -250,9 +250,9 @@ class ModeSet:
 # %%
 #| export
 def sample_modes(modes: ModeSet,
-            minority: Sequence[int],  # modes
-            n: int,
-            generator: torch.Generator) -> torch.Tensor:  # (n, *event)
+                 minority: Sequence[int],  # modes
+                 n: int,
+                 generator: torch.Generator) -> torch.Tensor:  # (n, *event)
     "`n` examples of the modes in `minority`, in their own proportions."
     if not isinstance(modes, ModeSet):
         raise TypeError(f"modes: expected a mode set, got {modes!r}")
@@ -670,10 +670,10 @@ class DigitClassifier:
 #| export data.digits
 @torch.enable_grad()  # also when somebody first asks the judge where no gradients are recorded
 def _train_classifier(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h, w) with integers 0…top, labels (n,)
-         top: int,  # the brightest level
-         walk: int = 600,  # optimiser steps of 96 scans
-         junk: int = 32,  # pictures of nothing per step, to be doubtful about
-         ) -> list[torch.Tensor]:
+                      top: int,  # the brightest level
+                      walk: int = 600,  # optimiser steps of 96 scans
+                      junk: int = 32,  # pictures of nothing per step, to be doubtful about
+                      ) -> list[torch.Tensor]:
     "The layers of a judge; the same scans give the same judge."
     images, labels = train
     g, (h, w), k = torch.Generator().manual_seed(0), images.shape[1:], int(labels.max()) + 1

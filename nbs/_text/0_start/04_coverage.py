@@ -476,8 +476,8 @@ def _law(modes: Any, *near: Any) -> ReferenceLaw:
 # %%
 #| export
 def reference_law(modes: Any,  # a set whose modes are known
-        protocol: Protocol,  # decides what is good
-        ) -> ReferenceLaw:
+                  protocol: Protocol,  # decides what is good
+                  ) -> ReferenceLaw:
     "What a perfect generator and what noise leave in the tally; always the same, and remembered."
     _check_modes(modes)
     if not isinstance(protocol, Protocol):
@@ -803,7 +803,7 @@ def _group(coverages: Any) -> list[Coverage]:
 # %%
 #| export
 def coverage_table(coverages: Coverage | Sequence[Coverage] | Mapping[str, Any],  # one, one per run, or either by name
-          ) -> Table:
+                   ) -> Table:
     "Measures with 95 % intervals beside floor, ceiling and null; given a dict, one row per name."
     by_name = isinstance(coverages, Mapping)
     groups = {str(k): _group(v) for k, v in coverages.items()} if by_name else {"": _group(coverages)}
@@ -925,8 +925,8 @@ def coverages(x: Any,  # samples (*runs, n, *event), a tensor or an array
 # %%
 #| export
 def plot_coverage(coverage: Coverage,  # what to draw
-         ax: Any,  # matplotlib axes
-         ) -> None:
+                  ax: Any,  # matplotlib axes
+                  ) -> None:
     "Draw each mode's share as a bar over what 95 % of perfect generators give it; above 64 modes, sorted curves."
     c, few = coverage, coverage.n_modes <= 64
     tallies = torch.cat([c.tally[None], _draws(c.law.real, c.n, 400)])

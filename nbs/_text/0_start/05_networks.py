@@ -49,7 +49,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,8 +56,7 @@ from torch import nn
 
 from modelab.core.checks import check_int, check_number, check_tensors
 from modelab.core.seeding import Generators
-from modelab.networks.layers import (event_shape, HE_GAIN, init_uniform_, Linear, MLP, mlp,
-                                     mlp_generator, Net)
+from modelab.networks.layers import HE_GAIN, Linear, Net, event_shape, init_uniform_
 
 # %%
 from modelab.core.checks import error_message
@@ -218,6 +216,7 @@ class Net(nn.Module):
         super().__init__()
         self.inputs, self.outputs = event_shape("inputs", inputs), event_shape("outputs", outputs)
         self.runs = None if runs is None else check_int("runs", runs)
+        self.lead = 1 if runs is None else 2  # axes before the event: the batch, and the runs if there are any
         if runs is not None:
             _keep_memory()
 
@@ -521,23 +520,25 @@ class ConvGenerator(Net):
 # %%
 #| export networks.convolutional
 class ConvDiscriminator(Net):
-    "Square images to logits; see `conv_discriminator`."
-    def __init__(self, event, width: int, runs: int | None, generator: Generators):
-        super().__init__(_image("event", event), (), runs)
+    "Square images, and a vector beside each if it is asked for, to logits or to a vector; see `conv_discriminator`."
+
+    def __init__(self, event, width: int, runs: int | None, generator: Generators, outputs=(), beside: int = 0):
+        super().__init__(_image("event", event), outputs, runs)
         channels, side, _ = self.inputs
         levels, base = _ladder(side)
         widths = [check_int("width", width) * 2 ** i for i in range(levels + 1)]
         self.first = Conv(channels, widths[0], 3, 1, runs, generator)
         self.convs = nn.ModuleList(Conv(a, b, 4, 2, runs, generator) for a, b in zip(widths, widths[1:]))
-        self.final = Linear(widths[-1] * base * base, 1, runs, generator, 1.0)
+        features = widths[-1] * base * base + check_int("beside", beside, 0)
+        self.final = Linear(features, math.prod(self.outputs), runs, generator, 1.0)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, *beside: torch.Tensor) -> torch.Tensor:
         self._check(x)
         x = F.leaky_relu(self.first(fold_runs(x, self.runs)), .2)
         for conv in self.convs:
             x = F.leaky_relu(conv(x), .2)
-        x = unfold_runs(x, self.runs)
-        return self._event(self.final(x.flatten(-3)))
+        x = unfold_runs(x, self.runs).flatten(-3)
+        return self._event(self.final(torch.cat([x, *beside], -1) if beside else x))
 
 
 # %%
@@ -564,13 +565,26 @@ def conv_discriminator(event: Sequence[int],  # (channels, side, side)
 
 # %%
 #| export networks.convolutional
-def _mlp_discriminator(event: Sequence[int], width: int, **kw: Any) -> MLP:
-    return mlp(event, (), width, **kw)
+def conv_encoder(event: Sequence[int],  # (channels, side, side)
+                 latent: int,  # length of a code
+                 width: int = 32,  # channels at the picture's own resolution; doubled at each halving
+                 runs: int | None = None, generator: Generators = None,
+                 noise: int = 0,  # numbers of noise that E takes beside the picture
+                 ) -> ConvDiscriminator:
+    "A convolutional encoder `(*runs, batch, channels, side, side)` → codes `(*runs, batch, latent)`."
+    return ConvDiscriminator(event, width, runs, generator, check_int("latent", latent), noise)
 
 
 # %%
 #| export networks.convolutional
-NETS = {"mlp": (mlp_generator, _mlp_discriminator), "conv": (conv_generator, conv_discriminator)}  # of a game's setting `nets`
+def conv_joint_discriminator(event: Sequence[int],  # (channels, side, side)
+                             latent: int,  # length of z
+                             width: int = 32,  # channels at the picture's own resolution; doubled at each halving
+                             runs: int | None = None, generator: Generators = None,
+                             ) -> ConvDiscriminator:
+    "D(x, z): logits `(*runs, batch)` for pairs of pictures and latents `(*runs, batch, latent)`."
+    return ConvDiscriminator(event, width, runs, generator, (), check_int("latent", latent))
+
 
 # %%
 shapes = {}
@@ -581,6 +595,43 @@ for event in ((3, 8, 8), (1, 28, 28), (3, 32, 32)):
 shapes
 
 # %% [markdown]
+# ## Networks of several inputs
+# An encoder may take noise beside the example, and the discriminator of a BiGAN takes pairs $(x, z)$.
+
+# %%
+#| export
+class JointMLP(nn.Module):
+    "A fully connected net of several inputs, laid side by side: an encoder E(x, noise), or a discriminator D(x, z)."
+
+    def __init__(self, sizes: Sequence[int],  # numbers in each input
+                 outputs: int | Sequence[int],  # shape of one output; () for one number
+                 width: int = 128, depth: int = 2,
+                 runs: int | None = None,  # independent copies along a leading axis
+                 generator: Generators = None):
+        super().__init__()
+        if not isinstance(sizes, (tuple, list)) or not sizes:
+            raise TypeError(f"sizes: expected how many numbers each input has, got {sizes!r}")
+        self.net = mlp(sum(check_int("sizes", n) for n in sizes), outputs, width, depth, runs, generator)
+        self.lead = self.net.lead
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
+
+
+# %%
+#| export
+def joint_discriminator(event: Sequence[int],  # shape of one x
+                        latent: int,  # length of z
+                        width: int = 128, depth: int = 2, runs: int | None = None,
+                        generator: Generators = None) -> JointMLP:
+    "D(x, z): logits (*runs, batch) for pairs of x (*runs, batch, *event) and z (*runs, batch, latent)."
+    if not isinstance(event, (tuple, list)):
+        raise TypeError(f"event: expected the shape of one x, got {event!r}")
+    sizes = [math.prod(check_int("event", n) for n in event), check_int("latent", latent)]
+    return JointMLP(sizes, (), width, depth, runs, generator)
+
+
+# %% [markdown]
 # ## Your own networks
 # A game also takes networks of yours. One plain module is one run; for several runs give the *recipe*, a function without arguments, and `PerRun`
 # keeps one copy per run. It loops, so it is slower than stacked weights and works with anything.
@@ -589,6 +640,8 @@ shapes
 #| export
 class PerRun(nn.Module):
     "One plain network per run, applied along the run axis."
+    lead = 2  # axes before the event: the runs and the batch
+
     def __init__(self, members: Sequence[nn.Module]):
         super().__init__()
         self.members = nn.ModuleList(members)
@@ -600,10 +653,10 @@ class PerRun(nn.Module):
 # %%
 #| export
 def per_run(name: str,  # the player's name, for errors
-         given: nn.Module | Callable[[], nn.Module],  # a network (one run), or a function that makes one
-         runs: int,  # how many runs
-         generator: Sequence[torch.Generator],  # one per run; seeds what the function draws
-         ) -> PerRun:
+            given: nn.Module | Callable[[], nn.Module],  # a network (one run), or a function that makes one
+            runs: int,  # how many runs
+            generator: Sequence[torch.Generator],  # one per run; seeds what the function draws
+            ) -> PerRun:
     "A user's own network with a run axis; `ValueError` if one network should serve several runs."
     if not isinstance(generator, (list, tuple)) or len(generator) != check_int("runs", runs) \
             or not all(isinstance(g, torch.Generator) for g in generator):
@@ -628,11 +681,82 @@ def per_run(name: str,  # the player's name, for errors
 # %%
 #| export
 def make_player(name: str,  # for errors
-           given: nn.Module | Callable[[], nn.Module] | None,  # the user's own, or None
-           default: Callable[[], nn.Module],  # makes the default with its run axis
-           runs: int, generator: Sequence[torch.Generator]) -> nn.Module:
+                given: nn.Module | Callable[[], nn.Module] | None,  # the user's own, or None
+                default: Callable[[], nn.Module],  # makes the default with its run axis
+                runs: int, generator: Sequence[torch.Generator]) -> nn.Module:
     "A game's player: the user's own network if there is one, else the default."
     return default() if given is None else per_run(name, given, runs, generator)
+
+
+# %% [markdown]
+# ## The networks of a game
+# Every game has a field `networks`. It says of which kind the networks are that it makes where you give none, and how wide.
+
+# %%
+#| export networks.players
+"The networks of a game: fully connected or convolutional, of which width, and with which latent."
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from modelab.core.registry import SettingGroup
+from modelab.core.signatures import Count, check_fields
+from modelab.networks.convolutional import (conv_discriminator, conv_encoder, conv_generator,
+                                            conv_joint_discriminator)
+from modelab.networks.layers import JointMLP, joint_discriminator, mlp, mlp_generator
+
+# %%
+#| export networks.players
+Player = nn.Module | Callable[[], nn.Module] | None  # a network of your own, a function that makes one, or None
+
+
+# %%
+#| export networks.players
+@dataclass(frozen=True)
+class Networks(SettingGroup):
+    "The networks that a game makes where you give none; a setting that is None is the game's own default."
+    kind: Literal["mlp", "conv"] | None = None  # fully connected, or convolutional for square pictures
+    width: Count | None = None  # hidden units; of "conv": channels at the picture's own size
+    depth: Count | None = None  # hidden layers; of "mlp" alone
+    d_width: Count | None = None  # width of the discriminator; None: as `width`
+    g_width: Count | None = None  # width of the generator; None: as `width`
+    g_depth: Count | None = None  # depth of the generator; None: as `depth`
+    latent: Count | None = None  # length of z; None: fits the set
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def generator(self, latent: int, event: tuple[int, ...], **kw: Any) -> nn.Module:
+        "G, `(*runs, batch, latent)` to `(*runs, batch, *event)`; `runs` and `generator` as for `mlp`."
+        width = self.g_width or self.width
+        if self.kind == "conv":
+            return conv_generator(latent, event, width, **kw)
+        return mlp_generator(latent, event, width, self.g_depth or self.depth, **kw)
+
+    def discriminator(self, event: tuple[int, ...], **kw: Any) -> nn.Module:
+        "D, `(*runs, batch, *event)` to `(*runs, batch)`."
+        width = self.d_width or self.width
+        if self.kind == "conv":
+            return conv_discriminator(event, width, **kw)
+        return mlp(event, (), width, self.depth, **kw)
+
+    def encoder(self, event: tuple[int, ...], latent: int, noise: int = 0, **kw: Any) -> nn.Module:
+        "E, `(*runs, batch, *event)` and `noise` numbers of noise, if any, to `(*runs, batch, latent)`."
+        if self.kind == "conv":
+            return conv_encoder(event, latent, self.width, noise=noise, **kw)
+        return JointMLP([math.prod(event)] + [noise] * (noise > 0), latent, self.width, self.depth, **kw)
+
+    def joint_discriminator(self, event: tuple[int, ...], latent: int, **kw: Any) -> nn.Module:
+        "D of pairs, `(*runs, batch, *event)` and `(*runs, batch, latent)` to `(*runs, batch)`."
+        width = self.d_width or self.width
+        if self.kind == "conv":
+            return conv_joint_discriminator(event, latent, width, **kw)
+        return joint_discriminator(event, latent, width, self.depth, **kw)
 
 
 # %%
@@ -648,8 +772,8 @@ mine = per_run("G", lambda: nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), 
 # %%
 #| export
 def score_batches(critic: nn.Module,
-          *batches: torch.Tensor | tuple[torch.Tensor, ...],  # each (*runs, batch, *event), or a tuple of a critic's inputs
-          ) -> Sequence[torch.Tensor]:  # for each batch (*runs, batch)
+                  *batches: torch.Tensor | tuple[torch.Tensor, ...],  # each (*runs, batch, *event), or a tuple of a critic's inputs
+                  ) -> Sequence[torch.Tensor]:  # for each batch (*runs, batch)
     "What a critic says of several batches, as if each came alone; in one pass where that is quicker."
     batches = [b if isinstance(b, tuple) else (b,) for b in batches]
     if not isinstance(critic, Net) or (critic.runs or 1) > 1:

@@ -19,18 +19,15 @@
 "The original GAN (Goodfellow et al. 2014)."
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from torch import nn
 
-from modelab.core.checks import check_choice
 from modelab.core.registry import register_game
 from modelab.losses.adversarial import discriminator_loss, generator_loss
-from modelab.networks.convolutional import NETS
-from modelab.networks.layers import make_player, score_batches
+from modelab.networks.layers import score_batches
+from modelab.training.game import AdversarialGame
 
 # %%
 #| export losses.adversarial
@@ -40,7 +37,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from modelab.core.checks import check_logits
+from modelab.core.signatures import FakeScores, Logits, RealScores, checked
 
 # %%
 from modelab.core.plotting import axes, FAKE, Film, image_grid, Picture, REAL, scatter
@@ -52,6 +49,7 @@ from modelab.data.digits import stacked_digits
 from modelab.data.mixtures import mixture, rare_modes, ring
 from modelab.evaluation.coverage import coverage_table, coverages
 from modelab.networks.layers import mlp, mlp_generator
+from modelab.networks.players import Networks
 
 # %% [markdown]
 # ## Ninety percent right
@@ -140,23 +138,22 @@ coverage_table(coverages(x, data))
 
 # %%
 #| export losses.adversarial
-def discriminator_loss(real_logits: torch.Tensor,  # D(x), shape (*runs, batch)
-                       fake_logits: torch.Tensor,  # D(G(z)), shape (*runs, batch)
-                       ) -> torch.Tensor:  # shape (*runs,)
-    "What D descends in the game of 2014 (eq. 1): -log σ(D(x)) - log(1 - σ(D(G(z)))), averaged over the batch."
-    check_logits(real_logits=real_logits, fake_logits=fake_logits)
-    return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
+@checked
+def discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) -> torch.Tensor:
+    """What D descends (Goodfellow et al. 2014, eq. 1): -log σ(D(x)) - log(1 - σ(D(G(z)))), `(*runs,)`.
 
+    Logits are `(*runs, batch)`, or `(N, 1)` and `(N, 1, 1, 1)` as many networks answer.
+    """
+    return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
 
 # %%
 #| export losses.adversarial
-def generator_loss(fake_logits: torch.Tensor,  # D(G(z)), shape (*runs, batch)
+@checked
+def generator_loss(fake_logits: Logits,  # D(G(z)), (*runs, batch)
                    saturating: bool = False,  # True: the minimax game itself; False: what nearly everybody runs
-                   ) -> torch.Tensor:  # shape (*runs,)
+                   ) -> torch.Tensor:  # (*runs,)
     "What G descends: log(1 - σ(D(G(z)))) if `saturating`, else -log σ(D(G(z))), averaged over the batch."
-    check_logits(fake_logits=fake_logits)
     return -F.softplus(fake_logits).mean(-1) if saturating else F.softplus(-fake_logits).mean(-1)
-
 
 # %% [markdown]
 # **Fidelity.** Against the formula with its logarithms, in float64, and against torch's own cross-entropy:
@@ -357,31 +354,10 @@ round(price, 4), f"{price / full:.1%} of what a generator pays that shows nothin
 # %%
 #| export
 @register_game
-@dataclass
-class Minimax:
-    "The game of Goodfellow et al. 2014, between a generator G and a discriminator D."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
+@dataclass(kw_only=True)
+class Minimax(AdversarialGame):
+    "The original GAN of Goodfellow et al. 2014: a generator G and a discriminator D."
     saturating: bool = False  # the minimax loss for G instead of the non-saturating one
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    d_width: int | None = None  # hidden units of D alone; None: as `width`
-    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
-    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
-    turns: ClassVar[str] = "D G"
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        make_G, make_D = NETS[check_choice("nets", self.nets, NETS)]
-
-        def default_G() -> nn.Module:
-            return make_G(latent, event, self.width, runs=runs, generator=generator)
-
-        def default_D() -> nn.Module:
-            return make_D(event, self.d_width or self.width, runs=runs, generator=generator)
-        return {"G": make_player("G", self.G, default_G, runs, generator),
-                "D": make_player("D", self.D, default_D, runs, generator)}
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the discriminator's turn."
@@ -390,7 +366,6 @@ class Minimax:
     def loss_G(self, t: Any) -> torch.Tensor:
         "One value per run for the generator's turn."
         return generator_loss(t.D(t.G(t.z)), self.saturating)
-
 
 # %%
 Minimax(), Minimax.turns
@@ -520,7 +495,7 @@ def rescue(record):
 
 # %%
 def table_of(**kw):
-    return Lab(Minimax(width=32), ring(std=.15), batch=64, samples=300, missions=[alone, drown, rescue], **kw)
+    return Lab(Minimax(networks=Networks(width=32)), ring(std=.15), batch=64, samples=300, missions=[alone, drown, rescue], **kw)
 
 lab = table_of().step(steps(200))
 lab

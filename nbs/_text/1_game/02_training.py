@@ -20,10 +20,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
+
+from modelab.core.seeding import Generators, randn
+from modelab.core.signatures import Count, check_fields
+from modelab.networks.layers import make_player
+from modelab.networks.players import Networks, Player
+from modelab.training.optimiser import Optimiser
 
 # %%
 from pathlib import Path
@@ -101,35 +108,160 @@ derive_seed(3, "noise", 120)
 
 
 # %% [markdown]
+# ## How a player moves
+# Adam moves every player. Its learning rate may follow a schedule over the steps of a run.
+
+# %%
+#| export training.optimiser
+"Adam's settings for the players of a game, and learning-rate schedules."
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from modelab.core.registry import SettingGroup
+from modelab.core.signatures import Count, NonNegative, Real, Share, check_fields, check_value
+
+# %%
+#| export training.optimiser
+@dataclass(frozen=True)
+class Schedule(SettingGroup):
+    "A factor that falls from 1 over so many steps of a run, and stays where it ends."
+    shape: Literal["cosine", "linear"]  # half a cosine; or constant for the first half, then a straight line to 0
+    steps: Count  # over which it falls
+    floor: Share = .01  # the least factor of "cosine"
+    stairs: Count | None = None  # "linear": in so many stairs, each of steps // stairs steps; None: at each step
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def __call__(self, step: int) -> float:
+        "The factor at this step."
+        if self.shape == "cosine":
+            return max(self.floor, (1 + math.cos(math.pi * min(1., step / self.steps))) / 2)
+        if self.stairs is None:
+            return min(1., 2 * max(0., 1 - step / self.steps))
+        return min(1., 2 * (1 - min(step // max(1, self.steps // self.stairs), self.stairs - 1) / self.stairs))
+
+# %% [markdown]
+# **Check.** A cosine is at one half in the middle; ten stairs end on the last one.
+
+# %%
+halfway = Schedule("cosine", 100, floor=0.)
+assert halfway(0) == 1 and abs(halfway(50) - .5) < 1e-12 and halfway(100) == halfway(900) == 0
+[Schedule("linear", 100, stairs=10)(step) for step in (0, 50, 60, 99, 500)]
+
+# %%
+#| export training.optimiser
+def as_schedule(name: str, value: Any) -> Schedule | None:
+    "A schedule from one, or from its settings as a file holds them; `TypeError` for anything else."
+    if value is None or isinstance(value, Schedule):
+        return value
+    if not isinstance(value, dict) or not {"shape", "steps"} <= value.keys() <= Schedule.__dataclass_fields__.keys():
+        raise TypeError(f"{name}: expected a Schedule or its settings, got {value!r:.80}")
+    return Schedule(**value)
+
+# %%
+#| export training.optimiser
+Beta = Annotated[float, Real(0., .999999)]
+
+
+# %%
+#| export training.optimiser
+@dataclass(frozen=True)
+class Optimiser(SettingGroup):
+    "Adam's settings; one that is None is the game's own default."
+    lr: float | dict[str, float] | None = None  # learning rate; a dict sets it by player
+    betas: Any = None  # two decay rates; a dict sets them by player
+    schedule: Schedule | None = None  # of the learning rate; None: constant
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schedule", as_schedule("schedule", self.schedule))
+        if isinstance(self.betas, list):
+            object.__setattr__(self, "betas", tuple(self.betas))
+
+    def rates(self, player: str, step: int = 0) -> dict[str, Any]:
+        "Adam's settings for a player at a step."
+        lr, betas = ((v.get(player) if isinstance(v, dict) else v) for v in (self.lr, self.betas))
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"betas of {player}: expected two numbers, got {betas!r}")
+        lr = check_value(f"lr of {player}", NonNegative, lr)
+        return {"lr": lr * self.schedule(step) if self.schedule else lr,
+                "betas": tuple(check_value(f"betas of {player}", Beta, b) for b in betas)}
+
+# %% [markdown]
 # ## What a game looks like to the engine
-# The engine knows nothing of minimax. It asks a game for its players, for the turns they take, and, for every turn, for a loss per
-# run. `Minimax` of chapter 1.1 already has this shape; it inherits from nothing.
+# The engine knows nothing of minimax. It asks a game for its players, for the turns they take, and, for every turn, for a loss per run.
 
 # %%
 #| export
-@runtime_checkable
-class Game(Protocol):
-    """What a method looks like to the engine: players, turns, and a loss for each turn.
+@dataclass(kw_only=True)
+class Game:
+    """A method: players, the turns they take, and a loss for each turn. Inherit from it and register the class.
 
     `turns` names, word by word, who moves in one step: "D D D D D G", or "D GE" where two move together. For each
     word the game has a method `loss_<word>(t)` that returns one loss per run. `t` carries the players by name (`t.G`),
     the real batch `t.x`, the latents `t.z`, `t.generator` for further draws and `t.step`. A player that no turn names
-    never moves; its buffers are saved with the run, so it is where a game keeps what it must remember. `lr` and `betas` set Adam,
-    for all players or as a dict by player; `latent` is the length of z, or None for one that fits the set. A method
-    `noise(*shape, generator=, device=)` replaces the standard normal latents, and `suits(modes)` may refuse a set.
+    never moves; its buffers are saved with the run, so it is where a game keeps what it must remember.
     """
-    turns: str
-    lr: float | dict[str, float]
-    betas: Any
-    latent: int | None
+    networks: Networks = Networks()  # that the game makes where you give none
+    optimiser: Optimiser = Optimiser()  # of the players
+    turns: ClassVar[str] = "D G"
+    groups: ClassVar[dict[str, type]] = {"networks": Networks, "optimiser": Optimiser}
+    default_networks: ClassVar[Networks] = Networks("mlp", width=128, depth=2)
+    default_optimiser: ClassVar[Optimiser] = Optimiser(1e-3, (0., .9))
+
+    def __post_init__(self) -> None:
+        for name, group in self.groups.items():
+            if not isinstance(getattr(self, name), group):
+                raise TypeError(f"{name}: expected {group.__name__}(...), got {getattr(self, name)!r:.60}")
+            setattr(self, name, getattr(self, name).over(getattr(self, f"default_{name}")))
+        check_fields(self)
 
     def players(self, event: tuple[int, ...], latent: int, runs: int, generator: list) -> dict[str, nn.Module]:
         "The networks that play, with a run axis, their weights drawn from one generator per run."
+        raise NotImplementedError(f"{type(self).__name__} has no players")
 
+    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> torch.Tensor:
+        "Latents; standard normal unless a game says otherwise."
+        return randn(*shape, generator=generator, device=device)
+
+    def suits(self, modes: Any) -> None:
+        "Refuse, by a `ValueError`, a mode set that this game cannot be played on."
+
+# %% [markdown]
+# Most games have a generator G and a discriminator D of examples.
 
 # %%
-assert isinstance(Minimax(), Game) and Minimax.__mro__[1:] == (object,)
-Minimax.turns, [name for name in vars(Minimax) if name.startswith("loss_")]
+#| export
+@dataclass(kw_only=True)
+class AdversarialGame(Game):
+    "A game between a generator G and a discriminator D of examples; what it lacks are the losses."
+    G: Player = None  # your own network, or a function that makes one; None: one that fits the set
+    D: Player = None
+
+    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: list) -> dict[str, nn.Module]:
+        "G and D, one copy per run."
+        kw = dict(runs=runs, generator=generator)
+        return {"G": make_player("G", self.G, lambda: self.networks.generator(latent, event, **kw), **kw),
+                "D": make_player("D", self.D, lambda: self.networks.discriminator(event, **kw), **kw)}
+
+
+# %% [markdown]
+# Where D is a critic, it often moves several times for each move of G.
+
+# %%
+#| export
+@dataclass(kw_only=True)
+class CriticGame(AdversarialGame):
+    "An adversarial game in which D moves `n_critic` times before each move of G."
+    n_critic: Count = 1  # turns of D for one of G
+
+    @property
+    def turns(self) -> str:
+        "D's turns, then G's."
+        return "D " * self.n_critic + "G"
 
 
 # %%
@@ -137,8 +269,7 @@ Minimax.turns, [name for name in vars(Minimax) if name.startswith("loss_")]
 def turn_words(game: Game) -> list[str]:
     "The turns of one step, each with its objective."
     if not isinstance(game, Game):
-        raise TypeError("game: expected turns, lr, betas, latent and players(), as modelab.training.game.Game says, "
-                        f"got {game!r}")
+        raise TypeError(f"game: expected a game that inherits from modelab.Game, got {game!r:.80}")
     words = game.turns.split()
     lost = [f"loss_{word}" for word in words if not hasattr(game, f"loss_{word}")]
     if not words or lost:
@@ -206,7 +337,7 @@ class Turn:
 # `Run` is that, plus what one does with a run: step it many times, sample from it, measure it, keep it.
 
 # %%
-run = Run(Minimax(width=64), ring(radius=2, std=.02), runs=8, batch=128, device="cpu")
+run = Run(Minimax(networks=Networks(width=64)), ring(radius=2, std=.02), runs=8, batch=128, device="cpu")
 run.step(steps(1500))
 run
 
@@ -237,7 +368,7 @@ coverage_table(run.coverage())
 # The same experiment as at the start, with the engine: one run is looked at after every ten steps, the other never.
 
 # %%
-quiet, watched = (Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64, device="cpu") for _ in range(2))
+quiet, watched = (Run(Minimax(networks=Networks(width=32)), ring(radius=2, std=.02), runs=2, batch=64, device="cpu") for _ in range(2))
 quiet.step(40)
 for _ in range(4):
     watched.step(10).sample(9)
@@ -250,8 +381,8 @@ assert torch.equal(quiet.sample(50), watched.sample(50)) and torch.equal(quiet.l
 # weights agree to rounding for as long as the game itself does not amplify rounding:
 
 # %%
-of_eight = Run(Minimax(width=32), ring(radius=2, std=.02), runs=8, batch=64, device="cpu").step(10)
-alone = Run(Minimax(width=32), ring(radius=2, std=.02), runs=1, seed=5, batch=64, device="cpu").step(10)
+of_eight = Run(Minimax(networks=Networks(width=32)), ring(radius=2, std=.02), runs=8, batch=64, device="cpu").step(10)
+alone = Run(Minimax(networks=Networks(width=32)), ring(radius=2, std=.02), runs=1, seed=5, batch=64, device="cpu").step(10)
 gap = (of_eight.sample(100)[5] - alone.sample(100)[0]).abs().max().item()
 assert gap < 1e-4
 gap
@@ -261,7 +392,7 @@ gap
 # A game's rates are read at every step, so they may change on the way. What most chapters want is constant rates for half of the walk, and then a slope towards zero, in a few stairs.
 
 # %%
-fading, by_hand = (Run(Minimax(width=16), "ring", runs=2, device="cpu") for _ in range(2))
+fading, by_hand = (Run(Minimax(networks=Networks(width=16)), "ring", runs=2, device="cpu") for _ in range(2))
 linear_decay(fading, 8, parts=4)
 for rate in (1e-3, 1e-3, 1e-3, 5e-4):
     by_hand.game.lr = rate
@@ -284,9 +415,9 @@ assert torch.equal(fading.sample(5), by_hand.sample(5)) and fading.game.lr == 1e
 
 # %%
 folder = Path(tempfile.mkdtemp())
-halfway = Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64, average=.9, device="cpu").step(20)
+halfway = Run(Minimax(networks=Networks(width=32)), ring(radius=2, std=.02), runs=2, batch=64, average=.9, device="cpu").step(20)
 resumed = Run.load(halfway.save(folder / "run.safetensors"), device="cpu").step(20)
-straight = Run(Minimax(width=32), ring(radius=2, std=.02), runs=2, batch=64, average=.9, device="cpu").step(40)
+straight = Run(Minimax(networks=Networks(width=32)), ring(radius=2, std=.02), runs=2, batch=64, average=.9, device="cpu").step(40)
 
 # %%
 there, here = straight.players.state(), resumed.players.state()
@@ -306,7 +437,7 @@ error_message(Run.load, folder / "half.safetensors").replace(str(folder), "…")
 # And a run whose loss stops being a number stops with it, and says where. Here a learning rate of a million does it:
 
 # %%
-wild = Run(Minimax(width=32, lr=1e6), ring(radius=2, std=.02), runs=2, batch=64, device="cpu")
+wild = Run(Minimax(networks=Networks(width=32), optimiser=Optimiser(1e6)), ring(radius=2, std=.02), runs=2, batch=64, device="cpu")
 try:
     wild.step(200)
     message = "it survived"
@@ -331,7 +462,7 @@ def frame(run, seed: int = 0):
 
 
 # %%
-film_run, frames = Run(Minimax(width=64), ring(radius=2, std=.02), runs=1, batch=128, device="cpu"), []
+film_run, frames = Run(Minimax(networks=Networks(width=64)), ring(radius=2, std=.02), runs=1, batch=128, device="cpu"), []
 for _ in range(16):
     frames.append(frame(film_run))
     film_run.step(steps(100, fast=5))

@@ -16,6 +16,7 @@ import torch
 
 from modelab.data.mixtures import mixture
 from modelab.lab.session import mode_status, sample_gradients, Side, trace_step
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 # %%
@@ -71,7 +72,7 @@ perfect, lost
 # Some settings can change under way, such as a rate or a penalty's weight. Others decide what the players are made of, and need a new start. Which is which? No list says it: the lab builds the players twice and compares.
 
 # %%
-one = Side(Minimax(width=8), ring(), seed=0, batch=16)
+one = Side(Minimax(networks=Networks(width=8)), ring(), seed=0, batch=16)
 assert one.rebuilt("saturating", True) is None and one.rebuilt("lr.D", 1e-2) is None
 one.rebuilt("width", 16)
 
@@ -101,7 +102,7 @@ D.float() and (push.double() - formula).abs().max().item() < 1e-6
 # What gradient does the generator get about a mode that it does not show, and from how far? It gets none from the mode itself. What it hears, it hears where it stands: at its nearest sample, which may be far, and whose push may go elsewhere.
 
 # %%
-heavy = Side(Minimax(width=64), "rare_modes", seed=0, batch=128).step(steps(300))
+heavy = Side(Minimax(networks=Networks(width=64)), "rare_modes", seed=0, batch=128).step(steps(300))
 dark = measure_side(heavy, 500).missing
 print(mode_status(heavy, dark[-1] if dark else 1, 500))
 
@@ -137,7 +138,7 @@ mixture_from_points([[0, 0], [0, .01], [.02, 0], [1, 1]]).weights
 
 # %%
 from modelab.lab.panel import Lab
-from modelab.lab.session import , measure_side, mixture_from_points
+from modelab.lab.session import measure_side, mixture_from_points
 
 # %% [markdown]
 # **The proof.** Back and forth, and then on, is the same as straight through, to the bit; and a string of a few hundred characters rebuilds everything that was done.
@@ -146,7 +147,7 @@ from modelab.lab.session import , measure_side, mixture_from_points
 def weights(lab):
     return torch.cat([v.flatten().double() for side in lab.sides.values() for v in side.snapshot().values()])
 
-lab = Lab(Minimax(width=32), ring(std=.1), batch=64, samples=200).step(60).set("lr.D", 5e-3).step(20, only="G").step(20)
+lab = Lab(Minimax(networks=Networks(width=32)), ring(std=.1), batch=64, samples=200).step(60).set("lr.D", 5e-3).step(20, only="G").step(20)
 straight = weights(lab)
 assert torch.equal(weights(lab.scrub(31).scrub(77).scrub(3).step(97)), straight)
 
@@ -185,7 +186,7 @@ def cure(record):
 # Here it is: with a kernel, the next cell is alive, and the mission's stages are ticked off above the picture as the record shows them. Play, drag the timeline, click a dark lamp, choose a second game under *versus*, draw your own data. Without a kernel you see its picture.
 
 # %%
-lab = Lab(Minimax(width=64), ring(std=.1), batch=128, samples=500, missions=[bring_back])
+lab = Lab(Minimax(networks=Networks(width=64)), ring(std=.1), batch=128, samples=500, missions=[bring_back])
 lab.step(steps(200))
 lab
 
@@ -193,7 +194,7 @@ lab
 # The same controls exist as methods, which is how graders and you can repeat what you did by hand. Two sides share data, noise and seed; here the second plays the saturating loss.
 
 # %%
-duel = Lab(Minimax(width=64), ring(std=.1), Minimax(width=64, saturating=True), batch=128, samples=500)
+duel = Lab(Minimax(networks=Networks(width=64)), ring(std=.1), Minimax(saturating=True, networks=Networks(width=64)), batch=128, samples=500)
 film = duel.record(steps(200))
 film
 
@@ -208,7 +209,7 @@ assert film.steps[-1] == duel.at and film.events == []
 # **Predict:** a ring of eight modes is learned. Now raise both learning rates thirtyfold for 80 steps, then put them back. The data never change. Do modes go dark? Do they return?
 
 # %%
-run = Run(Minimax(width=64), ring(std=.1), runs=8, batch=128)  # what the lab drives, eight seeds at once
+run = Run(Minimax(networks=Networks(width=64)), ring(std=.1), runs=8, batch=128)  # what the lab drives, eight seeds at once
 dark = {}
 for name, rate, n in (("learned", 1e-3, 300), ("shaken", .03, 80), ("calm", 1e-3, 400)):
     run.game.lr = rate
@@ -229,7 +230,7 @@ claim("Too high a rate puts lamps out, and the old rate lights them again", pape
 # %%
 counts: dict[str, list] = {"learned": [], "left out": [], "back": []}
 for seed in range(8):
-    lab = Lab(Minimax(width=64), ring(std=.1), batch=128, samples=500, seed=seed).step(steps(300))
+    lab = Lab(Minimax(networks=Networks(width=64)), ring(std=.1), batch=128, samples=500, seed=seed).step(steps(300))
     for name, gone in (("learned", None), ("left out", [3]), ("back", [])):
         if gone is not None:
             lab.set("without", gone).step(steps(200))
@@ -256,7 +257,7 @@ claim("A generator lets go of a mode that leaves the data, and takes it up again
 
 # %%
 def tiny(**kw):
-    return Lab(Minimax(width=32), ring(std=.15), batch=64, samples=100, **kw)
+    return Lab(Minimax(networks=Networks(width=32)), ring(std=.15), batch=64, samples=100, **kw)
 
 def shake(back: bool = True):
     "One way to do it, in code."
@@ -338,7 +339,7 @@ from torch import nn
 def my_G():
     return nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
 
-mine = Lab(Minimax(G=my_G, width=16), mixture([[0., 0.], [1., 0.]], .1), batch=32, samples=50).step(20)
+mine = Lab(Minimax(G=my_G, networks=Networks(width=16)), mixture([[0., 0.], [1., 0.]], .1), batch=32, samples=50).step(20)
 mine.scrub(7)
 
 # %% [markdown]

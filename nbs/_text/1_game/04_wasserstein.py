@@ -19,19 +19,21 @@
 "Wasserstein GANs: weight clipping (WGAN), gradient penalty (WGAN-GP), and the R1/R2 GAN."
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from modelab.core.checks import check_batch, check_int, check_logits, check_number
+from modelab.core.checks import check_batch, check_number
 from modelab.core.registry import register_game
+from modelab.core.signatures import Count, FakeScores, Logits, NonNegative, Positive, RealScores, checked
 from modelab.losses.adversarial import discriminator_loss
 from modelab.losses.penalties import gradient_penalty, r1, r2
 from modelab.methods.minimax import Minimax
 from modelab.networks.layers import score_batches
+from modelab.training.game import CriticGame
+from modelab.training.optimiser import Optimiser
 
 # %%
 #| export losses.penalties
@@ -40,8 +42,8 @@ from __future__ import annotations
 
 import functools
 import math
-import weakref
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,12 +51,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from modelab.core.checks import check_callable, check_number, check_tensors
 from modelab.core.seeding import Generators, rand
-from modelab.networks.layers import Net, PerRun
+from modelab.core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerScore, checked
 
 # %%
 from modelab.losses import adversarial as adversarial_module
+from modelab.networks.players import Networks
 
 # %%
 from modelab.core.checks import error_message
@@ -118,8 +120,8 @@ push = (slope[..., 0].abs().sum(1)).view(6, 8).mean(1)
 # %%
 #| export
 def wasserstein_distance(x: torch.Tensor,  # (n, *event)
-              y: torch.Tensor,  # (n, *event)
-              ) -> tuple[float, torch.Tensor]:  # W₁, and the partner in y of each row of x (n,)
+                         y: torch.Tensor,  # (n, *event)
+                         ) -> tuple[float, torch.Tensor]:  # W₁, and the partner in y of each row of x (n,)
     """The exact Wasserstein-1 distance of two samples of one size: by sorting on a line, by linear assignment elsewhere.
 
     >>> transport(torch.tensor([[0.], [1.]]), torch.tensor([[3.], [2.]]))
@@ -154,22 +156,20 @@ on_line, in_plane
 
 # %%
 #| export
-def critic_loss(real_scores: torch.Tensor,  # f(x), (*runs, batch)
-                fake_scores: torch.Tensor,  # f(G(z)), (*runs, batch)
-                ) -> torch.Tensor:  # (*runs,)
-    "What the critic descends: E f(G(z)) - E f(x). Its negative is the estimate of W₁ (Arjovsky et al. 2017, eq. 2)."
-    check_logits(real_scores=real_scores, fake_scores=fake_scores)
-    return fake_scores.mean(-1) - real_scores.mean(-1)
+@checked
+def critic_loss(real_scores: RealScores, fake_scores: FakeScores) -> torch.Tensor:
+    """What the critic descends: E f(G(z)) - E f(x), `(*runs,)`, from scores `(*runs, batch)`.
 
+    Its negative is the estimate of W₁ (Arjovsky et al. 2017, eq. 2).
+    """
+    return fake_scores.mean(-1) - real_scores.mean(-1)
 
 # %%
 #| export
-def wasserstein_generator_loss(fake_scores: torch.Tensor,  # f(G(z)), (*runs, batch)
-                   ) -> torch.Tensor:  # (*runs,)
-    "What the generator descends: -E f(G(z))."
-    check_logits(fake_scores=fake_scores)
+@checked
+def wasserstein_generator_loss(fake_scores: Logits) -> torch.Tensor:
+    "What the generator descends: -E f(G(z)), `(*runs,)`, from scores `(*runs, batch)`."
     return -fake_scores.mean(-1)
-
 
 # %% [markdown]
 # **Fidelity.** On a line the best $f$ can be written down: its slope is the sign of $F_q-F_p$, the difference of the distribution functions. Its loss is then minus the exact distance.
@@ -203,7 +203,6 @@ def clip_weights_(network: nn.Module,  # changed in place
     for weight in network.parameters():
         weight.clamp_(-bound, bound)
     return network
-
 
 # %% [markdown]
 # Three bumps on a line against one in the middle, eight seeds; the exact distance by sorting. The authors wrote of clipping that it is "clearly terrible". What is wrong with it?
@@ -263,67 +262,66 @@ class _SmoothReLU(TorchFunctionMode):
 #| export losses.penalties
 def _refuse_batch_norm(critic: Callable) -> None:
     "`ValueError` for a critic with batch norm in training mode."
-    coupled = isinstance(critic, nn.Module) and [m for m in critic.modules() if isinstance(m, _BatchNorm) and m.training]
-    if coupled:
-        raise ValueError(f"critic: {type(coupled[0]).__name__} couples the examples of a batch, so a slope per example "
-                         "does not exist; use LayerNorm, or no normalisation")
-
+    modules = critic.modules() if isinstance(critic, nn.Module) else ()
+    for module in modules:
+        if isinstance(module, _BatchNorm) and module.training:
+            raise ValueError(f"critic: {type(module).__name__} couples the examples of a batch, so a gradient per "
+                             "example does not exist; use LayerNorm, or no normalisation")
 
 # %%
 #| export losses.penalties
-def input_gradient(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
-                   x: torch.Tensor,  # where, (*runs, batch, *event)
-                   ) -> tuple[torch.Tensor, torch.Tensor]:  # scores (*runs, batch) and slopes, shaped as x
-    "The critic's scores at `x` and their gradient in `x`, itself differentiable in the critic's weights."
-    check_callable(critic=critic)
-    check_tensors(x=x)
+def leading_axes(critic: Callable, lead: int | None = None) -> int:
+    "How many axes come before the event: what the caller or the network says; else 1, the batch."
+    return lead or getattr(critic, "lead", 1)
+
+# %%
+#| export losses.penalties
+def per_example(name: str, scores: Any, lead: tuple[int, ...]) -> torch.Tensor:
+    "Scores `(*lead,)` from what a critic answers: as it is, or as `(N, 1)` or `(N, 1, 1, 1)`."
+    shape = tuple(getattr(scores, "shape", ()))
+    if not isinstance(scores, torch.Tensor) or shape[:len(lead)] != lead or set(shape[len(lead):]) - {1}:
+        got = f"shape {shape}" if isinstance(scores, torch.Tensor) else type(scores).__name__
+        runs = "; if the first axis counts runs, say lead=2" if len(shape) > len(lead) else ""
+        raise ValueError(f"{name}: expected one score per example, shape {lead}, got {got}{runs}")
+    return scores.reshape(lead)
+
+# %%
+#| export losses.penalties
+@checked
+def input_gradient(critic: Critic, x: Batch, lead: Count | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The critic's scores at `x` and their gradient in `x`, itself differentiable in the critic's weights.
+
+    `x` is `(*runs, batch, *event)`; the scores are `(*runs, batch)`, the gradient has the shape of `x`. `lead` says how
+    many axes come before the event: our networks know it, for others it is 1, the batch, unless you say 2.
+    """
     _refuse_batch_norm(critic)
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         with _SmoothReLU():
-            scores = critic(x)
-        shape = getattr(scores, "shape", None)
-        if not shape or shape != x.shape[:len(shape)]:
-            raise ValueError(f"critic: expected one score per example of x {tuple(x.shape)}, got "
-                             f"{type(scores).__name__ if shape is None else f'shape {tuple(shape)}'}")
-        slopes = torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True, allow_unused=True)[0] \
+            answer = critic(x)
+        scores = per_example("critic", answer, tuple(x.shape[:leading_axes(critic, lead)]))
+        gradient = torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True, allow_unused=True)[0] \
             if scores.requires_grad else None
-    if slopes is None:
+    if gradient is None:
         raise ValueError("critic: expected scores that autograd can follow back to x, got some that do not depend on it")
-    return scores, slopes
-
+    return scores, gradient
 
 # %%
 #| export losses.penalties
-def sum_over_event(values: torch.Tensor,  # (*runs, batch, *event)
-              scores: torch.Tensor,  # (*runs, batch): its rank says which axes are the event
-              ) -> torch.Tensor:  # (*runs, batch)
-    "Sum over the event axes, whatever they are: coordinates, channels and pixels, time."
-    _check_one_per_score("values", values, scores)
+@checked
+def sum_over_event(values: PerScore, scores: OneScore) -> torch.Tensor:
+    "Sum of `values` `(*runs, batch, *event)` over the event axes, whatever they are; `scores` is `(*runs, batch)`."
     return values.flatten(scores.ndim).sum(-1) if values.ndim > scores.ndim else values
 
-
 # %%
 #| export losses.penalties
-def _check_one_per_score(name: str, values: torch.Tensor, scores: torch.Tensor) -> None:
-    "Refuse values that are not one event per score."
-    check_tensors(**{name: values, "scores": scores})
-    if values.shape[:scores.ndim] != scores.shape:
-        raise ValueError(f"{name}: expected shape ({', '.join(map(str, scores.shape))}, *event), got {tuple(values.shape)}")
-
-
-# %%
-#| export losses.penalties
-def gradient_norm(slopes: torch.Tensor,  # (*runs, batch, *event)
-               scores: torch.Tensor,  # (*runs, batch)
-               ) -> torch.Tensor:  # (*runs, batch)
-    "Euclidean norm over the event axes. At slope zero its derivative is the diagonal's: finite, and not zero."
-    _check_one_per_score("slopes", slopes, scores)
-    slopes = slopes.float() if slopes.dtype.itemsize < 4 else slopes  # half precision has no room for the nudge
-    nudge = 8 * math.sqrt(torch.finfo(slopes.dtype).tiny)  # off zero, along the diagonal: its square is just above nothing
-    event = tuple(range(scores.ndim, slopes.ndim))
-    return torch.linalg.vector_norm(slopes + nudge, dim=event) if event else (slopes + nudge).abs()
-
+@checked
+def gradient_norm(gradient: PerScore, scores: OneScore) -> torch.Tensor:
+    "Euclidean norm over the event axes, `(*runs, batch)`. Where the gradient is zero its derivative is finite."
+    gradient = gradient.float() if gradient.dtype.itemsize < 4 else gradient  # half precision has no room for the nudge
+    nudge = 8 * math.sqrt(torch.finfo(gradient.dtype).tiny)  # off zero, along the diagonal: its square is just above 0
+    event = tuple(range(scores.ndim, gradient.ndim))
+    return torch.linalg.vector_norm(gradient + nudge, dim=event) if event else (gradient + nudge).abs()
 
 # %%
 def along(f) -> torch.Tensor:
@@ -359,73 +357,32 @@ if not fast_mode():
 
 # %%
 #| export losses.penalties
-def random_interpolate(critic: Callable,  # its scores say which axes are the event
-            real: torch.Tensor,  # (*runs, batch, *event)
-            fake: torch.Tensor,  # as real
-            generator: Generators = None,  # one, or one per run
-            ) -> torch.Tensor:  # as real
+@checked
+def random_interpolate(real: Batch, fake: Batch, lead: Count = 1, generator: Generators = None) -> torch.Tensor:
     "A random point on the segment from each generated example to its real one; one position per example."
-    check_callable(critic=critic)
-    check_tensors(real=real, fake=fake)
-    if real.shape != fake.shape:
-        raise ValueError(f"real, fake: expected one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
-    if real.dtype != fake.dtype:
-        raise TypeError(f"real, fake: expected one type, got {real.dtype} and {fake.dtype}")
-    lead = _leading_axes(critic, real)
     t = rand(*real.shape[:lead], generator=generator, device=real.device, dtype=real.dtype)
     return torch.lerp(fake.detach(), real.detach(), t.reshape(*t.shape, *[1] * (real.ndim - lead)))
 
-
 # %%
 #| export losses.penalties
-_asked: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()  # event axes, by critic
-
-
-# %%
-#| export losses.penalties
-def _leading_axes(critic: Callable, x: torch.Tensor) -> int:
-    "How many axes of `x` come before the event; a stranger is asked once, about one example if it can take one."
-    if isinstance(critic, Net):
-        return x.ndim - len(critic.inputs)
-    if isinstance(critic, PerRun):
-        return 2
-    if isinstance(critic, nn.Module) and critic in _asked:
-        return x.ndim - _asked[critic]
-    _refuse_batch_norm(critic)
-    with torch.no_grad():
-        try:
-            scores = critic(x[:1])
-        except (RuntimeError, ValueError):
-            scores = critic(x)
-    lead = getattr(scores, "ndim", 0)
-    if not 0 < lead <= x.ndim:
-        raise ValueError(f"critic: expected scores (*runs, batch), one per example of {tuple(x.shape)}, got {lead} axes")
-    if isinstance(critic, nn.Module):
-        _asked[critic] = x.ndim - lead
-    return lead
-
-
-# %%
-#| export losses.penalties
-def gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
-                     real: torch.Tensor,  # (*runs, batch, *event)
-                     fake: torch.Tensor,  # as real
-                     *, target: float = 1.,  # slope that costs nothing; 0 centres at zero
-                     one_sided: bool = False,  # charge only slopes above the target
+@checked
+def gradient_penalty(critic: Critic, real: Batch, fake: Batch, *,
+                     target: NonNegative = 1.,  # gradient norm that costs nothing; 0 centres at zero
+                     one_sided: bool = False,  # only norms above the target cost
                      generator: Generators = None,  # one, or one per run
-                     ) -> torch.Tensor:  # (*runs,)
+                     lead: Count | None = None) -> torch.Tensor:
     """The mean of (‖∇f(x̂)‖ - target)² at random points x̂ between real and generated examples (Gulrajani et al. 2017).
 
-    Unweighted; only the critic learns from it. `ValueError` for shapes that differ and for batch norm in training mode.
+    `real` and `fake` are `(*runs, batch, *event)`, the result is `(*runs,)`, unweighted; only the critic learns from it.
+    `lead` as in `input_gradient`. `ValueError` for shapes that differ and for batch norm in training mode.
 
-    >>> gradient_penalty(lambda x: 3 * x[:, 0], torch.randn(8, 2), torch.randn(8, 2)).item()  # slope 3, and 1 is free
+    >>> gradient_penalty(lambda x: 3 * x[:, 0], torch.randn(8, 2), torch.randn(8, 2)).item()  # norm 3, and 1 is free
     4.0
     """
-    check_number("target", target, 0)
-    scores, slopes = input_gradient(critic, random_interpolate(critic, real, fake, generator))
-    excess = gradient_norm(slopes, scores) - target
+    lead = leading_axes(critic, lead)
+    scores, gradient = input_gradient(critic, random_interpolate(real, fake, lead, generator), lead)
+    excess = gradient_norm(gradient, scores) - target
     return (excess.clamp_min(0) if one_sided else excess).square().mean(-1)
-
 
 # %% [markdown]
 # **Fidelity**, in float64. A linear critic has slope $a$ everywhere, so the penalty is $(\|a\|-t)^2$. A bowl $f=\tfrac12\|x\|^2$ has slope $\|\hat x\|$. The first holds for points, images and sequences, and a run is a slice.
@@ -635,24 +592,18 @@ def dance(loss_D, n: int = 800, rate: float = .05) -> torch.Tensor:
 
 # %%
 #| export losses.penalties
-def r1(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
-       real: torch.Tensor,  # (*runs, batch, *event)
-       ) -> torch.Tensor:  # (*runs,)
-    "E ‖∇f(x)‖²/2 at real examples (Mescheder et al. 2018, eq. 9, without γ)."
-    check_tensors(real=real)
-    scores, slopes = input_gradient(critic, real)
-    return sum_over_event(slopes.square(), scores).mean(-1) / 2
-
+@checked
+def r1(critic: Critic, real: Batch, *, lead: Count | None = None) -> torch.Tensor:
+    "E ‖∇f(x)‖²/2 at real examples, `(*runs,)` (Mescheder et al. 2018, eq. 9, without γ). `lead` as in `input_gradient`."
+    scores, gradient = input_gradient(critic, real, lead)
+    return sum_over_event(gradient.square(), scores).mean(-1) / 2
 
 # %%
 #| export losses.penalties
-def r2(critic: Callable[[torch.Tensor], torch.Tensor],  # as for r1
-       fake: torch.Tensor,  # (*runs, batch, *event)
-       ) -> torch.Tensor:  # (*runs,)
-    "E ‖∇f(G(z))‖²/2 at generated examples (eq. 10, without γ); the generator hears nothing of it."
-    check_tensors(fake=fake)
-    return r1(critic, fake)
-
+@checked
+def r2(critic: Critic, fake: Batch, *, lead: Count | None = None) -> torch.Tensor:
+    "E ‖∇f(G(z))‖²/2 at generated examples, `(*runs,)` (eq. 10, without γ); the generator does not learn from it."
+    return r1(critic, fake, lead=lead)
 
 # %%
 a = torch.randn(5, 6, generator=g, dtype=torch.float64)
@@ -680,33 +631,13 @@ Picture(figure, f"The smallest GAN: without R1 it circles the solution, with it 
 # %%
 #| export
 @register_game
-@dataclass
-class Wasserstein:
-    "WGAN-GP, the game of Gulrajani et al. 2017: a generator G, and a critic D that pays for slopes other than one."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
-    weight: float = 1.  # λ, the price of the penalty
-    target: float = 1.  # slope that costs nothing
-    one_sided: bool = False  # charge only slopes above the target
-    n_critic: int = 2  # turns of D for one of G
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    d_width: int | None = None  # hidden units of D alone; None: as `width`
-    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
-    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
-
-    def __post_init__(self):
-        check_number("weight", self.weight, 0)
-        check_number("target", self.target, 0)
-        check_int("n_critic", self.n_critic)
-
-    @property
-    def turns(self) -> str:
-        "D's turns, then G's."
-        return "D " * self.n_critic + "G"
-
-    players = Minimax.players
+@dataclass(kw_only=True)
+class Wasserstein(CriticGame):
+    "WGAN-GP, the game of Gulrajani et al. 2017: the critic pays for gradient norms other than one."
+    weight: NonNegative = 1.  # λ, the weight of the penalty
+    target: NonNegative = 1.  # gradient norm that costs nothing
+    one_sided: bool = False  # only norms above the target cost
+    n_critic: Count = 2  # turns of D for one of G
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the critic's turn."
@@ -718,30 +649,15 @@ class Wasserstein:
         "One value per run for the generator's turn."
         return wasserstein_generator_loss(t.D(t.G(t.z)))
 
-
 # %%
 #| export
 @register_game
-@dataclass
-class ClippedWasserstein:
+@dataclass(kw_only=True)
+class ClippedWasserstein(CriticGame):
     "WGAN, the game of Arjovsky et al. 2017: the critic's weights are clipped before every use."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
-    bound: float = .1  # of every weight of D
-    n_critic: int = 5  # turns of D for one of G
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    d_width: int | None = None  # hidden units of D alone; None: as `width`
-    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
-    lr: float | dict[str, float] = 1e-3  # of Adam without momentum, the authors' RMSprop but for its bias correction
-    betas: tuple[float, float] = (0., .99)
-
-    def __post_init__(self):
-        check_number("bound", self.bound, 0, above=0)
-        check_int("n_critic", self.n_critic)
-
-    turns = Wasserstein.turns
-    players = Minimax.players
+    bound: Positive = .1  # of every weight of D
+    n_critic: Count = 5  # turns of D for one of G
+    default_optimiser: ClassVar[Optimiser] = Optimiser(1e-3, (0., .99))  # the authors' RMSprop but for its bias correction
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the critic's turn."
@@ -751,19 +667,14 @@ class ClippedWasserstein:
         "One value per run for the generator's turn."
         return wasserstein_generator_loss(clip_weights_(t.D, self.bound)(t.G(t.z)))
 
-
 # %%
 #| export
 @register_game
-@dataclass
+@dataclass(kw_only=True)
 class ZeroCentred(Minimax):
-    "The game of 2014 with a price on D's slope at real examples (R1) and, if wanted, at generated ones (R2)."
-    weight: float = .1  # γ of R1
-    fake_weight: float = 0.  # γ of R2
-
-    def __post_init__(self):
-        check_number("weight", self.weight, 0)
-        check_number("fake_weight", self.fake_weight, 0)
+    "The R1 GAN (Mescheder et al. 2018): the original game with a penalty on D's gradient at real examples."
+    weight: NonNegative = .1  # γ of R1
+    fake_weight: NonNegative = 0.  # γ of R2, the same at generated examples
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the discriminator's turn."
@@ -771,13 +682,12 @@ class ZeroCentred(Minimax):
         loss = discriminator_loss(*score_batches(t.D, t.x, fake)) + self.weight * r1(t.D, t.x)
         return loss + self.fake_weight * r2(t.D, fake) if self.fake_weight else loss
 
-
 # %% [markdown]
 # A ring of eight, five turns of $D$ to one of $G$ where the papers have it so, and the baseline of chapter 1.1. Eight seeds each, a short walk.
 
 # %%
-games = {"minimax": Minimax(lr=3e-3, width=64), "clipped": ClippedWasserstein(width=64, lr=1e-3),
-         "WGAN-GP": Wasserstein(width=64, lr=3e-3), "R1": ZeroCentred(width=64, lr=3e-3)}
+games = {"minimax": Minimax(networks=Networks(width=64), optimiser=Optimiser(3e-3)), "clipped": ClippedWasserstein(networks=Networks(width=64), optimiser=Optimiser(1e-3)),
+         "WGAN-GP": Wasserstein(networks=Networks(width=64), optimiser=Optimiser(3e-3)), "R1": ZeroCentred(networks=Networks(width=64), optimiser=Optimiser(3e-3))}
 played = {name: Run(rules, ring(radius=2, std=.02), batch=128, average=.99, device="cpu").step(steps(1200))
           for name, rules in games.items()}
 coverage_table({name: run.coverage() for name, run in played.items()})
@@ -836,7 +746,7 @@ coverage_table(pictures.coverage())
 # %%
 from modelab.lab.panel import Lab
 
-duel = Lab(ClippedWasserstein(width=64, bound=.01), circle, Wasserstein(width=64, weight=10.), batch=128, samples=200,
+duel = Lab(ClippedWasserstein(bound=.01, networks=Networks(width=64)), circle, Wasserstein(weight=10., networks=Networks(width=64)), batch=128, samples=200,
            surface="slope").set("turns", "D")
 
 # %%

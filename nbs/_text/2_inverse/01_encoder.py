@@ -43,6 +43,8 @@ from modelab.course.claims import claim, fast_mode, recorded, steps
 from modelab.course.exercises import exercise
 from modelab.data.mixtures import line, ring
 from modelab.methods.minimax import Minimax
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 # %% [markdown]
@@ -53,7 +55,7 @@ from modelab.training.run import Run
 
 # %%
 data = line(5, spacing=1., std=.02)
-forward = Run(Minimax(latent=1, width=32), data, batch=256, device="cpu").step(steps(1000))
+forward = Run(Minimax(networks=Networks(latent=1, width=32)), data, batch=256, device="cpu").step(steps(1000))
 lit = [int(c.captured) for c in forward.coverage()]
 lit
 
@@ -144,8 +146,8 @@ def _prior_cdf(codes: torch.Tensor, prior: str) -> torch.Tensor:
 # %%
 #| export
 def prior_cdf(codes: torch.Tensor,  # of any shape
-           prior: str = "uniform",  # on [-1, 1]; or "normal"
-           ) -> torch.Tensor:  # of the same shape, float64
+              prior: str = "uniform",  # on [-1, 1]; or "normal"
+              ) -> torch.Tensor:  # of the same shape, float64
     "The share of the prior below each coordinate."
     return _prior_cdf(_check_codes(codes), prior)
 
@@ -153,8 +155,8 @@ def prior_cdf(codes: torch.Tensor,  # of any shape
 # %%
 #| export
 def ks_statistic(codes: torch.Tensor,  # (*runs, n, latent)
-       prior: str = "uniform",  # on [-1, 1]; or "normal"
-       ) -> torch.Tensor:  # (*runs, latent)
+                 prior: str = "uniform",  # on [-1, 1]; or "normal"
+                 ) -> torch.Tensor:  # (*runs, latent)
     "The Kolmogorov-Smirnov statistic of every latent axis: the largest gap between the codes' law and the prior."
     u = _prior_cdf(_check_codes(codes, 2), prior).sort(-2).values
     rank = torch.arange(1, u.shape[-2] + 1, dtype=u.dtype, device=u.device)[:, None] / u.shape[-2]
@@ -190,8 +192,8 @@ ks_statistic(diagonal)
 # %%
 #| export
 def joint_ks_statistic(codes: torch.Tensor,  # (*runs, n, latent), latent ≤ 8
-             prior: str = "uniform",  # on [-1, 1]; or "normal"
-             ) -> torch.Tensor:  # (*runs,)
+                       prior: str = "uniform",  # on [-1, 1]; or "normal"
+                       ) -> torch.Tensor:  # (*runs,)
     "The same jointly: the largest gap over all corners of space at each code. With one latent it is `ks_statistic`."
     u = _prior_cdf(_check_codes(codes, 2), prior)
     if u.shape[-1] > 8:
@@ -227,24 +229,6 @@ joint_ks_statistic(diagonal).item()
 #
 # ## The game
 # The encoder may draw noise beside $x$ (`stochastic`; it will matter). And $D$ pays for its slope at draws of the prior, R1 of chapter 1.4; what that is worth stands in the table of what was tried.
-
-# %%
-#| export
-class JointMLP(nn.Module):
-    "A net of several inputs, flattened and laid side by side: an encoder E(x, noise), or later D(x, z)."
-    def __init__(self, sizes: Sequence[int],  # numbers in each input
-                 outputs: int | Sequence[int],  # shape of one output; () for one number
-                 width: int = 128, depth: int = 2,
-                 runs: int | None = None,  # independent copies along a leading axis
-                 generator: Generators = None):
-        super().__init__()
-        if not isinstance(sizes, (tuple, list)) or not sizes:
-            raise TypeError(f"sizes: expected how many numbers each input has, got {sizes!r}")
-        self.net, self.lead = mlp(sum(check_int("sizes", n) for n in sizes), outputs, width, depth, runs, generator), 1 if runs is None else 2
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
-
 
 # %%
 #| export
@@ -333,7 +317,7 @@ def missed(codes, regions: int = 5) -> list[int]:
     return (share < .1 / regions).sum(1).tolist()
 
 # %%
-backward = Run(Encoder(latent=1, prior="uniform", width=32, lr=rates), data, batch=256, device="cpu")
+backward = Run(Encoder(prior="uniform", networks=Networks(latent=1, width=32), optimiser=Optimiser(rates)), data, batch=256, device="cpu")
 seen = {at: look(backward.step(steps(at + 1, at // 25 + 1) - 1 - backward.steps)) for at in marks}
 {at: missed(s["code"]) for at, s in seen.items()}
 
@@ -418,10 +402,10 @@ claim("An encoder with noise fills the prior better than any deterministic encod
 # %%
 #| export
 def separated_modes(codes: torch.Tensor,  # (*runs, n, latent)
-         mode: torch.Tensor,  # the mode each code came from, (*runs, n)
-         n_modes: int,
-         least: float = .9,  # share of a mode's codes whose nearest other code must be of the same mode
-         ) -> torch.Tensor:  # (*runs,)
+                    mode: torch.Tensor,  # the mode each code came from, (*runs, n)
+                    n_modes: int,
+                    least: float = .9,  # share of a mode's codes whose nearest other code must be of the same mode
+                    ) -> torch.Tensor:  # (*runs,)
     "How many modes have a place of their own among the codes. A mode with fewer than two codes has none; nor do ties."
     codes, least, n_modes = _check_codes(codes, 2), check_number("least", least, 0, 1), check_int("n_modes", n_modes)
     if not isinstance(mode, torch.Tensor) or mode.is_floating_point() or mode.is_complex() or mode.dtype == torch.bool:
@@ -481,7 +465,7 @@ claim("A deterministic encoder of near-points keeps all five modes apart", paper
 # Eight modes on a ring, two latents, a normal prior. Colours and digits are modes.
 
 # %%
-plane = {name: look(Run(Encoder(latent=2, width=32, lr=rates, stochastic=noise), circle, batch=256, device="cpu").step(steps(1000)))
+plane = {name: look(Run(Encoder(stochastic=noise, networks=Networks(latent=2, width=32), optimiser=Optimiser(rates)), circle, batch=256, device="cpu").step(steps(1000)))
          for name, noise in (("deterministic", False), ("with noise", True))}
 for name, s in plane.items():
     print(f"{name:14} {summary(s, 'normal')};   kept {separated_modes(s['code'], s['mode'], 8).tolist()}")

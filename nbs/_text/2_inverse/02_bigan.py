@@ -45,6 +45,7 @@ from modelab.data.digits import digits
 from modelab.data.mixtures import line
 from modelab.methods.bigan import BiGAN
 from modelab.methods.wasserstein import wasserstein_distance
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 # %% [markdown]
@@ -55,7 +56,7 @@ from modelab.training.run import Run
 
 # %%
 data = line(5, spacing=1., std=.02)
-run = Run(BiGAN(latent=1, prior="uniform", width=64), data, batch=128, device="cpu").step(steps(1500))
+run = Run(BiGAN(prior="uniform", networks=Networks(latent=1, width=64)), data, batch=128, device="cpu").step(steps(1500))
 lit = [int(c.captured) for c in run.coverage()]
 lit
 
@@ -183,18 +184,6 @@ assert all(math.isclose(v, divergence(e, .8), abs_tol=.03) for e, v in measured.
 
 # %% [markdown]
 # An encoder that does not fit the generator is found out, and most of all one that turns the other way. `JointMLP`, the net of several inputs, and the encoder's draws are those of chapter 2.1; now $D$ takes two inputs as well.
-
-# %%
-#| export
-def joint_discriminator(event: Sequence[int],  # shape of one x
-                        latent: int,  # length of z
-                        width: int = 128, depth: int = 2, runs: int | None = None,
-                        generator: Generators = None) -> JointMLP:
-    "D(x, z): logits (*runs, batch) for pairs of x (*runs, batch, *event) and z (*runs, batch, latent)."
-    if not isinstance(event, (tuple, list)):
-        raise TypeError(f"event: expected the shape of one x, got {event!r}")
-    return JointMLP([math.prod(check_int("event", n) for n in event), check_int("latent", latent)], (), width, depth, runs, generator)
-
 
 # %%
 #| export
@@ -338,7 +327,7 @@ claim("Trained, the encoder brings the data closer to the prior than a random on
 # Sixteen numbers for a scan, eight seeds. Above the scans, below what comes back from their codes: not a copy, but the same digit half of the time, where chance would have it a tenth of the time.
 
 # %%
-scans = Run(BiGAN(latent=16, form="linear"), digits(), runs=8, batch=64, device="cpu").step(steps(1500))
+scans = Run(BiGAN(form="linear", networks=Networks(latent=16)), digits(), runs=8, batch=64, device="cpu").step(steps(1500))
 back = look(scans, 200)
 {**round_trips(back), "same digit": interval([(scans.modes.assign(a)[0] == m).float().mean().item()
                                               for a, m in zip(back["x_hat"], back["mode"])])}
@@ -381,7 +370,7 @@ def frames(rules, r: int):
     return drawn
 
 # %%
-film = Film(frames(BiGAN(latent=1, prior="uniform", width=64), order[0]), [f"step {n}" for n in (0, 50, 100, 200, 400, 700, 1000, 1500)])
+film = Film(frames(BiGAN(prior="uniform", networks=Networks(latent=1, width=64)), order[0]), [f"step {n}" for n in (0, 50, 100, 200, 400, 700, 1000, 1500)])
 film
 
 # %%
@@ -408,7 +397,7 @@ def unjudged(record):
 
 # %%
 def joint_lab(**kw):
-    return Lab(BiGAN(latent=1, prior="uniform", width=64), data, batch=64, samples=300, missions=[unjudged], **kw)
+    return Lab(BiGAN(prior="uniform", networks=Networks(latent=1, width=64)), data, batch=64, samples=300, missions=[unjudged], **kw)
 
 by_hand = joint_lab().step(steps(400)).step(steps(96), only="G").step(steps(304))
 by_hand

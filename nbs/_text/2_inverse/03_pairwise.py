@@ -54,6 +54,8 @@ from modelab.evaluation.coverage import coverage_table
 from modelab.lab.panel import Lab
 from modelab.methods.pairwise import alignment, pairwise_gradient_penalty, PairwiseBiGAN
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 # %% [markdown]
@@ -829,7 +831,7 @@ for row in record.get("digits", []):
 # What one does get from having an encoder: a path between two real pictures. Encode both, walk straight from code to code, decode.
 
 # %%
-scanned = Run(PairwiseBiGAN(latent=16, lr=1e-3, betas=(0., .9)), digits(), runs=2, batch=64, average=.99, device="cpu")
+scanned = Run(PairwiseBiGAN(networks=Networks(latent=16), optimiser=Optimiser(1e-3, betas=(0., .9))), digits(), runs=2, batch=64, average=.99, device="cpu")
 scanned.step(steps(800, fast=20))
 nets = scanned.players.nets
 
@@ -860,7 +862,7 @@ five, four = line(5, spacing=2, std=.04), mixture([[-4.], [-2.], [2.], [4.]], .0
 
 def relit(weight: float, every: int = 100, frames: int = 6):
     "Train on four modes, light the fifth, and yield the run at each frame."
-    run = Run(PairwiseBiGAN(latent=1, weight=0., width=32, betas=(0., .99)), four, runs=4, batch=64, device="cpu").step(steps(600))
+    run = Run(PairwiseBiGAN(weight=0., networks=Networks(latent=1, width=32), optimiser=Optimiser(betas=(0., .99))), four, runs=4, batch=64, device="cpu").step(steps(600))
     run.modes, run.game.weight = five, weight
     for frame in range(frames):
         yield run
@@ -911,7 +913,7 @@ ends
 
 # %%
 def joint(weight: float, **more):
-    return PairwiseBiGAN(latent=1, weight=weight, width=32, betas=(0., .99), **more)
+    return PairwiseBiGAN(weight=weight, networks=Networks(latent=1, width=32), optimiser=Optimiser(betas=(0., .99)), **more)
 
 lab = Lab(joint(1.), line(5, spacing=2, std=.04), joint(0.), batch=64, samples=500)
 lab.set("without", [2]).step(steps(320))

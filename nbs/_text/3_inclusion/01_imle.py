@@ -38,6 +38,8 @@ from modelab.networks.layers import make_player
 import math
 
 from modelab.evaluation.neighbours import rounding_bound
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 
 # %%
 import tempfile
@@ -255,12 +257,12 @@ def _one_each(name: str, made: Any, of: Tensor, runs: int) -> Tensor:
 #| export
 @torch.no_grad()
 def match_latents(G: Callable[[Tensor], Tensor],  # from latents (*runs, k, latent) to examples (*runs, k, *event)
-          real: Tensor,  # (*runs, n, *event)
-          latents: Tensor,  # the pool, (*runs, m, latent)
-          *, features: Callable[[Tensor], Tensor] | None = None,  # what is compared, (*runs, k, *anything); None: the examples
-          chunk: int = 4096,  # latents rendered at a time
-          max_bytes: int = MAX_BYTES,  # for the search
-          ) -> tuple[Tensor, Tensor]:  # distances (*runs, n), indices of latents (*runs, n)
+                  real: Tensor,  # (*runs, n, *event)
+                  latents: Tensor,  # the pool, (*runs, m, latent)
+                  *, features: Callable[[Tensor], Tensor] | None = None,  # what is compared, (*runs, k, *anything); None: the examples
+                  chunk: int = 4096,  # latents rendered at a time
+                  max_bytes: int = MAX_BYTES,  # for the search
+                  ) -> tuple[Tensor, Tensor]:  # distances (*runs, n), indices of latents (*runs, n)
     "For each real example the latent whose example, rendered by G in evaluation mode, is nearest."
     check_callable(G=G, **{} if features is None else {"features": features})
     check_tensors(latents=latents, real=real)
@@ -386,7 +388,7 @@ sorted(k for k in one if "matches" in k)
 # **Predict:** the same generator at the same rate, only the arrow turned, and 500 steps instead of 200. How many of the 25 modes do the samples reach, and what share of the samples is good?
 
 # %%
-forwards = Run(IMLE(lr=3e-3, reals=512, refresh=4, pool=2), data, batch=256, average=.99, device="cpu").step(steps(500))
+forwards = Run(IMLE(reals=512, refresh=4, pool=2, optimiser=Optimiser(3e-3)), data, batch=256, average=.99, device="cpu").step(steps(500))
 coverage_table({"samples look for reals": backwards.coverage(), "reals look for samples": forwards.coverage()})
 
 
@@ -470,7 +472,7 @@ film(Backwards(), turned=True)
 # Short lines from the start, and they get shorter: every sample is content. Now the cure; only the arrow is turned.
 
 # %%
-cured = film(IMLE(lr=3e-3, reals=512, refresh=4, pool=2), turned=False)
+cured = film(IMLE(reals=512, refresh=4, pool=2, optimiser=Optimiser(3e-3)), turned=False)
 cured
 
 # %%
@@ -594,7 +596,7 @@ claim("Adaptive matching serves the worst-served of ten points better, at equal 
 
 # %%
 stack = stacked_digits()
-pictured = Run(IMLE(width=256, refresh=32), stack, runs=1, batch=128, average=.99, device="cpu").step(steps(300))
+pictured = Run(IMLE(refresh=32, networks=Networks(width=256)), stack, runs=1, batch=128, average=.99, device="cpu").step(steps(300))
 figure, panels = axes(1, 2, size=(3.6, 2))
 for ax, shown, title in zip(panels, (stack.sample(30, generator=torch.Generator().manual_seed(0)), pictured.sample(30)[0]), ("real", "IMLE")):
     image_grid(ax, shown.movedim(1, -1) / 2 + .5, title=title)  # three channels, shown as red, green and blue

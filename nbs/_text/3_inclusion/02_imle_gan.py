@@ -88,6 +88,7 @@ from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.traits import precision_recall_by_trait
 from modelab.methods.imle import match_latents
 from modelab.methods.imle_gan import feature_vectors, IMLEGAN, interpolation_loss
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import linear_decay, Run
 
 # %% [markdown]
@@ -110,7 +111,7 @@ def walk(rules, looks=looks):
 
 
 # %%
-plain, decay = walk(Minimax(lr=2e-4, betas=(.5, .999), **weak))
+plain, decay = walk(Minimax(optimiser=Optimiser(2e-4, betas=(.5, .999)), **weak))
 {n: str(interval([c.captured for c in at])) for n, at in zip(looks, decay)}
 
 # %% [markdown]
@@ -188,9 +189,9 @@ Features = Callable[[Tensor], Tensor]  # (*runs, n, *event) to (*runs, n, *anyth
 # %%
 #| export
 def feature_vectors(x: Tensor,  # (*runs, n, *event)
-              features: Features | None,  # None: the examples themselves
-              lead: int = 1,  # how many axes of x count runs and examples
-              ) -> Tensor:  # (*runs, n, d)
+                    features: Features | None,  # None: the examples themselves
+                    lead: int = 1,  # how many axes of x count runs and examples
+                    ) -> Tensor:  # (*runs, n, d)
     "What `features` says of each example, as a vector; `ValueError` unless it is one per example and finite."
     check_tensors(x=x)
     if x.ndim < check_int("lead", lead):
@@ -242,9 +243,9 @@ def _augment_pictures(x: Tensor, generator: torch.Generator) -> Tensor:
 # %%
 #| export evaluation.features
 def train_picture_encoder(modes: ModeSet,  # of square pictures
-                 d: int = 32,  # numbers that describe one channel
-                 walk: int = 400,  # optimiser steps of 256 channels
-                 seed: int = 0) -> PictureEncoder:
+                          d: int = 32,  # numbers that describe one channel
+                          walk: int = 400,  # optimiser steps of 256 channels
+                          seed: int = 0) -> PictureEncoder:
     """An encoder that learned from unlabelled pictures to tell each from all others though both were disturbed.
 
     After van den Oord et al. 2018 and Chen et al. 2020. Two random examples are at a squared distance of 1 on average.
@@ -681,10 +682,10 @@ claim("Asking for a rare minority alone, the inclusive GAN shows seven of its ei
 # %%
 #| export evaluation.traits
 def precision_recall_by_trait(modes: Any,  # a set whose modes show traits, such as `faces()`
-             x: Tensor,  # (n, *event)
-             traits: Sequence[str] | None = None,  # names, or several joined by "+" for all of them at once; None: each
-             within: float = 3.,  # how near a good example is to a clean one, in units of the noise
-             ) -> dict[str, tuple[float, float]]:
+                              x: Tensor,  # (n, *event)
+                              traits: Sequence[str] | None = None,  # names, or several joined by "+" for all of them at once; None: each
+                              within: float = 3.,  # how near a good example is to a clean one, in units of the noise
+                              ) -> dict[str, tuple[float, float]]:
     """Precision and recall of each trait.
 
     Precision: the share of the examples that show it that are good; NaN if none shows it. Recall: the share of its true

@@ -623,11 +623,11 @@ assert precision_recall(images, images.clone()).recall == 1
 # %%
 #| export
 def neighbourhood_companions(measure: Callable[[Tensor, Tensor], Any],  # takes (real, fake)
-               real: Tensor,  # (n, *event)
-               fake: Tensor,  # (m, *event)
-               heldout: Tensor | None = None,  # real data the generator never saw; None: half of `real` is put aside
-               generator: torch.Generator | None = None,  # None: a fixed one
-               ) -> dict[str, Any]:  # by name: yours, floor, ceiling, null
+                             real: Tensor,  # (n, *event)
+                             fake: Tensor,  # (m, *event)
+                             heldout: Tensor | None = None,  # real data the generator never saw; None: half of `real` is put aside
+                             generator: torch.Generator | None = None,  # None: a fixed one
+                             ) -> dict[str, Any]:  # by name: yours, floor, ceiling, null
     "A measure of your samples beside a perfect generator (floor), the reference itself (ceiling) and noise (null)."
     check_callable(measure=measure)
     generator = generator_or_default(generator)

@@ -43,6 +43,8 @@ from modelab.course.exercises import exercise
 from modelab.data.digits import digits, stacked_digits
 from modelab.evaluation.coverage import coverage_table
 from modelab.losses.penalties import gradient_norm
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import linear_decay, Run
 
 # %% [markdown]
@@ -251,9 +253,9 @@ Picture(figure, "Six losses of a generated point's score; on the left least squa
 # %%
 #| export
 def check_conditions(objective: Objective,
-               span: float = 3.,  # scores from -span to span are tried
-               points: int = 601,  # how many
-               ) -> dict[str, bool]:
+                     span: float = 3.,  # scores from -span to span are tried
+                     points: int = 601,  # how many
+                     ) -> dict[str, bool]:
     "Whether slopes have the right sign, are convex, balance somewhere and bend strictly; tried on a grid in float64."
     if not isinstance(objective, Objective):
         raise TypeError(f"objective: expected an Objective, got {objective!r:.60}")
@@ -311,8 +313,8 @@ assert rolled["signs swapped"][1] < 0 and rolled["no balance"][0] < -50 and abs(
 # %%
 #| export
 def max_squared_gradient(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
-              x: torch.Tensor,  # where to look, (*runs, batch, *event)
-              ) -> torch.Tensor:  # (*runs,)
+                         x: torch.Tensor,  # where to look, (*runs, batch, *event)
+                         ) -> torch.Tensor:  # (*runs,)
     "The steepest slope among the points of a batch, squared: a lower bound on the squared Lipschitz constant."
     scores, slopes = input_gradient(critic, x)
     return sum_over_event(slopes.square(), scores).amax(-1)
@@ -473,10 +475,10 @@ for row in kept.get("aim", []):
 # %%
 #| export
 def exact_equilibrium(real: torch.Tensor,  # (n, d)
-                fake: torch.Tensor,  # (m, d)
-                objective: Objective,
-                weight: float = .1,  # λ
-                ) -> tuple[torch.Tensor, torch.Tensor, float]:  # real scores (n,), fake scores (m,), k
+                      fake: torch.Tensor,  # (m, d)
+                      objective: Objective,
+                      weight: float = .1,  # λ
+                      ) -> tuple[torch.Tensor, torch.Tensor, float]:  # real scores (n,), fake scores (m,), k
     "The exact optimum of E φ(f) + E ϕ(f) + λ k² over all functions, for a few points, in float64."
     import numpy as np
     from scipy.optimize import minimize
@@ -719,8 +721,8 @@ def covered(game, modes, n):
 
 # %%
 circle = ring(radius=2, std=.02)
-rings = {"LGAN": covered(Lipschitz(width=64), circle, steps(1000)),
-         "minimax": covered(Minimax(width=64, lr=3e-3), circle, steps(1000))}
+rings = {"LGAN": covered(Lipschitz(networks=Networks(width=64)), circle, steps(1000)),
+         "minimax": covered(Minimax(networks=Networks(width=64), optimiser=Optimiser(3e-3)), circle, steps(1000))}
 on_ring = {name: run.coverage() for name, run in rings.items()}
 coverage_table(on_ring)
 
@@ -743,7 +745,7 @@ claim("On the ring of eight LGAN captures more modes than a minimax game with th
 
 # %%
 heavy = rare_modes()
-run = covered(Lipschitz(width=64), heavy, steps(2000))
+run = covered(Lipschitz(networks=Networks(width=64)), heavy, steps(2000))
 x = run.sample(2500)
 
 def rare_seen(x):
@@ -789,7 +791,7 @@ def cost(word: str) -> float:
 # The same object plays on images. A short walk on stacked digits (1,000 modes), with the settings it comes with:
 
 # %%
-pictures = Run(Lipschitz(lr=1e-3), stacked_digits(), runs=2, batch=64, average=.99, device="cpu").step(steps(600))
+pictures = Run(Lipschitz(optimiser=Optimiser(1e-3)), stacked_digits(), runs=2, batch=64, average=.99, device="cpu").step(steps(600))
 coverage_table(pictures.coverage())
 
 # %%
@@ -805,10 +807,10 @@ Picture(figure, "Forty generated digit triples after a short walk: blurred, and 
 
 # %%
 from modelab.lab.panel import Lab
-from modelab.lab.session import , sample_gradients
+from modelab.lab.session import sample_gradients
 
 islands3 = ring(3, radius=2, std=.02)
-duel = Lab(Lipschitz(width=64), islands3, Lipschitz(width=64, weight=0.), batch=64, samples=200).set("turns", "D")
+duel = Lab(Lipschitz(networks=Networks(width=64)), islands3, Lipschitz(weight=0., networks=Networks(width=64)), batch=64, samples=200).set("turns", "D")
 
 # %%
 def arrows(side: str):

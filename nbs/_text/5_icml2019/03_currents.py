@@ -42,6 +42,7 @@ from modelab.course.claims import claim, steps
 from modelab.course.exercises import exercise
 from modelab.data.mixtures import ring
 from modelab.evaluation.coverage import coverage_table
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import linear_decay, Run
 
 # %% [markdown]
@@ -57,7 +58,7 @@ def train(rules, modes=data, n: int = 600):
 
 from modelab.methods.currents import Currents
 
-blind = train(Currents(along="", n_critic=3, lr=1e-2))
+blind = train(Currents(along="", n_critic=3, optimiser=Optimiser(1e-2)))
 coverage_table(blind.coverage())
 
 # %% [markdown]
@@ -126,8 +127,8 @@ told(found)
 # %%
 #| export
 def form_on_vectors(forms: Tensor,  # fields at each point, (*, k, d)
-            vectors: Tensor,  # k vectors at each point, (*, k, d)
-            ) -> Tensor:  # (*)
+                    vectors: Tensor,  # k vectors at each point, (*, k, d)
+                    ) -> Tensor:  # (*)
     "What the k-form made of these fields says to the vectors: det[wᵢ·vⱼ]. It changes sign when two vectors change places."
     check_tensors(forms=forms, vectors=vectors)
     if forms.shape != vectors.shape or forms.ndim < 2 or not 1 <= forms.shape[-2] <= forms.shape[-1]:

@@ -42,6 +42,8 @@ from modelab.data.digits import digits
 from modelab.data.mixtures import mixture, ring, sample_modes
 from modelab.evaluation.coverage import coverage_table, coverages
 from modelab.methods.minimax import Minimax
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 # %% [markdown]
@@ -86,7 +88,7 @@ truth
 # **Predict:** $D$ has seen nothing but data and samples for hundreds of steps. What are its two numbers?
 
 # %%
-settings = {f"rate {lr:g}": Minimax(width=64, lr=lr) for lr in (.001, .003, .01)}
+settings = {f"rate {lr:g}": Minimax(networks=Networks(width=64), optimiser=Optimiser(lr)) for lr in (.001, .003, .01)}
 gans = {name: Run(rules, eight, batch=128, average=.99, device="cpu").step(steps(600)) for name, rules in settings.items()}
 logits = {name: judged(run.players.nets["D"]) for name, run in gans.items()}
 for name, row in logits.items():

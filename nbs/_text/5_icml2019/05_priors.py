@@ -48,6 +48,8 @@ from modelab.course.exercises import exercise
 from modelab.data.digits import digits
 from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.precision_recall import frechet_distance, precision_recall
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import linear_decay, Run
 
 # %% [markdown]
@@ -61,7 +63,7 @@ def train(rules, n: int = 1000):
     "Eight seeds; the rates fade over the second half."
     return linear_decay(Run(rules, scans, batch=64, average=.99, device="cpu"), steps(n))
 
-plain = train(ZeroCentred(latent=32, lr=4e-3))
+plain = train(ZeroCentred(networks=Networks(latent=32), optimiser=Optimiser(4e-3)))
 
 # %%
 @torch.no_grad()
@@ -141,8 +143,8 @@ lengths, "the shortest of 8,000 ends:", a.norm(dim=-1).min().item()
 # %%
 #| export
 def midpoint_shares(p: Tensor,  # shares of bins of equal width, (*, bins)
-             odd: str = "split",  # an odd sum of two bins ends on a border: half to each side; or "drop", the paper's code
-             ) -> Tensor:  # (*, bins)
+                    odd: str = "split",  # an odd sum of two bins ends on a border: half to each side; or "drop", the paper's code
+                    ) -> Tensor:  # (*, bins)
     "Shares of the same bins for the middle of two independent draws, which within a bin are uniform (Singh et al. 2019)."
     check_tensors(p=p)
     if not p.is_floating_point() or not p.ndim or not p.shape[-1] or (p < 0).any() or \
@@ -461,7 +463,7 @@ NonParametricPrior()
 # **Predict:** does the new prior help the middles? What do the ends pay for it?
 
 # %%
-runs = {"normal": plain} | {name: train(NonParametricPrior(latent=32, lr=4e-3, prior=name)) for name in ("nonparametric", "cauchy")}
+runs = {"normal": plain} | {name: train(NonParametricPrior(prior=name, networks=Networks(latent=32), optimiser=Optimiser(4e-3))) for name in ("nonparametric", "cauchy")}
 table_of = {(name, where): stop(run, torch.lerp, t) for name, run in runs.items() for where, t in (("end", 0.), ("middle", .5))}
 sheet(table_of)
 

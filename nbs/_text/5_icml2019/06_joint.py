@@ -328,9 +328,9 @@ def _decoded(G: Callable, codes: Tensor, view: Sequence[int]) -> Tensor:
 # %%
 #| export
 def translate_domains(E: Callable[[Tensor], Tensor],  # views (*runs, domains, n, *view) to codes (*runs, domains, n, latent)
-                 G: Callable[[Tensor], Tensor],  # and back
-                 x: Tensor,  # (*runs, domains, n, *view)
-                 ) -> Tensor:  # (*runs, domains, domains, n, *view): [.., i, j] is x of domain i told in domain j
+                      G: Callable[[Tensor], Tensor],  # and back
+                      x: Tensor,  # (*runs, domains, n, *view)
+                      ) -> Tensor:  # (*runs, domains, domains, n, *view): [.., i, j] is x of domain i told in domain j
     "Every domain's examples in every domain, x_ij = G_j(E_i(x_i))."
     check_callable(G=G)
     codes, axis = _coded(E, x)
@@ -358,11 +358,11 @@ class Exchange:
 # %%
 #| export
 def exchange_domains(E: Callable[[Tensor], Tensor],  # views (*runs, domains, n, *view) to codes (*runs, domains, n, latent)
-             G: Callable[[Tensor], Tensor],  # and back
-             x: Tensor,  # (*runs, domains, n, *view)
-             z: Tensor,  # (*runs, n, latent), from the prior
-             shift: int = 1,  # every domain sends its codes to the one so many further on
-             ) -> Exchange:
+                     G: Callable[[Tensor], Tensor],  # and back
+                     x: Tensor,  # (*runs, domains, n, *view)
+                     z: Tensor,  # (*runs, n, latent), from the prior
+                     shift: int = 1,  # every domain sends its codes to the one so many further on
+                     ) -> Exchange:
     "Encode every domain; decode shared draws of the prior, and each other's codes."
     check_callable(G=G)
     check_tensors(z=z)

@@ -371,11 +371,11 @@ fresh(maps[0]).pow(2).sum().backward()
 # %%
 #| export
 def add_self_attention(net: ConvGenerator | ConvDiscriminator,  # of chapter 0.5; changed in place
-             side: int | None = None,  # of the map that attends; None: nearest to half the picture's
-             inner: int | None = None,  # as in `SelfAttention`
-             pool: int = 1,  # likewise
-             generator: Generators = None,  # one, or one per run
-             ) -> ConvGenerator | ConvDiscriminator:  # the same network
+                       side: int | None = None,  # of the map that attends; None: nearest to half the picture's
+                       inner: int | None = None,  # as in `SelfAttention`
+                       pool: int = 1,  # likewise
+                       generator: Generators = None,  # one, or one per run
+                       ) -> ConvGenerator | ConvDiscriminator:  # the same network
     "A convolutional net with a self-attention layer behind the convolution that makes a map of this side."
     if isinstance(net, ConvGenerator):
         full, sides = net.outputs[-1], [net.start[-1] * 2 ** i for i in range(1, len(net.convs) + 1)]
@@ -567,8 +567,8 @@ class SpectralNorm(nn.Module):
 # %%
 #| export
 def add_spectral_norm(network: nn.Module,  # changed in place
-                        but: Sequence[str] = (),  # layers to leave alone, by name
-                        ) -> nn.Module:  # the same network
+                      but: Sequence[str] = (),  # layers to leave alone, by name
+                      ) -> nn.Module:  # the same network
     """Divide the weight of each linear and convolutional layer by its largest singular value (Miyato et al. 2018).
 
     Call `update_spectral_norm(network)` once for each step of the optimiser.

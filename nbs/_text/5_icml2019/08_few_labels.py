@@ -50,7 +50,9 @@ from modelab.course.exercises import exercise
 from modelab.data.digits import digits
 from modelab.data.mixtures import ring, sample_modes
 from modelab.evaluation.precision_recall import frechet_distance, precision_recall
+from modelab.networks.players import Networks
 from modelab.training.game import Turn
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import linear_decay, Run
 
 # %% [markdown]
@@ -268,7 +270,7 @@ leak(soft)
 # %%
 #| export
 def rotate_pictures(x: Tensor,  # square pictures, (*runs, batch, channels, side, side)
-              ) -> tuple[Tensor, Tensor]:  # (*runs, 4·batch, channels, side, side), and quarter turns 0 to 3, (*runs, 4·batch)
+                    ) -> tuple[Tensor, Tensor]:  # (*runs, 4·batch, channels, side, side), and quarter turns 0 to 3, (*runs, 4·batch)
     "All pictures upright, then all turned by 90°, by 180° and by 270° to the left, and by how many quarters each."
     check_tensors(x=x)
     if x.ndim < 4 or x.shape[-1] != x.shape[-2]:
@@ -409,7 +411,7 @@ class FewLabels(ZeroCentred):
 # **Fidelity.** $L_D$, term by term, on the first turn of a small game:
 
 # %%
-small = Run(FewLabels(width=16), ring(), runs=2, batch=32, device="cpu")
+small = Run(FewLabels(networks=Networks(width=16)), ring(), runs=2, batch=32, device="cpu")
 t, again = Turn(small, 0, 0), Turn(small, 0, 0)
 (x, told, known), fake, asked = small.game.real(t), t.G(t.z).detach(), small.game.asked(t.z)
 by_hand = discriminator_loss(t.D(x, told), t.D(fake, asked)) + .1 * r1(lambda v: t.D(v, told), x) + .3 * label_loss(t.D.c(t.D.body(x)), known)
@@ -427,7 +429,7 @@ told[0, :8], known[0, :8]
 # %%
 def train(n: int = 600, **settings):
     "Eight seeds; the rates fade over the second half."
-    rules = FewLabels(classes=10, latent=32, lr=5e-3, weight=3., **settings)
+    rules = FewLabels(classes=10, weight=3., networks=Networks(latent=32), optimiser=Optimiser(5e-3), **settings)
     return linear_decay(Run(rules, scans, batch=64, average=.99, device="cpu"), steps(n))
 
 # %%
@@ -607,7 +609,7 @@ claim("Telling turned pictures apart improves the Fréchet distance", paper="Luc
 # %%
 import ipywidgets as w
 
-young = Run(FewLabels(classes=10, latent=32, lr=5e-3, weight=3., rest="random"), scans, runs=1, batch=64, average=.97, device="cpu").step(steps(300))
+young = Run(FewLabels(classes=10, weight=3., rest="random", networks=Networks(latent=32), optimiser=Optimiser(5e-3)), scans, runs=1, batch=64, average=.97, device="cpu").step(steps(300))
 
 def scene(run):
     "Samples in a column for each class asked for, and the numbers."

@@ -61,9 +61,9 @@ def _check_table(name: str, x: Any) -> None:
 # %%
 #| export
 def hide_cells(x: Tensor,  # rows (*runs, n, d)
-         rate: float,  # share of the cells
-         generator: Generators = None,  # one, or one per run
-         ) -> Tensor:
+               rate: float,  # share of the cells
+               generator: Generators = None,  # one, or one per run
+               ) -> Tensor:
     "The same rows with NaN in cells chosen at random, each cell for itself: missing completely at random."
     _check_table("x", x)
     chance = rand(*x.shape, generator=generator, device=x.device)
@@ -73,8 +73,8 @@ def hide_cells(x: Tensor,  # rows (*runs, n, d)
 # %%
 #| export
 def fill_holes(x: Tensor,  # rows with NaN in their holes
-             filled: Tensor,  # a value for every cell
-             ) -> Tensor:
+               filled: Tensor,  # a value for every cell
+               ) -> Tensor:
     "`x` with its holes filled; what was known stays as it is, to the bit."
     _check_table("x", x)
     check_tensors(filled=filled)
@@ -237,8 +237,8 @@ def _column_means(values: Tensor, among: Tensor) -> Tensor:
 # %%
 #| export
 def cell_discriminator_loss(scores: Tensor,  # of the cells of completed rows, (*runs, n, d)
-                       shown: Tensor,  # which were known, (*runs, n, d) bools
-                       ) -> Tensor:  # (*runs,)
+                            shown: Tensor,  # which were known, (*runs, n, d) bools
+                            ) -> Tensor:  # (*runs,)
     "Element-wise Wasserstein loss: filled cells should score low, shown ones high, column by column (Hwang et al. 2019)."
     shown = _cells("scores", scores, shown)
     return _column_means(scores, ~shown) - _column_means(scores, shown)
@@ -247,8 +247,8 @@ def cell_discriminator_loss(scores: Tensor,  # of the cells of completed rows, (
 # %%
 #| export
 def cell_generator_loss(scores: Tensor,  # of the cells of completed rows, (*runs, n, d)
-                   shown: Tensor,  # which were known, (*runs, n, d) bools
-                   ) -> Tensor:  # (*runs,)
+                        shown: Tensor,  # which were known, (*runs, n, d) bools
+                        ) -> Tensor:  # (*runs,)
     "What the imputer descends: the cells that it filled should score high."
     return -_column_means(scores, ~_cells("scores", scores, shown))
 
@@ -272,9 +272,9 @@ cell_discriminator_loss(scores, m).item(), cell_generator_loss(scores, full).ite
 # %%
 #| export
 def cell_reconstruction_loss(filled: Tensor,  # a value for every cell, (*runs, n, d)
-                        x: Tensor,  # the values that are known
-                        asked: Tensor,  # for which cells, (*runs, n, d) bools
-                        ) -> Tensor:  # (*runs,)
+                             x: Tensor,  # the values that are known
+                             asked: Tensor,  # for which cells, (*runs, n, d) bools
+                             ) -> Tensor:  # (*runs,)
     "Mean squared error over the asked cells of a row, then over rows."
     _check_table("x", x)
     asked = _cells("filled", filled, asked)
@@ -455,9 +455,9 @@ class Imputer:
 #| export
 @torch.no_grad()
 def impute_rows(run: Run,  # of an `Imputer`
-           x: Tensor,  # rows with holes, (n, *event), or (runs, n, *event)
-           draw: int = 0,  # another number, another draw of the noise
-           ) -> Tensor:  # (runs, n, *event)
+                x: Tensor,  # rows with holes, (n, *event), or (runs, n, *event)
+                draw: int = 0,  # another number, another draw of the noise
+                ) -> Tensor:  # (runs, n, *event)
     "The rows, their holes filled by each run's imputer: by the averaged one where an average is kept."
     if not isinstance(run, Run) or not isinstance(run.players.nets.get("G"), ImputerNetwork):
         raise TypeError(f"run: expected a Run of an Imputer, got {run!r:.60}")

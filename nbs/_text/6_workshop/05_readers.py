@@ -203,9 +203,9 @@ def pictures_to_floats(x: Tensor) -> Tensor:
 # %%
 #| export
 def index_parts(bag: Any,  # a tensor, or `SampleFile`
-          rows: Tensor,  # indices
-          max_bytes: int = 1 << 26,  # of a part in float64
-          ) -> tuple[Tensor, ...]:
+                rows: Tensor,  # indices
+                max_bytes: int = 1 << 26,  # of a part in float64
+                ) -> tuple[Tensor, ...]:
     "The indices in parts that may be looked at one after the other."
     if not hasattr(bag, "shape") or not len(bag.shape):
         raise TypeError(f"bag: expected a tensor of examples or the rows of a file, got {bag!r:.60}")
@@ -293,7 +293,7 @@ def _folder(path: Path) -> tuple:
 # %%
 #| export
 def open_samples(source: str | Path,  # .npy, .npz, .npz:name, .pt (a tensor), or a folder of images of one size
-             ) -> SampleFile:
+                 ) -> SampleFile:
     "The rows of a file or folder; nothing but its head is read yet. Pickled objects are refused, not run."
     if not isinstance(source, (str, os.PathLike)) or not str(source):
         raise TypeError(f"source: expected a path, got {source!r:.60}")
@@ -313,8 +313,8 @@ def open_samples(source: str | Path,  # .npy, .npz, .npz:name, .pt (a tensor), o
 # %%
 #| export
 def read_samples(source: str | Path,  # as for `open_samples`
-             most: int | None = None,  # read at most so many examples, chosen at random
-             generator: torch.Generator | None = None) -> Tensor:
+                 most: int | None = None,  # read at most so many examples, chosen at random
+                 generator: torch.Generator | None = None) -> Tensor:
     "Examples from a file, bytes of pictures as [0, 1]; a large .npy or .pt is never held twice."
     rows, generator = open_samples(source), generator_or_default(generator)
     chosen = torch.arange(len(rows))

@@ -24,18 +24,19 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from tqdm.auto import tqdm
 
-from modelab.core.checks import check_choice, check_int, check_number
+from modelab.core.checks import check_choice, check_int
 from modelab.core.registry import make
-from modelab.core.seeding import derive_seed, randn
+from modelab.core.seeding import derive_seed
+from modelab.core.signatures import Count, Index, Real, check_arguments, unchecked
 from modelab.data.mixtures import sample_modes
-from modelab.evaluation.coverage import Coverage, coverages, PROTOCOLS
+from modelab.evaluation import coverage as measures
 from modelab.training.checkpoints import load_checkpoint, save_checkpoint
 from modelab.training.game import Game, Turn, turn_words
 from modelab.training.players import Players
@@ -51,7 +52,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from modelab.core.checks import check_number
 from modelab.core.seeding import derive_seed
 
 # %%
@@ -68,7 +68,7 @@ import torch
 
 from modelab.core.checks import check_int
 from modelab.core.files import atomic_write
-from modelab.core.registry import make, to_json
+from modelab.core.registry import get_setting, make, to_json
 
 
 # %%
@@ -105,13 +105,9 @@ class Players:
             self.adam[name] = torch.optim.Adam([flat], **self.rates(name), fused=device.type != "mps")
         self.average, self.averaged = average, copy.deepcopy(self.nets["G"]) if average else None
 
-    def rates(self, name: str, game: Any = None) -> dict[str, Any]:
-        "Adam's settings for a player, as the game, or one that might take its place, has them now: they may change while it runs."
-        game = game or self.game
-        lr, betas = ((v[name] if name in v else None) if isinstance(v, dict) else v for v in (game.lr, game.betas))
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise TypeError(f"betas of {name}: expected two numbers, got {betas!r}")
-        return {"lr": check_number(f"lr of {name}", lr, 0), "betas": tuple(check_number(f"betas of {name}", b, 0, .999999) for b in betas)}
+    def rates(self, name: str, step: int = 0) -> dict[str, Any]:
+        "Adam's settings for a player at a step, as the game has them now: they may change while it runs."
+        return self.game.optimiser.rates(name, step)
 
     def ready(self, word: str) -> None:
         "Let gradients flow to those whose turn it is, and to nobody else."
@@ -121,15 +117,15 @@ class Players:
         for name in self.movers[word]:
             self.flat[name].grad.zero_()
 
-    def move(self, word: str, loss: torch.Tensor) -> None:
-        "One Adam step down the sum of the runs' losses."
+    def move(self, word: str, loss: torch.Tensor, step: int = 0) -> None:
+        "One Adam step down the sum of the runs' losses; `step` is the run's, for the schedule."
         loss.backward(torch.ones_like(loss))  # the gradient of the sum over runs
-        self.step(word)
+        self.step(word, step)
 
-    def step(self, word: str) -> None:
+    def step(self, word: str, step: int = 0) -> None:
         "One Adam step down the gradients as they stand."
         for name in self.movers[word]:
-            self.adam[name].param_groups[0].update(self.rates(name))
+            self.adam[name].param_groups[0].update(self.rates(name, step))
             self.adam[name].step()
 
     @torch.no_grad()
@@ -208,7 +204,7 @@ def _finish_step_on_interrupt() -> Iterator[threading.Event]:
 
 # %%
 #| export
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
     "The torch device for a name; `ValueError` if it is unknown or absent."
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -220,200 +216,266 @@ def _device(name: str) -> torch.device:
                          f"got {name!r} ({reason})") from None
 
 
-# %%
-#| export
-class _Walk:
-    "A game on a mode set that can be stepped; `Run` adds what one does with it."
-    def __init__(self, game: Game | str,  # a game, or the name of a registered one
-                 modes: Any,  # a mode set, or the name of a registered one
-                 runs: int = 8,  # how many seeds, side by side
-                 seed: int = 0,  # run r is seed + r
-                 device: str = "auto",  # auto (cuda, else cpu), cpu, cuda, cuda:1, mps
-                 batch: int = 256,  # examples per run and turn
-                 average: float = 0.0,  # decay of a running average of G's weights for `sample`; 0: none
-                 shards: int = 1,  # parts of a batch whose gradients are added up; see modelab.training.distributed
-                 precision: str = "float32",  # or bf16: matrix products and convolutions in training
-                 ):
-        self.game = make("game", game) if isinstance(game, str) else game
-        modes = make("modes", modes) if isinstance(modes, str) else modes
-        if not all(hasattr(modes, part) for part in ("event", "sample", "to")):
-            raise TypeError(f"modes: expected a mode set, or the name of a registered one, got {modes!r:.80}")
-        self.runs, self.seed, self.batch = check_int("runs", runs), check_int("seed", seed, 0), check_int("batch", batch)
-        self.average, self.device = check_number("average", average, 0, .999999), _device(device)
-        self.shards, self.precision = check_int("shards", shards), check_choice("precision", precision, ("float32", "bf16"))
-        if batch % shards:
-            raise ValueError(f"batch, shards: expected a batch that {shards} shards can share evenly, got {batch}")
-        self.modes, self.words, self.seeds = modes.to(self.device), turn_words(self.game), range(seed, seed + runs)
-        if hasattr(self.game, "suits"):
-            self.game.suits(modes)
-        fitting = max(2, min(64, math.prod(modes.event)))
-        self.latent = fitting if self.game.latent is None else check_int("latent", self.game.latent)
-        self.players = Players(self.game, modes.event, self.latent, self.seeds, self.device, self.average)
-        self.steps, self._checked, self.saved = 0, 0, None  # steps done, losses checked, last checkpoint
-        self.torn = False  # whether the last step was cut in half, by an error or a second Ctrl-C
-        self._losses = {word: torch.empty(1024, runs, device=self.device) for word in self.words}  # grows by doubling
-        self._streams: dict[str, list[torch.Generator]] = {}
-        self.mine, self.add_up = range(shards), None  # the shards of this process, and how it adds up with others
-
-    def generators(self, stream: str, *place: int) -> list[torch.Generator]:
-        "One generator per run, seeded by (seed, stream, place)."
-        own = self._streams.setdefault(stream, [torch.Generator(self.device) for _ in self.seeds])
-        return [g.manual_seed(derive_seed(s, stream, *place)) for g, s in zip(own, self.seeds)]
-
-    def real(self, n: int, generator: list[torch.Generator], only: Sequence[int] | None = None) -> torch.Tensor:
-        "Real examples `(runs, n, *event)`, of the modes in `only`; None: of all."
-        draw = self.modes.sample if only is None else functools.partial(sample_modes, self.modes, only)
-        return torch.stack([draw(n, generator=g) for g in generator])
-
-    def noise(self, n: int, generator: list[torch.Generator]) -> torch.Tensor:
-        "Latents `(runs, n, latent)`."
-        draw = getattr(self.game, "noise", randn)
-        return draw(self.runs, n, self.latent, generator=generator, device=self.device)
-
-    @contextmanager
-    def _narrow(self) -> Iterator[None]:
-        "In a bf16 run: the players compute in bf16; what they return, and so every loss and penalty, is float32."
-        def half(forward: Any, *args: Any) -> Any:
-            with torch.autocast(self.device.type, torch.bfloat16):
-                out = forward(*args)
-            return out.float() if isinstance(out, torch.Tensor) else out
-        nets = self.players.nets.values() if self.precision == "bf16" else ()
-        for net in nets:
-            net.forward = functools.partial(half, net.forward)
-        try:
-            yield
-        finally:
-            for net in nets:
-                del net.forward  # the class's own comes back
-
-    def _turn(self, place: int, word: str) -> torch.Tensor:
-        "One turn: the gradient of the mean over the batch, shard by shard, then a step down it; the loss per run."
-        self.players.ready(word)
-        total = torch.zeros(self.runs, device=self.device)
-        for shard in self.mine:
-            turn = Turn(self, self.steps, place, *[shard] * (self.shards > 1))
-            with self._narrow():
-                loss = getattr(self.game, f"loss_{word}")(turn)
-            if loss.shape != (self.runs,):
-                raise ValueError(f"game: loss_{word} should return one value per run, shape ({self.runs},), "
-                                 f"got {tuple(loss.shape)}")
-            loss.backward(torch.full_like(loss, 1 / self.shards))  # of the sum over runs
-            total += loss.detach() / self.shards
-        if self.add_up:
-            for part in [*(self.players.flat[name].grad for name in self.players.movers[word]), total]:
-                self.add_up(part)
-        self.players.step(word)
-        return total
-
-    def _make_room(self) -> None:
-        "Twice as much of it for losses, where there is none left for this step's."
-        for word, rows in self._losses.items():
-            if self.steps == len(rows):
-                self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
-
-    def _one_step(self) -> None:
-        "One pass through the turns."
-        self.torn = True
-        losses = {word: self._turn(place, word) for place, word in enumerate(self.words)}
-        self._make_room()
-        for word, loss in losses.items():
-            self._losses[word][self.steps].copy_(loss)
-        self.players.follow()
-        self.steps, self.torn = self.steps + 1, False
-
+# %% [markdown]
+# ## A run
+# `Run` holds a game, its players and the streams of random numbers. What it can do is added below, one method at a time.
 
 # %%
 #| export
-class Run(_Walk):
+Decay = Annotated[float, Real(0., .999999)]
+
+# %%
+from modelab.course.notebooks import patch
+
+# %%
+#| export
+class Run:
     """A game played by several seeds at once; its state after n steps depends on the configuration and n alone.
 
     >>> run = Run("minimax", "ring", runs=4, device="cpu").step(10)
     >>> run.losses["G"].shape, run.sample(100).shape  # (steps, runs) and (runs, n, *event)
     (torch.Size([10, 4]), torch.Size([4, 100, 2]))
     """
-    def step(self, n: int = 1,  # steps; each is one pass through the game's turns
-             progress: bool | None = None,  # a progress bar; None: in a terminal only
-             ) -> Run:
-        "Train `n` steps. Ctrl-C ends after the present step and keeps it; a loss not finite raises `Diverged`."
-        hidden = not (sys.stderr.isatty() if progress is None else progress)
-        with _finish_step_on_interrupt() as stop, tqdm(range(check_int("n", n, 0)), disable=hidden, unit="step", leave=False) as bar:
-            for i in bar:
-                self._one_step()
-                if i % 64 == 63 or i == n - 1 or stop.is_set():
-                    self._check()
-                if stop.is_set():
-                    raise KeyboardInterrupt(f"stopped after step {self.steps}; everything up to it is kept")
-        return self
-
-    def _check(self) -> None:
-        "Raise `Diverged` at the first loss since the last check that is not finite."
-        fresh = {word: rows[self._checked:self.steps] for word, rows in self._losses.items()}
-        wrong = [(int(at), word, int(run)) for word, rows in fresh.items() for at, run in (~rows.isfinite()).nonzero()]
-        if wrong:
-            at, word, run = min(wrong)
-            kept = f"the last checkpoint is {self.saved}" if self.saved else "no checkpoint was saved"
-            raise Diverged(f"the loss of {word} is not finite at step {self._checked + at}, "
-                           f"seed {self.seeds[run]}; {kept}")
-        self._checked = self.steps
-
-    @property
-    def losses(self) -> dict[str, torch.Tensor]:
-        "Loss of each turn, `(steps, runs)`; of its last pass where a turn comes several times in a step."
-        return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
-
-    @torch.no_grad()
-    def sample(self, n: int,  # samples per run
-               raw: bool = False,  # the present weights even where a running average is kept
-               ) -> torch.Tensor:  # (runs, n, *event)
-        "What the generators make at this step: the same each time it is asked, and training does not notice."
-        net = self.players.nets["G"] if raw or self.players.averaged is None else self.players.averaged
-        z, training = self.noise(check_int("n", n), self.generators("evaluation", self.steps)), net.training
-        net.eval()
-        try:
-            return torch.cat([net(part) for part in z.split(4096, dim=1)], dim=1)
-        finally:
-            net.train(training)
-
-    def coverage(self, protocol: str = "pacgan",  # a name in `modelab.evaluation.coverage.PROTOCOLS`
-                 n: int | None = None,  # samples per run; None: as many as the protocol asks for
-                 ) -> list[Coverage]:
-        "What each run covers of its modes."
-        asked = PROTOCOLS[check_choice("protocol", protocol, PROTOCOLS)].samples(self.modes)
-        return coverages(self.sample(asked if n is None else n), self.modes, protocol)
-
-    def save(self, path: str | Path) -> Path:
-        "Write a checkpoint; see `save_checkpoint`."
-        self.saved = save_checkpoint(self, path)
-        return self.saved
-
-    @classmethod
-    def load(cls, path: str | Path, game: Game | None = None, modes: Any = None, device: str = "auto") -> Run:
-        "Read a checkpoint and go on as if nothing had happened; see `load_checkpoint`."
-        return load_checkpoint(cls, path, game, modes, device)
-
-    def __repr__(self) -> str:
-        seeds = f"seeds {self.seed}–{self.seeds[-1]}" if self.runs > 1 else f"seed {self.seed}"
-        return f"{type(self.game).__name__} on {self.modes!r}, {seeds}, {self.steps} steps on {self.device}"
-
+    def __init__(self, game: Game | str,  # a game, or the name of a registered one
+                 modes: Any,  # a mode set, or the name of a registered one
+                 runs: Count = 8,  # how many seeds, side by side
+                 seed: Index = 0,  # run r is seed + r
+                 device: str = "auto",  # auto (cuda, else cpu), cpu, cuda, cuda:1, mps
+                 batch: Count = 256,  # examples per run and turn
+                 average: Decay = 0.0,  # decay of a running average of G's weights for `sample`; 0: none
+                 shards: Count = 1,  # parts of a batch whose gradients are added up; see modelab.training.distributed
+                 precision: Literal["float32", "bf16"] = "float32",  # bf16: matrix products and convolutions in training
+                 ):
+        self.__dict__.update(check_arguments(Run.__init__, dict(
+            runs=runs, seed=seed, batch=batch, average=average, shards=shards, precision=precision)))
+        if batch % shards:
+            raise ValueError(f"batch, shards: expected a batch that {shards} shards can share evenly, got {batch}")
+        self._choose(game, modes, device)
+        self._begin()
 
 # %%
 #| export
-def linear_decay(run: Run,
-                 n: int,  # steps; what does not divide by `parts` is left out
-                 parts: int = 10,  # stairs
-                 ) -> Run:
-    "Train `n` steps, the game's rates falling over the second half; afterwards the game has its own again."
-    if not isinstance(run, Run):
-        raise TypeError(f"run: expected a Run, got {type(run).__name__}")
-    n, parts, lr = check_int("n", n, 0), check_int("parts", parts), run.game.lr
+@patch
+def _choose(self: Run, game: Game | str, modes: Any, device: str) -> None:
+    "What is played, on which data, and where."
+    self.game = make("game", game) if isinstance(game, str) else game
+    modes = make("modes", modes) if isinstance(modes, str) else modes
+    if not all(hasattr(modes, part) for part in ("event", "sample", "to")):
+        raise TypeError(f"modes: expected a mode set, or the name of a registered one, got {modes!r:.80}")
+    self.words, self.device = turn_words(self.game), find_device(device)
+    self.game.suits(modes)
+    self.modes, self.seeds = modes.to(self.device), range(self.seed, self.seed + self.runs)
+    fitting = max(2, min(64, math.prod(modes.event)))
+    self.latent = self.game.networks.latent or fitting
+
+# %%
+#| export
+@patch
+def _begin(self: Run) -> None:
+    "The players at step 0."
+    self.players = Players(self.game, self.modes.event, self.latent, self.seeds, self.device, self.average)
+    self.steps, self._checked, self.saved = 0, 0, None  # steps done, losses checked, last checkpoint
+    self.torn = False  # whether the last step was cut in half, by an error or a second Ctrl-C
+    self._losses = {word: torch.empty(1024, self.runs, device=self.device) for word in self.words}  # grows by doubling
+    self._streams: dict[str, list[torch.Generator]] = {}
+    self._played: set[tuple[int, str]] = set()  # turns that went well once: their arguments are not checked again
+    self.mine, self.add_up = range(self.shards), None  # the shards of this process, and how it adds up with others
+
+# %% [markdown]
+# ### Random numbers: one stream for each purpose
+
+# %%
+#| export
+@patch
+def generators(self: Run, stream: str, *place: int) -> list[torch.Generator]:
+    "One generator per run, seeded by (seed, stream, place)."
+    own = self._streams.setdefault(stream, [torch.Generator(self.device) for _ in self.seeds])
+    return [g.manual_seed(derive_seed(s, stream, *place)) for g, s in zip(own, self.seeds)]
+
+# %%
+#| export
+@patch
+def real(self: Run, n: int, generator: list[torch.Generator], only: Sequence[int] | None = None) -> torch.Tensor:
+    "Real examples `(runs, n, *event)`, of the modes in `only`; None: of all."
+    draw = self.modes.sample if only is None else functools.partial(sample_modes, self.modes, only)
+    return torch.stack([draw(n, generator=g) for g in generator])
+
+# %%
+#| export
+@patch
+def noise(self: Run, n: int, generator: list[torch.Generator]) -> torch.Tensor:
+    "Latents `(runs, n, latent)`."
+    return self.game.noise(self.runs, n, self.latent, generator=generator, device=self.device)
+
+# %% [markdown]
+# ### One turn
+# The gradient is that of the mean over the batch. It is computed shard by shard where one batch is shared by several devices.
+
+# %%
+#| export
+@patch
+@contextmanager
+def _bf16(self: Run) -> Iterator[None]:
+    "In a bf16 run: the players compute in bf16; what they return, and so every loss and penalty, is float32."
+    def half(forward: Any, *args: Any) -> Any:
+        with torch.autocast(self.device.type, torch.bfloat16):
+            out = forward(*args)
+        return out.float() if isinstance(out, torch.Tensor) else out
+    nets = self.players.nets.values() if self.precision == "bf16" else ()
+    for net in nets:
+        net.forward = functools.partial(half, net.forward)
     try:
-        for part in range(parts):
-            share = min(1, 2 * (1 - part / parts))
-            run.game.lr = {name: rate * share for name, rate in lr.items()} if isinstance(lr, dict) else lr * share
-            run.step(n // parts)
+        yield
     finally:
-        run.game.lr = lr
-    return run
+        for net in nets:
+            del net.forward  # the class's own comes back
+
+# %%
+#| export
+@patch
+def _loss(self: Run, place: int, word: str, shard: list[int]) -> torch.Tensor:
+    "The loss of a turn, one value per run; its arguments are checked the first time only."
+    turn = Turn(self, self.steps, place, *shard)
+    known = (place, word) in self._played or self.batch == self.shards  # a batch of one looks like a column of scores
+    with self._bf16(), unchecked() if known else nullcontext():
+        loss = getattr(self.game, f"loss_{word}")(turn)
+    if loss.shape != (self.runs,):
+        raise ValueError(f"game: loss_{word} should return one value per run, shape ({self.runs},), "
+                         f"got {tuple(loss.shape)}")
+    self._played.add((place, word))
+    return loss
+
+# %%
+#| export
+@patch
+def _turn(self: Run, place: int, word: str) -> torch.Tensor:
+    "One turn: the gradient, then a step down it; the loss per run."
+    self.players.ready(word)
+    total = torch.zeros(self.runs, device=self.device)
+    for shard in self.mine:
+        loss = self._loss(place, word, [shard] * (self.shards > 1))
+        loss.backward(torch.full_like(loss, 1 / self.shards))  # of the sum over runs
+        total += loss.detach() / self.shards
+    if self.add_up:
+        for part in [*(self.players.flat[name].grad for name in self.players.movers[word]), total]:
+            self.add_up(part)
+    self.players.step(word, self.steps)
+    return total
+
+# %% [markdown]
+# ### Steps
+
+# %%
+#| export
+@patch
+def _make_room(self: Run) -> None:
+    "Twice as much of it for losses, where there is none left for this step's."
+    for word, rows in self._losses.items():
+        if self.steps == len(rows):
+            self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
+
+# %%
+#| export
+@patch
+def _one_step(self: Run) -> None:
+    "One pass through the turns."
+    self.torn = True
+    losses = {word: self._turn(place, word) for place, word in enumerate(self.words)}
+    self._make_room()
+    for word, loss in losses.items():
+        self._losses[word][self.steps].copy_(loss)
+    self.players.follow()
+    self.steps, self.torn = self.steps + 1, False
+
+# %%
+#| export
+@patch
+def step(self: Run, n: int = 1,  # steps; each is one pass through the game's turns
+         progress: bool | None = None,  # a progress bar; None: in a terminal only
+         ) -> Run:
+    "Train `n` steps. Ctrl-C ends after the present step and keeps it; a loss not finite raises `Diverged`."
+    hidden = not (sys.stderr.isatty() if progress is None else progress)
+    with _finish_step_on_interrupt() as stop, \
+            tqdm(range(check_int("n", n, 0)), disable=hidden, unit="step", leave=False) as bar:
+        for i in bar:
+            self._one_step()
+            if i % 64 == 63 or i == n - 1 or stop.is_set():
+                self._check()
+            if stop.is_set():
+                raise KeyboardInterrupt(f"stopped after step {self.steps}; everything up to it is kept")
+    return self
+
+# %%
+#| export
+@patch
+def _check(self: Run) -> None:
+    "Raise `Diverged` at the first loss since the last check that is not finite."
+    fresh = {word: rows[self._checked:self.steps] for word, rows in self._losses.items()}
+    wrong = [(int(at), word, int(run)) for word, rows in fresh.items() for at, run in (~rows.isfinite()).nonzero()]
+    if wrong:
+        at, word, run = min(wrong)
+        kept = f"the last checkpoint is {self.saved}" if self.saved else "no checkpoint was saved"
+        raise Diverged(f"the loss of {word} is not finite at step {self._checked + at}, "
+                       f"seed {self.seeds[run]}; {kept}")
+    self._checked = self.steps
+
+# %% [markdown]
+# ### What a run gives
+
+# %%
+#| export
+@patch(as_prop=True)
+def losses(self: Run) -> dict[str, torch.Tensor]:
+    "Loss of each turn, `(steps, runs)`; of its last pass where a turn comes several times in a step."
+    return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
+
+# %%
+#| export
+@patch
+@torch.no_grad()
+def sample(self: Run, n: int,  # samples per run
+           raw: bool = False,  # the present weights even where a running average is kept
+           ) -> torch.Tensor:  # (runs, n, *event)
+    "What the generators make at this step: the same each time it is asked, and training does not notice."
+    net = self.players.nets["G"] if raw or self.players.averaged is None else self.players.averaged
+    z, training = self.noise(check_int("n", n), self.generators("evaluation", self.steps)), net.training
+    net.eval()
+    try:
+        return torch.cat([net(part) for part in z.split(4096, dim=1)], dim=1)
+    finally:
+        net.train(training)
+
+# %%
+#| export
+@patch
+def coverage(self: Run, protocol: str = "pacgan",  # a name in `modelab.evaluation.coverage.PROTOCOLS`
+             n: int | None = None,  # samples per run; None: as many as the protocol asks for
+             ) -> list[measures.Coverage]:
+    "What each run covers of its modes."
+    asked = measures.PROTOCOLS[check_choice("protocol", protocol, measures.PROTOCOLS)].samples(self.modes)
+    return measures.coverages(self.sample(asked if n is None else n), self.modes, protocol)
+
+# %%
+#| export
+@patch
+def save(self: Run, path: str | Path) -> Path:
+    "Write a checkpoint; see `modelab.training.checkpoints.save_checkpoint`."
+    self.saved = save_checkpoint(self, path)
+    return self.saved
+
+# %%
+#| export
+@patch(cls_method=True)
+def load(cls: Run, path: str | Path, game: Game | None = None, modes: Any = None, device: str = "auto") -> Run:
+    "Read a checkpoint and go on as if nothing had happened; see `modelab.training.checkpoints.load_checkpoint`."
+    return load_checkpoint(cls, path, game, modes, device)
+
+# %%
+#| export
+@patch
+def __repr__(self: Run) -> str:
+    seeds = f"seeds {self.seed}–{self.seeds[-1]}" if self.runs > 1 else f"seed {self.seed}"
+    return f"{type(self.game).__name__} on {self.modes!r}, {seeds}, {self.steps} steps on {self.device}"
 
 
 # %%
@@ -424,8 +486,8 @@ CHECKPOINT_FORMAT = "modelab-run-1"
 # %%
 #| export training.checkpoints
 def save_checkpoint(run: Any,
-          path: str | Path,  # parent folders are made
-          ) -> Path:
+                    path: str | Path,  # parent folders are made
+                    ) -> Path:
     "Write a checkpoint: tensors and JSON, nothing executable; a crash leaves the old file whole, a NaN is refused."
     from safetensors.torch import save
     run._check()  # never a diverged run over a good one, nor half a step
@@ -444,7 +506,7 @@ def save_checkpoint(run: Any,
 def run_config(run: Any) -> dict[str, Any]:
     "Everything that the state after n steps depends on besides n, as plain JSON."
     spec = getattr(run.game, "spec", None)
-    game = spec and {k: v if k == "name" else to_json(getattr(run.game, k)) for k, v in spec.items()}
+    game = spec and {k: v if k == "name" else to_json(get_setting(run.game, k)) for k, v in spec.items()}
     return {"game": game, "modes": getattr(run.modes, "spec", None), "runs": run.runs, "seed": run.seed,
             "batch": run.batch, "average": run.average, "shards": run.shards, "precision": run.precision}
 
@@ -452,11 +514,11 @@ def run_config(run: Any) -> dict[str, Any]:
 # %%
 #| export training.checkpoints
 def load_checkpoint(cls: type,
-         path: str | Path,  # a checkpoint, or a folder of them
-         game: Any = None,  # needed where the game was made with networks of your own
-         modes: Any = None,  # needed where the mode set has no name
-         device: str = "auto",  # may differ from where it was saved
-         ) -> Any:
+                    path: str | Path,  # a checkpoint, or a folder of them
+                    game: Any = None,  # needed where the game was made with networks of your own
+                    modes: Any = None,  # needed where the mode set has no name
+                    device: str = "auto",  # may differ from where it was saved
+                    ) -> Any:
     "Read a checkpoint; `FileNotFoundError` if there is none, `ValueError` if it is damaged or does not fit."
     path, note, tensors = _newest(Path(path)) if Path(path).is_dir() else (path, *_open(path))
     for kind, given in (("game", game), ("modes", modes)):

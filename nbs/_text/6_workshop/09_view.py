@@ -45,13 +45,14 @@ from modelab.lab.session import (EvalBatch, Event, LabSession, measure_side, mea
 from modelab.course.claims import recorded
 from modelab.data.mixtures import line, ring
 from modelab.methods.minimax import Minimax
+from modelab.networks.players import Networks
 
 # %% [markdown]
 # ## A picture is heavy
 # The easy way is a plot: draw with matplotlib, send the PNG. Before we do better, what does that weigh?
 
 # %%
-lab = LabSession(Minimax(width=32), ring(std=.1), batch=64, samples=200).step(50)
+lab = LabSession(Minimax(networks=Networks(width=32)), ring(std=.1), batch=64, samples=200).step(50)
 side = lab.sides["A"]
 figure, ax = axes(size=(4, 4))
 points = side.sample(500)[0]
@@ -232,8 +233,8 @@ def unpack_frame(data: bytes) -> tuple[dict[str, np.ndarray], dict]:
 # %%
 #| export
 def render_frame(side: Side, what: str = "score",  # which surface
-          samples: int = 1000,  # that the lamps count
-          ) -> bytes:
+                 samples: int = 1000,  # that the lamps count
+                 ) -> bytes:
     "Everything that is shown of a side at this step, in at most 12 kB; looking changes nothing."
     arrays, nets, box = {}, side.players.nets, view_box(side)
     covered, look = measure_side(side, samples), EvalBatch(side, N_SHOWN)
@@ -342,7 +343,7 @@ assert (shown - made)[inside].abs().max() < 2 * (box[1] - box[0]) / 65535
 # On the line an example has one coordinate. The second axis is then its latent: $(G(z), z)$ for what was generated, $(x, E(x))$ for the data where the game has an encoder.
 
 # %%
-flat = LabSession(Minimax(width=16), line(), batch=32, samples=50).step(3)
+flat = LabSession(Minimax(networks=Networks(width=16)), line(), batch=32, samples=50).step(3)
 unpack_frame(flat.frame())[0]["fake"].shape, render_scene(flat)["axes"]
 
 # %% [markdown]
@@ -428,9 +429,9 @@ def _event_text(events: list[Event], at: int) -> str:
 # %%
 #| export
 def render_curves(rows: dict[int, dict[str, dict[str, Any]]],  # by step and side
-           events: list[Event], modes: int,
-           tasks: list = (),  # each mission's text, and its stages with whether they were seen
-           ) -> bytes:
+                  events: list[Event], modes: int,
+                  tasks: list = (),  # each mission's text, and its stages with whether they were seen
+                  ) -> bytes:
     "Measures along the timeline, which modes were lit, and what was changed, for the page."
     at = sorted(rows)
     names = {side: [k for k in row if k != "dark"] for side, row in rows[at[-1]].items()}

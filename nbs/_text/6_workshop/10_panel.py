@@ -43,13 +43,14 @@ from modelab.training.run import spare_thread
 from modelab.data.mixtures import ring
 from modelab.lab.view import unpack_frame
 from modelab.methods.minimax import Minimax
+from modelab.networks.players import Networks
 
 # %% [markdown]
 # ## A button that trains
 # Write the obvious thing: a callback that trains. While it runs, the kernel hears nothing, and *Pause* is a message that waits in line. Which thread serves a callback differs between kernels, too: some use the main thread, some another one beside your cell.
 
 # %%
-slow = LabSession(Minimax(width=16), ring(), batch=32, samples=50)
+slow = LabSession(Minimax(networks=Networks(width=16)), ring(), batch=32, samples=50)
 start = time.perf_counter()
 slow.step(200)
 assert time.perf_counter() - start > .1  # a tenth of a second is what a hand notices
@@ -229,7 +230,7 @@ class Lab(LabSession):
 
 
 # %%
-lab = Lab(Minimax(width=16), ring(), batch=32, samples=50)
+lab = Lab(Minimax(networks=Networks(width=16)), ring(), batch=32, samples=50)
 lab.play()
 lab.driver.ask("set", "lr", 2e-3)
 lab.pause()

@@ -472,8 +472,8 @@ def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an arr
 # %%
 #| export data.frames
 def median_background(frames: torch.Tensor,  # (n, c, h, w)
-               window: int | None = None,  # of so many frames around each, shifted inwards at the ends; None: of all
-               ) -> torch.Tensor:  # (n, c, h, w)
+                      window: int | None = None,  # of so many frames around each, shifted inwards at the ends; None: of all
+                      ) -> torch.Tensor:  # (n, c, h, w)
     """What each frame shows when nobody is there: the median over frames, pixel by pixel.
 
     With `window` it follows the light, and is taken anew for every quarter of a window. Whoever stands still for half
@@ -496,9 +496,9 @@ def median_background(frames: torch.Tensor,  # (n, c, h, w)
 # %%
 #| export data.frames
 def foreground_share(frames: torch.Tensor,  # (n, c, h, w)
-         threshold: float = .2,  # how far from the background a pixel must be, in the frames' own units
-         window: int | None = None,  # of `median_background`; needed where the light changes
-         ) -> torch.Tensor:
+                     threshold: float = .2,  # how far from the background a pixel must be, in the frames' own units
+                     window: int | None = None,  # of `median_background`; needed where the light changes
+                     ) -> torch.Tensor:
     "The share of each frame's pixels that depart from the background in some channel, (n,)."
     frames, threshold = check_batch("frames", frames), check_number("threshold", threshold, 0)
     return ((frames - median_background(frames, window)).abs().amax(1) > threshold).float().mean((1, 2))

@@ -660,11 +660,11 @@ def _members(archive: Path, most: int) -> Iterator[tuple[str, int, bool, Callabl
 # %%
 #| export
 def unpack_archive(archive: str | Path,  # a .zip or .tar.gz
-           into: str | Path,  # the folder to make; must not be there
-           wanted: str,  # a regular expression for the whole name of an entry; its first group is the file's name
-           most: int = 2 ** 31,  # bytes of all files together
-           progress: bool = True,
-           ) -> list[Path]:
+                   into: str | Path,  # the folder to make; must not be there
+                   wanted: str,  # a regular expression for the whole name of an entry; its first group is the file's name
+                   most: int = 2 ** 31,  # bytes of all files together
+                   progress: bool = True,
+                   ) -> list[Path]:
     "Unpack plain files whose names were expected; `ValueError`, and nothing made, if the archive holds anything else."
     archive, into, left, made = Path(archive), Path(into), check_int("most", most), set()
     if into.exists():
@@ -804,8 +804,8 @@ DATA_SETS = {s.name: s for s in (
 # %%
 #| export
 def find_data_set(name: str,  # a name in `DATA_SETS`
-         folder: str | Path | None = None,  # the data folder; default: MODELAB_DATA
-         ) -> Path:
+                  folder: str | Path | None = None,  # the data folder; default: MODELAB_DATA
+                  ) -> Path:
     "The folder of a set in the data folder; `FileNotFoundError`, with the command that fetches it, if it is not whole."
     known, root = DATA_SETS[check_choice("name", name, DATA_SETS)], folder or os.environ.get("MODELAB_DATA")
     if known.needs == _IDX:  # MNIST's files may also lie in the data folder itself

@@ -58,6 +58,7 @@ from modelab.losses.penalties import gradient_penalty
 from modelab.methods.minimax import Minimax
 from modelab.methods.wasserstein import Wasserstein
 from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
 here = Path(tempfile.mkdtemp())
 torch.set_num_threads(1)  # as torchrun does
 
@@ -165,7 +166,7 @@ class Checkpoints:
 # %%
 def small(**kw) -> Run:
     "A run that costs nothing."
-    return Run(Minimax(width=8), ring(radius=2, std=.02), **{"runs": 2, "batch": 16, "device": "cpu", **kw})
+    return Run(Minimax(networks=Networks(width=8)), ring(radius=2, std=.02), **{"runs": 2, "batch": 16, "device": "cpu", **kw})
 
 
 # %%
@@ -374,7 +375,7 @@ def ranks_from_environment() -> Ranks:
 #| export
 @contextmanager
 def connect_ranks(meet: str = "env://",  # where the ranks meet; torchrun's own place
-         ) -> Iterator[Ranks]:
+                  ) -> Iterator[Ranks]:
     "The ranks that torchrun started, connected: gloo between CPUs, NCCL between CUDA devices."
     us = ranks_from_environment()
     if us.size == 1:
@@ -409,12 +410,12 @@ def handle_sigterm() -> Iterator[None]:
 # %%
 #| export
 def train_group(job: Job, seeds: range,
-           kept: Checkpoints | None = None,  # entered; None: nothing is kept
-           *, every: int = 1000,  # steps between checkpoints
-           device: str = "auto",
-           us: Ranks = Ranks(),  # shares the work if the job has several shards
-           run: Run | None = None,  # go on with this one
-           ) -> Run:
+                kept: Checkpoints | None = None,  # entered; None: nothing is kept
+                *, every: int = 1000,  # steps between checkpoints
+                device: str = "auto",
+                us: Ranks = Ranks(),  # shares the work if the job has several shards
+                run: Run | None = None,  # go on with this one
+                ) -> Run:
     "Train one group to the job's last step; Ctrl-C and SIGTERM end it early and save."
     if run is None and kept and (run := kept.load(device)):
         job.check(run, seeds)
@@ -439,14 +440,14 @@ def train_group(job: Job, seeds: range,
 # %%
 #| export
 def train_job(job: Job,
-          us: Ranks = Ranks(),
-          out: str | Path | None = None,  # a folder, or a .safetensors file where there is one group
-          *, keep: int = 2,
-          every: int = 1000,  # steps between checkpoints
-          device: str = "auto",
-          protocol: str = "pacgan",
-          run: Run | None = None,  # the first group's, to go on with
-          ) -> tuple[list[Coverage], int]:
+              us: Ranks = Ranks(),
+              out: str | Path | None = None,  # a folder, or a .safetensors file where there is one group
+              *, keep: int = 2,
+              every: int = 1000,  # steps between checkpoints
+              device: str = "auto",
+              protocol: str = "pacgan",
+              run: Run | None = None,  # the first group's, to go on with
+              ) -> tuple[list[Coverage], int]:
     "Train this rank's groups: the coverage of all seeds, in order, on every rank; and the step this rank reached."
     single, groups = str(out).endswith(".safetensors"), job.groups()
     if single and len(groups) > 1:
@@ -607,8 +608,8 @@ recorded("distributed").get("wrapper, largest error of the gradient")
 # %%
 #| export
 def data_parallel(run: Run,  # its `shards` are a multiple of the number of ranks
-           us: Ranks,
-           ) -> Run:  # the same
+                  us: Ranks,
+                  ) -> Run:  # the same
     "Let every rank compute its share of each batch; gradients and losses are added up over the ranks."
     if run.shards % us.size:
         raise ValueError(f"shards: expected a multiple of {us.size} ranks, got {run.shards}")
@@ -714,10 +715,10 @@ node or "not recorded yet"
 # %%
 #| export
 def scaling_efficiency(compute: float,  # seconds of computing per turn and device
-               size: float,  # bytes of the gradient
-               link: float,  # bytes a second between devices
-               devices: int,
-               ) -> float:
+                       size: float,  # bytes of the gradient
+                       link: float,  # bytes a second between devices
+                       devices: int,
+                       ) -> float:
     "Share of the time that is computing when gradients are summed in a ring after each turn, without overlap."
     for name, value in dict(compute=compute, size=size, link=link).items():
         check_number(name, value, above=0)

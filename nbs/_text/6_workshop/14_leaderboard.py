@@ -263,7 +263,7 @@ class _Timed(Checkpoints):
 # %%
 #| export
 def run_part(cell: BoardCell, seeds: range, folder: Path,  # of this part
-         device: str = "auto", every: int = 500) -> dict | None:
+             device: str = "auto", every: int = 500) -> dict | None:
     "Train and measure one part; None if another process holds it or Ctrl-C came first."
     try:
         with _Timed(folder, keep=1) as kept:
@@ -320,10 +320,10 @@ def finite_or_none(value: float) -> float | None:
 # %%
 #| export
 def run_board(path: str | Path,  # the file
-          device: str = "auto",
-          *, every: int = 500,  # steps between checkpoints
-          tell: Callable[[str], Any] = lambda line: None,  # hears of each part that is done
-          ) -> list[dict]:  # the board's rows
+              device: str = "auto",
+              *, every: int = 500,  # steps between checkpoints
+              tell: Callable[[str], Any] = lambda line: None,  # hears of each part that is done
+              ) -> list[dict]:  # the board's rows
     "Run what is not finished yet, together with whoever else runs the same file; the rows of the board."
     path, cells = Path(path), read_board_file(path)
     folder, board = path.with_suffix(".parts"), _board(path)
