@@ -56,6 +56,19 @@ def notebooks(root: Path = ROOT) -> list[Path]:
     return sorted(found, key=lambda p: (place(p), p.name))
 
 
+def find(name: str) -> Path:
+    """The notebook that `name` means: a path, its number such as 1.4, or its name with or without the number."""
+    stem = name.removeprefix("nbs/").removeprefix("_text/").removesuffix(".ipynb").removesuffix(".py")
+    twins = [ROOT / "nbs" / p.relative_to(ROOT / "nbs/_text").with_suffix(".ipynb") for p in (ROOT / "nbs/_text").rglob("*.py")]
+    every = sorted({*notebooks(), *twins})
+    found = [p for p in every if stem in (p.relative_to(ROOT / "nbs").with_suffix("").as_posix(), p.stem,
+                                          p.stem.partition("_")[2], number(p))]
+    if len(found) != 1:
+        raise ValueError(f"CHAPTER: expected one chapter, such as 1_game/04_wasserstein, 1.4 or wasserstein, got {name!r} "
+                         f"({len(found)} found)")
+    return found[0]
+
+
 def code_cells(nb: NotebookNode) -> list[NotebookNode]:
     """The code cells that a run executes, in order: all but those under `#| eval: false`."""
     return [c for c in nb.cells if c.cell_type == "code" and not EVAL_FALSE.search(c.source)]
@@ -172,7 +185,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif os.environ.get("MODELAB_FAST", "") not in ("", "0"):
         print("MODELAB_FAST is set: a short walk must not be stored. Unset it first.", file=sys.stderr)
         return 2
-    files = [p.resolve() for p in args.files] or notebooks()
+    try:
+        files = [p.resolve() if p.exists() else find(str(p)) for p in args.files] or notebooks()
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     files = [ROOT / "nbs" / p.relative_to(ROOT / "nbs/_text").with_suffix(".ipynb")
              if p.suffix == ".py" and p.is_relative_to(ROOT / "nbs/_text") else p for p in files]
     missing = [str(p) for p in files if p.suffix != ".ipynb" or not p.is_file()]
