@@ -8,13 +8,16 @@ STAMP   := $(VENV)/installed.stamp
 PYTEST   = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test quick export clean
+.PHONY: help lab test quick chapter check run export clean
 
 help:
 	@echo "make lab     open the course in JupyterLab      (make lab ARGS=--no-browser where there is no display)"
 	@echo "make test    run every chapter and every check  (make test ARGS='-k coverage' for a part)"
 	@echo "make quick   the same with shorter walks, in under 3 minutes"
-	@echo "make export  after editing: twins in step, modelab/ exported, README tables renewed"
+	@echo "make chapter NAME=1_game/07_hinge      a new chapter from a scaffold"
+	@echo "make check CHAPTER=1_game/07_hinge     one chapter: export, short run and tests, in under a minute"
+	@echo "make run CHAPTER=1_game/07_hinge       run it at full length and store what it shows"
+	@echo "make export  after editing: twins in step, modelab/ exported, tables renewed"
 	@echo "make clean   remove what builds and tests left behind; the environment in $(VENV) stays"
 	@echo "Python 3.11 or newer is needed; choose one with PYTHON=/path/to/python"
 
@@ -33,6 +36,18 @@ test: $(STAMP)
 
 quick: $(STAMP)
 	MODELAB_FAST=1 $(PYTEST)
+
+chapter: $(STAMP)
+	@$(BIN)/python data_scripts/new_chapter.py "$(NAME)"
+	@$(BIN)/python data_scripts/ledger.py --write
+
+check: $(STAMP)
+	@$(BIN)/python data_scripts/check.py "$(CHAPTER)"
+	@$(BIN)/python data_scripts/ledger.py --write
+
+run: $(STAMP)
+	@$(BIN)/python data_scripts/run_notebooks.py "$(CHAPTER)"
+	@$(BIN)/python data_scripts/ledger.py --write
 
 export: $(STAMP)
 	$(BIN)/jupytext --quiet --sync $$(find nbs/_text -name '*.py')

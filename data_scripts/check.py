@@ -12,22 +12,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from run_notebooks import ROOT, notebooks, number
+from run_notebooks import ROOT, find
 
 TOOLS = Path(sys.executable).parent
-
-
-def find(name: str) -> Path:
-    """The notebook that `name` means: a path, its number such as 1.4, or its name with or without the number."""
-    stem = name.removeprefix("nbs/").removeprefix("_text/").removesuffix(".ipynb").removesuffix(".py")
-    twins = [ROOT / "nbs" / p.relative_to(ROOT / "nbs/_text").with_suffix(".ipynb") for p in (ROOT / "nbs/_text").rglob("*.py")]
-    every = sorted({*notebooks(), *twins})
-    found = [p for p in every if stem in (p.relative_to(ROOT / "nbs").with_suffix("").as_posix(), p.stem,
-                                          p.stem.partition("_")[2], number(p))]
-    if len(found) != 1:
-        raise SystemExit(f"CHAPTER: expected one chapter, such as 1_game/04_wasserstein, 1.4 or wasserstein, got {name!r} "
-                         f"({len(found)} found)")
-    return found[0]
 
 
 def tests(chapter: Path) -> list[str]:
@@ -60,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(argv) != 1:
         print(__doc__, file=sys.stderr)
         return 2
-    return check(find(argv[0]))
+    try:
+        return check(find(argv[0]))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

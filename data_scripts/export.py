@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from configparser import ConfigParser
 from pathlib import Path
 
 from nbdev.doclinks import _build_modidx
@@ -129,10 +130,13 @@ def index(lib: Path) -> str:
                 elif kind == "register_command":
                     tables["COMMANDS"][mark.args[0].value] = module
                     tables["COMMAND_HELP"][mark.args[0].value] = ast.get_docstring(node).partition("\n")[0]
+    settings = ConfigParser(delimiters=["="])
+    settings.read(lib.parent / "settings.ini", encoding="utf-8")
+    version = settings.get("DEFAULT", "version", fallback="0")
     body = "\n\n".join(f"{name} = {{\n" + "".join(f"    {k!r}: {v!r},\n" for k, v in sorted(table.items())) + "}"
                        for name, table in tables.items())
     return ('"""What is in which module, made by data_scripts/export.py: names are found without importing anything."""\n\n'
-            f"{body}\n")
+            f"VERSION = {version!r}\n\n{body}\n")
 
 
 def stub(lib: Path) -> str:

@@ -1,7 +1,7 @@
-"""The tables of README.md that nobody types: the ledger of claims and the list of chapters, from the stored notebooks.
+"""The tables that nobody types, from the stored notebooks: chapters and claims in LEDGER.md, questions in the index.
 
-    python data_scripts/ledger.py            # exit 1 and a diff if README.md is behind the notebooks
-    python data_scripts/ledger.py --write    # renew README.md between its markers
+    python data_scripts/ledger.py            # exit 1 and a diff if a table is behind the notebooks
+    python data_scripts/ledger.py --write    # renew the tables between their markers
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -65,20 +66,37 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
 
 
+def question(nb: NotebookNode) -> str:
+    """The question on a chapter's card; ValueError if there is none."""
+    for cell in nb.cells:
+        if cell.cell_type == "markdown" and (found := re.search(r"^\| \*\*Question\*\* \| (.+?) \|$", cell.source, re.M)):
+            return found[1]
+    raise ValueError("the card lacks the row | **Question** | … |")
+
+
 def chapter_table(paths: Sequence[Path], root: Path) -> str:
     """One row per chapter: number, linked title, its line, module, measured minutes."""
     rows = []
-    for path in paths:
+    for path in filter(number, paths):
         nb = nbformat.read(path, as_version=4)
-        if number(path) < 0:
-            continue
         title, line = _named(path, headline, nb)
         seconds = nb.metadata.get("modelab", {}).get("seconds")
         minutes = "not run yet" if seconds is None else f"{max(seconds / 60, .1):.1f}"
         name = module(nb)
         link = path.relative_to(root).as_posix()
-        rows.append((f"{number(path):02d}", f"[{title}]({link})", line, f"`modelab.{name}`" if name else "", minutes))
+        rows.append((number(path), f"[{title}]({link})", line, f"`modelab.{name}`" if name else "", minutes))
     return table(("", "chapter", "in one line", "module", "minutes"), rows)
+
+
+def question_table(paths: Sequence[Path], root: Path) -> str:
+    """One row per chapter for the index: its question and its linked title."""
+    rows = []
+    for path in filter(number, paths):
+        nb = nbformat.read(path, as_version=4)
+        title, _ = _named(path, headline, nb)
+        link = path.relative_to(root / "nbs").as_posix()
+        rows.append((_named(path, question, nb), f"[{number(path)} {title}]({link})"))
+    return table(("your question", "chapter"), rows)
 
 
 def ledger_table(paths: Sequence[Path]) -> str:
@@ -88,7 +106,7 @@ def ledger_table(paths: Sequence[Path]) -> str:
         nb = nbformat.read(path, as_version=4)
         for row in _named(path, claims, nb):
             source = ", ".join(row[k] for k in ("paper", "section", "figure") if row[k])
-            rows.append((f"{number(path):02d}", row["claim"], source, row["ours"], row["baseline"], row["verdict"]))
+            rows.append((number(path), row["claim"], source, row["ours"], row["baseline"], row["verdict"]))
     return table(("chapter", "claim", "source", "ours", "baseline", "verdict"), rows)
 
 
@@ -104,38 +122,56 @@ def between(text: str, name: str, content: str) -> str:
     """`text` with `content` between `<!-- name -->` and `<!-- /name -->`; ValueError unless each stands there once."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
-        raise ValueError(f"README.md must hold the lines {start} and {end} once, in this order")
+        raise ValueError(f"the file must hold the lines {start} and {end} once, in this order")
     head, rest = text.split(start)
     return f"{head}{start}\n{content}\n{end}{rest.split(end)[1]}"
 
 
 def renewed(text: str, paths: Sequence[Path], root: Path) -> str:
-    """README's `text` with both tables made anew from the notebooks at `paths`."""
+    """The `text` of LEDGER.md with both tables made anew from the notebooks at `paths`."""
     text = between(text, "chapters", chapter_table(paths, root))
     return between(text, "ledger", ledger_table(paths))
+
+
+def renewed_index(text: str, paths: Sequence[Path], root: Path) -> str:
+    """The `text` of the index notebook with its table of questions made anew."""
+    nb = nbformat.reads(text, as_version=4)
+    cell = next(c for c in nb.cells if "<!-- questions -->" in c.source)
+    cell.source = between(cell.source, "questions", question_table(paths, root))
+    return nbformat.writes(nb) + "\n"
+
+
+def stale(root: Path, paths: Sequence[Path]) -> dict[Path, tuple[str, str]]:
+    """The files whose tables are behind the notebooks: what they say, and what they should say."""
+    found = {}
+    for name, renew in (("LEDGER.md", renewed), ("nbs/index.ipynb", renewed_index)):
+        old = (root / name).read_text(encoding="utf-8")
+        if (new := renew(old, paths, root)).rstrip("\n") != old.rstrip("\n"):
+            found[root / name] = old, new
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="renew README.md")
+    parser.add_argument("--write", action="store_true", help="renew the tables")
     args = parser.parse_args(argv)
-    readme = ROOT / "README.md"
     try:
-        old = readme.read_text(encoding="utf-8")
-        new = renewed(old, notebooks(), ROOT)
+        behind = stale(ROOT, notebooks())
     except (FileNotFoundError, ValueError, ChapterError) as error:
         print(error, file=sys.stderr)
         return 2
-    if new == old:
-        return 0
-    if args.write:
-        readme.write_text(new, encoding="utf-8")
-        return 0
-    before, after = old.splitlines(True), new.splitlines(True)
-    sys.stdout.writelines(difflib.unified_diff(before, after, "README.md", "from the notebooks"))
-    print("README.md is behind the notebooks: python data_scripts/ledger.py --write", file=sys.stderr)
-    return 1
+    for path, (old, new) in behind.items():
+        if args.write:
+            path.write_text(new, encoding="utf-8")
+            if path.suffix == ".ipynb":
+                subprocess.run([sys.executable, "-m", "jupytext", "--quiet", "--sync", str(path)], cwd=ROOT, check=True)
+        else:
+            lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), path.name, "from the notebooks")
+            sys.stdout.writelines(lines)
+    if behind and not args.write:
+        print("tables are behind the notebooks: python data_scripts/ledger.py --write", file=sys.stderr)
+    return 1 if behind and not args.write else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""Make a chapter from a scaffold that runs: its text twin, its notebook and its module.
+
+    python data_scripts/new_chapter.py 1_game/07_hinge
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from run_notebooks import ROOT
+
+SCAFFOLD = '''# %% [markdown]
+# # {title}
+# > One plain sentence: what this chapter shows
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | The question that brings a reader here? |
+# | **You will be able to** | what a reader can do afterwards |
+# | **Paper** | authors, title, year |
+# | **Needs** | [1.1](../1_game/01_minimax.ipynb) |
+# | **Time** | seconds of computing |
+
+# %%
+#| default_exp methods.{name}
+
+# %%
+#| export
+"What this module holds, in the words a user would search for."
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from modelab.core.registry import register_game
+from modelab.core.signatures import FakeScores, Logits, RealScores, checked
+from modelab.networks.layers import score_batches
+from modelab.training.game import AdversarialGame
+
+# %%
+from modelab.course.claims import steps
+from modelab.data.mixtures import ring
+from modelab.networks.players import Networks
+from modelab.training.run import Run
+
+# %% [markdown]
+# ## The failure
+# Show first what goes wrong without the method, as a number with its seeds.
+
+# %% [markdown]
+# ## The loss
+# The equation, and every term of it explained.
+
+# %%
+#| export
+@checked
+def {name}_discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) -> torch.Tensor:
+    "What D descends, `(*runs,)`, from logits `(*runs, batch)`: the equation in one line."
+    return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
+
+# %%
+#| export
+@checked
+def {name}_generator_loss(fake_logits: Logits) -> torch.Tensor:
+    "What G descends, `(*runs,)`, from logits `(*runs, batch)`."
+    return F.softplus(-fake_logits).mean(-1)
+
+# %% [markdown]
+# **Fidelity.** The code against the formula, in float64.
+
+# %%
+logits = torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+formula = -torch.sigmoid(logits).log().mean(-1)
+assert torch.allclose({name}_generator_loss(logits), formula, rtol=0, atol=1e-12)
+
+# %% [markdown]
+# ## The game
+# A game says who plays, in which turns, and what each player descends. Registered, it is known to the lab, the command line, the leaderboard and the tests.
+
+# %%
+#| export
+@register_game
+@dataclass(kw_only=True)
+class {game}(AdversarialGame):
+    "The game, its paper and year."
+
+    def loss_D(self, t: Any) -> torch.Tensor:
+        "One value per run for the discriminator's turn."
+        return {name}_discriminator_loss(*score_batches(t.D, t.x, t.G(t.z).detach()))
+
+    def loss_G(self, t: Any) -> torch.Tensor:
+        "One value per run for the generator's turn."
+        return {name}_generator_loss(t.D(t.G(t.z)))
+
+# %%
+run = Run({game}(networks=Networks(width=32)), ring(std=.1), runs=2, batch=64, device="cpu").step(steps(200))
+run.coverage()
+
+# %% [markdown]
+# ## Recap
+# - What was shown, in numbers.
+'''
+
+
+def scaffold(chapter: str) -> list[str]:
+    """The text of a new chapter `part/NN_name`; ValueError if the name is wrong or taken."""
+    found = re.fullmatch(r"(\d_[a-z0-9]+)/(\d\d)_([a-z][a-z0-9_]*)", chapter)
+    if not found:
+        raise ValueError(f"NAME: expected a part, a number and a name such as 1_game/07_hinge, got {chapter!r}")
+    part, number, name = found.groups()
+    taken = [p.name for p in (ROOT / "nbs").glob(f"{part}/{number}_*.ipynb")]
+    if not (ROOT / "nbs" / part).is_dir() or taken:
+        raise ValueError(f"NAME: {f'{part}/{taken[0]} has this number' if taken else f'there is no part nbs/{part}'}")
+    if (ROOT / f"modelab/methods/{name}.py").exists():
+        raise ValueError(f"NAME: modelab/methods/{name}.py is exported by another chapter")
+    words = name.split("_")
+    return [SCAFFOLD.format(title=" ".join(words).capitalize(), name=name, game="".join(w.capitalize() for w in words)),
+            f"nbs/{part}/{number}_{name}.ipynb", f"nbs/_text/{part}/{number}_{name}.py"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        text, notebook, twin = scaffold(argv[0] if argv else "")
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    (ROOT / twin).parent.mkdir(parents=True, exist_ok=True)
+    (ROOT / twin).write_text(text, encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "jupytext", "--quiet", "--sync", twin], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "data_scripts/export.py", notebook], cwd=ROOT, check=True)
+    print(f"edit {twin} or {notebook}, then: make check CHAPTER={argv[0]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""CONTRIBUTING.md to the letter: a throwaway game is added in a clone, and everything knows it without another edit."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if not shutil.which("make") or not shutil.which("git"):
+    pytest.skip("make or git is not on this machine", allow_module_level=True)
+
+GENERATED = {"modelab/_index.py", "modelab/_modidx.py", "modelab/__init__.pyi", "nbs/index.ipynb", "nbs/_text/index.py",
+             "LEDGER.md"}
+
+
+@pytest.fixture(scope="module")
+def clone(root, tmp_path_factory) -> Path:
+    """A commit of the working tree, cloned, with what is tracked and what is not ignored."""
+    top = tmp_path_factory.mktemp("contributing") / "modelab"
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=root, check=True,
+                            capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (root / name).is_file():
+            (top / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, top / name)
+    for command in ("init -q", "add -A", "-c user.name=a -c user.email=a@b.c commit -qm start"):
+        subprocess.run(["git", *command.split()], cwd=top, check=True)
+    return top
+
+
+def sh(line: str, cwd: Path) -> str:
+    """Run a shell line of CONTRIBUTING.md in the clone with this Python; returns its output."""
+    binary = Path(sys.executable).parent
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "MODELAB", "PYTEST"))}
+    env |= {"PYTHONPATH": str(cwd), "OMP_NUM_THREADS": "1"}
+    line = line.replace("make ", f"make BIN={binary} STAMP= ", 1) if line.startswith("make ") else line
+    line = line.replace("modelab ", f"{sys.executable} -m modelab ", 1) if line.startswith("modelab ") else line
+    done = subprocess.run(line, shell=True, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=280)
+    assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def shell_lines(text: str) -> list[str]:
+    """The commands of the section on adding a method."""
+    section = text[text.index("## Add a method"):text.index("## Rules")]
+    return [line.strip().split("   #")[0] for block in re.findall(r"```sh\n(.*?)```", section, re.S)
+            for line in block.splitlines() if line.strip()]
+
+
+def snippet(text: str) -> str:
+    """The loss that CONTRIBUTING.md shows."""
+    block = re.search(r"```python\n(.*?)```", text[text.index("## Add a method"):], re.S)[1]
+    return "\n".join(line.removeprefix("   ") for line in block.splitlines())
+
+
+def write_loss(twin: Path, code: str) -> None:
+    """Put the shown loss where the scaffold has its own."""
+    text = twin.read_text(encoding="utf-8")
+    start = text.index("@checked\ndef hinge_discriminator_loss(")
+    twin.write_text(text[:start] + code.rstrip() + "\n\n" + text[text.index("# %%", start):], encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def added(clone) -> Path:
+    """The clone after every step of CONTRIBUTING.md but the last, which is all tests."""
+    text = (clone / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = shell_lines(text)
+    assert [line.split()[:2] for line in lines] == [["make", "chapter"], ["make", "check"], ["make", "run"],
+                                                    ["modelab", "train"], ["make", "test"]]
+    sh(lines[0], clone)
+    write_loss(clone / "nbs/_text/1_game/07_hinge.py", snippet(text))
+    for line in lines[1:4]:
+        sh(line, clone)
+    return clone
+
+
+def test_only_the_chapter_and_generated_files_changed(added):
+    status = sh("git status --porcelain", added).splitlines()
+    changed = {line[3:] for line in status}
+    own = {"modelab/methods/hinge.py", "nbs/1_game/07_hinge.ipynb", "nbs/_text/1_game/07_hinge.py"}
+    assert own <= changed and changed <= own | GENERATED
+
+
+def test_the_module_is_readable_and_has_the_loss(added):
+    source = (added / "modelab/methods/hinge.py").read_text(encoding="utf-8")
+    assert "F.relu(1 - real_logits).mean(-1) + F.relu(1 + fake_logits).mean(-1)" in source
+
+
+KNOWN = """
+from modelab import Lab, Run
+from modelab.core.registry import make, registered
+import modelab
+assert "hinge" in registered("game") and modelab.Hinge is registered("game")["hinge"]
+lab = Lab("hinge", "ring", batch=16, samples=50).step(1)
+lab.set("lr", 1e-4)
+assert "hinge" in lab.widget.controls["game"].options
+"""
+
+
+def test_lab_public_face_and_registry_know_it(added):
+    code = added.parent / "known.py"
+    code.write_text(KNOWN)
+    sh(f"{sys.executable} {code}", added)
+
+
+def test_index_and_tables_know_it(added):
+    assert "1_game/07_hinge.ipynb" in (added / "nbs/_text/index.py").read_text(encoding="utf-8")
+    assert "nbs/1_game/07_hinge.ipynb" in (added / "LEDGER.md").read_text(encoding="utf-8")
+
+
+def test_the_fuzz_tests_know_it(added):
+    listed = sh(f"{sys.executable} -m pytest --collect-only -q tests/test_fuzz.py", added)
+    assert "hinge" in listed
+
+
+def test_the_leaderboard_plays_it(added, tmp_path):
+    board = (added / "benchmarks/leaderboard.toml").read_text(encoding="utf-8")
+    assert "minimax" in board
+    path = tmp_path / "board.toml"
+    path.write_text(board.replace("minimax", "hinge"))
+    code = f"from modelab.training.leaderboard import read_board_file as r; assert any(c.job.game['name'] == 'hinge' for c in r({str(path)!r}))"
+    sh(f'{sys.executable} -c "{code}"', added)
