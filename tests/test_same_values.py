@@ -9,8 +9,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from modelab.core.registry import make
-from modelab.lab.session import Lab
+from modelab.core.registry import make, with_settings
+from modelab.lab.panel import Lab
+from modelab.training.optimiser import Schedule
 from modelab.training.run import Run
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -63,21 +64,20 @@ def differences(run, then, rtol=CLOSE, atol=1e-6):
     return found
 
 
-def again(then):
-    """The run that `then` describes, played anew."""
-    kept = dict(then["config"])
+def again(then, said="config"):
+    """The run that `then` describes, played anew: from all its settings, or from those that were `given`."""
+    kept = then["config"] | then[said]
     game, modes = make("game", kept.pop("game")), make("modes", kept.pop("modes"))
-    run = Run(game, modes, device="cpu", **kept)
-    if "decay" not in then:
-        return run.step(then["steps"])
-    from modelab.training.run import linear_decay
-    return linear_decay(run, then["steps"], then["decay"])
+    if "decay" in then:
+        game = with_settings(game, schedule=Schedule("linear", then["steps"], stairs=then["decay"]))
+    return Run(game, modes, device="cpu", **kept).step(then["steps"])
 
 
 @pytest.mark.parametrize("then", RUNS, ids=[r["title"] for r in RUNS])
 def test_a_game_gives_what_it_gave(then):
-    loose = then.get("loose")
-    assert not differences(again(then), then, *([loose, loose] if loose else []))
+    for said in ("config", "given"):
+        if said in then:
+            assert not differences(again(then, said), then, *[then["loose"]] * 2 if "loose" in then else ()), said
 
 
 def goes_on(run, then):
