@@ -1,6 +1,7 @@
-"""modelab.core.statistics: intervals, claims, graders, refusals, the registry, atomic writes."""
+"""The course's tools and the core: intervals, claims, graders, refusals, the registry, atomic writes."""
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -17,9 +18,11 @@ from modelab.core.checks import (check_batch, check_callable, check_int, check_l
 from modelab.core.files import _umask, atomic_write
 from modelab.core.plotting import axes, Film, Picture
 from modelab.core.registry import load_all, register_game
-from modelab.core.statistics import interval
+from modelab.core.statistics import interval, wilson_interval
 from modelab.course.claims import claim, steps
 from modelab.course.exercises import exercise, mission
+from modelab.course.notebooks import patch
+from scipy.stats import binomtest
 
 
 def test_interval_is_student_t():
@@ -39,6 +42,15 @@ def test_interval_refuses(values):
 def test_interval_refuses_confidence(confidence):
     with pytest.raises(ValueError, match="confidence"):
         interval([1, 2], confidence)
+
+
+@pytest.mark.parametrize("confidence", [.5, .95, .999])
+@pytest.mark.parametrize("seen, n", [(0, 7), (7, 7), (1, 2), (8, 10), (300, 10_000)])
+def test_interval_of_a_share_is_wilsons(seen, n, confidence):
+    other = binomtest(seen, n).proportion_ci(confidence, method="wilson")
+    assert wilson_interval(seen / n, n, confidence) == pytest.approx((other.low, other.high), rel=1e-9, abs=1e-12)
+    with pytest.raises(ValueError, match="confidence"):
+        wilson_interval(.5, 3, 1.)
 
 
 def test_claim_is_held_to_its_word(monkeypatch):
@@ -119,7 +131,7 @@ def test_batch_refuses_what_is_not_finite(poison):
 
 
 def test_a_spec_holds_what_a_dataclass_made_of_its_defaults(monkeypatch):
-    monkeypatch.setattr("modelab.core.registry.GAMES", {})
+    monkeypatch.setitem(registry_module.GAMES, "made", None)  # and so taken out again afterwards
 
     @register_game
     @dataclasses.dataclass
@@ -171,7 +183,7 @@ def test_film_turns_and_has_a_still():
 def test_core_imports_without_the_course_extras():
     """The library must not need matplotlib, ipywidgets or scikit-learn before somebody asks for what needs them."""
     code = ("import sys\nfor name in ('matplotlib', 'seaborn', 'ipywidgets', 'pandas', 'sklearn', 'scipy'): sys.modules[name] = None\n"
-            "from modelab.core.statistics import load_all; load_all()\n"
+            "from modelab.core.registry import load_all; load_all()\n"
             "from modelab.training.run import Run; Run('minimax', 'ring', runs=2, batch=8, device='cpu').step(2).sample(3)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
@@ -234,3 +246,33 @@ def test_tensors_of_losses_are_named():
                        (lambda: check_callable(f=3), "^f: ")):
         with pytest.raises((TypeError, ValueError), match=word):
             call()
+
+
+class Grown:
+    size = 3
+
+
+@patch
+def double(self: Grown) -> int:
+    return 2 * self.size
+
+
+@patch(as_prop=True)
+def half(self: Grown) -> float:
+    return self.size / 2
+
+
+@patch(cls_method=True)
+def made(cls: Grown) -> "Grown":
+    return cls()
+
+
+@patch
+@functools.cached_property
+def once(self: Grown) -> object:
+    return object()
+
+
+def test_a_class_grows_by_every_kind_of_method():
+    grown = Grown.made()
+    assert (grown.double(), grown.half) == (6, 1.5) and grown.once is grown.once and Grown.double.__qualname__ == "Grown.double"

@@ -16,22 +16,20 @@ from scipy import stats
 from modelab.data import mixtures as mixtures_module
 from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import grid, Mixture, mixture, rare_modes, ring
-from modelab.evaluation.coverage import (Coverage, coverage, coverage_table, coverages, kl,
-                                         MEASURES, plot_coverage, Protocol, PROTOCOLS,
-                                         reference_law, total_variation, within_share)
+from modelab.evaluation.coverage import (MEASURES, Coverage, coverage, coverage_table, coverages,
+                                         plot_coverage)
+from modelab.evaluation.protocols import PROTOCOLS, Protocol, kl, total_variation, within_share
+from modelab.evaluation.reference_law import reference_law
+from helpers import seeded
 
 GRID, RING, RARE = grid(), ring(), rare_modes()
 QUALITY = 1 - math.exp(-9 / 2)  # share of a 2-D normal law within three standard deviations
 
 
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def impostor(n: int, keep, shrink: float = 1.0, seed: int = 0) -> torch.Tensor:
     """Grid samples that visit the modes of `keep` in turn, with bells `shrink` times as wide."""
     mode = torch.tensor(list(keep)).repeat(-(-n // len(keep)))[:n]
-    return GRID.centers[mode] + shrink * .05 * torch.randn(n, 2, generator=rng(seed))
+    return GRID.centers[mode] + shrink * .05 * torch.randn(n, 2, generator=seeded(seed))
 
 
 def line(k: int) -> Mixture:
@@ -77,19 +75,19 @@ def test_kl_is_infinite_where_mass_is_missing_and_nan_where_nothing_was_counted(
 @pytest.mark.parametrize("given_modes, share", [(GRID, QUALITY), (RING, QUALITY), (mixtures_module.line(), math.erf(3 / 2 ** .5)),
                                                 (mixture(np.eye(3) * 9, .1), stats.chi2.cdf(9, 3))])
 def test_ceiling_is_exact(given_modes, share):
-    c = coverage(given_modes.sample(50, generator=rng()), given_modes).ceiling
+    c = coverage(given_modes.sample(50, generator=seeded()), given_modes).ceiling
     assert (c.captured, c.n) == (given_modes.n_modes, math.inf) and c.high_quality == pytest.approx(share, rel=1e-9)
     assert c.kl == pytest.approx(0, abs=1e-12) and c.tv == pytest.approx(0, abs=1e-12) and c.forward < 1e-12
     assert c.spread == pytest.approx(1)
 
 
 def test_box_ceiling_is_exact():
-    c = coverage(GRID.sample(50, generator=rng()), GRID, "selfcond").ceiling
+    c = coverage(GRID.sample(50, generator=seeded()), GRID, "selfcond").ceiling
     assert c.high_quality == pytest.approx(math.erf(3 / 2 ** .5) ** 2) and round(100 * c.high_quality, 2) == 99.46
 
 
 def test_uniform_reference_is_not_the_right_law_of_an_unbalanced_set():
-    x, uniform = RARE.sample(3000, generator=rng()), torch.full((9,), 1 / 9)
+    x, uniform = RARE.sample(3000, generator=seeded()), torch.full((9,), 1 / 9)
     c, own = coverage(x, RARE), coverage(x, RARE, "fair")
     assert c.ceiling.kl == pytest.approx(kl(RARE.weights, uniform).item(), rel=1e-5) and c.ceiling.tv < 1e-6
     assert own.ceiling.kl < 1e-9 and own.kl < .01 < c.kl
@@ -101,9 +99,9 @@ def test_closed_forms_agree_with_counting(given_modes, protocol):
     exact, p = reference_law(given_modes, PROTOCOLS[protocol]), PROTOCOLS[protocol]
     low, high = given_modes.bounds
     n = 400_000
-    noise = low + (high - low) * torch.rand(n, *given_modes.event, generator=rng(1))
+    noise = low + (high - low) * torch.rand(n, *given_modes.event, generator=seeded(1))
     assert exact.exact
-    for expected, x in ((exact.real, given_modes.sample(n, generator=rng(2))), (exact.noise, noise)):
+    for expected, x in ((exact.real, given_modes.sample(n, generator=seeded(2))), (exact.noise, noise)):
         good, share = given_modes.assign(x, p.within, p.metric)[1].double().mean().item(), expected[1].sum().item()
         assert abs(good - share) < 5 * math.sqrt(share * (1 - share) / n) and expected.sum() == pytest.approx(1)
 
@@ -114,7 +112,7 @@ def test_closed_forms_agree_with_counting(given_modes, protocol):
                                             (26_000, .0193, 1000), (50_000, .0101, 1000)])
 def test_floors_of_a_thousand_modes(n, floor, seen):
     thousand = line(1000)
-    c = coverage(thousand.sample(n, generator=rng()), thousand)
+    c = coverage(thousand.sample(n, generator=seeded()), thousand)
     n_good = n * c.floor.high_quality  # the table is for n samples that count, ours are 99.73 % of n
     assert c.floor.kl * n_good / n == pytest.approx(floor, rel=.012)
     assert c.floor.captured == pytest.approx(seen, abs=1.5) and c.kl == pytest.approx(c.floor.kl, rel=.15)
@@ -123,7 +121,7 @@ def test_floors_of_a_thousand_modes(n, floor, seen):
 
 
 def test_floor_is_what_a_real_perfect_generator_scores():
-    runs = coverages(torch.stack([GRID.sample(1000, generator=rng(s)) for s in range(100)]), GRID)
+    runs = coverages(torch.stack([GRID.sample(1000, generator=seeded(s)) for s in range(100)]), GRID)
     for name in MEASURES:
         values = torch.tensor([getattr(c, name) for c in runs]).double()
         error = values.std().item() / 10
@@ -132,7 +130,7 @@ def test_floor_is_what_a_real_perfect_generator_scores():
 
 def test_null_is_what_real_noise_scores():
     low, high = GRID.bounds
-    noise = low + (high - low) * torch.rand(100, 2500, 2, generator=rng())
+    noise = low + (high - low) * torch.rand(100, 2500, 2, generator=seeded())
     runs = coverages(noise, GRID)
     for name in ("captured", "high_quality", "kl", "tv"):
         values = torch.tensor([getattr(c, name) for c in runs]).double()
@@ -142,12 +140,12 @@ def test_null_is_what_real_noise_scores():
 
 @pytest.mark.parametrize("given_modes, captured, quality", [(GRID, 20.75, .0177), (RING, 4.26, .0025)])
 def test_nulls_of_the_literature(given_modes, captured, quality):
-    c = coverage(given_modes.sample(2500, generator=rng()), given_modes)
+    c = coverage(given_modes.sample(2500, generator=seeded()), given_modes)
     assert c.null.captured == pytest.approx(captured, abs=.15) and c.null.high_quality == pytest.approx(quality, abs=1e-4)
 
 
 def test_companions_have_none_of_their_own_and_the_same_shape():
-    c = coverage(GRID.sample(100, generator=rng()), GRID)
+    c = coverage(GRID.sample(100, generator=seeded()), GRID)
     for other in (c.floor, c.ceiling, c.null):
         assert isinstance(other, Coverage) and other.n_modes == 25 and other.floor is other.ceiling is other.null is None
         assert all(isinstance(v, float) for v in other.numbers().values()) and repr(other)
@@ -158,15 +156,15 @@ def test_companions_are_computed_once_per_spec(monkeypatch):
     original = Mixture.assign
     monkeypatch.setattr(Mixture, "assign", lambda self, x, *a, **k: calls.append(len(x)) or original(self, x, *a, **k))
     sets = [grid(side=3, spacing=1.75) for _ in range(2)]
-    first = coverage(sets[0].sample(77, generator=rng()), sets[0])
+    first = coverage(sets[0].sample(77, generator=seeded()), sets[0])
     before = len(calls)
-    second = coverage(sets[1].sample(77, generator=rng()), sets[1])
+    second = coverage(sets[1].sample(77, generator=seeded()), sets[1])
     assert len(calls) == before + 1 and first.floor is second.floor
 
 
 def test_overlapping_modes_are_measured():
     close = mixture([[0.0], [1.0], [6.0]], std=.5, weights=[2, 1, 1])
-    c = coverage(close.sample(20_000, generator=rng()), close)
+    c = coverage(close.sample(20_000, generator=seeded()), close)
     assert not c.law.exact and c.tv == pytest.approx(c.floor.tv, abs=.02) and c.law.real.sum() == pytest.approx(1)
     assert c.high_quality == pytest.approx(c.ceiling.high_quality, abs=.005)
 
@@ -212,9 +210,9 @@ def test_shrunken_modes_show_in_the_spread_only(shrink):
 
 def test_spread_with_tilted_covariances():
     tilted = mixture([[0.0, 0], [9, 0]], [[[1, .8], [.8, 1]], [[.5, -.3], [-.3, .4]]])
-    c = coverage(tilted.sample(20_000, generator=rng()), tilted)
+    c = coverage(tilted.sample(20_000, generator=seeded()), tilted)
     assert c.spreads.tolist() == pytest.approx([1, 1], abs=.02) and c.spread == pytest.approx(1, abs=.02)
-    flat = tilted.centers[torch.arange(2).repeat(500)] + torch.randn(1000, 1, generator=rng()) * torch.tensor([.3, .3])
+    flat = tilted.centers[torch.arange(2).repeat(500)] + torch.randn(1000, 1, generator=seeded()) * torch.tensor([.3, .3])
     assert coverage(flat, tilted).spread < .6
 
 
@@ -225,8 +223,8 @@ def test_box_and_mahalanobis_disagree_in_the_corner():
 
 def test_kl_over_all_samples_is_fooled_by_noise_and_fair_is_not():
     low, high = GRID.bounds
-    noise = low + (high - low) * torch.rand(50_000, 2, generator=rng())
-    noise[:2000] = GRID.sample(2000, generator=rng(1))
+    noise = low + (high - low) * torch.rand(50_000, 2, generator=seeded())
+    noise[:2000] = GRID.sample(2000, generator=seeded(1))
     scores = {name: coverage(noise, GRID, name) for name in ("pacgan", "selfcond", "fair")}
     assert scores["selfcond"].kl < .002 < scores["pacgan"].kl and scores["pacgan"].captured == 25
     assert scores["fair"].captured == 0 and scores["fair"].floor.captured == 25
@@ -247,7 +245,7 @@ def test_counting_every_batch_twice_multiplies_kl():
 
 
 def test_the_result_says_what_the_protocol_asks_for():
-    x = GRID.sample(2000, generator=rng())
+    x = GRID.sample(2000, generator=seeded())
     assert coverage(x, GRID).asked == 2500 and "2,500" in repr(coverage(x, GRID))
     assert coverage(x, GRID, "meg").asked is None and "names no number" in repr(coverage(x, GRID, "meg"))
     stacked = stacked_digits()
@@ -259,7 +257,7 @@ def test_the_result_says_what_the_protocol_asks_for():
 
 def test_a_protocol_of_your_own():
     strict = replace(PROTOCOLS["pacgan"], name="strict", within=1.0)
-    c = coverage(GRID.sample(5000, generator=rng()), GRID, strict)
+    c = coverage(GRID.sample(5000, generator=seeded()), GRID, strict)
     assert c.ceiling.high_quality == pytest.approx(1 - math.exp(-.5)) and c.high_quality == pytest.approx(.393, abs=.03)
     assert c.spread == pytest.approx(1, abs=.03) and c.protocol is strict
 
@@ -272,14 +270,14 @@ def stacked():
 
 
 def test_held_out_digits_sit_at_the_floor(stacked):
-    c = coverage(stacked.held_out.sample(26_000, generator=rng()), stacked)
+    c = coverage(stacked.held_out.sample(26_000, generator=seeded()), stacked)
     assert c.captured >= 999 and c.kl == pytest.approx(c.floor.kl, rel=.15) and c.tv == pytest.approx(c.floor.tv, abs=.015)
     assert c.high_quality == pytest.approx(c.floor.high_quality, abs=.02) and c.floor.kl - c.ceiling.kl == pytest.approx(.0193, rel=.05)
     assert c.low_confidence == 1 - c.high_quality and math.isnan(c.spread)
 
 
 def test_the_scan_law_is_that_of_rendered_pictures(stacked):
-    mode, sure = stacked.assign(stacked.held_out.sample(60_000, generator=rng(3)))
+    mode, sure = stacked.assign(stacked.held_out.sample(60_000, generator=seeded(3)))
     expected = reference_law(stacked, PROTOCOLS["fair"]).real
     for digit in (1, 8):
         seen = (mode % 10 == digit)
@@ -288,21 +286,21 @@ def test_the_scan_law_is_that_of_rendered_pictures(stacked):
 
 
 def test_static_captures_modes_unless_the_judge_must_be_sure(stacked):
-    static = 2 * torch.rand(26_000, *stacked.event, generator=rng()) - 1
+    static = 2 * torch.rand(26_000, *stacked.event, generator=seeded()) - 1
     c, fair = coverage(static, stacked), coverage(static, stacked, "fair")
     assert c.captured > 100 and c.high_quality < .01 and c.null.captured == pytest.approx(c.captured, rel=.1)
     assert c.null.kl == pytest.approx(c.kl, rel=.1) and fair.captured <= 1 and c.tv > .6
 
 
 def test_one_digit_lost(stacked):
-    x, mode = stacked.held_out.sample_with_modes(30_000, generator=rng())
+    x, mode = stacked.held_out.sample_with_modes(30_000, generator=seeded())
     c = coverage(x[mode // 100 != 7], stacked, "fair")
     assert 880 < c.captured <= 910 and len([m for m in c.missing if m // 100 == 7]) > 95
 
 
 def test_ten_digits():
     ten = digits()
-    c = coverage(ten.held_out.sample(2000, generator=rng()), ten)
+    c = coverage(ten.held_out.sample(2000, generator=seeded()), ten)
     assert c.captured == 10 and c.n_modes == 10 and c.kl < .02 and 0 < c.low_confidence < .3
 
 
@@ -318,15 +316,15 @@ def test_own_set():
 def test_in_high_dimensions_three_sigma_means_nothing():
     """Two dimensions and 1,200: nobody, perfect generators included, lies within three sigma of a 1,200-D normal mean."""
     high = mixture(torch.eye(1200)[:5] * 300, std=1.0)
-    c = coverage(high.sample(100, generator=rng()), high)
+    c = coverage(high.sample(100, generator=seeded()), high)
     assert (c.captured, c.high_quality, c.ceiling.high_quality) == (0, 0, 0) and c.law.exact and repr(c)
-    everything = coverage(high.sample(100, generator=rng()), high, replace(PROTOCOLS["pacgan"], name="wide", within=42.0))
+    everything = coverage(high.sample(100, generator=seeded()), high, replace(PROTOCOLS["pacgan"], name="wide", within=42.0))
     assert everything.captured == 5 and everything.spread == pytest.approx(1, abs=.01)
 
 
 def test_many_modes_with_few_samples_each():
     many = grid(side=40)
-    c = coverage(many.sample(3000, generator=rng()), many)
+    c = coverage(many.sample(3000, generator=seeded()), many)
     for name in ("captured", "high_quality", "kl", "tv", "spread"):
         assert getattr(c, name) == pytest.approx(getattr(c.floor, name), rel=.05), name
 
@@ -369,7 +367,7 @@ def test_several_runs_get_a_hint():
 @given(st.integers(0, 19), st.integers(0, 1), st.sampled_from([math.nan, math.inf, -math.inf]), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_nan_and_infinity_are_refused(row, column, value, runs):
-    x = GRID.sample(20, generator=rng())
+    x = GRID.sample(20, generator=seeded())
     x[row, column] = value
     with pytest.raises(ValueError, match="^x: expected finite numbers, got NaN or infinity in 1 of"):
         coverages(x, GRID) if runs else coverage(x, GRID)
@@ -415,7 +413,7 @@ def test_tables_of_nothing_are_refused(wrong):
 
 
 def test_tables_refuse_to_mix():
-    x = GRID.sample(100, generator=rng())
+    x = GRID.sample(100, generator=seeded())
     with pytest.raises(ValueError, match="coverages: expected one set, number of samples and protocol"):
         coverage_table([coverage(x, GRID), coverage(x[:50], GRID)])
     with pytest.raises(ValueError, match="coverages: expected one set"):
@@ -426,7 +424,7 @@ def test_tables_refuse_to_mix():
 
 def test_same_samples_same_numbers_and_no_outside_randomness():
     fresh = grid(side=4, spacing=1.5)
-    x = fresh.sample(500, generator=rng())
+    x = fresh.sample(500, generator=seeded())
     state, other = torch.get_rng_state(), np.random.get_state()[1].copy()
     torch.manual_seed(1)
     first = coverage(x, fresh)
@@ -440,7 +438,7 @@ def test_same_samples_same_numbers_and_no_outside_randomness():
 
 
 def test_results_do_not_depend_on_what_was_asked_before():
-    code = ("import torch; from modelab import modes; from modelab.evaluation.coverage import coverage\n"
+    code = ("import torch; from modelab.data import mixtures as modes; from modelab.evaluation.coverage import coverage\n"
             "g = modes.grid(); x = g.sample(300, generator=torch.Generator().manual_seed(0))\n"
             "{}\nprint(repr(coverage(x, g)))")
     before = "coverage(x[:77], g, 'fair'); coverage(x, g, 'selfcond').interval('tv')"
@@ -452,14 +450,14 @@ def test_results_do_not_depend_on_what_was_asked_before():
 @given(st.integers(0, 2 ** 31))
 @settings(max_examples=15, deadline=None)
 def test_order_does_not_matter(seed):
-    x = GRID.sample(400, generator=rng(seed))
-    a, b = coverage(x, GRID), coverage(x[torch.randperm(400, generator=rng(seed))], GRID)
+    x = GRID.sample(400, generator=seeded(seed))
+    a, b = coverage(x, GRID), coverage(x[torch.randperm(400, generator=seeded(seed))], GRID)
     assert torch.equal(a.tally, b.tally) and a.spread == pytest.approx(b.spread, rel=1e-9)
     assert (a.captured, a.kl, a.tv, a.high_quality) == (b.captured, b.kl, b.tv, b.high_quality)
 
 
 def variants():
-    x = (GRID.sample(300, generator=rng()) * 64).round() / 64  # exact in half precision
+    x = (GRID.sample(300, generator=seeded()) * 64).round() / 64  # exact in half precision
     array = x.numpy()
     frozen = array.copy()
     frozen.flags.writeable = False
@@ -484,7 +482,7 @@ def test_integers_are_points_too():
 @pytest.mark.parametrize("where", ["samples", "set", "both"])
 def test_devices(where, device):
     for given_modes in (grid(), stacked_digits()):
-        x = given_modes.sample(2000, generator=rng())
+        x = given_modes.sample(2000, generator=seeded())
         there = x.to(device) if where != "set" else x
         moved = given_modes.to(device) if where != "samples" else given_modes
         a, b = coverage(x, given_modes), coverage(there, moved)
@@ -559,7 +557,7 @@ def test_one_table_for_one_for_many_and_by_name():
 def test_draw(given_modes):
     from matplotlib.figure import Figure
     ax = Figure().subplots()
-    c = coverage(given_modes.sample(1000, generator=rng()), given_modes)
+    c = coverage(given_modes.sample(1000, generator=seeded()), given_modes)
     plot_coverage(c, ax)
     assert ax.get_xlabel() and "%" in ax.get_ylabel() and f"{c.captured:g} of {c.n_modes:g}" in ax.get_title()
     bars = [b for b in ax.containers if b.get_label() == "generated"]

@@ -15,6 +15,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, multivariate_normal
+from helpers import seeded
+from serving import idx
 from modelab.data import digits as digits_module
 from modelab.core.registry import make
 from modelab.data.digits import (_load_digits, _read_cache, _train_classifier, digits,
@@ -28,10 +30,6 @@ MIXTURES = [ring(), grid(), line(), line(far=3), rare_modes(),
             mixture([[0., 0], [4, 0]], [[[1, .5], [.5, 1]], [[.2, 0], [0, 2]]], [2, 1])]
 BAD_NUMBER = st.sampled_from([0, -1, -.5, math.nan, math.inf, -math.inf, "1", None, True, 1j])
 BAD_COUNT = st.one_of(st.integers(max_value=0), st.floats(), st.sampled_from(["8", None, True, [8], math.nan]))
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def refuses(call, *args, names, **kw):
@@ -415,12 +413,6 @@ def test_confidence_is_what_makes_an_example_good():
 
 
 # idx files
-
-def idx(array: np.ndarray) -> bytes:
-    """The bytes of an idx file of unsigned bytes."""
-    head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-    return head + array.astype(np.uint8).tobytes()
-
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 3))
 LABELS = np.arange(5)

@@ -5,14 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from helpers import normal, seeded, seeded_runs
 from modelab.core.seeding import rand, randn
 from modelab.networks.convolutional import conv_discriminator, conv_generator
 from modelab.networks.layers import (HE_GAIN, make_player, mlp, mlp_generator, per_run,
                                      score_batches)
-
-
-def gens(n, start=0):
-    return [torch.Generator().manual_seed(start + i) for i in range(n)]
 
 
 def alone(stacked, r, make):
@@ -31,18 +28,18 @@ NETS = {
 
 
 def test_a_generator_keeps_pictures_in_range_and_leaves_points_alone():
-    z = 50 * torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
-    assert mlp_generator(3, (1, 4, 4), generator=torch.Generator().manual_seed(1))(z).abs().max() <= 1
-    same = [net(3, (2,), generator=torch.Generator().manual_seed(1))(z) for net in (mlp_generator, mlp)]
+    z = 50 * torch.randn(64, 3, generator=seeded(0))
+    assert mlp_generator(3, (1, 4, 4), generator=seeded(1))(z).abs().max() <= 1
+    same = [net(3, (2,), generator=seeded(1))(z) for net in (mlp_generator, mlp)]
     assert torch.equal(*same) and same[0].abs().max() > 1
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_stacked_equals_separate_through_training(name):
     make, event = NETS[name]
-    stacked = make(runs=3, generator=gens(3)).double()
+    stacked = make(runs=3, generator=seeded_runs(3)).double()
     separate = [alone(stacked, r, make) for r in range(3)]
-    x = torch.randn(3, 5, *event, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    x = normal(3, 5, *event, seed=9)
     adam = [torch.optim.Adam(net.parameters(), 1e-2, betas=(.5, .9)) for net in (stacked, *separate)]
     for _ in range(5):
         for a in adam:
@@ -63,7 +60,7 @@ def test_stacked_equals_separate_through_training(name):
 @pytest.mark.parametrize("name", NETS)
 def test_seeds_do_not_depend_on_their_neighbours(name):
     make, _ = NETS[name]
-    many, one = make(runs=4, generator=gens(4)), make(runs=1, generator=gens(1, start=2))
+    many, one = make(runs=4, generator=seeded_runs(4)), make(runs=1, generator=seeded_runs(1, start=2))
     assert all(torch.equal(a[2], b[0]) for a, b in zip(many.parameters(), one.parameters()))
 
 
@@ -71,7 +68,7 @@ def test_seeds_do_not_depend_on_their_neighbours(name):
 def test_second_derivatives_exist(name):
     """A gradient penalty differentiates the critic twice."""
     make, event = NETS[name]
-    net, x = make(runs=2, generator=gens(2)).double(), torch.randn(2, 3, *event, dtype=torch.float64, requires_grad=True)
+    net, x = make(runs=2, generator=seeded_runs(2)).double(), torch.randn(2, 3, *event, dtype=torch.float64, requires_grad=True)
     slope, = torch.autograd.grad(net(x).square().sum(), x, create_graph=True)
     slope.square().sum().backward()
     assert all(w.grad is not None and torch.isfinite(w.grad).all() for w in net.parameters() if w.grad is not None)
@@ -79,7 +76,7 @@ def test_second_derivatives_exist(name):
 
 
 def test_gradcheck():
-    net = mlp(2, (), width=4, runs=2, generator=gens(2)).double()
+    net = mlp(2, (), width=4, runs=2, generator=seeded_runs(2)).double()
     assert torch.autograd.gradcheck(net, (torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True),))
 
 
@@ -99,16 +96,16 @@ def test_wrong_shapes_are_named(shape):
     (lambda: mlp(0, 2), "inputs"), (lambda: mlp(2, -1), "outputs"), (lambda: mlp(2, 2, width=2.5), "width"),
     (lambda: mlp(2, 2, depth=-1), "depth"), (lambda: mlp(2, 2, runs=0), "runs"), (lambda: conv_generator(0, (1, 8, 8)), "latent"),
     (lambda: conv_generator(2, (8, 8)), "event"), (lambda: mlp_generator(0, (2,)), "latent"), (lambda: mlp_generator(2, (0,)), "event"), (lambda: conv_discriminator((1, 8, 9)), "event"),
-    (lambda: conv_discriminator((1, 2, 2)), "event"), (lambda: rand(3, 2, generator=gens(2)), "generator"),
-    (lambda: per_run("G", 3, 1, gens(1)), "G"), (lambda: per_run("G", lambda: 3, 1, gens(1)), "G"), (lambda: per_run("G", nn.Linear(1, 1), 2, gens(2)), "G")])
+    (lambda: conv_discriminator((1, 2, 2)), "event"), (lambda: rand(3, 2, generator=seeded_runs(2)), "generator"),
+    (lambda: per_run("G", 3, 1, seeded_runs(1)), "G"), (lambda: per_run("G", lambda: 3, 1, seeded_runs(1)), "G"), (lambda: per_run("G", nn.Linear(1, 1), 2, seeded_runs(2)), "G")])
 def test_bad_arguments(call, word):
     with pytest.raises((ValueError, TypeError), match=f"^{word}: "):
         call()
 
 
 def test_draws_are_per_run():
-    assert torch.equal(randn(3, 5, generator=gens(3))[1], torch.randn(5, generator=torch.Generator().manual_seed(1)))
-    assert torch.equal(rand(4, generator=torch.Generator().manual_seed(1)), torch.rand(4, generator=torch.Generator().manual_seed(1)))
+    assert torch.equal(randn(3, 5, generator=seeded_runs(3))[1], torch.randn(5, generator=seeded(1)))
+    assert torch.equal(rand(4, generator=seeded(1)), torch.rand(4, generator=seeded(1)))
     assert rand(2, generator=torch.Generator(), dtype=torch.float64).dtype == torch.float64
 
 
@@ -116,16 +113,16 @@ def test_own_networks_are_seeded_and_leave_the_global_stream_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    a, b = (per_run("G", lambda: nn.Linear(2, 2), 3, gens(3)) for _ in range(2))
+    a, b = (per_run("G", lambda: nn.Linear(2, 2), 3, seeded_runs(3)) for _ in range(2))
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters()))
     assert not torch.equal(a.members[0].weight, a.members[1].weight)
-    assert make_player("G", None, lambda: "default", 1, gens(1)) == "default"
+    assert make_player("G", None, lambda: "default", 1, seeded_runs(1)) == "default"
 
 
 def test_the_signal_survives():
     """Deep nets start with a signal that is neither dead nor exploding, forwards and backwards."""
-    g = torch.Generator().manual_seed(0)
+    g = seeded(0)
     images = conv_generator(16, (3, 32, 32), width=16, generator=g)(torch.randn(64, 16, generator=g))
     assert .1 < images.std(0).mean() < 1
     x = torch.randn(64, 3, 32, 32, generator=g, requires_grad=True)
@@ -137,7 +134,7 @@ def test_the_signal_survives():
 @pytest.mark.parametrize("runs", [None, 1, 3])
 def test_several_batches_score_as_if_each_came_alone(runs):
     lead = () if runs is None else (runs,)
-    critic = mlp((2,), (), width=16, runs=runs, generator=torch.Generator().manual_seed(0)).double()
+    critic = mlp((2,), (), width=16, runs=runs, generator=seeded(0)).double()
     x, y = torch.randn(*lead, 5, 2, dtype=torch.float64), torch.randn(*lead, 3, 2, dtype=torch.float64)
     for given, got in zip((x, y), score_batches(critic, x, y)):
         assert torch.allclose(critic(given), got, atol=1e-12)

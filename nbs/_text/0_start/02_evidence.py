@@ -1,13 +1,13 @@
 # %% [markdown]
 # # How to read this course
-# > Predict, run, explain: and put a number, with its error, on every claim
+# > How do I read a chapter, and how do I put a number with its error on a claim?
 
 # %% [markdown]
 # | | |
 # |---|---|
 # | **Question** | Two generators, two screenshots. Which of them lost most of the data, and how would you know? |
-# | **You will be able to** | read a chapter, state a claim with its interval, answer an exercise that grades itself |
-# | **Paper** | none: this is the house, and its rules |
+# | **You will be able to** | read a chapter; state a claim with its interval; answer an exercise that grades itself |
+# | **Paper** | none; intervals after Student 1908 and Wilson 1927 |
 # | **Needs** | Python; a little torch |
 # | **Time** | a few seconds of computing |
 
@@ -16,13 +16,15 @@
 
 # %%
 #| export
-"Confidence intervals for means over seeds."
+"Confidence intervals: for means over seeds, and for shares."
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
+from statistics import NormalDist
+from typing import Any
 
 # %%
 #| export course.claims
@@ -46,16 +48,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 # %%
-import tempfile
-
-from modelab.core.checks import check_batch, check_number, check_tensors, error_message
-from modelab.core.files import atomic_write
-from modelab.core.plotting import axes, Film, image_grid, Picture, REAL
-from modelab.core.registry import make, MODE_SETS, register_mode_set
-
-# %%
 import torch
 from sklearn.datasets import load_digits
+
+from modelab.core.checks import error_message
+from modelab.core.plotting import Picture, axes, image_grid
 
 # %% [markdown]
 # ## Two screenshots
@@ -74,8 +71,8 @@ g = torch.Generator().manual_seed(0)
 # %%
 def stack(mode: int) -> torch.Tensor:
     "One 8×8×3 picture whose three channels show the three decimal digits of `mode`."
-    figures = [mode // 100, mode // 10 % 10, mode % 10]
-    return torch.stack([by_class[c][torch.randint(len(by_class[c]), (), generator=g)] for c in figures], -1)
+    shown = [by_class[c] for c in (mode // 100, mode // 10 % 10, mode % 10)]
+    return torch.stack([one[torch.randint(len(one), (), generator=g)] for one in shown], -1)
 
 # %%
 every = torch.arange(1000)
@@ -84,8 +81,8 @@ left_modes = kept[torch.randint(200, (2500,), generator=g)]
 right_modes = every[torch.randint(1000, (2500,), generator=g)]
 
 # %% [markdown]
-# A picture needs somewhere to stand. `axes` makes a figure in the course's one style and `Picture` shows it, with a sentence
-# for whoever cannot see it. Real data are always blue and round; generated data are always orange and crossed.
+# `axes` makes a figure in the style of the course. `Picture` shows it, with a sentence for readers who cannot see it. Real data
+# are always blue discs; generated data are always orange crosses.
 
 # %%
 figure, (left, right) = axes(1, 2)
@@ -112,21 +109,66 @@ assert counts[0] == 200 and abs(counts[1] - expected) < 40
 round(expected, 1)
 
 # %% [markdown]
-# ## The rules of the house
-# 1. **Failure first.** A chapter opens by causing the failure that its method cures, where the modes are known.
-# 2. **Predict, run, explain.** Where it says *Predict*, write a number down. Being wrong is the point; forgetting what you
-#    thought is the waste.
-# 3. **Every equation is proven against its code**, in a cell you can run: a closed form, a finite difference, or somebody
-#    else's independent answer.
-# 4. **Every claim is a distribution.** Eight seeds at least, an interval, a *tuned* baseline, and what chance and perfection score.
+# ## How a chapter is built
+# 1. **Failure first.** A chapter opens with the failure that its method cures, on data whose modes are known.
+# 2. **Predict, run, explain.** Where it says *Predict*, write a number down before you run the next cell. A wrong prediction teaches most.
+# 3. **Every equation is compared with its code**, in a cell that you can run: with a closed form, a finite difference, or somebody else's independent answer.
+# 4. **Every claim is a distribution.** It is made over eight seeds at least, with an interval, beside a *tuned* baseline, and beside what chance and perfection score.
 # 5. **What does not replicate is printed as plainly as what does.**
 #
-# The rest of this chapter builds the few tools that hold us to these rules. They are the module `modelab.core.statistics`.
+# The rest of this chapter builds the tools for rules 4 and 5, and the graders of exercises. They are exported as `modelab.core.statistics`,
+# `modelab.course.claims` and `modelab.course.exercises`. How the library checks its arguments, finds a method by its name and writes its files
+# is told in the workshop ([6.1](../6_workshop/01_checks.ipynb) to [6.4](../6_workshop/04_plotting.ipynb)). You need not read it to follow the course.
+
+# %% [markdown]
+# ## A class in several cells
+# A long class is hard to read in one cell. In these chapters a class grows: `@patch` adds a method to a class that stands above. The
+# exported module shows the class in one piece.
+
+# %%
+#| export course.notebooks
+"Tools of the chapters: `patch`, which adds a method to a class that stands in an earlier cell."
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# %%
+#| export course.notebooks
+def patch(f: Callable | None = None, *,
+          as_prop: bool = False,  # a property
+          cls_method: bool = False,  # a class method
+          ) -> Callable:
+    "Decorator: add `f` to the class that its first parameter is annotated with."
+    if f is None:
+        return lambda g: patch(g, as_prop=as_prop, cls_method=cls_method)
+    plain = getattr(f, "func", f)  # of a cached property
+    while hasattr(plain, "__wrapped__"):
+        plain = plain.__wrapped__
+    kind = next(iter(plain.__annotations__.values()))
+    owner = plain.__globals__[kind] if isinstance(kind, str) else kind
+    plain.__qualname__ = f"{owner.__qualname__}.{plain.__name__}"
+    method = property(f) if as_prop else classmethod(f) if cls_method else f
+    setattr(owner, plain.__name__, method)
+    if hasattr(method, "__set_name__"):
+        method.__set_name__(owner, plain.__name__)
+    return plain.__globals__.get(plain.__name__)
+
+# %%
+class Counter:
+    n = 0
+
+# %%
+@patch
+def up(self: Counter) -> int:
+    self.n += 1
+    return self.n
+
+assert Counter().up() == 1
 
 # %% [markdown]
 # ## Many seeds, one interval
-# Train once and you have an anecdote. Train eight times and you have a mean with an error. With eight values the normal
-# distribution's 1.96 is too brave; Student's $t$ with $n-1$ degrees of freedom is right for bell-shaped errors:
+# One training run is one draw from a distribution. Eight runs give a mean with an error. With eight values the normal
+# distribution's 1.96 gives too short an interval; Student's $t$ with $n-1$ degrees of freedom is right for normal errors:
 #
 # $$\bar v \pm t_{n-1}\,\frac{s}{\sqrt n}.$$
 
@@ -155,6 +197,19 @@ def interval(values: Iterable[float],  # one number per seed, at least two
              ) -> Interval:
     "Mean of `values` with its Student-t confidence interval."
     from scipy.stats import t
+    values, confidence = _finite_numbers(values), _check_confidence(confidence)
+    n, mean = len(values), math.fsum(values) / len(values)
+    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    half = float(t.ppf((1 + confidence) / 2, n - 1)) * spread / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n)
+
+# %% [markdown]
+# What is no list of at least two finite numbers is refused, and so is a confidence of one.
+
+# %%
+#| export
+def _finite_numbers(values: Any) -> list[float]:
+    "`values` as floats; refused unless they are two or more finite numbers."
     try:
         values = [float(v) for v in values]
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
@@ -163,13 +218,15 @@ def interval(values: Iterable[float],  # one number per seed, at least two
         raise ValueError(f"values: an interval needs at least two seeds, got {len(values)}")
     if not all(map(math.isfinite, values)):
         raise ValueError(f"values: expected finite numbers, got {values}")
-    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0 < confidence < 1:
-        raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
-    n, mean = len(values), math.fsum(values) / len(values)
-    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    half = float(t.ppf((1 + confidence) / 2, n - 1)) * spread / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
+    return values
 
+# %%
+#| export
+def _check_confidence(value: Any) -> float:
+    "A confidence between 0 and 1, both excluded."
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1:
+        raise ValueError(f"confidence: expected a number between 0 and 1, got {value!r}")
+    return float(value)
 
 # %%
 interval([7, 8, 8, 6, 8, 7, 8, 8])
@@ -182,7 +239,8 @@ interval([7, 8, 8, 6, 8, 7, 8, 8])
 from scipy.stats import t
 draws = torch.randn(10_000, 8, generator=g, dtype=torch.float64)
 error, scale = draws.mean(1).abs(), draws.std(1) / math.sqrt(8)
-held = {name: (error < k * scale).double().mean().item() for name, k in (("t", t.ppf(.975, 7)), ("1.96", 1.96))}
+held = {name: (error < k * scale).double().mean().item()
+        for name, k in (("t", t.ppf(.975, 7)), ("1.96", 1.96))}
 held
 
 # %%
@@ -191,9 +249,37 @@ assert math.isclose(ours.high - ours.mean, t.ppf(.975, 7) * row.std() / math.sqr
 assert abs(held["t"] - .95) < .01 and held["1.96"] < .92
 
 # %% [markdown]
+# ## The interval of a share
+# Often the number is a share: 8 of 10 samples are good, or 0 of 40 modes are missing. The textbook's $\hat p\pm z\sqrt{\hat p(1-\hat p)/n}$
+# has length zero at 0 and at 1. Wilson (1927) asked instead for which true shares $p$ the seen one is within $z$ standard errors, and solved for $p$:
+#
+# $$\frac{\hat p+\frac{z^2}{2n}\pm z\sqrt{\frac{\hat p(1-\hat p)}{n}+\frac{z^2}{4n^2}}}{1+\frac{z^2}{n}}.$$
+
+# %%
+#| export
+def wilson_interval(share: float,  # seen, between 0 and 1
+                    n: int,  # how many were looked at
+                    confidence: float = .95,  # chance that the interval holds the true share
+                    ) -> tuple[float, float]:
+    "Lower and upper limit of a share of `n` (Wilson 1927); they stay between 0 and 1."
+    z = NormalDist().inv_cdf((1 + _check_confidence(confidence)) / 2)
+    half = z * math.sqrt(share * (1 - share) / n + (z / n) ** 2 / 4)
+    low, high = ((share + z ** 2 / (2 * n) + s * half) / (1 + z ** 2 / n) for s in (-1, 1))
+    return max(0., low), min(1., high)
+
+# %% [markdown]
+# The end points solve the equation that defines them, and a share of zero has an interval of some length:
+
+# %%
+low, high = wilson_interval(.8, 10)
+for p in (low, high):
+    assert math.isclose(abs(.8 - p), NormalDist().inv_cdf(.975) * math.sqrt(p * (1 - p) / 10))
+[round(v, 3) for v in (*wilson_interval(.8, 10), *wilson_interval(0., 40))]
+
+# %% [markdown]
 # ## A claim goes on record
 # `claim` writes one row: what is claimed, where it comes from, our interval, the baseline's, and the verdict. The rows of
-# all chapters together are the *ledger* in the README; nobody types it by hand. A claim that stops holding stops the tests.
+# all chapters together are the *ledger*, [LEDGER.md](../../LEDGER.md); nobody types it by hand. A claim that stops holding fails the tests.
 # Where we set out to replicate something and failed, `expect=False` says so, and the failure is held to the same standard.
 
 # %%
@@ -232,7 +318,7 @@ def claim(text: str,  # one sentence that could be false
           figure: str = "",  # the paper's own figure, if it prints one
           expect: bool = True,  # False for a claim that we report as not replicated
           ) -> Claim:
-    "Record a claim; `AssertionError` if what holds is not what the chapter says (never on a short walk)."
+    "Record a claim; `AssertionError` if it is not as the chapter says (never on short walks)."
     holds, verdict = bool(holds), "holds" if holds else "does not replicate"
     if fast_mode():
         verdict = "not judged (short walk)"
@@ -249,7 +335,7 @@ def claim(text: str,  # one sentence that could be false
 #| export course.claims
 def recorded(name: str) -> dict:
     "The recorded result of `benchmarks/<name>.py`; empty where only the package is installed."
-    path = Path(__file__).resolve().parent.parent / "benchmarks" / f"{name}.json"
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / f"{name}.json"
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
@@ -274,47 +360,24 @@ def steps(n: int,  # steps of the full walk
 
 
 # %% [markdown]
-# ## What a function refuses
-# Code that accepts anything fails somewhere else. Every public function of the library checks what it is given before it does
-# any work, and says the name of the argument, what came and what it expected. The checks are four small functions.
-
-# %% [markdown]
-# Losses and penalties run at every step and are not slowed down by looking at every number: `check_tensors` only asks whether there are any. What is not finite passes through, and the engine of chapter 1.2 notices.
-
-# %% [markdown]
-# An error is a lesson too, so chapters run their errors. `error_message` calls a function, catches what it raises and shows it; if
-# nothing is raised, the cell fails.
-
-# %%
-[error_message(check_int, "n", 2.5), error_message(check_int, "n", True), error_message(check_number, "std", float("nan"), above=0)]
-
-# %%
-points = torch.zeros(5, 2)
-points[3, 0] = float("nan")
-[error_message(check_batch, "x", points), error_message(check_batch, "x", points, (3,)), error_message(check_batch, "x", points[:0], (2,))]
-
-# %%
-[error_message(check_tensors, real_scores=points[:0]), error_message(check_tensors, x=[1, 2])]
-
-# %% [markdown]
-# ## Exercises that grade themselves, and graders that are graded
-# An exercise ends in a cell `answer = ...` and a grader. A grader that accepts everything teaches nothing, so `exercise` wants
-# to see answers that must pass and answers that must fail, and tries them all before the reader does.
+# ## Exercises that grade themselves
+# An exercise ends in a cell `answer = ...` and a grader. A grader that accepts everything teaches nothing. So `exercise` is given
+# answers that must pass and answers that must fail, and tries them all before the reader does.
 
 # %%
 #| export course.exercises
 class Grader:
     "Call it with an answer; it says whether the answer is right, and a hint if it is not."
     def __init__(self, check: Callable, accepts: Sequence, rejects: Sequence):
-        self.check, self.__doc__ = check, check.__doc__
+        self.check, self.__doc__, name = check, check.__doc__, check.__name__
         if not accepts or not rejects:
-            raise ValueError("accepts, rejects: a grader must be tried on at least one right and one wrong answer")
+            raise ValueError("accepts, rejects: expected at least one right and one wrong answer")
         for answer in accepts:
             if hint := self.hint(answer):
-                raise AssertionError(f"the grader {check.__name__} rejects a right answer: {hint}")
+                raise AssertionError(f"the grader {name} rejects a right answer: {hint}")
         for answer in rejects:
             if not self.hint(answer):
-                raise AssertionError(f"the grader {check.__name__} accepts a wrong answer: {answer!r}")
+                raise AssertionError(f"the grader {name} accepts a wrong answer: {answer!r}")
 
     def hint(self, answer) -> str:
         "What is wrong with `answer`; empty if nothing is."
@@ -324,19 +387,21 @@ class Grader:
             return str(error) or type(error).__name__
         return ""
 
-    def __call__(self, answer) -> str:
-        if answer is ...:
-            return "Your turn: replace the ... with your answer."
-        hint = self.hint(answer)
-        return f"Not yet: {hint}" if hint else "Right."
-
+# %%
+#| export course.exercises
+@patch
+def __call__(self: Grader, answer) -> str:
+    if answer is ...:
+        return "Your turn: replace the ... with your answer."
+    hint = self.hint(answer)
+    return f"Not yet: {hint}" if hint else "Right."
 
 # %%
 #| export course.exercises
 def exercise(*, accepts: Sequence,  # answers the grader must accept
              rejects: Sequence,  # answers it must reject
              ) -> Callable[[Callable], Grader]:
-    "Turn a function that asserts things about an answer into a `Grader`, after proving it on known answers."
+    "Turn a function that asserts things about an answer into a `Grader`, proven on known answers."
     return lambda check: Grader(check, accepts, rejects)
 
 
@@ -348,7 +413,8 @@ def exercise(*, accepts: Sequence,  # answers the grader must accept
 @exercise(accepts=[632.3, 632], rejects=[1000, 500, 368, "632"])
 def grade_seen(answer):
     assert isinstance(answer, (int, float)), "a number, please"
-    assert abs(answer - 1000 * (1 - (1 - 1e-3) ** 1000)) < 3, "one mode stays unseen with probability (1 - 1/1000)^1000"
+    seen = 1000 * (1 - (1 - 1e-3) ** 1000)
+    assert abs(answer - seen) < 3, "one mode stays unseen with probability (1 - 1/1000)^1000"
 
 # %%
 answer = ...
@@ -364,17 +430,20 @@ except AssertionError as error:
     print(error)
 
 # %% [markdown]
-# Some exercises are done by hand, in the lab of chapter 1.3: *make a mode go dark, then bring it back*. Such a **mission** has stages, and what the hand did is in a record: what was measured at which step, and what was changed. A mission reads the record and says, stage by stage, what it has seen. The lab ticks the stages off while you play; afterwards `exercise` makes a grader of it like of any other check.
+# Some exercises are done in the lab of chapter 1.3: *lose a mode, then bring it back*. Such a **mission** has stages. The lab keeps a
+# record of what was measured at which step, and of what you changed. A mission reads the record and says which stages it has seen. The lab
+# ticks the stages off while you play; afterwards `exercise` makes a grader of the mission, as of any other check.
 
 # %%
 #| export course.exercises
 class Mission:
-    "A task whose `stages` can be seen in a record: `seen` follows it, calling it asserts that all of it was done."
+    "A task in `stages`: `seen` says which are in a record, a call asserts that all of them are."
     def __init__(self, watch: Callable, stages: Sequence[str]):
-        self.watch, self.stages = watch, list(stages)
-        self.text, self.__name__, self.__doc__ = inspect.getdoc(watch) or "", watch.__name__, watch.__doc__
+        self.watch, self.stages, self.text = watch, list(stages), inspect.getdoc(watch) or ""
+        self.__name__, self.__doc__ = watch.__name__, watch.__doc__
         if not self.stages or not self.text:
-            raise ValueError(f"stages: {watch.__name__} needs at least one stage, and a docstring that says the task")
+            raise ValueError(f"stages: {watch.__name__} needs at least one stage, and a docstring "
+                             "that says the task")
 
     def seen(self, record: Any) -> list[bool]:
         "Which stages the record shows; a stage counts only when those before it do."
@@ -390,12 +459,11 @@ class Mission:
         for stage, done in zip(self.stages, self.seen(record)):
             assert done, f"not in the record: {stage}"
 
-
 # %%
 #| export course.exercises
 def mission(*stages: str,  # what is to be seen, in order
             ) -> Callable[[Callable], Mission]:
-    "Turn a generator function that reads a record, and yields one truth per stage, into a `Mission`."
+    "Turn a generator function that yields one truth per stage of a record into a `Mission`."
     return lambda watch: Mission(watch, stages)
 
 
@@ -413,108 +481,10 @@ dip.seen([8, 3]), grade_dip([8, 3])
 
 
 # %% [markdown]
-# ## Methods and sets have names
-# A *game* is a method (chapter 1.1 onwards); a *mode set* is data whose modes are known (chapter 0.3). Each chapter registers
-# what it defines, and the lab, the command line and the benchmarks find it by name. A registered thing also remembers how it
-# was made, as plain JSON, so that a run can be written down and made again.
-
-# %%
-@register_mode_set
-def coin(sides: int = 2):
-    "A toy set, only to show the registry at work."
-    class Coin: n_modes = sides
-    return Coin()
-
-# %%
-thick = coin(sides=3)
-again = make("modes", json.loads(json.dumps(thick.spec)))
-thick.spec, again.n_modes
-
-# %%
-message = error_message(make, "modes", "coyn")
-del MODE_SETS["coin"]
-message
-
-# %% [markdown]
-# ## A film under your hands
-# Training is a film, not a picture. `Film` takes pictures recorded along the way and gives them a slider and a play button;
-# without a running kernel it shows its first, middle and last frame side by side.
-
-# %%
-def spread(n: int) -> Picture:
-    "How eight means of `n` draws each scatter around the truth."
-    figure, ax = axes(size=(4, 1.4))
-    means = torch.randn(8, n, generator=torch.Generator().manual_seed(n)).mean(1)
-    ax.plot(means, torch.zeros(8), "o", c=REAL)
-    ax.set(xlim=(-1.5, 1.5), yticks=[], xlabel="mean of n draws (truth: 0)", title=f"n = {n}")
-    return Picture(figure, f"Eight means of {n} draws within ±{means.abs().max():.2f}")
-
-# %%
-sizes = [2, 4, 8, 16, 32, 64]
-film = Film([spread(n) for n in sizes], [f"n = {n}" for n in sizes])
-film
-
-# %%
-film.widget.slider.value = 5
-assert film.widget.image.value == film.frames[5].png and film.widget.label.value == "n = 64"
-film.widget.slider.value = 0
-
-# %% [markdown]
-# ## Nothing half-written
-# A file that is replaced while the power fails should be the old one or the new one. `atomic_write` writes beside it and renames.
-
-# %%
-with tempfile.TemporaryDirectory() as folder:
-    path = Path(folder, "result.json")
-    atomic_write(path, b"first")
-    try:
-        atomic_write(path, "not bytes")
-    except TypeError:
-        kept = path.read_bytes(), [p.name for p in Path(folder).iterdir()]
-assert kept == (b"first", ["result.json"])
-kept
-
-# %% [markdown]
-# ## A class in several cells
-# A long class is hard to read in one cell. In these chapters a class grows: `@patch` adds a method to a class that stands above. In the exported module the class is one piece again.
-
-# %%
-#| export course.notebooks
-"Tools of the chapters: `patch`, which adds a method to a class that stands in an earlier cell."
-from __future__ import annotations
-
-from collections.abc import Callable
-
-# %%
-#| export course.notebooks
-def patch(f: Callable | None = None, *, as_prop: bool = False, cls_method: bool = False) -> Callable:
-    "Decorator: add `f` to the class that its first parameter is annotated with, as a method, a property or a class method."
-    if f is None:
-        return lambda g: patch(g, as_prop=as_prop, cls_method=cls_method)
-    plain = f
-    while hasattr(plain, "__wrapped__"):
-        plain = plain.__wrapped__
-    kind = next(iter(plain.__annotations__.values()))
-    owner = plain.__globals__[kind] if isinstance(kind, str) else kind
-    plain.__qualname__ = f"{owner.__qualname__}.{plain.__name__}"
-    setattr(owner, plain.__name__, property(f) if as_prop else classmethod(f) if cls_method else f)
-    return plain.__globals__.get(plain.__name__)
-
-# %%
-class Counter:
-    n = 0
-
-@patch
-def up(self: Counter) -> int:
-    self.n += 1
-    return self.n
-
-assert Counter().up() == 1
-
-# %% [markdown]
 # ## Recap
-# - A count without what chance and perfection score is an anecdote; so is one seed.
-# - A claim is a sentence that could be false, an interval, and a verdict that the tests hold it to.
-# - Graders are proven on wrong answers before you meet them, and functions refuse bad input by name.
+# - A count means little without what chance and perfection score. One seed means little, too.
+# - A mean over seeds gets Student's interval, a share gets Wilson's.
+# - A claim is a sentence that could be false, an interval, and a verdict. The tests compare the verdict with what was measured.
+# - Graders are tried on right and wrong answers before you meet them.
 #
 # **For later.** Why does a perfect generator of 1,000 modes show only 918 of them in 2,500 draws? What does `expect=False` promise? When is an interval from two seeds useful?

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Data whose modes are known
-# > Before you count what a generator lost, count what there was
+# > How many modes does my data have, and how would I know that one is missing?
 
 # %% [markdown]
 # | | |
@@ -30,14 +30,15 @@ from modelab.core.registry import register_mode_set
 
 # %%
 #| export data.digits
-"Handwritten digits as mode sets: 8×8 digits, stacked digits, and the classifier that names their modes."
+"Handwritten digits as mode sets: digits, stacked digits, and the classifier that names modes."
 from __future__ import annotations
 
 import functools
 import hashlib
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -50,16 +51,15 @@ from modelab.data.mixtures import ModeSet
 
 # %%
 import gzip
-
-from modelab.data.mnist import read_idx, stacked_mnist
-
-# %%
 import tempfile
+
 from modelab.core.checks import error_message
-from modelab.core.plotting import axes, FAKE, image_grid, MISSING, Picture, REAL, scatter
+from modelab.core.plotting import FAKE, MISSING, REAL, Picture, axes, image_grid, scatter
 from modelab.core.statistics import Interval
 from modelab.course.claims import claim
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
+from modelab.data.mnist import read_idx, stacked_mnist
 
 # %% [markdown]
 # ## Eight modes, they said
@@ -83,8 +83,10 @@ scatter(plane, x, limit=1.3)
 places = (torch.atan2(x[:, 1], x[:, 0]) / (2 * math.pi) * 7).round().long() % 7
 seen = torch.bincount(places)
 counts.bar(range(len(seen)), seen, color=REAL)
-counts.set(xlabel="cluster, counter-clockwise from the right", ylabel="draws of 2,000", xticks=range(len(seen)))
-Picture(figure, f"Seven clusters on a circle; the one on the right holds {seen[0]} draws, every other about 250")
+counts.set(xlabel="cluster, counter-clockwise from the right", ylabel="draws of 2,000",
+           xticks=range(len(seen)))
+Picture(figure, f"Seven clusters on a circle; the one on the right holds {seen[0]} draws, "
+                "every other about 250")
 
 # %% [markdown]
 # Seven. `linspace` includes both ends, and the angles 0 and $2\pi$ are one point: the ring has seven modes, one of
@@ -101,8 +103,9 @@ assert 400 < seen[0] < 600
 int(reached.sum()), distinct
 
 # %%
-claim("The ring of 8 in the public demo of Unrolled GAN has 7 distinct modes", paper="Metz et al. 2017",
-      section="public demo", figure="8 modes", ours=f"{distinct} distinct", holds=distinct == 7)
+claim("The ring of 8 in the public demo of Unrolled GAN has 7 distinct modes",
+      paper="Metz et al. 2017", section="public demo", figure="8 modes",
+      ours=f"{distinct} distinct", holds=distinct == 7)
 
 # %% [markdown]
 # Eight of eight, on data with seven modes. A bug that sits in the sampler *and* in the scorer hides itself. An honest
@@ -137,11 +140,15 @@ def _numbers(name: str, values) -> torch.Tensor:
             raise TypeError(f"got {given.dtype}")
         table = torch.as_tensor(values, dtype=torch.float64, device="cpu").detach().clone()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name}: expected real numbers, got {type(values).__name__} ({error})") from error
+        kind = type(values).__name__
+        raise TypeError(f"{name}: expected real numbers, got {kind} ({error})") from error
     if not torch.isfinite(table.float()).all():
-        raise ValueError(f"{name}: expected finite numbers, got NaN, infinity or more than float32 can hold")
+        raise ValueError(f"{name}: expected finite numbers, got NaN, infinity or more than "
+                         "float32 can hold")
     return table
 
+# %% [markdown]
+# A spread comes in one of four forms.
 
 # %%
 #| export
@@ -149,18 +156,28 @@ def _scales(std, k: int, d: int) -> torch.Tensor:
     "Standard deviations (k, d), or Cholesky factors (k, d, d) where `std` holds covariances."
     s = _numbers("std", std)
     if tuple(s.shape) not in ((), (k,), (k, d), (k, d, d)):
-        raise ValueError(f"std: expected a number or shape ({k},), ({k}, {d}) or ({k}, {d}, {d}), got {tuple(s.shape)}")
-    if s.ndim < 3:
-        if not (s > 0).all():
-            raise ValueError(f"std: expected numbers > 0, got {s.min().item():g}")
-        return (s[:, None] if s.ndim == 1 else s).expand(k, d).contiguous()
+        raise ValueError(f"std: expected a number or shape ({k},), ({k}, {d}) or ({k}, {d}, {d}), "
+                         f"got {tuple(s.shape)}")
+    if s.ndim == 3:
+        return _cholesky(s)
+    if not (s > 0).all():
+        raise ValueError(f"std: expected numbers > 0, got {s.min().item():g}")
+    return (s[:, None] if s.ndim == 1 else s).expand(k, d).contiguous()
+
+# %%
+#| export
+def _cholesky(s: torch.Tensor) -> torch.Tensor:
+    "Cholesky factors (k, d, d) of covariances (k, d, d)."
     factor, failed = torch.linalg.cholesky_ex(s)
     uneven = (s - s.mT).abs().flatten(1).amax(1) > 1e-6 * s.abs().flatten(1).amax(1)
     if (wrong := (failed > 0) | uneven).any():
         k = int(wrong.nonzero()[0])
-        raise ValueError(f"std: expected symmetric positive definite covariances, got {s[k].tolist()} for mode {k}")
+        raise ValueError("std: expected symmetric positive definite covariances, "
+                         f"got {s[k].tolist()} for mode {k}")
     return factor
 
+# %% [markdown]
+# Weights are scaled to sum to one.
 
 # %%
 #| export
@@ -171,22 +188,35 @@ def _shares(weights, k: int) -> torch.Tensor:
         raise ValueError(f"weights: expected one per mode, shape ({k},), got {tuple(w.shape)}")
     share = w / w.max()
     if not (w > 0).all() or not (share.float() / k > 0).all():
-        raise ValueError(f"weights: expected numbers > 0 that float32 can tell from 0, got {w.min().item():g}")
+        raise ValueError("weights: expected numbers > 0 that float32 can tell from 0, "
+                         f"got {w.min().item():g}")
     return share / share.sum()
 
+# %% [markdown]
+# Two rules keep a mode from being counted twice, or from being too narrow for float32 to show.
 
 # %%
 #| export
-def _distinct(centers: torch.Tensor, least: float) -> None:
+def _check_distinct(centers: torch.Tensor, least: float) -> None:
     "Refuse two `centers` less than `least` apart."
+    exact = "donot_use_mm_for_euclid_dist"
     for start in range(0, len(centers), 512):
-        gap = torch.cdist(centers[start:start + 512], centers, compute_mode="donot_use_mm_for_euclid_dist")
+        gap = torch.cdist(centers[start:start + 512], centers, compute_mode=exact)
         gap.diagonal(start).fill_(math.inf)
         if (gap < least).any():
             i, j = (gap < least).nonzero()[0].tolist()
-            raise ValueError(f"centers: expected distinct modes, got the same point for rows {start + i} and {j}: "
-                             f"{centers[j].tolist()}; for one heavier mode give `weights`")
+            raise ValueError(f"centers: expected distinct modes, got the same point for rows "
+                             f"{start + i} and {j}: {centers[j].tolist()}; "
+                             "for one heavier mode give `weights`")
 
+# %%
+#| export
+def _check_resolution(centers: torch.Tensor, sides: torch.Tensor) -> None:
+    "Refuse standard deviations (k, d) that float32 numbers near `centers` cannot show."
+    finest = max(centers.abs().max().item() * 2 ** -20, 1e-30)
+    if sides.min() < finest:
+        raise ValueError(f"std: expected at least {finest:.3g}, so that float32 examples at these "
+                         f"centers can show it, got {sides.min().item():.3g}")
 
 # %% [markdown]
 # Every set, points or pictures, answers to the same few names. Randomness comes only from the generator you pass: the
@@ -197,8 +227,9 @@ def _distinct(centers: torch.Tensor, least: float) -> None:
 class ModeSet:
     """Data whose modes are known.
 
-    `n_modes`; `weights` (n_modes,), the law of the modes; `event`, the shape of one example; `held_out`, a set of the
-    same kind over examples that training never sees, or None; `assign(x) -> (mode, good)`.
+    `n_modes`; `weights` (n_modes,), the law of the modes; `event`, the shape of one example;
+    `held_out`, a set of the same kind over examples that training never sees, or None;
+    `assign(x) -> (mode, good)`.
     """
     n_modes: int
     weights: torch.Tensor
@@ -209,43 +240,66 @@ class ModeSet:
 
     @property
     def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
-        "The lowest and the highest corner, each of shape `event`, of the box that uniform noise would fill."
+        "Lowest and highest corner, each of shape `event`, of the box that uniform noise fills."
         return self._low, self._high
-
-    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        "Draw `n` examples (n, *event), float32, on the device of `generator`, the only source of randomness."
-        return self.sample_with_modes(n, generator)[0]
-
-    def sample_with_modes(self, n: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        "The same draws, and the mode each came from, (n,) int64."
-        n = check_int("n", n)
-        if not isinstance(generator, torch.Generator):
-            raise TypeError(f"generator: expected a torch.Generator, got {generator!r}")
-        return self.to(generator.device)._draw(n, generator)
-
-    def to(self, device: str | torch.device) -> ModeSet:
-        "The same set with its tensors on `device`; copies are kept, so asking again costs nothing."
-        if device == self.device:
-            return self
-        try:
-            device = torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError, TypeError) as error:
-            raise ValueError(f"device: expected one that this machine has, such as cpu, got {device!r}") from error
-        if device != self.device and device not in self._copies:
-            there = self._copies[device] = copy.copy(self)
-            for name, value in vars(self).items():
-                if isinstance(value, (torch.Tensor, ModeSet)):
-                    setattr(there, name, value.to(device))
-        return self._copies.get(device, self)
 
     def __repr__(self) -> str:
         spec = getattr(self, "spec", None) or {"name": type(self).__name__}
         settings = [f"{k}={v!r}" for k, v in spec.items() if k != "name" and len(repr(v)) < 30]
         return f"{spec['name']}({', '.join(settings)}): {self._summary()}"
 
+# %% [markdown]
+# Examples are drawn with their modes or without.
+
+# %%
+#| export
+@patch
+def sample(self: ModeSet, n: int, generator: torch.Generator) -> torch.Tensor:
+    "Draw `n` examples (n, *event), float32, on the device of `generator`."
+    return self.sample_with_modes(n, generator)[0]
+
+# %%
+#| export
+@patch
+def sample_with_modes(self: ModeSet, n: int,
+                      generator: torch.Generator,  # the only source of randomness
+                      ) -> tuple[torch.Tensor, torch.Tensor]:
+    "The same draws, and the mode each came from, (n,) int64."
+    n = check_int("n", n)
+    _check_generator(generator)
+    return self.to(generator.device)._draw(n, generator)
+
+# %%
+#| export
+def _check_generator(generator) -> None:
+    "Refuse what is no torch.Generator."
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator: expected a torch.Generator, got {generator!r}")
 
 # %% [markdown]
-# Later some modes will have a word of their own, or be left out. What one needs for that is a draw from a few of them, in their own proportions:
+# A set lives on one device; a copy of it on another device is made once.
+
+# %%
+#| export
+@patch
+def to(self: ModeSet, device: str | torch.device) -> ModeSet:
+    "The same set with its tensors on `device`; copies are kept, so asking again costs nothing."
+    if device == self.device:
+        return self
+    try:
+        device = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError("device: expected one that this machine has, such as cpu, "
+                         f"got {device!r}") from error
+    if device != self.device and device not in self._copies:
+        there = self._copies[device] = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (torch.Tensor, ModeSet)):
+                setattr(there, name, value.to(device))
+    return self._copies.get(device, self)
+
+# %% [markdown]
+# Later chapters measure some modes separately, or leave some out. For that they draw from a few modes, in their own proportions:
 
 # %%
 #| export
@@ -256,19 +310,19 @@ def sample_modes(modes: ModeSet,
     "`n` examples of the modes in `minority`, in their own proportions."
     if not isinstance(modes, ModeSet):
         raise TypeError(f"modes: expected a mode set, got {modes!r}")
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator: expected a torch.Generator, got {generator!r}")
-    minority, n = check_ints("minority", minority, 0, modes.n_modes - 1), check_int("n", n, 0)
+    _check_generator(generator)
+    minority = check_ints("minority", minority, 0, modes.n_modes - 1)
+    n = check_int("n", n, 0)
     wanted = torch.as_tensor(sorted(minority), device=generator.device)
     share = modes.weights.to(generator.device)[wanted].sum().item()
     if n and not share:
         raise ValueError(f"minority: {modes!r} never draws the modes {minority}")
     kept = [modes.sample(1, generator)[:0]]
     while (missing := n - sum(map(len, kept))) > 0:
-        x, mode = modes.sample_with_modes(min(8192, int(1.1 * missing / share) + 16), generator)
+        tried = min(8192, int(1.1 * missing / share) + 16)
+        x, mode = modes.sample_with_modes(tried, generator)
         kept.append(x[torch.isin(mode, wanted)])
     return torch.cat(kept)[:n]
-
 
 # %% [markdown]
 # Distances are measured in standard deviations. For a mode with covariance $\Sigma=LL^\top$ the *whitened* offset is
@@ -286,7 +340,7 @@ def sample_modes(modes: ModeSet,
 class Mixture(ModeSet):
     """A mixture of normal distributions, every one a mode.
 
-    `centers` (k, d), `covariances` (k, d, d), `weights` (k,). Densities and distances are computed in float64.
+    `centers` (k, d), `covariances` (k, d, d), `weights` (k,). Densities and distances are float64.
     """
     def __init__(self, centers, std, weights=None, pad: float | None = None):
         c = _numbers("centers", centers)
@@ -295,68 +349,92 @@ class Mixture(ModeSet):
         scales, shares = _scales(std, *c.shape), _shares(weights, len(c))
         pad = pad if pad is None else check_number("pad", pad, 0)
         self._full = scales.ndim == 3
-        sides = scales.norm(dim=-1) if self._full else scales  # standard deviation of every coordinate, (k, d)
-        _distinct(c, sides.amax(1).min().item() / 1000)
-        finest = max(c.abs().max().item() * 2 ** -20, 1e-30)
-        if sides.min() < finest:
-            raise ValueError(f"std: expected at least {finest:.3g}, so that float32 examples at these centers can show "
-                             f"it, got {sides.min().item():.3g}")
+        sides = scales.norm(dim=-1) if self._full else scales  # of every coordinate, (k, d)
+        _check_distinct(c, sides.amax(1).min().item() / 1000)
+        _check_resolution(c, sides)
         self._law, self._copies = (c, scales, shares, sides), {}  # the exact law stays on the CPU
-        self.n_modes, self.event, self._even = len(c), (c.shape[1],), bool((shares == shares[0]).all())
+        self.n_modes, self.event = len(c), (c.shape[1],)
+        self._even = bool((shares == shares[0]).all())
         self.weights, self.centers, self._scales = shares.float(), c.float(), scales.float()
-        self.covariances = (scales @ scales.mT if self._full else torch.diag_embed(scales ** 2)).float()
-        margin = torch.maximum((c.amax(0) - c.amin(0)) / 4, 3 * sides.amax(0)) if pad is None else pad
+        covariances = scales @ scales.mT if self._full else torch.diag_embed(scales ** 2)
+        self.covariances = covariances.float()
+        apart = torch.maximum((c.amax(0) - c.amin(0)) / 4, 3 * sides.amax(0))
+        margin = apart if pad is None else pad
         self._low, self._high = (c.amin(0) - margin).float(), (c.amax(0) + margin).float()
 
-    def _draw(self, n, generator):
-        if self._even:
-            mode = torch.randint(self.n_modes, (n,), generator=generator, device=self.device)
+# %% [markdown]
+# An example is a mode's centre and a normal offset with the mode's covariance.
+
+# %%
+#| export
+@patch
+def _draw(self: Mixture, n, generator):
+    if self._even:
+        mode = torch.randint(self.n_modes, (n,), generator=generator, device=self.device)
+    else:
+        mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+    noise = torch.randn(n, *self.event, generator=generator, device=self.device,
+                        dtype=torch.float32)
+    scales = self._scales[mode]
+    noise = (scales @ noise[..., None]).squeeze(-1) if self._full else noise.mul_(scales)
+    return noise.add_(self.centers[mode]), mode
+
+# %% [markdown]
+# Density and membership need the offset of each example from each centre.
+
+# %%
+#| export
+@patch
+def _offsets(self: Mixture, x: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    "`x - center` and the same whitened, in chunks (rows, k, d) that stay small."
+    centers, scales = (t.to(x.device) for t in self._law[:2])
+    for part in x.split(max(1, 2 ** 21 // centers.numel())):
+        o = part.double()[:, None] - centers
+        if self._full:
+            u = torch.linalg.solve_triangular(scales, o.movedim(0, -1), upper=False)
+            yield o, u.movedim(-1, 0)
         else:
-            mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        noise = torch.randn(n, *self.event, generator=generator, device=self.device, dtype=torch.float32)
-        scales = self._scales[mode]
-        noise = (scales @ noise[..., None]).squeeze(-1) if self._full else noise.mul_(scales)
-        return noise.add_(self.centers[mode]), mode
+            yield o, o / scales
 
-    def _offsets(self, x: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        "`x - center` and the same whitened, in chunks (rows, k, d) that stay small."
-        centers, scales = (t.to(x.device) for t in self._law[:2])
-        for part in x.split(max(1, 2 ** 21 // centers.numel())):
-            o = part.double()[:, None] - centers
-            if self._full:
-                yield o, torch.linalg.solve_triangular(scales, o.movedim(0, -1), upper=False).movedim(-1, 0)
-            else:
-                yield o, o / scales
+# %%
+#| export
+@patch
+def log_prob(self: Mixture, x: torch.Tensor) -> torch.Tensor:
+    "Exact log density in nats, (n,) float64, of `x` (n, d)."
+    x, (_, scales, shares, _) = _on_cpu_if_mps(check_batch("x", x, self.event)), self._law
+    widths = scales.diagonal(dim1=-2, dim2=-1) if self._full else scales
+    constant = shares.log() - widths.log().sum(1) - self.event[0] / 2 * math.log(2 * math.pi)
+    constant = constant.to(x.device)
+    return torch.cat([(constant - u.square().sum(-1) / 2).logsumexp(-1)
+                      for _, u in self._offsets(x)])
 
-    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
-        "Exact log density in nats, (n,) float64, of `x` (n, d)."
-        x, (_, scales, shares, _) = _on_cpu_if_mps(check_batch("x", x, self.event)), self._law
-        widths = scales.diagonal(dim1=-2, dim2=-1) if self._full else scales
-        constant = shares.log() - widths.log().sum(1) - self.event[0] / 2 * math.log(2 * math.pi)
-        constant = constant.to(x.device)
-        return torch.cat([(constant - u.square().sum(-1) / 2).logsumexp(-1) for _, u in self._offsets(x)])
+# %%
+#| export
+@patch
+@torch.no_grad()
+def assign(self: Mixture, x: torch.Tensor,  # (n, d)
+           within: float = 3.0,  # how many standard deviations away an example may be
+           metric: str = "mahalanobis",  # or "box": every coordinate for itself
+           ) -> tuple[torch.Tensor, torch.Tensor]:
+    "The nearest mode by Mahalanobis distance, (n,) int64, and if it is near enough, (n,) bool."
+    x, within = check_batch("x", x, self.event), check_number("within", within, above=0)
+    box = check_choice("metric", metric, ["mahalanobis", "box"]) == "box"
+    parts, sides = [], self._law[3].to(_on_cpu_if_mps(x).device)
+    for offset, whitened in self._offsets(_on_cpu_if_mps(x)):
+        distance, mode = whitened.norm(dim=-1).min(-1)
+        if box:
+            nearest = offset[torch.arange(len(mode), device=mode.device), mode]
+            distance = (nearest / sides[mode]).abs().amax(-1)
+        parts.append((mode, distance <= within))
+    return tuple(torch.cat(v).to(x.device) for v in zip(*parts))
 
-    @torch.no_grad()
-    def assign(self, x: torch.Tensor,  # (n, d)
-               within: float = 3.0,  # how many standard deviations away an example may be
-               metric: str = "mahalanobis",  # or "box": every coordinate for itself
-               ) -> tuple[torch.Tensor, torch.Tensor]:
-        "The nearest mode of each example by Mahalanobis distance, (n,) int64, and if it is near enough, (n,) bool."
-        x, within = check_batch("x", x, self.event), check_number("within", within, above=0)
-        box = check_choice("metric", metric, ["mahalanobis", "box"]) == "box"
-        parts, sides = [], self._law[3].to(_on_cpu_if_mps(x).device)
-        for offset, whitened in self._offsets(_on_cpu_if_mps(x)):
-            distance, mode = whitened.norm(dim=-1).min(-1)
-            if box:
-                nearest = offset[torch.arange(len(mode), device=mode.device), mode]
-                distance = (nearest / sides[mode]).abs().amax(-1)
-            parts.append((mode, distance <= within))
-        return tuple(torch.cat(v).to(x.device) for v in zip(*parts))
-
-    def _summary(self) -> str:
-        shares = "equal" if self._even else f"from {self.weights.min():.3g} to {self.weights.max():.3g}"
-        return f"{self.n_modes} modes in {self.event[0]} dimension{'s' * (self.event[0] > 1)}, weights {shares}"
-
+# %%
+#| export
+@patch
+def _summary(self: Mixture) -> str:
+    d, w = self.event[0], self.weights
+    shares = "equal" if self._even else f"from {w.min():.3g} to {w.max():.3g}"
+    return f"{self.n_modes} modes in {d} dimension{'s' * (d > 1)}, weights {shares}"
 
 # %%
 #| export
@@ -462,10 +540,9 @@ def _mixture_from(names: str, *law, **more) -> Mixture:
 # %%
 #| export
 def _circle(n: int, radius: float) -> torch.Tensor:
-    "The `n` corners of a regular polygon, (n, 2) float64: the last step back to the first corner is not a corner."
+    "The `n` corners of a regular polygon, (n, 2) float64; the first is not repeated at the end."
     angle = torch.arange(n, dtype=torch.float64) * 2 * math.pi / n
     return radius * torch.stack([angle.cos(), angle.sin()], 1)
-
 
 # %%
 #| export
@@ -480,7 +557,8 @@ def ring(n: int = 8,  # modes, all distinct
     torch.Size([3, 2])
     """
     n, radius = check_int("n", n), check_number("radius", radius, above=0)
-    return _mixture_from("radius, std", _circle(n, radius), check_number("std", std, above=0), pad=radius / 2)
+    std = check_number("std", std, above=0)
+    return _mixture_from("radius, std", _circle(n, radius), std, pad=radius / 2)
 
 
 # %%
@@ -493,7 +571,8 @@ def grid(side: int = 5,  # modes along each side
     "`side`² equal modes on a square lattice around the origin."
     side, spacing = check_int("side", side), check_number("spacing", spacing, above=0)
     ticks = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) * spacing
-    return _mixture_from("spacing, std", torch.cartesian_prod(ticks, ticks), check_number("std", std, above=0), pad=spacing / 2)
+    centers, std = torch.cartesian_prod(ticks, ticks), check_number("std", std, above=0)
+    return _mixture_from("spacing, std", centers, std, pad=spacing / 2)
 
 
 # %%
@@ -505,12 +584,15 @@ def line(n: int = 5,  # modes close together, around 0
          far: int = 0,  # further modes: at 5, -5, 10, -10, … in this order
          ) -> Mixture:
     "Equal modes on the real line; an example has shape (1,)."
-    n, far, spacing = check_int("n", n), check_int("far", far, 0), check_number("spacing", spacing, above=0)
+    n, far = check_int("n", n), check_int("far", far, 0)
+    spacing = check_number("spacing", spacing, above=0)
     near = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * spacing
     if far and near.max() >= 5:
-        raise ValueError(f"n, spacing: expected a line that ends before the first far mode at 5, got {near.max():g}")
+        raise ValueError("n, spacing: expected a line that ends before the first far mode at 5, "
+                         f"got {near.max():g}")
     away = [5. * (i // 2 + 1) * (-1) ** i for i in range(far)]
-    return _mixture_from("spacing, std", torch.cat([near, near.new_tensor(away)])[:, None], check_number("std", std, above=0))
+    centers = torch.cat([near, near.new_tensor(away)])[:, None]
+    return _mixture_from("spacing, std", centers, check_number("std", std, above=0))
 
 
 # %%
@@ -527,7 +609,8 @@ def rare_modes(share: float = .9,  # what the central mode holds
         raise ValueError(f"share: expected a number between 0 and 1, got {share:g}")
     radius, std = check_number("radius", radius, above=0), check_number("std", std, above=0)
     centers = torch.cat([torch.zeros(1, 2, dtype=torch.float64), _circle(n, radius)])
-    return _mixture_from("share, radius, std", centers, std, [share] + [(1 - share) / n] * n, pad=radius / 2)
+    weights = [share] + [(1 - share) / n] * n
+    return _mixture_from("share, radius, std", centers, std, weights, pad=radius / 2)
 
 
 # %%
@@ -538,7 +621,8 @@ for ax, made in zip(panels.flat, (ring(), grid(), line(far=3), rare_modes())):
     ax.set(title=repr(made).split(":")[0], aspect="auto")
 ax.set_title("rare_modes(): 500 draws")
 panels[1, 0].set(title="line(far=3)", ylabel="", yticks=[], xlabel="x")
-Picture(figure, "500 draws each of a ring of 8, a grid of 25, a line of 5 with 3 far modes, a heavy centre with 8 rare")
+Picture(figure, "500 draws each of a ring of 8, a grid of 25, a line of 5 with 3 far modes, "
+                "a heavy centre with 8 rare")
 
 # %% [markdown]
 # The seed decides every bit, and no other random number in your program moves:
@@ -562,13 +646,15 @@ def good_share(made: Mixture, metric="mahalanobis") -> float:
     "Share of 100,000 perfect samples that count as good."
     return made.assign(made.sample(100_000, g), metric=metric)[1].double().mean().item()
 
-share = {"line": good_share(line()), "ring": good_share(ring()), "ring, box": good_share(ring(), "box")}
+share = {"line": good_share(line()), "ring": good_share(ring()),
+         "ring, box": good_share(ring(), "box")}
 share
 
 # %%
 inside = math.erf(3 / math.sqrt(2))
 exact = {"line": inside, "ring": 1 - math.exp(-9 / 2), "ring, box": inside ** 2}
-assert all(abs(share[k] - exact[k]) < 4 * math.sqrt(exact[k] * (1 - exact[k]) / 100_000) for k in exact)
+error = {k: math.sqrt(v * (1 - v) / 100_000) for k, v in exact.items()}
+assert all(abs(share[k] - exact[k]) < 4 * error[k] for k in exact)
 {k: round(v, 4) for k, v in exact.items()}
 
 
@@ -588,17 +674,19 @@ def _load_digits() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     "scikit-learn's 8×8 scans: uint8 images 0…16 and labels, in two splits."
     from sklearn.datasets import load_digits
     data = load_digits()
-    images, labels = torch.tensor(data.images, dtype=torch.uint8), torch.tensor(data.target, dtype=torch.int64)
-    rank = torch.stack([(labels == c).cumsum(0) - 1 for c in range(10)])[labels, torch.arange(len(labels))]
+    images = torch.tensor(data.images, dtype=torch.uint8)
+    labels = torch.tensor(data.target, dtype=torch.int64)
+    rank = torch.stack([(labels == c).cumsum(0) - 1 for c in range(10)])
+    rank = rank[labels, torch.arange(len(labels))]  # of a scan in its class
     held = (rank % 9 == 3) | (rank % 9 == 7)
     return {"train": (images[~held], labels[~held]), "held_out": (images[held], labels[held])}
-
 
 # %%
 split = _load_digits()
 images, labels = split["train"]
 figure, ax = axes(size=(6, 2.6))
-image_grid(ax, torch.cat([images[labels == c][:4] for c in range(10)]).reshape(10, 4, 8, 8).movedim(1, 0).flatten(0, 1) / 16)
+four_each = torch.stack([images[labels == c][:4] for c in range(10)])
+image_grid(ax, four_each.movedim(1, 0).flatten(0, 1) / 16)
 ax.set_title(f"{len(images)} scans to train on, {len(split['held_out'][0])} held out")
 Picture(figure, "Four scans of each digit from 0 to 9, eight by eight pixels, grey on black")
 
@@ -612,12 +700,14 @@ Picture(figure, "Four scans of each digit from 0 to 9, eight by eight pixels, gr
 # %%
 #| export data.digits
 def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    "Logits (n, classes) of the network `layers` (weight, bias, weight, …) for pictures (n, h, w) in [-1, 1]."
+    "Logits (n, classes) of the network `layers` (weight, bias, …) for (n, h, w) in [-1, 1]."
     x = x.unsqueeze(1)
     for weight, bias in zip(layers[:4:2], layers[1:4:2]):
         x = F.conv2d(x, weight, bias, stride=2, padding=2).relu()
     return F.linear(F.linear(x.flatten(1), *layers[4:6]).relu(), *layers[6:])
 
+# %% [markdown]
+# The scans are varied, so that the judge does not learn them by heart;
 
 # %%
 #| export data.digits
@@ -625,15 +715,18 @@ def _augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     "Pictures (n, h, w) turned by up to .15 radians and moved by up to a sixteenth of their size."
     turn, *move = (torch.rand(3, len(x), generator=generator, dtype=x.dtype) * 2 - 1).unbind()
     turn, move = turn * .15, [m / 8 for m in move]  # the picture is 2 wide
-    rows = torch.stack([turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]], 1).reshape(-1, 2, 3)
+    rows = [turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]]
+    rows = torch.stack(rows, 1).reshape(-1, 2, 3)
     where = F.affine_grid(rows, [len(x), 1, *x.shape[1:]], align_corners=False)
     return F.grid_sample((x + 1).unsqueeze(1), where, align_corners=False).squeeze(1) - 1
 
+# %% [markdown]
+# and junk has the same grey levels as scans, or none in particular.
 
 # %%
 #| export data.digits
 def _junk(x: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
-    "`n` pictures that show nothing: half are uniform noise, half are scans with their pixels shuffled."
+    "`n` pictures that show nothing: one half uniform noise, the other scans with shuffled pixels."
     noise = torch.rand(n - n // 2, *x.shape[1:], generator=generator, dtype=x.dtype) * 2 - 1
     order = torch.randperm(x[0].numel(), generator=generator)
     return torch.cat([noise, x[:n // 2].flatten(1)[:, order].unflatten(1, x.shape[1:])])
@@ -644,61 +737,86 @@ def _junk(x: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
 class DigitClassifier:
     """A classifier that says how sure it is, for telling the modes of pictures.
 
-    `accuracy` and `confusion` (row: truth, column: verdict) come from `exam_size` scans that it was not fitted on.
+    `accuracy` and `confusion` (row: truth, column: verdict) come from `exam_size` scans that it was
+    not fitted on.
     """
-    def __init__(self, layers: list[torch.Tensor], exam: tuple[torch.Tensor, torch.Tensor], top: int):
+    def __init__(self, layers: list[torch.Tensor], exam: tuple[torch.Tensor, torch.Tensor],
+                 top: int):
         images, labels = exam
-        self.layers, self.event, k = [t.detach() for t in layers], tuple(images.shape[1:]), len(layers[-1])
-        verdict = torch.cat([self.predict(part.float() * (2 / top) - 1)[0] for part in images.split(2048)])
+        self.layers, self.event = [t.detach() for t in layers], tuple(images.shape[1:])
+        k, parts = len(layers[-1]), images.split(2048)
+        verdict = torch.cat([self.predict(p.float() * (2 / top) - 1)[0] for p in parts])
         self.confusion = torch.bincount(labels * k + verdict, minlength=k * k).reshape(k, k)
-        self.accuracy, self.exam_size = (verdict == labels).double().mean().item(), len(labels)
-
-    @torch.no_grad()
-    def predict(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        "The class, (n,) int64, and its probability, (n,), of pictures (n, h, w) or (n, 1, h, w) in [-1, 1]."
-        x = check_batch("x", x)
-        x = check_batch("x", x.squeeze(1) if x.ndim == 4 else x, self.event)
-        layers = [t.to(x.device) for t in self.layers]
-        votes = [_votes(layers, part.float()).softmax(1).max(1) for part in x.split(4096)]
-        return torch.cat([v.indices for v in votes]), torch.cat([v.values for v in votes])
+        self.accuracy = (verdict == labels).double().mean().item()
+        self.exam_size = len(labels)
 
     def __repr__(self) -> str:
         return f"Judge: {self.accuracy:.1%} of {self.exam_size} held-out scans right"
 
+# %%
+#| export data.digits
+@patch
+@torch.no_grad()
+def predict(self: DigitClassifier, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    "Class and its probability, (n,) each, of pictures (n, h, w) or (n, 1, h, w) in [-1, 1]."
+    x = check_batch("x", x)
+    x = check_batch("x", x.squeeze(1) if x.ndim == 4 else x, self.event)
+    layers = [t.to(x.device) for t in self.layers]
+    votes = [_votes(layers, part.float()).softmax(1).max(1) for part in x.split(4096)]
+    return torch.cat([v.indices for v in votes]), torch.cat([v.values for v in votes])
+
+# %% [markdown]
+# It is fitted by AdamW with a falling rate. The same scans must give the same judge on every machine with the same torch.
+# So its random numbers come from a generator of its own, and it runs on one thread: the order of a sum depends on the number of threads.
+
+# %%
+#| export data.digits
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    "Inside, torch computes on one thread: the result must not depend on their number."
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small batches gain nothing from more
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+# %%
+#| export data.digits
+def _initial_layers(h: int, w: int, k: int, g: torch.Generator) -> list[torch.Tensor]:
+    "Weight and bias of two convolutions and two linear layers, for pictures (h, w) of k classes."
+    shapes = [(16, 1, 5, 5), (32, 16, 5, 5), (64, 32 * -(-h // 4) * -(-w // 4)), (k, 64)]
+    layers = []
+    for s in shapes:
+        weight = torch.randn(s, generator=g, dtype=torch.float32)
+        layers += [weight * (2 / math.prod(s[1:])) ** .5, torch.zeros(s[0], dtype=torch.float32)]
+    return layers
 
 # %%
 #| export data.digits
 @torch.enable_grad()  # also when somebody first asks the judge where no gradients are recorded
-def _train_classifier(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h, w) with integers 0…top, labels (n,)
-                      top: int,  # the brightest level
+def _train_classifier(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h, w), labels (n,)
+                      top: int,  # the brightest level: images are whole numbers 0…top
                       walk: int = 600,  # optimiser steps of 96 scans
                       junk: int = 32,  # pictures of nothing per step, to be doubtful about
                       ) -> list[torch.Tensor]:
     "The layers of a judge; the same scans give the same judge."
     images, labels = train
-    g, (h, w), k = torch.Generator().manual_seed(0), images.shape[1:], int(labels.max()) + 1
-    shapes = [(16, 1, 5, 5), (32, 16, 5, 5), (64, 32 * -(-h // 4) * -(-w // 4)), (k, 64)]
-    layers = []
-    for s in shapes:
-        layers += [torch.randn(s, generator=g, dtype=torch.float32) * (2 / math.prod(s[1:])) ** .5,
-                   torch.zeros(s[0], dtype=torch.float32)]
+    g, k = torch.Generator().manual_seed(0), int(labels.max()) + 1
+    layers = _initial_layers(*images.shape[1:], k, g)
     adam = torch.optim.AdamW([t.requires_grad_() for t in layers], weight_decay=1e-4, fused=True)
     doubt = torch.full((junk, k), 1 / k, dtype=torch.float32)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small batches gain nothing from more, and the result must not depend on their number
-    try:
+    with _one_thread():
         for step in range(walk):
             adam.param_groups[0]["lr"] = 5e-3 * (1 - step / walk)
             i = torch.randint(len(images), (96,), generator=g)
             x = _augment(images[i].float() * (2 / top) - 1, g)
-            x, target = torch.cat([x, _junk(x, junk, g)]), torch.cat([F.one_hot(labels[i], k), doubt])
+            x = torch.cat([x, _junk(x, junk, g)])
+            target = torch.cat([F.one_hot(labels[i], k), doubt])
             adam.zero_grad()
             F.cross_entropy(_votes(layers, x), target).backward()
             adam.step()
-    finally:
-        torch.set_num_threads(threads)
     return layers
-
 
 # %% [markdown]
 # Without junk first. This judge reads unseen digits well. Now show it things that are not digits: uniform noise, and
@@ -707,9 +825,11 @@ def _train_classifier(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h,
 # **Predict:** how sure will it be that the black picture is a digit?
 
 # %%
-naive = DigitClassifier(_train_classifier(split["train"], top=16, junk=0), split["held_out"], top=16)
+layers = _train_classifier(split["train"], top=16, junk=0)
+naive = DigitClassifier(layers, split["held_out"], top=16)
 noise, black = torch.rand(1000, 8, 8, generator=g) * 2 - 1, -torch.ones(1, 8, 8)
-naive, naive.predict(black), f"sure of {(naive.predict(noise)[1] >= .9).float().mean():.0%} of pure noise"
+sure = (naive.predict(noise)[1] >= .9).float().mean()
+naive, naive.predict(black), f"sure of {sure:.0%} of pure noise"
 
 # %% [markdown]
 # A classifier that has seen only digits has never been asked "is it one?", so its doubt is arbitrary where no digit
@@ -734,16 +854,20 @@ def share_of(right: int, n: int) -> Interval:
     return Interval(right / n, low, high, n)
 
 right = int(judge.confusion.diagonal().sum())
-claim("A small judge reads at least 97 % of held-out 8×8 digits", paper="this course", section="01",
-      ours=f"{share_of(right, judge.exam_size):.3f} of {judge.exam_size} scans", holds=right / judge.exam_size >= .97)
+claim("A small judge reads at least 97 % of held-out 8×8 digits",
+      paper="this course", section="0.3",
+      ours=f"{share_of(right, judge.exam_size):.3f} of {judge.exam_size} scans",
+      holds=right / judge.exam_size >= .97)
 
 # %%
 figure, ax = axes(size=(4, 3.6))
 ax.imshow(judge.confusion, cmap="Blues", vmax=12)
 for t, v in judge.confusion.nonzero().tolist():
-    ax.text(v, t, int(judge.confusion[t, v]), ha="center", va="center", color="white" if t == v else "black")
+    ax.text(v, t, int(judge.confusion[t, v]), ha="center", va="center",
+            color="white" if t == v else "black")
 ax.set(xticks=range(10), yticks=range(10), xlabel="verdict", ylabel="truth", title="held-out scans")
-Picture(figure, f"Confusion matrix: {right} of {judge.exam_size} on the diagonal, {judge.exam_size - right} off it")
+Picture(figure, f"Confusion matrix: {right} of {judge.exam_size} on the diagonal, "
+                f"{judge.exam_size - right} off it")
 
 # %% [markdown]
 # These are the held-out scans that it is less than 90 % sure of. Would you have done better?
@@ -753,8 +877,10 @@ images, labels = split["held_out"]
 verdict, sure = judge.predict(images / 8 - 1)
 unsure = (sure < .9).nonzero().flatten()[:20]
 figure, ax = axes(size=(4, 1.3))
-image_grid(ax, images[unsure] / 16, columns=max(1, len(unsure)), title=f"{(sure < .9).sum()} of {len(sure)} are below .9")
-Picture(figure, f"Low-confidence scans; truth {labels[unsure].tolist()}, verdict {verdict[unsure].tolist()}")
+image_grid(ax, images[unsure] / 16, columns=max(1, len(unsure)),
+           title=f"{(sure < .9).sum()} of {len(sure)} are below .9")
+Picture(figure, f"Low-confidence scans; truth {labels[unsure].tolist()}, "
+                f"verdict {verdict[unsure].tolist()}")
 
 # %% [markdown]
 # ### An easy exam
@@ -769,14 +895,15 @@ last = torch.zeros(len(labels), dtype=torch.bool)
 for c in range(10):
     of_class = (labels == c).nonzero().flatten()
     last[of_class[-(len(of_class) * 2 // 9):]] = True
-strict = DigitClassifier(_train_classifier((images[~last], labels[~last]), top=16), (images[last], labels[last]), top=16)
+layers = _train_classifier((images[~last], labels[~last]), top=16)
+strict = DigitClassifier(layers, (images[last], labels[last]), top=16)
 
 # %%
 same_hands = share_of(right, judge.exam_size)
 new_hands = share_of(int(strict.confusion.diagonal().sum()), strict.exam_size)
-claim("A judge reads the last scans of the digits file as well as scans from all over it", paper="this course",
-      section="01", ours=f"{new_hands:.3f}", baseline=f"{same_hands:.3f}", expect=False,
-      holds=new_hands.high > same_hands.low)
+claim("A judge reads the last scans of the digits file as well as scans from all over it",
+      paper="this course", section="0.3", ours=f"{new_hands:.3f}", baseline=f"{same_hands:.3f}",
+      expect=False, holds=new_hands.high > same_hands.low)
 
 # %% [markdown]
 # For our purpose the easy exam is the right one: the judge will read what a generator has learned from *these* scans.
@@ -785,7 +912,8 @@ claim("A judge reads the last scans of the digits file as well as scans from all
 # seven are a thousand sevens. Chapter [0.4](04_coverage.ipynb) and the audit are about those.
 
 # %%
-a, b = (split["train"][0][torch.randint(len(split["train"][0]), (500,), generator=g)] / 8 - 1 for _ in range(2))
+scans = split["train"][0]
+a, b = (scans[torch.randint(len(scans), (500,), generator=g)] / 8 - 1 for _ in range(2))
 f"sure of {(judge.predict((a + b) / 2)[1] >= .9).float().mean():.0%} of averages of two scans"
 
 
@@ -801,7 +929,7 @@ f"sure of {(judge.predict((a + b) / 2)[1] >= .9).float().mean():.0%} of averages
 # %%
 #| export data.digits
 class DigitArchive:
-    "Labelled scans in two splits, and the judge fitted on the first: what the sets over one data source share."
+    "Labelled scans in two splits and the judge fitted on the first: what sets over them share."
     def __init__(self, splits: dict, top: int, walk: int, keep: Path | None = None):
         self.splits, self.top, self.walk, self.keep = splits, top, walk, keep
 
@@ -815,65 +943,98 @@ class DigitArchive:
                 _write_cache(self.keep, layers, self._stamp())
         return DigitClassifier(layers, self.splits["held_out"], self.top)
 
-    def _stamp(self) -> dict[str, str]:
-        "What a kept judge was made from and how: fingerprints of the scans and of the code that fits."
-        scans = hashlib.sha256()
-        for part in self.splits["train"]:
-            scans.update(part.numpy())
-        code = f"{self.walk}" + "".join(map(inspect.getsource, (_train_classifier, _votes, _augment, _junk)))
-        return {"scans": scans.hexdigest(), "code": hashlib.sha256(code.encode()).hexdigest()}
+# %%
+#| export data.digits
+@patch
+def _stamp(self: DigitArchive) -> dict[str, str]:
+    "What a kept judge was made from: fingerprints of the scans and of the code that fits it."
+    scans = hashlib.sha256()
+    for part in self.splits["train"]:
+        scans.update(part.numpy())
+    parts = _train_classifier, _initial_layers, _votes, _augment, _junk
+    code = f"{self.walk}" + "".join(map(inspect.getsource, parts))
+    return {"scans": scans.hexdigest(), "code": hashlib.sha256(code.encode()).hexdigest()}
 
+# %% [markdown]
+# A set of digits draws scans, one for each channel.
 
 # %%
 #| export data.digits
 class DigitSet(ModeSet):
-    """Real scans, one per channel, drawn with replacement from one split; a mode is what they show, 100a + 10b + c.
+    """Real scans, one per channel, drawn with replacement from one split.
 
-    Examples are (channels, h, w) with values in [-1, 1]. `assign` asks `judge`, a classifier fitted on the first split.
+    A mode is what they show, 100a + 10b + c. Examples are (channels, h, w) with values in [-1, 1].
+    `assign` asks `judge`, a classifier fitted on the first split.
     """
-    def __init__(self, archive: DigitArchive, split: str, channels: int, make: Callable[..., DigitSet]):
+    def __init__(self, archive: DigitArchive, split: str, channels: int,
+                 make: Callable[..., DigitSet]):
         self._archive, self._make, self._copies = archive, make, {}
         self._split = check_choice("split", split, ["train", "held_out"])
         self._images, self._labels = archive.splits[split]
         share = torch.bincount(self._labels, minlength=10).double() / len(self._labels)
         law = functools.reduce(lambda a, b: torch.outer(a, b).flatten(), [share] * channels)
-        self.n_modes, self.weights, self.event = 10 ** channels, law.float(), (channels, *self._images.shape[1:])
+        self.n_modes, self.weights = 10 ** channels, law.float()
+        self.event = (channels, *self._images.shape[1:])
         self._high = torch.ones(self.event, dtype=torch.float32)
         self._low = -self._high
-        self._place = 10 ** torch.arange(channels - 1, -1, -1)
+        self._decimals = 10 ** torch.arange(channels - 1, -1, -1)
 
-    @property
-    def judge(self) -> DigitClassifier:
-        "The classifier behind `assign`; fitted at first use, shared by all sets over the same scans."
-        return self._archive.judge
+# %%
+#| export data.digits
+@patch(as_prop=True)
+def judge(self: DigitSet) -> DigitClassifier:
+    "The classifier behind `assign`; fitted at first use, shared by all sets over these scans."
+    return self._archive.judge
 
-    @functools.cached_property
-    def held_out(self) -> DigitSet | None:
-        "The same set over the scans that neither generator nor judge has seen; None if this is that set."
-        return self._make(split="held_out").to(self.device) if self._split == "train" else None
+# %%
+#| export data.digits
+@patch
+@functools.cached_property
+def held_out(self: DigitSet) -> DigitSet | None:
+    "The set over scans that neither generator nor judge has seen; None if this is that set."
+    if self._split != "train":
+        return None
+    return self._make(split="held_out").to(self.device)
 
-    def _draw(self, n, generator):
-        c = self.event[0]
-        i = torch.randint(len(self._images), (n * c,), generator=generator, device=self.device)
-        x = self._images.index_select(0, i).float().mul_(2 / self._archive.top).sub_(1)
-        return x.unflatten(0, (n, c)), (self._labels[i].unflatten(0, (n, c)) * self._place).sum(1)
+# %%
+#| export data.digits
+@patch
+def _draw(self: DigitSet, n, generator):
+    c = self.event[0]
+    i = torch.randint(len(self._images), (n * c,), generator=generator, device=self.device)
+    x = self._images.index_select(0, i).float().mul_(2 / self._archive.top).sub_(1)
+    digit = self._labels[i].unflatten(0, (n, c))
+    return x.unflatten(0, (n, c)), (digit * self._decimals).sum(1)
 
-    def assign(self, x: torch.Tensor,  # (n, *event), values in [-1, 1]
-               confidence: float = .9,  # how sure the judge must be of every channel
-               ) -> tuple[torch.Tensor, torch.Tensor]:
-        "The mode the judge sees in each example, (n,) int64, and whether it is sure of every channel, (n,) bool."
-        x, confidence = check_batch("x", x, self.event), check_number("confidence", confidence, 0, 1)
-        digit, sure = (v.reshape(len(x), -1) for v in self.judge.predict(x.flatten(0, 1)))
-        return (digit * self._place.to(x.device)).sum(1), (sure >= confidence).all(1)
+# %%
+#| export data.digits
+@patch
+def assign(self: DigitSet, x: torch.Tensor,  # (n, *event), values in [-1, 1]
+           confidence: float = .9,  # how sure the judge must be of every channel
+           ) -> tuple[torch.Tensor, torch.Tensor]:
+    "The mode the judge sees, (n,) int64, and whether it is sure of every channel, (n,) bool."
+    x = check_batch("x", x, self.event)
+    confidence = check_number("confidence", confidence, 0, 1)
+    digit, sure = (v.reshape(len(x), -1) for v in self.judge.predict(x.flatten(0, 1)))
+    return (digit * self._decimals.to(x.device)).sum(1), (sure >= confidence).all(1)
 
-    def picture(self, x: torch.Tensor) -> torch.Tensor:
-        "Examples for showing, values in [0, 1]: (n, h, w) for one channel, (n, h, w, channels) for more."
-        x = check_batch("x", x, self.event).add(1).div(2).clamp(0, 1)
-        return x.squeeze(1) if self.event[0] == 1 else x.movedim(1, -1)
+# %%
+#| export data.digits
+@patch
+def picture(self: DigitSet, x: torch.Tensor) -> torch.Tensor:
+    "Examples to show, values in [0, 1]: (n, h, w) for one channel, else (n, h, w, channels)."
+    x = check_batch("x", x, self.event).add(1).div(2).clamp(0, 1)
+    return x.squeeze(1) if self.event[0] == 1 else x.movedim(1, -1)
 
-    def _summary(self) -> str:
-        return f"{self.n_modes} modes, {'×'.join(map(str, self.event))} from {len(self._images)} scans"
+# %%
+#| export data.digits
+@patch
+def _summary(self: DigitSet) -> str:
+    size = "×".join(map(str, self.event))
+    return f"{self.n_modes} modes, {size} from {len(self._images)} scans"
 
+# %% [markdown]
+# Two sets are made of the 8×8 digits.
 
 # %%
 #| export data.digits
@@ -903,7 +1064,8 @@ stacks = stacked_digits()
 x, mode = stacks.sample_with_modes(12, g)
 figure, ax = axes(size=(7, 1.4))
 image_grid(ax, stacks.picture(x), columns=12, title=" ".join(f"{m:03d}" for m in mode.tolist()))
-Picture(figure, f"Twelve coloured triples of digits: {', '.join(f'{m:03d}' for m in mode.tolist())}")
+shown = ", ".join(f"{m:03d}" for m in mode.tolist())
+Picture(figure, f"Twelve coloured triples of digits: {shown}")
 
 # %%
 x, mode = stacks.held_out.sample_with_modes(20_000, g)
@@ -935,7 +1097,8 @@ def told(data: bytes, kind: str = "images") -> str:
         return error_message(read_idx, path, kind).replace(folder, "")
 
 head = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2])
-[told(b"<html>"), told(head + bytes(7)), told(head + bytes(9)), told(bytes([0, 0, 8, 1, 0, 0, 0, 1, 5])),
+labels_file = bytes([0, 0, 8, 1, 0, 0, 0, 1, 5])
+[told(b"<html>"), told(head + bytes(7)), told(head + bytes(9)), told(labels_file),
  told(head[:4] + b"\xff" * 12), told(gzip.compress(head + bytes(8))[:-9])]
 
 
@@ -958,8 +1121,9 @@ def _write_cache(path: Path, layers: list[torch.Tensor], stamp: dict[str, str]) 
     from safetensors.torch import save
     if not path.parent.stat().st_mode & 0o222:
         return
+    tensors = {str(i): t.detach().contiguous() for i, t in enumerate(layers)}
     try:
-        atomic_write(path, save({str(i): t.detach().contiguous() for i, t in enumerate(layers)}, stamp))
+        atomic_write(path, save(tensors, stamp))
     except OSError:
         pass
 
@@ -998,7 +1162,8 @@ def view(n=8, radius=2., std=.05, share=.9):
     bars.plot((seen == 0).nonzero().flatten(), torch.ones(int((seen == 0).sum())), "x", color=FAKE)
     bars.set(xlabel="mode (0 is the centre)", ylabel="draws of 500", ylim=(.7, 700),
              title=f"{int((seen == 0).sum())} of {n + 1} unseen, {missed:.2f} expected")
-    return Picture(figure, f"500 draws: {int((seen == 0).sum())} of {n + 1} modes unseen, {missed:.2f} expected")
+    unseen = int((seen == 0).sum())
+    return Picture(figure, f"500 draws: {unseen} of {n + 1} modes unseen, {missed:.2f} expected")
 
 
 # %%
@@ -1038,9 +1203,9 @@ round(heavy, 3)
 # %%
 from torch import nn
 torch.manual_seed(0)
-mine = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 2))   # your generator, here untrained
+mine = nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 2))  # yours; here untrained
 rng = torch.Generator().manual_seed(0)
-real = ring().sample(256, rng)                                        # your training batch
+real = ring().sample(256, rng)  # your training batch
 mode, good = ring().assign(mine(torch.randn(2500, 2, generator=rng)))
 mode[good].unique().numel(), good.double().mean().item()
 
@@ -1049,8 +1214,9 @@ mode[good].unique().numel(), good.double().mean().item()
 
 # %%
 centers = [[0., 0.], [1., 0.], [4., 4.]]
-[error_message(mixture, centers, -.1), error_message(mixture, centers, .1, [1, 2]), error_message(ring, 8.5),
- error_message(mixture, centers, [[[1, 2], [2, 1]]] * 3), error_message(ring(n=3).assign, torch.zeros(5, 3))]
+[error_message(mixture, centers, -.1), error_message(mixture, centers, .1, [1, 2]),
+ error_message(ring, 8.5), error_message(mixture, centers, [[[1, 2], [2, 1]]] * 3),
+ error_message(ring(n=3).assign, torch.zeros(5, 3))]
 
 # %% [markdown]
 # Two more sets, `scenes()` and `faces()`, are drawn by a module of the workshop
@@ -1063,14 +1229,16 @@ centers = [[0., 0.], [1., 0.], [4., 4.]]
 
 # %%
 turn = 2 * math.pi
-@exercise(accepts=[lambda n: [turn * i / n for i in range(n)], lambda n: torch.linspace(0, turn, n + 1)[:-1]],
+@exercise(accepts=[lambda n: [turn * i / n for i in range(n)],
+                   lambda n: torch.linspace(0, turn, n + 1)[:-1]],
           rejects=[lambda n: torch.linspace(0, turn, n), lambda n: range(n), lambda n: [0] * n, 8])
 def grade_corners(answer):
     for n in (3, 8, 25):
         a = torch.as_tensor(list(answer(n)), dtype=torch.float64)
         assert len(a) == n, f"corners({n}) gives {len(a)} angles"
         gaps = torch.cat([a, a[:1] + turn]).diff()
-        assert (gaps - turn / n).abs().max() < 1e-5, f"for n = {n} the step back to the start is {gaps[-1]:.3f}"
+        back = f"for n = {n} the step back to the start is {gaps[-1]:.3f}"
+        assert (gaps - turn / n).abs().max() < 1e-5, back
 
 
 # %%
@@ -1084,10 +1252,12 @@ grade_corners(answer)
 # quality" shares? Give the share.
 
 # %%
-@exercise(accepts=[1 - math.exp(-18), 1.0], rejects=[.989, .5, math.erf(6 / math.sqrt(2)) - .01, "1", True])
+@exercise(accepts=[1 - math.exp(-18), 1.0],
+          rejects=[.989, .5, math.erf(6 / math.sqrt(2)) - .01, "1", True])
 def grade_narrow(answer):
     assert isinstance(answer, float), "a number between 0 and 1, please"
-    assert abs(answer - (1 - math.exp(-18))) < 1e-6, "three true standard deviations are six of its own: 1 - exp(-6²/2)"
+    hint = "three true standard deviations are six of its own: 1 - exp(-6²/2)"
+    assert abs(answer - (1 - math.exp(-18))) < 1e-6, hint
 
 
 # %%
@@ -1102,7 +1272,8 @@ grade_narrow(answer)
 # %%
 @exercise(accepts=[1 - .99 ** 3, .0297], rejects=[.01, .03 ** 3, .99 ** 3, .1])
 def grade_triples(answer):
-    assert abs(answer - (1 - .99 ** 3)) < 2e-4, "all three verdicts must be right for the triple to be right"
+    hint = "all three verdicts must be right for the triple to be right"
+    assert abs(answer - (1 - .99 ** 3)) < 2e-4, hint
 
 
 # %%

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Networks with a run axis
-# > Eight seeds, one forward pass: because one seed is an anecdote
+# > How do we train eight generators at once, with no run influencing another?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | How do we train eight generators for little more than the price of three? |
+# | **Question** | How do we train eight generators in little more time than three take one by one? |
 # | **You will be able to** | carry independent runs as an axis, prove that they are independent, and keep a signal alive through a deep net |
 # | **Paper** | none; initialisation after He et al. 2015 |
 # | **Needs** | [0.3](03_modes.ipynb) for the data |
@@ -29,8 +29,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from modelab.core.checks import check_int, check_number
+from modelab.core.checks import check_int, check_ints, check_number
 from modelab.core.seeding import Generators, rand
+from modelab.core.signatures import Count, Index, checked
 
 # %%
 #| export core.seeding
@@ -56,14 +57,16 @@ from torch import nn
 
 from modelab.core.checks import check_int, check_number, check_tensors
 from modelab.core.seeding import Generators
-from modelab.networks.layers import HE_GAIN, Linear, Net, event_shape, init_uniform_
+from modelab.core.signatures import Count, Index, checked
+from modelab.networks.layers import HE_GAIN, Linear, Net, event_shape, init_uniform_, run_shape
 
 # %%
 from modelab.core.checks import error_message
-from modelab.core.plotting import axes, FAKE, Picture, REAL
+from modelab.core.plotting import FAKE, REAL, Picture, axes
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, fast_mode
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 
 # %% [markdown]
 # ## Shapes that fit and lie
@@ -106,17 +109,22 @@ Generators = torch.Generator | Sequence[torch.Generator] | None
 
 # %%
 #| export core.seeding
-def _draw(sampler: Callable, shape: Sequence[int], generator: Generators, device=None, dtype=None) -> torch.Tensor:
+def _draw(sampler: Callable, shape: Sequence[int], generator: Generators, device=None,
+          dtype=None) -> torch.Tensor:
     "Draw with one generator, or with one per run along the first axis."
     if not isinstance(generator, (torch.Generator, list, tuple, type(None))):
-        raise TypeError(f"generator: expected a torch.Generator, or a list of one per run, got {generator!r:.60}")
+        raise TypeError("generator: expected a torch.Generator, or a list of one per run, "
+                        f"got {generator!r:.60}")
     if generator is None or isinstance(generator, torch.Generator):
         source = generator.device if generator is not None else device
-        return sampler(tuple(shape), generator=generator, device=source, dtype=dtype).to(device or source)
+        x = sampler(tuple(shape), generator=generator, device=source, dtype=dtype)
+        return x.to(device or source)
     if len(generator) != shape[0]:
         raise ValueError(f"generator: expected one per run, {shape[0]}, got {len(generator)}")
     return torch.stack([_draw(sampler, shape[1:], g, device, dtype) for g in generator])
 
+# %% [markdown]
+# Two samplers share it.
 
 # %%
 #| export core.seeding
@@ -132,9 +140,49 @@ def randn(*shape: int, generator: Generators = None, device=None, dtype=None) ->
     return _draw(torch.randn, shape, generator, device, dtype)
 
 
+# %% [markdown]
+# A whole number is a uniform one, multiplied and rounded down. The product of a number just below one may round up to `n`, so it is clamped.
+
+# %%
+#| export core.seeding
+def randint(n: int, *shape: int, generator: Generators = None, device=None) -> torch.Tensor:
+    "Whole numbers from 0 to `n - 1`, equally likely; `generator` as for `rand`."
+    return (rand(*shape, generator=generator, device=device) * n).long().clamp_max(n - 1)
+
+
+# %%
+draws = randint(3, 8, 1000, generator=[torch.Generator().manual_seed(r) for r in range(8)])
+assert draws.unique().tolist() == [0, 1, 2]
+
+
+# %% [markdown]
+# One seed serves several purposes: the weights, the data, the noise of each step. Each purpose gets a seed of its own, made from its name. Then nothing
+# changes for the others if one purpose needs more numbers. A function that may be called without a generator uses the same seed at each call.
+
+# %%
+#| export core.seeding
+def derive_seed(*words: object) -> int:
+    "A 63-bit seed for a purpose, such as (7, 'data', step): equal words give equal seeds."
+    digest = hashlib.blake2b(repr(words).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+# %%
+assert derive_seed(7, "data", 0) == derive_seed(7, "data", 0) != derive_seed(7, "noise", 0)
+
+# %%
+#| export core.seeding
+def generator_or_default(generator: torch.Generator | None) -> torch.Generator:
+    "The generator, or a fixed one for None."
+    if not isinstance(generator, (torch.Generator, type(None))):
+        raise TypeError(f"generator: expected a torch.Generator or None, got {generator!r:.60}")
+    return generator or torch.Generator().manual_seed(0)
+
+# %% [markdown]
+# Now the layer. Its weights are uniform within a bound that `gain` scales. He et al.'s gain for leaky ReLUs of slope 0.2 is explained under "A signal that dies on the way".
+
 # %%
 #| export
-HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))  # He et al.'s gain for leaky ReLUs of slope 0.2; see "A signal that dies on the way"
+HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))
 
 
 # %%
@@ -152,11 +200,11 @@ class Linear(nn.Module):
     def __init__(self, inputs: int, outputs: int,
                  runs: int | None = None,  # None: a plain layer, no run axis
                  generator: Generators = None,  # one, or one per run
-                 gain: float = 1 / math.sqrt(3),  # of the weights; this is torch's own, HE keeps a signal's scale
+                 gain: float = 1 / math.sqrt(3),  # of the weights; this one is torch's own
                  ):
         super().__init__()
-        inputs, outputs, gain = check_int("inputs", inputs), check_int("outputs", outputs), check_number("gain", gain, 0)
-        lead = () if runs is None else (check_int("runs", runs),)
+        inputs, outputs = check_int("inputs", inputs), check_int("outputs", outputs)
+        gain, lead = check_number("gain", gain, 0), run_shape(runs)
         self.weight = nn.Parameter(torch.empty(*lead, inputs, outputs))
         self.bias = nn.Parameter(torch.empty(*lead, 1, outputs))
         init_uniform_(self.weight, gain * math.sqrt(3 / inputs), generator)
@@ -170,6 +218,11 @@ class Linear(nn.Module):
             return (x * weight.mT).sum(-1, keepdim=True) + bias
         return torch.baddbmm(bias, x, weight)
 
+# %%
+#| export
+def run_shape(runs: int | None) -> tuple[int, ...]:
+    "The axes that come before the others: none, or one of `runs`."
+    return () if runs is None else (check_int("runs", runs),)
 
 # %% [markdown]
 # **Fidelity.** Eight stacked layers against eight separate `nn.Linear` that hold the same numbers, in float64:
@@ -178,7 +231,8 @@ class Linear(nn.Module):
 stacked = Linear(2, 3, runs=8).double()
 separate = [nn.Linear(2, 3).double() for _ in range(8)]
 for r, plain in enumerate(separate):
-    plain.weight.data, plain.bias.data = stacked.weight[r].T.detach().clone(), stacked.bias[r, 0].detach().clone()
+    plain.weight.data = stacked.weight[r].T.detach().clone()
+    plain.bias.data = stacked.bias[r, 0].detach().clone()
 gap = stacked(x.double()) - torch.stack([plain(xr) for plain, xr in zip(separate, x.double())])
 assert gap.abs().max() < 1e-15
 gap.abs().max().item()
@@ -189,24 +243,30 @@ gap.abs().max().item()
 # turns 2-D latents into pictures, and `mlp((3, 8, 8), ())` turns pictures into logits. The empty shape means "one number per example", so a critic
 # returns `(*runs, batch)` and no stray axis of length one.
 
+# %% [markdown]
+# Stacked networks make large temporary tensors at each step. On Linux the system's allocator returns that memory after each step and asks for it again;
+# the page faults can cost half a step. So it is told once to keep the memory.
+
 # %%
 #| export
 @functools.cache
 def _keep_memory() -> None:
-    "Ask glibc to keep freed memory between steps; page faults otherwise cost up to half a step. Elsewhere do nothing."
+    "Ask glibc to keep freed memory between steps; elsewhere do nothing."
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
             libc.mallopt(-3, 32 << 20)   # M_MMAP_THRESHOLD
             libc.mallopt(-1, 512 << 20)  # M_TRIM_THRESHOLD
 
+# %% [markdown]
+# What all networks share is the check of shapes.
 
 # %%
 #| export
 def event_shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     "An event shape: an int is a vector's length, () a single number."
-    return tuple(check_int(name, v) for v in (value if isinstance(value, (tuple, list, torch.Size)) else (value,)))
-
+    sizes = value if isinstance(value, (tuple, list, torch.Size)) else (value,)
+    return tuple(check_int(name, v) for v in sizes)
 
 # %%
 #| export
@@ -216,30 +276,33 @@ class Net(nn.Module):
         super().__init__()
         self.inputs, self.outputs = event_shape("inputs", inputs), event_shape("outputs", outputs)
         self.runs = None if runs is None else check_int("runs", runs)
-        self.lead = 1 if runs is None else 2  # axes before the event: the batch, and the runs if there are any
+        self.lead = 1 if runs is None else 2  # axes before the event: batch, or runs and batch
         if runs is not None:
             _keep_memory()
 
     def _check(self, x: torch.Tensor) -> torch.Tensor:
-        lead = () if self.runs is None else (self.runs,)
-        if x.ndim != len(lead) + 1 + len(self.inputs) or tuple(x.shape[:len(lead)]) != lead \
-                or tuple(x.shape[len(lead) + 1:]) != self.inputs:
+        "`x` with a flat event; refused if its shape is not that of the inputs."
+        lead = run_shape(self.runs)
+        got, n = tuple(x.shape), len(lead)
+        if x.ndim != n + 1 + len(self.inputs) or got[:n] != lead or got[n + 1:] != self.inputs:
             want = ", ".join(map(str, [*lead, "batch", *self.inputs]))
-            raise ValueError(f"x: expected shape ({want}), got {tuple(x.shape)}")
-        return x.flatten(len(lead) + 1) if self.inputs else x.unsqueeze(-1)
+            raise ValueError(f"x: expected shape ({want}), got {got}")
+        return x.flatten(n + 1) if self.inputs else x.unsqueeze(-1)
 
     def _event(self, y: torch.Tensor) -> torch.Tensor:
+        "`y` with the shape of the outputs instead of a flat last axis."
         return y.unflatten(-1, self.outputs) if self.outputs else y.squeeze(-1)
-
 
 # %%
 #| export
 class MLP(Net):
     "Fully connected net with leaky ReLUs; see `mlp`."
-    def __init__(self, inputs, outputs, width: int, depth: int, runs: int | None, generator: Generators, last):
+    def __init__(self, inputs, outputs, width: int, depth: int, runs: int | None,
+                 generator: Generators, last: Callable | None):
         super().__init__(inputs, outputs, runs)
-        sizes = [math.prod(self.inputs), *[check_int("width", width)] * check_int("depth", depth, 0), math.prod(self.outputs)]
-        self.hidden = nn.ModuleList(Linear(a, b, runs, generator, HE_GAIN) for a, b in zip(sizes[:-1], sizes[1:-1]))
+        sizes = [math.prod(self.inputs), *[width] * depth, math.prod(self.outputs)]
+        self.hidden = nn.ModuleList(Linear(a, b, runs, generator, HE_GAIN)
+                                    for a, b in zip(sizes[:-1], sizes[1:-1]))
         self.final, self.last = Linear(*sizes[-2:], runs, generator), last
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -249,34 +312,37 @@ class MLP(Net):
         x = self._event(self.final(x))
         return x if self.last is None else self.last(x)
 
-
 # %%
 #| export
+@checked
 def mlp(inputs: int | Sequence[int],  # shape of one input
         outputs: int | Sequence[int],  # shape of one output; () for one number
-        width: int = 128,  # units in a hidden layer
-        depth: int = 2,  # hidden layers
-        runs: int | None = None,  # independent copies along a leading axis; None: a plain network
+        width: Count = 128,  # units in a hidden layer
+        depth: Index = 2,  # hidden layers
+        runs: Count | None = None,  # independent copies along a leading axis; None: a plain network
         generator: Generators = None,  # for the weights: one, or one per run
         last: Callable | None = None,  # applied to the output, for instance torch.tanh
         ) -> MLP:
-    """A fully connected net from `(*runs, batch, *inputs)` to `(*runs, batch, *outputs)`; `ValueError` on other shapes.
+    """A fully connected net from `(*runs, batch, *inputs)` to `(*runs, batch, *outputs)`.
+
+    It raises a `ValueError` on inputs of another shape.
 
     >>> mlp(2, (), width=16, runs=8)(torch.randn(8, 100, 2)).shape  # eight critics at once
     torch.Size([8, 100])
     """
     return MLP(inputs, outputs, width, depth, runs, generator, last)
 
-
 # %%
 #| export
-def mlp_generator(latent: int,  # length of the latent vector
+@checked
+def mlp_generator(latent: Count,  # length of the latent vector
                   event: Sequence[int],  # shape of one example
-                  width: int = 128, depth: int = 2, runs: int | None = None, generator: Generators = None) -> MLP:
-    "A fully connected generator `(*runs, batch, latent)` → `(*runs, batch, *event)`; pictures come out in [-1, 1]."
+                  width: Count = 128, depth: Index = 2, runs: Count | None = None,
+                  generator: Generators = None) -> MLP:
+    "A generator `(*runs, batch, latent)` → `(*runs, batch, *event)`; pictures are in [-1, 1]."
     event = event_shape("event", event)
-    return mlp(check_int("latent", latent), event, width, depth, runs, generator, torch.tanh if len(event) > 1 else None)
-
+    last = torch.tanh if len(event) > 1 else None
+    return mlp(latent, event, width, depth, runs, generator, last)
 
 # %%
 G, D = mlp(2, (3, 8, 8), runs=8), mlp((3, 8, 8), (), runs=8)
@@ -285,7 +351,8 @@ tuple(G(z).shape), tuple(D(G(z)).shape)
 
 # %%
 plain = mlp((3, 8, 8), ())
-[tuple(plain(torch.zeros(5, 3, 8, 8)).shape), error_message(plain, torch.zeros(5, 8, 8, 3)), error_message(D, torch.zeros(4, 256, 3, 8, 8))]
+[tuple(plain(torch.zeros(5, 3, 8, 8)).shape), error_message(plain, torch.zeros(5, 8, 8, 3)),
+ error_message(D, torch.zeros(4, 256, 3, 8, 8))]
 
 # %% [markdown]
 # ## Are the runs independent, all the way down?
@@ -306,14 +373,16 @@ def fit(net, x, y, steps=25):
 # %%
 def member(net, r: int):
     "Run r of a stacked net, as a plain net with the same weights."
-    single = mlp(net.inputs, net.outputs, width=net.hidden[0].weight.shape[-1], depth=len(net.hidden))
+    width = net.hidden[0].weight.shape[-1]
+    single = mlp(net.inputs, net.outputs, width=width, depth=len(net.hidden))
     single.load_state_dict({k: v[r].clone() for k, v in net.state_dict().items()})
     return single.double()
 
 # %%
 g = torch.Generator().manual_seed(1)
-x, y = torch.randn(8, 64, 2, generator=g, dtype=torch.float64), torch.randn(8, 64, generator=g, dtype=torch.float64)
-stacked = mlp(2, (), width=32, runs=8).double()
+x = torch.randn(8, 64, 2, generator=g, dtype=torch.float64)
+y = torch.randn(8, 64, generator=g, dtype=torch.float64)
+stacked = mlp(2, (), width=32, runs=8, generator=torch.Generator().manual_seed(0)).double()
 alone = [member(stacked, r) for r in range(8)]
 
 # %%
@@ -331,14 +400,16 @@ drift
 
 # %%
 def trained(poison: bool):
-    net = mlp(2, (), width=32, runs=8, generator=[torch.Generator().manual_seed(r) for r in range(8)]).double()
+    seeds = [torch.Generator().manual_seed(r) for r in range(8)]
+    net = mlp(2, (), width=32, runs=8, generator=seeds).double()
     target = y.clone()
     target[5] = float("nan") if poison else target[5]
     return fit(net, x, target)
 
 # %%
 clean, poisoned = trained(False), trained(True)
-same = [all(torch.equal(a[r], b[r]) for a, b in zip(clean.parameters(), poisoned.parameters())) for r in range(8)]
+pairs = list(zip(clean.parameters(), poisoned.parameters()))
+same = [all(torch.equal(a[r], b[r]) for a, b in pairs) for r in range(8)]
 assert same == [True] * 5 + [False] + [True] * 2
 same
 
@@ -366,7 +437,8 @@ def seeds_picture(n: int):
     for i, row in enumerate(rows):
         ax.plot([i, i], [row.low, row.high], c=REAL if row.low <= .6 <= row.high else FAKE)
     ax.axhline(.6, c="k", lw=.8, ls=":")
-    ax.set(ylim=(-.5, 1.7), xlabel="experimenter", ylabel="score and interval", title=f"{n} seeds each")
+    ax.set(ylim=(-.5, 1.7), xlabel="experimenter", ylabel="score and interval",
+           title=f"{n} seeds each")
     return Picture(figure, f"Twenty 95 % intervals from {n} seeds each; median width "
                    f"{sorted(r.high - r.low for r in rows)[10]:.2f}")
 
@@ -376,7 +448,11 @@ import ipywidgets
 def seeds_widget():
     image = ipywidgets.Image(value=seeds_picture(8).png, format="png")
     slider = ipywidgets.IntSlider(8, 2, 32, description="seeds")
-    slider.observe(lambda change: setattr(image, "value", seeds_picture(change["new"]).png), "value")
+
+    def redraw(change):
+        image.value = seeds_picture(change["new"]).png
+
+    slider.observe(redraw, "value")
     return ipywidgets.VBox([slider, image])
 
 widget = seeds_widget()
@@ -395,12 +471,12 @@ seeds_picture(3)
 # %%
 #| export networks.convolutional
 class Conv(nn.Module):
-    "Square convolution on folded images `(batch, runs·channels, height, width)`, a filter bank per run."
-    def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1, runs: int | None = None,
-                 generator: Generators = None, gain: float = HE_GAIN):
+    "Square convolution on folded images `(batch, runs·channels, h, w)`, a filter bank per run."
+    def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1,
+                 runs: int | None = None, generator: Generators = None, gain: float = HE_GAIN):
         super().__init__()
-        inputs, outputs, size, gain = *map(check_int, ("inputs", "outputs", "size"), (inputs, outputs, size)), check_number("gain", gain, 0)
-        lead = () if runs is None else (check_int("runs", runs),)
+        inputs, outputs = check_int("inputs", inputs), check_int("outputs", outputs)
+        size, gain, lead = check_int("size", size), check_number("gain", gain, 0), run_shape(runs)
         self.weight = nn.Parameter(torch.empty(*lead, outputs, inputs, size, size))
         self.bias = nn.Parameter(torch.zeros(*lead, outputs))
         self.stride, self.padding = check_int("stride", stride), (size - 1) // 2
@@ -411,6 +487,8 @@ class Conv(nn.Module):
         groups = 1 if self.weight.ndim == 4 else len(self.weight)
         return F.conv2d(x, weight, self.bias.flatten(), self.stride, self.padding, groups=groups)
 
+# %% [markdown]
+# Folding and unfolding are inverse to each other.
 
 # %%
 #| export networks.convolutional
@@ -436,7 +514,8 @@ def unfold_runs(x: torch.Tensor, runs: int | None) -> torch.Tensor:
 conv = Conv(3, 4, 3, runs=8).double()
 images = torch.randn(8, 5, 3, 6, 6, dtype=torch.float64)
 together = unfold_runs(conv(fold_runs(images, 8)), 8)
-apart = torch.stack([F.conv2d(images[r], conv.weight[r], conv.bias[r], padding=1) for r in range(8)])
+apart = torch.stack([F.conv2d(images[r], conv.weight[r], conv.bias[r], padding=1)
+                     for r in range(8)])
 assert torch.allclose(together, apart, atol=1e-14)
 tuple(together.shape)
 
@@ -449,10 +528,11 @@ tuple(together.shape)
 # %%
 def scale_by_layer(gain: float, layers: int = 6) -> list[float]:
     "Standard deviation of the signal after each of several convolutions."
-    g, x, out = torch.Generator().manual_seed(0), torch.randn(32, 32, 8, 8, generator=torch.Generator().manual_seed(1)), []
+    g, out = torch.Generator().manual_seed(0), []
+    x = torch.randn(32, 32, 8, 8, generator=torch.Generator().manual_seed(1))
     for _ in range(layers):
         layer = Conv(32, 32, 3, generator=g, gain=gain)
-        layer.padding = 0                                # the border's zeros would add a loss of their own
+        layer.padding = 0  # the border's zeros would add a loss of their own
         x = F.leaky_relu(layer(F.pad(x, (1,) * 4, mode="circular")), .2)
         out.append(x.square().mean().sqrt().item())
     return out
@@ -464,7 +544,8 @@ ax.semilogy(range(1, 7), default, "x-", c=FAKE, label="default")
 ax.semilogy(range(1, 7), he, "o-", c=REAL, label="He et al.")
 ax.set(xlabel="convolution", ylabel="scale of the signal (RMS)")
 ax.legend()
-Picture(figure, f"After six layers the signal is {default[-1]:.3f} with default weights and {he[-1]:.2f} with He's")
+Picture(figure, f"After six layers the signal is {default[-1]:.3f} with default weights "
+                f"and {he[-1]:.2f} with He's")
 
 # %%
 assert default[-1] < .02 and .5 < he[-1] < 2
@@ -487,48 +568,57 @@ def _ladder(side: int) -> tuple[int, int]:
 
 # %%
 #| export networks.convolutional
-def _image(name: str, event: Sequence[int]) -> tuple[int, int, int]:
+def _image_shape(name: str, event: Sequence[int]) -> tuple[int, int, int]:
     "An image shape (channels, side, side)."
     shape = event_shape(name, event)
     if len(shape) != 3 or shape[1] != shape[2] or shape[1] < 4:
-        raise ValueError(f"{name}: expected an image shape (channels, side, side) with side ≥ 4, got {shape}")
+        raise ValueError(f"{name}: expected an image shape (channels, side, side) with side ≥ 4, "
+                         f"got {shape}")
     return shape
 
+# %% [markdown]
+# The generator starts from a map of 4 to 7 pixels a side.
 
 # %%
 #| export networks.convolutional
 class ConvGenerator(Net):
     "Latents to square images; see `conv_generator`."
-    def __init__(self, latent: int, event, width: int, runs: int | None, generator: Generators, last):
-        super().__init__(latent, _image("event", event), runs)
+    def __init__(self, latent: int, event: Sequence[int], width: int, runs: int | None,
+                 generator: Generators, last: Callable | None):
+        super().__init__(latent, _image_shape("event", event), runs)
         channels, side, _ = self.outputs
         levels, base = _ladder(side)
         widths = [check_int("width", width) * 2 ** i for i in range(levels, -1, -1)]
-        self.first = Linear(math.prod(self.inputs), widths[0] * base * base, runs, generator, HE_GAIN)
-        self.convs = nn.ModuleList(Conv(a, b, 3, 1, runs, generator) for a, b in zip(widths, widths[1:]))
-        self.final = Conv(widths[-1], channels, 3, 1, runs, generator, 1.0)
         self.start, self.last = (widths[0], base, base), last
+        self.first = Linear(math.prod(self.inputs), math.prod(self.start), runs, generator, HE_GAIN)
+        self.convs = nn.ModuleList(Conv(a, b, 3, 1, runs, generator)
+                                   for a, b in zip(widths, widths[1:]))
+        self.final = Conv(widths[-1], channels, 3, 1, runs, generator, 1.0)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        x = F.leaky_relu(fold_runs(self.first(self._check(z)).unflatten(-1, self.start), self.runs), .2)
+        x = self.first(self._check(z)).unflatten(-1, self.start)
+        x = F.leaky_relu(fold_runs(x, self.runs), .2)
         for conv in self.convs:
             x = F.leaky_relu(conv(F.interpolate(x, scale_factor=2, mode="nearest")), .2)
         x = unfold_runs(self.final(x), self.runs)
         return x if self.last is None else self.last(x)
 
+# %% [markdown]
+# The discriminator halves the picture. Numbers that come beside the picture join before the last layer.
 
 # %%
 #| export networks.convolutional
 class ConvDiscriminator(Net):
-    "Square images, and a vector beside each if it is asked for, to logits or to a vector; see `conv_discriminator`."
-
-    def __init__(self, event, width: int, runs: int | None, generator: Generators, outputs=(), beside: int = 0):
-        super().__init__(_image("event", event), outputs, runs)
+    "Square images, and a vector beside each if asked for, to logits or to a vector."
+    def __init__(self, event: Sequence[int], width: int, runs: int | None, generator: Generators,
+                 outputs: int | Sequence[int] = (), beside: int = 0):
+        super().__init__(_image_shape("event", event), outputs, runs)
         channels, side, _ = self.inputs
         levels, base = _ladder(side)
         widths = [check_int("width", width) * 2 ** i for i in range(levels + 1)]
         self.first = Conv(channels, widths[0], 3, 1, runs, generator)
-        self.convs = nn.ModuleList(Conv(a, b, 4, 2, runs, generator) for a, b in zip(widths, widths[1:]))
+        self.convs = nn.ModuleList(Conv(a, b, 4, 2, runs, generator)
+                                   for a, b in zip(widths, widths[1:]))
         features = widths[-1] * base * base + check_int("beside", beside, 0)
         self.final = Linear(features, math.prod(self.outputs), runs, generator, 1.0)
 
@@ -540,51 +630,54 @@ class ConvDiscriminator(Net):
         x = unfold_runs(x, self.runs).flatten(-3)
         return self._event(self.final(torch.cat([x, *beside], -1) if beside else x))
 
+# %% [markdown]
+# These two classes serve four functions, with the signatures of their fully connected namesakes. `width` is the number of channels at the picture's own
+# resolution; it is doubled at each halving.
 
 # %%
 #| export networks.convolutional
-def conv_generator(latent: int,  # length of the latent vector
+@checked
+def conv_generator(latent: Count,  # length of the latent vector
                    event: Sequence[int],  # (channels, side, side)
-                   width: int = 32,  # channels at the picture's own resolution; doubled at each halving
-                   runs: int | None = None, generator: Generators = None,
+                   width: Count = 32,  # channels at the picture's own resolution
+                   runs: Count | None = None, generator: Generators = None,
                    last: Callable | None = torch.tanh,  # applied to the output
                    ) -> ConvGenerator:
     "A convolutional generator `(*runs, batch, latent)` → `(*runs, batch, channels, side, side)`."
-    return ConvGenerator(check_int("latent", latent), event, width, runs, generator, last)
-
+    return ConvGenerator(latent, event, width, runs, generator, last)
 
 # %%
 #| export networks.convolutional
+@checked
 def conv_discriminator(event: Sequence[int],  # (channels, side, side)
-                       width: int = 32,  # channels at the picture's own resolution; doubled at each halving
-                       runs: int | None = None, generator: Generators = None,
+                       width: Count = 32,  # channels at the picture's own resolution
+                       runs: Count | None = None, generator: Generators = None,
                        ) -> ConvDiscriminator:
-    "A convolutional discriminator `(*runs, batch, channels, side, side)` → logits `(*runs, batch)`."
+    "A discriminator `(*runs, batch, channels, side, side)` → logits `(*runs, batch)`."
     return ConvDiscriminator(event, width, runs, generator)
 
-
 # %%
 #| export networks.convolutional
+@checked
 def conv_encoder(event: Sequence[int],  # (channels, side, side)
-                 latent: int,  # length of a code
-                 width: int = 32,  # channels at the picture's own resolution; doubled at each halving
-                 runs: int | None = None, generator: Generators = None,
-                 noise: int = 0,  # numbers of noise that E takes beside the picture
+                 latent: Count,  # length of a code
+                 width: Count = 32,  # channels at the picture's own resolution
+                 runs: Count | None = None, generator: Generators = None,
+                 noise: Index = 0,  # numbers of noise that E takes beside the picture
                  ) -> ConvDiscriminator:
-    "A convolutional encoder `(*runs, batch, channels, side, side)` → codes `(*runs, batch, latent)`."
-    return ConvDiscriminator(event, width, runs, generator, check_int("latent", latent), noise)
-
+    "An encoder `(*runs, batch, channels, side, side)` → codes `(*runs, batch, latent)`."
+    return ConvDiscriminator(event, width, runs, generator, latent, noise)
 
 # %%
 #| export networks.convolutional
+@checked
 def conv_joint_discriminator(event: Sequence[int],  # (channels, side, side)
-                             latent: int,  # length of z
-                             width: int = 32,  # channels at the picture's own resolution; doubled at each halving
-                             runs: int | None = None, generator: Generators = None,
+                             latent: Count,  # length of z
+                             width: Count = 32,  # channels at the picture's own resolution
+                             runs: Count | None = None, generator: Generators = None,
                              ) -> ConvDiscriminator:
     "D(x, z): logits `(*runs, batch)` for pairs of pictures and latents `(*runs, batch, latent)`."
-    return ConvDiscriminator(event, width, runs, generator, (), check_int("latent", latent))
-
+    return ConvDiscriminator(event, width, runs, generator, (), latent)
 
 # %%
 shapes = {}
@@ -601,40 +694,49 @@ shapes
 # %%
 #| export
 class JointMLP(nn.Module):
-    "A fully connected net of several inputs, laid side by side: an encoder E(x, noise), or a discriminator D(x, z)."
-
+    "A fully connected net of several inputs side by side: an encoder E(x, noise), or D(x, z)."
     def __init__(self, sizes: Sequence[int],  # numbers in each input
                  outputs: int | Sequence[int],  # shape of one output; () for one number
                  width: int = 128, depth: int = 2,
                  runs: int | None = None,  # independent copies along a leading axis
                  generator: Generators = None):
         super().__init__()
-        if not isinstance(sizes, (tuple, list)) or not sizes:
-            raise TypeError(f"sizes: expected how many numbers each input has, got {sizes!r}")
-        self.net = mlp(sum(check_int("sizes", n) for n in sizes), outputs, width, depth, runs, generator)
+        self.net = mlp(sum(check_ints("sizes", sizes)), outputs, width, depth, runs, generator)
         self.lead = self.net.lead
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
 
-
 # %%
 #| export
+@checked
 def joint_discriminator(event: Sequence[int],  # shape of one x
-                        latent: int,  # length of z
-                        width: int = 128, depth: int = 2, runs: int | None = None,
+                        latent: Count,  # length of z
+                        width: Count = 128, depth: Index = 2, runs: Count | None = None,
                         generator: Generators = None) -> JointMLP:
-    "D(x, z): logits (*runs, batch) for pairs of x (*runs, batch, *event) and z (*runs, batch, latent)."
-    if not isinstance(event, (tuple, list)):
-        raise TypeError(f"event: expected the shape of one x, got {event!r}")
-    sizes = [math.prod(check_int("event", n) for n in event), check_int("latent", latent)]
+    "D(x, z): logits (*runs, batch) for x (*runs, batch, *event) and z (*runs, batch, latent)."
+    sizes = [math.prod(check_ints("event", event)), latent]
     return JointMLP(sizes, (), width, depth, runs, generator)
 
+# %%
+D = joint_discriminator((3, 8, 8), 2, width=8, runs=2)
+tuple(D(torch.zeros(2, 5, 3, 8, 8), torch.zeros(2, 5, 2)).shape)
 
 # %% [markdown]
 # ## Your own networks
 # A game also takes networks of yours. One plain module is one run; for several runs give the *recipe*, a function without arguments, and `PerRun`
 # keeps one copy per run. It loops, so it is slower than stacked weights and works with anything.
+#
+# A discriminator of yours may give its scores as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`. They are brought to one shape here, where it is known that they are scores; our own networks do not pass through this.
+
+# %%
+#| export
+def one_score(answer: torch.Tensor) -> torch.Tensor:
+    "The scores `(N,)` that a plain D gives as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`."
+    if not answer.ndim or answer.numel() != len(answer):
+        raise ValueError(f"D: expected one score per example, got shape {tuple(answer.shape)}")
+    return answer.flatten()
+
 
 # %%
 #| export
@@ -642,51 +744,115 @@ class PerRun(nn.Module):
     "One plain network per run, applied along the run axis."
     lead = 2  # axes before the event: the runs and the batch
 
-    def __init__(self, members: Sequence[nn.Module]):
+    def __init__(self, members: Sequence[nn.Module],
+                 scores: bool = False,  # each answers one score per example, in any usual shape
+                 ):
         super().__init__()
-        self.members = nn.ModuleList(members)
+        self.members, self.scores = nn.ModuleList(members), scores
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return torch.stack([m(*(x[r] for x in inputs)) for r, m in enumerate(self.members)])
+        answers = [m(*(x[r] for x in inputs)) for r, m in enumerate(self.members)]
+        return torch.stack([one_score(a) for a in answers] if self.scores else answers)
 
 
 # %%
 #| export
 def per_run(name: str,  # the player's name, for errors
-            given: nn.Module | Callable[[], nn.Module],  # a network (one run), or a function that makes one
-            runs: int,  # how many runs
+            given: nn.Module | Callable[[], nn.Module],  # a network, or a function that makes one
+            runs: int,  # how many runs; a network is one run
             generator: Sequence[torch.Generator],  # one per run; seeds what the function draws
+            scores: bool = False,  # whether it answers one score per example, such as (N, 1)
             ) -> PerRun:
     "A user's own network with a run axis; `ValueError` if one network should serve several runs."
-    if not isinstance(generator, (list, tuple)) or len(generator) != check_int("runs", runs) \
-            or not all(isinstance(g, torch.Generator) for g in generator):
-        raise TypeError(f"generator: expected a list of {runs!r} torch.Generators, got {generator!r:.60}")
-    if isinstance(given, nn.Module):
-        if runs != 1:
-            raise ValueError(f"{name}: one network cannot be {runs} independent runs; pass a function that makes one, "
-                             f"for instance lambda: {type(given).__name__}(…), or ask for runs=1")
-        return PerRun([given])
-    if not callable(given):
-        raise TypeError(f"{name}: expected a network or a function that makes one, got {type(given).__name__}")
+    _check_generators(generator, check_int("runs", runs))
+    if not isinstance(given, nn.Module):
+        return PerRun(_make_members(name, given, generator), scores)
+    if runs != 1:
+        raise ValueError(f"{name}: one network cannot be {runs} independent runs; pass a function "
+                         f"that makes one, for instance lambda: {type(given).__name__}(…), "
+                         "or ask for runs=1")
+    return PerRun([given], scores)
+
+# %%
+#| export
+def _check_generators(generators: Sequence[torch.Generator], runs: int) -> None:
+    "Refuse what is no list of one generator per run."
+    if not isinstance(generators, (list, tuple)) or len(generators) != runs \
+            or not all(isinstance(g, torch.Generator) for g in generators):
+        raise TypeError(f"generator: expected a list of {runs!r} torch.Generators, "
+                        f"got {generators!r:.60}")
+
+# %% [markdown]
+# The function is called once per run, under a seed of that run. The random numbers of your program do not move.
+
+# %%
+#| export
+def _make_members(name: str, make: Callable[[], nn.Module],
+                  generator: Sequence[torch.Generator]) -> list[nn.Module]:
+    "One network per generator, each made with torch's global seed drawn from its generator."
+    if not callable(make):
+        raise TypeError(f"{name}: expected a network or a function that makes one, "
+                        f"got {type(make).__name__}")
     members = []
     for g in generator:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2 ** 31, (), generator=g)))
-            members.append(given())
+            members.append(make())
     if not all(isinstance(m, nn.Module) for m in members):
-        raise TypeError(f"{name}: the function returned {type(members[0]).__name__}, expected a torch.nn.Module")
-    return PerRun(members)
-
+        raise TypeError(f"{name}: the function returned {type(members[0]).__name__}, "
+                        "expected a torch.nn.Module")
+    return members
 
 # %%
 #| export
 def make_player(name: str,  # for errors
                 given: nn.Module | Callable[[], nn.Module] | None,  # the user's own, or None
                 default: Callable[[], nn.Module],  # makes the default with its run axis
-                runs: int, generator: Sequence[torch.Generator]) -> nn.Module:
+                runs: int, generator: Sequence[torch.Generator],
+                scores: bool | None = None,  # whether it answers scores; None: if it is called D
+                ) -> nn.Module:
     "A game's player: the user's own network if there is one, else the default."
-    return default() if given is None else per_run(name, given, runs, generator)
+    if given is None:
+        return default()
+    return per_run(name, given, runs, generator, name == "D" if scores is None else scores)
 
+
+# %%
+seeds = [torch.Generator().manual_seed(r) for r in range(3)]
+mine = per_run("G", lambda: nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(),
+                                          nn.Linear(16, 2)), 3, seeds)
+[tuple(mine(torch.randn(3, 10, 2)).shape), error_message(per_run, "G", nn.Linear(2, 2), 3, seeds)]
+
+# %% [markdown]
+# ## One pass for two batches
+# A discriminator reads real and generated examples in every turn. A network of ours treats examples one by one, so a single network may read both batches in one pass: half the calls, the same scores.
+# Eight stacked ones keep the cores busy as they are and gain nothing. A network of *yours* might let the examples of a batch see each other (batch normalisation does), so it gets them apart.
+
+# %%
+#| export
+def score_batches(critic: nn.Module,
+                  *batches: torch.Tensor | tuple[torch.Tensor, ...],
+                  ) -> Sequence[torch.Tensor]:  # for each batch (*runs, batch)
+    """Scores of several batches, as if each came alone; in one pass where that is quicker.
+
+    A batch is `(*runs, batch, *event)`, or a tuple of a critic's inputs.
+    """
+    batches = [b if isinstance(b, tuple) else (b,) for b in batches]
+    if not isinstance(critic, Net) or (critic.runs or 1) > 1:
+        return [critic(*b) for b in batches]
+    axis = 0 if critic.runs is None else 1
+    sizes = [b[0].shape[axis] for b in batches]
+    return critic(*(torch.cat(part, axis) for part in zip(*batches))).split(sizes, axis)
+
+# %%
+critic, seen = mlp(2, ()), []
+critic.register_forward_hook(lambda net, inputs, output: seen.append(tuple(output.shape)))
+x, y = torch.randn(5, 2), torch.randn(3, 2)
+together = score_batches(critic, x, y)
+for scores, batch in zip(together, (x, y)):
+    assert torch.allclose(scores, critic(batch), atol=1e-6)
+assert seen == [(8,), (5,), (3,)]  # one pass for both, then one each to compare
+seen
 
 # %% [markdown]
 # ## The networks of a game
@@ -694,7 +860,7 @@ def make_player(name: str,  # for errors
 
 # %%
 #| export networks.players
-"The networks of a game: fully connected or convolutional, of which width, and with which latent."
+"The networks of a game: fully connected or convolutional, their width, and the latent."
 from __future__ import annotations
 
 import math
@@ -712,15 +878,14 @@ from modelab.networks.layers import JointMLP, joint_discriminator, mlp, mlp_gene
 
 # %%
 #| export networks.players
-Player = nn.Module | Callable[[], nn.Module] | None  # a network of your own, a function that makes one, or None
-
+Player = nn.Module | Callable[[], nn.Module] | None  # a network, a function that makes one, or None
 
 # %%
 #| export networks.players
 @dataclass(frozen=True)
 class Networks(SettingGroup):
-    "The networks that a game makes where you give none; a setting that is None is the game's own default."
-    kind: Literal["mlp", "conv"] | None = None  # fully connected, or convolutional for square pictures
+    "The networks that a game makes where you give none; None: the game's own default."
+    kind: Literal["mlp", "conv"] | None = None  # fully connected; convolutional for square pictures
     width: Count | None = None  # hidden units; of "conv": channels at the picture's own size
     depth: Count | None = None  # hidden layers; of "mlp" alone
     d_width: Count | None = None  # width of the discriminator; None: as `width`
@@ -731,72 +896,65 @@ class Networks(SettingGroup):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def generator(self, latent: int, event: tuple[int, ...], **kw: Any) -> nn.Module:
-        "G, `(*runs, batch, latent)` to `(*runs, batch, *event)`; `runs` and `generator` as for `mlp`."
-        width = self.g_width or self.width
-        if self.kind == "conv":
-            return conv_generator(latent, event, width, **kw)
-        return mlp_generator(latent, event, width, self.g_depth or self.depth, **kw)
-
-    def discriminator(self, event: tuple[int, ...], **kw: Any) -> nn.Module:
-        "D, `(*runs, batch, *event)` to `(*runs, batch)`."
-        width = self.d_width or self.width
-        if self.kind == "conv":
-            return conv_discriminator(event, width, **kw)
-        return mlp(event, (), width, self.depth, **kw)
-
-    def encoder(self, event: tuple[int, ...], latent: int, noise: int = 0, **kw: Any) -> nn.Module:
-        "E, `(*runs, batch, *event)` and `noise` numbers of noise, if any, to `(*runs, batch, latent)`."
-        if self.kind == "conv":
-            return conv_encoder(event, latent, self.width, noise=noise, **kw)
-        return JointMLP([math.prod(event)] + [noise] * (noise > 0), latent, self.width, self.depth, **kw)
-
-    def joint_discriminator(self, event: tuple[int, ...], latent: int, **kw: Any) -> nn.Module:
-        "D of pairs, `(*runs, batch, *event)` and `(*runs, batch, latent)` to `(*runs, batch)`."
-        width = self.d_width or self.width
-        if self.kind == "conv":
-            return conv_joint_discriminator(event, latent, width, **kw)
-        return joint_discriminator(event, latent, width, self.depth, **kw)
-
-
-# %%
-seeds = [torch.Generator().manual_seed(r) for r in range(3)]
-mine = per_run("G", lambda: nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2)), 3, seeds)
-[tuple(mine(torch.randn(3, 10, 2)).shape), error_message(per_run, "G", nn.Linear(2, 2), 3, seeds)]
-
 # %% [markdown]
-# ## One pass for two batches
-# A discriminator reads real and generated examples in every turn. A network of ours treats examples one by one, so a single network may read both batches in one pass: half the calls, the same scores.
-# Eight stacked ones keep the cores busy as they are and gain nothing. A network of *yours* might let the examples of a batch see each other (batch normalisation does), so it gets them apart.
+# A game asks it for its players, one by one.
 
 # %%
-#| export
-def score_batches(critic: nn.Module,
-                  *batches: torch.Tensor | tuple[torch.Tensor, ...],  # each (*runs, batch, *event), or a tuple of a critic's inputs
-                  ) -> Sequence[torch.Tensor]:  # for each batch (*runs, batch)
-    "What a critic says of several batches, as if each came alone; in one pass where that is quicker."
-    batches = [b if isinstance(b, tuple) else (b,) for b in batches]
-    if not isinstance(critic, Net) or (critic.runs or 1) > 1:
-        return [critic(*b) for b in batches]
-    axis = 0 if critic.runs is None else 1
-    sizes = [b[0].shape[axis] for b in batches]
-    return critic(*(torch.cat(part, axis) for part in zip(*batches))).split(sizes, axis)
-
+#| export networks.players
+@patch
+def generator(self: Networks, latent: int, event: tuple[int, ...], **kw: Any) -> nn.Module:
+    "G, `(*runs, batch, latent)` to `(*runs, batch, *event)`; `runs`, `generator` as for `mlp`."
+    width = self.g_width or self.width
+    if self.kind == "conv":
+        return conv_generator(latent, event, width, **kw)
+    return mlp_generator(latent, event, width, self.g_depth or self.depth, **kw)
 
 # %%
-critic, seen = mlp(2, ()), []
-critic.register_forward_hook(lambda net, inputs, output: seen.append(tuple(output.shape)))
-x, y = torch.randn(5, 2), torch.randn(3, 2)
-together = score_batches(critic, x, y)
-assert torch.allclose(together[0], critic(x), atol=1e-6) and torch.allclose(together[1], critic(y), atol=1e-6)
-seen
+#| export networks.players
+@patch
+def discriminator(self: Networks, event: tuple[int, ...], **kw: Any) -> nn.Module:
+    "D, `(*runs, batch, *event)` to `(*runs, batch)`."
+    width = self.d_width or self.width
+    if self.kind == "conv":
+        return conv_discriminator(event, width, **kw)
+    return mlp(event, (), width, self.depth, **kw)
+
+# %%
+#| export networks.players
+@patch
+def encoder(self: Networks, event: tuple[int, ...], latent: int,
+            noise: int = 0,  # numbers of noise that E takes beside x
+            **kw: Any) -> nn.Module:
+    "E, `(*runs, batch, *event)`, and noise if any, to `(*runs, batch, latent)`."
+    if self.kind == "conv":
+        return conv_encoder(event, latent, self.width, noise=noise, **kw)
+    sizes = [math.prod(event)] + [noise] * (noise > 0)
+    return JointMLP(sizes, latent, self.width, self.depth, **kw)
+
+# %%
+#| export networks.players
+@patch
+def joint_discriminator(self: Networks, event: tuple[int, ...], latent: int,
+                        **kw: Any) -> nn.Module:
+    "D of pairs, `(*runs, batch, *event)` and `(*runs, batch, latent)` to `(*runs, batch)`."
+    width = self.d_width or self.width
+    if self.kind == "conv":
+        return conv_joint_discriminator(event, latent, width, **kw)
+    return joint_discriminator(event, latent, width, self.depth, **kw)
+
+# %%
+for kind, width in (("mlp", 16), ("conv", 4)):
+    networks = Networks(kind, width, depth=2)
+    G, D = networks.generator(2, (1, 8, 8)), networks.discriminator((1, 8, 8))
+    assert D(G(torch.randn(5, 2))).shape == (5,)
 
 # %% [markdown]
 # ## Exercises
 # **1.** A stacked linear layer for 8 runs has 2 inputs and 128 outputs. How many numbers does it learn?
 
 # %%
-@exercise(accepts=[sum(p.numel() for p in Linear(2, 128, runs=8).parameters())], rejects=[384, 2048, 3456])
+@exercise(accepts=[sum(p.numel() for p in Linear(2, 128, runs=8).parameters())],
+          rejects=[384, 2048, 3456])
 def grade_parameters(answer):
     assert answer == 8 * (2 * 128 + 128), "weights and biases, for each run"
 
@@ -816,7 +974,8 @@ def grade_factor(answer):
         x = torch.ones(R, 4, 2, dtype=torch.float64)
         total, = torch.autograd.grad(net(x).square().mean(-1).sum(), net.hidden[0].bias)
         mean, = torch.autograd.grad(net(x).square().mean(), net.hidden[0].bias)
-        assert abs(answer(R) - (mean.norm() / total.norm()).item()) < 1e-9, "compare the two losses for R = 2"
+        factor = (mean.norm() / total.norm()).item()
+        assert abs(answer(R) - factor) < 1e-9, "compare the two losses for R = 2"
 
 # %%
 answer = ...
@@ -833,18 +992,3 @@ grade_factor(answer)
 # **For later.** Why may a critic not use batch normalisation? What shape does a critic return for `(8, 256, 3, 28, 28)`? Why is a sum over runs right and a mean wrong?
 #
 # **References.** K. He, X. Zhang, S. Ren, J. Sun, *Delving deep into rectifiers*, ICCV 2015.
-
-# %%
-#| export core.seeding
-def derive_seed(*words: object) -> int:
-    "A 63-bit seed for a purpose, such as (7, 'data', step): equal words, equal seed; otherwise unrelated."
-    return int.from_bytes(hashlib.blake2b(repr(words).encode(), digest_size=8).digest(), "big") >> 1
-
-
-# %%
-#| export core.seeding
-def generator_or_default(generator: torch.Generator | None) -> torch.Generator:
-    "The generator, or a fixed one for None."
-    if not isinstance(generator, (torch.Generator, type(None))):
-        raise TypeError(f"generator: expected a torch.Generator or None, got {generator!r:.60}")
-    return generator or torch.Generator().manual_seed(0)
