@@ -1,24 +1,28 @@
 # %% [markdown]
 # # Files and locks
-# > How are files written so that a crash loses nothing?
+# > How does the library write a file so that a crash loses nothing, and how do two processes share a folder?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | How are files written so that a crash loses nothing? |
-# | **You will be able to** | read and change this part of the library |
+# | **Question** | How does the library write a file so that a crash loses nothing? |
+# | **You will be able to** | write a file at once or not at all; keep a second process out of a folder; ask for room on a disk |
 # | **Needs** | nothing |
 # | **Time** | seconds |
+#
+# This chapter is for contributors. Checkpoints, results of benchmarks and downloads use what it exports.
 
 # %%
 #| default_exp core.files
 
 # %%
 #| export
-"Atomic file writes and file locks."
+"Atomic file writes, file locks, and room on a disk."
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -26,11 +30,41 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# %%
+import subprocess
+import sys
+
+# %% [markdown]
+# ## Half a file
+# A checkpoint takes seconds to write. If the process is killed meanwhile, half a file is left, under the name of a good one. Here is a process that dies after half of its bytes:
+
+# %%
+folder = Path(tempfile.mkdtemp())
+(folder / "run.bin").write_bytes(b"the checkpoint of yesterday")
+
+# %%
+dies = """
+import os, sys
+with open(sys.argv[1], "wb") as file:
+    file.write(b"the checkpoint of")
+    file.flush()
+    os._exit(1)
+"""
+
+# %%
+subprocess.run([sys.executable, "-c", dies, str(folder / "run.bin")])
+(folder / "run.bin").read_bytes()
+
+# %% [markdown]
+# The old checkpoint is lost and the new one is useless.
+#
+# ## Written at once
+# `atomic_write` writes to a file of another name in the same folder. It asks the system to bring the bytes to the disk (`fsync`), and then renames the file. A rename within a folder happens at once: whoever opens the name gets the old file or the new one.
 
 # %%
 #| export
 def atomic_write(path: str | Path, data: bytes) -> None:
-    "Write `data` to `path` so that a crash leaves the old file or the new one, never half of one."
+    "Write `data` to `path`; a crash leaves the old file or the new one, never half of one."
     path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -44,6 +78,8 @@ def atomic_write(path: str | Path, data: bytes) -> None:
         Path(name).unlink(missing_ok=True)
         raise
 
+# %% [markdown]
+# A temporary file is readable by its owner only. The final file gets the permissions that a plain `open` would give, which depend on the process's mask.
 
 # %%
 #| export
@@ -53,34 +89,132 @@ def _umask() -> int:
     os.umask(mask)
     return mask
 
+# %% [markdown]
+# **Check.** An error on the way leaves the old file and nothing else. An object that is no `bytes` is such an error.
+
+# %%
+atomic_write(folder / "run.bin", b"the checkpoint of today")
+try:
+    atomic_write(folder / "run.bin", "a text")
+except TypeError as error:
+    print(error)
+
+# %%
+assert (folder / "run.bin").read_bytes() == b"the checkpoint of today"
+[p.name for p in folder.iterdir()]
+
+# %% [markdown]
+# ## One process at a time
+# Two processes that write checkpoints into one folder would delete each other's files. The system can hold a lock on an open file and releases it when the process ends, however it ends. Where the lock is on a file of its own, that file says who holds it.
 
 # %%
 #| export
-@contextmanager
-def file_lock(path: str | Path,
-              what: Any = None,  # what it guards, for the error; None: the folder it is in
-              ) -> Iterator[None]:
-    "Hold `path` alone among processes, until the end or death; `BlockingIOError` at once if another one has it."
-    path = Path(path)
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+def _open_lock(path: Path) -> int | None:
+    "A handle to lock: of a folder, or of a file that is made; None for a folder on Windows."
+    if not path.is_dir():
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        return os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+
+# %% [markdown]
+# The lock is taken in two steps, opening and locking. Between them the last owner may have deleted the file, so we look whether it still has a name, and else start again.
+
+# %%
+#| export
+def _take_lock(path: Path, what: Any, wait: bool) -> int | None:
+    "An open handle with the lock on it; None where the system has no such locks."
+    while (handle := _open_lock(path)) is not None:
         try:
             import fcntl
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except ImportError:  # Windows: no lock, one process at a time is up to you
-            break
+            return handle
         except BlockingIOError:
-            who = os.read(handle, 200).decode(errors="replace").strip()
-            os.close(handle)
-            raise BlockingIOError(f"{what or path.parent} is in use by {who or 'another process'}; wait for it, stop "
-                                  "it, or choose another place") from None
-        if os.fstat(handle).st_nlink:  # else its last owner deleted it between our two calls
-            break
+            owner = "" if path.is_dir() else os.read(handle, 200).decode(errors="replace").strip()
+            owner = owner or "another process"
+            if not wait:
+                os.close(handle)
+                raise BlockingIOError(f"{what} is in use by {owner}; wait for it, stop it, "
+                                      "or choose another place") from None
+            print(f"waiting for {owner} that uses {what}", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle
         os.close(handle)
+    return None
+
+# %% [markdown]
+# `file_lock` is used in two ways. A run that finds its folder in use is a mistake, so it stops at once. A download that finds another process fetching the same file has only to wait.
+
+# %%
+#| export
+@contextmanager
+def file_lock(path: str | Path,  # a file that is made for it and deleted at the end, or a folder
+              what: Any = None,  # what it guards, for the message; None: the folder
+              *, wait: bool = False,  # until it is free; else `BlockingIOError` at once
+              ) -> Iterator[None]:
+    "Hold `path` alone among processes and threads, until the end of the block or of the process."
+    path = Path(path)
+    folder = path.is_dir()
+    handle = _take_lock(path, what or (path if folder else path.parent), wait)
     try:
-        os.truncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        if not folder:
+            os.truncate(handle, 0)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
+        if not folder:
+            path.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+# %% [markdown]
+# **Check.** While one holds the lock, a second one is refused. Afterwards the lock is free and its file is gone.
+
+# %%
+def second(path: Path) -> str:
+    "What happens to a second owner."
+    try:
+        with file_lock(path, "the run"):
+            return "held"
+    except BlockingIOError as error:
+        return str(error).partition(" on ")[0].replace(str(os.getpid()), "N")
+
+# %%
+with file_lock(folder / ".run.lock"), file_lock(folder):
+    refused = [second(folder / ".run.lock"), second(folder)]
+assert "process N" in refused[0] and "another process" in refused[1]
+assert second(folder / ".run.lock") == second(folder) == "held"
+refused, [p.name for p in folder.iterdir()]
+
+# %% [markdown]
+# ## Room on the disk
+# A disk that fills up half-way costs an hour of downloading. So whoever is about to write much asks first.
+
+# %%
+#| export
+def check_disk_space(folder: Path, need: int) -> None:
+    "`OSError` unless the disk of `folder` has `need` bytes free."
+    if (free := shutil.disk_usage(folder).free) < need:
+        sizes = f"{need / 1e6:,.1f} MB needed, {free / 1e6:,.1f} MB free"
+        raise OSError(errno.ENOSPC, f"not enough room: {sizes}", str(folder))
+
+# %%
+check_disk_space(folder, 1000)
+try:
+    check_disk_space(folder, 10 ** 18)
+except OSError as error:
+    assert error.errno == errno.ENOSPC
+    print(error.strerror.partition(",")[0])
+
+# %%
+shutil.rmtree(folder)
+
+# %% [markdown]
+# ## Recap
+# - Write to another name in the same folder, bring it to the disk, rename it.
+# - A lock of the system ends with its process, so no lock is left behind by a crash.
+# - A lock file may be deleted between opening and locking it: look again after locking.

@@ -1,14 +1,16 @@
 # %% [markdown]
-# # Pictures and films
-# > How are the pictures of the course drawn?
+# # Figures and films
+# > How are the figures of the course drawn, so that they can be read without colours, without a kernel and without eyes?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | How are the pictures of the course drawn? |
-# | **You will be able to** | read and change this part of the library |
+# | **Question** | How are the figures of the course drawn? |
+# | **You will be able to** | draw a figure in the style of the course with a text for those who cannot see it; make a film of a training |
 # | **Needs** | nothing |
 # | **Time** | seconds |
+#
+# This chapter is for contributors. matplotlib and seaborn are imported inside the functions, since importing the library must not load them.
 
 # %%
 #| default_exp core.plotting
@@ -18,15 +20,24 @@
 "Colours, figures, scatter plots, image grids and films in the style of the course."
 from __future__ import annotations
 
-import functools
 import io
 import math
 from collections.abc import Sequence
 
 # %%
+from modelab.course.notebooks import patch
+
+# %% [markdown]
+# ## Colours
+# Blue and orange-red stay apart for people who do not see red and green (Okabe, Ito 2008). Real data are blue discs and generated ones are orange crosses, so the form tells them apart as well.
+
+# %%
 #| export
 REAL, FAKE, MISSING, ACCENT = "#0072B2", "#D55E00", "#8C8C8C", "#009E73"
 
+# %% [markdown]
+# ## A figure
+# `axes` makes a figure that is not registered with pyplot, so it needs no closing and works in threads.
 
 # %%
 #| export
@@ -38,31 +49,31 @@ def axes(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (3.4, 3
         figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained", dpi=110)
         return figure, figure.subplots(rows, columns, **kw)
 
+# %% [markdown]
+# A chapter shows a `Picture`: the figure as PNG with a text that says the same. The reading site writes the text as the image's alternative.
 
 # %%
 #| export
 class Picture:
     "A still picture with a text that says the same to whoever cannot see it."
     def __init__(self, figure, alt: str):
-        self.alt, buffer = alt, io.BytesIO()
+        buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
-        self.png = buffer.getvalue()
+        self.alt, self.png = alt, buffer.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {"image/png": self.png, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
 
-
-# %%
-#| export
-Picture = Picture
-
+# %% [markdown]
+# Points in the plane, real and generated:
 
 # %%
 #| export
 def scatter(ax, real=None, fake=None, *, limit: float | None = None, size: float = 6):
     "Draw 2-D points: real as blue discs, generated as orange crosses."
     if real is not None:
-        ax.scatter(*real.detach().cpu().T, s=size, c=REAL, alpha=.5, linewidths=0, label="real", rasterized=True)
+        ax.scatter(*real.detach().cpu().T, s=size, c=REAL, alpha=.5, linewidths=0,
+                   label="real", rasterized=True)
     if fake is not None:
         ax.scatter(*fake.detach().cpu().T, s=size * 2, c=FAKE, alpha=.6, marker="x", linewidths=.7,
                    label="generated", rasterized=True)
@@ -71,6 +82,17 @@ def scatter(ax, real=None, fake=None, *, limit: float | None = None, size: float
     ax.set_aspect("equal")
     ax.set(xlabel="x₁", ylabel="x₂")
 
+# %%
+import torch
+
+g = torch.Generator().manual_seed(0)
+figure, ax = axes()
+scatter(ax, torch.randn(200, 2, generator=g), torch.randn(200, 2, generator=g) / 2, limit=3)
+ax.legend(frameon=False)
+Picture(figure, "200 real points and 200 generated ones that are half as wide (seed 0)")
+
+# %% [markdown]
+# Pictures as one sheet, with a line of white between them:
 
 # %%
 #| export
@@ -87,54 +109,118 @@ def image_grid(ax, images, columns: int = 10, title: str = ""):
     ax.set_title(title)
     ax.set_axis_off()
 
+# %%
+from modelab.data.digits import digits
+
+figure, ax = axes(size=(4, 1))
+some = digits()
+image_grid(ax, some.picture(some.sample(20, torch.Generator().manual_seed(0))))
+Picture(figure, "Twenty handwritten digits in two rows (seed 0)")
+
+# %% [markdown]
+# ## A film
+# A film keeps what was recorded. In a running notebook it is a widget with a slider and a play button. On a page without a kernel it is a strip of stills.
 
 # %%
 #| export
 class Film:
-    "Recorded pictures with a slider: a live widget in a running notebook, a strip of stills elsewhere."
+    "Recorded pictures: a slider in a running notebook, a strip of stills elsewhere."
     def __init__(self, frames: Sequence[Picture],  # at least one
                  labels: Sequence[str],  # one per frame
                  ):
-        if any(not isinstance(v, (list, tuple)) for v in (frames, labels)) or any(not hasattr(f, "png") for f in frames):
-            raise TypeError(f"frames, labels: expected lists of pictures and texts, got {frames!r:.40} and {labels!r:.40}")
+        lists = all(isinstance(v, (list, tuple)) for v in (frames, labels))
+        if not lists or not all(hasattr(frame, "png") for frame in frames):
+            raise TypeError("frames, labels: expected lists of pictures and texts, "
+                            f"got {frames!r:.40} and {labels!r:.40}")
         if not frames or len(frames) != len(labels):
-            raise ValueError(f"frames, labels: expected as many labels as frames, got {len(labels)} and {len(frames)}")
+            raise ValueError("frames, labels: expected as many labels as frames, "
+                             f"got {len(labels)} and {len(frames)}")
         self.frames, self.labels = list(frames), list(labels)
-
-    @functools.cached_property
-    def widget(self):
-        "The widget: image, label, play button and slider."
-        import ipywidgets as w
-        last = len(self.frames) - 1
-        natural = w.Layout(max_width="100%", align_self="flex-start")
-        image = w.Image(value=self.frames[0].png, format="png", layout=natural)
-        label = w.Label(self.labels[0])
-        slider = w.IntSlider(0, 0, last, description="frame", readout=False)
-        play = w.Play(value=0, min=0, max=last, interval=250)
-        w.jslink((play, "value"), (slider, "value"))
-
-        def turn(change):
-            image.value, label.value = self.frames[change["new"]].png, self.labels[change["new"]]
-        slider.observe(turn, "value")
-        box = w.VBox([image, w.HBox([play, slider, label])])
-        box.slider, box.image, box.label = slider, image, label
-        return box
-
-    def still(self, n: int = 3) -> Picture:
-        "The film strip: `n` frames from first to last."
-        from matplotlib.image import imread
-        n = min(n, len(self.frames))
-        chosen = [round(i * (len(self.frames) - 1) / max(1, n - 1)) for i in range(n)]
-        sheets = [imread(io.BytesIO(self.frames[i].png)) for i in chosen]
-        height, width = sheets[0].shape[:2]
-        figure, panels = axes(1, n, size=(min(4.0, 9.6 / n), min(4.0, 9.6 / n) * height / width + .2), squeeze=False)
-        for ax, i, sheet in zip(panels[0], chosen, sheets):
-            ax.imshow(sheet)
-            ax.set_title(self.labels[i])
-            ax.set_axis_off()
-        return Picture(figure, "; ".join(f"{self.labels[i]}: {self.frames[i].alt}" for i in chosen))
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         data, meta = self.still()._repr_mimebundle_()
         live = self.widget._repr_mimebundle_() or {}
         return {**(live[0] if isinstance(live, tuple) else live), **data}, meta
+
+# %% [markdown]
+# The play button moves the slider in the browser; each move of the slider asks the kernel for a picture.
+
+# %%
+#| export
+@patch(as_prop=True)
+def widget(self: Film):
+    "The widget: image, label, play button and slider; made at first use."
+    if not hasattr(self, "_widget"):
+        self._widget = _film_widget(self.frames, self.labels)
+    return self._widget
+
+# %% [markdown]
+# The widget is a box of four parts.
+
+# %%
+#| export
+def _film_widget(frames: Sequence[Picture], labels: Sequence[str]):
+    "A box with image, play button, slider and label, which carries them as attributes."
+    import ipywidgets as w
+    last = len(frames) - 1
+    natural = w.Layout(max_width="100%", align_self="flex-start")
+    image, label = w.Image(value=frames[0].png, format="png", layout=natural), w.Label(labels[0])
+    slider = w.IntSlider(0, 0, last, description="frame", readout=False)
+    play = w.Play(value=0, min=0, max=last, interval=250)
+    w.jslink((play, "value"), (slider, "value"))
+
+    def turn(change):
+        image.value, label.value = frames[change["new"]].png, labels[change["new"]]
+    slider.observe(turn, "value")
+    box = w.VBox([image, w.HBox([play, slider, label])])
+    box.slider, box.image, box.label = slider, image, label
+    return box
+
+# %% [markdown]
+# The strip shows the first frame, the last one, and some between them.
+
+# %%
+#| export
+@patch
+def still(self: Film, n: int = 3) -> Picture:
+    "The film strip: `n` frames from first to last."
+    from matplotlib.image import imread
+    n = min(n, len(self.frames))
+    chosen = [round(i * (len(self.frames) - 1) / max(1, n - 1)) for i in range(n)]
+    sheets = [imread(io.BytesIO(self.frames[i].png)) for i in chosen]
+    height, width = sheets[0].shape[:2]
+    side = min(4.0, 9.6 / n)
+    figure, panels = axes(1, n, size=(side, side * height / width + .2), squeeze=False)
+    for ax, i, sheet in zip(panels[0], chosen, sheets):
+        ax.imshow(sheet)
+        ax.set_title(self.labels[i])
+        ax.set_axis_off()
+    return Picture(figure, "; ".join(f"{self.labels[i]}: {self.frames[i].alt}" for i in chosen))
+
+# %% [markdown]
+# **Check.** Six figures of a mean that settles, as a film. Moving the slider changes picture and label.
+
+# %%
+def spread(n: int) -> Picture:
+    "How eight means of `n` draws each scatter around the truth."
+    figure, ax = axes(size=(4, 1.4))
+    means = torch.randn(8, n, generator=torch.Generator().manual_seed(n)).mean(1)
+    ax.plot(means, torch.zeros(8), "o", c=REAL)
+    ax.set(xlim=(-1.5, 1.5), yticks=[], xlabel="mean of n draws (truth: 0)", title=f"n = {n}")
+    return Picture(figure, f"Eight means of {n} draws within ±{means.abs().max():.2f}")
+
+# %%
+sizes = [2, 4, 8, 16, 32, 64]
+film = Film([spread(n) for n in sizes], [f"n = {n}" for n in sizes])
+film
+
+# %%
+film.widget.slider.value = 5
+assert film.widget.image.value == film.frames[5].png and film.widget.label.value == "n = 64"
+film.widget.slider.value = 0
+
+# %% [markdown]
+# ## Recap
+# - A figure comes with a text; `Picture` keeps both, and nothing of matplotlib.
+# - Real and generated differ in colour and in form.
+# - A `Film` is a widget with a kernel and a strip of stills without one.

@@ -6,9 +6,11 @@
 # | | |
 # |---|---|
 # | **Question** | How are players moved, seeds drawn, and runs saved and resumed? |
-# | **You will be able to** | read and change this part of the library |
-# | **Needs** | nothing |
+# | **You will be able to** | read and change the engine that trains every game |
+# | **Needs** | [1.2](../1_game/02_training.ipynb) for what a game and a turn are |
 # | **Time** | seconds |
+#
+# A workshop chapter. Chapter 1.2 uses the engine; here is its code, from the inside out: the players, a run, a checkpoint.
 
 # %%
 #| default_exp training.run
@@ -47,6 +49,7 @@ from modelab.training.players import Players
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -70,13 +73,28 @@ from modelab.core.checks import check_int
 from modelab.core.files import atomic_write
 from modelab.core.registry import get_setting, make, to_json
 
+# %%
+import tempfile
+from torch import nn
+from modelab.core.checks import error_message
+from modelab.core.registry import with_settings
+from modelab.course.notebooks import patch
+from modelab.data.mixtures import ring
+from modelab.methods.minimax import Minimax
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Schedule
+
+# %% [markdown]
+# ## Players
+# The weights of one player lie end to end in memory, and so do its gradients. Then Adam is one kernel instead of one per layer, and a sum over several devices is one message.
 
 # %%
 #| export training.players
-def _flatten_parameters(name: str, weights: list[nn.Parameter]) -> nn.Parameter:
-    "Lay a player's weights and gradients end to end in memory, so that one Adam kernel serves them all."
+def flatten_parameters(name: str, weights: list[nn.Parameter]) -> nn.Parameter:
+    "Lay a player's weights and gradients end to end in memory, and return them as one parameter."
     if len({w.dtype for w in weights}) > 1:
-        raise ValueError(f"{name}: expected weights of one dtype, got {sorted({str(w.dtype) for w in weights})}")
+        found = sorted({str(w.dtype) for w in weights})
+        raise ValueError(f"{name}: expected weights of one dtype, got {found}")
     flat = nn.Parameter(torch.cat([w.detach().flatten() for w in weights]))
     flat.grad = torch.zeros_like(flat)
     sizes = [w.numel() for w in weights]
@@ -84,108 +102,178 @@ def _flatten_parameters(name: str, weights: list[nn.Parameter]) -> nn.Parameter:
         w.data, w.grad = values.view_as(w), slopes.view_as(w)
     return flat
 
+# %%
+layer = nn.Linear(2, 3)
+flat = flatten_parameters("G", list(layer.parameters()))
+layer(torch.ones(2)).sum().backward()
+with torch.no_grad():
+    flat.zero_()
+assert layer.weight.abs().max() == 0 and flat.grad.tolist() == [1.] * 9
+
+# %% [markdown]
+# A turn is a word. The word is the name of one player, "D", or the names of several that move together, "GE".
+
+# %%
+#| export training.players
+def find_movers(turns: str, names: Iterable[str]) -> dict[str, list[str]]:
+    "For each turn the players that move in it; `ValueError` for a name that no player has."
+    movers = {word: [word] if word in names else list(word) for word in turns.split()}
+    absent = {name for moving in movers.values() for name in moving} - set(names)
+    if absent:
+        raise ValueError(f"game: the turns {turns!r} name {sorted(absent)}, "
+                         f"the players are {sorted(names)}")
+    return movers
+
+# %%
+find_movers("D GE", ["D", "G", "E"]), error_message(find_movers, "D GX", ["D", "G", "E"])
+
+# %% [markdown]
+# `Players` holds the networks and one Adam for each.
 
 # %%
 #| export training.players
 class Players:
     "The networks of a game with their optimisers: who moves, and how."
-    def __init__(self, game: Any, event, latent: int, seeds: range, device: torch.device, average: float):
+    def __init__(self, game: Any, event: tuple[int, ...], latent: int, seeds: range,
+                 device: torch.device, average: float):
         # Weights are drawn on the CPU, so that a seed means the same on every device.
         generator = [torch.Generator().manual_seed(derive_seed(s, "init")) for s in seeds]
         nets = game.players(tuple(event), latent, len(seeds), generator)
-        self.nets = {name: net.to(device) for name, net in nets.items()}
-        self.movers = {word: [word] if word in nets else list(word) for word in game.turns.split()}
-        absent = {name for names in self.movers.values() for name in names} - set(nets)
-        if absent:
-            raise ValueError(f"game: the turns {game.turns!r} name {sorted(absent)}, the players are {sorted(nets)}")
-        self.weights = {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
-        self.flat = {name: _flatten_parameters(name, weights) for name, weights in self.weights.items() if weights}
-        self.game, self.adam = game, {}
-        for name, flat in self.flat.items():
-            self.adam[name] = torch.optim.Adam([flat], **self.rates(name), fused=device.type != "mps")
-        self.average, self.averaged = average, copy.deepcopy(self.nets["G"]) if average else None
+        self.game, self.nets = game, {name: net.to(device) for name, net in nets.items()}
+        self.movers = find_movers(game.turns, nets)
+        self.weights = {name: [w for w in net.parameters() if w.requires_grad]
+                        for name, net in nets.items()}
+        self.flat = {name: flatten_parameters(name, weights)
+                     for name, weights in self.weights.items() if weights}
+        self._rates: dict[str, tuple] = {}
+        self.adam = {name: torch.optim.Adam([flat], **self.rates(name), fused=device.type != "mps")
+                     for name, flat in self.flat.items()}
+        self.average = average
+        self.averaged = copy.deepcopy(self.nets["G"]) if average else None
 
-    def rates(self, name: str, step: int = 0) -> dict[str, Any]:
-        "Adam's settings for a player at a step, as the game has them now: they may change while it runs."
-        return self.game.optimiser.rates(name, step)
+# %% [markdown]
+# The rates are read before each move, since a schedule or the lab may change them. An optimiser cannot change, so its settings are checked once and kept until the game has another one.
 
-    def ready(self, word: str) -> None:
-        "Let gradients flow to those whose turn it is, and to nobody else."
-        for name, weights in self.weights.items():
-            for weight in weights:
-                weight.requires_grad_(name in self.movers[word])
-        for name in self.movers[word]:
-            self.flat[name].grad.zero_()
+# %%
+#| export training.players
+@patch
+def rates(self: Players, name: str, step: int = 0) -> dict[str, Any]:
+    "Adam's settings for a player at a step of the run, as the game has them now."
+    optimiser = self.game.optimiser
+    known, rates = self._rates.get(name, (None, None))
+    if known is not optimiser:
+        rates = optimiser.rates(name)
+        self._rates[name] = optimiser, rates
+    if optimiser.schedule is None:
+        return rates
+    return rates | {"lr": rates["lr"] * optimiser.schedule(step)}
 
-    def move(self, word: str, loss: torch.Tensor, step: int = 0) -> None:
-        "One Adam step down the sum of the runs' losses; `step` is the run's, for the schedule."
-        loss.backward(torch.ones_like(loss))  # the gradient of the sum over runs
-        self.step(word, step)
+# %% [markdown]
+# Before a turn, gradients flow to those who move and to nobody else. In the generator's turn the discriminator is fixed, so the gradient of its weights would be wasted work.
 
-    def step(self, word: str, step: int = 0) -> None:
-        "One Adam step down the gradients as they stand."
-        for name in self.movers[word]:
-            self.adam[name].param_groups[0].update(self.rates(name, step))
-            self.adam[name].step()
+# %%
+#| export training.players
+@patch
+def ready(self: Players, word: str) -> None:
+    "Let gradients flow to those whose turn it is, and to nobody else."
+    for name, weights in self.weights.items():
+        for weight in weights:
+            weight.requires_grad_(name in self.movers[word])
+    for name in self.movers[word]:
+        self.flat[name].grad.zero_()
 
-    @torch.no_grad()
-    def follow(self) -> None:
-        "Move the averaged generator a little towards the present one."
-        if self.averaged is not None:
-            for mean, now in zip(self.averaged.parameters(), self.nets["G"].parameters()):
-                mean.lerp_(now, 1 - self.average)
-            for mean, now in zip(self.averaged.buffers(), self.nets["G"].buffers()):
-                mean.copy_(now)
+# %%
+#| export training.players
+@patch
+def step(self: Players, word: str, step: int = 0) -> None:
+    "One Adam step down the gradients as they stand; `step` is the run's, for the schedule."
+    for name in self.movers[word]:
+        self.adam[name].param_groups[0].update(self.rates(name, step))
+        self.adam[name].step()
 
-    def state(self) -> dict[str, torch.Tensor]:
-        "Every tensor that training changes, by a readable name."
-        nets = {f"player/{n}": net for n, net in self.nets.items()}
-        if self.averaged is not None:
-            nets["average"] = self.averaged
-        adam = {f"adam/{n}/{k}": v for n, a in self.adam.items() for k, v in a.state_dict()["state"].get(0, {}).items()}
-        return {f"{n}/{k}": v for n, net in nets.items() for k, v in net.state_dict().items()} | adam
+# %%
+#| export training.players
+@patch
+def move(self: Players, word: str, loss: torch.Tensor, step: int = 0) -> None:
+    "One Adam step down the sum of the runs' losses."
+    loss.backward(torch.ones_like(loss))  # the gradient of the sum over runs
+    self.step(word, step)
 
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        "Put the tensors of `state()` back in their places."
-        def under(prefix: str) -> dict[str, torch.Tensor]:
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        for name, net in self.nets.items():
-            net.load_state_dict(under(f"player/{name}/"))
-        if self.averaged is not None:
-            self.averaged.load_state_dict(under("average/"))
-        for name, adam in self.adam.items():
-            saved = under(f"adam/{name}/")
-            shapes = {"step": (), "exp_avg": self.flat[name].shape, "exp_avg_sq": self.flat[name].shape}
-            if saved and {k: tuple(v.shape) for k, v in saved.items()} != {k: tuple(v) for k, v in shapes.items()}:
-                raise KeyError(f"the optimiser of {name}")
-            settings = adam.state_dict()["param_groups"]
-            adam.load_state_dict({"state": {0: saved} if saved else {}, "param_groups": settings})
+# %% [markdown]
+# Samples of the averaged weights are often better than samples of the last ones. Buffers, such as those of batch norm, are copied.
 
+# %%
+#| export training.players
+@patch
+@torch.no_grad()
+def follow(self: Players) -> None:
+    "Move the averaged generator a little towards the present one."
+    if self.averaged is not None:
+        for mean, now in zip(self.averaged.parameters(), self.nets["G"].parameters()):
+            mean.lerp_(now, 1 - self.average)
+        for mean, now in zip(self.averaged.buffers(), self.nets["G"].buffers()):
+            mean.copy_(now)
+
+# %% [markdown]
+# What training changes is a flat table of tensors: weights, buffers, Adam's moments. It can be written down and put back.
+
+# %%
+#| export training.players
+@patch
+def state(self: Players) -> dict[str, torch.Tensor]:
+    "Every tensor that training changes, by a readable name."
+    nets = {f"player/{name}": net for name, net in self.nets.items()}
+    if self.averaged is not None:
+        nets["average"] = self.averaged
+    found = {f"{n}/{k}": v for n, net in nets.items() for k, v in net.state_dict().items()}
+    for name, adam in self.adam.items():
+        moments = adam.state_dict()["state"].get(0, {})
+        found |= {f"adam/{name}/{k}": v for k, v in moments.items()}
+    return found
+
+# %%
+#| export training.players
+def strip_prefix(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    "The entries whose names begin with `prefix`, by the rest of the name."
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+# %% [markdown]
+# Adam would accept moments of a wrong shape and fail at the next step, so their shapes are compared here.
+
+# %%
+#| export training.players
+@patch
+def restore(self: Players, state: dict[str, torch.Tensor]) -> None:
+    "Put the tensors of `state()` back; `RuntimeError` or `KeyError` if they do not fit."
+    for name, net in self.nets.items():
+        net.load_state_dict(strip_prefix(state, f"player/{name}/"))
+    if self.averaged is not None:
+        self.averaged.load_state_dict(strip_prefix(state, "average/"))
+    for name, adam in self.adam.items():
+        saved, flat = strip_prefix(state, f"adam/{name}/"), tuple(self.flat[name].shape)
+        found = {k: tuple(v.shape) for k, v in saved.items()}
+        if saved and found != {"step": (), "exp_avg": flat, "exp_avg_sq": flat}:
+            raise KeyError(f"the optimiser of {name}")
+        settings = adam.state_dict()["param_groups"]
+        adam.load_state_dict({"state": {0: saved} if saved else {}, "param_groups": settings})
+
+# %% [markdown]
+# ## What may go wrong in a run
+# Three things end a run early: a loss that is no longer a number, Ctrl-C, and a device that is not there.
 
 # %%
 #| export
 class Diverged(FloatingPointError):
-    "A loss became NaN or infinite: at which step, in whose turn, in which runs, and what was saved last."
+    "A loss became NaN or infinite; the message says at which step, in whose turn, for which seed."
 
-
-# %%
-#| export
-@contextmanager
-def spare_thread() -> Iterator[None]:
-    "One thread fewer for torch: the page that draws needs it, and two threads that wait for each other are slower than one."
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
+# %% [markdown]
+# Ctrl-C must not cut a step in half. The first one only sets a flag, and the run ends after the present step.
 
 # %%
 #| export
 @contextmanager
-def _finish_step_on_interrupt() -> Iterator[threading.Event]:
-    "Turn the first Ctrl-C into a flag, so that a step is never cut in half; a second one interrupts at once."
+def finish_step_on_interrupt() -> Iterator[threading.Event]:
+    "Turn the first Ctrl-C into a flag; a second one interrupts at once."
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -201,6 +289,10 @@ def _finish_step_on_interrupt() -> Iterator[threading.Event]:
     finally:
         signal.signal(signal.SIGINT, before)
 
+# %%
+with finish_step_on_interrupt() as stop:
+    signal.raise_signal(signal.SIGINT)
+    print("still here, and the flag is", stop.is_set())
 
 # %%
 #| export
@@ -212,9 +304,26 @@ def find_device(name: str) -> torch.device:
         return torch.empty(1, device=torch.device(name)).device
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0][:100]
-        raise ValueError(f"device: expected auto, cpu, cuda, cuda:N or mps, present on this machine; "
-                         f"got {name!r} ({reason})") from None
+        raise ValueError("device: expected auto, cpu, cuda, cuda:N or mps, present on this "
+                         f"machine; got {name!r} ({reason})") from None
 
+# %%
+find_device("cpu"), error_message(find_device, "abacus").partition(";")[0]
+
+# %% [markdown]
+# The lab trains in one thread and draws in another. Training then leaves one core to the page.
+
+# %%
+#| export
+@contextmanager
+def spare_thread() -> Iterator[None]:
+    "One thread fewer for torch: two threads that wait for each other are slower than one."
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 # %% [markdown]
 # ## A run
@@ -225,12 +334,9 @@ def find_device(name: str) -> torch.device:
 Decay = Annotated[float, Real(0., .999999)]
 
 # %%
-from modelab.course.notebooks import patch
-
-# %%
 #| export
 class Run:
-    """A game played by several seeds at once; its state after n steps depends on the configuration and n alone.
+    """A game played by several seeds at once; its state depends on configuration and steps alone.
 
     >>> run = Run("minimax", "ring", runs=4, device="cpu").step(10)
     >>> run.losses["G"].shape, run.sample(100).shape  # (steps, runs) and (runs, n, *event)
@@ -242,14 +348,13 @@ class Run:
                  seed: Index = 0,  # run r is seed + r
                  device: str = "auto",  # auto (cuda, else cpu), cpu, cuda, cuda:1, mps
                  batch: Count = 256,  # examples per run and turn
-                 average: Decay = 0.0,  # decay of a running average of G's weights for `sample`; 0: none
-                 shards: Count = 1,  # parts of a batch whose gradients are added up; see modelab.training.distributed
-                 precision: Literal["float32", "bf16"] = "float32",  # bf16: matrix products and convolutions in training
+                 average: Decay = 0.0,  # decay of a running average of G's weights; 0: none
+                 shards: Count = 1,  # parts of a batch whose gradients are added up
+                 precision: Literal["float32", "bf16"] = "float32",  # of products, in training
                  ):
         self.__dict__.update(check_arguments(Run.__init__, dict(
-            runs=runs, seed=seed, batch=batch, average=average, shards=shards, precision=precision)))
-        if batch % shards:
-            raise ValueError(f"batch, shards: expected a batch that {shards} shards can share evenly, got {batch}")
+            runs=runs, seed=seed, batch=batch, average=average, shards=shards,
+            precision=precision)))
         self._choose(game, modes, device)
         self._begin()
 
@@ -261,28 +366,37 @@ def _choose(self: Run, game: Game | str, modes: Any, device: str) -> None:
     self.game = make("game", game) if isinstance(game, str) else game
     modes = make("modes", modes) if isinstance(modes, str) else modes
     if not all(hasattr(modes, part) for part in ("event", "sample", "to")):
-        raise TypeError(f"modes: expected a mode set, or the name of a registered one, got {modes!r:.80}")
+        raise TypeError("modes: expected a mode set, or the name of a registered one, "
+                        f"got {modes!r:.80}")
+    if self.batch % self.shards:
+        raise ValueError(f"batch, shards: expected a batch that {self.shards} shards can share "
+                         f"evenly, got {self.batch}")
     self.words, self.device = turn_words(self.game), find_device(device)
     self.game.suits(modes)
     self.modes, self.seeds = modes.to(self.device), range(self.seed, self.seed + self.runs)
     fitting = max(2, min(64, math.prod(modes.event)))
     self.latent = self.game.networks.latent or fitting
 
+# %% [markdown]
+# The losses of all steps stay on the device, in a table that is doubled when it is full: to fetch a number at each step would make a graphics card wait.
+
 # %%
 #| export
 @patch
 def _begin(self: Run) -> None:
     "The players at step 0."
-    self.players = Players(self.game, self.modes.event, self.latent, self.seeds, self.device, self.average)
-    self.steps, self._checked, self.saved = 0, 0, None  # steps done, losses checked, last checkpoint
+    self.players = Players(self.game, self.modes.event, self.latent, self.seeds, self.device,
+                           self.average)
+    self.steps, self._checked, self.saved = 0, 0, None  # done, losses checked, last checkpoint
     self.torn = False  # whether the last step was cut in half, by an error or a second Ctrl-C
-    self._losses = {word: torch.empty(1024, self.runs, device=self.device) for word in self.words}  # grows by doubling
+    self._losses = {word: torch.empty(1024, self.runs, device=self.device) for word in self.words}
     self._streams: dict[str, list[torch.Generator]] = {}
-    self._played: set[tuple[int, str]] = set()  # turns that went well once: their arguments are not checked again
-    self.mine, self.add_up = range(self.shards), None  # the shards of this process, and how it adds up with others
+    self._played: set[tuple[int, str]] = set()  # turns whose arguments have been checked
+    self.mine, self.add_up = range(self.shards), None  # this process's shards, and the sum of all
 
 # %% [markdown]
 # ### Random numbers: one stream for each purpose
+# A generator is seeded anew for each use, by the words that say what it is for. Nothing has a position, so nothing needs to be saved.
 
 # %%
 #| export
@@ -295,9 +409,12 @@ def generators(self: Run, stream: str, *place: int) -> list[torch.Generator]:
 # %%
 #| export
 @patch
-def real(self: Run, n: int, generator: list[torch.Generator], only: Sequence[int] | None = None) -> torch.Tensor:
+def real(self: Run, n: int, generator: list[torch.Generator],
+         only: Sequence[int] | None = None) -> torch.Tensor:
     "Real examples `(runs, n, *event)`, of the modes in `only`; None: of all."
-    draw = self.modes.sample if only is None else functools.partial(sample_modes, self.modes, only)
+    draw = self.modes.sample
+    if only is not None:
+        draw = functools.partial(sample_modes, self.modes, only)
     return torch.stack([draw(n, generator=g) for g in generator])
 
 # %%
@@ -305,18 +422,29 @@ def real(self: Run, n: int, generator: list[torch.Generator], only: Sequence[int
 @patch
 def noise(self: Run, n: int, generator: list[torch.Generator]) -> torch.Tensor:
     "Latents `(runs, n, latent)`."
-    return self.game.noise(self.runs, n, self.latent, generator=generator, device=self.device)
+    shape = (self.runs, n, self.latent)
+    return self.game.noise(*shape, generator=generator, device=self.device)
+
+# %%
+def small(**kw) -> Run:
+    "A run that costs nothing."
+    game = Minimax(networks=Networks(width=8))
+    return Run(game, ring(), **{"runs": 2, "batch": 16, "device": "cpu", **kw})
+
+two, one = small(), small(runs=1, seed=1)
+z_two, z_one = (run.noise(5, run.generators("noise", 7)) for run in (two, one))
+assert torch.equal(z_two[1:], z_one)
 
 # %% [markdown]
 # ### One turn
-# The gradient is that of the mean over the batch. It is computed shard by shard where one batch is shared by several devices.
+# In a bf16 run the players compute with half of the digits. What they return is float32, and so is every loss and penalty.
 
 # %%
 #| export
 @patch
 @contextmanager
 def _bf16(self: Run) -> Iterator[None]:
-    "In a bf16 run: the players compute in bf16; what they return, and so every loss and penalty, is float32."
+    "In a bf16 run: the players compute in bf16 and return float32."
     def half(forward: Any, *args: Any) -> Any:
         with torch.autocast(self.device.type, torch.bfloat16):
             out = forward(*args)
@@ -330,20 +458,26 @@ def _bf16(self: Run) -> Iterator[None]:
         for net in nets:
             del net.forward  # the class's own comes back
 
+# %% [markdown]
+# The first time a turn is played, every loss and penalty in it checks its arguments. Shapes do not change from step to step, so after that the checks are off.
+
 # %%
 #| export
 @patch
 def _loss(self: Run, place: int, word: str, shard: list[int]) -> torch.Tensor:
     "The loss of a turn, one value per run; its arguments are checked the first time only."
     turn = Turn(self, self.steps, place, *shard)
-    known = (place, word) in self._played or self.batch == self.shards  # a batch of one looks like a column of scores
-    with self._bf16(), unchecked() if known else nullcontext():
-        loss = getattr(self.game, f"loss_{word}")(turn)
+    played = (place, word) in self._played
+    with self._bf16(), unchecked() if played else nullcontext():
+        loss = self.game.turn_loss(word, turn)
     if loss.shape != (self.runs,):
-        raise ValueError(f"game: loss_{word} should return one value per run, shape ({self.runs},), "
-                         f"got {tuple(loss.shape)}")
+        raise ValueError(f"game: loss_{word} should return one value per run, "
+                         f"shape ({self.runs},), got {tuple(loss.shape)}")
     self._played.add((place, word))
     return loss
+
+# %% [markdown]
+# The gradient is that of the mean over the batch. It is computed shard by shard, and several processes may share the shards ([chapter 6.13](13_distributed.ipynb)).
 
 # %%
 #| export
@@ -357,22 +491,15 @@ def _turn(self: Run, place: int, word: str) -> torch.Tensor:
         loss.backward(torch.full_like(loss, 1 / self.shards))  # of the sum over runs
         total += loss.detach() / self.shards
     if self.add_up:
-        for part in [*(self.players.flat[name].grad for name in self.players.movers[word]), total]:
+        gradients = [self.players.flat[name].grad for name in self.players.movers[word]]
+        for part in [*gradients, total]:
             self.add_up(part)
     self.players.step(word, self.steps)
     return total
 
 # %% [markdown]
 # ### Steps
-
-# %%
-#| export
-@patch
-def _make_room(self: Run) -> None:
-    "Twice as much of it for losses, where there is none left for this step's."
-    for word, rows in self._losses.items():
-        if self.steps == len(rows):
-            self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
+# A step goes through the turns once.
 
 # %%
 #| export
@@ -390,20 +517,14 @@ def _one_step(self: Run) -> None:
 # %%
 #| export
 @patch
-def step(self: Run, n: int = 1,  # steps; each is one pass through the game's turns
-         progress: bool | None = None,  # a progress bar; None: in a terminal only
-         ) -> Run:
-    "Train `n` steps. Ctrl-C ends after the present step and keeps it; a loss not finite raises `Diverged`."
-    hidden = not (sys.stderr.isatty() if progress is None else progress)
-    with _finish_step_on_interrupt() as stop, \
-            tqdm(range(check_int("n", n, 0)), disable=hidden, unit="step", leave=False) as bar:
-        for i in bar:
-            self._one_step()
-            if i % 64 == 63 or i == n - 1 or stop.is_set():
-                self._check()
-            if stop.is_set():
-                raise KeyboardInterrupt(f"stopped after step {self.steps}; everything up to it is kept")
-    return self
+def _make_room(self: Run) -> None:
+    "Double the tables of losses if they are full."
+    for word, rows in self._losses.items():
+        if self.steps == len(rows):
+            self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
+
+# %% [markdown]
+# Losses are looked at every 64 steps and at the end.
 
 # %%
 #| export
@@ -411,7 +532,8 @@ def step(self: Run, n: int = 1,  # steps; each is one pass through the game's tu
 def _check(self: Run) -> None:
     "Raise `Diverged` at the first loss since the last check that is not finite."
     fresh = {word: rows[self._checked:self.steps] for word, rows in self._losses.items()}
-    wrong = [(int(at), word, int(run)) for word, rows in fresh.items() for at, run in (~rows.isfinite()).nonzero()]
+    wrong = [(int(at), word, int(run)) for word, rows in fresh.items()
+             for at, run in (~rows.isfinite()).nonzero()]
     if wrong:
         at, word, run = min(wrong)
         kept = f"the last checkpoint is {self.saved}" if self.saved else "no checkpoint was saved"
@@ -419,15 +541,38 @@ def _check(self: Run) -> None:
                        f"seed {self.seeds[run]}; {kept}")
     self._checked = self.steps
 
+# %%
+#| export
+@patch
+def step(self: Run, n: int = 1,  # steps; each is one pass through the game's turns
+         progress: bool | None = None,  # a progress bar; None: in a terminal only
+         ) -> Run:
+    "Train `n` steps. Ctrl-C ends after the present one; a loss not finite raises `Diverged`."
+    hidden = not (sys.stderr.isatty() if progress is None else progress)
+    with finish_step_on_interrupt() as stop, \
+            tqdm(range(check_int("n", n, 0)), disable=hidden, unit="step", leave=False) as bar:
+        for i in bar:
+            self._one_step()
+            if i % 64 == 63 or i == n - 1 or stop.is_set():
+                self._check()
+            if stop.is_set():
+                raise KeyboardInterrupt(f"stopped after step {self.steps}; "
+                                        "everything up to it is kept")
+    return self
+
 # %% [markdown]
 # ### What a run gives
+# Losses, samples, coverage, checkpoints.
 
 # %%
 #| export
 @patch(as_prop=True)
 def losses(self: Run) -> dict[str, torch.Tensor]:
-    "Loss of each turn, `(steps, runs)`; of its last pass where a turn comes several times in a step."
+    "Loss of each turn, `(steps, runs)`; the last one where a turn comes several times in a step."
     return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
+
+# %% [markdown]
+# Samples have a stream of their own. To draw them does not change the training.
 
 # %%
 #| export
@@ -436,9 +581,11 @@ def losses(self: Run) -> dict[str, torch.Tensor]:
 def sample(self: Run, n: int,  # samples per run
            raw: bool = False,  # the present weights even where a running average is kept
            ) -> torch.Tensor:  # (runs, n, *event)
-    "What the generators make at this step: the same each time it is asked, and training does not notice."
-    net = self.players.nets["G"] if raw or self.players.averaged is None else self.players.averaged
-    z, training = self.noise(check_int("n", n), self.generators("evaluation", self.steps)), net.training
+    "What the generators make at this step; the same each time it is asked."
+    present, averaged = self.players.nets["G"], self.players.averaged
+    net = present if raw or averaged is None else averaged
+    z = self.noise(check_int("n", n), self.generators("evaluation", self.steps))
+    training = net.training
     net.eval()
     try:
         return torch.cat([net(part) for part in z.split(4096, dim=1)], dim=1)
@@ -448,12 +595,13 @@ def sample(self: Run, n: int,  # samples per run
 # %%
 #| export
 @patch
-def coverage(self: Run, protocol: str = "pacgan",  # a name in `modelab.evaluation.coverage.PROTOCOLS`
+def coverage(self: Run, protocol: str = "pacgan",  # a name in `evaluation.coverage.PROTOCOLS`
              n: int | None = None,  # samples per run; None: as many as the protocol asks for
              ) -> list[measures.Coverage]:
     "What each run covers of its modes."
-    asked = measures.PROTOCOLS[check_choice("protocol", protocol, measures.PROTOCOLS)].samples(self.modes)
-    return measures.coverages(self.sample(asked if n is None else n), self.modes, protocol)
+    rules = measures.PROTOCOLS[check_choice("protocol", protocol, measures.PROTOCOLS)]
+    n = rules.samples(self.modes) if n is None else n
+    return measures.coverages(self.sample(n), self.modes, protocol)
 
 # %%
 #| export
@@ -466,8 +614,9 @@ def save(self: Run, path: str | Path) -> Path:
 # %%
 #| export
 @patch(cls_method=True)
-def load(cls: Run, path: str | Path, game: Game | None = None, modes: Any = None, device: str = "auto") -> Run:
-    "Read a checkpoint and go on as if nothing had happened; see `modelab.training.checkpoints.load_checkpoint`."
+def load(cls: Run, path: str | Path, game: Game | None = None, modes: Any = None,
+         device: str = "auto") -> Run:
+    "Read a checkpoint and go on; see `modelab.training.checkpoints.load_checkpoint`."
     return load_checkpoint(cls, path, game, modes, device)
 
 # %%
@@ -475,105 +624,81 @@ def load(cls: Run, path: str | Path, game: Game | None = None, modes: Any = None
 @patch
 def __repr__(self: Run) -> str:
     seeds = f"seeds {self.seed}–{self.seeds[-1]}" if self.runs > 1 else f"seed {self.seed}"
-    return f"{type(self.game).__name__} on {self.modes!r}, {seeds}, {self.steps} steps on {self.device}"
+    return (f"{type(self.game).__name__} on {self.modes!r}, {seeds}, {self.steps} steps "
+            f"on {self.device}")
 
+# %%
+run = small().step(3)
+run, tuple(run.losses["G"].shape), tuple(run.sample(5).shape)
+
+# %% [markdown]
+# ## Checkpoints
+# A checkpoint is one safetensors file: the tensors of `players.state()`, the losses, and a note in JSON. The note says everything that the state after $n$ steps depends on besides $n$.
 
 # %%
 #| export training.checkpoints
 CHECKPOINT_FORMAT = "modelab-run-1"
+RUN_SETTINGS = ("runs", "seed", "batch", "average", "shards", "precision")
 
+# %%
+#| export training.checkpoints
+def run_config(run: Any) -> dict[str, Any]:
+    "Everything that the state after n steps depends on besides n, as plain JSON."
+    game = getattr(run.game, "spec", None)
+    if game is not None:  # settings may have changed under way
+        live = {k: to_json(get_setting(run.game, k)) for k in game if k != "name"}
+        game = {"name": game["name"], **live}
+    modes = getattr(run.modes, "spec", None)
+    return {"game": game, "modes": modes, **{name: getattr(run, name) for name in RUN_SETTINGS}}
+
+# %%
+run_config(run)
+
+# %% [markdown]
+# What is written is finite and whole. A diverged run, or half a step, never takes the place of a good checkpoint.
 
 # %%
 #| export training.checkpoints
 def save_checkpoint(run: Any,
                     path: str | Path,  # parent folders are made
                     ) -> Path:
-    "Write a checkpoint: tensors and JSON, nothing executable; a crash leaves the old file whole, a NaN is refused."
+    "Write a checkpoint, all of it or nothing; `Diverged` for a loss that is not finite."
     from safetensors.torch import save
-    run._check()  # never a diverged run over a good one, nor half a step
+    run._check()
     if run.torn:
-        raise ValueError(f"run: the step after {run.steps} was cut in half; go back to the last checkpoint, {run.saved}")
+        raise ValueError(f"run: the step after {run.steps} was cut in half; "
+                         f"go back to the last checkpoint, {run.saved}")
     tensors = run.players.state() | {f"loss/{word}": rows for word, rows in run.losses.items()}
+    tensors = {name: v.detach().cpu().clone() for name, v in tensors.items()}
+    note = json.dumps({"format": CHECKPOINT_FORMAT, "steps": run.steps, **run_config(run)})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    note = json.dumps({"format": CHECKPOINT_FORMAT, "steps": run.steps, **run_config(run)})
-    atomic_write(path, save({k: v.detach().cpu().clone() for k, v in tensors.items()}, metadata={"modelab": note}))
+    atomic_write(path, save(tensors, metadata={"modelab": note}))
     return path
 
+# %% [markdown]
+# A file may come from a stranger, so its note is checked before anything is built from it: that it is a JSON object of this format, that counts are counts, that the losses are as long as the steps, and that there are not more runs than numbers in the file.
 
 # %%
 #| export training.checkpoints
-def run_config(run: Any) -> dict[str, Any]:
-    "Everything that the state after n steps depends on besides n, as plain JSON."
-    spec = getattr(run.game, "spec", None)
-    game = spec and {k: v if k == "name" else to_json(get_setting(run.game, k)) for k, v in spec.items()}
-    return {"game": game, "modes": getattr(run.modes, "spec", None), "runs": run.runs, "seed": run.seed,
-            "batch": run.batch, "average": run.average, "shards": run.shards, "precision": run.precision}
-
-
-# %%
-#| export training.checkpoints
-def load_checkpoint(cls: type,
-                    path: str | Path,  # a checkpoint, or a folder of them
-                    game: Any = None,  # needed where the game was made with networks of your own
-                    modes: Any = None,  # needed where the mode set has no name
-                    device: str = "auto",  # may differ from where it was saved
-                    ) -> Any:
-    "Read a checkpoint; `FileNotFoundError` if there is none, `ValueError` if it is damaged or does not fit."
-    path, note, tensors = _newest(Path(path)) if Path(path).is_dir() else (path, *_open(path))
-    for kind, given in (("game", game), ("modes", modes)):
-        if given is None and note[kind] is None:
-            raise ValueError(f"{kind}: {path} was saved with a {kind} that has no name; pass {kind}=")
-    game, modes = game or make("game", note["game"]), modes or make("modes", note["modes"])
-    try:
-        run = cls(game, modes, device=device, **{k: note[k] for k in RUN_SETTINGS})
-        run.players.restore(tensors)
-        for word, rows in run._losses.items():
-            run._losses[word] = torch.cat([tensors[f"loss/{word}"].to(run.device), rows])
-    except (RuntimeError, KeyError, MemoryError) as error:
-        raise ValueError(f"path: {path} does not fit {type(game).__name__} on {modes!r}: {error}") from error
-    run.steps = run._checked = note["steps"]
-    run.saved = Path(path)
-    return run
-
+def check_note(note: dict, tensors: dict[str, torch.Tensor]) -> None:
+    "Refuse a note that does not describe a run with these tensors."
+    counts = {"runs": 1, "seed": 0, "batch": 1, "shards": 1, "steps": 0}  # with the least of each
+    for name, least in counts.items():
+        check_int(name, note[name], least)
+    for kind in ("game", "modes"):
+        if note[kind] is not None and not isinstance(note[kind].get("name"), str):
+            raise TypeError(f"{kind}: expected a name")
+    lengths = {tuple(v.shape) for k, v in tensors.items() if k.startswith("loss/")}
+    size = sum(v.numel() for v in tensors.values())
+    if lengths != {(note["steps"], note["runs"])} or note["runs"] > size:
+        raise ValueError(f"{note['steps']} steps of {note['runs']} runs, "
+                         f"but losses of shape {lengths}")
 
 # %%
 #| export training.checkpoints
-def list_checkpoints(folder: str | Path) -> list[Path]:
-    "The checkpoints in a folder, the newest first; those of its only group of seeds if it holds none itself."
-    found = sorted(Path(folder).glob("step-*.safetensors"), reverse=True)
-    groups = [] if found else sorted({p.parent for p in Path(folder).glob("seeds-*/step-*.safetensors")})
-    if len(groups) > 1:
-        raise ValueError(f"path: {folder} holds {len(groups)} groups of seeds, name one of them: "
-                         + ", ".join(p.name for p in groups))
-    return found or (list_checkpoints(groups[0]) if groups else [])
-
-
-# %%
-#| export training.checkpoints
-def _newest(folder: Path) -> tuple[Path, dict, dict[str, torch.Tensor]]:
-    "The newest checkpoint of a folder that can be read, its note and its tensors; a warning names those that cannot."
-    damaged = []
-    for path in list_checkpoints(folder):
-        try:
-            return path, *_open(path)
-        except ValueError as error:
-            damaged.append(str(error))
-            warnings.warn(f"{error}; trying the one before", stacklevel=3)
-    if damaged:
-        raise ValueError(f"path: no checkpoint in {folder} can be read; the first says: {damaged[0]}")
-    raise FileNotFoundError(f"path: there is no checkpoint in {folder}")
-
-
-# %%
-#| export training.checkpoints
-RUN_SETTINGS = {"runs": 1, "seed": 0, "batch": 1, "average": None, "shards": 1, "precision": None}  # least value of a count
-
-
-# %%
-#| export training.checkpoints
-def _open(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
-    "The note and the tensors of a checkpoint."
+def read_checkpoint(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    "The note and the tensors of a checkpoint; `ValueError` if it is damaged or not one of ours."
     from safetensors import SafetensorError, safe_open
     try:
         with safe_open(str(path), "pt") as file:
@@ -583,20 +708,103 @@ def _open(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
         raise FileNotFoundError(f"path: there is no checkpoint {path}") from None
     except (SafetensorError, ValueError, OSError, RecursionError) as error:
         raise ValueError(f"path: {path} is not a readable checkpoint ({error})") from error
-    if not isinstance(note, dict) or note.get("format") != CHECKPOINT_FORMAT:
-        got = note.get("format") if isinstance(note, dict) else note
-        raise ValueError(f"path: {path} is no modelab run: expected format {CHECKPOINT_FORMAT}, got {got!r:.60}")
+    got = note.get("format") if isinstance(note, dict) else note
+    if got != CHECKPOINT_FORMAT:
+        raise ValueError(f"path: {path} is no modelab run: expected format {CHECKPOINT_FORMAT}, "
+                         f"got {got!r:.60}")
     note = {"shards": 1, "precision": "float32", **note}  # runs saved before there were any
     try:
-        for name, least in {**RUN_SETTINGS, "steps": 0}.items():
-            if least is not None:
-                check_int(name, note[name], least)
-        for kind in ("game", "modes"):
-            if note[kind] is not None and not isinstance(note[kind].get("name"), str):
-                raise TypeError(f"{kind}: expected a name")
-        lengths = {tuple(v.shape) for k, v in tensors.items() if k.startswith("loss/")}
-        if lengths != {(note["steps"], note["runs"])} or note["runs"] > sum(v.numel() for v in tensors.values()):
-            raise ValueError(f"{note['steps']} steps of {note['runs']} runs, but losses of shape {lengths}")
+        check_note(note, tensors)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"path: {path} is not a checkpoint that modelab wrote ({error})") from error
+        raise ValueError(f"path: {path} is not a checkpoint that modelab wrote "
+                         f"({error})") from error
     return note, tensors
+
+# %%
+folder = Path(tempfile.mkdtemp())
+note, tensors = read_checkpoint(run.save(folder / "run.safetensors"))
+note["steps"], sorted(tensors)[:4]
+
+# %% [markdown]
+# A folder holds several checkpoints of one run, and reading it means reading its newest.
+
+# %%
+#| export training.checkpoints
+def list_checkpoints(folder: str | Path) -> list[Path]:
+    "The checkpoints in a folder, newest first; those of its only group of seeds if it has none."
+    found = sorted(Path(folder).glob("step-*.safetensors"), reverse=True)
+    if found:
+        return found
+    groups = sorted({p.parent for p in Path(folder).glob("seeds-*/step-*.safetensors")})
+    if len(groups) > 1:
+        raise ValueError(f"path: {folder} holds {len(groups)} groups of seeds, name one of them: "
+                         + ", ".join(p.name for p in groups))
+    return list_checkpoints(groups[0]) if groups else []
+
+# %%
+#| export training.checkpoints
+def read_newest(folder: Path) -> tuple[Path, dict, dict[str, torch.Tensor]]:
+    "The newest checkpoint of a folder that can be read; a warning names those that cannot."
+    damaged = []
+    for path in list_checkpoints(folder):
+        try:
+            return path, *read_checkpoint(path)
+        except ValueError as error:
+            damaged.append(str(error))
+            warnings.warn(f"{error}; trying the one before", stacklevel=3)
+    if damaged:
+        raise ValueError(f"path: no checkpoint in {folder} can be read; "
+                         f"the first says: {damaged[0]}")
+    raise FileNotFoundError(f"path: there is no checkpoint in {folder}")
+
+# %% [markdown]
+# A run is made again from the note, then its tensors are put back. A game that was made with networks of your own has no name, and must be passed.
+
+# %%
+#| export training.checkpoints
+def load_checkpoint(cls: type,
+                    path: str | Path,  # a checkpoint, or a folder of them
+                    game: Any = None,  # needed where the game was made with networks of your own
+                    modes: Any = None,  # needed where the mode set has no name
+                    device: str = "auto",  # may differ from where it was saved
+                    ) -> Any:
+    "Read a checkpoint; `FileNotFoundError` if there is none, `ValueError` if it does not fit."
+    path = Path(path)
+    path, note, tensors = read_newest(path) if path.is_dir() else (path, *read_checkpoint(path))
+    game, modes = (given or _make_named(kind, note[kind], path)
+                   for kind, given in (("game", game), ("modes", modes)))
+    try:
+        run = cls(game, modes, device=device, **{k: note[k] for k in RUN_SETTINGS})
+        run.players.restore(tensors)
+        for word, rows in run._losses.items():
+            run._losses[word] = torch.cat([tensors[f"loss/{word}"].to(run.device), rows])
+    except (RuntimeError, KeyError, MemoryError) as error:
+        raise ValueError(f"path: {path} does not fit {type(game).__name__} on {modes!r}: "
+                         f"{error}") from error
+    run.steps = run._checked = note["steps"]
+    run.saved = path
+    return run
+
+# %%
+#| export training.checkpoints
+def _make_named(kind: str, spec: dict | None, path: Path) -> Any:
+    "The game or the mode set of a note; `ValueError` if it was saved without a name."
+    if spec is None:
+        raise ValueError(f"{kind}: {path} was saved with a {kind} that has no name; pass {kind}=")
+    return make(kind, spec)
+
+# %% [markdown]
+# **Check.** Saved at any step and resumed, a run ends with the bits of one that never stopped. So does a run whose learning rate falls, since the rate is a function of the step.
+
+# %%
+game = with_settings(Minimax(networks=Networks(width=8)), schedule=Schedule("cosine", 6))
+
+def falling() -> Run:
+    "A small run whose learning rate falls over six steps."
+    return Run(game, ring(), runs=2, batch=16, device="cpu")
+
+straight = falling().step(6).players.flat["G"]
+for n in range(6):
+    path = falling().step(n).save(folder / "falling.safetensors")
+    resumed = Run.load(path, device="cpu").step(6 - n)
+    assert torch.equal(resumed.players.flat["G"], straight)

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # The lab's controls
-# > Buttons that never train, and a thread that lives only while there is something to do
+# > How can a button answer at once while a network trains in the same process?
 
 # %% [markdown]
 # | | |
@@ -10,36 +10,28 @@
 # | **Needs** | [1.3](../1_game/03_lab.ipynb), [6.9](09_view.ipynb) |
 # | **Time** | seconds |
 #
-# A workshop chapter, like the one before.
+# A workshop chapter, like the one before. It exports three modules: `lab.driver` carries out commands in the background, `lab.controls` makes a control for each setting, `lab.panel` is the widget and the shown `Lab`.
 
 # %%
 #| default_exp lab.panel
 
 # %%
-#| export
-"The lab as a widget: controls, background driver, canvas."
+#| export lab.driver
+"The lab's driver: commands and training on a thread that ends when nothing is left to do."
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from modelab.core.checks import check_choice, check_int
-from modelab.core.registry import registered
-from modelab.lab.session import (LabSession, ModeStatus, POINT_PRESETS, Side, StepStage, SURFACES, game_settings,
-                                 synchronized, trace_step)
-from modelab.lab.view import (Recording, make_recording, pack_frame, plot_strip, read_static, render_curves, render_frame,
-                              render_scene)
-from modelab.training.run import spare_thread
+from modelab.core.checks import check_choice
+from modelab.lab.inspect import ModeStatus, StepStage
+from modelab.lab.session import SURFACES, LabSession
 
 # %%
+from modelab.course.notebooks import patch
 from modelab.data.mixtures import ring
 from modelab.lab.view import unpack_frame
 from modelab.methods.minimax import Minimax
@@ -47,24 +39,346 @@ from modelab.networks.players import Networks
 
 # %% [markdown]
 # ## A button that trains
-# Write the obvious thing: a callback that trains. While it runs, the kernel hears nothing, and *Pause* is a message that waits in line. Which thread serves a callback differs between kernels, too: some use the main thread, some another one beside your cell.
+# Write the obvious thing: a callback that trains. While it runs, the kernel reads no messages, and *Pause* is a message that waits. Which thread runs a callback differs between kernels, too: some use the main thread, some another one beside your cell.
 
 # %%
 slow = LabSession(Minimax(networks=Networks(width=16)), ring(), batch=32, samples=50)
 start = time.perf_counter()
 slow.step(200)
-assert time.perf_counter() - start > .1  # a tenth of a second is what a hand notices
+assert time.perf_counter() - start > .1  # a user notices a tenth of a second
 slow.at
 
 # %% [markdown]
-# So a callback may do one thing only: put a command into a queue. A thread takes commands out, one by one; between commands, if the lab plays, it trains for the time of a frame. When there is nothing to do the thread ends: a paused lab has none, and a cell that you run again leaves none behind.
+# So a callback may do one thing only: put a command into a queue. A thread takes commands out, one by one. Between commands, if the lab plays, it trains for the time of a frame. When there is nothing to do the thread ends: a paused lab has none, and a cell that you run again leaves none behind.
+
+# %%
+#| export lab.driver
+class Driver:
+    """Carries out a lab's commands one after another, on a thread that lives while there is work.
+
+    `submit` never waits and never trains, so it may be called from any thread: it is all that a
+    button does.
+    """
+    STAGE_SECONDS = 1.25  # that a stage of slow motion lasts
+    FPS = 24
+    SPEEDS = {"1 step/s": 1, "5 steps/s": 5, "25 steps/s": 25, "100 steps/s": 100, "full speed": 0}
+
+    def __init__(self, lab: LabSession):
+        self.lab, self.queue_lock, self.wake = lab, threading.Lock(), threading.Event()
+        self.commands: deque = deque()
+        self.thread: threading.Thread | None = None
+        self.draw_seconds, self.step_seconds = 0., .01  # that a picture and a step take
+        self.playing, self.slow, self.speed = False, False, 0
+        self.stages: list[StepStage] = []  # of the step that slow motion shows
+        self.stage: StepStage | None = None  # the present one
+        self.status: tuple[ModeStatus, str] | None = None  # that was asked for last, and its side
+        self.message, self.error = "", ""
+        self.last_answer = math.inf  # when the page last answered
+
+
+# %% [markdown]
+# ### Commands
+# A command is the name of a method of the lab, or of the driver, with its arguments. A slider that is dragged asks faster than the lab can go, so a new *scrub* replaces one that still waits.
+
+# %%
+#| export lab.driver
+@patch
+def submit(self: Driver, name: str, *args: Any, **kw: Any) -> None:
+    "Put a command in the queue: a method of the lab, `set_option` or `set_surface`."
+    with self.queue_lock:
+        if name == "scrub" and self.commands and self.commands[-1][0] == "scrub":
+            self.commands.pop()
+        self.commands.append((name, args, kw))
+        self.wake.set()
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._work, name="modelab lab", daemon=True)
+            self.thread.start()
+
+
+# %%
+#| export lab.driver
+@patch
+def wait(self: Driver, seconds: float = 60) -> None:
+    "Wait until nothing is left to do."
+    if (thread := self.thread) is not None:
+        thread.join(seconds)
+
+
+# %%
+#| export lab.driver
+@patch
+def set_surface(self: Driver, surface: str) -> None:
+    "Choose what is shown of D."
+    self.lab.surface = check_choice("surface", surface, SURFACES)
+
+
+# %%
+#| export lab.driver
+@patch
+def set_option(self: Driver, name: str, value: Any) -> None:
+    "Change how the lab is driven: playing, speed (steps a second, 0: as fast as it goes) or slow."
+    check_choice("name", name, ["playing", "speed", "slow"])
+    setattr(self, name, value)
+    if self.last_answer != math.inf:
+        self.last_answer = time.monotonic()
+
+
+# %% [markdown]
+# ### The thread
+# An error in a thread is an error that nobody sees. So each part keeps the text of its error, and the page shows it. If a picture fails, the training has not failed: the page then shows its last picture with the error.
+
+# %%
+#| export lab.driver
+@patch
+def _next_command(self: Driver) -> tuple | None:
+    "The next command; training while the lab plays; None ends the thread."
+    with self.queue_lock:
+        self.wake.clear()
+        if self.commands:
+            return self.commands.popleft()
+        if self.playing:
+            return "_train", (), {}
+        self.thread = None
+        return None
+
+
+# %%
+#| export lab.driver
+@patch
+def _carry_out(self: Driver, name: str, args: tuple, kw: dict) -> None:
+    "One command: its answer is kept if it is a mode's status, its error in any case."
+    try:
+        answer = getattr(self if hasattr(self, name) else self.lab, name)(*args, **kw)
+        if name != "_train":
+            found = isinstance(answer, ModeStatus)
+            self.status = (answer, kw.get("side", "A")) if found else None
+            self.message, self.error = str(answer) if found else "", ""
+    except Exception as error:
+        self.playing, self.error = False, f"{type(error).__name__}: {error}"
+
+
+# %%
+#| export lab.driver
+@patch
+def show(self: Driver, now: bool = False) -> None:
+    "Draw, at once or if it is time; an error is shown on the last picture."
+    if not self.lab.on_show:
+        return
+    start = time.perf_counter()
+    try:
+        self.lab.on_show(now)
+        self.draw_seconds = time.perf_counter() - start
+    except Exception as error:
+        self.playing, self.error = False, f"{type(error).__name__}: {error}"
+        self._show_error()
+
+
+# %%
+#| export lab.driver
+@patch
+def _show_error(self: Driver) -> None:
+    "Send the last picture again with the error; without a page that takes it, draw no more."
+    try:
+        self.lab.widget.send()
+    except Exception:
+        self.lab.on_show = None
+
+
+# %%
+#| export lab.driver
+@patch
+def _work(self: Driver) -> None:
+    "The thread: commands first, then training while the lab plays."
+    while (command := self._next_command()) is not None:
+        self._carry_out(*command)
+        self.show(not self.playing or command[0] != "_train")
+
+
+# %% [markdown]
+# ### Training for the time of a frame
+# Steps are taken in groups that fit the time that is left; one by one is a tenth slower. Pictures get at most two fifths of the time. A page that has not answered for ten seconds is closed, and nobody looks: training stops.
+
+# %%
+#| export lab.driver
+@patch
+def _train(self: Driver) -> None:
+    "Train for a while, as fast as the speed says."
+    if time.monotonic() - self.last_answer > 10:
+        self.playing = False
+    elif self.slow:
+        self._slow_step()
+    elif self.speed:
+        self.lab.step(max(1, self.speed // self.FPS))
+        self.wake.wait(1 / min(self.speed, self.FPS))
+    else:
+        self._train_for(max(1 / self.FPS - self.draw_seconds, 1.5 * self.draw_seconds))
+
+
+# %%
+#| export lab.driver
+@patch
+def _train_for(self: Driver, seconds: float) -> None:
+    "Train for so many seconds, or until a command comes."
+    end = time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end and not self.wake.is_set():
+        n = max(1, min(32, round((end - start) / self.step_seconds)))
+        self.lab.step(n)
+        self.step_seconds = (time.perf_counter() - start) / n
+
+
+# %%
+#| export lab.driver
+@patch
+def _slow_step(self: Driver) -> None:
+    "One step, stage by stage; any command ends the stages, and the step is taken."
+    self.stages = self.lab.trace_step()
+    for self.stage in self.stages:
+        self.message = f"{self.stage.turn} {self.stage.number}. {self.stage.text}"
+        self.show(True)
+        if self.wake.wait(self.STAGE_SECONDS):
+            break
+    self.stages, self.stage = [], None
+    self.lab.step(1)
+
+
+# %%
+driver = Driver(slow)
+driver.submit("set_option", "playing", True)
+driver.submit("set", "lr", 2e-3)
+driver.submit("set_option", "playing", False)
+driver.wait()
+assert driver.thread is None and [e.value for e in slow.events] == [2e-3] and not driver.error
+driver.submit("set", "lr", -1)
+driver.wait()
+driver.error
+
+# %% [markdown]
+# The clock decided at which step the rate was changed. The record says which step it was, so the run can be repeated bit for bit.
+
+# %% [markdown]
+# ## Settings and their controls
+# Each setting of the games that are played gets a control that suits its value. A learning rate gets one control for each player. A schedule gets none.
+
+# %%
+#| export lab.controls
+"Controls of the lab's settings: which settings have one, of which kind, and how its text is read."
+from __future__ import annotations
+
+from typing import Any
+
+from modelab.lab.side import Side, game_settings, is_setting_group
+
+# %%
+#| export lab.controls
+def side_settings(side: Side) -> dict[str, Any]:
+    "A side's settings that have a control, as they hold at this step."
+    now = {"batch": side.batch, "turns": " ".join(side.words), "without": list(side.without)}
+    now |= {f"lr.{p}": side.players.rates(p)["lr"] for p in side.players.adam}
+    game = {name: value for name, value in game_settings(side.game).items()
+            if name != "lr" and not isinstance(value, dict)
+            and not is_setting_group(side.game, name)}
+    return now | game
+
+
+# %%
+side_settings(Side(Minimax(networks=Networks(width=16)), ring(), seed=0, batch=32))
+
+# %% [markdown]
+# A text field holds what is not a number, a switch or a menu: turns, lists of numbers, and settings that may be left to their default.
+
+# %%
+#| export lab.controls
+def field_text(value: Any) -> str:
+    "A setting as the text of a field; empty for None."
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+# %%
+#| export lab.controls
+def parse_text(text: str) -> int | float | str | None:
+    "A number if the text is one, None if it is empty, else the text."
+    text = text.strip()
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or None
+
+
+# %%
+#| export lab.controls
+def read_field(name: str, value: Any, now: Any) -> Any:
+    "What a control says, as the value of a setting that now is `now`."
+    if not isinstance(value, str) or name == "turns":
+        return value
+    if isinstance(now, (list, tuple)):
+        return [parse_text(word) for word in value.replace(",", " ").split()]
+    return parse_text(value)
+
+
+# %%
+assert [parse_text(t) for t in ("3", " -1 ", ".5", "cosine", "")] == [3, -1, .5, "cosine", None]
+assert read_field("betas", "0, .9", (0., .99)) == [0, .9] and field_text((0., .9)) == "0.0 0.9"
+
+# %%
+#| export lab.controls
+def setting_control(w: Any, name: str, value: Any, choices: tuple = ()) -> Any:
+    "The control of a setting: a menu, a check box, a number or a text; `w` is ipywidgets."
+    look = {"description": name, "layout": w.Layout(width="auto")}
+    if choices and value in choices:
+        return w.Dropdown(options=choices, value=value, **look)
+    if isinstance(value, bool):
+        return w.Checkbox(value, indent=False, **look)
+    look["continuous_update"] = False
+    if isinstance(value, int):
+        return w.BoundedIntText(value, min(0, value), 10 ** 6, **look)
+    if isinstance(value, float):
+        return w.FloatText(value, **look)
+    hint = "no mode" if name == "without" else "default"
+    return w.Text(field_text(value), placeholder=hint, **look)
+
+
+# %% [markdown]
+# ## The page
+# The widget has two parts. ipywidgets make the controls and call Python; the canvas draws what Python sends and answers with plain messages.
+
+# %%
+#| export
+"The lab as a widget: controls, canvas, and `Lab`, the session that is shown in a notebook."
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from modelab.core.checks import check_choice, check_int
+from modelab.core.registry import registered
+from modelab.lab.controls import field_text, read_field, setting_control, side_settings
+from modelab.lab.driver import Driver
+from modelab.lab.inspect import StepStage, trace_step
+from modelab.lab.points import POINT_PRESETS
+from modelab.lab.recording import (Recording, make_recording, plot_strip, read_static,
+                                   render_curves)
+from modelab.lab.session import LabSession, synchronized
+from modelab.lab.side import setting_choices
+from modelab.lab.view import pack_frame, render_frame, render_scene
+from modelab.training.run import spare_thread
 
 # %%
 #| export
 def registered_names(kind: str) -> list[str]:  # "game" or "modes"
     "The registered names that can be made without arguments."
     return sorted(name for name, made in registered(kind).items()
-                  if all(p.default is not p.empty for p in inspect.signature(made).parameters.values()))
+                  if all(p.default is not p.empty
+                         for p in inspect.signature(made).parameters.values()))
 
 
 # %%
@@ -72,139 +386,376 @@ registered_names("game"), registered_names("modes")
 
 # %%
 #| export
-class Driver:
-    """Carries out a lab's commands one after another, on a thread that lives only while there is something to do.
+@functools.cache
+def make_canvas() -> Any:
+    "The class of the widget that the page draws; made on first use, so that importing is cheap."
+    import anywidget
+    import traitlets
 
-    `ask` never waits and never trains, so that it may be called from any thread: it is all that a button does.
-    """
-    SECONDS = 1.25  # that a stage of slow motion lasts
-    FPS, SPEEDS = 24, {"1 step/s": 1, "5 steps/s": 5, "25 steps/s": 25, "100 steps/s": 100, "full speed": 0}
+    class LabCanvas(anywidget.AnyWidget):
+        "What is sent to the page: the scene, the present frame, and the curves."
+        _esm, _css = read_static("lab.js"), read_static("lab.css")
+        scene = traitlets.Dict().tag(sync=True)
+        frame = traitlets.Bytes().tag(sync=True)
+        curves = traitlets.Bytes().tag(sync=True)
+    return LabCanvas
 
+
+# %% [markdown]
+# ## The panel
+# A control never trains and never waits: it submits a command. When the panel itself writes into a control, `quiet` keeps that from becoming a command.
+
+# %%
+#| export
+class Panel:
+    "The lab as a widget: the canvas and its controls."
     def __init__(self, lab: Lab):
-        self.lab, self.gate, self.wake = lab, threading.Lock(), threading.Event()
-        self.commands: deque = deque()
-        self.cost, self.pace = 0., .01  # seconds that a picture and a step take
-        self.tale, self.stage, self.asked = [], None, None  # slow motion: the step's stages, the present one; lamp, side
-        self.thread: threading.Thread | None = None
-        self.playing, self.slow, self.speed, self.error, self.said = False, False, 0, "", ""
-        self.heard = math.inf  # when the view last answered
-
-    def ask(self, name: str, *args: Any, **kw: Any) -> None:
-        "Put a command in the queue: a method of the lab, or `put` with how it is driven."
-        with self.gate:
-            if name == "scrub" and self.commands and self.commands[-1][0] == "scrub":
-                self.commands.pop()  # a slider that is dragged asks faster than anybody walks
-            self.commands.append((name, args, kw))
-            self.wake.set()
-            if self.thread is None:
-                self.thread = threading.Thread(target=self._work, name="modelab lab", daemon=True)
-                self.thread.start()
-
-    def wait(self, seconds: float = 60) -> None:
-        "Until nothing is left to do."
-        if (thread := self.thread) is not None:
-            thread.join(seconds)
-
-    def look(self, surface: str) -> None:
-        "Choose what is shown of D."
-        self.lab.surface = check_choice("surface", surface, SURFACES)
-
-    def show(self, now: bool = False) -> None:
-        "Let the view draw."
-        if self.lab.view:
-            self.lab.view(now)
-
-    def _work(self) -> None:
-        "Commands first, then training while it plays; without either the thread ends."
-        while True:
-            with self.gate:
-                self.wake.clear()
-                command = self.commands.popleft() if self.commands else ("_tick", (), {}) if self.playing else None
-                if command is None:
-                    self.thread = None
-                    return
-            try:
-                name, args, kw = command
-                said = getattr(self if hasattr(self, name) else self.lab, name)(*args, **kw)
-                if name != "_tick":
-                    self.asked = (said, kw.get("side", "A")) if isinstance(said, ModeStatus) else None
-                    self.said, self.error = str(said) if self.asked else "", ""
-            except Exception as error:
-                self.playing, self.error = False, f"{type(error).__name__}: {error}"
-            start = time.perf_counter()
-            try:
-                self.show(not self.playing or command[0] != "_tick")
-                self.cost = time.perf_counter() - start
-            except Exception as error:  # the picture failed, not the training: the view shows what it can, and this
-                self.playing, self.error = False, f"{type(error).__name__}: {error}"
-                self.show_error()
-
-    def show_error(self) -> None:
-        "Say that the picture failed, on the last picture."
-        try:
-            self.lab.widget.say()
-        except Exception:
-            self.lab.view = None
-
-    def put(self, name: str, value: Any) -> None:
-        "Change how the lab is driven: playing, speed (steps a second, 0: as fast as it goes) or slow."
-        check_choice("name", name, ["playing", "speed", "slow"])
-        setattr(self, name, value)
-        self.heard = self.heard if self.heard == math.inf else time.monotonic()
-
-    def _tick(self) -> None:
-        "Train for a while: the pictures get at most two fifths of the time."
-        if time.monotonic() - self.heard > 10:
-            self.playing = False  # nobody is looking any more
-        elif self.slow:
-            self._narrate()
-        elif self.speed:
-            self.lab.step(max(1, self.speed // self.FPS))
-            self.wake.wait(1 / min(self.speed, self.FPS))
-        else:
-            end = time.perf_counter() + max(1 / self.FPS - self.cost, 1.5 * self.cost)
-            while (start := time.perf_counter()) < end and not self.wake.is_set():
-                n = max(1, min(32, round((end - start) / self.pace)))  # as many as fit: one by one is a tenth slower
-                self.lab.step(n)
-                self.pace = (time.perf_counter() - start) / n
-
-    def _narrate(self) -> None:
-        "One step, stage by stage; any command ends the tale, and the step is taken."
-        self.tale = self.lab.narrate()
-        for self.stage in self.tale:
-            self.said = f"{self.stage.turn} {self.stage.number}. {self.stage.text}"
-            self.show(True)
-            if self.wake.wait(self.SECONDS):
-                break
-        self.tale, self.stage = [], None
-        self.lab.step(1)
+        import ipywidgets as w
+        self.lab, self.driver, self.canvas, self.w = lab, lab.driver, make_canvas()(), w
+        self.views = 0  # pages that show the canvas
+        self.sent = self.acknowledged = 0  # the last frame sent, and the last one that was drawn
+        self.frame_time = self.curves_time = 0.  # when they were last sent
+        self.sides, self.quiet = None, False
+        self.parts: dict[str, np.ndarray] = {}  # frames by side
+        self.canvas.on_msg(self.on_message)
+        self.controls: dict[str, Any] = {}
+        self.fields: dict[str, Any] = {}  # controls of settings
+        self._make_play_controls()
+        self._make_choices()
+        self._make_share_controls()
+        self.knobs = w.HBox()
+        self.box = self._arrange()
+        lab.on_show = self.draw
+        self.draw(True)
 
 
 # %%
 #| export
+@patch
+def submit(self: Panel, name: str, *args: Any, **kw: Any) -> None:
+    "Submit a command, unless the panel itself wrote into the control."
+    if not self.quiet:
+        self.driver.submit(name, *args, **kw)
+
+
+# %%
+#| export
+@patch
+def _add_button(self: Panel, name: str, text: str, hint: str, act: Callable[[], None],
+                **look: Any) -> None:
+    "A button that calls `act`."
+    layout = self.w.Layout(width="auto")
+    self.controls[name] = self.w.Button(description=text, tooltip=hint, layout=layout, **look)
+    self.controls[name].on_click(lambda _: act())
+
+
+# %%
+#| export
+@patch
+def _add_menu(self: Panel, name: str, options: Any, value: Any, act: Callable[[Any], Any],
+              text: str = "") -> None:
+    "A menu that calls `act` with what was chosen."
+    menu = self.w.Dropdown(options=options, value=value, description=text or name,
+                           layout=self.w.Layout(width="auto"))
+    menu.observe(lambda change: act(change["new"]), "value")
+    self.controls[name] = menu
+
+
+# %%
+#| export
+@patch
+def _make_play_controls(self: Panel) -> None:
+    "Play, step, and how fast."
+    w, add = self.w, self._add_button
+    add("play", "Play", "train and draw; again to pause", self.play, button_style="primary")
+    add("step", "Step", "one step, all turns", lambda: self.submit("step", 1))
+    for player, name in {"G": "generator", "D": "discriminator", "E": "encoder"}.items():
+        add(player, f"{player} only", f"one step in which only the {name} moves",
+            functools.partial(self.submit, "step", 1, only=player))
+    n = self.controls["n"] = w.BoundedIntText(10, 1, 100_000, layout=w.Layout(width="76px"))
+    add("steps", "n steps", "as many steps as the number says",
+        lambda: self.submit("step", n.value))
+    slow = self.controls["slow"] = w.ToggleButton(
+        False, description="Slow motion", layout=w.Layout(width="auto"),
+        tooltip="while it plays, show each step stage by stage")
+    slow.observe(lambda change: self.submit("set_option", "slow", change["new"]), "value")
+    self._add_menu("speed", list(self.driver.SPEEDS.items()), 0,
+                   lambda value: self.submit("set_option", "speed", value))
+    add("reset", "Reset", "back to step 0 with these settings", lambda: self.submit("reset"))
+
+
+# %%
+#| export
+@patch
+def _make_choices(self: Panel) -> None:
+    "Which games are played on which data."
+    w, games = self.w, registered_names("game")
+    self._add_menu("game", games, None, lambda v: self.submit("reset", game=v))
+    self._add_menu("versus", ["none", *games], "none",
+                   lambda v: self.submit("reset", versus=None if v == "none" else v))
+    self._add_menu("modes", registered_names("modes"), None,
+                   lambda v: v and self.submit("reset", modes=v))
+    self._add_menu("preset", ["", *POINT_PRESETS], "", lambda v: v and self.submit("draw", v))
+    self._add_menu("side", ["both", "A", "B"], "both", lambda _: self._refresh(), "settings of")
+    seed = self.controls["seed"] = w.BoundedIntText(self.lab.seed, 0, 10 ** 6,
+                                                    description="seed",
+                                                    layout=w.Layout(width="auto"))
+    seed.observe(lambda change: self.submit("reset", seed=change["new"]), "value")
+
+
+# %%
+#| export
+@patch
+def _make_share_controls(self: Panel) -> None:
+    "The share string."
+    layout = self.w.Layout(flex="1 1 220px")
+    text = self.controls["text"] = self.w.Text(placeholder="a share string", layout=layout)
+    self._add_button("share", "Share", "write this lab's whole state into the field", self.share)
+    self._add_button("load", "Load", "become the lab that the field describes",
+                     lambda: self.submit("load", text.value))
+
+
+# %%
+#| export
+@patch
+def _arrange(self: Panel) -> Any:
+    "All controls in rows around the canvas."
+    w = self.w
+    rows = {"play": ["play", "step", "G", "D", "E", "n", "steps", "slow", "speed", "reset"],
+            "choice": ["game", "versus", "modes", "preset", "seed"],
+            "share": ["text", "share", "load"]}
+    bars = {name: w.HBox([self.controls[k] for k in row]) for name, row in rows.items()}
+    bars["knobs"] = self.knobs
+    for name, bar in bars.items():
+        bar.add_class(f"lab-{name}")
+    box = w.VBox([bars["play"], self.canvas, bars["choice"], self.knobs, bars["share"]])
+    box.add_class("modelab-lab")
+    return box
+
+
+# %%
+#| export
+@patch
+def play(self: Panel) -> None:
+    "Play or pause."
+    self.submit("set_option", "playing", not self.driver.playing)
+
+
+# %%
+#| export
+@patch
+def share(self: Panel) -> None:
+    "Show the share string."
+    self.controls["text"].value = self.lab.to_string()
+
+
+# %% [markdown]
+# ### Settings
+# New games bring new settings, and so new controls.
+
+# %%
+#| export
+@patch
+def _make_fields(self: Panel) -> dict[str, Any]:
+    "A control for every setting of the games; where both have a setting, A's value is shown."
+    fields = {}
+    for side in self.lab.sides.values():
+        for name, value in side_settings(side).items():
+            if name not in fields:
+                choices = setting_choices(side.game, name)
+                fields[name] = setting_control(self.w, name, value, choices)
+                fields[name].observe(functools.partial(self._set, name), "value")
+    return fields
+
+
+# %%
+#| export
+@patch
+def _set(self: Panel, name: str, change: dict) -> None:
+    "A setting was changed in the panel."
+    now = [settings[name] for side in self.lab.sides.values()
+           if name in (settings := side_settings(side))]
+    side = self.controls["side"].value
+    self.submit("set", name, read_field(name, change["new"], now[0] if now else None),
+                side=None if side == "both" else side)
+
+
+# %%
+#| export
+@patch
+def _renew(self: Panel) -> None:
+    "Show the controls of new games."
+    self.fields = self._make_fields()
+    players = {p for side in self.lab.sides.values() for p in side.players.adam}
+    for name in "GDE":
+        self.controls[name].layout.display = None if name in players else "none"
+    choice, two = self.controls["side"], len(self.lab.sides) > 1
+    self.knobs.children = (choice, *self.fields.values())
+    choice.layout.display = None if two else "none"
+    choice.value = choice.value if two else "both"
+
+
+# %%
+#| export
+@patch
+def _refresh(self: Panel) -> None:
+    "Write what holds at this step into the controls."
+    lab, chosen = self.lab, self.controls["side"].value
+    side = lab.sides.get("A" if chosen == "both" else chosen, lab.sides["A"])
+    self.quiet = True
+    try:
+        now = side_settings(side)
+        for name, field in self.fields.items():
+            if isinstance(field, self.w.Text) and name in now:
+                field.value = field_text(now[name])
+            elif now.get(name) is not None:
+                field.value = now[name]
+        self._refresh_choices()
+    finally:
+        self.quiet = False
+
+
+# %%
+#| export
+@patch
+def _refresh_choices(self: Panel) -> None:
+    "Write the present games, data and speed into their controls."
+    lab, driver, c = self.lab, self.driver, self.controls
+    c["play"].description = "Pause" if driver.playing else "Play"
+    c["seed"].value, c["slow"].value, c["speed"].value = lab.seed, driver.slow, driver.speed
+    for name, kind, value in (("game", "A", None), ("versus", "B", "none")):
+        if kind in lab.sides:
+            value = getattr(lab.sides[kind].game, "spec", {}).get("name")
+        c[name].value = value if value in c[name].options else None
+    modes = (getattr(lab.modes, "spec", None) or {}).get("name")
+    c["modes"].value = modes if modes in c["modes"].options else None
+
+
+# %% [markdown]
+# ### Messages of the page
+# The page says that it is shown or closed, which frame it has drawn, and what was clicked. It does not answer each frame: a page that got several between two repaints draws, and answers, only the last.
+
+# %%
+#| export
+@patch
+def on_message(self: Panel, _: Any, message: dict, __: Any) -> None:
+    "A message of the page."
+    do, submit = message.get("do"), self.driver.submit
+    if do in ("view", "ack"):
+        self._on_answer(message)
+    elif do == "scrub":
+        submit("set_option", "playing", False)
+        submit("scrub", int(message["step"]))
+    elif do == "mode_status":
+        submit("mode_status", int(message["mode"]), side=message["side"])
+    elif do == "leave_out":
+        without, mode = self.lab.sides[message["side"]].without, int(message["mode"])
+        self._set("without", {"new": sorted({*without} ^ {mode})})
+    elif do == "draw":
+        d = math.prod(self.lab.modes.event)  # on a line only x
+        submit("draw", [point[:d] for point in message["points"]])
+    elif do == "set_surface":
+        submit("set_surface", message["surface"])
+
+
+# %%
+#| export
+@patch
+def _on_answer(self: Panel, message: dict) -> None:
+    "A page was opened or closed, or has drawn a frame."
+    change = message.get("change", 0)
+    self.views += change
+    if change < 0 and self.views <= 0:
+        self.driver.submit("set_option", "playing", False)
+    drawn = min(self.sent, int(message.get("frame", self.sent)))
+    self.acknowledged = max(self.acknowledged, drawn)
+    self.driver.last_answer = time.monotonic()
+
+
+# %% [markdown]
+# ### Frames
+# A frame is sent at once, or if it is time and the page keeps up: at most eight frames wait for an answer.
+
+# %%
+#| export
+@patch
+def _is_time(self: Panel, clock: float) -> bool:
+    "Whether a frame is due, and the page is not behind."
+    since = clock - self.frame_time
+    behind = self.sent - self.acknowledged >= 8
+    return since >= .8 / self.driver.FPS and (not behind or since >= .5)
+
+
+# %%
+#| export
+@patch
+def draw(self: Panel, now: bool) -> None:
+    "Send a frame: at once, or if it is time."
+    clock = time.monotonic()
+    if not now and not self._is_time(clock):
+        return
+    lab, stage = self.lab, self.driver.stage
+    with lab.lock:
+        if lab.sides is not self.sides:
+            self.sides, self.canvas.scene, self.curves_time = lab.sides, render_scene(lab), 0.
+            self._renew()
+        self.parts = {k: np.frombuffer(lab.frame(k), np.uint8) for k in lab.sides}
+        if stage:
+            self.parts["A"] = np.frombuffer(stage.frame, np.uint8)
+        if now or clock - self.curves_time > .5:
+            self.canvas.curves, self.curves_time = self._curves(), clock
+            self._refresh()
+    self.sent, self.frame_time = self.sent + 1, clock
+    self.send()
+
+
+# %%
+#| export
+@patch
+def send(self: Panel) -> None:
+    "Send the last pictures with the present message, error and stages."
+    lab, driver = self.lab, self.driver
+    stages = [[s.turn, s.number, s.text] for s in driver.stages]
+    present = driver.stages.index(driver.stage) if stages and driver.stage else 0
+    self.canvas.frame = pack_frame(self.parts, {
+        "frame": self.sent, "at": lab.at, "last": lab.last, "playing": driver.playing,
+        "message": driver.message, "error": driver.error, "stages": stages, "stage": present,
+        "shows": driver.stage.shows if driver.stage else "", "status": self._status_line()})
+
+
+# %%
+#| export
+@patch
+def _curves(self: Panel) -> bytes:
+    "The timeline so far: measures, events, and which stages of the missions were reached."
+    lab = self.lab
+    record = Recording(self.canvas.scene, [], [], dict(lab.history), list(lab.events), "")
+    missions = [[m.text, [list(pair) for pair in zip(m.stages, m.seen(record))]]
+                for m in lab.missions]
+    return render_curves(record.rows, record.events, lab.modes.n_modes, missions)
+
+
+# %%
+#| export
+@patch
+def _status_line(self: Panel) -> dict[str, Any] | None:
+    "The line from the nearest sample to the mode that was asked about, for the page."
+    if not self.driver.status:
+        return None
+    status, side = self.driver.status
+    if tuple(status.nearest.shape) != (2,):
+        return None
+    return {"side": side, "from": status.nearest.tolist(), "to": status.target.tolist()}
+
+
+# %% [markdown]
+# ## The shown lab
+# `Lab` is the session with a view: what `from modelab import Lab` gives.
+
+# %%
+#| export
 class Lab(LabSession):
-    "A training run, or two side by side, with a timeline, shown as a widget: step, change, go back, compare, share."
-
-    @synchronized
-    def frame(self, side: str = "A") -> bytes:
-        "What is shown of a side at this step, as bytes; see `modelab.lab.view.render_frame`."
-        with spare_thread():
-            return render_frame(self.sides[check_choice("side", side, self.sides)], self.surface, self.samples)
-
-    @synchronized
-    def narrate(self, side: str = "A") -> list[StepStage]:
-        "The next step, slowly; see `trace_step`."
-        self._become()
-        return trace_step(self.sides[check_choice("side", side, self.sides)], lambda: self.frame(side))
-
-    @synchronized
-    def recording(self, frames: int = 60) -> Recording:
-        "What happened so far, in at most so many frames; see `modelab.lab.view.Recording`."
-        return make_recording(self, check_int("frames", frames))
-
-    def record(self, n: int) -> Recording:
-        "Go `n` steps and give the recording so far."
-        return self.step(n).recording()
+    "A training run, or two side by side, with a timeline: step, change, go back, compare, share."
 
     @functools.cached_property
     def driver(self) -> Driver:
@@ -216,267 +767,64 @@ class Lab(LabSession):
         "The lab as a widget."
         return Panel(self)
 
-    def play(self) -> None:
-        "Train and draw until `pause`, while other cells run."
-        self.driver.ask("put", "playing", True)
-
-    def pause(self) -> None:
-        "Stop after the step that is being taken; afterwards no thread is left."
-        self.driver.ask("put", "playing", False)
-        self.driver.wait()
-
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         return mime_bundle(self)
 
 
 # %%
-lab = Lab(Minimax(networks=Networks(width=16)), ring(), batch=32, samples=50)
-lab.play()
-lab.driver.ask("set", "lr", 2e-3)
-lab.pause()
-assert lab.driver.thread is None and [e.value for e in lab.events] == [2e-3]
-again = Lab.from_string(lab.to_string())
-assert all(v.equal(lab.sides["A"].snapshot()[k]) for k, v in again.sides["A"].snapshot().items())
-
-# %% [markdown]
-# The clock decided at which step the rate was changed, and which steps were drawn; the record says which, and the walk repeats it to the bit.
-#
-# An error in a thread is an error that nobody sees. The driver keeps its text, and the page shows it:
-
-# %%
-lab.driver.ask("set", "lr", -1)
-lab.driver.wait()
-lab.driver.error
-
-# %% [markdown]
-# ## Canvas and controls
-# The widget has two parts that talk in one direction each: ipywidgets bring wishes, the canvas brings pictures and answers with plain messages.
-
-# %%
 #| export
-@functools.cache
-def make_canvas() -> Any:
-    "The class of the widget that the page draws; made when it is first needed, so that importing stays cheap."
-    import anywidget
-    import traitlets
-
-    class LabCanvas(anywidget.AnyWidget):
-        "What the page is told: what stays, what moves, and the curves."
-        _esm, _css = read_static("lab.js"), read_static("lab.css")
-        scene = traitlets.Dict().tag(sync=True)
-        frame = traitlets.Bytes().tag(sync=True)
-        curves = traitlets.Bytes().tag(sync=True)
-    return LabCanvas
+@patch
+@synchronized
+def frame(self: Lab, side: str = "A") -> bytes:
+    "What is shown of a side at this step, as bytes; see `modelab.lab.view.render_frame`."
+    with spare_thread():
+        chosen = self.sides[check_choice("side", side, self.sides)]
+        return render_frame(chosen, self.surface, self.samples)
 
 
 # %%
 #| export
-class Panel:
-    "The lab as a widget: the picture and its controls. A control never trains and never waits, it asks the driver."
-    def __init__(self, lab: Lab):
-        import ipywidgets as w
-        self.lab, self.driver, self.canvas, self.w = lab, lab.driver, make_canvas()(), w
-        self.views = self.sent = self.seen = 0  # pictures on pages; the last frame sent, and the last one that a page has drawn
-        self.drawn = self.plotted = 0.
-        self.sides, self.quiet = None, False
-        self.canvas.on_msg(self.hear)
-        self.controls, self.fields = self._controls(), {}
-        self.knobs = w.HBox()
-        rows = {"play": ["play", "step", "G", "D", "E", "n", "steps", "slow", "speed", "reset"],
-                "choice": ["game", "versus", "modes", "preset", "seed"], "share": ["text", "share", "load"]}
-        bars = {name: w.HBox([self.controls[k] for k in row]) for name, row in rows.items()} | {"knobs": self.knobs}
-        for name, bar in bars.items():
-            bar.add_class(f"lab-{name}")
-        self.box = w.VBox([bars["play"], self.canvas, bars["choice"], self.knobs, bars["share"]])
-        self.box.add_class("modelab-lab")
-        lab.view = self.draw
-        self.draw(True)
+@patch
+@synchronized
+def trace_step(self: Lab, side: str = "A") -> list[StepStage]:
+    "The next step in stages; see `modelab.lab.inspect.trace_step`."
+    self._apply_events()
+    chosen = self.sides[check_choice("side", side, self.sides)]
+    return trace_step(chosen, lambda: self.frame(side))
 
-    def ask(self, name: str, *args: Any, **kw: Any) -> None:
-        "Ask the driver, unless the panel itself just wrote into the control."
-        if not self.quiet:
-            self.driver.ask(name, *args, **kw)
 
-    def _controls(self) -> dict[str, Any]:
-        "The controls that every game has."
-        w, made = self.w, {}
+# %%
+#| export
+@patch
+@synchronized
+def recording(self: Lab, frames: int = 60) -> Recording:
+    "The run so far in at most so many frames; see `modelab.lab.recording.Recording`."
+    return make_recording(self, check_int("frames", frames))
 
-        def button(name: str, text: str, hint: str, act: Callable[[], None], **look: Any) -> None:
-            made[name] = w.Button(description=text, tooltip=hint, layout=w.Layout(width="auto"), **look)
-            made[name].on_click(lambda _: act())
 
-        def pick(name: str, options: Any, value: Any, act: Callable[[Any], None]) -> None:
-            made[name] = w.Dropdown(options=options, value=value, description=name, layout=w.Layout(width="auto"))
-            made[name].observe(lambda change: act(change["new"]), "value")
-        button("play", "Play", "train and draw; again to pause", self.play, button_style="primary")
-        button("step", "Step", "one step, all turns", lambda: self.ask("step", 1))
-        for player, name in {"G": "generator", "D": "discriminator", "E": "encoder"}.items():
-            button(player, f"{player} only", f"one step in which only the {name} moves",
-                   functools.partial(self.ask, "step", 1, only=player))
-        made["n"] = w.BoundedIntText(10, 1, 100_000, layout=w.Layout(width="76px"))
-        button("steps", "n steps", "as many steps as the number says", lambda: self.ask("step", made["n"].value))
-        made["slow"] = w.ToggleButton(False, description="Slow motion", layout=w.Layout(width="auto"),
-                                      tooltip="while it plays, tell each step stage by stage")
-        made["slow"].observe(lambda change: self.ask("put", "slow", change["new"]), "value")
-        pick("speed", list(self.driver.SPEEDS.items()), 0, lambda v: self.ask("put", "speed", v))
-        button("reset", "Reset", "back to step 0 with these settings", lambda: self.ask("reset"))
-        pick("game", registered_names("game"), None, lambda v: self.ask("reset", game=v))
-        pick("versus", ["nobody", *registered_names("game")], "nobody",
-             lambda v: self.ask("reset", versus=None if v == "nobody" else v))
-        pick("modes", registered_names("modes"), None, lambda v: v and self.ask("reset", modes=v))
-        pick("preset", ["", *POINT_PRESETS], "", lambda v: v and self.ask("draw", v))
-        made["seed"] = w.BoundedIntText(self.lab.seed, 0, 10 ** 6, description="seed", layout=w.Layout(width="auto"))
-        made["seed"].observe(lambda change: self.ask("reset", seed=change["new"]), "value")
-        pick("side", ["both", "A", "B"], "both", lambda _: self._refresh())
-        made["side"].description = "settings of"
-        made["text"] = w.Text(placeholder="a share string", layout=w.Layout(flex="1 1 220px"))
-        button("share", "Share", "write this lab's whole state into the field", self.share)
-        button("load", "Load", "become the lab that the field describes",
-               lambda: self.ask("load", self.controls["text"].value))
-        return made
+# %%
+#| export
+@patch
+def record(self: Lab, n: int) -> Recording:
+    "Train `n` steps and give the recording so far."
+    return self.step(n).recording()
 
-    def play(self) -> None:
-        "Play or pause."
-        self.ask("put", "playing", not self.driver.playing)
 
-    def share(self) -> None:
-        "Show the share string."
-        self.controls["text"].value = self.lab.to_string()
+# %%
+#| export
+@patch
+def play(self: Lab) -> None:
+    "Train and draw until `pause`, while other cells run."
+    self.driver.submit("set_option", "playing", True)
 
-    def _now(self, side: Side) -> dict[str, Any]:
-        "A side's settings that have a control, as they hold at this step."
-        now = {"batch": side.batch, "turns": " ".join(side.words), "without": " ".join(map(str, side.without))}
-        now |= {f"lr.{p}": side.players.rates(p)["lr"] for p in side.players.adam} | game_settings(side.game)
-        now.pop("lr", None)
-        return now
 
-    def _knobs(self) -> dict[str, Any]:
-        "A control for every setting of the games that are played: another game brings other ones."
-        w, sides = self.w, [*self.lab.sides.values(), self.lab.sides["A"]]
-        found = {name: value for side in sides for name, value in self._now(side).items()}  # where both have it, A's value
-        made = {}
-        for name, value in found.items():
-            look = {"description": name, "layout": w.Layout(width="auto"), "continuous_update": False}
-            if isinstance(value, bool):
-                made[name] = w.Checkbox(value, description=name, indent=False, layout=w.Layout(width="auto"))
-            elif isinstance(value, int):
-                made[name] = w.BoundedIntText(value, min(0, value), 10 ** 6, **look)
-            elif isinstance(value, float):
-                made[name] = w.FloatText(value, **look)
-            elif value is None or isinstance(value, str):
-                made[name] = w.Text(value or "", placeholder="no mode" if name == "without" else "default", **look)
-            else:
-                continue
-            made[name].observe(functools.partial(self._turned, name), "value")
-        return made
-
-    def _turned(self, name: str, change: dict) -> None:
-        "A setting was changed in the panel."
-        def read(text: str) -> int | str | None:
-            return int(text) if text.strip().lstrip("-").isdigit() else text.strip() or None
-        value = change["new"]
-        if isinstance(value, str) and name != "turns":
-            value = [read(word) for word in value.replace(",", " ").split()] if name == "without" else read(value)
-        side = self.controls["side"].value
-        self.ask("set", name, value, side=None if side == "both" else side)
-
-    def hear(self, _: Any, message: dict, __: Any) -> None:
-        "What the page says."
-        do = message.get("do")
-        if do == "view":
-            self.views += message["change"]
-            if message["change"] < 0 and self.views <= 0:
-                self.driver.ask("put", "playing", False)
-        if do in ("view", "ack"):
-            # Not one frame per answer: a page that got several between two repaints draws, and answers, only the last.
-            self.seen = max(self.seen, min(self.sent, int(message.get("frame", self.sent))))
-            self.driver.heard = time.monotonic()
-        elif do == "scrub":
-            self.driver.ask("put", "playing", False)
-            self.driver.ask("scrub", int(message["step"]))
-        elif do == "lamp":
-            self.driver.ask("lamp", int(message["mode"]), side=message["side"])
-        elif do == "drop":
-            without, mode = self.lab.sides[message["side"]].without, int(message["mode"])
-            self._turned("without", {"new": sorted({*without} ^ {mode})})
-        elif do == "draw":
-            self.driver.ask("draw", [point[:math.prod(self.lab.modes.event)] for point in message["points"]])  # on a line x alone
-        elif do == "look":
-            self.driver.ask("look", message["surface"])
-
-    def draw(self, now: bool) -> None:
-        "Send a frame: at once, or if it is time and the page keeps up."
-        clock = time.monotonic()
-        if not now and (clock - self.drawn < .8 / self.driver.FPS or self.sent - self.seen >= 8 and clock - self.drawn < .5):
-            return
-        lab, stage = self.lab, self.driver.stage
-        with lab.lock:
-            if lab.sides is not self.sides:
-                self.sides, self.canvas.scene, self.plotted = lab.sides, render_scene(lab), 0.
-                self._renew()
-            self.parts = {k: np.frombuffer(lab.frame(k), np.uint8) for k in lab.sides}
-            if stage:
-                self.parts["A"] = np.frombuffer(stage.frame, np.uint8)
-            if now or clock - self.plotted > .5:
-                self.canvas.curves, self.plotted = self._past(), clock
-                self._refresh()
-        self.sent, self.drawn = self.sent + 1, clock
-        self.say()
-
-    def say(self) -> None:
-        "Send the last pictures with what is to be said now."
-        lab, driver = self.lab, self.driver
-        tale = [[s.turn, s.number, s.text] for s in driver.tale]
-        self.canvas.frame = pack_frame(self.parts, {
-            "frame": self.sent, "at": lab.at, "last": lab.last, "playing": driver.playing, "said": driver.said, "error": driver.error,
-            "tale": tale, "told": driver.tale.index(driver.stage) if tale and driver.stage else 0,
-            "shows": driver.stage.shows if driver.stage else "", "lamp": self._lamp()})
-
-    def _past(self) -> bytes:
-        "The timeline so far: measures, events, and which stages of the missions have been seen."
-        lab = self.lab
-        record = Recording(self.canvas.scene, [], [], dict(lab.history), list(lab.events), "")
-        tasks = [[m.text, [list(pair) for pair in zip(m.stages, m.seen(record))]] for m in lab.missions]
-        return render_curves(record.rows, record.events, lab.modes.n_modes, tasks)
-
-    def _lamp(self) -> dict[str, Any] | None:
-        "The line from a lamp's mode to the nearest sample, for the page."
-        if not self.driver.asked or len(self.driver.asked[0].near) != 2 or self.driver.asked[0].near.ndim > 1:
-            return None
-        asked, side = self.driver.asked
-        return {"side": side, "from": asked.near.tolist(), "to": asked.target.tolist()}
-
-    def _renew(self) -> None:
-        "New games bring new settings."
-        self.fields = self._knobs()
-        players = {p for side in self.lab.sides.values() for p in side.players.adam}
-        for name in "GDE":
-            self.controls[name].layout.display = None if name in players else "none"
-        self.knobs.children = (self.controls["side"], *self.fields.values())
-        duel = len(self.lab.sides) > 1
-        self.controls["side"].layout.display = None if duel else "none"
-        self.controls["side"].value = self.controls["side"].value if duel else "both"
-
-    def _refresh(self) -> None:
-        "Let the controls say what holds at this step."
-        lab, chosen = self.lab, self.controls["side"].value
-        side = lab.sides.get("A" if chosen == "both" else chosen, lab.sides["A"])
-        now, self.quiet = self._now(side), True
-        try:
-            for name, field in self.fields.items():
-                value = "" if now.get(name) is None else now[name]
-                if name in now and field.value != value:
-                    field.value = value if not isinstance(field, self.w.Text) else str(value)
-            self.controls["play"].description = "Pause" if self.driver.playing else "Play"
-            self.controls["seed"].value = lab.seed
-            self.controls["slow"].value, self.controls["speed"].value = self.driver.slow, self.driver.speed
-            for name, kind, value in (("game", "A", None), ("versus", "B", "nobody")):
-                spec = getattr(lab.sides[kind].game, "spec", {}).get("name") if kind in lab.sides else value
-                self.controls[name].value = spec if spec in self.controls[name].options else value
-            modes = (getattr(lab.modes, "spec", None) or {}).get("name")
-            self.controls["modes"].value = modes if modes in self.controls["modes"].options else None
-        finally:
-            self.quiet = False
+# %%
+#| export
+@patch
+def pause(self: Lab) -> None:
+    "Stop after the present step; afterwards no thread is left."
+    self.driver.submit("set_option", "playing", False)
+    self.driver.wait()
 
 
 # %%
@@ -484,21 +832,31 @@ class Panel:
 def mime_bundle(lab: Lab) -> Any:
     "A live widget where there is a kernel, and a still picture for where there is none."
     with lab.lock:
-        data, meta = plot_strip(render_scene(lab), [(lab.at, {k: lab.frame(k) for k in lab.sides})])._repr_mimebundle_()
+        still = plot_strip(render_scene(lab), [{k: lab.frame(k) for k in lab.sides}])
+    data, meta = still._repr_mimebundle_()
     live = lab.widget.box._repr_mimebundle_() or {}
     return {**(live[0] if isinstance(live, tuple) else live), **data}, meta
 
 
 # %%
+lab = Lab(Minimax(networks=Networks(width=16)), ring(), batch=32, samples=50)
+lab.play()
+lab.driver.submit("set", "lr", 2e-3)
+lab.pause()
+again = Lab.from_string(lab.to_string())
+now = lab.sides["A"].snapshot()
+assert all(v.equal(now[k]) for k, v in again.sides["A"].snapshot().items())
 panel = lab.widget
+at = lab.at
 panel.controls["step"].click()
 panel.driver.wait()
-unpack_frame(panel.canvas.frame)[1]["at"] - 1
+assert unpack_frame(panel.canvas.frame)[1]["at"] == at + 1
+list(panel.fields)
 
 # %% [markdown]
 # ## Recap
-# - Callbacks enqueue; one thread works; no work, no thread.
-# - The wall clock may choose what is shown, never what is computed.
-# - Errors and endings need a place in the picture.
+# - Callbacks put commands in a queue; one thread works; without work there is no thread.
+# - The clock may choose what is shown, never what is computed.
+# - Errors need a place in the picture.
 #
 # **For later.** Why may a callback not even take the lab's lock? What happens to a playing lab whose page was closed?

@@ -37,6 +37,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,16 +61,19 @@ from modelab.course.exercises import exercise
 # \text{good} \iff \lVert x - c_{\hat\imath} \rVert \le w\,σ\sqrt{d}.$$
 
 # %%
+from modelab.course.notebooks import patch
+
+# %%
 #| export
 class RenderedPictures(ModeSet):
-    """Pictures drawn from a finite bank of clean ones, plus normal noise, clipped to [-1, 1]; the judge is exact.
+    """Pictures drawn from a finite bank of clean ones, plus normal noise, clipped to [-1, 1].
 
-    `traits` names what a picture may show; `kinds` (n_modes, traits) says which of them each mode shows.
+    `traits` names what a picture may show; `kinds` (n_modes, traits) says which each mode shows.
     """
     held_out = None
 
     def __init__(self, clean: torch.Tensor,  # (m, c, h, w), values in [-1, 1]
-                 mode: torch.Tensor,  # (m,) the mode of each; every mode has the same number of pictures or more
+                 mode: torch.Tensor,  # (m,) the mode of each; every mode has at least one
                  kinds: torch.Tensor,  # (n_modes, traits) bool
                  weights: torch.Tensor,  # (n_modes,) sums to one
                  traits: Sequence[str],
@@ -78,61 +82,93 @@ class RenderedPictures(ModeSet):
         self._clean, self._mode, self._copies = clean[order].float(), mode[order], {}
         self._count = torch.bincount(mode, minlength=len(kinds))
         self._first = self._count.cumsum(0) - self._count
-        self.kinds, self.weights, self.traits, self.noise = kinds, weights.float(), tuple(traits), noise
+        self.kinds, self.weights = kinds, weights.float()
+        self.traits, self.noise = tuple(traits), noise
         self.n_modes, self.event = len(kinds), tuple(clean.shape[1:])
         self._high = torch.ones(self.event, dtype=torch.float32)
         self._low = -self._high
 
-    def _draw(self, n, generator):
-        mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        u = torch.rand(n, generator=generator, device=self.device, dtype=torch.float64)
-        x = self._clean[self._first[mode] + (u * self._count[mode]).long()]
-        noise = torch.randn(x.shape, generator=generator, device=self.device, dtype=torch.float32)
-        return noise.mul_(self.noise).add_(x).clamp_(-1, 1), mode
+# %%
+#| export
+@patch
+def _draw(self: RenderedPictures, n, generator):
+    mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+    u = torch.rand(n, generator=generator, device=self.device, dtype=torch.float64)
+    x = self._clean[self._first[mode] + (u * self._count[mode]).long()]
+    noise = torch.randn(x.shape, generator=generator, device=self.device, dtype=torch.float32)
+    return noise.mul_(self.noise).add_(x).clamp_(-1, 1), mode
 
-    @torch.no_grad()
-    def _nearest(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        "The mode of the nearest clean picture, (n,), and its distance per pixel, root mean square, (n,) float32."
-        x, here = check_batch("x", x, self.event), self.to(x.device)
-        bank, parts = here._clean.flatten(1), []
-        for part in x.flatten(1).float().split(4096):
-            i = (bank.square().sum(1) - 2 * part @ bank.T).argmin(1)
-            parts.append((here._mode[i], (part - bank[i]).square().mean(1).sqrt()))
-        return tuple(torch.cat(v) for v in zip(*parts))
+# %%
+#| export
+@patch
+@torch.no_grad()
+def _nearest(self: RenderedPictures, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mode of the nearest clean picture, (n,), and its distance per pixel, root mean
+    square, (n,) float32.
+    """
+    x, here = check_batch("x", x, self.event), self.to(x.device)
+    bank, parts = here._clean.flatten(1), []
+    for part in x.flatten(1).float().split(4096):
+        i = (bank.square().sum(1) - 2 * part @ bank.T).argmin(1)
+        parts.append((here._mode[i], (part - bank[i]).square().mean(1).sqrt()))
+    return tuple(torch.cat(v) for v in zip(*parts))
 
-    def assign(self, x: torch.Tensor,  # (n, *event)
-               within: float = 3.,  # how far a picture may be from the nearest clean one, in units of the noise
-               ) -> tuple[torch.Tensor, torch.Tensor]:
-        "The mode of the nearest clean picture, (n,) int64, and whether it is near enough, (n,) bool."
-        within = check_number("within", within, above=0)
-        mode, distance = self._nearest(x)
-        return mode, distance <= within * self.noise
+# %%
+#| export
+@patch
+def assign(self: RenderedPictures, x: torch.Tensor,  # (n, *event)
+           within: float = 3.,  # largest distance to a clean picture, in units of the noise
+           ) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mode of the nearest clean picture, (n,) int64, and whether it is near enough, (n,)
+    bool.
+    """
+    within = check_number("within", within, above=0)
+    mode, distance = self._nearest(x)
+    return mode, distance <= within * self.noise
 
-    def attributes(self, x: torch.Tensor) -> torch.Tensor:
-        "Which of `traits` each picture (n, *event) shows, by the nearest clean picture: (n, traits) bool."
-        return self.kinds.to(x.device)[self._nearest(x)[0]]
+# %%
+#| export
+@patch
+def attributes(self: RenderedPictures, x: torch.Tensor) -> torch.Tensor:
+    """Which of `traits` each picture (n, *event) shows, by the nearest clean picture.
 
-    @property
-    def rates(self) -> torch.Tensor:
-        "The share of pictures that show each of `traits`, (traits,) float32."
-        return self.weights @ self.kinds.float()
+    (n, traits) bool.
+    """
+    return self.kinds.to(x.device)[self._nearest(x)[0]]
 
-    def gap(self) -> float:
-        "The least distance between clean pictures of different modes, in units of the noise's length σ√d."
-        bank, least = self._clean.double().flatten(1), math.inf
-        for part, own in zip(bank.split(256), self._mode.split(256)):
-            apart = torch.cdist(part, bank).masked_fill(own[:, None] == self._mode, math.inf)
-            least = min(least, apart.min().item())
-        return least / (self.noise * math.prod(self.event) ** .5)
+# %%
+#| export
+@patch(as_prop=True)
+def rates(self: RenderedPictures) -> torch.Tensor:
+    "The share of pictures that show each of `traits`, (traits,) float32."
+    return self.weights @ self.kinds.float()
 
-    def picture(self, x: torch.Tensor) -> torch.Tensor:
-        "Examples for showing, values in [0, 1], (n, h, w)."
-        return check_batch("x", x, self.event).add(1).div(2).clamp(0, 1).squeeze(1)
+# %%
+#| export
+@patch
+def gap(self: RenderedPictures) -> float:
+    """The least distance between clean pictures of different modes, in units of the noise's
+    length σ√d.
+    """
+    bank, least = self._clean.double().flatten(1), math.inf
+    for part, own in zip(bank.split(256), self._mode.split(256)):
+        apart = torch.cdist(part, bank).masked_fill(own[:, None] == self._mode, math.inf)
+        least = min(least, apart.min().item())
+    return least / (self.noise * math.prod(self.event) ** .5)
 
-    def _summary(self) -> str:
-        shown = ", ".join(f"{t} {r:.1%}" for t, r in zip(self.traits, self.rates.tolist()))
-        return f"{self.n_modes} modes, {'×'.join(map(str, self.event))}, {shown}"
+# %%
+#| export
+@patch
+def picture(self: RenderedPictures, x: torch.Tensor) -> torch.Tensor:
+    "Examples for showing, values in [0, 1], (n, h, w)."
+    return check_batch("x", x, self.event).add(1).div(2).clamp(0, 1).squeeze(1)
 
+# %%
+#| export
+@patch
+def _summary(self: RenderedPictures) -> str:
+    shown = ", ".join(f"{t} {r:.1%}" for t, r in zip(self.traits, self.rates.tolist()))
+    return f"{self.n_modes} modes, {'×'.join(map(str, self.event))}, {shown}"
 
 # %% [markdown]
 # ## The street
@@ -148,7 +184,9 @@ LANES = ("east", "west", "north", "south")
 # %%
 #| export
 def _street(places: Sequence[int | None]) -> torch.Tensor:
-    "The junction (1, 16, 16) with a vehicle at each of the four `places` along its lane, or none there."
+    """The junction (1, 16, 16) with a vehicle at each of the four `places` along its lane, or none
+    there.
+    """
     x = torch.full((16, 16), .1)
     x[5:11], x[:, 5:11] = -.5, -.5
     x[5:11, 5:11] = -.55
@@ -166,7 +204,8 @@ def _street(places: Sequence[int | None]) -> torch.Tensor:
 def scenes(empty: float = .9,  # share of pictures without a vehicle
            noise: float = .04,  # standard deviation of every pixel
            ) -> RenderedPictures:
-    """A street junction that is mostly empty: mode 0; one vehicle on one of four lanes: 1 to 4; on two opposite: 5, 6.
+    """A street junction that is mostly empty: mode 0; one vehicle on one of four lanes: 1 to 4; on
+    two opposite: 5, 6.
 
     The rest of the law is shared 3 : 2 : 2 : 1 between the lanes, and 1 : 1 between the pairs.
     """
@@ -215,7 +254,11 @@ for k, a in enumerate(ax):
     a.imshow(street.picture(x[truth == k][:1])[0], cmap="gray", vmin=0, vmax=1)
     a.set_title(f"mode {k}: {street.weights[k]:.0%}", fontsize=8)
     a.set(xticks=[], yticks=[])
-Picture(figure, "Seven pictures of a junction: empty, one vehicle on each of four lanes, two pairs on opposite lanes")
+Picture(
+    figure,
+    "Seven pictures of a junction: empty, one vehicle on each of four lanes, two pairs on opposite "
+    "lanes",
+)
 
 # %% [markdown]
 # ## Does the code equal the equation?
@@ -223,7 +266,9 @@ Picture(figure, "Seven pictures of a junction: empty, one vehicle on each of fou
 
 # %%
 bank, probe = street._clean.double().flatten(1), x[:500].double().flatten(1)
-by_hand = street._mode[torch.cdist(probe, bank, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)]
+by_hand = street._mode[
+    torch.cdist(probe, bank, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
+]
 assert torch.equal(by_hand, verdict[:500])
 torch.equal(by_hand, verdict[:500])
 
@@ -242,7 +287,9 @@ TRAITS = ("eyeglasses", "bald", "hat", "beard")
 def _face(shows: Sequence[bool], skin: float, hair: float, down: int, right: int) -> torch.Tensor:
     "A face (1, 32, 32) that shows what `shows` says about `TRAITS`, moved by pixels."
     glasses, bald, hat, beard = shows
-    v, u = torch.meshgrid(torch.arange(32.) - 16 - down, torch.arange(32.) - 15.5 - right, indexing="ij")
+    v, u = torch.meshgrid(
+        torch.arange(32.0) - 16 - down, torch.arange(32.0) - 15.5 - right, indexing="ij"
+    )
     x = torch.zeros(32, 32)
     face = (u / 8.5) ** 2 + ((v - 1) / 11) ** 2 <= 1
     if not bald:
@@ -264,35 +311,57 @@ def _face(shows: Sequence[bool], skin: float, hair: float, down: int, right: int
     return x[None]
 
 
+# %% [markdown]
+# Glasses and beards occur together more or less often than chance would have it; hair and hats are independent of them. One function lists the combinations with their shares, one draws the pictures of a combination.
+
 # %%
 #| export
-@register_mode_set
-def faces(include: str | Sequence[str] = (),  # only faces that show all of these: names from `TRAITS`
-          noise: float = .04,  # standard deviation of every pixel
-          ) -> RenderedPictures:
-    """Simple faces with eyeglasses (6 %), bald (2.5 %), a hat (5 %), a beard (10 %); glasses and beard 1 %.
-
-    `include` conditions the law: the modes that lack a named attribute are left out, the others keep their proportions.
-    """
-    if not isinstance(include, (str, list, tuple, set, frozenset)):
-        raise TypeError(f"include: expected names from {', '.join(TRAITS)}, got {include!r:.60}")
-    include = [include] if isinstance(include, str) else list(include)
-    wanted = [TRAITS.index(check_choice("include", name, TRAITS)) for name in include]
-    noise, clean, mode, kinds, weights = check_number("noise", noise, above=0), [], [], [], []
+def _face_combinations(wanted: list[int]) -> list[tuple[list[bool], float]]:
+    "What a face may show, in the order of `TRAITS`, with its share: all that is wanted."
+    found = []
     for (glasses, beard), low in {(0, 0): .85, (1, 0): .05, (0, 1): .09, (1, 1): .01}.items():
         for (bald, hat), top in {(0, 0): .925, (1, 0): .025, (0, 1): .05}.items():
             shows = [bool(v) for v in (glasses, bald, hat, beard)]
-            if not all(shows[i] for i in wanted):
-                continue
-            tones = (-.9, -.6) if beard or not bald else (0.,)  # who has no hair has no colour of hair
-            pictures = [_face(shows, skin, hair, down, right) for skin in (.35, .6, .85) for hair in tones
-                        for down in (-1, 0, 1) for right in (-1, 0, 1)]
-            clean, mode = clean + pictures, mode + [len(kinds)] * len(pictures)
-            kinds, weights = kinds + [shows], weights + [low * top]
-    if not kinds:
-        raise ValueError(f"include: expected attributes that occur together, got {include}")
-    law = torch.tensor(weights, dtype=torch.float64)
-    return RenderedPictures(torch.stack(clean), torch.tensor(mode), torch.tensor(kinds), law / law.sum(), TRAITS, noise)
+            if all(shows[i] for i in wanted):
+                found.append((shows, low * top))
+    return found
+
+
+# %%
+#| export
+def _face_pictures(shows: list[bool]) -> list[torch.Tensor]:
+    "Every clean picture of a combination: skins, colours of hair, and small moves."
+    _, bald, _, beard = shows
+    tones = (-.9, -.6) if beard or not bald else (0.,)  # who has no hair has no colour of hair
+    moves = (-1, 0, 1)
+    return [_face(shows, skin, hair, down, right) for skin in (.35, .6, .85) for hair in tones
+            for down in moves for right in moves]
+
+
+# %%
+#| export
+@register_mode_set
+def faces(include: str | Sequence[str] = (),  # only faces that show all of these `TRAITS`
+          noise: float = .04,  # standard deviation of every pixel
+          ) -> RenderedPictures:
+    """Simple faces: eyeglasses 6 %, bald 2.5 %, hat 5 %, beard 10 %, glasses and beard 1 %.
+
+    `include` conditions the law: modes that lack a named attribute are left out, the others keep
+    their proportions.
+    """
+    if not isinstance(include, (str, list, tuple, set, frozenset)):
+        raise TypeError(f"include: expected names from {', '.join(TRAITS)}, got {include!r:.60}")
+    names = [include] if isinstance(include, str) else list(include)
+    wanted = [TRAITS.index(check_choice("include", name, TRAITS)) for name in names]
+    noise, found = check_number("noise", noise, above=0), _face_combinations(wanted)
+    if not found:
+        raise ValueError(f"include: expected attributes that occur together, got {names}")
+    pictures = [_face_pictures(shows) for shows, _ in found]
+    mode = torch.tensor([k for k, part in enumerate(pictures) for _ in part])
+    law = torch.tensor([share for _, share in found], dtype=torch.float64)
+    kinds = torch.tensor([shows for shows, _ in found])
+    clean = torch.stack([picture for part in pictures for picture in part])
+    return RenderedPictures(clean, mode, kinds, law / law.sum(), TRAITS, noise)
 
 
 # %%
@@ -343,8 +412,13 @@ def blurred(x: torch.Tensor, times: int) -> torch.Tensor:
     return x
 
 # %%
-def hits(made: RenderedPictures, x: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    "Precision and recall of the judge's verdict on each trait, (traits,) each; precision is NaN where it sees none."
+def hits(
+    made: RenderedPictures, x: torch.Tensor, truth: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Precision and recall of the judge's verdict on each trait, (traits,) each.
+
+    Precision is NaN where it sees none.
+    """
     seen, shows = made.attributes(x), made.kinds[truth]
     both = (seen & shows).sum(0).float()
     return both / seen.sum(0), both / shows.sum(0)
@@ -364,11 +438,23 @@ for ax, (how, (amounts, _)) in zip(panels, spoiled.items()):
     ax.set(xlabel=how, ylim=(-.03, 1.05))
 panels[0].set(ylabel="share of those who show it\nin whom the judge sees it")
 panels[0].legend(frameon=False)
-Picture(figure, "Recall of the judge per attribute: under blur only eyeglasses vanish, under noise all last to about 1")
+Picture(
+    figure,
+    "Recall of the judge per attribute: under blur only eyeglasses vanish, under noise all last to "
+    "about 1",
+)
 
 # %%
-(precision, recall), (_, grainy) = found["times blurred"][1], found["standard deviation of added noise"][2]
-assert precision.min() > .99 and recall[1:].min() > .97 and .5 < recall[0] < .9 and grainy.min() > .97
+(precision, recall), (_, grainy) = (
+    found["times blurred"][1],
+    found["standard deviation of added noise"][2],
+)
+assert (
+    precision.min() > 0.99
+    and recall[1:].min() > 0.97
+    and 0.5 < recall[0] < 0.9
+    and grainy.min() > 0.97
+)
 {name: f"precision {p:.3f}, recall {r:.3f}" for name, p, r in zip(TRAITS, precision, recall)}
 
 # %% [markdown]
@@ -385,9 +471,16 @@ assert shares[0] == 1 and shares[2] < .05
 
 # %%
 figure, ax = axes(size=(7, 2.4))
-image_grid(ax, people.picture(torch.cat([y[truth == 3][:12] for y in spoiled["times blurred"][1][:4]])), columns=12)
+image_grid(
+    ax,
+    people.picture(torch.cat([y[truth == 3][:12] for y in spoiled["times blurred"][1][:4]])),
+    columns=12,
+)
 ax.set_title("eyeglasses, blurred 0 to 3 times")
-Picture(figure, "Twelve faces with eyeglasses; row by row the frames dissolve, from crisp to a faint shadow")
+Picture(
+    figure,
+    "Twelve faces with eyeglasses; row by row the frames dissolve, from crisp to a faint shadow",
+)
 
 # %% [markdown]
 # So ask `attributes` what an imperfect generator draws, and `assign` whether it is well drawn. On the street, a
@@ -396,7 +489,10 @@ Picture(figure, "Twelve faces with eyeglasses; row by row the frames dissolve, f
 # %%
 x, truth = street.sample_with_modes(4000, torch.Generator().manual_seed(5))
 empty = street._clean[street._mode == 0]
-faded = {share: hits(street, empty + share * (x - empty), truth)[1].min().item() for share in (1, .8, .6, .4)}
+faded = {
+    share: hits(street, empty + share * (x - empty), truth)[1].min().item()
+    for share in (1, 0.8, 0.6, 0.4)
+}
 assert faded[.6] == 1 and faded[.4] < .2
 faded
 
@@ -416,7 +512,9 @@ PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
 # %%
 #| export data.frames
 def _load(path: Path, size: tuple[int, int] | None, crop: bool = False) -> torch.Tensor:
-    "One picture file as uint8 (3, h, w), its middle square if `crop`, resized to `size` (height, width)."
+    """One picture file as uint8 (3, h, w), its middle square if `crop`, resized to `size` (height,
+    width).
+    """
     import numpy as np
     from PIL import Image, UnidentifiedImageError
     try:
@@ -435,49 +533,69 @@ def _load(path: Path, size: tuple[int, int] | None, crop: bool = False) -> torch
 
 # %%
 #| export data.frames
-def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an array (n, h, w) or (n, h, w, 3) of uint8
-                size: tuple[int, int] | None = None,  # height and width to bring the frames to; default: as they are
+def _stored_frames(path: Path, size: tuple[int, int] | None) -> Any:
+    "The frames in a folder of pictures, in the array `frames` of an .npz file, or in an .npy file."
+    import numpy as np
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        if not files:
+            kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+            raise FileNotFoundError(f"source: no pictures ({kinds}) in {path}")
+        frames = [_load(p, size) for p in files]
+        if len({f.shape for f in frames}) > 1:
+            raise ValueError("source: expected frames of one size, got several; give `size`")
+        return torch.stack(frames).movedim(1, -1)
+    if not path.is_file():
+        raise FileNotFoundError(f"source: no file or folder {path}")
+    stored = np.load(path, allow_pickle=False)
+    if path.suffix == ".npz" and "frames" not in stored:
+        names = ", ".join(stored) or "none"
+        raise ValueError(f"source: expected an array `frames`, got {names} in {path.name}")
+    return stored["frames"] if path.suffix == ".npz" else stored
+
+
+# %%
+#| export data.frames
+def _frames_as_bytes(source: Any) -> torch.Tensor:
+    "An array of frames as uint8 (n, c, h, w)."
+    try:
+        frames = torch.as_tensor(source)
+    except (TypeError, ValueError, RuntimeError) as error:
+        got = type(source).__name__
+        raise TypeError(f"source: expected a path or an array of uint8, got {got}") from error
+    colours = frames.shape[-1] in (1, 3) if frames.ndim == 4 else frames.ndim == 3
+    if frames.dtype != torch.uint8 or not colours:
+        raise ValueError("source: expected uint8 (n, h, w) or (n, h, w, 3), got "
+                         f"{frames.dtype} {tuple(frames.shape)}")
+    return frames[:, None] if frames.ndim == 3 else frames.movedim(-1, 1)
+
+
+# %%
+#| export data.frames
+def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an array of uint8
+                size: tuple[int, int] | None = None,  # height and width of the result; None: as is
                 ) -> torch.Tensor:
     "Frames of a fixed camera in order (by file name), (n, c, h, w) float32 in [-1, 1]."
-    import numpy as np
     if size is not None and (not isinstance(size, Sequence) or len(size) != 2):
         raise ValueError(f"size: expected (height, width), got {size!r}")
     size = None if size is None else tuple(check_int("size", v) for v in size)
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
-            if not files:
-                raise FileNotFoundError(f"source: no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}) in {path}")
-            frames = [_load(p, size) for p in files]
-            if len({f.shape for f in frames}) > 1:
-                raise ValueError("source: expected frames of one size, got several; give `size`")
-            return torch.stack(frames).float() / 127.5 - 1
-        if not path.is_file():
-            raise FileNotFoundError(f"source: no file or folder {path}")
-        stored = np.load(path, allow_pickle=False)
-        if path.suffix == ".npz" and "frames" not in stored:
-            raise ValueError(f"source: expected an array `frames`, got {', '.join(stored) or 'none'} in {path.name}")
-        source = stored["frames"] if path.suffix == ".npz" else stored
-    try:
-        frames = torch.as_tensor(source)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"source: expected a path or an array of uint8, got {type(source).__name__}") from error
-    if frames.dtype != torch.uint8 or frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[-1] not in (1, 3)):
-        raise ValueError(f"source: expected uint8 (n, h, w) or (n, h, w, 3), got {frames.dtype} {tuple(frames.shape)}")
-    frames = (frames[:, None] if frames.ndim == 3 else frames.movedim(-1, 1)).float() / 127.5 - 1
-    return frames if size is None else torch.nn.functional.interpolate(frames, size=size, mode="area")
+        source = _stored_frames(Path(source), size)
+    frames = _frames_as_bytes(source).float() / 127.5 - 1
+    if size is None or tuple(frames.shape[-2:]) == size:
+        return frames
+    return torch.nn.functional.interpolate(frames, size=size, mode="area")
 
 
 # %%
 #| export data.frames
 def median_background(frames: torch.Tensor,  # (n, c, h, w)
-                      window: int | None = None,  # of so many frames around each, shifted inwards at the ends; None: of all
+                      window: int | None = None,  # of so many frames around each; None: of all
                       ) -> torch.Tensor:  # (n, c, h, w)
     """What each frame shows when nobody is there: the median over frames, pixel by pixel.
 
-    With `window` it follows the light, and is taken anew for every quarter of a window. Whoever stands still for half
-    a window becomes background.
+    With `window` it follows the light, and is taken anew for every quarter of a window. Whoever
+    stands still for half a window becomes background.
     """
     frames = check_batch("frames", frames)
     if frames.ndim != 4:
@@ -496,39 +614,56 @@ def median_background(frames: torch.Tensor,  # (n, c, h, w)
 # %%
 #| export data.frames
 def foreground_share(frames: torch.Tensor,  # (n, c, h, w)
-                     threshold: float = .2,  # how far from the background a pixel must be, in the frames' own units
-                     window: int | None = None,  # of `median_background`; needed where the light changes
+                     threshold: float = .2,  # least distance of a pixel from the background
+                     window: int | None = None,  # of `median_background`; for changing light
                      ) -> torch.Tensor:
     "The share of each frame's pixels that depart from the background in some channel, (n,)."
     frames, threshold = check_batch("frames", frames), check_number("threshold", threshold, 0)
-    return ((frames - median_background(frames, window)).abs().amax(1) > threshold).float().mean((1, 2))
+    return (
+        ((frames - median_background(frames, window)).abs().amax(1) > threshold)
+        .float()
+        .mean((1, 2))
+    )
+
+
+# %%
+#| export data.frames
+def _celeba_table(folder: Path) -> tuple[list[str], list[list[str]]]:
+    "The names of the attributes, and for each picture its file name and its marks, 1 or -1."
+    table = folder / "list_attr_celeba.txt"
+    if not table.is_file():
+        raise FileNotFoundError(f"folder: no list_attr_celeba.txt in {folder}; "
+                                "data_scripts/celeba.py says how to get it")
+    lines = table.read_text(encoding="utf-8").splitlines()
+    if len(lines) < 3 or not lines[0].strip().isdigit():
+        raise ValueError("folder: expected list_attr_celeba.txt to start with a number and a line "
+                         "of names")
+    rows = [line.split() for line in lines[2:] if line.strip()]
+    if len(rows) != int(lines[0]):
+        raise ValueError(f"folder: list_attr_celeba.txt promises {lines[0].strip()} rows, "
+                         f"got {len(rows)}")
+    return lines[1].split(), rows
 
 
 # %%
 #| export data.frames
 def read_celeba(folder: str | Path,  # holds list_attr_celeba.txt and img_align_celeba/
-                size: int = 32,  # side of the square that the middle of each picture is brought to
+                size: int = 32,  # side of the square that the middle of a picture is brought to
                 limit: int | None = None,  # read only so many, from the first
                 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     "Pictures (n, 3, size, size) in [-1, 1], attributes (n, k) bool, and the k names."
     if not isinstance(folder, (str, os.PathLike)):
         raise TypeError(f"folder: expected a path, got {folder!r:.80}")
     folder, size = Path(folder), check_int("size", size)
-    table = folder / "list_attr_celeba.txt"
-    if not table.is_file():
-        raise FileNotFoundError(f"folder: no list_attr_celeba.txt in {folder}; data_scripts/celeba.py says how to get it")
-    lines = table.read_text(encoding="utf-8").splitlines()
-    if len(lines) < 3 or not lines[0].strip().isdigit():
-        raise ValueError("folder: expected list_attr_celeba.txt to start with a number and a line of names")
-    names, rows = lines[1].split(), [line.split() for line in lines[2:] if line.strip()]
-    if len(rows) != int(lines[0]):
-        raise ValueError(f"folder: list_attr_celeba.txt promises {lines[0].strip()} rows, got {len(rows)}")
+    names, rows = _celeba_table(folder)
     rows = rows[:None if limit is None else check_int("limit", limit)]
     for file, *marks in rows:
         if len(marks) != len(names) or not set(marks) <= {"1", "-1"} or Path(file).name != file:
-            raise ValueError(f"folder: expected a file name and {len(names)} marks 1 or -1, got the row of {file!r}")
+            raise ValueError(f"folder: expected a file name and {len(names)} marks 1 or -1, got "
+                             f"the row of {file!r}")
     shows = torch.tensor([[mark == "1" for mark in marks] for _, *marks in rows])
-    x = torch.stack([_load(folder / "img_align_celeba" / file, (size, size), crop=True) for file, *_ in rows])
+    files = [folder / "img_align_celeba" / file for file, *_ in rows]
+    x = torch.stack([_load(file, (size, size), crop=True) for file in files])
     return x.float() / 127.5 - 1, shows, names
 
 
@@ -541,11 +676,17 @@ def read_celeba(folder: str | Path,  # holds list_attr_celeba.txt and img_align_
 g = torch.Generator().manual_seed(3)
 reel, lane = street.sample_with_modes(400, g)
 dusk = reel - torch.linspace(0, .8, 400)[:, None, None, None]
-steady, drifting, followed = (foreground_share(f, .3, w) > 0 for f, w in ((reel, None), (dusk, None), (dusk, 40)))
+steady, drifting, followed = (
+    foreground_share(f, 0.3, w) > 0 for f, w in ((reel, None), (dusk, None), (dusk, 40))
+)
 [round(b.float().mean().item(), 3) for b in (steady, drifting, followed)]
 
 # %%
-assert torch.equal(steady, lane > 0) and torch.equal(followed, lane > 0) and drifting.float().mean() > .5
+assert (
+    torch.equal(steady, lane > 0)
+    and torch.equal(followed, lane > 0)
+    and drifting.float().mean() > 0.5
+)
 (lane > 0).float().mean().item()
 
 # %% [markdown]
@@ -582,7 +723,9 @@ assert good.all() and mode.unique().numel() == 1
 # %%
 @exercise(accepts=[.006], rejects=[.01, .16, .06, .1])
 def grade_both(answer):
-    assert abs(answer - .006) < 1e-6, "multiply the two rates: marginals do not show a lost intersection"
+    assert (
+        abs(answer - 0.006) < 1e-6
+    ), "multiply the two rates: marginals do not show a lost intersection"
 
 
 # %%

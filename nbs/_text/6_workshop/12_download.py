@@ -1,6 +1,6 @@
 # %% [markdown]
-# # Data over a wire
-# > A file that came down whole or not at all; and the modes that a dropped connection took before training began
+# # Downloads
+# > How does a data set arrive bit for bit, and what does a broken download do to the modes?
 
 # %% [markdown]
 # | | |
@@ -10,53 +10,104 @@
 # | **Needs** | [0.3](../0_start/03_modes.ipynb) |
 # | **Time** | half a minute; nothing is downloaded: all servers here are your own machine |
 #
-# A workshop chapter: for whoever brings real data.
+# This chapter is for contributors who bring real data. It exports four modules: `data.faulty_server`, a server for tests
+# that misbehaves on request; `data.catalogue`, what was published and what is on this disk; `data.download`; and
+# `data.archives`.
 
 # %%
 #| default_exp data.download
 
 # %%
 #| export
-"Downloads of real data sets: mirrors, resume, SHA-256 checks, safe unpacking."
+"Downloads of published files: mirrors, resume, SHA-256 checks."
+from __future__ import annotations
+
+import functools
+import http.client
+import os
+import re
+import ssl
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from urllib import error, request
+
+from tqdm.auto import tqdm
+
+from modelab.core.checks import check_int, check_number
+from modelab.core.files import check_disk_space, file_lock
+from modelab.data.catalogue import GOOD_VERDICTS, Published, file_verdict
+
+# %%
+#| export data.catalogue
+"Published data sets: what there is, on which terms, what is on this disk; `modelab data`."
 from __future__ import annotations
 
 import argparse
-import errno
-import functools
 import gzip
 import hashlib
-import http.client
-import itertools
+import os
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelab.core.checks import check_choice
+from modelab.core.files import atomic_write
+from modelab.core.registry import register_command
+
+# %%
+#| export data.archives
+"Archives of strangers, .zip and .tar.gz, unpacked only if every name and type was expected."
+from __future__ import annotations
+
+import functools
+import gzip
 import os
 import re
 import shutil
-import ssl
 import tarfile
-import threading
-import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO
-from urllib import error, request
 
-import torch
 from tqdm.auto import tqdm
 
-from modelab.core.checks import check_choice, check_int, check_number
-from modelab.core.files import atomic_write
-from modelab.core.registry import register_command
-from modelab.data.mnist import idx_files
+from modelab.core.checks import check_int
+from modelab.core.files import check_disk_space
 
 # %%
-import math
+#| export data.faulty_server
+"A local HTTP server that misbehaves on request, to test downloads with."
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from modelab.core.checks import check_choice
+
+# %%
+#| export data.cifar
+"CIFAR-10, read from its binary version."
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from modelab.core.checks import check_choice
+from modelab.data.catalogue import DATA_SETS, find_data_set
 
 # %%
 import io
+import math
 import tempfile
 from sklearn.datasets import load_digits
 from modelab.core.checks import error_message
@@ -64,6 +115,7 @@ from modelab.core.plotting import axes, FAKE, MISSING, Picture, REAL
 from modelab.core.statistics import Interval, interval
 from modelab.course.claims import claim, recorded, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 
 # %% [markdown]
 # ## Ten modes went in
@@ -94,44 +146,42 @@ def copy_loop(url: str, path: Path, timeout: float = 10) -> None:
 # **Predict:** `copy_loop` gets 45 % of the file. Does it raise an error? How many of the ten classes are in what it
 # leaves behind?
 
+# %% [markdown]
+# A server that misbehaves needs a list of its faults. This one serves the files of a folder on this machine.
+
 # %%
-#| export
+#| export data.faulty_server
 FAULTS = {
     "none": "the file, as it is", "drop": "closes the connection part of the way",
-    "truncate": "sends a part and calls it the whole", "stall": "sends a part, then nothing",
+    "truncate": "sends a part and announces only that", "stall": "sends a part, then nothing",
     "drip": "sends a part, then a few bytes a second", "corrupt": "flips one bit",
     "more": "sends the file and goes on", "long": "promises twice as many bytes as it has",
-    "page": "answers with a page, as a hotel's network does", "redirect": "sends you to the same place again",
-    "no range": "knows no ranges: always the whole file", "wrong range": "sends another range than asked for",
+    "page": "answers with a web page, as the network of a hotel does",
+    "redirect": "sends you to the same place again",
+    "no range": "knows no ranges and always sends the file from its start",
+    "wrong range": "sends another range than asked for",
     "shifted": "says that it sends the range asked for, and sends another",
     "404": "has no such file", "500": "has failed", "503": "is busy"}
 
+# %% [markdown]
+# A fault is chosen for each request in turn. The log of requests is what the tests look at.
 
 # %%
-#| export
+#| export data.faulty_server
 class FaultyServer:
-    """Serves the files of a folder on 127.0.0.1 and misbehaves: one of `faults` per request, in order, then none.
+    """Serves the files of a folder on 127.0.0.1 and misbehaves: one fault per request, then none.
 
-    A fault is a name in `FAULTS`, or a pair of it and where in the body it strikes: a share, or a number of bytes.
-    `log` lists the requests: (path, first byte asked for, fault); `sent` counts bytes. Use it in a `with`.
+    A fault is a name in `FAULTS`, or a pair of it and where in the body it strikes: a share, or a
+    number of bytes. `log` lists the requests: (path, first byte asked for, fault); `sent` counts
+    bytes. Use it in a `with`.
     """
     def __init__(self, folder: str | Path, faults: str | Iterable[str | tuple[str, float]] = ()):
         faults = [faults] if isinstance(faults, str) else list(faults)
         for fault in faults:
             check_choice("faults", fault if isinstance(fault, str) else fault[0], FAULTS)
-        self.folder, self.log, self.sent, self.closing = Path(folder), [], 0, threading.Event()
-        self._faults, self._turn = itertools.chain(faults, itertools.repeat("none")), threading.Lock()
-
-    def __enter__(self) -> FaultyServer:
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
-        self._http.daemon_threads, self.url = True, f"http://127.0.0.1:{self._http.server_address[1]}/"
-        threading.Thread(target=self._http.serve_forever, args=(.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self._http.shutdown()
-        self._http.server_close()
+        self.folder, self.log, self.sent = Path(folder), [], 0
+        self.closing, self._turn = threading.Event(), threading.Lock()
+        self._faults = itertools.chain(faults, itertools.repeat("none"))
 
     def fault(self, path: str, start: int) -> tuple[str, float]:
         "What to do wrong about this request, and where in the body."
@@ -140,61 +190,39 @@ class FaultyServer:
             self.log.append((path, start, name))
         return name, where
 
+# %% [markdown]
+# It runs in threads of its own while the `with` lasts.
 
 # %%
-#| export
+#| export data.faulty_server
+@patch
+def __enter__(self: FaultyServer) -> FaultyServer:
+    handler = type("Handler", (_Handler,), {"owner": self})
+    self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    self._http.daemon_threads = True
+    self.url = f"http://127.0.0.1:{self._http.server_address[1]}/"
+    threading.Thread(target=self._http.serve_forever, args=(.01,), daemon=True).start()
+    return self
+
+# %% [markdown]
+# A server that stalls must stop stalling when the block ends.
+
+# %%
+#| export data.faulty_server
+@patch
+def __exit__(self: FaultyServer, *_: object) -> None:
+    self.closing.set()
+    self._http.shutdown()
+    self._http.server_close()
+
+# %% [markdown]
+# One object of this class answers one request. Errors of the other side, such as a closed connection, are not printed.
+
+# %%
+#| export data.faulty_server
 class _Handler(BaseHTTPRequestHandler):
     "One request of `FaultyServer`."
     timeout, owner = 20, None
-
-    def do_GET(self) -> None:
-        name = self.path.lstrip("/")
-        path = self.owner.folder / name
-        if "/" in name or name.startswith(".") or not path.is_file():
-            return self.send_error(404)
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(asked[1]) if asked else 0
-        fault, where = self.owner.fault(self.path, start)
-        data, total = path.read_bytes(), path.stat().st_size
-        if fault.isdigit():
-            return self.send_error(int(fault))
-        if fault == "redirect":
-            return self._answer(302, b"", {"Location": self.path})
-        if fault == "page":
-            page = b"<html>Welcome! Please accept our terms.</html>"
-            return self._answer(200, page, {"Content-Type": "text/html", "Content-Length": str(len(page))})
-        if start >= total:
-            return self.send_error(416)
-        start = 0 if fault == "no range" else start
-        says = max(0, start - 1) if fault == "wrong range" else start
-        body = data[start - 1 if fault == "shifted" and start else says:]
-        at = min(where if isinstance(where, int) else int(where * len(body)), len(body))
-        if fault == "corrupt":
-            body = body[:at] + bytes([body[at] ^ 16]) + body[at + 1:]
-        ranged = {"Content-Range": f"bytes {says}-{total - 1}/{total}"} if start else {}
-        self._body(206 if start else 200, body, fault, at, ranged)
-
-    def _body(self, status: int, body: bytes, fault: str, part: int, headers: dict[str, str]) -> None:
-        "Send `body`, whole or as `fault` has it."
-        wrong = {"truncate": body[:part], "drop": body[:part], "stall": body[:part], "drip": body[:part],
-                 "more": body + body[:1000]}.get(fault, body)
-        length = {"truncate": len(wrong), "more": len(wrong), "long": 2 * len(body)}.get(fault, len(body))
-        self._answer(status, wrong, {"Content-Length": str(length), **headers})
-        pause = {"stall": 20., "drip": .05}.get(fault)
-        for i in range(part, len(body) if pause else part, 4):
-            if self.owner.closing.wait(pause):
-                return
-            if fault == "drip":
-                self.wfile.write(body[i:i + 4])
-
-    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        "Status, headers and body; the connection closes after it."
-        self.send_response(status)
-        for item in headers.items():
-            self.send_header(*item)
-        self.end_headers()
-        self.owner.sent += len(body)
-        self.wfile.write(body)
 
     def handle(self) -> None:
         try:
@@ -205,6 +233,80 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        "Send status, headers and body; the connection closes after it."
+        self.send_response(status)
+        for item in headers.items():
+            self.send_header(*item)
+        self.end_headers()
+        self.owner.sent += len(body)
+        self.wfile.write(body)
+
+# %% [markdown]
+# A request is answered with an error, with something that is not the file, or with the file.
+
+# %%
+#| export data.faulty_server
+@patch
+def do_GET(self: _Handler) -> None:
+    name = self.path.lstrip("/")
+    path = self.owner.folder / name
+    if "/" in name or name.startswith(".") or not path.is_file():
+        return self.send_error(404)
+    asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+    start = int(asked[1]) if asked else 0
+    fault, where = self.owner.fault(self.path, start)
+    if fault.isdigit():
+        return self.send_error(int(fault))
+    if fault == "redirect":
+        return self._answer(302, b"", {"Location": self.path})
+    if fault == "page":
+        page = b"<html>Welcome! Please accept our terms.</html>"
+        length = str(len(page))
+        return self._answer(200, page, {"Content-Type": "text/html", "Content-Length": length})
+    if start >= path.stat().st_size:
+        return self.send_error(416)
+    self._send_file(path.read_bytes(), start, fault, where)
+
+# %% [markdown]
+# Three faults concern the range that was asked for, and one flips a bit.
+
+# %%
+#| export data.faulty_server
+@patch
+def _send_file(self: _Handler, data: bytes, start: int, fault: str, where: float) -> None:
+    "Send `data` from byte `start`, or another part of it where `fault` says so."
+    start = 0 if fault == "no range" else start
+    says = max(0, start - 1) if fault == "wrong range" else start
+    body = data[start - 1 if fault == "shifted" and start else says:]
+    at = min(where if isinstance(where, int) else int(where * len(body)), len(body))
+    if fault == "corrupt":
+        body = body[:at] + bytes([body[at] ^ 16]) + body[at + 1:]
+    total = len(data)
+    ranged = {"Content-Range": f"bytes {says}-{total - 1}/{total}"} if start else {}
+    self._send_body(206 if start else 200, body, fault, at, ranged)
+
+# %% [markdown]
+# The others concern how much comes, how fast, and what the header announces.
+
+# %%
+#| export data.faulty_server
+@patch
+def _send_body(self: _Handler, status: int, body: bytes, fault: str, part: int,
+               headers: dict[str, str]) -> None:
+    "Send `body`, all of it or as `fault` has it; `part` is the byte where the fault strikes."
+    cut = body[:part]
+    wrong = {"truncate": cut, "drop": cut, "stall": cut, "drip": cut,
+             "more": body + body[:1000]}.get(fault, body)
+    announced = {"truncate": len(wrong), "more": len(wrong), "long": 2 * len(body)}
+    length = announced.get(fault, len(body))
+    self._answer(status, wrong, {"Content-Length": str(length), **headers})
+    pause = {"stall": 20., "drip": .05}.get(fault)
+    for i in range(part, len(body) if pause else part, 4):
+        if self.owner.closing.wait(pause):
+            return
+        if fault == "drip":
+            self.wfile.write(body[i:i + 4])
 
 # %%
 got = shelf / "got.bin"
@@ -223,7 +325,8 @@ ax.bar(range(10), torch.tensor(digits.target).bincount(), color=MISSING, label="
 ax.bar(range(10), left, color=FAKE, width=.5, label="received")
 ax.set(xlabel="digit", ylabel="scans", xticks=range(10))
 ax.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(.5, 1))
-Picture(figure, f"Scans of each digit in the file and in what was received: 0 to 3 whole, {left[4]} of 4, none of 5 to 9")
+Picture(figure, "Scans of each digit in the file and in what was received: "
+                f"0 to 3 whole, {left[4]} of 4, none of 5 to 9")
 
 # %% [markdown]
 # No error, five classes gone, and the file has its final name: tomorrow nothing will tell it from a good one. Train on
@@ -259,7 +362,7 @@ right(original), right(flipped), right(got.read_bytes())
 
 # %%
 def bytes_sent(breaks: float, length: float = 1.) -> float:
-    "Expected bytes on the wire when every break starts again from zero; `breaks` are expected per file."
+    "Expected bytes on the wire if every break starts again from zero; `breaks` are per file."
     return math.expm1(breaks) / (breaks / length)
 
 bytes_sent(3)
@@ -278,7 +381,7 @@ first.item()
 
 # %%
 def cost(seed: int) -> float:
-    "Bytes on the wire per byte of the file, for `copy_loop` repeated until it gets all; breaks are drawn at random."
+    "Bytes on the wire per byte of the file: `copy_loop` with random breaks until it gets all."
     g, length = torch.Generator().manual_seed(seed), len(original)
     breaks = (torch.empty(300).exponential_(3 / length, generator=g)).int().tolist()
     with FaultyServer(shelf, [("drop", b) for b in breaks]) as server:
@@ -293,7 +396,6 @@ again = interval(map(cost, range(steps(64, 8))))
 assert again.low < N < again.high
 f"{again:.2f} files sent for one; the formula says {N:.2f}"
 
-
 # %% [markdown]
 # ## Fetched, or not there
 # Now all three in one function. [Pooch](https://www.fatiando.org/pooch) does what it does well: it checks the hash of
@@ -302,44 +404,58 @@ f"{again:.2f} files sent for one; the formula says {N:.2f}"
 # no encoding; at most as many bytes as the file is known to have are ever written.
 
 # %%
-#| export
+#| export data.catalogue
 @dataclass(frozen=True)
 class Published:
-    "A file as its authors published it: name, bytes, SHA-256; `content` is the SHA-256 of what a .gz holds, where known."
+    "A file as its authors published it."
     name: str
-    size: int
+    size: int  # bytes
     sha256: str
-    content: str = ""
+    content: str = ""  # the SHA-256 of what a .gz holds, where known
 
-
-# %%
-#| export
-HARMLESS_FAULTS = ("as published", "same content, packed anew")
-
+# %% [markdown]
+# A file on the disk is compared with the published one. A `.gz` that somebody packed anew, or unpacked, still counts if
+# its content is known to be right.
 
 # %%
-#| export
-def file_verdict(path: Path, file: Published) -> str:
-    "One of `HARMLESS_FAULTS`, \"differs\", or \"absent\": what is at `path`, or beside it unpacked, against the file as published."
-    try:
-        if path.is_file():
-            if _sha256(path) == file.sha256:
-                return HARMLESS_FAULTS[0]
-            return HARMLESS_FAULTS[1] if file.content and _sha256(path, gzip.open) == file.content else "differs"
-        if path.suffix == ".gz" and path.with_suffix("").is_file():
-            return HARMLESS_FAULTS[1] if _sha256(path.with_suffix("")) == file.content else "differs"
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        return "differs"
-    return "absent"
+#| export data.catalogue
+GOOD_VERDICTS = ("as published", "same content, packed anew")
 
+# %% [markdown]
+# The hash of a file, or of what a `.gz` holds:
 
 # %%
-#| export
+#| export data.catalogue
 def _sha256(path: Path, unpacked: Callable = open) -> str:
     "The SHA-256 of a file, in hexadecimal."
     with unpacked(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
+# %% [markdown]
+# There are four verdicts, two of them good:
+
+# %%
+#| export data.catalogue
+def file_verdict(path: Path, file: Published) -> str:
+    """What is at `path`, or beside it unpacked, against the published file.
+
+    One of `GOOD_VERDICTS`, "differs" or "absent".
+    """
+    as_published, repacked = GOOD_VERDICTS
+    try:
+        if path.is_file():
+            if _sha256(path) == file.sha256:
+                return as_published
+            same = file.content and _sha256(path, gzip.open) == file.content
+            return repacked if same else "differs"
+        if path.suffix == ".gz" and path.with_suffix("").is_file():
+            return repacked if _sha256(path.with_suffix("")) == file.content else "differs"
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return "differs"
+    return "absent"
+
+# %% [markdown]
+# A failed connection is worth another try, unless the server's answer was final.
 
 # %%
 #| export
@@ -349,6 +465,8 @@ class ConnectionLost(ConnectionError):
         super().__init__(str(text))
         self.final = final
 
+# %% [markdown]
+# A redirect must not lead to a local file or to another protocol, so the opener knows http and https only.
 
 # %%
 #| export
@@ -368,28 +486,42 @@ def _opener() -> request.OpenerDirector:
         opener.add_handler(handler)
     return opener
 
+# %% [markdown]
+# Errors of the network become `ConnectionLost`. A busy server (429, 5xx) may be asked again, one without the file may not.
+
+# %%
+#| export
+def _open(url: str, headers: dict[str, str], timeout: float) -> http.client.HTTPResponse:
+    "The answer to a request; every failure is a `ConnectionLost`."
+    try:
+        return _opener().open(request.Request(url, headers=headers), timeout=timeout)
+    except error.HTTPError as e:
+        final = e.code < 500 and e.code not in (408, 425, 429)
+        raise ConnectionLost(f"{e.code} {e.reason}".splitlines()[0], final) from e
+    except (OSError, http.client.HTTPException) as e:
+        reason = getattr(e, "reason", e)
+        final = isinstance(e, error.URLError) and not isinstance(reason, TimeoutError)
+        raise ConnectionLost(reason or repr(e), final) from e
+
+# %% [markdown]
+# The answer must be the range that was asked for, or the file from its start at the length that is known.
 
 # %%
 #| export
 def _ask(url: str, start: int, size: int, timeout: float) -> tuple[http.client.HTTPResponse, int]:
     "The answer to a request for the bytes from `start`, and the byte that it really starts with."
-    headers = {"User-Agent": "modelab", "Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    try:
-        answer = _opener().open(request.Request(url, headers=headers), timeout=timeout)
-    except error.HTTPError as e:
-        raise ConnectionLost(f"{e.code} {e.reason}".splitlines()[0], e.code < 500 and e.code not in (408, 425, 429)) from e
-    except (OSError, http.client.HTTPException) as e:
-        reason = getattr(e, "reason", e)
-        raise ConnectionLost(reason or repr(e), isinstance(e, error.URLError) and not isinstance(reason, TimeoutError)) from e
-    ranged, length = answer.headers.get("Content-Range", ""), answer.headers.get("Content-Length", str(size))
+    headers = {"User-Agent": "modelab", "Accept-Encoding": "identity"}
+    answer = _open(url, headers | ({"Range": f"bytes={start}-"} if start else {}), timeout)
+    ranged = answer.headers.get("Content-Range", "")
+    length = answer.headers.get("Content-Length", str(size))
     if answer.status == 206 and not re.fullmatch(rf"bytes {start}-\d+/({size}|\*)", ranged):
         answer.close()
-        raise ConnectionLost(f"sends {ranged!r} instead of the bytes from {start} of {size}", final=True)
+        problem = f"sends {ranged!r} instead of the bytes from {start} of {size}"
+        raise ConnectionLost(problem, final=True)
     if answer.status == 200 and length != str(size):
         answer.close()
         raise ConnectionLost(f"offers a file of {length} bytes instead of {size}", final=True)
     return answer, start if answer.status == 206 else 0
-
 
 # %% [markdown]
 # A connection can also fail by not failing: nothing comes, or a few bytes now and then. So there is a limit on silence
@@ -397,15 +529,10 @@ def _ask(url: str, start: int, size: int, timeout: float) -> tuple[http.client.H
 
 # %%
 #| export
-SLOW_FAULTS = 1000  # bytes per second below which a connection counts as dead
+LEAST_SPEED = 1000  # bytes per second; a slower connection counts as dead
 
-
-# %%
-#| export
-def _size(path: Path) -> int:
-    "Bytes of a file, or of the files in a folder; 0 if there is none."
-    return path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.glob("*") if p.is_file())
-
+# %% [markdown]
+# The bytes are written behind those that are there already.
 
 # %%
 #| export
@@ -418,49 +545,80 @@ def _stream(url: str, part: Path, size: int, timeout: float, bar: tqdm) -> None:
         bar.update(at)
         since, before = time.monotonic(), at
         while at < size:
-            try:
-                piece = answer.read1(min(65536, size - at))
-            except (OSError, http.client.HTTPException) as e:
-                raise ConnectionLost(e or repr(e)) from e
+            piece = _read_piece(answer, min(65536, size - at))
             if not piece:
                 raise ConnectionLost(f"closed the connection after {at} of {size} bytes")
             at += file.write(piece)
             bar.update(len(piece))
             if (now := time.monotonic()) - since > timeout:
-                if at - before < SLOW_FAULTS * timeout:
+                if at - before < LEAST_SPEED * timeout:
                     raise ConnectionLost(f"sent {at - before} bytes in {now - since:.0f} s")
                 since, before = now, at
 
+# %% [markdown]
+# A connection that breaks and a disk that is full both raise `OSError`. Only reading may turn it into `ConnectionLost`: another mirror does not help against a full disk.
 
 # %%
 #| export
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    "Hold `folder` against other processes and threads that fetch into it; where that is unknown, the hash must do."
+def _read_piece(answer: http.client.HTTPResponse, most: int) -> bytes:
+    "What has come, up to `most` bytes; nothing at the end."
     try:
-        import fcntl
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
+        return answer.read1(most)
+    except (OSError, http.client.HTTPException) as e:
+        raise ConnectionLost(e or repr(e)) from e
+
+# %% [markdown]
+# What has come so far is the size of the part.
+
+# %%
+#| export
+def _size(path: Path) -> int:
+    "Bytes of a file; 0 if there is none."
+    return path.stat().st_size if path.is_file() else 0
+
+# %% [markdown]
+# One attempt at one mirror: fetch what is missing, and let Pooch compare the hash and give the file its name.
+
+# %%
+#| export
+def _attempt(file: Published, folder: Path, mirror: str, timeout: float, bar: tqdm) -> Path:
+    "The file, from what is in its part and the rest from `mirror`; `ValueError` for another hash."
+    import pooch
+    part = folder / f"{file.name}.part"
+    if _size(part) < file.size:
+        _stream(mirror + file.name, part, file.size, timeout, bar)
+    return Path(pooch.retrieve(mirror + file.name, file.sha256, file.name, folder,
+                               downloader=lambda url, output, _: os.replace(part, output)))
+
+# %% [markdown]
+# Attempts that bring something new may go on for ever, others may not. A wrong hash once may be due to what an earlier
+# mirror left in the part; twice it is the mirror's.
+
+# %%
+#| export
+def _try_mirror(file: Published, folder: Path, mirror: str, timeout: float, tries: int,
+                pause: float, bar: tqdm, problems: list[str]) -> Path | None:
+    "The file, or None once the mirror has failed `tries` times; adds to `problems`."
+    failed = mistaken = 0
+    while failed < tries:
+        had = _size(part := folder / f"{file.name}.part")
+        check_disk_space(folder, file.size - had)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that fetches into {folder}", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+            return _attempt(file, folder, mirror, timeout, bar)
+        except ConnectionLost as e:
+            problems.append(f"{mirror}: {e}")
+            little = _size(part) - had < file.size / 64
+            failed = tries if e.final else failed + 1 if little else 0
+        except ValueError:  # Pooch's word for another hash; the part is gone with it
+            problems.append(f"{mirror}: another file, by its SHA-256")
+            mistaken += 1
+            failed = tries if mistaken > 1 or not had else failed
+        if 0 < failed < tries:
+            time.sleep(min(pause * 2 ** (failed - 1), 30))
+    return None
 
-
-# %%
-#| export
-def check_disk_space(folder: Path, need: int) -> None:
-    "`OSError` unless the disk of `folder` has `need` bytes free."
-    if (free := shutil.disk_usage(folder).free) < need:
-        raise OSError(errno.ENOSPC, f"not enough room: {need / 1e6:,.1f} MB needed, {free / 1e6:,.1f} MB free", str(folder))
-
+# %% [markdown]
+# `fetch` holds the folder's lock ([6.3](03_files.ipynb)), so that of several processes one fetches and the others wait.
 
 # %%
 #| export
@@ -472,42 +630,36 @@ def fetch(file: Published,  # what is to be fetched
           pause: float = 1,  # seconds before the second attempt; doubled for each further one
           progress: bool = True,  # a bar in a terminal
           ) -> Path:
-    """The published file in `folder`, bit for bit, fetched unless it is there; `ConnectionError` if no mirror gives it.
+    """The published file in `folder`, bit for bit; `ConnectionError` if no mirror gives it.
 
-    What has come so far stays in NAME.part, whatever happens, and is where the next attempt goes on.
+    Nothing is fetched if it is there. What came so far stays in NAME.part for the next attempt.
     """
-    import pooch
-    folder, timeout, tries = Path(folder), check_number("timeout", timeout, above=0), check_int("tries", tries)
-    if isinstance(mirrors, str) or not all(re.match("https?://.*/$", m) for m in mirrors):
-        raise ValueError(f"mirrors: expected addresses http(s)://…/ that end in a slash, got {mirrors!r}")
-    pooch.get_logger().setLevel("WARNING")
-    folder.mkdir(parents=True, exist_ok=True)
-    part, said = folder / f"{file.name}.part", []
-    with locked(folder), tqdm(total=file.size, unit="B", unit_scale=True, desc=file.name,
-                             disable=not progress or None) as bar:
-        if file_verdict(path := folder / file.name, file) in HARMLESS_FAULTS:
+    timeout, tries = check_number("timeout", timeout, above=0), check_int("tries", tries)
+    folder, problems = _download_folder(folder, mirrors), []
+    with file_lock(folder, wait=True), tqdm(total=file.size, unit="B", unit_scale=True,
+                                            desc=file.name, disable=not progress or None) as bar:
+        if file_verdict(path := folder / file.name, file) in GOOD_VERDICTS:
             return path if path.exists() else path.with_suffix("")
         for mirror in mirrors:
-            failed = mistaken = 0
-            while failed < tries:
-                had = _size(part)
-                check_disk_space(folder, file.size - had)
-                try:
-                    if had < file.size:
-                        _stream(mirror + file.name, part, file.size, timeout, bar)
-                    return Path(pooch.retrieve(mirror + file.name, file.sha256, file.name, folder,
-                                               downloader=lambda url, output, _: os.replace(part, output)))
-                except ConnectionLost as e:
-                    said.append(f"{mirror}: {e}")
-                    failed = tries if e.final else failed + 1 if _size(part) - had < file.size / 64 else 0
-                except ValueError:  # Pooch's word for another hash; the part is gone with it
-                    said.append(f"{mirror}: another file, by its SHA-256")
-                    mistaken += 1  # once may be due to what an earlier mirror left in the part
-                    failed = tries if mistaken > 1 or not had else failed
-                if 0 < failed < tries:
-                    time.sleep(min(pause * 2 ** (failed - 1), 30))
-    raise ConnectionError(f"{file.name}: no mirror gave it. " + "; ".join(dict.fromkeys(said)))
+            if found := _try_mirror(file, folder, mirror, timeout, tries, pause, bar, problems):
+                return found
+    said = "; ".join(dict.fromkeys(problems))
+    raise ConnectionError(f"{file.name}: no mirror gave it. {said}")
 
+# %% [markdown]
+# The arguments are checked before a folder is made.
+
+# %%
+#| export
+def _download_folder(folder: str | Path, mirrors: Sequence[str]) -> Path:
+    "The folder to download into, made; refuses mirrors that are no addresses."
+    import pooch
+    if isinstance(mirrors, str) or not all(re.match("https?://.*/$", m) for m in mirrors):
+        raise ValueError("mirrors: expected addresses http(s)://…/ that end in a slash, "
+                         f"got {mirrors!r}")
+    pooch.get_logger().setLevel("WARNING")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)
 
 # %% [markdown]
 # Does it hold? Each fault at a random place, eight times over, three requests in a row, with one good mirror to turn
@@ -542,26 +694,27 @@ def ours(url: str, path: Path) -> None:
     mirrors = [url.removesuffix("digits.bin"), good_mirror.url]
     fetch(published, path.parent, mirrors, timeout=.2, tries=5, pause=.01, progress=False)
 
-
 # %%
 def outcome(method: Callable, fault: str, seed: int) -> str:
-    "What a method leaves under the file's name: the right file, the wrong one, an error; or it \"waits\" until we stop it."
+    "The file that a method leaves is right or wrong; or it ends in an error, or waits for ever."
     at = torch.rand(1, generator=torch.Generator().manual_seed(seed)).item()
     with tempfile.TemporaryDirectory() as folder, FaultyServer(shelf, [(fault, at)] * 3) as server:
-        path, patience = Path(folder, "digits.bin"), threading.Timer(20 if method is ours else .3, server.closing.set)
-        patience.start()
+        path, patience = Path(folder, "digits.bin"), 20 if method is ours else .3
+        stop = threading.Timer(patience, server.closing.set)
+        stop.start()
         try:
             method(server.url + "digits.bin", path)
             what = "right" if right(path.read_bytes()) else "wrong"
         except OSError:
             what = "error"
-        patience.cancel()
+        stop.cancel()
         return "waits" if server.closing.is_set() else what
 
 # %%
 about_ranges = ["no range", "wrong range", "shifted"]
 faults = [fault for fault in FAULTS if fault not in ("none", *about_ranges)]
-methods = {"copy loop": copy_loop, "with length": checked_length, "with hash": checked_hash, "fetch": ours}
+methods = {"copy loop": copy_loop, "with length": checked_length,
+           "with hash": checked_hash, "fetch": ours}
 
 # %%
 seeds = range(steps(8, 2))
@@ -569,20 +722,24 @@ found = {name: {fault: [outcome(method, fault, seed) for seed in seeds] for faul
          for name, method in methods.items()}
 
 # %%
-looks = {"right": (REAL, "o", "right file"), "error": (MISSING, "_", "error"), "waits": (MISSING, "<", "no end"),
-         "wrong": (FAKE, "X", "wrong file, no error")}
-spots = [(x + (i - 3.5) / 12, y, what) for x, name in enumerate(methods) for y, fault in enumerate(faults)
+looks = {"right": (REAL, "o", "right file"), "error": (MISSING, "_", "error"),
+         "waits": (MISSING, "<", "no end"), "wrong": (FAKE, "X", "wrong file, no error")}
+spots = [(x + (i - 3.5) / 12, y, what)
+         for x, name in enumerate(methods) for y, fault in enumerate(faults)
          for i, what in enumerate(found[name][fault])]
 
 # %%
 figure, ax = axes(size=(5.4, 4.6))
 for kind, (colour, mark, label) in looks.items():
-    ax.scatter(*zip(*[(x, y) for x, y, what in spots if what == kind] or [(math.nan,) * 2]), c=colour, marker=mark,
-               s=18, label=label)
-ax.set(xticks=range(len(methods)), xticklabels=methods, yticks=range(len(faults)), yticklabels=faults, ylim=(11.5, -.5))
-ax.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(.5, 1), columnspacing=1, handletextpad=.1)
+    points = [(x, y) for x, y, what in spots if what == kind] or [(math.nan,) * 2]
+    ax.scatter(*zip(*points), c=colour, marker=mark, s=18, label=label)
+ax.set(xticks=range(len(methods)), xticklabels=methods, yticks=range(len(faults)),
+       yticklabels=faults, ylim=(11.5, -.5))
+ax.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(.5, 1),
+          columnspacing=1, handletextpad=.1)
 silent = {name: sum("wrong" in got for got in of.values()) for name, of in found.items()}
-Picture(figure, "Outcome of each fault, eight places each. Faults that leave a wrong file without an error: "
+Picture(figure, "Outcome of each fault, eight places each. "
+        "Faults that leave a wrong file without an error: "
         + ", ".join(f"{name} {n}" for name, n in silent.items()))
 
 # %%
@@ -590,10 +747,12 @@ def count(name: str, what: str) -> Interval:
     "How many of the faults end so, over the eight places."
     return interval(sum(found[name][fault][seed] == what for fault in faults) for seed in seeds)
 
-claim("A resumed, hashed fetch delivers the file whatever one mirror of two does wrong", paper="this course",
-      section="27", ours=f"right after {count('fetch', 'right'):.3g} of {len(faults)} faults",
-      baseline=f"a copy loop: right after {count('copy loop', 'right'):.2g}, wrong without an error after "
-               f"{count('copy loop', 'wrong'):.2g}; if it compares lengths {count('with length', 'wrong'):.2g}",
+claim("A resumed, hashed fetch delivers the file whatever one mirror of two does wrong",
+      paper="this course", section="6.12",
+      ours=f"right after {count('fetch', 'right'):.3g} of {len(faults)} faults",
+      baseline=f"a copy loop: right after {count('copy loop', 'right'):.2g}, wrong without "
+               f"an error after {count('copy loop', 'wrong'):.2g}; if it compares lengths "
+               f"{count('with length', 'wrong'):.2g}",
       holds=count("fetch", "right").low == len(faults))
 
 # %% [markdown]
@@ -623,7 +782,7 @@ for fault in about_ranges:
 # it is read, and all goes to a folder aside that gets its name when all is there.
 
 # %%
-#| export
+#| export data.archives
 class _Bounded:
     "A stream that refuses to give more than `most` bytes."
     def __init__(self, stream: IO[bytes], most: int):
@@ -637,63 +796,112 @@ class _Bounded:
             raise ValueError("more bytes than such an archive can hold")
         return data
 
+# %% [markdown]
+# Both kinds of archive give the same list: name, size, whether it is a plain file, and how to read it.
 
 # %%
-#| export
-def _members(archive: Path, most: int) -> Iterator[tuple[str, int, bool, Callable[[], IO[bytes]]]]:
-    "Name, size, whether it is a plain file, and how to read it: of each entry of a .zip or .tar.gz but folders."
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as packed:
-            for m in packed.infolist():
-                kind = m.external_attr >> 28  # of the Unix mode: 8 is a plain file, 0 says nothing
-                if not m.is_dir():
-                    yield m.filename, m.file_size, kind in (0, 8) and not m.flag_bits & 1, functools.partial(packed.open, m)
-        return
-    with gzip.open(archive) as stream, tarfile.open(fileobj=(bounded := _Bounded(stream, most)), mode="r|") as packed:
-        for m in packed:
-            if not m.isdir():
-                yield m.name, m.size, m.isreg() and not m.issparse(), functools.partial(packed.extractfile, m)
-        while bounded.read(2 ** 20):
-            pass  # to the end, where gzip's checksum stands
+#| export data.archives
+Entry = tuple[str, int, bool, Callable[[], IO[bytes]]]  # name, bytes, a plain file?, reader
 
+# %% [markdown]
+# A zip file keeps the kind of an entry in the upper bits of an attribute; encrypted entries are refused.
 
 # %%
-#| export
-def unpack_archive(archive: str | Path,  # a .zip or .tar.gz
-                   into: str | Path,  # the folder to make; must not be there
-                   wanted: str,  # a regular expression for the whole name of an entry; its first group is the file's name
-                   most: int = 2 ** 31,  # bytes of all files together
-                   progress: bool = True,
-                   ) -> list[Path]:
-    "Unpack plain files whose names were expected; `ValueError`, and nothing made, if the archive holds anything else."
-    archive, into, left, made = Path(archive), Path(into), check_int("most", most), set()
-    if into.exists():
-        raise FileExistsError(f"into: {into} is there; move it away first")
+#| export data.archives
+def _zip_entries(archive: Path) -> Iterator[Entry]:
+    "The entries of a .zip but folders."
+    with zipfile.ZipFile(archive) as packed:
+        for m in packed.infolist():
+            kind = m.external_attr >> 28  # of the Unix mode: 8 is a plain file, 0 says nothing
+            plain = kind in (0, 8) and not m.flag_bits & 1
+            if not m.is_dir():
+                yield m.filename, m.file_size, plain, functools.partial(packed.open, m)
+
+# %% [markdown]
+# A tar file is read as a stream, and the stream is bounded, since its headers may announce anything.
+
+# %%
+#| export data.archives
+def _tar_entries(archive: Path, most: int) -> Iterator[Entry]:
+    "The entries of a .tar.gz but folders; at most `most` bytes are unpacked."
+    with gzip.open(archive) as stream:
+        bounded = _Bounded(stream, most)
+        with tarfile.open(fileobj=bounded, mode="r|") as packed:
+            for m in packed:
+                plain = m.isreg() and not m.issparse()
+                if not m.isdir():
+                    yield m.name, m.size, plain, functools.partial(packed.extractfile, m)
+            while bounded.read(2 ** 20):
+                pass  # to the end, where gzip's checksum stands
+
+# %% [markdown]
+# All files go to a folder aside. It gets its name at the end, or it is deleted.
+
+# %%
+#| export data.archives
+@contextmanager
+def _folder_aside(archive: Path, into: Path) -> Iterator[Path]:
+    "A folder that becomes `into` at the end; nothing of it stays if anything goes wrong."
     aside = into.with_name(f".{into.name}.unpacking")
     shutil.rmtree(aside, ignore_errors=True)  # what a killed process left
     aside.mkdir(parents=True)
     try:
-        for name, size, plain, reader in tqdm(_members(archive, most + 2 ** 24), unit=" files", disable=not progress or None):
-            fits = re.fullmatch(wanted, name)
-            if wrong := ("no plain file" if not plain else f"not a name like {wanted}" if not fits
-                         or not re.fullmatch(r"[\w-][\w.-]*", fits[1]) else "there twice" if into / fits[1] in made
-                         else f"{size:,} bytes, and {left:,} are left" if size > left else ""):
-                raise ValueError(f"{name!r} is {wrong}: nothing was unpacked")
-            left -= size
-            check_disk_space(aside, size)
-            made.add(into / fits[1])
-            with reader() as source, open(aside / fits[1], "xb") as file:
-                shutil.copyfileobj(_Bounded(source, size), file, 2 ** 20)
-        if not made:
-            raise ValueError("it is empty")
+        yield aside
         os.rename(aside, into)
-    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile,
-            NotImplementedError) as e:
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError,
+            zipfile.BadZipFile, NotImplementedError) as e:
         raise ValueError(f"archive: {archive.name}: {e or 'cut short'}") from e
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return sorted(made)
 
+# %% [markdown]
+# Each entry must pass four questions before a byte of it is written.
+
+# %%
+#| export data.archives
+def _expected_name(name: str, size: int, plain: bool,  # of the entry
+                   wanted: str, made: set[str], left: int) -> str:
+    "The file's name for an entry; `ValueError` if the entry is not as expected."
+    fits = re.fullmatch(wanted, name)
+    if not plain:
+        wrong = "no plain file"
+    elif not fits or not re.fullmatch(r"[\w-][\w.-]*", fits[1]):
+        wrong = f"not a name like {wanted}"
+    elif fits[1] in made:
+        wrong = "there twice"
+    elif size > left:
+        wrong = f"{size:,} bytes, and {left:,} are left"
+    else:
+        return fits[1]
+    raise ValueError(f"{name!r} is {wrong}: nothing was unpacked")
+
+# %% [markdown]
+# With these parts, unpacking is a loop.
+
+# %%
+#| export data.archives
+def unpack_archive(archive: str | Path,  # a .zip or .tar.gz
+                   into: str | Path,  # the folder to make; must not be there
+                   wanted: str,  # a regular expression of entries; first group: the name
+                   most: int = 2 ** 31,  # bytes of all files together
+                   progress: bool = True,
+                   ) -> list[Path]:
+    "Unpack plain files of expected names; if there is anything else, `ValueError` and no file."
+    archive, into, left, made = Path(archive), Path(into), check_int("most", most), set()
+    if into.exists():
+        raise FileExistsError(f"into: {into} is there; move it away first")
+    with _folder_aside(archive, into) as aside:
+        entries = _zip_entries(archive) if zipfile.is_zipfile(archive) else \
+            _tar_entries(archive, most + 2 ** 24)
+        for name, size, plain, reader in tqdm(entries, unit=" files", disable=not progress or None):
+            made.add(file := _expected_name(name, size, plain, wanted, made, left))
+            left -= size
+            check_disk_space(aside, size)
+            with reader() as source, open(aside / file, "xb") as target:
+                shutil.copyfileobj(_Bounded(source, size), target, 2 ** 20)
+        if not made:
+            raise ValueError("it is empty")
+    return sorted(into / file for file in made)
 
 # %% [markdown]
 # Five strangers' archives, and what `unpack_archive` says:
@@ -713,7 +921,8 @@ def tar(*entries: tuple) -> Path:
 # %%
 strangers = {"climbs": tar(("x/../../evil.bin", b"1")), "absolute": tar(("/etc/evil.bin", b"1")),
              "link": tar(("x/a.bin", "..", tarfile.SYMTYPE), ("x/a.bin/evil", b"1")),
-             "bomb": tar(("x/a.bin", bytes(10 ** 7))), "twice": tar(("x/a.bin", b"1"), ("x/a.bin", b"2"))}
+             "bomb": tar(("x/a.bin", bytes(10 ** 7))),
+             "twice": tar(("x/a.bin", b"1"), ("x/a.bin", b"2"))}
 for name, archive in strangers.items():
     target = archive.parent / "out"
     print(f"{name:>9}: {archive.stat().st_size:5} bytes.",
@@ -722,7 +931,8 @@ for name, archive in strangers.items():
 
 # %%
 target = Path(tempfile.mkdtemp(), "out")
-[p.name for p in unpack_archive(tar(("x/a.bin", b"1"), ("x/b.bin", b"22")), target, r"x/(\w+\.bin)", progress=False)]
+honest = tar(("x/a.bin", b"1"), ("x/b.bin", b"22"))
+[p.name for p in unpack_archive(honest, target, r"x/(\w+\.bin)", progress=False)]
 
 # %% [markdown]
 # ## What is published, and on which terms
@@ -734,10 +944,10 @@ target = Path(tempfile.mkdtemp(), "out")
 # it, for every reader, script and test of the course; that is the only setting.
 
 # %%
-#| export
+#| export data.catalogue
 @dataclass(frozen=True)
 class DataSet:
-    "A real set: what was published where, on which terms, and what its reader needs in the folder of its name."
+    "A real set: what was published where, on which terms, and what its reader needs in its folder."
     name: str
     what: str
     terms: str
@@ -749,108 +959,159 @@ class DataSet:
     wanted: str = ""  # names in the archive, as for `unpack_archive`
     room: int = 0  # bytes that unpacking takes
 
+# %% [markdown]
+# MNIST and Fashion-MNIST are four files of the same names.
 
 # %%
-#| export
+#| export data.catalogue
 _IDX = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz",
         "t10k-labels-idx1-ubyte.gz")
-DATA_SETS = {s.name: s for s in (
-    DataSet("mnist", "MNIST: 70,000 handwritten digits, 28×28",
-            "CC BY-SA 3.0 (LeCun, Cortes, Burges): name the authors, share changed copies alike",
-            "http://yann.lecun.com/exdb/mnist/", tuple(map(Published, _IDX, (9912422, 28881, 1648877, 4542), (
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"), (
-                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"))),
-            ("https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"),
-            _IDX, "modes.mnist(), modes.stacked_mnist()"),
-    DataSet("fashion_mnist", "Fashion-MNIST: 70,000 pictures of clothes, 28×28", "MIT (Zalando SE)",
-            "https://github.com/zalandoresearch/fashion-mnist", tuple(map(
-                Published, _IDX, (26421880, 29515, 4422102, 5148), (
-                    "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-                    "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-                    "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-                    "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"))),
-            ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"),
-            _IDX, "modes.fashion_mnist()"),
-    DataSet("cifar10", "CIFAR-10, binary version: 60,000 pictures of ten kinds of thing, 3×32×32",
-            "no licence is stated; the authors ask to cite Krizhevsky 2009, Learning Multiple Layers of Features",
-            "https://www.cs.toronto.edu/~kriz/cifar.html", (Published(
-                "cifar-10-binary.tar.gz", 170052171,
-                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),),
-            ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/"),
-            tuple(f"cifar-10-batches-bin/{b}.bin" for b in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")),
-            "data.cifar10()", r"cifar-10-batches-bin/([\w.]+\.(?:bin|txt|html))", 190_000_000),
-    DataSet("celeba", "CelebA: 202,599 faces with 40 attributes, 178×218",
-            "non-commercial research and education only; the pictures belong to their owners: do not sell, publish or "
-            "pass on any part of them",
-            "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html", (
-                Published("img_align_celeba.zip", 1443490838,
-                          "46fb89443c578308acf364d7d379fe1b9efb793042c0af734b6112e4fd3a8c74"),
-                Published("list_attr_celeba.txt", 26721026,
-                          "f0e5da289d5ccf75ffe8811132694922b60f2af59256ed362afa03fefba324d0")),
-            (), ("img_align_celeba", "list_attr_celeba.txt"), 'pictures.read_celeba(data.find("celeba"))',
-            r"img_align_celeba/(\d{6}\.jpg)", 1_800_000_000),
-    DataSet("traffic", "frames of a fixed camera above a street, from a film of yours",
-            "those of your film: modelab knows none that may be passed on", "", (), (), ("frames.npz",),
-            'pictures.read_frames(data.find("traffic") / "frames.npz")'))}
-
 
 # %%
-#| export
+#| export data.catalogue
+_MNIST = DataSet(
+    "mnist", "MNIST: 70,000 handwritten digits, 28×28",
+    "CC BY-SA 3.0 (LeCun, Cortes, Burges): name the authors, share changed copies alike",
+    "http://yann.lecun.com/exdb/mnist/",
+    tuple(map(Published, _IDX, (9912422, 28881, 1648877, 4542), (
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"), (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"))),
+    ("https://storage.googleapis.com/cvdf-datasets/mnist/",
+     "https://ossci-datasets.s3.amazonaws.com/mnist/"),
+    _IDX, "modelab.mnist(), modelab.stacked_mnist()")
+
+# %%
+#| export data.catalogue
+_FASHION_MNIST = DataSet(
+    "fashion_mnist", "Fashion-MNIST: 70,000 pictures of clothes, 28×28", "MIT (Zalando SE)",
+    "https://github.com/zalandoresearch/fashion-mnist",
+    tuple(map(Published, _IDX, (26421880, 29515, 4422102, 5148), (
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"))),
+    ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"),
+    _IDX, "modelab.fashion_mnist()")
+
+# %% [markdown]
+# CIFAR-10 and CelebA are archives. CelebA has no mirrors: its authors hand it out.
+
+# %%
+#| export data.catalogue
+_CIFAR10 = DataSet(
+    "cifar10", "CIFAR-10, binary version: 60,000 pictures of ten kinds of thing, 3×32×32",
+    "no licence is stated; the authors ask to cite Krizhevsky 2009, "
+    "Learning Multiple Layers of Features",
+    "https://www.cs.toronto.edu/~kriz/cifar.html",
+    (Published("cifar-10-binary.tar.gz", 170052171,
+               "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),),
+    ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/"),
+    (*(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)),
+     "cifar-10-batches-bin/test_batch.bin"),
+    "modelab.data.cifar.cifar10()", r"cifar-10-batches-bin/([\w.]+\.(?:bin|txt|html))", 190_000_000)
+
+# %%
+#| export data.catalogue
+_CELEBA = DataSet(
+    "celeba", "CelebA: 202,599 faces with 40 attributes, 178×218",
+    "non-commercial research and education only; the pictures belong to their owners: do not sell, "
+    "publish or pass on any part of them",
+    "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+    (Published("img_align_celeba.zip", 1443490838,
+               "46fb89443c578308acf364d7d379fe1b9efb793042c0af734b6112e4fd3a8c74"),
+     Published("list_attr_celeba.txt", 26721026,
+               "f0e5da289d5ccf75ffe8811132694922b60f2af59256ed362afa03fefba324d0")),
+    (), ("img_align_celeba", "list_attr_celeba.txt"),
+    'modelab.data.frames.read_celeba(find_data_set("celeba"))',
+    r"img_align_celeba/(\d{6}\.jpg)", 1_800_000_000)
+
+# %% [markdown]
+# The frames of a camera come from a film of yours, so nothing is known about their bytes.
+
+# %%
+#| export data.catalogue
+_TRAFFIC = DataSet(
+    "traffic", "frames of a fixed camera above a street, from a film of yours",
+    "those of your film: modelab knows none that may be passed on", "", (), (), ("frames.npz",),
+    'modelab.data.frames.read_frames(find_data_set("traffic") / "frames.npz")')
+
+# %%
+#| export data.catalogue
+DATA_SETS = {s.name: s for s in (_MNIST, _FASHION_MNIST, _CIFAR10, _CELEBA, _TRAFFIC)}
+
+# %% [markdown]
+# Readers ask for a set by its name. The error says which command fetches it.
+
+# %%
+#| export data.catalogue
 def find_data_set(name: str,  # a name in `DATA_SETS`
                   folder: str | Path | None = None,  # the data folder; default: MODELAB_DATA
                   ) -> Path:
-    "The folder of a set in the data folder; `FileNotFoundError`, with the command that fetches it, if it is not whole."
-    known, root = DATA_SETS[check_choice("name", name, DATA_SETS)], folder or os.environ.get("MODELAB_DATA")
+    "The folder of a set in the data folder; `FileNotFoundError` if any of it is absent."
+    known = DATA_SETS[check_choice("name", name, DATA_SETS)]
+    root = folder or os.environ.get("MODELAB_DATA")
     if known.needs == _IDX:  # MNIST's files may also lie in the data folder itself
+        from modelab.data.mnist import idx_files  # here, since it loads torch
         return idx_files(name, root if name == "mnist" or not root else Path(root, name))[0].parent
     if root and not missing_files(known, Path(root, name)):
         return Path(root, name)
-    raise FileNotFoundError(f"{name}: {f'{root} lacks it, whole or in part' if root else 'MODELAB_DATA names no folder'}"
-                            f"; data_scripts/{name}.py {'fetches' if known.mirrors else 'makes'} it")
+    where = f"{root} lacks it, or a part of it" if root else "MODELAB_DATA names no folder"
+    verb = "fetches" if known.mirrors else "makes"
+    raise FileNotFoundError(f"{name}: {where}; data_scripts/{name}.py {verb} it")
 
+# %% [markdown]
+# A `.gz` counts as there if it was unpacked.
 
 # %%
-#| export
+#| export data.catalogue
 def missing_files(known: DataSet, folder: Path) -> list[str]:
-    "What a set lacks in `folder`."
-    return [n for n in known.needs if not (folder / n).exists() and not (folder / n.removesuffix(".gz")).is_file()]
+    "The names of what a set needs and `folder` lacks."
+    return [n for n in known.needs
+            if not (folder / n).exists() and not (folder / n.removesuffix(".gz")).is_file()]
 
+# %% [markdown]
+# Files that were made here, such as unpacked ones, have no published hash. Theirs are recorded when they are made.
 
 # %%
-#| export
+#| export data.catalogue
 CHECKSUM_FILE = "SHA256SUMS"
 
+# %% [markdown]
+# The form is that of `sha256sum`, so anybody can check it without this library.
 
 # %%
-#| export
+#| export data.catalogue
 def write_checksums(folder: str | Path, names: Iterable[str]) -> Path:
-    "Write the SHA-256 of files in `folder` as `sha256sum` does, for `verify_data_set` and for `sha256sum --check`."
+    "Write the SHA-256 of files in `folder` as `sha256sum` does, for `sha256sum --check` too."
     lines = [f"{_sha256(Path(folder, name))}  {name}\n" for name in sorted(names)]
     atomic_write(Path(folder, CHECKSUM_FILE), "".join(lines).encode())
     return Path(folder, CHECKSUM_FILE)
 
+# %% [markdown]
+# A published hash decides before a recorded one.
 
 # %%
-#| export
+#| export data.catalogue
 def verify_data_set(known: DataSet, folder: Path) -> dict[str, str]:
-    "What each file of a set is, by its SHA-256: as published, as recorded when it was made, or differs."
-    found = {file.name: file_verdict(folder / file.name, file) for file in known.files if file.name in known.needs}
+    "The verdict on each file: as published, as recorded when it was made, differs, or absent."
+    found = {file.name: file_verdict(folder / file.name, file)
+             for file in known.files if file.name in known.needs}
     if (folder / CHECKSUM_FILE).is_file():
         for line in (folder / CHECKSUM_FILE).read_text().splitlines():
             digest, _, name = line.partition("  ")
-            if found.get(name, "differs") == "differs" and not name.startswith("/") and ".." not in name:
+            inside = not name.startswith("/") and ".." not in name
+            if found.get(name, "differs") == "differs" and inside:
                 path = folder / name
                 found[name] = "absent" if not path.is_file() else \
                     "as recorded" if _sha256(path) == digest else "differs"
     return found
-
 
 # %% [markdown]
 # CIFAR-10 comes in three packings. One is Python pickles, and a pickle is a program: loading it runs it. We take the
@@ -859,24 +1120,32 @@ def verify_data_set(known: DataSet, folder: Path) -> dict[str, str]:
 # [4.1](../4_evidence/01_precision_recall.ipynb) and [4.2](../4_evidence/02_audit.ipynb).
 
 # %%
-#| export
+#| export data.cifar
 def cifar10(folder: str | Path | None = None,  # the data folder; default: MODELAB_DATA
             split: str = "train",  # or "held_out"
             ) -> tuple[torch.Tensor, torch.Tensor]:
     "CIFAR-10: pictures (n, 3, 32, 32) uint8 and classes (n,) int64, from the binary version."
-    files = [n for n in DATA_SETS["cifar10"].needs if ("test" in n) == (check_choice("split", split, ["train", "held_out"]) != "train")]
-    parts = []
-    for path in (find_data_set("cifar10", folder) / n for n in files):
-        size = path.stat().st_size
-        if not size or size % 3073 or size > 3073 * 10_000:
-            raise ValueError(f"folder: expected rows of 3,073 bytes, at most 10,000, got {size} bytes in {path.name}")
-        rows = torch.from_file(str(path), size=size, dtype=torch.uint8).reshape(-1, 3073)
-        if rows[:, 0].max() > 9:
-            raise ValueError(f"folder: expected classes 0 to 9, got {int(rows[:, 0].max())} in {path.name}")
-        parts.append(rows)
-    rows = torch.cat(parts)
+    test = check_choice("split", split, ["train", "held_out"]) != "train"
+    names = [name for name in DATA_SETS["cifar10"].needs if ("test" in name) == test]
+    rows = torch.cat([_rows(find_data_set("cifar10", folder) / name) for name in names])
     return rows[:, 1:].unflatten(1, (3, 32, 32)), rows[:, 0].long()
 
+# %% [markdown]
+# The pixels stay in the file until they are used (`torch.from_file`).
+
+# %%
+#| export data.cifar
+def _rows(path: Path) -> torch.Tensor:
+    "The rows of one file, (n, 3073) uint8: a class, then the pixels."
+    size = path.stat().st_size
+    if not size or size % 3073 or size > 3073 * 10_000:
+        raise ValueError("folder: expected rows of 3,073 bytes, at most 10,000, "
+                         f"got {size} bytes in {path.name}")
+    rows = torch.from_file(str(path), size=size, dtype=torch.uint8).reshape(-1, 3073)
+    if rows[:, 0].max() > 9:
+        largest = int(rows[:, 0].max())
+        raise ValueError(f"folder: expected classes 0 to 9, got {largest} in {path.name}")
+    return rows
 
 # %% [markdown]
 # A set of two pictures per file will do to see it read.
@@ -893,7 +1162,7 @@ assert x.shape == (10, 3, 32, 32) and (x[kind == 3] == 120).all()
 x.shape, x.dtype, kind.tolist()
 
 # %%
-def told(call: Callable, *args) -> str:
+def not_found(call: Callable, *args) -> str:
     "The FileNotFoundError that `call` raises, without the folder's name."
     try:
         call(*args)
@@ -901,8 +1170,7 @@ def told(call: Callable, *args) -> str:
         return str(e).replace(str(home), "HOME")
 
 # %%
-[told(find_data_set, "celeba", home), told(find_data_set, "fashion_mnist", home)]
-
+[not_found(find_data_set, "celeba", home), not_found(find_data_set, "fashion_mnist", home)]
 
 # %% [markdown]
 # ## What is on this disk?
@@ -910,54 +1178,77 @@ def told(call: Callable, *args) -> str:
 # is absent, or anything differs.
 
 # %%
-#| export
-def _line(known: DataSet, root: str | None, checked: bool) -> tuple[str, bool, bool]:
-    "A line of the list, whether the set is there, and whether it is sound."
+#| export data.catalogue
+def _listed(known: DataSet, root: str | None, checked: bool) -> tuple[str, bool, bool]:
+    "A line of the list, whether the set is there, and whether its files are right."
     try:
         folder = find_data_set(known.name, root)
     except FileNotFoundError:
-        out = root or "DIR"
         size = f", {sum(f.size for f in known.files) / 1e6:,.0f} MB" if known.files else ""
-        return (f"{known.name:14} absent{size}: python data_scripts/{known.name}.py --out {out}"
-                + " --offline FILE" * (not known.mirrors)), False, True
-    paths = [p if (p := folder / n).exists() else p.with_suffix("") for n in known.needs]
-    found, sound = "checked when it came" if (folder / CHECKSUM_FILE).is_file() else "never checked", True
+        command = f"python data_scripts/{known.name}.py --out {root or 'DIR'}"
+        line = f"{known.name:14} absent{size}: {command}" + " --offline FILE" * (not known.mirrors)
+        return line, False, True
+    summed = (folder / CHECKSUM_FILE).is_file()
+    found, right = "checked when it came" if summed else "never checked", True
     if checked:
-        got = verify_data_set(known, folder)
-        bad = [f"{name} {what}" for name, what in got.items() if what in ("differs", "absent")]
-        sound, kinds = not bad, sorted(set(got.values()))
-        found = ", ".join(bad[:3] if bad else kinds) or "nothing is known to check it by"
-    return f"{known.name:14} present, {sum(map(_size, paths)) / 1e6:,.0f} MB, {found}: {folder}", True, sound
+        verdicts = verify_data_set(known, folder)
+        bad = [f"{name} {v}" for name, v in verdicts.items() if v in ("differs", "absent")]
+        found = ", ".join(bad[:3] or sorted(set(verdicts.values())))
+        found, right = found or "nothing is known to check it by", not bad
+    size = sum(_bytes_of(folder / n) for n in known.needs)
+    return f"{known.name:14} present, {size / 1e6:,.0f} MB, {found}: {folder}", True, right
 
+# %% [markdown]
+# Sizes are those on the disk.
 
 # %%
-#| export
+#| export data.catalogue
+def _bytes_of(path: Path) -> int:
+    "Bytes of a file, packed or not, or of the files in a folder."
+    if path.is_dir():
+        return sum(p.stat().st_size for p in path.glob("*") if p.is_file())
+    path = path if path.exists() else path.with_suffix("")
+    return path.stat().st_size if path.is_file() else 0
+
+# %% [markdown]
+# The command prints one line a set.
+
+# %%
+#| export data.catalogue
 @register_command("data")
 def _data_command(parser: argparse.ArgumentParser) -> Callable:
-    """list the real sets: which are here, how to get the others. Exit status 1: one you named is absent, or one differs
+    """list the real sets: which are here, how to get the others. Exit status 1: absent, or differs
 
     modelab data
     modelab data mnist --check
     modelab data --folder ~/data
     """
-    parser.add_argument("names", nargs="*", help=f"sets to look at (default: all): {', '.join(DATA_SETS)}")
-    parser.add_argument("--folder", help="the data folder (default: the environment variable MODELAB_DATA)")
+    parser.add_argument("names", nargs="*",
+                        help=f"sets to look at (default: all): {', '.join(DATA_SETS)}")
+    parser.add_argument("--folder",
+                        help="the data folder (default: environment variable MODELAB_DATA)")
     parser.add_argument("--check", action="store_true", help="compute every SHA-256 and compare")
+    return _list_data
 
-    def run(args: argparse.Namespace) -> int:
-        root = args.folder or os.environ.get("MODELAB_DATA")
-        if root and not Path(root).is_dir():
-            raise FileNotFoundError(f"--folder: no folder {root}")
-        lines = [_line(DATA_SETS[check_choice("names", n, DATA_SETS)], root, args.check) for n in args.names or DATA_SETS]
-        print(f"data folder: {root or 'none; set MODELAB_DATA, or give --folder'}")
-        print("\n".join(line for line, *_ in lines))
-        return int(any(args.names and not there or not sound for _, there, sound in lines))
-    return run
+# %% [markdown]
+# A set that is absent is an error only if it was named.
 
+# %%
+#| export data.catalogue
+def _list_data(args: argparse.Namespace) -> int:
+    "What `modelab data` does."
+    root = args.folder or os.environ.get("MODELAB_DATA")
+    if root and not Path(root).is_dir():
+        raise FileNotFoundError(f"--folder: no folder {root}")
+    sets = [DATA_SETS[check_choice("names", n, DATA_SETS)] for n in args.names or DATA_SETS]
+    lines = [_listed(known, root, args.check) for known in sets]
+    print(f"data folder: {root or 'none; set MODELAB_DATA, or give --folder'}")
+    print("\n".join(line for line, *_ in lines))
+    return int(any(args.names and not there or not right for _, there, right in lines))
 
 # %%
 for known in DATA_SETS.values():
-    print(_line(known, str(home), checked=True)[0].replace(str(home), "HOME"))
+    print(_listed(known, str(home), checked=True)[0].replace(str(home), "HOME"))
 
 # %% [markdown]
 # ## In memory once, and on time
@@ -969,8 +1260,8 @@ for known in DATA_SETS.values():
 # %%
 kept = recorded("data")
 for name, of in kept.get("memory", {}).items():
-    print(f"{name:14} bytes of memory per byte of pixels: training {of['train']:.2f}, after judging {of['judge']:.2f}; "
-          f"with all turned to float32 first {of['float32']:.2f}")
+    print(f"{name:14} bytes of memory per byte of pixels: training {of['train']:.2f}, "
+          f"after judging {of['judge']:.2f}; with all turned to float32 first {of['float32']:.2f}")
 assert all(of["train"] <= 1.5 < of["float32"] for of in kept.get("memory", {}).values())
 
 # %%
@@ -986,8 +1277,9 @@ assert max(kept.get("waiting", {}).values(), default=0) <= .05
 # Know the hash, name the mirrors, and the rest is one line. (The mirror is our server again; yours is an address.)
 
 # %%
-from modelab.data.download import fetch, Published, unpack_archive
-mine = Published("digits.bin", size=116_805, sha256=published.sha256)      # as its authors state them
+from modelab.data.catalogue import Published
+from modelab.data.download import fetch
+mine = Published("digits.bin", size=116_805, sha256=published.sha256)  # as its authors state them
 path = fetch(mine, home / "mine", mirrors=[good_mirror.url], progress=False)
 (path.name, path.stat().st_size)
 
@@ -1016,11 +1308,9 @@ for folder in (shelf, home):
 def grade_again(answer):
     assert abs(answer - math.expm1(1)) < 2e-3, "put λL = 1 into the formula and divide by L"
 
-
 # %%
 answer = ...
 grade_again(answer)
-
 
 # %% [markdown]
 # **2.** Write `stays(name)`: whether a file of this name, written below a folder, stays below it. Names use `/`; an
@@ -1030,12 +1320,16 @@ grade_again(answer)
 def by_parts(name):
     return not name.startswith("/") and ".." not in name.split("/")
 
-@exercise(accepts=[by_parts, lambda n: Path("/a", n).resolve().is_relative_to("/a") and ".." not in n.split("/")],
-          rejects=[lambda n: True, lambda n: ".." not in n, lambda n: not n.startswith(".."), lambda n: "/" not in n])
-def grade_stays(answer):
-    for name, good in {"a/b.bin": True, "a..b": True, "../b": False, "a/../../b": False, "/etc/b": False}.items():
-        assert bool(answer(name)) == good, f"{name!r} {'stays' if good else 'does not stay'}"
+def by_path(name):
+    return Path("/a", name).resolve().is_relative_to("/a") and ".." not in name.split("/")
 
+@exercise(accepts=[by_parts, by_path],
+          rejects=[lambda n: True, lambda n: ".." not in n, lambda n: not n.startswith(".."),
+                   lambda n: "/" not in n])
+def grade_stays(answer):
+    names = {"a/b.bin": True, "a..b": True, "../b": False, "a/../../b": False, "/etc/b": False}
+    for name, good in names.items():
+        assert bool(answer(name)) == good, f"{name!r} {'stays' if good else 'does not stay'}"
 
 # %%
 answer = ...

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # One run, many processes
-# > What a kill, a full disk and a dead rank cost; and why two processes give the bits of one
+# > My machine may die, and I have more than one: how do I lose nothing, and change nothing?
 
 # %% [markdown]
 # | | |
@@ -27,21 +27,22 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 
-from modelab.core.checks import check_choice, check_int, check_number
+from modelab.core.checks import check_int
 from modelab.core.files import atomic_write, file_lock
 from modelab.core.registry import make
+from modelab.core.signatures import Count, Index, Positive, check_fields, checked
 from modelab.evaluation.coverage import Coverage
 from modelab.training.checkpoints import list_checkpoints, run_config
-from modelab.training.run import Run
+from modelab.training.run import Decay, Run
 
 # %%
 import time
@@ -53,6 +54,7 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, MISSING, Picture, REAL
 from modelab.course.claims import recorded, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.data.mixtures import ring
 from modelab.losses.penalties import gradient_penalty
 from modelab.methods.minimax import Minimax
@@ -72,12 +74,12 @@ torch.set_num_threads(1)  # as torchrun does
 # %%
 WRITER = """
 import os, sys
-from modelab.course import replace
+from modelab.core.files import atomic_write
 path, how = sys.argv[1:]
 while True:
     parts = (os.urandom(1 << 16) for _ in range(64))
     if how == "renamed":
-        replace(path, b"".join(parts))
+        atomic_write(path, b"".join(parts))
     else:
         with open(path, "wb") as file:
             file.writelines(parts)
@@ -114,8 +116,8 @@ survived
 # %%
 #| export
 class Checkpoints:
-    "Where a run is kept: one `.safetensors` file, or a folder of the last `keep`. One process at a time may write."
-    def __init__(self, path: str | Path,  # a name that ends in .safetensors is a file, any other a folder
+    "Where a run is kept: one file, or a folder of the last `keep`. One process at a time writes."
+    def __init__(self, path: str | Path,  # ending in .safetensors: a file, otherwise a folder
                  keep: int = 2,  # checkpoints that stay in the folder
                  writes: bool = True,  # False: only reads, beside a process that writes
                  ):
@@ -123,50 +125,77 @@ class Checkpoints:
         self.single = self.path.suffix == ".safetensors"
         self.folder = self.path.parent if self.single else self.path
 
-    def __enter__(self) -> Checkpoints:
-        if self.writes:
-            name = self.path.name if self.single else "run"
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock = file_lock(self.folder / f".{name}.lock", self.path)
-                self._lock.__enter__()
-            except BlockingIOError:
-                raise
-            except OSError as error:
-                raise OSError(f"cannot write in {self.folder}: {error.strerror}") from None
-            half = re.compile(rf"\.{re.escape(name) if self.single else r'step-[0-9]+.safetensors'}\.[a-z0-9_]{{8}}")
-            for path in self.folder.iterdir():
-                if half.fullmatch(path.name):  # of a process that was killed while it wrote
-                    path.unlink(missing_ok=True)
-        return self
+# %% [markdown]
+# To enter means to hold the lock. What a killed process left half written is deleted then.
 
-    def __exit__(self, *_: Any) -> None:
-        if self.writes:
-            self._lock.__exit__(None, None, None)
-
-    def save(self, run: Run) -> None:
-        "Write a checkpoint and forget the oldest; `OSError` says what is still there if the disk is full."
-        if not self.writes:
-            return
+# %%
+#| export
+@patch
+def __enter__(self: Checkpoints) -> Checkpoints:
+    if self.writes:
         try:
-            run.save(self.path if self.single else self.path / f"step-{run.steps:09d}.safetensors")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            name = self.path.name if self.single else "run"
+            self._lock = file_lock(self.folder / f".{name}.lock", self.path)
+            self._lock.__enter__()
+        except BlockingIOError:
+            raise
         except OSError as error:
-            raise OSError(f"cannot write step {run.steps} to {self.path}: {error.strerror}; "
-                          f"the last whole checkpoint is {run.saved or 'none'}") from error
-        if not self.single:
-            for old in list_checkpoints(self.path)[self.keep:]:
-                old.unlink(missing_ok=True)
+            raise OSError(f"cannot write in {self.folder}: {error.strerror}") from None
+        self._clear_unfinished()
+    return self
 
-    def load(self, device: str = "auto", **own: Any) -> Run | None:
-        "The newest checkpoint, or None if there is none; `own` passes a game or modes of your own."
-        there = self.path.exists() if self.single else bool(list_checkpoints(self.path))
-        return Run.load(self.path, device=device, **own) if there else None
+# %%
+#| export
+@patch
+def __exit__(self: Checkpoints, *_: Any) -> None:
+    if self.writes:
+        self._lock.__exit__(None, None, None)
+
+# %%
+#| export
+@patch
+def _clear_unfinished(self: Checkpoints) -> None:
+    "Delete the temporary files of a process that was killed while it wrote."
+    name = re.escape(self.path.name) if self.single else r"step-[0-9]+\.safetensors"
+    for path in self.folder.iterdir():
+        if re.fullmatch(rf"\.{name}\.[a-z0-9_]{{8}}", path.name):
+            path.unlink(missing_ok=True)
+
+# %% [markdown]
+# If the disk is full, the error says which step is still there.
+
+# %%
+#| export
+@patch
+def save(self: Checkpoints, run: Run) -> None:
+    "Write a checkpoint and forget the oldest; `OSError` if the disk is full."
+    if not self.writes:
+        return
+    try:
+        run.save(self.path if self.single else self.path / f"step-{run.steps:09d}.safetensors")
+    except OSError as error:
+        raise OSError(f"cannot write step {run.steps} to {self.path}: {error.strerror}; "
+                      f"the last whole checkpoint is {run.saved or 'none'}") from error
+    if not self.single:
+        for old in list_checkpoints(self.path)[self.keep:]:
+            old.unlink(missing_ok=True)
+
+# %%
+#| export
+@patch
+def load(self: Checkpoints, device: str = "auto", **own: Any) -> Run | None:
+    "The newest checkpoint, or None; `own` passes a game or modes of your own."
+    there = self.path.exists() if self.single else bool(list_checkpoints(self.path))
+    return Run.load(self.path, device=device, **own) if there else None
 
 
 # %%
 def small(**kw) -> Run:
     "A run that costs nothing."
-    return Run(Minimax(networks=Networks(width=8)), ring(radius=2, std=.02), **{"runs": 2, "batch": 16, "device": "cpu", **kw})
+    game = Minimax(networks=Networks(width=8))
+    settings = {"runs": 2, "batch": 16, "device": "cpu", **kw}
+    return Run(game, ring(radius=2, std=.02), **settings)
 
 
 # %%
@@ -240,77 +269,107 @@ eight = seed_5(8)
 #| export
 @dataclass(frozen=True)
 class Job:
-    "What is to be trained: everything that the result depends on, as plain data. `ValueError` names a bad setting."
+    "What is to be trained: everything that the result depends on, as plain data."
     game: Any  # the name of a registered game, or its `.spec`
     modes: Any  # the same for a mode set
-    steps: int = 2000
-    runs: int = 8  # seeds in all
-    seed: int = 0  # the first of them
-    group: int = 8  # seeds trained side by side: another size may round differently
-    batch: int = 256  # examples per seed and turn
-    average: float = 0.
-    shards: int = 1  # parts of a batch, each with noise of its own, for one game on several devices
-    precision: str = "float32"
+    steps: Index = 2000
+    runs: Count = 8  # seeds in all
+    seed: Index = 0  # the first of them
+    group: Count = 8  # seeds trained side by side: another size may round differently
+    batch: Count = 256  # examples per seed and turn
+    average: Decay = 0.
+    shards: Count = 1  # parts of a batch, each with noise of its own
+    precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self):
         for kind in ("game", "modes"):
-            object.__setattr__(self, kind, json.loads(json.dumps(make(kind, getattr(self, kind)).spec)))
-        for name, least in dict(steps=0, runs=1, seed=0, group=1, batch=1, shards=1).items():
-            check_int(name, getattr(self, name), least)
-        check_number("average", self.average, 0, .999999)
-        check_choice("precision", self.precision, ("float32", "bf16"))
+            spec = make(kind, getattr(self, kind)).spec
+            object.__setattr__(self, kind, json.loads(json.dumps(spec)))
+        check_fields(self)
         if self.batch % self.shards:
-            raise ValueError(f"batch, shards: {self.shards} shards cannot share a batch of {self.batch} evenly")
+            raise ValueError(f"batch, shards: {self.shards} shards cannot share a batch of "
+                             f"{self.batch} evenly")
 
-    def groups(self) -> list[range]:
-        "The seeds, in groups that are trained side by side."
-        last = self.seed + self.runs
-        return [range(a, min(a + self.group, last)) for a in range(self.seed, last, self.group)]
+# %% [markdown]
+# Seeds are trained in groups, and each group has a folder of its own.
 
-    def place(self, folder: str | Path, seeds: range) -> Path:
-        "The folder inside the job's own where the checkpoints of one group are kept."
-        return Path(folder) / f"seeds-{seeds.start}-{seeds[-1]}"
+# %%
+#| export
+@patch
+def groups(self: Job) -> list[range]:
+    "The seeds, in groups that are trained side by side."
+    last = self.seed + self.runs
+    return [range(a, min(a + self.group, last)) for a in range(self.seed, last, self.group)]
 
-    def check(self, run: Run, seeds: range) -> Run:
-        "`run` if it is this job's group `seeds`, at most at its last step; else `ValueError` names the difference."
-        asked = {**dataclasses.asdict(self), "runs": len(seeds), "seed": seeds.start}
-        for name, theirs in {**json.loads(json.dumps(run_config(run))), "steps": run.steps}.items():
-            if theirs != asked[name] and not (name == "steps" and theirs < self.steps):
-                raise ValueError(f"{run.saved} holds another run: {name} was {theirs}, not {asked[name]}. Choose another "
-                                 f"place, or go on with that run: modelab train --resume {run.saved}")
-        return run
+# %%
+#| export
+@patch
+def group_folder(self: Job, folder: str | Path, seeds: range) -> Path:
+    "The folder inside the job's own where the checkpoints of one group are kept."
+    return Path(folder) / f"seeds-{seeds.start}-{seeds[-1]}"
 
-    def start(self, seeds: range, device: str = "auto") -> Run:
-        "A fresh run of one group."
-        return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds), seed=seeds.start,
-                   batch=self.batch, device=device, average=self.average, shards=self.shards, precision=self.precision)
+# %%
+#| export
+@patch
+def start(self: Job, seeds: range, device: str = "auto") -> Run:
+    "A fresh run of one group."
+    return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds),
+               seed=seeds.start, batch=self.batch, device=device, average=self.average,
+               shards=self.shards, precision=self.precision)
 
-    @classmethod
-    def read(cls, folder: str | Path) -> Job:
-        "The job that a folder is for; `FileNotFoundError` if it is for none."
-        path = Path(folder) / "job.json"
-        try:
-            return cls(**json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            raise FileNotFoundError(f"path: {folder} holds no run of modelab train (no job.json)") from None
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"path: {path} does not say what was trained ({error})") from error
+# %% [markdown]
+# A folder is for one job, and says so in `job.json`. A run of other settings is not mixed in: the error names the first setting that differs. More steps than before are allowed.
 
-    def settle(self, folder: str | Path) -> None:
-        "Note in `folder` what it is for; `ValueError` if it is for something else, but for more steps."
-        folder = Path(folder)
-        if (folder / "job.json").exists():
-            before = Job.read(folder)
-            for name, ours in dataclasses.asdict(self).items():
-                theirs = getattr(before, name)
-                if theirs != ours and not (name == "steps" and theirs < ours):
-                    raise ValueError(f"{folder} holds another run: {name} was {theirs}, not {ours}. Choose another "
-                                     f"folder, or go on with that run: modelab train --resume {folder}")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            atomic_write(folder / "job.json", json.dumps(dataclasses.asdict(self), indent=1).encode())
-        except OSError as error:
-            raise OSError(f"cannot write in {folder}: {error.strerror}") from None
+# %%
+#| export
+@patch
+def refuse_other(self: Job, theirs: dict[str, Any], where: str | Path, choose: str,
+                 **own: Any) -> None:
+    "`ValueError` if the settings `theirs` of a run or a job are not these, but for fewer steps."
+    ours = {**dataclasses.asdict(self), **own}
+    for name, value in theirs.items():
+        if value != ours[name] and not (name == "steps" and value < self.steps):
+            raise ValueError(f"{where} holds another run: {name} was {value}, not {ours[name]}. "
+                             f"Choose another {choose}, or go on with that run: "
+                             f"modelab train --resume {where}")
+
+# %%
+#| export
+@patch
+def check(self: Job, run: Run, seeds: range) -> Run:
+    "`run` if it is this job's group `seeds`, at most at its last step; else `ValueError`."
+    theirs = {**json.loads(json.dumps(run_config(run))), "steps": run.steps}
+    self.refuse_other(theirs, run.saved, "place", runs=len(seeds), seed=seeds.start)
+    return run
+
+# %%
+#| export
+@patch(cls_method=True)
+def read(cls: Job, folder: str | Path) -> Job:
+    "The job that a folder is for; `FileNotFoundError` if it is for none."
+    path = Path(folder) / "job.json"
+    try:
+        return cls(**json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"path: {folder} holds no run of modelab train "
+                                "(no job.json)") from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"path: {path} does not say what was trained ({error})") from error
+
+# %%
+#| export
+@patch
+def settle(self: Job, folder: str | Path) -> None:
+    "Note in `folder` what it is for; `ValueError` if it is for something else, but for more steps."
+    folder = Path(folder)
+    if (folder / "job.json").exists():
+        self.refuse_other(dataclasses.asdict(Job.read(folder)), folder, "folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        note = json.dumps(dataclasses.asdict(self), indent=1)
+        atomic_write(folder / "job.json", note.encode())
+    except OSError as error:
+        raise OSError(f"cannot write in {folder}: {error.strerror}") from None
 
 
 # %%
@@ -319,10 +378,10 @@ assert [len(g) for g in job.groups()] == [8, 8, 4]
 error_message(Job, "minimax", "ring", batch=10, shards=4)
 
 # %% [markdown]
-# ## A team
+# ## Ranks
 # `torchrun --nproc-per-node 2 -m modelab train …` starts the same command twice and tells each process, in its environment, which *rank* it is. A `Ranks` is that,
-# and two ways to talk: `gather` collects small things from everybody, `add_up` sums a tensor over all. Collecting may wait as long as
-# the slowest rank trains; a sum that takes half an hour means that somebody is gone.
+# and two ways to talk: `gather` collects small things from all ranks, `add_up` sums a tensor over them. Collecting may wait as long as
+# the slowest rank trains; a sum that takes half an hour means that a rank is gone.
 
 # %%
 #| export
@@ -337,31 +396,47 @@ class Ranks:
     def __str__(self) -> str:
         return f"rank {self.rank} of {self.size}"
 
-    def device(self, name: str = "auto") -> str:
-        "This rank's own device of that kind."
-        if self.size > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
-            torch.cuda.set_device(min(self.local, torch.cuda.device_count() - 1))
-            return f"cuda:{self.local}"
-        return name
+# %%
+#| export
+@patch
+def device(self: Ranks, name: str = "auto") -> str:
+    "This rank's own device of that kind."
+    if self.size > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
+        torch.cuda.set_device(min(self.local, torch.cuda.device_count() - 1))
+        return f"cuda:{self.local}"
+    return name
 
-    def gather(self, thing: Any) -> list:
-        "What every rank has, by rank, on every rank."
-        things = [thing] * self.size
-        if self.size > 1:
-            self._together(dist.all_gather_object, things, thing, group=self.patient)
-        return things
+# %%
+#| export
+@patch
+def gather(self: Ranks, thing: Any) -> list:
+    "What every rank has, by rank, on every rank."
+    things = [thing] * self.size
+    if self.size > 1:
+        self._together(dist.all_gather_object, things, thing, group=self.patient)
+    return things
 
-    def add_up(self, tensor: torch.Tensor) -> None:
-        "The sum over all ranks, in place; the same bits on each."
-        if self.size > 1:
-            self._together(dist.all_reduce, tensor)
+# %%
+#| export
+@patch
+def add_up(self: Ranks, tensor: torch.Tensor) -> None:
+    "The sum over all ranks, in place; the same bits on each."
+    if self.size > 1:
+        self._together(dist.all_reduce, tensor)
 
-    def _together(self, act: Any, *args: Any, **kw: Any) -> None:
-        try:
-            act(*args, **kw)
-        except RuntimeError as error:
-            raise ConnectionError(f"another rank is gone ({str(error).splitlines()[0][:120]})") from None
+# %%
+#| export
+@patch
+def _together(self: Ranks, act: Any, *args: Any, **kw: Any) -> None:
+    "Call `act`, which waits for the other ranks; `ConnectionError` if one is gone."
+    try:
+        act(*args, **kw)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0][:120]
+        raise ConnectionError(f"another rank is gone ({reason})") from None
 
+# %% [markdown]
+# torchrun says in the environment who this process is. Without torchrun it is alone.
 
 # %%
 #| export
@@ -370,6 +445,12 @@ def ranks_from_environment() -> Ranks:
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     return Ranks(rank, size, int(os.environ.get("LOCAL_RANK", rank)))
 
+# %%
+str(ranks_from_environment())
+
+
+# %% [markdown]
+# Ranks meet at an address, and have two groups: one for sums, one that may wait for days.
 
 # %%
 #| export
@@ -382,22 +463,32 @@ def connect_ranks(meet: str = "env://",  # where the ranks meet; torchrun's own 
         yield us
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, init_method=meet, rank=us.rank, world_size=us.size, timeout=timedelta(minutes=30))
+    dist.init_process_group(backend, init_method=meet, rank=us.rank, world_size=us.size,
+                            timeout=timedelta(minutes=30))
     try:
-        yield dataclasses.replace(us, patient=dist.new_group(backend="gloo", timeout=timedelta(days=30)))
+        patient = dist.new_group(backend="gloo", timeout=timedelta(days=30))
+        yield dataclasses.replace(us, patient=patient)
     finally:
         dist.destroy_process_group()
 
+
+# %% [markdown]
+# A cluster sends SIGTERM before it takes a machine back.
 
 # %%
 #| export
 @contextmanager
 def handle_sigterm() -> Iterator[None]:
-    "Let SIGTERM, which clusters send before they take a machine back, end a run as Ctrl-C does: saved."
+    "Let SIGTERM end a run as Ctrl-C does: after the present step, and saved."
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+    def interrupt(*_: object) -> None:
+        if not callable(signal.getsignal(signal.SIGINT)):  # Ctrl-C is ignored, as under nohup
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
@@ -405,7 +496,7 @@ def handle_sigterm() -> Iterator[None]:
 
 
 # %% [markdown]
-# What a rank does with a group: take it up where its folder has it, walk to the job's last step, save now and then.
+# What a rank does with a group: go on from its newest checkpoint, train to the job's last step, save now and then.
 
 # %%
 #| export
@@ -423,64 +514,87 @@ def train_group(job: Job, seeds: range,
     if job.shards > 1:
         data_parallel(run, us)
     try:
-        while True:
-            run.step(max(0, min(every - run.steps % every, job.steps - run.steps)))
+        for stop in _stops(run.steps, job.steps, every):
+            run.step(stop - run.steps)
             if kept:
                 kept.save(run)
-            if run.steps >= job.steps:
-                return run
     except KeyboardInterrupt:
         if run.torn:
             raise
         if kept:
             kept.save(run)
-        return run
+    return run
 
+# %% [markdown]
+# It saves at every multiple of `every`, and at the end.
+
+# %%
+#| export
+def _stops(now: int, last: int, every: int) -> Iterator[int]:
+    "The steps at which a run is saved, from the step it is at to the last; at least one."
+    while True:
+        now = max(now, min(now + every - now % every, last))
+        yield now
+        if now >= last:
+            return
+
+# %%
+list(_stops(0, 20, 8)), list(_stops(20, 20, 8))
+
+# %% [markdown]
+# A job is its groups. Ranks take whole groups in turn, or, where a batch has shards, all of them together take one group after the other.
 
 # %%
 #| export
 def train_job(job: Job,
               us: Ranks = Ranks(),
-              out: str | Path | None = None,  # a folder, or a .safetensors file where there is one group
+              out: str | Path | None = None,  # a folder, or a .safetensors file for one group
               *, keep: int = 2,
               every: int = 1000,  # steps between checkpoints
               device: str = "auto",
               protocol: str = "pacgan",
               run: Run | None = None,  # the first group's, to go on with
               ) -> tuple[list[Coverage], int]:
-    "Train this rank's groups: the coverage of all seeds, in order, on every rank; and the step this rank reached."
-    single, groups = str(out).endswith(".safetensors"), job.groups()
-    if single and len(groups) > 1:
-        raise ValueError(f"out: {len(groups)} groups of seeds need a folder, not a file; got {out}")
-    if out and not single:
+    "Train this rank's groups: the coverage of all seeds on every rank, and the step reached."
+    if out and not _is_file(job, out):
         job.settle(out)
-    mine, found, last = groups if job.shards > 1 else groups[us.rank::us.size], {}, job.steps
-    for seeds in mine:
-        place = out if single or not out else job.place(out, seeds)
-        writes = job.shards == 1 or us.rank == 0
-        with Checkpoints(place, keep, writes) if out else _no_device() as kept:
-            done = train_group(job, seeds, kept, every=every, device=us.device(device), us=us, run=run)
+    groups, found, last = job.groups(), {}, job.steps
+    for seeds in groups if job.shards > 1 else groups[us.rank::us.size]:
+        with _kept(job, seeds, us, out, keep) as kept:
+            done = train_group(job, seeds, kept, every=every, device=us.device(device), us=us,
+                               run=run)
         found[seeds.start], last, run = done.coverage(protocol), done.steps, None
         if last < job.steps:
             break
-    everybody = us.gather(found) if last >= job.steps else [found]  # who was stopped waits for nobody
+    everybody = us.gather(found) if last >= job.steps else [found]  # stopped: waits for nobody
     merged = {k: v for part in everybody for k, v in part.items()}
     return [c for k in sorted(merged) for c in merged[k]], last
 
+# %%
+#| export
+def _is_file(job: Job, out: str | Path) -> bool:
+    "Whether `out` is one file; `ValueError` if the job has more than one group."
+    single, groups = str(out).endswith(".safetensors"), job.groups()
+    if single and len(groups) > 1:
+        raise ValueError(f"out: {len(groups)} groups of seeds need a folder, not a file; got {out}")
+    return single
 
 # %%
 #| export
-@contextmanager
-def _no_device() -> Iterator[None]:
-    yield
+def _kept(job: Job, seeds: range, us: Ranks, out: str | Path | None, keep: int) -> Any:
+    "Where a group is kept; where several ranks train one group, rank 0 writes. None without `out`."
+    if not out:
+        return nullcontext()
+    path = out if _is_file(job, out) else job.group_folder(out, seeds)
+    return Checkpoints(path, keep, job.shards == 1 or us.rank == 0)
 
 
 # %% [markdown]
 # Two processes against one, four seeds in groups of two. The files must be equal, tensor by tensor, bit by bit.
 
 # %%
-COMMAND = ["-m", "modelab", "train", "minimax", "ring", "--set", "width=8", "--runs", "4", "--group", "2", "--batch", "16",
-           "--device", "cpu", "--steps", "200", "--save-every", "50"]
+COMMAND = ("-m modelab train minimax ring --set width=8 --runs 4 --group 2 --batch 16 "
+           "--device cpu --steps 200 --save-every 50").split()
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 # %%
@@ -517,7 +631,10 @@ child = subprocess.Popen([sys.executable, *TORCHRUN, *long, "--out", here / "dea
 
 # %%
 victim = here / "dead" / "seeds-2-3"
-while child.poll() is None and not (len(list((here / "dead").glob("*/step-*"))) >= 3 and list_checkpoints(victim)):
+def both_saved() -> bool:
+    return len(list((here / "dead").glob("*/step-*"))) >= 3 and bool(list_checkpoints(victim))
+
+while child.poll() is None and not both_saved():
     time.sleep(.05)
 pid = int((victim / ".run.lock").read_text().split()[1])
 os.kill(pid, signal.SIGKILL)
@@ -542,11 +659,13 @@ note = json.loads((here / "dead" / "job.json").read_text())
 (here / "dead" / "job.json").write_text(json.dumps({**note, "steps": goal}))
 
 # %%
-resumed = shell("-m", "modelab", "train", "--resume", here / "dead", "--device", "cpu", "--save-every", "50")
+resume = ("-m", "modelab", "train", "--resume", here / "dead", "--device", "cpu")
+resumed = shell(*resume, "--save-every", "50")
 straight = shell(*[w if w != "200" else str(goal) for w in COMMAND], "--out", here / "straight")
 
 # %%
-newest = [list_checkpoints(here / name / group)[0].read_bytes() for group in left for name in ("dead", "straight")]
+newest = [list_checkpoints(here / name / group)[0].read_bytes()
+          for group in left for name in ("dead", "straight")]
 assert resumed.returncode == 0 and newest[0] == newest[1] and newest[2] == newest[3]
 resumed.stdout.splitlines()[0].split(",")[0]
 
@@ -573,7 +692,8 @@ def penalised(real, fake):
     "WGAN-GP's loss for the critic, the penalty halfway between the pairs."
     halfway = ((real + fake) / 2).requires_grad_()
     slope, = torch.autograd.grad(critic(halfway[0]).sum(), halfway, create_graph=True)
-    return critic(fake[0]).mean() - critic(real[0]).mean() + 10 * (slope.norm(dim=-1) - 1).square().mean()
+    penalty = (slope.norm(dim=-1) - 1).square().mean()
+    return critic(fake[0]).mean() - critic(real[0]).mean() + 10 * penalty
 
 
 # %%
@@ -610,7 +730,7 @@ recorded("distributed").get("wrapper, largest error of the gradient")
 def data_parallel(run: Run,  # its `shards` are a multiple of the number of ranks
                   us: Ranks,
                   ) -> Run:  # the same
-    "Let every rank compute its share of each batch; gradients and losses are added up over the ranks."
+    "Let every rank compute its share of each batch; gradients and losses are added up."
     if run.shards % us.size:
         raise ValueError(f"shards: expected a multiple of {us.size} ranks, got {run.shards}")
     run.mine = range(us.rank, run.shards, us.size)
@@ -625,24 +745,27 @@ def data_parallel(run: Run,  # its `shards` are a multiple of the number of rank
 PAIR = """
 import sys, torch
 torch.set_default_dtype(torch.float64)
-from modelab.distributed import spread, team
-from modelab.modes import ring
-from modelab.training import Run
-from modelab.wasserstein import Wasserstein
+from modelab.data.mixtures import ring
+from modelab.methods.wasserstein import Wasserstein
+from modelab.networks.players import Networks
+from modelab.training.distributed import connect_ranks, data_parallel
+from modelab.training.run import Run
 class Double(Wasserstein):
     def loss_D(self, t):
         t.x = t.x.double()
         return super().loss_D(t)
-with team() as us:
-    run = Run(Double(width=16), ring(radius=2, std=.02), runs=2, batch=32, shards=4, device="cpu")
-    spread(run, us).step(20)
+with connect_ranks() as us:
+    game = Double(networks=Networks(width=16))
+    run = Run(game, ring(radius=2, std=.02), runs=2, batch=32, shards=4, device="cpu")
+    data_parallel(run, us).step(20)
     if us.rank == 0:
         torch.save(run.players.flat["D"].detach(), sys.argv[1])
 """
 
 # %%
 (here / "pair.py").write_text(PAIR)
-alone, together = shell(here / "pair.py", here / "alone.pt"), shell(*TORCHRUN, here / "pair.py", here / "together.pt")
+alone = shell(here / "pair.py", here / "alone.pt")
+together = shell(*TORCHRUN, here / "pair.py", here / "together.pt")
 a, b = (torch.load(here / f"{name}.pt", weights_only=True) for name in ("alone", "together"))
 assert a.dtype == torch.float64 and (a - b).abs().max() < 1e-6
 (a - b).abs().max().item()
@@ -693,7 +816,8 @@ said
 
 # %%
 figures = recorded("distributed")
-{k: figures.get(k, "not recorded yet") for k in ("two processes against one", "bf16 against float32", "compiled against eager")}
+{k: figures.get(k, "not recorded yet")
+ for k in ("two processes against one", "bf16 against float32", "compiled against eager")}
 
 # %% [markdown]
 # On cores that multiply bf16 in hardware, wide nets and convolutions take half to two thirds of the time, the gradient points the same way (cosine .9997 and more), and a game with a penalty covers as many modes within its interval; nets of 128 units get slower, for the conversion costs more than the product.
@@ -714,29 +838,34 @@ node or "not recorded yet"
 
 # %%
 #| export
-def scaling_efficiency(compute: float,  # seconds of computing per turn and device
-                       size: float,  # bytes of the gradient
-                       link: float,  # bytes a second between devices
-                       devices: int,
+@checked
+def scaling_efficiency(compute: Positive,  # seconds of computing per turn and device
+                       size: Positive,  # bytes of the gradient
+                       link: Positive,  # bytes a second between devices
+                       devices: Count,
                        ) -> float:
-    "Share of the time that is computing when gradients are summed in a ring after each turn, without overlap."
-    for name, value in dict(compute=compute, size=size, link=link).items():
-        check_number(name, value, above=0)
-    n = check_int("devices", devices)
-    return compute / (compute + 2 * (n - 1) / n * size / link)
+    "Share of the time that is computing when gradients are summed in a ring after each turn."
+    return compute / (compute + 2 * (devices - 1) / devices * size / link)
 
+
+# %%
+LINKS = {"10 Gbit/s": (1.25e9, FAKE), "100 Gbit/s": (1.25e10, REAL),
+         "within a node, 300 GB/s": (3e11, MISSING)}
 
 # %%
 def scaling():
     "Efficiency at 64 devices against the time of a turn, for three links."
     figure, ax = axes(size=(4.6, 3.))
     times = torch.logspace(-3, 0, 60)
-    for link, name, color in ((1.25e9, "10 Gbit/s", FAKE), (1.25e10, "100 Gbit/s", REAL), (3e11, "within a node, 300 GB/s", MISSING)):
-        ax.plot(times * 1e3, [scaling_efficiency(float(t), 4 * 2e7, link, 64) for t in times], color=color, label=name)
-    ax.set(xscale="log", xlabel="computing per turn, ms", ylabel="share of time computing", ylim=(0, 1.02))
+    for name, (link, color) in LINKS.items():
+        share = [scaling_efficiency(float(t), 4 * 2e7, link, 64) for t in times]
+        ax.plot(times * 1e3, share, color=color, label=name)
+    ax.set(xscale="log", xlabel="computing per turn, ms", ylabel="share of time computing",
+           ylim=(0, 1.02))
     ax.legend(fontsize=7, loc="lower right")
-    shares = [f"{scaling_efficiency(.01, 8e7, link, 64):.0%}" for link in (1.25e9, 1.25e10, 3e11)]
-    return Picture(figure, f"Share of time computing, 64 devices, 20 million weights; a turn of 10 ms reaches {', '.join(shares)}")
+    shares = [f"{scaling_efficiency(.01, 8e7, link, 64):.0%}" for link, _ in LINKS.values()]
+    return Picture(figure, "Share of time computing, 64 devices, 20 million weights; a turn of "
+                   f"10 ms reaches {', '.join(shares)}")
 
 
 # %%
@@ -772,7 +901,8 @@ run
 # **1.** Twelve seeds, group 5, three ranks. Which seeds does rank 1 train?
 
 # %%
-@exercise(accepts=[[5, 6, 7, 8, 9]], rejects=[[4, 5, 6, 7], [1, 4, 7, 10], [5, 6, 7, 8, 9, 10, 11], []])
+@exercise(accepts=[[5, 6, 7, 8, 9]],
+          rejects=[[4, 5, 6, 7], [1, 4, 7, 10], [5, 6, 7, 8, 9, 10, 11], []])
 def grade_split(answer):
     theirs = [s for g in Job("minimax", "ring", runs=12, group=5).groups()[1::3] for s in g]
     assert list(answer) == theirs, "ranks take whole groups in turn; the group size is the job's"
@@ -789,7 +919,8 @@ grade_split(answer)
 @exercise(accepts=[.741, .74], rejects=[.83, .96, .5, 74])
 def grade_share(answer):
     right = scaling_efficiency(.04, 8e7, 1e10, 8)
-    assert abs(answer - right) < .01, "four bytes a weight; around the ring each byte goes out nearly twice"
+    assert abs(answer - right) < .01, \
+        "four bytes a weight; around the ring each byte goes out nearly twice"
 
 
 # %%

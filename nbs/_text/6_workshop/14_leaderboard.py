@@ -1,11 +1,11 @@
 # %% [markdown]
 # # The leaderboard
-# > Methods, sets and seeds in one file; what is finished is never run again, and no row stands without its interval, its floor, its null and its price
+# > Which method covers which set, at which cost, and would I believe the table?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | Which method covers which set, at which price, and would I believe the table? |
+# | **Question** | Which method covers which set, at which cost, and would I believe the table? |
 # | **You will be able to** | write a benchmark as one short file, run it on any number of processes, kill it, and go on |
 # | **Needs** | [0.4](../0_start/04_coverage.ipynb), [6.13](13_distributed.ipynb) |
 # | **Time** | under a minute |
@@ -29,18 +29,18 @@ import statistics
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelab import __version__
+from modelab._index import VERSION
 from modelab.core.checks import check_choice, check_int
 from modelab.core.files import atomic_write
-from modelab.core.plotting import axes, FAKE, MISSING, Picture, REAL
 from modelab.core.registry import register_command
 from modelab.core.statistics import interval
-from modelab.evaluation.coverage import PROTOCOLS
+from modelab.evaluation.protocols import PROTOCOLS
+from modelab.training.board_tables import board_markdown, plot_board
 from modelab.training.distributed import (Checkpoints, handle_sigterm, Job,
                                           ranks_from_environment, train_group)
 from modelab.training.run import Diverged
@@ -50,6 +50,7 @@ import os, subprocess, tempfile, torch
 from modelab.core.checks import error_message
 from modelab.course.claims import recorded, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 here = Path(tempfile.mkdtemp())
 torch.set_num_threads(1)  # as torchrun does, so that bits may be compared
 
@@ -70,7 +71,8 @@ lgan, bigan = captured("lipschitz"), captured("bigan")
 lgan, bigan
 
 # %%
-{"LGAN wins": sum(a > b for a, b in zip(lgan, bigan)), "BiGAN wins": sum(a < b for a, b in zip(lgan, bigan))}
+{"LGAN wins": sum(a > b for a, b in zip(lgan, bigan)),
+ "BiGAN wins": sum(a < b for a, b in zip(lgan, bigan))}
 
 # %% [markdown]
 # One seed is a coin. So a row needs all seeds and an interval. It also needs what perfection and what noise would score under the same protocol, or 4.3 of 8 looks like
@@ -114,6 +116,8 @@ sets = ["five on a line"]
 #| export
 JOB_SETTINGS = tuple(f.name for f in dataclasses.fields(Job) if f.name not in ("game", "modes"))
 
+# %% [markdown]
+# A cell of the board is a method on a set. It is cut into parts, one for each group of seeds, and a part is named by a digest of everything that its result depends on.
 
 # %%
 #| export
@@ -126,7 +130,7 @@ class BoardCell:
     protocol: str
 
     def parts(self) -> list[tuple[str, range]]:
-        "A name and the seeds of each group; the name is a digest of everything that the group's result depends on."
+        "A name and the seeds of each group; the name is a digest of what its result depends on."
         known = {**dataclasses.asdict(self.job), "protocol": self.protocol}
         for name in ("runs", "seed", "group"):
             del known[name]
@@ -134,67 +138,79 @@ class BoardCell:
         names = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
         return list(zip(names, self.job.groups()))
 
+# %% [markdown]
+# The file is read in three steps: the text, its tables, and the settings of each cell. An error begins with the file, then the key.
 
 # %%
 #| export
 def read_board_file(path: str | Path) -> list[BoardCell]:
-    "The cells of a benchmark file, `.toml` or `.json`; `ValueError` names the line or the key that is wrong."
+    "The cells of a `.toml` or `.json` file; `ValueError` names the line or the key that is wrong."
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
         found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError("expected tables [methods.…] and [sets.…], "
+                             f"got {type(found).__name__}")
+        return _cells(found)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no benchmark file {path}") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected tables [methods.…] and [sets.…], got {type(found).__name__}")
-    try:
-        return _cells(found)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}") from None
-
 
 # %%
 #| export
 def _cells(found: dict) -> list[BoardCell]:
     "The cells of a file's content; errors begin with the key."
-    for key in found:
-        check_choice("key", key, [*JOB_SETTINGS, "protocol", "methods", "sets"])
-    for kind in ("methods", "sets"):
-        tables = found.get(kind)
-        if not isinstance(tables, dict) or not tables or not all(isinstance(v, dict) for v in tables.values()):
-            raise ValueError(f"{kind}: expected at least one table [{kind}.NAME]")
+    _check_tables(found)
     top = {k: v for k, v in found.items() if k not in ("methods", "sets")}
     cells = []
     for method, own in found["methods"].items():
         wanted = own.get("sets", list(found["sets"]))
         if not isinstance(wanted, list) or not wanted:
             raise ValueError(f"methods.{method}.sets: expected a list of sets, got {wanted!r}")
+        rest = {k: v for k, v in own.items() if k != "sets"}
         for name in wanted:
             where = found["sets"][check_choice(f"methods.{method}.sets", name, found["sets"])]
-            cells.append(_cell(method, {k: v for k, v in own.items() if k != "sets"}, name, where, top))
+            cells.append(_cell(method, rest, name, where, top))
     return cells
 
+# %%
+#| export
+def _check_tables(found: dict) -> None:
+    "Refuse unknown keys, and a file without a method or a set."
+    for key in found:
+        check_choice("key", key, [*JOB_SETTINGS, "protocol", "methods", "sets"])
+    for kind in ("methods", "sets"):
+        tables = found.get(kind)
+        if not isinstance(tables, dict) or not tables \
+                or not all(isinstance(table, dict) for table in tables.values()):
+            raise ValueError(f"{kind}: expected at least one table [{kind}.NAME]")
 
 # %%
 #| export
 def _cell(method: str, own: dict, name: str, where: dict, top: dict) -> BoardCell:
-    "One cell: the job's settings picked out of three tables, what is left goes to the game and to the set."
-    settings = {**top, **{k: v for table in (where, own) for k, v in table.items() if k in (*JOB_SETTINGS, "protocol")}}
+    "One cell: the job's settings come from three tables, the rest goes to the game and the set."
+    shared = (*JOB_SETTINGS, "protocol")
+    settings = {**top, **{k: v for table in (where, own) for k, v in table.items() if k in shared}}
     protocol = check_choice("protocol", settings.pop("protocol", "pacgan"), PROTOCOLS)
-    made = {}
-    for kind, key, table in (("modes", f"sets.{name}", where), ("game", f"methods.{method}", own)):
-        rest = {k: v for k, v in table.items() if k not in (*JOB_SETTINGS, "protocol", kind)}
-        spec = {"name": table.get(kind, (name if kind == "modes" else method).lower()), **rest}
-        try:
-            made[kind] = Job(**{"game": "minimax", "modes": "ring", kind: spec}, steps=0)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{key}: {error}") from None
+    modes = _spec("modes", f"sets.{name}", name, where)
+    game = _spec("game", f"methods.{method}", method, own)
     try:
-        return BoardCell(method, name, Job(made["game"].game, made["modes"].modes, **settings), protocol)
+        return BoardCell(method, name, Job(game, modes, **settings), protocol)
     except (ValueError, TypeError) as error:
         raise ValueError(f"methods.{method}, sets.{name}: {error}") from None
+
+# %%
+#| export
+def _spec(kind: str, key: str, name: str, table: dict) -> dict:
+    "The spec of a \"game\" or of \"modes\" from its table; `ValueError`, which begins with `key`."
+    rest = {k: v for k, v in table.items() if k not in (*JOB_SETTINGS, "protocol", kind)}
+    spec = {"name": table.get(kind, name.lower()), **rest}
+    try:
+        return getattr(Job(**{"game": "minimax", "modes": "ring", kind: spec}), kind)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{key}: {error}") from None
 
 
 # %%
@@ -206,7 +222,8 @@ assert len(cells) == 5
 # A bad file is refused before anything trains, by line or by key:
 
 # %%
-bad = {"a brace": "[sets.ring\n", "a key": FILE.replace("width = 16", "widht = 16", 1), "a set": FILE.replace('["five', '["six', 1),
+bad = {"a brace": "[sets.ring\n", "a key": FILE.replace("width = 16", "widht = 16", 1),
+       "a set": FILE.replace('["five', '["six', 1),
        "a number": FILE.replace("runs = 4", "runs = 0"), "a name": FILE.replace('"line"', '"lime"')}
 said = {}
 for name, text in bad.items():
@@ -231,13 +248,21 @@ BOARD_MEASURES = ("captured", "high_quality", "kl", "tv")
 
 # %%
 #| export
+def finite_or_none(value: float) -> float | None:
+    "`value`, or None where it is not a finite number: JSON has no NaN."
+    return round(float(value), 6) if math.isfinite(value) else None
+
+# %% [markdown]
+# What a method costs is part of its row. The seconds are noted with each checkpoint, so a part that was killed keeps its account.
+
+# %%
+#| export
 def _spent(path: Path) -> float:
     "Seconds noted so far; 0 where there is no note, or none that can be read."
     try:
         return float(json.loads(path.read_bytes())["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0.
-
 
 # %%
 #| export
@@ -259,40 +284,8 @@ class _Timed(Checkpoints):
         "Seconds up to now, over all processes that ever worked on it."
         return self.spent + self.clock() - self.since
 
-
-# %%
-#| export
-def run_part(cell: BoardCell, seeds: range, folder: Path,  # of this part
-             device: str = "auto", every: int = 500) -> dict | None:
-    "Train and measure one part; None if another process holds it or Ctrl-C came first."
-    try:
-        with _Timed(folder, keep=1) as kept:
-            if result := finished_part(folder):
-                return result
-            if device.startswith("cuda"):
-                kept.clock, kept.since = time.perf_counter, time.perf_counter()
-            result = {"seeds": list(seeds)}
-            try:
-                run = train_group(cell.job, seeds, kept, every=every, device=device)
-                if run.steps < cell.job.steps:
-                    raise KeyboardInterrupt
-                covered = run.coverage(cell.protocol)
-                result["scores"] = [{k: finite_or_none(getattr(c, k)) for k in BOARD_MEASURES} for c in covered]
-                for side in ("floor", "null"):
-                    result[side] = {k: finite_or_none(getattr(getattr(covered[0], side), k)) for k in BOARD_MEASURES}
-                result["n_modes"] = covered[0].n_modes
-            except Diverged as error:
-                result["diverged"] = str(error).partition(";")[0]
-            except (ValueError, TypeError, RuntimeError) as error:
-                raise ValueError(f"{cell.method} on {cell.set}: {error}") from error
-            result |= {"seconds": round(kept.total(), 2), "device": device.partition(":")[0], "version": __version__}
-            atomic_write(folder / "result.json", json.dumps(result).encode())
-            for checkpoint in folder.glob("step-*"):
-                checkpoint.unlink()
-            return result
-    except BlockingIOError:
-        return None
-
+# %% [markdown]
+# A part that is finished is a file, `result.json`.
 
 # %%
 #| export
@@ -303,14 +296,50 @@ def finished_part(folder: Path) -> dict | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
-        raise ValueError(f"{folder / 'result.json'} is damaged ({error}): delete it, and this part is run again") from None
-
+        raise ValueError(f"{folder / 'result.json'} is damaged ({error}): delete it, "
+                         "and this part is run again") from None
 
 # %%
 #| export
-def finite_or_none(value: float) -> float | None:
-    "`value`, or None where it is not a finite number: JSON has no NaN."
-    return round(float(value), 6) if math.isfinite(value) else None
+def run_part(cell: BoardCell, seeds: range, folder: Path,  # of this part
+             device: str = "auto", every: int = 500) -> dict | None:
+    "Train and measure one part; None if another process holds it; Ctrl-C saves, then interrupts."
+    try:
+        with _Timed(folder, keep=1) as kept:
+            if result := finished_part(folder):
+                return result
+            if device.startswith("cuda"):
+                kept.clock, kept.since = time.perf_counter, time.perf_counter()
+            try:
+                result = _measured(cell, seeds, kept, device, every)
+            except (ValueError, TypeError, RuntimeError) as error:
+                raise ValueError(f"{cell.method} on {cell.set}: {error}") from error
+            result |= {"seconds": round(kept.total(), 2), "device": device.partition(":")[0],
+                       "version": VERSION}
+            atomic_write(folder / "result.json", json.dumps(result).encode())
+            for checkpoint in folder.glob("step-*"):
+                checkpoint.unlink()
+            return result
+    except BlockingIOError:
+        return None
+
+# %%
+#| export
+def _measured(cell: BoardCell, seeds: range, kept: Checkpoints, device: str, every: int) -> dict:
+    "What each seed of a part covers, beside floor and null; or how it diverged."
+    try:
+        run = train_group(cell.job, seeds, kept, every=every, device=device)
+    except Diverged as error:
+        return {"seeds": list(seeds), "diverged": str(error).partition(";")[0]}
+    if run.steps < cell.job.steps:
+        raise KeyboardInterrupt
+    covered = run.coverage(cell.protocol)
+
+    def numbers(found: Any) -> dict:
+        return {name: finite_or_none(getattr(found, name)) for name in BOARD_MEASURES}
+    return {"seeds": list(seeds), "scores": [numbers(c) for c in covered],
+            "floor": numbers(covered[0].floor), "null": numbers(covered[0].null),
+            "n_modes": covered[0].n_modes}
 
 
 # %% [markdown]
@@ -324,19 +353,16 @@ def run_board(path: str | Path,  # the file
               *, every: int = 500,  # steps between checkpoints
               tell: Callable[[str], Any] = lambda line: None,  # hears of each part that is done
               ) -> list[dict]:  # the board's rows
-    "Run what is not finished yet, together with whoever else runs the same file; the rows of the board."
+    "Run what is not finished yet, together with whoever else runs the same file."
     path, cells = Path(path), read_board_file(path)
     folder, board = path.with_suffix(".parts"), _board(path)
-    results, waiting = {}, [(cell, name, seeds) for cell in cells for name, seeds in cell.parts()]
+    results, waiting = {}, [(cell, *part) for cell in cells for part in cell.parts()]
     while waiting:
         left = []
         for cell, name, seeds in waiting:
             result = board.get(name) or finished_part(folder / name)
-            if result is None:
-                result = run_part(cell, seeds, folder / name, device, every)
-                if result:
-                    tell(f"{cell.method} on {cell.set}, seeds {seeds.start}–{seeds[-1]}: "
-                         f"{result.get('diverged') or 'done'}, {result['seconds']:.0f} s")
+            if result is None and (result := run_part(cell, seeds, folder / name, device, every)):
+                tell(part_line(cell, seeds, result))
             if result:
                 results[name] = result
             else:
@@ -344,8 +370,14 @@ def run_board(path: str | Path,  # the file
         if len(left) == len(waiting):
             time.sleep(.5)  # others hold all that is left
         waiting = left
-    return [board_row(cell, {name: results[name] for name, _ in cell.parts()}) for cell in cells]
+    return [board_row(c, {name: results[name] for name, _ in c.parts()}) for c in cells]
 
+# %%
+#| export
+def part_line(cell: BoardCell, seeds: range, result: dict) -> str:
+    "A line for the terminal: which part is done, and in how many seconds."
+    return (f"{cell.method} on {cell.set}, seeds {seeds.start}–{seeds[-1]}: "
+            f"{result.get('diverged') or 'done'}, {result['seconds']:.0f} s")
 
 # %%
 #| export
@@ -368,32 +400,39 @@ def board_path(path: Path) -> Path:
     return path.with_suffix(".board.json" if path.suffix == ".json" else ".json")
 
 
+# %% [markdown]
+# A row gathers the parts of a cell.
+
 # %%
 #| export
 def board_row(cell: BoardCell, parts: dict[str, dict]) -> dict[str, Any]:
     "One row of the board from the parts of a cell."
-    found = list(parts.values())
+    found, job = list(parts.values()), cell.job
     scores = [s for p in found for s in p.get("scores", [])]
-    whole_part = next((p for p in found if "scores" in p), {})
-    return {"set": cell.set, "method": cell.method, "steps": cell.job.steps, "runs": cell.job.runs,
-            "game": cell.job.game, "modes": cell.job.modes, "protocol": cell.protocol, "n_modes": whole_part.get("n_modes"),
-            "diverged": [p["diverged"] for p in found if "diverged" in p],
-            **{k: summarise([s[k] for s in scores], cell.job.runs) for k in BOARD_MEASURES},
-            "floor": whole_part.get("floor"), "null": whole_part.get("null"),
-            "seconds per seed": round(sum(p["seconds"] for p in found) / cell.job.runs, 2), "parts": parts}
-
+    measured = next((p for p in found if "scores" in p), {})
+    summaries = {k: summarise([s[k] for s in scores], job.runs) for k in BOARD_MEASURES}
+    return {"set": cell.set, "method": cell.method, "steps": job.steps, "runs": job.runs,
+            "game": job.game, "modes": job.modes, "protocol": cell.protocol,
+            "n_modes": measured.get("n_modes"),
+            "diverged": [p["diverged"] for p in found if "diverged" in p], **summaries,
+            "floor": measured.get("floor"), "null": measured.get("null"),
+            "seconds per seed": round(sum(p["seconds"] for p in found) / job.runs, 2),
+            "parts": parts}
 
 # %%
 #| export
 def summarise(values: Sequence[float | None], runs: int) -> dict[str, float] | None:
-    "Mean and 95 % interval over the seeds that have a finite value, and how many of `runs` those are."
+    "Mean and 95 % interval over the finite values, and how many of `runs` those are."
     finite = [v for v in values if v is not None]
     if not finite:
         return None
     of = interval(finite) if len(finite) > 1 else None
-    low, high = (of.low, of.high) if of else (None, None)
-    return {"mean": round(statistics.fmean(finite), 4), "low": None if low is None else round(low, 4),
-            "high": None if high is None else round(high, 4), "n": len(finite), "of": runs}
+    low, high = (round(of.low, 4), round(of.high, 4)) if of else (None, None)
+    return {"mean": round(statistics.fmean(finite), 4), "low": low, "high": high,
+            "n": len(finite), "of": runs}
+
+# %%
+summarise([8, 7, None, 8], 4)
 
 
 # %%
@@ -413,17 +452,29 @@ assert again == rows
 # reaches the mean of the first one is *not told apart* from it, and one whose interval reaches the noise's is *not above noise*.
 
 # %%
-#| export
-def order_rows(rows: Sequence[dict]) -> Iterator[tuple[str, list[dict]]]:
-    "Set by set, the rows with the most modes first; what diverged comes last."
-    for name in dict.fromkeys(r["set"] for r in rows):
-        own = [r for r in rows if r["set"] == name]
-        yield name, sorted(own, key=lambda r: (r["captured"] is None, -(r["captured"] or {"mean": 0})["mean"],
-                                               (r["kl"] or {"mean": math.inf})["mean"]))
+#| export training.board_tables
+"The leaderboard as Markdown tables and as a picture."
+from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from modelab.core.plotting import axes, FAKE, MISSING, Picture, REAL
 
 # %%
-#| export
+#| export training.board_tables
+def order_rows(rows: Sequence[dict]) -> Iterator[tuple[str, list[dict]]]:
+    "Set by set, the rows with the most modes first; what diverged comes last."
+    def rank(row: dict) -> tuple:
+        captured, kl = row["captured"], row["kl"]
+        return captured is None, -captured["mean"] if captured else 0, \
+            kl["mean"] if kl else math.inf
+    for name in dict.fromkeys(r["set"] for r in rows):
+        yield name, sorted((r for r in rows if r["set"] == name), key=rank)
+
+# %%
+#| export training.board_tables
 def _shown(value: dict | None, scale: float = 1.) -> str:
     "Mean and interval for a table."
     if value is None:
@@ -435,68 +486,90 @@ def _shown(value: dict | None, scale: float = 1.) -> str:
 
 
 # %%
-#| export
-def board_markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
-    "The board as Markdown: a table per set, each row beside what perfection and noise score."
-    lines = [f"# {title}", "", "Mean over seeds and 95 % interval. *Perfect* and *noise*: what a perfect generator and uniform "
-             "noise score with as many samples. *Not told apart*: the interval of modes captured reaches the mean "
-             "of the first row; *not above noise*: it reaches the noise's. Seconds are of one core on one machine; compare them "
-             "with each other."]
-    for name, own in order_rows(rows):
-        n, best = own[0]["n_modes"], own[0]["captured"]
-        lines += ["", f"## {name}: {n:g} modes, protocol {own[0]['protocol']}" if n else f"## {name}", "",
-                  "| method | modes captured | perfect | noise | high quality, % | perfect | noise | KL | perfect | noise "
-                  "| seeds | steps | s a seed | |",
-                  "|" + "---|" * 14]
-        for r in own:
-            cells = [r["method"].replace("|", "\\|")]
-            for key, scale in (("captured", 1), ("high_quality", 100), ("kl", 1)):
-                cells.append(_shown(r[key], scale))
-                cells += ["–" if not r[s] or r[s][key] is None else f"{scale * r[s][key]:.4g}" for s in ("floor", "null")]
-            notes = [f"diverged: {why}" for why in r["diverged"]]
-            if (c := r["captured"]) and c["low"] is not None:
-                notes += ["not told apart"] * (r is not own[0] and c["high"] >= best["mean"])
-                notes += ["not above noise"] * (c["low"] <= r["null"]["captured"])
-            cells += [str(r["runs"]), str(r["steps"]), f"{r['seconds per seed']:.1f}", "; ".join(notes)]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
+#| export training.board_tables
+BOARD_NOTE = ("Mean over seeds and 95 % interval. *Perfect* and *noise*: what a perfect generator "
+              "and uniform noise score with as many samples. *Not told apart*: the interval of "
+              "modes captured reaches the mean of the first row; *not above noise*: it reaches "
+              "the noise's. Seconds are of one core on one machine; compare them with each other.")
+BOARD_HEAD = ("| method | modes captured | perfect | noise | high quality, % | perfect | noise "
+              "| KL | perfect | noise | seeds | steps | s a seed | |")
 
 # %%
-#| export
+#| export training.board_tables
+def board_markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
+    "The board as Markdown: a table per set, each row beside what perfection and noise score."
+    lines = [f"# {title}", "", BOARD_NOTE]
+    for name, own in order_rows(rows):
+        n = own[0]["n_modes"]
+        head = f"## {name}: {n:g} modes, protocol {own[0]['protocol']}" if n else f"## {name}"
+        lines += ["", head, "", BOARD_HEAD, "|" + "---|" * 14]
+        lines += [_markdown_row(row, own[0]) for row in own]
+    return "\n".join(lines) + "\n"
+
+# %%
+#| export training.board_tables
+def _markdown_row(row: dict, best: dict) -> str:
+    "One row of a table; `best` is the first row of its set."
+    cells = [row["method"].replace("|", "\\|")]
+    for key, scale in (("captured", 1), ("high_quality", 100), ("kl", 1)):
+        ends = [row[side] and row[side][key] for side in ("floor", "null")]
+        cells.append(_shown(row[key], scale))
+        cells += ["–" if end is None else f"{scale * end:.4g}" for end in ends]
+    notes = [f"diverged: {why}" for why in row["diverged"]]
+    if (c := row["captured"]) and c["low"] is not None:
+        apart = row is best or c["high"] < best["captured"]["mean"]
+        notes += ["not told apart"] * (not apart)
+        notes += ["not above noise"] * (c["low"] <= row["null"]["captured"])
+    cells += [str(row["runs"]), str(row["steps"]), f"{row['seconds per seed']:.1f}",
+              "; ".join(notes)]
+    return "| " + " | ".join(cells) + " |"
+
+# %% [markdown]
+# The picture has one panel for each set.
+
+# %%
+#| export training.board_tables
 def plot_board(rows: Sequence[dict]) -> Picture:
-    "The share of modes captured, one panel per set: intervals of the methods, and lines for perfection and noise."
-    sets, said = list(order_rows(rows)), []
-    tallest = max(len(own) for _, own in sets)
-    columns = 2 if len(sets) == 4 else min(3, len(sets))
-    figure, panels = axes(math.ceil(len(sets) / columns), columns, size=(3.6, .8 + .26 * tallest), squeeze=False)
+    "The share of modes captured: intervals of the methods, and lines for perfection and noise."
+    sets = list(order_rows(rows))
+    columns, tallest = 2 if len(sets) == 4 else min(3, len(sets)), max(len(o) for _, o in sets)
+    figure, panels = axes(math.ceil(len(sets) / columns), columns,
+                          size=(3.6, .8 + .26 * tallest), squeeze=False)
     for ax in panels.flat[len(sets):]:
         ax.set_axis_off()
     for ax, (name, own) in zip(panels.flat, sets):
-        for y, r in enumerate(own):
-            if r["captured"]:
-                c = {k: 100 * (v or 0) / r["n_modes"] for k, v in r["captured"].items() if k in ("mean", "low", "high")}
-                low, high = (c["low"], c["high"]) if r["captured"]["low"] is not None else (c["mean"], c["mean"])
-                ax.plot([max(0, low), min(100, high)], [y, y], color=FAKE, lw=2)
-                ax.plot(c["mean"], y, "o", color=FAKE, ms=4)
-        for side, color, style in (("floor", REAL, "-"), ("null", MISSING, "--")):
-            if (r := next((r for r in own if r[side]), None)):
-                ax.axvline(100 * r[side]["captured"] / r["n_modes"], color=color, ls=style, lw=1)
-        ax.set(yticks=range(len(own)), yticklabels=[r["method"] for r in own], xlim=(-3, 103),
-               xlabel="modes captured, %", title=name)
-        ax.invert_yaxis()
-        said.append(f"{name}: {own[0]['method']} first, {own[-1]['method']} last")
-    return Picture(figure, "Share of modes captured by each method, with 95 % intervals; solid line perfection, dashed noise. "
-                   + "; ".join(said))
+        _plot_set(ax, name, own)
+    ends = [f"{name}: {own[0]['method']} first, {own[-1]['method']} last" for name, own in sets]
+    return Picture(figure, "Share of modes captured by each method, with 95 % intervals; "
+                   "solid line perfection, dashed noise. " + "; ".join(ends))
 
+# %%
+#| export training.board_tables
+def _plot_set(ax: Any, name: str, own: list[dict]) -> None:
+    "One panel of the board."
+    for y, row in enumerate(own):
+        if found := row["captured"]:
+            mean, low, high = (100 * (found[k] or 0) / row["n_modes"]
+                               for k in ("mean", "low", "high"))
+            low, high = (mean, mean) if found["low"] is None else (low, high)
+            ax.plot([max(0, low), min(100, high)], [y, y], color=FAKE, lw=2)
+            ax.plot(mean, y, "o", color=FAKE, ms=4)
+    for side, color, style in (("floor", REAL, "-"), ("null", MISSING, "--")):
+        if row := next((r for r in own if r[side]), None):
+            at = 100 * row[side]["captured"] / row["n_modes"]
+            ax.axvline(at, color=color, ls=style, lw=1)
+    ax.set(yticks=range(len(own)), yticklabels=[r["method"] for r in own], xlim=(-3, 103),
+           xlabel="modes captured, %", title=name)
+    ax.invert_yaxis()
 
 # %%
 #| export
 def publish_board(rows: Sequence[dict], path: str | Path) -> list[Path]:
     "Write `NAME.json`, `NAME.md` and `NAME.png` beside the benchmark file."
     path = Path(path)
-    written = {board_path(path): json.dumps({"file": path.name, "rows": list(rows)}, indent=1).encode() + b"\n",
-               path.with_suffix(".md"): board_markdown(rows).encode(), path.with_suffix(".png"): plot_board(rows).png}
+    note = json.dumps({"file": path.name, "rows": list(rows)}, indent=1).encode() + b"\n"
+    written = {board_path(path): note, path.with_suffix(".md"): board_markdown(rows).encode(),
+               path.with_suffix(".png"): plot_board(rows).png}
     for target, data in written.items():
         atomic_write(target, data)
     return list(written)
@@ -524,19 +597,26 @@ def _bench_command(parser: argparse.ArgumentParser) -> Callable:
     modelab bench benchmarks/leaderboard.toml
     torchrun --nproc-per-node 2 -m modelab bench benchmarks/leaderboard.toml
     """
-    parser.add_argument("file", help="a .toml or .json file with tables [methods.NAME] and [sets.NAME]")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default auto)")
-    parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints (default 500)")
+    parser.add_argument("file", help="a .toml or .json file with tables [methods.NAME] "
+                                     "and [sets.NAME]")
+    parser.add_argument("--device", default="auto",
+                        help="auto, cpu, cuda, cuda:N, mps (default auto)")
+    parser.add_argument("--save-every", type=int, default=500,
+                        help="steps between checkpoints (default 500)")
+    return _run_bench
 
-    def run(args: argparse.Namespace) -> None:
-        us, every = ranks_from_environment(), check_int("--save-every", args.save_every)
-        with handle_sigterm():
-            rows = run_board(args.file, us.device(args.device), every=every, tell=lambda line: print(line, file=sys.stderr, flush=True))
-        if us.rank == 0:
-            written = publish_board(rows, args.file)
-            print(board_markdown(rows, Path(args.file).stem))
-            print("wrote " + ", ".join(map(str, written)), file=sys.stderr)
-    return run
+# %%
+#| export
+def _run_bench(args: argparse.Namespace) -> None:
+    "Run the board of `args.file`; rank 0 writes it."
+    us, every = ranks_from_environment(), check_int("--save-every", args.save_every)
+    with handle_sigterm():
+        rows = run_board(args.file, us.device(args.device), every=every,
+                         tell=lambda line: print(line, file=sys.stderr, flush=True))
+    if us.rank == 0:
+        written = publish_board(rows, args.file)
+        print(board_markdown(rows, Path(args.file).stem))
+        print("wrote " + ", ".join(map(str, written)), file=sys.stderr)
 
 
 # %% [markdown]
@@ -545,15 +625,22 @@ def _bench_command(parser: argparse.ArgumentParser) -> Callable:
 # %%
 (here / "killed.toml").write_text(FILE)
 env = {**os.environ, "OMP_NUM_THREADS": "1"}
-child = subprocess.Popen([sys.executable, "-m", "modelab", "bench", here / "killed.toml", "--device", "cpu", "--save-every", "20"],
-                         env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-while child.poll() is None and len(list((here / "killed.parts").glob("*/result.json"))) < 2:
+bench = ["-m", "modelab", "bench", here / "killed.toml", "--device", "cpu"]
+child = subprocess.Popen([sys.executable, *bench, "--save-every", "20"], env=env,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+def finished() -> int:
+    return len(list((here / "killed.parts").glob("*/result.json")))
+
+while child.poll() is None and finished() < 2:
     time.sleep(.02)
 child.kill()
-killed = child.wait()
-done = len(list((here / "killed.parts").glob("*/result.json")))
-two = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "modelab", "bench",
-                      here / "killed.toml", "--device", "cpu"], env=env, capture_output=True, text=True, timeout=250)
+killed, done = child.wait(), finished()
+
+# %%
+torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+two = subprocess.run([sys.executable, *torchrun, *bench], env=env, capture_output=True, text=True,
+                     timeout=250)
 
 # %%
 def scores_of(rows: list[dict]) -> list:
@@ -586,7 +673,8 @@ Markdown(board_markdown(board, "Two cores") if board else "")
 @exercise(accepts=[18], rejects=[6, 15, 120, 20])
 def grade_parts(answer):
     groups = len(Job("minimax", "ring", runs=20, group=8).groups())
-    assert answer == 3 * 2 * groups, "a part is one cell and one group of seeds; 20 seeds make groups of 8, 8 and 4"
+    assert answer == 3 * 2 * groups, \
+        "a part is one cell and one group of seeds; 20 seeds make groups of 8, 8 and 4"
 
 
 # %%
@@ -597,13 +685,15 @@ grade_parts(answer)
 # **2.** Somebody raises `runs` from 8 to 16 in a finished benchmark with `group = 8`. What share of the new work is already done? And from 8 to 12 with `group = 12`?
 
 # %%
+def part_names(runs, group):
+    job = Job("minimax", "ring", runs=runs, group=group)
+    return {name for name, _ in BoardCell("m", "s", job, "pacgan").parts()}
+
 @exercise(accepts=[(.5, 0.)], rejects=[(.5, 2 / 3), (0., 0.), (1., .5)])
 def grade_reuse(answer):
-    def names(runs, group):
-        return {n for n, _ in BoardCell("m", "s", Job("minimax", "ring", runs=runs, group=group), "pacgan").parts()}
-    old = names(8, 8)
-    assert tuple(answer) == tuple(len(old & new) / len(new) for new in (names(16, 8), names(12, 12))), \
-        "a part is known by its seeds; a group of another size is another part, because it may round differently"
+    old, more, other = part_names(8, 8), part_names(16, 8), part_names(12, 12)
+    assert tuple(answer) == tuple(len(old & new) / len(new) for new in (more, other)), \
+        "a part is known by its seeds; a group of another size may round differently"
 
 
 # %%
@@ -612,7 +702,7 @@ grade_reuse(answer)
 
 # %% [markdown]
 # ## Recap
-# - A row is all its seeds, an interval, a floor, a null and a price. What diverged keeps its row.
+# - A row is all its seeds, an interval, a floor, a null and a cost. What diverged keeps its row.
 # - A part is named by what its result depends on; so finished work is recognised wherever it was done.
 # - A lock that dies with its process is all the scheduling that a list of independent parts needs.
 #
