@@ -1,6 +1,6 @@
 # %% [markdown]
-# # The engine: eight seeds, one state
-# > The same loop for every method; looking at it does not change it, and killing it does not hurt it
+# # Training: eight seeds, one state
+# > How do we train any game for eight seeds at once, so that every number can be had again?
 
 # %% [markdown]
 # | | |
@@ -27,26 +27,26 @@ import torch
 from torch import nn
 
 from modelab.core.seeding import Generators, randn
-from modelab.core.signatures import Count, check_fields
+from modelab.core.signatures import Count, check_fields, run_axis
 from modelab.networks.layers import make_player
 from modelab.networks.players import Networks, Player
 from modelab.training.optimiser import Optimiser
 
 # %%
-from pathlib import Path
-
-from modelab.core.seeding import derive_seed
-from modelab.evaluation.coverage import Coverage, coverage_table, coverages, PROTOCOLS
-from modelab.training.run import Diverged, linear_decay, Run
+from modelab.training.run import Diverged, Run
 
 # %%
 import tempfile
-from dataclasses import dataclass
+from pathlib import Path
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, Film, Picture, scatter
+from modelab.core.registry import with_settings
+from modelab.core.seeding import derive_seed
 from modelab.course.claims import recorded, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.data.mixtures import ring
+from modelab.evaluation.coverage import coverage_table
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.methods.minimax import Minimax
 from modelab.networks.layers import mlp
@@ -58,10 +58,10 @@ from modelab.networks.layers import mlp
 
 # %%
 def by_hand(steps: int, look_at: int | None = None) -> torch.Tensor:
-    "Train on the ring; at step `look_at`, draw a few samples to see how it goes. Returns G's last weights."
+    "Train on the ring and return G's last weights; at step `look_at`, draw a few samples."
     torch.manual_seed(0)
     G, D, data = mlp(2, 2, width=32), mlp(2, (), width=32), ring(radius=2, std=.02)
-    adam_G, adam_D = (torch.optim.Adam(net.parameters(), 1e-3, betas=(.5, .9)) for net in (G, D))
+    adam_G, adam_D = (torch.optim.Adam(n.parameters(), 1e-3, betas=(.5, .9)) for n in (G, D))
     source = torch.Generator().manual_seed(0)
     for step in range(steps):
         x, z = data.sample(64, generator=source), torch.randn(64, 2)
@@ -99,17 +99,19 @@ assert torch.equal(first, again) and not torch.equal(first, looked)
 #
 # $$\theta_{n+1} = F(\theta_n,\; \text{draws}(\text{seed}, \text{stream}, n)).$$
 #
-# Resuming needs no saved random state, and run 3 of eight is the run you get from seed 3 alone.
+# Resuming needs no saved random state, and run 3 of eight is the run you get from seed 3 alone. The seed for a purpose is a hash of its words:
 
 # %%
-purposes = [(seed, stream, step) for seed in range(8) for stream in ("data", "noise") for step in range(2000)]
+purposes = [(seed, stream, step)
+            for seed in range(8) for stream in ("data", "noise") for step in range(2000)]
 assert len({derive_seed(*p) for p in purposes}) == len(purposes)
 derive_seed(3, "noise", 120)
 
 
 # %% [markdown]
 # ## How a player moves
-# Adam moves every player. Its learning rate may follow a schedule over the steps of a run.
+# Adam moves every player. Its learning rate may fall over the steps of a run. A schedule is a function of the step alone, so a run that
+# is resumed at step 500 goes on with the rate of step 500.
 
 # %%
 #| export training.optimiser
@@ -127,11 +129,15 @@ from modelab.core.signatures import Count, NonNegative, Real, Share, check_field
 #| export training.optimiser
 @dataclass(frozen=True)
 class Schedule(SettingGroup):
-    "A factor that falls from 1 over so many steps of a run, and stays where it ends."
-    shape: Literal["cosine", "linear"]  # half a cosine; or constant for the first half, then a straight line to 0
+    """A factor that falls from 1 over so many steps of a run, and stays where it ends.
+
+    "cosine" falls as half a cosine. "linear" is constant for the first half, then a straight line
+    to 0; with `stairs`, the line is a staircase, each stair `steps // stairs` steps long.
+    """
+    shape: Literal["cosine", "linear"]
     steps: Count  # over which it falls
     floor: Share = .01  # the least factor of "cosine"
-    stairs: Count | None = None  # "linear": in so many stairs, each of steps // stairs steps; None: at each step
+    stairs: Count | None = None  # of "linear"; None: another factor at each step
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -142,7 +148,8 @@ class Schedule(SettingGroup):
             return max(self.floor, (1 + math.cos(math.pi * min(1., step / self.steps))) / 2)
         if self.stairs is None:
             return min(1., 2 * max(0., 1 - step / self.steps))
-        return min(1., 2 * (1 - min(step // max(1, self.steps // self.stairs), self.stairs - 1) / self.stairs))
+        stair = min(step // max(1, self.steps // self.stairs), self.stairs - 1)
+        return min(1., 2 * (1 - stair / self.stairs))
 
 # %% [markdown]
 # **Check.** A cosine is at one half in the middle; ten stairs end on the last one.
@@ -153,14 +160,33 @@ assert halfway(0) == 1 and abs(halfway(50) - .5) < 1e-12 and halfway(100) == hal
 [Schedule("linear", 100, stairs=10)(step) for step in (0, 50, 60, 99, 500)]
 
 # %%
+figure, ax = axes(size=(4, 2.2))
+for schedule, label in ((Schedule("cosine", 100), "cosine"), (Schedule("linear", 100), "linear"),
+                        (Schedule("linear", 100, stairs=10), "linear, 10 stairs")):
+    ax.plot(range(121), [schedule(step) for step in range(121)], label=label)
+ax.set(xlabel="step", ylabel="factor of the learning rate")
+ax.legend()
+Picture(figure, "Three schedules over 100 steps: a cosine, a line after the half, and its stairs")
+
+# %% [markdown]
+# A file holds a schedule as a table of its settings. It comes back as a `Schedule`:
+
+# %%
 #| export training.optimiser
 def as_schedule(name: str, value: Any) -> Schedule | None:
     "A schedule from one, or from its settings as a file holds them; `TypeError` for anything else."
     if value is None or isinstance(value, Schedule):
         return value
-    if not isinstance(value, dict) or not {"shape", "steps"} <= value.keys() <= Schedule.__dataclass_fields__.keys():
+    known = Schedule.__dataclass_fields__.keys()
+    if not isinstance(value, dict) or not {"shape", "steps"} <= value.keys() <= known:
         raise TypeError(f"{name}: expected a Schedule or its settings, got {value!r:.80}")
     return Schedule(**value)
+
+# %%
+as_schedule("schedule", {"shape": "linear", "steps": 9}), error_message(as_schedule, "schedule", 9)
+
+# %% [markdown]
+# The settings of Adam stand together. Each may be one value, or a table with a value for each player.
 
 # %%
 #| export training.optimiser
@@ -181,29 +207,32 @@ class Optimiser(SettingGroup):
         if isinstance(self.betas, list):
             object.__setattr__(self, "betas", tuple(self.betas))
 
-    def rates(self, player: str, step: int = 0) -> dict[str, Any]:
-        "Adam's settings for a player at a step."
-        lr, betas = ((v.get(player) if isinstance(v, dict) else v) for v in (self.lr, self.betas))
+    def rates(self, player: str) -> dict[str, Any]:
+        "Adam's settings for a player, at a factor of 1."
+        lr, betas = (v.get(player) if isinstance(v, dict) else v for v in (self.lr, self.betas))
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise TypeError(f"betas of {player}: expected two numbers, got {betas!r}")
-        lr = check_value(f"lr of {player}", NonNegative, lr)
-        return {"lr": lr * self.schedule(step) if self.schedule else lr,
+        return {"lr": check_value(f"lr of {player}", NonNegative, lr),
                 "betas": tuple(check_value(f"betas of {player}", Beta, b) for b in betas)}
 
+# %%
+Optimiser({"G": 1e-4, "D": 4e-4}, (0., .9)).rates("D")
+
 # %% [markdown]
-# ## What a game looks like to the engine
-# The engine knows nothing of minimax. It asks a game for its players, for the turns they take, and, for every turn, for a loss per run.
+# ## What a game looks like
+# The engine knows nothing of minimax. It asks a game for its players, for the turns they take, and, for every turn, for one loss per run.
+# What games share, the networks and the optimiser, are two fields.
 
 # %%
 #| export
 @dataclass(kw_only=True)
 class Game:
-    """A method: players, the turns they take, and a loss for each turn. Inherit from it and register the class.
+    """A method: players, the turns they take, and a loss for each. Inherit, and register the class.
 
-    `turns` names, word by word, who moves in one step: "D D D D D G", or "D GE" where two move together. For each
-    word the game has a method `loss_<word>(t)` that returns one loss per run. `t` carries the players by name (`t.G`),
-    the real batch `t.x`, the latents `t.z`, `t.generator` for further draws and `t.step`. A player that no turn names
-    never moves; its buffers are saved with the run, so it is where a game keeps what it must remember.
+    `turns` names, word by word, who moves in one step: "D D D D D G", or "D GE" where two move
+    together. For each word the game has a method `loss_<word>(t)` that returns one loss per run;
+    `t` is a `Turn`. A player that no turn names never moves; its buffers are saved with the run,
+    so it is where a game keeps what it must remember.
     """
     networks: Networks = Networks()  # that the game makes where you give none
     optimiser: Optimiser = Optimiser()  # of the players
@@ -214,24 +243,53 @@ class Game:
 
     def __post_init__(self) -> None:
         for name, group in self.groups.items():
-            if not isinstance(getattr(self, name), group):
-                raise TypeError(f"{name}: expected {group.__name__}(...), got {getattr(self, name)!r:.60}")
-            setattr(self, name, getattr(self, name).over(getattr(self, f"default_{name}")))
+            given = getattr(self, name)
+            if not isinstance(given, group):
+                raise TypeError(f"{name}: expected {group.__name__}(...), got {given!r:.60}")
+            setattr(self, name, given.over(getattr(self, f"default_{name}")))
         check_fields(self)
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: list) -> dict[str, nn.Module]:
-        "The networks that play, with a run axis, their weights drawn from one generator per run."
-        raise NotImplementedError(f"{type(self).__name__} has no players")
+# %% [markdown]
+# A game makes its players. Each network has a run axis, and its weights are drawn from one generator per run.
 
-    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> torch.Tensor:
-        "Latents; standard normal unless a game says otherwise."
-        return randn(*shape, generator=generator, device=device)
-
-    def suits(self, modes: Any) -> None:
-        "Refuse, by a `ValueError`, a mode set that this game cannot be played on."
+# %%
+#| export
+@patch
+def players(self: Game, event: tuple[int, ...], latent: int, runs: int,
+            generator: list) -> dict[str, nn.Module]:
+    "The networks that play, by name, with a run axis; one generator per run draws the weights."
+    raise NotImplementedError(f"{type(self).__name__} has no players")
 
 # %% [markdown]
-# Most games have a generator G and a discriminator D of examples.
+# Two more methods have a default: the latents are standard normal, and every mode set is accepted.
+
+# %%
+#| export
+@patch
+def noise(self: Game, *shape: int, generator: Generators = None,
+          device: Any = None) -> torch.Tensor:
+    "Latents; standard normal unless a game says otherwise."
+    return randn(*shape, generator=generator, device=device)
+
+# %%
+#| export
+@patch
+def suits(self: Game, modes: Any) -> None:
+    "Refuse, by a `ValueError`, a mode set that this game cannot be played on."
+
+# %% [markdown]
+# Whoever plays a turn asks for its loss by name. Players of a game put the runs first, so a score of shape `(runs, 1)` is a batch of one example.
+
+# %%
+#| export
+@patch
+def turn_loss(self: Game, word: str, turn: Turn) -> torch.Tensor:
+    "The loss of a turn, one value per run."
+    with run_axis():
+        return getattr(self, f"loss_{word}")(turn)
+
+# %% [markdown]
+# Most games have a generator G and a discriminator D of examples. They share this class, and differ in their losses.
 
 # %%
 #| export
@@ -241,11 +299,12 @@ class AdversarialGame(Game):
     G: Player = None  # your own network, or a function that makes one; None: one that fits the set
     D: Player = None
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: list) -> dict[str, nn.Module]:
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
         "G and D, one copy per run."
-        kw = dict(runs=runs, generator=generator)
-        return {"G": make_player("G", self.G, lambda: self.networks.generator(latent, event, **kw), **kw),
-                "D": make_player("D", self.D, lambda: self.networks.discriminator(event, **kw), **kw)}
+        kw, nets = dict(runs=runs, generator=generator), self.networks
+        return {"G": make_player("G", self.G, lambda: nets.generator(latent, event, **kw), **kw),
+                "D": make_player("D", self.D, lambda: nets.discriminator(event, **kw), **kw)}
 
 
 # %% [markdown]
@@ -264,6 +323,9 @@ class CriticGame(AdversarialGame):
         return "D " * self.n_critic + "G"
 
 
+# %% [markdown]
+# A game whose turns name a loss that it does not have is refused before it trains.
+
 # %%
 #| export
 def turn_words(game: Game) -> list[str]:
@@ -271,29 +333,26 @@ def turn_words(game: Game) -> list[str]:
     if not isinstance(game, Game):
         raise TypeError(f"game: expected a game that inherits from modelab.Game, got {game!r:.80}")
     words = game.turns.split()
-    lost = [f"loss_{word}" for word in words if not hasattr(game, f"loss_{word}")]
+    lost = [f"loss_{word}" for word in dict.fromkeys(words) if not hasattr(game, f"loss_{word}")]
     if not words or lost:
         raise ValueError(f"game: {type(game).__name__} takes the turns {game.turns!r} and has no "
                          f"{' or '.join(lost) or 'turn to take'}")
     return words
 
+# %%
+error_message(turn_words, CriticGame(n_critic=3))
 
 # %% [markdown]
-# In a turn, the loss sees the players, a real batch, latents. Batches are drawn when they are first asked for, so a turn that needs no real data pays for none.
-# A loss that must see more than a batch asks for it by number, `t.real(5000, "pool")`, from a stream of its own.
+# A loss gets one argument, the turn. It carries the players by name (`t.G`), a real batch `t.x`, latents `t.z`, and `t.step`. Batches are drawn when they are first
+# asked for, so a turn that needs no real data pays for none.
 
 # %%
 #| export
 class Turn:
-    "What a loss sees in one turn: players, data, noise. Batches are drawn when they are first asked for."
+    "What a loss sees in one turn: players, data and noise, drawn when they are first asked for."
     def __init__(self, run: Any, step: int, place: int, *shard: int):
         self._run, self.step, self._place = run, step, (place, *shard)
         self.__dict__.update(run.players.nets)
-
-    @property
-    def batch(self) -> int:
-        "Examples per run in this turn."
-        return self.__dict__["x"].shape[1] if "x" in self.__dict__ else self._run.batch // self._run.shards
 
     @functools.cached_property
     def x(self) -> torch.Tensor:
@@ -305,45 +364,84 @@ class Turn:
         "Latents, `(runs, batch, latent)`."
         return self.noise(self.batch)
 
-    def real(self, n: int, stream: str = "data", only: Sequence[int] | None = None) -> torch.Tensor:
-        "`n` real examples per run, of all modes or of some only, from a stream of their own: for a loss that sees more than a batch."
-        return self._run.real(n, self._generators(stream), only)
-
-    def noise(self, n: int, stream: str = "noise") -> torch.Tensor:
-        "`n` latents per run, likewise."
-        return self._run.noise(n, self._generators(stream))
-
     @functools.cached_property
     def generator(self) -> list[torch.Generator]:
         "One generator per run for whatever else the loss draws."
         return self._generators("loss")
 
-    def _generators(self, stream: str) -> list[torch.Generator]:
-        return self._run.generators(stream, self.step, *self._place)
-
-
 # %% [markdown]
-# ## Whose turn it is
-# `Players` holds the networks and their optimisers. Before a turn it lets gradients flow to those who move and to nobody else: in the generator's turn the
-# critic is a fixed landscape, and computing its weight gradients would be wasted. The weights of one player lie end to end in memory, so that
-# Adam is one kernel instead of one per layer.
-
-# %% [markdown]
-# ## A run walks
-# Everything is in place: streams, players, turns. A step goes through the turns once. Two things can end it early, and both are handled here rather than
-# by every user: Ctrl-C, and a loss that stops being a number.
-
-# %% [markdown]
-# `Run` is that, plus what one does with a run: step it many times, sample from it, measure it, keep it.
+# How many examples there are is the run's setting. A loss that must see more than a batch asks for it by number, `t.real(5000, "pool")`, from a stream of its own.
 
 # %%
-run = Run(Minimax(networks=Networks(width=64)), ring(radius=2, std=.02), runs=8, batch=128, device="cpu")
+#| export
+@patch(as_prop=True)
+def batch(self: Turn) -> int:
+    "Examples per run in this turn."
+    if "x" in self.__dict__:
+        return self.__dict__["x"].shape[1]
+    return self._run.batch // self._run.shards
+
+# %%
+#| export
+@patch
+def real(self: Turn, n: int, stream: str = "data",
+         only: Sequence[int] | None = None) -> torch.Tensor:
+    "`n` real examples per run from a stream of their own, of all modes or of those in `only`."
+    return self._run.real(n, self._generators(stream), only)
+
+# %%
+#| export
+@patch
+def noise(self: Turn, n: int, stream: str = "noise") -> torch.Tensor:
+    "`n` latents per run, from a stream of their own."
+    return self._run.noise(n, self._generators(stream))
+
+# %%
+#| export
+@patch
+def _generators(self: Turn, stream: str) -> list[torch.Generator]:
+    "One generator per run, seeded by the stream, the step, and the turn's place in the step."
+    return self._run.generators(stream, self.step, *self._place)
+
+
+# %% [markdown]
+# ## A game of your own in ten lines
+# Least squares instead of cross-entropy. Players and optimiser are those of `AdversarialGame`; only the losses are new. The engine, the coverage table and the checkpoints need nothing else. The decorator
+# `register_game` would make it known to the command line and the lab, too. From here on we import what the cells above define, as your own code would:
+
+# %%
+from modelab.training.game import AdversarialGame, turn_words
+from modelab.training.optimiser import Optimiser, Schedule
+
+# %%
+@dataclass(kw_only=True)
+class LeastSquares(AdversarialGame):
+    "D aims at 1 for real and 0 for generated; G aims at 1."
+    default_networks = Networks("mlp", width=64, depth=2)
+    default_optimiser = Optimiser(1e-3, (.5, .9))
+
+    def loss_D(self, t):
+        return (t.D(t.x) - 1).square().mean(-1) + t.D(t.G(t.z)).square().mean(-1)
+
+    def loss_G(self, t):
+        return (t.D(t.G(t.z)) - 1).square().mean(-1)
+
+# %%
+turn_words(LeastSquares()), LeastSquares().optimiser.rates("D")
+
+
+# %% [markdown]
+# ## A run
+# `Run` plays a game on a mode set for several seeds at once. How it does that is [chapter 6.7](../6_workshop/07_engine.ipynb); here we use it: step, look, measure, save.
+
+# %%
+run = Run(Minimax(networks=Networks(width=64)), ring(radius=2, std=.02), batch=128, device="cpu")
 run.step(steps(1500))
 run
 
 
 # %% [markdown]
-# Eight generators of the ring, side by side. Same game, same data, same settings; only the seed differs. Left to itself a run takes the graphics card if there is one; the chapters ask for the CPU, where nets this small lose no time and the numbers are those you see printed.
+# Eight generators of the ring, side by side. Same game, same data, same settings; only the seed differs. Without `device` a run takes the graphics card if there is one. The chapters ask for the CPU: nets this small lose no time there, and the numbers are those you see printed.
 
 # %%
 def eight(run, n: int = 300):
@@ -354,7 +452,8 @@ def eight(run, n: int = 300):
         ax.set(title=f"seed {seed}", xlabel="", ylabel="")
         ax.label_outer()
     captured = [int(c.captured) for c in run.coverage()]
-    return Picture(figure, f"Eight generators of a ring of eight modes after {run.steps} steps; modes captured: {captured}")
+    return Picture(figure, f"Eight generators of a ring of eight modes after {run.steps} steps; "
+                   f"modes captured: {captured}")
 
 
 # %%
@@ -364,60 +463,80 @@ eight(run)
 coverage_table(run.coverage())
 
 # %% [markdown]
+# The same with the game from above:
+
+# %%
+mine = Run(LeastSquares(), ring(radius=2, std=.02), batch=128, device="cpu").step(steps(600))
+coverage_table(mine.coverage())
+
+# %% [markdown]
+# Your own networks go in the same way: `Minimax(G=make_G, D=make_D)` with functions that make plain modules, one per run. D may answer with shape `(N,)` or `(N, 1)`.
+
+# %%
+make_G = lambda: nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
+make_D = lambda: nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))
+own = Run(Minimax(G=make_G, D=make_D), ring(radius=2, std=.02), runs=2, batch=64, device="cpu")
+tuple(own.step(10).sample(5).shape)
+
+# %% [markdown]
 # ## Looking no longer changes it
 # The same experiment as at the start, with the engine: one run is looked at after every ten steps, the other never.
 
 # %%
-quiet, watched = (Run(Minimax(networks=Networks(width=32)), ring(radius=2, std=.02), runs=2, batch=64, device="cpu") for _ in range(2))
-quiet.step(40)
+def small(runs: int = 2, **kw) -> Run:
+    "A small run on the ring."
+    game = Minimax(networks=Networks(width=32))
+    return Run(game, ring(radius=2, std=.02), runs=runs, batch=64, device="cpu", **kw)
+
+# %%
+quiet, watched = small().step(40), small()
 for _ in range(4):
     watched.step(10).sample(9)
 
 # %%
-assert torch.equal(quiet.sample(50), watched.sample(50)) and torch.equal(quiet.losses["G"], watched.losses["G"])
+assert torch.equal(quiet.sample(50), watched.sample(50))
+assert torch.equal(quiet.losses["G"], watched.losses["G"])
 
 # %% [markdown]
 # And seed 5 of eight is seed 5. The numbers it draws are the same to the last bit; the stacked matrix product may round differently from a single one, so the
 # weights agree to rounding for as long as the game itself does not amplify rounding:
 
 # %%
-of_eight = Run(Minimax(networks=Networks(width=32)), ring(radius=2, std=.02), runs=8, batch=64, device="cpu").step(10)
-alone = Run(Minimax(networks=Networks(width=32)), ring(radius=2, std=.02), runs=1, seed=5, batch=64, device="cpu").step(10)
+of_eight, alone = small(runs=8).step(10), small(runs=1, seed=5).step(10)
 gap = (of_eight.sample(100)[5] - alone.sample(100)[0]).abs().max().item()
 assert gap < 1e-4
 gap
 
 # %% [markdown]
-# ## Rates that fade
-# A game's rates are read at every step, so they may change on the way. What most chapters want is constant rates for half of the walk, and then a slope towards zero, in a few stairs.
+# ## A learning rate that falls
+# A schedule is a setting of the optimiser. Here the rate is constant for three of four stairs, then half. The loop by hand sets the rates itself, two steps at a time; the weights are equal.
 
 # %%
-fading, by_hand = (Run(Minimax(networks=Networks(width=16)), "ring", runs=2, device="cpu") for _ in range(2))
-linear_decay(fading, 8, parts=4)
+game = Minimax(networks=Networks(width=16))
+falling = Run(with_settings(game, schedule=Schedule("linear", 8, stairs=4)), "ring", runs=2,
+              device="cpu").step(8)
+
+# %%
+stepwise = Run(game, "ring", runs=2, device="cpu")
 for rate in (1e-3, 1e-3, 1e-3, 5e-4):
-    by_hand.game.lr = rate
-    by_hand.step(2)
-assert torch.equal(fading.sample(5), by_hand.sample(5)) and fading.game.lr == 1e-3
+    stepwise.game.optimiser = Optimiser(rate, (0., .9))
+    stepwise.step(2)
+assert torch.equal(falling.sample(5), stepwise.sample(5))
 
 # %% [markdown]
 # ## Kept, killed, resumed
 # A checkpoint holds tensors (weights, Adam's moments, losses) and a note in JSON, in the safetensors format: nothing in it is executed when it
-# is read. It is written to a temporary name and then renamed, so whoever pulls the plug in the middle still has the one before. The
+# is read. It is written under a temporary name and then renamed, so a power cut in the middle leaves the one before. The
 # tests kill a process in the middle of saving fifty times. `Run.load` takes a folder, too, such as `modelab train` writes, and reads its newest
-# checkpoint. Who may write where, and how long, is [chapter 6.13](../6_workshop/13_distributed.ipynb)'s business.
-
-# %% [markdown]
-# What comes from outside is checked before anything is built from it: a note that is no JSON object, a count that is no count, loss curves of another
-# length than the steps, more seeds than numbers in the file.
-
-# %% [markdown]
+# checkpoint. What several processes do is [chapter 6.13](../6_workshop/13_distributed.ipynb).
+#
 # Twenty steps, saved, resumed for twenty more, against forty in one go. Equal means equal: every weight, every moment of Adam.
 
 # %%
 folder = Path(tempfile.mkdtemp())
-halfway = Run(Minimax(networks=Networks(width=32)), ring(radius=2, std=.02), runs=2, batch=64, average=.9, device="cpu").step(20)
+halfway = small(average=.9).step(20)
 resumed = Run.load(halfway.save(folder / "run.safetensors"), device="cpu").step(20)
-straight = Run(Minimax(networks=Networks(width=32)), ring(radius=2, std=.02), runs=2, batch=64, average=.9, device="cpu").step(40)
+straight = small(average=.9).step(40)
 
 # %%
 there, here = straight.players.state(), resumed.players.state()
@@ -434,10 +553,11 @@ whole_file = (folder / "run.safetensors").read_bytes()
 error_message(Run.load, folder / "half.safetensors").replace(str(folder), "…")
 
 # %% [markdown]
-# And a run whose loss stops being a number stops with it, and says where. Here a learning rate of a million does it:
+# A run whose loss is no longer a number stops and names the step, the player and the seed. Here a learning rate of a million does it:
 
 # %%
-wild = Run(Minimax(networks=Networks(width=32), optimiser=Optimiser(1e6)), ring(radius=2, std=.02), runs=2, batch=64, device="cpu")
+wild = small()
+wild.game.optimiser = Optimiser(1e6, (0., .9))
 try:
     wild.step(200)
     message = "it survived"
@@ -457,12 +577,14 @@ def frame(run, seed: int = 0):
     figure, ax = axes(size=(3.2, 3.2))
     scatter(ax, run.modes.centers, run.sample(400)[seed], limit=3)
     ax.set_title(f"step {run.steps}")
-    good = run.modes.assign(run.sample(400)[seed])
-    return Picture(figure, f"{good[0][good[1]].unique().numel()} of {run.modes.n_modes} modes hold a good sample")
+    mode, good = run.modes.assign(run.sample(400)[seed])
+    seen = mode[good].unique().numel()
+    return Picture(figure, f"{seen} of {run.modes.n_modes} modes hold a good sample")
 
 
 # %%
-film_run, frames = Run(Minimax(networks=Networks(width=64)), ring(radius=2, std=.02), runs=1, batch=128, device="cpu"), []
+film_run, frames = Run(Minimax(networks=Networks(width=64)), ring(radius=2, std=.02), runs=1,
+                       batch=128, device="cpu"), []
 for _ in range(16):
     frames.append(frame(film_run))
     film_run.step(steps(100, fast=5))
@@ -478,41 +600,6 @@ film.widget.slider.value = 0
 
 
 # %% [markdown]
-# ## A game of your own in ten lines
-# Least squares instead of cross-entropy. The engine, the coverage table and the checkpoints come for free; `@game` would make it known to the command line too.
-
-# %%
-@dataclass
-class LeastSquares:
-    "D aims at 1 for real and 0 for generated; G aims at 1."
-    lr: float = 1e-3
-    betas: tuple = (.5, .9)
-    latent: int = 2
-    turns = "D G"
-    def players(self, event, latent, runs, generator):
-        return {"G": mlp(latent, event, 64, runs=runs, generator=generator),
-                "D": mlp(event, (), 64, runs=runs, generator=generator)}
-    def loss_D(self, t):
-        return (t.D(t.x) - 1).square().mean(-1) + t.D(t.G(t.z)).square().mean(-1)
-    def loss_G(self, t):
-        return (t.D(t.G(t.z)) - 1).square().mean(-1)
-
-
-# %%
-mine = Run(LeastSquares(), ring(radius=2, std=.02), runs=8, batch=128, device="cpu").step(steps(600))
-coverage_table(mine.coverage())
-
-# %% [markdown]
-# Your own networks go in the same way: `Minimax(G=make_G, D=make_D)` with functions that make plain modules, one per run.
-
-# %%
-from torch import nn
-make_G = lambda: nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
-make_D = lambda: nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
-own = Run(Minimax(G=make_G, D=make_D), ring(radius=2, std=.02), runs=2, batch=64, device="cpu").step(10)
-tuple(own.sample(5).shape)
-
-# %% [markdown]
 # ## What it costs
 # Eight seeds at once against eight loops written by hand, same networks, same batch, same optimiser, measured by
 # `python benchmarks/training.py` and recorded in `benchmarks/training.json`. Absolute times depend on the machine; ratios travel better.
@@ -521,7 +608,7 @@ tuple(own.sample(5).shape)
 recorded("training")
 
 # %% [markdown]
-# On a graphics card a single small loop is all waiting, and company costs next to nothing: 64 seeds at once take less time than three loops (`--runs 64 --out benchmarks/training_gpu.json`).
+# On a graphics card a single small loop is all waiting, so more seeds cost next to nothing: 64 at once take less time than three loops (`--runs 64 --out benchmarks/training_gpu.json`).
 
 # %%
 recorded("training_gpu")
@@ -535,9 +622,14 @@ recorded("training_gpu")
 class Patient(Minimax):
     turns = "D D D D D G"
 
-@exercise(accepts=[Patient], rejects=[Minimax, type("Lazy", (Minimax,), {"turns": "D G G G G G"})])
+class Lazy(Minimax):
+    turns = "D G G G G G"
+
+# %%
+@exercise(accepts=[Patient], rejects=[Minimax, Lazy])
 def grade_turns(answer):
-    run = Run(answer(width=8), ring(), runs=1, batch=8, device="cpu").step(1)
+    game = answer(networks=Networks(width=8))
+    run = Run(game, ring(), runs=1, batch=8, device="cpu").step(1)
     taken = [int(run.players.state()[f"adam/{name}/step"]) for name in "DG"]
     assert taken == [5, 1], f"in one step D moved {taken[0]} times and G {taken[1]} times"
 
@@ -553,7 +645,8 @@ grade_turns(answer)
 # %%
 @exercise(accepts=[1007], rejects=[8000, 1000, 1008, 8])
 def grade_streams(answer):
-    assert answer == len({seed + n for seed in range(8) for n in range(1000)}), "seed 1 at step 0 draws what seed 0 draws at step 1"
+    distinct = {seed + n for seed in range(8) for n in range(1000)}
+    assert answer == len(distinct), "seed 1 at step 0 draws what seed 0 draws at step 1"
 
 
 # %%
@@ -564,7 +657,7 @@ grade_streams(answer)
 # ## Recap
 # - Shared random streams make looking part of the experiment. A stream per purpose and step does not.
 # - A game is players, turns and one loss per turn. Everything else is the engine's.
-# - Save and resume equals never having stopped, to the bit.
+# - Save and resume equals never having stopped, to the bit, also with a falling learning rate.
 # - Divergence and Ctrl-C name the step; nothing that was done is lost.
 #
 # **For later.** Why does a checkpoint need no random state here? Why is each run's loss summed and not averaged? What would break if evaluation drew from the data stream?
