@@ -1,6 +1,6 @@
 # %% [markdown]
 # # The ground under the pixels
-# > A picture moved by one pixel is nearly the same picture; who tells the critic?
+# > A picture moved by one pixel is nearly the same picture. How can a critic's gradient know that?
 
 # %% [markdown]
 # | | |
@@ -20,23 +20,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import torch
-from torch import nn
+from torch import cat, nn, Tensor
 
-from modelab.core.checks import (check_callable, check_choice, check_int, check_number,
-                                 check_tensors)
 from modelab.core.registry import register_game
-from modelab.core.seeding import Generators, rand
-from modelab.losses.penalties import gradient_norm, input_gradient
-from modelab.networks.layers import make_player, mlp, mlp_generator, score_batches
+from modelab.core.seeding import Generators
+from modelab.core.signatures import (Batch, checked, checking, Count, Critic, NonNegative, Number,
+                                     OneScore, PerScore, Whole)
+from modelab.losses.penalties import (gradient_norm, input_gradient, leading_axes,
+                                      random_interpolate)
+from modelab.methods.wasserstein import critic_loss, wasserstein_generator_loss
+from modelab.networks.layers import score_batches
+from modelab.training.game import CriticGame
 
 # %%
 import itertools
+from typing import get_args
 
+import torch
 import torch.nn.functional as F
 
 from modelab.core.checks import error_message
@@ -44,8 +47,12 @@ from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, recorded, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.evaluation.coverage import coverage_table, coverages
+from modelab.losses.penalties import gradient_penalty
+from modelab.networks.layers import mlp
+from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 # %% [markdown]
@@ -58,19 +65,25 @@ from modelab.training.run import Run
 # %%
 def scans(split: str) -> tuple[torch.Tensor, torch.Tensor]:
     "Every scan of a split once, (n, 1, 8, 8) in [-1, 1], and the digits they show."
-    found, shown = digits(split).sample_with_modes(20_000, generator=torch.Generator().manual_seed(0))
+    g = torch.Generator().manual_seed(0)
+    found, shown = digits(split).sample_with_modes(20_000, generator=g)
     kinds, first = found.flatten(1).unique(dim=0, return_inverse=True)
-    return kinds.unflatten(1, (1, 8, 8)), torch.zeros(len(kinds), dtype=torch.int64).scatter_(0, first, shown)
+    digit = torch.zeros(len(kinds), dtype=torch.int64).scatter_(0, first, shown)
+    return kinds.unflatten(1, (1, 8, 8)), digit
 
+
+# %%
 train_x, train_digit = scans("train")
 test_x, test_digit = scans("held_out")
 len(train_x), len(test_x)
 
 # %%
 def ink(x, margin: int = 0):
-    "What is on the paper: pictures in [-1, 1] as non-negative numbers, (n, h, w), with an empty margin."
+    "Pictures in [-1, 1] as non-negative numbers, (n, h, w), with an empty margin."
     return F.pad(x[:, 0] + 1, [margin] * 4)
 
+
+# %%
 sheet = ink(train_x, 1)
 moved = sheet.roll(1, -1)
 
@@ -80,7 +93,8 @@ other = apart.masked_fill(train_digit[:, None] == train_digit, math.inf).min(1)
 step_cost = (moved - sheet).flatten(1).norm(dim=1)
 farther = (step_cost > other.values).double().mean().item()
 assert farther > .99
-f"{farther:.1%} are farther from their moved copy, {(step_cost / other.values).mean():.2f} times as far"
+times = (step_cost / other.values).mean()
+f"{farther:.1%} are farther from their moved copy, {times:.2f} times as far"
 
 # %%
 figure, panels = axes(1, 3, size=(2.2, 1.9))
@@ -88,8 +102,9 @@ i = torch.arange(0, 1200, 100)
 for ax, images, title in zip(panels, (sheet[i], moved[i], sheet[other.indices[i]]),
                              ("a digit", "moved by one pixel: far", "another digit: near")):
     image_grid(ax, images / 2, 4, title)
-Picture(figure, "Twelve digits, the same moved by a pixel, and for each the nearest scan of another digit: a Euclidean "
-        "ruler calls the last closer")
+Picture(figure, "Twelve digits, the same moved by a pixel, and for each the nearest scan of "
+                "another "
+        "digit: by Euclidean distance the last is closer")
 
 # %% [markdown]
 # Practically all of them. And every gradient penalty of [1.4](../1_game/04_wasserstein.ipynb) measures the critic's slope with this ruler. Train a critic with it: real pictures are the digits 0 to 4, the "fake" ones 5 to 9.
@@ -98,14 +113,21 @@ Picture(figure, "Twelve digits, the same moved by a pixel, and for each the near
 # %%
 real_x, fake_x = train_x[train_digit < 5], train_x[train_digit >= 5]
 
-def train(penalty, prepare=None, n=300, weight=4., lr=1e-3, width=128, batch=64):
-    "Eight critics that tell 0–4 from 5–9; `penalty(critic, real, fake, generator)` shapes their slope."
+# %%
+def drawn(scans, seeds, n=64):
+    "A batch of scans for each seed."
+    return torch.stack([scans[torch.randint(len(scans), (n,), generator=g)] for g in seeds])
+
+
+# %%
+def train(penalty, prepare=None, n=300, weight=4., lr=1e-3, width=128):
+    "Eight critics that tell 0–4 from 5–9; `penalty(critic, real, fake, generator)` bounds them."
     seeds = [torch.Generator().manual_seed(r) for r in range(8)]
     net = mlp((1, 8, 8), (), width, runs=8, generator=seeds)
     critic = (lambda x: net(prepare(x))) if prepare else net
     adam = torch.optim.Adam(net.parameters(), lr, betas=(.5, .9), fused=True)
     for _ in range(steps(n)):
-        x, y = (torch.stack([s[torch.randint(len(s), (batch,), generator=g)] for g in seeds]) for s in (real_x, fake_x))
+        x, y = drawn(real_x, seeds), drawn(fake_x, seeds)
         loss = critic(y).mean(-1) - critic(x).mean(-1) + weight * penalty(critic, x, y, seeds)
         adam.zero_grad()
         loss.sum().backward()
@@ -115,11 +137,11 @@ def train(penalty, prepare=None, n=300, weight=4., lr=1e-3, width=128, batch=64)
 
 # %%
 def euclidean(critic, real, fake, generator):
-    "The two-sided penalty of WGAN-GP."
-    t = rand(*real.shape[:2], 1, 1, 1, generator=generator)
-    scores, slopes = input_gradient(critic, fake.lerp(real, t))
-    return (gradient_norm(slopes, scores) - 1).square().mean(-1)
+    "The two-sided penalty of WGAN-GP; the first axis counts the eight critics."
+    return gradient_penalty(critic, real, fake, generator=generator, lead=2)
 
+
+# %%
 critics = {"Euclidean": train(euclidean)}
 
 # %% [markdown]
@@ -128,8 +150,10 @@ critics = {"Euclidean": train(euclidean)}
 # %%
 def slopes_at(critic, x):
     "The slope pictures of all eight critics at `x`, (8, n, 8, 8)."
-    return input_gradient(critic, x.expand(8, *x.shape))[1].detach()[:, :, 0]
+    return input_gradient(critic, x.expand(8, *x.shape), lead=2)[1].detach()[:, :, 0]
 
+
+# %%
 def roughness(g):
     "Summed squared differences of neighbours over summed squares, averaged over pictures, (8,)."
     steep = g.diff(dim=-1).square().sum((-2, -1)) + g.diff(dim=-2).square().sum((-2, -1))
@@ -138,7 +162,7 @@ def roughness(g):
 # %%
 noise = torch.randn(8, 500, 8, 8, generator=torch.Generator().manual_seed(0))
 rough = {"Euclidean": interval(roughness(slopes_at(critics["Euclidean"], test_x)))}
-rough["Euclidean"], interval(roughness(noise)), 2 * 8 * 7 * 2 / 64     # ours; white noise; white noise by hand
+rough["Euclidean"], interval(roughness(noise)), 2 * 8 * 7 * 2 / 64  # critics; noise; noise by hand
 
 
 # %%
@@ -157,7 +181,10 @@ def slope_sheet(names, n=5):
         ax.set(xticks=[], yticks=[])
     return figure
 
-Picture(slope_sheet(["Euclidean"]), "Five scans, and below each the slope of a Euclidean critic: isolated pixels")
+
+# %%
+Picture(slope_sheet(["Euclidean"]),
+        "Five scans, and below each the slope of a Euclidean critic: isolated pixels")
 
 # %% [markdown]
 # A checkerboard of isolated pixels, closer to white noise than to anything a hand could draw. It is what a generator is told to add.
@@ -177,6 +204,8 @@ def bump(center: float, n: int = 48, width: float = 1.5) -> torch.Tensor:
     heap = torch.exp(-((torch.arange(n, dtype=torch.float64) - center) / width) ** 2 / 2)
     return heap / heap.sum()
 
+
+# %%
 def line_w2(a, b) -> float:
     "Exact squared W2 of two unit masses on a line of pixels."
     A, B = a.cumsum(0), b.cumsum(0)
@@ -199,7 +228,8 @@ def program_w2(a, b) -> float:
     cost = torch.cdist(place[i], place[j]).square().flatten().numpy()
     sums = sparse.vstack([sparse.kron(sparse.eye(len(i)), [[1] * len(j)]),
                           sparse.kron([[1] * len(i)], sparse.eye(len(j)))])
-    return optimize.linprog(cost, A_eq=sums.tocsr(), b_eq=torch.cat([a[i], b[j]]).numpy(), method="highs").fun
+    return optimize.linprog(cost, A_eq=sums.tocsr(), b_eq=torch.cat([a[i], b[j]]).numpy(),
+                            method="highs").fun
 
 
 # %%
@@ -244,7 +274,10 @@ assert all(abs(w - s) < .01 for s, w in zip(shifts, far_w)) and far_l2[6] > .95 
 def unit(x):
     return x.double() / x.sum()
 
-pairs = [(unit(sheet[k]), unit(moved[k]), unit(sheet[other.indices[k]])) for k in range(0, 800, 100)]
+
+# %%
+pairs = [(unit(sheet[k]), unit(moved[k]), unit(sheet[other.indices[k]]))
+         for k in range(0, 800, 100)]
 moves, others = (torch.tensor([program_w2(p[0], p[k]) ** .5 for p in pairs]) for k in (1, 2))
 assert torch.allclose(moves, torch.ones(8), atol=1e-6) and (others < moves).all()
 moves.mean().item(), others.mean().item()
@@ -264,8 +297,10 @@ moves.mean().item(), others.mean().item()
 
 # %%
 #| export
-PIXEL_NEIGHBOURS = {"cross": {1: ((1,),), 2: ((0, 1), (1, 0))},
-              "diamond": {1: ((1,), (2,)), 2: ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (1, -1))}}  # the paper's code
+PIXEL_NEIGHBOURS = {  # offsets to a pixel's neighbours, for signals (1 axis) and pictures (2)
+    "cross": {1: ((1,),), 2: ((0, 1), (1, 0))},
+    "diamond": {1: ((1,), (2,)),  # as in the paper's code
+                2: ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (1, -1))}}
 
 
 # %%
@@ -299,14 +334,18 @@ tuple(L.shape)
 
 # %%
 def tangent_length(a, b) -> float:
-    "The length of the straight change b - a, measured with the metric half way: sqrt(v' L⁺ v) on a line."
-    left, right = (b - a).cumsum(0)[:-1].abs(), (b - a).flip(0).cumsum(0)[:-1].abs().flip(0)
-    flow = torch.minimum(left, right)  # the same but for rounding, which the far ends would divide by nearly nothing
+    "The length of the straight change b - a, with the metric half way: sqrt(v' L⁺ v) on a line."
+    left = (b - a).cumsum(0)[:-1].abs()
+    right = (b - a).flip(0).cumsum(0)[:-1].abs().flip(0)
+    flow = torch.minimum(left, right)  # equal but for rounding, which small θ would make large
     theta = ((a + b) / 2).unfold(0, 2, 1).mean(-1)
     return (flow.square() / theta).sum().sqrt().item()
 
+
+# %%
 near, nearer = bump(4, 12, 2.), bump(5, 12, 2.)
-inverse, change = torch.linalg.pinv(laplacian((near + nearer)[None] / 2), hermitian=True), nearer - near
+change = nearer - near
+inverse = torch.linalg.pinv(laplacian((near + nearer)[None] / 2), hermitian=True)
 assert math.isclose((change @ inverse @ change).sqrt(), tangent_length(near, nearer), rel_tol=1e-6)
 
 # %%
@@ -314,15 +353,16 @@ far_tangent = [tangent_length(start, bump(12 + s)) for s in shifts]
 {s: round(far_tangent[s], 3) for s in (1, 2, 4, 8)}
 
 # %%
+curves = {"W₂, exact": (far_w, "-", REAL, (16.5, 13)),
+          "W₂, by the local metric": (far_tangent, ":", ACCENT, (9.5, 23)),
+          "Euclidean, scaled": ([6 * d / ends for d in far_l2], "--", FAKE, (15, 7))}
 figure, ax = axes(size=(4.8, 2.8))
-for line, dash, colour, name, place in ((far_w, "-", REAL, "W₂, exact", (16.5, 13)),
-                                        (far_tangent, ":", ACCENT, "W₂, by the local metric", (9.5, 23)),
-                                        ([6 * d / ends for d in far_l2], "--", FAKE, "Euclidean, scaled", (15, 7))):
+for name, (line, dash, colour, place) in curves.items():
     ax.plot(shifts, line, dash, c=colour)
     ax.text(*place, name, color=colour)
 ax.set(xlabel="shift of the bump (pixels)", ylabel="distance (pixels)", ylim=(0, 25))
-Picture(figure, "Against the shift W2 is a straight line; the Euclidean distance goes flat after five pixels; the "
-        "local metric agrees with W2 for small shifts and then explodes")
+Picture(figure, "Against the shift W2 is a straight line; the Euclidean distance goes flat after "
+        "five pixels; the local metric agrees with W2 for small shifts and then explodes")
 
 # %% [markdown]
 # At one pixel they agree to a few per cent, at eight the local metric is far out: it believes that mass must fade out here and in there, through pixels that are nearly empty. A penalty uses it only for slopes, where it is right.
@@ -349,36 +389,55 @@ rates[:-1].max().item(), best.item()
 
 # %%
 #| export
-def _edge_ends(values: torch.Tensor, offset: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    "`values` at the two ends of every edge of one kind; no edge leaves the picture, and none in it is left out."
+def _edge_ends(values: Tensor, offset: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    "`values` at the two ends of every edge of one kind that lies within the picture."
     first = (slice(max(0, -step), -step if step > 0 else None) for step in offset)
     last = (slice(max(0, step), step if step < 0 else None) for step in offset)
     return values[(..., *first)], values[(..., *last)]
 
 
+# %% [markdown]
+# Two arguments have few values: which pixels are neighbours, and how many axes are space.
+
 # %%
 #| export
-def edge_gradients(slopes: torch.Tensor,  # the critic's gradient, (*runs, batch, channels, *space)
-                   x: torch.Tensor,  # where it was taken, of the same shape
-                   scores: torch.Tensor,  # (*runs, batch)
-                   *, gamma: float = 0.,  # weight Γ of the Euclidean slope beside it
-                   neighbours: str = "cross",  # or "diamond": also two pixels away, and diagonally
-                   dims: int = 2,  # axes of space: 2 for pictures, 1 for signals
-                   low: float = -1.,  # the value of an empty pixel; mass is what is above it
-                   ) -> torch.Tensor:  # (*runs, batch, edges): its Euclidean norm is the slope per unit of work
-    "√Γ g, then √θ (g_j - g_i) along the edges between pixels of a channel: squared and summed, Γ gᵀg + gᵀL(x)g."
-    dims, low, gamma = check_int("dims", dims, 1, 2), check_number("low", low), check_number("gamma", gamma, 0)
-    check_tensors(slopes=slopes, x=x, scores=scores)
-    if slopes.shape != x.shape or x.shape[:-dims - 1] != scores.shape:
-        raise ValueError(f"slopes, x, scores: expected (*runs, batch, channels, *space) twice and (*runs, batch), got "
-                         f"{tuple(slopes.shape)}, {tuple(x.shape)}, {tuple(scores.shape)}")
-    offsets, mass = PIXEL_NEIGHBOURS[check_choice("neighbours", neighbours, PIXEL_NEIGHBOURS)][dims], (x.detach() - low).clamp_min(0)
+Neighbours = Literal["cross", "diamond"]
+SpaceAxes = Annotated[int, Whole(1, 2)]
+
+
+# %%
+assert set(get_args(Neighbours)) == set(PIXEL_NEIGHBOURS)
+
+
+# %% [markdown]
+# Each part below is $\sqrt{\theta_e}\,(g_j-g_i)$ for the edges of one direction; `roads` is the division that keeps a pixel a pixel.
+
+# %%
+#| export
+@checked
+def edge_gradients(gradient: PerScore, x: PerScore,  # (*runs, batch, channels, *space)
+                   scores: OneScore, *,
+                   gamma: NonNegative = 0.,  # weight Γ of the Euclidean gradient beside it
+                   neighbours: Neighbours = "cross",  # "diamond": two pixels away, and diagonally
+                   dims: SpaceAxes = 2,  # axes of space: 2 for pictures, 1 for signals
+                   low: Number = -1.,  # the value of an empty pixel; mass is what is above it
+                   ) -> Tensor:
+    """√Γ g, then √θ (gⱼ - gᵢ) along the edges between pixels of a channel, `(*runs, batch, edges)`.
+
+    `gradient` is a critic's at `x`, `scores` its scores `(*runs, batch)`. Squared and summed over
+    the edges the result is Γ gᵀg + gᵀL(x)g (Dukler et al. 2019), the square of the slope per unit
+    of work.
+    """
+    if x.ndim != scores.ndim + 1 + dims:
+        raise ValueError(f"x: expected shape (*runs, batch, channels, *space) with {dims} axes of "
+                         f"space for scores {tuple(scores.shape)}, got {tuple(x.shape)}")
+    offsets, mass = PIXEL_NEIGHBOURS[neighbours][dims], (x.detach() - low).clamp_min(0)
     roads = 2 * sum(offset[-1] ** 2 for offset in offsets)
-    parts = [slopes * math.sqrt(gamma)] * (gamma > 0)
+    parts = [gradient * math.sqrt(gamma)] * (gamma > 0)
     for offset in offsets:
-        (g, h), (m, n) = _edge_ends(slopes, offset), _edge_ends(mass, offset)
+        (g, h), (m, n) = _edge_ends(gradient, offset), _edge_ends(mass, offset)
         parts.append((h - g) * ((m + n) / roads).sqrt())
-    return torch.cat([part.flatten(scores.ndim) for part in parts], -1)
+    return cat([part.flatten(scores.ndim) for part in parts], -1)
 
 
 # %% [markdown]
@@ -387,9 +446,16 @@ def edge_gradients(slopes: torch.Tensor,  # the critic's gradient, (*runs, batch
 # %%
 x = torch.rand(5, 1, 9, 7, generator=g, dtype=torch.float64) * 2 - 1
 slope, scores = torch.randn(x.shape, generator=g, dtype=torch.float64), torch.zeros(5)
-by_matrix = {n: torch.stack([s.flatten() @ laplacian(m[0], n) @ s.flatten() for s, m in zip(slope, x + 1)])
+def quadratic(slope, mass, neighbours="cross"):
+    "gᵀL(m)g of pictures (n, h, w) by matrices."
+    return torch.stack([g.flatten() @ laplacian(m, neighbours) @ g.flatten()
+                        for g, m in zip(slope, mass)])
+
+
+# %%
+by_matrix = {n: quadratic(slope[:, 0], x[:, 0] + 1, n) for n in PIXEL_NEIGHBOURS}
+by_slices = {n: edge_gradients(slope, x, scores, neighbours=n).square().sum(-1)
              for n in PIXEL_NEIGHBOURS}
-by_slices = {n: edge_gradients(slope, x, scores, neighbours=n).square().sum(-1) for n in PIXEL_NEIGHBOURS}
 
 # %%
 across = torch.tensor([[[[1., 1.]]]], dtype=torch.float64)
@@ -406,7 +472,8 @@ assert all(torch.allclose(by_slices[n], by_matrix[n], atol=1e-12) for n in PIXEL
 # %%
 blob = bump(4, 9)[:, None] * bump(3, 9)
 position = torch.arange(9, dtype=torch.float64).expand(9, 9)
-norms = [edge_gradients(position[None, None], blob[None, None], scores[:1], neighbours=n, low=0.).norm().item()
+slope_of, at = position[None, None], blob[None, None]
+norms = [edge_gradients(slope_of, at, scores[:1], neighbours=n, low=0.).norm().item()
          for n in PIXEL_NEIGHBOURS]
 assert all(abs(n - 1) < .03 for n in norms)
 norms
@@ -445,14 +512,16 @@ assert squared(torch.ones_like(dark) * 1000, dark).item() == squared(corner, dar
 
 # %%
 for gamma in (.1, 1.):
-    assert torch.allclose(squared(slope, x, gamma=gamma), by_matrix["cross"] + gamma * slope.square().flatten(1).sum(1))
+    euclid = slope.square().flatten(1).sum(1)
+    assert torch.allclose(squared(slope, x, gamma=gamma), by_matrix["cross"] + gamma * euclid)
 squared(corner, dark, gamma=.1).sqrt().item(), "a corner that shouts is heard again"
 
 # %% [markdown]
 # **The last column.** That code takes its differences with a filter of length three, $[1,-1,0]$, without padding. It never sees the last pair of a row: a critic that looks there only is free once more.
 
 # %%
-edge, bright = torch.zeros(1, 1, 8, 8, dtype=torch.float64), torch.ones(1, 1, 8, 8, dtype=torch.float64)
+edge = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
+bright = torch.ones_like(edge)
 edge[..., -1] = 1.
 lossy = torch.tensor([[[[1., -1., 0.]]]], dtype=torch.float64)
 assert F.conv2d(edge, lossy).abs().sum() == 0
@@ -468,54 +537,45 @@ squared(edge, bright).item()
 
 # %%
 #| export
-def _check_pictures(real: torch.Tensor, fake: torch.Tensor, dims: int, low: float) -> tuple[int, ...]:
-    "The shape (*runs, batch) of a pair of batches of pictures or signals; refuses what is neither."
-    for name, x in (("real", real), ("fake", fake)):
-        if not isinstance(x, torch.Tensor) or not x.is_floating_point():
-            raise TypeError(f"{name}: expected a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
-        if x.ndim < dims + 2 or not x.numel():
-            space = ("length", "height, width")[dims - 1]
-            raise ValueError(f"{name}: expected shape (*runs, batch, channels, {space}), got {tuple(x.shape)}: the "
-                             "pixels of a picture have neighbours, the coordinates of a point have none")
-        if not (least := x.detach().amin().item()) >= low - 1e-4:  # NaN neither
-            raise ValueError(f"{name}: expected values ≥ low={low:g}, the value of an empty pixel, got {least:.3g}; "
-                             "mass is never negative")
-    if real.shape != fake.shape:
-        raise ValueError(f"fake: expected the shape of real, {tuple(real.shape)}, got {tuple(fake.shape)}")
-    if real.dtype != fake.dtype:
-        raise TypeError(f"fake: expected {real.dtype} as real, got {fake.dtype}")
-    return tuple(real.shape[:real.ndim - dims - 1])
+def _check_pictures(real: Tensor, fake: Tensor, lead: int, dims: int, low: float) -> None:
+    "Refuse what is no batch of pictures, or signals, of non-negative mass."
+    if real.ndim != lead + 1 + dims:
+        want = ["*runs"] * (lead > 1) + ["batch", "channels", *("height", "width")[2 - dims:]]
+        runs = "; if the first axis counts runs, say lead=2" * (real.ndim == lead + 2 + dims)
+        raise ValueError(f"real: expected shape ({', '.join(want)}), got {tuple(real.shape)}: "
+                         f"pixels have neighbours, the coordinates of a point have none{runs}")
+    for name, x in (("real", real), ("fake", fake)) if checking() else ():  # waits for the device
+        if (least := x.detach().amin().item()) < low - 1e-4:
+            raise ValueError(f"{name}: expected values ≥ low={low:g}, the value of an empty pixel, "
+                             f"got {least:.3g}; mass is never negative")
 
+
+# %% [markdown]
+# The penalty is that of [1.4](../1_game/04_wasserstein.ipynb), with the norm over edges in the place of the norm over pixels.
 
 # %%
 #| export
-def wasserstein_gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],  # to scores (*runs, batch)
-                                 real: torch.Tensor,  # (*runs, batch, channels, height, width)
-                                 fake: torch.Tensor,  # of the same shape
-                                 *, gamma: float = 1.0,  # Γ: 0 is transport alone, large is nearly Euclidean
-                                 target: float = 1.0,  # the slope that is asked for
-                                 one_sided: bool = False,  # forgive smaller slopes
-                                 neighbours: str = "cross",  # or "diamond"
-                                 dims: int = 2,  # axes of space: 2 for pictures, 1 for signals (…, channels, length)
-                                 low: float = -1.0,  # the value of an empty pixel
-                                 generator: Generators = None,  # one, or one per run
-                                 ) -> torch.Tensor:  # (*runs,), unweighted
-    """Mean of (‖∇f(x̂)‖ - target)² in the metric of optimal transport between pixels (Dukler et al. 2019).
+@checked
+def wasserstein_gradient_penalty(
+        critic: Critic, real: Batch, fake: Batch, *,  # (*runs, batch, channels, height, width)
+        gamma: NonNegative = 1.,  # Γ: 0 is transport alone, large is nearly Euclidean
+        target: NonNegative = 1.,  # slope that costs nothing
+        one_sided: bool = False,  # only slopes above the target cost
+        neighbours: Neighbours = "cross", dims: SpaceAxes = 2, low: Number = -1.,
+        generator: Generators = None,  # one, or one per run
+        lead: Count | None = None) -> Tensor:
+    """Mean (‖∇f(x̂)‖ - target)² in the metric of transport between pixels (Dukler et al. 2019).
 
-    x̂ lies on the segment between real and fake, one random place per example. ValueError for points, for values
-    below `low`, for shapes that differ and for critics with batch norm.
+    x̂ is a random point between `real` and `fake`; the result is `(*runs,)`, unweighted; `lead` as
+    in `gradient_penalty`, the rest as in `edge_gradients`. `ValueError` for points, values below
+    `low`, shapes that differ and critics with batch norm.
     """
-    check_callable(critic=critic)
-    gamma, target = check_number("gamma", gamma, 0), check_number("target", target, 0)
-    check_choice("neighbours", neighbours, PIXEL_NEIGHBOURS)
-    lead = _check_pictures(real, fake, check_int("dims", dims, 1, 2), check_number("low", low))
-    place = rand(*lead, generator=generator, device=real.device, dtype=real.dtype)
-    x = fake.lerp(real, place.reshape(*lead, *[1] * (dims + 1)))
-    scores, slopes = input_gradient(critic, x)
-    if tuple(scores.shape) != lead:
-        raise ValueError(f"critic: expected one score per example, shape {lead}, got {tuple(scores.shape)}")
-    edges = edge_gradients(slopes, x, scores, gamma=gamma, neighbours=neighbours, dims=dims, low=low)
-    excess = gradient_norm(edges, scores) - target
+    lead = leading_axes(critic, lead)
+    metric = dict(gamma=gamma, neighbours=neighbours, dims=dims, low=low)
+    _check_pictures(real, fake, lead, dims, low)
+    x = random_interpolate(real, fake, lead, generator)
+    scores, gradient = input_gradient(critic, x, lead)
+    excess = gradient_norm(edge_gradients(gradient, x, scores, **metric), scores) - target
     return (excess.clamp_min(0) if one_sided else excess).square().mean(-1)
 
 
@@ -526,7 +586,7 @@ def wasserstein_gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],
 x = torch.rand(6, 3, 5, 5, generator=g, dtype=torch.float64) * 2 - 1
 a = torch.randn(3, 5, 5, generator=g, dtype=torch.float64)
 a[2] *= .01
-norm2 = sum(torch.stack([c.flatten() @ laplacian(m) @ c.flatten() for m in x[:, k] + 1]) for k, c in enumerate(a))
+norm2 = sum(quadratic(a[k].expand(6, 5, 5), x[:, k] + 1) for k in range(3))
 formula = ((norm2 + .3 * a.square().sum()).sqrt() - 2).square().mean()
 
 # %%
@@ -540,10 +600,12 @@ R.item(), formula.item()
 # %%
 flat = torch.nn.Parameter(torch.zeros(1, 8, 8))
 images = torch.rand(64, 1, 8, 8, generator=g) * 2 - 1
-R = wasserstein_gradient_penalty(lambda x: (x * flat).sum((-3, -2, -1)), images, images.flip(0), generator=g)
+R = wasserstein_gradient_penalty(lambda x: (x * flat).sum((-3, -2, -1)), images, images.flip(0),
+                                 generator=g)
 R.backward()
 assert R.item() == 1 and torch.isfinite(flat.grad).all() and flat.grad.abs().sum() > 0
-error_message(wasserstein_gradient_penalty, lambda x: x.sum(-1), torch.rand(64, 2), torch.rand(64, 2))
+points = torch.rand(64, 2)
+error_message(wasserstein_gradient_penalty, lambda x: x.sum(-1), points, points)
 
 
 # %%
@@ -556,10 +618,13 @@ error_message(wasserstein_gradient_penalty, lambda x: x.sum((-3, -2, -1)), image
 # %%
 def transport(gamma, **kw):
     "The penalty of this chapter as `train` calls it."
-    return lambda critic, x, y, seeds: wasserstein_gradient_penalty(critic, x, y, gamma=gamma, generator=seeds, **kw)
+    return lambda critic, x, y, seeds: wasserstein_gradient_penalty(
+        critic, x, y, gamma=gamma, generator=seeds, lead=2, **kw)
 
+
+# %%
 def blurred(width):
-    "Convolve a picture with a bell of that width in pixels; ink that would leave the paper is lost."
+    "Convolve a picture with a bell of that width in pixels; what would leave it is lost."
     kernel = torch.exp(-((torch.arange(8.)[:, None] - torch.arange(8.)) / width) ** 2 / 2)
     kernel = kernel / kernel.sum(1).max()
     return lambda x: kernel @ (x + 1) @ kernel - 1
@@ -572,7 +637,8 @@ critics |= {f"blur {width:g}": train(euclidean, blurred(width)) for width in wid
 
 # %%
 names = ["Euclidean", "Γ = 1", "Γ = 0.1", "Γ = 0"]
-Picture(slope_sheet(names), "Slopes of four critics: isolated pixels for the Euclidean one, patches for transport")
+Picture(slope_sheet(names), "Slopes of four critics: isolated pixels for the Euclidean one, "
+                            "patches for transport")
 
 
 # %%
@@ -582,13 +648,16 @@ def accuracy(critic) -> torch.Tensor:
     x, y, new = (critic(s.expand(8, *s.shape)) for s in (real_x, fake_x, test_x))
     return ((new > (x.mean(1) + y.mean(1))[:, None] / 2) == (test_digit < 5)).float().mean(1)
 
+
+# %%
 @torch.no_grad()
 def upset(critic) -> torch.Tensor:
-    "How much the score changes under a move by one pixel, over noise of the same Euclidean size, (8,)."
+    "Change of the score under a move by one pixel, over that under noise of the same size, (8,)."
     step = F.pad(test_x, (1, 0, 0, 0), value=-1.)[..., :-1] - test_x
     hiss = torch.randn(test_x.shape, generator=torch.Generator().manual_seed(0))
     hiss *= (step.flatten(1).norm(dim=1) / hiss.flatten(1).norm(dim=1)).reshape(-1, 1, 1, 1)
-    here, there, noisy = (critic(s.expand(8, *s.shape)) for s in (test_x, test_x + step, test_x + hiss))
+    here, there, noisy = (critic(s.expand(8, *s.shape))
+                          for s in (test_x, test_x + step, test_x + hiss))
     return (there - here).abs().mean(1) / (noisy - here).abs().mean(1)
 
 
@@ -597,21 +666,33 @@ rough = {name: interval(roughness(slopes_at(critic, test_x))) for name, critic i
 right = {name: interval(accuracy(critic)) for name, critic in critics.items()}
 moved_by = {name: interval(upset(critic)) for name, critic in critics.items()}
 for name in critics:
-    print(f"{name:10} roughness {rough[name]:.2f}   accuracy {right[name]:.3f}   move / noise {moved_by[name]:.2f}")
+    print(f"{name:10} roughness {rough[name]:.2f}   accuracy {right[name]:.3f}"
+          f"   move / noise {moved_by[name]:.2f}")
+
+# %%
+by_gamma = {f"Γ = {v:g}": f"Γ {v:g}" for v in gammas}
+by_blur = {"Euclidean": "no blur"} | {f"blur {width:g}": f"{width:g} px" for width in widths}
+
+# %%
+def curve(ax, keys: dict, mark: str, colour: str, label: str):
+    "Accuracy against roughness, with the interval of each point and its short name."
+    x, y = [rough[k].mean for k in keys], [right[k].mean for k in keys]
+    ax.plot(x, y, mark, c=colour, label=label)
+    for k, short in keys.items():
+        ax.plot([rough[k].mean] * 2, [right[k].low, right[k].high], c=colour)
+        ax.annotate(short, (rough[k].mean, right[k].mean), (6, -10),
+                    textcoords="offset points", fontsize=7)
+
 
 # %%
 figure, ax = axes(size=(4.8, 3.2))
-rivals = {"Euclidean": "no blur"} | {f"blur {width:g}": f"{width:g} px" for width in widths}
-for keys, colour, mark, label in (({f"Γ = {v:g}": f"Γ {v:g}" for v in gammas}, REAL, "o-", "transport, by Γ"),
-                                  (rivals, FAKE, "x--", "Euclidean, by blur")):
-    ax.plot([rough[k].mean for k in keys], [right[k].mean for k in keys], mark, c=colour, label=label)
-    for k, short in keys.items():
-        ax.plot([rough[k].mean] * 2, [right[k].low, right[k].high], c=colour)
-        ax.annotate(short, (rough[k].mean, right[k].mean), (6, -10), textcoords="offset points", fontsize=7)
-ax.set(xlabel="roughness of the slope (white noise: 3.5)", ylabel="accuracy on held-out digits", xlim=(.4, 2.6))
+curve(ax, by_gamma, "o-", REAL, "transport, by Γ")
+curve(ax, by_blur, "x--", FAKE, "Euclidean, by blur")
+ax.set(xlabel="roughness of the slope (white noise: 3.5)", ylabel="accuracy on held-out digits",
+       xlim=(.4, 2.6))
 ax.legend(loc="lower right")
-Picture(figure, "Accuracy against roughness, eight critics each: growing Γ climbs to the Euclidean accuracy while the "
-        "slope is still smoother; a blur gives up more for less")
+Picture(figure, "Accuracy against roughness, eight critics each: growing Γ climbs to the Euclidean "
+        "accuracy while the slope is still smoother; a blur gives up more for less")
 
 # %% [markdown]
 # What does it cost? The penalty and its backward pass, eight seeds, the quickest of thirty:
@@ -619,6 +700,7 @@ Picture(figure, "Accuracy against roughness, eight critics each: growing Γ clim
 # %%
 from time import perf_counter
 
+# %%
 def quickest(penalty, repeats=30) -> float:
     "Milliseconds for the penalty and its gradient in the critic's weights."
     seeds, times = [torch.Generator().manual_seed(r) for r in range(8)], []
@@ -629,8 +711,11 @@ def quickest(penalty, repeats=30) -> float:
         times.append(perf_counter() - start)
     return 1000 * min(times)
 
-cost = {name: quickest(penalty) for name, penalty in (("Euclidean", euclidean), ("transport", transport(1.)))}
-{**{k: f"{v:.1f} ms" for k, v in cost.items()}, "ratio": round(cost["transport"] / cost["Euclidean"], 2)}
+
+# %%
+cost = {"Euclidean": quickest(euclidean), "transport": quickest(transport(1.))}
+ratio = round(cost["transport"] / cost["Euclidean"], 2)
+{**{k: f"{v:.1f} ms" for k, v in cost.items()}, "ratio": ratio}
 
 # %% [markdown]
 # "Negligible" is the paper's word, for large convolutional critics, where it must be true; on a small one the slices can be felt. Now the verdicts.
@@ -638,26 +723,31 @@ cost = {name: quickest(penalty) for name, penalty in (("Euclidean", euclidean), 
 # %%
 claim("Under transport alone the critic's slope has less than a third of the Euclidean roughness",
       paper="Dukler et al. 2019", section="abstract: a more continuous discriminator",
-      ours=rough["Γ = 0"], baseline=rough["Euclidean"], holds=rough["Γ = 0"].high < rough["Euclidean"].low / 3)
+      ours=rough["Γ = 0"], baseline=rough["Euclidean"],
+      holds=rough["Γ = 0"].high < rough["Euclidean"].low / 3)
 
 # %%
-claim("Under transport alone a move by a pixel upsets the critic less than noise of the same Euclidean size",
+claim("Under transport alone a move by a pixel changes the score less than noise of the same "
+      "Euclidean size",
       paper="Dukler et al. 2019", section="abstract: robust to natural variability",
       ours=moved_by["Γ = 0"], baseline=moved_by["Euclidean"], holds=moved_by["Γ = 0"].high < 1)
 
 # %%
-claim("The critic of transport alone tells digits apart as well as the Euclidean one", paper="this course",
-      section="the price, accuracy", ours=right["Γ = 0"], baseline=right["Euclidean"],
-      holds=right["Γ = 0"].high >= right["Euclidean"].low, expect=False)
+claim("The critic of transport alone tells digits apart as well as the Euclidean one",
+      paper="this course", section="the price, accuracy", ours=right["Γ = 0"],
+      baseline=right["Euclidean"], holds=right["Γ = 0"].high >= right["Euclidean"].low,
+      expect=False)
 
 # %% [markdown]
 # Smoothness is real and it is not free: transport alone gives up eight points of accuracy, because fine detail is exactly what it charges for. With growing $\Gamma$ both come back. In between lies something better than a compromise: at $\Gamma=1$ the
 # slope has lost a third of its roughness and the accuracy nothing we can measure. And the metric is more than a blur: at the same roughness it leaves the critic sharper.
 
 # %%
-same = min((f"blur {width:g}" for width in widths), key=lambda k: abs(rough[k].mean - rough["Γ = 1"].mean))
-claim("At equal roughness transport with Γ = 1 is more accurate than a blur in front of a Euclidean critic",
-      paper="this course", section=f"{same} pixel, roughness {rough[same].mean:.2f} against {rough['Γ = 1'].mean:.2f}",
+same = min((f"blur {width:g}" for width in widths),
+           key=lambda k: abs(rough[k].mean - rough["Γ = 1"].mean))
+between = f"{rough[same].mean:.2f} against {rough['Γ = 1'].mean:.2f}"
+claim("At equal roughness transport with Γ = 1 is more accurate than a blur in front of a "
+      "Euclidean critic", paper="this course", section=f"{same} pixel, roughness {between}",
       ours=right["Γ = 1"], baseline=right[same], holds=right["Γ = 1"].low > right[same].high)
 
 # %% [markdown]
@@ -667,59 +757,46 @@ claim("At equal roughness transport with Γ = 1 is more accurate than a blur in 
 # %%
 #| export
 @register_game
-@dataclass
-class GroundMetric:
-    "WWGAN (Dukler et al. 2019): a generator G, and a critic D whose slope is measured by transport between pixels."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
-    gamma: float = 1.0  # Γ: 0 is transport alone, large is nearly Euclidean
-    weight: float = 1.0  # of the penalty
-    n_critic: int = 3  # turns of D for one of G
-    neighbours: str = "cross"  # or "diamond"
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    d_width: int | None = None  # hidden units of D alone; None: as `width`
-    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
+@dataclass(kw_only=True)
+class GroundMetric(CriticGame):
+    "WWGAN (Dukler et al. 2019): the critic's gradient is measured by transport between pixels."
+    gamma: NonNegative = 1.  # Γ: 0 is transport alone, large is nearly Euclidean
+    weight: NonNegative = 1.  # of the penalty
+    neighbours: Neighbours = "cross"
+    n_critic: Count = 3  # turns of D for one of G
 
-    def __post_init__(self):
-        check_number("gamma", self.gamma, 0)
-        check_number("weight", self.weight, 0)
-        check_choice("neighbours", self.neighbours, PIXEL_NEIGHBOURS)
-        check_int("n_critic", self.n_critic)
+    def suits(self, modes: Any) -> None:
+        "`ValueError` unless examples are pictures."
+        if len(modes.event) != 3:
+            raise ValueError("modes: GroundMetric needs pictures (channels, height, width), for "
+                             f"instance stacked_digits, got examples of shape {modes.event}")
 
-    @property
-    def turns(self) -> str:
-        "Who moves in one step."
-        return "D " * self.n_critic + "G"
+    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor,
+                generator: Generators) -> Tensor:
+        "The penalty of the critic's turn, one value per run."
+        return wasserstein_gradient_penalty(critic, real, fake, gamma=self.gamma,
+                                            neighbours=self.neighbours, generator=generator)
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run; `ValueError` unless examples are pictures (channels, height, width)."
-        if len(event) != 3:
-            raise ValueError("modes: GroundMetric needs pictures (channels, height, width), such as stacked_digits; "
-                             f"the coordinates of an example of shape {event} have no neighbours")
-        def default_G() -> nn.Module:
-            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
 
-        def default_D() -> nn.Module:
-            return mlp(event, (), self.d_width or self.width, runs=runs, generator=generator)
-        return {"G": make_player("G", self.G, default_G, runs, generator),
-                "D": make_player("D", self.D, default_D, runs, generator)}
+# %% [markdown]
+# The losses are those of WGAN-GP.
 
-    def penalty(self, critic: nn.Module, real: torch.Tensor, fake: torch.Tensor, generator: Generators) -> torch.Tensor:
-        "What the critic pays for its slope, one value per run."
-        return wasserstein_gradient_penalty(critic, real, fake, gamma=self.gamma, neighbours=self.neighbours,
-                                            generator=generator)
+# %%
+#| export
+@patch
+def loss_D(self: GroundMetric, t: Any) -> Tensor:
+    "One value per run for the critic's turn."
+    fake = t.G(t.z).detach()
+    loss = critic_loss(*score_batches(t.D, t.x, fake))
+    return loss + self.weight * self.penalty(t.D, t.x, fake, t.generator)
 
-    def loss_D(self, t: Any) -> torch.Tensor:
-        "One value per run for the critic's turn."
-        fake = t.G(t.z).detach()
-        f_real, f_fake = score_batches(t.D, t.x, fake)
-        return f_fake.mean(-1) - f_real.mean(-1) + self.weight * self.penalty(t.D, t.x, fake, t.generator)
 
-    def loss_G(self, t: Any) -> torch.Tensor:
-        "One value per run for the generator's turn."
-        return -t.D(t.G(t.z)).mean(-1)
+# %%
+#| export
+@patch
+def loss_G(self: GroundMetric, t: Any) -> Tensor:
+    "One value per run for the generator's turn."
+    return wasserstein_generator_loss(t.D(t.G(t.z)))
 
 
 # %%
@@ -729,9 +806,15 @@ GroundMetric(), GroundMetric().turns
 error_message(Run, GroundMetric(), "ring", runs=8)
 
 # %% [markdown]
-# ## Does it cover more?
-# A smoother critic might see further and lose fewer modes, and that is what this course wants to know. Three games on stacked digits, equal in everything but the ruler: nets, turns, steps, seeds. The Euclidean one is WGAN-GP in five lines.
+# Convolutional players are a setting of the game, `networks=Networks("conv")`. Two steps of small ones:
 
+# %%
+convolutional = GroundMetric(networks=Networks("conv", width=4))
+Run(convolutional, "stacked_digits", runs=2, batch=8, device="cpu").step(2).sample(5).shape
+
+# %% [markdown]
+# ## Does it cover more?
+# A smoother critic might see further and lose fewer modes, and that is what this course wants to know. Three games on stacked digits, equal in everything but the ruler: nets, turns, steps, seeds. The Euclidean one is WGAN-GP in four lines.
 
 # %%
 class Euclidean(GroundMetric):
@@ -743,15 +826,18 @@ class Euclidean(GroundMetric):
 # **Predict:** rank the three by KL to the true law of the 1,000 modes: Euclidean, transport alone, and $\Gamma=1$.
 
 # %%
-games = {"Euclidean": Euclidean(weight=10.), "Γ = 1": GroundMetric(), "Γ = 0": GroundMetric(gamma=0.)}
-runs = {name: Run(game, "stacked_digits", batch=64, average=.99, device="cpu").step(steps(200)) for name, game in games.items()}
+games = {"Euclidean": Euclidean(weight=10.), "Γ = 1": GroundMetric(),
+         "Γ = 0": GroundMetric(gamma=0.)}
+runs = {name: Run(game, "stacked_digits", batch=64, average=.99, device="cpu").step(steps(200))
+        for name, game in games.items()}
 covered = {name: coverages(run.sample(10_000), run.modes) for name, run in runs.items()}
 coverage_table(covered)
 
 # %%
 kls = {name: interval([c.kl for c in group]) for name, group in covered.items()}
-claim("Transport alone covers 1,000 digit triples more evenly than the Euclidean penalty (lower KL)",
-      paper="this course", section="stacked_digits, 200 steps", ours=kls["Γ = 0"], baseline=kls["Euclidean"],
+claim("Transport alone covers 1,000 digit triples more evenly than the Euclidean penalty "
+      "(lower KL)", paper="this course", section="stacked_digits, 200 steps",
+      ours=kls["Γ = 0"], baseline=kls["Euclidean"],
       holds=kls["Γ = 0"].high < kls["Euclidean"].low, expect=False)
 
 # %% [markdown]
@@ -764,8 +850,9 @@ best_rows = {}
 for row in sorted(rows, key=lambda row: -sum(row["kl"])):
     best_rows[row["d_width"], row["ruler"]] = row
 for (width, ruler), row in sorted(best_rows.items(), reverse=True):
-    print(f"D {width:3} units  {ruler:9}  weight {row['weight']:g}, rate {row['lr']:g}:  KL {row['kl, interval']},"
-          f"  modes {sum(row['captured']) / 8:.0f}")
+    modes = sum(row["captured"]) / 8
+    print(f"D {width:3} units  {ruler:9}  weight {row['weight']:g}, rate {row['lr']:g}:"
+          f"  KL {row['kl, interval']},  modes {modes:.0f}")
 
 # %% [markdown]
 # ## Under your hands: drag a blob
@@ -775,11 +862,13 @@ for (width, ruler), row in sorted(best_rows.items(), reverse=True):
 
 # %%
 def readings(right: float, down: float, size: float) -> tuple[float, float]:
-    "What the two rulers say when a blob of that size moves so many pixels: Euclidean, and exact W2."
+    "Both distances when a blob of that size moves so many pixels: Euclidean, and exact W2."
     home, rows, columns = bump(12, 25, size), bump(12 + down, 25, size), bump(12 + right, 25, size)
     euclid = (rows[:, None] * columns - home[:, None] * home).norm().item()
     return euclid, (line_w2(home, rows) + line_w2(home, columns)) ** .5
 
+
+# %%
 looks = (("Euclidean", FAKE, "--", "x"), ("W₂", REAL, "-", "o"))
 
 # %%
@@ -787,39 +876,59 @@ def draw_blob(ax, right: float, down: float, size: float):
     "Where the blob was (solid) and where it is (dashed)."
     for x, y, colour, style in ((12, 12, REAL, "-"), (12 + right, 12 + down, FAKE, "--")):
         ink = bump(y, 25, size)[:, None] * bump(x, 25, size)
-        ax.contour(ink, [ink.max().item() * share for share in (.2, .7)], colors=colour, linestyles=style)
-    ax.set(xlabel="x (pixels)", ylabel="y (pixels)", aspect="equal", ylim=(24.5, -.5), xlim=(-.5, 24.5))
+        ax.contour(ink, [ink.max().item() * share for share in (.2, .7)], colors=colour,
+                   linestyles=style)
+    ax.set(xlabel="x (pixels)", ylabel="y (pixels)", aspect="equal", ylim=(24.5, -.5),
+           xlim=(-.5, 24.5))
+
+# %%
+def shares(right: float, down: float, size: float):
+    "Both readings as shares of what they are in the far corner."
+    return [v / most for v, most in zip(readings(right, down, size), readings(8, 8, size))]
+
+
+# %%
+def draw_shares(dials, way, right: float, down: float, size: float):
+    "The two dials, and both readings along the way to the far corner."
+    here, along = shares(right, down, size), [shares(s, s, size) for s in range(9)]
+    for place, (name, colour, dash, mark) in enumerate(looks):
+        dials.bar(place, here[place], color=colour, hatch="//" * place, edgecolor="white")
+        way.plot([s * 2 ** .5 for s in range(9)], [v[place] for v in along], dash, c=colour)
+        way.plot(math.hypot(right, down), here[place], mark, c=colour, ms=8, label=name)
+    dials.set(xticks=(0, 1), xticklabels=[look[0] for look in looks], ylim=(0, 1.08),
+              ylabel="reading / reading in the corner")
+    way.set(xlabel="shift (pixels)", ylim=(0, 1.08))
+    way.legend(loc="lower right")
+
 
 # %%
 def scene(right: float, down: float, size: float = 1.5):
-    "The blob, the two dials, and both readings along the way to the far corner."
+    "The blob, the dials and the way; and what the dials show."
     figure, (left, dials, way) = axes(1, 3, size=(2.6, 2.6), width_ratios=[1.3, .7, 1.3])
     draw_blob(left, right, down, size)
-    far = readings(8, 8, size)
-    here = [v / most for v, most in zip(readings(right, down, size), far)]
-    for place, (name, colour, dash, mark) in enumerate(looks):
-        dials.bar(place, here[place], color=colour, hatch="//" * place, edgecolor="white")
-        way.plot([s * 2 ** .5 for s in range(9)], [readings(s, s, size)[place] / far[place] for s in range(9)], dash, c=colour)
-        way.plot(math.hypot(right, down), here[place], mark, c=colour, ms=8, label=name)
-    dials.set(xticks=(0, 1), xticklabels=[look[0] for look in looks], ylim=(0, 1.08), ylabel="reading / reading in the corner")
-    way.set(xlabel="shift (pixels)", ylim=(0, 1.08))
-    way.legend(loc="lower right")
-    told = (f"A blob of size {size:g} moved by ({right:g}, {down:g}) pixels: of their readings in the corner the Euclidean "
-            f"ruler shows {here[0]:.0%}, W2 {here[1]:.0%}")
-    return here, Picture(figure, told)
+    draw_shares(dials, way, right, down, size)
+    here = shares(right, down, size)
+    alt = (f"A blob of size {size:g} moved by ({right:g}, {down:g}) pixels: of its reading in the "
+           f"corner the Euclidean distance shows {here[0]:.0%}, W2 {here[1]:.0%}")
+    return here, Picture(figure, alt)
 
 # %%
 import ipywidgets as w
 
+# %%
 sliders = [w.IntSlider(2, -8, 8, description="right"), w.IntSlider(0, -8, 8, description="down"),
            w.FloatSlider(1.5, min=1, max=5, step=.5, description="size")]
 view = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start"))
 words = w.Label()
 
+# %%
 def drag(change=None):
     here, shown = scene(*(slider.value for slider in sliders))
-    view.value, words.value = shown.png, f"of the reading in the corner: Euclidean {here[0]:.0%}, W₂ {here[1]:.0%}"
+    view.value = shown.png
+    words.value = f"of the reading in the corner: Euclidean {here[0]:.0%}, W₂ {here[1]:.0%}"
 
+
+# %%
 for slider in sliders:
     slider.observe(drag, "value")
 drag()
@@ -851,9 +960,12 @@ assert narrow[0] > .9 and wide[0] < .75 and abs(narrow[1] - wide[1]) < .1
 # %%
 from modelab.methods.ground_metric import wasserstein_gradient_penalty
 
-D = nn.Sequential(nn.Conv2d(1, 16, 4, 2, 1), nn.LeakyReLU(.2), nn.Flatten(), nn.Linear(16 * 14 * 14, 1), nn.Flatten(0))
+# %%
+D = nn.Sequential(nn.Conv2d(1, 16, 4, 2, 1), nn.LeakyReLU(.2), nn.Flatten(),
+                  nn.Linear(16 * 14 * 14, 1))
 x, fake = torch.rand(64, 1, 28, 28), torch.rand(64, 1, 28, 28)
-loss_d = D(fake).mean() - D(x).mean() + 10 * wasserstein_gradient_penalty(D, x, fake, gamma=1., low=0.)
+penalty = wasserstein_gradient_penalty(D, x, fake, gamma=1., low=0.)
+loss_d = D(fake).mean() - D(x).mean() + 10 * penalty
 loss_d.backward()
 assert torch.isfinite(loss_d)
 
@@ -867,8 +979,10 @@ assert torch.isfinite(loss_d)
 def grade_slope(answer):
     row, column = torch.meshgrid(torch.arange(25.), torch.arange(25.), indexing="ij")
     blob = (bump(12, 25)[:, None] * bump(12, 25)).float()
-    norm = edge_gradients((3 * column + 4 * row)[None, None], blob[None, None], torch.zeros(1), low=0.).norm()
-    assert abs(answer - norm) < .01, "edges to the right have a difference of 3, edges down one of 4: square, add, root"
+    gradient = (3 * column + 4 * row)[None, None]
+    norm = edge_gradients(gradient, blob[None, None], torch.zeros(1), low=0.).norm()
+    assert abs(answer - norm) < .01, ("edges to the right have a difference of 3, edges down one "
+                                      "of 4: square, add, root")
 
 
 # %%
@@ -884,8 +998,10 @@ def in_the_dark(x):
     touched = F.max_pool2d((x > -1).to(x.dtype), 3, 1, 1) > 0
     return torch.where(touched, 0., 7.).to(x.dtype)
 
-@exercise(accepts=[in_the_dark],
-          rejects=[torch.ones_like, torch.zeros_like, lambda x: (x == -1).to(x.dtype), torch.rand_like])
+
+# %%
+@exercise(accepts=[in_the_dark], rejects=[torch.ones_like, torch.zeros_like, torch.rand_like,
+                                          lambda x: (x == -1).to(x.dtype)])
 def grade_dark(unheard):
     slope = unheard(dark)
     assert slope.shape == dark.shape, "a picture of the same shape, please"
@@ -905,12 +1021,17 @@ grade_dark(answer)
 def both_parts(slope, x):
     return squared(slope, x) / slope.square().flatten(1).sum(1)
 
-@exercise(accepts=[both_parts], rejects=[lambda g, x: 1 / both_parts(g, x), lambda g, x: both_parts(g, x) ** .5,
-                                         lambda g, x: torch.ones(len(x))])
+
+# %%
+@exercise(accepts=[both_parts],
+          rejects=[lambda g, x: 1 / both_parts(g, x), lambda g, x: both_parts(g, x) ** .5,
+                   lambda g, x: torch.ones(len(x))])
 def grade_balance(balance):
     x, g = torch.rand(2, 4, 1, 6, 6, generator=torch.Generator().manual_seed(1))
-    mixed = torch.stack([squared(g[k:k + 1], x[k:k + 1], gamma=float(v)) for k, v in enumerate(balance(g, x))])[:, 0]
-    assert torch.allclose(mixed, 2 * squared(g, x), rtol=1e-4), "at balance the whole is twice the transport part"
+    mixed = torch.cat([squared(g[k:k + 1], x[k:k + 1], gamma=float(v))
+                       for k, v in enumerate(balance(g, x))])
+    assert torch.allclose(mixed, 2 * squared(g, x), rtol=1e-4), \
+        "at balance the sum is twice the transport part"
 
 
 # %%
@@ -921,7 +1042,11 @@ grade_balance(answer)
 # On our critics the answer explains the figure above: where $\Gamma$ exceeds the balance, the ruler is mostly Euclidean again.
 
 # %%
-{name: round(both_parts(slopes_at(critics[name], test_x)[0][:, None], test_x).median().item(), 2) for name in names}
+def median_balance(critic):
+    slopes = slopes_at(critic, test_x)[0][:, None]
+    return round(both_parts(slopes, test_x).median().item(), 2)
+
+{name: median_balance(critics[name]) for name in names}
 
 # %% [markdown]
 # ## Recap

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Currents: data with a direction
-# > A point says where the data are; a tangent says where they go on
+# > Can I say before training what one latent of a generator shall do?
 
 # %% [markdown]
 # | | |
@@ -22,28 +22,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn, Tensor
 
-from modelab.core.checks import (check_callable, check_choice, check_int, check_number,
-                                 check_tensors)
+from modelab.core.checks import check_choice
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators, rand, randn
-from modelab.losses.penalties import random_interpolate
+from modelab.core.signatures import (checked, Count, Critic, Function, Index, NonNegative, Positive,
+                                     Shape)
+from modelab.losses.penalties import per_example, random_interpolate
+from modelab.methods.wasserstein import critic_loss, wasserstein_generator_loss
+from modelab.networks.convolutional import ConvDiscriminator
 from modelab.networks.layers import make_player, mlp
+from modelab.networks.players import Networks, Player
+from modelab.training.game import CriticGame
+from modelab.training.optimiser import Optimiser
 
 # %%
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, MISSING, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, steps
+from modelab.core.registry import with_settings
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.data.mixtures import ring
 from modelab.evaluation.coverage import coverage_table
-from modelab.training.optimiser import Optimiser
-from modelab.training.run import linear_decay, Run
+from modelab.training.optimiser import Schedule
+from modelab.training.run import Run
 
 # %% [markdown]
 # ## A latent that does nothing in particular
@@ -52,12 +60,17 @@ from modelab.training.run import linear_decay, Run
 # %%
 data = ring(40, std=.02)
 
+# %%
 def train(rules, modes=data, n: int = 600):
-    "Eight seeds; the rates fade over the second half."
-    return linear_decay(Run(rules, modes, batch=64, average=.99, device="cpu"), steps(n))
+    "Eight seeds; the rates fall over the second half, in ten stairs."
+    rules = with_settings(rules, schedule=Schedule("linear", steps(n), stairs=10))
+    return Run(rules, modes, batch=64, average=.99, device="cpu").step(steps(n))
 
+
+# %%
 from modelab.methods.currents import Currents
 
+# %%
 blind = train(Currents(along="", n_critic=3, optimiser=Optimiser(1e-2)))
 coverage_table(blind.coverage())
 
@@ -74,6 +87,8 @@ def orbits(run, n: int = 20, stops: int = 100):
     z[..., 0] = torch.linspace(-math.pi, math.pi, stops)
     return run.players.averaged(z.flatten(1, 2)).unflatten(1, (n, stops))
 
+
+# %%
 def draw(ax, run, title: str, n: int = 5):
     "Orbits of seed 0, with an arrow where the latent is zero."
     for line in orbits(run, n)[0]:
@@ -85,7 +100,8 @@ def draw(ax, run, title: str, n: int = 5):
 # %%
 figure, ax = axes(size=(3.2, 3.2))
 draw(ax, blind, "no directions")
-Picture(figure, "Five orbits of the first latent: little loops and wiggles here and there on the circle, none goes round it")
+Picture(figure, "Five orbits of the first latent: little loops and wiggles here and there on the "
+        "circle, none goes round it")
 
 # %% [markdown]
 # Wiggles. Two numbers say it without a picture. The **winding**: how often an orbit goes round the centre. And the **lock**: if the sample's angle followed the latent up to a constant, all differences of the two angles would be one; their mean as unit vectors has length 1 then, and 0 if they know nothing of each other.
@@ -96,9 +112,13 @@ def windings(run):
     step = torch.atan2(*orbits(run).flip(-1).unbind(-1)).diff(dim=-1)
     return (torch.remainder(step + math.pi, 2 * math.pi) - math.pi).sum(-1) / (2 * math.pi)
 
+
+# %%
 def wound(run):
     return interval(windings(run).mean(1).tolist())
 
+
+# %%
 def locked(run, sense: int = 1):
     "How closely the sample's angle follows the latent, seed by seed; `sense` -1: backwards."
     z = run.noise(2000, run.generators("locked"))
@@ -107,9 +127,13 @@ def locked(run, sense: int = 1):
     gap = torch.atan2(x[..., 1], x[..., 0]) - sense * z[..., 0]
     return interval(torch.hypot(gap.cos().mean(1), gap.sin().mean(1)).tolist())
 
+
+# %%
 def told(found: dict) -> dict:
     return {name: f"winding {a:.3f}, lock {b:.3f}" for name, (a, b) in found.items()}
 
+
+# %%
 found = {"no directions": (wound(blind), locked(blind))}
 told(found)
 
@@ -126,17 +150,25 @@ told(found)
 
 # %%
 #| export
-def form_on_vectors(forms: Tensor,  # fields at each point, (*, k, d)
-                    vectors: Tensor,  # k vectors at each point, (*, k, d)
-                    ) -> Tensor:  # (*)
-    "What the k-form made of these fields says to the vectors: det[wᵢ·vⱼ]. It changes sign when two vectors change places."
-    check_tensors(forms=forms, vectors=vectors)
-    if forms.shape != vectors.shape or forms.ndim < 2 or not 1 <= forms.shape[-2] <= forms.shape[-1]:
-        raise ValueError(f"forms, vectors: expected one shape (*, k, d) with 1 ≤ k ≤ d, got {tuple(forms.shape)} and {tuple(vectors.shape)}")
-    if forms.dtype != vectors.dtype:
-        raise TypeError(f"vectors: expected {forms.dtype} as for forms, got {vectors.dtype}")
+Vectors = Annotated[Tensor, Shape("*points k d")]  # k vectors of d numbers at each point
+
+
+# %%
+#| export
+@checked
+def form_on_vectors(forms: Vectors, vectors: Vectors) -> Tensor:
+    """det[wᵢ·vⱼ], the k-form made of the fields w applied to the vectors v, `(*points,)`.
+
+    It changes its sign when two vectors change places.
+    """
+    k, d = forms.shape[-2:]
+    if k > d:
+        raise ValueError(f"forms: expected at most d={d} fields of d numbers, got k={k}")
     dots = forms @ vectors.mT
-    return dots[..., 0, 0] if dots.shape[-1] == 1 else torch.linalg.det(dots if dots.dtype.itemsize > 2 else dots.float()).to(dots.dtype)
+    if k == 1:
+        return dots[..., 0, 0]
+    single = dots if dots.dtype.itemsize > 2 else dots.float()  # no determinants in half precision
+    return torch.linalg.det(single).to(dots.dtype)
 
 
 # %%
@@ -165,32 +197,50 @@ def _pointwise_gradient(values: Tensor, x: Tensor) -> Tensor:
     return torch.autograd.grad(values.sum(), x, create_graph=True, materialize_grads=True)[0]
 
 
+# %% [markdown]
+# The sum over points in front of each backward pass is allowed because a point's value depends on that point alone.
+
 # %%
 #| export
-def push_forward(G: Callable[[Tensor], Tensor],  # latents (*lead, latent) to examples (*lead, *event)
-                 z: Tensor,  # (*lead, latent)
-                 k: int,  # how many latents, the first ones, are directions
-                 ) -> tuple[Tensor, Tensor]:  # examples, and their derivatives along each direction, (*lead, k, d), d numbers an example
-    "What G makes of latents and of directions at them."
-    check_callable(G=G)
-    check_tensors(z=z)
-    if z.ndim < 1 or not check_int("k", k, 0) <= z.shape[-1]:
-        raise ValueError(f"z: expected shape (*, latent) with at least k={k} latents, got {tuple(z.shape)}")
-    watched = torch.is_grad_enabled()
+def _columns(x: Tensor, z: Tensor, k: int) -> Tensor:
+    "The derivatives of x = G(z) `(*lead, *event)` along the first k latents, `(*lead, k, d)`."
+    lead, event = z.shape[:-1], x.shape[z.ndim - 1:]
+    u = torch.zeros_like(x, requires_grad=True)
+    inner = (x * u).flatten(len(lead)).sum(-1) if event else x * u  # u·G(z), example by example
+    pulled = _pointwise_gradient(inner, z)  # Jᵀu
+    columns = [_pointwise_gradient(pulled[..., j], u).reshape(*lead, -1) for j in range(k)]
+    return torch.stack(columns, -2) if k else x.new_zeros(*lead, 0, math.prod(event))
+
+
+# %%
+#| export
+@checked
+def push_forward(G: Annotated[Callable[[Tensor], Tensor], Function("*lead latent -> *lead *event")],
+                 z: Annotated[Tensor, Shape("*lead latent")],
+                 k: Index) -> tuple[Tensor, Tensor]:
+    """What G makes of latents, and how the examples change along the first k latents.
+
+    Latents `(*lead, latent)` give examples `(*lead, *event)` and derivatives `(*lead, k, d)`, d the
+    numbers of an example. Both are differentiable in G's weights, unless gradients are off.
+    """
+    if k > z.shape[-1]:
+        raise ValueError(f"z: expected at least k={k} latents, got {tuple(z.shape)}")
+    with_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        x = G(z := z if z.requires_grad else z.detach().requires_grad_())
-        if not isinstance(x, Tensor) or x.shape[:z.ndim - 1] != z.shape[:-1]:
-            raise ValueError(f"G: expected examples {(*z.shape[:-1], '…')}, got {tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__}")
-        u = torch.zeros_like(x, requires_grad=True)
-        pulled = _pointwise_gradient((x * u).flatten(z.ndim - 1).sum(-1) if x.ndim >= z.ndim else x * u, z)  # Jᵀu
-        moves = [_pointwise_gradient(pulled[..., j], u).reshape(*z.shape[:-1], -1) for j in range(k)]
-        moves = torch.stack(moves, -2) if k else x.new_zeros(*z.shape[:-1], 0, math.prod(x.shape[z.ndim - 1:]))
-    return (x, moves) if watched else (x.detach(), moves.detach())
+        z = z if z.requires_grad else z.detach().requires_grad_()
+        x = G(z)
+        lead = tuple(z.shape[:-1])
+        if not isinstance(x, Tensor) or tuple(x.shape[:len(lead)]) != lead:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"G: expected examples of shape {(*lead, '…')}, got {got}")
+        columns = _columns(x, z, k)
+    return (x, columns) if with_graph else (x.detach(), columns.detach())
 
 
 # %%
 net = mlp(3, (2,), 16, generator=g).double()
-z, nudge = torch.randn(5, 3, generator=g, dtype=torch.float64), torch.eye(3, dtype=torch.float64) * 1e-6
+z = torch.randn(5, 3, generator=g, dtype=torch.float64)
+nudge = torch.eye(3, dtype=torch.float64) * 1e-6
 x, columns = push_forward(net, z, 2)
 by_difference = torch.stack([(net(z + e) - net(z - e)) / 2e-6 for e in nudge[:2]], 1)
 assert torch.equal(x, net(z)) and torch.allclose(columns, by_difference, atol=1e-8)
@@ -207,19 +257,30 @@ assert torch.equal(x, net(z)) and torch.allclose(columns, by_difference, atol=1e
 # On a grid of edges and cells it is a linear program: a number per edge, at most $\lambda$ in size, and round each cell they sum up to at most its area.
 
 # %%
-def flat_norm(across, up, mass: float = 1., side: float = .25) -> float:
-    "Exact flat norm of arrows on the edges of a grid: across (n+1, n), up (n, n+1), how often each edge is run through."
-    from scipy import optimize, sparse
-    n = up.shape[0]
-    number_of, cells = lambda a, k: torch.arange(k, k + a.numel()).view(a.shape), sparse.lil_array((n * n, across.numel() + up.numel()))
-    h, v = number_of(across, 0), number_of(up, across.numel())
+def cell_borders(n: int):
+    "For each cell of a grid of n × n, the edges of its border with their signs, (n², edges)."
+    from scipy import sparse
+    edges = n * (n + 1)  # across, and as many up
+    h, v = torch.arange(edges).view(n + 1, n), torch.arange(edges, 2 * edges).view(n, n + 1)
+    cells = sparse.lil_array((n * n, 2 * edges))
     for r in range(n):
         for c in range(n):
             cells[r * n + c, [h[r, c], v[r, c + 1], h[r + 1, c], v[r, c]]] = [1, 1, -1, -1]
+    return cells
+
+
+# %%
+def flat_norm(across, up, mass: float = 1., side: float = .25) -> float:
+    "Exact flat norm of arrows on the edges of a grid, across (n+1, n) and up (n, n+1)."
+    from scipy import optimize, sparse
+    n = up.shape[0]
+    borders = cell_borders(n)
     goal = torch.cat([across.flatten(), up.flatten()]) * side
-    round_a_cell = sparse.vstack([cells, -cells]).tocsr() * side
-    best = optimize.linprog(-goal, round_a_cell, [side ** 2] * (2 * n * n), bounds=(-mass, mass), method="highs")
+    round_a_cell = sparse.vstack([borders, -borders]).tocsr() * side
+    best = optimize.linprog(-goal, round_a_cell, [side ** 2] * (2 * n * n),
+                            bounds=(-mass, mass), method="highs")
     return -best.fun
+
 
 # %%
 def stick(row: int, length: int = 4, n: int = 16):
@@ -228,6 +289,8 @@ def stick(row: int, length: int = 4, n: int = 16):
     across[row, 4:4 + length] = 1
     return torch.cat([across.flatten(), up.flatten()])
 
+
+# %%
 def loop(column: int, length: int = 4, n: int = 16):
     "A square, run through counter-clockwise, whose left side is in that column."
     across, up = torch.zeros(n + 1, n), torch.zeros(n, n + 1)
@@ -235,6 +298,8 @@ def loop(column: int, length: int = 4, n: int = 16):
     up[4:4 + length, column + length], up[4:4 + length, column] = 1, -1
     return torch.cat([across.flatten(), up.flatten()])
 
+
+# %%
 def apart(a, b, **kw) -> float:
     split = (len(a) // 2,) * 2
     across, up = (a - b).split(split)
@@ -248,9 +313,14 @@ def apart(a, b, **kw) -> float:
 # %%
 moved = [.25, .5, .75, 1.]
 sticks, loops = ([apart(make(4), make(4 + k)) for k in (1, 2, 3, 4)] for make in (stick, loop))
-assert all(abs(f - min(h + 2 * h, 2)) < 1e-7 for f, h in zip(sticks, moved)) and all(abs(f - 2 * h) < 1e-7 for f, h in zip(loops, moved))
-assert abs(apart(loop(4), -loop(4)) - 2) < 1e-7
-{"arrow, per length": sticks, "square, per length": [f / 4 for f in loops], "square, backwards": apart(loop(4), -loop(4))}
+assert all(abs(f - min(h + 2 * h, 2)) < 1e-7 for f, h in zip(sticks, moved))
+assert all(abs(f - 2 * h) < 1e-7 for f, h in zip(loops, moved))
+
+# %%
+backwards = apart(loop(4), -loop(4))
+assert abs(backwards - 2) < 1e-7
+{"arrow, per length": sticks, "square, per length": [f / 4 for f in loops],
+ "square, backwards": backwards}
 
 # %% [markdown]
 # The loose arrow is six times as dear, and from $h=\tfrac23$ on nobody sweeps it any more. The shorter the arrow, the sooner: $h=2\lambda\ell/(\ell+2\lambda)$, which for a tangent *at a point* is at once. **Closed curves can be moved; loose arrows can only be erased.** A form can hold on to the loose ends. So forty tangents on a circle are nearly a closed curve, and five are five loose arrows; what will come of that?
@@ -267,59 +337,78 @@ assert abs(apart(loop(4), -loop(4)) - 2) < 1e-7
 
 # %%
 #| export
-def comass(forms: Tensor) -> Tensor:  # fields (*, k, d) to (*)
-    "The size of the k-form made of these fields: its largest answer to k orthonormal vectors, √det[wᵢ·wⱼ]."
-    check_tensors(forms=forms)
+@checked
+def comass(forms: Vectors) -> Tensor:
+    "The largest answer of a k-form to k orthonormal vectors: √det[wᵢ·wⱼ], `(*points,)`."
     return (form_on_vectors(forms, forms).clamp_min(0) + 1e-12).sqrt()
 
 
 # %%
 #| export
-def random_frames(x: Tensor, k: int, generator: Generators = None) -> Tensor:  # points (*, d) to k orthonormal vectors at each, (*, k, d)
-    "Random orthonormal frames, no direction preferred (Haar)."
-    check_tensors(x=x)
-    if not x.ndim or not 1 <= check_int("k", k) <= x.shape[-1]:
-        raise ValueError(f"x: expected points (*, d) with d ≥ k={k}, got {tuple(x.shape)}")
-    kind = x.dtype if x.is_floating_point() and x.dtype.itemsize > 2 else torch.float32
-    q, r = torch.linalg.qr(randn(*x.shape, k, generator=generator, device=x.device, dtype=kind))
-    return (q * r.diagonal(dim1=-2, dim2=-1).sign()[..., None, :]).mT.to(x.dtype if x.is_floating_point() else kind)
+Points = Annotated[Tensor, Shape("*runs batch d")]
+Form = Annotated[Callable[[Tensor], Tensor], Function("*runs batch d -> *runs batch k d")]
 
+
+# %% [markdown]
+# To ask how fast a form changes we need vectors, and take random ones at right angles: the orthogonal factor of a normal matrix, with the signs that make it uniform.
+
+# %%
+#| export
+@checked
+def random_frames(x: Points, k: Count, generator: Generators = None) -> Tensor:
+    "k random orthonormal vectors at each point, `(*points, k, d)`, no direction preferred (Haar)."
+    if k > x.shape[-1]:
+        raise ValueError(f"k: expected at most {x.shape[-1]}, the coordinates of x, got {k}")
+    kind = x.dtype if x.dtype.itemsize > 2 else torch.float32  # no QR in half precision
+    normal = randn(*x.shape, k, generator=generator, device=x.device, dtype=kind)
+    q, r = torch.linalg.qr(normal)
+    signs = r.diagonal(dim1=-2, dim2=-1).sign()[..., None, :]
+    return (q * signs).mT.to(x.dtype)
+
+
+# %% [markdown]
+# A critic of points answers with scores, a critic of points and vectors with fields. This helper tells them apart, and refuses anything else.
 
 # %%
 #| export
 def _form_values(form: Callable, x: Tensor) -> Tensor:
-    "What a form says at points (*, d): scores (*), or fields (*, k, d)."
-    said = form(x)
-    if not isinstance(said, Tensor) or said.shape != x.shape[:-1] and (
-            said.shape[:-2] != x.shape[:-1] or said.shape[-1] != x.shape[-1] or not 1 <= said.shape[-2] < x.shape[-1]):
-        raise ValueError(f"form: expected scores {tuple(x.shape[:-1])} or fields {(*x.shape[:-1], 'k', x.shape[-1])} with k < d, "
-                         f"got {tuple(said.shape) if isinstance(said, Tensor) else type(said).__name__}")
-    return said
+    "A form's answer at points (*points, d): scores (*points,) or fields (*points, k, d), k < d."
+    values, points, d = form(x), tuple(x.shape[:-1]), x.shape[-1]
+    shape = tuple(getattr(values, "shape", ()))
+    if shape[:-2] == points and shape[-1] == d and shape[-2] < d:
+        return values
+    if shape[:len(points)] == points and set(shape[len(points):]) <= {1}:
+        return per_example("form", values, points)
+    raise ValueError(f"form: expected scores {points} or fields {(*points, 'k', d)} with k < d, "
+                     f"got {shape or type(values).__name__}")
 
+
+# %% [markdown]
+# Now the exterior derivative. The frame without its i-th vector goes into the form, and the i-th is the direction of the derivative.
 
 # %%
 #| export
-def exterior_derivative(form: Callable[[Tensor], Tensor],  # points (*, n, d) to fields (*, n, k, d), each point for itself
-                        x: Tensor,  # (*, n, d)
-                        frame: Tensor,  # (*, n, k + 1, d)
-                        ) -> Tensor:  # (*, n)
-    "dω of k + 1 vectors at each point: Σ (-1)ⁱ D_vᵢ ω(all but vᵢ)."
-    check_callable(form=form)
-    check_tensors(x=x, frame=frame)
-    if x.ndim < 2 or frame.ndim != x.ndim + 1 or frame.shape[:-2] + frame.shape[-1:] != x.shape or frame.shape[-2] < 2:
-        raise ValueError(f"x, frame: expected (*, n, d) and (*, n, k + 1, d), got {tuple(x.shape)} and {tuple(frame.shape)}")
-    if x.dtype != frame.dtype:
-        raise TypeError(f"frame: expected {x.dtype} as for x, got {frame.dtype}")
+@checked
+def exterior_derivative(form: Form, x: Points,
+                        frame: Annotated[Tensor, Shape("*runs batch vectors d")]) -> Tensor:
+    """dω of k + 1 vectors at each point, `(*runs, batch)`: Σ (-1)ⁱ D_vᵢ ω(all but vᵢ).
+
+    `form` maps points `(*runs, batch, d)` to fields `(*runs, batch, k, d)`, each point for itself.
+    """
     k = frame.shape[-2] - 1
-    rest = torch.cat([frame[..., [j for j in range(k + 1) if j != i], :] for i in range(k + 1)], -3)
-    with torch.enable_grad():  # a copy of all points for each direction, so that one backward pass serves them all
-        copies = torch.cat([x if x.requires_grad else x.detach().requires_grad_()] * (k + 1), -2)
+    others = [frame[..., [j for j in range(k + 1) if j != i], :] for i in range(k + 1)]
+    rest = torch.cat(others, -3)
+    with torch.enable_grad():  # a copy of all points for each vector: one backward pass for all
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        copies = torch.cat([x] * (k + 1), -2)
         fields = _form_values(form, copies)
         if fields.shape != rest.shape:
-            raise ValueError(f"form: expected fields of the k={k} vectors that a frame of {k + 1} leaves, {tuple(rest.shape)}, got {tuple(fields.shape)}")
-        slopes = _pointwise_gradient(form_on_vectors(fields, rest), copies)
-    moved = (slopes * torch.cat(frame.unbind(-2), -2)).sum(-1).unflatten(-1, (k + 1, -1))
-    return sum((-1) ** i * part for i, part in enumerate(moved.unbind(-2)))
+            raise ValueError(f"form: expected k={k} fields for a frame of {k + 1} vectors, shape "
+                             f"{tuple(rest.shape)}, got {tuple(fields.shape)}")
+        gradient = _pointwise_gradient(form_on_vectors(fields, rest), copies)
+    vectors = torch.cat(frame.unbind(-2), -2)
+    derivatives = (gradient * vectors).sum(-1).unflatten(-1, (k + 1, -1))
+    return sum((-1) ** i * part for i, part in enumerate(derivatives.unbind(-2)))
 
 
 # %% [markdown]
@@ -329,7 +418,7 @@ def exterior_derivative(form: Callable[[Tensor], Tensor],  # points (*, n, d) to
 w = torch.randn(1, 2, 4, generator=g, dtype=torch.float64)
 tries = random_frames(torch.zeros(20_000, 4, dtype=torch.float64), 2, generator=g)
 answers = form_on_vectors(w.expand(20_000, -1, -1), tries)
-assert torch.allclose(tries @ tries.mT, torch.eye(2, dtype=torch.float64).expand(20_000, 2, 2), atol=1e-12)
+assert (tries @ tries.mT - torch.eye(2)).abs().max() < 1e-12
 assert answers.max() <= comass(w) and answers.max() > .95 * comass(w)
 comass(w).item(), answers.max().item(), answers.abs().mean().item()
 
@@ -338,10 +427,14 @@ def turning(x):
     "The form x dy."
     return torch.stack([torch.zeros_like(x[..., 0]), x[..., 0]], -1)[..., None, :]
 
+
+# %%
 def uphill(x):
     "The gradient of sin(x) y."
     return torch.stack([x[..., 0].cos() * x[..., 1], x[..., 0].sin()], -1)[..., None, :]
 
+
+# %%
 x = torch.randn(7, 2, generator=g, dtype=torch.float64)
 frame = random_frames(x, 2, generator=g)
 frame[:, 1] *= torch.linalg.det(frame)[:, None].sign()
@@ -353,8 +446,9 @@ field = mlp(3, (2, 3), 16, generator=g).double()
 x, tiny = torch.randn(5, 3, generator=g, dtype=torch.float64), 1e-5
 frame, by_quotient = random_frames(x, 3, generator=g), 0
 for i in range(3):
-    rest = frame[:, [j for j in range(3) if j != i]]
-    by_quotient += (-1) ** i * (form_on_vectors(field(x + tiny * frame[:, i]), rest) - form_on_vectors(field(x - tiny * frame[:, i]), rest)) / (2 * tiny)
+    rest, step = frame[:, [j for j in range(3) if j != i]], tiny * frame[:, i]
+    after, before = form_on_vectors(field(x + step), rest), form_on_vectors(field(x - step), rest)
+    by_quotient += (-1) ** i * (after - before) / (2 * tiny)
 assert torch.allclose(exterior_derivative(field, x, frame), by_quotient, atol=1e-7)
 (exterior_derivative(field, x, frame) - by_quotient).abs().max().item()
 
@@ -363,45 +457,49 @@ assert torch.allclose(exterior_derivative(field, x, frame), by_quotient, atol=1e
 
 # %%
 #| export
-def flat_penalty(form: Callable[[Tensor], Tensor],  # points (*runs, batch, d) to fields (*runs, batch, k, d), or scores (*runs, batch)
-                 x: Tensor,  # (*runs, batch, d)
-                 *, mass: float = 1.,  # λ: how large the form may be
+@checked
+def flat_penalty(form: Form, x: Points, *,  # points (*runs, batch, d)
+                 mass: Positive = 1.,  # λ: how large the form may be
                  generator: Generators = None,  # of the frames
-                 ) -> Tensor:  # (*runs,), unweighted
-    """By how much a form breaks the bounds of the flat norm, ‖ω‖ ≤ λ and ‖dω‖ ≤ 1: mean of the squared excesses.
+                 ) -> Tensor:
+    """The mean of (‖ω‖ - λ)₊² + (‖dω‖ - 1)₊², `(*runs,)`: how far a form breaks both bounds.
 
-    A function is a form of no vectors: its size is |f|, its derivative the gradient, and both are exact. With vectors the
-    size is exact and the derivative is asked at one random frame (Möllenhoff, Cremers 2019, section 5).
+    A form without vectors is a function, `(*runs, batch)`: its size is |f|, its derivative the
+    gradient, and both are exact. With vectors the size is exact, and the derivative is taken at one
+    random frame (Möllenhoff and Cremers 2019, section 5).
     """
-    check_callable(form=form)
-    check_tensors(x=x)
-    mass = check_number("mass", mass, above=0)
-    if not x.is_floating_point() or x.ndim < 2 or not x.numel():
-        raise ValueError(f"x: expected floating points (*runs, batch, d), got {x.dtype} {tuple(x.shape)}")
     x = x.detach().requires_grad_()
     values = _form_values(form, x)
     if values.ndim < x.ndim:
-        size, change = values.abs(), (_pointwise_gradient(values, x).square().sum(-1) + 1e-12).sqrt()
+        size = values.abs()
+        change = (_pointwise_gradient(values, x).square().sum(-1) + 1e-12).sqrt()
     else:
-        size, change = comass(values), exterior_derivative(form, x, random_frames(x, values.shape[-2] + 1, generator)).abs()
-    return ((size - mass).clamp_min(0).square() + (change - 1).clamp_min(0).square()).mean(-1)
+        frames = random_frames(x, values.shape[-2] + 1, generator)
+        size, change = comass(values), exterior_derivative(form, x, frames).abs()
+    excess = (size - mass).clamp_min(0).square() + (change - 1).clamp_min(0).square()
+    return excess.mean(-1)
 
 
 # %% [markdown]
 # Known answers: a linear function of slope 3 that reaches 5 at one of two points, and a constant field of length 3, which does not change.
 
 # %%
-x, slope = torch.tensor([[0., 0.], [1., 4 / 3]], dtype=torch.float64), torch.tensor([1.8, 2.4], dtype=torch.float64)
-assert torch.isclose(flat_penalty(lambda x: x @ slope, x), torch.tensor((0 + 4 + 16 + 4) / 2, dtype=torch.float64))
-assert torch.isclose(flat_penalty(lambda x: slope.expand(len(x), 1, 2), x, generator=g), torch.tensor(4., dtype=torch.float64))
-flat_penalty(lambda x: x @ slope, x).item(), flat_penalty(lambda x: slope.expand(len(x), 1, 2), x, generator=g).item()
+x = torch.tensor([[0., 0.], [1., 4 / 3]], dtype=torch.float64)
+slope = torch.tensor([1.8, 2.4], dtype=torch.float64)
+of_function = flat_penalty(lambda x: x @ slope, x).item()
+of_field = flat_penalty(lambda x: slope.expand(len(x), 1, 2), x, generator=g).item()
+assert math.isclose(of_function, (0 + 4 + 16 + 4) / 2) and math.isclose(of_field, 4)
+of_function, of_field
+
+# %% [markdown]
+# Scores may be `(N,)` or `(N, 1)`. An answer that is neither scores nor fields is refused:
 
 # %%
-error_message(flat_penalty, lambda x: x.sum(-1, keepdim=True), torch.randn(4, 2))
+error_message(flat_penalty, lambda x: x, torch.randn(4, 2))
 
 # %% [markdown]
 # ## The game
-# Two critics, then: a function $f$ that watches where the samples are, and a form $\omega$ that watches how they move with the first latents. Both want the real current high and the generated one low, within the bounds; $G$ wants the opposite, and gets its gradient through $J_G$, too.
+# There are two critics: a function $f$ that watches where the samples are, and a form $\omega$ that watches how they move with the first latents. Both want the real current high and the generated one low, within the bounds; $G$ wants the opposite, and gets its gradient through $J_G$, too.
 #
 # $$\min_G\max_{f,\,\omega}\ \mathbb E f(x)-\mathbb E f(G(z))\;+\;c\,\Big(\mathbb E\,\omega(x;\tau)-\mathbb E\,\omega\big(G(z);J_Ge_1,\dots,J_Ge_k\big)\Big).$$
 #
@@ -409,23 +507,26 @@ error_message(flat_penalty, lambda x: x.sum(-1, keepdim=True), torch.randn(4, 2)
 
 # %%
 #| export
-def tangent_around(x: Tensor) -> Tensor:
-    "Points (*, 2) to the direction in which they go round the origin, counter-clockwise, at unit speed."
-    check_tensors(x=x)
-    if not x.ndim or x.shape[-1] != 2 or not x.is_floating_point():
-        raise ValueError(f"x: expected points (*, 2), got {x.dtype} {tuple(x.shape)}")
+@checked
+def tangent_around(x: Annotated[Tensor, Shape("*points 2")]) -> Tensor:
+    "The direction in which points go round the origin, counter-clockwise, at unit speed."
     return torch.stack([-x[..., 1], x[..., 0]], -1) / x.norm(dim=-1, keepdim=True).clamp_min(1e-6)
 
 
+# %% [markdown]
+# A picture that moves down takes at each pixel the value of the pixel above: its change is minus the difference from above to below. So all three directions of pictures come from central differences.
+
 # %%
 #| export
-def _differences(x: Tensor) -> tuple[Tensor, Tensor]:
-    "Central differences of pictures (*, h, w) down and to the right; beyond the border is the border."
-    check_tensors(x=x)
-    if x.ndim < 2 or not x.numel() or not x.is_floating_point():
-        raise ValueError(f"x: expected pictures (*, h, w), got {x.dtype} {tuple(x.shape)}")
-    flat = nn.functional.pad(x.flatten(0, -3)[:, None], (1, 1, 1, 1), mode="replicate")[:, 0].view(*x.shape[:-2], x.shape[-2] + 2, -1)
-    return (flat[..., 2:, 1:-1] - flat[..., :-2, 1:-1]) / 2, (flat[..., 1:-1, 2:] - flat[..., 1:-1, :-2]) / 2
+@checked
+def _differences(x: Annotated[Tensor, Shape("*lead height width")]) -> tuple[Tensor, Tensor]:
+    "Central differences down and to the right; beyond the border is the border."
+    h, w = x.shape[-2:]
+    padded = nn.functional.pad(x.reshape(-1, 1, h, w), (1, 1, 1, 1), mode="replicate")
+    padded = padded.view(*x.shape[:-2], h + 2, w + 2)
+    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    right = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+    return down, right
 
 
 # %%
@@ -445,25 +546,30 @@ def tangent_right(x: Tensor) -> Tensor:
 # %%
 #| export
 def tangent_turn(x: Tensor) -> Tensor:
-    "How pictures (*, channels, h, w) change when they turn clockwise about their middle, for each radian."
+    "How pictures (*, channels, h, w) change when they turn clockwise, for each radian."
     fall, rise = _differences(x)
-    rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n - 1) / 2 for n in x.shape[-2:])
+    rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n - 1) / 2
+                     for n in x.shape[-2:])
     return rows[:, None] * rise - columns * fall
 
 
 # %%
 #| export
-TANGENTS = {"around": tangent_around, "down": tangent_down, "right": tangent_right, "turn": tangent_turn}
+TANGENTS = {"around": tangent_around, "down": tangent_down,
+            "right": tangent_right, "turn": tangent_turn}
 
+
+# %% [markdown]
+# The default generator is given the cosine and the sine of an angle, so that it closes when the angle goes round.
 
 # %%
 #| export
 class AngleGenerator(nn.Module):
-    "A generator whose first latents are angles: it sees their cosines and sines."
-    def __init__(self, net: nn.Module, angles: int):
+    "A generator whose first latents are angles: its network gets their cosines and sines."
+    @checked
+    def __init__(self, net: Critic, angles: Index):
         super().__init__()
-        check_callable(net=net)
-        self.net, self.angles = net, check_int("angles", angles, 0)
+        self.net, self.angles = net, angles
 
     def forward(self, z: Tensor) -> Tensor:
         angles, rest = z[..., :self.angles], z[..., self.angles:]
@@ -472,99 +578,188 @@ class AngleGenerator(nn.Module):
 
 # %%
 #| export
-@register_game
-@dataclass
-class Currents:
-    "FlatGAN (Möllenhoff, Cremers 2019): G, a critic D of points, and W, the fields of a critic of points with directions."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
-    W: nn.Module | Callable[[], nn.Module] | None = None  # examples (*runs, batch, *event) to fields (*runs, batch, k, d)
-    along: str = "around"  # what the first latents shall do, word by word, each a name in TANGENTS; "": a Wasserstein game
-    angles: int = 1  # how many latents, the first ones, are angles, so that the default G closes when they go round
-    speed: float = 1.  # of each, for a radian of its latent: the latent's width 2π times this is the way it goes
-    weight: float = 1.  # c of the form beside the function
-    mass: float = 1.  # λ: what a unit of current costs to erase
-    price: float = 10.  # of breaking the bounds
-    n_critic: int = 1  # turns of the critics for one of G
-    latent: int | None = 5  # length of z, each uniform on [-π, π]
-    width: int = 100  # hidden units of the default G
-    d_width: int = 64  # and of the default critics
-    lr: float | dict[str, float] = 4e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (.5, .9)
+def angle_generator(networks: Networks, latent: int, event: tuple[int, ...], angles: int,
+                    **kw: Any) -> AngleGenerator:
+    "G, latents `(*runs, batch, latent)` to examples `(*runs, batch, *event)`; `kw` as for `mlp`."
+    if networks.kind == "conv":
+        net = networks.generator(latent + angles, event, **kw)
+    else:  # linear at the end for pictures, too
+        net = mlp(latent + angles, event, networks.g_width or networks.width,
+                  networks.g_depth or networks.depth, **kw)
+    return AngleGenerator(net, angles)
 
-    def __post_init__(self):
+
+# %% [markdown]
+# The default W is a network with a linear last layer that gives k fields for each example.
+
+# %%
+#| export
+def field_network(networks: Networks, event: tuple[int, ...], k: int, **kw: Any) -> nn.Module:
+    "W, examples `(*runs, batch, *event)` to k fields `(*runs, batch, k, d)`; `kw` as for `mlp`."
+    width, fields = networks.d_width or networks.width, (k, math.prod(event))
+    if networks.kind == "conv":
+        return ConvDiscriminator(event, width, outputs=fields, **kw)
+    return mlp(event, fields, width, networks.depth, **kw)
+
+
+# %% [markdown]
+# The settings of the game. `along` names what the first latents shall do.
+
+# %%
+#| export
+@register_game
+@dataclass(kw_only=True)
+class Currents(CriticGame):
+    "FlatGAN (Möllenhoff and Cremers 2019): a critic D of points, and W of points with directions."
+    W: Player = None  # examples (*runs, batch, *event) to fields (*runs, batch, k, d)
+    along: str = "around"  # for the first latents, names in TANGENTS; "": a Wasserstein game
+    angles: Index = 1  # so many of the first latents are angles, and the default G closes in them
+    speed: Positive = 1.  # of each direction, for a radian of its latent, which is 2π wide
+    weight: NonNegative = 1.  # c of W beside D
+    mass: Positive = 1.  # λ: what a unit of current costs to erase
+    penalty_weight: Positive = 10.  # of the penalty on the bounds
+    default_networks: ClassVar[Networks] = Networks("mlp", 100, 2, d_width=64, latent=5)
+    default_optimiser: ClassVar[Optimiser] = Optimiser(4e-3, (.5, .9))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.along, str):
-            raise TypeError(f"along: expected names of directions, such as 'turn down', got {self.along!r}")
+            raise TypeError(f"along: expected names such as 'turn down', got {self.along!r}")
         for name in self.directions:
             check_choice("along", name, TANGENTS)
         if len({*self.directions}) < len(self.directions):
             raise ValueError(f"along: expected each direction once, got {self.along!r}")
-        for name in ("speed", "mass", "price"):
-            check_number(name, getattr(self, name), above=0)
-        check_number("weight", self.weight, 0)
-        check_int("n_critic", self.n_critic)
-        check_int("angles", self.angles, 0)
 
-    @property
-    def directions(self) -> list[str]:
-        "The names in `along`."
-        return self.along.split()
 
-    @property
-    def turns(self) -> str:
-        "The critics' turns, then G's."
-        return ("DW " if self.directions else "D ") * self.n_critic + "G"
+# %%
+#| export
+@patch(as_prop=True)
+def directions(self: Currents) -> list[str]:
+    "The names in `along`."
+    return self.along.split()
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run; `ValueError` where the directions do not fit the examples."
-        k, d = len(self.directions), math.prod(event)
-        for name in self.directions:
-            if (event == (2,)) != (name == "around") or len(event) not in (1, 3):
-                raise ValueError(f"along: {name!r} is a direction of {'points in the plane' if name == 'around' else 'pictures'}, "
-                                 f"and an example is of shape {event}")
-        if max(k, self.angles) > latent:
-            raise ValueError(f"latent: expected a latent for each of {k} directions and {self.angles} angles, got {latent}")
 
-        def net(inputs: Any, outputs: Any, width: int) -> Callable[[], nn.Module]:
-            return lambda: mlp(inputs, outputs, width, runs=runs, generator=generator)
-        found = {"G": make_player("G", self.G, lambda: AngleGenerator(net(latent + self.angles, event, self.width)(), self.angles), runs, generator),
-                 "D": make_player("D", self.D, net(event, (), self.d_width), runs, generator)}
-        return found | ({"W": make_player("W", self.W, net(event, (k, d), self.d_width), runs, generator)} if k else {})
+# %% [markdown]
+# With directions both critics move together, $D$ and $W$; without, $D$ alone.
 
-    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
-        "Latents, uniform on [-π, π]."
-        return (rand(*shape, generator=generator, device=device) * 2 - 1) * math.pi
+# %%
+#| export
+@patch(as_prop=True)
+def turns(self: Currents) -> str:
+    "The critics' turns, then G's."
+    return ("DW " if self.directions else "D ") * self.n_critic + "G"
 
-    def tangents(self, x: Tensor) -> Tensor:
-        "The directions at real examples (runs, batch, *event), (runs, batch, k, d)."
-        return torch.stack([TANGENTS[name](x).flatten(2) for name in self.directions], 2) * self.speed
 
-    def loss_D(self, t: Any) -> Tensor:
-        "The function's turn where there are no directions."
-        with torch.no_grad():
-            fake = t.G(t.z)
-        return self._bounded(t, t.D, t.D(fake).mean(-1) - t.D(t.x).mean(-1), fake)
+# %% [markdown]
+# Which directions an example has depends on what it is:
 
-    def loss_DW(self, t: Any) -> Tensor:
-        "Both critics' turn."
-        with torch.no_grad():
-            fake, moves = push_forward(t.G, t.z, len(self.directions))
-        told = t.D(fake).mean(-1) - t.D(t.x).mean(-1)
-        felt = form_on_vectors(t.W(fake), moves).mean(-1) - form_on_vectors(t.W(t.x), self.tangents(t.x)).mean(-1)
-        return self._bounded(t, t.D, told, fake) + self._bounded(t, t.W, self.weight * felt, fake)
+# %%
+#| export
+@patch
+def suits(self: Currents, modes: Any) -> None:
+    "`ValueError` where the directions do not fit the examples of a mode set."
+    for name in self.directions:
+        plane = name == "around"
+        if (tuple(modes.event) == (2,)) != plane or len(modes.event) not in (1, 3):
+            kind = "points in the plane" if plane else "pictures"
+            raise ValueError(f"along: {name!r} is a direction of {kind}, and an example is of "
+                             f"shape {tuple(modes.event)}")
 
-    def _bounded(self, t: Any, critic: nn.Module, loss: Tensor, fake: Tensor) -> Tensor:
-        "A critic's loss with the price of its bounds, at real examples and between real and generated ones."
-        x, event = torch.cat([t.x, random_interpolate(t.D, t.x, fake, t.generator)], 1), fake.shape[2:]
-        return loss + self.price * flat_penalty(lambda x: critic(x.unflatten(-1, event)), x.flatten(2), mass=self.mass, generator=t.generator)
 
-    def loss_G(self, t: Any) -> Tensor:
-        "The generator's turn."
-        if not self.directions:
-            return -t.D(t.G(t.z)).mean(-1)
+# %%
+#| export
+@patch
+def players(self: Currents, event: tuple[int, ...], latent: int, runs: int,
+            generator: list) -> dict[str, nn.Module]:
+    "G, D and, if there are directions, W; one copy per run."
+    k, kw = len(self.directions), dict(runs=runs, generator=generator)
+    if max(k, self.angles) > latent:
+        raise ValueError(f"latent: expected a latent for each of {k} directions and {self.angles} "
+                         f"angles, got {latent}")
+
+    defaults = {"G": lambda: angle_generator(self.networks, latent, event, self.angles, **kw),
+                "D": lambda: self.networks.discriminator(event, **kw),
+                "W": lambda: field_network(self.networks, event, k, **kw)}
+    return {name: make_player(name, getattr(self, name), make, **kw)
+            for name, make in defaults.items() if k or name != "W"}
+
+
+# %% [markdown]
+# Latents are uniform, as wide as an angle.
+
+# %%
+#| export
+@patch
+def noise(self: Currents, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
+    "Latents, uniform on [-π, π]."
+    return (rand(*shape, generator=generator, device=device) * 2 - 1) * math.pi
+
+
+# %%
+#| export
+@patch
+def tangents(self: Currents, x: Tensor) -> Tensor:
+    "The directions at real examples (runs, batch, *event), (runs, batch, k, d)."
+    parts = [TANGENTS[name](x).flatten(2) for name in self.directions]
+    return torch.stack(parts, 2) * self.speed
+
+
+# %% [markdown]
+# Both critics have the same penalty, at real examples and at random points between real and generated ones.
+
+# %%
+#| export
+@patch
+def penalty(self: Currents, t: Any, critic: Critic, fake: Tensor) -> Tensor:
+    "The flat penalty of a critic, one value per run."
+    between = random_interpolate(t.x, fake, 2, t.generator)
+    x, event = torch.cat([t.x, between], 1), fake.shape[2:]
+    return flat_penalty(lambda x: critic(x.unflatten(-1, event)), x.flatten(2), mass=self.mass,
+                        generator=t.generator)
+
+
+# %%
+#| export
+@patch
+def loss_D(self: Currents, t: Any) -> Tensor:
+    "The turn of D where there are no directions, one value per run."
+    with torch.no_grad():
+        fake = t.G(t.z)
+    return critic_loss(t.D(t.x), t.D(fake)) + self.penalty_weight * self.penalty(t, t.D, fake)
+
+
+# %% [markdown]
+# $W$ gets the tangents at real examples and the columns of the Jacobian at generated ones.
+
+# %%
+#| export
+@patch
+def loss_DW(self: Currents, t: Any) -> Tensor:
+    "The turn of both critics, one value per run."
+    with torch.no_grad():
         fake, moves = push_forward(t.G, t.z, len(self.directions))
-        return -t.D(fake).mean(-1) - self.weight * form_on_vectors(t.W(fake), moves).mean(-1)
+    loss_D = critic_loss(t.D(t.x), t.D(fake))
+    loss_W = critic_loss(form_on_vectors(t.W(t.x), self.tangents(t.x)),
+                         form_on_vectors(t.W(fake), moves))
+    return (loss_D + self.penalty_weight * self.penalty(t, t.D, fake)
+            + (self.weight * loss_W + self.penalty_weight * self.penalty(t, t.W, fake)))
 
+
+# %%
+#| export
+@patch
+def loss_G(self: Currents, t: Any) -> Tensor:
+    "The generator's turn, one value per run."
+    if not self.directions:
+        return wasserstein_generator_loss(t.D(t.G(t.z)))
+    fake, moves = push_forward(t.G, t.z, len(self.directions))
+    by_form = form_on_vectors(t.W(fake), moves).mean(-1)
+    return wasserstein_generator_loss(t.D(fake)) - self.weight * by_form
+
+
+# %%
+print(error_message(Currents, along="sideways"))
+Currents(), Currents().turns, Currents(along="", n_critic=3).turns
 
 # %%
 led = train(Currents())
@@ -575,7 +770,8 @@ coverage_table({"no directions": blind.coverage(), "around": led.coverage()})
 figure, panels = axes(1, 2, size=(3, 3), sharey=True)
 draw(panels[0], blind, "no directions")
 draw(panels[1], led, "around")
-Picture(figure, "Left five orbits that wiggle in place, right five that go round the circle counter-clockwise, one on top of the other")
+Picture(figure, "Left five orbits that wiggle in place, right five that go round the circle "
+        "counter-clockwise, one on top of the other")
 
 # %%
 told(found)
@@ -595,13 +791,14 @@ class Asked(Currents):
         fake, moves = push_forward(t.G, t.z, 1)
         near = torch.cdist(fake.detach(), t.x).argmin(-1)
         asked = tangent_around(t.x).gather(1, near[..., None].expand_as(fake))
-        return -t.D(fake).mean(-1) + self.weight * (moves[:, :, 0] - asked).square().sum(-1).mean(-1)
+        miss = (moves[:, :, 0] - asked).square().sum(-1).mean(-1)
+        return -t.D(fake).mean(-1) + self.weight * miss
 
 # %% [markdown]
 # **Predict:** does it wind?
 
 # %%
-asked = train(Asked(weight=1., lr=1e-2))
+asked = train(Asked(weight=1., optimiser=Optimiser(1e-2)))
 found["asked"] = wound(asked), locked(asked)
 told(found)
 
@@ -609,19 +806,24 @@ told(found)
 # Not at all. An orbit of a latent that is an angle is a closed curve, so $J_Ge_1$ averages to zero along it. A short orbit in one place gets the same answer everywhere, and the best closed curve for a constant answer is to stand still. To go all the way round, an orbit would have to be long first. The form helps because it does not ask *each* sample for a speed: it compares the whole current, and a standing orbit has none.
 
 # %%
-claim("A direction given by tangents makes the first latent go once round the data", paper="Möllenhoff and Cremers 2019", section="five points on a circle; here forty",
+claim("A direction given by tangents makes the first latent go once round the data",
+      paper="Möllenhoff and Cremers 2019", section="five points on a circle; here forty",
       ours=f"{found['around'][0]:.3f}", baseline=f"{found['no directions'][0]:.3f}",
       holds=found["around"][0].low > .95 > found["no directions"][0].high)
 
 # %%
-good = {name: interval([c.high_quality for c in run.coverage()]) for name, run in (("around", led), ("no directions", blind))}
-claim("The direction costs nothing: as many samples are good as without it, in about the same time", paper="this course",
-      section="high quality on the circle", ours=good["around"], baseline=good["no directions"],
+good = {name: interval([c.high_quality for c in run.coverage()])
+        for name, run in (("around", led), ("no directions", blind))}
+claim("The direction costs nothing: as many samples are good as without it, in about the same time",
+      paper="this course", section="high quality on the circle",
+      ours=good["around"], baseline=good["no directions"],
       holds=good["around"].high >= good["no directions"].mean)
 
 # %%
-claim("Asking every sample to move like the nearest real point does it too", paper="this course", section="the obvious rival",
-      ours=f"{found['asked'][0]:.3f}", baseline=f"{found['no directions'][0]:.3f}", holds=found["asked"][0].low > .95, expect=False)
+claim("Asking every sample to move like the nearest real point does it too",
+      paper="this course", section="the obvious rival",
+      ours=f"{found['asked'][0]:.3f}", baseline=f"{found['no directions'][0]:.3f}",
+      holds=found["asked"][0].low > .95, expect=False)
 
 # %% [markdown]
 # ## Five arrows
@@ -632,6 +834,7 @@ claim("Asking every sample to move like the nearest real point does it too", pap
 # %%
 looks = (50, 100, 150, 250, 400, 600)
 
+# %%
 def over_time(modes):
     "Winding at several moments of one walk at a constant rate."
     run, rows = Run(Currents(), modes, batch=64, average=.99, device="cpu"), []
@@ -640,19 +843,25 @@ def over_time(modes):
         rows.append(wound(run))
     return rows
 
+
+# %%
 few, many = over_time(ring(5, std=.02)), over_time(data)
 
 # %%
 figure, ax = axes(size=(4.4, 2.8))
-for rows, colour, mark, label in ((many, REAL, "o-", "forty points"), (few, FAKE, "x--", "five points")):
+for rows, colour, mark, label in ((many, REAL, "o-", "forty points"),
+                                  (few, FAKE, "x--", "five points")):
     ax.plot(looks, [r.mean for r in rows], mark, c=colour, label=label)
-    ax.fill_between(looks, [r.low for r in rows], [r.high for r in rows], color=colour, alpha=.2, lw=0)
+    ax.fill_between(looks, [r.low for r in rows], [r.high for r in rows],
+                    color=colour, alpha=.2, lw=0)
 ax.set(xlabel="steps", ylabel="winding")
 ax.legend(frameon=False)
-Picture(figure, "Winding against steps: with forty points it reaches one and stays; with five it reaches one and comes undone")
+Picture(figure, "Winding against steps: with forty points it reaches one and stays; with five it "
+        "reaches one and comes undone")
 
 # %%
-claim("The loop through five points stays when training goes on", paper="Möllenhoff and Cremers 2019", section="five points on a circle",
+claim("The loop through five points stays when training goes on",
+      paper="Möllenhoff and Cremers 2019", section="five points on a circle",
       ours=few[-1], baseline=many[-1], holds=few[-1].low > .95, expect=False)
 
 # %% [markdown]
@@ -668,10 +877,14 @@ class Backwards(Currents):
     def tangents(self, x):
         return -super().tangents(x)
 
-tried = {name: train(rules, n=400) for name, rules in (("as it should be", Currents()), ("half speed", Currents(speed=.5)), ("backwards", Backwards()))}
+
+# %%
+traps = {"as it should be": Currents(), "half speed": Currents(speed=.5), "backwards": Backwards()}
+tried = {name: train(rules, n=400) for name, rules in traps.items()}
 for name, run in tried.items():
-    print(f"{name:16} winding {wound(run):.2f}  lock {locked(run):.2f}  lock backwards {locked(run, -1):.2f}  "
-          f"good {interval([c.high_quality for c in run.coverage()]):.2f}")
+    good = interval([c.high_quality for c in run.coverage()])
+    print(f"{name:16} winding {wound(run):.2f}  lock {locked(run):.2f}  "
+          f"lock backwards {locked(run, -1):.2f}  good {good:.2f}")
 
 # %% [markdown]
 # At half speed most orbits still wind, and hardly a sample is on the circle: place and pace contradict each other, and both are paid for.
@@ -680,8 +893,10 @@ for name, run in tried.items():
 
 # %%
 w, v = torch.randn(2, 1, 2, 5, generator=g, dtype=torch.float64)
-mix = torch.tensor([[2 * math.cos(1), 2 * math.sin(1)], [-math.sin(1) / 2, math.cos(1) / 2]], dtype=torch.float64)
-assert torch.allclose(form_on_vectors(w, mix @ v), form_on_vectors(w, v)) and not torch.allclose(mix @ v, v)
+mix = torch.tensor([[2 * math.cos(1), 2 * math.sin(1)], [-math.sin(1) / 2, math.cos(1) / 2]],
+                   dtype=torch.float64)
+assert torch.allclose(form_on_vectors(w, mix @ v), form_on_vectors(w, v))
+assert not torch.allclose(mix @ v, v)
 form_on_vectors(w, v).item(), form_on_vectors(w, mix @ v).item()
 
 # %% [markdown]
@@ -691,8 +906,10 @@ form_on_vectors(w, v).item(), form_on_vectors(w, mix @ v).item()
 # %%
 import ipywidgets as w
 
+# %%
 shown = {"no directions": blind, "around": led, "backwards": tried["backwards"]}
 
+# %%
 def scene(name: str, angle: float):
     "Samples of seed 0 whose first latent is `angle` (in degrees)."
     run = shown[name]
@@ -703,17 +920,23 @@ def scene(name: str, angle: float):
     figure, ax = axes(size=(3, 3))
     ax.plot(*data.centers.T, "o", c=REAL, ms=3)
     ax.plot(*x.T, "x", c=FAKE, ms=4)
-    ax.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal", title=f"{name}, latent at {angle:.0f}°", xlabel="x", ylabel="y")
+    ax.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal", xlabel="x", ylabel="y",
+           title=f"{name}, latent at {angle:.0f}°")
     spread = torch.hypot(*x.div(x.norm(dim=1, keepdim=True)).mean(0)).item()
-    return Picture(figure, f"{name}: two hundred samples with the first latent at {angle:.0f} degrees; their mean direction has length {spread:.2f}")
+    return Picture(figure, f"{name}: two hundred samples with the first latent at {angle:.0f} "
+                           f"degrees; their mean direction has length {spread:.2f}")
 
 # %%
-controls = [w.Dropdown(options=list(shown), description="game"), w.IntSlider(0, -180, 180, step=15, description="degrees")]
+controls = [w.Dropdown(options=list(shown), description="game"),
+            w.IntSlider(0, -180, 180, step=15, description="degrees")]
 view = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start"))
 
+# %%
 def look(change=None):
     view.value = scene(*(control.value for control in controls)).png
 
+
+# %%
 for control in controls:
     control.observe(look, "value")
 look()
@@ -734,13 +957,21 @@ def film(rules, stops=(0, 20, 40, 80, 150, 300)):
         run.step(n - run.steps)
         figure, ax = axes(size=(2.8, 2.8))
         draw(ax, run, f"step {n}")
-        shots.append(Picture(figure, f"step {n}: five orbits of the first latent, winding {windings(run).mean():.2f} on average"))
+        mean = windings(run).mean()
+        shots.append(Picture(figure, f"step {n}: five orbits of the first latent, "
+                                     f"winding {mean:.2f} on average"))
     return Film(shots, [f"step {n}" for n in stops])
 
+
+# %%
 film(Currents())
 
 # %% [markdown]
-# The game is in the lab, too: `Lab(Currents(), ring(40, std=.02))`.
+# The game is in the lab, too: `Lab(Currents(), ring(40, std=.02))`. On pictures all three players can be convolutional:
+
+# %%
+convolutional = Currents(along="down turn", networks=Networks("conv", width=4, d_width=4))
+Run(convolutional, "digits", runs=2, batch=8, device="cpu").step(2).sample(5).shape
 
 # %% [markdown]
 # ## In your own code
@@ -750,13 +981,21 @@ film(Currents())
 from modelab.methods.currents import (flat_penalty, form_on_vectors, push_forward, tangent_down,
                                       tangent_turn)
 
-my_G, my_D = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 64)), nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
+# %%
+my_G = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 64))
+my_D = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1))
 my_W = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2 * 64), nn.Unflatten(1, (2, 64)))
-x = torch.rand(16, 1, 8, 8)
-tangents = torch.stack([tangent_down(x).flatten(1), tangent_turn(x).flatten(1)], 1)
+
+# %%
+pictures = torch.rand(16, 1, 8, 8)
+tangents = torch.stack([tangent_down(pictures).flatten(1), tangent_turn(pictures).flatten(1)], 1)
+x = pictures.flatten(1)
 fake, moves = push_forward(my_G, torch.rand(16, 8) * 2 - 1, 2)
-gap = my_D(x.flatten(1)).mean() - my_D(fake).mean() + form_on_vectors(my_W(x.flatten(1)), tangents).mean() - form_on_vectors(my_W(fake), moves).mean()
-loss_d = -gap + 10 * (flat_penalty(my_D, x.flatten(1)) + flat_penalty(my_W, x.flatten(1)))
+
+# %%
+by_D = my_D(x).mean() - my_D(fake).mean()
+by_W = form_on_vectors(my_W(x), tangents).mean() - form_on_vectors(my_W(fake), moves).mean()
+loss_d = -(by_D + by_W) + 10 * (flat_penalty(my_D, x) + flat_penalty(my_W, x))
 loss_d.backward()
 
 # %% [markdown]
@@ -766,7 +1005,8 @@ loss_d.backward()
 # %%
 @exercise(accepts=[.25, .05 + .2], rejects=[.1, .05, 1., .2, .3])
 def grade_arrow(answer):
-    assert abs(answer - min(.5 * .1 + 2 * .1, 2 * .5)) < 1e-9, "a rectangle is swept; and what becomes of its two short sides?"
+    assert abs(answer - min(.5 * .1 + 2 * .1, 2 * .5)) < 1e-9, \
+        "a rectangle is swept; and what becomes of its two short sides?"
 
 
 # %%
@@ -782,14 +1022,24 @@ def by_angles(path):
     step = torch.atan2(path[:, 1], path[:, 0]).diff()
     return ((torch.remainder(step + math.pi, 2 * math.pi) - math.pi).sum() / (2 * math.pi)).item()
 
-@exercise(accepts=[by_angles], rejects=[lambda path: 1., lambda path: abs(by_angles(path)),
-                                        lambda path: (torch.atan2(path[-1, 1], path[-1, 0]) - torch.atan2(path[0, 1], path[0, 0])).item() / (2 * math.pi)])
+
+# %%
+def by_ends(path):
+    start, end = (torch.atan2(path[i, 1], path[i, 0]) for i in (0, -1))
+    return (end - start).item() / (2 * math.pi)
+
+
+# %%
+@exercise(accepts=[by_angles],
+          rejects=[by_ends, lambda path: 1., lambda path: abs(by_angles(path))])
 def grade_winding(answer):
     turn = torch.linspace(0, 2 * math.pi, 101)
     for times in (1, -2, 3):
-        path = torch.stack([(times * turn).cos(), (times * turn).sin()], 1) * (2 + turn.sin())[:, None]
+        circle = torch.stack([(times * turn).cos(), (times * turn).sin()], 1)
+        path = circle * (2 + turn.sin())[:, None]
         assert abs(answer(path) - times) < 1e-3, "add up the small turns, each between -π and π"
-    assert abs(answer(torch.stack([turn.cos() + 3, turn.sin()], 1))) < 1e-3, "this one does not go round the origin"
+    beside = torch.stack([turn.cos() + 3, turn.sin()], 1)
+    assert abs(answer(beside)) < 1e-3, "this one does not go round the origin"
 
 
 # %%

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # The prior and its middle
-# > Half-way between two latents lies a latent that G has hardly ever been asked about
+# > What do I see half-way between two latents: my model, or something else?
 
 # %% [markdown]
 # | | |
 # |---|---|
 # | **Question** | I walk from one latent to another and look at what lies between. Am I still looking at my model? |
-# | **You will be able to** | say how far the middle of two draws is from a draw, design a prior whose middles are nearly draws, price it, and repair a walk without training anything anew |
+# | **You will be able to** | say how far the middle of two draws is from a draw, design a prior whose middles are nearly draws, measure what it costs, and repair a walk without training anything anew |
 # | **Paper** | Singh, Turaga, Jayasuriya, Garg and Braun, *Non-parametric priors for generative adversarial networks*, ICML 2019 |
 # | **Needs** | [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb), [3.2](../3_inclusion/02_imle_gan.ipynb), [4.1](../4_evidence/01_precision_recall.ipynb) |
 # | **Time** | about a minute of computing |
@@ -21,16 +21,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, get_args, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_choice, check_int, check_number, check_tensors
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators, rand, randn
-from modelab.evaluation.coverage import kl
+from modelab.core.signatures import check_fields, checked, NonNegative, Real, Shape, Whole
+from modelab.evaluation.protocols import kl
 from modelab.evaluation.interpolation import interpolation_position
 from modelab.methods.wasserstein import ZeroCentred
 
@@ -44,13 +44,15 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, Film, image_grid, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, steps
+from modelab.core.registry import with_settings
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.precision_recall import frechet_distance, precision_recall
 from modelab.networks.players import Networks
-from modelab.training.optimiser import Optimiser
-from modelab.training.run import linear_decay, Run
+from modelab.training.optimiser import Optimiser, Schedule
+from modelab.training.run import Run
 
 # %% [markdown]
 # ## What lies between
@@ -59,10 +61,14 @@ from modelab.training.run import linear_decay, Run
 # %%
 scans = digits()
 
+# %%
 def train(rules, n: int = 1000):
-    "Eight seeds; the rates fade over the second half."
-    return linear_decay(Run(rules, scans, batch=64, average=.99, device="cpu"), steps(n))
+    "Eight seeds; the rates fall over the second half, in ten stairs."
+    rules = with_settings(rules, schedule=Schedule("linear", steps(n), stairs=10))
+    return Run(rules, scans, batch=64, average=.99, device="cpu").step(steps(n))
 
+
+# %%
 plain = train(ZeroCentred(networks=Networks(latent=32), optimiser=Optimiser(4e-3)))
 
 # %%
@@ -71,10 +77,14 @@ def made(run, z):
     "What the averaged generators make of latents (8, n, 32)."
     return run.players.averaged(z)
 
+
+# %%
 def pairs(run, n: int = 1000):
     "Two independent draws of the prior for each seed, (8, n, 32) each."
     return run.noise(n, run.generators("start")), run.noise(n, run.generators("end"))
 
+
+# %%
 def walk_sheet(run, path, rows: int = 4, stops: int = 9):
     "Some walks of seed 0, (rows·stops, 8, 8)."
     a, b = (z[:, :rows] for z in pairs(run))
@@ -84,7 +94,8 @@ def walk_sheet(run, path, rows: int = 4, stops: int = 9):
 # %%
 figure, ax = axes(size=(4.2, 2))
 image_grid(ax, walk_sheet(plain, torch.lerp), 9)
-Picture(figure, "Four straight walks between two latents, nine stops each: a digit turns into another by way of readable digits")
+Picture(figure, "Four straight walks between two latents, nine stops each: a digit turns into "
+        "another by way of readable digits")
 
 # %% [markdown]
 # Smooth, and most stops are digits. People conclude that the model has understood something. Let us measure the middle stop, not on four walks but on a thousand: the share of pictures of which the judge of chapter [0.3](../0_start/03_modes.ipynb) is sure; the Fréchet distance to scans that nobody trained on; and precision and recall of chapter [4.1](../4_evidence/01_precision_recall.ipynb).
@@ -94,6 +105,7 @@ Picture(figure, "Four straight walks between two latents, nine stops each: a dig
 # %%
 new = scans.held_out.sample(1000, generator=torch.Generator().manual_seed(0))
 
+# %%
 def judged(x) -> dict:
     "Four numbers for one bag of pictures."
     near = precision_recall(new, x, k=5)
@@ -107,9 +119,14 @@ def stop(run, path, t: float) -> dict:
     bags = [judged(x) for x in made(run, path(*pairs(run), t))]
     return {name: interval([bag[name] for bag in bags]) for name in bags[0]}
 
-def sheet(rows: dict):
-    return pd.DataFrame({k: {name: f"{v:.2f}" for name, v in row.items()} for k, row in rows.items()}).T
 
+# %%
+def sheet(rows: dict):
+    texts = {k: {name: f"{v:.2f}" for name, v in row.items()} for k, row in rows.items()}
+    return pd.DataFrame(texts).T
+
+
+# %%
 ends, middle = stop(plain, torch.lerp, 0.), stop(plain, torch.lerp, .5)
 perfect = judged(scans.held_out.sample(1000, generator=torch.Generator().manual_seed(1)))
 sheet({"end": ends, "middle": middle, "held-out scans": perfect})
@@ -142,20 +159,25 @@ lengths, "the shortest of 8,000 ends:", a.norm(dim=-1).min().item()
 
 # %%
 #| export
-def midpoint_shares(p: Tensor,  # shares of bins of equal width, (*, bins)
-                    odd: str = "split",  # an odd sum of two bins ends on a border: half to each side; or "drop", the paper's code
-                    ) -> Tensor:  # (*, bins)
-    "Shares of the same bins for the middle of two independent draws, which within a bin are uniform (Singh et al. 2019)."
-    check_tensors(p=p)
-    if not p.is_floating_point() or not p.ndim or not p.shape[-1] or (p < 0).any() or \
-            not torch.allclose(total := p.sum(-1), torch.ones_like(total), atol=1e-4):
-        raise ValueError(f"p: expected shares (*, bins) that are not negative and sum to one, got {p.dtype} {tuple(p.shape)}")
-    return _midpoint(p if p.dtype.itemsize > 2 else p.float(), check_choice("odd", odd, ("split", "drop")))
+@dataclass(frozen=True)
+class _Shares(Shape):
+    "Marks a tensor whose last axis holds shares: not negative, and of sum one."
 
+    def check(self, name: str, value: Any) -> Tensor:
+        "`value`, if it holds shares."
+        value = super().check(name, value)
+        if (value < 0).any() or not (value.sum(-1) - 1).abs().max() <= 1e-4:
+            raise ValueError(f"{name}: expected shares {self} that are not negative and sum to one")
+        return value
+
+
+# %% [markdown]
+# The sums of two draws come from a convolution, and the convolution from a Fourier transform.
 
 # %%
 #| export
-def _sums(p: Tensor) -> Tensor:
+def _sum_shares(p: Tensor) -> Tensor:
+    "Shares of the sums of two bins' numbers, (*, 2 bins - 1)."
     n = p.shape[-1]
     return torch.fft.irfft(torch.fft.rfft(p, 2 * n).square(), 2 * n)[..., :2 * n - 1]
 
@@ -163,12 +185,33 @@ def _sums(p: Tensor) -> Tensor:
 # %%
 #| export
 def _midpoint(p: Tensor, odd: str = "split") -> Tensor:
-    sums = _sums(p).clamp_min(0) * (_sums((p > 0).to(p.dtype)) > .5)  # what the transform leaves where no pair can meet is rounding
+    "As `midpoint_shares`, of shares that are known to be right."
+    possible = _sum_shares((p > 0).to(p.dtype)) > .5  # elsewhere there are only rounding errors
+    sums = _sum_shares(p).clamp_min(0) * possible
     even = torch.maximum(sums[..., ::2], p.square())  # two draws of one bin always meet in it
     if odd == "drop":
         return even / even.sum(-1, keepdim=True)
     half = sums[..., 1::2] / 2
     return even + torch.nn.functional.pad(half, (0, 1)) + torch.nn.functional.pad(half, (1, 0))
+
+
+# %%
+#| export
+OddSums = Literal["split", "drop"]
+
+
+# %%
+#| export
+@checked
+def midpoint_shares(p: Annotated[Tensor, _Shares("*laws bins")],
+                    odd: OddSums = "split",  # an odd sum goes half to each side, or is left out
+                    ) -> Tensor:
+    """Shares of the bins for the middle of two independent draws, `(*laws, bins)`.
+
+    `p` holds the shares of bins of equal width; within a bin a draw is uniform. The middle of two
+    bins with an odd sum is on a border; the code of Singh et al. 2019 drops it.
+    """
+    return _midpoint(p if p.dtype.itemsize > 2 else p.float(), odd)
 
 
 # %% [markdown]
@@ -186,7 +229,8 @@ assert torch.allclose(midpoint_shares(p), by_loop, atol=1e-15)
 
 # %%
 g = torch.Generator().manual_seed(1)
-draws = torch.multinomial(p, 2_000_000, True, generator=g) + torch.rand(2_000_000, generator=g, dtype=torch.float64)
+draws = torch.multinomial(p, 2_000_000, True, generator=g)
+draws = draws + torch.rand(2_000_000, generator=g, dtype=torch.float64)
 seen = torch.bincount(draws.view(2, -1).mean(0).long(), minlength=12) / 1e6
 error = (by_loop * (1 - by_loop) / 1e6).sqrt()
 assert ((seen - by_loop).abs() < 4.5 * error).all()
@@ -198,7 +242,10 @@ def bins(density, n: int = 4096, reach: float = 1.) -> torch.Tensor:
     x = ((torch.arange(n, dtype=torch.float64) + .5) / n * 2 - 1) * reach
     return density(x) / density(x).sum()
 
-laws = {"uniform": bins(torch.ones_like), "normal": bins(lambda x: (-x.square() / 2).exp(), reach=9.)}
+
+# %%
+laws = {"uniform": bins(torch.ones_like),
+        "normal": bins(lambda x: (-x.square() / 2).exp(), reach=9.)}
 by_hand = {"uniform": 1 - math.log(2), "normal": (1 - math.log(2)) / 2}
 nats = {name: kl(p, midpoint_shares(p)).item() for name, p in laws.items()}
 assert all(abs(nats[k] - by_hand[k]) < 3e-4 for k in laws)
@@ -225,7 +272,7 @@ z = torch.as_tensor(stats.cauchy.rvs(size=(2, 20_000), random_state=0))
 #
 # $$\min_p\ \mathrm{KL}\big(p\,\|\,\mathrm{mid}(p)\big)\quad\text{such that}\quad p\ge0,\ \ \textstyle\sum_kp_k=1,\ \ \sigma(p)\ge\sigma_0 .$$
 #
-# That is the paper's program. (Without the last condition the answer is a single bin, whose middle is itself.) We write $p$ as a softmax, which keeps it a law, and hand the rest to an augmented Lagrangian: SciPy's L-BFGS descends $\mathrm{KL}+\lambda\,(\sigma_0-\sigma)$ plus a square, and $\lambda$, the *price of spread*, is corrected until the condition is met.
+# That is the paper's program. (Without the last condition the answer is a single bin, whose middle is itself.) We write $p$ as a softmax, which keeps it a law, and hand the rest to an augmented Lagrangian: SciPy's L-BFGS descends $\mathrm{KL}+\lambda\,(\sigma_0-\sigma)$ plus a square, and $\lambda$, the *multiplier*, is corrected until the condition is met. At the end it says by how many nats the divergence grows per unit of spread.
 
 # %%
 #| export
@@ -241,20 +288,21 @@ def _standard_deviation(p: Tensor, x: Tensor) -> Tensor:
     return (p @ x.square() + 1 / (3 * len(p) ** 2)).sqrt()
 
 
+# %% [markdown]
+# A law is its shares, and it can be sampled.
+
 # %%
 #| export
 @dataclass(frozen=True)
 class HistogramPrior:
     "A law on [-1, 1]: shares of bins of equal width, uniform within each."
-    p: Tensor  # (bins,)
-    price: float | None = None  # where it was fitted: by how many nats the divergence grows per unit of spread
+    p: Annotated[Tensor, _Shares("bins")]
+    multiplier: NonNegative | None = None  # of a fitted law: nats of divergence per unit of spread
 
     def __post_init__(self) -> None:
-        midpoint_shares(self.p)
+        check_fields(self)
         if self.p.ndim != 1:
             raise ValueError(f"p: expected one law (bins,), got {tuple(self.p.shape)}")
-        if self.price is not None:
-            check_number("price", self.price, 0)
 
     @property
     def centres(self) -> Tensor:
@@ -263,55 +311,97 @@ class HistogramPrior:
 
     @property
     def spread(self) -> float:
-        "The standard deviation about zero; a range from -1 to 1 has 1 at most, the uniform law 0.577."
+        "The standard deviation about zero; at most 1, that of the uniform law is 0.577."
         return _standard_deviation(self.p, self.centres).item()
 
-    @property
-    def divergence(self) -> float:
-        "KL from the law to that of the middle of two draws, in nats for one coordinate."
-        return kl(self.p, midpoint_shares(self.p)).item()
 
-    def sample(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
-        "Independent draws, float32; with several generators the leading axis has one entry for each."
-        which, place = (rand(*shape, generator=generator, device=device) for _ in range(2))
-        ladder = self.p.cumsum(0).to(which.device, torch.float32)
-        k = torch.searchsorted(ladder / ladder[-1], which, right=True).clamp_max(len(ladder) - 1)
-        return (2 * (k + place) - len(ladder)) / len(ladder)
+# %%
+#| export
+@patch(as_prop=True)
+def divergence(self: HistogramPrior) -> float:
+    "KL from the law to that of the middle of two draws, in nats for one coordinate."
+    return kl(self.p, midpoint_shares(self.p)).item()
+
+
+# %%
+#| export
+@patch
+def sample(self: HistogramPrior, *shape: int, generator: Generators = None,
+           device: Any = None) -> Tensor:
+    "Independent draws, float32; with several generators the leading axis has one entry for each."
+    which, place = (rand(*shape, generator=generator, device=device) for _ in range(2))
+    cumulative = self.p.cumsum(0).to(which.device, torch.float32)
+    bins = len(cumulative)
+    k = torch.searchsorted(cumulative / cumulative[-1], which, right=True).clamp_max(bins - 1)
+    return (2 * (k + place) - bins) / bins
+
+
+# %% [markdown]
+# Now the solver. First what it descends: the augmented Lagrangian of the shares that the free numbers $v$ stand for. Half of the law is free, the other half mirrors it.
+
+# %%
+#| export
+@dataclass
+class _Lagrangian:
+    "The program of `fit_prior`: the divergence, with the condition on the spread."
+    spread: float
+    odd: str
+    x: Tensor  # middles of the bins
+    multiplier: float = 0.
+    stiffness: float = 200.  # of the square of what is lacking
+
+    def law(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        "The symmetric law with these logits on its right half, and the spread that it lacks."
+        p = torch.cat([v.flip(0), v]).softmax(0)
+        return p, self.spread - _standard_deviation(p, self.x)
+
+    def __call__(self, v: np.ndarray) -> tuple[float, np.ndarray]:
+        v = torch.tensor(v, requires_grad=True)
+        p, lack = self.law(v)
+        force = (self.multiplier + self.stiffness * lack).clamp_min(0)
+        value = kl(p, _midpoint(p, self.odd)) + force.square() / (2 * self.stiffness)
+        return value.item(), torch.autograd.grad(value, v)[0].numpy()
+
+
+# %% [markdown]
+# Then the loop: descend, correct the multiplier, until the spread is right. A prior may be needed for the first time where gradients are switched off, so they are switched on.
+
+# %%
+#| export
+Bins = Annotated[int, Whole(8)]
 
 
 # %%
 #| export
 @torch.inference_mode(False)
-@torch.enable_grad()  # whoever samples for the first time does so without gradients
-def fit_prior(spread: float = .054,  # least standard deviation; the range is [-1, 1]; 27.7 of 1,024 bins in the paper's code
-              bins: int = 1024,  # even
-              odd: str = "split",  # see `midpoint_shares`
+@torch.enable_grad()
+@checked
+def fit_prior(spread: Annotated[float, Real(0., .9)] = .054,  # least standard deviation
+              bins: Bins = 1024,  # of [-1, 1], an even number
+              odd: OddSums = "split",  # see `midpoint_shares`
               ) -> HistogramPrior:
-    "The symmetric law of that spread that is nearest to the law of its middles (Singh et al. 2019, by another solver)."
-    if check_int("bins", bins, 8) % 2:
-        raise ValueError(f"bins: expected an even number, got {bins}")
-    spread, odd = check_number("spread", spread, 4 / bins, .9), check_choice("odd", odd, ("split", "drop"))
+    """The symmetric law of that spread that is nearest to the law of its middles.
+
+    The code of Singh et al. 2019 asks for 27.7 of 1,024 bins, which is 0.054. Our solver is L-BFGS
+    on an augmented Lagrangian. `ValueError` for odd `bins` and for a spread below two bins.
+    """
     from scipy.optimize import minimize
-    side, price, stiff, x = np.zeros(bins // 2), 0., 200., _centres(bins, dtype=torch.float64)
-
-    def law(v: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        v = torch.tensor(v, requires_grad=True)
-        p = torch.cat([v.flip(0), v]).softmax(0)
-        return v, p, kl(p, _midpoint(p, odd)), spread - _standard_deviation(p, x)
-
-    def cost(v: np.ndarray) -> tuple[float, np.ndarray]:
-        v, _, nats, lack = law(v)
-        value = nats + (price + stiff * lack).clamp_min(0).square() / (2 * stiff)
-        return value.item(), torch.autograd.grad(value, v)[0].numpy()
-
+    if bins % 2:
+        raise ValueError(f"bins: expected an even number, got {bins}")
+    if spread < 4 / bins:
+        raise ValueError(f"spread: expected ≥ {4 / bins:g}, two of {bins} bins, got {spread:g}")
+    cost, side = _Lagrangian(spread, odd, _centres(bins, dtype=torch.float64)), np.zeros(bins // 2)
     for _ in range(12):
         side = minimize(cost, side, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
-        _, p, _, lack = law(side)
-        price = max(0., price + stiff * lack.item())
+        p, lack = cost.law(torch.tensor(side, requires_grad=True))
+        cost.multiplier = max(0., cost.multiplier + cost.stiffness * lack.item())
         if abs(lack) < 1e-5:
             break
-    return HistogramPrior(p.detach(), price)
+    return HistogramPrior(p.detach(), cost.multiplier)
 
+
+# %% [markdown]
+# And a rival, a Cauchy law cut off at both ends, with the width that gives the same spread:
 
 # %%
 #| export
@@ -322,7 +412,10 @@ def _cauchy(spread: float) -> HistogramPrior:
 
     def cut(width: float) -> Tensor:
         return torch.softmax(-torch.log1p((x / width).square()), 0)
-    return HistogramPrior(cut(brentq(lambda width: _standard_deviation(cut(width), x).item() - spread, 1e-6, 1e3)))
+
+    def excess(width: float) -> float:
+        return _standard_deviation(cut(width), x).item() - spread
+    return HistogramPrior(cut(brentq(excess, 1e-6, 1e3)))
 
 
 # %%
@@ -345,9 +438,12 @@ def portrait(panels, law, title: str):
     panels[1].set(xscale="log", yscale="log", ylim=(1e-9, .2), title="the same, logarithmic")
     panels[1].legend(frameon=False, loc="lower left")
 
+
+# %%
 figure, panels = axes(1, 2, size=(3.6, 2.8))
 portrait(panels, shaped, f"spread {shaped.spread:.3f}")
-Picture(figure, "The fitted law: a sharp peak and long tails with satellites at 1/8, 1/4, 1/2 and a spike at 1; the law of its middles lies on it but for the far end")
+Picture(figure, "The fitted law: a sharp peak and long tails with satellites at 1/8, 1/4, 1/2 and "
+        "a spike at 1; the law of its middles lies on it but for the far end")
 
 # %% [markdown]
 # A peak, and tails that fall like a Cauchy law's, a slope of $-2$ on the right: the solver has found it by itself, and cut it off. And there are *satellites*. The spread is paid for by a spike at the very end. A draw there meets a draw near zero half-way, at $\tfrac12$; what is there meets zero at $\tfrac14$; and so on down. "Unusual qualitative properties", says the abstract. Where are they exactly? The highest first:
@@ -355,6 +451,7 @@ Picture(figure, "The fitted law: a sharp peak and long tails with satellites at 
 # %%
 from scipy.signal import find_peaks
 
+# %%
 right = shaped.p[512:].log().numpy()
 peaks = sorted(find_peaks(right, prominence=.3, distance=12)[0], key=lambda k: -right[k])
 found = [shaped.centres[512 + k].item() for k in peaks]
@@ -364,13 +461,13 @@ assert all(abs(x - 2. ** -k) < .002 for x, k in zip(sorted(found[:4]), (4, 3, 2,
 # %% [markdown]
 # The powers of one half; the small ones among them are middles of the end and a satellite, such as $\tfrac34$.
 #
-# Before we believe a solver: the price that it names must be the slope of the divergence in the spread, and a law made by hand must not be better. In the tests another solver looks for symmetric laws from other starts, and ends at the same one.
+# Before we believe a solver: the multiplier that it names must be the slope of the divergence in the spread, and a law made by hand must not be better. In the tests another solver looks for symmetric laws from other starts, and ends at the same one.
 
 # %%
 dearer = fit_prior(.06)
 slope = (dearer.divergence - shaped.divergence) / (dearer.spread - shaped.spread)
-assert shaped.price < slope < dearer.price
-shaped.price, slope, dearer.price
+assert shaped.multiplier < slope < dearer.multiplier
+shaped.multiplier, slope, dearer.multiplier
 
 # %%
 rival = _cauchy(.054)
@@ -386,7 +483,8 @@ assert rival.divergence > 1.5 * shaped.divergence
 
 # %%
 dropped = fit_prior(odd="drop")
-{"as it believes": kl(dropped.p, midpoint_shares(dropped.p, odd="drop")).item(), "in truth": dropped.divergence, "asked for the truth": shaped.divergence}
+{"as it believes": kl(dropped.p, midpoint_shares(dropped.p, odd="drop")).item(),
+ "in truth": dropped.divergence, "asked for the truth": shaped.divergence}
 
 # %% [markdown]
 # **Units.** The same code bounds the variance *of the bin's number* by three quarters of the number of bins: a standard deviation of 27.7 bins of 1,024, which is 0.054 of the half-range. With other bins it is another law. We count spread on $[-1,1]$.
@@ -400,16 +498,24 @@ for n in (128, 1024, 4096):
 # **Scale.** A prior of standard deviation 0.054 is a whisper to a first layer made for standard deviation one. Divide by it. Then, of course, the tails are eighteen standard deviations long, and latents are of very unequal lengths:
 
 # %%
-drawn = {"normal": randn(4000, 32, generator=g), "fitted": shaped.sample(4000, 32, generator=g) / shaped.spread}
-{name: (round(z.norm(dim=1).mean().item(), 2), round(z.norm(dim=1).std().item(), 2)) for name, z in drawn.items()}
+drawn = {"normal": randn(4000, 32, generator=g),
+         "fitted": shaped.sample(4000, 32, generator=g) / shaped.spread}
+lengths = {name: z.norm(dim=1) for name, z in drawn.items()}
+{name: (round(v.mean().item(), 2), round(v.std().item(), 2)) for name, v in lengths.items()}
 
 # %% [markdown]
 # **The other direction.** $\mathrm{KL}(p\,\|\,\mathrm{mid}(p))$ asks whether every draw could be a middle. A walk needs the reverse: is every middle something that could have been drawn? For a coin that shows $-1$ or $1$ the one divergence is $\ln2$, the other infinite: half of the middles are zero, and the coin never is.
 
 # %%
 coin = torch.tensor([.5, 0., .5], dtype=torch.float64)
-{"coin": (kl(coin, midpoint_shares(coin)).item(), kl(midpoint_shares(coin), coin).item())} | \
-    {name: (round(kl(p, midpoint_shares(p)).item(), 4), round(kl(midpoint_shares(p), p).item(), 4)) for name, p in (laws | {"fitted": shaped.p}).items()}
+def both_ways(p):
+    mid = midpoint_shares(p)
+    return kl(p, mid).item(), kl(mid, p).item()
+
+
+# %%
+{"coin": both_ways(coin)} | {name: tuple(round(v, 4) for v in both_ways(p))
+                             for name, p in (laws | {"fitted": shaped.p}).items()}
 
 # %% [markdown]
 # Here it makes no difference to the order: the fitted law is the nearest to its middles in both directions. It was not asked to be.
@@ -420,34 +526,37 @@ coin = torch.tensor([.5, 0., .5], dtype=torch.float64)
 
 # %%
 #| export
-INTERPOLATION_PRIORS = ("nonparametric", "cauchy", "uniform", "normal")
+InterpolationPrior = Literal["nonparametric", "cauchy", "uniform", "normal"]
+INTERPOLATION_PRIORS = get_args(InterpolationPrior)
 
+
+# %% [markdown]
+# A law is fitted once and kept.
 
 # %%
 #| export
 @functools.lru_cache(maxsize=32)
 def _prior_shares(prior: str, spread: float) -> HistogramPrior:
+    "The law of that name and spread."
     if prior == "uniform":
         return HistogramPrior(torch.full((1024,), 1 / 1024, dtype=torch.float64))
     return fit_prior(spread) if prior == "nonparametric" else _cauchy(spread)
 
 
+# %% [markdown]
+# The game draws its latents from it.
+
 # %%
 #| export
 @register_game
-@dataclass
+@dataclass(kw_only=True)
 class NonParametricPrior(ZeroCentred):
-    "The game of 2014 with R1 on latents from a law that is nearly that of its own middles (Singh et al. 2019), at unit variance."
-    prior: str = "nonparametric"  # or a rival: "cauchy", cut off at the same spread, "uniform", "normal"
-    spread: float = .054  # standard deviation of the first two on [-1, 1]: the smaller, the nearer and the longer the tails
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("prior", self.prior, INTERPOLATION_PRIORS)
-        check_number("spread", self.spread, .025, .5)
+    "The R1 GAN with latents whose law is nearly that of their middles (Singh et al. 2019)."
+    prior: InterpolationPrior = "nonparametric"  # "cauchy" is cut off at the same spread
+    spread: Annotated[float, Real(.025, .5)] = .054  # of the first two on [-1, 1]
 
     def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
-        "Draws from the prior."
+        "Draws from the prior, scaled to unit variance."
         if self.prior == "normal":
             return randn(*shape, generator=generator, device=device)
         law = _prior_shares(self.prior, self.spread)
@@ -463,8 +572,13 @@ NonParametricPrior()
 # **Predict:** does the new prior help the middles? What do the ends pay for it?
 
 # %%
-runs = {"normal": plain} | {name: train(NonParametricPrior(prior=name, networks=Networks(latent=32), optimiser=Optimiser(4e-3))) for name in ("nonparametric", "cauchy")}
-table_of = {(name, where): stop(run, torch.lerp, t) for name, run in runs.items() for where, t in (("end", 0.), ("middle", .5))}
+kw = dict(networks=Networks(latent=32), optimiser=Optimiser(4e-3))
+runs = {"normal": plain} | {name: train(NonParametricPrior(prior=name, **kw))
+                            for name in ("nonparametric", "cauchy")}
+
+# %%
+table_of = {(name, where): stop(run, torch.lerp, t) for name, run in runs.items()
+            for where, t in (("end", 0.), ("middle", .5))}
 sheet(table_of)
 
 # %% [markdown]
@@ -478,10 +592,10 @@ sheet(table_of)
 
 # %%
 #| export
-def rescaled_lerp(a: Tensor, b: Tensor,  # (*, latent), independent draws of a normal prior with mean zero
+def rescaled_lerp(a: Tensor, b: Tensor,  # (*, latent), independent normal draws with mean zero
                   t: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
                   ) -> Tensor:  # (*, latent)
-    "The straight line from a to b, made longer on the way so that each point of it is a draw of the same normal law."
+    "The straight line from a to b, rescaled so that each point of it is a draw of the same law."
     t = interpolation_position(a, b, t)
     far = torch.hypot(1 - t, t)
     return ((1 - t) / far).to(a) * a + (t / far).to(a) * b
@@ -491,7 +605,8 @@ def rescaled_lerp(a: Tensor, b: Tensor,  # (*, latent), independent draws of a n
 a, b = torch.randn(2, 20_000, 8, generator=g, dtype=torch.float64)
 for t in (0., .1, .5, 1.):
     z = rescaled_lerp(a, b, t)
-    assert stats.kstest(z.flatten(), "norm").pvalue > 1e-3 and (z.T.cov() - torch.eye(8)).abs().max() < .04
+    assert stats.kstest(z.flatten(), "norm").pvalue > 1e-3
+    assert (z.T.cov() - torch.eye(8)).abs().max() < .04
 assert torch.equal(rescaled_lerp(a, b, 0.), a) and torch.equal(rescaled_lerp(a, b, 1.), b)
 error_message(rescaled_lerp, a, b[:3], .5)
 
@@ -500,11 +615,13 @@ error_message(rescaled_lerp, a, b[:3], .5)
 
 # %%
 paths = {"straight": torch.lerp, "rescaled": rescaled_lerp, "arc": slerp}
-table_of |= {("normal", f"middle, {name}"): stop(plain, path, .5) for name, path in paths.items() if name != "straight"}
+table_of |= {("normal", f"middle, {name}"): stop(plain, path, .5)
+             for name, path in paths.items() if name != "straight"}
 sheet({k: v for k, v in table_of.items() if k[0] == "normal"})
 
 # %%
-ways = {"normal, straight": (plain, torch.lerp, FAKE, "x--"), "non-parametric, straight": (runs["nonparametric"], torch.lerp, ACCENT, "s:"),
+ways = {"normal, straight": (plain, torch.lerp, FAKE, "x--"),
+        "non-parametric, straight": (runs["nonparametric"], torch.lerp, ACCENT, "s:"),
         "normal, rescaled": (plain, rescaled_lerp, REAL, "o-")}
 stops = [0., .125, .25, .375, .5]
 along = {name: [stop(run, path, t) for t in stops] for name, (run, path, *_) in ways.items()}
@@ -515,11 +632,13 @@ for ax, measure in zip(panels, ("recall", "precision", "Fréchet")):
     for name, (*_, colour, mark) in ways.items():
         values = [row[measure] for row in along[name]]
         ax.plot(stops, [v.mean for v in values], mark, c=colour, label=name, ms=4)
-        ax.fill_between(stops, [v.low for v in values], [v.high for v in values], color=colour, alpha=.2, lw=0)
+        ax.fill_between(stops, [v.low for v in values], [v.high for v in values],
+                        color=colour, alpha=.2, lw=0)
     ax.set(xlabel="place t of the walk", title=measure + (" distance" if measure[0] == "F" else ""))
 panels[0].set_ylabel("eight seeds, mean and interval")
 panels[1].legend(frameon=False, fontsize=7)
-Picture(figure, "Along a straight walk of normal latents recall falls by half while precision rises; the non-parametric prior loses little; the rescaled walk nothing")
+Picture(figure, "Along a straight walk of normal latents recall falls by half while precision "
+        "rises; the non-parametric prior loses little; the rescaled walk nothing")
 
 # %% [markdown]
 # ## Verdicts
@@ -528,25 +647,34 @@ Picture(figure, "Along a straight walk of normal latents recall falls by half wh
 def value(prior: str, where: str, measure: str = "Fréchet"):
     return table_of[prior, where][measure]
 
-claim("In the middle of straight walks a non-parametric prior's samples are nearer to the data than a normal prior's (Fréchet distance)",
-      paper="Singh et al. 2019", section="abstract: interpolation along any straight line", ours=value("nonparametric", "middle"),
-      baseline=value("normal", "middle"), holds=value("nonparametric", "middle").high < value("normal", "middle").low)
 
 # %%
-claim("The middle of a straight walk between normal latents is narrow, not wrong: recall falls by a third or more, precision does not",
-      paper="this course", section="digits, 32 latents", ours=value("normal", "middle", "recall"), baseline=value("normal", "end", "recall"),
-      holds=value("normal", "middle", "recall").high < .67 * value("normal", "end", "recall").low
-      and value("normal", "middle", "precision").low > value("normal", "end", "precision").high)
+ours, normal = value("nonparametric", "middle"), value("normal", "middle")
+claim("In the middle of straight walks a non-parametric prior's samples are nearer to the data "
+      "than a normal prior's (Fréchet distance)",
+      paper="Singh et al. 2019", section="abstract: interpolation along any straight line",
+      ours=ours, baseline=normal, holds=ours.high < normal.low)
 
 # %%
-claim("The non-parametric prior's middles are nearer to the data than those of rescaled walks between normal latents",
-      paper="this course", section="a walk that needs no training", ours=value("nonparametric", "middle"), baseline=value("normal", "middle, rescaled"),
-      holds=value("nonparametric", "middle").high < value("normal", "middle, rescaled").low, expect=False)
+recall, precision = ([value("normal", where, measure) for where in ("middle", "end")]
+                     for measure in ("recall", "precision"))
+claim("The middle of a straight walk between normal latents is narrow, not wrong: recall falls by "
+      "a third or more, precision does not",
+      paper="this course", section="digits, 32 latents", ours=recall[0], baseline=recall[1],
+      holds=recall[0].high < .67 * recall[1].low and precision[0].low > precision[1].high)
 
 # %%
-claim("The fitted law's middles are nearer to the data than those of a Cauchy law cut off at the same spread",
-      paper="this course", section="is the program needed?", ours=value("nonparametric", "middle"), baseline=value("cauchy", "middle"),
-      holds=value("nonparametric", "middle").high < value("cauchy", "middle").low, expect=False)
+rescaled = value("normal", "middle, rescaled")
+claim("The non-parametric prior's middles are nearer to the data than those of rescaled walks "
+      "between normal latents",
+      paper="this course", section="a walk that needs no training", ours=ours, baseline=rescaled,
+      holds=ours.high < rescaled.low, expect=False)
+
+# %%
+cauchy = value("cauchy", "middle")
+claim("The fitted law's middles are nearer to the data than those of a Cauchy law cut off at the "
+      "same spread", paper="this course", section="is the program needed?",
+      ours=ours, baseline=cauchy, holds=ours.high < cauchy.low, expect=False)
 
 # %% [markdown]
 # The diagnosis of the paper is right and important, and its cure works. It is not the cheapest. Whoever may choose the *path* keeps the normal prior and divides by a root; whoever needs straight lines, to average latents or to add and subtract them, chooses the *prior*.
@@ -563,8 +691,11 @@ def frame(spread: float):
     figure, panels = axes(1, 2, size=(3.6, 2.8))
     portrait(panels, law, f"spread {law.spread:.3f}: {law.divergence:.4f} nats")
     panels[0].set(xlim=(-1, 1) if spread > .15 else (-.2, .2))
-    return Picture(figure, f"Spread {law.spread:.3f}: divergence {law.divergence:.4f} nats, the range is {1 / law.spread:.0f} standard deviations long")
+    return Picture(figure, f"Spread {law.spread:.3f}: divergence {law.divergence:.4f} nats, the "
+                           f"range is {1 / law.spread:.0f} standard deviations long")
 
+
+# %%
 spreads = (.02, .03, .054, .1, .2, .3, .45)
 film = Film([frame(s) for s in spreads], [f"spread {s}" for s in spreads])
 film
@@ -575,6 +706,7 @@ film
 # %%
 import ipywidgets as w
 
+# %%
 def scene(prior: str, path: str, t: float):
     "Thirty pictures at place t of as many walks of seed 0, and precision and recall of a thousand."
     x = made(runs[prior], paths[path](*pairs(runs[prior]), t))[0]
@@ -584,16 +716,21 @@ def scene(prior: str, path: str, t: float):
     for place, (name, colour) in enumerate((("precision", REAL), ("recall", FAKE))):
         right.bar(place, found[name], color=colour, hatch="//" * place, edgecolor="white")
     right.set(xticks=(0, 1), xticklabels=("precision", "recall"), ylim=(0, 1), ylabel="share")
-    return Picture(figure, f"{prior} prior, {path} walk, t = {t:.1f}: precision {found['precision']:.2f}, recall {found['recall']:.2f}")
+    return Picture(figure, f"{prior} prior, {path} walk, t = {t:.1f}: precision "
+                           f"{found['precision']:.2f}, recall {found['recall']:.2f}")
 
 # %%
-controls = [w.Dropdown(options=list(runs), description="prior"), w.Dropdown(options=list(paths), description="path"),
+controls = [w.Dropdown(options=list(runs), description="prior"),
+            w.Dropdown(options=list(paths), description="path"),
             w.FloatSlider(0., min=0, max=1, step=.1, description="t")]
 view = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start"))
 
+# %%
 def turn(change=None):
     view.value = scene(*(control.value for control in controls)).png
 
+
+# %%
 for control in controls:
     control.observe(turn, "value")
 turn()
@@ -609,7 +746,11 @@ controls[1].value = "rescaled"
 scene("normal", "rescaled", .5)
 
 # %% [markdown]
-# The whole game is in the lab as well: `Lab(NonParametricPrior(), digits())`.
+# The whole game is in the lab as well: `Lab(NonParametricPrior(), digits())`. Its players can be convolutional:
+
+# %%
+convolutional = NonParametricPrior(networks=Networks("conv", width=4))
+Run(convolutional, scans, runs=2, batch=8, device="cpu").step(2).sample(5).shape
 
 # %% [markdown]
 # ## In your own code
@@ -618,8 +759,9 @@ scene("normal", "rescaled", .5)
 # %%
 from torch import nn
 
-from modelab.evaluation.audit import interpolations
+from modelab.evaluation.interpolations import interpolations
 
+# %%
 my_G = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2))
 a, b = torch.randn(2, 50, 8)
 x = my_G(rescaled_lerp(a, b, .5))                       # a repaired middle
@@ -635,10 +777,12 @@ my_G(z).shape, found.length.shape
 # **1.** A normal prior with ten latents. How many nats lie between a draw and the mean of *four* draws, $\mathrm{KL}(p\,\|\,\cdot)$?
 
 # %%
-@exercise(accepts=[5 * (3 - math.log(4)), 8.07], rejects=[.807, 1.53, 10 * .1534, 15 - 5 * math.log(4) / 2, 1.36])
+@exercise(accepts=[5 * (3 - math.log(4)), 8.07],
+          rejects=[.807, 1.53, 10 * .1534, 15 - 5 * math.log(4) / 2, 1.36])
 def grade_mean(answer):
     one, four = torch.distributions.Normal(0., 1.), torch.distributions.Normal(0., .5)
-    assert abs(answer - 10 * torch.distributions.kl_divergence(one, four)) < .01, "the variance is a quarter; then ten coordinates"
+    nats = 10 * torch.distributions.kl_divergence(one, four)
+    assert abs(answer - nats) < .01, "the variance is a quarter; then ten coordinates"
 
 
 # %%
@@ -650,12 +794,14 @@ grade_mean(answer)
 # **2.** Latent arithmetic: "the one with a hat, minus the one without, plus another". Write `arithmetic(a, b, c)`, which gives $a-b+c$ the law of a draw, for independent normal latents.
 
 # %%
-@exercise(accepts=[lambda a, b, c: (a - b + c) / 3 ** .5], rejects=[lambda a, b, c: a - b + c, lambda a, b, c: (a - b + c) / 3,
-                                                                   lambda a, b, c: (a + b + c) / 3 ** .5, lambda a, b, c: a])
+@exercise(accepts=[lambda a, b, c: (a - b + c) / 3 ** .5],
+          rejects=[lambda a, b, c: a - b + c, lambda a, b, c: (a - b + c) / 3,
+                   lambda a, b, c: (a + b + c) / 3 ** .5, lambda a, b, c: a])
 def grade_arithmetic(answer):
     a, b, c = torch.randn(3, 5000, 4, generator=torch.Generator().manual_seed(0))
     z = answer(a, b, c)
-    assert abs(z.std() - 1) < .03, "three independent parts: their variances add, whatever the signs"
+    assert abs(z.std() - 1) < .03, \
+        "three independent parts: their variances add, whatever the signs"
     assert (z * b).mean() < -.3 and (z * c).mean() > .3, "a minus b plus c, please"
 
 
@@ -673,7 +819,8 @@ def grade_die(answer):
     shares = torch.linspace(0, 1, 1001, dtype=torch.float64)
     dice = torch.stack([(1 - shares) / 2, shares, (1 - shares) / 2], 1)
     same = (midpoint_shares(dice) - dice).abs().amax(1) < 1e-9
-    assert not same[:-1].any() and answer is None, "the outer faces must come from two outer faces, or from half of an odd sum: write it down"
+    assert not same[:-1].any() and answer is None, \
+        "the outer faces must come from two outer faces, or from half of an odd sum: write it down"
 
 
 # %%
@@ -684,7 +831,7 @@ grade_die(answer)
 # ## Recap
 # - A mean of two latents is not a draw: its variance is half, whatever the prior. In thirty-two dimensions it is five nats away from a normal prior.
 # - What a generator makes of it is good and narrow. Precision rises, recall falls: a walk is a poor witness for a model, in either direction.
-# - Only laws without a variance are their own middles. On a bounded range one can come near, with peaks and satellites, for a price per unit of spread.
+# - Only laws without a variance are their own middles. On a bounded range one can come near, with peaks and satellites, and each unit of spread adds some nats.
 # - Such a prior repairs straight walks. A Cauchy law cut off by hand does so too, and a rescaled or curved walk repairs them without any training.
 # - State what you interpolate along, as you state what you sampled from.
 #

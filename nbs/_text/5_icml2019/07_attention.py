@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Two lamps: attention, and what agreement is worth
-# > A critic that looks through a small window forgives whatever takes two windows to see; and perfect agreement may be nothing but one colour
+# > What can a convolutional critic not see, what does attention add, and what is agreement worth?
 
 # %% [markdown]
 # | | |
@@ -19,33 +19,41 @@
 "Self-attention GAN and spectral normalisation (Zhang et al. 2019)."
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.nn.utils import parametrize
 
-from modelab.core.checks import check_choice, check_int, check_logits, check_tensors
+from modelab.core.checks import check_shape
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators
-from modelab.networks.convolutional import (Conv, conv_discriminator, conv_generator,
-                                            ConvDiscriminator, ConvGenerator, fold_runs,
+from modelab.core.signatures import (checked, Count, FakeScores, Index, InstanceOf, Network,
+                                     RealScores, Shape, Texts)
+from modelab.methods.wasserstein import wasserstein_generator_loss
+from modelab.networks.convolutional import (Conv, ConvDiscriminator, ConvGenerator, fold_runs,
                                             unfold_runs)
 from modelab.networks.layers import Linear, make_player, score_batches
+from modelab.networks.players import Networks
+from modelab.training.game import AdversarialGame
+from modelab.training.optimiser import Optimiser
 
 # %%
 #| export data.twins
 "A picture set with long-range dependence: two distant patches of one colour."
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from modelab.core.checks import check_batch, check_number
 from modelab.core.registry import register_mode_set
+from modelab.core.signatures import check_arguments, Real
 from modelab.data.mixtures import ModeSet
 
 # %%
@@ -54,9 +62,11 @@ from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, fast_mode, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.evaluation.coverage import coverage_table, coverages
 from modelab.losses.penalties import gradient_norm, input_gradient
 from modelab.methods.likelihood import entropic_loss
+from modelab.networks.convolutional import conv_discriminator
 from modelab.networks.layers import mlp
 from modelab.training.run import Run
 
@@ -67,7 +77,7 @@ from modelab.training.run import Run
 # %%
 #| export data.twins
 class Twins(ModeSet):
-    "Two lamps of one colour at the sides of a picture of 8×8 pixels; see `twins`. A mode is a colour."
+    "Two lamps of one colour at the sides of a picture, 8×8; see `twins`. A mode is a colour."
     traits, held_out = ("blue", "orange", "white"), None
 
     def __init__(self, wander: bool, noise: float):
@@ -77,49 +87,86 @@ class Twins(ModeSet):
         self.weights, self.kinds = torch.full((3,), 1 / 3), torch.eye(3, dtype=torch.bool)
         self._high = torch.ones(self.event)
         self._low = -self._high
-        self._bank = torch.cat([self.clean(k, k) for k in range(3)])  # all that can be shown, colour by colour
+        # all clean pictures, by colour
+        self._bank = torch.cat([self.clean(k, k) for k in range(3)])
 
-    def clean(self, left: int, right: int) -> Tensor:
-        "All pictures with a left lamp of one colour and a right lamp of another, without noise, (m, 3, 8, 8)."
-        x = torch.full((len(self._rows), *self.event), -1.)
-        for room, rows in zip(x, self._rows.tolist()):
-            for colour, row, column in zip((left, right), rows, (0, 6)):
-                room[:, row:row + 2, column:column + 2] = self._hues[colour, :, None, None]
-        return x
 
-    def _draw(self, n, generator):
-        pick = torch.randint(len(self._bank), (n,), generator=generator, device=self.device)
-        noise = torch.randn(n, *self.event, generator=generator, device=self.device)
-        return noise.mul_(self.noise).add_(self._bank[pick]).clamp_(-1, 1), pick // len(self._rows)
+# %% [markdown]
+# All pictures without noise are few: 1, or 49 where each lamp stands on a row of its own choice, for each pair of colours.
 
-    @torch.no_grad()
-    def assign(self, x: Tensor,  # (n, 3, 8, 8)
-               within: float = 3.,  # how far a picture may be from the nearest clean one, in units of the noise
-               ) -> tuple[Tensor, Tensor]:
-        "The colour of the nearest clean picture, (n,) int64, and whether that is near, (n,) bool: two lamps that match."
-        x, within = check_batch("x", x, self.event), check_number("within", within, above=0)
-        bank = self._bank.to(x.device).flatten(1)
-        far, nearest = torch.cdist(x.flatten(1).float(), bank, compute_mode="donot_use_mm_for_euclid_dist").min(1)
-        return nearest // len(self._rows), far <= within * self.noise * bank.shape[1] ** .5
+# %%
+#| export data.twins
+@patch
+def clean(self: Twins, left: int, right: int) -> Tensor:
+    "All pictures with lamps of these two colours, without noise, (m, 3, 8, 8)."
+    x = torch.full((len(self._rows), *self.event), -1.)
+    for room, rows in zip(x, self._rows.tolist()):
+        for colour, row, column in zip((left, right), rows, (0, 6)):
+            room[:, row:row + 2, column:column + 2] = self._hues[colour, :, None, None]
+    return x
 
-    def picture(self, x: Tensor) -> Tensor:
-        "Pictures for showing, values in [0, 1], (n, 8, 8, 3)."
-        return check_batch("x", x, self.event).add(1).div(2).clamp(0, 1).movedim(1, -1)
 
-    def _summary(self) -> str:
-        return f"3 modes, 8×8 in colour, {len(self._bank)} clean pictures"
+# %%
+#| export data.twins
+@patch
+def _draw(self: Twins, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    pick = torch.randint(len(self._bank), (n,), generator=generator, device=self.device)
+    noise = torch.randn(n, *self.event, generator=generator, device=self.device)
+    return noise.mul_(self.noise).add_(self._bank[pick]).clamp_(-1, 1), pick // len(self._rows)
+
+
+# %% [markdown]
+# A picture is good if it is near a clean one. Clean pictures have two lamps of one colour, so a good picture has them too.
+
+# %%
+#| export data.twins
+@patch
+@torch.no_grad()
+def assign(self: Twins, x: Tensor,  # (n, 3, 8, 8)
+           within: float = 3.,  # largest distance from a clean picture, in units of the noise
+           ) -> tuple[Tensor, Tensor]:
+    "The colour of the nearest clean picture, (n,) int64, and whether that is near, (n,) bool."
+    x, within = check_batch("x", x, self.event), check_number("within", within, above=0)
+    bank = self._bank.to(x.device).flatten(1)
+    exact = "donot_use_mm_for_euclid_dist"
+    distance, nearest = torch.cdist(x.flatten(1).float(), bank, compute_mode=exact).min(1)
+    return nearest // len(self._rows), distance <= within * self.noise * bank.shape[1] ** .5
+
+
+# %%
+#| export data.twins
+@patch
+def picture(self: Twins, x: Tensor) -> Tensor:
+    "Pictures for showing, values in [0, 1], (n, 8, 8, 3)."
+    return check_batch("x", x, self.event).add(1).div(2).clamp(0, 1).movedim(1, -1)
+
+
+# %%
+#| export data.twins
+@patch
+def _summary(self: Twins) -> str:
+    return f"3 modes, 8×8 in colour, {len(self._bank)} clean pictures"
+
+
+# %% [markdown]
+# The set is known by name, as every mode set of the course.
+
+# %%
+#| export data.twins
+Noise = Annotated[float, Real(most=.07, above=0.)]
 
 
 # %%
 #| export data.twins
 @register_mode_set
 def twins(wander: bool = False,  # each lamp on a row of its own choice
-          noise: float = .05,  # standard deviation of every pixel; at most 0.07, or what is half-way between two colours passes for one
+          noise: Noise = .05,  # standard deviation of every pixel
           ) -> Twins:
-    "Two lamps, far apart and always of one colour: blue, orange or white, in equal shares."
-    if not isinstance(wander, bool):
-        raise TypeError(f"wander: expected True or False, got {wander!r:.40}")
-    return Twins(wander, check_number("noise", noise, most=.07, above=0))
+    """Two lamps, far apart and always of one colour: blue, orange or white, in equal shares.
+
+    With more noise than 0.07, what is half-way between two colours would pass for one.
+    """
+    return Twins(**check_arguments(twins, dict(wander=wander, noise=noise)))
 
 
 # %% [markdown]
@@ -142,10 +189,12 @@ real, fake = rooms.sample(200, g), mixed(200, g)
 figure, panels = axes(2, 1, size=(6, 1.))
 for ax, x, title in zip(panels, (real, fake), ("real", "mixed")):
     image_grid(ax, framed(x[:10]), 10, title)
-Picture(figure, "Ten real rooms, each with two lamps of one colour at any height; ten mixed ones, each with lamps of two colours")
+Picture(figure, "Ten real rooms, each with two lamps of one colour at any height; ten mixed ones, "
+                "each with lamps of two colours")
 
 # %%
-shares = {name: rooms.assign(x)[1].float().mean().item() for name, x in (("real", real), ("mixed", fake))}
+shares = {name: rooms.assign(x)[1].float().mean().item()
+          for name, x in (("real", real), ("mixed", fake))}
 assert shares == {"real": 1., "mixed": 0.}
 shares
 
@@ -158,32 +207,31 @@ shares
 
 # %%
 #| export
-def hinge_discriminator_loss(real_logits: Tensor,  # D(x), (*runs, batch)
-                             fake_logits: Tensor,  # D(G(z)), (*runs, batch)
+@checked
+def hinge_discriminator_loss(real_logits: RealScores,  # D(x), (*runs, batch)
+                             fake_logits: FakeScores,  # D(G(z)), (*runs, batch)
                              ) -> Tensor:  # (*runs,)
-    """What D descends: real logits should exceed 1, generated ones fall below -1, and what is beyond costs nothing.
+    """What D descends: real logits should exceed 1, generated ones fall below -1 (Lim and Ye 2017).
 
     >>> hinge_discriminator_loss(torch.tensor([3., 0.]), torch.tensor([-3., 0.]))
     tensor(1.)
     """
-    check_logits(real_logits=real_logits, fake_logits=fake_logits)
     return F.relu(1 - real_logits).mean(-1) + F.relu(1 + fake_logits).mean(-1)
 
 
-# %%
-#| export
-def hinge_generator_loss(fake_logits: Tensor,  # D(G(z)), (*runs, batch)
-                         ) -> Tensor:  # (*runs,)
-    "What G descends: -E D(G(z)). It has no hinge: G is never let go."
-    check_logits(fake_logits=fake_logits)
-    return -fake_logits.mean(-1)
-
+# %% [markdown]
+# $L_G$ is the loss of a generator against a Wasserstein critic, `wasserstein_generator_loss` of chapter [1.4](../1_game/04_wasserstein.ipynb). It has no hinge: $G$ learns from every sample.
+#
+# **Check.** By hand, with the slopes. A real logit beyond 1 has none.
 
 # %%
 a = torch.tensor([1.5, .5, -2.], dtype=torch.float64, requires_grad=True)
+
+# %%
 pay = hinge_discriminator_loss(a, torch.tensor([-4., -.5, .25], dtype=torch.float64))
 slope, = torch.autograd.grad(pay, a)
-assert pay.item() == (0 + .5 + 3) / 3 + (0 + .5 + 1.25) / 3 and slope.tolist() == [0, -1 / 3, -1 / 3]
+assert pay.item() == (0 + .5 + 3) / 3 + (0 + .5 + 1.25) / 3
+assert slope.tolist() == [0, -1 / 3, -1 / 3]
 pay.item(), slope.tolist()
 
 # %% [markdown]
@@ -208,7 +256,8 @@ def exam(critic, x=real, y=fake):
     "Accuracy on new pictures and the hinge loss, over eight seeds."
     right, wrong = (critic(v.expand(8, *v.shape)) for v in (x, y))
     found = ((right > 0).float().mean(1) + (wrong < 0).float().mean(1)) / 2
-    return {"accuracy": interval(found), "hinge loss": interval(hinge_discriminator_loss(right, wrong))}
+    return {"accuracy": interval(found),
+            "hinge loss": interval(hinge_discriminator_loss(right, wrong))}
 
 # %%
 seeds = [torch.Generator().manual_seed(r) for r in range(8)]
@@ -228,13 +277,15 @@ results
 
 # %%
 def interaction(critic, rows: int = 0):
-    "D(blue, blue) - D(blue, orange) - D(orange, blue) + D(orange, orange), lamps at the same heights, run by run."
+    "D(blue, blue) - D(blue, orange) - D(orange, blue) + D(orange, orange), run by run."
     with torch.no_grad():
-        say = [critic(rooms.clean(a, b)[rows].double().expand(8, 1, 3, 8, 8))[:, 0] for a, b in ((0, 0), (0, 1), (1, 0), (1, 1))]
+        say = [critic(rooms.clean(a, b)[rows].double().expand(8, 1, 3, 8, 8))[:, 0]
+               for a, b in ((0, 0), (0, 1), (1, 0), (1, 1))]
     return say[0] - say[1] - say[2] + say[3]
 
 drawn, taught = conv_discriminator((3, 8, 8), 16, 8, seeds).double(), blind.double()
-worst = max(interaction(net, rows).abs().max().item() for net in (drawn, taught) for rows in range(49))
+worst = max(interaction(net, rows).abs().max().item() for net in (drawn, taught)
+            for rows in range(49))
 assert worst < 1e-12
 worst
 
@@ -245,8 +296,12 @@ worst
 pairs = [(a, b) for a in range(3) for b in range(3)]
 with torch.no_grad():
     say = {pair: taught(rooms.clean(*pair).double().expand(8, -1, 3, 8, 8)) for pair in pairs}
-right, wrong = (torch.cat([v for (a, b), v in say.items() if (a == b) is same], 1) for same in (True, False))
-assert torch.allclose(right.mean(1), wrong.mean(1), atol=1e-12) and (hinge_discriminator_loss(right, wrong) >= 2 - 1e-12).all()
+
+# %%
+right, wrong = (torch.cat([v for (a, b), v in say.items() if (a == b) is same], 1)
+                for same in (True, False))
+assert torch.allclose(right.mean(1), wrong.mean(1), atol=1e-12)
+assert (hinge_discriminator_loss(right, wrong) >= 2 - 1e-12).all()
 hinge_discriminator_loss(right, wrong)
 
 # %% [markdown]
@@ -255,11 +310,12 @@ hinge_discriminator_loss(right, wrong)
 # %%
 def reach(side: int) -> int:
     "How many columns the middle places of the last map see."
-    x = torch.zeros(1, 1, side, side, requires_grad=True)
-    last, net = [], conv_discriminator((1, side, side), 2, generator=torch.Generator().manual_seed(0))
+    x, last = torch.zeros(1, 1, side, side, requires_grad=True), []
+    net = conv_discriminator((1, side, side), 2, generator=torch.Generator().manual_seed(0))
     net.convs[-1].register_forward_hook(lambda module, args, out: last.append(out))
     net(x)
-    return int((torch.autograd.grad(last[0][0, :, 1, 1].sum(), x)[0][0, 0].abs().sum(0) > 0).sum())
+    slope, = torch.autograd.grad(last[0][0, :, 1, 1].sum(), x)
+    return int((slope[0, 0].abs().sum(0) > 0).sum())
 
 assert all(reach(side) == .75 * side for side in (8, 16, 32))
 {side: reach(side) for side in (8, 16, 32)}
@@ -275,8 +331,10 @@ assert all(reach(side) == .75 * side for side in (8, 16, 32))
 # %%
 x = torch.randn(6, 16, dtype=torch.float64, generator=g)
 f, q, h = (torch.randn(k, 6, dtype=torch.float64, generator=g) for k in (4, 4, 6))
-s = (f @ x).T @ (q @ x)                         # s[i, j]: how well the key of i answers the query of j
-beta = s.softmax(0).T                           # over the keys; row j of beta belongs to query j
+
+# %%
+s = (f @ x).T @ (q @ x)  # s[i, j]: how well the key of i answers the query of j
+beta = s.softmax(0).T  # over the keys; row j of beta belongs to query j
 o = (h @ x) @ beta.T
 assert torch.allclose(beta.sum(1), torch.ones(16).double())
 o.shape
@@ -294,42 +352,71 @@ slip.min().item(), slip.max().item()
 
 # %%
 #| export
-class SelfAttention(nn.Module):
-    """Self-attention on folded images `(batch, runs·channels, height, width)`; it starts as the identity (Zhang et al. 2019).
+FoldedMaps = Annotated[Tensor, Shape("batch channels height width")]  # the channels of all runs
 
-    y = x + γ·Wo, where o is a mean of the values of all places, weighted by how well their keys fit the query of this one.
+
+# %%
+#| export
+class SelfAttention(nn.Module):
+    """Self-attention on folded images `(batch, runs·channels, height, width)` (Zhang et al. 2019).
+
+    y = x + γ·Wo, where o is a mean of the values of all places, weighted by how well their keys fit
+    the query of this one. γ is 0 at first, so the layer starts as the identity.
     """
-    def __init__(self, channels: int,
-                 runs: int | None = None,  # None: a plain layer, no run axis
+    @checked
+    def __init__(self, channels: Count,
+                 runs: Count | None = None,  # None: a plain layer, no run axis
                  generator: Generators = None,  # one, or one per run
-                 inner: int | None = None,  # channels of queries and keys; None: an eighth, at least 4
-                 pool: int = 1,  # 2: keys and values are the maxima of 2×2 blocks, as in the released code
+                 inner: Count | None = None,  # channels of queries, keys; None: an eighth, ≥ 4
+                 pool: Count = 1,  # 2: keys and values are maxima of 2×2 blocks
                  ):
         super().__init__()
-        self.channels, self.runs, self.pool = check_int("channels", channels), runs, check_int("pool", pool)
-        inner, values = max(4, channels // 8) if inner is None else check_int("inner", inner), max(1, channels // 2)
-        self.query, self.key, self.value, self.out = (
-            Conv(a, b, 1, 1, runs, generator, 1.)
-            for a, b in ((channels, inner), (channels, inner), (channels, values), (values, channels)))
+        self.channels, self.runs, self.pool = channels, runs, pool
+        inner, values = inner or max(4, channels // 8), max(1, channels // 2)
+        sizes = {"query": (channels, inner), "key": (channels, inner),
+                 "value": (channels, values), "out": (values, channels)}
+        for name, (inputs, outputs) in sizes.items():
+            setattr(self, name, Conv(inputs, outputs, 1, 1, runs, generator, 1.))
         self.gamma = nn.Parameter(torch.zeros(*(() if runs is None else (runs,)), 1, 1, 1, 1))
 
-    def _said(self, layer: Conv, x: Tensor, pool: int = 1) -> Tensor:
-        "What a layer says of each place, or block of places, (*runs, batch, channels, places)."
-        said = layer(x)
-        return unfold_runs(F.max_pool2d(said, pool) if pool > 1 else said, self.runs).flatten(-2)
 
-    def map(self, x: Tensor) -> Tensor:
-        "Who looks where: (*runs, batch, queries, keys); each row sums to one."
-        check_tensors(x=x)
-        channels = self.channels * (self.runs or 1)
-        if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < self.pool:
-            raise ValueError(f"x: expected shape (batch, {channels}, height, width), at least {self.pool} high and wide, got {tuple(x.shape)}")
-        return (self._said(self.query, x).mT @ self._said(self.key, x, self.pool)).softmax(-1)
+# %% [markdown]
+# Keys and values may be pooled: the maximum of each block of places stands for all of them.
 
-    def forward(self, x: Tensor) -> Tensor:
-        weights = self.map(x)
-        o = fold_runs((self._said(self.value, x, self.pool) @ weights.mT).unflatten(-1, x.shape[-2:]), self.runs)
-        return x + fold_runs(self.gamma * unfold_runs(self.out(o), self.runs), self.runs)
+# %%
+#| export
+@patch
+def _by_place(self: SelfAttention, layer: Conv, x: Tensor, pool: int = 1) -> Tensor:
+    "The answer of a layer at each place, or block of places, (*runs, batch, channels, places)."
+    answer = layer(x)
+    answer = F.max_pool2d(answer, pool) if pool > 1 else answer
+    return unfold_runs(answer, self.runs).flatten(-2)
+
+
+# %% [markdown]
+# The map says how much each place looks at each other. It is softmax over the keys, so each row sums to one.
+
+# %%
+#| export
+@patch
+@checked
+def attention_map(self: SelfAttention, x: FoldedMaps) -> Tensor:
+    "How much each place looks at each other, (*runs, batch, queries, keys); rows sum to one."
+    sides = [max(side, self.pool) for side in x.shape[2:]]  # at least as large as a block
+    check_shape("x", x, (len(x), self.channels * (self.runs or 1), *sides))
+    queries, keys = self._by_place(self.query, x), self._by_place(self.key, x, self.pool)
+    return (queries.mT @ keys).softmax(-1)
+
+
+# %%
+#| export
+@patch
+def forward(self: SelfAttention, x: Tensor) -> Tensor:
+    "x + γ·Wo at each place."
+    weights = self.attention_map(x)
+    o = self._by_place(self.value, x, self.pool) @ weights.mT
+    o = self.out(fold_runs(o.unflatten(-1, x.shape[-2:]), self.runs))
+    return x + fold_runs(self.gamma * unfold_runs(o, self.runs), self.runs)
 
 
 # %% [markdown]
@@ -352,9 +439,12 @@ with torch.no_grad():
 order = torch.randperm(16, generator=g)
 with torch.no_grad():
     moved = unfold_runs(layer(fold_runs(maps.flatten(-2)[..., order].unflatten(-1, (4, 4)), 2)), 2)
-    alone = layer.map(fold_runs(maps[..., :1, :1], 2))
-assert torch.allclose(moved.flatten(-2), out.flatten(-2)[..., order], atol=1e-12) and (alone == 1).all()
-tuple(layer.map(fold_runs(maps, 2)).shape)
+    alone = layer.attention_map(fold_runs(maps[..., :1, :1], 2))
+
+# %%
+assert torch.allclose(moved.flatten(-2), out.flatten(-2)[..., order], atol=1e-12)
+assert (alone == 1).all()
+tuple(layer.attention_map(fold_runs(maps, 2)).shape)
 
 # %% [markdown]
 # At $\gamma=0$ the layer does nothing, and none of its four maps hears a gradient; only $\gamma$ itself does. That is why attention starts slowly, and why nothing can break by adding it. The *sign* of $\gamma$ means nothing (the last map can take it over): what to watch is the length of what is added.
@@ -370,30 +460,44 @@ fresh(maps[0]).pow(2).sum().backward()
 
 # %%
 #| export
-def add_self_attention(net: ConvGenerator | ConvDiscriminator,  # of chapter 0.5; changed in place
-                       side: int | None = None,  # of the map that attends; None: nearest to half the picture's
+ConvNet = Annotated[ConvGenerator | ConvDiscriminator,
+                    InstanceOf((ConvGenerator, ConvDiscriminator))]
+
+
+# %%
+#| export
+def _map_sides(net: ConvGenerator | ConvDiscriminator) -> tuple[int, list[int]]:
+    "The side of a convolutional net's pictures, and the side of the map of each of `net.convs`."
+    levels = range(1, len(net.convs) + 1)
+    if isinstance(net, ConvGenerator):
+        return net.outputs[-1], [net.start[-1] * 2 ** i for i in levels]
+    return net.inputs[-1], [net.inputs[-1] // 2 ** i for i in levels]
+
+
+# %%
+#| export
+@checked
+def add_self_attention(net: ConvNet,  # of chapter 0.5; changed in place
+                       side: int | None = None,  # of the map; None: nearest to half the picture's
                        inner: int | None = None,  # as in `SelfAttention`
                        pool: int = 1,  # likewise
                        generator: Generators = None,  # one, or one per run
-                       ) -> ConvGenerator | ConvDiscriminator:  # the same network
-    "A convolutional net with a self-attention layer behind the convolution that makes a map of this side."
-    if isinstance(net, ConvGenerator):
-        full, sides = net.outputs[-1], [net.start[-1] * 2 ** i for i in range(1, len(net.convs) + 1)]
-    elif isinstance(net, ConvDiscriminator):
-        full, sides = net.inputs[-1], [net.inputs[-1] // 2 ** i for i in range(1, len(net.convs) + 1)]
-    else:
-        raise TypeError(f"net: expected a conv_generator or conv_discriminator, got {type(net).__name__}")
-    if not sides:
-        raise ValueError(f"net: expected pictures that can be halved, got {full}×{full}")
-    if side is not None and side not in sides:
-        raise ValueError(f"side: expected one of {sides}, got {side!r:.40}")
-    at = sides.index(min(sides, key=lambda s: abs(s - full / 2)) if side is None else side)
-    conv = net.convs[at]
-    if not isinstance(conv, Conv):
-        raise ValueError(f"side: the map of side {sides[at]} attends already")
-    net.convs[at] = nn.Sequential(conv, SelfAttention(conv.weight.shape[-4], net.runs, generator, inner, pool))
+                       ) -> nn.Module:  # the same network
+    "Add a self-attention layer behind the convolution of a net that makes a map of this side."
+    full, sides = _map_sides(net)
+    # no map attends twice
+    free = [s for s, conv in zip(sides, net.convs) if isinstance(conv, Conv)]
+    side = min(sides, key=lambda s: abs(s - full / 2), default=None) if side is None else side
+    if side not in free:
+        raise ValueError(f"side: expected a free map of {full}×{full}, {free}, got {side!r:.40}")
+    at = sides.index(side)
+    attention = SelfAttention(net.convs[at].weight.shape[-4], net.runs, generator, inner, pool)
+    net.convs[at] = nn.Sequential(net.convs[at], attention)
     return net
 
+
+# %%
+tuple(add_self_attention(conv_discriminator((3, 8, 8), 4))(torch.zeros(5, 3, 8, 8)).shape)
 
 # %% [markdown]
 # Same critic, same school, plus one layer. **Predict** its accuracy; and that of a plain dense net, which sees all pixels at once.
@@ -406,8 +510,12 @@ results
 
 # %%
 seen, unseen = (results[name]["accuracy"] for name in ("with attention", "convolutions"))
-claim("One self-attention layer lets a critic see that two far-apart lamps differ; convolutions alone, even under a dense layer, see nothing",
-      paper="Zhang et al. 2019", section="section 1: dependencies across regions; chance is 0.5", ours=seen, baseline=unseen,
+
+# %%
+claim("One self-attention layer lets a critic see that two far-apart lamps differ; convolutions "
+      "alone, even under a dense layer, see nothing",
+      paper="Zhang et al. 2019", section="section 1: dependencies across regions; chance is 0.5",
+      ours=seen, baseline=unseen,
       holds=seen.low > .99 and abs(unseen.mean - .5) < .03)
 
 # %% [markdown]
@@ -418,7 +526,9 @@ def weights(net) -> int:
     "Weights of one run."
     return sum(w.numel() for w in net.parameters()) // 8
 
-{"convolutions": weights(blind), "attention layer": weights(far.convs[0][1]), "dense net": weights(dense)}
+# %%
+{"convolutions": weights(blind), "attention layer": weights(far.convs[0][1]),
+ "dense net": weights(dense)}
 
 # %% [markdown]
 # Whom does a place ask? The map the critic attends on has four places by four; a place at the left wall sees the left lamp only. Here is one real room, and where the place next to the left lamp looks, in four of the eight critics.
@@ -427,7 +537,8 @@ def weights(net) -> int:
 def looks(critic, x):
     "The attention maps of the critic at pictures (8, n, 3, 8, 8): (8, n, queries, keys)."
     kept = []
-    hook = critic.convs[0][1].register_forward_pre_hook(lambda layer, args: kept.append(layer.map(args[0])))
+    hook = critic.convs[0][1].register_forward_pre_hook(
+        lambda layer, args: kept.append(layer.attention_map(args[0])))
     with torch.no_grad():
         critic(x)
     hook.remove()
@@ -436,30 +547,37 @@ def looks(critic, x):
 def show_map(ax, room, beta, query: int, title: str):
     "A room, and over it how much a query (white frame) looks at each of 4×4 places."
     ax.imshow(rooms.picture(room[None])[0])
-    ax.imshow(beta.reshape(4, 4), extent=(-.5, 7.5, 7.5, -.5), cmap="cividis", vmin=0, vmax=1, alpha=.6)
-    ax.add_patch(Rectangle((query % 4 * 2 - .5, query // 4 * 2 - .5), 2, 2, fill=False, ec="w", lw=2))
+    ax.imshow(beta.reshape(4, 4), extent=(-.5, 7.5, 7.5, -.5), cmap="cividis", vmin=0, vmax=1,
+              alpha=.6)
+    ax.add_patch(Rectangle((query % 4 * 2 - .5, query // 4 * 2 - .5), 2, 2, fill=False, ec="w",
+                           lw=2))
     ax.set(title=title, xticks=(), yticks=())
 
 # %%
 from matplotlib.patches import Rectangle
 
-one = rooms.clean(1, 1)[9]                           # orange; the left lamp on rows 1 and 2, the right one on rows 2 and 3
+one = rooms.clean(1, 1)[9]  # orange; the left lamp on rows 1 and 2, the right one on rows 2 and 3
 beta = looks(far, one.expand(8, 1, 3, 8, 8))[:, 0]
 figure, panels = axes(1, 5, size=(1.7, 1.9))
 image_grid(panels[0], rooms.picture(one[None]), 1, "the room")
 for r, ax in enumerate(panels[1:]):
     show_map(ax, one, beta[r, 4], 4, f"seed {r}")
-Picture(figure, "A room with two orange lamps, and four maps of where the place at the left lamp looks: twice at the other lamp, once along its wall, once at a neighbour")
+Picture(figure, "A room with two orange lamps, and four maps of where the place at the left lamp "
+                "looks: twice at the other lamp, once along its wall, once at a neighbour")
 
 # %% [markdown]
 # Two look straight at the other lamp, one along the wall where it hangs, one at its own neighbour. How much of its attention does each wall send across, in all rooms? Places that asked anybody would send a quarter.
 
 # %%
 everywhere = torch.cat([rooms.clean(k, k) for k in range(3)])
-across = [looks(far, everywhere.expand(8, *everywhere.shape))[:, :, a::4, 3 - a::4].sum(-1).mean((1, 2)) for a in (0, 3)]
+maps = looks(far, everywhere.expand(8, *everywhere.shape))
+
+# %%
+across = [maps[:, :, a::4, 3 - a::4].sum(-1).mean((1, 2)) for a in (0, 3)]
 stronger = interval(torch.maximum(*across))
 assert stronger.low > .25 or fast_mode()
-{"left": [round(v, 2) for v in across[0].tolist()], "right": [round(v, 2) for v in across[1].tolist()], "the stronger of the two": stronger}
+{"left": [round(v, 2) for v in across[0].tolist()],
+ "right": [round(v, 2) for v in across[1].tolist()], "the stronger of the two": stronger}
 
 # %% [markdown]
 # One wall asks, and the other lets itself be asked: a comparison needs no more. Which of the two it is, and how sharply it looks, is a matter of the seed. A beautiful map is no proof of anything; take the first seeds, not the best.
@@ -476,53 +594,43 @@ assert stronger.low > .25 or fast_mode()
 
 # %%
 #| export
-def _matrix(weight: Tensor, runs: int) -> Tensor:
-    "A weight as (*runs, rows, columns)."
-    check_tensors(weight=weight)
-    if weight.ndim < check_int("runs", runs, 0) + 2:
-        raise ValueError(f"weight: expected shape (*runs, rows, columns, ...) with {runs} run axes, got {tuple(weight.shape)}")
-    return weight.flatten(runs + 1)
+Matrix = Annotated[Tensor, Shape("*runs rows columns")]
 
+
+# %% [markdown]
+# The iteration starts at the image of the longest row, so no random number is drawn.
 
 # %%
 #| export
-def _fits(u: Tensor, matrix: Tensor) -> None:
-    "Refuse a `u` that is not one vector over the rows."
-    check_tensors(u=u)
-    if u.shape != matrix.shape[:-1] or u.dtype != matrix.dtype:
-        raise ValueError(f"u: expected {matrix.dtype} of shape {tuple(matrix.shape[:-1])}, got {u.dtype} of shape {tuple(u.shape)}")
-
-
-# %%
-#| export
+@checked
 @torch.no_grad()
-def power_iteration(weight: Tensor,  # (*runs, rows, columns, ...)
-                    u: Tensor | None = None,  # where to go on from, (*runs, rows); None: from the image of the longest row
-                    n: int = 1,  # iterations
-                    runs: int = 0,  # how many leading axes count runs
+def power_iteration(matrix: Matrix,  # (*runs, rows, columns)
+                    u: Tensor | None = None,  # to go on from, (*runs, rows)
+                    n: Index = 1,  # iterations
                     ) -> Tensor:  # (*runs, rows)
-    "A unit vector nearer to the direction that a weight stretches most; no random number is drawn."
-    w, n = _matrix(weight, runs), check_int("n", n, 0)
+    "A unit vector nearer to the direction that a matrix stretches most."
     if u is None:
-        longest = w.norm(dim=-1).argmax(-1)[..., None, None]
-        u = (w @ w.take_along_dim(longest, -2).mT)[..., 0]
-    _fits(u, w)
+        longest = matrix.norm(dim=-1).argmax(-1)[..., None, None]
+        u = (matrix @ matrix.take_along_dim(longest, -2).mT)[..., 0]
+    check_shape("u", u, matrix.shape[:-1], matrix.dtype)
     u = F.normalize(u, dim=-1)
     for _ in range(n):
-        u = F.normalize((w @ (w.mT @ u[..., None]))[..., 0], dim=-1)
+        u = F.normalize((matrix @ (matrix.mT @ u[..., None]))[..., 0], dim=-1)
     return u
 
 
+# %% [markdown]
+# With the vector that it ends at, the norm is one product.
+
 # %%
 #| export
-def spectral_norm(weight: Tensor,  # (*runs, rows, columns, ...)
+@checked
+def spectral_norm(matrix: Matrix,  # W, (*runs, rows, columns)
                   u: Tensor,  # a unit vector, (*runs, rows)
-                  runs: int = 0,  # how many leading axes count runs
                   ) -> Tensor:  # (*runs,)
-    "‖Wᵀu‖: the largest singular value, or less while `u` is on its way. Differentiable in the weight."
-    w = _matrix(weight, runs)
-    _fits(u, w)
-    return torch.linalg.vector_norm((u[..., None, :] @ w).squeeze(-2), dim=-1)
+    "‖Wᵀu‖: the largest singular value, or less while `u` is on its way. Differentiable in W."
+    check_shape("u", u, matrix.shape[:-1], matrix.dtype)
+    return torch.linalg.vector_norm((u[..., None, :] @ matrix).squeeze(-2), dim=-1)
 
 
 # %% [markdown]
@@ -531,12 +639,13 @@ def spectral_norm(weight: Tensor,  # (*runs, rows, columns, ...)
 # %%
 w = torch.randn(8, 20, 30, dtype=torch.float64, generator=g, requires_grad=True)
 left, sizes, right = torch.linalg.svd(w.detach())
-gaps = {n: (sizes[:, 0] - spectral_norm(w, power_iteration(w, n=n, runs=1), runs=1)).detach() for n in (0, 1, 5, 20, 500)}
+gaps = {n: (sizes[:, 0] - spectral_norm(w, power_iteration(w, n=n))).detach()
+        for n in (0, 1, 5, 20, 500)}
 assert all((gap > -1e-12).all() for gap in gaps.values()) and gaps[500].max() < 1e-10
 {n: gap.max().item() for n, gap in gaps.items()}
 
 # %%
-slope, = torch.autograd.grad(spectral_norm(w, power_iteration(w, n=500, runs=1), runs=1).sum(), w)
+slope, = torch.autograd.grad(spectral_norm(w, power_iteration(w, n=500)).sum(), w)
 assert torch.allclose(slope, left[..., :1] @ right[:, :1], atol=1e-6)
 (slope - left[..., :1] @ right[:, :1]).abs().max().item()
 
@@ -545,58 +654,69 @@ assert torch.allclose(slope, left[..., :1] @ right[:, :1], atol=1e-6)
 
 # %%
 #| export
-_LAYERS = {Linear: 2, nn.Linear: 2, Conv: 4, nn.Conv1d: 3, nn.Conv2d: 4}  # axes of their weights, without runs
+WEIGHT_AXES = {Linear: 2, nn.Linear: 2, Conv: 4, nn.Conv1d: 3, nn.Conv2d: 4}  # without runs
 
 
 # %%
 #| export
 class SpectralNorm(nn.Module):
-    "A parametrization: a weight over its `spectral_norm`. Its `u` is saved with the network, and moves only in `update_spectral_norm`."
-    def __init__(self, weight: Tensor,
-                 runs: int = 0,  # how many leading axes count runs
+    "A parametrization: a weight over its norm. Only `update_spectral_norm` changes its `u`."
+    @checked
+    def __init__(self, weight: Matrix,  # (*runs, rows, columns, ...), flattened behind the rows
+                 runs: Index = 0,  # how many leading axes count runs
                  ):
         super().__init__()
         self.runs = runs
-        self.register_buffer("u", power_iteration(weight, n=20, runs=runs))
+        self.register_buffer("u", power_iteration(weight.flatten(runs + 1), n=20))
 
     def forward(self, weight: Tensor) -> Tensor:
-        norm = spectral_norm(weight, self.u, self.runs).clamp_min(1e-12)  # a weight of zeros stays one
+        norm = spectral_norm(weight.flatten(self.runs + 1), self.u)
+        norm = norm.clamp_min(1e-12)  # a weight of zeros stays one
         return weight / norm.reshape(*norm.shape, *[1] * (weight.ndim - norm.ndim))
+
+    def iterate(self, weight: Tensor, n: int) -> None:
+        "Move `u` by `n` power iterations."
+        self.u.copy_(power_iteration(weight.flatten(self.runs + 1), self.u, n))
+
+
+# %% [markdown]
+# Layers of these kinds are bounded, but for those that are named in `but`.
+
+# %%
+#| export
+Names = Annotated[Sequence[str], Texts()]
 
 
 # %%
 #| export
-def add_spectral_norm(network: nn.Module,  # changed in place
-                      but: Sequence[str] = (),  # layers to leave alone, by name
+@checked
+def add_spectral_norm(network: Network,  # changed in place
+                      but: Names = (),  # layers to leave as they are
                       ) -> nn.Module:  # the same network
-    """Divide the weight of each linear and convolutional layer by its largest singular value (Miyato et al. 2018).
+    """Divide the weight of each linear and convolutional layer by its largest singular value.
 
-    Call `update_spectral_norm(network)` once for each step of the optimiser.
+    Call `update_spectral_norm(network)` once for each step of the optimiser (Miyato et al. 2018).
     """
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"network: expected a torch.nn.Module, got {network!r:.60}")
-    if not isinstance(but, (tuple, list)) or not all(isinstance(name, str) for name in but):
-        raise TypeError(f"but: expected a list of names, got {but!r:.60}")
-    found = [layer for name, layer in network.named_modules() if type(layer) in _LAYERS and not set(but) & set(name.split("."))]
+    found = [layer for name, layer in network.named_modules()
+             if type(layer) in WEIGHT_AXES and not set(but) & set(name.split("."))]
     if not found:
-        raise ValueError(f"network: expected linear or convolutional layers, got none in {type(network).__name__}")
+        raise ValueError(f"network: expected layers, got none in {type(network).__name__}")
     for layer in found:
-        parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, layer.weight.ndim - _LAYERS[type(layer)]))
+        runs = layer.weight.ndim - WEIGHT_AXES[type(layer)]
+        parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, runs))
     return network
 
 
 # %%
 #| export
-def update_spectral_norm(network: nn.Module, n: int = 1) -> nn.Module:  # the same network
+@checked
+def update_spectral_norm(network: Network, n: Count = 1) -> nn.Module:  # the same network
     "Move every `u` in a network by `n` power iterations; a network without any is left as it is."
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"network: expected a torch.nn.Module, got {network!r:.60}")
-    n = check_int("n", n)
     for layer in network.modules():
-        kept = layer.parametrizations.weight if parametrize.is_parametrized(layer, "weight") else ()
-        for part in kept:
+        bound = parametrize.is_parametrized(layer, "weight")
+        for part in layer.parametrizations.weight if bound else ():
             if isinstance(part, SpectralNorm):
-                part.u.copy_(power_iteration(kept.original, part.u, n, part.runs))
+                part.iterate(layer.parametrizations.weight.original, n)
     return network
 
 
@@ -607,7 +727,8 @@ def update_spectral_norm(network: nn.Module, n: int = 1) -> nn.Module:  # the sa
 torch.manual_seed(0)
 theirs = torch.nn.utils.parametrizations.spectral_norm(nn.Linear(7, 5).double())
 ours = add_spectral_norm(nn.Linear(7, 5).double())
-shared = {"bias": theirs.bias.detach(), "parametrizations.weight.original": theirs.parametrizations.weight.original.detach()}
+shared = {"bias": theirs.bias.detach(),
+          "parametrizations.weight.original": theirs.parametrizations.weight.original.detach()}
 ours.load_state_dict({**ours.state_dict(), **shared})
 z = torch.randn(3, 7, dtype=torch.float64, generator=g)
 answers = [theirs(z) for _ in range(2)], [ours(z) for _ in range(2)]
@@ -640,7 +761,8 @@ gradient_norm(slopes, scores).max().item()
 flat = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular", bias=False).double()
 nn.init.ones_(flat.weight)
 bright = add_spectral_norm(flat)(torch.ones(1, 1, 5, 5, dtype=torch.float64))
-assert torch.allclose(flat.weight.norm(), torch.ones(()).double()) and torch.allclose(bright, torch.full_like(bright, 3))
+assert torch.allclose(flat.weight.norm(), torch.ones(()).double())
+assert torch.allclose(bright, torch.full_like(bright, 3))
 bright.mean().item()
 
 # %% [markdown]
@@ -650,41 +772,44 @@ bright.mean().item()
 # %%
 #| export
 @register_game
-@dataclass
-class SAGAN:
-    "The game of Zhang et al. 2019 on square pictures: hinge losses, self-attention, spectral normalisation, two rates."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
-    attention: str = "GD"  # which default players have a layer of it: "GD", "G", "D" or ""
-    spectral: str = "D"  # whose weights are divided by their spectral norm, those of queries and keys excepted; the paper: both
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 16  # channels of the default players at full size
-    d_width: int | None = None  # of D alone; None: as `width`
-    lr: float | dict[str, float] = field(default_factory=lambda: {"G": 1e-3, "D": 4e-3})  # of Adam
-    betas: tuple[float, float] = (0., .9)
-    turns: ClassVar[str] = "D G"
-
-    def __post_init__(self):
-        for name in ("attention", "spectral"):
-            check_choice(name, getattr(self, name), ("", "D", "G", "GD"))
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        def default(name: str) -> nn.Module:
-            net = conv_generator(latent, event, self.width, runs, generator) if name == "G" \
-                else conv_discriminator(event, self.d_width or self.width, runs, generator)
-            net = add_self_attention(net, generator=generator) if name in self.attention else net
-            return add_spectral_norm(net, ("query", "key")) if name in self.spectral else net
-        return {"G": make_player("G", self.G, lambda: default("G"), runs, generator),
-                "D": make_player("D", self.D, lambda: default("D"), runs, generator)}
+@dataclass(kw_only=True)
+class SAGAN(AdversarialGame):
+    "The game of Zhang et al. 2019: hinge losses, self-attention, spectral norms, two rates."
+    attention: Literal["", "D", "G", "GD"] = "GD"  # which default players have a layer of it
+    spectral: Literal["", "D", "G", "GD"] = "D"  # whose weights are bounded; the paper: both
+    default_networks: ClassVar[Networks] = Networks("conv", width=16, depth=2)
+    default_optimiser: ClassVar[Optimiser] = Optimiser({"G": 1e-3, "D": 4e-3}, (0., .9))
 
     def loss_D(self, t: Any) -> Tensor:
         "One value per run for the discriminator's turn."
-        return hinge_discriminator_loss(*score_batches(update_spectral_norm(t.D), t.x, t.G(t.z).detach()))
+        scores = score_batches(update_spectral_norm(t.D), t.x, t.G(t.z).detach())
+        return hinge_discriminator_loss(*scores)
 
     def loss_G(self, t: Any) -> Tensor:
         "One value per run for the generator's turn."
-        return hinge_generator_loss(t.D(update_spectral_norm(t.G)(t.z)))
+        return wasserstein_generator_loss(t.D(update_spectral_norm(t.G)(t.z)))
+
+
+# %% [markdown]
+# The players are those that `Networks` makes, plus attention, divided by their spectral norms. Attention needs maps, so it needs convolutional players.
+
+# %%
+#| export
+@patch
+def players(self: SAGAN, event: tuple[int, ...], latent: int, runs: int,
+            generator: list) -> dict[str, nn.Module]:
+    "G and D, one copy per run."
+    kw = dict(runs=runs, generator=generator)
+    if self.attention and self.networks.kind != "conv":
+        raise ValueError(f'kind: expected "conv" for attention, got {self.networks.kind!r}')
+
+    def default(name: str) -> nn.Module:
+        net = self.networks.generator(latent, event, **kw) if name == "G" \
+            else self.networks.discriminator(event, **kw)
+        net = add_self_attention(net, generator=generator) if name in self.attention else net
+        return add_spectral_norm(net, ("query", "key")) if name in self.spectral else net
+    return {name: make_player(name, getattr(self, name), lambda: default(name), **kw)
+            for name in "GD"}
 
 
 # %%
@@ -697,14 +822,15 @@ SAGAN(), SAGAN.turns
 
 # %%
 class Local(nn.Module):
-    "Four numbers of noise at each of 4×4 places, two layers at each place, and two convolutions that draw."
+    "Four numbers of noise at each of 4×4 places, two layers at each, and two convolutions."
     def __init__(self, runs, generator, attention: bool):
         super().__init__()
         self.runs, place = runs, torch.linspace(-1.5, 1.5, 4)
         self.register_buffer("place", torch.stack(torch.meshgrid(place, place, indexing="ij")))
         self.first, self.then = (Conv(a, 64, 1, 1, runs, generator) for a in (6, 64))
         self.attention = SelfAttention(64, runs, generator) if attention else nn.Identity()
-        self.draw, self.paint = Conv(64, 8, 3, 1, runs, generator), Conv(8, 3, 3, 1, runs, generator, 1.)
+        self.draw = Conv(64, 8, 3, 1, runs, generator)
+        self.paint = Conv(8, 3, 3, 1, runs, generator, 1.)
 
     def forward(self, z):
         z = z.unflatten(-1, (4, 4, 4))
@@ -721,17 +847,19 @@ class Local(nn.Module):
 # With equal shares on one side that is a third, whatever the other side does. And $P=1$ is possible in one way only: **one colour, always the same**.
 
 # %%
-def hears(attention: bool) -> float:
+def far_change(attention: bool) -> float:
     "How much the left lamp changes when the noise of the right half does."
-    G, z = Local(2, g, attention).double(), torch.randn(2, 50, 4, 4, 4, dtype=torch.float64, generator=g)
+    G = Local(2, g, attention).double()
+    z = torch.randn(2, 50, 4, 4, 4, dtype=torch.float64, generator=g)
     if attention:
         nn.init.ones_(G.attention.gamma)
-    other = torch.cat([z[..., :2], torch.randn(2, 50, 4, 4, 2, dtype=torch.float64, generator=g)], -1)
+    right = torch.randn(2, 50, 4, 4, 2, dtype=torch.float64, generator=g)
+    other = torch.cat([z[..., :2], right], -1)
     with torch.no_grad():
         return (G(z.flatten(2)) - G(other.flatten(2)))[..., :2].abs().max().item()
 
-assert hears(False) == 0 < hears(True)
-hears(False), hears(True)
+assert far_change(False) == 0 < far_change(True)
+far_change(False), far_change(True)
 
 # %% [markdown]
 # ### First without an adversary
@@ -741,19 +869,26 @@ hears(False), hears(True)
 class Still(SAGAN):
     "Local generators, with attention where the game says so; the lamps stand still."
     def players(self, event, latent, runs, generator):
-        return super().players(event, latent, runs, generator) | {"G": Local(runs, generator, "G" in self.attention)}
+        local = {"G": Local(runs, generator, "G" in self.attention)}
+        return super().players(event, latent, runs, generator) | local
 
 class Calm(Still):
     "The same generators, and nobody criticises."
     turns = "G"
 
     def loss_G(self, t):
-        return entropic_loss(t.x, t.G(t.z), entropy=2., sweeps=5, runs=1)
+        return entropic_loss(t.x, t.G(t.z), entropy=2., sweeps=5, lead=2)
 
 # %%
 room = twins()
-calm = {name: Run(Calm(attention=who, spectral="", width=8, lr=.005, betas=(.5, .9)), room, runs=8, batch=32, average=.98, device="cpu").step(steps(400))
-        for name, who in (("convolutions", ""), ("with attention", "G"))}
+small = {"spectral": "", "networks": Networks("conv", width=8)}
+
+def alone(who: str):
+    "Eight seeds of G without an adversary."
+    game = Calm(attention=who, optimiser=Optimiser(.005, (.5, .9)), **small)
+    return Run(game, room, runs=8, batch=32, average=.98, device="cpu").step(steps(400))
+
+calm = {"convolutions": alone(""), "with attention": alone("G")}
 agreed = {name: coverages(run.sample(1000), room, "fair") for name, run in calm.items()}
 coverage_table(agreed)
 
@@ -765,7 +900,8 @@ def album(runs: dict, alt: str):
         image_grid(ax, framed(run.sample(8)[:4].flatten(0, 1)), 8, name)
     return Picture(figure, alt)
 
-album(calm, "Samples of four seeds, a row each: with convolutions one lamp has a clear colour and the other is grey; with attention the two match, in all three colours")
+album(calm, "Samples of four seeds, a row each: with convolutions one lamp has a clear colour and "
+            "the other is grey; with attention the two match, in all three colours")
 
 # %% [markdown]
 # *High quality* is agreement here: the share of rooms with two clear lamps that match. *Captured* counts the colours that get at least half their share of such rooms. Without attention one lamp takes a colour and the other stays grey, in the middle between all colours, where no partner is too far away: the best that independent lamps can do. With one layer they match, in all colours, on every seed.
@@ -775,10 +911,12 @@ def both(group):
     "Agreement and captured colours, over the seeds."
     return tuple(interval(getattr(c, name) for c in group) for name in ("high_quality", "captured"))
 
-(alone, _), (together, colours) = both(agreed["convolutions"]), both(agreed["with attention"])
-claim("A generator with local noise can paint two far lamps of one colour if it has attention, in all three colours, and not without", paper="Zhang et al. 2019",
-      section="section 1; no adversary, share of matching rooms", ours=f"{together}, {colours} colours", baseline=alone,
-      holds=together.low > .75 and alone.high < 1 / 3 and colours.low > 2.5)
+(apart, _), (together, colours) = both(agreed["convolutions"]), both(agreed["with attention"])
+claim("A generator with local noise can paint two far lamps of one colour if it has attention, in "
+      "all three colours, and not without", paper="Zhang et al. 2019",
+      section="section 1; no adversary, share of matching rooms",
+      ours=f"{together}, {colours} colours", baseline=apart,
+      holds=together.low > .75 and apart.high < 1 / 3 and colours.low > 2.5)
 
 # %% [markdown]
 # ### Then with one
@@ -788,13 +926,15 @@ claim("A generator with local noise can paint two far lamps of one colour if it 
 
 # %%
 players = {"nobody": "", "D": "D", "G and D": "GD"}
-games = {name: Run(Still(attention=who, spectral="", width=8), room, runs=4, batch=16, average=.98, device="cpu").step(steps(500))
+games = {name: Run(Still(attention=who, **small), room, runs=4, batch=16, average=.98, device="cpu")
          for name, who in players.items()}
-judged = {f"attention: {name}": coverages(run.sample(1000), room, "fair") for name, run in games.items()}
+judged = {f"attention: {name}": coverages(run.step(steps(500)).sample(1000), room, "fair")
+          for name, run in games.items()}
 coverage_table(judged)
 
 # %%
-album(games, "Samples of four seeds, a row each, for three games: within a row all rooms are alike, each lamp has one colour; in the second and third game both have the same")
+album(games, "Samples of four seeds, a row each, for three games: within a row all rooms are "
+             "alike, each lamp has one colour; in the second and third game both have the same")
 
 # %% [markdown]
 # Read the column *high quality* alone: as soon as the critic sees far, every room has two lamps that match, whether the generator has attention or not.
@@ -803,12 +943,17 @@ album(games, "Samples of four seeds, a row each, for three games: within a row a
 
 # %%
 deaf, full = (both(judged[f"attention: {name}"]) for name in ("D", "G and D"))
-claim("In a game against a critic that sees far, a generator without attention leaves far lamps unmatched", paper="this course",
-      section="share of matching rooms", ours=deaf[0], baseline="0.33, if its lamps had all colours", holds=deaf[0].high < .9, expect=False)
+claim("In a game against a critic that sees far, a generator without attention leaves far lamps "
+      "unmatched", paper="this course",
+      section="share of matching rooms", ours=deaf[0],
+      baseline="0.33, if its lamps had all colours", holds=deaf[0].high < .9, expect=False)
 
 # %%
-claim("Agreement of nearly all samples says that a generator has learnt the law of the pairs", paper="this course", section="attention in G and D, colours captured of 3",
-      ours=f"{full[1]} at agreement {full[0]:.2f}", baseline=f"{colours} at {together:.2f} without an adversary", holds=full[1].low > 2.5, expect=False)
+claim("Agreement of nearly all samples says that a generator has learnt the law of the pairs",
+      paper="this course", section="attention in G and D, colours captured of 3",
+      ours=f"{full[1]} at agreement {full[0]:.2f}",
+      baseline=f"{colours} at {together:.2f} without an adversary", holds=full[1].low > 2.5,
+      expect=False)
 
 # %% [markdown]
 # **A consistency score without a coverage score is worthless.** It is the rule of this course once more: any number that only looks at single samples is at its best for a generator that makes one good sample.
@@ -833,20 +978,26 @@ def dimmed(strength: float):
         critic.convs[0][1].gamma.mul_(strength)
     return critic
 
+# %%
 def scene(strength: float, query: int):
     critic = dimmed(strength)
     found = exam(critic)["accuracy"].mean
     figure, (left, right) = axes(1, 2, size=(3.4, 2.6))
     with torch.no_grad():
-        for x, colour, name, style in ((real, REAL, "real", "stepfilled"), (fake, FAKE, "mixed", "step")):
-            left.hist(critic(x.expand(8, *x.shape)).flatten().clamp(-5, 5), 41, range=(-5, 5), color=colour, label=name, histtype=style, alpha=.7)
+        for x, colour, name, style in ((real, REAL, "real", "stepfilled"),
+                                       (fake, FAKE, "mixed", "step")):
+            left.hist(critic(x.expand(8, *x.shape)).flatten().clamp(-5, 5), 41, range=(-5, 5),
+                      color=colour, label=name, histtype=style, alpha=.7)
     left.set(xlabel="logit", ylabel="rooms", title=f"accuracy {found:.3f}")
     left.legend(frameon=False)
-    show_map(right, one, looks(critic, one.expand(8, 1, 3, 8, 8))[0, 0, query], query, f"place {query} looks, seed 0")
-    return Picture(figure, f"Attention at {strength:.0%} of its strength: accuracy {found:.3f}; and the map of place {query}")
+    show_map(right, one, looks(critic, one.expand(8, 1, 3, 8, 8))[0, 0, query], query,
+             f"place {query} looks, seed 0")
+    return Picture(figure, f"Attention at {strength:.0%} of its strength: accuracy {found:.3f}; "
+                           f"and the map of place {query}")
 
 # %%
-controls = [w.FloatSlider(1., min=0, max=1, step=.1, description="strength"), w.IntSlider(4, min=0, max=15, description="place")]
+controls = [w.FloatSlider(1., min=0, max=1, step=.1, description="strength"),
+            w.IntSlider(4, min=0, max=15, description="place")]
 view = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start"))
 
 def turn(change=None):
@@ -864,7 +1015,8 @@ scene(0., 4)
 
 # %%
 controls[0].value = 1.
-{strength: round(exam(dimmed(strength))["accuracy"].mean, 3) for strength in (0., .2, .4, .6, .8, 1.)}
+{strength: round(exam(dimmed(strength))["accuracy"].mean, 3)
+ for strength in (0., .2, .4, .6, .8, 1.)}
 
 # %% [markdown]
 # At zero it is blind, to the last digit of float64: what is left are convolutions under a dense layer, and they add. The whole game is in the lab, with its rates, its attention and its samples: `Lab(SAGAN(), twins())`.
@@ -874,18 +1026,20 @@ controls[0].value = 1.
 # One layer into a network of yours, one call to bind it, one line a step.
 
 # %%
-from modelab.methods.attention import (add_spectral_norm, hinge_discriminator_loss,
-                                       hinge_generator_loss, SelfAttention, update_spectral_norm)
+from modelab.methods.attention import (add_spectral_norm, hinge_discriminator_loss, SelfAttention,
+                                       update_spectral_norm)
+from modelab.methods.wasserstein import wasserstein_generator_loss
 
-my_G = nn.Sequential(nn.Linear(8, 64 * 16), nn.Unflatten(1, (64, 4, 4)), nn.ReLU(), SelfAttention(64),
+my_G = nn.Sequential(nn.Linear(8, 64 * 16), nn.Unflatten(1, (64, 4, 4)), nn.ReLU(),
+                     SelfAttention(64),
                      nn.Upsample(scale_factor=4), nn.Conv2d(64, 3, 3, padding=1), nn.Tanh())
 my_D = nn.Sequential(nn.Conv2d(3, 64, 4, 2, 1), nn.LeakyReLU(.2), SelfAttention(64, pool=2),
                      nn.Flatten(), nn.Linear(64 * 64, 1), nn.Flatten(0))
 add_spectral_norm(my_D, but=("query", "key"))
 x, z = torch.rand(16, 3, 16, 16) * 2 - 1, torch.randn(16, 8)
-update_spectral_norm(my_D)                                                           # once a step, before D's turn
-loss_d = hinge_discriminator_loss(my_D(x), my_D(my_G(z).detach()))      # Adam at 4e-4
-loss_g = hinge_generator_loss(my_D(my_G(z)))                            # Adam at 1e-4
+update_spectral_norm(my_D)  # once a step, before D's turn
+loss_d = hinge_discriminator_loss(my_D(x), my_D(my_G(z).detach()))  # Adam at 4e-4
+loss_g = wasserstein_generator_loss(my_D(my_G(z)))  # Adam at 1e-4
 assert all(v.shape == () for v in (loss_d, loss_g)) and torch.equal(my_D(x), my_D(x))
 
 # %% [markdown]
@@ -895,7 +1049,8 @@ assert all(v.shape == () for v in (loss_d, loss_g)) and torch.equal(my_D(x), my_
 # %%
 @exercise(accepts=[1, 1., 64 * 4096 * 1024 * 4 / 2 ** 30], rejects=[4, 2, .25, 1 / 16, 1024])
 def grade_memory(answer):
-    assert abs(answer - 1) < .08, "one row of β for each query, one column for each key that is left, times pictures, times bytes"
+    hint = "a row of β for each query, a column for each key that is left, pictures, and bytes"
+    assert abs(answer - 1) < .08, hint
 
 
 # %%
@@ -907,15 +1062,20 @@ grade_memory(answer)
 # **2.** Write `attend(q, k, v)` for queries `(n, d)`, keys `(m, d)` and values `(m, c)`, as in the paper: what each query gets.
 
 # %%
-@exercise(accepts=[lambda q, k, v: (q @ k.T).softmax(1) @ v, lambda q, k, v: ((k @ q.T).softmax(0).T) @ v],
-          rejects=[lambda q, k, v: (q @ k.T).softmax(0) @ v, lambda q, k, v: (q @ k.T / q.shape[1] ** .5).softmax(1) @ v,
+@exercise(accepts=[lambda q, k, v: (q @ k.T).softmax(1) @ v,
+                   lambda q, k, v: ((k @ q.T).softmax(0).T) @ v],
+          rejects=[lambda q, k, v: (q @ k.T).softmax(0) @ v,
+                   lambda q, k, v: (q @ k.T / q.shape[1] ** .5).softmax(1) @ v,
                    lambda q, k, v: (q @ k.T).exp() @ v, lambda q, k, v: (q @ k.T).softmax(1)])
 def grade_attend(answer):
-    q, k, v = (torch.randn(n, c, generator=torch.Generator().manual_seed(n)) for n, c in ((5, 4), (7, 4), (7, 3)))
+    q, k, v = (torch.randn(n, c, generator=torch.Generator().manual_seed(n))
+               for n, c in ((5, 4), (7, 4), (7, 3)))
     out = answer(q, k, torch.ones(7, 3))
     assert out.shape == (5, 3), "one row for each query, as wide as a value"
-    assert torch.allclose(out, torch.ones(5, 3)), "values that are all alike must come out as they went in: the weights of a query sum to one"
-    assert torch.allclose(answer(q, k, v), (q @ k.T).softmax(1) @ v, atol=1e-5), "no root of d in this paper"
+    hint = "values that are all alike must come out as they went in: a query's weights sum to one"
+    assert torch.allclose(out, torch.ones(5, 3)), hint
+    assert torch.allclose(answer(q, k, v), (q @ k.T).softmax(1) @ v,
+                          atol=1e-5), "no root of d in this paper"
 
 
 # %%

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Holes in a table
-# > The imputer with the smallest error writes values that no row has; and the score of the field prefers it
+# > May a GAN fill the missing cells of a table, and how does one judge the result?
 
 # %% [markdown]
 # | | |
@@ -19,19 +19,26 @@
 "HexaGAN's imputer for missing cells of a table (Hwang et al. 2019)."
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import nn, Tensor
 
-from modelab.core.checks import (check_callable, check_choice, check_int, check_number,
-                                 check_tensors)
+from modelab.core.checks import check_shape, check_tensors
 from modelab.core.registry import register_game
-from modelab.core.seeding import Generators, rand, randn
+from modelab.core.seeding import Generators, rand, randint, randn
+from modelab.core.signatures import (Bools, checked, Function, Index, InstanceOf, NonNegative,
+                                     Shape, Share, Wholes)
+from modelab.networks.convolutional import Conv, fold_runs, unfold_runs
 from modelab.networks.layers import make_player, mlp
+from modelab.networks.players import Networks, Player
+from modelab.training.game import AdversarialGame
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 # %%
@@ -42,6 +49,7 @@ from modelab.core.plotting import ACCENT, axes, FAKE, MISSING, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, fast_mode, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.data.mixtures import mixture, ring
 from modelab.evaluation.coverage import coverage_table, coverages
 
@@ -51,35 +59,47 @@ from modelab.evaluation.coverage import coverage_table, coverages
 
 # %%
 #| export
-def _check_table(name: str, x: Any) -> None:
-    "Refuse what is no table (*runs, n, d) of floating numbers; NaN stands where a value is missing."
-    check_tensors(**{name: x})
-    if x.ndim < 2:
-        raise ValueError(f"{name}: expected rows (*runs, n, d), got {tuple(x.shape)}")
+@dataclass(frozen=True)
+class NoInfinity(Shape):
+    "Marks a table: a tensor as `Shape` does, with NaN where a value is missing, without infinity."
+
+    def check(self, name: str, value: Any) -> Tensor:
+        "`value`, if it is such a tensor."
+        check_tensors(**{name: value})
+        if value.isinf().any():
+            raise ValueError(f"{name}: expected finite numbers, or NaN for missing ones, got "
+                             f"infinity")
+        return value
 
 
 # %%
 #| export
-def hide_cells(x: Tensor,  # rows (*runs, n, d)
-               rate: float,  # share of the cells
+Rows = Annotated[Tensor, Shape("*runs n d")]  # NaN stands where a value is missing
+CellMask = Annotated[Tensor, Bools("*runs n d")]
+
+
+# %%
+#| export
+@checked
+def hide_cells(x: Rows,  # (*runs, n, d)
+               rate: Share,  # of the cells
                generator: Generators = None,  # one, or one per run
                ) -> Tensor:
-    "The same rows with NaN in cells chosen at random, each cell for itself: missing completely at random."
-    _check_table("x", x)
+    "The same rows with NaN in cells chosen at random: missing completely at random."
     chance = rand(*x.shape, generator=generator, device=x.device)
-    return torch.where(chance < check_number("rate", rate, 0, 1), math.nan, x)
+    return torch.where(chance < rate, math.nan, x)
 
+
+# %% [markdown]
+# To fill holes, one needs a value for every hole. It is simplest to have one for every cell.
 
 # %%
 #| export
-def fill_holes(x: Tensor,  # rows with NaN in their holes
-               filled: Tensor,  # a value for every cell
+@checked
+def fill_holes(x: Rows,  # with NaN in their holes
+               filled: Rows,  # a value for every cell
                ) -> Tensor:
     "`x` with its holes filled; what was known stays as it is, to the bit."
-    _check_table("x", x)
-    check_tensors(filled=filled)
-    if x.shape != filled.shape or x.dtype != filled.dtype:
-        raise ValueError(f"filled: expected {x.dtype} {tuple(x.shape)} as for x, got {filled.dtype} {tuple(filled.shape)}")
     return torch.where(x.isnan(), filled, x)
 
 
@@ -98,6 +118,7 @@ holed, fill_holes(holed, torch.zeros(4, 2))
 def seeds(first: int):
     return [torch.Generator().manual_seed(first + r) for r in range(8)]
 
+# %%
 truth = torch.stack([circle.sample(2500, s) for s in seeds(100)])
 which = torch.stack([torch.randint(2, (2500,), generator=s) for s in seeds(200)])
 test = truth.masked_fill(nn.functional.one_hot(which, 2).bool(), math.nan)
@@ -107,8 +128,9 @@ train = torch.stack([hide_cells(circle.sample(1000, s), .5, s) for s in seeds(30
 def by_sklearn(make, train, test):
     "Fit an imputer on each seed's training rows and fill that seed's test rows."
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the iterative one says when it stops before it has settled
-        return torch.stack([torch.from_numpy(make().fit(a.numpy()).transform(b.numpy())).float() for a, b in zip(train, test)])
+        warnings.simplefilter("ignore")  # the iterative one warns when it stops too early
+        return torch.stack([torch.from_numpy(make().fit(a.numpy()).transform(b.numpy())).float()
+                            for a, b in zip(train, test)])
 
 from sklearn.experimental import enable_iterative_imputer
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
@@ -124,15 +146,11 @@ done = {name: by_sklearn(make, train, test) for name, make in imputers.items()}
 
 # %%
 #| export
-def row_rmse(x: Tensor,  # rows with holes, (*runs, n, d)
-             filled: Tensor, truth: Tensor,  # the same rows, filled and as they were
+@checked
+def row_rmse(x: Rows,  # with holes, (*runs, n, d)
+             filled: Rows, truth: Rows,  # the same rows, filled and as they were
              ) -> Tensor:  # (*runs,)
-    "Root mean squared error over the holes of a row, averaged over all rows; a row without holes counts as 0."
-    _check_table("x", x)
-    check_tensors(filled=filled, truth=truth)
-    for name, value in (("filled", filled), ("truth", truth)):
-        if value.shape != x.shape:
-            raise ValueError(f"{name}: expected {tuple(x.shape)} as for x, got {tuple(value.shape)}")
+    "Root mean squared error over the holes of a row, averaged over rows; without holes it is 0."
     holes = x.isnan()
     wrong = torch.where(holes, filled - truth, 0).square().sum(-1)
     return (wrong / holes.sum(-1).clamp_min(1)).sqrt().mean(-1)
@@ -144,6 +162,7 @@ def judged(name: str, filled) -> dict:
     found[name] = coverages(filled, circle)
     errors[name] = interval(row_rmse(test, filled, truth))
 
+# %%
 found, errors = {}, {}
 for name, filled in done.items():
     judged(name, filled)
@@ -153,7 +172,9 @@ def other_rows(s):
     "For each test row the cells of another row: right column by column, blind to the cell beside."
     return torch.stack([circle.sample(2500, s)[:, 0], circle.sample(2500, s)[:, 1]], 1)
 
-judged("null: any value of the column", fill_holes(test, torch.stack([other_rows(s) for s in seeds(400)])))
+# %%
+judged("null: any value of the column",
+       fill_holes(test, torch.stack([other_rows(s) for s in seeds(400)])))
 judged("floor: the truth", truth)
 
 # %%
@@ -163,6 +184,7 @@ def sheet(*names: str):
         good, tv = (interval([getattr(c, k) for c in found[name]]) for k in ("high_quality", "tv"))
         print(f"{name:33} RMSE {errors[name].mean:.2f}   high quality {good.mean:.3f}   TV {tv}")
 
+# %%
 sheet()
 
 # %%
@@ -170,20 +192,26 @@ def points(ax, filled, title: str):
     "Completed rows of seed 0, behind them the modes."
     ax.plot(*circle.centers.T, "o", c=REAL, ms=7, alpha=.4, label="modes")
     ax.plot(*filled[0, :400].T, "x", c=FAKE, ms=3, label="completed rows")
-    ax.set(title=title, xlim=(-2.9, 2.9), ylim=(-2.9, 2.9), aspect="equal", xlabel="x₁", ylabel="x₂")
+    ax.set(title=title, xlim=(-2.9, 2.9), ylim=(-2.9, 2.9), aspect="equal", xlabel="x₁",
+           ylabel="x₂")
 
 # %%
 figure, panels = axes(1, 3, size=(2.8, 2.8))
 for ax, name in zip(panels, ("mean of the column", "mean of 5 neighbours", "one neighbour")):
     points(ax, done[name], name)
-figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=7)
-Picture(figure, "Completed rows: the column's mean draws a cross through the empty middle, five neighbours fill the inside of the circle, one neighbour stays on it")
+figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
+              frameon=False, fontsize=7)
+Picture(figure, "Completed rows: the column's mean draws a cross through the empty middle, five "
+                "neighbours fill the inside of the circle, one neighbour stays on it")
 
 # %%
 by_error = min(done, key=lambda name: errors[name].mean)
-claim("The imputer with the smallest error writes rows more than half of which lie near no mode", paper="this course",
-      section="circle, one of two cells hidden", ours=interval([c.high_quality for c in found[by_error]]),
-      baseline=interval([c.high_quality for c in found["one neighbour"]]), holds=interval([c.high_quality for c in found[by_error]]).high < .5)
+claim("The imputer with the smallest error writes rows more than half of which lie near no mode",
+      paper="this course",
+      section="circle, one of two cells hidden",
+      ours=interval([c.high_quality for c in found[by_error]]),
+      baseline=interval([c.high_quality for c in found["one neighbour"]]),
+      holds=interval([c.high_quality for c in found[by_error]]).high < .5)
 
 # %% [markdown]
 # A cross through the empty middle of the circle, and it has about the best error of all. It is the collapse of this course again, inside a row: two values are possible, far apart, and the imputer writes neither.
@@ -217,48 +245,44 @@ assert torch.isclose(p @ (y[:, None] - y).square() @ p, 2 * variance)
 
 # %%
 #| export
-def _cells(name: str, values: Any, mask: Any) -> Tensor:
-    "The mask of cells, (*runs, n, d) bools, if it fits the values."
-    _check_table(name, values)
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        raise TypeError(f"shown, asked: expected a mask of bools, got {getattr(mask, 'dtype', type(mask).__name__)}")
-    if mask.shape != values.shape:
-        raise ValueError(f"shown, asked: expected a mask {tuple(values.shape)} as for {name}, got {tuple(mask.shape)}")
-    return mask
-
-
-# %%
-#| export
 def _column_means(values: Tensor, among: Tensor) -> Tensor:
-    "Mean of each column over the rows that are in it, then over columns, (*runs,); a column without any counts as 0."
+    "Mean of each column over the rows in `among`, then over columns; an empty column gives 0."
     return (torch.where(among, values, 0).sum(-2) / among.sum(-2).clamp_min(1)).mean(-1)
 
 
+# %% [markdown]
+# With it, both losses are one line each.
+
 # %%
 #| export
-def cell_discriminator_loss(scores: Tensor,  # of the cells of completed rows, (*runs, n, d)
-                            shown: Tensor,  # which were known, (*runs, n, d) bools
+@checked
+def cell_discriminator_loss(scores: Rows,  # of the cells of completed rows, (*runs, n, d)
+                            shown: CellMask,  # which were known, (*runs, n, d)
                             ) -> Tensor:  # (*runs,)
-    "Element-wise Wasserstein loss: filled cells should score low, shown ones high, column by column (Hwang et al. 2019)."
-    shown = _cells("scores", scores, shown)
+    "Wasserstein loss by cell: filled cells should score low, shown ones high (Hwang et al. 2019)."
     return _column_means(scores, ~shown) - _column_means(scores, shown)
 
 
 # %%
 #| export
-def cell_generator_loss(scores: Tensor,  # of the cells of completed rows, (*runs, n, d)
-                        shown: Tensor,  # which were known, (*runs, n, d) bools
+@checked
+def cell_generator_loss(scores: Rows,  # of the cells of completed rows, (*runs, n, d)
+                        shown: CellMask,  # which were known, (*runs, n, d)
                         ) -> Tensor:  # (*runs,)
     "What the imputer descends: the cells that it filled should score high."
-    return -_column_means(scores, ~_cells("scores", scores, shown))
+    return -_column_means(scores, ~shown)
 
+
+# %% [markdown]
+# **Fidelity.** Against a loop over columns:
 
 # %%
 scores = torch.randn(5, 3, dtype=torch.float64, generator=g)
 m = torch.tensor([[1, 0, 1], [1, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 1]]).bool()
 by_hand = sum(scores[~m[:, k], k].mean() - scores[m[:, k], k].mean() for k in range(3)) / 3
 assert torch.isclose(cell_discriminator_loss(scores, m), by_hand)
-assert torch.isclose(cell_generator_loss(scores, m), -sum(scores[~m[:, k], k].mean() for k in range(3)) / 3)
+assert torch.isclose(cell_generator_loss(scores, m),
+                     -sum(scores[~m[:, k], k].mean() for k in range(3)) / 3)
 full = torch.ones_like(m)
 cell_discriminator_loss(scores, m).item(), cell_generator_loss(scores, full).item()
 
@@ -271,54 +295,48 @@ cell_discriminator_loss(scores, m).item(), cell_generator_loss(scores, full).ite
 
 # %%
 #| export
-def cell_reconstruction_loss(filled: Tensor,  # a value for every cell, (*runs, n, d)
-                             x: Tensor,  # the values that are known
-                             asked: Tensor,  # for which cells, (*runs, n, d) bools
+@checked
+def cell_reconstruction_loss(filled: Rows,  # a value for every cell, (*runs, n, d)
+                             x: Rows,  # the values that are known
+                             asked: CellMask,  # for which cells, (*runs, n, d)
                              ) -> Tensor:  # (*runs,)
     "Mean squared error over the asked cells of a row, then over rows."
-    _check_table("x", x)
-    asked = _cells("filled", filled, asked)
-    if x.shape != filled.shape:
-        raise ValueError(f"x: expected {tuple(filled.shape)} as for filled, got {tuple(x.shape)}")
     wrong = torch.where(asked, filled - torch.where(asked, x, 0), 0).square().sum(-1)
     return (wrong / asked.sum(-1).clamp_min(1)).mean(-1)
 
 
+# %% [markdown]
+# The penalty asks autograd for the slope of one output per row: of each in turn, or of one drawn by lot.
+
 # %%
 #| export
-def _each_cell(name: str, said: Any, x: Tensor) -> Tensor:
-    "What a player said, if it said something of each cell."
-    if not isinstance(said, Tensor) or said.shape != x.shape:
-        raise ValueError(f"{name}: expected a number for each cell, {tuple(x.shape)}, got {getattr(said, 'shape', type(said).__name__)}")
-    return said
+CellCritic = Annotated[Callable[[Tensor], Tensor], Function("*runs n d -> *runs n d")]
 
 
 # %%
 #| export
-def cell_penalty(critic: Callable[[Tensor], Tensor],  # rows (*runs, n, d) to a score for each cell
-                 x: Tensor,  # completed rows (*runs, n, d)
-                 shown: Tensor,  # which cells were known, (*runs, n, d) bools
+@checked
+def cell_penalty(critic: CellCritic,  # rows (*runs, n, d) to a score for each cell
+                 x: Rows,  # completed rows (*runs, n, d)
+                 shown: CellMask,  # which cells were known, (*runs, n, d)
                  *, exact: bool = False,  # every output's slope, or one per row drawn by lot
                  generator: Generators = None,  # of the lot
                  ) -> Tensor:  # (*runs,), unweighted
-    "Squared slope of each cell's score in the whole row, over the rows where the cell is shown, averaged over columns."
-    check_callable(critic=critic)
-    _check_table("x", x)
+    "Squared slope of each cell's score in its row, averaged over rows that show it and columns."
     x = x.detach().requires_grad_()
-    shown = _cells("x", x, shown)
     with torch.enable_grad():
-        scores = _each_cell("critic", critic(x), x)
+        scores = check_shape("critic", critic(x), x.shape)
     if not scores.requires_grad:
         return scores.new_zeros(x.shape[:-2])
     d, share = x.shape[-1], shown / shown.sum(-2, keepdim=True).clamp_min(1) / x.shape[-1]
 
-    def steep(one: Tensor) -> Tensor:
+    def steepness(one: Tensor) -> Tensor:  # of the outputs where `one` is 1
         slopes, = torch.autograd.grad(scores, x, one.to(scores.dtype), create_graph=True)
         return slopes.square().sum(-1) * (share * one).sum(-1)
     if exact:
-        return sum(steep(one.expand_as(scores)) for one in torch.eye(d, dtype=x.dtype, device=x.device)).sum(-1)
-    lot = (rand(*x.shape[:-1], generator=generator, device=x.device) * d).long().clamp_max(d - 1)
-    return d * steep(nn.functional.one_hot(lot, d).to(x.dtype)).sum(-1)
+        return sum(steepness(one.expand_as(scores)) for one in torch.eye(d).to(x)).sum(-1)
+    lot = randint(d, *x.shape[:-1], generator=generator, device=x.device)
+    return d * steepness(F.one_hot(lot, d).to(x.dtype)).sum(-1)
 
 
 # %% [markdown]
@@ -333,12 +351,91 @@ by_jacobian = sum(J[m[:, k], k].square().sum(-1).mean() for k in range(3)) / 3
 lots = torch.stack([cell_penalty(D, rows, m, generator=g) for _ in range(2000)])
 assert torch.isclose(cell_penalty(D, rows, m, exact=True), by_jacobian)
 assert abs(lots.mean() - by_jacobian) < 5 * lots.std() / 2000 ** .5
-assert torch.isclose(cell_reconstruction_loss(rows, rows + 1, m), torch.tensor(1., dtype=torch.float64))
+assert torch.isclose(cell_reconstruction_loss(rows, rows + 1, m),
+                     torch.tensor(1., dtype=torch.float64))
 by_jacobian.item(), lots.mean().item()
 
 # %% [markdown]
 # ## The game
-# A batch comes, with holes of its own or without; the game hides a further share `rate` of its cells. Neither player sees what is hidden. One setting is not the paper's, and is explained when we need it: `ask`.
+# A batch comes, with holes of its own or without. The game hides a further share `rate` of its cells. Neither player sees what is hidden. One setting is not the paper's, and is explained when we need it: `reconstruct`.
+#
+# The imputer puts noise into the holes, and shows the network which cells were known.
+
+# %%
+#| export
+EventShape = Annotated[Sequence[int], Wholes(1)]
+
+
+# %%
+#| export
+class ImputerNetwork(nn.Module):
+    "An imputer around a network: rows with holes, and noise for them, to a value for every cell."
+    @checked
+    def __init__(self, net: CellCritic,  # of the row and its mask, one after the other
+                 event: EventShape):
+        super().__init__()
+        self.net, self.event = net, tuple(event)
+
+    def forward(self, z: Tensor,  # noise (*runs, n, latent), repeated if cells are more
+                x: Tensor | None = None,  # rows (*runs, n, *event), NaN in holes; None: all holes
+                ) -> Tensor:
+        cells = torch.arange(math.prod(self.event), device=z.device)
+        noise = z[..., cells % z.shape[-1]].unflatten(-1, self.event)
+        x = torch.full_like(noise, math.nan) if x is None else x
+        shown = (~x.isnan()).to(x.dtype)
+        seen = torch.cat([fill_holes(x, noise), shown], -len(self.event))
+        return check_shape("G", self.net(seen), x.shape)
+
+
+# %% [markdown]
+# The discriminator's answer is a score for each cell. Where one score per row is asked for, as in the lab, it is their mean.
+
+# %%
+#| export
+class CellDiscriminator(nn.Module):
+    "A discriminator of cells around a network with a run axis; its answer is a row's mean score."
+    lead = 2  # axes before the event: the runs and the batch
+
+    @checked
+    def __init__(self, net: CellCritic):
+        super().__init__()
+        self.net = net
+
+    def cells(self, x: Tensor) -> Tensor:
+        "A score for each cell of rows (runs, n, *event)."
+        return check_shape("D", self.net(x), x.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cells(x).flatten(2).mean(-1)
+
+
+# %% [markdown]
+# For pictures there are convolutional players: they keep the picture's size, since every pixel is a cell.
+
+# %%
+#| export
+class PixelNetwork(nn.Module):
+    "Convolutions that keep a picture's size: (runs, n, inputs, h, w) to (runs, n, outputs, h, w)."
+    def __init__(self, inputs: int, outputs: int, width: int, depth: int, runs: int,
+                 generator: Generators):
+        super().__init__()
+        sizes = [inputs, *[width] * depth, outputs]
+        self.runs = runs
+        self.convs = nn.ModuleList(Conv(a, b, 3, 1, runs, generator)
+                                   for a, b in zip(sizes, sizes[1:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.convs[0](fold_runs(x, self.runs))
+        for conv in self.convs[1:]:
+            x = conv(F.leaky_relu(x, .2))
+        return unfold_runs(x, self.runs)
+
+
+# %%
+PixelNetwork(2, 1, 4, 2, 8, None)(torch.zeros(8, 5, 2, 6, 7)).shape
+
+# %% [markdown]
+# The game itself: the settings, and who moves.
 
 # %%
 #| export
@@ -347,129 +444,120 @@ RECONSTRUCTED_CELLS, NOISE_PRIORS = ("shown", "hidden"), ("normal", "uniform")
 
 # %%
 #| export
-class ImputerNetwork(nn.Module):
-    "An imputer around a network: rows with holes, and noise for the holes, to a value for every cell."
-    def __init__(self, net: nn.Module,  # takes the row and its mask one after the other along the first event axis
-                 event: tuple[int, ...]):
-        super().__init__()
-        check_callable(net=net)
-        if not isinstance(event, (tuple, list)) or not event:
-            raise ValueError(f"event: expected the shape of one row, with at least one axis, got {event!r}")
-        self.net, self.event = net, tuple(check_int("event", n) for n in event)
-
-    def forward(self, z: Tensor,  # noise (*runs, n, latent), used over again where there are more cells than latents
-                x: Tensor | None = None,  # rows (*runs, n, *event) with NaN in their holes; None: nothing is known
-                ) -> Tensor:
-        cells = torch.arange(math.prod(self.event), device=z.device)
-        noise = z[..., cells % z.shape[-1]].unflatten(-1, self.event)
-        x = torch.full_like(noise, math.nan) if x is None else x
-        return _each_cell("G", self.net(torch.cat([fill_holes(x, noise), (~x.isnan()).to(x.dtype)], -len(self.event))), x)
-
-
-# %%
-#| export
-class CellDiscriminator(nn.Module):
-    "A discriminator of cells around a network with a run axis: called, it gives the mean score of each row's cells."
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        check_callable(net=net)
-        self.net = net
-
-    def cells(self, x: Tensor) -> Tensor:
-        "A score for each cell of rows (runs, n, *event)."
-        return _each_cell("D", self.net(x), x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.cells(x).flatten(2).mean(-1)
-
-
-# %%
-#| export
 @register_game
-@dataclass
-class Imputer:
-    "The part of HexaGAN (Hwang et al. 2019) that fills holes: an imputer G, and D, which judges each cell."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, from (2c, ...) to (c, ...) for an event (c, ...)
-    D: nn.Module | Callable[[], nn.Module] | None = None  # from rows to a score for each cell
-    rate: float = .5  # share of the cells that the game hides, besides what is missing already
-    ask: str = "shown"  # the cells that G must reconstruct: those it saw, or the known ones that the game hid
-    weight: float = 1.  # of the reconstruction
-    adversary: float = 1.  # weight of what D says to G; 0: reconstruction alone
-    price: float = .1  # of D's slopes
-    prior: str = "normal"  # of z; or "uniform" on [0, 1], for tables scaled to it
-    latent: int | None = None  # length of z; None fits the set
-    width: int = 64  # hidden units of the default players
-    depth: int = 2  # their hidden layers
-    lr: float | dict[str, float] = 4e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (.5, .9)
-
-    def __post_init__(self) -> None:
-        check_choice("ask", self.ask, RECONSTRUCTED_CELLS)
-        check_choice("prior", self.prior, NOISE_PRIORS)
-        check_number("rate", self.rate, 0, 1)
-        for name in ("weight", "adversary", "price"):
-            check_number(name, getattr(self, name), 0)
+@dataclass(kw_only=True)
+class Imputer(AdversarialGame):
+    "The part of HexaGAN (Hwang et al. 2019) that fills holes: an imputer G, and a D of cells."
+    G: Player = None  # your own, from (2c, ...) to (c, ...) for an event (c, ...)
+    D: Player = None  # from rows to a score for each cell
+    rate: Share = .5  # of the cells that the game hides, besides what is missing already
+    reconstruct: Literal["shown", "hidden"] = "shown"  # cells that G saw, or that the game hid
+    reconstruction_weight: NonNegative = 1.
+    adversarial_weight: NonNegative = 1.  # of D's scores in the loss of G; 0: reconstruction alone
+    penalty_weight: NonNegative = .1  # of D's slopes
+    prior: Literal["normal", "uniform"] = "normal"  # of z; "uniform" on [0, 1], for scaled tables
+    default_networks: ClassVar[Networks] = Networks("mlp", width=64, depth=2)
+    default_optimiser: ClassVar[Optimiser] = Optimiser(4e-3, (.5, .9))
 
     @property
     def turns(self) -> str:
-        "D's turn, if anybody listens to it, then G's."
-        return "D G" if self.adversary else "G"
+        "D's turn, if its scores count, then G's."
+        return "D G" if self.adversarial_weight else "G"
 
     def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
         "What is put into holes before G sees them."
-        return (randn if self.prior == "normal" else rand)(*shape, generator=generator, device=device)
+        draw = randn if self.prior == "normal" else rand
+        return draw(*shape, generator=generator, device=device)
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        def net(inputs: Any) -> Callable[[], nn.Module]:
-            return lambda: mlp(inputs, event, self.width, self.depth, runs, generator)
-        return {"G": ImputerNetwork(make_player("G", self.G, net((2 * event[0], *event[1:])), runs, generator), event),
-                "D": CellDiscriminator(make_player("D", self.D, net(event), runs, generator))}
 
-    def filled(self, t: Any) -> tuple[Tensor, Tensor]:
-        "The batch with further holes, and the values that G proposes; flat rows (runs, n, d)."
-        x = hide_cells(t.x.flatten(2), self.rate, t.generator)
-        return x, t.G(t.z, x.view_as(t.x)).flatten(2)
+# %% [markdown]
+# Both players take rows and give a value for each cell, so one function makes both.
 
-    def loss_D(self, t: Any) -> Tensor:
-        "D wants shown cells high and filled ones low."
-        def scores(rows: Tensor) -> Tensor:
-            return t.D.cells(rows.view_as(t.x)).flatten(2)
-        with torch.no_grad():
-            x, filled = self.filled(t)
-            rows, shown = fill_holes(x, filled), ~x.isnan()
-        return cell_discriminator_loss(scores(rows), shown) + self.price * cell_penalty(scores, rows, shown, generator=t.generator)
+# %%
+#| export
+@patch
+def _cell_network(self: Imputer, inputs: tuple[int, ...], event: tuple[int, ...],
+                  **kw: Any) -> nn.Module:
+    "A network (runs, n, *inputs) to (runs, n, *event)."
+    if self.networks.kind != "conv":
+        return mlp(inputs, event, self.networks.width, self.networks.depth, **kw)
+    if len(event) != 3:
+        raise ValueError(f'kind: expected "mlp" for {event}, which is no picture, got "conv"')
+    return PixelNetwork(inputs[0], event[0], self.networks.width, self.networks.depth, **kw)
 
-    def loss_G(self, t: Any) -> Tensor:
-        "G wants its cells high, and the asked ones as they are."
-        (x, filled), full = self.filled(t), t.x.flatten(2)
-        asked = ~x.isnan() if self.ask == "shown" else x.isnan() & ~full.isnan()
-        loss = self.weight * cell_reconstruction_loss(filled, full, asked)
-        if self.adversary:
-            scores = t.D.cells(fill_holes(x, filled).view_as(t.x)).flatten(2)
-            loss = loss + self.adversary * cell_generator_loss(scores, ~x.isnan())
-        return loss
 
+# %%
+#| export
+@patch
+def players(self: Imputer, event: tuple[int, ...], latent: int, runs: int,
+            generator: list) -> dict[str, nn.Module]:
+    "The networks that play, one copy per run."
+    kw, seen = dict(runs=runs, generator=generator), (2 * event[0], *event[1:])
+    G = make_player("G", self.G, functools.partial(self._cell_network, seen, event, **kw), **kw)
+    default = functools.partial(self._cell_network, event, event, **kw)
+    D = make_player("D", self.D, default, scores=False, **kw)
+    return {"G": ImputerNetwork(G, event), "D": CellDiscriminator(D)}
+
+
+# %% [markdown]
+# Both losses begin with the batch, further holes in it, and what $G$ proposes.
+
+# %%
+#| export
+@patch
+def filled(self: Imputer, t: Any) -> tuple[Tensor, Tensor]:
+    "The batch with further holes, and the values that G proposes; flat rows (runs, n, d)."
+    x = hide_cells(t.x.flatten(2), self.rate, t.generator)
+    return x, t.G(t.z, x.view_as(t.x)).flatten(2)
+
+
+# %%
+#| export
+@patch
+def loss_D(self: Imputer, t: Any) -> Tensor:
+    "D wants shown cells high and filled ones low."
+    def scores(rows: Tensor) -> Tensor:
+        return t.D.cells(rows.view_as(t.x)).flatten(2)
+    with torch.no_grad():
+        x, filled = self.filled(t)
+        rows, shown = fill_holes(x, filled), ~x.isnan()
+    loss = cell_discriminator_loss(scores(rows), shown)
+    return loss + self.penalty_weight * cell_penalty(scores, rows, shown, generator=t.generator)
+
+
+# %%
+#| export
+@patch
+def loss_G(self: Imputer, t: Any) -> Tensor:
+    "G wants its cells high, and the asked ones as they are."
+    (x, filled), full = self.filled(t), t.x.flatten(2)
+    asked = ~x.isnan() if self.reconstruct == "shown" else x.isnan() & ~full.isnan()
+    loss = self.reconstruction_weight * cell_reconstruction_loss(filled, full, asked)
+    if self.adversarial_weight:
+        scores = t.D.cells(fill_holes(x, filled).view_as(t.x)).flatten(2)
+        loss = loss + self.adversarial_weight * cell_generator_loss(scores, ~x.isnan())
+    return loss
+
+
+# %% [markdown]
+# After training, a table is filled by the imputer of each run.
 
 # %%
 #| export
 @torch.no_grad()
-def impute_rows(run: Run,  # of an `Imputer`
-                x: Tensor,  # rows with holes, (n, *event), or (runs, n, *event)
-                draw: int = 0,  # another number, another draw of the noise
+@checked
+def impute_rows(run: Annotated[Run, InstanceOf(Run)],  # of an `Imputer`
+                x: Annotated[Tensor, NoInfinity("n *rows")],  # with holes; the runs may come first
+                draw: Index = 0,  # another number, another draw of the noise
                 ) -> Tensor:  # (runs, n, *event)
-    "The rows, their holes filled by each run's imputer: by the averaged one where an average is kept."
-    if not isinstance(run, Run) or not isinstance(run.players.nets.get("G"), ImputerNetwork):
+    "The rows, filled by each run's imputer: by the averaged one where an average is kept."
+    net, event = run.players.averaged or run.players.nets["G"], tuple(run.modes.event)
+    if not isinstance(net, ImputerNetwork):
         raise TypeError(f"run: expected a Run of an Imputer, got {run!r:.60}")
-    _check_table("x", x)
-    event = tuple(run.modes.event)
-    if x.shape[1:] != event and (x.shape[:1] != (run.runs,) or x.shape[2:] != event):
-        raise ValueError(f"x: expected rows (n, {event}) or ({run.runs}, n, {event}), got {tuple(x.shape)}")
-    x = (x.expand(run.runs, *x.shape) if x.shape[1:] == event else x).to(run.device, torch.float32)
-    if x.isinf().any():
-        raise ValueError("x: expected finite numbers, or NaN where one is missing, got infinity")
-    z, net = run.noise(x.shape[1], run.generators("impute", check_int("draw", draw, 0))), run.players.averaged or run.players.nets["G"]
-    training = net.training
+    x = x.expand(run.runs, *x.shape) if x.shape[1:] == event else x
+    check_shape("x", x, (run.runs, *x.shape[1:2], *event))
+    x, training = x.to(run.device, torch.float32), net.training
+    z = run.noise(x.shape[1], run.generators("impute", draw))
     try:
         return fill_holes(x, net.eval()(z, x))
     finally:
@@ -477,7 +565,7 @@ def impute_rows(run: Run,  # of an `Imputer`
 
 
 # %% [markdown]
-# First without the adversary, and $G$ asked for the cells that the game *hid*. Then the paper's: half of the cells hidden, $G$ asked for what it was *shown*, and of the holes it hears from $D$ alone. (A price of 0.1 and a rate of 0.004 were chosen among a handful on a circle of eight modes; at the paper's price of 10, made for columns in $[0,1]$, $D$ is too flat here.)
+# First without the adversary, and $G$ asked for the cells that the game *hid*. Then the paper's: half of the cells hidden, $G$ asked for what it was *shown*, and of the holes it hears from $D$ alone. (A penalty weight of 0.1 and a learning rate of 0.004 were chosen among a handful on a circle of eight modes; at the paper's weight of 10, made for columns in $[0,1]$, $D$ is too flat here.)
 #
 # **Predict:** what does reconstruction alone write? And the paper's imputer?
 
@@ -486,7 +574,9 @@ def play(modes=circle, n: int = 800, **rules):
     "Eight seeds of the game."
     return Run(Imputer(**rules), modes, batch=128, average=.99, device="cpu").step(steps(n))
 
-runs = {"reconstruction alone": play(adversary=0., ask="hidden", n=300), "cells judged, half hidden": play()}
+# %%
+runs = {"reconstruction alone": play(adversarial_weight=0., reconstruct="hidden", n=300),
+        "cells judged, half hidden": play()}
 for name, run in runs.items():
     judged(name, impute_rows(run, test))
 sheet("mean of the column", *runs, "null: any value of the column", "floor: the truth")
@@ -503,7 +593,8 @@ figure, panels = axes(1, 3, size=(2.8, 2.8))
 points(panels[0], impute_rows(runs["reconstruction alone"], test), "reconstruction alone")
 points(panels[1], impute_rows(runs["cells judged, half hidden"], test), "cells judged, half hidden")
 points(panels[2], runs["cells judged, half hidden"].sample(400), "whole rows of the same G")
-Picture(figure, "Reconstruction draws the cross; the game's completed rows form a square with some points inside; whole rows of the same generator lie on the circle")
+Picture(figure, "Reconstruction draws the cross; the game's completed rows form a square with "
+                "some points inside; whole rows of the same generator lie on the circle")
 
 # %% [markdown]
 # The whole rows are far better than the completed ones, though they are made from less. And the completed ones form a *square*: that is what one gets from two columns that are right one by one and know nothing of each other. Something is wrong, and not with the training.
@@ -522,6 +613,7 @@ def objections(p, q, r: float) -> float:
     assert q0.min() > -1e-12, "no law: it would need less than nothing"
     return ((1 - r) * p + r * q - (1 - r) * q - r * q0).abs().max().item()
 
+# %%
 p = torch.eye(4, dtype=torch.float64) / 4                # the second cell repeats the first
 blind = torch.full((4, 4), 1 / 16, dtype=torch.float64)  # each column right, and no more
 objections(p, blind, .5), objections(p, p, .2)
@@ -554,22 +646,31 @@ for share in ("half", "a fifth"):
     name = f"cells judged, {share} hidden"
     judged(f"{name}, 2×", impute_rows(runs[name].step(steps(800)), test))
 sheet("cells judged, half hidden, 2×", "cells judged, a fifth hidden, 2×", "floor: the truth")
-print("whole rows", *(interval([c.high_quality for c in runs[f"cells judged, {share} hidden"].coverage()]) for share in ("half", "a fifth")))
+print("whole rows", *(interval([c.high_quality
+                                for c in runs[f"cells judged, {share} hidden"].coverage()])
+                      for share in ("half", "a fifth")))
 
 # %%
 quality = {name: interval([c.high_quality for c in rows]) for name, rows in found.items()}
 half, fifth = quality["cells judged, half hidden, 2×"], quality["cells judged, a fifth hidden, 2×"]
-claim("An imputer whose cells are judged puts more completed rows near a mode than reconstruction alone", paper="Hwang et al. 2019",
-      section="the adversarial part, on a table with two values per hole", ours=fifth, baseline=quality["reconstruction alone"],
+claim("An imputer whose cells are judged puts more completed rows near a mode than reconstruction "
+      "alone", paper="Hwang et al. 2019",
+      section="the adversarial part, on a table with two values per hole", ours=fifth,
+      baseline=quality["reconstruction alone"],
       holds=fifth.low > 1.5 * quality["reconstruction alone"].high)
 
 # %%
-claim("With a fifth of the cells hidden in training it fills single holes better than with half of them hidden", paper="this course",
-      section="high quality", ours=fifth, baseline=f"{half}; null {quality['null: any value of the column']}", holds=fifth.low > half.high)
+claim("With a fifth of the cells hidden in training it fills single holes better than with half "
+      "of them hidden", paper="this course",
+      section="high quality", ours=fifth,
+      baseline=f"{half}; null {quality['null: any value of the column']}",
+      holds=fifth.low > half.high)
 
 # %%
-claim("It fills holes better than one nearest neighbour does, from the 1000 half-empty rows", paper="this course", section="high quality",
-      ours=fifth, baseline=quality["one neighbour"], holds=fifth.low > quality["one neighbour"].high, expect=False)
+claim("It fills holes better than one nearest neighbour does, from the 1000 half-empty rows",
+      paper="this course", section="high quality",
+      ours=fifth, baseline=quality["one neighbour"],
+      holds=fifth.low > quality["one neighbour"].high, expect=False)
 
 # %% [markdown]
 # The less is hidden, the better, as the algebra says. With a fifth hidden, completed rows are as good as whole ones; with half hidden they stay behind. The algebra says which wrong answers are *allowed*; it does not say that training must end in one, and with more steps it leaves the square a little. GAIN (Yoon et al. 2018) has another cure, a *hint*: it tells $D$ the mask of all cells but one, so that each mixture falls into its parts. HexaGAN does without.
@@ -584,17 +685,16 @@ claim("It fills holes better than one nearest neighbour does, from the 1000 half
 #| export
 class TableRows:
     "A table as data for a `Run`: rows (n, *event), NaN where a value is missing."
-    def __init__(self, x: Tensor):
-        _check_table("x", x)
-        if x.isinf().any():
-            raise ValueError("x: expected finite numbers, or NaN where one is missing, got infinity")
-        if x.isnan().all(0).any():
-            raise ValueError(f"x: expected at least one known value in each column, got none in {int(x.isnan().all(0).sum())} of them")
+    @checked
+    def __init__(self, x: Annotated[Tensor, NoInfinity("n d *more")]):
+        if empty := int(x.isnan().all(0).sum()):
+            raise ValueError(f"x: expected a known value in each column, got none in {empty}")
         self.x, self.event = x.float(), tuple(x.shape[1:])
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         "`n` rows, with replacement."
-        return self.x[torch.randint(len(self.x), (n,), generator=generator, device=self.x.device)]
+        i = torch.randint(len(self.x), (n,), generator=generator, device=self.x.device)
+        return self.x[i]
 
     def to(self, device: Any) -> TableRows:
         "The same rows elsewhere."
@@ -607,7 +707,8 @@ from sklearn.datasets import load_breast_cancer
 tumours = torch.from_numpy(load_breast_cancer().data).float()
 order = torch.stack([torch.randperm(569, generator=s) for s in seeds(0)])
 holes = hide_cells(tumours[order], .2, seeds(50))
-low, high = (holes[:, :455].nan_to_num(v).aminmax(dim=1, keepdim=True)[k] for v, k in ((math.inf, 0), (-math.inf, 1)))
+low, high = (holes[:, :455].nan_to_num(v).aminmax(dim=1, keepdim=True)[k]
+             for v, k in ((math.inf, 0), (-math.inf, 1)))
 known, asked_of = ((holes - low) / (high - low)).split([455, 114], 1)
 right = ((tumours[order] - low) / (high - low))[:, 455:]
 
@@ -615,7 +716,9 @@ right = ((tumours[order] - low) / (high - low))[:, 455:]
 def error(filled):
     return interval(row_rmse(asked_of, filled, right))
 
-ordinary = {"zeros": torch.zeros_like(right)} | {name: by_sklearn(make, known, asked_of) for name, make in imputers.items()}
+# %%
+ordinary = {"zeros": torch.zeros_like(right)} | {name: by_sklearn(make, known, asked_of)
+                                                 for name, make in imputers.items()}
 real_errors = {name: error(fill_holes(asked_of, filled)) for name, filled in ordinary.items()}
 real_errors
 
@@ -628,43 +731,54 @@ real_errors
 class Own(Run):
     "A run in which each seed learns from its own table."
     def real(self, n, generator, only=None):
-        return torch.stack([t[torch.randint(len(t), (n,), generator=s)] for t, s in zip(known, generator)])
+        return torch.stack([t[torch.randint(len(t), (n,), generator=s)]
+                            for t, s in zip(known, generator)])
 
-def learn(n: int = 900, every: int = 100, **rules):
+def learn(width: int, n: int = 900, every: int = 100, **rules):
     "The run, and its error on held-out rows along the way."
-    rules = {"rate": 0., "weight": 10., "price": 10., "depth": 1, "width": 15, "lr": 2e-3, "prior": "uniform"} | rules
-    run = Own(Imputer(**rules), TableRows(known[0]), batch=64, average=.9, device="cpu")
-    return run, torch.stack([row_rmse(asked_of, impute_rows(run.step(every), asked_of), right) for _ in range(steps(n, every) // every)], 1)
+    rules = {"rate": 0., "adversarial_weight": 0.} | rules
+    game = Imputer(reconstruction_weight=10., penalty_weight=10., prior="uniform",
+                   networks=Networks(width=width, depth=1), optimiser=Optimiser(2e-3), **rules)
+    run = Own(game, TableRows(known[0]), batch=64, average=.9, device="cpu")
+    curve = [row_rmse(asked_of, impute_rows(run.step(every), asked_of), right)
+             for _ in range(steps(n, every) // every)]
+    return run, torch.stack(curve, 1)
 
 # %%
-ways = {"asks what was shown, width 15": dict(adversary=0.), "asks what was shown, width 64": dict(adversary=0., width=64),
-        "asks what was hidden, width 64": dict(adversary=0., width=64, ask="hidden", rate=.2)}
+ways = {"asks what was shown, width 15": dict(width=15),
+        "asks what was shown, width 64": dict(width=64),
+        "asks what was hidden, width 64": dict(width=64, reconstruct="hidden", rate=.2)}
 learned = {name: learn(**rules) for name, rules in ways.items()}
 
 # %%
 figure, ax = axes(size=(5, 3))
 for (name, (_, curve)), colour, mark in zip(learned.items(), (REAL, FAKE, ACCENT), "ox^"):
-    ax.plot(range(100, 100 * curve.shape[1] + 1, 100), curve.mean(0), f"{mark}-", c=colour, ms=4, label=name)
+    ax.plot(range(100, 100 * curve.shape[1] + 1, 100), curve.mean(0), f"{mark}-", c=colour, ms=4,
+            label=name)
 for name in ("mean of the column", "iterative regression"):
     ax.axhline(real_errors[name].mean, c=MISSING, ls=":", lw=1)
     ax.text(900, real_errors[name].mean, name, va="bottom", ha="right", fontsize=7, c=MISSING)
 ax.set(xlabel="steps", ylabel="RMSE on held-out rows", ylim=(0, None))
 ax.legend(frameon=False, fontsize=7)
-Picture(figure, "Asked for what it was shown, the wide imputer gets worse from the start and passes the column's mean, the narrow one turns later; asked for what was hidden, the wide one gets better to the end")
+Picture(figure, "Asked for what it was shown, the wide imputer gets worse from the start and "
+                "passes "
+                "the column's mean, the narrow one turns later; asked for what was hidden, the "
+                "wide one gets better to the end")
 
 # %% [markdown]
 # It gets *worse*: the wider net soon, and far past the column's mean, the narrow one later and a little. Both were asked to repeat what they see, and copying needs no look at the other cells. Only the narrow layer keeps a net from it. Who prints the *best epoch on the test rows*, as the code of the paper does, never sees this:
 
 # %%
 copying = learned["asks what was shown, width 64"][1]
-{"best epoch, chosen on the test rows": interval(copying.amin(1)), "last epoch": interval(copying[:, -1])}
+{"best epoch, chosen on the test rows": interval(copying.amin(1)),
+ "last epoch": interval(copying[:, -1])}
 
 # %% [markdown]
-# The cure is one word, and that is what `ask` is for: hide some more of the *known* cells, and ask for those. ("Shown" is an autoencoder, "hidden" a denoising one.) With it, and without it, what does the adversary add?
+# The cure is one word, and that is what `reconstruct` is for: hide some more of the *known* cells, and ask for those. ("Shown" is an autoencoder, "hidden" a denoising one.) With it, and without it, what does the adversary add?
 
 # %%
 for name in ("asks what was shown, width 15", "asks what was hidden, width 64"):
-    learned[name + ", judged"] = learn(**ways[name] | {"adversary": 1.})
+    learned[name + ", judged"] = learn(adversarial_weight=1., **ways[name])
 real_errors |= {name: interval(curve[:, -1]) for name, (_, curve) in learned.items()}
 real_errors
 
@@ -673,26 +787,35 @@ def paired(name: str):
     "Error with the adversary minus error without it, on the same tables."
     return interval(learned[name + ", judged"][1][:, -1] - learned[name][1][:, -1])
 
-gain = {name: paired(name) for name in ("asks what was shown, width 15", "asks what was hidden, width 64")}
+gain = {name: paired(name)
+        for name in ("asks what was shown, width 15", "asks what was hidden, width 64")}
 gain
 
 # %%
 best = "asks what was hidden, width 64"
-claim("Asked for cells it was not shown, an imputer has less error than asked for those it was shown", paper="this course",
-      section="breast cancer, RMSE", ours=real_errors[best], baseline=f"{real_errors['asks what was shown, width 15']} at width 15",
+claim("Asked for cells it was not shown, an imputer has less error than asked for those it was "
+      "shown", paper="this course",
+      section="breast cancer, RMSE", ours=real_errors[best],
+      baseline=f"{real_errors['asks what was shown, width 15']} at width 15",
       holds=real_errors[best].high < real_errors["asks what was shown, width 15"].low)
 
 # %%
-claim("The adversary lowers the imputer's error by a fiftieth or more", paper="Hwang et al. 2019", section="breast cancer, with it minus without it",
-      ours=gain["asks what was shown, width 15"], baseline=f"{real_errors['asks what was shown, width 15']} without it",
-      holds=gain["asks what was shown, width 15"].high < -.02 * real_errors["asks what was shown, width 15"].mean, expect=False)
+claim("The adversary lowers the imputer's error by a fiftieth or more", paper="Hwang et al. 2019",
+      section="breast cancer, with it minus without it",
+      ours=gain["asks what was shown, width 15"],
+      baseline=f"{real_errors['asks what was shown, width 15']} without it",
+      holds=gain["asks what was shown, width 15"].high < -.02
+      * real_errors["asks what was shown, width 15"].mean, expect=False)
 
 # %%
 paper = "asks what was shown, width 15, judged"
-claim("The adversarial imputer has less error than the ordinary ones", paper="Hwang et al. 2019", section="breast cancer, RMSE",
+claim("The adversarial imputer has less error than the ordinary ones", paper="Hwang et al. 2019",
+      section="breast cancer, RMSE",
       ours=f"{real_errors[paper]}; asked for hidden cells {real_errors[best + ', judged']}",
-      baseline=f"5 neighbours {real_errors['mean of 5 neighbours']}, iterative {real_errors['iterative regression']}",
-      holds=min(real_errors[paper].low, real_errors[best + ", judged"].low) < real_errors["iterative regression"].high, expect=False)
+      baseline=f"5 neighbours {real_errors['mean of 5 neighbours']}, iterative "
+               f"{real_errors['iterative regression']}",
+      holds=min(real_errors[paper].low, real_errors[best + ", judged"].low)
+      < real_errors["iterative regression"].high, expect=False)
 
 # %% [markdown]
 # The ordinary imputers win, and by far: a regression of each column on the others, from 455 rows, on a laptop, in a second. What the adversary changes is written above, with its interval: next to nothing. It could not have been much: in this table a cell is nearly a function of its neighbours, and where only one value is possible there is no collapse to cure. Look at your columns *before* you choose: two values far apart, or one?
@@ -724,19 +847,23 @@ def scene(what: str, who: str):
     "The completed rows of seed 0, their error and their quality."
     rows = masked(what)
     filled = fill(who, rows)
-    e, good = row_rmse(rows, filled, truth[:, :300]).mean().item(), sum(c.high_quality for c in coverages(filled, circle)) / 8
+    e = row_rmse(rows, filled, truth[:, :300]).mean().item()
+    good = sum(c.high_quality for c in coverages(filled, circle)) / 8
     figure, ax = axes(size=(3.4, 3.2))
     points(ax, filled, f"{what} hidden, {who}")
-    return e, good, Picture(figure, f"{what} hidden, filled by {who}: RMSE {e:.2f}, high quality {good:.2f}")
+    return e, good, Picture(figure, f"{what} hidden, filled by {who}: RMSE {e:.2f}, high quality "
+                                    f"{good:.2f}")
 
 # %%
 what = w.ToggleButtons(options=["x₁", "x₂", "both"], description="hidden")
 who = w.Dropdown(options=[*imputers, *runs], description="filled by")
-view, words = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start")), w.Label()
+view = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start"))
+words = w.Label()
 
 def turn(change=None):
     e, good, shown = scene(what.value, who.value)
-    view.value, words.value = shown.png, f"RMSE {e:.2f} (less is better), high quality {good:.2f} (more is better)"
+    view.value = shown.png
+    words.value = f"RMSE {e:.2f} (less is better), high quality {good:.2f} (more is better)"
 
 for control in (what, who):
     control.observe(turn, "value")
@@ -750,12 +877,13 @@ assert words.value != before
 scene("x₁", "one neighbour")[2]
 
 # %%
-{(what, who): tuple(round(v, 2) for v in scene(what, who)[:2]) for what in ("x₁", "both") for who in ("one neighbour", "cells judged, a fifth hidden", "cells judged, half hidden")}
+{(what, who): tuple(round(v, 2) for v in scene(what, who)[:2]) for what in ("x₁", "both")
+ for who in ("one neighbour", "cells judged, a fifth hidden", "cells judged, half hidden")}
 
 # %% [markdown]
 # (RMSE, high quality.) With both cells hidden a neighbour cannot be found, for there is nothing to be near to, and scikit-learn falls back to the column's mean. A generator has no such trouble.
 #
-# To watch the game itself, open the lab of chapter [1.3](../1_game/03_lab.ipynb) with `Lab(Imputer(), ring(16, radius=2, std=.12))`; what it draws are whole rows. Put 0 into *adversary* and let it play.
+# To watch the game itself, open the lab of chapter [1.3](../1_game/03_lab.ipynb) with `Lab(Imputer(), ring(16, radius=2, std=.12))`; what it draws are whole rows. Put 0 into *adversarial_weight* and let it play.
 
 # %% [markdown]
 # ## In your own code
@@ -773,8 +901,10 @@ loss_d = cell_discriminator_loss(my_D(rows.detach()), shown) + 10 * cell_penalty
 loss_g = cell_generator_loss(my_D(rows), shown)
 
 # %%
-run = Run(Imputer(ask="hidden", rate=.2), TableRows(mine), runs=2, batch=32, device="cpu").step(20)
-impute_rows(run, mine).shape, impute_rows(run, mine).isnan().any().item(), (loss_d.item(), loss_g.item()) != (0, 0)
+run = Run(Imputer(reconstruct="hidden", rate=.2), TableRows(mine), runs=2, batch=32,
+          device="cpu").step(20)
+done = impute_rows(run, mine)
+done.shape, done.isnan().any().item(), (loss_d.item(), loss_g.item()) != (0, 0)
 
 
 # %% [markdown]
@@ -784,7 +914,8 @@ impute_rows(run, mine).shape, impute_rows(run, mine).isnan().any().item(), (loss
 # %%
 @exercise(accepts=[2 ** .5, 1.414], rejects=[1, 2, 0, .5 ** .5])
 def grade_draw(answer):
-    assert abs(answer - 2 ** .5) < 1e-3, "the variance is 1; a draw has twice that as its squared error; take the root"
+    hint = "the variance is 1; a draw has twice that as its squared error; take the root"
+    assert abs(answer - 2 ** .5) < 1e-3, hint
 
 
 # %%
@@ -796,13 +927,16 @@ grade_draw(answer)
 # **2.** Statisticians fill a table several times, by draws, and average *what they compute from it* (multiple imputation). Write `averaged(draws)`, which takes draws (k, n, d) of the same rows to the completed rows with the *smallest* expected squared error that can be had from them.
 
 # %%
-@exercise(accepts=[lambda draws: draws.mean(0)], rejects=[lambda draws: draws[0], lambda draws: draws.median(0).values, lambda draws: draws.sum(0)])
+@exercise(accepts=[lambda draws: draws.mean(0)],
+          rejects=[lambda draws: draws[0], lambda draws: draws.median(0).values,
+                   lambda draws: draws.sum(0)])
 def grade_averaged(averaged):
     s = torch.Generator().manual_seed(3)
     hidden, draws = ((torch.rand(k, 4000, 1, generator=s) < .8).float() for k in (1, 50))
     filled = averaged(draws)
     assert filled.shape == (4000, 1), "one value per cell"
-    assert (filled - hidden[0]).square().mean() < .18, "what has the smallest squared error of all? The draws know it, together"
+    hint = "what has the smallest squared error of all? The draws know it, together"
+    assert (filled - hidden[0]).square().mean() < .18, hint
 
 
 # %%
