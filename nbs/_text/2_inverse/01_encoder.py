@@ -1,6 +1,6 @@
 # %% [markdown]
 # # The inverted generator
-# > Turned round, the game has one mode to cover and never loses it; what that buys, and what it does not
+# > What does an encoder lose that is trained against a prior, and what does it keep?
 
 # %% [markdown]
 # | | |
@@ -19,30 +19,36 @@
 "The inverted generator: an adversarially trained encoder, and tests of its latent codes."
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import nn
 
-from modelab.core.checks import check_choice, check_int, check_number, check_tensors
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators, rand, randn
+from modelab.core.signatures import Count, Finite, Labels, NonNegative, Share, checked
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import r1
-from modelab.networks.layers import make_player, mlp, score_batches
+from modelab.networks.layers import make_player, score_batches
+from modelab.networks.players import Player
+from modelab.training.game import Game
 
 # %%
+from types import SimpleNamespace
+
 from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, MISSING, Picture, REAL
 from modelab.core.statistics import interval
+from modelab.course.notebooks import patch
 from modelab.course.claims import claim, fast_mode, recorded, steps
 from modelab.course.exercises import exercise
 from modelab.data.mixtures import line, ring
 from modelab.methods.minimax import Minimax
+from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
@@ -55,7 +61,8 @@ from modelab.training.run import Run
 
 # %%
 data = line(5, spacing=1., std=.02)
-forward = Run(Minimax(networks=Networks(latent=1, width=32)), data, batch=256, device="cpu").step(steps(1000))
+forward = Run(Minimax(networks=Networks(latent=1, width=32)), data, batch=256,
+              device="cpu").step(steps(1000))
 lit = [int(c.captured) for c in forward.coverage()]
 lit
 
@@ -65,10 +72,13 @@ lit
 # %%
 record = recorded("encoder")
 for row in record.get("forward", []):
-    print(f"{row['setting']:32} modes {row['captured'].split(' over')[0]:20} of 5   high quality {row['high quality'].split(' over')[0]}")
+    print(
+        f"{row['setting']:32} modes {row['captured'].split(' over')[0]:20} of 5   high quality "
+        f"{row['high quality'].split(' over')[0]}"
+    )
 
 # %% [markdown]
-# A price on $D$'s slope (chapter [1.4](../1_game/04_wasserstein.ipynb)) gives every mode of this line its good sample, and most samples still lie between modes. So there is a loss to look at, of modes or of quality.
+# A penalty on $D$'s gradient (chapter [1.4](../1_game/04_wasserstein.ipynb)) gives every mode of this line its good sample, and most samples still lie between modes. So there is a loss to look at, of modes or of quality.
 #
 # Now run a network the other way: $E$ takes an example $x$ and gives a code $z=E(x)$. What it has to imitate is the prior, the law from which $G$ would draw its latents: here uniform on $[-1,1]$.
 #
@@ -80,7 +90,7 @@ for row in record.get("forward", []):
 #
 # $$\min_E\max_D\;\mathbb E_z\log\sigma\big(D(z)\big)+\mathbb E_x\log\big(1-\sigma(D(E(x)))\big).$$
 #
-# No new loss is needed, chapter 1.1 has them all. (In chapter 2.2 it is the pair with the real $x$ that is called real, so that codes stand on the other side. Nothing else changes.) A whole turn of each:
+# No new loss is needed: chapter 1.1 has them all. (In chapter 2.2 it is the pair with the real $x$ that is called real, so that codes stand on the other side. Nothing else changes.) A whole turn of each:
 
 # %%
 E, D = mlp(1, 1, 32), mlp(1, (), 32)
@@ -118,47 +128,41 @@ value, 2 * jsd - math.log(4)
 
 # %%
 #| export
-LATENT_PRIORS = ("normal", "uniform")
+LatentPrior = Literal["normal", "uniform"]  # standard normal; or uniform on [-1, 1]
+LATENT_PRIORS = get_args(LatentPrior)
+Codes = Annotated[torch.Tensor, Finite("*runs n latent")]
+ModeNumbers = Annotated[torch.Tensor, Labels("*runs n")]
 
-
-# %%
-#| export
-def _check_codes(codes: torch.Tensor, rank: int = 1) -> torch.Tensor:
-    "The codes as constants in float32 or float64, if they are codes."
-    check_tensors(codes=codes)
-    if codes.ndim < rank:
-        raise ValueError(f"codes: expected shape (*runs, n, latent), got {tuple(codes.shape)}")
-    if not torch.isfinite(codes).all():
-        raise ValueError("codes: expected finite numbers, got NaN or infinity")
-    return codes.detach().float() if codes.dtype.itemsize < 4 else codes.detach()
-
+# %% [markdown]
+# The level of a code is the prior's distribution function there, coordinate by coordinate.
 
 # %%
 #| export
-def _prior_cdf(codes: torch.Tensor, prior: str) -> torch.Tensor:
-    "The levels of codes that are known to be good."
-    codes = codes.double()
-    if check_choice("prior", prior, LATENT_PRIORS) == "normal":
-        return torch.special.ndtr(codes)
-    return ((codes + 1) / 2).clamp(0, 1)
-
-
-# %%
-#| export
-def prior_cdf(codes: torch.Tensor,  # of any shape
-              prior: str = "uniform",  # on [-1, 1]; or "normal"
+@checked
+def prior_cdf(codes: Annotated[torch.Tensor, Finite("*shape")],  # of any shape
+              prior: LatentPrior = "uniform",
               ) -> torch.Tensor:  # of the same shape, float64
     "The share of the prior below each coordinate."
-    return _prior_cdf(_check_codes(codes), prior)
+    codes = codes.detach().double()
+    return torch.special.ndtr(codes) if prior == "normal" else ((codes + 1) / 2).clamp(0, 1)
 
 
 # %%
+prior_cdf(torch.tensor([-1., 0., .5])), prior_cdf(torch.tensor([-1., 0., .5]), "normal")
+
+# %% [markdown]
+# Sort the levels. The share of codes below a level jumps at each of them, so the gap is taken on both sides of the jump.
+
+# %%
 #| export
-def ks_statistic(codes: torch.Tensor,  # (*runs, n, latent)
-                 prior: str = "uniform",  # on [-1, 1]; or "normal"
-                 ) -> torch.Tensor:  # (*runs, latent)
-    "The Kolmogorov-Smirnov statistic of every latent axis: the largest gap between the codes' law and the prior."
-    u = _prior_cdf(_check_codes(codes, 2), prior).sort(-2).values
+@checked
+def ks_statistic(codes: Codes, prior: LatentPrior = "uniform") -> torch.Tensor:  # (*runs, latent)
+    """The Kolmogorov-Smirnov statistic of every latent axis.
+
+    It is the largest gap between the distribution functions of the codes `(*runs, n, latent)` and
+    of the prior.
+    """
+    u = prior_cdf(codes, prior).sort(-2).values
     rank = torch.arange(1, u.shape[-2] + 1, dtype=u.dtype, device=u.device)[:, None] / u.shape[-2]
     return torch.maximum(rank - u, u - rank + 1 / u.shape[-2]).amax(-2)
 
@@ -174,7 +178,8 @@ sample = torch.randn(2, 300, 1, generator=g, dtype=torch.float64) * .8 + .1
 ours = {prior: ks_statistic(sample, prior)[:, 0] for prior in LATENT_PRIORS}
 theirs = {"normal": [kstest(s[:, 0], "norm").statistic for s in sample],
           "uniform": [kstest(s[:, 0], "uniform", args=(-1, 2)).statistic for s in sample]}
-assert all(torch.allclose(ours[prior], torch.tensor(theirs[prior]).double(), atol=1e-12) for prior in LATENT_PRIORS)
+theirs = {prior: torch.tensor(values).double() for prior, values in theirs.items()}
+assert all(torch.allclose(ours[prior], theirs[prior], atol=1e-12) for prior in LATENT_PRIORS)
 ours
 
 # %% [markdown]
@@ -188,18 +193,6 @@ ks_statistic(diagonal)
 # Perfect on both axes, and nearly all of the square is empty. *Jointly*, an interval below a level becomes a corner: for each code and each of the $2^d$ corners $C$ of space that meet there, compare the share of codes in the corner with the share of the prior,
 #
 # $$K_{\text{joint}}=\max_{i,\;C\ni z_i}\Big|\tfrac1n\#\{j:z_j\in C\}-\mathbb P(C)\Big|.$$
-
-# %%
-#| export
-def joint_ks_statistic(codes: torch.Tensor,  # (*runs, n, latent), latent ≤ 8
-                       prior: str = "uniform",  # on [-1, 1]; or "normal"
-                       ) -> torch.Tensor:  # (*runs,)
-    "The same jointly: the largest gap over all corners of space at each code. With one latent it is `ks_statistic`."
-    u = _prior_cdf(_check_codes(codes, 2), prior)
-    if u.shape[-1] > 8:
-        raise ValueError(f"codes: expected at most 8 latents, a code is where 2^latent corners meet, got {u.shape[-1]}")
-    return torch.stack([_corners(v) for v in u.reshape(-1, *u.shape[-2:])]).reshape(u.shape[:-2])
-
 
 # %%
 #| export
@@ -217,6 +210,25 @@ def _corners(u: torch.Tensor) -> torch.Tensor:
 
 
 # %% [markdown]
+# A flip of an axis turns "below" into "above", so one loop over the flips sees all $2^d$ corners. The work doubles with each latent; eight is the most that is allowed.
+
+# %%
+#| export
+@checked
+def joint_ks_statistic(codes: Codes, prior: LatentPrior = "uniform") -> torch.Tensor:  # (*runs,)
+    """The Kolmogorov-Smirnov statistic of all latent axes together, for codes `(*runs, n, latent)`.
+
+    It is the largest gap over all corners of space at each code (Fasano and Franceschini 1987).
+    With one latent it is `ks_statistic`; `ValueError` for more than eight.
+    """
+    if codes.shape[-1] > 8:
+        raise ValueError("codes: expected at most 8 latents, as 2^latent corners meet at a code, "
+                         f"got {codes.shape[-1]}")
+    u = prior_cdf(codes, prior)
+    return torch.stack([_corners(v) for v in u.reshape(-1, *u.shape[-2:])]).reshape(u.shape[:-2])
+
+
+# %% [markdown]
 # **Fidelity.** With one latent both statistics agree. On the diagonal a corner $[0,u]^2$ holds the share $u$ of the codes and $u^2$ of the square: the gap is largest at $u=\tfrac12$, and it is $\tfrac14$.
 
 # %%
@@ -228,43 +240,24 @@ joint_ks_statistic(diagonal).item()
 # Perfection is not zero either: a finite draw from the prior itself has gaps. Every table below carries that number as *null*.
 #
 # ## The game
-# The encoder may draw noise beside $x$ (`stochastic`; it will matter). And $D$ pays for its slope at draws of the prior, R1 of chapter 1.4; what that is worth stands in the table of what was tried.
+# The encoder may draw noise beside $x$ (`stochastic`; it will matter). Its penalty is on $D$'s gradient at draws of the prior, R1 of chapter 1.4; what that is worth stands in the table of what was tried.
+#
+# What every game with an encoder shares is a class of its own: the prior of $z$, and how codes are made. BiGAN of chapter [2.2](02_bigan.ipynb) inherits from it, too.
 
 # %%
 #| export
-class NoGenerator(nn.Module):
-    "Stands where a run looks for G, to say that there is none."
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        raise ValueError("game: an Encoder makes no examples; players.nets['E'] makes codes, and a BiGAN makes both")
-
-
-# %%
-#| export
-@register_game
-@dataclass
-class Encoder:
-    "The inverted generator: E turns examples into codes, D tells codes from draws of the prior. It makes no examples."
-    E: nn.Module | Callable[[], nn.Module] | None = None  # your own, of x, and of noise shaped as z if `stochastic`
-    D: nn.Module | Callable[[], nn.Module] | None = None  # your own, of z
+@dataclass(kw_only=True)
+class EncodingGame(Game):
+    "A game with an encoder E of examples and a prior of latents that the codes should follow."
+    E: Player = None  # your own, of x, and of noise shaped as z if `stochastic`
     stochastic: bool = False  # whether E draws noise
-    prior: str = "normal"  # of z; or "uniform" on [-1, 1]
-    weight: float = 1.  # price of D's squared slope at draws of the prior (R1)
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    depth: int = 2  # their hidden layers
-    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
-    turns: ClassVar[str] = "D E"
+    prior: LatentPrior = "normal"  # of z
 
-    def __post_init__(self) -> None:
-        check_choice("prior", self.prior, LATENT_PRIORS)
-        check_number("weight", self.weight, 0)
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        hidden, sizes = (self.width, self.depth, runs, generator), [math.prod(event), latent]
-        return {"E": make_player("E", self.E, lambda: JointMLP(sizes[:1 + self.stochastic], latent, *hidden), runs, generator),
-                "D": make_player("D", self.D, lambda: mlp(latent, (), *hidden), runs, generator), "G": NoGenerator()}
+    def encoder(self, event: tuple[int, ...], latent: int, **kw: Any) -> nn.Module:
+        "E; `kw` are `runs` and `generator`."
+        noise = latent if self.stochastic else 0
+        default = lambda: self.networks.encoder(event, latent, noise, **kw)
+        return make_player("E", self.E, default, **kw)
 
     def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> torch.Tensor:
         "Draws from the prior."
@@ -274,18 +267,74 @@ class Encoder:
 
     def encode(self, t: Any) -> torch.Tensor:
         "E(x), with fresh noise if E is stochastic."
-        return t.E(t.x, randn(*t.z.shape, generator=t.generator, device=t.z.device)) if self.stochastic else t.E(t.x)
+        if not self.stochastic:
+            return t.E(t.x)
+        return t.E(t.x, randn(*t.z.shape, generator=t.generator, device=t.z.device))
 
-    def loss_D(self, t: Any) -> torch.Tensor:
-        "D wants draws of the prior high and codes low."
-        with torch.no_grad():
-            code = self.encode(t)
-        loss = discriminator_loss(*score_batches(t.D, t.z, code))
-        return loss + self.weight * r1(t.D, t.z) if self.weight else loss
 
-    def loss_E(self, t: Any) -> torch.Tensor:
-        "E wants its codes high."
-        return generator_loss(t.D(self.encode(t)))
+# %%
+EncodingGame(prior="uniform").noise(2, 3, 1).shape, error_message(EncodingGame, prior="flat")
+
+# %% [markdown]
+# A run asks its game for a generator when it samples. This game has none, so in its place stands a network that says so.
+
+# %%
+#| export
+class NoGenerator(nn.Module):
+    "Stands where a run looks for G, to say that there is none."
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        raise ValueError("game: an Encoder makes no examples; players.nets['E'] makes codes, "
+                         "and a BiGAN makes both")
+
+
+# %% [markdown]
+# Now the game itself. $D$ sees codes, which are vectors, so it is fully connected even where $E$ reads pictures by convolutions.
+
+# %%
+#| export
+@register_game
+@dataclass(kw_only=True)
+class Encoder(EncodingGame):
+    """The inverted generator: E turns examples into codes, D tells codes from draws of the prior.
+
+    It makes no examples. After Makhzani et al. 2015, without the decoder."""
+    D: Player = None  # your own, of z
+    weight: NonNegative = 1.  # of R1, the penalty on D's gradient at draws of the prior
+    turns: ClassVar[str] = "D E"
+
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "E and D, one copy per run."
+        kw = dict(runs=runs, generator=generator)
+        E = self.encoder(event, latent, **kw)
+        vectors = dataclasses.replace(self.networks, kind="mlp")
+        D = make_player("D", self.D, lambda: vectors.discriminator((latent,), **kw), **kw)
+        return {"E": E, "D": D, "G": NoGenerator()}
+
+
+# %% [markdown]
+# The losses are those of the whole turn above, and the penalty:
+
+# %%
+#| export
+@patch
+def loss_D(self: Encoder, t: Any) -> torch.Tensor:
+    "D wants draws of the prior high and codes low."
+    with torch.no_grad():
+        code = self.encode(t)
+    loss = discriminator_loss(*score_batches(t.D, t.z, code))
+    return loss + self.weight * r1(t.D, t.z) if self.weight else loss
+
+
+# %% [markdown]
+# $E$ hears of the prior through $D$ alone.
+
+# %%
+#| export
+@patch
+def loss_E(self: Encoder, t: Any) -> torch.Tensor:
+    "E wants its codes high."
+    return generator_loss(t.D(self.encode(t)))
 
 
 # %%
@@ -305,9 +354,11 @@ marks = [0, 10, 30, 100, 300, 1000]
 def look(run, n: int = 500):
     "Fresh points with their modes and codes, and as many draws of the prior; each (runs, n, ·)."
     draw = run.generators
-    x, mode = map(torch.stack, zip(*(run.modes.sample_with_modes(n, generator=g) for g in draw("look"))))
-    turn = type("Turn", (), {"x": x, "z": run.noise(n, draw("look", 1)), "generator": draw("look", 2), **run.players.nets})
-    return {"x": x, "mode": mode, "code": run.game.encode(turn), "z": turn.z}
+    x, mode = map(torch.stack,
+                  zip(*(run.modes.sample_with_modes(n, generator=g) for g in draw("look"))))
+    z = run.noise(n, draw("look", 1))
+    turn = SimpleNamespace(x=x, z=z, generator=draw("look", 2), **run.players.nets)
+    return {"x": x, "mode": mode, "code": run.game.encode(turn), "z": z}
 
 # %%
 def missed(codes, regions: int = 5) -> list[int]:
@@ -317,7 +368,9 @@ def missed(codes, regions: int = 5) -> list[int]:
     return (share < .1 / regions).sum(1).tolist()
 
 # %%
-backward = Run(Encoder(prior="uniform", networks=Networks(latent=1, width=32), optimiser=Optimiser(rates)), data, batch=256, device="cpu")
+small, quick = Networks(latent=1, width=32), Optimiser(rates)
+backward = Encoder(prior="uniform", networks=small, optimiser=quick)
+backward = Run(backward, data, batch=256, device="cpu")
 seen = {at: look(backward.step(steps(at + 1, at // 25 + 1) - 1 - backward.steps)) for at in marks}
 {at: missed(s["code"]) for at, s in seen.items()}
 
@@ -329,14 +382,19 @@ for place, (at, s) in enumerate(seen.items()):
     spread = torch.linspace(-.3, .3, 500)
     ax.plot(place + spread, s["code"][r, :, 0], ".", c=REAL, ms=2)
 ax.hlines([-1, -.6, -.2, .2, .6, 1], -.5, 5.5, color=MISSING, lw=.6, ls=":")
-ax.set(xticks=range(len(marks)), xticklabels=marks, xlabel="step", ylabel="code z", ylim=(-1.6, 1.6))
-Picture(figure, f"Seed {r}: the codes of five modes at six moments; regions missed at first: {first[r]}, at the end: "
-        f"{missed(seen[1000]['code'])[r]}")
+ax.set(xticks=range(len(marks)), xticklabels=marks, xlabel="step", ylabel="code z",
+       ylim=(-1.6, 1.6))
+Picture(
+    figure,
+    f"Seed {r}: the codes of five modes at six moments; regions missed at first: {first[r]}, at "
+    "the end: "
+    f"{missed(seen[1000]['code'])[r]}")
 
 # %%
 before, after = (interval(missed(seen[at]["code"])) for at in (0, 1000))
-claim("An encoder misses regions of the latent at first and captures them all later", paper="Sharma and Namboodiri 2018",
-      section="introduction", ours=after, baseline=f"{before} before training", holds=after.high < .2 and before.low > .5)
+claim("An encoder misses regions of the latent at first and captures them all later",
+      paper="Sharma and Namboodiri 2018", section="introduction", ours=after,
+      baseline=f"{before} before training", holds=after.high < .2 and before.low > .5)
 
 # %% [markdown]
 # Regions are missed, and none stays missed: it has a filled neighbour, the prior is one piece, and so $D$'s slope leads in from the side. A mode of the data may be an island.
@@ -348,8 +406,12 @@ claim("An encoder misses regions of the latent at first and captures them all la
 def summary(seen: dict, prior: str) -> str:
     "Both statistics and their null, over the seeds."
     code, z = seen["code"], seen["z"]
-    return (f"per axis {interval(ks_statistic(code, prior).mean(-1)):.3f}, null {ks_statistic(z, prior).mean():.3f};   "
-            f"jointly {interval(joint_ks_statistic(code, prior)):.3f}, null {joint_ks_statistic(z, prior).mean():.3f}")
+    return (
+        f"per axis {interval(ks_statistic(code, prior).mean(-1)):.3f}, null "
+        f"{ks_statistic(z, prior).mean():.3f};   "
+        f"jointly {interval(joint_ks_statistic(code, prior)):.3f}, null "
+        f"{joint_ks_statistic(z, prior).mean():.3f}"
+    )
 
 # %%
 print(summary(seen[1000], "uniform"))
@@ -384,14 +446,17 @@ for row in record.get("width", []):
 # Let $E$ draw a number $\varepsilon$ for each example: $z=E(x,\varepsilon)$. A mode can now be a stripe.
 
 # %%
-stochastic = dict(latent=1, prior="uniform", width=32, lr=rates, stochastic=True)
-noisy = look(Run(Encoder(**stochastic), data, batch=256, device="cpu").step(steps(1000)))
+stochastic = Encoder(prior="uniform", stochastic=True, networks=small, optimiser=quick)
+noisy = look(Run(stochastic, data, batch=256, device="cpu").step(steps(1000)))
 print(summary(noisy, "uniform"))
 
 # %%
 filled = interval(ks_statistic(noisy["code"])[:, 0])
-claim("An encoder with noise fills the prior better than any deterministic encoder of five points could",
-      paper="this course", section="line of five", ours=filled, baseline="0.1 (floor)", holds=filled.high < .1)
+claim(
+    "An encoder with noise fills the prior better than any deterministic encoder of five points "
+    "could",
+    paper="this course", section="line of five", ours=filled, baseline="0.1 (floor)",
+    holds=filled.high < .1)
 
 # %% [markdown]
 # Have we then lost nothing?
@@ -401,21 +466,22 @@ claim("An encoder with noise fills the prior better than any deterministic encod
 
 # %%
 #| export
-def separated_modes(codes: torch.Tensor,  # (*runs, n, latent)
-                    mode: torch.Tensor,  # the mode each code came from, (*runs, n)
-                    n_modes: int,
-                    least: float = .9,  # share of a mode's codes whose nearest other code must be of the same mode
+@checked
+def separated_modes(codes: Codes,  # (*runs, n, latent)
+                    mode: ModeNumbers,  # the mode each code came from, (*runs, n)
+                    n_modes: Count,
+                    least: Share = .9,  # share of its codes whose nearest other is of the mode
                     ) -> torch.Tensor:  # (*runs,)
-    "How many modes have a place of their own among the codes. A mode with fewer than two codes has none; nor do ties."
-    codes, least, n_modes = _check_codes(codes, 2), check_number("least", least, 0, 1), check_int("n_modes", n_modes)
-    if not isinstance(mode, torch.Tensor) or mode.is_floating_point() or mode.is_complex() or mode.dtype == torch.bool:
-        raise TypeError(f"mode: expected whole numbers in a tensor, got {getattr(mode, 'dtype', type(mode).__name__)}")
-    if mode.shape != codes.shape[:-1]:
-        raise ValueError(f"mode: expected one per code, shape {tuple(codes.shape[:-1])}, got {tuple(mode.shape)}")
+    """How many modes have a place of their own among the codes.
+
+    A mode with fewer than two codes has none, and a tie between two modes counts for neither.
+    """
+    codes = codes.detach().float() if codes.dtype.itemsize < 4 else codes.detach()
     apart = torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist")
     apart.diagonal(dim1=-2, dim2=-1).fill_(math.inf)
     same = mode[..., None] == mode[..., None, :]
-    told = apart.masked_fill(~same, math.inf).amin(-1) < apart.masked_fill(same, math.inf).amin(-1)
+    nearest_own = apart.masked_fill(~same, math.inf).amin(-1)
+    told = nearest_own < apart.masked_fill(same, math.inf).amin(-1)
     found = [(told & (mode == k)).sum(-1) > least * (mode == k).sum(-1) for k in range(n_modes)]
     return torch.stack(found).sum(0)
 
@@ -426,37 +492,49 @@ def separated_modes(codes: torch.Tensor,  # (*runs, n, latent)
 # %%
 def by_rank(x):
     "The distribution function of the five modes, stretched over [-1, 1]."
-    return torch.special.ndtr((x.double() - data.centers[:, 0]) / .02).mean(-1, keepdim=True) * 2 - 1
+    return torch.special.ndtr(
+        (x.double() - data.centers[:, 0]) / .02).mean(-1, keepdim=True) * 2 - 1
 
-hand = {"hash": lambda x: (x.double() * 1e4).frac().abs() * 2 - 1, "constant": lambda x: x * 0, "by rank": by_rank}
+
+hand = {
+    "hash": lambda x: (x.double() * 1e4).frac().abs() * 2 - 1, "constant": lambda x: x * 0,
+    "by rank": by_rank
+}
 x, mode = seen[0]["x"], seen[0]["mode"]
 tried = {name: (E(x), mode) for name, E in hand.items()}
 
 # %%
 def closest(code, mode) -> float:
-    "The smallest distance between the mean codes of two modes; .4 where five share the interval. Mean over runs."
-    means = torch.stack([(code[..., 0] * (mode == k)).sum(1) / (mode == k).sum(1) for k in range(5)], 1)
+    "Mean over runs of the smallest distance between two modes' mean codes; .4 is the most."
+    means = torch.stack([(code[..., 0] * (mode == k)).sum(1) / (mode == k).sum(1)
+                         for k in range(5)], 1)
     return means.sort(1).values.diff().amin(1).mean().item()
 
 # %%
-tried |= {"E, before training": (seen[0]["code"], mode), "E, deterministic": (seen[1000]["code"], mode),
-          "E, with noise": (noisy["code"], noisy["mode"])}
+tried |= {
+    "E, before training": (seen[0]["code"], mode), "E, deterministic": (seen[1000]["code"], mode),
+    "E, with noise": (noisy["code"], noisy["mode"])
+}
 for name, (code, m) in tried.items():
-    print(f"{name:20} K {ks_statistic(code)[:, 0].mean():.3f}   places of their own {separated_modes(code, m, 5).tolist()}   closest {closest(code, m):.2f}")
+    print(
+        f"{name:20} K {ks_statistic(code)[:, 0].mean():.3f}   places of their own "
+        f"{separated_modes(code, m, 5).tolist()}   closest {closest(code, m):.2f}"
+    )
 
 # %% [markdown]
 # Read it line by line. The hash is uniform to the last digit and knows nothing: a good $K$ says *nothing* about modes. By rank one can have both. An *untrained* $E$ keeps nearly all apart already, if you look closely: a random map rarely sends two points to one. What training adds is room, since two points upon one another would double the jump; see how far the closest two are now. With noise that reason is gone: two stripes may lie on top of each other, and they do.
 
 # %%
-apart_random, apart_plain, apart_noisy = (interval(separated_modes(s["code"], s["mode"], 5)) for s in (seen[0], seen[1000], noisy))
-claim("An encoder that fills the prior gives every mode of the data a place of its own", paper="this course",
-      section="line of five, with noise", ours=apart_noisy, baseline=f"{apart_plain} deterministic",
-      holds=apart_noisy.low > 4.5, expect=False)
+apart_random, apart_plain, apart_noisy = (interval(separated_modes(s["code"], s["mode"], 5))
+                                          for s in (seen[0], seen[1000], noisy))
+claim("An encoder that fills the prior gives every mode of the data a place of its own",
+      paper="this course", section="line of five, with noise", ours=apart_noisy,
+      baseline=f"{apart_plain} deterministic", holds=apart_noisy.low > 4.5, expect=False)
 
 # %%
-claim("A deterministic encoder of near-points keeps all five modes apart", paper="Sharma and Namboodiri 2018",
-      section="introduction", ours=apart_plain, baseline=f"{apart_random} untrained; {apart_noisy} with noise",
-      holds=apart_plain.low > 4.5)
+claim("A deterministic encoder of near-points keeps all five modes apart",
+      paper="Sharma and Namboodiri 2018", section="introduction", ours=apart_plain,
+      baseline=f"{apart_random} untrained; {apart_noisy} with noise", holds=apart_plain.low > 4.5)
 
 # %% [markdown]
 # So "an encoder loses no mode" is true of the latent, where there is one. For the data it says: no code tells $D$ that something is missing, and whether two modes share a code is a matter of luck, of noise, and of how sharp the modes are.
@@ -465,10 +543,15 @@ claim("A deterministic encoder of near-points keeps all five modes apart", paper
 # Eight modes on a ring, two latents, a normal prior. Colours and digits are modes.
 
 # %%
-plane = {name: look(Run(Encoder(stochastic=noise, networks=Networks(latent=2, width=32), optimiser=Optimiser(rates)), circle, batch=256, device="cpu").step(steps(1000)))
-         for name, noise in (("deterministic", False), ("with noise", True))}
+plane, flat = {}, Networks(latent=2, width=32)
+for name, noise in (("deterministic", False), ("with noise", True)):
+    game = Encoder(stochastic=noise, networks=flat, optimiser=quick)
+    plane[name] = look(Run(game, circle, batch=256, device="cpu").step(steps(1000)))
 for name, s in plane.items():
-    print(f"{name:14} {summary(s, 'normal')};   kept {separated_modes(s['code'], s['mode'], 8).tolist()}")
+    print(
+        f"{name:14} {summary(s, 'normal')};   kept "
+        f"{separated_modes(s['code'], s['mode'], 8).tolist()}"
+    )
 
 # %%
 figure, panels = axes(1, 3, size=(2.6, 2.7), sharex=True, sharey=True)
@@ -481,16 +564,20 @@ for ax, (name, s) in zip(panels[1:], plane.items()):
 for ax, title in zip(panels, ("draws of the prior", "codes, deterministic", "codes, with noise")):
     ax.set(title=title, xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), xlabel="z₁", aspect="equal")
 panels[0].set_ylabel("z₂")
-Picture(figure, "Draws of the prior; codes of a deterministic encoder, eight spots; codes with noise: the same disc as the "
-        "prior, digits of all modes mixed")
+Picture(
+    figure,
+    "Draws of the prior; codes of a deterministic encoder, eight spots; codes with noise: the "
+    "same disc as the "
+    "prior, digits of all modes mixed")
 
 # %% [markdown]
 # Is that so everywhere? `python benchmarks/encoder.py` recorded all combinations, eight seeds each, 1,000 codes:
 
 # %%
 for row in record.get("grid", []):
-    print(f"{row['setting']:38} jointly {row['joint'].split(' over')[0]:22} null {row['joint null']}"
-          f"   kept {row['kept'].split(' over')[0]:18} of {row['of']}")
+    print(
+        f"{row['setting']:38} jointly {row['joint'].split(' over')[0]:22} null {row['joint null']}"
+        f"   kept {row['kept'].split(' over')[0]:18} of {row['of']}")
 
 # %% [markdown]
 # The same picture everywhere. Without noise the modes have places of their own, and the prior is not filled: in the plane even less than on a line, since a handful of points is fewer for a square. One seed is the exception, and a true fold: on the ring with one latent it sends two modes to one code, where $D$ says the same to both. With noise it is filled, nearly to the null, and the modes are mixed. With a *normal* prior none is left at all: the noise that $E$ draws obeys that prior already, so the cheapest encoder passes it on and never looks at $x$.
@@ -499,19 +586,23 @@ for row in record.get("grid", []):
 
 # %%
 for row in record.get("tuning", []):
-    print(f"{row['setting']:50} KS {row['ks'].split(' over')[0]:22} kept {row['kept'].split(' over')[0]}")
+    print(
+        f"{row['setting']:50} KS {row['ks'].split(' over')[0]:22} kept "
+        f"{row['kept'].split(' over')[0]}"
+    )
 
 # %% [markdown]
-# A quick $D$ and a price on its slope make the codes more even, each alone nearly as well as both. None of the settings changes what is kept: five without noise, and with it whatever chance leaves.
+# A quick $D$ and a penalty on its gradient make the codes more even, each alone nearly as well as both. None of the settings changes what is kept: five without noise, and with it whatever chance leaves.
 #
 # ## Under your hands: be the encoder
 # Five sliders are the codes of the five modes, a sixth is the noise: it makes stripes of the spots. Pile two spots on one another (a *fold*), watch the gap, and cure it. Then bring the gap to zero in two ways: with every mode in a place of its own, and with none.
 
 # %%
 def placed(spots, width: float):
-    "Codes of five modes as stripes around the spots, evenly spread: (1000, 1) codes and their modes."
+    "Stripes of codes around the spots, evenly spread: (1000, 1) codes and their modes."
     spread = ((torch.arange(200) + .5) / 200 - .5) * width
-    return (torch.tensor(spots)[:, None] + spread).reshape(-1, 1).double(), torch.arange(5).repeat_interleave(200)
+    codes = torch.tensor(spots)[:, None] + spread
+    return codes.reshape(-1, 1).double(), torch.arange(5).repeat_interleave(200)
 
 # %%
 def stripes(ax, spots, width: float) -> tuple[float, int]:
@@ -521,21 +612,30 @@ def stripes(ax, spots, width: float) -> tuple[float, int]:
         ax.axvspan(left, left + .4, color=MISSING, alpha=.15, lw=0)
     ax.plot(code[::4, 0], mode[::4], "|", c=REAL, ms=9)
     gap, own = ks_statistic(code).item(), separated_modes(code, mode, 5).item()
-    ax.set(xlim=(-1.2, 1.2), ylim=(-.6, 4.6), yticks=range(5), xlabel="code z", ylabel="mode", title=f"K = {gap:.3f}, {own} of 5 apart")
+    ax.set(xlim=(-1.2, 1.2), ylim=(-.6, 4.6), yticks=range(5), xlabel="code z", ylabel="mode",
+           title=f"K = {gap:.3f}, {own} of 5 apart")
     return round(gap, 3), own
 
 # %%
 figure, panels = axes(1, 4, size=(2.4, 2.2), sharey=True)
-hands = {"folded": ([-.8, -.8, 0., .4, .8], 0.), "spread": (best_spots, 0.), "striped": (best_spots, .4), "piled": ([0.] * 5, 2.)}
+hands = {
+    "folded": ([-.8, -.8, 0., .4, .8], 0.), "spread": (best_spots, 0.), "striped": (best_spots, .4),
+    "piled": ([0.] * 5, 2.)
+}
 told = {name: stripes(ax, *hand) for ax, (name, hand) in zip(panels, hands.items())}
 for ax in panels[1:]:
     ax.set_ylabel("")
-Picture(figure, "Four encoders by hand, a row for each mode: " + "; ".join(f"{k}, K {v[0]:.3f} and {v[1]} of 5 apart" for k, v in told.items()))
+Picture(
+    figure, "Four encoders by hand, a row for each mode: " +
+    "; ".join(f"{k}, K {v[0]:.3f} and {v[1]} of 5 apart" for k, v in told.items()))
 
 # %%
 import ipywidgets as w
 
-sliders = [w.FloatSlider(v, min=-1, max=1, step=.05, description=f"mode {k}") for k, v in enumerate([-.8, -.8, 0., .4, .8])]
+sliders = [
+    w.FloatSlider(v, min=-1, max=1, step=.05, description=f"mode {k}")
+    for k, v in enumerate([-.8, -.8, 0., .4, .8])
+]
 sliders.append(w.FloatSlider(0, min=0, max=2, step=.05, description="noise"))
 view = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start"))
 words, tried_so_far = w.Label(), []
@@ -553,7 +653,8 @@ w.VBox([w.HBox(sliders[:3]), w.HBox(sliders[3:]), words, view])
 
 # %%
 sliders[1].value, sliders[5].value = -.4, .4
-assert [own for _, own in tried_so_far] == [3, 5, 5] and tried_so_far[0][0] > 2 * floor - .001 > .15 > tried_so_far[2][0] + .1
+gaps, apart = zip(*tried_so_far)
+assert apart == (3, 5, 5) and gaps[0] > 2 * floor - .001 > .15 > gaps[2] + .1
 tried_so_far
 
 # %% [markdown]
@@ -566,7 +667,8 @@ x, label = torch.randn(256, 10), torch.randint(4, (256,))
 z = torch.randn(256, 2)
 loss_d = discriminator_loss(my_D(z), my_D(my_E(x).detach())) + r1(my_D, z)
 loss_e = generator_loss(my_D(my_E(x)))
-print(joint_ks_statistic(my_E(x), "normal"), joint_ks_statistic(z, "normal"), separated_modes(my_E(x), label, 4))
+print(joint_ks_statistic(my_E(x), "normal"), joint_ks_statistic(z, "normal"),
+      separated_modes(my_E(x), label, 4))
 
 # %% [markdown]
 # ## Exercises
@@ -586,17 +688,20 @@ grade_floor(answer)
 
 # %%
 def stretched(x):
-    "The nearest mode gives the fifth, the place within the mode the rest, linearly over ±1.7 deviations."
+    "The nearest mode gives the fifth; the place within ±1.7 deviations of it gives the rest."
     k = (x + 2).round().clamp(0, 4)
     return (k + ((x + 2 - k) / .02 / 3.4 + .5).clamp(0, 1)) * .4 - 1
 
-@exercise(accepts=[by_rank, stretched], rejects=[hand["hash"], hand["constant"], lambda x: x / 2.5, lambda x: (x + 2).round() * .4 - .8])
+@exercise(accepts=[by_rank, stretched],
+          rejects=[hand["hash"], hand["constant"], lambda x: x / 2.5,
+                   lambda x: (x + 2).round() * .4 - .8])
 def grade_encoder(answer):
     x, mode = data.sample_with_modes(2000, torch.Generator().manual_seed(5))
     code = answer(x)
     assert code.shape == (2000, 1) and code.abs().max() <= 1, "one code in [-1, 1] for each point"
     assert separated_modes(code, mode, 5) == 5, "some modes share their codes"
-    assert ks_statistic(code).item() < .06, f"K is {ks_statistic(code).item():.3f}: are there gaps, or heaps?"
+    K = ks_statistic(code).item()
+    assert K < .06, f"K is {K:.3f}: are there gaps, or heaps?"
 
 # %%
 answer = ...

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # The joint game
-# > A generator, an encoder, and a discriminator that sees pairs
+# > How are a generator and an encoder trained by one discriminator that sees pairs?
 
 # %% [markdown]
 # | | |
@@ -19,33 +19,37 @@
 "BiGAN / ALI: generator, encoder and a discriminator of pairs."
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from modelab.core.checks import check_choice, check_int, check_logits, check_number
 from modelab.core.registry import register_game
-from modelab.core.seeding import Generators
+from modelab.core.signatures import FakeScores, RealScores, checked
 from modelab.losses.adversarial import discriminator_loss
-from modelab.methods.encoder import Encoder, JointMLP, LATENT_PRIORS
-from modelab.networks.layers import make_player, mlp_generator
+from modelab.methods.encoder import EncodingGame
+from modelab.networks.layers import make_player
+from modelab.networks.players import Player
 
 # %%
+import math
+
 from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, Film, image_grid, MISSING, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, fast_mode, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.data.mixtures import line
 from modelab.methods.bigan import BiGAN
+from modelab.methods.encoder import separated_modes
 from modelab.methods.wasserstein import wasserstein_distance
+from modelab.networks.layers import joint_discriminator
 from modelab.networks.players import Networks
+from modelab.training.optimiser import Schedule
 from modelab.training.run import Run
 
 # %% [markdown]
@@ -56,9 +60,10 @@ from modelab.training.run import Run
 
 # %%
 data = line(5, spacing=1., std=.02)
-run = Run(BiGAN(prior="uniform", networks=Networks(latent=1, width=64)), data, batch=128, device="cpu").step(steps(1500))
-lit = [int(c.captured) for c in run.coverage()]
-lit
+bigan = BiGAN(prior="uniform", networks=Networks(latent=1, width=64))
+run = Run(bigan, data, batch=128, device="cpu").step(steps(1500))
+shown = [int(c.captured) for c in run.coverage()]
+shown
 
 # %% [markdown]
 # That is $G$: how many modes hold good samples. To ask $E$, take fresh data and encode them. As in chapter [2.1](01_encoder.ipynb) a mode has a place of its own among the codes if the nearest other code comes from the same mode.
@@ -66,25 +71,25 @@ lit
 # %%
 @torch.no_grad()
 def look(run, n: int = 500):
-    "Real points with their modes and codes, and the way back; then latents, what is made of them, and their way back."
+    "Real points with modes, codes and the way back; latents, what is made of them, and back."
     nets, draw, data = run.players.nets, run.generators, run.modes
     x, mode = zip(*(data.sample_with_modes(n, generator=g) for g in draw("look")))
     x, mode, z = torch.stack(x), torch.stack(mode), run.noise(n, draw("look", 1))
     code, made = nets["E"](x), nets["G"](z)
-    return {"x": x, "mode": mode, "code": code, "x_hat": nets["G"](code), "z": z, "made": made, "z_hat": nets["E"](made)}
+    return {"x": x, "mode": mode, "code": code, "x_hat": nets["G"](code),
+            "z": z, "made": made, "z_hat": nets["E"](made)}
 
 # %%
-from modelab.methods.encoder import separated_modes
-
 seen = look(run)
 own = separated_modes(seen["code"], seen["mode"], data.n_modes)
 own.tolist()
 
 # %%
-kept_by_E, lit_by_G = interval(own), interval(lit)
-claim("A BiGAN's encoder keeps all five modes of a line apart while its generator loses some of them",
-      paper="Sharma and Namboodiri 2018", section="introduction", ours=kept_by_E, baseline=lit_by_G,
-      holds=kept_by_E.low > 4.9 and lit_by_G.high < 4.9)
+by_E, by_G = interval(own), interval(shown)
+claim(
+    "A BiGAN's encoder keeps all five modes of a line apart while its generator loses some of them",
+    paper="Sharma and Namboodiri 2018", section="introduction", ours=by_E, baseline=by_G,
+    holds=by_E.low > 4.9 and by_G.high < 4.9)
 
 # %% [markdown]
 # With one dimension each for $x$ and $z$ the whole game is a plane. Each real point sits at $(x, E(x))$: those are the discs. Each latent sits at $(G(z), z)$: together they are a curve. The background is what the discriminator thinks of a pair, dark for *real*. Above is a seed with a dark mode.
@@ -94,9 +99,11 @@ claim("A BiGAN's encoder keeps all five modes of a line apart while its generato
 def plane(ax, run, r: int, limit: float = 3.2):
     "The joint plane of one run."
     seen, side = look(run), 70
-    u, v = torch.meshgrid(torch.linspace(-limit, limit, side), torch.linspace(-1.6, 1.6, side), indexing="xy")
+    across, up = torch.linspace(-limit, limit, side), torch.linspace(-1.6, 1.6, side)
+    u, v = torch.meshgrid(across, up, indexing="xy")
     pairs = [w.reshape(1, -1, 1).expand(run.runs, -1, -1) for w in (u, v)]
-    ax.imshow(run.players.nets["D"](*pairs)[r].sigmoid().view(side, side), origin="lower", cmap="Greys", vmin=0, vmax=1.3,
+    real = run.players.nets["D"](*pairs)[r].sigmoid().view(side, side)
+    ax.imshow(real, origin="lower", cmap="Greys", vmin=0, vmax=1.3,
               extent=(-limit, limit, -1.6, 1.6), aspect="auto")
     t = torch.linspace(-1, 1, 400)[None, :, None].expand(run.runs, -1, -1)
     ax.plot(run.players.nets["G"](t)[r, :, 0], t[0, :, 0], "x", c=FAKE, ms=3, mew=.8)
@@ -104,16 +111,19 @@ def plane(ax, run, r: int, limit: float = 3.2):
     ax.set(xlabel="x", ylabel="z", xlim=(-limit, limit), ylim=(-1.6, 1.6))
 
 # %%
-order = sorted(range(8), key=lit.__getitem__)
+order = sorted(range(8), key=shown.__getitem__)
 order
 
 # %%
 figure, panels = axes(1, 2, size=(3.4, 2.6), sharey=True)
 for ax, r in zip(panels, (order[0], order[-1])):
     plane(ax, run, r)
-    ax.set_title(f"seed {r}: G shows {lit[r]} of 5")
+    ax.set_title(f"seed {r}: G shows {shown[r]} of 5")
 panels[1].set_ylabel("")
-Picture(figure, "Joint planes: each mode's discs have a height of their own; where a mode is dark the curve turns away from it")
+Picture(
+    figure,
+    "Joint planes: each mode's discs have a height of their own; where a mode is dark the curve "
+    "turns away from it")
 
 # %% [markdown]
 # The discs spread along $z$, five spots, each at a height of its own: the codes have to fill the prior, which is one piece, and five near-points fill it best by keeping apart. The curve moves along $x$: at the height of a spot it ought to pass through the spot. Where it does not, the mode is dark, although the encoder has kept a place for it.
@@ -131,18 +141,23 @@ Picture(figure, "Joint planes: each mode's discs have a height of their own; whe
 
 # %%
 #| export
-GENERATOR_FORMS = ("swapped", "linear")
+GeneratorForm = Literal["swapped", "linear"]  # labels swapped; or linear in the logits
 
+# %% [markdown]
+# The loss is the equation:
 
 # %%
 #| export
-def generator_encoder_loss(real_logits: torch.Tensor,  # D(x, E(x)), (*runs, batch)
-                           fake_logits: torch.Tensor,  # D(G(z), z), (*runs, batch)
-                           form: str = "swapped",  # labels swapped, or "linear" in the logits
+@checked
+def generator_encoder_loss(real_logits: RealScores,  # D(x, E(x)), (*runs, batch)
+                           fake_logits: FakeScores,  # D(G(z), z), (*runs, batch)
+                           form: GeneratorForm = "swapped",
                            ) -> torch.Tensor:  # (*runs,)
-    "What G and E descend: real pairs should score low and generated ones high (Donahue et al. 2017, section 3.4)."
-    check_logits(real_logits=real_logits, fake_logits=fake_logits)
-    if check_choice("form", form, GENERATOR_FORMS) == "linear":
+    """What G and E descend: real pairs should score low and generated ones high.
+
+    After Donahue et al. 2017, section 3.4.
+    """
+    if form == "linear":
         return real_logits.mean(-1) - fake_logits.mean(-1)
     return F.softplus(real_logits).mean(-1) + F.softplus(-fake_logits).mean(-1)
 
@@ -153,7 +168,8 @@ def generator_encoder_loss(real_logits: torch.Tensor,  # D(x, E(x)), (*runs, bat
 # %%
 g = torch.Generator().manual_seed(0)
 real, fake = torch.randn(2, 3, 50, generator=g, dtype=torch.float64).requires_grad_()
-assert torch.allclose(generator_encoder_loss(real, fake), discriminator_loss(fake, real), atol=1e-15)
+assert torch.allclose(generator_encoder_loss(real, fake), discriminator_loss(fake, real),
+                      atol=1e-15)
 for form in ("swapped", "linear"):
     down, up = torch.autograd.grad(generator_encoder_loss(real, fake, form).sum(), (real, fake))
     assert (down > 0).all() and (up < 0).all()
@@ -168,8 +184,9 @@ from torch.distributions import Normal
 # %%
 def log_ratio(x, z, e: float, g: float) -> torch.Tensor:
     "log p(x, E(x)) - log q(G(z), z)."
-    real = Normal(0., 1.).log_prob(x) + Normal(e * x, math.sqrt(1 - e ** 2)).log_prob(z)
-    return real - Normal(0., 1.).log_prob(z) - Normal(g * z, math.sqrt(1 - g ** 2)).log_prob(x)
+    unit = Normal(0., 1.)
+    real = unit.log_prob(x) + Normal(e * x, math.sqrt(1 - e ** 2)).log_prob(z)
+    return real - unit.log_prob(z) - Normal(g * z, math.sqrt(1 - g ** 2)).log_prob(x)
 
 # %%
 def divergence(e: float, g: float) -> float:
@@ -178,85 +195,76 @@ def divergence(e: float, g: float) -> float:
 # %%
 x, noise = torch.randn(2, 400_000, generator=g, dtype=torch.float64)
 assert log_ratio(x, noise, .9, .9).abs().max() < 1e-10  # for any pair of numbers at all
-measured = {e: log_ratio(x, e * x + math.sqrt(1 - e ** 2) * noise, e, .8).mean().item() for e in (-.5, 0., .5, .8, .9)}
+measured = {e: log_ratio(x, e * x + math.sqrt(1 - e ** 2) * noise, e, .8).mean().item()
+            for e in (-.5, 0., .5, .8, .9)}
 assert all(math.isclose(v, divergence(e, .8), abs_tol=.03) for e, v in measured.items())
 {e: (round(v, 3), round(divergence(e, .8), 3)) for e, v in measured.items()}
 
 # %% [markdown]
-# An encoder that does not fit the generator is found out, and most of all one that turns the other way. `JointMLP`, the net of several inputs, and the encoder's draws are those of chapter 2.1; now $D$ takes two inputs as well.
-
-# %%
-#| export
-class _Fading(dict):
-    "Learning rates by player, times `now`; what is written to a checkpoint (its items) are the rates at the start."
-    now = 1.0
-
-    def __getitem__(self, player: str) -> float:
-        return super().__getitem__(player) * self.now
-
-
-# %%
-#| export
-def cosine_decay(step: int, length: int | None, least: float = .01) -> float:
-    "From 1 at step 0 along half a cosine to `least` at `length` and after; always 1 for None."
-    if length is None:
-        return 1.0
-    share = check_number("step", step, 0) / check_int("length", length)
-    return max(check_number("least", least, 0, 1), (1 + math.cos(math.pi * min(1., share))) / 2)
-
+# An encoder that does not fit the generator is found out, and most of all one that turns the other way.
+#
+# The encoder, its prior and its draws are those of chapter [2.1](01_encoder.ipynb). New are the generator and a $D$ of two inputs. On pictures all three may be convolutional, `Networks("conv")`; $D$ then takes the latent beside what its filters have found.
 
 # %%
 #| export
 @register_game
-@dataclass
-class BiGAN:
-    "The joint game of Donahue et al. 2017 and Dumoulin et al. 2017: generator G, encoder E, discriminator D of pairs."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    E: nn.Module | Callable[[], nn.Module] | None = None  # takes x, and noise shaped as z if `stochastic`
-    D: nn.Module | Callable[[], nn.Module] | None = None  # takes x and z
-    form: str = "swapped"  # what G and E descend: "swapped", or "linear" in the logits
-    stochastic: bool = False  # whether E draws noise
-    prior: str = "normal"  # of z; or "uniform" on [-1, 1]
-    fade: int | None = None  # steps over which all learning rates sink to a hundredth; None: constant
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    depth: int = 2  # their hidden layers
-    g_width: int | None = None  # hidden units of the default G alone; None: as `width`
-    g_depth: int | None = None  # its hidden layers; None: as `depth`
-    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
+@dataclass(kw_only=True)
+class BiGAN(EncodingGame):
+    """BiGAN of Donahue et al. 2017, ALI of Dumoulin et al. 2017: one discriminator D of pairs.
+
+    It tells real pairs (x, E(x)) from generated pairs (G(z), z); G and E want it to be wrong."""
+    G: Player = None  # your own, or one that fits the set
+    D: Player = None  # takes x and z
+    form: GeneratorForm = "swapped"  # what G and E descend
     turns: ClassVar[str] = "D GE"
 
-    def __post_init__(self) -> None:
-        check_choice("form", self.form, GENERATOR_FORMS)
-        check_choice("prior", self.prior, LATENT_PRIORS)
-        for name in {"fade", "g_width", "g_depth"} - {k for k, v in vars(self).items() if v is None}:
-            check_int(name, getattr(self, name))
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "G, E and D, one copy per run."
+        nets, kw = self.networks, dict(runs=runs, generator=generator)
+        return {"G": make_player("G", self.G, lambda: nets.generator(latent, event, **kw), **kw),
+                "E": self.encoder(event, latent, **kw),
+                "D": make_player("D", self.D,
+                                 lambda: nets.joint_discriminator(event, latent, **kw), **kw)}
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        hidden, sizes = (self.width, self.depth, runs, generator), [math.prod(event), latent]
-        tall = (self.g_width or self.width, self.g_depth or self.depth, runs, generator)
-        return {"G": make_player("G", self.G, lambda: mlp_generator(latent, event, *tall), runs, generator),
-                "E": make_player("E", self.E, lambda: JointMLP(sizes[:1 + self.stochastic], latent, *hidden), runs, generator),
-                "D": make_player("D", self.D, lambda: joint_discriminator(event, latent, *hidden), runs, generator)}
 
-    noise = Encoder.noise
-    encode = Encoder.encode
+# %% [markdown]
+# $D$ takes its turn alone; $G$ and $E$ move together in the other turn, `GE`.
 
-    def loss_D(self, t: Any) -> torch.Tensor:
-        "D wants (x, E(x)) high and (G(z), z) low."
-        if self.fade or isinstance(self.lr, _Fading):  # whoever changes a rate under way leaves a plain one here
-            self.lr = _Fading(self.lr if isinstance(self.lr, dict) else dict.fromkeys("GED", self.lr))
-            self.lr.now = cosine_decay(t.step, self.fade)
-        with torch.no_grad():
-            code, fake = self.encode(t), t.G(t.z)
-        return discriminator_loss(t.D(t.x, code), t.D(fake, t.z))
+# %%
+#| export
+@patch
+def loss_D(self: BiGAN, t: Any) -> torch.Tensor:
+    "D wants (x, E(x)) high and (G(z), z) low."
+    with torch.no_grad():
+        code, fake = self.encode(t), t.G(t.z)
+    return discriminator_loss(t.D(t.x, code), t.D(fake, t.z))
 
-    def loss_GE(self, t: Any) -> torch.Tensor:
-        "G and E want the opposite."
-        return generator_encoder_loss(t.D(t.x, self.encode(t)), t.D(t.G(t.z), t.z), self.form)
 
+# %% [markdown]
+# Their loss is the one of above, on fresh pairs.
+
+# %%
+#| export
+@patch
+def loss_GE(self: BiGAN, t: Any) -> torch.Tensor:
+    "G and E want the opposite."
+    real_logits, fake_logits = t.D(t.x, self.encode(t)), t.D(t.G(t.z), t.z)
+    return generator_encoder_loss(real_logits, fake_logits, self.form)
+
+
+# %% [markdown]
+# The game plays on pictures as on points. Here all three players are convolutional and the encoder draws noise.
+
+# %%
+pictured = BiGAN(stochastic=True, networks=Networks("conv", width=4, latent=8))
+Run(pictured, digits(), runs=2, batch=16, device="cpu").step(2).sample(3).shape
+
+# %% [markdown]
+# The rates may fall along half a cosine to a hundredth of what they were, `Optimiser(schedule=Schedule("cosine", 1500))`. Chapter [2.3](03_pairwise.ipynb) needs that.
+
+# %%
+[round(Schedule("cosine", 1500)(step), 3) for step in (0, 500, 750, 1000, 1500, 9000)]
 
 # %% [markdown]
 # ## There and back
@@ -264,7 +272,9 @@ class BiGAN:
 
 # %%
 def apart(a: torch.Tensor, b: torch.Tensor) -> list[float]:
-    "Mean distance of partners over that of shuffled partners, run by run; a and b are (runs, n, *event)."
+    """Mean distance of partners over that of shuffled partners, run by run.
+
+    a and b are (runs, n, *event)."""
     a, b = a.flatten(2), b.flatten(2)
     mixed = b.roll(1 + b.shape[1] // 3, 1)
     return ((a - b).norm(dim=2).mean(1) / (a - mixed).norm(dim=2).mean(1)).tolist()
@@ -272,7 +282,8 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> list[float]:
 # %%
 def round_trips(seen) -> dict:
     "Both ways, over the seeds."
-    return {"x → z → x": interval(apart(seen["x"], seen["x_hat"])), "z → x → z": interval(apart(seen["z"], seen["z_hat"]))}
+    return {"x → z → x": interval(apart(seen["x"], seen["x_hat"])),
+            "z → x → z": interval(apart(seen["z"], seen["z_hat"]))}
 
 # %%
 round_trips(seen)
@@ -299,13 +310,17 @@ class Flipped(BiGAN):
         return F.softplus(-t.D(t.x, t.E(t.x))).mean(-1) + F.softplus(-t.D(t.G(t.z), t.z)).mean(-1)
 
 # %%
-wrong = {name: Run(rules(latent=1, prior="uniform", width=64), data, batch=128, device="cpu").step(steps(1500))
-         for name, rules in {"encoder forgotten": Forgotten, "sign flipped": Flipped}.items()}
+uniform = dict(prior="uniform", networks=Networks(latent=1, width=64))
+wrong = {name: Run(game(**uniform), data, batch=128, device="cpu").step(steps(1500))
+         for name, game in {"encoder forgotten": Forgotten, "sign flipped": Flipped}.items()}
 
 # %%
 looks = {"right": seen} | {name: look(r) for name, r in wrong.items()}
 trips = {name: round_trips(s)["z → x → z"] for name, s in looks.items()}
-laws = {name: interval([wasserstein_distance(c, z)[0] for c, z in zip(s["code"], s["z"])]) for name, s in looks.items()}
+laws = {
+    name: interval([wasserstein_distance(c, z)[0] for c, z in zip(s["code"], s["z"])])
+    for name, s in looks.items()
+}
 for name in looks:
     print(f"{name:18} z → x → z {trips[name]}   codes from prior {laws[name]}")
 
@@ -313,21 +328,24 @@ for name in looks:
 # A flipped encoder runs away from the generator, and the round trip tells: nothing comes back. A forgotten one does not show there. The generator learns to undo whatever stands before it, even a random net! But random codes do not obey the prior, and so $G$ is asked for data from latents that no data have.
 
 # %%
-claim("The two maps of a BiGAN undo each other, though nobody asks for it: z comes back far nearer than chance",
-      paper="Donahue et al. 2017", section="Theorem 2", ours=trips["right"], baseline=trips["sign flipped"],
-      holds=trips["right"].high < .5 * trips["sign flipped"].low)
+claim(
+    "The two maps of a BiGAN undo each other, though nobody asks for it: z comes back far nearer "
+    "than chance",
+    paper="Donahue et al. 2017", section="Theorem 2", ours=trips["right"],
+    baseline=trips["sign flipped"], holds=trips["right"].high < .5 * trips["sign flipped"].low)
 
 # %%
 claim("Trained, the encoder brings the data closer to the prior than a random one does",
-      paper="Donahue et al. 2017", section="Theorem 1", ours=laws["right"], baseline=laws["encoder forgotten"],
-      holds=laws["right"].high < laws["encoder forgotten"].low)
+      paper="Donahue et al. 2017", section="Theorem 1", ours=laws["right"],
+      baseline=laws["encoder forgotten"], holds=laws["right"].high < laws["encoder forgotten"].low)
 
 # %% [markdown]
 # ## Real digits
 # Sixteen numbers for a scan, eight seeds. Above the scans, below what comes back from their codes: not a copy, but the same digit half of the time, where chance would have it a tenth of the time.
 
 # %%
-scans = Run(BiGAN(form="linear", networks=Networks(latent=16)), digits(), runs=8, batch=64, device="cpu").step(steps(1500))
+scans = BiGAN(form="linear", networks=Networks(latent=16))
+scans = Run(scans, digits(), runs=8, batch=64, device="cpu").step(steps(1500))
 back = look(scans, 200)
 {**round_trips(back), "same digit": interval([(scans.modes.assign(a)[0] == m).float().mean().item()
                                               for a, m in zip(back["x_hat"], back["mode"])])}
@@ -336,7 +354,10 @@ back = look(scans, 200)
 both = torch.cat([back["x"][0, :16], back["x_hat"][0, :16]])
 figure, ax = axes(size=(6, 1))
 image_grid(ax, scans.modes.picture(both), 16, "scans, and what comes back from their codes")
-Picture(figure, "Sixteen scans above; below each the generator's picture of its code, often the same digit in another hand")
+Picture(
+    figure,
+    "Sixteen scans above; below each the generator's picture of its code, often the same digit "
+    "in another hand")
 
 # %%
 @torch.no_grad()
@@ -349,8 +370,10 @@ def between_digits(run, i: int, j: int, n: int = 12) -> torch.Tensor:
 # %%
 first, second = ((back["mode"][0] == k).nonzero()[0].item() for k in (0, 7))
 figure, ax = axes(size=(6, .7))
-image_grid(ax, scans.modes.picture(between_digits(scans, first, second)), 12, "from the code of a 0 to the code of a 7")
-Picture(figure, "A walk between two codes: a zero opens and becomes a seven, through shapes in between")
+image_grid(ax, scans.modes.picture(between_digits(scans, first, second)), 12,
+           "from the code of a 0 to the code of a 7")
+Picture(figure,
+        "A walk between two codes: a zero opens and becomes a seven, through shapes in between")
 
 # %% [markdown]
 # ## Under your hands: how the plane fills
@@ -370,7 +393,8 @@ def frames(rules, r: int):
     return drawn
 
 # %%
-film = Film(frames(BiGAN(prior="uniform", networks=Networks(latent=1, width=64)), order[0]), [f"step {n}" for n in (0, 50, 100, 200, 400, 700, 1000, 1500)])
+film = Film(frames(bigan, order[0]),
+            [f"step {n}" for n in (0, 50, 100, 200, 400, 700, 1000, 1500)])
 film
 
 # %%
@@ -385,19 +409,22 @@ film.widget.slider.value = 0
 from modelab.course.exercises import mission
 from modelab.lab.panel import Lab
 
-@mission("all five modes were lit", "three were dark at once", "nothing but the turns was changed", "later all five were lit again")
+@mission("all five modes were captured", "three were missing at once",
+         "nothing but the turns was changed", "later all five were captured again")
 def unjudged(record):
-    "Put three modes out by letting G and E move without D, then light all five again. Touch nothing but the turns."
-    lit = [len(modes) for modes in record.lit().values()]
-    yield 5 in lit
-    low = next((i for i in range(lit.index(5), len(lit)) if lit[i] <= 2), None)
+    "Lose three modes while D does not move, then capture all five again. Change only the turns."
+    captured = [len(modes) for modes in record.captured().values()]
+    yield 5 in captured
+    after = range(captured.index(5), len(captured))
+    low = next((i for i in after if captured[i] <= 2), None)
     yield low
     yield {event.name for event in record.events} == {"turns"}
-    yield 5 in lit[low:]
+    yield 5 in captured[low:]
 
 # %%
 def joint_lab(**kw):
-    return Lab(BiGAN(prior="uniform", networks=Networks(latent=1, width=64)), data, batch=64, samples=300, missions=[unjudged], **kw)
+    game = BiGAN(prior="uniform", networks=Networks(latent=1, width=64))
+    return Lab(game, data, batch=64, samples=300, missions=[unjudged], **kw)
 
 by_hand = joint_lab().step(steps(400)).step(steps(96), only="G").step(steps(304))
 by_hand
@@ -426,7 +453,8 @@ assert my_E.weight.grad.norm() > 0 and my_G.weight.grad.norm() > 0
 # %%
 @exercise(accepts=[1, 1.0], rejects=[.5, 2, .25])
 def grade_height(answer):
-    assert abs(answer - 1) < 1e-6, "half of the codes lie in it, and the codes fill an interval of length two"
+    told = "half of the codes lie in it, and the codes fill an interval of length two"
+    assert abs(answer - 1) < 1e-6, told
 
 # %%
 answer = ...
@@ -471,7 +499,8 @@ def unjudged_in_code(seed: int):
     return joint_lab(seed=seed).step(400).step(112, only="G").step(320).recording(2)
 
 # %%
-grade_unjudged = exercise(accepts=[unjudged_in_code(0)], rejects=[joint_lab().step(320).recording(2), None])(unjudged)
+grade_unjudged = exercise(accepts=[unjudged_in_code(0)],
+                          rejects=[joint_lab().step(320).recording(2), None])(unjudged)
 
 # %%
 answer = ...

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # A direction for the discriminator
-# > Every real point and its reconstruction are a pair; the penalty makes D rise from the one to the other
+# > What does a BiGAN gain if its discriminator must rise from each reconstruction to the real point?
 
 # %% [markdown]
 # | | |
@@ -22,32 +22,34 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from modelab.core.checks import (check_callable, check_choice, check_int, check_number,
-                                 check_tensors)
 from modelab.core.registry import register_game
-from modelab.core.seeding import Generators, rand
-from modelab.losses.penalties import gradient_norm, input_gradient, sum_over_event
-from modelab.methods.bigan import BiGAN, cosine_decay
-from modelab.methods.encoder import JointMLP
-
-# %%
-import torch.nn.functional as F
+from modelab.core.seeding import Generators
+from modelab.core.signatures import (Batch, Count, Function, NonNegative, Positive, Shape,
+                                     check_fields, checked)
+from modelab.losses.penalties import (gradient_norm, input_gradient, leading_axes, per_example,
+                                      random_interpolate, refuse_batch_norm, sum_over_event)
+from modelab.methods.bigan import BiGAN
+from modelab.training.optimiser import Schedule, as_schedule
 
 # %%
 import base64
 import zlib
+from types import SimpleNamespace
+
+import torch.nn.functional as F
+from torch import nn
+
 from modelab.core.checks import error_message
 from modelab.core.plotting import (ACCENT, axes, FAKE, Film, image_grid, MISSING, Picture, REAL,
                                    scatter)
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, recorded, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.data.mixtures import line, mixture, ring
 from modelab.evaluation.coverage import coverage_table
@@ -67,8 +69,8 @@ from modelab.training.run import Run
 
 # %%
 data, total = ring(8, radius=4, std=.04), steps(5000)
-regime = dict(latent=1, stochastic=True, depth=3, width=64, betas=(0., .99), fade=total)
-regime["lr"] = {"G": 2e-3, "E": 2e-3, "D": 4e-3}
+rates = Optimiser({"G": 2e-3, "E": 2e-3, "D": 4e-3}, (0., .99), Schedule("cosine", total))
+regime = dict(stochastic=True, networks=Networks(latent=1, depth=3, width=64), optimiser=rates)
 plain = Run(PairwiseBiGAN(weight=0., **regime), data, batch=64, device="cpu")
 
 # %% [markdown]
@@ -79,7 +81,7 @@ def pairs(run, n: int = 500):
     "Real points, their codes and what the generator makes of the codes; each (runs, n, ·)."
     nets, draw = run.players.nets, run.generators
     x = torch.stack([run.modes.sample(n, generator=g) for g in draw("look")])
-    turn = type("Turn", (), {**nets, "x": x, "z": run.noise(n, draw("look", 1)), "generator": draw("look", 2)})
+    turn = SimpleNamespace(x=x, z=run.noise(n, draw("look", 1)), generator=draw("look", 2), **nets)
     with torch.no_grad():
         z = run.game.encode(turn)
         return x, z, nets["G"](z)
@@ -92,7 +94,8 @@ def walked(run) -> list:
     seen = []
     for stop in STOPS:
         x, z, x_hat = pairs(run.step(steps(stop, fast=stop // 75) - run.steps))
-        seen.append((x, z, x_hat, input_gradient(lambda p: run.players.nets["D"](p, z), x_hat)[1].detach()))
+        _, slope = input_gradient(lambda p: run.players.nets["D"](p, z), x_hat, lead=2)
+        seen.append((x, z, x_hat, slope.detach()))
     return seen
 
 # %%
@@ -107,7 +110,11 @@ x = plain.sample(400)
 for r, ax in enumerate(panels.flat):
     scatter(ax, data.centers, x[r], limit=5.5, size=4)
     ax.set(title=f"seed {r}", xlabel="", ylabel="")
-Picture(figure, f"Eight BiGANs on a ring; modes shown: {[int(c.captured) for c in plain.coverage()]}; what they show is sharp")
+Picture(
+    figure,
+    f"Eight BiGANs on a ring; modes shown: {[int(c.captured) for c in plain.coverage()]}; what "
+    "they show is sharp"
+)
 
 # %% [markdown]
 # Sharp, and incomplete. Total variation says that more than half of the samples would have to move. Now the pairs, at step 1,500: where a mode is dark, a real point and its partner are far apart. The generator moves along
@@ -148,7 +155,7 @@ costs
 
 # %% [markdown]
 # **The sign belongs to the labels.** This $u$ points at the end where logits should be high, so real must mean high. Where a discriminator is trained the other way round (VEEGAN's is, and so is the critic in the code of
-# the Wasserstein GAN), hand over `lambda x, z: -D(x, z)`. Nothing fails when the sign is wrong; it only pushes $G$ away from every mode, with twice the force of indifference. The price list above is a test you can run on any implementation.
+# the Wasserstein GAN), hand over `lambda x, z: -D(x, z)`. Nothing fails when the sign is wrong; it only pushes $G$ away from every mode, with twice the force of indifference. The list of costs above is a test you can run on any implementation.
 
 # %% [markdown]
 # ## Three ways to be nearly right
@@ -162,7 +169,7 @@ by_last_axis.norm().item(), by_last_axis.flatten().unique().tolist()[-1]
 
 # %% [markdown]
 # Every pixel became a unit vector of its own, and the picture asks $D$ for a slope of 28 instead of 1; if two pixels are equal, as backgrounds are, the article's plain division gives 0/0. Our sum runs over all event axes,
-# and which ones those are we read off the logits: what is left after `(*runs, batch)`.
+# and which ones those are is known: our networks say how many axes come before the event, and for yours it is one, the batch. (If yours counts runs in a first axis, say `lead=2`.)
 
 # %% [markdown]
 # **The scale.** The same article takes the *mean* of squares over the last axis. That is $R/2$ on points in the plane and $R/49{,}152$ on a 128×128 photograph, so that "$\lambda=1$ everywhere" is a different penalty everywhere. The authors' own
@@ -170,14 +177,20 @@ by_last_axis.norm().item(), by_last_axis.flatten().unique().tolist()[-1]
 
 # %%
 r = torch.linspace(.01, 2, 100, dtype=torch.float64, requires_grad=True)
-pull = {"squared, λ = 1": torch.autograd.grad(r.square().sum(), r)[0], "article's mean in 2-D, λ = 1": r.detach(),
-        "norm, λ = 0.1": torch.full_like(r, .1).detach()}
+pull = {
+    "squared, λ = 1": torch.autograd.grad(r.square().sum(), r)[0],
+    "article's mean in 2-D, λ = 1": r.detach(), "norm, λ = 0.1": torch.full_like(r, .1).detach()
+}
 figure, ax = axes(size=(4, 2.5))
 for (name, force), colour, dash in zip(pull.items(), (REAL, MISSING, FAKE), ("-", "--", ":")):
     ax.plot(r.detach(), force, dash, c=colour, label=name)
 ax.set(xlabel="‖slope − u‖", ylabel="λ times pull on the slope")
 ax.legend()
-Picture(figure, "The squared form pulls in proportion to the miss, the article's half as hard, the norm form always by λ")
+Picture(
+    figure,
+    "The squared form pulls in proportion to the miss, the article's half as hard, the norm form "
+    "always by λ"
+)
 
 # %% [markdown]
 # The squared form ends at the mean of all directions asked for at one place, the norm form at their median. That matters late: once $\hat x$ lies beside $x$, $u$ is a coin toss, its mean is 0, and *the squared penalty turns into a
@@ -185,7 +198,9 @@ Picture(figure, "The squared form pulls in proportion to the miss, the article's
 
 # %%
 g = torch.tensor([.3, -.2], dtype=torch.float64)
-u = F.normalize(torch.randn(200_000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64), dim=-1)
+u = F.normalize(
+    torch.randn(200_000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64),
+    dim=-1)
 u = torch.cat([u, -u])
 left, right = (g - u).square().sum(-1).mean(), g.square().sum() + 1
 assert torch.isclose(left, right)
@@ -219,126 +234,105 @@ torch.cdist(scans.flatten(1), scans.flatten(1)).mean().item()
 
 # %%
 #| export
-JointDiscriminator = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (x, z) to logits (*runs, batch)
+JointDiscriminator = Annotated[Callable[[torch.Tensor, torch.Tensor], torch.Tensor], Function(
+    "*runs batch *event, *runs batch *latent -> *runs batch")]  # (x, z) to logits
+PairLatents = Annotated[torch.Tensor, Shape("*runs batch *latent")]
+PenaltyForm = Literal["squared", "norm"]  # of the miss; "norm" as in the authors' code
+DegeneratePairs = Literal["mask", "zero", "smooth"]  # what is asked for where x = x̂
 
 
-# %%
-#| export
-def _leading_axes(discriminator: JointDiscriminator, inputs: dict[str, torch.Tensor], ends: dict[str, torch.Tensor]) -> int:
-    "How many axes come before the event, read off the logits; an error where the arguments, by name, do not fit together."
-    check_callable(discriminator=discriminator)
-    check_tensors(**inputs | ends)
-    (ahead, a), (behind, b) = ends.items()
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"{ahead}, {behind}: expected two batches of one shape and type, "
-                         f"got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
-    coupled = isinstance(discriminator, nn.Module) and [
-        m for m in discriminator.modules() if isinstance(m, _BatchNorm) and m.training]
-    if coupled:
-        raise ValueError(f"discriminator: {type(coupled[0]).__name__} couples the examples of a batch, so a slope per "
-                         "example does not exist; use LayerNorm, or no normalisation")
-    if isinstance(discriminator, JointMLP) and len({tuple(v.shape[:discriminator.lead]) for v in inputs.values()}) == 1:
-        return discriminator.lead  # ours says how many, a stranger is asked
-    shapes = " and ".join(f"{name} {tuple(v.shape)}" for name, v in inputs.items())
-    try:
-        with torch.no_grad():
-            logits = discriminator(*inputs.values())
-    except RuntimeError as error:
-        raise ValueError(f"discriminator: it cannot take {shapes}: {error}") from error
-    lead = tuple(getattr(logits, "shape", ()))
-    if not lead or any(lead != tuple(v.shape[:len(lead)]) for v in inputs.values()):
-        raise ValueError(f"discriminator: expected one logit per example of {shapes}, got "
-                         f"{f'shape {lead}' if isinstance(logits, torch.Tensor) else type(logits).__name__}")
-    return len(lead)
-
+# %% [markdown]
+# What must be true of the arguments together: no batch norm, and the same runs and batch in each.
 
 # %%
 #| export
-def _point_on_segment(ahead: torch.Tensor, behind: torch.Tensor, lead: int, generator: Generators) -> torch.Tensor:
-    "A point on the segment of each pair, uniformly; one draw for the whole example."
-    share = rand(*ahead.shape[:lead], generator=generator, device=ahead.device, dtype=ahead.dtype)
-    return torch.lerp(behind, ahead, share.reshape(*share.shape, *[1] * (ahead.ndim - lead)))
+def _leading_axes(discriminator: Callable, lead: int | None, **inputs: torch.Tensor) -> int:
+    "How many axes come before the event; `ValueError` unless these agree in all inputs."
+    refuse_batch_norm("discriminator", discriminator)
+    lead = leading_axes(discriminator, lead)
+    if len({v.shape[:lead] for v in inputs.values()}) > 1:
+        raise ValueError(
+            f"{', '.join(inputs)}: expected the same {'runs and ' * (lead > 1)}batch, got "
+            f"{' and '.join(str(tuple(v.shape)) for v in inputs.values())}")
+    return lead
 
 
 # %%
+error_message(_leading_axes, lambda x, z: x, None, x=torch.zeros(4, 2), z=torch.zeros(5, 3))
+
+
+# %% [markdown]
+# The direction $u$ of each pair, over all event axes. The gap is divided by its largest entry first, so that a short or a long gap neither underflows nor overflows when it is squared.
+
+# %%
 #| export
-def _direction(ahead: torch.Tensor, behind: torch.Tensor, lead: int, blur: float = 0.) -> tuple[torch.Tensor, torch.Tensor]:
-    "Unit vectors from `behind` to `ahead` over all event axes, and the lengths of the pairs `(*runs, batch)`."
+def _direction(ahead: torch.Tensor, behind: torch.Tensor, lead: int,
+               blur: float = 0.) -> tuple[torch.Tensor, torch.Tensor]:
+    "Unit vectors from `behind` to `ahead`, and the lengths of the pairs `(*runs, batch)`."
     gap = ahead - behind
-    # Divided by its largest entry first, a short or a long gap neither underflows nor overflows when squared.
+    event = [1] * (gap.ndim - lead)
     largest = gap.abs().flatten(lead).amax(-1) if gap.ndim > lead else gap.abs()
     scale = torch.where(largest > 0, largest, 1.)
-    scaled = gap / scale.reshape(*scale.shape, *[1] * (gap.ndim - lead))
-    length = sum_over_event(scaled.square(), scale).add((blur / scale).square()).sqrt()
-    unit = scaled / torch.where(length > 0, length, 1.).reshape(*scale.shape, *[1] * (gap.ndim - lead))
-    return unit, sum_over_event(scaled.square(), scale).sqrt() * scale
+    scaled = gap / scale.reshape(*scale.shape, *event)
+    square = sum_over_event(scaled.square(), scale)
+    length = square.add((blur / scale).square()).sqrt()
+    unit = scaled / torch.where(length > 0, length, 1.).reshape(*scale.shape, *event)
+    return unit, square.sqrt() * scale
 
 
 # %%
-#| export
-def _penalty(along: Callable, ahead, behind, lead: int, sign: int, form: str, degenerate: str, blur: float,
-             generator: Generators) -> torch.Tensor:
-    "Mismatch between the slope of `along` on the segments and `sign` times their direction."
-    logits, slopes = input_gradient(along, _point_on_segment(ahead, behind, lead, generator))
-    unit, length = _direction(ahead, behind, lead, blur if degenerate == "smooth" else 0.)
-    miss = slopes - sign * unit
-    value = sum_over_event(miss.square(), logits) if form == "squared" else gradient_norm(miss, logits)
-    return torch.where(length > 0, value, 0.) if degenerate == "mask" else value
+_direction(torch.tensor([[3., 4.], [1e-30, 0.]]), torch.zeros(2, 2), lead=1)
 
+
+# %% [markdown]
+# The miss is the gradient of the logit less the direction asked for. Its size is what the penalty charges.
 
 # %%
 #| export
-PENALTY_FORMS, DEGENERATE_FORMS = ("squared", "norm"), ("mask", "zero", "smooth")
+def _size(miss: torch.Tensor, length: torch.Tensor, form: PenaltyForm,
+          degenerate: DegeneratePairs) -> torch.Tensor:
+    "The penalty of each pair `(*runs, batch)`, from its miss and its length."
+    value = sum_over_event(miss.square(), length) if form == "squared" \
+        else gradient_norm(miss, length)
+    return torch.where(length == 0, 0., value) if degenerate == "mask" else value
 
+
+# %% [markdown]
+# Put together, the penalty reads as its equation.
 
 # %%
 #| export
-def _check_form(form: str, degenerate: str, blur: float) -> tuple[str, str, float]:
-    "The three settings, or an error that names the wrong one."
-    return check_choice("form", form, PENALTY_FORMS), check_choice("degenerate", degenerate, DEGENERATE_FORMS), check_number("blur", blur, above=0)
+@checked
+def pairwise_gradient_penalty(discriminator: JointDiscriminator,  # logits, high on real pairs
+                              x: Batch,  # real examples, `(*runs, batch, *event)`
+                              z: PairLatents,  # their codes E(x), `(*runs, batch, *latent)`
+                              x_hat: Batch,  # their reconstructions G(z), shaped as `x`
+                              *, form: PenaltyForm = "squared",
+                              degenerate: DegeneratePairs = "mask",
+                              blur: Positive = .01,  # length at which "smooth" starts to shorten u
+                              generator: Generators = None,  # of the points on the segments
+                              lead: Count | None = None,  # as for `input_gradient`
+                              ) -> torch.Tensor:  # `(*runs, batch)`, neither averaged nor weighted
+    """How far the logits' gradient between x̂ and x is from the unit vector from x̂ to x.
 
-
-# %%
-#| export
-def pairwise_gradient_penalty(discriminator: JointDiscriminator,  # logits, high on real pairs, `(*runs, batch)`
-                              x: torch.Tensor,  # real examples, `(*runs, batch, *event)`
-                              z: torch.Tensor,  # their codes E(x), `(*runs, batch, *latent)`
-                              x_hat: torch.Tensor,  # their reconstructions G(z), shaped as `x`
-                              *, form: str = "squared",  # "squared", or "norm" as in the authors' code
-                              degenerate: str = "mask",  # where x = x̂: "mask" gives 0, "zero" asks for slope 0, "smooth"
-                              blur: float = .01,  # "smooth": pairs much shorter than this ask for less than slope 1
-                              generator: Generators = None,  # for the place on the segment; one, or one per run
-                              ) -> torch.Tensor:  # `(*runs, batch)`, to be averaged and weighted by the caller
-    """How far the slope of the logits, between x̂ and x, is from the unit vector that leads from x̂ to x.
-
-    `x`, `z` and `x_hat` are constants here: only the discriminator learns from it. Where real means a *low* logit, pass
-    `lambda x, z: -discriminator(x, z)`. Bad shapes and names raise `ValueError`. After Sharma and Namboodiri 2018.
-
-    >>> D = lambda x, z: 2 * x[:, 0]  # rises twice as fast as it should, and in the right direction
+    Only the discriminator learns from it. Where real means a *low* logit, pass
+    `lambda x, z: -discriminator(x, z)`. After Sharma and Namboodiri 2018.
     >>> x, z, x_hat = torch.tensor([[3., 0.]]), torch.zeros(1, 4), torch.tensor([[1., 0.]])
-    >>> pairwise_gradient_penalty(D, x, z, x_hat)
+    >>> pairwise_gradient_penalty(lambda x, z: 2 * x[:, 0], x, z, x_hat)  # twice as steep
     tensor([1.])
     """
-    settings = _check_form(form, degenerate, blur)
-    lead, z = _leading_axes(discriminator, {"x": x, "z": z}, {"x": x, "x_hat": x_hat}), z.detach()
-    return _penalty(lambda p: discriminator(p, z), x.detach(), x_hat.detach(), lead, 1, *settings, generator)
+    lead, z = _leading_axes(discriminator, lead, x=x, z=z), z.detach()
+    logit = lambda at: per_example("discriminator", discriminator(at, z), at.shape[:lead])
+    _, slope = input_gradient(logit, random_interpolate(x, x_hat, lead, generator), lead)
+    u, length = _direction(x.detach(), x_hat.detach(), lead, blur * (degenerate == "smooth"))
+    return _size(slope - u, length, form, degenerate)
 
 
 # %%
-#| export
-def pairwise_latent_penalty(discriminator: JointDiscriminator, x_hat: torch.Tensor,  # generated, G(z)
-                            z: torch.Tensor,  # the latents they came from
-                            z_hat: torch.Tensor,  # E(G(z)), shaped as `z`
-                            *, form: str = "squared", degenerate: str = "mask", blur: float = .01,
-                            generator: Generators = None) -> torch.Tensor:  # `(*runs, batch)`
-    """The twin on the side of z: logits should *fall* by one per unit from E(G(z)) to z, for (G(z), z) is the fake pair.
-
-    Arguments as in `pairwise_gradient_penalty`. The authors wrote it and left it switched off.
-    """
-    settings = _check_form(form, degenerate, blur)
-    lead, x_hat = _leading_axes(discriminator, {"x_hat": x_hat, "z": z}, {"z": z, "z_hat": z_hat}), x_hat.detach()
-    return _penalty(lambda p: discriminator(x_hat, p), z.detach(), z_hat.detach(), lead, -1, *settings, generator)
-
+costs = [pairwise_gradient_penalty(lambda x, z: s * x[:, 0], torch.tensor([[3., 0.]]),
+                                   torch.zeros(1, 1), torch.zeros(1, 2)).item() for s in (1, 0, -1)]
+assert costs == [0, 1, 4]
+costs
 
 # %% [markdown]
 # **Does the code equal the equation?** A nonlinear discriminator in float64, pictures of shape (2, 4, 4), and the slope by central differences, one pixel at a time.
@@ -358,7 +352,8 @@ x, x_hat, z = normal(6, 2, 4, 4, seed=1), normal(6, 2, 4, 4, seed=2), normal(6, 
 share = torch.rand(6, 1, 1, 1, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
 at = x_hat + share * (x - x_hat)
 nudges = 1e-6 * torch.eye(32, dtype=torch.float64).reshape(32, 1, 2, 4, 4)
-slope = torch.stack([(smooth_D(at + e, z) - smooth_D(at - e, z)) / 2e-6 for e in nudges], 1).reshape(6, 2, 4, 4)
+slope = torch.stack([(smooth_D(at + e, z) - smooth_D(at - e, z)) / 2e-6 for e in nudges],
+                    1).reshape(6, 2, 4, 4)
 
 # %%
 u = (x - x_hat) / (x - x_hat).flatten(1).norm(dim=1)[:, None, None, None]
@@ -374,8 +369,11 @@ my_E, my_G = mlp(2, 1, 8), mlp(1, 2, 8)
 real = torch.randn(16, 2)
 code = my_E(real)
 weight_D = torch.randn(3, requires_grad=True)
-pairwise_gradient_penalty(lambda x, z: torch.cat([x, z], -1).sin() @ weight_D, real, code, my_G(code)).mean().backward()
-assert weight_D.grad is not None and all(w.grad is None for net in (my_E, my_G) for w in net.parameters())
+pairwise_gradient_penalty(lambda x, z: torch.cat([x, z], -1).sin() @ weight_D, real, code,
+                          my_G(code)).mean().backward()
+assert weight_D.grad is not None and all(w.grad is None
+                                         for net in (my_E, my_G)
+                                         for w in net.parameters())
 
 # %%
 error_message(pairwise_gradient_penalty, lambda x, z: x.sigmoid(), real, code, my_G(code))
@@ -384,8 +382,30 @@ error_message(pairwise_gradient_penalty, lambda x, z: x.sigmoid(), real, code, m
 # The twin on the other side, `pairwise_latent_penalty`, treats $(G(z),z)$ and $E(G(z))$ alike. That pair is the *fake* one, so its logits should fall towards $z$, and the sign is minus. The authors wrote it and left it switched off; so do we.
 
 # %%
-fall = [pairwise_latent_penalty(lambda x, z: s * z[:, 0], torch.zeros(1, 2), torch.full((1, 1), 3.), torch.zeros(1, 1)).item()
-        for s in (1, 0, -1)]
+#| export
+@checked
+def pairwise_latent_penalty(discriminator: JointDiscriminator, x_hat: Batch,  # generated, G(z)
+                            z: PairLatents,  # the latents they came from
+                            z_hat: PairLatents,  # E(G(z)), shaped as `z`
+                            *, form: PenaltyForm = "squared", degenerate: DegeneratePairs = "mask",
+                            blur: Positive = .01, generator: Generators = None,
+                            lead: Count | None = None) -> torch.Tensor:  # `(*runs, batch)`
+    """The twin on the side of z: logits should *fall* by one per unit from E(G(z)) to z.
+
+    (G(z), z) is the generated pair, hence the sign. Arguments as in `pairwise_gradient_penalty`.
+    """
+    lead, x_hat = _leading_axes(discriminator, lead, x_hat=x_hat, z=z), x_hat.detach()
+    logit = lambda at: per_example("discriminator", discriminator(x_hat, at), at.shape[:lead])
+    _, slope = input_gradient(logit, random_interpolate(z, z_hat, lead, generator), lead)
+    u, length = _direction(z.detach(), z_hat.detach(), lead, blur * (degenerate == "smooth"))
+    return _size(slope + u, length, form, degenerate)
+
+
+# %%
+fall = [
+    pairwise_latent_penalty(lambda x, z: s * z[:, 0], torch.zeros(1, 2), torch.full((1, 1), 3.),
+                            torch.zeros(1, 1)).item() for s in (1, 0, -1)
+]
 fall
 
 # %% [markdown]
@@ -402,60 +422,85 @@ class Alignment:
     distance: torch.Tensor  # from x̂ to x
 
 
+# %% [markdown]
+# It is measured halfway between the partners.
+
 # %%
 #| export
-def alignment(discriminator: JointDiscriminator, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor) -> Alignment:
-    "Slope, cosine, rise and distance of pairs, for looking at; arguments as in `pairwise_gradient_penalty`."
-    lead = _leading_axes(discriminator, {"x": x, "z": z}, {"x": x, "x_hat": x_hat})
+@checked
+def alignment(discriminator: JointDiscriminator, x: Batch, z: PairLatents, x_hat: Batch,
+              lead: Count | None = None) -> Alignment:
+    "Gradient, cosine, rise and distance of pairs; arguments as in `pairwise_gradient_penalty`."
+    lead = _leading_axes(discriminator, lead, x=x, z=z)
     x, z, x_hat = x.detach(), z.detach(), x_hat.detach()
-    logits, slopes = input_gradient(lambda p: discriminator(p, z), (x + x_hat) / 2)
+    logit = lambda at: per_example("discriminator", discriminator(at, z), at.shape[:lead])
+    _, slopes = input_gradient(logit, (x + x_hat) / 2, lead)
     unit, distance = _direction(x, x_hat, lead)
-    slope = sum_over_event(slopes.square(), logits).sqrt().detach()
-    cosine = sum_over_event(slopes * unit, logits).detach() / torch.where((slope > 0) & (distance > 0), slope, math.nan)
+    slope = sum_over_event(slopes.square(), distance).sqrt().detach()
+    along = sum_over_event(slopes * unit, distance).detach()
+    cosine = along / torch.where((slope > 0) & (distance > 0), slope, math.nan)
     with torch.no_grad():
-        return Alignment(slope, cosine, discriminator(x, z) - discriminator(x_hat, z), distance)
+        return Alignment(slope, cosine, logit(x) - logit(x_hat), distance)
 
 
 # %% [markdown]
 # ## The game
-# BiGAN's turns stay as they are; $D$ gets one more term. `fade` lets $\lambda$ and all rates sink together, along half a cosine, for the reason found above: cover first, sharpen later.
+# BiGAN's turns stay as they are; $D$ gets one more term. $\lambda$ falls with the learning rates, along half a cosine, for the reason found above: cover first, sharpen later. With a `weight_schedule` of its own it may end earlier.
 
 # %%
 #| export
 @register_game
-@dataclass
+@dataclass(kw_only=True)
 class PairwiseBiGAN(BiGAN):
-    "BiGAN with the pair-wise gradient penalty on its discriminator; with weight 0, BiGAN."
-    weight: float = 1.  # λ; a penalty of slope one is per unit of the data
-    penalty: str = "squared"  # or "norm"
-    settle: int | None = None  # steps over which λ alone sinks to nothing; None: it fades as the rates do
+    """BiGAN with the pair-wise gradient penalty on its discriminator; with weight 0, BiGAN.
+
+    After Sharma and Namboodiri 2018."""
+    weight: NonNegative = 1.  # λ; the penalty asks for a gradient of one per unit of the data
+    penalty_form: PenaltyForm = "squared"
+    weight_schedule: Schedule | None = None  # of λ; None: λ falls as the learning rates do
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("weight", self.weight, 0)
-        check_choice("penalty", self.penalty, PENALTY_FORMS)
-        if self.settle is not None:
-            check_int("settle", self.settle)
-
-    def price(self, step: int) -> float:
-        "λ at this step."
-        return self.weight * (cosine_decay(step, self.fade) if self.settle is None else cosine_decay(step, self.settle, 0.))
+        self.weight_schedule = as_schedule("weight_schedule", self.weight_schedule)
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "D wants (x, E(x)) high and (G(z), z) low, and λ times the penalty small."
-        loss, price = super().loss_D(t), self.price(t.step)
-        if price == 0:
+        loss, weight = super().loss_D(t), self.weight_at(t.step)
+        if weight == 0:
             return loss
         with torch.no_grad():
             z = self.encode(t)
             x_hat = t.G(z)
-        return loss + price * self.pull(t.D, t.x, z, x_hat, t.generator).mean(-1)
+        return loss + weight * self.pair_penalty(t.D, t.x, z, x_hat, t.generator).mean(-1)
 
-    def pull(self, D: JointDiscriminator, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor,
-             generator: Generators) -> torch.Tensor:
-        "The penalty pair by pair, `(runs, batch)`; a subclass may put another one here."
-        return pairwise_gradient_penalty(D, x, z, x_hat, form=self.penalty, generator=generator)
 
+# %% [markdown]
+# The weight at a step:
+
+# %%
+#| export
+@patch
+def weight_at(self: PairwiseBiGAN, step: int) -> float:
+    "λ at this step."
+    schedule = self.weight_schedule or self.optimiser.schedule
+    return self.weight * schedule(step) if schedule else self.weight
+
+
+# %% [markdown]
+# The penalty is a method, so that another one can be tried in its place.
+
+# %%
+#| export
+@patch
+def pair_penalty(self: PairwiseBiGAN, D: JointDiscriminator, x: torch.Tensor, z: torch.Tensor,
+                 x_hat: torch.Tensor, generator: Generators) -> torch.Tensor:
+    "The penalty pair by pair, `(runs, batch)`; a subclass may put another one here."
+    return pairwise_gradient_penalty(D, x, z, x_hat, form=self.penalty_form, generator=generator)
+
+
+# %%
+early = Schedule("cosine", 100, floor=0.)
+[round(PairwiseBiGAN(weight=2., weight_schedule=early).weight_at(s), 2) for s in (0, 50, 100, 200)]
 
 # %% [markdown]
 # Same seeds, same regime, $\lambda=1$, fading as the rates do. First to step 1,500, to look at the slopes.
@@ -475,12 +520,13 @@ f"without the penalty {interval(toward):.2f}, with it {interval(shown):.2f}"
 
 # %%
 def field(ax, glimpse, r: int, n: int = 60):
-    "Pairs of run r as lines; at the partner the direction asked for (blue) and the slope that D has (orange)."
+    "Pairs of run r as lines; at the partner the direction asked for and the gradient of D."
     x, _, x_hat, slope = (t[r, :n] for t in glimpse)
     ax.plot(*torch.stack([x, x_hat]).permute(2, 0, 1), c=MISSING, lw=.3)
     scatter(ax, x, x_hat, limit=5.5)
     for arrows, colour in ((x - x_hat, REAL), (slope, FAKE)):
-        ax.quiver(*x_hat.T, *F.normalize(arrows, dim=-1).T, color=colour, width=.006, angles="xy", scale_units="xy", scale=1)
+        ax.quiver(*x_hat.T, *F.normalize(arrows, dim=-1).T, color=colour, width=.006,
+                  angles="xy", scale_units="xy", scale=1)
 
 # %%
 def fields(stop: int):
@@ -489,7 +535,11 @@ def fields(stop: int):
     for ax, way, title in zip(panels, (plain_way, guided_way), ("BiGAN", "with the penalty")):
         field(ax, way[stop], (plain_D.distance > 1).float().mean(1).argmax().item())
         ax.set_title(title)
-    return Picture(figure, f"Step {STOPS[stop]}: the way to go in blue, the slope of D in orange; with the penalty they agree on more pairs")
+    return Picture(
+        figure,
+        f"Step {STOPS[stop]}: the way to go in blue, the slope of D in orange; with the penalty "
+        "they agree on more pairs"
+    )
 
 # %%
 compass = Film([fields(i) for i in range(len(STOPS))], [f"step {n}" for n in STOPS])
@@ -513,13 +563,17 @@ x = guided.sample(400)
 for r, ax in enumerate(panels.flat):
     scatter(ax, data.centers, x[r], limit=5.5, size=4)
     ax.set(title=f"seed {r}", xlabel="", ylabel="")
-Picture(figure, f"With the penalty; modes shown: {[int(c.captured) for c in guided.coverage()]}; a thin scatter between them")
+Picture(
+    figure,
+    f"With the penalty; modes shown: {[int(c.captured) for c in guided.coverage()]}; a thin "
+    "scatter between them"
+)
 
 # %%
 without, within = ([c.captured for c in run.coverage()] for run in (plain, guided))
-claim("BiGAN misses modes of a ring that the pair-wise penalty covers on every seed", paper="Sharma & Namboodiri 2018",
-      section="toy data", ours=interval(within), baseline=interval(without),
-      holds=min(within) == 8 and interval(without).high < 8)
+claim("BiGAN misses modes of a ring that the pair-wise penalty covers on every seed",
+      paper="Sharma & Namboodiri 2018", section="toy data", ours=interval(within),
+      baseline=interval(without), holds=min(within) == 8 and interval(without).high < 8)
 
 # %%
 quality = [interval([c.high_quality for c in run.coverage()]) for run in (plain, guided)]
@@ -545,11 +599,11 @@ def beyond(run, times: float) -> list[float]:
 
 # %%
 from statistics import NormalDist
-from modelab.evaluation.coverage import within_share
+from modelab.evaluation.protocols import within_share
 normal_law, gap = NormalDist(), 8 * math.sin(math.pi / 8) - 6 * .04
 
 def ends(m: float, L: float, k: int = 8) -> list[float]:
-    "The right ends b₁ … of the crossings, if every mode takes mass m; shorter if the mass runs out."
+    "The right ends b₁ … of the crossings if every mode takes mass m; fewer if it runs out."
     out, mass = [], 0.
     while len(out) < k - 1 and mass + m < 1:
         out.append(normal_law.inv_cdf(mass + m) + gap / L)
@@ -595,14 +649,20 @@ record, own = recorded("pairwise"), within_share(3, 2)
 figure, ax = axes(size=(4.4, 2.8))
 slopes = torch.logspace(1.2, 2.7, 60).tolist()
 ax.plot(slopes, [own * ceiling(L) for L in slopes], c=MISSING, label="ceiling, equal shares")
-ax.plot(steepest(guided), [c.high_quality for c in guided.coverage()], "o", c=REAL, ms=4, label="G 3×64, above")
+ax.plot(steepest(guided), [c.high_quality for c in guided.coverage()], "o", c=REAL, ms=4,
+        label="G 3×64, above")
 for row, colour, mark in zip(record.get("sharp", [])[::-1], (ACCENT, FAKE), "sD"):
-    ax.plot(row["steepest"]["by seed"], row["high_quality"]["by seed"], mark, c=colour, ms=4, label=row["setting"])
+    ax.plot(row["steepest"]["by seed"], row["high_quality"]["by seed"], mark, c=colour, ms=4,
+            label=row["setting"])
 ax.set(xscale="log", xlabel="steepest slope of G", ylabel="high quality", ylim=(.4, 1))
 ax.set_xticks([20, 50, 100, 200, 500], ["20", "50", "100", "200", "500"])
 ax.minorticks_off()
 ax.legend(fontsize=6)
-Picture(figure, "High quality of eight seeds each against the steepest slope of G, and the ceiling for equal shares")
+Picture(
+    figure,
+    "High quality of eight seeds each against the steepest slope of G, and the ceiling for equal "
+    "shares"
+)
 
 # %% [markdown]
 # What lifts a point is a $G$ that can be steep. So the search for sharpness is a search for slope. One change at a time, two seeds of their own, in the regime above but for $\lambda$, which ends by half of the walk:
@@ -610,7 +670,10 @@ Picture(figure, "High quality of eight seeds each against the steepest slope of 
 # %%
 for row in record.get("trials", []):
     slope = row.get("steepest", {}).get("interval", "")
-    print(f"{row['setting']:32} modes {row['captured']['interval']:12} HQ {row['high_quality']['interval']:24} steepest slope {slope}")
+    print(
+        f"{row['setting']:32} modes {row['captured']['interval']:12} HQ "
+        f"{row['high_quality']['interval']:24} steepest slope {slope}"
+    )
 
 # %% [markdown]
 # Depth and width of $G$ buy most, a quicker rate for $G$ some. An average of the weights, a two-dimensional latent and linear logits buy nothing here: the rates have faded already, and the gaps are as wide as before. For two modes the ceiling is the same in any number of latent dimensions (Tanielian et al.).
@@ -621,8 +684,12 @@ for row in record.get("trials", []):
 
 # %%
 for row in record.get("sets", []):
-    print(f"{row['setting']:54} {row['captured']['interval']:>20} of {row['of']:<3} worst {min(row['captured']['by seed']):<4.0f}"
-          f" HQ {row['high_quality']['interval']:22} TV {row['tv']['interval']:20} {row['cpu_seconds']:4} s")
+    print(
+        f"{row['setting']:54} {row['captured']['interval']:>20} of {row['of']:<3} worst "
+        f"{min(row['captured']['by seed']):<4.0f}"
+        f" HQ {row['high_quality']['interval']:22} TV {row['tv']['interval']:20} "
+        f"{row['cpu_seconds']:4} s"
+    )
 
 # %% [markdown]
 # On the ring, the grid and the two rings the claim holds on all ten seeds: 8, 25 and 16 modes where BiGAN shows 6.7, 15.4 and 9.3. On the line with far modes one seed of ten misses a mode. On the spiral, whose modes hang together, the penalty does not help: 27 of 32 against 30, with intervals that overlap.
@@ -636,11 +703,19 @@ def all_and_sharp(stem: str, shown: str) -> object:
     pair = [rows.get(f"{stem}, {name}") for name in ("with the penalty", "BiGAN")]
     if not all(pair):
         return None
-    ours, theirs = ({k: interval(row[k]["by seed"]) for k in ("captured", "high_quality", "tv")} for row in pair)
-    told = [f"{v['captured']}, high quality {v['high_quality']:.3f}, TV {v['tv']:.3f}" for v in (ours, theirs)]
-    return claim(f"With the penalty every seed shows all modes of {shown}, and nine samples of ten on average are good, in better balance than BiGAN's",
-                 paper="Sharma & Namboodiri 2018", section="toy data", ours=told[0], baseline=told[1],
-                 holds=min(pair[0]["captured"]["by seed"]) == pair[0]["of"] and ours["high_quality"].mean >= .9 and ours["tv"].high < theirs["tv"].low)
+    ours, theirs = ({k: interval(row[k]["by seed"])
+                     for k in ("captured", "high_quality", "tv")}
+                    for row in pair)
+    told = [
+        f"{v['captured']}, high quality {v['high_quality']:.3f}, TV {v['tv']:.3f}" for v in (ours,
+                                                                                             theirs)
+    ]
+    return claim(
+        f"With the penalty every seed shows all modes of {shown}, and nine samples of ten on "
+        "average are good, in better balance than BiGAN's",
+        paper="Sharma & Namboodiri 2018", section="toy data", ours=told[0], baseline=told[1],
+        holds=min(pair[0]["captured"]["by seed"]) == pair[0]["of"]
+        and ours["high_quality"].mean >= .9 and ours["tv"].high < theirs["tv"].low)
 
 all_and_sharp("ring of 8, wide G and λ that settles, 1-D z", "the ring")
 
@@ -649,7 +724,10 @@ all_and_sharp("ring of 8, wide G and λ that settles, 1-D z", "the ring")
 
 # %%
 for row in record.get("grid_trials", []):
-    print(f"{row['setting']:20} modes {row['captured']['by seed']}  HQ {row['high_quality']['by seed']}  TV {row['tv']['by seed']} {row['cpu_seconds']:4} s")
+    print(
+        f"{row['setting']:20} modes {row['captured']['by seed']}  HQ "
+        f"{row['high_quality']['by seed']}  TV {row['tv']['by seed']} {row['cpu_seconds']:4} s"
+    )
 
 # %% [markdown]
 # Of 64 examples a mode of the grid sees two or three in a step, and every step pushes the mass to and fro. A batch of 256 is what helps most, a smaller $\lambda$ a little (a tenth is too small); slower rates do harm, for the walk is then too short. So: batch 256, $\lambda=.3$, and a walk three times as long, for both games.
@@ -670,8 +748,10 @@ all_and_sharp("two rings, 16, deep G, batch 256, long walk, 2-D z", "two rings")
 # %%
 def show(part: str) -> None:
     for row in record.get(part, []):
-        print(f"{row['setting']:50} modes {row['captured']['interval']:>18}   HQ {row['high_quality']['interval']:22} "
-              f"TV {row['tv']['interval']}")
+        print(
+            f"{row['setting']:50} modes {row['captured']['interval']:>18}   HQ "
+            f"{row['high_quality']['interval']:22} "
+            f"TV {row['tv']['interval']}")
 
 show("tuning")
 
@@ -684,8 +764,10 @@ show("tuning")
 show("sharp")
 if record.get("sharp"):
     deep = [interval(row["captured"]["by seed"]) for row in record["sharp"]]
-    verdict = claim("With a deep, quick generator, too, BiGAN misses modes of the ring that the penalty covers", paper="Sharma & Namboodiri 2018",
-                    section="toy data", ours=deep[1], baseline=deep[0], holds=deep[0].high < deep[1].low, expect=False)
+    verdict = claim(
+        "With a deep, quick generator, too, BiGAN misses modes of the ring that the penalty covers",
+        paper="Sharma & Namboodiri 2018", section="toy data", ours=deep[1], baseline=deep[0],
+        holds=deep[0].high < deep[1].low, expect=False)
 verdict
 
 # %% [markdown]
@@ -699,7 +781,7 @@ verdict
 show("beside")
 
 # %% [markdown]
-# *Reconstruction* lights modes as well, seven of eight at weight 1, but unevenly: its KL is .75 where the penalty's is .04. *Any direction* comes close in modes and stays behind in balance and sharpness: part of the effect is a tame $D$, the rest is the way. *The wrong sign* is worse than nothing at all; a run with it looks merely unlucky, so try the price list.
+# *Reconstruction* lights modes as well, seven of eight at weight 1, but unevenly: its KL is .75 where the penalty's is .04. *Any direction* comes close in modes and stays behind in balance and sharpness: part of the effect is a tame $D$, the rest is the way. *The wrong sign* is worse than nothing at all; a run with it looks merely unlucky, so try the list of costs.
 
 # %% [markdown]
 # ### Which λ?
@@ -707,25 +789,38 @@ show("beside")
 
 # %%
 NAMES = {"captured": "modes of 8", "high_quality": "high quality", "tv": "total variation"}
-rows = {row["setting"]: {k: row[k]["by seed"] for k in NAMES} for part in ("weights", "beside") for row in record.get(part, [])}
+rows = {
+    row["setting"]: {k: row[k]["by seed"]
+                     for k in NAMES}
+    for part in ("weights", "beside")
+    for row in record.get(part, [])
+}
 for key, run in (("BiGAN", plain), ("squared, λ 1", guided)):
     rows[key] = {k: [getattr(c, k) for c in run.coverage()] for k in NAMES}
 sweep = sorted((float(k.split()[-1]), row) for k, row in rows.items() if k.startswith("squared"))
-lines = {"BiGAN": "BiGAN", "slope 1, any direction": "slope one in any direction, λ 1", "wrong sign": "wrong sign, λ 1",
-         "reconstruction": "reconstruction, weight 1"}
+lines = {
+    "BiGAN": "BiGAN", "slope 1, any direction": "slope one in any direction, λ 1",
+    "wrong sign": "wrong sign, λ 1", "reconstruction": "reconstruction, weight 1"
+}
 
 # %%
 figure, panels = axes(1, 3, size=(3, 2.6))
 for ax, (name, label) in zip(panels, NAMES.items()):
     for weight, row in sweep:
         ax.scatter([weight] * 8, row[name], s=8, c=REAL, alpha=.5)
-    ax.plot([w for w, _ in sweep], [sum(row[name]) / 8 for _, row in sweep], c=REAL, label="pair-wise penalty")
-    for (what, key), colour, dash in zip(lines.items(), (MISSING, ACCENT, FAKE, MISSING), ("-", "--", ":", "-.")):
+    ax.plot([w for w, _ in sweep], [sum(row[name]) / 8 for _, row in sweep], c=REAL,
+            label="pair-wise penalty")
+    for (what, key), colour, dash in zip(lines.items(), (MISSING, ACCENT, FAKE, MISSING),
+                                         ("-", "--", ":", "-.")):
         if key in rows:
             ax.axhline(sum(rows[key][name]) / 8, c=colour, ls=dash, label=what)
     ax.set(xlim=(.02, 50), xscale="log", xlabel="λ", ylabel=label)
 panels[0].legend(fontsize=6)
-Picture(figure, "Modes, quality and balance over three decades of λ, beside BiGAN, slope one in any direction, reconstruction, and the wrong sign")
+Picture(
+    figure,
+    "Modes, quality and balance over three decades of λ, beside BiGAN, slope one in any "
+    "direction, reconstruction, and the wrong sign"
+)
 
 # %% [markdown]
 # One decade, .3 to 3, serves. At .03 it is too faint to matter, at 30 $D$ does nothing else any more. The authors' form with their $\lambda=0.1$ lights 7.3 of eight here.
@@ -741,25 +836,33 @@ Picture(figure, "Modes, quality and balance over three decades of λ, beside BiG
 heavy = recorded("street")
 streets = heavy.get("scenes", [])
 figure, panels = axes(1, 2, size=(3.3, 2.6))
-styles = {"GAN": (MISSING, "-"), "GAN + R1 0.1": (MISSING, ":"), "WGAN-GP": (ACCENT, "-"), "WGAN-GP, n_critic 1, lr 2e-3": (ACCENT, ":"),
-          "BiGAN": (FAKE, "--"), "BiGAN with the penalty": (REAL, "-")}
+styles = {
+    "GAN": (MISSING, "-"), "GAN + R1 0.1": (MISSING, ":"), "WGAN-GP": (ACCENT, "-"),
+    "WGAN-GP, n_critic 1, lr 2e-3": (ACCENT, ":"), "BiGAN": (FAKE, "--"),
+    "BiGAN with the penalty": (REAL, "-")
+}
 for row in streets:
     colour, dash = styles[row["setting"]]
     for ax, name in zip(panels, ("rate", "well")):
-        at, values = [look["steps"] for look in row["looks"]], [look[name]["by seed"] for look in row["looks"]]
+        at, values = [look["steps"]
+                      for look in row["looks"]], [look[name]["by seed"] for look in row["looks"]]
         ax.plot(at, [sum(v) / len(v) for v in values], c=colour, ls=dash, label=row["setting"])
-        ax.fill_between(at, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=.12, lw=0)
+        ax.fill_between(at, [min(v) for v in values], [max(v) for v in values], color=colour,
+                        alpha=.12, lw=0)
 panels[0].axhline(1, c=MISSING, lw=.6)
 panels[0].set(xlabel="steps", ylabel="vehicles, generated over true", ylim=(-.03, 1.1))
 panels[1].set(xlabel="steps", ylabel="well drawn ones alone", ylim=(-.01, .32))
 if streets:
     panels[1].legend(fontsize=5.5, loc="upper left")
-Picture(figure, "Vehicle rate while six games train; bands hold all eight seeds, the thin line is the truth")
+Picture(
+    figure,
+    "Vehicle rate while six games train; bands hold all eight seeds, the thin line is the truth")
 
 # %%
 def show_heavy(part: str, *names: str) -> None:
     for row in heavy.get(part, []):
-        print(f"{row['setting']:29}", *(f"{name} {row[name]['interval']:21}" for name in names), f"{row['cpu_seconds']} s")
+        print(f"{row['setting']:29}", *(f"{name} {row[name]['interval']:21}" for name in names),
+              f"{row['cpu_seconds']} s")
 
 show_heavy("scenes", "rate", "well", "tracks", "good")
 
@@ -771,22 +874,31 @@ def unpacked(row):
 figure, panels = axes(max(1, len(streets)), 1, size=(5, .75), squeeze=False)
 for ax, row in zip(panels[:, 0], streets):
     image_grid(ax, unpacked(row), 12, row["setting"])
-Picture(figure, "Seed 0 of each game at the end: its first six pictures, then its first six in which the judge sees a vehicle, fewer if there are fewer")
+Picture(
+    figure,
+    "Seed 0 of each game at the end: its first six pictures, then its first six in which the "
+    "judge sees a vehicle, fewer if there are fewer"
+)
 
 # %%
 ends = {row["setting"]: interval(row["rate"]["by seed"]) for row in streets}
 verdict = None
 if ends:
-    lost = max((ends[name] for name in ("GAN", "GAN + R1 0.1", "BiGAN")), key=lambda found: found.mean)
-    verdict = claim("Where a GAN, even with R1, and BiGAN end with an empty street, the pair-wise penalty keeps vehicles in it",
-                    paper="Sharma & Namboodiri 2018", section="traffic, on a drawn street", ours=ends["BiGAN with the penalty"],
-                    baseline=f"the best of the three {lost}", holds=ends["BiGAN with the penalty"].low > lost.high)
+    lost = max((ends[name] for name in ("GAN", "GAN + R1 0.1", "BiGAN")),
+               key=lambda found: found.mean)
+    verdict = claim(
+        "Where a GAN, even with R1, and BiGAN end with an empty street, the pair-wise penalty "
+        "keeps vehicles in it",
+        paper="Sharma & Namboodiri 2018", section="traffic, on a drawn street",
+        ours=ends["BiGAN with the penalty"], baseline=f"the best of the three {lost}",
+        holds=ends["BiGAN with the penalty"].low > lost.high)
 verdict
 
 # %%
 if ends:
-    verdict = claim("The pair-wise penalty keeps more vehicles than WGAN-GP does in as many steps", paper="Sharma & Namboodiri 2018",
-                    section="traffic, on a drawn street", ours=ends["BiGAN with the penalty"], baseline=ends["WGAN-GP"],
+    verdict = claim("The pair-wise penalty keeps more vehicles than WGAN-GP does in as many steps",
+                    paper="Sharma & Namboodiri 2018", section="traffic, on a drawn street",
+                    ours=ends["BiGAN with the penalty"], baseline=ends["WGAN-GP"],
                     holds=ends["BiGAN with the penalty"].low > ends["WGAN-GP"].high, expect=False)
 verdict
 
@@ -820,10 +932,15 @@ show_heavy("film", "rate", "grain")
 
 # %%
 for row in record.get("scans", []):
-    print(f"scans: {row['setting']:20} modes {row['captured']['interval']} of 10   KL {row['kl']['interval']}   "
-          f"comes back as the same digit {row['same digit']['interval']}")
+    print(
+        f"scans: {row['setting']:20} modes {row['captured']['interval']} of 10   KL "
+        f"{row['kl']['interval']}   "
+        f"comes back as the same digit {row['same digit']['interval']}")
 for row in record.get("digits", []):
-    print(f"{row['setting']:42} modes {row['captured']['interval']:>22} of 1000   KL {row['kl']['interval']}")
+    print(
+        f"{row['setting']:42} modes {row['captured']['interval']:>22} of 1000   KL "
+        f"{row['kl']['interval']}"
+    )
 
 # %% [markdown]
 # With as many steps the penalty leads a little, with as much time it does not: sixteen latents, good optimiser settings and digits that hang together leave BiGAN few modes to miss. The penalty then costs steps and gives nothing. Not every BiGAN needs it.
@@ -831,14 +948,18 @@ for row in record.get("digits", []):
 # What one does get from having an encoder: a path between two real pictures. Encode both, walk straight from code to code, decode.
 
 # %%
-scanned = Run(PairwiseBiGAN(networks=Networks(latent=16), optimiser=Optimiser(1e-3, betas=(0., .9))), digits(), runs=2, batch=64, average=.99, device="cpu")
+game = PairwiseBiGAN(networks=Networks(latent=16), optimiser=Optimiser(1e-3, betas=(0., .9)))
+scanned = Run(game, digits(), runs=2, batch=64, average=.99, device="cpu")
 scanned.step(steps(800, fast=20))
 nets = scanned.players.nets
 
 # %%
 g = torch.Generator().manual_seed(3)
 x, truth = scanned.modes.sample_with_modes(200, generator=g)
-ends = torch.stack([torch.stack([x[truth == d][0] for d in (3, 0, 4, 1)]), torch.stack([x[truth == d][0] for d in (8, 6, 9, 7)])])
+ends = torch.stack([
+    torch.stack([x[truth == d][0] for d in (3, 0, 4, 1)]),
+    torch.stack([x[truth == d][0] for d in (8, 6, 9, 7)])
+])
 
 # %%
 with torch.no_grad():
@@ -846,8 +967,11 @@ with torch.no_grad():
     walk = torch.stack([nets["G"](torch.lerp(*codes, t))[0] for t in torch.linspace(0, 1, 7)], 1)
 rows = torch.cat([ends[0][:, None], walk, ends[1][:, None]], 1)
 figure, ax = axes(size=(5, 2.4))
-image_grid(ax, scanned.modes.picture(rows.flatten(0, 1)), 9, "real, seven steps between their codes, real")
-Picture(figure, "Four walks between codes of real digits; the outermost columns are the real digits themselves")
+image_grid(ax, scanned.modes.picture(rows.flatten(0, 1)), 9,
+           "real, seven steps between their codes, real")
+Picture(
+    figure,
+    "Four walks between codes of real digits; the outermost columns are the real digits themselves")
 
 # %% [markdown]
 # The neighbours of the real digits are their reconstructions: same class more often than same stroke. Nobody asked for $G(E(x))=x$; the pairs only told $D$ where up is.
@@ -860,9 +984,15 @@ Picture(figure, "Four walks between codes of real digits; the outermost columns 
 # %%
 five, four = line(5, spacing=2, std=.04), mixture([[-4.], [-2.], [2.], [4.]], .04)
 
-def relit(weight: float, every: int = 100, frames: int = 6):
-    "Train on four modes, light the fifth, and yield the run at each frame."
-    run = Run(PairwiseBiGAN(weight=0., networks=Networks(latent=1, width=32), optimiser=Optimiser(betas=(0., .99))), four, runs=4, batch=64, device="cpu").step(steps(600))
+def joint_game(weight: float):
+    "The game on a line, with one number as latent."
+    return PairwiseBiGAN(weight=weight, networks=Networks(latent=1, width=32),
+                         optimiser=Optimiser(betas=(0., .99)))
+
+# %%
+def mode_added(weight: float, every: int = 100, frames: int = 6):
+    "Train on four modes, add the fifth, and yield the run at each frame."
+    run = Run(joint_game(0.), four, runs=4, batch=64, device="cpu").step(steps(600))
     run.modes, run.game.weight = five, weight
     for frame in range(frames):
         yield run
@@ -874,28 +1004,32 @@ def plane(run, r: int = 0, side: int = 70):
     "D's logit over (x, z), the real pairs and the generator's curve."
     nets, (x, z, _) = run.players.nets, pairs(run, 300)
     xs, zs = torch.linspace(-6, 6, side), torch.linspace(-3, 3, side)
-    points = torch.stack(torch.meshgrid(xs, zs, indexing="xy"), -1).reshape(1, -1, 2).expand(4, -1, -1)
+    points = torch.stack(torch.meshgrid(xs, zs, indexing="xy"), -1).reshape(1, -1,
+                                                                            2).expand(4, -1, -1)
     with torch.no_grad():
         logit = nets["D"](points[..., :1], points[..., 1:])[r].reshape(side, side)
         curve = nets["G"](zs[None, :, None].expand(4, -1, 1))[r, :, 0]
     figure, ax = axes(size=(4, 3))
-    shade = ax.imshow(logit, extent=(-6, 6, -3, 3), origin="lower", aspect="auto", cmap="Greys_r", vmin=-4, vmax=4, alpha=.7)
+    shade = ax.imshow(logit, extent=(-6, 6, -3, 3), origin="lower", aspect="auto", cmap="Greys_r",
+                      vmin=-4, vmax=4, alpha=.7)
     ax.scatter(x[r, :, 0], z[r, :, 0], s=6, c=REAL, label="(x, E(x)), real")
     ax.plot(curve, zs, "-x", c=FAKE, ms=3, lw=1, label="(G(z), z), generated")
     ax.set(xlabel="x", ylabel="z", xlim=(-6, 6), ylim=(-3, 3))
     ax.legend(loc="upper left", fontsize=6)
     figure.colorbar(shade, label="logit of D")
-    return Picture(figure, f"Step {run.steps}: the generator's curve among the columns of the real pairs")
+    return Picture(figure,
+                   f"Step {run.steps}: the generator's curve among the columns of the real pairs")
 
 
 # %%
 def caught(run) -> list[float]:
-    "Share of samples within half a unit of the relit mode, seed by seed; a fifth is right."
+    "Share of samples within half a unit of the added mode, seed by seed; a fifth is right."
     return [round(v, 2) for v in (run.sample(2500).abs() < .5).float().mean((1, 2)).tolist()]
 
 films, ends = {}, {}
 for weight in (0., 1.):
-    shots = [(plane(run), f"λ = {weight:g}, {run.steps} steps", caught(run)) for run in relit(weight)]
+    shots = [(plane(run), f"λ = {weight:g}, {run.steps} steps", caught(run))
+             for run in mode_added(weight)]
     films[weight], ends[weight] = Film([s[0] for s in shots], [s[1] for s in shots]), shots[-1][2]
 films[1.]
 
@@ -912,10 +1046,7 @@ ends
 # With a kernel, take the plane in your own hands. Below is the lab of [1.3](../1_game/03_lab.ipynb) on this game, the penalty on side A and plain BiGAN on side B, same data, noise and seed. Each lamp is a mode, and mode 2 is left out of the data so far. Press Play, hold Shift and choose its lamp: it is in the data again, and you watch the curves climb. Take out another one, move $\lambda$ (*weight*), go back.
 
 # %%
-def joint(weight: float, **more):
-    return PairwiseBiGAN(weight=weight, networks=Networks(latent=1, width=32), optimiser=Optimiser(betas=(0., .99)), **more)
-
-lab = Lab(joint(1.), line(5, spacing=2, std=.04), joint(0.), batch=64, samples=500)
+lab = Lab(joint_game(1.), line(5, spacing=2, std=.04), joint_game(0.), batch=64, samples=500)
 lab.set("without", [2]).step(steps(320))
 lab
 
@@ -926,7 +1057,10 @@ lab
 lab.set("without", []).set("weight", 10., side="A").step(steps(80))
 before = lab.frame("A")
 assert lab.scrub(lab.last // 2).scrub(lab.last).frame("A") == before
-lab.events, {side: f"{row['captured']:g} of 5" for side, row in lab.history[max(lab.history)].items()}
+lab.events, {
+    side: f"{row['captured']:g} of 5"
+    for side, row in lab.history[max(lab.history)].items()
+}
 
 # %% [markdown]
 # Both climb. On a line there is little direction to learn: $D$ can only rise to the left or to the right, and BiGAN finds out by itself. In the plane the way out can be any of a circle of directions; that is where the pairs pay.
@@ -943,7 +1077,9 @@ x, z = torch.randn(64, 3), torch.randn(64, 2)
 loss_d = F.softplus(-joint(x, E(x).detach())).mean() + F.softplus(joint(G(z).detach(), z)).mean()
 loss_d = loss_d + 1. * pairwise_gradient_penalty(joint, x, E(x), G(E(x))).mean()
 loss_d.backward()
-assert all(w.grad is not None for w in D.parameters()) and all(w.grad is None for w in [*G.parameters(), *E.parameters()])
+assert all(w.grad is not None
+           for w in D.parameters()) and all(w.grad is None
+                                            for w in [*G.parameters(), *E.parameters()])
 
 
 # %% [markdown]
@@ -968,15 +1104,16 @@ grade_weight(answer)
 # **2.** Write `points_uphill(penalty)`: given anybody's penalty function of (D, x, z, x_hat), say whether it wants logits to rise towards $x$.
 
 # %%
-def by_price(penalty):
+def by_cost(penalty):
     x, z, x_hat = torch.full((4, 1), 3.), torch.zeros(4, 1), torch.zeros(4, 1)
     up, down = (penalty(lambda x, z: s * x[:, 0], x, z, x_hat).mean() for s in (1, -1))
     return bool(up < down)
 
-@exercise(accepts=[by_price], rejects=[lambda p: True, lambda p: False, lambda p: not by_price(p)])
+@exercise(accepts=[by_cost], rejects=[lambda p: True, lambda p: False, lambda p: not by_cost(p)])
 def grade_detector(answer):
     assert answer(pairwise_gradient_penalty), "straight up should be cheap for ours"
-    assert not answer(lambda D, x, z, x_hat: pairwise_gradient_penalty(D, x_hat, z, x)), "with exchanged ends, down is cheap"
+    assert not answer(lambda D, x, z, x_hat: pairwise_gradient_penalty(D, x_hat, z, x)
+                      ), "with exchanged ends, down is cheap"
 
 
 # %%

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # The inclusive GAN
-# > Adversarial loss for everybody, nearest neighbours for whoever would be left out
+# > Can one generator be as sharp as a GAN's and keep the modes that IMLE keeps?
 
 # %% [markdown]
 # | | |
@@ -19,23 +19,25 @@
 "IMLE-GAN, the inclusive GAN (Yu et al. 2020)."
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import nn, Tensor
 
-from modelab.core.checks import (check_callable, check_choice, check_int, check_ints,
-                                 check_number, check_tensors)
+from modelab.core.checks import check_tensors
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators, rand, randn
+from modelab.core.signatures import (Batch, check_shapes, checked, Count, NonNegative, OneScore,
+                                     Shape, Wholes)
 from modelab.evaluation.interpolation import slerp
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import r1
-from modelab.methods.imle import IMLE, imle_loss, MatchMemory
-from modelab.methods.minimax import Minimax
+from modelab.methods.imle import (Features, GeneratorFunction, imle_loss, MatchingGame, MatchMemory,
+                                  one_per_example)
 from modelab.networks.layers import score_batches
+from modelab.training.game import AdversarialGame
 
 # %%
 #| export evaluation.features
@@ -46,8 +48,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 
-from modelab.core.checks import check_int
 from modelab.core.seeding import rand, randn
+from modelab.core.signatures import Count, Index, checked
 from modelab.data.mixtures import ModeSet
 
 # %%
@@ -55,10 +57,13 @@ from modelab.data.mixtures import ModeSet
 "Interpolation between latents: slerp."
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_number, check_tensors
+from modelab.core.checks import check_number
+from modelab.core.signatures import Shape, checked
 
 # %%
 #| export evaluation.traits
@@ -72,13 +77,16 @@ import torch
 from torch import Tensor
 
 from modelab.core.checks import check_choice
+from modelab.core.signatures import Positive, checked
 
 # %%
 from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, MISSING, Picture, REAL, scatter
+from modelab.core.registry import with_settings
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, recorded, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import rare_modes
 from modelab.data.pictures import faces
@@ -88,8 +96,10 @@ from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.traits import precision_recall_by_trait
 from modelab.methods.imle import match_latents
 from modelab.methods.imle_gan import feature_vectors, IMLEGAN, interpolation_loss
-from modelab.training.optimiser import Optimiser
-from modelab.training.run import linear_decay, Run
+from modelab.methods.minimax import Minimax
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser, Schedule
+from modelab.training.run import Run
 
 # %% [markdown]
 # ## The longer it trains, the less it knows
@@ -98,12 +108,12 @@ from modelab.training.run import linear_decay, Run
 # **Predict:** we count modes at three moments of one walk. Do the counts go up, down, or up and then down?
 
 # %%
-thousand, weak = stacked_digits(), dict(d_width=32, latent=32)
+thousand, weak = stacked_digits(), Networks(d_width=32, latent=32)
 looks = [steps(n, fast=n // 40) for n in (150, 400, 1200)]
 
-def walk(rules, looks=looks):
+def walk(game, looks=looks):
     "Eight seeds of one game, and what they cover at each look."
-    run, seen = Run(rules, thousand, batch=64, average=.99, device="cpu"), []
+    run, seen = Run(game, thousand, batch=64, average=.99, device="cpu"), []
     for n in looks:
         run.step(n - run.steps)
         seen.append(run.coverage(n=10_000))
@@ -111,7 +121,7 @@ def walk(rules, looks=looks):
 
 
 # %%
-plain, decay = walk(Minimax(optimiser=Optimiser(2e-4, betas=(.5, .999)), **weak))
+plain, decay = walk(Minimax(networks=weak, optimiser=Optimiser(2e-4, betas=(.5, .999))))
 {n: str(interval([c.captured for c in at])) for n, at in zip(looks, decay)}
 
 # %% [markdown]
@@ -126,7 +136,7 @@ plain, decay = walk(Minimax(optimiser=Optimiser(2e-4, betas=(.5, .999)), **weak)
 # (`IMLEGAN` is built further down.)
 
 # %%
-naive, sums = walk(IMLEGAN(weight=1., interpolation=0., **weak), looks[:2])
+naive, sums = walk(IMLEGAN(weight=1., interpolation_weight=0., networks=weak), looks[:2])
 coverage_table({"GAN": decay[1], "naive sum": sums[1]})
 
 # %% [markdown]
@@ -134,10 +144,12 @@ coverage_table({"GAN": decay[1], "naive sum": sums[1]})
 
 # %%
 def pulls(run):
-    "Length of the gradient of G's weights from the adversarial and from the IMLE term, seed by seed."
-    nets, (z, memory) = run.players.nets, (run.noise(64, run.generators("look")), run.players.nets["matches"])
+    "Length of the gradient in G's weights of the adversarial and the IMLE term, seed by seed."
+    nets, z = run.players.nets, run.noise(64, run.generators("look"))
+    memory = nets["matches"]
     weights = [w.requires_grad_() for w in nets["G"].parameters()]
-    terms = [generator_loss(nets["D"](nets["G"](z))), imle_loss(nets["G"](memory.z[:, :64]), memory.x[:, :64], runs=1)]
+    terms = [generator_loss(nets["D"](nets["G"](z))),
+             imle_loss(nets["G"](memory.z[:, :64]), memory.x[:, :64], runs=1)]
     slopes = [torch.autograd.grad(term.sum(), weights) for term in terms]
     return [sum(s.flatten(1).square().sum(1) for s in slope).sqrt() for slope in slopes]
 
@@ -153,7 +165,10 @@ interval((nearest_term / adversarial).tolist())
 heavy = rare_modes()
 
 def rare(run, n: int = 2500) -> dict:
-    "Of each seed: rare modes with a good sample, the mass within half a unit of one, the share of good samples at the centre."
+    """Of each seed three measures.
+
+    seen: rare modes with a good sample; mass: share of samples within half a unit of a rare mode;
+    centre: share of good samples at the centre."""
     out = {"seen": [], "mass": [], "centre": []}
     for x in run.sample(n):
         mode, good = heavy.assign(x)
@@ -163,11 +178,14 @@ def rare(run, n: int = 2500) -> dict:
     return out
 
 # %%
-def play(rules, n: int = 1600):
-    "Eight seeds on the rare modes; the rates fade over the second half."
-    return linear_decay(Run(rules, heavy, batch=128, average=.99, device="cpu"), steps(n))
+def play(game, n: int = 1600):
+    "Eight seeds on the rare modes; the rates fall over the second half, in ten stairs."
+    n = steps(n)
+    falling = with_settings(game, schedule=Schedule("linear", n, stairs=10))
+    return Run(falling, heavy, batch=128, average=.99, device="cpu").step(n // 10 * 10)
 
-small = dict(width=64, reals=40, pool=2, refresh=5, interpolation=0., penalty=.1, lr=3e-3)
+small = dict(reals=40, pool=2, refresh=5, interpolation_weight=0., r1_weight=.1,
+             networks=Networks(width=64), optimiser=Optimiser(3e-3))
 everybody = rare(play(IMLEGAN(weight=.45, **small)))
 {name: interval(values) for name, values in everybody.items()}
 
@@ -183,30 +201,22 @@ everybody = rare(play(IMLEGAN(weight=.45, **small)))
 
 # %%
 #| export
-Features = Callable[[Tensor], Tensor]  # (*runs, n, *event) to (*runs, n, *anything)
+@checked
+def feature_vectors(x: Batch,  # (*runs, n, *event)
+                    features: Features | None,  # None: the examples themselves
+                    lead: Count = 1,  # how many axes of x count runs and examples
+                    ) -> Tensor:  # (*runs, n, d)
+    "What `features` says of each example, as a vector; `ValueError` unless it is one per example."
+    if x.ndim < lead:
+        raise ValueError(f"x: expected at least {lead} axes, for runs and examples, "
+                         f"got shape {tuple(x.shape)}")
+    said = x if features is None else features(x)
+    said = one_per_example("features", said, tuple(x.shape[:lead]))
+    return said.flatten(lead) if said.ndim > lead else said[..., None]
 
 
 # %%
-#| export
-def feature_vectors(x: Tensor,  # (*runs, n, *event)
-                    features: Features | None,  # None: the examples themselves
-                    lead: int = 1,  # how many axes of x count runs and examples
-                    ) -> Tensor:  # (*runs, n, d)
-    "What `features` says of each example, as a vector; `ValueError` unless it is one per example and finite."
-    check_tensors(x=x)
-    if x.ndim < check_int("lead", lead):
-        raise ValueError(f"x: expected at least {lead} axes, for runs and examples, got shape {tuple(x.shape)}")
-    if features is not None:
-        check_callable(features=features)
-    said = x if features is None else features(x)
-    if not isinstance(said, Tensor) or said.shape[:lead] != x.shape[:lead]:
-        got = tuple(said.shape) if isinstance(said, Tensor) else type(said).__name__
-        raise ValueError(f"features: expected one description per example, shape {(*x.shape[:lead], '…')}, got {got}")
-    if features is not None and not said.isfinite().all() and x.isfinite().all():
-        raise ValueError(f"features: expected finite numbers, got NaN or infinity in {int((~said.isfinite()).sum())} of "
-                         f"{said.numel()}")
-    return said.flatten(lead) if said.ndim > lead else said[..., None]
-
+feature_vectors(torch.zeros(5, 1, 8, 8), None).shape
 
 # %% [markdown]
 # No pretrained network comes with this course, and a classifier of digits would be told what it must find. So we train a small encoder on the same pictures **without labels**: disturb a picture twice, turned, moved, speckled, and ask it to find the other one among all disturbed pictures of the batch.
@@ -214,13 +224,15 @@ def feature_vectors(x: Tensor,  # (*runs, n, *event)
 # %%
 #| export evaluation.features
 class PictureEncoder(nn.Module):
-    "A small convolutional net that describes each channel of a picture alone: (*lead, c, h, w) to (*lead, c·d)."
+    "A convolutional net that reads each channel alone: (*lead, c, h, w) to (*lead, c·d)."
     def __init__(self, side: int, d: int = 32, width: int = 16):
         super().__init__()
         low = -(-side // 4)
-        self.body = nn.Sequential(nn.Conv2d(1, width, 3, 1, 1), nn.LeakyReLU(.2), nn.Conv2d(width, 2 * width, 3, 2, 1),
-                                  nn.LeakyReLU(.2), nn.Conv2d(2 * width, 4 * width, 3, 2, 1), nn.LeakyReLU(.2),
-                                  nn.Flatten(), nn.Linear(4 * width * low * low, d))
+        self.body = nn.Sequential(
+            nn.Conv2d(1, width, 3, 1, 1), nn.LeakyReLU(.2),
+            nn.Conv2d(width, 2 * width, 3, 2, 1), nn.LeakyReLU(.2),
+            nn.Conv2d(2 * width, 4 * width, 3, 2, 1), nn.LeakyReLU(.2),
+            nn.Flatten(), nn.Linear(4 * width * low * low, d))
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -228,46 +240,76 @@ class PictureEncoder(nn.Module):
         return codes.reshape(*x.shape[:-3], -1) * self.scale
 
 
+# %% [markdown]
+# What is done to a picture: a small rotation and shift, and noise.
+
 # %%
 #| export evaluation.features
 def _augment_pictures(x: Tensor, generator: torch.Generator) -> Tensor:
-    "Pictures (n, 1, h, w) in [-1, 1] turned by up to .15 radians, moved by up to a sixteenth, and speckled."
+    "Pictures (n, 1, h, w) in [-1, 1], turned by ≤ .15 radians, moved by ≤ 1/16 and with noise."
     turn, *move = (rand(3, len(x), generator=generator, device=x.device) * 2 - 1).unbind()
     turn, move = turn * .15, [m / 8 for m in move]  # the picture is 2 wide
-    rows = torch.stack([turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]], 1).reshape(-1, 2, 3)
-    where = F.affine_grid(rows, list(x.shape), align_corners=False)
+    rows = [turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]]
+    where = F.affine_grid(
+        torch.stack(rows, 1).reshape(-1, 2, 3), list(x.shape), align_corners=False)
     moved = F.grid_sample(x + 1, where, align_corners=False) - 1
     return moved + .1 * randn(*x.shape, generator=generator, device=x.device)
 
 
+# %% [markdown]
+# Each picture of a batch comes twice. The loss asks each for its other self, among all of the batch, and back again.
+
 # %%
 #| export evaluation.features
-def train_picture_encoder(modes: ModeSet,  # of square pictures
-                          d: int = 32,  # numbers that describe one channel
-                          walk: int = 400,  # optimiser steps of 256 channels
-                          seed: int = 0) -> PictureEncoder:
-    """An encoder that learned from unlabelled pictures to tell each from all others though both were disturbed.
+def _contrastive_loss(one: Tensor, two: Tensor) -> Tensor:
+    "Cross-entropy of finding each row's partner among all, both ways (Chen et al. 2020)."
+    alike = F.normalize(one, dim=1) @ F.normalize(two, dim=1).T / .2
+    same = torch.arange(len(alike), device=alike.device)
+    return F.cross_entropy(alike, same) + F.cross_entropy(alike.T, same)
 
-    After van den Oord et al. 2018 and Chen et al. 2020. Two random examples are at a squared distance of 1 on average.
-    """
-    if len(modes.event) != 3 or modes.event[1] != modes.event[2]:
-        raise ValueError(f"modes: expected square pictures (channels, side, side), got {modes.event}")
-    g = torch.Generator(modes.device).manual_seed(check_int("seed", seed, 0))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net, head = PictureEncoder(modes.event[1], check_int("d", d)).to(modes.device), nn.Linear(d, d).to(modes.device)
-    adam = torch.optim.Adam([*net.parameters(), *head.parameters()], 2e-3)
-    same = torch.arange(256, device=modes.device)
-    for _ in range(check_int("walk", walk)):
-        x = modes.sample(-(-256 // modes.event[0]), g).reshape(-1, 1, *modes.event[1:])[:256]
-        one, two = (F.normalize(head(net.body(_augment_pictures(x, g)).relu()), dim=1) for _ in range(2))
-        alike = one @ two.T / .2
-        adam.zero_grad()
-        (F.cross_entropy(alike, same) + F.cross_entropy(alike.T, same)).backward()
-        adam.step()
-    codes = net.requires_grad_(False).eval()(modes.sample(1000, g))
+
+# %% [markdown]
+# At the end the encoder is scaled, so that its distances have a unit: the mean squared distance of two random examples.
+
+# %%
+#| export evaluation.features
+def _set_scale(net: PictureEncoder, x: Tensor) -> PictureEncoder:
+    "The net, frozen; two of the pictures `x` are at a squared distance of 1 on average."
+    codes = net.requires_grad_(False).eval()(x)
     net.scale.fill_((codes - codes.roll(1, 0)).square().sum(-1).mean().rsqrt())
     return net
+
+
+# %% [markdown]
+# With these parts the training is short. Its seed sets all that is drawn.
+
+# %%
+#| export evaluation.features
+@checked
+def train_picture_encoder(modes: ModeSet,  # of square pictures
+                          d: Count = 32,  # numbers that describe one channel
+                          walk: Count = 400,  # optimiser steps of 256 channels
+                          seed: Index = 0) -> PictureEncoder:
+    """An encoder of pictures, trained without labels to tell augmented pictures apart.
+
+    After van den Oord et al. 2018 and Chen et al. 2020. Two random examples are at a squared
+    distance of 1 on average. `ValueError` if the examples are no square pictures.
+    """
+    if len(modes.event) != 3 or modes.event[1] != modes.event[2]:
+        raise ValueError(
+            f"modes: expected square pictures (channels, side, side), got {modes.event}")
+    g, (channels, side, _) = torch.Generator(modes.device).manual_seed(seed), modes.event
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net, head = PictureEncoder(side, d).to(modes.device), nn.Linear(d, d).to(modes.device)
+    adam = torch.optim.Adam([*net.parameters(), *head.parameters()], 2e-3)
+    for _ in range(walk):
+        x = modes.sample(-(-256 // channels), g).reshape(-1, 1, side, side)[:256]
+        adam.zero_grad()
+        one, two = (head(net.body(_augment_pictures(x, g)).relu()) for _ in range(2))
+        _contrastive_loss(one, two).backward()
+        adam.step()
+    return _set_scale(net, modes.sample(1000, g))
 
 
 # %%
@@ -278,7 +320,8 @@ x, truth = digits().held_out.sample_with_modes(600, g)
 def same_digit(codes) -> float:
     "How often the nearest other picture shows the same digit."
     gaps = torch.cdist(codes, codes)
-    return (truth[gaps.masked_fill(gaps < 1e-3, torch.inf).argmin(1)] == truth).float().mean().item()
+    return (truth[gaps.masked_fill(gaps < 1e-3,
+                                   torch.inf).argmin(1)] == truth).float().mean().item()
 
 {"pixels": same_digit(x.flatten(1)), "features": same_digit(eye(x))}
 
@@ -294,23 +337,33 @@ def same_digit(codes) -> float:
 
 # %%
 #| export evaluation.interpolation
-def interpolation_position(a: Tensor, b: Tensor, t: Tensor | float) -> Tensor:
-    "`t` as a tensor, if it says where to be between the latents a and b: a number, or (*, 1) for (*, latent)."
-    check_tensors(a=a, b=b)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
-    t = t if isinstance(t, Tensor) else torch.tensor(check_number("t", t), dtype=torch.float64)
+LatentVectors = Annotated[Tensor, Shape("*shape latent")]
+
+
+@checked
+def interpolation_position(a: LatentVectors, b: LatentVectors, t: Tensor | float) -> Tensor:
+    "`t` as a tensor, if it says where to be between a and b: a number, or (*, 1) for (*, latent)."
+    if not isinstance(t, Tensor):
+        return torch.tensor(check_number("t", t), dtype=torch.float64)
     if t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),):
-        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
+        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, "
+                         f"got {t.dtype} {tuple(t.shape)}")
     return t
 
+
+# %%
+error_message(interpolation_position, torch.zeros(5, 3), torch.zeros(5, 2), .5)
+
+
+# %% [markdown]
+# Slerp goes along the arc with constant speed, and its length goes evenly from the one length to the other.
 
 # %%
 #| export evaluation.interpolation
 def slerp(a: Tensor, b: Tensor,  # (*, latent)
           t: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
           ) -> Tensor:  # (*, latent)
-    "The arc from a to b, its length going from |a| to |b|: what lies between two normal latents is as long as they are."
+    "The arc from a to b, its length going from |a| to |b|, so that it stays typical of latents."
     t = interpolation_position(a, b, t).to(a)
     long_a, long_b = (v.norm(dim=-1, keepdim=True).clamp(min=1e-12) for v in (a, b))
     u, v = a / long_a, b / long_b
@@ -327,40 +380,72 @@ assert abs(lengths["arc"] - lengths["fresh latents"]) < .05 and lengths["straigh
 assert torch.allclose(slerp(a, b, 0.), a) and torch.allclose(slerp(a, b, 1.), b)
 lengths
 
+# %% [markdown]
+# The loss takes its latents and its reals in pairs.
+
 # %%
 #| export
-def interpolation_loss(G: Callable[[Tensor], Tensor],  # latents (*runs, batch, latent) to (*runs, batch, *event)
-                       z: tuple[Tensor, Tensor],  # matched latents of two batches of reals
-                       x: tuple[Tensor, Tensor],  # the reals, (*runs, batch, *event) each
-                       *, features: Features | None = None,  # where distances are taken; None: the examples themselves
-                       share: Tensor | None = None,  # of the first end, (*runs, batch); None: uniform, drawn
-                       generator: Generators = None,  # for the share; one, or one per run
-                       ) -> Tensor:  # (*runs,)
-    """What G makes between two matched latents should be near both reals, the more the nearer its end (Yu et al. 2020).
+@dataclass(frozen=True)
+class TwoBatches:
+    "Marks two floating tensors of one shape, in a tuple."
 
-    Squared distances, weighted `share` and 1 - `share`, averaged over the batch; unweighted. Bad shapes and features
-    that are not finite or not one per example raise `ValueError`.
-    """
-    check_callable(G=G)
-    for name, pair in (("z", z), ("x", x)):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"{name}: expected two tensors, got {type(pair).__name__}")
-        for part in pair:
+    def check(self, name: str, value: Any) -> tuple[Tensor, Tensor]:
+        "`value` as a tuple, or an error."
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise TypeError(f"{name}: expected two tensors, got {type(value).__name__}")
+        for part in value:
             check_tensors(**{name: part})
-    (z1, z2), (x1, x2), lead = z, x, z[0].ndim - 1
-    if z1.shape != z2.shape or x1.shape != x2.shape or z1.shape[:-1] != x1.shape[:lead]:
-        raise ValueError("z, x: expected two batches of latents (*runs, batch, latent) and their two of reals (*runs, "
-                         f"batch, *event), got {', '.join(str(tuple(v.shape)) for v in (*z, *x))}")
-    if share is not None and (not isinstance(share, Tensor) or share.shape != z1.shape[:-1]):
-        raise ValueError(f"share: expected one number per pair, shape {tuple(z1.shape[:-1])}, got "
-                         f"{tuple(share.shape) if isinstance(share, Tensor) else repr(share)}")
+        return tuple(value)
+
+
+# %% [markdown]
+# The four batches and the shares must fit together. Their axes are declared by name, as in a signature.
+
+# %%
+#| export
+_ENDS = {"z[0]": Shape("*runs batch latent"), "z[1]": Shape("*runs batch latent"),
+         "x[0]": Shape("*runs batch *event"), "x[1]": Shape("*runs batch *event"),
+         "share": Shape("*runs batch")}
+
+# %% [markdown]
+# A generator that makes something of another shape than the reals is refused, too.
+
+# %%
+#| export
+def _made_like(x: Tensor, G: GeneratorFunction, z: Tensor) -> Tensor:
+    "G(z), `ValueError` unless it is of the shape of `x`."
+    made = one_per_example("G", G(z), tuple(z.shape[:-1]))
+    if made.shape != x.shape:
+        raise ValueError(f"G: expected examples of shape {tuple(x.shape)}, got {tuple(made.shape)}")
+    return made
+
+
+# %%
+#| export
+BatchPair = Annotated[tuple[Tensor, Tensor], TwoBatches()]
+
+# %% [markdown]
+# The loss, as in the equation above:
+
+# %%
+#| export
+@checked
+def interpolation_loss(G: GeneratorFunction,  # (*runs, batch, latent) to (*runs, batch, *event)
+                       z: BatchPair,  # matched latents of two batches of reals
+                       x: BatchPair,  # the reals, (*runs, batch, *event) each
+                       *, features: Features | None = None,  # None: distances of examples
+                       share: OneScore | None = None,  # α of the first end; None: uniform, drawn
+                       generator: Generators = None,  # for the share; one, or one per run
+                       ) -> Tensor:  # (*runs,), unweighted
+    """What G makes between two matched latents should be near both reals (Yu et al. 2020).
+
+    Squared distances, weighted α and 1 - α, the more the nearer the end; a mean over the batch.
+    """
+    (z1, z2), lead = z, z[0].ndim - 1
     if share is None:
         share = rand(*z1.shape[:-1], generator=generator, device=z1.device, dtype=z1.dtype)
-    between = G(slerp(z2, z1, share[..., None]))
-    if getattr(between, "shape", None) != x1.shape:
-        raise ValueError(f"G: expected examples of shape {tuple(x1.shape)}, got "
-                         f"{tuple(between.shape) if isinstance(between, Tensor) else type(between).__name__}")
-    made = feature_vectors(between, features, lead)
+    check_shapes(_ENDS, dict(zip(_ENDS, (*z, *x, share))))
+    made = feature_vectors(_made_like(x[0], G, slerp(z2, z1, share[..., None])), features, lead)
     to_1, to_2 = ((made - feature_vectors(v, features, lead)).square().sum(-1) for v in x)
     return (share * to_1 + (1 - share) * to_2).mean(-1)
 
@@ -369,14 +454,20 @@ def interpolation_loss(G: Callable[[Tensor], Tensor],  # latents (*runs, batch, 
 # **Fidelity.** At $\alpha=1$ it is the IMLE loss of the first end, at $\alpha=0$ that of the second. And if $G$ could put anything anywhere, what would it put there? The minimum of a weighted sum of squares is the weighted mean: with $\phi$ the identity the term asks for *cross-fades*.
 
 # %%
-(z1, z2), (x1, x2) = torch.randn(2, 6, 4, generator=g, dtype=torch.float64), torch.randn(2, 6, 3, generator=g, dtype=torch.float64)
+(z1, z2), (x1, x2) = torch.randn(2, 6, 4, generator=g,
+                                 dtype=torch.float64), torch.randn(2, 6, 3, generator=g,
+                                                                   dtype=torch.float64)
 W, one = torch.randn(4, 3, generator=g, dtype=torch.float64), torch.ones(6, dtype=torch.float64)
 ends = [interpolation_loss(lambda z: z @ W, (z1, z2), (x1, x2), share=s * one) for s in (1, 0)]
-assert torch.allclose(ends[0], imle_loss(z1 @ W, x1)) and torch.allclose(ends[1], imle_loss(z2 @ W, x2))
+assert torch.allclose(ends[0], imle_loss(z1 @ W, x1)) and torch.allclose(
+    ends[1], imle_loss(z2 @ W, x2))
 
 # %%
-share, free = torch.rand(6, generator=g, dtype=torch.float64), torch.zeros(6, 3, dtype=torch.float64, requires_grad=True)
-slope, = torch.autograd.grad(interpolation_loss(lambda z: free, (z1, z2), (x1, x2), share=share), free)
+share, free = torch.rand(6, generator=g,
+                         dtype=torch.float64), torch.zeros(6, 3, dtype=torch.float64,
+                                                           requires_grad=True)
+slope, = torch.autograd.grad(interpolation_loss(lambda z: free, (z1, z2), (x1, x2), share=share),
+                             free)
 crossfade = share[:, None] * x1 + (1 - share[:, None]) * x2
 assert torch.allclose(slope, -2 * crossfade / 6)
 ends
@@ -384,12 +475,13 @@ ends
 # %% [markdown]
 # In a feature space that forgives movement the weighted mean need not be a double exposure; in pixels it is one. $D$ sees those samples too, and objects.
 #
-# What it refuses, before any work:
+# What it refuses, before any work. (A loss passes NaN on; a matching refuses it, for NaN has no neighbour.)
 
 # %%
 print(error_message(interpolation_loss, lambda z: z, (z1, z2), (x1, x2[:3])))
-print(error_message(interpolation_loss, lambda z: z @ W, (z1, z2), (x1, x2), features=lambda x: x.sum(0)))
-print(error_message(interpolation_loss, lambda z: z @ W, (z1, z2), (x1, x2), features=lambda x: x / 0))
+ends = (z1, z2), (x1, x2)
+print(error_message(interpolation_loss, lambda z: z @ W, *ends, features=lambda x: x.sum(0)))
+print(error_message(match_latents, lambda z: z @ W, x1, z1, features=lambda x: x / 0))
 
 # %% [markdown]
 # ## Who may ask?
@@ -397,71 +489,102 @@ print(error_message(interpolation_loss, lambda z: z @ W, (z1, z2), (x1, x2), fea
 
 # %% [markdown]
 # ## The game
-# Three terms for $G$, none of the new ones for $D$. The adversarial latents are drawn independently of the matched ones. Matching, pool and memory are chapter 3.1's: what a run was matched to is saved with it, so that a resumed run is the same run. Matched latents are shaken a little (`jitter`), and `penalty` is R1 of chapter 1.4, which the authors use as well.
+# Three terms for $G$, none of the new ones for $D$. The adversarial latents are drawn independently of the matched ones. Matching, pool and memory are chapter 3.1's: what a run was matched to is saved with it, so that a resumed run is the same run. Matched latents get a little noise (`jitter`), and `r1_weight` is R1 of chapter 1.4, which the authors use as well.
 
 # %%
 #| export
 @register_game
-@dataclass
-class IMLEGAN(IMLE):
-    """The inclusive GAN (Yu et al. 2020): adversarial on everything; G also owes every real example, or every one of a
-    minority, a sample near it, and something in between wherever it goes from one to another."""
-    D: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    weight: float = 1.  # of the IMLE term; a squared distance, in units of the features
-    interpolation: float = .4  # of the interpolation term, as a share of `weight`
-    penalty: float = 0.  # γ of R1 on D
-    space: Features | None = None  # where the two distances are taken; None: the examples themselves
-    matching: str = "features"  # or "pixels": where reals look for their nearest sample
-    minority: Sequence[int] | None = None  # modes that the two distances are about; None: all
-    reals: int = 512
-    refresh: int = 50
-    jitter: float = .05
+@dataclass(kw_only=True)
+class IMLEGAN(MatchingGame, AdversarialGame):
+    """IMLE-GAN, the inclusive GAN (Yu et al. 2020): a GAN whose G also serves matched examples.
+
+    Every real example, or every one of a minority, has a sample near it, and between two of them
+    there is something like both."""
+    weight: NonNegative = 1.  # of the IMLE term, a squared distance in units of the features
+    interpolation_weight: NonNegative = .4  # of the interpolation term, as a share of `weight`
+    r1_weight: NonNegative = 0.  # γ of R1 on D
+    space: Features | None = None  # where distances are taken; None: the examples themselves
+    matching: Literal["features", "pixels"] = "features"  # where the nearest sample is looked for
+    minority: Annotated[Sequence[int], Wholes(0)] | None = None  # modes to be matched; None: all
+    reals: Count = 512
+    refresh: Count = 50
+    jitter: NonNegative = .05
     saturating: bool = False  # the minimax loss for G instead of the non-saturating one
-    d_width: int | None = None  # hidden units of D alone; None: as `width`
-    betas: tuple[float, float] = (0., .9)
     turns: ClassVar[str] = "D G"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("weight", "interpolation", "penalty"):
-            check_number(name, getattr(self, name), 0)
-        check_choice("matching", self.matching, ("features", "pixels"))
-        if self.space is not None and not callable(self.space):
-            raise TypeError(f"space: expected a function of examples, or None, got {self.space!r}")
-        if self.minority is not None:
-            self.minority = check_ints("minority", self.minority, 0)
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "Generator, discriminator, and the memory of the last matching, which never moves."
+        return {**super().players(event, latent, runs, generator),
+                "matches": MatchMemory(runs, self.reals, event, latent)}
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "Generator and discriminator, one copy per run, and the memory of the last matching, which never moves."
-        return {**Minimax.players(self, event, latent, runs, generator), "matches": MatchMemory(runs, self.reals, event, latent)}
 
-    def features(self, x: Tensor) -> Tensor:
-        "What is compared when reals look for their nearest sample."
-        return feature_vectors(x, self.space if self.matching == "features" else None, 2)
+# %% [markdown]
+# What is matched, and where:
 
-    def draw(self, t: Any) -> Tensor:
-        "The real examples to match next: of the minority, if there is one."
-        return t.real(self.reals, "matched", self.minority)
+# %%
+#| export
+@patch
+def features(self: IMLEGAN, x: Tensor) -> Tensor:
+    "What is compared when reals look for their nearest sample."
+    return feature_vectors(x, self.space if self.matching == "features" else None, 2)
 
-    def loss_D(self, t: Any) -> Tensor:
-        "One value per run for the discriminator's turn: the game of 2014 on all data."
-        loss = discriminator_loss(*score_batches(t.D, t.x, t.G(t.z).detach()))
-        return loss + self.penalty * r1(t.D, t.x) if self.penalty else loss
 
-    def loss_G(self, t: Any) -> Tensor:
-        "One value per run for the generator's turn: convince D; be near each matched real; and between two, near both."
-        loss = generator_loss(t.D(t.G(t.z)), self.saturating)
-        if self.weight == 0:
-            return loss
-        x, z = self.matched(t)
-        z = z + self.jitter * randn(*z.shape, generator=t.generator, device=z.device)
-        near = imle_loss(feature_vectors(t.G(z), self.space, 2), feature_vectors(x, self.space, 2), runs=1)
-        if self.interpolation:
-            other = rand(*x.shape[:2], generator=t.generator, device=x.device).argsort(1)
-            run = torch.arange(len(x), device=x.device)[:, None]
-            near = near + self.interpolation * interpolation_loss(
-                t.G, (z, z[run, other]), (x, x[run, other]), features=self.space, generator=t.generator)
-        return loss + self.weight * near
+# %% [markdown]
+# And who is matched:
+
+# %%
+#| export
+@patch
+def draw(self: IMLEGAN, t: Any) -> Tensor:
+    "The real examples to match next: of the minority, if there is one."
+    return t.real(self.reals, "matched", self.minority)
+
+
+# %% [markdown]
+# $D$ plays the game of 2014 on all data.
+
+# %%
+#| export
+@patch
+def loss_D(self: IMLEGAN, t: Any) -> Tensor:
+    "One value per run for the discriminator's turn: the game of 2014 on all data."
+    loss = discriminator_loss(*score_batches(t.D, t.x, t.G(t.z).detach()))
+    return loss + self.r1_weight * r1(t.D, t.x) if self.r1_weight else loss
+
+
+# %% [markdown]
+# $G$ has the two distances besides. For the second, each match gets another one of the batch as its partner.
+
+# %%
+#| export
+@patch
+def interpolation_term(self: IMLEGAN, t: Any, x: Tensor, z: Tensor) -> Tensor:
+    "The interpolation loss of matches, each with a random other one; `(runs,)`."
+    other = rand(*x.shape[:2], generator=t.generator, device=x.device).argsort(1)
+    run = torch.arange(len(x), device=x.device)[:, None]
+    return interpolation_loss(t.G, (z, z[run, other]), (x, x[run, other]), features=self.space,
+                              generator=t.generator)
+
+
+# %% [markdown]
+# All three terms together:
+
+# %%
+#| export
+@patch
+def loss_G(self: IMLEGAN, t: Any) -> Tensor:
+    "One value per run for G's turn: convince D, be near matched reals, and between two near both."
+    loss = generator_loss(t.D(t.G(t.z)), self.saturating)
+    if self.weight == 0:
+        return loss
+    x, z = self.matched(t)
+    z = z + self.jitter * randn(*z.shape, generator=t.generator, device=z.device)
+    made, real = (feature_vectors(v, self.space, 2) for v in (t.G(z), x))
+    near = imle_loss(made, real, runs=1)
+    if self.interpolation_weight:
+        near = near + self.interpolation_weight * self.interpolation_term(t, x, z)
+    return loss + self.weight * near
 
 
 # %% [markdown]
@@ -477,12 +600,15 @@ print(error_message(Run(IMLEGAN(minority=[9]), heavy, runs=1, device="cpu").step
 # The weak discriminator again; IMLE in pixels, at a weight at which both are heard, everything else as it served the GAN best.
 
 # %%
-inclusive, kept = walk(IMLEGAN(weight=.01, interpolation=0., **weak), [*looks[:2], steps(700, fast=18)])
+inclusive, kept = walk(IMLEGAN(weight=.01, interpolation_weight=0., networks=weak),
+                       [*looks[:2], steps(700, fast=18)])
 coverage_table({"GAN": decay[-1], "naive sum": sums[-1], "inclusive GAN": kept[-1]})
 
 # %%
 figure, ax = axes(size=(5, 3))
-for (label, rows), colour, mark in zip({"GAN": decay, "naive sum": sums, "inclusive GAN": kept}.items(), (FAKE, MISSING, REAL), "xso"):
+for (label, rows), colour, mark in zip({"GAN": decay, "naive sum": sums,
+                                        "inclusive GAN": kept}.items(), (FAKE, MISSING, REAL),
+                                       "xso"):
     counts = [[c.captured for c in at] for at in rows]
     at = [*looks[:2], inclusive.steps if label == "inclusive GAN" else looks[2]][:len(rows)]
     for r in range(8):
@@ -490,7 +616,11 @@ for (label, rows), colour, mark in zip({"GAN": decay, "naive sum": sums, "inclus
     ax.plot(at, [sum(c) / 8 for c in counts], marker=mark, c=colour, lw=2, label=label)
 ax.set(xlabel="steps", ylabel="modes of 1,000 in 10,000 samples", ylim=(0, 1040))
 ax.legend(frameon=False)
-Picture(figure, "Modes against steps, eight seeds each: the GAN's counts fall, the inclusive GAN's are near one thousand")
+Picture(
+    figure,
+    "Modes against steps, eight seeds each: the GAN's counts fall, the inclusive GAN's are near "
+    "one thousand"
+)
 
 # %% [markdown]
 # The walk on this page is short. The record has longer ones, each in equal time, with the baselines tuned as hard; looks double in length from one to the next.
@@ -500,38 +630,58 @@ record = recorded("imle_gan")
 
 def in_short(look: dict) -> str:
     "Modes, KL and high quality of a recorded look, over its seeds."
-    modes, kl, sure = (f"{interval(look[k]['by seed']):{digits}}" for k, digits in (("captured", ".0f"), ("kl", ".3f"), ("high_quality", ".2f")))
+    modes, kl, sure = (f"{interval(look[k]['by seed']):{digits}}" for k, digits in (("captured",
+                                                                                     ".0f"),
+                                                                                    ("kl", ".3f"),
+                                                                                    ("high_quality",
+                                                                                     ".2f")))
     return f"modes {modes:19} KL {kl:20} HQ {sure}"
 
 def show(part: str) -> None:
     "Every recorded look of a part."
     for row in record.get(part, []):
         for look in row["looks"]:
-            print(f"{row['setting']:40} {look['seconds']:4} s {look['steps']:6} steps  {in_short(look)}")
+            print(
+                f"{row['setting']:40} {look['seconds']:4} s {look['steps']:6} steps  "
+                f"{in_short(look)}"
+            )
 
 show("weak")
 
 # %%
 figure, panels = axes(1, 2, size=(4.2, 2.8))
-for row, colour, mark in zip(record.get("weak", []), (FAKE, MISSING, REAL, ACCENT, "#CC79A7", "#56B4E9", "#E69F00"), "x+osD^v"):
+for row, colour, mark in zip(record.get("weak", []),
+                             (FAKE, MISSING, REAL, ACCENT, "#CC79A7", "#56B4E9", "#E69F00"),
+                             "x+osD^v"):
     for ax, name in zip(panels, ("captured", "high_quality")):
         means = [sum(look[name]["by seed"]) / 8 for look in row["looks"]]
-        ax.plot([look["seconds"] for look in row["looks"]], means, marker=mark, ms=4, c=colour, label=row["setting"])
-panels[0].set(xlabel="seconds of one thread for eight seeds", ylabel="modes of 1,000", ylim=(0, 1040))
+        ax.plot([look["seconds"] for look in row["looks"]], means, marker=mark, ms=4, c=colour,
+                label=row["setting"])
+panels[0].set(xlabel="seconds of one thread for eight seeds", ylabel="modes of 1,000",
+              ylim=(0, 1040))
 panels[1].set(xlabel="seconds of one thread for eight seeds", ylabel="share the judge is sure of")
 panels[1].legend(frameon=False, fontsize=6, loc="upper left")
-Picture(figure, "Recorded walks with a weak discriminator: modes (left) and high quality (right) against time, means of eight seeds")
+Picture(
+    figure,
+    "Recorded walks with a weak discriminator: modes (left) and high quality (right) against "
+    "time, means of eight seeds"
+)
 
 # %%
 def last(part: str, setting: str, name: str) -> list[float]:
     "A recorded measure seed by seed, at the end of the walk."
-    return next(row["looks"][-1][name]["by seed"] for row in record[part] if row["setting"] == setting)
+    return next(row["looks"][-1][name]["by seed"]
+                for row in record[part]
+                if row["setting"] == setting)
 
 ours, conventional, tuned = (interval(last("weak", s, "captured")) for s in
                              ("inclusive GAN", "GAN, lr 2e-4, beta1 .5", "GAN, lr 1e-3, beta1 0"))
-claim("With a weak discriminator the inclusive GAN covers the thousand modes that a GAN, tuned as hard, loses", paper="Yu et al. 2020",
-      section="Stacked MNIST", figure="997 against 940", ours=ours, baseline=f"tuned {tuned}; conventional {conventional}",
-      holds=ours.low > 990 and ours.low > tuned.high)
+claim(
+    "With a weak discriminator the inclusive GAN covers the thousand modes that a GAN, tuned as "
+    "hard, loses",
+    paper="Yu et al. 2020", section="Stacked MNIST", figure="997 against 940", ours=ours,
+    baseline=f"tuned {tuned}; conventional {conventional}", holds=ours.low > 990
+    and ours.low > tuned.high)
 
 # %% [markdown]
 # Read the record with care, for it says three things.
@@ -541,10 +691,14 @@ claim("With a weak discriminator the inclusive GAN covers the thousand modes tha
 # - **So is IMLE alone, and it is no less sharp.** With a discriminator as weak as this the adversarial term has nothing to add that would pay for its time. The paper compares with a GAN; the comparison with IMLE at equal time is ours.
 
 # %%
-alone = {name: (interval(last("weak", "inclusive GAN", name)), interval(last("weak", "IMLE", name))) for name in ("kl", "high_quality")}
-claim("With a weak discriminator the adversarial term makes IMLE sharper, at equal time", paper="this course", section="stacked digits",
-      ours=alone["high_quality"][0], baseline=alone["high_quality"][1],
-      holds=alone["high_quality"][0].low > alone["high_quality"][1].high, expect=False)
+alone = {
+    name: (interval(last("weak", "inclusive GAN", name)), interval(last("weak", "IMLE", name)))
+    for name in ("kl", "high_quality")
+}
+claim("With a weak discriminator the adversarial term makes IMLE sharper, at equal time",
+      paper="this course", section="stacked digits", ours=alone["high_quality"][0],
+      baseline=alone["high_quality"][1], holds=alone["high_quality"][0].low
+      > alone["high_quality"][1].high, expect=False)
 
 # %% [markdown]
 # ### Given more time
@@ -556,15 +710,24 @@ show("long")
 # %%
 def settled(part: str, setting: str, modes: float, kl: float) -> bool:
     "Whether every recorded seed shows so many modes, at such a KL or a lower one."
-    return min(last(part, setting, "captured")) >= modes and interval(last(part, setting, "kl")).mean <= kl
+    return min(last(part, setting, "captured")) >= modes and interval(last(part, setting,
+                                                                           "kl")).mean <= kl
 
 def verdict(part: str, setting: str, modes: float, kl: float, rival: str = "", expect: bool = True):
     "The claim about a recorded part, where it has been recorded."
     if not record.get(part):
         return f"{part}: not recorded yet, run python benchmarks/imle_gan.py {part}"
-    told = [f"{min(last(part, s, 'captured')):.0f} modes at least, KL {interval(last(part, s, 'kl')):.3f}" for s in (setting, rival) if s]
-    return claim(f"In every seed the {setting} keeps {modes:g} of 1,000 modes or more, at KL {kl:g} or less", paper="Yu et al. 2020",
-                 section="Stacked MNIST", figure="997", ours=told[0], baseline=f"{rival}: {told[1]}" if rival else "", holds=settled(part, setting, modes, kl), expect=expect)
+    told = [
+        f"{min(last(part, s, 'captured')):.0f} modes at least, KL "
+        f"{interval(last(part, s, 'kl')):.3f}"
+        for s in (setting, rival)
+        if s
+    ]
+    return claim(
+        f"In every seed the {setting} keeps {modes:g} of 1,000 modes or more, at KL {kl:g} or less",
+        paper="Yu et al. 2020", section="Stacked MNIST", figure="997", ours=told[0],
+        baseline=f"{rival}: {told[1]}" if rival else "", holds=settled(part, setting, modes,
+                                                                       kl), expect=expect)
 
 verdict("long", "inclusive GAN, weight 1, twice as long", 997, .1, "GAN, lr 1e-3, beta1 0")
 
@@ -591,7 +754,8 @@ verdict("full", "inclusive GAN + R1 0.1", 1000, .03, "WGAN-GP", expect=False)
 show("fuller")
 
 # %%
-verdict("fuller", "inclusive GAN + R1 1, twice as long", 1000, .03, "plain GAN + R1 1, twice as long")
+verdict("fuller", "inclusive GAN + R1 1, twice as long", 1000, .03,
+        "plain GAN + R1 1, twice as long")
 
 # %% [markdown]
 # Complete in every seed, sharper than anything above, and even. Time alone did not do it: at a penalty of 0.1 the KL stays at .0301 after twice and .0304 after three times as long; ten times the penalty brings it to .0291. The IMLE term does not pay where $D$ is strong: it costs a fifth of the steps, and in equal time R1 alone is as complete and rather more even (.0267). Where is the rest? The digits of a picture are independent in the data, and if they are in the samples too, then KL is chance plus three KLs of single digits:
@@ -599,7 +763,10 @@ verdict("fuller", "inclusive GAN + R1 1, twice as long", 1000, .03, "plain GAN +
 # %%
 for row in record.get("fuller", []):
     if digit := row["looks"][-1].get("digits"):
-        print(f"{row['setting']}: KL {row['looks'][-1]['kl']['interval']}, of which single digits {digit['kl']['interval']}")
+        print(
+            f"{row['setting']}: KL {row['looks'][-1]['kl']['interval']}, of which single digits "
+            f"{digit['kl']['interval']}"
+        )
         print("ten times the share of 0 to 9:", digit["shares"])
 
 # %% [markdown]
@@ -618,13 +785,14 @@ def whole_walk(setting: str):
     return interval(last("ablation", setting, "captured"))
 
 base = "pixels (the game above)"
-claim("The interpolation term raises the number of modes, at equal time", paper="Yu et al. 2020", section="ablation",
-      ours=whole_walk("with interpolation 0.4"), baseline=whole_walk(base),
+claim("The interpolation term raises the number of modes, at equal time", paper="Yu et al. 2020",
+      section="ablation", ours=whole_walk("with interpolation 0.4"), baseline=whole_walk(base),
       holds=whole_walk("with interpolation 0.4").low > whole_walk(base).high, expect=False)
 
 # %%
-claim("Matches that are never refreshed lose modes", paper="Yu et al. 2020", section="ablation", ours=whole_walk("stale: matched once"),
-      baseline=whole_walk(base), holds=whole_walk("stale: matched once").high < whole_walk(base).low)
+claim("Matches that are never refreshed lose modes", paper="Yu et al. 2020", section="ablation",
+      ours=whole_walk("stale: matched once"), baseline=whole_walk(base),
+      holds=whole_walk("stale: matched once").high < whole_walk(base).low)
 
 # %% [markdown]
 # - **Refresh and pool.** A match that is never renewed ties reals to latents that were nearest to them by accident. A pool of one latent for each real leaves hardly a choice. Either saves time, makes a third more steps of it, and ends less even: KL .35 against .24. The pool is worth its price.
@@ -653,7 +821,10 @@ for name, row in rows.items():
 
 # %%
 for row in record.get("rare_modes", []):
-    print(f"{row['setting']:58} seen {row['seen']['interval']:20} mass {row['mass']['interval']:24} centre {row['centre']['interval']}")
+    print(
+        f"{row['setting']:58} seen {row['seen']['interval']:20} mass "
+        f"{row['mass']['interval']:24} centre {row['centre']['interval']}"
+    )
 
 # %%
 figure, panels = axes(1, 2, size=(3.2, 3.1), sharex=True, sharey=True)
@@ -661,14 +832,22 @@ for ax, run, title in zip(panels, (None, forced), ("data", "the minority asks"))
     x = heavy.sample(1500, g) if run is None else run.sample(1500)[0]
     scatter(ax, x if run is None else heavy.centers, None if run is None else x, limit=3, size=4)
     ax.set_title(title)
-Picture(figure, f"Left the data; right seed 0 of the inclusive GAN, which shows {asked['seen'][0]} of 8 rare modes, with samples on the ways there")
+Picture(
+    figure,
+    f"Left the data; right seed 0 of the inclusive GAN, which shows {asked['seen'][0]} of 8 rare "
+    "modes, with samples on the ways there"
+)
 
 # %%
 seen, mass = interval(asked["seen"]), interval(asked["mass"])
-claim("Asking for a rare minority alone, the inclusive GAN shows seven of its eight modes or more, in about their true mass",
-      paper="Yu et al. 2020", section="minority inclusion", ours=f"{seen:.3g} modes, mass {mass:.3g}", baseline=
-      f"R1 alone {interval(nobody['seen']):.3g} modes, mass {interval(nobody['mass']):.3g}; true 8, 0.1",
-      holds=seen.mean >= 7 and .07 <= mass.mean <= .13)
+claim(
+    "Asking for a rare minority alone, the inclusive GAN shows seven of its eight modes or more, "
+    "in about their true mass",
+    paper="Yu et al. 2020", section="minority inclusion", ours=f"{seen:.3g} modes, mass {mass:.3g}",
+    baseline=
+    f"R1 alone {interval(nobody['seen']):.3g} modes, mass {interval(nobody['mass']):.3g}; true "
+    "8, 0.1",
+    holds=seen.mean >= 7 and .07 <= mass.mean <= .13)
 
 # %% [markdown]
 # And the price, in the last column: the share of samples that are good at the centre falls. A generator is continuous; to be at eight more places it must be on the ways there as well, and there is no one on these ways whom $D$ would call real.
@@ -681,22 +860,37 @@ claim("Asking for a rare minority alone, the inclusive GAN shows seven of its ei
 
 # %%
 #| export evaluation.traits
+def _modes_with(modes: Any, name: str) -> Tensor:
+    "Which modes show a trait, or all of several joined by '+'."
+    columns = [modes.traits.index(check_choice("traits", part, modes.traits))
+               for part in name.split("+")]
+    return modes.kinds[:, columns].all(1)
+
+
+# %% [markdown]
+# From there, two ratios for each trait:
+
+# %%
+#| export evaluation.traits
+@checked
 def precision_recall_by_trait(modes: Any,  # a set whose modes show traits, such as `faces()`
                               x: Tensor,  # (n, *event)
-                              traits: Sequence[str] | None = None,  # names, or several joined by "+" for all of them at once; None: each
-                              within: float = 3.,  # how near a good example is to a clean one, in units of the noise
+                              traits: Sequence[str] | None = None,  # None: each; "a+b": both
+                              within: Positive = 3.,  # how near is good, in units of the noise
                               ) -> dict[str, tuple[float, float]]:
     """Precision and recall of each trait.
 
-    Precision: the share of the examples that show it that are good; NaN if none shows it. Recall: the share of its true
-    mass that good examples account for.
+    Precision: the share of the examples that show it that are good; NaN if none shows it. Recall:
+    the share of its true mass that good examples account for.
     """
     mode, good = modes.assign(x, within)
-    every, fine = (torch.bincount(m, minlength=modes.n_modes).double() / len(x) for m in (mode, mode[good]))
+    every, fine = (torch.bincount(m, minlength=modes.n_modes).double() / len(x)
+                   for m in (mode, mode[good]))
     found, law = {}, modes.weights.double()
     for name in traits or modes.traits:
-        k = modes.kinds[:, [modes.traits.index(check_choice("traits", part, modes.traits)) for part in name.split("+")]].all(1)
-        found[name] = ((fine[k].sum() / every[k].sum()).item(), (torch.minimum(fine, law)[k].sum() / law[k].sum()).item())
+        k = _modes_with(modes, name)
+        recalled = torch.minimum(fine, law)[k].sum() / law[k].sum()
+        found[name] = (fine[k].sum() / every[k].sum()).item(), recalled.item()
     return found
 
 
@@ -711,20 +905,31 @@ perfect = precision_recall_by_trait(people, people.sample(5000, g), asked_for, w
 
 # %%
 for row in record.get("faces", []):
-    told = {k: f"{v['precision']['interval'].split()[0]}/{v['recall']['interval'].split()[0]}" for k, v in row["traits"].items()}
-    print(f"{row['setting']:36} {row['seeds']} seeds  ", "  ".join(f"{k} {v}" for k, v in told.items()))
+    told = {
+        k: f"{v['precision']['interval'].split()[0]}/{v['recall']['interval'].split()[0]}"
+        for k, v in row["traits"].items()
+    }
+    print(f"{row['setting']:36} {row['seeds']} seeds  ",
+          "  ".join(f"{k} {v}" for k, v in told.items()))
 
 # %% [markdown]
 # (precision/recall, means over seeds; good is within five noise widths of a clean face, not the three of chapter [6.11](../6_workshop/11_pictures.ipynb): no walk this short gets there.) Read it from top to bottom. When nobody asks, not one sample wears glasses. When the wearers ask, glasses appear, and with them samples that are good; when those with glasses *and* beard ask, one face in a hundred, the pair appears. Hats, for whom nobody asked, stay away; and at a fifth of the weight nobody is heard. As on the points, inclusion is a decision, and the game does not take it for you.
 
 # %%
-glasses = {row["setting"]: {k: interval(v["by seed"]) for k, v in row["traits"]["eyeglasses"].items()} for row in record.get("faces", [])}
+glasses = {
+    row["setting"]: {k: interval(v["by seed"])
+                     for k, v in row["traits"]["eyeglasses"].items()}
+    for row in record.get("faces", [])
+}
 verdict_on_faces = None
 if glasses:
     mine, none = glasses["eyeglasses asks, weight 0.01"], glasses["nobody asks"]
-    verdict_on_faces = claim("Precision and recall of eyeglasses rise when those who wear them ask", paper="Yu et al. 2020", section="CelebA, on drawn faces",
-                             figure="precision .904 against .719", ours=f"{mine['precision']:.2f} and {mine['recall']:.2f}",
-                             baseline=f"{none['precision']:.2f} and {none['recall']:.2f}", holds=all(mine[k].low > none[k].high for k in mine))
+    verdict_on_faces = claim("Precision and recall of eyeglasses rise when those who wear them ask",
+                             paper="Yu et al. 2020", section="CelebA, on drawn faces",
+                             figure="precision .904 against .719",
+                             ours=f"{mine['precision']:.2f} and {mine['recall']:.2f}",
+                             baseline=f"{none['precision']:.2f} and {none['recall']:.2f}",
+                             holds=all(mine[k].low > none[k].high for k in mine))
 verdict_on_faces
 
 # %% [markdown]
@@ -737,20 +942,29 @@ def bars(row):
     figure, ax = axes(size=(6, 2.6))
     for at, (name, both) in enumerate(row["traits"].items()):
         for shift, (which, colour) in zip((-.2, .2), (("precision", REAL), ("recall", FAKE))):
-            ax.bar(at + shift, sum(both[which]["by seed"]) / len(both[which]["by seed"]), .36, color=colour, label=which if at == 0 else None)
-            ax.plot([at + shift - .18, at + shift + .18], [perfect[name][which == "recall"]] * 2, c=MISSING)
-    ax.set(xticks=range(len(row["traits"])), xticklabels=row["traits"], ylim=(0, 1.05), ylabel="share", title=row["setting"])
+            ax.bar(at + shift,
+                   sum(both[which]["by seed"]) / len(both[which]["by seed"]), .36, color=colour,
+                   label=which if at == 0 else None)
+            ax.plot([at + shift - .18, at + shift + .18], [perfect[name][which == "recall"]] * 2,
+                    c=MISSING)
+    ax.set(xticks=range(len(row["traits"])), xticklabels=row["traits"], ylim=(0, 1.05),
+           ylabel="share", title=row["setting"])
     ax.legend(frameon=False, ncols=2)
-    return Picture(figure, row["setting"] + ": " + "; ".join(
-        f"{k} precision {v['precision']['interval']}, recall {v['recall']['interval']}" for k, v in row["traits"].items()))
+    return Picture(
+        figure, row["setting"] + ": " +
+        "; ".join(f"{k} precision {v['precision']['interval']}, recall {v['recall']['interval']}"
+                  for k, v in row["traits"].items()))
 
 
 # %%
 import ipywidgets
 
 frames = {(row["asks"], row["weight"]): bars(row) for row in record.get("faces", [])}
-who = ipywidgets.SelectionSlider(options=list(dict.fromkeys(k[0] for k in frames)), description="include")
-how = ipywidgets.SelectionSlider(options=sorted({k[1] for k in frames if k[1]}), description="weight")
+who = ipywidgets.SelectionSlider(options=list(dict.fromkeys(k[0] for k in frames)),
+                                 description="include")
+how = ipywidgets.SelectionSlider(options=sorted({k[1]
+                                                 for k in frames
+                                                 if k[1]}), description="weight")
 screen = ipywidgets.Image(format="png")
 
 def turn(_=None):
@@ -773,11 +987,11 @@ frames["nobody", 0]
 
 # %% [markdown]
 # ## Real digits at full size
-# The same game from the command line, on three MNIST digits of 28×28 pixels each, with convolutions (`nets=conv`; chapter [0.5](../0_start/05_networks.ipynb)). The four files are wherever `MODELAB_DATA` says; the walk takes a graphics card if there is one, shows its progress, is saved every thousand steps and goes on after an interruption as if there had been none:
+# The same game from the command line, on three MNIST digits of 28×28 pixels each, with convolutions (`kind=conv`; chapter [0.5](../0_start/05_networks.ipynb)). The four files are wherever `MODELAB_DATA` says; the walk takes a graphics card if there is one, shows its progress, is saved every thousand steps and goes on after an interruption as if there had been none:
 #
 # ```sh
-# modelab train imlegan stacked_mnist --steps 10000 --batch 64 --average 0.999 --set nets=conv --set width=32 --set latent=64 \
-#   --set weight=0.0003 --set interpolation=0 --set reals=64 --set penalty=1 --set lr=0.0005 --set 'betas=[0,0.99]' --out mnist
+# modelab train imlegan stacked_mnist --steps 10000 --batch 64 --average 0.999 --set kind=conv --set width=32 --set latent=64 \
+#   --set weight=0.0003 --set interpolation_weight=0 --set reals=64 --set r1_weight=1 --set lr=0.0005 --set 'betas=[0,0.99]' --out mnist
 # modelab train --resume mnist --steps 10000
 # ```
 #
@@ -797,7 +1011,11 @@ drawn = None
 if full_size:
     raw = zlib.decompress(base64.b64decode(full_size["games"][0]["pictures"]))
     figure, ax = axes(size=(6, .7))
-    image_grid(ax, torch.frombuffer(bytearray(raw), dtype=torch.uint8).float().div(255).reshape(12, 3, 28, 28).movedim(1, -1), 12)
+    image_grid(
+        ax,
+        torch.frombuffer(bytearray(raw),
+                         dtype=torch.uint8).float().div(255).reshape(12, 3, 28, 28).movedim(1, -1),
+        12)
     drawn = Picture(figure, "The first twelve samples of seed 0: three digits each, one per colour")
 drawn
 
@@ -807,9 +1025,11 @@ if full_size:
     *_, end = full_size["games"][0]["looks"]
     modes_at_end, kl_at_end = (interval(end[k]["by seed"]) for k in ("captured", "kl"))
     print(f"perfect KL {full_size['games'][0]['perfect']:.3f}")
-    verdict_at_full_size = claim("Three MNIST digits at once: 1,000 modes in every seed, KL at most .06", paper="Yu et al. 2020", section="Stacked MNIST",
-                                 figure="997", ours=f"{modes_at_end:.0f} modes, KL {kl_at_end:.3f}", baseline="no run of equal length",
-                                 holds=min(end["captured"]["by seed"]) == 1000 and kl_at_end.mean <= .06)
+    verdict_at_full_size = claim(
+        "Three MNIST digits at once: 1,000 modes in every seed, KL at most .06",
+        paper="Yu et al. 2020", section="Stacked MNIST", figure="997",
+        ours=f"{modes_at_end:.0f} modes, KL {kl_at_end:.3f}", baseline="no run of equal length",
+        holds=min(end["captured"]["by seed"]) == 1000 and kl_at_end.mean <= .06)
 verdict_at_full_size
 
 # %% [markdown]
@@ -817,15 +1037,18 @@ verdict_at_full_size
 
 # %%
 for row in record.get("mnist", []):
-    print(f"{row['setting']}: {row['steps']} steps, {row['seconds']} s of one CPU thread, {row['captured']:.0f} modes, KL {row['kl']:.2f}, "
-          f"perfect {row['perfect']:.2f}")
+    print(
+        f"{row['setting']}: {row['steps']} steps, {row['seconds']} s of one CPU thread, "
+        f"{row['captured']:.0f} modes, KL {row['kl']:.2f}, "
+        f"perfect {row['perfect']:.2f}")
 
 # %% [markdown]
 # ## In your own code
 # Plain modules, your shapes. Match now and then (chapter [3.1](01_imle.ipynb) has `match_latents`), keep latents with their reals, and add two terms to the generator's loss:
 
 # %%
-my_G, my_D = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2)), nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
+my_G, my_D = nn.Sequential(nn.Linear(8, 32), nn.ReLU(),
+                           nn.Linear(32, 2)), nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
 reals, pool = torch.randn(32, 2), torch.randn(320, 8)
 z = pool[match_latents(my_G, reals, pool)[1]]
 near = imle_loss(my_G(z), reals)
@@ -841,7 +1064,8 @@ assert all(w.grad is not None for w in my_G.parameters())
 # %%
 @exercise(accepts=[200, 200.0], rejects=[50, 4, 100, 800])
 def grade_pool(answer):
-    assert abs(answer - 200) < 1, "each mode has 0.5 % of the mass; of how many samples is that one?"
+    assert abs(answer -
+               200) < 1, "each mode has 0.5 % of the mass; of how many samples is that one?"
 
 
 # %%
@@ -856,8 +1080,10 @@ grade_pool(answer)
 @exercise(accepts=[4, 4.0], rejects=[2, 3, 0, 6])
 def grade_between(answer):
     ends, at = torch.tensor([[0.], [6.]]), torch.tensor([[float(answer)]], requires_grad=True)
-    loss = interpolation_loss(lambda z: at, (ends[:1], ends[1:]), (ends[:1], ends[1:]), share=torch.tensor([1 / 3]))
-    assert torch.autograd.grad(loss, at)[0].abs() < 1e-5, "the weight of the first end is α: one third of nearness to 0"
+    loss = interpolation_loss(lambda z: at, (ends[:1], ends[1:]), (ends[:1], ends[1:]),
+                              share=torch.tensor([1 / 3]))
+    assert torch.autograd.grad(
+        loss, at)[0].abs() < 1e-5, "the weight of the first end is α: one third of nearness to 0"
 
 
 # %%
@@ -875,12 +1101,18 @@ def by_rotation(a, b, t):
     angle = t * (F.cosine_similarity(a, b, dim=-1).acos())[:, None]
     return length * (angle.cos() * u + angle.sin() * w)
 
-@exercise(accepts=[by_rotation, slerp], rejects=[torch.lerp, lambda a, b, t: F.normalize(torch.lerp(a, b, t), dim=-1),
-                                                 lambda a, b, t: slerp(b, a, t)])
+def chord(a, b, t):
+    return F.normalize(torch.lerp(a, b, t), dim=-1)
+
+@exercise(accepts=[by_rotation, slerp],
+          rejects=[torch.lerp, chord, lambda a, b, t: slerp(b, a, t)])
 def grade_circle(answer):
-    a, b = F.normalize(torch.randn(2, 50, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), dim=-1) * 3
+    a, b = F.normalize(
+        torch.randn(2, 50, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),
+        dim=-1) * 3
     for t in (0., .2, .9):
-        assert torch.allclose(answer(a, b, t), slerp(a, b, t)), "equal angles in equal times, and the length stays"
+        assert torch.allclose(answer(a, b, t),
+                              slerp(a, b, t)), "equal angles in equal times, and the length stays"
 
 
 # %%

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Precision and recall
-# > A generator can be wrong in two ways, and one number cannot tell you which
+# > Are the samples real enough, and do they reach all of the data?
 
 # %% [markdown]
 # | | |
 # |---|---|
 # | **Question** | Are my samples real enough, and do they reach all of the data, where nobody labelled the modes? |
-# | **You will be able to** | draw a precision–recall curve from two bags of samples, read it against a floor, a ceiling and a null, and say what it cannot see |
+# | **You will be able to** | draw a precision–recall curve from two sets of samples, read it against a floor, a ceiling and a null, and say what it cannot see |
 # | **Papers** | Sajjadi et al. 2018; Simon, Webster, Rabin 2019; Kynkäänniemi et al. 2019; Naeem et al. 2020 |
 # | **Needs** | [0.3](../0_start/03_modes.ipynb), [0.4](../0_start/04_coverage.ipynb) |
 # | **Time** | about half a minute of computing |
@@ -22,14 +22,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_batch, check_callable, check_choice, check_int, check_number
+from modelab.core.checks import check_batch, check_choice, check_int
 from modelab.core.seeding import generator_or_default
+from modelab.core.signatures import checked, Count, Function, Positive, Real, Samples, Shape, Whole
 from modelab.core.statistics import Interval
+from modelab.evaluation.balls import balls_holding, neighbour_radii
+from modelab.evaluation.neighbours import MAX_BYTES
+
+# %%
+#| export evaluation.balls
+"Balls that reach to the k-th nearest neighbour: their radii, and which points lie inside; exact."
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_int
+from modelab.core.signatures import checked, Count, Samples
 from modelab.evaluation.neighbours import (CentredRows, exact_squared_distances, MAX_BYTES,
                                            rounding_bound, row_blocks)
 
@@ -44,12 +61,13 @@ from modelab.core.plotting import axes, FAKE, Film, Picture, REAL, scatter
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, recorded, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.data.mixtures import mixture, ring
 
 # %% [markdown]
 # ## A perfect score for half the data
-# Chapter 0.4 counted modes because it knew them. Most data comes without a list, so people compare two bags of samples by one number, most often the Fréchet distance: fit a bell to
-# each bag (in some feature space) and measure how far apart the bells are.
+# Chapter 0.4 counted modes because it knew them. Most data comes without a list, so people compare two sets of samples by one number, most often the Fréchet distance: fit a bell to
+# each set (in some feature space) and measure how far apart the bells are.
 #
 # Here is a ring of eight modes, and two generators built by hand. The *forgetful* one shows every second mode and nothing else. The *blurry* one shows all eight, each five times too wide.
 #
@@ -61,44 +79,50 @@ forgetful = mixture(real.centers[::2], .1)
 blurry = ring(radius=2, std=.5)
 g = torch.Generator().manual_seed(0)
 laws = {"real": real, "forgetful": forgetful, "blurry": blurry}
-bags = {name: law.sample(5000, generator=g) for name, law in laws.items()}
+samples = {name: law.sample(5000, generator=g) for name, law in laws.items()}
 
 # %%
 figure, panels = axes(1, 2, size=(2.6, 2.6), sharey=True)
 for ax, name in zip(panels, ("forgetful", "blurry")):
-    scatter(ax, bags["real"][:600], bags[name][:600], limit=3.2, size=4)
+    scatter(ax, samples["real"][:600], samples[name][:600], limit=3.2, size=4)
     ax.set_title(name)
-Picture(figure, "The forgetful generator shows every second mode sharply; the blurry one shows all eight, too wide")
+Picture(figure, "The forgetful generator shows every second mode sharply; "
+                "the blurry one shows all eight, too wide")
 
+
+# %% [markdown]
+# Real and generated examples come as points, pictures or tables. Every measure of this chapter looks at rows of numbers, so all axes but the first are laid end to end.
 
 # %%
 #| export
-def _features(real: Any, fake: Any, least: int) -> tuple[Tensor, Tensor]:
-    "Both bags as `(n, features)` on one device."
-    real = check_batch("real", real, least=least).flatten(1) if getattr(real, "ndim", 2) > 1 else check_batch("real", real)[:, None]
-    fake = check_batch("fake", fake, least=least).flatten(1) if getattr(fake, "ndim", 2) > 1 else check_batch("fake", fake)[:, None]
-    if real.shape[1] != fake.shape[1]:
-        raise ValueError(f"fake: expected {real.shape[1]} features as in real, got {fake.shape[1]}")
-    if min(len(real), len(fake)) < least:
-        raise ValueError(f"real, fake: expected at least {least} examples of each, got {len(real)} and {len(fake)}")
+def _feature_rows(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    "Both sets of samples as `(n, features)`, of one type on one device."
+    real, fake = (x.reshape(len(x), -1) for x in (real, fake))
     return real, fake.to(real)
 
 
 # %%
+[tuple(rows.shape) for rows in _feature_rows(torch.zeros(5, 1, 8, 8), torch.zeros(9, 1, 8, 8))]
+
+# %% [markdown]
+# With $\mu,\nu$ the means and $A,B$ the covariances of the two sets, the squared distance of the two bells is $\lVert\mu-\nu\rVert^2+\mathrm{tr}\big(A+B-2(AB)^{1/2}\big)$. The root of $AB$ has the trace of the root of $A^{1/2}BA^{1/2}$, and that matrix is symmetric.
+
+# %%
 #| export
-def frechet_distance(real: Tensor,  # (n, *event): real examples or their features
-                     fake: Tensor,  # (m, *event): generated ones
+@checked
+def frechet_distance(real: Annotated[Tensor, Samples("real *event", 2)],  # or their features
+                     fake: Annotated[Tensor, Samples("fake *event", 2)],
                      ) -> float:
-    """Squared Fréchet distance of normal laws fitted to both, ‖μ - ν‖² + tr(A + B - 2(AB)^½), in float64; Heusel et al. 2017.
+    """Squared Fréchet distance of normal laws fitted to both sets, in float64; Heusel et al. 2017.
 
     >>> x = torch.tensor([[0.], [2.]])
     >>> frechet_distance(x, x + 3)
     9.0
     """
-    x, y = (v.double() for v in _features(real, fake, 2))
-    a, b = torch.cov(x.T).reshape(x.shape[1], -1), torch.cov(y.T).reshape(x.shape[1], -1)
+    x, y = (rows.double() for rows in _feature_rows(real, fake))
+    a, b = (torch.cov(rows.T).reshape(rows.shape[1], -1) for rows in (x, y))
     values, vectors = torch.linalg.eigh(a)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # a^½: then (AB)^½ has the trace of (a^½ b a^½)^½, which is symmetric
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     cross = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
     distance = (x.mean(0) - y.mean(0)).square().sum() + a.trace() + b.trace() - 2 * cross
     return distance.clamp(min=0).item()  # rounding may go below
@@ -106,7 +130,8 @@ def frechet_distance(real: Tensor,  # (n, *event): real examples or their featur
 
 # %%
 fresh = real.sample(5000, generator=g)
-distances = {name: round(frechet_distance(bags["real"], x), 4) for name, x in {**bags, "real": fresh}.items()}
+compared = {**samples, "real": fresh}
+distances = {name: round(frechet_distance(samples["real"], x), 4) for name, x in compared.items()}
 assert 3 * distances["forgetful"] < distances["blurry"]
 distances
 
@@ -124,61 +149,112 @@ distances
 
 # %%
 #| export
-ANGLES = 1001
+ANGLES = 1001  # points on a curve
 
+
+# %% [markdown]
+# A curve keeps its points and the slope at each.
 
 # %%
 #| export
 @dataclass(frozen=True, eq=False)
 class PRCurve:
-    "A precision–recall curve: `precision` α and `recall` β at slopes λ = α/β, from recall's end to precision's."
+    "A precision–recall curve: `precision` α and `recall` β at slopes λ = α/β, in rising order."
     precision: Tensor
     recall: Tensor
     slopes: Tensor
     method: str
 
-    def f(self, beta: float) -> float:
-        "The best F-score on the curve; beta > 1 weighs recall, beta < 1 precision. F₈ and F₁/₈ are customary."
-        beta = min(check_number("beta", beta, above=0), 1e100)
-        a, b = self.precision, self.recall
-        return float(((1 + beta ** 2) * a * b / (beta ** 2 * a + b).clamp(min=1e-300)).max())
-
-    @property
-    def area(self) -> float:
-        "Area under the curve, 1 at most; the slope's angle is the polar angle of the point (β, α)."
-        return float(torch.trapezoid((self.precision.square() + self.recall.square()) / 2, self.slopes.atan()))
-
-    def at(self, slope: float) -> tuple[float, float]:
-        "Precision and recall at the slope nearest to the one asked for."
-        i = int((self.slopes.atan() - math.atan(check_number("slope", slope, above=0))).abs().argmin())
-        return float(self.precision[i]), float(self.recall[i])
-
     def __repr__(self) -> str:
-        return f"PRCurve by {self.method}: F₈ {self.f(8):.3f}, F₁/₈ {self.f(1 / 8):.3f}, area {self.area:.3f}"
+        return (f"PRCurve by {self.method}: F₈ {self.f(8):.3f}, F₁/₈ {self.f(1 / 8):.3f}, "
+                f"area {self.area:.3f}")
 
+
+# %% [markdown]
+# Three summaries of a curve. The F-score weighs recall $\beta$ times as much as precision and takes the best point.
+
+# %%
+#| export
+@patch
+@checked
+def f(self: PRCurve, beta: Positive) -> float:
+    "The best F-score on the curve; beta > 1 weighs recall more, beta < 1 precision."
+    beta = min(beta, 1e100)
+    a, b = self.precision, self.recall
+    return float(((1 + beta ** 2) * a * b / (beta ** 2 * a + b).clamp(min=1e-300)).max())
+
+
+# %% [markdown]
+# The area under the curve is an integral in polar coordinates: the slope's angle is the polar angle of the point $(\beta,\alpha)$.
+
+# %%
+#| export
+@patch(as_prop=True)
+def area(self: PRCurve) -> float:
+    "Area under the curve, 1 at most."
+    square = self.precision.square() + self.recall.square()
+    return float(torch.trapezoid(square / 2, self.slopes.atan()))
+
+
+# %% [markdown]
+# One point of the curve:
+
+# %%
+#| export
+@patch
+@checked
+def at(self: PRCurve, slope: Positive) -> tuple[float, float]:
+    "Precision and recall at the slope nearest to the one asked for."
+    i = int((self.slopes.atan() - math.atan(slope)).abs().argmin())
+    return float(self.precision[i]), float(self.recall[i])
+
+
+# %% [markdown]
+# The slopes of a curve are the tangents of angles that are spread evenly.
 
 # %%
 #| export
 def _slopes(angles: int) -> Tensor:
-    "λ = tan θ for angles spread evenly over the open quarter circle, ends as near as float64 bears."
-    return torch.linspace(1e-10, math.pi / 2 - 1e-10, check_int("angles", angles, 3), dtype=torch.float64).tan()
+    "λ = tan θ for angles over the open quarter circle, its ends as near as float64 allows."
+    return torch.linspace(1e-10, math.pi / 2 - 1e-10, angles, dtype=torch.float64).tan()
+
+
+# %% [markdown]
+# Two laws on a finite set are two lists of probabilities. The marker below says so in a signature, and refuses what is no such list.
+
+# %%
+#| export
+class Probabilities(Shape):
+    "Marks probabilities of sum one, one for each atom of a finite set; float64 on the CPU."
+
+    def check(self, name: str, value: Any) -> Tensor:
+        "`value` as such a tensor, or an error."
+        p = check_batch(name, value).double().flatten().cpu()
+        if (p < 0).any() or abs(p.sum() - 1) > 1e-6:
+            raise ValueError(f"{name}: expected probabilities of sum 1, got sum {p.sum():g}")
+        return p
+
+    def example(self, sizes: dict[str, int], generator: torch.Generator) -> Tensor:
+        "Some such probabilities, for tests."
+        p = torch.rand(sizes[self.axes], generator=generator, dtype=torch.float64)
+        return p / p.sum()
 
 
 # %%
 #| export
-def histogram_curve(p: Tensor,  # probabilities of the real law, (atoms,)
-                    q: Tensor,  # probabilities of the generated law, (atoms,)
-                    angles: int = ANGLES,
+@checked
+def histogram_curve(p: Annotated[Tensor, Probabilities("atoms")],  # of the real law
+                    q: Annotated[Tensor, Probabilities("atoms")],  # of the generated law
+                    angles: Annotated[int, Whole(3)] = ANGLES,
                     method: str = "histogram") -> PRCurve:
     "The exact curve of two laws on a finite set (Sajjadi et al. 2018, eq. 3)."
-    p, q = (check_batch(name, v, least=1).double().flatten().cpu() for name, v in (("p", p), ("q", q)))
-    for name, v in (("p", p), ("q", q)):
-        if v.shape != p.shape or (v < 0).any() or abs(v.sum() - 1) > 1e-6:
-            raise ValueError(f"{name}: expected {len(p)} probabilities of sum 1, got {len(v)} of sum {v.sum():g}")
     slopes = _slopes(angles)
-    shared = torch.stack([torch.minimum(s * p, q).sum() for s in slopes])
+    shared = torch.stack([torch.minimum(slope * p, q).sum() for slope in slopes])
     return PRCurve(shared, shared / slopes, slopes, method)
 
+
+# %%
+error_message(histogram_curve, torch.tensor([.5, .6]), torch.tensor([.5, .5]))
 
 # %%
 uniform = torch.full((8,), 1 / 8, dtype=torch.float64)
@@ -195,7 +271,7 @@ for curve, name, style in zip((lost, smeared, skewed), names, ("-", "--", ":")):
     ax.plot(curve.recall, curve.precision, style, label=name)
 ax.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
 ax.legend(loc="lower left")
-Picture(figure, "Three faults, three shapes: lost modes cut recall, junk precision, a wrong balance bends the corner")
+Picture(figure, "Lost modes cut recall, junk cuts precision, a wrong balance bends the corner")
 
 # %% [markdown]
 # A missing half cuts the rectangle from the right, junk cuts it from above, and a wrong balance bends the corner. F₈ leans on recall and F₁/₈ on precision, so this pair of numbers survives in tables.
@@ -225,13 +301,14 @@ assert torch.allclose(errors.amin(1), curve.precision, rtol=1e-12)
 # It also says what to expect from a poor classifier: a minimum over fewer sets is larger, so **a weak test flatters the generator**.
 #
 # ## From samples: count in clusters
-# Samples come without atoms. Sajjadi et al. make some: k-means on the union of both bags, twenty clusters, two histograms. Now a trap. The data has 20 groups of five tight modes each; the generator shows one mode of every five.
+# Samples come without atoms. Sajjadi et al. make some: k-means on the union of both sets, twenty clusters, two histograms. Now a trap. The data has 20 groups of five tight modes each; the generator shows one mode of every five.
 # Its true recall is one fifth.
 #
 # **Predict:** what recall do twenty clusters report?
 
 # %%
-side = torch.stack(torch.meshgrid(torch.arange(5.), torch.arange(4.), indexing="xy"), -1).reshape(-1, 2) * 5
+columns, rows = torch.meshgrid(torch.arange(5.), torch.arange(4.), indexing="xy")
+side = torch.stack([columns, rows], -1).reshape(-1, 2) * 5
 cross = .8 * torch.tensor([[0., 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
 fine = mixture((side[:, None] + cross).reshape(-1, 2), .08)
 narrow = mixture(side, .08)
@@ -240,8 +317,12 @@ narrow = mixture(side, .08)
 P, Q = fine.sample(4000, generator=g), narrow.sample(4000, generator=g)
 figure, ax = axes(size=(4.2, 3.2))
 scatter(ax, P[:2500], Q[:700], size=3)
-Picture(figure, "Twenty groups of five tight modes; the generator's crosses sit on the middle mode of each group")
+Picture(figure, "Twenty groups of five tight modes; "
+                "the generator's crosses sit on the middle mode of each group")
 
+
+# %% [markdown]
+# scikit-learn takes a whole number as its seed. We draw it from our generator, so that one generator decides everything.
 
 # %%
 #| export
@@ -250,59 +331,85 @@ def _random_state(generator: torch.Generator) -> int:
     return int(torch.randint(2 ** 31 - 1, (), generator=generator))
 
 
+# %% [markdown]
+# Both sets must count the same, so the larger one is thinned at random.
+
 # %%
 #| export
-def _equal(real: Tensor, fake: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    "As many of the one as of the other, in random order."
+def _equal_counts(real: Tensor, fake: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    "As many real examples as generated ones, in random order."
     n = min(len(real), len(fake))
     return tuple(x[torch.randperm(len(x), generator=generator)[:n]] for x in (real, fake))
 
 
 # %%
+[tuple(x.shape) for x in _equal_counts(P, Q[:100], torch.Generator().manual_seed(0))]
+
+# %% [markdown]
+# Cluster the union, count each set per cluster, and take the exact curve of the two histograms.
+
+# %%
 #| export
-def _by_clusters(real, fake, generator, clusters: int, rounds: int, angles: int) -> PRCurve:
-    "Histograms over k-means clusters of the union, averaged over several clusterings (Sajjadi et al. 2018)."
+def _clustered_curve(real: Tensor, fake: Tensor, clusters: int, angles: int,
+                     generator: torch.Generator) -> PRCurve:
+    "The curve of two histograms over k-means clusters of the union (Sajjadi et al. 2018)."
     from sklearn.cluster import MiniBatchKMeans
-    curves = []
-    for _ in range(check_int("rounds", rounds)):
-        both = torch.cat(_equal(real, fake, generator))
-        k = check_int("clusters", clusters, 2, len(both))
-        means = MiniBatchKMeans(k, n_init=10, random_state=_random_state(generator))
-        where = torch.as_tensor(means.fit(both.numpy()).labels_).long()
-        counts = [torch.bincount(part, minlength=clusters).double() for part in where.chunk(2)]
-        curves.append(histogram_curve(*(c / c.sum() for c in counts), angles))
-    precision, recall = (torch.stack([getattr(c, name) for c in curves]).mean(0) for name in ("precision", "recall"))
-    return PRCurve(precision, recall, curves[0].slopes, f"{clusters} clusters")
+    both = torch.cat(_equal_counts(real, fake, generator))
+    check_int("clusters", clusters, 2, len(both))
+    means = MiniBatchKMeans(clusters, n_init=10, random_state=_random_state(generator))
+    cluster = torch.as_tensor(means.fit(both.numpy()).labels_).long()
+    counts = [torch.bincount(part, minlength=clusters).double() for part in cluster.chunk(2)]
+    p, q = (count / count.sum() for count in counts)
+    return histogram_curve(p, q, angles)
+
+
+# %% [markdown]
+# k-means depends on its start, so several clusterings are averaged.
+
+# %%
+#| export
+def _mean_curve(curves: list[PRCurve], method: str) -> PRCurve:
+    "Precision and recall averaged over curves of the same slopes."
+    precision = torch.stack([curve.precision for curve in curves]).mean(0)
+    recall = torch.stack([curve.recall for curve in curves]).mean(0)
+    return PRCurve(precision, recall, curves[0].slopes, method)
 
 
 # %% [markdown]
 # ## From samples: ask a classifier
-# The other road needs no clusters. Train any classifier to tell real from generated on one half of both bags, score the other half, and let the threshold run: a threshold is a set $A$. If $t$ is the threshold, the miss rate
+# The other road needs no clusters. Train any classifier to tell real from generated on one half of both sets, score the other half, and let the threshold run: a threshold is a set $A$. If $t$ is the threshold, the miss rate
 # is $\mathrm{fnr}(t)$ and the false-alarm rate $\mathrm{fpr}(t)$, and
 #
 # $$\hat\alpha_\lambda=\min_t\;\lambda\,\mathrm{fnr}(t)+\mathrm{fpr}(t).$$
 
 # %%
 #| export
-def error_curve(real_scores: Tensor,  # a classifier's scores of held-out real examples, (n,); high = real
-                fake_scores: Tensor,  # of held-out generated examples, (m,)
-                angles: int = ANGLES,
+@checked
+def error_curve(real_scores: Annotated[Tensor, Samples("real")],  # of held-out data; high = real
+                fake_scores: Annotated[Tensor, Samples("fake")],
+                angles: Annotated[int, Whole(3)] = ANGLES,
                 method: str = "classifier") -> PRCurve:
-    "The curve of all thresholds on a score (Simon, Webster, Rabin 2019): type I and type II errors."
-    named = ("real_scores", real_scores), ("fake_scores", fake_scores)
-    r, f = (check_batch(name, v, ()).double().cpu().sort().values for name, v in named)
-    cuts = torch.cat([torch.cat([r, f]).unique(), torch.tensor([math.inf], dtype=torch.float64)])
-    missed = torch.searchsorted(r, cuts) / len(r)         # real below the cut
-    alarms = 1 - torch.searchsorted(f, cuts) / len(f)     # generated at or above it
+    "The curve of all thresholds on a score: type I and II errors (Simon, Webster, Rabin 2019)."
+    real, fake = (scores.double().cpu().sort().values for scores in (real_scores, fake_scores))
+    infinity = torch.tensor([math.inf], dtype=torch.float64)
+    cuts = torch.cat([torch.cat([real, fake]).unique(), infinity])
+    missed = torch.searchsorted(real, cuts) / len(real)      # real below the cut
+    alarms = 1 - torch.searchsorted(fake, cuts) / len(fake)  # generated at or above it
     slopes = _slopes(angles)
-    least = torch.stack([(s * missed.double() + alarms).min() for s in slopes])
+    least = torch.stack([(slope * missed.double() + alarms).min() for slope in slopes])
     return PRCurve(least, least / slopes, slopes, method)
 
 
 # %%
+error_curve(torch.tensor([.6, .7, .9]), torch.tensor([.1, .2, .65])).at(1)
+
+# %% [markdown]
+# Any classifier of scikit-learn will do. Ours, if you bring none, is a hundred extra-random trees.
+
+# %%
 #| export
-def _by_classifier(real, fake, generator, classifier: Any, held_out: bool, angles: int) -> PRCurve:
-    "Train on one half of both bags and score the other."
+def _seeded_classifier(classifier: Any, generator: torch.Generator) -> Any:
+    "An untrained copy of the classifier, or trees for None, with a seed from the generator."
     from sklearn.base import clone
     from sklearn.ensemble import ExtraTreesClassifier
     if classifier is None:
@@ -310,47 +417,63 @@ def _by_classifier(real, fake, generator, classifier: Any, held_out: bool, angle
     classifier = clone(classifier)
     if "random_state" in classifier.get_params():
         classifier.set_params(random_state=_random_state(generator))
-    real, fake = _equal(real, fake, generator)
-    half = len(real) // 2
-    labels = torch.arange(2 * half) < half
-    classifier.fit(torch.cat([real[:half], fake[:half]]).numpy(), labels.numpy())
-    judged = [x[half:] if held_out else x[:half] for x in (real, fake)]
-    score = getattr(classifier, "predict_proba", None) or classifier.decision_function
-    scores = [torch.as_tensor(score(x.numpy())) for x in judged]
-    return error_curve(*(s[:, -1] if s.ndim > 1 else s for s in scores), angles, type(classifier).__name__)
+    return classifier
 
 
 # %%
 #| export
-def pr_curve(real: Tensor,  # (n, *event): real examples or their features
-             fake: Tensor,  # (m, *event): generated ones
-             method: str = "classifier",  # or "clusters"
-             *, clusters: int = 20,  # for method "clusters": how many
-             rounds: int = 10,  # for method "clusters": how many clusterings to average
-             classifier: Any = None,  # for method "classifier": a scikit-learn classifier; None: 100 extra-random trees
+def _classifier_curve(real: Tensor, fake: Tensor, classifier: Any, held_out: bool, angles: int,
+                      generator: torch.Generator) -> PRCurve:
+    "Train on one half of both sets and score the other."
+    classifier = _seeded_classifier(classifier, generator)
+    real, fake = _equal_counts(real, fake, generator)
+    half = len(real) // 2
+    is_real = torch.arange(2 * half) < half
+    classifier.fit(torch.cat([real[:half], fake[:half]]).numpy(), is_real.numpy())
+    score = getattr(classifier, "predict_proba", None) or classifier.decision_function
+    judged = [x[half:] if held_out else x[:half] for x in (real, fake)]
+    scores = [torch.as_tensor(score(x.numpy())) for x in judged]
+    scores = [s[:, -1] if s.ndim > 1 else s for s in scores]
+    return error_curve(*scores, angles, type(classifier).__name__)
+
+
+# %% [markdown]
+# Both ways behind one name:
+
+# %%
+#| export
+@checked
+def pr_curve(real: Annotated[Tensor, Samples("real *event", 4)],  # examples or their features
+             fake: Annotated[Tensor, Samples("fake *event", 4)],  # generated ones
+             method: Literal["classifier", "clusters"] = "classifier",
+             *, clusters: Annotated[int, Whole(2)] = 20,  # for "clusters": how many
+             rounds: Count = 10,  # for "clusters": how many clusterings to average
+             classifier: Any = None,  # for "classifier": one of scikit-learn; None: 100 trees
              held_out: bool = True,  # False scores the training half, to show why one must not
-             angles: int = ANGLES,  # points on the curve
+             angles: Annotated[int, Whole(3)] = ANGLES,  # points on the curve
              generator: torch.Generator | None = None,  # for shuffling and seeds; None: a fixed one
              ) -> PRCurve:
-    """Precision and recall of a bag of samples against a bag of real data, for every trade-off between them.
+    """Precision and recall of samples against real data, for every trade-off between them.
 
     >>> round(pr_curve(torch.randn(400, 2), torch.randn(400, 2) + 50).area, 2)  # nothing in common
     0.0
     """
-    check_choice("method", method, ["classifier", "clusters"])
-    real, fake = (x.cpu() for x in _features(real, fake, 4))
+    real, fake = (x.cpu() for x in _feature_rows(real, fake))
     generator = generator_or_default(generator)
-    if method == "clusters":
-        return _by_clusters(real, fake, generator, clusters, rounds, angles)
-    return _by_classifier(real, fake, generator, classifier, held_out, angles)
+    if method == "classifier":
+        return _classifier_curve(real, fake, classifier, held_out, angles, generator)
+    curves = [_clustered_curve(real, fake, clusters, angles, generator) for _ in range(rounds)]
+    return _mean_curve(curves, f"{clusters} clusters")
 
 
 # %%
 from sklearn.neighbors import KNeighborsClassifier
 
 truth = histogram_curve(torch.full((100,), .01), torch.tensor([1., 0, 0, 0, 0] * 20) / 20)
-found = {f"{k} clusters": pr_curve(P, Q, "clusters", clusters=k, rounds=3) for k in (20, 40, 100, 200)}
-found |= {"20 neighbours": pr_curve(P, Q, classifier=KNeighborsClassifier(20)), "trees": pr_curve(P, Q), "truth": truth}
+found = {f"{k} clusters": pr_curve(P, Q, "clusters", clusters=k, rounds=3)
+         for k in (20, 40, 100, 200)}
+found["20 neighbours"] = pr_curve(P, Q, classifier=KNeighborsClassifier(20))
+found |= {"trees": pr_curve(P, Q), "truth": truth}
 for name, curve in found.items():
     print(f"{name:24} F8 {curve.f(8):.3f}   F1/8 {curve.f(1 / 8):.3f}   area {curve.area:.3f}")
 
@@ -373,7 +496,7 @@ claim("A held-out classifier finds the true recall of .20 where twenty clusters 
       holds=by_classifier.high < .25 and by_clusters.low > .9)
 
 # %% [markdown]
-# *Held-out* matters as much. Give the classifier two bags from the same law. Scored on what it has not seen it finds nothing, as it should; scored on its own training half it "finds" differences that are not there.
+# *Held-out* matters as much. Give the classifier two sets from the same law. Scored on what it has not seen it finds nothing, as it should; scored on its own training half it "finds" differences that are not there.
 
 # %%
 P, P2 = fine.sample(4000, generator=g), fine.sample(4000, generator=g)
@@ -391,13 +514,15 @@ from sklearn.linear_model import LogisticRegression
 
 ring_truth = histogram_curve(uniform, half)
 judges = {"a straight line": LogisticRegression(), "trees": None}
-flattered = {name: pr_curve(bags["real"], bags["forgetful"], classifier=c) for name, c in judges.items()}
+flattered = {name: pr_curve(samples["real"], samples["forgetful"], classifier=c)
+             for name, c in judges.items()}
 figure, ax = axes(size=(3.2, 3))
 for (name, curve), style in zip([("truth", ring_truth), *flattered.items()], ("-", "--", ":")):
     ax.plot(curve.recall, curve.precision, style, label=name)
 ax.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
 ax.legend(loc="lower left")
-Picture(figure, "The straight line sees no difference and gives a full square; the trees come down to the true curve")
+Picture(figure, "The straight line sees no difference and gives a full square; "
+                "the trees come down to the true curve")
 
 # %%
 assert flattered["a straight line"].area > .7 > .6 > flattered["trees"].area
@@ -408,7 +533,7 @@ assert flattered["a straight line"].area > .7 > .6 > flattered["trees"].area
 # The measures that most papers print take a third road. Around every real point draw a ball that reaches to its $k$-th nearest real neighbour; their union stands for the support of the data. *Precision* is the share of generated points inside it. Balls around the generated
 # points give *recall*. *Density* counts how many real balls hold a generated point, over $k$; *coverage* is the share of real balls that hold any.
 #
-# Two details decide whether such code can be trusted, and popular code gets both wrong. First **ties**: with $<$ instead of $\le$, two identical bags of repeated values score zero. Second **rounding**: fast distances, $|x|^2+|y|^2-2x\cdot y$, in float32 do not see
+# Two details decide whether such code can be trusted, and popular code gets both wrong. First **ties**: with $<$ instead of $\le$, two identical sets of repeated values score zero. Second **rounding**: fast distances, $|x|^2+|y|^2-2x\cdot y$, in float32 do not see
 # that a copy is a copy:
 
 # %%
@@ -421,18 +546,31 @@ f"{(gap > 1e-3).sum()} of 2000 exact copies are more than .001 away, the worst {
 # We keep the speed and drop the error: the fast product decides every pair that its own error bound allows it to decide, and the few left over are computed again, by plain differences in float64. In memory there is one tile of
 # distances at a time. Products, bound and differences are those of the search in [3.1](../3_inclusion/01_imle.ipynb).
 
+# %% [markdown]
+# The rows are first moved about a common middle, where rounding hurts least.
+
 # %%
-#| export
+#| export evaluation.balls
+def _mean_row(x: Tensor) -> Tensor:
+    "The mean of the rows, summed in parts: a mean in float64 would first make all of x float64."
+    sums = (x[rows].sum(0, dtype=torch.float64) for rows in row_blocks(len(x), 1024))
+    return sum(sums).div(len(x)).to(x.dtype)
+
+
+# %%
+#| export evaluation.balls
 def _centred(x: Tensor, middle: Tensor | None = None) -> CentredRows:
     "Rows about a common middle; in float32 unless products are set to be coarser."
     exact = torch.get_float32_matmul_precision() == "highest" and x.dtype == torch.float32
-    if middle is None:  # in parts: a mean in float64 would first make all of x float64
-        middle = sum(x[rows].sum(0, dtype=torch.float64) for rows in row_blocks(len(x), 1024)).div(len(x)).to(x.dtype)
+    middle = _mean_row(x) if middle is None else middle
     return CentredRows(x, middle, torch.float32 if exact else torch.float64)
 
 
+# %% [markdown]
+# The error of a fast distance has a bound that holds for all pairs of rows.
+
 # %%
-#| export
+#| export evaluation.balls
 def _rounding_error(near: CentredRows, far: CentredRows) -> float:
     "A bound on the rounding error of |x|² + |y|² - 2x·y over all pairs of rows."
     longest = float(near.square.max().sqrt() + far.square.max().sqrt())
@@ -440,94 +578,191 @@ def _rounding_error(near: CentredRows, far: CentredRows) -> float:
 
 
 # %%
-#| export
+#| export evaluation.balls
 def _tiles(n: int, max_bytes: int) -> list[slice]:
-    "Rows in blocks, so that a block by a block of distances with its helpers stays under `max_bytes`."
-    side = max(16, min(n, math.isqrt(check_int("max_bytes", max_bytes) // 24)) // 16 * 16)  # uneven sides cost a third of the speed
-    return row_blocks(n, side)
+    "Rows in blocks, so that the distances of a block to a block stay under `max_bytes`."
+    side = min(n, math.isqrt(max_bytes // 24))
+    return row_blocks(n, max(16, side // 16 * 16))  # multiples of 16: others are slower by a third
 
 
 # %%
-#| export
-def neighbour_radii(x: Tensor,  # (n, features)
-                    k: int,  # 1 ≤ k < n
-                    max_bytes: int = MAX_BYTES,  # for the distances held at a time
-                    ) -> Tensor:  # (n,) squared, float64
-    "Squared distance of each row to its k-th nearest other row, exact: ties and copies included."
-    x = check_batch("x", x, least=2)
-    if x.ndim != 2:
-        raise ValueError(f"x: expected shape (n, features), got {tuple(x.shape)}")
-    n, wide = len(x), min(len(x) - 1, check_int("k", k, 1, len(x) - 1) + 3)
-    cloud = _centred(x)
-    square, error = cloud.square, _rounding_error(cloud, cloud)
-    best, who = square.new_full((n, wide), math.inf), torch.zeros((n, wide), dtype=torch.long, device=x.device)
+#| export evaluation.balls
+def _tile(near: CentredRows, rows: slice, far: CentredRows, columns: slice) -> Tensor:
+    "Squared distances of a block of rows to a block of others, by the fast product."
+    tile = torch.addmm(far.square[columns], near[rows], far[columns].T, alpha=-2)
+    return tile.add_(near.square[rows, None])
 
-    def offer(rows: slice, tile: Tensor, first: int) -> None:
-        values, at = tile.topk(min(wide, tile.shape[1]), largest=False)
-        values, at = torch.cat([best[rows], values], 1), torch.cat([who[rows], at + first], 1)
-        best[rows], kept = values.topk(wide, largest=False)
-        who[rows] = at.gather(1, kept)
-    tiles = _tiles(n, max_bytes)
-    for i, rows in enumerate(tiles):
-        near = cloud[rows]
-        for columns in tiles[i:]:  # the matrix is symmetric: half of it is enough
-            tile = torch.addmm(square[columns], near, cloud[columns].T, alpha=-2).add_(square[rows, None])
+
+# %% [markdown]
+# ### How far each ball reaches
+# For each row we keep a short list of its nearest others, `k` and three more, found by fast products. Then two doubts are settled with exact distances. First, rounding may have put the list in a wrong order. Second, somebody outside the list may be nearer than the `k`-th inside.
+
+# %%
+#| export evaluation.balls
+class _RadiusSearch:
+    "The distance of each row to its k-th nearest other row: first a short list, then the doubts."
+    def __init__(self, x: Tensor, k: int, max_bytes: int):
+        self.x, self.k, self.n = x, k, len(x)
+        self.width = min(self.n - 1, k + 3)  # of the short list
+        self.rows = _centred(x)
+        self.error = _rounding_error(self.rows, self.rows)
+        self.tiles = _tiles(self.n, max_bytes)
+        self.best = self.rows.square.new_full((self.n, self.width), math.inf)
+        self.who = torch.zeros((self.n, self.width), dtype=torch.long, device=x.device)
+
+
+# %% [markdown]
+# The matrix of distances is symmetric, so half of its tiles are enough: each is offered to its rows and, turned, to its columns.
+
+# %%
+#| export evaluation.balls
+@patch
+def offer(self: _RadiusSearch, rows: slice, tile: Tensor, first: int) -> None:
+    "Put the nearest of a tile, whose columns begin at `first`, on the short lists of some rows."
+    values, at = tile.topk(min(self.width, tile.shape[1]), largest=False)
+    values = torch.cat([self.best[rows], values], 1)
+    at = torch.cat([self.who[rows], at + first], 1)
+    self.best[rows], kept = values.topk(self.width, largest=False)
+    self.who[rows] = at.gather(1, kept)
+
+
+# %%
+#| export evaluation.balls
+@patch
+def fill_short_lists(self: _RadiusSearch) -> None:
+    "Look at every pair of rows once."
+    for i, rows in enumerate(self.tiles):
+        for columns in self.tiles[i:]:
+            tile = _tile(self.rows, rows, self.rows, columns)
             if columns is rows:
-                tile.fill_diagonal_(math.inf)
-            offer(rows, tile, columns.start)
+                tile.fill_diagonal_(math.inf)  # a row is not its own neighbour
+            self.offer(rows, tile, columns.start)
             if columns is not rows:
-                offer(columns, tile.T, rows.start)
-    every, kth = torch.arange(n, device=x.device), best[:, k - 1, None]
-    radius = exact_squared_distances(x, x, every, who[:, k - 1])
-    ties = every[((best - kth).abs() <= 2 * error).sum(1) > 1]  # where rounding may have changed the order
-    radius[ties] = exact_squared_distances(x, x, ties.repeat_interleave(wide), who[ties].flatten()).view(-1, wide).kthvalue(k, dim=1).values
-    doubt = best[:, -1].double() - error < radius if wide < n - 1 else torch.zeros(n, dtype=torch.bool)
-    for i in doubt.nonzero()[:, 0].tolist():  # somebody outside the short list might be nearer
-        near = cloud[i:i + 1].T
-        row = torch.cat([cloud[rows] @ near for rows in tiles])[:, 0].mul_(-2).add_(square).add_(square[i])
-        row[i] = math.inf
-        close = (row <= radius[i] + error).nonzero()[:, 0]
-        radius[i] = exact_squared_distances(x, x, torch.full_like(close, i), close).kthvalue(k).values
+                self.offer(columns, tile.T, rows.start)
+
+
+# %% [markdown]
+# Where two of the list are closer together than the error allows to tell apart, the whole list is measured again.
+
+# %%
+#| export evaluation.balls
+@patch
+def listed_radii(self: _RadiusSearch) -> Tensor:
+    "Exact squared distance to the k-th of the short list."
+    x, every = self.x, torch.arange(self.n, device=self.x.device)
+    kth = self.best[:, self.k - 1, None]
+    radius = exact_squared_distances(x, x, every, self.who[:, self.k - 1])
+    ties = every[((self.best - kth).abs() <= 2 * self.error).sum(1) > 1]
+    rows, columns = ties.repeat_interleave(self.width), self.who[ties].flatten()
+    listed = exact_squared_distances(x, x, rows, columns).view(-1, self.width)
+    radius[ties] = listed.kthvalue(self.k, dim=1).values
+    return radius
+
+
+# %% [markdown]
+# And where the last of the list is not surely farther than the radius, all rows that could be nearer are measured.
+
+# %%
+#| export evaluation.balls
+@patch
+def search_all(self: _RadiusSearch, i: int, radius: Tensor) -> Tensor:
+    "The exact radius of row i, at most `radius`, from all rows that could lie that near."
+    near = self.rows[i:i + 1].T
+    products = torch.cat([self.rows[rows] @ near for rows in self.tiles])[:, 0]
+    distance = products.mul_(-2).add_(self.rows.square).add_(self.rows.square[i])
+    distance[i] = math.inf
+    close = (distance <= radius + self.error).nonzero()[:, 0]
+    exact = exact_squared_distances(self.x, self.x, torch.full_like(close, i), close)
+    return exact.kthvalue(self.k).values
+
+
+# %%
+#| export evaluation.balls
+@patch
+def radii(self: _RadiusSearch) -> Tensor:
+    "Squared, in float64."
+    self.fill_short_lists()
+    radius = self.listed_radii()
+    if self.width < self.n - 1:
+        doubt = self.best[:, -1].double() - self.error < radius
+        for i in doubt.nonzero()[:, 0].tolist():
+            radius[i] = self.search_all(i, radius[i])
     return radius
 
 
 # %%
-#| export
-def _inside(x: Tensor, y: Tensor,  # (n, features), (m, features)
-            radius: Tensor,  # of the balls around x, squared
-            other: Tensor | None,  # of the balls around y, squared
-            max_bytes: int) -> tuple[Tensor, Tensor, Tensor]:
-    "How many x-balls hold each y; whether each x-ball holds any y; whether any y-ball holds each x."
-    near = _centred(x)
-    far = _centred(y, near.middle)
-    error = _rounding_error(near, far)
-    held = torch.zeros(len(y), dtype=torch.long, device=x.device)
-    holds = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    within = torch.zeros_like(holds)
+#| export evaluation.balls
+@checked
+def neighbour_radii(x: Annotated[Tensor, Samples("n features", 2)],
+                    k: Count,  # less than n
+                    max_bytes: Count = MAX_BYTES,  # for the distances held at a time
+                    ) -> Tensor:  # (n,) squared, float64
+    "Squared distance of each row to its k-th nearest other row, exact: ties and copies included."
+    check_int("k", k, 1, len(x) - 1)
+    return _RadiusSearch(x, k, max_bytes).radii()
 
-    def decide(tile: Tensor, limit: Tensor, rows: slice, columns: slice) -> Tensor:
-        answer = tile <= (limit - error).to(tile.dtype)
-        r, c = ((tile <= (limit + error).to(tile.dtype)) ^ answer).nonzero(as_tuple=True)
-        exact = exact_squared_distances(x, y, r + rows.start, c + columns.start)
+
+# %%
+corners = torch.tensor([[0., 0], [0, 1], [0, 1], [3, 1]])
+assert neighbour_radii(corners, 1).tolist() == [1, 0, 0, 9]  # the copy is at distance zero
+neighbour_radii(corners, 2)
+
+
+# %% [markdown]
+# ### Which points lie inside which ball
+# Each tile is decided by its fast distances, but for the pairs that are nearer to the limit than the error.
+
+# %%
+#| export evaluation.balls
+class _Inside:
+    "Which pairs of rows of x and y are within a limit, a tile at a time; exact."
+    def __init__(self, x: Tensor, y: Tensor):
+        self.x, self.y, self.near = x, y, _centred(x)
+        self.far = _centred(y, self.near.middle)
+        self.error = _rounding_error(self.near, self.far)
+
+    def decide(self, tile: Tensor, limit: Tensor, rows: slice, columns: slice) -> Tensor:
+        "Where the squared distances of a tile are within the limit, `(rows, 1)` or `(1, columns)`."
+        answer = tile <= (limit - self.error).to(tile.dtype)
+        doubt = (tile <= (limit + self.error).to(tile.dtype)) ^ answer
+        r, c = doubt.nonzero(as_tuple=True)
+        exact = exact_squared_distances(self.x, self.y, r + rows.start, c + columns.start)
         answer[r, c] = exact <= limit.expand(tile.shape)[r, c]
         return answer
-    for rows in _tiles(len(x), max_bytes):
-        part = near[rows]
-        for columns in _tiles(len(y), max_bytes):
-            tile = torch.addmm(far.square[columns], part, far[columns].T, alpha=-2).add_(near.square[rows, None])
-            answer = decide(tile, radius[rows, None], rows, columns)
-            held[columns] += answer.sum(0)
-            holds[rows] |= answer.any(1)
-            if other is not None:
-                within[rows] |= decide(tile, other[None, columns], rows, columns).any(1)
-    return held, holds, within
 
+
+# %%
+#| export evaluation.balls
+def balls_holding(x: Tensor, y: Tensor,  # (n, features), (m, features)
+                  x_radius: Tensor,  # (n,) squared, of the balls around x
+                  y_radius: Tensor | None,  # (m,) of the balls around y; None: not asked for
+                  max_bytes: int) -> tuple[Tensor, Tensor, Tensor]:  # (m,) counts; (n,), (n,) bool
+    "How many x-balls hold each y; which x-balls hold any y; which x are held by any y-ball."
+    inside = _Inside(x, y)
+    count = torch.zeros(len(y), dtype=torch.long, device=x.device)
+    holds = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    held = torch.zeros_like(holds)
+    columns_of_y = _tiles(len(y), max_bytes)
+    for rows in _tiles(len(x), max_bytes):
+        for columns in columns_of_y:
+            tile = _tile(inside.near, rows, inside.far, columns)
+            answer = inside.decide(tile, x_radius[rows, None], rows, columns)
+            count[columns] += answer.sum(0)
+            holds[rows] |= answer.any(1)
+            if y_radius is not None:
+                held[rows] |= inside.decide(tile, y_radius[None, columns], rows, columns).any(1)
+    return count, holds, held
+
+
+# %% [markdown]
+# ### The four numbers
+# Each number is a mean over points: over generated points for precision and density, over real ones for recall and coverage. We keep the value of each point.
 
 # %%
 #| export
 @dataclass(frozen=True, eq=False)
 class Neighbourhoods:
-    "Numbers from k-nearest-neighbour balls; each is the mean of one value per point, kept in `points`."
+    "Numbers from k-nearest-neighbour balls: means of one value per point, kept in `points`."
     k: int
     points: dict[str, Tensor] = field(repr=False)
 
@@ -536,56 +771,77 @@ class Neighbourhoods:
             raise AttributeError(f"{name}: this measure has {', '.join(self.points)}")
         return float(self.points[name].double().mean())
 
-    def interval(self, name: str,  # such as "recall"
-                 confidence: float = .95, rounds: int = 1000, generator: torch.Generator | None = None) -> Interval:
-        "Bootstrap interval over the points that are counted, the balls staying as they are."
-        values = self.points[check_choice("name", name, self.points)].double().cpu()
-        generator = generator_or_default(generator)
-        means = torch.stack([values[torch.randint(len(values), (len(values),), generator=generator)].mean()
-                             for _ in range(check_int("rounds", rounds, 10))])
-        tail = (1 - check_number("confidence", confidence, 0, 1, above=0)) / 2
-        low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-        return Interval(float(values.mean()), low, high, len(values))
-
     def __repr__(self) -> str:
-        return f"k = {self.k}: " + ", ".join(f"{name} {getattr(self, name):.3f}" for name in self.points)
+        numbers = (f"{name} {getattr(self, name):.3f}" for name in self.points)
+        return f"k = {self.k}: " + ", ".join(numbers)
 
+
+# %% [markdown]
+# So a bootstrap can redraw the points.
 
 # %%
 #| export
-def precision_recall(real: Tensor,  # (n, *event): real examples or their features
-                     fake: Tensor,  # (m, *event): generated ones
-                     k: int = 3,  # a ball reaches to the k-th neighbour
-                     max_bytes: int = MAX_BYTES,  # for the distances held at a time
-                     ) -> Neighbourhoods:
-    """Share of generated points inside real balls (`.precision`) and the reverse (`.recall`); Kynkäänniemi et al. 2019.
+@patch
+@checked
+def interval(self: Neighbourhoods, name: str,  # such as "recall"
+             confidence: Annotated[float, Real(0., 1., above=0.)] = .95,
+             rounds: Annotated[int, Whole(10)] = 1000,
+             generator: torch.Generator | None = None) -> Interval:
+    "Bootstrap interval over the points that are counted, the balls staying as they are."
+    values = self.points[check_choice("name", name, self.points)].double().cpu()
+    n, generator = len(values), generator_or_default(generator)
+    draws = (torch.randint(n, (n,), generator=generator) for _ in range(rounds))
+    means = torch.stack([values[draw].mean() for draw in draws])
+    tail = (1 - confidence) / 2
+    low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    return Interval(float(values.mean()), low, high, n)
 
-    Density and coverage for the same k fall out on the way and are there too.
+
+# %% [markdown]
+# Precision and recall ask for the balls of both sets, density and coverage only for the real ones.
+
+# %%
+#| export
+@checked
+def precision_recall(real: Annotated[Tensor, Samples("real *event", 2)],  # or their features
+                     fake: Annotated[Tensor, Samples("fake *event", 2)],
+                     k: Count = 3,  # a ball reaches to the k-th neighbour
+                     max_bytes: Count = MAX_BYTES,  # for the distances held at a time
+                     ) -> Neighbourhoods:
+    """Share of generated points inside real balls (`.precision`) and the reverse (`.recall`).
+
+    Kynkäänniemi et al. 2019. Density and coverage for the same k are there too.
 
     >>> x = torch.arange(10.)
     >>> precision_recall(x, x[:5])
     k = 3: precision 1.000, recall 0.800, density 1.533, coverage 0.700
     """
-    real, fake = _features(real, fake, 2)
+    real, fake = _feature_rows(real, fake)
     check_int("k", k, 1, min(len(real), len(fake)) - 1)
-    around_fake = neighbour_radii(fake, k, max_bytes)
-    held, holds, within = _inside(real, fake, neighbour_radii(real, k, max_bytes), around_fake, max_bytes)
-    return Neighbourhoods(k, {"precision": held > 0, "recall": within, "density": held / k, "coverage": holds})
+    radii = [neighbour_radii(x, k, max_bytes) for x in (real, fake)]
+    count, holds, held = balls_holding(real, fake, *radii, max_bytes)
+    return Neighbourhoods(k, {"precision": count > 0, "recall": held, "density": count / k,
+                              "coverage": holds})
 
 
 # %%
 #| export
-def density_coverage(real: Tensor, fake: Tensor, k: int = 5, max_bytes: int = MAX_BYTES) -> Neighbourhoods:
-    """Real balls per sample over k (`.density`), share of real balls not empty (`.coverage`); Naeem et al. 2020.
+@checked
+def density_coverage(real: Annotated[Tensor, Samples("real *event", 2)],
+                     fake: Annotated[Tensor, Samples("fake *event")],
+                     k: Count = 5, max_bytes: Count = MAX_BYTES) -> Neighbourhoods:
+    """Real balls per sample over k (`.density`), share of real balls not empty (`.coverage`).
+
+    Naeem et al. 2020.
 
     >>> x = torch.arange(10.)
     >>> density_coverage(x, x[:2]).coverage
     0.5
     """
-    real, fake = _features(real, fake, 1)
-    check_batch("real", real, least=2)
-    held, holds, _ = _inside(real, fake, neighbour_radii(real, k, max_bytes), None, max_bytes)
-    return Neighbourhoods(k, {"density": held / k, "coverage": holds})
+    real, fake = _feature_rows(real, fake)
+    radius = neighbour_radii(real, k, max_bytes)
+    count, holds, _ = balls_holding(real, fake, radius, None, max_bytes)
+    return Neighbourhoods(k, {"density": count / k, "coverage": holds})
 
 
 # %% [markdown]
@@ -597,7 +853,8 @@ def by_definition(real, fake, k):
     d = lambda a, b: (a.double()[:, None] - b.double()).square().sum(-1)
     ball = lambda a: d(a, a).fill_diagonal_(math.inf).sort().values[:, k - 1]
     inside, around = d(fake, real) <= ball(real), d(real, fake) <= ball(fake)
-    return [v.double().mean().item() for v in (inside.any(1), around.any(1), inside.sum(1) / k, inside.any(0))]
+    values = inside.any(1), around.any(1), inside.sum(1) / k, inside.any(0)
+    return [v.double().mean().item() for v in values]
 
 
 # %%
@@ -608,41 +865,41 @@ for scale, event in ((3, 2), (2, 5), (50, 3)):
 pr, dc
 
 # %% [markdown]
-# Identical bags score one, copies are seen, and a constant set is not zero:
+# Identical sets score one, copies are seen, and a constant set is not zero:
 
 # %%
 same = torch.ones(50, 4)
-assert precision_recall(same, same.clone()).precision == 1 == density_coverage(same, same.clone()).coverage
+assert precision_recall(same, same.clone()).precision == 1
+assert density_coverage(same, same.clone()).coverage == 1
 assert precision_recall(images, images.clone()).recall == 1
-[error_message(precision_recall, same, same[:, :2]), error_message(density_coverage, same, same, k=50)]
+[error_message(precision_recall, same, same[:, :2]),
+ error_message(density_coverage, same, same, k=50)]
 
 # %% [markdown]
 # ## Floor, ceiling and null, again
-# What should one hope for? Two bags from the *same* law do not score one.
+# What should one hope for? Two sets from the *same* law do not score one.
 
 # %%
 #| export
-def neighbourhood_companions(measure: Callable[[Tensor, Tensor], Any],  # takes (real, fake)
-                             real: Tensor,  # (n, *event)
-                             fake: Tensor,  # (m, *event)
-                             heldout: Tensor | None = None,  # real data the generator never saw; None: half of `real` is put aside
-                             generator: torch.Generator | None = None,  # None: a fixed one
-                             ) -> dict[str, Any]:  # by name: yours, floor, ceiling, null
-    "A measure of your samples beside a perfect generator (floor), the reference itself (ceiling) and noise (null)."
-    check_callable(measure=measure)
+@checked
+def neighbourhood_companions(
+        measure: Annotated[Callable[[Tensor, Tensor], Any], Function()],  # takes (real, fake)
+        real: Annotated[Tensor, Samples("real *event", 4)],
+        fake: Annotated[Tensor, Samples("fake *event", 2)],
+        heldout: Annotated[Tensor, Samples("heldout *event")] | None = None,  # None: half of `real`
+        generator: torch.Generator | None = None,  # None: a fixed one
+        ) -> dict[str, Any]:  # by name: yours, floor, ceiling, null
+    "A measure of your samples, of held-out data (floor), of `real` (ceiling) and of noise (null)."
     generator = generator_or_default(generator)
-    real, fake = check_batch("real", real, least=4), check_batch("fake", fake, least=2)
-    for name, x in (("fake", fake), ("heldout", fake if heldout is None else heldout)):
-        check_batch(name, x, tuple(real.shape[1:]))
     if heldout is None:
         order = torch.randperm(len(real), generator=generator)
         real, heldout = real[order[::2]], real[order[1::2]]
     n = min(len(fake), len(heldout), len(real))
     low, high = real.amin(0), real.amax(0)
     noise = low + (high - low) * torch.rand(n, *real.shape[1:], generator=generator).to(real)
-    bags = {"yours": fake[torch.randperm(len(fake), generator=generator)[:n]], "floor": check_batch("heldout", heldout)[:n],
-            "ceiling": real[:n], "null": noise}
-    return {name: measure(real, bag) for name, bag in bags.items()}
+    yours = fake[torch.randperm(len(fake), generator=generator)[:n]]
+    compared = {"yours": yours, "floor": heldout[:n], "ceiling": real[:n], "null": noise}
+    return {name: measure(real, samples) for name, samples in compared.items()}
 
 
 # %%
@@ -652,7 +909,7 @@ def four(real, fake) -> dict[str, float]:
     return {name: round(getattr(found, name), 3) for name in found.points}
 
 
-neighbourhood_companions(four, real.sample(4000, generator=g), bags["forgetful"][:2000])
+neighbourhood_companions(four, real.sample(4000, generator=g), samples["forgetful"][:2000])
 
 # %% [markdown]
 # The floor is what a perfect generator gets, well below one; only the reference itself, *copied*, reaches the ceiling. So a value above the floor is no triumph: it smells of copies. Coverage's floor can be computed. A real ball is empty if, among the other $n-1$ real points and the $m$ generated
@@ -662,10 +919,12 @@ neighbourhood_companions(four, real.sample(4000, generator=g), bags["forgetful"]
 
 # %%
 n, m, k = 400, 300, 5
-draws = [density_coverage(real.sample(n, generator=g), real.sample(m, generator=g), k) for _ in range(40)]
+pairs = ((real.sample(n, generator=g), real.sample(m, generator=g)) for _ in range(40))
+draws = [density_coverage(a, b, k) for a, b in pairs]
 expected = 1 - math.prod((n - i) / (n + m - i) for i in range(1, k + 1))
 seen = interval([d.coverage for d in draws])
-assert seen.low - .005 < expected < seen.high + .005 and abs(interval([d.density for d in draws]).mean - 1) < .1
+assert seen.low - .005 < expected < seen.high + .005
+assert abs(interval([d.density for d in draws]).mean - 1) < .1
 seen, round(expected, 4)
 
 # %% [markdown]
@@ -673,7 +932,8 @@ seen, round(expected, 4)
 
 # %%
 data = torch.randn(1000, 2, generator=g)
-stray = torch.cat([torch.randn(996, 2, generator=g) * .02, torch.tensor([[40., 0], [-40, 0], [0, 40], [0, -40]])])
+outliers = torch.tensor([[40., 0], [-40, 0], [0, 40], [0, -40]])
+stray = torch.cat([torch.randn(996, 2, generator=g) * .02, outliers])
 fooled = precision_recall(data, stray), density_coverage(data, stray)
 assert fooled[0].recall > .99 and fooled[1].coverage < .05
 fooled
@@ -697,7 +957,8 @@ def generators(train, g) -> dict:
     perfect, half_lost, skewed = (law.sample(n, generator=g) for law in (ten, five, tilted))
     fresh, (x, mode) = ten.sample(n, generator=g), ten.sample_with_modes(n, generator=g)
     half_copies = torch.where(torch.rand(n, 1, generator=g) < .5, train, fresh)
-    noisy, timid = fresh + .5 * torch.randn(fresh.shape, generator=g), x + .3 * (ten.centers[mode] - x)
+    noisy = fresh + .5 * torch.randn(fresh.shape, generator=g)
+    timid = x + .3 * (ten.centers[mode] - x)
     return {"perfect": perfect, "half lost": half_lost, "skewed": skewed, "copies": train.clone(),
             "half copies": half_copies, "noisy": noisy, "timid": timid}
 
@@ -707,8 +968,8 @@ def verdicts(train, fake, g) -> dict[str, float]:
     "Six measures of one generator."
     curve = pr_curve(train, fake, generator=g)
     near, balls = precision_recall(train, fake), density_coverage(train, fake)
-    return {"precision": near.precision, "recall": near.recall, "density": balls.density, "coverage": balls.coverage,
-            "F₁/₈": curve.f(1 / 8), "F₈": curve.f(8)}
+    return {"precision": near.precision, "recall": near.recall, "density": balls.density,
+            "coverage": balls.coverage, "F₁/₈": curve.f(1 / 8), "F₈": curve.f(8)}
 
 
 # %%
@@ -717,7 +978,8 @@ for seed in range(steps(8, fast=2)):
     g = torch.Generator().manual_seed(seed)
     train = ten.sample(1000, generator=g)
     draws.append({name: verdicts(train, x, g) for name, x in generators(train, g).items()})
-value = torch.tensor([[list(row.values()) for row in draw.values()] for draw in draws])  # (draws, generators, measures)
+value = torch.tensor([[list(row.values()) for row in draw.values()] for draw in draws])
+value.shape  # draws, generators, measures
 
 # %% [markdown]
 # To *notice* a fault is to leave the range in which a perfect generator varies from draw to draw. Each cell shows the mean; a shaded one lies more than three of the perfect row's standard deviations
@@ -730,17 +992,21 @@ far = (mean - floor.mean(0)) / floor.std(0)
 figure, ax = axes(size=(6, 3))
 ax.imshow((far < -3).float(), cmap="Oranges", vmin=0, vmax=2, aspect="auto")
 for i, j in torch.cartesian_prod(torch.arange(len(faults)), torch.arange(len(measures))).tolist():
-    ax.text(j, i, f"{mean[i, j]:.2f}" + (" ▲" if far[i, j] > 3 else ""), ha="center", va="center", fontsize=8)
+    text = f"{mean[i, j]:.2f}" + (" ▲" if far[i, j] > 3 else "")
+    ax.text(j, i, text, ha="center", va="center", fontsize=8)
 ax.set(xticks=range(len(measures)), xticklabels=measures, xlabel="measure")
 ax.set(yticks=range(len(faults)), yticklabels=faults, ylabel="generator")
 ax.grid(False)
-Picture(figure, "Six measures, seven generators; shaded: worse than perfect, triangle: better. Copies never look worse")
+Picture(figure, "Six measures, seven generators; shaded: worse than perfect, triangle: better. "
+                "Copies never look worse")
 
 # %%
 alarm = {(f, m): bool(far[i, j] < -3) for i, f in enumerate(faults) for j, m in enumerate(measures)}
 copied = [m for m in measures if alarm["copies", m]]
-claim("No kind of precision or recall takes a copied training set for worse than a perfect generator",
-      paper="this course", section="blindness", ours=f"{len(copied)} of {len(measures)} measures", holds=not copied)
+claim("No kind of precision or recall takes a copied training set "
+      "for worse than a perfect generator",
+      paper="this course", section="blindness", ours=f"{len(copied)} of {len(measures)} measures",
+      holds=not copied)
 
 # %% [markdown]
 # Read the table by rows. Lost modes: recall, coverage and F₈ see them, precision cannot. A wrong balance: the k-NN precision and recall do not see it at all, for a ball is full with one point in it. Noise lowers precision and *raises* recall. Timid samples *raise* precision and
@@ -749,27 +1015,30 @@ claim("No kind of precision or recall takes a copied training set for worse than
 # %%
 noticed = {f: [m for m in measures if alarm[f, m]] for f in faults[1:]}
 if steps(8, fast=2) == 8:
-    assert {"recall", "coverage", "F₈"} <= set(noticed["half lost"]) and "precision" not in noticed["half lost"]
+    assert {"recall", "coverage", "F₈"} <= set(noticed["half lost"])
+    assert "precision" not in noticed["half lost"]
     assert not {"precision", "recall"} & set(noticed["skewed"]) and "coverage" in noticed["skewed"]
 noticed
 
 # %% [markdown]
-# How sure is one such number? The bootstrap redraws the points that are counted. Over 60 fresh pairs of bags we can ask how often its 95 % interval holds the measure's own long-run mean.
+# How sure is one such number? The bootstrap redraws the points that are counted. Over 60 fresh pairs of sets we can ask how often its 95 % interval holds the measure's own long-run mean.
 
 # %%
 def holds_mean(name: str, measure, rounds: int) -> float:
     "Share of bootstrap intervals that hold the mean over all draws."
     g = torch.Generator().manual_seed(0)
-    found = [measure(ten.sample(400, generator=g), five.sample(400, generator=g)) for _ in range(rounds)]
+    found = [measure(ten.sample(400, generator=g), five.sample(400, generator=g))
+             for _ in range(rounds)]
     mean = sum(getattr(m, name) for m in found) / rounds
     spans = [m.interval(name, rounds=200) for m in found]
     return sum(s.low <= mean <= s.high for s in spans) / rounds
 
 
 # %%
-measures_of = {"precision": precision_recall, "recall": precision_recall, "coverage": density_coverage}
-held = {name: round(holds_mean(name, measure, steps(60, fast=4)), 2) for name, measure in measures_of.items()}
-held
+measures_of = {"precision": precision_recall, "recall": precision_recall,
+               "coverage": density_coverage}
+rounds = steps(60, fast=4)
+{name: round(holds_mean(name, measure, rounds), 2) for name, measure in measures_of.items()}
 
 # %% [markdown]
 # Where that share is well under .95, the balls' own chance matters as much as the points'. The interval keeps the balls fixed, so it is a lower bound on the doubt; draw new data where you can.
@@ -779,10 +1048,30 @@ held
 
 # %%
 line = torch.linspace(-4, 5, 1801, dtype=torch.float64)
-bell = lambda at, std: torch.exp(-((line - at) / std) ** 2 / 2) / (std * math.sqrt(2 * math.pi)) * (line[1] - line[0])
+def bell(at, std):
+    "The probability of each small step of the line under a normal law."
+    density = torch.exp(-((line - at) / std) ** 2 / 2) / (std * math.sqrt(2 * math.pi))
+    return density * (line[1] - line[0])
+
+
+# %%
 p, q = bell(0, 1), bell(1.4, .7)
 p, q = p / p.sum(), q / q.sum()
 exact = histogram_curve(p, q)
+
+
+# %%
+tests = [s * p >= q for s in exact.slopes[::10]]
+frontier = torch.stack([torch.stack([q[real].sum(), p[~real].sum()]) for real in tests])
+
+
+def draw_laws(ax, chosen):
+    "The two laws, and what the test calls real."
+    ax.plot(line, p, c=REAL, label="real p")
+    ax.plot(line, q, "--", c=FAKE, label="generated q")
+    ax.fill_between(line, 0, p.max(), where=chosen, color=REAL, alpha=.12, lw=0)
+    ax.set(xlabel="x", ylabel="probability", yticks=[], title="shaded: called real")
+    ax.legend(fontsize=7)
 
 
 # %%
@@ -790,21 +1079,18 @@ def at_slope(slope: float):
     "The set, the frontier and the curve at one slope."
     chosen = slope * p >= q
     fnr, fpr = p[~chosen].sum(), q[chosen].sum()
+    precision, recall = slope * fnr + fpr, fnr + fpr / slope
     figure, (law, front, curve) = axes(1, 3, size=(2.5, 2.3))
-    law.plot(line, p, c=REAL, label="real p")
-    law.plot(line, q, "--", c=FAKE, label="generated q")
-    law.fill_between(line, 0, p.max(), where=chosen, color=REAL, alpha=.12, lw=0)
-    law.set(xlabel="x", ylabel="probability", yticks=[], title="shaded: called real")
-    law.legend(fontsize=7)
-    frontier = torch.stack([torch.stack([q[s * p >= q].sum(), p[s * p < q].sum()]) for s in exact.slopes[::10]])
+    draw_laws(law, chosen)
     front.plot(*frontier.T, c="k")
-    front.plot([0, slope * fnr + fpr], [fnr + fpr / slope, 0], c=FAKE, lw=1)
+    front.plot([0, precision], [recall, 0], c=FAKE, lw=1)
     front.plot(fpr, fnr, "o", c=FAKE)
-    front.set(xlabel="false alarms", ylabel="misses", xlim=(0, 1), ylim=(0, 1), title=f"slope λ = {slope:.2g}")
+    front.set(xlabel="false alarms", ylabel="misses", xlim=(0, 1), ylim=(0, 1),
+              title=f"slope λ = {slope:.2g}")
     curve.plot(exact.recall, exact.precision, c="k")
-    curve.plot(fnr + fpr / slope, slope * fnr + fpr, "o", c=FAKE)
+    curve.plot(recall, precision, "o", c=FAKE)
     curve.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
-    return Picture(figure, f"At slope {slope:.2g}: precision {slope * fnr + fpr:.2f}, recall {fnr + fpr / slope:.2f}")
+    return Picture(figure, f"At slope {slope:.2g}: precision {precision:.2f}, recall {recall:.2f}")
 
 
 # %%
@@ -818,8 +1104,8 @@ assert film.widget.image.value == film.frames[8].png
 film.widget.slider.value = 5
 
 # %% [markdown]
-# ## Bags in files
-# A bag comes as `.npy`, `.npz`, `.pt` or as a folder of pictures, and may be larger than memory. So we open it, and ask for rows when they are needed, a part at a time.
+# ## Samples in files
+# Samples come as `.npy`, `.npz`, `.pt` or as a folder of pictures, and may be larger than memory. So we open the file, and read rows when they are needed, a part at a time.
 
 # %%
 import tempfile
@@ -843,8 +1129,10 @@ error_message(read_samples, f"{folder.name}/trap.npy").replace(folder.name, "…
 # Any two arrays of the same width will do: pixels, or better the output of an encoder that you trust.
 
 # %%
-train, made = torch.randn(500, 1, 4, 4), torch.randn(400, 1, 4, 4)
-near, balls, curve = precision_recall(train, made), density_coverage(train, made), pr_curve(train, made)
+train = torch.randn(500, 1, 4, 4, generator=g)
+made = torch.randn(400, 1, 4, 4, generator=g)
+near, balls = precision_recall(train, made), density_coverage(train, made)
+curve = pr_curve(train, made)
 near.precision, near.recall, balls.density, balls.coverage, curve.f(8), curve.f(1 / 8)
 
 # %% [markdown]
@@ -852,8 +1140,11 @@ near.precision, near.recall, balls.density, balls.coverage, curve.f(8), curve.f(
 
 # %%
 for row in recorded("metrics").get("rows", []):
-    print(f"{row['points']:6,} × {row['features']:4}: {row['seconds']:6.1f} s, {row['MB']:4} MB", end="   ")
-    print(f"prdc {row['prdc seconds']:5.1f} s, {row['prdc MB']:5} MB" if "prdc MB" in row else "prdc needs too much memory")
+    ours = f"{row['seconds']:6.1f} s, {row['MB']:4} MB"
+    theirs = "prdc needs too much memory"
+    if "prdc MB" in row:
+        theirs = f"prdc {row['prdc seconds']:5.1f} s, {row['prdc MB']:5} MB"
+    print(f"{row['points']:6,} × {row['features']:4}: {ours}    {theirs}")
 
 
 # %% [markdown]
@@ -864,7 +1155,8 @@ for row in recorded("metrics").get("rows", []):
 @exercise(accepts=[.75], rejects=[1, .5, .25])
 def grade_overlap(answer):
     p, q = torch.full((4,), .25), torch.tensor([1., 1, 1, 0]) / 3
-    assert abs(answer - histogram_curve(p, q).at(1)[0]) < 1e-3, "sum the smaller of .25 and 1/3 over the modes"
+    exact = histogram_curve(p, q).at(1)[0]
+    assert abs(answer - exact) < 1e-3, "sum the smaller of .25 and 1/3 over the modes"
 
 
 # %%
@@ -873,7 +1165,7 @@ grade_overlap(answer)
 
 
 # %% [markdown]
-# **2.** Somebody's `recall(real, fake)` might have its arguments swapped (a well-known library had precision and recall reversed for years). Write `swapped(measure)`: given a function of two bags that returns a pair called (precision, recall), say whether the names are reversed.
+# **2.** Somebody's `recall(real, fake)` might have its arguments swapped (a well-known library had precision and recall reversed for years). Write `swapped(measure)`: given a function of two sets of samples that returns a pair called (precision, recall), say whether the names are reversed.
 
 # %%
 def by_lost_modes(measure):
@@ -881,9 +1173,12 @@ def by_lost_modes(measure):
     precision, recall = measure(ten.sample(400, generator=g), five.sample(400, generator=g))
     return recall > precision
 
-good = lambda real, fake: (lambda m: (m.precision, m.recall))(precision_recall(real, fake))
+def good(real, fake):
+    m = precision_recall(real, fake)
+    return m.precision, m.recall
 
-@exercise(accepts=[by_lost_modes], rejects=[lambda m: True, lambda m: False, lambda m: not by_lost_modes(m)])
+@exercise(accepts=[by_lost_modes],
+          rejects=[lambda m: True, lambda m: False, lambda m: not by_lost_modes(m)])
 def grade_swap(answer):
     assert not answer(good), "this one is right: a generator that loses modes keeps its precision"
     assert answer(lambda real, fake: good(real, fake)[::-1]), "this one is reversed"

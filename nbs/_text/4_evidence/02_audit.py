@@ -1,12 +1,12 @@
 # %% [markdown]
 # # The audit
-# > Is it collapse? Is it copying? A number, a null, a picture
+# > Does this generator lose regions of the data, or copy its training set?
 
 # %% [markdown]
 # | | |
 # |---|---|
 # | **Question** | Does this generator model its distribution, or does it fool us? |
-# | **You will be able to** | test a bag of samples for lost regions, junk, wrong balance, repeats and copies, with a known rate of false alarms |
+# | **You will be able to** | test samples for lost regions, junk, wrong balance, repeats and copies, with a known rate of false alarms |
 # | **Papers** | Arora, Zhang 2018 (birthday test); Alaa et al. 2022 (authenticity); Meehan, Chaudhuri, Dasgupta 2020 (data copying) |
 # | **Needs** | [0.4](../0_start/04_coverage.ipynb), [4.1](01_precision_recall.ipynb) |
 # | **Time** | about half a minute of computing |
@@ -19,30 +19,91 @@
 "The audit: tests for lost modes, junk, imbalance, repeats and copied training data."
 from __future__ import annotations
 
-import argparse
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_batch
+from modelab.core.seeding import generator_or_default
+from modelab.core.signatures import checked, Function, Real, Samples, Whole
+from modelab.core.statistics import wilson_interval
+from modelab.data.readers import index_parts, pictures_to_floats, SampleFile
+from modelab.evaluation.copying import flat_rows, nearest_k
+from modelab.evaluation.report import Finding, Report
+
+# %%
+#| export evaluation.copying
+"Copied training data: nearest neighbours, authenticity, the copying z and the birthday test."
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_int
+from modelab.core.seeding import generator_or_default
+from modelab.core.signatures import checked, Count, NonNegative, Samples, Whole
+
+# %%
+#| export evaluation.report
+"The report of an audit: findings, verdict, JSON, and an HTML page with pictures."
+from __future__ import annotations
+
 import base64
 import html
-import importlib
-import json
-import math
-import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_batch, check_callable, check_int, check_number
-from modelab.core.files import atomic_write
 from modelab.core.plotting import axes, FAKE, image_grid, Picture, REAL, scatter
-from modelab.core.registry import register_command
-from modelab.core.seeding import generator_or_default
-from modelab.data.readers import (index_parts, open_samples, pictures_to_floats, read_samples,
-                                  SampleFile)
-from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.precision_recall import pr_curve
+
+# %%
+#| export evaluation.audit_command
+"The command `modelab audit`: files in, a verdict, a report and an exit status out."
+from __future__ import annotations
+
+import argparse
+import json
+import pkgutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from modelab.core.checks import check_int
+from modelab.core.files import atomic_write
+from modelab.core.registry import register_command
+from modelab.data.readers import open_samples, read_samples, SampleFile
+from modelab.evaluation.audit import audit, AUDIT_NEIGHBOURS
+from modelab.evaluation.report import html_page, Report
+
+# %%
+#| export evaluation.interpolations
+"Interpolations between latents, measured: length, share of real-looking steps, largest jump."
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_batch
+from modelab.core.signatures import checked, Function, Samples, Whole
+from modelab.evaluation.copying import flat_rows, nearest_k
+from modelab.evaluation.interpolation import slerp
 
 # %%
 import numpy as np
@@ -53,6 +114,7 @@ from modelab.core.plotting import Film
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, fast_mode, recorded, steps
 from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.data.mixtures import mixture, ring
 from modelab.evaluation.precision_recall import precision_recall
@@ -76,48 +138,46 @@ train, unseen, pretend = (scans[part].float() for part in order.split([599, 599,
 labels = classes[order[:599]]
 
 # %% [markdown]
-# 1,797 real scans in three bags: what the generator was trained on, what nobody saw, and what it shall pretend to have made. Being real, the third bag is a *perfect* generator. To it we add a thief: every tenth sample is a training scan.
+# 1,797 real scans in three sets: what the generator was trained on, what nobody saw, and what it shall pretend to have made. Being real, the third set is a *perfect* generator. From it we make a second one that copies: every tenth of its samples is a training scan.
 
 # %%
-thief = pretend.clone()
-stolen = torch.randperm(599, generator=g)[:60]
-thief[stolen] = train[torch.randperm(599, generator=g)[:60]]
+copier = pretend.clone()
+places = torch.randperm(599, generator=g)[:60]
+copier[places] = train[torch.randperm(599, generator=g)[:60]]
 
 
-# %%
-#| export
-def _flat(name: str, x: Any, least: int) -> Tensor:
-    "A bag as `(n, features)`, float32 or float64."
-    x = check_batch(name, x, least=least)
-    return (x.flatten(1) if x.ndim > 1 else x[:, None]).cpu()
-
+# %% [markdown]
+# All tests of this chapter look at distances. Examples are laid out as rows, and distances are taken in float64 by differences: then a copy is at distance zero exactly.
 
 # %%
-#| export
-def _same_width(**bags: Tensor) -> None:
-    "Refuse bags of different widths."
-    (first, x), *rest = bags.items()
-    for name, y in rest:
-        if y.shape[1] != x.shape[1]:
-            raise ValueError(f"{name}: expected {x.shape[1]} features as in {first}, got {y.shape[1]}")
+#| export evaluation.copying
+def flat_rows(x: Tensor) -> Tensor:
+    "Examples `(n, *event)` as `(n, features)`, float64, on the CPU."
+    return x.detach().cpu().reshape(len(x), -1).double()
 
 
 # %%
-#| export
-def nearest_k(samples: Tensor,  # (n, *event)
-              reference: Tensor,  # (m, *event)
-              k: int = 1,  # how many of the nearest
-              ) -> tuple[Tensor, Tensor]:  # distances (n, k) ascending, float64; indices (n, k)
+#| export evaluation.copying
+@checked
+def nearest_k(samples: Annotated[Tensor, Samples("samples *event")],
+              reference: Annotated[Tensor, Samples("reference *event")],
+              k: Count = 1,  # how many of the nearest
+              ) -> tuple[Tensor, Tensor]:  # distances (samples, k), ascending, float64; indices
     "The k nearest reference examples of each sample; a copy is at distance 0 exactly."
     from sklearn.neighbors import NearestNeighbors
-    x, y = _flat("samples", samples, 1), _flat("reference", reference, 1)
-    _same_width(reference=y, samples=x)
-    found = NearestNeighbors(n_neighbors=check_int("k", k, 1, len(y)), algorithm="brute").fit(y.double().numpy())
-    index = torch.as_tensor(found.kneighbors(x.double().numpy(), return_distance=False)).long()
-    distance = torch.stack([(x.double() - y[i].double()).norm(dim=1) for i in index.T], 1)
-    distance, order = distance.sort(1)
+    check_int("k", k, 1, len(reference))
+    x, y = flat_rows(samples), flat_rows(reference)
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(y.numpy())
+    index = torch.as_tensor(search.kneighbors(x.numpy(), return_distance=False)).long()
+    distance, order = torch.stack([(x - y[i]).norm(dim=1) for i in index.T], 1).sort(1)
     return distance, index.gather(1, order)
 
+
+# %%
+flat_rows(train).shape
+
+# %%
+nearest_k(train[3:4], train, 2)[0]  # the first neighbour of a training scan is itself
 
 # %%
 def gallery(made, columns: int = 12):
@@ -125,23 +185,25 @@ def gallery(made, columns: int = 12):
     found = nearest_k(made[:columns], train)[1][:, 0]
     figure, ax = axes(size=(6, 1.2))
     image_grid(ax, torch.cat([made[:columns], train[found]]), columns)
-    return Picture(figure, "Twelve samples in the upper row, their nearest training scans in the lower one")
+    return Picture(figure, "Twelve samples in the upper row, "
+                           "their nearest training scans in the lower one")
 
-gallery(thief)
+gallery(copier)
 
 # %% [markdown]
-# Every sample has a neighbour that resembles it: of course, they are digits. Whether one is *too* near, an eye cannot say; and twelve lucky draws may hide one theft in ten. A question needs a rate and something to compare it with.
-# How near do *honest* new scans come to the training set? We have some: the bag that nobody saw.
+# Every sample has a neighbour that resembles it: of course, they are digits. Whether one is *too* near, an eye cannot say; and twelve lucky draws may hide one copy in ten. A question needs a rate and something to compare it with.
+# How near do *honest* new scans come to the training set? We have some: the set that nobody saw.
 
 # %%
-bags = {"held out": unseen, "perfect": pretend, "thief": thief}
-near = {name: nearest_k(x, train)[0][:, 0] for name, x in bags.items()}
+sets = {"held out": unseen, "perfect": pretend, "a tenth copied": copier}
+near = {name: nearest_k(x, train)[0][:, 0] for name, x in sets.items()}
 figure, ax = axes(size=(4.4, 2.4))
 for (name, d), colour, dash in zip(near.items(), (REAL, "k", FAKE), ("-", ":", "--")):
     ax.plot(d.sort().values, torch.linspace(0, 1, len(d)), dash, c=colour, label=name)
 ax.set(xlabel="distance to the nearest training scan", ylabel="share of samples below")
 ax.legend()
-Picture(figure, "Honest samples lie on the held-out curve; a tenth of the thief's are at distance zero")
+Picture(figure, "The perfect generator lies on the held-out curve; "
+                "of the other one a tenth is at distance zero")
 
 # %% [markdown]
 # ## The measures of the literature
@@ -149,60 +211,78 @@ Picture(figure, "Honest samples lie on the held-out curve; a tenth of the thief'
 # **Birthday** (Arora, Zhang): a law on $N$ equal atoms shows a duplicate among $s$ draws with chance one half once $s\approx\sqrt{2\ln2\,N}$, so duplicates bound the support.
 
 # %%
-#| export
-def authenticity(samples: Tensor,  # (n, *event)
-                 train: Tensor,  # (m, *event), m ≥ 2
+#| export evaluation.copying
+@checked
+def authenticity(samples: Annotated[Tensor, Samples("samples *event")],
+                 train: Annotated[Tensor, Samples("train *event", 2)],
                  ) -> float:
-    "Share of samples whose nearest training example has another training example nearer (Alaa et al. 2022)."
-    samples, train = _flat("samples", samples, 1), _flat("train", train, 2)
-    _same_width(train=train, samples=samples)
-    distance, index = (v[:, 0] for v in nearest_k(samples, train))
-    return float((nearest_k(train, train, 2)[0][index, 1] < distance).double().mean())
+    "Share of samples farther from their nearest training example than another training example is."
+    distance, index = (found[:, 0] for found in nearest_k(samples, train))
+    other = nearest_k(train, train, 2)[0][:, 1]  # of each training example to another one
+    return float((other[index] < distance).double().mean())
+
+
+# %% [markdown]
+# The rank test gives equal distances the mean of their ranks, since ties are common where copies are.
+
+# %%
+#| export evaluation.copying
+def _rank_z(a: Tensor, b: Tensor) -> float:
+    "z of the rank test of Mann and Whitney: far below 0 where the values of a are smaller."
+    n, m = len(a), len(b)
+    _, level, count = torch.cat([a, b]).unique(return_inverse=True, return_counts=True)
+    rank = (count.cumsum(0) - (count.double() - 1) / 2)[level]
+    ties = float((count.double() ** 3 - count).sum()) / ((n + m) * (n + m - 1))
+    variance = n * m / 12 * ((n + m + 1) - ties)
+    expected = n * (n + m + 1) / 2
+    return float((rank[:n].sum() - expected) / math.sqrt(max(variance, 1e-12)))
 
 
 # %%
-#| export
-def copying_z(samples: Tensor, train: Tensor, holdout: Tensor,  # (·, *event) each
+#| export evaluation.copying
+@checked
+def copying_z(samples: Annotated[Tensor, Samples("samples *event")],
+              train: Annotated[Tensor, Samples("train *event")],
+              holdout: Annotated[Tensor, Samples("holdout *event")],
               ) -> float:
-    "z of the rank test of training distances (Meehan et al. 2020, one cell): far below 0 copies, far above underfits."
-    bags = {"train": _flat("train", train, 1), "samples": _flat("samples", samples, 1), "holdout": _flat("holdout", holdout, 1)}
-    _same_width(**bags)
-    a, b = (nearest_k(bags[name], bags["train"])[0][:, 0] for name in ("samples", "holdout"))
-    both, n, m = torch.cat([a, b]), len(a), len(b)
-    levels, place, counts = both.unique(return_inverse=True, return_counts=True)
-    middle = (counts.cumsum(0) - (counts.double() - 1) / 2)[place]  # mid-ranks: ties are common where copies are
-    spread = n * m / 12 * ((n + m + 1) - float((counts.double() ** 3 - counts).sum()) / ((n + m) * (n + m - 1)))
-    return float((middle[:n].sum() - n * (n + m + 1) / 2) / math.sqrt(max(spread, 1e-12)))
+    """z of a rank test of distances to the training data: far below 0 copies, far above underfits.
 
+    Meehan et al. 2020, with all of the space as one cell.
+    """
+    near, expected = (nearest_k(x, train)[0][:, 0] for x in (samples, holdout))
+    return _rank_z(near, expected)
+
+
+# %% [markdown]
+# For the birthday test you say what a duplicate is: two samples nearer to each other than `closer`. A heavy atom or a generous threshold makes the support look small, so believe the estimate for uniform laws only.
 
 # %%
-#| export
-def birthday_test(samples: Tensor,  # (n, *event)
-                  closer: float,  # two samples nearer than this are duplicates; take it from real pairs
-                  size: int = 100,  # how many to draw at a time
-                  rounds: int = 200,
+#| export evaluation.copying
+@checked
+def birthday_test(samples: Annotated[Tensor, Samples("samples *event", 2)],
+                  closer: NonNegative,  # two samples nearer than this are duplicates
+                  size: Annotated[int, Whole(2)] = 100,  # how many to draw at a time
+                  rounds: Count = 200,
                   generator: torch.Generator | None = None) -> tuple[float, float]:
-    """Chance of a duplicate in a draw of `size`, and the support that a uniform law with this chance would have.
-
-    A heavy atom or a generous threshold fakes a small support: believe it for uniform laws only (Arora, Zhang 2018).
-    """
-    samples, generator = _flat("samples", samples, 2), generator_or_default(generator)
+    "Chance of a duplicate in a draw of `size`, and the support of a uniform law with this chance."
     check_int("size", size, 2, len(samples))
-    check_number("closer", closer, 0)
-    hits = 0
-    for _ in range(check_int("rounds", rounds)):
+    generator, hits = generator_or_default(generator), 0
+    for _ in range(rounds):
         draw = samples[torch.randperm(len(samples), generator=generator)[:size]]
         hits += float(nearest_k(draw, draw, 2)[0][:, 1].min()) <= closer
     chance = hits / rounds
-    return chance, math.inf if not hits else size ** 2 / (-2 * math.log(max(1 - chance, 1 / (2 * rounds))))
+    if not hits:
+        return chance, math.inf
+    return chance, size ** 2 / (-2 * math.log(max(1 - chance, 1 / (2 * rounds))))
 
 
 # %%
-for name, x in bags.items():
-    print(f"{name:9} authentic {authenticity(x, train):.3f}   C_T {copying_z(x, train, unseen):+.1f}")
+for name, x in sets.items():
+    z = copying_z(x, train, unseen)
+    print(f"{name:14} authentic {authenticity(x, train):.3f}   C_T {z:+.1f}")
 
 # %% [markdown]
-# Both need care. A perfect generator's authenticity is not one half; it depends on dimension and size, so it means nothing without the held-out figure beside it. And a rank test over *all* samples dilutes a tenth of thieves among nine tenths of honest ones.
+# Both need care. A perfect generator's authenticity is not one half; it depends on dimension and size, so it means nothing without the held-out figure beside it. And a rank test over *all* samples dilutes a tenth of copies among nine tenths of honest samples.
 #
 # The birthday test assumes that all atoms weigh the same. On a law that does, it finds the number of atoms; one heavy atom fools it.
 
@@ -214,7 +294,8 @@ def support(weights) -> float:
 
 
 even, heavy = torch.ones(400), torch.cat([torch.tensor([100.]), torch.ones(399)])
-estimates = {"400 equal atoms": round(support(even)), "400 atoms, one of them heavy": round(support(heavy))}
+estimates = {"400 equal atoms": round(support(even)),
+             "400 atoms, one of them heavy": round(support(heavy))}
 assert 250 < estimates["400 equal atoms"] < 650 > 5 * estimates["400 atoms, one of them heavy"]
 estimates
 
@@ -230,8 +311,11 @@ estimates
 #
 # Five tests raise five times as many false alarms, unless one asks more of the best (Holm's rule): then a perfect generator raises *any* alarm with a chance of at most 5 %.
 
+# %% [markdown]
+# What a test found is kept in a row of its own.
+
 # %%
-#| export
+#| export evaluation.report
 @dataclass(frozen=True)
 class Finding:
     "One test of an audit: what it found in your samples, and what perfection and noise give."
@@ -246,29 +330,38 @@ class Finding:
     says: str  # the same in words
 
 
-# %%
-#| export
-def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    "95 % interval of a share of n (Wilson 1927)."
-    z = 1.96
-    middle, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0., (middle - half) / (1 + z * z / n)), min(1., (middle + half) / (1 + z * z / n))
-
+# %% [markdown]
+# ### Shuffled labels
+# The exact test in general. `statistic` looks at which of the pool are samples. We shuffle that again and again, and count how often the shuffled value is as large as the real one.
 
 # %%
 #| export
-def _permutation_test(statistic: Callable[[Tensor], Tensor],  # labels (rounds, pool) to values (rounds,)
-                      mine: Tensor,  # (pool,) bool: which of the pool are samples
+def _permutation_test(statistic: Callable[[Tensor], Tensor],  # (rounds, pool) to (rounds,)
+                      is_sample: Tensor,  # (pool,) bool
                       generator: torch.Generator, rounds: int = 999) -> tuple[float, float, float]:
-    "Value, its mean over random relabellings, and the exact p-value: chance of as large a value without a difference."
-    value, chance, seen = float(statistic(mine[None])[0]), 0., 0
-    for _ in range(0, rounds, 37):
-        order = torch.rand(37, len(mine), generator=generator).argsort(1)
-        draws = statistic(mine[order])
-        chance, seen = chance + float(draws.sum()), seen + int((draws >= value - 1e-12).sum())
-    n = len(range(0, rounds, 37)) * 37
-    return value, chance / n, (1 + seen) / (1 + n)
+    "The value, its mean over shuffled labels, and the exact p-value of a value so large."
+    value = float(statistic(is_sample[None])[0])
+    total, reached, n, at_once = 0., 0, 0, 37
+    while n < rounds:
+        order = torch.rand(at_once, len(is_sample), generator=generator).argsort(1)
+        shuffled = statistic(is_sample[order])
+        total += float(shuffled.sum())
+        reached += int((shuffled >= value - 1e-12).sum())
+        n += at_once
+    return value, total / n, (1 + reached) / (1 + n)
 
+
+# %% [markdown]
+# The mean of values that differ by 1: with ten of each kind, ten values of one kind have a mean far from the shuffled ones.
+
+# %%
+small = torch.arange(20)
+share_of_small = lambda labels: labels[:, :10].double().mean(1)
+_permutation_test(share_of_small, small < 10, torch.Generator().manual_seed(0))
+
+# %% [markdown]
+# ### Who is near whom
+# The pool holds samples and held-out data together. Distances are computed once, and only the labels are shuffled.
 
 # %%
 #| export
@@ -277,108 +370,131 @@ AUDIT_NEIGHBOURS = 10  # neighbours that make a neighbourhood
 
 # %%
 #| export
+def _neighbours_of_others(x: Tensor) -> tuple[Tensor, Tensor]:
+    "Distances and indices of the nearest others of each row, nearest first."
+    distance, index = nearest_k(x, x, min(AUDIT_NEIGHBOURS + 1, len(x)))
+    itself = index == torch.arange(len(x))[:, None]
+    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
+    return tuple(values[~itself].view(len(x), -1) for values in (distance, index))
+
+
+# %%
+#| export
 class _Pool:
-    "Samples and held-out real data in one bag, and who is near whom; labels may then be shuffled."
-    def __init__(self, samples: Tensor, holdout: Tensor, reference: Tensor, train: Tensor):
+    "Samples and held-out real data together, and who is near whom; labels may then be shuffled."
+    def __init__(self, samples: Tensor, holdout: Tensor, reference: Tensor,
+                 train_distance: Tensor):  # of each of the pool to the training data
         both = torch.cat([samples, holdout])
-        self.mine = torch.arange(len(both)) < len(samples)
-        self.around = nearest_k(reference, both, min(AUDIT_NEIGHBOURS, len(both)))[1]  # (reference, K) into the pool
-        gap, near = nearest_k(both, both, min(AUDIT_NEIGHBOURS + 1, len(both)))
-        itself = near == torch.arange(len(both))[:, None]
-        itself[~itself.any(1), -1] = True  # among copies of itself it may not be listed: drop the farthest
-        self.near, self.gap = (v[~itself].view(len(both), -1) for v in (near, gap))
-        self.train = train  # distance of each to the training data
+        self.is_sample = torch.arange(len(both)) < len(samples)
+        k = min(AUDIT_NEIGHBOURS, len(both))
+        self.around = nearest_k(reference, both, k)[1]  # (reference, k) into the pool
+        self.gap, self.near = _neighbours_of_others(both)
+        self.train_distance = train_distance
 
-    def missing(self, mine: Tensor) -> Tensor:
-        "Share of reference neighbourhoods without any sample."
-        return torch.stack([(~m[self.around].any(1)).double().mean() for m in mine])
 
-    def balance(self, mine: Tensor) -> Tensor:
-        "Spread of the number of samples per reference neighbourhood."
-        return torch.stack([m[self.around].double().sum(1).var(unbiased=False) for m in mine])
+# %% [markdown]
+# Three statistics are tested by shuffling. First **lost**: real neighbourhoods without any sample.
 
-    def repeats(self, mine: Tensor) -> Tensor:
-        "Among the closest twentieth of nearest pairs, the share in which both are samples."
-        close = self.gap[:, 0] <= self.gap[:, 0].kthvalue(max(1, len(self.gap) // 20)).values
-        return (mine & mine[:, self.near[:, 0]])[:, close].double().mean(1)
+# %%
+#| export
+@patch
+def missing(self: _Pool, is_sample: Tensor) -> Tensor:
+    "Share of reference neighbourhoods without any sample, for each row of labels."
+    return torch.stack([(~labels[self.around].any(1)).double().mean() for labels in is_sample])
+
+
+# %% [markdown]
+# Second **balance**: how much the number of samples per neighbourhood varies.
+
+# %%
+#| export
+@patch
+def balance(self: _Pool, is_sample: Tensor) -> Tensor:
+    "Variance of the number of samples per reference neighbourhood, for each row of labels."
+    counts = [labels[self.around].double().sum(1) for labels in is_sample]
+    return torch.stack([count.var(unbiased=False) for count in counts])
+
+
+# %% [markdown]
+# Third **repeats**: whether the closest pairs are both samples.
+
+# %%
+#| export
+@patch
+def repeats(self: _Pool, is_sample: Tensor) -> Tensor:
+    "Among the closest twentieth of nearest pairs, the share in which both are samples."
+    nearest = self.gap[:, 0]
+    close = nearest <= nearest.kthvalue(max(1, len(nearest) // 20)).values
+    both = is_sample & is_sample[:, self.near[:, 0]]
+    return both[:, close].double().mean(1)
+
+
+# %% [markdown]
+# ### Too near, too far
+# **Copies** and **junk** need no shuffling, for the chance is known. Take the points of the pool that lie nearest to the training data. Under exchangeable labels the number of samples among them follows the hypergeometric law, as if they were drawn from an urn.
+
+# %%
+#| export
+EXTREME_SHARES = .01, .05, .2  # of the pool that is looked at, nearest or farthest
 
 
 # %%
 #| export
-def _excess(pool: _Pool, farthest: bool) -> tuple[float, float, float]:
-    "Excess share of samples among those nearest to (or farthest from) the training data, its error, exact p-value."
+@dataclass(frozen=True)
+class _Excess:
+    "How many more samples than held-out data are among the extreme points of a pool."
+    p: float  # chance of so large an excess for a perfect generator
+    share: float  # of samples, less that of held-out data
+    error: float  # standard error of that
+
+
+# %%
+#| export
+def _share_variance(share: float, n: int) -> float:
+    "Variance of a share of n, kept above zero where all or none are counted."
+    return (share * (1 - share) + 1 / n) / n
+
+
+# %% [markdown]
+# One share of the pool is looked at as follows. Three of them are tried, so the chance is multiplied by three.
+
+# %%
+#| export
+def _excess_among(extreme: Tensor, is_sample: Tensor) -> _Excess:
+    "Samples against held-out data among the extreme points of a pool, both `(pool,)` bool."
     from scipy.stats import hypergeom
-    mine, best = pool.mine, (2., 0., 0.)
-    n, m, distance = int(mine.sum()), int((~mine).sum()), -pool.train if farthest else pool.train
-    for part in (.01, .05, .2):
-        extreme = distance <= distance.kthvalue(max(1, round(part * len(mine)))).values  # with all its ties
-        hits, all_of = int((extreme & mine).sum()), int(extreme.sum())
-        a, b = hits / n, (all_of - hits) / m
-        p = min(1., 3 * float(hypergeom.sf(hits - 1, n + m, n, all_of)))
-        best = min(best, (p, b - a, math.sqrt((a * (1 - a) + 1 / n) / n + (b * (1 - b) + 1 / m) / m)))
-    return -best[1], best[2], best[0]
+    n_samples, n_holdout = int(is_sample.sum()), int((~is_sample).sum())
+    n_extreme, hits = int(extreme.sum()), int((extreme & is_sample).sum())
+    of_samples, of_holdout = hits / n_samples, (n_extreme - hits) / n_holdout
+    chance = float(hypergeom.sf(hits - 1, n_samples + n_holdout, n_samples, n_extreme))
+    variance = _share_variance(of_samples, n_samples) + _share_variance(of_holdout, n_holdout)
+    p = min(1., len(EXTREME_SHARES) * chance)
+    return _Excess(p, of_samples - of_holdout, math.sqrt(variance))
 
 
 # %%
 #| export
-def _space(features: Any, reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
-    "The feature space: a callable, or the values themselves, cut to 64 principal directions of the reference."
-    if callable(features):
-        return getattr(features, "__name__", type(features).__name__), features
-    if features is not None:
-        raise TypeError(f"features: expected a function of a batch or None, got {features!r}")
-    if (width := math.prod(reference.shape[1:])) <= 64:
-        return "the values themselves", lambda x: x
-    from sklearn.decomposition import PCA
-    some = reference[rows[::math.ceil(len(rows) * width / 2 ** 25)]].flatten(1).double().numpy()
-    main = PCA(min(64, len(some) - 1), svd_solver="randomized", random_state=0).fit(some)
-    return (f"{main.n_components_} principal directions",
-            lambda x: torch.as_tensor(main.transform(x.flatten(1).double().numpy())))
+def _largest_excess(pool: _Pool, farthest: bool) -> _Excess:
+    "The least likely excess of samples among the nearest to, or farthest from, the training data."
+    distance = -pool.train_distance if farthest else pool.train_distance
+    tried = []
+    for part in EXTREME_SHARES:
+        count = max(1, round(part * len(distance)))
+        extreme = distance <= distance.kthvalue(count).values  # with all its ties
+        tried.append(_excess_among(extreme, pool.is_sample))
+    return min(tried, key=lambda found: (found.p, -found.share, found.error))
 
 
-# %%
-#| export
-def _read_features(name: str, bag: Any, rows: Tensor, space: Callable) -> Tensor:
-    "Features of some rows of a bag, in parts; checked."
-    seen = []
-    for part in index_parts(bag, rows):
-        with torch.no_grad():
-            found = _flat("features", space(bag[part]), 1)
-        if len(found) != len(part):
-            raise ValueError(f"features: expected {len(part)} rows, one per example of {name}, got {len(found)}")
-        seen.append(found.double())
-    return torch.cat(seen)
-
+# %% [markdown]
+# With four of five samples among the nearest five of a pool of ten:
 
 # %%
-#| export
-def _nearest(queries: Tensor, reference: Any, rows: Tensor, space: Callable) -> tuple[Tensor, Tensor]:
-    "Distance of each query to its nearest among some rows of the reference, and which row that is."
-    best, who = queries.new_full((len(queries),), math.inf), torch.zeros(len(queries), dtype=torch.long)
-    for part in rows.split(16_384):
-        distance, index = (v[:, 0] for v in nearest_k(queries, _read_features("reference", reference, part, space)))
-        who = torch.where(distance < best, part[index], who)
-        best = torch.minimum(best, distance)
-    return best, who
+five = torch.arange(10) < 5
+_excess_among(torch.tensor([1, 1, 1, 1, 0, 1, 0, 0, 0, 0]).bool(), five)
 
-
-# %%
-#| export
-def _as_rows(name: str, x: Any, like: Any = None) -> Any:
-    "A bag that can be asked for rows: a tensor, or the rows of a file; of the same event as `like`."
-    event = None if like is None else tuple(like.shape[1:])
-    if isinstance(x, SampleFile):  # checked here at the top, and wherever rows are read
-        check_batch(name, x[torch.arange(min(2 * AUDIT_NEIGHBOURS, len(x)))], event, 2 * AUDIT_NEIGHBOURS)
-        return x
-    return check_batch(name, pictures_to_floats(x) if isinstance(x, Tensor) else x, event, 2 * AUDIT_NEIGHBOURS).cpu()
-
-
-# %%
-#| export
-def _subsample(x: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    "At most `most` examples, at random."
-    return x if len(x) <= most else x[torch.randperm(len(x), generator=generator)[:most]]
-
+# %% [markdown]
+# ### All five
+# The words of a report, one sentence a test:
 
 # %%
 #| export
@@ -393,191 +509,418 @@ AUDIT_TESTS = {
 
 # %%
 #| export
-def _tests(pool: _Pool, generator: torch.Generator, rounds: int = 999) -> dict[str, tuple]:
-    "For each test: value, low, high, floor, p."
-    found = {}
-    for name, statistic in (("lost", pool.missing), ("balance", pool.balance), ("repeats", pool.repeats)):
-        value, chance, p = _permutation_test(statistic, pool.mine, generator, rounds)
-        if name == "balance":  # as a ratio to what is expected, with the error of a variance
-            gap = (pool.mine[pool.around].double().sum(1) - pool.mine[pool.around].double().sum(1).mean()).square()
-            error = 1.96 * float(gap.std()) / math.sqrt(len(gap))
-            if not chance:  # every example is the same one: nothing can be out of balance
-                value = chance = 1.
-            found[name] = value / chance, (value - error) / chance, (value + error) / chance, 1., p
-        else:
-            found[name] = value, *wilson_interval(value, len(pool.around)), chance, p
-    for name, farthest in (("junk", True), ("copies", False)):
-        value, error, p = _excess(pool, farthest)
-        found[name] = value, value - 1.96 * error, value + 1.96 * error, 0., p
-    return found
+class _Measured(NamedTuple):
+    "A test's value with its 95 % interval, what a perfect generator would give, and the p-value."
+    value: float
+    low: float
+    high: float
+    floor: float
+    p: float
+
+
+# %% [markdown]
+# Balance is reported as a ratio: how many times as much the counts vary as they would by chance.
+
+# %%
+#| export
+def _balance_ratio(pool: _Pool, value: float, chance: float, p: float) -> _Measured:
+    "The variance of the counts over what is expected, with the standard error of a variance."
+    count = pool.is_sample[pool.around].double().sum(1)
+    square = (count - count.mean()).square()
+    error = 1.96 * float(square.std()) / math.sqrt(len(square))
+    if not chance:  # every example is the same one: nothing can be out of balance
+        value = chance = 1.
+    return _Measured(value / chance, (value - error) / chance, (value + error) / chance, 1., p)
 
 
 # %%
 #| export
-def _findings(mine: dict, noise: dict, level: float) -> list[Finding]:
-    "Holm's step-down test over all tests: at most `level` chance that a perfect generator raises any alarm."
-    ordered, alarms, going = sorted(mine, key=lambda t: mine[t][-1]), {}, True
-    for rank, test in enumerate(ordered):
-        going = going and mine[test][-1] <= level / (len(ordered) - rank)
+def _run_tests(pool: _Pool, generator: torch.Generator, rounds: int = 999) -> dict[str, _Measured]:
+    "All five tests by name."
+    found = {}
+    shuffled = {"lost": pool.missing, "balance": pool.balance, "repeats": pool.repeats}
+    for name, statistic in shuffled.items():
+        value, chance, p = _permutation_test(statistic, pool.is_sample, generator, rounds)
+        if name == "balance":
+            found[name] = _balance_ratio(pool, value, chance, p)
+        else:
+            found[name] = _Measured(value, *wilson_interval(value, len(pool.around)), chance, p)
+    for name, farthest in (("junk", True), ("copies", False)):
+        excess = _largest_excess(pool, farthest)
+        low, high = excess.share - 1.96 * excess.error, excess.share + 1.96 * excess.error
+        found[name] = _Measured(excess.share, low, high, 0., excess.p)
+    return found
+
+
+# %% [markdown]
+# Holm's rule goes through the p-values from the smallest. The first must be below a fifth of the level, the next below a fourth, and so on; the first that is not ends the alarms.
+
+# %%
+#| export
+def _holm_alarms(p: dict[str, float], level: float) -> dict[str, bool]:
+    "Which tests raise an alarm: at most `level` chance that a perfect generator raises any."
+    alarms, going = {}, True
+    for rank, test in enumerate(sorted(p, key=p.get)):
+        going = going and p[test] <= level / (len(p) - rank)
         alarms[test] = going
+    return alarms
+
+
+# %%
+_holm_alarms({"a": .001, "b": .02, "c": .012}, .05), _holm_alarms({"a": .03, "b": .02}, .05)
+
+
+# %%
+#| export
+def _findings(mine: dict[str, _Measured], noise: dict[str, _Measured],
+              level: float) -> list[Finding]:
+    "What was measured as rows of a report, beside the same of noise."
+    alarms = _holm_alarms({test: found.p for test, found in mine.items()}, level)
     rows = []
     for test, says in AUDIT_TESTS.items():
         value, low, high, floor, p = mine[test]
         text = says.format(share=f"{max(value, 0):.1%}", times=f"{value:.2g}")
-        rows.append(Finding(test, alarms[test], value, low, high, floor, noise[test][0], p, text))
+        null = noise[test].value
+        rows.append(Finding(test, alarms[test], value, low, high, floor, null, p, text))
     return rows
 
 
+# %% [markdown]
+# ### What is looked at
+# Samples may be a tensor, an array, or a file that is larger than memory (`SampleFile`, of which rows are read when they are asked for). A marker for the signature takes both.
+
 # %%
 #| export
-@dataclass
-class Report:
-    "What an audit found. `sound` if no test raised an alarm; `status` 0 or 1 as an exit status."
-    findings: list[Finding]
-    classes: dict[str, dict[str, float]]  # by class: share, low, high, expected; empty without labels
-    space: str
-    sizes: dict[str, int]
-    level: float
-    _show: dict[str, Tensor] = field(repr=False, default_factory=dict)
-    _ranks: dict[str, Tensor] = field(repr=False, default_factory=dict)
+@dataclass(frozen=True)
+class SampleSource(Samples):
+    "Marks samples as a tensor, an array, or the rows of a file; bytes of pictures become [0, 1]."
+    least: int = 2 * AUDIT_NEIGHBOURS
 
-    @property
-    def starved(self) -> list[str]:
-        "Classes surely below half of their share."
-        return [name for name, c in self.classes.items() if c["high"] < c["expected"] / 2]
+    def check(self, name: str, value: Any) -> Any:
+        "`value` as a tensor on the CPU, or the rows of a file of which the first were checked."
+        if isinstance(value, SampleFile):  # the others are checked when they are read
+            check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
+            return value
+        value = pictures_to_floats(value) if isinstance(value, Tensor) else value
+        return check_batch(name, value, least=self.least).cpu()
 
-    @property
-    def sound(self) -> bool:
-        return not self.starved and not any(f.alarm for f in self.findings)
 
-    @property
-    def status(self) -> int:
-        return 0 if self.sound else 1
+# %% [markdown]
+# Large sets are thinned at random. Without held-out data, half of the reference is put aside and plays that part.
 
-    @property
-    def verdict(self) -> str:
-        "The findings in plain words."
-        alarms = [f"{f.test}: {f.says} (p = {f.p:.2g})" for f in self.findings if f.alarm]
-        if self.starved:
-            alarms.append(f"{len(self.starved)} of {len(self.classes)} classes below half their share: "
-                          + ", ".join(self.starved))
-        lost = next(f for f in self.findings if f.test == "lost")
-        head = (f"Covers {1 - lost.value:.0%} of the neighbourhoods of real data [{1 - lost.high:.0%}, "
-                f"{1 - lost.low:.0%}]; a perfect generator of this size: {1 - lost.floor:.0%}. ")
-        quiet = [f.test for f in self.findings if not f.alarm]
-        head += "; ".join(alarms) if alarms else "Nothing found that a perfect generator of this size would not show"
-        return head + (f". No sign of {', '.join(quiet)}." if quiet else ".")
-
-    def __repr__(self) -> str:
-        lines = [self.verdict, f"{'':9}{'yours':>8} {'95 % interval':>17} {'floor':>8} {'null':>8} {'p':>8}"]
-        for f in self.findings:
-            lines.append(f"{f.test:9}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} {f.null:8.3f} "
-                         f"{f.p:8.2g}" + ("  ALARM" if f.alarm else ""))
-        sizes = ", ".join(f"{n} {name}" for name, n in self.sizes.items())
-        return "\n".join([*lines, f"{sizes}; in {self.space}", self.footnote])
-
-    @property
-    def footnote(self) -> str:
-        return (f"floor: a perfect generator of this size; null: uniform noise; a perfect generator alarms with chance "
-                f"≤ {self.level:.0%}")
-
-    def to_json(self) -> dict[str, Any]:
-        "Everything but the examples, as plain JSON."
-        return {"sound": self.sound, "verdict": self.verdict, "findings": [asdict(f) for f in self.findings],
-                "classes": self.classes, "space": self.space, "sizes": self.sizes, "level": self.level}
-
-    def _repr_html_(self) -> str:
-        return html_page(self)
+# %%
+#| export
+def _subsample(n: int, most: int, generator: torch.Generator) -> Tensor:
+    "At most `most` of n rows: all in order, or some at random."
+    return torch.arange(n) if n <= most else torch.randperm(n, generator=generator)[:most]
 
 
 # %%
 #| export
-def _split(n: int, own: bool, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    "Rows of the reference to work with, and rows put aside as held-out data: none if there is some of its `own`."
-    if own:
-        return _subsample(torch.arange(n), most, generator), torch.zeros(0, dtype=torch.long)
+def _split_reference(n: int, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    "Rows of the reference to work with, and rows put aside as held-out data."
     if n < 4 * AUDIT_NEIGHBOURS:
-        raise ValueError(f"reference: expected at least {4 * AUDIT_NEIGHBOURS} examples without holdout, got {n}")
+        raise ValueError(f"reference: expected at least {4 * AUDIT_NEIGHBOURS} examples "
+                         f"without holdout, got {n}")
     order, half = torch.randperm(n, generator=generator), min(n // 2, most)
     return order[half:half + most], order[:half]
 
 
 # %%
 #| export
-def _classes(seen: dict[str, Tensor], labels: Tensor) -> dict[str, dict[str, float]]:
+def _choose_rows(sources: dict[str, Any], own_holdout: bool, most: int,
+                 generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+    "The rows of each source to look at, and the rows of the reference to search for copies."
+    samples, reference, holdout = (len(sources[k]) for k in ("samples", "reference", "holdout"))
+    if own_holdout:
+        kept, aside = _subsample(reference, most, generator), torch.zeros(0, dtype=torch.long)
+    else:
+        kept, aside = _split_reference(reference, most, generator)
+    searched = torch.ones(reference, dtype=torch.bool)
+    searched[aside] = False  # a copy may be of any training example, not only of those looked at
+    rows = {"samples": _subsample(samples, most, generator), "reference": kept, "holdout": aside}
+    if own_holdout:
+        rows["holdout"] = _subsample(holdout, most, generator)
+    return rows, searched.nonzero()[:, 0]
+
+
+# %% [markdown]
+# Distances are taken between features: by a function of yours, or between the values themselves. In more than 64 dimensions the values are cut to the principal directions of the reference. These are fitted on real data alone.
+
+# %%
+#| export
+def _principal_directions(reference: Any, rows: Tensor,
+                          width: int) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "A name and a map to the main directions of the reference, 64 at most."
+    from sklearn.decomposition import PCA
+    some = rows[::math.ceil(len(rows) * width / 2 ** 25)]
+    values = reference[some].flatten(1).double().numpy()
+    pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
+    return (f"{pca.n_components_} principal directions",
+            lambda x: torch.as_tensor(pca.transform(x.flatten(1).double().numpy())))
+
+
+# %%
+#| export
+def _feature_space(features: Callable | None, reference: Any,
+                   rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "What distances are taken in: its name, and a map of a batch to features."
+    if features is not None:
+        return getattr(features, "__name__", type(features).__name__), features
+    width = math.prod(reference.shape[1:])
+    if width <= 64:
+        return "the values themselves", lambda x: x
+    return _principal_directions(reference, rows, width)
+
+
+# %%
+#| export
+def _read_features(name: str, source: Any, rows: Tensor,
+                   space: Callable[[Tensor], Tensor]) -> Tensor:
+    "Features of some rows of a source, read in parts and checked."
+    found = []
+    for part in index_parts(source, rows):
+        with torch.no_grad():
+            values = check_batch("features", space(source[part]))
+        if len(values) != len(part):
+            raise ValueError(f"features: expected {len(part)} rows, one per example of {name}, "
+                             f"got {len(values)}")
+        found.append(flat_rows(values))
+    return torch.cat(found)
+
+
+# %% [markdown]
+# A copy may be of any training example, so all of the reference is searched, part by part.
+
+# %%
+#| export
+def _nearest_row(queries: Tensor, reference: Any, rows: Tensor,
+                 space: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    "Distance of each query to its nearest among some rows of the reference, and which row that is."
+    best = queries.new_full((len(queries),), math.inf)
+    who = torch.zeros(len(queries), dtype=torch.long)
+    for part in rows.split(16_384):
+        found = nearest_k(queries, _read_features("reference", reference, part, space))
+        distance, index = (values[:, 0] for values in found)
+        who = torch.where(distance < best, part[index], who)
+        best = torch.minimum(best, distance)
+    return best, who
+
+
+# %% [markdown]
+# All that in one place:
+
+# %%
+#| export
+@dataclass
+class _Data:
+    "The three sets of an audit: their sources, which rows are looked at, and their features."
+    sources: dict[str, Any]  # samples, reference, holdout
+    rows: dict[str, Tensor]  # indices into the sources
+    searched: Tensor  # rows of the reference that copies are searched in
+    space_name: str
+    space: Callable[[Tensor], Tensor]
+    features: dict[str, Tensor]  # of the rows
+
+
+# %%
+#| export
+def _read_data(sources: dict[str, Any], own_holdout: bool, features: Callable | None, most: int,
+               generator: torch.Generator) -> _Data:
+    "Choose the rows and read their features."
+    rows, searched = _choose_rows(sources, own_holdout, most, generator)
+    name, space = _feature_space(features, sources["reference"], rows["reference"])
+    read = {part: _read_features(part, source, rows[part], space)
+            for part, source in sources.items()}
+    widths = {values.shape[1] for values in read.values()}
+    if len(widths) > 1:
+        raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
+    return _Data(sources, rows, searched, name, space, read)
+
+
+# %% [markdown]
+# Uniform noise, in the range of the real data, plays the worst generator.
+
+# %%
+#| export
+@patch
+def noise(self: _Data, generator: torch.Generator) -> Tensor:
+    "As many points as there are samples, uniform in the range of the reference."
+    low, high = self.features["reference"].amin(0), self.features["reference"].amax(0)
+    shape = self.features["samples"].shape
+    return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+# %%
+#| export
+@patch
+def pools(self: _Data, noise: Tensor) -> tuple[_Pool, _Pool, Tensor]:
+    "The pool of the samples, the pool of noise, and each sample's nearest row of the reference."
+    samples, reference, holdout = (self.features[k] for k in ("samples", "reference", "holdout"))
+    parts = [samples, holdout, noise]
+    distance, source = _nearest_row(torch.cat(parts), self.sources["reference"], self.searched,
+                                    self.space)
+    near, held, far = distance.split([len(part) for part in parts])
+    mine = _Pool(samples, holdout, reference, torch.cat([near, held]))
+    null = _Pool(noise, holdout, reference, torch.cat([far, held]))
+    return mine, null, source[:len(samples)]
+
+
+# %% [markdown]
+# The examples that a report shows are chosen by the same distances.
+
+# %%
+#| export
+@patch
+def examples(self: _Data, pool: _Pool, source: Tensor) -> dict[str, Tensor]:
+    "Real examples with fewest and most samples near; samples farthest from and nearest to data."
+    samples, reference = self.sources["samples"], self.sources["reference"]
+    mine, kept = self.rows["samples"], self.rows["reference"]
+    crowd = pool.is_sample[pool.around].double().mean(1).argsort()
+    near = pool.train_distance[:len(mine)].argsort()
+    return {"missing": reference[kept[crowd[:24]]],
+            "overproduced": reference[kept[crowd.flip(0)[:24]]],
+            "strange": samples[mine[near.flip(0)[:24]]],
+            "copied": samples[mine[near[:12]]],
+            "sources": reference[source[near[:12]]]}
+
+
+# %% [markdown]
+# With labels of the reference, each sample gets the class of most of its five nearest real examples.
+
+# %%
+#| export
+def _class_shares(features: dict[str, Tensor], labels: Tensor) -> dict[str, dict[str, float]]:
     "Share of samples per class by their nearest reference examples, beside that of held-out data."
-    def votes(bag: Tensor) -> Tensor:
-        return labels[nearest_k(bag, seen["reference"], min(5, len(labels)))[1]].mode(1).values
-    mine, real = votes(seen["samples"]), votes(seen["holdout"])
-    rows = {}
+    k, voted = min(5, len(labels)), {}
+    for name in ("samples", "holdout"):
+        index = nearest_k(features[name], features["reference"], k)[1]
+        voted[name] = labels[index].mode(1).values
+    shares = {}
     for value in labels.unique():
-        share, expected = float((mine == value).double().mean()), float((real == value).double().mean())
-        low, high = wilson_interval(share, len(mine))
-        rows[f"{value.item():g}"] = {"share": share, "low": low, "high": high, "expected": expected}
-    return rows
+        share, expected = (float((votes == value).double().mean()) for votes in voted.values())
+        low, high = wilson_interval(share, len(voted["samples"]))
+        shares[f"{value.item():g}"] = {"share": share, "low": low, "high": high,
+                                       "expected": expected}
+    return shares
+
+
+# %% [markdown]
+# ### The report
+# A report holds the findings and the examples. It says in plain words what was found.
+
+# %%
+#| export evaluation.report
+@dataclass
+class Report:
+    "What an audit found. `sound` if no test raised an alarm; `status` 0 or 1 as an exit status."
+    findings: list[Finding]
+    classes: dict[str, dict[str, float]]  # by class: share, low, high, expected
+    space: str  # what distances were taken in
+    sizes: dict[str, int]  # examples that were looked at
+    level: float  # chance that a perfect generator raises any alarm
+    examples: dict[str, Tensor] = field(repr=False, default_factory=dict)  # such as "missing"
+    features: dict[str, Tensor] = field(repr=False, default_factory=dict)  # such as "samples"
+
+    def __repr__(self) -> str:
+        lines = [self.verdict, f"{'':9}{'yours':>8} {'95 % interval':>17} "
+                               f"{'floor':>8} {'null':>8} {'p':>8}"]
+        for f in self.findings:
+            lines.append(f"{f.test:9}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
+                         f"{f.null:8.3f} {f.p:8.2g}" + ("  ALARM" if f.alarm else ""))
+        return "\n".join([*lines, self.setting, self.footnote])
+
+    def _repr_html_(self) -> str:
+        return html_page(self)
 
 
 # %%
-#| export
-def audit(samples: Tensor,  # (n, *event): what the generator makes
-          reference: Tensor,  # (m, *event): what it was trained on
-          holdout: Tensor | None = None,  # real data that it never saw; None: half of the reference plays that part
-          labels: Tensor | None = None,  # (m,) classes of the reference; then shares per class are reported
-          features: Callable[[Tensor], Tensor] | None = None,  # (n, *event) to (n, d); None: values, ≤ 64 directions
-          level: float = .05,  # chance that a perfect generator raises any alarm
-          most: int = 5000,  # examples per bag; larger bags are thinned at random
-          generator: torch.Generator | None = None,  # None: a fixed one
-          ) -> Report:
-    """Is it collapse? Is it copying? Five tests with a joint rate of false alarms, and what they saw.
-
-    >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
-    >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]
-    ['copies']
-    """
-    reference = _as_rows("reference", reference)
-    bags = {"samples": _as_rows("samples", samples, reference), "reference": reference}
-    if holdout is not None:
-        bags["holdout"] = _as_rows("holdout", holdout, reference)
-    check_number("level", level, 0, .5, above=0)
-    generator = generator_or_default(generator)
-    if labels is not None:
-        labels = check_batch("labels", labels)
-        if tuple(labels.shape) != (len(reference),):
-            raise ValueError(f"labels: expected one per reference example, {len(reference)}, got {tuple(labels.shape)}")
-    kept, aside = _split(len(reference), holdout is not None, check_int("most", most, 4 * AUDIT_NEIGHBOURS), generator)
-    rows = {"samples": _subsample(torch.arange(len(bags["samples"])), most, generator), "reference": kept, "holdout": aside}
-    if holdout is not None:
-        rows["holdout"] = _subsample(torch.arange(len(bags["holdout"])), most, generator)
-    bags.setdefault("holdout", reference)
-    name, space = _space(features, reference, kept)
-    seen = {bag: _read_features(bag, x, rows[bag], space) for bag, x in bags.items()}
-    _same_width(**seen)
-    low, high = seen["reference"].amin(0), seen["reference"].amax(0)
-    noise = low + (high - low) * torch.rand(seen["samples"].shape, generator=generator, dtype=torch.float64)
-    trained = torch.ones(len(reference), dtype=torch.bool)
-    trained[aside] = False  # a copy may be of any training example, not only of those that are looked at
-    distance, source = _nearest(torch.cat([seen["samples"], seen["holdout"], noise]), reference, trained.nonzero()[:, 0], space)
-    mine, held, dull = distance.split([len(seen["samples"]), len(seen["holdout"]), len(noise)])
-    pool = _Pool(seen["samples"], seen["holdout"], seen["reference"], torch.cat([mine, held]))
-    null = _tests(_Pool(noise, seen["holdout"], seen["reference"], torch.cat([dull, held])), generator, rounds=37)
-    ranks = {"lost": pool.mine[pool.around].double().mean(1).argsort(), "near": mine.argsort()}
-    show = {"missing": reference[kept[ranks["lost"][:24]]], "over": reference[kept[ranks["lost"].flip(0)[:24]]],
-            "strange": bags["samples"][rows["samples"][ranks["near"].flip(0)[:24]]],
-            "copied": bags["samples"][rows["samples"][ranks["near"][:12]]], "sources": reference[source[ranks["near"][:12]]]}
-    sizes = {bag: len(index) for bag, index in rows.items()} | {"searched for copies": int(trained.sum())}
-    return Report(_findings(_tests(pool, generator), null, level), {} if labels is None else _classes(seen, labels[kept]),
-                  name, sizes, level, show, ranks | {"features": seen})
+#| export evaluation.report
+@patch(as_prop=True)
+def starved(self: Report) -> list[str]:
+    "Classes surely below half of their share."
+    return [name for name, c in self.classes.items() if c["high"] < c["expected"] / 2]
 
 
 # %%
-#| export
-def _png(drawn) -> str:
-    "A picture as an image tag."
-    return f'<img alt="{html.escape(drawn.alt)}" src="data:image/png;base64,{base64.b64encode(drawn.png).decode()}">'
+#| export evaluation.report
+@patch(as_prop=True)
+def sound(self: Report) -> bool:
+    "Whether no test raised an alarm and no class is below half of its share."
+    return not self.starved and not any(found.alarm for found in self.findings)
 
 
 # %%
-#| export
+#| export evaluation.report
+@patch(as_prop=True)
+def status(self: Report) -> int:
+    "Exit status of the command: 0 sound, 1 a finding."
+    return 0 if self.sound else 1
+
+
+# %% [markdown]
+# The verdict begins with what is covered, for that is what most people want to know.
+
+# %%
+#| export evaluation.report
+@patch(as_prop=True)
+def _alarms_in_words(self: Report) -> str:
+    "The alarms, or that there are none."
+    alarms = [f"{f.test}: {f.says} (p = {f.p:.2g})" for f in self.findings if f.alarm]
+    if self.starved:
+        alarms.append(f"{len(self.starved)} of {len(self.classes)} classes below half their share: "
+                      + ", ".join(self.starved))
+    return "; ".join(alarms) or "Nothing found that a perfect generator of this size would not show"
+
+
+# %%
+#| export evaluation.report
+@patch(as_prop=True)
+def verdict(self: Report) -> str:
+    "The findings in plain words."
+    lost = next(found for found in self.findings if found.test == "lost")
+    covered, low, high = 1 - lost.value, 1 - lost.high, 1 - lost.low
+    head = (f"Covers {covered:.0%} of the neighbourhoods of real data [{low:.0%}, {high:.0%}]; "
+            f"a perfect generator of this size: {1 - lost.floor:.0%}. ")
+    quiet = [found.test for found in self.findings if not found.alarm]
+    tail = f". No sign of {', '.join(quiet)}." if quiet else "."
+    return head + self._alarms_in_words + tail
+
+
+# %%
+#| export evaluation.report
+@patch(as_prop=True)
+def setting(self: Report) -> str:
+    "How many examples were looked at, and in which space."
+    sizes = ", ".join(f"{n} {name}" for name, n in self.sizes.items())
+    return f"{sizes}; in {self.space}"
+
+
+# %%
+#| export evaluation.report
+@patch(as_prop=True)
+def footnote(self: Report) -> str:
+    "What the columns of the table mean."
+    return ("floor: a perfect generator of this size; null: uniform noise; "
+            f"a perfect generator alarms with chance ≤ {self.level:.0%}")
+
+
+# %%
+#| export evaluation.report
+@patch
+def to_json(self: Report) -> dict[str, Any]:
+    "Everything but the examples, as plain JSON."
+    return {"sound": self.sound, "verdict": self.verdict,
+            "findings": [asdict(found) for found in self.findings], "classes": self.classes,
+            "space": self.space, "sizes": self.sizes, "level": self.level}
+
+
+# %% [markdown]
+# ### As a page
+# The same report as one HTML file with its pictures inside. Pictures of the examples come first, if the examples are pictures.
+
+# %%
+#| export evaluation.report
 def _as_images(x: Tensor) -> Tensor | None:
     "Examples as pictures in [0, 1], `(n, h, w[, 3])`, if they are pictures."
     if x.ndim == 4 and x.shape[1] in (1, 3):
@@ -589,68 +932,174 @@ def _as_images(x: Tensor) -> Tensor | None:
 
 
 # %%
-#| export
-def _sheets(report: Report) -> list:
-    "What is missing, over-produced, strange or copied: as pictures, or as points in two principal directions."
-    images = {name: _as_images(x) for name, x in report._show.items()}
-    if images["copied"] is None:
-        x = report._ranks["features"]
-        flat = {k: v - x["reference"].mean(0) for k, v in x.items()}
-        turn = torch.linalg.svd(flat["reference"][:2000], full_matrices=False)[2][:2].T
-        figure, ax = axes(size=(4, 3.6))
-        shown = [(flat[name] @ turn)[:1500] for name in ("reference", "samples")]
-        if turn.shape[1] == 2:
-            scatter(ax, *shown, size=4)
-        else:
-            ax.hist([x[:, 0] for x in shown], 40, color=[REAL, FAKE], label=["real", "generated"])
-        return [Picture(figure, "Real and generated examples, along the two main directions of the real data")]
-    sheets, pairs = [], torch.cat([images["copied"], images["sources"]])
-    for title, shown in (("Missing: real examples with the fewest samples near them", images["missing"]),
-                         ("Over-produced: real examples with the most samples near them", images["over"]),
-                         ("Strange: samples farthest from all real data", images["strange"]),
-                         ("Most suspicious samples, under them their nearest training examples", pairs)):
+#| export evaluation.report
+def _sheets(images: dict[str, Tensor]) -> list[Picture]:
+    "What is missing, overproduced, strange or copied, a sheet each."
+    pairs = torch.cat([images["copied"], images["sources"]])
+    over = images["overproduced"]
+    titled = {"Missing: real examples with the fewest samples near them": images["missing"],
+              "Over-produced: real examples with the most samples near them": over,
+              "Strange: samples farthest from all real data": images["strange"],
+              "Most suspicious samples, under them their nearest training examples": pairs}
+    sheets = []
+    for title, shown in titled.items():
         figure, ax = axes(size=(6, 1.1))
         image_grid(ax, shown, 12)
         sheets.append(Picture(figure, title))
     return sheets
 
 
+# %% [markdown]
+# Examples that are no pictures are drawn as points, along the two main directions of the real data.
+
 # %%
-#| export
-def html_page(report: Report) -> str:
-    "The report as one self-contained piece of HTML."
-    def row(cells, tag="td"):
-        return "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells) + "</tr>"
-    table = row(["test", "yours", "95 % interval", "floor", "null", "p", ""], "th") + "".join(
-        row([f.test, f"{f.value:.3f}", f"{f.low:.3f} to {f.high:.3f}", f"{f.floor:.3f}", f"{f.null:.3f}", f"{f.p:.2g}",
-             ("ALARM: " if f.alarm else "") + f.says]) for f in report.findings)
-    classes = row(["class", "share", "95 % interval", "expected"], "th") + "".join(
-        row([name, f"{c['share']:.3f}", f"{c['low']:.3f} to {c['high']:.3f}", f"{c['expected']:.3f}"])
-        for name, c in report.classes.items()) if report.classes else ""
-    features = report._ranks["features"]
+#| export evaluation.report
+def _points_picture(features: dict[str, Tensor]) -> Picture:
+    "Real and generated features in two principal directions of the real ones."
+    middle = features["reference"].mean(0)
+    flat = {name: features[name] - middle for name in ("reference", "samples")}
+    directions = torch.linalg.svd(flat["reference"][:2000], full_matrices=False)[2][:2].T
+    real, made = (((x @ directions)[:1500]) for x in flat.values())
+    figure, ax = axes(size=(4, 3.6))
+    if directions.shape[1] == 2:
+        scatter(ax, real, made, size=4)
+    else:
+        ax.hist([real[:, 0], made[:, 0]], 40, color=[REAL, FAKE], label=["real", "generated"])
+    return Picture(figure, "Real and generated examples, "
+                           "along the two main directions of the real data")
+
+
+# %%
+#| export evaluation.report
+def _curve_picture(features: dict[str, Tensor]) -> Picture:
+    "The precision–recall curve of the samples against held-out data."
     curve = pr_curve(features["holdout"], features["samples"])
     figure, ax = axes(size=(3, 2.8))
     ax.plot(curve.recall, curve.precision, c=FAKE)
     ax.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
-    pictures = [*_sheets(report), Picture(figure, f"Precision–recall curve against held-out data; {curve!r}")]
-    sizes = ", ".join(f"{n} {name}" for name, n in report.sizes.items())
-    return (f"<div><p><b>{'sound' if report.sound else 'a finding'}</b>: {html.escape(report.verdict)}</p>"
-            f"<table>{table}</table>{f'<table>{classes}</table>' if classes else ''}"
-            f"<p>{html.escape(f'{sizes}; in {report.space}; {report.footnote}')}.</p>"
-            + "".join(f"<p>{_png(p)}<br><small>{html.escape(p.alt)}</small></p>" for p in pictures) + "</div>")
+    return Picture(figure, f"Precision–recall curve against held-out data; {curve!r}")
+
+
+# %%
+#| export evaluation.report
+def _pictures(report: Report) -> list[Picture]:
+    "All pictures of a report."
+    images = {name: _as_images(x) for name, x in report.examples.items()}
+    drawn = _sheets(images) if images["copied"] is not None else [_points_picture(report.features)]
+    return [*drawn, _curve_picture(report.features)]
+
+
+# %%
+#| export evaluation.report
+def _image_tag(picture: Picture) -> str:
+    "A picture as an image tag that holds its bytes."
+    data = base64.b64encode(picture.png).decode()
+    return f'<img alt="{html.escape(picture.alt)}" src="data:image/png;base64,{data}">'
 
 
 # %% [markdown]
-# The perfect generator, and the thief:
+# Then the tables: one of the tests, and one of the classes if there are labels.
+
+# %%
+#| export evaluation.report
+def _html_row(cells: Iterable[Any], tag: str = "td") -> str:
+    "One row of a table."
+    return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+
+# %%
+#| export evaluation.report
+def _findings_table(findings: list[Finding]) -> str:
+    "The tests, a row each."
+    rows = [_html_row(["test", "yours", "95 % interval", "floor", "null", "p", ""], "th")]
+    for f in findings:
+        rows.append(_html_row([f.test, f"{f.value:.3f}", f"{f.low:.3f} to {f.high:.3f}",
+                               f"{f.floor:.3f}", f"{f.null:.3f}", f"{f.p:.2g}",
+                               ("ALARM: " if f.alarm else "") + f.says]))
+    return f"<table>{''.join(rows)}</table>"
+
+
+# %%
+#| export evaluation.report
+def _classes_table(classes: dict[str, dict[str, float]]) -> str:
+    "The classes, a row each; nothing without classes."
+    rows = [_html_row(["class", "share", "95 % interval", "expected"], "th")]
+    for name, c in classes.items():
+        rows.append(_html_row([name, f"{c['share']:.3f}", f"{c['low']:.3f} to {c['high']:.3f}",
+                               f"{c['expected']:.3f}"]))
+    return f"<table>{''.join(rows)}</table>" if classes else ""
+
+
+# %%
+#| export evaluation.report
+def html_page(report: Report) -> str:
+    "The report as one self-contained piece of HTML."
+    verdict = f"<b>{'sound' if report.sound else 'a finding'}</b>: {html.escape(report.verdict)}"
+    pictures = "".join(f"<p>{_image_tag(p)}<br><small>{html.escape(p.alt)}</small></p>"
+                       for p in _pictures(report))
+    return (f"<div><p>{verdict}</p>{_findings_table(report.findings)}"
+            f"{_classes_table(report.classes)}"
+            f"<p>{html.escape(f'{report.setting}; {report.footnote}')}.</p>{pictures}</div>")
+
+
+# %% [markdown]
+# ### The audit
+# The tests run on samples and on noise, and a report is made of what they found.
+
+# %%
+#| export
+def _report(data: _Data, labels: Tensor | None, level: float, generator: torch.Generator) -> Report:
+    "Run the tests on samples and on noise, and put down what they found."
+    pool, null_pool, source = data.pools(data.noise(generator))
+    null = _run_tests(null_pool, generator, rounds=37)
+    findings = _findings(_run_tests(pool, generator), null, level)
+    classes = {}
+    if labels is not None:
+        classes = _class_shares(data.features, labels[data.rows["reference"]])
+    sizes = {name: len(index) for name, index in data.rows.items()}
+    sizes["searched for copies"] = len(data.searched)
+    return Report(findings, classes, data.space_name, sizes, level,
+                  data.examples(pool, source), data.features)
+
+
+# %% [markdown]
+# Without `holdout`, half of the reference plays that part. Without `features`, distances are those of the values, in at most 64 directions.
+
+# %%
+#| export
+@checked
+def audit(samples: Annotated[Tensor, SampleSource("samples *event")],  # what the generator makes
+          reference: Annotated[Tensor, SampleSource("reference *event")],  # what it was trained on
+          holdout: Annotated[Tensor, SampleSource("holdout *event")] | None = None,  # real, unseen
+          labels: Annotated[Tensor, Samples("reference")] | None = None,  # classes of the reference
+          features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+          level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false alarm
+          most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random
+          generator: torch.Generator | None = None,  # None: a fixed one
+          ) -> Report:
+    """Is it collapse? Is it copying? Five tests with a joint rate of false alarms.
+
+    >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
+    >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]
+    ['copies']
+    """
+    generator, own = generator_or_default(generator), holdout is not None
+    sources = {"samples": samples, "reference": reference, "holdout": holdout if own else reference}
+    data = _read_data(sources, own, features, most, generator)
+    return _report(data, labels, level, generator)
+
+
+# %% [markdown]
+# The perfect generator, and the one that copies a tenth:
 
 # %%
 audit(pretend, train, unseen)
 
 # %%
-audit(thief, train, unseen, labels=labels)
+audit(copier, train, unseen, labels=labels)
 
 # %% [markdown]
-# The thief is caught by one test, and the other four rightly say nothing: his samples are real, sharp, complete and balanced.
+# The copies are found by one test, and the other four rightly say nothing: the samples are real, sharp, complete and balanced.
 #
 # ## Eight generators and five tests
 # Does each test see its own fault and no other? Again with faults of our own making, on ten modes in eight dimensions.
@@ -663,13 +1112,14 @@ tilted = mixture(ten.centers, 1., weights=[6.] + [1.] * 9)
 
 
 def faulty(known, n: int, g) -> dict:
-    "Eight bags of n samples; `known` is the training set."
+    "Samples of eight generators, n of each; `known` is the training set."
     x, mode = ten.sample_with_modes(2 * n, generator=g)
     half = torch.where(torch.rand(n, 1, generator=g) < .5, known[:n], x[:n])
     few = x[:n // 4][torch.randint(n // 4, (n,), generator=g)]
     stray = x[:n] + (torch.rand(n, 1, generator=g) < .1) * 6 * torch.randn(n, 8, generator=g)
-    return {"perfect": x[:n], "two modes lost": x[mode > 1][:n], "one mode too heavy": tilted.sample(n, generator=g),
-            "a tenth junk": stray, "timid": x[:n] + .4 * (ten.centers[mode[:n]] - x[:n]),
+    return {"perfect": x[:n], "two modes lost": x[mode > 1][:n],
+            "one mode too heavy": tilted.sample(n, generator=g), "a tenth junk": stray,
+            "timid": x[:n] + .4 * (ten.centers[mode[:n]] - x[:n]),
             "few atoms": few, "half copies": half, "all copies": known[:n]}
 
 
@@ -684,7 +1134,8 @@ def alarms(seed: int, n: int) -> dict[str, list[bool]]:
 
 # %%
 draws = [alarms(seed, 250) for seed in range(steps(20, fast=2))]
-rate = torch.tensor([[draw[name] for draw in draws] for name in draws[0]]).double().mean(1)  # (generators, tests)
+alarmed = torch.tensor([[draw[name] for draw in draws] for name in draws[0]])
+rate = alarmed.double().mean(1)  # (generators, tests)
 figure, ax = axes(size=(5.4, 3.2))
 ax.imshow(rate, cmap="Oranges", vmin=0, vmax=1.6, aspect="auto")
 for i, j in torch.cartesian_prod(torch.arange(8), torch.arange(5)).tolist():
@@ -692,7 +1143,8 @@ for i, j in torch.cartesian_prod(torch.arange(8), torch.arange(5)).tolist():
 ax.set(xticks=range(5), xticklabels=list(AUDIT_TESTS), xlabel="test")
 ax.set(yticks=range(8), yticklabels=list(draws[0]), ylabel="generator")
 ax.grid(False)
-Picture(figure, "Share of draws in which each test alarms: collapse lights the left columns, copying the last one")
+Picture(figure, "Share of draws in which each test alarms: "
+                "collapse in the left columns, copying in the last one")
 
 # %%
 seen = dict(zip(draws[0], (dict(zip(AUDIT_TESTS, row)) for row in rate.tolist())))
@@ -709,7 +1161,8 @@ max(seen["perfect"].values())
 caught = {name: sum(any(draw[name]) for draw in draws) for name in draws[0]}
 worst = min(caught[name] for name in ("two modes lost", "half copies", "few atoms"))
 claim("An audit finds two of ten modes lost, half of the samples copied, and few atoms, every time",
-      paper="this course", section="eight generators", ours=f"{worst} of {len(draws)} draws", holds=worst == len(draws),
+      paper="this course", section="eight generators", ours=f"{worst} of {len(draws)} draws",
+      holds=worst == len(draws),
       baseline=f"a perfect generator accused in {caught['perfect']} of {len(draws)}")
 
 # %% [markdown]
@@ -718,7 +1171,9 @@ claim("An audit finds two of ten modes lost, half of the samples copied, and few
 # %%
 kept = recorded("audit")
 for name, row in kept.get("rates", {}).items():
-    print(f"{name:15} alarms in {row['any alarm']:6.1%} of {row['draws']} draws [{row['95 %'][0]:.1%}, {row['95 %'][1]:.1%}]")
+    low, high = row["95 %"]
+    print(f"{name:15} alarms in {row['any alarm']:6.1%} of {row['draws']} draws "
+          f"[{low:.1%}, {high:.1%}]")
 for name, verdict in (kept.get("mnist") or {}).items():
     print(f"\nMNIST, {name}: {verdict}")
 
@@ -726,14 +1181,15 @@ for name, verdict in (kept.get("mnist") or {}).items():
 if kept:
     assert kept["rates"]["perfect"]["any alarm"] <= .05
     missed = [1 - row["95 %"][0] for name, row in kept["rates"].items() if name != "perfect"]
-    print(f"a fifth of the modes lost or a tenth of copies goes unnoticed in at most {max(missed):.1%} of draws")
+    print("a fifth of the modes lost or a tenth of copies goes unnoticed "
+          f"in at most {max(missed):.1%} of draws")
 
 # %% [markdown]
 # ## A generator that we trained
 # Enough of built faults. Train the minimax game of chapter 1.1 on the same 599 scans, and ask. It is not told what the tests are.
 
 # %%
-class Bag:
+class TrainingScans:
     "Training scans as a mode set: what `Run` draws its batches from."
     def __init__(self, x):
         self.x, self.event = x, tuple(x.shape[1:])
@@ -746,7 +1202,9 @@ class Bag:
 
 
 # %%
-run = Run(Minimax(networks=Networks(latent=16)), Bag(train[:, None] * 2 - 1), runs=1, batch=64, average=.999, device="cpu").step(steps(3000))
+game = Minimax(networks=Networks(latent=16))
+run = Run(game, TrainingScans(train[:, None] * 2 - 1), runs=1, batch=64, average=.999, device="cpu")
+run.step(steps(3000))
 made = run.sample(1200)[0] / 2 + .5
 report = audit(made, train[:, None], unseen[:, None], labels=labels)
 report
@@ -758,11 +1216,11 @@ for ax, images, title in zip(panels, (unseen[:40], made[:40, 0]), ("real, held o
 Picture(figure, "Forty held-out scans beside forty generated ones")
 
 # %% [markdown]
-# In a notebook a report shows itself with its pictures when it stands at the end of a cell as `HTML(page(report))`; on the command line it goes to a file. What it lists: real examples that the generator hardly ever makes, samples farthest from all data, and the most suspicious samples above their training neighbours.
+# In a notebook a report shows itself with its pictures when it stands at the end of a cell as `HTML(html_page(report))`; on the command line it goes to a file. What it lists: real examples that the generator hardly ever makes, samples farthest from all data, and the most suspicious samples above their training neighbours.
 
 # %%
 figure, ax = axes(size=(6, 1.4))
-image_grid(ax, train[report._ranks["lost"][:24]], 12)
+image_grid(ax, report.examples["missing"][:, 0], 12)
 Picture(figure, "Real scans in whose neighbourhoods the generator shows least")
 
 # %% [markdown]
@@ -770,23 +1228,25 @@ Picture(figure, "Real scans in whose neighbourhoods the generator shows least")
 # Nobody should have to write Python to ask. `modelab audit samples.npy --reference train.npy` reads `.npy`, `.npz`, `.pt` (tensors only) or a folder of images, prints the verdict, writes the report, and leaves with status 0 (sound), 1 (a finding) or 2 (bad input), so that it can stand in a CI script.
 
 # %%
-#| export
-def _function(text: str) -> Callable:
-    "`module:function`, imported; the present folder counts."
-    where, found, name = text.partition(":")
-    if not found:
+#| export evaluation.audit_command
+def _load_function(text: str) -> Callable:
+    "`module:function` of the user's own, imported; the present folder counts."
+    if ":" not in text:
         raise ValueError(f"--features: expected module:function, got {text!r}")
     sys.path.insert(0, "")
     try:
-        return getattr(importlib.import_module(where), name)
-    except (ImportError, AttributeError) as error:
+        return pkgutil.resolve_name(text)
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"--features: {error}") from error
     finally:
         sys.path.remove("")
 
 
+# %% [markdown]
+# What the command takes:
+
 # %%
-#| export
+#| export evaluation.audit_command
 @register_command("audit")
 def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     """ask of samples: is it collapse, is it copying? Exit status 0 sound, 1 a finding, 2 bad input
@@ -795,45 +1255,70 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     modelab audit samples.npz:images --reference train.npy --labels y.npy --json report.json
     modelab audit folder-of-images --reference train.pt --features mycode:embed
     """
-    parser.add_argument("samples", help="what the generator makes: .npy, .npz, .npz:name, .pt or a folder of images")
-    parser.add_argument("--reference", required=True, help="what it was trained on")
-    parser.add_argument("--holdout", help="real data it never saw (default: half of the reference plays that part)")
-    parser.add_argument("--labels", help="classes of the reference, one per example")
-    parser.add_argument("--features", metavar="MODULE:FUNCTION", help="maps a batch to features (default: values)")
-    parser.add_argument("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
-    parser.add_argument("--most", type=int, default=5000, help="examples used per bag (default 5000)")
-    parser.add_argument("--out", help="report to write, one HTML file that needs nothing else")
-    parser.add_argument("--json", help="report to write as JSON")
+    option = parser.add_argument
+    option("samples", help="what the generator makes: .npy, .npz, .npz:name, .pt or a folder")
+    option("--reference", required=True, help="what it was trained on")
+    option("--holdout", help="real data it never saw (default: half of the reference)")
+    option("--labels", help="classes of the reference, one per example")
+    option("--features", metavar="MODULE:FUNCTION", help="from a batch to features")
+    option("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
+    option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
+    option("--out", help="report to write, one HTML file that needs nothing else")
+    option("--json", help="report to write as JSON")
     return _run_audit
 
 
-# %%
-#| export
-def _alike(rows: SampleFile, event: tuple[int, ...]) -> SampleFile:
-    "The rows with axes of length one as in `event`: grey pictures come with an axis of channels or without."
-    if [n for n in rows.shape[1:] if n > 1] != [n for n in event if n > 1]:
-        return rows
-    return SampleFile(rows.path, (len(rows), *event), lambda index: torch.as_tensor(rows.take(index)).reshape(-1, *event))
-
+# %% [markdown]
+# Grey pictures come with an axis of channels or without; both are taken.
 
 # %%
-#| export
-def _run_audit(args: argparse.Namespace) -> int:
-    "What `modelab audit` does."
-    for option, path in (("--out", args.out), ("--json", args.json)):
+#| export evaluation.audit_command
+def _match_axes(source: SampleFile, event: tuple[int, ...]) -> SampleFile:
+    "The same rows with axes of length one as in `event`, if that is all that differs."
+    if [n for n in source.shape[1:] if n > 1] != [n for n in event if n > 1]:
+        return source
+    return SampleFile(source.path, (len(source), *event),
+                      lambda index: torch.as_tensor(source.take(index)).reshape(-1, *event))
+
+
+# %% [markdown]
+# A folder that is not there is found out before the audit, not after it.
+
+# %%
+#| export evaluation.audit_command
+def _check_folders(**paths: str | None) -> None:
+    "Refuse to write a report into a folder that does not exist."
+    for option, path in paths.items():
         if path and not Path(path).absolute().parent.is_dir():
-            raise ValueError(f"{option}: there is no folder {Path(path).absolute().parent}")
+            raise ValueError(f"--{option}: there is no folder {Path(path).absolute().parent}")
+
+
+# %%
+#| export evaluation.audit_command
+def _html_document(report: Report) -> bytes:
+    "A report as a file that a browser opens."
+    style = ("body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+             "td,th{padding:.2em .7em;text-align:left}img{max-width:100%}")
+    head = '<!doctype html><meta charset="utf-8"><title>modelab audit</title>'
+    return f"{head}<style>{style}</style>{html_page(report)}".encode()
+
+
+# %%
+#| export evaluation.audit_command
+def _run_audit(args: argparse.Namespace) -> int:
+    "What `modelab audit` does; returns the exit status."
+    _check_folders(out=args.out, json=args.json)
     check_int("--most", args.most, 4 * AUDIT_NEIGHBOURS)
     reference = open_samples(args.reference)
-    samples, holdout = (path and _alike(open_samples(path), reference.shape[1:]) for path in (args.samples, args.holdout))
-    report = audit(samples, reference, holdout, args.labels and read_samples(args.labels).flatten(),
-                   args.features and _function(args.features), level=args.level, most=args.most)
+    samples, holdout = (path and _match_axes(open_samples(path), reference.shape[1:])
+                        for path in (args.samples, args.holdout))
+    labels = args.labels and read_samples(args.labels).flatten()
+    features = args.features and _load_function(args.features)
+    report = audit(samples, reference, holdout, labels, features, level=args.level, most=args.most)
     if args.json:
         atomic_write(args.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
     if args.out:
-        atomic_write(args.out, ('<!doctype html><meta charset="utf-8"><title>modelab audit</title><style>body{font:16px/1.5 '
-                           "sans-serif;max-width:60em;margin:2em auto;padding:0 1em}td,th{padding:.2em .7em;text-align:"
-                           f"left}}img{{max-width:100%}}</style>{html_page(report)}").encode())
+        atomic_write(args.out, _html_document(report))
     print(report)
     return report.status
 
@@ -843,10 +1328,11 @@ import tempfile
 from modelab.__main__ import main
 
 folder = tempfile.TemporaryDirectory()
-for name, x in (("made", thief), ("train", train), ("unseen", unseen)):
+for name, x in (("made", copier), ("train", train), ("unseen", unseen)):
     np.save(f"{folder.name}/{name}.npy", x.numpy())
 made, known, new = (f"{folder.name}/{name}.npy" for name in ("made", "train", "unseen"))
-status = main(["audit", made, "--reference", known, "--holdout", new, "--out", f"{folder.name}/report.html"])
+page = f"{folder.name}/report.html"
+status = main(["audit", made, "--reference", known, "--holdout", new, "--out", page])
 assert status == 1
 status, f"{Path(folder.name, 'report.html').stat().st_size / 1e3:.0f} kB of HTML"
 
@@ -855,7 +1341,10 @@ status, f"{Path(folder.name, 'report.html').stat().st_size / 1e3:.0f} kB of HTML
 
 # %%
 big = kept.get("big files", {})
-print(f"{big['GB']:g} GB of training data: {big['seconds']:.0f} s, {big['MB']:,} MB" if big else "not measured here")
+text = "not measured here"
+if big:
+    text = f"{big['GB']:g} GB of training data: {big['seconds']:.0f} s, {big['MB']:,} MB"
+print(text)
 
 # %% [markdown]
 # ## Walking through latent space
@@ -865,40 +1354,52 @@ print(f"{big['GB']:g} GB of training data: {big['seconds']:.0f} s, {big['MB']:,}
 # For normal latents a straight line leads through an empty middle, where $|z|$ is smaller than nearly any draw, by up to $\sqrt{1/2}$ halfway; the great circle, `slerp` of [3.2](../3_inclusion/02_imle_gan.ipynb), does not.
 
 # %%
-#| export
+#| export evaluation.interpolations
 @dataclass(frozen=True)
 class Interpolations:
-    "Interpolations measured, one value per pair: length, share of steps through the gate, largest jump over median."
-    length: Tensor
-    passed: Tensor
-    jump: Tensor
+    "Interpolations measured, one value per pair of latents."
+    length: Tensor  # of the path in data space
+    passed: Tensor  # share of the steps that pass the gate
+    jump: Tensor  # largest step over the median one
+
+
+# %% [markdown]
+# Lengths and distances are taken between features, by default the values themselves.
+
+# %%
+#| export evaluation.interpolations
+def _features_along(path: Callable, a: Tensor, b: Tensor, steps: int,
+                    features_of: Callable[[Tensor], Tensor]) -> Tensor:  # (steps, pairs, features)
+    "The features of what is decoded at each step of the way from a to b."
+    points = []
+    for t in torch.linspace(0, 1, steps).tolist():
+        points.append(flat_rows(check_batch("decode", features_of(path(a, b, t)))))
+    return torch.stack(points)
 
 
 # %%
-#| export
+#| export evaluation.interpolations
 @torch.no_grad()
-def interpolations(decode: Callable[[Tensor], Tensor],  # latents (n, latent) to examples (n, *event)
-                   a: Tensor, b: Tensor,  # (pairs, latent)
-                   reference: Tensor,  # (m, *event): real examples; their own neighbour distances set the gate
-                   path: Callable = slerp,  # or torch.lerp for straight lines
-                   steps: int = 33,
-                   features: Callable[[Tensor], Tensor] = lambda x: x,  # where lengths and distances are taken
+@checked
+def interpolations(decode: Annotated[Callable, Function("n latent -> n *event")],
+                   a: Annotated[Tensor, Samples("pairs latent")],
+                   b: Annotated[Tensor, Samples("pairs latent")],
+                   reference: Annotated[Tensor, Samples("reference *event", 2)],  # sets the gate
+                   path: Annotated[Callable, Function()] = slerp,  # or torch.lerp
+                   steps: Annotated[int, Whole(3)] = 33,
+                   features: Annotated[Callable, Function("n *event -> n features")] = lambda x: x,
                    ) -> Interpolations:
     "Walk between pairs of latents: how far, through how much that is real, and how abruptly."
-    check_callable(decode=decode, path=path, features=features)
-    a, b, reference = check_batch("a", a), check_batch("b", b), check_batch("reference", reference, least=2)
-    if a.dtype != b.dtype:
-        raise ValueError(f"a, b: expected one type, got {a.dtype} and {b.dtype}")
-    if a.shape != b.shape or a.ndim != 2:
-        raise ValueError(f"a, b: expected one shape (pairs, latent), got {tuple(a.shape)} and {tuple(b.shape)}")
-    real = _flat("features", features(reference), 2).double()
+    real = flat_rows(check_batch("features", features(reference), least=2))
     gate = nearest_k(real, real, 2)[0][:, 1].quantile(.95)
-    points = torch.stack([_flat("decode", features(decode(path(a, b, t))), 1).double()
-                          for t in torch.linspace(0, 1, check_int("steps", steps, 3)).tolist()])
-    _same_width(reference=real, decode=points.flatten(0, 1))
+    points = _features_along(path, a, b, steps, lambda z: features(decode(z)))
+    if points.shape[2] != real.shape[1]:
+        raise ValueError(f"decode: expected {real.shape[1]} features as in reference, "
+                         f"got {points.shape[2]}")
     moves = points.diff(dim=0).norm(dim=-1)
-    passed = nearest_k(points.flatten(0, 1), real)[0][:, 0].view(len(points), -1) <= gate
-    return Interpolations(moves.sum(0), passed.double().mean(0), moves.amax(0) / moves.median(0).values.clamp(min=1e-12))
+    near = nearest_k(points.flatten(0, 1), real)[0][:, 0].view(len(points), -1)
+    jump = moves.amax(0) / moves.median(0).values.clamp(min=1e-12)
+    return Interpolations(moves.sum(0), (near <= gate).double().mean(0), jump)
 
 
 # %%
@@ -919,11 +1420,14 @@ decoders = {"trained": lambda z: G(z[None])[0] / 2 + .5,
 a, b = torch.randn(2, 60, 16, generator=g)
 
 # %%
-walks = {f"{name}, {way}": interpolations(decoder, a, b, train[:, None], path) for name, decoder in decoders.items()
-         for way, path in (("straight", torch.lerp), ("great circle", slerp))}
+paths = {"straight": torch.lerp, "great circle": slerp}
+walks = {f"{name}, {way}": interpolations(decoder, a, b, train[:, None], path)
+         for name, decoder in decoders.items() for way, path in paths.items()}
 for name, w in walks.items():
-    print(f"{name:24} length {w.length.mean():5.2f}  gate {w.passed.mean():4.0%}  jump/median {w.jump.median():.2g}")
-assert walks["memorised, great circle"].passed.min() == 1 and walks["memorised, great circle"].jump.median() > 100
+    print(f"{name:24} length {w.length.mean():5.2f}  gate {w.passed.mean():4.0%}  "
+          f"jump/median {w.jump.median():.2g}")
+memorised = walks["memorised, great circle"]
+assert memorised.passed.min() == 1 and memorised.jump.median() > 100
 
 # %% [markdown]
 # The memoriser passes the gate at every step, for every step *is* a training scan; what gives it away is the jump. A walk that looks real all along proves nothing by itself.
@@ -935,22 +1439,30 @@ gate = nearest_k(train, train, 2)[0][:, 1].quantile(.95).item()
 ends = torch.randn(12, 16, generator=torch.Generator().manual_seed(1))
 
 
+# %%
+def draw_steps(ax, distance):
+    "Each step's distance to real data, and whether it passes the gate."
+    passed = distance <= gate
+    ax.axhline(gate, c=REAL, lw=1, label="gate")
+    for mask, mark, colour, name in ((passed, "o", REAL, "passes"), (~passed, "x", FAKE, "fails")):
+        ax.plot(torch.arange(11)[mask], distance[mask], mark, c=colour, label=name)
+    top = 1.1 * max(1.4 * gate, distance.max().item())
+    ax.set(xlabel="step", ylabel="distance to real", ylim=(-.1, top), xlim=(-.5, 10.5))
+    ax.legend(ncols=3, fontsize=7)
+    return int(passed.sum())
+
+
+# %%
 def walk(start: int, end: int, who: str = "trained"):
-    "Eleven steps along the great circle between two of twelve latents: pictures, and their distance to real data."
+    "Eleven steps along the great circle between two of twelve latents, as pictures."
     z = torch.stack([slerp(ends[start], ends[end], t) for t in torch.linspace(0, 1, 11).tolist()])
     with torch.no_grad():
         shown = decoders[who](z)[:, 0]
-    distance = nearest_k(shown, train)[0][:, 0]
-    passed = distance <= gate
     figure, (film, way) = axes(2, 1, size=(5.5, 1.2), height_ratios=[1, 2])
     image_grid(film, shown, 11)
-    way.axhline(gate, c=REAL, lw=1, label="gate")
-    for mask, mark, colour, name in ((passed, "o", REAL, "passes"), (~passed, "x", FAKE, "fails")):
-        way.plot(torch.arange(11)[mask], distance[mask], mark, c=colour, label=name)
-    way.set(xlabel="step", ylabel="distance to real", ylim=(-.1, 1.1 * max(1.4 * gate, distance.max().item())), xlim=(-.5, 10.5))
-    way.legend(ncols=3, fontsize=7)
-    alt = f"{who.capitalize()}, from latent {start} to {end}: {int(passed.sum())} of 11 steps pass the gate"
-    return int(passed.sum()), Picture(figure, alt)
+    passed = draw_steps(way, nearest_k(shown, train)[0][:, 0])
+    alt = f"{who.capitalize()}, from latent {start} to {end}: {passed} of 11 steps pass the gate"
+    return passed, Picture(figure, alt)
 
 
 # %%
@@ -977,8 +1489,8 @@ assert walk(0, 7, "memorised")[0] == 11
 walk(0, 7)[1]
 
 # %% [markdown]
-# ## Under your hands: how much theft is noticed?
-# Drag the share of copies from none to a fifth, and see which tests wake up.
+# ## Under your hands: how many copies are noticed?
+# Drag the share of copies from none to a fifth, and see which tests raise an alarm.
 
 # %%
 def with_copies(share: float):
@@ -988,8 +1500,8 @@ def with_copies(share: float):
     x[:count] = train[:count]
     found = audit(x, train, unseen)
     figure, ax = axes(size=(4.6, 2.3))
-    for bag, colour, dash, name in ((unseen, REAL, "-", "held out"), (x, FAKE, "--", "samples")):
-        d = nearest_k(bag, train)[0][:, 0].sort().values
+    for shown, colour, dash, name in ((unseen, REAL, "-", "held out"), (x, FAKE, "--", "samples")):
+        d = nearest_k(shown, train)[0][:, 0].sort().values
         ax.plot(d, torch.linspace(0, 1, len(d)), dash, c=colour, label=name)
     caught = [f.test for f in found.findings if f.alarm]
     ax.set(xlabel="distance to the nearest training scan", ylabel="share below",
@@ -1012,6 +1524,7 @@ film.widget.slider.value = 0
 # ## In your own code
 
 # %%
+torch.manual_seed(0)
 report = audit(torch.randn(400, 3, 8, 8), torch.randn(500, 3, 8, 8), torch.randn(400, 3, 8, 8))
 report.sound, report.status, report.verdict
 
@@ -1032,22 +1545,24 @@ grade_support(answer)
 
 
 # %% [markdown]
-# **2.** Build a bag that fools precision *and* recall of chapter 4.1 (both at least as good as a perfect generator's) and yet is found by the audit. Write `bag(train)`, a function of the training scans.
+# **2.** Build samples that fool precision *and* recall of chapter 4.1 (both at least as good as a perfect generator's) and yet are found by the audit. Write `made(train)`, a function of the training scans.
 
 # %%
 copy_all = lambda x: x.clone()
 
-@exercise(accepts=[copy_all], rejects=[lambda x: pretend, lambda x: x[:300] + 1, lambda x: torch.rand(599, 8, 8)])
-def grade_bag(answer):
+@exercise(accepts=[copy_all],
+          rejects=[lambda x: pretend, lambda x: x[:300] + 1, lambda x: torch.rand(599, 8, 8)])
+def grade_samples(answer):
     made, honest = answer(train), precision_recall(train, pretend)
     found = precision_recall(train, made)
-    assert found.precision >= honest.precision and found.recall >= honest.recall, "it looks worse than perfect"
+    good = found.precision >= honest.precision and found.recall >= honest.recall
+    assert good, "it looks worse than perfect"
     assert not audit(made, train, unseen).sound, "the audit finds nothing wrong with it"
 
 
 # %%
 answer = ...
-grade_bag(answer)
+grade_samples(answer)
 
 # %% [markdown]
 # ## Recap
