@@ -20,7 +20,7 @@ from importlib import import_module as _import_module
 
 from . import _index
 
-__version__ = "0.1.0"
+__version__ = _index.VERSION
 
 _PUBLIC = {
     "data": "mixture ring grid line rare_modes digits stacked_digits mnist stacked_mnist fashion_mnist scenes faces",

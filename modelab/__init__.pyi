@@ -20,8 +20,8 @@ from .evaluation.precision_recall import pr_curve as pr_curve
 from .evaluation.precision_recall import frechet_distance as frechet_distance
 from .evaluation.neighbours import nearest as nearest
 from .evaluation.audit import audit as audit
-from .evaluation.audit import Report as Report
-from .evaluation.audit import interpolations as interpolations
+from .evaluation.report import Report as Report
+from .evaluation.interpolations import interpolations as interpolations
 from .losses.penalties import gradient_penalty as gradient_penalty
 from .losses.penalties import r1 as r1
 from .losses.penalties import r2 as r2

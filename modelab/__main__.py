@@ -16,29 +16,38 @@ from .core.registry import COMMANDS, load
 # %% auto #0
 __all__ = ['main']
 
-# %% ../nbs/6_workshop/15_commands.ipynb #1e97f6a7
+# %% ../nbs/6_workshop/15_commands.ipynb #e1b94045
 def _parser(asked: str) -> argparse.ArgumentParser:
     "The parser of the command line; only the command that is asked for is imported."
-    parser = argparse.ArgumentParser(prog="modelab", description="Is my generator losing modes? Train, measure, learn.",
-                                     epilog="Help on one command: modelab train --help")
+    parser = argparse.ArgumentParser(
+        prog="modelab", description="Is my generator losing modes? Train, measure, learn.",
+        epilog="Help on one command: modelab train --help")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name, title in _index.COMMAND_HELP.items():
-        if name != asked:
+        if name == asked:
+            _add_command(commands, name, title)
+        else:
             commands.add_parser(name, help=title)
-            continue
-        load("command", name)
-        examples = (COMMANDS[name].__doc__ or "").partition("\n")[2]
-        sub = commands.add_parser(name, help=title, description=title.capitalize() + ".", epilog="examples:" + examples.rstrip(),
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
-        sub.set_defaults(execute=COMMANDS[name](sub))
     return parser
 
-# %% ../nbs/6_workshop/15_commands.ipynb #3089b288
+# %% ../nbs/6_workshop/15_commands.ipynb #eab6df20
+def _add_command(commands: argparse._SubParsersAction, name: str, title: str) -> None:
+    "Import a command and add its parser; the examples are the rest of its docstring."
+    load("command", name)
+    examples = (COMMANDS[name].__doc__ or "").partition("\n")[2]
+    sub = commands.add_parser(name, help=title, description=title.capitalize() + ".",
+                              epilog="examples:" + examples.rstrip(),
+                              formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub.set_defaults(execute=COMMANDS[name](sub))
+
+# %% ../nbs/6_workshop/15_commands.ipynb #d6e96c8d
 def main(argv: Sequence[str] | None = None) -> int:
-    "Run the command line and return its exit status: 0, or what the command says; 2 for bad input, 130 after Ctrl-C."
+    "Run the command line; its exit status is the command's, 2 for bad input, 130 after Ctrl-C."
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = _parser(next((word for word in argv if not word.startswith("-")), "")).parse_args(argv)
-    rank = f", rank {os.environ['RANK']}" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else ""
+    asked = next((word for word in argv if not word.startswith("-")), "")
+    args = _parser(asked).parse_args(argv)
+    ranks = int(os.environ.get("WORLD_SIZE", 1))
+    rank = f", rank {os.environ['RANK']}" if ranks > 1 else ""
     try:
         return args.execute(args) or 0
     except BrokenPipeError:  # whoever reads us, such as head, has read enough

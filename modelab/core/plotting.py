@@ -5,13 +5,12 @@
 # %% ../../nbs/6_workshop/04_plotting.ipynb #e10fc1b1
 from __future__ import annotations
 
-import functools
 import io
 import math
 from collections.abc import Sequence
 
 # %% auto #0
-__all__ = ['REAL', 'FAKE', 'MISSING', 'ACCENT', 'Picture', 'axes', 'scatter', 'image_grid', 'Film']
+__all__ = ['REAL', 'FAKE', 'MISSING', 'ACCENT', 'axes', 'Picture', 'scatter', 'image_grid', 'Film']
 
 # %% ../../nbs/6_workshop/04_plotting.ipynb #029a68f9
 REAL, FAKE, MISSING, ACCENT = "#0072B2", "#D55E00", "#8C8C8C", "#009E73"
@@ -29,21 +28,19 @@ def axes(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (3.4, 3
 class Picture:
     "A still picture with a text that says the same to whoever cannot see it."
     def __init__(self, figure, alt: str):
-        self.alt, buffer = alt, io.BytesIO()
+        buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
-        self.png = buffer.getvalue()
+        self.alt, self.png = alt, buffer.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {"image/png": self.png, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
-
-# %% ../../nbs/6_workshop/04_plotting.ipynb #05d68948
-Picture = Picture
 
 # %% ../../nbs/6_workshop/04_plotting.ipynb #14be681a
 def scatter(ax, real=None, fake=None, *, limit: float | None = None, size: float = 6):
     "Draw 2-D points: real as blue discs, generated as orange crosses."
     if real is not None:
-        ax.scatter(*real.detach().cpu().T, s=size, c=REAL, alpha=.5, linewidths=0, label="real", rasterized=True)
+        ax.scatter(*real.detach().cpu().T, s=size, c=REAL, alpha=.5, linewidths=0,
+                   label="real", rasterized=True)
     if fake is not None:
         ax.scatter(*fake.detach().cpu().T, s=size * 2, c=FAKE, alpha=.6, marker="x", linewidths=.7,
                    label="generated", rasterized=True)
@@ -66,36 +63,32 @@ def image_grid(ax, images, columns: int = 10, title: str = ""):
     ax.set_title(title)
     ax.set_axis_off()
 
-# %% ../../nbs/6_workshop/04_plotting.ipynb #a0a7f4cd
+# %% ../../nbs/6_workshop/04_plotting.ipynb #5d32f6ea
 class Film:
-    "Recorded pictures with a slider: a live widget in a running notebook, a strip of stills elsewhere."
+    "Recorded pictures: a slider in a running notebook, a strip of stills elsewhere."
     def __init__(self, frames: Sequence[Picture],  # at least one
                  labels: Sequence[str],  # one per frame
                  ):
-        if any(not isinstance(v, (list, tuple)) for v in (frames, labels)) or any(not hasattr(f, "png") for f in frames):
-            raise TypeError(f"frames, labels: expected lists of pictures and texts, got {frames!r:.40} and {labels!r:.40}")
+        lists = all(isinstance(v, (list, tuple)) for v in (frames, labels))
+        if not lists or not all(hasattr(frame, "png") for frame in frames):
+            raise TypeError("frames, labels: expected lists of pictures and texts, "
+                            f"got {frames!r:.40} and {labels!r:.40}")
         if not frames or len(frames) != len(labels):
-            raise ValueError(f"frames, labels: expected as many labels as frames, got {len(labels)} and {len(frames)}")
+            raise ValueError("frames, labels: expected as many labels as frames, "
+                             f"got {len(labels)} and {len(frames)}")
         self.frames, self.labels = list(frames), list(labels)
 
-    @functools.cached_property
-    def widget(self):
-        "The widget: image, label, play button and slider."
-        import ipywidgets as w
-        last = len(self.frames) - 1
-        natural = w.Layout(max_width="100%", align_self="flex-start")
-        image = w.Image(value=self.frames[0].png, format="png", layout=natural)
-        label = w.Label(self.labels[0])
-        slider = w.IntSlider(0, 0, last, description="frame", readout=False)
-        play = w.Play(value=0, min=0, max=last, interval=250)
-        w.jslink((play, "value"), (slider, "value"))
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        data, meta = self.still()._repr_mimebundle_()
+        live = self.widget._repr_mimebundle_() or {}
+        return {**(live[0] if isinstance(live, tuple) else live), **data}, meta
 
-        def turn(change):
-            image.value, label.value = self.frames[change["new"]].png, self.labels[change["new"]]
-        slider.observe(turn, "value")
-        box = w.VBox([image, w.HBox([play, slider, label])])
-        box.slider, box.image, box.label = slider, image, label
-        return box
+    @property
+    def widget(self):
+        "The widget: image, label, play button and slider; made at first use."
+        if not hasattr(self, "_widget"):
+            self._widget = _film_widget(self.frames, self.labels)
+        return self._widget
 
     def still(self, n: int = 3) -> Picture:
         "The film strip: `n` frames from first to last."
@@ -104,14 +97,29 @@ class Film:
         chosen = [round(i * (len(self.frames) - 1) / max(1, n - 1)) for i in range(n)]
         sheets = [imread(io.BytesIO(self.frames[i].png)) for i in chosen]
         height, width = sheets[0].shape[:2]
-        figure, panels = axes(1, n, size=(min(4.0, 9.6 / n), min(4.0, 9.6 / n) * height / width + .2), squeeze=False)
+        side = min(4.0, 9.6 / n)
+        figure, panels = axes(1, n, size=(side, side * height / width + .2), squeeze=False)
         for ax, i, sheet in zip(panels[0], chosen, sheets):
             ax.imshow(sheet)
             ax.set_title(self.labels[i])
             ax.set_axis_off()
         return Picture(figure, "; ".join(f"{self.labels[i]}: {self.frames[i].alt}" for i in chosen))
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        data, meta = self.still()._repr_mimebundle_()
-        live = self.widget._repr_mimebundle_() or {}
-        return {**(live[0] if isinstance(live, tuple) else live), **data}, meta
+
+# %% ../../nbs/6_workshop/04_plotting.ipynb #b416c94e
+def _film_widget(frames: Sequence[Picture], labels: Sequence[str]):
+    "A box with image, play button, slider and label, which carries them as attributes."
+    import ipywidgets as w
+    last = len(frames) - 1
+    natural = w.Layout(max_width="100%", align_self="flex-start")
+    image, label = w.Image(value=frames[0].png, format="png", layout=natural), w.Label(labels[0])
+    slider = w.IntSlider(0, 0, last, description="frame", readout=False)
+    play = w.Play(value=0, min=0, max=last, interval=250)
+    w.jslink((play, "value"), (slider, "value"))
+
+    def turn(change):
+        image.value, label.value = frames[change["new"]].png, labels[change["new"]]
+    slider.observe(turn, "value")
+    box = w.VBox([image, w.HBox([play, slider, label])])
+    box.slider, box.image, box.label = slider, image, label
+    return box

@@ -19,83 +19,54 @@ from .. import _index
 from .checks import check_choice
 
 # %% auto #0
-__all__ = ['GAMES', 'MODE_SETS', 'COMMANDS', 'RENAMED', 'register_command', 'SettingGroup', 'groups_of', 'get_setting',
-           'set_setting', 'nested_settings', 'with_settings', 'to_json', 'round_for_json', 'register_game',
-           'register_mode_set', 'load', 'load_all', 'registered', 'upgrade_settings', 'make']
+__all__ = ['GAMES', 'MODE_SETS', 'COMMANDS', 'RENAMED', 'known_names', 'load', 'load_all', 'registered', 'register_command',
+           'to_json', 'round_for_json', 'register_game', 'register_mode_set', 'SettingGroup', 'groups_of',
+           'get_setting', 'set_setting', 'nested_settings', 'with_settings', 'upgrade_settings', 'make']
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #d727a1c1
 GAMES: dict[str, Callable] = {}
 MODE_SETS: dict[str, Callable] = {}
 COMMANDS: dict[str, Callable] = {}
 
-# %% ../../nbs/6_workshop/02_registry.ipynb #631dde6d
+# %% ../../nbs/6_workshop/02_registry.ipynb #f3350807
+_TABLES = {"game": (GAMES, _index.GAMES), "modes": (MODE_SETS, _index.MODE_SETS),
+           "command": (COMMANDS, _index.COMMANDS)}
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #76636a64
+def known_names(kind: str) -> list[str]:
+    "The names of every \"game\", of all \"modes\" or of every \"command\", imported yet or not."
+    imported, indexed = _TABLES[check_choice("kind", kind, _TABLES)]
+    return sorted({*imported, *indexed})
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #2641ce2f
+def load(kind: str, name: str) -> None:
+    "Import the module that registers `name`, if the package has one and it is not registered yet."
+    imported, indexed = _TABLES[kind]
+    if name in indexed and name not in imported:
+        importlib.import_module(f"modelab.{indexed[name]}")
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #de20712f
+def load_all() -> None:
+    "Import every module that registers a game or a mode set, so that all of them are known."
+    for module in sorted({*_index.GAMES.values(), *_index.MODE_SETS.values()}):
+        importlib.import_module(f"modelab.{module}")
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #2ab5e01a
+def registered(kind: str) -> dict[str, Callable]:
+    "Every registered \"game\" or \"modes\" by name."
+    table, _ = _TABLES[check_choice("kind", kind, ["game", "modes"])]
+    load_all()
+    return table
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #496e7f78
 def register_command(name: str) -> Callable[[Callable], Callable]:
-    "Decorator: `configure(parser)` adds a subcommand's arguments and returns the function that runs them."
+    "Decorator: `configure(parser)` adds a subcommand's arguments and returns what runs them."
     def register(configure: Callable) -> Callable:
         COMMANDS[name] = configure
         return configure
     return register
 
-# %% ../../nbs/6_workshop/02_registry.ipynb #7d19dc06
-@dataclass(frozen=True)
-class SettingGroup:
-    "Settings that games share; one that is None is left to the game's own default."
-
-    def over(self, defaults: SettingGroup) -> SettingGroup:
-        "The same settings, those that are None taken from `defaults`."
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return dataclasses.replace(defaults, **{name: v for name, v in given.items() if v is not None})
-
-# %% ../../nbs/6_workshop/02_registry.ipynb #c3af8d97
-def groups_of(game: Any) -> dict[str, type]:
-    "The groups of settings that a game, or a class of games, has: the field's name and the group's class."
-    return getattr(game, "groups", {})
-
-# %% ../../nbs/6_workshop/02_registry.ipynb #27bf861f
-def _owner(game: Any, name: str) -> str | None:
-    "The field of the group that the setting `name` belongs to; None for a field of the game itself."
-    return next((field for field, group in groups_of(game).items()
-                 if name in group.__dataclass_fields__), None)
-
-# %% ../../nbs/6_workshop/02_registry.ipynb #07fd7733
-def get_setting(game: Any, name: str) -> Any:
-    "The value of a setting of a game, whichever group it stands in."
-    owner = _owner(game, name)
-    return getattr(game if owner is None else getattr(game, owner), name)
-
-# %% ../../nbs/6_workshop/02_registry.ipynb #2fb55f4b
-def set_setting(game: Any, name: str, value: Any) -> None:
-    "Change a setting of a game in place, whichever group it stands in; for the lab, where settings change under way."
-    owner = _owner(game, name)
-    if owner is None:
-        setattr(game, name, value)
-    else:
-        setattr(game, owner, dataclasses.replace(getattr(game, owner), **{name: value}))
-
-# %% ../../nbs/6_workshop/02_registry.ipynb #9fc0db9b
-def nested_settings(game: Any, flat: dict[str, Any]) -> dict[str, Any]:
-    "Flat settings as the fields of a game, or of a class of games: those of a group are put into a group."
-    fields: dict[str, Any] = {}
-    for name, value in flat.items():
-        owner = _owner(game, name)
-        if owner is None:
-            fields[name] = value
-        else:
-            fields.setdefault(owner, {})[name] = value
-    groups = groups_of(game)
-    return {name: groups[name](**v) if name in groups and isinstance(v, dict) else v for name, v in fields.items()}
-
-# %% ../../nbs/6_workshop/02_registry.ipynb #6e58fcf3
-def with_settings(game: Any, **flat: Any) -> Any:
-    "A copy of a game with other settings, whichever group they stand in: `with_settings(game, lr=3e-4)`."
-    fields = nested_settings(game, flat)
-    for name in groups_of(game):
-        if name in fields:
-            changed = {k: flat[k] for k in flat if _owner(game, k) == name}
-            fields[name] = dataclasses.replace(getattr(game, name), **changed)
-    return dataclasses.replace(game, **fields)
-
-# %% ../../nbs/6_workshop/02_registry.ipynb #2e6b11f5
+# %% ../../nbs/6_workshop/02_registry.ipynb #80bf2b16
 def to_json(value: Any) -> Any:
     "`value` as JSON-ready data; an object that cannot be written down leaves a note of its class."
     if isinstance(value, os.PathLike):
@@ -108,16 +79,17 @@ def to_json(value: Any) -> Any:
         return [to_json(v) for v in value]
     if isinstance(value, dict):
         return {str(k): to_json(v) for k, v in value.items()}
-    return value if isinstance(value, (str, int, float, bool, type(None))) else {"own": type(value).__name__}
+    plain = isinstance(value, (str, int, float, bool, type(None)))
+    return value if plain else {"own": type(value).__name__}
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #99155743
 def round_for_json(value: float) -> float | None:
     "A number for JSON: four digits, or None where it is not finite."
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
-# %% ../../nbs/6_workshop/02_registry.ipynb #4534e0c3
+# %% ../../nbs/6_workshop/02_registry.ipynb #1d684dbc
 def _record_spec(make: Callable, name: str) -> Callable:
-    "Wrap the initialiser or factory `make` so that what it makes carries `.spec`: its name and its arguments."
+    "Wrap an initialiser or factory: what it makes carries `.spec`, its name and arguments."
     signature = inspect.signature(make)
 
     @functools.wraps(make)
@@ -125,13 +97,10 @@ def _record_spec(make: Callable, name: str) -> Callable:
         made = make(*args, **kw)
         bound = signature.bind(*args, **kw)
         bound.apply_defaults()
-        own = vars(args[0]) if made is None else {}  # what a dataclass made of its defaults
-        arguments = {k: own.get(k, v) for k, v in bound.arguments.items() if k != "self"}
         target = args[0] if made is None else made
-        groups = groups_of(target)
-        flat = {k: v for k, v in arguments.items() if k not in groups}
-        flat |= {k: getattr(arguments[g], k) for g in groups for k in groups[g].__dataclass_fields__}
-        target.spec = {"name": name, **to_json(flat)}
+        own = vars(target) if made is None else {}  # what a dataclass made of its defaults
+        arguments = {k: own.get(k, v) for k, v in bound.arguments.items() if k != "self"}
+        target.spec = {"name": name, **to_json(_flat_settings(target, arguments))}
         return made
     return wrapped
 
@@ -149,52 +118,113 @@ def register_mode_set(make: Callable) -> Callable:
     MODE_SETS[make.__name__] = _record_spec(make, make.__name__)
     return MODE_SETS[make.__name__]
 
-# %% ../../nbs/6_workshop/02_registry.ipynb #d2e67f2a
-def load(kind: str, name: str) -> None:
-    "Import the module that registers `name`, if the package has one: \"game\", \"modes\" or \"command\"."
-    module = {"game": _index.GAMES, "modes": _index.MODE_SETS, "command": _index.COMMANDS}[kind].get(name)
-    if module:
-        importlib.import_module(f"modelab.{module}")
+# %% ../../nbs/6_workshop/02_registry.ipynb #7d19dc06
+@dataclass(frozen=True)
+class SettingGroup:
+    "Settings that games share; one that is None is left to the game's own default."
 
-# %% ../../nbs/6_workshop/02_registry.ipynb #de20712f
-def load_all() -> None:
-    "Import every module that registers a game or a mode set, so that all of them are known."
-    for module in sorted({*_index.GAMES.values(), *_index.MODE_SETS.values()}):
-        importlib.import_module(f"modelab.{module}")
+    def over(self, defaults: SettingGroup) -> SettingGroup:
+        "The same settings, those that are None taken from `defaults`."
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        known = {name: v for name, v in given.items() if v is not None}
+        return dataclasses.replace(defaults, **known)
 
-# %% ../../nbs/6_workshop/02_registry.ipynb #2ab5e01a
-def registered(kind: str) -> dict[str, Callable]:
-    "Every registered \"game\" or \"modes\" by name."
-    load_all()
-    return {"game": GAMES, "modes": MODE_SETS}[check_choice("kind", kind, ["game", "modes"])]
+# %% ../../nbs/6_workshop/02_registry.ipynb #c3af8d97
+def groups_of(game: Any) -> dict[str, type]:
+    "The groups of settings of a game or a class of games: the field's name and the group's class."
+    return getattr(game, "groups", {})
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #27bf861f
+def _owner(game: Any, name: str) -> str | None:
+    "The field of the group that setting `name` belongs to; None for a field of the game itself."
+    return next((field for field, group in groups_of(game).items()
+                 if name in group.__dataclass_fields__), None)
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #07fd7733
+def get_setting(game: Any, name: str) -> Any:
+    "The value of a setting of a game, whichever group it stands in."
+    owner = _owner(game, name)
+    return getattr(game if owner is None else getattr(game, owner), name)
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #2fb55f4b
+def set_setting(game: Any, name: str, value: Any) -> None:
+    "Change a setting of a game in place, whichever group it stands in: for the lab, under way."
+    owner = _owner(game, name)
+    if owner is None:
+        setattr(game, name, value)
+    else:
+        setattr(game, owner, dataclasses.replace(getattr(game, owner), **{name: value}))
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #9fc0db9b
+def nested_settings(game: Any, flat: dict[str, Any]) -> dict[str, Any]:
+    "Flat settings as the fields of a game, or of a class of games: those of a group in a group."
+    fields: dict[str, Any] = {}
+    for name, value in flat.items():
+        owner = _owner(game, name)
+        if owner is None:
+            fields[name] = value
+        else:
+            fields.setdefault(owner, {})[name] = value
+    groups = groups_of(game)
+    return {name: groups[name](**v) if name in groups and isinstance(v, dict) else v
+            for name, v in fields.items()}
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #6e58fcf3
+def _flat_settings(game: Any, fields: dict[str, Any]) -> dict[str, Any]:
+    "The fields of a game with those of its groups beside them."
+    groups = groups_of(game)
+    flat = {k: v for k, v in fields.items() if k not in groups}
+    return flat | {k: getattr(fields[g], k) for g in groups for k in groups[g].__dataclass_fields__}
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #2e6b11f5
+def with_settings(game: Any, **flat: Any) -> Any:
+    "A copy of a game with other settings, of any group: `with_settings(game, lr=3e-4)`."
+    fields = nested_settings(game, flat)
+    for name in groups_of(game):
+        if name in fields:
+            changed = {k: flat[k] for k in flat if _owner(game, k) == name}
+            fields[name] = dataclasses.replace(getattr(game, name), **changed)
+    return dataclasses.replace(game, **fields)
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #436494d0
-RENAMED = {"nets": "kind"}  # settings of older files, by their present name
+RENAMED = {  # settings of older files by their present name: of every game, and of one alone
+    "": {"nets": "kind"},
+    "currents": {"price": "penalty_weight"},
+    "imlegan": {"penalty": "r1_weight", "interpolation": "interpolation_weight"},
+    "mmiali": {"paired": "paired_weight", "outer": "outer_weight", "semi": "semi_weight",
+               "inner": "inner_weight"},
+    "fewlabels": {"rest": "label_source", "share": "labelled_share", "rotation": "rotation_weight"},
+    "imputer": {"ask": "reconstruct", "weight": "reconstruction_weight",
+                "adversary": "adversarial_weight", "price": "penalty_weight"},
+    "pairwisebigan": {"penalty": "penalty_form"},
+}
 
-
-def upgrade_settings(settings: dict[str, Any]) -> dict[str, Any]:
+# %% ../../nbs/6_workshop/02_registry.ipynb #65af6e8c
+def upgrade_settings(settings: dict[str, Any],  # of a game, without its name
+                     game: str = "",  # the name it is registered under
+                     ) -> dict[str, Any]:
     "Settings of an older file in their present form."
-    new = {RENAMED.get(name, name): value for name, value in settings.items()}
+    renamed = RENAMED[""] | RENAMED.get(game, {})
+    new = {renamed.get(name, name): value for name, value in settings.items()}
     for old, name, floor in (("fade", "schedule", .01), ("settle", "weight_schedule", 0.)):
         if old in new:
             steps = new.pop(old)
             new[name] = steps and {"shape": "cosine", "steps": steps, "floor": floor}
     return new
 
-# %% ../../nbs/6_workshop/02_registry.ipynb #65af6e8c
+# %% ../../nbs/6_workshop/02_registry.ipynb #f22cc1ed
 def make(kind: str, spec: str | dict) -> Any:
     "Build a registered \"game\" or \"modes\" from its name or from the `.spec` of an earlier one."
-    known = {"game": GAMES, "modes": MODE_SETS}[check_choice("kind", kind, ["game", "modes"])]
+    table, _ = _TABLES[check_choice("kind", kind, ["game", "modes"])]
     if not isinstance(spec, (str, dict)):
         raise TypeError(f"spec: expected a name or the .spec of a {kind}, got {spec!r:.80}")
     settings = {"name": spec} if isinstance(spec, str) else dict(spec)
     name = settings.pop("name", None)
     own = [f"{k} (a {v['own']})" for k, v in settings.items() if isinstance(v, dict) and "own" in v]
     if own:
-        raise ValueError(f"{kind}: {name} was made with objects of your own, make it again yourself: {', '.join(own)}")
-    if name not in known:
-        load(kind, name)
-    if name not in known:
-        load_all()
-    maker = known[check_choice(kind, name, known)]
-    return maker(**(nested_settings(maker, upgrade_settings(settings)) if kind == "game" else settings))
+        raise ValueError(f"{kind}: {name} was made with objects of your own, make it again "
+                         f"yourself: {', '.join(own)}")
+    load(kind, check_choice(kind, name, known_names(kind)))
+    if kind == "game":
+        settings = nested_settings(table[name], upgrade_settings(settings, name))
+    return table[name](**settings)

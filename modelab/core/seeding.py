@@ -11,19 +11,22 @@ from collections.abc import Callable, Sequence
 import torch
 
 # %% auto #0
-__all__ = ['Generators', 'rand', 'randn', 'derive_seed', 'generator_or_default']
+__all__ = ['Generators', 'rand', 'randn', 'randint', 'derive_seed', 'generator_or_default']
 
 # %% ../../nbs/0_start/05_networks.ipynb #cdadfeed
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 # %% ../../nbs/0_start/05_networks.ipynb #bd47d3f6
-def _draw(sampler: Callable, shape: Sequence[int], generator: Generators, device=None, dtype=None) -> torch.Tensor:
+def _draw(sampler: Callable, shape: Sequence[int], generator: Generators, device=None,
+          dtype=None) -> torch.Tensor:
     "Draw with one generator, or with one per run along the first axis."
     if not isinstance(generator, (torch.Generator, list, tuple, type(None))):
-        raise TypeError(f"generator: expected a torch.Generator, or a list of one per run, got {generator!r:.60}")
+        raise TypeError("generator: expected a torch.Generator, or a list of one per run, "
+                        f"got {generator!r:.60}")
     if generator is None or isinstance(generator, torch.Generator):
         source = generator.device if generator is not None else device
-        return sampler(tuple(shape), generator=generator, device=source, dtype=dtype).to(device or source)
+        x = sampler(tuple(shape), generator=generator, device=source, dtype=dtype)
+        return x.to(device or source)
     if len(generator) != shape[0]:
         raise ValueError(f"generator: expected one per run, {shape[0]}, got {len(generator)}")
     return torch.stack([_draw(sampler, shape[1:], g, device, dtype) for g in generator])
@@ -38,10 +41,16 @@ def randn(*shape: int, generator: Generators = None, device=None, dtype=None) ->
     "Standard normal numbers; `generator` may be one per run, for the first axis of `shape`."
     return _draw(torch.randn, shape, generator, device, dtype)
 
-# %% ../../nbs/0_start/05_networks.ipynb #40ebc095
+# %% ../../nbs/0_start/05_networks.ipynb #17913a4a
+def randint(n: int, *shape: int, generator: Generators = None, device=None) -> torch.Tensor:
+    "Whole numbers from 0 to `n - 1`, equally likely; `generator` as for `rand`."
+    return (rand(*shape, generator=generator, device=device) * n).long().clamp_max(n - 1)
+
+# %% ../../nbs/0_start/05_networks.ipynb #dec1adf6
 def derive_seed(*words: object) -> int:
-    "A 63-bit seed for a purpose, such as (7, 'data', step): equal words, equal seed; otherwise unrelated."
-    return int.from_bytes(hashlib.blake2b(repr(words).encode(), digest_size=8).digest(), "big") >> 1
+    "A 63-bit seed for a purpose, such as (7, 'data', step): equal words give equal seeds."
+    digest = hashlib.blake2b(repr(words).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 # %% ../../nbs/0_start/05_networks.ipynb #82acd33d
 def generator_or_default(generator: torch.Generator | None) -> torch.Generator:

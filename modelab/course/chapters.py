@@ -28,14 +28,16 @@ def chapters_path() -> Path:
 def copy_chapters(folder: str | Path,  # where they go; made if it is absent
                   source: Path | None = None,  # default: `chapters_path()`
                   ) -> list[Path]:
-    "Copy the chapters to `folder` and return what was written; `FileExistsError` if that would overwrite edits."
+    "Copy the chapters; returns what was written. `FileExistsError` if that would lose edits."
     source, folder = Path(source or chapters_path()), Path(folder)
     pairs = [(p, folder / p.relative_to(source)) for p in sorted(source.rglob("*.ipynb"))
              if not any(part.startswith((".", "_")) for part in p.relative_to(source).parts)]
-    edited = [str(new) for old, new in pairs if new.exists() and new.read_bytes() != old.read_bytes()]
+    edited = [str(new) for old, new in pairs
+              if new.exists() and new.read_bytes() != old.read_bytes()]
     if edited:
-        raise FileExistsError(f"nothing was copied, {len(edited)} file(s) there differ from the course: "
-                              + ", ".join(edited[:3]) + (" …" if len(edited) > 3 else ""))
+        names = ", ".join(edited[:3]) + (" …" if len(edited) > 3 else "")
+        raise FileExistsError(f"nothing was copied, {len(edited)} file(s) there differ from the "
+                              f"course: {names}")
     written = [(old, new) for old, new in pairs if not new.exists()]
     for old, new in written:
         new.parent.mkdir(parents=True, exist_ok=True)
@@ -49,9 +51,11 @@ def _course_command(parser: argparse.ArgumentParser) -> Callable:
 
     modelab course my-course
     """
-    parser.add_argument("folder", help="where the chapters go; edited files there are never overwritten")
+    parser.add_argument("folder",
+                        help="where the chapters go; edited files there are never overwritten")
 
     def run(args: argparse.Namespace) -> None:
         written = copy_chapters(args.folder)
-        print(f"{len(written)} new chapters in {args.folder}. Open them with: jupyter lab {args.folder}")
+        print(f"{len(written)} new chapters in {args.folder}. "
+              f"Open them with: jupyter lab {args.folder}")
     return run

@@ -48,7 +48,7 @@ def claim(text: str,  # one sentence that could be false
           figure: str = "",  # the paper's own figure, if it prints one
           expect: bool = True,  # False for a claim that we report as not replicated
           ) -> Claim:
-    "Record a claim; `AssertionError` if what holds is not what the chapter says (never on a short walk)."
+    "Record a claim; `AssertionError` if it is not as the chapter says (never on short walks)."
     holds, verdict = bool(holds), "holds" if holds else "does not replicate"
     if fast_mode():
         verdict = "not judged (short walk)"
@@ -60,7 +60,7 @@ def claim(text: str,  # one sentence that could be false
 # %% ../../nbs/0_start/02_evidence.ipynb #344e0068
 def recorded(name: str) -> dict:
     "The recorded result of `benchmarks/<name>.py`; empty where only the package is installed."
-    path = Path(__file__).resolve().parent.parent / "benchmarks" / f"{name}.json"
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / f"{name}.json"
     return json.loads(path.read_text()) if path.is_file() else {}
 
 # %% ../../nbs/0_start/02_evidence.ipynb #ad62ee1c

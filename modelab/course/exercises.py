@@ -12,19 +12,19 @@ from typing import Any
 # %% auto #0
 __all__ = ['Grader', 'exercise', 'Mission', 'mission']
 
-# %% ../../nbs/0_start/02_evidence.ipynb #5a1957a7
+# %% ../../nbs/0_start/02_evidence.ipynb #1f747a55
 class Grader:
     "Call it with an answer; it says whether the answer is right, and a hint if it is not."
     def __init__(self, check: Callable, accepts: Sequence, rejects: Sequence):
-        self.check, self.__doc__ = check, check.__doc__
+        self.check, self.__doc__, name = check, check.__doc__, check.__name__
         if not accepts or not rejects:
-            raise ValueError("accepts, rejects: a grader must be tried on at least one right and one wrong answer")
+            raise ValueError("accepts, rejects: expected at least one right and one wrong answer")
         for answer in accepts:
             if hint := self.hint(answer):
-                raise AssertionError(f"the grader {check.__name__} rejects a right answer: {hint}")
+                raise AssertionError(f"the grader {name} rejects a right answer: {hint}")
         for answer in rejects:
             if not self.hint(answer):
-                raise AssertionError(f"the grader {check.__name__} accepts a wrong answer: {answer!r}")
+                raise AssertionError(f"the grader {name} accepts a wrong answer: {answer!r}")
 
     def hint(self, answer) -> str:
         "What is wrong with `answer`; empty if nothing is."
@@ -40,21 +40,23 @@ class Grader:
         hint = self.hint(answer)
         return f"Not yet: {hint}" if hint else "Right."
 
-# %% ../../nbs/0_start/02_evidence.ipynb #78023929
+
+# %% ../../nbs/0_start/02_evidence.ipynb #6b885318
 def exercise(*, accepts: Sequence,  # answers the grader must accept
              rejects: Sequence,  # answers it must reject
              ) -> Callable[[Callable], Grader]:
-    "Turn a function that asserts things about an answer into a `Grader`, after proving it on known answers."
+    "Turn a function that asserts things about an answer into a `Grader`, proven on known answers."
     return lambda check: Grader(check, accepts, rejects)
 
 # %% ../../nbs/0_start/02_evidence.ipynb #366856d3
 class Mission:
-    "A task whose `stages` can be seen in a record: `seen` follows it, calling it asserts that all of it was done."
+    "A task in `stages`: `seen` says which are in a record, a call asserts that all of them are."
     def __init__(self, watch: Callable, stages: Sequence[str]):
-        self.watch, self.stages = watch, list(stages)
-        self.text, self.__name__, self.__doc__ = inspect.getdoc(watch) or "", watch.__name__, watch.__doc__
+        self.watch, self.stages, self.text = watch, list(stages), inspect.getdoc(watch) or ""
+        self.__name__, self.__doc__ = watch.__name__, watch.__doc__
         if not self.stages or not self.text:
-            raise ValueError(f"stages: {watch.__name__} needs at least one stage, and a docstring that says the task")
+            raise ValueError(f"stages: {watch.__name__} needs at least one stage, and a docstring "
+                             "that says the task")
 
     def seen(self, record: Any) -> list[bool]:
         "Which stages the record shows; a stage counts only when those before it do."
@@ -73,5 +75,5 @@ class Mission:
 # %% ../../nbs/0_start/02_evidence.ipynb #179ea936
 def mission(*stages: str,  # what is to be seen, in order
             ) -> Callable[[Callable], Mission]:
-    "Turn a generator function that reads a record, and yields one truth per stage, into a `Mission`."
+    "Turn a generator function that yields one truth per stage of a record into a `Mission`."
     return lambda watch: Mission(watch, stages)

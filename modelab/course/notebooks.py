@@ -11,15 +11,21 @@ from collections.abc import Callable
 __all__ = ['patch']
 
 # %% ../../nbs/0_start/02_evidence.ipynb #1a486a5f
-def patch(f: Callable | None = None, *, as_prop: bool = False, cls_method: bool = False) -> Callable:
-    "Decorator: add `f` to the class that its first parameter is annotated with, as a method, a property or a class method."
+def patch(f: Callable | None = None, *,
+          as_prop: bool = False,  # a property
+          cls_method: bool = False,  # a class method
+          ) -> Callable:
+    "Decorator: add `f` to the class that its first parameter is annotated with."
     if f is None:
         return lambda g: patch(g, as_prop=as_prop, cls_method=cls_method)
-    plain = f
+    plain = getattr(f, "func", f)  # of a cached property
     while hasattr(plain, "__wrapped__"):
         plain = plain.__wrapped__
     kind = next(iter(plain.__annotations__.values()))
     owner = plain.__globals__[kind] if isinstance(kind, str) else kind
     plain.__qualname__ = f"{owner.__qualname__}.{plain.__name__}"
-    setattr(owner, plain.__name__, property(f) if as_prop else classmethod(f) if cls_method else f)
+    method = property(f) if as_prop else classmethod(f) if cls_method else f
+    setattr(owner, plain.__name__, method)
+    if hasattr(method, "__set_name__"):
+        method.__set_name__(owner, plain.__name__)
     return plain.__globals__.get(plain.__name__)

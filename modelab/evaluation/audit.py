@@ -5,234 +5,118 @@
 # %% ../../nbs/4_evidence/02_audit.ipynb #64e79a1f
 from __future__ import annotations
 
-import argparse
-import base64
-import html
-import importlib
-import json
 import math
-import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..core.checks import check_batch, check_callable, check_int, check_number
-from ..core.files import atomic_write
-from ..core.plotting import axes, FAKE, image_grid, Picture, REAL, scatter
-from ..core.registry import register_command
+from ..core.checks import check_batch
 from ..core.seeding import generator_or_default
-from ..data.readers import (index_parts, open_samples, pictures_to_floats, read_samples,
-                                  SampleFile)
-from .interpolation import slerp
-from .precision_recall import pr_curve
+from ..core.signatures import checked, Function, Real, Samples, Whole
+from ..core.statistics import wilson_interval
+from ..data.readers import index_parts, pictures_to_floats, SampleFile
+from .copying import flat_rows, nearest_k
+from .report import Finding, Report
 
 # %% auto #0
-__all__ = ['AUDIT_NEIGHBOURS', 'AUDIT_TESTS', 'nearest_k', 'authenticity', 'copying_z', 'birthday_test', 'Finding',
-           'wilson_interval', 'Report', 'audit', 'html_page', 'Interpolations', 'interpolations']
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #0d4a5110
-def _flat(name: str, x: Any, least: int) -> Tensor:
-    "A bag as `(n, features)`, float32 or float64."
-    x = check_batch(name, x, least=least)
-    return (x.flatten(1) if x.ndim > 1 else x[:, None]).cpu()
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #d1d778e9
-def _same_width(**bags: Tensor) -> None:
-    "Refuse bags of different widths."
-    (first, x), *rest = bags.items()
-    for name, y in rest:
-        if y.shape[1] != x.shape[1]:
-            raise ValueError(f"{name}: expected {x.shape[1]} features as in {first}, got {y.shape[1]}")
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #036e6d34
-def nearest_k(samples: Tensor,  # (n, *event)
-              reference: Tensor,  # (m, *event)
-              k: int = 1,  # how many of the nearest
-              ) -> tuple[Tensor, Tensor]:  # distances (n, k) ascending, float64; indices (n, k)
-    "The k nearest reference examples of each sample; a copy is at distance 0 exactly."
-    from sklearn.neighbors import NearestNeighbors
-    x, y = _flat("samples", samples, 1), _flat("reference", reference, 1)
-    _same_width(reference=y, samples=x)
-    found = NearestNeighbors(n_neighbors=check_int("k", k, 1, len(y)), algorithm="brute").fit(y.double().numpy())
-    index = torch.as_tensor(found.kneighbors(x.double().numpy(), return_distance=False)).long()
-    distance = torch.stack([(x.double() - y[i].double()).norm(dim=1) for i in index.T], 1)
-    distance, order = distance.sort(1)
-    return distance, index.gather(1, order)
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #67ceeb6f
-def authenticity(samples: Tensor,  # (n, *event)
-                 train: Tensor,  # (m, *event), m ≥ 2
-                 ) -> float:
-    "Share of samples whose nearest training example has another training example nearer (Alaa et al. 2022)."
-    samples, train = _flat("samples", samples, 1), _flat("train", train, 2)
-    _same_width(train=train, samples=samples)
-    distance, index = (v[:, 0] for v in nearest_k(samples, train))
-    return float((nearest_k(train, train, 2)[0][index, 1] < distance).double().mean())
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #b4719d21
-def copying_z(samples: Tensor, train: Tensor, holdout: Tensor,  # (·, *event) each
-              ) -> float:
-    "z of the rank test of training distances (Meehan et al. 2020, one cell): far below 0 copies, far above underfits."
-    bags = {"train": _flat("train", train, 1), "samples": _flat("samples", samples, 1), "holdout": _flat("holdout", holdout, 1)}
-    _same_width(**bags)
-    a, b = (nearest_k(bags[name], bags["train"])[0][:, 0] for name in ("samples", "holdout"))
-    both, n, m = torch.cat([a, b]), len(a), len(b)
-    levels, place, counts = both.unique(return_inverse=True, return_counts=True)
-    middle = (counts.cumsum(0) - (counts.double() - 1) / 2)[place]  # mid-ranks: ties are common where copies are
-    spread = n * m / 12 * ((n + m + 1) - float((counts.double() ** 3 - counts).sum()) / ((n + m) * (n + m - 1)))
-    return float((middle[:n].sum() - n * (n + m + 1) / 2) / math.sqrt(max(spread, 1e-12)))
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #76330fde
-def birthday_test(samples: Tensor,  # (n, *event)
-                  closer: float,  # two samples nearer than this are duplicates; take it from real pairs
-                  size: int = 100,  # how many to draw at a time
-                  rounds: int = 200,
-                  generator: torch.Generator | None = None) -> tuple[float, float]:
-    """Chance of a duplicate in a draw of `size`, and the support that a uniform law with this chance would have.
-
-    A heavy atom or a generous threshold fakes a small support: believe it for uniform laws only (Arora, Zhang 2018).
-    """
-    samples, generator = _flat("samples", samples, 2), generator_or_default(generator)
-    check_int("size", size, 2, len(samples))
-    check_number("closer", closer, 0)
-    hits = 0
-    for _ in range(check_int("rounds", rounds)):
-        draw = samples[torch.randperm(len(samples), generator=generator)[:size]]
-        hits += float(nearest_k(draw, draw, 2)[0][:, 1].min()) <= closer
-    chance = hits / rounds
-    return chance, math.inf if not hits else size ** 2 / (-2 * math.log(max(1 - chance, 1 / (2 * rounds))))
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #45c9bb38
-@dataclass(frozen=True)
-class Finding:
-    "One test of an audit: what it found in your samples, and what perfection and noise give."
-    test: str
-    alarm: bool
-    value: float  # of your samples
-    low: float  # 95 % interval
-    high: float
-    floor: float  # expected of a perfect generator with as many samples
-    null: float  # of uniform noise
-    p: float  # chance of so bad a value for a perfect generator
-    says: str  # the same in words
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #6d40fd71
-def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    "95 % interval of a share of n (Wilson 1927)."
-    z = 1.96
-    middle, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0., (middle - half) / (1 + z * z / n)), min(1., (middle + half) / (1 + z * z / n))
+__all__ = ['AUDIT_NEIGHBOURS', 'EXTREME_SHARES', 'AUDIT_TESTS', 'SampleSource', 'audit']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #26da9b5c
-def _permutation_test(statistic: Callable[[Tensor], Tensor],  # labels (rounds, pool) to values (rounds,)
-                      mine: Tensor,  # (pool,) bool: which of the pool are samples
+def _permutation_test(statistic: Callable[[Tensor], Tensor],  # (rounds, pool) to (rounds,)
+                      is_sample: Tensor,  # (pool,) bool
                       generator: torch.Generator, rounds: int = 999) -> tuple[float, float, float]:
-    "Value, its mean over random relabellings, and the exact p-value: chance of as large a value without a difference."
-    value, chance, seen = float(statistic(mine[None])[0]), 0., 0
-    for _ in range(0, rounds, 37):
-        order = torch.rand(37, len(mine), generator=generator).argsort(1)
-        draws = statistic(mine[order])
-        chance, seen = chance + float(draws.sum()), seen + int((draws >= value - 1e-12).sum())
-    n = len(range(0, rounds, 37)) * 37
-    return value, chance / n, (1 + seen) / (1 + n)
+    "The value, its mean over shuffled labels, and the exact p-value of a value so large."
+    value = float(statistic(is_sample[None])[0])
+    total, reached, n, at_once = 0., 0, 0, 37
+    while n < rounds:
+        order = torch.rand(at_once, len(is_sample), generator=generator).argsort(1)
+        shuffled = statistic(is_sample[order])
+        total += float(shuffled.sum())
+        reached += int((shuffled >= value - 1e-12).sum())
+        n += at_once
+    return value, total / n, (1 + reached) / (1 + n)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #61835f3e
 AUDIT_NEIGHBOURS = 10  # neighbours that make a neighbourhood
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #58114bee
-class _Pool:
-    "Samples and held-out real data in one bag, and who is near whom; labels may then be shuffled."
-    def __init__(self, samples: Tensor, holdout: Tensor, reference: Tensor, train: Tensor):
-        both = torch.cat([samples, holdout])
-        self.mine = torch.arange(len(both)) < len(samples)
-        self.around = nearest_k(reference, both, min(AUDIT_NEIGHBOURS, len(both)))[1]  # (reference, K) into the pool
-        gap, near = nearest_k(both, both, min(AUDIT_NEIGHBOURS + 1, len(both)))
-        itself = near == torch.arange(len(both))[:, None]
-        itself[~itself.any(1), -1] = True  # among copies of itself it may not be listed: drop the farthest
-        self.near, self.gap = (v[~itself].view(len(both), -1) for v in (near, gap))
-        self.train = train  # distance of each to the training data
-
-    def missing(self, mine: Tensor) -> Tensor:
-        "Share of reference neighbourhoods without any sample."
-        return torch.stack([(~m[self.around].any(1)).double().mean() for m in mine])
-
-    def balance(self, mine: Tensor) -> Tensor:
-        "Spread of the number of samples per reference neighbourhood."
-        return torch.stack([m[self.around].double().sum(1).var(unbiased=False) for m in mine])
-
-    def repeats(self, mine: Tensor) -> Tensor:
-        "Among the closest twentieth of nearest pairs, the share in which both are samples."
-        close = self.gap[:, 0] <= self.gap[:, 0].kthvalue(max(1, len(self.gap) // 20)).values
-        return (mine & mine[:, self.near[:, 0]])[:, close].double().mean(1)
+def _neighbours_of_others(x: Tensor) -> tuple[Tensor, Tensor]:
+    "Distances and indices of the nearest others of each row, nearest first."
+    distance, index = nearest_k(x, x, min(AUDIT_NEIGHBOURS + 1, len(x)))
+    itself = index == torch.arange(len(x))[:, None]
+    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
+    return tuple(values[~itself].view(len(x), -1) for values in (distance, index))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #fe59aa96
-def _excess(pool: _Pool, farthest: bool) -> tuple[float, float, float]:
-    "Excess share of samples among those nearest to (or farthest from) the training data, its error, exact p-value."
-    from scipy.stats import hypergeom
-    mine, best = pool.mine, (2., 0., 0.)
-    n, m, distance = int(mine.sum()), int((~mine).sum()), -pool.train if farthest else pool.train
-    for part in (.01, .05, .2):
-        extreme = distance <= distance.kthvalue(max(1, round(part * len(mine)))).values  # with all its ties
-        hits, all_of = int((extreme & mine).sum()), int(extreme.sum())
-        a, b = hits / n, (all_of - hits) / m
-        p = min(1., 3 * float(hypergeom.sf(hits - 1, n + m, n, all_of)))
-        best = min(best, (p, b - a, math.sqrt((a * (1 - a) + 1 / n) / n + (b * (1 - b) + 1 / m) / m)))
-    return -best[1], best[2], best[0]
+class _Pool:
+    "Samples and held-out real data together, and who is near whom; labels may then be shuffled."
+    def __init__(self, samples: Tensor, holdout: Tensor, reference: Tensor,
+                 train_distance: Tensor):  # of each of the pool to the training data
+        both = torch.cat([samples, holdout])
+        self.is_sample = torch.arange(len(both)) < len(samples)
+        k = min(AUDIT_NEIGHBOURS, len(both))
+        self.around = nearest_k(reference, both, k)[1]  # (reference, k) into the pool
+        self.gap, self.near = _neighbours_of_others(both)
+        self.train_distance = train_distance
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #d92b1d43
-def _space(features: Any, reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
-    "The feature space: a callable, or the values themselves, cut to 64 principal directions of the reference."
-    if callable(features):
-        return getattr(features, "__name__", type(features).__name__), features
-    if features is not None:
-        raise TypeError(f"features: expected a function of a batch or None, got {features!r}")
-    if (width := math.prod(reference.shape[1:])) <= 64:
-        return "the values themselves", lambda x: x
-    from sklearn.decomposition import PCA
-    some = reference[rows[::math.ceil(len(rows) * width / 2 ** 25)]].flatten(1).double().numpy()
-    main = PCA(min(64, len(some) - 1), svd_solver="randomized", random_state=0).fit(some)
-    return (f"{main.n_components_} principal directions",
-            lambda x: torch.as_tensor(main.transform(x.flatten(1).double().numpy())))
+    def missing(self, is_sample: Tensor) -> Tensor:
+        "Share of reference neighbourhoods without any sample, for each row of labels."
+        return torch.stack([(~labels[self.around].any(1)).double().mean() for labels in is_sample])
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #13a60fba
-def _read_features(name: str, bag: Any, rows: Tensor, space: Callable) -> Tensor:
-    "Features of some rows of a bag, in parts; checked."
-    seen = []
-    for part in index_parts(bag, rows):
-        with torch.no_grad():
-            found = _flat("features", space(bag[part]), 1)
-        if len(found) != len(part):
-            raise ValueError(f"features: expected {len(part)} rows, one per example of {name}, got {len(found)}")
-        seen.append(found.double())
-    return torch.cat(seen)
+    def balance(self, is_sample: Tensor) -> Tensor:
+        "Variance of the number of samples per reference neighbourhood, for each row of labels."
+        counts = [labels[self.around].double().sum(1) for labels in is_sample]
+        return torch.stack([count.var(unbiased=False) for count in counts])
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #30f6337d
-def _nearest(queries: Tensor, reference: Any, rows: Tensor, space: Callable) -> tuple[Tensor, Tensor]:
-    "Distance of each query to its nearest among some rows of the reference, and which row that is."
-    best, who = queries.new_full((len(queries),), math.inf), torch.zeros(len(queries), dtype=torch.long)
-    for part in rows.split(16_384):
-        distance, index = (v[:, 0] for v in nearest_k(queries, _read_features("reference", reference, part, space)))
-        who = torch.where(distance < best, part[index], who)
-        best = torch.minimum(best, distance)
-    return best, who
+    def repeats(self, is_sample: Tensor) -> Tensor:
+        "Among the closest twentieth of nearest pairs, the share in which both are samples."
+        nearest = self.gap[:, 0]
+        close = nearest <= nearest.kthvalue(max(1, len(nearest) // 20)).values
+        both = is_sample & is_sample[:, self.near[:, 0]]
+        return both[:, close].double().mean(1)
+
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #a52f9c40
-def _as_rows(name: str, x: Any, like: Any = None) -> Any:
-    "A bag that can be asked for rows: a tensor, or the rows of a file; of the same event as `like`."
-    event = None if like is None else tuple(like.shape[1:])
-    if isinstance(x, SampleFile):  # checked here at the top, and wherever rows are read
-        check_batch(name, x[torch.arange(min(2 * AUDIT_NEIGHBOURS, len(x)))], event, 2 * AUDIT_NEIGHBOURS)
-        return x
-    return check_batch(name, pictures_to_floats(x) if isinstance(x, Tensor) else x, event, 2 * AUDIT_NEIGHBOURS).cpu()
+EXTREME_SHARES = .01, .05, .2  # of the pool that is looked at, nearest or farthest
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #99110822
-def _subsample(x: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    "At most `most` examples, at random."
-    return x if len(x) <= most else x[torch.randperm(len(x), generator=generator)[:most]]
+@dataclass(frozen=True)
+class _Excess:
+    "How many more samples than held-out data are among the extreme points of a pool."
+    p: float  # chance of so large an excess for a perfect generator
+    share: float  # of samples, less that of held-out data
+    error: float  # standard error of that
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #7a645d90
+def _share_variance(share: float, n: int) -> float:
+    "Variance of a share of n, kept above zero where all or none are counted."
+    return (share * (1 - share) + 1 / n) / n
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #7f8203dd
+def _excess_among(extreme: Tensor, is_sample: Tensor) -> _Excess:
+    "Samples against held-out data among the extreme points of a pool, both `(pool,)` bool."
+    from scipy.stats import hypergeom
+    n_samples, n_holdout = int(is_sample.sum()), int((~is_sample).sum())
+    n_extreme, hits = int(extreme.sum()), int((extreme & is_sample).sum())
+    of_samples, of_holdout = hits / n_samples, (n_extreme - hits) / n_holdout
+    chance = float(hypergeom.sf(hits - 1, n_samples + n_holdout, n_samples, n_extreme))
+    variance = _share_variance(of_samples, n_samples) + _share_variance(of_holdout, n_holdout)
+    p = min(1., len(EXTREME_SHARES) * chance)
+    return _Excess(p, of_samples - of_holdout, math.sqrt(variance))
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #6684ad0a
+def _largest_excess(pool: _Pool, farthest: bool) -> _Excess:
+    "The least likely excess of samples among the nearest to, or farthest from, the training data."
+    distance = -pool.train_distance if farthest else pool.train_distance
+    tried = []
+    for part in EXTREME_SHARES:
+        count = max(1, round(part * len(distance)))
+        extreme = distance <= distance.kthvalue(count).values  # with all its ties
+        tried.append(_excess_among(extreme, pool.is_sample))
+    return min(tried, key=lambda found: (found.p, -found.share, found.error))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #e9b0509d
 AUDIT_TESTS = {
@@ -244,324 +128,257 @@ AUDIT_TESTS = {
 }
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #bee7facf
-def _tests(pool: _Pool, generator: torch.Generator, rounds: int = 999) -> dict[str, tuple]:
-    "For each test: value, low, high, floor, p."
-    found = {}
-    for name, statistic in (("lost", pool.missing), ("balance", pool.balance), ("repeats", pool.repeats)):
-        value, chance, p = _permutation_test(statistic, pool.mine, generator, rounds)
-        if name == "balance":  # as a ratio to what is expected, with the error of a variance
-            gap = (pool.mine[pool.around].double().sum(1) - pool.mine[pool.around].double().sum(1).mean()).square()
-            error = 1.96 * float(gap.std()) / math.sqrt(len(gap))
-            if not chance:  # every example is the same one: nothing can be out of balance
-                value = chance = 1.
-            found[name] = value / chance, (value - error) / chance, (value + error) / chance, 1., p
-        else:
-            found[name] = value, *wilson_interval(value, len(pool.around)), chance, p
-    for name, farthest in (("junk", True), ("copies", False)):
-        value, error, p = _excess(pool, farthest)
-        found[name] = value, value - 1.96 * error, value + 1.96 * error, 0., p
-    return found
+class _Measured(NamedTuple):
+    "A test's value with its 95 % interval, what a perfect generator would give, and the p-value."
+    value: float
+    low: float
+    high: float
+    floor: float
+    p: float
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #1b375fb3
-def _findings(mine: dict, noise: dict, level: float) -> list[Finding]:
-    "Holm's step-down test over all tests: at most `level` chance that a perfect generator raises any alarm."
-    ordered, alarms, going = sorted(mine, key=lambda t: mine[t][-1]), {}, True
-    for rank, test in enumerate(ordered):
-        going = going and mine[test][-1] <= level / (len(ordered) - rank)
+def _balance_ratio(pool: _Pool, value: float, chance: float, p: float) -> _Measured:
+    "The variance of the counts over what is expected, with the standard error of a variance."
+    count = pool.is_sample[pool.around].double().sum(1)
+    square = (count - count.mean()).square()
+    error = 1.96 * float(square.std()) / math.sqrt(len(square))
+    if not chance:  # every example is the same one: nothing can be out of balance
+        value = chance = 1.
+    return _Measured(value / chance, (value - error) / chance, (value + error) / chance, 1., p)
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #27c6b8b5
+def _run_tests(pool: _Pool, generator: torch.Generator, rounds: int = 999) -> dict[str, _Measured]:
+    "All five tests by name."
+    found = {}
+    shuffled = {"lost": pool.missing, "balance": pool.balance, "repeats": pool.repeats}
+    for name, statistic in shuffled.items():
+        value, chance, p = _permutation_test(statistic, pool.is_sample, generator, rounds)
+        if name == "balance":
+            found[name] = _balance_ratio(pool, value, chance, p)
+        else:
+            found[name] = _Measured(value, *wilson_interval(value, len(pool.around)), chance, p)
+    for name, farthest in (("junk", True), ("copies", False)):
+        excess = _largest_excess(pool, farthest)
+        low, high = excess.share - 1.96 * excess.error, excess.share + 1.96 * excess.error
+        found[name] = _Measured(excess.share, low, high, 0., excess.p)
+    return found
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #00fbe71a
+def _holm_alarms(p: dict[str, float], level: float) -> dict[str, bool]:
+    "Which tests raise an alarm: at most `level` chance that a perfect generator raises any."
+    alarms, going = {}, True
+    for rank, test in enumerate(sorted(p, key=p.get)):
+        going = going and p[test] <= level / (len(p) - rank)
         alarms[test] = going
+    return alarms
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #50f89500
+def _findings(mine: dict[str, _Measured], noise: dict[str, _Measured],
+              level: float) -> list[Finding]:
+    "What was measured as rows of a report, beside the same of noise."
+    alarms = _holm_alarms({test: found.p for test, found in mine.items()}, level)
     rows = []
     for test, says in AUDIT_TESTS.items():
         value, low, high, floor, p = mine[test]
         text = says.format(share=f"{max(value, 0):.1%}", times=f"{value:.2g}")
-        rows.append(Finding(test, alarms[test], value, low, high, floor, noise[test][0], p, text))
+        null = noise[test].value
+        rows.append(Finding(test, alarms[test], value, low, high, floor, null, p, text))
     return rows
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #27c6b8b5
-@dataclass
-class Report:
-    "What an audit found. `sound` if no test raised an alarm; `status` 0 or 1 as an exit status."
-    findings: list[Finding]
-    classes: dict[str, dict[str, float]]  # by class: share, low, high, expected; empty without labels
-    space: str
-    sizes: dict[str, int]
-    level: float
-    _show: dict[str, Tensor] = field(repr=False, default_factory=dict)
-    _ranks: dict[str, Tensor] = field(repr=False, default_factory=dict)
+# %% ../../nbs/4_evidence/02_audit.ipynb #49fd7e5e
+@dataclass(frozen=True)
+class SampleSource(Samples):
+    "Marks samples as a tensor, an array, or the rows of a file; bytes of pictures become [0, 1]."
+    least: int = 2 * AUDIT_NEIGHBOURS
 
-    @property
-    def starved(self) -> list[str]:
-        "Classes surely below half of their share."
-        return [name for name, c in self.classes.items() if c["high"] < c["expected"] / 2]
+    def check(self, name: str, value: Any) -> Any:
+        "`value` as a tensor on the CPU, or the rows of a file of which the first were checked."
+        if isinstance(value, SampleFile):  # the others are checked when they are read
+            check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
+            return value
+        value = pictures_to_floats(value) if isinstance(value, Tensor) else value
+        return check_batch(name, value, least=self.least).cpu()
 
-    @property
-    def sound(self) -> bool:
-        return not self.starved and not any(f.alarm for f in self.findings)
+# %% ../../nbs/4_evidence/02_audit.ipynb #cf76ec4a
+def _subsample(n: int, most: int, generator: torch.Generator) -> Tensor:
+    "At most `most` of n rows: all in order, or some at random."
+    return torch.arange(n) if n <= most else torch.randperm(n, generator=generator)[:most]
 
-    @property
-    def status(self) -> int:
-        return 0 if self.sound else 1
-
-    @property
-    def verdict(self) -> str:
-        "The findings in plain words."
-        alarms = [f"{f.test}: {f.says} (p = {f.p:.2g})" for f in self.findings if f.alarm]
-        if self.starved:
-            alarms.append(f"{len(self.starved)} of {len(self.classes)} classes below half their share: "
-                          + ", ".join(self.starved))
-        lost = next(f for f in self.findings if f.test == "lost")
-        head = (f"Covers {1 - lost.value:.0%} of the neighbourhoods of real data [{1 - lost.high:.0%}, "
-                f"{1 - lost.low:.0%}]; a perfect generator of this size: {1 - lost.floor:.0%}. ")
-        quiet = [f.test for f in self.findings if not f.alarm]
-        head += "; ".join(alarms) if alarms else "Nothing found that a perfect generator of this size would not show"
-        return head + (f". No sign of {', '.join(quiet)}." if quiet else ".")
-
-    def __repr__(self) -> str:
-        lines = [self.verdict, f"{'':9}{'yours':>8} {'95 % interval':>17} {'floor':>8} {'null':>8} {'p':>8}"]
-        for f in self.findings:
-            lines.append(f"{f.test:9}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} {f.null:8.3f} "
-                         f"{f.p:8.2g}" + ("  ALARM" if f.alarm else ""))
-        sizes = ", ".join(f"{n} {name}" for name, n in self.sizes.items())
-        return "\n".join([*lines, f"{sizes}; in {self.space}", self.footnote])
-
-    @property
-    def footnote(self) -> str:
-        return (f"floor: a perfect generator of this size; null: uniform noise; a perfect generator alarms with chance "
-                f"≤ {self.level:.0%}")
-
-    def to_json(self) -> dict[str, Any]:
-        "Everything but the examples, as plain JSON."
-        return {"sound": self.sound, "verdict": self.verdict, "findings": [asdict(f) for f in self.findings],
-                "classes": self.classes, "space": self.space, "sizes": self.sizes, "level": self.level}
-
-    def _repr_html_(self) -> str:
-        return html_page(self)
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #00fbe71a
-def _split(n: int, own: bool, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    "Rows of the reference to work with, and rows put aside as held-out data: none if there is some of its `own`."
-    if own:
-        return _subsample(torch.arange(n), most, generator), torch.zeros(0, dtype=torch.long)
+# %% ../../nbs/4_evidence/02_audit.ipynb #fe0deaaa
+def _split_reference(n: int, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    "Rows of the reference to work with, and rows put aside as held-out data."
     if n < 4 * AUDIT_NEIGHBOURS:
-        raise ValueError(f"reference: expected at least {4 * AUDIT_NEIGHBOURS} examples without holdout, got {n}")
+        raise ValueError(f"reference: expected at least {4 * AUDIT_NEIGHBOURS} examples "
+                         f"without holdout, got {n}")
     order, half = torch.randperm(n, generator=generator), min(n // 2, most)
     return order[half:half + most], order[:half]
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #e20fbffc
-def _classes(seen: dict[str, Tensor], labels: Tensor) -> dict[str, dict[str, float]]:
-    "Share of samples per class by their nearest reference examples, beside that of held-out data."
-    def votes(bag: Tensor) -> Tensor:
-        return labels[nearest_k(bag, seen["reference"], min(5, len(labels)))[1]].mode(1).values
-    mine, real = votes(seen["samples"]), votes(seen["holdout"])
-    rows = {}
-    for value in labels.unique():
-        share, expected = float((mine == value).double().mean()), float((real == value).double().mean())
-        low, high = wilson_interval(share, len(mine))
-        rows[f"{value.item():g}"] = {"share": share, "low": low, "high": high, "expected": expected}
-    return rows
+# %% ../../nbs/4_evidence/02_audit.ipynb #e2976485
+def _choose_rows(sources: dict[str, Any], own_holdout: bool, most: int,
+                 generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+    "The rows of each source to look at, and the rows of the reference to search for copies."
+    samples, reference, holdout = (len(sources[k]) for k in ("samples", "reference", "holdout"))
+    if own_holdout:
+        kept, aside = _subsample(reference, most, generator), torch.zeros(0, dtype=torch.long)
+    else:
+        kept, aside = _split_reference(reference, most, generator)
+    searched = torch.ones(reference, dtype=torch.bool)
+    searched[aside] = False  # a copy may be of any training example, not only of those looked at
+    rows = {"samples": _subsample(samples, most, generator), "reference": kept, "holdout": aside}
+    if own_holdout:
+        rows["holdout"] = _subsample(holdout, most, generator)
+    return rows, searched.nonzero()[:, 0]
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #50f89500
-def audit(samples: Tensor,  # (n, *event): what the generator makes
-          reference: Tensor,  # (m, *event): what it was trained on
-          holdout: Tensor | None = None,  # real data that it never saw; None: half of the reference plays that part
-          labels: Tensor | None = None,  # (m,) classes of the reference; then shares per class are reported
-          features: Callable[[Tensor], Tensor] | None = None,  # (n, *event) to (n, d); None: values, ≤ 64 directions
-          level: float = .05,  # chance that a perfect generator raises any alarm
-          most: int = 5000,  # examples per bag; larger bags are thinned at random
+# %% ../../nbs/4_evidence/02_audit.ipynb #405ffeae
+def _principal_directions(reference: Any, rows: Tensor,
+                          width: int) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "A name and a map to the main directions of the reference, 64 at most."
+    from sklearn.decomposition import PCA
+    some = rows[::math.ceil(len(rows) * width / 2 ** 25)]
+    values = reference[some].flatten(1).double().numpy()
+    pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
+    return (f"{pca.n_components_} principal directions",
+            lambda x: torch.as_tensor(pca.transform(x.flatten(1).double().numpy())))
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #3d5478b9
+def _feature_space(features: Callable | None, reference: Any,
+                   rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "What distances are taken in: its name, and a map of a batch to features."
+    if features is not None:
+        return getattr(features, "__name__", type(features).__name__), features
+    width = math.prod(reference.shape[1:])
+    if width <= 64:
+        return "the values themselves", lambda x: x
+    return _principal_directions(reference, rows, width)
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #91b091b3
+def _read_features(name: str, source: Any, rows: Tensor,
+                   space: Callable[[Tensor], Tensor]) -> Tensor:
+    "Features of some rows of a source, read in parts and checked."
+    found = []
+    for part in index_parts(source, rows):
+        with torch.no_grad():
+            values = check_batch("features", space(source[part]))
+        if len(values) != len(part):
+            raise ValueError(f"features: expected {len(part)} rows, one per example of {name}, "
+                             f"got {len(values)}")
+        found.append(flat_rows(values))
+    return torch.cat(found)
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #70a6ed4e
+def _nearest_row(queries: Tensor, reference: Any, rows: Tensor,
+                 space: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    "Distance of each query to its nearest among some rows of the reference, and which row that is."
+    best = queries.new_full((len(queries),), math.inf)
+    who = torch.zeros(len(queries), dtype=torch.long)
+    for part in rows.split(16_384):
+        found = nearest_k(queries, _read_features("reference", reference, part, space))
+        distance, index = (values[:, 0] for values in found)
+        who = torch.where(distance < best, part[index], who)
+        best = torch.minimum(best, distance)
+    return best, who
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #15bab9e4
+@dataclass
+class _Data:
+    "The three sets of an audit: their sources, which rows are looked at, and their features."
+    sources: dict[str, Any]  # samples, reference, holdout
+    rows: dict[str, Tensor]  # indices into the sources
+    searched: Tensor  # rows of the reference that copies are searched in
+    space_name: str
+    space: Callable[[Tensor], Tensor]
+    features: dict[str, Tensor]  # of the rows
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        "As many points as there are samples, uniform in the range of the reference."
+        low, high = self.features["reference"].amin(0), self.features["reference"].amax(0)
+        shape = self.features["samples"].shape
+        return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    def pools(self, noise: Tensor) -> tuple[_Pool, _Pool, Tensor]:
+        "The pool of the samples, the pool of noise, and each sample's nearest row of the reference."
+        samples, reference, holdout = (self.features[k] for k in ("samples", "reference", "holdout"))
+        parts = [samples, holdout, noise]
+        distance, source = _nearest_row(torch.cat(parts), self.sources["reference"], self.searched,
+                                        self.space)
+        near, held, far = distance.split([len(part) for part in parts])
+        mine = _Pool(samples, holdout, reference, torch.cat([near, held]))
+        null = _Pool(noise, holdout, reference, torch.cat([far, held]))
+        return mine, null, source[:len(samples)]
+
+    def examples(self, pool: _Pool, source: Tensor) -> dict[str, Tensor]:
+        "Real examples with fewest and most samples near; samples farthest from and nearest to data."
+        samples, reference = self.sources["samples"], self.sources["reference"]
+        mine, kept = self.rows["samples"], self.rows["reference"]
+        crowd = pool.is_sample[pool.around].double().mean(1).argsort()
+        near = pool.train_distance[:len(mine)].argsort()
+        return {"missing": reference[kept[crowd[:24]]],
+                "overproduced": reference[kept[crowd.flip(0)[:24]]],
+                "strange": samples[mine[near.flip(0)[:24]]],
+                "copied": samples[mine[near[:12]]],
+                "sources": reference[source[near[:12]]]}
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #ecb34ff5
+def _read_data(sources: dict[str, Any], own_holdout: bool, features: Callable | None, most: int,
+               generator: torch.Generator) -> _Data:
+    "Choose the rows and read their features."
+    rows, searched = _choose_rows(sources, own_holdout, most, generator)
+    name, space = _feature_space(features, sources["reference"], rows["reference"])
+    read = {part: _read_features(part, source, rows[part], space)
+            for part, source in sources.items()}
+    widths = {values.shape[1] for values in read.values()}
+    if len(widths) > 1:
+        raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
+    return _Data(sources, rows, searched, name, space, read)
+
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #fda33379
+def _class_shares(features: dict[str, Tensor], labels: Tensor) -> dict[str, dict[str, float]]:
+    "Share of samples per class by their nearest reference examples, beside that of held-out data."
+    k, voted = min(5, len(labels)), {}
+    for name in ("samples", "holdout"):
+        index = nearest_k(features[name], features["reference"], k)[1]
+        voted[name] = labels[index].mode(1).values
+    shares = {}
+    for value in labels.unique():
+        share, expected = (float((votes == value).double().mean()) for votes in voted.values())
+        low, high = wilson_interval(share, len(voted["samples"]))
+        shares[f"{value.item():g}"] = {"share": share, "low": low, "high": high,
+                                       "expected": expected}
+    return shares
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #1b2aac38
+def _report(data: _Data, labels: Tensor | None, level: float, generator: torch.Generator) -> Report:
+    "Run the tests on samples and on noise, and put down what they found."
+    pool, null_pool, source = data.pools(data.noise(generator))
+    null = _run_tests(null_pool, generator, rounds=37)
+    findings = _findings(_run_tests(pool, generator), null, level)
+    classes = {}
+    if labels is not None:
+        classes = _class_shares(data.features, labels[data.rows["reference"]])
+    sizes = {name: len(index) for name, index in data.rows.items()}
+    sizes["searched for copies"] = len(data.searched)
+    return Report(findings, classes, data.space_name, sizes, level,
+                  data.examples(pool, source), data.features)
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #9b29bcf7
+@checked
+def audit(samples: Annotated[Tensor, SampleSource("samples *event")],  # what the generator makes
+          reference: Annotated[Tensor, SampleSource("reference *event")],  # what it was trained on
+          holdout: Annotated[Tensor, SampleSource("holdout *event")] | None = None,  # real, unseen
+          labels: Annotated[Tensor, Samples("reference")] | None = None,  # classes of the reference
+          features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+          level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false alarm
+          most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one
           ) -> Report:
-    """Is it collapse? Is it copying? Five tests with a joint rate of false alarms, and what they saw.
+    """Is it collapse? Is it copying? Five tests with a joint rate of false alarms.
 
     >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
     >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]
     ['copies']
     """
-    reference = _as_rows("reference", reference)
-    bags = {"samples": _as_rows("samples", samples, reference), "reference": reference}
-    if holdout is not None:
-        bags["holdout"] = _as_rows("holdout", holdout, reference)
-    check_number("level", level, 0, .5, above=0)
-    generator = generator_or_default(generator)
-    if labels is not None:
-        labels = check_batch("labels", labels)
-        if tuple(labels.shape) != (len(reference),):
-            raise ValueError(f"labels: expected one per reference example, {len(reference)}, got {tuple(labels.shape)}")
-    kept, aside = _split(len(reference), holdout is not None, check_int("most", most, 4 * AUDIT_NEIGHBOURS), generator)
-    rows = {"samples": _subsample(torch.arange(len(bags["samples"])), most, generator), "reference": kept, "holdout": aside}
-    if holdout is not None:
-        rows["holdout"] = _subsample(torch.arange(len(bags["holdout"])), most, generator)
-    bags.setdefault("holdout", reference)
-    name, space = _space(features, reference, kept)
-    seen = {bag: _read_features(bag, x, rows[bag], space) for bag, x in bags.items()}
-    _same_width(**seen)
-    low, high = seen["reference"].amin(0), seen["reference"].amax(0)
-    noise = low + (high - low) * torch.rand(seen["samples"].shape, generator=generator, dtype=torch.float64)
-    trained = torch.ones(len(reference), dtype=torch.bool)
-    trained[aside] = False  # a copy may be of any training example, not only of those that are looked at
-    distance, source = _nearest(torch.cat([seen["samples"], seen["holdout"], noise]), reference, trained.nonzero()[:, 0], space)
-    mine, held, dull = distance.split([len(seen["samples"]), len(seen["holdout"]), len(noise)])
-    pool = _Pool(seen["samples"], seen["holdout"], seen["reference"], torch.cat([mine, held]))
-    null = _tests(_Pool(noise, seen["holdout"], seen["reference"], torch.cat([dull, held])), generator, rounds=37)
-    ranks = {"lost": pool.mine[pool.around].double().mean(1).argsort(), "near": mine.argsort()}
-    show = {"missing": reference[kept[ranks["lost"][:24]]], "over": reference[kept[ranks["lost"].flip(0)[:24]]],
-            "strange": bags["samples"][rows["samples"][ranks["near"].flip(0)[:24]]],
-            "copied": bags["samples"][rows["samples"][ranks["near"][:12]]], "sources": reference[source[ranks["near"][:12]]]}
-    sizes = {bag: len(index) for bag, index in rows.items()} | {"searched for copies": int(trained.sum())}
-    return Report(_findings(_tests(pool, generator), null, level), {} if labels is None else _classes(seen, labels[kept]),
-                  name, sizes, level, show, ranks | {"features": seen})
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #49fd7e5e
-def _png(drawn) -> str:
-    "A picture as an image tag."
-    return f'<img alt="{html.escape(drawn.alt)}" src="data:image/png;base64,{base64.b64encode(drawn.png).decode()}">'
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #cf76ec4a
-def _as_images(x: Tensor) -> Tensor | None:
-    "Examples as pictures in [0, 1], `(n, h, w[, 3])`, if they are pictures."
-    if x.ndim == 4 and x.shape[1] in (1, 3):
-        x = x.movedim(1, -1).squeeze(-1)
-    elif x.ndim != 3 or min(x.shape[1:]) < 4:
-        return None
-    low, high = float(x.min()), float(x.max())
-    return (x - low) / max(high - low, 1e-12)
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #fe0deaaa
-def _sheets(report: Report) -> list:
-    "What is missing, over-produced, strange or copied: as pictures, or as points in two principal directions."
-    images = {name: _as_images(x) for name, x in report._show.items()}
-    if images["copied"] is None:
-        x = report._ranks["features"]
-        flat = {k: v - x["reference"].mean(0) for k, v in x.items()}
-        turn = torch.linalg.svd(flat["reference"][:2000], full_matrices=False)[2][:2].T
-        figure, ax = axes(size=(4, 3.6))
-        shown = [(flat[name] @ turn)[:1500] for name in ("reference", "samples")]
-        if turn.shape[1] == 2:
-            scatter(ax, *shown, size=4)
-        else:
-            ax.hist([x[:, 0] for x in shown], 40, color=[REAL, FAKE], label=["real", "generated"])
-        return [Picture(figure, "Real and generated examples, along the two main directions of the real data")]
-    sheets, pairs = [], torch.cat([images["copied"], images["sources"]])
-    for title, shown in (("Missing: real examples with the fewest samples near them", images["missing"]),
-                         ("Over-produced: real examples with the most samples near them", images["over"]),
-                         ("Strange: samples farthest from all real data", images["strange"]),
-                         ("Most suspicious samples, under them their nearest training examples", pairs)):
-        figure, ax = axes(size=(6, 1.1))
-        image_grid(ax, shown, 12)
-        sheets.append(Picture(figure, title))
-    return sheets
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #e2976485
-def html_page(report: Report) -> str:
-    "The report as one self-contained piece of HTML."
-    def row(cells, tag="td"):
-        return "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells) + "</tr>"
-    table = row(["test", "yours", "95 % interval", "floor", "null", "p", ""], "th") + "".join(
-        row([f.test, f"{f.value:.3f}", f"{f.low:.3f} to {f.high:.3f}", f"{f.floor:.3f}", f"{f.null:.3f}", f"{f.p:.2g}",
-             ("ALARM: " if f.alarm else "") + f.says]) for f in report.findings)
-    classes = row(["class", "share", "95 % interval", "expected"], "th") + "".join(
-        row([name, f"{c['share']:.3f}", f"{c['low']:.3f} to {c['high']:.3f}", f"{c['expected']:.3f}"])
-        for name, c in report.classes.items()) if report.classes else ""
-    features = report._ranks["features"]
-    curve = pr_curve(features["holdout"], features["samples"])
-    figure, ax = axes(size=(3, 2.8))
-    ax.plot(curve.recall, curve.precision, c=FAKE)
-    ax.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
-    pictures = [*_sheets(report), Picture(figure, f"Precision–recall curve against held-out data; {curve!r}")]
-    sizes = ", ".join(f"{n} {name}" for name, n in report.sizes.items())
-    return (f"<div><p><b>{'sound' if report.sound else 'a finding'}</b>: {html.escape(report.verdict)}</p>"
-            f"<table>{table}</table>{f'<table>{classes}</table>' if classes else ''}"
-            f"<p>{html.escape(f'{sizes}; in {report.space}; {report.footnote}')}.</p>"
-            + "".join(f"<p>{_png(p)}<br><small>{html.escape(p.alt)}</small></p>" for p in pictures) + "</div>")
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #4b350bba
-def _function(text: str) -> Callable:
-    "`module:function`, imported; the present folder counts."
-    where, found, name = text.partition(":")
-    if not found:
-        raise ValueError(f"--features: expected module:function, got {text!r}")
-    sys.path.insert(0, "")
-    try:
-        return getattr(importlib.import_module(where), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"--features: {error}") from error
-    finally:
-        sys.path.remove("")
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #b91c8ae8
-@register_command("audit")
-def _audit_command(parser: argparse.ArgumentParser) -> Callable:
-    """ask of samples: is it collapse, is it copying? Exit status 0 sound, 1 a finding, 2 bad input
-
-    modelab audit samples.npy --reference train.npy --holdout test.npy --out report.html
-    modelab audit samples.npz:images --reference train.npy --labels y.npy --json report.json
-    modelab audit folder-of-images --reference train.pt --features mycode:embed
-    """
-    parser.add_argument("samples", help="what the generator makes: .npy, .npz, .npz:name, .pt or a folder of images")
-    parser.add_argument("--reference", required=True, help="what it was trained on")
-    parser.add_argument("--holdout", help="real data it never saw (default: half of the reference plays that part)")
-    parser.add_argument("--labels", help="classes of the reference, one per example")
-    parser.add_argument("--features", metavar="MODULE:FUNCTION", help="maps a batch to features (default: values)")
-    parser.add_argument("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
-    parser.add_argument("--most", type=int, default=5000, help="examples used per bag (default 5000)")
-    parser.add_argument("--out", help="report to write, one HTML file that needs nothing else")
-    parser.add_argument("--json", help="report to write as JSON")
-    return _run_audit
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #13faa466
-def _alike(rows: SampleFile, event: tuple[int, ...]) -> SampleFile:
-    "The rows with axes of length one as in `event`: grey pictures come with an axis of channels or without."
-    if [n for n in rows.shape[1:] if n > 1] != [n for n in event if n > 1]:
-        return rows
-    return SampleFile(rows.path, (len(rows), *event), lambda index: torch.as_tensor(rows.take(index)).reshape(-1, *event))
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #e8be6f59
-def _run_audit(args: argparse.Namespace) -> int:
-    "What `modelab audit` does."
-    for option, path in (("--out", args.out), ("--json", args.json)):
-        if path and not Path(path).absolute().parent.is_dir():
-            raise ValueError(f"{option}: there is no folder {Path(path).absolute().parent}")
-    check_int("--most", args.most, 4 * AUDIT_NEIGHBOURS)
-    reference = open_samples(args.reference)
-    samples, holdout = (path and _alike(open_samples(path), reference.shape[1:]) for path in (args.samples, args.holdout))
-    report = audit(samples, reference, holdout, args.labels and read_samples(args.labels).flatten(),
-                   args.features and _function(args.features), level=args.level, most=args.most)
-    if args.json:
-        atomic_write(args.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
-    if args.out:
-        atomic_write(args.out, ('<!doctype html><meta charset="utf-8"><title>modelab audit</title><style>body{font:16px/1.5 '
-                           "sans-serif;max-width:60em;margin:2em auto;padding:0 1em}td,th{padding:.2em .7em;text-align:"
-                           f"left}}img{{max-width:100%}}</style>{html_page(report)}").encode())
-    print(report)
-    return report.status
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #5ac102c2
-@dataclass(frozen=True)
-class Interpolations:
-    "Interpolations measured, one value per pair: length, share of steps through the gate, largest jump over median."
-    length: Tensor
-    passed: Tensor
-    jump: Tensor
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #4ab276e1
-@torch.no_grad()
-def interpolations(decode: Callable[[Tensor], Tensor],  # latents (n, latent) to examples (n, *event)
-                   a: Tensor, b: Tensor,  # (pairs, latent)
-                   reference: Tensor,  # (m, *event): real examples; their own neighbour distances set the gate
-                   path: Callable = slerp,  # or torch.lerp for straight lines
-                   steps: int = 33,
-                   features: Callable[[Tensor], Tensor] = lambda x: x,  # where lengths and distances are taken
-                   ) -> Interpolations:
-    "Walk between pairs of latents: how far, through how much that is real, and how abruptly."
-    check_callable(decode=decode, path=path, features=features)
-    a, b, reference = check_batch("a", a), check_batch("b", b), check_batch("reference", reference, least=2)
-    if a.dtype != b.dtype:
-        raise ValueError(f"a, b: expected one type, got {a.dtype} and {b.dtype}")
-    if a.shape != b.shape or a.ndim != 2:
-        raise ValueError(f"a, b: expected one shape (pairs, latent), got {tuple(a.shape)} and {tuple(b.shape)}")
-    real = _flat("features", features(reference), 2).double()
-    gate = nearest_k(real, real, 2)[0][:, 1].quantile(.95)
-    points = torch.stack([_flat("decode", features(decode(path(a, b, t))), 1).double()
-                          for t in torch.linspace(0, 1, check_int("steps", steps, 3)).tolist()])
-    _same_width(reference=real, decode=points.flatten(0, 1))
-    moves = points.diff(dim=0).norm(dim=-1)
-    passed = nearest_k(points.flatten(0, 1), real)[0][:, 0].view(len(points), -1) <= gate
-    return Interpolations(moves.sum(0), passed.double().mean(0), moves.amax(0) / moves.median(0).values.clamp(min=1e-12))
+    generator, own = generator_or_default(generator), holdout is not None
+    sources = {"samples": samples, "reference": reference, "holdout": holdout if own else reference}
+    data = _read_data(sources, own, features, most, generator)
+    return _report(data, labels, level, generator)

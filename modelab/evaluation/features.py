@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 
-from ..core.checks import check_int
 from ..core.seeding import rand, randn
+from ..core.signatures import Count, Index, checked
 from ..data.mixtures import ModeSet
 
 # %% auto #0
@@ -18,13 +18,15 @@ __all__ = ['PictureEncoder', 'train_picture_encoder']
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #84b49af2
 class PictureEncoder(nn.Module):
-    "A small convolutional net that describes each channel of a picture alone: (*lead, c, h, w) to (*lead, c·d)."
+    "A convolutional net that reads each channel alone: (*lead, c, h, w) to (*lead, c·d)."
     def __init__(self, side: int, d: int = 32, width: int = 16):
         super().__init__()
         low = -(-side // 4)
-        self.body = nn.Sequential(nn.Conv2d(1, width, 3, 1, 1), nn.LeakyReLU(.2), nn.Conv2d(width, 2 * width, 3, 2, 1),
-                                  nn.LeakyReLU(.2), nn.Conv2d(2 * width, 4 * width, 3, 2, 1), nn.LeakyReLU(.2),
-                                  nn.Flatten(), nn.Linear(4 * width * low * low, d))
+        self.body = nn.Sequential(
+            nn.Conv2d(1, width, 3, 1, 1), nn.LeakyReLU(.2),
+            nn.Conv2d(width, 2 * width, 3, 2, 1), nn.LeakyReLU(.2),
+            nn.Conv2d(2 * width, 4 * width, 3, 2, 1), nn.LeakyReLU(.2),
+            nn.Flatten(), nn.Linear(4 * width * low * low, d))
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,38 +35,52 @@ class PictureEncoder(nn.Module):
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #d386a53d
 def _augment_pictures(x: Tensor, generator: torch.Generator) -> Tensor:
-    "Pictures (n, 1, h, w) in [-1, 1] turned by up to .15 radians, moved by up to a sixteenth, and speckled."
+    "Pictures (n, 1, h, w) in [-1, 1], turned by ≤ .15 radians, moved by ≤ 1/16 and with noise."
     turn, *move = (rand(3, len(x), generator=generator, device=x.device) * 2 - 1).unbind()
     turn, move = turn * .15, [m / 8 for m in move]  # the picture is 2 wide
-    rows = torch.stack([turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]], 1).reshape(-1, 2, 3)
-    where = F.affine_grid(rows, list(x.shape), align_corners=False)
+    rows = [turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]]
+    where = F.affine_grid(
+        torch.stack(rows, 1).reshape(-1, 2, 3), list(x.shape), align_corners=False)
     moved = F.grid_sample(x + 1, where, align_corners=False) - 1
     return moved + .1 * randn(*x.shape, generator=generator, device=x.device)
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #97f72d8d
-def train_picture_encoder(modes: ModeSet,  # of square pictures
-                          d: int = 32,  # numbers that describe one channel
-                          walk: int = 400,  # optimiser steps of 256 channels
-                          seed: int = 0) -> PictureEncoder:
-    """An encoder that learned from unlabelled pictures to tell each from all others though both were disturbed.
+def _contrastive_loss(one: Tensor, two: Tensor) -> Tensor:
+    "Cross-entropy of finding each row's partner among all, both ways (Chen et al. 2020)."
+    alike = F.normalize(one, dim=1) @ F.normalize(two, dim=1).T / .2
+    same = torch.arange(len(alike), device=alike.device)
+    return F.cross_entropy(alike, same) + F.cross_entropy(alike.T, same)
 
-    After van den Oord et al. 2018 and Chen et al. 2020. Two random examples are at a squared distance of 1 on average.
-    """
-    if len(modes.event) != 3 or modes.event[1] != modes.event[2]:
-        raise ValueError(f"modes: expected square pictures (channels, side, side), got {modes.event}")
-    g = torch.Generator(modes.device).manual_seed(check_int("seed", seed, 0))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net, head = PictureEncoder(modes.event[1], check_int("d", d)).to(modes.device), nn.Linear(d, d).to(modes.device)
-    adam = torch.optim.Adam([*net.parameters(), *head.parameters()], 2e-3)
-    same = torch.arange(256, device=modes.device)
-    for _ in range(check_int("walk", walk)):
-        x = modes.sample(-(-256 // modes.event[0]), g).reshape(-1, 1, *modes.event[1:])[:256]
-        one, two = (F.normalize(head(net.body(_augment_pictures(x, g)).relu()), dim=1) for _ in range(2))
-        alike = one @ two.T / .2
-        adam.zero_grad()
-        (F.cross_entropy(alike, same) + F.cross_entropy(alike.T, same)).backward()
-        adam.step()
-    codes = net.requires_grad_(False).eval()(modes.sample(1000, g))
+# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #88e28dde
+def _set_scale(net: PictureEncoder, x: Tensor) -> PictureEncoder:
+    "The net, frozen; two of the pictures `x` are at a squared distance of 1 on average."
+    codes = net.requires_grad_(False).eval()(x)
     net.scale.fill_((codes - codes.roll(1, 0)).square().sum(-1).mean().rsqrt())
     return net
+
+# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #4220cba6
+@checked
+def train_picture_encoder(modes: ModeSet,  # of square pictures
+                          d: Count = 32,  # numbers that describe one channel
+                          walk: Count = 400,  # optimiser steps of 256 channels
+                          seed: Index = 0) -> PictureEncoder:
+    """An encoder of pictures, trained without labels to tell augmented pictures apart.
+
+    After van den Oord et al. 2018 and Chen et al. 2020. Two random examples are at a squared
+    distance of 1 on average. `ValueError` if the examples are no square pictures.
+    """
+    if len(modes.event) != 3 or modes.event[1] != modes.event[2]:
+        raise ValueError(
+            f"modes: expected square pictures (channels, side, side), got {modes.event}")
+    g, (channels, side, _) = torch.Generator(modes.device).manual_seed(seed), modes.event
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net, head = PictureEncoder(side, d).to(modes.device), nn.Linear(d, d).to(modes.device)
+    adam = torch.optim.Adam([*net.parameters(), *head.parameters()], 2e-3)
+    for _ in range(walk):
+        x = modes.sample(-(-256 // channels), g).reshape(-1, 1, side, side)[:256]
+        adam.zero_grad()
+        one, two = (head(net.body(_augment_pictures(x, g)).relu()) for _ in range(2))
+        _contrastive_loss(one, two).backward()
+        adam.step()
+    return _set_scale(net, modes.sample(1000, g))

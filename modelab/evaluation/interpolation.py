@@ -5,30 +5,36 @@
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #7dfd1d7e
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from ..core.checks import check_number, check_tensors
+from ..core.checks import check_number
+from ..core.signatures import Shape, checked
 
 # %% auto #0
-__all__ = ['interpolation_position', 'slerp']
+__all__ = ['LatentVectors', 'interpolation_position', 'slerp']
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #ab3b15f6
-def interpolation_position(a: Tensor, b: Tensor, t: Tensor | float) -> Tensor:
-    "`t` as a tensor, if it says where to be between the latents a and b: a number, or (*, 1) for (*, latent)."
-    check_tensors(a=a, b=b)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"a, b: expected one shape and type, got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
-    t = t if isinstance(t, Tensor) else torch.tensor(check_number("t", t), dtype=torch.float64)
+LatentVectors = Annotated[Tensor, Shape("*shape latent")]
+
+
+@checked
+def interpolation_position(a: LatentVectors, b: LatentVectors, t: Tensor | float) -> Tensor:
+    "`t` as a tensor, if it says where to be between a and b: a number, or (*, 1) for (*, latent)."
+    if not isinstance(t, Tensor):
+        return torch.tensor(check_number("t", t), dtype=torch.float64)
     if t.is_complex() or t.dtype == torch.bool or t.ndim and t.shape not in (a.shape[:-1] + (1,),):
-        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, got {t.dtype} {tuple(t.shape)}")
+        raise ValueError(f"t: expected a number or shape {(*a.shape[:-1], 1)}, "
+                         f"got {t.dtype} {tuple(t.shape)}")
     return t
 
-# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #cef303c6
+# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #57c97998
 def slerp(a: Tensor, b: Tensor,  # (*, latent)
           t: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
           ) -> Tensor:  # (*, latent)
-    "The arc from a to b, its length going from |a| to |b|: what lies between two normal latents is as long as they are."
+    "The arc from a to b, its length going from |a| to |b|, so that it stays typical of latents."
     t = interpolation_position(a, b, t).to(a)
     long_a, long_b = (v.norm(dim=-1, keepdim=True).clamp(min=1e-12) for v in (a, b))
     u, v = a / long_a, b / long_b

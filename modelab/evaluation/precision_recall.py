@@ -8,98 +8,113 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
-from ..core.checks import check_batch, check_callable, check_choice, check_int, check_number
+from ..core.checks import check_batch, check_choice, check_int
 from ..core.seeding import generator_or_default
+from ..core.signatures import checked, Count, Function, Positive, Real, Samples, Shape, Whole
 from ..core.statistics import Interval
-from .neighbours import (CentredRows, exact_squared_distances, MAX_BYTES,
-                                           rounding_bound, row_blocks)
+from .balls import balls_holding, neighbour_radii
+from .neighbours import MAX_BYTES
 
 # %% auto #0
-__all__ = ['ANGLES', 'frechet_distance', 'PRCurve', 'histogram_curve', 'error_curve', 'pr_curve', 'neighbour_radii',
+__all__ = ['ANGLES', 'frechet_distance', 'PRCurve', 'Probabilities', 'histogram_curve', 'error_curve', 'pr_curve',
            'Neighbourhoods', 'precision_recall', 'density_coverage', 'neighbourhood_companions']
 
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #9551e69b
-def _features(real: Any, fake: Any, least: int) -> tuple[Tensor, Tensor]:
-    "Both bags as `(n, features)` on one device."
-    real = check_batch("real", real, least=least).flatten(1) if getattr(real, "ndim", 2) > 1 else check_batch("real", real)[:, None]
-    fake = check_batch("fake", fake, least=least).flatten(1) if getattr(fake, "ndim", 2) > 1 else check_batch("fake", fake)[:, None]
-    if real.shape[1] != fake.shape[1]:
-        raise ValueError(f"fake: expected {real.shape[1]} features as in real, got {fake.shape[1]}")
-    if min(len(real), len(fake)) < least:
-        raise ValueError(f"real, fake: expected at least {least} examples of each, got {len(real)} and {len(fake)}")
+def _feature_rows(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    "Both sets of samples as `(n, features)`, of one type on one device."
+    real, fake = (x.reshape(len(x), -1) for x in (real, fake))
     return real, fake.to(real)
 
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #80a734f8
-def frechet_distance(real: Tensor,  # (n, *event): real examples or their features
-                     fake: Tensor,  # (m, *event): generated ones
+@checked
+def frechet_distance(real: Annotated[Tensor, Samples("real *event", 2)],  # or their features
+                     fake: Annotated[Tensor, Samples("fake *event", 2)],
                      ) -> float:
-    """Squared Fréchet distance of normal laws fitted to both, ‖μ - ν‖² + tr(A + B - 2(AB)^½), in float64; Heusel et al. 2017.
+    """Squared Fréchet distance of normal laws fitted to both sets, in float64; Heusel et al. 2017.
 
     >>> x = torch.tensor([[0.], [2.]])
     >>> frechet_distance(x, x + 3)
     9.0
     """
-    x, y = (v.double() for v in _features(real, fake, 2))
-    a, b = torch.cov(x.T).reshape(x.shape[1], -1), torch.cov(y.T).reshape(x.shape[1], -1)
+    x, y = (rows.double() for rows in _feature_rows(real, fake))
+    a, b = (torch.cov(rows.T).reshape(rows.shape[1], -1) for rows in (x, y))
     values, vectors = torch.linalg.eigh(a)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # a^½: then (AB)^½ has the trace of (a^½ b a^½)^½, which is symmetric
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     cross = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
     distance = (x.mean(0) - y.mean(0)).square().sum() + a.trace() + b.trace() - 2 * cross
     return distance.clamp(min=0).item()  # rounding may go below
 
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #1cb6ae05
-ANGLES = 1001
+ANGLES = 1001  # points on a curve
 
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #69451afa
 @dataclass(frozen=True, eq=False)
 class PRCurve:
-    "A precision–recall curve: `precision` α and `recall` β at slopes λ = α/β, from recall's end to precision's."
+    "A precision–recall curve: `precision` α and `recall` β at slopes λ = α/β, in rising order."
     precision: Tensor
     recall: Tensor
     slopes: Tensor
     method: str
 
-    def f(self, beta: float) -> float:
-        "The best F-score on the curve; beta > 1 weighs recall, beta < 1 precision. F₈ and F₁/₈ are customary."
-        beta = min(check_number("beta", beta, above=0), 1e100)
+    def __repr__(self) -> str:
+        return (f"PRCurve by {self.method}: F₈ {self.f(8):.3f}, F₁/₈ {self.f(1 / 8):.3f}, "
+                f"area {self.area:.3f}")
+
+    @checked
+    def f(self, beta: Positive) -> float:
+        "The best F-score on the curve; beta > 1 weighs recall more, beta < 1 precision."
+        beta = min(beta, 1e100)
         a, b = self.precision, self.recall
         return float(((1 + beta ** 2) * a * b / (beta ** 2 * a + b).clamp(min=1e-300)).max())
 
     @property
     def area(self) -> float:
-        "Area under the curve, 1 at most; the slope's angle is the polar angle of the point (β, α)."
-        return float(torch.trapezoid((self.precision.square() + self.recall.square()) / 2, self.slopes.atan()))
+        "Area under the curve, 1 at most."
+        square = self.precision.square() + self.recall.square()
+        return float(torch.trapezoid(square / 2, self.slopes.atan()))
 
-    def at(self, slope: float) -> tuple[float, float]:
+    @checked
+    def at(self, slope: Positive) -> tuple[float, float]:
         "Precision and recall at the slope nearest to the one asked for."
-        i = int((self.slopes.atan() - math.atan(check_number("slope", slope, above=0))).abs().argmin())
+        i = int((self.slopes.atan() - math.atan(slope)).abs().argmin())
         return float(self.precision[i]), float(self.recall[i])
 
-    def __repr__(self) -> str:
-        return f"PRCurve by {self.method}: F₈ {self.f(8):.3f}, F₁/₈ {self.f(1 / 8):.3f}, area {self.area:.3f}"
 
-# %% ../../nbs/4_evidence/01_precision_recall.ipynb #849f7e6e
+# %% ../../nbs/4_evidence/01_precision_recall.ipynb #42ebf79c
 def _slopes(angles: int) -> Tensor:
-    "λ = tan θ for angles spread evenly over the open quarter circle, ends as near as float64 bears."
-    return torch.linspace(1e-10, math.pi / 2 - 1e-10, check_int("angles", angles, 3), dtype=torch.float64).tan()
+    "λ = tan θ for angles over the open quarter circle, its ends as near as float64 allows."
+    return torch.linspace(1e-10, math.pi / 2 - 1e-10, angles, dtype=torch.float64).tan()
 
-# %% ../../nbs/4_evidence/01_precision_recall.ipynb #d6a95ce9
-def histogram_curve(p: Tensor,  # probabilities of the real law, (atoms,)
-                    q: Tensor,  # probabilities of the generated law, (atoms,)
-                    angles: int = ANGLES,
+# %% ../../nbs/4_evidence/01_precision_recall.ipynb #6537ae25
+class Probabilities(Shape):
+    "Marks probabilities of sum one, one for each atom of a finite set; float64 on the CPU."
+
+    def check(self, name: str, value: Any) -> Tensor:
+        "`value` as such a tensor, or an error."
+        p = check_batch(name, value).double().flatten().cpu()
+        if (p < 0).any() or abs(p.sum() - 1) > 1e-6:
+            raise ValueError(f"{name}: expected probabilities of sum 1, got sum {p.sum():g}")
+        return p
+
+    def example(self, sizes: dict[str, int], generator: torch.Generator) -> Tensor:
+        "Some such probabilities, for tests."
+        p = torch.rand(sizes[self.axes], generator=generator, dtype=torch.float64)
+        return p / p.sum()
+
+# %% ../../nbs/4_evidence/01_precision_recall.ipynb #e4c5c58e
+@checked
+def histogram_curve(p: Annotated[Tensor, Probabilities("atoms")],  # of the real law
+                    q: Annotated[Tensor, Probabilities("atoms")],  # of the generated law
+                    angles: Annotated[int, Whole(3)] = ANGLES,
                     method: str = "histogram") -> PRCurve:
     "The exact curve of two laws on a finite set (Sajjadi et al. 2018, eq. 3)."
-    p, q = (check_batch(name, v, least=1).double().flatten().cpu() for name, v in (("p", p), ("q", q)))
-    for name, v in (("p", p), ("q", q)):
-        if v.shape != p.shape or (v < 0).any() or abs(v.sum() - 1) > 1e-6:
-            raise ValueError(f"{name}: expected {len(p)} probabilities of sum 1, got {len(v)} of sum {v.sum():g}")
     slopes = _slopes(angles)
-    shared = torch.stack([torch.minimum(s * p, q).sum() for s in slopes])
+    shared = torch.stack([torch.minimum(slope * p, q).sum() for slope in slopes])
     return PRCurve(shared, shared / slopes, slopes, method)
 
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #46b3eeea
@@ -108,44 +123,50 @@ def _random_state(generator: torch.Generator) -> int:
     return int(torch.randint(2 ** 31 - 1, (), generator=generator))
 
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #655f197c
-def _equal(real: Tensor, fake: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    "As many of the one as of the other, in random order."
+def _equal_counts(real: Tensor, fake: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    "As many real examples as generated ones, in random order."
     n = min(len(real), len(fake))
     return tuple(x[torch.randperm(len(x), generator=generator)[:n]] for x in (real, fake))
 
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #8c66059e
-def _by_clusters(real, fake, generator, clusters: int, rounds: int, angles: int) -> PRCurve:
-    "Histograms over k-means clusters of the union, averaged over several clusterings (Sajjadi et al. 2018)."
+def _clustered_curve(real: Tensor, fake: Tensor, clusters: int, angles: int,
+                     generator: torch.Generator) -> PRCurve:
+    "The curve of two histograms over k-means clusters of the union (Sajjadi et al. 2018)."
     from sklearn.cluster import MiniBatchKMeans
-    curves = []
-    for _ in range(check_int("rounds", rounds)):
-        both = torch.cat(_equal(real, fake, generator))
-        k = check_int("clusters", clusters, 2, len(both))
-        means = MiniBatchKMeans(k, n_init=10, random_state=_random_state(generator))
-        where = torch.as_tensor(means.fit(both.numpy()).labels_).long()
-        counts = [torch.bincount(part, minlength=clusters).double() for part in where.chunk(2)]
-        curves.append(histogram_curve(*(c / c.sum() for c in counts), angles))
-    precision, recall = (torch.stack([getattr(c, name) for c in curves]).mean(0) for name in ("precision", "recall"))
-    return PRCurve(precision, recall, curves[0].slopes, f"{clusters} clusters")
+    both = torch.cat(_equal_counts(real, fake, generator))
+    check_int("clusters", clusters, 2, len(both))
+    means = MiniBatchKMeans(clusters, n_init=10, random_state=_random_state(generator))
+    cluster = torch.as_tensor(means.fit(both.numpy()).labels_).long()
+    counts = [torch.bincount(part, minlength=clusters).double() for part in cluster.chunk(2)]
+    p, q = (count / count.sum() for count in counts)
+    return histogram_curve(p, q, angles)
 
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #657881c2
-def error_curve(real_scores: Tensor,  # a classifier's scores of held-out real examples, (n,); high = real
-                fake_scores: Tensor,  # of held-out generated examples, (m,)
-                angles: int = ANGLES,
-                method: str = "classifier") -> PRCurve:
-    "The curve of all thresholds on a score (Simon, Webster, Rabin 2019): type I and type II errors."
-    named = ("real_scores", real_scores), ("fake_scores", fake_scores)
-    r, f = (check_batch(name, v, ()).double().cpu().sort().values for name, v in named)
-    cuts = torch.cat([torch.cat([r, f]).unique(), torch.tensor([math.inf], dtype=torch.float64)])
-    missed = torch.searchsorted(r, cuts) / len(r)         # real below the cut
-    alarms = 1 - torch.searchsorted(f, cuts) / len(f)     # generated at or above it
-    slopes = _slopes(angles)
-    least = torch.stack([(s * missed.double() + alarms).min() for s in slopes])
-    return PRCurve(least, least / slopes, slopes, method)
+def _mean_curve(curves: list[PRCurve], method: str) -> PRCurve:
+    "Precision and recall averaged over curves of the same slopes."
+    precision = torch.stack([curve.precision for curve in curves]).mean(0)
+    recall = torch.stack([curve.recall for curve in curves]).mean(0)
+    return PRCurve(precision, recall, curves[0].slopes, method)
 
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #f419a18c
-def _by_classifier(real, fake, generator, classifier: Any, held_out: bool, angles: int) -> PRCurve:
-    "Train on one half of both bags and score the other."
+@checked
+def error_curve(real_scores: Annotated[Tensor, Samples("real")],  # of held-out data; high = real
+                fake_scores: Annotated[Tensor, Samples("fake")],
+                angles: Annotated[int, Whole(3)] = ANGLES,
+                method: str = "classifier") -> PRCurve:
+    "The curve of all thresholds on a score: type I and II errors (Simon, Webster, Rabin 2019)."
+    real, fake = (scores.double().cpu().sort().values for scores in (real_scores, fake_scores))
+    infinity = torch.tensor([math.inf], dtype=torch.float64)
+    cuts = torch.cat([torch.cat([real, fake]).unique(), infinity])
+    missed = torch.searchsorted(real, cuts) / len(real)      # real below the cut
+    alarms = 1 - torch.searchsorted(fake, cuts) / len(fake)  # generated at or above it
+    slopes = _slopes(angles)
+    least = torch.stack([(slope * missed.double() + alarms).min() for slope in slopes])
+    return PRCurve(least, least / slopes, slopes, method)
+
+# %% ../../nbs/4_evidence/01_precision_recall.ipynb #42d9d48f
+def _seeded_classifier(classifier: Any, generator: torch.Generator) -> Any:
+    "An untrained copy of the classifier, or trees for None, with a seed from the generator."
     from sklearn.base import clone
     from sklearn.ensemble import ExtraTreesClassifier
     if classifier is None:
@@ -153,134 +174,51 @@ def _by_classifier(real, fake, generator, classifier: Any, held_out: bool, angle
     classifier = clone(classifier)
     if "random_state" in classifier.get_params():
         classifier.set_params(random_state=_random_state(generator))
-    real, fake = _equal(real, fake, generator)
-    half = len(real) // 2
-    labels = torch.arange(2 * half) < half
-    classifier.fit(torch.cat([real[:half], fake[:half]]).numpy(), labels.numpy())
-    judged = [x[half:] if held_out else x[:half] for x in (real, fake)]
-    score = getattr(classifier, "predict_proba", None) or classifier.decision_function
-    scores = [torch.as_tensor(score(x.numpy())) for x in judged]
-    return error_curve(*(s[:, -1] if s.ndim > 1 else s for s in scores), angles, type(classifier).__name__)
+    return classifier
 
-# %% ../../nbs/4_evidence/01_precision_recall.ipynb #42d9d48f
-def pr_curve(real: Tensor,  # (n, *event): real examples or their features
-             fake: Tensor,  # (m, *event): generated ones
-             method: str = "classifier",  # or "clusters"
-             *, clusters: int = 20,  # for method "clusters": how many
-             rounds: int = 10,  # for method "clusters": how many clusterings to average
-             classifier: Any = None,  # for method "classifier": a scikit-learn classifier; None: 100 extra-random trees
+# %% ../../nbs/4_evidence/01_precision_recall.ipynb #e5e0271a
+def _classifier_curve(real: Tensor, fake: Tensor, classifier: Any, held_out: bool, angles: int,
+                      generator: torch.Generator) -> PRCurve:
+    "Train on one half of both sets and score the other."
+    classifier = _seeded_classifier(classifier, generator)
+    real, fake = _equal_counts(real, fake, generator)
+    half = len(real) // 2
+    is_real = torch.arange(2 * half) < half
+    classifier.fit(torch.cat([real[:half], fake[:half]]).numpy(), is_real.numpy())
+    score = getattr(classifier, "predict_proba", None) or classifier.decision_function
+    judged = [x[half:] if held_out else x[:half] for x in (real, fake)]
+    scores = [torch.as_tensor(score(x.numpy())) for x in judged]
+    scores = [s[:, -1] if s.ndim > 1 else s for s in scores]
+    return error_curve(*scores, angles, type(classifier).__name__)
+
+# %% ../../nbs/4_evidence/01_precision_recall.ipynb #a0e2b89b
+@checked
+def pr_curve(real: Annotated[Tensor, Samples("real *event", 4)],  # examples or their features
+             fake: Annotated[Tensor, Samples("fake *event", 4)],  # generated ones
+             method: Literal["classifier", "clusters"] = "classifier",
+             *, clusters: Annotated[int, Whole(2)] = 20,  # for "clusters": how many
+             rounds: Count = 10,  # for "clusters": how many clusterings to average
+             classifier: Any = None,  # for "classifier": one of scikit-learn; None: 100 trees
              held_out: bool = True,  # False scores the training half, to show why one must not
-             angles: int = ANGLES,  # points on the curve
+             angles: Annotated[int, Whole(3)] = ANGLES,  # points on the curve
              generator: torch.Generator | None = None,  # for shuffling and seeds; None: a fixed one
              ) -> PRCurve:
-    """Precision and recall of a bag of samples against a bag of real data, for every trade-off between them.
+    """Precision and recall of samples against real data, for every trade-off between them.
 
     >>> round(pr_curve(torch.randn(400, 2), torch.randn(400, 2) + 50).area, 2)  # nothing in common
     0.0
     """
-    check_choice("method", method, ["classifier", "clusters"])
-    real, fake = (x.cpu() for x in _features(real, fake, 4))
+    real, fake = (x.cpu() for x in _feature_rows(real, fake))
     generator = generator_or_default(generator)
-    if method == "clusters":
-        return _by_clusters(real, fake, generator, clusters, rounds, angles)
-    return _by_classifier(real, fake, generator, classifier, held_out, angles)
+    if method == "classifier":
+        return _classifier_curve(real, fake, classifier, held_out, angles, generator)
+    curves = [_clustered_curve(real, fake, clusters, angles, generator) for _ in range(rounds)]
+    return _mean_curve(curves, f"{clusters} clusters")
 
-# %% ../../nbs/4_evidence/01_precision_recall.ipynb #06991678
-def _centred(x: Tensor, middle: Tensor | None = None) -> CentredRows:
-    "Rows about a common middle; in float32 unless products are set to be coarser."
-    exact = torch.get_float32_matmul_precision() == "highest" and x.dtype == torch.float32
-    if middle is None:  # in parts: a mean in float64 would first make all of x float64
-        middle = sum(x[rows].sum(0, dtype=torch.float64) for rows in row_blocks(len(x), 1024)).div(len(x)).to(x.dtype)
-    return CentredRows(x, middle, torch.float32 if exact else torch.float64)
-
-# %% ../../nbs/4_evidence/01_precision_recall.ipynb #94af87a6
-def _rounding_error(near: CentredRows, far: CentredRows) -> float:
-    "A bound on the rounding error of |x|² + |y|² - 2x·y over all pairs of rows."
-    longest = float(near.square.max().sqrt() + far.square.max().sqrt())
-    return rounding_bound(near.x.shape[1], near.kind) * longest ** 2
-
-# %% ../../nbs/4_evidence/01_precision_recall.ipynb #ec512416
-def _tiles(n: int, max_bytes: int) -> list[slice]:
-    "Rows in blocks, so that a block by a block of distances with its helpers stays under `max_bytes`."
-    side = max(16, min(n, math.isqrt(check_int("max_bytes", max_bytes) // 24)) // 16 * 16)  # uneven sides cost a third of the speed
-    return row_blocks(n, side)
-
-# %% ../../nbs/4_evidence/01_precision_recall.ipynb #00519116
-def neighbour_radii(x: Tensor,  # (n, features)
-                    k: int,  # 1 ≤ k < n
-                    max_bytes: int = MAX_BYTES,  # for the distances held at a time
-                    ) -> Tensor:  # (n,) squared, float64
-    "Squared distance of each row to its k-th nearest other row, exact: ties and copies included."
-    x = check_batch("x", x, least=2)
-    if x.ndim != 2:
-        raise ValueError(f"x: expected shape (n, features), got {tuple(x.shape)}")
-    n, wide = len(x), min(len(x) - 1, check_int("k", k, 1, len(x) - 1) + 3)
-    cloud = _centred(x)
-    square, error = cloud.square, _rounding_error(cloud, cloud)
-    best, who = square.new_full((n, wide), math.inf), torch.zeros((n, wide), dtype=torch.long, device=x.device)
-
-    def offer(rows: slice, tile: Tensor, first: int) -> None:
-        values, at = tile.topk(min(wide, tile.shape[1]), largest=False)
-        values, at = torch.cat([best[rows], values], 1), torch.cat([who[rows], at + first], 1)
-        best[rows], kept = values.topk(wide, largest=False)
-        who[rows] = at.gather(1, kept)
-    tiles = _tiles(n, max_bytes)
-    for i, rows in enumerate(tiles):
-        near = cloud[rows]
-        for columns in tiles[i:]:  # the matrix is symmetric: half of it is enough
-            tile = torch.addmm(square[columns], near, cloud[columns].T, alpha=-2).add_(square[rows, None])
-            if columns is rows:
-                tile.fill_diagonal_(math.inf)
-            offer(rows, tile, columns.start)
-            if columns is not rows:
-                offer(columns, tile.T, rows.start)
-    every, kth = torch.arange(n, device=x.device), best[:, k - 1, None]
-    radius = exact_squared_distances(x, x, every, who[:, k - 1])
-    ties = every[((best - kth).abs() <= 2 * error).sum(1) > 1]  # where rounding may have changed the order
-    radius[ties] = exact_squared_distances(x, x, ties.repeat_interleave(wide), who[ties].flatten()).view(-1, wide).kthvalue(k, dim=1).values
-    doubt = best[:, -1].double() - error < radius if wide < n - 1 else torch.zeros(n, dtype=torch.bool)
-    for i in doubt.nonzero()[:, 0].tolist():  # somebody outside the short list might be nearer
-        near = cloud[i:i + 1].T
-        row = torch.cat([cloud[rows] @ near for rows in tiles])[:, 0].mul_(-2).add_(square).add_(square[i])
-        row[i] = math.inf
-        close = (row <= radius[i] + error).nonzero()[:, 0]
-        radius[i] = exact_squared_distances(x, x, torch.full_like(close, i), close).kthvalue(k).values
-    return radius
-
-# %% ../../nbs/4_evidence/01_precision_recall.ipynb #1a4cb54c
-def _inside(x: Tensor, y: Tensor,  # (n, features), (m, features)
-            radius: Tensor,  # of the balls around x, squared
-            other: Tensor | None,  # of the balls around y, squared
-            max_bytes: int) -> tuple[Tensor, Tensor, Tensor]:
-    "How many x-balls hold each y; whether each x-ball holds any y; whether any y-ball holds each x."
-    near = _centred(x)
-    far = _centred(y, near.middle)
-    error = _rounding_error(near, far)
-    held = torch.zeros(len(y), dtype=torch.long, device=x.device)
-    holds = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    within = torch.zeros_like(holds)
-
-    def decide(tile: Tensor, limit: Tensor, rows: slice, columns: slice) -> Tensor:
-        answer = tile <= (limit - error).to(tile.dtype)
-        r, c = ((tile <= (limit + error).to(tile.dtype)) ^ answer).nonzero(as_tuple=True)
-        exact = exact_squared_distances(x, y, r + rows.start, c + columns.start)
-        answer[r, c] = exact <= limit.expand(tile.shape)[r, c]
-        return answer
-    for rows in _tiles(len(x), max_bytes):
-        part = near[rows]
-        for columns in _tiles(len(y), max_bytes):
-            tile = torch.addmm(far.square[columns], part, far[columns].T, alpha=-2).add_(near.square[rows, None])
-            answer = decide(tile, radius[rows, None], rows, columns)
-            held[columns] += answer.sum(0)
-            holds[rows] |= answer.any(1)
-            if other is not None:
-                within[rows] |= decide(tile, other[None, columns], rows, columns).any(1)
-    return held, holds, within
-
-# %% ../../nbs/4_evidence/01_precision_recall.ipynb #4f07e5f5
+# %% ../../nbs/4_evidence/01_precision_recall.ipynb #472c73bc
 @dataclass(frozen=True, eq=False)
 class Neighbourhoods:
-    "Numbers from k-nearest-neighbour balls; each is the mean of one value per point, kept in `points`."
+    "Numbers from k-nearest-neighbour balls: means of one value per point, kept in `points`."
     k: int
     points: dict[str, Tensor] = field(repr=False)
 
@@ -289,72 +227,82 @@ class Neighbourhoods:
             raise AttributeError(f"{name}: this measure has {', '.join(self.points)}")
         return float(self.points[name].double().mean())
 
+    def __repr__(self) -> str:
+        numbers = (f"{name} {getattr(self, name):.3f}" for name in self.points)
+        return f"k = {self.k}: " + ", ".join(numbers)
+
+    @checked
     def interval(self, name: str,  # such as "recall"
-                 confidence: float = .95, rounds: int = 1000, generator: torch.Generator | None = None) -> Interval:
+                 confidence: Annotated[float, Real(0., 1., above=0.)] = .95,
+                 rounds: Annotated[int, Whole(10)] = 1000,
+                 generator: torch.Generator | None = None) -> Interval:
         "Bootstrap interval over the points that are counted, the balls staying as they are."
         values = self.points[check_choice("name", name, self.points)].double().cpu()
-        generator = generator_or_default(generator)
-        means = torch.stack([values[torch.randint(len(values), (len(values),), generator=generator)].mean()
-                             for _ in range(check_int("rounds", rounds, 10))])
-        tail = (1 - check_number("confidence", confidence, 0, 1, above=0)) / 2
+        n, generator = len(values), generator_or_default(generator)
+        draws = (torch.randint(n, (n,), generator=generator) for _ in range(rounds))
+        means = torch.stack([values[draw].mean() for draw in draws])
+        tail = (1 - confidence) / 2
         low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-        return Interval(float(values.mean()), low, high, len(values))
+        return Interval(float(values.mean()), low, high, n)
 
-    def __repr__(self) -> str:
-        return f"k = {self.k}: " + ", ".join(f"{name} {getattr(self, name):.3f}" for name in self.points)
 
-# %% ../../nbs/4_evidence/01_precision_recall.ipynb #1e9183b0
-def precision_recall(real: Tensor,  # (n, *event): real examples or their features
-                     fake: Tensor,  # (m, *event): generated ones
-                     k: int = 3,  # a ball reaches to the k-th neighbour
-                     max_bytes: int = MAX_BYTES,  # for the distances held at a time
+# %% ../../nbs/4_evidence/01_precision_recall.ipynb #4fa0d287
+@checked
+def precision_recall(real: Annotated[Tensor, Samples("real *event", 2)],  # or their features
+                     fake: Annotated[Tensor, Samples("fake *event", 2)],
+                     k: Count = 3,  # a ball reaches to the k-th neighbour
+                     max_bytes: Count = MAX_BYTES,  # for the distances held at a time
                      ) -> Neighbourhoods:
-    """Share of generated points inside real balls (`.precision`) and the reverse (`.recall`); Kynkäänniemi et al. 2019.
+    """Share of generated points inside real balls (`.precision`) and the reverse (`.recall`).
 
-    Density and coverage for the same k fall out on the way and are there too.
+    Kynkäänniemi et al. 2019. Density and coverage for the same k are there too.
 
     >>> x = torch.arange(10.)
     >>> precision_recall(x, x[:5])
     k = 3: precision 1.000, recall 0.800, density 1.533, coverage 0.700
     """
-    real, fake = _features(real, fake, 2)
+    real, fake = _feature_rows(real, fake)
     check_int("k", k, 1, min(len(real), len(fake)) - 1)
-    around_fake = neighbour_radii(fake, k, max_bytes)
-    held, holds, within = _inside(real, fake, neighbour_radii(real, k, max_bytes), around_fake, max_bytes)
-    return Neighbourhoods(k, {"precision": held > 0, "recall": within, "density": held / k, "coverage": holds})
+    radii = [neighbour_radii(x, k, max_bytes) for x in (real, fake)]
+    count, holds, held = balls_holding(real, fake, *radii, max_bytes)
+    return Neighbourhoods(k, {"precision": count > 0, "recall": held, "density": count / k,
+                              "coverage": holds})
 
-# %% ../../nbs/4_evidence/01_precision_recall.ipynb #80b5cbcb
-def density_coverage(real: Tensor, fake: Tensor, k: int = 5, max_bytes: int = MAX_BYTES) -> Neighbourhoods:
-    """Real balls per sample over k (`.density`), share of real balls not empty (`.coverage`); Naeem et al. 2020.
+# %% ../../nbs/4_evidence/01_precision_recall.ipynb #86d4e2e1
+@checked
+def density_coverage(real: Annotated[Tensor, Samples("real *event", 2)],
+                     fake: Annotated[Tensor, Samples("fake *event")],
+                     k: Count = 5, max_bytes: Count = MAX_BYTES) -> Neighbourhoods:
+    """Real balls per sample over k (`.density`), share of real balls not empty (`.coverage`).
+
+    Naeem et al. 2020.
 
     >>> x = torch.arange(10.)
     >>> density_coverage(x, x[:2]).coverage
     0.5
     """
-    real, fake = _features(real, fake, 1)
-    check_batch("real", real, least=2)
-    held, holds, _ = _inside(real, fake, neighbour_radii(real, k, max_bytes), None, max_bytes)
-    return Neighbourhoods(k, {"density": held / k, "coverage": holds})
+    real, fake = _feature_rows(real, fake)
+    radius = neighbour_radii(real, k, max_bytes)
+    count, holds, _ = balls_holding(real, fake, radius, None, max_bytes)
+    return Neighbourhoods(k, {"density": count / k, "coverage": holds})
 
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #4f4ec495
-def neighbourhood_companions(measure: Callable[[Tensor, Tensor], Any],  # takes (real, fake)
-                             real: Tensor,  # (n, *event)
-                             fake: Tensor,  # (m, *event)
-                             heldout: Tensor | None = None,  # real data the generator never saw; None: half of `real` is put aside
-                             generator: torch.Generator | None = None,  # None: a fixed one
-                             ) -> dict[str, Any]:  # by name: yours, floor, ceiling, null
-    "A measure of your samples beside a perfect generator (floor), the reference itself (ceiling) and noise (null)."
-    check_callable(measure=measure)
+@checked
+def neighbourhood_companions(
+        measure: Annotated[Callable[[Tensor, Tensor], Any], Function()],  # takes (real, fake)
+        real: Annotated[Tensor, Samples("real *event", 4)],
+        fake: Annotated[Tensor, Samples("fake *event", 2)],
+        heldout: Annotated[Tensor, Samples("heldout *event")] | None = None,  # None: half of `real`
+        generator: torch.Generator | None = None,  # None: a fixed one
+        ) -> dict[str, Any]:  # by name: yours, floor, ceiling, null
+    "A measure of your samples, of held-out data (floor), of `real` (ceiling) and of noise (null)."
     generator = generator_or_default(generator)
-    real, fake = check_batch("real", real, least=4), check_batch("fake", fake, least=2)
-    for name, x in (("fake", fake), ("heldout", fake if heldout is None else heldout)):
-        check_batch(name, x, tuple(real.shape[1:]))
     if heldout is None:
         order = torch.randperm(len(real), generator=generator)
         real, heldout = real[order[::2]], real[order[1::2]]
     n = min(len(fake), len(heldout), len(real))
     low, high = real.amin(0), real.amax(0)
     noise = low + (high - low) * torch.rand(n, *real.shape[1:], generator=generator).to(real)
-    bags = {"yours": fake[torch.randperm(len(fake), generator=generator)[:n]], "floor": check_batch("heldout", heldout)[:n],
-            "ceiling": real[:n], "null": noise}
-    return {name: measure(real, bag) for name, bag in bags.items()}
+    yours = fake[torch.randperm(len(fake), generator=generator)[:n]]
+    compared = {"yours": yours, "floor": heldout[:n], "ceiling": real[:n], "null": noise}
+    return {name: measure(real, samples) for name, samples in compared.items()}

@@ -12,25 +12,36 @@ import torch
 from torch import Tensor
 
 from ..core.checks import check_choice
+from ..core.signatures import Positive, checked
 
 # %% auto #0
 __all__ = ['precision_recall_by_trait']
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #a88bf4d9
+def _modes_with(modes: Any, name: str) -> Tensor:
+    "Which modes show a trait, or all of several joined by '+'."
+    columns = [modes.traits.index(check_choice("traits", part, modes.traits))
+               for part in name.split("+")]
+    return modes.kinds[:, columns].all(1)
+
+# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #df99a3cb
+@checked
 def precision_recall_by_trait(modes: Any,  # a set whose modes show traits, such as `faces()`
                               x: Tensor,  # (n, *event)
-                              traits: Sequence[str] | None = None,  # names, or several joined by "+" for all of them at once; None: each
-                              within: float = 3.,  # how near a good example is to a clean one, in units of the noise
+                              traits: Sequence[str] | None = None,  # None: each; "a+b": both
+                              within: Positive = 3.,  # how near is good, in units of the noise
                               ) -> dict[str, tuple[float, float]]:
     """Precision and recall of each trait.
 
-    Precision: the share of the examples that show it that are good; NaN if none shows it. Recall: the share of its true
-    mass that good examples account for.
+    Precision: the share of the examples that show it that are good; NaN if none shows it. Recall:
+    the share of its true mass that good examples account for.
     """
     mode, good = modes.assign(x, within)
-    every, fine = (torch.bincount(m, minlength=modes.n_modes).double() / len(x) for m in (mode, mode[good]))
+    every, fine = (torch.bincount(m, minlength=modes.n_modes).double() / len(x)
+                   for m in (mode, mode[good]))
     found, law = {}, modes.weights.double()
     for name in traits or modes.traits:
-        k = modes.kinds[:, [modes.traits.index(check_choice("traits", part, modes.traits)) for part in name.split("+")]].all(1)
-        found[name] = ((fine[k].sum() / every[k].sum()).item(), (torch.minimum(fine, law)[k].sum() / law[k].sum()).item())
+        k = _modes_with(modes, name)
+        recalled = torch.minimum(fine, law)[k].sum() / law[k].sum()
+        found[name] = (fine[k].sum() / every[k].sum()).item(), recalled.item()
     return found

@@ -20,8 +20,8 @@ from ..core.seeding import Generators, rand
 from ..core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerScore, checked
 
 # %% auto #0
-__all__ = ['leading_axes', 'per_example', 'input_gradient', 'sum_over_event', 'gradient_norm', 'random_interpolate',
-           'gradient_penalty', 'r1', 'r2']
+__all__ = ['refuse_batch_norm', 'leading_axes', 'per_example', 'input_gradient', 'sum_over_event', 'gradient_norm',
+           'random_interpolate', 'gradient_penalty', 'r1', 'r2']
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #b7854a41
 def _leaky(input: torch.Tensor, negative_slope: float = .01, inplace: bool = False) -> torch.Tensor:
@@ -36,7 +36,7 @@ def _relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #285dffe7
 class _SmoothReLU(TorchFunctionMode):
-    "Inside, ReLUs of any spelling have no second derivative, rather than one of zeros. All values stay as they are."
+    "Inside, ReLUs have no second derivative, rather than one of zeros; values stay as they are."
     spelt = {F.relu: _relu, torch.relu: _relu, torch.Tensor.relu: _relu,
              F.leaky_relu: _leaky, F.leaky_relu_: functools.partial(_leaky, inplace=True)}
 
@@ -44,100 +44,108 @@ class _SmoothReLU(TorchFunctionMode):
         return self.spelt.get(func, func)(*args, **(kwargs or {}))
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #714329f6
-def _refuse_batch_norm(critic: Callable) -> None:
-    "`ValueError` for a critic with batch norm in training mode."
+def refuse_batch_norm(name: str, critic: Callable) -> None:
+    "`ValueError`, which begins with `name`, for a critic with batch norm in training mode."
     modules = critic.modules() if isinstance(critic, nn.Module) else ()
     for module in modules:
         if isinstance(module, _BatchNorm) and module.training:
-            raise ValueError(f"critic: {type(module).__name__} couples the examples of a batch, so a gradient per "
-                             "example does not exist; use LayerNorm, or no normalisation")
+            raise ValueError(f"{name}: {type(module).__name__} couples the examples of a batch, so "
+                             "a gradient per example does not exist; use LayerNorm, or none")
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #8baad1c0
 def leading_axes(critic: Callable, lead: int | None = None) -> int:
     "How many axes come before the event: what the caller or the network says; else 1, the batch."
-    return lead or getattr(critic, "lead", 1)
+    said = getattr(critic, "lead", 1)
+    return lead or (said if isinstance(said, int) else 1)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #adf1bb6c
 def per_example(name: str, scores: Any, lead: tuple[int, ...]) -> torch.Tensor:
     "Scores `(*lead,)` from what a critic answers: as it is, or as `(N, 1)` or `(N, 1, 1, 1)`."
     shape = tuple(getattr(scores, "shape", ()))
-    if not isinstance(scores, torch.Tensor) or shape[:len(lead)] != lead or set(shape[len(lead):]) - {1}:
-        got = f"shape {shape}" if isinstance(scores, torch.Tensor) else type(scores).__name__
-        runs = "; if the first axis counts runs, say lead=2" if len(shape) > len(lead) else ""
+    tensor, n = isinstance(scores, torch.Tensor), len(lead)
+    if not tensor or shape[:n] != lead or set(shape[n:]) - {1}:
+        got = f"shape {shape}" if tensor else type(scores).__name__
+        runs = "; if the first axis counts runs, say lead=2" if len(shape) > n else ""
         raise ValueError(f"{name}: expected one score per example, shape {lead}, got {got}{runs}")
     return scores.reshape(lead)
 
-# %% ../../nbs/1_game/04_wasserstein.ipynb #16b568a1
+# %% ../../nbs/1_game/04_wasserstein.ipynb #633f5c95
 @checked
-def input_gradient(critic: Critic, x: Batch, lead: Count | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """The critic's scores at `x` and their gradient in `x`, itself differentiable in the critic's weights.
+def input_gradient(critic: Critic, x: Batch,
+                   lead: Count | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The critic's scores at `x` and their gradient in `x`, differentiable in the critic's weights.
 
-    `x` is `(*runs, batch, *event)`; the scores are `(*runs, batch)`, the gradient has the shape of `x`. `lead` says how
-    many axes come before the event: our networks know it, for others it is 1, the batch, unless you say 2.
+    `x` is `(*runs, batch, *event)`; the scores are `(*runs, batch)`, the gradient has the shape of
+    `x`. `lead` says how many axes come before the event: our networks know it, for others it is 1,
+    the batch, unless you say 2.
     """
-    _refuse_batch_norm(critic)
+    refuse_batch_norm("critic", critic)
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         with _SmoothReLU():
             answer = critic(x)
         scores = per_example("critic", answer, tuple(x.shape[:leading_axes(critic, lead)]))
-        gradient = torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True, allow_unused=True)[0] \
-            if scores.requires_grad else None
+        gradient = torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True,
+                                       allow_unused=True)[0] if scores.requires_grad else None
     if gradient is None:
-        raise ValueError("critic: expected scores that autograd can follow back to x, got some that do not depend on it")
+        raise ValueError("critic: expected scores that autograd can follow back to x, "
+                         "got some that do not depend on it")
     return scores, gradient
-
-# %% ../../nbs/1_game/04_wasserstein.ipynb #633f5c95
-@checked
-def sum_over_event(values: PerScore, scores: OneScore) -> torch.Tensor:
-    "Sum of `values` `(*runs, batch, *event)` over the event axes, whatever they are; `scores` is `(*runs, batch)`."
-    return values.flatten(scores.ndim).sum(-1) if values.ndim > scores.ndim else values
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #ca515776
 @checked
+def sum_over_event(values: PerScore, scores: OneScore) -> torch.Tensor:
+    "Sum of `values` `(*runs, batch, *event)` over all event axes; `scores` is `(*runs, batch)`."
+    return values.flatten(scores.ndim).sum(-1) if values.ndim > scores.ndim else values
+
+# %% ../../nbs/1_game/04_wasserstein.ipynb #831803e2
+@checked
 def gradient_norm(gradient: PerScore, scores: OneScore) -> torch.Tensor:
-    "Euclidean norm over the event axes, `(*runs, batch)`. Where the gradient is zero its derivative is finite."
-    gradient = gradient.float() if gradient.dtype.itemsize < 4 else gradient  # half precision has no room for the nudge
-    nudge = 8 * math.sqrt(torch.finfo(gradient.dtype).tiny)  # off zero, along the diagonal: its square is just above 0
+    "Euclidean norm over the event axes, `(*runs, batch)`; its derivative is finite, also at zero."
+    gradient = gradient.float() if gradient.dtype.itemsize < 4 else gradient
+    moved = gradient + 8 * math.sqrt(torch.finfo(gradient.dtype).tiny)
     event = tuple(range(scores.ndim, gradient.ndim))
-    return torch.linalg.vector_norm(gradient + nudge, dim=event) if event else (gradient + nudge).abs()
+    return torch.linalg.vector_norm(moved, dim=event) if event else moved.abs()
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #c0619dc6
 @checked
-def random_interpolate(real: Batch, fake: Batch, lead: Count = 1, generator: Generators = None) -> torch.Tensor:
-    "A random point on the segment from each generated example to its real one; one position per example."
+def random_interpolate(real: Batch, fake: Batch, lead: Count = 1,
+                       generator: Generators = None) -> torch.Tensor:
+    "A random point between each generated example and its real one; one position per example."
     t = rand(*real.shape[:lead], generator=generator, device=real.device, dtype=real.dtype)
     return torch.lerp(fake.detach(), real.detach(), t.reshape(*t.shape, *[1] * (real.ndim - lead)))
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #2d4b9747
 @checked
 def gradient_penalty(critic: Critic, real: Batch, fake: Batch, *,
-                     target: NonNegative = 1.,  # gradient norm that costs nothing; 0 centres at zero
+                     target: NonNegative = 1.,  # norm that costs nothing; 0 centres at zero
                      one_sided: bool = False,  # only norms above the target cost
                      generator: Generators = None,  # one, or one per run
                      lead: Count | None = None) -> torch.Tensor:
-    """The mean of (‖∇f(x̂)‖ - target)² at random points x̂ between real and generated examples (Gulrajani et al. 2017).
+    """WGAN-GP's penalty: the mean of (‖∇f(x̂)‖ - target)² at random x̂ between real and generated.
 
-    `real` and `fake` are `(*runs, batch, *event)`, the result is `(*runs,)`, unweighted; only the critic learns from it.
-    `lead` as in `input_gradient`. `ValueError` for shapes that differ and for batch norm in training mode.
+    `real` and `fake` are `(*runs, batch, *event)`, the result is `(*runs,)`; only the critic learns
+    from it (Gulrajani et al. 2017, eq. 3, without λ). `lead` as in `input_gradient`. `ValueError`
+    for shapes that differ and for batch norm in training mode.
 
-    >>> gradient_penalty(lambda x: 3 * x[:, 0], torch.randn(8, 2), torch.randn(8, 2)).item()  # norm 3, and 1 is free
+    >>> gradient_penalty(lambda x: 3 * x[:, 0], torch.randn(8, 2), torch.randn(8, 2)).item()
     4.0
     """
     lead = leading_axes(critic, lead)
-    scores, gradient = input_gradient(critic, random_interpolate(real, fake, lead, generator), lead)
+    between = random_interpolate(real, fake, lead, generator)
+    scores, gradient = input_gradient(critic, between, lead)
     excess = gradient_norm(gradient, scores) - target
     return (excess.clamp_min(0) if one_sided else excess).square().mean(-1)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #d47dd95a
 @checked
 def r1(critic: Critic, real: Batch, *, lead: Count | None = None) -> torch.Tensor:
-    "E ‖∇f(x)‖²/2 at real examples, `(*runs,)` (Mescheder et al. 2018, eq. 9, without γ). `lead` as in `input_gradient`."
+    "E ‖∇f(x)‖²/2 at real examples, `(*runs,)` (Mescheder et al. 2018, eq. 9, without γ)."
     scores, gradient = input_gradient(critic, real, lead)
     return sum_over_event(gradient.square(), scores).mean(-1) / 2
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #5b911629
 @checked
 def r2(critic: Critic, fake: Batch, *, lead: Count | None = None) -> torch.Tensor:
-    "E ‖∇f(G(z))‖²/2 at generated examples, `(*runs,)` (eq. 10, without γ); the generator does not learn from it."
+    "E ‖∇f(G(z))‖²/2 at generated examples, `(*runs,)` (eq. 10, without γ); only f learns from it."
     return r1(critic, fake, lead=lead)

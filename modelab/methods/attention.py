@@ -5,235 +5,239 @@
 # %% ../../nbs/5_icml2019/07_attention.ipynb #04df8943
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.nn.utils import parametrize
 
-from ..core.checks import check_choice, check_int, check_logits, check_tensors
+from ..core.checks import check_shape
 from ..core.registry import register_game
 from ..core.seeding import Generators
-from ..networks.convolutional import (Conv, conv_discriminator, conv_generator,
-                                            ConvDiscriminator, ConvGenerator, fold_runs,
+from ..core.signatures import (checked, Count, FakeScores, Index, InstanceOf, Network,
+                                     RealScores, Shape, Texts)
+from .wasserstein import wasserstein_generator_loss
+from ..networks.convolutional import (Conv, ConvDiscriminator, ConvGenerator, fold_runs,
                                             unfold_runs)
 from ..networks.layers import Linear, make_player, score_batches
+from ..networks.players import Networks
+from ..training.game import AdversarialGame
+from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['hinge_discriminator_loss', 'hinge_generator_loss', 'SelfAttention', 'add_self_attention', 'power_iteration',
-           'spectral_norm', 'SpectralNorm', 'add_spectral_norm', 'update_spectral_norm', 'SAGAN']
+__all__ = ['FoldedMaps', 'ConvNet', 'Matrix', 'WEIGHT_AXES', 'Names', 'hinge_discriminator_loss', 'SelfAttention',
+           'add_self_attention', 'power_iteration', 'spectral_norm', 'SpectralNorm', 'add_spectral_norm',
+           'update_spectral_norm', 'SAGAN']
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #59dd649d
-def hinge_discriminator_loss(real_logits: Tensor,  # D(x), (*runs, batch)
-                             fake_logits: Tensor,  # D(G(z)), (*runs, batch)
+@checked
+def hinge_discriminator_loss(real_logits: RealScores,  # D(x), (*runs, batch)
+                             fake_logits: FakeScores,  # D(G(z)), (*runs, batch)
                              ) -> Tensor:  # (*runs,)
-    """What D descends: real logits should exceed 1, generated ones fall below -1, and what is beyond costs nothing.
+    """What D descends: real logits should exceed 1, generated ones fall below -1 (Lim and Ye 2017).
 
     >>> hinge_discriminator_loss(torch.tensor([3., 0.]), torch.tensor([-3., 0.]))
     tensor(1.)
     """
-    check_logits(real_logits=real_logits, fake_logits=fake_logits)
     return F.relu(1 - real_logits).mean(-1) + F.relu(1 + fake_logits).mean(-1)
 
-# %% ../../nbs/5_icml2019/07_attention.ipynb #f7c6a469
-def hinge_generator_loss(fake_logits: Tensor,  # D(G(z)), (*runs, batch)
-                         ) -> Tensor:  # (*runs,)
-    "What G descends: -E D(G(z)). It has no hinge: G is never let go."
-    check_logits(fake_logits=fake_logits)
-    return -fake_logits.mean(-1)
+# %% ../../nbs/5_icml2019/07_attention.ipynb #dc720542
+FoldedMaps = Annotated[Tensor, Shape("batch channels height width")]  # the channels of all runs
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #95dac4bf
 class SelfAttention(nn.Module):
-    """Self-attention on folded images `(batch, runs·channels, height, width)`; it starts as the identity (Zhang et al. 2019).
+    """Self-attention on folded images `(batch, runs·channels, height, width)` (Zhang et al. 2019).
 
-    y = x + γ·Wo, where o is a mean of the values of all places, weighted by how well their keys fit the query of this one.
+    y = x + γ·Wo, where o is a mean of the values of all places, weighted by how well their keys fit
+    the query of this one. γ is 0 at first, so the layer starts as the identity.
     """
-    def __init__(self, channels: int,
-                 runs: int | None = None,  # None: a plain layer, no run axis
+    @checked
+    def __init__(self, channels: Count,
+                 runs: Count | None = None,  # None: a plain layer, no run axis
                  generator: Generators = None,  # one, or one per run
-                 inner: int | None = None,  # channels of queries and keys; None: an eighth, at least 4
-                 pool: int = 1,  # 2: keys and values are the maxima of 2×2 blocks, as in the released code
+                 inner: Count | None = None,  # channels of queries, keys; None: an eighth, ≥ 4
+                 pool: Count = 1,  # 2: keys and values are maxima of 2×2 blocks
                  ):
         super().__init__()
-        self.channels, self.runs, self.pool = check_int("channels", channels), runs, check_int("pool", pool)
-        inner, values = max(4, channels // 8) if inner is None else check_int("inner", inner), max(1, channels // 2)
-        self.query, self.key, self.value, self.out = (
-            Conv(a, b, 1, 1, runs, generator, 1.)
-            for a, b in ((channels, inner), (channels, inner), (channels, values), (values, channels)))
+        self.channels, self.runs, self.pool = channels, runs, pool
+        inner, values = inner or max(4, channels // 8), max(1, channels // 2)
+        sizes = {"query": (channels, inner), "key": (channels, inner),
+                 "value": (channels, values), "out": (values, channels)}
+        for name, (inputs, outputs) in sizes.items():
+            setattr(self, name, Conv(inputs, outputs, 1, 1, runs, generator, 1.))
         self.gamma = nn.Parameter(torch.zeros(*(() if runs is None else (runs,)), 1, 1, 1, 1))
 
-    def _said(self, layer: Conv, x: Tensor, pool: int = 1) -> Tensor:
-        "What a layer says of each place, or block of places, (*runs, batch, channels, places)."
-        said = layer(x)
-        return unfold_runs(F.max_pool2d(said, pool) if pool > 1 else said, self.runs).flatten(-2)
+    def _by_place(self, layer: Conv, x: Tensor, pool: int = 1) -> Tensor:
+        "The answer of a layer at each place, or block of places, (*runs, batch, channels, places)."
+        answer = layer(x)
+        answer = F.max_pool2d(answer, pool) if pool > 1 else answer
+        return unfold_runs(answer, self.runs).flatten(-2)
 
-    def map(self, x: Tensor) -> Tensor:
-        "Who looks where: (*runs, batch, queries, keys); each row sums to one."
-        check_tensors(x=x)
-        channels = self.channels * (self.runs or 1)
-        if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < self.pool:
-            raise ValueError(f"x: expected shape (batch, {channels}, height, width), at least {self.pool} high and wide, got {tuple(x.shape)}")
-        return (self._said(self.query, x).mT @ self._said(self.key, x, self.pool)).softmax(-1)
+    @checked
+    def attention_map(self, x: FoldedMaps) -> Tensor:
+        "How much each place looks at each other, (*runs, batch, queries, keys); rows sum to one."
+        sides = [max(side, self.pool) for side in x.shape[2:]]  # at least as large as a block
+        check_shape("x", x, (len(x), self.channels * (self.runs or 1), *sides))
+        queries, keys = self._by_place(self.query, x), self._by_place(self.key, x, self.pool)
+        return (queries.mT @ keys).softmax(-1)
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = self.map(x)
-        o = fold_runs((self._said(self.value, x, self.pool) @ weights.mT).unflatten(-1, x.shape[-2:]), self.runs)
-        return x + fold_runs(self.gamma * unfold_runs(self.out(o), self.runs), self.runs)
+        "x + γ·Wo at each place."
+        weights = self.attention_map(x)
+        o = self._by_place(self.value, x, self.pool) @ weights.mT
+        o = self.out(fold_runs(o.unflatten(-1, x.shape[-2:]), self.runs))
+        return x + fold_runs(self.gamma * unfold_runs(o, self.runs), self.runs)
+
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #2723ecb1
-def add_self_attention(net: ConvGenerator | ConvDiscriminator,  # of chapter 0.5; changed in place
-                       side: int | None = None,  # of the map that attends; None: nearest to half the picture's
+ConvNet = Annotated[ConvGenerator | ConvDiscriminator,
+                    InstanceOf((ConvGenerator, ConvDiscriminator))]
+
+# %% ../../nbs/5_icml2019/07_attention.ipynb #e6d24cc8
+def _map_sides(net: ConvGenerator | ConvDiscriminator) -> tuple[int, list[int]]:
+    "The side of a convolutional net's pictures, and the side of the map of each of `net.convs`."
+    levels = range(1, len(net.convs) + 1)
+    if isinstance(net, ConvGenerator):
+        return net.outputs[-1], [net.start[-1] * 2 ** i for i in levels]
+    return net.inputs[-1], [net.inputs[-1] // 2 ** i for i in levels]
+
+# %% ../../nbs/5_icml2019/07_attention.ipynb #375dc165
+@checked
+def add_self_attention(net: ConvNet,  # of chapter 0.5; changed in place
+                       side: int | None = None,  # of the map; None: nearest to half the picture's
                        inner: int | None = None,  # as in `SelfAttention`
                        pool: int = 1,  # likewise
                        generator: Generators = None,  # one, or one per run
-                       ) -> ConvGenerator | ConvDiscriminator:  # the same network
-    "A convolutional net with a self-attention layer behind the convolution that makes a map of this side."
-    if isinstance(net, ConvGenerator):
-        full, sides = net.outputs[-1], [net.start[-1] * 2 ** i for i in range(1, len(net.convs) + 1)]
-    elif isinstance(net, ConvDiscriminator):
-        full, sides = net.inputs[-1], [net.inputs[-1] // 2 ** i for i in range(1, len(net.convs) + 1)]
-    else:
-        raise TypeError(f"net: expected a conv_generator or conv_discriminator, got {type(net).__name__}")
-    if not sides:
-        raise ValueError(f"net: expected pictures that can be halved, got {full}×{full}")
-    if side is not None and side not in sides:
-        raise ValueError(f"side: expected one of {sides}, got {side!r:.40}")
-    at = sides.index(min(sides, key=lambda s: abs(s - full / 2)) if side is None else side)
-    conv = net.convs[at]
-    if not isinstance(conv, Conv):
-        raise ValueError(f"side: the map of side {sides[at]} attends already")
-    net.convs[at] = nn.Sequential(conv, SelfAttention(conv.weight.shape[-4], net.runs, generator, inner, pool))
+                       ) -> nn.Module:  # the same network
+    "Add a self-attention layer behind the convolution of a net that makes a map of this side."
+    full, sides = _map_sides(net)
+    # no map attends twice
+    free = [s for s, conv in zip(sides, net.convs) if isinstance(conv, Conv)]
+    side = min(sides, key=lambda s: abs(s - full / 2), default=None) if side is None else side
+    if side not in free:
+        raise ValueError(f"side: expected a free map of {full}×{full}, {free}, got {side!r:.40}")
+    at = sides.index(side)
+    attention = SelfAttention(net.convs[at].weight.shape[-4], net.runs, generator, inner, pool)
+    net.convs[at] = nn.Sequential(net.convs[at], attention)
     return net
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #01918e7a
-def _matrix(weight: Tensor, runs: int) -> Tensor:
-    "A weight as (*runs, rows, columns)."
-    check_tensors(weight=weight)
-    if weight.ndim < check_int("runs", runs, 0) + 2:
-        raise ValueError(f"weight: expected shape (*runs, rows, columns, ...) with {runs} run axes, got {tuple(weight.shape)}")
-    return weight.flatten(runs + 1)
-
-# %% ../../nbs/5_icml2019/07_attention.ipynb #c8b301f2
-def _fits(u: Tensor, matrix: Tensor) -> None:
-    "Refuse a `u` that is not one vector over the rows."
-    check_tensors(u=u)
-    if u.shape != matrix.shape[:-1] or u.dtype != matrix.dtype:
-        raise ValueError(f"u: expected {matrix.dtype} of shape {tuple(matrix.shape[:-1])}, got {u.dtype} of shape {tuple(u.shape)}")
+Matrix = Annotated[Tensor, Shape("*runs rows columns")]
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #116fe468
+@checked
 @torch.no_grad()
-def power_iteration(weight: Tensor,  # (*runs, rows, columns, ...)
-                    u: Tensor | None = None,  # where to go on from, (*runs, rows); None: from the image of the longest row
-                    n: int = 1,  # iterations
-                    runs: int = 0,  # how many leading axes count runs
+def power_iteration(matrix: Matrix,  # (*runs, rows, columns)
+                    u: Tensor | None = None,  # to go on from, (*runs, rows)
+                    n: Index = 1,  # iterations
                     ) -> Tensor:  # (*runs, rows)
-    "A unit vector nearer to the direction that a weight stretches most; no random number is drawn."
-    w, n = _matrix(weight, runs), check_int("n", n, 0)
+    "A unit vector nearer to the direction that a matrix stretches most."
     if u is None:
-        longest = w.norm(dim=-1).argmax(-1)[..., None, None]
-        u = (w @ w.take_along_dim(longest, -2).mT)[..., 0]
-    _fits(u, w)
+        longest = matrix.norm(dim=-1).argmax(-1)[..., None, None]
+        u = (matrix @ matrix.take_along_dim(longest, -2).mT)[..., 0]
+    check_shape("u", u, matrix.shape[:-1], matrix.dtype)
     u = F.normalize(u, dim=-1)
     for _ in range(n):
-        u = F.normalize((w @ (w.mT @ u[..., None]))[..., 0], dim=-1)
+        u = F.normalize((matrix @ (matrix.mT @ u[..., None]))[..., 0], dim=-1)
     return u
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #3ea37546
-def spectral_norm(weight: Tensor,  # (*runs, rows, columns, ...)
+@checked
+def spectral_norm(matrix: Matrix,  # W, (*runs, rows, columns)
                   u: Tensor,  # a unit vector, (*runs, rows)
-                  runs: int = 0,  # how many leading axes count runs
                   ) -> Tensor:  # (*runs,)
-    "‖Wᵀu‖: the largest singular value, or less while `u` is on its way. Differentiable in the weight."
-    w = _matrix(weight, runs)
-    _fits(u, w)
-    return torch.linalg.vector_norm((u[..., None, :] @ w).squeeze(-2), dim=-1)
+    "‖Wᵀu‖: the largest singular value, or less while `u` is on its way. Differentiable in W."
+    check_shape("u", u, matrix.shape[:-1], matrix.dtype)
+    return torch.linalg.vector_norm((u[..., None, :] @ matrix).squeeze(-2), dim=-1)
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #ad61aa3f
-_LAYERS = {Linear: 2, nn.Linear: 2, Conv: 4, nn.Conv1d: 3, nn.Conv2d: 4}  # axes of their weights, without runs
+WEIGHT_AXES = {Linear: 2, nn.Linear: 2, Conv: 4, nn.Conv1d: 3, nn.Conv2d: 4}  # without runs
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #8cb7d0e9
 class SpectralNorm(nn.Module):
-    "A parametrization: a weight over its `spectral_norm`. Its `u` is saved with the network, and moves only in `update_spectral_norm`."
-    def __init__(self, weight: Tensor,
-                 runs: int = 0,  # how many leading axes count runs
+    "A parametrization: a weight over its norm. Only `update_spectral_norm` changes its `u`."
+    @checked
+    def __init__(self, weight: Matrix,  # (*runs, rows, columns, ...), flattened behind the rows
+                 runs: Index = 0,  # how many leading axes count runs
                  ):
         super().__init__()
         self.runs = runs
-        self.register_buffer("u", power_iteration(weight, n=20, runs=runs))
+        self.register_buffer("u", power_iteration(weight.flatten(runs + 1), n=20))
 
     def forward(self, weight: Tensor) -> Tensor:
-        norm = spectral_norm(weight, self.u, self.runs).clamp_min(1e-12)  # a weight of zeros stays one
+        norm = spectral_norm(weight.flatten(self.runs + 1), self.u)
+        norm = norm.clamp_min(1e-12)  # a weight of zeros stays one
         return weight / norm.reshape(*norm.shape, *[1] * (weight.ndim - norm.ndim))
 
-# %% ../../nbs/5_icml2019/07_attention.ipynb #1969d6c6
-def add_spectral_norm(network: nn.Module,  # changed in place
-                      but: Sequence[str] = (),  # layers to leave alone, by name
-                      ) -> nn.Module:  # the same network
-    """Divide the weight of each linear and convolutional layer by its largest singular value (Miyato et al. 2018).
+    def iterate(self, weight: Tensor, n: int) -> None:
+        "Move `u` by `n` power iterations."
+        self.u.copy_(power_iteration(weight.flatten(self.runs + 1), self.u, n))
 
-    Call `update_spectral_norm(network)` once for each step of the optimiser.
+# %% ../../nbs/5_icml2019/07_attention.ipynb #1969d6c6
+Names = Annotated[Sequence[str], Texts()]
+
+# %% ../../nbs/5_icml2019/07_attention.ipynb #60573192
+@checked
+def add_spectral_norm(network: Network,  # changed in place
+                      but: Names = (),  # layers to leave as they are
+                      ) -> nn.Module:  # the same network
+    """Divide the weight of each linear and convolutional layer by its largest singular value.
+
+    Call `update_spectral_norm(network)` once for each step of the optimiser (Miyato et al. 2018).
     """
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"network: expected a torch.nn.Module, got {network!r:.60}")
-    if not isinstance(but, (tuple, list)) or not all(isinstance(name, str) for name in but):
-        raise TypeError(f"but: expected a list of names, got {but!r:.60}")
-    found = [layer for name, layer in network.named_modules() if type(layer) in _LAYERS and not set(but) & set(name.split("."))]
+    found = [layer for name, layer in network.named_modules()
+             if type(layer) in WEIGHT_AXES and not set(but) & set(name.split("."))]
     if not found:
-        raise ValueError(f"network: expected linear or convolutional layers, got none in {type(network).__name__}")
+        raise ValueError(f"network: expected layers, got none in {type(network).__name__}")
     for layer in found:
-        parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, layer.weight.ndim - _LAYERS[type(layer)]))
+        runs = layer.weight.ndim - WEIGHT_AXES[type(layer)]
+        parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, runs))
     return network
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #34e03425
-def update_spectral_norm(network: nn.Module, n: int = 1) -> nn.Module:  # the same network
+@checked
+def update_spectral_norm(network: Network, n: Count = 1) -> nn.Module:  # the same network
     "Move every `u` in a network by `n` power iterations; a network without any is left as it is."
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"network: expected a torch.nn.Module, got {network!r:.60}")
-    n = check_int("n", n)
     for layer in network.modules():
-        kept = layer.parametrizations.weight if parametrize.is_parametrized(layer, "weight") else ()
-        for part in kept:
+        bound = parametrize.is_parametrized(layer, "weight")
+        for part in layer.parametrizations.weight if bound else ():
             if isinstance(part, SpectralNorm):
-                part.u.copy_(power_iteration(kept.original, part.u, n, part.runs))
+                part.iterate(layer.parametrizations.weight.original, n)
     return network
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #ff360b94
 @register_game
-@dataclass
-class SAGAN:
-    "The game of Zhang et al. 2019 on square pictures: hinge losses, self-attention, spectral normalisation, two rates."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
-    attention: str = "GD"  # which default players have a layer of it: "GD", "G", "D" or ""
-    spectral: str = "D"  # whose weights are divided by their spectral norm, those of queries and keys excepted; the paper: both
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 16  # channels of the default players at full size
-    d_width: int | None = None  # of D alone; None: as `width`
-    lr: float | dict[str, float] = field(default_factory=lambda: {"G": 1e-3, "D": 4e-3})  # of Adam
-    betas: tuple[float, float] = (0., .9)
-    turns: ClassVar[str] = "D G"
-
-    def __post_init__(self):
-        for name in ("attention", "spectral"):
-            check_choice(name, getattr(self, name), ("", "D", "G", "GD"))
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        def default(name: str) -> nn.Module:
-            net = conv_generator(latent, event, self.width, runs, generator) if name == "G" \
-                else conv_discriminator(event, self.d_width or self.width, runs, generator)
-            net = add_self_attention(net, generator=generator) if name in self.attention else net
-            return add_spectral_norm(net, ("query", "key")) if name in self.spectral else net
-        return {"G": make_player("G", self.G, lambda: default("G"), runs, generator),
-                "D": make_player("D", self.D, lambda: default("D"), runs, generator)}
+@dataclass(kw_only=True)
+class SAGAN(AdversarialGame):
+    "The game of Zhang et al. 2019: hinge losses, self-attention, spectral norms, two rates."
+    attention: Literal["", "D", "G", "GD"] = "GD"  # which default players have a layer of it
+    spectral: Literal["", "D", "G", "GD"] = "D"  # whose weights are bounded; the paper: both
+    default_networks: ClassVar[Networks] = Networks("conv", width=16, depth=2)
+    default_optimiser: ClassVar[Optimiser] = Optimiser({"G": 1e-3, "D": 4e-3}, (0., .9))
 
     def loss_D(self, t: Any) -> Tensor:
         "One value per run for the discriminator's turn."
-        return hinge_discriminator_loss(*score_batches(update_spectral_norm(t.D), t.x, t.G(t.z).detach()))
+        scores = score_batches(update_spectral_norm(t.D), t.x, t.G(t.z).detach())
+        return hinge_discriminator_loss(*scores)
 
     def loss_G(self, t: Any) -> Tensor:
         "One value per run for the generator's turn."
-        return hinge_generator_loss(t.D(update_spectral_norm(t.G)(t.z)))
+        return wasserstein_generator_loss(t.D(update_spectral_norm(t.G)(t.z)))
+
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "G and D, one copy per run."
+        kw = dict(runs=runs, generator=generator)
+        if self.attention and self.networks.kind != "conv":
+            raise ValueError(f'kind: expected "conv" for attention, got {self.networks.kind!r}')
+
+        def default(name: str) -> nn.Module:
+            net = self.networks.generator(latent, event, **kw) if name == "G" \
+                else self.networks.discriminator(event, **kw)
+            net = add_self_attention(net, generator=generator) if name in self.attention else net
+            return add_spectral_norm(net, ("query", "key")) if name in self.spectral else net
+        return {name: make_player(name, getattr(self, name), lambda: default(name), **kw)
+                for name in "GD"}

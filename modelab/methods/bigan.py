@@ -5,102 +5,68 @@
 # %% ../../nbs/2_inverse/02_bigan.ipynb #51839e8e
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..core.checks import check_choice, check_int, check_logits, check_number
 from ..core.registry import register_game
-from ..core.seeding import Generators
+from ..core.signatures import FakeScores, RealScores, checked
 from ..losses.adversarial import discriminator_loss
-from .encoder import Encoder, JointMLP, LATENT_PRIORS
-from ..networks.layers import make_player, mlp_generator
+from .encoder import EncodingGame
+from ..networks.layers import make_player
+from ..networks.players import Player
 
 # %% auto #0
-__all__ = ['GENERATOR_FORMS', 'generator_encoder_loss', 'cosine_decay', 'BiGAN']
+__all__ = ['GeneratorForm', 'generator_encoder_loss', 'BiGAN']
 
 # %% ../../nbs/2_inverse/02_bigan.ipynb #1a6835ab
-GENERATOR_FORMS = ("swapped", "linear")
+GeneratorForm = Literal["swapped", "linear"]  # labels swapped; or linear in the logits
 
 # %% ../../nbs/2_inverse/02_bigan.ipynb #3dccddea
-def generator_encoder_loss(real_logits: torch.Tensor,  # D(x, E(x)), (*runs, batch)
-                           fake_logits: torch.Tensor,  # D(G(z), z), (*runs, batch)
-                           form: str = "swapped",  # labels swapped, or "linear" in the logits
+@checked
+def generator_encoder_loss(real_logits: RealScores,  # D(x, E(x)), (*runs, batch)
+                           fake_logits: FakeScores,  # D(G(z), z), (*runs, batch)
+                           form: GeneratorForm = "swapped",
                            ) -> torch.Tensor:  # (*runs,)
-    "What G and E descend: real pairs should score low and generated ones high (Donahue et al. 2017, section 3.4)."
-    check_logits(real_logits=real_logits, fake_logits=fake_logits)
-    if check_choice("form", form, GENERATOR_FORMS) == "linear":
+    """What G and E descend: real pairs should score low and generated ones high.
+
+    After Donahue et al. 2017, section 3.4.
+    """
+    if form == "linear":
         return real_logits.mean(-1) - fake_logits.mean(-1)
     return F.softplus(real_logits).mean(-1) + F.softplus(-fake_logits).mean(-1)
 
 # %% ../../nbs/2_inverse/02_bigan.ipynb #b6d2d513
-class _Fading(dict):
-    "Learning rates by player, times `now`; what is written to a checkpoint (its items) are the rates at the start."
-    now = 1.0
-
-    def __getitem__(self, player: str) -> float:
-        return super().__getitem__(player) * self.now
-
-# %% ../../nbs/2_inverse/02_bigan.ipynb #e7573ff7
-def cosine_decay(step: int, length: int | None, least: float = .01) -> float:
-    "From 1 at step 0 along half a cosine to `least` at `length` and after; always 1 for None."
-    if length is None:
-        return 1.0
-    share = check_number("step", step, 0) / check_int("length", length)
-    return max(check_number("least", least, 0, 1), (1 + math.cos(math.pi * min(1., share))) / 2)
-
-# %% ../../nbs/2_inverse/02_bigan.ipynb #697713d9
 @register_game
-@dataclass
-class BiGAN:
-    "The joint game of Donahue et al. 2017 and Dumoulin et al. 2017: generator G, encoder E, discriminator D of pairs."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    E: nn.Module | Callable[[], nn.Module] | None = None  # takes x, and noise shaped as z if `stochastic`
-    D: nn.Module | Callable[[], nn.Module] | None = None  # takes x and z
-    form: str = "swapped"  # what G and E descend: "swapped", or "linear" in the logits
-    stochastic: bool = False  # whether E draws noise
-    prior: str = "normal"  # of z; or "uniform" on [-1, 1]
-    fade: int | None = None  # steps over which all learning rates sink to a hundredth; None: constant
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    depth: int = 2  # their hidden layers
-    g_width: int | None = None  # hidden units of the default G alone; None: as `width`
-    g_depth: int | None = None  # its hidden layers; None: as `depth`
-    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
+@dataclass(kw_only=True)
+class BiGAN(EncodingGame):
+    """BiGAN of Donahue et al. 2017, ALI of Dumoulin et al. 2017: one discriminator D of pairs.
+
+    It tells real pairs (x, E(x)) from generated pairs (G(z), z); G and E want it to be wrong."""
+    G: Player = None  # your own, or one that fits the set
+    D: Player = None  # takes x and z
+    form: GeneratorForm = "swapped"  # what G and E descend
     turns: ClassVar[str] = "D GE"
 
-    def __post_init__(self) -> None:
-        check_choice("form", self.form, GENERATOR_FORMS)
-        check_choice("prior", self.prior, LATENT_PRIORS)
-        for name in {"fade", "g_width", "g_depth"} - {k for k, v in vars(self).items() if v is None}:
-            check_int(name, getattr(self, name))
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        hidden, sizes = (self.width, self.depth, runs, generator), [math.prod(event), latent]
-        tall = (self.g_width or self.width, self.g_depth or self.depth, runs, generator)
-        return {"G": make_player("G", self.G, lambda: mlp_generator(latent, event, *tall), runs, generator),
-                "E": make_player("E", self.E, lambda: JointMLP(sizes[:1 + self.stochastic], latent, *hidden), runs, generator),
-                "D": make_player("D", self.D, lambda: joint_discriminator(event, latent, *hidden), runs, generator)}
-
-    noise = Encoder.noise
-    encode = Encoder.encode
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "G, E and D, one copy per run."
+        nets, kw = self.networks, dict(runs=runs, generator=generator)
+        return {"G": make_player("G", self.G, lambda: nets.generator(latent, event, **kw), **kw),
+                "E": self.encoder(event, latent, **kw),
+                "D": make_player("D", self.D,
+                                 lambda: nets.joint_discriminator(event, latent, **kw), **kw)}
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "D wants (x, E(x)) high and (G(z), z) low."
-        if self.fade or isinstance(self.lr, _Fading):  # whoever changes a rate under way leaves a plain one here
-            self.lr = _Fading(self.lr if isinstance(self.lr, dict) else dict.fromkeys("GED", self.lr))
-            self.lr.now = cosine_decay(t.step, self.fade)
         with torch.no_grad():
             code, fake = self.encode(t), t.G(t.z)
         return discriminator_loss(t.D(t.x, code), t.D(fake, t.z))
 
     def loss_GE(self, t: Any) -> torch.Tensor:
         "G and E want the opposite."
-        return generator_encoder_loss(t.D(t.x, self.encode(t)), t.D(t.G(t.z), t.z), self.form)
+        real_logits, fake_logits = t.D(t.x, self.encode(t)), t.D(t.G(t.z), t.z)
+        return generator_encoder_loss(real_logits, fake_logits, self.form)

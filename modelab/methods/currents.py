@@ -8,34 +8,47 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn, Tensor
 
-from ..core.checks import (check_callable, check_choice, check_int, check_number,
-                                 check_tensors)
+from ..core.checks import check_choice
 from ..core.registry import register_game
 from ..core.seeding import Generators, rand, randn
-from ..losses.penalties import random_interpolate
+from ..core.signatures import (checked, Count, Critic, Function, Index, NonNegative, Positive,
+                                     Shape)
+from ..losses.penalties import per_example, random_interpolate
+from .wasserstein import critic_loss, wasserstein_generator_loss
+from ..networks.convolutional import ConvDiscriminator
 from ..networks.layers import make_player, mlp
+from ..networks.players import Networks, Player
+from ..training.game import CriticGame
+from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['TANGENTS', 'form_on_vectors', 'push_forward', 'comass', 'random_frames', 'exterior_derivative', 'flat_penalty',
-           'tangent_around', 'tangent_down', 'tangent_right', 'tangent_turn', 'AngleGenerator', 'Currents']
+__all__ = ['Vectors', 'Points', 'Form', 'TANGENTS', 'form_on_vectors', 'push_forward', 'comass', 'random_frames',
+           'exterior_derivative', 'flat_penalty', 'tangent_around', 'tangent_down', 'tangent_right', 'tangent_turn',
+           'AngleGenerator', 'angle_generator', 'field_network', 'Currents']
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #7644949c
-def form_on_vectors(forms: Tensor,  # fields at each point, (*, k, d)
-                    vectors: Tensor,  # k vectors at each point, (*, k, d)
-                    ) -> Tensor:  # (*)
-    "What the k-form made of these fields says to the vectors: det[wᵢ·vⱼ]. It changes sign when two vectors change places."
-    check_tensors(forms=forms, vectors=vectors)
-    if forms.shape != vectors.shape or forms.ndim < 2 or not 1 <= forms.shape[-2] <= forms.shape[-1]:
-        raise ValueError(f"forms, vectors: expected one shape (*, k, d) with 1 ≤ k ≤ d, got {tuple(forms.shape)} and {tuple(vectors.shape)}")
-    if forms.dtype != vectors.dtype:
-        raise TypeError(f"vectors: expected {forms.dtype} as for forms, got {vectors.dtype}")
+Vectors = Annotated[Tensor, Shape("*points k d")]  # k vectors of d numbers at each point
+
+# %% ../../nbs/5_icml2019/03_currents.ipynb #006f0ac3
+@checked
+def form_on_vectors(forms: Vectors, vectors: Vectors) -> Tensor:
+    """det[wᵢ·vⱼ], the k-form made of the fields w applied to the vectors v, `(*points,)`.
+
+    It changes its sign when two vectors change places.
+    """
+    k, d = forms.shape[-2:]
+    if k > d:
+        raise ValueError(f"forms: expected at most d={d} fields of d numbers, got k={k}")
     dots = forms @ vectors.mT
-    return dots[..., 0, 0] if dots.shape[-1] == 1 else torch.linalg.det(dots if dots.dtype.itemsize > 2 else dots.float()).to(dots.dtype)
+    if k == 1:
+        return dots[..., 0, 0]
+    single = dots if dots.dtype.itemsize > 2 else dots.float()  # no determinants in half precision
+    return torch.linalg.det(single).to(dots.dtype)
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #88ee5ddb
 def _pointwise_gradient(values: Tensor, x: Tensor) -> Tensor:
@@ -45,115 +58,134 @@ def _pointwise_gradient(values: Tensor, x: Tensor) -> Tensor:
     return torch.autograd.grad(values.sum(), x, create_graph=True, materialize_grads=True)[0]
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #f1092d92
-def push_forward(G: Callable[[Tensor], Tensor],  # latents (*lead, latent) to examples (*lead, *event)
-                 z: Tensor,  # (*lead, latent)
-                 k: int,  # how many latents, the first ones, are directions
-                 ) -> tuple[Tensor, Tensor]:  # examples, and their derivatives along each direction, (*lead, k, d), d numbers an example
-    "What G makes of latents and of directions at them."
-    check_callable(G=G)
-    check_tensors(z=z)
-    if z.ndim < 1 or not check_int("k", k, 0) <= z.shape[-1]:
-        raise ValueError(f"z: expected shape (*, latent) with at least k={k} latents, got {tuple(z.shape)}")
-    watched = torch.is_grad_enabled()
+def _columns(x: Tensor, z: Tensor, k: int) -> Tensor:
+    "The derivatives of x = G(z) `(*lead, *event)` along the first k latents, `(*lead, k, d)`."
+    lead, event = z.shape[:-1], x.shape[z.ndim - 1:]
+    u = torch.zeros_like(x, requires_grad=True)
+    inner = (x * u).flatten(len(lead)).sum(-1) if event else x * u  # u·G(z), example by example
+    pulled = _pointwise_gradient(inner, z)  # Jᵀu
+    columns = [_pointwise_gradient(pulled[..., j], u).reshape(*lead, -1) for j in range(k)]
+    return torch.stack(columns, -2) if k else x.new_zeros(*lead, 0, math.prod(event))
+
+# %% ../../nbs/5_icml2019/03_currents.ipynb #c0b9583a
+@checked
+def push_forward(G: Annotated[Callable[[Tensor], Tensor], Function("*lead latent -> *lead *event")],
+                 z: Annotated[Tensor, Shape("*lead latent")],
+                 k: Index) -> tuple[Tensor, Tensor]:
+    """What G makes of latents, and how the examples change along the first k latents.
+
+    Latents `(*lead, latent)` give examples `(*lead, *event)` and derivatives `(*lead, k, d)`, d the
+    numbers of an example. Both are differentiable in G's weights, unless gradients are off.
+    """
+    if k > z.shape[-1]:
+        raise ValueError(f"z: expected at least k={k} latents, got {tuple(z.shape)}")
+    with_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        x = G(z := z if z.requires_grad else z.detach().requires_grad_())
-        if not isinstance(x, Tensor) or x.shape[:z.ndim - 1] != z.shape[:-1]:
-            raise ValueError(f"G: expected examples {(*z.shape[:-1], '…')}, got {tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__}")
-        u = torch.zeros_like(x, requires_grad=True)
-        pulled = _pointwise_gradient((x * u).flatten(z.ndim - 1).sum(-1) if x.ndim >= z.ndim else x * u, z)  # Jᵀu
-        moves = [_pointwise_gradient(pulled[..., j], u).reshape(*z.shape[:-1], -1) for j in range(k)]
-        moves = torch.stack(moves, -2) if k else x.new_zeros(*z.shape[:-1], 0, math.prod(x.shape[z.ndim - 1:]))
-    return (x, moves) if watched else (x.detach(), moves.detach())
+        z = z if z.requires_grad else z.detach().requires_grad_()
+        x = G(z)
+        lead = tuple(z.shape[:-1])
+        if not isinstance(x, Tensor) or tuple(x.shape[:len(lead)]) != lead:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"G: expected examples of shape {(*lead, '…')}, got {got}")
+        columns = _columns(x, z, k)
+    return (x, columns) if with_graph else (x.detach(), columns.detach())
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #dbc51b65
-def comass(forms: Tensor) -> Tensor:  # fields (*, k, d) to (*)
-    "The size of the k-form made of these fields: its largest answer to k orthonormal vectors, √det[wᵢ·wⱼ]."
-    check_tensors(forms=forms)
+@checked
+def comass(forms: Vectors) -> Tensor:
+    "The largest answer of a k-form to k orthonormal vectors: √det[wᵢ·wⱼ], `(*points,)`."
     return (form_on_vectors(forms, forms).clamp_min(0) + 1e-12).sqrt()
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #73f6797b
-def random_frames(x: Tensor, k: int, generator: Generators = None) -> Tensor:  # points (*, d) to k orthonormal vectors at each, (*, k, d)
-    "Random orthonormal frames, no direction preferred (Haar)."
-    check_tensors(x=x)
-    if not x.ndim or not 1 <= check_int("k", k) <= x.shape[-1]:
-        raise ValueError(f"x: expected points (*, d) with d ≥ k={k}, got {tuple(x.shape)}")
-    kind = x.dtype if x.is_floating_point() and x.dtype.itemsize > 2 else torch.float32
-    q, r = torch.linalg.qr(randn(*x.shape, k, generator=generator, device=x.device, dtype=kind))
-    return (q * r.diagonal(dim1=-2, dim2=-1).sign()[..., None, :]).mT.to(x.dtype if x.is_floating_point() else kind)
+Points = Annotated[Tensor, Shape("*runs batch d")]
+Form = Annotated[Callable[[Tensor], Tensor], Function("*runs batch d -> *runs batch k d")]
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #300bdbff
-def _form_values(form: Callable, x: Tensor) -> Tensor:
-    "What a form says at points (*, d): scores (*), or fields (*, k, d)."
-    said = form(x)
-    if not isinstance(said, Tensor) or said.shape != x.shape[:-1] and (
-            said.shape[:-2] != x.shape[:-1] or said.shape[-1] != x.shape[-1] or not 1 <= said.shape[-2] < x.shape[-1]):
-        raise ValueError(f"form: expected scores {tuple(x.shape[:-1])} or fields {(*x.shape[:-1], 'k', x.shape[-1])} with k < d, "
-                         f"got {tuple(said.shape) if isinstance(said, Tensor) else type(said).__name__}")
-    return said
+@checked
+def random_frames(x: Points, k: Count, generator: Generators = None) -> Tensor:
+    "k random orthonormal vectors at each point, `(*points, k, d)`, no direction preferred (Haar)."
+    if k > x.shape[-1]:
+        raise ValueError(f"k: expected at most {x.shape[-1]}, the coordinates of x, got {k}")
+    kind = x.dtype if x.dtype.itemsize > 2 else torch.float32  # no QR in half precision
+    normal = randn(*x.shape, k, generator=generator, device=x.device, dtype=kind)
+    q, r = torch.linalg.qr(normal)
+    signs = r.diagonal(dim1=-2, dim2=-1).sign()[..., None, :]
+    return (q * signs).mT.to(x.dtype)
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #8506a0d5
-def exterior_derivative(form: Callable[[Tensor], Tensor],  # points (*, n, d) to fields (*, n, k, d), each point for itself
-                        x: Tensor,  # (*, n, d)
-                        frame: Tensor,  # (*, n, k + 1, d)
-                        ) -> Tensor:  # (*, n)
-    "dω of k + 1 vectors at each point: Σ (-1)ⁱ D_vᵢ ω(all but vᵢ)."
-    check_callable(form=form)
-    check_tensors(x=x, frame=frame)
-    if x.ndim < 2 or frame.ndim != x.ndim + 1 or frame.shape[:-2] + frame.shape[-1:] != x.shape or frame.shape[-2] < 2:
-        raise ValueError(f"x, frame: expected (*, n, d) and (*, n, k + 1, d), got {tuple(x.shape)} and {tuple(frame.shape)}")
-    if x.dtype != frame.dtype:
-        raise TypeError(f"frame: expected {x.dtype} as for x, got {frame.dtype}")
+def _form_values(form: Callable, x: Tensor) -> Tensor:
+    "A form's answer at points (*points, d): scores (*points,) or fields (*points, k, d), k < d."
+    values, points, d = form(x), tuple(x.shape[:-1]), x.shape[-1]
+    shape = tuple(getattr(values, "shape", ()))
+    if shape[:-2] == points and shape[-1] == d and shape[-2] < d:
+        return values
+    if shape[:len(points)] == points and set(shape[len(points):]) <= {1}:
+        return per_example("form", values, points)
+    raise ValueError(f"form: expected scores {points} or fields {(*points, 'k', d)} with k < d, "
+                     f"got {shape or type(values).__name__}")
+
+# %% ../../nbs/5_icml2019/03_currents.ipynb #2b0ba578
+@checked
+def exterior_derivative(form: Form, x: Points,
+                        frame: Annotated[Tensor, Shape("*runs batch vectors d")]) -> Tensor:
+    """dω of k + 1 vectors at each point, `(*runs, batch)`: Σ (-1)ⁱ D_vᵢ ω(all but vᵢ).
+
+    `form` maps points `(*runs, batch, d)` to fields `(*runs, batch, k, d)`, each point for itself.
+    """
     k = frame.shape[-2] - 1
-    rest = torch.cat([frame[..., [j for j in range(k + 1) if j != i], :] for i in range(k + 1)], -3)
-    with torch.enable_grad():  # a copy of all points for each direction, so that one backward pass serves them all
-        copies = torch.cat([x if x.requires_grad else x.detach().requires_grad_()] * (k + 1), -2)
+    others = [frame[..., [j for j in range(k + 1) if j != i], :] for i in range(k + 1)]
+    rest = torch.cat(others, -3)
+    with torch.enable_grad():  # a copy of all points for each vector: one backward pass for all
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        copies = torch.cat([x] * (k + 1), -2)
         fields = _form_values(form, copies)
         if fields.shape != rest.shape:
-            raise ValueError(f"form: expected fields of the k={k} vectors that a frame of {k + 1} leaves, {tuple(rest.shape)}, got {tuple(fields.shape)}")
-        slopes = _pointwise_gradient(form_on_vectors(fields, rest), copies)
-    moved = (slopes * torch.cat(frame.unbind(-2), -2)).sum(-1).unflatten(-1, (k + 1, -1))
-    return sum((-1) ** i * part for i, part in enumerate(moved.unbind(-2)))
+            raise ValueError(f"form: expected k={k} fields for a frame of {k + 1} vectors, shape "
+                             f"{tuple(rest.shape)}, got {tuple(fields.shape)}")
+        gradient = _pointwise_gradient(form_on_vectors(fields, rest), copies)
+    vectors = torch.cat(frame.unbind(-2), -2)
+    derivatives = (gradient * vectors).sum(-1).unflatten(-1, (k + 1, -1))
+    return sum((-1) ** i * part for i, part in enumerate(derivatives.unbind(-2)))
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #9cd9cd4b
-def flat_penalty(form: Callable[[Tensor], Tensor],  # points (*runs, batch, d) to fields (*runs, batch, k, d), or scores (*runs, batch)
-                 x: Tensor,  # (*runs, batch, d)
-                 *, mass: float = 1.,  # λ: how large the form may be
+@checked
+def flat_penalty(form: Form, x: Points, *,  # points (*runs, batch, d)
+                 mass: Positive = 1.,  # λ: how large the form may be
                  generator: Generators = None,  # of the frames
-                 ) -> Tensor:  # (*runs,), unweighted
-    """By how much a form breaks the bounds of the flat norm, ‖ω‖ ≤ λ and ‖dω‖ ≤ 1: mean of the squared excesses.
+                 ) -> Tensor:
+    """The mean of (‖ω‖ - λ)₊² + (‖dω‖ - 1)₊², `(*runs,)`: how far a form breaks both bounds.
 
-    A function is a form of no vectors: its size is |f|, its derivative the gradient, and both are exact. With vectors the
-    size is exact and the derivative is asked at one random frame (Möllenhoff, Cremers 2019, section 5).
+    A form without vectors is a function, `(*runs, batch)`: its size is |f|, its derivative the
+    gradient, and both are exact. With vectors the size is exact, and the derivative is taken at one
+    random frame (Möllenhoff and Cremers 2019, section 5).
     """
-    check_callable(form=form)
-    check_tensors(x=x)
-    mass = check_number("mass", mass, above=0)
-    if not x.is_floating_point() or x.ndim < 2 or not x.numel():
-        raise ValueError(f"x: expected floating points (*runs, batch, d), got {x.dtype} {tuple(x.shape)}")
     x = x.detach().requires_grad_()
     values = _form_values(form, x)
     if values.ndim < x.ndim:
-        size, change = values.abs(), (_pointwise_gradient(values, x).square().sum(-1) + 1e-12).sqrt()
+        size = values.abs()
+        change = (_pointwise_gradient(values, x).square().sum(-1) + 1e-12).sqrt()
     else:
-        size, change = comass(values), exterior_derivative(form, x, random_frames(x, values.shape[-2] + 1, generator)).abs()
-    return ((size - mass).clamp_min(0).square() + (change - 1).clamp_min(0).square()).mean(-1)
+        frames = random_frames(x, values.shape[-2] + 1, generator)
+        size, change = comass(values), exterior_derivative(form, x, frames).abs()
+    excess = (size - mass).clamp_min(0).square() + (change - 1).clamp_min(0).square()
+    return excess.mean(-1)
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #ae5e687c
-def tangent_around(x: Tensor) -> Tensor:
-    "Points (*, 2) to the direction in which they go round the origin, counter-clockwise, at unit speed."
-    check_tensors(x=x)
-    if not x.ndim or x.shape[-1] != 2 or not x.is_floating_point():
-        raise ValueError(f"x: expected points (*, 2), got {x.dtype} {tuple(x.shape)}")
+@checked
+def tangent_around(x: Annotated[Tensor, Shape("*points 2")]) -> Tensor:
+    "The direction in which points go round the origin, counter-clockwise, at unit speed."
     return torch.stack([-x[..., 1], x[..., 0]], -1) / x.norm(dim=-1, keepdim=True).clamp_min(1e-6)
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #7d5b2604
-def _differences(x: Tensor) -> tuple[Tensor, Tensor]:
-    "Central differences of pictures (*, h, w) down and to the right; beyond the border is the border."
-    check_tensors(x=x)
-    if x.ndim < 2 or not x.numel() or not x.is_floating_point():
-        raise ValueError(f"x: expected pictures (*, h, w), got {x.dtype} {tuple(x.shape)}")
-    flat = nn.functional.pad(x.flatten(0, -3)[:, None], (1, 1, 1, 1), mode="replicate")[:, 0].view(*x.shape[:-2], x.shape[-2] + 2, -1)
-    return (flat[..., 2:, 1:-1] - flat[..., :-2, 1:-1]) / 2, (flat[..., 1:-1, 2:] - flat[..., 1:-1, :-2]) / 2
+@checked
+def _differences(x: Annotated[Tensor, Shape("*lead height width")]) -> tuple[Tensor, Tensor]:
+    "Central differences down and to the right; beyond the border is the border."
+    h, w = x.shape[-2:]
+    padded = nn.functional.pad(x.reshape(-1, 1, h, w), (1, 1, 1, 1), mode="replicate")
+    padded = padded.view(*x.shape[:-2], h + 2, w + 2)
+    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    right = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+    return down, right
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #33b17564
 def tangent_down(x: Tensor) -> Tensor:
@@ -167,59 +199,70 @@ def tangent_right(x: Tensor) -> Tensor:
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #6fd9ca4e
 def tangent_turn(x: Tensor) -> Tensor:
-    "How pictures (*, channels, h, w) change when they turn clockwise about their middle, for each radian."
+    "How pictures (*, channels, h, w) change when they turn clockwise, for each radian."
     fall, rise = _differences(x)
-    rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n - 1) / 2 for n in x.shape[-2:])
+    rows, columns = (torch.arange(n, dtype=x.dtype, device=x.device) - (n - 1) / 2
+                     for n in x.shape[-2:])
     return rows[:, None] * rise - columns * fall
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #9cdf6cb0
-TANGENTS = {"around": tangent_around, "down": tangent_down, "right": tangent_right, "turn": tangent_turn}
+TANGENTS = {"around": tangent_around, "down": tangent_down,
+            "right": tangent_right, "turn": tangent_turn}
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #fbb526c2
 class AngleGenerator(nn.Module):
-    "A generator whose first latents are angles: it sees their cosines and sines."
-    def __init__(self, net: nn.Module, angles: int):
+    "A generator whose first latents are angles: its network gets their cosines and sines."
+    @checked
+    def __init__(self, net: Critic, angles: Index):
         super().__init__()
-        check_callable(net=net)
-        self.net, self.angles = net, check_int("angles", angles, 0)
+        self.net, self.angles = net, angles
 
     def forward(self, z: Tensor) -> Tensor:
         angles, rest = z[..., :self.angles], z[..., self.angles:]
         return self.net(torch.cat([angles.cos(), angles.sin(), rest], -1))
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #d9a21247
-@register_game
-@dataclass
-class Currents:
-    "FlatGAN (Möllenhoff, Cremers 2019): G, a critic D of points, and W, the fields of a critic of points with directions."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
-    W: nn.Module | Callable[[], nn.Module] | None = None  # examples (*runs, batch, *event) to fields (*runs, batch, k, d)
-    along: str = "around"  # what the first latents shall do, word by word, each a name in TANGENTS; "": a Wasserstein game
-    angles: int = 1  # how many latents, the first ones, are angles, so that the default G closes when they go round
-    speed: float = 1.  # of each, for a radian of its latent: the latent's width 2π times this is the way it goes
-    weight: float = 1.  # c of the form beside the function
-    mass: float = 1.  # λ: what a unit of current costs to erase
-    price: float = 10.  # of breaking the bounds
-    n_critic: int = 1  # turns of the critics for one of G
-    latent: int | None = 5  # length of z, each uniform on [-π, π]
-    width: int = 100  # hidden units of the default G
-    d_width: int = 64  # and of the default critics
-    lr: float | dict[str, float] = 4e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (.5, .9)
+def angle_generator(networks: Networks, latent: int, event: tuple[int, ...], angles: int,
+                    **kw: Any) -> AngleGenerator:
+    "G, latents `(*runs, batch, latent)` to examples `(*runs, batch, *event)`; `kw` as for `mlp`."
+    if networks.kind == "conv":
+        net = networks.generator(latent + angles, event, **kw)
+    else:  # linear at the end for pictures, too
+        net = mlp(latent + angles, event, networks.g_width or networks.width,
+                  networks.g_depth or networks.depth, **kw)
+    return AngleGenerator(net, angles)
 
-    def __post_init__(self):
+# %% ../../nbs/5_icml2019/03_currents.ipynb #65c821cd
+def field_network(networks: Networks, event: tuple[int, ...], k: int, **kw: Any) -> nn.Module:
+    "W, examples `(*runs, batch, *event)` to k fields `(*runs, batch, k, d)`; `kw` as for `mlp`."
+    width, fields = networks.d_width or networks.width, (k, math.prod(event))
+    if networks.kind == "conv":
+        return ConvDiscriminator(event, width, outputs=fields, **kw)
+    return mlp(event, fields, width, networks.depth, **kw)
+
+# %% ../../nbs/5_icml2019/03_currents.ipynb #a32fbd1f
+@register_game
+@dataclass(kw_only=True)
+class Currents(CriticGame):
+    "FlatGAN (Möllenhoff and Cremers 2019): a critic D of points, and W of points with directions."
+    W: Player = None  # examples (*runs, batch, *event) to fields (*runs, batch, k, d)
+    along: str = "around"  # for the first latents, names in TANGENTS; "": a Wasserstein game
+    angles: Index = 1  # so many of the first latents are angles, and the default G closes in them
+    speed: Positive = 1.  # of each direction, for a radian of its latent, which is 2π wide
+    weight: NonNegative = 1.  # c of W beside D
+    mass: Positive = 1.  # λ: what a unit of current costs to erase
+    penalty_weight: Positive = 10.  # of the penalty on the bounds
+    default_networks: ClassVar[Networks] = Networks("mlp", 100, 2, d_width=64, latent=5)
+    default_optimiser: ClassVar[Optimiser] = Optimiser(4e-3, (.5, .9))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.along, str):
-            raise TypeError(f"along: expected names of directions, such as 'turn down', got {self.along!r}")
+            raise TypeError(f"along: expected names such as 'turn down', got {self.along!r}")
         for name in self.directions:
             check_choice("along", name, TANGENTS)
         if len({*self.directions}) < len(self.directions):
             raise ValueError(f"along: expected each direction once, got {self.along!r}")
-        for name in ("speed", "mass", "price"):
-            check_number(name, getattr(self, name), above=0)
-        check_number("weight", self.weight, 0)
-        check_int("n_critic", self.n_critic)
-        check_int("angles", self.angles, 0)
 
     @property
     def directions(self) -> list[str]:
@@ -231,21 +274,28 @@ class Currents:
         "The critics' turns, then G's."
         return ("DW " if self.directions else "D ") * self.n_critic + "G"
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run; `ValueError` where the directions do not fit the examples."
-        k, d = len(self.directions), math.prod(event)
+    def suits(self, modes: Any) -> None:
+        "`ValueError` where the directions do not fit the examples of a mode set."
         for name in self.directions:
-            if (event == (2,)) != (name == "around") or len(event) not in (1, 3):
-                raise ValueError(f"along: {name!r} is a direction of {'points in the plane' if name == 'around' else 'pictures'}, "
-                                 f"and an example is of shape {event}")
-        if max(k, self.angles) > latent:
-            raise ValueError(f"latent: expected a latent for each of {k} directions and {self.angles} angles, got {latent}")
+            plane = name == "around"
+            if (tuple(modes.event) == (2,)) != plane or len(modes.event) not in (1, 3):
+                kind = "points in the plane" if plane else "pictures"
+                raise ValueError(f"along: {name!r} is a direction of {kind}, and an example is of "
+                                 f"shape {tuple(modes.event)}")
 
-        def net(inputs: Any, outputs: Any, width: int) -> Callable[[], nn.Module]:
-            return lambda: mlp(inputs, outputs, width, runs=runs, generator=generator)
-        found = {"G": make_player("G", self.G, lambda: AngleGenerator(net(latent + self.angles, event, self.width)(), self.angles), runs, generator),
-                 "D": make_player("D", self.D, net(event, (), self.d_width), runs, generator)}
-        return found | ({"W": make_player("W", self.W, net(event, (k, d), self.d_width), runs, generator)} if k else {})
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "G, D and, if there are directions, W; one copy per run."
+        k, kw = len(self.directions), dict(runs=runs, generator=generator)
+        if max(k, self.angles) > latent:
+            raise ValueError(f"latent: expected a latent for each of {k} directions and {self.angles} "
+                             f"angles, got {latent}")
+
+        defaults = {"G": lambda: angle_generator(self.networks, latent, event, self.angles, **kw),
+                    "D": lambda: self.networks.discriminator(event, **kw),
+                    "W": lambda: field_network(self.networks, event, k, **kw)}
+        return {name: make_player(name, getattr(self, name), make, **kw)
+                for name, make in defaults.items() if k or name != "W"}
 
     def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
         "Latents, uniform on [-π, π]."
@@ -253,30 +303,36 @@ class Currents:
 
     def tangents(self, x: Tensor) -> Tensor:
         "The directions at real examples (runs, batch, *event), (runs, batch, k, d)."
-        return torch.stack([TANGENTS[name](x).flatten(2) for name in self.directions], 2) * self.speed
+        parts = [TANGENTS[name](x).flatten(2) for name in self.directions]
+        return torch.stack(parts, 2) * self.speed
+
+    def penalty(self, t: Any, critic: Critic, fake: Tensor) -> Tensor:
+        "The flat penalty of a critic, one value per run."
+        between = random_interpolate(t.x, fake, 2, t.generator)
+        x, event = torch.cat([t.x, between], 1), fake.shape[2:]
+        return flat_penalty(lambda x: critic(x.unflatten(-1, event)), x.flatten(2), mass=self.mass,
+                            generator=t.generator)
 
     def loss_D(self, t: Any) -> Tensor:
-        "The function's turn where there are no directions."
+        "The turn of D where there are no directions, one value per run."
         with torch.no_grad():
             fake = t.G(t.z)
-        return self._bounded(t, t.D, t.D(fake).mean(-1) - t.D(t.x).mean(-1), fake)
+        return critic_loss(t.D(t.x), t.D(fake)) + self.penalty_weight * self.penalty(t, t.D, fake)
 
     def loss_DW(self, t: Any) -> Tensor:
-        "Both critics' turn."
+        "The turn of both critics, one value per run."
         with torch.no_grad():
             fake, moves = push_forward(t.G, t.z, len(self.directions))
-        told = t.D(fake).mean(-1) - t.D(t.x).mean(-1)
-        felt = form_on_vectors(t.W(fake), moves).mean(-1) - form_on_vectors(t.W(t.x), self.tangents(t.x)).mean(-1)
-        return self._bounded(t, t.D, told, fake) + self._bounded(t, t.W, self.weight * felt, fake)
-
-    def _bounded(self, t: Any, critic: nn.Module, loss: Tensor, fake: Tensor) -> Tensor:
-        "A critic's loss with the price of its bounds, at real examples and between real and generated ones."
-        x, event = torch.cat([t.x, random_interpolate(t.D, t.x, fake, t.generator)], 1), fake.shape[2:]
-        return loss + self.price * flat_penalty(lambda x: critic(x.unflatten(-1, event)), x.flatten(2), mass=self.mass, generator=t.generator)
+        loss_D = critic_loss(t.D(t.x), t.D(fake))
+        loss_W = critic_loss(form_on_vectors(t.W(t.x), self.tangents(t.x)),
+                             form_on_vectors(t.W(fake), moves))
+        return (loss_D + self.penalty_weight * self.penalty(t, t.D, fake)
+                + (self.weight * loss_W + self.penalty_weight * self.penalty(t, t.W, fake)))
 
     def loss_G(self, t: Any) -> Tensor:
-        "The generator's turn."
+        "The generator's turn, one value per run."
         if not self.directions:
-            return -t.D(t.G(t.z)).mean(-1)
+            return wasserstein_generator_loss(t.D(t.G(t.z)))
         fake, moves = push_forward(t.G, t.z, len(self.directions))
-        return -t.D(fake).mean(-1) - self.weight * form_on_vectors(t.W(fake), moves).mean(-1)
+        by_form = form_on_vectors(t.W(fake), moves).mean(-1)
+        return wasserstein_generator_loss(t.D(fake)) - self.weight * by_form

@@ -5,71 +5,54 @@
 # %% ../../nbs/2_inverse/01_encoder.ipynb #751e2bf1
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import nn
 
-from ..core.checks import check_choice, check_int, check_number, check_tensors
 from ..core.registry import register_game
 from ..core.seeding import Generators, rand, randn
+from ..core.signatures import Count, Finite, Labels, NonNegative, Share, checked
 from ..losses.adversarial import discriminator_loss, generator_loss
 from ..losses.penalties import r1
-from ..networks.layers import make_player, mlp, score_batches
+from ..networks.layers import make_player, score_batches
+from ..networks.players import Player
+from ..training.game import Game
 
 # %% auto #0
-__all__ = ['LATENT_PRIORS', 'prior_cdf', 'ks_statistic', 'joint_ks_statistic', 'NoGenerator', 'Encoder', 'separated_modes']
+__all__ = ['LatentPrior', 'LATENT_PRIORS', 'Codes', 'ModeNumbers', 'prior_cdf', 'ks_statistic', 'joint_ks_statistic',
+           'EncodingGame', 'NoGenerator', 'Encoder', 'separated_modes']
 
 # %% ../../nbs/2_inverse/01_encoder.ipynb #6eb5e8fd
-LATENT_PRIORS = ("normal", "uniform")
+LatentPrior = Literal["normal", "uniform"]  # standard normal; or uniform on [-1, 1]
+LATENT_PRIORS = get_args(LatentPrior)
+Codes = Annotated[torch.Tensor, Finite("*runs n latent")]
+ModeNumbers = Annotated[torch.Tensor, Labels("*runs n")]
 
 # %% ../../nbs/2_inverse/01_encoder.ipynb #aae6c937
-def _check_codes(codes: torch.Tensor, rank: int = 1) -> torch.Tensor:
-    "The codes as constants in float32 or float64, if they are codes."
-    check_tensors(codes=codes)
-    if codes.ndim < rank:
-        raise ValueError(f"codes: expected shape (*runs, n, latent), got {tuple(codes.shape)}")
-    if not torch.isfinite(codes).all():
-        raise ValueError("codes: expected finite numbers, got NaN or infinity")
-    return codes.detach().float() if codes.dtype.itemsize < 4 else codes.detach()
-
-# %% ../../nbs/2_inverse/01_encoder.ipynb #8c051748
-def _prior_cdf(codes: torch.Tensor, prior: str) -> torch.Tensor:
-    "The levels of codes that are known to be good."
-    codes = codes.double()
-    if check_choice("prior", prior, LATENT_PRIORS) == "normal":
-        return torch.special.ndtr(codes)
-    return ((codes + 1) / 2).clamp(0, 1)
-
-# %% ../../nbs/2_inverse/01_encoder.ipynb #9d3e9a62
-def prior_cdf(codes: torch.Tensor,  # of any shape
-              prior: str = "uniform",  # on [-1, 1]; or "normal"
+@checked
+def prior_cdf(codes: Annotated[torch.Tensor, Finite("*shape")],  # of any shape
+              prior: LatentPrior = "uniform",
               ) -> torch.Tensor:  # of the same shape, float64
     "The share of the prior below each coordinate."
-    return _prior_cdf(_check_codes(codes), prior)
+    codes = codes.detach().double()
+    return torch.special.ndtr(codes) if prior == "normal" else ((codes + 1) / 2).clamp(0, 1)
 
-# %% ../../nbs/2_inverse/01_encoder.ipynb #e604020f
-def ks_statistic(codes: torch.Tensor,  # (*runs, n, latent)
-                 prior: str = "uniform",  # on [-1, 1]; or "normal"
-                 ) -> torch.Tensor:  # (*runs, latent)
-    "The Kolmogorov-Smirnov statistic of every latent axis: the largest gap between the codes' law and the prior."
-    u = _prior_cdf(_check_codes(codes, 2), prior).sort(-2).values
+# %% ../../nbs/2_inverse/01_encoder.ipynb #9d3e9a62
+@checked
+def ks_statistic(codes: Codes, prior: LatentPrior = "uniform") -> torch.Tensor:  # (*runs, latent)
+    """The Kolmogorov-Smirnov statistic of every latent axis.
+
+    It is the largest gap between the distribution functions of the codes `(*runs, n, latent)` and
+    of the prior.
+    """
+    u = prior_cdf(codes, prior).sort(-2).values
     rank = torch.arange(1, u.shape[-2] + 1, dtype=u.dtype, device=u.device)[:, None] / u.shape[-2]
     return torch.maximum(rank - u, u - rank + 1 / u.shape[-2]).amax(-2)
-
-# %% ../../nbs/2_inverse/01_encoder.ipynb #b5dd59f7
-def joint_ks_statistic(codes: torch.Tensor,  # (*runs, n, latent), latent ≤ 8
-                       prior: str = "uniform",  # on [-1, 1]; or "normal"
-                       ) -> torch.Tensor:  # (*runs,)
-    "The same jointly: the largest gap over all corners of space at each code. With one latent it is `ks_statistic`."
-    u = _prior_cdf(_check_codes(codes, 2), prior)
-    if u.shape[-1] > 8:
-        raise ValueError(f"codes: expected at most 8 latents, a code is where 2^latent corners meet, got {u.shape[-1]}")
-    return torch.stack([_corners(v) for v in u.reshape(-1, *u.shape[-2:])]).reshape(u.shape[:-2])
 
 # %% ../../nbs/2_inverse/01_encoder.ipynb #31cade46
 def _corners(u: torch.Tensor) -> torch.Tensor:
@@ -84,38 +67,33 @@ def _corners(u: torch.Tensor) -> torch.Tensor:
         worst = torch.maximum(worst, torch.cat(gaps).max())
     return worst
 
-# %% ../../nbs/2_inverse/01_encoder.ipynb #6f16f98c
-class NoGenerator(nn.Module):
-    "Stands where a run looks for G, to say that there is none."
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        raise ValueError("game: an Encoder makes no examples; players.nets['E'] makes codes, and a BiGAN makes both")
+# %% ../../nbs/2_inverse/01_encoder.ipynb #432cc004
+@checked
+def joint_ks_statistic(codes: Codes, prior: LatentPrior = "uniform") -> torch.Tensor:  # (*runs,)
+    """The Kolmogorov-Smirnov statistic of all latent axes together, for codes `(*runs, n, latent)`.
 
-# %% ../../nbs/2_inverse/01_encoder.ipynb #1f26093d
-@register_game
-@dataclass
-class Encoder:
-    "The inverted generator: E turns examples into codes, D tells codes from draws of the prior. It makes no examples."
-    E: nn.Module | Callable[[], nn.Module] | None = None  # your own, of x, and of noise shaped as z if `stochastic`
-    D: nn.Module | Callable[[], nn.Module] | None = None  # your own, of z
+    It is the largest gap over all corners of space at each code (Fasano and Franceschini 1987).
+    With one latent it is `ks_statistic`; `ValueError` for more than eight.
+    """
+    if codes.shape[-1] > 8:
+        raise ValueError("codes: expected at most 8 latents, as 2^latent corners meet at a code, "
+                         f"got {codes.shape[-1]}")
+    u = prior_cdf(codes, prior)
+    return torch.stack([_corners(v) for v in u.reshape(-1, *u.shape[-2:])]).reshape(u.shape[:-2])
+
+# %% ../../nbs/2_inverse/01_encoder.ipynb #2ac996eb
+@dataclass(kw_only=True)
+class EncodingGame(Game):
+    "A game with an encoder E of examples and a prior of latents that the codes should follow."
+    E: Player = None  # your own, of x, and of noise shaped as z if `stochastic`
     stochastic: bool = False  # whether E draws noise
-    prior: str = "normal"  # of z; or "uniform" on [-1, 1]
-    weight: float = 1.  # price of D's squared slope at draws of the prior (R1)
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    depth: int = 2  # their hidden layers
-    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
-    turns: ClassVar[str] = "D E"
+    prior: LatentPrior = "normal"  # of z
 
-    def __post_init__(self) -> None:
-        check_choice("prior", self.prior, LATENT_PRIORS)
-        check_number("weight", self.weight, 0)
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        hidden, sizes = (self.width, self.depth, runs, generator), [math.prod(event), latent]
-        return {"E": make_player("E", self.E, lambda: JointMLP(sizes[:1 + self.stochastic], latent, *hidden), runs, generator),
-                "D": make_player("D", self.D, lambda: mlp(latent, (), *hidden), runs, generator), "G": NoGenerator()}
+    def encoder(self, event: tuple[int, ...], latent: int, **kw: Any) -> nn.Module:
+        "E; `kw` are `runs` and `generator`."
+        noise = latent if self.stochastic else 0
+        default = lambda: self.networks.encoder(event, latent, noise, **kw)
+        return make_player("E", self.E, default, **kw)
 
     def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> torch.Tensor:
         "Draws from the prior."
@@ -125,7 +103,36 @@ class Encoder:
 
     def encode(self, t: Any) -> torch.Tensor:
         "E(x), with fresh noise if E is stochastic."
-        return t.E(t.x, randn(*t.z.shape, generator=t.generator, device=t.z.device)) if self.stochastic else t.E(t.x)
+        if not self.stochastic:
+            return t.E(t.x)
+        return t.E(t.x, randn(*t.z.shape, generator=t.generator, device=t.z.device))
+
+# %% ../../nbs/2_inverse/01_encoder.ipynb #6f16f98c
+class NoGenerator(nn.Module):
+    "Stands where a run looks for G, to say that there is none."
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        raise ValueError("game: an Encoder makes no examples; players.nets['E'] makes codes, "
+                         "and a BiGAN makes both")
+
+# %% ../../nbs/2_inverse/01_encoder.ipynb #1f26093d
+@register_game
+@dataclass(kw_only=True)
+class Encoder(EncodingGame):
+    """The inverted generator: E turns examples into codes, D tells codes from draws of the prior.
+
+    It makes no examples. After Makhzani et al. 2015, without the decoder."""
+    D: Player = None  # your own, of z
+    weight: NonNegative = 1.  # of R1, the penalty on D's gradient at draws of the prior
+    turns: ClassVar[str] = "D E"
+
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "E and D, one copy per run."
+        kw = dict(runs=runs, generator=generator)
+        E = self.encoder(event, latent, **kw)
+        vectors = dataclasses.replace(self.networks, kind="mlp")
+        D = make_player("D", self.D, lambda: vectors.discriminator((latent,), **kw), **kw)
+        return {"E": E, "D": D, "G": NoGenerator()}
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "D wants draws of the prior high and codes low."
@@ -138,21 +145,23 @@ class Encoder:
         "E wants its codes high."
         return generator_loss(t.D(self.encode(t)))
 
+
 # %% ../../nbs/2_inverse/01_encoder.ipynb #463eeeba
-def separated_modes(codes: torch.Tensor,  # (*runs, n, latent)
-                    mode: torch.Tensor,  # the mode each code came from, (*runs, n)
-                    n_modes: int,
-                    least: float = .9,  # share of a mode's codes whose nearest other code must be of the same mode
+@checked
+def separated_modes(codes: Codes,  # (*runs, n, latent)
+                    mode: ModeNumbers,  # the mode each code came from, (*runs, n)
+                    n_modes: Count,
+                    least: Share = .9,  # share of its codes whose nearest other is of the mode
                     ) -> torch.Tensor:  # (*runs,)
-    "How many modes have a place of their own among the codes. A mode with fewer than two codes has none; nor do ties."
-    codes, least, n_modes = _check_codes(codes, 2), check_number("least", least, 0, 1), check_int("n_modes", n_modes)
-    if not isinstance(mode, torch.Tensor) or mode.is_floating_point() or mode.is_complex() or mode.dtype == torch.bool:
-        raise TypeError(f"mode: expected whole numbers in a tensor, got {getattr(mode, 'dtype', type(mode).__name__)}")
-    if mode.shape != codes.shape[:-1]:
-        raise ValueError(f"mode: expected one per code, shape {tuple(codes.shape[:-1])}, got {tuple(mode.shape)}")
+    """How many modes have a place of their own among the codes.
+
+    A mode with fewer than two codes has none, and a tie between two modes counts for neither.
+    """
+    codes = codes.detach().float() if codes.dtype.itemsize < 4 else codes.detach()
     apart = torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist")
     apart.diagonal(dim1=-2, dim2=-1).fill_(math.inf)
     same = mode[..., None] == mode[..., None, :]
-    told = apart.masked_fill(~same, math.inf).amin(-1) < apart.masked_fill(same, math.inf).amin(-1)
+    nearest_own = apart.masked_fill(~same, math.inf).amin(-1)
+    told = nearest_own < apart.masked_fill(same, math.inf).amin(-1)
     found = [(told & (mode == k)).sum(-1) > least * (mode == k).sum(-1) for k in range(n_modes)]
     return torch.stack(found).sum(0)

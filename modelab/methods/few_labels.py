@@ -6,197 +6,220 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 
-from ..core.checks import check_choice, check_int, check_number, check_tensors
+from ..core.checks import check_shape
 from ..core.registry import register_game
-from ..core.seeding import Generators, rand, randn
+from ..core.seeding import Generators, randint, randn
+from ..core.signatures import checked, Count, Network, NonNegative, Real, Shape
 from ..losses.adversarial import discriminator_loss, generator_loss
-from ..losses.penalties import input_gradient, r1, sum_over_event
+from ..losses.penalties import input_gradient, r2, sum_over_event
 from .joint import FixedExamples
 from .wasserstein import ZeroCentred
-from ..networks.layers import Linear, make_player, mlp, mlp_generator
+from ..networks.convolutional import conv_encoder
+from ..networks.layers import Linear, make_player, mlp
+from ..networks.players import Networks, Player
 
 # %% auto #0
-__all__ = ['LABEL_SOURCES', 'ProjectionDiscriminator', 'infer_labels', 'label_loss', 'rotate_pictures', 'FewLabels']
+__all__ = ['ClassLogits', 'SquarePictures', 'LABEL_SOURCES', 'PositiveShare', 'check_classes', 'ProjectionDiscriminator',
+           'infer_labels', 'label_loss', 'rotate_pictures', 'FewLabels']
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #98aafa4a
-def _classes(y: Any, lead: tuple[int, ...], classes: int, least: int = 0) -> Tensor:
-    "`y`, unless it is not one class for each example."
-    if not isinstance(y, Tensor) or y.dtype != torch.int64:
-        raise TypeError(f"y: expected classes, int64, got {getattr(y, 'dtype', type(y).__name__)}")
-    if y.shape != lead or y.numel() and not least <= y.min() <= y.max() < classes:
-        got = f"{y.min().item()} to {y.max().item()}" if y.shape == lead else f"shape {tuple(y.shape)}"
-        raise ValueError(f"y: expected shape {tuple(lead)} with classes {least} to {classes - 1}, got {got}")
+def check_classes(y: Any, shape: tuple[int, ...], classes: int, least: int = 0) -> Tensor:
+    "`y`, if it is one class for each example: int64 of this shape, from `least` to `classes - 1`."
+    check_shape("y", y, shape, torch.int64)
+    if y.numel() and not least <= y.min() <= y.max() < classes:
+        found = f"{int(y.min())} to {int(y.max())}"
+        raise ValueError(f"y: expected classes {least} to {classes - 1}, got {found}")
     return y
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #f7be00bd
 class ProjectionDiscriminator(nn.Module):
-    """A discriminator of pairs (x, y) by projection (Miyato, Koyama 2018), with two more heads on its features.
+    """A discriminator of pairs (x, y) by projection (Miyato, Koyama 2018), with two more heads.
 
-    D(x, y) scores examples (*runs, batch, *event) as classes y (*runs, batch); D(x) is the part that is the same for all.
+    D(x, y) scores examples (*runs, batch, *event) as classes y (*runs, batch); D(x) is the part
+    that is the same for all classes.
     """
-    def __init__(self, body: nn.Module,  # x to features φ(x), (*runs, batch, features)
-                 features: int, classes: int, runs: int | None = None, generator: Generators = None):
+    @checked
+    def __init__(self, body: Network,  # x to features φ(x), (*runs, batch, features)
+                 features: Count, classes: Count, runs: Count | None = None,
+                 generator: Generators = None):
         super().__init__()
-        if not isinstance(body, nn.Module):
-            raise TypeError(f"body: expected a torch.nn.Module, got {body!r:.60}")
-        self.body, self.classes = body, check_int("classes", classes)
-        self.w, self.e, self.c, self.r = (Linear(check_int("features", features), n, runs, generator) for n in (1, classes, classes, 4))
+        self.body, self.classes, self.lead = body, classes, 1 if runs is None else 2
+        self.w, self.e, self.c, self.r = (Linear(features, n, runs, generator)
+                                          for n in (1, classes, classes, 4))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         return self.score(self.body(x), y)
 
-    def score(self, h: Tensor, y: Tensor | None = None) -> Tensor:  # features (*runs, batch, features) to (*runs, batch)
-        "What D says of examples with features `h` as classes `y`."
+    def score(self, h: Tensor, y: Tensor | None = None) -> Tensor:
+        "Scores (*runs, batch) of features `h`, (*runs, batch, features), as classes `y`."
         score = self.w(h).squeeze(-1)
-        return score if y is None else score + self.e(h).gather(-1, _classes(y, h.shape[:-1], self.classes)[..., None]).squeeze(-1)
+        if y is None:
+            return score
+        y = check_classes(y, h.shape[:-1], self.classes)
+        return score + self.e(h).gather(-1, y[..., None]).squeeze(-1)
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #f3503f44
+ClassLogits = Annotated[Tensor, Shape("*runs batch classes")]
+
+# %% ../../nbs/5_icml2019/08_few_labels.ipynb #359eae3f
+@checked
 def infer_labels(y: Tensor,  # classes, -1 where unknown, (*runs, batch)
-                 logits: Tensor,  # of a classifier, (*runs, batch, classes)
+                 logits: ClassLogits,  # of a classifier, (*runs, batch, classes)
                  ) -> Tensor:  # (*runs, batch)
     """`y` where it is known, the likeliest class elsewhere. No gradient flows.
 
     >>> infer_labels(torch.tensor([0, -1]), torch.tensor([[1., 3.], [1., 3.]]))
     tensor([0, 1])
     """
-    check_tensors(logits=logits)
-    return torch.where(_classes(y, logits.shape[:-1], logits.shape[-1], -1) < 0, logits.argmax(-1), y)
+    unknown = check_classes(y, logits.shape[:-1], logits.shape[-1], -1) < 0
+    return torch.where(unknown, logits.argmax(-1), y)
 
-# %% ../../nbs/5_icml2019/08_few_labels.ipynb #359eae3f
-def label_loss(logits: Tensor,  # of a classifier, (*runs, batch, classes)
+# %% ../../nbs/5_icml2019/08_few_labels.ipynb #025ff7bd
+@checked
+def label_loss(logits: ClassLogits,  # of a classifier, (*runs, batch, classes)
                y: Tensor,  # classes, -1 where unknown, (*runs, batch)
                ) -> Tensor:  # (*runs,)
     "Cross entropy, averaged over the examples whose label is known; zero where there is none."
-    check_tensors(logits=logits)
-    known = _classes(y, logits.shape[:-1], logits.shape[-1], -1) >= 0
-    said = logits.log_softmax(-1).gather(-1, y.clamp_min(0)[..., None]).squeeze(-1)
-    return -torch.where(known, said, 0).sum(-1) / known.sum(-1).clamp_min(1)
+    known = check_classes(y, logits.shape[:-1], logits.shape[-1], -1) >= 0
+    log_p = logits.log_softmax(-1).gather(-1, y.clamp_min(0)[..., None]).squeeze(-1)
+    return -torch.where(known, log_p, 0).sum(-1) / known.sum(-1).clamp_min(1)
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #60ec4d3a
-def rotate_pictures(x: Tensor,  # square pictures, (*runs, batch, channels, side, side)
-                    ) -> tuple[Tensor, Tensor]:  # (*runs, 4·batch, channels, side, side), and quarter turns 0 to 3, (*runs, 4·batch)
-    "All pictures upright, then all turned by 90°, by 180° and by 270° to the left, and by how many quarters each."
-    check_tensors(x=x)
-    if x.ndim < 4 or x.shape[-1] != x.shape[-2]:
-        raise ValueError(f"x: expected square pictures (*runs, batch, channels, side, side), got {tuple(x.shape)}")
+SquarePictures = Annotated[Tensor, Shape("*runs batch channels side side")]
+
+# %% ../../nbs/5_icml2019/08_few_labels.ipynb #3f330d6f
+@checked
+def rotate_pictures(x: SquarePictures) -> tuple[Tensor, Tensor]:
+    """All pictures upright, then all turned by 90°, by 180° and by 270° to the left.
+
+    `x` is (*runs, batch, channels, side, side), the result (*runs, 4·batch, channels, side, side)
+    and the number of quarter turns, 0 to 3, (*runs, 4·batch).
+    """
     turned = torch.cat([torch.rot90(x, k, (-2, -1)) for k in range(4)], -4)
-    return turned, torch.arange(4, device=x.device).repeat_interleave(x.shape[-4]).expand(*x.shape[:-4], -1)
+    quarters = torch.arange(4, device=x.device).repeat_interleave(x.shape[-4])
+    return turned, quarters.expand(*x.shape[:-4], -1)
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #df662097
 LABEL_SOURCES = ("inferred", "nearest", "random", "left out")
+PositiveShare = Annotated[float, Real(most=1., above=0.)]
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #0601f5b7
 @register_game
-@dataclass
+@dataclass(kw_only=True)
 class FewLabels(ZeroCentred):
-    "The game of Lucic et al. 2019 with R1: G draws a class on demand, D judges pairs, and few examples have a label."
-    D: nn.Module | Callable[[], nn.Module] | None = None  # your own features: x to (batch, width); the heads are added
-    classes: int = 8  # the first modes of the set: as many as it has
-    per_class: int = 7  # labelled examples of each class, drawn with replacement before the first step
-    rest: str = "inferred"  # labels of the others: guessed by D, of the "nearest" labelled one, "random", or "left out"
-    share: float = 1 / 16  # of each real batch: labelled examples
-    label_weight: float = .3  # λ of D's guessing
-    rotation: float = 0.  # weight of telling turned pictures apart; G has a fifth of it
-    latent: int | None = 16  # length of z, without the class
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_int("classes", self.classes)
-        check_int("per_class", self.per_class)
-        check_choice("rest", self.rest, LABEL_SOURCES)
-        check_choice("nets", self.nets, ["mlp"])
-        check_number("share", self.share, above=0, most=1)
-        check_number("label_weight", self.label_weight, 0)
-        check_number("rotation", self.rotation, 0)
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run, and the labelled examples, which never move."
-        if self.rotation and (len(event) != 3 or event[1] != event[2]):
-            raise ValueError(f"rotation: expected 0 for what is no square picture, shape {event}, got {self.rotation}")
-        width = check_int("width", self.width) if self.d_width is None else check_int("d_width", self.d_width)
-
-        def body() -> nn.Module:
-            return mlp(event, width, width, 1, runs, generator, functools.partial(F.leaky_relu, negative_slope=.2))
-        D = ProjectionDiscriminator(make_player("D", self.D, body, runs, generator), width, self.classes, runs, generator)
-        G = make_player("G", self.G, lambda: mlp_generator(latent + self.classes, event, self.width, runs=runs, generator=generator), runs, generator)
-        return {"G": G, "D": D, "known": FixedExamples(runs, self.classes * self.per_class, event)}
+    "The game of Lucic et al. 2019 with R1: G draws a class on demand, few examples have a label."
+    D: Player = None  # your own features: x to (batch, width); the heads are added
+    classes: Count = 8  # the first modes of the set: as many as it has
+    per_class: Count = 7  # labelled examples of each class, drawn with replacement at first
+    label_source: Literal["inferred", "nearest", "random", "left out"] = "inferred"  # of the others
+    labelled_share: PositiveShare = 1 / 16  # of each real batch: labelled examples
+    label_weight: NonNegative = .3  # λ, of D's guessing
+    rotation_weight: NonNegative = 0.  # of telling turned pictures apart; G has a fifth of it
+    default_networks: ClassVar[Networks] = Networks("mlp", width=128, depth=2, latent=16)
 
     def suits(self, modes: Any) -> None:
         "Refuse a set with fewer modes than there are classes to ask for."
         if self.classes > getattr(modes, "n_modes", self.classes):
-            raise ValueError(f"classes: expected at most {modes.n_modes}, the modes of {modes!r:.60}, got {self.classes}")
+            raise ValueError(f"classes: expected at most {modes.n_modes}, got {self.classes}")
 
-    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
+    def _features(self, event: tuple[int, ...], width: int, **kw: Any) -> nn.Module:
+        "A network of examples to features, (runs, batch, *event) to (runs, batch, width)."
+        if self.networks.kind == "conv":
+            return nn.Sequential(conv_encoder(event, width, width, **kw), nn.LeakyReLU(.2))
+        last = functools.partial(F.leaky_relu, negative_slope=.2)
+        return mlp(event, width, width, self.networks.depth - 1, last=last, **kw)
+
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "The networks that play, one copy per run, and the labelled examples, which never move."
+        if self.rotation_weight and (len(event) != 3 or event[1] != event[2]):
+            raise ValueError(f"rotation_weight: expected 0 for {event}, which is no square picture")
+        kw = dict(runs=runs, generator=generator)
+        width = self.networks.d_width or self.networks.width
+        features = functools.partial(self._features, event, width, **kw)
+        body = make_player("D", self.D, features, scores=False, **kw)
+        D = ProjectionDiscriminator(body, width, self.classes, **kw)
+        inputs = latent + self.classes
+        G = make_player("G", self.G, lambda: self.networks.generator(inputs, event, **kw), **kw)
+        return {"G": G, "D": D, "known": FixedExamples(runs, self.classes * self.per_class, event)}
+
+    def noise(self, *shape: int, generator: Generators = None,
+              device: Any = None) -> Tensor:
         "Latents that ask for random classes, (*shape[:-1], latent + classes)."
         z = randn(*shape, generator=generator, device=device)
-        return torch.cat([z, F.one_hot(self._die(shape[:-1], generator, z.device), self.classes).to(z)], -1)
+        y = randint(self.classes, *shape[:-1], generator=generator, device=z.device)
+        return torch.cat([z, F.one_hot(y, self.classes).to(z)], -1)
 
-    def asked(self, z: Tensor) -> Tensor:
+    def requested_classes(self, z: Tensor) -> Tensor:
         "The classes that latents ask for."
         return z[..., -self.classes:].argmax(-1)
 
-    def ask(self, z: Tensor, y: Tensor) -> Tensor:
+    def request_classes(self, z: Tensor, y: Tensor) -> Tensor:
         "The same latents, asking for classes `y`."
-        one = F.one_hot(_classes(y, z.shape[:-1], self.classes), self.classes)
-        return torch.cat([z[..., :-self.classes], one.to(z)], -1)
-
-    def _die(self, shape: tuple[int, ...], generator: Generators, device: Any) -> Tensor:
-        return (rand(*shape, generator=generator, device=device) * self.classes).long().clamp_max(self.classes - 1)
+        one_hot = F.one_hot(check_classes(y, z.shape[:-1], self.classes), self.classes)
+        return torch.cat([z[..., :-self.classes], one_hot.to(z)], -1)
 
     def labelled(self, t: Any, n: int) -> tuple[Tensor, Tensor]:
         "`n` labelled examples per run and their classes."
-        kept = t.known.once(lambda: torch.cat([t.real(self.per_class, f"class {k}", [k]) for k in range(self.classes)], 1))
-        i = (rand(len(kept), n, generator=t.generator, device=kept.device) * kept.shape[1]).long().clamp_max(kept.shape[1] - 1)
+        def draw() -> Tensor:
+            each = [t.real(self.per_class, f"class {k}", [k]) for k in range(self.classes)]
+            return torch.cat(each, 1)
+        kept = t.known.once(draw)
+        i = randint(kept.shape[1], len(kept), n, generator=t.generator, device=kept.device)
         return kept[torch.arange(len(kept), device=kept.device)[:, None], i], i // self.per_class
 
+    def guess_labels(self, t: Any, x: Tensor) -> Tensor:
+        "Labels of examples (runs, n, *event) that have none, (runs, n)."
+        if self.label_source == "random":
+            return randint(self.classes, *x.shape[:2], generator=t.generator, device=x.device)
+        if self.label_source == "nearest":
+            return torch.cdist(x.flatten(2), t.known.x.flatten(2)).argmin(-1) // self.per_class
+        with torch.no_grad():
+            return t.D.c(t.D.body(x)).argmax(-1)
+
     def real(self, t: Any) -> tuple[Tensor, Tensor, Tensor]:
-        "A real batch, the classes that D is told, and those that are known, -1 elsewhere."
-        few = t.batch if self.rest == "left out" else min(t.batch, max(1, round(self.share * t.batch)))
+        "A real batch, the classes that D is given, and those that are known, -1 elsewhere."
+        few = min(t.batch, max(1, round(self.labelled_share * t.batch)))
+        few = t.batch if self.label_source == "left out" else few
         x, y = self.labelled(t, few)
         if few == t.batch:
             return x, y, y
         more = t.real(t.batch - few)
-        unknown = torch.full(more.shape[:2], -1, device=more.device)
-        if self.rest == "random":
-            told = self._die(more.shape[:2], t.generator, more.device)
-        elif self.rest == "nearest":
-            told = torch.cdist(more.flatten(2), t.known.x.flatten(2)).argmin(-1) // self.per_class
-        else:
-            with torch.no_grad():
-                told = infer_labels(unknown, t.D.c(t.D.body(more)))
-        return torch.cat([x, more], 1), torch.cat([y, told], 1), torch.cat([y, unknown], 1)
+        guessed = self.guess_labels(t, more)
+        unknown = torch.full_like(guessed, -1)
+        return torch.cat([x, more], 1), torch.cat([y, guessed], 1), torch.cat([y, unknown], 1)
 
     def loss_D(self, t: Any) -> Tensor:
-        "D's turn: real pairs against generated ones, R1, the labels that are known if others are inferred, and turns."
-        (x, told, known), fake, asked, seen = self.real(t), t.G(t.z).detach(), self.asked(t.z), []
+        "D's turn: real against generated pairs, R1, known labels if others are inferred, turns."
+        (x, given, known), fake = self.real(t), t.G(t.z).detach()
+        features, requested = [], self.requested_classes(t.z)
 
         def critic(x: Tensor) -> Tensor:
-            seen.append(t.D.body(x))  # what the head that guesses looks at too
-            return t.D.score(seen[0], told)
-        scores, slopes = input_gradient(critic, x)
-        loss = discriminator_loss(scores, t.D(fake, y=asked)) + self.weight * sum_over_event(slopes.square(), scores).mean(-1) / 2
+            features.append(t.D.body(x))  # the head that guesses uses them, too
+            return t.D.score(features[0], given)
+        scores, slopes = input_gradient(critic, x, lead=2)
+        penalty = sum_over_event(slopes.square(), scores).mean(-1) / 2
+        loss = discriminator_loss(scores, t.D(fake, y=requested)) + self.weight * penalty
         if self.fake_weight:
-            loss = loss + self.fake_weight * r1(lambda v: t.D(v, y=asked), fake)
-        if self.rest == "inferred":
-            loss = loss + self.label_weight * label_loss(t.D.c(seen[0]), known)
-        return loss + self._turns(t, x, 1.)
+            loss = loss + self.fake_weight * r2(lambda v: t.D(v, y=requested), fake, lead=2)
+        if self.label_source == "inferred":
+            loss = loss + self.label_weight * label_loss(t.D.c(features[0]), known)
+        return loss + self.rotation_loss(t, x) if self.rotation_weight else loss
 
     def loss_G(self, t: Any) -> Tensor:
         "G's turn: pairs that D takes for real, and turns that it can tell."
         fake = t.G(t.z)
-        return generator_loss(t.D(fake, y=self.asked(t.z)), self.saturating) + self._turns(t, fake, .2)
+        loss = generator_loss(t.D(fake, y=self.requested_classes(t.z)), self.saturating)
+        return loss + self.rotation_loss(t, fake, .2) if self.rotation_weight else loss
 
-    def _turns(self, t: Any, x: Tensor, share: float) -> Tensor | float:
-        "The price of not telling how far a quarter of the batch was turned."
-        if not self.rotation:
-            return 0.
-        turned, quarter = rotate_pictures(x[:, :max(1, x.shape[1] // 4)])
-        return share * self.rotation * label_loss(t.D.r(t.D.body(turned)), quarter)
+    def rotation_loss(self, t: Any, x: Tensor, share: float = 1.) -> Tensor:
+        "Weighted cross entropy of telling by how many quarters pictures were turned, (runs,)."
+        turned, quarters = rotate_pictures(x[:, :max(1, x.shape[1] // 4)])
+        return share * self.rotation_weight * label_loss(t.D.r(t.D.body(turned)), quarters)

@@ -6,158 +6,132 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import torch
-from torch import nn
+from torch import cat, nn, Tensor
 
-from ..core.checks import (check_callable, check_choice, check_int, check_number,
-                                 check_tensors)
 from ..core.registry import register_game
-from ..core.seeding import Generators, rand
-from ..losses.penalties import gradient_norm, input_gradient
-from ..networks.layers import make_player, mlp, mlp_generator, score_batches
+from ..core.seeding import Generators
+from ..core.signatures import (Batch, checked, checking, Count, Critic, NonNegative, Number,
+                                     OneScore, PerScore, Whole)
+from ..losses.penalties import (gradient_norm, input_gradient, leading_axes,
+                                      random_interpolate)
+from .wasserstein import critic_loss, wasserstein_generator_loss
+from ..networks.layers import score_batches
+from ..training.game import CriticGame
 
 # %% auto #0
-__all__ = ['PIXEL_NEIGHBOURS', 'edge_gradients', 'wasserstein_gradient_penalty', 'GroundMetric']
+__all__ = ['PIXEL_NEIGHBOURS', 'Neighbours', 'SpaceAxes', 'edge_gradients', 'wasserstein_gradient_penalty', 'GroundMetric']
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #a5979324
-PIXEL_NEIGHBOURS = {"cross": {1: ((1,),), 2: ((0, 1), (1, 0))},
-              "diamond": {1: ((1,), (2,)), 2: ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (1, -1))}}  # the paper's code
+PIXEL_NEIGHBOURS = {  # offsets to a pixel's neighbours, for signals (1 axis) and pictures (2)
+    "cross": {1: ((1,),), 2: ((0, 1), (1, 0))},
+    "diamond": {1: ((1,), (2,)),  # as in the paper's code
+                2: ((0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (1, -1))}}
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #717fa121
-def _edge_ends(values: torch.Tensor, offset: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    "`values` at the two ends of every edge of one kind; no edge leaves the picture, and none in it is left out."
+def _edge_ends(values: Tensor, offset: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    "`values` at the two ends of every edge of one kind that lies within the picture."
     first = (slice(max(0, -step), -step if step > 0 else None) for step in offset)
     last = (slice(max(0, step), step if step < 0 else None) for step in offset)
     return values[(..., *first)], values[(..., *last)]
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #654fc521
-def edge_gradients(slopes: torch.Tensor,  # the critic's gradient, (*runs, batch, channels, *space)
-                   x: torch.Tensor,  # where it was taken, of the same shape
-                   scores: torch.Tensor,  # (*runs, batch)
-                   *, gamma: float = 0.,  # weight Γ of the Euclidean slope beside it
-                   neighbours: str = "cross",  # or "diamond": also two pixels away, and diagonally
-                   dims: int = 2,  # axes of space: 2 for pictures, 1 for signals
-                   low: float = -1.,  # the value of an empty pixel; mass is what is above it
-                   ) -> torch.Tensor:  # (*runs, batch, edges): its Euclidean norm is the slope per unit of work
-    "√Γ g, then √θ (g_j - g_i) along the edges between pixels of a channel: squared and summed, Γ gᵀg + gᵀL(x)g."
-    dims, low, gamma = check_int("dims", dims, 1, 2), check_number("low", low), check_number("gamma", gamma, 0)
-    check_tensors(slopes=slopes, x=x, scores=scores)
-    if slopes.shape != x.shape or x.shape[:-dims - 1] != scores.shape:
-        raise ValueError(f"slopes, x, scores: expected (*runs, batch, channels, *space) twice and (*runs, batch), got "
-                         f"{tuple(slopes.shape)}, {tuple(x.shape)}, {tuple(scores.shape)}")
-    offsets, mass = PIXEL_NEIGHBOURS[check_choice("neighbours", neighbours, PIXEL_NEIGHBOURS)][dims], (x.detach() - low).clamp_min(0)
+Neighbours = Literal["cross", "diamond"]
+SpaceAxes = Annotated[int, Whole(1, 2)]
+
+# %% ../../nbs/5_icml2019/02_ground_metric.ipynb #5d802f1d
+@checked
+def edge_gradients(gradient: PerScore, x: PerScore,  # (*runs, batch, channels, *space)
+                   scores: OneScore, *,
+                   gamma: NonNegative = 0.,  # weight Γ of the Euclidean gradient beside it
+                   neighbours: Neighbours = "cross",  # "diamond": two pixels away, and diagonally
+                   dims: SpaceAxes = 2,  # axes of space: 2 for pictures, 1 for signals
+                   low: Number = -1.,  # the value of an empty pixel; mass is what is above it
+                   ) -> Tensor:
+    """√Γ g, then √θ (gⱼ - gᵢ) along the edges between pixels of a channel, `(*runs, batch, edges)`.
+
+    `gradient` is a critic's at `x`, `scores` its scores `(*runs, batch)`. Squared and summed over
+    the edges the result is Γ gᵀg + gᵀL(x)g (Dukler et al. 2019), the square of the slope per unit
+    of work.
+    """
+    if x.ndim != scores.ndim + 1 + dims:
+        raise ValueError(f"x: expected shape (*runs, batch, channels, *space) with {dims} axes of "
+                         f"space for scores {tuple(scores.shape)}, got {tuple(x.shape)}")
+    offsets, mass = PIXEL_NEIGHBOURS[neighbours][dims], (x.detach() - low).clamp_min(0)
     roads = 2 * sum(offset[-1] ** 2 for offset in offsets)
-    parts = [slopes * math.sqrt(gamma)] * (gamma > 0)
+    parts = [gradient * math.sqrt(gamma)] * (gamma > 0)
     for offset in offsets:
-        (g, h), (m, n) = _edge_ends(slopes, offset), _edge_ends(mass, offset)
+        (g, h), (m, n) = _edge_ends(gradient, offset), _edge_ends(mass, offset)
         parts.append((h - g) * ((m + n) / roads).sqrt())
-    return torch.cat([part.flatten(scores.ndim) for part in parts], -1)
+    return cat([part.flatten(scores.ndim) for part in parts], -1)
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #cc5b7d70
-def _check_pictures(real: torch.Tensor, fake: torch.Tensor, dims: int, low: float) -> tuple[int, ...]:
-    "The shape (*runs, batch) of a pair of batches of pictures or signals; refuses what is neither."
-    for name, x in (("real", real), ("fake", fake)):
-        if not isinstance(x, torch.Tensor) or not x.is_floating_point():
-            raise TypeError(f"{name}: expected a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
-        if x.ndim < dims + 2 or not x.numel():
-            space = ("length", "height, width")[dims - 1]
-            raise ValueError(f"{name}: expected shape (*runs, batch, channels, {space}), got {tuple(x.shape)}: the "
-                             "pixels of a picture have neighbours, the coordinates of a point have none")
-        if not (least := x.detach().amin().item()) >= low - 1e-4:  # NaN neither
-            raise ValueError(f"{name}: expected values ≥ low={low:g}, the value of an empty pixel, got {least:.3g}; "
-                             "mass is never negative")
-    if real.shape != fake.shape:
-        raise ValueError(f"fake: expected the shape of real, {tuple(real.shape)}, got {tuple(fake.shape)}")
-    if real.dtype != fake.dtype:
-        raise TypeError(f"fake: expected {real.dtype} as real, got {fake.dtype}")
-    return tuple(real.shape[:real.ndim - dims - 1])
+def _check_pictures(real: Tensor, fake: Tensor, lead: int, dims: int, low: float) -> None:
+    "Refuse what is no batch of pictures, or signals, of non-negative mass."
+    if real.ndim != lead + 1 + dims:
+        want = ["*runs"] * (lead > 1) + ["batch", "channels", *("height", "width")[2 - dims:]]
+        runs = "; if the first axis counts runs, say lead=2" * (real.ndim == lead + 2 + dims)
+        raise ValueError(f"real: expected shape ({', '.join(want)}), got {tuple(real.shape)}: "
+                         f"pixels have neighbours, the coordinates of a point have none{runs}")
+    for name, x in (("real", real), ("fake", fake)) if checking() else ():  # waits for the device
+        if (least := x.detach().amin().item()) < low - 1e-4:
+            raise ValueError(f"{name}: expected values ≥ low={low:g}, the value of an empty pixel, "
+                             f"got {least:.3g}; mass is never negative")
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #386972f9
-def wasserstein_gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],  # to scores (*runs, batch)
-                                 real: torch.Tensor,  # (*runs, batch, channels, height, width)
-                                 fake: torch.Tensor,  # of the same shape
-                                 *, gamma: float = 1.0,  # Γ: 0 is transport alone, large is nearly Euclidean
-                                 target: float = 1.0,  # the slope that is asked for
-                                 one_sided: bool = False,  # forgive smaller slopes
-                                 neighbours: str = "cross",  # or "diamond"
-                                 dims: int = 2,  # axes of space: 2 for pictures, 1 for signals (…, channels, length)
-                                 low: float = -1.0,  # the value of an empty pixel
-                                 generator: Generators = None,  # one, or one per run
-                                 ) -> torch.Tensor:  # (*runs,), unweighted
-    """Mean of (‖∇f(x̂)‖ - target)² in the metric of optimal transport between pixels (Dukler et al. 2019).
+@checked
+def wasserstein_gradient_penalty(
+        critic: Critic, real: Batch, fake: Batch, *,  # (*runs, batch, channels, height, width)
+        gamma: NonNegative = 1.,  # Γ: 0 is transport alone, large is nearly Euclidean
+        target: NonNegative = 1.,  # slope that costs nothing
+        one_sided: bool = False,  # only slopes above the target cost
+        neighbours: Neighbours = "cross", dims: SpaceAxes = 2, low: Number = -1.,
+        generator: Generators = None,  # one, or one per run
+        lead: Count | None = None) -> Tensor:
+    """Mean (‖∇f(x̂)‖ - target)² in the metric of transport between pixels (Dukler et al. 2019).
 
-    x̂ lies on the segment between real and fake, one random place per example. ValueError for points, for values
-    below `low`, for shapes that differ and for critics with batch norm.
+    x̂ is a random point between `real` and `fake`; the result is `(*runs,)`, unweighted; `lead` as
+    in `gradient_penalty`, the rest as in `edge_gradients`. `ValueError` for points, values below
+    `low`, shapes that differ and critics with batch norm.
     """
-    check_callable(critic=critic)
-    gamma, target = check_number("gamma", gamma, 0), check_number("target", target, 0)
-    check_choice("neighbours", neighbours, PIXEL_NEIGHBOURS)
-    lead = _check_pictures(real, fake, check_int("dims", dims, 1, 2), check_number("low", low))
-    place = rand(*lead, generator=generator, device=real.device, dtype=real.dtype)
-    x = fake.lerp(real, place.reshape(*lead, *[1] * (dims + 1)))
-    scores, slopes = input_gradient(critic, x)
-    if tuple(scores.shape) != lead:
-        raise ValueError(f"critic: expected one score per example, shape {lead}, got {tuple(scores.shape)}")
-    edges = edge_gradients(slopes, x, scores, gamma=gamma, neighbours=neighbours, dims=dims, low=low)
-    excess = gradient_norm(edges, scores) - target
+    lead = leading_axes(critic, lead)
+    metric = dict(gamma=gamma, neighbours=neighbours, dims=dims, low=low)
+    _check_pictures(real, fake, lead, dims, low)
+    x = random_interpolate(real, fake, lead, generator)
+    scores, gradient = input_gradient(critic, x, lead)
+    excess = gradient_norm(edge_gradients(gradient, x, scores, **metric), scores) - target
     return (excess.clamp_min(0) if one_sided else excess).square().mean(-1)
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #c5ff3a3b
 @register_game
-@dataclass
-class GroundMetric:
-    "WWGAN (Dukler et al. 2019): a generator G, and a critic D whose slope is measured by transport between pixels."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
-    gamma: float = 1.0  # Γ: 0 is transport alone, large is nearly Euclidean
-    weight: float = 1.0  # of the penalty
-    n_critic: int = 3  # turns of D for one of G
-    neighbours: str = "cross"  # or "diamond"
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    d_width: int | None = None  # hidden units of D alone; None: as `width`
-    lr: float | dict[str, float] = 1e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
+@dataclass(kw_only=True)
+class GroundMetric(CriticGame):
+    "WWGAN (Dukler et al. 2019): the critic's gradient is measured by transport between pixels."
+    gamma: NonNegative = 1.  # Γ: 0 is transport alone, large is nearly Euclidean
+    weight: NonNegative = 1.  # of the penalty
+    neighbours: Neighbours = "cross"
+    n_critic: Count = 3  # turns of D for one of G
 
-    def __post_init__(self):
-        check_number("gamma", self.gamma, 0)
-        check_number("weight", self.weight, 0)
-        check_choice("neighbours", self.neighbours, PIXEL_NEIGHBOURS)
-        check_int("n_critic", self.n_critic)
+    def suits(self, modes: Any) -> None:
+        "`ValueError` unless examples are pictures."
+        if len(modes.event) != 3:
+            raise ValueError("modes: GroundMetric needs pictures (channels, height, width), for "
+                             f"instance stacked_digits, got examples of shape {modes.event}")
 
-    @property
-    def turns(self) -> str:
-        "Who moves in one step."
-        return "D " * self.n_critic + "G"
+    def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor,
+                generator: Generators) -> Tensor:
+        "The penalty of the critic's turn, one value per run."
+        return wasserstein_gradient_penalty(critic, real, fake, gamma=self.gamma,
+                                            neighbours=self.neighbours, generator=generator)
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run; `ValueError` unless examples are pictures (channels, height, width)."
-        if len(event) != 3:
-            raise ValueError("modes: GroundMetric needs pictures (channels, height, width), such as stacked_digits; "
-                             f"the coordinates of an example of shape {event} have no neighbours")
-        def default_G() -> nn.Module:
-            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
-
-        def default_D() -> nn.Module:
-            return mlp(event, (), self.d_width or self.width, runs=runs, generator=generator)
-        return {"G": make_player("G", self.G, default_G, runs, generator),
-                "D": make_player("D", self.D, default_D, runs, generator)}
-
-    def penalty(self, critic: nn.Module, real: torch.Tensor, fake: torch.Tensor, generator: Generators) -> torch.Tensor:
-        "What the critic pays for its slope, one value per run."
-        return wasserstein_gradient_penalty(critic, real, fake, gamma=self.gamma, neighbours=self.neighbours,
-                                            generator=generator)
-
-    def loss_D(self, t: Any) -> torch.Tensor:
+    def loss_D(self, t: Any) -> Tensor:
         "One value per run for the critic's turn."
         fake = t.G(t.z).detach()
-        f_real, f_fake = score_batches(t.D, t.x, fake)
-        return f_fake.mean(-1) - f_real.mean(-1) + self.weight * self.penalty(t.D, t.x, fake, t.generator)
+        loss = critic_loss(*score_batches(t.D, t.x, fake))
+        return loss + self.weight * self.penalty(t.D, t.x, fake, t.generator)
 
-    def loss_G(self, t: Any) -> torch.Tensor:
+    def loss_G(self, t: Any) -> Tensor:
         "One value per run for the generator's turn."
-        return -t.D(t.G(t.z)).mean(-1)
+        return wasserstein_generator_loss(t.D(t.G(t.z)))

@@ -5,121 +5,134 @@
 # %% ../../nbs/3_inclusion/01_imle.ipynb #b8b2ecdd
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn, Tensor
 
-from ..core.checks import (check_callable, check_choice, check_int, check_number,
-                                 check_tensors)
 from ..core.registry import register_game
 from ..core.seeding import randn
+from ..core.signatures import (Batch, Count, Finite, Function, Index, NonNegative, Real,
+                                     checked)
 from ..evaluation.neighbours import check_examples, MAX_BYTES, nearest
-from ..networks.convolutional import NETS
 from ..networks.layers import make_player
+from ..networks.players import Player
+from ..training.game import Game
+from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['imle_loss', 'match_latents', 'MatchMemory', 'IMLE']
+__all__ = ['FiniteBatch', 'LatentPool', 'GeneratorFunction', 'Features', 'imle_loss', 'one_per_example', 'match_latents',
+           'MatchMemory', 'MatchingGame', 'IMLE']
 
 # %% ../../nbs/3_inclusion/01_imle.ipynb #1c1e0e46
-def imle_loss(fake: Tensor,  # the generated examples matched to `real`, (*runs, batch, *event)
-              real: Tensor,  # (*runs, batch, *event)
-              *, runs: int = 0,  # how many leading axes count runs
+@checked
+def imle_loss(fake: Batch,  # the generated examples matched to `real`, (*runs, batch, *event)
+              real: Batch,  # (*runs, batch, *event)
+              *, runs: Index = 0,  # how many leading axes count runs
               ) -> Tensor:  # (*runs,)
-    "Squared distance from each real example to the generated one matched to it, averaged over the batch (Li, Malik 2018)."
-    check_tensors(fake=fake, real=real)
-    if fake.shape != real.shape or fake.ndim < check_int("runs", runs, 0) + 1 :
-        raise ValueError(f"fake, real: expected two batches of one shape ({'runs, ' * runs}batch, *event), "
-                         f"got {tuple(fake.shape)} and {tuple(real.shape)}")
-    return (fake - real).square().flatten(runs + 1).sum(-1).mean(-1) if fake.ndim > runs + 1 else \
-        (fake - real).square().mean(-1)
+    """Squared distance from each real example to the generated one matched to it.
+
+    It is averaged over the batch (Li and Malik 2018).
+    """
+    if fake.ndim <= runs:
+        raise ValueError(f"fake, real: expected shape ({'runs, ' * runs}batch, *event), "
+                         f"got {tuple(fake.shape)}")
+    square = (fake - real).square()
+    return (square.flatten(runs + 1).sum(-1) if square.ndim > runs + 1 else square).mean(-1)
 
 # %% ../../nbs/3_inclusion/01_imle.ipynb #14fcd709
-def _one_each(name: str, made: Any, of: Tensor, runs: int) -> Tensor:
-    "What the function `name` made of examples, one of each and finite; or an error."
-    if not isinstance(made, Tensor) or made.shape[:runs + 1] != of.shape[:runs + 1]:
-        raise ValueError(f"{name}: expected one result per example, shape {(*of.shape[:runs + 1], '…')}, got "
-                         f"{tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__}")
-    return check_examples(name, made, runs)
+FiniteBatch = Annotated[Tensor, Finite("*runs n *event")]
+LatentPool = Annotated[Tensor, Finite("*runs pool latent")]
+GeneratorFunction = Annotated[Callable[[Tensor], Tensor], Function(
+    "*runs n latent -> *runs n *event")]
+Features = Annotated[Callable[[Tensor], Tensor], Function("*runs n *event -> *runs n *anything")]
 
 # %% ../../nbs/3_inclusion/01_imle.ipynb #0967f135
-@torch.no_grad()
-def match_latents(G: Callable[[Tensor], Tensor],  # from latents (*runs, k, latent) to examples (*runs, k, *event)
-                  real: Tensor,  # (*runs, n, *event)
-                  latents: Tensor,  # the pool, (*runs, m, latent)
-                  *, features: Callable[[Tensor], Tensor] | None = None,  # what is compared, (*runs, k, *anything); None: the examples
-                  chunk: int = 4096,  # latents rendered at a time
-                  max_bytes: int = MAX_BYTES,  # for the search
-                  ) -> tuple[Tensor, Tensor]:  # distances (*runs, n), indices of latents (*runs, n)
-    "For each real example the latent whose example, rendered by G in evaluation mode, is nearest."
-    check_callable(G=G, **{} if features is None else {"features": features})
-    check_tensors(latents=latents, real=real)
-    if latents.ndim < 2 or real.shape[:latents.ndim - 2] != latents.shape[:-2]:
-        raise ValueError(f"latents, real: expected shapes (*runs, m, latent) and (*runs, n, *event), got "
-                         f"{tuple(latents.shape)} and {tuple(real.shape)}")
-    runs, features = latents.ndim - 2, features or (lambda x: x)
-    check_examples("real", real, runs), check_examples("latents", latents, runs)
-    training, wanted = getattr(G, "training", False), _one_each("features", features(real), real, runs)
-    if isinstance(G, nn.Module):
-        G.eval()
+def one_per_example(name: str, made: Any, lead: tuple[int, ...]) -> Tensor:
+    "What the function `name` made of examples `(*lead, ...)`; `ValueError` unless one of each."
+    if not isinstance(made, Tensor) or made.shape[:len(lead)] != lead:
+        got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+        raise ValueError(
+            f"{name}: expected one result per example, shape {(*lead, '…')}, got {got}")
+    return made
+
+# %% ../../nbs/3_inclusion/01_imle.ipynb #5636c68f
+@contextmanager
+def _in_eval_mode(net: Callable) -> Iterator[None]:
+    "Inside, a module is in evaluation mode; another function is what it was."
+    training = getattr(net, "training", False)
+    if isinstance(net, nn.Module):
+        net.eval()
     try:
-        best = who = None
-        for start in range(0, latents.shape[-2], check_int("chunk", chunk)):
-            part = latents[..., start:start + chunk, :]
-            found = _one_each("G", G(part), part, runs)
-            found = _one_each("features", features(found), part, runs)
-            if found.shape[runs + 1:] != wanted.shape[runs + 1:]:
-                raise ValueError("G, features: expected what compares with the real examples, of shape "
-                                 f"{tuple(wanted.shape[runs + 1:])} each, got {tuple(found.shape[runs + 1:])}")
-            distance, index = nearest(wanted, found, max_bytes=max_bytes, runs=runs)
-            nearer = torch.ones_like(index, dtype=torch.bool) if best is None else distance < best
-            best = distance if best is None else torch.where(nearer, distance, best)
-            who = index if who is None else torch.where(nearer, index + start, who)
+        yield
     finally:
-        if isinstance(G, nn.Module):
-            G.train(training)
+        if isinstance(net, nn.Module):
+            net.train(training)
+
+# %% ../../nbs/3_inclusion/01_imle.ipynb #df2aee3f
+def _compared(name: str, x: Tensor, features: Features | None, runs: int) -> Tensor:
+    "What is compared of the examples `x`, `(*runs, n, *event)`, that the argument `name` gave."
+    if features is not None:
+        name, x = "features", one_per_example("features", features(x), tuple(x.shape[:runs + 1]))
+    return check_examples(name, x, runs)
+
+# %% ../../nbs/3_inclusion/01_imle.ipynb #5e095d1a
+def _rendered(G: GeneratorFunction, z: Tensor, features: Features | None,
+              wanted: Tensor, runs: int) -> Tensor:
+    "What is compared of the examples that G makes of latents; each is shaped as one of `wanted`."
+    made = one_per_example("G", G(z), tuple(z.shape[:-1]))
+    made, event = _compared("G", made, features, runs), tuple(wanted.shape[runs + 1:])
+    if made.shape[runs + 1:] != event:
+        raise ValueError(
+            f"G, features: expected what compares with the real examples, shape {event} "
+            f"each, got {tuple(made.shape[runs + 1:])}")
+    return made
+
+# %% ../../nbs/3_inclusion/01_imle.ipynb #86470894
+@torch.no_grad()
+@checked
+def match_latents(G: GeneratorFunction,  # from latents (*runs, k, latent) to (*runs, k, *event)
+                  real: FiniteBatch,  # (*runs, n, *event)
+                  latents: LatentPool,  # the pool, (*runs, m, latent)
+                  *, features: Features | None = None,  # what is compared; None: the examples
+                  chunk: Count = 4096,  # latents rendered at a time
+                  max_bytes: Count = MAX_BYTES,  # for the search
+                  ) -> tuple[Tensor, Tensor]:  # distances (*runs, n), indices of latents (*runs, n)
+    "For each real example the latent whose example, rendered in evaluation mode, is nearest."
+    runs = latents.ndim - 2
+    wanted = _compared("real", real, features, runs)
+    with _in_eval_mode(G):
+        for start in range(0, latents.shape[-2], chunk):
+            made = _rendered(G, latents[..., start:start + chunk, :], features, wanted, runs)
+            distance, index = nearest(wanted, made, max_bytes=max_bytes, runs=runs)
+            if start == 0:
+                best, who = distance, index
+            nearer = distance < best
+            best = torch.where(nearer, distance, best)
+            who = torch.where(nearer, index + start, who)
     return best, who
 
 # %% ../../nbs/3_inclusion/01_imle.ipynb #0f293c36
 class MatchMemory(nn.Module):
-    "What a game keeps from one matching to the next: reals, the latents they were matched to, and when. Saved with the run."
+    "What a game keeps between matchings and saves with the run: reals, their latents, and when."
     def __init__(self, runs: int, reals: int, event: tuple[int, ...], latent: int):
         super().__init__()
         self.register_buffer("x", torch.zeros(runs, reals, *event))
         self.register_buffer("z", torch.zeros(runs, reals, latent))
         self.register_buffer("since", torch.tensor(-1))
 
-# %% ../../nbs/3_inclusion/01_imle.ipynb #50e0bf36
-@register_game
-@dataclass
-class IMLE:
-    "Implicit maximum likelihood estimation (Li, Malik 2018): each real example pulls the generated one nearest to it."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    reals: int = 1024  # real examples matched at a time
-    pool: int = 10  # latents rendered for each of them
-    refresh: int = 16  # steps from one matching to the next
-    growth: float = 1.  # each such stretch is this much longer than the last
-    jitter: float = 0.  # standard deviation of noise on matched latents
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default generator
-    nets: str = "mlp"  # the default players; or "conv" for square pictures: width is then channels, at full size
-    lr: float | dict[str, float] = 1e-3  # of Adam
-    betas: tuple[float, float] = (.9, .99)
-    turns: ClassVar[str] = "G"
-
-    def __post_init__(self) -> None:
-        for name in ("reals", "pool", "refresh"):
-            check_int(name, getattr(self, name))
-        check_number("growth", self.growth, 1)
-        check_number("jitter", self.jitter, 0)
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The generator, one copy per run, and the memory of what it was matched to, which has no weights and never moves."
-        def default_G() -> nn.Module:
-            return NETS[check_choice("nets", self.nets, NETS)][0](latent, event, self.width, runs=runs, generator=generator)
-        return {"G": make_player("G", self.G, default_G, runs, generator), "matches": MatchMemory(runs, self.reals, event, latent)}
+# %% ../../nbs/3_inclusion/01_imle.ipynb #180da96c
+@dataclass(kw_only=True)
+class MatchingGame(Game):
+    "A game whose real examples are matched, now and then, to the nearest of a pool of samples."
+    reals: Count = 1024  # real examples matched at a time
+    pool: Count = 10  # latents rendered for each of them
+    refresh: Count = 16  # steps from one matching to the next
+    growth: Annotated[float, Real(1.)] = 1.  # each such stretch is this much longer than the last
+    jitter: NonNegative = 0.  # standard deviation of noise on matched latents
 
     def features(self, x: Tensor) -> Tensor:
         "What is compared when reals look for their nearest sample: the examples themselves."
@@ -139,7 +152,7 @@ class IMLE:
         return start
 
     def matched(self, t: Any) -> tuple[Tensor, Tensor]:
-        "This step's batch of real examples and their latents; a new matching first where one is due."
+        "This step's batch of reals and their latents; a new matching first where one is due."
         memory, start = t.matches, self.since(t.step)
         if int(memory.since) != start:
             memory.x.copy_(self.draw(t))
@@ -150,6 +163,25 @@ class IMLE:
         n, first = min(t.batch, self.reals), (t.step - start) * t.batch
         rows = torch.arange(first, first + n, device=memory.z.device) % self.reals
         return memory.x[:, rows], memory.z[:, rows]
+
+
+# %% ../../nbs/3_inclusion/01_imle.ipynb #26d87dea
+@register_game
+@dataclass(kw_only=True)
+class IMLE(MatchingGame):
+    """Implicit maximum likelihood estimation (Li and Malik 2018).
+
+    Each real example pulls the generated one nearest to it. There is no discriminator."""
+    G: Player = None  # your own, or one that fits the set
+    turns: ClassVar[str] = "G"
+    default_optimiser: ClassVar[Optimiser] = Optimiser(1e-3, (.9, .99))
+
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "The generator, and the memory of what it was matched to, which never moves."
+        kw = dict(runs=runs, generator=generator)
+        G = make_player("G", self.G, lambda: self.networks.generator(latent, event, **kw), **kw)
+        return {"G": G, "matches": MatchMemory(runs, self.reals, event, latent)}
 
     def loss_G(self, t: Any) -> Tensor:
         "Squared distance from real examples to the samples matched to them."

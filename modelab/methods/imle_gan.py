@@ -5,120 +5,118 @@
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #95d3f847
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import nn, Tensor
 
-from ..core.checks import (check_callable, check_choice, check_int, check_ints,
-                                 check_number, check_tensors)
+from ..core.checks import check_tensors
 from ..core.registry import register_game
 from ..core.seeding import Generators, rand, randn
+from ..core.signatures import (Batch, check_shapes, checked, Count, NonNegative, OneScore,
+                                     Shape, Wholes)
 from ..evaluation.interpolation import slerp
 from ..losses.adversarial import discriminator_loss, generator_loss
 from ..losses.penalties import r1
-from .imle import IMLE, imle_loss, MatchMemory
-from .minimax import Minimax
+from .imle import (Features, GeneratorFunction, imle_loss, MatchingGame, MatchMemory,
+                                  one_per_example)
 from ..networks.layers import score_batches
+from ..training.game import AdversarialGame
 
 # %% auto #0
-__all__ = ['Features', 'feature_vectors', 'interpolation_loss', 'IMLEGAN']
+__all__ = ['BatchPair', 'feature_vectors', 'TwoBatches', 'interpolation_loss', 'IMLEGAN']
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #97f4151c
-Features = Callable[[Tensor], Tensor]  # (*runs, n, *event) to (*runs, n, *anything)
-
-# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #87838ec0
-def feature_vectors(x: Tensor,  # (*runs, n, *event)
+@checked
+def feature_vectors(x: Batch,  # (*runs, n, *event)
                     features: Features | None,  # None: the examples themselves
-                    lead: int = 1,  # how many axes of x count runs and examples
+                    lead: Count = 1,  # how many axes of x count runs and examples
                     ) -> Tensor:  # (*runs, n, d)
-    "What `features` says of each example, as a vector; `ValueError` unless it is one per example and finite."
-    check_tensors(x=x)
-    if x.ndim < check_int("lead", lead):
-        raise ValueError(f"x: expected at least {lead} axes, for runs and examples, got shape {tuple(x.shape)}")
-    if features is not None:
-        check_callable(features=features)
+    "What `features` says of each example, as a vector; `ValueError` unless it is one per example."
+    if x.ndim < lead:
+        raise ValueError(f"x: expected at least {lead} axes, for runs and examples, "
+                         f"got shape {tuple(x.shape)}")
     said = x if features is None else features(x)
-    if not isinstance(said, Tensor) or said.shape[:lead] != x.shape[:lead]:
-        got = tuple(said.shape) if isinstance(said, Tensor) else type(said).__name__
-        raise ValueError(f"features: expected one description per example, shape {(*x.shape[:lead], '…')}, got {got}")
-    if features is not None and not said.isfinite().all() and x.isfinite().all():
-        raise ValueError(f"features: expected finite numbers, got NaN or infinity in {int((~said.isfinite()).sum())} of "
-                         f"{said.numel()}")
+    said = one_per_example("features", said, tuple(x.shape[:lead]))
     return said.flatten(lead) if said.ndim > lead else said[..., None]
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #45b23255
-def interpolation_loss(G: Callable[[Tensor], Tensor],  # latents (*runs, batch, latent) to (*runs, batch, *event)
-                       z: tuple[Tensor, Tensor],  # matched latents of two batches of reals
-                       x: tuple[Tensor, Tensor],  # the reals, (*runs, batch, *event) each
-                       *, features: Features | None = None,  # where distances are taken; None: the examples themselves
-                       share: Tensor | None = None,  # of the first end, (*runs, batch); None: uniform, drawn
-                       generator: Generators = None,  # for the share; one, or one per run
-                       ) -> Tensor:  # (*runs,)
-    """What G makes between two matched latents should be near both reals, the more the nearer its end (Yu et al. 2020).
+@dataclass(frozen=True)
+class TwoBatches:
+    "Marks two floating tensors of one shape, in a tuple."
 
-    Squared distances, weighted `share` and 1 - `share`, averaged over the batch; unweighted. Bad shapes and features
-    that are not finite or not one per example raise `ValueError`.
-    """
-    check_callable(G=G)
-    for name, pair in (("z", z), ("x", x)):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"{name}: expected two tensors, got {type(pair).__name__}")
-        for part in pair:
+    def check(self, name: str, value: Any) -> tuple[Tensor, Tensor]:
+        "`value` as a tuple, or an error."
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise TypeError(f"{name}: expected two tensors, got {type(value).__name__}")
+        for part in value:
             check_tensors(**{name: part})
-    (z1, z2), (x1, x2), lead = z, x, z[0].ndim - 1
-    if z1.shape != z2.shape or x1.shape != x2.shape or z1.shape[:-1] != x1.shape[:lead]:
-        raise ValueError("z, x: expected two batches of latents (*runs, batch, latent) and their two of reals (*runs, "
-                         f"batch, *event), got {', '.join(str(tuple(v.shape)) for v in (*z, *x))}")
-    if share is not None and (not isinstance(share, Tensor) or share.shape != z1.shape[:-1]):
-        raise ValueError(f"share: expected one number per pair, shape {tuple(z1.shape[:-1])}, got "
-                         f"{tuple(share.shape) if isinstance(share, Tensor) else repr(share)}")
+        return tuple(value)
+
+# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #0ab49ba2
+_ENDS = {"z[0]": Shape("*runs batch latent"), "z[1]": Shape("*runs batch latent"),
+         "x[0]": Shape("*runs batch *event"), "x[1]": Shape("*runs batch *event"),
+         "share": Shape("*runs batch")}
+
+# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #844ca7ec
+def _made_like(x: Tensor, G: GeneratorFunction, z: Tensor) -> Tensor:
+    "G(z), `ValueError` unless it is of the shape of `x`."
+    made = one_per_example("G", G(z), tuple(z.shape[:-1]))
+    if made.shape != x.shape:
+        raise ValueError(f"G: expected examples of shape {tuple(x.shape)}, got {tuple(made.shape)}")
+    return made
+
+# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #0abb8f5a
+BatchPair = Annotated[tuple[Tensor, Tensor], TwoBatches()]
+
+# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #df2cfaf0
+@checked
+def interpolation_loss(G: GeneratorFunction,  # (*runs, batch, latent) to (*runs, batch, *event)
+                       z: BatchPair,  # matched latents of two batches of reals
+                       x: BatchPair,  # the reals, (*runs, batch, *event) each
+                       *, features: Features | None = None,  # None: distances of examples
+                       share: OneScore | None = None,  # α of the first end; None: uniform, drawn
+                       generator: Generators = None,  # for the share; one, or one per run
+                       ) -> Tensor:  # (*runs,), unweighted
+    """What G makes between two matched latents should be near both reals (Yu et al. 2020).
+
+    Squared distances, weighted α and 1 - α, the more the nearer the end; a mean over the batch.
+    """
+    (z1, z2), lead = z, z[0].ndim - 1
     if share is None:
         share = rand(*z1.shape[:-1], generator=generator, device=z1.device, dtype=z1.dtype)
-    between = G(slerp(z2, z1, share[..., None]))
-    if getattr(between, "shape", None) != x1.shape:
-        raise ValueError(f"G: expected examples of shape {tuple(x1.shape)}, got "
-                         f"{tuple(between.shape) if isinstance(between, Tensor) else type(between).__name__}")
-    made = feature_vectors(between, features, lead)
+    check_shapes(_ENDS, dict(zip(_ENDS, (*z, *x, share))))
+    made = feature_vectors(_made_like(x[0], G, slerp(z2, z1, share[..., None])), features, lead)
     to_1, to_2 = ((made - feature_vectors(v, features, lead)).square().sum(-1) for v in x)
     return (share * to_1 + (1 - share) * to_2).mean(-1)
 
-# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #36972095
+# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #97166608
 @register_game
-@dataclass
-class IMLEGAN(IMLE):
-    """The inclusive GAN (Yu et al. 2020): adversarial on everything; G also owes every real example, or every one of a
-    minority, a sample near it, and something in between wherever it goes from one to another."""
-    D: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    weight: float = 1.  # of the IMLE term; a squared distance, in units of the features
-    interpolation: float = .4  # of the interpolation term, as a share of `weight`
-    penalty: float = 0.  # γ of R1 on D
-    space: Features | None = None  # where the two distances are taken; None: the examples themselves
-    matching: str = "features"  # or "pixels": where reals look for their nearest sample
-    minority: Sequence[int] | None = None  # modes that the two distances are about; None: all
-    reals: int = 512
-    refresh: int = 50
-    jitter: float = .05
+@dataclass(kw_only=True)
+class IMLEGAN(MatchingGame, AdversarialGame):
+    """IMLE-GAN, the inclusive GAN (Yu et al. 2020): a GAN whose G also serves matched examples.
+
+    Every real example, or every one of a minority, has a sample near it, and between two of them
+    there is something like both."""
+    weight: NonNegative = 1.  # of the IMLE term, a squared distance in units of the features
+    interpolation_weight: NonNegative = .4  # of the interpolation term, as a share of `weight`
+    r1_weight: NonNegative = 0.  # γ of R1 on D
+    space: Features | None = None  # where distances are taken; None: the examples themselves
+    matching: Literal["features", "pixels"] = "features"  # where the nearest sample is looked for
+    minority: Annotated[Sequence[int], Wholes(0)] | None = None  # modes to be matched; None: all
+    reals: Count = 512
+    refresh: Count = 50
+    jitter: NonNegative = .05
     saturating: bool = False  # the minimax loss for G instead of the non-saturating one
-    d_width: int | None = None  # hidden units of D alone; None: as `width`
-    betas: tuple[float, float] = (0., .9)
     turns: ClassVar[str] = "D G"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("weight", "interpolation", "penalty"):
-            check_number(name, getattr(self, name), 0)
-        check_choice("matching", self.matching, ("features", "pixels"))
-        if self.space is not None and not callable(self.space):
-            raise TypeError(f"space: expected a function of examples, or None, got {self.space!r}")
-        if self.minority is not None:
-            self.minority = check_ints("minority", self.minority, 0)
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "Generator and discriminator, one copy per run, and the memory of the last matching, which never moves."
-        return {**Minimax.players(self, event, latent, runs, generator), "matches": MatchMemory(runs, self.reals, event, latent)}
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "Generator, discriminator, and the memory of the last matching, which never moves."
+        return {**super().players(event, latent, runs, generator),
+                "matches": MatchMemory(runs, self.reals, event, latent)}
 
     def features(self, x: Tensor) -> Tensor:
         "What is compared when reals look for their nearest sample."
@@ -131,19 +129,24 @@ class IMLEGAN(IMLE):
     def loss_D(self, t: Any) -> Tensor:
         "One value per run for the discriminator's turn: the game of 2014 on all data."
         loss = discriminator_loss(*score_batches(t.D, t.x, t.G(t.z).detach()))
-        return loss + self.penalty * r1(t.D, t.x) if self.penalty else loss
+        return loss + self.r1_weight * r1(t.D, t.x) if self.r1_weight else loss
+
+    def interpolation_term(self, t: Any, x: Tensor, z: Tensor) -> Tensor:
+        "The interpolation loss of matches, each with a random other one; `(runs,)`."
+        other = rand(*x.shape[:2], generator=t.generator, device=x.device).argsort(1)
+        run = torch.arange(len(x), device=x.device)[:, None]
+        return interpolation_loss(t.G, (z, z[run, other]), (x, x[run, other]), features=self.space,
+                                  generator=t.generator)
 
     def loss_G(self, t: Any) -> Tensor:
-        "One value per run for the generator's turn: convince D; be near each matched real; and between two, near both."
+        "One value per run for G's turn: convince D, be near matched reals, and between two near both."
         loss = generator_loss(t.D(t.G(t.z)), self.saturating)
         if self.weight == 0:
             return loss
         x, z = self.matched(t)
         z = z + self.jitter * randn(*z.shape, generator=t.generator, device=z.device)
-        near = imle_loss(feature_vectors(t.G(z), self.space, 2), feature_vectors(x, self.space, 2), runs=1)
-        if self.interpolation:
-            other = rand(*x.shape[:2], generator=t.generator, device=x.device).argsort(1)
-            run = torch.arange(len(x), device=x.device)[:, None]
-            near = near + self.interpolation * interpolation_loss(
-                t.G, (z, z[run, other]), (x, x[run, other]), features=self.space, generator=t.generator)
+        made, real = (feature_vectors(v, self.space, 2) for v in (t.G(z), x))
+        near = imle_loss(made, real, runs=1)
+        if self.interpolation_weight:
+            near = near + self.interpolation_weight * self.interpolation_term(t, x, z)
         return loss + self.weight * near

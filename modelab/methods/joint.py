@@ -5,44 +5,52 @@
 # %% ../../nbs/5_icml2019/06_joint.ipynb #a467d22c
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn, Tensor
 
-from ..core.checks import check_callable, check_int, check_number, check_tensors
+from ..core.checks import check_int, check_shape
 from ..core.registry import register_game
+from ..core.signatures import (checked, Count, Function, Index, InstanceOf, NonNegative,
+                                     Shape, Whole)
 from ..losses.adversarial import discriminator_loss
-from .bigan import generator_encoder_loss, joint_discriminator
-from .encoder import JointMLP
-from ..networks.layers import make_player, mlp_generator
+from .bigan import generator_encoder_loss
+from ..networks.layers import make_player
+from ..networks.players import Networks, Player
+from ..training.game import Game
+from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['DomainNetworks', 'DomainDecoders', 'DomainEncoders', 'FixedExamples', 'translate_domains', 'Exchange',
-           'exchange_domains', 'cycle_losses', 'paired_loss', 'MMIALI']
+__all__ = ['Domains', 'Views', 'PriorDraws', 'EncoderMap', 'DecoderMap', 'DomainNetworks', 'split_views', 'DomainDecoders',
+           'DomainEncoders', 'FixedExamples', 'translate_domains', 'Exchange', 'exchange_domains', 'cycle_losses',
+           'paired_loss', 'MMIALI']
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #8978c60e
+Domains = Annotated[int, Whole(2)]
+
+# %% ../../nbs/5_icml2019/06_joint.ipynb #a6f658d1
 class DomainNetworks(nn.Module):
-    "The networks of all domains, laid along the run axis of one: inputs and outputs are (runs, domains, n, ...)."
-    def __init__(self, net: nn.Module,  # runs · domains networks on its run axis, the domains of a run side by side
-                 domains: int):
+    "The networks of all domains on one run axis: inputs and outputs are (runs, domains, n, ...)."
+    @checked
+    def __init__(self, net: nn.Module,  # of runs · domains runs, the domains of a run side by side
+                 domains: Domains):
         super().__init__()
-        self.net, self.domains = net, check_int("domains", domains, 2)
+        self.net, self.domains = net, domains
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.net(*(x.flatten(0, 1) for x in inputs)).unflatten(0, (-1, self.domains))
 
-# %% ../../nbs/5_icml2019/06_joint.ipynb #a6f658d1
-def _views(x: Tensor, domains: int) -> Tensor:
+# %% ../../nbs/5_icml2019/06_joint.ipynb #c6c546d8
+def split_views(x: Tensor, domains: int) -> Tensor:
     "Examples (runs, n, *event) as views (runs, domains, n, *view)."
     return x.unflatten(2, (domains, -1)).movedim(2, 1)
 
-# %% ../../nbs/5_icml2019/06_joint.ipynb #c6c546d8
+# %% ../../nbs/5_icml2019/06_joint.ipynb #63786eac
 class DomainDecoders(nn.Module):
-    "One latent told in every domain: (runs, n, latent) to examples (runs, n, *event), the views side by side on their first axis."
+    "Latents (runs, n, latent), decoded in every domain, to examples (runs, n, *event)."
     def __init__(self, each: DomainNetworks):
         super().__init__()
         self.each = each
@@ -51,15 +59,15 @@ class DomainDecoders(nn.Module):
         views = self.each(z[:, None].expand(-1, self.each.domains, *z.shape[1:]))
         return views.movedim(1, 2).flatten(2, 3)
 
-# %% ../../nbs/5_icml2019/06_joint.ipynb #b8f130ad
+# %% ../../nbs/5_icml2019/06_joint.ipynb #63f6646e
 class DomainEncoders(nn.Module):
-    "Examples (runs, n, *event) to one code each, the mean of what their views say: (runs, n, latent)."
+    "Examples (runs, n, *event) to the mean code of their views, (runs, n, latent)."
     def __init__(self, each: DomainNetworks):
         super().__init__()
         self.each = each
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.each(_views(x, self.each.domains)).mean(1)
+        return self.each(split_views(x, self.each.domains)).mean(1)
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #74e12dc4
 class FixedExamples(nn.Module):
@@ -77,67 +85,74 @@ class FixedExamples(nn.Module):
         return self.x
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #e5ed2281
-def _coded(E: Callable, x: Tensor) -> tuple[Tensor, int]:
-    "Codes of views, and the domain axis: what E returned says where it is."
-    check_callable(E=E)
-    check_tensors(x=x)
-    codes = E(x)
-    lead = codes.ndim - 1 if isinstance(codes, Tensor) else 0
-    if lead < 2 or codes.shape[:lead] != x.shape[:lead]:
-        got = tuple(codes.shape) if isinstance(codes, Tensor) else type(codes).__name__
-        raise ValueError(f"E, x: expected codes (*runs, domains, n, latent) for views (*runs, domains, n, *view), got {got} for {tuple(x.shape)}")
-    if codes.shape[lead - 2] < 2:
-        raise ValueError(f"x: expected at least two domains, got views of shape {tuple(x.shape)}")
-    return codes, lead - 2
+Views = Annotated[Tensor, Shape("*runs domains n *view")]
+PriorDraws = Annotated[Tensor, Shape("*runs_and_n latent")]
+EncoderMap = Annotated[Callable[[Tensor], Tensor],
+                       Function("*runs domains n *view -> *runs domains n latent")]
+DecoderMap = Annotated[Callable[[Tensor], Tensor],
+                       Function("*runs domains n latent -> *runs domains n *view")]
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #78349a6c
-def _decoded(G: Callable, codes: Tensor, view: Sequence[int]) -> Tensor:
-    "Views of codes; refuses what G returns in another shape."
-    made = G(codes)
-    if not isinstance(made, Tensor) or made.shape != (*codes.shape[:-1], *view):
-        raise ValueError(f"G: expected views {(*codes.shape[:-1], *view)} of codes {tuple(codes.shape)}, got "
-                         f"{tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__}")
-    return made
+def _encode(E: Callable, x: Tensor) -> tuple[Tensor, int]:
+    "Codes (*runs, domains, n, latent) of views, and the domain axis."
+    codes = E(x)
+    lead = getattr(codes, "ndim", 0) - 1
+    if lead < 2 or codes.shape[:lead] != x.shape[:lead] or x.shape[lead - 2] < 2:
+        got = tuple(codes.shape) if isinstance(codes, Tensor) else type(codes).__name__
+        raise ValueError("E, x: expected codes (*runs, domains, n, latent) of views (*runs, "
+                         "domains, "
+                         f"n, *view), at least two domains, got {got} for {tuple(x.shape)}")
+    return codes, lead - 2
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #2beafbc8
-def translate_domains(E: Callable[[Tensor], Tensor],  # views (*runs, domains, n, *view) to codes (*runs, domains, n, latent)
-                      G: Callable[[Tensor], Tensor],  # and back
-                      x: Tensor,  # (*runs, domains, n, *view)
-                      ) -> Tensor:  # (*runs, domains, domains, n, *view): [.., i, j] is x of domain i told in domain j
-    "Every domain's examples in every domain, x_ij = G_j(E_i(x_i))."
-    check_callable(G=G)
-    codes, axis = _coded(E, x)
-    m, view = x.shape[axis], x.shape[codes.ndim - 1:]
-    told = [_decoded(G, codes.roll(s, axis), view) for s in range(m)]  # by s domains to the right
-    rows = [torch.stack([told[(j - i) % m].select(axis, j) for j in range(m)], axis) for i in range(m)]
-    return torch.stack(rows, axis)
+def _decode(G: Callable, codes: Tensor, view: Sequence[int]) -> Tensor:
+    "Views (*runs, domains, n, *view) of codes (*runs, domains, n, latent)."
+    return check_shape("G", G(codes), (*codes.shape[:-1], *view))
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #5b4c0551
-@dataclass(frozen=True, eq=False)
-class Exchange:
-    "One round between domains, all of shape (*runs, domains, ·, ...): what the critics compare, and what cycles go on from."
-    x: Tensor  # n examples of each domain; those of two domains have nothing to do with each other
-    codes: Tensor  # E(x)
-    latents: Tensor  # 2n: n from the prior, the same for all domains; then the codes of another domain
-    made: Tensor  # G(latents), 2n: samples, then translations
-    shift: int  # domain i heard from domain i - shift
+def _send(codes: Tensor, shift: int, axis: int) -> Tensor:
+    "What each domain gets when every domain sends its codes to the one `shift` places further on."
+    return codes.roll(check_int("shift", shift, 1, codes.shape[axis] - 1), axis)
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #f99d83a4
-def exchange_domains(E: Callable[[Tensor], Tensor],  # views (*runs, domains, n, *view) to codes (*runs, domains, n, latent)
-                     G: Callable[[Tensor], Tensor],  # and back
-                     x: Tensor,  # (*runs, domains, n, *view)
-                     z: Tensor,  # (*runs, n, latent), from the prior
-                     shift: int = 1,  # every domain sends its codes to the one so many further on
-                     ) -> Exchange:
-    "Encode every domain; decode shared draws of the prior, and each other's codes."
-    check_callable(G=G)
-    check_tensors(z=z)
-    codes, axis = _coded(E, x)
-    check_int("shift", shift, 1, x.shape[axis] - 1)
-    if z.shape != codes.shape[:axis] + codes.shape[axis + 1:] or z.dtype != codes.dtype:
-        raise ValueError(f"z: expected {codes.dtype} of shape {(*codes.shape[:axis], *codes.shape[axis + 1:])}, got {z.dtype} of {tuple(z.shape)}")
-    latents = torch.cat([z.unsqueeze(axis).expand_as(codes), codes.roll(shift, axis)], axis + 1)
-    return Exchange(x, codes, latents, _decoded(G, latents, x.shape[codes.ndim - 1:]), shift)
+@checked
+def translate_domains(E: EncoderMap, G: DecoderMap, x: Views) -> Tensor:
+    """Every domain's examples in every domain, x_ij = G_j(E_i(x_i)).
+
+    `x` is (*runs, domains, n, *view). The result is (*runs, domains, domains, n, *view): [.., i, j]
+    is x of domain i as an example of domain j. E maps views to codes (*runs, domains, n, latent), G
+    back.
+    """
+    codes, axis = _encode(E, x)
+    m, view = x.shape[axis], x.shape[codes.ndim - 1:]
+    made = [_decode(G, codes.roll(s, axis), view) for s in range(m)]  # codes s domains to the right
+    rows = [torch.stack([made[(j - i) % m].select(axis, j) for j in range(m)], axis)
+            for i in range(m)]
+    return torch.stack(rows, axis)
+
+# %% ../../nbs/5_icml2019/06_joint.ipynb #9e2847e0
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    "One round between domains, for critics and cycles; its tensors are (*runs, domains, ·, ...)."
+    x: Tensor  # n examples of each domain; those of two domains have nothing to do with each other
+    codes: Tensor  # E(x)
+    latents: Tensor  # 2n: n from the prior, the same for all; then the codes of another domain
+    made: Tensor  # G(latents), 2n: samples, then translations
+    shift: int  # domain i has the codes of domain i - shift
+
+# %% ../../nbs/5_icml2019/06_joint.ipynb #eddbf874
+@checked
+def exchange_domains(E: EncoderMap, G: DecoderMap, x: Views, z: PriorDraws,
+                     shift: Count = 1) -> Exchange:
+    """Encode every domain; decode shared draws of the prior, and each other's codes.
+
+    `x` is (*runs, domains, n, *view), `z` is (*runs, n, latent). Every domain sends its codes to
+    the one `shift` places further on.
+    """
+    codes, axis = _encode(E, x)
+    check_shape("z", z, codes.shape[:axis] + codes.shape[axis + 1:], codes.dtype)
+    latents = torch.cat([z.unsqueeze(axis).expand_as(codes), _send(codes, shift, axis)], axis + 1)
+    return Exchange(x, codes, latents, _decode(G, latents, x.shape[codes.ndim - 1:]), shift)
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #608b9656
 def _l1_distance(a: Tensor, b: Tensor, axis: int) -> Tensor:
@@ -145,113 +160,114 @@ def _l1_distance(a: Tensor, b: Tensor, axis: int) -> Tensor:
     return (a - b).abs().flatten(axis).mean(-1)
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #7c7ca4db
-def cycle_losses(E: Callable[[Tensor], Tensor], G: Callable[[Tensor], Tensor],  # as for `exchange_domains`
-                 exchange: Exchange,
-                 ) -> tuple[Tensor, Tensor, Tensor]:  # outer, semi, inner: (*runs,) each
-    """Three L1 terms, each a bound on a conditional entropy: G_i(E_j(x_ij)) is x_i (outer), a sample of domain i is what
-    domain j makes of its own sample of that latent (semi), E_i(G_i(z)) is z (inner). The sample in semi is a target only."""
-    check_callable(E=E, G=G)
-    if not isinstance(exchange, Exchange):
-        raise TypeError(f"exchange: expected what `exchange_domains` returned, got {type(exchange).__name__}")
-    x, made, latents, s = exchange.x, exchange.made, exchange.latents, exchange.shift
-    back, axis = _coded(E, made)
-    n, view = x.shape[axis + 1], x.shape[back.ndim - 1:]
-    of_sample, of_told = back.split(n, axis + 1)
-    again = _decoded(G, torch.cat([of_sample.roll(s, axis), of_told.roll(-s, axis)], axis + 1), view)
-    of_others, home = again.split(n, axis + 1)
-    sample, z = made.narrow(axis + 1, 0, n), latents.narrow(axis + 1, 0, n)
-    return _l1_distance(home, x, axis), _l1_distance(of_others, sample.detach(), axis), _l1_distance(of_sample, z, axis)
+@checked
+def cycle_losses(E: EncoderMap, G: DecoderMap,
+                 exchange: Annotated[Exchange, InstanceOf(Exchange)],  # from `exchange_domains`
+                 ) -> tuple[Tensor, Tensor, Tensor]:
+    """The L1 errors outer, semi and inner, (*runs,) each (Chen et al. 2019).
+
+    Outer: G_i(E_j(x_ij)) is x_i. Semi: a sample of domain i is what domain j makes of its own
+    sample of that latent; this sample is a target only. Inner: E_i(G_i(z)) is z.
+    """
+    x, made, latents, shift = exchange.x, exchange.made, exchange.latents, exchange.shift
+    codes, axis = _encode(E, made)
+    n, view = x.shape[axis + 1], x.shape[codes.ndim - 1:]
+    of_samples, of_translations = codes.split(n, axis + 1)
+    returned = [of_samples.roll(shift, axis), of_translations.roll(-shift, axis)]
+    semi, outer = _decode(G, torch.cat(returned, axis + 1), view).split(n, axis + 1)
+    samples, z = made.narrow(axis + 1, 0, n), latents.narrow(axis + 1, 0, n)
+    return (_l1_distance(outer, x, axis), _l1_distance(semi, samples.detach(), axis),
+            _l1_distance(of_samples, z, axis))
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #6ded2a25
-def paired_loss(E: Callable[[Tensor], Tensor], G: Callable[[Tensor], Tensor],  # as for `exchange_domains`
-                x: Tensor,  # (*runs, domains, k, *view): here the views of a row belong together
-                shift: int = 1) -> Tensor:  # (*runs,)
-    "How far the translation of each view is from the view that belongs to it, L1."
-    check_callable(G=G)
-    codes, axis = _coded(E, x)
-    told = _decoded(G, codes.roll(check_int("shift", shift, 1, x.shape[axis] - 1), axis), x.shape[codes.ndim - 1:])
-    return _l1_distance(told, x, axis)
+@checked
+def paired_loss(E: EncoderMap, G: DecoderMap, x: Views, shift: Count = 1) -> Tensor:
+    """L1 error of the translation of each view against the view that belongs to it, (*runs,).
+
+    `x` is (*runs, domains, k, *view): the views of a row are of one thing.
+    """
+    codes, axis = _encode(E, x)
+    return _l1_distance(_decode(G, _send(codes, shift, axis), x.shape[codes.ndim - 1:]), x, axis)
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #fca5f9ae
 @register_game
-@dataclass
-class MMIALI:
-    "The ensemble of Chen et al. 2019: an encoder, a decoder and a joint critic for each domain, and one latent for all."
-    G: Callable[[], nn.Module] | None = None  # makes one domain's network, of z; None: one that fits the set
-    E: Callable[[], nn.Module] | None = None  # likewise, of x
-    D: Callable[[], nn.Module] | None = None  # likewise, of x and z
-    domains: int = 2  # an example's first axis is cut into so many views of equal size
-    pairs: int = 0  # complete examples, all views together, that training may look at
-    paired: float = 5.  # price of a wrong translation of them
-    head_start: int = 100  # if there are any: so many steps G and E learn from them alone
-    outer: float = 1.  # prices of the three cycles
-    semi: float = 1.
-    inner: float = 1.
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 32  # hidden units of the default players
-    depth: int = 2  # their hidden layers
-    lr: float | dict[str, float] = 3e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (.5, .9)
+@dataclass(kw_only=True)
+class MMIALI(Game):
+    "The ensemble of Chen et al. 2019: E, G and a joint critic per domain, and one latent for all."
+    G: Player = None  # makes one domain's network, of z; None: one that fits the set
+    E: Player = None  # likewise, of x
+    D: Player = None  # likewise, of x and z
+    domains: Domains = 2  # an example's first axis is cut into so many views of equal size
+    pairs: Index = 0  # complete examples, all views together, that training may look at
+    paired_weight: NonNegative = 5.  # of the error of their translations
+    head_start: Index = 100  # with pairs: so many steps in which G and E learn from them alone
+    outer_weight: NonNegative = 1.  # of the three cycles
+    semi_weight: NonNegative = 1.
+    inner_weight: NonNegative = 1.
     turns: ClassVar[str] = "D GE"
+    default_networks: ClassVar[Networks] = Networks("mlp", width=32, depth=2)
+    default_optimiser: ClassVar[Optimiser] = Optimiser(3e-3, (.5, .9))
 
-    def __post_init__(self) -> None:
-        check_int("domains", self.domains, 2)
-        check_int("pairs", self.pairs, 0)
-        check_int("head_start", self.head_start, 0)
-        for name in ("paired", "outer", "semi", "inner"):
-            check_number(name, getattr(self, name), 0)
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
         "The networks that play, one copy per run and domain, and the pairs, which have no weights."
         m = self.domains
         if event[0] % m:
-            raise ValueError(f"domains: expected a number that divides the first axis of an example {event}, got {m}")
-        view, own = (event[0] // m, *event[1:]), [g for g in generator for _ in range(m)]
-        hidden = (self.width, self.depth, runs * m, own)
-        default = {"G": lambda: mlp_generator(latent, view, *hidden), "E": lambda: JointMLP([math.prod(view)], latent, *hidden),
-                   "D": lambda: joint_discriminator(view, latent, *hidden)}
-        nets = {name: DomainNetworks(make_player(name, getattr(self, name), make, runs * m, own), m) for name, make in default.items()}
-        return {"G": DomainDecoders(nets["G"]), "E": DomainEncoders(nets["E"]), "D": nets["D"], "shown": FixedExamples(runs, self.pairs, event)}
+            raise ValueError("domains: expected a number that divides the first axis of an example "
+                             f"{event}, got {m}")
+        view = (event[0] // m, *event[1:])
+        kw = dict(runs=runs * m, generator=[g for g in generator for _ in range(m)])
+        make = {"G": lambda: self.networks.generator(latent, view, **kw),
+                "E": lambda: self.networks.encoder(view, latent, **kw),
+                "D": lambda: self.networks.joint_discriminator(view, latent, **kw)}
+        nets = {name: DomainNetworks(make_player(name, getattr(self, name), make[name], **kw), m)
+                for name in make}
+        return {"G": DomainDecoders(nets["G"]), "E": DomainEncoders(nets["E"]), "D": nets["D"],
+                "shown": FixedExamples(runs, self.pairs, event)}
 
     def views(self, x: Tensor) -> Tensor:
         "The views of examples (runs, n, *event), (runs, domains, n, *view)."
-        return _views(x, self.domains)
+        return split_views(x, self.domains)
+
+    def shift(self, t: Any) -> int:
+        "How many places further on a domain sends its codes at this step."
+        return 1 + t.step % (self.domains - 1)
 
     def exchange(self, t: Any) -> Exchange:
-        "A round on fresh data: each view from another example, so that no pair is seen by accident."
+        "A round on fresh data, each view from another example."
         every = self.views(t.real(self.domains * t.batch, "views")).unflatten(2, (self.domains, -1))
         x = torch.stack([every[:, i, i] for i in range(self.domains)], 1)
 
-        def decode(latents: Tensor) -> Tensor:  # samples pass through G as a whole, where the lab listens
+        # samples pass through t.G, whose calls the lab records
+        def decode(latents: Tensor) -> Tensor:
             n = t.z.shape[1]
             return torch.cat([self.views(t.G(latents[:, 0, :n])), t.G.each(latents[:, :, n:])], 2)
         return exchange_domains(t.E.each, decode, x, t.z, self.shift(t))
 
-    def shift(self, t: Any) -> int:
-        "Who talks to whom at this step: after domains - 1 steps everyone has talked to everyone."
-        return 1 + t.step % (self.domains - 1)
-
     def loss_D(self, t: Any) -> Tensor:
-        "Each critic wants (x, E(x)) high, and both (G(z), z) and translations beside their codes low."
+        "Each critic wants (x, E(x)) high, and (G(z), z) and translations with their codes low."
         with torch.no_grad():
             e = self.exchange(t)
         return discriminator_loss(t.D(e.x, e.codes), t.D(e.made, e.latents)).mean(-1)
 
-    def loss_GE(self, t: Any) -> Tensor:
-        "G and E want the opposite, closed cycles, and the pairs told rightly; the pairs first."
-        e = self.exchange(t)
-        loss = generator_encoder_loss(t.D(e.x, e.codes), t.D(e.made, e.latents)).mean(-1)
-        if self.outer or self.semi or self.inner:
-            outer, semi, inner = cycle_losses(t.E.each, t.G.each, e)
-            loss = loss + self.outer * outer + self.semi * semi + self.inner * inner
-        if not self.pairs:
-            return loss
-        return self.paired * self.mistold(t) + (loss if t.step >= self.head_start else 0 * loss)  # 0: the lab asks what G's samples change
-
-    def together(self, t: Any) -> Tensor:
+    def paired_views(self, t: Any) -> Tensor:
         "The views of the pairs, (runs, domains, pairs, *view)."
         return self.views(t.shown.once(lambda: t.real(self.pairs, "pairs")))
 
-    def mistold(self, t: Any) -> Tensor:
-        "How wrong the translations of the pairs are."
-        return paired_loss(t.E.each, t.G.each, self.together(t), self.shift(t))
+    def paired_error(self, t: Any) -> Tensor:
+        "L1 error of the translations of the pairs, (runs,)."
+        return paired_loss(t.E.each, t.G.each, self.paired_views(t), self.shift(t))
+
+    def loss_GE(self, t: Any) -> Tensor:
+        "G and E want the opposite, closed cycles, and pairs translated as known; the pairs first."
+        e = self.exchange(t)
+        loss = generator_encoder_loss(t.D(e.x, e.codes), t.D(e.made, e.latents)).mean(-1)
+        if self.outer_weight or self.semi_weight or self.inner_weight:
+            outer, semi, inner = cycle_losses(t.E.each, t.G.each, e)
+            loss = loss + self.outer_weight * outer + self.semi_weight * semi \
+                + self.inner_weight * inner
+        if not self.pairs:
+            return loss
+        # 0: the lab asks for its gradient
+        unpaired = loss if t.step >= self.head_start else 0 * loss
+        return self.paired_weight * self.paired_error(t) + unpaired

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn, Tensor
 
-from ..core.checks import check_int, check_number, check_tensors
 from ..core.registry import register_game
-from ..networks.layers import make_player, mlp_generator
+from ..core.signatures import checked, Count, Finite, Positive, Shape
+from ..networks.layers import make_player
+from ..networks.players import Player
+from ..training.game import Game
+from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['TransportPlan', 'sinkhorn', 'entropic_loss', 'explicit_log_likelihood', 'surrogate_log_likelihood', 'Entropic']
+__all__ = ['DataBatch', 'GeneratedBatch', 'TransportPlan', 'sinkhorn', 'entropic_loss', 'explicit_log_likelihood',
+           'surrogate_log_likelihood', 'Entropic']
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #e117119f
 _FLOOR = -60.  # an exponent below it adds nothing, and numbers too small for the format are slow
@@ -32,14 +35,14 @@ def _logsumexp(exponents: Tensor, dim: int) -> Tensor:
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #ecaf53cb
 def _update_potential(scores: Tensor, potential: Tensor, dim: int) -> Tensor:
-    "The potential that makes the marginals along the other axis right; all three in units of the entropy."
-    shape = potential.unsqueeze(-1 if dim == -2 else -2)
-    return math.log(scores.shape[dim]) - _logsumexp(scores + shape, dim)
+    "The potential that makes the other marginal right; all three are in units of the entropy."
+    column_or_row = potential.unsqueeze(-1 if dim == -2 else -2)
+    return math.log(scores.shape[dim]) - _logsumexp(scores + column_or_row, dim)
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #81ce7186
 @dataclass(frozen=True, eq=False)
 class TransportPlan:
-    "An entropic transport plan between x (*runs, n, *event) and y (*runs, m, *event), held by its two potentials."
+    "An entropic plan between x (*runs, n, *event) and y (*runs, m, *event), by its two potentials."
     f: Tensor  # of x, (*runs, n): D₁ of Balaji et al. 2019
     g: Tensor  # of y, (*runs, m): their -D₂
     cost: Tensor  # squared distances, (*runs, n, m)
@@ -47,18 +50,19 @@ class TransportPlan:
 
     @functools.cached_property
     def plan(self) -> Tensor:
-        "How much goes from each x to each y, (*runs, n, m). Columns sum to 1/m; rows to 1/n but for `error`."
+        "The share from each x to each y, (*runs, n, m). Columns sum to 1/m, rows nearly to 1/n."
         v = self.f[..., :, None] + self.g[..., None, :] - self.cost
         return v.div_(self.entropy).clamp_(min=_FLOOR).exp_() / math.prod(self.cost.shape[-2:])
 
     @property
     def value(self) -> Tensor:
-        "The dual objective, (*runs,): from below it reaches the plan's cost plus λ times its KL to the product."
-        return self.f.mean(-1) + self.g.mean(-1) + self.entropy * (1 - self.plan.sum((-2, -1)))
+        "The dual objective, (*runs,): it rises to the plan's cost plus λ KL(plan‖product)."
+        total = self.plan.sum((-2, -1))
+        return self.f.mean(-1) + self.g.mean(-1) + self.entropy * (1 - total)
 
     @property
     def error(self) -> Tensor:
-        "Total variation between the rows' sums and what they should be, (*runs,): large means more sweeps."
+        "Total variation between the rows' sums and 1/n, (*runs,): large means more sweeps."
         return (self.plan.sum(-1) - 1 / self.cost.shape[-2]).abs().sum(-1) / 2
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #6cd5333a
@@ -73,20 +77,30 @@ def _sinkhorn_iterations(cost: Tensor, entropy: float, sweeps: int) -> Transport
         return TransportPlan(f * entropy, g * entropy, cost.detach(), entropy)
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #ea3fc5c2
-def _clouds(x: Any, y: Any, entropy: float, runs: int, name: str = "y") -> tuple[Tensor, Tensor, float]:
-    "Both batches as (*runs, n, d) and the entropy as a float; refuses what does not fit together."
-    check_tensors(x=x, **{name: y})
-    runs, entropy = check_int("runs", runs, 0), check_number("entropy", entropy, above=0)
-    if x.ndim <= runs or x.ndim != y.ndim or x.shape[:runs] + x.shape[runs + 1:] != y.shape[:runs] + y.shape[runs + 1:]:
-        raise ValueError(f"x, {name}: expected (*runs, n, *event) and (*runs, m, *event) with the same event and {runs} "
-                         f"run axes, got {tuple(x.shape)} and {tuple(y.shape)}")
-    if x.dtype != y.dtype or x.device != y.device:
-        raise TypeError(f"x, {name}: expected one type on one device, got {x.dtype} on {x.device} and {y.dtype} on {y.device}")
-    x, y = (v.flatten(runs + 1) if v.ndim > runs + 1 else v[..., None] for v in (x, y))
-    x, y = (v.float() if v.dtype.itemsize < 4 else v for v in (x, y))
-    if not torch.finfo(x.dtype).tiny < entropy < torch.finfo(x.dtype).max:
-        raise ValueError(f"entropy: expected a number that {x.dtype} can hold, got {entropy:g}")
-    return x, y, entropy
+DataBatch = Annotated[Tensor, Shape("*runs n *event")]
+GeneratedBatch = Annotated[Tensor, Shape("*runs m *event")]
+
+# %% ../../nbs/5_icml2019/04_likelihood.ipynb #c786c4eb
+def _check_pair(name: str, x: Tensor, y: Tensor, entropy: float, lead: int) -> None:
+    "Refuse batches that differ in runs, event or type, and an entropy that their type cannot hold."
+    both = [(*v.shape[:lead - 1], "batch", *v.shape[lead:]) for v in (x, y)]
+    if min(x.ndim, y.ndim) < lead or both[0] != both[1]:
+        raise ValueError(f"x, {name}: expected (*runs, n, *event) and (*runs, m, *event) with the "
+                         f"same event and {lead - 1} run axes (lead={lead}), got {tuple(x.shape)} "
+                         f"and {tuple(y.shape)}")
+    if (x.dtype, x.device) != (y.dtype, y.device):
+        raise TypeError(f"x, {name}: expected one type on one device, got {x.dtype} on {x.device} "
+                        f"and {y.dtype} on {y.device}")
+    limits = torch.finfo(torch.promote_types(x.dtype, torch.float32))
+    if not limits.tiny < entropy < limits.max:
+        raise ValueError(f"entropy: expected a number that {limits.dtype} can hold, "
+                         f"got {entropy:g}")
+
+# %% ../../nbs/5_icml2019/04_likelihood.ipynb #51609bd9
+def _as_vectors(x: Tensor, lead: int) -> Tensor:
+    "Examples as vectors, (*runs, n, d), in at least single precision."
+    x = x.flatten(lead) if x.ndim > lead else x[..., None]
+    return x.float() if x.dtype.itemsize < 4 else x
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #6d64bcf2
 def _squares(x: Tensor, y: Tensor) -> Tensor:
@@ -98,122 +112,132 @@ def _squares(x: Tensor, y: Tensor) -> Tensor:
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #1043c237
 def _check_cost(cost: Tensor, entropy: float, names: str) -> Tensor:
     "`cost`, unless it or its ratio to the entropy is NaN or more than its type can hold."
-    room = torch.finfo(cost.dtype).max / 1024
-    if not (most := cost.detach().abs().amax().item()) < room * min(1., entropy):
-        raise ValueError(f"{names}, entropy: expected finite numbers with squared distances, also in units of the entropy "
-                         f"{entropy:g}, that {cost.dtype} can hold; got distances up to {most:g}")
+    most, room = cost.detach().abs().amax().item(), torch.finfo(cost.dtype).max / 1024
+    if not most < room * min(1., entropy):
+        raise ValueError(f"{names}, entropy: expected finite numbers with squared distances, also "
+                         f"in units of the entropy {entropy:g}, that {cost.dtype} can hold; got "
+                         f"distances up to {most:g}")
     return cost
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #4674f1ea
-def sinkhorn(x: Tensor,  # (*runs, n, *event)
-             y: Tensor,  # (*runs, m, *event)
-             entropy: float = .1,  # λ, the price of order, in units of squared distance
-             *, sweeps: int = 100,  # each sets f, then g
-             runs: int = 0,  # how many leading axes count runs
+@checked
+def sinkhorn(x: DataBatch, y: GeneratedBatch,
+             entropy: Positive = .1,  # λ, in units of squared distance
+             *, sweeps: Count = 100,  # each sets f, then g
+             lead: Count = 1,  # axes before the event; 2 if the first counts runs
              ) -> TransportPlan:
-    """The plan that minimises squared distance + λ KL(plan‖product), by Sinkhorn's iteration on logarithms.
+    """The plan that minimises squared distance + λ KL(plan‖product), by Sinkhorn's iteration.
 
-    No gradient flows. `ValueError` for NaN, for shapes that do not fit, and for an entropy the format cannot resolve.
+    `x` is `(*runs, n, *event)`, `y` `(*runs, m, *event)`. No gradient flows. `ValueError` for NaN,
+    for shapes that do not fit, and for an entropy that the number format cannot resolve.
 
-    >>> sinkhorn(torch.tensor([[0.], [1.]]), torch.tensor([[0.], [1.]]), entropy=.01).plan.round(decimals=4)
+    >>> ends = torch.tensor([[0.], [1.]])
+    >>> sinkhorn(ends, ends, entropy=.01).plan.round(decimals=4)
     tensor([[0.5000, 0.0000],
             [0.0000, 0.5000]])
     """
-    sweeps, (x, y, entropy) = check_int("sweeps", sweeps), _clouds(x, y, entropy, runs)
-    return _sinkhorn_iterations(_check_cost(_squares(x, y).detach(), entropy, "x, y"), entropy, sweeps)
+    _check_pair("y", x, y, entropy, lead)
+    cost = _squares(_as_vectors(x, lead), _as_vectors(y, lead)).detach()
+    return _sinkhorn_iterations(_check_cost(cost, entropy, "x, y"), entropy, sweeps)
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #546c5c6f
-def entropic_loss(x: Tensor,  # data, (*runs, n, *event)
-                  y: Tensor,  # generated, (*runs, m, *event)
-                  entropy: float = .1,  # λ, the price of order, in units of squared distance
-                  *, sweeps: int = 10,  # of Sinkhorn's iteration
-                  runs: int = 0,  # how many leading axes count runs
-                  ) -> Tensor:  # (*runs,)
-    """The entropic transport cost between two batches; its gradient is that of the cost with the plan held still.
+@checked
+def entropic_loss(x: DataBatch, y: GeneratedBatch,
+                  entropy: Positive = .1,  # λ, in units of squared distance
+                  *, sweeps: Count = 10,  # of Sinkhorn's iteration
+                  lead: Count = 1,  # axes before the event; 2 if the first counts runs
+                  ) -> Tensor:
+    """The entropic transport cost of two batches, `(*runs,)`; its gradient holds the plan still.
 
-    Primal of Balaji et al. 2019 with λ KL(plan‖product) for their -λ H(plan). Numbers that are not finite come out as such.
+    `x` is `(*runs, n, *event)`, `y` `(*runs, m, *event)`. The primal of Balaji et al. 2019 with
+    λ KL(plan‖product) for their -λ H(plan).
     """
-    sweeps, (x, y, entropy) = check_int("sweeps", sweeps), _clouds(x, y, entropy, runs)
-    cost = _squares(x, y)
+    _check_pair("y", x, y, entropy, lead)
+    cost = _squares(_as_vectors(x, lead), _as_vectors(y, lead))
     found = _sinkhorn_iterations(cost, entropy, sweeps)
     return found.value + (found.plan * (cost - found.cost)).sum((-2, -1))
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #2f49e8aa
-def _log_likelihood(x: Tensor, made: Tensor, entropy: float, potential: Tensor | None, runs: int) -> Tensor:
-    "The bound with `potential`, or what it bounds if there is none; in parts that stay small."
-    x, made, entropy = _clouds(x, made, entropy, runs, "made")
-    lead, (m, d) = made.shape[:-2], made.shape[-2:]
-    constant = math.log(m) + d / 2 * math.log(math.pi * entropy)
-    lift = made.new_zeros(*lead, 1, m)
-    if potential is not None:
-        check_tensors(potential=potential)
-        if tuple(potential.shape) != (*lead, m):
-            raise ValueError(f"potential: expected one number per made example, shape {(*lead, m)}, got {tuple(potential.shape)}")
-        lift = ((potential - potential.mean(-1, keepdim=True)).to(made.dtype) / entropy)[..., None, :]
-        if not lift.isfinite().all():
-            raise ValueError(f"potential: expected finite numbers, also in units of the entropy {entropy:g}")
-    parts = []
-    for some in x.split(max(1, 2 ** 22 // (m * math.prod(lead))), -2):
-        exponents = lift - _check_cost(_squares(some, made), entropy, "x, made") / entropy
-        total = _logsumexp(exponents.clone(), -1)
-        if potential is not None:
-            weights = (exponents - total[..., None]).clamp(min=_FLOOR).exp()
-            total = total - (weights * lift).sum(-1)
-        parts.append(total - constant)
-    return torch.cat(parts, -1)
+def _log_weighted_mean(exponents: Tensor, lift: Tensor) -> Tensor:
+    "log Σ exp(exponents) - Σ w·lift with the weights w ∝ exp(exponents), along the last axis."
+    total = _logsumexp(exponents.clone(), -1)
+    weights = (exponents - total[..., None]).clamp(min=_FLOOR).exp()
+    return total - (weights * lift).sum(-1)
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #c0a4ec3a
-def explicit_log_likelihood(x: Tensor,  # (*runs, n, *event)
-                            made: Tensor,  # G(z) for fresh latents z, (*runs, m, *event)
-                            entropy: float = .1,  # λ: the noise has variance λ/2 in each coordinate
-                            *, runs: int = 0,  # how many leading axes count runs
-                            ) -> Tensor:  # (*runs, n), nats
-    """log p(x) of the model G(z) + normal noise of variance λ/2, with `made` standing for all that G can make.
+def _log_likelihood(x: Tensor, made: Tensor, entropy: float, lift: Tensor | None,
+                    lead: int) -> Tensor:
+    "The bound with the potential `lift`, in units of the entropy, or what it bounds without one."
+    x, made = _as_vectors(x, lead), _as_vectors(made, lead)
+    m, d = made.shape[-2:]
+    constant = math.log(m) + d / 2 * math.log(math.pi * entropy)
+    parts = []
+    for part in x.split(max(1, 2 ** 22 // made[..., 0].numel()), -2):
+        exponents = -_check_cost(_squares(part, made), entropy, "x, made") / entropy
+        if lift is None:
+            parts.append(_logsumexp(exponents, -1) - constant)
+        else:
+            parts.append(_log_weighted_mean(lift + exponents, lift) - constant)
+    return torch.cat(parts, -1)
 
-    A Parzen window of width √(λ/2). On average too low, by less the larger m is (Jensen).
+# %% ../../nbs/5_icml2019/04_likelihood.ipynb #ee8b5932
+@checked
+def explicit_log_likelihood(x: DataBatch, made: GeneratedBatch,
+                            entropy: Positive = .1,  # λ: the noise has variance λ/2 per coordinate
+                            *, lead: Count = 1,  # axes before the event; 2 if the first counts runs
+                            ) -> Tensor:
+    """log p(x) in nats, `(*runs, n)`, of the model G(z) + normal noise of variance λ/2.
+
+    `x` is `(*runs, n, *event)`; `made`, `(*runs, m, *event)`, is G(z) for fresh latents z and
+    stands for all that G can make: a Parzen window of width √(λ/2). On average it is too low, by
+    less the larger m is (Jensen).
 
     >>> explicit_log_likelihood(torch.zeros(1, 2), torch.zeros(1, 2), entropy=1 / torch.pi)
     tensor([0.])
     """
-    return _log_likelihood(x, made, entropy, None, runs)
+    _check_pair("made", x, made, entropy, lead)
+    return _log_likelihood(x, made, entropy, None, lead)
 
-# %% ../../nbs/5_icml2019/04_likelihood.ipynb #ee8b5932
-def surrogate_log_likelihood(x: Tensor,  # (*runs, n, *event)
-                             made: Tensor,  # G(z) for fresh latents z, (*runs, m, *event)
-                             potential: Tensor,  # g of a coupling with `made`, (*runs, m): -D₂ of the paper
-                             entropy: float = .1,  # λ
-                             *, runs: int = 0,  # how many leading axes count runs
-                             ) -> Tensor:  # (*runs, n), nats
-    """The variational lower bound of `explicit_log_likelihood` whose weights come from a plan (Balaji et al. 2019).
+# %% ../../nbs/5_icml2019/04_likelihood.ipynb #f3aaac75
+@checked
+def surrogate_log_likelihood(x: DataBatch, made: GeneratedBatch,
+                             potential: Annotated[Tensor, Finite("*lead")],  # g of a plan
+                             entropy: Positive = .1,  # λ
+                             *, lead: Count = 1,  # axes before the event; 2 with a run axis
+                             ) -> Tensor:
+    """The lower bound of `explicit_log_likelihood` whose weights come from a plan, `(*runs, n)`.
 
-    It holds for every potential, and with equality for a constant one.
+    `potential`, `(*runs, m)`, is `TransportPlan.g` of a plan with `made`: -D₂ of Balaji et al.
+    2019. The bound holds for every potential, and with equality for a constant one.
     """
-    return _log_likelihood(x, made, entropy, potential, runs)
+    _check_pair("made", x, made, entropy, lead)
+    if potential.shape != made.shape[:lead]:
+        raise ValueError(f"potential: expected one number per made example, shape "
+                         f"{tuple(made.shape[:lead])}, got {tuple(potential.shape)}")
+    centred = potential - potential.mean(-1, keepdim=True)
+    lift = (centred.to(_as_vectors(made, lead).dtype) / entropy)[..., None, :]
+    if not lift.isfinite().all():
+        raise ValueError(f"potential: expected finite numbers in units of the entropy {entropy:g}")
+    return _log_likelihood(x, made, entropy, lift, lead)
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #893ba230
 @register_game
-@dataclass
-class Entropic:
-    "An entropic GAN (Balaji et al. 2019) in its primal form: G descends the entropic transport cost of batches, no critic."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    entropy: float = .1  # λ, the price of order, in squared distance: λ/2 is the variance of the noise in the model
-    sweeps: int = 10  # of Sinkhorn's iteration in each step; a small λ wants more
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default generator
-    lr: float | dict[str, float] = 2e-3  # of Adam
-    betas: tuple[float, float] = (.5, .9)
+@dataclass(kw_only=True)
+class Entropic(Game):
+    "An entropic GAN (Balaji et al. 2019): no critic, G descends the entropic transport cost."
+    G: Player = None  # your own network, or a function that makes one; None: one that fits the set
+    entropy: Positive = .1  # λ, in squared distance: the model's noise has variance λ/2
+    sweeps: Count = 10  # of Sinkhorn's iteration in each step; a small λ wants more
     turns: ClassVar[str] = "G"
+    default_optimiser: ClassVar[Optimiser] = Optimiser(2e-3, (.5, .9))
 
-    def __post_init__(self):
-        check_number("entropy", self.entropy, above=0)
-        check_int("sweeps", self.sweeps)
-
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The network that plays, one copy per run."
-        def default_G() -> nn.Module:
-            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
-        return {"G": make_player("G", self.G, default_G, runs, generator)}
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "G, one copy per run."
+        kw = dict(runs=runs, generator=generator)
+        default = functools.partial(self.networks.generator, latent, event, **kw)
+        return {"G": make_player("G", self.G, default, **kw)}
 
     def loss_G(self, t: Any) -> Tensor:
         "One value per run for the generator's turn."
-        return entropic_loss(t.x, t.G(t.z), self.entropy, sweeps=self.sweeps, runs=1)
+        return entropic_loss(t.x, t.G(t.z), self.entropy, sweeps=self.sweeps, lead=2)

@@ -7,27 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor
 
-from ..core.checks import check_batch, check_callable, check_choice, check_int, check_number
+from ..core.checks import check_choice
 from ..core.registry import register_game
 from ..core.seeding import Generators
-from ..losses.penalties import input_gradient, random_interpolate, sum_over_event
-from ..networks.layers import make_player, mlp, mlp_generator, score_batches
+from ..core.signatures import (Batch, check_fields, checked, Count, Critic, FakeScores,
+                                     Function, Logits, NonNegative, Positive, RealScores, Samples,
+                                     Whole)
+from ..losses.penalties import (input_gradient, leading_axes, random_interpolate,
+                                      sum_over_event)
+from ..networks.layers import score_batches
+from ..training.game import CriticGame
+from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['ScoreFunction', 'OBJECTIVES', 'Objective', 'mirrored_objective', 'check_conditions', 'max_squared_gradient',
-           'max_gradient_penalty', 'exact_equilibrium', 'Lipschitz']
+__all__ = ['ScoreFunction', 'OBJECTIVES', 'GridPoints', 'RealPoints', 'FakePoints', 'Objective', 'mirrored_objective',
+           'find_objective', 'check_conditions', 'max_squared_gradient', 'max_gradient_penalty', 'exact_equilibrium',
+           'Lipschitz']
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #99d620ef
-ScoreFunction = Callable[[torch.Tensor], torch.Tensor]  # elementwise, differentiable
+ScoreFunction = Annotated[Callable[[Tensor], Tensor], Function("scores -> losses")]  # elementwise
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #34eca4f0
-def _negative(f: torch.Tensor) -> torch.Tensor:
+def _negative(f: Tensor) -> Tensor:
     "What G descends in all of the authors' experiments."
     return -f
 
@@ -40,23 +48,22 @@ class Objective:
     psi: ScoreFunction = _negative  # the generator descends it at generated points
 
     def __post_init__(self):
-        check_callable(phi=self.phi, varphi=self.varphi, psi=self.psi)
+        check_fields(self)
 
-    def critic_loss(self, real_scores: torch.Tensor,  # (*runs, batch)
-                    fake_scores: torch.Tensor,  # (*runs, batch)
-                    ) -> torch.Tensor:  # (*runs,)
-        "E φ(f) over generated and E ϕ(f) over real points, without the penalty."
+    @checked
+    def critic_loss(self, real_scores: RealScores, fake_scores: FakeScores) -> Tensor:
+        "E φ(f) over generated and E ϕ(f) over real points, `(*runs,)`, without the penalty."
         return self.phi(fake_scores).mean(-1) + self.varphi(real_scores).mean(-1)
 
-    def generator_loss(self, fake_scores: torch.Tensor,  # (*runs, batch)
-                       ) -> torch.Tensor:  # (*runs,)
-        "E ψ(f) over generated points."
+    @checked
+    def generator_loss(self, fake_scores: Logits) -> Tensor:
+        "E ψ(f) over generated points, `(*runs,)`."
         return self.psi(fake_scores).mean(-1)
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #09b17ce2
+@checked
 def mirrored_objective(phi: ScoreFunction) -> Objective:
-    "The objective that treats real points as generated ones upside down: ϕ(f) = φ(-f)."
-    check_callable(phi=phi)
+    "The objective that treats real points as generated ones with the sign turned: ϕ(f) = φ(-f)."
     return Objective(phi, lambda f: phi(-f))
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #c709f14e
@@ -70,16 +77,29 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #982835fa
-def check_conditions(objective: Objective,
-                     span: float = 3.,  # scores from -span to span are tried
-                     points: int = 601,  # how many
+def find_objective(objective: Objective | str) -> Objective:
+    "The objective of that name in `OBJECTIVES`; an objective of your own comes back as it is."
+    if isinstance(objective, Objective):
+        return objective
+    if not isinstance(objective, str):
+        raise TypeError(f"objective: expected an Objective or one of {', '.join(OBJECTIVES)}, "
+                        f"got {objective!r:.60}")
+    return OBJECTIVES[check_choice("objective", objective, OBJECTIVES)]
+
+# %% ../../nbs/5_icml2019/01_lipschitz.ipynb #029339bf
+GridPoints = Annotated[int, Whole(3)]
+
+# %% ../../nbs/5_icml2019/01_lipschitz.ipynb #e51a7847
+@checked
+def check_conditions(objective: Objective | str,  # a name in OBJECTIVES, or your own
+                     span: Positive = 3.,  # scores from -span to span are tried
+                     points: GridPoints = 601,  # how many
                      ) -> dict[str, bool]:
-    "Whether slopes have the right sign, are convex, balance somewhere and bend strictly; tried on a grid in float64."
-    if not isinstance(objective, Objective):
-        raise TypeError(f"objective: expected an Objective, got {objective!r:.60}")
-    span, points = check_number("span", span, above=0), check_int("points", points, 3)
+    "Whether the four demands are met: right signs, convex, balanced somewhere, strictly convex."
+    objective = find_objective(objective)
     f = torch.linspace(-span, span, points, dtype=torch.float64, requires_grad=True)
-    up, down = (torch.autograd.grad(loss(f).sum(), f)[0] for loss in (objective.phi, objective.varphi))
+    up = torch.autograd.grad(objective.phi(f).sum(), f)[0]
+    down = torch.autograd.grad(objective.varphi(f).sum(), f)[0]
     bend_up, bend_down, both = up.diff(), down.diff(), up + down
     return {"signs": bool((up > 0).all() and (down < 0).all()),
             "convex": bool((bend_up >= -1e-9).all() and (bend_down >= -1e-9).all()),
@@ -87,112 +107,98 @@ def check_conditions(objective: Objective,
             "strict": bool((bend_up > 1e-9).all() or (bend_down > 1e-9).all())}
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #4590c8e0
-def max_squared_gradient(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
-                         x: torch.Tensor,  # where to look, (*runs, batch, *event)
-                         ) -> torch.Tensor:  # (*runs,)
-    "The steepest slope among the points of a batch, squared: a lower bound on the squared Lipschitz constant."
-    scores, slopes = input_gradient(critic, x)
-    return sum_over_event(slopes.square(), scores).amax(-1)
+@checked
+def max_squared_gradient(critic: Critic, x: Batch, lead: Count | None = None) -> Tensor:
+    """The largest ‖∇f(x)‖² in a batch, `(*runs,)`: a lower bound on the squared Lipschitz constant.
+
+    `x` is `(*runs, batch, *event)`. `lead` says how many axes come before the event: our networks
+    know it, for others it is 1, the batch, unless you say 2.
+    """
+    scores, gradient = input_gradient(critic, x, lead)
+    return sum_over_event(gradient.square(), scores).amax(-1)
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #3c445354
-def max_gradient_penalty(critic: Callable[[torch.Tensor], torch.Tensor],  # (*runs, batch, *event) to (*runs, batch)
-                         real: torch.Tensor,  # (*runs, batch, *event)
-                         fake: torch.Tensor,  # as real
-                         *, generator: Generators = None,  # one, or one per run
-                         ) -> torch.Tensor:  # (*runs,), unweighted
-    """MaxGP of Zhou et al. 2019: the largest squared slope of the critic between real and generated points, run by run.
+@checked
+def max_gradient_penalty(critic: Critic, real: Batch, fake: Batch, *,
+                         generator: Generators = None,  # one, or one per run
+                         lead: Count | None = None) -> Tensor:
+    """MaxGP (Zhou et al. 2019): the largest ‖∇f(x̂)‖² at points x̂ between real and generated ones.
+
+    `real` and `fake` are `(*runs, batch, *event)`, the result is `(*runs,)`, unweighted; `lead` as
+    for `max_squared_gradient`. `ValueError` for shapes that differ and for batch norm in training.
 
     >>> max_gradient_penalty(lambda x: 3 * x[:, 0], torch.randn(8, 2), torch.randn(8, 2)).item()
     9.0
     """
-    return max_squared_gradient(critic, random_interpolate(critic, real, fake, generator))
+    lead = leading_axes(critic, lead)
+    return max_squared_gradient(critic, random_interpolate(real, fake, lead, generator), lead)
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #bbf1437d
-def exact_equilibrium(real: torch.Tensor,  # (n, d)
-                      fake: torch.Tensor,  # (m, d)
-                      objective: Objective,
-                      weight: float = .1,  # λ
-                      ) -> tuple[torch.Tensor, torch.Tensor, float]:  # real scores (n,), fake scores (m,), k
-    "The exact optimum of E φ(f) + E ϕ(f) + λ k² over all functions, for a few points, in float64."
-    import numpy as np
-    from scipy.optimize import minimize
-    if not isinstance(objective, Objective):
-        raise TypeError(f"objective: expected an Objective, got {objective!r:.60}")
-    real, fake = check_batch("real", real).double(), check_batch("fake", fake).double()
-    if real.ndim != 2 or fake.shape[1:] != real.shape[1:]:
-        raise ValueError(f"real, fake: expected shapes (n, d) and (m, d), got {tuple(real.shape)} and {tuple(fake.shape)}")
-    weight, points = check_number("weight", weight, above=0), torch.cat([fake, real])
-    n, (i, j) = len(points), torch.triu_indices(len(points), len(points), 1)
-    rise = torch.zeros(len(i), n + 1, dtype=torch.float64)
+RealPoints = Annotated[Tensor, Samples("real dim")]
+FakePoints = Annotated[Tensor, Samples("fake dim")]
+
+# %% ../../nbs/5_icml2019/01_lipschitz.ipynb #f7a12eee
+def _lipschitz_constraints(points: Tensor) -> np.ndarray:
+    "Rows c with c·(f, k) ≥ 0, two for each pair of points (n, d): k ‖xᵢ - xⱼ‖ ∓ (fⱼ - fᵢ) ≥ 0."
+    n = len(points)
+    i, j = torch.triu_indices(n, n, 1)
     pair = torch.arange(len(i))
+    rise = torch.zeros(len(i), n + 1, dtype=torch.float64)
     rise[pair, i], rise[pair, j] = -1., 1.
     bound = torch.zeros_like(rise)
     bound[:, n] = (points[i] - points[j]).norm(dim=1)
-    allowed = torch.cat([bound - rise, bound + rise]).numpy()  # each row times (f, k) must be ≥ 0
+    return torch.cat([bound - rise, bound + rise]).numpy()
+
+# %% ../../nbs/5_icml2019/01_lipschitz.ipynb #d463f7e1
+@checked
+def exact_equilibrium(real: RealPoints, fake: FakePoints,  # (n, d) and (m, d)
+                      objective: Objective | str,
+                      weight: Positive = .1,  # λ
+                      ) -> tuple[Tensor, Tensor, float]:  # real scores (n,), fake scores (m,), k
+    "The exact optimum of E φ(f) + E ϕ(f) + λ k² over all functions, for a few points, in float64."
+    from scipy.optimize import minimize
+    objective, points = find_objective(objective), torch.cat([fake.double(), real.double()])
+    m, n = len(fake), len(points)
+    allowed = _lipschitz_constraints(points)
 
     def cost(v: np.ndarray) -> tuple[float, np.ndarray]:
         v = torch.tensor(v, requires_grad=True)
-        value = objective.critic_loss(v[len(fake):n], v[:len(fake)]) + weight * v[n].square()
+        value = objective.critic_loss(v[m:n], v[:m]) + weight * v[n].square()
         return value.item(), torch.autograd.grad(value, v)[0].numpy()
 
+    pairs = {"type": "ineq", "fun": lambda v: allowed @ v, "jac": lambda v: allowed}
     start = np.append(np.zeros(n), .1)
-    found = minimize(cost, start, jac=True, method="SLSQP", options={"maxiter": 1000, "ftol": 1e-13},
-                     constraints=[{"type": "ineq", "fun": lambda v: allowed @ v, "jac": lambda v: allowed}])
+    found = minimize(cost, start, jac=True, method="SLSQP", constraints=[pairs],
+                     options={"maxiter": 1000, "ftol": 1e-13})
     if not found.success:
         raise ValueError(f"objective: no optimum found ({found.message})")
     f = torch.from_numpy(found.x)
-    return f[len(fake):n], f[:len(fake)], f[n].item()
+    return f[m:n], f[:m], f[n].item()
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #d447a46b
 @register_game
-@dataclass
-class Lipschitz:
-    "LGAN, the game of Zhou et al. 2019: any objective of the family, and a price on the critic's steepest slope."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, or one that fits the set
-    D: nn.Module | Callable[[], nn.Module] | None = None
+@dataclass(kw_only=True)
+class Lipschitz(CriticGame):
+    "LGAN (Zhou et al. 2019): any objective of the family, and a penalty on the critic's gradient."
     objective: Objective | str = "logistic"  # a name in OBJECTIVES, or your own
-    weight: float = .1  # λ, the price of the squared slope
-    n_critic: int = 1  # turns of D before each turn of G
-    latent: int | None = None  # length of z; None: fits the set
-    width: int = 128  # hidden units of the default players
-    lr: float | dict[str, float] = 3e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (0., .9)
+    weight: NonNegative = .1  # λ, of the largest squared gradient
+    default_optimiser: ClassVar[Optimiser] = Optimiser(3e-3, (0., .9))
 
-    def __post_init__(self):
-        check_number("weight", self.weight, 0)
-        check_int("n_critic", self.n_critic)
-        if isinstance(self.objective, str):
-            check_choice("objective", self.objective, OBJECTIVES)
-        elif not isinstance(self.objective, Objective):
-            known = ", ".join(OBJECTIVES)
-            raise TypeError(f"objective: expected an Objective or one of {known}, got {self.objective!r}")
-
-    @property
-    def turns(self) -> str:
-        "D's turns, then G's."
-        return "D " * self.n_critic + "G"
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        find_objective(self.objective)
 
     @property
     def losses(self) -> Objective:
         "The objective itself."
-        return OBJECTIVES[self.objective] if isinstance(self.objective, str) else self.objective
+        return find_objective(self.objective)
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
-        "The networks that play, one copy per run."
-        def default_G() -> nn.Module:
-            return mlp_generator(latent, event, self.width, runs=runs, generator=generator)
-
-        def default_D() -> nn.Module:
-            return mlp(event, (), self.width, runs=runs, generator=generator)
-        return {"G": make_player("G", self.G, default_G, runs, generator),
-                "D": make_player("D", self.D, default_D, runs, generator)}
-
-    def loss_D(self, t: Any) -> torch.Tensor:
+    def loss_D(self, t: Any) -> Tensor:
         "One value per run for the critic's turn."
         fake = t.G(t.z).detach()
         penalty = max_gradient_penalty(t.D, t.x, fake, generator=t.generator)
         return self.losses.critic_loss(*score_batches(t.D, t.x, fake)) + self.weight * penalty
 
-    def loss_G(self, t: Any) -> torch.Tensor:
+    def loss_G(self, t: Any) -> Tensor:
         "One value per run for the generator's turn."
         return self.losses.generator_loss(t.D(t.G(t.z)))

@@ -8,128 +8,106 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..core.checks import (check_callable, check_choice, check_int, check_number,
-                                 check_tensors)
 from ..core.registry import register_game
-from ..core.seeding import Generators, rand
-from ..losses.penalties import gradient_norm, input_gradient, sum_over_event
-from .bigan import BiGAN, cosine_decay
-from .encoder import JointMLP
+from ..core.seeding import Generators
+from ..core.signatures import (Batch, Count, Function, NonNegative, Positive, Shape,
+                                     check_fields, checked)
+from ..losses.penalties import (gradient_norm, input_gradient, leading_axes, per_example,
+                                      random_interpolate, refuse_batch_norm, sum_over_event)
+from .bigan import BiGAN
+from ..training.optimiser import Schedule, as_schedule
 
 # %% auto #0
-__all__ = ['JointDiscriminator', 'PENALTY_FORMS', 'DEGENERATE_FORMS', 'pairwise_gradient_penalty', 'pairwise_latent_penalty',
-           'Alignment', 'alignment', 'PairwiseBiGAN']
+__all__ = ['JointDiscriminator', 'PairLatents', 'PenaltyForm', 'DegeneratePairs', 'pairwise_gradient_penalty',
+           'pairwise_latent_penalty', 'Alignment', 'alignment', 'PairwiseBiGAN']
 
 # %% ../../nbs/2_inverse/03_pairwise.ipynb #57de00bd
-JointDiscriminator = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (x, z) to logits (*runs, batch)
+JointDiscriminator = Annotated[Callable[[torch.Tensor, torch.Tensor], torch.Tensor], Function(
+    "*runs batch *event, *runs batch *latent -> *runs batch")]  # (x, z) to logits
+PairLatents = Annotated[torch.Tensor, Shape("*runs batch *latent")]
+PenaltyForm = Literal["squared", "norm"]  # of the miss; "norm" as in the authors' code
+DegeneratePairs = Literal["mask", "zero", "smooth"]  # what is asked for where x = x̂
 
 # %% ../../nbs/2_inverse/03_pairwise.ipynb #643dc161
-def _leading_axes(discriminator: JointDiscriminator, inputs: dict[str, torch.Tensor], ends: dict[str, torch.Tensor]) -> int:
-    "How many axes come before the event, read off the logits; an error where the arguments, by name, do not fit together."
-    check_callable(discriminator=discriminator)
-    check_tensors(**inputs | ends)
-    (ahead, a), (behind, b) = ends.items()
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"{ahead}, {behind}: expected two batches of one shape and type, "
-                         f"got {tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}")
-    coupled = isinstance(discriminator, nn.Module) and [
-        m for m in discriminator.modules() if isinstance(m, _BatchNorm) and m.training]
-    if coupled:
-        raise ValueError(f"discriminator: {type(coupled[0]).__name__} couples the examples of a batch, so a slope per "
-                         "example does not exist; use LayerNorm, or no normalisation")
-    if isinstance(discriminator, JointMLP) and len({tuple(v.shape[:discriminator.lead]) for v in inputs.values()}) == 1:
-        return discriminator.lead  # ours says how many, a stranger is asked
-    shapes = " and ".join(f"{name} {tuple(v.shape)}" for name, v in inputs.items())
-    try:
-        with torch.no_grad():
-            logits = discriminator(*inputs.values())
-    except RuntimeError as error:
-        raise ValueError(f"discriminator: it cannot take {shapes}: {error}") from error
-    lead = tuple(getattr(logits, "shape", ()))
-    if not lead or any(lead != tuple(v.shape[:len(lead)]) for v in inputs.values()):
-        raise ValueError(f"discriminator: expected one logit per example of {shapes}, got "
-                         f"{f'shape {lead}' if isinstance(logits, torch.Tensor) else type(logits).__name__}")
-    return len(lead)
-
-# %% ../../nbs/2_inverse/03_pairwise.ipynb #65c15a71
-def _point_on_segment(ahead: torch.Tensor, behind: torch.Tensor, lead: int, generator: Generators) -> torch.Tensor:
-    "A point on the segment of each pair, uniformly; one draw for the whole example."
-    share = rand(*ahead.shape[:lead], generator=generator, device=ahead.device, dtype=ahead.dtype)
-    return torch.lerp(behind, ahead, share.reshape(*share.shape, *[1] * (ahead.ndim - lead)))
+def _leading_axes(discriminator: Callable, lead: int | None, **inputs: torch.Tensor) -> int:
+    "How many axes come before the event; `ValueError` unless these agree in all inputs."
+    refuse_batch_norm("discriminator", discriminator)
+    lead = leading_axes(discriminator, lead)
+    if len({v.shape[:lead] for v in inputs.values()}) > 1:
+        raise ValueError(
+            f"{', '.join(inputs)}: expected the same {'runs and ' * (lead > 1)}batch, got "
+            f"{' and '.join(str(tuple(v.shape)) for v in inputs.values())}")
+    return lead
 
 # %% ../../nbs/2_inverse/03_pairwise.ipynb #aa705c8f
-def _direction(ahead: torch.Tensor, behind: torch.Tensor, lead: int, blur: float = 0.) -> tuple[torch.Tensor, torch.Tensor]:
-    "Unit vectors from `behind` to `ahead` over all event axes, and the lengths of the pairs `(*runs, batch)`."
+def _direction(ahead: torch.Tensor, behind: torch.Tensor, lead: int,
+               blur: float = 0.) -> tuple[torch.Tensor, torch.Tensor]:
+    "Unit vectors from `behind` to `ahead`, and the lengths of the pairs `(*runs, batch)`."
     gap = ahead - behind
-    # Divided by its largest entry first, a short or a long gap neither underflows nor overflows when squared.
+    event = [1] * (gap.ndim - lead)
     largest = gap.abs().flatten(lead).amax(-1) if gap.ndim > lead else gap.abs()
     scale = torch.where(largest > 0, largest, 1.)
-    scaled = gap / scale.reshape(*scale.shape, *[1] * (gap.ndim - lead))
-    length = sum_over_event(scaled.square(), scale).add((blur / scale).square()).sqrt()
-    unit = scaled / torch.where(length > 0, length, 1.).reshape(*scale.shape, *[1] * (gap.ndim - lead))
-    return unit, sum_over_event(scaled.square(), scale).sqrt() * scale
-
-# %% ../../nbs/2_inverse/03_pairwise.ipynb #1c462464
-def _penalty(along: Callable, ahead, behind, lead: int, sign: int, form: str, degenerate: str, blur: float,
-             generator: Generators) -> torch.Tensor:
-    "Mismatch between the slope of `along` on the segments and `sign` times their direction."
-    logits, slopes = input_gradient(along, _point_on_segment(ahead, behind, lead, generator))
-    unit, length = _direction(ahead, behind, lead, blur if degenerate == "smooth" else 0.)
-    miss = slopes - sign * unit
-    value = sum_over_event(miss.square(), logits) if form == "squared" else gradient_norm(miss, logits)
-    return torch.where(length > 0, value, 0.) if degenerate == "mask" else value
+    scaled = gap / scale.reshape(*scale.shape, *event)
+    square = sum_over_event(scaled.square(), scale)
+    length = square.add((blur / scale).square()).sqrt()
+    unit = scaled / torch.where(length > 0, length, 1.).reshape(*scale.shape, *event)
+    return unit, square.sqrt() * scale
 
 # %% ../../nbs/2_inverse/03_pairwise.ipynb #8c901160
-PENALTY_FORMS, DEGENERATE_FORMS = ("squared", "norm"), ("mask", "zero", "smooth")
+def _size(miss: torch.Tensor, length: torch.Tensor, form: PenaltyForm,
+          degenerate: DegeneratePairs) -> torch.Tensor:
+    "The penalty of each pair `(*runs, batch)`, from its miss and its length."
+    value = sum_over_event(miss.square(), length) if form == "squared" \
+        else gradient_norm(miss, length)
+    return torch.where(length == 0, 0., value) if degenerate == "mask" else value
 
 # %% ../../nbs/2_inverse/03_pairwise.ipynb #c45b851f
-def _check_form(form: str, degenerate: str, blur: float) -> tuple[str, str, float]:
-    "The three settings, or an error that names the wrong one."
-    return check_choice("form", form, PENALTY_FORMS), check_choice("degenerate", degenerate, DEGENERATE_FORMS), check_number("blur", blur, above=0)
+@checked
+def pairwise_gradient_penalty(discriminator: JointDiscriminator,  # logits, high on real pairs
+                              x: Batch,  # real examples, `(*runs, batch, *event)`
+                              z: PairLatents,  # their codes E(x), `(*runs, batch, *latent)`
+                              x_hat: Batch,  # their reconstructions G(z), shaped as `x`
+                              *, form: PenaltyForm = "squared",
+                              degenerate: DegeneratePairs = "mask",
+                              blur: Positive = .01,  # length at which "smooth" starts to shorten u
+                              generator: Generators = None,  # of the points on the segments
+                              lead: Count | None = None,  # as for `input_gradient`
+                              ) -> torch.Tensor:  # `(*runs, batch)`, neither averaged nor weighted
+    """How far the logits' gradient between x̂ and x is from the unit vector from x̂ to x.
 
-# %% ../../nbs/2_inverse/03_pairwise.ipynb #701f3c86
-def pairwise_gradient_penalty(discriminator: JointDiscriminator,  # logits, high on real pairs, `(*runs, batch)`
-                              x: torch.Tensor,  # real examples, `(*runs, batch, *event)`
-                              z: torch.Tensor,  # their codes E(x), `(*runs, batch, *latent)`
-                              x_hat: torch.Tensor,  # their reconstructions G(z), shaped as `x`
-                              *, form: str = "squared",  # "squared", or "norm" as in the authors' code
-                              degenerate: str = "mask",  # where x = x̂: "mask" gives 0, "zero" asks for slope 0, "smooth"
-                              blur: float = .01,  # "smooth": pairs much shorter than this ask for less than slope 1
-                              generator: Generators = None,  # for the place on the segment; one, or one per run
-                              ) -> torch.Tensor:  # `(*runs, batch)`, to be averaged and weighted by the caller
-    """How far the slope of the logits, between x̂ and x, is from the unit vector that leads from x̂ to x.
-
-    `x`, `z` and `x_hat` are constants here: only the discriminator learns from it. Where real means a *low* logit, pass
-    `lambda x, z: -discriminator(x, z)`. Bad shapes and names raise `ValueError`. After Sharma and Namboodiri 2018.
-
-    >>> D = lambda x, z: 2 * x[:, 0]  # rises twice as fast as it should, and in the right direction
+    Only the discriminator learns from it. Where real means a *low* logit, pass
+    `lambda x, z: -discriminator(x, z)`. After Sharma and Namboodiri 2018.
     >>> x, z, x_hat = torch.tensor([[3., 0.]]), torch.zeros(1, 4), torch.tensor([[1., 0.]])
-    >>> pairwise_gradient_penalty(D, x, z, x_hat)
+    >>> pairwise_gradient_penalty(lambda x, z: 2 * x[:, 0], x, z, x_hat)  # twice as steep
     tensor([1.])
     """
-    settings = _check_form(form, degenerate, blur)
-    lead, z = _leading_axes(discriminator, {"x": x, "z": z}, {"x": x, "x_hat": x_hat}), z.detach()
-    return _penalty(lambda p: discriminator(p, z), x.detach(), x_hat.detach(), lead, 1, *settings, generator)
+    lead, z = _leading_axes(discriminator, lead, x=x, z=z), z.detach()
+    logit = lambda at: per_example("discriminator", discriminator(at, z), at.shape[:lead])
+    _, slope = input_gradient(logit, random_interpolate(x, x_hat, lead, generator), lead)
+    u, length = _direction(x.detach(), x_hat.detach(), lead, blur * (degenerate == "smooth"))
+    return _size(slope - u, length, form, degenerate)
 
-# %% ../../nbs/2_inverse/03_pairwise.ipynb #3e095ab7
-def pairwise_latent_penalty(discriminator: JointDiscriminator, x_hat: torch.Tensor,  # generated, G(z)
-                            z: torch.Tensor,  # the latents they came from
-                            z_hat: torch.Tensor,  # E(G(z)), shaped as `z`
-                            *, form: str = "squared", degenerate: str = "mask", blur: float = .01,
-                            generator: Generators = None) -> torch.Tensor:  # `(*runs, batch)`
-    """The twin on the side of z: logits should *fall* by one per unit from E(G(z)) to z, for (G(z), z) is the fake pair.
+# %% ../../nbs/2_inverse/03_pairwise.ipynb #a16b690d
+@checked
+def pairwise_latent_penalty(discriminator: JointDiscriminator, x_hat: Batch,  # generated, G(z)
+                            z: PairLatents,  # the latents they came from
+                            z_hat: PairLatents,  # E(G(z)), shaped as `z`
+                            *, form: PenaltyForm = "squared", degenerate: DegeneratePairs = "mask",
+                            blur: Positive = .01, generator: Generators = None,
+                            lead: Count | None = None) -> torch.Tensor:  # `(*runs, batch)`
+    """The twin on the side of z: logits should *fall* by one per unit from E(G(z)) to z.
 
-    Arguments as in `pairwise_gradient_penalty`. The authors wrote it and left it switched off.
+    (G(z), z) is the generated pair, hence the sign. Arguments as in `pairwise_gradient_penalty`.
     """
-    settings = _check_form(form, degenerate, blur)
-    lead, x_hat = _leading_axes(discriminator, {"x_hat": x_hat, "z": z}, {"z": z, "z_hat": z_hat}), x_hat.detach()
-    return _penalty(lambda p: discriminator(x_hat, p), z.detach(), z_hat.detach(), lead, -1, *settings, generator)
+    lead, x_hat = _leading_axes(discriminator, lead, x_hat=x_hat, z=z), x_hat.detach()
+    logit = lambda at: per_example("discriminator", discriminator(x_hat, at), at.shape[:lead])
+    _, slope = input_gradient(logit, random_interpolate(z, z_hat, lead, generator), lead)
+    u, length = _direction(z.detach(), z_hat.detach(), lead, blur * (degenerate == "smooth"))
+    return _size(slope + u, length, form, degenerate)
 
 # %% ../../nbs/2_inverse/03_pairwise.ipynb #2bd888c5
 @dataclass(frozen=True)
@@ -141,48 +119,52 @@ class Alignment:
     distance: torch.Tensor  # from x̂ to x
 
 # %% ../../nbs/2_inverse/03_pairwise.ipynb #ad5fbe13
-def alignment(discriminator: JointDiscriminator, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor) -> Alignment:
-    "Slope, cosine, rise and distance of pairs, for looking at; arguments as in `pairwise_gradient_penalty`."
-    lead = _leading_axes(discriminator, {"x": x, "z": z}, {"x": x, "x_hat": x_hat})
+@checked
+def alignment(discriminator: JointDiscriminator, x: Batch, z: PairLatents, x_hat: Batch,
+              lead: Count | None = None) -> Alignment:
+    "Gradient, cosine, rise and distance of pairs; arguments as in `pairwise_gradient_penalty`."
+    lead = _leading_axes(discriminator, lead, x=x, z=z)
     x, z, x_hat = x.detach(), z.detach(), x_hat.detach()
-    logits, slopes = input_gradient(lambda p: discriminator(p, z), (x + x_hat) / 2)
+    logit = lambda at: per_example("discriminator", discriminator(at, z), at.shape[:lead])
+    _, slopes = input_gradient(logit, (x + x_hat) / 2, lead)
     unit, distance = _direction(x, x_hat, lead)
-    slope = sum_over_event(slopes.square(), logits).sqrt().detach()
-    cosine = sum_over_event(slopes * unit, logits).detach() / torch.where((slope > 0) & (distance > 0), slope, math.nan)
+    slope = sum_over_event(slopes.square(), distance).sqrt().detach()
+    along = sum_over_event(slopes * unit, distance).detach()
+    cosine = along / torch.where((slope > 0) & (distance > 0), slope, math.nan)
     with torch.no_grad():
-        return Alignment(slope, cosine, discriminator(x, z) - discriminator(x_hat, z), distance)
+        return Alignment(slope, cosine, logit(x) - logit(x_hat), distance)
 
-# %% ../../nbs/2_inverse/03_pairwise.ipynb #05d423b1
+# %% ../../nbs/2_inverse/03_pairwise.ipynb #7f49597d
 @register_game
-@dataclass
+@dataclass(kw_only=True)
 class PairwiseBiGAN(BiGAN):
-    "BiGAN with the pair-wise gradient penalty on its discriminator; with weight 0, BiGAN."
-    weight: float = 1.  # λ; a penalty of slope one is per unit of the data
-    penalty: str = "squared"  # or "norm"
-    settle: int | None = None  # steps over which λ alone sinks to nothing; None: it fades as the rates do
+    """BiGAN with the pair-wise gradient penalty on its discriminator; with weight 0, BiGAN.
+
+    After Sharma and Namboodiri 2018."""
+    weight: NonNegative = 1.  # λ; the penalty asks for a gradient of one per unit of the data
+    penalty_form: PenaltyForm = "squared"
+    weight_schedule: Schedule | None = None  # of λ; None: λ falls as the learning rates do
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("weight", self.weight, 0)
-        check_choice("penalty", self.penalty, PENALTY_FORMS)
-        if self.settle is not None:
-            check_int("settle", self.settle)
-
-    def price(self, step: int) -> float:
-        "λ at this step."
-        return self.weight * (cosine_decay(step, self.fade) if self.settle is None else cosine_decay(step, self.settle, 0.))
+        self.weight_schedule = as_schedule("weight_schedule", self.weight_schedule)
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "D wants (x, E(x)) high and (G(z), z) low, and λ times the penalty small."
-        loss, price = super().loss_D(t), self.price(t.step)
-        if price == 0:
+        loss, weight = super().loss_D(t), self.weight_at(t.step)
+        if weight == 0:
             return loss
         with torch.no_grad():
             z = self.encode(t)
             x_hat = t.G(z)
-        return loss + price * self.pull(t.D, t.x, z, x_hat, t.generator).mean(-1)
+        return loss + weight * self.pair_penalty(t.D, t.x, z, x_hat, t.generator).mean(-1)
 
-    def pull(self, D: JointDiscriminator, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor,
-             generator: Generators) -> torch.Tensor:
+    def weight_at(self, step: int) -> float:
+        "λ at this step."
+        schedule = self.weight_schedule or self.optimiser.schedule
+        return self.weight * schedule(step) if schedule else self.weight
+
+    def pair_penalty(self, D: JointDiscriminator, x: torch.Tensor, z: torch.Tensor,
+                     x_hat: torch.Tensor, generator: Generators) -> torch.Tensor:
         "The penalty pair by pair, `(runs, batch)`; a subclass may put another one here."
-        return pairwise_gradient_penalty(D, x, z, x_hat, form=self.penalty, generator=generator)
+        return pairwise_gradient_penalty(D, x, z, x_hat, form=self.penalty_form, generator=generator)

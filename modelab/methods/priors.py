@@ -7,46 +7,66 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, get_args, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.checks import check_choice, check_int, check_number, check_tensors
 from ..core.registry import register_game
 from ..core.seeding import Generators, rand, randn
-from ..evaluation.coverage import kl
+from ..core.signatures import check_fields, checked, NonNegative, Real, Shape, Whole
+from ..evaluation.protocols import kl
 from ..evaluation.interpolation import interpolation_position
 from .wasserstein import ZeroCentred
 
 # %% auto #0
-__all__ = ['INTERPOLATION_PRIORS', 'midpoint_shares', 'HistogramPrior', 'fit_prior', 'NonParametricPrior', 'rescaled_lerp']
+__all__ = ['OddSums', 'Bins', 'InterpolationPrior', 'INTERPOLATION_PRIORS', 'midpoint_shares', 'HistogramPrior', 'fit_prior',
+           'NonParametricPrior', 'rescaled_lerp']
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #1013be20
-def midpoint_shares(p: Tensor,  # shares of bins of equal width, (*, bins)
-                    odd: str = "split",  # an odd sum of two bins ends on a border: half to each side; or "drop", the paper's code
-                    ) -> Tensor:  # (*, bins)
-    "Shares of the same bins for the middle of two independent draws, which within a bin are uniform (Singh et al. 2019)."
-    check_tensors(p=p)
-    if not p.is_floating_point() or not p.ndim or not p.shape[-1] or (p < 0).any() or \
-            not torch.allclose(total := p.sum(-1), torch.ones_like(total), atol=1e-4):
-        raise ValueError(f"p: expected shares (*, bins) that are not negative and sum to one, got {p.dtype} {tuple(p.shape)}")
-    return _midpoint(p if p.dtype.itemsize > 2 else p.float(), check_choice("odd", odd, ("split", "drop")))
+@dataclass(frozen=True)
+class _Shares(Shape):
+    "Marks a tensor whose last axis holds shares: not negative, and of sum one."
+
+    def check(self, name: str, value: Any) -> Tensor:
+        "`value`, if it holds shares."
+        value = super().check(name, value)
+        if (value < 0).any() or not (value.sum(-1) - 1).abs().max() <= 1e-4:
+            raise ValueError(f"{name}: expected shares {self} that are not negative and sum to one")
+        return value
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #3cbe4eaf
-def _sums(p: Tensor) -> Tensor:
+def _sum_shares(p: Tensor) -> Tensor:
+    "Shares of the sums of two bins' numbers, (*, 2 bins - 1)."
     n = p.shape[-1]
     return torch.fft.irfft(torch.fft.rfft(p, 2 * n).square(), 2 * n)[..., :2 * n - 1]
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #ec867067
 def _midpoint(p: Tensor, odd: str = "split") -> Tensor:
-    sums = _sums(p).clamp_min(0) * (_sums((p > 0).to(p.dtype)) > .5)  # what the transform leaves where no pair can meet is rounding
+    "As `midpoint_shares`, of shares that are known to be right."
+    possible = _sum_shares((p > 0).to(p.dtype)) > .5  # elsewhere there are only rounding errors
+    sums = _sum_shares(p).clamp_min(0) * possible
     even = torch.maximum(sums[..., ::2], p.square())  # two draws of one bin always meet in it
     if odd == "drop":
         return even / even.sum(-1, keepdim=True)
     half = sums[..., 1::2] / 2
     return even + torch.nn.functional.pad(half, (0, 1)) + torch.nn.functional.pad(half, (1, 0))
+
+# %% ../../nbs/5_icml2019/05_priors.ipynb #6c1b97e6
+OddSums = Literal["split", "drop"]
+
+# %% ../../nbs/5_icml2019/05_priors.ipynb #1378bc34
+@checked
+def midpoint_shares(p: Annotated[Tensor, _Shares("*laws bins")],
+                    odd: OddSums = "split",  # an odd sum goes half to each side, or is left out
+                    ) -> Tensor:
+    """Shares of the bins for the middle of two independent draws, `(*laws, bins)`.
+
+    `p` holds the shares of bins of equal width; within a bin a draw is uniform. The middle of two
+    bins with an odd sum is on a border; the code of Singh et al. 2019 drops it.
+    """
+    return _midpoint(p if p.dtype.itemsize > 2 else p.float(), odd)
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #b211e63d
 def _centres(bins: int, **kw: Any) -> Tensor:
@@ -62,15 +82,13 @@ def _standard_deviation(p: Tensor, x: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class HistogramPrior:
     "A law on [-1, 1]: shares of bins of equal width, uniform within each."
-    p: Tensor  # (bins,)
-    price: float | None = None  # where it was fitted: by how many nats the divergence grows per unit of spread
+    p: Annotated[Tensor, _Shares("bins")]
+    multiplier: NonNegative | None = None  # of a fitted law: nats of divergence per unit of spread
 
     def __post_init__(self) -> None:
-        midpoint_shares(self.p)
+        check_fields(self)
         if self.p.ndim != 1:
             raise ValueError(f"p: expected one law (bins,), got {tuple(self.p.shape)}")
-        if self.price is not None:
-            check_number("price", self.price, 0)
 
     @property
     def centres(self) -> Tensor:
@@ -79,7 +97,7 @@ class HistogramPrior:
 
     @property
     def spread(self) -> float:
-        "The standard deviation about zero; a range from -1 to 1 has 1 at most, the uniform law 0.577."
+        "The standard deviation about zero; at most 1, that of the uniform law is 0.577."
         return _standard_deviation(self.p, self.centres).item()
 
     @property
@@ -87,46 +105,69 @@ class HistogramPrior:
         "KL from the law to that of the middle of two draws, in nats for one coordinate."
         return kl(self.p, midpoint_shares(self.p)).item()
 
-    def sample(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
+    def sample(self, *shape: int, generator: Generators = None,
+               device: Any = None) -> Tensor:
         "Independent draws, float32; with several generators the leading axis has one entry for each."
         which, place = (rand(*shape, generator=generator, device=device) for _ in range(2))
-        ladder = self.p.cumsum(0).to(which.device, torch.float32)
-        k = torch.searchsorted(ladder / ladder[-1], which, right=True).clamp_max(len(ladder) - 1)
-        return (2 * (k + place) - len(ladder)) / len(ladder)
+        cumulative = self.p.cumsum(0).to(which.device, torch.float32)
+        bins = len(cumulative)
+        k = torch.searchsorted(cumulative / cumulative[-1], which, right=True).clamp_max(bins - 1)
+        return (2 * (k + place) - bins) / bins
 
-# %% ../../nbs/5_icml2019/05_priors.ipynb #db67336e
-@torch.inference_mode(False)
-@torch.enable_grad()  # whoever samples for the first time does so without gradients
-def fit_prior(spread: float = .054,  # least standard deviation; the range is [-1, 1]; 27.7 of 1,024 bins in the paper's code
-              bins: int = 1024,  # even
-              odd: str = "split",  # see `midpoint_shares`
-              ) -> HistogramPrior:
-    "The symmetric law of that spread that is nearest to the law of its middles (Singh et al. 2019, by another solver)."
-    if check_int("bins", bins, 8) % 2:
-        raise ValueError(f"bins: expected an even number, got {bins}")
-    spread, odd = check_number("spread", spread, 4 / bins, .9), check_choice("odd", odd, ("split", "drop"))
-    from scipy.optimize import minimize
-    side, price, stiff, x = np.zeros(bins // 2), 0., 200., _centres(bins, dtype=torch.float64)
 
-    def law(v: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        v = torch.tensor(v, requires_grad=True)
+# %% ../../nbs/5_icml2019/05_priors.ipynb #5ac58b59
+@dataclass
+class _Lagrangian:
+    "The program of `fit_prior`: the divergence, with the condition on the spread."
+    spread: float
+    odd: str
+    x: Tensor  # middles of the bins
+    multiplier: float = 0.
+    stiffness: float = 200.  # of the square of what is lacking
+
+    def law(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        "The symmetric law with these logits on its right half, and the spread that it lacks."
         p = torch.cat([v.flip(0), v]).softmax(0)
-        return v, p, kl(p, _midpoint(p, odd)), spread - _standard_deviation(p, x)
+        return p, self.spread - _standard_deviation(p, self.x)
 
-    def cost(v: np.ndarray) -> tuple[float, np.ndarray]:
-        v, _, nats, lack = law(v)
-        value = nats + (price + stiff * lack).clamp_min(0).square() / (2 * stiff)
+    def __call__(self, v: np.ndarray) -> tuple[float, np.ndarray]:
+        v = torch.tensor(v, requires_grad=True)
+        p, lack = self.law(v)
+        force = (self.multiplier + self.stiffness * lack).clamp_min(0)
+        value = kl(p, _midpoint(p, self.odd)) + force.square() / (2 * self.stiffness)
         return value.item(), torch.autograd.grad(value, v)[0].numpy()
 
+# %% ../../nbs/5_icml2019/05_priors.ipynb #7b047dda
+Bins = Annotated[int, Whole(8)]
+
+# %% ../../nbs/5_icml2019/05_priors.ipynb #7e114a6f
+@torch.inference_mode(False)
+@torch.enable_grad()
+@checked
+def fit_prior(spread: Annotated[float, Real(0., .9)] = .054,  # least standard deviation
+              bins: Bins = 1024,  # of [-1, 1], an even number
+              odd: OddSums = "split",  # see `midpoint_shares`
+              ) -> HistogramPrior:
+    """The symmetric law of that spread that is nearest to the law of its middles.
+
+    The code of Singh et al. 2019 asks for 27.7 of 1,024 bins, which is 0.054. Our solver is L-BFGS
+    on an augmented Lagrangian. `ValueError` for odd `bins` and for a spread below two bins.
+    """
+    from scipy.optimize import minimize
+    if bins % 2:
+        raise ValueError(f"bins: expected an even number, got {bins}")
+    if spread < 4 / bins:
+        raise ValueError(f"spread: expected ≥ {4 / bins:g}, two of {bins} bins, got {spread:g}")
+    cost, side = _Lagrangian(spread, odd, _centres(bins, dtype=torch.float64)), np.zeros(bins // 2)
     for _ in range(12):
         side = minimize(cost, side, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
-        _, p, _, lack = law(side)
-        price = max(0., price + stiff * lack.item())
+        p, lack = cost.law(torch.tensor(side, requires_grad=True))
+        cost.multiplier = max(0., cost.multiplier + cost.stiffness * lack.item())
         if abs(lack) < 1e-5:
             break
-    return HistogramPrior(p.detach(), price)
+    return HistogramPrior(p.detach(), cost.multiplier)
 
-# %% ../../nbs/5_icml2019/05_priors.ipynb #8cc7adf3
+# %% ../../nbs/5_icml2019/05_priors.ipynb #8d053ca7
 def _cauchy(spread: float) -> HistogramPrior:
     "A Cauchy law cut off at -1 and 1, of that spread."
     from scipy.optimize import brentq
@@ -134,43 +175,43 @@ def _cauchy(spread: float) -> HistogramPrior:
 
     def cut(width: float) -> Tensor:
         return torch.softmax(-torch.log1p((x / width).square()), 0)
-    return HistogramPrior(cut(brentq(lambda width: _standard_deviation(cut(width), x).item() - spread, 1e-6, 1e3)))
+
+    def excess(width: float) -> float:
+        return _standard_deviation(cut(width), x).item() - spread
+    return HistogramPrior(cut(brentq(excess, 1e-6, 1e3)))
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #81605b0f
-INTERPOLATION_PRIORS = ("nonparametric", "cauchy", "uniform", "normal")
+InterpolationPrior = Literal["nonparametric", "cauchy", "uniform", "normal"]
+INTERPOLATION_PRIORS = get_args(InterpolationPrior)
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #a81ad883
 @functools.lru_cache(maxsize=32)
 def _prior_shares(prior: str, spread: float) -> HistogramPrior:
+    "The law of that name and spread."
     if prior == "uniform":
         return HistogramPrior(torch.full((1024,), 1 / 1024, dtype=torch.float64))
     return fit_prior(spread) if prior == "nonparametric" else _cauchy(spread)
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #7f2a3fd2
 @register_game
-@dataclass
+@dataclass(kw_only=True)
 class NonParametricPrior(ZeroCentred):
-    "The game of 2014 with R1 on latents from a law that is nearly that of its own middles (Singh et al. 2019), at unit variance."
-    prior: str = "nonparametric"  # or a rival: "cauchy", cut off at the same spread, "uniform", "normal"
-    spread: float = .054  # standard deviation of the first two on [-1, 1]: the smaller, the nearer and the longer the tails
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("prior", self.prior, INTERPOLATION_PRIORS)
-        check_number("spread", self.spread, .025, .5)
+    "The R1 GAN with latents whose law is nearly that of their middles (Singh et al. 2019)."
+    prior: InterpolationPrior = "nonparametric"  # "cauchy" is cut off at the same spread
+    spread: Annotated[float, Real(.025, .5)] = .054  # of the first two on [-1, 1]
 
     def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
-        "Draws from the prior."
+        "Draws from the prior, scaled to unit variance."
         if self.prior == "normal":
             return randn(*shape, generator=generator, device=device)
         law = _prior_shares(self.prior, self.spread)
         return law.sample(*shape, generator=generator, device=device) / law.spread
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #84d60057
-def rescaled_lerp(a: Tensor, b: Tensor,  # (*, latent), independent draws of a normal prior with mean zero
+def rescaled_lerp(a: Tensor, b: Tensor,  # (*, latent), independent normal draws with mean zero
                   t: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
                   ) -> Tensor:  # (*, latent)
-    "The straight line from a to b, made longer on the way so that each point of it is a draw of the same normal law."
+    "The straight line from a to b, rescaled so that each point of it is a draw of the same law."
     t = interpolation_position(a, b, t)
     far = torch.hypot(1 - t, t)
     return ((1 - t) / far).to(a) * a + (t / far).to(a) * b

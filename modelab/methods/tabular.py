@@ -5,222 +5,238 @@
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #bf6575e6
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import nn, Tensor
 
-from ..core.checks import (check_callable, check_choice, check_int, check_number,
-                                 check_tensors)
+from ..core.checks import check_shape, check_tensors
 from ..core.registry import register_game
-from ..core.seeding import Generators, rand, randn
+from ..core.seeding import Generators, rand, randint, randn
+from ..core.signatures import (Bools, checked, Function, Index, InstanceOf, NonNegative,
+                                     Shape, Share, Wholes)
+from ..networks.convolutional import Conv, fold_runs, unfold_runs
 from ..networks.layers import make_player, mlp
+from ..networks.players import Networks, Player
+from ..training.game import AdversarialGame
+from ..training.optimiser import Optimiser
 from ..training.run import Run
 
 # %% auto #0
-__all__ = ['RECONSTRUCTED_CELLS', 'NOISE_PRIORS', 'hide_cells', 'fill_holes', 'row_rmse', 'cell_discriminator_loss',
-           'cell_generator_loss', 'cell_reconstruction_loss', 'cell_penalty', 'ImputerNetwork', 'CellDiscriminator',
-           'Imputer', 'impute_rows', 'TableRows']
+__all__ = ['Rows', 'CellMask', 'CellCritic', 'EventShape', 'RECONSTRUCTED_CELLS', 'NOISE_PRIORS', 'NoInfinity', 'hide_cells',
+           'fill_holes', 'row_rmse', 'cell_discriminator_loss', 'cell_generator_loss', 'cell_reconstruction_loss',
+           'cell_penalty', 'ImputerNetwork', 'CellDiscriminator', 'PixelNetwork', 'Imputer', 'impute_rows', 'TableRows']
+
+# %% ../../nbs/5_icml2019/09_tabular.ipynb #8acfaf5c
+@dataclass(frozen=True)
+class NoInfinity(Shape):
+    "Marks a table: a tensor as `Shape` does, with NaN where a value is missing, without infinity."
+
+    def check(self, name: str, value: Any) -> Tensor:
+        "`value`, if it is such a tensor."
+        check_tensors(**{name: value})
+        if value.isinf().any():
+            raise ValueError(f"{name}: expected finite numbers, or NaN for missing ones, got "
+                             f"infinity")
+        return value
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #fb723aa2
-def _check_table(name: str, x: Any) -> None:
-    "Refuse what is no table (*runs, n, d) of floating numbers; NaN stands where a value is missing."
-    check_tensors(**{name: x})
-    if x.ndim < 2:
-        raise ValueError(f"{name}: expected rows (*runs, n, d), got {tuple(x.shape)}")
+Rows = Annotated[Tensor, Shape("*runs n d")]  # NaN stands where a value is missing
+CellMask = Annotated[Tensor, Bools("*runs n d")]
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #f13fb9e7
-def hide_cells(x: Tensor,  # rows (*runs, n, d)
-               rate: float,  # share of the cells
+@checked
+def hide_cells(x: Rows,  # (*runs, n, d)
+               rate: Share,  # of the cells
                generator: Generators = None,  # one, or one per run
                ) -> Tensor:
-    "The same rows with NaN in cells chosen at random, each cell for itself: missing completely at random."
-    _check_table("x", x)
+    "The same rows with NaN in cells chosen at random: missing completely at random."
     chance = rand(*x.shape, generator=generator, device=x.device)
-    return torch.where(chance < check_number("rate", rate, 0, 1), math.nan, x)
+    return torch.where(chance < rate, math.nan, x)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #777e3e6c
-def fill_holes(x: Tensor,  # rows with NaN in their holes
-               filled: Tensor,  # a value for every cell
+@checked
+def fill_holes(x: Rows,  # with NaN in their holes
+               filled: Rows,  # a value for every cell
                ) -> Tensor:
     "`x` with its holes filled; what was known stays as it is, to the bit."
-    _check_table("x", x)
-    check_tensors(filled=filled)
-    if x.shape != filled.shape or x.dtype != filled.dtype:
-        raise ValueError(f"filled: expected {x.dtype} {tuple(x.shape)} as for x, got {filled.dtype} {tuple(filled.shape)}")
     return torch.where(x.isnan(), filled, x)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #b94192c2
-def row_rmse(x: Tensor,  # rows with holes, (*runs, n, d)
-             filled: Tensor, truth: Tensor,  # the same rows, filled and as they were
+@checked
+def row_rmse(x: Rows,  # with holes, (*runs, n, d)
+             filled: Rows, truth: Rows,  # the same rows, filled and as they were
              ) -> Tensor:  # (*runs,)
-    "Root mean squared error over the holes of a row, averaged over all rows; a row without holes counts as 0."
-    _check_table("x", x)
-    check_tensors(filled=filled, truth=truth)
-    for name, value in (("filled", filled), ("truth", truth)):
-        if value.shape != x.shape:
-            raise ValueError(f"{name}: expected {tuple(x.shape)} as for x, got {tuple(value.shape)}")
+    "Root mean squared error over the holes of a row, averaged over rows; without holes it is 0."
     holes = x.isnan()
     wrong = torch.where(holes, filled - truth, 0).square().sum(-1)
     return (wrong / holes.sum(-1).clamp_min(1)).sqrt().mean(-1)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #c2068977
-def _cells(name: str, values: Any, mask: Any) -> Tensor:
-    "The mask of cells, (*runs, n, d) bools, if it fits the values."
-    _check_table(name, values)
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        raise TypeError(f"shown, asked: expected a mask of bools, got {getattr(mask, 'dtype', type(mask).__name__)}")
-    if mask.shape != values.shape:
-        raise ValueError(f"shown, asked: expected a mask {tuple(values.shape)} as for {name}, got {tuple(mask.shape)}")
-    return mask
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #8af3381b
 def _column_means(values: Tensor, among: Tensor) -> Tensor:
-    "Mean of each column over the rows that are in it, then over columns, (*runs,); a column without any counts as 0."
+    "Mean of each column over the rows in `among`, then over columns; an empty column gives 0."
     return (torch.where(among, values, 0).sum(-2) / among.sum(-2).clamp_min(1)).mean(-1)
 
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #053028a3
-def cell_discriminator_loss(scores: Tensor,  # of the cells of completed rows, (*runs, n, d)
-                            shown: Tensor,  # which were known, (*runs, n, d) bools
+# %% ../../nbs/5_icml2019/09_tabular.ipynb #8af3381b
+@checked
+def cell_discriminator_loss(scores: Rows,  # of the cells of completed rows, (*runs, n, d)
+                            shown: CellMask,  # which were known, (*runs, n, d)
                             ) -> Tensor:  # (*runs,)
-    "Element-wise Wasserstein loss: filled cells should score low, shown ones high, column by column (Hwang et al. 2019)."
-    shown = _cells("scores", scores, shown)
+    "Wasserstein loss by cell: filled cells should score low, shown ones high (Hwang et al. 2019)."
     return _column_means(scores, ~shown) - _column_means(scores, shown)
 
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #8e6d5574
-def cell_generator_loss(scores: Tensor,  # of the cells of completed rows, (*runs, n, d)
-                        shown: Tensor,  # which were known, (*runs, n, d) bools
+# %% ../../nbs/5_icml2019/09_tabular.ipynb #053028a3
+@checked
+def cell_generator_loss(scores: Rows,  # of the cells of completed rows, (*runs, n, d)
+                        shown: CellMask,  # which were known, (*runs, n, d)
                         ) -> Tensor:  # (*runs,)
     "What the imputer descends: the cells that it filled should score high."
-    return -_column_means(scores, ~_cells("scores", scores, shown))
+    return -_column_means(scores, ~shown)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #3e5283e3
-def cell_reconstruction_loss(filled: Tensor,  # a value for every cell, (*runs, n, d)
-                             x: Tensor,  # the values that are known
-                             asked: Tensor,  # for which cells, (*runs, n, d) bools
+@checked
+def cell_reconstruction_loss(filled: Rows,  # a value for every cell, (*runs, n, d)
+                             x: Rows,  # the values that are known
+                             asked: CellMask,  # for which cells, (*runs, n, d)
                              ) -> Tensor:  # (*runs,)
     "Mean squared error over the asked cells of a row, then over rows."
-    _check_table("x", x)
-    asked = _cells("filled", filled, asked)
-    if x.shape != filled.shape:
-        raise ValueError(f"x: expected {tuple(filled.shape)} as for filled, got {tuple(x.shape)}")
     wrong = torch.where(asked, filled - torch.where(asked, x, 0), 0).square().sum(-1)
     return (wrong / asked.sum(-1).clamp_min(1)).mean(-1)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #f94446b6
-def _each_cell(name: str, said: Any, x: Tensor) -> Tensor:
-    "What a player said, if it said something of each cell."
-    if not isinstance(said, Tensor) or said.shape != x.shape:
-        raise ValueError(f"{name}: expected a number for each cell, {tuple(x.shape)}, got {getattr(said, 'shape', type(said).__name__)}")
-    return said
+CellCritic = Annotated[Callable[[Tensor], Tensor], Function("*runs n d -> *runs n d")]
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #cb323895
-def cell_penalty(critic: Callable[[Tensor], Tensor],  # rows (*runs, n, d) to a score for each cell
-                 x: Tensor,  # completed rows (*runs, n, d)
-                 shown: Tensor,  # which cells were known, (*runs, n, d) bools
+@checked
+def cell_penalty(critic: CellCritic,  # rows (*runs, n, d) to a score for each cell
+                 x: Rows,  # completed rows (*runs, n, d)
+                 shown: CellMask,  # which cells were known, (*runs, n, d)
                  *, exact: bool = False,  # every output's slope, or one per row drawn by lot
                  generator: Generators = None,  # of the lot
                  ) -> Tensor:  # (*runs,), unweighted
-    "Squared slope of each cell's score in the whole row, over the rows where the cell is shown, averaged over columns."
-    check_callable(critic=critic)
-    _check_table("x", x)
+    "Squared slope of each cell's score in its row, averaged over rows that show it and columns."
     x = x.detach().requires_grad_()
-    shown = _cells("x", x, shown)
     with torch.enable_grad():
-        scores = _each_cell("critic", critic(x), x)
+        scores = check_shape("critic", critic(x), x.shape)
     if not scores.requires_grad:
         return scores.new_zeros(x.shape[:-2])
     d, share = x.shape[-1], shown / shown.sum(-2, keepdim=True).clamp_min(1) / x.shape[-1]
 
-    def steep(one: Tensor) -> Tensor:
+    def steepness(one: Tensor) -> Tensor:  # of the outputs where `one` is 1
         slopes, = torch.autograd.grad(scores, x, one.to(scores.dtype), create_graph=True)
         return slopes.square().sum(-1) * (share * one).sum(-1)
     if exact:
-        return sum(steep(one.expand_as(scores)) for one in torch.eye(d, dtype=x.dtype, device=x.device)).sum(-1)
-    lot = (rand(*x.shape[:-1], generator=generator, device=x.device) * d).long().clamp_max(d - 1)
-    return d * steep(nn.functional.one_hot(lot, d).to(x.dtype)).sum(-1)
+        return sum(steepness(one.expand_as(scores)) for one in torch.eye(d).to(x)).sum(-1)
+    lot = randint(d, *x.shape[:-1], generator=generator, device=x.device)
+    return d * steepness(F.one_hot(lot, d).to(x.dtype)).sum(-1)
+
+# %% ../../nbs/5_icml2019/09_tabular.ipynb #7bec410c
+EventShape = Annotated[Sequence[int], Wholes(1)]
+
+# %% ../../nbs/5_icml2019/09_tabular.ipynb #7b5e11cb
+class ImputerNetwork(nn.Module):
+    "An imputer around a network: rows with holes, and noise for them, to a value for every cell."
+    @checked
+    def __init__(self, net: CellCritic,  # of the row and its mask, one after the other
+                 event: EventShape):
+        super().__init__()
+        self.net, self.event = net, tuple(event)
+
+    def forward(self, z: Tensor,  # noise (*runs, n, latent), repeated if cells are more
+                x: Tensor | None = None,  # rows (*runs, n, *event), NaN in holes; None: all holes
+                ) -> Tensor:
+        cells = torch.arange(math.prod(self.event), device=z.device)
+        noise = z[..., cells % z.shape[-1]].unflatten(-1, self.event)
+        x = torch.full_like(noise, math.nan) if x is None else x
+        shown = (~x.isnan()).to(x.dtype)
+        seen = torch.cat([fill_holes(x, noise), shown], -len(self.event))
+        return check_shape("G", self.net(seen), x.shape)
+
+# %% ../../nbs/5_icml2019/09_tabular.ipynb #f92cf7b9
+class CellDiscriminator(nn.Module):
+    "A discriminator of cells around a network with a run axis; its answer is a row's mean score."
+    lead = 2  # axes before the event: the runs and the batch
+
+    @checked
+    def __init__(self, net: CellCritic):
+        super().__init__()
+        self.net = net
+
+    def cells(self, x: Tensor) -> Tensor:
+        "A score for each cell of rows (runs, n, *event)."
+        return check_shape("D", self.net(x), x.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cells(x).flatten(2).mean(-1)
+
+# %% ../../nbs/5_icml2019/09_tabular.ipynb #65d234bc
+class PixelNetwork(nn.Module):
+    "Convolutions that keep a picture's size: (runs, n, inputs, h, w) to (runs, n, outputs, h, w)."
+    def __init__(self, inputs: int, outputs: int, width: int, depth: int, runs: int,
+                 generator: Generators):
+        super().__init__()
+        sizes = [inputs, *[width] * depth, outputs]
+        self.runs = runs
+        self.convs = nn.ModuleList(Conv(a, b, 3, 1, runs, generator)
+                                   for a, b in zip(sizes, sizes[1:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.convs[0](fold_runs(x, self.runs))
+        for conv in self.convs[1:]:
+            x = conv(F.leaky_relu(x, .2))
+        return unfold_runs(x, self.runs)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #4205ca7c
 RECONSTRUCTED_CELLS, NOISE_PRIORS = ("shown", "hidden"), ("normal", "uniform")
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #0aa91b8f
-class ImputerNetwork(nn.Module):
-    "An imputer around a network: rows with holes, and noise for the holes, to a value for every cell."
-    def __init__(self, net: nn.Module,  # takes the row and its mask one after the other along the first event axis
-                 event: tuple[int, ...]):
-        super().__init__()
-        check_callable(net=net)
-        if not isinstance(event, (tuple, list)) or not event:
-            raise ValueError(f"event: expected the shape of one row, with at least one axis, got {event!r}")
-        self.net, self.event = net, tuple(check_int("event", n) for n in event)
-
-    def forward(self, z: Tensor,  # noise (*runs, n, latent), used over again where there are more cells than latents
-                x: Tensor | None = None,  # rows (*runs, n, *event) with NaN in their holes; None: nothing is known
-                ) -> Tensor:
-        cells = torch.arange(math.prod(self.event), device=z.device)
-        noise = z[..., cells % z.shape[-1]].unflatten(-1, self.event)
-        x = torch.full_like(noise, math.nan) if x is None else x
-        return _each_cell("G", self.net(torch.cat([fill_holes(x, noise), (~x.isnan()).to(x.dtype)], -len(self.event))), x)
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #8ad2e1c2
-class CellDiscriminator(nn.Module):
-    "A discriminator of cells around a network with a run axis: called, it gives the mean score of each row's cells."
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        check_callable(net=net)
-        self.net = net
-
-    def cells(self, x: Tensor) -> Tensor:
-        "A score for each cell of rows (runs, n, *event)."
-        return _each_cell("D", self.net(x), x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.cells(x).flatten(2).mean(-1)
-
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #40582a2f
 @register_game
-@dataclass
-class Imputer:
-    "The part of HexaGAN (Hwang et al. 2019) that fills holes: an imputer G, and D, which judges each cell."
-    G: nn.Module | Callable[[], nn.Module] | None = None  # your own, from (2c, ...) to (c, ...) for an event (c, ...)
-    D: nn.Module | Callable[[], nn.Module] | None = None  # from rows to a score for each cell
-    rate: float = .5  # share of the cells that the game hides, besides what is missing already
-    ask: str = "shown"  # the cells that G must reconstruct: those it saw, or the known ones that the game hid
-    weight: float = 1.  # of the reconstruction
-    adversary: float = 1.  # weight of what D says to G; 0: reconstruction alone
-    price: float = .1  # of D's slopes
-    prior: str = "normal"  # of z; or "uniform" on [0, 1], for tables scaled to it
-    latent: int | None = None  # length of z; None fits the set
-    width: int = 64  # hidden units of the default players
-    depth: int = 2  # their hidden layers
-    lr: float | dict[str, float] = 4e-3  # of Adam; a dict sets it by player
-    betas: tuple[float, float] = (.5, .9)
-
-    def __post_init__(self) -> None:
-        check_choice("ask", self.ask, RECONSTRUCTED_CELLS)
-        check_choice("prior", self.prior, NOISE_PRIORS)
-        check_number("rate", self.rate, 0, 1)
-        for name in ("weight", "adversary", "price"):
-            check_number(name, getattr(self, name), 0)
+@dataclass(kw_only=True)
+class Imputer(AdversarialGame):
+    "The part of HexaGAN (Hwang et al. 2019) that fills holes: an imputer G, and a D of cells."
+    G: Player = None  # your own, from (2c, ...) to (c, ...) for an event (c, ...)
+    D: Player = None  # from rows to a score for each cell
+    rate: Share = .5  # of the cells that the game hides, besides what is missing already
+    reconstruct: Literal["shown", "hidden"] = "shown"  # cells that G saw, or that the game hid
+    reconstruction_weight: NonNegative = 1.
+    adversarial_weight: NonNegative = 1.  # of D's scores in the loss of G; 0: reconstruction alone
+    penalty_weight: NonNegative = .1  # of D's slopes
+    prior: Literal["normal", "uniform"] = "normal"  # of z; "uniform" on [0, 1], for scaled tables
+    default_networks: ClassVar[Networks] = Networks("mlp", width=64, depth=2)
+    default_optimiser: ClassVar[Optimiser] = Optimiser(4e-3, (.5, .9))
 
     @property
     def turns(self) -> str:
-        "D's turn, if anybody listens to it, then G's."
-        return "D G" if self.adversary else "G"
+        "D's turn, if its scores count, then G's."
+        return "D G" if self.adversarial_weight else "G"
 
     def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
         "What is put into holes before G sees them."
-        return (randn if self.prior == "normal" else rand)(*shape, generator=generator, device=device)
+        draw = randn if self.prior == "normal" else rand
+        return draw(*shape, generator=generator, device=device)
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: Any) -> dict[str, nn.Module]:
+    def _cell_network(self, inputs: tuple[int, ...], event: tuple[int, ...],
+                      **kw: Any) -> nn.Module:
+        "A network (runs, n, *inputs) to (runs, n, *event)."
+        if self.networks.kind != "conv":
+            return mlp(inputs, event, self.networks.width, self.networks.depth, **kw)
+        if len(event) != 3:
+            raise ValueError(f'kind: expected "mlp" for {event}, which is no picture, got "conv"')
+        return PixelNetwork(inputs[0], event[0], self.networks.width, self.networks.depth, **kw)
+
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
         "The networks that play, one copy per run."
-        def net(inputs: Any) -> Callable[[], nn.Module]:
-            return lambda: mlp(inputs, event, self.width, self.depth, runs, generator)
-        return {"G": ImputerNetwork(make_player("G", self.G, net((2 * event[0], *event[1:])), runs, generator), event),
-                "D": CellDiscriminator(make_player("D", self.D, net(event), runs, generator))}
+        kw, seen = dict(runs=runs, generator=generator), (2 * event[0], *event[1:])
+        G = make_player("G", self.G, functools.partial(self._cell_network, seen, event, **kw), **kw)
+        default = functools.partial(self._cell_network, event, event, **kw)
+        D = make_player("D", self.D, default, scores=False, **kw)
+        return {"G": ImputerNetwork(G, event), "D": CellDiscriminator(D)}
 
     def filled(self, t: Any) -> tuple[Tensor, Tensor]:
         "The batch with further holes, and the values that G proposes; flat rows (runs, n, d)."
@@ -234,36 +250,35 @@ class Imputer:
         with torch.no_grad():
             x, filled = self.filled(t)
             rows, shown = fill_holes(x, filled), ~x.isnan()
-        return cell_discriminator_loss(scores(rows), shown) + self.price * cell_penalty(scores, rows, shown, generator=t.generator)
+        loss = cell_discriminator_loss(scores(rows), shown)
+        return loss + self.penalty_weight * cell_penalty(scores, rows, shown, generator=t.generator)
 
     def loss_G(self, t: Any) -> Tensor:
         "G wants its cells high, and the asked ones as they are."
         (x, filled), full = self.filled(t), t.x.flatten(2)
-        asked = ~x.isnan() if self.ask == "shown" else x.isnan() & ~full.isnan()
-        loss = self.weight * cell_reconstruction_loss(filled, full, asked)
-        if self.adversary:
+        asked = ~x.isnan() if self.reconstruct == "shown" else x.isnan() & ~full.isnan()
+        loss = self.reconstruction_weight * cell_reconstruction_loss(filled, full, asked)
+        if self.adversarial_weight:
             scores = t.D.cells(fill_holes(x, filled).view_as(t.x)).flatten(2)
-            loss = loss + self.adversary * cell_generator_loss(scores, ~x.isnan())
+            loss = loss + self.adversarial_weight * cell_generator_loss(scores, ~x.isnan())
         return loss
 
-# %% ../../nbs/5_icml2019/09_tabular.ipynb #78f5166e
+
+# %% ../../nbs/5_icml2019/09_tabular.ipynb #761e705e
 @torch.no_grad()
-def impute_rows(run: Run,  # of an `Imputer`
-                x: Tensor,  # rows with holes, (n, *event), or (runs, n, *event)
-                draw: int = 0,  # another number, another draw of the noise
+@checked
+def impute_rows(run: Annotated[Run, InstanceOf(Run)],  # of an `Imputer`
+                x: Annotated[Tensor, NoInfinity("n *rows")],  # with holes; the runs may come first
+                draw: Index = 0,  # another number, another draw of the noise
                 ) -> Tensor:  # (runs, n, *event)
-    "The rows, their holes filled by each run's imputer: by the averaged one where an average is kept."
-    if not isinstance(run, Run) or not isinstance(run.players.nets.get("G"), ImputerNetwork):
+    "The rows, filled by each run's imputer: by the averaged one where an average is kept."
+    net, event = run.players.averaged or run.players.nets["G"], tuple(run.modes.event)
+    if not isinstance(net, ImputerNetwork):
         raise TypeError(f"run: expected a Run of an Imputer, got {run!r:.60}")
-    _check_table("x", x)
-    event = tuple(run.modes.event)
-    if x.shape[1:] != event and (x.shape[:1] != (run.runs,) or x.shape[2:] != event):
-        raise ValueError(f"x: expected rows (n, {event}) or ({run.runs}, n, {event}), got {tuple(x.shape)}")
-    x = (x.expand(run.runs, *x.shape) if x.shape[1:] == event else x).to(run.device, torch.float32)
-    if x.isinf().any():
-        raise ValueError("x: expected finite numbers, or NaN where one is missing, got infinity")
-    z, net = run.noise(x.shape[1], run.generators("impute", check_int("draw", draw, 0))), run.players.averaged or run.players.nets["G"]
-    training = net.training
+    x = x.expand(run.runs, *x.shape) if x.shape[1:] == event else x
+    check_shape("x", x, (run.runs, *x.shape[1:2], *event))
+    x, training = x.to(run.device, torch.float32), net.training
+    z = run.noise(x.shape[1], run.generators("impute", draw))
     try:
         return fill_holes(x, net.eval()(z, x))
     finally:
@@ -272,17 +287,16 @@ def impute_rows(run: Run,  # of an `Imputer`
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #087b26c8
 class TableRows:
     "A table as data for a `Run`: rows (n, *event), NaN where a value is missing."
-    def __init__(self, x: Tensor):
-        _check_table("x", x)
-        if x.isinf().any():
-            raise ValueError("x: expected finite numbers, or NaN where one is missing, got infinity")
-        if x.isnan().all(0).any():
-            raise ValueError(f"x: expected at least one known value in each column, got none in {int(x.isnan().all(0).sum())} of them")
+    @checked
+    def __init__(self, x: Annotated[Tensor, NoInfinity("n d *more")]):
+        if empty := int(x.isnan().all(0).sum()):
+            raise ValueError(f"x: expected a known value in each column, got none in {empty}")
         self.x, self.event = x.float(), tuple(x.shape[1:])
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         "`n` rows, with replacement."
-        return self.x[torch.randint(len(self.x), (n,), generator=generator, device=self.x.device)]
+        i = torch.randint(len(self.x), (n,), generator=generator, device=self.x.device)
+        return self.x[i]
 
     def to(self, device: Any) -> TableRows:
         "The same rows elsewhere."

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from ..core.checks import check_batch, check_number
+from ..core.checks import check_batch
 from ..core.registry import register_game
-from ..core.signatures import Count, FakeScores, Logits, NonNegative, Positive, RealScores, checked
+from ..core.signatures import (Count, FakeScores, Logits, Network, NonNegative, Positive,
+                                     RealScores, checked)
 from ..losses.adversarial import discriminator_loss
 from ..losses.penalties import gradient_penalty, r1, r2
 from .minimax import Minimax
@@ -22,27 +23,33 @@ from ..training.game import CriticGame
 from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['wasserstein_distance', 'critic_loss', 'wasserstein_generator_loss', 'clip_weights_', 'Wasserstein',
-           'ClippedWasserstein', 'ZeroCentred']
+__all__ = ['optimal_partners', 'wasserstein_distance', 'critic_loss', 'wasserstein_generator_loss', 'clip_weights_',
+           'Wasserstein', 'ClippedWasserstein', 'ZeroCentred']
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #4585d7d4
+def optimal_partners(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    "For each row of `x` `(n, d)` its partner in `y` `(n, d)`; the total distance is the least."
+    if x.shape[1] == 1:
+        return y[:, 0].argsort()[x[:, 0].argsort().argsort()]
+    from scipy.optimize import linear_sum_assignment
+    distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.as_tensor(linear_sum_assignment(distances)[1])
+
+# %% ../../nbs/1_game/04_wasserstein.ipynb #527d2608
 def wasserstein_distance(x: torch.Tensor,  # (n, *event)
                          y: torch.Tensor,  # (n, *event)
-                         ) -> tuple[float, torch.Tensor]:  # W₁, and the partner in y of each row of x (n,)
-    """The exact Wasserstein-1 distance of two samples of one size: by sorting on a line, by linear assignment elsewhere.
+                         ) -> tuple[float, torch.Tensor]:  # W₁, and each row's partner in y (n,)
+    """The exact Wasserstein-1 distance of two samples of one size, for some thousand examples.
 
-    >>> transport(torch.tensor([[0.], [1.]]), torch.tensor([[3.], [2.]]))
+    >>> wasserstein_distance(torch.tensor([[0.], [1.]]), torch.tensor([[3.], [2.]]))
     (2.0, tensor([1, 0]))
     """
-    x, y = (check_batch(name, v, least=0).detach().cpu().double() for name, v in (("x", x), ("y", y)))
+    x, y = (check_batch(name, v, least=0) for name, v in (("x", x), ("y", y)))
     if x.shape != y.shape or not len(x):
-        raise ValueError(f"x, y: expected two samples of one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
-    x, y = (v.reshape(len(v), -1) for v in (x, y))
-    if x.shape[1] == 1:
-        partner = y[:, 0].argsort()[x[:, 0].argsort().argsort()]
-    else:
-        from scipy.optimize import linear_sum_assignment
-        partner = torch.as_tensor(linear_sum_assignment(torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist"))[1])
+        raise ValueError("x, y: expected two samples of one shape, "
+                         f"got {tuple(x.shape)} and {tuple(y.shape)}")
+    x, y = (v.detach().cpu().double().reshape(len(v), -1) for v in (x, y))
+    partner = optimal_partners(x, y)
     return (x - y[partner]).norm(dim=1).mean().item(), partner
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #2d1c3a61
@@ -61,14 +68,12 @@ def wasserstein_generator_loss(fake_scores: Logits) -> torch.Tensor:
     return -fake_scores.mean(-1)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #eba9e92b
+@checked
 @torch.no_grad()
-def clip_weights_(network: nn.Module,  # changed in place
-                  bound: float,  # > 0
+def clip_weights_(network: Network,  # changed in place
+                  bound: Positive,
                   ) -> nn.Module:  # the same network
     "Clamp every weight and bias to [-bound, bound] (Arjovsky et al. 2017, algorithm 1)."
-    check_number("bound", bound, above=0, most=1e30)
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"network: expected a torch.nn.Module, got {network!r:.60}")
     for weight in network.parameters():
         weight.clamp_(-bound, bound)
     return network
@@ -86,7 +91,8 @@ class Wasserstein(CriticGame):
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the critic's turn."
         fake = t.G(t.z).detach()
-        penalty = gradient_penalty(t.D, t.x, fake, target=self.target, one_sided=self.one_sided, generator=t.generator)
+        penalty = gradient_penalty(t.D, t.x, fake, target=self.target, one_sided=self.one_sided,
+                                   generator=t.generator)
         return critic_loss(*score_batches(t.D, t.x, fake)) + self.weight * penalty
 
     def loss_G(self, t: Any) -> torch.Tensor:
@@ -100,11 +106,12 @@ class ClippedWasserstein(CriticGame):
     "WGAN, the game of Arjovsky et al. 2017: the critic's weights are clipped before every use."
     bound: Positive = .1  # of every weight of D
     n_critic: Count = 5  # turns of D for one of G
-    default_optimiser: ClassVar[Optimiser] = Optimiser(1e-3, (0., .99))  # the authors' RMSprop but for its bias correction
+    default_optimiser: ClassVar[Optimiser] = Optimiser(1e-3, (0., .99))
 
     def loss_D(self, t: Any) -> torch.Tensor:
         "One value per run for the critic's turn."
-        return critic_loss(*score_batches(clip_weights_(t.D, self.bound), t.x, t.G(t.z).detach()))
+        critic = clip_weights_(t.D, self.bound)
+        return critic_loss(*score_batches(critic, t.x, t.G(t.z).detach()))
 
     def loss_G(self, t: Any) -> torch.Tensor:
         "One value per run for the generator's turn."
@@ -114,7 +121,7 @@ class ClippedWasserstein(CriticGame):
 @register_game
 @dataclass(kw_only=True)
 class ZeroCentred(Minimax):
-    "The R1 GAN (Mescheder et al. 2018): the original game with a penalty on D's gradient at real examples."
+    "The R1 GAN (Mescheder et al. 2018): the original game with zero-centred gradient penalties."
     weight: NonNegative = .1  # γ of R1
     fake_weight: NonNegative = 0.  # γ of R2, the same at generated examples
 

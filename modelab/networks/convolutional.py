@@ -14,7 +14,8 @@ from torch import nn
 
 from ..core.checks import check_int, check_number, check_tensors
 from ..core.seeding import Generators
-from .layers import HE_GAIN, Linear, Net, event_shape, init_uniform_
+from ..core.signatures import Count, Index, checked
+from .layers import HE_GAIN, Linear, Net, event_shape, init_uniform_, run_shape
 
 # %% auto #0
 __all__ = ['Conv', 'fold_runs', 'unfold_runs', 'ConvGenerator', 'ConvDiscriminator', 'conv_generator', 'conv_discriminator',
@@ -22,12 +23,12 @@ __all__ = ['Conv', 'fold_runs', 'unfold_runs', 'ConvGenerator', 'ConvDiscriminat
 
 # %% ../../nbs/0_start/05_networks.ipynb #0bfaa684
 class Conv(nn.Module):
-    "Square convolution on folded images `(batch, runs·channels, height, width)`, a filter bank per run."
-    def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1, runs: int | None = None,
-                 generator: Generators = None, gain: float = HE_GAIN):
+    "Square convolution on folded images `(batch, runs·channels, h, w)`, a filter bank per run."
+    def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1,
+                 runs: int | None = None, generator: Generators = None, gain: float = HE_GAIN):
         super().__init__()
-        inputs, outputs, size, gain = *map(check_int, ("inputs", "outputs", "size"), (inputs, outputs, size)), check_number("gain", gain, 0)
-        lead = () if runs is None else (check_int("runs", runs),)
+        inputs, outputs = check_int("inputs", inputs), check_int("outputs", outputs)
+        size, gain, lead = check_int("size", size), check_number("gain", gain, 0), run_shape(runs)
         self.weight = nn.Parameter(torch.empty(*lead, outputs, inputs, size, size))
         self.bias = nn.Parameter(torch.zeros(*lead, outputs))
         self.stride, self.padding = check_int("stride", stride), (size - 1) // 2
@@ -63,28 +64,32 @@ def _ladder(side: int) -> tuple[int, int]:
     return levels, side
 
 # %% ../../nbs/0_start/05_networks.ipynb #458a79c5
-def _image(name: str, event: Sequence[int]) -> tuple[int, int, int]:
+def _image_shape(name: str, event: Sequence[int]) -> tuple[int, int, int]:
     "An image shape (channels, side, side)."
     shape = event_shape(name, event)
     if len(shape) != 3 or shape[1] != shape[2] or shape[1] < 4:
-        raise ValueError(f"{name}: expected an image shape (channels, side, side) with side ≥ 4, got {shape}")
+        raise ValueError(f"{name}: expected an image shape (channels, side, side) with side ≥ 4, "
+                         f"got {shape}")
     return shape
 
 # %% ../../nbs/0_start/05_networks.ipynb #f9b11429
 class ConvGenerator(Net):
     "Latents to square images; see `conv_generator`."
-    def __init__(self, latent: int, event, width: int, runs: int | None, generator: Generators, last):
-        super().__init__(latent, _image("event", event), runs)
+    def __init__(self, latent: int, event: Sequence[int], width: int, runs: int | None,
+                 generator: Generators, last: Callable | None):
+        super().__init__(latent, _image_shape("event", event), runs)
         channels, side, _ = self.outputs
         levels, base = _ladder(side)
         widths = [check_int("width", width) * 2 ** i for i in range(levels, -1, -1)]
-        self.first = Linear(math.prod(self.inputs), widths[0] * base * base, runs, generator, HE_GAIN)
-        self.convs = nn.ModuleList(Conv(a, b, 3, 1, runs, generator) for a, b in zip(widths, widths[1:]))
-        self.final = Conv(widths[-1], channels, 3, 1, runs, generator, 1.0)
         self.start, self.last = (widths[0], base, base), last
+        self.first = Linear(math.prod(self.inputs), math.prod(self.start), runs, generator, HE_GAIN)
+        self.convs = nn.ModuleList(Conv(a, b, 3, 1, runs, generator)
+                                   for a, b in zip(widths, widths[1:]))
+        self.final = Conv(widths[-1], channels, 3, 1, runs, generator, 1.0)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        x = F.leaky_relu(fold_runs(self.first(self._check(z)).unflatten(-1, self.start), self.runs), .2)
+        x = self.first(self._check(z)).unflatten(-1, self.start)
+        x = F.leaky_relu(fold_runs(x, self.runs), .2)
         for conv in self.convs:
             x = F.leaky_relu(conv(F.interpolate(x, scale_factor=2, mode="nearest")), .2)
         x = unfold_runs(self.final(x), self.runs)
@@ -92,15 +97,16 @@ class ConvGenerator(Net):
 
 # %% ../../nbs/0_start/05_networks.ipynb #dc9fd56b
 class ConvDiscriminator(Net):
-    "Square images, and a vector beside each if it is asked for, to logits or to a vector; see `conv_discriminator`."
-
-    def __init__(self, event, width: int, runs: int | None, generator: Generators, outputs=(), beside: int = 0):
-        super().__init__(_image("event", event), outputs, runs)
+    "Square images, and a vector beside each if asked for, to logits or to a vector."
+    def __init__(self, event: Sequence[int], width: int, runs: int | None, generator: Generators,
+                 outputs: int | Sequence[int] = (), beside: int = 0):
+        super().__init__(_image_shape("event", event), outputs, runs)
         channels, side, _ = self.inputs
         levels, base = _ladder(side)
         widths = [check_int("width", width) * 2 ** i for i in range(levels + 1)]
         self.first = Conv(channels, widths[0], 3, 1, runs, generator)
-        self.convs = nn.ModuleList(Conv(a, b, 4, 2, runs, generator) for a, b in zip(widths, widths[1:]))
+        self.convs = nn.ModuleList(Conv(a, b, 4, 2, runs, generator)
+                                   for a, b in zip(widths, widths[1:]))
         features = widths[-1] * base * base + check_int("beside", beside, 0)
         self.final = Linear(features, math.prod(self.outputs), runs, generator, 1.0)
 
@@ -113,38 +119,42 @@ class ConvDiscriminator(Net):
         return self._event(self.final(torch.cat([x, *beside], -1) if beside else x))
 
 # %% ../../nbs/0_start/05_networks.ipynb #ca323fd9
-def conv_generator(latent: int,  # length of the latent vector
+@checked
+def conv_generator(latent: Count,  # length of the latent vector
                    event: Sequence[int],  # (channels, side, side)
-                   width: int = 32,  # channels at the picture's own resolution; doubled at each halving
-                   runs: int | None = None, generator: Generators = None,
+                   width: Count = 32,  # channels at the picture's own resolution
+                   runs: Count | None = None, generator: Generators = None,
                    last: Callable | None = torch.tanh,  # applied to the output
                    ) -> ConvGenerator:
     "A convolutional generator `(*runs, batch, latent)` → `(*runs, batch, channels, side, side)`."
-    return ConvGenerator(check_int("latent", latent), event, width, runs, generator, last)
+    return ConvGenerator(latent, event, width, runs, generator, last)
 
 # %% ../../nbs/0_start/05_networks.ipynb #1fba5427
+@checked
 def conv_discriminator(event: Sequence[int],  # (channels, side, side)
-                       width: int = 32,  # channels at the picture's own resolution; doubled at each halving
-                       runs: int | None = None, generator: Generators = None,
+                       width: Count = 32,  # channels at the picture's own resolution
+                       runs: Count | None = None, generator: Generators = None,
                        ) -> ConvDiscriminator:
-    "A convolutional discriminator `(*runs, batch, channels, side, side)` → logits `(*runs, batch)`."
+    "A discriminator `(*runs, batch, channels, side, side)` → logits `(*runs, batch)`."
     return ConvDiscriminator(event, width, runs, generator)
 
 # %% ../../nbs/0_start/05_networks.ipynb #98adb472
+@checked
 def conv_encoder(event: Sequence[int],  # (channels, side, side)
-                 latent: int,  # length of a code
-                 width: int = 32,  # channels at the picture's own resolution; doubled at each halving
-                 runs: int | None = None, generator: Generators = None,
-                 noise: int = 0,  # numbers of noise that E takes beside the picture
+                 latent: Count,  # length of a code
+                 width: Count = 32,  # channels at the picture's own resolution
+                 runs: Count | None = None, generator: Generators = None,
+                 noise: Index = 0,  # numbers of noise that E takes beside the picture
                  ) -> ConvDiscriminator:
-    "A convolutional encoder `(*runs, batch, channels, side, side)` → codes `(*runs, batch, latent)`."
-    return ConvDiscriminator(event, width, runs, generator, check_int("latent", latent), noise)
+    "An encoder `(*runs, batch, channels, side, side)` → codes `(*runs, batch, latent)`."
+    return ConvDiscriminator(event, width, runs, generator, latent, noise)
 
 # %% ../../nbs/0_start/05_networks.ipynb #29138ab0
+@checked
 def conv_joint_discriminator(event: Sequence[int],  # (channels, side, side)
-                             latent: int,  # length of z
-                             width: int = 32,  # channels at the picture's own resolution; doubled at each halving
-                             runs: int | None = None, generator: Generators = None,
+                             latent: Count,  # length of z
+                             width: Count = 32,  # channels at the picture's own resolution
+                             runs: Count | None = None, generator: Generators = None,
                              ) -> ConvDiscriminator:
     "D(x, z): logits `(*runs, batch)` for pairs of pictures and latents `(*runs, batch, latent)`."
-    return ConvDiscriminator(event, width, runs, generator, (), check_int("latent", latent))
+    return ConvDiscriminator(event, width, runs, generator, (), latent)

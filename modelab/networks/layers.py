@@ -15,15 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..core.checks import check_int, check_number
+from ..core.checks import check_int, check_ints, check_number
 from ..core.seeding import Generators, rand
+from ..core.signatures import Count, Index, checked
 
 # %% auto #0
-__all__ = ['HE_GAIN', 'init_uniform_', 'Linear', 'event_shape', 'Net', 'MLP', 'mlp', 'mlp_generator', 'JointMLP',
-           'joint_discriminator', 'PerRun', 'per_run', 'make_player', 'score_batches']
+__all__ = ['HE_GAIN', 'init_uniform_', 'Linear', 'run_shape', 'event_shape', 'Net', 'MLP', 'mlp', 'mlp_generator', 'JointMLP',
+           'joint_discriminator', 'one_score', 'PerRun', 'per_run', 'make_player', 'score_batches']
 
-# %% ../../nbs/0_start/05_networks.ipynb #dec1adf6
-HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))  # He et al.'s gain for leaky ReLUs of slope 0.2; see "A signal that dies on the way"
+# %% ../../nbs/0_start/05_networks.ipynb #6d1f52da
+HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))
 
 # %% ../../nbs/0_start/05_networks.ipynb #94b660d7
 def init_uniform_(parameter: torch.Tensor, bound: float, generator: Generators) -> None:
@@ -37,11 +38,11 @@ class Linear(nn.Module):
     def __init__(self, inputs: int, outputs: int,
                  runs: int | None = None,  # None: a plain layer, no run axis
                  generator: Generators = None,  # one, or one per run
-                 gain: float = 1 / math.sqrt(3),  # of the weights; this is torch's own, HE keeps a signal's scale
+                 gain: float = 1 / math.sqrt(3),  # of the weights; this one is torch's own
                  ):
         super().__init__()
-        inputs, outputs, gain = check_int("inputs", inputs), check_int("outputs", outputs), check_number("gain", gain, 0)
-        lead = () if runs is None else (check_int("runs", runs),)
+        inputs, outputs = check_int("inputs", inputs), check_int("outputs", outputs)
+        gain, lead = check_number("gain", gain, 0), run_shape(runs)
         self.weight = nn.Parameter(torch.empty(*lead, inputs, outputs))
         self.bias = nn.Parameter(torch.empty(*lead, 1, outputs))
         init_uniform_(self.weight, gain * math.sqrt(3 / inputs), generator)
@@ -55,10 +56,15 @@ class Linear(nn.Module):
             return (x * weight.mT).sum(-1, keepdim=True) + bias
         return torch.baddbmm(bias, x, weight)
 
+# %% ../../nbs/0_start/05_networks.ipynb #57483b16
+def run_shape(runs: int | None) -> tuple[int, ...]:
+    "The axes that come before the others: none, or one of `runs`."
+    return () if runs is None else (check_int("runs", runs),)
+
 # %% ../../nbs/0_start/05_networks.ipynb #61c8f2a5
 @functools.cache
 def _keep_memory() -> None:
-    "Ask glibc to keep freed memory between steps; page faults otherwise cost up to half a step. Elsewhere do nothing."
+    "Ask glibc to keep freed memory between steps; elsewhere do nothing."
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
@@ -68,7 +74,8 @@ def _keep_memory() -> None:
 # %% ../../nbs/0_start/05_networks.ipynb #860ab61c
 def event_shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     "An event shape: an int is a vector's length, () a single number."
-    return tuple(check_int(name, v) for v in (value if isinstance(value, (tuple, list, torch.Size)) else (value,)))
+    sizes = value if isinstance(value, (tuple, list, torch.Size)) else (value,)
+    return tuple(check_int(name, v) for v in sizes)
 
 # %% ../../nbs/0_start/05_networks.ipynb #4e8e00c9
 class Net(nn.Module):
@@ -77,28 +84,32 @@ class Net(nn.Module):
         super().__init__()
         self.inputs, self.outputs = event_shape("inputs", inputs), event_shape("outputs", outputs)
         self.runs = None if runs is None else check_int("runs", runs)
-        self.lead = 1 if runs is None else 2  # axes before the event: the batch, and the runs if there are any
+        self.lead = 1 if runs is None else 2  # axes before the event: batch, or runs and batch
         if runs is not None:
             _keep_memory()
 
     def _check(self, x: torch.Tensor) -> torch.Tensor:
-        lead = () if self.runs is None else (self.runs,)
-        if x.ndim != len(lead) + 1 + len(self.inputs) or tuple(x.shape[:len(lead)]) != lead \
-                or tuple(x.shape[len(lead) + 1:]) != self.inputs:
+        "`x` with a flat event; refused if its shape is not that of the inputs."
+        lead = run_shape(self.runs)
+        got, n = tuple(x.shape), len(lead)
+        if x.ndim != n + 1 + len(self.inputs) or got[:n] != lead or got[n + 1:] != self.inputs:
             want = ", ".join(map(str, [*lead, "batch", *self.inputs]))
-            raise ValueError(f"x: expected shape ({want}), got {tuple(x.shape)}")
-        return x.flatten(len(lead) + 1) if self.inputs else x.unsqueeze(-1)
+            raise ValueError(f"x: expected shape ({want}), got {got}")
+        return x.flatten(n + 1) if self.inputs else x.unsqueeze(-1)
 
     def _event(self, y: torch.Tensor) -> torch.Tensor:
+        "`y` with the shape of the outputs instead of a flat last axis."
         return y.unflatten(-1, self.outputs) if self.outputs else y.squeeze(-1)
 
 # %% ../../nbs/0_start/05_networks.ipynb #892586ee
 class MLP(Net):
     "Fully connected net with leaky ReLUs; see `mlp`."
-    def __init__(self, inputs, outputs, width: int, depth: int, runs: int | None, generator: Generators, last):
+    def __init__(self, inputs, outputs, width: int, depth: int, runs: int | None,
+                 generator: Generators, last: Callable | None):
         super().__init__(inputs, outputs, runs)
-        sizes = [math.prod(self.inputs), *[check_int("width", width)] * check_int("depth", depth, 0), math.prod(self.outputs)]
-        self.hidden = nn.ModuleList(Linear(a, b, runs, generator, HE_GAIN) for a, b in zip(sizes[:-1], sizes[1:-1]))
+        sizes = [math.prod(self.inputs), *[width] * depth, math.prod(self.outputs)]
+        self.hidden = nn.ModuleList(Linear(a, b, runs, generator, HE_GAIN)
+                                    for a, b in zip(sizes[:-1], sizes[1:-1]))
         self.final, self.last = Linear(*sizes[-2:], runs, generator), last
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -109,15 +120,18 @@ class MLP(Net):
         return x if self.last is None else self.last(x)
 
 # %% ../../nbs/0_start/05_networks.ipynb #b9f8b331
+@checked
 def mlp(inputs: int | Sequence[int],  # shape of one input
         outputs: int | Sequence[int],  # shape of one output; () for one number
-        width: int = 128,  # units in a hidden layer
-        depth: int = 2,  # hidden layers
-        runs: int | None = None,  # independent copies along a leading axis; None: a plain network
+        width: Count = 128,  # units in a hidden layer
+        depth: Index = 2,  # hidden layers
+        runs: Count | None = None,  # independent copies along a leading axis; None: a plain network
         generator: Generators = None,  # for the weights: one, or one per run
         last: Callable | None = None,  # applied to the output, for instance torch.tanh
         ) -> MLP:
-    """A fully connected net from `(*runs, batch, *inputs)` to `(*runs, batch, *outputs)`; `ValueError` on other shapes.
+    """A fully connected net from `(*runs, batch, *inputs)` to `(*runs, batch, *outputs)`.
+
+    It raises a `ValueError` on inputs of another shape.
 
     >>> mlp(2, (), width=16, runs=8)(torch.randn(8, 100, 2)).shape  # eight critics at once
     torch.Size([8, 100])
@@ -125,93 +139,125 @@ def mlp(inputs: int | Sequence[int],  # shape of one input
     return MLP(inputs, outputs, width, depth, runs, generator, last)
 
 # %% ../../nbs/0_start/05_networks.ipynb #3b9583af
-def mlp_generator(latent: int,  # length of the latent vector
+@checked
+def mlp_generator(latent: Count,  # length of the latent vector
                   event: Sequence[int],  # shape of one example
-                  width: int = 128, depth: int = 2, runs: int | None = None, generator: Generators = None) -> MLP:
-    "A fully connected generator `(*runs, batch, latent)` → `(*runs, batch, *event)`; pictures come out in [-1, 1]."
+                  width: Count = 128, depth: Index = 2, runs: Count | None = None,
+                  generator: Generators = None) -> MLP:
+    "A generator `(*runs, batch, latent)` → `(*runs, batch, *event)`; pictures are in [-1, 1]."
     event = event_shape("event", event)
-    return mlp(check_int("latent", latent), event, width, depth, runs, generator, torch.tanh if len(event) > 1 else None)
+    last = torch.tanh if len(event) > 1 else None
+    return mlp(latent, event, width, depth, runs, generator, last)
 
 # %% ../../nbs/0_start/05_networks.ipynb #6baaf6fb
 class JointMLP(nn.Module):
-    "A fully connected net of several inputs, laid side by side: an encoder E(x, noise), or a discriminator D(x, z)."
-
+    "A fully connected net of several inputs side by side: an encoder E(x, noise), or D(x, z)."
     def __init__(self, sizes: Sequence[int],  # numbers in each input
                  outputs: int | Sequence[int],  # shape of one output; () for one number
                  width: int = 128, depth: int = 2,
                  runs: int | None = None,  # independent copies along a leading axis
                  generator: Generators = None):
         super().__init__()
-        if not isinstance(sizes, (tuple, list)) or not sizes:
-            raise TypeError(f"sizes: expected how many numbers each input has, got {sizes!r}")
-        self.net = mlp(sum(check_int("sizes", n) for n in sizes), outputs, width, depth, runs, generator)
+        self.net = mlp(sum(check_ints("sizes", sizes)), outputs, width, depth, runs, generator)
         self.lead = self.net.lead
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
 
 # %% ../../nbs/0_start/05_networks.ipynb #489bebf1
+@checked
 def joint_discriminator(event: Sequence[int],  # shape of one x
-                        latent: int,  # length of z
-                        width: int = 128, depth: int = 2, runs: int | None = None,
+                        latent: Count,  # length of z
+                        width: Count = 128, depth: Index = 2, runs: Count | None = None,
                         generator: Generators = None) -> JointMLP:
-    "D(x, z): logits (*runs, batch) for pairs of x (*runs, batch, *event) and z (*runs, batch, latent)."
-    if not isinstance(event, (tuple, list)):
-        raise TypeError(f"event: expected the shape of one x, got {event!r}")
-    sizes = [math.prod(check_int("event", n) for n in event), check_int("latent", latent)]
+    "D(x, z): logits (*runs, batch) for x (*runs, batch, *event) and z (*runs, batch, latent)."
+    sizes = [math.prod(check_ints("event", event)), latent]
     return JointMLP(sizes, (), width, depth, runs, generator)
 
 # %% ../../nbs/0_start/05_networks.ipynb #8ca3297e
+def one_score(answer: torch.Tensor) -> torch.Tensor:
+    "The scores `(N,)` that a plain D gives as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`."
+    if not answer.ndim or answer.numel() != len(answer):
+        raise ValueError(f"D: expected one score per example, got shape {tuple(answer.shape)}")
+    return answer.flatten()
+
+# %% ../../nbs/0_start/05_networks.ipynb #3eff2c09
 class PerRun(nn.Module):
     "One plain network per run, applied along the run axis."
     lead = 2  # axes before the event: the runs and the batch
 
-    def __init__(self, members: Sequence[nn.Module]):
+    def __init__(self, members: Sequence[nn.Module],
+                 scores: bool = False,  # each answers one score per example, in any usual shape
+                 ):
         super().__init__()
-        self.members = nn.ModuleList(members)
+        self.members, self.scores = nn.ModuleList(members), scores
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return torch.stack([m(*(x[r] for x in inputs)) for r, m in enumerate(self.members)])
+        answers = [m(*(x[r] for x in inputs)) for r, m in enumerate(self.members)]
+        return torch.stack([one_score(a) for a in answers] if self.scores else answers)
 
-# %% ../../nbs/0_start/05_networks.ipynb #3eff2c09
+# %% ../../nbs/0_start/05_networks.ipynb #85883b2b
 def per_run(name: str,  # the player's name, for errors
-            given: nn.Module | Callable[[], nn.Module],  # a network (one run), or a function that makes one
-            runs: int,  # how many runs
+            given: nn.Module | Callable[[], nn.Module],  # a network, or a function that makes one
+            runs: int,  # how many runs; a network is one run
             generator: Sequence[torch.Generator],  # one per run; seeds what the function draws
+            scores: bool = False,  # whether it answers one score per example, such as (N, 1)
             ) -> PerRun:
     "A user's own network with a run axis; `ValueError` if one network should serve several runs."
-    if not isinstance(generator, (list, tuple)) or len(generator) != check_int("runs", runs) \
-            or not all(isinstance(g, torch.Generator) for g in generator):
-        raise TypeError(f"generator: expected a list of {runs!r} torch.Generators, got {generator!r:.60}")
-    if isinstance(given, nn.Module):
-        if runs != 1:
-            raise ValueError(f"{name}: one network cannot be {runs} independent runs; pass a function that makes one, "
-                             f"for instance lambda: {type(given).__name__}(…), or ask for runs=1")
-        return PerRun([given])
-    if not callable(given):
-        raise TypeError(f"{name}: expected a network or a function that makes one, got {type(given).__name__}")
+    _check_generators(generator, check_int("runs", runs))
+    if not isinstance(given, nn.Module):
+        return PerRun(_make_members(name, given, generator), scores)
+    if runs != 1:
+        raise ValueError(f"{name}: one network cannot be {runs} independent runs; pass a function "
+                         f"that makes one, for instance lambda: {type(given).__name__}(…), "
+                         "or ask for runs=1")
+    return PerRun([given], scores)
+
+# %% ../../nbs/0_start/05_networks.ipynb #3ee3f0fa
+def _check_generators(generators: Sequence[torch.Generator], runs: int) -> None:
+    "Refuse what is no list of one generator per run."
+    if not isinstance(generators, (list, tuple)) or len(generators) != runs \
+            or not all(isinstance(g, torch.Generator) for g in generators):
+        raise TypeError(f"generator: expected a list of {runs!r} torch.Generators, "
+                        f"got {generators!r:.60}")
+
+# %% ../../nbs/0_start/05_networks.ipynb #068ab03f
+def _make_members(name: str, make: Callable[[], nn.Module],
+                  generator: Sequence[torch.Generator]) -> list[nn.Module]:
+    "One network per generator, each made with torch's global seed drawn from its generator."
+    if not callable(make):
+        raise TypeError(f"{name}: expected a network or a function that makes one, "
+                        f"got {type(make).__name__}")
     members = []
     for g in generator:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2 ** 31, (), generator=g)))
-            members.append(given())
+            members.append(make())
     if not all(isinstance(m, nn.Module) for m in members):
-        raise TypeError(f"{name}: the function returned {type(members[0]).__name__}, expected a torch.nn.Module")
-    return PerRun(members)
+        raise TypeError(f"{name}: the function returned {type(members[0]).__name__}, "
+                        "expected a torch.nn.Module")
+    return members
 
-# %% ../../nbs/0_start/05_networks.ipynb #85883b2b
+# %% ../../nbs/0_start/05_networks.ipynb #831c5f70
 def make_player(name: str,  # for errors
                 given: nn.Module | Callable[[], nn.Module] | None,  # the user's own, or None
                 default: Callable[[], nn.Module],  # makes the default with its run axis
-                runs: int, generator: Sequence[torch.Generator]) -> nn.Module:
+                runs: int, generator: Sequence[torch.Generator],
+                scores: bool | None = None,  # whether it answers scores; None: if it is called D
+                ) -> nn.Module:
     "A game's player: the user's own network if there is one, else the default."
-    return default() if given is None else per_run(name, given, runs, generator)
+    if given is None:
+        return default()
+    return per_run(name, given, runs, generator, name == "D" if scores is None else scores)
 
 # %% ../../nbs/0_start/05_networks.ipynb #320b1292
 def score_batches(critic: nn.Module,
-                  *batches: torch.Tensor | tuple[torch.Tensor, ...],  # each (*runs, batch, *event), or a tuple of a critic's inputs
+                  *batches: torch.Tensor | tuple[torch.Tensor, ...],
                   ) -> Sequence[torch.Tensor]:  # for each batch (*runs, batch)
-    "What a critic says of several batches, as if each came alone; in one pass where that is quicker."
+    """Scores of several batches, as if each came alone; in one pass where that is quicker.
+
+    A batch is `(*runs, batch, *event)`, or a tuple of a critic's inputs.
+    """
     batches = [b if isinstance(b, tuple) else (b,) for b in batches]
     if not isinstance(critic, Net) or (critic.runs or 1) > 1:
         return [critic(*b) for b in batches]

@@ -17,89 +17,59 @@ from ..core.files import atomic_write
 from ..core.registry import get_setting, make, to_json
 
 # %% auto #0
-__all__ = ['CHECKPOINT_FORMAT', 'RUN_SETTINGS', 'save_checkpoint', 'run_config', 'load_checkpoint', 'list_checkpoints']
-
-# %% ../../nbs/6_workshop/07_engine.ipynb #b3eb6f2a
-CHECKPOINT_FORMAT = "modelab-run-1"
+__all__ = ['CHECKPOINT_FORMAT', 'RUN_SETTINGS', 'run_config', 'save_checkpoint', 'check_note', 'read_checkpoint',
+           'list_checkpoints', 'read_newest', 'load_checkpoint']
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #d6476d81
-def save_checkpoint(run: Any,
-                    path: str | Path,  # parent folders are made
-                    ) -> Path:
-    "Write a checkpoint: tensors and JSON, nothing executable; a crash leaves the old file whole, a NaN is refused."
-    from safetensors.torch import save
-    run._check()  # never a diverged run over a good one, nor half a step
-    if run.torn:
-        raise ValueError(f"run: the step after {run.steps} was cut in half; go back to the last checkpoint, {run.saved}")
-    tensors = run.players.state() | {f"loss/{word}": rows for word, rows in run.losses.items()}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    note = json.dumps({"format": CHECKPOINT_FORMAT, "steps": run.steps, **run_config(run)})
-    atomic_write(path, save({k: v.detach().cpu().clone() for k, v in tensors.items()}, metadata={"modelab": note}))
-    return path
+CHECKPOINT_FORMAT = "modelab-run-1"
+RUN_SETTINGS = ("runs", "seed", "batch", "average", "shards", "precision")
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #be503cfb
 def run_config(run: Any) -> dict[str, Any]:
     "Everything that the state after n steps depends on besides n, as plain JSON."
-    spec = getattr(run.game, "spec", None)
-    game = spec and {k: v if k == "name" else to_json(get_setting(run.game, k)) for k, v in spec.items()}
-    return {"game": game, "modes": getattr(run.modes, "spec", None), "runs": run.runs, "seed": run.seed,
-            "batch": run.batch, "average": run.average, "shards": run.shards, "precision": run.precision}
-
-# %% ../../nbs/6_workshop/07_engine.ipynb #f56c341d
-def load_checkpoint(cls: type,
-                    path: str | Path,  # a checkpoint, or a folder of them
-                    game: Any = None,  # needed where the game was made with networks of your own
-                    modes: Any = None,  # needed where the mode set has no name
-                    device: str = "auto",  # may differ from where it was saved
-                    ) -> Any:
-    "Read a checkpoint; `FileNotFoundError` if there is none, `ValueError` if it is damaged or does not fit."
-    path, note, tensors = _newest(Path(path)) if Path(path).is_dir() else (path, *_open(path))
-    for kind, given in (("game", game), ("modes", modes)):
-        if given is None and note[kind] is None:
-            raise ValueError(f"{kind}: {path} was saved with a {kind} that has no name; pass {kind}=")
-    game, modes = game or make("game", note["game"]), modes or make("modes", note["modes"])
-    try:
-        run = cls(game, modes, device=device, **{k: note[k] for k in RUN_SETTINGS})
-        run.players.restore(tensors)
-        for word, rows in run._losses.items():
-            run._losses[word] = torch.cat([tensors[f"loss/{word}"].to(run.device), rows])
-    except (RuntimeError, KeyError, MemoryError) as error:
-        raise ValueError(f"path: {path} does not fit {type(game).__name__} on {modes!r}: {error}") from error
-    run.steps = run._checked = note["steps"]
-    run.saved = Path(path)
-    return run
+    game = getattr(run.game, "spec", None)
+    if game is not None:  # settings may have changed under way
+        live = {k: to_json(get_setting(run.game, k)) for k in game if k != "name"}
+        game = {"name": game["name"], **live}
+    modes = getattr(run.modes, "spec", None)
+    return {"game": game, "modes": modes, **{name: getattr(run, name) for name in RUN_SETTINGS}}
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #739076f5
-def list_checkpoints(folder: str | Path) -> list[Path]:
-    "The checkpoints in a folder, the newest first; those of its only group of seeds if it holds none itself."
-    found = sorted(Path(folder).glob("step-*.safetensors"), reverse=True)
-    groups = [] if found else sorted({p.parent for p in Path(folder).glob("seeds-*/step-*.safetensors")})
-    if len(groups) > 1:
-        raise ValueError(f"path: {folder} holds {len(groups)} groups of seeds, name one of them: "
-                         + ", ".join(p.name for p in groups))
-    return found or (list_checkpoints(groups[0]) if groups else [])
+def save_checkpoint(run: Any,
+                    path: str | Path,  # parent folders are made
+                    ) -> Path:
+    "Write a checkpoint, all of it or nothing; `Diverged` for a loss that is not finite."
+    from safetensors.torch import save
+    run._check()
+    if run.torn:
+        raise ValueError(f"run: the step after {run.steps} was cut in half; "
+                         f"go back to the last checkpoint, {run.saved}")
+    tensors = run.players.state() | {f"loss/{word}": rows for word, rows in run.losses.items()}
+    tensors = {name: v.detach().cpu().clone() for name, v in tensors.items()}
+    note = json.dumps({"format": CHECKPOINT_FORMAT, "steps": run.steps, **run_config(run)})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, save(tensors, metadata={"modelab": note}))
+    return path
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #4a25e51f
-def _newest(folder: Path) -> tuple[Path, dict, dict[str, torch.Tensor]]:
-    "The newest checkpoint of a folder that can be read, its note and its tensors; a warning names those that cannot."
-    damaged = []
-    for path in list_checkpoints(folder):
-        try:
-            return path, *_open(path)
-        except ValueError as error:
-            damaged.append(str(error))
-            warnings.warn(f"{error}; trying the one before", stacklevel=3)
-    if damaged:
-        raise ValueError(f"path: no checkpoint in {folder} can be read; the first says: {damaged[0]}")
-    raise FileNotFoundError(f"path: there is no checkpoint in {folder}")
+def check_note(note: dict, tensors: dict[str, torch.Tensor]) -> None:
+    "Refuse a note that does not describe a run with these tensors."
+    counts = {"runs": 1, "seed": 0, "batch": 1, "shards": 1, "steps": 0}  # with the least of each
+    for name, least in counts.items():
+        check_int(name, note[name], least)
+    for kind in ("game", "modes"):
+        if note[kind] is not None and not isinstance(note[kind].get("name"), str):
+            raise TypeError(f"{kind}: expected a name")
+    lengths = {tuple(v.shape) for k, v in tensors.items() if k.startswith("loss/")}
+    size = sum(v.numel() for v in tensors.values())
+    if lengths != {(note["steps"], note["runs"])} or note["runs"] > size:
+        raise ValueError(f"{note['steps']} steps of {note['runs']} runs, "
+                         f"but losses of shape {lengths}")
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #5cf15a55
-RUN_SETTINGS = {"runs": 1, "seed": 0, "batch": 1, "average": None, "shards": 1, "precision": None}  # least value of a count
-
-# %% ../../nbs/6_workshop/07_engine.ipynb #e7a9556c
-def _open(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
-    "The note and the tensors of a checkpoint."
+def read_checkpoint(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    "The note and the tensors of a checkpoint; `ValueError` if it is damaged or not one of ours."
     from safetensors import SafetensorError, safe_open
     try:
         with safe_open(str(path), "pt") as file:
@@ -109,20 +79,72 @@ def _open(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
         raise FileNotFoundError(f"path: there is no checkpoint {path}") from None
     except (SafetensorError, ValueError, OSError, RecursionError) as error:
         raise ValueError(f"path: {path} is not a readable checkpoint ({error})") from error
-    if not isinstance(note, dict) or note.get("format") != CHECKPOINT_FORMAT:
-        got = note.get("format") if isinstance(note, dict) else note
-        raise ValueError(f"path: {path} is no modelab run: expected format {CHECKPOINT_FORMAT}, got {got!r:.60}")
+    got = note.get("format") if isinstance(note, dict) else note
+    if got != CHECKPOINT_FORMAT:
+        raise ValueError(f"path: {path} is no modelab run: expected format {CHECKPOINT_FORMAT}, "
+                         f"got {got!r:.60}")
     note = {"shards": 1, "precision": "float32", **note}  # runs saved before there were any
     try:
-        for name, least in {**RUN_SETTINGS, "steps": 0}.items():
-            if least is not None:
-                check_int(name, note[name], least)
-        for kind in ("game", "modes"):
-            if note[kind] is not None and not isinstance(note[kind].get("name"), str):
-                raise TypeError(f"{kind}: expected a name")
-        lengths = {tuple(v.shape) for k, v in tensors.items() if k.startswith("loss/")}
-        if lengths != {(note["steps"], note["runs"])} or note["runs"] > sum(v.numel() for v in tensors.values()):
-            raise ValueError(f"{note['steps']} steps of {note['runs']} runs, but losses of shape {lengths}")
+        check_note(note, tensors)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"path: {path} is not a checkpoint that modelab wrote ({error})") from error
+        raise ValueError(f"path: {path} is not a checkpoint that modelab wrote "
+                         f"({error})") from error
     return note, tensors
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #c2e13abf
+def list_checkpoints(folder: str | Path) -> list[Path]:
+    "The checkpoints in a folder, newest first; those of its only group of seeds if it has none."
+    found = sorted(Path(folder).glob("step-*.safetensors"), reverse=True)
+    if found:
+        return found
+    groups = sorted({p.parent for p in Path(folder).glob("seeds-*/step-*.safetensors")})
+    if len(groups) > 1:
+        raise ValueError(f"path: {folder} holds {len(groups)} groups of seeds, name one of them: "
+                         + ", ".join(p.name for p in groups))
+    return list_checkpoints(groups[0]) if groups else []
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #a8da64a3
+def read_newest(folder: Path) -> tuple[Path, dict, dict[str, torch.Tensor]]:
+    "The newest checkpoint of a folder that can be read; a warning names those that cannot."
+    damaged = []
+    for path in list_checkpoints(folder):
+        try:
+            return path, *read_checkpoint(path)
+        except ValueError as error:
+            damaged.append(str(error))
+            warnings.warn(f"{error}; trying the one before", stacklevel=3)
+    if damaged:
+        raise ValueError(f"path: no checkpoint in {folder} can be read; "
+                         f"the first says: {damaged[0]}")
+    raise FileNotFoundError(f"path: there is no checkpoint in {folder}")
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #7dabc35f
+def load_checkpoint(cls: type,
+                    path: str | Path,  # a checkpoint, or a folder of them
+                    game: Any = None,  # needed where the game was made with networks of your own
+                    modes: Any = None,  # needed where the mode set has no name
+                    device: str = "auto",  # may differ from where it was saved
+                    ) -> Any:
+    "Read a checkpoint; `FileNotFoundError` if there is none, `ValueError` if it does not fit."
+    path = Path(path)
+    path, note, tensors = read_newest(path) if path.is_dir() else (path, *read_checkpoint(path))
+    game, modes = (given or _make_named(kind, note[kind], path)
+                   for kind, given in (("game", game), ("modes", modes)))
+    try:
+        run = cls(game, modes, device=device, **{k: note[k] for k in RUN_SETTINGS})
+        run.players.restore(tensors)
+        for word, rows in run._losses.items():
+            run._losses[word] = torch.cat([tensors[f"loss/{word}"].to(run.device), rows])
+    except (RuntimeError, KeyError, MemoryError) as error:
+        raise ValueError(f"path: {path} does not fit {type(game).__name__} on {modes!r}: "
+                         f"{error}") from error
+    run.steps = run._checked = note["steps"]
+    run.saved = path
+    return run
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #f870d928
+def _make_named(kind: str, spec: dict | None, path: Path) -> Any:
+    "The game or the mode set of a note; `ValueError` if it was saved without a name."
+    if spec is None:
+        raise ValueError(f"{kind}: {path} was saved with a {kind} that has no name; pass {kind}=")
+    return make(kind, spec)

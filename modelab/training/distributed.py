@@ -12,21 +12,22 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 
-from ..core.checks import check_choice, check_int, check_number
+from ..core.checks import check_int
 from ..core.files import atomic_write, file_lock
 from ..core.registry import make
+from ..core.signatures import Count, Index, Positive, check_fields, checked
 from ..evaluation.coverage import Coverage
 from .checkpoints import list_checkpoints, run_config
-from .run import Run
+from .run import Decay, Run
 
 # %% auto #0
 __all__ = ['Checkpoints', 'Job', 'Ranks', 'ranks_from_environment', 'connect_ranks', 'handle_sigterm', 'train_group', 'train_job',
@@ -34,8 +35,8 @@ __all__ = ['Checkpoints', 'Job', 'Ranks', 'ranks_from_environment', 'connect_ran
 
 # %% ../../nbs/6_workshop/13_distributed.ipynb #1934fc75
 class Checkpoints:
-    "Where a run is kept: one `.safetensors` file, or a folder of the last `keep`. One process at a time may write."
-    def __init__(self, path: str | Path,  # a name that ends in .safetensors is a file, any other a folder
+    "Where a run is kept: one file, or a folder of the last `keep`. One process at a time writes."
+    def __init__(self, path: str | Path,  # ending in .safetensors: a file, otherwise a folder
                  keep: int = 2,  # checkpoints that stay in the folder
                  writes: bool = True,  # False: only reads, beside a process that writes
                  ):
@@ -45,27 +46,31 @@ class Checkpoints:
 
     def __enter__(self) -> Checkpoints:
         if self.writes:
-            name = self.path.name if self.single else "run"
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
+                name = self.path.name if self.single else "run"
                 self._lock = file_lock(self.folder / f".{name}.lock", self.path)
                 self._lock.__enter__()
             except BlockingIOError:
                 raise
             except OSError as error:
                 raise OSError(f"cannot write in {self.folder}: {error.strerror}") from None
-            half = re.compile(rf"\.{re.escape(name) if self.single else r'step-[0-9]+.safetensors'}\.[a-z0-9_]{{8}}")
-            for path in self.folder.iterdir():
-                if half.fullmatch(path.name):  # of a process that was killed while it wrote
-                    path.unlink(missing_ok=True)
+            self._clear_unfinished()
         return self
 
     def __exit__(self, *_: Any) -> None:
         if self.writes:
             self._lock.__exit__(None, None, None)
 
+    def _clear_unfinished(self) -> None:
+        "Delete the temporary files of a process that was killed while it wrote."
+        name = re.escape(self.path.name) if self.single else r"step-[0-9]+\.safetensors"
+        for path in self.folder.iterdir():
+            if re.fullmatch(rf"\.{name}\.[a-z0-9_]{{8}}", path.name):
+                path.unlink(missing_ok=True)
+
     def save(self, run: Run) -> None:
-        "Write a checkpoint and forget the oldest; `OSError` says what is still there if the disk is full."
+        "Write a checkpoint and forget the oldest; `OSError` if the disk is full."
         if not self.writes:
             return
         try:
@@ -78,57 +83,65 @@ class Checkpoints:
                 old.unlink(missing_ok=True)
 
     def load(self, device: str = "auto", **own: Any) -> Run | None:
-        "The newest checkpoint, or None if there is none; `own` passes a game or modes of your own."
+        "The newest checkpoint, or None; `own` passes a game or modes of your own."
         there = self.path.exists() if self.single else bool(list_checkpoints(self.path))
         return Run.load(self.path, device=device, **own) if there else None
+
 
 # %% ../../nbs/6_workshop/13_distributed.ipynb #1d75d18c
 @dataclass(frozen=True)
 class Job:
-    "What is to be trained: everything that the result depends on, as plain data. `ValueError` names a bad setting."
+    "What is to be trained: everything that the result depends on, as plain data."
     game: Any  # the name of a registered game, or its `.spec`
     modes: Any  # the same for a mode set
-    steps: int = 2000
-    runs: int = 8  # seeds in all
-    seed: int = 0  # the first of them
-    group: int = 8  # seeds trained side by side: another size may round differently
-    batch: int = 256  # examples per seed and turn
-    average: float = 0.
-    shards: int = 1  # parts of a batch, each with noise of its own, for one game on several devices
-    precision: str = "float32"
+    steps: Index = 2000
+    runs: Count = 8  # seeds in all
+    seed: Index = 0  # the first of them
+    group: Count = 8  # seeds trained side by side: another size may round differently
+    batch: Count = 256  # examples per seed and turn
+    average: Decay = 0.
+    shards: Count = 1  # parts of a batch, each with noise of its own
+    precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self):
         for kind in ("game", "modes"):
-            object.__setattr__(self, kind, json.loads(json.dumps(make(kind, getattr(self, kind)).spec)))
-        for name, least in dict(steps=0, runs=1, seed=0, group=1, batch=1, shards=1).items():
-            check_int(name, getattr(self, name), least)
-        check_number("average", self.average, 0, .999999)
-        check_choice("precision", self.precision, ("float32", "bf16"))
+            spec = make(kind, getattr(self, kind)).spec
+            object.__setattr__(self, kind, json.loads(json.dumps(spec)))
+        check_fields(self)
         if self.batch % self.shards:
-            raise ValueError(f"batch, shards: {self.shards} shards cannot share a batch of {self.batch} evenly")
+            raise ValueError(f"batch, shards: {self.shards} shards cannot share a batch of "
+                             f"{self.batch} evenly")
 
     def groups(self) -> list[range]:
         "The seeds, in groups that are trained side by side."
         last = self.seed + self.runs
         return [range(a, min(a + self.group, last)) for a in range(self.seed, last, self.group)]
 
-    def place(self, folder: str | Path, seeds: range) -> Path:
+    def group_folder(self, folder: str | Path, seeds: range) -> Path:
         "The folder inside the job's own where the checkpoints of one group are kept."
         return Path(folder) / f"seeds-{seeds.start}-{seeds[-1]}"
 
-    def check(self, run: Run, seeds: range) -> Run:
-        "`run` if it is this job's group `seeds`, at most at its last step; else `ValueError` names the difference."
-        asked = {**dataclasses.asdict(self), "runs": len(seeds), "seed": seeds.start}
-        for name, theirs in {**json.loads(json.dumps(run_config(run))), "steps": run.steps}.items():
-            if theirs != asked[name] and not (name == "steps" and theirs < self.steps):
-                raise ValueError(f"{run.saved} holds another run: {name} was {theirs}, not {asked[name]}. Choose another "
-                                 f"place, or go on with that run: modelab train --resume {run.saved}")
-        return run
-
     def start(self, seeds: range, device: str = "auto") -> Run:
         "A fresh run of one group."
-        return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds), seed=seeds.start,
-                   batch=self.batch, device=device, average=self.average, shards=self.shards, precision=self.precision)
+        return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds),
+                   seed=seeds.start, batch=self.batch, device=device, average=self.average,
+                   shards=self.shards, precision=self.precision)
+
+    def refuse_other(self, theirs: dict[str, Any], where: str | Path, choose: str,
+                     **own: Any) -> None:
+        "`ValueError` if the settings `theirs` of a run or a job are not these, but for fewer steps."
+        ours = {**dataclasses.asdict(self), **own}
+        for name, value in theirs.items():
+            if value != ours[name] and not (name == "steps" and value < self.steps):
+                raise ValueError(f"{where} holds another run: {name} was {value}, not {ours[name]}. "
+                                 f"Choose another {choose}, or go on with that run: "
+                                 f"modelab train --resume {where}")
+
+    def check(self, run: Run, seeds: range) -> Run:
+        "`run` if it is this job's group `seeds`, at most at its last step; else `ValueError`."
+        theirs = {**json.loads(json.dumps(run_config(run))), "steps": run.steps}
+        self.refuse_other(theirs, run.saved, "place", runs=len(seeds), seed=seeds.start)
+        return run
 
     @classmethod
     def read(cls, folder: str | Path) -> Job:
@@ -137,7 +150,8 @@ class Job:
         try:
             return cls(**json.loads(path.read_bytes()))
         except FileNotFoundError:
-            raise FileNotFoundError(f"path: {folder} holds no run of modelab train (no job.json)") from None
+            raise FileNotFoundError(f"path: {folder} holds no run of modelab train "
+                                    "(no job.json)") from None
         except (ValueError, TypeError) as error:
             raise ValueError(f"path: {path} does not say what was trained ({error})") from error
 
@@ -145,17 +159,14 @@ class Job:
         "Note in `folder` what it is for; `ValueError` if it is for something else, but for more steps."
         folder = Path(folder)
         if (folder / "job.json").exists():
-            before = Job.read(folder)
-            for name, ours in dataclasses.asdict(self).items():
-                theirs = getattr(before, name)
-                if theirs != ours and not (name == "steps" and theirs < ours):
-                    raise ValueError(f"{folder} holds another run: {name} was {theirs}, not {ours}. Choose another "
-                                     f"folder, or go on with that run: modelab train --resume {folder}")
+            self.refuse_other(dataclasses.asdict(Job.read(folder)), folder, "folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            atomic_write(folder / "job.json", json.dumps(dataclasses.asdict(self), indent=1).encode())
+            note = json.dumps(dataclasses.asdict(self), indent=1)
+            atomic_write(folder / "job.json", note.encode())
         except OSError as error:
             raise OSError(f"cannot write in {folder}: {error.strerror}") from None
+
 
 # %% ../../nbs/6_workshop/13_distributed.ipynb #d6573f0b
 @dataclass(frozen=True)
@@ -189,10 +200,13 @@ class Ranks:
             self._together(dist.all_reduce, tensor)
 
     def _together(self, act: Any, *args: Any, **kw: Any) -> None:
+        "Call `act`, which waits for the other ranks; `ConnectionError` if one is gone."
         try:
             act(*args, **kw)
         except RuntimeError as error:
-            raise ConnectionError(f"another rank is gone ({str(error).splitlines()[0][:120]})") from None
+            reason = str(error).splitlines()[0][:120]
+            raise ConnectionError(f"another rank is gone ({reason})") from None
+
 
 # %% ../../nbs/6_workshop/13_distributed.ipynb #a38d1071
 def ranks_from_environment() -> Ranks:
@@ -200,7 +214,7 @@ def ranks_from_environment() -> Ranks:
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     return Ranks(rank, size, int(os.environ.get("LOCAL_RANK", rank)))
 
-# %% ../../nbs/6_workshop/13_distributed.ipynb #1fb694a1
+# %% ../../nbs/6_workshop/13_distributed.ipynb #5539966c
 @contextmanager
 def connect_ranks(meet: str = "env://",  # where the ranks meet; torchrun's own place
                   ) -> Iterator[Ranks]:
@@ -210,26 +224,33 @@ def connect_ranks(meet: str = "env://",  # where the ranks meet; torchrun's own 
         yield us
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, init_method=meet, rank=us.rank, world_size=us.size, timeout=timedelta(minutes=30))
+    dist.init_process_group(backend, init_method=meet, rank=us.rank, world_size=us.size,
+                            timeout=timedelta(minutes=30))
     try:
-        yield dataclasses.replace(us, patient=dist.new_group(backend="gloo", timeout=timedelta(days=30)))
+        patient = dist.new_group(backend="gloo", timeout=timedelta(days=30))
+        yield dataclasses.replace(us, patient=patient)
     finally:
         dist.destroy_process_group()
 
-# %% ../../nbs/6_workshop/13_distributed.ipynb #5539966c
+# %% ../../nbs/6_workshop/13_distributed.ipynb #3ac5063b
 @contextmanager
 def handle_sigterm() -> Iterator[None]:
-    "Let SIGTERM, which clusters send before they take a machine back, end a run as Ctrl-C does: saved."
+    "Let SIGTERM end a run as Ctrl-C does: after the present step, and saved."
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+    def interrupt(*_: object) -> None:
+        if not callable(signal.getsignal(signal.SIGINT)):  # Ctrl-C is ignored, as under nohup
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
-# %% ../../nbs/6_workshop/13_distributed.ipynb #3ac5063b
+# %% ../../nbs/6_workshop/13_distributed.ipynb #bee875ef
 def train_group(job: Job, seeds: range,
                 kept: Checkpoints | None = None,  # entered; None: nothing is kept
                 *, every: int = 1000,  # steps between checkpoints
@@ -244,58 +265,72 @@ def train_group(job: Job, seeds: range,
     if job.shards > 1:
         data_parallel(run, us)
     try:
-        while True:
-            run.step(max(0, min(every - run.steps % every, job.steps - run.steps)))
+        for stop in _stops(run.steps, job.steps, every):
+            run.step(stop - run.steps)
             if kept:
                 kept.save(run)
-            if run.steps >= job.steps:
-                return run
     except KeyboardInterrupt:
         if run.torn:
             raise
         if kept:
             kept.save(run)
-        return run
+    return run
 
-# %% ../../nbs/6_workshop/13_distributed.ipynb #bee875ef
+# %% ../../nbs/6_workshop/13_distributed.ipynb #6cba8eee
+def _stops(now: int, last: int, every: int) -> Iterator[int]:
+    "The steps at which a run is saved, from the step it is at to the last; at least one."
+    while True:
+        now = max(now, min(now + every - now % every, last))
+        yield now
+        if now >= last:
+            return
+
+# %% ../../nbs/6_workshop/13_distributed.ipynb #8ef2e74e
 def train_job(job: Job,
               us: Ranks = Ranks(),
-              out: str | Path | None = None,  # a folder, or a .safetensors file where there is one group
+              out: str | Path | None = None,  # a folder, or a .safetensors file for one group
               *, keep: int = 2,
               every: int = 1000,  # steps between checkpoints
               device: str = "auto",
               protocol: str = "pacgan",
               run: Run | None = None,  # the first group's, to go on with
               ) -> tuple[list[Coverage], int]:
-    "Train this rank's groups: the coverage of all seeds, in order, on every rank; and the step this rank reached."
-    single, groups = str(out).endswith(".safetensors"), job.groups()
-    if single and len(groups) > 1:
-        raise ValueError(f"out: {len(groups)} groups of seeds need a folder, not a file; got {out}")
-    if out and not single:
+    "Train this rank's groups: the coverage of all seeds on every rank, and the step reached."
+    if out and not _is_file(job, out):
         job.settle(out)
-    mine, found, last = groups if job.shards > 1 else groups[us.rank::us.size], {}, job.steps
-    for seeds in mine:
-        place = out if single or not out else job.place(out, seeds)
-        writes = job.shards == 1 or us.rank == 0
-        with Checkpoints(place, keep, writes) if out else _no_device() as kept:
-            done = train_group(job, seeds, kept, every=every, device=us.device(device), us=us, run=run)
+    groups, found, last = job.groups(), {}, job.steps
+    for seeds in groups if job.shards > 1 else groups[us.rank::us.size]:
+        with _kept(job, seeds, us, out, keep) as kept:
+            done = train_group(job, seeds, kept, every=every, device=us.device(device), us=us,
+                               run=run)
         found[seeds.start], last, run = done.coverage(protocol), done.steps, None
         if last < job.steps:
             break
-    everybody = us.gather(found) if last >= job.steps else [found]  # who was stopped waits for nobody
+    everybody = us.gather(found) if last >= job.steps else [found]  # stopped: waits for nobody
     merged = {k: v for part in everybody for k, v in part.items()}
     return [c for k in sorted(merged) for c in merged[k]], last
 
-# %% ../../nbs/6_workshop/13_distributed.ipynb #6cba8eee
-@contextmanager
-def _no_device() -> Iterator[None]:
-    yield
+# %% ../../nbs/6_workshop/13_distributed.ipynb #f97f113e
+def _is_file(job: Job, out: str | Path) -> bool:
+    "Whether `out` is one file; `ValueError` if the job has more than one group."
+    single, groups = str(out).endswith(".safetensors"), job.groups()
+    if single and len(groups) > 1:
+        raise ValueError(f"out: {len(groups)} groups of seeds need a folder, not a file; got {out}")
+    return single
+
+# %% ../../nbs/6_workshop/13_distributed.ipynb #78d982f1
+def _kept(job: Job, seeds: range, us: Ranks, out: str | Path | None, keep: int) -> Any:
+    "Where a group is kept; where several ranks train one group, rank 0 writes. None without `out`."
+    if not out:
+        return nullcontext()
+    path = out if _is_file(job, out) else job.group_folder(out, seeds)
+    return Checkpoints(path, keep, job.shards == 1 or us.rank == 0)
 
 # %% ../../nbs/6_workshop/13_distributed.ipynb #08ba6331
 def data_parallel(run: Run,  # its `shards` are a multiple of the number of ranks
                   us: Ranks,
                   ) -> Run:  # the same
-    "Let every rank compute its share of each batch; gradients and losses are added up over the ranks."
+    "Let every rank compute its share of each batch; gradients and losses are added up."
     if run.shards % us.size:
         raise ValueError(f"shards: expected a multiple of {us.size} ranks, got {run.shards}")
     run.mine = range(us.rank, run.shards, us.size)
@@ -303,13 +338,11 @@ def data_parallel(run: Run,  # its `shards` are a multiple of the number of rank
     return run
 
 # %% ../../nbs/6_workshop/13_distributed.ipynb #2ec88047
-def scaling_efficiency(compute: float,  # seconds of computing per turn and device
-                       size: float,  # bytes of the gradient
-                       link: float,  # bytes a second between devices
-                       devices: int,
+@checked
+def scaling_efficiency(compute: Positive,  # seconds of computing per turn and device
+                       size: Positive,  # bytes of the gradient
+                       link: Positive,  # bytes a second between devices
+                       devices: Count,
                        ) -> float:
-    "Share of the time that is computing when gradients are summed in a ring after each turn, without overlap."
-    for name, value in dict(compute=compute, size=size, link=link).items():
-        check_number(name, value, above=0)
-    n = check_int("devices", devices)
-    return compute / (compute + 2 * (n - 1) / n * size / link)
+    "Share of the time that is computing when gradients are summed in a ring after each turn."
+    return compute / (compute + 2 * (devices - 1) / devices * size / link)

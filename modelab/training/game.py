@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..core.seeding import Generators, randn
-from ..core.signatures import Count, check_fields
+from ..core.signatures import Count, check_fields, run_axis
 from ..networks.layers import make_player
 from ..networks.players import Networks, Player
 from .optimiser import Optimiser
@@ -25,12 +25,12 @@ __all__ = ['Game', 'AdversarialGame', 'CriticGame', 'turn_words', 'Turn']
 # %% ../../nbs/1_game/02_training.ipynb #b64aafdb
 @dataclass(kw_only=True)
 class Game:
-    """A method: players, the turns they take, and a loss for each turn. Inherit from it and register the class.
+    """A method: players, the turns they take, and a loss for each. Inherit, and register the class.
 
-    `turns` names, word by word, who moves in one step: "D D D D D G", or "D GE" where two move together. For each
-    word the game has a method `loss_<word>(t)` that returns one loss per run. `t` carries the players by name (`t.G`),
-    the real batch `t.x`, the latents `t.z`, `t.generator` for further draws and `t.step`. A player that no turn names
-    never moves; its buffers are saved with the run, so it is where a game keeps what it must remember.
+    `turns` names, word by word, who moves in one step: "D D D D D G", or "D GE" where two move
+    together. For each word the game has a method `loss_<word>(t)` that returns one loss per run;
+    `t` is a `Turn`. A player that no turn names never moves; its buffers are saved with the run,
+    so it is where a game keeps what it must remember.
     """
     networks: Networks = Networks()  # that the game makes where you give none
     optimiser: Optimiser = Optimiser()  # of the players
@@ -41,34 +41,44 @@ class Game:
 
     def __post_init__(self) -> None:
         for name, group in self.groups.items():
-            if not isinstance(getattr(self, name), group):
-                raise TypeError(f"{name}: expected {group.__name__}(...), got {getattr(self, name)!r:.60}")
-            setattr(self, name, getattr(self, name).over(getattr(self, f"default_{name}")))
+            given = getattr(self, name)
+            if not isinstance(given, group):
+                raise TypeError(f"{name}: expected {group.__name__}(...), got {given!r:.60}")
+            setattr(self, name, given.over(getattr(self, f"default_{name}")))
         check_fields(self)
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: list) -> dict[str, nn.Module]:
-        "The networks that play, with a run axis, their weights drawn from one generator per run."
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
+        "The networks that play, by name, with a run axis; one generator per run draws the weights."
         raise NotImplementedError(f"{type(self).__name__} has no players")
 
-    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> torch.Tensor:
+    def noise(self, *shape: int, generator: Generators = None,
+              device: Any = None) -> torch.Tensor:
         "Latents; standard normal unless a game says otherwise."
         return randn(*shape, generator=generator, device=device)
 
     def suits(self, modes: Any) -> None:
         "Refuse, by a `ValueError`, a mode set that this game cannot be played on."
 
-# %% ../../nbs/1_game/02_training.ipynb #ead7c0db
+    def turn_loss(self, word: str, turn: Turn) -> torch.Tensor:
+        "The loss of a turn, one value per run."
+        with run_axis():
+            return getattr(self, f"loss_{word}")(turn)
+
+
+# %% ../../nbs/1_game/02_training.ipynb #44af09b1
 @dataclass(kw_only=True)
 class AdversarialGame(Game):
     "A game between a generator G and a discriminator D of examples; what it lacks are the losses."
     G: Player = None  # your own network, or a function that makes one; None: one that fits the set
     D: Player = None
 
-    def players(self, event: tuple[int, ...], latent: int, runs: int, generator: list) -> dict[str, nn.Module]:
+    def players(self, event: tuple[int, ...], latent: int, runs: int,
+                generator: list) -> dict[str, nn.Module]:
         "G and D, one copy per run."
-        kw = dict(runs=runs, generator=generator)
-        return {"G": make_player("G", self.G, lambda: self.networks.generator(latent, event, **kw), **kw),
-                "D": make_player("D", self.D, lambda: self.networks.discriminator(event, **kw), **kw)}
+        kw, nets = dict(runs=runs, generator=generator), self.networks
+        return {"G": make_player("G", self.G, lambda: nets.generator(latent, event, **kw), **kw),
+                "D": make_player("D", self.D, lambda: nets.discriminator(event, **kw), **kw)}
 
 # %% ../../nbs/1_game/02_training.ipynb #66f0e859
 @dataclass(kw_only=True)
@@ -87,7 +97,7 @@ def turn_words(game: Game) -> list[str]:
     if not isinstance(game, Game):
         raise TypeError(f"game: expected a game that inherits from modelab.Game, got {game!r:.80}")
     words = game.turns.split()
-    lost = [f"loss_{word}" for word in words if not hasattr(game, f"loss_{word}")]
+    lost = [f"loss_{word}" for word in dict.fromkeys(words) if not hasattr(game, f"loss_{word}")]
     if not words or lost:
         raise ValueError(f"game: {type(game).__name__} takes the turns {game.turns!r} and has no "
                          f"{' or '.join(lost) or 'turn to take'}")
@@ -95,15 +105,10 @@ def turn_words(game: Game) -> list[str]:
 
 # %% ../../nbs/1_game/02_training.ipynb #54341f09
 class Turn:
-    "What a loss sees in one turn: players, data, noise. Batches are drawn when they are first asked for."
+    "What a loss sees in one turn: players, data and noise, drawn when they are first asked for."
     def __init__(self, run: Any, step: int, place: int, *shard: int):
         self._run, self.step, self._place = run, step, (place, *shard)
         self.__dict__.update(run.players.nets)
-
-    @property
-    def batch(self) -> int:
-        "Examples per run in this turn."
-        return self.__dict__["x"].shape[1] if "x" in self.__dict__ else self._run.batch // self._run.shards
 
     @functools.cached_property
     def x(self) -> torch.Tensor:
@@ -115,18 +120,27 @@ class Turn:
         "Latents, `(runs, batch, latent)`."
         return self.noise(self.batch)
 
-    def real(self, n: int, stream: str = "data", only: Sequence[int] | None = None) -> torch.Tensor:
-        "`n` real examples per run, of all modes or of some only, from a stream of their own: for a loss that sees more than a batch."
-        return self._run.real(n, self._generators(stream), only)
-
-    def noise(self, n: int, stream: str = "noise") -> torch.Tensor:
-        "`n` latents per run, likewise."
-        return self._run.noise(n, self._generators(stream))
-
     @functools.cached_property
     def generator(self) -> list[torch.Generator]:
         "One generator per run for whatever else the loss draws."
         return self._generators("loss")
 
+    @property
+    def batch(self) -> int:
+        "Examples per run in this turn."
+        if "x" in self.__dict__:
+            return self.__dict__["x"].shape[1]
+        return self._run.batch // self._run.shards
+
+    def real(self, n: int, stream: str = "data",
+             only: Sequence[int] | None = None) -> torch.Tensor:
+        "`n` real examples per run from a stream of their own, of all modes or of those in `only`."
+        return self._run.real(n, self._generators(stream), only)
+
+    def noise(self, n: int, stream: str = "noise") -> torch.Tensor:
+        "`n` latents per run, from a stream of their own."
+        return self._run.noise(n, self._generators(stream))
+
     def _generators(self, stream: str) -> list[torch.Generator]:
+        "One generator per run, seeded by the stream, the step, and the turn's place in the step."
         return self._run.generators(stream, self.step, *self._place)

@@ -14,26 +14,25 @@ import statistics
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._index import VERSION
 from ..core.checks import check_choice, check_int
 from ..core.files import atomic_write
-from ..core.plotting import axes, FAKE, MISSING, Picture, REAL
 from ..core.registry import register_command
 from ..core.statistics import interval
-from ..evaluation.coverage import PROTOCOLS
+from ..evaluation.protocols import PROTOCOLS
+from .board_tables import board_markdown, plot_board
 from .distributed import (Checkpoints, handle_sigterm, Job,
                                           ranks_from_environment, train_group)
 from .run import Diverged
 
 # %% auto #0
-__all__ = ['JOB_SETTINGS', 'BOARD_MEASURES', 'BoardCell', 'read_board_file', 'run_part', 'finished_part', 'finite_or_none',
-           'run_board', 'board_path', 'board_row', 'summarise', 'order_rows', 'board_markdown', 'plot_board',
-           'publish_board']
+__all__ = ['JOB_SETTINGS', 'BOARD_MEASURES', 'BoardCell', 'read_board_file', 'finite_or_none', 'finished_part', 'run_part',
+           'run_board', 'part_line', 'board_path', 'board_row', 'summarise', 'publish_board']
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #e308b5b5
 JOB_SETTINGS = tuple(f.name for f in dataclasses.fields(Job) if f.name not in ("game", "modes"))
@@ -48,7 +47,7 @@ class BoardCell:
     protocol: str
 
     def parts(self) -> list[tuple[str, range]]:
-        "A name and the seeds of each group; the name is a digest of everything that the group's result depends on."
+        "A name and the seeds of each group; the name is a digest of what its result depends on."
         known = {**dataclasses.asdict(self.job), "protocol": self.protocol}
         for name in ("runs", "seed", "group"):
             del known[name]
@@ -58,62 +57,77 @@ class BoardCell:
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #034e86c8
 def read_board_file(path: str | Path) -> list[BoardCell]:
-    "The cells of a benchmark file, `.toml` or `.json`; `ValueError` names the line or the key that is wrong."
+    "The cells of a `.toml` or `.json` file; `ValueError` names the line or the key that is wrong."
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
         found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError("expected tables [methods.…] and [sets.…], "
+                             f"got {type(found).__name__}")
+        return _cells(found)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no benchmark file {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected tables [methods.…] and [sets.…], got {type(found).__name__}")
-    try:
-        return _cells(found)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #4d909929
 def _cells(found: dict) -> list[BoardCell]:
     "The cells of a file's content; errors begin with the key."
-    for key in found:
-        check_choice("key", key, [*JOB_SETTINGS, "protocol", "methods", "sets"])
-    for kind in ("methods", "sets"):
-        tables = found.get(kind)
-        if not isinstance(tables, dict) or not tables or not all(isinstance(v, dict) for v in tables.values()):
-            raise ValueError(f"{kind}: expected at least one table [{kind}.NAME]")
+    _check_tables(found)
     top = {k: v for k, v in found.items() if k not in ("methods", "sets")}
     cells = []
     for method, own in found["methods"].items():
         wanted = own.get("sets", list(found["sets"]))
         if not isinstance(wanted, list) or not wanted:
             raise ValueError(f"methods.{method}.sets: expected a list of sets, got {wanted!r}")
+        rest = {k: v for k, v in own.items() if k != "sets"}
         for name in wanted:
             where = found["sets"][check_choice(f"methods.{method}.sets", name, found["sets"])]
-            cells.append(_cell(method, {k: v for k, v in own.items() if k != "sets"}, name, where, top))
+            cells.append(_cell(method, rest, name, where, top))
     return cells
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #a41fadaf
+def _check_tables(found: dict) -> None:
+    "Refuse unknown keys, and a file without a method or a set."
+    for key in found:
+        check_choice("key", key, [*JOB_SETTINGS, "protocol", "methods", "sets"])
+    for kind in ("methods", "sets"):
+        tables = found.get(kind)
+        if not isinstance(tables, dict) or not tables \
+                or not all(isinstance(table, dict) for table in tables.values()):
+            raise ValueError(f"{kind}: expected at least one table [{kind}.NAME]")
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #007e9cb1
 def _cell(method: str, own: dict, name: str, where: dict, top: dict) -> BoardCell:
-    "One cell: the job's settings picked out of three tables, what is left goes to the game and to the set."
-    settings = {**top, **{k: v for table in (where, own) for k, v in table.items() if k in (*JOB_SETTINGS, "protocol")}}
+    "One cell: the job's settings come from three tables, the rest goes to the game and the set."
+    shared = (*JOB_SETTINGS, "protocol")
+    settings = {**top, **{k: v for table in (where, own) for k, v in table.items() if k in shared}}
     protocol = check_choice("protocol", settings.pop("protocol", "pacgan"), PROTOCOLS)
-    made = {}
-    for kind, key, table in (("modes", f"sets.{name}", where), ("game", f"methods.{method}", own)):
-        rest = {k: v for k, v in table.items() if k not in (*JOB_SETTINGS, "protocol", kind)}
-        spec = {"name": table.get(kind, (name if kind == "modes" else method).lower()), **rest}
-        try:
-            made[kind] = Job(**{"game": "minimax", "modes": "ring", kind: spec}, steps=0)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{key}: {error}") from None
+    modes = _spec("modes", f"sets.{name}", name, where)
+    game = _spec("game", f"methods.{method}", method, own)
     try:
-        return BoardCell(method, name, Job(made["game"].game, made["modes"].modes, **settings), protocol)
+        return BoardCell(method, name, Job(game, modes, **settings), protocol)
     except (ValueError, TypeError) as error:
         raise ValueError(f"methods.{method}, sets.{name}: {error}") from None
 
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #7d152881
+def _spec(kind: str, key: str, name: str, table: dict) -> dict:
+    "The spec of a \"game\" or of \"modes\" from its table; `ValueError`, which begins with `key`."
+    rest = {k: v for k, v in table.items() if k not in (*JOB_SETTINGS, "protocol", kind)}
+    spec = {"name": table.get(kind, name.lower()), **rest}
+    try:
+        return getattr(Job(**{"game": "minimax", "modes": "ring", kind: spec}), kind)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{key}: {error}") from None
+
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #38c710b2
 BOARD_MEASURES = ("captured", "high_quality", "kl", "tv")
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #2e18b860
+def finite_or_none(value: float) -> float | None:
+    "`value`, or None where it is not a finite number: JSON has no NaN."
+    return round(float(value), 6) if math.isfinite(value) else None
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #0646a1e0
 def _spent(path: Path) -> float:
@@ -142,38 +156,6 @@ class _Timed(Checkpoints):
         "Seconds up to now, over all processes that ever worked on it."
         return self.spent + self.clock() - self.since
 
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #1120998d
-def run_part(cell: BoardCell, seeds: range, folder: Path,  # of this part
-             device: str = "auto", every: int = 500) -> dict | None:
-    "Train and measure one part; None if another process holds it or Ctrl-C came first."
-    try:
-        with _Timed(folder, keep=1) as kept:
-            if result := finished_part(folder):
-                return result
-            if device.startswith("cuda"):
-                kept.clock, kept.since = time.perf_counter, time.perf_counter()
-            result = {"seeds": list(seeds)}
-            try:
-                run = train_group(cell.job, seeds, kept, every=every, device=device)
-                if run.steps < cell.job.steps:
-                    raise KeyboardInterrupt
-                covered = run.coverage(cell.protocol)
-                result["scores"] = [{k: finite_or_none(getattr(c, k)) for k in BOARD_MEASURES} for c in covered]
-                for side in ("floor", "null"):
-                    result[side] = {k: finite_or_none(getattr(getattr(covered[0], side), k)) for k in BOARD_MEASURES}
-                result["n_modes"] = covered[0].n_modes
-            except Diverged as error:
-                result["diverged"] = str(error).partition(";")[0]
-            except (ValueError, TypeError, RuntimeError) as error:
-                raise ValueError(f"{cell.method} on {cell.set}: {error}") from error
-            result |= {"seconds": round(kept.total(), 2), "device": device.partition(":")[0], "version": __version__}
-            atomic_write(folder / "result.json", json.dumps(result).encode())
-            for checkpoint in folder.glob("step-*"):
-                checkpoint.unlink()
-            return result
-    except BlockingIOError:
-        return None
-
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #8ed6d40a
 def finished_part(folder: Path) -> dict | None:
     "The result of a part, or None."
@@ -182,12 +164,48 @@ def finished_part(folder: Path) -> dict | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
-        raise ValueError(f"{folder / 'result.json'} is damaged ({error}): delete it, and this part is run again") from None
+        raise ValueError(f"{folder / 'result.json'} is damaged ({error}): delete it, "
+                         "and this part is run again") from None
 
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #2e18b860
-def finite_or_none(value: float) -> float | None:
-    "`value`, or None where it is not a finite number: JSON has no NaN."
-    return round(float(value), 6) if math.isfinite(value) else None
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #0bc7dcc0
+def run_part(cell: BoardCell, seeds: range, folder: Path,  # of this part
+             device: str = "auto", every: int = 500) -> dict | None:
+    "Train and measure one part; None if another process holds it; Ctrl-C saves, then interrupts."
+    try:
+        with _Timed(folder, keep=1) as kept:
+            if result := finished_part(folder):
+                return result
+            if device.startswith("cuda"):
+                kept.clock, kept.since = time.perf_counter, time.perf_counter()
+            try:
+                result = _measured(cell, seeds, kept, device, every)
+            except (ValueError, TypeError, RuntimeError) as error:
+                raise ValueError(f"{cell.method} on {cell.set}: {error}") from error
+            result |= {"seconds": round(kept.total(), 2), "device": device.partition(":")[0],
+                       "version": VERSION}
+            atomic_write(folder / "result.json", json.dumps(result).encode())
+            for checkpoint in folder.glob("step-*"):
+                checkpoint.unlink()
+            return result
+    except BlockingIOError:
+        return None
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #ba14f7a7
+def _measured(cell: BoardCell, seeds: range, kept: Checkpoints, device: str, every: int) -> dict:
+    "What each seed of a part covers, beside floor and null; or how it diverged."
+    try:
+        run = train_group(cell.job, seeds, kept, every=every, device=device)
+    except Diverged as error:
+        return {"seeds": list(seeds), "diverged": str(error).partition(";")[0]}
+    if run.steps < cell.job.steps:
+        raise KeyboardInterrupt
+    covered = run.coverage(cell.protocol)
+
+    def numbers(found: Any) -> dict:
+        return {name: finite_or_none(getattr(found, name)) for name in BOARD_MEASURES}
+    return {"seeds": list(seeds), "scores": [numbers(c) for c in covered],
+            "floor": numbers(covered[0].floor), "null": numbers(covered[0].null),
+            "n_modes": covered[0].n_modes}
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #c05ac878
 def run_board(path: str | Path,  # the file
@@ -195,19 +213,16 @@ def run_board(path: str | Path,  # the file
               *, every: int = 500,  # steps between checkpoints
               tell: Callable[[str], Any] = lambda line: None,  # hears of each part that is done
               ) -> list[dict]:  # the board's rows
-    "Run what is not finished yet, together with whoever else runs the same file; the rows of the board."
+    "Run what is not finished yet, together with whoever else runs the same file."
     path, cells = Path(path), read_board_file(path)
     folder, board = path.with_suffix(".parts"), _board(path)
-    results, waiting = {}, [(cell, name, seeds) for cell in cells for name, seeds in cell.parts()]
+    results, waiting = {}, [(cell, *part) for cell in cells for part in cell.parts()]
     while waiting:
         left = []
         for cell, name, seeds in waiting:
             result = board.get(name) or finished_part(folder / name)
-            if result is None:
-                result = run_part(cell, seeds, folder / name, device, every)
-                if result:
-                    tell(f"{cell.method} on {cell.set}, seeds {seeds.start}–{seeds[-1]}: "
-                         f"{result.get('diverged') or 'done'}, {result['seconds']:.0f} s")
+            if result is None and (result := run_part(cell, seeds, folder / name, device, every)):
+                tell(part_line(cell, seeds, result))
             if result:
                 results[name] = result
             else:
@@ -215,7 +230,13 @@ def run_board(path: str | Path,  # the file
         if len(left) == len(waiting):
             time.sleep(.5)  # others hold all that is left
         waiting = left
-    return [board_row(cell, {name: results[name] for name, _ in cell.parts()}) for cell in cells]
+    return [board_row(c, {name: results[name] for name, _ in c.parts()}) for c in cells]
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #75c88d01
+def part_line(cell: BoardCell, seeds: range, result: dict) -> str:
+    "A line for the terminal: which part is done, and in how many seconds."
+    return (f"{cell.method} on {cell.set}, seeds {seeds.start}–{seeds[-1]}: "
+            f"{result.get('diverged') or 'done'}, {result['seconds']:.0f} s")
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #51ebef9c
 def _board(path: Path) -> dict[str, dict]:
@@ -237,103 +258,36 @@ def board_path(path: Path) -> Path:
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #70dfdceb
 def board_row(cell: BoardCell, parts: dict[str, dict]) -> dict[str, Any]:
     "One row of the board from the parts of a cell."
-    found = list(parts.values())
+    found, job = list(parts.values()), cell.job
     scores = [s for p in found for s in p.get("scores", [])]
-    whole_part = next((p for p in found if "scores" in p), {})
-    return {"set": cell.set, "method": cell.method, "steps": cell.job.steps, "runs": cell.job.runs,
-            "game": cell.job.game, "modes": cell.job.modes, "protocol": cell.protocol, "n_modes": whole_part.get("n_modes"),
-            "diverged": [p["diverged"] for p in found if "diverged" in p],
-            **{k: summarise([s[k] for s in scores], cell.job.runs) for k in BOARD_MEASURES},
-            "floor": whole_part.get("floor"), "null": whole_part.get("null"),
-            "seconds per seed": round(sum(p["seconds"] for p in found) / cell.job.runs, 2), "parts": parts}
+    measured = next((p for p in found if "scores" in p), {})
+    summaries = {k: summarise([s[k] for s in scores], job.runs) for k in BOARD_MEASURES}
+    return {"set": cell.set, "method": cell.method, "steps": job.steps, "runs": job.runs,
+            "game": job.game, "modes": job.modes, "protocol": cell.protocol,
+            "n_modes": measured.get("n_modes"),
+            "diverged": [p["diverged"] for p in found if "diverged" in p], **summaries,
+            "floor": measured.get("floor"), "null": measured.get("null"),
+            "seconds per seed": round(sum(p["seconds"] for p in found) / job.runs, 2),
+            "parts": parts}
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #42620064
 def summarise(values: Sequence[float | None], runs: int) -> dict[str, float] | None:
-    "Mean and 95 % interval over the seeds that have a finite value, and how many of `runs` those are."
+    "Mean and 95 % interval over the finite values, and how many of `runs` those are."
     finite = [v for v in values if v is not None]
     if not finite:
         return None
     of = interval(finite) if len(finite) > 1 else None
-    low, high = (of.low, of.high) if of else (None, None)
-    return {"mean": round(statistics.fmean(finite), 4), "low": None if low is None else round(low, 4),
-            "high": None if high is None else round(high, 4), "n": len(finite), "of": runs}
+    low, high = (round(of.low, 4), round(of.high, 4)) if of else (None, None)
+    return {"mean": round(statistics.fmean(finite), 4), "low": low, "high": high,
+            "n": len(finite), "of": runs}
 
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #9bf62ece
-def order_rows(rows: Sequence[dict]) -> Iterator[tuple[str, list[dict]]]:
-    "Set by set, the rows with the most modes first; what diverged comes last."
-    for name in dict.fromkeys(r["set"] for r in rows):
-        own = [r for r in rows if r["set"] == name]
-        yield name, sorted(own, key=lambda r: (r["captured"] is None, -(r["captured"] or {"mean": 0})["mean"],
-                                               (r["kl"] or {"mean": math.inf})["mean"]))
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #b53f9ba3
-def _shown(value: dict | None, scale: float = 1.) -> str:
-    "Mean and interval for a table."
-    if value is None:
-        return "–"
-    text = f"{scale * value['mean']:.3g}"
-    if value["low"] is not None:
-        text += f" [{scale * value['low']:.3g}, {scale * value['high']:.3g}]"
-    return text + f" ({value['n']} of {value['of']})" * (value["n"] < value["of"])
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #2c859b0b
-def board_markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
-    "The board as Markdown: a table per set, each row beside what perfection and noise score."
-    lines = [f"# {title}", "", "Mean over seeds and 95 % interval. *Perfect* and *noise*: what a perfect generator and uniform "
-             "noise score with as many samples. *Not told apart*: the interval of modes captured reaches the mean "
-             "of the first row; *not above noise*: it reaches the noise's. Seconds are of one core on one machine; compare them "
-             "with each other."]
-    for name, own in order_rows(rows):
-        n, best = own[0]["n_modes"], own[0]["captured"]
-        lines += ["", f"## {name}: {n:g} modes, protocol {own[0]['protocol']}" if n else f"## {name}", "",
-                  "| method | modes captured | perfect | noise | high quality, % | perfect | noise | KL | perfect | noise "
-                  "| seeds | steps | s a seed | |",
-                  "|" + "---|" * 14]
-        for r in own:
-            cells = [r["method"].replace("|", "\\|")]
-            for key, scale in (("captured", 1), ("high_quality", 100), ("kl", 1)):
-                cells.append(_shown(r[key], scale))
-                cells += ["–" if not r[s] or r[s][key] is None else f"{scale * r[s][key]:.4g}" for s in ("floor", "null")]
-            notes = [f"diverged: {why}" for why in r["diverged"]]
-            if (c := r["captured"]) and c["low"] is not None:
-                notes += ["not told apart"] * (r is not own[0] and c["high"] >= best["mean"])
-                notes += ["not above noise"] * (c["low"] <= r["null"]["captured"])
-            cells += [str(r["runs"]), str(r["steps"]), f"{r['seconds per seed']:.1f}", "; ".join(notes)]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #d56fe6df
-def plot_board(rows: Sequence[dict]) -> Picture:
-    "The share of modes captured, one panel per set: intervals of the methods, and lines for perfection and noise."
-    sets, said = list(order_rows(rows)), []
-    tallest = max(len(own) for _, own in sets)
-    columns = 2 if len(sets) == 4 else min(3, len(sets))
-    figure, panels = axes(math.ceil(len(sets) / columns), columns, size=(3.6, .8 + .26 * tallest), squeeze=False)
-    for ax in panels.flat[len(sets):]:
-        ax.set_axis_off()
-    for ax, (name, own) in zip(panels.flat, sets):
-        for y, r in enumerate(own):
-            if r["captured"]:
-                c = {k: 100 * (v or 0) / r["n_modes"] for k, v in r["captured"].items() if k in ("mean", "low", "high")}
-                low, high = (c["low"], c["high"]) if r["captured"]["low"] is not None else (c["mean"], c["mean"])
-                ax.plot([max(0, low), min(100, high)], [y, y], color=FAKE, lw=2)
-                ax.plot(c["mean"], y, "o", color=FAKE, ms=4)
-        for side, color, style in (("floor", REAL, "-"), ("null", MISSING, "--")):
-            if (r := next((r for r in own if r[side]), None)):
-                ax.axvline(100 * r[side]["captured"] / r["n_modes"], color=color, ls=style, lw=1)
-        ax.set(yticks=range(len(own)), yticklabels=[r["method"] for r in own], xlim=(-3, 103),
-               xlabel="modes captured, %", title=name)
-        ax.invert_yaxis()
-        said.append(f"{name}: {own[0]['method']} first, {own[-1]['method']} last")
-    return Picture(figure, "Share of modes captured by each method, with 95 % intervals; solid line perfection, dashed noise. "
-                   + "; ".join(said))
-
-# %% ../../nbs/6_workshop/14_leaderboard.ipynb #645c9c5e
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #9f9c4c46
 def publish_board(rows: Sequence[dict], path: str | Path) -> list[Path]:
     "Write `NAME.json`, `NAME.md` and `NAME.png` beside the benchmark file."
     path = Path(path)
-    written = {board_path(path): json.dumps({"file": path.name, "rows": list(rows)}, indent=1).encode() + b"\n",
-               path.with_suffix(".md"): board_markdown(rows).encode(), path.with_suffix(".png"): plot_board(rows).png}
+    note = json.dumps({"file": path.name, "rows": list(rows)}, indent=1).encode() + b"\n"
+    written = {board_path(path): note, path.with_suffix(".md"): board_markdown(rows).encode(),
+               path.with_suffix(".png"): plot_board(rows).png}
     for target, data in written.items():
         atomic_write(target, data)
     return list(written)
@@ -346,16 +300,22 @@ def _bench_command(parser: argparse.ArgumentParser) -> Callable:
     modelab bench benchmarks/leaderboard.toml
     torchrun --nproc-per-node 2 -m modelab bench benchmarks/leaderboard.toml
     """
-    parser.add_argument("file", help="a .toml or .json file with tables [methods.NAME] and [sets.NAME]")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default auto)")
-    parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints (default 500)")
+    parser.add_argument("file", help="a .toml or .json file with tables [methods.NAME] "
+                                     "and [sets.NAME]")
+    parser.add_argument("--device", default="auto",
+                        help="auto, cpu, cuda, cuda:N, mps (default auto)")
+    parser.add_argument("--save-every", type=int, default=500,
+                        help="steps between checkpoints (default 500)")
+    return _run_bench
 
-    def run(args: argparse.Namespace) -> None:
-        us, every = ranks_from_environment(), check_int("--save-every", args.save_every)
-        with handle_sigterm():
-            rows = run_board(args.file, us.device(args.device), every=every, tell=lambda line: print(line, file=sys.stderr, flush=True))
-        if us.rank == 0:
-            written = publish_board(rows, args.file)
-            print(board_markdown(rows, Path(args.file).stem))
-            print("wrote " + ", ".join(map(str, written)), file=sys.stderr)
-    return run
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #e618ce70
+def _run_bench(args: argparse.Namespace) -> None:
+    "Run the board of `args.file`; rank 0 writes it."
+    us, every = ranks_from_environment(), check_int("--save-every", args.save_every)
+    with handle_sigterm():
+        rows = run_board(args.file, us.device(args.device), every=every,
+                         tell=lambda line: print(line, file=sys.stderr, flush=True))
+    if us.rank == 0:
+        written = publish_board(rows, args.file)
+        print(board_markdown(rows, Path(args.file).stem))
+        print("wrote " + ", ".join(map(str, written)), file=sys.stderr)

@@ -18,11 +18,15 @@ __all__ = ['Beta', 'Schedule', 'as_schedule', 'Optimiser']
 # %% ../../nbs/1_game/02_training.ipynb #ed1d3dbc
 @dataclass(frozen=True)
 class Schedule(SettingGroup):
-    "A factor that falls from 1 over so many steps of a run, and stays where it ends."
-    shape: Literal["cosine", "linear"]  # half a cosine; or constant for the first half, then a straight line to 0
+    """A factor that falls from 1 over so many steps of a run, and stays where it ends.
+
+    "cosine" falls as half a cosine. "linear" is constant for the first half, then a straight line
+    to 0; with `stairs`, the line is a staircase, each stair `steps // stairs` steps long.
+    """
+    shape: Literal["cosine", "linear"]
     steps: Count  # over which it falls
     floor: Share = .01  # the least factor of "cosine"
-    stairs: Count | None = None  # "linear": in so many stairs, each of steps // stairs steps; None: at each step
+    stairs: Count | None = None  # of "linear"; None: another factor at each step
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -33,14 +37,16 @@ class Schedule(SettingGroup):
             return max(self.floor, (1 + math.cos(math.pi * min(1., step / self.steps))) / 2)
         if self.stairs is None:
             return min(1., 2 * max(0., 1 - step / self.steps))
-        return min(1., 2 * (1 - min(step // max(1, self.steps // self.stairs), self.stairs - 1) / self.stairs))
+        stair = min(step // max(1, self.steps // self.stairs), self.stairs - 1)
+        return min(1., 2 * (1 - stair / self.stairs))
 
-# %% ../../nbs/1_game/02_training.ipynb #e47bb06b
+# %% ../../nbs/1_game/02_training.ipynb #2e25c6ff
 def as_schedule(name: str, value: Any) -> Schedule | None:
     "A schedule from one, or from its settings as a file holds them; `TypeError` for anything else."
     if value is None or isinstance(value, Schedule):
         return value
-    if not isinstance(value, dict) or not {"shape", "steps"} <= value.keys() <= Schedule.__dataclass_fields__.keys():
+    known = Schedule.__dataclass_fields__.keys()
+    if not isinstance(value, dict) or not {"shape", "steps"} <= value.keys() <= known:
         raise TypeError(f"{name}: expected a Schedule or its settings, got {value!r:.80}")
     return Schedule(**value)
 
@@ -60,11 +66,10 @@ class Optimiser(SettingGroup):
         if isinstance(self.betas, list):
             object.__setattr__(self, "betas", tuple(self.betas))
 
-    def rates(self, player: str, step: int = 0) -> dict[str, Any]:
-        "Adam's settings for a player at a step."
-        lr, betas = ((v.get(player) if isinstance(v, dict) else v) for v in (self.lr, self.betas))
+    def rates(self, player: str) -> dict[str, Any]:
+        "Adam's settings for a player, at a factor of 1."
+        lr, betas = (v.get(player) if isinstance(v, dict) else v for v in (self.lr, self.betas))
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise TypeError(f"betas of {player}: expected two numbers, got {betas!r}")
-        lr = check_value(f"lr of {player}", NonNegative, lr)
-        return {"lr": lr * self.schedule(step) if self.schedule else lr,
+        return {"lr": check_value(f"lr of {player}", NonNegative, lr),
                 "betas": tuple(check_value(f"betas of {player}", Beta, b) for b in betas)}

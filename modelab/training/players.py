@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -14,13 +15,14 @@ from torch import nn
 from ..core.seeding import derive_seed
 
 # %% auto #0
-__all__ = ['Players']
+__all__ = ['flatten_parameters', 'find_movers', 'Players', 'strip_prefix']
 
-# %% ../../nbs/6_workshop/07_engine.ipynb #4f6a39cf
-def _flatten_parameters(name: str, weights: list[nn.Parameter]) -> nn.Parameter:
-    "Lay a player's weights and gradients end to end in memory, so that one Adam kernel serves them all."
+# %% ../../nbs/6_workshop/07_engine.ipynb #0bd4e077
+def flatten_parameters(name: str, weights: list[nn.Parameter]) -> nn.Parameter:
+    "Lay a player's weights and gradients end to end in memory, and return them as one parameter."
     if len({w.dtype for w in weights}) > 1:
-        raise ValueError(f"{name}: expected weights of one dtype, got {sorted({str(w.dtype) for w in weights})}")
+        found = sorted({str(w.dtype) for w in weights})
+        raise ValueError(f"{name}: expected weights of one dtype, got {found}")
     flat = nn.Parameter(torch.cat([w.detach().flatten() for w in weights]))
     flat.grad = torch.zeros_like(flat)
     sizes = [w.numel() for w in weights]
@@ -28,28 +30,46 @@ def _flatten_parameters(name: str, weights: list[nn.Parameter]) -> nn.Parameter:
         w.data, w.grad = values.view_as(w), slopes.view_as(w)
     return flat
 
-# %% ../../nbs/6_workshop/07_engine.ipynb #0bd4e077
+# %% ../../nbs/6_workshop/07_engine.ipynb #a3529485
+def find_movers(turns: str, names: Iterable[str]) -> dict[str, list[str]]:
+    "For each turn the players that move in it; `ValueError` for a name that no player has."
+    movers = {word: [word] if word in names else list(word) for word in turns.split()}
+    absent = {name for moving in movers.values() for name in moving} - set(names)
+    if absent:
+        raise ValueError(f"game: the turns {turns!r} name {sorted(absent)}, "
+                         f"the players are {sorted(names)}")
+    return movers
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #75e1a6e6
 class Players:
     "The networks of a game with their optimisers: who moves, and how."
-    def __init__(self, game: Any, event, latent: int, seeds: range, device: torch.device, average: float):
+    def __init__(self, game: Any, event: tuple[int, ...], latent: int, seeds: range,
+                 device: torch.device, average: float):
         # Weights are drawn on the CPU, so that a seed means the same on every device.
         generator = [torch.Generator().manual_seed(derive_seed(s, "init")) for s in seeds]
         nets = game.players(tuple(event), latent, len(seeds), generator)
-        self.nets = {name: net.to(device) for name, net in nets.items()}
-        self.movers = {word: [word] if word in nets else list(word) for word in game.turns.split()}
-        absent = {name for names in self.movers.values() for name in names} - set(nets)
-        if absent:
-            raise ValueError(f"game: the turns {game.turns!r} name {sorted(absent)}, the players are {sorted(nets)}")
-        self.weights = {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
-        self.flat = {name: _flatten_parameters(name, weights) for name, weights in self.weights.items() if weights}
-        self.game, self.adam = game, {}
-        for name, flat in self.flat.items():
-            self.adam[name] = torch.optim.Adam([flat], **self.rates(name), fused=device.type != "mps")
-        self.average, self.averaged = average, copy.deepcopy(self.nets["G"]) if average else None
+        self.game, self.nets = game, {name: net.to(device) for name, net in nets.items()}
+        self.movers = find_movers(game.turns, nets)
+        self.weights = {name: [w for w in net.parameters() if w.requires_grad]
+                        for name, net in nets.items()}
+        self.flat = {name: flatten_parameters(name, weights)
+                     for name, weights in self.weights.items() if weights}
+        self._rates: dict[str, tuple] = {}
+        self.adam = {name: torch.optim.Adam([flat], **self.rates(name), fused=device.type != "mps")
+                     for name, flat in self.flat.items()}
+        self.average = average
+        self.averaged = copy.deepcopy(self.nets["G"]) if average else None
 
     def rates(self, name: str, step: int = 0) -> dict[str, Any]:
-        "Adam's settings for a player at a step, as the game has them now: they may change while it runs."
-        return self.game.optimiser.rates(name, step)
+        "Adam's settings for a player at a step of the run, as the game has them now."
+        optimiser = self.game.optimiser
+        known, rates = self._rates.get(name, (None, None))
+        if known is not optimiser:
+            rates = optimiser.rates(name)
+            self._rates[name] = optimiser, rates
+        if optimiser.schedule is None:
+            return rates
+        return rates | {"lr": rates["lr"] * optimiser.schedule(step)}
 
     def ready(self, word: str) -> None:
         "Let gradients flow to those whose turn it is, and to nobody else."
@@ -59,16 +79,16 @@ class Players:
         for name in self.movers[word]:
             self.flat[name].grad.zero_()
 
-    def move(self, word: str, loss: torch.Tensor, step: int = 0) -> None:
-        "One Adam step down the sum of the runs' losses; `step` is the run's, for the schedule."
-        loss.backward(torch.ones_like(loss))  # the gradient of the sum over runs
-        self.step(word, step)
-
     def step(self, word: str, step: int = 0) -> None:
-        "One Adam step down the gradients as they stand."
+        "One Adam step down the gradients as they stand; `step` is the run's, for the schedule."
         for name in self.movers[word]:
             self.adam[name].param_groups[0].update(self.rates(name, step))
             self.adam[name].step()
+
+    def move(self, word: str, loss: torch.Tensor, step: int = 0) -> None:
+        "One Adam step down the sum of the runs' losses."
+        loss.backward(torch.ones_like(loss))  # the gradient of the sum over runs
+        self.step(word, step)
 
     @torch.no_grad()
     def follow(self) -> None:
@@ -81,24 +101,31 @@ class Players:
 
     def state(self) -> dict[str, torch.Tensor]:
         "Every tensor that training changes, by a readable name."
-        nets = {f"player/{n}": net for n, net in self.nets.items()}
+        nets = {f"player/{name}": net for name, net in self.nets.items()}
         if self.averaged is not None:
             nets["average"] = self.averaged
-        adam = {f"adam/{n}/{k}": v for n, a in self.adam.items() for k, v in a.state_dict()["state"].get(0, {}).items()}
-        return {f"{n}/{k}": v for n, net in nets.items() for k, v in net.state_dict().items()} | adam
+        found = {f"{n}/{k}": v for n, net in nets.items() for k, v in net.state_dict().items()}
+        for name, adam in self.adam.items():
+            moments = adam.state_dict()["state"].get(0, {})
+            found |= {f"adam/{name}/{k}": v for k, v in moments.items()}
+        return found
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        "Put the tensors of `state()` back in their places."
-        def under(prefix: str) -> dict[str, torch.Tensor]:
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        "Put the tensors of `state()` back; `RuntimeError` or `KeyError` if they do not fit."
         for name, net in self.nets.items():
-            net.load_state_dict(under(f"player/{name}/"))
+            net.load_state_dict(strip_prefix(state, f"player/{name}/"))
         if self.averaged is not None:
-            self.averaged.load_state_dict(under("average/"))
+            self.averaged.load_state_dict(strip_prefix(state, "average/"))
         for name, adam in self.adam.items():
-            saved = under(f"adam/{name}/")
-            shapes = {"step": (), "exp_avg": self.flat[name].shape, "exp_avg_sq": self.flat[name].shape}
-            if saved and {k: tuple(v.shape) for k, v in saved.items()} != {k: tuple(v) for k, v in shapes.items()}:
+            saved, flat = strip_prefix(state, f"adam/{name}/"), tuple(self.flat[name].shape)
+            found = {k: tuple(v.shape) for k, v in saved.items()}
+            if saved and found != {"step": (), "exp_avg": flat, "exp_avg_sq": flat}:
                 raise KeyError(f"the optimiser of {name}")
             settings = adam.state_dict()["param_groups"]
             adam.load_state_dict({"state": {0: saved} if saved else {}, "param_groups": settings})
+
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #b418f283
+def strip_prefix(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    "The entries whose names begin with `prefix`, by the rest of the name."
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -29,27 +29,16 @@ from .game import Game, Turn, turn_words
 from .players import Players
 
 # %% auto #0
-__all__ = ['Decay', 'Diverged', 'spare_thread', 'find_device', 'Run']
+__all__ = ['Decay', 'Diverged', 'finish_step_on_interrupt', 'find_device', 'spare_thread', 'Run']
 
-# %% ../../nbs/6_workshop/07_engine.ipynb #caff4108
+# %% ../../nbs/6_workshop/07_engine.ipynb #0cf247ab
 class Diverged(FloatingPointError):
-    "A loss became NaN or infinite: at which step, in whose turn, in which runs, and what was saved last."
+    "A loss became NaN or infinite; the message says at which step, in whose turn, for which seed."
 
-# %% ../../nbs/6_workshop/07_engine.ipynb #a3529485
+# %% ../../nbs/6_workshop/07_engine.ipynb #a130c1be
 @contextmanager
-def spare_thread() -> Iterator[None]:
-    "One thread fewer for torch: the page that draws needs it, and two threads that wait for each other are slower than one."
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-# %% ../../nbs/6_workshop/07_engine.ipynb #c70ba06d
-@contextmanager
-def _finish_step_on_interrupt() -> Iterator[threading.Event]:
-    "Turn the first Ctrl-C into a flag, so that a step is never cut in half; a second one interrupts at once."
+def finish_step_on_interrupt() -> Iterator[threading.Event]:
+    "Turn the first Ctrl-C into a flag; a second one interrupts at once."
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -65,7 +54,7 @@ def _finish_step_on_interrupt() -> Iterator[threading.Event]:
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../../nbs/6_workshop/07_engine.ipynb #75e1a6e6
+# %% ../../nbs/6_workshop/07_engine.ipynb #5b9c2241
 def find_device(name: str) -> torch.device:
     "The torch device for a name; `ValueError` if it is unknown or absent."
     if name == "auto":
@@ -74,15 +63,26 @@ def find_device(name: str) -> torch.device:
         return torch.empty(1, device=torch.device(name)).device
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0][:100]
-        raise ValueError(f"device: expected auto, cpu, cuda, cuda:N or mps, present on this machine; "
-                         f"got {name!r} ({reason})") from None
+        raise ValueError("device: expected auto, cpu, cuda, cuda:N or mps, present on this "
+                         f"machine; got {name!r} ({reason})") from None
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #a2d37544
+@contextmanager
+def spare_thread() -> Iterator[None]:
+    "One thread fewer for torch: two threads that wait for each other are slower than one."
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #2968070e
 Decay = Annotated[float, Real(0., .999999)]
 
-# %% ../../nbs/6_workshop/07_engine.ipynb #bdf3cf6b
+# %% ../../nbs/6_workshop/07_engine.ipynb #70309609
 class Run:
-    """A game played by several seeds at once; its state after n steps depends on the configuration and n alone.
+    """A game played by several seeds at once; its state depends on configuration and steps alone.
 
     >>> run = Run("minimax", "ring", runs=4, device="cpu").step(10)
     >>> run.losses["G"].shape, run.sample(100).shape  # (steps, runs) and (runs, n, *event)
@@ -94,14 +94,13 @@ class Run:
                  seed: Index = 0,  # run r is seed + r
                  device: str = "auto",  # auto (cuda, else cpu), cpu, cuda, cuda:1, mps
                  batch: Count = 256,  # examples per run and turn
-                 average: Decay = 0.0,  # decay of a running average of G's weights for `sample`; 0: none
-                 shards: Count = 1,  # parts of a batch whose gradients are added up; see modelab.training.distributed
-                 precision: Literal["float32", "bf16"] = "float32",  # bf16: matrix products and convolutions in training
+                 average: Decay = 0.0,  # decay of a running average of G's weights; 0: none
+                 shards: Count = 1,  # parts of a batch whose gradients are added up
+                 precision: Literal["float32", "bf16"] = "float32",  # of products, in training
                  ):
         self.__dict__.update(check_arguments(Run.__init__, dict(
-            runs=runs, seed=seed, batch=batch, average=average, shards=shards, precision=precision)))
-        if batch % shards:
-            raise ValueError(f"batch, shards: expected a batch that {shards} shards can share evenly, got {batch}")
+            runs=runs, seed=seed, batch=batch, average=average, shards=shards,
+            precision=precision)))
         self._choose(game, modes, device)
         self._begin()
 
@@ -110,7 +109,11 @@ class Run:
         self.game = make("game", game) if isinstance(game, str) else game
         modes = make("modes", modes) if isinstance(modes, str) else modes
         if not all(hasattr(modes, part) for part in ("event", "sample", "to")):
-            raise TypeError(f"modes: expected a mode set, or the name of a registered one, got {modes!r:.80}")
+            raise TypeError("modes: expected a mode set, or the name of a registered one, "
+                            f"got {modes!r:.80}")
+        if self.batch % self.shards:
+            raise ValueError(f"batch, shards: expected a batch that {self.shards} shards can share "
+                             f"evenly, got {self.batch}")
         self.words, self.device = turn_words(self.game), find_device(device)
         self.game.suits(modes)
         self.modes, self.seeds = modes.to(self.device), range(self.seed, self.seed + self.runs)
@@ -119,31 +122,36 @@ class Run:
 
     def _begin(self) -> None:
         "The players at step 0."
-        self.players = Players(self.game, self.modes.event, self.latent, self.seeds, self.device, self.average)
-        self.steps, self._checked, self.saved = 0, 0, None  # steps done, losses checked, last checkpoint
+        self.players = Players(self.game, self.modes.event, self.latent, self.seeds, self.device,
+                               self.average)
+        self.steps, self._checked, self.saved = 0, 0, None  # done, losses checked, last checkpoint
         self.torn = False  # whether the last step was cut in half, by an error or a second Ctrl-C
-        self._losses = {word: torch.empty(1024, self.runs, device=self.device) for word in self.words}  # grows by doubling
+        self._losses = {word: torch.empty(1024, self.runs, device=self.device) for word in self.words}
         self._streams: dict[str, list[torch.Generator]] = {}
-        self._played: set[tuple[int, str]] = set()  # turns that went well once: their arguments are not checked again
-        self.mine, self.add_up = range(self.shards), None  # the shards of this process, and how it adds up with others
+        self._played: set[tuple[int, str]] = set()  # turns whose arguments have been checked
+        self.mine, self.add_up = range(self.shards), None  # this process's shards, and the sum of all
 
     def generators(self, stream: str, *place: int) -> list[torch.Generator]:
         "One generator per run, seeded by (seed, stream, place)."
         own = self._streams.setdefault(stream, [torch.Generator(self.device) for _ in self.seeds])
         return [g.manual_seed(derive_seed(s, stream, *place)) for g, s in zip(own, self.seeds)]
 
-    def real(self, n: int, generator: list[torch.Generator], only: Sequence[int] | None = None) -> torch.Tensor:
+    def real(self, n: int, generator: list[torch.Generator],
+             only: Sequence[int] | None = None) -> torch.Tensor:
         "Real examples `(runs, n, *event)`, of the modes in `only`; None: of all."
-        draw = self.modes.sample if only is None else functools.partial(sample_modes, self.modes, only)
+        draw = self.modes.sample
+        if only is not None:
+            draw = functools.partial(sample_modes, self.modes, only)
         return torch.stack([draw(n, generator=g) for g in generator])
 
     def noise(self, n: int, generator: list[torch.Generator]) -> torch.Tensor:
         "Latents `(runs, n, latent)`."
-        return self.game.noise(self.runs, n, self.latent, generator=generator, device=self.device)
+        shape = (self.runs, n, self.latent)
+        return self.game.noise(*shape, generator=generator, device=self.device)
 
     @contextmanager
     def _bf16(self) -> Iterator[None]:
-        "In a bf16 run: the players compute in bf16; what they return, and so every loss and penalty, is float32."
+        "In a bf16 run: the players compute in bf16 and return float32."
         def half(forward: Any, *args: Any) -> Any:
             with torch.autocast(self.device.type, torch.bfloat16):
                 out = forward(*args)
@@ -160,12 +168,12 @@ class Run:
     def _loss(self, place: int, word: str, shard: list[int]) -> torch.Tensor:
         "The loss of a turn, one value per run; its arguments are checked the first time only."
         turn = Turn(self, self.steps, place, *shard)
-        known = (place, word) in self._played or self.batch == self.shards  # a batch of one looks like a column of scores
-        with self._bf16(), unchecked() if known else nullcontext():
-            loss = getattr(self.game, f"loss_{word}")(turn)
+        played = (place, word) in self._played
+        with self._bf16(), unchecked() if played else nullcontext():
+            loss = self.game.turn_loss(word, turn)
         if loss.shape != (self.runs,):
-            raise ValueError(f"game: loss_{word} should return one value per run, shape ({self.runs},), "
-                             f"got {tuple(loss.shape)}")
+            raise ValueError(f"game: loss_{word} should return one value per run, "
+                             f"shape ({self.runs},), got {tuple(loss.shape)}")
         self._played.add((place, word))
         return loss
 
@@ -178,16 +186,11 @@ class Run:
             loss.backward(torch.full_like(loss, 1 / self.shards))  # of the sum over runs
             total += loss.detach() / self.shards
         if self.add_up:
-            for part in [*(self.players.flat[name].grad for name in self.players.movers[word]), total]:
+            gradients = [self.players.flat[name].grad for name in self.players.movers[word]]
+            for part in [*gradients, total]:
                 self.add_up(part)
         self.players.step(word, self.steps)
         return total
-
-    def _make_room(self) -> None:
-        "Twice as much of it for losses, where there is none left for this step's."
-        for word, rows in self._losses.items():
-            if self.steps == len(rows):
-                self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
 
     def _one_step(self) -> None:
         "One pass through the turns."
@@ -199,25 +202,17 @@ class Run:
         self.players.follow()
         self.steps, self.torn = self.steps + 1, False
 
-    def step(self, n: int = 1,  # steps; each is one pass through the game's turns
-             progress: bool | None = None,  # a progress bar; None: in a terminal only
-             ) -> Run:
-        "Train `n` steps. Ctrl-C ends after the present step and keeps it; a loss not finite raises `Diverged`."
-        hidden = not (sys.stderr.isatty() if progress is None else progress)
-        with _finish_step_on_interrupt() as stop, \
-                tqdm(range(check_int("n", n, 0)), disable=hidden, unit="step", leave=False) as bar:
-            for i in bar:
-                self._one_step()
-                if i % 64 == 63 or i == n - 1 or stop.is_set():
-                    self._check()
-                if stop.is_set():
-                    raise KeyboardInterrupt(f"stopped after step {self.steps}; everything up to it is kept")
-        return self
+    def _make_room(self) -> None:
+        "Double the tables of losses if they are full."
+        for word, rows in self._losses.items():
+            if self.steps == len(rows):
+                self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
 
     def _check(self) -> None:
         "Raise `Diverged` at the first loss since the last check that is not finite."
         fresh = {word: rows[self._checked:self.steps] for word, rows in self._losses.items()}
-        wrong = [(int(at), word, int(run)) for word, rows in fresh.items() for at, run in (~rows.isfinite()).nonzero()]
+        wrong = [(int(at), word, int(run)) for word, rows in fresh.items()
+                 for at, run in (~rows.isfinite()).nonzero()]
         if wrong:
             at, word, run = min(wrong)
             kept = f"the last checkpoint is {self.saved}" if self.saved else "no checkpoint was saved"
@@ -225,30 +220,49 @@ class Run:
                            f"seed {self.seeds[run]}; {kept}")
         self._checked = self.steps
 
+    def step(self, n: int = 1,  # steps; each is one pass through the game's turns
+             progress: bool | None = None,  # a progress bar; None: in a terminal only
+             ) -> Run:
+        "Train `n` steps. Ctrl-C ends after the present one; a loss not finite raises `Diverged`."
+        hidden = not (sys.stderr.isatty() if progress is None else progress)
+        with finish_step_on_interrupt() as stop, \
+                tqdm(range(check_int("n", n, 0)), disable=hidden, unit="step", leave=False) as bar:
+            for i in bar:
+                self._one_step()
+                if i % 64 == 63 or i == n - 1 or stop.is_set():
+                    self._check()
+                if stop.is_set():
+                    raise KeyboardInterrupt(f"stopped after step {self.steps}; "
+                                            "everything up to it is kept")
+        return self
+
     @property
     def losses(self) -> dict[str, torch.Tensor]:
-        "Loss of each turn, `(steps, runs)`; of its last pass where a turn comes several times in a step."
+        "Loss of each turn, `(steps, runs)`; the last one where a turn comes several times in a step."
         return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
 
     @torch.no_grad()
     def sample(self, n: int,  # samples per run
                raw: bool = False,  # the present weights even where a running average is kept
                ) -> torch.Tensor:  # (runs, n, *event)
-        "What the generators make at this step: the same each time it is asked, and training does not notice."
-        net = self.players.nets["G"] if raw or self.players.averaged is None else self.players.averaged
-        z, training = self.noise(check_int("n", n), self.generators("evaluation", self.steps)), net.training
+        "What the generators make at this step; the same each time it is asked."
+        present, averaged = self.players.nets["G"], self.players.averaged
+        net = present if raw or averaged is None else averaged
+        z = self.noise(check_int("n", n), self.generators("evaluation", self.steps))
+        training = net.training
         net.eval()
         try:
             return torch.cat([net(part) for part in z.split(4096, dim=1)], dim=1)
         finally:
             net.train(training)
 
-    def coverage(self, protocol: str = "pacgan",  # a name in `modelab.evaluation.coverage.PROTOCOLS`
+    def coverage(self, protocol: str = "pacgan",  # a name in `evaluation.coverage.PROTOCOLS`
                  n: int | None = None,  # samples per run; None: as many as the protocol asks for
                  ) -> list[measures.Coverage]:
         "What each run covers of its modes."
-        asked = measures.PROTOCOLS[check_choice("protocol", protocol, measures.PROTOCOLS)].samples(self.modes)
-        return measures.coverages(self.sample(asked if n is None else n), self.modes, protocol)
+        rules = measures.PROTOCOLS[check_choice("protocol", protocol, measures.PROTOCOLS)]
+        n = rules.samples(self.modes) if n is None else n
+        return measures.coverages(self.sample(n), self.modes, protocol)
 
     def save(self, path: str | Path) -> Path:
         "Write a checkpoint; see `modelab.training.checkpoints.save_checkpoint`."
@@ -256,10 +270,12 @@ class Run:
         return self.saved
 
     @classmethod
-    def load(cls, path: str | Path, game: Game | None = None, modes: Any = None, device: str = "auto") -> Run:
-        "Read a checkpoint and go on as if nothing had happened; see `modelab.training.checkpoints.load_checkpoint`."
+    def load(cls, path: str | Path, game: Game | None = None, modes: Any = None,
+             device: str = "auto") -> Run:
+        "Read a checkpoint and go on; see `modelab.training.checkpoints.load_checkpoint`."
         return load_checkpoint(cls, path, game, modes, device)
 
     def __repr__(self) -> str:
         seeds = f"seeds {self.seed}–{self.seeds[-1]}" if self.runs > 1 else f"seed {self.seed}"
-        return f"{type(self.game).__name__} on {self.modes!r}, {seeds}, {self.steps} steps on {self.device}"
+        return (f"{type(self.game).__name__} on {self.modes!r}, {seeds}, {self.steps} steps "
+                f"on {self.device}")

@@ -1,14 +1,15 @@
 // The lab's picture: one module, no build, no network. The same code draws in JupyterLab and in a saved page.
 // Python sends a `scene` (what stays), a `frame` (what moves) and `curves`; the page sends back what was asked for.
 
-// Okabe and Ito's colours. Real is blue and round, generated is orange and crossed, lit is amber; side B is purple.
+// Okabe and Ito's colours. Real is blue and round, generated is orange and crossed, a captured mode is amber; side B is purple.
 const LIGHT = { real: "#0072B2", fake: "#D55E00", mesh: "#009E73", b: "#A6447F", paper: "#ffffff", warm: [250, 201, 158], cool: [150, 200, 236] };
 const DARK = { real: "#56B4E9", fake: "#FF9A52", mesh: "#2FC79A", b: "#E7A0CC", paper: "#16181b", warm: [112, 62, 24], cool: [22, 78, 118] };
-const LAMP = "#E69F00";
-const LAYERS = { real: ["●", "real"], fake: ["×", "generated"], push: ["→", "where G's loss pushes"], mesh: ["▦", "latent grid"], codes: ["◱", "codes E(x)"] };
+const CAPTURED = "#E69F00";
+const LAYERS = { real: ["●", "real"], fake: ["×", "generated"], gradients: ["→", "minus the gradient of G's loss"], mesh: ["▦", "latent grid"], codes: ["◱", "codes E(x)"] };
+const SURFACES = { score: "score", probability: "probability", gradient: "gradient norm", none: "none" };
 const TYPES = { u1: Uint8Array, i1: Int8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
 
-/** What `modelab.view.pack` wrote: `[arrays, note]`. */
+/** What `modelab.lab.view.pack_frame` wrote: `[arrays, note]`. */
 export function unpack(data) {
   const view = data instanceof DataView ? data : new DataView(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
   const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
@@ -24,7 +25,7 @@ export function unpack(data) {
 }
 
 const decode = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-const say = (value, digits = 3) => (value == null ? "–" : String(Number(Number(value).toPrecision(digits))));
+const number = (value, digits = 3) => (value == null ? "–" : String(Number(Number(value).toPrecision(digits))));
 
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -58,7 +59,7 @@ function colours(el) {
 /** Points stored over twice the box, as page pixels. */
 const place = (array, i, size) => [(array[2 * i] / 65535) * 2 * size - size / 2, size * 1.5 - (array[2 * i + 1] / 65535) * 2 * size];
 
-/** D's field: blue where it takes a point for real, orange where for generated; a slope goes from pale to dark. */
+/** D on the plane: blue where it takes a point for real, orange where for generated; a gradient norm goes from pale to dark. */
 function drawSurface(g, cells, size, { low, high, middle }, paint, dark) {
   const [rows, columns] = cells.shape, picture = new ImageData(columns, rows), pixels = new Uint32Array(picture.data.buffer);
   const paper = dark ? [27, 30, 34] : [255, 255, 255], far = dark ? [190, 190, 190] : [90, 90, 90], table = new Uint32Array(256);
@@ -117,16 +118,16 @@ function write(g, text, x, y, ink, paper, align = "left") {
   g.fillStyle = ink, g.fillText(text, x, y);
 }
 
-/** Where the modes are, by number: ringed in amber while lit, dashed while dark, crossed out while left out of the data. */
-function rings(g, centers, lamps, without, size, line, ink, paper) {
+/** Where the modes are, by number: ringed in amber if captured, dashed if missing, crossed out if left out of the data. */
+function rings(g, centers, modes, without, size, line, ink, paper) {
   const n = centers.length / 2;
   if (n > 64) return;
   g.font = "11px sans-serif";
   for (let i = 0; i < n; i++) {
     let [x, y] = place(centers, i, size);
     if (line) y = size - 26;
-    const lit = lamps[i] >> 15, radius = n > 12 ? 8 : 12;
-    g.lineWidth = lit ? 2.5 : 1.2, g.strokeStyle = lit ? LAMP : ink, g.setLineDash(lit ? [] : [3, 3]);
+    const captured = modes[i] >> 15, radius = n > 12 ? 8 : 12;
+    g.lineWidth = captured ? 2.5 : 1.2, g.strokeStyle = captured ? CAPTURED : ink, g.setLineDash(captured ? [] : [3, 3]);
     g.beginPath(), g.arc(x, y, radius, 0, 7), g.stroke(), g.setLineDash([]);
     if (without.includes(i)) g.beginPath(), g.moveTo(x - radius, y + radius), g.lineTo(x + radius, y - radius), g.stroke();
     const out = Math.hypot(x - size / 2, y - size / 2) || 1, far = radius + 9; // the number stands outwards
@@ -134,12 +135,12 @@ function rings(g, centers, lamps, without, size, line, ink, paper) {
   }
 }
 
-function arrows(g, from, push, size, ink) {
+function arrows(g, from, gradient, size, ink) {
   g.strokeStyle = ink;
   g.lineWidth = 1;
   g.beginPath();
   for (let i = 0; i < from.length / 2; i++) {
-    const [x, y] = place(from, i, size), dx = (push[2 * i] / 127) * size / 9, dy = (-push[2 * i + 1] / 127) * size / 9;
+    const [x, y] = place(from, i, size), dx = (gradient[2 * i] / 127) * size / 9, dy = (-gradient[2 * i + 1] / 127) * size / 9;
     const length = Math.hypot(dx, dy);
     if (length < 1) continue;
     g.moveTo(x, y), g.lineTo(x + dx, y + dy);
@@ -149,9 +150,9 @@ function arrows(g, from, push, size, ink) {
   g.stroke();
 }
 
-/** Rows of pictures, `columns` to a row; under each what the judge sees in it. Returns where the next row would start. */
-function drawTiles(g, tiles, top, columns, width, ink, verdict, names) {
-  const [n, height, wide, channels] = tiles.shape, room = width / columns, side = room - 6, text = verdict ? 15 : 6;
+/** Rows of pictures, `columns` to a row; under each the mode it is assigned to. Returns where the next row would start. */
+function drawTiles(g, tiles, top, columns, width, ink, assigned, names) {
+  const [n, height, wide, channels] = tiles.shape, room = width / columns, side = room - 6, text = assigned ? 15 : 6;
   const small = new OffscreenCanvas(wide, height), brush = small.getContext("2d");
   g.imageSmoothingEnabled = false;
   for (let i = 0; i < n; i++) {
@@ -161,62 +162,62 @@ function drawTiles(g, tiles, top, columns, width, ink, verdict, names) {
     brush.putImageData(picture, 0, 0);
     const x = (i % columns) * room, y = top + Math.floor(i / columns) * (side + text);
     g.drawImage(small, x + 3, y, side, side);
-    if (!verdict) continue;
-    const sure = verdict[i] >> 15, mode = verdict[i] & 32767;
-    g.fillStyle = sure ? LAMP : ink, g.globalAlpha = sure ? 1 : 0.35;
-    g.fillRect(x + 3, y + side, side, 2); // amber: good enough to light a lamp
-    g.fillStyle = ink, g.globalAlpha = sure ? 1 : 0.6, g.textAlign = "center", g.font = `${sure ? "bold " : ""}11px sans-serif`;
-    g.fillText(sure ? names[mode] ?? mode : "?", x + room / 2, y + side + 12, side + 4);
+    if (!assigned) continue;
+    const good = assigned[i] >> 15, mode = assigned[i] & 32767;
+    g.fillStyle = good ? CAPTURED : ink, g.globalAlpha = good ? 1 : 0.35;
+    g.fillRect(x + 3, y + side, side, 2); // amber: a good sample of its mode
+    g.fillStyle = ink, g.globalAlpha = good ? 1 : 0.6, g.textAlign = "center", g.font = `${good ? "bold " : ""}11px sans-serif`;
+    g.fillText(good ? names[mode] ?? mode : "?", x + room / 2, y + side + 12, side + 4);
     g.globalAlpha = 1;
   }
   return top + Math.ceil(n / columns) * (side + text);
 }
 
-/** One side: its picture and its lamps. */
+/** One side: its picture and a button for each mode. */
 class Stage {
   constructor(lab, name) {
     Object.assign(this, { lab, name, points: [], cursor: [0.5, 0.5] });
     this.canvas = make("canvas", { role: "img", tabindex: "0", class: "lab-picture", "data-side": name });
     this.caption = make("figcaption");
-    this.lamps = make("div", { class: "lab-lamps", role: "toolbar", "aria-label": `Modes of side ${name}: choose one to ask what G hears of it` });
-    this.node = make("figure", { class: "lab-stage" }, this.caption, this.canvas, this.lamps);
-    this.lampKeys();
+    this.modes = make("div", { class: "lab-modes", role: "toolbar", "aria-label": `Modes of side ${name}: choose one to see which gradient G gets near it` });
+    this.node = make("figure", { class: "lab-stage" }, this.caption, this.canvas, this.modes);
+    this.modeKeys();
     this.pointer();
   }
 
-  lampKeys() {
-    this.lamps.addEventListener("click", (e) => e.target.dataset.mode && this.lab.send({ do: e.shiftKey ? "drop" : "lamp", mode: Number(e.target.dataset.mode), side: this.name }));
-    this.lamps.addEventListener("keydown", (e) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key], all = [...this.lamps.children];
+  modeKeys() {
+    this.modes.addEventListener("click", (e) => e.target.dataset.mode && this.lab.send({ do: e.shiftKey ? "leave_out" : "mode_status", mode: Number(e.target.dataset.mode), side: this.name }));
+    this.modes.addEventListener("keydown", (e) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key], all = [...this.modes.children];
       if (!step) return;
       e.preventDefault();
       const next = all[(all.indexOf(document.activeElement) + step + all.length) % all.length];
-      all.forEach((lamp) => lamp.setAttribute("tabindex", "-1"));
+      all.forEach((button) => button.setAttribute("tabindex", "-1"));
       next.setAttribute("tabindex", "0");
       next.focus();
     });
   }
 
-  light(lamps, without) {
+  showModes(modes, without) {
     const { names, weights, samples } = this.lab.scene, clock = performance.now();
-    if (lamps.length > 64 && this.lab.about.playing && clock - (this.lightened ?? 0) < 500) return; // a thousand buttons take time
-    this.lightened = clock;
-    if (this.lamps.children.length !== lamps.length)
-      this.lamps.replaceChildren(...Array.from(lamps, (_, i) => make("button", { type: "button", "data-mode": i, tabindex: i ? -1 : 0 }, lamps.length > 64 ? "" : String(i))));
-    this.lamps.classList.toggle("many", lamps.length > 64);
-    const key = `${lamps.join()} ${without}`;
+    if (modes.length > 64 && this.lab.about.playing && clock - (this.modesShown ?? 0) < 500) return; // a thousand buttons take time
+    this.modesShown = clock;
+    if (this.modes.children.length !== modes.length)
+      this.modes.replaceChildren(...Array.from(modes, (_, i) => make("button", { type: "button", "data-mode": i, tabindex: i ? -1 : 0 }, modes.length > 64 ? "" : String(i))));
+    this.modes.classList.toggle("many", modes.length > 64);
+    const key = `${modes.join()} ${without}`;
     if (key === this.shown) return;
     this.shown = key;
-    Array.from(lamps, (value, i) => {
-      const lit = value >> 15, lamp = this.lamps.children[i], count = value & 32767;
-      const called = names[i] === String(i) ? "" : ` (${names[i]})`, out = without.includes(i);
-      const label = `mode ${i}${called}: ${lit ? "lit" : "dark"}, ${count} samples${out ? "; left out of the data" : ""}`;
-      if (lamp.title === label) return;
-      lamp.title = label;
-      lamp.setAttribute("aria-label", label);
-      lamp.setAttribute("aria-pressed", String(Boolean(lit)));
-      lamp.className = (lit ? "lit" : "dark") + (out ? " out" : "");
-      if (weights[i] && lamps.length <= 64) lamp.style.setProperty("--share", Math.min(1, Math.round((5 * count) / weights[i] / samples) / 5));
+    Array.from(modes, (value, i) => {
+      const state = value >> 15 ? "captured" : "missing", button = this.modes.children[i], count = value & 32767;
+      const name = names[i] === String(i) ? "" : ` (${names[i]})`, out = without.includes(i);
+      const label = `mode ${i}${name}: ${state}, ${count} samples${out ? "; left out of the data" : ""}`;
+      if (button.title === label) return;
+      button.title = label;
+      button.setAttribute("aria-label", label);
+      button.setAttribute("aria-pressed", String(state === "captured"));
+      button.className = state + (out ? " out" : "");
+      if (weights[i] && modes.length <= 64) button.style.setProperty("--share", Math.min(1, Math.round((5 * count) / weights[i] / samples) / 5));
     });
   }
 
@@ -264,8 +265,8 @@ class Stage {
       g.fillText("real", 3, 13);
       const below = drawTiles(g, { ...real.tiles, shape: [Math.min(columns, real.tiles.shape[0]), ...real.tiles.shape.slice(1)] }, 19, columns, width, ink);
       g.fillStyle = ink, g.font = "12px sans-serif", g.textAlign = "left";
-      g.fillText("generated; below each, the mode that the judge sees in it, or ? if none", 3, below + 12, width - 6);
-      drawTiles(g, arrays.tiles, below + 19, columns, width, ink, arrays.verdict, scene.names);
+      g.fillText("generated; below each its mode, or ? if it is no good sample of any", 3, below + 12, width - 6);
+      drawTiles(g, arrays.tiles, below + 19, columns, width, ink, arrays.assigned, scene.names);
     } else {
       const bright = (layer, usual) => (g.globalAlpha = about.shows && about.shows !== layer ? 0.15 : usual);
       if (arrays.surface && shown.surface !== "none") bright("surface", 1), drawSurface(g, arrays.surface, width, note, paint, dark);
@@ -273,13 +274,13 @@ class Stage {
       if (arrays.grid && shown.mesh) drawMesh(g, arrays.grid, width, paint.mesh);
       const truth = scene.line && arrays.codes ? arrays.codes : this.kept(real, note.without);
       if (shown.real) bright("real", 0.85), g.drawImage(this.still(truth, width, paint), 0, 0, width, width);
-      if (shown.push) bright("push", 0.8), arrows(g, arrays.from, arrays.push, width, ink);
+      if (shown.gradients) bright("gradients", 0.8), arrows(g, arrays.from, arrays.gradient, width, ink);
       if (shown.fake) bright("fake", 0.9), crosses(g, arrays.fake, width, 2.7, paint.fake, paint.paper);
       g.globalAlpha = 1;
-      if (real.centers && shown.real) rings(g, real.centers, arrays.lamps, note.without, width, scene.line, ink, paint.paper);
+      if (real.centers && shown.real) rings(g, real.centers, arrays.modes, note.without, width, scene.line, ink, paint.paper);
       if (arrays.codes && !scene.line && shown.codes) this.inset(g, arrays.codes, real.latents, width, ink, paint);
       this.axes(g, width, ink, note, paint.paper);
-      if (about.lamp?.side === this.name) this.line(g, about.lamp, width, ink, paint.paper);
+      if (about.status?.side === this.name) this.line(g, about.status, width, ink, paint.paper);
       if (this.lab.drawing && this.name === "A") this.pencil(g, width, ink, paint);
     }
     this.words(note);
@@ -316,23 +317,23 @@ class Stage {
   }
 
   words(note) {
-    const { scene, names } = this.lab, quality = `${say(100 * note.high_quality)} % good`;
+    const { scene, names } = this.lab, quality = `${number(100 * note.high_quality)} % good`;
     this.caption.replaceChildren(...(names.length > 1 ? [make("b", { class: `lab-name-${this.name}` }, this.name), " "] : []),
-      make("span", {}, `${scene.sides[this.name]}, step ${note.step}: `), make("b", {}, `${say(note.captured)} of ${scene.modes} modes`), `, ${quality}`);
-    const losses = Object.entries(note.loss).map(([k, v]) => `loss of ${k} ${say(v)}`).join(", ");
-    this.canvas.setAttribute("aria-label", `${this.caption.textContent}, total variation ${say(note.tv)}, ${losses}`);
+      make("span", {}, `${scene.sides[this.name]}, step ${note.step}: `), make("b", {}, `${number(note.captured)} of ${scene.modes} modes`), `, ${quality}`);
+    const losses = Object.entries(note.loss).map(([k, v]) => `loss of ${k} ${number(v)}`).join(", ");
+    this.canvas.setAttribute("aria-label", `${this.caption.textContent}, total variation ${number(note.tv)}, ${losses}`);
   }
 
   axes(g, size, ink, note, paper) {
     const [left, right, bottom, top] = this.lab.scene.box[this.name], [across, up] = this.lab.scene.axes;
     g.strokeStyle = ink, g.lineWidth = 1, g.font = "11px sans-serif";
     g.strokeRect(0.5, 0.5, size - 1, size - 1);
-    write(g, say(left), 5, size - 6, ink, paper);
-    write(g, `${across} = ${say(right)}`, size - 5, size - 6, ink, paper, "right");
-    write(g, `${up} = ${say(top)}`, 5, 15, ink, paper);
+    write(g, number(left), 5, size - 6, ink, paper);
+    write(g, `${across} = ${number(right)}`, size - 5, size - 6, ink, paper, "right");
+    write(g, `${up} = ${number(top)}`, 5, 15, ink, paper);
     if (note.low != null && this.lab.shown.surface !== "none") {
-      const ends = note.middle == null ? `${say(note.low, 2)} (pale) to ${say(note.high, 2)}` : `${say(note.low, 2)} (orange) to ${say(note.high, 2)} (blue)`;
-      write(g, `${note.surface} of D: ${ends}`, size / 2, size - 6, ink, paper, "center");
+      const ends = note.middle == null ? `${number(note.low, 2)} (pale) to ${number(note.high, 2)}` : `${number(note.low, 2)} (orange) to ${number(note.high, 2)} (blue)`;
+      write(g, `${SURFACES[note.surface]} of D: ${ends}`, size / 2, size - 6, ink, paper, "center");
     }
     if (note.outside) write(g, `${note.outside} outside`, size - 5, 15, ink, paper, "right");
   }
@@ -352,13 +353,13 @@ class Stage {
   }
 
   /** From the nearest sample to the mode that was asked about. */
-  line(g, lamp, size, ink, paper) {
+  line(g, status, size, ink, paper) {
     const [left, right, bottom, top] = this.lab.scene.box[this.name];
     const at = ([x, y]) => [((x - left) / (right - left)) * size, ((top - y) / (top - bottom)) * size];
     for (const [width, colour] of [[5, paper], [2, ink]]) {
       g.strokeStyle = colour, g.lineWidth = width, g.setLineDash([5, 4]);
-      g.beginPath(), g.moveTo(...at(lamp.from)), g.lineTo(...at(lamp.to)), g.stroke(), g.setLineDash([]);
-      g.beginPath(), g.arc(...at(lamp.to), 15, 0, 7), g.stroke();
+      g.beginPath(), g.moveTo(...at(status.from)), g.lineTo(...at(status.to)), g.stroke(), g.setLineDash([]);
+      g.beginPath(), g.arc(...at(status.to), 15, 0, 7), g.stroke();
     }
   }
 
@@ -420,11 +421,11 @@ function drawCurves(lab, canvas) {
     g.font = "11px sans-serif";
     let at = x;
     lines.forEach(({ side, name, now }) => {
-      const text = `${title === "loss" ? `${name.slice(5)} ` : ""}${say(now)}  `;
+      const text = `${title === "loss" ? `${name.slice(5)} ` : ""}${number(now)}  `;
       g.fillStyle = side === "B" ? b : ink, g.fillText(text, at, y - 8), (at += g.measureText(text).width);
     });
-    g.fillStyle = ink, g.globalAlpha = 0.6, g.fillText(say(low, 2), x, y + box[1] + 11), g.textAlign = "right";
-    if (at < x + box[0] - 34) g.fillText(`↑ ${say(high, 2)}`, x + box[0], y - 8);
+    g.fillStyle = ink, g.globalAlpha = 0.6, g.fillText(number(low, 2), x, y + box[1] + 11), g.textAlign = "right";
+    if (at < x + box[0] - 34) g.fillText(`↑ ${number(high, 2)}`, x + box[0], y - 8);
     g.globalAlpha = 1;
   });
   const legend = ["long dashes: a perfect generator", "dots: uniform noise", "loss of G: dashed", ...(lab.names.length > 1 ? ["black: A, purple: B".replace("black", colours(canvas).dark ? "white" : "black")] : [])];
@@ -435,9 +436,9 @@ function drawCurves(lab, canvas) {
   canvas.setAttribute("aria-label", `Curves up to step ${last}. ${lab.names.map((s) => lab.stages[s].caption.textContent).join("; ")}`);
 }
 
-/** Which lamps were lit when: a row for every mode, under the timeline; a notch where something was changed. */
+/** Which modes were captured when: a row for every mode, under the timeline; a notch where a setting changed. */
 function drawPast(lab, canvas) {
-  const strips = lab.curves ? lab.names.filter((side) => lab.curves[0][`lit ${side}`]) : [];
+  const strips = lab.curves ? lab.names.filter((side) => lab.curves[0][`captured ${side}`]) : [];
   canvas.hidden = !strips.length;
   if (!strips.length) return;
   const modes = lab.scene.modes, cell = Math.max(2, Math.min(9, 110 / modes / strips.length)), strip = cell * modes, gap = 8;
@@ -446,35 +447,35 @@ function drawPast(lab, canvas) {
   const [g, width] = found, { ink, b } = colours(canvas), [arrays, { events }] = lab.curves, last = Math.max(1, lab.about.last);
   const px = (step) => 8 + (step / last) * (width - 16); // the slider's thumb is sixteen wide
   strips.forEach((side, place) => {
-    const lit = arrays[`lit ${side}`], top = 12 + place * (strip + gap), steps = arrays.steps;
+    const captured = arrays[`captured ${side}`], top = 12 + place * (strip + gap), steps = arrays.steps;
     g.globalAlpha = 0.25, g.fillStyle = ink, g.fillRect(8, top, width - 16, strip);
-    g.globalAlpha = 1, g.fillStyle = LAMP;
+    g.globalAlpha = 1, g.fillStyle = CAPTURED;
     for (let i = 0; i < steps.length; i++) {
       const from = Math.round(px(i ? (steps[i - 1] + steps[i]) / 2 : steps[i])); // each measure stands for the steps around it
       const to = Math.round(px(i + 1 < steps.length ? (steps[i] + steps[i + 1]) / 2 : last));
-      for (let m = 0; m < modes; m++) if (lit[i * modes + m]) g.fillRect(from, top + m * cell, Math.max(1, to - from), cell - (cell > 4 ? 1 : 0));
+      for (let m = 0; m < modes; m++) if (captured[i * modes + m]) g.fillRect(from, top + m * cell, Math.max(1, to - from), cell - (cell > 4 ? 1 : 0));
     }
     if (strips.length > 1) g.fillStyle = side === "B" ? b : ink, g.font = "bold 10px sans-serif", g.textAlign = "left", g.fillText(side, 0, top + 9);
   });
   g.fillStyle = g.strokeStyle = ink;
   for (const step of events) g.beginPath(), g.moveTo(px(step), 11), g.lineTo(px(step) - 4, 2), g.lineTo(px(step) + 4, 2), g.fill();
   g.lineWidth = 1.5, g.beginPath(), g.moveTo(px(lab.about.at), 2), g.lineTo(px(lab.about.at), 12 + strips.length * (strip + gap)), g.stroke();
-  const dark = strips.map((side) => lab.stages[side].caption.textContent).join("; ");
-  canvas.setAttribute("aria-label", `Which of ${modes} lamps were lit up to step ${last}; changes at step ${events.join(", ") || "none"}. Now: ${dark}`);
+  const now = strips.map((side) => lab.stages[side].caption.textContent).join("; ");
+  canvas.setAttribute("aria-label", `Which of ${modes} modes were captured up to step ${last}; changes at step ${events.join(", ") || "none"}. Now: ${now}`);
 }
 
-const HINT = "Choose a lamp to ask what G hears of its mode, and from how far. With Shift: take the mode out of the data, or put it back.";
+const HINT = "Choose a mode to see which gradient G gets near it. With Shift: leave the mode out of the data, or put it back.";
 
 class LabView {
   constructor(model, el) {
-    Object.assign(this, { model, el, about: {}, drawing: false, stages: {}, names: [], real: {}, shown: { real: 1, fake: 1, push: 1, mesh: 0, codes: 1, surface: "" } });
+    Object.assign(this, { model, el, about: {}, drawing: false, stages: {}, names: [], real: {}, shown: { real: 1, fake: 1, gradients: 1, mesh: 0, codes: 1, surface: "" } });
     this.status = make("output", { class: "lab-status", role: "status" });
     this.row = make("div", { class: "lab-stages" });
     this.missions = make("ol", { class: "lab-missions", "aria-label": "missions", hidden: "" });
     this.layers = this.layerBox();
     this.slider = make("input", { type: "range", min: 0, max: 0, value: 0, class: "lab-slider", "aria-label": "timeline: step" });
     this.step = make("span", { class: "lab-step" });
-    this.past = make("canvas", { class: "lab-past", role: "img", "aria-label": "lamps along the timeline" });
+    this.past = make("canvas", { class: "lab-past", role: "img", "aria-label": "captured modes along the timeline" });
     this.slider.addEventListener("input", () => this.send({ do: "scrub", step: Number(this.slider.value) }));
     this.past.addEventListener("pointerdown", (e) => {
       const box = this.past.getBoundingClientRect(), share = (e.clientX - box.left - 8) / (box.width - 16);
@@ -500,7 +501,7 @@ class LabView {
     this.surface = make("select", { "aria-label": "surface of D" });
     this.surface.addEventListener("change", () => {
       this.shown.surface = this.surface.value;
-      this.send({ do: "look", surface: this.surface.value });
+      this.send({ do: "set_surface", surface: this.surface.value });
       this.draw();
     });
     return make("fieldset", { class: "lab-layers" }, make("legend", {}, "show"), ...boxes, make("label", { class: "lab-layer-surface" }, "surface of D", this.surface));
@@ -523,7 +524,7 @@ class LabView {
     this.apply.hidden = this.undo.hidden = !on;
     this.root.classList.toggle("drawing", on);
     if (on) {
-      this.status.textContent = this.told = "Draw with the pointer, or with arrow keys, Space and Backspace; Enter uses it.";
+      this.status.textContent = this.shownText = "Draw with the pointer, or with arrow keys, Space and Backspace; Enter uses it.";
       this.stages.A.points = [];
       this.stages.A.canvas.focus();
     }
@@ -555,7 +556,7 @@ class LabView {
     this.curves = this.frames = null; // they belonged to another scene
     this.root.classList.toggle("duel", names.length > 1);
     const { surfaces, surface } = this.scene;
-    this.surface.replaceChildren(...(this.scene.player ? [...new Set([surface, "none"])] : surfaces).map((name) => make("option", {}, name)));
+    this.surface.replaceChildren(...(this.scene.player ? [...new Set([surface, "none"])] : surfaces).map((name) => make("option", { value: name }, SURFACES[name])));
     this.surface.value = this.shown.surface = surface;
     this.surface.parentNode.hidden = !surfaces.length;
     this.layers.querySelector(".lab-layer-codes").hidden = !Object.values(this.real).some((arrays) => arrays.latents);
@@ -569,14 +570,14 @@ class LabView {
     const [parts, about] = unpack(data);
     this.about = about;
     this.frames = Object.fromEntries(Object.entries(parts).map(([name, bytes]) => [name, unpack(bytes)]));
-    if (!this.asked) this.asked = requestAnimationFrame(() => ((this.asked = 0), this.draw(), this.answer()));
+    if (!this.pending) this.pending = requestAnimationFrame(() => ((this.pending = 0), this.draw(), this.acknowledge()));
   }
 
   /** Tell the kernel how far the page is: now and then, for every answer makes JupyterLab redraw its busy signs. */
-  answer() {
+  acknowledge() {
     const { frame, playing } = this.about;
-    if (playing && frame - this.answered < 4) return;
-    this.answered = frame;
+    if (playing && frame - this.acknowledged < 4) return;
+    this.acknowledged = frame;
     this.send({ do: "ack", frame });
   }
 
@@ -584,33 +585,33 @@ class LabView {
     const data = this.model.get("curves");
     if (!data?.byteLength) return;
     this.curves = unpack(data);
-    this.tick(this.curves[1].tasks ?? []);
+    this.showMissions(this.curves[1].missions ?? []);
     if (this.frames) drawCurves(this, this.chart), drawPast(this, this.past);
   }
 
   /** Missions with their stages, ticked off as the record shows them. */
-  tick(tasks) {
-    const key = JSON.stringify(tasks);
-    if (key === this.ticked) return;
-    this.ticked = key;
-    this.missions.hidden = !tasks.length;
-    this.missions.replaceChildren(...tasks.map(([text, stages]) => {
-      const done = stages.every(([, seen]) => seen);
-      const list = stages.map(([stage, seen]) => make("li", { class: seen ? "seen" : "" }, `${seen ? "☑" : "☐"} ${stage}`));
+  showMissions(missions) {
+    const key = JSON.stringify(missions);
+    if (key === this.missionsShown) return;
+    this.missionsShown = key;
+    this.missions.hidden = !missions.length;
+    this.missions.replaceChildren(...missions.map(([text, stages]) => {
+      const done = stages.every(([, reached]) => reached);
+      const list = stages.map(([stage, reached]) => make("li", { class: reached ? "reached" : "" }, `${reached ? "☑" : "☐"} ${stage}`));
       return make("li", { class: done ? "done" : "" }, make("span", {}, text + (done ? " Done." : "")), make("ul", {}, ...list));
     }));
   }
 
-  /** What is said: an error, the stages of slow motion up to now, an answer, or what one could do. */
-  tell({ said, error, tale, told }) {
+  /** The status line: an error, the stages of slow motion up to now, a message, or a hint. */
+  showStatus({ message, error, stages, stage }) {
     if (this.drawing) return;
-    const words = error || (tale?.length ? `${told} ${tale.flat().join()}` : said) || (this.scene.player ? "" : HINT);
-    if (words === this.told) return;
-    this.told = words;
+    const text = error || (stages?.length ? `${stage} ${stages.flat().join()}` : message) || (this.scene.player ? "" : HINT);
+    if (text === this.shownText) return;
+    this.shownText = text;
     this.status.classList.toggle("error", Boolean(error));
-    if (error || !tale?.length) return void (this.status.textContent = words);
-    this.status.replaceChildren(make("ol", {}, ...tale.slice(0, told + 1).map(([turn, number, text], i) =>
-      make("li", { class: i === told ? "now" : "" }, make("b", {}, `${turn} ${number}`), ` ${text}`))));
+    if (error || !stages?.length) return void (this.status.textContent = text);
+    this.status.replaceChildren(make("ol", {}, ...stages.slice(0, stage + 1).map(([turn, number, text], i) =>
+      make("li", { class: i === stage ? "now" : "" }, make("b", {}, `${turn} ${number}`), ` ${text}`))));
   }
 
   draw() {
@@ -618,13 +619,13 @@ class LabView {
     for (const name of this.names) {
       if (!this.frames[name]) continue;
       this.stages[name].draw(...this.frames[name], this.about);
-      this.stages[name].light(this.frames[name][0].lamps, this.frames[name][1].without);
+      this.stages[name].showModes(this.frames[name][0].modes, this.frames[name][1].without);
     }
     const { at, last } = this.about;
     if (document.activeElement !== this.slider || !this.slider.matches(":active")) (this.slider.max = last), (this.slider.value = at);
     this.slider.setAttribute("aria-valuetext", `step ${at} of ${last}`);
     this.step.textContent = `step ${at} of ${last}`;
-    this.tell(this.about);
+    this.showStatus(this.about);
     if (performance.now() - (this.plotted ?? 0) > 250 || !this.about.playing) (this.plotted = performance.now()), drawCurves(this, this.chart), drawPast(this, this.past);
   }
 }
@@ -650,20 +651,20 @@ const view = {
 export default view;
 
 /** A recording in a page of its own: the same view, driven by a list of frames instead of a kernel. */
-export function play(el, film) {
-  const hooks = {}, state = { scene: { ...film.scene, player: true }, frame: null, curves: decode(film.curves) };
+export function play(el, recording) {
+  const hooks = {}, state = { scene: { ...recording.scene, player: true }, frame: null, curves: decode(recording.curves) };
   let here = 0, timer = 0;
-  const nearest = (step) => film.steps.reduce((best, s, i) => (Math.abs(s - step) < Math.abs(film.steps[best] - step) ? i : best), 0);
+  const nearest = (step) => recording.steps.reduce((best, s, i) => (Math.abs(s - step) < Math.abs(recording.steps[best] - step) ? i : best), 0);
   const turn = (i) => {
-    here = Math.min(film.steps.length - 1, Math.max(0, i));
-    state.frame = decode(film.frames[here]);
+    here = Math.min(recording.steps.length - 1, Math.max(0, i));
+    state.frame = decode(recording.frames[here]);
     hooks["change:frame"]?.();
   };
-  const hear = (m) => {
+  const receive = (m) => {
     if (m.do === "scrub") stop(), turn(nearest(m.step));
-    if (m.do === "lamp" || m.do === "drop") root.querySelector(".lab-status").textContent = "A recording cannot be asked; run the notebook to ask the lamp.";
+    if (m.do === "mode_status" || m.do === "leave_out") root.querySelector(".lab-status").textContent = "A recording has no kernel; run the notebook to see which gradient G gets.";
   };
-  const model = { get: (k) => state[k], on: (k, f) => (hooks[k] = f), off() {}, send: hear, save_changes() {} };
+  const model = { get: (k) => state[k], on: (k, f) => (hooks[k] = f), off() {}, send: receive, save_changes() {} };
   el.replaceChildren(); // the still picture makes room
   view.render({ model, el });
   const root = el.querySelector(".lab");
@@ -674,8 +675,8 @@ export function play(el, film) {
   };
   const toggle = button("Play", () => {
     if (timer) return stop();
-    if (here + 1 >= film.steps.length) turn(0);
-    timer = setInterval(() => (turn(here + 1), here + 1 >= film.steps.length && stop()), 120);
+    if (here + 1 >= recording.steps.length) turn(0);
+    timer = setInterval(() => (turn(here + 1), here + 1 >= recording.steps.length && stop()), 120);
     toggle.textContent = "Pause";
   });
   const stop = () => (clearInterval(timer), (timer = 0), (toggle.textContent = "Play"));
