@@ -23,7 +23,8 @@ from tqdm import tqdm
 from modelab.core.files import atomic_write
 from modelab.data.mixtures import mixture
 from modelab.data.mnist import mnist
-from modelab.evaluation.audit import audit, AUDIT_TESTS, wilson_interval
+from modelab.core.statistics import wilson_interval
+from modelab.evaluation.audit import audit, AUDIT_TESTS
 
 N, MODES, WIDTH = 2000, 10, 16
 

@@ -34,7 +34,7 @@ from modelab.course.claims import steps as walk
 from modelab.losses.penalties import gradient_penalty
 from modelab.networks.convolutional import conv_discriminator, conv_generator
 from modelab.networks.layers import mlp
-from modelab.training.checkpoints.list_checkpoints.list_checkpoints import list_checkpoints
+from modelab.training.checkpoints import list_checkpoints
 from modelab.training.distributed import Checkpoints, Job, train_group
 from modelab.training.run import Run
 

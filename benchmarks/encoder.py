@@ -12,11 +12,13 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from modelab.core.files import atomic_write
+from modelab.core.registry import with_settings
 from modelab.core.statistics import interval
 from modelab.course.claims import recorded
 from modelab.data.mixtures import line, ring
@@ -27,20 +29,20 @@ from modelab.networks.players import Networks
 from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
-REGIME: dict[str, Any] = {"latent": 1, "prior": "uniform", "width": 32, "lr": {"E": 5e-4, "D": 2e-3}}
+REGIME = Encoder(prior="uniform", networks=Networks(latent=1, width=32), optimiser=Optimiser({"E": 5e-4, "D": 2e-3}))
 STEPS, CODES = 1000, 1000
 
 
 @torch.no_grad()
 def measure(setting: str, modes: Any, steps: int = STEPS, **settings: Any) -> dict[str, Any]:
     """Train eight encoders and measure fresh codes: uniformity per axis and jointly beside a draw of the prior, modes kept apart."""
-    run = Run(Encoder(**{**REGIME, **settings}), modes, batch=256, device="cpu")
+    run = Run(with_settings(REGIME, **settings), modes, batch=256, device="cpu")
     with torch.enable_grad():
         run.step(steps)
     draw, prior = run.generators, run.game.prior
     x, mode = map(torch.stack, zip(*(modes.sample_with_modes(CODES, generator=g) for g in draw("look"))))
     z = run.noise(CODES, draw("look", 1))
-    turn = type("Turn", (), {"x": x, "z": z, "generator": draw("look", 2), **run.players.nets})
+    turn = SimpleNamespace(x=x, z=z, generator=draw("look", 2), **run.players.nets)
     code = run.game.encode(turn)
     apart = separated_modes(code, mode, modes.n_modes).tolist()
     row = {"setting": setting, "ks": f"{interval(ks_statistic(code, prior).mean(-1)):.3f}", "null": f"{ks_statistic(z, prior).mean():.3f}",

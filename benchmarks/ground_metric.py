@@ -14,10 +14,10 @@ import torch
 from tqdm import tqdm
 
 from modelab.core.files import atomic_write
-from modelab.core.seeding import rand
+from modelab.core.registry import with_settings
 from modelab.core.statistics import interval
 from modelab.evaluation.coverage import coverages
-from modelab.losses.penalties import gradient_norm, input_gradient
+from modelab.losses.penalties import gradient_penalty
 from modelab.methods.ground_metric import GroundMetric
 from modelab.training.run import Run
 
@@ -28,15 +28,13 @@ class Euclidean(GroundMetric):
     """The same game with the penalty of WGAN-GP."""
 
     def penalty(self, critic, real, fake, generator):
-        place = rand(*real.shape[:2], 1, 1, 1, generator=generator, device=real.device)
-        scores, slopes = input_gradient(critic, fake.lerp(real, place))
-        return (gradient_norm(slopes, scores) - 1).square().mean(-1)
+        return gradient_penalty(critic, real, fake, generator=generator)
 
 
 def play(gamma: float | None, weight: float, lr: float, d_width: int) -> dict:
     """What eight seeds cover of the 1,000 modes; Γ = None is the Euclidean penalty."""
     settings = {"weight": weight, "lr": lr, "d_width": d_width}
-    game = Euclidean(**settings) if gamma is None else GroundMetric(gamma=gamma, **settings)
+    game = with_settings(Euclidean() if gamma is None else GroundMetric(gamma=gamma), **settings)
     start = perf_counter()
     run = Run(game, "stacked_digits", batch=64, average=.99, device="cpu").step(STEPS)
     seconds = perf_counter() - start

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from rows import asked, by_seed, chosen, record
 
+from modelab.core.registry import set_setting, with_settings
 from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import rare_modes
 from modelab.data.mnist import stacked_mnist
@@ -31,8 +32,8 @@ from modelab.methods.imle_gan import IMLEGAN
 from modelab.methods.minimax import Minimax
 from modelab.methods.wasserstein import Wasserstein, ZeroCentred
 from modelab.networks.players import Networks
-from modelab.training.optimiser import Optimiser
-from modelab.training.run import linear_decay, Run
+from modelab.training.optimiser import Optimiser, Schedule
+from modelab.training.run import Run
 
 FILE, SEEDS = Path(__file__).with_suffix(".json"), 8
 
@@ -48,10 +49,11 @@ def by_digit(run: Run) -> dict:
 
 def timed(run: Run, seconds: float, looks: int = 1, fade: float = .5) -> list[dict]:
     """Train for so many seconds of one thread's time, the rates fading from that share of it on; what is covered at each look."""
-    lr, spent, rows = run.game.lr, 0., []
+    lr, spent, rows = run.game.optimiser.lr, 0., []
     rates = lr if isinstance(lr, dict) else dict.fromkeys("GD", lr)
     while len(rows) < looks:
-        run.game.lr = {k: v * min(1, max(.02, (1 - spent / seconds) / (1 - fade))) for k, v in rates.items()}
+        share = min(1, max(.02, (1 - spent / seconds) / (1 - fade)))
+        set_setting(run.game, "lr", {k: v * share for k, v in rates.items()})
         start = time.process_time()
         run.step(20)
         spent += time.process_time() - start
@@ -59,7 +61,7 @@ def timed(run: Run, seconds: float, looks: int = 1, fade: float = .5) -> list[di
             found = run.coverage(n=None if len(rows) == looks - 1 else 10_000)
             rows.append({"seconds": round(spent), "steps": run.steps,
                          **{k: by_seed([getattr(c, k) for c in found]) for k in ("captured", "kl", "high_quality")}})
-    run.game.lr = lr
+    set_setting(run.game, "lr", lr)
     rows[-1]["digits"] = by_digit(run)
     return rows
 
@@ -70,12 +72,12 @@ def keep(part: str, row: dict) -> None:
     print(part, json.dumps(row), flush=True)
 
 
-WEAK = dict(d_width=32, latent=32)
+WEAK, STRONG = dict(networks=Networks(d_width=32, latent=32)), dict(networks=Networks(latent=32))
 
 
 def inclusive(**settings) -> IMLEGAN:
     """The inclusive GAN on stacked digits; the interpolation term only where it is asked for."""
-    return IMLEGAN(**({"weight": .01, "interpolation": 0., "latent": 32} | settings))
+    return IMLEGAN(**({"weight": .01, "interpolation_weight": 0.} | STRONG | settings))
 
 
 def thousand(part: str, games: dict[str, Callable], seconds: float, average: float = .99, looks: int = 4, batch: int = 64, only: str = "",
@@ -95,7 +97,7 @@ def weak(scale: float, only: str = "") -> None:
         "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, **WEAK),
         "WGAN-GP": lambda: Wasserstein(weight=10., n_critic=1, **WEAK),
         "IMLE": lambda: IMLE(reals=512, refresh=50, jitter=.05, networks=Networks(latent=32), optimiser=Optimiser(betas=(0., .9))),
-        "inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, **WEAK),
+        "inclusive GAN + R1 0.1": lambda: inclusive(r1_weight=.1, **WEAK),
     }, 24 * scale, only=only)
 
 
@@ -103,7 +105,7 @@ def long(scale: float, only: str = "") -> None:
     """The weak discriminator again, ten times as long."""
     thousand("long", {
         "inclusive GAN": lambda: inclusive(**WEAK),
-        "inclusive GAN, G 256": lambda: inclusive(width=256, **WEAK),
+        "inclusive GAN, G 256": lambda: inclusive(networks=Networks(d_width=32, latent=32, width=256)),
         "inclusive GAN, weight 0.1": lambda: inclusive(**WEAK | {"weight": .1}),
         "IMLE": lambda: IMLE(reals=512, refresh=50, jitter=.05, networks=Networks(latent=32), optimiser=Optimiser(betas=(0., .9))),
         "GAN, lr 1e-3, beta1 0": lambda: Minimax(**WEAK),
@@ -117,7 +119,7 @@ def long(scale: float, only: str = "") -> None:
 def full(scale: float, only: str = "") -> None:
     """A discriminator as wide as the generator."""
     thousand("full", {
-        "inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, weight=.003),
+        "inclusive GAN + R1 0.1": lambda: inclusive(r1_weight=.1, weight=.003),
         "WGAN-GP": lambda: Wasserstein(weight=10., n_critic=1, networks=Networks(latent=32)),
         "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, networks=Networks(latent=32)),
         "GAN": lambda: Minimax(networks=Networks(latent=32)),
@@ -127,20 +129,20 @@ def full(scale: float, only: str = "") -> None:
 def fuller(scale: float, only: str = "") -> None:
     """Wider nets and longer walks, with larger batches, or with quicker rates and a slower average: how close to a perfect generator?"""
     thousand("fuller", {
-        "inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, weight=.003, width=256),
+        "inclusive GAN + R1 0.1": lambda: inclusive(r1_weight=.1, weight=.003, networks=Networks(latent=32, width=256)),
     }, 960 * scale, .995, 5, 128, only)
-    quick = dict(width=256, latent=32, lr=2e-3, betas=(0., .99))
+    quick = dict(networks=Networks(width=256, latent=32), optimiser=Optimiser(2e-3, (0., .99)))
     thousand("fuller", {
-        "inclusive GAN + R1 0.1, rate 0.002": lambda: inclusive(penalty=.1, weight=.003, reals=128, **quick),
+        "inclusive GAN + R1 0.1, rate 0.002": lambda: inclusive(r1_weight=.1, weight=.003, reals=128, **quick),
         "plain GAN + R1 0.1, rate 0.002": lambda: ZeroCentred(weight=.1, **quick),
     }, 1200 * scale, .999, 5, 64, only)
-    slower = quick | {"lr": {"G": 2e-3, "D": 1e-3}}
-    games = {"inclusive GAN + R1 0.1": lambda: inclusive(penalty=.1, weight=.003, reals=128, **slower),
+    slower = quick | {"optimiser": Optimiser({"G": 2e-3, "D": 1e-3}, (0., .99))}
+    games = {"inclusive GAN + R1 0.1": lambda: inclusive(r1_weight=.1, weight=.003, reals=128, **slower),
              "plain GAN + R1 0.1": lambda: ZeroCentred(weight=.1, **slower)}
     thousand("fuller", {"inclusive GAN + R1 0.1, twice as long": games["inclusive GAN + R1 0.1"],
-                        "inclusive GAN + R1 0.03, twice as long": lambda: inclusive(penalty=.03, weight=.003, reals=128, **slower)},
+                        "inclusive GAN + R1 0.03, twice as long": lambda: inclusive(r1_weight=.03, weight=.003, reals=128, **slower)},
              2400 * scale, .999, 6, 64, only, .75)
-    thousand("fuller", {"inclusive GAN + R1 1, twice as long": lambda: inclusive(penalty=1., weight=.003, reals=128, **slower),
+    thousand("fuller", {"inclusive GAN + R1 1, twice as long": lambda: inclusive(r1_weight=1., weight=.003, reals=128, **slower),
                         "plain GAN + R1 1, twice as long": lambda: ZeroCentred(weight=1., **slower)}, 2400 * scale, .999, 6, 64, only, .75)
     thousand("fuller", {f"{name}, three times as long": make for name, make in games.items()}, 3600 * scale, .999, 6, 64, only, .75)
 
@@ -153,10 +155,10 @@ def ablation(scale: float, only: str = "") -> None:
         "pixels (the game above)": lambda: inclusive(**WEAK),
         "pool x1": lambda: inclusive(pool=1, **WEAK),
         "stale: matched once": lambda: inclusive(refresh=10 ** 6, **WEAK),
-        "with interpolation 0.4": lambda: inclusive(interpolation=.4, **WEAK),
+        "with interpolation 0.4": lambda: inclusive(interpolation_weight=.4, **WEAK),
         "features, matched in features": lambda: inclusive(**seen),
         "features, matched in pixels": lambda: inclusive(matching="pixels", **seen),
-        "features, with interpolation 0.4": lambda: inclusive(interpolation=.4, **seen),
+        "features, with interpolation 0.4": lambda: inclusive(interpolation_weight=.4, **seen),
         "weight 100: D has no say": lambda: inclusive(weight=100., **WEAK),
     }, 24 * scale, looks=1, only=only)
 
@@ -172,21 +174,28 @@ def near_rare(run: Run, n: int = 2500) -> dict:
     return {k: by_seed(v) for k, v in found.items()}
 
 
+def in_stairs(game: IMLEGAN, steps: int) -> IMLEGAN:
+    """The game with rates that fall over the second half of so many steps, in twenty stairs."""
+    return with_settings(game, schedule=Schedule("linear", steps, stairs=20))
+
+
 def rare(scale: float, only: str = "") -> None:
     """A heavy centre and eight rare modes: who asks for neighbours, in how large a pool, and how loudly."""
-    small = dict(width=64, reals=40, pool=2, refresh=5, interpolation=0., penalty=.1, lr=3e-3)
+    small = dict(networks=Networks(width=64), reals=40, pool=2, refresh=5, interpolation_weight=0., r1_weight=.1,
+                 optimiser=Optimiser(3e-3))
     large = small | dict(reals=256, pool=10, refresh=25)
     minority = dict(minority=range(1, 9))
-    settings = {"GAN": small | {"weight": 0., "penalty": 0., "lr": 1e-3}, "GAN + R1 0.1": small | {"weight": 0.},
+    settings = {"GAN": small | {"weight": 0., "r1_weight": 0., "optimiser": Optimiser(1e-3)}, "GAN + R1 0.1": small | {"weight": 0.},
                 "everybody asks, pool 80, weight 0.45": small | {"weight": .45}}
     settings |= {f"the minority asks, pool 80, weight {w:g}": small | minority | {"weight": w} for w in (.1, .2, .45, 1.)}
     settings["the minority asks, pool 2560, weight 0.45"] = large | minority | {"weight": .45}
-    settings["the minority asks, pool 80, weight 0.45, interpolation 0.4"] = small | minority | {"weight": .45, "interpolation": .4}
-    settings["the minority asks, pool 80, weight 0.45, no R1"] = small | minority | {"weight": .45, "penalty": 0., "lr": 1e-3}
+    settings["the minority asks, pool 80, weight 0.45, interpolation 0.4"] = small | minority | {"weight": .45, "interpolation_weight": .4}
+    settings["the minority asks, pool 80, weight 0.45, no R1"] = small | minority | {"weight": .45, "r1_weight": 0., "optimiser": Optimiser(1e-3)}
     for name, kw in chosen(settings, only):
-        run = Run(IMLEGAN(**kw), rare_modes(), runs=SEEDS, batch=128, average=.99, device="cpu")
+        game = in_stairs(IMLEGAN(**kw), steps := 20 * round(80 * scale))
+        run = Run(game, rare_modes(), runs=SEEDS, batch=128, average=.99, device="cpu")
         start = time.process_time()
-        linear_decay(run, 20 * round(80 * scale), parts=20)
+        run.step(steps)
         keep("rare_modes", {"setting": name, "steps": run.steps, "seconds": round(time.process_time() - start), **near_rare(run)})
 
 
@@ -200,12 +209,13 @@ def people(scale: float, only: str = "") -> None:
     for asks, weight in ASKING:
         if only not in asks:
             continue
-        game = IMLEGAN(weight=weight, interpolation=0., penalty=.1, reals=64, pool=2, refresh=5, networks=Networks(latent=32))
+        game = IMLEGAN(weight=weight, interpolation_weight=0., r1_weight=.1, reals=64, pool=2, refresh=5, networks=Networks(latent=32))
         if weight:
             game.minority = modes.kinds[:, [modes.traits.index(a) for a in asks.split("+")]].all(1).nonzero()[:, 0].tolist()
             game.refresh = 20  # members of one in a hundred take their time to draw
+        game = in_stairs(game, steps := 20 * round(50 * scale))
         run, start = Run(game, modes, runs=SEEDS, batch=64, average=.99, device="cpu"), time.process_time()
-        linear_decay(run, 20 * round(50 * scale), parts=20)
+        run.step(steps)
         found = [precision_recall_by_trait(modes, x, names, within=5.) for x in run.sample(5000)]
         shown = [modes.attributes(x).float().mean(0) for x in run.sample(5000)]
         traits = {n: {"precision": by_seed([max(0., f[n][0]) if f[n][0] == f[n][0] else 0. for f in found]),
@@ -218,7 +228,7 @@ def people(scale: float, only: str = "") -> None:
 def mnist(folder: str, scale: float) -> None:
     """Stacked MNIST for a short while on a CPU, two seeds."""
     modes = stacked_mnist(folder)
-    run, start = Run(IMLEGAN(weight=.001, interpolation=0., networks=Networks(latent=64, width=256)), modes, runs=2, batch=64, average=.99, device="cpu"), time.process_time()
+    run, start = Run(IMLEGAN(weight=.001, interpolation_weight=0., networks=Networks(latent=64, width=256)), modes, runs=2, batch=64, average=.99, device="cpu"), time.process_time()
     run.step(round(400 * scale))
     seconds, found = round(time.process_time() - start), run.coverage()
     keep("mnist", {"setting": "inclusive GAN, MLPs of 256 units, 2 seeds", "steps": run.steps, "seconds": seconds,

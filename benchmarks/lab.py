@@ -26,15 +26,15 @@ sys.path.insert(0, str(ROOT / "tests"))
 from playwright.sync_api import sync_playwright  # noqa: E402
 from test_browser import CHROMIUM, Jupyter, Watched, book  # noqa: E402
 
-from modelab.core.files import atomic_write
-from modelab.lab.panel import Lab
+from modelab import Lab  # noqa: E402
+from modelab.core.files import atomic_write  # noqa: E402
 
-OURS = "from modelab.lab import Lab\nlab = Lab('minimax', 'ring')\nlab.step(20)\nlab"
+OURS = "from modelab import Lab\nlab = Lab('minimax', 'ring')\nlab.step(20)\nlab"
 PLOT = """
 import io, threading, time
 import ipywidgets as w, torch
-from modelab.lab import Lab
-from modelab.lab.view import surface
+from modelab import Lab
+from modelab.lab.view import critic_surface
 lab = Lab('minimax', 'ring'); side = lab.sides['A']; real = side.modes.sample(500, torch.Generator().manual_seed(0))
 label, go, wish, size = w.Label('0'), threading.Event(), threading.Event(), [0]
 play, step = w.Button(description='go'), w.Button(description='one')
@@ -42,7 +42,7 @@ play.on_click(lambda _: go.clear() if go.is_set() else go.set())
 step.on_click(lambda _: wish.set())
 def paint(figure):
     figure.clear(); ax = figure.subplots(); fake = side.sample(500)[0]
-    ax.imshow(surface(side, 'score')[0], extent=(-1.5, 1.5, -1.5, 1.5), origin='lower', cmap='Greys')
+    ax.imshow(critic_surface(side, 'score')[0], extent=(-1.5, 1.5, -1.5, 1.5), origin='lower', cmap='Greys')
     ax.scatter(*real.T, s=6); ax.scatter(*fake.T, s=12, marker='x'); ax.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
 def work():
     while True:
@@ -77,7 +77,7 @@ w.VBox([play, step, canvas, label])
 """
 BARE = """
 import time
-from modelab.lab import Side
+from modelab.lab.side import Side
 from modelab.methods.minimax import Minimax
 bare = Side(Minimax(), 'ring', seed=0, batch=256); bare.step(50)
 start = time.perf_counter(); bare.step(1600)

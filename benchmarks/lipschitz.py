@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from modelab.core.files import atomic_write
+from modelab.core.registry import with_settings
 from modelab.core.statistics import interval
 from modelab.data.digits import digits
 from modelab.data.mixtures import rare_modes, ring
@@ -25,8 +26,8 @@ from modelab.methods.lipschitz import Lipschitz, max_gradient_penalty, OBJECTIVE
 from modelab.methods.minimax import Minimax
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
-from modelab.training.optimiser import Optimiser
-from modelab.training.run import linear_decay, Run
+from modelab.training.optimiser import Optimiser, Schedule
+from modelab.training.run import Run
 
 AIM_STEPS, STEPS, SEEDS = 2500, 3000, 8
 
@@ -56,20 +57,22 @@ def aim(objective: str, constraint: str, real: torch.Tensor, fake: torch.Tensor)
         if constraint == "MaxGP .1":
             loss = loss + .1 * max_gradient_penalty(f, x, y, generator=seeds)
         elif constraint == "WGAN-GP 10":
-            scores, slopes = input_gradient(f, random_interpolate(f, x, y, seeds))
+            scores, slopes = input_gradient(f, random_interpolate(x, y, 2, seeds))
             loss = loss + 10 * (gradient_norm(slopes, scores) - 1).square().mean(-1)
         adam.zero_grad()
         loss.sum().backward()
         adam.step()
     slope = F.normalize(input_gradient(f, fake)[1].detach(), dim=-1)
     cosine = (slope[:, :, None] * F.normalize(real[:, None] - fake[:, :, None], dim=-1)).sum(-1).amax(-1)
-    return {"setting": f"{objective}, {constraint}", "aim": str(interval(cosine.mean(1))), "worst": round(cosine.min().item(), 3)}
+    return {"setting": f"{objective}, {constraint}", "aim": str(interval(cosine.mean(1))),
+            "worst": round(cosine.min().item(), 3)}
 
 
 def cover(name: str, game: Lipschitz | Minimax, modes) -> dict:
     """Coverage of eight seeds after a walk whose rate falls over the second half, with averaged weights."""
+    game = with_settings(game, schedule=Schedule("linear", STEPS, stairs=20))
     run, start = Run(game, modes, batch=128, average=.99, device="cpu"), time.process_time()
-    linear_decay(run, STEPS, parts=20)
+    run.step(STEPS)
     seconds, found, fair = time.process_time() - start, run.coverage(), run.coverage("fair")
     row = {"setting": name, "by seed": [c.captured for c in found], "fair by seed": [c.captured for c in fair],
            "captured": str(interval([c.captured for c in found])), "fair": str(interval([c.captured for c in fair]))}
@@ -79,21 +82,31 @@ def cover(name: str, game: Lipschitz | Minimax, modes) -> dict:
     return row | {"ms per step and seed": round(1000 * seconds / STEPS / SEEDS, 3)}
 
 
+def settings() -> list[tuple[str, Lipschitz | Minimax]]:
+    """Eight settings of LGAN and eight of the minimax game, each with its name."""
+    found, networks = [], Networks(width=64)
+    for objective, weight, lr in itertools.product(("logistic", "linear"), (.01, .1), (1e-3, 3e-3)):
+        found.append((f"LGAN {objective}, weight {weight:g}, lr {lr:g}",
+                      Lipschitz(objective=objective, weight=weight, networks=networks,
+                                optimiser=Optimiser(lr))))
+    for saturating, beta1, lr in itertools.product((False, True), (0., .5), (1e-3, 3e-3)):
+        kind = "saturating" if saturating else "non-saturating"
+        found.append((f"minimax {kind}, beta1 {beta1:g}, lr {lr:g}",
+                      Minimax(saturating=saturating, networks=networks,
+                              optimiser=Optimiser(lr, betas=(beta1, .9)))))
+    return found
+
+
 def main() -> None:
     """Measure all settings and record them."""
     real, fake = problems()
     kinds = [*itertools.product(OBJECTIVES, ("free", "MaxGP .1")), ("linear", "WGAN-GP 10")]
-    result = {"what": f"8 seeds; aim: {AIM_STEPS} steps; coverage: {STEPS} steps, batch 128, width 64, averaged weights",
-              "torch": torch.__version__.split("+")[0], "aim": [aim(*k, real, fake) for k in tqdm(kinds, desc="aim")]}
+    result = {"what": f"8 seeds; aim: {AIM_STEPS} steps; coverage: {STEPS} steps, batch 128, width 64, "
+                      "averaged weights",
+              "torch": torch.__version__.split("+")[0],
+              "aim": [aim(*kind, real, fake) for kind in tqdm(kinds, desc="aim")]}
     for name, modes in (("ring", ring(radius=2, std=.02)), ("rare_modes", rare_modes())):
-        rows = []
-        for objective, weight, lr in tqdm(list(itertools.product(("logistic", "linear"), (.01, .1), (1e-3, 3e-3))), desc=name):
-            game = Lipschitz(objective=objective, weight=weight, networks=Networks(width=64), optimiser=Optimiser(lr))
-            rows.append(cover(f"LGAN {objective}, weight {weight:g}, lr {lr:g}", game, modes))
-        for saturating, beta1, lr in tqdm(list(itertools.product((False, True), (0., .5), (1e-3, 3e-3))), desc=name):
-            game = Minimax(saturating=saturating, networks=Networks(width=64), optimiser=Optimiser(lr, betas=(beta1, .9)))
-            rows.append(cover(f"minimax {'saturating' if saturating else 'non-saturating'}, beta1 {beta1:g}, lr {lr:g}", game, modes))
-        result[name] = rows
+        result[name] = [cover(setting, game, modes) for setting, game in tqdm(settings(), desc=name)]
     atomic_write(Path(__file__).with_suffix(".json"), (json.dumps(result, indent=1) + "\n").encode())
     print(json.dumps(result, indent=1))
 

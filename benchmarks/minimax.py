@@ -28,7 +28,8 @@ STEPS, DIGIT_STEPS = 4000, 1500
 def rare(saturating: bool, lr: float, beta1: float, latent: int) -> dict:
     """Rare modes that eight seeds show, of eight, among 2,500 samples."""
     data = rare_modes()
-    run = Run(Minimax(saturating=saturating, networks=Networks(latent=latent, width=64), optimiser=Optimiser(lr, betas=(beta1, .9))), data, batch=128, device="cpu").step(STEPS)
+    game = Minimax(saturating=saturating, networks=Networks(latent=latent, width=64), optimiser=Optimiser(lr, betas=(beta1, .9)))
+    run = Run(game, data, batch=128, device="cpu").step(STEPS)
     seen = []
     for x in run.sample(2500):
         mode, good = data.assign(x)
@@ -39,7 +40,8 @@ def rare(saturating: bool, lr: float, beta1: float, latent: int) -> dict:
 
 def digits(d_width: int, lr: float, betas: tuple[float, float]) -> dict:
     """Modes of 1,000 and KL that eight seeds reach, with the running average of G and without."""
-    run = Run(Minimax(networks=Networks(width=128, d_width=d_width), optimiser=Optimiser(lr, betas=betas)), stacked_digits(), batch=64, average=.99, device="cpu").step(DIGIT_STEPS)
+    game = Minimax(networks=Networks(width=128, d_width=d_width), optimiser=Optimiser(lr, betas=betas))
+    run = Run(game, stacked_digits(), batch=64, average=.99, device="cpu").step(DIGIT_STEPS)
     row = {"setting": f"D {d_width} units, lr {lr:g}, betas {betas}"}
     for name, raw in (("averaged", False), ("raw", True)):
         scores = coverages(run.sample(26_000, raw=raw), run.modes)

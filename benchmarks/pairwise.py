@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from rows import asked, by_seed, record
 
+from modelab.core.registry import nested_settings
 from modelab.core.seeding import rand
 from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import grid, line, Mixture, mixture, rare_modes, ring
@@ -26,7 +27,7 @@ from modelab.evaluation.coverage import coverages
 from modelab.losses.penalties import gradient_norm, input_gradient
 from modelab.methods.pairwise import PairwiseBiGAN
 from modelab.networks.players import Networks
-from modelab.training.optimiser import Optimiser
+from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
 COMMON = {"stochastic": True, "depth": 3, "width": 64, "betas": (0., .99)}
@@ -64,7 +65,7 @@ SETS: dict[str, tuple[Callable[[], Mixture], int, int, dict]] = {  # the set, le
 }
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Reconstruction(PairwiseBiGAN):
     """No penalty; instead generator and encoder also pay `reconstruction` times ‖x − G(E(x))‖²."""
     weight: float = 0.
@@ -78,18 +79,18 @@ class Reconstruction(PairwiseBiGAN):
 
 class AnySlope(PairwiseBiGAN):
     """WGAN-GP's penalty between the two ends of each pair: slope one in any direction."""
-    def pull(self, D: Callable, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor, generator: Any) -> torch.Tensor:
+    def pair_penalty(self, D: Callable, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor, generator: Any) -> torch.Tensor:
         """(‖∇D‖ − 1)² on the segment from x̂ to x."""
         at = torch.lerp(x_hat, x, rand(*x.shape[:2], 1, generator=generator, device=x.device))
-        scores, slopes = input_gradient(lambda p: D(p, z), at)
+        scores, slopes = input_gradient(lambda p: D(p, z), at, lead=2)
         return (gradient_norm(slopes, scores) - 1).square()
 
 
 class Backwards(PairwiseBiGAN):
     """The penalty with the wrong sign."""
-    def pull(self, D: Callable, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor, generator: Any) -> torch.Tensor:
+    def pair_penalty(self, D: Callable, x: torch.Tensor, z: torch.Tensor, x_hat: torch.Tensor, generator: Any) -> torch.Tensor:
         """The two ends exchanged."""
-        return super().pull(D, x_hat, z, x, generator)
+        return super().pair_penalty(D, x_hat, z, x, generator)
 
 
 def measure(setting: str, game: Any, data: Any, steps: int, runs: int = 10, batch: int = 64, **more: Any) -> dict:
@@ -107,11 +108,22 @@ def measure(setting: str, game: Any, data: Any, steps: int, runs: int = 10, batc
     return row
 
 
+def made(kind: type[PairwiseBiGAN], **flat: Any) -> PairwiseBiGAN:
+    """A game from settings of itself, its networks and its optimiser, all in one dict.
+
+    `fade` is the number of steps over which the rates fall to a hundredth, `settle` that over which λ falls to nothing.
+    """
+    schedules = {"schedule": Schedule("cosine", flat.pop("fade"))} if "fade" in flat else {}
+    if "settle" in flat:
+        schedules["weight_schedule"] = Schedule("cosine", flat.pop("settle"), floor=0.)
+    return kind(**nested_settings(kind, flat | schedules))
+
+
 def in_regime(setting: str, regime: dict, data: Any, latent: int, steps: int, **more: Any) -> dict:
     """The game with the settings of a regime, of which `batch` is the run's; all rates fade over the walk."""
     given = {"latent": latent, "fade": steps, "batch": 64, **regime}
     batch = given.pop("batch")
-    return measure(setting, PairwiseBiGAN(**given), data, steps, batch=batch, **more)
+    return measure(setting, made(PairwiseBiGAN, **given), data, steps, batch=batch, **more)
 
 
 @torch.no_grad()
@@ -135,13 +147,13 @@ FIRST = {"latent": 1, "fade": 5000}  # the chapter's own experiment: ring of 8, 
 
 def on_ring(setting: str, kind: type, **settings: Any) -> dict:
     """One setting on the ring of 8 with a 1-D latent, 5,000 steps, eight seeds."""
-    return measure(setting, kind(**{**SHALLOW, **FIRST, **settings}), ring(8, 4, .04), 5000, runs=8)
+    return measure(setting, made(kind, **{**SHALLOW, **FIRST, **settings}), ring(8, 4, .04), 5000, runs=8)
 
 
 def weights() -> Iterator[dict]:
     """λ over three decades in the squared form (the chapter itself runs λ = 1), and the authors' form."""
     yield from (on_ring(f"squared, λ {w:g}", PairwiseBiGAN, weight=w) for w in (.03, .3, 3., 30.))
-    yield on_ring("norm, λ 0.1", PairwiseBiGAN, weight=.1, penalty="norm")
+    yield on_ring("norm, λ 0.1", PairwiseBiGAN, weight=.1, penalty_form="norm")
 
 
 def sharp() -> Iterator[dict]:
@@ -158,7 +170,7 @@ def trials() -> Iterator[dict]:
         "rate of G doubled": ({"lr": {"G": 4e-3, "E": 2e-3, "D": 4e-3}}, {}), "betas (.5, .99)": ({"betas": (.5, .99)}, {}),
         "G 3×256": ({"g_width": 256}, {}), "G 4×256": ({"g_width": 256, "g_depth": 4}, {})}
     for name, (change, more) in changes.items():
-        game = PairwiseBiGAN(**{**SHALLOW, "latent": 1, "fade": 8000, "settle": 4000, **change})
+        game = made(PairwiseBiGAN, **{**SHALLOW, "latent": 1, "fade": 8000, "settle": 4000, **change})
         yield measure(name, game, ring(8, 4, .04), 8000, runs=2, seed=100, **{"batch": 64, **more})
 
 
@@ -192,10 +204,10 @@ def tuning() -> Iterator[dict]:
 def digit_rows() -> Iterator[dict]:
     """A thousand modes of real digits, eight seeds, with the same number of steps and with the same time."""
     data = stacked_digits()
-    made = {"latent": 16, "width": 128, "depth": 2, "lr": 1e-3, "betas": (0., .9)}
+    players = dict(networks=Networks(latent=16, width=128, depth=2), optimiser=Optimiser(1e-3, (0., .9)))
     for setting, w, steps in (("BiGAN, 1,800 steps", 0., 1800), ("with the penalty λ 1, 1,800 steps", 1., 1800),
                               ("BiGAN, as long as the penalty takes", 0., 2400)):
-        run = Run(PairwiseBiGAN(weight=w, **made), data, runs=8, batch=64, average=.99, device="cpu").step(steps)
+        run = Run(PairwiseBiGAN(weight=w, **players), data, runs=8, batch=64, average=.99, device="cpu").step(steps)
         scores = coverages(run.sample(26_000), data)
         row = {"setting": setting, "steps": steps, "seeds": 8, "of": 1000}
         row |= {name: by_seed(getattr(s, name) for s in scores) for name in ("captured", "high_quality", "kl")}

@@ -19,24 +19,28 @@ from pathlib import Path
 import torch
 from rows import by_seed, packed, record
 
+from modelab.core.registry import set_setting
 from modelab.data.mnist import stacked_mnist
 from modelab.methods.imle_gan import IMLEGAN
 from modelab.methods.wasserstein import ZeroCentred
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 FILE = Path(__file__).with_suffix(".json")
-GAMES = {"inclusive GAN + R1": lambda kw: IMLEGAN(weight=.0003, interpolation=0., reals=64, penalty=1., **kw),
+GAMES = {"inclusive GAN + R1": lambda kw: IMLEGAN(weight=.0003, interpolation_weight=0., reals=64, r1_weight=1., **kw),
          "GAN + R1": lambda kw: ZeroCentred(weight=1., **kw)}
 
 
 def one(args: argparse.Namespace) -> dict:
     """One seed of one game: what is covered at an eighth, a quarter, half and the end of its time."""
-    game = GAMES[args.one](dict(nets="conv", width=args.width, latent=64, lr=args.rate, betas=(0., .99)))
+    game = GAMES[args.one](dict(networks=Networks("conv", width=args.width, latent=64),
+                                optimiser=Optimiser(args.rate, (0., .99))))
     run = Run(game, stacked_mnist(args.folder), runs=1, seed=args.seed, batch=64, average=.999, device=args.device)
     looks, start = [], time.monotonic()
     while len(looks) < 4:
         spent = (time.monotonic() - start) / args.seconds
-        game.lr = args.rate * min(1, max(.02, 2 * (1 - spent)))
+        set_setting(game, "lr", args.rate * min(1, max(.02, 2 * (1 - spent))))
         run.step(20)
         if spent >= 2. ** (len(looks) - 3):
             found = run.coverage()[0]

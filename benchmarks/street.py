@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pairwise import DEEP
+from pairwise import DEEP, made
 from rows import asked, by_seed, chosen, packed, record
 
 from modelab.data.frames import foreground_share, median_background, read_frames
@@ -74,7 +74,8 @@ def games(**bigan: Any) -> dict[str, Callable[[], Any]]:
     return {"GAN": lambda: Minimax(networks=Networks(latent=4)), "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, networks=Networks(latent=4)),
             "WGAN-GP, n_critic 1, lr 2e-3": lambda: Wasserstein(n_critic=1, networks=Networks(latent=4), optimiser=Optimiser(2e-3)),
             "WGAN-GP": lambda: Wasserstein(networks=Networks(latent=4)),
-            "BiGAN": lambda: PairwiseBiGAN(weight=0., **bigan), "BiGAN with the penalty": lambda: PairwiseBiGAN(weight=1., **bigan)}
+            "BiGAN": lambda: made(PairwiseBiGAN, weight=0., **bigan),
+            "BiGAN with the penalty": lambda: made(PairwiseBiGAN, weight=1., **bigan)}
 
 
 STREET = {"latent": 4, "stochastic": True, "lr": {"G": 1e-3, "E": 1e-3, "D": 2e-3}, "betas": (0., .99)}
@@ -106,10 +107,10 @@ def rare(only: str) -> Iterator[dict]:
         counts = torch.stack([torch.bincount(mode[good], minlength=9) for mode, good in seen])
         return {"modes": (counts > 0).sum(1).tolist(), "rate": [c[1:].sum().item() / SAMPLES / .1 for c in counts],
                 "good": [good.float().mean().item() for _, good in seen]}
-    made = {**DEEP, "fade": steps, "settle": steps // 2, "latent": 2}
+    regime = {**DEEP, "fade": steps, "settle": steps // 2, "latent": 2}
     changed = {"GAN": lambda: Minimax(networks=Networks(latent=2)), "GAN, saturating": lambda: Minimax(saturating=True, networks=Networks(latent=2)),
                "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, networks=Networks(latent=2)), "WGAN-GP": lambda: Wasserstein(weight=.1, networks=Networks(latent=2))}
-    for name, make in chosen({**games(**made), **changed}, only):
+    for name, make in chosen({**games(**regime), **changed}, only):
         yield played(name, make(), data, [steps], 0., say)[1]
 
 

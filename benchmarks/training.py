@@ -57,8 +57,8 @@ def plain(device: torch.device) -> Callable[[int], None]:
 
 def ours(runs: int, device: torch.device) -> Callable[[int], None]:
     """The same game, `runs` seeds at once."""
-    return Run(Minimax(networks=Networks(width=WIDTH), optimiser=Optimiser(LR, betas=BETAS)), ring(radius=2, std=.02), runs=runs, batch=BATCH,
-               device=str(device)).step
+    game = Minimax(networks=Networks(width=WIDTH), optimiser=Optimiser(LR, betas=BETAS))
+    return Run(game, ring(radius=2, std=.02), runs=runs, batch=BATCH, device=str(device)).step
 
 
 def slices(candidates: dict[str, Callable[[int], None]], steps: dict[str, int], rounds: int, device: torch.device) -> dict:

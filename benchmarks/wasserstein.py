@@ -16,16 +16,18 @@ import torch
 from tqdm import tqdm
 
 from modelab.core.files import atomic_write
+from modelab.core.registry import with_settings
 from modelab.core.statistics import interval
 from modelab.data.mixtures import grid, rare_modes, ring
 from modelab.evaluation.coverage import coverages
 from modelab.methods.minimax import Minimax
 from modelab.methods.wasserstein import ClippedWasserstein, Wasserstein, ZeroCentred
 from modelab.networks.players import Networks
-from modelab.training.optimiser import Optimiser
-from modelab.training.run import linear_decay, Run
+from modelab.training.optimiser import Optimiser, Schedule
+from modelab.training.run import Run
 
 UPDATES, WIDTH, BATCH, SEEDS = 10_000, 64, 128, 8
+NETS = Networks(width=WIDTH)
 
 
 def settings() -> dict:
@@ -34,23 +36,26 @@ def settings() -> dict:
     for saturating in (False, True):
         for lr in (1e-3, 3e-3):
             name = "saturating" if saturating else "non-saturating"
-            games[f"minimax {name}, lr {lr:g}"] = Minimax(saturating=saturating, networks=Networks(width=WIDTH), optimiser=Optimiser(lr))
+            games[f"minimax {name}, lr {lr:g}"] = Minimax(saturating=saturating, networks=NETS, optimiser=Optimiser(lr))
     for bound, lr in ((.03, 1e-3), (.1, 1e-3), (.3, 1e-3)):
-        games[f"WGAN clip {bound:g}, lr {lr:g}"] = ClippedWasserstein(bound=bound, networks=Networks(width=WIDTH), optimiser=Optimiser(lr))
-    games["WGAN-GP textbook: weight 10, n_critic 5, lr 1e-4, beta1 .5"] = Wasserstein(weight=10., n_critic=5, networks=Networks(width=WIDTH), optimiser=Optimiser(1e-4, betas=(.5, .9)))
+        games[f"WGAN clip {bound:g}, lr {lr:g}"] = ClippedWasserstein(bound=bound, networks=NETS, optimiser=Optimiser(lr))
+    games["WGAN-GP textbook: weight 10, n_critic 5, lr 1e-4, beta1 .5"] = Wasserstein(
+        weight=10., n_critic=5, networks=NETS, optimiser=Optimiser(1e-4, betas=(.5, .9)))
     for weight in (.1, 1., 10.):
         for n_critic, lr in ((1, 1e-3), (1, 3e-3), (5, 3e-3)):
-            games[f"WGAN-GP weight {weight:g}, n_critic {n_critic}, lr {lr:g}"] = Wasserstein(weight=weight, n_critic=n_critic, networks=Networks(width=WIDTH), optimiser=Optimiser(lr))
+            games[f"WGAN-GP weight {weight:g}, n_critic {n_critic}, lr {lr:g}"] = Wasserstein(
+                weight=weight, n_critic=n_critic, networks=NETS, optimiser=Optimiser(lr))
     for weight in (.01, .1, 1.):
-        games[f"R1 weight {weight:g}, lr 0.003"] = ZeroCentred(weight=weight, networks=Networks(width=WIDTH), optimiser=Optimiser(3e-3))
+        games[f"R1 weight {weight:g}, lr 0.003"] = ZeroCentred(weight=weight, networks=NETS, optimiser=Optimiser(3e-3))
     return games
 
 
 def cover(name: str, game, modes) -> dict:
     """Coverage of eight seeds under the pacgan protocol, and what a step costs."""
-    run = Run(game, modes, runs=SEEDS, batch=BATCH, average=.995, device="cpu")
-    total, start = UPDATES // len(game.turns.split()), time.process_time()
-    linear_decay(run, total, parts=20)
+    total = UPDATES // len(game.turns.split())
+    game = with_settings(game, schedule=Schedule("linear", total, stairs=20))
+    run, start = Run(game, modes, runs=SEEDS, batch=BATCH, average=.995, device="cpu"), time.process_time()
+    run.step(total - total % 20)  # whole stairs
     seconds = time.process_time() - start
     x = run.sample(2500)
     found = coverages(x, modes)

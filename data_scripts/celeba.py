@@ -1,4 +1,4 @@
-"""CelebA from files that you have: terms agreed to, proven by SHA-256, unpacked safely, for `pictures.read_celeba`.
+"""CelebA from files that you have: terms agreed to, proven by SHA-256, unpacked safely, for `modelab.data.frames.read_celeba`.
 
 Nothing is downloaded: CelebA is handed out by its authors, at the Multimedia Laboratory of the Chinese University of
 Hong Kong, for non-commercial research and education. Ask for img_align_celeba.zip and list_attr_celeba.txt at

@@ -1,4 +1,4 @@
-"""Fashion-MNIST, fetched or brought, proven by SHA-256, for `modes.fashion_mnist()`.
+"""Fashion-MNIST, fetched or brought, proven by SHA-256, for `modelab.fashion_mnist()`.
 
     python data_scripts/fashion_mnist.py --out FOLDER
     python data_scripts/fashion_mnist.py --out FOLDER --mirror http://127.0.0.1:8000/

@@ -1,6 +1,6 @@
 """What the scripts of the real sets share: terms, room, mirrors, files brought by hand, unpacking, hashes.
 
-See chapter 6.12 (`modelab.data`), which says what is published where, and why a fetch is made as it is.
+See chapter 6.12, which says what is published where, and why a fetch is made as it is.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from modelab.data.download import (check_disk_space, DATA_SETS, DataSet, fetch, file_verdict,
-                                   HARMLESS_FAULTS, missing_files, Published, unpack_archive,
-                                   verify_data_set, write_checksums)
+
+from modelab.core.files import check_disk_space
+from modelab.data.archives import unpack_archive
+from modelab.data.catalogue import (DATA_SETS, DataSet, file_verdict, GOOD_VERDICTS, missing_files,
+                                    Published, verify_data_set, write_checksums)
+from modelab.data.download import fetch
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 
@@ -48,7 +51,7 @@ def by_name(known: DataSet, files: Sequence[Path]) -> dict[str, Path]:
 
 def proven(path: Path, file: Published) -> None:
     """ValueError unless `path` holds the published file."""
-    if file_verdict(path, file) not in HARMLESS_FAULTS:
+    if file_verdict(path, file) not in GOOD_VERDICTS:
         raise ValueError(f"{path.name} is not the published file (SHA-256 {file.sha256}): not used")
 
 
@@ -108,7 +111,7 @@ def whole_already(known: DataSet, folder: Path) -> bool:
         return False
     found = verify_data_set(known, folder)
     names = {p.relative_to(folder).as_posix() for n in known.needs for p in files_of(folder, n)}
-    return set(found.values()) <= {*HARMLESS_FAULTS, "as recorded"} and {n.removesuffix(".gz") for n in names} <= {
+    return set(found.values()) <= {*GOOD_VERDICTS, "as recorded"} and {n.removesuffix(".gz") for n in names} <= {
         n.removesuffix(".gz") for n in found}
 
 

@@ -1,4 +1,4 @@
-"""MNIST, fetched or brought, proven by SHA-256, for `modes.mnist()` and `modes.stacked_mnist()`.
+"""MNIST, fetched or brought, proven by SHA-256, for `modelab.mnist()` and `modelab.stacked_mnist()`.
 
     python data_scripts/mnist.py --out FOLDER
     python data_scripts/mnist.py --out FOLDER --mirror http://127.0.0.1:8000/

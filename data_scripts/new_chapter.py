@@ -100,8 +100,8 @@ class {game}(AdversarialGame):
         return {name}_generator_loss(t.D(t.G(t.z)))
 
 # %%
-run = Run({game}(networks=Networks(width=32)), ring(std=.1), runs=2, batch=64, device="cpu").step(steps(200))
-run.coverage()
+game = {game}(networks=Networks(width=32))
+Run(game, ring(std=.1), runs=2, batch=64, device="cpu").step(steps(200)).coverage()
 
 # %% [markdown]
 # ## Recap

@@ -1,4 +1,4 @@
-"""Frames of a fixed camera, from a film of yours, for `pictures.read_frames`.
+"""Frames of a fixed camera, from a film of yours, for `modelab.data.frames.read_frames`.
 
 The film may be any that the program `ffmpeg` can read, an animated picture, a folder of pictures, or an .npz of `frames`.
 Nothing is downloaded: modelab knows no film of a street that may be passed on.
@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from fetching import REFUSED, adopt, guarded, parser, report
 from modelab.core.checks import check_int
-from modelab.data.download import check_disk_space, DATA_SETS, write_checksums
+from modelab.core.files import check_disk_space
+from modelab.data.catalogue import DATA_SETS, write_checksums
 from modelab.data.frames import read_frames
 
 BYTES = 4 * 2 ** 30  # the most that the frames may take

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from modelab.data.download import (_sha256, DATA_SETS, DataSet, FaultyServer, find_data_set,
-                                   Published)
+from modelab.data.catalogue import _sha256, DATA_SETS, DataSet, find_data_set, Published
+from modelab.data.faulty_server import FaultyServer
 from modelab.data.mnist import idx_files
 
 DATA = os.environ.get("MODELAB_DATA")
@@ -17,7 +17,7 @@ DATA = os.environ.get("MODELAB_DATA")
 
 def idx(array: np.ndarray) -> bytes:
     """An idx file of bytes."""
-    return bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+    return bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.astype(np.uint8).tobytes()
 
 
 def idx_set(folder: Path, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> Path:

@@ -14,21 +14,18 @@ from modelab.data.twins import Twins, twins
 from modelab.evaluation.coverage import coverage
 from modelab.lab.panel import Lab
 from modelab.methods.attention import (add_self_attention, add_spectral_norm,
-                                       hinge_discriminator_loss, hinge_generator_loss,
-                                       power_iteration, SAGAN, SelfAttention, spectral_norm,
-                                       SpectralNorm, update_spectral_norm)
+                                       hinge_discriminator_loss, power_iteration, SAGAN,
+                                       SelfAttention, spectral_norm, SpectralNorm,
+                                       update_spectral_norm)
+from modelab.methods.wasserstein import wasserstein_generator_loss
 from modelab.networks.convolutional import (conv_discriminator, conv_generator, fold_runs,
                                             unfold_runs)
 from modelab.networks.layers import mlp, score_batches
+from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
-
-def gens(n, start=0):
-    return [torch.Generator().manual_seed(start + i) for i in range(n)]
-
-
-def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from helpers import normal as randn, same_players, seeded_runs as gens
 
 
 def lit(layer, value=.7):
@@ -55,12 +52,12 @@ def by_hand(layer, x, r=None):
 def test_attention_place_by_place():
     layer, x = lit(SelfAttention(6, generator=gens(1)[0]).double()), randn(2, 6, 3, 4)
     assert all(torch.allclose(layer(x)[b], by_hand(layer, x[b]), atol=1e-12) for b in range(2))
-    assert torch.allclose(layer.map(x).sum(-1), torch.ones(2, 12).double(), atol=1e-14)
+    assert torch.allclose(layer.attention_map(x).sum(-1), torch.ones(2, 12).double(), atol=1e-14)
 
 
 def test_softmax_is_over_the_keys():
     """The classic slip sums to one over the queries."""
-    found = SelfAttention(6, generator=gens(1)[0]).double().map(3 * randn(1, 6, 4, 4))
+    found = SelfAttention(6, generator=gens(1)[0]).double().attention_map(3 * randn(1, 6, 4, 4))
     assert torch.allclose(found.sum(2), torch.ones(1, 16).double()) and (found.sum(1) - 1).abs().max() > .5
 
 
@@ -76,14 +73,14 @@ def test_places_have_no_names():
     layer, x, order = lit(SelfAttention(5).double()), randn(2, 5, 4, 4), torch.randperm(16, generator=gens(1)[0])
     mixed = x.flatten(2)[..., order].reshape(x.shape)
     assert torch.allclose(layer(mixed), layer(x).flatten(2)[..., order].reshape(x.shape), atol=1e-12)
-    assert (layer.map(x[..., :1, :1]) == 1).all()
+    assert (layer.attention_map(x[..., :1, :1]) == 1).all()
 
 
 def test_pooled_keys_are_maxima_of_blocks():
     layer, x = lit(SelfAttention(6, pool=2, generator=gens(1)[0]).double()), randn(1, 6, 4, 6)
     key = layer.key(x)[0].unflatten(2, (3, 2)).unflatten(1, (2, 2)).amax((2, 4)).flatten(1)
     expected = (layer.query(x)[0].flatten(1).T @ key).softmax(-1)
-    assert layer.map(x).shape == (1, 24, 6) and torch.allclose(layer.map(x)[0], expected, atol=1e-12)
+    assert layer.attention_map(x).shape == (1, 24, 6) and torch.allclose(layer.attention_map(x)[0], expected, atol=1e-12)
     assert layer(x).shape == x.shape and not torch.equal(layer(x), x)
 
 
@@ -103,12 +100,12 @@ def test_second_derivatives_exist():
 @pytest.mark.parametrize("call, message", [
     (lambda: SelfAttention(0), "channels"), (lambda: SelfAttention(4, inner=0), "inner"), (lambda: SelfAttention(4, pool=0), "pool"),
     (lambda: SelfAttention(4, runs=0), "runs"),
-    (lambda: SelfAttention(4)(torch.zeros(2, 5, 4, 4)), r"x: .*\(batch, 4, height, width\).*\(2, 5, 4, 4\)"),
-    (lambda: SelfAttention(4, runs=2)(torch.zeros(2, 4, 4, 4)), r"x: .*\(batch, 8"), (lambda: SelfAttention(4)(torch.zeros(4, 4, 4)), "x: "),
-    (lambda: SelfAttention(4, pool=4)(torch.zeros(1, 4, 3, 8)), "x: .*at least 4"), (lambda: SelfAttention(4).map([1.]), "x: .*list"),
-    (lambda: add_self_attention(mlp(2, ())), "net: .*MLP"), (lambda: add_self_attention(conv_discriminator((1, 5, 5))), "net: .*5×5"),
-    (lambda: add_self_attention(conv_generator(2, (1, 16, 16), 2), side=4), r"side: expected one of \[8, 16\], got 4"),
-    (lambda: add_self_attention(add_self_attention(conv_generator(2, (1, 8, 8), 2))), "side: .*already"),
+    (lambda: SelfAttention(4)(torch.zeros(2, 5, 4, 4)), r"x: expected shape \(2, 4, 4, 4\), got \(2, 5, 4, 4\)"),
+    (lambda: SelfAttention(4, runs=2)(torch.zeros(2, 4, 4, 4)), r"x: .*\(2, 8"), (lambda: SelfAttention(4)(torch.zeros(4, 4, 4)), "x: "),
+    (lambda: SelfAttention(4, pool=4)(torch.zeros(1, 4, 3, 8)), r"x: expected shape \(1, 4, 4, 8\), got \(1, 4, 3, 8\)"), (lambda: SelfAttention(4).attention_map([1.]), "x: .*list"),
+    (lambda: add_self_attention(mlp(2, ())), "net: .*MLP"), (lambda: add_self_attention(conv_discriminator((1, 5, 5))), "side: .*5×5"),
+    (lambda: add_self_attention(conv_generator(2, (1, 16, 16), 2), side=4), r"side: expected .*\[8, 16\], got 4"),
+    (lambda: add_self_attention(add_self_attention(conv_generator(2, (1, 8, 8), 2))), r"side: expected a free map .*\[\], got 8"),
 ])
 def test_bad_layers_are_refused(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
@@ -166,7 +163,7 @@ def test_hinge_by_hand(real, fake):
     expected = sum(max(0, 1 - v) for v in real) / len(real) + sum(max(0, 1 + v) for v in fake) / len(fake)
     a, b = (torch.tensor(v, dtype=torch.float64) for v in (real, fake))
     assert hinge_discriminator_loss(a, b).item() == pytest.approx(expected)
-    assert hinge_generator_loss(b).item() == pytest.approx(-sum(fake) / len(fake))
+    assert wasserstein_generator_loss(b).item() == pytest.approx(-sum(fake) / len(fake))
 
 
 def test_signs_runs_and_slopes_of_the_hinge():
@@ -176,10 +173,10 @@ def test_signs_runs_and_slopes_of_the_hinge():
     loss.sum().backward()
     assert torch.equal(a.grad, -(a < 1).double() / 5) and torch.equal(b.grad, (b > -1).double() / 7)
     assert hinge_discriminator_loss(torch.full((4,), 9.), torch.full((4,), -9.)) == 0  # beyond the margin all is free
-    assert hinge_generator_loss(b).shape == (3,) and hinge_generator_loss(b + 1).sum() < hinge_generator_loss(b).sum()
+    assert wasserstein_generator_loss(b).shape == (3,) and wasserstein_generator_loss(b + 1).sum() < wasserstein_generator_loss(b).sum()
 
 
-@pytest.mark.parametrize("real, fake, message", [(torch.zeros(2, 3), torch.zeros(3, 3), "real_logits, fake_logits"),
+@pytest.mark.parametrize("real, fake, message", [(torch.zeros(2, 3), torch.zeros(3, 3), "fake_logits: .* fits real_logits"),
                                                  ([0.], torch.zeros(3), "real_logits"), (torch.zeros(3), torch.zeros(0), "fake_logits")])
 def test_bad_logits_are_refused(real, fake, message):
     with pytest.raises((ValueError, TypeError), match=message):
@@ -192,7 +189,7 @@ def test_bad_logits_are_refused(real, fake, message):
 def test_power_iteration_finds_the_largest_singular_value(rows, columns, seed):
     w = randn(3, rows, columns, seed=seed)
     exact = torch.linalg.matrix_norm(w, 2)
-    found = [spectral_norm(w, power_iteration(w, n=n, runs=1), runs=1) for n in (0, 3, 400)]
+    found = [spectral_norm(w, power_iteration(w, n=n)) for n in (0, 3, 400)]
     assert all((v <= exact + 1e-12).all() for v in found) and torch.allclose(found[-1], exact, rtol=1e-2)
     assert (found[0] <= found[1] + 1e-12).all() and (found[1] <= found[2] + 1e-12).all()
 
@@ -206,12 +203,12 @@ def test_it_goes_on_from_where_it_was():
 
 def test_slope_of_the_norm_is_the_outer_product_of_singular_vectors():
     w = randn(2, 4, 3, 2).requires_grad_()  # two runs of a kernel whose matrix is 4×6
-    u = power_iteration(w, n=2000, runs=1)
-    slope, = torch.autograd.grad(spectral_norm(w, u, runs=1).sum(), w)
+    u = power_iteration(w.flatten(2), n=2000)
+    slope, = torch.autograd.grad(spectral_norm(w.flatten(2), u).sum(), w)
     left, _, right = torch.linalg.svd(w.detach().flatten(2))
     assert torch.allclose(slope.flatten(2), left[..., :1] @ right[:, :1], atol=1e-8)
-    v = power_iteration(w[0])
-    assert torch.autograd.gradcheck(lambda w: spectral_norm(w, v), (w[0].detach().requires_grad_(),))
+    v = power_iteration(w[0].flatten(1))
+    assert torch.autograd.gradcheck(lambda w: spectral_norm(w.flatten(1), v), (w[0].detach().requires_grad_(),))
 
 
 @pytest.mark.parametrize("layer, x", [(lambda: nn.Linear(7, 5), (3, 7)), (lambda: nn.Conv2d(2, 4, 3), (2, 2, 6, 6)),
@@ -273,9 +270,9 @@ def test_a_weight_of_zeros_stays_one():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: power_iteration(torch.zeros(3)), "weight: "), (lambda: power_iteration([1.]), "weight: .*list"),
+    (lambda: power_iteration(torch.zeros(3)), "matrix: "), (lambda: power_iteration([1.]), "matrix: .*list"),
     (lambda: power_iteration(torch.eye(2), n=-1), "n: "),
-    (lambda: power_iteration(torch.eye(2), torch.ones(3)), r"u: .*\(2,\)"), (lambda: power_iteration(torch.eye(2), runs=1), "weight: .*1 run axes"),
+    (lambda: power_iteration(torch.eye(2), torch.ones(3)), r"u: .*\(2,\)"), (lambda: SpectralNorm(torch.eye(2), runs=-1), "runs: "),
     (lambda: spectral_norm(torch.eye(2), torch.ones(2).double()), "u: expected torch.float32"),
     (lambda: spectral_norm(torch.eye(2), torch.ones(3)), "u: "),
     (lambda: spectral_norm(torch.eye(2), None), "u: "), (lambda: add_spectral_norm(3), "network"),
@@ -328,7 +325,7 @@ def test_a_bad_room_is_refused(call, message):
 # the game
 
 def tiny(**kw):
-    return SAGAN(**{"width": 4, **kw})
+    return SAGAN(networks=Networks("conv", width=4), **kw)
 
 
 def test_a_run_resumes_as_if_uninterrupted(tmp_path):
@@ -336,9 +333,8 @@ def test_a_run_resumes_as_if_uninterrupted(tmp_path):
         return Run(tiny(spectral="GD"), twins(), runs=2, batch=4, average=.9, device="cpu")
     whole, half = fresh().step(4), fresh().step(2)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(2)
-    assert (resumed.game.attention, resumed.game.lr) == ("GD", {"G": 1e-3, "D": 4e-3})
-    a, b = whole.players.state(), resumed.players.state()
-    assert a.keys() == b.keys() and any(k.endswith(".u") for k in a) and all(torch.equal(a[k], b[k]) for k in a)
+    assert (resumed.game.attention, resumed.game.optimiser.lr) == ("GD", {"G": 1e-3, "D": 4e-3})
+    assert same_players(whole, resumed) and any(k.endswith(".u") for k in whole.players.state())
 
 
 def test_local_lamps_match_with_the_chance_of_independent_ones():
@@ -406,6 +402,13 @@ def test_the_game_is_known_by_name_and_refuses_odd_settings():
             SAGAN(**bad)
     with pytest.raises(ValueError, match="event: expected an image shape"):
         Run(SAGAN(), "ring", runs=1, batch=4, device="cpu")
+    with pytest.raises(ValueError, match="^kind: expected \"conv\" for attention, got 'mlp'"):
+        Run(SAGAN(networks=Networks("mlp")), twins(), runs=1, batch=4, device="cpu")
+
+
+def test_without_attention_it_plays_with_fully_connected_players():
+    run = Run(SAGAN(attention="", networks=Networks("mlp", width=8)), "ring", runs=2, batch=4, device="cpu").step(2)
+    assert run.sample(3).shape == (2, 3, 2) and isinstance(SAGAN().optimiser, Optimiser) and SAGAN().networks.kind == "conv"
 
 
 def test_the_lab_plays_it():

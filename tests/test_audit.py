@@ -12,23 +12,21 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import seeded
 from modelab.__main__ import main
-from modelab.evaluation.audit import read_bag, slerp
 from modelab.data.mixtures import mixture
-from modelab.data.readers import open_samples
-from modelab.evaluation.audit import (audit, AUDIT_NEIGHBOURS, AUDIT_TESTS, authenticity,
-                                      birthday_test, copying_z, html_page, interpolations,
-                                      nearest_k)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
+from modelab.data.readers import open_samples, read_samples
+from modelab.evaluation.audit import audit, AUDIT_NEIGHBOURS, AUDIT_TESTS
+from modelab.evaluation.copying import authenticity, birthday_test, copying_z, nearest_k
+from modelab.evaluation.interpolation import slerp
+from modelab.evaluation.interpolations import interpolations
+from modelab.evaluation.report import html_page
 
 
 TEN = mixture(3 * torch.randn(10, 8, generator=seeded(5)), 1.)
 
 
-def bags(n, seed):
+def samples_of(n, seed):
     g = seeded(seed)
     return TEN.sample(n, generator=g), TEN.sample(n, generator=g), *TEN.sample_with_modes(2 * n, generator=g), g
 
@@ -91,7 +89,7 @@ def test_paths_of_the_identity():
 
 def test_false_alarms_stay_under_the_level():
     alarms = sum(not audit(x[:150], known, new, generator=g).sound
-                 for known, new, x, _, g in (bags(150, 100 + seed) for seed in range(60)))
+                 for known, new, x, _, g in (samples_of(150, 100 + seed) for seed in range(60)))
     assert alarms <= 8  # 60 at .05: more than 8 has a chance below .4 %
 
 
@@ -99,7 +97,7 @@ def test_false_alarms_stay_under_the_level():
 def test_power(fault, test):
     found = 0
     for seed in range(5):
-        known, new, x, mode, g = bags(1000, seed)
+        known, new, x, mode, g = samples_of(1000, seed)
         made = {"lost": lambda: x[mode > 1][:1000], "atoms": lambda: x[torch.randint(250, (1000,), generator=g)],
                 "copies": lambda: torch.cat([known[:100], x[:900]]),
                 "junk": lambda: torch.cat([x[:900], x[:100] + 6 * torch.randn(100, 8, generator=g)])}[fault]()
@@ -108,7 +106,7 @@ def test_power(fault, test):
 
 
 def test_a_starved_class_is_named():
-    known, new, x, mode, g = bags(600, 0)
+    known, new, x, mode, g = samples_of(600, 0)
     labels = torch.cdist(known, TEN.centers).argmin(1)
     report = audit(x[mode != 3][:600], known, new, labels=labels)
     assert report.starved == ["3"] and report.status == 1 and "below half" in report.verdict
@@ -142,7 +140,7 @@ def test_bad_input_is_named(call, word):
         call()
 
 
-def test_constant_bags_do_not_break_it():
+def test_constant_samples_do_not_break_it():
     same = torch.ones(100, 3)
     assert audit(same, same, same).sound
     assert not audit(GOOD, same, same).sound
@@ -162,7 +160,7 @@ def test_pickles_are_refused_not_run(tmp_path):
     (tmp_path / "d.pt").write_bytes(pickle.dumps(Trap()))
     for name in ("a.npy", "b.npz", "c.pt", "d.pt"):
         with pytest.raises(ValueError, match=name):
-            read_bag(tmp_path / name)
+            read_samples(tmp_path / name)
 
 
 def test_damaged_files_are_named(tmp_path):
@@ -175,9 +173,9 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "folder").mkdir()
     for name in ("short.npz", "short.npy", "empty.npy", "text.csv", "folder"):
         with pytest.raises(ValueError, match=name):
-            read_bag(tmp_path / name)
+            read_samples(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="absent"):
-        read_bag(tmp_path / "absent.npy")
+        read_samples(tmp_path / "absent.npy")
 
 
 def test_every_kind_of_file_is_read(tmp_path):
@@ -187,15 +185,15 @@ def test_every_kind_of_file_is_read(tmp_path):
     torch.save(GOOD, tmp_path / "c.pt")
     torch.save({"x": GOOD}, tmp_path / "d.pt")
     for name in ("a.npy", "b.npz:one", "c.pt", "d.pt"):
-        assert torch.equal(read_bag(tmp_path / name), GOOD)
+        assert torch.equal(read_samples(tmp_path / name), GOOD)
     with pytest.raises(ValueError, match="one, two"):
-        read_bag(tmp_path / "b.npz")
+        read_samples(tmp_path / "b.npz")
     for i in range(4):
         Image.fromarray(np.full((6, 5, 3), 51 * i, np.uint8)).save(tmp_path / f"{i}.png")
-    assert read_bag(tmp_path).shape == (4, 3, 6, 5) and read_bag(tmp_path)[2, 0, 0, 0] == pytest.approx(.4)
+    assert read_samples(tmp_path).shape == (4, 3, 6, 5) and read_samples(tmp_path)[2, 0, 0, 0] == pytest.approx(.4)
     Image.fromarray(np.zeros((6, 6, 3), np.uint8)).save(tmp_path / "9.png")
     with pytest.raises(ValueError, match="9.png"):
-        read_bag(tmp_path)
+        read_samples(tmp_path)
 
 
 def test_a_part_of_a_large_file_is_read_without_the_rest(tmp_path):
@@ -204,16 +202,16 @@ def test_a_part_of_a_large_file_is_read_without_the_rest(tmp_path):
     big[:5] = 1
     del big
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    part = read_bag(tmp_path / "big.npy", 1000)
+    part = read_samples(tmp_path / "big.npy", 1000)
     assert part.shape == (1000, 256) and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
-    assert torch.equal(part, read_bag(tmp_path / "big.npy", 1000))
+    assert torch.equal(part, read_samples(tmp_path / "big.npy", 1000))
 
 
 WHOLE = """
 import resource, sys
-from modelab.evaluation.precision_recall import read_bag
+from modelab.data.readers import read_samples
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-x = read_bag(sys.argv[1])
+x = read_samples(sys.argv[1])
 print(x.numel() * 4 // 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, float(x[-1, -1]))
 """
 
@@ -230,7 +228,7 @@ def test_two_gigabytes_are_not_held_twice(tmp_path):
 
 
 def test_a_copy_of_any_training_example_is_found(tmp_path):
-    """Bags are thinned to `most`; a thief does not keep to the part that is looked at."""
+    """Samples are thinned to `most`; copies may be of any training example, looked at or not."""
     g = seeded()
     train, new, made = (TEN.sample(n, generator=g) for n in (6000, 300, 300))
     made[:60] = train[torch.randperm(6000, generator=g)[:60]]
@@ -258,10 +256,10 @@ def test_bytes_and_grey_axes_are_understood(tmp_path, capsys):
 
 @pytest.fixture
 def files(tmp_path):
-    known, new, x, mode, g = bags(300, 3)
+    known, new, x, mode, g = samples_of(300, 3)
     labels = torch.cdist(known, TEN.centers).argmin(1)
-    for name, bag in (("known", known), ("new", new), ("fine", x[:300]), ("lost", x[mode > 2][:300]), ("labels", labels)):
-        np.save(tmp_path / f"{name}.npy", bag.numpy())
+    for name, values in (("known", known), ("new", new), ("fine", x[:300]), ("lost", x[mode > 2][:300]), ("labels", labels)):
+        np.save(tmp_path / f"{name}.npy", values.numpy())
     return tmp_path
 
 
@@ -287,8 +285,8 @@ def test_features_from_a_module(files, monkeypatch):
 
 # determinism
 
-def test_same_bags_same_report():
-    known, new, x, _, _ = bags(120, 1)
+def test_same_samples_same_report():
+    known, new, x, _, _ = samples_of(120, 1)
     state = torch.get_rng_state()
     one, two = (json.dumps(audit(x[:120], known, new).to_json()) for _ in range(2))
     assert one == two and torch.equal(state, torch.get_rng_state())

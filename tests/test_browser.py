@@ -84,17 +84,17 @@ def watched(chromium):
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory) -> Path:
+def recording(tmp_path_factory) -> Path:
     """A saved recording of two games."""
-    from modelab.lab.panel import Lab
+    from modelab import Lab
     lab = Lab("minimax", "ring", {"name": "minimax", "saturating": True}, batch=32, samples=100)
-    return lab.record(96).save_html(tmp_path_factory.mktemp("film") / "x.html")
+    return lab.record(96).save_html(tmp_path_factory.mktemp("recording") / "x.html")
 
 
-def test_a_saved_recording_scrubs_and_plays_without_kernel_or_network(watched, film):
-    page, asked = watched.page, []
-    page.on("request", lambda r: asked.append(r.url))
-    page.goto(film.as_uri())
+def test_a_saved_recording_scrubs_and_plays_without_kernel_or_network(watched, recording):
+    page, requested = watched.page, []
+    page.on("request", lambda r: requested.append(r.url))
+    page.goto(recording.as_uri())
     watched.at(0)
     before = page.evaluate(INK, watched.picture().element_handle())
     assert page.evaluate(COLOURS, watched.picture().element_handle()) > 50
@@ -114,7 +114,7 @@ def test_a_saved_recording_scrubs_and_plays_without_kernel_or_network(watched, f
     page.get_by_role("button", name="Back").tap()
     watched.at(32)
     past = page.locator(".lab-past").bounding_box()
-    page.touchscreen.tap(past["x"] + past["width"] - 10, past["y"] + past["height"] / 2)  # the lamps' timeline scrubs too
+    page.touchscreen.tap(past["x"] + past["width"] - 10, past["y"] + past["height"] / 2)  # the modes' timeline scrubs too
     watched.at(96)
     page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -124,13 +124,13 @@ def test_a_saved_recording_scrubs_and_plays_without_kernel_or_network(watched, f
     page.wait_for_function("() => getComputedStyle(document.querySelector('.lab')).color === 'rgb(255, 255, 255)'")
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 1100, "height": 1000})
-    assert asked == [film.as_uri()]
+    assert requested == [recording.as_uri()]
 
 
-def test_an_exported_chapter_plays(watched, film, tmp_path):
+def test_an_exported_chapter_plays(watched, recording, tmp_path):
     exporters = pytest.importorskip("nbconvert", reason="nbconvert is not installed here")
-    player = new_output("execute_result", {"text/html": film.read_text(), "text/plain": "a film"}, execution_count=1)
-    nb = new_notebook(cells=[new_code_cell("film", execution_count=1, outputs=[player])])
+    player = new_output("execute_result", {"text/html": recording.read_text(), "text/plain": "a recording"}, execution_count=1)
+    nb = new_notebook(cells=[new_code_cell("recording", execution_count=1, outputs=[player])])
     bare = exporters.HTMLExporter(mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
     (tmp_path / "chapter.html").write_text(bare.from_notebook_node(nb)[0])
     watched.page.goto((tmp_path / "chapter.html").as_uri())
@@ -208,7 +208,7 @@ def book(server: Jupyter, name: str, *cells: str) -> str:
     return name
 
 
-LAB = ("from modelab.lab import Lab\n"
+LAB = ("from modelab import Lab\n"
        "lab = Lab({'name': 'minimax', 'width': 32}, 'ring', batch=64, samples=100)\nlab.step(20)\nlab")
 
 
@@ -237,20 +237,20 @@ def test_the_lab_in_jupyterlab(watched, jupyter):
     assert watched.step() == step and int(picture.get_attribute("data-painted")) > 4
     page.locator(".lab-slider").fill("33")
     watched.at(33)
-    page.locator(".lab-lamps button").first.click(modifiers=["Shift"])
-    watched.until("() => document.querySelector('.lab-lamps button.out')?.title.endsWith('left out of the data')")
-    page.locator(".lab-lamps button").first.click(modifiers=["Shift"])
-    watched.until("() => !document.querySelector('.lab-lamps button.out')")
-    page.locator(".lab-lamps button").first.click()
+    page.locator(".lab-modes button").first.click(modifiers=["Shift"])
+    watched.until("() => document.querySelector('.lab-modes button.out')?.title.endsWith('left out of the data')")
+    page.locator(".lab-modes button").first.click(modifiers=["Shift"])
+    watched.until("() => !document.querySelector('.lab-modes button.out')")
+    page.locator(".lab-modes button").first.click()
     watched.until("() => document.querySelector('.lab-status').textContent.startsWith('Mode 0 is')")
     page.get_by_label("versus").select_option("minimax")
     watched.at(0, "B")
     button(watched, "G only").click()
     watched.at(1, "B")
     assert page.locator(".lab-stage").count() == 2
-    slope = page.evaluate(INK, picture.element_handle())
-    page.get_by_label("surface of D").select_option("slope")
-    watched.until(f"(canvas) => ({INK})(canvas) !== {slope}", picture.element_handle())
+    score = page.evaluate(INK, picture.element_handle())
+    page.get_by_label("surface of D").select_option("gradient")
+    watched.until(f"(canvas) => ({INK})(canvas) !== {score}", picture.element_handle())
     # another theme: the picture follows
     light = page.evaluate(INK, picture.element_handle())
     page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
@@ -270,28 +270,28 @@ def test_drawing_with_pointer_and_with_keys(watched, jupyter):
     for press, x, y in ((page.mouse.click, .3, .3), (page.touchscreen.tap, .7, .3), (page.mouse.click, .5, .7)):
         press(box["x"] + x * box["width"], box["y"] + y * box["height"])
     page.get_by_role("button", name="Use it").click()
-    watched.until("() => document.querySelectorAll('.lab-lamps button').length === 3")
+    watched.until("() => document.querySelectorAll('.lab-modes button').length === 3")
     watched.at(0)
     cells = page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets.length")
     page.get_by_role("button", name="Draw your own data").focus()
     page.keyboard.press("Enter")
     for key in [" ", *["ArrowRight"] * 6, " ", *["ArrowUp"] * 6, " ", "ArrowLeft", " ", "Backspace", "a", "b", "Enter"]:
         page.keyboard.press(key)
-    watched.until("() => document.querySelector('.lab-status').textContent.startsWith('Choose a lamp')")
-    watched.until("() => document.querySelectorAll('.lab-lamps button').length === 3")
+    watched.until("() => document.querySelector('.lab-status').textContent.startsWith('Choose a mode')")
+    watched.until("() => document.querySelectorAll('.lab-modes button').length === 3")
     button(watched, "Step").focus()
     page.keyboard.press("Enter")
     watched.at(1)
     assert page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets.length") == cells  # no shortcut fired
 
 
-MISSION = """from modelab.core.statistics import mission
+MISSION = """from modelab.course.exercises import mission
 @mission("a rate was changed", "sixteen steps were taken")
 def turned(record):
     'Turn a rate, then go on.'
     yield record.events
     yield max(record.rows) >= 16
-from modelab.lab import Lab
+from modelab import Lab
 lab = Lab({'name': 'minimax', 'width': 32}, 'ring', batch=64, samples=100, missions=[turned])
 lab"""
 
@@ -301,7 +301,7 @@ def test_missions_slow_motion_and_errors_by_keyboard_alone(watched, jupyter):
     assert jupyter.run_all(watched)
     page, status = watched.page, watched.page.locator(".lab-status")
     watched.at(0)
-    assert page.locator(".lab-missions .seen").count() == 0 and page.locator(".lab-missions ul li").count() == 2
+    assert page.locator(".lab-missions .reached").count() == 0 and page.locator(".lab-missions ul li").count() == 2
     page.get_by_label("lr.D").focus()
     page.keyboard.press("Control+A")
     page.keyboard.type("-1")
@@ -311,7 +311,7 @@ def test_missions_slow_motion_and_errors_by_keyboard_alone(watched, jupyter):
     page.keyboard.press("Control+A")
     page.keyboard.type("0.002")
     page.keyboard.press("Enter")
-    watched.until("() => document.querySelectorAll('.lab-missions .seen').length === 1")
+    watched.until("() => document.querySelectorAll('.lab-missions .reached').length === 1")
     watched.until("() => !document.querySelector('.lab-status.error')")
     for _ in range(2):
         button(watched, "n steps").press("Enter")
@@ -323,7 +323,7 @@ def test_missions_slow_motion_and_errors_by_keyboard_alone(watched, jupyter):
     assert status.locator("li").first.inner_text().startswith("D 1") and status.locator("li.now").count() == 1
     button(watched, "Pause").press("Enter")
     button(watched, "Play").wait_for()
-    page.locator(".lab-lamps button").first.focus()
+    page.locator(".lab-modes button").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     watched.until("() => document.querySelector('.lab-status').textContent.startsWith('Mode 1 is')")
@@ -343,8 +343,8 @@ def test_a_cell_run_again_leaves_no_thread(watched, jupyter):
 
 def test_a_broken_module_is_noticed(chromium, jupyter):
     watched = Watched(chromium)
-    jupyter.open(watched, book(jupyter, "broken.ipynb", "import modelab.lab.panel as p\nwhole = p.static\n"
-                               "p.static = lambda name: whole(name).replace('const view', 'const = view')", LAB))
+    jupyter.open(watched, book(jupyter, "broken.ipynb", "import modelab.lab.panel as p\nread = p.read_static\n"
+                               "p.read_static = lambda name: read(name).replace('const view', 'const = view')", LAB))
     assert jupyter.run_all(watched)
     with pytest.raises(sync_api.TimeoutError):
         watched.page.wait_for_selector(".lab-picture", timeout=4000)
@@ -352,8 +352,8 @@ def test_a_broken_module_is_noticed(chromium, jupyter):
 
 
 def test_the_chapter_runs_in_jupyterlab(watched, jupyter, root):
-    shutil.copy(root / "nbs/1_game/06_lab.ipynb", jupyter.root / "06_lab.ipynb")
-    jupyter.open(watched, "06_lab.ipynb")
+    shutil.copy(root / "nbs/1_game/03_lab.ipynb", jupyter.root / "03_lab.ipynb")
+    jupyter.open(watched, "03_lab.ipynb")
     assert jupyter.run_all(watched)
     watched.until("() => document.querySelector('.modelab-lab .lab-picture')?.dataset.painted > 0")
     assert watched.page.evaluate(COLOURS, watched.picture().element_handle()) > 50

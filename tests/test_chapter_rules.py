@@ -1,37 +1,52 @@
-"""What every chapter's cells must keep to: one exported definition a cell, short cells, short lines. Proven on bad ones."""
+"""What every chapter's cells must keep to: short cells, one exported definition each, short lines. Proven on bad ones."""
 
 import ast
 import os
 import re
+import statistics
 from pathlib import Path
 
 import nbformat
 import pytest
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 from run_notebooks import ROOT, notebooks
 
-CELL_LINES, LINE = 25, 100
+CELL_LINES, LINE, MEDIAN_LINES = 25, 100, 5
 EXPORT = re.compile(r"^#\|\s*export.*$\n?", re.M)
-CHOSEN = os.environ.get("MODELAB_CHAPTER")
+CHOSEN = os.environ.get("MODELAB_CHAPTER")  # the chapter that `make check` is about
 BOOKS = [Path(CHOSEN)] if CHOSEN else notebooks() or [ROOT / "nbs/index.ipynb"]
 
 
-def faults(nb) -> list[str]:
-    """Cells that hold several exported definitions, too many lines, or too long a line."""
-    found = []
+def exported(source: str) -> list[str]:
+    """What is wrong with an exported cell: several definitions, too many lines."""
+    code = EXPORT.sub("", source)
+    tree, lines = ast.parse(code), code.splitlines()
+    defs = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+    imports = tree.body and all(isinstance(n, (ast.Import, ast.ImportFrom, ast.Expr)) for n in tree.body)
+    found = [f"defines {', '.join(defs)}"] * (len(defs) > 1)
+    if len(lines) > CELL_LINES and not imports:
+        found.append(f"{len(lines)} lines of {', '.join(defs) or 'an export'}, the most is {CELL_LINES}")
+    return found
+
+
+def faults(nb: NotebookNode) -> list[str]:
+    """Cells that ask too much of a reader at once."""
+    found, lesson = [], []
     for index, cell in enumerate(nb.cells):
         if cell.cell_type != "code":
             continue
-        lines = EXPORT.sub("", cell.source).splitlines()
+        lines = cell.source.splitlines()
         if EXPORT.search(cell.source):
-            tree = ast.parse(EXPORT.sub("", cell.source))
-            defs = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
-            found += [f"cell {index}: defines {', '.join(defs)}"] * (len(defs) > 1)
-            imports = tree.body and all(isinstance(n, (ast.Import, ast.ImportFrom, ast.Expr)) for n in tree.body)
-            if len(lines) > CELL_LINES and not imports:
-                found.append(f"cell {index}: {len(lines)} lines of {', '.join(defs) or 'export'}, the most is {CELL_LINES}")
+            found += [f"cell {index}: {what}" for what in exported(cell.source)]
+        else:
+            lesson.append(len(lines))
+            if len(lines) > CELL_LINES:
+                found.append(f"cell {index}: {len(lines)} lines, the most for a lesson cell is {CELL_LINES}")
         found += [f"cell {index}: a line of {len(line)} columns, the most is {LINE}: {line[:40].strip()}…"
                   for line in lines if len(line) > LINE]
+    if lesson and statistics.median(lesson) > MEDIAN_LINES:
+        found.append(f"the median lesson cell has {statistics.median(lesson):g} lines, the most is {MEDIAN_LINES}")
     return found
 
 
@@ -41,6 +56,8 @@ def test_cells_keep_the_rules(path):
 
 
 def test_bad_cells_are_noticed():
-    bad = ["#| export\ndef f(): pass\n\n\ndef g(): pass", "#| export\ndef f():\n" + "    1\n" * 25, "x = 1" + " " * 120 + "+ 1"]
+    bad = ["#| export\ndef f(): pass\n\n\ndef g(): pass", "#| export\ndef f():\n" + "    1\n" * 25, "1\n" * 26,
+           "x = 1" + " " * 120 + "+ 1", "1\n" * 6]
     nb = new_notebook(cells=[new_code_cell(source) for source in bad])
-    assert [f.partition(":")[0] for f in faults(nb)] == ["cell 0", "cell 1", "cell 2"]
+    assert [f.partition(":")[0] for f in faults(nb)] == ["cell 0", "cell 1", "cell 2", "cell 3",
+                                                         "the median lesson cell has 6 lines, the most is 5"]

@@ -1,8 +1,6 @@
 """Every stored chapter really ran, as committed, and is fit to read; the tool that runs chapters does what it says."""
 
-import ast
 import re
-import statistics
 from pathlib import Path
 
 import jupytext
@@ -14,9 +12,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from run_notebooks import EVAL_FALSE, RAISES, ROOT, WIDGET, ChapterError, digest, notebooks
 
-LESSON_LINES, DEFINITION_LINES, MEDIAN_LINES, MEGABYTES = 25, 60, 5, 1.5
+MEGABYTES = 1.5
 MACHINE = re.compile(r"(?<![\w.~/-])/(?:root|work|home|Users|tmp|opt|usr|var)/[\w.]|\b0x[0-9a-f]{8,}\b")
-EXPORT = re.compile(r"^#\|\s*export", re.M)
 CHAPTERS = pytest.mark.parametrize("path", notebooks() or [ROOT / "nbs/index.ipynb"], ids=lambda p: p.stem)
 
 
@@ -100,43 +97,6 @@ def test_an_unfit_notebook_is_noticed():
     assert len(unfit(nb, 2_000_000)) == 5
     fine = new_output("stream", text="0.5 and/or 1")
     assert unfit(new_notebook(cells=[new_code_cell("1", outputs=[fine])]), 10) == []
-
-
-def long_cells(nb: NotebookNode) -> list[str]:
-    """Lesson cells and exported definitions that ask too much of a reader at once."""
-    problems, lengths = [], []
-    for index, cell in enumerate(nb.cells):
-        if cell.cell_type != "code":
-            continue
-        lines = len(cell.source.splitlines())
-        if not EXPORT.search(cell.source):
-            lengths.append(lines)
-            if lines > LESSON_LINES:
-                problems.append(f"cell {index}: {lines} lines, the most for a lesson cell is {LESSON_LINES}")
-            continue
-        for node in ast.parse(cell.source).body:
-            inside = [node, *getattr(node, "body", [])] if isinstance(node, ast.ClassDef) else [node]
-            for part in (n for n in inside if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))):
-                n = part.end_lineno - min([part.lineno, *(d.lineno for d in part.decorator_list)]) + 1
-                if n > DEFINITION_LINES:
-                    problems.append(f"cell {index}: {part.name} has {n} lines, the most is {DEFINITION_LINES}")
-    if lengths and statistics.median(lengths) > MEDIAN_LINES:
-        problems.append(f"the median lesson cell has {statistics.median(lengths):g} lines, the most is {MEDIAN_LINES}")
-    return problems
-
-
-@CHAPTERS
-def test_cells_are_short(path):
-    assert not long_cells(nbformat.read(path, as_version=4))
-
-
-def test_a_long_cell_is_noticed():
-    big = "#| export\ndef f():\n" + "    1\n" * 60
-    sources = ("1\n" * 26, big, "#| export\n" + "a = 1\n" * 70)
-    nb = new_notebook(cells=[new_code_cell(source) for source in sources])
-    assert long_cells(nb) == ["cell 0: 26 lines, the most for a lesson cell is 25",
-                              "cell 1: f has 61 lines, the most is 60",
-                              "the median lesson cell has 26 lines, the most is 5"]
 
 
 @CHAPTERS

@@ -1,13 +1,17 @@
-"""The command line: what it prints, what it keeps, and how it refuses."""
+"""The command line: how fast it starts, what it prints, what it keeps, and how it refuses."""
 
+import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 
 import pytest
 
-from modelab.__main__ import chapters_path, copy_chapters, main
+from modelab import _index
+from modelab.__main__ import main
+from modelab.course.chapters import chapters_path, copy_chapters
 from modelab.training.run import Run
 
 
@@ -94,6 +98,66 @@ def test_help_has_examples(capsys):
     assert "modelab train minimax stacked_digits" in shell(capsys, "train", "--help")[1]
 
 
+def seconds(*words: str) -> float:
+    """The processor time that a new Python takes, which a busy machine does not lengthen much."""
+    before = os.times()
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["sample", "--help"], ["course", "--help"], ["data", "--help"]],
+                         ids=" ".join)
+def test_help_comes_at_once(words):
+    """In shares of what `import torch` takes: about 2 s, so .15 of it is .3 s."""
+    seconds("-m", "modelab", *words)  # compiled from now on
+    share = statistics.median(seconds("-m", "modelab", *words) / seconds("-c", "import torch") for _ in range(5))
+    assert share <= .15
+
+
+LOADS = """
+import sys
+try:
+    {code}
+except SystemExit:
+    pass
+print("loaded:", *sorted(set(sys.modules) & {{"torch", "numpy", "sklearn", "scipy", "matplotlib", "tqdm", "pandas"}}))
+"""
+
+
+def loaded(code: str) -> list[str]:
+    """The heavy packages that a new Python has loaded after `code`."""
+    out = subprocess.run([sys.executable, "-c", LOADS.format(code=code)], check=True, capture_output=True, text=True).stdout
+    return out.splitlines()[-1].split()[1:]
+
+
+@pytest.mark.parametrize("code", [
+    "import modelab; modelab.__version__; dir(modelab)", "import modelab.core.checks, modelab.core.registry, modelab.core.files",
+    "import modelab.__main__", "from modelab.__main__ import main; main(['--help'])",
+    "from modelab.__main__ import main; main(['train', '--help'])", "from modelab.__main__ import main; main(['data', '--help'])",
+    "import modelab.data.catalogue, modelab.course.chapters, modelab.training.commands"])
+def test_nothing_heavy_is_loaded_before_it_is_needed(code):
+    assert loaded(code) == []
+
+
+def test_loading_is_noticed():
+    assert {"torch", "numpy"} <= set(loaded("import modelab; modelab.ring"))
+
+
+def test_unknown_names_list_every_known_one_though_nothing_is_loaded():
+    code = ("import json, sys; from modelab.core.registry import make; said = []\n"
+            "for kind, name in (('game', 'foo'), ('modes', 'foo'), ('kind', 'foo')):\n"
+            "    try: make(kind, name)\n"
+            "    except ValueError as error: said.append(str(error))\n"
+            "print(json.dumps([said, 'torch' in sys.modules]))")
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    (game, modes, kind), heavy = json.loads(out)
+    assert game.startswith("game: unknown 'foo' Known: ") and modes.startswith("modes: unknown 'foo' Known: ")
+    assert set(_index.GAMES) <= set(game.partition("Known: ")[2].split(", "))
+    assert set(_index.MODE_SETS) <= set(modes.partition("Known: ")[2].split(", "))
+    assert kind.startswith("kind: unknown 'kind'") and not heavy
+
+
 def test_interrupt_keeps_the_run(tmp_path):
     path = tmp_path / "run"
     child = subprocess.Popen([sys.executable, "-m", "modelab", *map(str, TRAIN), "--steps", "1000000", "--save-every", "20", "--out", str(path)],
@@ -116,10 +180,10 @@ def test_course_copies_and_never_overwrites(capsys, tmp_path):
     assert status == 0 and {p.relative_to(there) for p in there.rglob("*.ipynb")} == expected and len(expected) >= 7
     assert shell(capsys, "course", there)[1].startswith("0 new chapters")
     (there / "index.ipynb").write_text("my notes")
-    (there / "0_ground" / "00_course.ipynb").unlink()
+    (there / "0_start" / "02_evidence.ipynb").unlink()
     status, _, err = shell(capsys, "course", there)
     assert status == 2 and "differ from the course" in err and (there / "index.ipynb").read_text() == "my notes"
-    assert not (there / "0_ground" / "00_course.ipynb").exists()
+    assert not (there / "0_start" / "02_evidence.ipynb").exists()
 
 
 def test_course_refuses_a_file_as_folder(capsys, tmp_path):

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import normal, seeded
+from modelab.core.registry import make, with_settings
 from modelab.data.digits import digits
 from modelab.data.mixtures import ring
 from modelab.methods.currents import (AngleGenerator, comass, Currents, exterior_derivative,
@@ -17,20 +19,12 @@ from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 
-def gen(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=gen(seed), dtype=torch.float64)
-
-
 # forms
 
 @pytest.mark.parametrize("lead", [(), (4,), (2, 4)])
 @pytest.mark.parametrize("k, d", [(1, 1), (1, 3), (2, 2), (2, 5), (3, 4)])
 def test_pairing_is_the_determinant_by_permutations(k, d, lead):
-    w, v = randn(*lead, k, d), randn(*lead, k, d, seed=1)
+    w, v = normal(*lead, k, d), normal(*lead, k, d, seed=1)
     dots, by_hand = w @ v.mT, 0
     import itertools
     for order in itertools.permutations(range(k)):
@@ -40,7 +34,7 @@ def test_pairing_is_the_determinant_by_permutations(k, d, lead):
 
 
 def test_exchange_turns_the_sign_and_each_vector_counts_linearly():
-    w, v = randn(5, 3, 4), randn(5, 3, 4, seed=1)
+    w, v = normal(5, 3, 4), normal(5, 3, 4, seed=1)
     other = v.clone()
     other[:, 1] = 2 * v[:, 1] + 3 * v[:, 0]
     assert torch.allclose(form_on_vectors(w, v[:, [1, 0, 2]]), -form_on_vectors(w, v)) and torch.allclose(form_on_vectors(w, other), 2 * form_on_vectors(w, v))
@@ -48,8 +42,8 @@ def test_exchange_turns_the_sign_and_each_vector_counts_linearly():
 
 @pytest.mark.parametrize("k, d", [(1, 2), (1, 6), (2, 3), (2, 6), (3, 5)])
 def test_no_frame_answers_more_than_the_comass_and_the_best_reaches_it(k, d):
-    w = randn(k, d)
-    assert form_on_vectors(w.expand(4000, k, d), random_frames(torch.zeros(4000, d, dtype=torch.float64), k, gen())).max() <= comass(w)
+    w = normal(k, d)
+    assert form_on_vectors(w.expand(4000, k, d), random_frames(torch.zeros(4000, d, dtype=torch.float64), k, seeded())).max() <= comass(w)
     best = torch.linalg.qr(w.T)[0].T
     assert abs(form_on_vectors(w, best)).item() == pytest.approx(comass(w).item(), rel=1e-9)
 
@@ -61,19 +55,19 @@ def test_comass_at_zero_has_a_finite_gradient():
 
 
 def test_frames_are_orthonormal_and_prefer_nothing():
-    q = random_frames(torch.zeros(40_000, 3, dtype=torch.float64), 2, gen())
+    q = random_frames(torch.zeros(40_000, 3, dtype=torch.float64), 2, seeded())
     assert torch.allclose(q @ q.mT, torch.eye(2, dtype=torch.float64).expand_as(q @ q.mT), atol=1e-12)
     assert q.mean(0).abs().max() < .02
     assert (q.flatten(1).T @ q.flatten(1) / len(q) - torch.eye(6) / 3).abs().max() < .02
-    both = random_frames(torch.zeros(2, 5, 3), 2, [gen(0), gen(1)])
-    assert torch.equal(both[1:], random_frames(torch.zeros(1, 5, 3), 2, [gen(1)]))
+    both = random_frames(torch.zeros(2, 5, 3), 2, [seeded(0), seeded(1)])
+    assert torch.equal(both[1:], random_frames(torch.zeros(1, 5, 3), 2, [seeded(1)]))
 
 
 @pytest.mark.parametrize("lead", [(6,), (2, 6)])
 @pytest.mark.parametrize("k, d", [(1, 2), (1, 4), (2, 3), (2, 5)])
 def test_exterior_derivative_is_the_difference_quotient(k, d, lead):
-    field, x = mlp(d, (k, d), 8, runs=2 if len(lead) > 1 else None, generator=gen()).double(), randn(*lead, d)
-    frame, tiny, by_quotient = random_frames(x, k + 1, gen(1)), 1e-5, 0
+    field, x = mlp(d, (k, d), 8, runs=2 if len(lead) > 1 else None, generator=seeded()).double(), normal(*lead, d)
+    frame, tiny, by_quotient = random_frames(x, k + 1, seeded(1)), 1e-5, 0
     for i in range(k + 1):
         rest, v = frame[..., [j for j in range(k + 1) if j != i], :], frame[..., i, :]
         by_quotient = by_quotient + (-1) ** i * (form_on_vectors(field(x + tiny * v), rest) - form_on_vectors(field(x - tiny * v), rest)) / (2 * tiny)
@@ -81,26 +75,26 @@ def test_exterior_derivative_is_the_difference_quotient(k, d, lead):
 
 
 def test_it_vanishes_on_gradients_and_alternates():
-    x = randn(7, 3)
+    x = normal(7, 3)
 
     def gradient(x):
         x = x if x.requires_grad else x.requires_grad_()
         return torch.autograd.grad((x.sin() * x.roll(1, -1).square()).sum(), x, create_graph=True)[0][..., None, :]
-    frame = random_frames(x, 2, gen())
+    frame = random_frames(x, 2, seeded())
     assert exterior_derivative(gradient, x, frame).abs().max() < 1e-12
-    field = mlp(3, (1, 3), 8, generator=gen()).double()
+    field = mlp(3, (1, 3), 8, generator=seeded()).double()
     assert torch.allclose(exterior_derivative(field, x, frame.flip(1)), -exterior_derivative(field, x, frame))
 
 
 def test_a_constant_form_does_not_change():
-    x = randn(4, 3)
-    assert torch.equal(exterior_derivative(lambda x: torch.ones(len(x), 1, 3, dtype=x.dtype), x, random_frames(x, 2, gen())), torch.zeros(4, dtype=x.dtype))
+    x = normal(4, 3)
+    assert torch.equal(exterior_derivative(lambda x: torch.ones(len(x), 1, 3, dtype=x.dtype), x, random_frames(x, 2, seeded())), torch.zeros(4, dtype=x.dtype))
 
 
 # the penalty
 
 def test_penalty_of_a_linear_function_by_hand():
-    a, x = torch.tensor([1.8, 2.4], dtype=torch.float64), randn(2, 9, 2)
+    a, x = torch.tensor([1.8, 2.4], dtype=torch.float64), normal(2, 9, 2)
     expected = ((x @ a).abs() - .7).clamp_min(0).square().mean(1) + 4
     assert torch.allclose(flat_penalty(lambda x: x @ a, x, mass=.7), expected) and flat_penalty(lambda x: x @ a, x).shape == (2,)
 
@@ -109,27 +103,27 @@ def test_penalty_of_a_turning_field_by_hand():
     """ω = 3(x dy - y dx)/2 has dω = 3 everywhere in the plane, and size 1.5|x|."""
     def field(x):
         return 1.5 * torch.stack([-x[..., 1], x[..., 0]], -1)[..., None, :]
-    x = randn(3, 8, 2)
+    x = normal(3, 8, 2)
     expected = (1.5 * x.norm(dim=-1) - 2).clamp_min(0).square().mean(1) + 4
-    assert torch.allclose(flat_penalty(field, x, mass=2., generator=gen()), expected, atol=1e-6)
+    assert torch.allclose(flat_penalty(field, x, mass=2., generator=seeded()), expected, atol=1e-6)
 
 
 def test_within_the_bounds_it_is_free_and_its_gradient_is_right():
-    x = randn(5, 3)
+    x = normal(5, 3)
     assert flat_penalty(lambda x: .3 * x[..., 0] / (1 + x.square().sum(-1)), x).item() == 0
-    net = mlp(3, (1, 3), 6, generator=gen()).double()
+    net = mlp(3, (1, 3), 6, generator=seeded()).double()
 
     def of(w):
-        return flat_penalty(lambda x: torch.func.functional_call(net, {"final.weight": w}, (x,)), x, mass=.01, generator=gen())
+        return flat_penalty(lambda x: torch.func.functional_call(net, {"final.weight": w}, (x,)), x, mass=.01, generator=seeded())
     assert torch.autograd.gradcheck(of, net.final.weight.detach().mul(9).requires_grad_())
 
 
 def test_runs_do_not_meet():
-    seeds = [gen(0), gen(1)]
-    net, x = mlp(2, (1, 2), 8, runs=2, generator=seeds).double(), randn(2, 6, 2)
-    both = flat_penalty(lambda x: 9 * net(x), x, generator=[gen(5), gen(6)])
+    seeds = [seeded(0), seeded(1)]
+    net, x = mlp(2, (1, 2), 8, runs=2, generator=seeds).double(), normal(2, 6, 2)
+    both = flat_penalty(lambda x: 9 * net(x), x, generator=[seeded(5), seeded(6)])
     x[1] = 7.
-    assert torch.equal(flat_penalty(lambda x: 9 * net(x), x, generator=[gen(5), gen(6)])[0], both[0]) and both.shape == (2,)
+    assert torch.equal(flat_penalty(lambda x: 9 * net(x), x, generator=[seeded(5), seeded(6)])[0], both[0]) and both.shape == (2,)
 
 
 # push-forward
@@ -137,7 +131,7 @@ def test_runs_do_not_meet():
 @pytest.mark.parametrize("event", [(2,), (1, 4, 4), ()])
 def test_push_forward_of_a_linear_map_is_its_columns(event):
     d = math.prod(event)
-    A, z = randn(d, 3), randn(2, 5, 3)
+    A, z = normal(d, 3), normal(2, 5, 3)
     x, moves = push_forward(lambda z: (z @ A.T).unflatten(-1, event) if event else (z @ A.T)[..., 0], z, 2)
     assert x.shape == (2, 5, *event) and moves.shape == (2, 5, 2, d) and torch.allclose(moves, A.T[:2].expand(2, 5, 2, d))
     assert push_forward(lambda z: z, z, 0)[1].shape == (2, 5, 0, 3)
@@ -145,7 +139,7 @@ def test_push_forward_of_a_linear_map_is_its_columns(event):
 
 
 def test_it_is_the_forward_derivative_also_where_examples_meet():
-    net, z = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Tanh(), nn.Linear(8, 2)).double(), randn(6, 3)
+    net, z = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Tanh(), nn.Linear(8, 2)).double(), normal(6, 3)
     with torch.no_grad():
         x, moves = push_forward(net, z, 2)
     for j, e in enumerate(torch.eye(3, dtype=torch.float64)[:2]):
@@ -154,7 +148,7 @@ def test_it_is_the_forward_derivative_also_where_examples_meet():
 
 
 def test_its_gradient_reaches_the_weights():
-    net, z = mlp(3, (2,), 8, generator=gen()).double(), randn(6, 3)
+    net, z = mlp(3, (2,), 8, generator=seeded()).double(), normal(6, 3)
     push_forward(net, z, 1)[1].square().sum().backward()
     weight = net.final.weight
     tiny = torch.zeros_like(weight)
@@ -168,7 +162,7 @@ def test_its_gradient_reaches_the_weights():
 # tangents
 
 def test_around_is_a_unit_tangent():
-    x = randn(9, 2)
+    x = normal(9, 2)
     assert torch.allclose(tangent_around(x).norm(dim=1), torch.ones(9, dtype=torch.float64)) and (tangent_around(x) * x).sum(1).abs().max() < 1e-12
     assert torch.allclose(tangent_around(torch.tensor([[2., 0.]])), torch.tensor([[0., 1.]])) and torch.isfinite(tangent_around(torch.zeros(1, 2))).all()
 
@@ -188,18 +182,18 @@ def test_pictures_move_as_said():
 # bad input
 
 @pytest.mark.parametrize("call, name", [
-    (lambda: form_on_vectors(randn(3, 2), randn(3, 1, 2)), "vectors"), (lambda: form_on_vectors(randn(3, 2), randn(3, 2)), "forms"),
-    (lambda: form_on_vectors(randn(1, 2), randn(1, 2).float()), "vectors"), (lambda: form_on_vectors(None, randn(1, 2)), "forms"),
-    (lambda: random_frames(randn(4, 2), 3), "k"), (lambda: random_frames(randn(4, 2), 0), "k"),
-    (lambda: exterior_derivative(lambda x: x[..., None, :], randn(4, 2), randn(4, 1, 2)), "frame"),
-    (lambda: exterior_derivative(None, randn(4, 2), randn(4, 2, 2)), "form"),
-    (lambda: flat_penalty(lambda x: x, randn(4, 2)), "form"), (lambda: flat_penalty(lambda x: x[:2, 0], randn(4, 2)), "form"),
-    (lambda: flat_penalty(lambda x: x.sum(-1), randn(4)), "x"), (lambda: flat_penalty(lambda x: x.sum(-1), randn(0, 2)), "x"),
+    (lambda: form_on_vectors(normal(3, 2), normal(3, 1, 2)), "vectors"), (lambda: form_on_vectors(normal(3, 2), normal(3, 2)), "forms"),
+    (lambda: form_on_vectors(normal(1, 2), normal(1, 2).float()), "vectors"), (lambda: form_on_vectors(None, normal(1, 2)), "forms"),
+    (lambda: random_frames(normal(4, 2), 3), "k"), (lambda: random_frames(normal(4, 2), 0), "k"),
+    (lambda: exterior_derivative(lambda x: x[..., None, :], normal(4, 2), normal(4, 1, 2)), "frame"),
+    (lambda: exterior_derivative(None, normal(4, 2), normal(4, 2, 2)), "form"),
+    (lambda: flat_penalty(lambda x: x, normal(4, 2)), "form"), (lambda: flat_penalty(lambda x: x[:2, 0], normal(4, 2)), "form"),
+    (lambda: flat_penalty(lambda x: x.sum(-1), normal(4)), "x"), (lambda: flat_penalty(lambda x: x.sum(-1), normal(0, 2)), "x"),
     (lambda: flat_penalty(lambda x: x.sum(-1), torch.ones(4, 2).long()), "x"),
-    (lambda: flat_penalty(lambda x: x.sum(-1), randn(4, 2), mass=0.), "mass"),
-    (lambda: push_forward(None, randn(4, 2), 1), "G"), (lambda: push_forward(lambda z: z, randn(4, 2), 3), "k|z"),
+    (lambda: flat_penalty(lambda x: x.sum(-1), normal(4, 2), mass=0.), "mass"),
+    (lambda: push_forward(None, normal(4, 2), 1), "G"), (lambda: push_forward(lambda z: z, normal(4, 2), 3), "k|z"),
     (lambda: Currents(along=("around",)), "along"), (lambda: Currents(along="sideways"), "along"), (lambda: Currents(speed=0.), "speed"),
-    (lambda: Currents(mass=-1.), "mass"), (lambda: Currents(price=math.nan), "price"), (lambda: Currents(weight=-1.), "weight"),
+    (lambda: Currents(mass=-1.), "mass"), (lambda: Currents(penalty_weight=math.nan), "penalty_weight"), (lambda: Currents(weight=-1.), "weight"),
     (lambda: Currents(n_critic=0), "n_critic"), (lambda: Currents(angles=-1), "angles"),
     (lambda: Run(Currents(), digits(), runs=1, device="cpu"), "along"),
     (lambda: Run(Currents(along="turn"), ring(), runs=1, device="cpu"), "along"),
@@ -215,26 +209,40 @@ def test_bad_input_is_refused_by_name(call, name):
 
 def test_it_takes_plain_modules():
     net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2), nn.Unflatten(1, (1, 2))).double()
-    flat_penalty(net, randn(6, 2), generator=gen()).backward()
+    flat_penalty(net, normal(6, 2), generator=seeded()).backward()
     assert all(w.grad is not None for w in net.parameters())
 
 
 def test_the_default_generator_closes_when_its_angle_goes_round():
-    z = randn(5, 3)
+    z = normal(5, 3)
     turned = z.clone()
     turned[:, 0] += 2 * math.pi
-    G = AngleGenerator(mlp(4, (2,), 8, generator=gen()).double(), 1)
+    G = AngleGenerator(mlp(4, (2,), 8, generator=seeded()).double(), 1)
     assert torch.allclose(G(z), G(turned), atol=1e-12)
 
 
-@pytest.mark.parametrize("rules, modes", [(dict(), ring), (dict(along=""), ring), (dict(along="down turn", angles=0), digits)])
+@pytest.mark.parametrize("rules, modes", [(dict(), ring), (dict(along=""), ring), (dict(along="down turn", angles=0), digits),
+                                          (dict(along="down turn", kind="conv"), digits)])
 def test_it_plays_on_points_and_images_and_resumes_to_the_bit(rules, modes, tmp_path):
     def start():
-        return Run(Currents(networks=Networks(width=16, d_width=16), **rules), modes(), runs=2, batch=8, average=.9, device="cpu")
+        game = with_settings(Currents(networks=Networks(width=16, d_width=16)), **rules)
+        return Run(game, modes(), runs=2, batch=8, average=.9, device="cpu")
     straight, broken = start().step(4), start().step(2)
     again = Run.load(broken.save(tmp_path / "half.safetensors"), device="cpu").step(2)
     assert torch.equal(straight.sample(9), again.sample(9)) and straight.sample(9).shape == (2, 9, *modes().event)
     assert torch.isfinite(straight.losses["G"]).all()
+
+
+@pytest.mark.parametrize("answer", [(-1,), (-1, 1), (-1, 1, 1, 1)], ids=str)
+def test_scores_of_a_stranger_may_have_axes_of_length_one(answer):
+    a, x = normal(3), normal(6, 3, seed=1)
+    found = flat_penalty(lambda x: (x @ a).reshape(answer), x)
+    assert found.shape == () and torch.equal(found, flat_penalty(lambda x: x @ a, x))
+
+
+def test_settings_of_older_files_are_read():
+    game = make("game", {"name": "currents", "price": 3., "width": 8, "lr": 1e-3})
+    assert (game.penalty_weight, game.networks.width, game.optimiser.lr) == (3., 8, 1e-3)
 
 
 def test_each_seed_plays_alone():

@@ -1,4 +1,4 @@
-"""modelab.data and its scripts: a file is there bit for bit or not at all, whatever the server, the disk or the archive does.
+"""Downloads, archives and their scripts: a file is there bit for bit or not at all, whatever the server, the disk or the archive does.
 
 Nothing here leaves this machine: every server is on 127.0.0.1 and closes with its test.
 """
@@ -34,9 +34,12 @@ from PIL import Image
 from serving import DATA, as_published, idx, idx_set, mnist_mirror, noise
 from modelab.data import download
 from modelab.__main__ import main as modelab
-from modelab.data.download import (_Handler, cifar10, DATA_SETS, FAULTS, FaultyServer, fetch,
-                                   file_verdict, find_data_set, HARMLESS_FAULTS, Published,
-                                   unpack_archive, verify_data_set, write_checksums)
+from modelab.data.archives import unpack_archive
+from modelab.data.catalogue import (DATA_SETS, file_verdict, find_data_set, GOOD_VERDICTS, Published,
+                                    verify_data_set, write_checksums)
+from modelab.data.cifar import cifar10
+from modelab.data.download import fetch
+from modelab.data.faulty_server import _Handler, FAULTS, FaultyServer
 from modelab.data.frames import read_celeba, read_frames
 from modelab.data.mnist import fashion_mnist, mnist, read_idx, stacked_mnist
 
@@ -189,7 +192,7 @@ def test_fetches_of_one_file_at_once_share_one_download(shelf, tmp_path, capfd):
 
 def test_without_a_lock_the_hash_still_decides(shelf, tmp_path, monkeypatch):
     import contextlib
-    monkeypatch.setattr(download, "locked", lambda folder: contextlib.nullcontext())
+    monkeypatch.setattr(download, "file_lock", lambda folder, wait: contextlib.nullcontext())
     errors = []
 
     def one(url):
@@ -236,7 +239,8 @@ def test_room_is_asked_first(shelf, tmp_path, monkeypatch):
 LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-from modelab.data import Published, fetch
+from modelab.data.catalogue import Published
+from modelab.data.download import fetch
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 try:
     fetch(Published("a.bin", 60_000, sys.argv[1]), sys.argv[2], [sys.argv[3]], progress=False)
@@ -489,13 +493,14 @@ def wait_for(condition, seconds=60):
 
 
 SCRIPT = """
-import sys, types
+import sys
 sys.path.insert(0, sys.argv[1])
 import fetching
-from modelab import data
+from modelab.data.catalogue import DATA_SETS, Published
 from dataclasses import replace
 size, digest, out, url = int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5]
-data.SETS["mnist"] = replace(data.SETS["mnist"], files=(data.Published("a.bin", size, digest),), needs=("a.bin",))
+file = Published("a.bin", size, digest)
+DATA_SETS["mnist"] = replace(DATA_SETS["mnist"], files=(file,), needs=("a.bin",))
 sys.exit(fetching.main("mnist", ["--out", out, "--mirror", url]))
 """
 
@@ -625,7 +630,7 @@ def test_cifar10_reads_the_binary_version_only(source, tmp_path):
         cifar10(tmp_path)
     with pytest.raises(ValueError, match="split: "):
         cifar10(tmp_path, "test")
-    sources = [(ROOT / p).read_text() for p in ("modelab/data.py", "data_scripts/fetching.py")]
+    sources = [(ROOT / p).read_text() for p in ("modelab/data/archives.py", "modelab/data/catalogue.py", "modelab/data/cifar.py", "modelab/data/download.py", "data_scripts/fetching.py")]
     assert not any(re.search(r"\bpickle\b|extractall|\.extract\(", text) for text in sources)
 
 
@@ -693,7 +698,7 @@ def test_the_list_says_what_is_here_and_what_is_not(source, tmp_path, capsys, mo
 def test_sums_are_what_sha256sum_writes(tmp_path):
     (tmp_path / "a.bin").write_bytes(BODY)
     assert write_checksums(tmp_path, ["a.bin"]).read_text() == f"{FILE.sha256}  a.bin\n"
-    assert file_verdict(tmp_path / "a.bin", FILE) == HARMLESS_FAULTS[0] and file_verdict(tmp_path / "b.bin", FILE) == "absent"
+    assert file_verdict(tmp_path / "a.bin", FILE) == GOOD_VERDICTS[0] and file_verdict(tmp_path / "b.bin", FILE) == "absent"
 
 
 def test_the_catalogue_is_whole():
@@ -710,4 +715,4 @@ def test_real_mnist_is_the_published_one():
     if not DATA or not Path(DATA, "mnist").is_dir():
         pytest.skip("no MNIST files in the folder that MODELAB_DATA names")
     found = verify_data_set(DATA_SETS["mnist"], Path(DATA, "mnist"))
-    assert len(found) == 4 and set(found.values()) <= set(HARMLESS_FAULTS)
+    assert len(found) == 4 and set(found.values()) <= set(GOOD_VERDICTS)

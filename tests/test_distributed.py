@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 
 import pytest
 import torch
@@ -20,7 +19,7 @@ from modelab.losses.penalties import gradient_penalty
 from modelab.methods.minimax import Minimax
 from modelab.methods.wasserstein import critic_loss, Wasserstein
 from modelab.networks.players import Networks
-from modelab.training.checkpoints.list_checkpoints.list_checkpoints import list_checkpoints
+from modelab.training.checkpoints import list_checkpoints
 from modelab.training.distributed import (Checkpoints, connect_ranks, data_parallel,
                                           handle_sigterm, Job, Ranks, ranks_from_environment,
                                           scaling_efficiency, train_group, train_job)
@@ -55,7 +54,7 @@ def test_shards_add_up_to_the_gradient_of_the_whole_batch(double, shards):
             fake = t.G(noise).detach()
             halfway = (real + fake) / 2  # the engine's own random places would differ between shards and whole
             return critic_loss(t.D(real), t.D(fake)) + 10 * gradient_penalty(t.D, halfway, halfway)
-    divided, undivided = (small(game=Fixed(width=16), batch=32, shards=n) for n in (shards, 1))
+    divided, undivided = (small(game=Fixed(networks=Networks(width=16)), batch=32, shards=n) for n in (shards, 1))
     losses = [run._turn(0, "D") for run in (divided, undivided)]
     a, b = (run.players.flat["D"].grad for run in (divided, undivided))
     assert a.dtype == torch.float64 and b.abs().max() > .1
@@ -65,7 +64,8 @@ def test_shards_add_up_to_the_gradient_of_the_whole_batch(double, shards):
 RANKS = """
 import os, sys, torch, torch._dynamo  # once, not in every child
 home, sizes, dies = sys.argv[1], sys.argv[2].split(","), sys.argv[3] == "dies"
-from modelab.training.distributed import spread, team
+from modelab.training.distributed import connect_ranks, data_parallel
+from modelab.networks.players import Networks
 from modelab.data.mixtures import ring
 from modelab.training.run import Run
 from modelab.methods.wasserstein import Wasserstein
@@ -83,9 +83,9 @@ for size in map(int, sizes):
         if not child:
             os.environ.update(RANK=str(rank), WORLD_SIZE=str(size))
             try:
-                with team(f"file://{home}/meet{size}{dies}") as us:
-                    run = Run(Double(width=16), ring(radius=2, std=.02), runs=2, batch=32, shards=4, device="cpu")
-                    spread(run, us).step(8)
+                with connect_ranks(f"file://{home}/meet{size}{dies}") as us:
+                    run = Run(Double(networks=Networks(width=16)), ring(radius=2, std=.02), runs=2, batch=32, shards=4, device="cpu")
+                    data_parallel(run, us).step(8)
                     torch.save({**run.players.state(), **run.losses, "told": torch.tensor(us.gather(us.rank))}, f"{home}/{size}-{rank}")
                     os._exit(0)
             except ConnectionError as error:
@@ -224,11 +224,11 @@ def test_half_a_step_is_never_saved(tmp_path):
                 signal.raise_signal(signal.SIGINT)
                 signal.raise_signal(signal.SIGINT)
             return super().loss_G(t)
-    job, run = Job("minimax", "ring", steps=20, runs=2, batch=16), small(game=Twice(width=8))
+    job, run = Job("minimax", "ring", steps=20, runs=2, batch=16), small(game=Twice(networks=Networks(width=8)))
     with Checkpoints(tmp_path) as kept:
         with pytest.raises(KeyboardInterrupt):
             train_group(job, range(2), kept, every=5, device="cpu", run=run)
-        assert run.torn and kept.load("cpu", game=Twice(width=8)).steps == 5
+        assert run.torn and kept.load("cpu", game=Twice(networks=Networks(width=8))).steps == 5
         with pytest.raises(ValueError, match="the step after 7 was cut in half; go back to the last checkpoint, .*step-000000005"):
             run.save(tmp_path / "half")
 
@@ -323,11 +323,22 @@ def test_sigterm_ends_with_a_saved_step(tmp_path):
     assert child.returncode == 130 and f"stopped after step {step}" in err and step > 0
 
 
-def test_gentle_gives_the_handler_back():
+def test_handle_sigterm_gives_the_handler_back():
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt), handle_sigterm():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_ends_a_run_where_ctrl_c_is_ignored():
+    """As under nohup."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), handle_sigterm():
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_shards_must_suit_the_ranks():
@@ -366,13 +377,11 @@ def test_shards_resume_to_the_bit(tmp_path):
 
 
 def test_a_game_of_your_own_is_kept(tmp_path):
-    @dataclass
     class Mine(Minimax):
-        width: int = 8
-    Mine.__init__ = Minimax.__init__
+        """Another loss, and no name in the registry."""
     with Checkpoints(tmp_path) as kept:
-        kept.save(Run(Mine(width=8), ring(), runs=1, batch=8, device="cpu").step(2))
-        assert kept.load("cpu", game=Mine(width=8)).steps == 2
+        kept.save(Run(Mine(networks=Networks(width=8)), ring(), runs=1, batch=8, device="cpu").step(2))
+        assert kept.load("cpu", game=Mine(networks=Networks(width=8))).steps == 2
 
 
 def test_efficiency():

@@ -5,43 +5,40 @@ import math
 
 import pytest
 import torch
+from helpers import normal, same_run, seeded
 from scipy.stats import kstest
 from torch import nn
 
-from modelab.data.digits import digits
+from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import line, ring
+from modelab.data.pictures import faces
 from modelab.lab.panel import Lab
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import r1
-from modelab.methods.encoder import (Encoder, joint_ks_statistic, JointMLP, ks_statistic,
-                                     LATENT_PRIORS, prior_cdf, separated_modes)
+from modelab.methods.encoder import (Encoder, joint_ks_statistic, ks_statistic, LATENT_PRIORS,
+                                     prior_cdf, separated_modes)
+from modelab.networks.layers import JointMLP
 from modelab.networks.players import Networks
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 FIVE = line(5, spacing=1., std=.02)
-REGIME = {"latent": 1, "prior": "uniform", "width": 32, "lr": {"E": 5e-4, "D": 2e-3}}
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=gen(seed), dtype=torch.float64)
+REGIME = {"prior": "uniform", "networks": Networks(latent=1, width=32),
+          "optimiser": Optimiser({"E": 5e-4, "D": 2e-3})}
 
 
 def turn(run: Run, n: int = 16, **changes):
     """A turn of the run by hand."""
-    x = torch.stack([run.modes.sample(n, generator=gen(r)) for r in range(run.runs)])
-    z = run.noise(n, [gen(50 + r) for r in range(run.runs)])
-    draws = [gen(100 + r) for r in range(run.runs)]
+    x = torch.stack([run.modes.sample(n, generator=seeded(r)) for r in range(run.runs)])
+    z = run.noise(n, [seeded(50 + r) for r in range(run.runs)])
+    draws = [seeded(100 + r) for r in range(run.runs)]
     return type("T", (), {"x": x, "z": z, "generator": draws, "step": 0, **run.players.nets, **changes})
 
 
 @torch.no_grad()
 def codes(run: Run, n: int = 500):
     """Fresh codes with their modes, and draws of the prior."""
-    x, mode = map(torch.stack, zip(*(run.modes.sample_with_modes(n, generator=gen(r)) for r in range(run.runs))))
+    x, mode = map(torch.stack, zip(*(run.modes.sample_with_modes(n, generator=seeded(r)) for r in range(run.runs))))
     t = turn(run, n)
     t.x = x
     return run.game.encode(t), mode, t.z
@@ -71,7 +68,7 @@ def test_jointly_with_one_latent_is_per_axis():
 @pytest.mark.parametrize("d", [2, 3])
 def test_joint_ks_is_the_largest_gap_over_the_corners(d):
     """Against plain counting, corner by corner and code by code."""
-    u = torch.rand(40, d, generator=gen(), dtype=torch.float64)
+    u = torch.rand(40, d, generator=seeded(), dtype=torch.float64)
     worst = 0.
     for at in u:
         for below in itertools.product((True, False), repeat=d):
@@ -96,14 +93,14 @@ def test_atoms_cost_half_the_largest_jump_and_no_place_is_better(weights):
     def at(spots):
         return torch.as_tensor(spots, dtype=torch.float64).repeat_interleave(counts, -1)[..., None]
     assert ks_statistic(at(middles), "uniform").item() == pytest.approx(floor, abs=1e-12)
-    anywhere = torch.rand(300, len(weights), generator=gen(), dtype=torch.float64) * 2 - 1
+    anywhere = torch.rand(300, len(weights), generator=seeded(), dtype=torch.float64) * 2 - 1
     assert (ks_statistic(at(anywhere), "uniform") >= floor - 1e-12).all()
 
 
 def test_kept_knows_an_encoder_made_by_hand():
-    x, mode = FIVE.sample_with_modes(600, gen())
+    x, mode = FIVE.sample_with_modes(600, seeded())
     shared = torch.where(mode[:, None] == 3, x + 1., x)  # mode 3 goes where mode 4 is
-    for code, many in ((x, 5), (shared, 3), (x * 0, 0), ((x.double() * 1e4).frac(), 0), (torch.rand(600, 1, generator=gen()), 0)):
+    for code, many in ((x, 5), (shared, 3), (x * 0, 0), ((x.double() * 1e4).frac(), 0), (torch.rand(600, 1, generator=seeded()), 0)):
         assert separated_modes(code, mode, 5).item() == many
     ones = torch.zeros(600, dtype=torch.int64)
     assert separated_modes(x[:5], torch.arange(5), 5).item() == 0 and separated_modes(x, ones, 2).item() == 1  # alone; absent
@@ -148,8 +145,8 @@ def test_the_encoder_goes_where_d_says_prior():
     (lambda: ks_statistic(torch.zeros(3)), "codes: expected shape"), (lambda: ks_statistic(torch.zeros(0, 2)), "codes"),
     (lambda: ks_statistic(torch.full((3, 1), math.nan)), "finite"), (lambda: ks_statistic(torch.zeros(3, 1), "x"), "prior"),
     (lambda: joint_ks_statistic(torch.zeros(3, 9)), "at most 8"), (lambda: joint_ks_statistic(torch.zeros(3, 0)), "codes"),
-    (lambda: separated_modes(torch.zeros(4, 1), torch.zeros(3).long(), 2), "mode: expected one per code"),
-    (lambda: separated_modes(torch.zeros(4, 1), torch.zeros(4), 2, 2.), "least"),
+    (lambda: separated_modes(torch.zeros(4, 1), torch.zeros(3).long(), 2), r"mode: expected shape \(\*runs, n\) that fits codes, got \(3,\)"),
+    (lambda: separated_modes(torch.zeros(4, 1), torch.zeros(4).long(), 2, 2.), "least"),
     (lambda: Run(Encoder(E=nn.Linear(2, 2)), ring(), runs=2), "one network cannot be 2"),
     (lambda: Run(Encoder(networks=Networks(width=4)), ring(), runs=2).sample(3), "makes no examples"),
     (lambda: Run(Encoder(networks=Networks(width=4)), ring(), runs=2, batch=4, average=.9).step(1).coverage(n=50), "makes no examples"),
@@ -160,11 +157,16 @@ def test_bad_input_is_named(call, words):
         call()
 
 
+def test_modes_are_whole_numbers():
+    with pytest.raises(TypeError, match="mode: expected whole numbers in a tensor, got torch.float32"):
+        separated_modes(torch.zeros(4, 1), torch.zeros(4), 2)
+
+
 # Shapes
 
 @pytest.mark.parametrize("prior", LATENT_PRIORS)
 def test_a_run_is_a_slice(prior):
-    z, mode = normal(2, 3, 50, 2), torch.randint(4, (2, 3, 50), generator=gen())
+    z, mode = normal(2, 3, 50, 2), torch.randint(4, (2, 3, 50), generator=seeded())
     assert ks_statistic(z, prior).shape == (2, 3, 2) and joint_ks_statistic(z, prior).shape == separated_modes(z, mode, 4).shape == (2, 3)
     assert torch.equal(ks_statistic(z[1, 2], prior), ks_statistic(z, prior)[1, 2]) and joint_ks_statistic(z[1, 2], prior) == joint_ks_statistic(z, prior)[1, 2]
     assert separated_modes(z[1, 2], mode[1, 2], 4) == separated_modes(z, mode, 4)[1, 2]
@@ -177,15 +179,30 @@ def test_plays_on_points_and_pictures(stochastic, data):
     assert codes(run, 5)[0].shape == (2, 5, 3)
 
 
+@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize("data", [stacked_digits, faces])
+def test_plays_on_pictures_with_convolutions(stochastic, data, tmp_path):
+    def make(runs=2, seed=0):
+        game = Encoder(stochastic=stochastic, networks=Networks("conv", width=4, latent=3))
+        return Run(game, data(), runs=runs, seed=seed, batch=4, device="cpu")
+    make().step(1).save(tmp_path / "x")
+    assert same_run(Run.load(tmp_path / "x", device="cpu").step(1), run := make().step(2))
+    assert codes(run, 5)[0].shape == (2, 5, 3)
+    alone = make(runs=1, seed=1).step(2)  # a run beside another is the run alone
+    for name in "ED":
+        pairs = zip(alone.players.nets[name].parameters(), run.players.nets[name].parameters())
+        assert all(torch.allclose(a[0], b[1], atol=1e-5) for a, b in pairs)
+
+
 def test_priors_have_their_laws():
     for prior in LATENT_PRIORS:
-        z = Encoder(prior=prior).noise(2, 4000, 2, generator=[gen(1), gen(2)])
+        z = Encoder(prior=prior).noise(2, 4000, 2, generator=[seeded(1), seeded(2)])
         assert z.shape == (2, 4000, 2) and ks_statistic(z, prior).max() < 1.95 / math.sqrt(4000)  # p = .001
         assert ks_statistic(z, "normal" if prior == "uniform" else "uniform").min() > .1
 
 
 def test_players_of_your_own():
-    own = dict(E=lambda: JointMLP([2, 1], 1, 4), D=lambda: JointMLP([1], (), 4), latent=1, stochastic=True)
+    own = dict(E=lambda: JointMLP([2, 1], 1, 4), D=lambda: JointMLP([1], (), 4), networks=Networks(latent=1), stochastic=True)
     assert codes(Run(Encoder(**own), ring(), runs=2, batch=4, device="cpu").step(2), 6)[0].shape == (2, 6, 1)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from serving import mnist_mirror
 
-from modelab.training.checkpoints.list_checkpoints.list_checkpoints import list_checkpoints
+from modelab.training.checkpoints import list_checkpoints
 
 TRAIN = ["train", "minimax", "stacked_mnist", "--runs", "2", "--batch", "32", "--steps", "40", "--save-every", "10",
          "--set", "width=32", "--device", "cpu"]

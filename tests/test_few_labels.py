@@ -23,13 +23,7 @@ from modelab.training.game import Turn
 from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
-
-def gen(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=gen(seed), dtype=torch.float64)
+from helpers import normal as randn, seeded as gen
 
 
 def some(*shape, k=3, least=0, seed=0):
@@ -170,18 +164,18 @@ def test_losses_by_hand():
     rules = FewLabels(weight=.7, fake_weight=.3, label_weight=2., networks=Networks(width=16))
     t, run = turn(rules, ring())
     D, (x, y, known) = t.D, rules.real(t)
-    fake, asked = t.G(t.z).detach(), rules.asked(t.z)
+    fake, asked = t.G(t.z).detach(), rules.requested_classes(t.z)
     again = turn(rules, ring())[0]
-    by_hand = discriminator_loss(D(x, y), D(fake, asked)) + .7 * r1(lambda v: D(v, y), x) + .3 * r2(lambda v: D(v, asked), fake) \
+    by_hand = discriminator_loss(D(x, y), D(fake, asked)) + .7 * r1(lambda v: D(v, y), x, lead=2) + .3 * r2(lambda v: D(v, asked), fake, lead=2) \
         + 2 * label_loss(D.c(D.body(x)), known)
     assert torch.allclose(rules.loss_D(again), by_hand, atol=1e-6)
-    assert torch.allclose(rules.loss_G(again), generator_loss(again.D(again.G(again.z), rules.asked(again.z))), atol=1e-6)
+    assert torch.allclose(rules.loss_G(again), generator_loss(again.D(again.G(again.z), rules.requested_classes(again.z))), atol=1e-6)
 
 
 def test_turned_pictures_enter_both_losses():
     shots = []
     for rotation in (0., .5):
-        rules = FewLabels(classes=10, rotation=rotation, networks=Networks(width=16))
+        rules = FewLabels(classes=10, rotation_weight=rotation, networks=Networks(width=16))
         t, _ = turn(rules, digits(), batch=16)
         shots.append((rules.loss_D(t), rules.loss_G(t), rules.real(turn(rules, digits(), batch=16)[0])[0], t))
     (d0, g0, x, _), (d1, g1, _, t) = shots
@@ -194,7 +188,7 @@ def test_turned_pictures_enter_both_losses():
 
 @pytest.mark.parametrize("rest", LABEL_SOURCES)
 def test_labels_told_and_labels_known(rest):
-    rules, modes = FewLabels(rest=rest, share=.25, networks=Networks(width=16)), ring()
+    rules, modes = FewLabels(label_source=rest, labelled_share=.25, networks=Networks(width=16)), ring()
     t, run = turn(rules, modes)
     x, told, known = rules.real(t)
     few = 32 if rest == "left out" else 8
@@ -231,17 +225,17 @@ def test_latents_ask():
     rules = FewLabels(classes=5)
     z = rules.noise(2, 4000, 3, generator=[gen(0), gen(1)])
     assert z.shape == (2, 4000, 8) and torch.equal(z[..., 3:].sum(-1), torch.ones(2, 4000))
-    shares = torch.bincount(rules.asked(z).flatten(), minlength=5) / 8000
+    shares = torch.bincount(rules.requested_classes(z).flatten(), minlength=5) / 8000
     assert (shares - .2).abs().max() < .02 and torch.equal(z[1:], rules.noise(1, 4000, 3, generator=[gen(1)]))
     y = some(2, 4000, k=5)
-    other = rules.ask(z, y)
-    assert torch.equal(rules.asked(other), y) and torch.equal(other[..., :3], z[..., :3])
+    other = rules.request_classes(z, y)
+    assert torch.equal(rules.requested_classes(other), y) and torch.equal(other[..., :3], z[..., :3])
     with pytest.raises(ValueError, match="^y"):
-        rules.ask(z, y + 5)
+        rules.request_classes(z, y + 5)
 
 
-@pytest.mark.parametrize("rules, modes", [(FewLabels(networks=Networks(width=16)), ring), (FewLabels(classes=10, rotation=.5, networks=Networks(width=16)), digits),
-                                          (FewLabels(classes=3, rest="nearest", networks=Networks(width=16)), stacked_digits)])
+@pytest.mark.parametrize("rules, modes", [(FewLabels(networks=Networks(width=16)), ring), (FewLabels(classes=10, rotation_weight=.5, networks=Networks(width=16)), digits),
+                                          (FewLabels(classes=3, label_source="nearest", networks=Networks(width=16)), stacked_digits)])
 def test_it_plays_and_resumes_to_the_bit(rules, modes, tmp_path):
     def start():
         return Run(make("game", rules.spec), modes(), runs=2, batch=16, average=.9, device="cpu")
@@ -260,19 +254,36 @@ def test_your_own_features():
     assert one.sample(3).isfinite().all()
 
 
+def test_convolutional_players_play_on_digits(tmp_path):
+    rules = FewLabels(classes=10, rotation_weight=.5, networks=Networks("conv", width=4))
+    run = Run(rules, digits(), runs=2, batch=16, device="cpu").step(3)
+    assert run.sample(3).shape == (2, 3, 1, 8, 8) and all(v.isfinite().all() for v in run.losses.values())
+    D = run.players.nets["D"]
+    assert D.body(torch.zeros(2, 5, 1, 8, 8)).shape == (2, 5, 4) and D.c(D.body(torch.zeros(2, 5, 1, 8, 8))).shape == (2, 5, 10)
+    one = Run(rules, digits(), runs=1, seed=1, batch=16, device="cpu").step(3)
+    assert torch.allclose(one.sample(3)[0], run.sample(3)[1], atol=1e-4)
+    with pytest.raises(ValueError, match="event: expected an image shape"):
+        Run(FewLabels(networks=Networks("conv")), ring(), runs=1, batch=4, device="cpu")
+
+
+def test_old_names_of_settings_are_read():
+    game = make("game", {"name": "fewlabels", "rest": "nearest", "share": .5, "rotation": .1, "nets": "mlp", "width": 8})
+    assert (game.label_source, game.labelled_share, game.rotation_weight, game.networks.width) == ("nearest", .5, .1, 8)
+
+
 def test_the_lab_opens_it_and_lets_the_rest_change():
-    lab = Lab(FewLabels(networks=Networks(width=8)), ring(), batch=8, samples=20).step(2).set("rest", "random").step(1)
-    assert lab.sides["A"].game.rest == "random" and lab._repr_mimebundle_()
+    lab = Lab(FewLabels(networks=Networks(width=8)), ring(), batch=8, samples=20).step(2).set("label_source", "random").step(1)
+    assert lab.sides["A"].game.label_source == "random" and lab._repr_mimebundle_()
 
 
 def test_settings_that_cannot_be():
-    for wrong in (dict(classes=0), dict(per_class=0), dict(rest="all"), dict(share=0.), dict(share=1.5), dict(label_weight=-1.),
-                  dict(rotation=math.nan), dict(nets="conv"), dict(weight=-1.)):
+    for wrong in (dict(classes=0), dict(per_class=0), dict(label_source="all"), dict(labelled_share=0.), dict(labelled_share=1.5), dict(label_weight=-1.),
+                  dict(rotation_weight=math.nan), dict(weight=-1.)):
         with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
             FewLabels(**wrong)
-    with pytest.raises(ValueError, match="^rotation: .*square"):
-        Run(FewLabels(rotation=1.), ring(), runs=1, device="cpu")
-    with pytest.raises(ValueError, match="^classes: .*9"):
+    with pytest.raises(ValueError, match="^rotation_weight: .*square"):
+        Run(FewLabels(rotation_weight=1.), ring(), runs=1, device="cpu")
+    with pytest.raises(ValueError, match="^classes: .*got 9"):
         Run(FewLabels(classes=9), ring(), runs=1, batch=4, device="cpu").step(1)
 
 
@@ -282,10 +293,10 @@ def test_the_claim_in_small():
     """Eight blobs, two labels each: with random labels nobody obeys, with inferred ones nearly everybody."""
     modes, obeyed = mixture(ring(radius=2).centers, .2), {}
     for rest in ("random", "inferred"):
-        rules = FewLabels(rest=rest, per_class=2, weight=1., share=.125, networks=Networks(width=48), optimiser=Optimiser(4e-3))
+        rules = FewLabels(label_source=rest, per_class=2, weight=1., labelled_share=.125, networks=Networks(width=48), optimiser=Optimiser(4e-3))
         run = Run(rules, modes, runs=3, batch=64, average=.97, device="cpu").step(300)
         z = run.noise(500, run.generators("test"))
         with torch.no_grad():
             x = run.players.averaged(z)
-        obeyed[rest] = (modes.assign(x.flatten(0, 1))[0].view(3, 500) == run.game.asked(z)).float().mean(1)
+        obeyed[rest] = (modes.assign(x.flatten(0, 1))[0].view(3, 500) == run.game.requested_classes(z)).float().mean(1)
     assert obeyed["random"].max() < .4 and obeyed["inferred"].min() > .8

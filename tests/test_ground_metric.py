@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from helpers import uniform
 from modelab.core.registry import make
 from modelab.data.digits import digits
 from modelab.data.mixtures import ring
@@ -19,8 +20,7 @@ from modelab.training.run import Run
 SPACE = (-3, -2, -1)
 
 
-def rand(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+rand = uniform
 
 
 def by_hand(slope, mass, neighbours):
@@ -114,6 +114,19 @@ def test_low_says_where_mass_begins():
         wasserstein_gradient_penalty(linear(a), x, x - .5)
 
 
+@pytest.mark.parametrize("answer", [(-1,), (-1, 1), (-1, 1, 1, 1)], ids=str)
+def test_scores_of_a_stranger_may_have_axes_of_length_one(answer):
+    x, a = rand(5, 1, 4, 4) * 2 - 1, rand(1, 4, 4, seed=1)
+    found = wasserstein_gradient_penalty(lambda x: linear(a)(x).reshape(answer), x, x)
+    assert found.shape == () and torch.equal(found, wasserstein_gradient_penalty(linear(a), x, x))
+
+
+def test_it_plays_with_convolutional_players():
+    game = GroundMetric(networks=Networks("conv", width=2))
+    run = Run(game, "stacked_digits", runs=2, batch=4, device="cpu").step(2)
+    assert run.sample(3).shape == (2, 3, 3, 8, 8) and torch.isfinite(run.losses["D"]).all()
+
+
 def test_transport_is_blind_to_total_mass_and_to_the_dark_until_gamma():
     x = -torch.ones(1, 1, 6, 6, dtype=torch.float64)
     x[..., 3:, 3:] = .5
@@ -158,11 +171,12 @@ def test_only_the_critic_learns_from_it():
 @pytest.mark.parametrize("change, message", [
     ({"gamma": -1.}, "gamma"), ({"gamma": math.nan}, "gamma"), ({"target": -1}, "target"), ({"dims": 3}, "dims"),
     ({"neighbours": "crss"}, "did you mean 'cross'"), ({"low": math.inf}, "low"), ({"gamma": "1"}, "gamma"),
-    ({"fake": torch.zeros(4, 1, 5, 4)}, "fake: expected the shape of real"),
-    ({"real": torch.zeros(4, 2)}, "real.*neighbours"), ({"real": torch.zeros(0, 1, 5, 5)}, "real"),
+    ({"fake": torch.zeros(4, 1, 5, 4)}, "real, fake: expected one shape.*5, 5.*5, 4"),
+    ({"real": torch.zeros(4, 2), "fake": torch.zeros(4, 2)}, "real.*neighbours"), ({"real": torch.zeros(0, 1, 5, 5)}, "real"),
     ({"real": torch.zeros(4, 1, 5, 5, dtype=torch.int64)}, "real: .*int64"),
     ({"real": [[0.]]}, "real: .*list"), ({"generator": [torch.Generator()]}, "generator"),
-    ({"critic": lambda x: x.sum(SPACE)[:, None]}, r"critic: expected one score.*shape \(4,\), got \(4, 1\)"),
+    ({"critic": lambda x: x.sum(-1)}, r"critic: expected one score.*shape \(4,\), got shape \(4, 1, 5\)"),
+    ({"real": torch.zeros(2, 4, 1, 5, 5), "fake": torch.zeros(2, 4, 1, 5, 5)}, "real: .*say lead=2"),
     ({"critic": nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(25, 1), nn.Flatten(0))}, "BatchNorm2d coupl"),
 ])
 def test_bad_input_is_refused(change, message):
@@ -184,7 +198,7 @@ def test_points_and_odd_settings_are_refused_by_the_game():
 def test_runs_are_slices():
     real, fake, a = rand(3, 5, 2, 4, 4) * 2 - 1, rand(3, 5, 2, 4, 4, seed=1) * 2 - 1, rand(3, 1, 2, 4, 4, seed=2)
     seeds = [torch.Generator().manual_seed(r) for r in range(3)]
-    together = wasserstein_gradient_penalty(linear(a), real, fake, generator=seeds)
+    together = wasserstein_gradient_penalty(linear(a), real, fake, generator=seeds, lead=2)
     assert together.shape == (3,)
     for r in range(3):
         alone = wasserstein_gradient_penalty(linear(a[r]), real[r], fake[r], generator=torch.Generator().manual_seed(r))
@@ -234,9 +248,10 @@ def test_a_run_resumes_as_if_uninterrupted(tmp_path):
 
 
 def test_seed_r_alone_is_run_r_of_many():
-    settings = {"width": 8, "n_critic": 1}
-    many = Run(GroundMetric(**settings), digits(), runs=3, batch=8, device="cpu").step(3)
-    one = Run(GroundMetric(**settings), digits(), runs=1, seed=2, batch=8, device="cpu").step(3)
+    def game():
+        return GroundMetric(n_critic=1, networks=Networks(width=8))
+    many = Run(game(), digits(), runs=3, batch=8, device="cpu").step(3)
+    one = Run(game(), digits(), runs=1, seed=2, batch=8, device="cpu").step(3)
     assert torch.allclose(many.sample(4)[2], one.sample(4)[0], atol=1e-5)
 
 

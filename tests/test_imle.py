@@ -1,5 +1,6 @@
 """modelab.methods.imle: exact neighbours whatever the shape, the memory and the ties; the loss; a game that remembers its matches."""
 
+import functools
 import math
 import subprocess
 import sys
@@ -7,12 +8,16 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers import normal as draw_normal
+from helpers import same_players, same_run, seeded
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from modelab.core.registry import make
 from modelab.data.digits import stacked_digits
 from modelab.data.mixtures import grid, ring
+from modelab.data.pictures import faces
 from modelab.evaluation.neighbours import (exact_squared_distances, MAX_BYTES, nearest,
                                            rounding_bound)
 from modelab.lab.panel import Lab
@@ -27,12 +32,7 @@ from modelab.training.run import Run
 LITTLE = 1 << 16
 
 
-def gen(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape, seed=0, dtype=torch.float32):
-    return torch.randn(*shape, generator=gen(seed), dtype=dtype)
+normal = functools.partial(draw_normal, dtype=torch.float32)
 
 
 def reference(q, p):
@@ -63,8 +63,8 @@ def test_nearest_is_exact(n, m, d, dtype, max_bytes):
 @pytest.mark.parametrize("d", [2, 30, 784])
 @pytest.mark.parametrize("shift", [0., 1e4])
 def test_copies_are_at_zero_and_ties_go_to_the_lowest_index(d, shift):
-    q = torch.rand(60, d, generator=gen()) + shift
-    p = torch.cat([torch.rand(100, d, generator=gen(1)) + shift, q, q])
+    q = torch.rand(60, d, generator=seeded()) + shift
+    p = torch.cat([torch.rand(100, d, generator=seeded(1)) + shift, q, q])
     distance, index = nearest(q, p)
     assert (distance == 0).all() and torch.equal(index, torch.arange(100, 160))
     if d == 784 and not shift:
@@ -105,7 +105,7 @@ def test_coarse_products_do_not_matter(precision):
 
 @given(st.integers(1, 40), st.integers(1, 90), st.integers(1, 7), st.integers(0, 3), st.integers(0, 10 ** 6))
 def test_on_a_lattice_full_of_ties(n, m, d, width, seed):
-    q, p = (torch.randint(-width, width + 1, (k, d), generator=gen(seed + k)).float() for k in (n, m))
+    q, p = (torch.randint(-width, width + 1, (k, d), generator=seeded(seed + k)).float() for k in (n, m))
     agrees(q, p)
     agrees(q, p, max_bytes=LITTLE)
 
@@ -164,9 +164,9 @@ def test_wrong_settings_are_refused_by_name(kw, word):
 
 
 @pytest.mark.parametrize("fake, real, runs, text", [
-    (torch.zeros(3, 2), torch.zeros(4, 2), 0, "fake, real: expected two batches of one shape"),
+    (torch.zeros(3, 2), torch.zeros(4, 2), 0, "fake, real: expected one shape"),
     (torch.zeros(0, 2), torch.zeros(0, 2), 0, "fake: expected shape .* with at least one example, got .0, 2."),
-    (torch.zeros(3), torch.zeros(3), 1, "fake, real: expected two batches of one shape")])
+    (torch.zeros(3), torch.zeros(3), 1, r"fake, real: expected shape \(runs, batch, \*event\), got \(3,\)")])
 def test_wrong_batches_are_refused(fake, real, runs, text):
     with pytest.raises(ValueError, match=text):
         imle_loss(fake, real, runs=runs)
@@ -176,6 +176,24 @@ def test_wrong_batches_are_refused(fake, real, runs, text):
 def test_wrong_settings_of_the_game(kw):
     with pytest.raises(ValueError, match=f"{next(iter(kw))}: expected"):
         IMLE(**kw)
+
+
+def test_nan_is_passed_on_by_the_loss():
+    assert imle_loss(torch.full((3, 2), math.nan), torch.zeros(3, 2)).isnan()
+
+
+@pytest.mark.parametrize("call, text", [
+    (lambda G, x, z: match_latents(G, x / 0, z), "real: expected finite numbers"),
+    (lambda G, x, z: match_latents(G, x, z / 0), "latents: expected finite numbers"),
+    (lambda G, x, z: match_latents(lambda z: z / 0, x, z), "G: expected finite numbers"),
+    (lambda G, x, z: match_latents(lambda z: z[:2], x, z), "G: expected one result per example"),
+    (lambda G, x, z: match_latents(G, x, z, features=lambda v: v.sum()), "features: expected one result per example"),
+    (lambda G, x, z: match_latents(lambda z: z[:, :1], x, z), "G, features: expected what compares with the real"),
+    (lambda G, x, z: match_latents(G, x[None].expand(2, 5, 2), z[None]), r"real: expected shape .* that fits latents"),
+    (lambda G, x, z: match_latents(G, x, z, chunk=0), "chunk: expected a whole number")])
+def test_wrong_matches_are_refused(call, text):
+    with pytest.raises(ValueError, match=text):
+        call(lambda z: z, torch.zeros(5, 2), torch.ones(9, 2) * 0)
 
 
 def test_a_match_records_no_gradient():
@@ -219,7 +237,7 @@ def test_other_kinds_of_input():
 def test_memory_stays_below_what_is_asked():
     code = """if True:
         import resource, torch
-        from modelab.methods.imle import nearest
+        from modelab.evaluation.neighbours import nearest
         torch.set_num_threads(1)
         q, p = torch.randn(3000, 64), torch.randn(10000, 64)
         nearest(q[:300], p[:300], max_bytes=1 << 20)
@@ -243,7 +261,7 @@ def test_a_match_renders_in_parts_and_leaves_the_mode_alone():
 
 
 def test_a_match_compares_what_it_is_told_to():
-    G, real, z = mlp(2, 4, 16, runs=2, generator=[gen(0), gen(1)]), normal(2, 20, 4), normal(2, 50, 2, seed=1)
+    G, real, z = mlp(2, 4, 16, runs=2, generator=[seeded(0), seeded(1)]), normal(2, 20, 4), normal(2, 50, 2, seed=1)
     only = match_latents(G, real, z, features=lambda x: x[..., :1])[1]
     assert torch.equal(only, nearest(real[..., :1], G(z)[..., :1], runs=1)[1])
     assert not torch.equal(only, match_latents(G, real, z)[1])
@@ -251,18 +269,13 @@ def test_a_match_compares_what_it_is_told_to():
 
 # Determinism
 
-def small(**kw):
-    return IMLE(**{"reals": 40, "pool": 3, "refresh": 5, "width": 16, "jitter": .1} | kw)
-
-
-def same(a, b):
-    one, two = a.players.state(), b.players.state()
-    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+def small(**settings):
+    return make("game", {"name": "imle", "reals": 40, "pool": 3, "refresh": 5, "width": 16, "jitter": .1} | settings)
 
 
 def test_same_seed_same_bits_and_other_seed_other_bits():
     runs = [Run(small(), ring(), runs=2, seed=s, batch=16).step(12) for s in (0, 0, 1)]
-    assert same(*runs[:2]) and not same(runs[0], runs[2])
+    assert same_players(*runs[:2]) and not same_players(runs[0], runs[2])
 
 
 @pytest.mark.parametrize("stop", [0, 3, 5, 7, 12])
@@ -271,7 +284,7 @@ def test_resume_equals_no_interruption(tmp_path, stop, growth):
     straight = Run(small(growth=growth), ring(), runs=2, batch=16, average=.9).step(14)
     path = Run(small(growth=growth), ring(), runs=2, batch=16, average=.9).step(stop).save(tmp_path / "run")
     resumed = Run.load(path).step(14 - stop)
-    assert same(straight, resumed) and torch.equal(straight.losses["G"], resumed.losses["G"])
+    assert same_players(straight, resumed) and torch.equal(straight.losses["G"], resumed.losses["G"])
 
 
 def test_looking_changes_nothing():
@@ -281,7 +294,7 @@ def test_looking_changes_nothing():
         looked.step()
         looked.sample(10)
         looked.coverage(n=100)
-    assert same(plain, looked)
+    assert same_players(plain, looked)
 
 
 def test_a_run_is_its_seed():
@@ -295,7 +308,7 @@ def test_the_lab_plays_it_and_a_glance_changes_nothing():
     for _ in range(3):
         lab.step(4)
         render_frame(lab.sides["A"])
-    assert same(lab.sides["A"], plain.step(12))
+    assert same_players(lab.sides["A"], plain.step(12))
 
 
 def test_matches_are_as_old_as_they_say():
@@ -346,6 +359,18 @@ def test_pictures_and_own_networks():
     for game in (small(latent=8), IMLE(G=G, reals=40, pool=2, refresh=5, networks=Networks(latent=8))):
         run = Run(game, digits, runs=2, batch=16).step(20)
         assert run.losses["G"][-5:].mean() < run.losses["G"][:5].mean()
+
+
+@pytest.mark.parametrize("data", [stacked_digits, faces])
+def test_plays_on_pictures_with_convolutions(data, tmp_path):
+    def fresh(runs=2, seed=0):
+        game = IMLE(reals=12, pool=2, refresh=2, networks=Networks("conv", width=4, latent=3))
+        return Run(game, data(), runs=runs, seed=seed, batch=4, device="cpu")
+    fresh().step(1).save(tmp_path / "x")
+    assert same_run(Run.load(tmp_path / "x", device="cpu").step(2), run := fresh().step(3))
+    assert run.sample(3).shape == (2, 3, *run.modes.event)
+    alone = fresh(runs=1, seed=1).step(3)  # a run beside another is the run alone
+    assert torch.allclose(alone.sample(3)[0], run.sample(3)[1], atol=1e-4)
 
 
 def test_on_a_gpu(cuda):

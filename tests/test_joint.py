@@ -16,16 +16,10 @@ from modelab.methods.joint import (cycle_losses, DomainDecoders, DomainNetworks,
                                    exchange_domains, MMIALI, paired_loss, translate_domains)
 from modelab.networks.layers import mlp, PerRun
 from modelab.networks.players import Networks
-from modelab.training.optimiser import Optimiser
-from modelab.training.run import linear_decay, Run
+from modelab.training.optimiser import Optimiser, Schedule
+from modelab.training.run import Run
 
-
-def gen(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=gen(seed), dtype=torch.float64)
+from helpers import normal as randn, same_players, seeded as gen
 
 
 def maps(m, d=3, latent=2):
@@ -175,8 +169,8 @@ def test_everyone_talks_to_everyone(m, heard):
 
 
 def test_losses_are_sums_of_their_parts():
-    prices = dict(outer=.3, semi=.5, inner=.7, paired=2., head_start=1)
-    run = Run(MMIALI(pairs=3, networks=Networks(width=4), **prices), pair_of_rings(), runs=2, batch=8, device="cpu").step(1)
+    weights = dict(outer_weight=.3, semi_weight=.5, inner_weight=.7, paired_weight=2., head_start=1)
+    run = Run(MMIALI(pairs=3, networks=Networks(width=4), **weights), pair_of_rings(), runs=2, batch=8, device="cpu").step(1)
     t = type("T", (), {"step": 1, "batch": 8, "z": randn(2, 8, 4).float(), "real": lambda self, n, stream: run.real(n, [gen(1), gen(2)]),
                        **run.players.nets})()
     e = run.game.exchange(t)
@@ -209,11 +203,11 @@ def test_weights_grow_linearly_with_domains():
 
 @pytest.mark.parametrize("change, message", [
     ({"E": 3}, "E: expected a function"), ({"G": None}, "G: expected a function"), ({"x": [1.]}, "x: .*list"),
-    ({"x": torch.zeros(2, 0, 3)}, "x: .*at least one"), ({"x": torch.zeros(1, 4, 3)}, "x: expected at least two domains"),
+    ({"x": torch.zeros(2, 0, 3)}, "x: .*at least one"), ({"x": torch.zeros(1, 4, 3)}, "x: expected .*at least two domains"),
     ({"E": lambda x: x.sum()}, r"E, x: expected codes .*got \(\)"), ({"E": lambda x: None}, "E, x: .*NoneType"),
-    ({"E": lambda x: x[:, :2]}, "E, x"), ({"G": lambda z: z[..., 0]}, r"G: expected views \(2, 8, 3\)"), ({"G": lambda z: "x"}, "G: .*str"),
-    ({"z": torch.zeros(5, 3)}, r"z: .*\(4, 3\), got torch.float32 of \(5, 3\)"), ({"z": torch.zeros(4, 2)}, "z"),
-    ({"z": torch.zeros(4, 3).double()}, "z: .*float64"), ({"z": None}, "z"), ({"shift": 0}, "shift"), ({"shift": 2}, "shift: .*≤ 1, got 2"),
+    ({"E": lambda x: x[:, :2]}, "E, x"), ({"G": lambda z: z[..., 0]}, r"G: expected .*\(2, 8, 3\)"), ({"G": lambda z: "x"}, "G: .*str"),
+    ({"z": torch.zeros(5, 3)}, r"z: expected shape \(4, 3\), got \(5, 3\)"), ({"z": torch.zeros(4, 2)}, "z"),
+    ({"z": torch.zeros(4, 3).double()}, "z: expected torch.float32 .*float64"), ({"z": None}, "z"), ({"shift": 0}, "shift"), ({"shift": 2}, "shift: .*≤ 1, got 2"),
     ({"shift": 1.}, "shift"),
 ])
 def test_bad_exchanges_are_refused(change, message):
@@ -225,8 +219,8 @@ def test_bad_exchanges_are_refused(change, message):
 
 def test_other_bad_input_is_refused():
     same, x = (lambda v: v), torch.zeros(2, 4, 3)
-    for call, message in ((lambda: cycle_losses(same, same, x), "exchange: expected what"), (lambda: paired_loss(same, same, x, 2), "shift"),
-                          (lambda: paired_loss(same, lambda z: z[..., :1], x), "G: expected views"), (lambda: translate_domains(same, 1, x), "G"),
+    for call, message in ((lambda: cycle_losses(same, same, x), "exchange: expected an Exchange, got Tensor"), (lambda: paired_loss(same, same, x, 2), "shift"),
+                          (lambda: paired_loss(same, lambda z: z[..., :1], x), "G: expected .*shape"), (lambda: translate_domains(same, 1, x), "G"),
                           (lambda: translate_domains(same, same, x[0]), "E, x"), (lambda: DomainNetworks(nn.Identity(), 1), "domains")):
         with pytest.raises((ValueError, TypeError), match=message):
             call()
@@ -234,7 +228,9 @@ def test_other_bad_input_is_refused():
 
 @pytest.mark.parametrize("bad, message", [
     ({"domains": 1}, "domains"), ({"domains": 3}, r"domains: .*divides the first axis of an example \(2,\), got 3"), ({"pairs": -1}, "pairs"),
-    ({"pairs": 2.}, "pairs"), ({"head_start": -1}, "head_start"), ({"outer": -1.}, "outer"), ({"semi": math.nan}, "semi"), ({"inner": "1"}, "inner"), ({"paired": math.inf}, "paired"),
+    ({"pairs": 2.}, "pairs"), ({"head_start": -1}, "head_start"), ({"outer_weight": -1.}, "outer_weight"),
+    ({"semi_weight": math.nan}, "semi_weight"), ({"inner_weight": "1"}, "inner_weight"), ({"paired_weight": math.inf}, "paired_weight"),
+    ({"networks": Networks("conv")}, r"expected an image shape .*got \(1,\)"),
 ])
 def test_odd_settings_are_refused(bad, message):
     with pytest.raises((ValueError, TypeError), match=message):
@@ -271,6 +267,21 @@ def test_plays_on_points_and_pictures(data, event, domains):
     assert run.sample(3).shape == (2, 3, *event) and run.sample(3).isfinite().all()
 
 
+def test_convolutional_players_play_on_picture_views():
+    run = Run(MMIALI(pairs=3, networks=Networks("conv", width=2)), TwoPictures(), runs=2, batch=4, device="cpu").step(3)
+    assert run.sample(3).shape == (2, 3, 2, 8, 8) and run.losses["GE"].isfinite().all()
+    x = TwoPictures().sample(5, gen()).expand(2, -1, -1, -1, -1)
+    assert run.players.nets["E"](x).shape == (2, 5, run.latent)
+    alone = Run(MMIALI(pairs=3, networks=Networks("conv", width=2)), TwoPictures(), runs=1, seed=1, batch=4, device="cpu").step(3)
+    assert torch.allclose(alone.sample(3)[0], run.sample(3)[1], atol=1e-4)
+
+
+def test_old_names_of_settings_are_read():
+    old = {"name": "mmiali", "paired": 2., "outer": .1, "semi": .2, "inner": .3, "width": 4}
+    game = make("game", old)
+    assert (game.paired_weight, game.outer_weight, game.semi_weight, game.inner_weight, game.networks.width) == (2., .1, .2, .3, 4)
+
+
 def test_your_own_networks():
     own = dict(G=lambda: nn.Linear(2, 2), E=lambda: nn.Linear(2, 2), D=lambda: Judge(2, 2, 1))
     run = Run(MMIALI(pairs=2, networks=Networks(latent=2), **own), pair_of_rings(), runs=2, batch=4, device="cpu").step(2)
@@ -285,8 +296,7 @@ def test_a_run_resumes_as_if_uninterrupted(tmp_path):
     whole, half = fresh().step(6), fresh().step(3)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(3)
     assert resumed.game.pairs == 3
-    a, b = whole.players.state(), resumed.players.state()
-    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert same_players(whole, resumed)
 
 
 def test_seed_r_alone_is_run_r_of_many():
@@ -304,7 +314,8 @@ def test_the_game_is_known_by_name_and_the_lab_plays_it():
 # The claim
 
 def test_pairs_decide_what_coverage_does_not_see():
-    rates = {"G": .003, "E": .003, "D": .01}
-    shown, hidden = (linear_decay(Run(MMIALI(pairs=n, networks=Networks(latent=2), optimiser=Optimiser(rates)), pair_of_rings(), runs=2, batch=64, device="cpu"), 400) for n in (12, 0))
+    optimiser = Optimiser({"G": .003, "E": .003, "D": .01}, schedule=Schedule("linear", 400, stairs=10))
+    shown, hidden = (Run(MMIALI(pairs=n, networks=Networks(latent=2), optimiser=optimiser), pair_of_rings(),
+                         runs=2, batch=64, device="cpu").step(400) for n in (12, 0))
     (right, covered), (by_chance, as_covered) = matched(shown), matched(hidden)
     assert right.min() > .7 > .4 > by_chance.max() and covered >= 4 and as_covered >= 4

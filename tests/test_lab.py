@@ -1,9 +1,14 @@
-"""modelab.lab and modelab.lab.view without a browser: exactness of the timeline, threads, strings, frames."""
+"""modelab.lab without a browser: exactness of the timeline, threads, share strings, frames."""
 
+import base64
+import json
 import math
 import re
+import subprocess
+import sys
 import threading
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -14,8 +19,10 @@ from torch import nn
 
 from modelab.data.mixtures import line, mixture, ring
 from modelab.lab.panel import Lab, registered_names
-from modelab.lab.session import (EvalBatch, measure_side, mixture_from_points, POINT_PRESETS,
-                                 sample_gradients, SURFACES)
+from modelab.lab.inspect import EvalBatch, sample_gradients
+from modelab.lab.points import POINT_PRESETS, mixture_from_points
+from modelab.lab.session import SURFACES, LabSession
+from modelab.lab.side import measure_side, setting_choices
 from modelab.lab.view import critic_scores, pack_frame, quantize, unpack_frame
 from modelab.methods.imle_gan import IMLEGAN
 from modelab.methods.minimax import Minimax
@@ -36,15 +43,15 @@ def same(a: Lab, b: Lab) -> bool:
     return a.at == b.at and left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
-def test_arrows_are_minus_the_slope_of_the_loss_in_the_samples():
+def test_arrows_are_minus_the_gradient_of_the_loss_in_the_samples():
     side = small().step(5).sides["A"]
-    where, push, z = sample_gradients(side, 32)
+    where, arrow, z = sample_gradients(side, 32)
     side.players.nets["D"].double(), side.players.nets["G"].double()
     x = side.players.nets["G"](z[None].double()).detach().requires_grad_()
     loss = nn.functional.softplus(-side.players.nets["D"](x)).sum()
-    slope, = torch.autograd.grad(loss, x)
-    assert torch.allclose(push.double(), -slope[0], atol=1e-6) and torch.allclose(where.double(), x[0], atol=1e-6)
-    assert not torch.allclose(sample_gradients(small(game={**GAME, "saturating": True}).step(5).sides["A"], 32)[1], push)
+    gradient, = torch.autograd.grad(loss, x)
+    assert torch.allclose(arrow.double(), -gradient[0], atol=1e-6) and torch.allclose(where.double(), x[0], atol=1e-6)
+    assert not torch.allclose(sample_gradients(small(game={**GAME, "saturating": True}).step(5).sides["A"], 32)[1], arrow)
 
 
 def test_lab_is_the_run_of_the_lesson():
@@ -62,7 +69,7 @@ def test_steps_are_exact_and_pause_plus_ten_is_plus_ten():
     at = lab.at
     time.sleep(.1)
     assert lab.at == at and lab.step(10).at == at + 10
-    lab.driver.ask("step", 7)
+    lab.driver.submit("step", 7)
     lab.driver.wait()
     assert lab.at == at + 17 and same(lab, small().step(at + 17))
 
@@ -71,7 +78,7 @@ def test_looking_changes_nothing():
     plain, watched = small(versus=GAME).step(30), small(versus=GAME)
     for _ in range(30):
         watched.step(1)
-        watched.frame("B"), watched.lamp(1), watched.narrate()
+        watched.frame("B"), watched.mode_status(1), watched.trace_step()
     assert same(plain, watched) and same(plain, watched.scrub(30))
     watched.recording()
     assert same(plain, watched)
@@ -82,7 +89,7 @@ def test_looking_leaves_batch_norm_alone():
         def __init__(self):
             super().__init__(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
     plain, watched = (small(game=Minimax(G=Normed, networks=Networks(width=8))).step(3) for _ in range(2))
-    watched.frame(), watched.lamp(0), watched.narrate()
+    watched.frame(), watched.mode_status(0), watched.trace_step()
     assert same(plain.step(2), watched.step(2))
 
 
@@ -96,9 +103,9 @@ def test_scrubbing_back_and_on_equals_straight_through():
 
 def test_snapshots_thin_out_and_still_lead_everywhere():
     lab = small()
-    lab.KEPT = 4
+    lab.MAX_SNAPSHOTS = 4
     lab.step(200)
-    assert len(lab.snapshots) <= 5 and lab.every > 16
+    assert len(lab.snapshots) <= 5 and lab.interval > 16
     assert same(lab.scrub(131), small().step(131))
 
 
@@ -129,7 +136,7 @@ def test_measures_belong_to_their_branch():
     old = lab.frame()
     assert lab.scrub(30).set("lr", .3).step(10).frame() != old
     assert lab.frame() == Lab.from_string(lab.to_string()).frame()
-    lab.narrate()
+    lab.trace_step()
     assert lab.frame() == Lab.from_string(lab.to_string()).frame()
 
 
@@ -153,9 +160,9 @@ def test_two_sides_share_data_and_noise():
 
 def test_what_players_are_built_from_starts_again():
     lab = small().step(5).set("lr", 2e-3).set("width", 12)
-    assert lab.at == 0 and lab.sides["A"].game.width == 12 and lab.sides["A"].game.lr == 2e-3
+    assert lab.at == 0 and lab.sides["A"].game.networks.width == 12 and lab.sides["A"].game.optimiser.lr == 2e-3
     assert lab.step(2).set("saturating", True).at == 2 and lab.set("latent", 5).at == 0 and lab.sides["A"].latent == 5
-    assert lab.step(4).reset(seed=3).at == 0 and lab.seed == 3 and lab.sides["A"].game.latent == 5
+    assert lab.step(4).reset(seed=3).at == 0 and lab.seed == 3 and lab.sides["A"].game.networks.latent == 5
 
 
 def test_modes_can_leave_the_data_and_come_back():
@@ -197,44 +204,45 @@ def test_divergence_leaves_the_lab_at_a_good_step():
     assert lab.set("lr", 1e-3, "B").scrub(min(20, lab.last)).step(5)
 
 
-def test_errors_in_the_thread_are_told_and_do_not_kill_it():
+def test_errors_in_the_thread_are_shown_and_do_not_end_it():
     lab = small()
-    lab.driver.ask("set", "lr", -1)
+    lab.driver.submit("set", "lr", -1)
     lab.driver.wait()
     assert "lr of G: expected" in lab.driver.error and lab.at == 0
-    lab.driver.ask("step", 2)
+    lab.driver.submit("step", 2)
     lab.driver.wait()
     assert lab.at == 2 and lab.driver.error == ""
 
 
 def test_nobody_looking_stops_the_thread():
     lab = small()
-    lab.driver.heard = time.monotonic() - 60
+    lab.driver.last_answer = time.monotonic() - 60
     lab.driver.playing = True
-    lab.driver.ask("step", 1)
+    lab.driver.submit("step", 1)
     lab.driver.wait(5)
     assert lab.driver.thread is None and not lab.driver.playing
     assert not [t for t in threading.enumerate() if t.name == "modelab lab"]
 
 
-def test_slow_motion_tells_the_numbers_of_the_step_itself():
+def test_slow_motion_shows_the_numbers_of_the_step_itself():
     lab = small().step(6)
-    told = lab.narrate()
-    assert [s.turn for s in told if s.number == 1] == ["D", "G"] and all(s.frame for s in told)
-    said = [float(re.search(r"loss of \w+ is (-?[\d.]+\d)", s.text)[1]) for s in told if "loss of" in s.text]
+    stages = lab.trace_step()
+    assert [s.turn for s in stages if s.number == 1] == ["D", "G"] and all(s.frame for s in stages)
+    shown = [float(re.search(r"loss of \w+ is (-?[\d.]+\d)", s.text)[1]) for s in stages if "loss of" in s.text]
     taken = list(lab.step(1).sides["A"].loss().values())
-    assert np.allclose(said, taken, atol=1e-4)
+    assert np.allclose(shown, taken, atol=1e-4)
 
 
-def test_lamp_measures_how_far_and_whereto():
-    side = small(modes=mixture([[0., 0.], [5., 0.]], .1)).step(5)
-    lamp = side.lamp(1)
-    where, push, _ = sample_gradients(side.sides["A"])
+def test_mode_status_measures_distance_and_direction():
+    lab = small(modes=mixture([[0., 0.], [5., 0.]], .1)).step(5)
+    status = lab.mode_status(1)
+    where, arrow, _ = sample_gradients(lab.sides["A"])
     i = int(torch.cdist(where, torch.tensor([[5., 0.]])).argmin())
     way = torch.tensor([5., 0.]) - where[i]
-    assert lamp.count == 0 and math.isclose(lamp.distance, way.norm().item(), rel_tol=1e-5) and "dark" in str(lamp)
-    assert math.isclose(lamp.push, push[i].norm().item(), rel_tol=1e-5)
-    assert math.isclose(lamp.towards, torch.cosine_similarity(way, push[i], 0).item(), rel_tol=1e-4)
+    assert status.count == 0 and math.isclose(status.distance, way.norm().item(), rel_tol=1e-5)
+    assert "missing" in str(status)
+    assert math.isclose(status.gradient_norm, arrow[i].norm().item(), rel_tol=1e-5)
+    assert math.isclose(status.cosine, torch.cosine_similarity(way, arrow[i], 0).item(), rel_tol=1e-4)
 
 
 def test_frames_are_small_and_true():
@@ -243,17 +251,17 @@ def test_frames_are_small_and_true():
     arrays, note = unpack_frame(data)
     assert len(data) <= 12_000 and note["step"] == 3
     assert {k: v.shape for k, v in arrays.items()} == {"fake": (500, 2), "grid": (15, 15, 2), "from": (96, 2),
-                                                      "push": (96, 2), "surface": (64, 64), "lamps": (8,)}
+                                                      "gradient": (96, 2), "surface": (64, 64), "modes": (8,)}
     side = lab.sides["A"]
     point = torch.tensor([[-1.5 + 3 * (40 + .5) / 64, -1.5 + 3 * (10 + .5) / 64]])
     low, high = note["low"], note["high"]
     assert abs(low + (high - low) * arrays["surface"][10, 40] / 255 - critic_scores(side, point).item()) < (high - low) / 200
     made = side.players.nets["G"](EvalBatch(side, 500).z)[0].detach().clamp(-3, 3)
     assert np.abs((arrays["fake"] / 65535 - .5) * 6 - made.numpy()).max() < 1e-3
-    lit = [i for i, v in enumerate(arrays["lamps"]) if v >> 15]
+    captured = [i for i, v in enumerate(arrays["modes"]) if v >> 15]
     covered = side.coverage("pacgan", n=1000)[0]
-    assert sorted({*range(8)} - {*covered.missing}) == lit and note["captured"] == covered.captured
-    assert (arrays["lamps"] & 32767).tolist() == covered.counts.tolist()
+    assert sorted({*range(8)} - {*covered.missing}) == captured and note["captured"] == covered.captured
+    assert (arrays["modes"] & 32767).tolist() == covered.counts.tolist()
 
 
 def test_points_outside_do_not_move_to_the_border():
@@ -287,10 +295,44 @@ def test_every_game_on_every_set(modes):
         for name in SURFACES:
             lab.surface = name
             assert len(lab.frame()) <= 12_000, (game, modes)
-        assert str(lab.lamp(0)) and lab.narrate()[0].number == 1
+        assert str(lab.mode_status(0)) and lab.trace_step()[0].number == 1
         played += 1
     assert all(re.match(r"\w+: ", why) for why in refused.values()), refused  # and says which argument, and why
     assert played >= 4 or modes.endswith("mnist") or len(set(refused.values())) == 1, refused  # else one reason, the set's own
+
+
+def test_the_session_needs_no_view():
+    code = ("import sys, modelab.lab.session\n"
+            "assert not {'modelab.lab.view', 'modelab.lab.recording', 'modelab.lab.panel'} & {*sys.modules}")
+    subprocess.run([sys.executable, "-c", code], check=True)
+    lab = LabSession(GAME, ring(4, std=.1), batch=16, samples=50).step(20)
+    assert same(lab, small().step(20)) and same(LabSession.from_string(small().step(20).to_string()), lab)
+
+
+def rewritten(lab: Lab, **changes) -> str:
+    """The share string of a lab with other entries, as an older version may have written it."""
+    note = json.loads(zlib.decompress(base64.urlsafe_b64decode(lab.to_string()))) | changes
+    return base64.urlsafe_b64encode(zlib.compress(json.dumps(note).encode())).decode()
+
+
+def test_share_strings_of_older_versions_are_read():
+    for old, now in (("belief", "probability"), ("slope", "gradient"), ("score", "score")):
+        assert Lab.from_string(rewritten(small(), surface=old)).surface == now
+    lab = small(game={"name": "bigan", "width": 8}).step(3)
+    again = Lab.from_string(rewritten(lab, events=[[1, "A", "fade", 50], [2, "A", "lr.D", .01]]))
+    assert [e.name for e in again.events] == ["schedule", "lr.D"] and again.sides["A"].game.optimiser.schedule.steps == 50
+    assert same(Lab.from_string(again.to_string()), again)
+    for broken in ({"games": {}}, {"games": 3}, {"events": [[1, "A"]]}, {"events": [[1, "Z", "lr", 1]]}, {"step": -1},
+                   {"surface": ["x"]}):
+        with pytest.raises(ValueError):
+            Lab.from_string(rewritten(lab, **broken))
+
+
+def test_choices_are_read_from_the_annotations():
+    assert setting_choices(Minimax(), "kind")[:2] == ("mlp", "conv") and setting_choices(Minimax(), "width") == ()
+    assert small().step(2).set("schedule", {"shape": "cosine", "steps": 40}).at == 2
+    with pytest.raises((ValueError, TypeError), match="schedule"):
+        small().set("schedule", "fast")
 
 
 def test_own_points_become_modes():
@@ -312,7 +354,7 @@ def test_own_points_become_modes():
     (lambda: small().set("without", ["a"]), "without"), (lambda: small().set("without", None), "without"), (lambda: small().set("batch", 0), "batch"),
     (lambda: small().set("lr", 1e-3, "C"), "side"), (lambda: small().reset(game="no"), "game"),
     (lambda: small().reset(sed=1), "changes"), (lambda: small().draw([[0, math.inf]]), "points"),
-    (lambda: small().draw("moon"), "points"), (lambda: small().lamp(4), "mode"), (lambda: small().frame("B"), "side"),
+    (lambda: small().draw("moon"), "points"), (lambda: small().mode_status(4), "mode"), (lambda: small().frame("B"), "side"),
     (lambda: Lab.from_string("nonsense"), "text"), (lambda: Lab.from_string(""), "text"), (lambda: small().run(-1), "n"),
     (lambda: small().recording(0), "frames")])
 def test_bad_input_is_named(call, what):
@@ -362,7 +404,7 @@ class Joint(Minimax):
         return nn.functional.softplus(t.D(t.x, t.E(t.x))).mean(-1) + nn.functional.softplus(-t.D(t.G(t.z), t.z)).mean(-1)
 
 
-class Alone(Minimax):
+class WithoutCritic(Minimax):
     """A game without a critic: each real example draws the nearest sample."""
 
     turns = "G"
@@ -378,9 +420,9 @@ class Alone(Minimax):
 
 @pytest.mark.parametrize("modes", [ring(4, std=.1), line(3), mixture(torch.eye(4).tolist(), .1)], ids=["ring", "line", "4-D"])
 def test_games_with_an_encoder_and_without_a_critic(modes):
-    lab = small(game=Joint(width=8, latent=modes.event[0]), versus=Alone(width=8), modes=modes).step(3)
-    (joint, _), (alone, _) = (unpack_frame(lab.frame(name)) for name in "AB")
-    assert "codes" in joint and "codes" not in alone and "surface" not in alone
+    lab = small(game=Joint(networks=Networks(width=8, latent=modes.event[0])), versus=WithoutCritic(networks=Networks(width=8)), modes=modes).step(3)
+    (joint, _), (single, _) = (unpack_frame(lab.frame(name)) for name in "AB")
+    assert "codes" in joint and "codes" not in single and "surface" not in single
     assert ("surface" in joint) == (modes.event[0] < 3)
     side = lab.sides["A"]
     if modes.event == (1,):  # on the line: the joint plane, D asked at (x, z) itself
@@ -389,12 +431,12 @@ def test_games_with_an_encoder_and_without_a_critic(modes):
         z = torch.tensor([bottom + (top - bottom) * 60.5 / 64])
         value = side.players.nets["D"](x[None, None], z[None, None]).item()
         assert abs(low + (high - low) * joint["surface"][60, 5] / 255 - value) < (high - low) / 200
-    assert lab.step(1, only="E").at == 4 and lab.lamp(0, "B").push >= 0
-    assert [s.turn for s in lab.narrate() if s.number == 1] == ["D", "GE"]
+    assert lab.step(1, only="E").at == 4 and lab.mode_status(0, "B").gradient_norm >= 0
+    assert [s.turn for s in lab.trace_step() if s.number == 1] == ["D", "GE"]
     assert lab.recording(2).frames
 
 
 def test_arrows_without_a_critic_point_at_the_data():
-    side = small(game=Alone(width=8), modes=mixture([[3., 0.]], .1)).sides["A"]
-    where, push, _ = sample_gradients(side)
-    assert torch.cosine_similarity(push, torch.tensor([[3., 0.]]) - where).min() > .9
+    side = small(game=WithoutCritic(networks=Networks(width=8)), modes=mixture([[3., 0.]], .1)).sides["A"]
+    where, arrow, _ = sample_gradients(side)
+    assert torch.cosine_similarity(arrow, torch.tensor([[3., 0.]]) - where).min() > .9

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment, linprog
 from torch import nn
 
+from helpers import normal, same_players
 from modelab.core.registry import make
 from modelab.data.digits import digits
 from modelab.data.mixtures import ring
@@ -20,16 +21,12 @@ from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 
-def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def squares(x, y):
     """Squared distances by differences."""
     return (x.flatten(1)[:, None] - y.flatten(1)).square().sum(-1)
 
 
-def normal(A, entropy):
+def linear_model(A, entropy):
     """The explicit model of a linear generator."""
     return torch.distributions.MultivariateNormal(A.new_zeros(len(A)), A @ A.T + entropy / 2 * torch.eye(len(A), dtype=A.dtype))
 
@@ -38,7 +35,7 @@ def normal(A, entropy):
 
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 4), st.floats(.05, 20), st.integers(0, 99))
 def test_plan_has_its_form_and_its_marginals(n, m, d, entropy, seed):
-    x, y = randn(n, d, seed=seed), randn(m, d, seed=seed + 1)
+    x, y = normal(n, d, seed=seed), normal(m, d, seed=seed + 1)
     found = sinkhorn(x, y, entropy, sweeps=300)
     assert torch.allclose(found.cost, squares(x, y), atol=1e-12)
     v = (found.f[:, None] + found.g - squares(x, y)) / entropy
@@ -48,7 +45,7 @@ def test_plan_has_its_form_and_its_marginals(n, m, d, entropy, seed):
 
 
 def test_more_sweeps_climb_the_dual_to_the_primal():
-    x, y, entropy = randn(12, 2), randn(9, 2, seed=1), .3
+    x, y, entropy = normal(12, 2), normal(9, 2, seed=1), .3
     found = [sinkhorn(x, y, entropy, sweeps=n) for n in (1, 3, 10, 3000)]
     values = [c.value.item() for c in found]
     assert values == sorted(values) and found[-1].error < 1e-10
@@ -67,7 +64,7 @@ def test_two_points_in_closed_form(entropy):
 
 
 def test_small_entropy_is_a_linear_program():
-    x, y = randn(6, 3), randn(8, 3, seed=1)
+    x, y = normal(6, 3), normal(8, 3, seed=1)
     cost = squares(x, y)
     sums = torch.cat([torch.eye(6).repeat_interleave(8, 1), torch.eye(8).repeat(1, 6)]).numpy()
     exact = linprog(cost.flatten().numpy(), A_eq=sums, b_eq=[1 / 6] * 6 + [1 / 8] * 8, method="highs").fun
@@ -77,7 +74,7 @@ def test_small_entropy_is_a_linear_program():
 
 
 def test_equal_batches_are_an_assignment():
-    x, y = randn(20, 2), randn(20, 2, seed=1)
+    x, y = normal(20, 2), normal(20, 2, seed=1)
     row, column = linear_sum_assignment(squares(x, y))
     plan = sinkhorn(x, y, .005, sweeps=20_000).plan
     assert (plan.argmax(1) == torch.as_tensor(column)).double().mean() > .8
@@ -96,7 +93,7 @@ def test_normal_laws_in_closed_form():
 
 @pytest.mark.parametrize("dtype, entropy", [(torch.float32, 1e-3), (torch.float64, 1e-8)])
 def test_nothing_overflows(dtype, entropy):
-    x, y = randn(30, 2).to(dtype), randn(40, 2, seed=1).to(dtype) * 5 + 30
+    x, y = normal(30, 2).to(dtype), normal(40, 2, seed=1).to(dtype) * 5 + 30
     assert not (-squares(x, y) / entropy).exp().any()  # what the textbook form divides by
     found = sinkhorn(x, y, entropy)
     assert found.plan.isfinite().all() and found.plan.sum().item() == pytest.approx(1, abs=1e-2)
@@ -108,7 +105,7 @@ def test_nothing_overflows(dtype, entropy):
 # the loss
 
 def test_loss_has_the_slope_of_the_whole_iteration():
-    x, y, entropy = randn(8, 3), randn(9, 3, seed=1).requires_grad_(), .4
+    x, y, entropy = normal(8, 3), normal(9, 3, seed=1).requires_grad_(), .4
     cost, g = squares(x, y), torch.zeros(9, dtype=torch.float64)
     for _ in range(2000):
         f = -entropy * (((g - cost) / entropy).logsumexp(1) - math.log(9))
@@ -120,14 +117,14 @@ def test_loss_has_the_slope_of_the_whole_iteration():
 
 
 def test_loss_holds_the_plan_still_however_few_the_sweeps():
-    x, y = randn(8, 3), randn(9, 3, seed=1).requires_grad_()
+    x, y = normal(8, 3), normal(9, 3, seed=1).requires_grad_()
     plan = sinkhorn(x, y.detach(), .4, sweeps=2).plan
     by_hand = 2 * (plan.sum(0)[:, None] * y - plan.T @ x)
     assert torch.allclose(torch.autograd.grad(entropic_loss(x, y, .4, sweeps=2), y)[0], by_hand, atol=1e-12)
 
 
 def test_the_data_may_learn_too_and_nobody_is_changed():
-    x, y = randn(5, 2).requires_grad_(), randn(6, 2, seed=1).requires_grad_()
+    x, y = normal(5, 2).requires_grad_(), normal(6, 2, seed=1).requires_grad_()
     kept = x.detach().clone(), y.detach().clone()
     entropic_loss(x, y).backward()
     assert x.grad.abs().sum() > 0 and y.grad.abs().sum() > 0
@@ -135,11 +132,11 @@ def test_the_data_may_learn_too_and_nobody_is_changed():
 
 
 def test_what_is_not_finite_goes_through_the_loss_and_stops_at_the_judges():
-    x, y = randn(5, 2), randn(6, 2, seed=1)
+    x, y = normal(5, 2), normal(6, 2, seed=1)
     y[3, 1] = math.nan
     assert entropic_loss(x, y).isnan()
     for call in (lambda: sinkhorn(x, y), lambda: explicit_log_likelihood(x, y), lambda: explicit_log_likelihood(y, x),
-                 lambda: surrogate_log_likelihood(x, y, randn(6))):
+                 lambda: surrogate_log_likelihood(x, y, normal(6))):
         with pytest.raises(ValueError, match=r"expected finite numbers"):
             call()
 
@@ -147,7 +144,7 @@ def test_what_is_not_finite_goes_through_the_loss_and_stops_at_the_judges():
 # the likelihood
 
 def test_explicit_likelihood_of_one_sample_is_the_noise():
-    x, made = randn(7, 3), randn(1, 3, seed=1)
+    x, made = normal(7, 3), normal(1, 3, seed=1)
     noise = torch.distributions.Normal(made[0], math.sqrt(.35))
     assert torch.allclose(explicit_log_likelihood(x, made, .7), noise.log_prob(x).sum(-1), atol=1e-12)
 
@@ -155,14 +152,14 @@ def test_explicit_likelihood_of_one_sample_is_the_noise():
 def test_explicit_likelihood_integrates_to_one():
     side = torch.linspace(-9, 9, 400, dtype=torch.float64)
     points = torch.cartesian_prod(side, side)
-    total = explicit_log_likelihood(points, randn(20, 2), .4).exp().sum() * (side[1] - side[0]) ** 2
+    total = explicit_log_likelihood(points, normal(20, 2), .4).exp().sum() * (side[1] - side[0]) ** 2
     assert total.item() == pytest.approx(1, abs=1e-9)
 
 
 def test_linear_generator_in_closed_form():
-    A, z = randn(4, 2), randn(200_000, 2, seed=1)
-    x = randn(40, 2, seed=2) @ A.T + .5 * randn(40, 4, seed=3)
-    exact, found = normal(A, .5).log_prob(x), explicit_log_likelihood(x, z @ A.T, .5)
+    A, z = normal(4, 2), normal(200_000, 2, seed=1)
+    x = normal(40, 2, seed=2) @ A.T + .5 * normal(40, 4, seed=3)
+    exact, found = linear_model(A, .5).log_prob(x), explicit_log_likelihood(x, z @ A.T, .5)
     assert (exact - found).abs().mean() < .03
     few = torch.stack([explicit_log_likelihood(x, part @ A.T, .5) for part in z[:20_000].split(100)]).mean(0)
     assert few.mean() < exact.mean() - .1  # Jensen: from below
@@ -170,7 +167,7 @@ def test_linear_generator_in_closed_form():
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.floats(.05, 5), st.floats(0, 9), st.integers(0, 99))
 def test_the_bound_holds_for_every_potential(n, m, d, entropy, size, seed):
-    x, made, potential = randn(n, d, seed=seed), randn(m, d, seed=seed + 1), size * randn(m, seed=seed + 2)
+    x, made, potential = normal(n, d, seed=seed), normal(m, d, seed=seed + 1), size * normal(m, seed=seed + 2)
     top, bound = explicit_log_likelihood(x, made, entropy), surrogate_log_likelihood(x, made, potential, entropy)
     assert (bound <= top + 1e-11).all()
     log_w = ((potential - squares(x, made)) / entropy).log_softmax(1)
@@ -179,7 +176,7 @@ def test_the_bound_holds_for_every_potential(n, m, d, entropy, size, seed):
 
 
 def test_equality_without_a_second_potential_and_no_care_for_a_constant():
-    x, made, potential = randn(6, 3), randn(8, 3, seed=1), randn(8, seed=2)
+    x, made, potential = normal(6, 3), normal(8, 3, seed=1), normal(8, seed=2)
     top = explicit_log_likelihood(x, made, .2)
     for constant in (0., 5., -1e4):
         assert torch.allclose(surrogate_log_likelihood(x, made, torch.full((8,), constant).double(), .2), top, atol=1e-12)
@@ -189,7 +186,7 @@ def test_equality_without_a_second_potential_and_no_care_for_a_constant():
 
 @pytest.mark.parametrize("shape", [(3,), (1, 4, 4), ()])
 def test_the_loss_is_the_mean_bound(shape):
-    x, made, entropy = randn(9, *shape), randn(11, *shape, seed=1), 1.5
+    x, made, entropy = normal(9, *shape), normal(11, *shape, seed=1), 1.5
     coupling, d = sinkhorn(x, made, entropy, sweeps=5000), math.prod(shape)
     mean = surrogate_log_likelihood(x, made, coupling.g, entropy).mean()
     assert torch.isclose(mean, -coupling.value / entropy - d / 2 * math.log(math.pi * entropy), atol=1e-9)
@@ -198,8 +195,8 @@ def test_the_loss_is_the_mean_bound(shape):
 
 def test_the_prior_counts_once():
     """A known evaluator draws latents from their prior and weights them with it again: lower, for no reason."""
-    A, z = randn(4, 3), randn(5000, 3, seed=1)
-    x = randn(30, 4, seed=2)
+    A, z = normal(4, 3), normal(5000, 3, seed=1)
+    x = normal(30, 4, seed=2)
     log_w = (-squares(x, z @ A.T) / .5 - z.square().sum(1) / 2).log_softmax(1)
     twice = (log_w.exp() * (-squares(x, z @ A.T) / .5 - log_w)).sum(1) - math.log(5000) - 2 * math.log(math.pi * .5)
     assert (twice < explicit_log_likelihood(x, z @ A.T, .5)).all()
@@ -207,20 +204,20 @@ def test_the_prior_counts_once():
 
 def test_scores_of_several_prices_can_be_compared():
     """With all constants the model that made the data wins; without them the widest noise does."""
-    A, z = randn(3, 2), randn(20_000, 2, seed=1)
-    x = randn(300, 2, seed=2) @ A.T + math.sqrt(.1) * randn(300, 3, seed=3)
+    A, z = normal(3, 2), normal(20_000, 2, seed=1)
+    x = normal(300, 2, seed=2) @ A.T + math.sqrt(.1) * normal(300, 3, seed=3)
     scores = {entropy: explicit_log_likelihood(x, z @ A.T, entropy).mean() for entropy in (.05, .2, 1., 5.)}
     assert max(scores, key=scores.get) == .2
 
 
 def test_likelihoods_have_derivatives():
-    x, made, potential = randn(3, 2).requires_grad_(), randn(4, 2, seed=1).requires_grad_(), randn(4, seed=2).requires_grad_()
+    x, made, potential = normal(3, 2).requires_grad_(), normal(4, 2, seed=1).requires_grad_(), normal(4, seed=2).requires_grad_()
     assert torch.autograd.gradcheck(lambda x, y: explicit_log_likelihood(x, y, .8), (x, made))
     assert torch.autograd.gradcheck(lambda x, y, v: surrogate_log_likelihood(x, y, v, .8), (x, made, potential))
 
 
 def test_parts_are_the_whole():
-    x, made, potential = randn(2500, 2), randn(2000, 2, seed=1), randn(2000, seed=2)  # more than one part
+    x, made, potential = normal(2500, 2), normal(2000, 2, seed=1), normal(2000, seed=2)  # more than one part
     whole = surrogate_log_likelihood(x, made, potential, .3)
     assert torch.allclose(whole[2400:], surrogate_log_likelihood(x[2400:], made, potential, .3), atol=1e-11)
 
@@ -228,28 +225,28 @@ def test_parts_are_the_whole():
 # shapes, types, bad input
 
 def test_runs_are_slices():
-    x, y, potential = randn(3, 5, 1, 2, 2), randn(3, 7, 1, 2, 2, seed=1), randn(3, 7, seed=2)
-    together = (entropic_loss(x, y, .4, runs=1), sinkhorn(x, y, .4, runs=1).plan, explicit_log_likelihood(x, y, .4, runs=1),
-                surrogate_log_likelihood(x, y, potential, .4, runs=1))
+    x, y, potential = normal(3, 5, 1, 2, 2), normal(3, 7, 1, 2, 2, seed=1), normal(3, 7, seed=2)
+    together = (entropic_loss(x, y, .4, lead=2), sinkhorn(x, y, .4, lead=2).plan, explicit_log_likelihood(x, y, .4, lead=2),
+                surrogate_log_likelihood(x, y, potential, .4, lead=2))
     assert [tuple(v.shape) for v in together] == [(3,), (3, 5, 7), (3, 5), (3, 5)]
     for r in range(3):
         alone = (entropic_loss(x[r], y[r], .4), sinkhorn(x[r], y[r], .4).plan, explicit_log_likelihood(x[r], y[r], .4),
                  surrogate_log_likelihood(x[r], y[r], potential[r], .4))
         assert all(torch.allclose(a, t[r], atol=1e-12) for a, t in zip(alone, together))
-    nested = entropic_loss(x[None], y[None], .4, runs=2)
+    nested = entropic_loss(x[None], y[None], .4, lead=3)
     assert nested.shape == (1, 3) and torch.allclose(nested[0], together[0])
 
 
 @pytest.mark.parametrize("dtype, back", [(torch.float32, torch.float32), (torch.float64, torch.float64), (torch.float16, torch.float32)])
 def test_types_are_kept(dtype, back):
-    x, y = randn(5, 2).to(dtype), randn(6, 2, seed=1).to(dtype)
+    x, y = normal(5, 2).to(dtype), normal(6, 2, seed=1).to(dtype)
     found = sinkhorn(x, y)
     assert {v.dtype for v in (found.plan, found.g, found.value, entropic_loss(x, y), explicit_log_likelihood(x, y),
                               surrogate_log_likelihood(x, y, found.g))} == {back}
 
 
 def test_same_input_same_bits_and_no_random_number_is_drawn():
-    x, y = randn(5, 2), randn(6, 2, seed=1)
+    x, y = normal(5, 2), normal(6, 2, seed=1)
     before = torch.random.get_rng_state()
     assert torch.equal(sinkhorn(x, y).plan, sinkhorn(x, y).plan) and torch.equal(before, torch.random.get_rng_state())
 
@@ -257,7 +254,7 @@ def test_same_input_same_bits_and_no_random_number_is_drawn():
 @pytest.mark.parametrize("change, message", [
     ({"entropy": 0}, "entropy: .*> 0, got 0"), ({"entropy": -1.}, "entropy"), ({"entropy": math.nan}, "entropy"),
     ({"entropy": "1"}, "entropy"), ({"entropy": 1e-60}, "entropy: .*float32 can hold"), ({"sweeps": 0}, "sweeps"),
-    ({"sweeps": 2.5}, "sweeps"), ({"runs": -1}, "runs"), ({"runs": 1}, "x, y: .*1 run axes"), ({"runs": 2}, "x, y"),
+    ({"sweeps": 2.5}, "sweeps"), ({"lead": 0}, "lead"), ({"lead": 2}, "x, y: .*1 run axes"), ({"lead": 3}, "x, y"),
     ({"y": torch.zeros(4, 3)}, r"x, y: .*same event.*\(5, 2\) and \(4, 3\)"), ({"y": torch.zeros(4, 2, 1)}, "x, y"),
     ({"y": torch.zeros(0, 2)}, "y: .*at least one example"), ({"x": torch.zeros(0, 2)}, "x"),
     ({"x": torch.zeros(5, 2, dtype=torch.int64)}, "x: .*int64"), ({"x": [[0., 0.]]}, "x: .*list"),
@@ -273,7 +270,7 @@ def test_bad_input_is_refused(call, change, message):
     ({"potential": torch.zeros(5)}, r"potential: .*\(4,\), got \(5,\)"), ({"potential": torch.zeros(1, 4)}, "potential"),
     ({"potential": torch.full((4,), math.nan)}, "potential: expected finite"), ({"potential": [0.] * 4}, "potential"),
     ({"entropy": 0.}, "entropy"), ({"made": torch.zeros(4, 3)}, "x, made: .*same event"), ({"made": torch.zeros(0, 2)}, "made"),
-    ({"x": torch.full((5, 2), 1e30)}, "x, made, entropy: .*float32"), ({"runs": 1}, "x, made"), ({"entropy": 1e-37}, "entropy"),
+    ({"x": torch.full((5, 2), 1e30)}, "x, made, entropy: .*float32"), ({"lead": 2}, "x, made"), ({"entropy": 1e-37}, "entropy"),
 ])
 def test_bad_judgements_are_refused(change, message):
     good = {"x": torch.ones(5, 2), "made": torch.zeros(4, 2), "potential": torch.zeros(4)}
@@ -290,8 +287,7 @@ def test_a_run_resumes_as_if_uninterrupted(tmp_path):
     whole, half = fresh().step(6), fresh().step(3)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(3)
     assert (resumed.game.entropy, resumed.game.sweeps, resumed.words) == (.3, 3, ["G"])
-    a, b = whole.players.state(), resumed.players.state()
-    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert same_players(whole, resumed)
 
 
 def test_seed_r_alone_is_run_r_of_many():
@@ -314,6 +310,12 @@ def test_your_own_generator_on_pictures_and_in_bf16():
     assert run.sample(3).shape == (2, 3, 1, 8, 8) and run.losses["G"].isfinite().all()
 
 
+def test_it_plays_with_a_convolutional_generator():
+    game = Entropic(entropy=1., networks=Networks("conv", width=2))
+    run = Run(game, "stacked_digits", runs=2, batch=4, device="cpu").step(2)
+    assert run.sample(3).shape == (2, 3, 3, 8, 8) and run.losses["G"].isfinite().all()
+
+
 def test_the_lab_plays_it_without_a_discriminator():
     lab = Lab(Entropic(networks=Networks(width=8)), ring(), batch=8, samples=20).step(2).set("entropy", 1.).step(1)
     assert lab.sides["A"].game.entropy == 1. and lab._repr_mimebundle_()
@@ -321,8 +323,8 @@ def test_the_lab_plays_it_without_a_discriminator():
 
 def test_its_loss_is_the_loss():
     run = Run(Entropic(entropy=.3, sweeps=4, networks=Networks(width=8)), ring(), runs=2, batch=16, device="cpu")
-    turn = type("T", (), {"x": randn(2, 16, 2).float(), "z": randn(2, 16, 2, seed=1).float(), **run.players.nets})
-    expected = entropic_loss(turn.x, turn.G(turn.z), .3, sweeps=4, runs=1)
+    turn = type("T", (), {"x": normal(2, 16, 2).float(), "z": normal(2, 16, 2, seed=1).float(), **run.players.nets})
+    expected = entropic_loss(turn.x, turn.G(turn.z), .3, sweeps=4, lead=2)
     assert torch.equal(run.game.loss_G(turn), expected) and expected.shape == (2,)
 
 
@@ -340,6 +342,6 @@ def test_the_bound_tells_data_from_noise():
     g, made = torch.Generator().manual_seed(1), run.sample(500)
     x = data.sample(200, g).expand(2, -1, -1)
     noise = (torch.rand(200, 2, generator=g) * 6 - 3).expand(2, -1, -1)
-    potential = sinkhorn(data.sample(500, g).expand(2, -1, -1), made, runs=1).g
-    inside, outside = (surrogate_log_likelihood(v, made, potential, runs=1) for v in (x, noise))
+    potential = sinkhorn(data.sample(500, g).expand(2, -1, -1), made, lead=2).g
+    inside, outside = (surrogate_log_likelihood(v, made, potential, lead=2) for v in (x, noise))
     assert (inside[:, :, None] > outside[:, None]).float().mean((1, 2)).min() > .8

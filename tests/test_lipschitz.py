@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from helpers import normal, seeded, seeded_runs
 from modelab.data.digits import stacked_digits
 from modelab.data.mixtures import ring
 from modelab.methods.lipschitz import (check_conditions, exact_equilibrium, Lipschitz,
@@ -17,27 +18,20 @@ from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 
-def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def gen(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 # fidelity
 
 @pytest.mark.parametrize("shape", [(7, 3), (4, 7, 3)])
 def test_linear_critic_pays_its_squared_norm_and_gets_twice_its_weights(shape):
-    a = randn(3).requires_grad_()
-    penalty = max_gradient_penalty(lambda x: x @ a, randn(*shape), randn(*shape, seed=1), generator=gen())
+    a = normal(3).requires_grad_()
+    real, fake = normal(*shape), normal(*shape, seed=1)
+    penalty = max_gradient_penalty(lambda x: x @ a, real, fake, generator=seeded(), lead=len(shape) - 1)
     assert penalty.shape == shape[:-2] and torch.allclose(penalty, a.square().sum().expand_as(penalty), atol=1e-14)
     slope, = torch.autograd.grad(penalty.mean(), a)
     assert torch.allclose(slope, 2 * a, atol=1e-13)
 
 
 def test_quadratic_critic_pays_for_its_worst_point_only():
-    matrix, x = randn(5, 5), randn(9, 5, seed=1)
+    matrix, x = normal(5, 5), normal(9, 5, seed=1)
     matrix = (matrix + matrix.mT).requires_grad_()
     penalty = max_squared_gradient(lambda x: ((x @ matrix) * x).sum(-1) / 2, x)
     per_example = (x @ matrix).square().sum(-1)
@@ -48,13 +42,13 @@ def test_quadratic_critic_pays_for_its_worst_point_only():
 
 
 def test_all_event_axes_count():
-    x = randn(3, 2, 4, 4)
+    x = normal(3, 2, 4, 4)
     assert max_gradient_penalty(lambda x: x.flatten(1).sum(1), x, -x).item() == pytest.approx(32)
 
 
 def test_derivative_in_the_weights_by_finite_differences():
-    net = mlp(3, (), 5, generator=gen()).double()
-    x = randn(6, 3)
+    net = mlp(3, (), 5, generator=seeded()).double()
+    x = normal(6, 3)
 
     def penalty(w):
         return max_squared_gradient(lambda x: torch.func.functional_call(net, {"final.weight": w}, (x,)), x)
@@ -63,13 +57,13 @@ def test_derivative_in_the_weights_by_finite_differences():
 
 def test_flat_critic_costs_nothing_and_stays_finite():
     a = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    penalty = max_gradient_penalty(lambda x: (x @ a).tanh(), randn(4, 3), randn(4, 3, seed=1))
+    penalty = max_gradient_penalty(lambda x: (x @ a).tanh(), normal(4, 3), normal(4, 3, seed=1))
     slope, = torch.autograd.grad(penalty, a, create_graph=True)
     assert penalty == 0 and torch.isfinite(slope).all()
 
 
 def test_objectives_are_their_formulas():
-    f, r = randn(3, 8), randn(3, 8, seed=1)
+    f, r = normal(3, 8), normal(3, 8, seed=1)
     formulas = {"linear": lambda f: f, "logistic": lambda f: (1 + f.exp()).log(), "sqrt": lambda f: f + (f * f + 1) ** .5,
                 "exp": torch.exp, "square": lambda f: (f + 1) ** 2, "hinge": lambda f: (1 + f).clamp_min(0)}
     assert formulas.keys() == OBJECTIVES.keys()
@@ -99,20 +93,20 @@ def test_two_points_meet_the_closed_form(d, weight, name):
 
 
 def test_where_both_coincide_the_optimum_is_flat():
-    x = randn(4, 2)
+    x = normal(4, 2)
     for name in ("linear", "logistic", "sqrt", "exp"):
         real, fake, k = exact_equilibrium(x, x, OBJECTIVES[name])
         assert abs(k) < 1e-3 and torch.allclose(real, fake, atol=1e-3)
 
 
 def test_no_function_beats_the_optimum():
-    real, fake, o = randn(3, 2), randn(4, 2, seed=1), OBJECTIVES["logistic"]
+    real, fake, o = normal(3, 2), normal(4, 2, seed=1), OBJECTIVES["logistic"]
     r, f, k = exact_equilibrium(real, fake, o, .1)
     best = o.critic_loss(r, f) + .1 * k ** 2
     points = torch.cat([fake, real])
     gaps = torch.cdist(points, points) + torch.eye(7)
     for seed in range(20):
-        v = torch.cat([f, r]) + .1 * randn(7, seed=seed)
+        v = torch.cat([f, r]) + .1 * normal(7, seed=seed)
         slope = ((v[:, None] - v).abs() / gaps).max()
         assert o.critic_loss(v[4:], v[:4]) + .1 * slope ** 2 >= best
 
@@ -127,8 +121,10 @@ def test_bad_input_is_named():
         max_gradient_penalty(critic, x[:0], x[:0])
     with pytest.raises(ValueError, match="LayerNorm"):
         max_gradient_penalty(nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1), nn.Flatten(0)), x, x)
-    for kw, error, text in (({"objective": "logistc"}, ValueError, "logistic"), ({"objective": torch.exp}, TypeError, "Objective"),
-                            ({"weight": -1}, ValueError, "weight"), ({"n_critic": 0}, ValueError, "n_critic")):
+    for kw, error, text in (({"objective": "logistc"}, ValueError, "logistic"),
+                            ({"objective": torch.exp}, TypeError, "Objective"),
+                            ({"weight": -1}, ValueError, "weight"),
+                            ({"n_critic": 0}, ValueError, "n_critic")):
         with pytest.raises(error, match=text):
             Lipschitz(**kw)
     with pytest.raises(ValueError, match="weight"):
@@ -140,38 +136,51 @@ def test_bad_input_is_named():
 # shapes
 
 def test_runs_are_slices():
-    critic = mlp(2, (), 8, runs=3, generator=[gen(r) for r in range(3)])
-    real, fake = randn(3, 16, 2).float(), randn(3, 16, 2, seed=1).float()
-    together = max_gradient_penalty(critic, real, fake, generator=[gen(r) for r in range(3)])
+    critic = mlp(2, (), 8, runs=3, generator=seeded_runs(3))
+    real, fake = normal(3, 16, 2).float(), normal(3, 16, 2, seed=1).float()
+    together = max_gradient_penalty(critic, real, fake, generator=seeded_runs(3))
     for r in range(3):
         alone = mlp(2, (), 8)
         alone.load_state_dict({k: v[r] for k, v in critic.state_dict().items()})
-        assert torch.allclose(together[r], max_gradient_penalty(alone, real[r], fake[r], generator=gen(r)), rtol=1e-5)
+        assert torch.allclose(together[r], max_gradient_penalty(alone, real[r], fake[r], generator=seeded(r)), rtol=1e-5)
 
 
 def test_images_sequences_and_plain_modules():
-    image = randn(4, 1, 8, 8).float()
+    image = normal(4, 1, 8, 8).float()
     assert max_gradient_penalty(conv_discriminator((1, 8, 8), 4), image, -image).shape == ()
     runs = conv_discriminator((1, 8, 8), 4, runs=2)
     assert max_gradient_penalty(runs, image.expand(2, -1, -1, -1, -1), -image.expand(2, -1, -1, -1, -1)).shape == (2,)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(15, 1), nn.Flatten(0))
-    sequence = randn(6, 5, 3).float()
+    sequence = normal(6, 5, 3).float()
     assert max_gradient_penalty(plain, sequence, -sequence).item() == pytest.approx(plain[1].weight.square().sum().item(), rel=1e-5)
 
 
-def test_generator_hears_the_slope_undimmed():
-    f = randn(5).requires_grad_()
+@pytest.mark.parametrize("answer", [(-1,), (-1, 1), (-1, 1, 1, 1)], ids=str)
+def test_scores_of_a_stranger_may_have_axes_of_length_one(answer):
+    image = normal(6, 1, 4, 4)
+    found = max_gradient_penalty(lambda x: 3 * x[:, 0, 0, 0].reshape(answer), image, -image)
+    assert found.shape == () and found.item() == pytest.approx(9)
+
+
+def test_it_plays_with_convolutional_players():
+    game = Lipschitz(networks=Networks("conv", width=2))
+    run = Run(game, stacked_digits(), runs=2, batch=4, device="cpu").step(2)
+    assert run.sample(3).shape == (2, 3, 3, 8, 8) and torch.isfinite(run.losses["D"]).all()
+
+
+def test_generator_descends_the_mean_score():
+    f = normal(5).requires_grad_()
     assert torch.allclose(torch.autograd.grad(OBJECTIVES["logistic"].generator_loss(f), f)[0], torch.full((5,), -.2).double())
 
 
 # determinism
 
 def test_same_seed_same_bits_and_global_randomness_untouched():
-    critic, x, y = mlp(2, (), 8, generator=gen()), randn(8, 2).float(), randn(8, 2, seed=1).float()
+    critic, x, y = mlp(2, (), 8, generator=seeded()), normal(8, 2).float(), normal(8, 2, seed=1).float()
     state = torch.get_rng_state()
-    first, second = (max_gradient_penalty(critic, x, y, generator=gen(5)) for _ in range(2))
+    first, second = (max_gradient_penalty(critic, x, y, generator=seeded(5)) for _ in range(2))
     assert torch.equal(first, second) and torch.equal(state, torch.get_rng_state())
-    assert not torch.equal(first, max_gradient_penalty(critic, x, y, generator=gen(6)))
+    assert not torch.equal(first, max_gradient_penalty(critic, x, y, generator=seeded(6)))
 
 
 @pytest.mark.parametrize("modes", [ring, stacked_digits], ids=["points", "images"])
@@ -181,7 +190,8 @@ def test_game_resumes_where_it_stopped(modes, tmp_path):
     whole, half = fresh().step(6), fresh().step(3)
     resumed = Run.load(half.save(tmp_path / "half.safetensors"), device="cpu").step(3)
     assert resumed.game.losses is OBJECTIVES["sqrt"] and resumed.game.weight == .5
-    assert torch.equal(whole.sample(5), resumed.sample(5)) and torch.equal(whole.losses["D"], resumed.losses["D"])
+    assert torch.equal(whole.sample(5), resumed.sample(5))
+    assert torch.equal(whole.losses["D"], resumed.losses["D"])
 
 
 def test_own_objective_plays_and_own_networks_too():

@@ -10,6 +10,8 @@ import zipfile
 import pytest
 from run_notebooks import notebooks
 
+from modelab import _index
+
 HEAVY = set("sklearn scipy matplotlib seaborn pandas ipywidgets anywidget IPython torchvision fastcore".split())
 PARTS = "settings.ini setup.py pyproject.toml MANIFEST.in LICENSE README.md constraints.txt modelab nbs".split()
 
@@ -46,8 +48,8 @@ def test_wheel_holds_chapters_modules_and_nothing_of_the_workshop(installed, roo
     chapters = {f"modelab/chapters/{p.relative_to(root / 'nbs').as_posix()}" for p in notebooks()}
     modules = {p.relative_to(root).as_posix() for p in (root / "modelab").rglob("*.py")}
     assert chapters and chapters | modules <= set(names)
-    rest = {n for n in names if ".dist-info/" not in n and not n.startswith("modelab/static/")}
-    assert rest == chapters | modules
+    rest = {n for n in names if ".dist-info/" not in n and not n.startswith("modelab/lab/static/")}
+    assert rest == chapters | modules | {"modelab/py.typed", "modelab/__init__.pyi"}
 
 
 def test_wheel_declares_what_settings_declare(installed):
@@ -64,7 +66,8 @@ def test_installed_package_works_away_from_the_checkout(installed, tmp_path):
     site = installed[1]
     code = ("import modelab, pkgutil, importlib, pathlib\n"
             f"assert pathlib.Path(modelab.__file__).is_relative_to({str(site)!r}), modelab.__file__\n"
-            "for m in pkgutil.iter_modules(modelab.__path__): importlib.import_module('modelab.' + m.name)\n"
+            "from modelab import _index\n"
+            "for name in _index.MODULES: importlib.import_module(f'modelab.{name}')\n"
             "print(modelab.__version__)")
     assert sh("-c", code, cwd=tmp_path, PYTHONPATH=str(site)).startswith("0.1.0")
     assert "modelab" in sh("-m", "modelab", "--help", cwd=tmp_path, PYTHONPATH=str(site))
@@ -96,7 +99,7 @@ def import_cost(names: list[str], cwd, runs: int = 5, **env) -> tuple[float, set
 
 def test_import_costs_no_more_than_torch(root, tmp_path):
     alone = import_cost([], tmp_path, runs=1)[1]
-    names = [f"modelab.{p.stem}" for p in sorted((root / "modelab").glob("*.py")) if not p.stem.startswith("_")]
+    names = [f"modelab.{name}" for name in _index.MODULES]
     assert names, "no module has been exported yet"
     cost, heavy = import_cost(names, tmp_path)
     assert not heavy - alone, "import these inside the functions that need them"

@@ -5,13 +5,15 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import normal, same_run, seeded
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from modelab.data.digits import digits
+from modelab.core.registry import make
+from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import line, ring
-from modelab.methods.bigan import cosine_decay
+from modelab.data.pictures import faces
 from modelab.methods.pairwise import (alignment, pairwise_gradient_penalty,
                                       pairwise_latent_penalty, PairwiseBiGAN)
 from modelab.networks.layers import mlp
@@ -21,14 +23,6 @@ from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
 DOUBLE = torch.float64
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
-
-
-def gen(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 class Joint(nn.Module):
@@ -67,10 +61,10 @@ EVENTS = pytest.mark.parametrize("event", [(1,), (3,), (2, 4, 4), (5, 3)], ids=[
 def test_equals_finite_differences(event):
     x, x_hat, z = normal(6, *event), normal(6, *event, seed=1), normal(6, 2, seed=2)
     D = Joint(math.prod(event) + 2)
-    share = torch.rand(6, generator=gen(), dtype=DOUBLE)
-    ours = pairwise_gradient_penalty(D, x, z, x_hat, generator=gen())
+    share = torch.rand(6, generator=seeded(), dtype=DOUBLE)
+    ours = pairwise_gradient_penalty(D, x, z, x_hat, generator=seeded())
     assert ours.shape == (6,) and torch.allclose(ours, reference(D, x, z, x_hat, share), atol=1e-7)
-    norm = pairwise_gradient_penalty(D, x, z, x_hat, form="norm", generator=gen())
+    norm = pairwise_gradient_penalty(D, x, z, x_hat, form="norm", generator=seeded())
     assert torch.allclose(norm, ours.sqrt())
 
 
@@ -82,7 +76,7 @@ def test_gradcheck_in_the_weights(form, degenerate):
 
     def value(weight):
         D = lambda a, b: torch.tanh(torch.cat([a, b], -1) @ weight).sum(-1)
-        return pairwise_gradient_penalty(D, x, z, x_hat, form=form, degenerate=degenerate, generator=gen())
+        return pairwise_gradient_penalty(D, x, z, x_hat, form=form, degenerate=degenerate, generator=seeded())
     assert torch.autograd.gradcheck(value, normal(5, 4, seed=3).requires_grad_())
 
 
@@ -103,7 +97,7 @@ def test_2_a_slope_of_one_needs_logits():
     logit = lambda a, b: a.squeeze(-1)
     assert pairwise_gradient_penalty(logit, x, z, x_hat).item() == 0
     for scale in (.1, 1., 4., 40.):  # no probability rises by five
-        where = [pairwise_gradient_penalty(lambda a, b: (scale * (a.squeeze(-1) - 2.5)).sigmoid(), x, z, x_hat, generator=gen(i))
+        where = [pairwise_gradient_penalty(lambda a, b: (scale * (a.squeeze(-1) - 2.5)).sigmoid(), x, z, x_hat, generator=seeded(i))
                  for i in range(200)]
         assert torch.cat(where).mean() > .5
     assert alignment(logit, x, z, x_hat).rise.item() == 5
@@ -119,7 +113,7 @@ def test_3_images_with_equal_pixels_stay_finite():
     x = torch.zeros(2, 1, 8, 8)
     x[:, :, 3:5] = 1
     x_hat = torch.zeros_like(x)
-    D = mlp((1, 8, 8), (), 8, generator=gen())
+    D = mlp((1, 8, 8), (), 8, generator=seeded())
     loss = pairwise_gradient_penalty(lambda a, b: D(a), x, torch.zeros(2, 1), x_hat)
     loss.sum().backward()
     assert torch.isfinite(loss).all() and all(torch.isfinite(w.grad).all() for w in D.parameters() if w.grad is not None)
@@ -139,7 +133,7 @@ def test_5_one_place_on_the_segment_per_example():
         seen.append(x.detach())
         return x.flatten(1).sum(1)
     x, x_hat = torch.ones(64, 3, 4, 4), torch.zeros(64, 3, 4, 4)
-    pairwise_gradient_penalty(spy, x, torch.zeros(64, 1), x_hat, generator=gen())
+    pairwise_gradient_penalty(spy, x, torch.zeros(64, 1), x_hat, generator=seeded())
     where = seen[-1].flatten(1)
     assert (where == where[:, :1]).all() and len(where[:, 0].unique()) > 60
     assert 0 <= where.min() < .1 and .9 < where.max() <= 1
@@ -181,9 +175,9 @@ def test_7_lengths_neither_underflow_nor_overflow(far):
 
 
 def test_8_only_the_discriminator_learns_from_it():
-    E, G, D = (mlp(2, 2, 8, generator=gen(i)) for i in range(3))
+    E, G, D = (mlp(2, 2, 8, generator=seeded(i)) for i in range(3))
     joint = lambda x, z: D(x + z).sum(-1)
-    x = torch.randn(5, 2, generator=gen()).requires_grad_()
+    x = torch.randn(5, 2, generator=seeded()).requires_grad_()
     z = E(x)
     pairwise_gradient_penalty(joint, x, z, G(z)).sum().backward()
     assert x.grad is None and all(w.grad is None for net in (E, G) for w in net.parameters())
@@ -211,10 +205,10 @@ def test_9_no_batch_norm_in_the_discriminator():
 def test_9_examples_do_not_hear_each_other():
     x, x_hat, z = normal(6, 2), normal(6, 2, seed=1), normal(6, 2, seed=2)
     D, a = Joint(4), normal(2)
-    whole = pairwise_gradient_penalty(D, x, z, x_hat, generator=gen())
+    whole = pairwise_gradient_penalty(D, x, z, x_hat, generator=seeded())
     changed = x.clone()
     changed[1:] += 1
-    assert torch.equal(pairwise_gradient_penalty(D, changed, z, x_hat, generator=gen())[0], whole[0])
+    assert torch.equal(pairwise_gradient_penalty(D, changed, z, x_hat, generator=seeded())[0], whole[0])
 
 
 def test_10_in_the_games_turn_of_D_only_D_moves():
@@ -239,17 +233,17 @@ def test_11_runs_are_slices(event):
     x, x_hat, z = normal(3, 4, *event), normal(3, 4, *event, seed=1), normal(3, 4, 2, seed=2)
     Ds = [Joint(math.prod(event) + 2, seed=r) for r in range(3)]
     stacked = lambda a, b: torch.stack([D(a[r], b[r]) for r, D in enumerate(Ds)])
-    whole = pairwise_gradient_penalty(stacked, x, z, x_hat, generator=[gen(r) for r in range(3)])
-    alone = [pairwise_gradient_penalty(D, x[r], z[r], x_hat[r], generator=gen(r)) for r, D in enumerate(Ds)]
+    whole = pairwise_gradient_penalty(stacked, x, z, x_hat, lead=2, generator=[seeded(r) for r in range(3)])
+    alone = [pairwise_gradient_penalty(D, x[r], z[r], x_hat[r], generator=seeded(r)) for r, D in enumerate(Ds)]
     assert whole.shape == (3, 4) and torch.allclose(whole, torch.stack(alone))
 
 
 def test_11_weights_per_example_are_the_callers():
     x, x_hat, z = normal(5, 2), normal(5, 2, seed=1), normal(5, 2, seed=2)
     D, share = Joint(4), torch.tensor([0., 0., 1., 0., 0.], dtype=DOUBLE)
-    value = pairwise_gradient_penalty(D, x, z, x_hat, generator=gen())
+    value = pairwise_gradient_penalty(D, x, z, x_hat, generator=seeded())
     grad = torch.autograd.grad((share * value).sum(), list(D.parameters()))
-    one = pairwise_gradient_penalty(lambda a, b: D(a, b), x, z, x_hat, generator=gen())[2]
+    one = pairwise_gradient_penalty(lambda a, b: D(a, b), x, z, x_hat, generator=seeded())[2]
     assert all(torch.allclose(a, b) for a, b in zip(grad, torch.autograd.grad(one, list(D.parameters()))))
 
 
@@ -274,11 +268,11 @@ def test_the_twin_in_z_points_the_other_way():
 
 def test_bad_input_is_named():
     x, z, D = torch.zeros(4, 2), torch.zeros(4, 1), lambda x, z: x.sum(-1)
-    with pytest.raises(ValueError, match=r"two batches of one shape.*\(4, 2\).*\(5, 2\)"):
+    with pytest.raises(ValueError, match=r"x, x_hat: expected one shape.*\(4, 2\).*\(5, 2\)"):
         pairwise_gradient_penalty(D, x, z, torch.zeros(5, 2))
-    with pytest.raises(ValueError, match="one logit per example"):
+    with pytest.raises(ValueError, match="discriminator: expected one score per example"):
         pairwise_gradient_penalty(lambda x, z: x, x, z, x + 1)
-    with pytest.raises(ValueError, match="one logit per example"):
+    with pytest.raises(ValueError, match="discriminator: expected one score per example"):
         pairwise_gradient_penalty(lambda x, z: x.sum(), x, z, x + 1)
     with pytest.raises(ValueError, match="at least one example"):
         pairwise_gradient_penalty(D, x[:0], z[:0], x[:0])
@@ -288,12 +282,44 @@ def test_bad_input_is_named():
         pairwise_gradient_penalty(D, x, z, x + 1, degenerate="drop")
     with pytest.raises(ValueError, match="blur"):
         pairwise_gradient_penalty(D, x, z, x + 1, blur=0.)
+    for call in (pairwise_gradient_penalty, alignment):
+        with pytest.raises(ValueError, match=r"x, z: expected the same batch, got \(4, 2\) and \(3, 1\)"):
+            call(D, x, z[:3], x + 1)
+    with pytest.raises(ValueError, match=r"x_hat, z: expected the same runs and batch"):
+        pairwise_latent_penalty(D, x[None], z[None, :3], z[None, :3], lead=2)
+    with pytest.raises(TypeError, match="discriminator: expected a function"):
+        pairwise_gradient_penalty(3, x, z, x + 1)
 
 
-@pytest.mark.parametrize("bad", [{"weight": -1.}, {"penalty": "l2"}, {"fade": 0}, {"fade": 1.5}, {"settle": 0}])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1, 1)])
+def test_a_discriminator_of_yours_may_answer_as_everybody_writes_it(shape):
+    x, x_hat, z, D = normal(6, 1, 4, 4), normal(6, 1, 4, 4, seed=1), normal(6, 2, seed=2), Joint(18)
+    theirs = lambda a, b: D(a, b).reshape(len(a), *shape)
+    value = pairwise_gradient_penalty(theirs, x, z, x_hat, generator=seeded())
+    assert torch.equal(value, pairwise_gradient_penalty(D, x, z, x_hat, generator=seeded()))
+    other = pairwise_latent_penalty(theirs, x, z, z + 1, generator=seeded())
+    assert torch.equal(other, pairwise_latent_penalty(D, x, z, z + 1, generator=seeded()))
+    assert torch.equal(alignment(theirs, x, z, x_hat).rise, alignment(D, x, z, x_hat).rise)
+
+
+def test_nan_is_passed_on():
+    x = torch.full((3, 2), math.nan)
+    assert pairwise_gradient_penalty(Joint(3), x.double(), normal(3, 1), normal(3, 2)).isnan().any()
+
+
+@pytest.mark.parametrize("bad", [{"weight": -1.}, {"penalty_form": "l2"}, {"form": "l2"}, {"weight_schedule": 3},
+                                 {"weight_schedule": {"steps": 3}}])
 def test_bad_settings_of_the_game_are_refused(bad):
     with pytest.raises((ValueError, TypeError), match=next(iter(bad))):
         PairwiseBiGAN(**bad)
+
+
+@pytest.mark.parametrize("steps", [0, 1.5])
+def test_bad_schedules_are_refused(steps):
+    with pytest.raises((ValueError, TypeError), match="steps: expected a whole number"):
+        make("game", {"name": "pairwisebigan", "weight_schedule": {"shape": "cosine", "steps": steps}})
+    with pytest.raises((ValueError, TypeError), match="steps: expected a whole number"):
+        make("game", {"name": "pairwisebigan", "schedule": {"shape": "cosine", "steps": steps}})
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.floats(-3, 3))
@@ -311,36 +337,75 @@ def test_the_game_plays_points_numbers_and_images(modes):
     assert run.sample(3).shape == (2, 3, *run.modes.event)
 
 
+@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize("data", [stacked_digits, faces])
+def test_plays_on_pictures_with_convolutions(stochastic, data, tmp_path):
+    def fresh(runs=2, seed=0):
+        game = PairwiseBiGAN(stochastic=stochastic, networks=Networks("conv", width=4, latent=3))
+        return Run(game, data(), runs=runs, seed=seed, batch=4, device="cpu")
+    fresh().step(1).save(tmp_path / "x")
+    assert same_run(Run.load(tmp_path / "x", device="cpu").step(1), run := fresh().step(2))
+    assert run.sample(3).shape == (2, 3, *run.modes.event)
+    alone = fresh(runs=1, seed=1).step(2)  # a run beside another is the run alone
+    assert torch.allclose(alone.sample(3)[0], run.sample(3)[1], atol=1e-4)
+
+
+def test_the_penalty_of_a_convolutional_discriminator_is_run_by_run():
+    run = Run(PairwiseBiGAN(networks=Networks("conv", width=4, latent=3)), faces(), runs=2, batch=4, device="cpu")
+    t, G, D = Turn(run, 0, 0), run.players.nets["G"], run.players.nets["D"]
+    both = pairwise_gradient_penalty(D, t.x, t.z, G(t.z), generator=[seeded(0), seeded(1)])
+    assert both.shape == (2, 4)
+    first = pairwise_gradient_penalty(lambda x, z: D(x[None].expand(2, *x.shape), z[None].expand(2, *z.shape))[0],
+                                      t.x[0], t.z[0], G(t.z)[0], generator=seeded(0))
+    assert torch.allclose(both[0], first, atol=1e-5)
+
+
+FADE = Schedule("cosine", 10)
+
+
 def test_same_seed_same_bits_and_resuming_changes_nothing(tmp_path):
-    make = lambda: Run(PairwiseBiGAN(stochastic=True, penalty="norm", networks=Networks(width=8), optimiser=Optimiser(schedule=Schedule("cosine", 6))), ring(), runs=2, batch=4, device="cpu")
-    whole, parts = make().step(6), make().step(3)
+    def fresh():
+        game = PairwiseBiGAN(stochastic=True, penalty_form="norm", networks=Networks(width=8),
+                             optimiser=Optimiser(schedule=Schedule("cosine", 6)))
+        return Run(game, ring(), runs=2, batch=4, device="cpu")
+    whole, parts = fresh().step(6), fresh().step(3)
     resumed = Run.load(parts.save(tmp_path / "run.safetensors"), device="cpu").step(3)
     assert torch.equal(whole.sample(5), resumed.sample(5)) and torch.equal(whole.losses["D"], resumed.losses["D"])
 
 
 def test_rates_and_weight_fade_together():
-    assert [cosine_decay(s, 100) for s in (0, 50, 100, 500)] == [1, pytest.approx(.5), .01, .01] and cosine_decay(7, None) == 1
-    game = PairwiseBiGAN(networks=Networks(width=8), optimiser=Optimiser({"G": .1, "E": .2, "D": .4}, schedule=Schedule("cosine", 10)))
+    rates = Optimiser({"G": .1, "E": .2, "D": .4}, schedule=FADE)
+    game = PairwiseBiGAN(networks=Networks(width=8), optimiser=rates)
     run = Run(game, ring(), runs=1, batch=4, device="cpu").step(6)
-    assert run.players.rates("D")["lr"] == pytest.approx(.4 * cosine_decay(5, 10))
-    assert run.players.rates("G")["lr"] == pytest.approx(.1 * cosine_decay(5, 10))
-    assert [game.price(s) for s in (0, 5, 10)] == [1, pytest.approx(.5), .01]
+    assert run.players.adam["D"].param_groups[0]["lr"] == pytest.approx(.4 * FADE(5))
+    assert run.players.adam["G"].param_groups[0]["lr"] == pytest.approx(.1 * FADE(5))
+    assert [game.weight_at(s) for s in (0, 5, 10)] == [1, pytest.approx(.5), .01]
+    assert PairwiseBiGAN(weight=3.).weight_at(7) == 3
 
 
-def test_the_weight_may_settle_before_the_rates_do():
-    game = PairwiseBiGAN(weight_schedule=Schedule("cosine", 4, floor = 0.), weight=2., networks=Networks(width=8), optimiser=Optimiser(schedule=Schedule("cosine", 10)))
-    assert [game.price(s) for s in (0, 2, 4, 9)] == [2, pytest.approx(1), 0, 0]
-    walks = [Run(PairwiseBiGAN(weight=w, weight_schedule=Schedule("cosine", 3, floor = 0.), networks=Networks(width=8)), ring(), runs=1, batch=4, device="cpu").step(5) for w in (0., 1.)]
+def test_the_weight_may_end_before_the_rates_do():
+    early = Schedule("cosine", 4, floor=0.)
+    game = PairwiseBiGAN(weight_schedule=early, weight=2., networks=Networks(width=8), optimiser=Optimiser(schedule=FADE))
+    assert [game.weight_at(s) for s in (0, 2, 4, 9)] == [2, pytest.approx(1), 0, 0]
+    early = Schedule("cosine", 3, floor=0.)
+    games = [PairwiseBiGAN(weight=w, weight_schedule=early, networks=Networks(width=8)) for w in (0., 1.)]
+    walks = [Run(game, ring(), runs=1, batch=4, device="cpu").step(5) for game in games]
     equal = walks[0].losses["D"] == walks[1].losses["D"]
     assert not equal[0] and not torch.equal(walks[0].sample(4), walks[1].sample(4))
     walks[1].players.restore({k: v.clone() for k, v in walks[0].players.state().items()})
-    assert torch.equal(walks[0].step(3).sample(4), walks[1].step(3).sample(4)), "after `settle` it is BiGAN"
+    assert torch.equal(walks[0].step(3).sample(4), walks[1].step(3).sample(4)), "after its schedule it is BiGAN"
+
+
+def test_settings_of_older_files_are_read():
+    old = make("game", {"name": "pairwisebigan", "settle": 5, "penalty": "norm", "fade": 8, "width": 8})
+    assert old.penalty_form == "norm" and old.optimiser.schedule == Schedule("cosine", 8)
+    assert old.weight_schedule == Schedule("cosine", 5, floor=0.) and make("game", old.spec).spec == old.spec
 
 
 @pytest.mark.parametrize("form", ["swapped", "linear"])
 def test_each_term_reaches_its_own_player(form):
     """The real pairs teach E alone, the generated ones G alone; E pushes real logits down, G pushes its own up."""
-    game, batch = PairwiseBiGAN(form=form), torch.randn(1, 6, 2, generator=gen())
+    game, batch = PairwiseBiGAN(form=form), torch.randn(1, 6, 2, generator=seeded())
     G, E = (torch.ones((), requires_grad=True) for _ in range(2))
     nets = {"G": lambda z: G * z, "E": lambda x: E * x, "D": lambda x, z: (x + 3 * z).sum(-1)}
     t = type("T", (), {"x": batch, "z": batch.flip(1), **{k: staticmethod(v) for k, v in nets.items()}})

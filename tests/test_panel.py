@@ -1,4 +1,4 @@
-"""modelab.lab.panel and what modelab.lab.view records, without a browser: every control, missions, errors, films."""
+"""modelab.lab.panel and modelab.lab.recording without a browser: controls, missions, errors, recordings."""
 
 import base64
 import json
@@ -10,7 +10,8 @@ from test_lab import GAME, same, small
 
 from modelab.course.exercises import mission
 from modelab.lab.panel import Lab
-from modelab.lab.view import read_static, unpack_frame
+from modelab.lab.recording import read_static
+from modelab.lab.view import unpack_frame
 
 
 @pytest.fixture
@@ -19,8 +20,8 @@ def panel():
     return small(versus=GAME).step(5).widget
 
 
-def told(panel):
-    """What the page was last told: arrays by side, and the note."""
+def sent(panel):
+    """What the page was last sent: arrays by side, and the note."""
     panel.driver.wait()
     assert not panel.driver.error
     parts, note = unpack_frame(panel.canvas.frame)
@@ -32,11 +33,11 @@ def test_every_control_does_its_work(panel):
     for name, moved in (("step", 1), ("steps", 10), ("G", 1), ("D", 1)):
         at = lab.at
         c[name].click()
-        assert told(panel)[1]["at"] == at + moved == lab.at, name
+        assert sent(panel)[1]["at"] == at + moved == lab.at, name
     c["share"].click()
     text = c["text"].value
     c["load"].click()
-    told(panel)
+    sent(panel)
     assert lab.to_string() == text
     for name in ("speed", "preset", "modes", "versus", "game"):
         for label in c[name].options:
@@ -47,12 +48,12 @@ def test_every_control_does_its_work(panel):
             panel.driver.wait()
             assert not panel.driver.error or "ValueError" in panel.driver.error, (name, value, panel.driver.error)
             lab.driver.error = ""
-    c["game"].value, c["modes"].value, c["versus"].value, c["seed"].value = "minimax", "ring", "nobody", 7
-    told(panel)
+    c["game"].value, c["modes"].value, c["versus"].value, c["seed"].value = "minimax", "ring", "none", 7
+    sent(panel)
     assert lab.seed == 7 and len(lab.sides) == 1 and c["modes"].value == "ring"
     c["step"].click()
     c["reset"].click()
-    assert told(panel)[1]["at"] == 0
+    assert sent(panel)[1]["at"] == 0
 
 
 def test_every_setting_can_be_turned(panel):
@@ -63,25 +64,55 @@ def test_every_setting_can_be_turned(panel):
         field = panel.fields[name]
         field.value = (not value if isinstance(value, bool) else value * 2 if isinstance(value, (int, float)) and value
                        else "D D G" if name == "turns" else "12" if name.endswith(("width", "latent")) else value)
-        told(panel)
+        sent(panel)
     assert panel.lab.sides["A"].words == ["D", "D", "G"] or panel.lab.at == 0
     assert panel.lab.sides["A"].batch == 32 and panel.lab.sides["A"].latent == 12
 
 
 def test_settings_of_one_side(panel):
     panel.fields["batch"].value = 8
-    told(panel)
+    sent(panel)
     panel.controls["side"].value = "B"
     panel.fields["lr.D"].value, panel.fields["saturating"].value = .03, True
-    told(panel)
+    sent(panel)
     a, b = panel.lab.sides.values()
     assert a.batch == b.batch == 8 and b.game.saturating and not a.game.saturating
     assert (a.players.rates("D")["lr"], b.players.rates("D")["lr"]) == (1e-3, .03)
     panel.controls["side"].value = "A"
     assert panel.fields["lr.D"].value == 1e-3 and not panel.fields["saturating"].value
-    panel.controls["versus"].value = "nobody"
-    told(panel)
+    panel.controls["versus"].value = "none"
+    sent(panel)
     assert panel.controls["side"].value == "both" and panel.controls["side"].layout.display == "none"
+
+
+def test_a_setting_gets_the_control_that_suits_it(panel):
+    kinds = {name: type(field).__name__ for name, field in panel.fields.items()}
+    assert kinds["kind"] == "Dropdown" and kinds["saturating"] == "Checkbox" and kinds["batch"] == "BoundedIntText"
+    assert kinds["lr.D"] == "FloatText" and kinds["betas"] == kinds["latent"] == "Text"
+    assert "schedule" not in kinds and "lr" not in kinds and panel.fields["kind"].options[:2] == ("mlp", "conv")
+    panel.fields["betas"].value = "0.5, 0.9"
+    sent(panel)
+    assert {side.players.rates("G")["betas"] for side in panel.lab.sides.values()} == {(.5, .9)} and panel.lab.at == 5
+    panel.fields["lr.D"].value = .02
+    assert sent(panel)[1]["at"] == 5
+    assert [panel.lab.sides["A"].players.rates(p)["lr"] for p in "DG"] == [.02, 1e-3]
+    panel.fields["width"].value = 12
+    assert sent(panel)[1]["at"] == 0 and panel.lab.sides["B"].game.networks.width == 12
+    panel.fields["kind"].value = "conv"  # convolutions of points: refused, and the lab stays
+    panel.driver.wait()
+    assert "ValueError" in panel.driver.error and panel.lab.sides["A"].game.networks.kind == "mlp"
+    assert panel.fields["kind"].value == "mlp"
+
+
+def test_settings_that_only_one_side_has(panel):
+    panel.controls["versus"].value = "bigan"
+    sent(panel)
+    assert {"saturating", "kind"} <= panel.fields.keys() and len(panel.lab.sides) == 2
+    panel.controls["side"].value = "B"
+    panel.fields["d_width"].value = "6"
+    sent(panel)
+    a, b = panel.lab.sides.values()
+    assert b.game.networks.d_width == 6 and a.game.networks.d_width is None
 
 
 @mission("a rate was changed", "forty steps were taken")
@@ -98,8 +129,8 @@ def test_missions_are_ticked_off_as_the_record_shows_them():
 
     def ticks():
         panel.draw(True)
-        return [seen for _, seen in unpack_frame(panel.canvas.curves)[1]["tasks"][0][1]]
-    assert ticks() == [False, False] and unpack_frame(panel.canvas.curves)[1]["tasks"][0][0] == "Turn a rate, then go on."
+        return [reached for _, reached in unpack_frame(panel.canvas.curves)[1]["missions"][0][1]]
+    assert ticks() == [False, False] and unpack_frame(panel.canvas.curves)[1]["missions"][0][0] == "Turn a rate, then go on."
     lab.step(48)
     assert ticks() == [False, False]  # in order
     lab.scrub(32).set("lr", 1e-4)
@@ -113,7 +144,7 @@ def test_missions_are_ticked_off_as_the_record_shows_them():
         turned(lab.recording())
 
 
-def test_a_picture_that_fails_is_told_and_does_not_kill_the_lab(panel, monkeypatch):
+def test_a_picture_that_fails_is_reported_and_does_not_end_the_lab(panel, monkeypatch):
     def fails(*_):
         raise RuntimeError("no picture")
     with monkeypatch.context() as patch:
@@ -122,14 +153,14 @@ def test_a_picture_that_fails_is_told_and_does_not_kill_the_lab(panel, monkeypat
         panel.driver.wait()
         assert "no picture" in unpack_frame(panel.canvas.frame)[1]["error"]
     panel.controls["step"].click()
-    assert told(panel)[1]["at"] == 7
+    assert sent(panel)[1]["at"] == 7
 
 
-def test_a_recording_forgets_no_dark_moment():
+def test_a_recording_keeps_the_missing_modes_of_every_measured_step():
     lab = small().step(160)
-    film = lab.recording(2)
-    assert film.steps == [0, 160] and sorted(film.rows) == list(range(0, 161, 16))
-    assert list(film.lit().values()) == [{0, 1, 2, 3} - {*row["A"]["dark"]} for _, row in sorted(lab.history.items())]
+    recording = lab.recording(2)
+    assert recording.steps == [0, 160] and sorted(recording.rows) == list(range(0, 161, 16))
+    assert list(recording.captured().values()) == [{0, 1, 2, 3} - {*row["A"]["missing"]} for _, row in sorted(lab.history.items())]
 
 
 def test_play_and_slow_motion_and_pause(panel):
@@ -138,43 +169,43 @@ def test_play_and_slow_motion_and_pause(panel):
     assert panel.driver.playing and panel.controls["play"].description == "Pause"
     panel.controls["slow"].value = True
     time.sleep(.3)
-    assert re.match(r"D 1\. ", panel.driver.said) and panel.driver.stage is panel.driver.tale[0]
-    assert [text for *_, text in unpack_frame(panel.canvas.frame)[1]["tale"]] == [s.text for s in panel.driver.tale]
+    assert re.match(r"D 1\. ", panel.driver.message) and panel.driver.stage is panel.driver.stages[0]
+    assert [text for *_, text in unpack_frame(panel.canvas.frame)[1]["stages"]] == [s.text for s in panel.driver.stages]
     panel.controls["slow"].value = False
     panel.controls["play"].click()
-    _, note = told(panel)
+    _, note = sent(panel)
     assert note["at"] == panel.lab.at > 5 and panel.driver.thread is None and panel.controls["play"].description == "Play"
     assert same(panel.lab, small(versus=GAME).step(panel.lab.at))
 
 
 def test_the_page_asks_and_is_answered(panel):
-    panel.hear(None, {"do": "view", "change": 1}, [])
-    panel.hear(None, {"do": "scrub", "step": 2}, [])
-    assert told(panel)[1]["at"] == 2
-    panel.hear(None, {"do": "lamp", "mode": 3, "side": "B"}, [])
-    _, note = told(panel)
-    assert note["said"].startswith("Mode 3 is") and note["lamp"]["side"] == "B" and len(note["lamp"]["to"]) == 2
-    panel.hear(None, {"do": "drop", "mode": 3, "side": "A"}, [])
-    frames, note = told(panel)
+    panel.on_message(None, {"do": "view", "change": 1}, [])
+    panel.on_message(None, {"do": "scrub", "step": 2}, [])
+    assert sent(panel)[1]["at"] == 2
+    panel.on_message(None, {"do": "mode_status", "mode": 3, "side": "B"}, [])
+    _, note = sent(panel)
+    assert note["message"].startswith("Mode 3 is") and note["status"]["side"] == "B" and len(note["status"]["to"]) == 2
+    panel.on_message(None, {"do": "leave_out", "mode": 3, "side": "A"}, [])
+    frames, note = sent(panel)
     assert [frames[k][1]["without"] for k in "AB"] == [[3], [3]] and panel.fields["without"].value == "3" and note["at"] == 2
     panel.fields["without"].value = "1, 3"
-    assert told(panel)[0]["B"][1]["without"] == [1, 3]
-    panel.hear(None, {"do": "drop", "mode": 3, "side": "B"}, [])
-    assert told(panel)[0]["A"][1]["without"] == [1]
+    assert sent(panel)[0]["B"][1]["without"] == [1, 3]
+    panel.on_message(None, {"do": "leave_out", "mode": 3, "side": "B"}, [])
+    assert sent(panel)[0]["A"][1]["without"] == [1]
     panel.controls["side"].value = "B"
     panel.fields["without"].value = ""
-    assert [told(panel)[0][k][1]["without"] for k in "AB"] == [[1], []]
+    assert [sent(panel)[0][k][1]["without"] for k in "AB"] == [[1], []]
     panel.controls["side"].value = "both"
     panel.fields["without"].value = "1 x"
     panel.driver.wait()
     assert "without: expected a whole number" in unpack_frame(panel.canvas.frame)[1]["error"]
-    panel.hear(None, {"do": "draw", "points": [[0, 0], [1, 1], [-1, 1]]}, [])
-    assert told(panel)[1]["at"] == 0 and panel.canvas.scene["modes"] == 3
+    panel.on_message(None, {"do": "draw", "points": [[0, 0], [1, 1], [-1, 1]]}, [])
+    assert sent(panel)[1]["at"] == 0 and panel.canvas.scene["modes"] == 3
     panel.controls["play"].click()
-    panel.hear(None, {"do": "view", "change": -1}, [])
+    panel.on_message(None, {"do": "view", "change": -1}, [])
     panel.driver.wait(10)
     assert panel.driver.thread is None and not panel.driver.playing
-    panel.hear(None, {"do": "lamp", "mode": 99, "side": "A"}, [])
+    panel.on_message(None, {"do": "mode_status", "mode": 99, "side": "A"}, [])
     panel.driver.wait()
     assert "mode" in unpack_frame(panel.canvas.frame)[1]["error"]
 
@@ -188,42 +219,42 @@ def test_a_cell_shows_a_widget_and_a_still():
 
 def test_recordings_hold_what_happened(tmp_path):
     lab = small(versus=GAME).step(20).set("lr", 5e-3).step(80)
-    film = lab.recording(5)
-    assert film.steps[0] == 0 and film.steps[-1] == 100 and len(film.steps) == 5 and lab.at == 100
-    assert sorted(film.rows) == sorted({*range(0, 100, 16), 100}) and len(film.dark("B")) == len(film.rows) == 8
-    assert film.measures("captured") == [4 - len(dark) for dark in film.dark()] == [len(v) for v in film.lit().values()]
-    assert film.events == lab.events and same(Lab.from_string(film.text), lab)
-    page = film.save_html(tmp_path / "x.html").read_text()
-    assert not re.findall(r"(?:src|href)=\"(?!data:)|https?://|import\s*\(", page) and film.still().alt in page
-    shots = json.loads(film.film())["frames"]
-    assert [unpack_frame(base64.b64decode(s))[1]["at"] for s in shots] == film.steps
-    assert len(film._repr_mimebundle_()[0]["text/html"]) < 400_000
+    recording = lab.recording(5)
+    assert recording.steps[0] == 0 and recording.steps[-1] == 100 and len(recording.steps) == 5 and lab.at == 100
+    assert sorted(recording.rows) == sorted({*range(0, 100, 16), 100}) and len(recording.missing("B")) == len(recording.rows) == 8
+    assert recording.measures("captured") == [4 - len(missing) for missing in recording.missing()] == [len(v) for v in recording.captured().values()]
+    assert recording.events == lab.events and same(Lab.from_string(recording.text), lab)
+    page = recording.save_html(tmp_path / "x.html").read_text()
+    assert not re.findall(r"(?:src|href)=\"(?!data:)|https?://|import\s*\(", page) and recording.still().alt in page
+    shots = json.loads(recording.to_json())["frames"]
+    assert [unpack_frame(base64.b64decode(s))[1]["at"] for s in shots] == recording.steps
+    assert len(recording._repr_mimebundle_()[0]["text/html"]) < 400_000
 
 
 def test_one_file_in_the_wheel_draws_everything():
     assert "export default view" in read_static("lab.js") and "export function play" in read_static("lab.js")
-    assert ".lab-lamps" in read_static("lab.css") and "http" not in read_static("lab.js") + read_static("lab.css")
+    assert ".lab-modes" in read_static("lab.css") and "http" not in read_static("lab.js") + read_static("lab.css")
 
 
 def test_a_page_that_skips_frames_still_gets_all_that_it_can_draw():
     panel = Lab("minimax", "ring", batch=16, samples=50).widget
-    panel.hear(None, {"do": "view", "change": 1}, None)
+    panel.on_message(None, {"do": "view", "change": 1}, None)
     for i in range(40):
-        panel.drawn = time.monotonic() - .1  # it is time for a frame, and nobody is late
+        panel.frame_time = time.monotonic() - .1  # it is time for a frame, and nobody is late
         before = panel.sent
         panel.draw(False)
         assert panel.sent == before + 1
         if i % 4 == 3:
-            panel.hear(None, {"do": "ack", "frame": panel.sent}, None)  # only the last of several was drawn
+            panel.on_message(None, {"do": "ack", "frame": panel.sent}, None)  # only the last of several was drawn
     for _ in range(20):
-        panel.drawn = time.monotonic() - .1
+        panel.frame_time = time.monotonic() - .1
         panel.draw(False)
-    assert panel.sent - panel.seen == 8  # a page that draws nothing any more gets no more
+    assert panel.sent - panel.acknowledged == 8  # a page that draws nothing any more gets no more
 
 
 def test_modes_drawn_on_a_line_make_a_line():
     panel = Lab("bigan", "line", batch=16, samples=50).widget
-    panel.hear(None, {"do": "draw", "points": [[-1., .3], [0., -.2], [2., 0.]]}, None)
+    panel.on_message(None, {"do": "draw", "points": [[-1., .3], [0., -.2], [2., 0.]]}, None)
     panel.driver.wait()
     assert not panel.driver.error
     assert panel.lab.modes.event == (1,) and panel.lab.modes.centers.flatten().tolist() == [-1., 0., 2.]

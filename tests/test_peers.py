@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from modelab.evaluation.coverage import kl
+from modelab.evaluation.protocols import kl
 from modelab.evaluation.precision_recall import (error_curve, frechet_distance, histogram_curve,
                                                  pr_curve, precision_recall)
 
@@ -25,7 +25,7 @@ def peer(name):
         pytest.skip(f"the peer {name} is not installed, or does not import here ({type(error).__name__})")
 
 
-def bags(n=300, m=250, width=6):
+def two_sets(n=300, m=250, width=6):
     g = torch.Generator().manual_seed(0)
     return torch.randn(n, width, generator=g), .9 * torch.randn(m, width, generator=g) + .1
 
@@ -44,14 +44,14 @@ def four(found):
 
 def test_balls_agree_with_torchmetrics_distances():
     distance = peer("torchmetrics.functional").pairwise_euclidean_distance
-    real, fake = bags()
+    real, fake = two_sets()
     theirs = [distance(a, b, zero_diagonal=False).numpy() for a, b in ((real, fake), (real, real), (fake, fake))]
     assert four(precision_recall(real, fake, K)) == pytest.approx(from_distances(*theirs), abs=1e-6)
 
 
 def test_balls_agree_with_prdc_where_there_are_no_ties():
     prdc = peer("prdc")
-    real, fake = bags()
+    real, fake = two_sets()
     theirs = prdc.compute_prdc(real.double().numpy(), fake.double().numpy(), K)
     ours = four(precision_recall(real, fake, K))
     assert ours == pytest.approx([theirs[n] for n in ("precision", "recall", "density", "coverage")], abs=1e-6)
@@ -90,7 +90,7 @@ def test_frechet_distance_agrees_with_torchmetrics():
 
         def forward(self, x):
             return x.flatten(1)
-    measure, (real, fake) = theirs(feature=Same()), bags()
+    measure, (real, fake) = theirs(feature=Same()), two_sets()
     measure.update(real, real=True)
     measure.update(fake, real=False)
     assert frechet_distance(real, fake) == pytest.approx(float(measure.compute()), rel=1e-3)
@@ -119,7 +119,7 @@ def test_error_curve_is_simons():
 
 def test_names_are_not_swapped():
     """A well-known library had them the wrong way round for years: junk must cost precision, lost modes recall."""
-    real, _ = bags()
+    real, _ = two_sets()
     junk, lost = torch.cat([real[:150], real[:150] + 50]), real[real[:, 0] > 0]
     assert precision_recall(real, junk, K).precision < .6 < precision_recall(real, junk, K).recall
     assert precision_recall(real, lost, K).recall < .75 < precision_recall(real, lost, K).precision

@@ -5,16 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from modelab.evaluation.balls import neighbour_radii
+from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.precision_recall import (density_coverage, error_curve, frechet_distance,
-                                                 histogram_curve, MAX_BYTES, neighbour_radii,
-                                                 neighbourhood_companions, pr_curve,
+                                                 histogram_curve, neighbourhood_companions, pr_curve,
                                                  precision_recall)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def by_definition(real, fake, k):

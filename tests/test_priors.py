@@ -10,23 +10,20 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import minimize
 
+from helpers import seeded
 from modelab.core.seeding import randn
 from modelab.data.digits import stacked_digits
 from modelab.data.mixtures import ring
-from modelab.evaluation.audit import interpolations
-from modelab.evaluation.coverage import kl
+from modelab.evaluation.interpolations import interpolations
+from modelab.evaluation.protocols import kl
 from modelab.methods.priors import (fit_prior, HistogramPrior, INTERPOLATION_PRIORS,
                                     midpoint_shares, NonParametricPrior, rescaled_lerp)
 from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 
-def gen(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def law(n, seed=0):
-    p = torch.rand(n, generator=gen(seed), dtype=torch.float64) + .01
+    p = torch.rand(n, generator=seeded(seed), dtype=torch.float64) + .01
     return p / p.sum()
 
 
@@ -136,7 +133,7 @@ def by_slsqp(start, shares, least):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_another_solver_finds_the_same_symmetric_law(seed):
-    start = .3 * torch.randn(16, generator=gen(seed), dtype=torch.float64)
+    start = .3 * torch.randn(16, generator=seeded(seed), dtype=torch.float64)
     other = by_slsqp(start, lambda v: torch.cat([v.flip(0), v]), .25)
     assert fit_prior(.25, bins=32).divergence == pytest.approx(other, rel=1e-4)
 
@@ -150,17 +147,17 @@ def test_a_lopsided_law_is_nearer_still_as_the_chapter_says():
 
 def test_the_fitted_law_is_symmetric_as_wide_as_asked_and_the_same_each_time():
     a, b = fit_prior(.1, 256), fit_prior(.1, 256)
-    assert torch.equal(a.p, b.p) and a.price == b.price and torch.equal(a.p, a.p.flip(0)) and (a.p > 0).all()
+    assert torch.equal(a.p, b.p) and a.multiplier == b.multiplier and torch.equal(a.p, a.p.flip(0)) and (a.p > 0).all()
     assert a.spread == pytest.approx(.1, abs=2e-5) and a.p.sum().item() == pytest.approx(1, abs=1e-12)
 
 
-def test_less_spread_less_divergence_and_the_price_is_the_slope():
+def test_less_spread_less_divergence_and_the_multiplier_is_the_slope():
     laws = [fit_prior(s, 256) for s in (.04, .08, .16, .32)]
-    nats, prices = [h.divergence for h in laws], [h.price for h in laws]
-    assert nats == sorted(nats) and prices == sorted(prices) and nats[-1] < (1 - math.log(2)) / 2
+    nats, multipliers = [h.divergence for h in laws], [h.multiplier for h in laws]
+    assert nats == sorted(nats) and multipliers == sorted(multipliers) and nats[-1] < (1 - math.log(2)) / 2
     near = fit_prior(.1, 256), fit_prior(.102, 256)
     slope = (near[1].divergence - near[0].divergence) / (near[1].spread - near[0].spread)
-    assert slope == pytest.approx((near[0].price + near[1].price) / 2, rel=.02)
+    assert slope == pytest.approx((near[0].multiplier + near[1].multiplier) / 2, rel=.02)
 
 
 @pytest.mark.parametrize("quiet", (torch.no_grad, torch.inference_mode))
@@ -181,7 +178,7 @@ def test_known_value_at_the_paper_s_floor():
 
 def test_draws_follow_the_law():
     h = HistogramPrior(law(7))
-    z = h.sample(200_000, generator=gen()).double()
+    z = h.sample(200_000, generator=seeded()).double()
     edges = torch.cat([torch.zeros(1, dtype=torch.float64), h.p.cumsum(0)])
 
     def below(v):
@@ -194,7 +191,7 @@ def test_draws_follow_the_law():
 
 def test_a_bin_without_mass_is_never_drawn_and_middles_of_draws_are_the_midpoint():
     p = torch.tensor([0., .5, 0., .5, 0., 0.], dtype=torch.float64)
-    z = HistogramPrior(p).sample(2, 100_000, generator=gen())
+    z = HistogramPrior(p).sample(2, 100_000, generator=seeded())
     assert set(((z + 1) * 3).long().flatten().tolist()) == {1, 3}
     seen = torch.bincount(((z.mean(0) + 1) * 3).long(), minlength=6).double() / 100_000
     assert torch.allclose(seen, midpoint_shares(p), atol=.006)
@@ -202,8 +199,8 @@ def test_a_bin_without_mass_is_never_drawn_and_middles_of_draws_are_the_midpoint
 
 def test_each_run_draws_for_itself():
     h = fit_prior(.1, 64)
-    both = h.sample(2, 5, 3, generator=[gen(0), gen(1)])
-    assert torch.equal(both[1:], h.sample(1, 5, 3, generator=[gen(1)])) and not torch.equal(both[0], both[1])
+    both = h.sample(2, 5, 3, generator=[seeded(0), seeded(1)])
+    assert torch.equal(both[1:], h.sample(1, 5, 3, generator=[seeded(1)])) and not torch.equal(both[0], both[1])
     assert both.dtype == torch.float32
 
 
@@ -211,15 +208,15 @@ def test_each_run_draws_for_itself():
 
 @pytest.mark.parametrize("shape", [(6,), (5, 6), (2, 5, 6)])
 def test_rescaled_lerp_by_hand(shape):
-    a, b = torch.randn(2, *shape, generator=gen(), dtype=torch.float64)
+    a, b = torch.randn(2, *shape, generator=seeded(), dtype=torch.float64)
     assert torch.equal(rescaled_lerp(a, b, 0.), a) and torch.equal(rescaled_lerp(a, b, 1.), b)
     assert torch.allclose(rescaled_lerp(a, b, .5), (a + b) / 2 ** .5) and rescaled_lerp(a, b, .5).dtype == torch.float64
-    t = torch.rand(*shape[:-1], 1, generator=gen(), dtype=torch.float64)
+    t = torch.rand(*shape[:-1], 1, generator=seeded(), dtype=torch.float64)
     assert torch.allclose(rescaled_lerp(a, b, t), ((1 - t) * a + t * b) / ((1 - t) ** 2 + t ** 2).sqrt())
 
 
 def test_it_keeps_the_normal_law_and_a_straight_line_does_not():
-    a, b = torch.randn(2, 20_000, 3, generator=gen())
+    a, b = torch.randn(2, 20_000, 3, generator=seeded())
     for t in (.2, .5, .9):
         assert stats.kstest(rescaled_lerp(a, b, t).flatten(), "norm").pvalue > 1e-3
         assert stats.kstest(torch.lerp(a, b, t).flatten(), "norm").pvalue < 1e-9
@@ -234,8 +231,8 @@ def test_bad_paths():
 
 
 def test_the_audit_walks_along_it():
-    a, b = torch.randn(2, 6, 2, generator=gen())
-    found = interpolations(lambda z: z, a, b, torch.randn(200, 2, generator=gen(1)), path=rescaled_lerp, steps=5)
+    a, b = torch.randn(2, 6, 2, generator=seeded())
+    found = interpolations(lambda z: z, a, b, torch.randn(200, 2, generator=seeded(1)), path=rescaled_lerp, steps=5)
     assert found.length.shape == (6,) and (found.length >= (a - b).norm(dim=1) - 1e-5).all()
 
 
@@ -244,12 +241,12 @@ def test_the_audit_walks_along_it():
 @pytest.mark.parametrize("spread", (.025, .054, .5))
 @pytest.mark.parametrize("prior", INTERPOLATION_PRIORS)
 def test_every_prior_has_unit_variance(prior, spread):
-    z = NonParametricPrior(prior=prior, spread=spread).noise(400_000, generator=gen())
+    z = NonParametricPrior(prior=prior, spread=spread).noise(400_000, generator=seeded())
     assert z.mean().abs() < .01 and z.std().item() == pytest.approx(1, abs=.02)
 
 
 def test_normal_is_the_engine_s_own():
-    assert torch.equal(NonParametricPrior(prior="normal").noise(5, 3, generator=gen()), randn(5, 3, generator=gen()))
+    assert torch.equal(NonParametricPrior(prior="normal").noise(5, 3, generator=seeded()), randn(5, 3, generator=seeded()))
 
 
 @pytest.mark.parametrize("modes", (ring, stacked_digits))
@@ -262,6 +259,12 @@ def test_it_plays_on_points_and_images_and_resumes_to_the_bit(modes, tmp_path):
     assert (again.game.prior, again.game.spread) == ("nonparametric", .054) and torch.isfinite(straight.losses["G"]).all()
 
 
+def test_it_plays_with_convolutional_players():
+    game = NonParametricPrior(networks=Networks("conv", width=2))
+    run = Run(game, stacked_digits(), runs=2, batch=4, device="cpu").step(2)
+    assert run.sample(3).shape == (2, 3, 3, 8, 8) and torch.isfinite(run.losses["D"]).all()
+
+
 def test_settings_that_cannot_be():
     for wrong in (dict(prior="laplace"), dict(spread=0.), dict(spread=.6), dict(spread=math.nan), dict(weight=-1.)):
         with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
@@ -270,6 +273,6 @@ def test_settings_that_cannot_be():
 
 def test_the_claim_in_small():
     """Lengths of middles: what shortens a normal latent and hardly a typical shaped one is what breaks and saves the recall."""
-    normal, shaped = (NonParametricPrior(prior=p).noise(2, 4000, 32, generator=gen()) for p in ("normal", "nonparametric"))
+    normal, shaped = (NonParametricPrior(prior=p).noise(2, 4000, 32, generator=seeded()) for p in ("normal", "nonparametric"))
     kept = [z.mean(0).norm(dim=1).median() / z[0].norm(dim=1).median() for z in (normal, shaped)]
     assert kept[0].item() == pytest.approx(.5 ** .5, abs=.01) and kept[1] > .84

@@ -1,8 +1,9 @@
-"""README.md keeps its word: its code runs, its commands exist, its tables are what the stored notebooks say."""
+"""The documents keep their word: code runs, commands exist, links lead somewhere, tables say what the notebooks say."""
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -129,20 +130,36 @@ def test_a_wrong_readme_is_noticed(tmp_path):
     assert dead_links("[a](absent.md) [b](https://x.y) ![c](no.png) [d](setup.py#x)", ROOT) == ["absent.md", "no.png"]
 
 
-def test_links_lead_somewhere():
-    assert not dead_links(readme(), ROOT)
+DOCUMENTS = ["README.md", "LEDGER.md", "RELIABILITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md",
+             "data_scripts/README.md"]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name):
+    path = ROOT / name
+    assert not dead_links(path.read_text(encoding="utf-8"), path.parent)
+
+
+def test_readme_is_short():
+    assert len(readme().splitlines()) <= 120
+
+
+def test_the_tests_that_reliability_names_exist():
+    text = (ROOT / "RELIABILITY.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+)::(test_\w+)`", text)
+    assert named and not [f"{file}::{test}" for file, test in named
+                          if f"def {test}(" not in (ROOT / f"tests/{file}.py").read_text(encoding="utf-8")]
 
 
 def test_tables_are_what_the_notebooks_say():
-    text = readme()
-    assert ledger.renewed(text, notebooks(), ROOT) == text, "run: python data_scripts/ledger.py --write"
+    assert not ledger.stale(ROOT, notebooks()), "run: python data_scripts/ledger.py --write"
 
 
 def chapter(path: Path, *rows: dict) -> Path:
     """A stored chapter that shows claims."""
     outs = [new_output("execute_result", {ledger.CLAIM: row, "text/plain": "…"}) for row in rows]
-    cells = [new_markdown_cell("# Modes\n> Data whose modes are known"), new_code_cell("#| default_exp modes"),
-             *(new_code_cell("claim(…)", outputs=[out]) for out in outs)]
+    cells = [new_markdown_cell("# Modes\n> Data whose modes are known"), new_markdown_cell("| **Question** | Which modes? |"),
+             new_code_cell("#| default_exp data.modes"), *(new_code_cell("claim(…)", outputs=[out]) for out in outs)]
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(new_notebook(cells=cells, metadata={"modelab": {"seconds": 90.0}}), path)
     return path
@@ -151,31 +168,44 @@ def chapter(path: Path, *rows: dict) -> Path:
 ROW = dict(claim="a | b", paper="Somebody 2018", section="§2", figure="", ours="7.5 [7.1, 7.9]", baseline="3 [2, 4]",
            verdict="holds")
 EMPTY = "top\n<!-- chapters -->\n<!-- /chapters -->\nmiddle\n<!-- ledger -->\nstale row\n<!-- /ledger -->\nend\n"
+FIRST, SECOND = "nbs/0_a/01_first.ipynb", "nbs/1_b/04_second.ipynb"
+
+
+def empty_index(root: Path) -> None:
+    """An index notebook whose table of questions is still to be filled."""
+    path = root / "nbs/index.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Index\n<!-- questions -->\n<!-- /questions -->")]), path)
 
 
 def test_ledger_is_derived(tmp_path):
-    paths = [chapter(tmp_path / "nbs/0_a/01_modes.ipynb", ROW), chapter(tmp_path / "nbs/1_b/04_x.ipynb")]
+    paths = [chapter(tmp_path / FIRST, ROW), chapter(tmp_path / SECOND)]
     text = ledger.renewed(EMPTY, paths, tmp_path)
-    assert "| 01 | [Modes](../nbs/0_start/03_modes.ipynb) | Data whose modes are known | `modelab.data.mixtures` | 1.5 |" in text
-    assert "| 01 | a \\| b | Somebody 2018, §2 | 7.5 [7.1, 7.9] | 3 [2, 4] | holds |" in text
+    assert f"| 0.1 | [Modes]({FIRST}) | Data whose modes are known | `modelab.data.modes` | 1.5 |" in text
+    assert "| 0.1 | a \\| b | Somebody 2018, §2 | 7.5 [7.1, 7.9] | 3 [2, 4] | holds |" in text
     assert ledger.renewed(text, paths, tmp_path) == text and "stale row" not in text and text.endswith("end\n")
+    empty_index(tmp_path)
+    index = ledger.renewed_index((tmp_path / "nbs/index.ipynb").read_text(), paths, tmp_path)
+    assert "| Which modes? | [1.4 Modes](1_b/04_second.ipynb) |" in nbformat.reads(index, as_version=4).cells[0].source
 
 
 @pytest.mark.parametrize("change, complaint", [({"verdict": "not judged (short walk)"}, "full length"),
                                                ({"ours": 7.5}, "ours")])
 def test_ledger_refuses_what_was_not_judged(tmp_path, change, complaint):
-    path = chapter(tmp_path / "nbs/0_a/01_modes.ipynb", ROW | change)
-    with pytest.raises(ChapterError, match=f"01_modes.ipynb.*{complaint}"):
+    path = chapter(tmp_path / FIRST, ROW | change)
+    with pytest.raises(ChapterError, match=f"01_first.ipynb.*{complaint}"):
         ledger.renewed(EMPTY, [path], tmp_path)
 
 
 def test_ledger_command_tells_stale_from_fresh(tmp_path, monkeypatch, capsys):
-    path = chapter(tmp_path / "nbs/0_a/01_modes.ipynb", ROW)
+    path = chapter(tmp_path / FIRST, ROW)
     monkeypatch.setattr(ledger, "ROOT", tmp_path)
     monkeypatch.setattr(ledger, "notebooks", lambda: [path])
     assert ledger.main([]) == 2
-    (tmp_path / "README.md").write_text("no markers")
+    empty_index(tmp_path)
+    shutil.copyfile(ROOT / "jupytext.toml", tmp_path / "jupytext.toml")
+    (tmp_path / "LEDGER.md").write_text("no markers")
     assert ledger.main([]) == 2 and "<!-- chapters -->" in capsys.readouterr().err
-    (tmp_path / "README.md").write_text(EMPTY)
-    assert ledger.main([]) == 1 and "+| 01 |" in capsys.readouterr().out
+    (tmp_path / "LEDGER.md").write_text(EMPTY)
+    assert ledger.main([]) == 1 and "+| 0.1 |" in capsys.readouterr().out
     assert ledger.main(["--write"]) == 0 and ledger.main([]) == 0

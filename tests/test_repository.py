@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from run_notebooks import ROOT, notebooks, number
 
 HAND_WRITTEN = {"__init__.py"}
-LINES_PER_FILE, LINES_PER_FUNCTION = 450, 60
+LINES_PER_FILE, LINES_PER_FUNCTION = 400, 41
 TEXT_FILES = {".py", ".ini", ".toml", ".txt", ".md", ".in", ".yml", ".js", ".css", ".json", ".ipynb", ".svg", ""}
 HOME = re.compile(r"(?<![\w.~/-])/(?:root|work|home|Users)/[\w.]")
 SKIPS = re.compile(r"mark\.(?:skip|skipif|xfail)\b|pytest\.xfail\(|unittest\.skip|NBVAL_SKIP|PYTEST_VALIDATE_SKIP"
@@ -36,20 +36,20 @@ def export(root: Path, into: Path) -> Path:
         target = into / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    shutil.copyfile(root / "pyproject.toml", into / "pyproject.toml")
+    for name in ("pyproject.toml", "settings.ini"):
+        shutil.copyfile(root / name, into / name)
     (into / "modelab").mkdir()
     for name in HAND_WRITTEN:
-        if (root / "modelab" / name).exists():
-            shutil.copyfile(root / "modelab" / name, into / "modelab" / name)
-    env = {k: v for k, v in os.environ.items() if k != "IN_TEST"}  # under which nbdev exports nothing
-    subprocess.run([sys.executable, "-c", "from nbdev.doclinks import nbdev_export; nbdev_export()"], cwd=into, env=env,
-                   check=True, capture_output=True, text=True)
+        shutil.copyfile(root / "modelab" / name, into / "modelab" / name)
+    env = {k: v for k, v in os.environ.items() if k != "IN_TEST"} | {"PYTHONPATH": str(root / "data_scripts")}
+    code = "import sys; from pathlib import Path; import export; export.export(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(into)], cwd=into, env=env, check=True, capture_output=True, text=True)
     return into / "modelab"
 
 
 def differences(committed: Path, exported: Path) -> list[str]:
     """What `nbdev-export` would change in the package folder `committed`."""
-    ours, theirs = ({p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.py")}
+    ours, theirs = ({p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.py*") if p.suffix in (".py", ".pyi")}
                     for folder in (committed, exported))
     both = sorted(ours.keys() & theirs.keys())
     return ([f"{name}: differs from its notebook" for name in both if ours[name] != theirs[name]]
@@ -61,24 +61,25 @@ def test_export_is_a_no_op(root, tmp_path):
     assert notebooks(), "there is no notebook in nbs/ yet"
     exported = export(root, tmp_path)
     assert not (problems := differences(root / "modelab", exported)), f"run nbdev-export: {problems}"
-    first = next(p for p in exported.glob("*.py") if p.name not in HAND_WRITTEN | {"_modidx.py"})
+    first = next((exported / "core").glob("[a-z]*.py"))
     first.write_text(first.read_text() + "\n# by hand\n")
     (exported / "orphan.py").write_text("")
-    assert differences(exported, root / "modelab") == [f"{first.name}: differs from its notebook",
+    assert differences(exported, root / "modelab") == [f"core/{first.name}: differs from its notebook",
                                                        "orphan.py: no notebook exports it"]
 
 
+def exported(nb: nbformat.NotebookNode) -> set[str]:
+    """The modules that a notebook exports."""
+    found = {module(nb)} if any(re.search(r"^#\|\s*exports?i?[ \t]*$", c.source, re.M) for c in nb.cells) else set()
+    return found | {m[1] for c in nb.cells for m in re.finditer(r"^#\|\s*exports?i?[ \t]+([\w.]+)", c.source, re.M)}
+
+
 def clashes(paths: list[Path]) -> list[str]:
-    """Notebooks that would overwrite or shadow each other, or whose export goes to another notebook's module."""
-    names = Counter(p.stem for p in paths)
-    numbers = Counter(number(p) for p in paths)
-    books = {p: nbformat.read(p, as_version=4) for p in paths}
-    modules = Counter(filter(None, map(module, books.values())))
-    aside = [f"{p.name}: #| export into another notebook's module" for p, nb in books.items()
-             for c in nb.cells if re.search(r"^#\|\s*exports?i?[ \t]+\w", c.source, re.M)]
-    return ([f"{n}: {k} notebooks of this name" for n, k in names.items() if k > 1]
-            + [f"{n}: {k} notebooks of this number" for n, k in numbers.items() if k > 1]
-            + [f"modelab.{n}: {k} notebooks export it" for n, k in modules.items() if k > 1] + aside)
+    """Notebooks of one part with one number, and modules that several notebooks export."""
+    numbers = Counter((p.parent.name, number(p)) for p in paths)
+    modules = Counter(m for p in paths for m in exported(nbformat.read(p, as_version=4)))
+    return ([f"{part}: {k} notebooks of the number {n}" for (part, n), k in numbers.items() if k > 1]
+            + [f"modelab.{m}: {k} notebooks export it" for m, k in modules.items() if k > 1])
 
 
 def notebook(path: Path, *cells: str) -> Path:
@@ -88,39 +89,11 @@ def notebook(path: Path, *cells: str) -> Path:
     return path
 
 
-def test_one_notebook_one_module(tmp_path):
+def test_a_module_has_one_notebook(tmp_path):
     assert not clashes(notebooks())
-    bad = [notebook(tmp_path / folder / "01_x.ipynb", "#| default_exp x") for folder in "ab"]
-    bad.append(notebook(tmp_path / "c/02_y.ipynb", "#| export x\n1"))
-    assert len(clashes(bad)) == 4
-
-
-def uphill(package: Path, paths: list[Path]) -> list[str]:
-    """Imports of a module by one whose notebook comes earlier in the course."""
-    place = {name: number(p) if number(p) >= 0 else 99  # what the index exports comes last
-             for p in paths if (name := module(nbformat.read(p, as_version=4)))}
-    problems = []
-    for name, own in place.items():
-        if not (package / f"{name}.py").exists():
-            continue
-        for node in ast.walk(ast.parse((package / f"{name}.py").read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "modelab"):
-                path = (node.module or "").removeprefix("modelab").strip(".")
-                used = [path] if path else [alias.name for alias in node.names]
-            elif isinstance(node, ast.Import):
-                used = [a.name.removeprefix("modelab.") for a in node.names if a.name.startswith("modelab.")]
-            else:
-                continue
-            problems += [f"{name} ({own:02d}) imports {u} ({place[u]:02d})" for u in used if place.get(u, -1) >= own]
-    return problems
-
-
-def test_modules_import_only_earlier_ones(root, tmp_path):
-    assert not uphill(root / "modelab", notebooks())
-    books = [notebook(tmp_path / f"nbs/0{i}_{n}.ipynb", f"#| default_exp {n}") for i, n in enumerate("abc")]
-    (tmp_path / "a.py").write_text("def f():\n    from .b import g\n    from . import c\n    import modelab.b\n")
-    (tmp_path / "b.py").write_text("from modelab.a import f\nfrom . import a\nimport modelab.a\n")
-    assert uphill(tmp_path, books) == ["a (00) imports b (01)", "a (00) imports c (02)", "a (00) imports b (01)"]
+    bad = [notebook(tmp_path / "1_a" / f"01_{name}.ipynb", "#| default_exp x.y", "#| export\n1") for name in "ab"]
+    bad.append(notebook(tmp_path / "1_b/02_c.ipynb", "#| export x.y\n1"))
+    assert clashes(bad) == ["1_a: 2 notebooks of the number 1.1", "modelab.x.y: 3 notebooks export it"]
 
 
 def stale_twins(root: Path) -> list[str]:
@@ -177,7 +150,7 @@ def too_long(path: Path) -> list[str]:
 
 
 def test_modules_and_functions_stay_short(root, tmp_path):
-    found = [p for p in (root / "modelab").rglob("*.py") if p.name != "_modidx.py"]
+    found = [p for p in (root / "modelab").rglob("*.py") if p.name not in ("_modidx.py", "_index.py")]
     assert not sum(map(too_long, found), [])
     bad = tmp_path / "bad.py"
     bad.write_text("def f():\n" + "    1\n" * 60 + "1\n" * 400 + "# no code\n\n" * 9)
@@ -231,7 +204,7 @@ def mismatches(settings: dict[str, str], package: str, project: str, constraints
     """Where version, Python and requirements are said twice and not the same."""
     pins = {canonicalize_name(r.name): r for line in constraints.splitlines()
             if line.strip() and not line.startswith("#") for r in [Requirement(line)]}
-    version, python = (f'__version__ = "{settings["version"]}"', f'requires-python = ">={settings["min_python"]}"')
+    version, python = (f"VERSION = '{settings['version']}'", f'requires-python = ">={settings["min_python"]}"')
     problems = [f"version: settings.ini {settings['version']}"] * (version not in package)
     problems += ["requires-python differs"] * (python not in project)
     for key in ("requirements", "course_requirements", "data_requirements", "dev_requirements"):
@@ -249,7 +222,7 @@ def test_metadata_is_said_once_or_the_same(root):
     parser = ConfigParser(delimiters=["="])
     parser.read(root / "settings.ini", encoding="utf-8")
     settings = dict(parser["DEFAULT"])
-    names = ("modelab/__init__.py", "pyproject.toml", "constraints.txt")
+    names = ("modelab/_index.py", "pyproject.toml", "constraints.txt")
     files = [(root / name).read_text(encoding="utf-8") for name in names]
     assert not mismatches(settings, *files)
     assert "nbdev==" in settings["dev_requirements"], "export output changes between releases: pin nbdev exactly"

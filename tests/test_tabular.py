@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from modelab.core.registry import make
 from modelab.data.digits import digits
 from modelab.data.mixtures import mixture, ring
 from modelab.evaluation.coverage import coverages
@@ -20,13 +21,7 @@ from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.run import Run
 
-
-def gen(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=gen(seed), dtype=torch.float64)
+from helpers import normal as randn, seeded as gen
 
 
 def mask(*shape, seed=0):
@@ -161,7 +156,7 @@ def test_gradient_of_the_penalty_is_right():
     (lambda: cell_penalty(lambda x: x.sum(-1), randn(4, 2), mask(4, 2)), "critic"),
     (lambda: TableRows(torch.tensor([[1., math.nan], [2., math.nan]])), "x"), (lambda: TableRows(torch.tensor([[math.inf, 1.]])), "x"),
     (lambda: ImputerNetwork(nn.Linear(2, 1), ()), "event"), (lambda: CellDiscriminator(3), "net"),
-    (lambda: Imputer(ask="all"), "ask"), (lambda: Imputer(rate=-.1), "rate"), (lambda: Imputer(weight=math.nan), "weight"),
+    (lambda: Imputer(reconstruct="all"), "reconstruct"), (lambda: Imputer(rate=-.1), "rate"), (lambda: Imputer(reconstruction_weight=math.nan), "reconstruction_weight"),
     (lambda: impute_rows(None, randn(4, 2)), "run"),
     (lambda: Run(Imputer(D=lambda: nn.Linear(2, 1)), ring(), runs=1, batch=4, device="cpu").step(), "D"),
     (lambda: Run(Imputer(G=lambda: nn.Linear(4, 3)), ring(), runs=1, batch=4, device="cpu").step(), "G"),
@@ -186,14 +181,32 @@ def test_imputer_sees_noise_in_holes_and_nothing_that_is_hidden():
     assert seen[0].tolist() == [[[1., 6., 1., 0.]]] and seen[1].tolist() == [[[5., 6., 0., 0.]]]
 
 
-@pytest.mark.parametrize("rules, modes", [(dict(), ring), (dict(ask="hidden", adversary=0.), ring), (dict(latent=3), digits)])
+@pytest.mark.parametrize("rules, modes", [(dict(), ring), (dict(reconstruct="hidden", adversarial_weight=0.), ring), (dict(networks=Networks(width=16, latent=3)), digits)])
 def test_it_plays_on_points_and_images_and_resumes_to_the_bit(rules, modes, tmp_path):
     def start():
-        return Run(Imputer(networks=Networks(width=16), **rules), modes(), runs=2, batch=8, average=.9, device="cpu")
+        return Run(Imputer(**{"networks": Networks(width=16)} | rules), modes(), runs=2, batch=8, average=.9, device="cpu")
     straight, broken = start().step(4), start().step(2)
     again = Run.load(broken.save(tmp_path / "half.safetensors"), device="cpu").step(2)
     assert torch.equal(straight.sample(9), again.sample(9)) and straight.sample(9).shape == (2, 9, *modes().event)
     assert torch.isfinite(straight.losses["G"]).all()
+
+
+def test_convolutional_players_play_on_pictures_and_say_no_to_rows():
+    rules = Imputer(networks=Networks("conv", width=4))
+    run = Run(rules, digits(), runs=2, batch=8, device="cpu").step(3)
+    assert run.sample(3).shape == (2, 3, 1, 8, 8) and all(v.isfinite().all() for v in run.losses.values())
+    one = Run(rules, digits(), runs=1, seed=1, batch=8, device="cpu").step(3)
+    assert torch.allclose(one.sample(3)[0], run.sample(3)[1], atol=1e-5)
+    x = digits().sample(5, gen())
+    holed = x.masked_fill(torch.rand(x.shape, generator=gen()) < .3, math.nan)
+    assert torch.equal(impute_rows(run, holed)[0][~holed.isnan()], holed[~holed.isnan()])
+    with pytest.raises(ValueError, match=r"^kind: .*\(2,\), which is no picture"):
+        Run(Imputer(networks=Networks("conv")), ring(), runs=1, batch=4, device="cpu")
+
+
+def test_old_names_of_settings_are_read():
+    game = make("game", {"name": "imputer", "ask": "hidden", "weight": 2., "adversary": .5, "price": .3, "width": 4})
+    assert (game.reconstruct, game.reconstruction_weight, game.adversarial_weight, game.penalty_weight) == ("hidden", 2., .5, .3)
 
 
 def test_each_seed_plays_alone():
@@ -205,8 +218,8 @@ def test_each_seed_plays_alone():
 def test_it_takes_plain_modules_and_opens_in_the_lab():
     rules = Imputer(G=lambda: nn.Linear(4, 2), D=lambda: nn.Linear(2, 2))
     assert Run(rules, ring(), runs=2, batch=8, device="cpu").step(2).sample(5).shape == (2, 5, 2)
-    lab = Lab(Imputer(networks=Networks(width=8)), ring(), batch=8, samples=20).step(2).set("adversary", 0.).step(1)
-    assert lab.sides["A"].game.adversary == 0 and lab.sides["A"].steps == 3
+    lab = Lab(Imputer(networks=Networks(width=8)), ring(), batch=8, samples=20).step(2).set("adversarial_weight", 0.).step(1)
+    assert lab.sides["A"].game.adversarial_weight == 0 and lab.sides["A"].steps == 3
 
 
 def test_filling_asks_a_resting_network_and_leaves_it_as_it_was():
@@ -218,7 +231,7 @@ def test_filling_asks_a_resting_network_and_leaves_it_as_it_was():
 
 def test_a_table_with_holes_is_learned_from_and_filled():
     table = hide_cells(torch.rand(30, 4, generator=gen()), .3, gen(1))
-    run = Run(Imputer(rate=.2, ask="hidden", networks=Networks(width=8)), TableRows(table), runs=2, batch=8, device="cpu").step(3)
+    run = Run(Imputer(rate=.2, reconstruct="hidden", networks=Networks(width=8)), TableRows(table), runs=2, batch=8, device="cpu").step(3)
     done, known = impute_rows(run, table), ~table.isnan()
     assert done.shape == (2, 30, 4) and torch.isfinite(done).all() and torch.equal(done[1][known], table[known])
     assert torch.equal(impute_rows(run, table), done) and not torch.equal(impute_rows(run, table, 1), done)
@@ -237,7 +250,7 @@ def test_reconstruction_collapses_and_judged_cells_do_not(circle):
     x = circle.sample(1000, gen(3))
     holed = x.masked_fill(nn.functional.one_hot(torch.arange(1000) % 2, 2).bool(), math.nan)
     found = {}
-    for name, rules, n in (("mean", dict(adversary=0., ask="hidden"), 200), ("judged", dict(rate=.2), 500)):
+    for name, rules, n in (("mean", dict(adversarial_weight=0., reconstruct="hidden"), 200), ("judged", dict(rate=.2), 500)):
         run = Run(Imputer(**rules), circle, runs=2, batch=64, average=.98, device="cpu").step(n)
         filled = impute_rows(run, holed)
         found[name] = row_rmse(holed.expand(2, -1, -1), filled, x.expand(2, -1, -1)), [c.high_quality for c in coverages(filled, circle)]
@@ -250,6 +263,6 @@ def test_who_is_asked_for_what_it_sees_copies():
     holed = hide_cells(table, .2, gen(2))
     errors = {}
     for ask, rate in (("shown", 0.), ("hidden", .2)):
-        run = Run(Imputer(adversary=0., ask=ask, rate=rate, networks=Networks(depth=1)), TableRows(holed), runs=2, batch=64, device="cpu").step(300)
+        run = Run(Imputer(adversarial_weight=0., reconstruct=ask, rate=rate, networks=Networks(depth=1)), TableRows(holed), runs=2, batch=64, device="cpu").step(300)
         errors[ask] = row_rmse(holed.expand(2, -1, -1), impute_rows(run, holed), table.expand(2, -1, -1))
     assert errors["hidden"].max() < .5 * errors["shown"].min()

@@ -1,5 +1,6 @@
 """modelab.training.game: determinism, resume, crashes, interrupts, divergence, bad input."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -11,17 +12,20 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers import same_run as same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from modelab.core.registry import GAMES, load_all, make
+from modelab.core.registry import GAMES, load_all, make, set_setting, with_settings
 from modelab.core.seeding import derive_seed
+from modelab.data.digits import digits
 from modelab.data.mixtures import grid, mixture, ring
 from modelab.methods.minimax import Minimax
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
-from modelab.training.optimiser import Optimiser
-from modelab.training.run import Diverged, linear_decay, Run
+from modelab.training.game import Game
+from modelab.training.optimiser import Optimiser, Schedule
+from modelab.training.run import Diverged, Run
 
 load_all()
 OURS = sorted(name for name, game in GAMES.items() if game.__module__.startswith("modelab."))
@@ -30,12 +34,6 @@ OURS = sorted(name for name, game in GAMES.items() if game.__module__.startswith
 def small(**kw):
     settings = dict(game=Minimax(networks=Networks(width=8)), modes=ring(radius=2, std=.02), runs=2, batch=16, device="cpu") | kw
     return Run(**settings)
-
-
-def same(a: Run, b: Run) -> bool:
-    left, right = a.players.state(), b.players.state()
-    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left) and \
-        all(torch.equal(a.losses[w], b.losses[w]) for w in a.losses)
 
 
 def test_same_seed_same_bits():
@@ -87,17 +85,16 @@ def test_resume_before_the_first_step(tmp_path):
 
 def test_live_settings_are_saved(tmp_path):
     run = small().step(3)
-    run.game.saturating, run.game.lr = True, 5e-3
+    run.game.saturating = True
+    set_setting(run.game, "lr", 5e-3)
     resumed = Run.load(run.step(3).save(tmp_path / "run"), device="cpu")
     assert resumed.game.saturating is True and same(resumed.step(4), run.step(4)) and not same(run, small().step(10))
 
 
-@dataclass
-class Patient:
+@dataclass(kw_only=True)
+class Patient(Game):
     """An unregistered game whose critic moves three times a step."""
-    lr: object = None
-    betas: tuple = (.5, .9)
-    latent: int = 2
+    default_optimiser = Optimiser(1e-3, (.5, .9))
     turns = "D D D G"
 
     def players(self, event, latent, runs, generator):
@@ -111,7 +108,7 @@ class Patient:
 
 
 def test_turns_rates_and_unregistered_games(tmp_path):
-    game = Patient(lr={"G": 0., "D": 1e-3})
+    game = Patient(optimiser=Optimiser({"G": 0., "D": 1e-3}))
     run = small(game=game)
     start = {k: v.clone() for k, v in run.players.state().items()}
     run.step(2)
@@ -134,7 +131,7 @@ def test_players_that_move_together():
 
         def loss_GE(self, t):
             return self.loss_G(t) + t.E(t.x).square().mean((-1, -2))
-    run = small(game=Joint(lr=1e-3)).step(3)
+    run = small(game=Joint()).step(3)
     assert {k: int(v) for k, v in run.players.state().items() if k.endswith("/step")} == {"adam/G/step": 3, "adam/D/step": 3, "adam/E/step": 3}
 
 
@@ -318,16 +315,16 @@ def test_divergence_names_step_player_seed_and_checkpoint(tmp_path):
         def loss_G(self, t):
             loss = super().loss_G(t)
             return loss * torch.tensor([1., float("nan")]) if t.step == 70 else loss
-    run = small(game=Falls(width=8), seed=4)
+    run = small(game=Falls(networks=Networks(width=8)), seed=4)
     with pytest.raises(Diverged, match=r"loss of G is not finite at step 70, seed 5; no checkpoint"):
         run.step(200)
-    run = small(game=Falls(width=8), seed=4).step(10)
+    run = small(game=Falls(networks=Networks(width=8)), seed=4).step(10)
     path = run.save(tmp_path / "good")
     with pytest.raises(Diverged, match=f"the last checkpoint is {path}"):
         run.step(200)
     with pytest.raises(Diverged):
         run.save(path)
-    assert run.steps < 200 and Run.load(path, game=Falls(width=8), device="cpu").steps == 10
+    assert run.steps < 200 and Run.load(path, game=Falls(networks=Networks(width=8)), device="cpu").steps == 10
 
 
 def test_interrupt_ends_with_a_whole_step():
@@ -336,7 +333,7 @@ def test_interrupt_ends_with_a_whole_step():
             if t.step == 5:
                 signal.raise_signal(signal.SIGINT)
             return super().loss_D(t)
-    run, before = small(game=Slow(width=8)), signal.getsignal(signal.SIGINT)
+    run, before = small(game=Slow(networks=Networks(width=8))), signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match="step 6"):
         run.step(50)
     assert run.steps == 6 and signal.getsignal(signal.SIGINT) is before and same(run.step(4), small().step(10))
@@ -438,23 +435,115 @@ def test_losses_stay_where_their_data_are(name, monkeypatch):
 
 
 @pytest.mark.parametrize("lr", (1e-3, {"G": 1e-3, "D": 2e-3}))
-def test_linear_decay_is_the_loop_by_hand_and_gives_the_rates_back(lr):
-    decayed, by_hand = (Run(Minimax(networks=Networks(width=8), optimiser=Optimiser(lr)), ring(), runs=2, batch=4, device="cpu") for _ in range(2))
-    assert linear_decay(decayed, 11, parts=5) is decayed and decayed.steps == 10 and decayed.game.lr == lr
+def test_stairs_are_the_loop_by_hand(lr):
+    """Ten steps in five stairs; what was `linear_decay(run, 11, parts=5)`, to the bit."""
+    game = Minimax(networks=Networks(width=8), optimiser=Optimiser(lr))
+    decayed = small(game=with_settings(game, schedule=Schedule("linear", 11, stairs=5)), batch=4)
+    by_hand, plain = small(game=with_settings(game), batch=4), small(game=game, batch=4).step(10)
+    decayed.step(10)
     for share in (1, 1, 1, .8, .4):
-        by_hand.game.lr = {k: v * share for k, v in lr.items()} if isinstance(lr, dict) else lr * share
+        set_setting(by_hand.game, "lr", {k: v * share for k, v in lr.items()} if isinstance(lr, dict) else lr * share)
         by_hand.step(2)
     assert torch.allclose(decayed.sample(9), by_hand.sample(9), atol=1e-6)
-    plain = Run(Minimax(networks=Networks(width=8), optimiser=Optimiser(lr)), ring(), runs=2, batch=4, device="cpu").step(10)
     assert not torch.allclose(decayed.sample(9), plain.sample(9), atol=1e-6)
 
 
-def test_linear_decay_refuses_what_is_no_run_and_keeps_the_rates_of_a_broken_walk():
-    for wrong, name in ((dict(run=None, n=3), "run"), (dict(n=-1), "n"), (dict(n=3, parts=0), "parts")):
-        run = Run(Minimax(networks=Networks(width=8)), ring(), runs=1, batch=4, device="cpu")
-        with pytest.raises((TypeError, ValueError), match=name):
-            linear_decay(**{"run": run} | wrong)
-    run.step = None
-    with pytest.raises(TypeError):
-        linear_decay(run, 4)
-    assert run.game.lr == 1e-3
+@given(st.integers(1, 60), st.integers(1, 12))
+def test_stairs_are_those_of_the_old_decay(n, parts):
+    """The old loop took n // parts steps on each of its stairs; the same factors, as the same floats."""
+    stairs = [min(1, 2 * (1 - part / parts)) for part in range(parts) for _ in range(n // parts)]
+    assert [Schedule("linear", n, stairs=parts)(step) for step in range(len(stairs))] == stairs
+
+
+SCHEDULES = [Schedule("cosine", 7), Schedule("linear", 8), Schedule("linear", 8, stairs=4), Schedule("cosine", 3, floor=0.)]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_run_with_a_schedule_resumes_at_any_step(schedule, tmp_path):
+    game = with_settings(Minimax(networks=Networks(width=8)), schedule=schedule)
+    straight = small(game=game).step(9)
+    for n in range(10):
+        resumed = Run.load(small(game=game).step(n).save(tmp_path / "run"), device="cpu")
+        assert resumed.game.optimiser.schedule == schedule and same(resumed.step(9 - n), straight)
+
+
+@pytest.mark.parametrize("kw, word", [
+    (dict(shape="cosin", steps=3), "shape: unknown 'cosin', did you mean 'cosine'"), (dict(shape="linear", steps=0), "steps"),
+    (dict(shape="linear", steps=3, stairs=0), "stairs"), (dict(shape="cosine", steps=3, floor=2.), "floor")])
+def test_bad_schedules(kw, word):
+    with pytest.raises(ValueError, match=f"^{word}"):
+        Schedule(**kw)
+    with pytest.raises(ValueError, match=f"^{word}"):
+        Optimiser(schedule=kw)
+    for wrong in (3, {"shape": "linear"}, kw | {"length": 3}):
+        with pytest.raises(TypeError, match="^schedule: expected a Schedule"):
+            Optimiser(schedule=wrong)
+
+
+@pytest.mark.parametrize("kw, word", [
+    (dict(lr=-1.), "lr of G: expected"), (dict(lr={"G": 1e-3}), "lr of D: expected a number, got None"),
+    (dict(betas=(.5,)), "betas of G: expected two numbers"), (dict(betas=(.5, 1.)), "betas of G: expected a finite number"),
+    (dict(betas={"G": (0., .9), "D": 3}), "betas of D: expected two numbers")])
+def test_bad_rates(kw, word):
+    with pytest.raises((TypeError, ValueError), match=f"^{word}"):
+        small(game=Minimax(networks=Networks(width=8), optimiser=Optimiser(**kw)))
+
+
+class Answers(nn.Module):
+    """A stranger's D, whatever the event: it reads two moments of its inputs; its scores have `extra` last axes."""
+
+    def __init__(self, extra):
+        super().__init__()
+        self.extra, self.net = extra, nn.Sequential(nn.Linear(2, 8), nn.LeakyReLU(.2), nn.Linear(8, 1))
+
+    def forward(self, *inputs):
+        moments = sum(torch.stack([v.flatten(1).mean(1), v.flatten(1).square().mean(1)], -1) for v in inputs)
+        return self.net(moments).reshape(-1, *[1] * self.extra)
+
+
+SCORED = [name for name in OURS if "D" in {f.name for f in dataclasses.fields(GAMES[name])}
+          and name not in ("fewlabels", "imputer")]  # whose D gives features, or a score per cell
+
+
+@pytest.mark.parametrize("modes", [ring, digits])
+@pytest.mark.parametrize("name", SCORED)
+def test_a_column_of_scores_is_scores(name, modes):
+    """The field's usual D answers (N, 1) or (N, 1, 1, 1): in every game the same as (N,), on points and on grey pictures."""
+    def losses(extra):
+        game = make("game", name)
+        game.D = lambda: Answers(extra)
+        return Run(game, modes(), runs=2, batch=4, device="cpu").step(3).losses
+    try:
+        plain = losses(0)
+    except ValueError as error:
+        assert any(word in str(error) for word in ("picture", "image", "domains", "direction of points")), error
+        pytest.skip(f"{name} is not played on this set")
+    for extra in (1, 3):
+        found = losses(extra)
+        assert all(torch.equal(found[word], plain[word]) for word in plain)
+
+
+def test_scores_of_another_shape_are_refused():
+    for wrong in (lambda: nn.Linear(2, 3), lambda: nn.Sequential(nn.Linear(2, 1), nn.Flatten(0), nn.Unflatten(0, (2, -1)))):
+        with pytest.raises(ValueError, match="^D: expected one score per example, got shape"):
+            small(game=Minimax(D=wrong)).step(1)
+
+
+@pytest.mark.parametrize("name", ["minimax", "wasserstein", "zerocentred", "bigan"])
+def test_a_batch_of_one_is_no_column_of_scores(name):
+    """With one example per run the scores are (runs, 1); the runs stay apart."""
+    game = make("game", {"name": name, "width": 8})
+    run = Run(game, ring(), runs=2, batch=1, device="cpu").step(3)
+    alone = Run(game, ring(), runs=1, seed=1, batch=1, device="cpu").step(3)
+    assert all(torch.allclose(run.losses[w][:, 1:], alone.losses[w], atol=1e-5) for w in run.losses)
+
+
+def test_arguments_are_checked_in_the_first_step_only(monkeypatch):
+    from modelab.core import signatures
+    checks, honest = [], signatures.check_arguments
+    monkeypatch.setattr(signatures, "check_arguments", lambda f, values: checks.append(f.__name__) or honest(f, values))
+    run = small(game=make("game", "wasserstein")).step(1)
+    assert {"gradient_penalty", "critic_loss", "wasserstein_generator_loss"} <= set(checks)
+    checks.clear()
+    run.step(3)
+    assert not checks

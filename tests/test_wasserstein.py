@@ -3,8 +3,10 @@
 import math
 
 import pytest
+import scipy.stats
 import torch
 import torch.nn.functional as F
+from helpers import normal, seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -25,12 +27,8 @@ from modelab.training.run import Run
 GAMES = (Wasserstein, ClippedWasserstein, ZeroCentred)
 
 
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def two(*shape, seed: int = 0):
-    return torch.randn(2, *shape, generator=gen(seed), dtype=torch.float64)
+    return normal(2, *shape, seed=seed)
 
 
 # Fidelity
@@ -45,7 +43,7 @@ def test_losses():
 @pytest.mark.parametrize("event", [(3,), (2, 5, 5), (11, 3), ()])
 @pytest.mark.parametrize("target", [0., 1., 2.5])
 def test_linear_critic(event, target):
-    a = torch.randn(event, generator=gen(1), dtype=torch.float64)
+    a = torch.randn(event, generator=seeded(1), dtype=torch.float64)
     real, fake = two(9, *event)
     f = lambda x: (x * a).flatten(1).sum(1) if event else x * a
     slope = a.norm() if event else a  # with no event axis the slope keeps its sign: a plain derivative
@@ -63,8 +61,8 @@ def test_one_sided_charges_only_what_is_above():
 def test_quadratic_critic():
     real, fake = two(50, 4)
     bowl = lambda x: x.square().sum(-1) / 2
-    x = random_interpolate(bowl, real, fake, gen(5))
-    assert torch.isclose(gradient_penalty(bowl, real, fake, generator=gen(5)), (x.norm(dim=1) - 1).square().mean())
+    x = random_interpolate(real, fake, generator=seeded(5))
+    assert torch.isclose(gradient_penalty(bowl, real, fake, generator=seeded(5)), (x.norm(dim=1) - 1).square().mean())
     assert torch.isclose(r1(bowl, real), real.square().sum(1).mean() / 2)
 
 
@@ -83,7 +81,7 @@ def test_the_norm_runs_over_all_event_axes():
 
 def test_one_position_per_example():
     real, fake = two(40, 3, 4, 4)
-    x = random_interpolate(lambda v: v.flatten(1).sum(1), real, fake, gen())
+    x = random_interpolate(real, fake, generator=seeded())
     t = ((x - fake) / (real - fake)).flatten(1)
     assert (t.amax(1) - t.amin(1)).max() < 1e-9 and t.min() >= 0 and t.max() <= 1 and t[:, 0].unique().numel() == 40
 
@@ -97,10 +95,10 @@ def test_zero_slope_is_no_dead_end():
 
 
 def test_second_derivatives_are_right():
-    w = torch.randn(4, generator=gen(2), dtype=torch.float64, requires_grad=True)
+    w = torch.randn(4, generator=seeded(2), dtype=torch.float64, requires_grad=True)
     real, fake = two(5, 4)
     def price(w):
-        return gradient_penalty(lambda x: torch.tanh(x @ w), real, fake, generator=gen(3))
+        return gradient_penalty(lambda x: torch.tanh(x @ w), real, fake, generator=seeded(3))
     assert torch.autograd.gradcheck(price, w)
     assert torch.autograd.gradcheck(lambda w: r1(lambda x: torch.tanh(x @ w), real), w)
 
@@ -114,7 +112,7 @@ SPELT = {"nn.ReLU": nn.ReLU(), "in place": nn.ReLU(inplace=True), "torch.relu": 
 def test_kinks_bend_the_slope_as_autograd_says(bend):
     """ReLUs are spelt so that no zeros are carried back: to the last bit the same, and the way of the zeros is gone."""
     x = two(40, 3)[0]
-    a, b, c = (torch.randn(*shape, generator=gen(i), dtype=torch.float64).requires_grad_() for i, shape in enumerate(((3, 9), (9,), (9, 9))))
+    a, b, c = (torch.randn(*shape, generator=seeded(i), dtype=torch.float64).requires_grad_() for i, shape in enumerate(((3, 9), (9,), (9, 9))))
     f = lambda x: (bend(bend(x @ a + b) @ c) ** 2).sum(1)
     kinked = lambda x: bend(bend(x @ a + b) @ c).sum(1)
     for critic in (f, kinked):
@@ -159,9 +157,8 @@ def test_transport_is_the_best_pairing():
 
 
 def test_transport_on_a_line_is_scipys():
-    from scipy.stats import wasserstein_distance
     x, y = two(40, 1)
-    assert wasserstein_distance(x, y)[0] == pytest.approx(wasserstein_distance(x[:, 0], y[:, 0]))
+    assert wasserstein_distance(x, y)[0] == pytest.approx(scipy.stats.wasserstein_distance(x[:, 0], y[:, 0]))
 
 
 def test_no_critic_beats_the_exact_distance():
@@ -169,9 +166,9 @@ def test_no_critic_beats_the_exact_distance():
     x, y = two(60, 2)
     top = wasserstein_distance(x, y)[0]
     for seed in range(5):
-        a = torch.nn.functional.normalize(torch.randn(2, generator=gen(seed), dtype=torch.float64), dim=0)
+        a = torch.nn.functional.normalize(torch.randn(2, generator=seeded(seed), dtype=torch.float64), dim=0)
         assert -critic_loss((x @ a), (y @ a)) <= top + 1e-12
-        centre = torch.randn(2, generator=gen(seed + 9), dtype=torch.float64)
+        centre = torch.randn(2, generator=seeded(seed + 9), dtype=torch.float64)
         assert abs(critic_loss((x - centre).norm(dim=1), (y - centre).norm(dim=1))) <= top + 1e-12
 
 
@@ -191,8 +188,10 @@ def test_batch_norm_is_refused_before_it_learns_anything():
     (lambda f, x: gradient_penalty(f, x, x[:3]), "real, fake: expected one shape"),
     (lambda f, x: gradient_penalty(f, x[:0], x[:0]), "at least one example"),
     (lambda f, x: gradient_penalty(f, x, x, target=-1.), "target"),
-    (lambda f, x: gradient_penalty(lambda v: v.sum(), x, x), "expected scores"),
-    (lambda f, x: gradient_penalty(lambda v: v[:, :1], x, x), "one score per example"),
+    (lambda f, x: gradient_penalty(lambda v: v.sum(), x, x), "critic: expected one score per example"),
+    (lambda f, x: gradient_penalty(lambda v: v, x, x), "critic: expected one score per example"),
+    (lambda f, x: gradient_penalty(f, x[None], x[None]), "if the first axis counts runs, say lead=2"),
+    (lambda f, x: r1(lambda v: torch.zeros(len(v)), x), "expected scores that autograd can follow"),
     (lambda f, x: input_gradient(lambda v: v.sum(), x), "one score per example"),
     (lambda f, x: clip_weights_(nn.Linear(2, 2), 0.), "bound"),
     (lambda f, x: wasserstein_distance(x, x[:2]), "two samples of one shape"),
@@ -212,34 +211,34 @@ def test_bad_input_is_named(call, words):
 @settings(max_examples=25, deadline=None)
 @given(runs=st.integers(1, 3), batch=st.integers(1, 5), event=st.lists(st.integers(1, 4), min_size=1, max_size=3), seed=st.integers(0, 99))
 def test_runs_are_slices(runs, batch, event, seed):
-    seeds = lambda: [gen(seed + r) for r in range(runs)]
+    seeds = lambda: [seeded(seed + r) for r in range(runs)]
     f = mlp(event, (), 5, runs=runs, generator=seeds()).double()
     real, fake = two(runs, batch, *event, seed=seed)
     together = gradient_penalty(f, real, fake, generator=seeds())
     assert together.shape == (runs,)
     for r in range(runs):
-        alone = mlp(event, (), 5, generator=gen()).double()
+        alone = mlp(event, (), 5, generator=seeded()).double()
         alone.load_state_dict({k: v[r].reshape(alone.state_dict()[k].shape) for k, v in f.state_dict().items()})
-        assert torch.allclose(gradient_penalty(alone, real[r], fake[r], generator=gen(seed + r)), together[r])
+        assert torch.allclose(gradient_penalty(alone, real[r], fake[r], generator=seeded(seed + r)), together[r])
         assert torch.allclose(r1(alone, real[r]), r1(f, real)[r])
 
 
 def test_a_plain_function_with_runs():
-    a = torch.randn(4, 3, generator=gen(), dtype=torch.float64)
+    a = torch.randn(4, 3, generator=seeded(), dtype=torch.float64)
     real, fake = two(4, 6, 3)
-    R = gradient_penalty(lambda x: torch.einsum("rbd,rd->rb", x, a), real, fake)
+    R = gradient_penalty(lambda x: torch.einsum("rbd,rd->rb", x, a), real, fake, lead=2)
     assert torch.allclose(R, (a.norm(dim=1) - 1) ** 2)
 
 
 def test_event_sum_and_norm_of_pictures():
-    slopes = torch.randn(2, 5, 3, 4, 4, generator=gen(), dtype=torch.float64)
+    slopes = torch.randn(2, 5, 3, 4, 4, generator=seeded(), dtype=torch.float64)
     scores = slopes[..., 0, 0, 0]
     assert torch.allclose(gradient_norm(slopes, scores), slopes.flatten(2).norm(dim=2))
     assert sum_over_event(slopes, scores).shape == (2, 5)
 
 
 def test_clipping_is_in_place():
-    net = mlp(2, (), 8, runs=3, generator=gen())
+    net = mlp(2, (), 8, runs=3, generator=seeded())
     assert clip_weights_(net, .05) is net and max(p.abs().max() for p in net.parameters()) <= .05
 
 
@@ -248,13 +247,13 @@ def test_clipping_is_in_place():
 @pytest.mark.parametrize("game", GAMES)
 @pytest.mark.parametrize("data", [ring, digits])
 def test_games_play_on_points_and_pictures(game, data):
-    run = Run(game(width=8), data(), runs=2, batch=4, device="cpu").step(2)
+    run = Run(game(networks=Networks(width=8)), data(), runs=2, batch=4, device="cpu").step(2)
     assert run.sample(3).shape == (2, 3, *data().event) and torch.isfinite(run.sample(3)).all()
 
 
 @pytest.mark.parametrize("game", GAMES)
 def test_resumed_is_uninterrupted(game, tmp_path):
-    make = lambda: Run(game(width=8), ring(), runs=2, batch=8, device="cpu")
+    make = lambda: Run(game(networks=Networks(width=8)), ring(), runs=2, batch=8, device="cpu")
     make().step(2).save(tmp_path / "x")
     assert torch.equal(Run.load(tmp_path / "x", device="cpu").step(2).sample(5), make().step(4).sample(5))
 
@@ -267,7 +266,7 @@ def test_turns_follow_n_critic():
 def test_the_critic_is_in_its_box_whenever_it_is_used():
     run = Run(ClippedWasserstein(bound=.02, networks=Networks(width=8)), ring(), runs=2, batch=8, device="cpu").step(3)
     nets = run.players.nets
-    turn = type("T", (), {"x": randn(2, 8, 2, generator=gen()), "z": randn(2, 8, 2, generator=gen()), **nets})
+    turn = type("T", (), {"x": randn(2, 8, 2, generator=seeded()), "z": randn(2, 8, 2, generator=seeded()), **nets})
     for loss in (run.game.loss_D, run.game.loss_G):
         with torch.no_grad():
             nets["D"].final.weight.fill_(3.)
@@ -288,8 +287,8 @@ def test_a_user_critic_is_refused_where_it_has_batch_norm():
 
 
 def test_on_a_gpu(cuda):
-    f = mlp(2, (), 8, runs=2, generator=gen()).to(cuda)
+    f = mlp(2, (), 8, runs=2, generator=seeded()).to(cuda)
     real, fake = (v.float().to(cuda) for v in two(2, 5, 2))
-    there = gradient_penalty(f, real, fake, generator=[gen(r) for r in range(2)])
-    here = gradient_penalty(f.cpu(), real.cpu(), fake.cpu(), generator=[gen(r) for r in range(2)])
+    there = gradient_penalty(f, real, fake, generator=[seeded(r) for r in range(2)])
+    here = gradient_penalty(f.cpu(), real.cpu(), fake.cpu(), generator=[seeded(r) for r in range(2)])
     assert torch.allclose(there.cpu(), here, atol=1e-5)

@@ -1,6 +1,6 @@
-"""Draw the README's picture: 1,000 lamps, one per mode of the stacked digits, lit by three generators.
+"""Draw the README's picture: which of the 1,000 modes of the stacked digits three sets of samples hold.
 
-    python benchmarks/lamps.py       # trains eight seeds twice and draws seed 0; writes benchmarks/lamps.png
+    python benchmarks/modes_picture.py       # trains eight seeds twice and draws seed 0; writes benchmarks/modes.png
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ def main() -> None:
         counts = torch.bincount(digits.assign(x)[0], minlength=1000).reshape(25, 40).double()
         image = ax.imshow(counts.where(counts > 0, torch.nan), norm=LogNorm(1, 1000), cmap="viridis")
         ax.set_facecolor("black")
-        ax.set(title=f"{name}:\n{int((counts > 0).sum())} of 1,000 modes lit", xticks=[], yticks=[])
+        ax.set(title=f"{name}:\n{int((counts > 0).sum())} of 1,000 modes have samples", xticks=[], yticks=[])
     figure.colorbar(image, ax=panels, label=f"samples of {N:,}", shrink=.8)
-    atomic_write(Path(__file__).with_suffix(".png"), Picture(figure, "1,000 lamps, three times").png)
+    alt = "Samples in each of 1,000 modes, for the data and two generators"
+    atomic_write(Path(__file__).with_name("modes.png"), Picture(figure, alt).png)
 
 
 if __name__ == "__main__":

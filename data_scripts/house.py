@@ -1,0 +1,214 @@
+"""How the whole repository is built, measured: exported cells, argument checks, lines, layers, README.
+
+    python data_scripts/house.py      # prints a table and what breaks a threshold; exit status 1 if anything does
+
+What is measured:
+
+- Exported cells: lines of the code cells that a notebook exports, without the `#| export` line; cells that hold nothing
+  but imports and a docstring are left out.
+- Several definitions: exported cells with more than one function or class at their top level.
+- Validation share, by module: of the code lines inside functions (no docstrings, comments or blank lines) those that
+  belong to a `raise`; to an `if` whose branch does nothing but end in a `raise`, with the assignments before it; to a
+  statement that calls functions named `check_…` and nothing else but built-in functions, also where it assigns or returns
+  what they answer; and to an `if`, a loop or a `with` around nothing but these. What a signature declares costs no line.
+- Tuple assignments: `a, b = x, y`, for 1,000 code lines of the package.
+- Long lines: over 100 columns, in the modules and in the code cells of the notebooks; generated lines are left out.
+- Layers: what `layers.py` finds.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import layers
+import nbformat
+from nbformat import NotebookNode
+from run_notebooks import ROOT, notebooks
+
+MEDIAN, LONGEST, SHARE, COLUMNS = 12, 25, .12, 100
+EXPORT = re.compile(r"^#\|\s*export.*$\n?", re.M)
+GENERATED = ("_modidx.py", "_index.py")
+
+
+@dataclass
+class House:
+    """The measures of a repository, and the places that break a threshold."""
+
+    rows: dict[str, str] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+def exported_cells(nb: NotebookNode) -> Iterator[tuple[int, str, ast.Module]]:
+    """Index, code and syntax tree of the exported cells that define something."""
+    for index, cell in enumerate(nb.cells):
+        if cell.cell_type == "code" and EXPORT.search(cell.source):
+            code = EXPORT.sub("", cell.source)
+            tree = ast.parse(code)
+            if not all(isinstance(n, (ast.Import, ast.ImportFrom, ast.Expr)) for n in tree.body):
+                yield index, code, tree
+
+
+def definitions(tree: ast.Module) -> list[str]:
+    """Names of the functions and classes at the top level."""
+    return [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+
+
+def lines_of(nodes: Sequence[ast.stmt]) -> set[int]:
+    """The numbers of the lines that statements take."""
+    return {line for node in nodes for line in range(node.lineno, node.end_lineno + 1)}
+
+
+def only_checks(node: ast.stmt) -> bool:
+    """Whether a statement calls functions named `check_…`, and else nothing but built-in ones."""
+    value = getattr(node, "value", None)
+    names = [getattr(n.func, "id", getattr(n.func, "attr", "")) for n in ast.walk(node) if isinstance(n, ast.Call)]
+    checks = [name.lstrip("_").startswith("check_") for name in names]
+    whole = isinstance(value, (ast.Call, ast.Tuple, ast.List, ast.GeneratorExp, ast.ListComp))
+    return whole and any(checks) and all(check or hasattr(builtins, name) for check, name in zip(checks, names))
+
+
+def ends_in_raise(body: Sequence[ast.stmt]) -> bool:
+    """Whether a branch only raises: a `raise`, and before it nothing but assignments."""
+    return bool(body) and isinstance(body[-1], ast.Raise) and all(isinstance(n, ast.Assign) for n in body[:-1])
+
+
+def validates(node: ast.stmt) -> bool:
+    """Whether all lines of a statement are there to refuse bad input."""
+    if isinstance(node, ast.Raise):
+        return True
+    if isinstance(node, ast.If):
+        return all(ends_in_raise(part) or all(map(validates, part)) for part in (node.body, node.orelse))
+    if isinstance(node, (ast.For, ast.With)):
+        return all(map(validates, node.body))
+    return isinstance(node, (ast.Expr, ast.Assign, ast.AnnAssign, ast.Return)) and only_checks(node)
+
+
+def refusing(body: Sequence[ast.stmt]) -> set[int]:
+    """The lines of statements, at whatever depth, that refuse bad input."""
+    found: set[int] = set()
+    for node in body:
+        if validates(node):
+            found |= lines_of([node])
+        elif isinstance(node, ast.If) and ends_in_raise(node.body):  # the rest of it is no check
+            found |= set(range(node.lineno, node.body[-1].end_lineno + 1)) | refusing(node.orelse)
+        else:
+            for part in ("body", "orelse", "finalbody"):
+                found |= refusing(getattr(node, part, []))
+            for handler in getattr(node, "handlers", []):
+                found |= refusing(handler.body)
+    return found
+
+
+def validation(source: str) -> tuple[int, int]:
+    """Code lines inside functions that refuse bad input, and all code lines inside functions."""
+    code = {i for i, line in enumerate(source.splitlines(), 1) if line.strip() and line.strip()[0] != "#"}
+    inside, checks = set(), set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            inside |= lines_of(node.body)
+            checks |= refusing(node.body)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
+            code -= lines_of(node.body[:1])
+    return len(checks & inside & code), len(inside & code)
+
+
+def tuple_assignments(source: str) -> int:
+    """How often a tuple is assigned to a tuple of names."""
+    return sum(isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple)
+               and isinstance(node.targets[0], ast.Tuple) for node in ast.walk(ast.parse(source)))
+
+
+def long_lines(source: str) -> list[int]:
+    """The numbers of lines over 100 columns, without those that the export writes."""
+    made = {line for node in ast.parse(source).body if isinstance(node, ast.Assign)
+            and getattr(node.targets[0], "id", "") == "__all__" for line in lines_of([node])}
+    return [i for i, line in enumerate(source.splitlines(), 1)
+            if len(line) > COLUMNS and i not in made and not line.startswith("# %% ")]
+
+
+def measure_cells(books: Sequence[Path], house: House) -> None:
+    """Exported cells and the long lines of all code cells."""
+    sizes, several, wide = [], 0, 0
+    for path in books:
+        nb = nbformat.read(path, as_version=4)
+        for index, code, tree in exported_cells(nb):
+            sizes.append(len(code.splitlines()))
+            names = definitions(tree)
+            several += len(names) > 1
+            at = f"{path.parent.name}/{path.stem}, cell {index}"
+            house.faults += [f"{at}: defines {', '.join(names)}"] * (len(names) > 1)
+            house.faults += [f"{at}: {sizes[-1]} lines, the most is {LONGEST}"] * (sizes[-1] > LONGEST)
+        for index, cell in enumerate(nb.cells):
+            lines = [line for line in cell.source.splitlines() if len(line) > COLUMNS] if cell.cell_type == "code" else []
+            wide += len(lines)
+            house.faults += [f"{path.parent.name}/{path.stem}, cell {index}: {len(line)} columns: {line.strip():.40}…"
+                             for line in lines]
+    sizes = sorted(sizes) or [0]
+    median, tenth = statistics.median(sizes), sizes[min(len(sizes) - 1, round(.9 * len(sizes)))]
+    house.faults += [f"the median exported cell has {median:g} lines, the most is {MEDIAN}"] * (median > MEDIAN)
+    house.rows["exported cells, lines: median / p90 / max"] = f"{median:g} / {tenth} / {sizes[-1]}"
+    house.rows["exported cells with several definitions"] = f"{several} of {len(sizes)}"
+    house.rows["lines over 100 columns, code cells"] = str(wide)
+
+
+def measure_modules(package: Path, house: House) -> None:
+    """Argument checks, tuple assignments and long lines of the modules."""
+    shares, pairs, total, wide = {}, 0, 0, 0
+    for path in sorted(package.rglob("*.py")):
+        if path.name in GENERATED:
+            continue
+        name, source = str(path.relative_to(package).with_suffix("")), path.read_text(encoding="utf-8")
+        if name.split("/")[0] in ("methods", "losses"):
+            checks, lines = validation(source)
+            shares[name] = checks / max(1, lines)
+            house.faults += [f"{name}: {shares[name]:.0%} of the lines in functions are checks ({checks} of {lines}), "
+                             f"the most is {SHARE:.0%}"] * (shares[name] > SHARE)
+        numbers = long_lines(source)
+        wide += len(numbers)
+        house.faults += [f"{name}, line {i}: over {COLUMNS} columns" for i in numbers]
+        pairs += tuple_assignments(source)
+        total += sum(bool(line.strip()) and line.strip()[0] != "#" for line in source.splitlines())
+    worst = max(shares, key=shares.get, default="")
+    mean = statistics.mean(shares.values()) if shares else 0
+    house.rows["validation share, methods and losses: mean / worst"] = f"{mean:.0%} / {shares.get(worst, 0):.0%} ({worst})"
+    house.rows["tuple assignments per 1,000 code lines"] = f"{1000 * pairs / max(1, total):.0f}"
+    house.rows["lines over 100 columns, modules"] = str(wide)
+
+
+def measure(root: Path, books: Sequence[Path]) -> House:
+    """All measures of a repository."""
+    house = House()
+    measure_cells(books, house)
+    measure_modules(root / "modelab", house)
+    wrong = layers.problems(root / "modelab")
+    house.faults += wrong
+    house.rows["imports against the layers"] = str(len(wrong))
+    readme = root / "README.md"
+    house.rows["README, kB"] = f"{readme.stat().st_size / 1000:.1f}" if readme.exists() else "none"
+    return house
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    if sys.argv[1:] if argv is None else argv:
+        print(__doc__, file=sys.stderr)
+        return 2
+    house = measure(ROOT, notebooks() or [ROOT / "nbs/index.ipynb"])
+    width = max(map(len, house.rows))
+    for name, value in house.rows.items():
+        print(f"{name:{width}}  {value}")
+    for fault in house.faults:
+        print(fault, file=sys.stderr)
+    return 1 if house.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
