@@ -22,7 +22,7 @@ import torch
 from pairwise import DEEP, made
 from rows import asked, by_seed, chosen, packed, record
 
-from modelab.data.frames import foreground_share, median_background, read_frames
+from modelab.data.frames import median_background, read_frames
 from modelab.data.mixtures import rare_modes
 from modelab.data.pictures import scenes
 from modelab.methods.minimax import Minimax

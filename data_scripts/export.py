@@ -12,6 +12,7 @@ import ast
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from configparser import ConfigParser
 from pathlib import Path
@@ -103,6 +104,8 @@ def tidy(text: str) -> str:
         out += ends.get(n, [])
     body = re.sub(r"\n{4,}", "\n\n\n", "\n".join(out)).strip("\n") + "\n"
     doc = docs[min(1, len(docs) - 1)].value.value if docs else ""
+    if len(doc) > 94 and "\n" not in doc:  # with its quotes it would be longer than a line
+        doc = "\n".join(textwrap.wrap(doc, 97)) + "\n"
     return f'"""{doc}"""\n\n{body}' if doc else body
 
 

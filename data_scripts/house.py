@@ -7,8 +7,8 @@ What is measured:
 - Exported cells: lines of the code cells that a notebook exports, without the `#| export` line; cells that hold nothing
   but imports and a docstring are left out.
 - Several definitions: exported cells with more than one function or class at their top level.
-- Validation share, by module: of the code lines inside functions (no docstrings, comments or blank lines) those that
-  belong to a `raise`; to an `if` whose branch does nothing but end in a `raise`, with the assignments before it; to a
+- Validation, in methods and losses: the share of a module's code lines (no docstrings, comments or blank lines), and,
+  stricter and without a threshold, of the code lines inside functions. A line counts as validation if it belongs to a `raise`; to an `if` whose branch does nothing but end in a `raise`, with the assignments before it; to a
   statement that calls functions named `check_…` and nothing else but built-in functions, also where it assigns or returns
   what they answer; and to an `if`, a loop or a `with` around nothing but these. What a signature declares costs no line.
 - Tuple assignments: `a, b = x, y`, for 1,000 code lines of the package.
@@ -32,7 +32,7 @@ import nbformat
 from nbformat import NotebookNode
 from run_notebooks import ROOT, notebooks
 
-MEDIAN, LONGEST, SHARE, COLUMNS = 12, 25, .12, 100
+MEDIAN, LONGEST, SHARE, MODULE_SHARE, COLUMNS = 12, 25, .12, .15, 100  # SHARE of all methods and losses together
 EXPORT = re.compile(r"^#\|\s*export.*$\n?", re.M)
 GENERATED = ("_modidx.py", "_index.py")
 
@@ -159,26 +159,44 @@ def measure_cells(books: Sequence[Path], house: House) -> None:
     house.rows["lines over 100 columns, code cells"] = str(wide)
 
 
+def code_lines(source: str) -> int:
+    """Lines of a module that hold code: no docstrings, comments or blank lines."""
+    code = {i for i, line in enumerate(source.splitlines(), 1) if line.strip() and line.strip()[0] != "#"}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)) and ast.get_docstring(node) is not None:
+            code -= lines_of(node.body[:1])
+    return len(code)
+
+
+def measure_validation(package: Path, house: House) -> None:
+    """Argument checks of the methods and losses, one by one and together."""
+    found = {}
+    for path in sorted(p for layer in ("losses", "methods") for p in (package / layer).glob("[a-z]*.py")):
+        source = path.read_text(encoding="utf-8")
+        found[f"{path.parent.name}/{path.stem}"] = (*validation(source), code_lines(source))
+    checks, inside, lines = (sum(column) for column in zip(*found.values())) if found else (0, 0, 0)
+    if checks > SHARE * lines:
+        house.faults.append(f"methods and losses: {checks / lines:.0%} of their code lines are checks, the most is {SHARE:.0%}")
+    house.faults += [f"{name}: {c / n:.0%} of its code lines are checks ({c} of {n}), the most is {MODULE_SHARE:.0%}"
+                     for name, (c, _, n) in found.items() if c > MODULE_SHARE * n]
+    worst = max(found, key=lambda name: found[name][0] / max(1, found[name][2]), default="")
+    most = found[worst][0] / max(1, found[worst][2]) if worst else 0
+    house.rows["validation, share of code lines: together / worst"] = f"{checks / max(1, lines):.0%} / {most:.0%} ({worst})"
+    house.rows["validation, share of lines inside functions"] = f"{checks / max(1, inside):.0%}"
+
+
 def measure_modules(package: Path, house: House) -> None:
-    """Argument checks, tuple assignments and long lines of the modules."""
-    shares, pairs, total, wide = {}, 0, 0, 0
+    """Tuple assignments and long lines of the modules."""
+    pairs, total, wide = 0, 0, 0
     for path in sorted(package.rglob("*.py")):
         if path.name in GENERATED:
             continue
         name, source = str(path.relative_to(package).with_suffix("")), path.read_text(encoding="utf-8")
-        if name.split("/")[0] in ("methods", "losses"):
-            checks, lines = validation(source)
-            shares[name] = checks / max(1, lines)
-            house.faults += [f"{name}: {shares[name]:.0%} of the lines in functions are checks ({checks} of {lines}), "
-                             f"the most is {SHARE:.0%}"] * (shares[name] > SHARE)
         numbers = long_lines(source)
         wide += len(numbers)
         house.faults += [f"{name}, line {i}: over {COLUMNS} columns" for i in numbers]
         pairs += tuple_assignments(source)
         total += sum(bool(line.strip()) and line.strip()[0] != "#" for line in source.splitlines())
-    worst = max(shares, key=shares.get, default="")
-    mean = statistics.mean(shares.values()) if shares else 0
-    house.rows["validation share, methods and losses: mean / worst"] = f"{mean:.0%} / {shares.get(worst, 0):.0%} ({worst})"
     house.rows["tuple assignments per 1,000 code lines"] = f"{1000 * pairs / max(1, total):.0f}"
     house.rows["lines over 100 columns, modules"] = str(wide)
 
@@ -187,6 +205,7 @@ def measure(root: Path, books: Sequence[Path]) -> House:
     """All measures of a repository."""
     house = House()
     measure_cells(books, house)
+    measure_validation(root / "modelab", house)
     measure_modules(root / "modelab", house)
     wrong = layers.problems(root / "modelab")
     house.faults += wrong

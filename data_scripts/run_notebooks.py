@@ -27,7 +27,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_SECONDS = 300
-THREADS = 2
+THREADS = int(os.environ.get("MODELAB_THREADS", "2"))  # of each kernel
 WIDGET = "application/vnd.jupyter.widget-view+json"
 EVAL_FALSE = re.compile(r"^#\|\s*eval:\s*false\b", re.M)
 RAISES = re.compile(r"^#\s*NBVAL_RAISES_EXCEPTION\b", re.M)

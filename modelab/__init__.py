@@ -1,19 +1,21 @@
 """modelab: is my generator losing modes, why, and what do I do about it?
 
-Data with known modes   mixture, ring, grid, line, rare_modes, digits, stacked_digits, mnist, stacked_mnist,
-                        fashion_mnist, scenes, faces
-Measures                coverage(x, modes) -> Coverage; precision_recall, density_coverage, pr_curve,
-                        frechet_distance, nearest
+Data with known modes   mixture, ring, grid, line, rare_modes, digits, stacked_digits, mnist,
+                        stacked_mnist, fashion_mnist, scenes, faces
+Measures                coverage(x, modes) -> Coverage; precision_recall, density_coverage,
+                        pr_curve, frechet_distance, nearest
 Audit of samples        audit(samples, reference) -> Report; interpolations
-Losses and penalties    gradient_penalty, r1, r2, pairwise_gradient_penalty, imle_loss, interpolation_loss,
-                        max_gradient_penalty, wasserstein_gradient_penalty
-Training                Run(game, modes, runs=8, seed=0) with step, sample, coverage, save, load; Game
-Games                   Minimax, Wasserstein, ClippedWasserstein, ZeroCentred, BiGAN, PairwiseBiGAN, IMLE, IMLEGAN
-                        and every other registered game, by its class name
+Losses and penalties    gradient_penalty, r1, r2, pairwise_gradient_penalty, imle_loss,
+                        interpolation_loss, max_gradient_penalty, wasserstein_gradient_penalty
+Training                Run(game, modes, runs=8, seed=0) with step, sample, coverage, save, load
+Games                   Game to inherit from; Minimax, Wasserstein, ClippedWasserstein,
+                        ZeroCentred, BiGAN, PairwiseBiGAN, IMLE, IMLEGAN and every other
+                        registered game, by its class name
 The lab                 Lab(game, modes): a training run with a timeline, in a notebook
 
-Names are loaded when they are first used: `import modelab` imports neither torch nor numpy. The modules behind them:
-core, data, networks, losses, evaluation, training, methods, lab; `modelab --help` lists the commands.
+Names are loaded when they are first used: `import modelab` imports neither torch nor numpy. The
+modules behind them: core, data, networks, losses, evaluation, training, methods, lab. The commands
+are listed by `modelab --help`.
 """
 
 from importlib import import_module as _import_module
@@ -23,15 +25,18 @@ from . import _index
 __version__ = _index.VERSION
 
 _PUBLIC = {
-    "data": "mixture ring grid line rare_modes digits stacked_digits mnist stacked_mnist fashion_mnist scenes faces",
-    "measures": "coverage Coverage precision_recall density_coverage pr_curve frechet_distance nearest",
+    "data": "mixture ring grid line rare_modes digits stacked_digits mnist stacked_mnist "
+            "fashion_mnist scenes faces",
+    "measures": "coverage Coverage precision_recall density_coverage pr_curve frechet_distance "
+                "nearest",
     "audit": "audit Report interpolations",
-    "losses": "gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss max_gradient_penalty "
-              "wasserstein_gradient_penalty",
+    "losses": "gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss "
+              "max_gradient_penalty wasserstein_gradient_penalty",
     "training": "Run Game",
     "lab": "Lab",
 }
-_GAMES = {name: module for name, module in _index.NAMES.items() if _index.GAMES.get(name.lower()) == module}
+_GAMES = {name: module for name, module in _index.NAMES.items()
+          if _index.GAMES.get(name.lower()) == module}
 _WHERE = {name: _index.NAMES[name] for group in _PUBLIC.values() for name in group.split()} | _GAMES
 __all__ = sorted(_WHERE)
 

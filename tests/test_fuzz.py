@@ -74,7 +74,7 @@ def curve():
 
 
 RUN = Run("minimax", "ring", runs=1, batch=4, device="cpu")
-FILE = [""]  # set by a fixture
+FILE = {"path": ""}  # set by a fixture
 SHOT = type("Shot", (), {"png": b"", "alt": ""})()
 
 # Arguments of functions that do not declare all of theirs, by a function so that every call gets its own. What is missing
@@ -113,7 +113,7 @@ EXPLICIT = {
     "data.readers.pictures_to_floats": lambda: dict(x=points(3, 2)),
     "data.readers.index_parts": lambda: dict(bag=points(9, 2), rows=torch.arange(9), max_bytes=64),
     "data.readers.open_samples": lambda: dict(source="absent.npy"),
-    "data.readers.read_samples": lambda: dict(source=FILE[0], most=2, generator=seeded()),
+    "data.readers.read_samples": lambda: dict(source=FILE["path"], most=2, generator=seeded()),
     "evaluation.protocols.kl": lambda: dict(p=shares(4), q=shares(4, 1)),
     "evaluation.protocols.total_variation": lambda: dict(p=shares(4), q=shares(4, 1)),
     "evaluation.protocols.Protocol": lambda: dict(name="a", source="b", points=10, within=2., metric="box", least=.5,
@@ -329,7 +329,7 @@ def carries(name: str) -> bool | None:
 @pytest.fixture(autouse=True)
 def a_file(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", np.zeros((3, 2)))
-    monkeypatch.setitem(FILE, 0, str(tmp_path / "x.npy"))
+    monkeypatch.setitem(FILE, "path", str(tmp_path / "x.npy"))
     monkeypatch.chdir(tmp_path)
 
 

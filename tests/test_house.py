@@ -89,7 +89,7 @@ def test_a_good_repository_passes(tmp_path):
     (["#| export a.b\ndef f():\n" + "    1\n" * 12], {}, "the median exported cell has 13 lines, the most is 12"),
     (["x = " + "1 + " * 30 + "1"], {}, "1_game/01_minimax, cell 1: 125 columns"),
     ([], {"methods__a": "def f(x):\n    if x:\n        raise ValueError\n    return x\n"},
-     "methods/a: 67% of the lines in functions are checks (2 of 3), the most is 12%"),
+     "methods/a: 50% of its code lines are checks (2 of 4), the most is 15%"),
     ([], {"core__a": "x = " + "1 + " * 30 + "1\n"}, "core/a, line 1: over 100 columns"),
     ([], {"core__a": "from ..methods.b import f\n", "methods__b": "f = 1\n"}, "core.a imports methods.b, which is above it"),
 ])

@@ -12,7 +12,7 @@ from torch import nn
 from modelab.__main__ import main
 from modelab.core.registry import make
 from modelab.data.digits import digits, stacked_digits
-from modelab.data.mixtures import mixture, rare_modes, ring
+from modelab.data.mixtures import rare_modes, ring
 from modelab.data.pictures import faces
 from modelab.evaluation.features import train_picture_encoder
 from modelab.evaluation.interpolation import slerp

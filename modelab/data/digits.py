@@ -19,10 +19,11 @@ import torch.nn.functional as F
 from ..core.checks import check_batch, check_choice, check_number
 from ..core.files import atomic_write
 from ..core.registry import register_mode_set
+from ..core.seeding import rand
 from .mixtures import ModeSet
 
 # %% auto #0
-__all__ = ['DigitClassifier', 'DigitArchive', 'DigitSet', 'digits', 'stacked_digits']
+__all__ = ['augment_pictures', 'DigitClassifier', 'DigitArchive', 'DigitSet', 'digits', 'stacked_digits']
 
 # %% ../../nbs/0_start/03_modes.ipynb #4351c133
 def _load_digits() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -45,9 +46,10 @@ def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     return F.linear(F.linear(x.flatten(1), *layers[4:6]).relu(), *layers[6:])
 
 # %% ../../nbs/0_start/03_modes.ipynb #17243d95
-def _augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def augment_pictures(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     "Pictures (n, h, w) turned by up to .15 radians and moved by up to a sixteenth of their size."
-    turn, *move = (torch.rand(3, len(x), generator=generator, dtype=x.dtype) * 2 - 1).unbind()
+    u = rand(3, len(x), generator=generator, device=x.device, dtype=x.dtype)
+    turn, *move = (u * 2 - 1).unbind()
     turn, move = turn * .15, [m / 8 for m in move]  # the picture is 2 wide
     rows = [turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]]
     rows = torch.stack(rows, 1).reshape(-1, 2, 3)
@@ -129,7 +131,7 @@ def _train_classifier(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h,
         for step in range(walk):
             adam.param_groups[0]["lr"] = 5e-3 * (1 - step / walk)
             i = torch.randint(len(images), (96,), generator=g)
-            x = _augment(images[i].float() * (2 / top) - 1, g)
+            x = augment_pictures(images[i].float() * (2 / top) - 1, g)
             x = torch.cat([x, _junk(x, junk, g)])
             target = torch.cat([F.one_hot(labels[i], k), doubt])
             adam.zero_grad()
@@ -158,7 +160,7 @@ class DigitArchive:
         scans = hashlib.sha256()
         for part in self.splits["train"]:
             scans.update(part.numpy())
-        parts = _train_classifier, _initial_layers, _votes, _augment, _junk
+        parts = _train_classifier, _initial_layers, _votes, augment_pictures, _junk
         code = f"{self.walk}" + "".join(map(inspect.getsource, parts))
         return {"scans": scans.hexdigest(), "code": hashlib.sha256(code.encode()).hexdigest()}
 

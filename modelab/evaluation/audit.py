@@ -296,8 +296,12 @@ class _Data:
         return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
 
     def pools(self, noise: Tensor) -> tuple[_Pool, _Pool, Tensor]:
-        "The pool of the samples, the pool of noise, and each sample's nearest row of the reference."
-        samples, reference, holdout = (self.features[k] for k in ("samples", "reference", "holdout"))
+        """The pool of the samples, the pool of noise, and each sample's nearest row of the
+        reference.
+        """
+        samples, reference, holdout = (
+            self.features[k] for k in ("samples", "reference", "holdout")
+        )
         parts = [samples, holdout, noise]
         distance, source = _nearest_row(torch.cat(parts), self.sources["reference"], self.searched,
                                         self.space)
@@ -307,7 +311,10 @@ class _Data:
         return mine, null, source[:len(samples)]
 
     def examples(self, pool: _Pool, source: Tensor) -> dict[str, Tensor]:
-        "Real examples with fewest and most samples near; samples farthest from and nearest to data."
+        """Real examples with fewest and most samples near.
+
+        Samples farthest from and nearest to data.
+        """
         samples, reference = self.sources["samples"], self.sources["reference"]
         mine, kept = self.rows["samples"], self.rows["reference"]
         crowd = pool.is_sample[pool.around].double().mean(1).argsort()

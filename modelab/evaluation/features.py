@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 
-from ..core.seeding import rand, randn
+from ..core.seeding import randn
 from ..core.signatures import Count, Index, checked
+from ..data.digits import augment_pictures
 from ..data.mixtures import ModeSet
 
 # %% auto #0
@@ -34,14 +35,9 @@ class PictureEncoder(nn.Module):
         return codes.reshape(*x.shape[:-3], -1) * self.scale
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #d386a53d
-def _augment_pictures(x: Tensor, generator: torch.Generator) -> Tensor:
-    "Pictures (n, 1, h, w) in [-1, 1], turned by ≤ .15 radians, moved by ≤ 1/16 and with noise."
-    turn, *move = (rand(3, len(x), generator=generator, device=x.device) * 2 - 1).unbind()
-    turn, move = turn * .15, [m / 8 for m in move]  # the picture is 2 wide
-    rows = [turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]]
-    where = F.affine_grid(
-        torch.stack(rows, 1).reshape(-1, 2, 3), list(x.shape), align_corners=False)
-    moved = F.grid_sample(x + 1, where, align_corners=False) - 1
+def _augment_with_noise(x: Tensor, generator: torch.Generator) -> Tensor:
+    "Pictures (n, 1, h, w) in [-1, 1] turned and moved as by `augment_pictures`, and with noise."
+    moved = augment_pictures(x.squeeze(1), generator).unsqueeze(1)
     return moved + .1 * randn(*x.shape, generator=generator, device=x.device)
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #97f72d8d
@@ -80,7 +76,7 @@ def train_picture_encoder(modes: ModeSet,  # of square pictures
     for _ in range(walk):
         x = modes.sample(-(-256 // channels), g).reshape(-1, 1, side, side)[:256]
         adam.zero_grad()
-        one, two = (head(net.body(_augment_pictures(x, g)).relu()) for _ in range(2))
+        one, two = (head(net.body(_augment_with_noise(x, g)).relu()) for _ in range(2))
         _contrastive_loss(one, two).backward()
         adam.step()
     return _set_scale(net, modes.sample(1000, g))

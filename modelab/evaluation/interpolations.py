@@ -34,7 +34,8 @@ def _features_along(path: Callable, a: Tensor, b: Tensor, steps: int,
     "The features of what is decoded at each step of the way from a to b."
     points = []
     for t in torch.linspace(0, 1, steps).tolist():
-        points.append(flat_rows(check_batch("decode", features_of(path(a, b, t)))))
+        z = check_batch("path", path(a, b, t), tuple(a.shape[1:]))
+        points.append(flat_rows(check_batch("decode", features_of(z))))
     return torch.stack(points)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #a7f82865

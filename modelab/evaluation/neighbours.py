@@ -14,35 +14,15 @@ from torch import Tensor
 from ..core.checks import check_batch, check_int
 
 # %% auto #0
-__all__ = ['MAX_BYTES', 'CentredRows', 'row_blocks', 'rounding_bound', 'exact_squared_distances', 'check_examples', 'nearest']
+__all__ = ['MAX_BYTES', 'rounding_bound', 'row_blocks', 'CentredRows', 'exact_squared_distances', 'check_examples', 'nearest']
+
+# %% ../../nbs/6_workshop/06_neighbours.ipynb #a0b59fdc
+def rounding_bound(features: int, kind: torch.dtype) -> float:
+    "How far |x|² + |y|² - 2x·y may be off, in units of (|x| + |y|)²; Higham, Mary 2019."
+    return (min(features, 8 * math.sqrt(features)) + 8) * torch.finfo(kind).eps / 2
 
 # %% ../../nbs/6_workshop/06_neighbours.ipynb #cbcf50b2
 MAX_BYTES = 1 << 27
-
-# %% ../../nbs/6_workshop/06_neighbours.ipynb #620a89c2
-class CentredRows:
-    """Rows about a middle, where rounding hurts least.
-
-    Float32 where that is enough for a first guess at distances.
-    """
-    def __init__(self, x: Tensor, middle: Tensor, kind: torch.dtype, max_bytes: int = MAX_BYTES):
-        self.x, self.middle, self.kind = x, middle.to(kind), kind
-        self.at_hand = (
-            self._centred(slice(None)) if x.numel() * kind.itemsize <= max_bytes // 4 else None
-        )
-        side = max(1, max_bytes // (32 * x.shape[1]))
-        self.square = torch.cat(
-            [
-                torch.linalg.vecdot(part, part)
-                for part in map(self.__getitem__, row_blocks(len(x), side))
-            ]
-        )
-
-    def __getitem__(self, rows: slice) -> Tensor:
-        return self._centred(rows) if self.at_hand is None else self.at_hand[rows]
-
-    def _centred(self, rows: slice) -> Tensor:
-        return self.x[rows].to(self.kind) - self.middle
 
 # %% ../../nbs/6_workshop/06_neighbours.ipynb #bdcdc98a
 def row_blocks(n: int, side: int) -> list[slice]:
@@ -50,18 +30,25 @@ def row_blocks(n: int, side: int) -> list[slice]:
     return [slice(a, min(n, a + side)) for a in range(0, n, side)]
 
 # %% ../../nbs/6_workshop/06_neighbours.ipynb #1294b6ee
-def rounding_bound(features: int, kind: torch.dtype) -> float:
-    """How far |x|² + |y|² - 2x·y may be off, in units of (|x| + |y|)².
+class CentredRows:
+    "Rows about a middle, where rounding hurts least, in the type of the first guess."
+    def __init__(self, x: Tensor, middle: Tensor, kind: torch.dtype, max_bytes: int = MAX_BYTES):
+        self.x, self.middle, self.kind = x, middle.to(kind), kind
+        small = x.numel() * kind.itemsize <= max_bytes // 4
+        self.at_hand = self._centred(slice(None)) if small else None
+        side = max(1, max_bytes // (32 * x.shape[1]))
+        blocks = [self[rows] for rows in row_blocks(len(x), side)]
+        self.square = torch.cat([torch.linalg.vecdot(part, part) for part in blocks])
 
-    A sum of d products errs by d·u at most and by 8√d·u with probability 1 - 3e-14 (Higham, Mary
-    2019).
-    """
-    return (min(features, 8 * math.sqrt(features)) + 8) * torch.finfo(kind).eps / 2
+    def __getitem__(self, rows: slice) -> Tensor:
+        return self._centred(rows) if self.at_hand is None else self.at_hand[rows]
+
+    def _centred(self, rows: slice) -> Tensor:
+        return self.x[rows].to(self.kind) - self.middle
 
 # %% ../../nbs/6_workshop/06_neighbours.ipynb #a9705d4e
-def exact_squared_distances(
-    x: Tensor, y: Tensor, rows: Tensor, columns: Tensor, max_bytes: int = MAX_BYTES
-) -> Tensor:
+def exact_squared_distances(x: Tensor, y: Tensor, rows: Tensor, columns: Tensor,
+                            max_bytes: int = MAX_BYTES) -> Tensor:
     "Squared distances of chosen pairs, in float64 and by differences: a copy is at exactly 0."
     out = torch.empty(len(rows), dtype=torch.float64, device=x.device)
     n = max(1, min(1 << 21, max_bytes // 64) // x.shape[1])
@@ -71,76 +58,32 @@ def exact_squared_distances(
     return out
 
 # %% ../../nbs/6_workshop/06_neighbours.ipynb #76a8b7c0
-def check_examples(name: str, x: Any, runs: int) -> Tensor:
-    "`x` as a floating tensor `(*runs, n, *event)` without NaN and infinity."
-    x = x if isinstance(x, Tensor) else check_batch(name, x)
-    if x.ndim <= runs or not x.numel():
-        lead = "".join(f"runs{i + 1}, " for i in range(runs)) if runs > 1 else "runs, " * runs
-        raise ValueError(
-            f"{name}: expected at least one example, shape ({lead}n, *event), got {tuple(x.shape)}"
-        )
-    if not x.is_floating_point() or not torch.stack(torch.aminmax(x)).isfinite().all():
-        # converts, or says how many are wrong
-        x = check_batch(name, x.flatten(0, runs)).reshape(x.shape)
-    return x.detach().float() if x.dtype.itemsize < 4 else x.detach()
+def _search_dtype(q: Tensor, p: Tensor) -> torch.dtype:
+    "The type of first guesses: float32 in many dimensions, else float64."
+    fine = torch.get_float32_matmul_precision() == "highest"
+    if not fine or q.dtype != torch.float32 or q.shape[1] <= 16:
+        return torch.float64
+    ends = [torch.stack(torch.aminmax(q)), torch.stack(torch.aminmax(p))]
+    largest = max(x.abs().max().item() for x in ends)
+    return torch.float32 if 1e-12 < largest < 1e12 else torch.float64
 
 # %% ../../nbs/6_workshop/06_neighbours.ipynb #ab64e220
-def _pair(queries: Any, pool: Any, runs: int) -> tuple[Tensor, Tensor]:
-    """Both as `(*runs, n, features)`, of one dtype on one device.
-
-    `ValueError` where they do not fit together.
-    """
-    q, p = check_examples("queries", queries, check_int("runs", runs, 0)), check_examples(
-        "pool", pool, runs
-    )
-    if q.shape[:runs] + q.shape[runs + 1:] != p.shape[:runs] + p.shape[runs + 1:]:
-        raise ValueError(
-            f"pool: expected the runs and the event of queries, got shapes {tuple(q.shape)} and "
-            f"{tuple(p.shape)}, where runs={runs} axes come before the examples"
-        )
-    if q.device != p.device:
-        raise ValueError(f"pool: expected device {q.device} as for queries, got {p.device}")
-    kind = torch.promote_types(q.dtype, p.dtype)
-    q, p = (x.flatten(runs + 1) if x.ndim > runs + 1 else x[..., None] for x in (q, p))
-    return q.to(kind), p.to(kind)
-
-# %% ../../nbs/6_workshop/06_neighbours.ipynb #1eb2685f
-def _search_dtype(q: Tensor, p: Tensor) -> torch.dtype:
-    """What first guesses are computed in.
-
-    Float32 in many dimensions, where neighbours are far apart and it is fast.
-    """
-    coarse = (
-        torch.get_float32_matmul_precision() != "highest"
-        or q.dtype != torch.float32
-        or q.shape[1] <= 16
-    )
-    largest = max(
-        x.abs().max().item() for x in (torch.stack(torch.aminmax(q)), torch.stack(torch.aminmax(p)))
-    )
-    return torch.float64 if coarse or not 1e-12 < largest < 1e12 else torch.float32
-
-# %% ../../nbs/6_workshop/06_neighbours.ipynb #077dca27
 class _Search:
-    """The nearest rows of a pool, exactly.
-
-    Guesses by matrix products, then the few that could be nearest by differences.
-    """
+    "The nearest rows of a pool, exactly: guesses by products, then candidates by differences."
     def __init__(self, q: Tensor, p: Tensor, max_bytes: int):
         kind, middle = _search_dtype(q, p), p.mean(0)
         self.q, self.p, self.max_bytes, self.kind = q, p, max_bytes, kind
         self.pool = CentredRows(p, torch.where(middle.isfinite(), middle, 0.), kind, max_bytes)
-        self.longest, self.unit = self.pool.square.max().sqrt(), rounding_bound(q.shape[1], kind)
-        # a CPU keeps such a tile in its cache
+        self.longest = self.pool.square.max().sqrt()
+        self.unit = rounding_bound(q.shape[1], kind)
+        # a CPU keeps a tile of this size in its cache
         rows, columns = (2048, 256) if q.device.type == "cpu" else (8192, 8192)
         side, widest = math.isqrt(max_bytes // 64), max(16, max_bytes // (64 * q.shape[1]))
-        self.columns, self.height = row_blocks(len(p), min(columns, side, widest)), min(
-            rows, side, widest
-        )
+        self.columns = row_blocks(len(p), min(columns, side, widest))
+        self.height = min(rows, side, widest)
         self.band = max(16, min(widest, max_bytes // (64 * len(self.columns)), 1 << 14))
-        self.tile = torch.empty(
-            min(self.height, len(q)) * self.columns[0].stop, dtype=kind, device=q.device
-        )
+        size = min(self.height, len(q)) * self.columns[0].stop
+        self.tile = torch.empty(size, dtype=kind, device=q.device)
 
     def __call__(self) -> tuple[Tensor, Tensor]:
         found = [self.search(self.q[rows]) for rows in row_blocks(len(self.q), self.band)]
@@ -152,52 +95,39 @@ class _Search:
         tile = self.tile[:len(near) * len(pool)].view(len(near), len(pool))
         return torch.addmm(self.pool.square[columns], near, pool.T, alpha=-2, out=tile)
 
-    def lowest(self, near: Tensor) -> Tensor:
-        "The lowest guess in each block of the pool, (blocks, queries)."
-        lows = torch.empty(len(self.columns), len(near), dtype=self.kind, device=near.device)
-        for rows in row_blocks(len(near), self.height):
+    def search(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        "For a band of queries the distances of the nearest rows and their indices."
+        near = x.to(self.kind) - self.pool.middle
+        lows = torch.empty(len(self.columns), len(x), dtype=self.kind, device=x.device)
+        for rows in row_blocks(len(x), self.height):
             for low, columns in zip(lows, self.columns):
                 torch.amin(self.guess(near[rows], columns), 1, out=low[rows])
-        return lows
-
-    def search(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        "Distances and indices of the nearest rows for a band of queries."
-        near = x.to(self.kind) - self.pool.middle
-        lows = self.lowest(near)
         error = (torch.linalg.vecdot(near, near).sqrt() + self.longest).square() * self.unit
         reach = lows.amin(0) + 2 * error
         best = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
-        index = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        who = torch.zeros(len(x), dtype=torch.long, device=x.device)
         for low, columns in zip(lows, self.columns):
             for rows in (low <= reach).nonzero()[:, 0].split(self.height):
-                guesses = self.guess(near[rows], columns) <= reach[rows, None]
-                r, c = guesses.nonzero(as_tuple=True)
-                self.offer(x, best, index, rows[r], c + columns.start)
-        return best.sqrt(), index
+                within = self.guess(near[rows], columns) <= reach[rows, None]
+                r, c = within.nonzero(as_tuple=True)
+                self.offer(x, best, who, rows[r], c + columns.start)
+        return best.sqrt(), who
 
-    def offer(self, x: Tensor, best: Tensor, who: Tensor, rows: Tensor,
-              columns: Tensor) -> None:
+    def offer(self, x: Tensor, best: Tensor, who: Tensor,
+              rows: Tensor, columns: Tensor) -> None:
         "Keep what is nearer than the best so far; the lowest index where several are as near."
         square = exact_squared_distances(x, self.p, rows, columns, self.max_bytes)
         low = torch.full_like(best, math.inf).scatter_reduce_(0, rows, square, "amin")
         first = square == low[rows]
-        index = torch.full_like(who, len(self.p)).scatter_reduce_(
-            0, rows[first], columns[first], "amin"
-        )
+        index = torch.full_like(who, len(self.p))
+        index = index.scatter_reduce_(0, rows[first], columns[first], "amin")
         nearer = low < best
         best[nearer], who[nearer] = low[nearer], index[nearer]
 
 
-# %% ../../nbs/6_workshop/06_neighbours.ipynb #3c915c28
-def _search(q: Tensor, p: Tensor, max_bytes: int) -> tuple[Tensor, Tensor]:
-    "In a few dimensions by a tree, where it fits and leaves no doubt; else by the search."
-    if (
-        q.shape[1] > 4
-        or q.device.type != "cpu"
-        or 16 * p.shape[1] * (len(p) + 8) > max_bytes
-        or len(p) < 64
-    ):
-        return _Search(q, p, max_bytes)()
+# %% ../../nbs/6_workshop/06_neighbours.ipynb #be790f55
+def _tree_search(q: Tensor, p: Tensor, max_bytes: int) -> tuple[Tensor, Tensor]:
+    "By a k-d tree in float64; doubtful cases by the search."
     from scipy.spatial import cKDTree
     tree, found = cKDTree(p.double().numpy(), balanced_tree=False), []
     for part in q.split(max(1, max_bytes // 256)):
@@ -208,24 +138,60 @@ def _search(q: Tensor, p: Tensor, max_bytes: int) -> tuple[Tensor, Tensor]:
         found.append((near[:, 0], who[:, 0]))
     return tuple(map(torch.cat, zip(*found)))
 
+# %% ../../nbs/6_workshop/06_neighbours.ipynb #3c915c28
+def _nearest_of_pool(q: Tensor, p: Tensor, max_bytes: int) -> tuple[Tensor, Tensor]:
+    "In a few dimensions by a tree, where it fits into memory; else by the search."
+    tree_bytes = 16 * p.shape[1] * (len(p) + 8)
+    few = q.shape[1] <= 4 and len(p) >= 64 and q.device.type == "cpu"
+    if few and tree_bytes <= max_bytes:
+        return _tree_search(q, p, max_bytes)
+    return _Search(q, p, max_bytes)()
+
 # %% ../../nbs/6_workshop/06_neighbours.ipynb #2b23da86
+def check_examples(name: str, x: Any, runs: int) -> Tensor:
+    "`x` as a floating tensor `(*runs, n, *event)` without NaN and infinity."
+    x = x if isinstance(x, Tensor) else check_batch(name, x)
+    if x.ndim <= runs or not x.numel():
+        lead = "".join(f"runs{i + 1}, " for i in range(runs)) if runs > 1 else "runs, " * runs
+        raise ValueError(f"{name}: expected at least one example, shape ({lead}n, *event), "
+                         f"got {tuple(x.shape)}")
+    if not x.is_floating_point() or not torch.stack(torch.aminmax(x)).isfinite().all():
+        # converts, or says how many are wrong
+        x = check_batch(name, x.flatten(0, runs)).reshape(x.shape)
+    return x.detach().float() if x.dtype.itemsize < 4 else x.detach()
+
+# %% ../../nbs/6_workshop/06_neighbours.ipynb #bae11e7b
+def _pair(queries: Any, pool: Any, runs: int) -> tuple[Tensor, Tensor]:
+    "Both as `(*runs, n, features)`, of one type on one device, or a `ValueError`."
+    q = check_examples("queries", queries, check_int("runs", runs, 0))
+    p = check_examples("pool", pool, runs)
+    if q.shape[:runs] + q.shape[runs + 1:] != p.shape[:runs] + p.shape[runs + 1:]:
+        raise ValueError("pool: expected the runs and the event of queries, got shapes "
+                         f"{tuple(q.shape)} and {tuple(p.shape)}, where runs={runs} axes come "
+                         "before the examples")
+    if q.device != p.device:
+        raise ValueError(f"pool: expected device {q.device} as for queries, got {p.device}")
+    kind = torch.promote_types(q.dtype, p.dtype)
+    q, p = (x.flatten(runs + 1) if x.ndim > runs + 1 else x[..., None] for x in (q, p))
+    return q.to(kind), p.to(kind)
+
+# %% ../../nbs/6_workshop/06_neighbours.ipynb #761df11b
 @torch.no_grad()
 def nearest(queries: Tensor,  # (*runs, n, *event)
             pool: Tensor,  # (*runs, m, *event)
             *, max_bytes: int = MAX_BYTES,  # for what is held besides arguments and answer
             runs: int = 0,  # how many leading axes count runs; each run searches its own pool
             ) -> tuple[Tensor, Tensor]:  # distances (*runs, n), indices into the pool (*runs, n)
-    """For each query the Euclidean distance to the nearest member of the pool, and its index;
-    exact.
+    """For each query the Euclidean distance to the nearest member of the pool, and its index.
 
-    Ties go to the lowest index and a copy is at distance 0, in float32 too. No gradient flows. An
-    empty or unequal pair, NaN and infinity raise `ValueError`.
+    Exact: ties go to the lowest index and a copy is at distance 0, in float32 too. No gradient
+    flows. An empty or unequal pair, NaN and infinity raise `ValueError`.
     """
     q, p = _pair(queries, pool, runs)
-    max_bytes, device, lead = check_int("max_bytes", max_bytes, 1 << 16), q.device, q.shape[:runs]
+    max_bytes, device = check_int("max_bytes", max_bytes, 1 << 16), q.device
     if device.type == "mps":  # it has no float64
         q, p = q.cpu(), p.cpu()
     pairs = zip(q.flatten(0, runs - 1), p.flatten(0, runs - 1)) if runs else [(q, p)]
-    found = [_search(a, b, max_bytes) for a, b in pairs]
-    distance, index = (torch.stack(part).reshape(*lead, -1) for part in zip(*found))
+    found = [_nearest_of_pool(a, b, max_bytes) for a, b in pairs]
+    distance, index = (torch.stack(part).reshape(*q.shape[:runs], -1) for part in zip(*found))
     return distance.to(device, q.dtype), index.to(device)

@@ -77,9 +77,14 @@ class Report:
         "The alarms, or that there are none."
         alarms = [f"{f.test}: {f.says} (p = {f.p:.2g})" for f in self.findings if f.alarm]
         if self.starved:
-            alarms.append(f"{len(self.starved)} of {len(self.classes)} classes below half their share: "
-                          + ", ".join(self.starved))
-        return "; ".join(alarms) or "Nothing found that a perfect generator of this size would not show"
+            alarms.append(
+                f"{len(self.starved)} of {len(self.classes)} classes below half their share: "
+                + ", ".join(self.starved)
+            )
+        return (
+            "; ".join(alarms)
+            or "Nothing found that a perfect generator of this size would not show"
+        )
 
     @property
     def verdict(self) -> str:

@@ -62,7 +62,10 @@ class Driver:
         self.lab.surface = check_choice("surface", surface, SURFACES)
 
     def set_option(self, name: str, value: Any) -> None:
-        "Change how the lab is driven: playing, speed (steps a second, 0: as fast as it goes) or slow."
+        """Change how the lab is driven.
+
+        Playing, speed (steps a second, 0: as fast as it goes) or slow.
+        """
         check_choice("name", name, ["playing", "speed", "slow"])
         setattr(self, name, value)
         if self.last_answer != math.inf:

@@ -132,7 +132,9 @@ class Panel:
         "The share string."
         layout = self.w.Layout(flex="1 1 220px")
         text = self.controls["text"] = self.w.Text(placeholder="a share string", layout=layout)
-        self._add_button("share", "Share", "write this lab's whole state into the field", self.share)
+        self._add_button(
+            "share", "Share", "write this lab's whole state into the field", self.share
+        )
         self._add_button("load", "Load", "become the lab that the field describes",
                          lambda: self.submit("load", text.value))
 

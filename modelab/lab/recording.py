@@ -133,10 +133,15 @@ class Recording:
     def captured(self, side: str = "A") -> dict[int, set[int]]:
         "The captured modes, by measured step."
         every = {*range(self.scene["modes"])}
-        return {step: every - missing for step, missing in zip(sorted(self.rows), self.missing(side))}
+        return {
+            step: every - missing for step, missing in zip(sorted(self.rows), self.missing(side))
+        }
 
     def measures(self, name: str, side: str = "A") -> list[float]:
-        "One measure along the timeline: \"captured\", \"high_quality\", \"tv\", \"kl\" or \"loss D\"."
+        """One measure along the timeline.
+
+        "captured", "high_quality", "tv", "kl" or "loss D".
+        """
         return [self.rows[step][side][name] for step in sorted(self.rows)]
 
     def still(self, n: int = 4) -> Picture:
@@ -170,10 +175,12 @@ class Recording:
         "Write a page that scrubs and plays from a file, and may fetch nothing."
         rules = ("default-src 'none'; script-src 'unsafe-inline'; "
                  "style-src 'unsafe-inline'; img-src data:")
-        head = (f'<meta charset="utf-8">'
-                f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
-                '<meta name="viewport" content="width=device-width, initial-scale=1">'
-                f'<meta name="color-scheme" content="light dark"><title>{self.scene["title"]}</title>')
+        head = (
+            f'<meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f'<meta name="color-scheme" content="light dark"><title>{self.scene["title"]}</title>'
+        )
         page = (f'<!DOCTYPE html><html lang="en"><head>{head}</head>'
                 f'<body>{self.html()}</body></html>\n')
         atomic_write(path, page.encode())

@@ -288,8 +288,8 @@ class Currents(CriticGame):
         "G, D and, if there are directions, W; one copy per run."
         k, kw = len(self.directions), dict(runs=runs, generator=generator)
         if max(k, self.angles) > latent:
-            raise ValueError(f"latent: expected a latent for each of {k} directions and {self.angles} "
-                             f"angles, got {latent}")
+            raise ValueError(f"latent: expected a latent for each of {k} directions and "
+                             f"{self.angles} angles, got {latent}")
 
         defaults = {"G": lambda: angle_generator(self.networks, latent, event, self.angles, **kw),
                     "D": lambda: self.networks.discriminator(event, **kw),

@@ -139,7 +139,7 @@ class IMLEGAN(MatchingGame, AdversarialGame):
                                   generator=t.generator)
 
     def loss_G(self, t: Any) -> Tensor:
-        "One value per run for G's turn: convince D, be near matched reals, and between two near both."
+        "One value per run for G's turn: adversarial, IMLE and interpolation terms."
         loss = generator_loss(t.D(t.G(t.z)), self.saturating)
         if self.weight == 0:
             return loss

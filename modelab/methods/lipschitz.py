@@ -27,9 +27,8 @@ from ..training.game import CriticGame
 from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['ScoreFunction', 'OBJECTIVES', 'GridPoints', 'RealPoints', 'FakePoints', 'Objective', 'mirrored_objective',
-           'find_objective', 'check_conditions', 'max_squared_gradient', 'max_gradient_penalty', 'exact_equilibrium',
-           'Lipschitz']
+__all__ = ['ScoreFunction', 'OBJECTIVES', 'Objective', 'mirrored_objective', 'find_objective', 'check_conditions',
+           'max_squared_gradient', 'max_gradient_penalty', 'exact_equilibrium', 'Lipschitz']
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #99d620ef
 ScoreFunction = Annotated[Callable[[Tensor], Tensor], Function("scores -> losses")]  # elementwise
@@ -87,13 +86,10 @@ def find_objective(objective: Objective | str) -> Objective:
     return OBJECTIVES[check_choice("objective", objective, OBJECTIVES)]
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #029339bf
-GridPoints = Annotated[int, Whole(3)]
-
-# %% ../../nbs/5_icml2019/01_lipschitz.ipynb #e51a7847
 @checked
 def check_conditions(objective: Objective | str,  # a name in OBJECTIVES, or your own
                      span: Positive = 3.,  # scores from -span to span are tried
-                     points: GridPoints = 601,  # how many
+                     points: Annotated[int, Whole(3)] = 601,  # how many
                      ) -> dict[str, bool]:
     "Whether the four demands are met: right signs, convex, balanced somewhere, strictly convex."
     objective = find_objective(objective)
@@ -133,10 +129,6 @@ def max_gradient_penalty(critic: Critic, real: Batch, fake: Batch, *,
     lead = leading_axes(critic, lead)
     return max_squared_gradient(critic, random_interpolate(real, fake, lead, generator), lead)
 
-# %% ../../nbs/5_icml2019/01_lipschitz.ipynb #bbf1437d
-RealPoints = Annotated[Tensor, Samples("real dim")]
-FakePoints = Annotated[Tensor, Samples("fake dim")]
-
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #f7a12eee
 def _lipschitz_constraints(points: Tensor) -> np.ndarray:
     "Rows c with c·(f, k) ≥ 0, two for each pair of points (n, d): k ‖xᵢ - xⱼ‖ ∓ (fⱼ - fᵢ) ≥ 0."
@@ -151,7 +143,8 @@ def _lipschitz_constraints(points: Tensor) -> np.ndarray:
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #d463f7e1
 @checked
-def exact_equilibrium(real: RealPoints, fake: FakePoints,  # (n, d) and (m, d)
+def exact_equilibrium(real: Annotated[Tensor, Samples("real dim")],  # (n, d)
+                      fake: Annotated[Tensor, Samples("fake dim")],  # (m, d)
                       objective: Objective | str,
                       weight: Positive = .1,  # λ
                       ) -> tuple[Tensor, Tensor, float]:  # real scores (n,), fake scores (m,), k

@@ -14,8 +14,8 @@ import torch
 
 from ..core.registry import register_game
 from ..core.seeding import Generators
-from ..core.signatures import (Batch, Count, Function, NonNegative, Positive, Shape,
-                                     check_fields, checked)
+from ..core.signatures import (Batch, checked, Count, Function, NonNegative, Positive,
+                                     Shape)
 from ..losses.penalties import (gradient_norm, input_gradient, leading_axes, per_example,
                                       random_interpolate, refuse_batch_norm, sum_over_event)
 from .bigan import BiGAN
@@ -167,4 +167,5 @@ class PairwiseBiGAN(BiGAN):
     def pair_penalty(self, D: JointDiscriminator, x: torch.Tensor, z: torch.Tensor,
                      x_hat: torch.Tensor, generator: Generators) -> torch.Tensor:
         "The penalty pair by pair, `(runs, batch)`; a subclass may put another one here."
-        return pairwise_gradient_penalty(D, x, z, x_hat, form=self.penalty_form, generator=generator)
+        return pairwise_gradient_penalty(D, x, z, x_hat, form=self.penalty_form,
+                                             generator=generator)

@@ -21,7 +21,7 @@ from ..evaluation.interpolation import interpolation_position
 from .wasserstein import ZeroCentred
 
 # %% auto #0
-__all__ = ['OddSums', 'Bins', 'InterpolationPrior', 'INTERPOLATION_PRIORS', 'midpoint_shares', 'HistogramPrior', 'fit_prior',
+__all__ = ['OddSums', 'InterpolationPrior', 'INTERPOLATION_PRIORS', 'midpoint_shares', 'HistogramPrior', 'fit_prior',
            'NonParametricPrior', 'rescaled_lerp']
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #1013be20
@@ -107,7 +107,7 @@ class HistogramPrior:
 
     def sample(self, *shape: int, generator: Generators = None,
                device: Any = None) -> Tensor:
-        "Independent draws, float32; with several generators the leading axis has one entry for each."
+        "Independent draws, float32; with several generators the first axis has one entry for each."
         which, place = (rand(*shape, generator=generator, device=device) for _ in range(2))
         cumulative = self.p.cumsum(0).to(which.device, torch.float32)
         bins = len(cumulative)
@@ -138,14 +138,11 @@ class _Lagrangian:
         return value.item(), torch.autograd.grad(value, v)[0].numpy()
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #7b047dda
-Bins = Annotated[int, Whole(8)]
-
-# %% ../../nbs/5_icml2019/05_priors.ipynb #7e114a6f
 @torch.inference_mode(False)
 @torch.enable_grad()
 @checked
 def fit_prior(spread: Annotated[float, Real(0., .9)] = .054,  # least standard deviation
-              bins: Bins = 1024,  # of [-1, 1], an even number
+              bins: Annotated[int, Whole(8)] = 1024,  # of [-1, 1], an even number
               odd: OddSums = "split",  # see `midpoint_shares`
               ) -> HistogramPrior:
     """The symmetric law of that spread that is nearest to the law of its middles.

@@ -129,13 +129,17 @@ class Job:
 
     def refuse_other(self, theirs: dict[str, Any], where: str | Path, choose: str,
                      **own: Any) -> None:
-        "`ValueError` if the settings `theirs` of a run or a job are not these, but for fewer steps."
+        """`ValueError` if the settings `theirs` of a run or a job are not these, but for fewer
+        steps.
+        """
         ours = {**dataclasses.asdict(self), **own}
         for name, value in theirs.items():
             if value != ours[name] and not (name == "steps" and value < self.steps):
-                raise ValueError(f"{where} holds another run: {name} was {value}, not {ours[name]}. "
-                                 f"Choose another {choose}, or go on with that run: "
-                                 f"modelab train --resume {where}")
+                raise ValueError(
+                    f"{where} holds another run: {name} was {value}, not {ours[name]}. "
+                    f"Choose another {choose}, or go on with that run: "
+                    f"modelab train --resume {where}"
+                )
 
     def check(self, run: Run, seeds: range) -> Run:
         "`run` if it is this job's group `seeds`, at most at its last step; else `ValueError`."
@@ -156,7 +160,10 @@ class Job:
             raise ValueError(f"path: {path} does not say what was trained ({error})") from error
 
     def settle(self, folder: str | Path) -> None:
-        "Note in `folder` what it is for; `ValueError` if it is for something else, but for more steps."
+        """Note in `folder` what it is for.
+
+        `ValueError` if it is for something else, but for more steps.
+        """
         folder = Path(folder)
         if (folder / "job.json").exists():
             self.refuse_other(dataclasses.asdict(Job.read(folder)), folder, "folder")

@@ -126,10 +126,13 @@ class Run:
                                self.average)
         self.steps, self._checked, self.saved = 0, 0, None  # done, losses checked, last checkpoint
         self.torn = False  # whether the last step was cut in half, by an error or a second Ctrl-C
-        self._losses = {word: torch.empty(1024, self.runs, device=self.device) for word in self.words}
+        self._losses = {
+            word: torch.empty(1024, self.runs, device=self.device) for word in self.words
+        }
         self._streams: dict[str, list[torch.Generator]] = {}
         self._played: set[tuple[int, str]] = set()  # turns whose arguments have been checked
-        self.mine, self.add_up = range(self.shards), None  # this process's shards, and the sum of all
+        # this process's shards, and the sum of all
+        self.mine, self.add_up = range(self.shards), None
 
     def generators(self, stream: str, *place: int) -> list[torch.Generator]:
         "One generator per run, seeded by (seed, stream, place)."
@@ -215,7 +218,9 @@ class Run:
                  for at, run in (~rows.isfinite()).nonzero()]
         if wrong:
             at, word, run = min(wrong)
-            kept = f"the last checkpoint is {self.saved}" if self.saved else "no checkpoint was saved"
+            kept = (
+                f"the last checkpoint is {self.saved}" if self.saved else "no checkpoint was saved"
+            )
             raise Diverged(f"the loss of {word} is not finite at step {self._checked + at}, "
                            f"seed {self.seeds[run]}; {kept}")
         self._checked = self.steps
@@ -238,7 +243,10 @@ class Run:
 
     @property
     def losses(self) -> dict[str, torch.Tensor]:
-        "Loss of each turn, `(steps, runs)`; the last one where a turn comes several times in a step."
+        """Loss of each turn, `(steps, runs)`.
+
+        The last one where a turn comes several times in a step.
+        """
         return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
 
     @torch.no_grad()

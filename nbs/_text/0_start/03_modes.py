@@ -47,6 +47,7 @@ import torch.nn.functional as F
 from modelab.core.checks import check_batch, check_choice, check_number
 from modelab.core.files import atomic_write
 from modelab.core.registry import register_mode_set
+from modelab.core.seeding import rand
 from modelab.data.mixtures import ModeSet
 
 # %%
@@ -711,9 +712,10 @@ def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
 
 # %%
 #| export data.digits
-def _augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def augment_pictures(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     "Pictures (n, h, w) turned by up to .15 radians and moved by up to a sixteenth of their size."
-    turn, *move = (torch.rand(3, len(x), generator=generator, dtype=x.dtype) * 2 - 1).unbind()
+    u = rand(3, len(x), generator=generator, device=x.device, dtype=x.dtype)
+    turn, *move = (u * 2 - 1).unbind()
     turn, move = turn * .15, [m / 8 for m in move]  # the picture is 2 wide
     rows = [turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]]
     rows = torch.stack(rows, 1).reshape(-1, 2, 3)
@@ -810,7 +812,7 @@ def _train_classifier(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h,
         for step in range(walk):
             adam.param_groups[0]["lr"] = 5e-3 * (1 - step / walk)
             i = torch.randint(len(images), (96,), generator=g)
-            x = _augment(images[i].float() * (2 / top) - 1, g)
+            x = augment_pictures(images[i].float() * (2 / top) - 1, g)
             x = torch.cat([x, _junk(x, junk, g)])
             target = torch.cat([F.one_hot(labels[i], k), doubt])
             adam.zero_grad()
@@ -951,7 +953,7 @@ def _stamp(self: DigitArchive) -> dict[str, str]:
     scans = hashlib.sha256()
     for part in self.splits["train"]:
         scans.update(part.numpy())
-    parts = _train_classifier, _initial_layers, _votes, _augment, _junk
+    parts = _train_classifier, _initial_layers, _votes, augment_pictures, _junk
     code = f"{self.walk}" + "".join(map(inspect.getsource, parts))
     return {"scans": scans.hexdigest(), "code": hashlib.sha256(code.encode()).hexdigest()}
 

@@ -37,9 +37,9 @@ from modelab.networks.players import Player
 import math
 
 from modelab.core.checks import error_message
-from modelab.core.plotting import ACCENT, axes, FAKE, Film, image_grid, MISSING, Picture, REAL
+from modelab.core.plotting import axes, FAKE, Film, image_grid, Picture, REAL
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, fast_mode, steps
+from modelab.course.claims import claim, steps
 from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits

@@ -28,8 +28,8 @@ import torch
 
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators
-from modelab.core.signatures import (Batch, Count, Function, NonNegative, Positive, Shape,
-                                     check_fields, checked)
+from modelab.core.signatures import (Batch, checked, Count, Function, NonNegative, Positive,
+                                     Shape)
 from modelab.losses.penalties import (gradient_norm, input_gradient, leading_axes, per_example,
                                       random_interpolate, refuse_batch_norm, sum_over_event)
 from modelab.methods.bigan import BiGAN
@@ -495,7 +495,8 @@ def weight_at(self: PairwiseBiGAN, step: int) -> float:
 def pair_penalty(self: PairwiseBiGAN, D: JointDiscriminator, x: torch.Tensor, z: torch.Tensor,
                  x_hat: torch.Tensor, generator: Generators) -> torch.Tensor:
     "The penalty pair by pair, `(runs, batch)`; a subclass may put another one here."
-    return pairwise_gradient_penalty(D, x, z, x_hat, form=self.penalty_form, generator=generator)
+    return pairwise_gradient_penalty(D, x, z, x_hat, form=self.penalty_form,
+                                         generator=generator)
 
 
 # %%
@@ -589,6 +590,7 @@ def beyond(run, times: float) -> list[float]:
     away = torch.cdist(run.sample(2500), data.centers.expand(run.runs, -1, -1)).amin(-1)
     return (away > times * .04).float().mean(1).tolist()
 
+# %%
 {f"beyond {times}σ": interval(beyond(guided, times)) for times in (3, 10)}
 
 # %% [markdown]
@@ -864,6 +866,7 @@ def show_heavy(part: str, *names: str) -> None:
         print(f"{row['setting']:29}", *(f"{name} {row[name]['interval']:21}" for name in names),
               f"{row['cpu_seconds']} s")
 
+# %%
 show_heavy("scenes", "rate", "well", "tracks", "good")
 
 # %%
@@ -984,6 +987,7 @@ Picture(
 # %%
 five, four = line(5, spacing=2, std=.04), mixture([[-4.], [-2.], [2.], [4.]], .04)
 
+# %%
 def joint_game(weight: float):
     "The game on a line, with one number as latent."
     return PairwiseBiGAN(weight=weight, networks=Networks(latent=1, width=32),

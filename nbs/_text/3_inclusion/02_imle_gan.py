@@ -48,8 +48,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 
-from modelab.core.seeding import rand, randn
+from modelab.core.seeding import randn
 from modelab.core.signatures import Count, Index, checked
+from modelab.data.digits import augment_pictures
 from modelab.data.mixtures import ModeSet
 
 # %%
@@ -245,14 +246,9 @@ class PictureEncoder(nn.Module):
 
 # %%
 #| export evaluation.features
-def _augment_pictures(x: Tensor, generator: torch.Generator) -> Tensor:
-    "Pictures (n, 1, h, w) in [-1, 1], turned by ≤ .15 radians, moved by ≤ 1/16 and with noise."
-    turn, *move = (rand(3, len(x), generator=generator, device=x.device) * 2 - 1).unbind()
-    turn, move = turn * .15, [m / 8 for m in move]  # the picture is 2 wide
-    rows = [turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]]
-    where = F.affine_grid(
-        torch.stack(rows, 1).reshape(-1, 2, 3), list(x.shape), align_corners=False)
-    moved = F.grid_sample(x + 1, where, align_corners=False) - 1
+def _augment_with_noise(x: Tensor, generator: torch.Generator) -> Tensor:
+    "Pictures (n, 1, h, w) in [-1, 1] turned and moved as by `augment_pictures`, and with noise."
+    moved = augment_pictures(x.squeeze(1), generator).unsqueeze(1)
     return moved + .1 * randn(*x.shape, generator=generator, device=x.device)
 
 
@@ -306,7 +302,7 @@ def train_picture_encoder(modes: ModeSet,  # of square pictures
     for _ in range(walk):
         x = modes.sample(-(-256 // channels), g).reshape(-1, 1, side, side)[:256]
         adam.zero_grad()
-        one, two = (head(net.body(_augment_pictures(x, g)).relu()) for _ in range(2))
+        one, two = (head(net.body(_augment_with_noise(x, g)).relu()) for _ in range(2))
         _contrastive_loss(one, two).backward()
         adam.step()
     return _set_scale(net, modes.sample(1000, g))
@@ -378,6 +374,8 @@ halfway = {"straight": torch.lerp(a, b, .5), "arc": slerp(a, b, .5), "fresh late
 lengths = {name: round(z.norm(dim=1).mean().item(), 2) for name, z in halfway.items()}
 assert abs(lengths["arc"] - lengths["fresh latents"]) < .05 and lengths["straight"] < 6
 assert torch.allclose(slerp(a, b, 0.), a) and torch.allclose(slerp(a, b, 1.), b)
+
+# %%
 lengths
 
 # %% [markdown]
@@ -574,7 +572,7 @@ def interpolation_term(self: IMLEGAN, t: Any, x: Tensor, z: Tensor) -> Tensor:
 #| export
 @patch
 def loss_G(self: IMLEGAN, t: Any) -> Tensor:
-    "One value per run for G's turn: convince D, be near matched reals, and between two near both."
+    "One value per run for G's turn: adversarial, IMLE and interpolation terms."
     loss = generator_loss(t.D(t.G(t.z)), self.saturating)
     if self.weight == 0:
         return loss

@@ -618,7 +618,9 @@ class _RadiusSearch:
 #| export evaluation.balls
 @patch
 def offer(self: _RadiusSearch, rows: slice, tile: Tensor, first: int) -> None:
-    "Put the nearest of a tile, whose columns begin at `first`, on the short lists of some rows."
+    """Put the nearest of a tile, whose columns begin at `first`, on the short lists of some
+    rows.
+    """
     values, at = tile.topk(min(self.width, tile.shape[1]), largest=False)
     values = torch.cat([self.best[rows], values], 1)
     at = torch.cat([self.who[rows], at + first], 1)

@@ -755,8 +755,12 @@ def noise(self: _Data, generator: torch.Generator) -> Tensor:
 #| export
 @patch
 def pools(self: _Data, noise: Tensor) -> tuple[_Pool, _Pool, Tensor]:
-    "The pool of the samples, the pool of noise, and each sample's nearest row of the reference."
-    samples, reference, holdout = (self.features[k] for k in ("samples", "reference", "holdout"))
+    """The pool of the samples, the pool of noise, and each sample's nearest row of the
+    reference.
+    """
+    samples, reference, holdout = (
+        self.features[k] for k in ("samples", "reference", "holdout")
+    )
     parts = [samples, holdout, noise]
     distance, source = _nearest_row(torch.cat(parts), self.sources["reference"], self.searched,
                                     self.space)
@@ -773,7 +777,10 @@ def pools(self: _Data, noise: Tensor) -> tuple[_Pool, _Pool, Tensor]:
 #| export
 @patch
 def examples(self: _Data, pool: _Pool, source: Tensor) -> dict[str, Tensor]:
-    "Real examples with fewest and most samples near; samples farthest from and nearest to data."
+    """Real examples with fewest and most samples near.
+
+    Samples farthest from and nearest to data.
+    """
     samples, reference = self.sources["samples"], self.sources["reference"]
     mine, kept = self.rows["samples"], self.rows["reference"]
     crowd = pool.is_sample[pool.around].double().mean(1).argsort()
@@ -868,9 +875,14 @@ def _alarms_in_words(self: Report) -> str:
     "The alarms, or that there are none."
     alarms = [f"{f.test}: {f.says} (p = {f.p:.2g})" for f in self.findings if f.alarm]
     if self.starved:
-        alarms.append(f"{len(self.starved)} of {len(self.classes)} classes below half their share: "
-                      + ", ".join(self.starved))
-    return "; ".join(alarms) or "Nothing found that a perfect generator of this size would not show"
+        alarms.append(
+            f"{len(self.starved)} of {len(self.classes)} classes below half their share: "
+            + ", ".join(self.starved)
+        )
+    return (
+        "; ".join(alarms)
+        or "Nothing found that a perfect generator of this size would not show"
+    )
 
 
 # %%
@@ -1373,7 +1385,8 @@ def _features_along(path: Callable, a: Tensor, b: Tensor, steps: int,
     "The features of what is decoded at each step of the way from a to b."
     points = []
     for t in torch.linspace(0, 1, steps).tolist():
-        points.append(flat_rows(check_batch("decode", features_of(path(a, b, t)))))
+        z = check_batch("path", path(a, b, t), tuple(a.shape[1:]))
+        points.append(flat_rows(check_batch("decode", features_of(z))))
     return torch.stack(points)
 
 

@@ -315,15 +315,10 @@ error_message(find_objective, "liner")
 
 # %%
 #| export
-GridPoints = Annotated[int, Whole(3)]
-
-
-# %%
-#| export
 @checked
 def check_conditions(objective: Objective | str,  # a name in OBJECTIVES, or your own
                      span: Positive = 3.,  # scores from -span to span are tried
-                     points: GridPoints = 601,  # how many
+                     points: Annotated[int, Whole(3)] = 601,  # how many
                      ) -> dict[str, bool]:
     "Whether the four demands are met: right signs, convex, balanced somewhere, strictly convex."
     objective = find_objective(objective)
@@ -559,12 +554,6 @@ for row in kept.get("aim", []):
 #
 # For a handful of points the optimum can be had exactly. The unknowns are the scores and $k$; every pair gives two linear constraints; the cost is convex.
 
-# %%
-#| export
-RealPoints = Annotated[Tensor, Samples("real dim")]
-FakePoints = Annotated[Tensor, Samples("fake dim")]
-
-
 # %% [markdown]
 # The constraints first. With $v=(f_1,\dots,f_n,k)$ each row of a matrix times $v$ must be at least zero:
 
@@ -588,7 +577,8 @@ def _lipschitz_constraints(points: Tensor) -> np.ndarray:
 # %%
 #| export
 @checked
-def exact_equilibrium(real: RealPoints, fake: FakePoints,  # (n, d) and (m, d)
+def exact_equilibrium(real: Annotated[Tensor, Samples("real dim")],  # (n, d)
+                      fake: Annotated[Tensor, Samples("fake dim")],  # (m, d)
                       objective: Objective | str,
                       weight: Positive = .1,  # λ
                       ) -> tuple[Tensor, Tensor, float]:  # real scores (n,), fake scores (m,), k

@@ -429,8 +429,7 @@ def edge_gradients(gradient: PerScore, x: PerScore,  # (*runs, batch, channels, 
     of work.
     """
     if x.ndim != scores.ndim + 1 + dims:
-        raise ValueError(f"x: expected shape (*runs, batch, channels, *space) with {dims} axes of "
-                         f"space for scores {tuple(scores.shape)}, got {tuple(x.shape)}")
+        raise ValueError(f"x: expected {dims} axes of space after channels, got {tuple(x.shape)}")
     offsets, mass = PIXEL_NEIGHBOURS[neighbours][dims], (x.detach() - low).clamp_min(0)
     roads = 2 * sum(offset[-1] ** 2 for offset in offsets)
     parts = [gradient * math.sqrt(gamma)] * (gamma > 0)
@@ -540,10 +539,8 @@ squared(edge, bright).item()
 def _check_pictures(real: Tensor, fake: Tensor, lead: int, dims: int, low: float) -> None:
     "Refuse what is no batch of pictures, or signals, of non-negative mass."
     if real.ndim != lead + 1 + dims:
-        want = ["*runs"] * (lead > 1) + ["batch", "channels", *("height", "width")[2 - dims:]]
-        runs = "; if the first axis counts runs, say lead=2" * (real.ndim == lead + 2 + dims)
-        raise ValueError(f"real: expected shape ({', '.join(want)}), got {tuple(real.shape)}: "
-                         f"pixels have neighbours, the coordinates of a point have none{runs}")
+        raise ValueError(f"real: expected lead={lead} axes, channels and {dims} of space, got "
+                         f"{tuple(real.shape)}; points have no neighbours, for runs say lead=2")
     for name, x in (("real", real), ("fake", fake)) if checking() else ():  # waits for the device
         if (least := x.detach().amin().item()) < low - 1e-4:
             raise ValueError(f"{name}: expected values ≥ low={low:g}, the value of an empty pixel, "
@@ -768,8 +765,7 @@ class GroundMetric(CriticGame):
     def suits(self, modes: Any) -> None:
         "`ValueError` unless examples are pictures."
         if len(modes.event) != 3:
-            raise ValueError("modes: GroundMetric needs pictures (channels, height, width), for "
-                             f"instance stacked_digits, got examples of shape {modes.event}")
+            raise ValueError(f"modes: GroundMetric needs pictures, got examples {modes.event}")
 
     def penalty(self, critic: nn.Module, real: Tensor, fake: Tensor,
                 generator: Generators) -> Tensor:

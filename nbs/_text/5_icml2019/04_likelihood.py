@@ -314,9 +314,8 @@ def _check_pair(name: str, x: Tensor, y: Tensor, entropy: float, lead: int) -> N
     "Refuse batches that differ in runs, event or type, and an entropy that their type cannot hold."
     both = [(*v.shape[:lead - 1], "batch", *v.shape[lead:]) for v in (x, y)]
     if min(x.ndim, y.ndim) < lead or both[0] != both[1]:
-        raise ValueError(f"x, {name}: expected (*runs, n, *event) and (*runs, m, *event) with the "
-                         f"same event and {lead - 1} run axes (lead={lead}), got {tuple(x.shape)} "
-                         f"and {tuple(y.shape)}")
+        raise ValueError(f"x, {name}: expected batches of the same event with {lead - 1} run axes "
+                         f"(lead={lead}), got {tuple(x.shape)} and {tuple(y.shape)}")
     if (x.dtype, x.device) != (y.dtype, y.device):
         raise TypeError(f"x, {name}: expected one type on one device, got {x.dtype} on {x.device} "
                         f"and {y.dtype} on {y.device}")
@@ -349,9 +348,8 @@ def _check_cost(cost: Tensor, entropy: float, names: str) -> Tensor:
     "`cost`, unless it or its ratio to the entropy is NaN or more than its type can hold."
     most, room = cost.detach().abs().amax().item(), torch.finfo(cost.dtype).max / 1024
     if not most < room * min(1., entropy):
-        raise ValueError(f"{names}, entropy: expected finite numbers with squared distances, also "
-                         f"in units of the entropy {entropy:g}, that {cost.dtype} can hold; got "
-                         f"distances up to {most:g}")
+        raise ValueError(f"{names}, entropy: expected finite numbers whose squared distances over "
+                         f"the entropy {entropy:g} {cost.dtype} can hold, got {most:g}")
     return cost
 
 
@@ -578,8 +576,8 @@ def surrogate_log_likelihood(x: DataBatch, made: GeneratedBatch,
     """
     _check_pair("made", x, made, entropy, lead)
     if potential.shape != made.shape[:lead]:
-        raise ValueError(f"potential: expected one number per made example, shape "
-                         f"{tuple(made.shape[:lead])}, got {tuple(potential.shape)}")
+        want, got = tuple(made.shape[:lead]), tuple(potential.shape)
+        raise ValueError(f"potential: expected one number per made example, {want}, got {got}")
     centred = potential - potential.mean(-1, keepdim=True)
     lift = (centred.to(_as_vectors(made, lead).dtype) / entropy)[..., None, :]
     if not lift.isfinite().all():

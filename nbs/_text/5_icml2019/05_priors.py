@@ -328,7 +328,7 @@ def divergence(self: HistogramPrior) -> float:
 @patch
 def sample(self: HistogramPrior, *shape: int, generator: Generators = None,
            device: Any = None) -> Tensor:
-    "Independent draws, float32; with several generators the leading axis has one entry for each."
+    "Independent draws, float32; with several generators the first axis has one entry for each."
     which, place = (rand(*shape, generator=generator, device=device) for _ in range(2))
     cumulative = self.p.cumsum(0).to(which.device, torch.float32)
     bins = len(cumulative)
@@ -368,16 +368,11 @@ class _Lagrangian:
 
 # %%
 #| export
-Bins = Annotated[int, Whole(8)]
-
-
-# %%
-#| export
 @torch.inference_mode(False)
 @torch.enable_grad()
 @checked
 def fit_prior(spread: Annotated[float, Real(0., .9)] = .054,  # least standard deviation
-              bins: Bins = 1024,  # of [-1, 1], an even number
+              bins: Annotated[int, Whole(8)] = 1024,  # of [-1, 1], an even number
               odd: OddSums = "split",  # see `midpoint_shares`
               ) -> HistogramPrior:
     """The symmetric law of that spread that is nearest to the law of its middles.

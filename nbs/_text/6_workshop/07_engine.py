@@ -389,10 +389,13 @@ def _begin(self: Run) -> None:
                            self.average)
     self.steps, self._checked, self.saved = 0, 0, None  # done, losses checked, last checkpoint
     self.torn = False  # whether the last step was cut in half, by an error or a second Ctrl-C
-    self._losses = {word: torch.empty(1024, self.runs, device=self.device) for word in self.words}
+    self._losses = {
+        word: torch.empty(1024, self.runs, device=self.device) for word in self.words
+    }
     self._streams: dict[str, list[torch.Generator]] = {}
     self._played: set[tuple[int, str]] = set()  # turns whose arguments have been checked
-    self.mine, self.add_up = range(self.shards), None  # this process's shards, and the sum of all
+    # this process's shards, and the sum of all
+    self.mine, self.add_up = range(self.shards), None
 
 # %% [markdown]
 # ### Random numbers: one stream for each purpose
@@ -536,7 +539,9 @@ def _check(self: Run) -> None:
              for at, run in (~rows.isfinite()).nonzero()]
     if wrong:
         at, word, run = min(wrong)
-        kept = f"the last checkpoint is {self.saved}" if self.saved else "no checkpoint was saved"
+        kept = (
+            f"the last checkpoint is {self.saved}" if self.saved else "no checkpoint was saved"
+        )
         raise Diverged(f"the loss of {word} is not finite at step {self._checked + at}, "
                        f"seed {self.seeds[run]}; {kept}")
     self._checked = self.steps
@@ -568,7 +573,10 @@ def step(self: Run, n: int = 1,  # steps; each is one pass through the game's tu
 #| export
 @patch(as_prop=True)
 def losses(self: Run) -> dict[str, torch.Tensor]:
-    "Loss of each turn, `(steps, runs)`; the last one where a turn comes several times in a step."
+    """Loss of each turn, `(steps, runs)`.
+
+    The last one where a turn comes several times in a step.
+    """
     return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
 
 # %% [markdown]

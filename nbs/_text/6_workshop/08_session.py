@@ -239,7 +239,10 @@ def _check_lab_setting(self: Side, name: str, value: Any) -> None:
 #| export lab.side
 @patch
 def rebuilt_game(self: Side, name: str, value: Any) -> Any:
-    "None if a setting can change under way, else the game to start again with; refuses bad values."
+    """None if a setting can change under way, else the game to start again with.
+
+    Refuses bad values.
+    """
     if name in LAB_SETTINGS:
         return self._check_lab_setting(name, value)
     field, value = self._field(name, value)
@@ -303,7 +306,9 @@ side.turns_of("G"), side.turns_of("E")
 def loss(self: Side) -> dict[str, float]:
     "The last loss of each turn."
     last = self.steps - 1
-    return {w: rows[last].item() if self.steps else math.nan for w, rows in self._losses.items()}
+    return {
+        w: rows[last].item() if self.steps else math.nan for w, rows in self._losses.items()
+    }
 
 
 # %%
@@ -412,7 +417,7 @@ def trace_loss(side: Side, word: str, turn: Turn) -> tuple[torch.Tensor, list[Pl
         hooks.append(net.register_forward_hook(hook))
     try:
         side.players.ready(word)
-        return getattr(side.game, f"loss_{word}")(turn), calls
+        return side.game.turn_loss(word, turn), calls
     finally:
         for hook in hooks:
             hook.remove()
@@ -572,7 +577,7 @@ def _trace_turn(side: Side, place: int, word: str, render: Callable[[], bytes]) 
     texts, picture = _turn_texts(side, place, word), render()
     stages = [StepStage(word, i, *text, picture) for i, text in enumerate(texts, 1)]
     side.players.ready(word)
-    loss = getattr(side.game, f"loss_{word}")(Turn(side, side.steps, place))
+    loss = side.game.turn_loss(word, Turn(side, side.steps, place))
     side.players.move(word, loss, side.steps)
     side._measured = None
     movers = " and ".join(side.players.movers[word])

@@ -660,14 +660,19 @@ def missing(self: Recording, side: str = "A") -> list[set[int]]:
 def captured(self: Recording, side: str = "A") -> dict[int, set[int]]:
     "The captured modes, by measured step."
     every = {*range(self.scene["modes"])}
-    return {step: every - missing for step, missing in zip(sorted(self.rows), self.missing(side))}
+    return {
+        step: every - missing for step, missing in zip(sorted(self.rows), self.missing(side))
+    }
 
 
 # %%
 #| export lab.recording
 @patch
 def measures(self: Recording, name: str, side: str = "A") -> list[float]:
-    "One measure along the timeline: \"captured\", \"high_quality\", \"tv\", \"kl\" or \"loss D\"."
+    """One measure along the timeline.
+
+    "captured", "high_quality", "tv", "kl" or "loss D".
+    """
     return [self.rows[step][side][name] for step in sorted(self.rows)]
 
 
@@ -717,10 +722,12 @@ def save_html(self: Recording, path: str | Path) -> Path:
     "Write a page that scrubs and plays from a file, and may fetch nothing."
     rules = ("default-src 'none'; script-src 'unsafe-inline'; "
              "style-src 'unsafe-inline'; img-src data:")
-    head = (f'<meta charset="utf-8">'
-            f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f'<meta name="color-scheme" content="light dark"><title>{self.scene["title"]}</title>')
+    head = (
+        f'<meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><title>{self.scene["title"]}</title>'
+    )
     page = (f'<!DOCTYPE html><html lang="en"><head>{head}</head>'
             f'<body>{self.html()}</body></html>\n')
     atomic_write(path, page.encode())

@@ -116,7 +116,10 @@ def set_surface(self: Driver, surface: str) -> None:
 #| export lab.driver
 @patch
 def set_option(self: Driver, name: str, value: Any) -> None:
-    "Change how the lab is driven: playing, speed (steps a second, 0: as fast as it goes) or slow."
+    """Change how the lab is driven.
+
+    Playing, speed (steps a second, 0: as fast as it goes) or slow.
+    """
     check_choice("name", name, ["playing", "speed", "slow"])
     setattr(self, name, value)
     if self.last_answer != math.inf:
@@ -510,7 +513,9 @@ def _make_share_controls(self: Panel) -> None:
     "The share string."
     layout = self.w.Layout(flex="1 1 220px")
     text = self.controls["text"] = self.w.Text(placeholder="a share string", layout=layout)
-    self._add_button("share", "Share", "write this lab's whole state into the field", self.share)
+    self._add_button(
+        "share", "Share", "write this lab's whole state into the field", self.share
+    )
     self._add_button("load", "Load", "become the lab that the field describes",
                      lambda: self.submit("load", text.value))
 

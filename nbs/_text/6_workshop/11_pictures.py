@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Pictures whose rare things are known
-# > A street that is empty nine times of ten, faces of which six in a hundred wear glasses, and judges that need no training
+# > How do you draw picture sets of which it is known, without a classifier, what each picture shows?
 
 # %% [markdown]
 # | | |
@@ -10,7 +10,7 @@
 # | **Needs** | [0.3](../0_start/03_modes.ipynb) |
 # | **Time** | seconds |
 #
-# A workshop chapter: for whoever adds a picture set.
+# This chapter is for contributors who add a picture set. It exports drawn sets (`data.pictures`) and readers of real frames and faces (`data.frames`).
 
 # %%
 #| default_exp data.pictures
@@ -63,6 +63,9 @@ from modelab.course.exercises import exercise
 # %%
 from modelab.course.notebooks import patch
 
+# %% [markdown]
+# The bank of clean pictures is kept in the order of modes, so that a first index and a count find the pictures of a mode.
+
 # %%
 #| export
 class RenderedPictures(ModeSet):
@@ -88,6 +91,9 @@ class RenderedPictures(ModeSet):
         self._high = torch.ones(self.event, dtype=torch.float32)
         self._low = -self._high
 
+# %% [markdown]
+# A draw is a mode by its weight, a picture of this mode, and noise.
+
 # %%
 #| export
 @patch
@@ -97,6 +103,9 @@ def _draw(self: RenderedPictures, n, generator):
     x = self._clean[self._first[mode] + (u * self._count[mode]).long()]
     noise = torch.randn(x.shape, generator=generator, device=self.device, dtype=torch.float32)
     return noise.mul_(self.noise).add_(x).clamp_(-1, 1), mode
+
+# %% [markdown]
+# The judge finds the nearest clean picture. The length of $x$ is the same for all of them and is left out.
 
 # %%
 #| export
@@ -113,6 +122,9 @@ def _nearest(self: RenderedPictures, x: torch.Tensor) -> tuple[torch.Tensor, tor
         parts.append((here._mode[i], (part - bank[i]).square().mean(1).sqrt()))
     return tuple(torch.cat(v) for v in zip(*parts))
 
+# %% [markdown]
+# `assign` is what every mode set has: the mode, and whether the picture is good enough to count.
+
 # %%
 #| export
 @patch
@@ -126,6 +138,9 @@ def assign(self: RenderedPictures, x: torch.Tensor,  # (n, *event)
     mode, distance = self._nearest(x)
     return mode, distance <= within * self.noise
 
+# %% [markdown]
+# A mode shows several traits, and a trait is shown by several modes.
+
 # %%
 #| export
 @patch
@@ -136,12 +151,18 @@ def attributes(self: RenderedPictures, x: torch.Tensor) -> torch.Tensor:
     """
     return self.kinds.to(x.device)[self._nearest(x)[0]]
 
+# %% [markdown]
+# So the rate of a trait is a sum over modes.
+
 # %%
 #| export
 @patch(as_prop=True)
 def rates(self: RenderedPictures) -> torch.Tensor:
     "The share of pictures that show each of `traits`, (traits,) float32."
     return self.weights @ self.kinds.float()
+
+# %% [markdown]
+# Whether the judge can err depends on the distance between modes.
 
 # %%
 #| export
@@ -156,12 +177,18 @@ def gap(self: RenderedPictures) -> float:
         least = min(least, apart.min().item())
     return least / (self.noise * math.prod(self.event) ** .5)
 
+# %% [markdown]
+# For showing, values go from 0 to 1.
+
 # %%
 #| export
 @patch
 def picture(self: RenderedPictures, x: torch.Tensor) -> torch.Tensor:
     "Examples for showing, values in [0, 1], (n, h, w)."
     return check_batch("x", x, self.event).add(1).div(2).clamp(0, 1).squeeze(1)
+
+# %% [markdown]
+# The one line that a set prints names its traits with their rates.
 
 # %%
 #| export
@@ -180,6 +207,8 @@ def _summary(self: RenderedPictures) -> str:
 #| export
 LANES = ("east", "west", "north", "south")
 
+# %% [markdown]
+# A picture of the street is drawn from the places of the vehicles.
 
 # %%
 #| export
@@ -197,6 +226,8 @@ def _street(places: Sequence[int | None]) -> torch.Tensor:
             x[(across, along) if lane < 2 else (along, across)] = .9
     return x[None]
 
+# %% [markdown]
+# Nine pictures of ten are empty; the others are shared between the lanes and the pairs.
 
 # %%
 #| export
@@ -225,7 +256,6 @@ def scenes(empty: float = .9,  # share of pictures without a vehicle
     rest = torch.tensor([3, 2, 2, 1, 1, 1], dtype=torch.float64) / 10 * (1 - empty)
     weights = torch.cat([rest.new_tensor([empty]), rest])
     return RenderedPictures(torch.stack(clean), torch.tensor(mode), kinds, weights, LANES, noise)
-
 
 # %%
 street = scenes()
@@ -281,6 +311,8 @@ torch.equal(by_hand, verdict[:500])
 #| export
 TRAITS = ("eyeglasses", "bald", "hat", "beard")
 
+# %% [markdown]
+# A face is drawn from ellipses and stripes, in an order that lets the hat cover the hair.
 
 # %%
 #| export
@@ -310,7 +342,6 @@ def _face(shows: Sequence[bool], skin: float, hair: float, down: int, right: int
         x[(u.abs() < 9) & (v > -14) & (v < -6) | (u.abs() < 12) & (v >= -7) & (v < -5)] = .95
     return x[None]
 
-
 # %% [markdown]
 # Glasses and beards occur together more or less often than chance would have it; hair and hats are independent of them. One function lists the combinations with their shares, one draws the pictures of a combination.
 
@@ -326,6 +357,8 @@ def _face_combinations(wanted: list[int]) -> list[tuple[list[bool], float]]:
                 found.append((shows, low * top))
     return found
 
+# %% [markdown]
+# Each combination is drawn in every skin tone and hair tone, and moved by a pixel.
 
 # %%
 #| export
@@ -337,6 +370,8 @@ def _face_pictures(shows: list[bool]) -> list[torch.Tensor]:
     return [_face(shows, skin, hair, down, right) for skin in (.35, .6, .85) for hair in tones
             for down in moves for right in moves]
 
+# %% [markdown]
+# `include` conditions the law on what a face must show, for a set of a minority.
 
 # %%
 #| export
@@ -362,7 +397,6 @@ def faces(include: str | Sequence[str] = (),  # only faces that show all of thes
     kinds = torch.tensor([shows for shows, _ in found])
     clean = torch.stack([picture for part in pictures for picture in part])
     return RenderedPictures(clean, mode, kinds, law / law.sum(), TRAITS, noise)
-
 
 # %%
 people = faces()
@@ -508,6 +542,8 @@ faded
 #| export data.frames
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
 
+# %% [markdown]
+# A picture file is cut to its middle square if that is asked for, then resized by averaging.
 
 # %%
 #| export data.frames
@@ -530,6 +566,8 @@ def _load(path: Path, size: tuple[int, int] | None, crop: bool = False) -> torch
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"path: expected a picture, got {path.name} ({error})") from error
 
+# %% [markdown]
+# Frames come as a folder of pictures, in the order of their names, or as a NumPy file.
 
 # %%
 #| export data.frames
@@ -553,6 +591,8 @@ def _stored_frames(path: Path, size: tuple[int, int] | None) -> Any:
         raise ValueError(f"source: expected an array `frames`, got {names} in {path.name}")
     return stored["frames"] if path.suffix == ".npz" else stored
 
+# %% [markdown]
+# Bytes are expected: from floats nobody can see whether 1.0 means white or almost black.
 
 # %%
 #| export data.frames
@@ -569,6 +609,8 @@ def _frames_as_bytes(source: Any) -> torch.Tensor:
                          f"{frames.dtype} {tuple(frames.shape)}")
     return frames[:, None] if frames.ndim == 3 else frames.movedim(-1, 1)
 
+# %% [markdown]
+# All of them end as floats in [-1, 1].
 
 # %%
 #| export data.frames
@@ -586,6 +628,8 @@ def read_frames(source,  # a folder of pictures, an .npz or .npy file, or an arr
         return frames
     return torch.nn.functional.interpolate(frames, size=size, mode="area")
 
+# %% [markdown]
+# The running median is the costly part, so it is taken once for every quarter of its window.
 
 # %%
 #| export data.frames
@@ -610,6 +654,8 @@ def median_background(frames: torch.Tensor,  # (n, c, h, w)
         parts.append(median.expand(min(step, n - first), *median.shape[1:]))
     return torch.cat(parts)
 
+# %% [markdown]
+# A pixel is foreground if it departs from the background in some channel.
 
 # %%
 #| export data.frames
@@ -625,6 +671,8 @@ def foreground_share(frames: torch.Tensor,  # (n, c, h, w)
         .mean((1, 2))
     )
 
+# %% [markdown]
+# CelebA's table names the attributes in its second line. A row is a file name and a mark 1 or -1 for each.
 
 # %%
 #| export data.frames
@@ -644,6 +692,8 @@ def _celeba_table(folder: Path) -> tuple[list[str], list[list[str]]]:
                          f"got {len(rows)}")
     return lines[1].split(), rows
 
+# %% [markdown]
+# A file name with a slash in it is refused, so pictures are read from their folder only.
 
 # %%
 #| export data.frames
@@ -665,7 +715,6 @@ def read_celeba(folder: str | Path,  # holds list_attr_celeba.txt and img_align_
     files = [folder / "img_align_celeba" / file for file, *_ in rows]
     x = torch.stack([_load(file, (size, size), crop=True) for file in files])
     return x.float() / 127.5 - 1, shows, names
-
 
 # %% [markdown]
 # The street again, as a film of 400 frames; then the same film while the sun goes down, faster than any real one.
@@ -726,7 +775,6 @@ def grade_both(answer):
     assert (
         abs(answer - 0.006) < 1e-6
     ), "multiply the two rates: marginals do not show a lost intersection"
-
 
 # %%
 answer = ...

@@ -325,13 +325,17 @@ def start(self: Job, seeds: range, device: str = "auto") -> Run:
 @patch
 def refuse_other(self: Job, theirs: dict[str, Any], where: str | Path, choose: str,
                  **own: Any) -> None:
-    "`ValueError` if the settings `theirs` of a run or a job are not these, but for fewer steps."
+    """`ValueError` if the settings `theirs` of a run or a job are not these, but for fewer
+    steps.
+    """
     ours = {**dataclasses.asdict(self), **own}
     for name, value in theirs.items():
         if value != ours[name] and not (name == "steps" and value < self.steps):
-            raise ValueError(f"{where} holds another run: {name} was {value}, not {ours[name]}. "
-                             f"Choose another {choose}, or go on with that run: "
-                             f"modelab train --resume {where}")
+            raise ValueError(
+                f"{where} holds another run: {name} was {value}, not {ours[name]}. "
+                f"Choose another {choose}, or go on with that run: "
+                f"modelab train --resume {where}"
+            )
 
 # %%
 #| export
@@ -360,7 +364,10 @@ def read(cls: Job, folder: str | Path) -> Job:
 #| export
 @patch
 def settle(self: Job, folder: str | Path) -> None:
-    "Note in `folder` what it is for; `ValueError` if it is for something else, but for more steps."
+    """Note in `folder` what it is for.
+
+    `ValueError` if it is for something else, but for more steps.
+    """
     folder = Path(folder)
     if (folder / "job.json").exists():
         self.refuse_other(dataclasses.asdict(Job.read(folder)), folder, "folder")
