@@ -101,6 +101,7 @@ NAMES = {
     'BiGAN': 'methods.bigan',
     'BoardCell': 'training.leaderboard',
     'Bools': 'core.signatures',
+    'Bound': 'methods.wasserstein',
     'CHECKED': 'core.signatures',
     'CHECKPOINT_FORMAT': 'training.checkpoints',
     'CHECKSUM_FILE': 'data.catalogue',

@@ -294,8 +294,20 @@ class Subject:
         return set(self.parameters) - {"self"} | fields | texts
 
 
+def checks(call: Callable | None) -> bool:
+    """Whether a call of it is checked as its signature, or its fields, declare."""
+    while call is not None:
+        if any(call is known for known in declare.CHECKED.values()):
+            return True
+        if dataclasses.is_dataclass(call) and hasattr(call, "__post_init__"):
+            return True
+        call = getattr(call, "__wrapped__", None)
+    return False
+
+
 def subject(name: str, call: Callable, source: Callable | None = None, **kw) -> Subject:
     """A subject from the signature of `source`, by default of what is called."""
+    whole = source
     source = inspect.unwrap(source or call)
     parameters = {p.name: p for p in inspect.signature(source).parameters.values()
                   if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
@@ -303,6 +315,7 @@ def subject(name: str, call: Callable, source: Callable | None = None, **kw) -> 
         parameters.pop("self", None)
     try:
         declared, hints = declare.declarations(source), get_type_hints(source, include_extras=True)
+        declared = declared if checks(call) or checks(whole) else {}
     except (NameError, TypeError):  # an annotation that is only for type checkers
         declared, hints = {}, {}
     return Subject(name, call, {k: v for k, v in declared.items() if k in parameters}, parameters, hints, **kw)
@@ -419,7 +432,7 @@ def game_problems(name: str) -> list[str]:
     game = registered("game")[name]
     data, usual, bad = data_for(game), game(), []
     kinds = all_settings(game)
-    known = set(kinds) | set(groups_of(game)) | {"modes", "game"}
+    known = set(kinds) | set(groups_of(game)) | {"modes", "game", "event"}
     for setting, kind in kinds.items():
         if not declare.declared(kind):
             if kind in (int, float, int | None, float | None):

@@ -139,7 +139,7 @@ EXPLICIT = {
     "networks.layers.make_player": lambda: dict(name="D", given=lambda: nn.Linear(2, 1), default=lambda: nn.Linear(2, 1),
                                                 runs=2, generator=two()),
     "networks.convolutional.Conv": lambda: dict(inputs=1, outputs=2, size=3, stride=1, runs=2, generator=two(), gain=1.),
-    "networks.convolutional.conv_generator": lambda: dict(event=(1, 8, 8), width=2, runs=2),
+    "networks.convolutional.conv_generator": lambda: dict(event=(1, 8, 8), width=2, runs=2, last=torch.tanh),
     "networks.convolutional.conv_discriminator": lambda: dict(event=(1, 8, 8), width=2, runs=2),
     "networks.convolutional.conv_encoder": lambda: dict(event=(1, 8, 8), width=2, runs=2),
     "networks.convolutional.conv_joint_discriminator": lambda: dict(event=(1, 8, 8), width=2, runs=2),
@@ -148,34 +148,39 @@ EXPLICIT = {
     "training.run.Run": lambda: dict(game="minimax", modes="ring", runs=1, seed=0, device="cpu", batch=4, average=.5),
     "training.run.Run.step": lambda: dict(self=RUN, n=1),
     "training.run.Run.sample": lambda: dict(self=RUN, n=3),
-    "training.run.Run.coverage": lambda: dict(self=RUN, protocol="pacgan"),
+    "training.run.Run.coverage": lambda: dict(self=RUN, protocol="pacgan", n=50),
     "methods.wasserstein.wasserstein_distance": lambda: dict(x=points(5, 2), y=points(5, 2, seed=1)),
     "methods.imle.match_latents": lambda: dict(max_bytes=1 << 20),
     "methods.imle_gan.interpolation_loss": lambda: dict(z=(points(3, 4), points(3, 4, seed=1)), G=same,
-                                                        x=(points(3, 4, seed=2), points(3, 4, seed=3))),
+                                                        x=(points(3, 4, seed=2), points(3, 4, seed=3)),
+                                                        share=torch.rand(3, generator=seeded())),
     "methods.lipschitz.check_conditions": lambda: dict(objective=OBJECTIVES["exp"]),
     "methods.lipschitz.exact_equilibrium": lambda: dict(objective=OBJECTIVES["sqrt"]),
     "methods.lipschitz.Objective": lambda: dict(phi=torch.exp, varphi=torch.exp),
     "methods.lipschitz.Objective.critic_loss": lambda: dict(self=OBJECTIVES["exp"]),
     "methods.lipschitz.Objective.generator_loss": lambda: dict(self=OBJECTIVES["exp"]),
-    "methods.ground_metric.edge_gradients": lambda: dict(gradients=points(3, 1, 4, 4), x=points(3, 1, 4, 4)),
+    "methods.ground_metric.edge_gradients": lambda: dict(gradient=points(3, 1, 4, 4), x=points(3, 1, 4, 4),
+                                                          scores=points(3)),
     "methods.ground_metric.wasserstein_gradient_penalty": lambda: dict(critic=critic, real=pictures(), fake=pictures(1)),
     "methods.currents.exterior_derivative": lambda: dict(form=lambda x: x[..., None, :], x=points(3, 2),
                                                          frame=points(3, 2, 2, seed=1)),
     "methods.currents.flat_penalty": lambda: dict(form=critic),
     "methods.currents.AngleGenerator": lambda: dict(net=nn.Linear(3, 2), angles=1),
     **{f"methods.currents.tangent_{name}": lambda: dict(x=pictures()) for name in ("down", "right", "turn")},
+    "methods.priors.HistogramPrior": lambda: dict(p=shares(8)),
+    "methods.priors.midpoint_shares": lambda: dict(p=shares(8)),
+    "methods.priors.fit_prior": lambda: dict(spread=.3, bins=16),
     "methods.priors.rescaled_lerp": lambda: dict(a=points(3, 2), b=points(3, 2, seed=1), t=.3),
     "methods.likelihood.surrogate_log_likelihood": lambda: dict(x=points(4, 2), made=points(5, 2, seed=1),
                                                                 potential=points(5, seed=2)),
     "methods.joint.exchange_domains": lambda: dict(E=same, G=same, x=points(3, 4, 2), z=points(4, 2, seed=1)),
     "methods.joint.cycle_losses": lambda: dict(E=same, G=same, exchange=exchange_domains(
         same, same, points(3, 4, 2), points(4, 2, seed=1))),
-    "methods.attention.SelfAttention.attention_map": lambda: dict(self=SelfAttention(4, 1, generator=seeded())),
+    "methods.attention.SelfAttention.attention_map": lambda: dict(self=SelfAttention(4, 1, generator=seeded()), x=points(2, 4, 8, 8)),
     "methods.attention.add_self_attention": lambda: dict(net=conv_discriminator((1, 8, 8), 2, 2), side=4, inner=2, pool=1,
                                                          generator=two()),
-    "methods.attention.power_iteration": lambda: dict(u=points(3, seed=1), weight=points(3, 4)),
-    "methods.attention.spectral_norm": lambda: dict(u=points(3, seed=1), weight=points(3, 4)),
+    "methods.attention.power_iteration": lambda: dict(u=points(3, seed=1), matrix=points(3, 4)),
+    "methods.attention.spectral_norm": lambda: dict(u=points(3, seed=1), matrix=points(3, 4)),
     "methods.attention.update_spectral_norm": lambda: dict(network=nn.Linear(2, 1)),
     "methods.few_labels.infer_labels": lambda: dict(y=torch.tensor([0, -1, 2]), logits=points(3, 4)),
     "methods.few_labels.label_loss": lambda: dict(y=torch.tensor([0, -1, 2]), logits=points(3, 4)),
@@ -194,7 +199,8 @@ WRITTEN = {name: frozenset(words.split()) for name, words in {  # arguments that
 CARRIES = set("""core.checks.check_tensors core.checks.check_logits evaluation.protocols.kl networks.layers.Linear
 evaluation.protocols.total_variation networks.convolutional.fold_runs networks.convolutional.unfold_runs
 data.readers.pictures_to_floats evaluation.interpolation.slerp evaluation.interpolation.interpolation_position
-methods.priors.rescaled_lerp methods.tabular.hide_cells""".split())  # NaN comes out as it went in, or is a hole in a table
+methods.priors.rescaled_lerp methods.currents.tangent_down
+methods.currents.tangent_right methods.currents.tangent_turn methods.tabular.hide_cells""".split())  # NaN comes out as it went in, or is a hole in a table
 LEFT_OUT = {  # layers, modules and names that are not tried here, with the reason
     "course": "tools of the chapters, which an author calls; test_course",
     "lab": "works on the lab's own objects, which a user does not make; test_lab, test_panel",
@@ -215,6 +221,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.reference_law": "only what `coverage` calls; tested through it",
     "evaluation.protocols.has_judge": "only what `coverage` calls; tested through it",
     "evaluation.coverage.plot_coverage": "draws with matplotlib, whose errors these are",
+    "evaluation.coverage.Coverages": "holds what `coverages` returned",
     "evaluation.neighbours": "only what `nearest` calls; tested through it",
     "evaluation.balls.balls_holding": "only what `precision_recall` calls; tested through it",
     "evaluation.copying.flat_rows": "only what `audit` calls; tested through it",
@@ -222,7 +229,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.features": "trains a network; test_imle_gan", "evaluation.traits": "takes trained samples; test_imle_gan",
     **{f"training.{name}": "works on jobs, processes and checkpoints; test_training, test_distributed, test_bench"
        for name in "board_tables checkpoints commands distributed game launch leaderboard players run".split()},
-    "training.optimiser.as_schedule": "only what a game calls; test_training",
+    "training.optimiser": "settings of every game, tried with each; test_training",
     "networks.layers": "what the checked factories of networks are made of; test_networks",
     "networks.convolutional": "what the checked factories of networks are made of; test_networks",
     "losses.penalties": "only what the penalties call; tested through them",
@@ -233,6 +240,8 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "methods.joint.split_views": "only what the game calls; test_joint",
     "methods.currents.angle_generator": "only what the game calls; test_currents",
     "methods.currents.field_network": "only what the game calls; test_currents",
+    "methods.attention.SpectralNorm": "what `add_spectral_norm` makes; tested through it",
+    "methods.encoder.NoGenerator": "stands where a game has no generator; test_encoder",
     "methods.few_labels.check_classes": "only what the losses call; tested through them",
     "methods.imle.one_per_example": "only what the game calls; test_imle",
     "methods.imle.MatchMemory": "holds what `match_latents` returned",
@@ -451,8 +460,8 @@ def test_an_undeclared_function_is_told_what_to_do():
     @checked
     def half_declared(n: Count, weight: float = 1.):
         return n * weight
-    CHECKED.pop(f"{half_declared.__module__}.{half_declared.__qualname__}")
     assert trial(half_declared) == ["half_declared: undeclared weight"]
+    CHECKED.pop(f"{half_declared.__module__}.{half_declared.__qualname__}")
 
 
 @pytest.fixture

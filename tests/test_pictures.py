@@ -6,16 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import seeded
 from PIL import Image
 from modelab.core.registry import make
 from modelab.data.frames import foreground_share, median_background, read_celeba, read_frames
 from modelab.data.pictures import faces, scenes, TRAITS
 
 DATA = os.environ.get("MODELAB_DATA")
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("build", [scenes, faces])

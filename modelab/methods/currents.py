@@ -132,6 +132,8 @@ def exterior_derivative(form: Form, x: Points,
 
     `form` maps points `(*runs, batch, d)` to fields `(*runs, batch, k, d)`, each point for itself.
     """
+    if frame.dtype != x.dtype:
+        raise TypeError(f"x, frame: expected one type, got {x.dtype} and {frame.dtype}")
     k = frame.shape[-2] - 1
     others = [frame[..., [j for j in range(k + 1) if j != i], :] for i in range(k + 1)]
     rest = torch.cat(others, -3)

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
 
 from ..core.checks import check_batch
 from ..core.registry import register_game
-from ..core.signatures import (Count, FakeScores, Logits, Network, NonNegative, Positive,
+from ..core.signatures import (Count, FakeScores, Logits, Network, NonNegative, Real,
                                      RealScores, checked)
 from ..losses.adversarial import discriminator_loss
 from ..losses.penalties import gradient_penalty, r1, r2
@@ -23,7 +23,7 @@ from ..training.game import CriticGame
 from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['optimal_partners', 'wasserstein_distance', 'critic_loss', 'wasserstein_generator_loss', 'clip_weights_',
+__all__ = ['Bound', 'optimal_partners', 'wasserstein_distance', 'critic_loss', 'wasserstein_generator_loss', 'clip_weights_',
            'Wasserstein', 'ClippedWasserstein', 'ZeroCentred']
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #4585d7d4
@@ -68,10 +68,13 @@ def wasserstein_generator_loss(fake_scores: Logits) -> torch.Tensor:
     return -fake_scores.mean(-1)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #eba9e92b
+Bound = Annotated[float, Real(above=0., most=1e30)]
+
+# %% ../../nbs/1_game/04_wasserstein.ipynb #b7e09872
 @checked
 @torch.no_grad()
 def clip_weights_(network: Network,  # changed in place
-                  bound: Positive,
+                  bound: Bound,
                   ) -> nn.Module:  # the same network
     "Clamp every weight and bias to [-bound, bound] (Arjovsky et al. 2017, algorithm 1)."
     for weight in network.parameters():
@@ -104,7 +107,7 @@ class Wasserstein(CriticGame):
 @dataclass(kw_only=True)
 class ClippedWasserstein(CriticGame):
     "WGAN, the game of Arjovsky et al. 2017: the critic's weights are clipped before every use."
-    bound: Positive = .1  # of every weight of D
+    bound: Bound = .1  # of every weight of D
     n_critic: Count = 5  # turns of D for one of G
     default_optimiser: ClassVar[Optimiser] = Optimiser(1e-3, (0., .99))
 

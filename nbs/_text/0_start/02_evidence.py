@@ -26,6 +26,8 @@ from numbers import Real
 from statistics import NormalDist
 from typing import Any
 
+from modelab.core.checks import check_int, check_number
+
 # %%
 #| export course.claims
 "Claims of the course, their recorded results, and the fast mode of tests."
@@ -262,6 +264,7 @@ def wilson_interval(share: float,  # seen, between 0 and 1
                     confidence: float = .95,  # chance that the interval holds the true share
                     ) -> tuple[float, float]:
     "Lower and upper limit of a share of `n` (Wilson 1927); they stay between 0 and 1."
+    share, n = check_number("share", share, 0., 1.), check_int("n", n)
     z = NormalDist().inv_cdf((1 + _check_confidence(confidence)) / 2)
     half = z * math.sqrt(share * (1 - share) / n + (z / n) ** 2 / 4)
     low, high = ((share + z ** 2 / (2 * n) + s * half) / (1 + z ** 2 / n) for s in (-1, 1))

@@ -20,14 +20,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
 
 from modelab.core.checks import check_batch
 from modelab.core.registry import register_game
-from modelab.core.signatures import (Count, FakeScores, Logits, Network, NonNegative, Positive,
+from modelab.core.signatures import (Count, FakeScores, Logits, Network, NonNegative, Real,
                                      RealScores, checked)
 from modelab.losses.adversarial import discriminator_loss
 from modelab.losses.penalties import gradient_penalty, r1, r2
@@ -218,12 +218,20 @@ by_critic, by_sorting
 # ## First way: clip the weights
 # If no weight exceeds $c$, then no slope exceeds some $K(c)$, and a distance times $K$ is as good as a distance.
 
+# %% [markdown]
+# A bound that no float32 holds is refused.
+
+# %%
+#| export
+Bound = Annotated[float, Real(above=0., most=1e30)]
+
+
 # %%
 #| export
 @checked
 @torch.no_grad()
 def clip_weights_(network: Network,  # changed in place
-                  bound: Positive,
+                  bound: Bound,
                   ) -> nn.Module:  # the same network
     "Clamp every weight and bias to [-bound, bound] (Arjovsky et al. 2017, algorithm 1)."
     for weight in network.parameters():
@@ -792,7 +800,7 @@ class Wasserstein(CriticGame):
 @dataclass(kw_only=True)
 class ClippedWasserstein(CriticGame):
     "WGAN, the game of Arjovsky et al. 2017: the critic's weights are clipped before every use."
-    bound: Positive = .1  # of every weight of D
+    bound: Bound = .1  # of every weight of D
     n_critic: Count = 5  # turns of D for one of G
     default_optimiser: ClassVar[Optimiser] = Optimiser(1e-3, (0., .99))
 

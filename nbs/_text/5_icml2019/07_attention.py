@@ -869,8 +869,8 @@ far_change(False), far_change(True)
 class Still(SAGAN):
     "Local generators, with attention where the game says so; the lamps stand still."
     def players(self, event, latent, runs, generator):
-        local = {"G": Local(runs, generator, "G" in self.attention)}
-        return super().players(event, latent, runs, generator) | local
+        default = super().players(event, latent, runs, generator)
+        return default | {"G": Local(runs, generator, "G" in self.attention)}
 
 class Calm(Still):
     "The same generators, and nobody criticises."
