@@ -434,16 +434,18 @@ def game_problems(name: str) -> list[str]:
     kinds = all_settings(game)
     known = set(kinds) | set(groups_of(game)) | {"modes", "game", "event"}
     for setting, kind in kinds.items():
-        if not declare.declared(kind):
-            if kind in (int, float, int | None, float | None):
-                bad.append(f"{name}.{setting}: declare its range, such as `{setting}: NonNegative`")
-            continue
-        if isinstance(marker(kind), (declare.Function, declare.InstanceOf)):
-            continue
         value = SMALL.get(setting, get_setting(usual, setting))
-        value = good(kind, inspect.Parameter.empty, {}, 0) if value is None else value
-        choices = list(get_args(marker(kind))) if get_origin(marker(kind)) is Literal else []
-        tried = [(v, False) for v in hostile(value) + choices] + [(v, True) for v in refused(kind) if v is not None]
+        if kind in (int, float, int | None, float | None):
+            bad.append(f"{name}.{setting}: declare its range, such as `{setting}: NonNegative`")
+            continue
+        if not declare.declared(kind):  # checked in another way, such as a learning rate that may differ by player
+            tried = [(v, False) for v in hostile(value)] if isinstance(value, (int, float, tuple)) else []
+        elif isinstance(marker(kind), (declare.Function, declare.InstanceOf)):
+            continue
+        else:
+            value = good(kind, inspect.Parameter.empty, {}, 0) if value is None else value
+            choices = list(get_args(marker(kind))) if get_origin(marker(kind)) is Literal else []
+            tried = [(v, False) for v in hostile(value) + choices] + [(v, True) for v in refused(kind) if v is not None]
         for bad_value, must_refuse in tried:
             _, problem = outcome(lambda **kw: play(game, kw, data), {setting: bad_value}, known)
             if problem or must_refuse and problem is None:

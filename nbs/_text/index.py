@@ -13,10 +13,10 @@
 # | Two generators, two screenshots. Which of them lost most of the data, and how would you know? | [0.2 How to read this course](0_start/02_evidence.ipynb) |
 # | How many modes does my data have, and how would I know that one is missing? | [0.3 Data whose modes are known](0_start/03_modes.ipynb) |
 # | How many modes did my generator keep, and what would chance or perfection have scored? | [0.4 What did it cover?](0_start/04_coverage.ipynb) |
-# | How do we train eight generators for little more than the price of three? | [0.5 Networks with a run axis](0_start/05_networks.ipynb) |
+# | How do we train eight generators in little more time than three take one by one? | [0.5 Networks with a run axis](0_start/05_networks.ipynb) |
 # | Why does a GAN lose modes, when the optimum of its game has none missing? | [1.1 The minimax game](1_game/01_minimax.ipynb) |
-# | How do we train any game, over eight seeds, so that every number can be had again, bit for bit? | [1.2 The engine: eight seeds, one state](1_game/02_training.ipynb) |
-# | What makes a mode go dark, and can I watch it happen, undo it, and do it differently? | [1.3 The lab](1_game/03_lab.ipynb) |
+# | How do we train any game, over eight seeds, so that every number can be had again, bit for bit? | [1.2 Training: eight seeds, one state](1_game/02_training.ipynb) |
+# | Why does a generator lose a mode, and can I watch it happen, go back, and do it differently? | [1.3 The lab](1_game/03_lab.ipynb) |
 # | What can a generator learn where a perfect discriminator has nothing left to say? | [1.4 Critics](1_game/04_wasserstein.ipynb) |
 # | If a generator loses modes of the data, what does a network lose that runs the other way, from the data to the latent? | [2.1 The inverted generator](2_inverse/01_encoder.ipynb) |
 # | If two maps, there and back, are to undo each other, who makes them, and does the data lose modes on the way? | [2.2 The joint game](2_inverse/02_bigan.ipynb) |
@@ -36,18 +36,18 @@
 # | Cells of my table are missing. May a GAN fill them in, and how would I know that it did it well? | [5.9 Holes in a table](5_icml2019/09_tabular.ipynb) |
 # | How do the functions of the library refuse bad input? | [6.1 Argument checks](6_workshop/01_checks.ipynb) |
 # | How does the library find games, mode sets and commands by name? | [6.2 The registry](6_workshop/02_registry.ipynb) |
-# | How are files written so that a crash loses nothing? | [6.3 Files and locks](6_workshop/03_files.ipynb) |
-# | How are the pictures of the course drawn? | [6.4 Pictures and films](6_workshop/04_plotting.ipynb) |
-# | How are samples read from arrays, archives and folders of pictures? | [6.5 Readers](6_workshop/05_readers.ipynb) |
+# | How does the library write a file so that a crash loses nothing? | [6.3 Files and locks](6_workshop/03_files.ipynb) |
+# | How are the figures of the course drawn? | [6.4 Figures and films](6_workshop/04_plotting.ipynb) |
+# | How are samples read from files, in little memory and without running what is in them? | [6.5 Readers](6_workshop/05_readers.ipynb) |
 # | How is the nearest neighbour found exactly, fast and in little memory? | [6.6 Nearest neighbours](6_workshop/06_neighbours.ipynb) |
 # | How are players moved, seeds drawn, and runs saved and resumed? | [6.7 The training engine](6_workshop/07_engine.ipynb) |
-# | How does the lab record a training run, go back and replay it? | [6.8 The lab's session](6_workshop/08_session.ipynb) |
-# | How does a picture of a training run reach a page, 25 times a second, without slowing the training down? | [6.9 How the lab shows itself](6_workshop/09_view.ipynb) |
+# | How does the lab record a training run, go back to a step and replay it? | [6.8 The lab's session](6_workshop/08_session.ipynb) |
+# | How does a picture of a training run reach a page 25 times a second without slowing the training down? | [6.9 How the lab is drawn](6_workshop/09_view.ipynb) |
 # | How can a button answer at once while a network trains in the same process? | [6.10 The lab's controls](6_workshop/10_panel.ipynb) |
 # | How do you measure whether a generator of pictures forgot something rare? | [6.11 Pictures whose rare things are known](6_workshop/11_pictures.ipynb) |
-# | Are the modes that my generator misses in my data at all? | [6.12 Data over a wire](6_workshop/12_download.ipynb) |
+# | Are the modes that my generator misses in my data at all? | [6.12 Downloads](6_workshop/12_download.ipynb) |
 # | My machine may die, and I have more than one: how do I lose nothing, and change nothing? | [6.13 One run, many processes](6_workshop/13_distributed.ipynb) |
-# | Which method covers which set, at which price, and would I believe the table? | [6.14 The leaderboard](6_workshop/14_leaderboard.ipynb) |
+# | Which method covers which set, at which cost, and would I believe the table? | [6.14 The leaderboard](6_workshop/14_leaderboard.ipynb) |
 # | How do I train, measure and sample from a shell? | [6.15 The command line](6_workshop/15_commands.ipynb) |
 # <!-- /questions -->
 #

@@ -322,7 +322,7 @@ def pairwise_gradient_penalty(discriminator: JointDiscriminator,  # logits, high
     tensor([1.])
     """
     lead, z = _leading_axes(discriminator, lead, x=x, z=z), z.detach()
-    logit = lambda p: per_example("discriminator", discriminator(p, z), tuple(p.shape[:lead]))
+    logit = lambda at: per_example("discriminator", discriminator(at, z), at.shape[:lead])
     _, slope = input_gradient(logit, random_interpolate(x, x_hat, lead, generator), lead)
     u, length = _direction(x.detach(), x_hat.detach(), lead, blur * (degenerate == "smooth"))
     return _size(slope - u, length, form, degenerate)
@@ -395,7 +395,7 @@ def pairwise_latent_penalty(discriminator: JointDiscriminator, x_hat: Batch,  # 
     (G(z), z) is the generated pair, hence the sign. Arguments as in `pairwise_gradient_penalty`.
     """
     lead, x_hat = _leading_axes(discriminator, lead, x_hat=x_hat, z=z), x_hat.detach()
-    logit = lambda p: per_example("discriminator", discriminator(x_hat, p), tuple(p.shape[:lead]))
+    logit = lambda at: per_example("discriminator", discriminator(x_hat, at), at.shape[:lead])
     _, slope = input_gradient(logit, random_interpolate(z, z_hat, lead, generator), lead)
     u, length = _direction(z.detach(), z_hat.detach(), lead, blur * (degenerate == "smooth"))
     return _size(slope + u, length, form, degenerate)
@@ -433,7 +433,7 @@ def alignment(discriminator: JointDiscriminator, x: Batch, z: PairLatents, x_hat
     "Gradient, cosine, rise and distance of pairs; arguments as in `pairwise_gradient_penalty`."
     lead = _leading_axes(discriminator, lead, x=x, z=z)
     x, z, x_hat = x.detach(), z.detach(), x_hat.detach()
-    logit = lambda p: per_example("discriminator", discriminator(p, z), tuple(p.shape[:lead]))
+    logit = lambda at: per_example("discriminator", discriminator(at, z), at.shape[:lead])
     _, slopes = input_gradient(logit, (x + x_hat) / 2, lead)
     unit, distance = _direction(x, x_hat, lead)
     slope = sum_over_event(slopes.square(), distance).sqrt().detach()
