@@ -9,9 +9,7 @@ import dataclasses
 import doctest
 import importlib
 import inspect
-import re
 import typing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +23,7 @@ from torch import nn, Tensor
 
 from modelab import _index
 from modelab.core.registry import GAMES, register_game, registered
-from modelab.core.signatures import check_fields, CHECKED, checked, Count, declarations, Finite, NonNegative, Number, Shape
+from modelab.core.signatures import CHECKED, checked, Count, declarations, Finite, NonNegative, Number, Shape
 from modelab.data.mixtures import ModeSet, ring
 from modelab.data.twins import twins
 from modelab.evaluation.coverage import coverage

@@ -533,7 +533,7 @@ try:
     fashion_mnist(str(folder / "none"))
 except FileNotFoundError as error:
     print(str(error).replace(f"{folder}/", ""))
-small
+small.n_modes, small.event
 
 # %%
 shutil.rmtree(folder)
