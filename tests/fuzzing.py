@@ -165,7 +165,7 @@ def refused(kind: Any) -> list:
         bad += [mark.least - 1, 2.5, "3", True, math.nan, 1j] + ([] if mark.most is None else [mark.most + 1])
     elif isinstance(mark, declare.Real):
         bad += [math.nan, math.inf, -math.inf, "a", True, 1j, 10 ** 400]
-        bad += [edge for edge in (mark.least - 1, mark.above, mark.most + 1) if math.isfinite(edge)]
+        bad += [edge for edge in (mark.least - 1, mark.above, max(mark.most + 1, 2 * mark.most)) if math.isfinite(edge)]
     elif isinstance(mark, declare.Samples):
         bad += ["points", object(), torch.zeros(0), torch.full((9, 2), math.nan), torch.zeros(9, 2) * 1j]
     elif isinstance(mark, declare.Shape):

@@ -24,7 +24,7 @@ from torch import nn, Tensor
 from modelab import _index
 from modelab.core.registry import GAMES, register_game, registered
 from modelab.core.signatures import CHECKED, checked, Count, declarations, Finite, NonNegative, Number, Shape
-from modelab.data.mixtures import ModeSet, ring
+from modelab.data.mixtures import ring
 from modelab.data.twins import twins
 from modelab.evaluation.coverage import coverage
 from modelab.evaluation.precision_recall import density_coverage, histogram_curve
@@ -36,7 +36,7 @@ from modelab.methods.minimax import Minimax
 from modelab.methods.tabular import Imputer
 from modelab.networks.convolutional import conv_discriminator
 from modelab.networks.players import Networks
-from modelab.training.game import AdversarialGame, CriticGame, Game
+from modelab.training.game import Game
 from modelab.training.run import Run
 
 MODULES = [name for name in _index.MODULES if name != "__main__"]
@@ -247,7 +247,8 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "methods.tabular.PixelNetwork": "holds the network of a game; test_tabular",
     "methods.wasserstein.optimal_partners": "only what `wasserstein_distance` calls; tested through it",
 }
-NEEDS_MORE = "course lab training evaluation.features evaluation.traits".split()  # even if they declare their arguments
+# even if they declare their arguments; a layer takes the dtype of its weights, as torch's own layers do
+NEEDS_MORE = "course lab training evaluation.features evaluation.traits methods.attention.SelfAttention".split()
 NOT_ONE = "data.mixtures.ModeSet networks.layers.Net".split()  # what others are made of
 
 

@@ -937,9 +937,11 @@ album(games, "Samples of four seeds, a row each, for three games: within a row a
              "alike, each lamp has one colour; in the second and third game both have the same")
 
 # %% [markdown]
-# Read the column *high quality* alone: as soon as the critic sees far, every room has two lamps that match, whether the generator has attention or not.
+# Read the column *high quality* first. Where the critic has attention, the lamps of most seeds match, with attention in the generator or without it.
 #
-# Now read *captured*. Every seed has settled on *one colour*, and where all lamps are blue any two match. In the second game there was no other way: its critic sees each mismatch, and lamps that do not hear each other can answer $P(\text{match})=1$ in one way only. The third generator had another way, and took it when nobody criticised; in the game it collapses like the others. In the first game each lamp settles by itself: whether on the same colour is luck, and some are still on their way.
+# Now read *captured*. No game captures more than one colour a seed, and where all lamps are blue any two match. The second generator has no other way: its lamps do not know of each other, so they can match always only if they have one colour always. The third generator has another way. It took that way without a critic, and in this short game it did not.
+#
+# Four seeds of a short game are few. Another processor rounds otherwise, and then a seed may end elsewhere: in the third game we have seen four seeds of four that match, and three of four.
 
 # %%
 deaf, full = (both(judged[f"attention: {name}"]) for name in ("D", "G and D"))
