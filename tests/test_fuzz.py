@@ -29,7 +29,6 @@ from modelab.data.twins import twins
 from modelab.evaluation.coverage import coverage
 from modelab.evaluation.precision_recall import density_coverage, histogram_curve
 from modelab.evaluation.protocols import PROTOCOLS
-from modelab.methods.attention import SelfAttention
 from modelab.methods.joint import exchange_domains
 from modelab.methods.lipschitz import OBJECTIVES
 from modelab.methods.minimax import Minimax
@@ -174,7 +173,6 @@ EXPLICIT = {
     "methods.joint.exchange_domains": lambda: dict(E=same, G=same, x=points(3, 4, 2), z=points(4, 2, seed=1)),
     "methods.joint.cycle_losses": lambda: dict(E=same, G=same, exchange=exchange_domains(
         same, same, points(3, 4, 2), points(4, 2, seed=1))),
-    "methods.attention.SelfAttention.attention_map": lambda: dict(self=SelfAttention(4, 1, generator=seeded()), x=points(2, 4, 8, 8)),
     "methods.attention.add_self_attention": lambda: dict(net=conv_discriminator((1, 8, 8), 2, 2), side=4, inner=2, pool=1,
                                                          generator=two()),
     "methods.attention.power_iteration": lambda: dict(u=points(3, seed=1), matrix=points(3, 4)),
@@ -248,7 +246,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "methods.wasserstein.optimal_partners": "only what `wasserstein_distance` calls; tested through it",
 }
 # even if they declare their arguments; a layer takes the dtype of its weights, as torch's own layers do
-NEEDS_MORE = "course lab training evaluation.features evaluation.traits methods.attention.SelfAttention".split()
+NEEDS_MORE = "course lab training evaluation.features evaluation.traits methods.attention.SelfAttention.attention_map".split()
 NOT_ONE = "data.mixtures.ModeSet networks.layers.Net".split()  # what others are made of
 
 
