@@ -2,18 +2,17 @@
 
 import ast
 import os
-import re
 import statistics
 from pathlib import Path
 
 import nbformat
 import pytest
+from house import EXPORT, definitions
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 from run_notebooks import ROOT, notebooks
 
 CELL_LINES, LINE, MEDIAN_LINES = 25, 100, 5
-EXPORT = re.compile(r"^#\|\s*export.*$\n?", re.M)
 CHOSEN = os.environ.get("MODELAB_CHAPTER")  # the chapter that `make check` is about
 BOOKS = [Path(CHOSEN)] if CHOSEN else notebooks() or [ROOT / "nbs/index.ipynb"]
 
@@ -22,7 +21,7 @@ def exported(source: str) -> list[str]:
     """What is wrong with an exported cell: several definitions, too many lines."""
     code = EXPORT.sub("", source)
     tree, lines = ast.parse(code), code.splitlines()
-    defs = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+    defs = definitions(tree)
     imports = tree.body and all(isinstance(n, (ast.Import, ast.ImportFrom, ast.Expr)) for n in tree.body)
     found = [f"defines {', '.join(defs)}"] * (len(defs) > 1)
     if len(lines) > CELL_LINES and not imports:
