@@ -93,7 +93,7 @@ image_grid(right, torch.stack([stack(int(m)) for m in right_modes[:60]]), title=
 Picture(figure, "Two sheets of sixty coloured digit triples. To the eye they are equally varied.")
 
 # %% [markdown]
-# Nobody can tell, and this is the state of the art: *"is this mode collapse? everything looks the same"* is asked with
+# The difference cannot be seen by eye. Still, questions such as *"is this mode collapse? everything looks the same"* are usually asked with
 # screenshots and answered with opinions. Now count.
 
 # %%
@@ -113,7 +113,7 @@ round(expected, 1)
 # %% [markdown]
 # ## How a chapter is built
 # 1. **Failure first.** A chapter opens with the failure that its method cures, on data whose modes are known.
-# 2. **Predict, run, explain.** Where it says *Predict*, write a number down before you run the next cell. A wrong prediction teaches most.
+# 2. **Predict, run, explain.** Where it says *Predict*, write a number down before you run the next cell. You learn most from a wrong prediction.
 # 3. **Every equation is compared with its code**, in a cell that you can run: with a closed form, a finite difference, or somebody else's independent answer.
 # 4. **Every claim is a distribution.** It is made over eight seeds at least, with an interval, beside a *tuned* baseline, and beside what chance and perfection score.
 # 5. **What does not replicate is printed as plainly as what does.**
@@ -133,6 +133,9 @@ round(expected, 1)
 from __future__ import annotations
 
 from collections.abc import Callable
+
+# %% [markdown]
+# `patch` reads the class from the annotation of the first parameter and sets the function on that class. It also handles cached properties and, with `as_prop` or `cls_method`, properties and class methods. It returns what the name meant before, so a method does not hide an earlier function of the same name.
 
 # %%
 #| export course.notebooks
@@ -192,6 +195,9 @@ class Interval:
         return f"{self} over {self.n} seeds"
 
 
+# %% [markdown]
+# `interval` computes this interval from one number per seed. Claims over seeds use it.
+
 # %%
 #| export
 def interval(values: Iterable[float],  # one number per seed, at least two
@@ -206,7 +212,7 @@ def interval(values: Iterable[float],  # one number per seed, at least two
     return Interval(mean, mean - half, mean + half, n)
 
 # %% [markdown]
-# What is no list of at least two finite numbers is refused, and so is a confidence of one.
+# Wrong input is refused before anything is computed. The values must be at least two finite numbers: a single seed gives no interval.
 
 # %%
 #| export
@@ -222,6 +228,9 @@ def _finite_numbers(values: Any) -> list[float]:
         raise ValueError(f"values: expected finite numbers, got {values}")
     return values
 
+# %% [markdown]
+# The confidence is the chance that an interval holds the true value. It must lie between 0 and 1, both excluded: at 1 the interval would be infinitely long.
+
 # %%
 #| export
 def _check_confidence(value: Any) -> float:
@@ -234,7 +243,7 @@ def _check_confidence(value: Any) -> float:
 interval([7, 8, 8, 6, 8, 7, 8, 8])
 
 # %% [markdown]
-# Is it honest? Draw eight normal numbers ten thousand times: the interval should hold the true mean 95 times in a hundred.
+# Is the interval correct? Draw eight normal numbers ten thousand times: the interval should hold the true mean 95 times in a hundred.
 # With 1.96 in place of $t$ it would not.
 
 # %%
@@ -310,6 +319,9 @@ class Claim:
                 "application/vnd.modelab.claim+json": dict(self.__dict__)}
 
 
+# %% [markdown]
+# `claim` makes such a row. If the measured condition is not what the chapter expects, it raises an `AssertionError`, so the run of the notebook fails. In fast mode (below) it gives no verdict.
+
 # %%
 #| export course.claims
 def claim(text: str,  # one sentence that could be false
@@ -343,8 +355,8 @@ def recorded(name: str) -> dict:
 
 
 # %% [markdown]
-# Some machines are slow and some tests must be quick, so a chapter says `steps(2000)` where it trains. With `MODELAB_FAST` set
-# it takes a short walk through the same code, and claims are not judged.
+# Some machines are slow and some tests must be quick, so a chapter says `steps(2000)` where it trains. With `MODELAB_FAST` set (*fast mode*)
+# it runs the same code with few training steps, and claims get no verdict.
 
 # %%
 #| export course.claims
@@ -352,6 +364,9 @@ def fast_mode() -> bool:
     "Whether `MODELAB_FAST` asks for a short walk."
     return os.environ.get("MODELAB_FAST", "") not in ("", "0")
 
+
+# %% [markdown]
+# `steps` gives the number of training steps: the full number, or a small one in fast mode.
 
 # %%
 #| export course.claims
@@ -364,7 +379,7 @@ def steps(n: int,  # steps of the full walk
 
 # %% [markdown]
 # ## Exercises that grade themselves
-# An exercise ends in a cell `answer = ...` and a grader. A grader that accepts everything teaches nothing. So `exercise` is given
+# An exercise ends in a cell `answer = ...` and a grader. A grader that accepts everything is useless. So `exercise` is given
 # answers that must pass and answers that must fail, and tries them all before the reader does.
 
 # %%
@@ -390,6 +405,9 @@ class Grader:
             return str(error) or type(error).__name__
         return ""
 
+# %% [markdown]
+# Calling the grader with an answer returns what the reader sees: a request to answer, `Right.`, or `Not yet` with the hint of the check.
+
 # %%
 #| export course.exercises
 @patch
@@ -398,6 +416,9 @@ def __call__(self: Grader, answer) -> str:
         return "Your turn: replace the ... with your answer."
     hint = self.hint(answer)
     return f"Not yet: {hint}" if hint else "Right."
+
+# %% [markdown]
+# `exercise` is the decorator that chapters use. It turns a check, a function that makes assertions about an answer, into a `Grader`.
 
 # %%
 #| export course.exercises
@@ -461,6 +482,9 @@ class Mission:
     def __call__(self, record: Any) -> None:
         for stage, done in zip(self.stages, self.seen(record)):
             assert done, f"not in the record: {stage}"
+
+# %% [markdown]
+# `mission` is the decorator for missions. It takes the names of the stages. The decorated function yields, for each stage in order, whether the record shows it.
 
 # %%
 #| export course.exercises

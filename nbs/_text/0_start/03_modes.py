@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | **Question** | How many modes does my data have, and how would I know that one is missing? |
-# | **You will be able to** | build sets whose modes, weights and density are exact; read a real digit's mode with a judge whose errors you know |
+# | **You will be able to** | build sets whose modes, weights and density are exact; read a real digit's mode with a classifier whose errors you know |
 # | **Paper** | the toy sets of Metz et al. 2017, Srivastava et al. 2017 and Lin et al. 2018, and stacked digits after them |
 # | **Needs** | [0.2](02_evidence.ipynb) |
 # | **Time** | about 20 seconds of computing |
@@ -64,7 +64,7 @@ from modelab.data.mnist import read_idx, stacked_mnist
 
 # %% [markdown]
 # ## Eight modes, they said
-# The ring of eight is the fruit fly of mode collapse: eight small normal distributions on a circle. A famous public
+# The ring of eight is the standard toy set for mode collapse: eight small normal distributions on a circle. A famous public
 # demo builds it by walking around the circle in eight equal steps, from angle 0 to angle $2\pi$.
 
 # %%
@@ -95,7 +95,7 @@ Picture(figure, f"Seven clusters on a circle; the one on the right holds {seen[0
 #
 # It goes unnoticed where the score is computed from the same list of centres, and later code copied the list into
 # both. Count the centres that have a draw within three standard deviations, as the literature does, and the broken
-# ring passes with full marks:
+# ring still gets the full score:
 
 # %%
 reached = (torch.cdist(x, famous) < .03).any(0)
@@ -109,8 +109,8 @@ claim("The ring of 8 in the public demo of Unrolled GAN has 7 distinct modes",
       ours=f"{distinct} distinct", holds=distinct == 7)
 
 # %% [markdown]
-# Eight of eight, on data with seven modes. A bug that sits in the sampler *and* in the scorer hides itself. An honest
-# ring, scoring the same draws, agrees with the broken one about a single place:
+# The score is eight of eight, on data with seven modes. A bug that is in the sampler *and* in the scorer cannot be seen in the
+# score. Score the same draws with the centres of a correct ring: only one of its eight centres has draws near it.
 
 # %%
 angle = torch.arange(8, dtype=torch.float64) * 2 * math.pi / 8
@@ -119,18 +119,18 @@ int((torch.cdist(x, honest) < .03).any(0).sum())
 
 
 # %% [markdown]
-# So the first thing this course builds is data that knows its own modes and refuses to lie about them.
+# So the course first builds data sets whose modes are known exactly and whose settings are checked.
 
 # %% [markdown]
-# ## What a set must know
+# ## What a mode set provides
 # A *mode* is a place where examples gather. On data of our own making a mode is a component of a mixture,
 #
 # $$p(x)=\sum_{k=1}^{K} w_k\,\mathcal N(x;\,c_k,\Sigma_k),\qquad w_k>0,\quad \textstyle\sum_k w_k=1,$$
 #
 # and everything worth asking has an exact answer: how many modes ($K$), how heavy each is ($w_k$), how likely an
-# example is ($p$), and which mode an example belongs to. The first defence is at the door. Numbers go in as float64,
-# a spread is a number, one per mode, one per coordinate, or full covariances; two centres closer than a thousandth of
-# a standard deviation are one mode counted twice.
+# example is ($p$), and which mode an example belongs to. The settings are checked first. `_numbers` converts them to float64 and refuses what is not a finite number. A
+# spread is one number, one number per mode, one per mode and coordinate, or full covariances. Two centres closer than a
+# thousandth of a standard deviation are refused, since they would be one mode counted twice.
 
 # %%
 #| export
@@ -149,7 +149,7 @@ def _numbers(name: str, values) -> torch.Tensor:
     return table
 
 # %% [markdown]
-# A spread comes in one of four forms.
+# `_scales` brings a spread, in any of its four forms, to standard deviations for each mode and coordinate, or to Cholesky factors of full covariances.
 
 # %%
 #| export
@@ -164,6 +164,9 @@ def _scales(std, k: int, d: int) -> torch.Tensor:
     if not (s > 0).all():
         raise ValueError(f"std: expected numbers > 0, got {s.min().item():g}")
     return (s[:, None] if s.ndim == 1 else s).expand(k, d).contiguous()
+
+# %% [markdown]
+# A covariance matrix must be symmetric and positive definite. Its Cholesky factor $L$, with $\Sigma=LL^\top$, turns standard normal numbers into numbers with this covariance. A matrix without such a factor is refused, and the error names its mode.
 
 # %%
 #| export
@@ -194,7 +197,7 @@ def _shares(weights, k: int) -> torch.Tensor:
     return share / share.sum()
 
 # %% [markdown]
-# Two rules keep a mode from being counted twice, or from being too narrow for float32 to show.
+# Two centres at nearly the same place would be counted as two modes. `_check_distinct` refuses them.
 
 # %%
 #| export
@@ -210,6 +213,9 @@ def _check_distinct(centers: torch.Tensor, least: float) -> None:
                              f"{start + i} and {j}: {centers[j].tolist()}; "
                              "for one heavier mode give `weights`")
 
+# %% [markdown]
+# Examples are float32 numbers. Far from the origin neighbouring float32 numbers lie so far apart that a very narrow mode would become a few points. `_check_resolution` refuses such a spread.
+
 # %%
 #| export
 def _check_resolution(centers: torch.Tensor, sides: torch.Tensor) -> None:
@@ -220,8 +226,8 @@ def _check_resolution(centers: torch.Tensor, sides: torch.Tensor) -> None:
                          f"centers can show it, got {sides.min().item():.3g}")
 
 # %% [markdown]
-# Every set, points or pictures, answers to the same few names. Randomness comes only from the generator you pass: the
-# same seed gives the same bits, and nothing else in your program is disturbed.
+# Every set, of points or of pictures, has the same interface. Randomness comes only from the generator that you pass: the
+# same seed gives the same examples, and the global random state of your program does not change.
 
 # %%
 #| export
@@ -259,6 +265,9 @@ def sample(self: ModeSet, n: int, generator: torch.Generator) -> torch.Tensor:
     "Draw `n` examples (n, *event), float32, on the device of `generator`."
     return self.sample_with_modes(n, generator)[0]
 
+# %% [markdown]
+# `sample_with_modes` also returns the mode that each example was drawn from. Later chapters use these labels to measure how often real examples are assigned to the right mode.
+
 # %%
 #| export
 @patch
@@ -269,6 +278,9 @@ def sample_with_modes(self: ModeSet, n: int,
     n = check_int("n", n)
     _check_generator(generator)
     return self.to(generator.device)._draw(n, generator)
+
+# %% [markdown]
+# All randomness must come from a `torch.Generator` that the caller passes. A seed or `None` is refused.
 
 # %%
 #| export
@@ -397,6 +409,9 @@ def _offsets(self: Mixture, x: torch.Tensor) -> Iterator[tuple[torch.Tensor, tor
         else:
             yield o, o / scales
 
+# %% [markdown]
+# `log_prob` is the exact log density of the mixture in float64. The sum over modes is taken with `logsumexp`, which stays finite far from all modes.
+
 # %%
 #| export
 @patch
@@ -408,6 +423,9 @@ def log_prob(self: Mixture, x: torch.Tensor) -> torch.Tensor:
     constant = constant.to(x.device)
     return torch.cat([(constant - u.square().sum(-1) / 2).logsumexp(-1)
                       for _, u in self._offsets(x)])
+
+# %% [markdown]
+# `assign` gives each example its nearest mode and says whether it is good. Coverage is counted from these two answers.
 
 # %%
 #| export
@@ -429,6 +447,9 @@ def assign(self: Mixture, x: torch.Tensor,  # (n, d)
         parts.append((mode, distance <= within))
     return tuple(torch.cat(v).to(x.device) for v in zip(*parts))
 
+# %% [markdown]
+# The second half of a set's `repr`: the number of modes, the dimension, and the range of the weights.
+
 # %%
 #| export
 @patch
@@ -437,12 +458,18 @@ def _summary(self: Mixture) -> str:
     shares = "equal" if self._even else f"from {w.min():.3g} to {w.max():.3g}"
     return f"{self.n_modes} modes in {d} dimension{'s' * (d > 1)}, weights {shares}"
 
+# %% [markdown]
+# Apple's GPU backend (`mps`) has no float64. For tensors there, densities and distances are computed on the CPU.
+
 # %%
 #| export
 def _on_cpu_if_mps(x: torch.Tensor) -> torch.Tensor:
     "`x`, brought to the CPU from an accelerator that has no float64."
     return x.cpu() if x.device.type == "mps" else x
 
+
+# %% [markdown]
+# `mixture` is the public function: centres, spreads and weights of your own. `register_mode_set` makes it known by its name, for instance to the command line, and records its settings in the set's `spec`.
 
 # %%
 #| export
@@ -456,13 +483,13 @@ def mixture(centers,  # (k, d): as many modes as rows
 
 
 # %% [markdown]
-# The famous ring no longer gets in:
+# The broken ring is now refused:
 
 # %%
 error_message(mixture, famous, .01)
 
 # %% [markdown]
-# A mixture with everything: three modes, unequal weights, full covariances.
+# A mixture that uses all settings: three modes, unequal weights, full covariances.
 
 # %%
 tilted = torch.tensor([[[.5, .4], [.4, .5]], [[.5, -.4], [-.4, .5]], [[.1, 0], [0, .02]]])
@@ -482,8 +509,8 @@ Picture(figure, "Three clusters, two tilted and one small and flat, each inside 
 
 # %% [markdown]
 # ## Is the density right?
-# Three checks, each able to fail alone. First, one mode in one dimension against the formula everybody knows, written
-# out. Second, somebody else's code: `torch.distributions` on the mixture above.
+# Three independent checks. First, one mode in one dimension is compared with the formula of the normal density. Second,
+# the mixture above is compared with `torch.distributions`.
 
 # %%
 u = torch.tensor([[.7]], dtype=torch.float64)
@@ -522,11 +549,13 @@ count.tolist(), f"p = {p_value:.2f}"
 
 
 # %% [markdown]
-# ## Four shapes to lose modes on
-# Each of the literature's toy sets asks another question. The *ring*: do you go all the way round? The *grid*: do you
-# reach the corners? The *line*, with a one-dimensional example, is small enough to plot a whole game on one page; its
-# *far* modes stand at ±5, ±10, …, where no early sample comes near. *Rare modes*: nine draws in ten come from the
+# ## Four toy sets
+# Each of the literature's toy sets tests something else. On the *ring* a generator has to cover the whole circle. On the
+# *grid* it has to reach the corners. The *line* has one-dimensional examples, so a whole game can be plotted on one page;
+# its *far* modes stand at ±5, ±10, …, where no early sample comes near. *Rare modes* draw nine examples in ten from the
 # centre, so a generator that never leaves it is right nine times in ten.
+#
+# The user of such a set gives a radius or a spacing, not centres. `_mixture_from` makes errors name the settings that the user gave.
 
 # %%
 #| export
@@ -538,12 +567,18 @@ def _mixture_from(names: str, *law, **more) -> Mixture:
         raise ValueError(f"{names}: {error}") from error
 
 
+# %% [markdown]
+# The ring and the rare modes stand on a circle. `_circle` places `n` points at equal angles and does not repeat the first one, which was the bug above.
+
 # %%
 #| export
 def _circle(n: int, radius: float) -> torch.Tensor:
     "The `n` corners of a regular polygon, (n, 2) float64; the first is not repeated at the end."
     angle = torch.arange(n, dtype=torch.float64) * 2 * math.pi / n
     return radius * torch.stack([angle.cos(), angle.sin()], 1)
+
+# %% [markdown]
+# `ring` is the set of the first experiment, with all modes distinct.
 
 # %%
 #| export
@@ -562,6 +597,9 @@ def ring(n: int = 8,  # modes, all distinct
     return _mixture_from("radius, std", _circle(n, radius), std, pad=radius / 2)
 
 
+# %% [markdown]
+# `grid` puts its modes on a square lattice.
+
 # %%
 #| export
 @register_mode_set
@@ -575,6 +613,9 @@ def grid(side: int = 5,  # modes along each side
     centers, std = torch.cartesian_prod(ticks, ticks), check_number("std", std, above=0)
     return _mixture_from("spacing, std", centers, std, pad=spacing / 2)
 
+
+# %% [markdown]
+# `line` has modes close together and, if asked for, modes far away from them. They must not overlap, so a near part that reaches 5 is refused.
 
 # %%
 #| export
@@ -595,6 +636,9 @@ def line(n: int = 5,  # modes close together, around 0
     centers = torch.cat([near, near.new_tensor(away)])[:, None]
     return _mixture_from("spacing, std", centers, check_number("std", std, above=0))
 
+
+# %% [markdown]
+# `rare_modes` has unequal weights: a heavy mode at the origin, and rare modes around it that share the rest equally. Chapter [1.1](../1_game/01_minimax.ipynb) trains GANs on it that miss the rare modes.
 
 # %%
 #| export
@@ -626,7 +670,7 @@ Picture(figure, "500 draws each of a ring of 8, a grid of 25, a line of 5 with 3
                 "a heavy centre with 8 rare")
 
 # %% [markdown]
-# The seed decides every bit, and no other random number in your program moves:
+# The same seed gives the same examples, and torch's global random state does not change:
 
 # %%
 before = torch.get_rng_state()
@@ -665,9 +709,9 @@ assert all(abs(share[k] - exact[k]) < 4 * error[k] for k in exact)
 
 # %% [markdown]
 # ## From points to pictures
-# Toy sets are where you learn; nobody ships a ring. Inside scikit-learn are 1,797 real digits, written by 13 people,
-# scanned, and reduced to 8×8 pixels with 17 grey levels. No download. Ten classes are ten modes. We hold some scans
-# out, so that later there is something no model was trained on: in each class, two of every nine.
+# Toy sets are for learning. As real data, scikit-learn brings 1,797 digits, written by 13 people, scanned, and reduced to
+# 8×8 pixels with 17 grey levels. No download is needed. Ten classes are ten modes. In each class two of every nine scans
+# are held out, so that there is data that no model was trained on.
 
 # %%
 #| export data.digits
@@ -693,10 +737,12 @@ Picture(figure, "Four scans of each digit from 0 to 9, eight by eight pixels, gr
 
 
 # %% [markdown]
-# Here membership is no longer a formula. Somebody must *look* at a picture and say "a seven", and how sure they are.
-# That somebody is a **judge**: a small classifier, fitted once on the training scans. Two strided convolutions and
-# two linear layers will do. It learns from scans that are turned and moved a little, and, in a part that we will
-# switch off first to see why it is there, from *junk*.
+# For pictures no formula says which mode an example belongs to. A small **classifier** does: it names the digit and gives
+# a probability. In the code it is called `judge`. It has two strided convolutions and two linear layers, and is fitted
+# once on the training scans. It learns from scans that are turned and moved a little, and from *junk*: pictures that show
+# no digit. First the junk is left out, to see why it is needed.
+#
+# `_votes` is the network. It gives the *logits*, the scores of the classes before the softmax.
 
 # %%
 #| export data.digits
@@ -708,7 +754,7 @@ def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     return F.linear(F.linear(x.flatten(1), *layers[4:6]).relu(), *layers[6:])
 
 # %% [markdown]
-# The scans are varied, so that the judge does not learn them by heart;
+# The scans are turned and moved at random (data augmentation), so that the classifier does not overfit.
 
 # %%
 #| export data.digits
@@ -723,7 +769,7 @@ def augment_pictures(x: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     return F.grid_sample((x + 1).unsqueeze(1), where, align_corners=False).squeeze(1) - 1
 
 # %% [markdown]
-# and junk has the same grey levels as scans, or none in particular.
+# One half of the junk is uniform noise. The other half is scans with shuffled pixels, which have the grey levels of real scans.
 
 # %%
 #| export data.digits
@@ -733,6 +779,9 @@ def _junk(x: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
     order = torch.randperm(x[0].numel(), generator=generator)
     return torch.cat([noise, x[:n // 2].flatten(1)[:, order].unflatten(1, x.shape[1:])])
 
+
+# %% [markdown]
+# `DigitClassifier` holds the fitted layers. It measures its accuracy and its confusion matrix on held-out scans, because a mode count is only as reliable as the classifier behind it.
 
 # %%
 #| export data.digits
@@ -755,6 +804,9 @@ class DigitClassifier:
     def __repr__(self) -> str:
         return f"Judge: {self.accuracy:.1%} of {self.exam_size} held-out scans right"
 
+# %% [markdown]
+# `predict` gives the most likely class of each picture and its probability. This probability is called the *confidence*.
+
 # %%
 #| export data.digits
 @patch
@@ -768,7 +820,7 @@ def predict(self: DigitClassifier, x: torch.Tensor) -> tuple[torch.Tensor, torch
     return torch.cat([v.indices for v in votes]), torch.cat([v.values for v in votes])
 
 # %% [markdown]
-# It is fitted by AdamW with a falling rate. The same scans must give the same judge on every machine with the same torch.
+# It is fitted by AdamW with a falling rate. The same scans must give the same classifier on every machine with the same torch.
 # So its random numbers come from a generator of its own, and it runs on one thread: the order of a sum depends on the number of threads.
 
 # %%
@@ -783,6 +835,9 @@ def _one_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
 
+# %% [markdown]
+# The weights start as normal numbers with He's variance, two over the number of inputs. The biases start at zero.
+
 # %%
 #| export data.digits
 def _initial_layers(h: int, w: int, k: int, g: torch.Generator) -> list[torch.Tensor]:
@@ -793,6 +848,9 @@ def _initial_layers(h: int, w: int, k: int, g: torch.Generator) -> list[torch.Te
         weight = torch.randn(s, generator=g, dtype=torch.float32)
         layers += [weight * (2 / math.prod(s[1:])) ** .5, torch.zeros(s[0], dtype=torch.float32)]
     return layers
+
+# %% [markdown]
+# `_train_classifier` fits the layers by cross-entropy. For junk the target is the same probability for each class.
 
 # %%
 #| export data.digits
@@ -821,8 +879,8 @@ def _train_classifier(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h,
     return layers
 
 # %% [markdown]
-# Without junk first. This judge reads unseen digits well. Now show it things that are not digits: uniform noise, and
-# a picture that is black all over.
+# First train without junk. This classifier reads unseen digits well. Now apply it to pictures that are not digits: uniform
+# noise, and a picture that is black all over.
 #
 # **Predict:** how sure will it be that the black picture is a digit?
 
@@ -834,9 +892,9 @@ sure = (naive.predict(noise)[1] >= .9).float().mean()
 naive, naive.predict(black), f"sure of {sure:.0%} of pure noise"
 
 # %% [markdown]
-# A classifier that has seen only digits has never been asked "is it one?", so its doubt is arbitrary where no digit
-# is; and a generator under training visits such places all the time. The cure costs three lines: a quarter of each
-# batch is junk, with the answer "I cannot tell", all ten classes alike.
+# A classifier that was trained on digits alone gives arbitrary confidence to pictures that show no digit, and a generator
+# in training produces many such pictures. The remedy takes three lines: a quarter of each batch is junk, with the same
+# target probability for all ten classes.
 
 # %%
 judge = DigitClassifier(_train_classifier(split["train"], top=16), split["held_out"], top=16)
@@ -845,8 +903,8 @@ assert max(doubts) < .9 and judge.accuracy >= .97
 judge, [round(d, 2) for d in doubts]
 
 # %% [markdown]
-# How good is the judge? Not a percentage: a count, with the interval that so few scans allow (Clopper and Pearson's,
-# exact for counts), and the list of what it mixes up.
+# How good is the classifier? We report a count, with the interval that so few scans allow (Clopper and Pearson's, exact
+# for counts), and the confusion matrix, which shows what it mixes up.
 
 # %%
 from scipy.stats import binomtest
@@ -872,7 +930,7 @@ Picture(figure, f"Confusion matrix: {right} of {judge.exam_size} on the diagonal
                 f"{judge.exam_size - right} off it")
 
 # %% [markdown]
-# These are the held-out scans that it is less than 90 % sure of. Would you have done better?
+# These are the held-out scans with a confidence below 90 %. Would you have done better?
 
 # %%
 images, labels = split["held_out"]
@@ -885,9 +943,9 @@ Picture(figure, f"Low-confidence scans; truth {labels[unsure].tolist()}, "
                 f"verdict {verdict[unsure].tolist()}")
 
 # %% [markdown]
-# ### An easy exam
-# Two of every nine scans, in file order: so the judge has seen other digits by the same hand. Hold out the *last*
-# scans of each class instead, and it must read hands that it has hardly met.
+# ### An easy test set
+# Two of every nine scans are held out, in file order. So the classifier was trained on other digits by the same writers.
+# If the *last* scans of each class are held out instead, it must read writers who are nearly absent from its training data.
 
 # %%
 from sklearn.datasets import load_digits
@@ -908,10 +966,10 @@ claim("A judge reads the last scans of the digits file as well as scans from all
       expect=False, holds=new_hands.high > same_hands.low)
 
 # %% [markdown]
-# For our purpose the easy exam is the right one: the judge will read what a generator has learned from *these* scans.
-# But "99 %" is a number about these thirteen people, not about handwriting. And two things no judge of digits can
-# see: the average of two scans is often called a digit, and with certainty; and a thousand copies of one perfect
-# seven are a thousand sevens. Chapter [0.4](04_coverage.ipynb) and the audit are about those.
+# For our purpose the easy test set is the right one: the classifier will read what a generator has learned from *these*
+# scans. But "99 %" holds for these thirteen writers, not for handwriting in general. And a classifier of digits misses two
+# faults: it often calls the average of two scans a digit, with high confidence; and it counts a thousand copies of one
+# perfect seven as a thousand sevens. Chapter [0.4](04_coverage.ipynb) and the audit are about those.
 
 # %%
 scans = split["train"][0]
@@ -922,11 +980,14 @@ f"sure of {(judge.predict((a + b) / 2)[1] >= .9).float().mean():.0%} of averages
 # %% [markdown]
 # ## A thousand modes from ten
 # One digit per colour channel, drawn independently: $10\times10\times10$ modes, numbered $100a+10b+c$, each as heavy
-# as the product of its digits' frequencies. This is the trick of Stacked MNIST, on real scans that need no download.
+# as the product of its digits' frequencies. This is the construction of Stacked MNIST, on real scans that need no download.
 #
-# Pixels rest as small integers, and are handed out in $[-1,1]$, where a generator that ends in `tanh` lives;
-# `Picture` turns them back to $[0,1]$. (A published comparison trained on $[0,1]$ against a generator in $[-1,1]$.
+# Pixels are stored as small integers and returned in $[-1,1]$, the range of a generator that ends in `tanh`; the method
+# `picture` turns them back to $[0,1]$. (A published comparison trained on $[0,1]$ against a generator in $[-1,1]$.
 # The critic can then tell the two by their range alone.)
+#
+# `DigitArchive` holds the scans of both splits and their classifier, so that all sets over the same scans share one
+# classifier. It is fitted at first use.
 
 # %%
 #| export data.digits
@@ -944,6 +1005,9 @@ class DigitArchive:
             if self.keep:
                 _write_cache(self.keep, layers, self._stamp())
         return DigitClassifier(layers, self.splits["held_out"], self.top)
+
+# %% [markdown]
+# A fitted classifier can be kept in a file, which is done for MNIST below. The stamp tells whether the file is still valid: it holds fingerprints of the training scans and of the code that fits the classifier.
 
 # %%
 #| export data.digits
@@ -981,12 +1045,18 @@ class DigitSet(ModeSet):
         self._low = -self._high
         self._decimals = 10 ** torch.arange(channels - 1, -1, -1)
 
+# %% [markdown]
+# `judge` gives access to the classifier, for instance to print its accuracy.
+
 # %%
 #| export data.digits
 @patch(as_prop=True)
 def judge(self: DigitSet) -> DigitClassifier:
     "The classifier behind `assign`; fitted at first use, shared by all sets over these scans."
     return self._archive.judge
+
+# %% [markdown]
+# `held_out` is the same set over the held-out scans. Chapter [0.4](04_coverage.ipynb) uses it to measure what the classifier says of real pictures that it was not trained on.
 
 # %%
 #| export data.digits
@@ -998,6 +1068,9 @@ def held_out(self: DigitSet) -> DigitSet | None:
         return None
     return self._make(split="held_out").to(self.device)
 
+# %% [markdown]
+# An example is made of scans drawn at random, one for each channel, scaled to $[-1,1]$. Its mode is the number that the digits form.
+
 # %%
 #| export data.digits
 @patch
@@ -1007,6 +1080,9 @@ def _draw(self: DigitSet, n, generator):
     x = self._images.index_select(0, i).float().mul_(2 / self._archive.top).sub_(1)
     digit = self._labels[i].unflatten(0, (n, c))
     return x.unflatten(0, (n, c)), (digit * self._decimals).sum(1)
+
+# %% [markdown]
+# `assign` applies the classifier to each channel. An example is good if the classifier is confident about every channel.
 
 # %%
 #| export data.digits
@@ -1020,6 +1096,9 @@ def assign(self: DigitSet, x: torch.Tensor,  # (n, *event), values in [-1, 1]
     digit, sure = (v.reshape(len(x), -1) for v in self.judge.predict(x.flatten(0, 1)))
     return (digit * self._decimals.to(x.device)).sum(1), (sure >= confidence).all(1)
 
+# %% [markdown]
+# `picture` brings examples into the form and the range that plotting functions expect.
+
 # %%
 #| export data.digits
 @patch
@@ -1027,6 +1106,9 @@ def picture(self: DigitSet, x: torch.Tensor) -> torch.Tensor:
     "Examples to show, values in [0, 1]: (n, h, w) for one channel, else (n, h, w, channels)."
     x = check_batch("x", x, self.event).add(1).div(2).clamp(0, 1)
     return x.squeeze(1) if self.event[0] == 1 else x.movedim(1, -1)
+
+# %% [markdown]
+# The second half of the `repr`: the number of modes, the shape of an example, the number of scans.
 
 # %%
 #| export data.digits
@@ -1036,7 +1118,7 @@ def _summary(self: DigitSet) -> str:
     return f"{self.n_modes} modes, {size} from {len(self._images)} scans"
 
 # %% [markdown]
-# Two sets are made of the 8×8 digits.
+# Two sets are made of the 8×8 digits. They share one archive.
 
 # %%
 #| export data.digits
@@ -1045,6 +1127,9 @@ def _digits() -> DigitArchive:
     return DigitArchive(_load_digits(), top=16, walk=600)
 
 
+# %% [markdown]
+# `digits` has one channel: ten modes.
+
 # %%
 #| export data.digits
 @register_mode_set
@@ -1052,6 +1137,9 @@ def digits(split: str = "train") -> DigitSet:  # or "held_out"
     "Ten modes: 1,797 real handwritten digits of 8×8 pixels that come with scikit-learn."
     return DigitSet(_digits(), split, 1, digits)
 
+
+# %% [markdown]
+# `stacked_digits` has three channels: a thousand modes.
 
 # %%
 #| export data.digits
@@ -1078,14 +1166,13 @@ stacks, f"{agree:.1%} of held-out triples read right", f"{clear:.1%} called good
 
 
 # %% [markdown]
-# Three digits must all be right, so the judge's error triples, and its doubt too: real, unseen triples are not all
-# "good". A generator's score is to be read against this row, not against 100 %.
+# All three digits must be read correctly, so the error rate of the classifier is about three times as large, and so is the
+# share of low confidence: not all real, unseen triples are "good". Compare a generator's score with this result, not with 100 %.
 
 # %% [markdown]
 # ## MNIST, if you have it
-# The 28×28 original is four files in a format of 1998, *idx*: a magic number, the sizes, the bytes. A reader is ten
-# lines. A reader that can be trusted with a broken download is fifty: it checks what the header promises against what
-# the file can hold *before* it makes room for it.
+# The 28×28 original is four files in a format of 1998, *idx*: a magic number, the sizes, the bytes. A simple reader has ten lines. A reader that recognises a damaged download has fifty: it compares the sizes in the header with
+# the size of the file *before* it allocates memory.
 
 # %% [markdown]
 # Break a file in every way a download breaks, and read the errors:
@@ -1104,6 +1191,9 @@ labels_file = bytes([0, 0, 8, 1, 0, 0, 0, 1, 5])
  told(head[:4] + b"\xff" * 12), told(gzip.compress(head + bytes(8))[:-9])]
 
 
+# %% [markdown]
+# MNIST's classifier takes longer to fit, so it is kept in a file. `_read_cache` returns the layers only if the stamp in the file is the expected one.
+
 # %%
 #| export data.digits
 def _read_cache(path: Path, stamp: dict[str, str]) -> list[torch.Tensor] | None:
@@ -1115,6 +1205,9 @@ def _read_cache(path: Path, stamp: dict[str, str]) -> list[torch.Tensor] | None:
     except (OSError, SafetensorError):
         return None
 
+
+# %% [markdown]
+# `_write_cache` writes that file. If the folder is read-only or full, it writes nothing, and the classifier is fitted again next time.
 
 # %%
 #| export data.digits
@@ -1139,13 +1232,13 @@ except FileNotFoundError as error:
 
 
 # %% [markdown]
-# The sets answer as all sets do; pixels stay bytes until a batch asks for them. MNIST's judge takes some fifteen
+# These sets have the same interface; pixels stay bytes until a batch is drawn. MNIST's classifier takes some fifteen
 # seconds to fit at first use and is then kept beside the data, with the fingerprint of the scans it was fitted on.
 # `fashion_mnist()` reads files of the same names, in a folder of its own. Chapter [6.12](../6_workshop/12_download.ipynb)
 # fetches all of them, and says what `MODELAB_DATA` is.
 
 # %% [markdown]
-# ## Under your hands: how many would perfection miss?
+# ## Under your hands: how many modes does a perfect generator miss?
 # A heavy mode and `n` rare ones. Drag the share of the heavy mode until a *perfect* generator, asked for 500 samples,
 # no longer shows every mode. Mode $k$ stays unseen with probability $(1-w_k)^{500}$, so the expected number of unseen
 # modes is $\sum_k(1-w_k)^{500}$.
@@ -1200,7 +1293,7 @@ round(heavy, 3)
 
 # %% [markdown]
 # ## Use it in your own code
-# Train on `x`, ask `assign` about your own samples. That is all a coverage number needs.
+# Train on `x` and call `assign` on your own samples. A coverage number needs nothing else.
 
 # %%
 from torch import nn
@@ -1268,8 +1361,8 @@ grade_narrow(answer)
 
 
 # %% [markdown]
-# **3.** A judge reads one digit right with probability .99. A *perfect* generator of stacked digits is asked for
-# samples of one single mode, say 000. What share of the judge's verdicts is another mode?
+# **3.** A classifier reads one digit right with probability .99. A *perfect* generator of stacked digits is asked for
+# samples of one single mode, say 000. For what share of them does the classifier name another mode?
 
 # %%
 @exercise(accepts=[1 - .99 ** 3, .0297], rejects=[.01, .03 ** 3, .99 ** 3, .1])
@@ -1284,15 +1377,15 @@ grade_triples(answer)
 
 # %% [markdown]
 # ## Recap
-# - A set that knows its modes gives exact answers: how many, how heavy, how likely, which one. The famous ring of
+# - A set with known modes gives exact answers: how many, how heavy, how likely, which one. The famous ring of
 # eight has seven.
-# - A bug shared by sampler and scorer hides itself; check the data against something that was not made from it.
+# - A bug shared by sampler and scorer does not show in the score; check the data against something independent.
 # - A perfect sampler scores 98.9 % "high quality" in two dimensions, not 100 %.
-# - On pictures a judge stands between you and the modes. Know its errors, teach it to doubt, and ask whose hands it
-# has seen.
+# - On pictures a classifier names the modes. Know its errors, train it to have low confidence in pictures that show no
+# digit, and know whose handwriting it was trained on.
 #
 # **For later recall.** Why did the broken ring score 8 of 8? What does `weights` become for stacked digits, and why?
-# Why is the judge shown junk? How many of 1,000 equal modes does a perfect generator leave unseen after 1,000 draws?
+# Why is the classifier trained on junk? How many of 1,000 equal modes does a perfect generator leave unseen after 1,000 draws?
 #
 # ## References
 # - Metz, Poole, Pfau, Sohl-Dickstein 2017, *Unrolled Generative Adversarial Networks*: the ring of eight, and stacked

@@ -109,8 +109,7 @@ from modelab.data.mixtures import mixture
 # calls a sample *high quality* if it lies within three standard deviations of the nearest bell, and calls a bell
 # *captured* if at least one high-quality sample belongs to it.
 #
-# Our first generator is a call to `rand`: uniform noise over the whole square. It has learned nothing and knows
-# nothing.
+# Our first generator is a call to `rand`: uniform noise over the whole square. It has learned nothing.
 #
 # **Predict:** how many of the 25 modes does noise capture? Write a number down.
 
@@ -126,8 +125,7 @@ mode[good].unique().numel(), f"{good.float().mean():.2%} high quality"
 
 # %% [markdown]
 # More than twenty, with about 2 % of its samples anywhere near a bell. Now look at what has been printed under the
-# same rule. (VEEGAN's text gives neither the spacing of its grid nor the width of its bells, so hold its rows
-# loosely.)
+# same rule. (VEEGAN's text gives neither the spacing of its grid nor the width of its bells, so its rows are uncertain.)
 
 # %%
 published = {
@@ -152,9 +150,9 @@ Picture(figure, "Modes captured against high-quality share: "
 
 # %% [markdown]
 # Two things are wrong here. The *same* plain GAN holds 3.3 modes in one paper and 17.3 in another (on the ring of
-# eight it is 1 against 6.3), so the baseline moves more than any method does. And noise outscores a published method,
-# because "one sample" is a very low bar. Was that a lucky draw? A disc of radius $3\sigma$ takes up a share $p$
-# of the square, and a mode stays dark with probability $(1-p)^n$.
+# eight it is 1 against 6.3), so the baseline moves more than any method does. And noise scores higher than a published method,
+# because one sample per mode is a very low threshold. Was that chance? A disc of radius $3\sigma$ takes up a share $p$
+# of the square, and a mode is missed with probability $(1-p)^n$.
 
 # %%
 p = math.pi * (3 * .05) ** 2 / (high - low).prod().item()
@@ -172,7 +170,7 @@ claim("Uniform noise captures more of the grid's modes than a published method",
       baseline="ALI 15.8", holds=caught.low > 15.8)
 
 # %% [markdown]
-# This chapter builds a measure that cannot fool you this way. Every number comes with three companions, *counted by
+# This chapter builds a measure without these two faults. Every number comes with three reference values, *counted by
 # the same code*:
 #
 # - the **floor**: a perfect generator with as many samples as yours;
@@ -191,7 +189,7 @@ ceiling_2d, grid.assign(real)[1].float().mean().item()
 
 # %% [markdown]
 # A generator that reports 99.3 % is not better than the data. It is *narrower*: its bells have shrunk. In $d$
-# dimensions the share is $P(\chi^2_d < 9)$, and "within three sigma" quietly stops meaning anything.
+# dimensions the share is $P(\chi^2_d < 9)$. In many dimensions hardly any sample of a perfect generator is within three sigma.
 
 # %%
 #| export evaluation.protocols
@@ -216,14 +214,14 @@ grid.assign(narrow)[1].float().mean().item()  # "better" than the data: every be
 
 
 # %% [markdown]
-# ## KL, and the floor nobody prints
+# ## KL and its floor
 # Captured modes ignore balance. The usual number for balance is
 #
 # $$\mathrm{KL}(\hat p\,\|\,q)=\sum_k \hat p_k \log\frac{\hat p_k}{q_k}$$
 #
 # in nats, from the generated mode shares $\hat p$ to a reference law $q$, nearly always uniform. It is called
-# *reverse* KL in the field. It forgives a dark mode ($0\log 0=0$). The other direction, *forward* KL$(q\|\hat p)$, is
-# infinite as soon as one mode is dark. Our third number is total variation, half the summed absolute difference.
+# *reverse* KL in the field. It stays finite when a mode is missing ($0\log 0=0$). The other direction, *forward* KL$(q\|\hat p)$, is
+# infinite as soon as one mode is missing. Our third number is total variation, half the summed absolute difference.
 
 # %%
 #| export evaluation.protocols
@@ -233,6 +231,9 @@ def kl(p: Tensor,  # (..., k) shares that sum to one
     "Kullback-Leibler divergence KL(p‖q) in nats, (...); infinite where p has mass that q lacks."
     _check_shares(p, q)
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1).clamp_min(0)
+
+# %% [markdown]
+# `total_variation` is the third number. It contains no logarithm, so a missing mode makes it larger but never infinite.
 
 # %%
 #| export evaluation.protocols
@@ -244,7 +245,7 @@ def total_variation(p: Tensor,  # (..., k) shares that sum to one
     return (p - q).abs().sum(-1) / 2
 
 # %% [markdown]
-# Both refuse shares of different things. NaN passes: it stands for "nothing was counted".
+# Both functions check that `p` and `q` are shares of the same number of modes and not negative. NaN is allowed: it means that nothing was counted.
 
 # %%
 #| export evaluation.protocols
@@ -268,9 +269,9 @@ kl(three, five).item(), kl(five, three).item(), total_variation(three, five).ite
 # %% [markdown]
 # Keep $k$ of $n$ equal modes and reverse KL is $\log(n/k)$, total variation $1-k/n$.
 #
-# Now the trap. Draw 2,500 samples from a *perfect* generator of 1,000 equal modes. Each mode gets two or three of
-# them, by chance more or fewer, and chance never makes shares look *more* even. **Predict:** what KL does perfection
-# score?
+# Now a common mistake. Draw 2,500 samples from a *perfect* generator of 1,000 equal modes. Each mode gets two or three of
+# them, by chance more or fewer, and chance never makes shares look *more* even. **Predict:** what is the KL of a perfect
+# generator?
 
 # %%
 rng = np.random.default_rng(0)
@@ -319,13 +320,13 @@ claim("A perfect generator of 1,000 equal modes scores KL 0.019, not 0, "
 
 
 # %% [markdown]
-# A KL of 0.05 is unbeatable at 10,000 samples and mediocre at 50,000. Subtract nothing, compare with the floor *at
-# your n*.
+# A KL of 0.05 is as good as possible at 10,000 samples and mediocre at 50,000. Do not subtract the floor; compare with the
+# floor *at your n*.
 #
-# ## A place for what belongs nowhere
-# KL over high-quality samples is blind to the rest: throw away 98 % of the samples and it can be perfect. So total
+# ## A bucket for invalid samples
+# KL over high-quality samples ignores the other samples: if 98 % of the samples are invalid, it can still be perfect. So total
 # variation gets one more bucket, *invalid*, for samples that are not good. A perfect generator fills that bucket too
-# (1.1 % in 2-D), and the reference does the same, so zero means "the same law", and being too narrow costs.
+# (1.1 % in 2-D), and the reference does the same. So zero means "the same law", and modes that are too narrow make the distance larger.
 
 # %%
 def with_bucket(mode, good, k: int) -> torch.Tensor:
@@ -340,8 +341,8 @@ perfect = torch.tensor([ceiling_2d / 25] * 25 + [1 - ceiling_2d], dtype=torch.fl
 # %% [markdown]
 # ## Protocols
 # Papers differ in how many samples they draw, in what "near" means, in which samples enter KL. Their tables look
-# alike and cannot be compared. A protocol is a handful of settings, so we write them down. Where a source does not
-# state a number, neither do we.
+# alike and cannot be compared. `Protocol` holds these settings. Where a source does not state a number, the field is
+# `None`.
 
 # %%
 #| export evaluation.protocols
@@ -364,7 +365,7 @@ class Protocol:
         check_fields(self)
 
 # %% [markdown]
-# A protocol says how many samples a source asks for,
+# `asks` says how many samples the source asks for, on points or on pictures.
 
 # %%
 #| export evaluation.protocols
@@ -375,6 +376,9 @@ def asks(self: Protocol, modes: Any) -> int | None:
         return self.points
     return self.per_mode * modes.n_modes if self.per_mode else self.images
 
+# %% [markdown]
+# `samples` is the number to draw in an experiment. Where a source gives no number, it is PacGAN's.
+
 # %%
 #| export evaluation.protocols
 @patch
@@ -383,7 +387,7 @@ def samples(self: Protocol, modes: Any) -> int:
     return self.asks(modes) or PROTOCOLS["pacgan"].asks(modes)
 
 # %% [markdown]
-# and which counts decide. A *tally* has two rows: doubtful samples per mode, and good ones.
+# A *tally* is a table of counts with two rows: for each mode the doubtful samples (not good), and the good ones. `counts` says which of them decide whether a mode is captured, and which enter KL.
 
 # %%
 #| export evaluation.protocols
@@ -395,11 +399,17 @@ def counts(self: Protocol, tally: Tensor, judged: bool) -> tuple[Tensor, Tensor]
         return (good, good) if self.sure else (every, every)
     return good, good if self.kl_over == "good" else every
 
+# %% [markdown]
+# On pictures a classifier decides which mode an example shows. In the code it is called `judge`. `has_judge` says whether a set has one, without fitting it, since that can take seconds.
+
 # %%
 #| export evaluation.protocols
 def has_judge(modes: Any) -> bool:
     "Whether a judge decides what an example shows (asked without fitting it)."
     return hasattr(type(modes), "judge") or "judge" in getattr(modes, "__dict__", {})
+
+# %% [markdown]
+# These are the protocols of the literature and, in the last row, our own. `coverage` takes them by name.
 
 # %%
 #| export evaluation.protocols
@@ -415,8 +425,8 @@ PROTOCOLS = {p.name: p for p in (
 )}
 
 # %% [markdown]
-# The last row is ours and is never the default. It credits a mode only with at least *half* of what perfection would
-# put there, believes a judge only when it is sure, and compares with the set's own law instead of a uniform one. Half
+# The last row is ours and is never the default. It counts a mode only from *half* of the samples that a perfect generator would put
+# there, counts a picture only if the classifier is confident, and compares with the set's own law instead of a uniform one. Half
 # is a convention, chosen so that a perfect generator with 30 samples per mode almost never fails it.
 
 # %%
@@ -427,11 +437,12 @@ for protocol in PROTOCOLS.values():
 
 
 # %% [markdown]
-# ## The law of perfection, and of noise
-# Floor, ceiling and null need no rendering. All our numbers depend on the samples only through a *tally*: how many
+# ## Reference laws: a perfect generator, and noise
+# Floor, ceiling and null need no generated examples. All our numbers depend on the samples only through a *tally*: how many
 # good and how many doubtful ones each mode has. So it is enough to know the tally's law for a perfect generator and
-# for noise. For well separated bells both are closed forms. For pictures we ask the judge about held-out real scans
-# and about noise. Stacked digits draw their channels independently, so the law of a thousand modes is the product of
+# for noise. For well separated bells both are
+# closed forms. For pictures we apply the classifier to held-out real scans
+# and to noise. Stacked digits draw their channels independently, so the law of a thousand modes is the product of
 # three small ones.
 
 # %%
@@ -465,7 +476,7 @@ def cached_per_set(work: Callable) -> Callable:
     return remembered
 
 # %% [markdown]
-# A set of somebody else is asked for what the count needs, and its answer is checked.
+# The count needs the mode of each example and whether it is good. `assign_modes` asks the set for both and checks the answer, since the set may be your own.
 
 # %%
 #| export evaluation.reference_law
@@ -488,6 +499,9 @@ def _seen_law(truth: Tensor, mode: Tensor, good: Tensor, weights: Tensor) -> Ten
     p = torch.bincount(mode + k * good, (weights / seen)[truth], minlength=2 * k).reshape(2, k)
     p[1] += torch.where(seen == 0, weights, 0)
     return p
+
+# %% [markdown]
+# The null is uniform noise in the set's box. The set gives the two corners of the box as `bounds`.
 
 # %%
 #| export evaluation.reference_law
@@ -534,7 +548,7 @@ def _closed_form(modes: Mixture, within: float, metric: str) -> tuple[float, Ten
     return share, (volume - (high - low).log().sum()).exp()
 
 # %% [markdown]
-# For digits the judge is asked about one channel, and the channels are multiplied.
+# For digits the classifier is applied to one channel; the law of all channels follows from it.
 
 # %%
 #| export evaluation.reference_law
@@ -554,6 +568,9 @@ def _scan_laws(modes: DigitSet, g: torch.Generator) -> list[Tensor]:
         laws.append(_channel_product(one, channels))
     return laws
 
+# %% [markdown]
+# The channels of stacked digits are independent, so the probability of a mode is the product over its digits. An example is good only if every channel is good; the remaining probability goes to the doubtful row.
+
 # %%
 #| export evaluation.reference_law
 def _channel_product(one: Tensor, channels: int) -> Tensor:
@@ -563,7 +580,7 @@ def _channel_product(one: Tensor, channels: int) -> Tensor:
     return torch.stack([(every - good).clamp_min(0), good])
 
 # %% [markdown]
-# Any other set is sampled: as often as memory and patience allow.
+# For any other set the laws are measured from samples, as many as memory allows. Where a closed form holds, it is used instead.
 
 # %%
 #| export evaluation.reference_law
@@ -579,6 +596,9 @@ def _measured_laws(modes: Any, weights: Tensor, g: torch.Generator, *near: Any) 
     x, truth = (getattr(modes, "held_out", None) or modes).sample_with_modes(n, generator=g)
     return [_seen_law(truth.cpu(), *assign_modes(modes, x, *near), weights), noise, False]
 
+# %% [markdown]
+# `_law` chooses between these ways and keeps the result for the set. Its random numbers come from a fixed seed, so the reference values are always the same.
+
 # %%
 #| export evaluation.reference_law
 @cached_per_set
@@ -593,7 +613,7 @@ def _law(modes: Any, *near: Any) -> ReferenceLaw:
     return ReferenceLaw(*laws, has_judge(modes), size)
 
 # %% [markdown]
-# The public function checks what it is given and remembers what it found.
+# `reference_law` is the public function. It checks its arguments and returns the law, which is kept for the next call.
 
 # %%
 #| export evaluation.reference_law
@@ -606,6 +626,9 @@ def reference_law(modes: Any,  # a set whose modes are known
         raise TypeError(f"protocol: expected a Protocol, got {protocol!r:.60}")
     return _law(modes, *good_rule(modes, protocol))
 
+# %% [markdown]
+# A set of your own must have the attributes and methods that the count needs. The error names those that are absent.
+
 # %%
 #| export evaluation.reference_law
 def check_mode_set(modes: Any) -> None:
@@ -614,6 +637,9 @@ def check_mode_set(modes: Any) -> None:
     if absent := [name for name in needs if not hasattr(modes, name)]:
         raise TypeError("modes: expected a set whose modes are known, such as grid(), "
                         f"got {modes!r:.60} without {', '.join(absent)}")
+
+# %% [markdown]
+# For a mixture the protocol decides what a good sample is, by a distance and a metric. A set with a classifier uses its own confidence threshold.
 
 # %%
 #| export evaluation.reference_law
@@ -635,13 +661,18 @@ exact.real[1].sum().item(), drawn.item()
 # %% [markdown]
 # ## From a tally to the numbers
 # One function turns tallies into numbers: yours, those of hundreds of perfect generators, and those of hundreds of
-# noises. The floor cannot drift from the measure, because it *is* the measure.
+# draws of noise. So the floor is always computed by the same code as the score.
+#
+# First, `needed_counts` says how many samples a mode needs to be captured: at least one, or the number that the protocol asks for.
 
 # %%
 #| export evaluation.scores
 def needed_counts(law: ReferenceLaw, protocol: Protocol, n: Tensor | float) -> Tensor:
     "How many of `n` samples a mode needs before it counts, (..., n_modes)."
     return (protocol.least * n * law.real[1]).clamp_min(1)
+
+# %% [markdown]
+# `mode_scores` computes captured modes, high quality, both KL divergences and the total variation. It scores many tallies in one call.
 
 # %%
 #| export evaluation.scores
@@ -672,8 +703,8 @@ def draw_tallies(p: Tensor, n: int, draws: int) -> Tensor:
 # %% [markdown]
 # ## Shrunken modes
 # Every number so far counts samples *per* mode. A generator that makes every bell half as wide, or a single point,
-# passes them all. So we also compare widths: in each mode, the standard deviation of the good samples over the true
-# one. Cutting at three sigma narrows the data too (by 2.6 % in 2-D), and that much is divided out.
+# gets full scores. So we also compare widths: in each mode, the standard deviation of the good samples over the true
+# one. Cutting at three sigma narrows the data too (by 2.6 % in 2-D), and that factor is divided out. `_kept_variance` gives its square.
 
 # %%
 #| export evaluation.scores
@@ -698,6 +729,9 @@ def _whitened(x: Tensor, mode: Tensor, modes: Mixture) -> Tensor:
         x[own] = torch.linalg.solve_triangular(scale[m], x[own].T, upper=False).T
     return x
 
+# %% [markdown]
+# `mode_spreads` divides the standard deviation of the good samples in each mode by the true one. It handles several runs in one call.
+
 # %%
 #| export evaluation.scores
 def mode_spreads(x: Tensor,  # samples (rows * n, d)
@@ -716,7 +750,7 @@ def mode_spreads(x: Tensor,  # samples (rows * n, d)
     return torch.where(n > 1, ratio, math.nan).reshape(rows, k)
 
 # %% [markdown]
-# Floor and null need no samples for this: what the formula gives on average is known.
+# For floor and null, the mean of the spread is computed by a formula, without samples.
 
 # %%
 #| export evaluation.scores
@@ -734,11 +768,13 @@ def expected_spread(modes: Any, protocol: Protocol, counts: Tensor, noise: bool)
 
 # %% [markdown]
 # ## Coverage
-# Now everything comes together in one frozen object: each number, its companions, and `interval`, which says what
+# One frozen object, `Coverage`, holds each number and its reference values. Its method `interval` says what
 # this generator would score *on average* at this many samples. KL and TV redraw the tally 400 times, and the redraws
 # are moved so that they centre on the score: a plain bootstrap would add the sampling floor a second time. Nor can a
 # bootstrap show a mode that was never seen, so the mode count has a formula of its own: how many more would appear in
 # a second sample?
+#
+# `MEASURES` lists the numbers and their names in tables.
 
 # %%
 #| export
@@ -747,6 +783,9 @@ MEASURES = {"captured": "modes captured", "high_quality": "high quality",
             "tv": "TV with invalid bucket", "spread": "spread within modes"}
 COMPANIONS = ("floor: a perfect generator with as many samples; ceiling: with infinitely many; "
               "null: uniform noise.")
+
+# %% [markdown]
+# A mode count has a random error: another set of samples would show some other rare modes. `occupancy_error` estimates this error from how many modes were seen once, twice, and so on.
 
 # %%
 #| export evaluation.scores
@@ -765,6 +804,9 @@ def occupancy_error(counts: Tensor, n: float) -> float:
     spread = (lost * (1 - lost)).sum().item() - (seen * lost).sum().item() ** 2 / n
     return max(0.0, fresh.item(), spread) ** .5
 
+# %% [markdown]
+# One coverage and a list of coverages are both shown as a table. They share this base class.
+
 # %%
 #| export
 class _ShownAsTable:
@@ -775,6 +817,9 @@ class _ShownAsTable:
     def _repr_html_(self) -> str:
         return coverage_table(self)._repr_html_()
 
+# %% [markdown]
+# The `Interval` of chapter [0.2](02_evidence.ipynb) is over seeds. `SampleInterval` is the same for one set of samples, and says so when it is printed.
+
 # %%
 #| export
 @dataclass(frozen=True, repr=False)
@@ -783,6 +828,9 @@ class SampleInterval(Interval):
     def __repr__(self) -> str:
         return f"{self} from {self.n} samples"
 
+
+# %% [markdown]
+# `Coverage` holds the scores of one set of samples. Floor, ceiling and null are `Coverage` objects in three of its fields.
 
 # %%
 #| export
@@ -809,7 +857,7 @@ class Coverage(_ShownAsTable):
     null: Coverage | None = field(default=None, compare=False)
 
 # %% [markdown]
-# What follows from these fields:
+# `reverse` is a second name for `kl`, since the field calls this direction *reverse* KL.
 
 # %%
 #| export
@@ -818,6 +866,9 @@ def reverse(self: Coverage) -> float:
     "KL(generated ‖ reference), another name for `kl`."
     return self.kl
 
+# %% [markdown]
+# On pictures, `low_confidence` is the share of samples that the classifier is not confident about. It is high for pictures that show no digit.
+
 # %%
 #| export
 @patch(as_prop=True)
@@ -825,12 +876,18 @@ def low_confidence(self: Coverage) -> float:
     "Share of pictures of which the judge is not sure; NaN where there is no judge."
     return 1 - self.high_quality if self.law.judged else math.nan
 
+# %% [markdown]
+# `counts` is the number of good samples in each mode.
+
 # %%
 #| export
 @patch(as_prop=True)
 def counts(self: Coverage) -> Tensor:
     "Good samples per mode, (n_modes,)."
     return self.tally[1]
+
+# %% [markdown]
+# `missing` lists the modes that are not captured under the protocol, so that you can look at them.
 
 # %%
 #| export
@@ -841,6 +898,9 @@ def missing(self: Coverage) -> list[int]:
     short = deciding < needed_counts(self.law, self.protocol, self.n)
     return short.nonzero().flatten().tolist()
 
+# %% [markdown]
+# `numbers` gives all measures as a dictionary, for a file or a table of your own.
+
 # %%
 #| export
 @patch
@@ -850,7 +910,7 @@ def numbers(self: Coverage) -> dict[str, float]:
 
 # %% [markdown]
 # ### The interval of a measure
-# A measure of a share, of a width and of a count each have a formula; KL and TV are redrawn.
+# `interval` chooses the method. High quality, spread and the mode count each have a formula. For KL, TV, and the mode count of a protocol with a threshold, tallies are redrawn (a bootstrap).
 
 # %%
 #| export
@@ -875,6 +935,9 @@ def interval(self: Coverage, name: str,  # a measure, such as "kl"
     low, high = min(max(low, 0.0), value), max(min(high, most), value)
     return SampleInterval(value, low, high, self.n)
 
+# %% [markdown]
+# The spread is a mean of estimated standard deviations. The error of each one follows from its number of samples, by the normal approximation.
+
 # %%
 #| export
 @patch
@@ -885,6 +948,9 @@ def _spread_limits(self: Coverage, tail: float) -> tuple[float, float]:
     half = NormalDist().inv_cdf(1 - tail) * error.sum().sqrt().item() / len(error)
     return self.spread - half, self.spread + half
 
+# %% [markdown]
+# The limits of the mode count use `occupancy_error`. The upper limit also allows for modes that no sample showed.
+
 # %%
 #| export
 @patch
@@ -894,6 +960,9 @@ def _captured_limits(self: Coverage, tail: float) -> tuple[float, float]:
     half = NormalDist().inv_cdf(1 - tail) * occupancy_error(deciding, self.n)
     # the rule of three: unseen modes may together hold -log(1 - confidence) of n samples
     return self.captured - half, self.captured + max(half, -math.log(2 * tail))
+
+# %% [markdown]
+# The other limits are quantiles of the scores of redrawn tallies, moved so that their mean is the score itself.
 
 # %%
 #| export
@@ -907,6 +976,9 @@ def _redrawn_limits(self: Coverage, name: str, tail: float) -> tuple[float, floa
     ends = finite.quantile(torch.tensor([tail, 1 - tail]).double())
     low, high = (getattr(self, name) - finite.mean() + ends).tolist()
     return low, high if len(finite) == len(drawn) else math.inf
+
+# %% [markdown]
+# The 400 tallies are drawn from shares between the observed ones and the set's own law. The less the two differ beyond chance, the nearer the shares are to the law. So chance differences of the sample are not counted again in the redraws.
 
 # %%
 #| export
@@ -923,7 +995,7 @@ def _redrawn(self: Coverage) -> dict[str, Tensor]:
     return mode_scores(tallies, self.law, self.protocol)
 
 # %% [markdown]
-# And a table, for one coverage, for a list of seeds, or for several methods by name.
+# A table can show one coverage, a list of seeds, or several methods by name. `Table` prints its rows as text and as HTML.
 
 # %%
 #| export
@@ -947,6 +1019,9 @@ class Table:
         caption = f"<caption>{escape(self.title)}</caption>"
         return f"<table>{caption}{body}</table><small>{escape(self.note)}</small>"
 
+# %% [markdown]
+# `coverages` (below) returns one `Coverage` per run in this list. It is shown as one table with means over runs.
+
 # %%
 #| export
 class Coverages(_ShownAsTable, list):
@@ -966,6 +1041,9 @@ def _as_text(name: str, value: float) -> str:
     if name == "captured":
         return f"{value:.1f}".removesuffix(".0")
     return f"{value:.3g}" if value >= .1 else f"{value:.4f}"
+
+# %% [markdown]
+# `_cell` joins a mean and its interval. With several runs the interval is over runs, with one run it is over its samples.
 
 # %%
 #| export
@@ -990,6 +1068,9 @@ def _kind(c: Coverage) -> tuple:
     "What must be equal for two coverages to be compared."
     return c.of, c.n_modes, c.n, c.protocol.name
 
+# %% [markdown]
+# `_comparable` checks this, and refuses a mixture of sets, sample sizes or protocols.
+
 # %%
 #| export
 def _comparable(coverages: Any) -> list[Coverage]:
@@ -1005,6 +1086,9 @@ def _comparable(coverages: Any) -> list[Coverage]:
                          f"got {sorted(kinds)}")
     return list(group)
 
+# %% [markdown]
+# `coverage_table` is the public function. A dictionary gives one row per name; one coverage, or a list over seeds, gives one row per measure.
+
 # %%
 #| export
 def coverage_table(coverages: Coverage | Sequence[Coverage] | Mapping[str, Any],
@@ -1018,6 +1102,9 @@ def coverage_table(coverages: Coverage | Sequence[Coverage] | Mapping[str, Any],
         return _table_by_name(groups)
     return _table_of_one(_comparable(coverages))
 
+# %% [markdown]
+# A table shows floor, ceiling and null only if they are the same for all its coverages.
+
 # %%
 #| export
 def _companion_names(coverages: Sequence[Coverage]) -> list[str]:
@@ -1025,6 +1112,9 @@ def _companion_names(coverages: Sequence[Coverage]) -> list[str]:
     alike = len(set(map(_kind, coverages))) == 1
     names = ("floor", "ceiling", "null")
     return [name for name in names if alike and getattr(coverages[0], name)]
+
+# %% [markdown]
+# For a dictionary the table has one row per name and, below them, the reference values.
 
 # %%
 #| export
@@ -1038,6 +1128,9 @@ def _table_by_name(groups: dict[str, list[Coverage]]) -> Table:
         companion = getattr(first[0], side)
         rows.append((side, *(_as_text(m, getattr(companion, m)) for m in shown)))
     return Table("", (("", *map(MEASURES.get, shown)), *rows), COMPANIONS * bool(sides))
+
+# %% [markdown]
+# Otherwise it has one row per measure, with the reference values beside the score. For a single run a note lists the modes that were not captured.
 
 # %%
 #| export
@@ -1057,8 +1150,8 @@ def _table_of_one(group: list[Coverage]) -> Table:
     return Table(title, (head, *rows), note)
 
 # %% [markdown]
-# What outside code calls is short: check the input, assign, count. `coverage` takes one array of samples, `coverages`
-# an array with runs in front.
+# The public functions check the input, assign the samples to modes, and count. `coverage` takes one array of samples,
+# `coverages` an array with runs in front. `_from_scores` puts the results into a `Coverage`.
 
 # %%
 #| export
@@ -1072,6 +1165,9 @@ def _from_scores(scores: Mapping[str, Tensor], tally: Tensor, spreads: Tensor, m
     return Coverage(**numbers, n_modes=float(modes.n_modes), n=n, protocol=protocol, of=of,
                     asked=protocol.asks(modes), law=reference_law(modes, protocol), tally=tally,
                     spreads=spreads, **companions)
+
+# %% [markdown]
+# Floor, ceiling and null depend only on the set, the protocol and the number of samples, so they are computed once. Floor and null are means over many random tallies; the ceiling uses the law itself.
 
 # %%
 #| export
@@ -1089,6 +1185,9 @@ def _companions(modes: Any, protocol: Protocol, n: int) -> dict[str, Coverage]:
             spreads = expected_spread(modes, protocol, tallies[:, 1], name == "null")
         made[name] = _from_scores(scores, tally, spreads, modes, protocol, m)
     return made
+
+# %% [markdown]
+# `_measure` does the work for several runs at once: it assigns the samples, counts, scores, and attaches the reference values.
 
 # %%
 #| export
@@ -1108,6 +1207,9 @@ def _measure(x: Tensor, modes: Any, protocol: Protocol) -> Coverages:
                                   spreads[i], modes, protocol, n, **companions)
                      for i in range(rows))
 
+# %% [markdown]
+# Samples come as tensors or as NumPy arrays. `_check_samples` refuses wrong shapes and empty input, and looks up a protocol by its name.
+
 # %%
 #| export
 def _check_samples(x: Any, modes: Any, protocol: str | Protocol,
@@ -1125,6 +1227,9 @@ def _check_samples(x: Any, modes: Any, protocol: str | Protocol,
         want = ", ".join(["*runs"] * runs + ["n", *map(str, event)])
         raise ValueError(f"x: expected shape ({want}) with n ≥ 1, got {tuple(x.shape)}{hint}")
     return x.detach(), protocol
+
+# %% [markdown]
+# `coverage` scores one set of samples.
 
 # %%
 #| export
@@ -1145,6 +1250,9 @@ def coverage(x: Any,  # samples (n, *event), a tensor or an array
     """
     x, protocol = _check_samples(x, modes, protocol, False)
     return _measure(x[None], modes, protocol)[0]
+
+# %% [markdown]
+# `coverages` scores an array with a run axis in front and gives one `Coverage` per run.
 
 # %%
 #| export
@@ -1185,7 +1293,7 @@ def plot_coverage(coverage: Coverage,  # what to draw
     ax.legend(frameon=False, fontsize=7, loc="upper right")
 
 # %% [markdown]
-# Noise again, now in company:
+# Noise again, now with its reference values:
 
 # %%
 null = coverage(noise, grid)
@@ -1202,8 +1310,8 @@ Picture(figure, "Bars per mode: noise gives each about 0.07 %; "
 
 # %% [markdown]
 # ## Generators whose faults are known
-# A measure deserves the test it gives to others. Here is a generator with knobs: which modes it keeps, which share of
-# its samples is noise, how far it shrinks every bell. What it should score can be worked out on paper.
+# The measure has to be tested, too. The generator below has a setting for each fault: which modes it keeps, which share of
+# its samples is noise, how far it shrinks every bell. Its expected scores can be worked out on paper.
 
 # %%
 def impostor(n: int, keep=range(25), share: float = 0, shrink: float = 1) -> torch.Tensor:
@@ -1259,13 +1367,13 @@ assert float(noisy["selfcond"].split("/")[1]) < .003 < float(noisy["pacgan"].spl
 
 # %% [markdown]
 # With 50,000 samples and KL over *all* of them, 95 % noise is a flawless generator; `fair` gives it no mode at all.
-# Nobody cheats like this on purpose. But a half-trained generator is a mixture of all these faults, and the protocol
-# decides which of them shows.
+# These generators are extreme. But a half-trained generator is a mixture of all these faults, and the protocol
+# decides which of them is visible.
 #
-# ## Static, and who judges it
-# On pictures a classifier, the *judge*, names the mode, and the literature asks only for its best guess, never how
-# sure it is. So feed it static: every pixel of a stacked digit drawn at random. **Predict:** how many of 1,000 modes
-# does pure static show to a judge that reads 99 % of real digits correctly?
+# ## Random pixels, and the classifier
+# On pictures a classifier names the mode. The literature uses only its most likely class, not its confidence. So apply it
+# to *static*: every pixel of a stacked digit drawn at random. **Predict:** how many of 1,000 modes does a classifier that
+# reads 99 % of real digits correctly find in pure static?
 
 # %%
 stacked = stacked_digits()
@@ -1274,8 +1382,8 @@ c = coverage(static, stacked)
 c
 
 # %% [markdown]
-# More than two hundred; the tables credit VEEGAN with 150 and DCGAN with 99 (on larger digits, with other judges).
-# And this judge was trained with care: chapter 0.3 showed it junk, with the answer "I cannot tell". Ask one that was not, a plain
+# More than two hundred; the tables credit VEEGAN with 150 and DCGAN with 99 (on larger digits, with other classifiers).
+# And this classifier was trained on junk as well (chapter 0.3). Compare one that was not: a plain
 # logistic regression on the same scans.
 
 # %%
@@ -1298,10 +1406,10 @@ assert exam > .93 and by_plain[0] > 900 and by_plain[1] < .5
 f"{exam:.1%} right on real digits", by_plain
 
 # %% [markdown]
-# Two honest judges, both good at real digits: one sees about 230 modes in static, the other practically all, with a
-# KL that would beat most published tables. Mode counts of pictures from different judges cannot be compared, and one
-# that ignores doubt means little. The cure stands beside the count: the high-quality row, the total variation, the
-# null column. And `fair` counts only pictures of which the judge is sure.
+# Both classifiers read real digits well. One finds about 230 modes in static, the other practically all, with a
+# KL that is better than most published ones. Mode counts from different classifiers cannot be compared, and a count
+# that ignores confidence means little. Therefore the table also shows high quality, total variation and the
+# null. And `fair` counts only pictures that the classifier is confident about.
 
 # %%
 c_fair = coverage(static, stacked, "fair")
@@ -1318,9 +1426,9 @@ claim("Random pixels capture more of 1,000 stacked digits than a published metho
       ours=caught, baseline="VEEGAN 150", holds=caught.low > 150)
 
 # %% [markdown]
-# Real scans give the other end. The floor of a judged set is not a formula: it is measured once, on scans that were
-# *held out* from the judge's training. Held-out scans must therefore sit at the floor, and the training scans above
-# it: the judge is surer of what it has seen.
+# Real scans are the opposite case. The floor of a set with a classifier is not a formula: it is measured once, on scans that
+# were *held out* when the classifier was trained. Held-out scans must therefore score at the floor, and the training scans
+# above it, because the classifier is more confident about its training data.
 
 # %%
 rows = {"held-out scans": coverage(stacked.held_out.sample(26_000, generator=g), stacked),
@@ -1345,7 +1453,7 @@ Picture(figure, "Sorted shares of 1,000 modes: held-out scans lie in perfection'
                 "static is far steeper")
 
 # %% [markdown]
-# ## Is the interval honest?
+# ## Is the interval correct?
 # Take a generator whose *expected* scores we can find by brute force, and see how often its 95 % intervals hold them.
 
 # %%
@@ -1376,7 +1484,7 @@ runs
 
 # %% [markdown]
 # ## What these numbers cannot see
-# A judge sees kinds, not pictures. Take ten held-out scans of each digit, a hundred small pictures in all, and build
+# A classifier sees only the class of a picture. Take ten held-out scans of each digit, a hundred small pictures in all, and build
 # everything from them.
 
 # %%
@@ -1399,13 +1507,13 @@ Picture(figure, "Two sheets of stacked digits. On the right the same few scans r
                 "and no mode count knows")
 
 # %% [markdown]
-# A thousand modes, KL at its floor. Coverage of *modes* cannot see variety *within* a mode of pictures and cannot see
-# copying from the training set; and it depends on who says what a mode is. Chapters 4.1 (precision and recall)
+# A thousand modes, KL at its floor. Coverage of *modes* does not measure variety *within* a mode of pictures and does not detect
+# copying from the training set; and it depends on the definition of a mode. Chapters 4.1 (precision and recall)
 # and 4.2 (audit) look there.
 #
 # ## The lab
-# Cause each failure yourself. Can you set the knobs so that the mode count says 25 and the picture says broken? So
-# that high quality beats the data?
+# Cause each failure yourself. Set the sliders so that the mode count is 25 although the picture shows a bad generator. Then
+# set them so that high quality is above that of the data.
 
 # %%
 low, high = grid.bounds
@@ -1529,7 +1637,7 @@ grade_ceiling(answer)
 
 
 # %% [markdown]
-# **4. A flat tyre.** Write `squash(n)`: samples of the grid that capture 25 of 25 modes with high quality above the
+# **4. Flattened modes.** Write `squash(n)`: samples of the grid that capture 25 of 25 modes with high quality above the
 # data's and KL at its floor, but whose `spread` is below 0.8. (One answer: in every bell, keep only one direction.)
 
 # %%
@@ -1556,11 +1664,11 @@ grade_squash(answer)
 
 # %% [markdown]
 # ## Recap
-# - A mode count alone says nothing: noise captures 21 of the grid's 25 modes, and of 1,000 stacked digits as many as
-#   the judge imagines.
+# - A mode count alone says nothing: noise captures 21 of the grid's 25 modes, and its count on 1,000 stacked digits depends on the
+# classifier.
 # - High quality ends at 98.9 % in 2-D. More means narrower, not better.
 # - KL has a floor of about $(K-1)/2n$. Compare at equal $n$, or not at all.
-# - Reverse KL forgives dark modes, forward KL is infinite for them; total variation with an invalid bucket counts all.
+# - Reverse KL stays finite when modes are missing, forward KL is then infinite; total variation with an invalid bucket counts all samples.
 # - Every `Coverage` carries its floor, ceiling and null, and they come from the same code.
 #
 # **For later recall.** Why does a perfect generator's KL grow with the number of modes? What is the ceiling of high

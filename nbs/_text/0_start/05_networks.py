@@ -69,7 +69,7 @@ from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 
 # %% [markdown]
-# ## Shapes that fit and lie
+# ## Shapes that fit but share weights
 # Every claim in this course is made over at least eight seeds. The obvious way to train eight networks at once is to give the
 # data one more axis. So stack eight batches, and push them through a layer:
 
@@ -79,7 +79,7 @@ x = torch.randn(8, 256, 2, generator=torch.Generator().manual_seed(0))
 layer(x).shape
 
 # %% [markdown]
-# Eight runs of 256 points, eight batches of outputs. It ran without a complaint.
+# Eight runs of 256 points, eight batches of outputs. There was no error.
 #
 # **Predict:** how many networks did we train?
 
@@ -90,8 +90,8 @@ assert networks == 1
 networks
 
 # %% [markdown]
-# One: the same weights served all eight, and their gradient is the sum of eight. Nothing warns you; the "eight seeds" would agree
-# suspiciously well. What we need is a weight *per run*.
+# One: the same weights served all eight, and their gradient is the sum of eight. There is no warning, and the "eight seeds" would agree
+# too well. What we need is a weight *per run*.
 
 # %% [markdown]
 # ## A layer per run
@@ -106,6 +106,9 @@ networks
 #| export core.seeding
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
+
+# %% [markdown]
+# `_draw` takes one generator, or a list of one per run. With a list it draws the runs one by one and stacks them.
 
 # %%
 #| export core.seeding
@@ -124,7 +127,7 @@ def _draw(sampler: Callable, shape: Sequence[int], generator: Generators, device
     return torch.stack([_draw(sampler, shape[1:], g, device, dtype) for g in generator])
 
 # %% [markdown]
-# Two samplers share it.
+# `rand` draws uniform numbers in this way.
 
 # %%
 #| export core.seeding
@@ -132,6 +135,9 @@ def rand(*shape: int, generator: Generators = None, device=None, dtype=None) -> 
     "Uniform numbers in [0, 1); `generator` may be one per run, for the first axis of `shape`."
     return _draw(torch.rand, shape, generator, device, dtype)
 
+
+# %% [markdown]
+# `randn` draws standard normal numbers, for latents and for noise.
 
 # %%
 #| export core.seeding
@@ -169,6 +175,9 @@ def derive_seed(*words: object) -> int:
 # %%
 assert derive_seed(7, "data", 0) == derive_seed(7, "data", 0) != derive_seed(7, "noise", 0)
 
+# %% [markdown]
+# Functions with an optional generator use `generator_or_default`, so their results do not depend on torch's global random state.
+
 # %%
 #| export core.seeding
 def generator_or_default(generator: torch.Generator | None) -> torch.Generator:
@@ -178,12 +187,15 @@ def generator_or_default(generator: torch.Generator | None) -> torch.Generator:
     return generator or torch.Generator().manual_seed(0)
 
 # %% [markdown]
-# Now the layer. Its weights are uniform within a bound that `gain` scales. He et al.'s gain for leaky ReLUs of slope 0.2 is explained under "A signal that dies on the way".
+# Now the layer. Its weights are uniform within a bound that `gain` scales. He et al.'s gain for leaky ReLUs of slope 0.2 is explained under "Signals that shrink from layer to layer".
 
 # %%
 #| export
 HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))
 
+
+# %% [markdown]
+# `init_uniform_` fills a parameter, each run from its own generator. So run 3 of eight starts with the weights that it would have alone.
 
 # %%
 #| export
@@ -192,6 +204,9 @@ def init_uniform_(parameter: torch.Tensor, bound: float, generator: Generators) 
     with torch.no_grad():
         parameter.copy_(rand(*parameter.shape, generator=generator).mul_(2 * bound).sub_(bound))
 
+
+# %% [markdown]
+# `Linear` is the layer of the equation above, with or without the run axis.
 
 # %%
 #| export
@@ -217,6 +232,9 @@ class Linear(nn.Module):
         if weight.shape[-1] == 1 < len(weight):  # a batched product of width one is slow on a CPU
             return (x * weight.mT).sum(-1, keepdim=True) + bias
         return torch.baddbmm(bias, x, weight)
+
+# %% [markdown]
+# `run_shape` is the part of a shape that belongs to the runs. Without a run axis it is empty.
 
 # %%
 #| export
@@ -245,7 +263,7 @@ gap.abs().max().item()
 
 # %% [markdown]
 # Stacked networks make large temporary tensors at each step. On Linux the system's allocator returns that memory after each step and asks for it again;
-# the page faults can cost half a step. So it is told once to keep the memory.
+# the page faults can cost half a step. So `_keep_memory` sets the allocator once to keep the memory.
 
 # %%
 #| export
@@ -259,7 +277,7 @@ def _keep_memory() -> None:
             libc.mallopt(-1, 512 << 20)  # M_TRIM_THRESHOLD
 
 # %% [markdown]
-# What all networks share is the check of shapes.
+# An *event* is one example without the axes of the batch and the runs. `event_shape` brings the shape of an event to a tuple.
 
 # %%
 #| export
@@ -267,6 +285,9 @@ def event_shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     "An event shape: an int is a vector's length, () a single number."
     sizes = value if isinstance(value, (tuple, list, torch.Size)) else (value,)
     return tuple(check_int(name, v) for v in sizes)
+
+# %% [markdown]
+# `Net` is the base class of our networks. It checks the shape of the input, flattens an example to a vector, and gives the output its own shape.
 
 # %%
 #| export
@@ -293,6 +314,9 @@ class Net(nn.Module):
         "`y` with the shape of the outputs instead of a flat last axis."
         return y.unflatten(-1, self.outputs) if self.outputs else y.squeeze(-1)
 
+# %% [markdown]
+# `MLP` is a fully connected network: linear layers with leaky ReLUs between them and, if wanted, a function at the end.
+
 # %%
 #| export
 class MLP(Net):
@@ -311,6 +335,9 @@ class MLP(Net):
             x = F.leaky_relu_(layer(x), .2)
         x = self._event(self.final(x))
         return x if self.last is None else self.last(x)
+
+# %% [markdown]
+# `mlp` is the function to call. It checks its arguments and returns an `MLP`.
 
 # %%
 #| export
@@ -331,6 +358,9 @@ def mlp(inputs: int | Sequence[int],  # shape of one input
     torch.Size([8, 100])
     """
     return MLP(inputs, outputs, width, depth, runs, generator, last)
+
+# %% [markdown]
+# A generator of pictures ends in `tanh`, so its pixels lie in $[-1,1]$ as those of the data do. A generator of points has no such limit.
 
 # %%
 #| export
@@ -355,8 +385,8 @@ plain = mlp((3, 8, 8), ())
  error_message(D, torch.zeros(4, 256, 3, 8, 8))]
 
 # %% [markdown]
-# ## Are the runs independent, all the way down?
-# Equal outputs are not enough. Training also goes through gradients and through Adam, and a leak anywhere makes eight seeds into fewer.
+# ## Are the runs independent?
+# Equal outputs are not enough. Training also goes through gradients and through Adam, and if the runs influence each other anywhere, there are fewer than eight independent seeds.
 # The losses of the runs are *summed*: $\partial(\sum_s L_s)/\partial\theta_r = \partial L_r/\partial\theta_r$, because run $r$'s weights appear
 # in no other run's loss. Let us train the same networks twice, stacked and one by one, and compare the weights.
 
@@ -395,8 +425,8 @@ assert drift < 1e-10
 drift
 
 # %% [markdown]
-# After 25 steps of forward, backward and Adam the stacked weights equal the separate ones to rounding. And nothing leaks: poison one
-# run, and the other seven do not move by one bit.
+# After 25 steps of forward, backward and Adam the stacked weights equal the separate ones to rounding. And the runs do not influence each other: give one
+# run NaN as its targets, and the weights of the other seven stay equal to the last bit.
 
 # %%
 def trained(poison: bool):
@@ -424,9 +454,9 @@ of_eight, single = seeded(range(8)), seeded([3])
 assert all(torch.equal(a[3], b[0]) for a, b in zip(of_eight.parameters(), single.parameters()))
 
 # %% [markdown]
-# ## Why pay for eight?
-# The coin below lands on heads 60 % of the time. Whoever tosses it once reports either 0 or 100 %. Seeds are tosses. Drag the slider and
-# watch the interval shrink like $1/\sqrt n$; from two seeds to eight it shrinks faster, for Student's $t$ is merciless with two.
+# ## Why eight seeds?
+# In the figure below the score of a seed is a random number between 0.2 and 1, with the mean 0.6. A single seed may report any of these values. Drag the slider and
+# watch the interval shrink like $1/\sqrt n$; from two seeds to eight it shrinks faster, because the factor of Student's $t$ is very large for two.
 
 # %%
 def seeds_picture(n: int):
@@ -488,7 +518,7 @@ class Conv(nn.Module):
         return F.conv2d(x, weight, self.bias.flatten(), self.stride, self.padding, groups=groups)
 
 # %% [markdown]
-# Folding and unfolding are inverse to each other.
+# `fold_runs` moves the runs into the channels, as the grouped convolution needs them.
 
 # %%
 #| export networks.convolutional
@@ -499,6 +529,9 @@ def fold_runs(x: torch.Tensor, runs: int | None) -> torch.Tensor:
         raise ValueError(f"x: expected shape ({runs}, batch, channels, ...), got {tuple(x.shape)}")
     return x if runs is None else x.transpose(0, 1).flatten(1, 2)
 
+
+# %% [markdown]
+# `unfold_runs` is the inverse: it brings the run axis back after the convolution.
 
 # %%
 #| export networks.convolutional
@@ -520,10 +553,10 @@ assert torch.allclose(together, apart, atol=1e-14)
 tuple(together.shape)
 
 # %% [markdown]
-# ### A signal that dies on the way
-# Here is a failure that looks like mode collapse and is not. torch's default initial weights have variance $1/(3n)$ for $n$ inputs,
+# ### Signals that shrink from layer to layer
+# This failure looks like mode collapse but has another cause. torch's default initial weights have variance $1/(3n)$ for $n$ inputs,
 # and a ReLU halves the power: every layer leaves the signal $\sqrt{1/6}\approx 0.41$ times as large. Six layers later all latents give
-# nearly the same picture, and the critic's gradient is as faint on its way back. He et al. ask for $\operatorname{Var}W = 2/n$, which keeps the power.
+# nearly the same picture, and the critic's gradient shrinks in the same way on its way back. He et al. ask for $\operatorname{Var}W = 2/n$, which keeps the power.
 
 # %%
 def scale_by_layer(gain: float, layers: int = 6) -> list[float]:
@@ -554,7 +587,9 @@ assert default[-1] < .02 and .5 < he[-1] < 2
 # %% [markdown]
 # The last number is the theory for the default, $\big(\tfrac13\cdot\tfrac{1+0.2^2}{2}\big)^{6/2}$: the code does what the formula says. Our convolutions start with
 # He's weights. The generator doubles a small map until it has the picture's size; the discriminator halves it back. Neither uses
-# batch normalisation: a critic whose output for one example depends on its neighbours cannot be asked for a slope at that example (chapter 1.4).
+# batch normalisation: if the output for one example depends on the other examples of the batch, the critic has no well-defined gradient at that example (chapter 1.4).
+#
+# `_ladder` says how often the side of a picture can be halved, which fixes the number of layers.
 
 # %%
 #| export networks.convolutional
@@ -565,6 +600,9 @@ def _ladder(side: int) -> tuple[int, int]:
         side, levels = side // 2, levels + 1
     return levels, side
 
+
+# %% [markdown]
+# Convolutional networks take square images of at least 4 pixels a side. `_image_shape` refuses other shapes.
 
 # %%
 #| export networks.convolutional
@@ -631,7 +669,7 @@ class ConvDiscriminator(Net):
         return self._event(self.final(torch.cat([x, *beside], -1) if beside else x))
 
 # %% [markdown]
-# These two classes serve four functions, with the signatures of their fully connected namesakes. `width` is the number of channels at the picture's own
+# Four functions make these two classes. Their arguments are like those of the fully connected functions. `width` is the number of channels at the picture's own
 # resolution; it is doubled at each halving.
 
 # %%
@@ -646,6 +684,9 @@ def conv_generator(latent: Count,  # length of the latent vector
     "A convolutional generator `(*runs, batch, latent)` → `(*runs, batch, channels, side, side)`."
     return ConvGenerator(latent, event, width, runs, generator, last)
 
+# %% [markdown]
+# `conv_discriminator` gives one logit for each picture.
+
 # %%
 #| export networks.convolutional
 @checked
@@ -655,6 +696,9 @@ def conv_discriminator(event: Sequence[int],  # (channels, side, side)
                        ) -> ConvDiscriminator:
     "A discriminator `(*runs, batch, channels, side, side)` → logits `(*runs, batch)`."
     return ConvDiscriminator(event, width, runs, generator)
+
+# %% [markdown]
+# `conv_encoder` gives a code, a vector, for each picture. With `noise` it also takes random numbers, so that one picture can have several codes.
 
 # %%
 #| export networks.convolutional
@@ -667,6 +711,9 @@ def conv_encoder(event: Sequence[int],  # (channels, side, side)
                  ) -> ConvDiscriminator:
     "An encoder `(*runs, batch, channels, side, side)` → codes `(*runs, batch, latent)`."
     return ConvDiscriminator(event, width, runs, generator, latent, noise)
+
+# %% [markdown]
+# `conv_joint_discriminator` scores a picture together with a latent, for games with an encoder (chapter [2.2](../2_inverse/02_bigan.ipynb)).
 
 # %%
 #| export networks.convolutional
@@ -707,6 +754,9 @@ class JointMLP(nn.Module):
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.net(torch.cat([part.flatten(self.lead) for part in inputs], -1))
 
+# %% [markdown]
+# `joint_discriminator` is the fully connected discriminator of pairs.
+
 # %%
 #| export
 @checked
@@ -738,6 +788,9 @@ def one_score(answer: torch.Tensor) -> torch.Tensor:
     return answer.flatten()
 
 
+# %% [markdown]
+# `PerRun` holds one plain network per run and applies each one to its own slice of the input.
+
 # %%
 #| export
 class PerRun(nn.Module):
@@ -754,6 +807,9 @@ class PerRun(nn.Module):
         answers = [m(*(x[r] for x in inputs)) for r, m in enumerate(self.members)]
         return torch.stack([one_score(a) for a in answers] if self.scores else answers)
 
+
+# %% [markdown]
+# `per_run` makes it from what the user gives: a function that makes a network, or one network for one run. One network for several runs is refused, because the runs would share their weights.
 
 # %%
 #| export
@@ -773,6 +829,9 @@ def per_run(name: str,  # the player's name, for errors
                          "or ask for runs=1")
     return PerRun([given], scores)
 
+# %% [markdown]
+# Each run needs a generator of its own for its initial weights, so the list must have one for each run.
+
 # %%
 #| export
 def _check_generators(generators: Sequence[torch.Generator], runs: int) -> None:
@@ -783,7 +842,7 @@ def _check_generators(generators: Sequence[torch.Generator], runs: int) -> None:
                         f"got {generators!r:.60}")
 
 # %% [markdown]
-# The function is called once per run, under a seed of that run. The random numbers of your program do not move.
+# The function is called once per run, under a seed of that run. The global random state of your program does not change.
 
 # %%
 #| export
@@ -802,6 +861,9 @@ def _make_members(name: str, make: Callable[[], nn.Module],
         raise TypeError(f"{name}: the function returned {type(members[0]).__name__}, "
                         "expected a torch.nn.Module")
     return members
+
+# %% [markdown]
+# A *player* is a network that takes part in a game, such as G or D. `make_player` returns the user's own network if there is one, else the default of the game.
 
 # %%
 #| export
@@ -825,8 +887,8 @@ mine = per_run("G", lambda: nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), 
 
 # %% [markdown]
 # ## One pass for two batches
-# A discriminator reads real and generated examples in every turn. A network of ours treats examples one by one, so a single network may read both batches in one pass: half the calls, the same scores.
-# Eight stacked ones keep the cores busy as they are and gain nothing. A network of *yours* might let the examples of a batch see each other (batch normalisation does), so it gets them apart.
+# A discriminator reads real and generated examples in every turn. In our networks the examples of a batch do not depend on each other, so a single network may read both batches in one pass: half the calls, the same scores.
+# Eight stacked networks use the cores fully as they are and gain nothing. In a network of *yours* the examples of a batch may depend on each other (they do under batch normalisation), so it gets the batches one after the other.
 
 # %%
 #| export
@@ -856,7 +918,7 @@ seen
 
 # %% [markdown]
 # ## The networks of a game
-# Every game has a field `networks`. It says of which kind the networks are that it makes where you give none, and how wide.
+# Every game has a field `networks`. It sets the kind and the width of the networks that the game makes where you give none.
 
 # %%
 #| export networks.players
@@ -876,9 +938,15 @@ from modelab.networks.convolutional import (conv_discriminator, conv_encoder, co
                                             conv_joint_discriminator)
 from modelab.networks.layers import JointMLP, joint_discriminator, mlp, mlp_generator
 
+# %% [markdown]
+# A player is given as a network, as a function that makes one, or not at all. This type says so in signatures.
+
 # %%
 #| export networks.players
 Player = nn.Module | Callable[[], nn.Module] | None  # a network, a function that makes one, or None
+
+# %% [markdown]
+# `Networks` holds these settings. A setting that is `None` is left to the default of the game.
 
 # %%
 #| export networks.players
@@ -897,7 +965,7 @@ class Networks(SettingGroup):
         check_fields(self)
 
 # %% [markdown]
-# A game asks it for its players, one by one.
+# Each of the following methods makes one kind of player. `generator` makes G.
 
 # %%
 #| export networks.players
@@ -909,6 +977,9 @@ def generator(self: Networks, latent: int, event: tuple[int, ...], **kw: Any) ->
         return conv_generator(latent, event, width, **kw)
     return mlp_generator(latent, event, width, self.g_depth or self.depth, **kw)
 
+# %% [markdown]
+# `discriminator` makes D, with one logit per example.
+
 # %%
 #| export networks.players
 @patch
@@ -918,6 +989,9 @@ def discriminator(self: Networks, event: tuple[int, ...], **kw: Any) -> nn.Modul
     if self.kind == "conv":
         return conv_discriminator(event, width, **kw)
     return mlp(event, (), width, self.depth, **kw)
+
+# %% [markdown]
+# `encoder` makes E, which maps an example to a code. With `noise`, E also takes random numbers (a *stochastic* encoder).
 
 # %%
 #| export networks.players
@@ -930,6 +1004,9 @@ def encoder(self: Networks, event: tuple[int, ...], latent: int,
         return conv_encoder(event, latent, self.width, noise=noise, **kw)
     sizes = [math.prod(event)] + [noise] * (noise > 0)
     return JointMLP(sizes, latent, self.width, self.depth, **kw)
+
+# %% [markdown]
+# `joint_discriminator` makes the D of pairs $(x,z)$ for games with an encoder.
 
 # %%
 #| export networks.players
@@ -984,10 +1061,10 @@ grade_factor(answer)
 
 # %% [markdown]
 # ## Recap
-# - A run axis is one more axis in the weights. Without it, one network serves all runs and says nothing.
-# - Sum the losses over runs; then gradients and Adam are independent, as the poisoned run showed.
+# - A run axis is one more axis in the weights. Without it, one network serves all runs, without a warning.
+# - Sum the losses over runs; then gradients and Adam are independent, as the run with NaN targets showed.
 # - Each run draws from its own generator, so run 3 of eight is seed 3.
-# - A dying signal looks like collapse. Check the scale at the start before you blame the game.
+# - A signal that shrinks from layer to layer looks like mode collapse. Check its scale at the start of the training before you look for a fault in the game.
 #
 # **For later.** Why may a critic not use batch normalisation? What shape does a critic return for `(8, 256, 3, 28, 28)`? Why is a sum over runs right and a mean wrong?
 #

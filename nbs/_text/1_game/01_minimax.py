@@ -66,7 +66,7 @@ Picture(figure, "Five hundred real points: a dense centre, and eight faint clust
 
 
 # %% [markdown]
-# Here is the game as everybody writes it, with one change from chapter 0.5: the networks have a run axis, so one loop trains all eight. The two losses come in
+# Here is the game as it is usually written, with one change from chapter 0.5: the networks have a run axis, so one loop trains all eight. The two losses come in
 # the next section.
 
 # %%
@@ -123,8 +123,8 @@ for r, ax in enumerate(panels.flat):
 Picture(figure, f"Eight generators; the rare modes each one shows: {rare_seen(x)}")
 
 # %% [markdown]
-# The centre is there, and the rest is dark or a smear on the way to nowhere. The coverage table says the same with its companions: a perfect generator would show all nine modes,
-# and so, by the way, would it never put 90 % of the counts in one bin and 0 % in eight.
+# The centre is covered. The rare modes are missing, or there are only scattered samples between the modes. The coverage table says the same beside its reference values: a perfect generator would show all nine modes,
+# and would never put 90 % of the counts in one mode and 0 % in the other eight.
 
 # %%
 coverage_table(coverages(x, data))
@@ -132,12 +132,12 @@ coverage_table(coverages(x, data))
 
 # %% [markdown]
 # ## The game
-# A discriminator $D$ gives every example a logit $\ell$; $\sigma(\ell)$ is its belief that the example is real. It wants to be right:
+# A discriminator $D$ gives every example a logit $\ell$; $\sigma(\ell)$ is the probability that it gives to "real". $D$ maximises the value of the game and $G$ minimises it:
 #
 # $$\min_G\max_D\; V = \mathbb E_x \log\sigma(D(x)) + \mathbb E_z \log\big(1-\sigma(D(G(z)))\big).$$
 #
 # With $-\log\sigma(\ell)=\operatorname{softplus}(-\ell)$ this needs no logarithm of a small number. The generator may descend $V$ itself (*saturating*), or ascend $\log\sigma(D(G(z)))$, the
-# *non-saturating* loss that nearly everybody runs.
+# *non-saturating* loss that is used nearly always.
 
 # %%
 #| export losses.adversarial
@@ -181,8 +181,8 @@ assert torch.allclose(generator_loss(fake, saturating=True), (1 - fake.sigmoid()
 tuple(ours.shape)
 
 # %% [markdown]
-# ## What the best discriminator knows
-# Fix $G$, and call the density of its samples $q$, of the data $p$. At each point, $V$ gathers $p\log\sigma(\ell)+q\log(1-\sigma(\ell))$; its derivative in $\ell$ is $p-(p+q)\,\sigma(\ell)$, so
+# ## The optimal discriminator
+# Fix $G$, and call the density of its samples $q$, of the data $p$. At each point the integrand of $V$ is $p\log\sigma(\ell)+q\log(1-\sigma(\ell))$; its derivative in $\ell$ is $p-(p+q)\,\sigma(\ell)$, so
 #
 # $$D^*(x)=\sigma(\ell^*(x))=\frac{p(x)}{p(x)+q(x)},\qquad \ell^*(x)=\log\frac{p(x)}{q(x)},\qquad V(D^*)=2\,\mathrm{JSD}(p\|q)-\log 4.$$
 #
@@ -242,15 +242,15 @@ assert torch.isclose(value, 2 * jsd - math.log(4) * integral((P + Q) / 2), atol=
 round(value.item(), 4), round((2 * jsd - math.log(4)).item(), 4)
 
 # %% [markdown]
-# So at the optimum of $D$ the generator minimises a divergence that is zero only at $q=p$: every mode, with its weight. The theory loses no modes. What does?
+# So at the optimum of $D$ the generator minimises a divergence that is zero only at $q=p$: every mode, with its weight. At this optimum no mode is missing. Why then does training lose modes?
 
 # %% [markdown]
-# ## What the generator hears
-# The generator never sees the data. All it hears is the slope of its loss at *its own samples*, $\partial L/\partial\ell\;\nabla_x D$. The first factor first. For the two losses it is
+# ## The gradient that the generator receives
+# The generator never sees the data. It receives only the gradient of its loss at *its own samples*, $\partial L/\partial\ell\;\nabla_x D$. Take the first factor first. For the two losses it is
 #
 # $$\frac{\partial L_{\text{sat}}}{\partial\ell}=-\sigma(\ell),\qquad \frac{\partial L_{\text{ns}}}{\partial\ell}=-(1-\sigma(\ell)).$$
 #
-# Where $D$ is sure that a sample is fake ($\ell\ll0$), the saturating loss goes silent, exactly where it has most to say.
+# Where $D$ is sure that a sample is fake ($\ell\ll0$), the saturating loss has nearly no gradient, although these samples need it most.
 
 # %%
 logit = torch.linspace(-8, 8, 161, dtype=torch.float64, requires_grad=True)
@@ -271,7 +271,7 @@ Picture(figure, "Where D is sure of a fake the saturating push vanishes and the 
 
 
 # %% [markdown]
-# Give $D$ a head start of 300 steps against an untrained generator, and compare how loudly the two losses speak to $G$'s weights.
+# Give $D$ a head start of 300 steps against an untrained generator, and compare the size of the gradients that the two losses give $G$'s weights.
 
 # %%
 def loudness(head_start: int) -> dict[str, float]:
@@ -300,10 +300,10 @@ assert quieter["saturating"] < .2 * quieter["non-saturating"]
 
 
 # %% [markdown]
-# ## Nobody speaks of the dark modes
-# Now the second factor, $\nabla_x D$, at $G$'s own samples. Draw the discriminator of the first experiment, and the push on each sample.
+# ## No gradient points at the missing modes
+# Now the second factor, $\nabla_x D$, at $G$'s own samples. Draw the discriminator of the first experiment, and the gradient (the push) on each sample.
 #
-# **Predict:** where does $D$ believe that points are real: on the dark modes, or elsewhere too?
+# **Predict:** where does $D$ classify points as real: on the missing modes, or elsewhere too?
 
 # %%
 def push(G, D, r: int, n: int):
@@ -335,10 +335,10 @@ Picture(figure, f"Seed {dark}: D calls everything real but the centre, where all
         "samples are; the arrows point outwards, at no mode in particular")
 
 # %% [markdown]
-# Nearly everywhere. $D$ has learned one thing, *not here in the middle, please*. It was never shown a false point further out, so out there it is a plateau, and a plateau has no slope that leads to a mode. The arrows
-# say "away from here", in whatever direction; nothing says "to there".
+# Nearly everywhere. $D$ has learned only that points in the middle are generated. It has seen no generated point further out, so its logit is nearly constant there (a plateau), and a plateau has no gradient that leads to a mode. The arrows
+# point away from the middle, in arbitrary directions; none is directed at a mode.
 #
-# Count it. Of all the push that $G$ receives, which share lands on samples within one unit of a rare mode?
+# Measure it. Of the total push that $G$ receives, which share is on samples within one unit of a rare mode?
 
 # %%
 shares = []
@@ -349,7 +349,7 @@ for r in range(8):
 interval(shares)
 
 # %% [markdown]
-# Compare that with the cost of the crime. If $q$ is the centre alone, $p=0.9\,q+0.1\,r$ with the rare part $r$ elsewhere, then $D^*=0.9/1.9$ on the centre and $1$ on the rare modes, and the game's value exceeds its
+# Compare that with the cost of missing the rare modes. If $q$ is the centre alone, $p=0.9\,q+0.1\,r$ with the rare part $r$ elsewhere, then $D^*=0.9/1.9$ on the centre and $1$ on the rare modes, and the game's value exceeds its
 # optimum by only
 
 # %%
@@ -360,11 +360,11 @@ round(excess, 4), f"{excess / full:.1%} of what a generator pays that shows noth
 
 
 # %% [markdown]
-# Losing a tenth of the data costs a few per cent of the loss. A divergence that is zero only at the truth can still be nearly zero at a lie; that is why a loss curve cannot tell you whether modes are missing.
+# Losing a tenth of the data costs a few per cent of the loss. A divergence that is zero only at $q=p$ can still be nearly zero when modes are missing; that is why a loss curve does not show whether modes are missing.
 
 # %% [markdown]
 # ## The game as an object
-# Players, turns and one loss a turn: that is all a method is. [Chapter 1.2](02_training.ipynb) trains it, and [chapter 6.7](../6_workshop/07_engine.ipynb) is the engine.
+# A method consists of players, turns, and one loss a turn. [Chapter 1.2](02_training.ipynb) trains it, and [chapter 6.7](../6_workshop/07_engine.ipynb) is the engine.
 
 # %%
 #| export
@@ -386,8 +386,8 @@ class Minimax(AdversarialGame):
 Minimax(), Minimax.turns
 
 # %% [markdown]
-# ## Tuned, and still dark
-# A baseline that nobody tuned proves nothing. `python benchmarks/minimax.py` trains both losses with several rates, momenta and latents, eight seeds each and longer than this page may; what it recorded:
+# ## Tuned, and modes still missing
+# A baseline proves something only if it was tuned. `python benchmarks/minimax.py` trains both losses with several rates, momenta and latents, eight seeds each and longer than this page may; what it recorded:
 
 # %%
 tuned = recorded("minimax")
@@ -397,7 +397,7 @@ for row in rows:
     print(f"{row['setting']:48} rare modes seen, seed by seed: {row['by seed']}")
 
 # %% [markdown]
-# The best of all settings decides, and its seeds are not of one mind: where a few samples happen to be thrown far enough, a seed finds most of the ring. Chance found it, not the gradient.
+# The best of all settings counts, and its seeds differ: where a few samples happen to land far enough out, a seed finds most of the ring. It is found by chance, not by the gradient.
 
 # %%
 best = interval(max(rows, key=lambda row: sum(row["by seed"]))["by seed"])
@@ -407,7 +407,7 @@ claim("With one 90 % mode, the best of sixteen GAN settings misses half of eight
 
 # %% [markdown]
 # ## On real digits
-# Points in the plane are easy to doubt. Here are real handwritten digits, three to a picture, 1,000 modes. PacGAN's authors (after Metz et al.) cripple the discriminator and watch modes go. We give $D$ 128 hidden units, then 16, and change nothing else.
+# Points in the plane are a simple case. Here are real handwritten digits, three to a picture, 1,000 modes. PacGAN's authors (after Metz et al.) make the discriminator small and observe that modes are lost. We give $D$ 128 hidden units, then 16, and change nothing else.
 #
 # **Predict:** how many of 1,000 modes does each generator show in 26,000 samples? A perfect one shows all of them.
 
@@ -440,7 +440,7 @@ claim("A discriminator an eighth as wide loses at least a third of 1,000 digit m
 
 
 # %% [markdown]
-# Longer walks and other rates, as recorded: the last sample of the training (*raw*) beside a running average of $G$'s weights. Tuning moves the numbers as much as most papers do; it does not save the narrow $D$.
+# Longer training and other rates, as recorded: the last sample of the training (*raw*) beside a running average of $G$'s weights. Tuning moves the numbers as much as most papers do; it does not help the narrow $D$ enough.
 
 # %%
 for row in tuned.get("stacked_digits", []):
@@ -448,11 +448,11 @@ for row in tuned.get("stacked_digits", []):
     print(f"{row['setting']:40} raw {raw:36} averaged {averaged}")
 
 # %% [markdown]
-# After this short walk both are blurrier than the data (look at *high quality*), but only one has lost most of the modes. A small $D$ cannot tell which triples come too often, and what $D$ does not know, $G$ never hears.
+# After this short training both are blurrier than the data (look at *high quality*), but only one has lost most of the modes. A small $D$ cannot tell which triples come too often, so this is not in the gradient that $G$ receives.
 
 # %% [markdown]
-# ## Under your hands: when does a mode go dark?
-# Let the centre hold a ninth of the data, like everybody else, and raise its share. Somewhere the ring goes dark. Guess where, then drag.
+# ## Under your hands: when do modes go missing?
+# Let the centre hold a ninth of the data, like every other mode, and raise its share. From some share on, the modes of the ring are missing. Guess where, then drag.
 
 # %%
 def at_share(share: float):
@@ -478,10 +478,10 @@ assert film.widget.image.value == film.frames[5].png
 film.widget.slider.value = 0
 
 # %% [markdown]
-# ## Collapse, and back, by hand
-# A slider shows what somebody else did. Chapter [1.3](03_lab.ipynb) builds an instrument around a game; here we only use it. With a kernel, the cell below is alive: *Play*, the turns one by one, a timeline that goes back, lamps for the modes, and your own data by drawing.
+# ## Collapse and recovery, by hand
+# A slider shows a recorded experiment. Chapter [1.3](03_lab.ipynb) builds the *lab*, an interactive panel for a game; here we only use it. With a running kernel you can train in the cell below: *Play*, single turns, a timeline that goes back, a lamp for each mode that says whether it is captured, and your own data by drawing.
 #
-# Each **mission** wants a failure caused, and cured. A mission reads the lab's record, and ticks off the stages that it finds there. The first is about *who moves*. In $\min_G\max_D$ the discriminator answers every move of $G$; let $G$ move alone, and its best answer to a $D$ that stands still is the one point that this $D$ likes best.
+# In each **mission** you cause a failure and then repair it. A mission reads the lab's record, and ticks off the stages that it finds there. The first is about *who moves*. In $\min_G\max_D$ the discriminator answers every move of $G$; if $G$ is trained alone, its best answer to a fixed $D$ is the one point where this $D$ has its highest logit.
 
 # %%
 from modelab.course.exercises import mission
@@ -499,7 +499,7 @@ def alone(record):
     yield len(lit[-1]) == count
 
 # %% [markdown]
-# The other two are about *what is cheap to lose*, and for them you draw the data: many points in one place make a heavy mode.
+# The other two are about modes that cost little when they are lost, and for them you draw the data: many points in one place make a heavy mode.
 
 # %%
 @mission("at least five modes, one of them with half of the data or more",
@@ -529,7 +529,7 @@ lab = table_of().step(steps(200))
 lab
 
 # %% [markdown]
-# Without a kernel you see a still above. And here is the first mission done in code: a film that plays on this page, and a strip where pages do not play. Every lamp is a row under its timeline, and a notch marks each change.
+# Without a kernel you see a still picture above. Here is the first mission done in code: as a film on this page, or as a strip of pictures where films do not play. Every mode has a row under the timeline, and a mark shows each change of a setting.
 
 # %%
 film = table_of().step(200).step(144, only="G").step(176).recording(18)
@@ -613,10 +613,10 @@ grade_alone(answer), grade_drown(answer), grade_rescue(answer)
 # %% [markdown]
 # ## Recap
 # - The best discriminator is a density ratio, and at that optimum the game measures a divergence that only $q=p$ brings to zero.
-# - The generator hears of the data only through the slope of $D$ at its own samples. Far from all samples $D$ is a plateau, and nothing on it points at a mode.
-# - The order of turns is part of the game: $G$ alone runs to one point, and comes back when $D$ answers again.
-# - Losing rare modes costs little loss. Count them; the loss will not tell.
-# - The two generator losses differ in loudness, not in what they hear: on rare modes both stay deaf.
+# - The generator gets information about the data only through the gradient of $D$ at its own samples. Far from all samples $D$ is a plateau, and no gradient there points at a mode.
+# - The order of turns is part of the game: $G$ trained alone collapses to one point, and recovers when $D$ is trained again.
+# - Losing rare modes costs little loss. Count them; the loss does not show it.
+# - The two generator losses differ in the size of their gradients, not in their information: neither has a gradient towards the rare modes.
 #
 # **For later.** Where is $\nabla_x D$ evaluated in the generator's turn? What is $D^*$ where $q=0<p$? Why does a weaker $D$ lose modes rather than sharpness?
 #

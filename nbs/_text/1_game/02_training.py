@@ -89,12 +89,12 @@ torch.equal(first, again), torch.equal(first, looked), (first - looked).abs().ma
 assert torch.equal(first, again) and not torch.equal(first, looked)
 
 # %% [markdown]
-# Looking took nine numbers from the stream that training draws its noise from, so every later step is another one. Whoever plots
-# more often trains another network. Add a progress picture, and yesterday's table cannot be had again.
+# The look took nine random numbers from the stream that training draws its noise from, so every later step uses other numbers. If you
+# plot more often, you train another network. One added progress picture, and an earlier table cannot be reproduced.
 
 # %% [markdown]
 # ## A stream for every purpose
-# The cure: no stream is shared, and no stream has a position. The numbers for *(seed 3, noise, step 120)* come from a
+# The remedy: no stream is shared, and no stream has a state that a draw changes. The numbers for *(seed 3, noise, step 120)* come from a
 # generator seeded by exactly these words. So the state after $n$ steps is a function of the configuration and $n$, and nothing else:
 #
 # $$\theta_{n+1} = F(\theta_n,\; \text{draws}(\text{seed}, \text{stream}, n)).$$
@@ -124,6 +124,9 @@ from typing import Annotated, Any, Literal
 
 from modelab.core.registry import SettingGroup
 from modelab.core.signatures import Count, NonNegative, Real, Share, check_fields, check_value
+
+# %% [markdown]
+# `Schedule` is such a function: it gives the factor, between 0 and 1, that multiplies the learning rate at a step.
 
 # %%
 #| export training.optimiser
@@ -193,6 +196,9 @@ as_schedule("schedule", {"shape": "linear", "steps": 9}), error_message(as_sched
 Beta = Annotated[float, Real(0., .999999)]
 
 
+# %% [markdown]
+# `Optimiser` holds the learning rate, Adam's two decay rates (`betas`) and the schedule. `rates` gives the values for one player, so that G and D may differ.
+
 # %%
 #| export training.optimiser
 @dataclass(frozen=True)
@@ -220,7 +226,7 @@ Optimiser({"G": 1e-4, "D": 4e-4}, (0., .9)).rates("D")
 
 # %% [markdown]
 # ## What a game looks like
-# The engine knows nothing of minimax. It asks a game for its players, for the turns they take, and, for every turn, for one loss per run.
+# The engine does not depend on the minimax game. It asks a game for its players, for the turns they take, and, for every turn, for one loss per run.
 # What games share, the networks and the optimiser, are two fields.
 
 # %%
@@ -270,6 +276,9 @@ def noise(self: Game, *shape: int, generator: Generators = None,
           device: Any = None) -> torch.Tensor:
     "Latents; standard normal unless a game says otherwise."
     return randn(*shape, generator=generator, device=device)
+
+# %% [markdown]
+# `suits` does nothing here. A game that cannot be played on every mode set overrides it and raises an error before training starts.
 
 # %%
 #| export
@@ -344,7 +353,7 @@ error_message(turn_words, CriticGame(n_critic=3))
 
 # %% [markdown]
 # A loss gets one argument, the turn. It carries the players by name (`t.G`), a real batch `t.x`, latents `t.z`, and `t.step`. Batches are drawn when they are first
-# asked for, so a turn that needs no real data pays for none.
+# used, so a turn that needs no real data draws none.
 
 # %%
 #| export
@@ -370,7 +379,7 @@ class Turn:
         return self._generators("loss")
 
 # %% [markdown]
-# How many examples there are is the run's setting. A loss that must see more than a batch asks for it by number, `t.real(5000, "pool")`, from a stream of its own.
+# The batch size is a setting of the run. A loss that needs more than a batch asks for a number, `t.real(5000, "pool")`, from a stream of its own.
 
 # %%
 #| export
@@ -381,6 +390,9 @@ def batch(self: Turn) -> int:
         return self.__dict__["x"].shape[1]
     return self._run.batch // self._run.shards
 
+# %% [markdown]
+# `real` draws from the data. With `only` it draws from the listed modes alone.
+
 # %%
 #| export
 @patch
@@ -389,12 +401,18 @@ def real(self: Turn, n: int, stream: str = "data",
     "`n` real examples per run from a stream of their own, of all modes or of those in `only`."
     return self._run.real(n, self._generators(stream), only)
 
+# %% [markdown]
+# `noise` draws latents in the same way.
+
 # %%
 #| export
 @patch
 def noise(self: Turn, n: int, stream: str = "noise") -> torch.Tensor:
     "`n` latents per run, from a stream of their own."
     return self._run.noise(n, self._generators(stream))
+
+# %% [markdown]
+# The generators of a turn depend only on the seed, the name of the stream, the step, and the place of the turn in the step. So no draw depends on how many numbers were drawn before.
 
 # %%
 #| export
@@ -524,9 +542,9 @@ for rate in (1e-3, 1e-3, 1e-3, 5e-4):
 assert torch.equal(falling.sample(5), stepwise.sample(5))
 
 # %% [markdown]
-# ## Kept, killed, resumed
+# ## Save, stop, resume
 # A checkpoint holds tensors (weights, Adam's moments, losses) and a note in JSON, in the safetensors format: nothing in it is executed when it
-# is read. It is written under a temporary name and then renamed, so a power cut in the middle leaves the one before. The
+# is read. It is written under a temporary name and then renamed, so an interrupted save leaves the previous checkpoint intact. The
 # tests kill a process in the middle of saving fifty times. `Run.load` takes a folder, too, such as `modelab train` writes, and reads its newest
 # checkpoint. What several processes do is [chapter 6.13](../6_workshop/13_distributed.ipynb).
 #
@@ -569,7 +587,7 @@ message
 
 # %% [markdown]
 # ## Under your hands
-# The ring again, recorded every few steps. Press play and watch seed 0: points condense on modes, wander along the ring, and settle.
+# The ring again, recorded every few steps. Press play and watch seed 0: the samples gather at modes, move along the ring, and settle.
 
 # %%
 def frame(run, seed: int = 0):
@@ -608,7 +626,7 @@ film.widget.slider.value = 0
 recorded("training")
 
 # %% [markdown]
-# On a graphics card a single small loop is all waiting, so more seeds cost next to nothing: 64 at once take less time than three loops (`--runs 64 --out benchmarks/training_gpu.json`).
+# On a graphics card a single small loop spends most of its time waiting, so more seeds cost very little: 64 at once take less time than three loops (`--runs 64 --out benchmarks/training_gpu.json`).
 
 # %%
 recorded("training_gpu")
@@ -655,7 +673,7 @@ grade_streams(answer)
 
 # %% [markdown]
 # ## Recap
-# - Shared random streams make looking part of the experiment. A stream per purpose and step does not.
+# - With shared random streams, looking at samples changes the experiment. With a stream per purpose and step it does not.
 # - A game is players, turns and one loss per turn. Everything else is the engine's.
 # - Save and resume equals never having stopped, to the bit, also with a falling learning rate.
 # - Divergence and Ctrl-C name the step; nothing that was done is lost.

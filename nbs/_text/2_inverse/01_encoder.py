@@ -67,7 +67,7 @@ lit = [int(c.captured) for c in forward.coverage()]
 lit
 
 # %% [markdown]
-# Hardly any. The data have five separate lumps, $G$ is one continuous curve, and a lump without samples is a lump that $D$'s slope says nothing about. Was this $G$ treated fairly? Recorded, eight seeds each:
+# Hardly any. The data have five separate modes, $G$ is one continuous curve, and no slope of $D$ leads to a mode without samples. Was this $G$ tuned? Recorded, eight seeds each:
 
 # %%
 record = recorded("encoder")
@@ -78,9 +78,9 @@ for row in record.get("forward", []):
     )
 
 # %% [markdown]
-# A penalty on $D$'s gradient (chapter [1.4](../1_game/04_wasserstein.ipynb)) gives every mode of this line its good sample, and most samples still lie between modes. So there is a loss to look at, of modes or of quality.
+# A penalty on $D$'s gradient (chapter [1.4](../1_game/04_wasserstein.ipynb)) gives every mode of this line its good sample, and most samples still lie between modes. So either modes are lost or quality.
 #
-# Now run a network the other way: $E$ takes an example $x$ and gives a code $z=E(x)$. What it has to imitate is the prior, the law from which $G$ would draw its latents: here uniform on $[-1,1]$.
+# Now train a network in the other direction: $E$ takes an example $x$ and gives a code $z=E(x)$. What it has to imitate is the prior, the law from which $G$ would draw its latents: here uniform on $[-1,1]$.
 #
 # **Predict:** how many modes can $E$ lose?
 
@@ -120,7 +120,7 @@ value, 2 * jsd - math.log(4)
 
 # %% [markdown]
 # ## How far from the prior?
-# Counting modes is idle where there is one. Ask instead how evenly it is filled. Put every code at its *level* $u=F(z)$, the share of the prior below it. Codes that obey the prior have levels that are uniform on $[0,1]$. The **Kolmogorov–Smirnov statistic** is the largest gap between the share of codes below a level and the level itself:
+# The prior has one mode, so a mode count says nothing. Measure instead how evenly the prior is filled. Give every code its *level* $u=F(z)$, the share of the prior below it. Codes that follow the prior have levels that are uniform on $[0,1]$. The **Kolmogorov–Smirnov statistic** is the largest gap between the share of codes below a level and the level itself:
 #
 # $$K=\sup_u\big|\hat F_n(u)-u\big|.$$
 #
@@ -237,7 +237,7 @@ assert math.isclose(joint_ks_statistic(diagonal).item(), 1 / 4, abs_tol=2e-3)
 joint_ks_statistic(diagonal).item()
 
 # %% [markdown]
-# Perfection is not zero either: a finite draw from the prior itself has gaps. Every table below carries that number as *null*.
+# A perfect result is not zero either: a finite draw from the prior itself has gaps. Every table below carries that number as *null*.
 #
 # ## The game
 # The encoder may draw noise beside $x$ (`stochastic`; it will matter). Its penalty is on $D$'s gradient at draws of the prior, R1 of chapter 1.4; what that is worth stands in the table of what was tried.
@@ -327,7 +327,7 @@ def loss_D(self: Encoder, t: Any) -> torch.Tensor:
 
 
 # %% [markdown]
-# $E$ hears of the prior through $D$ alone.
+# $E$ gets information about the prior only through $D$.
 
 # %%
 #| export
@@ -397,7 +397,7 @@ claim("An encoder misses regions of the latent at first and captures them all la
       baseline=f"{before} before training", holds=after.high < .2 and before.low > .5)
 
 # %% [markdown]
-# Regions are missed, and none stays missed: it has a filled neighbour, the prior is one piece, and so $D$'s slope leads in from the side. A mode of the data may be an island.
+# Regions are missed for a while, and none stays missed. The prior is connected, so a missed region has a filled neighbour, and $D$'s slope leads into it from there. A mode of the data may have no neighbour.
 #
 # ## Points cannot fill a line
 # No region is missed. Is the prior *filled*?
@@ -417,7 +417,7 @@ def summary(seen: dict, prior: str) -> str:
 print(summary(seen[1000], "uniform"))
 
 # %% [markdown]
-# Three times the null and more. It cannot be helped: the modes are nearly points, a deterministic $E$ sends a point to a point, and five points are not an interval. At an atom of weight $w$ the codes' law jumps by $w$ while the prior's climbs steadily, so on one side of the jump or the other there is a gap of at least $w/2$:
+# Three times the null and more. It cannot be avoided: the modes are nearly points, a deterministic $E$ sends a point to a point, and five points are not an interval. At an atom of weight $w$ the codes' law jumps by $w$ while the prior's climbs steadily, so on one side of the jump or the other there is a gap of at least $w/2$:
 #
 # $$K\ge\tfrac12\max_k w_k,\qquad\text{for five equal atoms}\quad K\ge\tfrac1{10},$$
 #
@@ -435,7 +435,7 @@ assert math.isclose(floor, .1, abs_tol=1e-12) and (ks_statistic(atoms(tries)) > 
 floor, ks_statistic(atoms(tries)).min().item()
 
 # %% [markdown]
-# That is a *floor*; no training goes below it, and a null of .04 is the wrong thing to hope for. Modes that have some width can be stretched over their fifth, if the network can be steep enough; recorded for four widths, with the same settings (at .3 neighbouring modes begin to touch):
+# That is a *floor*; no training goes below it, so the null of .04 cannot be reached. Modes that have some width can be stretched over their fifth, if the network can be steep enough; recorded for four widths, with the same settings (at .3 neighbouring modes begin to touch):
 
 # %%
 for row in record.get("width", []):
@@ -459,10 +459,10 @@ claim(
     holds=filled.high < .1)
 
 # %% [markdown]
-# Have we then lost nothing?
+# Is then nothing lost?
 #
 # ## Filled is not the same as kept apart
-# $D$ sees codes. It never sees an $x$. Nothing in the game forbids that two modes of the data get *the same* codes. So ask the codes: is the nearest code of another point a code of the same mode? If that holds for nine tenths of a mode's points, the mode has a place of its own.
+# $D$ sees codes. It never sees an $x$. Nothing in the game forbids that two modes of the data get *the same* codes. So test the codes: is the nearest code of another point a code of the same mode? If that holds for nine tenths of a mode's points, the mode has a place of its own.
 
 # %%
 #| export
@@ -487,7 +487,7 @@ def separated_modes(codes: Codes,  # (*runs, n, latent)
 
 
 # %% [markdown]
-# Three encoders made by hand, to know what the two measures say of them. One *hashes*: it takes the digits of $x$ far behind the point. One gives the same code to everything. And one is the best there is on a line: it keeps the order and gives every mode a fifth of the interval, by the distribution function of the data.
+# Three encoders made by hand show what the two measures say. One *hashes*: it takes the digits of $x$ far behind the point. One gives the same code to everything. And one is the best there is on a line: it keeps the order and gives every mode a fifth of the interval, by the distribution function of the data.
 
 # %%
 def by_rank(x):
@@ -522,7 +522,7 @@ for name, (code, m) in tried.items():
     )
 
 # %% [markdown]
-# Read it line by line. The hash is uniform to the last digit and knows nothing: a good $K$ says *nothing* about modes. By rank one can have both. An *untrained* $E$ keeps nearly all apart already, if you look closely: a random map rarely sends two points to one. What training adds is room, since two points upon one another would double the jump; see how far the closest two are now. With noise that reason is gone: two stripes may lie on top of each other, and they do.
+# Read it line by line. The hash is uniform to the last digit and keeps no modes apart: a good $K$ says *nothing* about modes. The encoder by rank has both. An *untrained* $E$ keeps nearly all apart already, if you look closely: a random map rarely sends two points to one. Training increases the distances, since two points with the same code would double the jump; see how far apart the closest two are now. With noise that reason is gone: two stripes may overlap, and they do.
 
 # %%
 apart_random, apart_plain, apart_noisy = (interval(separated_modes(s["code"], s["mode"], 5))
@@ -537,7 +537,7 @@ claim("A deterministic encoder of near-points keeps all five modes apart",
       baseline=f"{apart_random} untrained; {apart_noisy} with noise", holds=apart_plain.low > 4.5)
 
 # %% [markdown]
-# So "an encoder loses no mode" is true of the latent, where there is one. For the data it says: no code tells $D$ that something is missing, and whether two modes share a code is a matter of luck, of noise, and of how sharp the modes are.
+# So "an encoder loses no mode" is true of the latent, where there is one. For the data it says: $D$ cannot see from the codes that something is missing, and whether two modes share a code depends on chance, on the noise, and on how narrow the modes are.
 #
 # ## In the plane
 # Eight modes on a ring, two latents, a normal prior. Colours and digits are modes.
@@ -580,7 +580,7 @@ for row in record.get("grid", []):
         f"   kept {row['kept'].split(' over')[0]:18} of {row['of']}")
 
 # %% [markdown]
-# The same picture everywhere. Without noise the modes have places of their own, and the prior is not filled: in the plane even less than on a line, since a handful of points is fewer for a square. One seed is the exception, and a true fold: on the ring with one latent it sends two modes to one code, where $D$ says the same to both. With noise it is filled, nearly to the null, and the modes are mixed. With a *normal* prior none is left at all: the noise that $E$ draws obeys that prior already, so the cheapest encoder passes it on and never looks at $x$.
+# The same picture everywhere. Without noise the modes have places of their own, and the prior is not filled: in the plane even less than on a line, since a handful of points is fewer for a square. One seed is the exception, and a true fold: on the ring with one latent it sends two modes to one code, where $D$ says the same to both. With noise it is filled, nearly to the null, and the modes are mixed. With a *normal* prior no mode is kept apart: the noise that $E$ draws follows that prior already, so the simplest encoder passes it on and ignores $x$.
 #
 # What was tried on the way, on the line with a uniform prior:
 
@@ -594,8 +594,8 @@ for row in record.get("tuning", []):
 # %% [markdown]
 # A quick $D$ and a penalty on its gradient make the codes more even, each alone nearly as well as both. None of the settings changes what is kept: five without noise, and with it whatever chance leaves.
 #
-# ## Under your hands: be the encoder
-# Five sliders are the codes of the five modes, a sixth is the noise: it makes stripes of the spots. Pile two spots on one another (a *fold*), watch the gap, and cure it. Then bring the gap to zero in two ways: with every mode in a place of its own, and with none.
+# ## Under your hands: set the codes yourself
+# Five sliders are the codes of the five modes, a sixth is the noise: it turns points into stripes. Give two modes the same code (a *fold*), watch the gap, and repair it. Then bring the gap to zero in two ways: with every mode in a place of its own, and with none.
 
 # %%
 def placed(spots, width: float):
@@ -659,7 +659,7 @@ tried_so_far
 
 # %% [markdown]
 # ## In your own code
-# Your encoder, your critic of codes, your prior. Measure both: how well the prior is filled, and whether what you care about is still told apart.
+# Your encoder, your critic of codes, your prior. Measure both: how well the prior is filled, and whether what you care about is still kept apart.
 
 # %%
 my_E, my_D = nn.Linear(10, 2), mlp(2, (), 32)
@@ -709,10 +709,10 @@ grade_encoder(answer)
 
 # %% [markdown]
 # ## Recap
-# - An encoder trained against a prior plays the game of 2014 with its ends exchanged. Its target is one piece: regions are missed for a while and found again.
+# - An encoder trained against a prior plays the game of 2014 with its ends exchanged. Its target is connected: regions are missed for a while and found again.
 # - Measure how the prior is filled by $K$, per axis *and* jointly, beside the null and beside the floor: atoms of weight $w$ cost $w/2$, whatever the training.
-# - Noise lifts the floor. It also lifts the only reason to keep modes apart. "Fills the latent" and "keeps the modes apart" are two measures, and a hash has the first without the second.
-# - What would tie a code to its $x$? A $D$ that sees both. That is the next chapter.
+# - Noise removes the floor. It also removes the only reason to keep modes apart. "Fills the latent" and "keeps the modes apart" are two measures, and a hash has the first without the second.
+# - What makes a code depend on its $x$? A $D$ that sees both. That is the next chapter.
 #
 # **For later.** Why does $D$'s slope find a missed region of the prior and not a missed mode? What is $K$ of a constant encoder? Which of the measures notices that $E$ passes its noise through? What does $D$ know of $x$? ([2.2](02_bigan.ipynb))
 #

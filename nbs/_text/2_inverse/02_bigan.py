@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | **Question** | If two maps, there and back, are to undo each other, who makes them, and does the data lose modes on the way? |
-# | **You will be able to** | build a BiGAN, read its joint plane, measure whether its two maps are inverse to one another, and recognise the two mistakes that make them strangers |
+# | **You will be able to** | build a BiGAN, read its joint plane, measure whether its two maps are inverse to one another, and recognise the two mistakes that prevent it |
 # | **Paper** | Donahue, Krähenbühl, Darrell, *Adversarial feature learning*, 2017; Dumoulin et al., *Adversarially learned inference*, 2017 |
 # | **Needs** | [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [2.1](01_encoder.ipynb) |
 # | **Time** | about a minute of computing |
@@ -92,7 +92,7 @@ claim(
     holds=by_E.low > 4.9 and by_G.high < 4.9)
 
 # %% [markdown]
-# With one dimension each for $x$ and $z$ the whole game is a plane. Each real point sits at $(x, E(x))$: those are the discs. Each latent sits at $(G(z), z)$: together they are a curve. The background is what the discriminator thinks of a pair, dark for *real*. Above is a seed with a dark mode.
+# With one dimension each for $x$ and $z$ the whole game is a plane. Each real point sits at $(x, E(x))$: those are the discs. Each latent sits at $(G(z), z)$: together they are a curve. The background is the output of the discriminator for a pair, dark for *real*. The left panel shows the seed that captures fewest modes, the right one the seed that captures most.
 
 # %%
 @torch.no_grad()
@@ -126,16 +126,16 @@ Picture(
     "turns away from it")
 
 # %% [markdown]
-# The discs spread along $z$, five spots, each at a height of its own: the codes have to fill the prior, which is one piece, and five near-points fill it best by keeping apart. The curve moves along $x$: at the height of a spot it ought to pass through the spot. Where it does not, the mode is dark, although the encoder has kept a place for it.
+# The discs spread along $z$, five spots, each at a height of its own: the codes have to fill the prior, which is one piece, and five near-points fill it best by keeping apart. The curve moves along $x$: at the height of a spot it ought to pass through the spot. Where it does not, the mode is missing, although the encoder has codes of its own for it.
 #
 # ## One discriminator, two kinds of pairs
-# $E$ and $G$ never meet each other's output. $D$ is shown pairs: real ones $(x,E(x))$ and generated ones $(G(z),z)$, and tells them apart with the loss of chapter 1.1. $G$ and $E$ want it to be wrong, together:
+# $E$ and $G$ never receive each other's output. $D$ is shown pairs: real ones $(x,E(x))$ and generated ones $(G(z),z)$, and tells them apart with the loss of chapter 1.1. $G$ and $E$ want it to be wrong, together:
 #
 # $$\min_{G,E}\max_D\;\mathbb E_x\log\sigma\big(D(x,E(x))\big)+\mathbb E_z\log\big(1-\sigma(D(G(z),z))\big).$$
 #
-# Chapter 1.1 applies as it stands, to pairs: at the optimum the two *joint* distributions are equal. Then $E(G(z))=z$ and $G(E(x))=x$ almost everywhere: were it otherwise, a pair from one side would lie where the other side has none. Nobody ever computes a reconstruction.
+# Chapter 1.1 applies as it stands, to pairs: at the optimum the two *joint* distributions are equal. Then $E(G(z))=z$ and $G(E(x))=x$ almost everywhere: were it otherwise, a pair from one side would lie where the other side has none. No reconstruction is ever computed.
 #
-# What do $G$ and $E$ descend? Saturating losses whisper. Two others are in use: *swapped* labels (each wants its pairs taken for the other kind), and *linear* in the logits, as in the authors' code of the next chapter.
+# What do $G$ and $E$ descend? Saturating losses have small gradients. Two others are in use: *swapped* labels (each wants its pairs taken for the other kind), and *linear* in the logits, as in the authors' code of the next chapter.
 #
 # $$L_{GE}^{\text{swapped}}=\mathbb E\,\text{softplus}\big(D(x,E(x))\big)+\mathbb E\,\text{softplus}\big(-D(G(z),z)\big),\qquad L_{GE}^{\text{linear}}=\mathbb E\,D(x,E(x))-\mathbb E\,D(G(z),z).$$
 
@@ -176,7 +176,7 @@ for form in ("swapped", "linear"):
 print(error_message(generator_encoder_loss, real, fake, "saturating"))
 
 # %% [markdown]
-# What does the best $D$ know? The log-ratio of the two joint densities. A case in which it can be written down: the encoder mixes, $E(x)=e\,x+\sqrt{1-e^2}\,\varepsilon$, and so does the generator, $G(z)=g\,z+\sqrt{1-g^2}\,\varepsilon$, with $x$ and $z$ standard normal. If $e=g$ the two joint laws are the same and the best logit is zero *everywhere*; else real pairs score higher by the divergence of the two laws, $\tfrac{1-eg}{1-g^2}-1+\tfrac12\log\tfrac{1-g^2}{1-e^2}$.
+# What is the optimal $D$? The log-ratio of the two joint densities. A case in which it can be written down: the encoder mixes, $E(x)=e\,x+\sqrt{1-e^2}\,\varepsilon$, and so does the generator, $G(z)=g\,z+\sqrt{1-g^2}\,\varepsilon$, with $x$ and $z$ standard normal. If $e=g$ the two joint laws are the same and the best logit is zero *everywhere*; else real pairs score higher by the divergence of the two laws, $\tfrac{1-eg}{1-g^2}-1+\tfrac12\log\tfrac{1-g^2}{1-e^2}$.
 
 # %%
 from torch.distributions import Normal
@@ -201,7 +201,7 @@ assert all(math.isclose(v, divergence(e, .8), abs_tol=.03) for e, v in measured.
 {e: (round(v, 3), round(divergence(e, .8), 3)) for e, v in measured.items()}
 
 # %% [markdown]
-# An encoder that does not fit the generator is found out, and most of all one that turns the other way.
+# The optimal $D$ detects an encoder that does not fit the generator, and most clearly one with the opposite sign.
 #
 # The encoder, its prior and its draws are those of chapter [2.1](01_encoder.ipynb). New are the generator and a $D$ of two inputs. On pictures all three may be convolutional, `Networks("conv")`; $D$ then takes the latent beside what its filters have found.
 
@@ -229,7 +229,7 @@ class BiGAN(EncodingGame):
 
 
 # %% [markdown]
-# $D$ takes its turn alone; $G$ and $E$ move together in the other turn, `GE`.
+# $D$ is trained alone in its turn; $G$ and $E$ are trained together in the other turn, `GE`.
 
 # %%
 #| export
@@ -268,7 +268,7 @@ Run(pictured, digits(), runs=2, batch=16, device="cpu").step(2).sample(3).shape
 
 # %% [markdown]
 # ## There and back
-# Is $G(E(x))$ near $x$, and $E(G(z))$ near $z$? Near compared with what? With what the same points would get if somebody had mixed up the partners: the mean distance of pairs, over the mean distance of *shuffled* pairs. One means that the two maps know nothing of each other.
+# Is $G(E(x))$ near $x$, and $E(G(z))$ near $z$? Near compared with what? With what the same points would get if the partners were mixed up: the mean distance of pairs, over the mean distance of *shuffled* pairs. One means that the two maps have no relation to each other.
 
 # %%
 def apart(a: torch.Tensor, b: torch.Tensor) -> list[float]:
@@ -289,7 +289,7 @@ def round_trips(seen) -> dict:
 round_trips(seen)
 
 # %% [markdown]
-# Far from one, and far from zero: whatever falls between two spots is mapped to a mode that is not its own. The other thing to ask is whether the codes of real data obey the law of the latents: the exact Wasserstein distance of [1.4](../1_game/04_wasserstein.ipynb), by sorting.
+# Far from one, and far from zero: whatever falls between two spots is mapped to a mode that is not its own. The other thing to ask is whether the codes of real data follow the law of the latents: the exact Wasserstein distance of [1.4](../1_game/04_wasserstein.ipynb), by sorting.
 #
 # Two mistakes are found in published code again and again. Neither stops the training or raises an error. *The encoder is never trained*: its weights were forgotten when the optimiser was made. *Its sign is flipped*: $E$ helps $D$ instead of opposing it.
 #
@@ -325,7 +325,7 @@ for name in looks:
     print(f"{name:18} z → x → z {trips[name]}   codes from prior {laws[name]}")
 
 # %% [markdown]
-# A flipped encoder runs away from the generator, and the round trip tells: nothing comes back. A forgotten one does not show there. The generator learns to undo whatever stands before it, even a random net! But random codes do not obey the prior, and so $G$ is asked for data from latents that no data have.
+# An encoder with the wrong sign moves away from the generator, and the round trip shows it: nothing is reconstructed. An encoder that is never trained does not show there, since the generator learns to invert even a random network. But random codes do not follow the prior, and so $G$ is asked for data from latents that no data have.
 
 # %%
 claim(
@@ -377,7 +377,7 @@ Picture(figure,
 
 # %% [markdown]
 # ## Under your hands: how the plane fills
-# The line of five again, from the first step on. Watch the spots rise and fall until they share the height, and the curve look for them. A spot that the curve avoids is a dark mode: found early, and lost again.
+# The line of five again, from the first step on. Watch the spots rise and fall until they share the height, and the curve approach them. A spot that the curve avoids is a missing mode: found early, and lost again.
 
 # %%
 def frames(rules, r: int):
@@ -403,7 +403,7 @@ assert film.widget.image.value == film.frames[7].png
 film.widget.slider.value = 0
 
 # %% [markdown]
-# **By hand.** The same plane in the lab of [1.3](../1_game/03_lab.ipynb): discs at $(x, E(x))$, crosses at $(G(z), z)$, the field is $D$ on pairs. The mission: take the judge away. *G only* moves the two maps while $D$ stands still; they run to wherever this $D$ was last pleased. Then let $D$ answer again.
+# **By hand.** The same plane in the lab of [1.3](../1_game/03_lab.ipynb): discs at $(x, E(x))$, crosses at $(G(z), z)$, the field is $D$ on pairs. The mission: stop training the discriminator. *G only* trains the two maps while $D$ stays fixed; they move to where this $D$ gives them the lowest loss. Then train $D$ again.
 
 # %%
 from modelab.course.exercises import mission
@@ -508,10 +508,10 @@ grade_unjudged(answer)
 
 # %% [markdown]
 # ## Recap
-# - A BiGAN's discriminator sees pairs. Where the joint laws agree, the two maps are inverse, and nobody has computed a reconstruction.
-# - The encoder's target has one hump, so it has no mode to lose; the generator's has many. In the joint plane a lost mode is a spot that the curve avoids.
-# - Measure the round trip against shuffled partners, and the codes against the prior. The first finds an encoder that fights on the wrong side, the second one that was forgotten.
+# - A BiGAN's discriminator sees pairs. Where the joint laws agree, the two maps are inverse, and no reconstruction is computed.
+# - The encoder's target has one mode, so none can be lost; the generator's target has many. In the joint plane a lost mode is a spot that the curve avoids.
+# - Measure the round trip against shuffled partners, and the codes against the prior. The first finds an encoder with the wrong sign, the second one that was never trained.
 #
-# **For later.** Why do $E$ and $G$ move in one turn? What would $D$ learn if it saw $x$ alone? What does $E$ know of a dark mode that $G$ does not, and who could tell $G$? ([2.3](03_pairwise.ipynb))
+# **For later.** Why do $E$ and $G$ move in one turn? What would $D$ learn if it saw $x$ alone? What information about a missing mode is in $E$ and not in $G$, and how could $G$ get it? ([2.3](03_pairwise.ipynb))
 #
 # **References.** J. Donahue, P. Krähenbühl, T. Darrell, *Adversarial feature learning*, ICLR 2017. V. Dumoulin, I. Belghazi, B. Poole, O. Mastropietro, A. Lamb, M. Arjovsky, A. Courville, *Adversarially learned inference*, ICLR 2017.

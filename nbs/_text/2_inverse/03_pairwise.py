@@ -61,8 +61,8 @@ from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## E knows the mode, G does not
-# Eight modes on a circle of radius 4 and a single number as latent. The encoder cannot lose a mode: its target is one normal hump, and it deals the eight modes out along it. The generator can lose as many as it likes.
+# ## E keeps the mode, G loses it
+# Eight modes on a circle of radius 4 and a single number as latent. The encoder cannot lose a mode: its target is one normal distribution, and it spreads the eight modes along it. The generator can lose any number of them.
 # The BiGAN below has what served it best among the settings we tried: a stochastic encoder, a quick discriminator, rates that fade to a hundredth. (`PairwiseBiGAN` is built further down; with weight 0 it is BiGAN.)
 #
 # **Predict:** of eight seeds, how many show all eight modes at the end?
@@ -74,7 +74,7 @@ regime = dict(stochastic=True, networks=Networks(latent=1, depth=3, width=64), o
 plain = Run(PairwiseBiGAN(weight=0., **regime), data, batch=64, device="cpu")
 
 # %% [markdown]
-# Before it trains to the end, look at something that the game throws away. Each real $x$ has a code $z=E(x)$, and the generator turns the code into $\hat x=G(z)$. So each real point comes with a partner.
+# Before it trains to the end, look at something that the game does not use. Each real $x$ has a code $z=E(x)$, and the generator turns the code into $\hat x=G(z)$. So each real point comes with a partner.
 
 # %%
 def pairs(run, n: int = 500):
@@ -117,7 +117,7 @@ Picture(
 )
 
 # %% [markdown]
-# Sharp, and incomplete. Total variation says that more than half of the samples would have to move. Now the pairs, at step 1,500: where a mode is dark, a real point and its partner are far apart. The generator moves along
+# Sharp, and incomplete. Total variation says that more than half of the samples would have to move. Now the pairs, at step 1,500: where a mode is missing, a real point and its partner are far apart. The generator moves along
 # $\nabla_x D$. Does that slope point from the partner to the point?
 
 # %%
@@ -127,11 +127,11 @@ print(f"{far.float().mean():.0%} of the pairs are more than one unit long")
 interval(toward)
 
 # %% [markdown]
-# That is the mean cosine between the slope of $D$ and the way to go, seed by seed: 1 would be straight there, 0 is no idea. $D$ does not know where $\hat x$ should go. But we do.
+# That is the mean cosine between the slope of $D$ and the way to go, seed by seed: 1 means straight to the point, 0 means no relation. The slope of $D$ does not say where $\hat x$ should go. But the pairs do.
 
 # %% [markdown]
-# ## Tell D which way is up
-# Ask that between $\hat x$ and $x$, with $z=E(x)$ held, the logit $\ell$ rises by one per unit of length, straight towards $x$:
+# ## A direction for the slope of D
+# We require that between $\hat x$ and $x$, with $z=E(x)$ held, the logit $\ell$ rises by one per unit of length, straight towards $x$:
 #
 # $$R(x)=\big\|\nabla_{\tilde x}\,\ell(\tilde x,z)-u\big\|^2,\qquad u=\frac{x-\hat x}{\|x-\hat x\|},\qquad \tilde x=\epsilon x+(1-\epsilon)\hat x,\quad \epsilon\sim U[0,1].$$
 #
@@ -145,7 +145,7 @@ def first_try(D, x, z, x_hat):
 
 
 # %% [markdown]
-# A discriminator that we can differentiate in our heads: $\ell=a\cdot x$ has slope $a$ everywhere. Straight up costs 0, flat costs 1, straight down costs 4.
+# A discriminator whose slope is known: $\ell=a\cdot x$ has slope $a$ everywhere. The right direction costs 0, a flat $D$ costs 1, the opposite direction costs 4.
 
 # %%
 x, z, x_hat = torch.tensor([[3., 0.]]), torch.zeros(1, 1), torch.zeros(1, 2)
@@ -155,7 +155,7 @@ costs
 
 # %% [markdown]
 # **The sign belongs to the labels.** This $u$ points at the end where logits should be high, so real must mean high. Where a discriminator is trained the other way round (VEEGAN's is, and so is the critic in the code of
-# the Wasserstein GAN), hand over `lambda x, z: -D(x, z)`. Nothing fails when the sign is wrong; it only pushes $G$ away from every mode, with twice the force of indifference. The list of costs above is a test you can run on any implementation.
+# the Wasserstein GAN), hand over `lambda x, z: -D(x, z)`. There is no error when the sign is wrong, but $G$ is pushed away from every mode. The list of costs above is a test you can run on any implementation.
 
 # %% [markdown]
 # ## Three ways to be nearly right
@@ -193,8 +193,8 @@ Picture(
 )
 
 # %% [markdown]
-# The squared form ends at the mean of all directions asked for at one place, the norm form at their median. That matters late: once $\hat x$ lies beside $x$, $u$ is a coin toss, its mean is 0, and *the squared penalty turns into a
-# penalty on the slope itself*, a call for a flat $D$:
+# The squared form ends at the mean of all directions asked for at one place, the norm form at their median. That matters late: once $\hat x$ lies beside $x$, $u$ is a random direction, its mean is 0, and *the squared penalty turns into a
+# penalty on the slope itself*, which asks for a flat $D$:
 
 # %%
 g = torch.tensor([.3, -.2], dtype=torch.float64)
@@ -207,7 +207,7 @@ assert torch.isclose(left, right)
 left.item(), right.item()
 
 # %% [markdown]
-# A flat $D$ cannot sharpen. Keep this for later: $\lambda$ must be large while modes are missing and small at the end.
+# A flat $D$ cannot make samples sharper. So $\lambda$ must be large while modes are missing and small at the end.
 
 # %% [markdown]
 # **The output.** A slope of one along the pair means $\ell(x)-\ell(\hat x)=\|x-\hat x\|$. No probability can rise by five. Let $D$ answer with a sigmoid and give it the best possible steepness:
@@ -229,7 +229,7 @@ torch.cdist(scans.flatten(1), scans.flatten(1)).mean().item()
 
 # %% [markdown]
 # ## The penalty
-# One pair may have no direction, $x=\hat x$. Dividing by $\max(\|\delta\|,\varepsilon)$ sets $u=0$ there and asks for slope zero, which nobody ordered. We offer three answers: `mask` leaves the pair out (it costs 0; the default), `zero` is that
+# One pair may have no direction, $x=\hat x$. Dividing by $\max(\|\delta\|,\varepsilon)$ sets $u=0$ there and asks for slope zero, which is not intended. We offer three answers: `mask` leaves the pair out (it costs 0; the default), `zero` is that
 # division, `smooth` shortens $u$ gradually, to $\delta/\sqrt{\|\delta\|^2+b^2}$. A batch norm in $D$ would make a slope per example meaningless, and is refused.
 
 # %%
@@ -285,7 +285,7 @@ _direction(torch.tensor([[3., 4.], [1e-30, 0.]]), torch.zeros(2, 2), lead=1)
 
 
 # %% [markdown]
-# The miss is the gradient of the logit less the direction asked for. Its size is what the penalty charges.
+# The miss is the gradient of the logit less the direction asked for. The penalty is its size, squared or not.
 
 # %%
 #| export
@@ -362,7 +362,7 @@ assert torch.allclose(R, (slope - u).square().sum((1, 2, 3)), atol=1e-7)
 R.shape, R.mean().item()
 
 # %% [markdown]
-# One value per example: you average, and you weight. And nobody but $D$ may learn from it; a gradient that leaks into $u$ would teach $E$ and $G$ to stand where $D$ happens to point.
+# One value per example: you average, and you weight. And only $D$ may be trained by it; a gradient through $u$ would teach $E$ and $G$ to stand where $D$ happens to point.
 
 # %%
 my_E, my_G = mlp(2, 1, 8), mlp(1, 2, 8)
@@ -409,7 +409,7 @@ fall = [
 fall
 
 # %% [markdown]
-# And a gauge for what was achieved: slope (1 is asked), cosine (1), and the rise of the logit, which should equal the distance.
+# `Alignment` measures what was achieved: slope (1 is asked), cosine (1), and the rise of the logit, which should equal the distance.
 
 # %%
 #| export
@@ -517,7 +517,7 @@ shown = [guided_D.cosine[r][far[r]].nanmean().item() for r in range(8)]
 f"without the penalty {interval(toward):.2f}, with it {interval(shown):.2f}"
 
 # %% [markdown]
-# Here is the field itself. Lines join partners (crosses) to their real points; at each partner the blue arrow is the way to go, the orange one the slope of $D$. Drag the slider: from the first steps on, does $D$ know where the pairs lead?
+# Here is the field itself. Lines join partners (crosses) to their real points; at each partner the blue arrow is the way to go, the orange one the slope of $D$. Drag the slider: from the first steps on, does the slope of $D$ point along the pairs?
 
 # %%
 def field(ax, glimpse, r: int, n: int = 60):
@@ -552,7 +552,7 @@ assert compass.widget.image.value == compass.frames[3].png
 compass.widget.slider.value = 0
 
 # %% [markdown]
-# Now the rest of the walk.
+# Now the rest of the training.
 
 # %%
 guided.step(total - guided.steps)
@@ -594,7 +594,7 @@ def beyond(run, times: float) -> list[float]:
 {f"beyond {times}σ": interval(beyond(guided, times)) for times in (3, 10)}
 
 # %% [markdown]
-# $G$ is continuous, so between two modes it must cross empty land, and every latent that it crosses with is a bad sample. It cannot avoid the gap; it can only cross it fast. How good can a map be whose slope is at most $L$? Let $k$ modes have equal
+# $G$ is continuous, so between two modes it must cross a region without data, and every latent that it maps there gives a bad sample. It cannot avoid the gap; it can only cross it with a steep slope. How good can a map be whose slope is at most $L$? Let $k$ modes have equal
 # shares $m$ and lie along a normal latent, gaps of width $w$ (two centres' distance less $6\sigma$) between them. Walk from the left: a mode takes mass $m$, a crossing takes length $w/L$, and so on; the largest $m$ is the one with which the last mode just ends at $\infty$:
 #
 # $$b_0=-\infty,\qquad b_{i}=\Phi^{-1}\big(\Phi(b_{i-1})+m\big)+\frac wL,\qquad \Phi(b_{k-1})+m=1.$$
@@ -667,7 +667,7 @@ Picture(
 )
 
 # %% [markdown]
-# What lifts a point is a $G$ that can be steep. So the search for sharpness is a search for slope. One change at a time, two seeds of their own, in the regime above but for $\lambda$, which ends by half of the walk:
+# The share of good samples rises with the slope that $G$ can reach. So we look for settings that give a steeper $G$. One change at a time, two seeds of their own, in the regime above except for $\lambda$, which ends at half of the training:
 
 # %%
 for row in record.get("trials", []):
@@ -682,7 +682,7 @@ for row in record.get("trials", []):
 
 # %% [markdown]
 # ## All modes in all cases?
-# That is the claim: on circles, grids and lines the default BiGAN misses modes, and the penalty captures all of them in all cases. `python benchmarks/pairwise.py sets` plays both games on six sets, ten seeds each, same steps, same rates: a generator of 3×64 and $\lambda$ that fades with the rates, and where it says so a deep (4×128, quick) or wide (4×256) generator and $\lambda$ that settles by half of the walk, or larger batches and a longer walk. None is left out.
+# That is the claim: on circles, grids and lines the default BiGAN misses modes, and the penalty captures all of them in all cases. `python benchmarks/pairwise.py sets` plays both games on six sets, ten seeds each, same steps, same rates: a generator of 3×64 and $\lambda$ that fades with the rates, and where it says so a deep (4×128, quick) or wide (4×256) generator and $\lambda$ that ends at half of the training, or larger batches and a longer training. None is left out.
 
 # %%
 for row in record.get("sets", []):
@@ -696,7 +696,7 @@ for row in record.get("sets", []):
 # %% [markdown]
 # On the ring, the grid and the two rings the claim holds on all ten seeds: 8, 25 and 16 modes where BiGAN shows 6.7, 15.4 and 9.3. On the line with far modes one seed of ten misses a mode. On the spiral, whose modes hang together, the penalty does not help: 27 of 32 against 30, with intervals that overlap.
 #
-# Cover and sharpness together, that is what one wants. On the ring a wide and deep generator (4×256) has both, with a $\lambda$ that settles.
+# Cover and sharpness together, that is what one wants. On the ring a wide and deep generator (4×256) has both, with a $\lambda$ that ends at half of the training.
 
 # %%
 def all_and_sharp(stem: str, shown: str) -> object:
@@ -722,7 +722,7 @@ def all_and_sharp(stem: str, shown: str) -> object:
 all_and_sharp("ring of 8, wide G and λ that settles, 1-D z", "the ring")
 
 # %% [markdown]
-# On the grid that setting loses modes: with $\lambda$ gone by half of the walk, eight seeds of ten lose one to four. What helps instead? One change at a time again, 12,000 steps, $\lambda$ fading with the rates, two seeds of their own:
+# On the grid that setting loses modes: with $\lambda$ at zero from half of the training on, eight seeds of ten lose one to four. What helps instead? One change at a time again, 12,000 steps, $\lambda$ fading with the rates, two seeds of their own:
 
 # %%
 for row in record.get("grid_trials", []):
@@ -732,7 +732,7 @@ for row in record.get("grid_trials", []):
     )
 
 # %% [markdown]
-# Of 64 examples a mode of the grid sees two or three in a step, and every step pushes the mass to and fro. A batch of 256 is what helps most, a smaller $\lambda$ a little (a tenth is too small); slower rates do harm, for the walk is then too short. So: batch 256, $\lambda=.3$, and a walk three times as long, for both games.
+# Of 64 examples a mode of the grid sees two or three in a step, and every step pushes the mass to and fro. A batch of 256 is what helps most, a smaller $\lambda$ a little (a tenth is too small); slower rates make it worse, since the training is then too short. So: batch 256, $\lambda=.3$, and a training three times as long, for both games.
 
 # %%
 all_and_sharp("grid 5×5, deep G, batch 256, long walk, 2-D z", "the grid")
@@ -741,7 +741,7 @@ all_and_sharp("grid 5×5, deep G, batch 256, long walk, 2-D z", "the grid")
 all_and_sharp("two rings, 16, deep G, batch 256, long walk, 2-D z", "two rings")
 
 # %% [markdown]
-# BiGAN, given the same, is as sharp, and shows 15.8 modes of 25 and 9.5 of 16: patience sharpens what is there and finds nothing new. The price is time, two and a half minutes a seed on the grid; and on lines and on the spiral nothing of the kind has been found yet.
+# BiGAN, given the same, is as sharp, and shows 15.8 modes of 25 and 9.5 of 16: a longer training makes the samples sharper and finds no further modes. It costs time, two and a half minutes a seed on the grid; and on lines and on the spiral nothing of the kind has been found yet.
 
 # %% [markdown]
 # ### Was the baseline tuned?
@@ -760,7 +760,7 @@ show("tuning")
 # %% [markdown]
 # Under each of the four changes the penalty shows more modes than BiGAN does, and under three of them all eight on every seed. With equal rates both games are poor: $D$ must be quick.
 #
-# One change tells another story. A generator that is deeper, wider and quicker (4×128, its rate doubled, and $\lambda$ ends by half of the walk) helps BiGAN more than it helps the penalty:
+# One change gives another result. A generator that is deeper, wider and quicker (4×128, its rate doubled, and $\lambda$ ends at half of the training) helps BiGAN more than it helps the penalty:
 
 # %%
 show("sharp")
@@ -783,7 +783,7 @@ verdict
 show("beside")
 
 # %% [markdown]
-# *Reconstruction* lights modes as well, seven of eight at weight 1, but unevenly: its KL is .75 where the penalty's is .04. *Any direction* comes close in modes and stays behind in balance and sharpness: part of the effect is a tame $D$, the rest is the way. *The wrong sign* is worse than nothing at all; a run with it looks merely unlucky, so try the list of costs.
+# *Reconstruction* captures modes as well, seven of eight at weight 1, but unevenly: its KL is .75 where the penalty's is .04. *Any direction* comes close in modes and stays behind in balance and sharpness: part of the effect comes from the bounded slope of $D$, the rest from its direction. *The wrong sign* is worse than no penalty; a run with it looks like bad luck, so test the sign by the list of costs.
 
 # %% [markdown]
 # ### Which λ?
@@ -825,14 +825,14 @@ Picture(
 )
 
 # %% [markdown]
-# One decade, .3 to 3, serves. At .03 it is too faint to matter, at 30 $D$ does nothing else any more. The authors' form with their $\lambda=0.1$ lights 7.3 of eight here.
+# One decade, .3 to 3, works. At .03 the penalty is too weak to matter, at 30 it dominates the loss of $D$. The authors' form with their $\lambda=0.1$ captures 7.3 of eight here.
 
 # %% [markdown]
 # ## One heavy mode
-# The authors' street: nearly always empty, now and then a car. Footage of theirs is not ours to have, so we draw a street, `scenes()` of [6.11](../6_workshop/11_pictures.ipynb): empty nine times of ten, the rest on seven tracks, with a judge who knows. `python benchmarks/street.py`
-# plays six games with the same batch and as many steps of $G$, eight seeds each, and looks four times. *Rate* is the share of pictures in which the judge sees a vehicle, over the true tenth; *well*, the same for good pictures only.
+# The authors' street: nearly always empty, now and then a car. Footage of theirs is not ours to have, so we draw a street, `scenes()` of [6.11](../6_workshop/11_pictures.ipynb): empty nine times of ten, the rest on seven tracks, with an exact classifier of the modes. `python benchmarks/street.py`
+# plays six games with the same batch and as many steps of $G$, eight seeds each, and looks four times. *Rate* is the share of pictures in which the classifier finds a vehicle, over the true tenth; *well*, the same for good pictures only.
 #
-# **Predict:** which games still know at the end that there are cars? And which knew in between?
+# **Predict:** which games still produce cars at the end? And which did in between?
 
 # %%
 heavy = recorded("street")
@@ -906,10 +906,10 @@ if ends:
 verdict
 
 # %% [markdown]
-# **The GAN forgets.** After 1,500 steps a fifth of the vehicles are there, as smears; then it becomes good by painting the empty street, and 10,000 steps later not one picture in 20,000 has a vehicle. R1 slows that and does not stop it; BiGAN is there at once. Whoever stops early, or looks at loss and quality, sees nothing wrong.
+# **The GAN loses the vehicles.** After 1,500 steps a fifth of the vehicles are there, as smears; then its pictures become good because they show the empty street, and 10,000 steps later not one picture in 20,000 has a vehicle. R1 slows that and does not stop it; BiGAN reaches this state at once. If you stop early, or look only at loss and quality, nothing seems wrong.
 # With the penalty the rate *climbs*, and with it the share that is well drawn. So the claim about the street holds.
 #
-# What does not hold is that it takes pairs. WGAN-GP climbs too, in either setting: further in rate, and with one quick critic step for each of $G$ as far in drawing and in tracks, in two thirds of the time. A critic whose slope is kept up everywhere cannot forget a tenth of the pictures either. What the penalty is ahead in is *good*: its empty streets are emptier. And nobody is at the truth yet: of the vehicles due, a fifth at best are well drawn, and two of seven tracks.
+# What does not hold is that pairs are needed. WGAN-GP climbs too, in either setting: further in rate, and with one quick critic step for each of $G$ as far in drawing and in tracks, in two thirds of the time. With a critic whose slope is kept up everywhere, a tenth of the pictures is not lost either. The penalty is ahead in *good*: its empty streets are emptier. And no game reaches the true values: of the vehicles due, a fifth at best are well drawn, and two of seven tracks.
 #
 # (An untrained generator scores eight times the true *rate*, for the nearest clean picture to noise shows a car; hence *well* and *good* beside it. The encoder must be stochastic here: nine pictures of ten are one point, and a deterministic $E$ has no codes to spread it over.)
 #
@@ -919,7 +919,7 @@ verdict
 show_heavy("rare", "modes", "rate", "good")
 
 # %% [markdown]
-# (Deep generators, and $\lambda$ that ends by half of the walk.) What $\lambda$ had lit goes dark again once it is gone: in the table further up, where it fades with the rates, the penalty shows 8.8 of nine, here hardly more than the heavy one. On rare modes it has to stay.
+# (Deep generators, and $\lambda$ that ends at half of the training.) Modes that were captured with $\lambda$ are lost again once it is zero: in the table further up, where it fades with the rates, the penalty shows 8.8 of nine, here hardly more than the heavy one. For rare modes the penalty has to stay.
 #
 # **A real film.** One fixed outdoor camera, 1,823 frames, few pedestrians, research use only: it is measured here and not shown. Its light drifts, so each frame is taken less its running background, in grey and 24×32; a frame is busy if a hundredth of its pixels or more depart by a tenth of the range. Four seeds, 5,000 steps:
 
@@ -927,7 +927,7 @@ show_heavy("rare", "modes", "rate", "good")
 show_heavy("film", "rate", "grain")
 
 # %% [markdown]
-# *Grain* is the mean pixel deviation, generated over real. Where it is far above one, the judge counts noise as pedestrians: that is BiGAN's rate. Of the games whose pictures are as calm as the film, WGAN-GP is ahead again, and the penalty is no better than a GAN with R1. A dozen pixels that move are little to learn in 5,000 steps; nobody covers this film.
+# *Grain* is the mean pixel deviation, generated over real. Where it is far above one, noise is counted as pedestrians: that is BiGAN's rate. Of the games whose pictures are as calm as the film, WGAN-GP is ahead again, and the penalty is no better than a GAN with R1. A dozen pixels that move are hard to learn in 5,000 steps; no game covers this film.
 
 # %% [markdown]
 # ## Real digits
@@ -946,9 +946,9 @@ for row in record.get("digits", []):
     )
 
 # %% [markdown]
-# With as many steps the penalty leads a little, with as much time it does not: sixteen latents, good optimiser settings and digits that hang together leave BiGAN few modes to miss. The penalty then costs steps and gives nothing. Not every BiGAN needs it.
+# With as many steps the penalty leads a little, with as much time it does not: sixteen latents, good optimiser settings and digits that hang together leave BiGAN few modes to miss. The penalty then costs time and brings no gain. Not every BiGAN needs it.
 #
-# What one does get from having an encoder: a path between two real pictures. Encode both, walk straight from code to code, decode.
+# The encoder also gives a path between two real pictures. Encode both, go straight from code to code, decode.
 
 # %%
 game = PairwiseBiGAN(networks=Networks(latent=16), optimiser=Optimiser(1e-3, betas=(0., .9)))
@@ -977,12 +977,12 @@ Picture(
     "Four walks between codes of real digits; the outermost columns are the real digits themselves")
 
 # %% [markdown]
-# The neighbours of the real digits are their reconstructions: same class more often than same stroke. Nobody asked for $G(E(x))=x$; the pairs only told $D$ where up is.
+# The neighbours of the real digits are their reconstructions: same class more often than same stroke. No loss asks for $G(E(x))=x$; the pairs only set the direction of the slope of $D$.
 
 # %% [markdown]
-# ## Under your hands: climb out of the dark
+# ## Under your hands: find a missing mode again
 # One number as data, one as latent, five modes. We train on four of them; then the fifth is switched on. In the plane of $(x,z)$ the real pairs $(x,E(x))$ are columns of dots, one per mode, the generator is a curve through them, and the shading is $D$'s
-# logit. A column lights up where the curve has nothing: watch what the shading does between the two.
+# logit. A new column appears where the curve does not pass: watch what the shading does between the two.
 
 # %%
 five, four = line(5, spacing=2, std=.04), mixture([[-4.], [-2.], [2.], [4.]], .04)
@@ -1047,7 +1047,7 @@ films[1.].widget.slider.value = 0
 ends
 
 # %% [markdown]
-# With a kernel, take the plane in your own hands. Below is the lab of [1.3](../1_game/03_lab.ipynb) on this game, the penalty on side A and plain BiGAN on side B, same data, noise and seed. Each lamp is a mode, and mode 2 is left out of the data so far. Press Play, hold Shift and choose its lamp: it is in the data again, and you watch the curves climb. Take out another one, move $\lambda$ (*weight*), go back.
+# With a running kernel you can do this yourself. Below is the lab of [1.3](../1_game/03_lab.ipynb) on this game, the penalty on side A and plain BiGAN on side B, same data, noise and seed. Each lamp is a mode, and mode 2 is left out of the data so far. Press Play, hold Shift and choose its lamp: it is in the data again, and you watch the curves climb. Take out another one, move $\lambda$ (*weight*), go back.
 
 # %%
 lab = Lab(joint_game(1.), line(5, spacing=2, std=.04), joint_game(0.), batch=64, samples=500)
@@ -1055,7 +1055,7 @@ lab.set("without", [2]).step(steps(320))
 lab
 
 # %% [markdown]
-# What your hands do can be written down. Here mode 2 comes back at step 320 and $\lambda$ is raised tenfold on side A, then the timeline is dragged back to before the change and forward again: same picture, to the bit.
+# The same steps can be written in code. Here mode 2 comes back at step 320 and $\lambda$ is raised tenfold on side A, then the timeline is dragged back to before the change and forward again: same picture, to the bit.
 
 # %%
 lab.set("without", []).set("weight", 10., side="A").step(steps(80))
@@ -1067,7 +1067,7 @@ lab.events, {
 }
 
 # %% [markdown]
-# Both climb. On a line there is little direction to learn: $D$ can only rise to the left or to the right, and BiGAN finds out by itself. In the plane the way out can be any of a circle of directions; that is where the pairs pay.
+# Both find the mode. On a line there is little direction to learn: $D$ can only rise to the left or to the right, and BiGAN learns that without pairs. In the plane the direction can be any angle; there the pairs help.
 
 # %% [markdown]
 # ## In your own code
@@ -1126,11 +1126,11 @@ grade_detector(answer)
 
 # %% [markdown]
 # ## Recap
-# - The encoder gives each real point a partner, $G(E(x))$. The penalty turns the pair into a direction for $\nabla_x D$, which is all that the generator hears.
-# - Sign by labels, norm over the whole event, on logits, constants everywhere but in $D$, no batch norm. The forms in circulation differ in scale: state yours.
+# - The encoder gives each real point a partner, $G(E(x))$. The penalty turns the pair into a direction for $\nabla_x D$, which is all the information that the generator receives.
+# - The sign follows the labels, the norm runs over the whole event, the penalty acts on logits, only $D$ gets a gradient, and $D$ has no batch norm. The forms in circulation differ in scale: state yours.
 # - Late in training the direction is noise and the penalty asks for a flat $D$: let $\lambda$ fade.
-# - On a street that is nearly always empty it keeps vehicles that a GAN and BiGAN forget. So does WGAN-GP.
-# - It is a means against missing modes in few dimensions. Against a well-tuned BiGAN that misses none, it only costs steps.
+# - On a street that is nearly always empty it keeps vehicles that a GAN and BiGAN lose. So does WGAN-GP.
+# - It helps against missing modes in few dimensions. Against a well-tuned BiGAN that misses none, it only costs steps.
 #
 # **For later.** What does the penalty cost if $D$ is flat? Why can it not act on probabilities? What happens to $u$ when $\hat x\to x$, and what does the squared form become?
 #

@@ -66,8 +66,8 @@ from modelab.data.mixtures import mixture, ring
 
 # %% [markdown]
 # ## A perfect score for half the data
-# Chapter 0.4 counted modes because it knew them. Most data comes without a list, so people compare two sets of samples by one number, most often the Fréchet distance: fit a bell to
-# each set (in some feature space) and measure how far apart the bells are.
+# Chapter 0.4 counted modes because it knew them. Most data comes without a list, so people compare two sets of samples by one number, most often the Fréchet distance: fit a normal distribution to
+# each set (in some feature space) and measure how far apart the two are.
 #
 # Here is a ring of eight modes, and two generators built by hand. The *forgetful* one shows every second mode and nothing else. The *blurry* one shows all eight, each five times too wide.
 #
@@ -105,7 +105,7 @@ def _feature_rows(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
 [tuple(rows.shape) for rows in _feature_rows(torch.zeros(5, 1, 8, 8), torch.zeros(9, 1, 8, 8))]
 
 # %% [markdown]
-# With $\mu,\nu$ the means and $A,B$ the covariances of the two sets, the squared distance of the two bells is $\lVert\mu-\nu\rVert^2+\mathrm{tr}\big(A+B-2(AB)^{1/2}\big)$. The root of $AB$ has the trace of the root of $A^{1/2}BA^{1/2}$, and that matrix is symmetric.
+# With $\mu,\nu$ the means and $A,B$ the covariances of the two sets, the squared distance of the two normal distributions is $\lVert\mu-\nu\rVert^2+\mathrm{tr}\big(A+B-2(AB)^{1/2}\big)$. The root of $AB$ has the trace of the root of $A^{1/2}BA^{1/2}$, and that matrix is symmetric.
 
 # %%
 #| export
@@ -136,8 +136,8 @@ assert 3 * distances["forgetful"] < distances["blurry"]
 distances
 
 # %% [markdown]
-# The forgetful one, and it cannot be told from a fresh real sample: every second mode of a ring has the *same* mean and the same covariance as all of them. Half of the data is gone and the number did not move.
-# And if it had moved, it would not have said which way.
+# The forgetful one, and it cannot be told from a fresh real sample: every second mode of a ring has the *same* mean and the same covariance as all of them. Half of the data is missing and the number did not change.
+# And a larger distance would not say whether modes are missing or samples are bad.
 #
 # ## Two questions instead of one
 # *Precision*: how much of what I make is real? *Recall*: how much of what is real do I make? For two probability laws on a finite set, $P$ real and $Q$ generated, take what they share when
@@ -220,7 +220,7 @@ def _slopes(angles: int) -> Tensor:
 
 
 # %% [markdown]
-# Two laws on a finite set are two lists of probabilities. The marker below says so in a signature, and refuses what is no such list.
+# Two laws on a finite set are two lists of probabilities. The class below marks such an argument in a signature and refuses any other input.
 
 # %%
 #| export
@@ -239,6 +239,9 @@ class Probabilities(Shape):
         p = torch.rand(sizes[self.axes], generator=generator, dtype=torch.float64)
         return p / p.sum()
 
+
+# %% [markdown]
+# `histogram_curve` is the formula above for a list of slopes. The other estimates of this chapter are checked against it.
 
 # %%
 #| export
@@ -274,9 +277,9 @@ ax.legend(loc="lower left")
 Picture(figure, "Lost modes cut recall, junk cuts precision, a wrong balance bends the corner")
 
 # %% [markdown]
-# A missing half cuts the rectangle from the right, junk cuts it from above, and a wrong balance bends the corner. F₈ leans on recall and F₁/₈ on precision, so this pair of numbers survives in tables.
+# A missing half cuts the rectangle from the right, junk cuts it from above, and a wrong balance bends the corner. F₈ gives more weight to recall and F₁/₈ to precision, so this pair of numbers is used in tables.
 #
-# **Fidelity.** Three facts pin the definition down. At $\lambda=1$ the curve is one minus total variation; trading $P$ for $Q$ trades precision for recall; and $\alpha_\lambda$ is the least error of any test:
+# **Fidelity.** Three properties of the definition are tested. At $\lambda=1$ the curve is one minus total variation; trading $P$ for $Q$ trades precision for recall; and $\alpha_\lambda$ is the least error of any test:
 # for a set $A$ that one calls "real",
 #
 # $$\alpha_\lambda=\min_A\;\lambda\,P(A^c)+Q(A).$$
@@ -297,11 +300,11 @@ assert torch.allclose(errors.amin(1), curve.precision, rtol=1e-12)
 "the best of 64 tests has error α, for each of", len(curve.slopes), "slopes"
 
 # %% [markdown]
-# The last line is the whole of Simon, Webster and Rabin's paper in one equation: precision and recall are the *errors of the best classifier* that tells real from generated, so they make sense for any two laws, not only for histograms.
-# It also says what to expect from a poor classifier: a minimum over fewer sets is larger, so **a weak test flatters the generator**.
+# This equation is the main result of Simon, Webster and Rabin's paper: precision and recall are the *errors of the best classifier* that tells real from generated, so they make sense for any two laws, not only for histograms.
+# It also says what to expect from a poor classifier: a minimum over fewer sets is larger, so **a weak classifier makes the generator look better than it is**.
 #
 # ## From samples: count in clusters
-# Samples come without atoms. Sajjadi et al. make some: k-means on the union of both sets, twenty clusters, two histograms. Now a trap. The data has 20 groups of five tight modes each; the generator shows one mode of every five.
+# Samples have no atoms. Sajjadi et al. make some: k-means on the union of both sets, twenty clusters, two histograms. Here is a case where this fails. The data has 20 groups of five tight modes each; the generator shows one mode of every five.
 # Its true recall is one fifth.
 #
 # **Predict:** what recall do twenty clusters report?
@@ -376,8 +379,8 @@ def _mean_curve(curves: list[PRCurve], method: str) -> PRCurve:
 
 
 # %% [markdown]
-# ## From samples: ask a classifier
-# The other road needs no clusters. Train any classifier to tell real from generated on one half of both sets, score the other half, and let the threshold run: a threshold is a set $A$. If $t$ is the threshold, the miss rate
+# ## From samples: train a classifier
+# The other way needs no clusters. Train any classifier to tell real from generated on one half of both sets, score the other half, and let the threshold run: a threshold is a set $A$. If $t$ is the threshold, the miss rate
 # is $\mathrm{fnr}(t)$ and the false-alarm rate $\mathrm{fpr}(t)$, and
 #
 # $$\hat\alpha_\lambda=\min_t\;\lambda\,\mathrm{fnr}(t)+\mathrm{fpr}(t).$$
@@ -404,7 +407,7 @@ def error_curve(real_scores: Annotated[Tensor, Samples("real")],  # of held-out 
 error_curve(torch.tensor([.6, .7, .9]), torch.tensor([.1, .2, .65])).at(1)
 
 # %% [markdown]
-# Any classifier of scikit-learn will do. Ours, if you bring none, is a hundred extra-random trees.
+# Any classifier of scikit-learn will do. If you give none, it is a hundred extremely randomised trees.
 
 # %%
 #| export
@@ -419,6 +422,9 @@ def _seeded_classifier(classifier: Any, generator: torch.Generator) -> Any:
         classifier.set_params(random_state=_random_state(generator))
     return classifier
 
+
+# %% [markdown]
+# `_classifier_curve` trains on one half of both sets and scores the other. With `held_out=False` it scores the training half, to show below why that is wrong.
 
 # %%
 #| export
@@ -478,7 +484,7 @@ for name, curve in found.items():
     print(f"{name:24} F8 {curve.f(8):.3f}   F1/8 {curve.f(1 / 8):.3f}   area {curve.area:.3f}")
 
 # %% [markdown]
-# Twenty clusters: one per group, and inside a group they see nothing. They report full recall where four fifths of the data are missing. With a hundred they are right, but you would have to know that there are a hundred modes.
+# Twenty clusters give one per group, and differences inside a group are not counted. They report full recall where four fifths of the data are missing. With a hundred they are right, but you would have to know that there are a hundred modes.
 # A held-out classifier finds it out by itself. The claim, over eight draws of the data:
 
 # %%
@@ -507,7 +513,7 @@ curves = {"held out": fair, "on its own training half": unfair, "200 clusters": 
 {name: round(curve.area, 3) for name, curve in curves.items()}
 
 # %% [markdown]
-# And the estimate is an upper bound in the limit, never a lower one: for lack of a better classifier it may flatter you. Here a straight line is asked to tell the ring from its every second mode.
+# In the limit the estimate is an upper bound, never a lower one: with a weak classifier it may be too good. Here a linear classifier has to tell the ring from every second of its modes.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -530,11 +536,11 @@ assert flattered["a straight line"].area > .7 > .6 > flattered["trees"].area
 
 # %% [markdown]
 # ## Balls around points
-# The measures that most papers print take a third road. Around every real point draw a ball that reaches to its $k$-th nearest real neighbour; their union stands for the support of the data. *Precision* is the share of generated points inside it. Balls around the generated
+# The measures that most papers print take a third way. Around every real point draw a ball that reaches to its $k$-th nearest real neighbour; their union stands for the support of the data. *Precision* is the share of generated points inside it. Balls around the generated
 # points give *recall*. *Density* counts how many real balls hold a generated point, over $k$; *coverage* is the share of real balls that hold any.
 #
-# Two details decide whether such code can be trusted, and popular code gets both wrong. First **ties**: with $<$ instead of $\le$, two identical sets of repeated values score zero. Second **rounding**: fast distances, $|x|^2+|y|^2-2x\cdot y$, in float32 do not see
-# that a copy is a copy:
+# Two details decide whether such code can be trusted, and popular code gets both wrong. First **ties**: with $<$ instead of $\le$, two identical sets of repeated values score zero. Second **rounding**: fast distances, $|x|^2+|y|^2-2x\cdot y$, in float32 do not give
+# a copy the distance zero:
 
 # %%
 images = torch.rand(2000, 3072, generator=g)
@@ -543,7 +549,7 @@ f"{(gap > 1e-3).sum()} of 2000 exact copies are more than .001 away, the worst {
 
 
 # %% [markdown]
-# We keep the speed and drop the error: the fast product decides every pair that its own error bound allows it to decide, and the few left over are computed again, by plain differences in float64. In memory there is one tile of
+# We keep the speed and remove the error: the fast product decides every pair that its own error bound allows it to decide, and the few left over are computed again, by plain differences in float64. In memory there is one tile of
 # distances at a time. Products, bound and differences are those of the search in [3.1](../3_inclusion/01_imle.ipynb).
 
 # %% [markdown]
@@ -556,6 +562,9 @@ def _mean_row(x: Tensor) -> Tensor:
     sums = (x[rows].sum(0, dtype=torch.float64) for rows in row_blocks(len(x), 1024))
     return sum(sums).div(len(x)).to(x.dtype)
 
+
+# %% [markdown]
+# `_centred` keeps the rows relative to that middle. It takes products in float32 where torch computes these in full precision, else in float64.
 
 # %%
 #| export evaluation.balls
@@ -577,6 +586,9 @@ def _rounding_error(near: CentredRows, far: CentredRows) -> float:
     return rounding_bound(near.x.shape[1], near.kind) * longest ** 2
 
 
+# %% [markdown]
+# Distances are computed in square blocks, called *tiles*. `_tiles` chooses their size by the memory that is allowed.
+
 # %%
 #| export evaluation.balls
 def _tiles(n: int, max_bytes: int) -> list[slice]:
@@ -584,6 +596,9 @@ def _tiles(n: int, max_bytes: int) -> list[slice]:
     side = min(n, math.isqrt(max_bytes // 24))
     return row_blocks(n, max(16, side // 16 * 16))  # multiples of 16: others are slower by a third
 
+
+# %% [markdown]
+# `_tile` computes one block of squared distances by the fast product.
 
 # %%
 #| export evaluation.balls
@@ -595,7 +610,7 @@ def _tile(near: CentredRows, rows: slice, far: CentredRows, columns: slice) -> T
 
 # %% [markdown]
 # ### How far each ball reaches
-# For each row we keep a short list of its nearest others, `k` and three more, found by fast products. Then two doubts are settled with exact distances. First, rounding may have put the list in a wrong order. Second, somebody outside the list may be nearer than the `k`-th inside.
+# For each row we keep a short list of its nearest others, `k` and three more, found by fast products. Then two possible errors are removed with exact distances. First, rounding may have put the list in a wrong order. Second, a row outside the list may be nearer than the `k`-th inside.
 
 # %%
 #| export evaluation.balls
@@ -627,6 +642,9 @@ def offer(self: _RadiusSearch, rows: slice, tile: Tensor, first: int) -> None:
     self.best[rows], kept = values.topk(self.width, largest=False)
     self.who[rows] = at.gather(1, kept)
 
+
+# %% [markdown]
+# `fill_short_lists` computes one half of the tiles and offers each to both sides. A row is not offered to itself.
 
 # %%
 #| export evaluation.balls
@@ -678,6 +696,9 @@ def search_all(self: _RadiusSearch, i: int, radius: Tensor) -> Tensor:
     return exact.kthvalue(self.k).values
 
 
+# %% [markdown]
+# `radii` joins the steps: the short lists, the exact distances in them, and the full search for the rows that are still in doubt.
+
 # %%
 #| export evaluation.balls
 @patch
@@ -691,6 +712,9 @@ def radii(self: _RadiusSearch) -> Tensor:
             radius[i] = self.search_all(i, radius[i])
     return radius
 
+
+# %% [markdown]
+# `neighbour_radii` is the function that the measures call.
 
 # %%
 #| export evaluation.balls
@@ -712,7 +736,7 @@ neighbour_radii(corners, 2)
 
 # %% [markdown]
 # ### Which points lie inside which ball
-# Each tile is decided by its fast distances, but for the pairs that are nearer to the limit than the error.
+# Each tile is decided by its fast distances, except for the pairs that are nearer to the limit than the error bound. These are computed exactly.
 
 # %%
 #| export evaluation.balls
@@ -732,6 +756,9 @@ class _Inside:
         answer[r, c] = exact <= limit.expand(tile.shape)[r, c]
         return answer
 
+
+# %% [markdown]
+# `balls_holding` goes through all pairs once, a tile at a time. Its three answers are all that the four numbers need.
 
 # %%
 #| export evaluation.balls
@@ -826,6 +853,9 @@ def precision_recall(real: Annotated[Tensor, Samples("real *event", 2)],  # or t
                               "coverage": holds})
 
 
+# %% [markdown]
+# `density_coverage` needs only the balls around real points, so the radii of the generated points are not computed.
+
 # %%
 #| export
 @checked
@@ -914,7 +944,7 @@ def four(real, fake) -> dict[str, float]:
 neighbourhood_companions(four, real.sample(4000, generator=g), samples["forgetful"][:2000])
 
 # %% [markdown]
-# The floor is what a perfect generator gets, well below one; only the reference itself, *copied*, reaches the ceiling. So a value above the floor is no triumph: it smells of copies. Coverage's floor can be computed. A real ball is empty if, among the other $n-1$ real points and the $m$ generated
+# The floor is what a perfect generator gets, well below one; only the reference itself, *copied*, reaches the ceiling. So a value above the floor is no success: it suggests copies. Coverage's floor can be computed. A real ball is empty if, among the other $n-1$ real points and the $m$ generated
 # ones, the $k$ nearest are all real, and under one law all orders are equally likely:
 #
 # $$\mathbb E[\text{coverage}]=1-\prod_{i=1}^{k}\frac{n-i}{n+m-i}.$$
@@ -930,7 +960,7 @@ assert abs(interval([d.density for d in draws]).mean - 1) < .1
 seen, round(expected, 4)
 
 # %% [markdown]
-# One more trap, this time of geometry: a single far outlier among the *generated* points draws balls over everything. Recall believes them; coverage, which only trusts balls around real points, does not.
+# One more failure is geometric: far outliers among the *generated* points have balls that cover everything. Recall counts these balls; coverage uses only balls around real points and is not affected.
 
 # %%
 data = torch.randn(1000, 2, generator=g)
@@ -1011,8 +1041,8 @@ claim("No kind of precision or recall takes a copied training set "
       holds=not copied)
 
 # %% [markdown]
-# Read the table by rows. Lost modes: recall, coverage and F₈ see them, precision cannot. A wrong balance: the k-NN precision and recall do not see it at all, for a ball is full with one point in it. Noise lowers precision and *raises* recall. Timid samples *raise* precision and
-# density: to look sharper than the data is a fault that these numbers praise. And copies look perfect or better everywhere. For those we need another kind of test; chapter 4.2 brings it.
+# Read the table by rows. Lost modes: recall, coverage and F₈ see them, precision cannot. A wrong balance: the k-NN precision and recall do not see it at all, for a ball counts as covered with one point in it. Noise lowers precision and *raises* recall. Timid samples *raise* precision and
+# density: samples that are narrower than the data are a fault that these numbers reward. And copies look perfect or better everywhere. For those we need another kind of test; chapter 4.2 brings it.
 
 # %%
 noticed = {f: [m for m in measures if alarm[f, m]] for f in faults[1:]}
@@ -1043,10 +1073,10 @@ rounds = steps(60, fast=4)
 {name: round(holds_mean(name, measure, rounds), 2) for name, measure in measures_of.items()}
 
 # %% [markdown]
-# Where that share is well under .95, the balls' own chance matters as much as the points'. The interval keeps the balls fixed, so it is a lower bound on the doubt; draw new data where you can.
+# Where that share is well under .95, the random position of the balls matters as much as that of the points. The interval keeps the balls fixed, so it is a lower bound on the uncertainty; draw new data where you can.
 #
 # ## Under your hands: the slope λ
-# Two bells on a line. The slope $\lambda$ chooses the test: call real what has $\lambda\,p\ge q$. Its two errors are a point on the frontier, the tangent there has slope $-\lambda$, and $\alpha$ is where the tangent meets the axis.
+# Two normal laws on a line. The slope $\lambda$ chooses the test: call real what has $\lambda\,p\ge q$. Its two errors are a point on the frontier, the tangent there has slope $-\lambda$, and $\alpha$ is where the tangent meets the axis.
 
 # %%
 line = torch.linspace(-4, 5, 1801, dtype=torch.float64)
@@ -1193,8 +1223,8 @@ grade_swap(answer)
 # %% [markdown]
 # ## Recap
 # - Precision and recall are the two errors of the best test between real and generated, one pair for every slope λ.
-# - Twenty clusters see nothing inside a cluster; a held-out classifier does. A weak one flatters; one scored on its training half slanders.
-# - k-NN numbers need closed balls and exact distances, a floor (a perfect generator is well below one), and a suspicion: the reference itself scores best.
+# - Twenty clusters do not show differences inside a cluster; a held-out classifier does. A weak classifier makes the generator look too good; one that is scored on its training half makes it look too bad.
+# - k-NN numbers need closed balls and exact distances, a floor (a perfect generator is well below one), and care with high values: the reference itself scores best.
 # - A fault that a measure cannot see: balance for k-NN precision and recall, copies for all of them.
 #
 # **For later.** Why does a test that never saw the data bound the curve from above? What does a ball around a stray generated point do to recall? Which measure would you show beside F₈, and why?

@@ -123,8 +123,8 @@ from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## A gallery proves nothing
-# Papers answer "does it copy?" with a gallery: some samples, and under each its nearest training image. *They differ, so it does not copy.* Here is such a gallery for a generator of handwritten digits that we made with our own hands.
+# ## A gallery of examples is no proof
+# Papers answer "does it copy?" with a gallery: some samples, and under each its nearest training image. *They differ, so it does not copy.* Here is such a gallery for a generator of handwritten digits that we built ourselves.
 #
 # **Predict:** which of its twelve samples, if any, are copies?
 
@@ -138,7 +138,7 @@ train, unseen, pretend = (scans[part].float() for part in order.split([599, 599,
 labels = classes[order[:599]]
 
 # %% [markdown]
-# 1,797 real scans in three sets: what the generator was trained on, what nobody saw, and what it shall pretend to have made. Being real, the third set is a *perfect* generator. From it we make a second one that copies: every tenth of its samples is a training scan.
+# 1,797 real scans in three sets: what the generator was trained on, a held-out set, and a set that stands for the samples of a generator. Since it is real, the third set is a *perfect* generator. From it we make a second one that copies: every tenth of its samples is a training scan.
 
 # %%
 copier = pretend.clone()
@@ -155,6 +155,9 @@ def flat_rows(x: Tensor) -> Tensor:
     "Examples `(n, *event)` as `(n, features)`, float64, on the CPU."
     return x.detach().cpu().reshape(len(x), -1).double()
 
+
+# %% [markdown]
+# `nearest_k` finds the nearest reference examples of each sample. scikit-learn only chooses the neighbours; the distances are computed again by differences.
 
 # %%
 #| export evaluation.copying
@@ -191,8 +194,8 @@ def gallery(made, columns: int = 12):
 gallery(copier)
 
 # %% [markdown]
-# Every sample has a neighbour that resembles it: of course, they are digits. Whether one is *too* near, an eye cannot say; and twelve lucky draws may hide one copy in ten. A question needs a rate and something to compare it with.
-# How near do *honest* new scans come to the training set? We have some: the set that nobody saw.
+# Every sample has a neighbour that resembles it, since all are digits. Whether one is *too* near cannot be seen by eye, and twelve draws may contain no copy although one sample in ten is one. We need a rate, and something to compare it with.
+# How near do *new* real scans come to the training set? The held-out set tells.
 
 # %%
 sets = {"held out": unseen, "perfect": pretend, "a tenth copied": copier}
@@ -237,6 +240,9 @@ def _rank_z(a: Tensor, b: Tensor) -> float:
     expected = n * (n + m + 1) / 2
     return float((rank[:n].sum() - expected) / math.sqrt(max(variance, 1e-12)))
 
+
+# %% [markdown]
+# `copying_z` is C_T: the rank test on the distances of samples and of held-out data to the training data.
 
 # %%
 #| export evaluation.copying
@@ -284,7 +290,7 @@ for name, x in sets.items():
 # %% [markdown]
 # Both need care. A perfect generator's authenticity is not one half; it depends on dimension and size, so it means nothing without the held-out figure beside it. And a rank test over *all* samples dilutes a tenth of copies among nine tenths of honest samples.
 #
-# The birthday test assumes that all atoms weigh the same. On a law that does, it finds the number of atoms; one heavy atom fools it.
+# The birthday test assumes that all atoms weigh the same. On a law that does, it finds the number of atoms; with one heavy atom its estimate is far too small.
 
 # %%
 def support(weights) -> float:
@@ -301,7 +307,7 @@ estimates
 
 # %% [markdown]
 # ## Five tests with one rate of false alarms
-# What would settle it? If the generator is perfect, its samples and the held-out data are *exchangeable*: shuffle the labels "sample" and "held out", and nothing changes. So for any statistic the exact chance of a value so large is the share of shuffles that reach it. No theory, no asymptotics.
+# Is there an exact test? If the generator is perfect, its samples and the held-out data are *exchangeable*: shuffle the labels "sample" and "held out", and nothing changes. So for any statistic the exact chance of a value so large is the share of shuffles that reach it. No assumption about the distribution and no large-sample approximation is needed.
 #
 # - **lost**: take the ten nearest of samples and held-out data together around each real example. Is there a neighbourhood without any sample?
 # - **junk**: are samples over-represented among the points *farthest* from the training data?
@@ -309,10 +315,10 @@ estimates
 # - **repeats**: among the closest pairs of the pool, are too many both samples?
 # - **copies**: are samples over-represented among the points *nearest* to the training data?
 #
-# Five tests raise five times as many false alarms, unless one asks more of the best (Holm's rule): then a perfect generator raises *any* alarm with a chance of at most 5 %.
+# Five tests raise up to five times as many false alarms, unless the smallest p-values have to meet a stricter limit (Holm's rule). With this rule a perfect generator raises *any* alarm with a chance of at most 5 %.
 
 # %% [markdown]
-# What a test found is kept in a row of its own.
+# The result of each test is one row of the report.
 
 # %%
 #| export evaluation.report
@@ -368,6 +374,9 @@ _permutation_test(share_of_small, small < 10, torch.Generator().manual_seed(0))
 AUDIT_NEIGHBOURS = 10  # neighbours that make a neighbourhood
 
 
+# %% [markdown]
+# `_neighbours_of_others` finds the nearest other points of each point of the pool. The point itself is left out, even where it has exact copies.
+
 # %%
 #| export
 def _neighbours_of_others(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -377,6 +386,9 @@ def _neighbours_of_others(x: Tensor) -> tuple[Tensor, Tensor]:
     itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
     return tuple(values[~itself].view(len(x), -1) for values in (distance, index))
 
+
+# %% [markdown]
+# `_Pool` computes the distances. After that a test needs only the labels.
 
 # %%
 #| export
@@ -438,6 +450,9 @@ def repeats(self: _Pool, is_sample: Tensor) -> Tensor:
 EXTREME_SHARES = .01, .05, .2  # of the pool that is looked at, nearest or farthest
 
 
+# %% [markdown]
+# An `_Excess` is the result of one such comparison: the p-value, the difference of the two shares, and its standard error.
+
 # %%
 #| export
 @dataclass(frozen=True)
@@ -447,6 +462,9 @@ class _Excess:
     share: float  # of samples, less that of held-out data
     error: float  # standard error of that
 
+
+# %% [markdown]
+# The standard error needs the variance of a share. With the term $1/n$ it stays above zero when all or none are counted.
 
 # %%
 #| export
@@ -471,6 +489,9 @@ def _excess_among(extreme: Tensor, is_sample: Tensor) -> _Excess:
     p = min(1., len(EXTREME_SHARES) * chance)
     return _Excess(p, of_samples - of_holdout, math.sqrt(variance))
 
+
+# %% [markdown]
+# The number of copies is not known in advance. So the nearest 1, 5 and 20 % are tried, and the least likely excess counts.
 
 # %%
 #| export
@@ -507,6 +528,9 @@ AUDIT_TESTS = {
 }
 
 
+# %% [markdown]
+# `_Measured` is the result of one test, before it is put into words.
+
 # %%
 #| export
 class _Measured(NamedTuple):
@@ -532,6 +556,9 @@ def _balance_ratio(pool: _Pool, value: float, chance: float, p: float) -> _Measu
         value = chance = 1.
     return _Measured(value / chance, (value - error) / chance, (value + error) / chance, 1., p)
 
+
+# %% [markdown]
+# `_run_tests` runs the three tests with shuffled labels and the two with a known law.
 
 # %%
 #| export
@@ -570,6 +597,9 @@ def _holm_alarms(p: dict[str, float], level: float) -> dict[str, bool]:
 _holm_alarms({"a": .001, "b": .02, "c": .012}, .05), _holm_alarms({"a": .03, "b": .02}, .05)
 
 
+# %% [markdown]
+# `_findings` makes the rows of the report. The same tests on noise give the column *null*.
+
 # %%
 #| export
 def _findings(mine: dict[str, _Measured], noise: dict[str, _Measured],
@@ -606,7 +636,7 @@ class SampleSource(Samples):
 
 
 # %% [markdown]
-# Large sets are thinned at random. Without held-out data, half of the reference is put aside and plays that part.
+# Large sets are thinned at random. Without held-out data, half of the reference is put aside and serves as held-out data.
 
 # %%
 #| export
@@ -614,6 +644,9 @@ def _subsample(n: int, most: int, generator: torch.Generator) -> Tensor:
     "At most `most` of n rows: all in order, or some at random."
     return torch.arange(n) if n <= most else torch.randperm(n, generator=generator)[:most]
 
+
+# %% [markdown]
+# `_split_reference` makes this split at random. A reference with too few examples for it is refused.
 
 # %%
 #| export
@@ -625,6 +658,9 @@ def _split_reference(n: int, most: int, generator: torch.Generator) -> tuple[Ten
     order, half = torch.randperm(n, generator=generator), min(n // 2, most)
     return order[half:half + most], order[:half]
 
+
+# %% [markdown]
+# `_choose_rows` chooses the rows of each set that are looked at. Copies are searched in all of the reference, except the rows put aside as held-out data.
 
 # %%
 #| export
@@ -660,6 +696,9 @@ def _principal_directions(reference: Any, rows: Tensor,
             lambda x: torch.as_tensor(pca.transform(x.flatten(1).double().numpy())))
 
 
+# %% [markdown]
+# `_feature_space` chooses among the three: your function, the values themselves up to 64 dimensions, principal directions above.
+
 # %%
 #| export
 def _feature_space(features: Callable | None, reference: Any,
@@ -672,6 +711,9 @@ def _feature_space(features: Callable | None, reference: Any,
         return "the values themselves", lambda x: x
     return _principal_directions(reference, rows, width)
 
+
+# %% [markdown]
+# `_read_features` reads the rows in parts, so that a file may be larger than memory, and checks the features of each part.
 
 # %%
 #| export
@@ -708,7 +750,7 @@ def _nearest_row(queries: Tensor, reference: Any, rows: Tensor,
 
 
 # %% [markdown]
-# All that in one place:
+# `_Data` holds what was read, and which rows it was read from.
 
 # %%
 #| export
@@ -722,6 +764,9 @@ class _Data:
     space: Callable[[Tensor], Tensor]
     features: dict[str, Tensor]  # of the rows
 
+
+# %% [markdown]
+# `_read_data` takes these steps in order. All three sets must have features of the same width.
 
 # %%
 #| export
@@ -739,7 +784,7 @@ def _read_data(sources: dict[str, Any], own_holdout: bool, features: Callable | 
 
 
 # %% [markdown]
-# Uniform noise, in the range of the real data, plays the worst generator.
+# Uniform noise in the range of the real data is the null, a generator that has learned nothing.
 
 # %%
 #| export
@@ -750,6 +795,9 @@ def noise(self: _Data, generator: torch.Generator) -> Tensor:
     shape = self.features["samples"].shape
     return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
 
+
+# %% [markdown]
+# The tests run twice: on the samples, and on noise. Each is pooled with the held-out data. One pass over the reference finds the nearest training example for all of them.
 
 # %%
 #| export
@@ -841,6 +889,9 @@ class Report:
         return html_page(self)
 
 
+# %% [markdown]
+# `starved` lists the classes that the generator surely makes too rarely: the upper limit of their share is below half of the expected share.
+
 # %%
 #| export evaluation.report
 @patch(as_prop=True)
@@ -849,6 +900,9 @@ def starved(self: Report) -> list[str]:
     return [name for name, c in self.classes.items() if c["high"] < c["expected"] / 2]
 
 
+# %% [markdown]
+# `sound` is the short answer: no alarm, and no such class.
+
 # %%
 #| export evaluation.report
 @patch(as_prop=True)
@@ -856,6 +910,9 @@ def sound(self: Report) -> bool:
     "Whether no test raised an alarm and no class is below half of its share."
     return not self.starved and not any(found.alarm for found in self.findings)
 
+
+# %% [markdown]
+# The command line turns this answer into an exit status for scripts.
 
 # %%
 #| export evaluation.report
@@ -866,7 +923,7 @@ def status(self: Report) -> int:
 
 
 # %% [markdown]
-# The verdict begins with what is covered, for that is what most people want to know.
+# `_alarms_in_words` writes the alarms in words, or says that there are none.
 
 # %%
 #| export evaluation.report
@@ -885,6 +942,9 @@ def _alarms_in_words(self: Report) -> str:
     )
 
 
+# %% [markdown]
+# The verdict begins with the share of the data that is covered, since most people ask for that first. Then come the alarms, and the tests without one.
+
 # %%
 #| export evaluation.report
 @patch(as_prop=True)
@@ -899,6 +959,9 @@ def verdict(self: Report) -> str:
     return head + self._alarms_in_words + tail
 
 
+# %% [markdown]
+# `setting` says how many examples were looked at, and in which feature space.
+
 # %%
 #| export evaluation.report
 @patch(as_prop=True)
@@ -908,6 +971,9 @@ def setting(self: Report) -> str:
     return f"{sizes}; in {self.space}"
 
 
+# %% [markdown]
+# `footnote` explains the columns *floor* and *null* and gives the rate of false alarms.
+
 # %%
 #| export evaluation.report
 @patch(as_prop=True)
@@ -916,6 +982,9 @@ def footnote(self: Report) -> str:
     return ("floor: a perfect generator of this size; null: uniform noise; "
             f"a perfect generator alarms with chance ≤ {self.level:.0%}")
 
+
+# %% [markdown]
+# `to_json` gives everything but the examples, for other programs.
 
 # %%
 #| export evaluation.report
@@ -942,6 +1011,9 @@ def _as_images(x: Tensor) -> Tensor | None:
     low, high = float(x.min()), float(x.max())
     return (x - low) / max(high - low, 1e-12)
 
+
+# %% [markdown]
+# Pictures are shown on four sheets: real examples that are missing or over-produced, samples far from all data, and samples that may be copies.
 
 # %%
 #| export evaluation.report
@@ -981,6 +1053,9 @@ def _points_picture(features: dict[str, Tensor]) -> Picture:
                            "along the two main directions of the real data")
 
 
+# %% [markdown]
+# Every report also shows the precision–recall curve of chapter [4.1](01_precision_recall.ipynb), against held-out data.
+
 # %%
 #| export evaluation.report
 def _curve_picture(features: dict[str, Tensor]) -> Picture:
@@ -992,6 +1067,9 @@ def _curve_picture(features: dict[str, Tensor]) -> Picture:
     return Picture(figure, f"Precision–recall curve against held-out data; {curve!r}")
 
 
+# %% [markdown]
+# `_pictures` chooses: sheets if the examples are pictures, else points. The curve comes last.
+
 # %%
 #| export evaluation.report
 def _pictures(report: Report) -> list[Picture]:
@@ -1000,6 +1078,9 @@ def _pictures(report: Report) -> list[Picture]:
     drawn = _sheets(images) if images["copied"] is not None else [_points_picture(report.features)]
     return [*drawn, _curve_picture(report.features)]
 
+
+# %% [markdown]
+# Each picture is stored inside the page, so that a report is one file.
 
 # %%
 #| export evaluation.report
@@ -1019,6 +1100,9 @@ def _html_row(cells: Iterable[Any], tag: str = "td") -> str:
     return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
 
 
+# %% [markdown]
+# The first table has one row for each test, with the same columns as the printed report.
+
 # %%
 #| export evaluation.report
 def _findings_table(findings: list[Finding]) -> str:
@@ -1031,6 +1115,9 @@ def _findings_table(findings: list[Finding]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
+# %% [markdown]
+# The second table has one row for each class. Without labels it is left out.
+
 # %%
 #| export evaluation.report
 def _classes_table(classes: dict[str, dict[str, float]]) -> str:
@@ -1041,6 +1128,9 @@ def _classes_table(classes: dict[str, dict[str, float]]) -> str:
                                f"{c['expected']:.3f}"]))
     return f"<table>{''.join(rows)}</table>" if classes else ""
 
+
+# %% [markdown]
+# `html_page` joins the verdict, the tables and the pictures.
 
 # %%
 #| export evaluation.report
@@ -1075,7 +1165,7 @@ def _report(data: _Data, labels: Tensor | None, level: float, generator: torch.G
 
 
 # %% [markdown]
-# Without `holdout`, half of the reference plays that part. Without `features`, distances are those of the values, in at most 64 directions.
+# Without `holdout`, half of the reference serves as held-out data. Without `features`, distances are those of the values, in at most 64 directions.
 
 # %%
 #| export
@@ -1114,7 +1204,7 @@ audit(copier, train, unseen, labels=labels)
 # The copies are found by one test, and the other four rightly say nothing: the samples are real, sharp, complete and balanced.
 #
 # ## Eight generators and five tests
-# Does each test see its own fault and no other? Again with faults of our own making, on ten modes in eight dimensions.
+# Does each test detect its own fault and no other? Again the faults are built in, on ten modes in eight dimensions.
 #
 # **Predict:** which row will have no alarm at all, and which will have most?
 
@@ -1167,7 +1257,7 @@ if not fast_mode():
 max(seen["perfect"].values())
 
 # %% [markdown]
-# Tests of copying do not see collapse, tests of coverage do not see copying; that is why an audit asks both. The rates that matter, measured: how often a perfect generator is accused at all, and how often a fifth of the modes lost or a tenth of copies goes unnoticed.
+# Tests of copying do not detect collapse, and tests of coverage do not detect copying; that is why an audit runs both. The rates that matter are measured: how often a perfect generator raises any alarm, and how often a fifth of the modes lost or a tenth of copies goes unnoticed.
 
 # %%
 caught = {name: sum(any(draw[name]) for draw in draws) for name in draws[0]}
@@ -1198,7 +1288,7 @@ if kept:
 
 # %% [markdown]
 # ## A generator that we trained
-# Enough of built faults. Train the minimax game of chapter 1.1 on the same 599 scans, and ask. It is not told what the tests are.
+# So far the faults were built in. Now train the minimax game of chapter 1.1 on the same 599 scans and audit its samples. Its training does not use the tests.
 
 # %%
 class TrainingScans:
@@ -1237,7 +1327,7 @@ Picture(figure, "Real scans in whose neighbourhoods the generator shows least")
 
 # %% [markdown]
 # ## From a file, in one line
-# Nobody should have to write Python to ask. `modelab audit samples.npy --reference train.npy` reads `.npy`, `.npz`, `.pt` (tensors only) or a folder of images, prints the verdict, writes the report, and leaves with status 0 (sound), 1 (a finding) or 2 (bad input), so that it can stand in a CI script.
+# An audit needs no Python code. `modelab audit samples.npy --reference train.npy` reads `.npy`, `.npz`, `.pt` (tensors only) or a folder of images, prints the verdict, writes the report, and ends with the exit status 0 (sound), 1 (a finding) or 2 (bad input), so that it can stand in a CI script.
 
 # %%
 #| export evaluation.audit_command
@@ -1281,7 +1371,7 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
 
 
 # %% [markdown]
-# Grey pictures come with an axis of channels or without; both are taken.
+# Grey pictures come with an axis of channels or without. `_match_axes` accepts both.
 
 # %%
 #| export evaluation.audit_command
@@ -1294,7 +1384,7 @@ def _match_axes(source: SampleFile, event: tuple[int, ...]) -> SampleFile:
 
 
 # %% [markdown]
-# A folder that is not there is found out before the audit, not after it.
+# A missing output folder is reported before the audit starts, not after it.
 
 # %%
 #| export evaluation.audit_command
@@ -1305,6 +1395,9 @@ def _check_folders(**paths: str | None) -> None:
             raise ValueError(f"--{option}: there is no folder {Path(path).absolute().parent}")
 
 
+# %% [markdown]
+# A file of its own also needs a head with the encoding and some style.
+
 # %%
 #| export evaluation.audit_command
 def _html_document(report: Report) -> bytes:
@@ -1314,6 +1407,9 @@ def _html_document(report: Report) -> bytes:
     head = '<!doctype html><meta charset="utf-8"><title>modelab audit</title>'
     return f"{head}<style>{style}</style>{html_page(report)}".encode()
 
+
+# %% [markdown]
+# `_run_audit` checks the options, reads the files, runs the audit, writes the reports and returns the exit status.
 
 # %%
 #| export evaluation.audit_command
@@ -1360,8 +1456,8 @@ print(text)
 
 # %% [markdown]
 # ## Walking through latent space
-# The second favourite exhibit is the interpolation: a film from one sample to another, smooth, and so *surely it has not memorised*. Measure it instead. Along the walk: how **long** is the path in data space, which share of its steps passes the **gate** (no farther from real data than 95 % of real data is from its own neighbour), and how large is
-# the largest **jump** beside the median one? A generator that memorised stands still and leaps.
+# Papers also show interpolations: a film from one sample to another. It is smooth, they say, so *the generator has not memorised*. We measure it instead. Along the walk: how **long** is the path in data space, which share of its steps passes the **gate** (no farther from real data than 95 % of real data is from its own neighbour), and how large is
+# the largest **jump** beside the median one? A generator that memorised shows the same example for many steps and then jumps to another one.
 #
 # For normal latents a straight line leads through an empty middle, where $|z|$ is smaller than nearly any draw, by up to $\sqrt{1/2}$ halfway; the great circle, `slerp` of [3.2](../3_inclusion/02_imle_gan.ipynb), does not.
 
@@ -1389,6 +1485,9 @@ def _features_along(path: Callable, a: Tensor, b: Tensor, steps: int,
         points.append(flat_rows(check_batch("decode", features_of(z))))
     return torch.stack(points)
 
+
+# %% [markdown]
+# `interpolations` takes the three measures for many pairs of latents. The gate is the 95 % quantile of the distance of a real example to its nearest other one.
 
 # %%
 #| export evaluation.interpolations
@@ -1443,9 +1542,9 @@ memorised = walks["memorised, great circle"]
 assert memorised.passed.min() == 1 and memorised.jump.median() > 100
 
 # %% [markdown]
-# The memoriser passes the gate at every step, for every step *is* a training scan; what gives it away is the jump. A walk that looks real all along proves nothing by itself.
+# The generator that memorised passes the gate at every step, for every step *is* a training scan; only the jump shows the fault. A walk on which every step looks real proves nothing by itself.
 #
-# Drag the two ends of a walk, and watch each step pass the gate or fail it. Then let the memoriser decode.
+# Drag the two ends of a walk, and watch each step pass the gate or fail it. Then choose the generator that memorised as the decoder.
 
 # %%
 gate = nearest_k(train, train, 2)[0][:, 1].quantile(.95).item()
@@ -1579,9 +1678,9 @@ grade_samples(answer)
 
 # %% [markdown]
 # ## Recap
-# - A gallery shows what it shows. A rate, calibrated on held-out data, answers.
+# - A gallery does not answer whether a generator copies. A rate, compared with held-out data, does.
 # - Exchangeability gives exact tests for any statistic: shuffle the labels.
-# - Coverage tests do not see copying and copying tests do not see collapse. Ask both, and share one budget of false alarms.
+# - Coverage tests do not see copying and copying tests do not see collapse. Run both, with one joint rate of false alarms.
 # - A walk through latent space is measured by its gate *and* by its jumps.
 #
 # **For later.** Why must the feature space not be fitted on samples against held-out data? What does the birthday test assume? Why is a perfect generator's authenticity not one half?

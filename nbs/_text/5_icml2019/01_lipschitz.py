@@ -58,7 +58,7 @@ from modelab.training.run import Run
 from torch import nn
 
 # %% [markdown]
-# ## Right, and no help
+# ## A correct critic with a useless slope
 # Take five handwritten digits as the data, and five images of noise, equally bright, as what a generator makes. Eight such problems, each with digits, noise and weights of its own. The mean image is
 # subtracted, so that "towards the average digit" is not already an answer.
 
@@ -148,7 +148,7 @@ aims["in a random direction"] = aim(anywhere)
 
 
 # %% [markdown]
-# Half-blind: worse than walking to the average of all digits. Walk along the slope for the distance to the nearest digit and look at what a generator would be told to draw:
+# Poor: worse than a step to the average of all digits. Go along the slope for the distance to the nearest digit and look at the picture that a generator would be pushed to:
 
 # %%
 def walk(f, r: int = 0):
@@ -175,14 +175,14 @@ gallery({"real": real[0], "generated": fake[0],
         "Five digits, five noise images, and where two free critics send the noise: noise again")
 
 # %% [markdown]
-# ## Nobody told it
+# ## The loss does not determine the slope
 # Write the critic's loss with $\phi$ for generated scores and $\varphi$ for real ones,
 #
 # $$J_D=\mathbb E_{x\sim q}\,\phi(f(x))+\mathbb E_{x\sim p}\,\varphi(f(x)).$$
 #
 # It is a sum of terms with *one* point in each. If $f$ is free, its best value at $x$ solves $q\,\phi'(f)+p\,\varphi'(f)=0$ with the densities *at $x$*. Where there is nothing but generated
-# points ($p=0$), the best value is whatever minimises $\phi$, wherever the data are. The slope between the points comes from the network's habits, not from the loss. The
-# paper calls such a gradient *uninformative*. It need not be small; it says nothing.
+# points ($p=0$), the best value is whatever minimises $\phi$, wherever the data are. The slope between the points comes from the architecture and the initial weights, not from the loss. The
+# paper calls such a gradient *uninformative*. It need not be small; it carries no information about the data.
 #
 # **Fidelity.** Move the digits; what the loss asks of $f$ at the noise does not change by one bit.
 
@@ -197,7 +197,7 @@ assert torch.equal(*asked)
 asked[0]
 
 # %% [markdown]
-# What would tie the value here to the data there? A bound on how fast $f$ may change.
+# What makes the value at one point depend on data at another? A bound on how fast $f$ may change.
 #
 # ## A family of losses, one condition
 # The paper adds a penalty on the Lipschitz constant $k(f)$, the steepest slope anywhere:
@@ -284,12 +284,12 @@ Picture(figure, "Six losses of a generated point's score; "
 
 
 # %% [markdown]
-# What must $\phi$ and $\varphi$ be like? Four demands, and each has a reason:
+# There are four conditions on $\phi$ and $\varphi$, and each has a reason:
 #
-# 1. $\phi'>0$ and $\varphi'<0$: a generated point *always* wants to sink and a real one *always* wants to rise, so that only the bound stops them;
-# 2. $\phi''\ge0$ and $\varphi''\ge0$, so that there is one valley, not several;
-# 3. some $a$ has $\phi'(a)+\varphi'(a)=0$, so that there is a resting place when both kinds of points coincide;
-# 4. for uniqueness one of them bends strictly: a sum of straight lines does not care about a constant added to $f$.
+# 1. $\phi'>0$ and $\varphi'<0$: the loss *always* lowers the score of a generated point and *always* raises that of a real one, so that only the bound stops them;
+# 2. $\phi''\ge0$ and $\varphi''\ge0$, so that there is one minimum, not several;
+# 3. some $a$ has $\phi'(a)+\varphi'(a)=0$, so that there is an equilibrium when both kinds of points coincide;
+# 4. for uniqueness one of them is strictly convex: a sum of straight lines does not change when a constant is added to $f$.
 
 # %% [markdown]
 # Functions that take an objective take a name as well:
@@ -311,7 +311,7 @@ assert find_objective("linear") is OBJECTIVES["linear"]
 error_message(find_objective, "liner")
 
 # %% [markdown]
-# The four demands can be tried on a grid of scores, by autograd:
+# The four conditions can be tested on a grid of scores, by autograd:
 
 # %%
 #| export
@@ -337,8 +337,8 @@ for name, o in OBJECTIVES.items():
     print(f"{name:9}", check_conditions(o))
 
 # %% [markdown]
-# Four pass the first three demands. Least squares and hinge do not: below $f=-1$ the one turns round and the other goes flat, so a generated point can be *content* without being held by anybody. We shall see what that costs. First, what goes
-# wrong where a demand is broken. Two points at distance one, slope $s$ between them, $b$ the value at the generated one: $J(b,s)=\phi(b)+\varphi(b+s)+\lambda s^2$. Roll downhill:
+# Four pass the first three conditions. Least squares and hinge do not: below $f=-1$ the one rises again and the other is flat, so the score of a generated point can be *optimal* without reaching the bound. The cost is shown below. First, what goes
+# wrong where a condition is broken. Two points at distance one, slope $s$ between them, $b$ the value at the generated one: $J(b,s)=\phi(b)+\varphi(b+s)+\lambda s^2$. Gradient descent from there:
 
 # %%
 def roll(o: Objective, weight=.1, n=2000, rate=.05) -> tuple[float, float]:
@@ -366,7 +366,7 @@ assert abs(rolled["concave"][0]) > 10
 
 
 # %% [markdown]
-# With all demands met the two points settle symmetrically around zero, the real one above. Swapped signs send the slope *away* from the data; without balance, or without convexity, the values run off and never stop.
+# With all conditions met the two points settle symmetrically around zero, the real one above. Swapped signs turn the slope *away* from the data; without balance, or without convexity, the values diverge.
 #
 # ## The steepest slope, squared
 # $k(f)$ is a maximum over all of space. The authors take the largest slope found in a batch, at random points between real and generated ones:
@@ -456,9 +456,9 @@ assert torch.isfinite(at_zero).all()
 
 
 # %% [markdown]
-# A maximum sends its gradient through one example of the batch, so it is a noisy estimate. The authors' code offers a remedy: carry the steepest points of one step over into the next batch. We leave it out, and measure below whether it is missed.
+# A maximum sends its gradient through one example of the batch, so it is a noisy estimate. The authors' code offers a remedy: carry the steepest points of one step over into the next batch. We leave it out, and measure below whether it is needed.
 #
-# ## The same critics, not too steep
+# ## The same critics with a bounded slope
 # The five digits again, the same loss, the same steps. One term is new.
 
 # %%
@@ -490,7 +490,7 @@ gallery({"generated": fake[0], "along the slope, logistic, free": walk(free["log
         "Noise, where the free critic sends it (noise), and where the bound critic does (digits)")
 
 # %% [markdown]
-# The same loss, and now the slope draws digits. All six losses side by side, free and bound:
+# With the same loss the slope now shows digits. All six losses side by side, without and with the bound:
 
 # %%
 for name in ("linear", "sqrt", "exp", "hinge"):
@@ -516,7 +516,7 @@ Picture(figure, "Largest cosine, eight seeds an objective: free ones near 0.45; 
 
 # %% [markdown]
 # Read it in two directions. *Down a column*: without the bound no loss points at data, not even WGAN's linear one; with it, they do. The Lipschitz condition makes the gradient informative; the loss does not. *Along the green
-# row*: the four losses that meet demand 1 aim above 0.9, and the two that break it lose to "walk to the average".
+# row*: the four losses that meet condition 1 reach more than 0.9, and the two that break it are worse than "walk to the average".
 
 # %%
 ours, theirs = interval(aims["logistic, bound"]), interval(aims["logistic"])
@@ -544,8 +544,8 @@ for row in kept.get("aim", []):
     print(f"{row['setting']:34} largest cosine {row['aim']:38} worst point {row['worst']:.2f}")
 
 # %% [markdown]
-# ## Who holds whom
-# At the optimum every generated point wants to sink and every real one to rise. What stops a generated $x$? Only a point $y$ at which the bound is used up,
+# ## Bounding relationships
+# At the optimum the loss would still lower every generated score and raise every real one. What stops a generated $x$? Only a point $y$ at which the bound is reached,
 #
 # $$f(y)-f(x)=k\,\|y-x\|.$$
 #
@@ -629,7 +629,7 @@ assert abs(k / (W1 / (2 * weight)) - 1) < 1e-5
 k, W1 / (2 * weight)
 
 # %% [markdown]
-# Here is the web for nine generated points inside six real ones. A line joins a generated and a real point where the bound is used up.
+# Here is the optimum for nine generated points inside six real ones. A line joins a generated and a real point where the bound is reached.
 
 # %%
 def held(real, fake, o, weight=.1):
@@ -657,8 +657,8 @@ assert holds_all == {"linear": True, "logistic": True, "hinge": False}
 {name: f"{int(web.any(1).sum())} of 9 held" for name, web in webs.items()}
 
 # %% [markdown]
-# That is why hinge aimed badly: once a generated point has sunk below $-1$ it wants nothing more, nobody holds it, and its slope is nobody's business. The cure need not be another loss. A heavier penalty keeps all
-# scores above $-1$, where hinge is a straight line that never rests:
+# That is why the slope under hinge is poor: once the score of a generated point is below $-1$, the loss no longer changes it, no real point bounds it, and nothing determines the slope there. The remedy need not be another loss. A heavier penalty keeps all
+# scores above $-1$, where hinge is a straight line:
 
 # %%
 def resting(weight):
@@ -695,11 +695,11 @@ claim("Trained with a batch maximum alone, the critic's steepest slope is the ex
       holds=all(.95 < i.low and i.high < 1.05 for i in found.values()))
 
 # %% [markdown]
-# Nothing was carried over from one batch to the next, and nothing was missing.
+# No points were carried over from one batch to the next, and the result does not need it.
 
 # %% [markdown]
-# ## When the two meet
-# A good critic falls silent when its work is done. If generated and real points coincide, $W_1=0$ and so $k=0$: the landscape is flat and nothing pushes the generator away again. WGAN-GP asks for slope one *always*, also then.
+# ## When generated and real points coincide
+# The slope of a good critic should vanish when the two distributions are equal. If generated and real points coincide, $W_1=0$ and so $k=0$: the critic is flat and does not push the generator away again. WGAN-GP asks for slope one *always*, also then.
 # Move the cloud of generated points onto the real ones during training and watch the steepest slope.
 #
 # **Predict:** draw both curves before you run it.
@@ -836,7 +836,7 @@ for row in kept.get("ring", []):
     print(f"{row['setting']:46} captured {row['captured']:30} sharp {row['high_quality']}")
 
 # %% [markdown]
-# The longer recorded walks, every setting that was tried, are above. On eight equal modes that lie close enough together both games find everything, and *captured* has nothing left to tell. An informative slope has nothing to add where nothing was missing.
+# The longer recorded runs, with every setting that was tried, are above. On eight equal modes that lie close enough together both games find everything, so *captured* does not tell them apart. An informative slope brings no gain where no mode was missing.
 
 # %%
 ours, theirs = (interval([c.captured for c in on_ring[name]]) for name in ("LGAN", "minimax"))
@@ -890,7 +890,7 @@ near = interval([(gap < .5).sum().item() for gap in gaps])
  "a perfect generator": fair_share}
 
 # %% [markdown]
-# The mass has been called to the right places and is still blurred: the generator is a continuous map from one blob of noise and has to draw the ways there as well. The penalty costs, too: one more forward and backward pass through $D$.
+# The samples are in the right places and still blurred: the generator is a continuous map of one connected distribution of noise, so it also makes samples between the modes. The penalty also costs time: one more forward and backward pass through $D$.
 
 # %%
 def cost(word: str) -> float:
@@ -903,7 +903,7 @@ def cost(word: str) -> float:
 {"ms per step and seed": {word: cost(word) for word in ("LGAN", "minimax")}}
 
 # %% [markdown]
-# The same object plays on images. A short walk on stacked digits (1,000 modes), with the settings it comes with:
+# The same object plays on images. A short training on stacked digits (1,000 modes), with the settings it comes with:
 
 # %%
 slower = Lipschitz(optimiser=Optimiser(1e-3))
@@ -923,10 +923,10 @@ convolutional = Lipschitz(networks=Networks("conv", width=4))
 Run(convolutional, stacked_digits(), runs=2, batch=8, device="cpu").step(3).sample(5).shape
 
 # %% [markdown]
-# ## Under your hands: arrows that snap
+# ## Under your hands: arrows that turn to the data
 # The lab of chapter [1.3](../1_game/03_lab.ipynb), with two games side by side: $A$ has the penalty ($\lambda=.1$), $B$ has not. The data are three islands. Only $D$ takes turns, so the generated points stand still; an arrow at each shows where the slope of $D$ points.
 #
-# Say that an arrow *aims* if it points within 18° of some island. One thrown at random does in $3\cdot36/360=30\,\%$ of the cases. **Predict:** after 600 turns of $D$, how many arrows aim in $A$, and how many in $B$?
+# Say that an arrow *aims* if it points within 18° of some island. A random arrow does in $3\cdot36/360=30\,\%$ of the cases. **Predict:** after 600 turns of $D$, how many arrows aim in $A$, and how many in $B$?
 
 # %%
 from modelab.lab.panel import Lab
@@ -968,10 +968,10 @@ gained = [share[name] - share["B, free"] for name in ("A, λ = 0.1", "B, cured: 
 assert min(gained) > .2 or fast_mode()
 
 # %% [markdown]
-# The free critic separates perfectly and its arrows are as good as dice. With the penalty they snap to the islands, within one game and without a new start. Now by hand:
+# The critic without the penalty separates perfectly, and its arrows are as good as random ones. With the penalty they turn to the islands, within one game and without a new start. Now by hand:
 #
 # 1. *See it.* Drag the timeline to step 600 and on to 1200: the arrows of $B$ before and after the penalty.
-# 2. *Lose it.* Put `0` into *weight* and play; the panel writes it to both sides. After how many steps do the arrows let go?
+# 2. *Lose it.* Put `0` into *weight* and play; the panel writes it to both sides. After how many steps do the arrows no longer aim?
 # 3. *Cure it.* Put `.1` back, and play on.
 # 4. Put `D G` into *turns*: the points may follow their arrows.
 
@@ -979,7 +979,7 @@ assert min(gained) > .2 or fast_mode()
 duel
 
 # %% [markdown]
-# In the plane even a blind arrow is not far from an island; that is why the claim above was measured in 64 dimensions.
+# In the plane even a random arrow is not far from the direction of an island; that is why the claim above was measured in 64 dimensions.
 #
 # ## In your own code
 # One more term in the critic's loss. Start with a weight near 0.1 and no batch norm in the critic.
@@ -1011,7 +1011,7 @@ grade_slope(answer)
 
 
 # %% [markdown]
-# **2.** Write a $\phi$ of your own, for which `mirrored_objective(φ)` meets all four demands and which is not among the six.
+# **2.** Write a $\phi$ of your own, for which `mirrored_objective(φ)` meets all four conditions and which is not among the six.
 
 # %%
 def known(phi):
@@ -1036,9 +1036,9 @@ grade_phi(answer)
 # %% [markdown]
 # ## Recap
 # - A free critic's best value at a point depends on the densities at that point alone. Its slope says nothing of where the data are, however well it separates.
-# - A penalty on the steepest slope makes values hang on one another: every generated point is held by some real one, and its slope points there.
-# - The bound makes a gradient informative. The loss decides who can rest (least squares and hinge, once below $-1$) and whether the optimum is unique.
-# - A batch maximum finds the exact optimum's slope within 5 %, and that slope goes to zero when the work is done.
+# - A penalty on the steepest slope makes the scores depend on one another: every generated point is bounded by some real one, and its slope points there.
+# - The bound makes a gradient informative. The loss decides whether a score can be optimal without the bound (least squares and hinge, once below $-1$) and whether the optimum is unique.
+# - A batch maximum finds the exact optimum's slope within 5 %, and that slope goes to zero when the two distributions coincide.
 # - On easy modes this buys nothing; on rare modes it brings samples to places that a minimax game misses; it costs one more pass through $D$.
 #
 # **For later.** What is the difference between a vanishing and an uninformative gradient? Why must $\phi'$ never be zero? What does $k$ equal for the linear loss? Why is the penalty's target zero and not one?
