@@ -65,6 +65,9 @@ def {name}_discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) 
     "What D descends, `(*runs,)`, from logits `(*runs, batch)`: the equation in one line."
     return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
 
+# %% [markdown]
+# The generator's loss: what it asks of the logits of generated examples.
+
 # %%
 #| export
 @checked

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from house import EXPORT, definitions
+from house import EXPORT, definitions, exported_cells
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from run_notebooks import ROOT, notebooks
 
 CELL_LINES, LINE, MEDIAN_LINES = 25, 100, 5
@@ -49,6 +49,17 @@ def faults(nb: NotebookNode) -> list[str]:
     return found
 
 
+def unexplained(nb: NotebookNode) -> list[str]:
+    """Exported cells that define something and have no markdown cell with text directly above."""
+    found = []
+    for index, code, _ in exported_cells(nb):
+        above = nb.cells[index - 1] if index else None
+        if above is None or above.cell_type != "markdown" or not above.source.strip():
+            first = next(line for line in code.splitlines() if line.strip() and line[0] not in "@#")
+            found.append(f"cell {index}: no markdown above {first[:60]}")
+    return found
+
+
 @pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
 def test_cells_keep_the_rules(path):
     assert not faults(nbformat.read(path, as_version=4))
@@ -60,3 +71,19 @@ def test_bad_cells_are_noticed():
     nb = new_notebook(cells=[new_code_cell(source) for source in bad])
     assert [f.partition(":")[0] for f in faults(nb)] == ["cell 0", "cell 1", "cell 2", "cell 3",
                                                          "the median lesson cell has 6 lines, the most is 5"]
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_prose_stands_above_each_exported_definition(path):
+    assert not unexplained(nbformat.read(path, as_version=4))
+
+
+def test_definitions_without_prose_are_noticed():
+    good = [new_code_cell('#| export\n"A module."\nimport math'), new_markdown_cell("What f does."),
+            new_code_cell("#| export\ndef f(): pass"), new_code_cell("f()")]
+    assert unexplained(new_notebook(cells=good)) == []
+    bad = [new_code_cell("#| export core.x\n@patch\ndef f(self: C): pass"), new_markdown_cell("## g"), new_code_cell("1"),
+           new_code_cell("#| export\nMOST = 3"), new_markdown_cell(" "), new_code_cell("#| export\nclass C: pass")]
+    assert unexplained(new_notebook(cells=bad)) == ["cell 0: no markdown above def f(self: C): pass",
+                                                    "cell 3: no markdown above MOST = 3",
+                                                    "cell 5: no markdown above class C: pass"]

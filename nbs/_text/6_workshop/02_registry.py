@@ -40,7 +40,7 @@ from modelab.core.checks import error_message
 
 # %% [markdown]
 # ## Three tables
-# A checkpoint says `{"name": "minimax", "width": 64}`. Whoever reads it must find the class `Minimax`, although nobody has imported its module yet. So there are two kinds of table. These hold what was imported:
+# A checkpoint says `{"name": "minimax", "width": 64}`. A program that reads it must find the class `Minimax`, although its module has not been imported yet. So there are two kinds of table. These hold what was imported:
 
 # %%
 #| export
@@ -54,6 +54,9 @@ COMMANDS: dict[str, Callable] = {}
 # %%
 {"games": len(_index.GAMES), "mode sets": len(_index.MODE_SETS), "commands": len(_index.COMMANDS),
  "minimax": _index.GAMES["minimax"], "train": _index.COMMANDS["train"]}
+
+# %% [markdown]
+# For each kind, `_TABLES` holds both tables side by side, so that the functions below work for games, mode sets and commands alike.
 
 # %%
 #| export
@@ -71,7 +74,7 @@ def known_names(kind: str) -> list[str]:
     return sorted({*imported, *indexed})
 
 # %% [markdown]
-# `load` imports the one module that is needed.
+# `load` imports the one module that registers the name, and no other.
 
 # %%
 #| export
@@ -92,7 +95,7 @@ def load_all() -> None:
         importlib.import_module(f"modelab.{module}")
 
 # %% [markdown]
-# `registered` gives the whole table, after that import.
+# `registered` imports everything and then gives the whole table, for menus and for tests that go through all games.
 
 # %%
 #| export
@@ -186,7 +189,7 @@ def _record_spec(make: Callable, name: str) -> Callable:
     return wrapped
 
 # %% [markdown]
-# A game is known by its class name in lower case.
+# A game is registered under its class name in lower case. Its initialiser is wrapped, so that every game carries its `.spec`.
 
 # %%
 #| export
@@ -198,7 +201,7 @@ def register_game(cls: type) -> type:
     return cls
 
 # %% [markdown]
-# A mode set is known by the name of the function that makes it.
+# A mode set is registered under the name of the function that makes it. The function is wrapped in the same way.
 
 # %%
 #| export
@@ -233,7 +236,7 @@ def groups_of(game: Any) -> dict[str, type]:
     return getattr(game, "groups", {})
 
 # %% [markdown]
-# A setting belongs to one group, or to the game itself.
+# A setting belongs to one group, or to the game itself. `_owner` finds out which, so that callers need only the name of the setting.
 
 # %%
 #| export
@@ -243,7 +246,7 @@ def _owner(game: Any, name: str) -> str | None:
                  if name in group.__dataclass_fields__), None)
 
 # %% [markdown]
-# With that, a setting is read and changed by its name alone.
+# `get_setting` reads a setting by its name alone, so callers need not know the groups of a game.
 
 # %%
 #| export
@@ -253,7 +256,7 @@ def get_setting(game: Any, name: str) -> Any:
     return getattr(game if owner is None else getattr(game, owner), name)
 
 # %% [markdown]
-# The lab changes settings of a game while it trains.
+# The lab changes settings of a game while it trains. A group is frozen, so it is replaced by a changed copy.
 
 # %%
 #| export
@@ -266,7 +269,7 @@ def set_setting(game: Any, name: str, value: Any) -> None:
         setattr(game, owner, dataclasses.replace(getattr(game, owner), **{name: value}))
 
 # %% [markdown]
-# Flat settings become fields, and fields become flat settings.
+# A dataclass of a game has fields for groups, while files hold flat settings. `nested_settings` turns flat settings into fields.
 
 # %%
 #| export
@@ -284,7 +287,7 @@ def nested_settings(game: Any, flat: dict[str, Any]) -> dict[str, Any]:
             for name, v in fields.items()}
 
 # %% [markdown]
-# The way back is what `.spec` needs.
+# `.spec` needs the opposite direction: `_flat_settings` turns fields into flat settings.
 
 # %%
 #| export
@@ -295,7 +298,7 @@ def _flat_settings(game: Any, fields: dict[str, Any]) -> dict[str, Any]:
     return flat | {k: getattr(fields[g], k) for g in groups for k in groups[g].__dataclass_fields__}
 
 # %% [markdown]
-# `with_settings` makes a copy of a game with other settings.
+# `with_settings` makes a copy of a game with other settings. The original does not change, so the two can be compared.
 
 # %%
 #| export
@@ -429,7 +432,7 @@ registry.make("game", {"name": "minimax", "width": 32, "lr": 1e-3}).spec
 #
 # **1.** `upgrade_settings` renames it to `penalty_form` for this game alone. A renaming goes into `RENAMED`, under the name of your game.
 #
-# **2.** A game of your own notebook, such as `toy` above, is registered but not in the index. A game of a module that nobody imported is in the index only.
+# **2.** A game of your own notebook, such as `toy` above, is registered but not in the index. A game of a module that was not imported is in the index only.
 # </details>
 
 # %% [markdown]

@@ -36,7 +36,7 @@ import sys
 
 # %% [markdown]
 # ## Half a file
-# A checkpoint takes seconds to write. If the process is killed meanwhile, half a file is left, under the name of a good one. Here is a process that dies after half of its bytes:
+# A checkpoint takes seconds to write. If the process is killed meanwhile, half a file is left under the final name. Here is a process that dies after half of its bytes:
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -59,7 +59,7 @@ subprocess.run([sys.executable, "-c", dies, str(folder / "run.bin")])
 # The old checkpoint is lost and the new one is useless.
 #
 # ## Written at once
-# `atomic_write` writes to a file of another name in the same folder. It asks the system to bring the bytes to the disk (`fsync`), and then renames the file. A rename within a folder happens at once: whoever opens the name gets the old file or the new one.
+# `atomic_write` writes to a file of another name in the same folder. It asks the system to bring the bytes to the disk (`fsync`), and then renames the file. A rename within a folder happens at once: a program that opens the name gets the old file or the new one.
 
 # %%
 #| export
@@ -146,7 +146,7 @@ def _take_lock(path: Path, what: Any, wait: bool) -> int | None:
     return None
 
 # %% [markdown]
-# `file_lock` is used in two ways. A run that finds its folder in use is a mistake, so it stops at once. A download that finds another process fetching the same file has only to wait.
+# `file_lock` is used in two ways. If a run finds its folder in use, that is a mistake, so it stops at once. If a download finds another process fetching the same file, it only has to wait.
 
 # %%
 #| export
@@ -192,7 +192,7 @@ refused, [p.name for p in folder.iterdir()]
 
 # %% [markdown]
 # ## Room on the disk
-# A disk that fills up half-way costs an hour of downloading. So whoever is about to write much asks first.
+# If the disk is full in the middle of a download, the time is lost. So a function that is about to write much checks the free space first.
 
 # %%
 #| export

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Figures and films
-# > How are the figures of the course drawn, so that they can be read without colours, without a kernel and without eyes?
+# > How are the figures of the course drawn, so that they can be read without colours, without a kernel and with a screen reader?
 
 # %% [markdown]
 # | | |
@@ -65,7 +65,7 @@ class Picture:
         return {"image/png": self.png, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
 
 # %% [markdown]
-# Points in the plane, real and generated:
+# `scatter` draws points in the plane, real and generated ones, in the colours and forms of the course:
 
 # %%
 #| export
@@ -92,7 +92,7 @@ ax.legend(frameon=False)
 Picture(figure, "200 real points and 200 generated ones that are half as wide (seed 0)")
 
 # %% [markdown]
-# Pictures as one sheet, with a line of white between them:
+# `image_grid` draws many pictures as one sheet, with a white line between them:
 
 # %%
 #| export
@@ -119,7 +119,7 @@ Picture(figure, "Twenty handwritten digits in two rows (seed 0)")
 
 # %% [markdown]
 # ## A film
-# A film keeps what was recorded. In a running notebook it is a widget with a slider and a play button. On a page without a kernel it is a strip of stills.
+# A film shows recorded pictures one after another. In a running notebook it is a widget with a slider and a play button. On a page without a kernel it is a strip of stills.
 
 # %%
 #| export
@@ -155,7 +155,7 @@ def widget(self: Film):
     return self._widget
 
 # %% [markdown]
-# The widget is a box of four parts.
+# The widget is a box with a picture, a play button, a slider and a label. It keeps three of them as attributes, so that a test can move the slider.
 
 # %%
 #| export

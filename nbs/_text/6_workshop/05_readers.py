@@ -66,7 +66,7 @@ folder = Path(tempfile.mkdtemp())
 
 # %% [markdown]
 # ## A file that runs a program
-# A `.npy` file may hold Python objects. They are stored as a pickle, and a pickle may call any function when it is loaded. Here one that only prints; a stranger's could delete your files.
+# A `.npy` file may hold Python objects. They are stored as a pickle, and a pickle may call any function when it is loaded. The one below only prints a line. A file from somebody else could delete your files.
 
 # %%
 class Surprise:
@@ -112,7 +112,7 @@ def pictures_to_floats(x: Tensor) -> Tensor:
     return x.float() / 255 if x.dtype == torch.uint8 and x.ndim > 2 else x
 
 # %% [markdown]
-# Whatever goes wrong inside a reader, the error names the file.
+# If a reader fails, for whatever reason, the error names the file.
 
 # %%
 #| export
@@ -127,7 +127,7 @@ def _readable(path: Path, read: Callable) -> Any:
 
 # %% [markdown]
 # ### NumPy
-# A reader returns the shape and a function from indices to examples. A `.npy` file is mapped into memory, anew for each part: the system may forget what was read of a map that is closed.
+# A reader returns the shape and a function from indices to examples. A `.npy` file is mapped into memory anew for each part: when a map is closed, the operating system may free the memory of what was read.
 
 # %%
 #| export
@@ -185,7 +185,7 @@ def _pt(path: Path) -> tuple:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 # %% [markdown]
-# The axes are those of torch: channels first.
+# `_open_image` reads one picture as numbers in [0, 1]. The order of the axes is that of torch: channels first.
 
 # %%
 #| export
@@ -222,7 +222,7 @@ def _folder(path: Path) -> tuple:
 
 # %% [markdown]
 # ### Any of them
-# `open_samples` chooses the reader by the name.
+# `open_samples` chooses the reader by the ending of the name and refuses everything else. It is the function that other modules call.
 
 # %%
 #| export
@@ -328,6 +328,9 @@ read_samples(folder / "a.npy", most=2).shape
 MNIST = {"train-images-idx3-ubyte": "9.9 MB", "train-labels-idx1-ubyte": "29 kB",
          "t10k-images-idx3-ubyte": "1.6 MB", "t10k-labels-idx1-ubyte": "4.5 kB"}
 
+# %% [markdown]
+# The error for a missing file should say what is missing and how to get it. This text is used in all such errors.
+
 # %%
 #| export data.mnist
 _FILES = ", ".join(f"{name}.gz ({size})" for name, size in MNIST.items())
@@ -336,7 +339,7 @@ _HOW = (f"MNIST is four files, {_FILES}: put them, gzipped or not, into one fold
         "fetches them")
 
 # %% [markdown]
-# The header is a stranger's promise. A file of a few bytes may announce gigabytes, so the length is compared with what the file can hold: deflate packs at most 1032 to 1.
+# The header cannot be trusted. A file of a few bytes may announce gigabytes, so the announced length is compared with what the file can hold: deflate compresses at most 1032 to 1.
 
 # %%
 #| export data.mnist
@@ -371,7 +374,7 @@ def _read_exactly(file: IO[bytes], length: int) -> bytearray:
     return data
 
 # %% [markdown]
-# `read_idx` finds out by itself whether the file is gzipped.
+# `read_idx` reads one file. Whether the file is gzipped is found from its first two bytes, since its name may be wrong.
 
 # %%
 #| export data.mnist
@@ -397,7 +400,7 @@ def read_idx(path: str | Path,  # plain or gzipped, whatever its name says
     return torch.frombuffer(data, dtype=torch.uint8).reshape(shape)
 
 # %% [markdown]
-# Whoever has no such file is told how to get it.
+# `_checked_path` refuses a file that does not exist, and its error says how to get MNIST.
 
 # %%
 #| export data.mnist
@@ -556,4 +559,4 @@ shutil.rmtree(folder)
 # ## Recap
 # - Files of samples hold numbers. Whatever could run a program is refused.
 # - A `SampleFile` is read in parts, by indices; `read_samples` fills one tensor with them.
-# - The header of an idx file is a promise. It is compared with what the file can hold.
+# - The header of an idx file may be wrong. Its length is compared with what the file can hold.

@@ -35,7 +35,7 @@ from modelab.core.checks import error_message
 from modelab.course.notebooks import patch
 
 # %% [markdown]
-# ## The fast formula forgets copies
+# ## The fast formula is wrong for copies
 # Squared distances by a matrix product are fast: $|x-y|^2=|x|^2+|y|^2-2\,x\cdot y$. In float32 the three terms are rounded, and near a copy they cancel. Here each of 500 pictures is compared with itself:
 
 # %%
@@ -70,14 +70,14 @@ share
 # The largest error of ten thousand is a small share of the bound.
 #
 # ## Memory
-# Everything is done in blocks of rows, so that memory stays below `max_bytes`.
+# All steps work on blocks of rows, so that memory stays below `max_bytes`. This is the default:
 
 # %%
 #| export
 MAX_BYTES = 1 << 27
 
 # %% [markdown]
-# The last block may be shorter.
+# `row_blocks` cuts the rows into blocks. The last block may be shorter.
 
 # %%
 #| export
@@ -264,7 +264,7 @@ def check_examples(name: str, x: Any, runs: int) -> Tensor:
     return x.detach().float() if x.dtype.itemsize < 4 else x.detach()
 
 # %% [markdown]
-# Queries and pool must agree in runs, event and device.
+# Queries and pool must agree in their runs, in the shape of an example and in their device. `_pair` checks that and flattens the examples to rows.
 
 # %%
 #| export
@@ -331,7 +331,7 @@ assert torch.equal(per_run, one_by_one)
 
 # %% [markdown]
 # ## What it costs
-# How long does the exact search take beside the fast formula that forgets copies?
+# How long does the exact search take, compared with the fast formula?
 
 # %%
 def seconds(call) -> float:
@@ -362,7 +362,7 @@ assert ours < 100 * max(fast, 1e-3)
 
 # %% [markdown]
 # ## Recap
-# - Products are fast and forget copies; differences in float64 are exact and slow.
+# - Products are fast and wrong for copies; differences in float64 are exact and slow.
 # - A guess with a proven bound on its error leaves few candidates, and these are compared exactly.
 # - Blocks keep memory bounded and do not change the answer.
 #

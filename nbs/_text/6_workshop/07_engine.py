@@ -10,7 +10,7 @@
 # | **Needs** | [1.2](../1_game/02_training.ipynb) for what a game and a turn are |
 # | **Time** | seconds |
 #
-# A workshop chapter. Chapter 1.2 uses the engine; here is its code, from the inside out: the players, a run, a checkpoint.
+# This chapter is for contributors. Chapter 1.2 uses the engine; this chapter contains its code: first the players, then a run, then a checkpoint.
 
 # %%
 #| default_exp training.run
@@ -86,7 +86,7 @@ from modelab.training.optimiser import Schedule
 
 # %% [markdown]
 # ## Players
-# The weights of one player lie end to end in memory, and so do its gradients. Then Adam is one kernel instead of one per layer, and a sum over several devices is one message.
+# The weights of one player are stored one after another in one block of memory, and so are its gradients. Then an Adam step is one kernel instead of one per layer, and a sum over several devices is one message.
 
 # %%
 #| export training.players
@@ -111,7 +111,7 @@ with torch.no_grad():
 assert layer.weight.abs().max() == 0 and flat.grad.tolist() == [1.] * 9
 
 # %% [markdown]
-# A turn is a word. The word is the name of one player, "D", or the names of several that move together, "GE".
+# A turn is written as a word: the name of one player, "D", or the names of several players that move together, "GE".
 
 # %%
 #| export training.players
@@ -128,7 +128,7 @@ def find_movers(turns: str, names: Iterable[str]) -> dict[str, list[str]]:
 find_movers("D GE", ["D", "G", "E"]), error_message(find_movers, "D GX", ["D", "G", "E"])
 
 # %% [markdown]
-# `Players` holds the networks and one Adam for each.
+# `Players` holds the networks of a game and one Adam optimiser for each. It builds them from the seeds, one for each run.
 
 # %%
 #| export training.players
@@ -152,7 +152,8 @@ class Players:
         self.averaged = copy.deepcopy(self.nets["G"]) if average else None
 
 # %% [markdown]
-# The rates are read before each move, since a schedule or the lab may change them. An optimiser cannot change, so its settings are checked once and kept until the game has another one.
+# ### Taking a step
+# The rates are read before each step, since a schedule or the lab may change them. An optimiser cannot change, so its settings are checked once and kept until the game has another one.
 
 # %%
 #| export training.players
@@ -169,7 +170,7 @@ def rates(self: Players, name: str, step: int = 0) -> dict[str, Any]:
     return rates | {"lr": rates["lr"] * optimiser.schedule(step)}
 
 # %% [markdown]
-# Before a turn, gradients flow to those who move and to nobody else. In the generator's turn the discriminator is fixed, so the gradient of its weights would be wasted work.
+# In a turn, only the players that move get gradients. In the generator's turn the discriminator is fixed, so the gradient with respect to its weights is not needed.
 
 # %%
 #| export training.players
@@ -182,6 +183,9 @@ def ready(self: Players, word: str) -> None:
     for name in self.movers[word]:
         self.flat[name].grad.zero_()
 
+# %% [markdown]
+# `step` moves the players of a turn along the gradients that were computed before. It first gives Adam the rates that hold at this step of the run.
+
 # %%
 #| export training.players
 @patch
@@ -190,6 +194,9 @@ def step(self: Players, word: str, step: int = 0) -> None:
     for name in self.movers[word]:
         self.adam[name].param_groups[0].update(self.rates(name, step))
         self.adam[name].step()
+
+# %% [markdown]
+# `move` is for callers that have only the losses: it computes the gradients and then takes the step. The losses of all runs are added; no run's weights enter another run's loss, so each run gets the gradient of its own loss.
 
 # %%
 #| export training.players
@@ -200,6 +207,7 @@ def move(self: Players, word: str, loss: torch.Tensor, step: int = 0) -> None:
     self.step(word, step)
 
 # %% [markdown]
+# ### The averaged generator
 # Samples of the averaged weights are often better than samples of the last ones. Buffers, such as those of batch norm, are copied.
 
 # %%
@@ -215,7 +223,8 @@ def follow(self: Players) -> None:
             mean.copy_(now)
 
 # %% [markdown]
-# What training changes is a flat table of tensors: weights, buffers, Adam's moments. It can be written down and put back.
+# ### The state of the players
+# Everything that training changes is returned as a flat table of tensors: weights, buffers, Adam's moments. The table can be saved and restored.
 
 # %%
 #| export training.players
@@ -230,6 +239,9 @@ def state(self: Players) -> dict[str, torch.Tensor]:
         moments = adam.state_dict()["state"].get(0, {})
         found |= {f"adam/{name}/{k}": v for k, v in moments.items()}
     return found
+
+# %% [markdown]
+# The table of `state` is flat. To restore one network, its entries are found by the beginning of their names and get the names that the network itself uses.
 
 # %%
 #| export training.players
@@ -259,7 +271,7 @@ def restore(self: Players, state: dict[str, torch.Tensor]) -> None:
 
 # %% [markdown]
 # ## What may go wrong in a run
-# Three things end a run early: a loss that is no longer a number, Ctrl-C, and a device that is not there.
+# Three things stop a run: a loss that is NaN or infinite, Ctrl-C, and a device that does not exist. The first has an error class of its own, so that a caller can tell a diverged run from a mistake in its arguments.
 
 # %%
 #| export
@@ -267,7 +279,7 @@ class Diverged(FloatingPointError):
     "A loss became NaN or infinite; the message says at which step, in whose turn, for which seed."
 
 # %% [markdown]
-# Ctrl-C must not cut a step in half. The first one only sets a flag, and the run ends after the present step.
+# Ctrl-C must not interrupt a step halfway. The first Ctrl-C only sets a flag, and the run ends after the present step.
 
 # %%
 #| export
@@ -294,6 +306,9 @@ with finish_step_on_interrupt() as stop:
     signal.raise_signal(signal.SIGINT)
     print("still here, and the flag is", stop.is_set())
 
+# %% [markdown]
+# A device is given by its name. A wrong name, or a device that this machine does not have, must be an error at the start and not in the middle of a run.
+
 # %%
 #| export
 def find_device(name: str) -> torch.device:
@@ -311,7 +326,7 @@ def find_device(name: str) -> torch.device:
 find_device("cpu"), error_message(find_device, "abacus").partition(";")[0]
 
 # %% [markdown]
-# The lab trains in one thread and draws in another. Training then leaves one core to the page.
+# The lab trains in one thread and draws in another. Training then uses one thread fewer, so that drawing has a core of its own.
 
 # %%
 #| export
@@ -327,11 +342,16 @@ def spare_thread() -> Iterator[None]:
 
 # %% [markdown]
 # ## A run
-# `Run` holds a game, its players and the streams of random numbers. What it can do is added below, one method at a time.
+# `Run` holds a game, its players and the streams of random numbers. Its methods are added below, one at a time.
+#
+# `average` is the decay of a running average of the generator's weights. It must be less than 1, since with 1 the average would never change.
 
 # %%
 #| export
 Decay = Annotated[float, Real(0., .999999)]
+
+# %% [markdown]
+# The initialiser checks the arguments as its signature declares them and stores them as attributes. The rest of the start is in two methods: `_choose` for the game, the data and the device, `_begin` for the players at step 0.
 
 # %%
 #| export
@@ -358,6 +378,9 @@ class Run:
         self._choose(game, modes, device)
         self._begin()
 
+# %% [markdown]
+# `_choose` builds the game and the mode set if they are given by name, and refuses combinations that cannot be trained. The number of latents follows from the data unless the game sets it.
+
 # %%
 #| export
 @patch
@@ -378,7 +401,7 @@ def _choose(self: Run, game: Game | str, modes: Any, device: str) -> None:
     self.latent = self.game.networks.latent or fitting
 
 # %% [markdown]
-# The losses of all steps stay on the device, in a table that is doubled when it is full: to fetch a number at each step would make a graphics card wait.
+# `_begin` sets up the state at step 0. The losses of all steps stay on the device, in a table that is doubled when it is full: copying a number to the CPU at each step would make a graphics card wait.
 
 # %%
 #| export
@@ -399,7 +422,7 @@ def _begin(self: Run) -> None:
 
 # %% [markdown]
 # ### Random numbers: one stream for each purpose
-# A generator is seeded anew for each use, by the words that say what it is for. Nothing has a position, so nothing needs to be saved.
+# A generator is seeded anew for each use, by the words that say what it is for. No generator is continued from an earlier step, so a checkpoint needs no generator states.
 
 # %%
 #| export
@@ -408,6 +431,9 @@ def generators(self: Run, stream: str, *place: int) -> list[torch.Generator]:
     "One generator per run, seeded by (seed, stream, place)."
     own = self._streams.setdefault(stream, [torch.Generator(self.device) for _ in self.seeds])
     return [g.manual_seed(derive_seed(s, stream, *place)) for g, s in zip(own, self.seeds)]
+
+# %% [markdown]
+# Real examples are drawn with one generator per run, so that each run has its own data. `only` restricts them to some modes; the lab uses it to leave modes out.
 
 # %%
 #| export
@@ -419,6 +445,9 @@ def real(self: Run, n: int, generator: list[torch.Generator],
     if only is not None:
         draw = functools.partial(sample_modes, self.modes, only)
     return torch.stack([draw(n, generator=g) for g in generator])
+
+# %% [markdown]
+# The latents come from the game, which decides how its noise is distributed. The check below shows that a seed gets the same latents alone as beside another seed.
 
 # %%
 #| export
@@ -440,7 +469,7 @@ assert torch.equal(z_two[1:], z_one)
 
 # %% [markdown]
 # ### One turn
-# In a bf16 run the players compute with half of the digits. What they return is float32, and so is every loss and penalty.
+# In a bf16 run the players compute in bfloat16, with 16 bits a number instead of 32. Their outputs are converted to float32, so every loss and penalty is computed in float32.
 
 # %%
 #| export
@@ -502,7 +531,7 @@ def _turn(self: Run, place: int, word: str) -> torch.Tensor:
 
 # %% [markdown]
 # ### Steps
-# A step goes through the turns once.
+# A step goes through the turns once. `torn` marks a step that was interrupted, so that its half-changed state is not saved.
 
 # %%
 #| export
@@ -517,6 +546,9 @@ def _one_step(self: Run) -> None:
     self.players.follow()
     self.steps, self.torn = self.steps + 1, False
 
+# %% [markdown]
+# The table of losses has room for 1,024 steps at first. `_make_room` doubles it when it is full, so that a run needs no fixed length.
+
 # %%
 #| export
 @patch
@@ -527,7 +559,7 @@ def _make_room(self: Run) -> None:
             self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
 
 # %% [markdown]
-# Losses are looked at every 64 steps and at the end.
+# The losses are checked for NaN and infinity every 64 steps and at the end.
 
 # %%
 #| export
@@ -545,6 +577,9 @@ def _check(self: Run) -> None:
         raise Diverged(f"the loss of {word} is not finite at step {self._checked + at}, "
                        f"seed {self.seeds[run]}; {kept}")
     self._checked = self.steps
+
+# %% [markdown]
+# `step` is the method that users call to train. It adds what a single step does not have: a progress bar, the check of the losses, and the handling of Ctrl-C.
 
 # %%
 #| export
@@ -567,7 +602,7 @@ def step(self: Run, n: int = 1,  # steps; each is one pass through the game's tu
 
 # %% [markdown]
 # ### What a run gives
-# Losses, samples, coverage, checkpoints.
+# A run gives its losses, samples, coverage and checkpoints. The losses are copied to the CPU, so that a caller cannot change the table.
 
 # %%
 #| export
@@ -580,7 +615,7 @@ def losses(self: Run) -> dict[str, torch.Tensor]:
     return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
 
 # %% [markdown]
-# Samples have a stream of their own. To draw them does not change the training.
+# Samples use a stream of random numbers of their own, so drawing them does not change the training.
 
 # %%
 #| export
@@ -600,6 +635,9 @@ def sample(self: Run, n: int,  # samples per run
     finally:
         net.train(training)
 
+# %% [markdown]
+# Coverage is measured on samples of each run. The protocol says how many samples that takes, unless the caller chooses a number.
+
 # %%
 #| export
 @patch
@@ -611,6 +649,9 @@ def coverage(self: Run, protocol: str = "pacgan",  # a name in `evaluation.cover
     n = rules.samples(self.modes) if n is None else n
     return measures.coverages(self.sample(n), self.modes, protocol)
 
+# %% [markdown]
+# `save` writes a checkpoint and remembers its path, so that a later error can name the last good one.
+
 # %%
 #| export
 @patch
@@ -619,6 +660,9 @@ def save(self: Run, path: str | Path) -> Path:
     self.saved = save_checkpoint(self, path)
     return self.saved
 
+# %% [markdown]
+# `load` is a class method, so that a checkpoint becomes a run of the class that it is called on. The code of both is in the section on checkpoints below.
+
 # %%
 #| export
 @patch(cls_method=True)
@@ -626,6 +670,9 @@ def load(cls: Run, path: str | Path, game: Game | None = None, modes: Any = None
          device: str = "auto") -> Run:
     "Read a checkpoint and go on; see `modelab.training.checkpoints.load_checkpoint`."
     return load_checkpoint(cls, path, game, modes, device)
+
+# %% [markdown]
+# A run prints its game, data, seeds, step and device, so that an output says which run it belongs to.
 
 # %%
 #| export
@@ -641,12 +688,15 @@ run, tuple(run.losses["G"].shape), tuple(run.sample(5).shape)
 
 # %% [markdown]
 # ## Checkpoints
-# A checkpoint is one safetensors file: the tensors of `players.state()`, the losses, and a note in JSON. The note says everything that the state after $n$ steps depends on besides $n$.
+# A checkpoint is one safetensors file. It contains the tensors of `players.state()`, the losses, and a note in JSON. The note says everything that the state after $n$ steps depends on besides $n$.
 
 # %%
 #| export training.checkpoints
 CHECKPOINT_FORMAT = "modelab-run-1"
 RUN_SETTINGS = ("runs", "seed", "batch", "average", "shards", "precision")
+
+# %% [markdown]
+# `run_config` collects the configuration as plain data. The settings of the game are read from the game itself, because they may have changed since it was made.
 
 # %%
 #| export training.checkpoints
@@ -663,7 +713,7 @@ def run_config(run: Any) -> dict[str, Any]:
 run_config(run)
 
 # %% [markdown]
-# What is written is finite and whole. A diverged run, or half a step, never takes the place of a good checkpoint.
+# Only a complete step with finite losses is saved. So a diverged run, or an interrupted step, never overwrites a good checkpoint.
 
 # %%
 #| export training.checkpoints
@@ -685,7 +735,7 @@ def save_checkpoint(run: Any,
     return path
 
 # %% [markdown]
-# A file may come from a stranger, so its note is checked before anything is built from it: that it is a JSON object of this format, that counts are counts, that the losses are as long as the steps, and that there are not more runs than numbers in the file.
+# A file may come from somebody else, so its note is checked before anything is built from it: that it is a JSON object of this format, that counts are counts, that the losses are as long as the steps, and that there are not more runs than numbers in the file.
 
 # %%
 #| export training.checkpoints
@@ -702,6 +752,9 @@ def check_note(note: dict, tensors: dict[str, torch.Tensor]) -> None:
     if lengths != {(note["steps"], note["runs"])} or note["runs"] > size:
         raise ValueError(f"{note['steps']} steps of {note['runs']} runs, "
                          f"but losses of shape {lengths}")
+
+# %% [markdown]
+# `read_checkpoint` opens a file without executing anything from it. Damage, another format and a wrong note are reported as a `ValueError` with the path; a missing file stays a `FileNotFoundError`.
 
 # %%
 #| export training.checkpoints
@@ -734,7 +787,7 @@ note, tensors = read_checkpoint(run.save(folder / "run.safetensors"))
 note["steps"], sorted(tensors)[:4]
 
 # %% [markdown]
-# A folder holds several checkpoints of one run, and reading it means reading its newest.
+# A folder holds several checkpoints of one run. They are listed from the newest to the oldest, since reading a folder means reading its newest checkpoint.
 
 # %%
 #| export training.checkpoints
@@ -748,6 +801,9 @@ def list_checkpoints(folder: str | Path) -> list[Path]:
         raise ValueError(f"path: {folder} holds {len(groups)} groups of seeds, name one of them: "
                          + ", ".join(p.name for p in groups))
     return list_checkpoints(groups[0]) if groups else []
+
+# %% [markdown]
+# The newest file of a folder may be damaged. Then the one before it is taken, with a warning, so that the run can still be resumed.
 
 # %%
 #| export training.checkpoints
@@ -766,7 +822,7 @@ def read_newest(folder: Path) -> tuple[Path, dict, dict[str, torch.Tensor]]:
     raise FileNotFoundError(f"path: there is no checkpoint in {folder}")
 
 # %% [markdown]
-# A run is made again from the note, then its tensors are put back. A game that was made with networks of your own has no name, and must be passed.
+# `load_checkpoint` builds the run from the note and then restores its tensors. A game that was made with networks of your own has no name, and must be passed.
 
 # %%
 #| export training.checkpoints
@@ -792,6 +848,9 @@ def load_checkpoint(cls: type,
     run.steps = run._checked = note["steps"]
     run.saved = path
     return run
+
+# %% [markdown]
+# The note stores the game and the mode set by name. If one of them has no name, it cannot be built from the file, and the error says which argument to pass.
 
 # %%
 #| export training.checkpoints

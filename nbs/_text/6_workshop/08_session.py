@@ -10,9 +10,9 @@
 # | **Needs** | [1.3](../1_game/03_lab.ipynb), [6.7](07_engine.ipynb) |
 # | **Time** | seconds |
 #
-# A workshop chapter: for whoever changes the lab, not for whoever plays with it.
+# This chapter is for contributors who change the lab. How to use the lab is in chapter 1.3.
 #
-# The lab is a training run with a timeline. This chapter builds it in four modules, and none of them knows a widget or a picture:
+# The lab is a training run with a timeline. This chapter builds it in four modules, none of which uses a widget or draws a picture:
 # - `lab.side`: one run whose settings may change at any step;
 # - `lab.inspect`: what a loss does with the players, and the gradient that the generator gets;
 # - `lab.points`: data drawn by hand;
@@ -32,7 +32,7 @@ from modelab.networks.players import Networks
 
 # %% [markdown]
 # ## One side of the lab
-# A side is a `Run` of one seed. Its state after $n$ steps depends on the configuration and on $n$ alone. Here the configuration may change on the way, so a change is written down as an event with its step.
+# A side is a `Run` of one seed. Its state after $n$ steps depends on the configuration and on $n$ alone. In the lab the configuration may change during training, so each change is recorded as an event with its step.
 
 # %%
 #| export lab.side
@@ -53,12 +53,15 @@ from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 # %% [markdown]
-# Three settings belong to the lab and to no game: how many examples there are in a batch, which turns are taken in a step, and which modes are left out of the data.
+# Three settings belong to the lab and not to a game: how many examples there are in a batch, which turns are taken in a step, and which modes are left out of the data.
 
 # %%
 #| export lab.side
 LAB_SETTINGS = ("batch", "turns", "without")
 
+
+# %% [markdown]
+# A change of a setting is stored as an event: the step, the side, the name and the value. With the list of events a run can be repeated, changes included.
 
 # %%
 #| export lab.side
@@ -71,7 +74,7 @@ class Event(NamedTuple):
 
 
 # %% [markdown]
-# The settings of a game stand in its `spec`, flat, whichever group they come from. Players are objects of your own and cannot be set by a number, so `G`, `D` and `E` are left out.
+# The settings of a game are in its `spec`, flat, whichever group they belong to. `game_settings` reads their present values. Players of your own are objects and not numbers or texts, so `G`, `D` and `E` are left out.
 
 # %%
 #| export lab.side
@@ -94,6 +97,9 @@ def setting_annotation(game: Any, name: str) -> Any:
     return get_type_hints(owner, include_extras=True).get(name)
 
 
+# %% [markdown]
+# A menu needs the possible values of a setting. They are read from a `Literal` in its annotation; without one there are no choices.
+
 # %%
 #| export lab.side
 def setting_choices(game: Any, name: str) -> tuple[str, ...]:
@@ -104,6 +110,9 @@ def setting_choices(game: Any, name: str) -> tuple[str, ...]:
             return tuple(value for value in get_args(part) if isinstance(value, str))
     return ()
 
+
+# %% [markdown]
+# A setting that holds a group, such as a schedule, is found by the class in its annotation. The panel leaves it out, since it is more than one value.
 
 # %%
 #| export lab.side
@@ -121,7 +130,7 @@ assert is_setting_group(game, "schedule") and not is_setting_group(game, "betas"
 game_settings(game)
 
 # %% [markdown]
-# A step of the lab may leave turns out. Then the loss of such a turn stays what it was at the step before.
+# `Side` is a `Run` of one seed with two changes. Modes can be left out of the data, and a step may leave turns out. Then the loss of such a turn keeps its value of the step before.
 
 # %%
 #| export lab.side
@@ -149,6 +158,9 @@ class Side(Run):
         super()._one_step()
 
 
+# %% [markdown]
+# The data need at least one mode. `remaining_modes` checks the numbers of the modes to leave out and returns the others.
+
 # %%
 #| export lab.side
 @patch
@@ -163,7 +175,7 @@ def remaining_modes(self: Side, without: Sequence[int]) -> list[int]:
 
 # %% [markdown]
 # ### Changing a setting
-# `lr` is one rate for all players, or a dict with one for each. `lr.D` changes one entry of that dict.
+# `lr` is one rate for all players, or a dict with one for each. `lr.D` changes one entry of that dict. `_field` translates such a name into a field of the game and its new value.
 
 # %%
 #| export lab.side
@@ -181,6 +193,9 @@ def _field(self: Side, name: str, value: Any) -> tuple[str, Any]:
     return field, tuple(value) if isinstance(value, list) else value
 
 
+# %% [markdown]
+# A setting belongs to the lab or to the game. `apply_setting` writes it to the right place; its value was checked when the event was recorded.
+
 # %%
 #| export lab.side
 @patch
@@ -191,6 +206,9 @@ def apply_setting(self: Side, name: str, value: Any) -> None:
     else:
         set_setting(self.game, *self._field(name, value))
 
+
+# %% [markdown]
+# At a given step the settings must be those of that step, also after going back. So the side starts from the settings of step 0 and applies the events up to that step in their order.
 
 # %%
 #| export lab.side
@@ -205,7 +223,7 @@ def apply_events(self: Side, events: Iterable[Event]) -> None:
 
 
 # %% [markdown]
-# Some settings can change under way, such as a rate or the weight of a penalty. Others decide how the players are built, so the run must start again. No list says which is which: the side builds the players of both games from one seed and compares them.
+# Some settings can change during training, such as a rate or the weight of a penalty. Others decide how the players are built, so the run must start again. There is no list of such settings. Instead, the side builds the players of the old and the new game from one seed and compares their weights.
 
 # %%
 #| export lab.side
@@ -221,6 +239,9 @@ def _builds_same_players(self: Side, other: Any) -> bool:
     return len(weights[0]) == len(weights[1]) and all(map(torch.equal, *weights))
 
 
+# %% [markdown]
+# The settings of the lab belong to no game, so no game can check them. Each of the three has its check here.
+
 # %%
 #| export lab.side
 @patch
@@ -234,6 +255,9 @@ def _check_lab_setting(self: Side, name: str, value: Any) -> None:
     else:
         self.remaining_modes(value)
 
+
+# %% [markdown]
+# `rebuilt_game` decides whether a setting can change during training or training must start again. It also refuses a bad value, before anything has changed.
 
 # %%
 #| export lab.side
@@ -272,6 +296,9 @@ def snapshot(self: Side) -> dict[str, torch.Tensor]:
     return {k: v.detach().clone() for k, v in self.players.state().items()}
 
 
+# %% [markdown]
+# `restore` puts a snapshot back and sets the number of steps. The stored coverage may have been measured before a setting was changed, so it is discarded.
+
 # %%
 #| export lab.side
 @patch
@@ -281,6 +308,9 @@ def restore(self: Side, step: int, snapshot: dict[str, torch.Tensor]) -> None:
     self.steps = self._checked = step
     self._measured = None
 
+
+# %% [markdown]
+# A step in which only one player moves needs the turns of that player. A turn may move several players, so a turn counts if the player is among them.
 
 # %%
 #| export lab.side
@@ -298,7 +328,7 @@ side.turns_of("G"), side.turns_of("E")
 
 # %% [markdown]
 # ### What is measured
-# Coverage is measured once per step, however often it is looked at.
+# `loss` gives the last loss of each turn for the page. Coverage is measured once per step, however often it is shown.
 
 # %%
 #| export lab.side
@@ -311,6 +341,9 @@ def loss(self: Side) -> dict[str, float]:
     }
 
 
+# %% [markdown]
+# Measuring draws samples and assigns each of them to a mode, which takes time. So the result is kept until the step or the number of samples changes.
+
 # %%
 #| export lab.side
 def measure_side(side: Side, samples: int) -> Any:
@@ -320,10 +353,16 @@ def measure_side(side: Side, samples: int) -> Any:
     return side._measured[2]
 
 
+# %% [markdown]
+# The timeline and the pictures of the lab show the same four measures. Their names are listed once, here.
+
 # %%
 #| export lab.side
 SHOWN_MEASURES = ("captured", "high_quality", "tv", "kl")
 
+
+# %% [markdown]
+# The timeline stores one row for each side and measured step: the four measures, the last losses and the missing modes. The numbers are rounded, so that a row can be written as JSON.
 
 # %%
 #| export lab.side
@@ -340,7 +379,7 @@ measures_row(side, 100)
 
 # %% [markdown]
 # ## Looking without changing anything
-# To draw a gradient, one has to compute a loss. A loss may move the statistics of batch norm or leave gradients behind. `preserve_state` puts everything back.
+# A gradient can be drawn only after a loss was computed. A loss may move the statistics of batch norm or leave gradients behind. `preserve_state` puts everything back.
 
 # %%
 #| export lab.inspect
@@ -357,6 +396,9 @@ from modelab.core.checks import check_int
 from modelab.data.mixtures import Mixture
 from modelab.lab.side import Side, measure_side
 from modelab.training.game import Turn
+
+# %% [markdown]
+# Buffers, gradients and the `requires_grad` flags are copied before the block and written back after it, also if an error is raised.
 
 # %%
 #| export lab.inspect
@@ -378,7 +420,7 @@ def preserve_state(side: Side) -> Iterator[None]:
 
 
 # %% [markdown]
-# What is shown must not jump from step to step because other latents were drawn. An `EvalBatch` is a turn that nobody takes: its examples and latents are the same at every step.
+# The picture must not change from step to step only because other latents were drawn. An `EvalBatch` is a turn that is used for showing and never for training: its examples and latents are the same at every step.
 
 # %%
 #| export lab.inspect
@@ -394,7 +436,7 @@ class EvalBatch(Turn):
 
 
 # %% [markdown]
-# `trace_loss` computes the loss of a turn and notes each call of a player on the way. So the lab needs no list of games: it runs the game's own loss and looks.
+# `trace_loss` computes the loss of a turn and notes each call of a player on the way. So the lab needs no list of games: it runs the game's own loss and records the calls.
 
 # %%
 #| export lab.inspect
@@ -404,6 +446,9 @@ class PlayerCall(NamedTuple):
     inputs: tuple[torch.Tensor, ...]
     output: torch.Tensor
 
+
+# %% [markdown]
+# The calls are recorded by forward hooks of torch. The hooks are removed at the end, also if the loss raises an error, so that training is not slowed down by them.
 
 # %%
 #| export lab.inspect
@@ -435,7 +480,7 @@ with preserve_state(joint):
 #
 # $$-n\,\frac{\partial L_G}{\partial x_i},\qquad\text{for the non-saturating loss}\quad \big(1-\sigma(D(x_i))\big)\,\nabla D(x_i).$$
 #
-# The factor $n$ makes the length that of one sample's own share. Nothing here knows the game: the loss of G's turn is computed as in training and differentiated in what $G$ returned.
+# With the factor $n$, the length of an arrow is that of one sample's own term in the mean. The code does not depend on the game: the loss of G's turn is computed as in training and differentiated in what $G$ returned.
 
 # %%
 #| export lab.inspect
@@ -473,7 +518,7 @@ D.float() and (arrow.double() - formula).abs().max().item() < 1e-6
 
 # %% [markdown]
 # ## The status of a mode
-# What gradient does the generator get about a mode that it misses? None at the mode itself, because no sample is there. It gets a gradient at each of its samples. The status of a mode says how far the nearest sample is and where its gradient points.
+# What gradient does the generator get about a mode that it misses? There is none at the mode itself, because no sample is there. The generator gets a gradient at each of its samples. The status of a mode says how far the nearest sample is and where its gradient points.
 
 # %%
 #| export lab.inspect
@@ -510,6 +555,9 @@ def _mode_examples(side: Side, mode: int) -> torch.Tensor:
     return x[truth == mode] if (truth == mode).any() else x[(truth - mode).abs().argmin()][None]
 
 
+# %% [markdown]
+# `mode_status` takes the closest pair of a sample with a gradient and an example of the mode. The cosine compares the arrow at this sample with the direction from the sample to the mode.
+
 # %%
 #| export lab.inspect
 def mode_status(side: Side, mode: int, samples: int = 1000) -> ModeStatus:
@@ -531,7 +579,7 @@ print(mode_status(side, 3, 100))
 
 # %% [markdown]
 # ## One step in stages
-# Slow motion shows a step in stages. It takes the next step with its own data, notes which player computes what, and restores the state afterwards.
+# Slow motion shows a step in stages. It takes the next step with its own data, records which player computes what, and restores the state afterwards. A stage is a sentence and a picture.
 
 # %%
 #| export lab.inspect
@@ -544,6 +592,9 @@ class StepStage(NamedTuple):
     frame: bytes
 
 
+# %% [markdown]
+# Each call of a player is described by one sentence. An output with more than two axes holds examples or codes; an output with two axes holds one score per example.
+
 # %%
 #| export lab.inspect
 def _call_text(call: PlayerCall) -> tuple[str, str]:
@@ -554,6 +605,9 @@ def _call_text(call: PlayerCall) -> tuple[str, str]:
         return f"{call.player} turns {n} inputs into {made}.", "fake"
     return f"{call.player} scores {n} examples: {mean:+.3f} on average.", "surface"
 
+
+# %% [markdown]
+# The stages before a player moves are the draw of the batch, the calls of the players, and the loss. The loss is computed here only to describe it, so the state is restored afterwards.
 
 # %%
 #| export lab.inspect
@@ -570,6 +624,9 @@ def _turn_texts(side: Side, place: int, word: str) -> list[tuple[str, str]]:
             (loss_text, "gradients")]
 
 
+# %% [markdown]
+# Then the turn is taken, because the next turn of the same step depends on it. One picture is made before the players move and one after it.
+
 # %%
 #| export lab.inspect
 def _trace_turn(side: Side, place: int, word: str, render: Callable[[], bytes]) -> list[StepStage]:
@@ -584,6 +641,9 @@ def _trace_turn(side: Side, place: int, word: str, render: Callable[[], bytes]) 
     text = f"{movers} takes one step down the gradient. The other players do not move."
     return [*stages, StepStage(word, len(texts) + 1, text, "", render())]
 
+
+# %% [markdown]
+# `trace_step` goes through the turns of a step and restores the snapshot at the end, also after an error. Afterwards the same step can be trained as usual.
 
 # %%
 #| export lab.inspect
@@ -624,6 +684,9 @@ import torch
 from modelab.core.checks import check_batch
 from modelab.data.mixtures import Mixture, mixture
 
+# %% [markdown]
+# All modes have the same standard deviation, and a mode has one unit of weight for each of its points. There are at most 256 modes: a further point counts only if it is close to one of them.
+
 # %%
 #| export lab.points
 def mixture_from_points(points: Any,  # (n, 2), or (n, 1) on a line
@@ -649,6 +712,9 @@ def mixture_from_points(points: Any,  # (n, 2), or (n, 1) on a line
 assert mixture_from_points([[0.], [2.], [2.01]], .05).event == (1,)
 mixture_from_points([[0, 0], [0, .01], [.02, 0], [1, 1]]).weights
 
+# %% [markdown]
+# A few presets show what can be drawn. The spiral has 24 modes along a curve.
+
 # %%
 #| export lab.points
 def _spiral() -> torch.Tensor:
@@ -657,6 +723,9 @@ def _spiral() -> torch.Tensor:
     return torch.view_as_real(torch.polar(t, 9 * t))
 
 
+# %% [markdown]
+# The cross has nine modes on two lines that meet at the origin.
+
 # %%
 #| export lab.points
 def _cross() -> torch.Tensor:
@@ -664,6 +733,9 @@ def _cross() -> torch.Tensor:
     across = [[x, 0] for x in (-1, -.5, 0, .5, 1)]
     return torch.tensor(across + [[0, y] for y in (-1, -.5, .5, 1)])
 
+
+# %% [markdown]
+# The panel's menu and `draw` find the presets by name. In "heavy", 20 of 24 points are at the same place, so one mode has most of the weight.
 
 # %%
 #| export lab.points
@@ -702,7 +774,7 @@ from modelab.lab.side import LAB_SETTINGS, Event, Side, game_settings, measures_
 from modelab.training.run import spare_thread
 
 # %% [markdown]
-# The widget trains on a thread of its own while a cell may call the same session. So each public method holds a lock.
+# The widget trains on a thread of its own while a cell may call the same session. So the public methods that read or change the state hold a lock. The decorator saves writing that into each of them.
 
 # %%
 #| export
@@ -715,10 +787,16 @@ def synchronized(method: Callable) -> Callable:
     return guarded
 
 
+# %% [markdown]
+# On the plane the lab can show what D computes at each place. `SURFACES` lists the choices; "none" shows nothing of D.
+
 # %%
 #| export
 SURFACES = ("score", "probability", "gradient", "none")  # what may be shown of D
 
+
+# %% [markdown]
+# The initialiser stores what stays when a new training run starts: the lock, the missions, the number of samples and the surface. Games and data are given as objects, by name, or as the `.spec` of an earlier one.
 
 # %%
 #| export
@@ -741,6 +819,9 @@ class LabSession:
         self.surface = check_choice("surface", surface, SURFACES)
         self._begin({"A": game} | ({} if versus is None else {"B": versus}), modes, seed, batch)
 
+
+# %% [markdown]
+# `_begin` starts a training run. It builds and checks all sides first and only then replaces those of the session, so a mistake does not destroy the present run.
 
 # %%
 #| export
@@ -777,6 +858,9 @@ def _save_snapshot(self: LabSession) -> None:
                            if step % self.interval == 0}
 
 
+# %% [markdown]
+# A recording takes its pictures at the steps of the snapshots, because these steps need no new training.
+
 # %%
 #| export
 @patch(as_prop=True)
@@ -784,6 +868,9 @@ def snapshots(self: LabSession) -> list[int]:
     "The steps of the snapshots; to go there, nothing must be trained again."
     return sorted(self._snapshots)
 
+
+# %% [markdown]
+# After each move along the timeline the sides need the settings of the present step. Each side gets its own events up to this step.
 
 # %%
 #| export
@@ -821,6 +908,9 @@ def _advance(self: LabSession, n: int) -> None:
     self._apply_events()
 
 
+# %% [markdown]
+# `_return` goes to a recorded step. It is needed for going back, and after an error.
+
 # %%
 #| export
 @patch
@@ -834,7 +924,7 @@ def _return(self: LabSession, step: int) -> None:
 
 
 # %% [markdown]
-# An event in the past ends the future that was recorded: what was measured after it is no longer true.
+# If an event is added at an earlier step, the records of later steps are no longer valid. So they are deleted.
 
 # %%
 #| export
@@ -867,6 +957,9 @@ def _step_only(self: LabSession, n: int, player: str) -> None:
     self._apply_events()
 
 
+# %% [markdown]
+# `step` is the public method. Without `only` it takes whole steps; with `only` it takes steps of one player and records them as the two events.
+
 # %%
 #| export
 @patch
@@ -883,6 +976,9 @@ def step(self: LabSession, n: int = 1,  # steps
     return self
 
 
+# %% [markdown]
+# The session itself draws nothing. A widget sets `on_show`, and `show` calls it if it is set.
+
 # %%
 #| export
 @patch
@@ -891,6 +987,9 @@ def show(self: LabSession) -> None:
     if self.on_show:
         self.on_show(True)
 
+
+# %% [markdown]
+# In some notebooks a background thread cannot draw. There, `run` trains in the cell itself and draws after every 50 steps.
 
 # %%
 #| export
@@ -902,6 +1001,9 @@ def run(self: LabSession, n: int) -> LabSession:
         self.show()
     return self
 
+
+# %% [markdown]
+# `scrub` goes to any step between 0 and the last recorded one. Other steps are refused.
 
 # %%
 #| export
@@ -915,6 +1017,7 @@ def scrub(self: LabSession, step: int) -> LabSession:
 
 # %% [markdown]
 # ### Changes
+# A setting may exist in one game and not in the other. `_sides_with` finds the sides that have it; a name that no side has is an error.
 
 # %%
 #| export
@@ -930,6 +1033,9 @@ def _sides_with(self: LabSession, name: str, side: str | None) -> dict[str, Side
         check_choice("name", field, {name for names in known.values() for name in names})
     return {k: s for k, s in chosen.items() if field in known[k]}
 
+
+# %% [markdown]
+# `set` first asks each side whether the setting can change during training. If one of them must be rebuilt, the session starts again at step 0; otherwise the change is recorded as an event at the present step.
 
 # %%
 #| export
@@ -952,7 +1058,7 @@ def set(self: LabSession, name: str,  # a setting of the game, "lr.D", "batch", 
 
 
 # %% [markdown]
-# A reset keeps the turns of a game that stays, and the modes that are left out unless the data change.
+# `reset` starts again at step 0 with some settings replaced. It keeps the turns of a game that stays, and the modes that are left out unless the data change.
 
 # %%
 #| export
@@ -978,6 +1084,9 @@ def reset(self: LabSession, **changes: Any) -> LabSession:
     return self
 
 
+# %% [markdown]
+# `draw` starts again on points that the user has drawn, or on a preset.
+
 # %%
 #| export
 @patch
@@ -990,6 +1099,9 @@ def draw(self: LabSession, points: Any,  # (n, 2), (n, 1) on a line, or a preset
     return self.reset(modes=mixture_from_points(points, std))
 
 
+# %% [markdown]
+# The status of a mode is also a method of the session. So the page can ask for it by name, and the lock is held while it is computed.
+
 # %%
 #| export
 @patch
@@ -1001,7 +1113,7 @@ def mode_status(self: LabSession, mode: int, side: str = "A") -> ModeStatus:
 
 # %% [markdown]
 # ### Sharing
-# A share string holds the configuration, the events and the step, as compressed JSON. Whoever reads it trains the same steps again and has the same state, bit for bit.
+# A share string holds the configuration, the events and the step, as compressed JSON. Reading it trains the same steps again and gives the same state, bit for bit. Only a game that is registered can be shared, since it is found by name.
 
 # %%
 #| export
@@ -1013,6 +1125,9 @@ def _game_spec(side: Side) -> dict[str, Any]:
                          f"register it with @register_game to share it")
     return {k: v if k == "name" else to_json(get_setting(game, k)) for k, v in game.spec.items()}
 
+
+# %% [markdown]
+# `to_string` writes the note as JSON, compresses it and encodes it in characters that can be copied from a text field.
 
 # %%
 #| export
@@ -1040,6 +1155,9 @@ def to_string(self: LabSession) -> str:
 OLD_SURFACES = {"belief": "probability", "slope": "gradient"}  # as older share strings call them
 
 
+# %% [markdown]
+# Events of older strings have older names of settings. They get their present names in the same way as the settings of a file.
+
 # %%
 #| export
 def _upgrade_event(games: dict[str, Any], event: Iterable[Any]) -> Event:
@@ -1048,6 +1166,9 @@ def _upgrade_event(games: dict[str, Any], event: Iterable[Any]) -> Event:
     (name, value), = upgrade_settings({name: value}, games[side]["name"]).items()
     return Event(step, side, name, value)
 
+
+# %% [markdown]
+# A share string may come from somebody else. At most a megabyte of it is decompressed, and a text of any other form is refused with a `ValueError`.
 
 # %%
 #| export
@@ -1067,6 +1188,9 @@ def read_share_string(text: str) -> dict[str, Any]:
     return {"lab": {**games, **kept, "surface": surface}, "events": events, **steps}
 
 
+# %% [markdown]
+# `from_string` builds a lab from the string, checks its events in the same way as `set` does, trains to the last recorded step and then goes to the step of the string.
+
 # %%
 #| export
 @patch(cls_method=True)
@@ -1082,6 +1206,9 @@ def from_string(cls: LabSession, text: str) -> LabSession:
     return lab.scrub(note["step"])
 
 
+# %% [markdown]
+# The *Load* button must change the lab that is already shown. So `load` builds the new lab first and then takes over its attributes; if the text is wrong, the old lab stays.
+
 # %%
 #| export
 @patch
@@ -1095,6 +1222,9 @@ def load(self: LabSession, text: str) -> LabSession:
     return self
 
 
+# %% [markdown]
+# A session prints its games, data, seed and step.
+
 # %%
 #| export
 @patch
@@ -1104,7 +1234,7 @@ def __repr__(self: LabSession) -> str:
 
 
 # %% [markdown]
-# **The proof.** Back and forth and then on gives the same weights as straight through, bit for bit, and so does the share string.
+# **Check.** Going back and forth and then on gives the same weights as training without a break, bit for bit, and so does the share string.
 
 # %%
 def weights(lab):
@@ -1119,7 +1249,7 @@ assert torch.equal(weights(LabSession.from_string(lab.to_string())), straight)
 lab, lab.snapshots, lab.events
 
 # %% [markdown]
-# A rate changes under way, the width starts again:
+# A learning rate changes during training; a new width needs a new start:
 
 # %%
 at = lab.set("lr", 1e-3).at, lab.set("width", 12).at
@@ -1130,6 +1260,6 @@ at
 # ## Recap
 # - The state is a function of configuration, events and step. Going back, comparing, sharing and recording follow from that.
 # - Whether a setting needs a new start is found by building the players, not by a list.
-# - Looking changes nothing: random streams, buffers and gradients are put back.
+# - Showing a run does not change it: it uses random streams of its own, and buffers and gradients are restored.
 #
 # **For later.** Why must a step of "G only" be written into the record? Why may an error leave both sides at an earlier step?

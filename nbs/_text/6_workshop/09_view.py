@@ -10,7 +10,7 @@
 # | **Needs** | [1.3](../1_game/03_lab.ipynb), [6.8](08_session.ipynb) |
 # | **Time** | seconds |
 #
-# A workshop chapter: for whoever changes the lab, not for whoever plays with it. It exports two modules: `lab.view` makes frames, `lab.recording` puts frames of a whole run on a page.
+# This chapter is for contributors who change the lab. How to use the lab is in chapter 1.3. It exports two modules: `lab.view` makes frames, `lab.recording` puts frames of a whole run on a page.
 
 # %%
 #| default_exp lab.view
@@ -44,8 +44,8 @@ from modelab.methods.minimax import Minimax
 from modelab.networks.players import Networks
 
 # %% [markdown]
-# ## A picture is heavy
-# The easy way is a plot: draw with matplotlib, send the PNG. What does that weigh?
+# ## The size of a picture
+# The easy way is to draw a plot with matplotlib and send it as PNG. How many bytes is that?
 
 # %%
 lab = LabSession(Minimax(networks=Networks(width=32)), ring(std=.1), batch=64, samples=200)
@@ -57,10 +57,10 @@ as_png = Picture(figure, "Five hundred real and five hundred generated points, b
 len(as_png.png)
 
 # %% [markdown]
-# The page has a canvas of its own and can draw. It only needs a few thousand numbers.
+# The page has a canvas and can draw by itself. It only needs a few thousand numbers.
 #
 # ## The scores of D
-# Does this game ask its $D$ about an example, or about an example with its code? The lab looks at one real call of $D$ within G's loss.
+# A discriminator scores an example, or an example together with its code. Which of the two holds for a game is found from one call of $D$ within G's loss.
 
 # %%
 #| export
@@ -75,6 +75,9 @@ def critic_inputs(side: Side) -> int:
     return len(inputs[0]) if inputs else 0
 
 
+# %% [markdown]
+# A joint discriminator needs a code for each example. The codes come from the encoder; noise inputs of a stochastic encoder are set to zero, so that the picture does not change at random.
+
 # %%
 #| export
 def encode_samples(side: Side, x: torch.Tensor) -> torch.Tensor:
@@ -84,6 +87,9 @@ def encode_samples(side: Side, x: torch.Tensor) -> torch.Tensor:
         return net(x, x.new_zeros(1, x.shape[1], side.latent))[0]
     return net(x)[0]
 
+
+# %% [markdown]
+# `critic_scores` asks D for its scores in both cases: with the examples alone, or with the examples and their codes.
 
 # %%
 #| export
@@ -103,6 +109,8 @@ critic_scores(joint, EvalBatch(joint, 3).x[0]).shape
 # %% [markdown]
 # ## The plane
 # Points in two dimensions are drawn as they are. An example on the line has one coordinate; the second axis is then its latent: $(G(z), z)$ for generated points, and $(x, E(x))$ for real ones where the game has an encoder. Pictures are shown as pictures.
+#
+# The sizes of what is sent are constants, so that a frame stays below its limit:
 
 # %%
 #| export
@@ -110,12 +118,18 @@ GRID_LINES, SURFACE_CELLS, N_SHOWN, N_ARROWS = 15, 64, 500, 192
 PICTURE_BYTES = 7000  # of a frame, for pictures
 
 
+# %% [markdown]
+# Sets of pictures are shown as tiles, all other sets on the plane. Examples with three axes are pictures.
+
 # %%
 #| export
 def view_kind(modes: ModeSet) -> str:
     "How a set is shown: \"tiles\" for pictures, else \"plane\"."
     return "tiles" if len(modes.event) == 3 else "plane"
 
+
+# %% [markdown]
+# The range of the latent axis depends on the game's noise, which may be normal or bounded. It is measured on a fixed draw of 1,024 latents, so that the axis stays the same during a run.
 
 # %%
 #| export
@@ -125,6 +139,9 @@ def code_reach(side: Side) -> float:
     z = side.noise(1024, side.generators("look grid", 0))
     return min(3., round(1.25 * z.abs().max().item(), 2))
 
+
+# %% [markdown]
+# The box is the part of the plane that is shown. Its sides come from the bounds of the data, and on the line from the range of the latents as well.
 
 # %%
 #| export
@@ -138,6 +155,9 @@ def view_box(side: Side) -> tuple[float, float, float, float]:
     return low[0].item(), high[0].item(), low[1].item(), high[1].item()
 
 
+# %% [markdown]
+# Each example needs two coordinates on the page. Of an example with more than two numbers only the first two are shown.
+
 # %%
 #| export
 def project_to_plane(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
@@ -147,7 +167,7 @@ def project_to_plane(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
 
 
 # %% [markdown]
-# Points are stored as 16-bit numbers over *twice* the shown box. A sample outside the box must not be drawn on its border, where it would look like a mode.
+# Points are stored as 16-bit numbers over *twice* the shown box. Otherwise a sample outside the box would be drawn on its border, where it would look like a mode.
 
 # %%
 #| export
@@ -165,7 +185,7 @@ quantize(torch.tensor([[-1., 0.], [1., 0.], [1.9, 0.], [9., 0.]]), (-1., 1., -1.
 
 # %% [markdown]
 # ## A surface of D
-# On the plane, D is evaluated on a grid: its score, its probability that a point is real, or the norm of its gradient. A cell takes one byte.
+# On the plane, D is evaluated on a grid: its score, its probability that a point is real, or the norm of its gradient. A cell takes one byte. The grid is given by the centres of its cells; on the line, the second coordinate of a cell is the latent.
 
 # %%
 #| export
@@ -176,6 +196,9 @@ def _surface_grid(side: Side) -> tuple[torch.Tensor, torch.Tensor | None]:
     points = torch.stack(torch.meshgrid(*ticks, indexing="xy"), -1).reshape(-1, 2)
     return points[:, :d], points[:, 1:] if d == 1 and side.latent == 1 else None
 
+
+# %% [markdown]
+# Each cell gets one number. The gradient norm needs a gradient with respect to the examples; the other two are computed without gradients, which is faster.
 
 # %%
 #| export
@@ -189,6 +212,9 @@ def _surface_values(side: Side, surface: str) -> torch.Tensor:
             return torch.autograd.grad(values.sum(), x)[0].norm(dim=1)
     return values.sigmoid() if surface == "probability" else values
 
+
+# %% [markdown]
+# `critic_surface` scales the values to one byte a cell and returns the range that belongs to 0 and 255. A probability always has the range from 0 to 1, so that colours can be compared between steps.
 
 # %%
 #| export
@@ -211,7 +237,7 @@ cells, low, high = critic_surface(side, "gradient")
 cells.shape, cells.min(), cells.max(), round(low, 3), round(high, 3)
 
 # %% [markdown]
-# A score has no zero of its own. Its neutral value is halfway between the mean scores of real and of generated examples.
+# A score has no natural zero. Its neutral value is taken halfway between the mean scores of real and of generated examples.
 
 # %%
 #| export
@@ -245,6 +271,7 @@ def latent_grid(side: Side) -> np.ndarray:
 
 # %% [markdown]
 # ## Pictures
+# Pictures are reduced to at most 16 columns and sent as bytes. As many are sent as fit the room that is left for them, at most 48.
 
 # %%
 #| export
@@ -275,6 +302,9 @@ def pack_frame(arrays: dict[str, np.ndarray], note: dict) -> bytes:
     return len(head).to_bytes(4, "little") + head + body
 
 
+# %% [markdown]
+# `unpack_frame` is the inverse in Python. The still pictures below are drawn from what it returns.
+
 # %%
 #| export
 def unpack_frame(data: bytes) -> tuple[dict[str, np.ndarray], dict]:
@@ -292,7 +322,7 @@ def unpack_frame(data: bytes) -> tuple[dict[str, np.ndarray], dict]:
 unpack_frame(pack_frame({"x": np.arange(6, dtype=np.uint16).reshape(3, 2)}, {"step": 3}))
 
 # %% [markdown]
-# A frame holds generated points, the latent grid, arrows, the surface, codes, and for each mode its count and whether it is captured. Each part is made by a function of its own.
+# A frame holds generated points, the latent grid, arrows, the surface, codes, and for each mode its count and whether it is captured. Each part is made by a function of its own. The count of a mode and whether it is captured share one 16-bit number.
 
 # %%
 #| export
@@ -304,6 +334,9 @@ def _mode_counts(covered: Any) -> np.ndarray:
     return (counts + (captured << 15)).numpy().astype(np.uint16)
 
 
+# %% [markdown]
+# For a set of pictures, the frame holds small versions of generated pictures. Each of them comes with the mode it was assigned to, so that the page can label it.
+
 # %%
 #| export
 def _picture_arrays(side: Side, made: torch.Tensor) -> dict[str, np.ndarray]:
@@ -312,6 +345,9 @@ def _picture_arrays(side: Side, made: torch.Tensor) -> dict[str, np.ndarray]:
     mode, good = side.modes.assign(made[:len(tiles)])
     return {"tiles": tiles, "assigned": (mode + (good.long() << 15)).numpy().astype(np.uint16)}
 
+
+# %% [markdown]
+# The arrows show minus the gradient of G's loss at its samples. They are scaled so that the longest one has length 127, which fits one byte; its true length is returned beside them.
 
 # %%
 #| export
@@ -327,6 +363,9 @@ def _arrows(side: Side) -> tuple[dict[str, np.ndarray], float | None]:
     return {"from": starts, "gradient": unit}, longest
 
 
+# %% [markdown]
+# If the game has an encoder, the codes of real examples are shown. On the line a code is drawn beside its example; in more dimensions the codes have a square of their own.
+
 # %%
 #| export
 def _codes(side: Side, batch: EvalBatch) -> np.ndarray:
@@ -338,6 +377,9 @@ def _codes(side: Side, batch: EvalBatch) -> np.ndarray:
     reach = code_reach(side)
     return quantize(project_to_plane(codes, batch.z[0]), (-reach, reach) * 2)
 
+
+# %% [markdown]
+# The page needs the surface and the values that its colours stand for. `middle` is the value that gets the neutral colour; a gradient norm has none.
 
 # %%
 #| export
@@ -352,6 +394,9 @@ def _surface_part(side: Side, surface: str, batch: EvalBatch, made: torch.Tensor
     low, high = map(round_for_json, found[1:])
     return {"surface": found[0]}, {"surface": surface, "low": low, "high": high, "middle": middle}
 
+
+# %% [markdown]
+# `_plane_parts` collects everything that is drawn on the plane. It also counts the samples outside the box, which the reader would otherwise not notice.
 
 # %%
 #| export
@@ -369,6 +414,9 @@ def _plane_parts(side: Side, surface: str, batch: EvalBatch, made: torch.Tensor)
         arrays["codes"] = _codes(side, batch)
     return arrays, note
 
+
+# %% [markdown]
+# `render_frame` makes the frame of one side at its present step: the measures and losses as a note, and the arrays of the plane or of the pictures.
 
 # %%
 #| export
@@ -419,12 +467,18 @@ def mode_names(modes: ModeSet) -> list[str]:
             for shows in modes.kinds.tolist()]
 
 
+# %% [markdown]
+# The title of the lab names the data. A set without a registered name is named by its class.
+
 # %%
 #| export
 def _set_name(modes: ModeSet) -> str:
     "A set's name."
     return (getattr(modes, "spec", None) or {"name": type(modes).__name__})["name"]
 
+
+# %% [markdown]
+# Real examples are drawn once, from all modes, including those that are left out at this step. The page itself hides the modes that are left out.
 
 # %%
 #| export
@@ -446,6 +500,9 @@ def _fixed_samples(side: Side) -> dict[str, np.ndarray]:
     return arrays
 
 
+# %% [markdown]
+# The page draws axes, labels and menus. `_scene_of_modes` says what they need to know of the data, for example whether points can be drawn by hand.
+
 # %%
 #| export
 def _scene_of_modes(modes: ModeSet) -> dict[str, Any]:
@@ -457,6 +514,9 @@ def _scene_of_modes(modes: ModeSet) -> dict[str, Any]:
             "drawable": d <= 2 and kind == "plane",
             "surfaces": list(SURFACES) if d < 3 and kind == "plane" else []}
 
+
+# %% [markdown]
+# `render_scene` puts the fixed parts together: the games, the box, the real examples of each side, and the floor and null of each measure.
 
 # %%
 #| export
@@ -480,7 +540,7 @@ unpack_frame(render_frame(flat.sides["A"]))[0]["fake"].shape, scene["title"], sc
 
 # %% [markdown]
 # ## A recording
-# Frames at the lab's own snapshots need no training, so a recording of a thousand steps takes as long as drawing sixty pictures. It is a page: the same module, the same frames, and a list in place of the kernel. A rule in its head forbids it to fetch anything.
+# Frames at the lab's own snapshots need no training, so a recording of a thousand steps takes as long as drawing sixty pictures. A recording is a page with the same script and the same frames; a list of frames takes the place of the kernel. A rule in the head of the page forbids it to fetch anything.
 
 # %%
 #| export lab.recording
@@ -505,10 +565,16 @@ from modelab.lab.session import LabSession
 from modelab.lab.side import Event, measures_row
 from modelab.lab.view import pack_frame, render_frame, render_scene, unpack_frame
 
+# %% [markdown]
+# The measures along a run are a table by step and side. The name is used in the annotations below.
+
 # %%
 #| export lab.recording
 History = dict[int, dict[str, dict[str, Any]]]  # measures by step and side
 
+
+# %% [markdown]
+# The script and the style of the page are files of the package. They are read as text, since a saved page must contain them.
 
 # %%
 #| export lab.recording
@@ -530,6 +596,9 @@ def _captured_by_step(rows: History, side: str, modes: int) -> np.ndarray:
         captured[i, rows[step][side]["missing"]] = 0
     return captured
 
+
+# %% [markdown]
+# `render_curves` packs the measures of all steps, the captured modes, the steps with a change, and the missions for the page.
 
 # %%
 #| export lab.recording
@@ -555,7 +624,7 @@ curves, about = unpack_frame(render_curves(lab.history, lab.events, 8))
 
 # %% [markdown]
 # ### Still pictures
-# A printed page cannot play. It gets a strip of stills, drawn by matplotlib from the same frames.
+# A printed page cannot play a recording. It shows a strip of stills, drawn by matplotlib from the same frames.
 
 # %%
 #| export lab.recording
@@ -574,6 +643,9 @@ def _plot_points(ax: Any, scene: dict[str, Any], side: str, real: dict, frame: t
     ax.set(xlabel=scene["axes"][0], ylabel=scene["axes"][1])
 
 
+# %% [markdown]
+# A still shows one side at one step: points on the plane, or pictures. It returns a sentence as well, for the text that replaces the picture.
+
 # %%
 #| export lab.recording
 def _plot_side(ax: Any, scene: dict[str, Any], side: str, real: dict, data: bytes) -> str:
@@ -588,6 +660,9 @@ def _plot_side(ax: Any, scene: dict[str, Any], side: str, real: dict, data: byte
     ax.set_title(f"{scene['sides'][side]}, step {note['step']}: {captured}", fontsize=8)
     return f"{side} at step {note['step']} shows {captured} modes"
 
+
+# %% [markdown]
+# `plot_strip` draws stills side by side, with one row for each side. The printed page and the notebook without a kernel show it.
 
 # %%
 #| export lab.recording
@@ -609,6 +684,7 @@ plot_strip(render_scene(lab), [{"A": render_frame(side, samples=200)}])
 
 # %% [markdown]
 # ### The page
+# Below a frame the page says which settings were changed before it, the last three of them.
 
 # %%
 #| export lab.recording
@@ -617,6 +693,9 @@ def _event_text(events: list[Event], at: int) -> str:
     changes = [f"{e.side} {e.name} = {e.value}, from step {e.step}" for e in events if e.step <= at]
     return "Changed: " + "; ".join(changes[-3:]) if changes else ""
 
+
+# %% [markdown]
+# `Recording` holds everything that the page needs, and the share string. It is plain data, so it can be shown and graded after the lab has moved on.
 
 # %%
 #| export lab.recording
@@ -644,7 +723,7 @@ class Recording:
 
 
 # %% [markdown]
-# What a mission or a grader asks of a recording: which modes were missing or captured at which step, and any measure along the way.
+# A mission or a grader asks a recording which modes were missing or captured at which step, and for the values of a measure. The first method gives the missing modes:
 
 # %%
 #| export lab.recording
@@ -653,6 +732,9 @@ def missing(self: Recording, side: str = "A") -> list[set[int]]:
     "The missing modes, measured step by measured step."
     return [{*self.rows[step][side]["missing"]} for step in sorted(self.rows)]
 
+
+# %% [markdown]
+# `captured` gives the other modes of each measured step, those that are not missing.
 
 # %%
 #| export lab.recording
@@ -665,6 +747,9 @@ def captured(self: Recording, side: str = "A") -> dict[int, set[int]]:
     }
 
 
+# %% [markdown]
+# `measures` gives one measure or loss as a list, for a plot, or for a condition that a mission sets.
+
 # %%
 #| export lab.recording
 @patch
@@ -676,6 +761,9 @@ def measures(self: Recording, name: str, side: str = "A") -> list[float]:
     return [self.rows[step][side][name] for step in sorted(self.rows)]
 
 
+# %% [markdown]
+# A notebook without a kernel shows a few frames of the recording. They are spread evenly from the first to the last.
+
 # %%
 #| export lab.recording
 @patch
@@ -685,6 +773,9 @@ def still(self: Recording, n: int = 4) -> Picture:
     chosen = sorted({round(i * last / max(1, n - 1)) for i in range(n)})
     return plot_strip(self.scene, [self.frames[i] for i in chosen])
 
+
+# %% [markdown]
+# The scene, the frames and the curves are written as one JSON text. `</` is escaped, because it could end the script element that holds the text.
 
 # %%
 #| export lab.recording
@@ -702,6 +793,9 @@ def to_json(self: Recording) -> str:
     return json.dumps(page, separators=(",", ":")).replace("</", "<\\/")
 
 
+# %% [markdown]
+# `html` joins the style, the script and the data in one piece of a page. The still inside is shown where scripts do not run.
+
 # %%
 #| export lab.recording
 @patch
@@ -714,6 +808,9 @@ def html(self: Recording) -> str:
             f'<script type="module">{read_static("lab.js")}\n'
             f'play(document.getElementById("{name}"), {page});</script>')
 
+
+# %% [markdown]
+# `save_html` writes a whole page that works from a file. Its content security policy forbids the page to load anything.
 
 # %%
 #| export lab.recording
@@ -736,7 +833,7 @@ def save_html(self: Recording, path: str | Path) -> Path:
 
 # %% [markdown]
 # ### Making one
-# Frames are spread evenly over the snapshots and the last step. The lab goes to each of them and comes back.
+# Frames are spread evenly over the snapshots and the last step. The lab goes to each of them and returns to its present step at the end.
 
 # %%
 #| export lab.recording
@@ -762,8 +859,8 @@ assert recording.html().count("<script") == 1 and "http" not in read_static("lab
 recording
 
 # %% [markdown]
-# ## The page's side
-# The module of the page is one file, written by hand. It begins with the inverse of `pack_frame`:
+# ## The script of the page
+# The script of the page is one file, written by hand. It begins with the inverse of `pack_frame`:
 
 # %%
 source = read_static("lab.js")
@@ -772,8 +869,8 @@ print(source[start:source.index("const decode")])
 
 # %% [markdown]
 # ## Recap
-# - Send numbers, not pictures. The page draws them, follows the theme, and can replay them without a kernel.
-# - Quantise over more than what is shown, or the border fills with points that are not there.
-# - Look at a call of the game, not at a list of games.
+# - The lab sends numbers, not pictures. The page draws them, follows the theme, and can replay them without a kernel.
+# - Points are quantised over more than what is shown. Otherwise points outside would appear on the border.
+# - What D takes as input is found from a call of the game, not from a list of games.
 #
 # **For later.** Why is the box stored twice as wide? Which frames does a recording hold, and why those?

@@ -10,7 +10,7 @@
 # | **Needs** | [1.3](../1_game/03_lab.ipynb), [6.9](09_view.ipynb) |
 # | **Time** | seconds |
 #
-# A workshop chapter, like the one before. It exports three modules: `lab.driver` carries out commands in the background, `lab.controls` makes a control for each setting, `lab.panel` is the widget and the shown `Lab`.
+# This chapter is for contributors who change the lab, like the one before. It exports three modules: `lab.driver` carries out commands in the background, `lab.controls` makes a control for each setting, `lab.panel` is the widget and the shown `Lab`.
 
 # %%
 #| default_exp lab.panel
@@ -39,7 +39,7 @@ from modelab.networks.players import Networks
 
 # %% [markdown]
 # ## A button that trains
-# Write the obvious thing: a callback that trains. While it runs, the kernel reads no messages, and *Pause* is a message that waits. Which thread runs a callback differs between kernels, too: some use the main thread, some another one beside your cell.
+# The obvious way is a callback that trains. While it runs, the kernel reads no messages, so a click on *Pause* has to wait. Which thread runs a callback also differs between kernels: some use the main thread, some another one beside your cell.
 
 # %%
 slow = LabSession(Minimax(networks=Networks(width=16)), ring(), batch=32, samples=50)
@@ -49,7 +49,7 @@ assert time.perf_counter() - start > .1  # a user notices a tenth of a second
 slow.at
 
 # %% [markdown]
-# So a callback may do one thing only: put a command into a queue. A thread takes commands out, one by one. Between commands, if the lab plays, it trains for the time of a frame. When there is nothing to do the thread ends: a paused lab has none, and a cell that you run again leaves none behind.
+# So a callback only puts a command into a queue. A thread takes the commands out, one by one. Between commands, if the lab plays, it trains for the time of a frame. When there is nothing to do, the thread ends. So a paused lab has no thread, and running a cell again leaves no old thread behind.
 
 # %%
 #| export lab.driver
@@ -78,7 +78,7 @@ class Driver:
 
 # %% [markdown]
 # ### Commands
-# A command is the name of a method of the lab, or of the driver, with its arguments. A slider that is dragged asks faster than the lab can go, so a new *scrub* replaces one that still waits.
+# A command is the name of a method of the lab, or of the driver, with its arguments. A slider that is dragged sends commands faster than the lab can carry them out, so a new *scrub* replaces one that still waits. `submit` starts the thread if there is none.
 
 # %%
 #| export lab.driver
@@ -95,6 +95,9 @@ def submit(self: Driver, name: str, *args: Any, **kw: Any) -> None:
             self.thread.start()
 
 
+# %% [markdown]
+# Code that runs in a cell, such as `pause` and the tests, needs to know when all commands are done. The thread ends then, so `wait` joins it.
+
 # %%
 #| export lab.driver
 @patch
@@ -104,6 +107,9 @@ def wait(self: Driver, seconds: float = 60) -> None:
         thread.join(seconds)
 
 
+# %% [markdown]
+# What is shown of D changes nothing in the training. So it is set directly and is no event.
+
 # %%
 #| export lab.driver
 @patch
@@ -111,6 +117,9 @@ def set_surface(self: Driver, surface: str) -> None:
     "Choose what is shown of D."
     self.lab.surface = check_choice("surface", surface, SURFACES)
 
+
+# %% [markdown]
+# Playing, speed and slow motion belong to the driver and not to the run. Each such command also counts as an answer of the page, so that playing can start although the page was silent before.
 
 # %%
 #| export lab.driver
@@ -128,7 +137,9 @@ def set_option(self: Driver, name: str, value: Any) -> None:
 
 # %% [markdown]
 # ### The thread
-# An error in a thread is an error that nobody sees. So each part keeps the text of its error, and the page shows it. If a picture fails, the training has not failed: the page then shows its last picture with the error.
+# An error in a thread is not shown by the notebook. So the driver keeps the text of an error, and the page shows it. If drawing fails, training has not failed: the page then shows its last picture with the error.
+#
+# The thread asks `_next_command` what to do. The lock makes sure that a command which comes while the thread ends is not lost.
 
 # %%
 #| export lab.driver
@@ -145,6 +156,9 @@ def _next_command(self: Driver) -> tuple | None:
         return None
 
 
+# %% [markdown]
+# `_carry_out` finds the method in the driver or in the lab and calls it. The status of a mode and the text of an error are kept for the page.
+
 # %%
 #| export lab.driver
 @patch
@@ -159,6 +173,9 @@ def _carry_out(self: Driver, name: str, args: tuple, kw: dict) -> None:
     except Exception as error:
         self.playing, self.error = False, f"{type(error).__name__}: {error}"
 
+
+# %% [markdown]
+# `show` draws and measures how long that takes, since training gets the rest of the time. An error while drawing stops playing and is shown with the last picture.
 
 # %%
 #| export lab.driver
@@ -176,6 +193,9 @@ def show(self: Driver, now: bool = False) -> None:
         self._show_error()
 
 
+# %% [markdown]
+# The last picture is sent again with the error. If that fails as well, there is no page that can show anything, and drawing is switched off.
+
 # %%
 #| export lab.driver
 @patch
@@ -186,6 +206,9 @@ def _show_error(self: Driver) -> None:
     except Exception:
         self.lab.on_show = None
 
+
+# %% [markdown]
+# `_work` is the function of the thread. It draws at once after a command, and while training only if a picture is due.
 
 # %%
 #| export lab.driver
@@ -199,7 +222,7 @@ def _work(self: Driver) -> None:
 
 # %% [markdown]
 # ### Training for the time of a frame
-# Steps are taken in groups that fit the time that is left; one by one is a tenth slower. Pictures get at most two fifths of the time. A page that has not answered for ten seconds is closed, and nobody looks: training stops.
+# Steps are taken in groups that fit the time that is left; one by one is a tenth slower. Pictures get at most two fifths of the time. If the page has not answered for ten seconds, it is taken to be closed, and training stops.
 
 # %%
 #| export lab.driver
@@ -217,6 +240,9 @@ def _train(self: Driver) -> None:
         self._train_for(max(1 / self.FPS - self.draw_seconds, 1.5 * self.draw_seconds))
 
 
+# %% [markdown]
+# How many steps fit the time is estimated from the time of the steps before. A group has at most 32 steps, so that a new command does not wait long.
+
 # %%
 #| export lab.driver
 @patch
@@ -228,6 +254,9 @@ def _train_for(self: Driver, seconds: float) -> None:
         self.lab.step(n)
         self.step_seconds = (time.perf_counter() - start) / n
 
+
+# %% [markdown]
+# In slow motion each stage stays on the page for a moment. Any command ends the stages, so that the controls answer at once.
 
 # %%
 #| export lab.driver
@@ -256,7 +285,7 @@ driver.wait()
 driver.error
 
 # %% [markdown]
-# The clock decided at which step the rate was changed. The record says which step it was, so the run can be repeated bit for bit.
+# At which step the rate was changed depended on the clock. The event records the step, so the run can be repeated bit for bit.
 
 # %% [markdown]
 # ## Settings and their controls
@@ -270,6 +299,9 @@ from __future__ import annotations
 from typing import Any
 
 from modelab.lab.side import Side, game_settings, is_setting_group
+
+# %% [markdown]
+# `side_settings` collects the settings that have a control, with their present values: those of the lab, one rate for each player, and those of the game.
 
 # %%
 #| export lab.controls
@@ -287,7 +319,7 @@ def side_settings(side: Side) -> dict[str, Any]:
 side_settings(Side(Minimax(networks=Networks(width=16)), ring(), seed=0, batch=32))
 
 # %% [markdown]
-# A text field holds what is not a number, a switch or a menu: turns, lists of numbers, and settings that may be left to their default.
+# A text field is used for a value that is not a number, a switch or a menu: turns, lists of numbers, and settings that may be left to their default.
 
 # %%
 #| export lab.controls
@@ -297,6 +329,9 @@ def field_text(value: Any) -> str:
         return " ".join(map(str, value))
     return "" if value is None else str(value)
 
+
+# %% [markdown]
+# `parse_text` reads one word of a text field. An empty field means None, the default of the setting.
 
 # %%
 #| export lab.controls
@@ -310,6 +345,9 @@ def parse_text(text: str) -> int | float | str | None:
             continue
     return text or None
 
+
+# %% [markdown]
+# What a control returns must have the type of the setting. If the present value is a list, the text is read as a list of words; the turns of a step stay a text.
 
 # %%
 #| export lab.controls
@@ -325,6 +363,9 @@ def read_field(name: str, value: Any, now: Any) -> Any:
 # %%
 assert [parse_text(t) for t in ("3", " -1 ", ".5", "cosine", "")] == [3, -1, .5, "cosine", None]
 assert read_field("betas", "0, .9", (0., .99)) == [0, .9] and field_text((0., .9)) == "0.0 0.9"
+
+# %% [markdown]
+# The kind of control follows from the value: a menu for a setting with choices, a check box for True and False, a number field or a text field for the others.
 
 # %%
 #| export lab.controls
@@ -375,6 +416,9 @@ from modelab.lab.side import setting_choices
 from modelab.lab.view import pack_frame, render_frame, render_scene
 from modelab.training.run import spare_thread
 
+# %% [markdown]
+# The menus offer what can be made from a name alone. A game or a mode set that needs arguments is left out.
+
 # %%
 #| export
 def registered_names(kind: str) -> list[str]:  # "game" or "modes"
@@ -386,6 +430,9 @@ def registered_names(kind: str) -> list[str]:  # "game" or "modes"
 
 # %%
 registered_names("game"), registered_names("modes")
+
+# %% [markdown]
+# The canvas is an anywidget: a class that is synchronised with a script on the page. The class is made at first use, because importing anywidget takes time and the library must work without it.
 
 # %%
 #| export
@@ -406,7 +453,7 @@ def make_canvas() -> Any:
 
 # %% [markdown]
 # ## The panel
-# A control never trains and never waits: it submits a command. When the panel itself writes into a control, `quiet` keeps that from becoming a command.
+# A callback of a control does not train and does not wait: it submits a command. When the panel itself writes into a control, `quiet` keeps that from becoming a command.
 
 # %%
 #| export
@@ -432,6 +479,9 @@ class Panel:
         self.draw(True)
 
 
+# %% [markdown]
+# All callbacks of the controls go through `submit`, so the test of `quiet` is in one place.
+
 # %%
 #| export
 @patch
@@ -440,6 +490,10 @@ def submit(self: Panel, name: str, *args: Any, **kw: Any) -> None:
     if not self.quiet:
         self.driver.submit(name, *args, **kw)
 
+
+# %% [markdown]
+# ### The controls
+# Buttons and menus are made in the same way and stored by name. `_add_button` makes one button.
 
 # %%
 #| export
@@ -452,6 +506,9 @@ def _add_button(self: Panel, name: str, text: str, hint: str, act: Callable[[], 
     self.controls[name].on_click(lambda _: act())
 
 
+# %% [markdown]
+# `_add_menu` makes one menu. Its callback gets the chosen value and not the whole change of the widget.
+
 # %%
 #| export
 @patch
@@ -463,6 +520,9 @@ def _add_menu(self: Panel, name: str, options: Any, value: Any, act: Callable[[A
     menu.observe(lambda change: act(change["new"]), "value")
     self.controls[name] = menu
 
+
+# %% [markdown]
+# The first row of controls trains: play and pause, single steps, steps of one player, the speed, slow motion and the reset.
 
 # %%
 #| export
@@ -487,6 +547,9 @@ def _make_play_controls(self: Panel) -> None:
     add("reset", "Reset", "back to step 0 with these settings", lambda: self.submit("reset"))
 
 
+# %% [markdown]
+# The second row chooses what is trained: the games, the data, the seed, and the side that the settings belong to. Each choice except the side starts again at step 0.
+
 # %%
 #| export
 @patch
@@ -506,6 +569,9 @@ def _make_choices(self: Panel) -> None:
     seed.observe(lambda change: self.submit("reset", seed=change["new"]), "value")
 
 
+# %% [markdown]
+# The last row holds a text field for the share string, with one button to write it and one to read it.
+
 # %%
 #| export
 @patch
@@ -519,6 +585,9 @@ def _make_share_controls(self: Panel) -> None:
     self._add_button("load", "Load", "become the lab that the field describes",
                      lambda: self.submit("load", text.value))
 
+
+# %% [markdown]
+# The rows are put around the canvas. They get class names, by which the style sheet of the page finds them.
 
 # %%
 #| export
@@ -538,6 +607,9 @@ def _arrange(self: Panel) -> Any:
     return box
 
 
+# %% [markdown]
+# One button plays and pauses. Which of the two it does depends on the state of the driver at the click.
+
 # %%
 #| export
 @patch
@@ -545,6 +617,9 @@ def play(self: Panel) -> None:
     "Play or pause."
     self.submit("set_option", "playing", not self.driver.playing)
 
+
+# %% [markdown]
+# Sharing only writes a text into the field, so it is done in the callback and not as a command.
 
 # %%
 #| export
@@ -556,7 +631,7 @@ def share(self: Panel) -> None:
 
 # %% [markdown]
 # ### Settings
-# New games bring new settings, and so new controls.
+# New games have other settings, so the controls are made anew.
 
 # %%
 #| export
@@ -573,6 +648,9 @@ def _make_fields(self: Panel) -> dict[str, Any]:
     return fields
 
 
+# %% [markdown]
+# When a control changes, its value is read as the type of the setting and submitted for the chosen side, or for both.
+
 # %%
 #| export
 @patch
@@ -584,6 +662,9 @@ def _set(self: Panel, name: str, change: dict) -> None:
     self.submit("set", name, read_field(name, change["new"], now[0] if now else None),
                 side=None if side == "both" else side)
 
+
+# %% [markdown]
+# `_renew` puts the controls of new games on the page. Buttons of players that no game has are hidden, and so is the choice of a side if there is only one.
 
 # %%
 #| export
@@ -599,6 +680,9 @@ def _renew(self: Panel) -> None:
     choice.layout.display = None if two else "none"
     choice.value = choice.value if two else "both"
 
+
+# %% [markdown]
+# After a step or a jump along the timeline the controls must show the settings of that step. `quiet` is set meanwhile, so writing them is not taken for a user's change.
 
 # %%
 #| export
@@ -620,6 +704,9 @@ def _refresh(self: Panel) -> None:
         self.quiet = False
 
 
+# %% [markdown]
+# The choices of games, data and speed are refreshed in the same way. A game without a registered name is shown as no choice.
+
 # %%
 #| export
 @patch
@@ -638,7 +725,7 @@ def _refresh_choices(self: Panel) -> None:
 
 # %% [markdown]
 # ### Messages of the page
-# The page says that it is shown or closed, which frame it has drawn, and what was clicked. It does not answer each frame: a page that got several between two repaints draws, and answers, only the last.
+# The page sends a message when it is shown or closed, when it has drawn a frame, and when something was clicked. It does not answer each frame: if several frames came between two repaints, it draws and answers only the last one.
 
 # %%
 #| export
@@ -663,6 +750,9 @@ def on_message(self: Panel, _: Any, message: dict, __: Any) -> None:
         submit("set_surface", message["surface"])
 
 
+# %% [markdown]
+# The answers of the page are counted: how many pages are open, and which frame was drawn last. When the last page closes, playing stops.
+
 # %%
 #| export
 @patch
@@ -679,7 +769,7 @@ def _on_answer(self: Panel, message: dict) -> None:
 
 # %% [markdown]
 # ### Frames
-# A frame is sent at once, or if it is time and the page keeps up: at most eight frames wait for an answer.
+# A frame is sent at once, or if it is due and the page is fast enough: when eight frames wait for an answer, the next one is sent only after half a second.
 
 # %%
 #| export
@@ -690,6 +780,9 @@ def _is_time(self: Panel, clock: float) -> bool:
     behind = self.sent - self.acknowledged >= 8
     return since >= .8 / self.driver.FPS and (not behind or since >= .5)
 
+
+# %% [markdown]
+# `draw` makes the frames of all sides and sends them. The scene is sent only when the games have changed, and the curves at most twice a second unless the frame is needed at once.
 
 # %%
 #| export
@@ -714,6 +807,9 @@ def draw(self: Panel, now: bool) -> None:
     self.send()
 
 
+# %% [markdown]
+# `send` packs the last pictures together with the present message, error and stage. It is a method of its own, because an error is sent without a new picture.
+
 # %%
 #| export
 @patch
@@ -728,6 +824,9 @@ def send(self: Panel) -> None:
         "shows": driver.stage.shows if driver.stage else "", "status": self._status_line()})
 
 
+# %% [markdown]
+# The curves are those of a recording without frames. The missions are asked about this recording, so that the page can show which stages were reached.
+
 # %%
 #| export
 @patch
@@ -739,6 +838,9 @@ def _curves(self: Panel) -> bytes:
                 for m in lab.missions]
     return render_curves(record.rows, record.events, lab.modes.n_modes, missions)
 
+
+# %% [markdown]
+# If a user has asked for the status of a mode, the page draws a line from the nearest sample to the mode. That is possible for points in two dimensions only.
 
 # %%
 #| export
@@ -776,6 +878,9 @@ class Lab(LabSession):
         return mime_bundle(self)
 
 
+# %% [markdown]
+# `frame` gives the picture of a side as bytes. It is computed with one thread fewer, as training is.
+
 # %%
 #| export
 @patch
@@ -786,6 +891,9 @@ def frame(self: Lab, side: str = "A") -> bytes:
         chosen = self.sides[check_choice("side", side, self.sides)]
         return render_frame(chosen, self.surface, self.samples)
 
+
+# %% [markdown]
+# For slow motion the lab traces the next step of a side. The settings of the present step are applied first.
 
 # %%
 #| export
@@ -798,6 +906,9 @@ def trace_step(self: Lab, side: str = "A") -> list[StepStage]:
     return trace_step(chosen, lambda: self.frame(side))
 
 
+# %% [markdown]
+# `recording` makes a recording of the run so far, for a page without a kernel or for a grader.
+
 # %%
 #| export
 @patch
@@ -807,6 +918,9 @@ def recording(self: Lab, frames: int = 60) -> Recording:
     return make_recording(self, check_int("frames", frames))
 
 
+# %% [markdown]
+# Chapters often train and show the result in one line, which is what `record` is for.
+
 # %%
 #| export
 @patch
@@ -814,6 +928,9 @@ def record(self: Lab, n: int) -> Recording:
     "Train `n` steps and give the recording so far."
     return self.step(n).recording()
 
+
+# %% [markdown]
+# `play` and `pause` are the buttons as methods, for use from a cell. `play` returns at once.
 
 # %%
 #| export
@@ -823,6 +940,9 @@ def play(self: Lab) -> None:
     self.driver.submit("set_option", "playing", True)
 
 
+# %% [markdown]
+# `pause` waits until the driver is done, so the next line of the cell sees the final state.
+
 # %%
 #| export
 @patch
@@ -831,6 +951,9 @@ def pause(self: Lab) -> None:
     self.driver.submit("set_option", "playing", False)
     self.driver.wait()
 
+
+# %% [markdown]
+# A stored notebook must show something without a kernel. So the output of a lab contains both: the widget, and a still picture with its text.
 
 # %%
 #| export
@@ -860,8 +983,8 @@ list(panel.fields)
 
 # %% [markdown]
 # ## Recap
-# - Callbacks put commands in a queue; one thread works; without work there is no thread.
-# - The clock may choose what is shown, never what is computed.
-# - Errors need a place in the picture.
+# - Callbacks put commands in a queue, and one thread carries them out. Without commands or training there is no thread.
+# - What is shown may depend on the clock. What is computed depends on the recorded events only.
+# - Errors of the thread are shown on the page.
 #
 # **For later.** Why may a callback not even take the lab's lock? What happens to a playing lab whose page was closed?

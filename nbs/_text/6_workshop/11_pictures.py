@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Pictures whose rare things are known
-# > How do you draw picture sets of which it is known, without a classifier, what each picture shows?
+# > How can picture sets be drawn for which it is known, without a classifier, what each picture shows?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | How do you measure whether a generator of pictures forgot something rare? |
+# | **Question** | How do you measure whether a generator of pictures leaves out something rare? |
 # | **You will be able to** | draw a picture set with an exact judge, condition it on what is rare, and read real frames and faces |
 # | **Needs** | [0.3](../0_start/03_modes.ipynb) |
 # | **Time** | seconds |
@@ -49,11 +49,11 @@ from modelab.core.plotting import ACCENT, axes, image_grid, Picture
 from modelab.course.exercises import exercise
 
 # %% [markdown]
-# ## An empty street is a good score
-# A generator that has only ever drawn the empty street is right nine times of ten. Average error, and the eye, forgive
-# it. To catch it we must know, for every picture, which vehicles are in it, without a classifier that might err.
+# ## An empty street has a good score
+# A generator that draws nothing but the empty street is right nine times of ten. An average error hardly shows the fault, and nor does a look at
+# the pictures. To find it we must know, for every picture, which vehicles are in it, without a classifier that might err.
 #
-# The way: let there be finitely many **clean** pictures $c_1, …, c_m$, each belonging to one mode, and let an example
+# It can be done as follows. Let there be finitely many **clean** pictures $c_1, …, c_m$, each belonging to one mode, and let an example
 # be one of them plus normal noise of standard deviation $σ$. Where all pictures of a mode are equally frequent and the
 # noise is small against their distances, the most likely picture is simply the nearest:
 #
@@ -105,7 +105,7 @@ def _draw(self: RenderedPictures, n, generator):
     return noise.mul_(self.noise).add_(x).clamp_(-1, 1), mode
 
 # %% [markdown]
-# The judge finds the nearest clean picture. The length of $x$ is the same for all of them and is left out.
+# The judge, as the function is called here that says what a picture shows, finds the nearest clean picture. The length of $x$ is the same for all of them and is left out.
 
 # %%
 #| export
@@ -123,7 +123,7 @@ def _nearest(self: RenderedPictures, x: torch.Tensor) -> tuple[torch.Tensor, tor
     return tuple(torch.cat(v) for v in zip(*parts))
 
 # %% [markdown]
-# `assign` is what every mode set has: the mode, and whether the picture is good enough to count.
+# Every mode set has a method `assign`. It gives the mode of a picture, and whether the picture is good enough to count.
 
 # %%
 #| export
@@ -152,7 +152,7 @@ def attributes(self: RenderedPictures, x: torch.Tensor) -> torch.Tensor:
     return self.kinds.to(x.device)[self._nearest(x)[0]]
 
 # %% [markdown]
-# So the rate of a trait is a sum over modes.
+# So the rate of a trait is the sum of the weights of the modes that show it.
 
 # %%
 #| export
@@ -178,7 +178,7 @@ def gap(self: RenderedPictures) -> float:
     return least / (self.noise * math.prod(self.event) ** .5)
 
 # %% [markdown]
-# For showing, values go from 0 to 1.
+# Plots need values from 0 to 1, while networks use values from -1 to 1.
 
 # %%
 #| export
@@ -188,7 +188,7 @@ def picture(self: RenderedPictures, x: torch.Tensor) -> torch.Tensor:
     return check_batch("x", x, self.event).add(1).div(2).clamp(0, 1).squeeze(1)
 
 # %% [markdown]
-# The one line that a set prints names its traits with their rates.
+# A set prints one line with its traits and their rates.
 
 # %%
 #| export
@@ -268,9 +268,9 @@ assert (verdict == truth).all() and good.all()
 (verdict == 0).float().mean().item()
 
 # %% [markdown]
-# No error in four thousand, and none to expect: clean pictures of two modes are more than six noise lengths
+# There is no error in four thousand pictures, and none is expected: clean pictures of two modes are more than six noise lengths
 # $σ\sqrt d$ apart, so a picture that passes as good (within $w = 3$ of them) cannot belong to two modes. A real picture
-# is one length away; the other two are a generator's to spend on blur and on tones that are not quite right.
+# is one such length away from its clean picture. So a generator may add two more lengths by blur or by tones that are not quite right.
 
 # %%
 street.gap()
@@ -292,7 +292,7 @@ Picture(
 
 # %% [markdown]
 # ## Does the code equal the equation?
-# In float64, by differences rather than by the product the library uses:
+# The check computes in float64 and by differences, while the library uses a matrix product:
 
 # %%
 bank, probe = street._clean.double().flatten(1), x[:500].double().flatten(1)
@@ -305,7 +305,7 @@ torch.equal(by_hand, verdict[:500])
 # %% [markdown]
 # ## Faces
 # Glasses and beard are not independent here: 1 % have both, where .06 × .10 would be .6 %. What is on the head is
-# hair, a hat or nothing, independent of the rest. A bald head under a hat is nobody's to know, so it does not occur.
+# hair, a hat or nothing, independent of the rest. Under a hat a bald head cannot be seen, so this combination does not occur.
 
 # %%
 #| export
@@ -430,9 +430,9 @@ assert minority.attributes(minority.sample(500, torch.Generator().manual_seed(2)
 minority
 
 # %% [markdown]
-# ## How far may a picture stray?
-# Generators do not add tidy noise; they blur, they fade, they draw half a pair of glasses. Nobody proves a verdict on
-# such pictures, but it can be measured: spoil pictures whose truth is known, and ask again. Here each pixel is mixed
+# ## How large may the errors of a picture be?
+# The errors of generators are not normal noise: pictures are blurred, pale, or show half a pair of glasses. For such pictures there is no proof that the judge is right,
+# but it can be measured: pictures with known attributes are distorted and judged again. Here each pixel is mixed
 # with its neighbours, several times over.
 #
 # **Predict:** which attribute does the judge lose first, and does it then see it too often or too seldom?
@@ -492,10 +492,10 @@ assert (
 {name: f"precision {p:.3f}, recall {r:.3f}" for name, p, r in zip(TRAITS, precision, recall)}
 
 # %% [markdown]
-# One blur already costs it a third of the glasses, whose frames are one pixel wide; two, all of them. Hats, beards
-# and bald heads are large and survive. The judge errs towards the common face, never the other way: where it sees
+# After one blur the judge misses a third of the glasses, whose frames are one pixel wide; after two, all of them. Hats, beards
+# and bald heads are large and are still found. The errors are always towards the common face: where the judge finds
 # glasses, there are glasses. So read a low rate of glasses in a *soft* generator as "none drawn clearly", not as "none
-# meant". Noise hardly matters: it spreads over 1,024 pixels, and the judge looks at all of them. And it does not call
+# drawn". Noise hardly matters: it spreads over 1,024 pixels, and the judge looks at all of them. And it does not call
 # such pictures *good*:
 
 # %%
@@ -517,7 +517,7 @@ Picture(
 )
 
 # %% [markdown]
-# So ask `attributes` what an imperfect generator draws, and `assign` whether it is well drawn. On the street, a
+# So `attributes` says what an imperfect generator draws, and `assign` whether it is drawn well. On the street, a
 # vehicle that is only half there is taken for one as long as it has half its brightness:
 
 # %%
@@ -532,9 +532,9 @@ faded
 
 # %% [markdown]
 # ## Real frames and real faces
-# Real pictures come without a judge. For a fixed camera the median frame is the empty scene, and what departs from it
-# is busy, as long as the light holds. Over an hour it does not, and then the whole picture departs: take the median of
-# the frames *around* each one, a running median. For CelebA the attributes are in a table. CelebA is for
+# For real pictures there is no judge. For a fixed camera the median frame is the empty scene, and a frame that differs from it
+# is busy, as long as the light stays the same. Over an hour the light changes, and then the whole picture differs. So the median is taken over
+# the frames *around* each frame: a running median. For CelebA the attributes are in a table. CelebA is for
 # non-commercial research, and its authors hand it out: `data_scripts/celeba.py` says how, and unpacks an archive that
 # you already have.
 
@@ -592,7 +592,7 @@ def _stored_frames(path: Path, size: tuple[int, int] | None) -> Any:
     return stored["frames"] if path.suffix == ".npz" else stored
 
 # %% [markdown]
-# Bytes are expected: from floats nobody can see whether 1.0 means white or almost black.
+# Pictures must be bytes: with floats it is not clear whether 1.0 means white or almost black.
 
 # %%
 #| export data.frames
@@ -610,7 +610,7 @@ def _frames_as_bytes(source: Any) -> torch.Tensor:
     return frames[:, None] if frames.ndim == 3 else frames.movedim(-1, 1)
 
 # %% [markdown]
-# All of them end as floats in [-1, 1].
+# All pictures are converted to floats in [-1, 1].
 
 # %%
 #| export data.frames
@@ -655,7 +655,7 @@ def median_background(frames: torch.Tensor,  # (n, c, h, w)
     return torch.cat(parts)
 
 # %% [markdown]
-# A pixel is foreground if it departs from the background in some channel.
+# A pixel is foreground if it differs from the background in some channel.
 
 # %%
 #| export data.frames
@@ -740,8 +740,8 @@ assert (
 
 # %% [markdown]
 # Against one median frame every frame at either end is busy; against the running median exactly those with a vehicle
-# are. The window must be longer than two visits, and short against the light. Whoever parks for half a window becomes
-# part of the scene:
+# are. The window must be longer than two visits, and short against the light. A vehicle that parks for half a window becomes
+# part of the background:
 
 # %%
 parked = reel.clone()
@@ -782,8 +782,8 @@ grade_both(answer)
 
 # %% [markdown]
 # ## Recap
-# - With finitely many clean pictures the nearest one is an exact judge; the gap between modes is its proof.
-# - The rare things are known by rate, singly and together; `include` draws a minority alone.
+# - With finitely many clean pictures the nearest one gives the mode exactly, since the modes are far enough apart.
+# - The rates of rare attributes are known, alone and in combination; `include` draws a minority only.
 #
 # **For later recall.** Why does the empty street score well? Why must a bald head never wear a hat here? What makes
 # `good` unambiguous?

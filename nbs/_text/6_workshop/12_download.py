@@ -1,16 +1,16 @@
 # %% [markdown]
 # # Downloads
-# > How does a data set arrive bit for bit, and what does a broken download do to the modes?
+# > How is a data set downloaded bit for bit, and which modes are lost if a download breaks off?
 
 # %% [markdown]
 # | | |
 # |---|---|
 # | **Question** | Are the modes that my generator misses in my data at all? |
-# | **You will be able to** | fetch a set so that you have it bit for bit or not at all; unpack an archive from a stranger; ask what is on your disk |
+# | **You will be able to** | fetch a set so that you have it bit for bit or not at all; unpack an archive from an unknown source; list what is on your disk |
 # | **Needs** | [0.3](../0_start/03_modes.ipynb) |
 # | **Time** | half a minute; nothing is downloaded: all servers here are your own machine |
 #
-# This chapter is for contributors who bring real data. It exports four modules: `data.faulty_server`, a server for tests
+# This chapter is for contributors who add real data. It exports four modules: `data.faulty_server`, a server for tests
 # that misbehaves on request; `data.catalogue`, what was published and what is on this disk; `data.download`; and
 # `data.archives`.
 
@@ -118,9 +118,9 @@ from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 
 # %% [markdown]
-# ## Ten modes went in
-# Take scikit-learn's digits, sorted by what they show, as many sets come: a byte of label, then 64 bytes of pixels,
-# row after row. We serve the file on this machine and fetch it with the loop that everybody has written once.
+# ## A file with ten modes
+# Take scikit-learn's digits, sorted by what they show, as many sets are published: one byte for the label, then 64 bytes of pixels, row after row.
+# We serve the file on this machine and fetch it with a simple loop, as many programs do.
 
 # %%
 digits = load_digits()
@@ -139,15 +139,15 @@ def copy_loop(url: str, path: Path, timeout: float = 10) -> None:
             file.write(piece)
 
 # %% [markdown]
-# The server misbehaves when told to. Here it closes the connection after 45 % of the bytes, as a flat battery or a
-# proxy with a limit would. The class is further down; for now it is "a server".
+# The server of this chapter makes a fault on request. Here it closes the connection after 45 % of the bytes, as may happen with an empty battery or a
+# proxy with a limit. Its class follows below.
 
 # %% [markdown]
 # **Predict:** `copy_loop` gets 45 % of the file. Does it raise an error? How many of the ten classes are in what it
 # leaves behind?
 
 # %% [markdown]
-# A server that misbehaves needs a list of its faults. This one serves the files of a folder on this machine.
+# The server has a list of the faults that it can make. It serves the files of a folder on this machine.
 
 # %%
 #| export data.faulty_server
@@ -191,7 +191,7 @@ class FaultyServer:
         return name, where
 
 # %% [markdown]
-# It runs in threads of its own while the `with` lasts.
+# The server runs in threads of its own during the `with` block, so the notebook can fetch from it in the meantime.
 
 # %%
 #| export data.faulty_server
@@ -205,7 +205,7 @@ def __enter__(self: FaultyServer) -> FaultyServer:
     return self
 
 # %% [markdown]
-# A server that stalls must stop stalling when the block ends.
+# At the end of the block the server is stopped, also if it is in the middle of a fault that keeps a connection waiting.
 
 # %%
 #| export data.faulty_server
@@ -243,7 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 # %% [markdown]
-# A request is answered with an error, with something that is not the file, or with the file.
+# This method chooses the answer to a request: an error, something that is not the file, or the file.
 
 # %%
 #| export data.faulty_server
@@ -329,16 +329,16 @@ Picture(figure, "Scans of each digit in the file and in what was received: "
                 f"0 to 3 whole, {left[4]} of 4, none of 5 to 9")
 
 # %% [markdown]
-# No error, five classes gone, and the file has its final name: tomorrow nothing will tell it from a good one. Train on
-# it, and the best generator in the world captures five modes of ten. We would have blamed the loss.
+# There was no error, five classes are missing, and the file has its final name, so later it cannot be told from a good one. If a generator is trained on
+# it, even a perfect one captures five modes of ten. The loss would be blamed by mistake.
 #
-# ## Three questions to a file
+# ## Three questions about a file
 # **Is it as long as announced?** The server's own header says how many bytes will come. That catches the dropped
 # connection. It does not catch a proxy that cuts the file and announces what is left, nor a flipped bit.
 #
-# **Is it the file?** Whoever publishes a set can publish its SHA-256, a number of 256 bits that any change of the file
-# changes. For $n$ files met by accident the chance that two share one is at most $n^2/2^{257}$; nobody has ever seen
-# two. So a hash that was known *before* the download decides, and nothing that the server says does.
+# **Is it the file?** The authors of a set can publish its SHA-256, a number of 256 bits that is different after any change of the
+# file. For $n$ files that were not constructed for it the probability that two of them have the same SHA-256 is at most $n^2/2^{257}$; no such pair is
+# known. So the test is a hash that was known *before* the download, and not anything that the server says.
 
 # %%
 def right(data: bytes) -> bool:
@@ -351,9 +351,9 @@ assert right(original) and not right(flipped) and len(flipped) == len(original)
 right(original), right(flipped), right(got.read_bytes())
 
 # %% [markdown]
-# **Can it go on where it stopped?** The hash says no, and then? Let connections break at random, on average $\lambda$
+# **Can the download be resumed?** If the hash is wrong, the file must be fetched again. Let connections break at random, on average $\lambda$
 # times a byte, and start again from zero each time. For a file of $L$ bytes the expected number of bytes that cross
-# the wire, $N$, is what comes before the first break, and then $N$ again:
+# the network, $N$, is the number of bytes before the first break, plus $N$ again:
 #
 # $$N=\int_0^L (x+N)\,\lambda e^{-\lambda x}\,dx+L\,e^{-\lambda L}
 # \quad\Longrightarrow\quad N=\frac{e^{\lambda L}-1}{\lambda}.$$
@@ -375,9 +375,9 @@ assert abs(first.item() - N) < 1e-9
 first.item()
 
 # %% [markdown]
-# More than six files for one, and it grows as the exponential of the size: a set ten times as large does not take ten
-# times as long, it never arrives. Asking for the rest instead (`Range: bytes=45000-`, in HTTP since 1997) costs $L$,
-# always. We can count the bytes on our server.
+# More than six times the file crosses the network, and this number grows as the exponential of the size: a set ten times as large
+# would not arrive in any practical time. Asking for the rest instead (`Range: bytes=45000-`, in HTTP since 1997) always costs $L$
+# bytes. The server counts them.
 
 # %%
 def cost(seed: int) -> float:
@@ -397,11 +397,11 @@ assert again.low < N < again.high
 f"{again:.2f} files sent for one; the formula says {N:.2f}"
 
 # %% [markdown]
-# ## Fetched, or not there
-# Now all three in one function. [Pooch](https://www.fatiando.org/pooch) does what it does well: it checks the hash of
+# ## A safe download
+# One function answers all three questions. [Pooch](https://www.fatiando.org/pooch) does a part of the work: it checks the hash of
 # what was downloaded, and only then gives the file its own name. It cannot go on where it stopped, so the bytes come
-# by a loop of ours, which keeps them in `NAME.part`. The server is believed in nothing: no length of its own, no name,
-# no encoding; at most as many bytes as the file is known to have are ever written.
+# by a loop of ours, which keeps them in `NAME.part`. Nothing that the server says is trusted, neither a length nor a name nor
+# an encoding. At most as many bytes are written as the file is known to have.
 
 # %%
 #| export data.catalogue
@@ -422,7 +422,7 @@ class Published:
 GOOD_VERDICTS = ("as published", "same content, packed anew")
 
 # %% [markdown]
-# The hash of a file, or of what a `.gz` holds:
+# `_sha256` computes the hash of a file, or of the content of a `.gz`, in parts, so that a large file is not read into memory.
 
 # %%
 #| export data.catalogue
@@ -432,7 +432,7 @@ def _sha256(path: Path, unpacked: Callable = open) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 # %% [markdown]
-# There are four verdicts, two of them good:
+# `file_verdict` gives one of four verdicts on a file; two of them are good. A damaged `.gz` counts as different and raises no error.
 
 # %%
 #| export data.catalogue
@@ -455,7 +455,7 @@ def file_verdict(path: Path, file: Published) -> str:
     return "absent"
 
 # %% [markdown]
-# A failed connection is worth another try, unless the server's answer was final.
+# A failed connection may be tried again, unless the server's answer was final. The error says which of the two it is.
 
 # %%
 #| export
@@ -524,15 +524,15 @@ def _ask(url: str, start: int, size: int, timeout: float) -> tuple[http.client.H
     return answer, start if answer.status == 206 else 0
 
 # %% [markdown]
-# A connection can also fail by not failing: nothing comes, or a few bytes now and then. So there is a limit on silence
-# and one on slowness.
+# A connection can also stay open while nothing comes, or only a few bytes now and then. So there is a time limit without any bytes
+# and a lower limit on the speed.
 
 # %%
 #| export
 LEAST_SPEED = 1000  # bytes per second; a slower connection counts as dead
 
 # %% [markdown]
-# The bytes are written behind those that are there already.
+# `_stream` appends the bytes to those that are already in the `.part` file, and stops when the file has its known size.
 
 # %%
 #| export
@@ -568,7 +568,7 @@ def _read_piece(answer: http.client.HTTPResponse, most: int) -> bytes:
         raise ConnectionLost(e or repr(e)) from e
 
 # %% [markdown]
-# What has come so far is the size of the part.
+# The number of bytes that have come so far is the size of the `.part` file.
 
 # %%
 #| export
@@ -591,8 +591,8 @@ def _attempt(file: Published, folder: Path, mirror: str, timeout: float, bar: tq
                                downloader=lambda url, output, _: os.replace(part, output)))
 
 # %% [markdown]
-# Attempts that bring something new may go on for ever, others may not. A wrong hash once may be due to what an earlier
-# mirror left in the part; twice it is the mirror's.
+# Attempts that bring new bytes are not counted, the others are limited. A wrong hash may be due to bytes that an earlier
+# mirror left in the `.part` file. If it happens twice, it is an error of this mirror.
 
 # %%
 #| export
@@ -618,7 +618,7 @@ def _try_mirror(file: Published, folder: Path, mirror: str, timeout: float, trie
     return None
 
 # %% [markdown]
-# `fetch` holds the folder's lock ([6.3](03_files.ipynb)), so that of several processes one fetches and the others wait.
+# `fetch` holds the folder's lock ([6.3](03_files.ipynb)), so if several processes want the same file, one fetches it and the others wait.
 
 # %%
 #| export
@@ -647,7 +647,7 @@ def fetch(file: Published,  # what is to be fetched
     raise ConnectionError(f"{file.name}: no mirror gave it. {said}")
 
 # %% [markdown]
-# The arguments are checked before a folder is made.
+# `_download_folder` checks the arguments before it makes the folder, so a mistake leaves nothing behind.
 
 # %%
 #| export
@@ -662,9 +662,9 @@ def _download_folder(folder: str | Path, mirrors: Sequence[str]) -> Path:
     return Path(folder)
 
 # %% [markdown]
-# Does it hold? Each fault at a random place, eight times over, three requests in a row, with one good mirror to turn
-# to. Against it the copy loop; the copy loop that compares lengths; and one that knows the hash and tries once. They
-# are stopped after a third of a second, or a server that drips would keep them for ever.
+# Does it work? Each fault occurs at a random place, eight times over, in three requests in a row, and there is one good mirror.
+# `fetch` is compared with the copy loop, with a copy loop that compares lengths, and with one that knows the hash and tries once. These
+# are stopped after a third of a second, since a server that sends a few bytes at a time would keep them busy without end.
 #
 # **Predict:** which faults get past the comparison of lengths?
 
@@ -756,8 +756,8 @@ claim("A resumed, hashed fetch delivers the file whatever one mirror of two does
       holds=count("fetch", "right").low == len(faults))
 
 # %% [markdown]
-# The comparison of lengths catches what announces itself. A cut that calls itself whole, a page, a flipped bit and a
-# file that goes on all pass. The hash lets nothing pass, but by itself it only says no.
+# The comparison of lengths finds a fault if the announced length is true. A cut file with a matching length, a page, a flipped bit and a
+# file that goes on all pass. The hash finds all of them, but it cannot repair anything.
 #
 # Three faults are left, those of a server that is asked for the rest of a file. Here the connection drops first, then
 # the server sends the whole file instead of the rest; says that it sends another part; sends another part without
@@ -772,14 +772,14 @@ for fault in about_ranges:
     shutil.rmtree(shelf / "down")
 
 # %% [markdown]
-# The first costs the bytes once more. The second is refused on its own word, and the good mirror sends the rest. The
-# third is found out by the hash: what came is thrown away, and the same server is asked once more for all of it.
+# In the first case the bytes are sent once more. In the second the answer is refused because of its own header, and the good mirror sends the rest. The
+# third is found by the hash: what came is thrown away, and the same server is asked once more for all of it.
 #
-# ## An archive from a stranger
-# An archive is a list of names and contents, and both are the stranger's choice. A name may be `../../.bashrc`; an
+# ## An archive from an unknown source
+# An archive is a list of names and contents, and both are chosen by whoever made it. A name may be `../../.bashrc`; an
 # entry may be a link to a folder of yours, through which the next entry is written; a megabyte may unpack to a
 # gigabyte. So: no name is used unless it is one that we expected, only plain files count, every size is bounded before
-# it is read, and all goes to a folder aside that gets its name when all is there.
+# it is read, and everything is written to a temporary folder that gets its final name when it is complete.
 
 # %%
 #| export data.archives
@@ -835,7 +835,7 @@ def _tar_entries(archive: Path, most: int) -> Iterator[Entry]:
                 pass  # to the end, where gzip's checksum stands
 
 # %% [markdown]
-# All files go to a folder aside. It gets its name at the end, or it is deleted.
+# All files are written to a temporary folder. It gets its final name at the end, or it is deleted after an error.
 
 # %%
 #| export data.archives
@@ -855,7 +855,7 @@ def _folder_aside(archive: Path, into: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 # %% [markdown]
-# Each entry must pass four questions before a byte of it is written.
+# Each entry must pass four tests before a byte of it is written.
 
 # %%
 #| export data.archives
@@ -876,7 +876,7 @@ def _expected_name(name: str, size: int, plain: bool,  # of the entry
     raise ValueError(f"{name!r} is {wrong}: nothing was unpacked")
 
 # %% [markdown]
-# With these parts, unpacking is a loop.
+# With these functions, unpacking is a loop over the entries that writes each of them to the temporary folder.
 
 # %%
 #| export data.archives
@@ -904,7 +904,7 @@ def unpack_archive(archive: str | Path,  # a .zip or .tar.gz
     return sorted(into / file for file in made)
 
 # %% [markdown]
-# Five strangers' archives, and what `unpack_archive` says:
+# Five harmful archives, and the errors of `unpack_archive`:
 
 # %%
 def tar(*entries: tuple) -> Path:
@@ -936,7 +936,7 @@ honest = tar(("x/a.bin", b"1"), ("x/b.bin", b"22"))
 
 # %% [markdown]
 # ## What is published, and on which terms
-# The hashes below were written down by others: those of the archives in the check lists of TensorFlow Datasets
+# The hashes below were published by others: those of the archives in the check lists of TensorFlow Datasets
 # (`url_checksums`), whose MD5 twins stand in torchvision; those of MNIST's unpacked files were computed from copies
 # whose MD5 is the published one. So a copy that somebody packed anew still counts, and is named as such.
 #
@@ -960,12 +960,15 @@ class DataSet:
     room: int = 0  # bytes that unpacking takes
 
 # %% [markdown]
-# MNIST and Fashion-MNIST are four files of the same names.
+# MNIST and Fashion-MNIST consist of four files with the same names. The names are listed once for both.
 
 # %%
 #| export data.catalogue
 _IDX = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz",
         "t10k-labels-idx1-ubyte.gz")
+
+# %% [markdown]
+# MNIST has two mirrors. Each file has two hashes, one of the packed file and one of its content, so that a copy that was packed anew is recognised.
 
 # %%
 #| export data.catalogue
@@ -986,6 +989,9 @@ _MNIST = DataSet(
      "https://ossci-datasets.s3.amazonaws.com/mnist/"),
     _IDX, "modelab.mnist(), modelab.stacked_mnist()")
 
+# %% [markdown]
+# Fashion-MNIST has the same file names with other contents. Only the hashes of the packed files are used.
+
 # %%
 #| export data.catalogue
 _FASHION_MNIST = DataSet(
@@ -1001,7 +1007,7 @@ _FASHION_MNIST = DataSet(
     _IDX, "modelab.fashion_mnist()")
 
 # %% [markdown]
-# CIFAR-10 and CelebA are archives. CelebA has no mirrors: its authors hand it out.
+# CIFAR-10 and CelebA are archives. CIFAR-10 has two mirrors and is downloaded. CelebA has none: its authors hand it out.
 
 # %%
 #| export data.catalogue
@@ -1016,6 +1022,9 @@ _CIFAR10 = DataSet(
     (*(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)),
      "cifar-10-batches-bin/test_batch.bin"),
     "modelab.data.cifar.cifar10()", r"cifar-10-batches-bin/([\w.]+\.(?:bin|txt|html))", 190_000_000)
+
+# %% [markdown]
+# CelebA has an archive of pictures and a table of attributes. Both have a hash, so files that you already have can be checked.
 
 # %%
 #| export data.catalogue
@@ -1042,6 +1051,9 @@ _TRAFFIC = DataSet(
     "those of your film: modelab knows none that may be passed on", "", (), (), ("frames.npz",),
     'modelab.data.frames.read_frames(find_data_set("traffic") / "frames.npz")')
 
+# %% [markdown]
+# All sets are found by name in one table. The readers, the command `modelab data` and the scripts use it.
+
 # %%
 #| export data.catalogue
 DATA_SETS = {s.name: s for s in (_MNIST, _FASHION_MNIST, _CIFAR10, _CELEBA, _TRAFFIC)}
@@ -1067,7 +1079,7 @@ def find_data_set(name: str,  # a name in `DATA_SETS`
     raise FileNotFoundError(f"{name}: {where}; data_scripts/{name}.py {verb} it")
 
 # %% [markdown]
-# A `.gz` counts as there if it was unpacked.
+# `missing_files` lists what a set still needs. A `.gz` file is not missing if its unpacked file is there.
 
 # %%
 #| export data.catalogue
@@ -1095,7 +1107,7 @@ def write_checksums(folder: str | Path, names: Iterable[str]) -> Path:
     return Path(folder, CHECKSUM_FILE)
 
 # %% [markdown]
-# A published hash decides before a recorded one.
+# `verify_data_set` compares every file with its published hash. The recorded hash is used only if that does not match, or if none is published.
 
 # %%
 #| export data.catalogue
@@ -1115,8 +1127,8 @@ def verify_data_set(known: DataSet, folder: Path) -> dict[str, str]:
 
 # %% [markdown]
 # CIFAR-10 comes in three packings. One is Python pickles, and a pickle is a program: loading it runs it. We take the
-# binary version, where a picture is one byte of class and 3,072 of pixels. It is no mode set here: a judge as small as
-# ours does not read such pictures well enough to count modes by. Give it features and the measures of chapters
+# binary version, where a picture is one byte of class and 3,072 of pixels. It is not a mode set here: a classifier as small as
+# ours is not accurate enough on such pictures to count modes. Give it features and the measures of chapters
 # [4.1](../4_evidence/01_precision_recall.ipynb) and [4.2](../4_evidence/02_audit.ipynb).
 
 # %%
@@ -1148,7 +1160,7 @@ def _rows(path: Path) -> torch.Tensor:
     return rows
 
 # %% [markdown]
-# A set of two pictures per file will do to see it read.
+# A set of two pictures per file is enough to show the reading.
 
 # %%
 home = Path(tempfile.mkdtemp())
@@ -1199,7 +1211,7 @@ def _listed(known: DataSet, root: str | None, checked: bool) -> tuple[str, bool,
     return f"{known.name:14} present, {size / 1e6:,.0f} MB, {found}: {folder}", True, right
 
 # %% [markdown]
-# Sizes are those on the disk.
+# The list shows the size of a set on the disk. `_bytes_of` measures it, packed or unpacked.
 
 # %%
 #| export data.catalogue
@@ -1211,7 +1223,7 @@ def _bytes_of(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 # %% [markdown]
-# The command prints one line a set.
+# The command `modelab data` has three arguments; the work is done by `_list_data`.
 
 # %%
 #| export data.catalogue
@@ -1231,7 +1243,7 @@ def _data_command(parser: argparse.ArgumentParser) -> Callable:
     return _list_data
 
 # %% [markdown]
-# A set that is absent is an error only if it was named.
+# `_list_data` prints one line for each set. An absent set gives exit status 1 only if it was named.
 
 # %%
 #| export data.catalogue
@@ -1251,9 +1263,9 @@ for known in DATA_SETS.values():
     print(_listed(known, str(home), checked=True)[0].replace(str(home), "HOME"))
 
 # %% [markdown]
-# ## In memory once, and on time
-# Pixels are kept as the bytes they came as and become numbers batch by batch; stacks are drawn when they are asked
-# for. So 60,000 scans of 784 bytes should cost little more than 47 MB while they are read and trained on, and drawing
+# ## Memory and waiting time
+# Pixels are kept as bytes and are converted to floats batch by batch; stacks are drawn when they are needed.
+# So 60,000 scans of 784 bytes should cost little more than 47 MB while they are read and trained on, and drawing
 # them should not keep the networks waiting. Measured in processes of their own, on MNIST itself, by
 # `python benchmarks/data.py`:
 
@@ -1274,7 +1286,7 @@ assert max(kept.get("waiting", {}).values(), default=0) <= .05
 # layers' outputs, and it differs by tens of megabytes from one process to the next. It does not grow with the set.
 #
 # ## In your own code
-# Know the hash, name the mirrors, and the rest is one line. (The mirror is our server again; yours is an address.)
+# You need the hash and the addresses of the mirrors; the rest is one line. (The mirror is our server again; yours is an address.)
 
 # %%
 from modelab.data.catalogue import Published
@@ -1339,9 +1351,9 @@ grade_stays(answer)
 # ## Recap
 # - A dropped connection raises no error in the loop that everybody writes; sorted data then lacks modes, and the
 # generator is blamed.
-# - A hash known beforehand decides whether a file is the file. Resuming decides whether it ever arrives.
-# - Nothing goes by its final name before it is right: not a file, not an unpacked folder.
-# - Of a stranger's archive believe no name, no type and no size.
+# - A hash known beforehand shows whether a file is the right one. Resuming makes the download of a large file possible.
+# - A file or an unpacked folder gets its final name only after it was checked.
+# - In an archive from an unknown source, do not trust names, types and sizes.
 #
 # **For later recall.** Why is the length that a server announces no proof? What does starting again cost for a file
 # with five breaks to be expected? Why must the size of an entry be bounded before it is read? What is wrong with

@@ -1,16 +1,16 @@
 # %% [markdown]
 # # One run, many processes
-# > My machine may die, and I have more than one: how do I lose nothing, and change nothing?
+# > How do I resume a run after a crash and train on several machines, without changing the result?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | My machine may die, and I have more than one: how do I lose nothing, and change nothing? |
+# | **Question** | How do I resume a run after a crash and train on several machines, without changing the result? |
 # | **You will be able to** | keep and resume runs, split seeds over processes, and train one large game on several devices with the gradient of one |
 # | **Needs** | [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) for gradient penalties |
 # | **Time** | under a minute |
 #
-# A workshop chapter: for whoever trains longer than a coffee lasts.
+# This chapter is for contributors, and for everybody who trains for a long time or on several devices.
 
 # %%
 #| default_exp training.distributed
@@ -65,9 +65,9 @@ here = Path(tempfile.mkdtemp())
 torch.set_num_threads(1)  # as torchrun does
 
 # %% [markdown]
-# ## Killed while it writes
-# A process that does nothing but write a file of four megabytes, part by part, under the name that the last one has. We kill it, twenty times, at any
-# moment, with the signal that cannot be caught.
+# ## A process that is killed while it writes
+# A process writes a file of four megabytes again and again, part by part, under the same name. We kill it twenty times, at different
+# moments, with SIGKILL, the signal that cannot be caught.
 #
 # **Predict:** after how many of the twenty kills is the file whole?
 
@@ -106,12 +106,12 @@ assert survived["renamed"] == 20 > survived["overwritten"]
 survived
 
 # %% [markdown]
-# The second writes under another name and renames when all is on the disk: old file or new file, never half of one. Every
-# checkpoint of chapter 1.2 is written so. What is left to do is housekeeping: keep the last few, clear what kills
-# left behind, and keep a second process out.
+# The second way writes under another name and renames the file when all bytes are on the disk. So there is the old file or the new file, and never half of one. Every
+# checkpoint of chapter 1.2 is written in this way. The class below does the rest: it keeps the last few checkpoints, deletes the unfinished files of killed
+# processes, and lets only one process write.
 #
-# A lock file would outlive a killed process, and somebody would have to delete it. `flock` belongs to the open file: when the process is
-# gone, however it went, the lock is gone.
+# If the existence of a file were the lock, the file would stay after a kill, and a user would have to delete it. `flock` belongs to the open file: when the process
+# ends, for whatever reason, the lock is released.
 
 # %%
 #| export
@@ -126,7 +126,7 @@ class Checkpoints:
         self.folder = self.path.parent if self.single else self.path
 
 # %% [markdown]
-# To enter means to hold the lock. What a killed process left half written is deleted then.
+# At the beginning of a `with` block the lock is taken, and the unfinished files of killed processes are deleted.
 
 # %%
 #| export
@@ -145,12 +145,18 @@ def __enter__(self: Checkpoints) -> Checkpoints:
         self._clear_unfinished()
     return self
 
+# %% [markdown]
+# At the end of the block the lock is released, also after an error.
+
 # %%
 #| export
 @patch
 def __exit__(self: Checkpoints, *_: Any) -> None:
     if self.writes:
         self._lock.__exit__(None, None, None)
+
+# %% [markdown]
+# A killed process may leave a temporary file behind. Only names that `atomic_write` gives are deleted, so a user's files in the same folder are safe.
 
 # %%
 #| export
@@ -163,7 +169,7 @@ def _clear_unfinished(self: Checkpoints) -> None:
             path.unlink(missing_ok=True)
 
 # %% [markdown]
-# If the disk is full, the error says which step is still there.
+# `save` writes a checkpoint and deletes the oldest ones. If the disk is full, the error says which checkpoint is still there.
 
 # %%
 #| export
@@ -180,6 +186,9 @@ def save(self: Checkpoints, run: Run) -> None:
     if not self.single:
         for old in list_checkpoints(self.path)[self.keep:]:
             old.unlink(missing_ok=True)
+
+# %% [markdown]
+# `load` gives the newest checkpoint, or None for a new start. So the same code starts a run and resumes it.
 
 # %%
 #| export
@@ -214,13 +223,13 @@ with Checkpoints(here / "kept"):
 second.replace(str(here), "…")
 
 # %% [markdown]
-# The whole arrangement, training included, killed two hundred times by `python benchmarks/distributed.py kills`, every other time in the middle of a write:
+# `python benchmarks/distributed.py kills` kills a whole training run two hundred times, every other time in the middle of a write:
 
 # %%
 recorded("distributed").get("kills")
 
 # %% [markdown]
-# A full disk is the same story: the write fails, the file before stays, and the message says which it is.
+# With a full disk the write fails, the checkpoint before it stays, and the message says which one that is.
 
 # %%
 def no_space(*_):
@@ -242,8 +251,8 @@ assert "step-000000040" in said and Checkpoints(here / "kept").load("cpu").steps
 said
 
 # %% [markdown]
-# ## More seeds, other numbers
-# Sixteen seeds. We could train all side by side, or eight and eight, or each alone. They draw the same noise and
+# ## The result depends on the size of a group
+# Sixteen seeds can be trained all side by side, in two groups of eight, or each alone. In all cases they draw the same noise and
 # the same data. **Predict:** is seed 5 the same network in all three?
 
 # %%
@@ -258,9 +267,9 @@ eight = seed_5(8)
 {g: [(a - b).abs().max().item() for a, b in zip(seed_5(g), eight)] for g in (1, 4, 16)}
 
 # %% [markdown]
-# Largest differences after 10, 100 and 300 steps. On this machine a seed has the same bits among 4, 8 or 16. Alone it has not: one matrix is multiplied
-# by another kernel than a stack of them, sums in another order, and the game lets the last digit grow. And nobody promises the first half: which kernel multiplies a
-# stack of which size is the library's choice, device by device. Neither network is wrong, but a table that may change when you add a machine cannot be checked.
+# Largest differences after 10, 100 and 300 steps. On this machine a seed has the same bits among 4, 8 or 16. Alone it does not: one matrix is multiplied
+# by another kernel than a stack of matrices, which adds in another order, and training makes the difference in the last digit grow. The equality among 4, 8 or 16 is not guaranteed either: which kernel multiplies a
+# stack of which size is chosen by the library and depends on the device. Neither network is wrong, but a table that may change when a machine is added cannot be checked.
 #
 # So the number of seeds trained side by side, the *group*, is part of the configuration like the learning rate. A process trains whole groups, and
 # which process trains which group changes nothing.
@@ -301,12 +310,18 @@ def groups(self: Job) -> list[range]:
     last = self.seed + self.runs
     return [range(a, min(a + self.group, last)) for a in range(self.seed, last, self.group)]
 
+# %% [markdown]
+# The folder of a group is named by its first and last seed, so that a process finds it without asking another one.
+
 # %%
 #| export
 @patch
 def group_folder(self: Job, folder: str | Path, seeds: range) -> Path:
     "The folder inside the job's own where the checkpoints of one group are kept."
     return Path(folder) / f"seeds-{seeds.start}-{seeds[-1]}"
+
+# %% [markdown]
+# `start` builds the run of one group at step 0. All of its settings come from the job, so every process builds the same run.
 
 # %%
 #| export
@@ -318,7 +333,7 @@ def start(self: Job, seeds: range, device: str = "auto") -> Run:
                shards=self.shards, precision=self.precision)
 
 # %% [markdown]
-# A folder is for one job, and says so in `job.json`. A run of other settings is not mixed in: the error names the first setting that differs. More steps than before are allowed.
+# A folder belongs to one job, which is described in its `job.json`. A run with other settings is refused: the error names the first setting that differs. More steps than before are allowed.
 
 # %%
 #| export
@@ -337,6 +352,9 @@ def refuse_other(self: Job, theirs: dict[str, Any], where: str | Path, choose: s
                 f"modelab train --resume {where}"
             )
 
+# %% [markdown]
+# A checkpoint may come from another job. `check` compares its configuration with the job before it is trained further.
+
 # %%
 #| export
 @patch
@@ -345,6 +363,9 @@ def check(self: Job, run: Run, seeds: range) -> Run:
     theirs = {**json.loads(json.dumps(run_config(run))), "steps": run.steps}
     self.refuse_other(theirs, run.saved, "place", runs=len(seeds), seed=seeds.start)
     return run
+
+# %% [markdown]
+# `modelab train --resume` gets only a folder. `read` builds the job from the folder's `job.json`.
 
 # %%
 #| export
@@ -359,6 +380,9 @@ def read(cls: Job, folder: str | Path) -> Job:
                                 "(no job.json)") from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"path: {path} does not say what was trained ({error})") from error
+
+# %% [markdown]
+# `settle` writes `job.json` before training starts. If the folder belongs to another job, nothing is written.
 
 # %%
 #| export
@@ -386,9 +410,9 @@ error_message(Job, "minimax", "ring", batch=10, shards=4)
 
 # %% [markdown]
 # ## Ranks
-# `torchrun --nproc-per-node 2 -m modelab train …` starts the same command twice and tells each process, in its environment, which *rank* it is. A `Ranks` is that,
-# and two ways to talk: `gather` collects small things from all ranks, `add_up` sums a tensor over them. Collecting may wait as long as
-# the slowest rank trains; a sum that takes half an hour means that a rank is gone.
+# `torchrun --nproc-per-node 2 -m modelab train …` starts the same command twice and tells each process, in its environment, which *rank* it is. A `Ranks` holds this number,
+# and has two ways to communicate: `gather` collects small things from all ranks, `add_up` sums a tensor over them. Collecting may have to wait as long as
+# the slowest rank trains. A sum that takes half an hour means that a rank has ended.
 
 # %%
 #| export
@@ -403,6 +427,9 @@ class Ranks:
     def __str__(self) -> str:
         return f"rank {self.rank} of {self.size}"
 
+# %% [markdown]
+# Each rank of a machine should use a GPU of its own. The number of the rank on its machine is the number of the GPU.
+
 # %%
 #| export
 @patch
@@ -412,6 +439,9 @@ def device(self: Ranks, name: str = "auto") -> str:
         torch.cuda.set_device(min(self.local, torch.cuda.device_count() - 1))
         return f"cuda:{self.local}"
     return name
+
+# %% [markdown]
+# `gather` collects one object from each rank. The results of a job are put together with it.
 
 # %%
 #| export
@@ -423,6 +453,9 @@ def gather(self: Ranks, thing: Any) -> list:
         self._together(dist.all_gather_object, things, thing, group=self.patient)
     return things
 
+# %% [markdown]
+# `add_up` sums a tensor over the ranks. The gradients of a shared batch are added with it.
+
 # %%
 #| export
 @patch
@@ -430,6 +463,9 @@ def add_up(self: Ranks, tensor: torch.Tensor) -> None:
     "The sum over all ranks, in place; the same bits on each."
     if self.size > 1:
         self._together(dist.all_reduce, tensor)
+
+# %% [markdown]
+# If a rank has ended, the other ranks wait for it and torch raises a `RuntimeError`. It becomes a `ConnectionError` that says what has happened.
 
 # %%
 #| export
@@ -443,7 +479,7 @@ def _together(self: Ranks, act: Any, *args: Any, **kw: Any) -> None:
         raise ConnectionError(f"another rank is gone ({reason})") from None
 
 # %% [markdown]
-# torchrun says in the environment who this process is. Without torchrun it is alone.
+# torchrun writes the number of the process and the number of all processes into the environment. Without torchrun there is one process.
 
 # %%
 #| export
@@ -457,7 +493,7 @@ str(ranks_from_environment())
 
 
 # %% [markdown]
-# Ranks meet at an address, and have two groups: one for sums, one that may wait for days.
+# The ranks connect at an address. They have two process groups: one for sums, with a limit of half an hour, and one for collecting, which may wait for days.
 
 # %%
 #| export
@@ -480,7 +516,7 @@ def connect_ranks(meet: str = "env://",  # where the ranks meet; torchrun's own 
 
 
 # %% [markdown]
-# A cluster sends SIGTERM before it takes a machine back.
+# A cluster sends SIGTERM before it takes a machine back. It is treated like Ctrl-C, so that the run is saved.
 
 # %%
 #| export
@@ -503,7 +539,7 @@ def handle_sigterm() -> Iterator[None]:
 
 
 # %% [markdown]
-# What a rank does with a group: go on from its newest checkpoint, train to the job's last step, save now and then.
+# `train_group` is what a rank does with a group: it goes on from the newest checkpoint, trains to the last step of the job, and saves at intervals.
 
 # %%
 #| export
@@ -533,7 +569,7 @@ def train_group(job: Job, seeds: range,
     return run
 
 # %% [markdown]
-# It saves at every multiple of `every`, and at the end.
+# `_stops` lists the steps at which a run is saved: every multiple of `every`, and the last step. After a resume the steps are the same as without an interruption.
 
 # %%
 #| export
@@ -549,7 +585,7 @@ def _stops(now: int, last: int, every: int) -> Iterator[int]:
 list(_stops(0, 20, 8)), list(_stops(20, 20, 8))
 
 # %% [markdown]
-# A job is its groups. Ranks take whole groups in turn, or, where a batch has shards, all of them together take one group after the other.
+# `train_job` trains all groups of a job. Ranks take whole groups in turn, or, where a batch has shards, all of them together take one group after the other.
 
 # %%
 #| export
@@ -577,6 +613,9 @@ def train_job(job: Job,
     merged = {k: v for part in everybody for k, v in part.items()}
     return [c for k in sorted(merged) for c in merged[k]], last
 
+# %% [markdown]
+# A single file can hold one group. With several groups `out` must be a folder, and the error says so before anything is trained.
+
 # %%
 #| export
 def _is_file(job: Job, out: str | Path) -> bool:
@@ -585,6 +624,9 @@ def _is_file(job: Job, out: str | Path) -> bool:
     if single and len(groups) > 1:
         raise ValueError(f"out: {len(groups)} groups of seeds need a folder, not a file; got {out}")
     return single
+
+# %% [markdown]
+# Each group has its own place for checkpoints. Where several ranks train one group, all of them have the same state, so only rank 0 writes it.
 
 # %%
 #| export
@@ -597,7 +639,7 @@ def _kept(job: Job, seeds: range, us: Ranks, out: str | Path | None, keep: int) 
 
 
 # %% [markdown]
-# Two processes against one, four seeds in groups of two. The files must be equal, tensor by tensor, bit by bit.
+# **Check.** Four seeds in groups of two are trained by one process and by two processes. The files must be equal bit by bit.
 
 # %%
 COMMAND = ("-m modelab train minimax ring --set width=8 --runs 4 --group 2 --batch 16 "
@@ -627,9 +669,9 @@ assert one.stdout == two.stdout and equal(here / "one", here / "two")
 sorted(str(p.relative_to(here)) for p in (here / "two").rglob("*.safetensors"))
 
 # %% [markdown]
-# ## A rank that dies
-# Now a game of four million steps, and the death of rank 1 as soon as both have saved something. Whoever is left has nobody to wait for: torchrun ends the rest and
-# says who died first, and of what.
+# ## When a rank is killed
+# Now a job of four million steps is started, and rank 1 is killed as soon as both ranks have saved a checkpoint. torchrun then ends the other rank and
+# reports which rank failed first, and why.
 
 # %%
 long = [w if w != "200" else "4000000" for w in COMMAND]
@@ -657,7 +699,7 @@ left = {p.parent.name: int(p.stem[5:]) for p in sorted((here / "dead").rglob("st
 assert left["seeds-2-3"] % 50 == 0 < left["seeds-2-3"]
 
 # %% [markdown]
-# Rank 1's seeds stand at their last checkpoint; rank 0 was asked to end (SIGTERM) and saved the step it was at. The same command again goes on from there, with
+# The seeds of rank 1 are at their last checkpoint. Rank 0 received SIGTERM and saved its present step. The same command again goes on from there, with
 # as many processes as there are now. To compare, we shorten the job to a step that both can reach.
 
 # %%
@@ -679,15 +721,15 @@ resumed.stdout.splitlines()[0].split(",")[0]
 
 # %% [markdown]
 # ## One game too large for one device
-# Then the batch is what we split. Let the batch come in $S$ shards, each with its own noise, and let the loss be a mean over examples. The
+# If one game is too large for one device, the batch is split. Let the batch consist of $S$ shards, each with its own noise, and let the loss be a mean over examples. The
 # gradient of the whole is the mean of the shards' gradients,
 #
 # $$\nabla_\theta\,\frac1S\sum_{s=1}^{S} L_s(\theta) = \frac1S\sum_{s=1}^{S}\nabla_\theta L_s(\theta),$$
 #
 # and a process may compute any of the terms. One process with four shards computes them one after another (and needs a quarter of the
-# memory); four processes compute one each and add up. As with groups, $S$ is part of the configuration and the number of processes is not.
+# memory); four processes compute one each and add them up. As with groups, $S$ is part of the configuration and the number of processes is not.
 #
-# Is this still so when $L$ itself contains a gradient, as in a gradient penalty? The equation does not ask what is in $L_s$. The code might. In double precision, against the undivided batch:
+# Is this still so when $L$ itself contains a gradient, as in a gradient penalty? The equation holds for any $L_s$, but the code has to be tested. In double precision, compared with the undivided batch:
 
 # %%
 torch.manual_seed(0)
@@ -718,19 +760,19 @@ assert max(errors.values()) < 1e-12
 errors
 
 # %% [markdown]
-# A loss that is no mean over examples is another matter: a maximum over the batch (chapter 5.1) or a nearest neighbour in a pool (chapter 3.1) becomes one per shard.
+# For a loss that is not a mean over examples this does not hold: a maximum over the batch (chapter 5.1) or a nearest neighbour in a pool (chapter 3.1) becomes a maximum or a neighbour within each shard.
 #
-# How do the gradients travel? The usual answer is a `DistributedDataParallel` wrapper around each player. Its hooks wait for every weight to get its
-# gradient, once. In a GAN that is a promise one has to keep: the discriminator runs three times per turn, a penalty alone gives the last bias no
-# gradient, and whoever tells the wrapper that the graph never changes gets this (two processes, double precision, recorded):
+# How are the gradients exchanged? The usual answer is a `DistributedDataParallel` wrapper around each player. Its hooks wait for every weight to get its
+# gradient, once. In a GAN this is not always so: the discriminator runs three times per turn, a penalty alone gives the last bias no
+# gradient, and with the option that the graph never changes the wrapper gives this (two processes, double precision, recorded):
 
 # %%
 recorded("distributed").get("wrapper, largest error of the gradient")
 
 # %% [markdown]
-# A wrong gradient, and no word of complaint. Our engine has laid every player's gradient end to end since chapter 1.2, so the whole
-# exchange is one sum per player after `backward`, when all is computed that will be. It cannot know what was in the loss. The price: computing and sending do not
-# overlap. That is what we do.
+# The gradient is wrong, and there is no error. In our engine (chapter 1.2) the gradients of a player are stored in one block, so the whole
+# exchange is one sum per player after `backward`, when all gradients are complete. It does not depend on the loss. The disadvantage is that computing and sending do not
+# overlap. The library does it in this way.
 
 # %%
 #| export
@@ -746,7 +788,7 @@ def data_parallel(run: Run,  # its `shards` are a multiple of the number of rank
 
 
 # %% [markdown]
-# The whole engine, WGAN-GP included, in double precision: two processes with two shards each against one process with four.
+# **Check.** The whole engine with WGAN-GP in double precision: two processes with two shards each, compared with one process with four.
 
 # %%
 PAIR = """
@@ -778,9 +820,9 @@ assert a.dtype == torch.float64 and (a - b).abs().max() < 1e-6
 (a - b).abs().max().item()
 
 # %% [markdown]
-# ## Half the digits, and a compiler
-# Two more promises of speed. *bf16* keeps a float's range and a third of its digits; `precision="bf16"` lets the players compute with it in training, where the
-# processor has units for it; what they return, and so every loss and penalty, is float32. The penalty's second derivative survives. Here is its direction against float32's:
+# ## bf16 and `torch.compile`
+# Two more ways may make training faster. *bf16* has the range of a float and a third of its digits. With `precision="bf16"` the players compute in it in training, which is fast where the
+# processor has units for it. Their outputs, and so every loss and penalty, are float32. The second derivative of the penalty remains accurate enough. Here its direction is compared with that in float32:
 
 # %%
 wide, a, b = mlp(64, (), 256), torch.randn(128, 64), torch.randn(128, 64)
@@ -800,7 +842,7 @@ assert .99 < alike < 1
 alike
 
 # %% [markdown]
-# `torch.compile` says it itself:
+# `torch.compile` refuses a loss with a gradient penalty:
 
 # %%
 import logging
@@ -818,7 +860,7 @@ assert "double backward" in said
 said
 
 # %% [markdown]
-# So nothing here compiles a critic that pays a penalty, and `Run` compiles nothing. What two processes, bf16 and a compiled critic without a penalty are worth, measured on two
+# So a critic with a penalty cannot be compiled, and `Run` compiles nothing. The times with two processes, with bf16 and with a compiled critic without a penalty were measured on two
 # cores by `python benchmarks/distributed.py` (times relative to what they replace; below 1 is faster):
 
 # %%
@@ -827,12 +869,12 @@ figures = recorded("distributed")
  for k in ("two processes against one", "bf16 against float32", "compiled against eager")}
 
 # %% [markdown]
-# On cores that multiply bf16 in hardware, wide nets and convolutions take half to two thirds of the time, the gradient points the same way (cosine .9997 and more), and a game with a penalty covers as many modes within its interval; nets of 128 units get slower, for the conversion costs more than the product.
-# Compiling pays nowhere here, even where there is no penalty in its way: eager kernels of this size are busy with arithmetic, not with Python. So `precision="bf16"` is offered, and is not the default.
+# On cores that multiply bf16 in hardware, wide nets and convolutions take half to two thirds of the time, the gradient points the same way (cosine .9997 and more), and a game with a penalty covers as many modes within its interval; nets of 128 units get slower, because the conversion costs more than the product.
+# Compiling is not faster in any case here, even without a penalty: kernels of this size spend their time on arithmetic, not on Python. So `precision="bf16"` is offered, and is not the default.
 
 # %% [markdown]
 # ## What 10⁸ images and 64 GPUs would need
-# No cluster was at hand, so this is a plan: the node's figures are measured here on CPU cores, and the arithmetic is left open to yours. One turn on one device takes $t_c$ seconds of
+# No cluster was available, so this is a plan: the figures of a node were measured here on CPU cores, and you can put those of your own machines into the formula. One turn on one device takes $t_c$ seconds of
 # computing for its share of the batch, and the sum over $N$ devices moves $2\frac{N-1}{N}$ times the $P$ bytes of a player's gradient through each device's link of $B$ bytes a second:
 #
 # $$t = t_c + 2\,\tfrac{N-1}{N}\,P/B,\qquad \text{efficiency} = t_c / t.$$
@@ -842,6 +884,9 @@ figures = recorded("distributed")
 # %%
 node = figures.get("one node", {})
 node or "not recorded yet"
+
+# %% [markdown]
+# `scaling_efficiency` is the formula above in code. With it the plan can be computed for any number of devices and any link.
 
 # %%
 #| export
@@ -879,7 +924,7 @@ def scaling():
 scaling()
 
 # %% [markdown]
-# What it takes, item by item:
+# What 64 GPUs need, part by part:
 #
 # | part | what is there | what 64 GPUs need |
 # |---|---|---|
@@ -893,7 +938,8 @@ scaling()
 # One pass through 10⁸ images, with `node["images a second"]` from above for one core, and a device $k$ times as fast as that core: $10^8 / (64\,k \cdot \text{images a second})$ seconds, divided by the efficiency.
 
 # %% [markdown]
-# ## Six lines in your own code
+# ## In your own code
+# Six lines make a training loop that resumes after a kill and runs on any number of processes:
 
 # %%
 with connect_ranks() as us, Checkpoints(here / "mine", writes=us.rank == 0) as kept:
@@ -936,10 +982,10 @@ grade_share(answer)
 
 # %% [markdown]
 # ## Recap
-# - Write under another name, then rename; let the lock die with its process.
-# - What may round differently belongs to the configuration: seeds side by side, shards of a batch. What does not, the number of processes, stays out.
-# - Add gradients up after `backward`, when nothing more will come. A wrapper that guesses may be wrong in silence.
-# - Save before you need it: the same command goes on.
+# - Write under another name, then rename. Use a lock that the system releases when its process ends.
+# - Whatever may change the rounding belongs to the configuration: the number of seeds side by side and of shards of a batch. The number of processes does not change it and is left out.
+# - Add gradients up after `backward`, when all of them are complete. A wrapper that relies on hooks may give a wrong gradient without an error.
+# - Save at intervals. The same command then resumes the run.
 #
 # **For later.** Why may a rank that was interrupted not wait for the others? Why is a loss with a batch maximum another loss in four shards?
 #

@@ -1,16 +1,16 @@
 # %% [markdown]
 # # The leaderboard
-# > Which method covers which set, at which cost, and would I believe the table?
+# > Which method covers which set, at which cost, and how certain are the differences?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | Which method covers which set, at which cost, and would I believe the table? |
+# | **Question** | Which method covers which set, at which cost, and how certain are the differences? |
 # | **You will be able to** | write a benchmark as one short file, run it on any number of processes, kill it, and go on |
 # | **Needs** | [0.4](../0_start/04_coverage.ipynb), [6.13](13_distributed.ipynb) |
 # | **Time** | under a minute |
 #
-# A workshop chapter: for whoever adds a method and wants to know where it stands.
+# This chapter is for contributors who add a method and want to compare it with the others.
 
 # %%
 #| default_exp training.leaderboard
@@ -55,9 +55,9 @@ here = Path(tempfile.mkdtemp())
 torch.set_num_threads(1)  # as torchrun does, so that bits may be compared
 
 # %% [markdown]
-# ## The table that two people cannot make twice
-# Here is how a method wins. Two that stand side by side on the board below, on a ring of eight, six hundred steps. Each gets one seed, as in many
-# a table. **Predict:** of eight such tables, how many crown LGAN, and how many BiGAN?
+# ## A comparison with one seed
+# Two methods have similar results on the board below: LGAN and BiGAN on a ring of eight, with six hundred steps. Many published tables use one seed per method. Here are eight such
+# tables. **Predict:** in how many of them does LGAN win, and in how many BiGAN?
 
 # %%
 def captured(game: str) -> list[int]:
@@ -75,12 +75,12 @@ lgan, bigan
  "BiGAN wins": sum(a < b for a, b in zip(lgan, bigan))}
 
 # %% [markdown]
-# One seed is a coin. So a row needs all seeds and an interval. It also needs what perfection and what noise would score under the same protocol, or 4.3 of 8 looks like
-# an achievement (chapter 0.4), and what it cost. And because such a table takes hours, it will be killed.
+# With one seed, the winner depends on chance. So a row needs several seeds and an interval. It also needs the values of a perfect generator and of noise under the same protocol; without them 4.3 of 8 looks like
+# a good result (chapter 0.4). And it needs the cost. Since such a table takes hours, it must be possible to interrupt and resume it.
 #
 # ## One file
-# TOML: a table per method, a table per set, named as they are registered or as you like. Whatever is not a setting of the job goes to the game or the set. A set's
-# settings override those at the top, a method's override both.
+# The benchmark is a TOML file with one table for each method and one for each set. A table has the name under which the method or the set is registered, or a name of your choice. Whatever is not a setting of the job is passed to the game or the set. The settings of a set
+# override those at the top of the file; the settings of a method override both.
 
 # %%
 FILE = """
@@ -112,6 +112,9 @@ sets = ["five on a line"]
 # %%
 (here / "small.toml").write_text(FILE)
 
+# %% [markdown]
+# The keys of a file that are settings of a job are read from the fields of `Job`, so that a new setting is known here at once.
+
 # %%
 #| export
 JOB_SETTINGS = tuple(f.name for f in dataclasses.fields(Job) if f.name not in ("game", "modes"))
@@ -139,7 +142,7 @@ class BoardCell:
         return list(zip(names, self.job.groups()))
 
 # %% [markdown]
-# The file is read in three steps: the text, its tables, and the settings of each cell. An error begins with the file, then the key.
+# The file is read in three steps: the text, its tables, and the settings of each cell. An error names the file first and then the key.
 
 # %%
 #| export
@@ -158,6 +161,9 @@ def read_board_file(path: str | Path) -> list[BoardCell]:
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
 
+# %% [markdown]
+# Each method is combined with its sets: all sets of the file, or those in its list `sets`.
+
 # %%
 #| export
 def _cells(found: dict) -> list[BoardCell]:
@@ -175,6 +181,9 @@ def _cells(found: dict) -> list[BoardCell]:
             cells.append(_cell(method, rest, name, where, top))
     return cells
 
+# %% [markdown]
+# A misspelled key must not be ignored, since the benchmark would then run with a default. So unknown keys at the top are refused.
+
 # %%
 #| export
 def _check_tables(found: dict) -> None:
@@ -186,6 +195,9 @@ def _check_tables(found: dict) -> None:
         if not isinstance(tables, dict) or not tables \
                 or not all(isinstance(table, dict) for table in tables.values()):
             raise ValueError(f"{kind}: expected at least one table [{kind}.NAME]")
+
+# %% [markdown]
+# Settings of the job may be in three places. The table of a method overrides that of a set, and both override the top of the file.
 
 # %%
 #| export
@@ -200,6 +212,9 @@ def _cell(method: str, own: dict, name: str, where: dict, top: dict) -> BoardCel
         return BoardCell(method, name, Job(game, modes, **settings), protocol)
     except (ValueError, TypeError) as error:
         raise ValueError(f"methods.{method}, sets.{name}: {error}") from None
+
+# %% [markdown]
+# What is left in a table describes the game or the set. It is built once, so that a wrong name or setting is found when the file is read.
 
 # %%
 #| export
@@ -233,18 +248,21 @@ said
 
 
 # %% [markdown]
-# ## Whoever comes takes what nobody holds
-# A part of the work is one cell and one group of seeds, and its folder is named by a digest of everything that its result depends on. To work on it is to
-# hold its lock (chapter 6.13). So nobody needs to hand out the work: every process walks down the list, passes over what is finished and
-# what another one holds, and comes back until nothing is left. Two ranks of torchrun do this, and so do two shells, or two machines with
-# a common disk. If one dies, its lock is free and somebody goes on from the last checkpoint.
+# ## Sharing the work between processes
+# A part of the work is one cell and one group of seeds, and its folder is named by a digest of everything that its result depends on. A process that works on it
+# holds its lock (chapter 6.13). So no process has to distribute the work: every process goes through the list, skips the parts that are finished or
+# held by another process, and repeats this until no part is left. Two ranks of torchrun do this, and so do two shells, or two machines with
+# a common disk. If one of them is killed, its lock is released and another process goes on from the last checkpoint.
 #
-# A part ends as one small JSON file, whether it went well or diverged. A method that diverges keeps its row.
+# The result of a part is one small JSON file, also if training diverged. A method that diverges keeps its row. These measures are stored for each seed:
 
 # %%
 #| export
 BOARD_MEASURES = ("captured", "high_quality", "kl", "tv")
 
+
+# %% [markdown]
+# Results are stored as JSON, which has no NaN and no infinity. Such values become None.
 
 # %%
 #| export
@@ -253,7 +271,7 @@ def finite_or_none(value: float) -> float | None:
     return round(float(value), 6) if math.isfinite(value) else None
 
 # %% [markdown]
-# What a method costs is part of its row. The seconds are noted with each checkpoint, so a part that was killed keeps its account.
+# What a method costs is part of its row. The seconds are stored with each checkpoint, so the time before a kill is counted as well.
 
 # %%
 #| export
@@ -263,6 +281,9 @@ def _spent(path: Path) -> float:
         return float(json.loads(path.read_bytes())["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0.
+
+# %% [markdown]
+# `_Timed` adds the seconds of this process to those that are noted in the folder, and writes the sum with each checkpoint.
 
 # %%
 #| export
@@ -285,7 +306,7 @@ class _Timed(Checkpoints):
         return self.spent + self.clock() - self.since
 
 # %% [markdown]
-# A part that is finished is a file, `result.json`.
+# A part is finished when its folder has a file `result.json`. A damaged file is an error, so that it is not silently replaced.
 
 # %%
 #| export
@@ -298,6 +319,9 @@ def finished_part(folder: Path) -> dict | None:
     except ValueError as error:
         raise ValueError(f"{folder / 'result.json'} is damaged ({error}): delete it, "
                          "and this part is run again") from None
+
+# %% [markdown]
+# `run_part` trains and measures one part. Holding the lock of its folder means working on it, so two processes do not run the same part. Its checkpoints are deleted when the result is written.
 
 # %%
 #| export
@@ -323,6 +347,9 @@ def run_part(cell: BoardCell, seeds: range, folder: Path,  # of this part
     except BlockingIOError:
         return None
 
+# %% [markdown]
+# The result of a part holds the measures of each seed, and floor and null for comparison. Divergence is a result as well and not an error. An interrupted run has no result.
+
 # %%
 #| export
 def _measured(cell: BoardCell, seeds: range, kept: Checkpoints, device: str, every: int) -> dict:
@@ -343,8 +370,8 @@ def _measured(cell: BoardCell, seeds: range, kept: Checkpoints, device: str, eve
 
 
 # %% [markdown]
-# The finished board is a store as well: what stands in `NAME.json` under the same digest is not run again, even where the folder of parts is gone. That is what makes a committed
-# board easy to extend: add a table to the file, and only its cells are run.
+# Results in a finished board are used as well: a part that is in `NAME.json` under the same digest is not run again, even if the folder of parts was deleted. So a committed
+# board is easy to extend: add a table to the file, and only its cells are run.
 
 # %%
 #| export
@@ -372,12 +399,18 @@ def run_board(path: str | Path,  # the file
         waiting = left
     return [board_row(c, {name: results[name] for name, _ in c.parts()}) for c in cells]
 
+# %% [markdown]
+# A board takes hours, so each finished part prints one line.
+
 # %%
 #| export
 def part_line(cell: BoardCell, seeds: range, result: dict) -> str:
     "A line for the terminal: which part is done, and in how many seconds."
     return (f"{cell.method} on {cell.set}, seeds {seeds.start}–{seeds[-1]}: "
             f"{result.get('diverged') or 'done'}, {result['seconds']:.0f} s")
+
+# %% [markdown]
+# Parts in the finished board are found by their digest. A file at this place that is not a board is refused, so that it is not overwritten.
 
 # %%
 #| export
@@ -393,6 +426,9 @@ def _board(path: Path) -> dict[str, dict]:
         raise ValueError(f"{path} is no leaderboard ({error!r}): move it away") from None
 
 
+# %% [markdown]
+# The board has the name of the benchmark file with the ending `.json`. If the benchmark file itself ends so, the board must have another ending.
+
 # %%
 #| export
 def board_path(path: Path) -> Path:
@@ -401,7 +437,7 @@ def board_path(path: Path) -> Path:
 
 
 # %% [markdown]
-# A row gathers the parts of a cell.
+# `board_row` joins the parts of a cell to one row: the measures over all seeds, floor and null, the divergences and the seconds per seed.
 
 # %%
 #| export
@@ -418,6 +454,9 @@ def board_row(cell: BoardCell, parts: dict[str, dict]) -> dict[str, Any]:
             "floor": measured.get("floor"), "null": measured.get("null"),
             "seconds per seed": round(sum(p["seconds"] for p in found) / job.runs, 2),
             "parts": parts}
+
+# %% [markdown]
+# A cell of the table shows a mean and an interval over the seeds. Seeds without a finite value are left out, and the number of the others is stored, so that the table can say so.
 
 # %%
 #| export
@@ -439,7 +478,7 @@ summarise([8, 7, None, 8], 4)
 rows = run_board(here / "small.toml", "cpu", tell=print)
 
 # %% [markdown]
-# Run again, it does nothing but read.
+# A second call finds all results and trains nothing.
 
 # %%
 again = run_board(here / "small.toml", "cpu", tell=print)
@@ -448,8 +487,8 @@ assert again == rows
 
 # %% [markdown]
 # ## The board
-# Three files beside the benchmark's: `NAME.json` for machines, `NAME.md` for reading, `NAME.png` for looking. Best first within a set, but a rank is only printed where it is one: a row whose interval
-# reaches the mean of the first one is *not told apart* from it, and one whose interval reaches the noise's is *not above noise*.
+# Three files are written beside the benchmark file: `NAME.json` for programs, `NAME.md` with tables, and `NAME.png` with a picture. Within a set the best method comes first. If the interval of a row
+# reaches the mean of the first row, it is marked as *not told apart* from it; if it reaches the value of noise, as *not above noise*.
 
 # %%
 #| export training.board_tables
@@ -462,6 +501,9 @@ from typing import Any
 
 from modelab.core.plotting import axes, FAKE, MISSING, Picture, REAL
 
+# %% [markdown]
+# Within a set the methods are ordered by the modes that they capture, and by KL where these are equal. A method without a result comes last.
+
 # %%
 #| export training.board_tables
 def order_rows(rows: Sequence[dict]) -> Iterator[tuple[str, list[dict]]]:
@@ -472,6 +514,9 @@ def order_rows(rows: Sequence[dict]) -> Iterator[tuple[str, list[dict]]]:
             kl["mean"] if kl else math.inf
     for name in dict.fromkeys(r["set"] for r in rows):
         yield name, sorted((r for r in rows if r["set"] == name), key=rank)
+
+# %% [markdown]
+# A value in the table is the mean with its interval. If some seeds have no value, the number of those that have one is added.
 
 # %%
 #| export training.board_tables
@@ -485,6 +530,9 @@ def _shown(value: dict | None, scale: float = 1.) -> str:
     return text + f" ({value['n']} of {value['of']})" * (value["n"] < value["of"])
 
 
+# %% [markdown]
+# The note above the tables explains the columns, so that the Markdown file can be read alone. `BOARD_HEAD` is the head of each table.
+
 # %%
 #| export training.board_tables
 BOARD_NOTE = ("Mean over seeds and 95 % interval. *Perfect* and *noise*: what a perfect generator "
@@ -493,6 +541,9 @@ BOARD_NOTE = ("Mean over seeds and 95 % interval. *Perfect* and *noise*: what a 
               "the noise's. Seconds are of one core on one machine; compare them with each other.")
 BOARD_HEAD = ("| method | modes captured | perfect | noise | high quality, % | perfect | noise "
               "| KL | perfect | noise | seeds | steps | s a seed | |")
+
+# %% [markdown]
+# `board_markdown` writes one table for each set.
 
 # %%
 #| export training.board_tables
@@ -505,6 +556,9 @@ def board_markdown(rows: Sequence[dict], title: str = "Leaderboard") -> str:
         lines += ["", head, "", BOARD_HEAD, "|" + "---|" * 14]
         lines += [_markdown_row(row, own[0]) for row in own]
     return "\n".join(lines) + "\n"
+
+# %% [markdown]
+# A row shows each measure beside the values of a perfect generator and of noise. The last column says if the method diverged, is not told apart from the first one, or is not above noise.
 
 # %%
 #| export training.board_tables
@@ -525,7 +579,7 @@ def _markdown_row(row: dict, best: dict) -> str:
     return "| " + " | ".join(cells) + " |"
 
 # %% [markdown]
-# The picture has one panel for each set.
+# The picture has one panel for each set, and a text that names the first and the last method of each.
 
 # %%
 #| export training.board_tables
@@ -542,6 +596,9 @@ def plot_board(rows: Sequence[dict]) -> Picture:
     ends = [f"{name}: {own[0]['method']} first, {own[-1]['method']} last" for name, own in sets]
     return Picture(figure, "Share of modes captured by each method, with 95 % intervals; "
                    "solid line perfection, dashed noise. " + "; ".join(ends))
+
+# %% [markdown]
+# A panel shows one line for each method: the mean as a dot and the interval as a bar. Vertical lines mark the perfect generator and noise.
 
 # %%
 #| export training.board_tables
@@ -561,6 +618,9 @@ def _plot_set(ax: Any, name: str, own: list[dict]) -> None:
     ax.set(yticks=range(len(own)), yticklabels=[r["method"] for r in own], xlim=(-3, 103),
            xlabel="modes captured, %", title=name)
     ax.invert_yaxis()
+
+# %% [markdown]
+# `publish_board` writes the three files. Each of them is written completely or not at all.
 
 # %%
 #| export
@@ -586,7 +646,7 @@ plot_board(rows)
 
 # %% [markdown]
 # ## `modelab bench FILE`
-# Under torchrun, or in a second shell, the same command helps. Rank 0 writes the board.
+# Under torchrun, or in a second shell, the same command takes part in the work. The function adds the arguments of the command and returns the function that does the work.
 
 # %%
 #| export
@@ -605,6 +665,9 @@ def _bench_command(parser: argparse.ArgumentParser) -> Callable:
                         help="steps between checkpoints (default 500)")
     return _run_bench
 
+# %% [markdown]
+# `_run_bench` is the work of the command. Every rank runs parts of the board; only rank 0 writes the files and prints the table.
+
 # %%
 #| export
 def _run_bench(args: argparse.Namespace) -> None:
@@ -620,7 +683,7 @@ def _run_bench(args: argparse.Namespace) -> None:
 
 
 # %% [markdown]
-# Killed in the middle of a part, with nothing but the signal that cannot be caught, and started again with two processes. The board is the one from above:
+# **Check.** A benchmark is killed in the middle of a part with SIGKILL and started again with two processes. The board is the same as above:
 
 # %%
 (here / "killed.toml").write_text(FILE)
@@ -653,10 +716,10 @@ assert killed == -9 and two.returncode == 0 and scores_of(there) == scores_of(ro
 done, two.stderr.count("done")
 
 # %% [markdown]
-# ## What stands on these two cores
-# `python -m modelab bench benchmarks/leaderboard.toml`, a few minutes of one core. Small networks and short walks: this is a board of what a method covers *within that
-# budget*, not of what it can do; the tuned comparisons are in the chapters. No rate was tuned for this board. Look at the grid first: after six hundred steps no method has
-# captured more of it than uniform noise, and a table without the column would have crowned one.
+# ## The board of this repository
+# The board was made by `python -m modelab bench benchmarks/leaderboard.toml`, which takes a few minutes of one core. The networks are small and the runs short: the board shows what a method covers *within that
+# budget*, not what it can reach; the tuned comparisons are in the chapters. No rate was tuned for this board. Look at the grid first: after six hundred steps no method has
+# captured more of it than uniform noise. A table without the column for noise would have named a winner.
 
 # %%
 board = recorded("leaderboard").get("rows", [])
@@ -702,8 +765,8 @@ grade_reuse(answer)
 
 # %% [markdown]
 # ## Recap
-# - A row is all its seeds, an interval, a floor, a null and a cost. What diverged keeps its row.
-# - A part is named by what its result depends on; so finished work is recognised wherever it was done.
-# - A lock that dies with its process is all the scheduling that a list of independent parts needs.
+# - A row has all its seeds, an interval, a floor, a null and a cost. A method that diverged keeps its row.
+# - A part is named by what its result depends on; so finished work is recognised, whichever process did it.
+# - A list of independent parts needs no scheduler: locks that are released when their process ends are enough.
 #
 # **For later.** Why is the number of seeds not in a part's name, and the group's seeds are? What would a leaderboard hide that shows the best epoch?

@@ -10,7 +10,7 @@
 # | **Needs** | [6.2](02_registry.ipynb), [6.13](13_distributed.ipynb) |
 # | **Time** | seconds |
 #
-# Whoever uses the commands reads the outputs below. Whoever adds one reads the code as well.
+# If you only use the commands, read the outputs below. If you want to add one, read the code as well.
 
 # %%
 #| default_exp __main__
@@ -84,11 +84,11 @@ import time
 # ## One command, several subcommands
 # `pip install` gives a command `modelab`. Three of its subcommands are built here: `course` brings the chapters, `train` trains a method on known modes, and `sample` writes samples to a file. The others are in the chapters that they belong to: `data` in [6.12](12_download.ipynb), `bench` in [6.14](14_leaderboard.ipynb), `audit` in [4.2](../4_evidence/02_audit.ipynb).
 #
-# A subcommand is registered by a function that adds its arguments to a parser and returns the function that does the work ([6.2](02_registry.ipynb)). Help must come at once, and importing torch takes seconds. So the module that declares the arguments imports nothing heavy, and the work is in another module, which is imported when it is needed.
+# A subcommand is registered by a function that adds its arguments to a parser and returns the function that does the work ([6.2](02_registry.ipynb)). Help should appear at once, but importing torch takes seconds. So the module that declares the arguments imports nothing heavy, and the work is in another module, which is imported when it is needed.
 
 # %% [markdown]
 # ## `modelab course DIR`
-# Whoever installed the package has the chapters inside it.
+# An installed package contains the chapters. `chapters_path` finds them there, or in a checkout of the repository.
 
 # %%
 #| export course.chapters
@@ -101,7 +101,7 @@ def chapters_path() -> Path:
     raise FileNotFoundError(f"the chapters are neither in {here} nor beside it: reinstall modelab")
 
 # %% [markdown]
-# A file that is already there and differs may be somebody's work, so then nothing is written.
+# If a file already exists and differs, it may hold a user's own edits. Then nothing is written at all.
 
 # %%
 #| export course.chapters
@@ -162,7 +162,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 # %% [markdown]
 # ## `modelab train GAME MODES`
-# Eight seeds of a registered game on a registered set, a checkpoint now and then, and at the end the coverage table with its floor, ceiling and null. Under `torchrun` the seeds are shared out over processes ([6.13](13_distributed.ipynb)). First what may be asked:
+# The command trains eight seeds of a registered game on a registered set, saves checkpoints at intervals, and prints the coverage table with its floor, ceiling and null at the end. Under `torchrun` the seeds are shared out over processes ([6.13](13_distributed.ipynb)). First the arguments:
 
 # %%
 #| export training.commands
@@ -184,7 +184,7 @@ def _train_command(parser: argparse.ArgumentParser) -> Callable:
     return _train
 
 # %% [markdown]
-# Some arguments are part of the result: the same command gives the same numbers.
+# The result depends on these arguments. The same arguments give the same numbers.
 
 # %%
 #| export training.commands
@@ -207,7 +207,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add("--protocol", default="pacgan", help="how coverage is counted (default pacgan)")
 
 # %% [markdown]
-# The others say where the run is kept.
+# The other arguments say where the checkpoints of the run are kept.
 
 # %%
 #| export training.commands
@@ -221,7 +221,7 @@ def _add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", metavar="PATH", help="go on with this checkpoint, or this folder's newest")
 
 # %% [markdown]
-# The work is imported here, with torch.
+# The module that does the work is imported here, and torch with it, only when the command runs.
 
 # %%
 #| export training.commands
@@ -250,7 +250,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 [parse_setting(text) for text in ("lr=3e-4", "networks=conv", "betas=[0, 0.9]", "stop=null")]
 
 # %% [markdown]
-# The job is a new one, or that of a folder, or that of a single checkpoint with more steps.
+# There are three cases: a new job, a job that is continued from its folder, and a single checkpoint that is trained for more steps.
 
 # %%
 #| export training.launch
@@ -272,7 +272,7 @@ def _job(args: argparse.Namespace, device: str) -> tuple[Job, str | None, Run | 
     return _new_job(args, steps), args.out, None
 
 # %% [markdown]
-# A new job is made from its settings. A game says `TypeError` to a setting that it does not have.
+# A new job is made from its settings. A game raises `TypeError` for a setting that it does not have; the command turns that into a `ValueError` about `--set`.
 
 # %%
 #| export training.launch
@@ -286,7 +286,7 @@ def _new_job(args: argparse.Namespace, steps: int) -> Job:
         raise ValueError(f"--set: {error}") from error
 
 # %% [markdown]
-# Arguments that no job can check are checked before anything is loaded.
+# Some arguments are not settings of a job, so a job cannot check them. They are checked before anything is loaded.
 
 # %%
 #| export training.launch
@@ -303,7 +303,7 @@ def _check_arguments(args: argparse.Namespace) -> int:
     return keep
 
 # %% [markdown]
-# The table goes to standard output, all else to standard error. A run that was stopped ends with status 130.
+# `train_command` connects the processes, trains the job and prints the result. The table goes to standard output, everything else to standard error. A run that was stopped ends with status 130.
 
 # %%
 #| export training.launch
@@ -324,7 +324,7 @@ def train_command(args: argparse.Namespace) -> int:
     return 130 if last < job.steps else 0
 
 # %% [markdown]
-# The table's title says which seeds are in it.
+# The title of the table says which game, data and seeds it is about. After a stop there may be fewer seeds than the job has.
 
 # %%
 #| export training.launch
@@ -335,7 +335,7 @@ def _title(job: Job, runs: int) -> str:
 
 # %% [markdown]
 # ## `modelab sample SOURCE --out FILE`
-# What a trained generator makes, or what a set holds, as a `.npy` file: for [the audit](../4_evidence/02_audit.ipynb), or for a tool of yours.
+# The command writes samples of a trained generator, or of a mode set, to a `.npy` file: for [the audit](../4_evidence/02_audit.ipynb), or for another tool.
 
 # %%
 #| export training.commands
@@ -357,7 +357,7 @@ def _sample_command(parser: argparse.ArgumentParser) -> Callable:
     return _sample
 
 # %% [markdown]
-# Here, too, the work is imported when it is needed.
+# As for `train`, the module that does the work is imported only when the command runs.
 
 # %%
 #| export training.commands
@@ -367,7 +367,7 @@ def _sample(args: argparse.Namespace) -> None:
     sample_command(args)
 
 # %% [markdown]
-# The source is a file, a folder, or else the name of a set.
+# The source may be a checkpoint, the folder of a job, or the name of a mode set. In a folder, the checkpoint of the group with the chosen seed is read.
 
 # %%
 #| export training.launch
@@ -390,7 +390,7 @@ def _samples_from(source: str, n: int, seed: int | None, device: str) -> torch.T
     return run.sample(n)[run.seeds.index(seed)]
 
 # %% [markdown]
-# The file is written at once or not at all.
+# `sample_command` draws the samples and writes them to the file, completely or not at all.
 
 # %%
 #| export training.launch
@@ -438,7 +438,7 @@ def _add_command(commands: argparse._SubParsersAction, name: str, title: str) ->
     sub.set_defaults(execute=COMMANDS[name](sub))
 
 # %% [markdown]
-# A refusal is one line on standard error and exit status 2; a mistake in the arguments never shows a traceback.
+# `main` runs a command. A refused input gives one line on standard error and exit status 2, without a traceback.
 
 # %%
 #| export
@@ -460,6 +460,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
 
+# %% [markdown]
+# `python -m modelab` runs this module. In the notebook the condition is false, since a notebook has `get_ipython`.
+
 # %%
 #| export
 if __name__ == "__main__" and "get_ipython" not in globals():
@@ -467,7 +470,7 @@ if __name__ == "__main__" and "get_ipython" not in globals():
 
 # %% [markdown]
 # ## Seen from a shell
-# `shell` runs a line as the command does. The notebook's own registry holds the commands that this page defined.
+# `shell` runs a line as the command does. The registry of this notebook holds the commands that were defined above.
 
 # %%
 def shell(line: str) -> str:
@@ -505,7 +508,7 @@ shares = {words: seconds("-m", "modelab", *words.split()) / seconds("-c", "impor
 assert max(shares.values()) < .3
 
 # %% [markdown]
-# Less than a third of the time of `import torch`, on a busy machine too; the test holds it to .15. Now the work itself:
+# Help takes less than a third of the time of `import torch`, on a busy machine too; a test requires less than .15. Now the commands themselves:
 
 # %%
 print(shell("train minimax ring --runs 4 --steps 60 --set width=32 --device cpu"))
