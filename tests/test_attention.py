@@ -10,6 +10,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from modelab.core.registry import make
+from modelab.data.digits import digits, stacked_digits
+from modelab.data.pictures import faces
 from modelab.data.twins import Twins, twins
 from modelab.evaluation.coverage import coverage
 from modelab.lab.panel import Lab
@@ -25,7 +27,7 @@ from modelab.networks.players import Networks
 from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
-from helpers import normal as randn, same_players, seeded_runs as gens
+from helpers import normal as randn, same_players, same_run, seeded_runs as gens
 
 
 def lit(layer, value=.7):
@@ -272,8 +274,8 @@ def test_a_weight_of_zeros_stays_one():
 @pytest.mark.parametrize("call, message", [
     (lambda: power_iteration(torch.zeros(3)), "matrix: "), (lambda: power_iteration([1.]), "matrix: .*list"),
     (lambda: power_iteration(torch.eye(2), n=-1), "n: "),
-    (lambda: power_iteration(torch.eye(2), torch.ones(3)), r"u: .*\(2,\)"), (lambda: SpectralNorm(torch.eye(2), runs=-1), "runs: "),
-    (lambda: spectral_norm(torch.eye(2), torch.ones(2).double()), "u: expected torch.float32"),
+    (lambda: power_iteration(torch.eye(2), torch.ones(3)), r"u: .*fits matrix, got \(3,\)"), (lambda: SpectralNorm(torch.eye(2), runs=-1), "runs: "),
+    (lambda: spectral_norm(torch.eye(2), torch.ones(2, dtype=torch.int64)), "u: expected a floating tensor"),
     (lambda: spectral_norm(torch.eye(2), torch.ones(3)), "u: "),
     (lambda: spectral_norm(torch.eye(2), None), "u: "), (lambda: add_spectral_norm(3), "network"),
     (lambda: add_spectral_norm(nn.ReLU()), "network: .*none in ReLU"),
@@ -317,7 +319,7 @@ def test_the_set_is_a_mode_set():
                                            (lambda: twins(noise=.08), "noise"), (lambda: twins().assign(torch.zeros(2, 3, 8, 7)), "x: "),
                                            (lambda: twins().assign(torch.zeros(2, 3, 8, 8), 0), "within"),
                                            (lambda: twins().picture(torch.full((1, 3, 8, 8), math.nan)), "x: ")])
-def test_a_bad_room_is_refused(call, message):
+def test_a_bad_picture_is_refused(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
 
@@ -337,7 +339,7 @@ def test_a_run_resumes_as_if_uninterrupted(tmp_path):
     assert same_players(whole, resumed) and any(k.endswith(".u") for k in whole.players.state())
 
 
-def test_local_lamps_match_with_the_chance_of_independent_ones():
+def test_local_squares_match_with_the_chance_of_independent_ones():
     """What the judge calls agreement is Σ p·q for halves that do not know each other, and says nothing of coverage."""
     modes, g = twins(), torch.Generator().manual_seed(0)
     clean = {(a, b): modes.clean(a, b)[0] for a in range(3) for b in range(3)}
@@ -385,6 +387,29 @@ def test_the_losses_are_the_losses_and_each_turn_moves_its_own_u():
     assert torch.allclose(loss, hinge_discriminator_loss(nets["D"](turn.x), nets["D"](nets["G"](turn.z))))
     loss = run.game.loss_G(turn)
     assert moved("G") and torch.allclose(loss, -nets["D"](nets["G"](turn.z)).mean(-1)) and loss.shape == (2,)
+
+
+@pytest.mark.parametrize("data", [digits, stacked_digits, faces])
+def test_plays_on_pictures_with_convolutions(data, tmp_path):
+    def fresh(runs=2, seed=0):
+        game = SAGAN(spectral="GD", networks=Networks("conv", width=4, latent=3))
+        return Run(game, data(), runs=runs, seed=seed, batch=4, device="cpu")
+    run = fresh()
+    before = {k: v.clone() for k, v in run.players.state().items()}
+    run.step(1).save(tmp_path / "x")
+    assert {k.split("/")[1] for k, v in run.players.state().items() if k in before and not torch.equal(v, before[k])} == {"G", "D"}
+    assert same_run(Run.load(tmp_path / "x", device="cpu").step(2), run := fresh().step(3))
+    assert run.sample(3).shape == (2, 3, *run.modes.event) and run.losses["D"].isfinite().all()
+    alone = fresh(runs=1, seed=1).step(3)  # a run beside another is the run alone
+    assert torch.allclose(alone.sample(3)[0], run.sample(3)[1], atol=1e-4)
+
+
+def test_a_start_of_another_dtype_is_taken():
+    """A network in half precision keeps its `u` in float32 and still has its norm."""
+    w = torch.randn(2, 4, 3, generator=gens(1)[0])
+    u = power_iteration(w, n=20)
+    assert torch.equal(power_iteration(w, u.double()), power_iteration(w, u)) and spectral_norm(w, u.double()).dtype == w.dtype
+    assert torch.allclose(spectral_norm(w, u.double()), spectral_norm(w, u))
 
 
 def test_your_own_networks_in_bf16():

@@ -12,6 +12,8 @@ from torch import nn
 from modelab.core.registry import make
 from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import mixture, ring
+from modelab.data.pictures import faces
+from modelab.data.twins import twins
 from modelab.lab.panel import Lab
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import r1, r2
@@ -23,7 +25,7 @@ from modelab.training.game import Turn
 from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
-from helpers import normal as randn, seeded as gen
+from helpers import normal as randn, same_run, seeded as gen
 
 
 def some(*shape, k=3, least=0, seed=0):
@@ -254,14 +256,32 @@ def test_your_own_features():
     assert one.sample(3).isfinite().all()
 
 
-def test_convolutional_players_play_on_digits(tmp_path):
-    rules = FewLabels(classes=10, rotation_weight=.5, networks=Networks("conv", width=4))
-    run = Run(rules, digits(), runs=2, batch=16, device="cpu").step(3)
-    assert run.sample(3).shape == (2, 3, 1, 8, 8) and all(v.isfinite().all() for v in run.losses.values())
-    D = run.players.nets["D"]
-    assert D.body(torch.zeros(2, 5, 1, 8, 8)).shape == (2, 5, 4) and D.c(D.body(torch.zeros(2, 5, 1, 8, 8))).shape == (2, 5, 10)
-    one = Run(rules, digits(), runs=1, seed=1, batch=16, device="cpu").step(3)
-    assert torch.allclose(one.sample(3)[0], run.sample(3)[1], atol=1e-4)
+@pytest.mark.parametrize("data, classes", [(digits, 10), (stacked_digits, 8), (faces, 8), (twins, 3)])
+def test_plays_on_pictures_with_convolutions(data, classes, tmp_path):
+    def fresh(runs=2, seed=0):
+        game = FewLabels(classes=classes, per_class=2, rotation_weight=.5, networks=Networks("conv", width=4, latent=3))
+        return Run(game, data(), runs=runs, seed=seed, batch=8, device="cpu")
+    run = fresh()
+    before = {k: v.clone() for k, v in run.players.state().items()}
+    run.step(1).save(tmp_path / "x")
+    moved = {k for k, v in run.players.state().items() if k in before and not torch.equal(v, before[k])}
+    assert {k.split("/")[1] for k in moved} == {"G", "D", "known"} and {f"player/D/{head}.weight" for head in "wecr"} <= moved
+    assert same_run(Run.load(tmp_path / "x", device="cpu").step(2), run := fresh().step(3))
+    assert run.sample(3).shape == (2, 3, *run.modes.event) and all(v.isfinite().all() for v in run.losses.values())
+    D, x = run.players.nets["D"], run.sample(5)
+    assert D.body(x).shape == (2, 5, 4) and D.c(D.body(x)).shape == (2, 5, classes)
+    alone = fresh(runs=1, seed=1).step(3)  # a run beside another is the run alone
+    assert torch.allclose(alone.sample(3)[0], run.sample(3)[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("source", LABEL_SOURCES)
+def test_every_source_of_labels_takes_convolutions(source):
+    game = FewLabels(classes=10, label_source=source, networks=Networks("conv", width=2))
+    run = Run(game, digits(), runs=2, batch=8, device="cpu").step(2)
+    assert all(v.isfinite().all() for v in run.losses.values())
+
+
+def test_convolutions_need_square_pictures():
     with pytest.raises(ValueError, match="event: expected an image shape"):
         Run(FewLabels(networks=Networks("conv")), ring(), runs=1, batch=4, device="cpu")
 

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from modelab.core.registry import make
-from modelab.data.digits import digits
+from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import mixture, ModeSet, ring
+from modelab.data.pictures import faces
+from modelab.data.twins import twins
 from modelab.lab.panel import Lab
 from modelab.methods.joint import (cycle_losses, DomainDecoders, DomainNetworks, Exchange,
                                    exchange_domains, MMIALI, paired_loss, translate_domains)
@@ -19,7 +21,7 @@ from modelab.networks.players import Networks
 from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
-from helpers import normal as randn, same_players, seeded as gen
+from helpers import normal as randn, same_players, same_run, seeded as gen
 
 
 def maps(m, d=3, latent=2):
@@ -267,13 +269,30 @@ def test_plays_on_points_and_pictures(data, event, domains):
     assert run.sample(3).shape == (2, 3, *event) and run.sample(3).isfinite().all()
 
 
-def test_convolutional_players_play_on_picture_views():
-    run = Run(MMIALI(pairs=3, networks=Networks("conv", width=2)), TwoPictures(), runs=2, batch=4, device="cpu").step(3)
-    assert run.sample(3).shape == (2, 3, 2, 8, 8) and run.losses["GE"].isfinite().all()
-    x = TwoPictures().sample(5, gen()).expand(2, -1, -1, -1, -1)
-    assert run.players.nets["E"](x).shape == (2, 5, run.latent)
-    alone = Run(MMIALI(pairs=3, networks=Networks("conv", width=2)), TwoPictures(), runs=1, seed=1, batch=4, device="cpu").step(3)
+@pytest.mark.parametrize("data, domains", [(TwoPictures, 2), (stacked_digits, 3), (twins, 3)])
+def test_plays_on_pictures_with_convolutions(data, domains, tmp_path):
+    def fresh(runs=2, seed=0):
+        game = MMIALI(domains=domains, pairs=3, head_start=1, networks=Networks("conv", width=2, latent=3))
+        return Run(game, data(), runs=runs, seed=seed, batch=4, device="cpu")
+    run = fresh()
+    before = {k: v.clone() for k, v in run.players.state().items()}
+    run.step(1)
+    moved = {k.split("/")[1] for k, v in run.players.state().items() if k in before and not torch.equal(v, before[k])}
+    assert moved == {"G", "E", "D", "shown"}
+    assert same_run(run.step(2), fresh().step(3))
+    assert run.sample(3).shape == (2, 3, *run.modes.event) and run.losses["GE"].isfinite().all()
+    assert run.players.nets["E"](run.sample(5)).shape == (2, 5, 3)
+    alone = fresh(runs=1, seed=1).step(3)  # a run beside another is the run alone
     assert torch.allclose(alone.sample(3)[0], run.sample(3)[1], atol=1e-4)
+    if data is not TwoPictures:  # a set without a name is not saved
+        assert same_run(Run.load(run.save(tmp_path / "x"), device="cpu").step(1), run.step(1))
+
+
+@pytest.mark.parametrize("data", [digits, faces])
+def test_a_grey_picture_is_one_view(data):
+    for kind in ("mlp", "conv"):
+        with pytest.raises(ValueError, match=r"^domains: expected a number that divides the first axis of an example \(1, "):
+            Run(MMIALI(networks=Networks(kind, width=2)), data(), runs=1, device="cpu")
 
 
 def test_old_names_of_settings_are_read():

@@ -9,19 +9,20 @@ from hypothesis import strategies as st
 from torch import nn
 
 from modelab.core.registry import make
-from modelab.data.digits import digits
+from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import mixture, ring
+from modelab.data.pictures import faces
 from modelab.evaluation.coverage import coverages
 from modelab.lab.panel import Lab
 from modelab.methods.tabular import (cell_discriminator_loss, cell_generator_loss, cell_penalty,
                                      cell_reconstruction_loss, CellDiscriminator, fill_holes,
-                                     hide_cells, impute_rows, Imputer, ImputerNetwork, row_rmse,
-                                     TableRows)
+                                     hide_cells, impute_rows, Imputer, ImputerNetwork,
+                                     PixelNetwork, row_rmse, TableRows)
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.run import Run
 
-from helpers import normal as randn, seeded as gen
+from helpers import normal as randn, same_run, seeded as gen
 
 
 def mask(*shape, seed=0):
@@ -191,15 +192,35 @@ def test_it_plays_on_points_and_images_and_resumes_to_the_bit(rules, modes, tmp_
     assert torch.isfinite(straight.losses["G"]).all()
 
 
-def test_convolutional_players_play_on_pictures_and_say_no_to_rows():
-    rules = Imputer(networks=Networks("conv", width=4))
-    run = Run(rules, digits(), runs=2, batch=8, device="cpu").step(3)
-    assert run.sample(3).shape == (2, 3, 1, 8, 8) and all(v.isfinite().all() for v in run.losses.values())
-    one = Run(rules, digits(), runs=1, seed=1, batch=8, device="cpu").step(3)
-    assert torch.allclose(one.sample(3)[0], run.sample(3)[1], atol=1e-5)
-    x = digits().sample(5, gen())
+@pytest.mark.parametrize("data", [digits, stacked_digits, faces])
+@pytest.mark.parametrize("reconstruct", ["shown", "hidden"])
+def test_plays_on_pictures_with_convolutions(data, reconstruct, tmp_path):
+    def fresh(runs=2, seed=0):
+        game = Imputer(reconstruct=reconstruct, networks=Networks("conv", width=4, latent=3))
+        return Run(game, data(), runs=runs, seed=seed, batch=4, device="cpu")
+    run = fresh()
+    before = {k: v.clone() for k, v in run.players.state().items()}
+    run.step(1).save(tmp_path / "x")
+    assert {k.split("/")[1] for k, v in run.players.state().items() if k in before and not torch.equal(v, before[k])} == {"G", "D"}
+    assert same_run(Run.load(tmp_path / "x", device="cpu").step(2), run := fresh().step(3))
+    assert run.sample(3).shape == (2, 3, *run.modes.event) and all(v.isfinite().all() for v in run.losses.values())
+    alone = fresh(runs=1, seed=1).step(3)  # a run beside another is the run alone
+    assert torch.allclose(alone.sample(3)[0], run.sample(3)[1], atol=1e-4)
+    x = data().sample(5, gen())
     holed = x.masked_fill(torch.rand(x.shape, generator=gen()) < .3, math.nan)
-    assert torch.equal(impute_rows(run, holed)[0][~holed.isnan()], holed[~holed.isnan()])
+    done = impute_rows(run, holed)
+    assert done.isfinite().all() and torch.equal(done[0][~holed.isnan()], holed[~holed.isnan()])
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_pixel_depends_on_a_window_around_it(depth):
+    net = PixelNetwork(1, 1, 3, depth, 1, [gen()])
+    x = torch.randn(1, 1, 1, 15, 15, generator=gen(1)).requires_grad_()
+    slope, = torch.autograd.grad(net(x)[0, 0, 0, 7, 7], x)
+    assert (slope[0, 0, 0].abs().sum(0) > 0).sum() == 2 * depth + 3
+
+
+def test_convolutions_say_no_to_rows():
     with pytest.raises(ValueError, match=r"^kind: .*\(2,\), which is no picture"):
         Run(Imputer(networks=Networks("conv")), ring(), runs=1, batch=4, device="cpu")
 

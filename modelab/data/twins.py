@@ -20,7 +20,7 @@ __all__ = ['Noise', 'Twins', 'twins']
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #6bcea0a0
 class Twins(ModeSet):
-    "Two lamps of one colour at the sides of a picture, 8×8; see `twins`. A mode is a colour."
+    "Two squares of one colour at the sides of a picture, 8×8; see `twins`. A mode is a colour."
     traits, held_out = ("blue", "orange", "white"), None
 
     def __init__(self, wander: bool, noise: float):
@@ -34,11 +34,11 @@ class Twins(ModeSet):
         self._bank = torch.cat([self.clean(k, k) for k in range(3)])
 
     def clean(self, left: int, right: int) -> Tensor:
-        "All pictures with lamps of these two colours, without noise, (m, 3, 8, 8)."
+        "All pictures with squares of these two colours, without noise, (m, 3, 8, 8)."
         x = torch.full((len(self._rows), *self.event), -1.)
-        for room, rows in zip(x, self._rows.tolist()):
+        for picture, rows in zip(x, self._rows.tolist()):
             for colour, row, column in zip((left, right), rows, (0, 6)):
-                room[:, row:row + 2, column:column + 2] = self._hues[colour, :, None, None]
+                picture[:, row:row + 2, column:column + 2] = self._hues[colour, :, None, None]
         return x
 
     def _draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -70,10 +70,10 @@ Noise = Annotated[float, Real(most=.07, above=0.)]
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #aaab7998
 @register_mode_set
-def twins(wander: bool = False,  # each lamp on a row of its own choice
+def twins(wander: bool = False,  # each square on a row of its own
           noise: Noise = .05,  # standard deviation of every pixel
           ) -> Twins:
-    """Two lamps, far apart and always of one colour: blue, orange or white, in equal shares.
+    """Two squares, far apart, always of one colour: blue, orange or white, in equal shares.
 
     With more noise than 0.07, what is half-way between two colours would pass for one.
     """

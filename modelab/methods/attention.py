@@ -28,7 +28,7 @@ from ..training.game import AdversarialGame
 from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['FoldedMaps', 'ConvNet', 'Matrix', 'WEIGHT_AXES', 'Names', 'hinge_discriminator_loss', 'SelfAttention',
+__all__ = ['FoldedMaps', 'ConvNet', 'Matrix', 'RowVector', 'WEIGHT_AXES', 'Names', 'hinge_discriminator_loss', 'SelfAttention',
            'add_self_attention', 'power_iteration', 'spectral_norm', 'SpectralNorm', 'add_spectral_norm',
            'update_spectral_norm', 'SAGAN']
 
@@ -126,20 +126,20 @@ def add_self_attention(net: ConvNet,  # of chapter 0.5; changed in place
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #01918e7a
 Matrix = Annotated[Tensor, Shape("*runs rows columns")]
+RowVector = Annotated[Tensor, Shape("*runs rows")]
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #116fe468
 @checked
 @torch.no_grad()
 def power_iteration(matrix: Matrix,  # (*runs, rows, columns)
-                    u: Tensor | None = None,  # to go on from, (*runs, rows)
+                    u: RowVector | None = None,  # to go on from, (*runs, rows)
                     n: Index = 1,  # iterations
                     ) -> Tensor:  # (*runs, rows)
     "A unit vector nearer to the direction that a matrix stretches most."
     if u is None:
         longest = matrix.norm(dim=-1).argmax(-1)[..., None, None]
         u = (matrix @ matrix.take_along_dim(longest, -2).mT)[..., 0]
-    check_shape("u", u, matrix.shape[:-1], matrix.dtype)
-    u = F.normalize(u, dim=-1)
+    u = F.normalize(u.to(matrix.dtype), dim=-1)
     for _ in range(n):
         u = F.normalize((matrix @ (matrix.mT @ u[..., None]))[..., 0], dim=-1)
     return u
@@ -147,11 +147,11 @@ def power_iteration(matrix: Matrix,  # (*runs, rows, columns)
 # %% ../../nbs/5_icml2019/07_attention.ipynb #3ea37546
 @checked
 def spectral_norm(matrix: Matrix,  # W, (*runs, rows, columns)
-                  u: Tensor,  # a unit vector, (*runs, rows)
+                  u: RowVector,  # a unit vector, (*runs, rows)
                   ) -> Tensor:  # (*runs,)
     "‖Wᵀu‖: the largest singular value, or less while `u` is on its way. Differentiable in W."
-    check_shape("u", u, matrix.shape[:-1], matrix.dtype)
-    return torch.linalg.vector_norm((u[..., None, :] @ matrix).squeeze(-2), dim=-1)
+    images = u.to(matrix.dtype)[..., None, :] @ matrix
+    return torch.linalg.vector_norm(images.squeeze(-2), dim=-1)
 
 # %% ../../nbs/5_icml2019/07_attention.ipynb #ad61aa3f
 WEIGHT_AXES = {Linear: 2, nn.Linear: 2, Conv: 4, nn.Conv1d: 3, nn.Conv2d: 4}  # without runs

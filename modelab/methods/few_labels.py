@@ -34,8 +34,7 @@ def check_classes(y: Any, shape: tuple[int, ...], classes: int, least: int = 0) 
     "`y`, if it is one class for each example: int64 of this shape, from `least` to `classes - 1`."
     check_shape("y", y, shape, torch.int64)
     if y.numel() and not least <= y.min() <= y.max() < classes:
-        found = f"{int(y.min())} to {int(y.max())}"
-        raise ValueError(f"y: expected classes {least} to {classes - 1}, got {found}")
+        raise ValueError(f"y: expected classes {least}…{classes - 1}, got {y.min()}…{y.max()}")
     return y
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #f7be00bd

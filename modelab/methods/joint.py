@@ -99,9 +99,8 @@ def _encode(E: Callable, x: Tensor) -> tuple[Tensor, int]:
     lead = getattr(codes, "ndim", 0) - 1
     if lead < 2 or codes.shape[:lead] != x.shape[:lead] or x.shape[lead - 2] < 2:
         got = tuple(codes.shape) if isinstance(codes, Tensor) else type(codes).__name__
-        raise ValueError("E, x: expected codes (*runs, domains, n, latent) of views (*runs, "
-                         "domains, "
-                         f"n, *view), at least two domains, got {got} for {tuple(x.shape)}")
+        raise ValueError("E, x: expected codes (*runs, domains, n, latent) of views (*runs, domains"
+                         f", n, *view), at least two domains, got {got} for {tuple(x.shape)}")
     return codes, lead - 2
 
 # %% ../../nbs/5_icml2019/06_joint.ipynb #2beafbc8
@@ -193,7 +192,11 @@ def paired_loss(E: EncoderMap, G: DecoderMap, x: Views, shift: Count = 1) -> Ten
 @register_game
 @dataclass(kw_only=True)
 class MMIALI(Game):
-    "The ensemble of Chen et al. 2019: E, G and a joint critic per domain, and one latent for all."
+    """The ensemble of Chen et al. 2019: E, G and a joint critic per domain, and one latent for all.
+
+    The views of an example are equal parts of its first axis. Of a picture these are groups of
+    channels, so `domains` must divide their number. A grey picture is one view: a `ValueError`.
+    """
     G: Player = None  # makes one domain's network, of z; None: one that fits the set
     E: Player = None  # likewise, of x
     D: Player = None  # likewise, of x and z

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 
-from ..core.checks import check_shape, check_tensors
+from ..core.checks import check_shape
 from ..core.registry import register_game
 from ..core.seeding import Generators, rand, randint, randn
 from ..core.signatures import (Bools, checked, Function, Index, InstanceOf, NonNegative,
@@ -39,10 +39,9 @@ class NoInfinity(Shape):
 
     def check(self, name: str, value: Any) -> Tensor:
         "`value`, if it is such a tensor."
-        check_tensors(**{name: value})
+        value = super().check(name, value)
         if value.isinf().any():
-            raise ValueError(f"{name}: expected finite numbers, or NaN for missing ones, got "
-                             f"infinity")
+            raise ValueError(f"{name}: expected finite numbers, or NaN for missing, got infinity")
         return value
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #fb723aa2
@@ -198,7 +197,11 @@ RECONSTRUCTED_CELLS, NOISE_PRIORS = ("shown", "hidden"), ("normal", "uniform")
 @register_game
 @dataclass(kw_only=True)
 class Imputer(AdversarialGame):
-    "The part of HexaGAN (Hwang et al. 2019) that fills holes: an imputer G, and a D of cells."
+    """The part of HexaGAN (Hwang et al. 2019) that fills holes: an imputer G, and a D of cells.
+
+    The cells of a picture are its pixels. With convolutions a pixel depends on a window around it,
+    2·depth + 3 pixels wide. Rows that are no pictures take `kind="mlp"` alone.
+    """
     G: Player = None  # your own, from (2c, ...) to (c, ...) for an event (c, ...)
     D: Player = None  # from rows to a score for each cell
     rate: Share = .5  # of the cells that the game hides, besides what is missing already

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # The prior and its middle
-# > What do I see half-way between two latents: my model, or something else?
+# > Are samples half-way between two latents still samples of my model?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | I walk from one latent to another and look at what lies between. Am I still looking at my model? |
-# | **You will be able to** | say how far the middle of two draws is from a draw, design a prior whose middles are nearly draws, measure what it costs, and repair a walk without training anything anew |
+# | **Question** | I interpolate between two latents and look at the samples in between. Are they still samples of my model? |
+# | **You will be able to** | say how far the law of the middle of two draws is from the law of a draw, fit a prior for which both are nearly the same, measure its cost, and repair an interpolation without new training |
 # | **Paper** | Singh, Turaga, Jayasuriya, Garg and Braun, *Non-parametric priors for generative adversarial networks*, ICML 2019 |
 # | **Needs** | [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb), [3.2](../3_inclusion/02_imle_gan.ipynb), [4.1](../4_evidence/01_precision_recall.ipynb) |
 # | **Time** | about a minute of computing |
@@ -27,9 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modelab.core.checks import check_number
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators, rand, randn
-from modelab.core.signatures import check_fields, checked, NonNegative, Real, Shape, Whole
+from modelab.core.signatures import (check_fields, check_shapes, checked, NonNegative, Real, Shape,
+                                     Whole)
 from modelab.evaluation.protocols import kl
 from modelab.evaluation.interpolation import interpolation_position
 from modelab.methods.wasserstein import ZeroCentred
@@ -56,7 +58,7 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## What lies between
-# Eight generators of handwritten digits, thirty-two normal latents each, trained with R1 as chapter [1.4](../1_game/04_wasserstein.ipynb) advises; the rate is the best of five for this prior, chosen on other seeds. Then the demonstration that every paper on generators has: take two latents, walk from one to the other in a straight line, show the pictures.
+# Eight generators of handwritten digits, thirty-two normal latents each, trained with R1 as chapter [1.4](../1_game/04_wasserstein.ipynb) advises; the rate is the best of five for this prior, chosen on other seeds. Then the usual demonstration: take two latents, interpolate between them along a straight line, and show the pictures.
 
 # %%
 scans = digits()
@@ -98,7 +100,7 @@ Picture(figure, "Four straight walks between two latents, nine stops each: a dig
         "another by way of readable digits")
 
 # %% [markdown]
-# Smooth, and most stops are digits. People conclude that the model has understood something. Let us measure the middle stop, not on four walks but on a thousand: the share of pictures of which the judge of chapter [0.3](../0_start/03_modes.ipynb) is sure; the Fréchet distance to scans that nobody trained on; and precision and recall of chapter [4.1](../4_evidence/01_precision_recall.ipynb).
+# The walk is smooth, and most stops are digits. Such pictures are often taken as a sign that the model generalizes. We measure the middle stop, not on four walks but on a thousand: the share of pictures that the classifier of chapter [0.3](../0_start/03_modes.ipynb) reads with confidence; the Fréchet distance to held-out scans; and precision and recall of chapter [4.1](../4_evidence/01_precision_recall.ipynb).
 #
 # **Predict:** in the middle of the walk, which of the four numbers is better than at its ends, and which is worse?
 
@@ -106,7 +108,7 @@ Picture(figure, "Four straight walks between two latents, nine stops each: a dig
 new = scans.held_out.sample(1000, generator=torch.Generator().manual_seed(0))
 
 # %%
-def judged(x) -> dict:
+def scores_of(x) -> dict:
     "Four numbers for one bag of pictures."
     near = precision_recall(new, x, k=5)
     return {"good": scans.assign(x)[1].float().mean().item(), "Fréchet": frechet_distance(new, x),
@@ -116,7 +118,7 @@ def judged(x) -> dict:
 # %%
 def stop(run, path, t: float) -> dict:
     "The four numbers at one stop of a thousand walks, each an interval over eight seeds."
-    bags = [judged(x) for x in made(run, path(*pairs(run), t))]
+    bags = [scores_of(x) for x in made(run, path(*pairs(run), t))]
     return {name: interval([bag[name] for bag in bags]) for name in bags[0]}
 
 
@@ -128,13 +130,13 @@ def sheet(rows: dict):
 
 # %%
 ends, middle = stop(plain, torch.lerp, 0.), stop(plain, torch.lerp, .5)
-perfect = judged(scans.held_out.sample(1000, generator=torch.Generator().manual_seed(1)))
+perfect = scores_of(scans.held_out.sample(1000, generator=torch.Generator().manual_seed(1)))
 sheet({"end": ends, "middle": middle, "held-out scans": perfect})
 
 # %% [markdown]
-# The pictures are as good as before, and *precise* as never before: it is the **recall** that breaks, by half. The middle of a walk is not wrong, it is narrow. It shows the plain digits that everybody agrees on, and none of the odd ones. The Fréchet distance rises, and cannot say why; a sheet of pictures cannot either, for one by one they are as fine as before.
+# The pictures are as good as before, and their precision is higher. But the **recall** falls by half. The middle of a walk shows typical digits and leaves out the rare forms. The Fréchet distance rises, but it does not say why. A sheet of pictures does not show it either, because each single picture is good.
 #
-# This is mode loss that no training caused. What happened?
+# This is a loss of coverage without any change in training. Where does it come from?
 
 # %% [markdown]
 # ## The law of the middle
@@ -151,7 +153,7 @@ assert abs(lengths["middle"] / lengths["end"] - .5 ** .5) < .01
 lengths, "the shortest of 8,000 ends:", a.norm(dim=-1).min().item()
 
 # %% [markdown]
-# A factor of $\sqrt2$: whatever the law, the variance of a mean of two is half. And of eight thousand draws hardly one is as short as an average middle. $G$ maps short latents to average digits, as if somebody had *truncated* its prior.
+# A factor of $\sqrt2$: for every law with a finite variance, the mean of two draws has half of it. And of eight thousand draws hardly one is as short as an average middle. $G$ maps short latents to typical digits. The effect is that of a *truncated* prior.
 #
 # How far apart are the two laws? Count in nats, $\mathrm{KL}(p\,\|\,\mathrm{mid}(p))$, for one coordinate. The coordinates are independent, so a latent of length $d$ has $d$ times as much. Two answers by hand: for a normal law of any width $\tfrac12(1-\ln2)$, since $\mathrm{mid}$ is normal again with half the variance; for a uniform law $1-\ln 2$, since $\mathrm{mid}$ is a triangle.
 #
@@ -166,6 +168,7 @@ class _Shares(Shape):
     def check(self, name: str, value: Any) -> Tensor:
         "`value`, if it holds shares."
         value = super().check(name, value)
+        check_shapes({name: self}, {name: value})
         if (value < 0).any() or not (value.sum(-1) - 1).abs().max() <= 1e-4:
             raise ValueError(f"{name}: expected shares {self} that are not negative and sum to one")
         return value
@@ -182,6 +185,9 @@ def _sum_shares(p: Tensor) -> Tensor:
     return torch.fft.irfft(torch.fft.rfft(p, 2 * n).square(), 2 * n)[..., :2 * n - 1]
 
 
+# %% [markdown]
+# This function computes the law of the middle. Even sums go into one bin, and odd sums go half to the left and half to the right. It checks nothing, because the solver calls it many times.
+
 # %%
 #| export
 def _midpoint(p: Tensor, odd: str = "split") -> Tensor:
@@ -195,10 +201,16 @@ def _midpoint(p: Tensor, odd: str = "split") -> Tensor:
     return even + torch.nn.functional.pad(half, (0, 1)) + torch.nn.functional.pad(half, (1, 0))
 
 
+# %% [markdown]
+# The code of the paper drops the odd sums. To compare both ways, the treatment of odd sums is an argument.
+
 # %%
 #| export
 OddSums = Literal["split", "drop"]
 
+
+# %% [markdown]
+# The public function checks its arguments first. It takes one law or a batch of laws.
 
 # %%
 #| export
@@ -266,9 +278,9 @@ z = torch.as_tensor(stats.cauchy.rvs(size=(2, 20_000), random_state=0))
 [round(z[0, :n].std().item(), 1) for n in (100, 1000, 10_000, 20_000)]
 
 # %% [markdown]
-# It buys that with tails so heavy that it has no variance: the more we draw, the larger the sample's standard deviation. And it must. A law with a finite variance $\sigma^2$ has a middle with $\sigma^2/2$; the two can be *equal* only if $\sigma$ is zero or infinite.
+# But its tails are heavy: the law has no variance, and the standard deviation of a sample grows with its size. This cannot be avoided. A law with a finite variance $\sigma^2$ has a middle with $\sigma^2/2$; the two can be *equal* only if $\sigma$ is zero or infinite.
 #
-# A computer wants neither. So ask for the best law *with a given spread* on a bounded range: on $n$ bins over $[-1,1]$,
+# Neither is of use in a program. So we look for the best law *with a given spread* on a bounded range: on $n$ bins over $[-1,1]$,
 #
 # $$\min_p\ \mathrm{KL}\big(p\,\|\,\mathrm{mid}(p)\big)\quad\text{such that}\quad p\ge0,\ \ \textstyle\sum_kp_k=1,\ \ \sigma(p)\ge\sigma_0 .$$
 #
@@ -280,6 +292,9 @@ def _centres(bins: int, **kw: Any) -> Tensor:
     "The middles of so many bins of [-1, 1]."
     return (2 * torch.arange(bins, **kw) + 1 - bins) / bins
 
+
+# %% [markdown]
+# The program below bounds the spread of a law. This is its standard deviation, with the variance inside a bin included.
 
 # %%
 #| export
@@ -301,8 +316,6 @@ class HistogramPrior:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.p.ndim != 1:
-            raise ValueError(f"p: expected one law (bins,), got {tuple(self.p.shape)}")
 
     @property
     def centres(self) -> Tensor:
@@ -315,6 +328,9 @@ class HistogramPrior:
         return _standard_deviation(self.p, self.centres).item()
 
 
+# %% [markdown]
+# The divergence is the number that the fitted law makes small. Every law can report it, so that laws can be compared.
+
 # %%
 #| export
 @patch(as_prop=True)
@@ -322,6 +338,9 @@ def divergence(self: HistogramPrior) -> float:
     "KL from the law to that of the middle of two draws, in nats for one coordinate."
     return kl(self.p, midpoint_shares(self.p)).item()
 
+
+# %% [markdown]
+# A sample needs two uniform numbers: one chooses the bin, the other the place in it. Each run draws from its own generator.
 
 # %%
 #| export
@@ -351,8 +370,8 @@ class _Lagrangian:
     stiffness: float = 200.  # of the square of what is lacking
 
     def law(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        "The symmetric law with these logits on its right half, and the spread that it lacks."
-        p = torch.cat([v.flip(0), v]).softmax(0)
+        "The symmetric law with these logits from its middle on, and the spread that it lacks."
+        p = torch.cat([v[len(self.x) % 2:].flip(0), v]).softmax(0)
         return p, self.spread - _standard_deviation(p, self.x)
 
     def __call__(self, v: np.ndarray) -> tuple[float, np.ndarray]:
@@ -372,20 +391,18 @@ class _Lagrangian:
 @torch.enable_grad()
 @checked
 def fit_prior(spread: Annotated[float, Real(0., .9)] = .054,  # least standard deviation
-              bins: Annotated[int, Whole(8)] = 1024,  # of [-1, 1], an even number
+              bins: Annotated[int, Whole(8)] = 1024,  # of [-1, 1]
               odd: OddSums = "split",  # see `midpoint_shares`
               ) -> HistogramPrior:
     """The symmetric law of that spread that is nearest to the law of its middles.
 
     The code of Singh et al. 2019 asks for 27.7 of 1,024 bins, which is 0.054. Our solver is L-BFGS
-    on an augmented Lagrangian. `ValueError` for odd `bins` and for a spread below two bins.
+    on an augmented Lagrangian. `ValueError` for a spread below two bins.
     """
     from scipy.optimize import minimize
-    if bins % 2:
-        raise ValueError(f"bins: expected an even number, got {bins}")
-    if spread < 4 / bins:
-        raise ValueError(f"spread: expected ≥ {4 / bins:g}, two of {bins} bins, got {spread:g}")
-    cost, side = _Lagrangian(spread, odd, _centres(bins, dtype=torch.float64)), np.zeros(bins // 2)
+    check_number("spread", spread, 4 / bins)  # two bins
+    cost = _Lagrangian(spread, odd, _centres(bins, dtype=torch.float64))
+    side = np.zeros((bins + 1) // 2)
     for _ in range(12):
         side = minimize(cost, side, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
         p, lack = cost.law(torch.tensor(side, requires_grad=True))
@@ -396,7 +413,7 @@ def fit_prior(spread: Annotated[float, Real(0., .9)] = .054,  # least standard d
 
 
 # %% [markdown]
-# And a rival, a Cauchy law cut off at both ends, with the width that gives the same spread:
+# For comparison we need a simple law of the same spread: a Cauchy law, cut off at both ends.
 
 # %%
 #| export
@@ -419,7 +436,7 @@ assert abs(shaped.spread - .054) < 2e-5 and shaped.divergence < .01
 shaped.divergence, shaped.spread
 
 # %% [markdown]
-# A twenty-third of the normal law's. What does it look like?
+# This is a twenty-third of the divergence of the normal law. What does the law look like?
 
 # %%
 def portrait(panels, law, title: str):
@@ -441,7 +458,7 @@ Picture(figure, "The fitted law: a sharp peak and long tails with satellites at 
         "a spike at 1; the law of its middles lies on it but for the far end")
 
 # %% [markdown]
-# A peak, and tails that fall like a Cauchy law's, a slope of $-2$ on the right: the solver has found it by itself, and cut it off. And there are *satellites*. The spread is paid for by a spike at the very end. A draw there meets a draw near zero half-way, at $\tfrac12$; what is there meets zero at $\tfrac14$; and so on down. "Unusual qualitative properties", says the abstract. Where are they exactly? The highest first:
+# The law has a peak, and tails that fall like those of a Cauchy law, with a slope of $-2$ in the right panel. It also has smaller peaks, which we call *satellites*. A spike at the end of the range provides most of the spread. The middle of the spike and zero lies at $\tfrac12$, the middle of $\tfrac12$ and zero at $\tfrac14$, and so on. The abstract of the paper calls this "unusual qualitative properties". Where are the peaks exactly? The highest first:
 
 # %%
 from scipy.signal import find_peaks
@@ -456,7 +473,7 @@ assert all(abs(x - 2. ** -k) < .002 for x, k in zip(sorted(found[:4]), (4, 3, 2,
 # %% [markdown]
 # The powers of one half; the small ones among them are middles of the end and a satellite, such as $\tfrac34$.
 #
-# Before we believe a solver: the multiplier that it names must be the slope of the divergence in the spread, and a law made by hand must not be better. In the tests another solver looks for symmetric laws from other starts, and ends at the same one.
+# Two checks of the solver: its multiplier must be the slope of the divergence in the spread, and a law made by hand must not be better. In the tests another solver starts from other laws and ends at the same one.
 
 # %%
 dearer = fit_prior(.06)
@@ -470,11 +487,11 @@ assert rival.divergence > 1.5 * shaped.divergence
 {"fitted": shaped.divergence, "Cauchy, cut off": rival.divergence, "normal": nats["normal"]}
 
 # %% [markdown]
-# Cutting a Cauchy law off by hand at the same spread costs about twice as much, which is still a twelfth of the normal's. And nothing in the program asks for symmetry: a lopsided law, with its peak at one end and a last per cent at the other, is nearer still (on 32 bins with spread 0.25, 0.058 nats against 0.089; see `test_priors`). We stay with the symmetric one, whose mean is zero.
+# The divergence of the cut-off Cauchy law is about twice that of the fitted law, and still a twelfth of the normal law's. The program does not ask for symmetry. An asymmetric law, with its peak at one end and a last per cent at the other, has a smaller divergence (on 32 bins with spread 0.25, 0.058 nats against 0.089; see `test_priors`). We stay with the symmetric one, whose mean is zero.
 
 # %% [markdown]
 # ## Four traps
-# **Odd sums.** The paper's code throws them away: it compares $p$ with the middles *of those pairs whose bins have an even sum*. On a smooth law that hardly matters, and a solver does not promise a smooth law.
+# **Odd sums.** The paper's code drops them: it compares $p$ with the middles *of those pairs whose bins have an even sum*. For a smooth law this hardly matters. But the solver need not return a smooth law.
 
 # %%
 dropped = fit_prior(odd="drop")
@@ -490,7 +507,7 @@ for n in (128, 1024, 4096):
 {n: round((.75 * n) ** .5 * 2 / n, 3) for n in (128, 1024, 4096)}
 
 # %% [markdown]
-# **Scale.** A prior of standard deviation 0.054 is a whisper to a first layer made for standard deviation one. Divide by it. Then, of course, the tails are eighteen standard deviations long, and latents are of very unequal lengths:
+# **Scale.** The first layer expects inputs of standard deviation one, and this prior has 0.054. So we divide by it. The tails are then eighteen standard deviations long, and the lengths of latents vary more:
 
 # %%
 drawn = {"normal": randn(4000, 32, generator=g),
@@ -499,7 +516,7 @@ lengths = {name: z.norm(dim=1) for name, z in drawn.items()}
 {name: (round(v.mean().item(), 2), round(v.std().item(), 2)) for name, v in lengths.items()}
 
 # %% [markdown]
-# **The other direction.** $\mathrm{KL}(p\,\|\,\mathrm{mid}(p))$ asks whether every draw could be a middle. A walk needs the reverse: is every middle something that could have been drawn? For a coin that shows $-1$ or $1$ the one divergence is $\ln2$, the other infinite: half of the middles are zero, and the coin never is.
+# **The other direction.** $\mathrm{KL}(p\,\|\,\mathrm{mid}(p))$ asks whether every draw could be a middle. Interpolation needs the reverse: could every middle be a draw? For a coin that shows $-1$ or $1$ the first divergence is $\ln2$ and the second is infinite: half of the middles are zero, and the coin never shows zero.
 
 # %%
 coin = torch.tensor([.5, 0., .5], dtype=torch.float64)
@@ -513,11 +530,11 @@ def both_ways(p):
                              for name, p in (laws | {"fitted": shaped.p}).items()}
 
 # %% [markdown]
-# Here it makes no difference to the order: the fitted law is the nearest to its middles in both directions. It was not asked to be.
+# Here it makes no difference to the order: the fitted law is the nearest to its middles in both directions, although only one direction was minimized.
 
 # %% [markdown]
 # ## The game
-# The game of chapter [1.4](../1_game/04_wasserstein.ipynb), with R1; only the latents are drawn from another law, brought to standard deviation one. The rivals are settings of the same game.
+# The game of chapter [1.4](../1_game/04_wasserstein.ipynb), with R1; only the latents are drawn from another law, scaled to standard deviation one. The laws to compare with are settings of the same game. Here are their names.
 
 # %%
 #| export
@@ -526,7 +543,7 @@ INTERPOLATION_PRIORS = get_args(InterpolationPrior)
 
 
 # %% [markdown]
-# A law is fitted once and kept.
+# The solver takes a moment, so each law is fitted once and kept in a cache.
 
 # %%
 #| export
@@ -539,7 +556,7 @@ def _prior_shares(prior: str, spread: float) -> HistogramPrior:
 
 
 # %% [markdown]
-# The game draws its latents from it.
+# The game is that of chapter 1.4 with one method replaced: `noise`, which draws the latents.
 
 # %%
 #| export
@@ -564,7 +581,7 @@ NonParametricPrior()
 # %% [markdown]
 # Same nets, steps, rates and seeds as above.
 #
-# **Predict:** does the new prior help the middles? What do the ends pay for it?
+# **Predict:** does the new prior improve the middles? Does it make the ends worse?
 
 # %%
 kw = dict(networks=Networks(latent=32), optimiser=Optimiser(4e-3))
@@ -577,11 +594,11 @@ table_of = {(name, where): stop(run, torch.lerp, t) for name, run in runs.items(
 sheet(table_of)
 
 # %% [markdown]
-# The middles are far less narrow: the prior of this paper does what it says, with not a line changed in the networks. At the ends the Fréchet distance is the same, but not what it is made of: the long tails trade some precision for recall. And look twice at the last rows. The Cauchy law, cut off with a pair of scissors, has twice the divergence and the better middles: the fewest nats are not the best pictures.
+# The recall of the middles is much higher, with the same networks: the prior does what the paper says. At the ends the Fréchet distance is the same, but precision is a little lower and recall a little higher, because of the long tails. Now look at the last rows. The cut-off Cauchy law has twice the divergence and better middles. So the smallest divergence does not give the best pictures.
 
 # %% [markdown]
-# ## Or walk differently
-# What exactly was wrong with the middle of two *normal* latents? It was too short, by $\sqrt2$, and nothing else: a sum of independent normal vectors is normal. So make it longer. At any place $t$ of the walk
+# ## Another path instead of another prior
+# What exactly was wrong with the middle of two *normal* latents? Only its length, which is too small by a factor of $\sqrt2$: a sum of independent normal vectors is normal. So we rescale it. At any place $t$ of the walk
 #
 # $$z_t=\frac{(1-t)\,z_1+t\,z_2}{\sqrt{(1-t)^2+t^2}}\ \sim\ \mathcal N(0,I)\qquad\text{exactly, for every fixed }t.$$
 
@@ -606,7 +623,7 @@ assert torch.equal(rescaled_lerp(a, b, 0.), a) and torch.equal(rescaled_lerp(a, 
 error_message(rescaled_lerp, a, b[:3], .5)
 
 # %% [markdown]
-# The arc of chapter [3.2](../3_inclusion/02_imle_gan.ipynb) keeps the length too, and has done so since 2016. Neither needs a new prior, nor training. The same eight generators, the same thousand pairs:
+# The arc of chapter [3.2](../3_inclusion/02_imle_gan.ipynb) (White 2016) keeps the length too. Both need no new prior and no training. The same eight generators, the same thousand pairs:
 
 # %%
 paths = {"straight": torch.lerp, "rescaled": rescaled_lerp, "arc": slerp}
@@ -672,7 +689,7 @@ claim("The fitted law's middles are nearer to the data than those of a Cauchy la
       ours=ours, baseline=cauchy, holds=ours.high < cauchy.low, expect=False)
 
 # %% [markdown]
-# The diagnosis of the paper is right and important, and its cure works. It is not the cheapest. Whoever may choose the *path* keeps the normal prior and divides by a root; whoever needs straight lines, to average latents or to add and subtract them, chooses the *prior*.
+# The paper describes the problem correctly, and its prior works. But there is a simpler method. If you may choose the *path*, keep the normal prior and rescale. If you need straight lines, to average latents or to add and subtract them, choose the *prior*.
 
 # %% [markdown]
 # ## Under your hands: spread, and a walk
@@ -696,7 +713,7 @@ film = Film([frame(s) for s in spreads], [f"spread {s}" for s in spreads])
 film
 
 # %% [markdown]
-# Now the walk. Thirty stops of thirty walks of one generator, all at the same place $t$. Take *normal* and *straight* and move $t$ to the middle: the pictures stay fine, the bars tell. Then cure it, twice.
+# Now the interpolation. Thirty pictures of one generator, one from each of thirty walks, all at the same place $t$. Choose *normal* and *straight* and move $t$ to the middle: the pictures stay good, and the bar of the recall falls. Then choose another path, and another prior.
 
 # %%
 import ipywidgets as w
@@ -705,7 +722,7 @@ import ipywidgets as w
 def scene(prior: str, path: str, t: float):
     "Thirty pictures at place t of as many walks of seed 0, and precision and recall of a thousand."
     x = made(runs[prior], paths[path](*pairs(runs[prior]), t))[0]
-    found = judged(x)
+    found = scores_of(x)
     figure, (left, right) = axes(1, 2, size=(2.6, 2.1), width_ratios=[2, 1])
     image_grid(left, scans.picture(x[:30]), 10, f"{prior}, {path}, t = {t:.1f}")
     for place, (name, colour) in enumerate((("precision", REAL), ("recall", FAKE))):
@@ -824,12 +841,12 @@ grade_die(answer)
 
 # %% [markdown]
 # ## Recap
-# - A mean of two latents is not a draw: its variance is half, whatever the prior. In thirty-two dimensions it is five nats away from a normal prior.
-# - What a generator makes of it is good and narrow. Precision rises, recall falls: a walk is a poor witness for a model, in either direction.
-# - Only laws without a variance are their own middles. On a bounded range one can come near, with peaks and satellites, and each unit of spread adds some nats.
+# - A mean of two latents does not follow the law of a draw: its variance is half. In thirty-two dimensions it is five nats away from a normal prior.
+# - Samples at the middle have a higher precision and a lower recall. So interpolation pictures say little about a model.
+# - Only laws without a finite variance are their own middles. On a bounded range a law can come near. Its divergence grows with its spread.
 # - Such a prior repairs straight walks. A Cauchy law cut off by hand does so too, and a rescaled or curved walk repairs them without any training.
 # - State what you interpolate along, as you state what you sampled from.
 #
-# **For later.** Why is every variance halved? Why does a broken middle look better? What are the satellites for? In which direction does a walk need the divergence? When is a new prior worth more than a new path?
+# **For later.** Why is every variance halved? Why do pictures at the middle look better? Where do the satellites come from? Which direction of the divergence does interpolation need? When is a new prior worth more than a new path?
 #
 # **References.** R. Singh, P. Turaga, S. Jayasuriya, R. Garg, M. Braun, *Non-parametric priors for generative adversarial networks*, ICML 2019. T. White, *Sampling generative networks*, 2016. D. Leśniak, I. Sieradzki, I. Podolak, *On latent distributions without finite mean in generative models*, 2018.

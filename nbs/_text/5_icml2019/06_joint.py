@@ -1,12 +1,12 @@
 # %% [markdown]
 # # The same thing, seen twice
-# > Can unpaired views of the same things be matched, and how would one notice that they are not?
+# > Can a model match unpaired views of the same things, and how can one measure whether it does?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | I have photographs and drawings, never of the same things. Can I train maps between the two that match what belongs together, and how would I notice that they do not? |
-# | **You will be able to** | train maps between any number of domains through one latent, say which wrong matchings no loss and no coverage can see, and count the pairs that decide |
+# | **Question** | I have photographs and drawings, never of the same things. Can I train maps between the two that match what belongs together, and how can I measure it? |
+# | **You will be able to** | train maps between any number of domains through one latent, say which wrong matchings have the same losses and the same coverage as the right one, and count the pairs that are needed |
 # | **Paper** | Chen, Yang, Wang, Liang, Yan, Li and Lin, *Multivariate-information adversarial ensemble for scalable joint distribution matching*, ICML 2019 (MMI-ALI) |
 # | **Needs** | [0.4](../0_start/04_coverage.ipynb), [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [2.2](../2_inverse/02_bigan.ipynb) |
 # | **Time** | about a minute of computing |
@@ -58,7 +58,7 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## Five things in two views
-# Five modes on a ring, seen by two cameras. View B is view A, turned by 40°; so is what varies within a mode. An example holds both views side by side, four numbers, and is one draw from a mixture whose law we know.
+# Five modes on a ring, in two views, as from two cameras. View B is view A, turned by 40°; the variation within a mode is turned too. An example holds both views side by side, four numbers, and is one draw from a mixture whose law we know.
 
 # %%
 spots = ring(5, radius=2).centers
@@ -81,7 +81,7 @@ def view(modes, i: int):
 turned = world()
 
 # %% [markdown]
-# Now the two cameras never look at the same thing. Training sees examples of A and *other* examples of B. The game of the paper, which we build further down, trains an encoder, a generator and a critic of pairs for each view, around one latent: $z=E_A(x_A)$ is decoded in B as $G_B(z)$. (Rates, weights and width were chosen on other seeds, among some twenty settings.)
+# The training data are unpaired: examples of A and *other* examples of B. The game of the paper, which we build further down, trains an encoder, a generator and a critic of pairs for each view, around one latent: $z=E_A(x_A)$ is decoded in B as $G_B(z)$. (Rates, weights and width were chosen on other seeds, among some twenty settings.)
 
 # %%
 RATES = {"G": .003, "E": .003, "D": .01}
@@ -104,7 +104,7 @@ def translated(run, n: int = 2000):
 alone = train()
 
 # %% [markdown]
-# Is everything covered? And does the way back lead home?
+# Are all modes covered? And does the cycle close?
 
 # %%
 mode, views, found = translated(alone)
@@ -122,7 +122,7 @@ def mean_distance(a, b):
 mean_distance(home, views), mean_distance(views, views.flip(2))
 
 # %% [markdown]
-# All modes, good samples, and a cycle that comes back to within a fraction of a mode, where two things taken at random are far apart (second number). One could stop here and send the picture in.
+# All modes are covered, the samples are good, and a cycle returns to within a fraction of the distance between two random examples (second number). Many evaluations stop here.
 #
 # **Predict:** take a thing in A, translate it to B. In how many of the eight runs does it land on the *same* thing, more often than chance, one in five?
 
@@ -164,9 +164,9 @@ def compared(run, seed: int):
 compared(alone, 0)
 
 # %% [markdown]
-# The last two panels hold the same five clouds, and the marks have moved on. Each run has found some way of laying one ring upon the other. There are ten: five turns, and five more in a mirror. One is right, the four other turns match nothing, and a mirror leaves one mode of five in its place. So the numbers above are 0 or 0.2, but for a little sampling; and one seed in ten should find the right way by luck, without knowing it.
+# The last two panels show the same five clusters, but with other marks. Each run has found some map from one ring to the other. There are ten such maps: five rotations and five reflections. One is right, the four other rotations match nothing, and a reflection keeps one mode of five in its place. So the numbers above are 0 or 0.2, up to sampling error. One seed in ten should find the right map by chance.
 #
-# So a coverage of every view can be perfect while *nothing* is matched.
+# So the coverage of every view can be perfect while *nothing* is matched.
 
 # %%
 claim("Trained on unpaired views, the ensemble matches their joint law", paper="Chen et al. 2019",
@@ -175,21 +175,21 @@ claim("Trained on unpaired views, the ensemble matches their joint law", paper="
       holds=interval(matched(alone)).low > .9, expect=False)
 
 # %% [markdown]
-# Ask for the coverage of whole examples instead: lay a thing in A beside its translation, four numbers. Does that lie in one of the five modes of the joint law?
+# Now measure the coverage of whole examples: put an example of A beside its translation, four numbers. Does this point lie in one of the five modes of the joint law?
 
 # %%
 beside = torch.cat([views[:, 0], found[:, 0, 1]], -1)
 whole_examples = coverages(beside, turned, "selfcond")
 coverage_table({"A beside its translation": whole_examples})
 # %% [markdown]
-# High quality is now what `matched` was: that number sees it. But to know the law of whole examples one needs whole examples, that is, pairs; and we trained without.
+# *High quality* now agrees with `matched`. But the law of whole examples can only be known from whole examples, that is, from pairs, and we trained without them.
 #
-# ## Information has no names
-# Why did nothing in training object? The paper's objective is the **multivariate mutual information** of two views and the latent,
+# ## Mutual information does not depend on labels
+# Why did no loss detect the wrong matching? The paper's objective is the **multivariate mutual information** of two views and the latent,
 #
 # $$I(X;Y;Z)=I(X;Z)-I(X;Z\mid Y),$$
 #
-# to be made large: what the latent knows of $X$ shall be what $Y$ tells of it, too. On a table of probabilities it is a few entropies:
+# to be maximized: the latent and $Y$ should carry the same information about $X$. On a table of probabilities it is a few entropies:
 
 # %%
 def entropy(p, *kept):
@@ -211,9 +211,9 @@ xor = torch.tensor([[[.25, 0], [0, .25]], [[0, .25], [.25, 0]]], dtype=torch.flo
 interaction(same), math.log(5), interaction(xor), -math.log(2)
 
 # %% [markdown]
-# Three copies of one thing have all of $\log5$ in common. (It is no distance and may be negative, as when $Z$ says whether $X$ and $Y$ agree.) Now give the modes of $X$ other names.
+# Three copies of one variable share $\log5$. (The quantity may be negative, as when $Z$ says whether $X$ and $Y$ agree.) Now relabel the modes of $X$.
 #
-# **Predict:** what does a wrong matching cost?
+# **Predict:** how much smaller is the information for a wrong matching?
 
 # %%
 mirror = [0, 4, 3, 2, 1]
@@ -221,7 +221,7 @@ assert interaction(same[mirror]) == interaction(same)
 interaction(same[mirror])
 
 # %% [markdown]
-# Nothing, to the last digit. Entropies are sums over the entries of a table, and do not know how its rows are called. If a map $T$ keeps the law of view A, then $E_A\circ T$ and $T^{-1}\circ G_A$ in place of $E_A$ and $G_A$ leave every law that unpaired data can show as it was, and every cycle closed:
+# It is the same, to the last digit. Entropies are sums over the entries of a table and do not depend on the order of its rows. If a map $T$ keeps the law of view A, then $E_A\circ T$ and $T^{-1}\circ G_A$ in place of $E_A$ and $G_A$ leave every law that unpaired data can show as it was, and every cycle closed:
 #
 # $$x_A\mapsto T^{-1}G_A\,E_B\,G_B\,E_A\,T\,x_A=x_A,\qquad\text{while}\quad x_{AB}=G_BE_A\,T\,x_A .$$
 #
@@ -230,7 +230,7 @@ interaction(same[mirror])
 #
 # $$-I(X;Y;Z)=H(X|Z)+H(X|Y)-H(X)-H(X|Y,Z)\ \le\ H(X|Z)+H(X|Y)-H(X),$$
 #
-# and no guess is better than the truth: $H(X|Y)\le\mathbb E[-\log q(X|Y)]$ for every $q$. With a Laplace law of width $\beta$ around a prediction $f(y)$, the right side is an L1 error, $\mathbb E\,|x-f(y)|/\beta+\log2\beta$. (The derivation is ours; the losses below are those of the authors' code.)
+# and the cross entropy is at least the entropy: $H(X|Y)\le\mathbb E[-\log q(X|Y)]$ for every $q$. With a Laplace law of width $\beta$ around a prediction $f(y)$, the right side is an L1 error, $\mathbb E\,|x-f(y)|/\beta+\log2\beta$. (The derivation is ours; the losses below are those of the authors' code.)
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -252,18 +252,21 @@ assert (bound > exact).all() and torch.allclose(bound - exact, (bound - exact)[:
 exact.tolist(), (bound - exact)[0].item()
 
 # %% [markdown]
-# For normal variables the wrong law costs 0.048 nats, whatever the correlation. So three L1 losses, one for each conditional entropy, by symmetry for every ordered pair of domains. With $x_{ij}=G_j(E_i(x_i))$, and $s_i=G_i(z)$ for a $z$ of the prior,
+# For normal variables the Laplace law makes the bound 0.048 nats too large, for every correlation. So three L1 losses, one for each conditional entropy, by symmetry for every ordered pair of domains. With $x_{ij}=G_j(E_i(x_i))$, and $s_i=G_i(z)$ for a $z$ of the prior,
 #
 # $$\text{outer }\|G_i(E_j(x_{ij}))-x_i\|_1,\qquad\text{semi }\|G_j(E_i(s_i))-s_j\|_1,\qquad\text{inner }\|E_i(s_i)-z\|_1 .$$
 #
-# And the critics see to the laws, as in chapter [2.2](../2_inverse/02_bigan.ipynb), one for each domain: $D_i$ tells $(x_i,E_i(x_i))$ from $(s_i,z)$ and from $(x_{ji},E_j(x_j))$.
+# The critics match the laws, as in chapter [2.2](../2_inverse/02_bigan.ipynb), one for each domain: $D_i$ tells $(x_i,E_i(x_i))$ from $(s_i,z)$ and from $(x_{ji},E_j(x_j))$.
 #
 # ## As many networks as domains
-# Networks here have a run axis, so that eight seeds train at once. Domains can share it: three domains and eight seeds are twenty-four networks in one product.
+# Networks here have a run axis, so that eight seeds train at once. Domains can share it: three domains and eight seeds are twenty-four networks in one product. There must be at least two domains.
 
 # %%
 #| export
 Domains = Annotated[int, Whole(2)]
+
+# %% [markdown]
+# This class wraps a network with `runs · domains` runs. From outside it has one axis for the runs and one for the domains.
 
 # %%
 #| export
@@ -344,7 +347,7 @@ class FixedExamples(nn.Module):
 
 
 # %% [markdown]
-# The losses take any maps, also a reader's own. These are their shapes; views may have any shape of their own.
+# The losses take any maps, also your own. These are the shapes of their arguments; a view may have any shape.
 
 # %%
 #| export
@@ -367,9 +370,8 @@ def _encode(E: Callable, x: Tensor) -> tuple[Tensor, int]:
     lead = getattr(codes, "ndim", 0) - 1
     if lead < 2 or codes.shape[:lead] != x.shape[:lead] or x.shape[lead - 2] < 2:
         got = tuple(codes.shape) if isinstance(codes, Tensor) else type(codes).__name__
-        raise ValueError("E, x: expected codes (*runs, domains, n, latent) of views (*runs, "
-                         "domains, "
-                         f"n, *view), at least two domains, got {got} for {tuple(x.shape)}")
+        raise ValueError("E, x: expected codes (*runs, domains, n, latent) of views (*runs, domains"
+                         f", n, *view), at least two domains, got {got} for {tuple(x.shape)}")
     return codes, lead - 2
 
 
@@ -384,7 +386,7 @@ def _decode(G: Callable, codes: Tensor, view: Sequence[int]) -> Tensor:
 
 
 # %% [markdown]
-# Codes travel from domain to domain by a shift along the domain axis.
+# Each domain sends its codes to another domain. This is a shift along the domain axis.
 
 # %%
 #| export
@@ -430,7 +432,7 @@ class Exchange:
 
 
 # %% [markdown]
-# One call makes such a round.
+# This function makes such a round. Critics and cycle losses both use it, so each network runs only once.
 
 # %%
 #| export
@@ -524,7 +526,7 @@ assert all(torch.allclose(translate_domains(E, G, x)[i, j], cross[i, j]) for i, 
 by_shift.mean(0)
 
 # %% [markdown]
-# Now the relabelling, exactly. Views that are linear in one normal thing, $x_i=A_iu$, have perfect maps $E_i=A_i^{-1}$ and $G_i=A_i$. Turn the latent of domain 0 alone by an angle: all cycles stay closed, $(x_0,E_0(x_0))$ and $(G_0(z),z)$ keep one covariance, hence one law, and the translation goes astray.
+# Now the relabelling, exactly. Views that are linear in one normal variable, $x_i=A_iu$, have perfect maps $E_i=A_i^{-1}$ and $G_i=A_i$. Turn the latent of domain 0 alone by an angle: all cycles stay closed, $(x_0,E_0(x_0))$ and $(G_0(z),z)$ keep the same covariance, hence the same law, and the translation is wrong.
 
 # %%
 A = torch.randn(2, 2, 2, generator=g, dtype=torch.float64) + 2 * torch.eye(2, dtype=torch.float64)
@@ -554,16 +556,22 @@ print(error_message(exchange_domains, E, G, x, short))
 print(error_message(exchange_domains, E, G, x, z, shift=3))
 
 # %% [markdown]
-# The game has two turns, as in chapter 2.2. It has one more term, for later: a few complete examples, drawn once, whose translations are known. For the first steps, `head_start` of them, $G$ and $E$ learn from these pairs alone: once two rings lie wrongly on each other, a few pairs tear them more easily than they turn them.
+# The game has two turns, as in chapter 2.2. It has one more term, for later: a few complete examples, drawn once, whose translations are known. For the first steps, `head_start` of them, $G$ and $E$ learn from these pairs alone. After a wrong matching has been learned, a few pairs rarely correct it as a whole.
 #
-# Three things differ from the authors' image code, which has a least-squares loss, keeps its encoders away from their own critics, and takes codes plus noise for a prior; the first two are those of chapter 2.2, and of their code for text. With pairs, theirs replaces the outer cycle by the distance to the true partner; ours adds it.
+# Three things differ from the authors' image code, which has a least-squares loss, does not train its encoders against their own critics, and takes codes plus noise for a prior. Our choices for the first two are those of chapter 2.2 and of the authors' code for text. With pairs, their code replaces the outer cycle by the distance to the true partner; ours adds it.
+#
+# On pictures the views are groups of channels, and the players may be convolutional.
 
 # %%
 #| export
 @register_game
 @dataclass(kw_only=True)
 class MMIALI(Game):
-    "The ensemble of Chen et al. 2019: E, G and a joint critic per domain, and one latent for all."
+    """The ensemble of Chen et al. 2019: E, G and a joint critic per domain, and one latent for all.
+
+    The views of an example are equal parts of its first axis. Of a picture these are groups of
+    channels, so `domains` must divide their number. A grey picture is one view: a `ValueError`.
+    """
     G: Player = None  # makes one domain's network, of z; None: one that fits the set
     E: Player = None  # likewise, of x
     D: Player = None  # likewise, of x and z
@@ -603,6 +611,9 @@ def players(self: MMIALI, event: tuple[int, ...], latent: int, runs: int,
             "shown": FixedExamples(runs, self.pairs, event)}
 
 
+# %% [markdown]
+# The losses work on views. This method cuts examples into as many views as the game has domains.
+
 # %%
 #| export
 @patch
@@ -623,7 +634,7 @@ def shift(self: MMIALI, t: Any) -> int:
 
 
 # %% [markdown]
-# Training must not see a pair by accident. So the views come from different examples.
+# An unpaired experiment must not contain a pair. So the views come from different examples.
 
 # %%
 #| export
@@ -639,6 +650,9 @@ def exchange(self: MMIALI, t: Any) -> Exchange:
         return torch.cat([self.views(t.G(latents[:, 0, :n])), t.G.each(latents[:, :, n:])], 2)
     return exchange_domains(t.E.each, decode, x, t.z, self.shift(t))
 
+
+# %% [markdown]
+# The critics learn first. Nothing that they compare needs a gradient, so the exchange is made without one.
 
 # %%
 #| export
@@ -661,6 +675,9 @@ def paired_views(self: MMIALI, t: Any) -> Tensor:
     return self.views(t.shown.once(lambda: t.real(self.pairs, "pairs")))
 
 
+# %% [markdown]
+# The error is measured for the same shift as the exchange, so that over the steps every direction is trained.
+
 # %%
 #| export
 @patch
@@ -668,6 +685,9 @@ def paired_error(self: MMIALI, t: Any) -> Tensor:
     "L1 error of the translations of the pairs, (runs,)."
     return paired_loss(t.E.each, t.G.each, self.paired_views(t), self.shift(t))
 
+
+# %% [markdown]
+# The loss of $G$ and $E$ is a weighted sum of the adversarial loss, the three cycles and the error of the pairs. In the first `head_start` steps only the pairs count.
 
 # %%
 #| export
@@ -689,9 +709,9 @@ def loss_GE(self: MMIALI, t: Any) -> Tensor:
 
 # %% [markdown]
 # ## A handful of pairs
-# How many things must be seen by both cameras at once? A ring laid on a ring: one pair leaves two ways, the right one and its mirror; a second, of another mode, leaves one. If, that is, neighbours stay neighbours, which networks of this size take for granted. And if they do not? Then each mode may have moved for itself, and each must be seen, or all but one. So a second world: view B holds the same five modes in another order, each neighbour two places away.
+# How many pairs are needed? For maps from ring to ring, one pair leaves two maps, the right one and its reflection; a second pair, of another mode, leaves one. This holds if neighbours stay neighbours, as they do under smooth maps. If they do not, every mode needs its own pair, or all but one. So here is a second set, the *star*: view B holds the same five modes in another order, each neighbour two places away.
 #
-# **Predict:** four pairs, drawn at random. What is matched in the turned world, what in the star?
+# **Predict:** four pairs, drawn at random. What share is matched in the turned set, and in the star?
 
 # %%
 star = world([0, 2, 4, 1, 3])
@@ -708,9 +728,9 @@ pd.DataFrame({f"{name}, {n} pairs": {"matched": f"{interval(v):.2f}", "median": 
 compared(walks["turned", 4], 0)
 
 # %% [markdown]
-# In the turned world two pairs, which may even show the same mode, are right for half of the seeds; with four the typical seed is right, and with eight nearly every one. Yet one that is wrong does not know it. In the star, sixteen pairs do not suffice for most.
+# In the turned set two pairs, which may even show the same mode, give the right map for half of the seeds; four pairs for the typical seed, and eight for nearly every seed. No loss shows which seeds are wrong. In the star, sixteen pairs are not enough for most seeds.
 #
-# The rivals, on the very same pairs. **Copy**: find the nearest pair and take its partner, no training at all. **Line**: the best affine map, with a little ridge. **Pairs only**: the same networks and steps, and no unpaired example (the best of three rates).
+# The baselines, on the very same pairs. **Copy**: find the nearest pair and take its partner, no training at all. **Line**: the best affine map, with a little ridge. **Pairs only**: the same networks and steps, and no unpaired example (the best of three rates).
 
 # %%
 class PairsOnly(MMIALI):
@@ -780,7 +800,7 @@ claim("In the star, unpaired data improve on the same networks trained on the pa
       holds=ahead(("star", 16), "pairs only").low > 0, expect=False)
 
 # %% [markdown]
-# Read both columns. Four random pairs show three of five modes or so; copying can match no others, and the ensemble does: the modes left over go where room is left. It is not clearly ahead of the same networks on the pairs alone, though. And a straight line does as well without any of this, because this world *is* a line, with six numbers to find. In the star the ensemble is, if anything, behind those who never saw an unpaired example. There the game, whose networks like neighbours to stay neighbours, pulls against the pairs. On other seeds a `paired_weight` of 20 let the pairs win in the star, and in the turned world it cost good samples.
+# Read both columns. Four random pairs show about three of five modes. Copying can match no others, but the ensemble can: it maps the other modes to the free places. It is not clearly better than the same networks on the pairs alone. The affine map does as well, because the true map of this set *is* affine, with six numbers to find. In the star the ensemble is no better than the networks that see pairs alone. There the unpaired losses favour smooth maps, which the pairs contradict. On other seeds a `paired_weight` of 20 improved the matching in the star, and reduced the share of good samples in the turned set.
 
 # %% [markdown]
 # ## What the cycles do
@@ -807,10 +827,10 @@ claim("With pairs at hand, outer and semi cycles improve the matching", paper="C
       holds=with_cycles.low > without.high, expect=False)
 
 # %% [markdown]
-# They do not, here. A closed cycle says that nothing was lost on the way, never that the way was right.
+# They do not, here. A closed cycle says that no information was lost. It does not say that the matching is right.
 #
-# ## Do not draw from the prior
-# One more thing that translations hide. Here are plain samples, $G_A(z)$ and $G_B(z)$ with a normal $z$:
+# ## Samples from the prior
+# Translations do not show the quality of plain samples. Here they are, $G_A(z)$ and $G_B(z)$ with a normal $z$:
 
 # %%
 samples = alone.sample(2500)
@@ -818,7 +838,7 @@ coverage_table({"A, from the prior": coverages(samples[..., :2], view(turned, 0)
                 "B, from the prior": coverages(samples[..., 2:], view(turned, 1), "selfcond")})
 
 # %% [markdown]
-# All modes, and hardly a good sample. The codes of five small clusters leave most of the plane empty, the prior does not, and the inner cycle asks that every $z$ be recovered from its sample: between the codes $G$ has to put something. The authors' image code has no fixed prior; it takes codes and adds a little noise. Do likewise: to make a new example, encode one and decode it elsewhere.
+# All modes, and hardly a good sample. The codes of five small clusters cover only a small part of the plane, but the prior covers all of it. The inner cycle asks that every $z$ be recovered from its sample, so $G$ also makes samples between the clusters. The authors' image code has no fixed prior; it takes codes and adds a little noise. Do likewise: to make a new example, encode one and decode it elsewhere.
 #
 # ## Three domains, and pairs in a chain
 # Whoever trains two maps and two critics for each two of $m$ domains needs $2m(m-1)$ networks. The ensemble needs $3m$.
@@ -828,7 +848,7 @@ pd.DataFrame({m: {"a model for each two": 2 * m * (m - 1), "ensemble": 3 * m}
               for m in (2, 3, 4, 6, 10)})
 
 # %% [markdown]
-# With two domains the ensemble is the larger one; from three on it wins. But its own reward is another: all domains share one latent. Suppose that there are pairs of A with B, and pairs of B with C, and nobody ever saw A beside C.
+# With two domains the ensemble is the larger one; from three on it is the smaller one. It has another advantage: all domains share one latent. Suppose that there are pairs of A with B, and pairs of B with C, but no pair of A with C.
 #
 # **Predict:** is A matched with C?
 
@@ -863,8 +883,8 @@ claim("Domains that were never seen together are matched through a third", paper
       holds=ways["A to C"].low > interval(shares["turned", 0]).high)
 
 # %% [markdown]
-# ## Under your hands: show it pairs
-# Choose a world, a number of pairs and a seed. With no pair in the turned world: which of the ten ways did this seed take? At which number does it come right, and which seeds go wrong in the star?
+# ## Under your hands: the number of pairs
+# Choose a set, a number of pairs and a seed. With no pair in the turned set: which of the ten maps did this seed find? With how many pairs is the map right, and which seeds are wrong in the star?
 
 # %%
 worlds = w.Dropdown(options=["turned", "star"], description="world")
@@ -893,11 +913,11 @@ worlds.value = "star"
 compared(walks["star", 4], 0)
 
 # %% [markdown]
-# Here the networks are torn: where they were shown a mode they obey, elsewhere they keep to neighbours, and between the two they lose modes. There the coverage of a view *does* complain.
+# Here the pairs and the unpaired losses contradict each other. Modes that occur in a pair are matched, others follow their neighbours, and some modes are lost. So in this case the coverage of a view does fall.
 
 # %% [markdown]
 # ## In your own code
-# A list of plain encoders and one of decoders, whatever is inside; critics as you like them. `PerRun` lays them along the domain axis.
+# A list of plain encoders and one of decoders, and critics of your own. `PerRun` lays them along the domain axis.
 
 # %%
 from modelab.methods.joint import cycle_losses, exchange_domains, paired_loss
@@ -973,12 +993,12 @@ grade_pairs(answer)
 
 # %% [markdown]
 # ## Recap
-# - Unpaired views, one latent, critics of pairs, closed cycles: all of it holds for any relabelling that keeps the law of a view. Information, too, has no names.
-# - Coverage of every view can be perfect while nothing is matched. Coverage of whole examples sees it, and needs whole examples.
-# - Where neighbours stay neighbours, a handful of pairs decides, also for modes that none of them shows. Where they do not, every mode must be seen in a pair, and unpaired data are no help.
-# - Compare with what the pairs alone can do: copying, a line, the same networks.
+# - Unpaired views, one latent, critics of pairs, closed cycles: all these losses are the same for any relabelling that keeps the law of a view. So is the mutual information.
+# - Coverage of every view can be perfect while nothing is matched. Coverage of whole examples shows it, but needs whole examples.
+# - Where neighbours stay neighbours, a few pairs are enough, also for modes that no pair shows. Where they do not, every mode needs a pair, and unpaired data do not help.
+# - Compare with what the pairs alone can do: copying, an affine map, the same networks.
 # - The number of networks is linear in the domains, and from three on smaller than that of models for each two. Domains never seen together can be matched through a third.
 #
-# **For later.** Which maps leave every unpaired loss as it was? Why does a mirror of five modes match a fifth? What does a cycle ask, and what not? Where do pairs leak into an unpaired experiment?
+# **For later.** Which maps leave every unpaired loss as it was? Why does a mirror of five modes match a fifth? What does a closed cycle prove, and what not? How can pairs leak into an unpaired experiment?
 #
 # **References.** Z. Chen, Z. Yang, X. Wang, X. Liang, X. Yan, G. Li, L. Lin, *Multivariate-information adversarial ensemble for scalable joint distribution matching*, ICML 2019. V. Dumoulin et al., *Adversarially learned inference*, ICLR 2017. J.-Y. Zhu et al., *Unpaired image-to-image translation using cycle-consistent adversarial networks*, ICCV 2017. W. J. McGill, *Multivariate information transmission*, 1954.

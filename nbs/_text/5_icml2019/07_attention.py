@@ -1,12 +1,12 @@
 # %% [markdown]
-# # Two lamps: attention, and what agreement is worth
-# > What can a convolutional critic not see, what does attention add, and what is agreement worth?
+# # Self-attention and spectral normalisation
+# > Which dependencies can a convolutional critic not detect, and what does self-attention add?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | Every detail of my samples is right, and the details do not belong together. Why does nobody in the game notice? And once they do belong together, is all well? |
-# | **You will be able to** | say what a convolutional critic can never see, add a self-attention layer and read its map, divide a layer by its spectral norm, and find a collapse behind a perfect score |
+# | **Question** | Every detail of my samples is right, but the details do not fit together. Why does the critic not detect it? And if they fit together, are the samples good? |
+# | **You will be able to** | say which dependencies a convolutional critic cannot detect, add a self-attention layer and read its map, divide a layer by its spectral norm, and find a mode collapse behind a perfect consistency score |
 # | **Paper** | Zhang, Goodfellow, Metaxas and Odena, *Self-attention generative adversarial networks*, ICML 2019 (SAGAN) |
 # | **Needs** | [0.5](../0_start/05_networks.ipynb), [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb), a loss from [5.4](04_likelihood.ipynb) |
 # | **Time** | about a minute and a half of computing |
@@ -71,13 +71,13 @@ from modelab.networks.layers import mlp
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## A pair that does not match
-# The data of this chapter: a dark room, a lamp at its left wall and a lamp at its right wall. Both are blue, or both orange, or both white. The colour is the mode; there are three.
+# ## Data with a long-range dependence
+# The data of this chapter are black pictures with a coloured square at the left edge and one at the right edge. Both are blue, or both orange, or both white. The colour is the mode; there are three.
 
 # %%
 #| export data.twins
 class Twins(ModeSet):
-    "Two lamps of one colour at the sides of a picture, 8×8; see `twins`. A mode is a colour."
+    "Two squares of one colour at the sides of a picture, 8×8; see `twins`. A mode is a colour."
     traits, held_out = ("blue", "orange", "white"), None
 
     def __init__(self, wander: bool, noise: float):
@@ -92,19 +92,22 @@ class Twins(ModeSet):
 
 
 # %% [markdown]
-# All pictures without noise are few: 1, or 49 where each lamp stands on a row of its own choice, for each pair of colours.
+# All pictures without noise are few: 1, or 49 where each square stands on a row of its own, for each pair of colours.
 
 # %%
 #| export data.twins
 @patch
 def clean(self: Twins, left: int, right: int) -> Tensor:
-    "All pictures with lamps of these two colours, without noise, (m, 3, 8, 8)."
+    "All pictures with squares of these two colours, without noise, (m, 3, 8, 8)."
     x = torch.full((len(self._rows), *self.event), -1.)
-    for room, rows in zip(x, self._rows.tolist()):
+    for picture, rows in zip(x, self._rows.tolist()):
         for colour, row, column in zip((left, right), rows, (0, 6)):
-            room[:, row:row + 2, column:column + 2] = self._hues[colour, :, None, None]
+            picture[:, row:row + 2, column:column + 2] = self._hues[colour, :, None, None]
     return x
 
+
+# %% [markdown]
+# A draw is a clean picture, chosen at random, plus normal noise. The base class calls this method for all its samples.
 
 # %%
 #| export data.twins
@@ -116,7 +119,7 @@ def _draw(self: Twins, n: int, generator: torch.Generator) -> tuple[Tensor, Tens
 
 
 # %% [markdown]
-# A picture is good if it is near a clean one. Clean pictures have two lamps of one colour, so a good picture has them too.
+# A picture is good if it is near a clean one. Clean pictures have two squares of one colour, so a good picture has them too.
 
 # %%
 #| export data.twins
@@ -133,6 +136,9 @@ def assign(self: Twins, x: Tensor,  # (n, 3, 8, 8)
     return nearest // len(self._rows), distance <= within * self.noise * bank.shape[1] ** .5
 
 
+# %% [markdown]
+# For figures the channels must come last, with values between 0 and 1.
+
 # %%
 #| export data.twins
 @patch
@@ -140,6 +146,9 @@ def picture(self: Twins, x: Tensor) -> Tensor:
     "Pictures for showing, values in [0, 1], (n, 8, 8, 3)."
     return check_batch("x", x, self.event).add(1).div(2).clamp(0, 1).movedim(1, -1)
 
+
+# %% [markdown]
+# This text is shown where the set is printed.
 
 # %%
 #| export data.twins
@@ -149,20 +158,23 @@ def _summary(self: Twins) -> str:
 
 
 # %% [markdown]
-# The set is known by name, as every mode set of the course.
+# With too much noise the colours could not be told apart, so the noise has an upper bound.
 
 # %%
 #| export data.twins
 Noise = Annotated[float, Real(most=.07, above=0.)]
 
 
+# %% [markdown]
+# This function makes the set. It is registered, so that a run, the lab and the command line find it by its name.
+
 # %%
 #| export data.twins
 @register_mode_set
-def twins(wander: bool = False,  # each lamp on a row of its own choice
+def twins(wander: bool = False,  # each square on a row of its own
           noise: Noise = .05,  # standard deviation of every pixel
           ) -> Twins:
-    """Two lamps, far apart and always of one colour: blue, orange or white, in equal shares.
+    """Two squares, far apart, always of one colour: blue, orange or white, in equal shares.
 
     With more noise than 0.07, what is half-way between two colours would pass for one.
     """
@@ -170,40 +182,40 @@ def twins(wander: bool = False,  # each lamp on a row of its own choice
 
 
 # %% [markdown]
-# For a start the fakes come from no generator. We cut real pictures in two and put a left half beside a right half of another colour. Every half is perfect.
+# At first the fakes do not come from a generator. We cut real pictures in two and put a left half beside a right half of another colour. So each half is a real one.
 
 # %%
-rooms = twins(wander=True)
+moving = twins(wander=True)
 
 def mixed(n: int, generator):
-    "`n` pictures of real halves whose lamps do not match."
-    (a, left), (b, right) = (rooms.sample_with_modes(3 * n + 20, generator) for _ in range(2))
+    "`n` pictures of real halves whose squares differ in colour."
+    (a, left), (b, right) = (moving.sample_with_modes(3 * n + 20, generator) for _ in range(2))
     return torch.cat([a[..., :4], b[..., 4:]], -1)[left != right][:n]
 
 def framed(x):
-    "Pictures for showing, with a dark margin."
-    return F.pad(rooms.picture(x), (0, 0, 1, 1, 1, 1))
+    "Pictures for showing, with a black margin."
+    return F.pad(moving.picture(x), (0, 0, 1, 1, 1, 1))
 
 g = torch.Generator().manual_seed(0)
-real, fake = rooms.sample(200, g), mixed(200, g)
+real, fake = moving.sample(200, g), mixed(200, g)
 figure, panels = axes(2, 1, size=(6, 1.))
 for ax, x, title in zip(panels, (real, fake), ("real", "mixed")):
     image_grid(ax, framed(x[:10]), 10, title)
-Picture(figure, "Ten real rooms, each with two lamps of one colour at any height; ten mixed ones, "
-                "each with lamps of two colours")
+Picture(figure, "Ten real pictures, each with two squares of one colour at any height; ten mixed "
+                "ones, each with squares of two colours")
 
 # %%
-shares = {name: rooms.assign(x)[1].float().mean().item()
+shares = {name: moving.assign(x)[1].float().mean().item()
           for name, x in (("real", real), ("mixed", fake))}
 assert shares == {"real": 1., "mixed": 0.}
 shares
 
 # %% [markdown]
-# The judge that knows the set is never wrong. Now a critic. The loss of this paper is the **hinge**: a real logit should exceed $1$, a generated one stay below $-1$, and whoever is beyond is let go.
+# The set itself tells the two kinds apart without error. Can a critic learn it? The loss of this paper is the **hinge** loss: a real logit should exceed $1$, and a generated one should be below $-1$; beyond that there is no gradient.
 #
 # $$L_D=\mathbb E\max\big(0,1-D(x)\big)+\mathbb E\max\big(0,1+D(G(z))\big),\qquad L_G=-\mathbb E\,D(G(z)).$$
 #
-# A critic that knows nothing says $0$ to all and pays $2$; one that is always right, and clearly, pays $0$.
+# A critic that gives $0$ to all pictures has a loss of $2$; one that is always right, with a margin of $1$, has a loss of $0$.
 
 # %%
 #| export
@@ -235,24 +247,24 @@ assert slope.tolist() == [0, -1 / 3, -1 / 3]
 pay.item(), slope.tolist()
 
 # %% [markdown]
-# The critic is the `conv_discriminator` of chapter [0.5](../0_start/05_networks.ipynb): two convolutions, then a dense layer over all that they saw. Eight seeds, fresh pictures at each step.
+# The critic is the `conv_discriminator` of chapter [0.5](../0_start/05_networks.ipynb): two convolutions, then a dense layer over all places. Eight seeds, fresh pictures at each step.
 #
-# **Predict:** the two lamps are two bright squares, with three colours. What share of new pictures does it get right after 250 steps?
+# **Predict:** the data are two bright squares in three colours. What share of new pictures does it get right after 250 steps?
 
 # %%
-def school(critic):
-    "Eight critics learn to tell real rooms from mixed ones."
+def fit_critics(critic):
+    "Eight critics learn to tell real pictures from mixed ones."
     adam = torch.optim.Adam(critic.parameters(), 4e-3, betas=(0., .9))
     for step in range(steps(250)):
         seeds = [torch.Generator().manual_seed(1000 * step + r) for r in range(8)]
-        x, y = (torch.stack([draw(32, s) for s in seeds]) for draw in (rooms.sample, mixed))
+        x, y = (torch.stack([draw(32, s) for s in seeds]) for draw in (moving.sample, mixed))
         adam.zero_grad()
         hinge_discriminator_loss(*score_batches(critic, x, y)).sum().backward()
         adam.step()
     return critic
 
 @torch.no_grad()
-def exam(critic, x=real, y=fake):
+def evaluate(critic, x=real, y=fake):
     "Accuracy on new pictures and the hinge loss, over eight seeds."
     right, wrong = (critic(v.expand(8, *v.shape)) for v in (x, y))
     found = ((right > 0).float().mean(1) + (wrong < 0).float().mean(1)) / 2
@@ -261,41 +273,41 @@ def exam(critic, x=real, y=fake):
 
 # %%
 seeds = [torch.Generator().manual_seed(r) for r in range(8)]
-blind = school(conv_discriminator((3, 8, 8), 16, 8, seeds))
-results = {"convolutions": exam(blind)}
+convolutional = fit_critics(conv_discriminator((3, 8, 8), 16, 8, seeds))
+results = {"convolutions": evaluate(convolutional)}
 results
 
 # %% [markdown]
-# Nothing at all. Not a little: *nothing*, on every seed.
+# The accuracy is that of chance, on every seed.
 #
-# ## What a sum over windows cannot say
-# No rate, width or patience would have helped; this is algebra. A convolution looks through a window. After both convolutions (3 pixels, then 4 at every second place) a place has seen 6 of the 8 columns, and no place has seen both lamps. The dense layer *adds up* what the places say:
+# ## What a sum over windows cannot represent
+# No other rate, width or number of steps would help. Each output of a convolution depends on a window. After both convolutions (3 pixels, then 4 at every second place) the window of a place has 6 of the 8 columns, so no window holds both squares. The dense layer *adds* the outputs of all places:
 #
 # $$D(x)=b+\sum_p\varphi_p\big(\text{window}_p(x)\big)\qquad\Longrightarrow\qquad D(\text{left},\text{right})=u(\text{left})+v(\text{right}).$$
 #
-# With such a sum, what blue–blue and orange–orange gain together, blue–orange and orange–blue gain too. For *any* weights. In float64:
+# For such a sum, the scores of blue–blue and orange–orange together equal those of blue–orange and orange–blue, for *any* weights. In float64:
 
 # %%
 def interaction(critic, rows: int = 0):
     "D(blue, blue) - D(blue, orange) - D(orange, blue) + D(orange, orange), run by run."
     with torch.no_grad():
-        say = [critic(rooms.clean(a, b)[rows].double().expand(8, 1, 3, 8, 8))[:, 0]
+        say = [critic(moving.clean(a, b)[rows].double().expand(8, 1, 3, 8, 8))[:, 0]
                for a, b in ((0, 0), (0, 1), (1, 0), (1, 1))]
     return say[0] - say[1] - say[2] + say[3]
 
-drawn, taught = conv_discriminator((3, 8, 8), 16, 8, seeds).double(), blind.double()
+drawn, taught = conv_discriminator((3, 8, 8), 16, 8, seeds).double(), convolutional.double()
 worst = max(interaction(net, rows).abs().max().item() for net in (drawn, taught)
             for rows in range(49))
 assert worst < 1e-12
 worst
 
 # %% [markdown]
-# And since $\max(0,t)\ge t$, the hinge loss of such a critic is at least $2-\mathbb E D(x)+\mathbb E D(\text{mixed})$, where both means are the same: averaged over all colours, left and right have the same chances in both. So it is never below $2$, which is what silence costs.
+# And since $\max(0,t)\ge t$, the hinge loss of such a critic is at least $2-\mathbb E D(x)+\mathbb E D(\text{mixed})$, where both means are the same: averaged over all colours, left and right have the same chances in both. So it is never below $2$, the loss of a critic that gives $0$ to all.
 
 # %%
 pairs = [(a, b) for a in range(3) for b in range(3)]
 with torch.no_grad():
-    say = {pair: taught(rooms.clean(*pair).double().expand(8, -1, 3, 8, 8)) for pair in pairs}
+    say = {pair: taught(moving.clean(*pair).double().expand(8, -1, 3, 8, 8)) for pair in pairs}
 
 # %%
 right, wrong = (torch.cat([v for (a, b), v in say.items() if (a == b) is same], 1)
@@ -305,7 +317,7 @@ assert (hinge_discriminator_loss(right, wrong) >= 2 - 1e-12).all()
 hinge_discriminator_loss(right, wrong)
 
 # %% [markdown]
-# Nor is it a matter of size. `conv_discriminator` halves every picture down to four places by four, and a place has then seen three quarters of the side: 6 of 8, 12 of 16, 24 of 32. Two eyes, two wheels, the first and the last letter of a word may always be further apart.
+# Larger pictures do not change this. `conv_discriminator` halves every picture down to four places by four, and a window then covers three quarters of the side: 6 of 8, 12 of 16, 24 of 32. Two parts of an object may be further apart than that.
 
 # %%
 def reach(side: int) -> int:
@@ -321,8 +333,8 @@ assert all(reach(side) == .75 * side for side in (8, 16, 32))
 {side: reach(side) for side in (8, 16, 32)}
 
 # %% [markdown]
-# ## Let every place ask every other
-# What is missing is a *product* of something here with something there. **Self-attention**: each of the $N$ places sends out a query $g(x_j)$ and hangs out a key $f(x_i)$ and a value $h(x_i)$, all three linear. Where key and query agree, the value counts:
+# ## Self-attention
+# What is missing is a *product* of features at two places. **Self-attention** computes at each of the $N$ places a query $g(x_j)$, a key $f(x_i)$ and a value $h(x_i)$, all three linear. The better key and query agree, the larger is the weight of the value:
 #
 # $$s_{ij}=f(x_i)\cdot g(x_j),\qquad \beta_{ji}=\frac{e^{s_{ij}}}{\sum_{k}e^{s_{kj}}},\qquad o_j=\sum_i\beta_{ji}\,h(x_i).$$
 #
@@ -340,7 +352,7 @@ assert torch.allclose(beta.sum(1), torch.ones(16).double())
 o.shape
 
 # %% [markdown]
-# **The classic slip** is a softmax over the queries. Every *column* sums to one then, and a place gets whatever is left over for it: nothing, or many times its share.
+# **A common error** is a softmax over the queries. Then every *column* sums to one, and the weights of a query may sum to almost nothing, or to much more than one.
 
 # %%
 slip = s.softmax(1).T.sum(1)
@@ -348,12 +360,15 @@ assert slip.min() < .5 and slip.max() > 2
 slip.min().item(), slip.max().item()
 
 # %% [markdown]
-# The layer adds $o$, through one more linear map, to what was there, times a number $\gamma$ that training finds and that **starts at zero**: $y_j=x_j+\gamma\,W_v\,o_j$. (The paper leaves out the $1/\sqrt d$ that transformers put into the softmax; so do we.) With the run axis folded into channels, as `Conv` has it:
+# The layer adds $o$, after one more linear map, to its input, times a trained number $\gamma$ that **starts at zero**: $y_j=x_j+\gamma\,W_v\,o_j$. (The paper leaves out the $1/\sqrt d$ that transformers put into the softmax; so do we.) The run axis is folded into the channels, as for `Conv`:
 
 # %%
 #| export
 FoldedMaps = Annotated[Tensor, Shape("batch channels height width")]  # the channels of all runs
 
+
+# %% [markdown]
+# The layer has four convolutions of size one: for queries, keys, values, and the output. The class makes them, and $\gamma$.
 
 # %%
 #| export
@@ -408,6 +423,9 @@ def attention_map(self: SelfAttention, x: FoldedMaps) -> Tensor:
     return (queries.mT @ keys).softmax(-1)
 
 
+# %% [markdown]
+# The output is the input plus $\gamma$ times the weighted mean of the values.
+
 # %%
 #| export
 @patch
@@ -420,7 +438,7 @@ def forward(self: SelfAttention, x: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# **Fidelity.** Against the four lines above, run by run; then two things that follow from the formula. Places have no names: permute them, and the output is permuted. And one place alone attends to itself.
+# **Fidelity.** Against the four lines above, run by run; then two things that follow from the formula. If the places are permuted, the output is permuted in the same way. And a single place attends to itself.
 
 # %%
 layer = SelfAttention(6, runs=2, generator=g).double()
@@ -447,7 +465,7 @@ assert (alone == 1).all()
 tuple(layer.attention_map(fold_runs(maps, 2)).shape)
 
 # %% [markdown]
-# At $\gamma=0$ the layer does nothing, and none of its four maps hears a gradient; only $\gamma$ itself does. That is why attention starts slowly, and why nothing can break by adding it. The *sign* of $\gamma$ means nothing (the last map can take it over): what to watch is the length of what is added.
+# At $\gamma=0$ the layer is the identity, and its four maps have a gradient of zero; only $\gamma$ has a gradient. So attention starts slowly, and adding the layer changes nothing at first. The *sign* of $\gamma$ has no meaning (the last map can absorb it). The size of the added term is what matters.
 
 # %%
 fresh = SelfAttention(6, generator=g).double()
@@ -456,13 +474,16 @@ fresh(maps[0]).pow(2).sum().backward()
 {name: w.grad.abs().max().item() for name, w in fresh.named_parameters() if "bias" not in name}
 
 # %% [markdown]
-# Where to put it? Behind the convolution that brings the picture to half its side; deeper, less is left to look at, and higher up $N^2$ grows.
+# Where should the layer stand? We put it behind the convolution that gives a map of half the picture's side. Deeper maps have fewer places, and for larger maps the cost $N^2$ grows.
 
 # %%
 #| export
 ConvNet = Annotated[ConvGenerator | ConvDiscriminator,
                     InstanceOf((ConvGenerator, ConvDiscriminator))]
 
+
+# %% [markdown]
+# To choose a map, one must know the side of each. It follows from the kind of network and its number of convolutions.
 
 # %%
 #| export
@@ -473,6 +494,9 @@ def _map_sides(net: ConvGenerator | ConvDiscriminator) -> tuple[int, list[int]]:
         return net.outputs[-1], [net.start[-1] * 2 ** i for i in levels]
     return net.inputs[-1], [net.inputs[-1] // 2 ** i for i in levels]
 
+
+# %% [markdown]
+# This function puts the layer into an existing network, which then runs as before. So every convolutional game can be tried with attention.
 
 # %%
 #| export
@@ -500,26 +524,26 @@ def add_self_attention(net: ConvNet,  # of chapter 0.5; changed in place
 tuple(add_self_attention(conv_discriminator((3, 8, 8), 4))(torch.zeros(5, 3, 8, 8)).shape)
 
 # %% [markdown]
-# Same critic, same school, plus one layer. **Predict** its accuracy; and that of a plain dense net, which sees all pixels at once.
+# The same critic, trained in the same way, with one layer more. **Predict** its accuracy, and that of a fully connected net, which has all pixels as inputs.
 
 # %%
-far = school(add_self_attention(conv_discriminator((3, 8, 8), 16, 8, seeds), generator=seeds))
-dense = school(mlp((3, 8, 8), (), 64, runs=8, generator=seeds))
-results |= {"with attention": exam(far), "dense net": exam(dense)}
+far = fit_critics(add_self_attention(conv_discriminator((3, 8, 8), 16, 8, seeds), generator=seeds))
+dense = fit_critics(mlp((3, 8, 8), (), 64, runs=8, generator=seeds))
+results |= {"with attention": evaluate(far), "dense net": evaluate(dense)}
 results
 
 # %%
 seen, unseen = (results[name]["accuracy"] for name in ("with attention", "convolutions"))
 
 # %%
-claim("One self-attention layer lets a critic see that two far-apart lamps differ; convolutions "
-      "alone, even under a dense layer, see nothing",
+claim("One self-attention layer lets a critic detect that two far-apart squares differ; "
+      "convolutions alone, even under a dense layer, detect nothing",
       paper="Zhang et al. 2019", section="section 1: dependencies across regions; chance is 0.5",
       ours=seen, baseline=unseen,
       holds=seen.low > .99 and abs(unseen.mean - .5) < .03)
 
 # %% [markdown]
-# The dense net sees it too: its second hidden layer combines what the first has added up, and on 64 pixels it is cheap. What attention buys is that any two places of *any* map can meet, with the same few weights:
+# The fully connected net learns it too: its second hidden layer combines the sums of the first, and for 64 pixels it is cheap. The advantage of attention is that any two places of *any* map interact, with the same few weights:
 
 # %%
 def weights(net) -> int:
@@ -527,11 +551,11 @@ def weights(net) -> int:
     return sum(w.numel() for w in net.parameters()) // 8
 
 # %%
-{"convolutions": weights(blind), "attention layer": weights(far.convs[0][1]),
+{"convolutions": weights(convolutional), "attention layer": weights(far.convs[0][1]),
  "dense net": weights(dense)}
 
 # %% [markdown]
-# Whom does a place ask? The map the critic attends on has four places by four; a place at the left wall sees the left lamp only. Here is one real room, and where the place next to the left lamp looks, in four of the eight critics.
+# Which places have large weights? The attention map of the critic has four places by four; the window of a place at the left edge holds the left square only. Here is one real picture, and the attention of the place next to the left square, in four of the eight critics.
 
 # %%
 def looks(critic, x):
@@ -544,9 +568,9 @@ def looks(critic, x):
     hook.remove()
     return kept[0]
 
-def show_map(ax, room, beta, query: int, title: str):
-    "A room, and over it how much a query (white frame) looks at each of 4×4 places."
-    ax.imshow(rooms.picture(room[None])[0])
+def show_map(ax, x, beta, query: int, title: str):
+    "A picture, and over it the attention of a query (white frame) to each of 4×4 places."
+    ax.imshow(moving.picture(x[None])[0])
     ax.imshow(beta.reshape(4, 4), extent=(-.5, 7.5, 7.5, -.5), cmap="cividis", vmin=0, vmax=1,
               alpha=.6)
     ax.add_patch(Rectangle((query % 4 * 2 - .5, query // 4 * 2 - .5), 2, 2, fill=False, ec="w",
@@ -556,20 +580,20 @@ def show_map(ax, room, beta, query: int, title: str):
 # %%
 from matplotlib.patches import Rectangle
 
-one = rooms.clean(1, 1)[9]  # orange; the left lamp on rows 1 and 2, the right one on rows 2 and 3
+one = moving.clean(1, 1)[9]  # orange; left square on rows 1 and 2, right one on rows 2 and 3
 beta = looks(far, one.expand(8, 1, 3, 8, 8))[:, 0]
 figure, panels = axes(1, 5, size=(1.7, 1.9))
-image_grid(panels[0], rooms.picture(one[None]), 1, "the room")
+image_grid(panels[0], moving.picture(one[None]), 1, "the picture")
 for r, ax in enumerate(panels[1:]):
     show_map(ax, one, beta[r, 4], 4, f"seed {r}")
-Picture(figure, "A room with two orange lamps, and four maps of where the place at the left lamp "
-                "looks: twice at the other lamp, once along its wall, once at a neighbour")
+Picture(figure, "A picture with two orange squares, and four attention maps of the place at the "
+                "left square: two peak at the other square, one along its edge, one beside it")
 
 # %% [markdown]
-# Two look straight at the other lamp, one along the wall where it hangs, one at its own neighbour. How much of its attention does each wall send across, in all rooms? Places that asked anybody would send a quarter.
+# In two critics the weights are largest at the other square, in one along the edge where it stands, in one at a place beside the query. How much of its attention does each edge give to the other edge, over all pictures? Equal weights would give a quarter.
 
 # %%
-everywhere = torch.cat([rooms.clean(k, k) for k in range(3)])
+everywhere = torch.cat([moving.clean(k, k) for k in range(3)])
 maps = looks(far, everywhere.expand(8, *everywhere.shape))
 
 # %%
@@ -580,21 +604,22 @@ assert stronger.low > .25 or fast_mode()
  "right": [round(v, 2) for v in across[1].tolist()], "the stronger of the two": stronger}
 
 # %% [markdown]
-# One wall asks, and the other lets itself be asked: a comparison needs no more. Which of the two it is, and how sharply it looks, is a matter of the seed. A beautiful map is no proof of anything; take the first seeds, not the best.
+# One edge attends to the other; a comparison does not need both directions. Which of the two it is, and how sharp its weights are, depends on the seed. A single map proves nothing, so we show the first seeds, not the best.
 
 # %% [markdown]
 # ## A bound on every layer
-# A critic that sees far is a stronger critic, and chapter [1.4](../1_game/04_wasserstein.ipynb) showed what becomes of a generator whose critic may rise as steeply as it likes. SAGAN's answer needs no penalty: divide each weight matrix by its largest singular value,
+# A critic with attention is a stronger critic, and chapter [1.4](../1_game/04_wasserstein.ipynb) showed that the slopes of a critic must be bounded. SAGAN does this without a penalty: divide each weight matrix by its largest singular value,
 #
 # $$\bar W=\frac{W}{\sigma(W)},\qquad \sigma(W)=\max_{\|v\|=1}\|Wv\| .$$
 #
-# No matrix then stretches anything, and neither does a chain of them. An SVD at each step would be dear. But the weights move little, so that one **power iteration** a step is enough: keep a unit vector $u$, and go on from where it was,
+# Such a matrix makes no vector longer, and neither does a product of several. An SVD at each step would be expensive. But the weights change little, so that one **power iteration** a step is enough: keep a unit vector $u$, and continue from its last value,
 #
 # $$u\leftarrow\frac{WW^{\mathsf T}u}{\|WW^{\mathsf T}u\|},\qquad\sigma(W)\approx\|W^{\mathsf T}u\| .$$
 
 # %%
 #| export
 Matrix = Annotated[Tensor, Shape("*runs rows columns")]
+RowVector = Annotated[Tensor, Shape("*runs rows")]
 
 
 # %% [markdown]
@@ -605,15 +630,14 @@ Matrix = Annotated[Tensor, Shape("*runs rows columns")]
 @checked
 @torch.no_grad()
 def power_iteration(matrix: Matrix,  # (*runs, rows, columns)
-                    u: Tensor | None = None,  # to go on from, (*runs, rows)
+                    u: RowVector | None = None,  # to go on from, (*runs, rows)
                     n: Index = 1,  # iterations
                     ) -> Tensor:  # (*runs, rows)
     "A unit vector nearer to the direction that a matrix stretches most."
     if u is None:
         longest = matrix.norm(dim=-1).argmax(-1)[..., None, None]
         u = (matrix @ matrix.take_along_dim(longest, -2).mT)[..., 0]
-    check_shape("u", u, matrix.shape[:-1], matrix.dtype)
-    u = F.normalize(u, dim=-1)
+    u = F.normalize(u.to(matrix.dtype), dim=-1)
     for _ in range(n):
         u = F.normalize((matrix @ (matrix.mT @ u[..., None]))[..., 0], dim=-1)
     return u
@@ -626,15 +650,15 @@ def power_iteration(matrix: Matrix,  # (*runs, rows, columns)
 #| export
 @checked
 def spectral_norm(matrix: Matrix,  # W, (*runs, rows, columns)
-                  u: Tensor,  # a unit vector, (*runs, rows)
+                  u: RowVector,  # a unit vector, (*runs, rows)
                   ) -> Tensor:  # (*runs,)
     "‖Wᵀu‖: the largest singular value, or less while `u` is on its way. Differentiable in W."
-    check_shape("u", u, matrix.shape[:-1], matrix.dtype)
-    return torch.linalg.vector_norm((u[..., None, :] @ matrix).squeeze(-2), dim=-1)
+    images = u.to(matrix.dtype)[..., None, :] @ matrix
+    return torch.linalg.vector_norm(images.squeeze(-2), dim=-1)
 
 
 # %% [markdown]
-# **Fidelity.** Against an SVD: always from below, and there in the end. Its gradient is that of the singular value, the outer product of the two singular vectors.
+# **Fidelity.** Against an SVD: the estimate is never above the norm, and converges to it. Its gradient is that of the singular value, the outer product of the two singular vectors.
 
 # %%
 w = torch.randn(8, 20, 30, dtype=torch.float64, generator=g, requires_grad=True)
@@ -650,12 +674,15 @@ assert torch.allclose(slope, left[..., :1] @ right[:, :1], atol=1e-6)
 (slope - left[..., :1] @ right[:, :1]).abs().max().item()
 
 # %% [markdown]
-# In a network it is a *parametrization*: the layer keeps the free weight, and whoever reads `weight` gets the divided one. The vector $u$ is a buffer; it is saved with the network and moves only in `update_spectral_norm`.
+# In a network it is a *parametrization*: the layer keeps the free weight, and its attribute `weight` is the divided one. The vector $u$ is a buffer; it is saved with the network and changes only in `update_spectral_norm`. A weight is flattened to a matrix, so the number of its axes must be known, for the layers with and without a run axis.
 
 # %%
 #| export
 WEIGHT_AXES = {Linear: 2, nn.Linear: 2, Conv: 4, nn.Conv1d: 3, nn.Conv2d: 4}  # without runs
 
+
+# %% [markdown]
+# The class is such a parametrization. It starts with twenty iterations, so that the first norm is already close.
 
 # %%
 #| export
@@ -680,12 +707,15 @@ class SpectralNorm(nn.Module):
 
 
 # %% [markdown]
-# Layers of these kinds are bounded, but for those that are named in `but`.
+# Layers of these kinds are bounded, except for those that are named in `but`.
 
 # %%
 #| export
 Names = Annotated[Sequence[str], Texts()]
 
+
+# %% [markdown]
+# This function adds the parametrization to every layer of a network.
 
 # %%
 #| export
@@ -707,6 +737,9 @@ def add_spectral_norm(network: Network,  # changed in place
     return network
 
 
+# %% [markdown]
+# And this one does the power iterations. A loss calls it once for each turn.
+
 # %%
 #| export
 @checked
@@ -721,7 +754,7 @@ def update_spectral_norm(network: Network, n: Count = 1) -> nn.Module:  # the sa
 
 
 # %% [markdown]
-# Why not torch's own? It makes an iteration at every forward pass in training mode: with real and generated batches, two or three a step, and *to look at the critic changes the critic*. In this course a run must not notice that it is watched. Otherwise the two are one:
+# Why not torch's own? It makes an iteration at every forward pass in training mode: with real and generated batches, two or three a step, and *an evaluation of the critic changes the critic*. In this course an evaluation must not change a run. Otherwise the two agree:
 
 # %%
 torch.manual_seed(0)
@@ -742,7 +775,7 @@ assert torch.allclose(update_spectral_norm(ours)(z), out, atol=1e-9)
 (ours(z) - out).abs().max().item()
 
 # %% [markdown]
-# **What the bound is worth.** A dense net of such layers, with leaky ReLUs that stretch nothing either, has slope one at most, whatever its weights. A convolution does not: its kernel was flattened into a matrix, but it reads every pixel nine times. A kernel of nine equal weights has norm one as a matrix, and makes a flat picture three times as bright.
+# **What the bound guarantees.** A fully connected net of such layers, with leaky ReLUs, whose slope is at most one, has a slope of at most one, for any weights. A convolution does not: its kernel was flattened into a matrix, but it reads every pixel nine times. A kernel of nine equal weights has norm one as a matrix, and makes a flat picture three times as bright.
 
 # %%
 net = add_spectral_norm(mlp(2, (), 64, runs=8, generator=g)).double()
@@ -755,7 +788,7 @@ assert gradient_norm(slopes, scores).max() <= 1 + 1e-9
 gradient_norm(slopes, scores).max().item()
 
 # %% [markdown]
-# At most: here it is less than a tenth, for a random signal hardly passes three such layers. And the kernel:
+# The bound need not be reached: here the slope is less than a tenth, because random layers shrink most vectors. And the kernel:
 
 # %%
 flat = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular", bias=False).double()
@@ -767,7 +800,7 @@ bright.mean().item()
 
 # %% [markdown]
 # ## The game
-# All four parts together: the hinge, attention in one player or both, the bound (but for queries and keys), and **two rates**: instead of several turns for $D$, a rate four times as high. The paper bounds both players; a small generator whose layers may stretch nothing is slow to draw at all, so here the bound is on $D$ unless you ask for more.
+# All four parts together: the hinge, attention in one player or both, the bound (but for queries and keys), and **two rates**: instead of several turns for $D$, a rate four times as high. The paper bounds both players; a small generator with this bound learns slowly, so here the bound is on $D$ alone by default.
 
 # %%
 #| export
@@ -817,8 +850,8 @@ print(error_message(SAGAN, attention="everybody"))
 SAGAN(), SAGAN.turns
 
 # %% [markdown]
-# ## A generator that cannot agree with itself
-# A generator has the critic's trouble, the other way round. `conv_generator` starts with a dense layer, so every place knows all of $z$. But what is decided *later*, from what only a place knows, no other place knows. Take that to the end: a generator whose noise is local altogether, four numbers at each of $4\times4$ places. A place knows where it is, and draws.
+# ## A generator with local noise
+# A generator has a similar limit. `conv_generator` starts with a dense layer, so every place depends on all of $z$. But noise that enters *later*, at one place, does not reach distant places. Here is an extreme case: a generator with local noise only, four numbers at each of $4\times4$ places. Each place also gets its own position.
 
 # %%
 class Local(nn.Module):
@@ -840,15 +873,15 @@ class Local(nn.Module):
         return torch.tanh(unfold_runs(self.paint(F.leaky_relu(self.draw(x), .2)), self.runs))
 
 # %% [markdown]
-# Without attention the left lamp does not hear the noise of the right half, not a bit of it. So the colours of the two are *independent*, and with shares $p_k$ on the left and $q_k$ on the right they match with the chance
+# Without attention the left square does not depend on the noise of the right half. So the two colours are *independent*, and with shares $p_k$ on the left and $q_k$ on the right they match with probability
 #
 # $$P(\text{match})=\sum_kp_kq_k\ \le\ \max_k q_k .$$
 #
-# With equal shares on one side that is a third, whatever the other side does. And $P=1$ is possible in one way only: **one colour, always the same**.
+# With equal shares on one side this is a third, for any shares on the other. And $P=1$ is possible in one way only: **one colour, always the same**.
 
 # %%
 def far_change(attention: bool) -> float:
-    "How much the left lamp changes when the noise of the right half does."
+    "How much the left square changes when the noise of the right half does."
     G = Local(2, g, attention).double()
     z = torch.randn(2, 50, 4, 4, 4, dtype=torch.float64, generator=g)
     if attention:
@@ -863,33 +896,33 @@ far_change(False), far_change(True)
 
 # %% [markdown]
 # ### First without an adversary
-# Can attention mend it? To see what a generator *can* do, leave the critic at home, and let $G$ descend the entropic transport cost of chapter [5.4](04_likelihood.ipynb), batch against batch: it punishes a wrong pair and a missing colour alike.
+# Does attention help? To see what a generator *can* represent, we train it without a critic: $G$ descends the entropic transport cost of chapter [5.4](04_likelihood.ipynb), batch against batch. This cost is large for wrong pairs and for missing colours.
 
 # %%
 class Still(SAGAN):
-    "Local generators, with attention where the game says so; the lamps stand still."
+    "Local generators, with attention where the game says so; the squares do not move."
     def players(self, event, latent, runs, generator):
         default = super().players(event, latent, runs, generator)
         return default | {"G": Local(runs, generator, "G" in self.attention)}
 
 class Calm(Still):
-    "The same generators, and nobody criticises."
+    "The same generators, without a critic."
     turns = "G"
 
     def loss_G(self, t):
         return entropic_loss(t.x, t.G(t.z), entropy=2., sweeps=5, lead=2)
 
 # %%
-room = twins()
+fixed = twins()
 small = {"spectral": "", "networks": Networks("conv", width=8)}
 
 def alone(who: str):
     "Eight seeds of G without an adversary."
     game = Calm(attention=who, optimiser=Optimiser(.005, (.5, .9)), **small)
-    return Run(game, room, runs=8, batch=32, average=.98, device="cpu").step(steps(400))
+    return Run(game, fixed, runs=8, batch=32, average=.98, device="cpu").step(steps(400))
 
 calm = {"convolutions": alone(""), "with attention": alone("G")}
-agreed = {name: coverages(run.sample(1000), room, "fair") for name, run in calm.items()}
+agreed = {name: coverages(run.sample(1000), fixed, "fair") for name, run in calm.items()}
 coverage_table(agreed)
 
 # %%
@@ -900,11 +933,11 @@ def album(runs: dict, alt: str):
         image_grid(ax, framed(run.sample(8)[:4].flatten(0, 1)), 8, name)
     return Picture(figure, alt)
 
-album(calm, "Samples of four seeds, a row each: with convolutions one lamp has a clear colour and "
-            "the other is grey; with attention the two match, in all three colours")
+album(calm, "Samples of four seeds, a row each: with convolutions one square has a clear colour "
+            "and the other is grey; with attention the two match, in all three colours")
 
 # %% [markdown]
-# *High quality* is agreement here: the share of rooms with two clear lamps that match. *Captured* counts the colours that get at least half their share of such rooms. Without attention one lamp takes a colour and the other stays grey, in the middle between all colours, where no partner is too far away: the best that independent lamps can do. With one layer they match, in all colours, on every seed.
+# *High quality* is agreement here: the share of pictures with two clear squares that match. *Captured* counts the colours that get at least half their share of such pictures. Without attention one square has a clear colour and the other is grey, the mean of all colours: this has the smallest cost for independent squares. With one layer they match, in all colours, on every seed.
 
 # %%
 def both(group):
@@ -912,9 +945,9 @@ def both(group):
     return tuple(interval(getattr(c, name) for c in group) for name in ("high_quality", "captured"))
 
 (apart, _), (together, colours) = both(agreed["convolutions"]), both(agreed["with attention"])
-claim("A generator with local noise can paint two far lamps of one colour if it has attention, in "
+claim("A generator with local noise can draw two far squares of one colour if it has attention, in "
       "all three colours, and not without", paper="Zhang et al. 2019",
-      section="section 1; no adversary, share of matching rooms",
+      section="section 1; no adversary, share of matching pictures",
       ours=f"{together}, {colours} colours", baseline=apart,
       holds=together.low > .75 and apart.high < 1 / 3 and colours.low > 2.5)
 
@@ -922,33 +955,34 @@ claim("A generator with local noise can paint two far lamps of one colour if it 
 # ### Then with one
 # The same generators against a critic: hinge losses and two rates, the bound left out. Four seeds each, because convolutions are slow. Attention for nobody, for the critic alone, for both.
 #
-# **Predict** the agreement of each. The critic of the first *cannot* see whether lamps match; the lamps of the first two *cannot* know of each other.
+# **Predict** the agreement of each. The critic of the first game *cannot* detect whether the squares match; in the first two games the squares are *independent*.
 
 # %%
 players = {"nobody": "", "D": "D", "G and D": "GD"}
-games = {name: Run(Still(attention=who, **small), room, runs=4, batch=16, average=.98, device="cpu")
+games = {name: Run(Still(attention=who, **small), fixed, runs=4, batch=16, average=.98,
+                   device="cpu")
          for name, who in players.items()}
-judged = {f"attention: {name}": coverages(run.step(steps(500)).sample(1000), room, "fair")
+scored = {f"attention: {name}": coverages(run.step(steps(500)).sample(1000), fixed, "fair")
           for name, run in games.items()}
-coverage_table(judged)
+coverage_table(scored)
 
 # %%
-album(games, "Samples of four seeds, a row each, for three games: within a row all rooms are "
-             "alike, each lamp has one colour; in the second and third game both have the same")
+album(games, "Samples of four seeds, a row each, for three games: within a row all pictures are "
+             "alike, each square has one colour; in the second and third game both have the same")
 
 # %% [markdown]
-# Read the column *high quality* first. Where the critic has attention, the lamps of most seeds match, with attention in the generator or without it.
+# Read the column *high quality* first. Where the critic has attention, the squares of most seeds match, with attention in the generator or without it.
 #
-# Now read *captured*. No game captures more than one colour a seed, and where all lamps are blue any two match. The second generator has no other way: its lamps do not know of each other, so they can match always only if they have one colour always. The third generator has another way. It took that way without a critic, and in this short game it did not.
+# Now read *captured*. No game captures more than one colour a seed, and where all squares are blue any two match. The second generator has no other solution: its squares are independent, so they always match only if they always have one colour. The third generator can represent all three colours. Without a critic it learned to, and in this short game it did not.
 #
 # Four seeds of a short game are few. Another processor rounds otherwise, and then a seed may end elsewhere: in the third game we have seen four seeds of four that match, and three of four.
 
 # %%
-deaf, full = (both(judged[f"attention: {name}"]) for name in ("D", "G and D"))
-claim("In a game against a critic that sees far, a generator without attention leaves far lamps "
+in_D, full = (both(scored[f"attention: {name}"]) for name in ("D", "G and D"))
+claim("In a game against a critic with attention, a generator without it leaves far squares "
       "unmatched", paper="this course",
-      section="share of matching rooms", ours=deaf[0],
-      baseline="0.33, if its lamps had all colours", holds=deaf[0].high < .9, expect=False)
+      section="share of matching pictures", ours=in_D[0],
+      baseline="0.33, if its squares had all colours", holds=in_D[0].high < .9, expect=False)
 
 # %%
 claim("Agreement of nearly all samples says that a generator has learnt the law of the pairs",
@@ -958,22 +992,22 @@ claim("Agreement of nearly all samples says that a generator has learnt the law 
       expect=False)
 
 # %% [markdown]
-# **A consistency score without a coverage score is worthless.** It is the rule of this course once more: any number that only looks at single samples is at its best for a generator that makes one good sample.
+# **A consistency score needs a coverage score beside it.** Any measure of single samples has its best value for a generator that makes one good sample.
 #
-# What the paper reports is another matter, and another size: on ImageNet an Inception score of 52.52 against 36.8 before, a Fréchet distance of 18.65 against 27.62. An independent library (StudioGAN) says that it could not reproduce the model, and its own logs have 34.73; on CIFAR-10, where pictures are small, 14.01 with attention and 13.25 without. What two rates and the bound are worth we have not measured either: the games above are short, and the bound makes them slower. Both are settings of the game.
+# The paper's experiments are much larger: on ImageNet an Inception score of 52.52 against 36.8 before, a Fréchet distance of 18.65 against 27.62. An independent library (StudioGAN) says that it could not reproduce the model, and its own logs have 34.73; on CIFAR-10, where pictures are small, 14.01 with attention and 13.25 without. What two rates and the bound are worth we have not measured either: the games above are short, and the bound makes them slower. Both are settings of the game.
 
 # %% [markdown]
-# ## Under your hands: how far it looks
-# The critic with attention, and a dial for the length of what attention adds: $\gamma$ times a strength from $0$ to $1$. Left the logits of real and mixed rooms, all eight seeds; right where one place looks.
+# ## Under your hands: the strength of attention
+# The critic with attention, and a slider for the size of the added term: $\gamma$ times a strength from $0$ to $1$. Left are the logits of real and mixed pictures, all eight seeds; right is the attention map of one place.
 #
-# **Predict:** put the strength to zero. Does the critic become a little worse, or blind? And which places are asked by a place with no lamp in it?
+# **Predict:** set the strength to zero. How much accuracy is left? And what are the weights of a place whose window has no square?
 
 # %%
 import copy
 
 import ipywidgets as w
 
-def dimmed(strength: float):
+def scaled(strength: float):
     "The critics with attention, and γ times `strength`."
     critic = copy.deepcopy(far)
     with torch.no_grad():
@@ -982,15 +1016,15 @@ def dimmed(strength: float):
 
 # %%
 def scene(strength: float, query: int):
-    critic = dimmed(strength)
-    found = exam(critic)["accuracy"].mean
+    critic = scaled(strength)
+    found = evaluate(critic)["accuracy"].mean
     figure, (left, right) = axes(1, 2, size=(3.4, 2.6))
     with torch.no_grad():
         for x, colour, name, style in ((real, REAL, "real", "stepfilled"),
                                        (fake, FAKE, "mixed", "step")):
             left.hist(critic(x.expand(8, *x.shape)).flatten().clamp(-5, 5), 41, range=(-5, 5),
                       color=colour, label=name, histtype=style, alpha=.7)
-    left.set(xlabel="logit", ylabel="rooms", title=f"accuracy {found:.3f}")
+    left.set(xlabel="logit", ylabel="pictures", title=f"accuracy {found:.3f}")
     left.legend(frameon=False)
     show_map(right, one, looks(critic, one.expand(8, 1, 3, 8, 8))[0, 0, query], query,
              f"place {query} looks, seed 0")
@@ -1012,16 +1046,16 @@ w.VBox([w.HBox(controls), view])
 
 # %%
 controls[0].value = 0.
-assert view.value == scene(0., 4).png and interaction(dimmed(0.).double()).abs().max() < 1e-12
+assert view.value == scene(0., 4).png and interaction(scaled(0.).double()).abs().max() < 1e-12
 scene(0., 4)
 
 # %%
 controls[0].value = 1.
-{strength: round(exam(dimmed(strength))["accuracy"].mean, 3)
+{strength: round(evaluate(scaled(strength))["accuracy"].mean, 3)
  for strength in (0., .2, .4, .6, .8, 1.)}
 
 # %% [markdown]
-# At zero it is blind, to the last digit of float64: what is left are convolutions under a dense layer, and they add. The whole game is in the lab, with its rates, its attention and its samples: `Lab(SAGAN(), twins())`.
+# At zero the interaction vanishes, to the last digit of float64: what is left are convolutions under a dense layer, and these add. The whole game is in the lab, with its rates, its attention and its samples: `Lab(SAGAN(), twins())`.
 
 # %% [markdown]
 # ## In your own code
@@ -1086,7 +1120,7 @@ grade_attend(answer)
 
 
 # %% [markdown]
-# **3.** A local generator without attention paints its left lamp blue, orange and white in equal shares. It may choose the shares of the right lamp as it likes. What is the largest share of matching pairs?
+# **3.** A local generator without attention draws its left square blue, orange and white in equal shares. The shares of the right square may be any. What is the largest share of matching pairs?
 
 # %%
 @exercise(accepts=[1 / 3, .3333], rejects=[1, .5, 1 / 9, 2 / 3])
@@ -1100,12 +1134,12 @@ grade_match(answer)
 
 # %% [markdown]
 # ## Recap
-# - A critic of convolutions under a dense layer adds up what windows say. Of two things that never meet in a window it can not say whether they go together: accuracy 0.5, hinge loss 2, for any weights.
-# - Self-attention multiplies: every place asks every other, by a softmax over the *keys*. It starts as the identity, and only $\gamma$ learns at first.
-# - A generator whose parts do not hear each other has independent parts. It can be made to match in one way only: by making everything alike.
-# - A layer divided by its spectral norm stretches nothing; a flattened kernel may, up to three times. One power iteration a step is enough, and looking must not make one.
-# - Agreement, sharpness, realism: scores of single samples. Put a score of coverage beside each.
+# - A critic of convolutions under a dense layer is a sum over windows. It cannot detect whether two parts that never share a window fit together: accuracy 0.5, hinge loss 2, for any weights.
+# - Self-attention multiplies features of any two places, with a softmax over the *keys*. It starts as the identity, and only $\gamma$ is trained at first.
+# - A generator with local noise and no attention has independent parts. They always match only if they are always the same.
+# - A layer divided by its spectral norm makes no vector longer; a convolution whose flattened kernel was divided may, here three times. One power iteration a step is enough, and an evaluation must make none.
+# - Agreement, sharpness and realism are scores of single samples. Report a score of coverage beside each.
 #
-# **For later.** Why does a dense layer at the end not help the convolutions? Over which axis is the softmax, and how does one see a slip? What do two independent lamps match with? What does a critic have to see before a generator can be blamed?
+# **For later.** Why does a dense layer at the end not help the convolutions? Over which axis is the softmax, and how can an error be found? With which probability do two independent squares match?
 #
 # **References.** H. Zhang, I. Goodfellow, D. Metaxas, A. Odena, *Self-attention generative adversarial networks*, ICML 2019. T. Miyato, T. Kataoka, M. Koyama, Y. Yoshida, *Spectral normalization for generative adversarial networks*, ICLR 2018. J. Lim, J. Ye, *Geometric GAN*, 2017 (the hinge). M. Heusel et al., *GANs trained by a two time-scale update rule converge to a local Nash equilibrium*, NeurIPS 2017. X. Wang, R. Girshick, A. Gupta, K. He, *Non-local neural networks*, CVPR 2018. M. Kang, J. Shin, J. Park, *StudioGAN: a taxonomy and benchmark of GANs for image synthesis*, TPAMI 2023.

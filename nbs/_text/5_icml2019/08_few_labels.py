@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Few labels
-# > How can a generator draw what it is asked for, if one example in twenty has a label?
+# > How can a class-conditional generator be trained if one example in twenty has a label?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | My generator should draw what I ask for, and one example in twenty has a label. What do I do with the other nineteen? |
-# | **You will be able to** | build a discriminator that knows the question, train it on few labels, and measure apart what is covered and what is obeyed |
+# | **Question** | My generator should draw the class that I ask for, and one example in twenty has a label. How do I use the other nineteen? |
+# | **You will be able to** | build a class-conditional discriminator, train it on few labels, and measure coverage and class accuracy separately |
 # | **Paper** | Lucic, Tschannen, Ritter, Zhai, Bachem and Gelly, *High-fidelity image generation with fewer labels*, ICML 2019 |
 # | **Needs** | [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb), [4.1](../4_evidence/01_precision_recall.ipynb) |
 # | **Time** | about a minute of computing |
@@ -60,8 +60,8 @@ from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## Four copy machines
-# A generator $G(z,y)$ is given a class $y$ beside its noise, and should draw that class. It can fail twice: by not *covering* the data, and by not *obeying*. So we measure both: the Fréchet distance to scans that nobody trained on, and the share of samples in which the judge of chapter [0.3](../0_start/03_modes.ipynb) sees the class that was asked for.
+# ## Four baselines that copy
+# A generator $G(z,y)$ is given a class $y$ beside its noise, and should draw that class. It can fail in two ways: it does not *cover* the data, or it does not *obey*, that is, its samples are not of the class that was asked for. So we measure both: the Fréchet distance to held-out scans, and the share of samples in which the classifier of chapter [0.3](../0_start/03_modes.ipynb) sees the class that was asked for.
 
 # %%
 scans, g = digits(), torch.Generator().manual_seed(0)
@@ -80,9 +80,9 @@ def measured(x, asked) -> dict:
 
 
 # %% [markdown]
-# We know seven labels of each digit, seventy in all: one scan in twenty. Before training anything, build generators that only *copy* scans. They differ in the labels they were given, and show what each supply could teach at best:
+# We know seven labels of each digit, seventy in all: one scan in twenty. Before training anything, build generators that only *copy* scans. They differ in their labels, and show the best result that each source of labels allows:
 # - **labelled only** copies one of the seventy;
-# - **random** copies any scan, under a label from a die;
+# - **random** copies any scan, under a random label;
 # - **nearest** copies any scan, under the label of the most similar of the seventy;
 # - **all labels** copies any scan under its true label.
 #
@@ -117,7 +117,7 @@ copied = {supply: averaged([measured(*bag) for bag in seeds]) for supply, seeds 
 sheet(copied)
 
 # %% [markdown]
-# Seventy scans obey perfectly and are not the data: their distance is several times that of a fair sample. (Their recall is zero, because the ball around a picture that is handed out many times has no radius.) The die has the whole data and no meaning. The nearest neighbour has both, nearly: nine labels of ten are right. What noise would get:
+# The seventy scans have the right classes, but do not cover the data: their distance is several times that of a fair sample. (Their recall is zero, because the ball around a picture that occurs many times has radius zero.) Random labels cover the data and have no relation to the class. The nearest neighbour does nearly both: nine labels of ten are right. For comparison, the same numbers for noise:
 
 # %%
 dots = torch.rand(1000, 1, 8, 8, generator=g) * 2 - 1
@@ -137,11 +137,11 @@ Picture(figure, "Three sheets, a column for each digit asked for: labelled only 
                 "digits, random shows any, nearest shows mostly the right ones")
 
 # %% [markdown]
-# Copying is no generating. Can a GAN learn as much from each supply?
+# These baselines only copy. Can a GAN learn as much from each source of labels?
 
 # %% [markdown]
-# ## A discriminator that knows the question
-# $D$ sees a picture *and* the class it is said to show. The best $D$ is a log ratio (chapter [1.1](../1_game/01_minimax.ipynb)), now of pairs, and it has two parts:
+# ## A projection discriminator
+# $D$ sees a picture *and* its class. The best $D$ is a log ratio (chapter [1.1](../1_game/01_minimax.ipynb)), now of pairs, and it has two parts:
 #
 # $$\log\frac{p(x,y)}{q(x,y)}=\underbrace{\log\frac{p(x)}{q(x)}}_{\text{is it data?}}+\underbrace{\log\frac{p(y\mid x)}{q(y\mid x)}}_{\text{is it }y\text{?}}$$
 #
@@ -149,7 +149,9 @@ Picture(figure, "Three sheets, a column for each digit asked for: labelled only 
 #
 # $$D(x,y)=w\cdot\varphi(x)+e_y\cdot\varphi(x).$$
 #
-# On the same features sit two more heads, for later: $c$, which guesses the class, and $r$, which guesses how far a picture was turned.
+# The same features feed two more heads, which are used later: $c$ predicts the class, and $r$ predicts by how much a picture was turned.
+#
+# All functions of this chapter take classes. The first one checks them: their shape, their type and their range.
 
 # %%
 #| export
@@ -157,8 +159,7 @@ def check_classes(y: Any, shape: tuple[int, ...], classes: int, least: int = 0) 
     "`y`, if it is one class for each example: int64 of this shape, from `least` to `classes - 1`."
     check_shape("y", y, shape, torch.int64)
     if y.numel() and not least <= y.min() <= y.max() < classes:
-        found = f"{int(y.min())} to {int(y.max())}"
-        raise ValueError(f"y: expected classes {least} to {classes - 1}, got {found}")
+        raise ValueError(f"y: expected classes {least}…{classes - 1}, got {y.min()}…{y.max()}")
     return y
 
 
@@ -213,7 +214,7 @@ x, y = torch.randn(6, 2, generator=g, dtype=torch.float64), torch.tensor([0, 1, 
 assert torch.allclose(D(x, y), log_density(x, m[y]) - log_density(x, n[y]))
 
 # %% [markdown]
-# **A trap.** Much code writes $y$ as a row with a single 1 in it, and an unknown label as a row of zeros. The projection of zeros is zero: $D$ silently stops asking for the class. Here an unknown label is $-1$, and $D$ refuses it; to leave the question out one has to leave the argument out.
+# **A trap.** Much code writes $y$ as a row with a single 1 in it, and an unknown label as a row of zeros. The projection of zeros is zero: $D$ then ignores the class, without an error. Here an unknown label is $-1$, and $D$ refuses it. For a score without a class, leave the argument out.
 
 # %%
 zeros = D(x) + (D.e(x) * torch.zeros(6, 3)).sum(-1)     # what a row of zeros would have said
@@ -221,18 +222,21 @@ assert torch.equal(zeros, D(x)) and not torch.allclose(zeros, D(x, y))
 error_message(D, x, torch.tensor([0, 1, -1, -1, 1, 0]))
 
 # %% [markdown]
-# ## Let it guess
-# $D$'s features must know what digits look like, or it would not find fakes. So a linear head on them should be a good classifier, even from seventy labels. The paper trains it beside $D$ (*co-training*) and lets it fill in what is missing:
+# ## Co-training: inferred labels
+# $D$'s features must describe digits well, or $D$ could not find fakes. So a linear head on them should be a good classifier, even from seventy labels. The paper trains it beside $D$ (*co-training*) and lets it predict the missing labels:
 #
 # $$\hat y=\begin{cases}y&\text{if it is known}\\\arg\max_k c_k(\varphi(x))&\text{else}\end{cases}\qquad
 # L_D=\mathbb E\,\mathrm{sp}(-D(x,\hat y))+\mathbb E\,\mathrm{sp}(D(G(z,y),y))+\tfrac\gamma2\,\mathbb E\|\nabla_xD(x,\hat y)\|^2+\lambda\,\mathbb E_{\text{known}}\big[-\log\mathrm{softmax}(c(\varphi(x)))_y\big]$$
 #
-# with the softplus $\mathrm{sp}$ and R1 of chapter [1.4](../1_game/04_wasserstein.ipynb). (The paper has the hinge loss and spectral norm in their place, which nothing below turned out to need; and it has $\lambda=1$, which here pulls the features away from the game. On other seeds a third of that was better.) Two functions are new.
+# with the softplus $\mathrm{sp}$ and R1 of chapter [1.4](../1_game/04_wasserstein.ipynb). (The paper uses the hinge loss and spectral norm instead, which this data set does not need. It has $\lambda=1$; on other seeds a third of that was better here.) Two functions are new. Both take the scores of a classifier.
 
 # %%
 #| export
 ClassLogits = Annotated[Tensor, Shape("*runs batch classes")]
 
+
+# %% [markdown]
+# The first function fills in the unknown labels. It takes the likeliest class, so no gradient flows into the classifier.
 
 # %%
 #| export
@@ -248,6 +252,9 @@ def infer_labels(y: Tensor,  # classes, -1 where unknown, (*runs, batch)
     unknown = check_classes(y, logits.shape[:-1], logits.shape[-1], -1) < 0
     return torch.where(unknown, logits.argmax(-1), y)
 
+
+# %% [markdown]
+# The second function trains the classifier. It is the cross entropy of the examples whose label is known; the others count as zero.
 
 # %%
 #| export
@@ -272,7 +279,7 @@ assert torch.allclose(label_loss(logits, y), torch.tensor([sum(rows) / 3, 0.]).d
 infer_labels(y, logits).tolist()
 
 # %% [markdown]
-# **Another trap.** Nothing may flow from the game into the guess. If it did, $D$ could lower its loss by *naming* each scan so that it looks real. With $\arg\max$ nothing flows; with soft guesses, $\sum_k\mathrm{softmax}(c)_k\,e_k\cdot\varphi$, it does unless they are detached:
+# **Another trap.** No gradient of the adversarial loss may reach the inferred label. If it did, $D$ could lower its loss by choosing for each scan the class that looks most real. With $\arg\max$ nothing flows; with soft labels, $\sum_k\mathrm{softmax}(c)_k\,e_k\cdot\varphi$, it does unless they are detached:
 
 # %%
 def leak(guess) -> float:
@@ -288,13 +295,16 @@ assert leak(hard) == leak(soft.detach()) == 0 < leak(soft)
 leak(soft)
 
 # %% [markdown]
-# ## Turn it around
-# The second part of the paper gives the features something to learn from pictures without labels: turn some by 0, 90, 180 and 270 degrees and let the head $r$ tell by how much. $D$ learns it on real pictures; $G$, with a fifth of the weight, shall draw pictures whose turns can be told. The scores of the game see upright pictures only.
+# ## Self-supervision by rotation
+# The second part of the paper trains the features on pictures without labels: turn some by 0, 90, 180 and 270 degrees and let the head $r$ predict by how much. $D$ learns this on real pictures. $G$ has the same loss on its samples, with a fifth of the weight. The adversarial scores use upright pictures only. Pictures must be square, so that a quarter turn keeps their shape.
 
 # %%
 #| export
 SquarePictures = Annotated[Tensor, Shape("*runs batch channels side side")]
 
+
+# %% [markdown]
+# This function makes the data for the head $r$: each picture in its four positions, and the number of quarter turns as its class.
 
 # %%
 #| export
@@ -322,13 +332,16 @@ quarter.tolist()
 
 # %% [markdown]
 # ## The game
-# Each seed draws its own seven scans of each class, once, and keeps them. Latents end with the class in a row of zeros and a one. `label_source` says where the labels of the other scans come from; the rivals are settings of the same game. In each batch one real example of sixteen is a labelled one, so that there is something to learn the head from.
+# Each seed draws its own seven scans of each class, once, and keeps them. Latents end with the class in a row of zeros and a one. `label_source` says where the labels of the other scans come from; all methods that we compare are settings of the same game. In each batch one real example of sixteen is a labelled one, so that the head can be trained in every step.
 
 # %%
 #| export
 LABEL_SOURCES = ("inferred", "nearest", "random", "left out")
 PositiveShare = Annotated[float, Real(most=1., above=0.)]
 
+
+# %% [markdown]
+# The class holds the settings. It inherits the weight of R1 and the adversarial loss of chapter 1.4. A set with too few modes is refused before training starts.
 
 # %%
 #| export
@@ -352,7 +365,7 @@ class FewLabels(ZeroCentred):
 
 
 # %% [markdown]
-# The features are those of a discriminator without its last layer, `width` of them.
+# The features are those of a discriminator without its last layer, `width` of them. For pictures they can be convolutional; that needs `kind="conv"` and square pictures.
 
 # %%
 #| export
@@ -387,7 +400,7 @@ def players(self: FewLabels, event: tuple[int, ...], latent: int, runs: int,
 
 
 # %% [markdown]
-# A latent carries the class that it asks for. Three methods write it, read it and change it.
+# A latent ends with the class that it asks for. Three methods write it, read it and change it. The first draws latents for random classes.
 
 # %%
 #| export
@@ -400,6 +413,9 @@ def noise(self: FewLabels, *shape: int, generator: Generators = None,
     return torch.cat([z, F.one_hot(y, self.classes).to(z)], -1)
 
 
+# %% [markdown]
+# The losses need the classes that a batch of latents asks for, because $D$ scores pairs.
+
 # %%
 #| export
 @patch
@@ -407,6 +423,9 @@ def requested_classes(self: FewLabels, z: Tensor) -> Tensor:
     "The classes that latents ask for."
     return z[..., -self.classes:].argmax(-1)
 
+
+# %% [markdown]
+# For an evaluation we also need to choose the class and keep the noise.
 
 # %%
 #| export
@@ -418,7 +437,7 @@ def request_classes(self: FewLabels, z: Tensor, y: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# A real batch begins with labelled examples. The others get a label from `label_source`.
+# A real batch begins with labelled examples. They are drawn from the fixed ones, which are themselves drawn in the first step.
 
 # %%
 #| export
@@ -433,6 +452,9 @@ def labelled(self: FewLabels, t: Any, n: int) -> tuple[Tensor, Tensor]:
     return kept[torch.arange(len(kept), device=kept.device)[:, None], i], i // self.per_class
 
 
+# %% [markdown]
+# This method makes labels for examples without one, in one of three ways. No gradient flows, so the guess cannot be trained by the adversarial loss.
+
 # %%
 #| export
 @patch
@@ -445,6 +467,9 @@ def guess_labels(self: FewLabels, t: Any, x: Tensor) -> Tensor:
     with torch.no_grad():
         return t.D.c(t.D.body(x)).argmax(-1)
 
+
+# %% [markdown]
+# A batch is put together here: labelled examples first, then unlabelled ones with their guessed labels. The known labels are returned too, for the loss of the classifier.
 
 # %%
 #| export
@@ -486,6 +511,9 @@ def loss_D(self: FewLabels, t: Any) -> Tensor:
     return loss + self.rotation_loss(t, x) if self.rotation_weight else loss
 
 
+# %% [markdown]
+# $G$ is trained as in chapter 1.4, but on pairs of a sample and the class that was asked for.
+
 # %%
 #| export
 @patch
@@ -522,12 +550,12 @@ assert torch.allclose(small.game.loss_D(again), by_hand, atol=1e-6)
 given[0, :8], known[0, :8]
 
 # %% [markdown]
-# (Two rows of thirty-two are known; the others were guessed by a head that has learned nothing yet.)
+# (Two labels of thirty-two are known; the others were predicted by a head that is not trained yet.)
 #
-# ## Five supplies
+# ## Five sources of labels
 # The rate and the weight of R1 are the best of twelve pairs for *all labels*, on other seeds; no other pair improved *labelled only* by more than a few per cent. With 700 draws of each class hardly a scan is missing: that is *all labels*.
 #
-# **Predict:** where will each of the five stand, against its copy machine?
+# **Predict:** where will each of the five stand, compared with the baseline that copies?
 
 # %%
 def train(n: int = 600, **settings):
@@ -573,7 +601,7 @@ Picture(figure, "Eight seeds of five supplies: labelled only obeys and is far fr
                 "in the lower right corner")
 
 # %% [markdown]
-# The lower right corner is where one wants to be. Each of the two easy ways misses it along another axis, and a single number, whichever, would have praised one of them. Guessing comes close on both. Compare with the copy machines: *labelled only* falls short even of copying the seventy, and nobody reaches a fair sample, whatever the labels.
+# The best place is the lower right corner. *Labelled only* and *random* miss it along different axes, so a single number would rate one of them well. Inferred labels come close on both. Compared with the baselines, *labelled only* is worse than copying the seventy, and no generator reaches a fair sample, with any labels.
 
 # %%
 figure, panels = axes(1, 3, size=(3.2, 1.4))
@@ -585,7 +613,7 @@ Picture(figure, "Samples by the digit asked for: labelled only clean and right; 
 
 # %% [markdown]
 # ## Class by class
-# A mean over classes hides a class that fails. Asked for $y$, what does the judge see? And of the held-out scans of each class, how many lie in a ball around samples that were asked for it?
+# A mean over classes hides a class that fails. Asked for $y$, which class does the classifier see? And of the held-out scans of each class, how many lie in a ball around samples of that class?
 
 # %%
 def confusion(name: str):
@@ -616,7 +644,7 @@ Picture(figure, "Left, asked against seen for inferred labels: a bright diagonal
                 "by class: labelled only near zero in every class, inferred near all labels")
 
 # %% [markdown]
-# And what was $D$ told? Of the scans that were named a 9, how many are one?
+# Which labels did $D$ get? Of the scans that were labelled as a 9, how many are one?
 
 # %%
 @torch.no_grad()
@@ -637,10 +665,10 @@ pd.DataFrame(torch.stack(by_digit).numpy().round(2),
              ["all labels, obeys", "inferred, obeys", "scans rightly named"], range(10))
 
 # %% [markdown]
-# Most digits are as well off as with all labels, and a few pay for all: those that are poorly named are poorly drawn. But not quite as poorly.
+# Most digits are as good as with all labels. A few are worse: digits whose labels are often wrong are also drawn less well, but the samples are right more often than the labels.
 #
-# ## More obedient than its labels
-# One in ten of the nearest neighbour's labels is wrong. Yet the generator that learned from them errs less often. How right was what $D$ was told, seed by seed, the labelled sixteenth of each batch included?
+# ## Samples can be more accurate than labels
+# One in ten of the nearest neighbour's labels is wrong. Yet the generator trained on them makes fewer errors. How accurate were the labels that $D$ got, seed by seed, the labelled sixteenth of each batch included?
 
 # %%
 def share_right(run):
@@ -654,9 +682,9 @@ right_share = {name: interval(share_right(runs[name])) for name in ("nearest", "
  for name, share in right_share.items()}
 
 # %% [markdown]
-# A likely reason: a wrong label makes a rare pair, a 1 said to be a 9 among many 9s said to be 9s, and rare things are what a generator leaves out. What loses modes elsewhere in this course here cleans labels.
+# A likely reason: a wrong label makes a rare pair, such as a 1 labelled as a 9 among many 9s, and a generator tends to leave rare examples out. Mode loss, which does harm elsewhere in this course, here removes wrong labels.
 #
-# ## And the turns?
+# ## Does the rotation loss help?
 
 # %%
 turning = train(rotation_weight=.1)
@@ -666,7 +694,7 @@ sheet({"inferred": found["inferred"], "inferred, turned": found["turned"]})
 
 
 # %% [markdown]
-# Nothing gained that eight seeds can see. Has the head not learned it? Ask it, on held-out scans, digit by digit:
+# There is no gain that eight seeds can show. Has the head not learned the task? Its accuracy on held-out scans, digit by digit:
 
 # %%
 @torch.no_grad()
@@ -679,7 +707,7 @@ def tells(run):
 {k: round(v, 2) for k, v in enumerate(tells(turning).tolist())}
 
 # %% [markdown]
-# It has, nearly everywhere; hardest are the digits that look almost the same upside down. But what it had to learn for that, $D$ knew already, from looking for fakes. A heavier weight only drew $D$ away from its work. The paper's gain is on ImageNet, where features are harder to come by.
+# It has, for nearly all digits; the hardest are those that look almost the same upside down. But the features that it needs, $D$ had learned already from the adversarial loss. A larger weight did not help. The paper's gain is on ImageNet, where good features are harder to learn.
 
 # %% [markdown]
 # ## Verdicts
@@ -736,13 +764,13 @@ claim("Telling turned pictures apart improves the Fréchet distance", paper="Luc
       baseline=value("inferred"), holds=value("turned").high < value("inferred").low, expect=False)
 
 # %% [markdown]
-# The label of the nearest neighbour costs one line, takes nothing from $D$'s features, and is not beaten: as often right, and nearer to the data. A classifier that is good *before* training is the better source of labels here. So begin with the best classifier that you can get from your labels, and keep co-training for data in which pixels are poor neighbours.
+# The label of the nearest neighbour takes one line of code, needs no part of $D$, and is not beaten: its samples are right as often, and nearer to the data. A classifier that is good *before* training is the better source of labels here. So begin with the best classifier that you can get from your labels, and use co-training for data in which pixel distances say little.
 
 # %% [markdown]
-# ## Under your hands: change the supply
-# One seed, young, trained with random labels. Choose what becomes of the scans without a label, and play a hundred steps at a time. First make it obey; then choose *left out* and watch the recall.
+# ## Under your hands: change the source of labels
+# One seed, trained for 300 steps with random labels. Choose the source of labels for the other scans, and train a hundred steps at a time. First choose *inferred* until the samples have the right class; then choose *left out* and watch the recall.
 #
-# **Predict:** how many hundreds of steps does it take to obey, after three hundred of nonsense?
+# **Predict:** how many hundreds of steps does it take until most samples have the right class?
 
 # %%
 import ipywidgets as w
@@ -800,7 +828,7 @@ still
 {source: round(row["Fréchet"], 2) for source, row in (("inferred", after), ("left out", lost))}
 
 # %% [markdown]
-# Most of the recall is gone, while the sheet looks better than before and the Fréchet distance has hardly noticed: seventy clean scans against many blurred ones. Choose *inferred* again, and the recall comes back.
+# Most of the recall is gone, while the sheet looks better than before and the Fréchet distance has hardly changed: there are fewer kinds of scans, but they are clean. Choose *inferred* again, and the recall comes back.
 #
 # The lab plays it on eight modes of the plane: `Lab(FewLabels(), ring(radius=2))`.
 #
@@ -821,7 +849,7 @@ assert loss.isfinite() and my_D.c.weight.grad.abs().sum() > 0
 
 # %% [markdown]
 # ## Exercises
-# **1.** Of ten equally frequent classes, one example in twenty keeps its true label; all others get one from a die with ten faces. A generator copies these pairs perfectly. Which share of its samples obeys?
+# **1.** Of ten equally frequent classes, one example in twenty keeps its true label; all others get a random one of the ten. A generator copies these pairs perfectly. Which share of its samples has the class that was asked for?
 
 # %%
 @exercise(accepts=[.145, .05 + .95 / 10], rejects=[.1, .05, .15, .95, .095])
@@ -893,12 +921,12 @@ grade_floor(answer)
 
 # %% [markdown]
 # ## Recap
-# - A generator that is asked can fail twice. Measure what it covers and what it obeys apart; each of the easy ways is perfect in one of them.
+# - A class-conditional generator can fail in coverage and in class accuracy. Measure both separately; each of the two simple methods is perfect in one of them.
 # - A projection discriminator is $w\cdot\varphi+e_y\cdot\varphi$: the log ratio of pairs, if classes are linear in the features.
-# - Seventy labels are enough to guess the others, with a head on $D$'s own features or with a nearest neighbour. Nothing may flow from the game into the guess, and an unknown label is no row of zeros.
+# - Seventy labels are enough to guess the others, with a head on $D$'s own features or with a nearest neighbour. No gradient of the adversarial loss may reach the inferred labels, and an unknown label is no row of zeros.
 # - A generator leaves rare pairs out, and wrong labels are rare pairs.
-# - Turning pictures changes nothing here.
+# - The rotation loss changes nothing here.
 #
-# **For later.** Which of the two numbers does a copy of the labelled scans spoil? Why is the second part of the log ratio linear in the features? What would $D$ do if it might choose the labels? Why can samples be right more often than the labels?
+# **For later.** Which of the two numbers is bad for a copy of the labelled scans? Why is the second part of the log ratio linear in the features? What would $D$ do if gradients reached the labels? Why can samples be right more often than the labels?
 #
 # **References.** M. Lucic, M. Tschannen, M. Ritter, X. Zhai, O. Bachem, S. Gelly, *High-fidelity image generation with fewer labels*, ICML 2019. T. Miyato, M. Koyama, *cGANs with projection discriminator*, ICLR 2018. S. Gidaris, P. Singh, N. Komodakis, *Unsupervised representation learning by predicting image rotations*, ICLR 2018. T. Chen et al., *Self-supervised GANs via auxiliary rotation loss*, CVPR 2019.

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Holes in a table
-# > May a GAN fill the missing cells of a table, and how does one judge the result?
+# > Can a GAN fill the missing cells of a table, and how is the result evaluated?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | Cells of my table are missing. May a GAN fill them in, and how would I know that it did it well? |
-# | **You will be able to** | hide cells, fill them, and judge the result by more than its error; write a discriminator that judges each cell; say when that game has a wrong answer that nobody can object to |
+# | **Question** | Cells of my table are missing. Can a GAN fill them in, and how do I measure how well it does? |
+# | **You will be able to** | hide cells, fill them, and evaluate the result by more than its error; write a discriminator that scores each cell; say when a wrong solution is optimal for that game |
 # | **Paper** | Hwang, Jung and Yoon, *HexaGAN: generative adversarial nets for real world classification*, ICML 2019; of its six networks the three that fill in features |
 # | **Needs** | [0.4](../0_start/04_coverage.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |
 # | **Time** | about a minute of computing |
@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 
-from modelab.core.checks import check_shape, check_tensors
+from modelab.core.checks import check_shape
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators, rand, randint, randn
 from modelab.core.signatures import (Bools, checked, Function, Index, InstanceOf, NonNegative,
@@ -54,8 +54,8 @@ from modelab.data.mixtures import mixture, ring
 from modelab.evaluation.coverage import coverage_table, coverages
 
 # %% [markdown]
-# ## The value that nobody has
-# Sixteen modes on a circle of radius 2. A row of our table is a point, its two coordinates are the columns. A missing value is a NaN, as everywhere.
+# ## The mean need not be a possible value
+# Sixteen modes on a circle of radius 2. A row of our table is a point, its two coordinates are the columns. A missing value is a NaN, as in other libraries. Infinity is refused.
 
 # %%
 #| export
@@ -65,18 +65,23 @@ class NoInfinity(Shape):
 
     def check(self, name: str, value: Any) -> Tensor:
         "`value`, if it is such a tensor."
-        check_tensors(**{name: value})
+        value = super().check(name, value)
         if value.isinf().any():
-            raise ValueError(f"{name}: expected finite numbers, or NaN for missing ones, got "
-                             f"infinity")
+            raise ValueError(f"{name}: expected finite numbers, or NaN for missing, got infinity")
         return value
 
+
+# %% [markdown]
+# All functions of this chapter take rows, and most take a mask beside them. Their shapes are declared once.
 
 # %%
 #| export
 Rows = Annotated[Tensor, Shape("*runs n d")]  # NaN stands where a value is missing
 CellMask = Annotated[Tensor, Bools("*runs n d")]
 
+
+# %% [markdown]
+# To measure an imputer, the truth must be known. So cells of complete rows are hidden at random.
 
 # %%
 #| export
@@ -112,7 +117,7 @@ assert torch.equal(fill_holes(holed, x), x)
 holed, fill_holes(holed, torch.zeros(4, 2))
 
 # %% [markdown]
-# Eight seeds: 1000 rows to learn from, half of their cells hidden, and 2500 rows to be judged, each with one of its two cells hidden. Four imputers of scikit-learn.
+# Eight seeds: 1000 rows to learn from, half of their cells hidden, and 2500 rows for the evaluation, each with one of its two cells hidden. Four imputers of scikit-learn.
 
 # %%
 def seeds(first: int):
@@ -140,9 +145,9 @@ imputers = {"mean of the column": SimpleImputer, "iterative regression": Iterati
 done = {name: by_sklearn(make, train, test) for name, make in imputers.items()}
 
 # %% [markdown]
-# The score of the field is the root mean squared error over the holes of a row, averaged over rows.
+# The usual measure is the root mean squared error over the holes of a row, averaged over rows.
 #
-# **Predict:** which of the four has the smallest error? And which writes rows that could be real?
+# **Predict:** which of the four has the smallest error? And which gives completed rows that could be real?
 
 # %%
 #| export
@@ -157,7 +162,7 @@ def row_rmse(x: Rows,  # with holes, (*runs, n, d)
 
 
 # %%
-def judged(name: str, filled) -> dict:
+def evaluate(name: str, filled) -> dict:
     "Error, and coverage by the completed rows, of one way to fill the test rows."
     found[name] = coverages(filled, circle)
     errors[name] = interval(row_rmse(test, filled, truth))
@@ -165,7 +170,7 @@ def judged(name: str, filled) -> dict:
 # %%
 found, errors = {}, {}
 for name, filled in done.items():
-    judged(name, filled)
+    evaluate(name, filled)
 
 # %%
 def other_rows(s):
@@ -173,9 +178,9 @@ def other_rows(s):
     return torch.stack([circle.sample(2500, s)[:, 0], circle.sample(2500, s)[:, 1]], 1)
 
 # %%
-judged("null: any value of the column",
+evaluate("null: any value of the column",
        fill_holes(test, torch.stack([other_rows(s) for s in seeds(400)])))
-judged("floor: the truth", truth)
+evaluate("floor: the truth", truth)
 
 # %%
 def sheet(*names: str):
@@ -214,9 +219,9 @@ claim("The imputer with the smallest error writes rows more than half of which l
       holds=interval([c.high_quality for c in found[by_error]]).high < .5)
 
 # %% [markdown]
-# A cross through the empty middle of the circle, and it has about the best error of all. It is the collapse of this course again, inside a row: two values are possible, far apart, and the imputer writes neither.
+# The completed rows form a cross through the empty middle of the circle, and their error is nearly the smallest of all. This is a collapse inside a row: two values are possible, far apart, and the imputer gives neither.
 #
-# That is no accident of this table. Let $y$ be the hidden value and $\hat y$ what we write, given all that we know. The *mean* has the smallest squared error there is. A *draw* from the right law, independent of $y$, has exactly twice as much:
+# This holds for every table. Let $y$ be the hidden value and $\hat y$ the value that we fill in, given all that we know. The *mean* has the smallest squared error there is. A *draw* from the right law, independent of $y$, has exactly twice as much:
 #
 # $$\mathbb E\,(y-\mathbb E y)^2=\operatorname{Var}y,\qquad \mathbb E\,(y-\hat y)^2=2\operatorname{Var}y .$$
 
@@ -229,17 +234,17 @@ assert torch.isclose(p @ (y[:, None] - y).square() @ p, 2 * variance)
 (p @ (y[:, None] - y).square() @ p / variance).sqrt().item()
 
 # %% [markdown]
-# So an imputer that is *right* pays a factor of $\sqrt2$, and by RMSE alone nobody will ever choose it. If you want one number per cell, the mean is your answer and this chapter is over. If the rows are to be used *as rows*, by a classifier, in a correlation, by somebody who looks, it is not.
+# So the RMSE of an imputer that draws from the *right* law is larger by a factor of $\sqrt2$, and a comparison by RMSE alone never chooses it. If you need one number per cell, the mean is the best choice. If you use the completed rows *as rows*, in a classifier or a correlation, it is not.
 
 # %% [markdown]
-# ## Every cell has a judge
-# The imputer is a generator. It sees a row whose holes are filled with noise $z$, and which cells are shown (the mask $m$, one where shown); it proposes a value $\bar x$ for every cell, and the holes take theirs:
+# ## A discriminator of cells
+# The imputer is a generator. It sees a row whose holes are filled with noise $z$, and which cells are shown (the mask $m$, one where shown); it proposes a value $\bar x$ for every cell, and the holes are filled with these values:
 #
 # $$\hat x=m\odot x+(1-m)\odot\bar x,\qquad \bar x=G\big(m\odot x+(1-m)\odot z,\;m\big).$$
 #
-# (The paper has two networks one after the other, an encoder and a generator; we write them as one.) A row with nothing shown is noise and nothing else, so the same $G$ makes whole rows: `Run.sample` and `coverage` work as ever.
+# (The paper has two networks one after the other, an encoder and a generator; we write them as one.) A row with nothing shown holds only noise, so the same $G$ makes whole rows, and `Run.sample` and `coverage` work.
 #
-# The discriminator says a number for *every cell* of $\hat x$: was it shown or filled? As in chapter [1.4](../1_game/04_wasserstein.ipynb), only cell by cell. Each column has its own share of holes, so means are taken column by column, over those who are in it:
+# The discriminator gives a score for *every cell* of $\hat x$: was it shown or filled? The loss is that of chapter [1.4](../1_game/04_wasserstein.ipynb), cell by cell. Each column has its own share of holes, so means are taken column by column, over the rows that belong in them:
 #
 # $$L_D=\frac1d\sum_k\left[\frac{\sum_n(1-m_{nk})\,D_k(\hat x_n)}{\sum_n(1-m_{nk})}-\frac{\sum_n m_{nk}\,D_k(\hat x_n)}{\sum_n m_{nk}}\right],\qquad L_G=-\frac1d\sum_k\frac{\sum_n(1-m_{nk})\,D_k(\hat x_n)}{\sum_n(1-m_{nk})}.$$
 
@@ -251,7 +256,7 @@ def _column_means(values: Tensor, among: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# With it, both losses are one line each.
+# With it, both losses are one line each. First that of the discriminator.
 
 # %%
 #| export
@@ -262,6 +267,9 @@ def cell_discriminator_loss(scores: Rows,  # of the cells of completed rows, (*r
     "Wasserstein loss by cell: filled cells should score low, shown ones high (Hwang et al. 2019)."
     return _column_means(scores, ~shown) - _column_means(scores, shown)
 
+
+# %% [markdown]
+# The imputer's loss uses the filled cells only: it should raise their scores.
 
 # %%
 #| export
@@ -287,11 +295,11 @@ full = torch.ones_like(m)
 cell_discriminator_loss(scores, m).item(), cell_generator_loss(scores, full).item()
 
 # %% [markdown]
-# (A column without holes has nothing to say, and gives 0 and not a NaN.) Two things are added. The imputer should repeat what it was shown, and the discriminator may not be steep: for each of its outputs, at rows in which that cell is shown, the squared slope in the *whole row*:
+# (A column without holes gives 0 and not a NaN.) Two terms are added. The imputer should reproduce the cells that it was shown, and the gradient of the discriminator is penalized: for each of its outputs, at rows in which that cell is shown, the squared slope in the *whole row*:
 #
 # $$R=\frac1d\sum_k\frac{\sum_n m_{nk}\,\|\nabla_{\hat x}D_k(\hat x_n)\|^2}{\sum_n m_{nk}} .$$
 #
-# Thirty columns would be thirty backward passes. One is enough if each row has one of its cells drawn by lot, and what it says is counted $d$ times: right on average.
+# Thirty columns would be thirty backward passes. One pass is enough if one cell of each row is chosen at random and its slope is multiplied by $d$: this estimate is unbiased. The reconstruction error comes first.
 
 # %%
 #| export
@@ -306,12 +314,15 @@ def cell_reconstruction_loss(filled: Rows,  # a value for every cell, (*runs, n,
 
 
 # %% [markdown]
-# The penalty asks autograd for the slope of one output per row: of each in turn, or of one drawn by lot.
+# The penalty computes the slope of one output per row: of each in turn, or of one chosen at random. It takes any function from rows to scores.
 
 # %%
 #| export
 CellCritic = Annotated[Callable[[Tensor], Tensor], Function("*runs n d -> *runs n d")]
 
+
+# %% [markdown]
+# The slopes are averaged as the scores are, column by column over the rows in which the cell is shown. The exact version is there to test the sampled one.
 
 # %%
 #| export
@@ -340,7 +351,7 @@ def cell_penalty(critic: CellCritic,  # rows (*runs, n, d) to a score for each c
 
 
 # %% [markdown]
-# **Fidelity.** With one hidden layer, $D=W_2\,\mathrm{relu}(W_1x+b)$, the slopes are in closed form: $W_2\,\mathrm{diag}(W_1x+b>0)\,W_1$. And the lot is right on average:
+# **Fidelity.** With one hidden layer, $D=W_2\,\mathrm{relu}(W_1x+b)$, the slopes are in closed form: $W_2\,\mathrm{diag}(W_1x+b>0)\,W_1$. And the random choice is right on average:
 
 # %%
 W1, W2, b = (torch.randn(*s, dtype=torch.float64, generator=g) for s in ((8, 3), (3, 8), (8,)))
@@ -357,14 +368,17 @@ by_jacobian.item(), lots.mean().item()
 
 # %% [markdown]
 # ## The game
-# A batch comes, with holes of its own or without. The game hides a further share `rate` of its cells. Neither player sees what is hidden. One setting is not the paper's, and is explained when we need it: `reconstruct`.
+# The rows of a batch may have holes. The game hides a further share `rate` of the cells. Neither player sees the hidden values. One setting is not the paper's, and is explained below: `reconstruct`.
 #
-# The imputer puts noise into the holes, and shows the network which cells were known.
+# An example may be a row or a picture, so the networks are told its shape.
 
 # %%
 #| export
 EventShape = Annotated[Sequence[int], Wholes(1)]
 
+
+# %% [markdown]
+# This wrapper puts noise into the holes and appends the mask. The network inside sees nothing of the hidden values.
 
 # %%
 #| export
@@ -388,7 +402,7 @@ class ImputerNetwork(nn.Module):
 
 
 # %% [markdown]
-# The discriminator's answer is a score for each cell. Where one score per row is asked for, as in the lab, it is their mean.
+# The discriminator gives a score for each cell. Where one score per row is needed, as in the lab, it is their mean.
 
 # %%
 #| export
@@ -410,7 +424,7 @@ class CellDiscriminator(nn.Module):
 
 
 # %% [markdown]
-# For pictures there are convolutional players: they keep the picture's size, since every pixel is a cell.
+# For pictures there are convolutional players. They keep the picture's size, since every pixel is a cell. Each output depends on a window of 2·`depth` + 3 pixels, so larger holes need a larger `depth`.
 
 # %%
 #| export
@@ -435,19 +449,26 @@ class PixelNetwork(nn.Module):
 PixelNetwork(2, 1, 4, 2, 8, None)(torch.zeros(8, 5, 2, 6, 7)).shape
 
 # %% [markdown]
-# The game itself: the settings, and who moves.
+# Two settings have a few named values. The lab and the tests list them.
 
 # %%
 #| export
 RECONSTRUCTED_CELLS, NOISE_PRIORS = ("shown", "hidden"), ("normal", "uniform")
 
 
+# %% [markdown]
+# Besides its settings the class has its order of turns. Without the adversarial loss there is no turn for $D$.
+
 # %%
 #| export
 @register_game
 @dataclass(kw_only=True)
 class Imputer(AdversarialGame):
-    "The part of HexaGAN (Hwang et al. 2019) that fills holes: an imputer G, and a D of cells."
+    """The part of HexaGAN (Hwang et al. 2019) that fills holes: an imputer G, and a D of cells.
+
+    The cells of a picture are its pixels. With convolutions a pixel depends on a window around it,
+    2·depth + 3 pixels wide. Rows that are no pictures take `kind="mlp"` alone.
+    """
     G: Player = None  # your own, from (2c, ...) to (c, ...) for an event (c, ...)
     D: Player = None  # from rows to a score for each cell
     rate: Share = .5  # of the cells that the game hides, besides what is missing already
@@ -464,10 +485,17 @@ class Imputer(AdversarialGame):
         "D's turn, if its scores count, then G's."
         return "D G" if self.adversarial_weight else "G"
 
-    def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
-        "What is put into holes before G sees them."
-        draw = randn if self.prior == "normal" else rand
-        return draw(*shape, generator=generator, device=device)
+
+# %% [markdown]
+# The noise is normal, or uniform for tables that are scaled to $[0,1]$.
+
+# %%
+#| export
+@patch
+def noise(self: Imputer, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
+    "What is put into holes before G sees them."
+    draw = randn if self.prior == "normal" else rand
+    return draw(*shape, generator=generator, device=device)
 
 
 # %% [markdown]
@@ -485,6 +513,9 @@ def _cell_network(self: Imputer, inputs: tuple[int, ...], event: tuple[int, ...]
         raise ValueError(f'kind: expected "mlp" for {event}, which is no picture, got "conv"')
     return PixelNetwork(inputs[0], event[0], self.networks.width, self.networks.depth, **kw)
 
+
+# %% [markdown]
+# The network of $G$ takes twice as many inputs as an example has, because the mask comes with the values.
 
 # %%
 #| export
@@ -511,6 +542,9 @@ def filled(self: Imputer, t: Any) -> tuple[Tensor, Tensor]:
     return x, t.G(t.z, x.view_as(t.x)).flatten(2)
 
 
+# %% [markdown]
+# The loss of $D$ works on flat rows, also for pictures. Its first part is the Wasserstein loss by cell, its second the penalty.
+
 # %%
 #| export
 @patch
@@ -524,6 +558,9 @@ def loss_D(self: Imputer, t: Any) -> Tensor:
     loss = cell_discriminator_loss(scores(rows), shown)
     return loss + self.penalty_weight * cell_penalty(scores, rows, shown, generator=t.generator)
 
+
+# %% [markdown]
+# The loss of $G$ has two parts: the reconstruction of the chosen cells, and the scores of the cells that it filled.
 
 # %%
 #| export
@@ -565,9 +602,9 @@ def impute_rows(run: Annotated[Run, InstanceOf(Run)],  # of an `Imputer`
 
 
 # %% [markdown]
-# First without the adversary, and $G$ asked for the cells that the game *hid*. Then the paper's: half of the cells hidden, $G$ asked for what it was *shown*, and of the holes it hears from $D$ alone. (A penalty weight of 0.1 and a learning rate of 0.004 were chosen among a handful on a circle of eight modes; at the paper's weight of 10, made for columns in $[0,1]$, $D$ is too flat here.)
+# First without the adversary, and $G$ asked for the cells that the game *hid*. Then the paper's: half of the cells hidden, $G$ asked for what it was *shown*, and the filled cells trained by $D$ alone. (A penalty weight of 0.1 and a learning rate of 0.004 were chosen among a handful on a circle of eight modes; the paper's weight of 10 is meant for columns in $[0,1]$ and is too strong here.)
 #
-# **Predict:** what does reconstruction alone write? And the paper's imputer?
+# **Predict:** where are the rows that reconstruction alone completes? And those of the paper's imputer?
 
 # %%
 def play(modes=circle, n: int = 800, **rules):
@@ -576,35 +613,35 @@ def play(modes=circle, n: int = 800, **rules):
 
 # %%
 runs = {"reconstruction alone": play(adversarial_weight=0., reconstruct="hidden", n=300),
-        "cells judged, half hidden": play()}
+        "adversarial, half hidden": play()}
 for name, run in runs.items():
-    judged(name, impute_rows(run, test))
+    evaluate(name, impute_rows(run, test))
 sheet("mean of the column", *runs, "null: any value of the column", "floor: the truth")
 
 # %% [markdown]
-# Reconstruction writes the cross once more, as it must: it *is* the mean. The paper's imputer has left the middle, at a larger error, as promised. But it has gone less than half of the way from the null, values of the column drawn without a look at the cell beside, to the floor. And whole rows, made from noise alone?
+# Reconstruction gives the cross again, because it learns the mean. The rows of the paper's imputer are not in the middle, and its error is larger, as expected. But it covers less than half of the distance between the null (values of the column, drawn independently of the other cell) and the floor. And whole rows, made from noise alone?
 
 # %%
-whole_rows = runs["cells judged, half hidden"].coverage()
+whole_rows = runs["adversarial, half hidden"].coverage()
 coverage_table(whole_rows)
 
 # %%
 figure, panels = axes(1, 3, size=(2.8, 2.8))
 points(panels[0], impute_rows(runs["reconstruction alone"], test), "reconstruction alone")
-points(panels[1], impute_rows(runs["cells judged, half hidden"], test), "cells judged, half hidden")
-points(panels[2], runs["cells judged, half hidden"].sample(400), "whole rows of the same G")
+points(panels[1], impute_rows(runs["adversarial, half hidden"], test), "adversarial, half hidden")
+points(panels[2], runs["adversarial, half hidden"].sample(400), "whole rows of the same G")
 Picture(figure, "Reconstruction draws the cross; the game's completed rows form a square with "
                 "some points inside; whole rows of the same generator lie on the circle")
 
 # %% [markdown]
-# The whole rows are far better than the completed ones, though they are made from less. And the completed ones form a *square*: that is what one gets from two columns that are right one by one and know nothing of each other. Something is wrong, and not with the training.
+# The whole rows are far better than the completed ones, although no cell of theirs is given. The completed ones form a *square*: each column has the right law, but the two are independent. The cause is not the training but the objective.
 #
-# ## A wrong answer that nobody objects to
-# Let $p$ be the true law of the rows, $q_k$ the law of rows in which only cell $k$ was filled, $q_0$ of those with both filled; a share $r$ of the cells is hidden. What does $D_1$ compare? Rows whose first cell was shown, $(1-r)\,p+r\,q_2$, with rows whose first cell was filled, $(1-r)\,q_1+r\,q_0$. And $D_2$ likewise. It is not told *which other* cells are shown. Both have nothing left to say if and only if
+# ## A wrong solution that is optimal
+# Let $p$ be the true law of the rows, $q_k$ the law of rows in which only cell $k$ was filled, $q_0$ of those with both filled; a share $r$ of the cells is hidden. What does $D_1$ compare? Rows whose first cell was shown, $(1-r)\,p+r\,q_2$, with rows whose first cell was filled, $(1-r)\,q_1+r\,q_0$. And $D_2$ likewise. It does not see *which other* cells are shown. Neither can tell shown from filled cells if and only if
 #
 # $$q_1=q_2=q,\qquad q_0=q+\frac{1-r}{r}\,(p-q).$$
 #
-# With half of the cells hidden, $r=\tfrac12$, that is $q_0=p$ and **any** $q$ whatever, if its two columns are right one by one. Values drawn blindly, our null, are a perfect answer. The discriminators see a mixture with the right sum and wrong parts.
+# With half of the cells hidden, $r=\tfrac12$, that is $q_0=p$ and **any** $q$ whatever, if each of its two columns has the right law. Independent values, our null, are an optimal solution. The discriminators see a mixture that is right as a whole, with wrong parts.
 
 # %%
 def objections(p, q, r: float) -> float:
@@ -625,17 +662,17 @@ except AssertionError as error:
     print(error)
 
 # %% [markdown]
-# Hide less than half and it is not free any more: $q_0$ must not be negative, so
+# If less than half is hidden, $q$ is not free any more: $q_0$ must not be negative, so
 #
 # $$q\ \le\ \frac{1-r}{1-2r}\;p .$$
 #
-# Nothing may be put where no data are, and nowhere more than that factor too much: 1.33 at $r=0.2$, without limit at $r=0.5$.
+# $q$ has no mass where no data are, and elsewhere at most this factor times the mass of the data: 1.33 at $r=0.2$, without limit at $r=0.5$.
 #
-# **Predict:** the same game, with a fifth of the cells hidden in training. It sees fewer rows with one hidden cell than before (32 % against 50 %). Is it better at filling them?
+# **Predict:** the same game, with a fifth of the cells hidden in training. In training, fewer rows have one hidden cell than before (32 % against 50 %). Does it fill them better?
 
 # %%
-runs["cells judged, a fifth hidden"] = play(rate=.2)
-judged("cells judged, a fifth hidden", impute_rows(runs["cells judged, a fifth hidden"], test))
+runs["adversarial, a fifth hidden"] = play(rate=.2)
+evaluate("adversarial, a fifth hidden", impute_rows(runs["adversarial, a fifth hidden"], test))
 sheet()
 
 # %% [markdown]
@@ -643,16 +680,16 @@ sheet()
 
 # %%
 for share in ("half", "a fifth"):
-    name = f"cells judged, {share} hidden"
-    judged(f"{name}, 2×", impute_rows(runs[name].step(steps(800)), test))
-sheet("cells judged, half hidden, 2×", "cells judged, a fifth hidden, 2×", "floor: the truth")
+    name = f"adversarial, {share} hidden"
+    evaluate(f"{name}, 2×", impute_rows(runs[name].step(steps(800)), test))
+sheet("adversarial, half hidden, 2×", "adversarial, a fifth hidden, 2×", "floor: the truth")
 print("whole rows", *(interval([c.high_quality
-                                for c in runs[f"cells judged, {share} hidden"].coverage()])
+                                for c in runs[f"adversarial, {share} hidden"].coverage()])
                       for share in ("half", "a fifth")))
 
 # %%
 quality = {name: interval([c.high_quality for c in rows]) for name, rows in found.items()}
-half, fifth = quality["cells judged, half hidden, 2×"], quality["cells judged, a fifth hidden, 2×"]
+half, fifth = quality["adversarial, half hidden, 2×"], quality["adversarial, a fifth hidden, 2×"]
 claim("An imputer whose cells are judged puts more completed rows near a mode than reconstruction "
       "alone", paper="Hwang et al. 2019",
       section="the adversarial part, on a table with two values per hole", ours=fifth,
@@ -673,13 +710,13 @@ claim("It fills holes better than one nearest neighbour does, from the 1000 half
       holds=fifth.low > quality["one neighbour"].high, expect=False)
 
 # %% [markdown]
-# The less is hidden, the better, as the algebra says. With a fifth hidden, completed rows are as good as whole ones; with half hidden they stay behind. The algebra says which wrong answers are *allowed*; it does not say that training must end in one, and with more steps it leaves the square a little. GAIN (Yoon et al. 2018) has another cure, a *hint*: it tells $D$ the mask of all cells but one, so that each mixture falls into its parts. HexaGAN does without.
+# The less is hidden, the better, as the formula says. With a fifth hidden, completed rows are as good as whole ones; with half hidden they stay behind. The formula says which wrong solutions are *possible*. It does not say that training must end in one, and with more steps the rows move away from the square a little. GAIN (Yoon et al. 2018) has another method, a *hint*: it gives $D$ the mask of all cells but one, so that each part of the mixture is compared on its own. HexaGAN has no hint.
 #
-# And the last line puts everything in its place. *One neighbour*, the "hot deck" that statistical offices have used for half a century, copies the value of the most similar row. It has no training, a hundredth of the rows, all modes, and hardly a bad row. In two columns, mind: similar rows are easy to find there.
+# The last claim compares with a simple baseline. *One neighbour*, known as the "hot deck" in statistical offices, copies the value of the most similar row. It needs no training and a hundredth of the rows, covers all modes, and gives hardly a bad row. But this is a table of two columns, in which similar rows are easy to find.
 
 # %% [markdown]
 # ## A real table
-# 569 tumours, 30 measurements each (Wisconsin, in scikit-learn). A fifth of the cells is hidden at random, eight times anew. (Truly at random. Where values are missing *because* they are large, or embarrassing, no imputer of this chapter is right.) 455 rows to learn from, 114 held out. Each column is brought to $[0,1]$ by the *known training* cells; the code of the paper uses all cells for that, hidden ones and test rows among them.
+# 569 tumours, 30 measurements each (Wisconsin, in scikit-learn). A fifth of the cells is hidden at random, with another draw for each of eight seeds. (Completely at random. Where values are missing *because* they are large, no imputer of this chapter is right.) 455 rows are for training, 114 are held out. Each column is scaled to $[0,1]$ by the *known training* cells; the code of the paper uses all cells for that, hidden ones and test rows among them. The class below lets a run draw its batches from a table.
 
 # %%
 #| export
@@ -723,9 +760,9 @@ real_errors = {name: error(fill_holes(asked_of, filled)) for name, filled in ord
 real_errors
 
 # %% [markdown]
-# Now the nets, at the paper's size: one hidden layer, fifteen units. The paper's weights too, 10 for the reconstruction and 10 for the slopes, and its uniform noise. It asks $G$ to repeat what it *was shown*. Here the data have holes of their own, so `rate=0`. A second net is wider, 64 units, for the better, one would think.
+# Now the nets, at the paper's size: one hidden layer, fifteen units. The weights are the paper's too, 10 for the reconstruction and 10 for the slopes, and so is the uniform noise. $G$ reconstructs the cells that it *was shown*. Here the data have holes of their own, so `rate=0`. A second net is wider, 64 units.
 #
-# **Predict:** the error on held-out rows, while the two train?
+# **Predict:** how does the error on held-out rows change while the two train?
 
 # %%
 class Own(Run):
@@ -766,7 +803,7 @@ Picture(figure, "Asked for what it was shown, the wide imputer gets worse from t
                 "wide one gets better to the end")
 
 # %% [markdown]
-# It gets *worse*: the wider net soon, and far past the column's mean, the narrow one later and a little. Both were asked to repeat what they see, and copying needs no look at the other cells. Only the narrow layer keeps a net from it. Who prints the *best epoch on the test rows*, as the code of the paper does, never sees this:
+# The error *rises*: that of the wider net early, and far above the column's mean, that of the narrow one later and a little. Both learn to reproduce their input, and the identity does this without any use of the other cells. Only a narrow layer prevents it. A report of the *best epoch on the test rows*, as in the code of the paper, hides this:
 
 # %%
 copying = learned["asks what was shown, width 64"][1]
@@ -774,18 +811,18 @@ copying = learned["asks what was shown, width 64"][1]
  "last epoch": interval(copying[:, -1])}
 
 # %% [markdown]
-# The cure is one word, and that is what `reconstruct` is for: hide some more of the *known* cells, and ask for those. ("Shown" is an autoencoder, "hidden" a denoising one.) With it, and without it, what does the adversary add?
+# The setting `reconstruct` prevents this: hide some more of the *known* cells, and reconstruct those. ("Shown" is an autoencoder, "hidden" a denoising one.) What does the adversarial loss add, with it and without it?
 
 # %%
 for name in ("asks what was shown, width 15", "asks what was hidden, width 64"):
-    learned[name + ", judged"] = learn(adversarial_weight=1., **ways[name])
+    learned[name + ", adversarial"] = learn(adversarial_weight=1., **ways[name])
 real_errors |= {name: interval(curve[:, -1]) for name, (_, curve) in learned.items()}
 real_errors
 
 # %%
 def paired(name: str):
     "Error with the adversary minus error without it, on the same tables."
-    return interval(learned[name + ", judged"][1][:, -1] - learned[name][1][:, -1])
+    return interval(learned[name + ", adversarial"][1][:, -1] - learned[name][1][:, -1])
 
 gain = {name: paired(name)
         for name in ("asks what was shown, width 15", "asks what was hidden, width 64")}
@@ -808,27 +845,27 @@ claim("The adversary lowers the imputer's error by a fiftieth or more", paper="H
       * real_errors["asks what was shown, width 15"].mean, expect=False)
 
 # %%
-paper = "asks what was shown, width 15, judged"
+paper = "asks what was shown, width 15, adversarial"
 claim("The adversarial imputer has less error than the ordinary ones", paper="Hwang et al. 2019",
       section="breast cancer, RMSE",
-      ours=f"{real_errors[paper]}; asked for hidden cells {real_errors[best + ', judged']}",
+      ours=f"{real_errors[paper]}; asked for hidden cells {real_errors[best + ', adversarial']}",
       baseline=f"5 neighbours {real_errors['mean of 5 neighbours']}, iterative "
                f"{real_errors['iterative regression']}",
-      holds=min(real_errors[paper].low, real_errors[best + ", judged"].low)
+      holds=min(real_errors[paper].low, real_errors[best + ", adversarial"].low)
       < real_errors["iterative regression"].high, expect=False)
 
 # %% [markdown]
-# The ordinary imputers win, and by far: a regression of each column on the others, from 455 rows, on a laptop, in a second. What the adversary changes is written above, with its interval: next to nothing. It could not have been much: in this table a cell is nearly a function of its neighbours, and where only one value is possible there is no collapse to cure. Look at your columns *before* you choose: two values far apart, or one?
+# The ordinary imputers have a far smaller error: a regression of each column on the others, from 455 rows, takes a second. The adversarial loss changes next to nothing; its interval stands above. In this table a cell is nearly a function of the other cells, and where only one value is possible there is no collapse to prevent. So look at your columns *before* you choose: are there two values far apart, or one?
 #
-# What else is reported in the paper's tables we could not get at, and so we compare with nobody's figures. Two slips are in its code, and both help it: columns are scaled with the cells that are supposed to be unknown, and the figures are those of the best epoch on the test rows. Neither is ours.
+# The other data of the paper's tables were not available to us, so we do not compare with its figures. Its code has two faults, and both make its errors smaller: columns are scaled with cells that should be unknown, and the figures are those of the best epoch on the test rows. We do neither.
 #
-# **Left out.** HexaGAN is six networks. The three others fill in *labels*, by a classifier that learns from its own guesses, and *rows of rare classes*: a second generator draws hidden vectors of a class, and $G$ decodes them into rows. Nothing here speaks about those. The rare mode is the subject of [3.2](../3_inclusion/02_imle_gan.ipynb).
+# **Left out.** HexaGAN is six networks. The three others fill in *labels*, by a classifier that learns from its own guesses, and *rows of rare classes*: a second generator draws hidden vectors of a class, and $G$ decodes them into rows. This chapter does not test them. The rare mode is the subject of [3.2](../3_inclusion/02_imle_gan.ipynb).
 
 # %% [markdown]
 # ## Under your hands
-# Choose what is hidden, and who fills it. Below: the rows, and both scores.
+# Choose what is hidden, and the imputer. Below are the rows and both measures.
 #
-# **Predict:** hide both cells. Whose rows are best now? And whose were best with one?
+# **Predict:** hide both cells. Which imputer gives the best rows now? And which with one hidden cell?
 
 # %%
 import ipywidgets as w
@@ -878,12 +915,12 @@ scene("x₁", "one neighbour")[2]
 
 # %%
 {(what, who): tuple(round(v, 2) for v in scene(what, who)[:2]) for what in ("x₁", "both")
- for who in ("one neighbour", "cells judged, a fifth hidden", "cells judged, half hidden")}
+ for who in ("one neighbour", "adversarial, a fifth hidden", "adversarial, half hidden")}
 
 # %% [markdown]
-# (RMSE, high quality.) With both cells hidden a neighbour cannot be found, for there is nothing to be near to, and scikit-learn falls back to the column's mean. A generator has no such trouble.
+# (RMSE, high quality.) With both cells hidden a row has no nearest neighbour, and scikit-learn falls back to the column's mean. A generator can still fill the row.
 #
-# To watch the game itself, open the lab of chapter [1.3](../1_game/03_lab.ipynb) with `Lab(Imputer(), ring(16, radius=2, std=.12))`; what it draws are whole rows. Put 0 into *adversarial_weight* and let it play.
+# To watch the game itself, open the lab of chapter [1.3](../1_game/03_lab.ipynb) with `Lab(Imputer(), ring(16, radius=2, std=.12))`; what it draws are whole rows. Set *adversarial_weight* to 0 and train it.
 
 # %% [markdown]
 # ## In your own code
@@ -909,7 +946,7 @@ done.shape, done.isnan().any().item(), (loss_d.item(), loss_g.item()) != (0, 0)
 
 # %% [markdown]
 # ## Exercises
-# **1.** The hidden value is $-1$ or $1$, as likely, whatever the rest of the row. Which RMSE, as $\sqrt{\mathbb E(y-\hat y)^2}$, has an imputer that draws from the right law?
+# **1.** The hidden value is $-1$ or $1$, as likely, whatever the rest of the row. Which RMSE, as $\sqrt{\mathbb E(y-\hat y)^2}$, does an imputer have that draws from the right law?
 
 # %%
 @exercise(accepts=[2 ** .5, 1.414], rejects=[1, 2, 0, .5 ** .5])
@@ -945,7 +982,7 @@ grade_averaged(answer)
 
 
 # %% [markdown]
-# **3.** A quarter of the cells is hidden, two columns, cells judged as above. By which factor at most can a perfectly trained imputer put too many filled rows at one place?
+# **3.** A quarter of the cells is hidden, two columns, the discriminator of cells as above. By which factor at most can a perfectly trained imputer put too many filled rows at one place?
 
 # %%
 @exercise(accepts=[1.5], rejects=[1.33, 3, 4 / 3, 2, math.inf])
@@ -959,12 +996,12 @@ grade_factor(answer)
 
 # %% [markdown]
 # ## Recap
-# - The smallest squared error is that of the mean, and the mean may lie where no row is. An imputer that is right has $\sqrt2$ times the error. Judge completed *rows*, not cells alone.
-# - A discriminator of cells says for each cell: shown or filled? Means go column by column; slopes are bounded output by output, by lot.
-# - It compares mixtures. With half of the cells hidden every coupling of the columns is a perfect answer; with fewer, none that puts rows where no data are.
-# - An imputer that is asked for what it was shown learns to copy. Hide some more, and ask for that.
-# - Try one nearest neighbour and an iterative regression first. Where only one value is possible, no adversary is needed.
+# - The smallest squared error is that of the mean, and the mean may lie where no row is. An imputer that draws from the right law has $\sqrt2$ times the RMSE. Evaluate completed *rows*, not cells alone.
+# - A discriminator of cells scores each cell: shown or filled? Means are taken column by column; slopes are penalized for one output per row, chosen at random.
+# - It compares mixtures. With half of the cells hidden every coupling of the columns is optimal; with fewer, none that puts rows where no data are.
+# - An imputer that reconstructs the shown cells learns to copy. Hide some more cells, and reconstruct those.
+# - Try one nearest neighbour and an iterative regression first. Where only one value is possible, no adversarial loss is needed.
 #
-# **For later.** Why does RMSE prefer a collapse? What does a discriminator of cells not know, and what does a hint tell it? Why does a wider imputer get worse? Which two slips make reported errors too small?
+# **For later.** Why does RMSE prefer a collapse? What does a discriminator of cells not see, and what does a hint add? Why does a wider imputer get worse? Which two faults make reported errors too small?
 #
 # **References.** U. Hwang, D. Jung, S. Yoon, *HexaGAN: generative adversarial nets for real world classification*, ICML 2019. J. Yoon, J. Jordon, M. van der Schaar, *GAIN: missing data imputation using generative adversarial nets*, ICML 2018. D. Rubin, *Multiple imputation for nonresponse in surveys*, 1987. S. van Buuren, K. Groothuis-Oudshoorn, *mice: multivariate imputation by chained equations in R*, 2011. P. Vincent et al., *Extracting and composing robust features with denoising autoencoders*, ICML 2008.
