@@ -8,7 +8,7 @@ What is measured:
   but imports and a docstring are left out.
 - Several definitions: exported cells with more than one function or class at their top level.
 - Validation, in methods and losses: the share of a module's code lines (no docstrings, comments or blank lines), and,
-  stricter and without a threshold, of the code lines inside functions. A line counts as validation if it belongs to a `raise`; to an `if` whose branch does nothing but end in a `raise`, with the assignments before it; to a
+  stricter, of the code lines inside functions, together and in each module that has more than 40 of them. A line counts as validation if it belongs to a `raise`; to an `if` whose branch does nothing but end in a `raise`, with the assignments before it; to a
   statement that calls functions named `check_…` and nothing else but built-in functions, also where it assigns or returns
   what they answer; and to an `if`, a loop or a `with` around nothing but these. What a signature declares costs no line.
 - Tuple assignments: `a, b = x, y`, for 1,000 code lines of the package.
@@ -32,7 +32,8 @@ import nbformat
 from nbformat import NotebookNode
 from run_notebooks import ROOT, notebooks
 
-MEDIAN, LONGEST, SHARE, MODULE_SHARE, COLUMNS = 12, 25, .12, .15, 100  # SHARE of all methods and losses together
+MEDIAN, LONGEST, COLUMNS = 12, 25, 100
+SHARE, MODULE_SHARE, FEW = .12, .15, 40  # of all methods and losses together; of one; so few lines in functions are free
 EXPORT = re.compile(r"^#\|\s*export.*$\n?", re.M)
 GENERATED = ("_modidx.py", "_index.py")
 
@@ -179,10 +180,17 @@ def measure_validation(package: Path, house: House) -> None:
         house.faults.append(f"methods and losses: {checks / lines:.0%} of their code lines are checks, the most is {SHARE:.0%}")
     house.faults += [f"{name}: {c / n:.0%} of its code lines are checks ({c} of {n}), the most is {MODULE_SHARE:.0%}"
                      for name, (c, _, n) in found.items() if c > MODULE_SHARE * n]
+    if checks > SHARE * inside:
+        house.faults.append(f"methods and losses: {checks / inside:.0%} of their lines inside functions are checks, "
+                            f"the most is {SHARE:.0%}")
+    house.faults += [f"{name}: {c / n:.0%} of its lines inside functions are checks ({c} of {n}), the most is {MODULE_SHARE:.0%}"
+                     for name, (c, n, _) in found.items() if n > FEW and c > MODULE_SHARE * n]
     worst = max(found, key=lambda name: found[name][0] / max(1, found[name][2]), default="")
     most = found[worst][0] / max(1, found[worst][2]) if worst else 0
     house.rows["validation, share of code lines: together / worst"] = f"{checks / max(1, lines):.0%} / {most:.0%} ({worst})"
-    house.rows["validation, share of lines inside functions"] = f"{checks / max(1, inside):.0%}"
+    most, worst = max(((c / n, name) for name, (c, n, _) in found.items() if n > FEW), default=(0, "none"))
+    house.rows["validation, share of lines inside functions: together / worst"] = \
+        f"{checks / max(1, inside):.0%} / {most:.0%} ({worst})"
 
 
 def measure_modules(package: Path, house: House) -> None:

@@ -12,9 +12,9 @@ import torch
 from helpers import normal
 from torch import Tensor
 
-from modelab.core.checks import error_message
-from modelab.core.signatures import (CHECKED, Batch, Bools, Count, Critic, FakeScores, Finite, Function, Index,
-                                     InstanceOf, Labels, Latents, Logits, Network, NonNegative, OneScore, PerScore,
+from modelab.core.checks import check_shape, error_message
+from modelab.core.signatures import (CHECKED, AxisCount, Batch, Bools, Count, Critic, FakeScores, Finite, Function, Index,
+                                     InstanceOf, Labels, Latents, Lead, Logits, Network, NonNegative, OneScore, PerScore,
                                      Positive, Real, RealScores, Samples, Scores, Shape, Share, Texts, Whole, Wholes,
                                      check_fields, check_shapes, check_value, checked, checking, declarations, run_axis,
                                      unchecked)
@@ -175,6 +175,7 @@ MARKERS = [  # marker, good values with what becomes of them, bad values
     (Function("a -> b"), [(len, len)], [3, None, "len"]),
     (InstanceOf(Tensor), [(X, X)], [3, None, X.numpy()]),
     (InstanceOf((int, str)), [(3, 3), ("x", "x")], [None, 2.5]),
+    (AxisCount(least=2, of="*runs batch"), [(2, 2), (np.int64(3), 3)], [1, 2.5, True, "2", None]),
     (Texts(), [(["a", "b"], ("a", "b")), ((), ())], ["ab", [1], None, {"a"}]),
 ]
 IDS = [f"{type(marker).__name__}-{i}" for i, (marker, *_) in enumerate(MARKERS)]
@@ -232,6 +233,48 @@ def test_two_unknown_groups_wait_for_an_argument_that_knows_one():
 def test_one_unknown_pair_of_groups_alone_fits_anything():
     for shape in ((1,), (2, 3), (2, 3, 4, 5)):
         check_shapes({"x": Shape("*runs batch *event")}, {"x": torch.zeros(shape)})
+
+
+@checked
+def counted(x: Batch, y: Annotated[Tensor, Shape("*runs m *event")] | None = None, *, lead: Lead = 1) -> int:
+    return lead
+
+
+@checked
+def maybe_counted(x: Batch, lead: Lead | None = None) -> int | None:
+    return lead
+
+
+def test_an_argument_counts_the_axes_of_a_group():
+    assert counted(X, torch.zeros(7, 2)) == 1 and counted(torch.zeros(3, 4, 2), torch.zeros(3, 7, 2), lead=2) == 2
+    assert maybe_counted(X) is None and maybe_counted(X, 2) == 2
+    for call, text in ((lambda: counted(X[0], lead=2), r"x: expected shape \(\*runs, batch, \*event\) that fits lead=2, got \(2,\)"),
+                       (lambda: counted(X, torch.zeros(7, 3)), r"y: expected shape \(\*runs, m, \*event\) that fits lead=1 and x"),
+                       (lambda: counted(X, X[:3], lead=2), "y: expected shape .* that fits lead=2 and x"),
+                       (lambda: maybe_counted(X[0], 3), "x: expected shape .* that fits lead=3"),
+                       (lambda: counted(X, lead=0), "lead: expected a whole number ≥ 1")):
+        with pytest.raises(ValueError, match=f"^{text}"):
+            call()
+
+
+def test_tensors_of_one_kind_have_one_type_and_one_device():
+    assert "x, y: expected one type, got torch.float32 and torch.float64" in error_message(counted, X, X.double())
+    assert "x, y: expected one device, got cpu and meta" in error_message(counted, X, X.to("meta"))
+    assert summed(torch.zeros(3, 4, 5), torch.zeros(3, 4).double()) == 2, "the last axes have two names"
+
+
+@pytest.mark.parametrize("shape, fits, misfits", [
+    ((4, 2), [(4, 2)], [(4,), (2, 4), (4, 2, 1)]), ((4, ...), [(4,), (4, 2), (4, 1, 3)], [(5,), (3, 4)]), ((...,), [(), (3,)], [])])
+def test_a_shape_may_end_in_any_axes(shape, fits, misfits):
+    for size in fits:
+        assert check_shape("x", x := torch.zeros(size), shape) is x
+    for size in misfits:
+        with pytest.raises(ValueError, match=rf"^x: expected mine, shape \(4,.*\), got \({size[0]},"):
+            check_shape("x", torch.zeros(size), shape, what="mine")
+    with pytest.raises(TypeError, match="^x: expected a tensor of shape"):
+        check_shape("x", 3, shape)
+    with pytest.raises(TypeError, match="^x: expected torch.int64 of shape"):
+        check_shape("x", X, shape, torch.int64)
 
 
 @checked

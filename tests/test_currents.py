@@ -8,7 +8,7 @@ from torch import nn
 
 from helpers import normal, seeded
 from modelab.core.registry import make, with_settings
-from modelab.data.digits import digits
+from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import ring
 from modelab.methods.currents import (AngleGenerator, comass, Currents, exterior_derivative,
                                       flat_penalty, form_on_vectors, push_forward, random_frames,
@@ -191,11 +191,16 @@ def test_pictures_move_as_said():
     (lambda: flat_penalty(lambda x: x.sum(-1), normal(4)), "x"), (lambda: flat_penalty(lambda x: x.sum(-1), normal(0, 2)), "x"),
     (lambda: flat_penalty(lambda x: x.sum(-1), torch.ones(4, 2).long()), "x"),
     (lambda: flat_penalty(lambda x: x.sum(-1), normal(4, 2), mass=0.), "mass"),
-    (lambda: push_forward(None, normal(4, 2), 1), "G"), (lambda: push_forward(lambda z: z, normal(4, 2), 3), "k|z"),
+    (lambda: push_forward(None, normal(4, 2), 1), "G"), (lambda: push_forward(lambda z: z[:2], normal(4, 2), 1), "G: expected one example per latent"),
+    (lambda: push_forward(lambda z: 3, normal(4, 2), 1), "G: expected one example per latent"),
+    (lambda: exterior_derivative(lambda x: x[..., None, :], normal(4, 2), normal(4, 2, 2).float()), "x, frame: expected one type"),
+    (lambda: exterior_derivative(lambda x: x[..., 0], normal(4, 2), normal(4, 2, 2)), "form: expected k=1 fields for a frame of 2 vectors"),
+    (lambda: push_forward(lambda z: z, normal(4, 2), 3), "k|z"),
     (lambda: Currents(along=("around",)), "along"), (lambda: Currents(along="sideways"), "along"), (lambda: Currents(speed=0.), "speed"),
     (lambda: Currents(mass=-1.), "mass"), (lambda: Currents(penalty_weight=math.nan), "penalty_weight"), (lambda: Currents(weight=-1.), "weight"),
     (lambda: Currents(n_critic=0), "n_critic"), (lambda: Currents(angles=-1), "angles"),
     (lambda: Run(Currents(), digits(), runs=1, device="cpu"), "along"),
+    (lambda: Run(Currents(networks=Networks("conv", 4)), digits(), runs=1, device="cpu"), "along: 'around' is a direction of points"),
     (lambda: Run(Currents(along="turn"), ring(), runs=1, device="cpu"), "along"),
     (lambda: Currents(along="turn turn"), "along"),
     (lambda: Run(Currents(along="turn down", networks=Networks(latent=1)), digits(), runs=1, device="cpu"), "latent"),
@@ -222,7 +227,9 @@ def test_the_default_generator_closes_when_its_angle_goes_round():
 
 
 @pytest.mark.parametrize("rules, modes", [(dict(), ring), (dict(along=""), ring), (dict(along="down turn", angles=0), digits),
-                                          (dict(along="down turn", kind="conv"), digits)])
+                                          (dict(along="down turn", kind="conv"), digits),
+                                          (dict(along="", kind="conv"), digits), (dict(along="right", angles=0, kind="conv"), digits),
+                                          (dict(along="down", kind="conv", width=2, d_width=2), stacked_digits)])
 def test_it_plays_on_points_and_images_and_resumes_to_the_bit(rules, modes, tmp_path):
     def start():
         game = with_settings(Currents(networks=Networks(width=16, d_width=16)), **rules)

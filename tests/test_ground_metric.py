@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from helpers import uniform
+from helpers import same_run, uniform
 from modelab.core.registry import make
-from modelab.data.digits import digits
+from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import ring
 from modelab.methods.ground_metric import (edge_gradients, GroundMetric, PIXEL_NEIGHBOURS,
                                            wasserstein_gradient_penalty)
@@ -121,10 +121,23 @@ def test_scores_of_a_stranger_may_have_axes_of_length_one(answer):
     assert found.shape == () and torch.equal(found, wasserstein_gradient_penalty(linear(a), x, x))
 
 
-def test_it_plays_with_convolutional_players():
-    game = GroundMetric(networks=Networks("conv", width=2))
-    run = Run(game, "stacked_digits", runs=2, batch=4, device="cpu").step(2)
-    assert run.sample(3).shape == (2, 3, 3, 8, 8) and torch.isfinite(run.losses["D"]).all()
+@pytest.mark.parametrize("data", [digits, stacked_digits])
+def test_it_plays_with_convolutional_players_and_resumes(data, tmp_path):
+    def fresh():
+        return Run(GroundMetric(networks=Networks("conv", width=2)), data(), runs=2, batch=4, device="cpu")
+    fresh().step(1).save(tmp_path / "x")
+    assert same_run(Run.load(tmp_path / "x", device="cpu").step(2), run := fresh().step(3))
+    assert run.sample(3).shape == (2, 3, *data().event) and torch.isfinite(run.losses["D"]).all()
+
+
+def test_slopes_of_what_is_no_picture_are_refused():
+    x = torch.zeros(4, 1, 5, 5)
+    for slope, at, scores, kw, text in ((x[0], x[0], x[:, 0, 0, 0], {}, "gradient: expected shape .* that fits dims=2"),
+                                        (x, x, x[:, 0, 0, 0], {"dims": 1}, "scores: expected shape .* that fits gradient"),
+                                        (x, x[..., :4], x[:, 0, 0, 0], {}, "gradient, x: expected one shape"),
+                                        (x, x, x[:3, 0, 0, 0], {}, r"scores: expected shape \(\*runs, batch\) that fits")):
+        with pytest.raises(ValueError, match=text):
+            edge_gradients(slope, at, scores, **kw)
 
 
 def test_transport_is_blind_to_total_mass_and_to_the_dark_until_gamma():
@@ -172,11 +185,11 @@ def test_only_the_critic_learns_from_it():
     ({"gamma": -1.}, "gamma"), ({"gamma": math.nan}, "gamma"), ({"target": -1}, "target"), ({"dims": 3}, "dims"),
     ({"neighbours": "crss"}, "did you mean 'cross'"), ({"low": math.inf}, "low"), ({"gamma": "1"}, "gamma"),
     ({"fake": torch.zeros(4, 1, 5, 4)}, "real, fake: expected one shape.*5, 5.*5, 4"),
-    ({"real": torch.zeros(4, 2), "fake": torch.zeros(4, 2)}, "real.*neighbours"), ({"real": torch.zeros(0, 1, 5, 5)}, "real"),
+    ({"real": torch.zeros(4, 2), "fake": torch.zeros(4, 2)}, r"real: expected shape \(\*lead, channels, \*space\) that fits dims=2 and lead=1, got \(4, 2\)"), ({"real": torch.zeros(0, 1, 5, 5)}, "real"),
     ({"real": torch.zeros(4, 1, 5, 5, dtype=torch.int64)}, "real: .*int64"),
     ({"real": [[0.]]}, "real: .*list"), ({"generator": [torch.Generator()]}, "generator"),
-    ({"critic": lambda x: x.sum(-1)}, r"critic: expected one score.*shape \(4,\), got shape \(4, 1, 5\)"),
-    ({"real": torch.zeros(2, 4, 1, 5, 5), "fake": torch.zeros(2, 4, 1, 5, 5)}, "real: .*say lead=2"),
+    ({"critic": lambda x: x.sum(-1)}, r"critic: expected one score.*shape \(4,\), got \(4, 1, 5\)"),
+    ({"real": torch.zeros(2, 4, 1, 5, 5), "fake": torch.zeros(2, 4, 1, 5, 5)}, r"real: .* that fits dims=2 and lead=1, got \(2, 4, 1, 5, 5\)"),
     ({"critic": nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(25, 1), nn.Flatten(0))}, "BatchNorm2d coupl"),
 ])
 def test_bad_input_is_refused(change, message):

@@ -98,6 +98,22 @@ def test_each_fault_is_found(tmp_path, cells, modules, fault):
     assert any(f.startswith(fault) for f in found.faults), found.faults
 
 
+def module(checks: int, lines: int) -> str:
+    """A module with so many lines of checks and of other code inside its function."""
+    return "FREE = 1\n" * 1000 + "def f(x):\n" + "    check_int('x', x)\n" * checks + "    x = x + 1\n" * lines
+
+
+@pytest.mark.parametrize("modules, faults", [
+    ({"methods__a": module(12, 88)}, []),
+    ({"methods__a": module(13, 87)}, ["methods and losses: 13% of their lines inside functions are checks, the most is 12%"]),
+    ({"methods__a": module(16, 84), "losses__b": module(0, 90)},
+     ["methods/a: 16% of its lines inside functions are checks (16 of 100), the most is 15%"]),
+    ({"methods__a": module(20, 20), "losses__b": module(0, 200)}, []), ({"core__a": module(90, 10)}, [])])
+def test_lines_inside_functions_have_a_measure_of_their_own(tmp_path, modules, faults):
+    found = repository(tmp_path, **modules)
+    assert found.faults == faults and "validation, share of lines inside functions: together / worst" in found.rows
+
+
 def test_checks_outside_methods_and_losses_are_free(tmp_path):
     assert not repository(tmp_path, core__checks="def check_x(x):\n    raise ValueError\n").faults
 

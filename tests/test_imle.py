@@ -166,7 +166,7 @@ def test_wrong_settings_are_refused_by_name(kw, word):
 @pytest.mark.parametrize("fake, real, runs, text", [
     (torch.zeros(3, 2), torch.zeros(4, 2), 0, "fake, real: expected one shape"),
     (torch.zeros(0, 2), torch.zeros(0, 2), 0, "fake: expected shape .* with at least one example, got .0, 2."),
-    (torch.zeros(3), torch.zeros(3), 1, r"fake, real: expected shape \(runs, batch, \*event\), got \(3,\)")])
+    (torch.zeros(3), torch.zeros(3), 1, r"fake: expected shape \(\*runs, batch, \*event\) that fits runs=1, got \(3,\)")])
 def test_wrong_batches_are_refused(fake, real, runs, text):
     with pytest.raises(ValueError, match=text):
         imle_loss(fake, real, runs=runs)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment, linprog
 from torch import nn
 
-from helpers import normal, same_players
+from helpers import normal, same_players, same_run
 from modelab.core.registry import make
-from modelab.data.digits import digits
+from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import ring
 from modelab.lab.panel import Lab
 from modelab.methods.likelihood import (Entropic, entropic_loss, explicit_log_likelihood,
@@ -252,10 +252,11 @@ def test_same_input_same_bits_and_no_random_number_is_drawn():
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"entropy": 0}, "entropy: .*> 0, got 0"), ({"entropy": -1.}, "entropy"), ({"entropy": math.nan}, "entropy"),
-    ({"entropy": "1"}, "entropy"), ({"entropy": 1e-60}, "entropy: .*float32 can hold"), ({"sweeps": 0}, "sweeps"),
-    ({"sweeps": 2.5}, "sweeps"), ({"lead": 0}, "lead"), ({"lead": 2}, "x, y: .*1 run axes"), ({"lead": 3}, "x, y"),
-    ({"y": torch.zeros(4, 3)}, r"x, y: .*same event.*\(5, 2\) and \(4, 3\)"), ({"y": torch.zeros(4, 2, 1)}, "x, y"),
+    ({"entropy": 0}, "entropy: expected a finite number > .*, got 0"), ({"entropy": -1.}, "entropy"), ({"entropy": math.nan}, "entropy"),
+    ({"entropy": "1"}, "entropy"), ({"entropy": 1e-60}, "entropy: expected a finite number > 1.2e-38"), ({"sweeps": 0}, "sweeps"),
+    ({"sweeps": 2.5}, "sweeps"), ({"lead": 0}, "lead"), ({"lead": 2}, "y: .* that fits lead=2 and x"), ({"lead": 3}, "x: .* that fits lead=3"),
+    ({"y": torch.zeros(4, 3)}, r"y: expected shape \(\*runs, m, \*event\) that fits lead=1 and x, got \(4, 3\)"), ({"y": torch.zeros(4, 2, 1)}, "y: "),
+    ({"entropy": 1e39}, "entropy"), ({"y": torch.zeros(4, 2, device="meta")}, "x, y: expected one device"),
     ({"y": torch.zeros(0, 2)}, "y: .*at least one example"), ({"x": torch.zeros(0, 2)}, "x"),
     ({"x": torch.zeros(5, 2, dtype=torch.int64)}, "x: .*int64"), ({"x": [[0., 0.]]}, "x: .*list"),
     ({"y": torch.zeros(4, 2, dtype=torch.float64)}, "x, y: expected one type"),
@@ -267,10 +268,10 @@ def test_bad_input_is_refused(call, change, message):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"potential": torch.zeros(5)}, r"potential: .*\(4,\), got \(5,\)"), ({"potential": torch.zeros(1, 4)}, "potential"),
+    ({"potential": torch.zeros(5)}, r"potential: expected shape \(\*runs, m\) that fits .*made, got \(5,\)"), ({"potential": torch.zeros(1, 4)}, "potential"),
     ({"potential": torch.full((4,), math.nan)}, "potential: expected finite"), ({"potential": [0.] * 4}, "potential"),
-    ({"entropy": 0.}, "entropy"), ({"made": torch.zeros(4, 3)}, "x, made: .*same event"), ({"made": torch.zeros(0, 2)}, "made"),
-    ({"x": torch.full((5, 2), 1e30)}, "x, made, entropy: .*float32"), ({"lead": 2}, "x, made"), ({"entropy": 1e-37}, "entropy"),
+    ({"entropy": 0.}, "entropy"), ({"made": torch.zeros(4, 3)}, "made: .* that fits lead=1 and x"), ({"made": torch.zeros(0, 2)}, "made"),
+    ({"x": torch.full((5, 2), 1e30)}, "x, made, entropy: .*float32"), ({"lead": 2}, "made: .* that fits lead=2 and x"), ({"entropy": 1e-37}, "entropy"),
 ])
 def test_bad_judgements_are_refused(change, message):
     good = {"x": torch.ones(5, 2), "made": torch.zeros(4, 2), "potential": torch.zeros(4)}
@@ -310,10 +311,13 @@ def test_your_own_generator_on_pictures_and_in_bf16():
     assert run.sample(3).shape == (2, 3, 1, 8, 8) and run.losses["G"].isfinite().all()
 
 
-def test_it_plays_with_a_convolutional_generator():
-    game = Entropic(entropy=1., networks=Networks("conv", width=2))
-    run = Run(game, "stacked_digits", runs=2, batch=4, device="cpu").step(2)
-    assert run.sample(3).shape == (2, 3, 3, 8, 8) and run.losses["G"].isfinite().all()
+@pytest.mark.parametrize("data", [digits, stacked_digits])
+def test_it_plays_with_a_convolutional_generator_and_resumes(data, tmp_path):
+    def fresh():
+        return Run(Entropic(entropy=1., networks=Networks("conv", width=2)), data(), runs=2, batch=4, device="cpu")
+    fresh().step(1).save(tmp_path / "x")
+    assert same_run(Run.load(tmp_path / "x", device="cpu").step(2), run := fresh().step(3))
+    assert run.sample(3).shape == (2, 3, *data().event) and run.losses["G"].isfinite().all()
 
 
 def test_the_lab_plays_it_without_a_discriminator():

@@ -6,13 +6,13 @@ import pytest
 import scipy.stats
 import torch
 import torch.nn.functional as F
-from helpers import normal, seeded
+from helpers import normal, same_run, seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from modelab.core.seeding import randn
-from modelab.data.digits import digits
+from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import ring
 from modelab.losses.penalties import (gradient_norm, gradient_penalty, input_gradient, r1, r2,
                                       random_interpolate, sum_over_event)
@@ -194,8 +194,8 @@ def test_batch_norm_is_refused_before_it_learns_anything():
     (lambda f, x: r1(lambda v: torch.zeros(len(v)), x), "expected scores that autograd can follow"),
     (lambda f, x: input_gradient(lambda v: v.sum(), x), "one score per example"),
     (lambda f, x: clip_weights_(nn.Linear(2, 2), 0.), "bound"),
-    (lambda f, x: wasserstein_distance(x, x[:2]), "two samples of one shape"),
-    (lambda f, x: wasserstein_distance(x[:0], x[:0]), "two samples of one shape"),
+    (lambda f, x: wasserstein_distance(x, x[:2]), r"y: expected as many examples as x has, and alike, shape \(8, 2\), got \(2, 2\)"),
+    (lambda f, x: wasserstein_distance(x[:0], x[:0]), "x: expected at least 1 example, got 0"),
     (lambda f, x: Wasserstein(weight=-1), "weight"),
     (lambda f, x: Wasserstein(n_critic=0), "n_critic"),
     (lambda f, x: ClippedWasserstein(bound=-1), "bound"),
@@ -249,6 +249,16 @@ def test_clipping_is_in_place():
 def test_games_play_on_points_and_pictures(game, data):
     run = Run(game(networks=Networks(width=8)), data(), runs=2, batch=4, device="cpu").step(2)
     assert run.sample(3).shape == (2, 3, *data().event) and torch.isfinite(run.sample(3)).all()
+
+
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("data", [digits, stacked_digits])
+def test_games_play_on_pictures_with_convolutions(game, data, tmp_path):
+    def fresh():
+        return Run(game(networks=Networks("conv", width=4)), data(), runs=2, batch=4, device="cpu")
+    fresh().step(1).save(tmp_path / "x")
+    assert same_run(Run.load(tmp_path / "x", device="cpu").step(2), run := fresh().step(3))
+    assert run.sample(3).shape == (2, 3, *data().event) and torch.isfinite(run.losses["D"]).all()
 
 
 @pytest.mark.parametrize("game", GAMES)

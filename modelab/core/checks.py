@@ -127,15 +127,18 @@ def check_callable(**named: Any) -> None:
             raise TypeError(f"{name}: expected a function, got {f!r:.80}")
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #fa7f8161
-def check_shape(name: str, value: Any, shape: Sequence[int], dtype: Any = None) -> Any:
-    "`value`, if it is a tensor of this shape, and of this dtype if one is given; else an error."
+def check_shape(name: str, value: Any, shape: Sequence[int], dtype: Any = None,
+                what: str = "") -> Any:  # what such a tensor is, in words, for an error
+    "`value`, if it is a tensor of this shape and dtype; `...` at the end stands for more axes."
     import torch
+    size, what = tuple(n for n in shape if n is not ...), what and f"{what}, "
+    want = f"({', '.join([*map(str, size), '…'])})" if ... in shape else f"{size}"
     if not isinstance(value, torch.Tensor) or dtype and value.dtype != dtype:
-        kind = f"{dtype or 'a tensor'} of shape {tuple(shape)}"
-        got = getattr(value, "dtype", type(value).__name__)
-        raise TypeError(f"{name}: expected {kind}, got {got}")
-    if value.shape != tuple(shape):
-        raise ValueError(f"{name}: expected shape {tuple(shape)}, got {tuple(value.shape)}")
+        kind, got = dtype or "a tensor", getattr(value, "dtype", type(value).__name__)
+        raise TypeError(f"{name}: expected {what}{kind} of shape {want}, got {got}")
+    got = tuple(value.shape)
+    if got[:len(size)] != size or got != size and ... not in shape:
+        raise ValueError(f"{name}: expected {what}shape {want}, got {got}")
     return value
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #e37cc404

@@ -23,11 +23,11 @@ from .checks import (check_batch, check_callable, check_choice, check_int, check
                                  check_number, check_tensors)
 
 # %% auto #0
-__all__ = ['Count', 'Index', 'Number', 'Positive', 'NonNegative', 'Share', 'Batch', 'Latents', 'Logits', 'RealScores',
+__all__ = ['Count', 'Index', 'Number', 'Positive', 'NonNegative', 'Share', 'Lead', 'Batch', 'Latents', 'Logits', 'RealScores',
            'FakeScores', 'OneScore', 'PerScore', 'Critic', 'Network', 'CHECKED', 'Real', 'Whole', 'Wholes', 'Shape',
-           'Finite', 'Labels', 'Scores', 'Samples', 'Function', 'Bools', 'InstanceOf', 'Texts', 'check_shapes',
-           'check_value', 'declared', 'declarations', 'check_arguments', 'unchecked', 'checking', 'run_axis', 'checked',
-           'check_fields']
+           'Finite', 'Labels', 'Scores', 'Samples', 'Function', 'Bools', 'InstanceOf', 'Texts', 'AxisCount',
+           'check_shapes', 'check_value', 'declared', 'declarations', 'check_arguments', 'unchecked', 'checking',
+           'run_axis', 'checked', 'check_fields']
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #81b87683
 @dataclass(frozen=True)
@@ -171,6 +171,17 @@ class Texts:
             raise TypeError(f"{name}: expected a list of texts, got {value!r:.60}")
         return tuple(value)
 
+# %% ../../nbs/6_workshop/01_checks.ipynb #19d262fe
+@dataclass(frozen=True)
+class AxisCount(Whole):
+    "Marks how many axes the names `of` stand for in the shapes of the same call."
+    of: str = "*runs batch"
+
+    def group(self, value: int) -> tuple[str, int]:
+        "The name that stands for several axes, and for how many where `value` are counted."
+        names = self.of.split()
+        return next(name for name in names if name[0] == "*"), value - len(names) + 1
+
 # %% ../../nbs/6_workshop/01_checks.ipynb #eaed697c
 Count = Annotated[int, Whole(1)]
 Index = Annotated[int, Whole(0)]
@@ -178,6 +189,7 @@ Number = Annotated[float, Real()]
 Positive = Annotated[float, Real(above=0.)]
 NonNegative = Annotated[float, Real(0.)]
 Share = Annotated[float, Real(0., 1.)]
+Lead = Annotated[int, AxisCount(of="*runs batch")]
 Batch = Annotated[Tensor, Shape("*runs batch *event")]
 Latents = Annotated[Tensor, Shape("*runs batch latent")]
 Logits = Annotated[Tensor, Scores("*runs batch")]
@@ -191,9 +203,10 @@ Network = Annotated[torch.nn.Module, InstanceOf(torch.nn.Module)]
 # %% ../../nbs/6_workshop/01_checks.ipynb #32f1b5a8
 class _Axes:
     "The sizes that the axes of a call's arguments have so far, by name."
-    def __init__(self):
+    def __init__(self, counts: dict[str, tuple[str, int]]):
         self.sizes: dict[str, tuple[int, ...]] = {}
-        self.source: dict[str, str] = {}  # the argument that a size was taken from
+        self.source = {axis: said for axis, (said, _) in counts.items()}  # who told of an axis
+        self.counts = {axis: n for axis, (_, n) in counts.items()}  # axes in a group
 
     def refuse(self, name: str, shape: Shape, got: tuple[int, ...]) -> None:
         "Say which shape was expected, and because of which other argument."
@@ -204,15 +217,16 @@ class _Axes:
     def fit(self, name: str, shape: Shape, got: tuple[int, ...]) -> bool:
         "Take over the sizes of `got`, or refuse it; False while two groups of axes are unknown."
         axes = shape.axes.split()
-        free = [a for a in axes if a[0] == "*" and a not in self.sizes]
-        taken = sum(len(self.sizes[a]) if a in self.sizes else 1 for a in axes if a not in free)
+        free = [a for a in axes if a[0] == "*" and a not in self.sizes and a not in self.counts]
+        length = {a: len(self.sizes[a]) if a in self.sizes else self.counts.get(a, 1) for a in axes}
+        taken = sum(length[a] for a in axes if a not in free)
         if len(got) < taken or not free and len(got) != taken:
             self.refuse(name, shape, got)
         if len(free) > 1:
             return False
         at = 0
         for axis in axes:
-            n = len(got) - taken if axis in free else len(self.sizes.get(axis, "1"))
+            n = len(got) - taken if axis in free else length[axis]
             found, at = got[at:at + n], at + n
             number = axis.isdigit() and found != (int(axis),)
             if self.sizes.setdefault(axis, found) != found or number:
@@ -222,23 +236,34 @@ class _Axes:
 
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #2097209f
-def check_shapes(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
-    "Refuse tensors whose axes of one name differ in size, or dtypes of one shape."
-    axes, first, later = _Axes(), {}, []
+def _check_types(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
+    "Refuse floating tensors of two types, or on two devices, whose last axis has one name."
+    first: dict[str, str] = {}
+    for name, shape in shapes.items():
+        if not values[name].is_floating_point():
+            continue
+        kind = shape.axes if isinstance(shape, Samples) else shape.axes.split()[-1]
+        other = first.setdefault(kind, name)
+        for word, what in (("type", "dtype"), ("device", "device")):
+            had, got = getattr(values[other], what), getattr(values[name], what)
+            if got != had:
+                raise TypeError(f"{other}, {name}: expected one {word}, got {had} and {got}")
+
+# %% ../../nbs/6_workshop/01_checks.ipynb #5d137e24
+def check_shapes(shapes: dict[str, Shape], values: dict[str, Tensor],
+                 counts: dict[str, tuple[str, int]] | None = None,  # by group: who counts, and what
+                 ) -> None:
+    "Refuse tensors whose axes of one name differ in size, or whose types differ."
+    axes, first, later = _Axes(counts or {}), {}, []
     for name, shape in shapes.items():
         got = values[name]
-        if shape.axes in first:
-            other = first[shape.axes]
-            if got.shape != values[other].shape:
-                both = f"{tuple(values[other].shape)} and {tuple(got.shape)}"
-                raise ValueError(f"{other}, {name}: expected one shape {shape}, got {both}")
-            if got.is_floating_point() and values[other].is_floating_point() \
-                    and got.dtype != values[other].dtype:
-                both = f"{values[other].dtype} and {got.dtype}"
-                raise TypeError(f"{other}, {name}: expected one type, got {both}")
-        first.setdefault(shape.axes, name)
+        other = first.setdefault(shape.axes, name)
+        if got.shape != values[other].shape:
+            both = f"{tuple(values[other].shape)} and {tuple(got.shape)}"
+            raise ValueError(f"{other}, {name}: expected one shape {shape}, got {both}")
         if not axes.fit(name, shape, tuple(got.shape)):
             later.append(name)
+    _check_types(shapes, values)
     for name in later:  # now that other arguments may have said how many runs there are
         axes.fit(name, shapes[name], tuple(values[name].shape))
 
@@ -273,11 +298,11 @@ def declared(kind: Any) -> bool:
     return kind is bool or get_origin(kind) is Literal
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #006eb0f8
-def _shape_of(kind: Any) -> Shape | None:
-    "The marker of a tensor's shape in an annotation, if there is one."
+def _marker_of(kind: Any, cls: type) -> Any:
+    "The marker of class `cls` in an annotation, or None."
     if get_origin(kind) in (Union, types.UnionType):
-        return next(filter(None, map(_shape_of, get_args(kind))), None)
-    return next((m for m in getattr(kind, "__metadata__", ()) if isinstance(m, Shape)), None)
+        return next(filter(None, (_marker_of(part, cls) for part in get_args(kind))), None)
+    return next((m for m in getattr(kind, "__metadata__", ()) if isinstance(m, cls)), None)
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #4cc594a4
 @functools.cache
@@ -286,6 +311,14 @@ def declarations(f: Any) -> dict[str, Any]:
     hints = get_type_hints(f, include_extras=True)
     return {name: kind for name, kind in hints.items() if name != "return" and declared(kind)}
 
+# %% ../../nbs/6_workshop/01_checks.ipynb #7d5d9691
+@functools.cache
+def _axis_counts(f: Any) -> dict[str, tuple[AxisCount, Any]]:
+    "The marker and the default of each argument of `f` that counts axes."
+    given = inspect.signature(f).parameters
+    marks = {name: _marker_of(kind, AxisCount) for name, kind in declarations(f).items()}
+    return {name: (mark, given[name].default) for name, mark in marks.items() if mark}
+
 # %% ../../nbs/6_workshop/01_checks.ipynb #1a407d80
 def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
     "The arguments of a call of `f`, checked and converted as its signature declares."
@@ -293,8 +326,14 @@ def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
     checked = {name: check_value(name, kinds[name], value) if name in kinds else value
                for name, value in values.items()}
     shapes = {name: shape for name in values if name in kinds and checked[name] is not None
-              and (shape := _shape_of(kinds[name]))}
-    check_shapes(shapes, checked)
+              and (shape := _marker_of(kinds[name], Shape))}
+    counts = {}
+    for name, (mark, default) in _axis_counts(f).items():
+        n = checked.get(name, default)
+        if n is not None:
+            group, size = mark.group(n)
+            counts[group] = f"{name}={n}", size
+    check_shapes(shapes, checked, counts)
     return checked
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #83a26c85

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from ..core.checks import check_shape
 from ..core.seeding import Generators, rand
 from ..core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerScore, checked
 
@@ -47,10 +48,10 @@ class _SmoothReLU(TorchFunctionMode):
 def refuse_batch_norm(name: str, critic: Callable) -> None:
     "`ValueError`, which begins with `name`, for a critic with batch norm in training mode."
     modules = critic.modules() if isinstance(critic, nn.Module) else ()
-    for module in modules:
-        if isinstance(module, _BatchNorm) and module.training:
-            raise ValueError(f"{name}: {type(module).__name__} couples the examples of a batch, so "
-                             "a gradient per example does not exist; use LayerNorm, or none")
+    found = [type(m).__name__ for m in modules if isinstance(m, _BatchNorm) and m.training]
+    if found:
+        raise ValueError(f"{name}: {found[0]} couples the examples of a batch, so a gradient per "
+                         "example does not exist; use LayerNorm, or none")
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #8baad1c0
 def leading_axes(critic: Callable, lead: int | None = None) -> int:
@@ -59,15 +60,13 @@ def leading_axes(critic: Callable, lead: int | None = None) -> int:
     return lead or (said if isinstance(said, int) else 1)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #adf1bb6c
-def per_example(name: str, scores: Any, lead: tuple[int, ...]) -> torch.Tensor:
+def per_example(name: str, scores: Any, lead: tuple[int, ...],
+                what: str = "one score per example (if the first axis counts runs, say lead=2)",
+                ) -> torch.Tensor:
     "Scores `(*lead,)` from what a critic answers: as it is, or as `(N, 1)` or `(N, 1, 1, 1)`."
     shape = tuple(getattr(scores, "shape", ()))
-    tensor, n = isinstance(scores, torch.Tensor), len(lead)
-    if not tensor or shape[:n] != lead or set(shape[n:]) - {1}:
-        got = f"shape {shape}" if tensor else type(scores).__name__
-        runs = "; if the first axis counts runs, say lead=2" if len(shape) > n else ""
-        raise ValueError(f"{name}: expected one score per example, shape {lead}, got {got}{runs}")
-    return scores.reshape(lead)
+    column = shape[:len(lead)] == lead and set(shape[len(lead):]) == {1}
+    return check_shape(name, scores.reshape(lead) if column else scores, lead, what=what)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #633f5c95
 @checked

@@ -13,11 +13,11 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import nn, Tensor
 
-from ..core.checks import check_choice
+from ..core.checks import check_choice, check_shape
 from ..core.registry import register_game
 from ..core.seeding import Generators, rand, randn
-from ..core.signatures import (checked, Count, Critic, Function, Index, NonNegative, Positive,
-                                     Shape)
+from ..core.signatures import (checked, Count, Critic, Function, Index, InstanceOf,
+                                     NonNegative, Positive, Shape)
 from ..losses.penalties import per_example, random_interpolate
 from .wasserstein import critic_loss, wasserstein_generator_loss
 from ..networks.convolutional import ConvDiscriminator
@@ -82,11 +82,7 @@ def push_forward(G: Annotated[Callable[[Tensor], Tensor], Function("*lead latent
     with_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         z = z if z.requires_grad else z.detach().requires_grad_()
-        x = G(z)
-        lead = tuple(z.shape[:-1])
-        if not isinstance(x, Tensor) or tuple(x.shape[:len(lead)]) != lead:
-            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f"G: expected examples of shape {(*lead, '…')}, got {got}")
+        x = check_shape("G", G(z), (*z.shape[:-1], ...), what="one example per latent")
         columns = _columns(x, z, k)
     return (x, columns) if with_graph else (x.detach(), columns.detach())
 
@@ -119,10 +115,8 @@ def _form_values(form: Callable, x: Tensor) -> Tensor:
     shape = tuple(getattr(values, "shape", ()))
     if shape[:-2] == points and shape[-1] == d and shape[-2] < d:
         return values
-    if shape[:len(points)] == points and set(shape[len(points):]) <= {1}:
-        return per_example("form", values, points)
-    raise ValueError(f"form: expected scores {points} or fields {(*points, 'k', d)} with k < d, "
-                     f"got {shape or type(values).__name__}")
+    return per_example("form", values, points, f"fields of shape {(*points, 'k', d)} with k < d, "
+                                               "or scores")
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #2b0ba578
 @checked
@@ -132,18 +126,14 @@ def exterior_derivative(form: Form, x: Points,
 
     `form` maps points `(*runs, batch, d)` to fields `(*runs, batch, k, d)`, each point for itself.
     """
-    if frame.dtype != x.dtype:
-        raise TypeError(f"x, frame: expected one type, got {x.dtype} and {frame.dtype}")
     k = frame.shape[-2] - 1
     others = [frame[..., [j for j in range(k + 1) if j != i], :] for i in range(k + 1)]
     rest = torch.cat(others, -3)
     with torch.enable_grad():  # a copy of all points for each vector: one backward pass for all
         x = x if x.requires_grad else x.detach().requires_grad_()
         copies = torch.cat([x] * (k + 1), -2)
-        fields = _form_values(form, copies)
-        if fields.shape != rest.shape:
-            raise ValueError(f"form: expected k={k} fields for a frame of {k + 1} vectors, shape "
-                             f"{tuple(rest.shape)}, got {tuple(fields.shape)}")
+        fields = check_shape("form", _form_values(form, copies), rest.shape,
+                             what=f"k={k} fields for a frame of {k + 1} vectors")
         gradient = _pointwise_gradient(form_on_vectors(fields, rest), copies)
     vectors = torch.cat(frame.unbind(-2), -2)
     derivatives = (gradient * vectors).sum(-1).unflatten(-1, (k + 1, -1))
@@ -248,7 +238,7 @@ def field_network(networks: Networks, event: tuple[int, ...], k: int, **kw: Any)
 class Currents(CriticGame):
     "FlatGAN (Möllenhoff and Cremers 2019): a critic D of points, and W of points with directions."
     W: Player = None  # examples (*runs, batch, *event) to fields (*runs, batch, k, d)
-    along: str = "around"  # for the first latents, names in TANGENTS; "": a Wasserstein game
+    along: Annotated[str, InstanceOf(str)] = "around"  # names in TANGENTS, one a latent; or ""
     angles: Index = 1  # so many of the first latents are angles, and the default G closes in them
     speed: Positive = 1.  # of each direction, for a radian of its latent, which is 2π wide
     weight: NonNegative = 1.  # c of W beside D
@@ -259,8 +249,6 @@ class Currents(CriticGame):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.along, str):
-            raise TypeError(f"along: expected names such as 'turn down', got {self.along!r}")
         for name in self.directions:
             check_choice("along", name, TANGENTS)
         if len({*self.directions}) < len(self.directions):
@@ -277,7 +265,10 @@ class Currents(CriticGame):
         return ("DW " if self.directions else "D ") * self.n_critic + "G"
 
     def suits(self, modes: Any) -> None:
-        "`ValueError` where the directions do not fit the examples of a mode set."
+        """`ValueError` where the directions do not fit the examples of a mode set.
+
+        Points of the plane go "around"; pictures move "down" and "right", and "turn".
+        """
         for name in self.directions:
             plane = name == "around"
             if (tuple(modes.event) == (2,)) != plane or len(modes.event) not in (1, 3):

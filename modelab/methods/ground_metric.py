@@ -14,8 +14,8 @@ from torch import cat, nn, Tensor
 
 from ..core.registry import register_game
 from ..core.seeding import Generators
-from ..core.signatures import (Batch, checked, checking, Count, Critic, NonNegative, Number,
-                                     OneScore, PerScore, Whole)
+from ..core.signatures import (AxisCount, Batch, checked, checking, Count, Critic,
+                                     NonNegative, Number, OneScore, Shape)
 from ..losses.penalties import (gradient_norm, input_gradient, leading_axes,
                                       random_interpolate)
 from .wasserstein import critic_loss, wasserstein_generator_loss
@@ -23,7 +23,8 @@ from ..networks.layers import score_batches
 from ..training.game import CriticGame
 
 # %% auto #0
-__all__ = ['PIXEL_NEIGHBOURS', 'Neighbours', 'SpaceAxes', 'edge_gradients', 'wasserstein_gradient_penalty', 'GroundMetric']
+__all__ = ['PIXEL_NEIGHBOURS', 'Neighbours', 'SpaceAxes', 'OverSpace', 'Pictures', 'LeadAxes', 'edge_gradients',
+           'wasserstein_gradient_penalty', 'GroundMetric']
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #a5979324
 PIXEL_NEIGHBOURS = {  # offsets to a pixel's neighbours, for signals (1 axis) and pictures (2)
@@ -40,11 +41,14 @@ def _edge_ends(values: Tensor, offset: tuple[int, ...]) -> tuple[Tensor, Tensor]
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #654fc521
 Neighbours = Literal["cross", "diamond"]
-SpaceAxes = Annotated[int, Whole(1, 2)]
+SpaceAxes = Annotated[int, AxisCount(1, 2, "*space")]
+OverSpace = Annotated[Tensor, Shape("*runs batch channels *space")]
+Pictures = Annotated[Tensor, Shape("*lead channels *space")]
+LeadAxes = Annotated[int, AxisCount(of="*lead")]
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #5d802f1d
 @checked
-def edge_gradients(gradient: PerScore, x: PerScore,  # (*runs, batch, channels, *space)
+def edge_gradients(gradient: OverSpace, x: OverSpace,
                    scores: OneScore, *,
                    gamma: NonNegative = 0.,  # weight Γ of the Euclidean gradient beside it
                    neighbours: Neighbours = "cross",  # "diamond": two pixels away, and diagonally
@@ -57,8 +61,6 @@ def edge_gradients(gradient: PerScore, x: PerScore,  # (*runs, batch, channels, 
     the edges the result is Γ gᵀg + gᵀL(x)g (Dukler et al. 2019), the square of the slope per unit
     of work.
     """
-    if x.ndim != scores.ndim + 1 + dims:
-        raise ValueError(f"x: expected {dims} axes of space after channels, got {tuple(x.shape)}")
     offsets, mass = PIXEL_NEIGHBOURS[neighbours][dims], (x.detach() - low).clamp_min(0)
     roads = 2 * sum(offset[-1] ** 2 for offset in offsets)
     parts = [gradient * math.sqrt(gamma)] * (gamma > 0)
@@ -68,11 +70,10 @@ def edge_gradients(gradient: PerScore, x: PerScore,  # (*runs, batch, channels, 
     return cat([part.flatten(scores.ndim) for part in parts], -1)
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #cc5b7d70
-def _check_pictures(real: Tensor, fake: Tensor, lead: int, dims: int, low: float) -> None:
-    "Refuse what is no batch of pictures, or signals, of non-negative mass."
-    if real.ndim != lead + 1 + dims:
-        raise ValueError(f"real: expected lead={lead} axes, channels and {dims} of space, got "
-                         f"{tuple(real.shape)}; points have no neighbours, for runs say lead=2")
+@checked
+def _check_mass(real: Pictures, fake: Pictures, lead: LeadAxes, dims: SpaceAxes,
+                low: Number) -> None:
+    "Refuse pictures with values below that of an empty pixel."
     for name, x in (("real", real), ("fake", fake)) if checking() else ():  # waits for the device
         if (least := x.detach().amin().item()) < low - 1e-4:
             raise ValueError(f"{name}: expected values ≥ low={low:g}, the value of an empty pixel, "
@@ -96,7 +97,7 @@ def wasserstein_gradient_penalty(
     """
     lead = leading_axes(critic, lead)
     metric = dict(gamma=gamma, neighbours=neighbours, dims=dims, low=low)
-    _check_pictures(real, fake, lead, dims, low)
+    _check_mass(real, fake, lead, dims, low)
     x = random_interpolate(real, fake, lead, generator)
     scores, gradient = input_gradient(critic, x, lead)
     excess = gradient_norm(edge_gradients(gradient, x, scores, **metric), scores) - target

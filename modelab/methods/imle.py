@@ -13,9 +13,10 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import nn, Tensor
 
+from ..core.checks import check_shape
 from ..core.registry import register_game
 from ..core.seeding import randn
-from ..core.signatures import (Batch, Count, Finite, Function, Index, NonNegative, Real,
+from ..core.signatures import (AxisCount, Batch, Count, Finite, Function, NonNegative, Real,
                                      checked)
 from ..evaluation.neighbours import check_examples, MAX_BYTES, nearest
 from ..networks.layers import make_player
@@ -24,22 +25,22 @@ from ..training.game import Game
 from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['FiniteBatch', 'LatentPool', 'GeneratorFunction', 'Features', 'imle_loss', 'one_per_example', 'match_latents',
-           'MatchMemory', 'MatchingGame', 'IMLE']
+__all__ = ['RunAxes', 'FiniteBatch', 'LatentPool', 'GeneratorFunction', 'Features', 'imle_loss', 'match_latents', 'MatchMemory',
+           'MatchingGame', 'IMLE']
 
 # %% ../../nbs/3_inclusion/01_imle.ipynb #1c1e0e46
+RunAxes = Annotated[int, AxisCount(0, of="*runs")]
+
+# %% ../../nbs/3_inclusion/01_imle.ipynb #c59ecb73
 @checked
 def imle_loss(fake: Batch,  # the generated examples matched to `real`, (*runs, batch, *event)
               real: Batch,  # (*runs, batch, *event)
-              *, runs: Index = 0,  # how many leading axes count runs
+              *, runs: RunAxes = 0,  # how many leading axes count runs
               ) -> Tensor:  # (*runs,)
     """Squared distance from each real example to the generated one matched to it.
 
     It is averaged over the batch (Li and Malik 2018).
     """
-    if fake.ndim <= runs:
-        raise ValueError(f"fake, real: expected shape ({'runs, ' * runs}batch, *event), "
-                         f"got {tuple(fake.shape)}")
     square = (fake - real).square()
     return (square.flatten(runs + 1).sum(-1) if square.ndim > runs + 1 else square).mean(-1)
 
@@ -49,15 +50,6 @@ LatentPool = Annotated[Tensor, Finite("*runs pool latent")]
 GeneratorFunction = Annotated[Callable[[Tensor], Tensor], Function(
     "*runs n latent -> *runs n *event")]
 Features = Annotated[Callable[[Tensor], Tensor], Function("*runs n *event -> *runs n *anything")]
-
-# %% ../../nbs/3_inclusion/01_imle.ipynb #0967f135
-def one_per_example(name: str, made: Any, lead: tuple[int, ...]) -> Tensor:
-    "What the function `name` made of examples `(*lead, ...)`; `ValueError` unless one of each."
-    if not isinstance(made, Tensor) or made.shape[:len(lead)] != lead:
-        got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-        raise ValueError(
-            f"{name}: expected one result per example, shape {(*lead, '…')}, got {got}")
-    return made
 
 # %% ../../nbs/3_inclusion/01_imle.ipynb #5636c68f
 @contextmanager
@@ -76,20 +68,19 @@ def _in_eval_mode(net: Callable) -> Iterator[None]:
 def _compared(name: str, x: Tensor, features: Features | None, runs: int) -> Tensor:
     "What is compared of the examples `x`, `(*runs, n, *event)`, that the argument `name` gave."
     if features is not None:
-        name, x = "features", one_per_example("features", features(x), tuple(x.shape[:runs + 1]))
+        name, x = "features", check_shape("features", features(x), (*x.shape[:runs + 1], ...),
+                                          what="one result per example")
     return check_examples(name, x, runs)
 
 # %% ../../nbs/3_inclusion/01_imle.ipynb #5e095d1a
 def _rendered(G: GeneratorFunction, z: Tensor, features: Features | None,
               wanted: Tensor, runs: int) -> Tensor:
     "What is compared of the examples that G makes of latents; each is shaped as one of `wanted`."
-    made = one_per_example("G", G(z), tuple(z.shape[:-1]))
-    made, event = _compared("G", made, features, runs), tuple(wanted.shape[runs + 1:])
-    if made.shape[runs + 1:] != event:
-        raise ValueError(
-            f"G, features: expected what compares with the real examples, shape {event} "
-            f"each, got {tuple(made.shape[runs + 1:])}")
-    return made
+    lead = z.shape[:-1]
+    made = check_shape("G", G(z), (*lead, ...), what="one result per example")
+    return check_shape("G, features", _compared("G", made, features, runs),
+                       (*lead, *wanted.shape[runs + 1:]),
+                       what="what compares with the real examples")
 
 # %% ../../nbs/3_inclusion/01_imle.ipynb #86470894
 @torch.no_grad()

@@ -12,16 +12,16 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from torch import nn, Tensor
 
-from ..core.checks import check_tensors
+from ..core.checks import check_shape, check_tensors
 from ..core.registry import register_game
 from ..core.seeding import Generators, rand, randn
-from ..core.signatures import (Batch, check_shapes, checked, Count, NonNegative, OneScore,
-                                     Shape, Wholes)
+from ..core.signatures import (Batch, check_shapes, checked, Count, Lead, NonNegative,
+                                     OneScore, Shape, Wholes)
 from ..evaluation.interpolation import slerp
 from ..losses.adversarial import discriminator_loss, generator_loss
 from ..losses.penalties import r1
-from .imle import (Features, GeneratorFunction, imle_loss, MatchingGame, MatchMemory,
-                                  one_per_example)
+from .imle import (Features, GeneratorFunction, imle_loss, MatchingGame,
+                                  MatchMemory)
 from ..networks.layers import score_batches
 from ..training.game import AdversarialGame
 
@@ -32,14 +32,11 @@ __all__ = ['BatchPair', 'feature_vectors', 'TwoBatches', 'interpolation_loss', '
 @checked
 def feature_vectors(x: Batch,  # (*runs, n, *event)
                     features: Features | None,  # None: the examples themselves
-                    lead: Count = 1,  # how many axes of x count runs and examples
+                    lead: Lead = 1,  # how many axes of x count runs and examples
                     ) -> Tensor:  # (*runs, n, d)
     "What `features` says of each example, as a vector; `ValueError` unless it is one per example."
-    if x.ndim < lead:
-        raise ValueError(f"x: expected at least {lead} axes, for runs and examples, "
-                         f"got shape {tuple(x.shape)}")
-    said = x if features is None else features(x)
-    said = one_per_example("features", said, tuple(x.shape[:lead]))
+    said = check_shape("features", x if features is None else features(x),
+                       (*x.shape[:lead], ...), what="one result per example")
     return said.flatten(lead) if said.ndim > lead else said[..., None]
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #45b23255
@@ -59,14 +56,6 @@ class TwoBatches:
 _ENDS = {"z[0]": Shape("*runs batch latent"), "z[1]": Shape("*runs batch latent"),
          "x[0]": Shape("*runs batch *event"), "x[1]": Shape("*runs batch *event"),
          "share": Shape("*runs batch")}
-
-# %% ../../nbs/3_inclusion/02_imle_gan.ipynb #844ca7ec
-def _made_like(x: Tensor, G: GeneratorFunction, z: Tensor) -> Tensor:
-    "G(z), `ValueError` unless it is of the shape of `x`."
-    made = one_per_example("G", G(z), tuple(z.shape[:-1]))
-    if made.shape != x.shape:
-        raise ValueError(f"G: expected examples of shape {tuple(x.shape)}, got {tuple(made.shape)}")
-    return made
 
 # %% ../../nbs/3_inclusion/02_imle_gan.ipynb #0abb8f5a
 BatchPair = Annotated[tuple[Tensor, Tensor], TwoBatches()]
@@ -88,7 +77,9 @@ def interpolation_loss(G: GeneratorFunction,  # (*runs, batch, latent) to (*runs
     if share is None:
         share = rand(*z1.shape[:-1], generator=generator, device=z1.device, dtype=z1.dtype)
     check_shapes(_ENDS, dict(zip(_ENDS, (*z, *x, share))))
-    made = feature_vectors(_made_like(x[0], G, slerp(z2, z1, share[..., None])), features, lead)
+    between = check_shape("G", G(slerp(z2, z1, share[..., None])), x[0].shape,
+                          what="examples like the real ones")
+    made = feature_vectors(between, features, lead)
     to_1, to_2 = ((made - feature_vectors(v, features, lead)).square().sum(-1) for v in x)
     return (share * to_1 + (1 - share) * to_2).mean(-1)
 

@@ -14,14 +14,14 @@ import torch
 from torch import nn, Tensor
 
 from ..core.registry import register_game
-from ..core.signatures import checked, Count, Finite, Positive, Shape
+from ..core.signatures import checked, Count, Finite, Lead, Real, Shape
 from ..networks.layers import make_player
 from ..networks.players import Player
 from ..training.game import Game
 from ..training.optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['DataBatch', 'GeneratedBatch', 'TransportPlan', 'sinkhorn', 'entropic_loss', 'explicit_log_likelihood',
+__all__ = ['DataBatch', 'GeneratedBatch', 'Entropy', 'TransportPlan', 'sinkhorn', 'entropic_loss', 'explicit_log_likelihood',
            'surrogate_log_likelihood', 'Entropic']
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #e117119f
@@ -79,21 +79,7 @@ def _sinkhorn_iterations(cost: Tensor, entropy: float, sweeps: int) -> Transport
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #ea3fc5c2
 DataBatch = Annotated[Tensor, Shape("*runs n *event")]
 GeneratedBatch = Annotated[Tensor, Shape("*runs m *event")]
-
-# %% ../../nbs/5_icml2019/04_likelihood.ipynb #c786c4eb
-def _check_pair(name: str, x: Tensor, y: Tensor, entropy: float, lead: int) -> None:
-    "Refuse batches that differ in runs, event or type, and an entropy that their type cannot hold."
-    both = [(*v.shape[:lead - 1], "batch", *v.shape[lead:]) for v in (x, y)]
-    if min(x.ndim, y.ndim) < lead or both[0] != both[1]:
-        raise ValueError(f"x, {name}: expected batches of the same event with {lead - 1} run axes "
-                         f"(lead={lead}), got {tuple(x.shape)} and {tuple(y.shape)}")
-    if (x.dtype, x.device) != (y.dtype, y.device):
-        raise TypeError(f"x, {name}: expected one type on one device, got {x.dtype} on {x.device} "
-                        f"and {y.dtype} on {y.device}")
-    limits = torch.finfo(torch.promote_types(x.dtype, torch.float32))
-    if not limits.tiny < entropy < limits.max:
-        raise ValueError(f"entropy: expected a number that {limits.dtype} can hold, "
-                         f"got {entropy:g}")
+Entropy = Annotated[float, Real(above=1.2e-38, most=3.4e38)]  # λ, in units of squared distance
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #51609bd9
 def _as_vectors(x: Tensor, lead: int) -> Tensor:
@@ -119,10 +105,9 @@ def _check_cost(cost: Tensor, entropy: float, names: str) -> Tensor:
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #4674f1ea
 @checked
-def sinkhorn(x: DataBatch, y: GeneratedBatch,
-             entropy: Positive = .1,  # λ, in units of squared distance
+def sinkhorn(x: DataBatch, y: GeneratedBatch, entropy: Entropy = .1,
              *, sweeps: Count = 100,  # each sets f, then g
-             lead: Count = 1,  # axes before the event; 2 if the first counts runs
+             lead: Lead = 1,  # axes before the event; 2 if the first counts runs
              ) -> TransportPlan:
     """The plan that minimises squared distance + λ KL(plan‖product), by Sinkhorn's iteration.
 
@@ -134,23 +119,20 @@ def sinkhorn(x: DataBatch, y: GeneratedBatch,
     tensor([[0.5000, 0.0000],
             [0.0000, 0.5000]])
     """
-    _check_pair("y", x, y, entropy, lead)
     cost = _squares(_as_vectors(x, lead), _as_vectors(y, lead)).detach()
     return _sinkhorn_iterations(_check_cost(cost, entropy, "x, y"), entropy, sweeps)
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #546c5c6f
 @checked
-def entropic_loss(x: DataBatch, y: GeneratedBatch,
-                  entropy: Positive = .1,  # λ, in units of squared distance
+def entropic_loss(x: DataBatch, y: GeneratedBatch, entropy: Entropy = .1,
                   *, sweeps: Count = 10,  # of Sinkhorn's iteration
-                  lead: Count = 1,  # axes before the event; 2 if the first counts runs
+                  lead: Lead = 1,  # axes before the event; 2 if the first counts runs
                   ) -> Tensor:
     """The entropic transport cost of two batches, `(*runs,)`; its gradient holds the plan still.
 
     `x` is `(*runs, n, *event)`, `y` `(*runs, m, *event)`. The primal of Balaji et al. 2019 with
     λ KL(plan‖product) for their -λ H(plan).
     """
-    _check_pair("y", x, y, entropy, lead)
     cost = _squares(_as_vectors(x, lead), _as_vectors(y, lead))
     found = _sinkhorn_iterations(cost, entropy, sweeps)
     return found.value + (found.plan * (cost - found.cost)).sum((-2, -1))
@@ -181,8 +163,8 @@ def _log_likelihood(x: Tensor, made: Tensor, entropy: float, lift: Tensor | None
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #ee8b5932
 @checked
 def explicit_log_likelihood(x: DataBatch, made: GeneratedBatch,
-                            entropy: Positive = .1,  # λ: the noise has variance λ/2 per coordinate
-                            *, lead: Count = 1,  # axes before the event; 2 if the first counts runs
+                            entropy: Entropy = .1,  # λ: the noise has variance λ/2 per coordinate
+                            *, lead: Lead = 1,  # axes before the event; 2 if the first counts runs
                             ) -> Tensor:
     """log p(x) in nats, `(*runs, n)`, of the model G(z) + normal noise of variance λ/2.
 
@@ -193,25 +175,20 @@ def explicit_log_likelihood(x: DataBatch, made: GeneratedBatch,
     >>> explicit_log_likelihood(torch.zeros(1, 2), torch.zeros(1, 2), entropy=1 / torch.pi)
     tensor([0.])
     """
-    _check_pair("made", x, made, entropy, lead)
     return _log_likelihood(x, made, entropy, None, lead)
 
 # %% ../../nbs/5_icml2019/04_likelihood.ipynb #f3aaac75
 @checked
 def surrogate_log_likelihood(x: DataBatch, made: GeneratedBatch,
-                             potential: Annotated[Tensor, Finite("*lead")],  # g of a plan
-                             entropy: Positive = .1,  # λ
-                             *, lead: Count = 1,  # axes before the event; 2 with a run axis
+                             potential: Annotated[Tensor, Finite("*runs m")],  # g of a plan
+                             entropy: Entropy = .1,  # λ
+                             *, lead: Lead = 1,  # axes before the event; 2 with a run axis
                              ) -> Tensor:
     """The lower bound of `explicit_log_likelihood` whose weights come from a plan, `(*runs, n)`.
 
     `potential`, `(*runs, m)`, is `TransportPlan.g` of a plan with `made`: -D₂ of Balaji et al.
     2019. The bound holds for every potential, and with equality for a constant one.
     """
-    _check_pair("made", x, made, entropy, lead)
-    if potential.shape != made.shape[:lead]:
-        want, got = tuple(made.shape[:lead]), tuple(potential.shape)
-        raise ValueError(f"potential: expected one number per made example, {want}, got {got}")
     centred = potential - potential.mean(-1, keepdim=True)
     lift = (centred.to(_as_vectors(made, lead).dtype) / entropy)[..., None, :]
     if not lift.isfinite().all():
@@ -224,7 +201,7 @@ def surrogate_log_likelihood(x: DataBatch, made: GeneratedBatch,
 class Entropic(Game):
     "An entropic GAN (Balaji et al. 2019): no critic, G descends the entropic transport cost."
     G: Player = None  # your own network, or a function that makes one; None: one that fits the set
-    entropy: Positive = .1  # λ, in squared distance: the model's noise has variance λ/2
+    entropy: Entropy = .1  # λ, in squared distance: the model's noise has variance λ/2
     sweeps: Count = 10  # of Sinkhorn's iteration in each step; a small λ wants more
     turns: ClassVar[str] = "G"
     default_optimiser: ClassVar[Optimiser] = Optimiser(2e-3, (.5, .9))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import nn
 
-from ..core.checks import check_batch
+from ..core.checks import check_batch, check_shape
 from ..core.registry import register_game
 from ..core.signatures import (Count, FakeScores, Logits, Network, NonNegative, Real,
                                      RealScores, checked)
@@ -44,10 +44,8 @@ def wasserstein_distance(x: torch.Tensor,  # (n, *event)
     >>> wasserstein_distance(torch.tensor([[0.], [1.]]), torch.tensor([[3.], [2.]]))
     (2.0, tensor([1, 0]))
     """
-    x, y = (check_batch(name, v, least=0) for name, v in (("x", x), ("y", y)))
-    if x.shape != y.shape or not len(x):
-        raise ValueError("x, y: expected two samples of one shape, "
-                         f"got {tuple(x.shape)} and {tuple(y.shape)}")
+    x, y = (check_batch(name, v) for name, v in (("x", x), ("y", y)))
+    check_shape("y", y, x.shape, what="as many examples as x has, and alike")
     x, y = (v.detach().cpu().double().reshape(len(v), -1) for v in (x, y))
     partner = optimal_partners(x, y)
     return (x - y[partner]).norm(dim=1).mean().item(), partner

@@ -25,7 +25,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import nn
 
-from modelab.core.checks import check_batch
+from modelab.core.checks import check_batch, check_shape
 from modelab.core.registry import register_game
 from modelab.core.signatures import (Count, FakeScores, Logits, Network, NonNegative, Real,
                                      RealScores, checked)
@@ -52,6 +52,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from modelab.core.checks import check_shape
 from modelab.core.seeding import Generators, rand
 from modelab.core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerScore, checked
 
@@ -145,10 +146,8 @@ def wasserstein_distance(x: torch.Tensor,  # (n, *event)
     >>> wasserstein_distance(torch.tensor([[0.], [1.]]), torch.tensor([[3.], [2.]]))
     (2.0, tensor([1, 0]))
     """
-    x, y = (check_batch(name, v, least=0) for name, v in (("x", x), ("y", y)))
-    if x.shape != y.shape or not len(x):
-        raise ValueError("x, y: expected two samples of one shape, "
-                         f"got {tuple(x.shape)} and {tuple(y.shape)}")
+    x, y = (check_batch(name, v) for name, v in (("x", x), ("y", y)))
+    check_shape("y", y, x.shape, what="as many examples as x has, and alike")
     x, y = (v.detach().cpu().double().reshape(len(v), -1) for v in (x, y))
     partner = optimal_partners(x, y)
     return (x - y[partner]).norm(dim=1).mean().item(), partner
@@ -226,6 +225,9 @@ by_critic, by_sorting
 Bound = Annotated[float, Real(above=0., most=1e30)]
 
 
+# %% [markdown]
+# The critic's weights are clipped in place. Autograd does not see it, so no gradient flows through the clipping.
+
 # %%
 #| export
 @checked
@@ -275,6 +277,9 @@ def _leaky(input: torch.Tensor, negative_slope: float = .01, inplace: bool = Fal
     return input.mul_(mask) if inplace else input * mask
 
 
+# %% [markdown]
+# The plain ReLU is a mask alone. It keeps NaN, so the engine still notices a run that diverged.
+
 # %%
 #| export losses.penalties
 def _relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
@@ -304,10 +309,10 @@ class _SmoothReLU(TorchFunctionMode):
 def refuse_batch_norm(name: str, critic: Callable) -> None:
     "`ValueError`, which begins with `name`, for a critic with batch norm in training mode."
     modules = critic.modules() if isinstance(critic, nn.Module) else ()
-    for module in modules:
-        if isinstance(module, _BatchNorm) and module.training:
-            raise ValueError(f"{name}: {type(module).__name__} couples the examples of a batch, so "
-                             "a gradient per example does not exist; use LayerNorm, or none")
+    found = [type(m).__name__ for m in modules if isinstance(m, _BatchNorm) and m.training]
+    if found:
+        raise ValueError(f"{name}: {found[0]} couples the examples of a batch, so a gradient per "
+                         "example does not exist; use LayerNorm, or none")
 
 # %% [markdown]
 # Where does an example begin? A network of ours says so by its attribute `lead`. For any other critic the batch is axis 0, unless the caller says that runs come first. Nothing is guessed from shapes.
@@ -324,15 +329,13 @@ def leading_axes(critic: Callable, lead: int | None = None) -> int:
 
 # %%
 #| export losses.penalties
-def per_example(name: str, scores: Any, lead: tuple[int, ...]) -> torch.Tensor:
+def per_example(name: str, scores: Any, lead: tuple[int, ...],
+                what: str = "one score per example (if the first axis counts runs, say lead=2)",
+                ) -> torch.Tensor:
     "Scores `(*lead,)` from what a critic answers: as it is, or as `(N, 1)` or `(N, 1, 1, 1)`."
     shape = tuple(getattr(scores, "shape", ()))
-    tensor, n = isinstance(scores, torch.Tensor), len(lead)
-    if not tensor or shape[:n] != lead or set(shape[n:]) - {1}:
-        got = f"shape {shape}" if tensor else type(scores).__name__
-        runs = "; if the first axis counts runs, say lead=2" if len(shape) > n else ""
-        raise ValueError(f"{name}: expected one score per example, shape {lead}, got {got}{runs}")
-    return scores.reshape(lead)
+    column = shape[:len(lead)] == lead and set(shape[len(lead):]) == {1}
+    return check_shape(name, scores.reshape(lead) if column else scores, lead, what=what)
 
 # %%
 column, x = nn.Linear(2, 1), torch.randn(8, 2)
@@ -731,6 +734,9 @@ def r1(critic: Critic, real: Batch, *, lead: Count | None = None) -> torch.Tenso
     "E ‖∇f(x)‖²/2 at real examples, `(*runs,)` (Mescheder et al. 2018, eq. 9, without γ)."
     scores, gradient = input_gradient(critic, real, lead)
     return sum_over_event(gradient.square(), scores).mean(-1) / 2
+
+# %% [markdown]
+# R2 is the same penalty at generated examples. $G$ does not learn from it.
 
 # %%
 #| export losses.penalties

@@ -27,9 +27,10 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import nn, Tensor
 
+from modelab.core.checks import check_shape
 from modelab.core.registry import register_game
 from modelab.core.seeding import randn
-from modelab.core.signatures import (Batch, Count, Finite, Function, Index, NonNegative, Real,
+from modelab.core.signatures import (AxisCount, Batch, Count, Finite, Function, NonNegative, Real,
                                      checked)
 from modelab.evaluation.neighbours import check_examples, MAX_BYTES, nearest
 from modelab.networks.layers import make_player
@@ -133,21 +134,28 @@ gaps.min(1).values, gaps.min(1).values.mean()
 # The minimum looks awkward to differentiate. It is not: hold the partner $j(i)$ fixed and differentiate the square. Where the partner is unique, a small step of $G$ does not change it, so
 #
 # $$\nabla_\theta \min_j\|G_\theta(z_j)-x_i\|^2=\nabla_\theta\|G_\theta(z_{j(i)})-x_i\|^2 .$$
+#
+# A batch may have axes of runs before it. The caller says how many, because no shape shows it.
+
+# %%
+#| export
+RunAxes = Annotated[int, AxisCount(0, of="*runs")]
+
+
+# %% [markdown]
+# The loss is the mean of these squares, with the partners given.
 
 # %%
 #| export
 @checked
 def imle_loss(fake: Batch,  # the generated examples matched to `real`, (*runs, batch, *event)
               real: Batch,  # (*runs, batch, *event)
-              *, runs: Index = 0,  # how many leading axes count runs
+              *, runs: RunAxes = 0,  # how many leading axes count runs
               ) -> Tensor:  # (*runs,)
     """Squared distance from each real example to the generated one matched to it.
 
     It is averaged over the batch (Li and Malik 2018).
     """
-    if fake.ndim <= runs:
-        raise ValueError(f"fake, real: expected shape ({'runs, ' * runs}batch, *event), "
-                         f"got {tuple(fake.shape)}")
     square = (fake - real).square()
     return (square.flatten(runs + 1).sum(-1) if square.ndim > runs + 1 else square).mean(-1)
 
@@ -260,24 +268,6 @@ Features = Annotated[Callable[[Tensor], Tensor], Function("*runs n *event -> *ru
 
 
 # %% [markdown]
-# A function of yours may return something else than one result for each example. It is asked once, and refused by name.
-
-# %%
-#| export
-def one_per_example(name: str, made: Any, lead: tuple[int, ...]) -> Tensor:
-    "What the function `name` made of examples `(*lead, ...)`; `ValueError` unless one of each."
-    if not isinstance(made, Tensor) or made.shape[:len(lead)] != lead:
-        got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-        raise ValueError(
-            f"{name}: expected one result per example, shape {(*lead, '…')}, got {got}")
-    return made
-
-
-# %%
-error_message(one_per_example, "features", x.sum(0), (3,))
-
-
-# %% [markdown]
 # $G$ renders the pool in evaluation mode, and returns to training as it was.
 
 # %%
@@ -296,14 +286,15 @@ def _in_eval_mode(net: Callable) -> Iterator[None]:
 
 
 # %% [markdown]
-# Reals and samples are compared as they are, or by their features. These must be finite: NaN has no neighbour.
+# Reals and samples are compared as they are, or by their features. These must be finite: NaN has no neighbour. A function of yours that returns something else than one result for each example is refused by name.
 
 # %%
 #| export
 def _compared(name: str, x: Tensor, features: Features | None, runs: int) -> Tensor:
     "What is compared of the examples `x`, `(*runs, n, *event)`, that the argument `name` gave."
     if features is not None:
-        name, x = "features", one_per_example("features", features(x), tuple(x.shape[:runs + 1]))
+        name, x = "features", check_shape("features", features(x), (*x.shape[:runs + 1], ...),
+                                          what="one result per example")
     return check_examples(name, x, runs)
 
 
@@ -315,13 +306,11 @@ def _compared(name: str, x: Tensor, features: Features | None, runs: int) -> Ten
 def _rendered(G: GeneratorFunction, z: Tensor, features: Features | None,
               wanted: Tensor, runs: int) -> Tensor:
     "What is compared of the examples that G makes of latents; each is shaped as one of `wanted`."
-    made = one_per_example("G", G(z), tuple(z.shape[:-1]))
-    made, event = _compared("G", made, features, runs), tuple(wanted.shape[runs + 1:])
-    if made.shape[runs + 1:] != event:
-        raise ValueError(
-            f"G, features: expected what compares with the real examples, shape {event} "
-            f"each, got {tuple(made.shape[runs + 1:])}")
-    return made
+    lead = z.shape[:-1]
+    made = check_shape("G", G(z), (*lead, ...), what="one result per example")
+    return check_shape("G, features", _compared("G", made, features, runs),
+                       (*lead, *wanted.shape[runs + 1:]),
+                       what="what compares with the real examples")
 
 
 # %% [markdown]

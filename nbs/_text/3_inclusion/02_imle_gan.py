@@ -26,16 +26,16 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from torch import nn, Tensor
 
-from modelab.core.checks import check_tensors
+from modelab.core.checks import check_shape, check_tensors
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators, rand, randn
-from modelab.core.signatures import (Batch, check_shapes, checked, Count, NonNegative, OneScore,
-                                     Shape, Wholes)
+from modelab.core.signatures import (Batch, check_shapes, checked, Count, Lead, NonNegative,
+                                     OneScore, Shape, Wholes)
 from modelab.evaluation.interpolation import slerp
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import r1
-from modelab.methods.imle import (Features, GeneratorFunction, imle_loss, MatchingGame, MatchMemory,
-                                  one_per_example)
+from modelab.methods.imle import (Features, GeneratorFunction, imle_loss, MatchingGame,
+                                  MatchMemory)
 from modelab.networks.layers import score_batches
 from modelab.training.game import AdversarialGame
 
@@ -205,14 +205,11 @@ everybody = rare(play(IMLEGAN(weight=.45, **small)))
 @checked
 def feature_vectors(x: Batch,  # (*runs, n, *event)
                     features: Features | None,  # None: the examples themselves
-                    lead: Count = 1,  # how many axes of x count runs and examples
+                    lead: Lead = 1,  # how many axes of x count runs and examples
                     ) -> Tensor:  # (*runs, n, d)
     "What `features` says of each example, as a vector; `ValueError` unless it is one per example."
-    if x.ndim < lead:
-        raise ValueError(f"x: expected at least {lead} axes, for runs and examples, "
-                         f"got shape {tuple(x.shape)}")
-    said = x if features is None else features(x)
-    said = one_per_example("features", said, tuple(x.shape[:lead]))
+    said = check_shape("features", x if features is None else features(x),
+                       (*x.shape[:lead], ...), what="one result per example")
     return said.flatten(lead) if said.ndim > lead else said[..., None]
 
 
@@ -406,24 +403,14 @@ _ENDS = {"z[0]": Shape("*runs batch latent"), "z[1]": Shape("*runs batch latent"
          "share": Shape("*runs batch")}
 
 # %% [markdown]
-# A generator that makes something of another shape than the reals is refused, too.
-
-# %%
-#| export
-def _made_like(x: Tensor, G: GeneratorFunction, z: Tensor) -> Tensor:
-    "G(z), `ValueError` unless it is of the shape of `x`."
-    made = one_per_example("G", G(z), tuple(z.shape[:-1]))
-    if made.shape != x.shape:
-        raise ValueError(f"G: expected examples of shape {tuple(x.shape)}, got {tuple(made.shape)}")
-    return made
-
+# In a signature the pair has a name.
 
 # %%
 #| export
 BatchPair = Annotated[tuple[Tensor, Tensor], TwoBatches()]
 
 # %% [markdown]
-# The loss, as in the equation above:
+# The loss, as in the equation above. A generator that makes something of another shape than the reals is refused.
 
 # %%
 #| export
@@ -443,7 +430,9 @@ def interpolation_loss(G: GeneratorFunction,  # (*runs, batch, latent) to (*runs
     if share is None:
         share = rand(*z1.shape[:-1], generator=generator, device=z1.device, dtype=z1.dtype)
     check_shapes(_ENDS, dict(zip(_ENDS, (*z, *x, share))))
-    made = feature_vectors(_made_like(x[0], G, slerp(z2, z1, share[..., None])), features, lead)
+    between = check_shape("G", G(slerp(z2, z1, share[..., None])), x[0].shape,
+                          what="examples like the real ones")
+    made = feature_vectors(between, features, lead)
     to_1, to_2 = ((made - feature_vectors(v, features, lead)).square().sum(-1) for v in x)
     return (share * to_1 + (1 - share) * to_2).mean(-1)
 

@@ -27,8 +27,8 @@ from torch import cat, nn, Tensor
 
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators
-from modelab.core.signatures import (Batch, checked, checking, Count, Critic, NonNegative, Number,
-                                     OneScore, PerScore, Whole)
+from modelab.core.signatures import (AxisCount, Batch, checked, checking, Count, Critic,
+                                     NonNegative, Number, OneScore, Shape)
 from modelab.losses.penalties import (gradient_norm, input_gradient, leading_axes,
                                       random_interpolate)
 from modelab.methods.wasserstein import critic_loss, wasserstein_generator_loss
@@ -397,12 +397,15 @@ def _edge_ends(values: Tensor, offset: tuple[int, ...]) -> tuple[Tensor, Tensor]
 
 
 # %% [markdown]
-# Two arguments have few values: which pixels are neighbours, and how many axes are space.
+# Two arguments have few values: which pixels are neighbours, and how many axes are space. Pictures and slopes are declared with these axes, so a batch of points is refused.
 
 # %%
 #| export
 Neighbours = Literal["cross", "diamond"]
-SpaceAxes = Annotated[int, Whole(1, 2)]
+SpaceAxes = Annotated[int, AxisCount(1, 2, "*space")]
+OverSpace = Annotated[Tensor, Shape("*runs batch channels *space")]
+Pictures = Annotated[Tensor, Shape("*lead channels *space")]
+LeadAxes = Annotated[int, AxisCount(of="*lead")]
 
 
 # %%
@@ -415,7 +418,7 @@ assert set(get_args(Neighbours)) == set(PIXEL_NEIGHBOURS)
 # %%
 #| export
 @checked
-def edge_gradients(gradient: PerScore, x: PerScore,  # (*runs, batch, channels, *space)
+def edge_gradients(gradient: OverSpace, x: OverSpace,
                    scores: OneScore, *,
                    gamma: NonNegative = 0.,  # weight Γ of the Euclidean gradient beside it
                    neighbours: Neighbours = "cross",  # "diamond": two pixels away, and diagonally
@@ -428,8 +431,6 @@ def edge_gradients(gradient: PerScore, x: PerScore,  # (*runs, batch, channels, 
     the edges the result is Γ gᵀg + gᵀL(x)g (Dukler et al. 2019), the square of the slope per unit
     of work.
     """
-    if x.ndim != scores.ndim + 1 + dims:
-        raise ValueError(f"x: expected {dims} axes of space after channels, got {tuple(x.shape)}")
     offsets, mass = PIXEL_NEIGHBOURS[neighbours][dims], (x.detach() - low).clamp_min(0)
     roads = 2 * sum(offset[-1] ** 2 for offset in offsets)
     parts = [gradient * math.sqrt(gamma)] * (gamma > 0)
@@ -533,14 +534,15 @@ squared(edge, bright).item()
 # $$R=\mathbb E_{\hat x}\big(\|\nabla f(\hat x)\|_{\hat x,\Gamma}-1\big)^2 .$$
 #
 # Which axes are space must be said by the data: a picture is `(channels, height, width)`, and every channel has its own ink.
+#
+# A mass is never negative, so values below that of an empty pixel are refused. To look for them makes a graphics card wait, so a run looks in its first step only.
 
 # %%
 #| export
-def _check_pictures(real: Tensor, fake: Tensor, lead: int, dims: int, low: float) -> None:
-    "Refuse what is no batch of pictures, or signals, of non-negative mass."
-    if real.ndim != lead + 1 + dims:
-        raise ValueError(f"real: expected lead={lead} axes, channels and {dims} of space, got "
-                         f"{tuple(real.shape)}; points have no neighbours, for runs say lead=2")
+@checked
+def _check_mass(real: Pictures, fake: Pictures, lead: LeadAxes, dims: SpaceAxes,
+                low: Number) -> None:
+    "Refuse pictures with values below that of an empty pixel."
     for name, x in (("real", real), ("fake", fake)) if checking() else ():  # waits for the device
         if (least := x.detach().amin().item()) < low - 1e-4:
             raise ValueError(f"{name}: expected values ≥ low={low:g}, the value of an empty pixel, "
@@ -569,7 +571,7 @@ def wasserstein_gradient_penalty(
     """
     lead = leading_axes(critic, lead)
     metric = dict(gamma=gamma, neighbours=neighbours, dims=dims, low=low)
-    _check_pictures(real, fake, lead, dims, low)
+    _check_mass(real, fake, lead, dims, low)
     x = random_interpolate(real, fake, lead, generator)
     scores, gradient = input_gradient(critic, x, lead)
     excess = gradient_norm(edge_gradients(gradient, x, scores, **metric), scores) - target
@@ -786,6 +788,9 @@ def loss_D(self: GroundMetric, t: Any) -> Tensor:
     loss = critic_loss(*score_batches(t.D, t.x, fake))
     return loss + self.weight * self.penalty(t.D, t.x, fake, t.generator)
 
+
+# %% [markdown]
+# $G$ raises the score of its samples, as in [1.4](../1_game/04_wasserstein.ipynb).
 
 # %%
 #| export

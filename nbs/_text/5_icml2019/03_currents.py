@@ -27,11 +27,11 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import nn, Tensor
 
-from modelab.core.checks import check_choice
+from modelab.core.checks import check_choice, check_shape
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators, rand, randn
-from modelab.core.signatures import (checked, Count, Critic, Function, Index, NonNegative, Positive,
-                                     Shape)
+from modelab.core.signatures import (checked, Count, Critic, Function, Index, InstanceOf,
+                                     NonNegative, Positive, Shape)
 from modelab.losses.penalties import per_example, random_interpolate
 from modelab.methods.wasserstein import critic_loss, wasserstein_generator_loss
 from modelab.networks.convolutional import ConvDiscriminator
@@ -153,6 +153,9 @@ told(found)
 Vectors = Annotated[Tensor, Shape("*points k d")]  # k vectors of d numbers at each point
 
 
+# %% [markdown]
+# The determinant of all products $w_i\cdot v_j$ at each point. For one vector it is the product itself.
+
 # %%
 #| export
 @checked
@@ -212,6 +215,9 @@ def _columns(x: Tensor, z: Tensor, k: int) -> Tensor:
     return torch.stack(columns, -2) if k else x.new_zeros(*lead, 0, math.prod(event))
 
 
+# %% [markdown]
+# So one forward pass gives the samples, and $k$ such columns say how they move with the first $k$ latents.
+
 # %%
 #| export
 @checked
@@ -228,11 +234,7 @@ def push_forward(G: Annotated[Callable[[Tensor], Tensor], Function("*lead latent
     with_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         z = z if z.requires_grad else z.detach().requires_grad_()
-        x = G(z)
-        lead = tuple(z.shape[:-1])
-        if not isinstance(x, Tensor) or tuple(x.shape[:len(lead)]) != lead:
-            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f"G: expected examples of shape {(*lead, '…')}, got {got}")
+        x = check_shape("G", G(z), (*z.shape[:-1], ...), what="one example per latent")
         columns = _columns(x, z, k)
     return (x, columns) if with_graph else (x.detach(), columns.detach())
 
@@ -343,6 +345,9 @@ def comass(forms: Vectors) -> Tensor:
     return (form_on_vectors(forms, forms).clamp_min(0) + 1e-12).sqrt()
 
 
+# %% [markdown]
+# The functions below work on points: an example is a vector, and a form gives $k$ vectors of that length.
+
 # %%
 #| export
 Points = Annotated[Tensor, Shape("*runs batch d")]
@@ -377,10 +382,8 @@ def _form_values(form: Callable, x: Tensor) -> Tensor:
     shape = tuple(getattr(values, "shape", ()))
     if shape[:-2] == points and shape[-1] == d and shape[-2] < d:
         return values
-    if shape[:len(points)] == points and set(shape[len(points):]) <= {1}:
-        return per_example("form", values, points)
-    raise ValueError(f"form: expected scores {points} or fields {(*points, 'k', d)} with k < d, "
-                     f"got {shape or type(values).__name__}")
+    return per_example("form", values, points, f"fields of shape {(*points, 'k', d)} with k < d, "
+                                               "or scores")
 
 
 # %% [markdown]
@@ -395,18 +398,14 @@ def exterior_derivative(form: Form, x: Points,
 
     `form` maps points `(*runs, batch, d)` to fields `(*runs, batch, k, d)`, each point for itself.
     """
-    if frame.dtype != x.dtype:
-        raise TypeError(f"x, frame: expected one type, got {x.dtype} and {frame.dtype}")
     k = frame.shape[-2] - 1
     others = [frame[..., [j for j in range(k + 1) if j != i], :] for i in range(k + 1)]
     rest = torch.cat(others, -3)
     with torch.enable_grad():  # a copy of all points for each vector: one backward pass for all
         x = x if x.requires_grad else x.detach().requires_grad_()
         copies = torch.cat([x] * (k + 1), -2)
-        fields = _form_values(form, copies)
-        if fields.shape != rest.shape:
-            raise ValueError(f"form: expected k={k} fields for a frame of {k + 1} vectors, shape "
-                             f"{tuple(rest.shape)}, got {tuple(fields.shape)}")
+        fields = check_shape("form", _form_values(form, copies), rest.shape,
+                             what=f"k={k} fields for a frame of {k + 1} vectors")
         gradient = _pointwise_gradient(form_on_vectors(fields, rest), copies)
     vectors = torch.cat(frame.unbind(-2), -2)
     derivatives = (gradient * vectors).sum(-1).unflatten(-1, (k + 1, -1))
@@ -531,6 +530,9 @@ def _differences(x: Annotated[Tensor, Shape("*lead height width")]) -> tuple[Ten
     return down, right
 
 
+# %% [markdown]
+# The first direction: the picture moves down.
+
 # %%
 #| export
 def tangent_down(x: Tensor) -> Tensor:
@@ -538,12 +540,18 @@ def tangent_down(x: Tensor) -> Tensor:
     return -_differences(x)[0]
 
 
+# %% [markdown]
+# The second: it moves to the right.
+
 # %%
 #| export
 def tangent_right(x: Tensor) -> Tensor:
     "How pictures (*, channels, h, w) change when they move to the right, for each pixel."
     return -_differences(x)[1]
 
+
+# %% [markdown]
+# The third: it turns about its middle. A pixel far from the middle moves faster, so the differences are weighted by rows and columns.
 
 # %%
 #| export
@@ -554,6 +562,9 @@ def tangent_turn(x: Tensor) -> Tensor:
                      for n in x.shape[-2:])
     return rows[:, None] * rise - columns * fall
 
+
+# %% [markdown]
+# The game finds the directions by these names.
 
 # %%
 #| export
@@ -577,6 +588,9 @@ class AngleGenerator(nn.Module):
         angles, rest = z[..., :self.angles], z[..., self.angles:]
         return self.net(torch.cat([angles.cos(), angles.sin(), rest], -1))
 
+
+# %% [markdown]
+# It may be fully connected or convolutional. The convolutional one ends in tanh and makes pictures between $-1$ and $1$; the fully connected one is linear at its end.
 
 # %%
 #| export
@@ -614,7 +628,7 @@ def field_network(networks: Networks, event: tuple[int, ...], k: int, **kw: Any)
 class Currents(CriticGame):
     "FlatGAN (Möllenhoff and Cremers 2019): a critic D of points, and W of points with directions."
     W: Player = None  # examples (*runs, batch, *event) to fields (*runs, batch, k, d)
-    along: str = "around"  # for the first latents, names in TANGENTS; "": a Wasserstein game
+    along: Annotated[str, InstanceOf(str)] = "around"  # names in TANGENTS, one a latent; or ""
     angles: Index = 1  # so many of the first latents are angles, and the default G closes in them
     speed: Positive = 1.  # of each direction, for a radian of its latent, which is 2π wide
     weight: NonNegative = 1.  # c of W beside D
@@ -625,13 +639,14 @@ class Currents(CriticGame):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.along, str):
-            raise TypeError(f"along: expected names such as 'turn down', got {self.along!r}")
         for name in self.directions:
             check_choice("along", name, TANGENTS)
         if len({*self.directions}) < len(self.directions):
             raise ValueError(f"along: expected each direction once, got {self.along!r}")
 
+
+# %% [markdown]
+# The names stand in one text, as the command line and the lab pass it.
 
 # %%
 #| export
@@ -659,7 +674,10 @@ def turns(self: Currents) -> str:
 #| export
 @patch
 def suits(self: Currents, modes: Any) -> None:
-    "`ValueError` where the directions do not fit the examples of a mode set."
+    """`ValueError` where the directions do not fit the examples of a mode set.
+
+    Points of the plane go "around"; pictures move "down" and "right", and "turn".
+    """
     for name in self.directions:
         plane = name == "around"
         if (tuple(modes.event) == (2,)) != plane or len(modes.event) not in (1, 3):
@@ -667,6 +685,9 @@ def suits(self: Currents, modes: Any) -> None:
             raise ValueError(f"along: {name!r} is a direction of {kind}, and an example is of "
                              f"shape {tuple(modes.event)}")
 
+
+# %% [markdown]
+# A direction needs a latent of its own, and so does an angle. Without directions there is no player $W$.
 
 # %%
 #| export
@@ -697,6 +718,9 @@ def noise(self: Currents, *shape: int, generator: Generators = None, device: Any
     return (rand(*shape, generator=generator, device=device) * 2 - 1) * math.pi
 
 
+# %% [markdown]
+# The real current: the tangents of a batch, with the speed that the latents are to have.
+
 # %%
 #| export
 @patch
@@ -719,6 +743,9 @@ def penalty(self: Currents, t: Any, critic: Critic, fake: Tensor) -> Tensor:
     return flat_penalty(lambda x: critic(x.unflatten(-1, event)), x.flatten(2), mass=self.mass,
                         generator=t.generator)
 
+
+# %% [markdown]
+# Where nothing is known of directions, $D$ plays a Wasserstein game whose penalty is the flat one.
 
 # %%
 #| export
@@ -746,6 +773,9 @@ def loss_DW(self: Currents, t: Any) -> Tensor:
     return (loss_D + self.penalty_weight * self.penalty(t, t.D, fake)
             + (self.weight * loss_W + self.penalty_weight * self.penalty(t, t.W, fake)))
 
+
+# %% [markdown]
+# $G$ lowers both: the score that $D$ gives and, through its own derivatives, the value of the form.
 
 # %%
 #| export

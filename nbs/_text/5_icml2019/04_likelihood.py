@@ -28,7 +28,7 @@ import torch
 from torch import nn, Tensor
 
 from modelab.core.registry import register_game
-from modelab.core.signatures import checked, Count, Finite, Positive, Shape
+from modelab.core.signatures import checked, Count, Finite, Lead, Real, Shape
 from modelab.networks.layers import make_player
 from modelab.networks.players import Player
 from modelab.training.game import Game
@@ -236,6 +236,9 @@ apart = torch.cdist(x[:50], x[50:100] + 1).square()
 _FLOOR = -60.  # an exponent below it adds nothing, and numbers too small for the format are slow
 
 
+# %% [markdown]
+# The sum of exponentials, with the maximum taken out and the rest cut off there. Most of the time of an iteration is spent here, so it works in place.
+
 # %%
 #| export
 def _logsumexp(exponents: Tensor, dim: int) -> Tensor:
@@ -243,6 +246,9 @@ def _logsumexp(exponents: Tensor, dim: int) -> Tensor:
     top = exponents.detach().amax(dim, keepdim=True)
     return exponents.sub_(top).clamp_(min=_FLOOR).exp_().sum(dim).log() + top.squeeze(dim)
 
+
+# %% [markdown]
+# Half a sweep: $f$ from $g$, or $g$ from $f$.
 
 # %%
 #| export
@@ -300,30 +306,17 @@ def _sinkhorn_iterations(cost: Tensor, entropy: float, sweeps: int) -> Transport
 
 
 # %% [markdown]
-# What remains is to read the arguments. Two batches may differ in length, so no rank says where the event begins: `lead` counts the axes up to the examples, 1 for a plain batch, 2 where runs come first.
+# What remains is to read the arguments. Two batches may differ in length, so no rank says where the event begins: `lead` counts the axes up to the examples, 1 for a plain batch, 2 where runs come first. An entropy that single precision cannot hold is refused.
 
 # %%
 #| export
 DataBatch = Annotated[Tensor, Shape("*runs n *event")]
 GeneratedBatch = Annotated[Tensor, Shape("*runs m *event")]
+Entropy = Annotated[float, Real(above=1.2e-38, most=3.4e38)]  # λ, in units of squared distance
 
 
-# %%
-#| export
-def _check_pair(name: str, x: Tensor, y: Tensor, entropy: float, lead: int) -> None:
-    "Refuse batches that differ in runs, event or type, and an entropy that their type cannot hold."
-    both = [(*v.shape[:lead - 1], "batch", *v.shape[lead:]) for v in (x, y)]
-    if min(x.ndim, y.ndim) < lead or both[0] != both[1]:
-        raise ValueError(f"x, {name}: expected batches of the same event with {lead - 1} run axes "
-                         f"(lead={lead}), got {tuple(x.shape)} and {tuple(y.shape)}")
-    if (x.dtype, x.device) != (y.dtype, y.device):
-        raise TypeError(f"x, {name}: expected one type on one device, got {x.dtype} on {x.device} "
-                        f"and {y.dtype} on {y.device}")
-    limits = torch.finfo(torch.promote_types(x.dtype, torch.float32))
-    if not limits.tiny < entropy < limits.max:
-        raise ValueError(f"entropy: expected a number that {limits.dtype} can hold, "
-                         f"got {entropy:g}")
-
+# %% [markdown]
+# The squared distance of two pictures is that of their pixels in one row. Half precision is too coarse for it.
 
 # %%
 #| export
@@ -333,6 +326,9 @@ def _as_vectors(x: Tensor, lead: int) -> Tensor:
     return x.float() if x.dtype.itemsize < 4 else x
 
 
+# %% [markdown]
+# All squared distances come from one product of matrices, which is fast. Its rounding error grows with the distance from the origin, so both batches are moved to the middle of the first.
+
 # %%
 #| export
 def _squares(x: Tensor, y: Tensor) -> Tensor:
@@ -341,6 +337,9 @@ def _squares(x: Tensor, y: Tensor) -> Tensor:
     x, y = x - middle, y - middle
     return x.square().sum(-1)[..., :, None] + y.square().sum(-1)[..., None, :] - 2 * x @ y.mT
 
+
+# %% [markdown]
+# A cost over the entropy that overflows gives a plan of zeros, without an error. So it is refused.
 
 # %%
 #| export
@@ -359,10 +358,9 @@ def _check_cost(cost: Tensor, entropy: float, names: str) -> Tensor:
 # %%
 #| export
 @checked
-def sinkhorn(x: DataBatch, y: GeneratedBatch,
-             entropy: Positive = .1,  # λ, in units of squared distance
+def sinkhorn(x: DataBatch, y: GeneratedBatch, entropy: Entropy = .1,
              *, sweeps: Count = 100,  # each sets f, then g
-             lead: Count = 1,  # axes before the event; 2 if the first counts runs
+             lead: Lead = 1,  # axes before the event; 2 if the first counts runs
              ) -> TransportPlan:
     """The plan that minimises squared distance + λ KL(plan‖product), by Sinkhorn's iteration.
 
@@ -374,7 +372,6 @@ def sinkhorn(x: DataBatch, y: GeneratedBatch,
     tensor([[0.5000, 0.0000],
             [0.0000, 0.5000]])
     """
-    _check_pair("y", x, y, entropy, lead)
     cost = _squares(_as_vectors(x, lead), _as_vectors(y, lead)).detach()
     return _sinkhorn_iterations(_check_cost(cost, entropy, "x, y"), entropy, sweeps)
 
@@ -454,17 +451,15 @@ Picture(figure, "Twelve data points and twelve samples: at a small λ one line e
 # %%
 #| export
 @checked
-def entropic_loss(x: DataBatch, y: GeneratedBatch,
-                  entropy: Positive = .1,  # λ, in units of squared distance
+def entropic_loss(x: DataBatch, y: GeneratedBatch, entropy: Entropy = .1,
                   *, sweeps: Count = 10,  # of Sinkhorn's iteration
-                  lead: Count = 1,  # axes before the event; 2 if the first counts runs
+                  lead: Lead = 1,  # axes before the event; 2 if the first counts runs
                   ) -> Tensor:
     """The entropic transport cost of two batches, `(*runs,)`; its gradient holds the plan still.
 
     `x` is `(*runs, n, *event)`, `y` `(*runs, m, *event)`. The primal of Balaji et al. 2019 with
     λ KL(plan‖product) for their -λ H(plan).
     """
-    _check_pair("y", x, y, entropy, lead)
     cost = _squares(_as_vectors(x, lead), _as_vectors(y, lead))
     found = _sinkhorn_iterations(cost, entropy, sweeps)
     return found.value + (found.plan * (cost - found.cost)).sum((-2, -1))
@@ -541,12 +536,15 @@ def _log_likelihood(x: Tensor, made: Tensor, entropy: float, lift: Tensor | None
     return torch.cat(parts, -1)
 
 
+# %% [markdown]
+# The log-likelihood of the model. Samples from any generator will do, and so will data.
+
 # %%
 #| export
 @checked
 def explicit_log_likelihood(x: DataBatch, made: GeneratedBatch,
-                            entropy: Positive = .1,  # λ: the noise has variance λ/2 per coordinate
-                            *, lead: Count = 1,  # axes before the event; 2 if the first counts runs
+                            entropy: Entropy = .1,  # λ: the noise has variance λ/2 per coordinate
+                            *, lead: Lead = 1,  # axes before the event; 2 if the first counts runs
                             ) -> Tensor:
     """log p(x) in nats, `(*runs, n)`, of the model G(z) + normal noise of variance λ/2.
 
@@ -557,27 +555,25 @@ def explicit_log_likelihood(x: DataBatch, made: GeneratedBatch,
     >>> explicit_log_likelihood(torch.zeros(1, 2), torch.zeros(1, 2), entropy=1 / torch.pi)
     tensor([0.])
     """
-    _check_pair("made", x, made, entropy, lead)
     return _log_likelihood(x, made, entropy, None, lead)
 
+
+# %% [markdown]
+# Its bound by a plan. A constant in the potential changes nothing, so it is taken out before rounding can hurt.
 
 # %%
 #| export
 @checked
 def surrogate_log_likelihood(x: DataBatch, made: GeneratedBatch,
-                             potential: Annotated[Tensor, Finite("*lead")],  # g of a plan
-                             entropy: Positive = .1,  # λ
-                             *, lead: Count = 1,  # axes before the event; 2 with a run axis
+                             potential: Annotated[Tensor, Finite("*runs m")],  # g of a plan
+                             entropy: Entropy = .1,  # λ
+                             *, lead: Lead = 1,  # axes before the event; 2 with a run axis
                              ) -> Tensor:
     """The lower bound of `explicit_log_likelihood` whose weights come from a plan, `(*runs, n)`.
 
     `potential`, `(*runs, m)`, is `TransportPlan.g` of a plan with `made`: -D₂ of Balaji et al.
     2019. The bound holds for every potential, and with equality for a constant one.
     """
-    _check_pair("made", x, made, entropy, lead)
-    if potential.shape != made.shape[:lead]:
-        want, got = tuple(made.shape[:lead]), tuple(potential.shape)
-        raise ValueError(f"potential: expected one number per made example, {want}, got {got}")
     centred = potential - potential.mean(-1, keepdim=True)
     lift = (centred.to(_as_vectors(made, lead).dtype) / entropy)[..., None, :]
     if not lift.isfinite().all():
@@ -733,7 +729,7 @@ claim("A likelihood from 640 latents is within 10 nats of the truth for a linear
 class Entropic(Game):
     "An entropic GAN (Balaji et al. 2019): no critic, G descends the entropic transport cost."
     G: Player = None  # your own network, or a function that makes one; None: one that fits the set
-    entropy: Positive = .1  # λ, in squared distance: the model's noise has variance λ/2
+    entropy: Entropy = .1  # λ, in squared distance: the model's noise has variance λ/2
     sweeps: Count = 10  # of Sinkhorn's iteration in each step; a small λ wants more
     turns: ClassVar[str] = "G"
     default_optimiser: ClassVar[Optimiser] = Optimiser(2e-3, (.5, .9))

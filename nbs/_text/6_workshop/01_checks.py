@@ -12,10 +12,10 @@
 #
 # This chapter is for contributors. Every loss, measure and game of the library uses what it exports.
 #
-# A wrong argument that is not refused costs an afternoon. Logits of shape `(N, 1)` minus logits of shape `(N,)` give a matrix `(N, N)`, without an error, and a loss that trains. So each function refuses what it cannot mean. Every error has one form: the argument, what was expected, what came.
+# A wrong argument that is not refused is hard to find later. Logits of shape `(N, 1)` minus logits of shape `(N,)` give a matrix `(N, N)`, without an error, and a loss that trains. So each function refuses arguments that cannot be meant. Every error has the same form: the argument, what was expected, and what came.
 #
 # ## Checks that are called
-# The first part needs no torch when it is imported, so that the command line starts at once.
+# The first part does not import torch at the top, so that the command line starts at once.
 
 # %%
 #| default_exp core.checks
@@ -31,7 +31,7 @@ from numbers import Integral, Real
 from typing import Any
 
 # %% [markdown]
-# A whole number within bounds. `True` counts as 1 in Python and as a mistake here.
+# `check_int` accepts a whole number within bounds. In Python `True` is equal to 1; as a number of steps it is a mistake, so it is refused.
 
 # %%
 #| export
@@ -45,7 +45,7 @@ def check_int(name: str, value: Any, least: int = 1, most: int | None = None) ->
     return int(value)
 
 # %% [markdown]
-# Widths of layers come as a list of such numbers.
+# Widths of layers are given as a list of such numbers. `check_ints` checks each of them and refuses an empty list.
 
 # %%
 #| export
@@ -56,7 +56,7 @@ def check_ints(name: str, values: Any, least: int = 1, most: int | None = None) 
     return [check_int(name, value, least, most) for value in values]
 
 # %% [markdown]
-# Any number that is finite. A bound may be included (`least`, `most`) or excluded (`above`).
+# `check_number` accepts any finite number. A bound may be included (`least`, `most`) or excluded (`above`).
 
 # %%
 #| export
@@ -77,7 +77,7 @@ def check_number(name: str, value: Any, least: float = -math.inf, most: float = 
     return found
 
 # %% [markdown]
-# A name out of several. The error lists them all and guesses the one that was meant.
+# `check_choice` accepts one of several names. The error lists them all and suggests the one that was probably meant.
 
 # %%
 #| export
@@ -94,7 +94,7 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
     return value
 
 # %% [markdown]
-# Samples for a measure. They may be an array, they must have one shape and be finite, and the count of bad examples helps to find them.
+# `check_batch` is for the samples of a measure. They may be an array, must have one shape and be finite. The error counts the bad examples, which helps to find them.
 
 # %%
 #| export
@@ -139,7 +139,7 @@ def _as_tensor(name: str, x: Any):
     return x
 
 # %% [markdown]
-# What a loss takes: floating tensors with something in them. NaN passes, since looking for it would make a graphics card wait.
+# `check_tensors` is for the arguments of a loss: floating tensors that are not empty. NaN passes, since looking for it would make a graphics card wait.
 
 # %%
 #| export
@@ -168,7 +168,7 @@ def check_logits(**named: Any) -> None:
                          f"got {list(shapes.values())}")
 
 # %% [markdown]
-# A critic or an encoder is a function.
+# A critic or an encoder is a function. A tensor in its place, from a wrong order of the arguments, is refused here.
 
 # %%
 #| export
@@ -179,23 +179,26 @@ def check_callable(**named: Any) -> None:
             raise TypeError(f"{name}: expected a function, got {f!r:.80}")
 
 # %% [markdown]
-# Where a shape follows from other arguments, or from what a reader's own network answered, it is checked by name.
+# Where a shape follows from other arguments, or from what a reader's own network answered, it is checked by name. A function that answers one result per example may give it any further axes: then the shape ends in `...`.
 
 # %%
 #| export
-def check_shape(name: str, value: Any, shape: Sequence[int], dtype: Any = None) -> Any:
-    "`value`, if it is a tensor of this shape, and of this dtype if one is given; else an error."
+def check_shape(name: str, value: Any, shape: Sequence[int], dtype: Any = None,
+                what: str = "") -> Any:  # what such a tensor is, in words, for an error
+    "`value`, if it is a tensor of this shape and dtype; `...` at the end stands for more axes."
     import torch
+    size, what = tuple(n for n in shape if n is not ...), what and f"{what}, "
+    want = f"({', '.join([*map(str, size), '…'])})" if ... in shape else f"{size}"
     if not isinstance(value, torch.Tensor) or dtype and value.dtype != dtype:
-        kind = f"{dtype or 'a tensor'} of shape {tuple(shape)}"
-        got = getattr(value, "dtype", type(value).__name__)
-        raise TypeError(f"{name}: expected {kind}, got {got}")
-    if value.shape != tuple(shape):
-        raise ValueError(f"{name}: expected shape {tuple(shape)}, got {tuple(value.shape)}")
+        kind, got = dtype or "a tensor", getattr(value, "dtype", type(value).__name__)
+        raise TypeError(f"{name}: expected {what}{kind} of shape {want}, got {got}")
+    got = tuple(value.shape)
+    if got[:len(size)] != size or got != size and ... not in shape:
+        raise ValueError(f"{name}: expected {what}shape {want}, got {got}")
     return value
 
 # %% [markdown]
-# Chapters and tests show errors by running them. This function returns the text, and fails if nothing is raised.
+# Chapters and tests show errors by running them. `error_message` returns the text of an error, and fails if nothing is raised.
 
 # %%
 #| export
@@ -209,7 +212,7 @@ def error_message(call: Callable, *args, **kw) -> str:
 
 # %% [markdown]
 # ## Checks that are declared
-# A check that is written into a function hides what the function does. So a function says in its signature what each argument is, and a decorator checks it:
+# Checks inside a function make its code hard to read. So a function says in its signature what each argument is, and a decorator checks it:
 #
 # ```python
 # @checked
@@ -245,6 +248,7 @@ from modelab.course.notebooks import patch
 
 # %% [markdown]
 # ### Numbers
+# Each marker below is an object in an annotation. It holds the bounds and has a method `check`, which calls one of the functions above. `Real` is the marker of a number.
 
 # %%
 #| export core.signatures
@@ -260,7 +264,7 @@ class Real:
         return check_number(name, value, self.least, self.most, above=self.above)
 
 # %% [markdown]
-# A whole number within bounds:
+# `Whole` is the marker of a whole number within bounds, such as a number of steps:
 
 # %%
 #| export core.signatures
@@ -275,7 +279,7 @@ class Whole:
         return check_int(name, value, self.least, self.most)
 
 # %% [markdown]
-# A list of them, such as widths of layers:
+# `Wholes` is the marker of a list of them, such as the widths of layers:
 
 # %%
 #| export core.signatures
@@ -290,6 +294,7 @@ class Wholes:
 
 # %% [markdown]
 # ### Tensors
+# `Shape` is the marker of a tensor. It names the axes, so that the shapes of several arguments can be compared; its own check looks only at the type and that there is at least one number.
 
 # %%
 #| export core.signatures
@@ -323,7 +328,7 @@ class Finite(Shape):
         return value
 
 # %% [markdown]
-# Labels and mode numbers are whole.
+# Labels and mode numbers are whole numbers. Floats in their place are usually scores, so they are refused.
 
 # %%
 #| export core.signatures
@@ -339,7 +344,7 @@ class Labels(Shape):
         return value
 
 # %% [markdown]
-# Critics answer `(N,)`, or `(N, 1)`, or even `(N, 1, 1, 1)`, all for N examples. Such scores are flattened before a loss sees them.
+# Critics return `(N,)`, or `(N, 1)`, or even `(N, 1, 1, 1)`, all for N examples. Such scores are flattened before a loss sees them.
 
 # %%
 #| export core.signatures
@@ -355,7 +360,7 @@ class Scores(Shape):
         return value
 
 # %% [markdown]
-# Measures take arrays as well:
+# A measure takes arrays as well as tensors, and must refuse NaN. `Samples` converts them with `check_batch`:
 
 # %%
 #| export core.signatures
@@ -369,7 +374,7 @@ class Samples(Shape):
         return check_batch(name, value, least=self.least)
 
 # %% [markdown]
-# Functions are declared with the axes that they map, which serves the reader only:
+# `Function` marks a function. The axes that it maps are written down for the reader; only that it can be called is checked:
 
 # %%
 #| export core.signatures
@@ -384,7 +389,7 @@ class Function:
         return value
 
 # %% [markdown]
-# Masks are bools; a network is an object of a class.
+# A mask selects examples, so it must be a tensor of bools: whole numbers would be taken as indices.
 
 # %%
 #| export core.signatures
@@ -400,7 +405,7 @@ class Bools(Shape):
         return value
 
 # %% [markdown]
-# A network is an object of a class:
+# A network is an object of a class. `InstanceOf` checks the class, and its error names the class that was expected:
 
 # %%
 #| export core.signatures
@@ -419,7 +424,7 @@ class InstanceOf:
         return value
 
 # %% [markdown]
-# Names of turns, columns or traits come as a list of texts:
+# Names of turns, columns or traits come as a list of texts. A single text is refused, since it would be read letter by letter:
 
 # %%
 #| export core.signatures
@@ -434,7 +439,23 @@ class Texts:
         return tuple(value)
 
 # %% [markdown]
+# A function that takes examples of any shape needs to know where an example begins. An argument such as `lead=2` says it: two axes, runs and batch, come before the event.
+
+# %%
+#| export core.signatures
+@dataclass(frozen=True)
+class AxisCount(Whole):
+    "Marks how many axes the names `of` stand for in the shapes of the same call."
+    of: str = "*runs batch"
+
+    def group(self, value: int) -> tuple[str, int]:
+        "The name that stands for several axes, and for how many where `value` are counted."
+        names = self.of.split()
+        return next(name for name in names if name[0] == "*"), value - len(names) + 1
+
+# %% [markdown]
 # ### The names that signatures use
+# Signatures are short if the usual declarations have names. These are the names that the library uses:
 
 # %%
 #| export core.signatures
@@ -444,6 +465,7 @@ Number = Annotated[float, Real()]
 Positive = Annotated[float, Real(above=0.)]
 NonNegative = Annotated[float, Real(0.)]
 Share = Annotated[float, Real(0., 1.)]
+Lead = Annotated[int, AxisCount(of="*runs batch")]
 Batch = Annotated[Tensor, Shape("*runs batch *event")]
 Latents = Annotated[Tensor, Shape("*runs batch latent")]
 Logits = Annotated[Tensor, Scores("*runs batch")]
@@ -456,14 +478,16 @@ Network = Annotated[torch.nn.Module, InstanceOf(torch.nn.Module)]
 
 # %% [markdown]
 # ### Shapes that must fit together
+# Axes of the same name must have the same size in all arguments of a call. `_Axes` stores the sizes that are known so far, and from which argument, so that an error can name it.
 
 # %%
 #| export core.signatures
 class _Axes:
     "The sizes that the axes of a call's arguments have so far, by name."
-    def __init__(self):
+    def __init__(self, counts: dict[str, tuple[str, int]]):
         self.sizes: dict[str, tuple[int, ...]] = {}
-        self.source: dict[str, str] = {}  # the argument that a size was taken from
+        self.source = {axis: said for axis, (said, _) in counts.items()}  # who told of an axis
+        self.counts = {axis: n for axis, (_, n) in counts.items()}  # axes in a group
 
     def refuse(self, name: str, shape: Shape, got: tuple[int, ...]) -> None:
         "Say which shape was expected, and because of which other argument."
@@ -472,7 +496,7 @@ class _Axes:
         raise ValueError(f"{name}: expected shape {shape}{fits}, got {got}")
 
 # %% [markdown]
-# `fit` takes one argument. A group of axes such as `*runs` takes what the others leave. With two unknown groups in one shape, such as `*runs` and `*event`, nobody can tell where one ends, so the argument waits until another one has told.
+# `fit` takes one argument. A group of axes such as `*runs` takes what the others leave. With two unknown groups in one shape, such as `*runs` and `*event`, it is not clear where one ends, so the argument waits until another one has fixed the size. Where an argument counts the axes of a group, nothing waits.
 
 # %%
 #| export core.signatures
@@ -480,15 +504,16 @@ class _Axes:
 def fit(self: _Axes, name: str, shape: Shape, got: tuple[int, ...]) -> bool:
     "Take over the sizes of `got`, or refuse it; False while two groups of axes are unknown."
     axes = shape.axes.split()
-    free = [a for a in axes if a[0] == "*" and a not in self.sizes]
-    taken = sum(len(self.sizes[a]) if a in self.sizes else 1 for a in axes if a not in free)
+    free = [a for a in axes if a[0] == "*" and a not in self.sizes and a not in self.counts]
+    length = {a: len(self.sizes[a]) if a in self.sizes else self.counts.get(a, 1) for a in axes}
+    taken = sum(length[a] for a in axes if a not in free)
     if len(got) < taken or not free and len(got) != taken:
         self.refuse(name, shape, got)
     if len(free) > 1:
         return False
     at = 0
     for axis in axes:
-        n = len(got) - taken if axis in free else len(self.sizes.get(axis, "1"))
+        n = len(got) - taken if axis in free else length[axis]
         found, at = got[at:at + n], at + n
         number = axis.isdigit() and found != (int(axis),)
         if self.sizes.setdefault(axis, found) != found or number:
@@ -497,32 +522,48 @@ def fit(self: _Axes, name: str, shape: Shape, got: tuple[int, ...]) -> bool:
     return True
 
 # %% [markdown]
-# The shapes of a call are fitted one after the other. Arguments of the same declared shape must agree in size and, where they are floating, in type.
+# Torch refuses to multiply tensors of two types or on two devices, in words that name no argument. Tensors whose last axis has one name are examples, or vectors, of one kind; such tensors must agree.
 
 # %%
 #| export core.signatures
-def check_shapes(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
-    "Refuse tensors whose axes of one name differ in size, or dtypes of one shape."
-    axes, first, later = _Axes(), {}, []
+def _check_types(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
+    "Refuse floating tensors of two types, or on two devices, whose last axis has one name."
+    first: dict[str, str] = {}
+    for name, shape in shapes.items():
+        if not values[name].is_floating_point():
+            continue
+        kind = shape.axes if isinstance(shape, Samples) else shape.axes.split()[-1]
+        other = first.setdefault(kind, name)
+        for word, what in (("type", "dtype"), ("device", "device")):
+            had, got = getattr(values[other], what), getattr(values[name], what)
+            if got != had:
+                raise TypeError(f"{other}, {name}: expected one {word}, got {had} and {got}")
+
+# %% [markdown]
+# The shapes of a call are fitted one after the other. Arguments of the same declared shape must agree in size.
+
+# %%
+#| export core.signatures
+def check_shapes(shapes: dict[str, Shape], values: dict[str, Tensor],
+                 counts: dict[str, tuple[str, int]] | None = None,  # by group: who counts, and what
+                 ) -> None:
+    "Refuse tensors whose axes of one name differ in size, or whose types differ."
+    axes, first, later = _Axes(counts or {}), {}, []
     for name, shape in shapes.items():
         got = values[name]
-        if shape.axes in first:
-            other = first[shape.axes]
-            if got.shape != values[other].shape:
-                both = f"{tuple(values[other].shape)} and {tuple(got.shape)}"
-                raise ValueError(f"{other}, {name}: expected one shape {shape}, got {both}")
-            if got.is_floating_point() and values[other].is_floating_point() \
-                    and got.dtype != values[other].dtype:
-                both = f"{values[other].dtype} and {got.dtype}"
-                raise TypeError(f"{other}, {name}: expected one type, got {both}")
-        first.setdefault(shape.axes, name)
+        other = first.setdefault(shape.axes, name)
+        if got.shape != values[other].shape:
+            both = f"{tuple(values[other].shape)} and {tuple(got.shape)}"
+            raise ValueError(f"{other}, {name}: expected one shape {shape}, got {both}")
         if not axes.fit(name, shape, tuple(got.shape)):
             later.append(name)
+    _check_types(shapes, values)
     for name in later:  # now that other arguments may have said how many runs there are
         axes.fit(name, shapes[name], tuple(values[name].shape))
 
 # %% [markdown]
 # ### From an annotation to a check
+# `check_value` checks one argument. It looks into the annotation: at the markers, the choices of a `Literal`, True or False, and optional values or tables of them.
 
 # %%
 #| export core.signatures
@@ -560,15 +601,15 @@ def declared(kind: Any) -> bool:
     return kind is bool or get_origin(kind) is Literal
 
 # %% [markdown]
-# The shape of an optional tensor, `Batch | None`, is the shape of the tensor.
+# The marker of an optional tensor, `Batch | None`, is the marker of the tensor.
 
 # %%
 #| export core.signatures
-def _shape_of(kind: Any) -> Shape | None:
-    "The marker of a tensor's shape in an annotation, if there is one."
+def _marker_of(kind: Any, cls: type) -> Any:
+    "The marker of class `cls` in an annotation, or None."
     if get_origin(kind) in (Union, types.UnionType):
-        return next(filter(None, map(_shape_of, get_args(kind))), None)
-    return next((m for m in getattr(kind, "__metadata__", ()) if isinstance(m, Shape)), None)
+        return next(filter(None, (_marker_of(part, cls) for part in get_args(kind))), None)
+    return next((m for m in getattr(kind, "__metadata__", ()) if isinstance(m, cls)), None)
 
 # %% [markdown]
 # Annotations are texts until they are resolved. That is slow, so it is done once for each function.
@@ -582,6 +623,18 @@ def declarations(f: Any) -> dict[str, Any]:
     return {name: kind for name, kind in hints.items() if name != "return" and declared(kind)}
 
 # %% [markdown]
+# An argument that counts axes counts them by its default, too, where a call does not give it.
+
+# %%
+#| export core.signatures
+@functools.cache
+def _axis_counts(f: Any) -> dict[str, tuple[AxisCount, Any]]:
+    "The marker and the default of each argument of `f` that counts axes."
+    given = inspect.signature(f).parameters
+    marks = {name: _marker_of(kind, AxisCount) for name, kind in declarations(f).items()}
+    return {name: (mark, given[name].default) for name, mark in marks.items() if mark}
+
+# %% [markdown]
 # All arguments of a call are checked one by one, then their shapes together.
 
 # %%
@@ -592,8 +645,14 @@ def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
     checked = {name: check_value(name, kinds[name], value) if name in kinds else value
                for name, value in values.items()}
     shapes = {name: shape for name in values if name in kinds and checked[name] is not None
-              and (shape := _shape_of(kinds[name]))}
-    check_shapes(shapes, checked)
+              and (shape := _marker_of(kinds[name], Shape))}
+    counts = {}
+    for name, (mark, default) in _axis_counts(f).items():
+        n = checked.get(name, default)
+        if n is not None:
+            group, size = mark.group(n)
+            counts[group] = f"{name}={n}", size
+    check_shapes(shapes, checked, counts)
     return checked
 
 # %% [markdown]
@@ -616,7 +675,7 @@ def _switched(name: str) -> Iterator[None]:
         setattr(_state, name, before)
 
 # %% [markdown]
-# `unchecked` switches the checks of this thread off.
+# `unchecked` switches the checks of this thread off. Training uses it after the first step.
 
 # %%
 #| export core.signatures
@@ -625,7 +684,7 @@ def unchecked() -> AbstractContextManager[None]:
     return _switched("off")
 
 # %% [markdown]
-# Whoever writes a check by hand may ask whether checks are on.
+# A check that is written by hand can ask whether checks are on.
 
 # %%
 #| export core.signatures
@@ -634,7 +693,7 @@ def checking() -> bool:
     return not getattr(_state, "off", False)
 
 # %% [markdown]
-# A last axis of length one is a column of scores where a stranger calls a loss. Where a run calls it, the same axis is a batch of one example, because the runs come first.
+# If a user calls a loss, a last axis of length one is a column of scores. If a run calls it, the same axis is a batch of one example, because the runs come first.
 
 # %%
 #| export core.signatures
@@ -705,6 +764,19 @@ assert pairs(torch.zeros(5, 8, 3, 4, 4), torch.zeros(5, 8, 2)) == (5, 8, 3, 4, 4
  error_message(pairs, torch.zeros(8), torch.zeros(5, 8, 2))]
 
 # %% [markdown]
+# An argument that counts axes settles what is an example and what is a batch:
+
+# %%
+@checked
+def flat(x: Batch, lead: Lead = 1) -> Tensor:
+    return x.flatten(lead) if x.ndim > lead else x[..., None]
+
+# %%
+examples = torch.zeros(5, 8, 3)
+assert flat(examples).shape == (5, 24) and flat(examples, 2).shape == (5, 8, 3)
+error_message(flat, torch.zeros(5), 2)
+
+# %% [markdown]
 # ## What an error says
 # Every error names the argument, what came and what was expected. Chapters run their errors: `error_message` calls a function and returns the text of what it raises. If nothing is raised, the cell fails.
 
@@ -725,8 +797,8 @@ points[3, 0] = float("nan")
 [error_message(check_tensors, real_scores=points[:0]), error_message(check_tensors, x=[1, 2])]
 
 # %% [markdown]
-# ## Shapes of others
-# The usual discriminator answers `(N, 1)`. A loss that declares `Logits` gets `(N,)`. In a run, whose networks answer `(runs, batch)`, a last axis of length one is a batch of one example and stays.
+# ## Scores of other discriminators
+# The usual discriminator returns `(N, 1)`. A loss that declares `Logits` gets `(N,)`. In a run, whose networks return `(runs, batch)`, a last axis of length one is a batch of one example and stays.
 
 # %%
 @checked
