@@ -75,4 +75,4 @@ def wilson_interval(share: float,  # seen, between 0 and 1
     z = NormalDist().inv_cdf((1 + _check_confidence(confidence)) / 2)
     half = z * math.sqrt(share * (1 - share) / n + (z / n) ** 2 / 4)
     low, high = ((share + z ** 2 / (2 * n) + s * half) / (1 + z ** 2 / n) for s in (-1, 1))
-    return max(0., low), min(1., high)
+    return max(0., low) if share else 0., min(1., high) if share < 1 else 1.  # without rounding

@@ -53,8 +53,9 @@ def claim(text: str,  # one sentence that could be false
     if fast_mode():
         verdict = "not judged (short walk)"
     elif holds != expect:
+        hint = "report it with expect=False" if expect else "it holds: take expect=False away"
         raise AssertionError(f"the chapter expects {'' if expect else 'not '}to see: {text}; "
-                             f"ours {ours}, baseline {baseline or 'none'}")
+                             f"ours {ours}, baseline {baseline or 'none'}. {hint}")
     return Claim(text, paper, section, str(figure), str(ours), str(baseline), verdict)
 
 # %% ../../nbs/0_start/02_evidence.ipynb #344e0068

@@ -226,6 +226,7 @@ class DigitSet(ModeSet):
 # %% ../../nbs/0_start/03_modes.ipynb #f1896e14
 @functools.cache
 def _digits() -> DigitArchive:
+    "The archive of the digits that come with scikit-learn, opened once."
     return DigitArchive(_load_digits(), top=16, walk=600)
 
 # %% ../../nbs/0_start/03_modes.ipynb #44d5467f

@@ -1124,6 +1124,7 @@ def _summary(self: DigitSet) -> str:
 #| export data.digits
 @functools.cache
 def _digits() -> DigitArchive:
+    "The archive of the digits that come with scikit-learn, opened once."
     return DigitArchive(_load_digits(), top=16, walk=600)
 
 
