@@ -16,7 +16,7 @@ help:
 	@echo "make quick   the same with shorter walks, in under 3 minutes"
 	@echo "make chapter NAME=1_game/07_hinge      a new chapter from a scaffold"
 	@echo "make check CHAPTER=1_game/07_hinge     one chapter: export, short run and tests, in under a minute"
-	@echo "make run CHAPTER=1_game/07_hinge       run it at full length and store what it shows"
+	@echo "make run CHAPTER=1_game/07_hinge       export it, run it at full length, store what it shows"
 	@echo "make export  after editing: twins in step, modelab/ exported, tables renewed"
 	@echo "make clean   remove what builds and tests left behind; the environment in $(VENV) stays"
 	@echo "Python 3.11 or newer is needed; choose one with PYTHON=/path/to/python"
@@ -43,11 +43,9 @@ chapter: $(STAMP)
 
 check: $(STAMP)
 	@$(BIN)/python data_scripts/check.py "$(CHAPTER)"
-	@$(BIN)/python data_scripts/ledger.py --write
 
 run: $(STAMP)
-	@$(BIN)/python data_scripts/run_notebooks.py "$(CHAPTER)"
-	@$(BIN)/python data_scripts/ledger.py --write
+	@$(BIN)/python data_scripts/check.py --store "$(CHAPTER)"
 
 export: $(STAMP)
 	$(BIN)/jupytext --quiet --sync $$(find nbs/_text -name '*.py')

@@ -47,6 +47,7 @@ from modelab.training.game import AdversarialGame
 # %%
 from modelab.course.claims import steps
 from modelab.data.mixtures import ring
+from modelab.lab.panel import Lab
 from modelab.networks.players import Networks
 from modelab.training.run import Run
 
@@ -64,6 +65,9 @@ from modelab.training.run import Run
 def {name}_discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) -> torch.Tensor:
     "What D descends, `(*runs,)`, from logits `(*runs, batch)`: the equation in one line."
     return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
+
+# %%
+{name}_discriminator_loss(torch.zeros(2, 5), torch.zeros(2, 5))  # 2 ln 2 for a discriminator that knows nothing
 
 # %% [markdown]
 # The generator's loss: what it asks of the logits of generated examples.
@@ -107,6 +111,13 @@ game = {game}(networks=Networks(width=32))
 Run(game, ring(std=.1), runs=2, batch=64, device="cpu").step(steps(200)).coverage()
 
 # %% [markdown]
+# ## The lab
+# Train it, stop, change a setting, go back.
+
+# %%
+Lab("{lower}", "ring", batch=64, samples=300)
+
+# %% [markdown]
 # ## Recap
 # - What was shown, in numbers.
 '''
@@ -124,7 +135,8 @@ def scaffold(chapter: str) -> list[str]:
     if (ROOT / f"modelab/methods/{name}.py").exists():
         raise ValueError(f"NAME: modelab/methods/{name}.py is exported by another chapter")
     words = name.split("_")
-    return [SCAFFOLD.format(title=" ".join(words).capitalize(), name=name, game="".join(w.capitalize() for w in words)),
+    return [SCAFFOLD.format(title=" ".join(words).capitalize(), name=name, game="".join(w.capitalize() for w in words),
+                            lower="".join(words)),
             f"nbs/{part}/{number}_{name}.ipynb", f"nbs/_text/{part}/{number}_{name}.py"]
 
 

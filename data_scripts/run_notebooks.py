@@ -1,11 +1,12 @@
 """Run chapters from a fresh kernel and store what they show, so that committed outputs belong to the committed code.
 
     python data_scripts/run_notebooks.py                        # every chapter
-    python data_scripts/run_notebooks.py nbs/0_ground/01_modes.ipynb
+    python data_scripts/run_notebooks.py 1_game/04_wasserstein  # one
     python data_scripts/run_notebooks.py --check                # run, write nothing
 
 A stored notebook has execution counts 1..n, no widget state, and in its metadata the digest of the code that ran and
-the seconds that it took: from these the tests know that every cell really ran, and README.md gets its minutes.
+the seconds that it took: from these the tests know that every cell really ran, and LEDGER.md gets its minutes. The
+kernel has MODELAB_THREADS threads (default 2). A cell may take 300 s; longer work belongs in benchmarks/.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def run(nb: NotebookNode, path: Path) -> float:
     client = NotebookClient(nb, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False, coalesce_streams=True,
                             allow_errors=True, store_widget_state=False, extra_arguments=["--log-level=ERROR"],
                             resources={"metadata": {"path": str(path.parent)}})
-    start, count = time.perf_counter(), 0
+    start, count, total = time.perf_counter(), 0, len(code_cells(nb))
     with client.setup_kernel(env=dict(os.environ, OMP_NUM_THREADS=str(THREADS), IN_TEST="1")):
         for index, cell in enumerate(nb.cells):
             if cell.cell_type != "code":
@@ -92,15 +93,19 @@ def run(nb: NotebookNode, path: Path) -> float:
             cell.outputs, cell.execution_count = [], None
             if EVAL_FALSE.search(cell.source):
                 continue
-            where, count = f"{path}, cell {index} (In[{count + 1}])", count + 1
+            where, count = f"{path}, In[{count + 1}]", count + 1
             if not cell.source.strip():
                 raise ChapterError(f"{where}: an empty code cell, delete it")
             try:
                 client.execute_cell(cell, index, execution_count=count)
             except CellTimeoutError:
-                raise ChapterError(f"{where}: still running after {CELL_SECONDS} s\n{cell.source}") from None
+                raise ChapterError(f"{where}: still running after {CELL_SECONDS} s. Take fewer steps, split the cell, or move "
+                                   f"the work to a script in benchmarks/ and show its recorded result\n{cell.source}") from None
             except DeadKernelError:
                 raise ChapterError(f"{where}: the kernel died\n{cell.source}") from None
+            if sys.stderr.isatty():
+                print(f"\r{path.name}: {count} of {total} cells, {time.perf_counter() - start:.0f} s ", end="",
+                      file=sys.stderr, flush=True)
             errors = [out for out in cell.outputs if out.output_type == "error"]
             if errors and not RAISES.search(cell.source):
                 trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(errors[0].traceback))
@@ -165,7 +170,7 @@ def process(path: Path, check: bool = False) -> str:
     line = f"{seconds / 60:5.2f} min  {path.name}"
     if check:
         changed = sum(a != b for a, b in zip(before, shown(nb)))
-        return line + (f"  ({changed} cells now show another text)" if changed else "")
+        return line + f"  (cells with another output than the stored one: {changed})" * bool(changed)
     if digest(nbformat.read(path, as_version=4)) != source:
         raise ChapterError(f"{path}: edited while it ran; nothing was written, run it again")
     nbformat.validate(nb)

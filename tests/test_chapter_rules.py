@@ -23,7 +23,7 @@ def exported(source: str) -> list[str]:
     tree, lines = ast.parse(code), code.splitlines()
     defs = definitions(tree)
     imports = tree.body and all(isinstance(n, (ast.Import, ast.ImportFrom, ast.Expr)) for n in tree.body)
-    found = [f"defines {', '.join(defs)}"] * (len(defs) > 1)
+    found = [f"defines {', '.join(defs)}: split it, one definition a cell"] * (len(defs) > 1)
     if len(lines) > CELL_LINES and not imports:
         found.append(f"{len(lines)} lines of {', '.join(defs) or 'an export'}, the most is {CELL_LINES}")
     return found
@@ -58,6 +58,33 @@ def unexplained(nb: NotebookNode) -> list[str]:
             first = next(line for line in code.splitlines() if line.strip() and line[0] not in "@#")
             found.append(f"cell {index}: no markdown above {first[:60]}")
     return found
+
+
+def undocumented(nb: NotebookNode) -> list[str]:
+    """Exported functions and classes, and public methods of public classes but `forward`, without a docstring."""
+    found = []
+    for index, _, tree in exported_cells(nb):
+        nodes = [n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+        methods = [(c.name, m) for c in nodes if isinstance(c, ast.ClassDef) for m in c.body if isinstance(m, ast.FunctionDef)]
+        patches = [(ast.unparse(n.args.args[0].annotation), n) for n in nodes if "@patch" in ast.unparse(n).partition("def ")[0]]
+        inner = {m for _, m in patches}
+        public = [m for owner, m in methods + patches if "_" not in (owner[0], m.name[0]) and m.name != "forward"]
+        found += [f"cell {index}: {n.name} has no docstring" for n in [n for n in nodes if n not in inner] + public
+                  if ast.get_docstring(n) is None]
+    return found
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_exported_definitions_have_docstrings(path):
+    assert not undocumented(nbformat.read(path, as_version=4))
+
+
+def test_missing_docstrings_are_noticed():
+    cells = ["#| export\ndef f():\n    def inner(): pass\n    return inner",
+             "#| export\nclass C:\n    'Its docstring.'\n    def forward(self): pass\n    def g(self): pass"]
+    cells += ["#| export\n@patch\ndef h(self: C): pass", "#| export\n@patch\ndef _h(self: C): pass"]
+    nb = new_notebook(cells=[new_code_cell(source) for source in cells])
+    assert undocumented(nb) == ["cell 0: f has no docstring", "cell 1: g has no docstring", "cell 2: h has no docstring"]
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)

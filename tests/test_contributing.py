@@ -51,9 +51,9 @@ def shell_lines(text: str) -> list[str]:
             for line in block.splitlines() if line.strip()]
 
 
-def snippet(text: str) -> str:
-    """The loss that CONTRIBUTING.md shows."""
-    block = re.search(r"```python\n(.*?)```", text[text.index("## Add a method"):], re.S)[1]
+def snippet(text: str, section: str = "## Add a method") -> str:
+    """The code that a section of CONTRIBUTING.md shows."""
+    block = re.search(r"```python\n(.*?)```", text[text.index(section):], re.S)[1]
     return "\n".join(line.removeprefix("   ") for line in block.splitlines())
 
 
@@ -64,11 +64,21 @@ def write_loss(twin: Path, code: str) -> None:
     twin.write_text(text[:start] + code.rstrip() + "\n\n" + text[text.index("# %%", start):], encoding="utf-8")
 
 
+TEST = """
+import torch
+from modelab.methods.hinge import hinge_discriminator_loss
+
+def test_closed_form():
+    assert hinge_discriminator_loss(torch.full((4,), 2.), torch.full((4,), -.5)).item() == .5
+"""
+
+
 @pytest.fixture(scope="module")
 def added(clone) -> Path:
     """The clone after every step of CONTRIBUTING.md but the last, which is all tests."""
     text = (clone / "CONTRIBUTING.md").read_text(encoding="utf-8")
     lines = shell_lines(text)
+    (clone / "tests/test_hinge.py").write_text(TEST)
     assert [line.split()[:2] for line in lines] == [["make", "chapter"], ["make", "check"], ["make", "run"],
                                                     ["modelab", "train"], ["make", "test"]]
     sh(lines[0], clone)
@@ -81,13 +91,32 @@ def added(clone) -> Path:
 def test_only_the_chapter_and_generated_files_changed(added):
     status = sh("git status --porcelain", added).splitlines()
     changed = {line[3:] for line in status}
-    own = {"modelab/methods/hinge.py", "nbs/1_game/07_hinge.ipynb", "nbs/_text/1_game/07_hinge.py"}
+    own = {"tests/test_hinge.py", "modelab/methods/hinge.py", "nbs/1_game/07_hinge.ipynb", "nbs/_text/1_game/07_hinge.py"}
     assert own <= changed and changed <= own | GENERATED
 
 
 def test_the_module_is_readable_and_has_the_loss(added):
     source = (added / "modelab/methods/hinge.py").read_text(encoding="utf-8")
     assert "F.relu(1 - real_logits).mean(-1) + F.relu(1 + fake_logits).mean(-1)" in source
+
+
+def test_the_shown_claim_is_code_that_runs(added):
+    code = added.parent / "claim.py"
+    known = ("from modelab import Run, ring\nfrom modelab.course.claims import steps\n"
+             "from modelab.methods.hinge import Hinge\n")
+    code.write_text(known + snippet((added / "CONTRIBUTING.md").read_text(encoding="utf-8"), "## State a result")
+                    + "\nprint(ours, theirs)\n")
+    assert "over 8 seeds" in sh(f"MODELAB_FAST=1 {sys.executable} {code}", added)
+
+
+def test_a_removed_chapter_takes_its_module_with_it(added, tmp_path):
+    gone = tmp_path / "gone"
+    shutil.copytree(added, gone)
+    for name in ("nbs/1_game/07_hinge.ipynb", "nbs/_text/1_game/07_hinge.py"):
+        (gone / name).unlink()
+    sh("make export", gone)
+    assert not (gone / "modelab/methods/hinge.py").exists()
+    assert "hinge" not in (gone / "modelab/_index.py").read_text(encoding="utf-8")
 
 
 KNOWN = """

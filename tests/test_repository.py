@@ -48,7 +48,7 @@ def export(root: Path, into: Path) -> Path:
 
 
 def differences(committed: Path, exported: Path) -> list[str]:
-    """What `nbdev-export` would change in the package folder `committed`."""
+    """What `make export` would change in the package folder `committed`."""
     ours, theirs = ({p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.py*") if p.suffix in (".py", ".pyi")}
                     for folder in (committed, exported))
     both = sorted(ours.keys() & theirs.keys())
@@ -60,7 +60,7 @@ def differences(committed: Path, exported: Path) -> list[str]:
 def test_export_is_a_no_op(root, tmp_path):
     assert notebooks(), "there is no notebook in nbs/ yet"
     exported = export(root, tmp_path)
-    assert not (problems := differences(root / "modelab", exported)), f"run nbdev-export: {problems}"
+    assert not (problems := differences(root / "modelab", exported)), f"run make export: {problems}"
     first = next((exported / "core").glob("[a-z]*.py"))
     first.write_text(first.read_text() + "\n# by hand\n")
     (exported / "orphan.py").write_text("")
