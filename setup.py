@@ -58,7 +58,7 @@ setup(
     package_data={CFG["lib_path"]: words("package_data")},
     cmdclass={"build_py": BuildWithChapters},
     install_requires=words("requirements"),
-    extras_require={extra: words(f"{extra}_requirements") for extra in ("course", "data", "dev")},
+    extras_require={key.removesuffix("_requirements"): words(key) for key in CFG if key.endswith("_requirements")},
     entry_points={
         "console_scripts": words("console_scripts"),
         "nbdev": [f"{CFG['lib_name']} = {CFG['lib_path']}._modidx:d"],
