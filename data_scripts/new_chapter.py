@@ -1,6 +1,6 @@
 """Make a chapter from a scaffold that runs: its text twin, its notebook and its module.
 
-    python data_scripts/new_chapter.py 1_game/07_hinge
+    python data_scripts/new_chapter.py 1_game/07_lsgan
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from modelab.core.registry import register_game
 from modelab.core.signatures import FakeScores, Logits, RealScores, checked
@@ -62,12 +63,12 @@ from modelab.training.run import Run
 # %%
 #| export
 @checked
-def {name}_discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) -> torch.Tensor:
+def {name}_discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) -> Tensor:
     "What D descends, `(*runs,)`, from logits `(*runs, batch)`: the equation in one line."
     return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
 
 # %%
-{name}_discriminator_loss(torch.zeros(2, 5), torch.zeros(2, 5))  # 2 ln 2 for a discriminator that knows nothing
+{name}_discriminator_loss(torch.zeros(2, 5), torch.zeros(2, 5))
 
 # %% [markdown]
 # The generator's loss: what it asks of the logits of generated examples.
@@ -75,7 +76,7 @@ def {name}_discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) 
 # %%
 #| export
 @checked
-def {name}_generator_loss(fake_logits: Logits) -> torch.Tensor:
+def {name}_generator_loss(fake_logits: Logits) -> Tensor:
     "What G descends, `(*runs,)`, from logits `(*runs, batch)`."
     return F.softplus(-fake_logits).mean(-1)
 
@@ -98,11 +99,11 @@ assert torch.allclose({name}_generator_loss(logits), formula, rtol=0, atol=1e-12
 class {game}(AdversarialGame):
     "The game, its paper and year."
 
-    def loss_D(self, t: Any) -> torch.Tensor:
+    def loss_D(self, t: Any) -> Tensor:
         "One value per run for the discriminator's turn."
         return {name}_discriminator_loss(*score_batches(t.D, t.x, t.G(t.z).detach()))
 
-    def loss_G(self, t: Any) -> torch.Tensor:
+    def loss_G(self, t: Any) -> Tensor:
         "One value per run for the generator's turn."
         return {name}_generator_loss(t.D(t.G(t.z)))
 
@@ -127,7 +128,7 @@ def scaffold(chapter: str) -> list[str]:
     """The text of a new chapter `part/NN_name`; ValueError if the name is wrong or taken."""
     found = re.fullmatch(r"(\d_[a-z0-9]+)/(\d\d)_([a-z][a-z0-9_]*)", chapter)
     if not found:
-        raise ValueError(f"NAME: expected a part, a number and a name such as 1_game/07_hinge, got {chapter!r}")
+        raise ValueError(f"NAME: expected a part, a number and a name such as 1_game/07_lsgan, got {chapter!r}")
     part, number, name = found.groups()
     taken = [p.name for p in (ROOT / "nbs").glob(f"{part}/{number}_*.ipynb")]
     if not (ROOT / "nbs" / part).is_dir() or taken:

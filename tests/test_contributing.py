@@ -60,16 +60,16 @@ def snippet(text: str, section: str = "## Add a method") -> str:
 def write_loss(twin: Path, code: str) -> None:
     """Put the shown loss where the scaffold has its own."""
     text = twin.read_text(encoding="utf-8")
-    start = text.index("@checked\ndef hinge_discriminator_loss(")
+    start = text.index("@checked\ndef lsgan_discriminator_loss(")
     twin.write_text(text[:start] + code.rstrip() + "\n\n" + text[text.index("# %%", start):], encoding="utf-8")
 
 
 TEST = """
 import torch
-from modelab.methods.hinge import hinge_discriminator_loss
+from modelab.methods.lsgan import lsgan_discriminator_loss
 
 def test_closed_form():
-    assert hinge_discriminator_loss(torch.full((4,), 2.), torch.full((4,), -.5)).item() == .5
+    assert lsgan_discriminator_loss(torch.full((4,), 2.), torch.full((4,), -.5)).item() == .625
 """
 
 
@@ -78,11 +78,11 @@ def added(clone) -> Path:
     """The clone after every step of CONTRIBUTING.md but the last, which is all tests."""
     text = (clone / "CONTRIBUTING.md").read_text(encoding="utf-8")
     lines = shell_lines(text)
-    (clone / "tests/test_hinge.py").write_text(TEST)
+    (clone / "tests/test_lsgan.py").write_text(TEST)
     assert [line.split()[:2] for line in lines] == [["make", "chapter"], ["make", "check"], ["make", "run"],
                                                     ["modelab", "train"], ["make", "test"]]
     sh(lines[0], clone)
-    write_loss(clone / "nbs/_text/1_game/07_hinge.py", snippet(text))
+    write_loss(clone / "nbs/_text/1_game/07_lsgan.py", snippet(text))
     for line in lines[1:4]:
         sh(line, clone)
     return clone
@@ -91,19 +91,19 @@ def added(clone) -> Path:
 def test_only_the_chapter_and_generated_files_changed(added):
     status = sh("git status --porcelain", added).splitlines()
     changed = {line[3:] for line in status}
-    own = {"tests/test_hinge.py", "modelab/methods/hinge.py", "nbs/1_game/07_hinge.ipynb", "nbs/_text/1_game/07_hinge.py"}
+    own = {"tests/test_lsgan.py", "modelab/methods/lsgan.py", "nbs/1_game/07_lsgan.ipynb", "nbs/_text/1_game/07_lsgan.py"}
     assert own <= changed and changed <= own | GENERATED
 
 
 def test_the_module_is_readable_and_has_the_loss(added):
-    source = (added / "modelab/methods/hinge.py").read_text(encoding="utf-8")
-    assert "F.relu(1 - real_logits).mean(-1) + F.relu(1 + fake_logits).mean(-1)" in source
+    source = (added / "modelab/methods/lsgan.py").read_text(encoding="utf-8")
+    assert "((real_logits - 1).square().mean(-1) + fake_logits.square().mean(-1)) / 2" in source
 
 
 def test_the_shown_claim_is_code_that_runs(added):
     code = added.parent / "claim.py"
     known = ("from modelab import Run, ring\nfrom modelab.course.claims import steps\n"
-             "from modelab.methods.hinge import Hinge\n")
+             "from modelab.methods.lsgan import Lsgan\n")
     code.write_text(known + snippet((added / "CONTRIBUTING.md").read_text(encoding="utf-8"), "## State a result")
                     + "\nprint(ours, theirs)\n")
     assert "over 8 seeds" in sh(f"MODELAB_FAST=1 {sys.executable} {code}", added)
@@ -112,21 +112,21 @@ def test_the_shown_claim_is_code_that_runs(added):
 def test_a_removed_chapter_takes_its_module_with_it(added, tmp_path):
     gone = tmp_path / "gone"
     shutil.copytree(added, gone)
-    for name in ("nbs/1_game/07_hinge.ipynb", "nbs/_text/1_game/07_hinge.py"):
+    for name in ("nbs/1_game/07_lsgan.ipynb", "nbs/_text/1_game/07_lsgan.py"):
         (gone / name).unlink()
     sh("make export", gone)
-    assert not (gone / "modelab/methods/hinge.py").exists()
-    assert "hinge" not in (gone / "modelab/_index.py").read_text(encoding="utf-8")
+    assert not (gone / "modelab/methods/lsgan.py").exists()
+    assert "lsgan" not in (gone / "modelab/_index.py").read_text(encoding="utf-8")
 
 
 KNOWN = """
 from modelab import Lab, Run
 from modelab.core.registry import make, registered
 import modelab
-assert "hinge" in registered("game") and modelab.Hinge is registered("game")["hinge"]
-lab = Lab("hinge", "ring", batch=16, samples=50).step(1)
+assert "lsgan" in registered("game") and modelab.Lsgan is registered("game")["lsgan"]
+lab = Lab("lsgan", "ring", batch=16, samples=50).step(1)
 lab.set("lr", 1e-4)
-assert "hinge" in lab.widget.controls["game"].options
+assert "lsgan" in lab.widget.controls["game"].options
 """
 
 
@@ -137,19 +137,19 @@ def test_lab_public_face_and_registry_know_it(added):
 
 
 def test_index_and_tables_know_it(added):
-    assert "1_game/07_hinge.ipynb" in (added / "nbs/_text/index.py").read_text(encoding="utf-8")
-    assert "nbs/1_game/07_hinge.ipynb" in (added / "LEDGER.md").read_text(encoding="utf-8")
+    assert "1_game/07_lsgan.ipynb" in (added / "nbs/_text/index.py").read_text(encoding="utf-8")
+    assert "nbs/1_game/07_lsgan.ipynb" in (added / "LEDGER.md").read_text(encoding="utf-8")
 
 
 def test_the_fuzz_tests_know_it(added):
     listed = sh(f"{sys.executable} -m pytest --collect-only -q tests/test_fuzz.py", added)
-    assert "hinge" in listed
+    assert "lsgan" in listed
 
 
 def test_the_leaderboard_plays_it(added, tmp_path):
     board = (added / "benchmarks/leaderboard.toml").read_text(encoding="utf-8")
     assert "minimax" in board
     path = tmp_path / "board.toml"
-    path.write_text(board.replace("minimax", "hinge"))
-    code = f"from modelab.training.leaderboard import read_board_file as r; assert any(c.job.game['name'] == 'hinge' for c in r({str(path)!r}))"
+    path.write_text(board.replace("minimax", "lsgan"))
+    code = f"from modelab.training.leaderboard import read_board_file as r; assert any(c.job.game['name'] == 'lsgan' for c in r({str(path)!r}))"
     sh(f'{sys.executable} -c "{code}"', added)

@@ -680,7 +680,7 @@ def test_the_list_says_what_is_here_and_what_is_not(source, tmp_path, capsys, mo
     said = capsys.readouterr().out
     assert re.search(r"mnist +present, 0 MB, never checked: .*/d/mnist", said)
     assert re.search(r"cifar10 +absent, 0 MB: python data_scripts/cifar10.py --out .*/d\n", said)
-    assert re.search(r"celeba +absent.*--offline FILE", said)
+    assert re.search(r"celeba +absent.*--agree --offline ZIP TXT", said)
     assert modelab(["data", "mnist", "--check"]) == 0 and "as published" in capsys.readouterr().out
     assert modelab(["data", "cifar10"]) == 1 and modelab(["data", "mnits"]) == 2
     assert modelab(["data", "--folder", str(tmp_path / "none")]) == 2

@@ -3,7 +3,7 @@
 # > Is my generator losing modes, why, and what do I do about it?
 
 # %% [markdown]
-# A course you run and a library you install. Every chapter causes a failure, measures it, cures it, and says what the cure costs; the code you read is the code you import.
+# A course you run and a library you install. Parts 1 to 5 show failures of GANs, measure them, try remedies, and measure what these cost. The code in the chapters is the library.
 #
 # **Start with [How to read this course](0_start/02_evidence.ipynb).** Then in order, or by the question that brought you here:
 #
@@ -55,7 +55,7 @@
 
 # %% [markdown]
 # ## Is everything here?
-# Every chapter is on disk, and each module of the package can be imported.
+# Each module of the package can be imported.
 
 # %%
 import importlib

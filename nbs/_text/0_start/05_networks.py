@@ -5,7 +5,7 @@
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | How do we train eight generators in little more time than three take one by one? |
+# | **Question** | How do we train eight generators at once, in the time that about four plain loops take? |
 # | **You will be able to** | carry independent runs as an axis, prove that they are independent, and keep a signal alive through a deep net |
 # | **Paper** | none; initialisation after He et al. 2015 |
 # | **Needs** | [0.3](03_modes.ipynb) for the data |

@@ -5,7 +5,7 @@
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | The encoder gives every mode a place in latent space. Why does the generator not follow, and what would make it? |
+# | **Question** | The encoder gives every mode a place in latent space. Why does the generator still miss modes, and which penalty changes that? |
 # | **You will be able to** | write the pair-wise gradient penalty, check its sign, axes and scale, add it to any BiGAN, and say where it helps and where it does not |
 # | **Paper** | Sharma and Namboodiri, *No modes left behind: capturing the data distribution effectively using GANs*, 2018 |
 # | **Needs** | [1.4](../1_game/04_wasserstein.ipynb), [2.2](02_bigan.ipynb) |

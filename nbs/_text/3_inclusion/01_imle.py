@@ -5,7 +5,7 @@
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | If samples go where real points are, modes get lost. What if every real point fetches a sample instead? |
+# | **Question** | A GAN moves samples towards real points and loses modes. What if each real point pulls its nearest sample instead? |
 # | **You will be able to** | say which direction of matching covers and which one drops, find exact neighbours in bounded memory, and train a generator without any discriminator |
 # | **Paper** | Li and Malik, *Implicit maximum likelihood estimation*, 2018 |
 # | **Needs** | [0.3](../0_start/03_modes.ipynb), [0.4](../0_start/04_coverage.ipynb), [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb) |

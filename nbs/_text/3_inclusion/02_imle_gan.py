@@ -5,7 +5,7 @@
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | A GAN is sharp and forgets. IMLE forgets nobody and is blurred. Can one generator serve both, and can I say whom it must not forget? |
+# | **Question** | A GAN's samples are sharp but miss modes; IMLE's cover the modes but are blurred. Can one generator do both, and can I choose modes that it must cover? |
 # | **You will be able to** | add an IMLE and an interpolation term to a GAN, choose the space in which *near* is meant, force a minority in, and say what the majority pays |
 # | **Paper** | Yu et al., *Inclusive GAN: improving data and minority coverage in generative models*, ECCV 2020 |
 # | **Needs** | [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb), [3.1](01_imle.ipynb) |

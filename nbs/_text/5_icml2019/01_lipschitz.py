@@ -5,7 +5,7 @@
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | A critic separates real from generated perfectly. Why does its slope still not say where the real data are? |
+# | **Question** | A critic separates real from generated perfectly. Why does its gradient still not point to the real data? |
 # | **You will be able to** | measure whether a critic's gradient is informative, tell what the loss does from what the Lipschitz condition does, and check a trained critic against the exact optimum |
 # | **Paper** | Zhou et al., *Lipschitz generative adversarial nets*, ICML 2019 |
 # | **Needs** | [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [1.3](../1_game/03_lab.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |

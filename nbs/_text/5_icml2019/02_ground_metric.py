@@ -5,7 +5,7 @@
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | The critic's slope is measured with a ruler that knows no neighbours. What changes with one that does? |
+# | **Question** | The critic's gradient is measured in Euclidean distance. What changes with a distance that knows which pixels are neighbours? |
 # | **You will be able to** | measure slopes and distances of pictures by how far ink has to travel, prove a few slices equal to a Riemannian norm, and price the smoothness that it buys |
 # | **Paper** | Dukler, Li, Lin and Montúfar, *Wasserstein of Wasserstein loss for learning generative models*, ICML 2019 (WWGAN) |
 # | **Needs** | [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |

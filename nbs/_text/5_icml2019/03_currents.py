@@ -5,7 +5,7 @@
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | My latents have no meaning: turn one of them and anything may happen. Can I say *before* training what one of them shall do? |
+# | **Question** | The latents of a GAN have no meaning. Can I say *before* training what one of them changes? |
 # | **You will be able to** | write data with tangents as a current, push a latent direction through a generator, compute a flat norm exactly, and train a generator whose first latent runs along the data |
 # | **Paper** | Möllenhoff and Cremers, *Flat metric minimization with applications in generative modeling*, ICML 2019 (FlatGAN) |
 # | **Needs** | [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |

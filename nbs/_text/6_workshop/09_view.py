@@ -1,11 +1,11 @@
 # %% [markdown]
 # # How the lab is drawn
-# > How does a picture of a training run reach a page 25 times a second without slowing the training down?
+# > How is a training run drawn in a page about 20 times a second, and how much training speed does it cost?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | How does a picture of a training run reach a page 25 times a second without slowing the training down? |
+# | **Question** | How is a training run drawn in a page about 20 times a second, and how much training speed does it cost? |
 # | **You will be able to** | add a layer to the lab, read its frames, and save a recording that plays without a kernel |
 # | **Needs** | [1.3](../1_game/03_lab.ipynb), [6.8](08_session.ipynb) |
 # | **Time** | seconds |

@@ -5,7 +5,7 @@
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | Are the modes that my generator misses in my data at all? |
+# | **Question** | How is a data set downloaded bit for bit, and which modes are lost if a download breaks off? |
 # | **You will be able to** | fetch a set so that you have it bit for bit or not at all; unpack an archive from an unknown source; list what is on your disk |
 # | **Needs** | [0.3](../0_start/03_modes.ipynb) |
 # | **Time** | half a minute; nothing is downloaded: all servers here are your own machine |
@@ -1198,7 +1198,8 @@ def _listed(known: DataSet, root: str | None, checked: bool) -> tuple[str, bool,
     except FileNotFoundError:
         size = f", {sum(f.size for f in known.files) / 1e6:,.0f} MB" if known.files else ""
         command = f"python data_scripts/{known.name}.py --out {root or 'DIR'}"
-        line = f"{known.name:14} absent{size}: {command}" + " --offline FILE" * (not known.mirrors)
+        offline = {"celeba": " --agree --offline ZIP TXT", "traffic": " --offline FILM"}
+        line = f"{known.name:14} absent{size}: {command}{offline.get(known.name, '')}"
         return line, False, True
     summed = (folder / CHECKSUM_FILE).is_file()
     found, right = "checked when it came" if summed else "never checked", True
@@ -1229,7 +1230,7 @@ def _bytes_of(path: Path) -> int:
 #| export data.catalogue
 @register_command("data")
 def _data_command(parser: argparse.ArgumentParser) -> Callable:
-    """list the real sets: which are here, how to get the others. Exit status 1: absent, or differs
+    """list the real sets and how to get them. Exit status 1: a named set is absent, or differs
 
     modelab data
     modelab data mnist --check
