@@ -1,30 +1,172 @@
 # %% [markdown]
 # # Readers
-# > How are samples read from arrays, archives and folders of pictures, and MNIST from its idx files?
+# > How are samples read from folders of pictures, archives, arrays and tables as people keep them, and MNIST from its idx files?
 
 # %% [markdown]
 # | | |
 # |---|---|
 # | **Question** | How are samples read from files, in little memory and without running what is in them? |
-# | **You will be able to** | read your own samples for a measure; read MNIST; add a format |
+# | **You will be able to** | read your own samples for a measure; see what was converted; read MNIST; add a format |
 # | **Needs** | [0.3](../0_start/03_modes.ipynb) |
 # | **Time** | seconds |
 #
-# The first part is for everybody who has samples in a file: the audit ([4.2](../4_evidence/02_audit.ipynb)) and the command line read them with it. The second part reads the files of MNIST.
+# The first part is for everybody who has samples in files: the audit ([4.2](../4_evidence/02_audit.ipynb)) and the command line read them with it. The second part reads the files of MNIST.
 
 # %%
 #| default_exp data.readers
 
 # %%
-#| export
-"Readers of samples: .npy, .npz, .pt files and folders of pictures, read in parts."
+#| export data.rows
+"What a reader of samples returns, natural order of names, and one form of error."
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+# %%
+#| export data.image_files
+"Picture files in folders and archives: modes, sizes, damage, one size and one kind for all."
+from __future__ import annotations
+
+import collections
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, IO
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from modelab.core.checks import check_int, check_number
+from modelab.data.rows import first_few, natural_key, FoundRows
+
+# %%
+#| export data.archive_members
+"Members of zip and tar archives, read without unpacking and without trusting names."
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import IO
+
+from modelab.data.image_files import Members
+from modelab.data.rows import natural_key
+
+# %%
+#| export data.tables
+"Tables (.csv, .tsv) as numbers: number columns standardised, text columns one-hot."
+from __future__ import annotations
+
+import collections
+import csv
+import io
+import itertools
+import math
+import pickletools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from modelab.data.image_files import SUFFIXES
+from modelab.data.rows import first_few, natural_key, FoundRows
+
+# %%
+#| export data.labels
+"Labels from .txt, .csv, .npy and .json files, from tables beside pictures and from sub-folders."
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_int
+from modelab.data.image_files import Members, SUFFIXES
+from modelab.data.rows import first_few, natural_key, readable
+from modelab.data.tables import plain_text, read_cells, table_columns
+
+# %%
+#| export data.array_files
+"Arrays and tensors in .npy, .npz, .pt and .safetensors files; no pickled object is loaded."
 from __future__ import annotations
 
 import functools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modelab.data.labels import encode_labels
+from modelab.data.rows import FoundRows
+
+# %%
+#| export data.picture_arrays
+"Arrays of pictures: the order of the axes and the range of the values, told from the data."
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modelab.data.rows import FoundRows
+
+# %%
+#| export data.arrow_files
+"Folders of the library `datasets` and .parquet files, read with pyarrow where it is installed."
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from modelab.data.image_files import Members, read_pictures
+from modelab.data.labels import class_labels
+from modelab.data.rows import natural_key, FoundRows
+from modelab.data.tables import read_table
+
+# %%
+#| export
+"""Readers of samples: folders and archives of pictures, arrays, tensors and tables, in parts."""
+from __future__ import annotations
+
+import dataclasses
+import functools
 import math
 import os
-import pickle
-import zipfile
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,8 +176,58 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_batch, check_int
+from modelab.core.checks import check_batch, check_int, check_number
 from modelab.core.seeding import generator_or_default
+from modelab.data.archive_members import tar_members, zip_members
+from modelab.data.array_files import read_npy, read_npz, read_pt, read_safetensors
+from modelab.data.arrow_files import arrow_folder, read_arrow, read_parquet
+from modelab.data.image_files import (check_size, fit_picture, folder_members, Members,
+                                      read_pictures, SUFFIXES)
+from modelab.data.labels import labels_beside
+from modelab.data.picture_arrays import as_pictures
+from modelab.data.rows import readable, FoundRows
+from modelab.data.tables import read_table, table_file
+
+# %%
+#| export data.matching
+"Bring several sources of samples to one shape: axes, channels, sizes, and one encoding of tables."
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_batch
+from modelab.data.picture_arrays import as_pictures, value_range
+from modelab.data.readers import index_parts, resize_rows, SampleFile
+from modelab.data.rows import first_few, FoundRows
+from modelab.data.tables import TableEncoder
+
+# %%
+#| export data.feature_cache
+"Keep what is computed from files beside them, under the SHA-256 of what they hold."
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from modelab.core.files import atomic_write
+from modelab.data.image_files import folder_members
+from modelab.data.readers import SampleFile
 
 # %%
 #| export data.mnist
@@ -61,6 +253,7 @@ import shutil
 import tempfile
 
 from modelab.core.checks import error_message
+from modelab.course.notebooks import patch
 
 folder = Path(tempfile.mkdtemp())
 
@@ -79,10 +272,1744 @@ np.save(folder / "surprise.npy", np.array([Surprise()], dtype=object))
 np.load(folder / "surprise.npy", allow_pickle=True);
 
 # %% [markdown]
-# So no reader here loads objects: NumPy files are read without pickles, and `.pt` files with `weights_only=True`, which builds tensors and nothing else.
+# So no reader here loads objects: NumPy files are read without pickles, and `.pt` files with `weights_only=True`, which builds tensors and nothing else. A pickle under another name is no picture and no table, and is refused too.
 #
-# ## Examples that stay in their file
-# A million pictures do not fit into memory twice. `SampleFile` knows the shape of what is in a file, and reads examples when they are asked for by their indices.
+# ## What a reader returns
+# Each reader below returns `FoundRows`: the shape of all examples, and a function from an array of indices to those examples. The rest is what the files say beside the numbers. `notes` holds plain sentences: what was converted, resized or left out.
+
+# %%
+#| export data.rows
+@dataclass
+class FoundRows:
+    "What a reader found in a file or folder."
+    shape: tuple[int, ...]
+    take: Callable[[np.ndarray], Any]  # indices to examples
+    names: list[str] | None = None  # of the files
+    labels: Tensor | None = None  # classes (n,), or attributes (n, k) of 0 and 1; int64
+    label_names: list[str] | None = None
+    notes: list[str] = field(default_factory=list)
+    table: dict[str, list[str]] | None = None  # the columns, where the file is a table
+
+# %% [markdown]
+# If a reader fails, for whatever reason, the error names the file.
+
+# %%
+#| export data.rows
+def readable(path: Path | str, read: Callable) -> Any:
+    "What `read` returns; `ValueError` with the file's name if it cannot."
+    try:
+        return read()
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:  # damaged files make each library raise something else
+        reason = " ".join(str(error).split())[:4000] or type(error).__name__
+        reason = reason.removeprefix(f"{path}: ")
+        raise ValueError(f"{path}: not readable as examples: {reason}") from error
+
+# %% [markdown]
+# Files are taken in natural order: 1, 2, 10, as people number them, not 1, 10, 2. Labels in the order of the files depend on it.
+
+# %%
+#| export data.rows
+def natural_key(name: str) -> tuple:
+    "A key that sorts `2.png` before `10.png`, folder by folder."
+    return tuple([(0, int(piece), piece) if piece.isdecimal() else (1, 0, piece)
+                  for piece in re.split(r"(\d+)", part) if piece] for part in name.split("/"))
+
+# %%
+assert sorted(["10.png", "2.png", "1.png"], key=natural_key) == ["1.png", "2.png", "10.png"]
+
+# %% [markdown]
+# A list of names in a message is cut: a few names, and how many more there are.
+
+# %%
+#| export data.rows
+def first_few(names: Sequence[str], most: int = 8) -> str:
+    "Some names, and how many more there are."
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
+
+# %% [markdown]
+# ## Pictures in folders
+# A folder of pictures is what most people have. Pillow reads the files. It is an extra, so the error says how to install it.
+
+# %%
+#| export data.image_files
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+
+# %% [markdown]
+# Pillow is imported when the first picture is opened.
+
+# %%
+#| export data.image_files
+def _pillow() -> Any:
+    "The module `PIL.Image`."
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ValueError("pictures are read with Pillow, which is not installed: "
+                         "pip install pillow") from error
+    return Image
+
+# %% [markdown]
+# ### One picture
+# Grey pictures may have 1, 8 or 16 bits. 16 bits are divided by 65,535, not by 255. A picture of floats must be in [0, 1] already.
+
+# %%
+#| export data.image_files
+def _deep_grey(image: Any) -> np.ndarray:
+    "A grey picture of 16 bits or of floats, as float32 in [0, 1]."
+    x = np.asarray(image).astype(np.float32)
+    top = 1 if image.mode == "F" else 65535
+    if not (x.min() >= 0 and x.max() <= top):
+        raise ValueError(f"values from {x.min():g} to {x.max():g}, expected 0 to {top}")
+    return x / top
+
+# %% [markdown]
+# A picture with an alpha channel has colours where nothing is seen. Sprites may even hold their shape in alpha alone. It is laid on a ground of one grey, so that what is seen is what is measured.
+
+# %%
+#| export data.image_files
+def lay_on_ground(x: np.ndarray,  # (..., 4, height, width) in [0, 1]
+                  background: float) -> np.ndarray:
+    "Pictures with alpha on a ground of one grey, (..., 3, height, width)."
+    alpha = x[..., 3:, :, :]
+    return x[..., :3, :, :] * alpha + np.float32(background) * (1 - alpha)
+
+# %% [markdown]
+# `decode_picture` turns one file into numbers in [0, 1], channels first. Cameras store how they were held in EXIF; the picture is turned upright.
+
+# %%
+#| export data.image_files
+def decode_picture(file: IO[bytes], background: float = .5) -> np.ndarray:
+    "One picture, (channels, height, width), float32 in [0, 1], with one channel or three."
+    Image = _pillow()
+    from PIL import ImageOps
+    with Image.open(file) as opened:
+        image = ImageOps.exif_transpose(opened)
+    if image.mode[0] in "IF":
+        return _deep_grey(image)[None]
+    alpha = image.has_transparency_data
+    grey = image.mode in ("1", "L") and not alpha
+    mode = "L" if grey else "RGBA" if alpha else "RGB"
+    x = np.asarray(image if image.mode == mode else image.convert(mode), np.float32) / 255
+    x = np.atleast_3d(x).transpose(2, 0, 1)
+    return lay_on_ground(x, background) if alpha else x
+
+# %% [markdown]
+# Many grey sets are stored as RGB with three equal channels, so the mode of a file does not say whether it shows colour. JPEG rounds each channel by itself; a difference of two steps of 255 is no colour there.
+
+# %%
+#| export data.image_files
+def shows_colour(x: np.ndarray,  # (channels, height, width) in [0, 1]
+                 lossy: bool = False) -> bool:
+    "Whether the channels differ."
+    most = float(np.abs(np.diff(x, axis=0)).max()) if len(x) > 1 else 0.
+    return most > (2.5 if lossy else .5) / 255
+
+# %% [markdown]
+# ### What the head of a file says
+# Before any work the whole folder is looked at once. `Head` keeps what is needed of each file.
+
+# %%
+#| export data.image_files
+@dataclass
+class Head:
+    "What is known of a picture file before it is read as an example."
+    mode: str  # Pillow's: 1, L, P, RGB, RGBA, I;16, ...
+    format: str
+    size: tuple[int, int]  # height and width, upright
+    alpha: bool
+    turned: bool  # by EXIF
+    frames: int
+    colour: bool | None = None  # None: not looked at yet
+
+# %% [markdown]
+# Only the head is read here. A side that EXIF turns is exchanged; for TIFF, Pillow has done that.
+
+# %%
+#| export data.image_files
+def read_head(file: IO[bytes]) -> Head:
+    "The head of a picture file."
+    with _pillow().open(file) as image:
+        kind = image.format
+        exif = image.getexif() if "exif" in image.info or kind in ("TIFF", "MPO") else {}
+        turn = exif.get(0x0112, 1)
+        width, height = image.size
+        size = (width, height) if turn in (5, 6, 7, 8) and kind != "TIFF" else (height, width)
+        frames = 1 if kind == "MPO" else getattr(image, "n_frames", 1)
+        alpha = image.mode[0] not in "IF" and image.has_transparency_data
+        return Head(image.mode, kind, size, alpha, turn not in (0, 1), frames,
+                    None if alpha or image.mode[0] not in "1LIF" else False)
+
+# %% [markdown]
+# A file that was cut off may have a good head. Small pictures are decoded in full, which is cheap. Of large ones, PNG is proven by its checksums, and the others by how their files end; where the end looks wrong, the picture is decoded.
+
+# %%
+#| export data.image_files
+def inspect_picture(file: IO[bytes], background: float = .5) -> Head:
+    "The head of a picture file, after a look for damage; raises if there is any."
+    head = read_head(file)
+    ends = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "GIF": b";"}
+    file.seek(0)
+    if head.size[0] * head.size[1] > 1 << 14 and head.format == "PNG":
+        with _pillow().open(file) as image:
+            image.verify()
+        return head
+    if head.size[0] * head.size[1] > 1 << 14 and head.format in ends:
+        length = file.seek(0, 2)
+        file.seek(max(0, length - 64))
+        if ends[head.format] in file.read():
+            return head
+        file.seek(0)
+    x = decode_picture(file, background)
+    head.colour = shows_colour(x, head.format in ("JPEG", "MPO", "WEBP"))
+    return head
+
+# %% [markdown]
+# ### Files by name
+# A folder and an archive are read by the same code. Both are `Members`: names, and a function that opens one. Names that begin with a dot are the system's, such as `.DS_Store`.
+
+# %%
+#| export data.image_files
+@dataclass
+class Members:
+    "Files in a folder or an archive: their names, in natural order, and how one is opened."
+    path: Path
+    names: list[str]  # with slashes, from the folder on
+    open: Callable[[str], IO[bytes]]
+
+    def pictures(self) -> list[str]:
+        "The names that end as pictures do."
+        return [name for name in self.names if os.path.splitext(name)[1].lower() in SUFFIXES]
+
+# %% [markdown]
+# Sub-folders are read too, and links to folders, each folder once.
+
+# %%
+#| export data.image_files
+def folder_members(path: Path) -> Members:
+    "The files of a folder and of all folders in it, without hidden ones."
+    found, seen = [], set()
+    for place, folders, files in os.walk(path, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else \
+            sorted(f for f in folders if f[0] != "." and f != "__MACOSX")
+        if real not in seen:
+            inside = Path(place).relative_to(path)
+            found += [(inside / file).as_posix() for file in files if file[0] != "."]
+        seen.add(real)
+    return Members(path, sorted(found, key=natural_key), lambda name: open(path / name, "rb"))
+
+# %% [markdown]
+# All files are looked at in one pass, so that all damaged ones are named at once. A bar shows the progress in a terminal.
+
+# %%
+#| export data.image_files
+def _inspect_all(members: Members, names: list[str], background: float,
+                 progress: bool) -> tuple[dict[str, Head], dict[str, str]]:
+    "Heads of the good files, and what is wrong with the others."
+    heads, bad = {}, {}
+    _pillow()
+    for name in tqdm(names, "looking at pictures", unit=" files", leave=False,
+                     disable=not progress or None):
+        try:
+            with members.open(name) as file:
+                heads[name] = inspect_picture(file, background)
+        except MemoryError:
+            raise
+        except Exception as error:  # each format raises something else
+            empty = str(error).startswith("cannot identify") and not _length(members, name)
+            reason = str(error).partition(" <_io")[0].partition(" '")[0]
+            bad[name] = "empty" if empty else reason or type(error).__name__
+    return heads, bad
+
+# %% [markdown]
+# An empty file gets a plain word.
+
+# %%
+#| export data.image_files
+def _length(members: Members, name: str) -> int:
+    "The bytes of a file; 0 if it cannot be opened."
+    try:
+        with members.open(name) as file:
+            return file.seek(0, io.SEEK_END)
+    except Exception:  # whatever an archive raises, it was said before
+        return 0
+
+# %% [markdown]
+# Damaged files are refused, all of them named, or left out where the user says so.
+
+# %%
+#| export data.image_files
+def _refuse_bad(bad: dict[str, str], total: int, skip_bad: bool) -> list[str]:
+    "A note about the files that were left out; `ValueError` where that was not allowed."
+    if not bad:
+        return []
+    named = first_few([f"{name} ({reason[:60]})" for name, reason in bad.items()], 20)
+    said = f"{len(bad):,} of {total:,} picture files cannot be read: {named}"
+    if not skip_bad:
+        raise ValueError(f"{said}; mend or delete them, or leave them out with skip_bad=True")
+    return [f"{said}; left out."]
+
+# %% [markdown]
+# A set is in colour if any of its files shows colour. The first file alone must not decide: one grey picture at the beginning would hide all hues. The search ends at the first colour.
+
+# %%
+#| export data.image_files
+def _any_colour(members: Members, heads: dict[str, Head], background: float,
+                progress: bool) -> bool:
+    "Whether any picture shows colour."
+    if any(head.colour for head in heads.values()):
+        return True
+    unknown = [name for name, head in heads.items() if head.colour is None]
+    for name in tqdm(unknown, "looking for colour", unit=" files", leave=False,
+                     disable=not progress or None):
+        with members.open(name) as file:
+            x = decode_picture(file, background)
+        if shows_colour(x, heads[name].format in ("JPEG", "MPO", "WEBP")):
+            return True
+    return False
+
+# %% [markdown]
+# Pictures of several sizes are brought to one: the one that is asked for, or the most common one.
+
+# %%
+#| export data.image_files
+def check_size(size: Any) -> tuple[int, int] | None:
+    "Height and width from a number, a pair or None."
+    if size is None:
+        return None
+    pair = (size, size) if not isinstance(size, (tuple, list)) else tuple(size)
+    if len(pair) != 2:
+        raise ValueError(f"size: expected a number or (height, width), got {size!r:.60}")
+    return check_int("size", pair[0]), check_int("size", pair[1])
+
+# %% [markdown]
+# What is done to the sizes is said, with how many pictures have which size.
+
+# %%
+#| export data.image_files
+def _common_size(heads: dict[str, Head], size: tuple[int, int] | None,
+                 notes: list[str]) -> tuple[int, int]:
+    "The size of all examples; a note if pictures are resized to it."
+    counts = collections.Counter(head.size for head in heads.values()).most_common()
+    target = size or counts[0][0]
+    others = [(s, n) for s, n in counts if s != target]
+    if others:
+        listed = first_few([f"{n:,} of {h}×{w}" for (h, w), n in others], 4)
+        why = "the size asked for" if size else "the most common size"
+        notes.append(f"Pictures of other sizes ({listed}) were cropped about the centre and "
+                     f"resized to {target[0]}×{target[1]}, {why} (bicubic, antialiased).")
+    return target
+
+# %% [markdown]
+# The one way in which pictures are resized here: the largest middle part with the aspect of the target, then Pillow's bicubic filter, which widens with the scale and so does not alias. Each channel is resized as floats, without rounding to bytes.
+
+# %%
+#| export data.image_files
+def fit_picture(x: np.ndarray,  # (channels, height, width), float32 in [0, 1]
+                size: tuple[int, int]) -> np.ndarray:
+    "A picture cropped about its centre to the aspect of `size` and resized to it, antialiased."
+    if x.shape[1:] == tuple(size):
+        return x
+    Image = _pillow()
+    height, width = x.shape[1:]
+    scale = min(height / size[0], width / size[1])
+    inner = [max(1, round(scale * side)) for side in size]
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    middle = x[:, top:top + inner[0], left:left + inner[1]]
+    resized = [Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(
+        size[::-1], Image.Resampling.BICUBIC) for channel in middle]
+    return np.stack([np.asarray(channel) for channel in resized]).clip(0, 1)
+
+# %% [markdown]
+# Each conversion is told in one sentence.
+
+# %%
+#| export data.image_files
+def _conversions(heads: dict[str, Head], colour: bool, background: float) -> list[str]:
+    "Notes about what was converted."
+    all_heads = list(heads.values())
+    several = [h for h in all_heads if h.mode[0] in "RCY"]  # RGB, RGBA, CMYK, YCbCr
+    grey = sum(h.mode[0] in "1LIF" and not h.mode.startswith("LAB") for h in all_heads)
+    said = {
+        "have several channels that are equal: taken as grey": 0 if colour else len(several),
+        "are stored as grey: given three equal channels, since others show colour":
+            grey if colour else 0,
+        f"have an alpha channel: laid on a ground of grey {background:g} "
+        "(0 is black, 1 is white)": sum(h.alpha for h in all_heads),
+        "have a palette: converted": sum(h.mode[0] == "P" for h in all_heads),
+        "have 16 bits or floats: taken with their full range":
+            sum(h.mode[0] in "IF" for h in all_heads),
+        "have one bit: converted": sum(h.mode == "1" for h in all_heads),
+        "were turned upright by their EXIF orientation": sum(h.turned for h in all_heads),
+        "have several frames: the first was taken": sum(h.frames > 1 for h in all_heads)}
+    return [f"{n:,} of {len(all_heads):,} pictures {what}." for what, n in said.items() if n]
+
+# %% [markdown]
+# Now the whole folder or archive. Only heads and small pictures were decoded up to here; the examples are decoded when they are asked for.
+
+# %%
+#| export data.image_files
+def read_pictures(members: Members, names: list[str] | None = None, *, size: Any = None,
+                  skip_bad: bool = False, background: float = .5,
+                  progress: bool = True) -> FoundRows:
+    "Pictures of one size and one kind, (n, channels, height, width)."
+    background, target = check_number("background", background, 0, 1), check_size(size)
+    order = "natural (1, 2, 10), folder by folder" if names is None else "that of the rows"
+    names = _check_pictures(members, names)
+    heads, bad = _inspect_all(members, names, background, progress)
+    notes = _refuse_bad(bad, len(names), skip_bad)
+    names = list(heads)
+    if len(names) < 2:
+        raise ValueError(f"expected at least two pictures, found {len(names)}")
+    colour = _any_colour(members, heads, background, progress)
+    notes += [f"Order of the pictures: {order}.", *_conversions(heads, colour, background)]
+    target = _common_size(heads, target, notes)
+
+    def take(index: np.ndarray) -> np.ndarray:
+        return np.stack([_example(members, names[i], colour, target, background) for i in index])
+    return FoundRows((len(names), 3 if colour else 1, *target), take, names, notes=notes)
+
+# %% [markdown]
+# A folder without pictures says what is there instead.
+
+# %%
+#| export data.image_files
+def _check_pictures(members: Members, names: list[str] | None) -> list[str]:
+    "The names of the pictures; `ValueError` if there are none."
+    names = members.pictures() if names is None else names
+    if not names:
+        held = f"it holds {first_few(members.names, 4)}" if members.names else "it is empty"
+        raise ValueError(f"expected pictures ({', '.join(SUFFIXES)}), found none: {held}")
+    return names
+
+# %% [markdown]
+# One example, as all examples are.
+
+# %%
+#| export data.image_files
+def _example(members: Members, name: str, colour: bool, size: tuple[int, int],
+             background: float) -> np.ndarray:
+    "One picture with the channels and the size of all."
+    try:
+        with members.open(name) as file:
+            x = decode_picture(file, background)
+    except Exception as error:  # damage that the first look did not see, or a file that is gone
+        raise ValueError(f"{name}: {error}") from error
+    x = np.repeat(x, 3, 0) if colour and len(x) == 1 else x if colour else x[:1]
+    return fit_picture(x, size)
+
+# %% [markdown]
+# **Check.** A folder as it may be: a grey picture first, a colour one with an alpha channel, a deep grey one of another size, and a `.JPEG`. The damaged file is named.
+
+# %%
+from PIL import Image
+
+(folder / "mixed").mkdir()
+Image.new("L", (8, 8), 100).save(folder / "mixed/1.png")
+Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(folder / "mixed/2.png")
+Image.fromarray(np.full((16, 12), 13107, np.uint16)).save(folder / "mixed/10.png")
+Image.new("RGB", (8, 8), (0, 90, 0)).save(folder / "mixed/11.JPEG")
+
+# %%
+mixed = read_pictures(folder_members(folder / "mixed"), progress=False)
+x = mixed.take(np.arange(4))
+assert mixed.names == ["1.png", "2.png", "10.png", "11.JPEG"] and mixed.shape == (4, 3, 8, 8)
+assert np.allclose(x[1], .5) and np.allclose(x[2], .2)
+mixed.notes
+
+# %%
+(folder / "mixed/12.png").write_bytes((folder / "mixed/1.png").read_bytes()[:50])
+(folder / "mixed/13.png").write_bytes(b"")
+error_message(read_pictures, folder_members(folder / "mixed"), progress=False)
+
+# %% [markdown]
+# ## Archives
+# A name in an archive may be `../../.bashrc`. Nothing is written to disk here, so names are labels and no paths. A member may also announce little and unpack to gigabytes, so it is read up to a limit.
+
+# %%
+#| export data.archive_members
+MEMBER_BYTES = 1 << 29  # a member that unpacks to more is refused
+
+# %% [markdown]
+# Hidden names and folders that macOS adds are left out, as in folders.
+
+# %%
+#| export data.archive_members
+def _visible(names: list[str]) -> list[str]:
+    "Names of files that are meant for the user, in natural order."
+    kept = [name for name in names
+            if not any(p == "__MACOSX" or p[:1] == "." and p not in (".", "..")
+                       for p in name.split("/"))]
+    return sorted(kept, key=natural_key)
+
+# %% [markdown]
+# A zip archive gives any member at once.
+
+# %%
+#| export data.archive_members
+def zip_members(path: Path) -> Members:
+    "The files in a zip archive; each is unpacked into memory when it is opened."
+    archive = zipfile.ZipFile(path)
+    sizes = {info.filename: info.file_size for info in archive.infolist() if not info.is_dir()}
+
+    def read(name: str) -> IO[bytes]:
+        with archive.open(name) as member:
+            data = member.read(MEMBER_BYTES + 1)
+        if len(data) > MEMBER_BYTES:
+            raise ValueError(f"it unpacks to more than {MEMBER_BYTES >> 20} MiB")
+        return io.BytesIO(data)
+    return Members(path, _visible(list(sizes)), read)
+
+# %% [markdown]
+# A tar archive that is packed as a whole can be read from its beginning only. It is unpacked once into a nameless file, which vanishes with the process.
+
+# %%
+#| export data.archive_members
+def _plain_tar(path: Path) -> IO[bytes]:
+    "A tar archive that can be read at any place."
+    with open(path, "rb") as file:
+        packed = file.read(6)
+    openers = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+    if packed[:2] not in openers:
+        return open(path, "rb")
+    plain = tempfile.TemporaryFile()
+    with openers[packed[:2]](path) as unpacked:
+        while piece := unpacked.read(1 << 20):
+            free = shutil.disk_usage(tempfile.gettempdir()).free
+            if plain.tell() % (1 << 26) == 0 and free < 1 << 28:
+                raise ValueError("it unpacks to more than the disk for temporary files holds")
+            plain.write(piece)
+    plain.seek(0)
+    return plain
+
+# %% [markdown]
+# Only plain files count: a link in a tar archive could point out of it.
+
+# %%
+#| export data.archive_members
+def tar_members(path: Path) -> Members:
+    "The files in a tar archive, packed or not; links and devices are left out."
+    archive = tarfile.open(fileobj=_plain_tar(path), mode="r:")
+    found = {info.name.removeprefix("./"): info for info in archive if info.isreg()}
+
+    def read(name: str) -> IO[bytes]:
+        if found[name].size > MEMBER_BYTES:
+            raise ValueError(f"it holds more than {MEMBER_BYTES >> 20} MiB")
+        return io.BytesIO(archive.extractfile(found[name]).read())
+    return Members(path, _visible(list(found)), read)
+
+# %% [markdown]
+# **Check.** A zip with a name that leads out of it is read as any other, and nothing is written.
+
+# %%
+import zipfile
+
+with zipfile.ZipFile(folder / "two.zip", "w") as archive:
+    archive.write(folder / "mixed/1.png", "../1.png")
+    archive.write(folder / "mixed/2.png", "2.png")
+read_pictures(zip_members(folder / "two.zip"), progress=False).names
+
+# %% [markdown]
+# ## Tables
+# A table has columns of numbers and columns of words. Distances need numbers in one unit, so numbers are standardised and words become columns of 0 and 1. How is learned from the reference alone and used for the samples too: if each were standardised by itself, a generator that makes everything twice as large would look right.
+#
+# The text comes first. A pickle or another binary file under the name `.csv` is refused.
+
+# %%
+#| export data.tables
+def plain_text(data: bytes) -> str:
+    "The text of a file; `ValueError` for binary files and for pickles."
+    if b"\0" in data or data[:1] == b"\x80":
+        raise ValueError("a binary file, not a text")
+    if data.rstrip()[-1:] == b"." and _is_pickle(data):
+        raise ValueError("a pickle, not a text; pickles are never loaded")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+# %% [markdown]
+# The oldest kind of pickle is written in letters. It is recognised by its structure, without running it.
+
+# %%
+#| export data.tables
+def _is_pickle(data: bytes) -> bool:
+    "Whether the bytes are the instructions of a pickle from begin to end."
+    try:
+        *_, (last, _, _) = pickletools.genops(data)
+    except Exception:  # a text is no pickle; how the search fails does not matter
+        return False
+    return last.name == "STOP"
+
+# %% [markdown]
+# Python's own reader of such files knows quoted cells, which may hold separators and line breaks.
+
+# %%
+#| export data.tables
+def _rows(text: str, mark: str) -> Iterator[list[str]]:
+    "The rows of a text whose cells are separated by `mark`."
+    return csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+
+# %% [markdown]
+# The separator is a comma, a tab, a semicolon or a bar: one that cuts all lines into equally many cells, as many as possible.
+
+# %%
+#| export data.tables
+def read_cells(data: bytes, delimiter: str | None = None) -> list[list[str]]:
+    "The cells of a text with one line a row, all of one length."
+    text = plain_text(data)
+    found = []
+    for mark in [delimiter] if delimiter else [",", "\t", ";", "|"]:
+        rows = [row for row in itertools.islice(_rows(text, mark), 50) if row]
+        widths = {len(row) for row in rows}
+        width = max(widths, default=0)
+        found.append((len(widths) == 1 and width > 1, width, mark))
+    mark = max(found, key=lambda item: item[:2])[2]
+    if not delimiter and not max(found)[0] and len(lines := text.split("\n")) > 1:
+        spaced = [line.split() for line in lines if line.strip()]
+        if len({len(row) for row in spaced}) == 1 and all(
+                _number(cell) is not None for row in spaced for cell in row):
+            return spaced  # as numpy.savetxt writes
+    rows = [[cell.strip() for cell in row] for row in _rows(text, mark)
+            if any(cell.strip() for cell in row)]
+    wrong = [i for i, row in enumerate(rows, 1) if len(row) != len(rows[0])]
+    if wrong:
+        raise ValueError(f"row {wrong[0]} has {len(rows[wrong[0] - 1])} cells, "
+                         f"the first has {len(rows[0])}")
+    return rows
+
+# %% [markdown]
+# A cell is a number if Python reads it as one. Some words stand for nothing.
+
+# %%
+#| export data.tables
+MISSING_CELLS = {"", "na", "n/a", "nan", "null", "none", "?", "-", "<na>"}
+
+# %% [markdown]
+# A comma may stand before the decimals where semicolons separate the cells.
+
+# %%
+#| export data.tables
+def _number(cell: str) -> float | None:
+    "The number that a cell holds; NaN for a missing one, None for text."
+    if cell.lower() in MISSING_CELLS:
+        return math.nan
+    try:
+        return float(cell)
+    except ValueError:
+        pass
+    comma = re.fullmatch(r"[-+]?\d+,\d+", cell)
+    return float(cell.replace(",", ".")) if comma else None
+
+# %% [markdown]
+# The first row is a header unless it holds a number or the name of a picture.
+
+# %%
+#| export data.tables
+def has_header(rows: list[list[str]]) -> bool:
+    "Whether the first row names the columns."
+    return not any(_number(cell) is not None and cell or cell.lower().endswith(SUFFIXES)
+                   for cell in rows[0])
+
+# %% [markdown]
+# A column without a name, or `Unnamed: 0`, at the beginning is what pandas writes for its index.
+
+# %%
+#| export data.tables
+def table_columns(rows: list[list[str]]) -> dict[str, list[str]]:
+    "Columns by name; without a header they are called column 1, column 2, …"
+    if not rows:
+        raise ValueError("it is empty")
+    named = has_header(rows) or rows[0][0] == "" and has_header([rows[0][1:]])
+    names = rows[0] if named else [f"column {i + 1}" for i in range(len(rows[0]))]
+    twice = [name for name, n in collections.Counter(names).items() if n > 1]
+    if twice:
+        raise ValueError(f"several columns have the same name: {first_few(twice)}")
+    return {name: [row[i] for row in rows[named:]] for i, name in enumerate(names)}
+
+# %% [markdown]
+# `TableEncoder` says how each column becomes numbers.
+
+# %%
+#| export data.tables
+@dataclass
+class TableEncoder:
+    "How columns of a table become numbers; see `TableEncoder.fit`."
+    numbers: dict[str, tuple[float, float]] = field(default_factory=dict)  # mean and spread
+    kinds: dict[str, list[str]] = field(default_factory=dict)  # the values of a column of words
+    unseen: set[str] = field(default_factory=set)  # columns with values the reference has not
+    gaps: set[str] = field(default_factory=set)  # columns with missing values
+    left: dict[str, str] = field(default_factory=dict)  # columns left out, and why
+    unlike: list[str] = field(default_factory=list)  # notes about other tables
+
+# %% [markdown]
+# A column with very many words would become as many columns, so there is a limit.
+
+# %%
+#| export data.tables
+MOST_KINDS = 100  # values with a column of their own, for each column of words
+
+# %% [markdown]
+# What kind is a column? Numbers, if every cell is one. Whole numbers with few values, each of them many times, are a code such as 1 for teacher: between codes there is no distance, so they are taken as words.
+
+# %%
+#| export data.tables
+def _column_kind(name: str, cells: Sequence[str]) -> str:
+    "numbers, kinds, or why the column is left out."
+    values = [_number(cell) for cell in cells]
+    known = [cell for cell, value in zip(cells, values) if value is None or not math.isnan(value)]
+    distinct = len(set(known))
+    if not known:
+        return "it is empty"
+    if None in values:
+        most = max(20, len(known) // 2)
+        return f"it has {distinct:,} different texts" if distinct > most else "kinds"
+    whole = all(v.is_integer() for v in values if not math.isnan(v))
+    counter = name == "" or re.fullmatch(r"unnamed: \d+|index|id|row", name, re.I)
+    if counter and whole and distinct == len(cells):
+        return "it numbers the rows"
+    return "kinds" if whole and distinct <= 12 and len(known) >= 10 * distinct else "numbers"
+
+# %% [markdown]
+# `TableEncoder.fit` learns from the reference. Of the other tables it takes only whether a column has gaps or values that the reference has not: these get a column of their own.
+
+# %%
+#| export data.tables
+@patch(cls_method=True)
+def fit(cls: TableEncoder, columns: dict[str, list[str]],  # of the reference
+        others: Sequence[dict[str, list[str]]] = (),  # what else will be encoded
+        ) -> TableEncoder:
+    "Learn the encoding from the reference's columns; other tables must have the same ones."
+    table = cls()
+    for name, cells in columns.items():
+        kind = _column_kind(name, cells)
+        if kind == "numbers":
+            table.numbers[name] = _spread(name, cells)
+        elif kind == "kinds":
+            known = collections.Counter(c for c in cells if c.lower() not in MISSING_CELLS)
+            most = [value for value, _ in known.most_common(MOST_KINDS)]
+            table.kinds[name] = sorted(most, key=natural_key)
+        else:
+            table.left[name] = kind
+    if not table.numbers and not table.kinds:
+        raise ValueError("no column can be used: " + "; ".join(
+            f"{name or 'column 1'}: {why}" for name, why in table.left.items()))
+    table._look_at([columns, *others])
+    return table
+
+# %% [markdown]
+# Mean and spread leave missing cells out. A column that is constant is only moved to zero.
+
+# %%
+#| export data.tables
+def _spread(name: str, cells: Sequence[str]) -> tuple[float, float]:
+    "Mean and standard deviation of the numbers in a column."
+    values = np.array([_number(cell) for cell in cells], float)
+    values = values[~np.isnan(values)]
+    if not np.isfinite(values).all():
+        raise ValueError(f"column {name}: {np.isinf(values).sum()} cells hold infinity")
+    spread = float(values.std())
+    return float(values.mean()), spread if spread > 1e-12 * max(1, abs(values).max()) else 1.
+
+# %% [markdown]
+# Every table is looked at before any is encoded, so that all get the same columns.
+
+# %%
+#| export data.tables
+@patch
+def _look_at(self: TableEncoder, tables: Sequence[dict[str, list[str]]]) -> None:
+    "Note gaps and unseen values."
+    for i, columns in enumerate(tables):
+        for name in [*self.numbers, *self.kinds]:
+            cells = columns.get(name, [])
+            known = {cell for cell in cells if cell.lower() not in MISSING_CELLS}
+            if len(known) < len(set(cells)):
+                self.gaps.add(name)
+            if name not in self.kinds or known <= set(self.kinds[name]):
+                continue
+            self.unseen.add(name)
+            new = first_few(sorted(known - set(tables[0][name]), key=natural_key), 5)
+            if new:
+                self.unlike.append(f"Table {i + 1}, column {name}: values that the reference "
+                                   f"has not, {new}.")
+            elif not i:
+                self.unlike.append(f"Column {name} has {len(known):,} values; the {MOST_KINDS} "
+                                   "most frequent have a column each, the others share one.")
+
+# %% [markdown]
+# The names of the encoded columns tell what each is.
+
+# %%
+#| export data.tables
+@patch(as_prop=True)
+def column_names(self: TableEncoder) -> list[str]:
+    "What each encoded column stands for."
+    return [name for name, _ in self._encoded({})]
+
+# %% [markdown]
+# One column after the other. A missing number becomes the mean, zero, and is marked in a column of its own.
+
+# %%
+#| export data.tables
+@patch
+def _encoded(self: TableEncoder,
+             columns: dict[str, list[str]]) -> Iterator[tuple[str, np.ndarray]]:
+    "Each encoded column, with its name."
+    for name, (mean, spread) in self.numbers.items():
+        values = np.array([_number(cell) for cell in columns.get(name, [])], float)
+        absent = np.isnan(values)
+        yield name, np.where(absent, 0, (values - mean) / spread)
+        if name in self.gaps:
+            yield f"{name} is missing", absent
+    for name, kinds in self.kinds.items():
+        cells = np.array(columns.get(name, []), dtype=object)
+        seen = np.zeros(len(cells), bool)
+        for kind in kinds:
+            seen |= cells == kind
+            yield f"{name} = {kind}", cells == kind
+        absent = np.array([cell.lower() in MISSING_CELLS for cell in cells], bool)
+        if name in self.gaps:
+            yield f"{name} is missing", absent
+        if name in self.unseen:
+            yield f"{name} = another value", ~(seen | absent)
+
+# %% [markdown]
+# `encode` checks the columns by name, so their order does not matter.
+
+# %%
+#| export data.tables
+@patch
+def encode(self: TableEncoder, columns: dict[str, list[str]]) -> np.ndarray:
+    "The columns as float32, (rows, encoded columns)."
+    wanted = [*self.numbers, *self.kinds]
+    lacks = [name for name in wanted if name not in columns]
+    more = [name for name in columns if name not in wanted and name not in self.left]
+    if lacks or more:
+        raise ValueError("the columns differ from the reference's: "
+                         + "; ".join([f"it lacks {first_few(lacks)}"] * bool(lacks)
+                                     + [f"it has {first_few(more)} too"] * bool(more)))
+    for name in self.numbers:
+        text = [cell for cell in columns[name] if _number(cell) is None]
+        if text:
+            raise ValueError(f"column {name}: numbers in the reference, here {len(text):,} "
+                             f"cells with text, such as {text[0]!r:.40}")
+    return np.stack([np.asarray(x, np.float32) for _, x in self._encoded(columns)], 1)
+
+# %% [markdown]
+# What was made of the columns is said.
+
+# %%
+#| export data.tables
+@patch
+def notes(self: TableEncoder) -> list[str]:
+    "The columns by kind, in sentences."
+    said = ["Columns of numbers, standardised by the reference: "
+            f"{first_few(list(self.numbers))}."] * bool(self.numbers)
+    if self.kinds:
+        listed = [f"{name} ({len(kinds)} values)" for name, kinds in self.kinds.items()]
+        said.append(f"Columns of words or codes, one column a value: {first_few(listed)}.")
+    if self.gaps:
+        listed = first_few(sorted(self.gaps))
+        said.append(f"Missing values are marked in columns of their own: {listed}.")
+    said += [f"Column {name or '1, without a name,'} is left out: {why}."
+             for name, why in self.left.items()]
+    return said + self.unlike
+
+# %% [markdown]
+# `read_table` makes rows of columns. By itself a table is encoded by its own numbers; `match_sources` encodes several by the reference's.
+
+# %%
+#| export data.tables
+def read_table(columns: dict[str, list[str]], table: TableEncoder | None = None) -> FoundRows:
+    "The rows of a table, encoded by `table` or by its own numbers."
+    n = len(next(iter(columns.values()), []))
+    if n < 2:
+        raise ValueError(f"expected at least two rows below the names of the columns, got {n}")
+    own = TableEncoder.fit(columns) if table is None else table
+    x = own.encode(columns)
+    return FoundRows(x.shape, lambda index: x[index], notes=own.notes(), table=columns)
+
+# %% [markdown]
+# A file is read once, as a table has no index.
+
+# %%
+#| export data.tables
+def table_file(path: Path) -> FoundRows:
+    "A table in a .csv or .tsv file."
+    mark = "\t" if path.suffix.lower() == ".tsv" else None
+    return read_table(table_columns(read_cells(path.read_bytes(), mark)))
+
+# %% [markdown]
+# **Check.** Ages, a job in words with a gap. The samples are encoded by the reference: their ages are 2 spreads above its mean.
+
+# %%
+people = {"age": ["30", "50", "40", "40"], "job": ["baker", "smith", "", "baker"]}
+table = TableEncoder.fit(people)
+made = table.encode({"job": ["smith"], "age": ["54.14213"]})
+assert np.allclose(made, [[2, 0, 1, 0]])
+table.column_names, error_message(table.encode, {"age": ["3"], "Job": ["smith"]})
+
+# %% [markdown]
+# ## Labels
+# Labels are words or numbers. Words are numbered in natural order, and `label_names` keeps them. A table of 0 and 1 with several columns holds attributes.
+
+# %%
+#| export data.labels
+class LabelSet(NamedTuple):
+    "Classes (n,) or attributes (n, k), int64, their names, and notes."
+    labels: Tensor
+    label_names: list[str]
+    notes: list[str]
+
+# %% [markdown]
+# Each label is the place of its name in the list of names, so `label_names[labels[i]]` is what the file said.
+
+# %%
+#| export data.labels
+def class_labels(values: Sequence[Any], names: Sequence[str] | None = None) -> LabelSet:
+    "Classes from words or whole numbers; `names`: of the numbers, where the file gives them."
+    if names is not None:
+        return LabelSet(torch.as_tensor(np.asarray(values, np.int64)), list(names), [])
+    words = [str(int(v)) if isinstance(v, (float, np.floating)) and float(v).is_integer()
+             else str(v) for v in values]
+    known = sorted(set(words), key=natural_key)
+    place = {word: i for i, word in enumerate(known)}
+    return LabelSet(torch.tensor([place[word] for word in words], dtype=torch.int64), known, [])
+
+# %% [markdown]
+# Arrays of labels hold classes, one-hot rows or attributes. Other numbers are no labels.
+
+# %%
+#| export data.labels
+def encode_labels(x: np.ndarray, names: Sequence[str] | None = None) -> LabelSet:
+    "Labels from an array (n,), (n, 1) or (n, k) of words, whole numbers, or 0 and 1."
+    x = np.asarray(x)
+    x = x[:, 0] if x.ndim == 2 and x.shape[1] == 1 else x
+    if x.dtype.kind == "S":
+        x = x.astype(str)
+    if x.ndim not in (1, 2) or x.dtype.kind not in "biufU" or x.ndim == 2 and x.dtype.kind == "U":
+        raise ValueError(f"expected labels (n,) or (n, k), got {x.shape} of {x.dtype}")
+    if x.dtype.kind == "f" and not (np.isfinite(x).all() and (x == np.round(x)).all()):
+        raise ValueError("expected whole numbers as labels, got fractions")
+    if x.ndim == 1:
+        return class_labels(x.tolist())
+    if x.dtype.kind != "b" and not np.isin(x, (-1, 0, 1)).all():
+        raise ValueError(f"expected attributes of 0 and 1, got values up to {x.max()}")
+    x = (x > 0).astype(np.int64)
+    names = list(map(str, names or range(x.shape[1])))
+    if names[0] == "0" and (x.sum(1) == 1).all():
+        return class_labels(x.argmax(1).tolist())
+    return LabelSet(torch.from_numpy(x), names, [])
+
+# %% [markdown]
+# Tables of labels name files in many ways: with folders, without, without the ending. All are understood as long as they point to one file.
+
+# %%
+#| export data.labels
+def _keys(names: Sequence[str]) -> dict[str, int | None]:
+    "What a file may be called in a table, and its number; None where several are called so."
+    found: dict[str, int | None] = {}
+    for i, name in enumerate(names):
+        path = PurePosixPath(name)
+        for key in {name, str(path.with_suffix("")), path.name, path.stem}:
+            found[key] = None if key in found else i
+    return found | {name: i for i, name in enumerate(names)}
+
+# %% [markdown]
+# Each row of such a table is put to its file.
+
+# %%
+#| export data.labels
+def _by_name(files: Sequence[str], names: Sequence[str]) -> tuple[list[int], list[str]]:
+    "For each name the row that speaks of it, and notes; `ValueError` if some have none."
+    keys, row_of, extra = _keys(names), {}, 0
+    for row, file in enumerate(files):
+        key = file.replace("\\", "/").removeprefix("./")
+        place = keys.get(key)
+        if place is not None and place in row_of:
+            raise ValueError(f"{names[place]} has several rows")
+        extra += place is None
+        row_of[place] = row
+    lacking = [name for i, name in enumerate(names) if i not in row_of]
+    if lacking:
+        raise ValueError(f"{len(lacking):,} of {len(names):,} files have no label: "
+                         f"{first_few(lacking)}")
+    notes = [f"{extra:,} labels belong to no file that was read."] * bool(extra)
+    return [row_of[i] for i in range(len(names))], notes
+
+# %% [markdown]
+# Which column names the files? One that is called so, or one whose cells are names of files.
+
+# %%
+#| export data.labels
+def _file_column(columns: dict[str, list[str]], names: Sequence[str]) -> str | None:
+    "The column that names the files; None if there is none."
+    keys = _keys(names)
+    known = ("file_name", "filename", "file", "image", "image_id", "path", "name", "id")
+    likely = [c for c in columns if c.strip().lower().replace(" ", "_") in known]
+    for column in [*likely, *[c for c in columns if c not in likely]]:
+        cells = [c for c in columns[column] if column in likely or not c.isdecimal()]
+        hits = sum(c.replace("\\", "/").removeprefix("./") in keys for c in cells)
+        if hits and hits >= min(len(names), len(columns[column])) / 2:
+            return column
+    return None
+
+# %% [markdown]
+# Which columns are the labels? The only other one, one that is called so, or all others if they hold 0 and 1.
+
+# %%
+#| export data.labels
+def _label_columns(columns: dict[str, list[str]], aside: str | None) -> list[str]:
+    "The columns that hold the labels; none if that is not clear."
+    rest = [c for c in columns if c != aside]
+    called = [c for c in rest if c.strip().lower() in ("label", "labels", "class", "target", "y")]
+    if len(rest) == 1 or called:
+        return (called or rest)[:1]
+    bits = [c for c in rest if set(columns[c]) <= {"0", "1", "-1", "0.0", "1.0"}]
+    return bits if len(bits) == len(rest) else []
+
+# %% [markdown]
+# A table beside pictures may hold something else, such as captions. Then there are no labels in it, and that is said.
+
+# %%
+#| export data.labels
+def _why_no_labels(columns: dict[str, list[str]], names: Sequence[str], what: str) -> str | None:
+    "Why a table holds no labels of these files; None if it does."
+    files = _file_column(columns, names)
+    if files is None:
+        return f"no column of {what} names the files, such as {names[0]}"
+    chosen, rest = _label_columns(columns, files), [c for c in columns if c != files]
+    if not chosen:
+        return (f"which column of {what} holds the labels? It has {first_few(rest)}; "
+                "call one of them label")
+    cells = columns[chosen[0]]
+    if len(chosen) == 1 and len(cells) > 20 and len(set(cells)) > len(cells) / 2:
+        return f"column {chosen[0]} of {what} has {len(set(cells)):,} different values, no classes"
+    return None
+
+# %% [markdown]
+# Otherwise its rows are put to the files. `labels.csv` is a usual name, `metadata.csv` is that of Hugging Face.
+
+# %%
+#| export data.labels
+def _table_labels(columns: dict[str, list[str]], names: Sequence[str], what: str) -> LabelSet:
+    "Labels from a table with a column of file names."
+    if why := _why_no_labels(columns, names, what):
+        raise ValueError(why)
+    files = _file_column(columns, names)
+    chosen = _label_columns(columns, files)
+    rows, notes = _by_name(columns[files], names)
+    notes.insert(0, f"Labels by file name from {what}, columns {files} and {first_few(chosen)}.")
+    if len(chosen) == 1:
+        found = class_labels([columns[chosen[0]][row] for row in rows])
+    else:
+        x = np.array([[float(columns[c][row]) for c in chosen] for row in rows])
+        found = encode_labels(x, chosen)
+    return found._replace(notes=notes)
+
+# %% [markdown]
+# StyleGAN's archives hold a `dataset.json`: pairs of a file's name and its class, or null.
+
+# %%
+#| export data.labels
+def _json_labels(data: bytes, names: Sequence[str], what: str) -> LabelSet | None:
+    "Labels from a `dataset.json`; None if it says that there are none."
+    found = json.loads(data)
+    pairs = found.get("labels") if isinstance(found, dict) and "labels" in found else found
+    if pairs is None:
+        return None
+    pairs = list(pairs.items() if isinstance(pairs, dict) else pairs)
+    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        raise ValueError(f"{what}: expected pairs of a file name and a label")
+    rows, notes = _by_name([str(name) for name, _ in pairs], names)
+    values = [pairs[row][1] for row in rows]
+    many = isinstance(values[0], list)
+    labels = encode_labels(np.array(values)) if many else class_labels(values)
+    return labels._replace(notes=[f"Labels by file name from {what}.", *notes])
+
+# %% [markdown]
+# A `metadata.jsonl` has one object a line.
+
+# %%
+#| export data.labels
+def _jsonl_columns(data: bytes) -> dict[str, list[str]]:
+    "Columns of a file with one JSON object a line."
+    rows = [json.loads(line) for line in data.splitlines() if line.strip()]
+    return {key: [str(row.get(key, "")) for row in rows] for key in dict.fromkeys(
+        key for row in rows for key in row)}
+
+# %% [markdown]
+# Where there are none, a note says why.
+
+# %%
+#| export data.labels
+def _no_labels(note: str) -> LabelSet:
+    "No labels, and why."
+    return LabelSet(torch.zeros(0, dtype=torch.int64), [], [note])
+
+# %% [markdown]
+# Where no table says the labels, sub-folders do: `cat/1.png` is a cat. Folders called train and test are no classes.
+
+# %%
+#| export data.labels
+def _folder_labels(names: Sequence[str]) -> LabelSet | None:
+    "Labels from the first folder in each name; None if there are none."
+    first = [name.split("/")[0] if "/" in name else None for name in names]
+    known = set(first)
+    if known <= {None} or len(known) == 1:
+        inner = ["/".join(name.split("/")[1:]) for name in names]
+        return _folder_labels(inner) if known != {None} else None
+    if {w.lower() for w in known if w} <= {"train", "test", "val", "valid", "validation"}:
+        raise ValueError(f"it holds {', '.join(sorted(w for w in known if w))}; name one of them")
+    if None in known:
+        return _no_labels("Some pictures are in sub-folders and others are not: no labels were "
+                          "taken.")
+    found = class_labels(first)
+    said = f"Labels from the sub-folders: {first_few(found.label_names)}."
+    return found._replace(notes=[said])
+
+# %% [markdown]
+# `labels_beside` asks all of them, in this order.
+
+# %%
+#| export data.labels
+LABEL_FILES = ("labels.csv", "labels.tsv", "metadata.csv", "metadata.jsonl", "dataset.json")
+
+# %% [markdown]
+# A table beside the pictures is used before the folders are.
+
+# %%
+#| export data.labels
+def labels_beside(members: Members, names: Sequence[str]) -> LabelSet | None:
+    "Labels from a table among the files, or from the sub-folders."
+    there = {name.rsplit("/", 1)[-1].lower(): name for name in members.names
+             if name.count("/") <= 1}
+    for what in LABEL_FILES:
+        if what not in there:
+            continue
+        with members.open(there[what]) as file:
+            data = file.read()
+        if what == "dataset.json":
+            found = _json_labels(data, names, there[what])
+        else:
+            columns = _jsonl_columns(data) if what.endswith("l") else \
+                table_columns(read_cells(data))
+            why = _why_no_labels(columns, names, there[what])
+            if why:
+                return _no_labels(f"No labels were taken: {why}.")
+            found = _table_labels(columns, names, there[what])
+        if found:
+            return found
+    return _folder_labels(names)
+
+# %% [markdown]
+# A file of labels may also be given on its own, as `.txt`, `.csv`, `.npy` or `.json`. Its lines belong to the examples in their order, or by name.
+
+# %%
+#| export data.labels
+def read_labels(source: str | Path,  # .txt, .csv, .tsv, .npy, .json, or table.csv:column
+                names: Sequence[str] | int,  # the files that were read, or how many examples
+                ) -> LabelSet:
+    "The labels of these examples; `ValueError` if the count or the names do not match."
+    if not isinstance(source, (str, os.PathLike)) or not str(source):
+        raise TypeError(f"source: expected a path, got {source!r:.60}")
+    path, column = Path(source), None
+    if not path.exists() and ":" in str(source):
+        whole, _, column = str(source).rpartition(":")
+        path = Path(whole)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    n = check_int("names", names) if not isinstance(names, Sequence) else len(names)
+    known = list(names) if isinstance(names, Sequence) else None
+    found = readable(path, lambda: _label_file(path, known, n, column))
+    if len(found.labels) != n:
+        raise ValueError(f"{path}: it holds {len(found.labels):,} labels for {n:,} examples")
+    return found
+
+# %% [markdown]
+# The ending says how the file is read.
+
+# %%
+#| export data.labels
+def _label_file(path: Path, names: list[str] | None, n: int, column: str | None) -> LabelSet:
+    "Labels by the kind of file."
+    kind = path.suffix.lower()
+    if kind == ".npy":
+        found = encode_labels(np.load(path, allow_pickle=False))
+    elif kind == ".json" and names is not None:
+        found = _json_labels(path.read_bytes(), names, path.name)
+        if found is None:
+            raise ValueError("its labels are null")
+        return found
+    elif kind in (".csv", ".tsv", ".txt"):
+        return _text_labels(path, names, n, column)
+    else:
+        raise ValueError(f"expected .txt, .csv, .tsv, .npy or .json, got {kind or 'no suffix'}")
+    return found._replace(notes=[f"Labels in the order of the examples from {path.name}."])
+
+# %% [markdown]
+# A text has one label a line, or a file's name and a label.
+
+# %%
+#| export data.labels
+def _lines(data: bytes, names: list[str] | None) -> list[list[str]]:
+    "The lines of a text, cut into a name and a label if they name the files."
+    lines = [line.strip() for line in plain_text(data).splitlines() if line.strip()]
+    pairs = [re.split(r"[\s,;]+(?=\S+$)", line, maxsplit=1) for line in lines]
+    files = [pair[0] for pair in pairs]
+    if names and all(len(p) == 2 for p in pairs) and _file_column({"": files}, names) is not None:
+        return pairs
+    return [[line] for line in lines]
+
+# %% [markdown]
+# A table may have other columns too.
+
+# %%
+#| export data.labels
+def _text_labels(path: Path, names: list[str] | None, n: int, column: str | None) -> LabelSet:
+    "Labels from a table or from lines."
+    data = path.read_bytes()
+    rows = _lines(data, names) if path.suffix.lower() == ".txt" else read_cells(data)
+    if not rows:
+        raise ValueError("it is empty")
+    if len(rows[0]) == 1:
+        values = [row[0] for row in rows]
+        if len(values) == n + 1 and values[0] not in values[1:]:
+            values = values[1:]  # below a header
+        said = f"Labels in the order of the examples from {path.name}."
+        return class_labels(values)._replace(notes=[said])
+    columns = table_columns(rows)
+    if column is not None and column not in columns:
+        raise ValueError(f"there is no column {column}; it has {first_few(list(columns))}")
+    if names and _file_column(columns, names) is not None:
+        files = _file_column(columns, names)
+        chosen = columns if column is None else {c: columns[c] for c in (files, column)}
+        return _table_labels(chosen, names, path.name)
+    strange = [c for cells in columns.values() for c in cells if c.lower().endswith(SUFFIXES)]
+    if names and strange:
+        raise ValueError(f"it names files, such as {strange[0]}, none of which was read")
+    return _column_labels(columns, column, path.name)
+
+# %% [markdown]
+# A table without names of files gives its labels in the order of the rows.
+
+# %%
+#| export data.labels
+def _column_labels(columns: dict[str, list[str]], column: str | None, what: str) -> LabelSet:
+    "Labels from a column, in the order of the rows."
+    chosen = [column] if column else _label_columns(columns, None)
+    if not chosen:
+        raise ValueError("no column names the files that were read, and which one holds the "
+                         f"labels is not clear; say which: {what}:{list(columns)[-1]}")
+    said = [f"Labels in the order of the rows from {what}, {first_few(chosen)}."]
+    if len(chosen) > 1:
+        x = np.array([[float(cell) for cell in columns[c]] for c in chosen]).T
+        return encode_labels(x, chosen)._replace(notes=said)
+    return class_labels(columns[chosen[0]])._replace(notes=said)
+
+# %% [markdown]
+# **Check.** A table by name is put to the files, whatever their order. A wrong count and a name that is not there are refused.
+
+# %%
+(folder / "labels.csv").write_text("file,label\n10.png,cat\n2.png,dog\n1.png,cat\n")
+(folder / "labels.txt").write_text("cat\ndog\n")
+files = ["1.png", "2.png", "10.png"]
+labels = read_labels(folder / "labels.csv", files)
+assert [labels.label_names[i] for i in labels.labels] == ["cat", "dog", "cat"]
+bad = [error_message(read_labels, folder / "labels.txt", files),
+       error_message(read_labels, folder / "labels.csv", ["3.png", "2.png"])]
+[message.replace(f"{folder}/", "") for message in bad]
+
+# %% [markdown]
+# ## Arrays
+# ### NumPy
+# A `.npy` file is mapped into memory anew for each part: when a map is closed, the operating system may free the memory of what was read.
+
+# %%
+#| export data.array_files
+def read_npy(path: Path) -> FoundRows:
+    "An array, mapped anew for each part, so that what was read can be forgotten."
+    mapped = functools.partial(np.load, path, mmap_mode="r", allow_pickle=False)
+    return FoundRows(mapped().shape, lambda index: _native(mapped()[index]))
+
+# %% [markdown]
+# A file may come from a machine that stores the bytes of a number in the other order. torch takes only this machine's.
+
+# %%
+#| export data.array_files
+def _native(x: np.ndarray) -> np.ndarray:
+    "In this machine's byte order."
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+# %% [markdown]
+# An archive or a dictionary may hold several arrays. The one that is not called labels is the examples; `arr_0` and `arr_1` are what `np.savez` calls unnamed ones. `file.npz:name` says which, where that is not clear.
+
+# %%
+#| export data.array_files
+LABEL_NAMES = {"labels", "label", "y", "targets", "target", "classes", "class"}
+
+# %% [markdown]
+# Labels come along if there are as many as examples.
+
+# %%
+#| export data.array_files
+def _choose(path: Path, name: str, arrays: dict[str, Any],  # shapes are all that is needed
+            ) -> tuple[str, str | None]:
+    "Which array holds the examples, and which the labels, or None."
+    if name and name not in arrays:
+        raise ValueError(f"it holds no {name}, but {', '.join(arrays)}")
+    others = [key for key in arrays if key.lower() not in LABEL_NAMES]
+    labels = [key for key in arrays if key.lower() in LABEL_NAMES]
+    if others == ["arr_0", "arr_1"] and len(arrays["arr_1"].shape) == 1:
+        others, labels = ["arr_0"], ["arr_1"]
+    if not name and len(others) != 1 and len(arrays) > 1:
+        raise ValueError(f"it holds {', '.join(arrays)}; say which: {path}:{[*arrays][0]}")
+    chosen = name or (others or list(arrays))[0]
+    n = arrays[chosen].shape[:1]
+    labels = [key for key in labels if key != chosen and arrays[key].shape[:1] == n]
+    return chosen, labels[0] if len(labels) == 1 else None
+
+# %% [markdown]
+# An archive of arrays is packed, so the arrays are read at once, one after the other, and those that are not needed are let go.
+
+# %%
+#| export data.array_files
+def read_npz(path: Path, name: str = "") -> FoundRows:
+    "An array of an archive, and its labels."
+    with np.load(path, allow_pickle=False) as archive:
+        if not archive.files:
+            raise ValueError("it holds no array")
+        shapes = {key: archive[key] if key == "arr_1" or key.lower() in LABEL_NAMES else
+                  _Shape(archive, key) for key in archive.files}
+        chosen, labels = _choose(path, name, shapes)
+        x = _native(archive[chosen])
+        return _with_labels(FoundRows(x.shape, lambda index: x[index]),
+                            labels, labels and archive[labels])
+
+# %% [markdown]
+# The shape of a packed array stands in its head. It is read without the rest.
+
+# %%
+#| export data.array_files
+class _Shape:
+    "The shape of an array in an archive, from its head."
+
+    def __init__(self, archive: Any, key: str):
+        with archive.zip.open(f"{key}.npy") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) \
+                else np.lib.format.read_array_header_2_0
+            self.shape = read(file)[0]
+
+# %% [markdown]
+# Labels that cannot be understood are left, and a note says so.
+
+# %%
+#| export data.array_files
+def _with_labels(rows: FoundRows, name: str | None, labels: Any) -> FoundRows:
+    "The rows with the labels that were found beside them."
+    if name is None:
+        return rows
+    try:
+        found = encode_labels(np.asarray(labels))
+    except ValueError as error:
+        rows.notes.append(f"{name} was not taken as labels: {error}.")
+        return rows
+    rows.labels, rows.label_names = found.labels, found.label_names
+    rows.notes.append(f"Labels from the array {name}.")
+    return rows
+
+# %% [markdown]
+# ### torch
+# A `.pt` file may hold one tensor, a list of batches, a list of pairs of examples and labels, or a dictionary of such. All become a dictionary of lists of tensors.
+
+# %%
+#| export data.array_files
+def _tensor_lists(found: Any) -> dict[str, list[Tensor]]:
+    "Tensors by name, each as a list of parts; the name of a single one is x."
+    if isinstance(found, Tensor):
+        return {"x": [found.detach()]}
+    if isinstance(found, dict):
+        lists = {str(key): _tensor_lists(value).get("x", []) for key, value in found.items()
+                 if isinstance(value, (Tensor, list, tuple))}
+        return {key: value for key, value in lists.items() if value}
+    items = list(found) if isinstance(found, (list, tuple)) else []
+    if len(items) == 2 and all(isinstance(t, Tensor) for t in items) and _are_labels(*items):
+        return {"x": [items[0].detach()], "labels": [items[1]]}
+    if items and all(isinstance(t, Tensor) for t in items):
+        return {"x": _batches([t.detach() for t in items])}
+    if items and all(isinstance(p, (list, tuple)) and len(p) == 2 and isinstance(p[0], Tensor)
+                     and isinstance(p[1], Tensor) and p[1].shape[:1] == p[0].shape[:1]
+                     for p in items):
+        return {"x": [p[0].detach() for p in items], "labels": [p[1] for p in items]}
+    return {}
+
+# %% [markdown]
+# Two tensors are examples and labels if the second has one whole number for each example.
+
+# %%
+#| export data.array_files
+def _are_labels(x: Tensor, labels: Tensor) -> bool:
+    "Whether the second tensor may hold classes of the first."
+    return (labels.ndim == 1 and x.ndim > 1 and len(labels) == len(x)
+            and not labels.is_floating_point())
+
+# %% [markdown]
+# A list of equal points or pictures is a list of examples, not of batches: each gets an axis in front.
+
+# %%
+#| export data.array_files
+def _batches(items: list[Tensor]) -> list[Tensor]:
+    "Parts with a batch axis and equal examples."
+    shape = items[0].shape
+    single = len({t.shape for t in items}) == 1 and (
+        len(shape) < 2 or len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > 3)
+    items = [t[None] for t in items] if single else items
+    if any(not t.ndim or t.shape[1:] != items[0].shape[1:] for t in items):
+        raise ValueError(f"it holds {len(items)} tensors of unlike shapes: "
+                         f"{', '.join(sorted({str(tuple(t.shape)) for t in items})[:4])}")
+    return items
+
+# %% [markdown]
+# Rows of a list of parts are collected without joining the parts.
+
+# %%
+#| export data.array_files
+def _rows_of_parts(parts: list[Tensor], index: np.ndarray) -> Tensor:
+    "Rows by their number, counted through all parts."
+    if len(parts) == 1:
+        return parts[0][index]
+    ends = np.cumsum([len(part) for part in parts])
+    which = np.searchsorted(ends, index, side="right")
+    out = parts[0].new_empty(len(index), *parts[0].shape[1:])
+    for k in np.unique(which):
+        here = torch.from_numpy(np.flatnonzero(which == k))
+        out[here] = parts[k][index[here.numpy()] - (ends[k] - len(parts[k]))].to(out.dtype)
+    return out
+
+# %% [markdown]
+# The file is mapped, not read. Files of old versions of torch cannot be mapped; they are read once.
+
+# %%
+#| export data.array_files
+def _load_pt(path: Path) -> Callable[[], Any]:
+    "A function that returns what the file holds; nothing but tensors is loaded."
+    load = functools.partial(torch.load, path, map_location="cpu", weights_only=True)
+    try:
+        load(mmap=True)
+    except RuntimeError as error:
+        if "mmap" not in str(error):
+            raise
+        found = load()
+        return lambda: found
+    return functools.partial(load, mmap=True)
+
+# %% [markdown]
+# The error of torch for a file with code in it is long and proposes to load it in spite of that. Here it is short.
+
+# %%
+#| export data.array_files
+def read_pt(path: Path, name: str = "") -> FoundRows:
+    "Tensors of a .pt file, mapped rather than read."
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch tells of pickles that are refused all the same
+            load = _load_pt(path)
+    except Exception as error:  # a pickle, a file that was cut off, another format
+        code = "weights_only" in str(error) or "Unsupported" in str(error)
+        why = "it holds objects other than tensors, which are never loaded" if code else error
+        raise ValueError(str(why).partition("\n")[0]) from error
+    lists = _tensor_lists(load())
+    if not lists:
+        raise ValueError("expected a tensor, a list of batches or a dictionary of tensors")
+    shapes = {key: _Joined(parts) for key, parts in lists.items()}
+    chosen, labels = _choose(path, name, shapes)
+    rows = FoundRows(shapes[chosen].shape,
+                     lambda index: _rows_of_parts(_tensor_lists(load())[chosen], index))
+    if len(lists[chosen]) > 1:
+        rows.notes.append(f"A list of {len(lists[chosen]):,} tensors was joined.")
+    return _with_labels(rows, labels, labels and torch.cat(lists[labels]).numpy())
+
+# %% [markdown]
+# The shape of several parts together.
+
+# %%
+#| export data.array_files
+class _Joined:
+    "The shape of parts that are joined along their first axis."
+
+    def __init__(self, parts: list[Tensor]):
+        self.shape = parts[0].shape
+        if len(parts) > 1:
+            self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
+
+# %% [markdown]
+# `.safetensors` holds tensors and no code. It is mapped as well.
+
+# %%
+#| export data.array_files
+def read_safetensors(path: Path, name: str = "") -> FoundRows:
+    "A tensor of a .safetensors file, and its labels."
+    from safetensors import safe_open
+
+    def tensor(key: str) -> Tensor:
+        with safe_open(path, "pt") as file:
+            return file.get_tensor(key)
+    with safe_open(path, "pt") as file:
+        tensors = {key: _Joined([file.get_tensor(key)]) for key in file.keys()}
+    if not tensors:
+        raise ValueError("it holds no tensor")
+    chosen, labels = _choose(path, name, tensors)
+    rows = FoundRows(tensors[chosen].shape, lambda index: tensor(chosen)[index])
+    return _with_labels(rows, labels, labels and tensor(labels).numpy())
+
+# %% [markdown]
+# ## Pictures in arrays
+# An array does not say what its axes and numbers mean. Four axes with one or three channels at the end are pictures as most programs store them; torch has the channels first. Values may be bytes, [0, 1], [-1, 1] as a generator with tanh makes them, or 0 to 255 as floats. If a measure compared two of these, it would find that nothing is covered.
+
+# %%
+#| export data.picture_arrays
+def are_pictures(shape: tuple[int, ...]) -> bool:
+    "Whether an array of this shape holds pictures."
+    if len(shape) == 3:
+        return min(shape[1:]) >= 8
+    return len(shape) == 4 and (shape[1] in (1, 3) or shape[3] in (1, 3, 4)) \
+        and sorted(shape[1:])[1] >= 2
+
+# %% [markdown]
+# Channels are last if the last axis may be channels and the first may not.
+
+# %%
+#| export data.picture_arrays
+def channels_last(shape: tuple[int, ...]) -> bool:
+    "Whether pictures of this shape are stored as (n, height, width, channels)."
+    return len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3)
+
+# %% [markdown]
+# The range is told from some rows, evenly spread. Nearly all values decide, not the extremes: a generator without a bound may leave its range a little.
+
+# %%
+#| export data.picture_arrays
+def value_range(x: Tensor) -> tuple[str, float, float]:
+    "The range that values of pictures are in, and what to add and to multiply for [0, 1]."
+    low, high = (float(v) for v in np.quantile(x.double().numpy(), (.001, .999)))
+    if not x.is_floating_point():
+        top = int(x.max())
+        step = 1 if top <= 1 else 255 if top <= 255 else 65535
+        known = int(x.min()) >= 0 and top <= 65535
+        return (f"0 to {step}", 0., 1 / step) if known else (f"{low:.4g} to {high:.4g}", 0., 1.)
+    if low >= -.25 and high <= 1.25:
+        return "[0, 1]", 0., 1.
+    if low >= -1.5 and high <= 1.5:
+        return "[-1, 1]", 1., .5
+    if high > 16 and low > -.1 * high and high <= 271:
+        return "0 to 255", 0., 1 / 255
+    return f"{low:.4g} to {high:.4g}", 0., 1.
+
+# %% [markdown]
+# How many rows are looked at depends on their size.
+
+# %%
+#| export data.picture_arrays
+def _some_rows(rows: FoundRows) -> np.ndarray:
+    "Indices of up to 256 rows, evenly spread."
+    most = max(4, min(256, (1 << 22) // max(1, math.prod(rows.shape[1:]))))
+    return np.unique(np.linspace(0, rows.shape[0] - 1, min(most, rows.shape[0])).astype(np.int64))
+
+# %% [markdown]
+# Both conversions are made when rows are taken, so nothing is copied now.
+
+# %%
+#| export data.picture_arrays
+def as_pictures(rows: FoundRows, background: float = .5) -> FoundRows:
+    "Rows with channels first and values in [0, 1], if they are pictures; what was done is noted."
+    if not are_pictures(rows.shape) or not rows.shape[0]:
+        return rows
+    index = _some_rows(rows)
+    some = torch.as_tensor(rows.take(index))
+    if some.is_complex() or some.is_floating_point() and not bool(torch.isfinite(some).all()):
+        return rows  # refused when it is read
+    if some.dtype != torch.uint8:
+        some = some.float() if some.is_floating_point() else some.long()
+    name, add, times = value_range(some)
+    notes, last = [], channels_last(rows.shape)
+    shape = tuple(rows.shape[i] for i in (0, 3, 1, 2)) if last else rows.shape
+    alpha = last and shape[1] == 4
+    convert = _conversion(last, alpha, add, times, background)
+    looked = f"{len(index):,} of {shape[0]:,} rows looked at, evenly spread"
+    notes += [_range_note(name, looked)] if (add, times) != (0, 1) or name != "[0, 1]" else []
+    notes += ["Axes: channels last, (n, height, width, channels); put first."] if last else []
+    notes += [f"Four channels: laid on a ground of grey {background:g}."] if alpha else []
+    shape = (shape[0], 3, *shape[2:]) if alpha else shape
+    return dataclasses.replace(rows, shape=shape, notes=notes + rows.notes,
+                               take=lambda i: convert(torch.as_tensor(rows.take(i))))
+
+# %% [markdown]
+# The conversion of one part.
+
+# %%
+#| export data.picture_arrays
+def _conversion(last: bool, alpha: bool, add: float, times: float,
+                background: float) -> Callable[[Tensor], Tensor]:
+    "What is done to each part of the rows."
+    def convert(x: Tensor) -> Tensor:
+        x = x.permute(0, 3, 1, 2) if last else x
+        if not x.is_floating_point() or (add, times) != (0, 1):
+            divide = not add and times < 1  # x / 255, bit for bit as elsewhere
+            x = x.float() / round(1 / times) if divide else (x.float() + add) * times
+        if alpha:
+            x = x[:, :3] * x[:, 3:] + background * (1 - x[:, 3:])
+        return x
+    return convert
+
+# %% [markdown]
+# A range that is none of the known ones is left as it is, and that is said.
+
+# %%
+#| export data.picture_arrays
+def _range_note(name: str, looked: str) -> str:
+    "What was found about the values."
+    if name in ("0 to 1", "0 to 255", "0 to 65535", "[-1, 1]"):
+        return f"Values {'in ' * (name[0] == '[')}{name} ({looked}): mapped to [0, 1]."
+    return f"Values {name} ({looked}): no range of pictures, left as they are."
+
+# %% [markdown]
+# **Check.** The same pictures in four ranges and with the channels last are the same rows.
+
+# %%
+pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 9), np.uint8)
+same = [pixels, pixels / 255, pixels / 127.5 - 1, pixels.astype(float),
+        pixels.transpose(0, 2, 3, 1), pixels.astype(np.uint16) * 257]
+found = [as_pictures(FoundRows(x.shape, x.__getitem__)) for x in same]
+every = np.arange(5)
+assert all(np.allclose(f.take(every), pixels / 255, atol=1e-6) for f in found)
+[f.notes for f in found]
+
+# %% [markdown]
+# ## Hugging Face
+# The library `datasets` saves a set as a folder of Arrow files, and hubs hand out `.parquet` files. Both need `pyarrow`, which is large, so it is no requirement.
+
+# %%
+#| export data.arrow_files
+def _pyarrow() -> Any:
+    "The module `pyarrow`."
+    try:
+        import pyarrow
+        import pyarrow.ipc
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ValueError("Arrow and Parquet files are read with pyarrow, which is not installed: "
+                         "pip install pyarrow") from error
+    return pyarrow
+
+# %% [markdown]
+# Is a folder such a set? A dictionary of splits must be told which split is meant.
+
+# %%
+#| export data.arrow_files
+def arrow_folder(path: Path) -> list[Path] | None:
+    "The files of a saved set in their order; None if the folder is something else."
+    splits = path / "dataset_dict.json"
+    if splits.is_file():
+        names = json.loads(splits.read_text("utf-8"))["splits"]
+        if len(names) != 1:
+            raise ValueError(f"it holds {', '.join(names)}; name one of them: {path / names[0]}")
+        path = path / Path(names[0]).name
+    if (path / "state.json").is_file():
+        state = json.loads((path / "state.json").read_text("utf-8"))
+        if state.get("_indices_data_files"):
+            raise ValueError("its rows were chosen or shuffled without being written anew; call "
+                             "flatten_indices() before save_to_disk")
+        return [path / Path(file["filename"]).name for file in state["_data_files"]]
+    files = sorted(path.rglob("*.parquet"), key=lambda p: natural_key(p.as_posix()))
+    parts = {file.name.split("-")[0] for file in files}
+    if len(parts) > 1 and any("-of-" in file.name for file in files):
+        raise ValueError(f"it holds {', '.join(sorted(parts))}; name the files of one of them")
+    return files or None
+
+# %% [markdown]
+# An Arrow file is mapped, a Parquet file is read: its pictures are packed as PNG or JPEG, so that is less than it sounds.
+
+# %%
+#| export data.arrow_files
+def read_arrow(files: list[Path], **options: Any) -> FoundRows:
+    "The rows of Arrow or Parquet files: pictures, or a table."
+    pa = _pyarrow()
+    tables = []
+    for file in files:
+        if file.suffix == ".parquet":
+            tables.append(pa.parquet.read_table(file))
+            continue
+        source = pa.memory_map(str(file))
+        try:
+            tables.append(pa.ipc.open_stream(source).read_all())
+        except pa.ArrowInvalid:
+            tables.append(pa.ipc.open_file(source).read_all())
+    return _arrow_rows(pa, pa.concat_tables(tables), files[0], options)
+
+# %% [markdown]
+# One file by itself.
+
+# %%
+#| export data.arrow_files
+def read_parquet(path: Path, **options: Any) -> FoundRows:
+    "The rows of one .parquet or .arrow file."
+    return read_arrow([path], **options)
+
+# %% [markdown]
+# A column of pictures is a structure of bytes and a path. Without one, the rows are a table.
+
+# %%
+#| export data.arrow_files
+def _arrow_rows(pa: Any, table: Any, path: Path, options: dict) -> FoundRows:
+    "Pictures with their labels, or the rows of a table."
+    pictures = [f.name for f in table.schema if pa.types.is_struct(f.type)
+                and "bytes" in [f.type.field(i).name for i in range(f.type.num_fields)]]
+    if not pictures:
+        columns = {name: ["" if v is None else str(v) for v in table[name].to_pylist()]
+                   for name in table.column_names}
+        return read_table(columns)
+    if len(pictures) > 1:
+        raise ValueError(f"it holds several columns of pictures: {', '.join(pictures)}")
+    column = table[pictures[0]]
+    names = [f"row {i}" for i in range(len(column))]
+
+    def read(name: str) -> io.BytesIO:
+        data = column[int(name[4:])].as_py()["bytes"]
+        if data is None:
+            raise ValueError("its bytes are not in the file, only a path")
+        return io.BytesIO(data)
+    rows = read_pictures(Members(path, names, read), names, **options)
+    return _arrow_labels(table, rows)
+
+# %% [markdown]
+# The names of classes stand beside the columns, as `datasets` writes them.
+
+# %%
+#| export data.arrow_files
+def _arrow_labels(table: Any, rows: FoundRows) -> FoundRows:
+    "The rows with the labels in the column called label, if there is one."
+    column = next((c for c in table.column_names if c in ("label", "labels", "class")), None)
+    if column is None:
+        return rows
+    told = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+    kind = told.get("info", {}).get("features", {}).get(column, {})
+    values = table[column].to_pylist()
+    chosen = [values[int(name[4:])] for name in rows.names]
+    if not all(isinstance(v, (int, str)) for v in chosen):
+        rows.notes.append(f"The column {column} was not taken as labels: it holds no classes.")
+        return rows
+    found = class_labels(chosen, kind.get("names"))
+    rows.labels, rows.label_names = found.labels, found.label_names
+    rows.notes.append(f"Labels from the column {column}.")
+    return rows
+
+# %% [markdown]
+# ## Any of them
+# A million pictures do not fit into memory twice. `SampleFile` knows the shape of what is in a file, and reads examples when they are asked for by their indices. It is what users and other modules hold.
 
 # %%
 #| export
@@ -92,16 +2019,21 @@ class SampleFile:
     path: Path
     shape: tuple[int, ...]
     take: Callable[[np.ndarray], Any] = field(repr=False)  # indices to examples
+    names: list[str] | None = field(default=None, repr=False)  # of the files; None: rows
+    labels: Tensor | None = field(default=None, repr=False)  # int64, (n,), or (n, k) of 0 and 1
+    label_names: list[str] | None = field(default=None, repr=False)
+    notes: list[str] = field(default_factory=list, repr=False)  # what was done, in sentences
+    table: dict[str, list[str]] | None = field(default=None, repr=False)  # columns of a table
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        part = _readable(self.path, lambda: torch.as_tensor(self.take(index.numpy())))
+        part = readable(self.path, lambda: torch.as_tensor(self.take(index.numpy())))
         return check_batch(self.path.name, pictures_to_floats(part))
 
 # %% [markdown]
-# Pictures are often stored as bytes, 0 to 255. They become numbers in [0, 1]. Labels are bytes, too, so an array needs more than two axes to count as pictures.
+# Pictures in bytes become numbers in [0, 1]. Labels are bytes, too, so an array needs more than two axes to count as pictures.
 
 # %%
 #| export
@@ -112,138 +2044,129 @@ def pictures_to_floats(x: Tensor) -> Tensor:
     return x.float() / 255 if x.dtype == torch.uint8 and x.ndim > 2 else x
 
 # %% [markdown]
-# If a reader fails, for whatever reason, the error names the file.
+# A folder may be a saved set of `datasets` or a folder of pictures.
 
 # %%
 #| export
-def _readable(path: Path, read: Callable) -> Any:
-    "What `read` returns; `ValueError` with the file's name if it cannot."
-    try:
-        return read()
-    except (OSError, EOFError, RuntimeError, TypeError, KeyError, ValueError,
-            zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0][:200]
-        raise ValueError(f"{path}: not readable as examples: {reason}") from error
+def _folder(path: Path, **options: Any) -> FoundRows:
+    "A folder by what is in it."
+    files = arrow_folder(path)
+    members = folder_members(path)
+    if files and not members.pictures():
+        return read_arrow(files, **options)
+    return _labelled(members, **options)
 
 # %% [markdown]
-# ### NumPy
-# A reader returns the shape and a function from indices to examples. A `.npy` file is mapped into memory anew for each part: when a map is closed, the operating system may free the memory of what was read.
+# Labels beside the pictures are read for the files that were kept.
 
 # %%
 #| export
-def _npy(path: Path) -> tuple:
-    "An array, mapped anew for each part, so that what was read can be forgotten."
-    mapped = functools.partial(np.load, path, mmap_mode="r", allow_pickle=False)
-    return mapped().shape, lambda index: _native(mapped()[index])
+def _labelled(members: Members, **options: Any) -> FoundRows:
+    "Pictures with the labels that stand beside them."
+    rows = read_pictures(members, **options)
+    found = labels_beside(members, rows.names)
+    if found is not None:
+        rows.notes += found.notes
+        if len(found.labels):
+            rows.labels, rows.label_names = found.labels, found.label_names
+    return rows
 
 # %% [markdown]
-# A file may come from a machine that stores the bytes of a number in the other order. torch takes only this machine's.
+# The ending of the name says which reader is meant. Arrays are checked for the range of pictures.
 
 # %%
 #| export
-def _native(x: np.ndarray) -> np.ndarray:
-    "In this machine's byte order."
-    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+def _read(path: Path, name: str, options: dict) -> FoundRows:
+    "The rows of a file or folder, by its kind."
+    kind = path.suffix.lower()
+    arrays = {".npz": read_npz, ".pt": read_pt, ".pth": read_pt, ".safetensors": read_safetensors}
+    if path.is_dir():
+        return _folder(path, **options)
+    if kind in (".npy", *arrays):
+        rows = arrays[kind](path, name) if kind in arrays else read_npy(path)
+        return as_pictures(rows, options["background"])
+    if kind in (".csv", ".tsv"):
+        return table_file(path)
+    if kind in (".parquet", ".arrow"):
+        return read_parquet(path, **options)
+    if kind == ".zip":
+        return _labelled(zip_members(path), **options)
+    if re.search(r"\.(tar|tgz|tbz2|txz|tar\.(gz|bz2|xz))$", path.name.lower()):
+        return _labelled(tar_members(path), **options)
+    raise ValueError(_unknown_kind(kind))
 
 # %% [markdown]
-# An archive of arrays is packed, so the array is read at once. If it holds several, `file.npz:name` says which.
+# What cannot be read gets an answer that helps.
 
 # %%
 #| export
-def _npz(path: Path, name: str = "") -> tuple:
-    "One array of an archive."
-    with np.load(path, allow_pickle=False) as archive:
-        if not name and len(archive.files) != 1:
-            raise ValueError(f"it holds {', '.join(archive.files)}; "
-                             f"say which: {path}:{archive.files[0]}")
-        found = _native(archive[name or archive.files[0]])
-    return found.shape, lambda index: found[index]
+def _unknown_kind(kind: str) -> str:
+    "Why a file of this kind is not read."
+    if kind in (".pkl", ".pickle", ".joblib"):
+        return "pickles run code when they are loaded, so none is read; save arrays with numpy.save"
+    if kind in SUFFIXES:
+        return "one picture; name the folder it is in"
+    return ("expected .npy, .npz, .pt, .safetensors, .csv, .tsv, .parquet, .zip, .tar or a folder "
+            f"of pictures, got {kind or 'no suffix'}")
 
 # %% [markdown]
-# ### torch
-# A `.pt` file of one tensor, or of a dictionary with one tensor in it.
+# Arrays of pictures are resized as files are, if a size is asked for.
 
 # %%
 #| export
-def _pt(path: Path) -> tuple:
-    "A tensor, mapped rather than read; nothing but tensors is loaded."
-    def mapped() -> Tensor:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        if isinstance(found, dict) and len(found) == 1:
-            found = next(iter(found.values()))
-        if not isinstance(found, Tensor):
-            raise ValueError(f"expected one tensor, got {type(found).__name__}")
-        return found.detach()
-    return mapped().shape, lambda index: mapped()[index]
-
-# %% [markdown]
-# ### A folder of pictures
-# One picture is opened as grey or as colours, as the first one is.
-
-# %%
-#| export
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-
-# %% [markdown]
-# `_open_image` reads one picture as numbers in [0, 1]. The order of the axes is that of torch: channels first.
-
-# %%
-#| export
-def _open_image(file: Path, mode: str) -> np.ndarray:
-    "One picture, (channels, height, width), float32 in [0, 1]."
-    from PIL import Image
-    with Image.open(file) as image:
-        pixels = np.asarray(image.convert(mode), np.float32) / 255
-    return np.atleast_3d(pixels).transpose(2, 0, 1)
-
-# %% [markdown]
-# Pictures must be of one size: to resize them without saying so would change what is measured.
-
-# %%
-#| export
-def _folder(path: Path) -> tuple:
-    "Images of one size, (n, channels, height, width); each is opened when it is asked for."
-    from PIL import Image
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ValueError("expected images (.png, .jpg, .bmp, .webp), found none")
-    with Image.open(files[0]) as image:
-        mode = "L" if image.mode in ("1", "L") else "RGB"
-    shape = _open_image(files[0], mode).shape
-
+def resize_rows(rows: Any,  # `FoundRows` or `SampleFile`
+                size: tuple[int, int]) -> Any:
+    "The same rows of pictures, (n, channels, height, width), at another size."
     def take(index: np.ndarray) -> np.ndarray:
-        images = [_open_image(files[i], mode) for i in index]
-        for i, image in zip(index, images):
-            if image.shape != shape:
-                raise ValueError(f"{files[i].name}: expected {shape} as in {files[0].name}, "
-                                 f"got {image.shape}")
-        return np.stack(images)
-    return (len(files), *shape), take
+        x = torch.as_tensor(rows.take(index)).float().numpy()
+        return np.stack([fit_picture(picture, size) for picture in x])
+    return dataclasses.replace(rows, shape=(*rows.shape[:2], *size), take=take)
 
 # %% [markdown]
-# ### Any of them
-# `open_samples` chooses the reader by the ending of the name and refuses everything else. It is the function that other modules call.
+# `open_samples` is the function that other modules call. `file.npz:name` names an array in a file.
 
 # %%
 #| export
-def open_samples(source: str | Path,  # .npy, .npz, .npz:name, .pt, or a folder of equal images
-                 ) -> SampleFile:
-    "The examples of a file or folder; only its head is read. Pickled objects are refused, not run."
+def open_samples(source: str | Path,  # a folder of pictures, .zip, .tar, .npy, .npz, .pt, .csv, …
+                 *, size: int | tuple[int, int] | None = None,  # of pictures: height, width
+                 skip_bad: bool = False,  # leave damaged files out
+                 background: float | int = .5,  # under pictures with alpha: 0 black, 1 white
+                 progress: bool = True) -> SampleFile:
+    "The examples of a file or folder, with names, labels and notes; pickled objects are refused."
     if not isinstance(source, (str, os.PathLike)) or not str(source):
         raise TypeError(f"source: expected a path, got {source!r:.60}")
-    path, _, name = str(source).partition(".npz:")
-    path = Path(path + (".npz" if name else ""))
+    path, name, target = Path(source), "", check_size(size)
+    inside = re.fullmatch(r"(.*\.(?:npz|pt|pth|safetensors)):(.+)", str(source), re.I | re.S)
+    if inside and not path.exists():
+        path, name = Path(inside[1]), inside[2]
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder")
-    readers = {".npy": _npy, ".npz": functools.partial(_npz, name=name), ".pt": _pt, ".pth": _pt}
-    reader = _folder if path.is_dir() else readers.get(path.suffix)
-    if not reader:
-        raise ValueError(f"{path}: expected .npy, .npz, .pt or a folder of images, "
-                         f"got {path.suffix or 'no suffix'}")
-    shape, take = _readable(path, lambda: reader(path))
-    if not shape:
+    options = dict(size=target, skip_bad=skip_bad, progress=progress,
+                   background=check_number("background", background, 0, 1))
+    rows = readable(path, lambda: _resized(_read(path, name, options), target))
+    if not rows.shape:
         raise ValueError(f"{path}: expected examples along a first axis, got a single number")
-    return SampleFile(path, tuple(shape), take)
+    rows.shape = tuple(rows.shape)
+    return SampleFile(path, **vars(rows))
+
+# %% [markdown]
+# A size makes sense for pictures only.
+
+# %%
+#| export
+def _resized(rows: FoundRows, size: tuple[int, int] | None) -> FoundRows:
+    "The rows at the size asked for."
+    if size is None or rows.shape[-2:] == size:
+        return rows
+    if len(rows.shape) == 3:
+        rows = dataclasses.replace(rows, shape=(rows.shape[0], 1, *rows.shape[1:]), take=lambda
+                                   index, take=rows.take: torch.as_tensor(take(index))[:, None])
+    if len(rows.shape) != 4:
+        raise ValueError(f"size: expected pictures, got examples of shape {rows.shape[1:]}")
+    height, width = rows.shape[2:]
+    rows.notes.append(f"Pictures of {height}×{width} were cropped about the centre and resized to "
+                      f"{size[0]}×{size[1]}, the size asked for (bicubic, antialiased).")
+    return resize_rows(rows, size)
 
 # %%
 np.save(folder / "points.npy", np.arange(20.).reshape(10, 2))
@@ -252,12 +2175,16 @@ assert rows[torch.tensor([3, 9])].tolist() == [[6, 7], [18, 19]]
 rows.shape, len(rows)
 
 # %% [markdown]
-# **Check.** The file of the beginning is refused, and so are a file of another kind and an array of text.
+# **Check.** The file of the beginning is refused, and so are an array of text and a pickle under another name.
 
 # %%
+import pickle
+
 np.save(folder / "text.npy", np.array(["a", "b"]))
+(folder / "table.csv").write_bytes(pickle.dumps(Surprise(), protocol=0))
 messages = [error_message(open_samples, folder / "surprise.npy"),
-            error_message(open_samples(folder / "text.npy").__getitem__, torch.tensor([0]))]
+            error_message(open_samples(folder / "text.npy").__getitem__, torch.tensor([0])),
+            error_message(open_samples, folder / "table.csv")]
 assert "objects" in messages[0] and "this line" not in str(messages)
 [message.replace(f"{folder}/", "") for message in messages]
 
@@ -285,12 +2212,13 @@ def index_parts(bag: Any,  # a tensor, or `SampleFile`
 
 # %%
 #| export
-def read_samples(source: str | Path,  # as for `open_samples`
+def read_samples(source: str | Path | SampleFile,  # as for `open_samples`, or what it returned
                  most: int | None = None,  # read at most so many examples, chosen at random
-                 generator: torch.Generator | None = None) -> Tensor:
-    "Examples from a file, bytes of pictures as [0, 1]; a large .npy or .pt is never held twice."
-    rows, generator = open_samples(source), generator_or_default(generator)
-    chosen = torch.arange(len(rows))
+                 generator: torch.Generator | None = None,
+                 **options: Any) -> Tensor:  # of `open_samples`
+    "Examples from a file, pictures in [0, 1]; a large .npy or .pt is never held twice."
+    rows = source if isinstance(source, SampleFile) else open_samples(source, **options)
+    generator, chosen = generator_or_default(generator), torch.arange(len(rows))
     if most is not None and check_int("most", most) < len(rows):
         chosen = torch.randperm(len(rows), generator=generator)[:most].sort().values
     out, done = rows[chosen[:1]].new_empty(len(chosen), *rows.shape[1:]), 0
@@ -314,10 +2242,317 @@ for i, picture in enumerate(pixels):
     Image.fromarray(picture).save(folder / f"d/{i}.png")
 
 # %%
-names = ["a.npy", "b.npz:pictures", "c.pt", "d"]
+names = ["a.npy", "b.npz", "c.pt", "d"]
 read = [read_samples(f"{folder}/{name}").reshape(5, 6, 4) for name in names]
 assert all(torch.allclose(x, torch.tensor(pixels) / 255) for x in read)
-read_samples(folder / "a.npy", most=2).shape
+open_samples(folder / "b.npz").labels, read_samples(folder / "a.npy", most=2).shape
+
+# %% [markdown]
+# ## Two sources that do not match
+# Samples come from one program and training data from another. `match_sources` brings them together where that can be done in one way only, and says what it did. First the axes: grey pictures may have an axis of one channel or none, and rows of 784 numbers are pictures of 28×28 if the reference holds such.
+
+# %%
+#| export data.matching
+def _changed(source: SampleFile, event: Sequence[int], change: Callable[[Tensor], Tensor],
+             *notes: str) -> SampleFile:
+    "The same examples after a change that is made when they are read."
+    return dataclasses.replace(
+        source, shape=(len(source), *event), notes=[*source.notes, *notes],
+        take=lambda index: change(source[torch.as_tensor(index)]))
+
+# %% [markdown]
+# A reshape keeps the order of the numbers.
+
+# %%
+#| export data.matching
+def _reshaped(source: SampleFile, event: Sequence[int], *notes: str) -> SampleFile:
+    "The same numbers in examples of another shape."
+    return _changed(source, event, lambda x: x.reshape(-1, *event), *notes)
+
+# %% [markdown]
+# A flat row becomes a picture only if the numbers of pixels agree. Its values are then looked at as those of pictures are.
+
+# %%
+#| export data.matching
+def _unflatten(source: SampleFile, like: tuple[int, ...]) -> SampleFile:
+    "Flat rows as pictures of the height and width in `like`."
+    width, pixels = source.shape[1], math.prod(like[1:])
+    if width not in (pixels, 3 * pixels):
+        raise ValueError(f"{source.path.name}: {width} numbers an example do not make a picture of "
+                         f"{like[1]}×{like[2]}; save it with its axes, (n, channels, height, "
+                         "width)")
+    event = (width // pixels, *like[1:])
+    said = (f"{source.path.name}: rows of {width:,} numbers were read as pictures {event}, "
+            "channels first.")
+    found = _reshaped(source, event, said)
+    rows = as_pictures(FoundRows(found.shape, lambda i: found[torch.as_tensor(i)]))
+    return dataclasses.replace(found, take=rows.take, notes=[*found.notes, *rows.notes])
+
+# %% [markdown]
+# Axes of length one are no difference. Otherwise all become (n, channels, height, width).
+
+# %%
+#| export data.matching
+def _match_axes(sources: list[SampleFile]) -> list[SampleFile]:
+    "Sources whose examples have the same number of axes."
+    event = sources[0].shape[1:]
+    long = [n for n in event if n > 1]
+    sources = [_reshaped(s, event) if s.shape[1:] != event and
+               [n for n in s.shape[1:] if n > 1] == long else s for s in sources]
+    if len({s.shape[1:] for s in sources}) == 1:
+        return sources
+    sources = [_reshaped(s, [n for n in s.shape[1:] if n > 1]) if len(s.shape) > 2 and
+               sum(n > 1 for n in s.shape[1:]) == 1 else s for s in sources]
+    sources = [_reshaped(s, (1, *s.shape[1:])) if len(s.shape) == 3 else s for s in sources]
+    pictures = [s.shape[1:] for s in sources if len(s.shape) == 4]
+    if pictures:
+        sources = [_unflatten(s, pictures[0]) if len(s.shape) == 2 else s for s in sources]
+    return sources
+
+# %% [markdown]
+# Now the channels. Three equal channels are grey, if they are so in every row.
+
+# %%
+#| export data.matching
+def _is_grey(source: SampleFile) -> bool:
+    "Whether all channels of all pictures are equal, to half a step of 255."
+    for part in index_parts(source, torch.arange(len(source))):
+        x = source[part]
+        if float((x - x[:, :1]).abs().max()) > .5 / 255:
+            return False
+    return True
+
+# %% [markdown]
+# If one source is grey and another in colour, all get three channels.
+
+# %%
+#| export data.matching
+def _match_channels(sources: list[SampleFile]) -> list[SampleFile]:
+    "Sources with one channel, or all with three."
+    if {len(s.shape) for s in sources} != {4} or len({s.shape[1] for s in sources}) == 1:
+        return sources
+    if not {s.shape[1] for s in sources} <= {1, 3}:
+        return sources  # refused at the end
+    grey = [s.shape[1] == 1 or _is_grey(s) for s in sources]
+    if all(grey):
+        said = "its three channels are equal: taken as grey, as the other pictures are."
+        return [s if s.shape[1] == 1 else _changed(
+            s, (1, *s.shape[2:]), lambda x: x[:, :1], f"{s.path.name}: {said}") for s in sources]
+    said = "grey pictures were given three equal channels, since the others show colour."
+    return [s if s.shape[1] == 3 else _changed(
+        s, (3, *s.shape[2:]), lambda x: x.expand(-1, 3, -1, -1), f"{s.path.name}: {said}")
+        for s in sources]
+
+# %% [markdown]
+# The larger pictures are brought to the size of the smaller ones. The other way would add pixels that nobody measured, and a measure would see the blur.
+
+# %%
+#| export data.matching
+def _match_sizes(sources: list[SampleFile]) -> list[SampleFile]:
+    "Sources with pictures of the smallest size among them."
+    if {len(s.shape) for s in sources} != {4} or not {s.shape[1] for s in sources} <= {1, 3}:
+        return sources
+    size = min((s.shape[2:] for s in sources), key=math.prod)
+    out = []
+    for s in sources:
+        said = (f"{s.path.name}: pictures of {s.shape[2]}×{s.shape[3]} were cropped about the "
+                f"centre and resized to {size[0]}×{size[1]}, the smallest size (bicubic, "
+                "antialiased).")
+        if s.shape[2:] != size:
+            same = _changed(s, s.shape[1:], lambda x: x, said)
+            s = resize_rows(same, size)
+        out.append(s)
+    return out
+
+# %% [markdown]
+# Tables are encoded by the reference.
+
+# %%
+#| export data.matching
+def _match_tables(sources: list[SampleFile]) -> list[SampleFile]:
+    "Tables encoded by the first one."
+    lacking = [s.path.name for s in sources if s.table is None]
+    if lacking:
+        raise ValueError(f"{first_few(lacking)}: expected a table, as the others are")
+    reference, *others = [s.table for s in sources]
+    table = TableEncoder.fit(reference, others)
+    table.unlike = [re.sub(r"^Table (\d+)", lambda m: sources[int(m[1]) - 1].path.name, note)
+                    for note in table.unlike]
+    out = []
+    for s in sources:
+        try:
+            x = table.encode(s.table)
+        except ValueError as error:
+            raise ValueError(f"{s.path.name}: {error}") from error
+        notes = table.notes() if s is sources[0] else []
+        out.append(dataclasses.replace(s, shape=x.shape, notes=notes,
+                                       take=lambda index, x=x: x[index]))
+    return out
+
+# %% [markdown]
+# Values in unlike units, such as [0, 1] and 0 to 255, cannot always be mended. They are named first of all.
+
+# %%
+#| export data.matching
+def _unlike_units(sources: list[SampleFile]) -> list[str]:
+    "A note if the values of the sources lie in unlike ranges."
+    if any(s.table is not None for s in sources) or min(map(len, sources)) < 1:
+        return []
+    found = []
+    for s in sources:
+        rows = torch.linspace(0, len(s) - 1, min(len(s), 64)).long()
+        found.append(value_range(s[rows])[0])
+    bounded = {"[0, 1]", "[-1, 1]", "0 to 255"}
+    kinds = {name if name in bounded else "unknown" for name in found}
+    wide = math.prod(sources[0].shape[1:]) >= 64  # flat pictures, perhaps
+    if len(kinds) < 2 or len(sources[0].shape) < 3 and not (
+            wide and "0 to 255" in kinds and "unknown" not in kinds):
+        return []
+    listed = "; ".join(f"{s.path.name}: {f}" for s, f in zip(sources, found))
+    return [f"The values are in unlike ranges ({listed}). If these are unlike units, nothing "
+            "below can be trusted: bring them to one."]
+
+# %% [markdown]
+# What is left is refused, with what to do about it.
+
+# %%
+#| export data.matching
+def _check_matched(sources: list[SampleFile]) -> None:
+    "Refuse sources whose examples still differ in shape."
+    if len({s.shape[1:] for s in sources}) > 1:
+        listed = "; ".join(f"{s.path.name}: {tuple(s.shape[1:])}" for s in sources)
+        raise ValueError(f"the examples have unlike shapes ({listed}); save them with the same "
+                         "axes, (n, channels, height, width) for pictures, (n, numbers) for points")
+
+# %% [markdown]
+# A tensor takes part as a file does.
+
+# %%
+#| export data.matching
+def _as_source(source: Any, name: str) -> SampleFile:
+    "A file that was opened, or a tensor or array as one."
+    if isinstance(source, SampleFile):
+        return source
+    x = source if isinstance(source, Tensor) else torch.as_tensor(check_batch(name, source))
+    rows = as_pictures(FoundRows(tuple(x.shape), lambda index: x[torch.as_tensor(index)].cpu()))
+    return SampleFile(Path(name), **vars(rows))
+
+# %% [markdown]
+# The steps one after the other. A source that is None stays None.
+
+# %%
+#| export data.matching
+def match_sources(reference: Any,  # `SampleFile`, a tensor or an array
+                  *others: Any,  # to be matched to it; None stays None
+                  ) -> tuple[list[SampleFile | None], list[str]]:
+    "All sources with examples of one shape, and notes on what was done, the gravest first."
+    sources = [None if s is None else _as_source(s, f"source {i}" if i else "reference")
+               for i, s in enumerate((reference, *others))]
+    given = [s for s in sources if s is not None]
+    before = [len(s.notes) if s is old else 0
+              for s, old in zip(sources, (reference, *others)) if s is not None]
+    if any(s.table is not None for s in given):
+        given, before = _match_tables(given), [0] * len(given)
+    else:
+        for step in (_match_axes, _match_channels, _match_sizes):
+            given = step(given)
+    _check_matched(given)
+    notes = _unlike_units(given) + [
+        note if note.startswith(s.path.name) else f"{s.path.name}: {note}"
+        for s, n in zip(given, before) for note in s.notes[n:]]
+    found = iter(given)
+    return [None if s is None else next(found) for s in sources], notes
+
+# %% [markdown]
+# **Check.** Rows of 64 bytes, and colour pictures of another size whose channels are equal, are matched to a grey reference of 8×8.
+
+# %%
+grey = torch.rand(20, 1, 8, 8)
+flat = (grey * 255).byte().reshape(20, 64)
+large = torch.rand(20, 1, 12, 16).expand(-1, 3, -1, -1)
+sources, notes = match_sources(grey, flat, large, None)
+assert [s and s.shape for s in sources] == [(20, 1, 8, 8)] * 3 + [None]
+assert (sources[1][torch.arange(20)] - grey).abs().max() < 1 / 255
+notes
+
+# %%
+error_message(match_sources, grey, torch.rand(20, 50))
+
+# %% [markdown]
+# ## Keep what was computed
+# Features of 50,000 pictures take minutes, and the reference is the same at each audit. What a file holds is told by SHA-256, over names and bytes, so a changed file is never mistaken.
+
+# %%
+#| export data.feature_cache
+def content_key(source: str | Path | SampleFile) -> str:
+    "SHA-256 over the names and bytes of a file or folder, and over how it was opened."
+    opened = source if isinstance(source, SampleFile) else None
+    if opened is None and not isinstance(source, (str, os.PathLike)):
+        raise TypeError(f"source: expected a path or a SampleFile, got {source!r:.60}")
+    path = opened.path if opened else Path(source)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file or folder")
+    told = hashlib.sha256(repr((opened.shape, opened.notes) if opened else None).encode())
+    members = folder_members(path) if path.is_dir() else None
+    for name in members.names if members else [path.name]:
+        with open(path / name if members else path, "rb") as file:
+            told.update(f"\0{name}\0{os.fstat(file.fileno()).st_size}\0".encode())
+            while piece := file.read(1 << 20):
+                told.update(piece)
+    return told.hexdigest()
+
+# %% [markdown]
+# A damaged or cut file of the cache is made anew.
+
+# %%
+#| export data.feature_cache
+def _load(path: Path) -> Tensor | dict[str, Tensor] | None:
+    "What was kept; None if there is nothing that can be read."
+    try:
+        found = safetensors.torch.load(path.read_bytes())
+    except (OSError, SafetensorError, ValueError):
+        return None
+    return found["value"] if list(found) == ["value"] else found
+
+# %% [markdown]
+# The cache lies in the folder `.modelab` beside the files. Where that cannot be written, the work is done all the same.
+
+# %%
+#| export data.feature_cache
+def cached(folder: str | Path,  # or a file, whose folder is taken
+           key: str,  # such as a `content_key` and the name of the network
+           compute: Callable[[], Tensor | dict[str, Tensor]],
+           notes: list[str] | None = None,  # gets a sentence if nothing can be kept
+           ) -> Tensor | dict[str, Tensor]:
+    "What `compute` returns, kept in `<folder>/.modelab/<key>.safetensors` for the next time."
+    if not isinstance(key, str) or not re.fullmatch(r"\w[\w.+-]{0,200}", key):
+        raise ValueError(f"key: expected letters, digits, - . + _, got {key!r:.60}")
+    place = Path(folder)
+    place = (place if place.is_dir() else place.parent) / ".modelab"
+    path = place / f"{key}.safetensors"
+    found = _load(path)
+    if found is None:
+        found = compute()
+        parts = {"value": found} if isinstance(found, Tensor) else found
+        try:
+            place.mkdir(exist_ok=True)
+            atomic_write(path, safetensors.torch.save(
+                {name: x.detach().cpu().contiguous().clone() for name, x in parts.items()}))
+        except OSError as error:
+            reason = error.strerror or "it cannot be written"
+            (notes if notes is not None else []).append(f"Nothing was kept in {place}: {reason}.")
+    return found
+
+# %% [markdown]
+# **Check.** The second call computes nothing.
+
+# %%
+key = content_key(folder / "d")
+calls = []
+for _ in range(2):
+    kept = cached(folder / "d", key, lambda: calls.append(1) or torch.eye(2))
+assert len(calls) == 1 and torch.equal(kept, torch.eye(2)) and key == content_key(folder / "d")
+[path.name[:12] for path in (folder / "d/.modelab").iterdir()]
 
 # %% [markdown]
 # ## MNIST from its four files
@@ -543,20 +2778,21 @@ shutil.rmtree(folder)
 
 # %% [markdown]
 # ## Exercises
-# **1.** Add `.csv` to `open_samples`. Which two things must your reader return?
+# **1.** Add `.txt` files with one point a line to `open_samples`. Which two things must your reader return?
 #
 # **2.** Why does `read_idx` compare the header with the size of the file before it reads on?
 
 # %% [markdown]
 # <details><summary>Answers</summary>
 #
-# **1.** The shape of all examples, and a function from an array of indices to an array of those examples. A `.csv` has no index, so the reader reads it once, as `_npz` does.
+# **1.** The shape of all examples, and a function from an array of indices to an array of those examples. A text has no index, so the reader reads it once, as `read_npz` does.
 #
 # **2.** A file of a hundred bytes may announce four gigabytes. Without the comparison the buffer would be allocated, or a small gzipped file would be unpacked until memory is full.
 # </details>
 
 # %% [markdown]
 # ## Recap
-# - Files of samples hold numbers. Whatever could run a program is refused.
+# - Files of samples hold pictures, numbers or tables. Whatever could run a program is refused.
+# - What is converted, resized or left out is said in `notes`. `match_sources` brings samples to the form of the reference.
 # - A `SampleFile` is read in parts, by indices; `read_samples` fills one tensor with them.
 # - The header of an idx file may be wrong. Its length is compared with what the file can hold.
