@@ -36,7 +36,8 @@ def run(args: list[str], cwd: Path, right: tuple[int, ...] = (0,)) -> str:
     """Run this Python on a short walk in `cwd`; returns what went wrong, or nothing if the exit status is `right`."""
     done = subprocess.run([sys.executable, *args], cwd=cwd, env=dict(os.environ, MODELAB_FAST="1"), timeout=300,
                           capture_output=True, text=True)
-    return "" if done.returncode in right else f"exit {done.returncode}: {done.stderr[-3000:]}"
+    crashed = "Traceback" in done.stderr
+    return "" if done.returncode in right and not crashed else f"exit {done.returncode}: {done.stderr[-3000:]}"
 
 
 def wrong_command(line: str, root: Path, cwd: Path) -> str:
