@@ -1,0 +1,283 @@
+"""modelab.evaluation.missing, attributes and spectral: exact, powerful, named, and refusing what they cannot take."""
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers import seeded
+from modelab.data.mixtures import mixture
+from modelab.evaluation.attributes import attribute_table, holm_adjusted, neighbour_votes
+from modelab.evaluation.missing import (_joined, _joint_p, _nearest_others, _search, _shuffled_labels, _walk, _weigh,
+                                        by_condition, LACK, missing)
+from modelab.evaluation.spectral import _fourier_features, spectral_modes
+from scipy.stats import binom
+
+TEN = mixture(3 * torch.randn(10, 8, generator=seeded(5)), 1.)
+
+
+def draw(seed, n=300, lost=()):
+    """Reference with modes, held-out data, and n samples without the modes in `lost`."""
+    g = seeded(seed)
+    (t, mode), h, (x, kind) = TEN.sample_with_modes(n, g), TEN.sample(n, g), TEN.sample_with_modes(3 * n, g)
+    return t, mode, h, x[~torch.isin(kind, torch.tensor(lost, dtype=torch.long))][:n]
+
+
+# exact
+
+def test_groups_equal_their_definition():
+    g = np.random.default_rng(0)
+    z, pairs = g.normal(2, 1.5, (30, 8)), (g.integers(0, 30, 50), g.integers(0, 30, 50))
+
+    def by_hand(column):
+        """The masses of linked rows above the threshold, by walking from each."""
+        alive, masses = {i for i in range(30) if z[i, column] > LACK}, []
+        while alive:
+            todo, group = [alive.pop()], []
+            while todo:
+                i = todo.pop()
+                group.append(i)
+                for a, b in zip(*pairs):
+                    for j in {a: {b}, b: {a}}.get(i, set()) & alive:
+                        alive.discard(j)
+                        todo.append(j)
+            masses.append((sum(z[i, column] - LACK for i in group), frozenset(group)))
+        return masses
+    found, (heaviest, whole) = _weigh(z, pairs, 0, 1)
+    for column in range(8):
+        masses = by_hand(column)
+        assert heaviest[column] == pytest.approx(max((m for m, _ in masses), default=0))
+        assert whole[column] == pytest.approx(sum(m for m, _ in masses))
+    linked = {frozenset(one.rows.tolist()) for one in found if not one.scattered}
+    assert linked == {rows for _, rows in by_hand(0)}
+
+
+def test_the_joint_p_is_the_share_of_shuffles_that_do_as_well():
+    found, (heaviest, whole) = _weigh(np.random.default_rng(1).normal(1, 1.5, (40, 20)), (np.arange(39), np.arange(1, 40)), 0, 1)
+    tables, (p, _) = [heaviest, whole], _joint_p(found, [heaviest, whole])
+
+    def rank(table, mass):
+        return np.mean([m >= mass - 1e-9 for m in table])
+    best = [min(rank(t, t[b]) for t in tables) for b in range(20)]
+    for one, value in zip(found, p):
+        assert value == pytest.approx(np.mean([b <= rank(tables[one.family], one.mass) + 1e-12 for b in best]))
+
+
+def test_linked_rows_of_one_column_are_one_group():
+    active = np.array([[1, 1], [1, 0], [1, 1]]).astype(bool)
+    rows, columns, group = _joined(active, (np.array([0, 1]), np.array([1, 2])))
+    of = dict(zip(zip(rows, columns), group))
+    assert of[0, 0] == of[1, 0] == of[2, 0] and len({of[0, 0], of[0, 1], of[2, 1]}) == 3
+
+
+def test_a_walk_is_a_chance_even_among_copies():
+    x = torch.cat([torch.zeros(9, 3), torch.randn(20, 3, generator=seeded())]).double()
+    assert (_nearest_others(x) != torch.arange(29)[:, None]).all()
+    assert np.allclose(_walk(x).sum(1), 1, atol=1e-6) and _walk(x).min() >= 0
+
+
+def test_shuffled_labels_keep_the_count_and_the_first_are_true():
+    is_sample = torch.arange(12) < 5
+    y = _shuffled_labels(is_sample, 7, seeded())
+    assert y.shape == (12, 8) and np.allclose(y.sum(0), 0, atol=1e-6) and ((y[:, 0] > 0) == is_sample.numpy()).all()
+
+
+def test_a_perfect_generator_is_seldom_accused():
+    draws, hits = 80, 0
+    for seed in range(draws):
+        t, _, h, x = draw(seed, 100)
+        found = _search(t.double(), x.double(), h.double(), 59, seeded(seed))
+        hits += bool(found) and found[0][0] <= .05
+    assert hits <= binom.ppf(.999, draws, .05)
+
+
+# what is found
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_lost_mode_is_found_and_its_shares_hold(seed):
+    t, mode, h, x = draw(seed, lost=[3])
+    found = missing(x, t, h, labels=mode, rounds=199)
+    group = found.groups[0]
+    assert (mode[group.indices] == 3).double().mean() > .9 and next(iter(group.classes)) == "3"
+    assert group.low <= .1 <= group.high and group.samples_share < .02 and group.p <= .05 and len(set(group.indices)) == len(group.indices)
+
+
+def test_two_lost_modes_are_two_groups():
+    t, mode, h, x = draw(0, 600, lost=[3, 7])
+    found = missing(x, t, h, labels=mode, rounds=199)
+    assert {next(iter(g.classes)) for g in found.groups} == {"3", "7"}
+    assert not set(found.groups[0].indices) & set(found.groups[1].indices)
+
+
+def test_half_of_the_reference_is_held_out_where_nothing_else_is():
+    t, mode, h, x = draw(1, 600, lost=[3])
+    found = missing(x, torch.cat([t, h]), rounds=199)
+    assert len(found) and found.sizes == {"samples": 600, "reference": 600, "holdout": 600}
+    assert max(found.groups[0].indices) < 1200
+
+
+def test_names_json_and_examples_belong_to_the_indices():
+    t, mode, h, x = draw(2, lost=[3])
+    found = missing(x, t, h, names=[f"{i}.png" for i in range(300)], rounds=99, most=250)
+    group = found.groups[0]
+    assert group.names == [f"{i}.png" for i in group.indices]
+    assert torch.equal(group.examples, t[group.indices[:24]]) and group.nearest.shape == group.examples.shape
+    row = json.loads(json.dumps(found.to_json()))
+    assert row["groups"][0]["indices"] == group.indices and "% of the data gets" in row["says"]
+    assert repr(found) == row["says"] and found.sizes["reference"] == 250
+
+
+def test_the_p_of_the_whole_is_that_of_what_is_reported():
+    t, _, h, x = draw(3, lost=[3])
+    found = missing(x, t, h, rounds=99)
+    assert found.p == found.groups[0].p <= .05 and [g.p for g in found.groups] == sorted(g.p for g in found.groups)
+    t, _, h, x = draw(3)
+    found = missing(x, t, h, rounds=99)
+    assert not found.groups and .05 < found.p <= 1
+
+
+def test_equal_seeds_give_equal_results():
+    t, _, h, x = draw(3, lost=[3])
+    assert missing(x, t, h, rounds=99, generator=seeded(1)) == missing(x, t, h, rounds=99, generator=seeded(1))
+
+
+def test_features_decide_what_is_near():
+    t, mode, h, x = draw(4, lost=[3])
+    noisy = [torch.cat([v, 200 * torch.randn(len(v), 60, generator=seeded(i))], 1) for i, v in enumerate((x, t, h))]
+    assert missing(*noisy, rounds=99).p > .05
+    assert missing(*noisy, features=lambda v: v[:, :8], rounds=99).p <= .05
+
+
+def test_equal_examples_are_no_trouble():
+    t, _, h, x = draw(5, 100)
+    assert len(missing(x[:1].expand(100, 8), t, h, rounds=99))
+    one = torch.zeros(100, 8)
+    group, = missing(x, one, one, rounds=99).groups
+    assert (group.share, group.samples_share) == (1., 0.) and "100 % of the data" in str(group)
+    assert not missing(one, one, one, rounds=99).groups
+
+
+def test_pictures_keep_their_shape():
+    g = seeded(0)
+    real = torch.randn(200, 3, 8, 8, generator=g)
+    real[:40] += 3
+    found = missing(torch.randn(100, 3, 8, 8, generator=g), real, rounds=99)
+    assert found.groups[0].examples.shape[1:] == (3, 8, 8)
+    assert found.groups[0].picture(5).png.startswith(b"\x89PNG") and "nearest samples" in found.groups[0].picture().alt
+
+
+def test_what_is_no_picture_is_not_drawn():
+    t, _, h, x = draw(2, lost=[3])
+    with pytest.raises(ValueError, match="examples: expected pictures"):
+        missing(x, t, h, rounds=99).groups[0].picture()
+
+
+def test_nothing_found_says_how_much_was_looked_at():
+    t, _, h, x = draw(6, 60)
+    text = repr(missing(x, t, h, rounds=99, level=.001))
+    assert text.startswith("no group") and "60 samples, 60 reference, 60 holdout" in text
+
+
+# refused
+
+@pytest.mark.parametrize("change, word", [
+    ({"names": ["a"]}, "names"), ({"names": 3}, "names"), ({"labels": torch.zeros(60)}, "labels"),
+    ({"labels": torch.zeros(59, dtype=torch.long)}, "labels"), ({"level": 0.}, "level"), ({"level": .9}, "level"),
+    ({"features": 3}, "features"), ({"features": lambda x: x[:3]}, "features"),
+    ({"features": lambda x: x / 0}, "features"), ({"features": lambda x: x[:, :len(x) % 7 + 1]}, "features"),
+    ({"reference": torch.randn(30, 8)}, "reference"), ({"holdout": torch.randn(60, 7)}, "holdout"),
+    ({"samples": torch.full((60, 8), float("nan"))}, "samples"), ({"rounds": 3}, "rounds"), ({"most": 5}, "most"),
+    ({"generator": 3}, "generator")])
+def test_bad_arguments_are_named(change, word):
+    t, _, h, x = draw(0, 60)
+    arguments = {"samples": x[:55], "reference": t, "holdout": h[:53]} | change
+    with pytest.raises((ValueError, TypeError), match=word):
+        missing(**arguments)
+
+
+# conditions
+
+def test_a_condition_that_shows_one_picture_is_found():
+    t, mode, h, x = draw(0, 900)
+    g = seeded(1)
+    x, kind = TEN.sample_with_modes(900, g)
+    at = torch.where(kind == 2)[0]
+    x[at] = x[at[0]] + .01 * torch.randn(len(at), 8, generator=g)
+    table = by_condition(x, kind, t, mode, rounds=199)
+    assert [row.condition for row in table.rows if row.alarm] == [2] and "ALARM" in repr(table)
+    assert sum(row.real for row in table.rows) == 900 and all(0 <= row.empty <= 1 for row in table.rows)
+
+
+def test_a_condition_with_few_or_no_samples_says_nothing():
+    t, mode, h, x = draw(0)
+    x, kind = TEN.sample_with_modes(300, seeded(1))
+    table = by_condition(x[kind != 2], kind[kind != 2], t, mode, rounds=99)
+    row = next(row for row in table.rows if row.condition == 2)
+    assert (row.samples, row.empty, row.p, row.alarm) == (0, 1., 1., False)
+
+
+# attributes
+
+def test_holm_is_what_its_paper_says():
+    assert holm_adjusted([.01, .04, .03]) == pytest.approx([.03, .06, .06])
+    assert holm_adjusted([]) == [] and holm_adjusted([.5, .9]) == [1., 1.]
+
+
+def test_an_attribute_table_by_hand():
+    from scipy.stats import fisher_exact
+    made, real = torch.zeros(100, 2).bool(), torch.zeros(80, 2).bool()
+    made[:10, 0], real[:40, 0], real[:20, 1], made[5:15, 1] = True, True, True, True
+    good = torch.arange(100) < 8
+    table = attribute_table(made, real, ["a", "b"], ["a+b"], good=good)
+    a, b, both = table.rows
+    assert (a.rate, a.data_rate, a.precision, a.recall) == pytest.approx((.1, .5, .8, .16))
+    assert both.rate == pytest.approx(.05) and both.data_rate == pytest.approx(.25)
+    raw = [fisher_exact([[k, 100 - k], [m, 80 - m]]).pvalue for k, m in ((10, 40), (10, 20), (5, 20))]
+    assert [r.p for r in table.rows] == pytest.approx(holm_adjusted(raw)) and a.alarm
+    assert "your classifier" in repr(table) and json.loads(json.dumps(table.to_json()))["rows"][0]["name"] == "a"
+    none = attribute_table(made[:, :1], torch.zeros(80, 1).bool())
+    assert none.rows[0].recall is None and none.rows[0].precision is None and none.rows[0].name == "attribute 0"
+
+
+def test_attribute_tables_refuse():
+    shows = torch.zeros(5, 2).bool()
+    for arguments, word in (((shows, shows, ["a"]), "names"), ((shows, shows, ["a", "b"], ["a+c"]), "pairs"),
+                            ((shows.long(), shows, ["a", "b"]), "samples"), ((shows, shows[:, :1], ["a", "b"]), "data")):
+        with pytest.raises((ValueError, TypeError), match=word):
+            attribute_table(*arguments)
+
+
+def test_neighbours_vote_by_majority():
+    x = torch.tensor([[0.], [1.], [2.], [10.], [11.], [12.]])
+    shows = torch.tensor([[1, 0], [1, 0], [0, 0], [0, 1], [0, 1], [0, 0]]).bool()
+    votes = neighbour_votes(torch.tensor([[.5], [11.]]), x, shows, k=3)
+    assert votes.tolist() == [[True, False], [False, True]]
+
+
+# spectral modes
+
+def test_fourier_features_are_a_gaussian_kernel():
+    x = torch.randn(6, 4, generator=seeded()).double()
+    phi = _fourier_features(x, torch.randn(4, 40_000, generator=seeded(1)).double())
+    assert torch.allclose(phi @ phi.T, torch.exp(-torch.cdist(x, x) ** 2 / 2), atol=.03)
+
+
+def test_spectral_modes_show_what_is_lost_and_something_for_the_perfect():
+    t, mode, h, x = draw(0, 600, lost=[3])
+    first = spectral_modes(x, t, bandwidth=4.).indices[0]
+    assert (mode[first] == 3).double().mean() > .9
+    perfect = spectral_modes(draw(0, 600)[3], t)
+    assert (perfect.values > 0).all() and (perfect.values.diff() <= 0).all() and perfect.indices.shape == (5, 25)
+
+
+# the public face
+
+def test_the_public_name_is_the_function_whatever_was_imported_before():
+    for first in ("import modelab.evaluation.missing", "from modelab.evaluation import missing as module", "pass"):
+        code = f"{first}\nfrom modelab import missing\nassert callable(missing), missing"
+        assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert inspect.ismodule(importlib.import_module("modelab.evaluation.missing"))
