@@ -1,0 +1,1596 @@
+# %% [markdown]
+# # Copying
+# > Does this generator copy its training data, or does it only stay close to it?
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | Does this generator copy its training examples, perhaps moved, mirrored or dimmed, or does it only stay close to them? |
+# | **You will be able to** | test samples for copies and for transformed copies, tell a timid generator from one that copies, and name each pair |
+# | **Papers** | Meehan, Chaudhuri, Dasgupta 2020 (data copying, C_T); Alaa et al. 2022 (authenticity); Carlini et al. 2023 (distance relative to other neighbours) |
+# | **Needs** | [4.2](02_audit.ipynb) |
+# | **Time** | less than a minute of computing |
+
+# %%
+#| default_exp evaluation.copies
+
+# %%
+#| export
+"Copying told from closeness: copies, transformed copies and timid samples, with exact tests."
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modelab.core.checks import check_batch, check_int
+from modelab.core.seeding import generator_or_default
+from modelab.core.signatures import checked, Count, Function, Real, Samples, Whole
+from modelab.data.readers import index_parts, pictures_to_floats, SampleFile
+from modelab.evaluation.copy_report import CopyFinding, CopyMatch, CopyReport
+from modelab.evaluation.copying import copying_z, flat_rows, nearest_k
+from modelab.evaluation.excess import excess_chance, excess_share, ShareInterval
+from modelab.evaluation.neighbours import MAX_BYTES
+
+# %%
+#| export evaluation.excess
+"More samples than held-out data among extreme points: an exact chance, and the share."
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from modelab.core.checks import check_int
+from modelab.core.signatures import Bools, checked, Count, Index, Labels
+from modelab.core.statistics import wilson_interval
+
+# %%
+#| export evaluation.copy_report
+"What a search for copies found: findings, pairs of sample and training example, numbers, JSON."
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+# %%
+from modelab.core.checks import error_message
+from modelab.core.plotting import axes, FAKE, image_grid, Picture, REAL
+from modelab.course.claims import claim, recorded, steps
+from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
+from modelab.data.pictures import faces
+from modelab.evaluation.copying import authenticity
+from modelab.evaluation.features import train_picture_encoder
+
+# %% [markdown]
+# ## Two generators, and which of them copies
+# 1,797 real scans of digits, in three sets as in [4.2](02_audit.ipynb): training data, held-out data that nobody saw, and a perfect generator. From the perfect one we make three more.
+#
+# - **timid**: every sample is pulled three tenths of the way to the mean of its class. It copies nothing.
+# - **copies**: a tenth of the samples are training scans.
+# - **moved copies**: three tenths are training scans, moved by one pixel.
+
+# %%
+from sklearn.datasets import load_digits
+
+g = torch.Generator().manual_seed(1)
+scans, classes = (torch.as_tensor(v) for v in (load_digits().images / 16, load_digits().target))
+order = torch.randperm(len(scans), generator=g)
+train, unseen, perfect = scans[order].float()[:, None].split([599, 599, 599])
+label = dict(zip(("train", "unseen", "perfect"), classes[order].split([599, 599, 599])))
+
+
+# %%
+def moved(x, down: int, right: int):
+    "Pictures moved by whole pixels; what comes in is black."
+    top, left = max(down, 0), max(right, 0)
+    low, far = max(-down, 0), max(-right, 0)
+    x = x[..., low:x.shape[-2] - top, far:x.shape[-1] - left]
+    return F.pad(x, (left, far, top, low))
+
+
+# %%
+def with_copies(share: float, change=lambda x: x):
+    "The perfect generator, with a share of training scans that `change` was applied to."
+    x, count = perfect.clone(), round(share * len(perfect))
+    x[:count] = change(train[torch.randperm(len(train), generator=g)[:count]])
+    return x
+
+
+# %%
+means = torch.stack([train[label["train"] == c].mean(0) for c in range(10)])
+pulled = lambda strength: perfect + strength * (means[label["perfect"]] - perfect)
+made = {"perfect": perfect, "timid": pulled(.3), "copies": with_copies(.1),
+        "moved copies": with_copies(.3, lambda x: moved(x, 0, 1))}
+
+# %% [markdown]
+# The measures that most people use look at closeness: $C_T$ ranks the distances to the training data (far below 0 is called copying), and the **distance to the closest record** (DCR) is their median.
+#
+# **Predict:** which of the four generators will these measures accuse?
+
+# %%
+for name, x in made.items():
+    near = nearest_k(x, train)[0].median()
+    print(f"{name:13} one-cell C_T {copying_z(x, train, unseen):+5.1f}   median DCR {near:.2f}   "
+          f"authentic {authenticity(x, train):.2f}")
+print(f"{'held out':13} {'':18}   median DCR {nearest_k(unseen, train)[0].median():.2f}   "
+      f"authentic {authenticity(unseen, train):.2f}")
+
+# %% [markdown]
+# The timid generator looks worse than the one that copies a tenth of its samples, and the moved copies look better than perfection. A sample may be close because it lies where the data is dense. Closeness is not the question.
+#
+# ## One example much nearer than the next
+# A copy is near to *one* training example and not to the others. A timid sample is near to many. So compare the nearest distance with the $k$-th nearest,
+# $$r_k(x)=\frac{d_{(1)}(x)}{d_{(k)}(x)},\qquad d_{(1)}\le d_{(2)}\le\dots\ \text{the distances of}\ x\ \text{to the training examples.}$$
+# It is 0 for a copy, and towards 1 for a sample that has no special training example. With $k=2$ it is the *nearest neighbour ratio* (NNDR). We take $k=5$: then a training set that holds an example up to four times does not hide its copies.
+#
+# Examples may come as a tensor, an array, or a file that is larger than memory.
+
+# %%
+#| export
+@dataclass(frozen=True)
+class ExampleSource(Samples):
+    "Marks examples as a tensor, an array, or the rows of a file; bytes of pictures become [0, 1]."
+
+    def check(self, name: str, value: Any) -> Any:
+        "`value` as a tensor on the CPU, or the rows of a file of which the first were checked."
+        if isinstance(value, SampleFile):  # the others are checked when they are read
+            check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
+            return value
+        value = pictures_to_floats(value) if isinstance(value, Tensor) else value
+        return check_batch(name, value, least=self.least).detach().cpu()
+
+
+# %%
+ExampleSource("n *event").check("x", (255 * train[:3]).byte()).dtype
+
+# %% [markdown]
+# All of the training data is searched, in parts that fit into `max_bytes`.
+
+# %%
+#| export
+def _nearest_few(x: Any, train: Any, k: int, space: Callable[[Tensor], Tensor],
+                 max_bytes: int) -> tuple[Tensor, Tensor]:  # distances (n, k), ascending; rows
+    "The k nearest training examples of each x, by distances between `space` of both."
+    n, k = len(x), check_int("k", k, 1, len(train))
+    best, who = torch.zeros(n, 0, dtype=torch.float64), torch.zeros(n, 0, dtype=torch.long)
+    for part in index_parts(train, torch.arange(len(train)), max_bytes // 4):
+        known, found = space(train[part]), []
+        for some in index_parts(x, torch.arange(n), max_bytes // 4):
+            found.append(nearest_k(space(x[some]), known, min(k, len(part))))
+        near, index = (torch.cat(values) for values in zip(*found))
+        both = torch.cat([best, near], 1).sort(dim=1, stable=True)
+        who = torch.cat([who, part[index]], 1).gather(1, both.indices)[:, :k]
+        best = both.values[:, :k]
+    return best, who
+
+
+# %% [markdown]
+# Searched in many small parts or in one, the distances are the same.
+
+# %%
+whole, parts = (_nearest_few(perfect, train, 5, lambda x: x, size) for size in (1 << 27, 1 << 16))
+assert torch.equal(whole[0], parts[0])  # where two are as near, either may be named
+whole[0][:2]
+
+
+# %% [markdown]
+# The ratio from the sorted distances:
+
+# %%
+#| export
+def _ratio(distance: Tensor) -> Tensor:  # (n, k), ascending
+    "The nearest distance over the k-th; 0 where even the k-th is 0."
+    return distance[:, 0] / distance[:, -1].clamp(min=1e-12)
+
+
+# %% [markdown]
+# For everyday use, in one call:
+
+# %%
+#| export
+@checked
+def copy_ratio(x: Annotated[Tensor, ExampleSource("n *event")],
+               train: Annotated[Tensor, ExampleSource("train *event", 2)],
+               k: Annotated[int, Whole(2)] = 5,  # compare with the k-th nearest
+               *, max_bytes: Annotated[int, Whole(1 << 16)] = MAX_BYTES,
+               ) -> Tensor:  # (n,) float64
+    """Distance to the nearest training example over that to the k-th nearest.
+
+    0 for a copy, towards 1 for an example that is not nearer to one than to others.
+    """
+    return _ratio(_nearest_few(x, train, k, lambda v: v, max_bytes)[0])
+
+
+# %% [markdown]
+# The equation against the code, for one sample and by hand:
+
+# %%
+d = (perfect[:1].double() - train.double()).flatten(1).norm(dim=1).sort().values
+assert torch.allclose(copy_ratio(perfect[:1], train), d[0] / d[4])
+d[:5]
+
+# %%
+figure, ax = axes(size=(4.6, 2.4))
+sets = {"held out": unseen, **{name: made[name] for name in ("timid", "copies")}}
+for (name, x), colour, dash in zip(sets.items(), (REAL, "k", FAKE), ("-", ":", "--")):
+    ratio = copy_ratio(x, train).sort().values
+    ax.plot(ratio, torch.linspace(0, 1, len(ratio)), dash, c=colour, label=name)
+ax.set(xlabel="ratio of the nearest to the fifth distance", ylabel="share of samples below")
+ax.legend()
+Picture(figure, "The timid generator lies on the held-out curve; of the copies a tenth is at 0")
+
+# %% [markdown]
+# ## An exact test
+# If the generator is perfect, its samples and the held-out data are exchangeable. Take the points of the pool with the smallest ratios. In a group of $N$ points with $n$ samples, the number of samples among its $e$ extreme points follows the hypergeometric law.
+#
+# One more trap. The ratio is smaller where the data has few degrees of freedom: ones are nearly a line, eights are not. A generator that makes too many ones has many small ratios, and copies nothing. So the labels are shuffled *within* groups of similar examples, and the chance is that of the sum over the groups,
+# $$p=P\Big(\sum_c X_c\ge \text{seen}\Big),\qquad X_c\sim\text{Hypergeometric}(N_c,n_c,e_c)\ \text{independent}.$$
+# The groups come from real data alone: k-means, about 50 examples to a group.
+
+# %%
+#| export
+PER_GROUP = 50  # real examples to a group of k-means, on average
+
+
+# %% [markdown]
+# K-means is fitted in at most 32 main directions, so that wide examples cost little.
+
+# %%
+#| export
+def _group_finder(real: Tensor) -> Callable[[Tensor], Tensor]:
+    "Groups of similar examples, fitted on real ones: from examples to the number of their group."
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA
+    values = flat_rows(real[:: -(-len(real) // 5000)]).numpy()
+    width = min(32, *values.shape)
+    pca = PCA(width, svd_solver="randomized", random_state=0).fit(values)
+    count = max(1, min(64, len(values) // PER_GROUP))
+    means = KMeans(count, n_init=1, random_state=0).fit(pca.transform(values))
+    return lambda x: torch.as_tensor(means.predict(pca.transform(flat_rows(x).numpy()))).long()
+
+
+# %%
+groups = _group_finder(train)
+ones = groups(train[label["train"] == 1]).bincount(minlength=11)
+ones  # how the ones of the training data are spread over the groups
+
+
+# %% [markdown]
+# The sum over the groups has the law of independent counts: their laws are folded together.
+
+# %%
+#| export evaluation.excess
+@checked
+def excess_chance(extreme: Annotated[Tensor, Bools("pool")],  # the points that are counted
+                  is_sample: Annotated[Tensor, Bools("pool")],
+                  group: Annotated[Tensor, Labels("pool")],  # labels are shuffled within groups
+                  ) -> float:
+    "Chance of so many samples among the extreme points if labels were shuffled within groups."
+    from scipy.stats import hypergeom
+    law, seen = np.ones(1), int((extreme & is_sample).sum())
+    for which in group[extreme].unique():
+        here = group == which
+        n, e = int((here & is_sample).sum()), int((here & extreme).sum())
+        law = np.convolve(law, hypergeom.pmf(np.arange(e + 1), int(here.sum()), n, e))
+    return min(1., float(law[seen:].sum()))
+
+
+# %% [markdown]
+# With one group it is the plain hypergeometric chance. With two, shuffling agrees.
+
+# %%
+from scipy.stats import hypergeom
+
+mine = torch.arange(200) < 100
+some = (torch.rand(200, generator=g) < torch.where(mine, .3, .2))
+one = excess_chance(some, mine, torch.zeros(200).long())
+assert abs(one - hypergeom.sf(int((some & mine).sum()) - 1, 200, 100, int(some.sum()))) < 1e-12
+half = torch.randint(2, (200,), generator=g)
+
+
+# %%
+def shuffled(within):
+    "The labels, shuffled within groups."
+    out = mine.clone()
+    for which in (0, 1):
+        at = (within == which).nonzero()[:, 0]
+        out[at] = mine[at[torch.randperm(len(at), generator=g)]]
+    return out
+
+
+hits = torch.stack([(some & shuffled(half)).sum() for _ in range(4000)])
+exact, drawn = excess_chance(some, mine, half), (hits >= (some & mine).sum()).double().mean()
+assert abs(exact - drawn) < .03
+exact, drawn.item()
+
+# %% [markdown]
+# Three shares of the pool are tried, so the smallest chance is multiplied by three.
+
+# %%
+#| export
+COPY_SHARES = .01, .05, .2  # of the pool that is looked at, smallest scores first
+
+
+# %% [markdown]
+# The test itself:
+
+# %%
+#| export
+def _smallest_chance(score: Tensor, is_sample: Tensor, group: Tensor) -> float:
+    "p-value of too many samples among the smallest scores; an infinite score never counts."
+    tried = []
+    for part in COPY_SHARES:
+        count = max(1, round(part * len(score)))
+        extreme = (score <= score.kthvalue(count).values) & score.isfinite()  # with all its ties
+        tried.append(excess_chance(extreme, is_sample, group) if extreme.any() else 1.)
+    return min(1., len(COPY_SHARES) * min(tried))
+
+
+# %% [markdown]
+# With thousands of samples even a tiny shift of the ratios is significant, and a ratio of .92 where .95 is usual is no copy. So a point counts only if its ratio is at most half of a usual one. What is usual is read off the pool, high enough that it stays a held-out value even if all of the samples are copies. This treats samples and held-out data alike, so the test stays exact.
+
+# %%
+#| export
+NEARER = .5
+
+
+# %% [markdown]
+# Scores beyond that bound become infinite, and what is infinite never counts:
+
+# %%
+#| export
+def _relevant(score: tuple[Tensor, Tensor], usual: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    "Scores of samples and held-out data; infinite where they are near to the usual ratio."
+    both = torch.cat(usual)
+    middle = len(both) - len(usual[1]) // 2  # of the held-out data, if that has the largest ratios
+    bound = NEARER * both.kthvalue(max(1, middle)).values
+    return tuple(torch.where(x <= bound, x, math.inf) for x in score)
+
+
+# %%
+def chance(x, grouped: bool = True):
+    "The p-value of the ratios of x against held-out ones."
+    both = torch.cat([x, unseen])
+    group = groups(both) if grouped else torch.zeros(len(both)).long()
+    ratio = copy_ratio(both, train).split([len(x), len(unseen)])
+    score = torch.cat(_relevant(ratio, ratio))
+    return _smallest_chance(score, torch.arange(len(both)) < len(x), group)
+
+
+{name: f"{chance(x):.2g}" for name, x in made.items()}
+
+# %% [markdown]
+# The copies are found, and the timid generator is left in peace. The moved copies are not found yet.
+#
+# What the groups are for: data of two kinds, one in a plane and one in twenty dimensions. A generator makes honest samples of both, but too many of the first.
+
+# %%
+def two_kinds(n: int, share: float):
+    "Points of which a share lies in a plane, the others in twenty dimensions far from it."
+    x = torch.randn(n, 20, generator=g)
+    flat = torch.arange(n) < share * n
+    x[flat, 2:] = 0
+    x[~flat] += 20
+    return x
+
+known, new, unbalanced = two_kinds(600, .5), two_kinds(600, .5), two_kinds(600, .8)
+score, who = copy_ratio(torch.cat([unbalanced, new]), known), torch.arange(1200) < 600
+kinds = _group_finder(known)(torch.cat([unbalanced, new]))
+alone, within = (_smallest_chance(score, who, group) for group in (0 * kinds, kinds))
+assert alone < .001 and within > .05
+f"without groups p = {alone:.1g}, with groups p = {within:.1g}"
+
+# %% [markdown]
+# ## How many copies
+# A test says that there are copies. How many? Say that a sample *counts* if its ratio is among the smallest twentieth of the held-out ratios. If a share $\pi$ of the samples are copies that all count, and the others count as often as held-out data does, then $a=\pi+(1-\pi)\,b$ for the shares $a$ of samples and $b$ of held-out data that count, so
+# $$\pi=1-\frac{1-a}{1-b}.$$
+# Copies that do not count are missed, so read it as *at least*. The interval joins the Wilson intervals of $1-a$ and $1-b$ to one of their ratio (Donner, Zou 2012) and is cut to $[0, 1]$.
+
+# %%
+#| export evaluation.excess
+class ShareInterval(NamedTuple):
+    "A share with its 95 % interval, all between 0 and 1."
+    share: float
+    low: float
+    high: float
+
+
+# %% [markdown]
+# In code, with the counts:
+
+# %%
+#| export evaluation.excess
+@checked
+def excess_share(hits: Index, n: Count,  # samples that count, of how many
+                 expected: Index, m: Count,  # held-out examples that count, of how many
+                 ) -> ShareInterval:
+    "Share of samples that count beyond what held-out data would: 1 - (1 - a) / (1 - b)."
+    hits, expected = check_int("hits", hits, 0, n), check_int("expected", expected, 0, m)
+    if expected == m:  # all of the held-out data counts: nothing can be beyond it
+        return ShareInterval(0., 0., 1.)
+    a, b = 1 - hits / n, 1 - expected / m
+    (a_low, a_high), (b_low, b_high) = wilson_interval(a, n), wilson_interval(b, m)
+    down = (a * b) ** 2 - a_low * b_high * (2 * a - a_low) * (2 * b - b_high)
+    up = (a * b) ** 2 - a_high * b_low * (2 * a - a_high) * (2 * b - b_low)
+    small = (a * b - max(down, 0.) ** .5) / (b_high * (2 * b - b_high))
+    large = (a * b + max(up, 0.) ** .5) / (b_low * (2 * b - b_low))
+    cut = lambda value: min(1., max(0., 1 - value))
+    return ShareInterval(cut(a / b), cut(large), cut(small))
+
+
+# %% [markdown]
+# Does the interval hold what it says? Three true shares, drawn again and again:
+
+# %%
+def holds(share: float, n: int = 600) -> float:
+    "How often the interval holds the true share."
+    a = torch.full((2000,), share + (1 - share) * .05)
+    drawn = zip(*(torch.binomial(torch.full((2000,), float(n)), p, generator=g).int().tolist()
+                  for p in (a, torch.full((2000,), .05))))
+    found = [excess_share(hits, n, expected, n) for hits, expected in drawn]
+    return sum(f.low <= share <= f.high for f in found) / 2000
+
+
+covered = {share: holds(share) for share in (.02, .1, .5)}
+assert min(covered.values()) > .93
+covered
+
+# %% [markdown]
+# ## Copies that were changed
+# A training picture that was moved by a pixel is far from itself, pixel by pixel. So search: take every sample through a list of **changes**, and let a training picture's distance be the smallest over the list. The changes are small moves, the mirror, and cropping. Brightness and contrast are divided out, with the mean and the standard deviation. Then the ratio is taken as before.
+#
+# The comparison is made in a window in the middle, so that what was moved in at the border does not count. Pictures that are larger than 32 pixels are shrunk first.
+
+# %%
+#| export
+SEARCH_SIDE = 32  # pictures are shrunk to this for the search
+
+
+# %% [markdown]
+# A change has a name that a report can show:
+
+# %%
+#| export
+class PictureChange(NamedTuple):
+    "What was done to a training picture; the search undoes it."
+    mirror: bool
+    zoom: float  # the share of the side that a crop kept
+    down: int  # pixels, after shrinking
+    right: int
+
+    def __str__(self) -> str:
+        said = ["mirrored"] * self.mirror + [f"cropped to {self.zoom:.0%}"] * (self.zoom < 1)
+        if self.down or self.right:
+            said.append(f"moved by ({self.down}, {self.right})")
+        return ", ".join(said) or "in place"
+
+
+# %% [markdown]
+# A fourteenth of the side is the largest move: one pixel for 8×8, two for 28×28.
+
+# %%
+#| export
+def _largest_move(side: int) -> int:
+    "The largest move that is searched, in pixels."
+    return max(1, round(side / 14))
+
+
+# %% [markdown]
+# The list of changes begins with none at all, so that a copy as it stands is named so.
+
+# %%
+#| export
+@checked
+def picture_changes(side: Annotated[int, Whole(6)]) -> list[PictureChange]:
+    "The changes that are searched for pictures whose shorter side is `side`; the first is none."
+    most = _largest_move(side)
+    fine, coarse = range(-most, most + 1), (-most, 0, most)
+    found = [PictureChange(mirror, zoom, down, right) for mirror in (False, True)
+             for zoom in (1., .9, .8) for down in (fine if zoom == 1 else coarse)
+             for right in (fine if zoom == 1 else coarse)]
+    return sorted(found, key=lambda change: change != (False, 1., 0, 0))
+
+
+# %%
+changes = picture_changes(8)
+len(changes), len(picture_changes(28)), str(changes[0]), str(changes[-1])
+
+
+# %% [markdown]
+# Large pictures are shrunk with a filter, so that no detail turns into noise.
+
+# %%
+#| export
+def _shrunk(x: Tensor, side: int = SEARCH_SIDE) -> Tensor:
+    "Pictures (n, c, h, w) or (n, h, w) as (n, c, h, w), with a shorter side of at most `side`."
+    x = (x[:, None] if x.ndim == 3 else x).float()
+    height, width = x.shape[2:]
+    if min(height, width) <= side:
+        return x
+    scale = side / min(height, width)
+    size = round(height * scale), round(width * scale)
+    return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+# %% [markdown]
+# Only pictures are searched. Points and tables have no moves and no mirror.
+
+# %%
+#| export
+def _are_pictures(shape: tuple[int, ...]) -> bool:
+    "Whether examples of a source of this shape are pictures: (n, h, w) or (n, 1, 3 or 4, h, w)."
+    channels = len(shape) == 3 or len(shape) == 4 and shape[1] in (1, 3, 4)
+    return channels and min(shape[-2:]) >= 6
+
+
+# %%
+assert _are_pictures(train.shape) and not _are_pictures((5, 2)) and not _are_pictures((5, 4, 4))
+_shrunk(torch.rand(2, 3, 64, 96, generator=g)).shape
+
+
+# %% [markdown]
+# Brightness and contrast are divided out:
+
+# %%
+#| export
+def _standardised(x: Tensor) -> Tensor:
+    "Rows about their mean, of length one: brightness and contrast are gone."
+    x = x - x.mean(-1, keepdim=True)
+    return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+
+
+# %% [markdown]
+# The window in the middle leaves room for the largest move on every side.
+
+# %%
+#| export
+def _middle(x: Tensor, down: int = 0, right: int = 0) -> Tensor:
+    "The window in the middle of pictures, moved: (n, values)."
+    most = _largest_move(min(x.shape[2:]))
+    height, width = (size - 2 * most for size in x.shape[2:])
+    return x[..., most + down:most + down + height, most + right:most + right + width].flatten(1)
+
+
+# %% [markdown]
+# A crop made a part of the picture as large as the whole. To undo it, the sample is shrunk, and its border is continued outward.
+
+# %%
+#| export
+def _zoomed_out(x: Tensor, zoom: float) -> Tensor:
+    "Pictures shrunk by `zoom`, in the middle of a canvas of the old size; the border goes on."
+    if zoom == 1:
+        return x
+    size = [round(side * zoom) for side in x.shape[2:]]
+    small = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+    (high, low), (left, right) = [((old - new) // 2, old - new - (old - new) // 2)
+                                  for old, new in zip(x.shape[2:], size)]
+    return F.pad(small, (left, right, high, low), mode="replicate")
+
+
+# %% [markdown]
+# All views of a picture in one tensor:
+
+# %%
+#| export
+def _views(x: Tensor, changes: list[PictureChange]) -> Tensor:
+    "Every change of each picture undone: (n, changes, values), standardised."
+    seen = {}
+    for mirror, zoom, _, _ in changes:
+        if (mirror, zoom) not in seen:
+            seen[mirror, zoom] = _zoomed_out(x.flip(-1) if mirror else x, zoom)
+    return _standardised(torch.stack([_middle(seen[c.mirror, c.zoom], c.down, c.right)
+                                      for c in changes], 1))
+
+
+# %% [markdown]
+# A moved training picture equals the original in one of its views:
+
+# %%
+views = _views(moved(train[:1], 0, 1), changes)[0]
+gaps = (views - _standardised(_middle(train[:1]))).norm(dim=1)
+assert gaps.min() < 1e-6 and str(changes[gaps.argmin()]) == "moved by (0, 1)"
+gaps.min().item(), gaps.median().item()
+
+# %% [markdown]
+# Many views of many samples against all of the training data: that is a lot of distances. So the search has two steps. In the 32 main directions of the training windows it picks 16 candidates for each sample; then their distances are taken in full.
+
+# %%
+#| export
+CANDIDATES = 16
+
+
+# %% [markdown]
+# The search prepares the training pictures once.
+
+# %%
+#| export
+class _PictureSearch:
+    "The nearest training pictures up to a change."
+    def __init__(self, train: Any, max_bytes: int):
+        from sklearn.decomposition import PCA
+        self.train, self.max_bytes = train, max_bytes
+        self.side = min(SEARCH_SIDE, *train.shape[-2:])
+        self.changes = picture_changes(self.side)
+        some = torch.arange(0, len(train), -(-len(train) // 2000))
+        values = self.windows(some).numpy()
+        width = min(32, *values.shape)
+        pca = PCA(width, svd_solver="randomized", random_state=0).fit(values)
+        self.mean = torch.as_tensor(pca.mean_).float()
+        self.directions = torch.as_tensor(pca.components_).float().T.contiguous()
+
+    def windows(self, rows: Tensor) -> Tensor:
+        "The standardised windows of some training pictures."
+        parts = index_parts(self.train, rows, self.max_bytes // 4)
+        return torch.cat([_standardised(_middle(_shrunk(self.train[part]))) for part in parts])
+
+
+# %% [markdown]
+# Views multiply the memory, so samples are taken in small parts.
+
+# %%
+#| export
+@patch
+def parts(self: _PictureSearch, x: Any) -> tuple[Tensor, ...]:
+    "Indices of x in parts whose views and distances fit into memory."
+    views = len(self.changes)
+    widest = max(len(self.mean), min(2048, len(self.train)), CANDIDATES * 64)
+    return index_parts(x, torch.arange(len(x)), max(1, self.max_bytes // (16 * views * widest)) * 8
+                       * max(1, math.prod(x.shape[1:])))
+
+
+# %% [markdown]
+# Windows become short codes in the main directions:
+
+# %%
+#| export
+@patch
+def codes(self: _PictureSearch, windows: Tensor) -> Tensor:
+    "Windows in the main directions."
+    return (windows - self.mean) @ self.directions
+
+
+# %% [markdown]
+# Distances of many pairs are cheapest as one matrix product:
+
+# %%
+#| export
+def _squared_gaps(a: Tensor, b: Tensor) -> Tensor:
+    "Squared distances of all pairs in one product, (..., n, m); quick, and exact to some 1e-7."
+    one = torch.ones(*a.shape[:-1], 1)
+    left = torch.cat([-2 * a, a.square().sum(-1, keepdim=True), one], -1)
+    one = torch.ones(*b.shape[:-1], 1)
+    return left @ torch.cat([b, one, b.square().sum(-1, keepdim=True)], -1).mT
+
+
+# %%
+a, b = torch.randn(2, 5, 3, generator=g)
+assert torch.allclose(_squared_gaps(a, b), torch.cdist(a, b).square(), atol=1e-5)
+
+
+# %% [markdown]
+# The first step goes through all of the training data and keeps the best candidates.
+
+# %%
+#| export
+@patch
+def candidates(self: _PictureSearch, x: Any) -> Tensor:
+    "Rows of the training data that may be nearest to each x up to a change, (n, candidates)."
+    count = min(CANDIDATES, len(self.train))
+    best = torch.full((len(x), count), math.inf)
+    who = torch.zeros(len(x), count, dtype=torch.long)
+    for rows in torch.arange(len(self.train)).split(2048):
+        known = self.codes(self.windows(rows))
+        for some in self.parts(x):
+            code = self.codes(_views(_shrunk(x[some]), self.changes))
+            gap = _squared_gaps(code.flatten(0, 1), known).view(*code.shape[:2], -1).amin(1)
+            both = torch.cat([best[some], gap], 1).topk(count, largest=False)
+            rows_of = torch.cat([who[some], rows.expand(len(some), -1)], 1)
+            best[some], who[some] = both.values, rows_of.gather(1, both.indices)
+    return who
+
+
+# %% [markdown]
+# What the search returns:
+
+# %%
+#| export
+class TransformedRatios(NamedTuple):
+    "For each picture the ratio up to a change, the training picture found, and which change."
+    ratio: Tensor  # (n,) float64
+    source: Tensor  # (n,) row of the training data
+    change: Tensor  # (n,) place in `picture_changes`
+    changes: list[PictureChange]
+
+
+# %% [markdown]
+# The second step takes the full distances to the candidates, in every view.
+
+# %%
+#| export
+@patch
+def __call__(self: _PictureSearch, x: Any, k: int) -> TransformedRatios:
+    "Ratios of the distances up to a change."
+    who, found = self.candidates(x), []
+    for some in self.parts(x):
+        rows, place = who[some].unique(return_inverse=True)
+        known = self.windows(rows)[place]  # (part, candidates, values)
+        views = _views(_shrunk(x[some]), self.changes)
+        near, change = _squared_gaps(views, known).clamp(min=0).min(1)
+        near, order = near.double().sqrt().sort(1)
+        first = order[:, :1]
+        found.append((_ratio(near[:, :min(k, near.shape[1])]),
+                      who[some].gather(1, first)[:, 0], change.gather(1, first)[:, 0]))
+    return TransformedRatios(*(torch.cat(part) for part in zip(*found)), self.changes)
+
+
+# %% [markdown]
+# For everyday use, in one call:
+
+# %%
+#| export
+@checked
+def transformed_ratio(x: Annotated[Tensor, ExampleSource("n channels height width")],
+                      train: Annotated[Tensor, ExampleSource("train channels height width", 2)],
+                      k: Annotated[int, Whole(2)] = 5,
+                      *, max_bytes: Annotated[int, Whole(1 << 16)] = MAX_BYTES,
+                      ) -> TransformedRatios:
+    """`copy_ratio` of pictures up to moves, mirroring, cropping, brightness and contrast.
+
+    The k nearest are taken from 16 candidates, which stand out in 32 main directions.
+    """
+    if min(train.shape[2:]) < 6:
+        raise ValueError(f"train: expected at least 6 pixels a side, got {tuple(train.shape)}")
+    return _PictureSearch(train, max_bytes)(x, check_int("k", k, 2, len(train)))
+
+
+# %%
+found = transformed_ratio(made["moved copies"], train)
+for i in (0, 1, 2, 590):
+    print(f"ratio {found.ratio[i]:.2f}  {found.changes[found.change[i]]}")
+assert found.ratio[:180].max() < .01 and found.ratio[180:].median() > .7
+
+# %% [markdown]
+# A copy that was *not* changed would count again here. So that the two findings say different things, two scores are tested.
+#
+# - **moved**, mirrored or cropped: the ratio of those that the search found under such a change. All others get an infinite score.
+# - **brightness**: the ratio of those found in place. Of the samples, only those whose ratio became much smaller when brightness and contrast were divided out count. Held-out data always counts. That can only take hits away from the samples, so the p-value stays an upper bound.
+
+# %%
+#| export
+MUCH_SMALLER = .75
+
+
+# %% [markdown]
+# Both scores from what the search found:
+
+# %%
+#| export
+def _changed_scores(found: TransformedRatios,
+                    plain: Tensor | None = None,  # ratios of samples as they are
+                    ) -> dict[str, Tensor]:
+    "Scores of the search: under a move, mirror or crop, and in place with another brightness."
+    in_place, far = found.change == 0, torch.full_like(found.ratio, math.inf)
+    dimmed = in_place if plain is None else in_place & (found.ratio < MUCH_SMALLER * plain)
+    return {"moved": torch.where(in_place, far, found.ratio),
+            "brightness": torch.where(dimmed, found.ratio, far)}
+
+
+# %%
+mine = _changed_scores(found, copy_ratio(made["moved copies"], train))
+held = _changed_scores(transformed_ratio(unseen, train))
+both = torch.cat([made["moved copies"], unseen])
+is_mine = torch.arange(len(both)) < len(perfect)
+p = {name: _smallest_chance(torch.cat([mine[name], held[name]]), is_mine, groups(both))
+     for name in mine}
+assert p["moved"] < 1e-10 and p["brightness"] > .05
+p
+
+# %% [markdown]
+# ## Timid is a finding of its own
+# A timid generator stays in the middle of the data. Then its samples lie nearer to *unseen* data than the training data itself does. Samples and as many training examples are pooled, and the distances to the held-out data are tested in the same way. Copies do not raise this: to unseen data a copy is as near as any training example.
+
+# %%
+#| export
+def _distance_to(x: Any, others: Any, space: Callable[[Tensor], Tensor], max_bytes: int) -> Tensor:
+    "Distance of each x to the nearest of others."
+    return _nearest_few(x, others, 1, space, max_bytes)[0][:, 0]
+
+
+# %%
+for name in ("timid", "copies"):
+    both = torch.cat([made[name], train])
+    score, group = _distance_to(both, unseen, lambda v: v, MAX_BYTES), _group_finder(unseen)(both)
+    print(name, f"p = {_smallest_chance(score, torch.arange(len(both)) < 599, group):.2g}")
+
+# %% [markdown]
+# ## Numbers that are no alarms
+# **$C_T$ per cell**, as published: in each cell $\pi$ of k-means the rank test $Z_U$ of distances to the training examples of that cell, and the mean of these weighted by the share $P_n(\pi)$ of held-out data,
+# $$C_T=\frac{\sum_{\pi\in\Pi_\tau}P_n(\pi)\,Z_U(\pi)}{\sum_{\pi\in\Pi_\tau}P_n(\pi)}.$$
+# Cells with too few samples are left out ($\Pi_\tau$). `copying_z` of [4.2](02_audit.ipynb) is $Z_U$ with all of the space as one cell.
+
+# %%
+#| export
+class CellScores(NamedTuple):
+    "C_T with the rank test of each cell; None for what had too few samples."
+    c_t: float | None
+    z: list[float | None]  # by cell
+    weight: list[float]  # share of held-out data in each cell
+
+
+# %% [markdown]
+# The cells are the groups from above, found in the training data:
+
+# %%
+#| export
+@checked
+def copying_c_t(samples: Annotated[Tensor, Samples("samples *event")],
+                train: Annotated[Tensor, Samples("train *event")],
+                holdout: Annotated[Tensor, Samples("holdout *event")],
+                least: Count = 20,  # samples that a cell must have
+                ) -> CellScores:
+    """Mean z of `copying_z` over the cells of k-means, weighted by held-out data: C_T.
+
+    Meehan et al. 2020. None if no cell has enough samples.
+    """
+    find = _group_finder(train)
+    cell = [find(x) for x in (samples, train, holdout)]
+    z, weight = [], []
+    for c in range(int(cell[1].max()) + 1):
+        mine, known, new = (x[at == c] for x, at in zip((samples, train, holdout), cell))
+        enough = len(mine) >= least and len(known) and len(new)
+        z.append(copying_z(mine, known, new) if enough else None)
+        weight.append(len(new) / len(holdout))
+    kept = [(score, share) for score, share in zip(z, weight) if score is not None]
+    total = sum(share for _, share in kept)
+    mean = sum(score * share for score, share in kept) / total if kept else None
+    return CellScores(mean, z, weight)
+
+
+# %%
+for name, x in made.items():
+    found = copying_c_t(x, train, unseen)
+    print(f"{name:13} C_T {found.c_t:+.2f} over {len(found.z) - found.z.count(None)} cells")
+
+# %% [markdown]
+# Cells make $C_T$ fairer than one cell, and it still accuses the timid generator more than the copies.
+#
+# Beside it stand the **quantiles of the DCR** of samples and of held-out data, **authenticity** of both (the share of examples that are farther from their training neighbour than that neighbour is from another one), and the **exact copies**, which a data set may hold by nature.
+
+# %%
+#| export
+DCR_QUANTILES = .01, .05, .25, .5
+
+
+# %% [markdown]
+# Authenticity needs the distance between training examples, but only for those that are somebody's nearest. This finds them in parts, too.
+
+# %%
+#| export
+def _authentic(near: Tensor, who: Tensor, train: Any, space: Callable[[Tensor], Tensor],
+               max_bytes: int) -> float:
+    "Share farther from their nearest training example than that one is from another."
+    rows, place = who[:, 0].unique(return_inverse=True)
+    few = min(2, len(train))
+    other = []
+    for part in index_parts(train, rows, max_bytes // 4):
+        other.append(_nearest_few(train[part], train, few, space, max_bytes)[0][:, -1])
+    return float((torch.cat(other)[place] < near[:, 0]).double().mean())
+
+
+# %%
+near, who = _nearest_few(perfect, train, 5, lambda v: v, MAX_BYTES)
+mine = _authentic(near, who, train, lambda v: v, MAX_BYTES)
+assert abs(mine - authenticity(perfect, train)) < .005  # ties may fall either way
+mine
+
+# %% [markdown]
+# An exact copy equals its training example in every value:
+
+# %%
+#| export
+def _equal_rows(x: Any, train: Any, who: Tensor, near: Tensor) -> Tensor:
+    "Which examples equal their nearest training example in every value, (n,) bool."
+    same = torch.zeros(len(x), dtype=torch.bool)
+    for part in (near[:, 0] <= 1e-3 * near[:, -1]).nonzero()[:, 0].split(256):
+        if len(part):
+            same[part] = (x[part].flatten(1) == train[who[part, 0]].flatten(1)).all(1)
+    return same
+
+
+# %%
+near, who = _nearest_few(made["copies"], train, 5, lambda v: v, MAX_BYTES)
+assert _equal_rows(made["copies"], train, who, near).sum() == 60
+
+# %% [markdown]
+# ## The report
+# A finding is a row, and a match is a pair of a sample and the training example that it is nearest to.
+
+# %%
+#| export evaluation.copy_report
+@dataclass(frozen=True)
+class CopyFinding:
+    "One test: whether it alarms, its p-value, and the share of samples with an interval."
+    test: str
+    alarm: bool
+    p: float  # chance of so bad a value for a perfect generator
+    share: float  # of samples that count beyond what is expected
+    low: float  # 95 % interval
+    high: float
+
+
+# %% [markdown]
+# The pairs that a reader will want to look at:
+
+# %%
+#| export evaluation.copy_report
+@dataclass(frozen=True)
+class CopyMatch:
+    "A suspicious sample: which one, its training example, the ratio, and what was changed."
+    sample: int
+    source: int
+    ratio: float
+    change: str
+
+
+# %% [markdown]
+# What each finding says in words:
+
+# %%
+#| export evaluation.copy_report
+COPY_WORDS = {
+    "copies": "at least {share} of the samples are copies of training examples",
+    "transformed": "at least {share} of the samples are training pictures that were moved, "
+                   "mirrored, cropped, or given another brightness or contrast",
+    "timid": "the samples are timid: {share} lie nearer to unseen data than training data does; "
+             "that is no copying",
+}
+
+
+# %% [markdown]
+# All of it together:
+
+# %%
+#| export evaluation.copy_report
+@dataclass
+class CopyReport:
+    "What `copies` found. `alarms` names the tests that raised an alarm."
+    findings: dict[str, CopyFinding]  # by test
+    numbers: dict[str, Any]  # exact copies, dcr, authenticity: samples and held-out; c_t
+    matches: list[CopyMatch]  # most suspicious first
+    sizes: dict[str, int]
+    level: float  # chance that a perfect generator raises any alarm
+    ratios: dict[str, Tensor] = field(repr=False, default_factory=dict)  # by test and set
+
+    def __repr__(self) -> str:
+        lines = [self.verdict, f"{'':12}{'share':>7} {'95 % interval':>17} {'p':>8}"]
+        for f in self.findings.values():
+            lines.append(f"{f.test:12}{f.share:7.1%} [{f.low:7.1%}, {f.high:6.1%}] {f.p:8.2g}"
+                         + ("  ALARM" if f.alarm else ""))
+        return "\n".join([*lines, self.numbers_in_words])
+
+
+# %% [markdown]
+# The alarms by name:
+
+# %%
+#| export evaluation.copy_report
+@patch(as_prop=True)
+def alarms(self: CopyReport) -> list[str]:
+    "The tests that raised an alarm."
+    return [name for name, found in self.findings.items() if found.alarm]
+
+
+# %% [markdown]
+# The verdict is one sentence for each alarm, and names the tests that were quiet.
+
+# %%
+#| export evaluation.copy_report
+@patch(as_prop=True)
+def verdict(self: CopyReport) -> str:
+    "The findings in plain words."
+    said = [COPY_WORDS[name].format(share=f"{f.share:.1%}") + f" [{f.low:.1%}, {f.high:.1%}]"
+            for name, f in self.findings.items() if f.alarm]
+    quiet = [name for name in self.findings if name not in self.alarms]
+    text = "; ".join(said)
+    none = f"no sign of {', '.join(quiet)}" if quiet else ""
+    whole = "; ".join(part for part in (text, none) if part)
+    return whole[:1].upper() + whole[1:] + "."
+
+
+# %% [markdown]
+# The numbers stand below the table:
+
+# %%
+#| export evaluation.copy_report
+@patch(as_prop=True)
+def numbers_in_words(self: CopyReport) -> str:
+    "The numbers that raise no alarm, each beside that of held-out data."
+    pairs = {name: self.numbers[name] for name in ("exact copies", "authenticity")}
+    said = [f"{name} {v['samples']:.1%} (held-out {v['holdout']:.1%})" for name, v in pairs.items()]
+    dcr = self.numbers["dcr"]
+    said.append(f"median DCR {dcr['samples'][-1]:.3g} (held-out {dcr['holdout'][-1]:.3g})")
+    c_t = self.numbers["c_t"]
+    return "; ".join([*said, "C_T unknown, cells too small" if c_t is None else f"C_T {c_t:+.2f}"])
+
+
+# %% [markdown]
+# For programs, the same as JSON:
+
+# %%
+#| export evaluation.copy_report
+@patch
+def to_json(self: CopyReport) -> dict[str, Any]:
+    "Everything but the ratios, as plain JSON."
+    return {"verdict": self.verdict, "alarms": self.alarms, "level": self.level,
+            "findings": [asdict(f) for f in self.findings.values()], "numbers": self.numbers,
+            "matches": [asdict(match) for match in self.matches], "sizes": self.sizes}
+
+
+# %% [markdown]
+# What is measured of one set of examples, samples or held-out data:
+
+# %%
+#| export
+@dataclass
+class _Scores:
+    "Of each example of a set: its nearest training examples, its ratios, and its group."
+    near: Tensor  # (n, k) distances
+    who: Tensor  # (n, k) rows of the training data
+    ratio: Tensor  # (n,)
+    group: Tensor  # (n,)
+    same: Tensor  # (n,) bool: equal to a training example in every value
+    found: TransformedRatios | None  # by the search
+    plain: Tensor  # (n,) the ratio between the values, without features
+
+
+# %% [markdown]
+# Distances are taken between the values, or between features by a function of yours. The groups are found in the same space, or in pictures of at most 32 pixels a side.
+
+# %%
+#| export
+class _Examiner:
+    "Measures sets of examples against one training set."
+    def __init__(self, train: Any, features: Callable | None, k: int, transformed: bool,
+                 max_bytes: int):
+        self.train, self.features, self.k = train, features, check_int("k", k, 2, len(train))
+        self.max_bytes, self.pictures = max_bytes, _are_pictures(train.shape)
+        self.known = self.coarse(train)
+        self.group_of = _group_finder(self.known)
+        search = transformed and self.pictures
+        self.search = _PictureSearch(train, max_bytes) if search else None
+
+    def space(self, x: Tensor) -> Tensor:
+        "What distances are taken between."
+        if self.features is None:
+            return x
+        with torch.no_grad():
+            found = check_batch("features", self.features(x))
+        if len(found) != len(x):
+            raise ValueError(f"features: expected {len(x)} rows, one per example, got {len(found)}")
+        return found.detach().cpu()
+
+
+# %% [markdown]
+# Groups need no detail:
+
+# %%
+#| export
+@patch
+def coarse(self: _Examiner, x: Any, most: int | None = 5000) -> Tensor:
+    "Examples, thinned to `most`, for groups: features, small pictures or values; float64."
+    rows = torch.arange(0, len(x), -(-len(x) // (most or len(x))))
+    small = _shrunk if self.pictures and self.features is None else self.space
+    return torch.cat([flat_rows(small(x[part]))
+                      for part in index_parts(x, rows, self.max_bytes // 4)])
+
+
+# %% [markdown]
+# Neighbours in the chosen space:
+
+# %%
+#| export
+@patch
+def nearest(self: _Examiner, x: Any, others: Any, k: int) -> tuple[Tensor, Tensor]:
+    "The k nearest of others, in the space of the examiner."
+    return _nearest_few(x, others, k, self.space, self.max_bytes)
+
+
+# %% [markdown]
+# One set is measured as follows. The search compares pictures, so what it improves on is the ratio between pictures, also where features are given.
+
+# %%
+#| export
+@patch
+def __call__(self: _Examiner, x: Any) -> _Scores:
+    "All that is measured of one set."
+    near, who = self.nearest(x, self.train, self.k)
+    ratio, found = _ratio(near), self.search and self.search(x, self.k)
+    plain = ratio
+    if self.search and self.features is not None:
+        plain = copy_ratio(x, self.train, self.k, max_bytes=self.max_bytes)
+    group, same = self.group_of(self.coarse(x, None)), _equal_rows(x, self.train, who, near)
+    return _Scores(near, who, ratio, group, same, found, plain)
+
+
+# %% [markdown]
+# The share is counted at the smallest twentieth of what it is compared with.
+
+# %%
+#| export
+COUNTED = .05  # of the held-out data counts
+
+
+# %% [markdown]
+# One test with its share:
+
+# %%
+#| export
+def _test_of(score: tuple[Tensor, Tensor], group: tuple[Tensor, Tensor],
+             ) -> tuple[float, ShareInterval]:
+    "p-value and share for scores of samples and of what they are compared with; small is bad."
+    both, mine = torch.cat(score), torch.arange(len(score[0]) + len(score[1])) < len(score[0])
+    p = _smallest_chance(both, mine, torch.cat(group))
+    bound = score[1].kthvalue(max(1, math.ceil(COUNTED * len(score[1])))).values
+    counts = (both <= bound) & both.isfinite()
+    return p, excess_share(int((counts & mine).sum()), len(score[0]),
+                           int((counts & ~mine).sum()), len(score[1]))
+
+
+# %% [markdown]
+# What is tested, by name:
+
+# %%
+#| export
+def _copy_scores(mine: _Scores, held: _Scores) -> dict[str, tuple[Tensor, Tensor]]:
+    "Scores of samples and held-out data that are tested; infinite for what does not count."
+    usual = mine.ratio, held.ratio
+    scores = {"copies": _relevant(usual, usual)}
+    if mine.found is not None:
+        ours, theirs = _changed_scores(mine.found, mine.plain), _changed_scores(held.found)
+        usual = mine.found.ratio, held.found.ratio
+        scores |= {name: _relevant((ours[name], theirs[name]), usual) for name in ours}
+    return scores
+
+
+# %% [markdown]
+# Copies are one test. Transformed copies are two, so the smaller p-value is doubled.
+
+# %%
+#| export
+def _copy_tests(mine: _Scores, held: _Scores) -> dict[str, tuple[float, ShareInterval]]:
+    "p-value and share of copies, and of transformed copies: the more striking of two, doubled."
+    groups = mine.group, held.group
+    tests = {name: _test_of(pair, groups) for name, pair in _copy_scores(mine, held).items()}
+    found = {"copies": tests.pop("copies")}
+    if tests:
+        p, share = min(tests.values(), key=lambda test: (test[0], -test[1].share))
+        found["transformed"] = min(1., len(tests) * p), share
+    return found
+
+
+# %% [markdown]
+# The timid test needs groups of its own: they are found in the held-out data, for samples and training examples are what it compares.
+
+# %%
+#| export
+def _timid_test(examine: _Examiner, samples: Any, holdout: Any,
+                generator: torch.Generator) -> tuple[float, ShareInterval]:
+    "Whether samples lie nearer to held-out data than training examples do."
+    train = examine.train
+    some = train[torch.randperm(len(train), generator=generator)[:len(holdout)]]
+    group_of = _group_finder(examine.coarse(holdout))
+    score, group = [], []
+    for x in (samples, some):
+        score.append(examine.nearest(x, holdout, 1)[0][:, 0])
+        group.append(group_of(examine.coarse(x, None)))
+    return _test_of(tuple(score), tuple(group))
+
+
+# %% [markdown]
+# Several tests share one level by Holm's rule, as in [4.2](02_audit.ipynb).
+
+# %%
+#| export
+def _copy_findings(tests: dict[str, tuple[float, ShareInterval]],
+                   level: float) -> dict[str, CopyFinding]:
+    "The tests as rows; at most `level` chance that a perfect generator raises any alarm."
+    going, alarm = True, {}
+    for rank, name in enumerate(sorted(tests, key=lambda test: tests[test][0])):
+        going = going and tests[name][0] <= level / (len(tests) - rank)
+        alarm[name] = going
+    return {name: CopyFinding(name, alarm[name], p, *share) for name, (p, share) in tests.items()}
+
+
+# %%
+holm = lambda **p: [f.alarm for f in _copy_findings({k: (v, (0, 0, 0)) for k, v in p.items()},
+                                                    .05).values()]
+assert holm(a=.01, b=.04, c=.02) == [True] * 3 and holm(a=.03, b=.03) == [False] * 2
+
+# %% [markdown]
+# Suspicious are the samples whose ratio is below all but a hundredth of the held-out ratios.
+
+# %%
+#| export
+SUSPICIOUS = .01  # of held-out data would be listed
+
+
+# %% [markdown]
+# A sample that stands out in several ways is listed once, under the smallest ratio.
+
+# %%
+#| export
+def _matches(mine: _Scores, held: _Scores) -> list[CopyMatch]:
+    "Suspicious samples with their training examples, the smallest ratio first; each once."
+    found: dict[int, CopyMatch] = {}
+    for name, (score, expected) in _copy_scores(mine, held).items():
+        bound = expected.kthvalue(max(1, round(SUSPICIOUS * len(expected)))).values
+        source = mine.who[:, 0] if name == "copies" else mine.found.source
+        for i in ((score <= bound) & score.isfinite()).nonzero()[:, 0].tolist():
+            change = {"copies": "none", "brightness": "brightness or contrast"}.get(name)
+            change = change or str(mine.found.changes[mine.found.change[i]])
+            match = CopyMatch(i, int(source[i]), float(score[i]), change)
+            found[i] = min(found.get(i, match), match, key=lambda one: one.ratio)
+    return sorted(found.values(), key=lambda match: match.ratio)
+
+
+# %% [markdown]
+# The numbers that raise no alarm:
+
+# %%
+#| export
+def _copy_numbers(examine: _Examiner, sets: dict[str, Any],
+                  scores: dict[str, _Scores]) -> dict[str, Any]:
+    "The numbers that are no alarms, of samples and held-out data."
+    cells = copying_c_t(examine.coarse(sets["samples"]), examine.known,
+                        examine.coarse(sets["holdout"]))
+    at = torch.tensor(DCR_QUANTILES, dtype=torch.float64)
+    return {"exact copies": {name: float(s.same.double().mean()) for name, s in scores.items()},
+            "authenticity": {name: _authentic(s.near, s.who, examine.train, examine.space,
+                                              examine.max_bytes) for name, s in scores.items()},
+            "dcr": {"quantiles": list(DCR_QUANTILES),
+                    **{name: s.near[:, 0].quantile(at).tolist() for name, s in scores.items()}},
+            "c_t": cells.c_t, "cells": cells.z}
+
+
+# %% [markdown]
+# All of it in one call. Training data that the held-out data was drawn with, and drawn at random: that is what makes the tests exact.
+
+# %%
+#| export
+@checked
+def copies(samples: Annotated[Tensor, ExampleSource("samples *event", 2)],
+           train: Annotated[Tensor, ExampleSource("train *event", 2)],  # all of it is searched
+           holdout: Annotated[Tensor, ExampleSource("holdout *event", 2)],  # real, never trained on
+           *, transformed: bool = True,  # search pictures for changed copies, too
+           features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+           level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false alarm
+           k: Annotated[int, Whole(2)] = 5,  # compare the nearest with the k-th nearest
+           max_bytes: Annotated[int, Whole(1 << 20)] = MAX_BYTES,
+           generator: torch.Generator | None = None,  # None: a fixed one
+           ) -> CopyReport:
+    """Does it copy? Copies, transformed copies of pictures, and timid samples, each with a test.
+
+    >>> x, new, made = torch.randn(3, 200, 4, generator=torch.Generator().manual_seed(0))
+    >>> copies(torch.cat([x[:40], made[40:]]), x, new).alarms
+    ['copies']
+    """
+    examine = _Examiner(train, features, k, transformed, max_bytes)
+    sets = {"samples": samples, "holdout": holdout}
+    scores = {name: examine(x) for name, x in sets.items()}
+    return _copy_report(examine, sets, scores, level, generator_or_default(generator))
+
+
+# %% [markdown]
+# The last step puts tests, numbers and pairs together.
+
+# %%
+#| export
+def _copy_report(examine: _Examiner, sets: dict[str, Any], scores: dict[str, _Scores],
+                 level: float, generator: torch.Generator) -> CopyReport:
+    "The tests, the numbers and the matches of sets that were measured."
+    mine, held = scores["samples"], scores["holdout"]
+    tests, ratios = _copy_tests(mine, held), {"samples": mine.ratio, "holdout": held.ratio}
+    if examine.search:
+        ratios |= {f"transformed {name}": s.found.ratio for name, s in scores.items()}
+    tests["timid"] = _timid_test(examine, sets["samples"], sets["holdout"], generator)
+    sizes = {"samples": len(mine.ratio), "train": len(examine.train), "holdout": len(held.ratio)}
+    return CopyReport(_copy_findings(tests, level), _copy_numbers(examine, sets, scores),
+                      _matches(mine, held), sizes, level, ratios)
+
+
+# %%
+copies(made["copies"], train, unseen)
+
+# %%
+copies(made["moved copies"], train, unseen)
+
+# %%
+copies(made["timid"], train, unseen)
+
+# %% [markdown]
+# The sheet of pairs: suspicious samples in the upper row, under each the training picture that it was made from.
+
+# %%
+report = copies(made["moved copies"], train, unseen)
+pairs = report.matches[:12]
+figure, ax = axes(size=(6, 1.2))
+image_grid(ax, torch.cat([made["moved copies"][[m.sample for m in pairs], 0],
+                          train[[m.source for m in pairs], 0]]), 12)
+Picture(figure, "Twelve moved copies in the upper row, their training scans in the lower one")
+
+# %%
+assert all(m.change == "moved by (0, 1)" for m in pairs)
+pairs[0]
+
+# %% [markdown]
+# ## Which fault, which finding
+# Eight generators, with other training, held-out and generated scans in each draw.
+#
+# **Predict:** which two rows have no alarm in any column?
+
+# %%
+def generators(seed: int) -> tuple:
+    "Training data, held-out data, and samples of eight generators: one split of the scans."
+    g = torch.Generator().manual_seed(seed)
+    parts = torch.randperm(len(scans), generator=g).split([599, 599, 599])
+    known, new, real = (scans[part].float()[:, None] for part in parts)
+    means = torch.stack([known[classes[parts[0]] == c].mean(0) for c in range(10)])
+    middle, source = means[classes[parts[2]]], known[torch.randperm(599, generator=g)[:180]]
+    start = lambda x: torch.cat([x, real[len(x):]])
+    return known, new, {
+        "perfect": real, "dimmed": .7 * real, "timid, 10 %": real.lerp(middle, .1),
+        "timid, 30 %": real.lerp(middle, .3), "10 % copies": start(source[:60]),
+        "10 % with noise": start(source[:60] + .05 * torch.randn(60, 1, 8, 8, generator=g)),
+        "30 % moved": start(moved(source, 0, 1)), "30 % mirrored": start(source.flip(-1))}
+
+
+# %%
+def alarms_of(seed: int) -> dict[str, list[bool]]:
+    "Which of the tests alarm, for each generator."
+    known, new, all_made = generators(seed)
+    reports = {name: copies(x, known, new) for name, x in all_made.items()}
+    return {name: [f.alarm for f in report.findings.values()] for name, report in reports.items()}
+
+
+# %%
+draws = [alarms_of(seed) for seed in range(steps(4, fast=1))]
+rate = {name: torch.tensor([d[name] for d in draws]).double().mean(0) for name in draws[0]}
+print(f"{'':16}" + "".join(f"{test:>13}" for test in report.findings))
+for name, row in rate.items():
+    print(f"{name:16}" + "".join(f"{share:13.0%}" for share in row.tolist()))
+
+# %%
+honest = ["perfect", "dimmed", "timid, 10 %", "timid, 30 %"]
+accused = sum(any(d[name][:2]) for d in draws for name in honest)
+missed = sum(not any(d[name][:2]) for d in draws for name in d if name not in honest)
+claim("Copies are found, changed or not, and a timid generator is not accused of copying",
+      paper="this course", section="which fault, which finding", holds=missed == 0 and accused <= 2,
+      ours=f"{missed} of {4 * len(draws)} copying generators missed, "
+           f"{accused} of {len(honest) * len(draws)} honest ones accused",
+      baseline="distance alone accuses the timid one")
+
+# %% [markdown]
+# Four small draws show the pattern, not the rates. `python benchmarks/copies.py` makes twenty draws of digits, of MNIST with 2,000 samples, and of drawn faces, with more faults. Its settings were chosen on other seeds. What is not found stands there, too.
+
+# %%
+kept = recorded("copies")
+for data, part in kept.get("sets", {}).items():
+    tests = ("copies", "transformed", "either", "timid")
+    print(f"\n{data}: {part['what']}\n{'':26}" + "".join(f"{test:>12}" for test in tests))
+    for name, row in part["kinds"].items():
+        print(f"{name:26}" + "".join(f"{row[test] / row['draws']:12.0%}" for test in tests))
+
+# %%
+alarmed = kept.get("false alarms", {"draws": 0})
+if alarmed["draws"]:
+    print(f"{alarmed['any']} of {alarmed['draws']} perfect generators raised any alarm, "
+          f"{alarmed['copying']} were accused of copying")
+    assert alarmed["95 %"][0] <= .05
+
+# %% [markdown]
+# ## Pixels or features?
+# The article that this course follows looks for copies among faces in two spaces: the L1 distance of the middle of the picture, and the features of a network that knows faces. Which of them finds a face again? Here the faces are drawn, so we know. Each training face gets a look-alike: moved, dimmed, cropped, with fresh noise, or several of these.
+
+# %%
+clean = faces(noise=1e-6).sample(3000, generator=g) / 2 + .5
+spectrum = torch.fft.rfft2(clean.double()).abs().flatten(1).round()  # the same for a moved face
+_, who = spectrum.unique(dim=0, return_inverse=True)
+first = torch.full((int(who.max()) + 1,), 3000).scatter_reduce(0, who, torch.arange(3000), "amin")
+noisy = lambda x: (x + .02 * torch.randn(x.shape, generator=g)).clamp(0, 1)
+portraits = noisy(clean[first])
+len(portraits)
+
+
+# %%
+def cropped(x, share: float):
+    "The middle of pictures, enlarged to the old size."
+    side = round(x.shape[-1] * share)
+    at = (x.shape[-1] - side) // 2
+    part = x[..., at:at + side, at:at + side]
+    return F.interpolate(part, x.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
+
+
+# %%
+look_alikes = {"fresh noise": noisy(clean[first]), "moved": moved(portraits, 1, 2),
+               "dimmed": .7 * portraits, "cropped": cropped(portraits, .9),
+               "moved and noisy": noisy(moved(clean[first], 2, -1)),
+               "moved, dimmed, noisy": noisy(.7 * moved(clean[first], 2, -1))}
+
+# %% [markdown]
+# The feature network is the course's own small encoder, trained without labels to know a face that is turned, moved or noisy. Any function from pictures to features can stand in its place; one that knows photographs of faces is named in the workshop.
+
+# %%
+eye = train_picture_encoder(faces(), walk=steps(60, fast=2))
+l1 = lambda x: torch.cdist(x[..., 4:28, 4:28].flatten(1), portraits[..., 4:28, 4:28].flatten(1), 1)
+with torch.no_grad():
+    features = lambda x: eye(2 * x - 1)
+    known = features(portraits)
+spaces = {"L1 of the middle": lambda x: l1(x).argmin(1),
+          "features": lambda x: torch.cdist(features(x), known).argmin(1),
+          "search over changes": lambda x: transformed_ratio(x, portraits).source}
+
+# %%
+with torch.no_grad():
+    recall = {name: {space: (find(x) == torch.arange(len(x))).double().mean().item()
+                     for space, find in spaces.items()} for name, x in look_alikes.items()}
+print(f"{'found again':22}" + "".join(f"{space:>21}" for space in spaces))
+for name, row in recall.items():
+    print(f"{name:22}" + "".join(f"{share:21.0%}" for share in row.values()))
+
+# %% [markdown]
+# The sheet of pairs, side by side: look-alikes that were moved, dimmed and noisy in the first row, and under them what each space calls the nearest training face.
+
+# %%
+shown = torch.randperm(len(portraits), generator=g)[:12]
+queries = look_alikes["moved, dimmed, noisy"][shown]
+with torch.no_grad():
+    rows = [queries] + [portraits[find(queries)] for find in spaces.values()]
+figure, ax = axes(size=(6, 2.2))
+image_grid(ax, torch.cat(rows)[:, 0], 12)
+Picture(figure, "Look-alikes, then the nearest face by L1, by features, and by the search")
+
+# %% [markdown]
+# A space is only as good as what it forgives. A network forgives what it was trained to forgive, and is blind to what it never learned to see. So ask in both: pixels with the search, and features. `copies(..., features=f)` takes distances between `f(x)`, and still searches the pictures.
+#
+# There is a limit. The faces of one kind differ by little more than noise. A fifth of the samples below are copies, moved, dimmed, and with fresh noise as strong as the noise of the set itself. They look like other faces of their kind, and neither space accuses them.
+
+# %%
+known, new, drawn = (faces().sample(900, generator=g) / 2 + .5).split([300, 300, 300])
+drawn[:60] = noisy(.8 * moved(known[:60], -1, 2))
+for name, space in (("pixels", None), ("features", features)):
+    asked = copies(drawn, known, new, features=space)
+    print(f"{name:9}" + "  ".join(f"{f.test} p = {f.p:.1g}" for f in asked.findings.values()))
+
+# %% [markdown]
+# ## Under your hands
+# Choose what is wrong with the generator, and for which share of its samples. The curves are the ratios as they are, and after the search.
+
+# %%
+faults = {"timid": lambda x: pulled(.3)[:len(x)], "exact": lambda x: x, "dimmed": lambda x: .7 * x,
+          "moved": lambda x: moved(x, 1, 0), "mirrored": lambda x: x.flip(-1)}
+
+
+# %%
+def look(fault: str, share: float):
+    "The alarms, and a picture of the ratios."
+    x, count = perfect.clone(), round(share * len(perfect))
+    x[:count] = faults[fault](train[:count])
+    report = copies(x, train, unseen)
+    figure, panels = axes(1, 2, size=(3, 2.3))
+    for ax, kind, title in zip(panels, ("", "transformed "), ("as they are", "up to a change")):
+        for name, colour, dash in (("holdout", REAL, "-"), ("samples", FAKE, "--")):
+            values = report.ratios[kind + name].sort().values
+            ax.plot(values, torch.linspace(0, 1, len(values)), dash, c=colour, label=name)
+        ax.set(xlim=(0, 1), xlabel=f"ratio, {title}", ylabel="share below")
+    panels[0].legend()
+    said = ", ".join(report.alarms) or "none"
+    figure.suptitle(f"{share:.0%} {fault}: alarms {said}", fontsize=9)
+    return report.alarms, Picture(figure, f"With {share:.0%} {fault} the alarms are: {said}")
+
+
+# %%
+import ipywidgets as w
+
+knobs = [w.ToggleButtons(options=list(faults)),
+         w.SelectionSlider(options=[0., .02, .05, .1, .2, .3], value=.1, description="share")]
+view = w.Image(format="png")
+
+def show(change=None):
+    view.value = look(*(knob.value for knob in knobs))[1].png
+
+for knob in knobs:
+    knob.observe(show, "value")
+show()
+w.VBox([*knobs, view])
+
+# %%
+before = view.value
+knobs[0].value = "moved"
+assert view.value != before
+look("moved", .3)[1]
+
+# %% [markdown]
+# ## In your own code
+
+# %%
+torch.manual_seed(0)
+x, new, mine = torch.rand(3, 300, 3, 16, 16)
+mine[:30] = x[:30].flip(-1)
+report = copies(mine, x, new)
+report.alarms, report.matches[0], report.to_json()["verdict"]
+
+# %% [markdown]
+# Bad input is named:
+
+# %%
+print(error_message(copies, mine, x, new[:, :1]))
+print(error_message(copies, mine, x, new, features=lambda v: v[:3]))
+print(error_message(transformed_ratio, torch.rand(9, 1, 4, 4), torch.rand(9, 1, 4, 4)))
+
+
+# %% [markdown]
+# ## Exercises
+# **1.** A sample is 2 away from its nearest training example and 8 from the fifth. All distances are doubled, as if the units changed. What is the ratio now?
+
+# %%
+@exercise(accepts=[.25, 2 / 8], rejects=[.5, 4, 2])
+def grade_ratio(answer):
+    assert abs(answer - .25) < 1e-9, "both distances are doubled"
+
+
+# %%
+answer = ...
+grade_ratio(answer)
+
+
+# %% [markdown]
+# **2.** Of 1,000 samples 140 count, of 1,000 held-out examples 50. How many of the samples are copies, about?
+
+# %%
+@exercise(accepts=[excess_share(140, 1000, 50, 1000).share * 1000, 95], rejects=[90, 140, 50])
+def grade_share(answer):
+    assert abs(answer - 94.7) < 1, "a = π + (1 - π) b: the share is (a - b) / (1 - b)"
+
+
+# %%
+answer = ...
+grade_share(answer)
+
+
+# %% [markdown]
+# **3.** A training set holds every scan three times. Which is the smallest `k` for which noisy copies still have a small ratio?
+
+# %%
+thrice, blurry = torch.cat([train] * 3), train[:200] + .05 * torch.randn(200, 1, 8, 8, generator=g)
+
+@exercise(accepts=[4], rejects=[2, 3, 5])
+def grade_k(answer):
+    assert copy_ratio(blurry, thrice, answer).median() < .5, "the k nearest are all the same scan"
+    assert answer == 2 or copy_ratio(blurry, thrice, answer - 1).median() > .9, "a smaller k works"
+
+
+# %%
+answer = ...
+grade_k(answer)
+
+# %% [markdown]
+# ## Recap
+# - Close is not copied. A copy has one training example much nearer than the next; the ratio of distances says so, distances alone do not.
+# - Tests against held-out data are exact. Groups keep a generator that makes too much of one kind from being accused.
+# - Copies may be moved, mirrored, cropped or dimmed: search for the change, for the held-out data just as for the samples.
+# - Timid is a fault, but not theft. DCR, authenticity and $C_T$ mix the two; read them beside their held-out values.
+# - Averages of a few training examples count as copies here. Changes that are not in the list are not found.
+#
+# **For later.** Why must the groups be found without looking at samples? Why does a data set that holds each picture ten times hide its copies from $r_5$? Which change would you add for your pictures?
+#
+# **References.** C. Meehan, K. Chaudhuri, S. Dasgupta, *A non-parametric test to detect data-copying in generative models*, AISTATS 2020. A. Alaa, B. van Breugel, E. Saveliev, M. van der Schaar, *How faithful is your synthetic data?*, ICML 2022. N. Carlini and others, *Extracting training data from diffusion models*, USENIX Security 2023. A. Donner, G. Zou, *Closed-form confidence intervals for functions of the normal mean and standard deviation*, 2012. S. Holm, *A simple sequentially rejective multiple test procedure*, 1979.
