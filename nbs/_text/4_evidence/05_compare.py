@@ -1,0 +1,1709 @@
+# %% [markdown]
+# # Is A better than B
+# > Two generators, two rows of numbers: which differences are real, and how many samples would it take to see more?
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | Is generator A better than generator B, and how sure is that? |
+# | **You will be able to** | compare two or more generators on one yardstick, with an interval and a p-value for each measure; and say how many samples are needed to see a loss of a given size |
+# | **Papers** | Heusel et al. 2017 (Fréchet distance); Naeem et al. 2020 (density, coverage); Salvy et al. 2025 (clipped density and coverage) |
+# | **Needs** | [4.1](01_precision_recall.ipynb), [4.2](02_audit.ipynb) |
+# | **Time** | about half a minute of computing |
+
+# %%
+#| default_exp evaluation.compare
+
+# %%
+#| export
+"Compare generators: an interval and a p-value for each difference, and what cannot be told apart."
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from html import escape
+from itertools import combinations
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_batch, check_int
+from modelab.core.seeding import generator_or_default
+from modelab.core.signatures import checked, Function, Real, Samples, Texts, Whole
+from modelab.evaluation.attributes import holm_adjusted
+from modelab.evaluation.clipped import expected_coverage
+from modelab.evaluation.copying import flat_rows, nearest_k
+from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
+from modelab.evaluation.precision_recall import frechet_distance
+
+# %%
+#| export evaluation.clipped
+"Clipped density and clipped coverage: both are 1 for a perfect generator."
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_int
+from modelab.core.signatures import checked, Count, Samples
+from modelab.evaluation.balls import balls_holding, neighbour_radii
+from modelab.evaluation.copying import flat_rows, nearest_k
+from modelab.evaluation.neighbours import MAX_BYTES
+
+# %%
+#| export evaluation.power
+"How many samples are needed to see that a group of the data was lost; exact."
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_int
+from modelab.core.signatures import checked, Count, Labels, Real
+
+# %%
+#| export evaluation.compare_command
+"The command `modelab compare`: files of two or more generators in, what differs out."
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from modelab.core.checks import check_int
+from modelab.core.files import atomic_write
+from modelab.core.registry import register_command
+from modelab.data.matching import match_sources
+from modelab.data.readers import open_samples
+from modelab.evaluation.compare import compare, compare_all, Comparison, Comparisons
+from modelab.evaluation.feature_networks import feature_network
+
+# %%
+from modelab.core.checks import error_message
+from modelab.core.plotting import axes, FAKE, Film, Picture, REAL
+from modelab.course.claims import claim, recorded, steps
+from modelab.course.exercises import exercise
+from modelab.course.notebooks import patch
+from modelab.data.mixtures import grid, mixture
+from modelab.evaluation.precision_recall import density_coverage, precision_recall
+
+# %% [markdown]
+# ## Two perfect generators, and one of them wins
+# A table in a paper: generator A has Fréchet distance .040, generator B has .031. B is printed in bold. We build such a table with two generators that are both perfect: they draw from the law of the data.
+#
+# **Predict:** in how many of 20 such tables is the better distance smaller by a fifth or more?
+
+# %%
+law = grid()
+
+
+def bags(seed: int, n: int = 500, count: int = 3):
+    "Reference data and perfect samples, all of one law."
+    g = torch.Generator().manual_seed(seed)
+    return [law.sample(n, generator=g).double() for _ in range(count)]
+
+
+# %%
+gains = []
+for seed in range(20):
+    real, a, b = bags(seed)
+    best, worst = sorted(frechet_distance(real, x) for x in (a, b))
+    gains.append(1 - best / worst)
+wins = sum(gain > .2 for gain in gains)
+assert wins > 8
+f"smaller by a fifth or more in {wins} of 20 tables, by {np.median(gains):.0%} in the middle one"
+
+# %% [markdown]
+# In most of them. Nothing about the generators differs, only the draw. A table without an interval has told us about chance.
+#
+# The size of the sample matters, too. The same perfect generator, with 500 samples and with 2,000:
+
+# %%
+real, many = bags(0, 2000, 2)
+sizes = {n: round(frechet_distance(real, many[:n]), 4) for n in (500, 2000)}
+assert sizes[500] > sizes[2000]
+sizes
+
+# %% [markdown]
+# So a fair comparison needs three things: the same number of samples for both, an answer to "could this be chance?", and an interval that says how large the difference may be.
+#
+# ## Two more measures, made for comparing
+# *Density* of [4.1](01_precision_recall.ipynb) may exceed 1 without limit: samples heaped on one dense place score more than real data. *Coverage* does not fall in proportion: when a tenth of the samples become junk it hardly moves. Salvy et al. mend both. With $B_k(r)$ the ball around the real example $r$ that reaches to its $k$-th nearest other one, and the radius cut at the median radius,
+#
+# $$\text{clipped density}=\frac{\operatorname{mean}_{s}\min\big(1,\tfrac1k\#\{r:s\in B_k(r)\}\big)}{\text{the same for the real examples themselves}},$$
+#
+# and at most 1. A sample counts once, however many balls hold it, and a huge ball around an outlier no longer lets everything in.
+
+# %%
+#| export evaluation.clipped
+def _clipped_counts(real: Tensor, radius: Tensor, made: Tensor) -> Tensor:
+    "How many clipped balls of real examples hold each sample."
+    clipped = radius.clamp(max=float(radius.quantile(.5)))
+    return balls_holding(real, made, clipped, None, MAX_BYTES)[0]
+
+
+# %% [markdown]
+# A real example lies in its own ball. It is not counted there, for a sample has no ball of its own.
+
+# %%
+#| export evaluation.clipped
+@checked
+def clipped_density(real: Annotated[Tensor, Samples("real *event", 2)],  # or their features
+                    made: Annotated[Tensor, Samples("made *event")],
+                    k: Count = 5) -> float:
+    """How real samples look, 1 for a perfect generator; outliers and heaps do not help it.
+
+    Salvy, Talbot, Thirion 2025.
+
+    >>> x = torch.arange(10.)
+    >>> clipped_density(x, x + 100)
+    0.0
+    """
+    x, y = flat_rows(real), flat_rows(made)
+    check_int("k", k, 1, len(x) - 1)
+    radius = neighbour_radii(x, k)
+    counts = _clipped_counts(x, radius, y), _clipped_counts(x, radius, x) - 1
+    of_made, of_real = (float((c.double() / k).clamp(max=1).mean()) for c in counts)
+    return min(1., of_made / max(of_real, 1e-12))
+
+
+# %%
+heap = real[:1] + .001 * torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+{"density": round(density_coverage(real, heap).density, 2),
+ "clipped density": clipped_density(real, heap)}
+
+# %% [markdown]
+# Clipped coverage first takes, for each real example, how many of its $k$ nearest samples lie in its ball, over $k$. If $m$ of $M$ samples are perfect and the others are far away, the number of samples in a ball has the beta-binomial law, and this expectation is known without any data:
+#
+# $$g(m)=\frac1k\,\mathrm E\min(k,X_m),\qquad X_m\sim\text{Beta-binomial}(m;\,k,\,N-k).$$
+#
+# Clipped coverage is the $m/M$ at which $g(m)$ is what was seen. So it reads as "as good as this share of perfect samples".
+
+# %%
+#| export evaluation.clipped
+@lru_cache(64)
+def expected_coverage(real: int, made: int, k: int = 5) -> np.ndarray:
+    "The expectation g(m) before it is mapped, for m = 0 … 2·made perfect samples; see 4.5."
+    from scipy.stats import betabinom
+    m = np.arange(2 * made + 1)
+    short = sum((k - j) * np.where(m >= j, betabinom.pmf(j, np.maximum(m, j), k, real - k), 0.)
+                for j in range(k))
+    return np.maximum.accumulate(1 - short / k)
+
+
+# %% [markdown]
+# And the measure: what was seen is looked up in the table of expectations.
+
+# %%
+#| export evaluation.clipped
+@checked
+def clipped_coverage(real: Annotated[Tensor, Samples("real *event", 2)],  # or their features
+                     made: Annotated[Tensor, Samples("made *event")],
+                     k: Count = 5) -> float:
+    """Covers the data as well as this share of perfect samples would; Salvy et al. 2025.
+
+    >>> x = torch.arange(10.)
+    >>> clipped_coverage(x, x + 100)
+    0.0
+    """
+    x, y = flat_rows(real), flat_rows(made)
+    check_int("k", k, 1, min(len(x), len(y)) - 1)
+    inside = nearest_k(x, y, k)[0].square() < neighbour_radii(x, k)[:, None]
+    scale = expected_coverage(len(x), len(y), k)
+    seen = float(inside.double().mean())
+    return min(1., float(np.interp(seen, scale, np.arange(len(scale)) / len(y))))
+
+
+# %% [markdown]
+# **Fidelity.** The expectation against 200 draws, in one dimension; and clipped coverage falls in a straight line as junk replaces perfect samples.
+
+# %%
+g = torch.Generator().manual_seed(1)
+seen = []
+for _ in range(200):
+    x, y = torch.rand(40, 1, generator=g).double(), torch.rand(25, 1, generator=g).double()
+    radius = nearest_k(x, x, 6)[0][:, 5:]
+    seen.append(((x - y.T).abs() < radius).double().sum(1).clamp(max=5).mean().item() / 5)
+assert abs(np.mean(seen) - expected_coverage(40, 25)[25]) < 4 * np.std(seen) / 200 ** .5
+np.mean(seen), expected_coverage(40, 25)[25]
+
+# %%
+rows = {}
+for junk in (0, .1, .2, .4):
+    spoilt = many.clone()
+    spoilt[:round(junk * 2000)] += 1000
+    rows[junk] = density_coverage(real, spoilt).coverage, clipped_coverage(real, spoilt)
+    assert abs(rows[junk][1] - (1 - junk)) < .06
+print("\n".join(f"junk {k:3.0%}: coverage {c:.3f}, clipped coverage {d:.3f}"
+                for k, (c, d) in rows.items()))
+
+# %% [markdown]
+# ## One yardstick for both
+# Both generators are measured with the same balls around the same real examples, and with the same number of samples. The measures:
+
+# %%
+#| export
+COMPARED = {  # name: (whether more is better, what is said of the better one)
+    "Fréchet distance": (False, "is nearer in mean and covariance"),
+    "precision": (True, "looks more real"), "density": (True, "looks more real"),
+    "clipped density": (True, "looks more real"), "recall": (True, "covers more"),
+    "coverage": (True, "covers more"), "clipped coverage": (True, "covers more"),
+    "lost": (False, "covers more"), "junk": (False, "makes less junk"),
+}
+SHARES = {"precision", "recall", "coverage", "lost", "junk"}  # differ by 1 at most
+SIZED = {"Fréchet distance", "recall", "coverage", "clipped coverage", "lost"}  # depend on n
+PRECISION_K, COVERAGE_K, LOST_K = 3, 5, 10  # neighbours that a ball reaches to
+
+
+# %% [markdown]
+# *Lost* is the share of real examples with no sample among what would be ten real neighbours. *Junk* is the share of samples that are farther from real data than 99 % of real examples are from each other. Precision and recall have $k=3$, density and coverage $k=5$, as in 4.1. Clipped density and coverage are not cut at 1 here: a difference of cut numbers is hard to read.
+#
+# We will measure many times, on halves and with shuffled labels. So distances are taken once. Each row gets a sorted list of its nearest others; in a half, the $k$-th that is left is looked up in the list.
+
+# %%
+#| export
+DEPTH = 32  # neighbours in a list: in a half, about 16 of them are left
+
+
+# %% [markdown]
+# Squared distances by differences:
+
+# %%
+#| export
+def _squares(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
+    "Squared distances of each row of x to some rows of y; a copy is at 0 exactly."
+    rows = torch.arange(len(x)).repeat_interleave(index.shape[1])
+    return exact_squared_distances(x, y, rows, index.flatten()).view(index.shape).numpy()
+
+
+# %% [markdown]
+# The sorted lists. A row is not its own neighbour, even where it has copies.
+
+# %%
+#| export
+def _nearest_others(x: Tensor, depth: int) -> tuple[np.ndarray, np.ndarray]:
+    "Squared distances and indices of the nearest other rows of each row, nearest first."
+    index = nearest_k(x, x, min(depth + 1, len(x)))[1]
+    itself = index == torch.arange(len(x))[:, None]
+    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
+    index = index[~itself].view(len(x), -1)
+    return _squares(x, x, index), index.numpy()
+
+
+# %% [markdown]
+# The look-up in a half:
+
+# %%
+#| export
+def _kth_kept(square: np.ndarray, kept: np.ndarray, k: int) -> np.ndarray:
+    "The k-th of each row's list that is kept; the last one where fewer are."
+    count = kept.cumsum(1, dtype=np.int8)
+    at = np.where(count[:, -1] >= k, (count >= k).argmax(1), square.shape[1] - 1)
+    return square[np.arange(len(square)), at]
+
+
+# %%
+square, who = _nearest_others(real[:6, :1], 5)
+kept = np.ones(6, bool)
+kept[who[0, 0]] = False  # without its nearest, the next one is
+_kth_kept(square, kept[who], 1)[0] == square[0, 1]
+
+
+# %% [markdown]
+# Pairs of a real example and a sample matter if one lies within reach of the other. Most pairs do not, so only these are kept: products find candidates, and differences decide.
+
+# %%
+#| export
+def _close_pairs(x: Tensor, y: Tensor, x_reach: np.ndarray,
+                 y_reach: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Rows of x and of y within either's squared reach, and their squared distances."
+    middle, found = x.mean(0), []
+    near, far = x - middle, y - middle
+    a, b = near.square().sum(1), far.square().sum(1)
+    slack = 1e-12 * float(a.max() + b.max())
+    x_limit, y_limit = (torch.as_tensor(v) + slack for v in (x_reach, y_reach))
+    for rows in row_blocks(len(x), 512):
+        tile = torch.addmm(b[None], near[rows], far.T, alpha=-2).add_(a[rows, None])
+        close = tile <= torch.maximum(x_limit[rows, None], y_limit[None])
+        r, c = close.nonzero(as_tuple=True)
+        found.append((r + rows.start, c))
+    r, c = map(torch.cat, zip(*found))
+    return r.numpy(), c.numpy(), exact_squared_distances(x, y, r, c).numpy()
+
+
+# %% [markdown]
+# All lists and pairs of one comparison. The samples of A come first, then as many of B.
+
+# %%
+#| export
+class _Near:
+    "Real examples and the samples of A and then of B, as many of each, and who is near whom."
+    def __init__(self, real: Tensor, made: Tensor):
+        self.real, self.made, self.n = real, made, len(made) // 2
+        self.is_a = np.arange(len(made)) < self.n
+        self.real_square, self.real_who = _nearest_others(real, DEPTH)
+        self.pool_square, self.pool_who = _nearest_others(made, DEPTH // 2)  # A and B together
+        parts = [_nearest_others(part, DEPTH // 2) for part in made.split(self.n)]
+        self.own_square = np.concatenate([square for square, _ in parts])
+        self.own_who = np.concatenate([who + i * self.n for i, (_, who) in enumerate(parts)])
+        index = nearest_k(made, real, min(DEPTH // 2, len(real)))[1]
+        self.first_square, self.first_who = _squares(made, real, index), index.numpy()
+        reach = np.maximum(self.pool_square[:, -1], self.own_square[:, -1])
+        self.r, self.s, self.square = _close_pairs(real, made, self.real_square[:, -1], reach)
+
+
+# %% [markdown]
+# The balls around those real examples that are kept:
+
+# %%
+#| export
+@patch
+def limits(self: _Near, real: np.ndarray) -> dict[str, np.ndarray]:
+    "Squared radii of the balls around real examples, when some of these are kept."
+    kept = real[self.real_who]
+    found = {name: _kth_kept(self.real_square, kept, k) for name, k in (
+        ("first", 1), ("precision", PRECISION_K), ("coverage", COVERAGE_K), ("lost", LOST_K))}
+    middle = float(np.median(found["coverage"][real]))
+    return found | {"clipped": np.minimum(found["coverage"], middle)}
+
+
+# %% [markdown]
+# Four measures are means over samples:
+
+# %%
+#| export
+@patch
+def of_samples(self: _Near, limits: dict[str, np.ndarray], real: np.ndarray,
+               used: np.ndarray) -> dict[str, np.ndarray]:
+    "One value per sample of each measure that is a mean over samples."
+    counts = {name: np.bincount(self.s[used & (self.square <= limits[name][self.r])],
+                                minlength=len(self.made))
+              for name in ("precision", "coverage", "clipped")}
+    among = self.real_square <= limits["clipped"][:, None]
+    among &= real[:, None] & real[self.real_who]
+    held = np.bincount(self.real_who[among], minlength=len(real))[real]
+    perfect = max(float(np.minimum(held / COVERAGE_K, 1).mean()), 1e-12)
+    far = np.quantile(limits["first"][real], .99)
+    first = _kth_kept(self.first_square, real[self.first_who], 1)
+    return {"precision": (counts["precision"] > 0).astype(float),
+            "density": counts["coverage"] / COVERAGE_K,
+            "clipped density": np.minimum(counts["clipped"] / COVERAGE_K, 1) / perfect,
+            "junk": (first > far).astype(float)}
+
+
+# %% [markdown]
+# Three are means over real examples, of how many samples each ball holds:
+
+# %%
+#| export
+@patch
+def balls(self: _Near, limits: dict[str, np.ndarray], used: np.ndarray) -> dict[str, Any]:
+    "Which real example's ball holds which sample, as sparse matrices."
+    from scipy.sparse import csr_matrix
+    inside = {"coverage": self.square <= limits["coverage"][self.r],
+              "clipped coverage": self.square < limits["coverage"][self.r],
+              "lost": self.square <= limits["lost"][self.r]}
+    found = {}
+    for name, pairs in inside.items():
+        pairs = pairs & used  # pairs are in the order of real examples
+        ends = np.concatenate([[0], np.bincount(self.r[pairs], minlength=len(self.real)).cumsum()])
+        ones = np.ones(ends[-1], np.float32)
+        found[name] = csr_matrix((ones, self.s[pairs], ends), (len(self.real), len(self.made)))
+    return found
+
+
+# %% [markdown]
+# Counts become measures. The same function serves one column of counts, or one for each shuffle.
+
+# %%
+#| export
+def _of_balls(counts: dict[str, np.ndarray], real: int, made: int) -> dict[str, np.ndarray]:
+    "Coverage, clipped coverage and lost from counts of samples per ball, `(real, columns)`."
+    scale = expected_coverage(real, made, COVERAGE_K)
+    seen = np.minimum(counts["clipped coverage"], COVERAGE_K).mean(0, dtype=np.float64)
+    mapped = np.interp(seen / COVERAGE_K, scale, np.arange(len(scale)) / made)
+    return {"coverage": (counts["coverage"] > 0).mean(0), "clipped coverage": mapped,
+            "lost": (counts["lost"] == 0).mean(0)}
+
+
+# %% [markdown]
+# `values` takes all measures for both sides, on all rows or on some of them.
+
+# %%
+#| export
+@patch
+def values(self: _Near, real: np.ndarray | None = None,  # which rows are kept; None: all
+           made: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    "Each measure of A and of B."
+    real = np.ones(len(self.real), bool) if real is None else real
+    made = np.ones(len(self.made), bool) if made is None else made
+    used, limits = real[self.r] & made[self.s], self.limits(real)
+    of_samples, balls = self.of_samples(limits, real, used), self.balls(limits, used)
+    radius = _kth_kept(self.own_square, made[self.own_who], PRECISION_K)
+    held, sides = used & (self.square <= radius[self.s]), []
+    for side in (self.is_a, ~self.is_a):
+        mine, reached = side & made, np.zeros(len(real), bool)
+        reached[self.r[held & side[self.s]]] = True
+        counts = {name: (ball @ mine.astype(np.float32))[real, None]
+                  for name, ball in balls.items()}
+        found = _of_balls(counts, int(real.sum()), int(mine.sum()))
+        sides.append({name: x[mine].mean() for name, x in of_samples.items()}
+                     | {name: x[0] for name, x in found.items()}
+                     | {"recall": reached[real].mean(), "Fréchet distance": frechet_distance(
+                         self.real[torch.as_tensor(real)], self.made[torch.as_tensor(mine)])})
+    return {name: np.array([side[name] for side in sides]) for name in COMPARED}
+
+
+# %% [markdown]
+# **Fidelity.** The same values as the functions that measure one generator:
+
+# %%
+real, a, b = bags(0)
+near = _Near(real, torch.cat([a, b]))
+one, five = precision_recall(real, b), density_coverage(real, b)
+alone = {"Fréchet distance": frechet_distance(real, b), "precision": one.precision,
+         "recall": one.recall, "density": five.density, "coverage": five.coverage}
+assert all(abs(near.values()[name][1] - value) < 1e-7 for name, value in alone.items())
+
+# %%
+both = near.values()
+assert math.isclose(min(1, both["clipped coverage"][1]), clipped_coverage(real, b))
+assert math.isclose(min(1, both["clipped density"][1]), clipped_density(real, b))
+{name: value.round(4).tolist() for name, value in both.items()}
+
+# %% [markdown]
+# ## Could it be chance? Shuffle the labels
+# If A and B have one law, the labels "A" and "B" on the pool of samples may be shuffled, and nothing changes. For a measure $T$, with $\pi$ a random relabelling and $R$ of them tried,
+#
+# $$p=\frac{1+\#\{\pi:|T(\pi A)-T(\pi B)|\ge|T(A)-T(B)|\}}{1+R},$$
+#
+# and $p\le\alpha$ happens with a chance of at most $\alpha$. This is exact whatever the measure is: the reference is the same for both and may be anything.
+#
+# Most measures are sums over samples or counts in balls, which shuffle at the cost of a product. Recall needs new balls around the samples: among each sample's sixteen nearest of the pool, the third with the same label.
+
+# %%
+#| export
+@patch
+def recalls(self: _Near, labels: np.ndarray) -> np.ndarray:
+    "Recall of A less that of B, for columns of labels `(made, columns)`, True for A."
+    close = self.square <= self.pool_square[:, -1][self.s]
+    r, s, square, out = self.r[close], self.s[close], self.square[close], []
+    first = np.flatnonzero(np.diff(r, prepend=-1))  # of the pairs of one real example
+    for a in labels.T:
+        radius = _kth_kept(self.pool_square, a[self.pool_who] == a[:, None], PRECISION_K)
+        held, mine = square <= radius[s], a[s]
+        a_held, b_held = (int(np.logical_or.reduceat(pairs, first).sum())
+                          for pairs in (held & mine, held & ~mine))
+        out.append((a_held - b_held) / len(self.real))
+    return np.array(out)
+
+
+# %% [markdown]
+# For the Fréchet distance a new matrix root per shuffle would be slow. Let $\bar F$ be the law of the pool. The difference of the distances of A and B is, but for terms of third order, its derivative at $\bar F$ (the terms of second order cancel, since the pool lies in the middle). And the derivative is a sum over samples:
+#
+# $$\varphi(x)=2\,(\mu-\mu_R)^\top(x-\mu)+(x-\mu)^\top\Big(I-\Sigma_R^{1/2}\big(\Sigma_R^{1/2}\Sigma\,\Sigma_R^{1/2}\big)^{-1/2}\Sigma_R^{1/2}\Big)(x-\mu).$$
+
+# %%
+#| export
+def _frechet_influence(real: Tensor, made: Tensor) -> np.ndarray:
+    "By how much each sample moves the Fréchet distance of all to the real examples, times n."
+    a, b = (torch.cov(x.T).reshape(x.shape[1], -1) for x in (real, made))
+    values, vectors = torch.linalg.eigh(a)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    values, vectors = torch.linalg.eigh(root @ b @ root)
+    sure = values > 1e-10 * values.max()
+    inverse = torch.where(sure, values.clamp(min=1e-300).rsqrt(), 0.)
+    slope = torch.eye(len(a), dtype=a.dtype) - root @ (vectors * inverse @ vectors.T) @ root
+    x, shift = made - made.mean(0), made.mean(0) - real.mean(0)
+    return (2 * x @ shift + ((x @ slope) * x).sum(1)).numpy()
+
+
+# %%
+moved = torch.cat([a, 1.1 * b + .1])
+direct = frechet_distance(real, moved[:500]) - frechet_distance(real, moved[500:])
+phi = _frechet_influence(real, moved)
+assert abs(phi[:500].mean() - phi[500:].mean() - direct) < .03 * abs(direct)
+direct, phi[:500].mean() - phi[500:].mean()
+
+
+# %% [markdown]
+# All measures under shuffled labels, a hundred shuffles at a time. The true labels come first.
+
+# %%
+#| export
+@patch
+def shuffled(self: _Near, rounds: int,
+             generator: torch.Generator) -> Iterator[dict[str, np.ndarray]]:
+    "A less B in each measure, in parts: first the true labels, then shuffled ones."
+    every, pairs = np.ones(len(self.real), bool), np.ones(len(self.r), bool)
+    limits, labels = self.limits(every), torch.as_tensor(self.is_a)
+    of_samples, balls = self.of_samples(limits, every, pairs), self.balls(limits, pairs)
+    of_samples["Fréchet distance"] = _frechet_influence(self.real, self.made)
+    total = {name: np.asarray(ball.sum(1)) for name, ball in balls.items()}
+    for part in row_blocks(rounds + 1, 100):
+        orders = [torch.randperm(len(labels), generator=generator) if i else
+                  torch.arange(len(labels)) for i in range(part.start, part.stop)]
+        a = torch.stack([labels[order] for order in orders], 1).numpy()
+        mine = {name: ball @ a.astype(np.float32) for name, ball in balls.items()}
+        others = {name: total[name] - count for name, count in mine.items()}
+        sides = [_of_balls(counts, len(every), self.n) for counts in (mine, others)]
+        found = {name: x @ (2. * a - 1) / self.n for name, x in of_samples.items()}
+        found |= {name: sides[0][name] - sides[1][name] for name in sides[0]}
+        yield found | {"recall": self.recalls(a)}
+
+
+# %% [markdown]
+# Then the p-values are counts.
+
+# %%
+#| export
+@patch
+def p_values(self: _Near, rounds: int, generator: torch.Generator) -> dict[str, float]:
+    "The exact chance of so large a difference, had A and B one law."
+    reached, seen = dict.fromkeys(COMPARED, 0), {}
+    for part in self.shuffled(rounds, generator):
+        seen = seen or {name: abs(x[0]) - 1e-12 for name, x in part.items()}
+        for name, x in part.items():
+            reached[name] += int((np.abs(x) >= seen[name]).sum())
+    return {name: count / (rounds + 1) for name, count in reached.items()}
+
+
+# %%
+g = torch.Generator().manual_seed(0)
+{name: round(p, 3) for name, p in near.p_values(steps(999, fast=99), g).items()}
+
+# %% [markdown]
+# **Fidelity.** With four samples the labels have six arrangements. All six by hand, against the function with many shuffles, for precision:
+
+# %%
+few = _Near(real, torch.cat([a[:2], a[2:4] + .15]))
+every_real, every_pair = np.ones(500, bool), np.ones(len(few.r), bool)
+worth = few.of_samples(few.limits(every_real), every_real, every_pair)
+splits = [sum(worth["precision"][list(pair)]) for pair in combinations(range(4), 2)]
+every = [abs(2 * part - worth["precision"].sum()) for part in splits]
+exact = np.mean([value >= every[0] - 1e-12 for value in every])
+found = few.p_values(1999, g)["precision"]
+assert abs(found - exact) < .05
+exact, found
+
+# %% [markdown]
+# ## How large may the difference be? Split in halves
+# A p-value does not say how large a difference is. An interval needs the spread of the difference over new draws of everything: of A, of B and of the real examples. The usual ways fail here. The bootstrap repeats examples, and a repeated example is its own neighbour. The jackknife leaves some out, but the radius of a ball jumps when a neighbour goes, so its spread comes out twice too large (we tried: recall .036 instead of .019).
+#
+# Split the real examples, A and B into two halves each. The two halves are two independent experiments of half the size, and their differences $D_1,D_2$ have
+#
+# $$\operatorname{Var}(D)\approx\tfrac12\operatorname{Var}(D_1)=\tfrac14\,\mathrm E(D_1-D_2)^2 .$$
+#
+# Twenty random splits are averaged. Nothing is repeated and nothing has to be smooth; only the variance must fall as $1/n$. For a mean, the average over all splits is the well-known $s^2/n$.
+
+# %%
+#| export
+SPLITS = 20
+HALF_WIDTH = 2.228  # Student's t for 95 % with the ten degrees of freedom that splits are worth
+
+
+# %% [markdown]
+# A random half:
+
+# %%
+#| export
+def _half(n: int, generator: torch.Generator) -> np.ndarray:
+    "Half of n rows, at random, `(n,)` bool."
+    return (torch.randperm(n, generator=generator) < n // 2).numpy()
+
+
+# %% [markdown]
+# Where a share is 0 in every half, such as *lost*, the spread would be 0 as well. One example more or less is the least error that is stated.
+
+# %%
+#| export
+@patch
+def errors(self: _Near, generator: torch.Generator) -> dict[str, float]:
+    "Standard errors of B less A in each measure, by splits of everything in halves."
+    square = dict.fromkeys(COMPARED, 0.)
+    for _ in range(SPLITS):
+        real = _half(len(self.real), generator)
+        made = np.concatenate([_half(self.n, generator) for _ in range(2)])
+        one, two = self.values(real, made), self.values(~real, ~made)
+        for name in square:
+            square[name] += float(np.diff(one[name] - two[name])[0] ** 2) / 4 / SPLITS
+    least = 1 / min(self.n, len(self.real))  # where a share is 0 in every half
+    return {name: max(math.sqrt(v), least * (name in SHARES)) for name, v in square.items()}
+
+
+# %%
+{name: round(error, 4) for name, error in near.errors(g).items()}
+
+# %%
+x = torch.randn(8, generator=g).double()
+splits = [set(half) for half in combinations(range(8), 4)]
+gaps = [x[list(half)].mean() - x[list(set(range(8)) - half)].mean() for half in splits]
+assert math.isclose(np.mean([gap ** 2 / 4 for gap in gaps]), x.var() / 8, rel_tol=1e-12)
+
+
+# %% [markdown]
+# ## The comparison
+# One row for each measure. Nine are tested, so the p-values are adjusted by Holm's rule, as in [4.3](03_missing.ipynb).
+
+# %%
+#| export
+@dataclass(frozen=True)
+class Difference:
+    "One measure of A and of B; the difference is B less A, with a 95 % interval."
+    measure: str
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float  # of this measure alone
+    adjusted: float  # by Holm's rule over all measures
+    differs: bool
+    floor: float | None = None  # what as many unseen real examples score
+
+    @property
+    def better(self) -> int:
+        "0 if A is the better one by this measure, 1 if B."
+        return int((self.difference > 0) == COMPARED[self.measure][0])
+
+
+# %% [markdown]
+# A row as words, seen from the better generator:
+
+# %%
+#| export
+@patch
+def says(self: Difference) -> str:
+    "The measure and by how much the better one differs from the other, with the interval."
+    sign = 1 if self.better else -1
+    low, high = sorted((sign * self.low, sign * self.high))
+    return f"{self.measure} {sign * self.difference:+.3g} [{low:.3g}, {high:.3g}]"
+
+
+# %% [markdown]
+# The verdict is one sentence. Measures that say the same of the same generator stand together.
+
+# %%
+#| export
+def _verdict(rows: Iterable[Difference], names: tuple[str, ...], n: int) -> str:
+    "What differs, in one sentence."
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        if row.differs:
+            key = f"{names[row.better]} {COMPARED[row.measure][1]}"
+            said.setdefault(key, []).append(row.says())
+    if not said:
+        row = next(row for row in rows if row.measure == "recall")
+        return (f"{names[0]} and {names[1]} cannot be told apart with {n:,} samples each; the "
+                f"difference in recall is between {row.low:+.3g} and {row.high:+.3g}")
+    told = "; ".join(f"{key}: {', '.join(parts)}" for key, parts in said.items())
+    rest = sum(not row.differs for row in rows)
+    return told + f"; nothing else can be told apart with {n:,} samples each" * bool(rest)
+
+
+# %% [markdown]
+# The whole comparison:
+
+# %%
+#| export
+@dataclass(frozen=True)
+class Comparison:
+    "Two generators side by side."
+    names: tuple[str, ...]
+    rows: list[Difference]
+    sizes: dict[str, int]
+    space: str  # what distances are taken in
+    level: float  # chance of any false difference
+    notes: list[str]
+
+    @property
+    def verdict(self) -> str:
+        "One plain sentence."
+        return _verdict(self.rows, self.names, self.sizes["samples"])
+
+    @property
+    def status(self) -> int:
+        "0 if nothing can be told apart, else 1; the exit status of `modelab compare`."
+        return int(any(row.differs for row in self.rows))
+
+    def __getitem__(self, measure: str) -> Difference:
+        return {row.measure: row for row in self.rows}[measure]
+
+
+# %% [markdown]
+# A table of texts, from which both a printed table and a page are made.
+
+# %%
+#| export
+@patch
+def cells(self: Comparison) -> list[list[str]]:
+    "The table as texts, its head first."
+    number = lambda v: "" if v is None else f"{v:.3f}"
+    a, b = self.names
+    head = ["", a, b, f"{b} − {a}", "95 % interval", "p", "unseen"]
+    return [head] + [[row.measure + " *" * row.differs, number(row.a), number(row.b),
+                      f"{row.difference:+.3f}", f"[{row.low:+.3f}, {row.high:+.3f}]",
+                      f"{row.adjusted:.3g}", number(row.floor)] for row in self.rows]
+
+
+# %% [markdown]
+# Printed:
+
+# %%
+#| export
+def _text_table(cells: list[list[str]]) -> str:
+    "A table with columns of equal width."
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return "\n".join("  ".join(text.ljust(w) for text, w in zip(row, widths)).rstrip()
+                     for row in cells)
+
+
+# %% [markdown]
+# And as HTML, where names come from users, so everything is escaped.
+
+# %%
+#| export
+def _html_table(cells: list[list[str]], lines: Iterable[str]) -> str:
+    "Sentences and a table as HTML; all texts are escaped."
+    said = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    rows = ("".join(f"<{tag}>{escape(text)}</{tag}>" for text in row)
+            for tag, row in zip(["th", *["td"] * len(cells)], cells))
+    return f"<div>{said}<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>"
+
+
+# %% [markdown]
+# A comparison shows its verdict first.
+
+# %%
+#| export
+@patch
+def __repr__(self: Comparison) -> str:
+    return "\n".join([self.verdict, _text_table(self.cells()), *self.notes])
+
+
+# %% [markdown]
+# In a notebook it is a table.
+
+# %%
+#| export
+@patch
+def _repr_html_(self: Comparison) -> str:
+    "The same for a notebook and for a page."
+    return _html_table(self.cells(), [self.verdict, *self.notes])
+
+
+# %% [markdown]
+# For programs:
+
+# %%
+#| export
+@patch
+def to_json(self: Comparison) -> dict[str, Any]:
+    "Everything as plain JSON."
+    return {"verdict": self.verdict, "status": self.status, **asdict(self)}
+
+
+# %% [markdown]
+# Distances are taken between features: by a function of yours, or between the values. In more than 64 dimensions the values are cut to 64 principal directions of the reference.
+
+# %%
+#| export
+def _feature_map(features: Callable | None, reference: Tensor) -> tuple[str, Callable]:
+    "The name of a space, and a map of examples to its rows in float64."
+    if features is not None:
+        name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
+        return str(name), lambda x: flat_rows(check_batch("features", features(x)))
+    if math.prod(reference.shape[1:]) <= 64:
+        return "the values themselves", flat_rows
+    from sklearn.decomposition import PCA
+    rows = flat_rows(reference).numpy()
+    pca = PCA(min(64, len(rows) - 1), svd_solver="randomized", random_state=0).fit(rows)
+    return (f"{pca.n_components_} principal directions of the reference",
+            lambda x: torch.as_tensor(pca.transform(flat_rows(x).numpy())))
+
+
+# %% [markdown]
+# Features are checked: one row for each example, all of one width, and a reference that is not one example many times.
+
+# %%
+#| export
+def _read(given: dict[str, Tensor], features: Callable | None) -> tuple[str, dict[str, Tensor]]:
+    "The name of the space, and features of all sets, checked."
+    space, read = _feature_map(features, given["reference"])
+    with torch.no_grad():
+        found = {name: read(x.cpu()) for name, x in given.items()}
+    width = found["reference"].shape[1]
+    for name, x in found.items():
+        if x.shape != (len(given[name]), width):
+            raise ValueError(f"features: expected one row of {width} numbers for each of "
+                             f"{len(given[name])} examples of {name}, got {tuple(x.shape)}")
+    if not (found["reference"] != found["reference"][:1]).any():
+        raise ValueError("reference: all examples are equal, so there are no neighbourhoods")
+    return space, found
+
+
+# %% [markdown]
+# Sizes: the larger set of samples is thinned at random to the size of the smaller one, and the result says so.
+
+# %%
+#| export
+def _thin(given: dict[str, Tensor], made: Iterable[str], most: int,
+          generator: torch.Generator) -> tuple[dict[str, Tensor], list[str]]:
+    "Sets with as many samples of each generator, at most `most` of anything; and what was done."
+    n = min(most, *(len(given[name]) for name in made))
+    kept, notes = {}, []
+    for name, x in given.items():
+        size = n if name in made else min(most, len(x))
+        if name == "holdout":
+            size = min(n, len(x))
+        kept[name] = x[torch.randperm(len(x), generator=generator)[:size].sort().values]
+        if size < len(x) and name != "holdout":
+            notes.append(f"{name}: {size:,} of {len(x):,} examples were used, drawn at random"
+                         + ", so that all generators have as many" * (name in made) + ".")
+    return kept, notes
+
+
+# %% [markdown]
+# Held-out data, real examples that no generator saw, is no part of the test. It says what a perfect generator would score. A generator that scores *better* than unseen data has copied: see [4.2](02_audit.ipynb).
+
+# %%
+#| export
+def _floors(sets: dict[str, Tensor], n: int) -> dict[str, float | None]:
+    "What as many held-out examples score; None where there are too few for a measure."
+    if "holdout" not in sets:
+        return dict.fromkeys(COMPARED)
+    unseen = sets["holdout"]
+    found = _Near(sets["reference"], torch.cat([unseen, unseen])).values()
+    return {name: float(v[0]) if len(unseen) == n or name not in SIZED else None
+            for name, v in found.items()}
+
+
+# %% [markdown]
+# Values, errors and p-values make the rows.
+
+# %%
+#| export
+def _differences(near: _Near, rounds: int, level: float, floors: dict[str, float | None],
+                 generator: torch.Generator) -> list[Difference]:
+    "All rows of a comparison."
+    values, errors = near.values(), near.errors(generator)
+    p = near.p_values(rounds, generator)
+    adjusted = dict(zip(COMPARED, holm_adjusted([p[name] for name in COMPARED])))
+    rows = []
+    for name in COMPARED:
+        a, b = map(float, values[name])
+        half, most = HALF_WIDTH * errors[name], 1. if name in SHARES else math.inf
+        low, high = max(-most, b - a - half), min(most, b - a + half)
+        rows.append(Difference(name, a, b, b - a, low, high, p[name], adjusted[name],
+                               adjusted[name] <= level, floors[name]))
+    return rows
+
+
+# %% [markdown]
+# The whole in one call:
+
+# %%
+#| export
+@checked
+def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A makes
+            b: Annotated[Tensor, Samples("b *event", 40)],
+            reference: Annotated[Tensor, Samples("reference *event", 40)],  # real examples
+            holdout: Annotated[Tensor, Samples("holdout *event", 40)] | None = None,  # real, unseen
+            *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
+            names: Annotated[tuple, Texts()] | None = None,  # of the generators; None: A and B
+            level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false difference
+            most: Annotated[int, Whole(40)] = 5000,  # of each set; thinned at random
+            rounds: Annotated[int, Whole(19)] = 999,  # shuffles; the least p is 1 / (rounds + 1)
+            generator: torch.Generator | None = None) -> Comparison:
+    """Which of two generators is better, by nine measures, each with an interval and an exact p.
+
+    >>> real, a, b = torch.randn(3, 200, 2, generator=torch.Generator().manual_seed(0))
+    >>> compare(a, b, real, rounds=99).status, compare(a, b[b[:, 0] < 0], real, rounds=999).status
+    (0, 1)
+    """
+    names, made = _two_names(names), {"a": a, "b": b}
+    given = made | {"reference": reference} | ({} if holdout is None else {"holdout": holdout})
+    generator = generator_or_default(generator)
+    return _compare(given, names, features, level, most, rounds, generator)
+
+
+# %% [markdown]
+# Two generators need two names.
+
+# %%
+#| export
+def _two_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
+    "The names of two generators, checked."
+    names = names or ("A", "B")
+    if len(set(names)) != 2 or len(names) != 2:
+        raise ValueError(f"names: expected two different names, got {names!r:.80}")
+    return names
+
+
+# %% [markdown]
+# The steps in order:
+
+# %%
+#| export
+def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callable | None,
+             level: float, most: int, rounds: int, generator: torch.Generator) -> Comparison:
+    "Thin the sets, take features, measure."
+    kept, notes = _thin(given, ("a", "b"), most, generator)
+    space, sets = _read(kept, features)
+    n = len(sets["a"])
+    near = _Near(sets["reference"], torch.cat([sets["a"], sets["b"]]))
+    rows = _differences(near, rounds, level, _floors(sets, n), generator)
+    sizes = {"samples": n} | {k: len(x) for k, x in sets.items() if k not in ("a", "b")}
+    shown = dict(zip("ab", names))
+    notes = [shown.get(note[0], note[0]) + note[1:] if note[1] == ":" else note for note in notes]
+    return Comparison(names, rows, sizes, space, level, notes)
+
+
+# %%
+real, a, b = bags(0, 1000)
+unseen = law.sample(1000, generator=torch.Generator().manual_seed(99)).double()
+perfect = compare(a, b, real, unseen, rounds=steps(999, fast=99))
+perfect
+
+# %%
+assert perfect.status == 0
+
+# %% [markdown]
+# Now B loses one of 25 modes, and then B makes 2 % junk instead:
+
+# %%
+lossy = mixture(law.centers[1:], .05).sample(1000, generator=g).double()
+lost = compare(a, lossy, real, unseen, rounds=steps(999, fast=199))
+lost.verdict
+
+# %%
+junk = b.clone()
+junk[:20] = 10 * torch.rand(20, 2, generator=g).double() - 5
+junky = compare(a, junk, real, rounds=steps(999, fast=199))
+assert lost["recall"].better == 0 == lost["coverage"].better
+junky.verdict
+
+# %% [markdown]
+# Sizes do not decide. B gets 500 samples and A 1,000; the same law:
+
+# %%
+unequal = compare(a, b[:500], real, rounds=99)
+assert unequal.sizes["samples"] == 500
+unequal.notes
+
+
+# %% [markdown]
+# ## Three and more
+# With several generators there are many pairs. In each column the p-values of all pairs are adjusted together by Holm's rule. The table marks with letters what cannot be told apart: two generators that share a letter are not different for sure. The groups of a letter are the largest sets without any sure difference.
+
+# %%
+#| export
+def _letters(order: list[str], differs: set[frozenset[str]]) -> dict[str, str]:
+    "Letters of each name, best first: names that share one cannot be told apart."
+    sets = [frozenset(order)]
+    for pair in differs:
+        split = [part - {name} for part in sets if pair <= part for name in pair]
+        sets = [part for part in sets if not pair <= part] + split
+        sets = list(dict.fromkeys(s for s in sets if not any(s < other for other in sets)))
+    sets.sort(key=lambda part: sorted(order.index(name) for name in part))
+    return {name: "".join(chr(97 + i % 26) for i, part in enumerate(sets) if name in part)
+            for name in order}
+
+
+# %%
+marks = _letters(["best", "middle", "worst"], {frozenset(["best", "worst"])})
+assert marks == {"best": "a", "middle": "ab", "worst": "b"}
+marks
+
+
+# %% [markdown]
+# The result keeps every pair, with its intervals.
+
+# %%
+#| export
+@dataclass(frozen=True)
+class Comparisons:
+    "Several generators side by side, and every pair of them."
+    names: tuple[str, ...]
+    values: dict[str, dict[str, float]]  # by measure and name
+    letters: dict[str, dict[str, str]]  # who shares a letter cannot be told apart
+    pairs: list[Comparison]  # p-values adjusted over all pairs of one measure
+    floors: dict[str, float | None]
+    notes: list[str]
+
+    @property
+    def status(self) -> int:
+        "0 if nothing can be told apart, else 1."
+        return int(any(pair.status for pair in self.pairs))
+
+
+# %% [markdown]
+# The sentence names those that share a letter with the best.
+
+# %%
+#| export
+@patch(as_prop=True)
+def verdict(self: Comparisons) -> str:
+    "Who leads by which measure, in one sentence."
+    said = []
+    for measure in ("recall", "precision", "Fréchet distance"):
+        letters, best = self.letters[measure], _ranked(self.values[measure], measure)[0]
+        leading = [name for name in self.names if set(letters[name]) & set(letters[best])]
+        if len(leading) < len(self.names):
+            said.append(f"{measure}: {', '.join(leading)} before the others")
+    n = self.pairs[0].sizes["samples"]
+    return "; ".join(said) or ("by recall, precision and Fréchet distance nobody is before the "
+                               f"others with {n:,} samples each")
+
+
+# %% [markdown]
+# Ranks by a measure:
+
+# %%
+#| export
+def _ranked(values: Mapping[str, float], measure: str) -> list[str]:
+    "Names by a measure, the best first."
+    return sorted(values, key=values.get, reverse=COMPARED[measure][0])
+
+
+# %% [markdown]
+# Its table has a row for each generator.
+
+# %%
+#| export
+@patch
+def cells(self: Comparisons) -> list[list[str]]:
+    "The table as texts, its head first: a row for each generator."
+    rows = [["", *COMPARED]]
+    for name in self.names:
+        rows.append([name] + [f"{self.values[m][name]:.3f} {self.letters[m][name]}"
+                              for m in COMPARED])
+    if any(v is not None for v in self.floors.values()):
+        rows.append(["unseen data"] + ["" if self.floors[m] is None else f"{self.floors[m]:.3f}"
+                                       for m in COMPARED])
+    return rows
+
+
+# %% [markdown]
+# What the letters mean is said under each table.
+
+# %%
+#| export
+LETTERS_SAY = "In one column, generators that share a letter cannot be told apart."
+
+
+# %% [markdown]
+# Printed:
+
+# %%
+#| export
+@patch
+def __repr__(self: Comparisons) -> str:
+    return "\n".join([self.verdict, _text_table(self.cells()), LETTERS_SAY, *self.notes])
+
+
+# %% [markdown]
+# In a notebook:
+
+# %%
+#| export
+@patch
+def _repr_html_(self: Comparisons) -> str:
+    "The same for a notebook and for a page."
+    return _html_table(self.cells(), [self.verdict, LETTERS_SAY, *self.notes])
+
+
+# %% [markdown]
+# For programs:
+
+# %%
+#| export
+@patch
+def to_json(self: Comparisons) -> dict[str, Any]:
+    "Everything as plain JSON."
+    kept = {key: value for key, value in self.__dict__.items() if key != "pairs"}
+    return {"verdict": self.verdict, "status": self.status, **kept,
+            "pairs": [pair.to_json() for pair in self.pairs]}
+
+
+# %% [markdown]
+# After all pairs are measured, each measure's p-values are adjusted over the pairs.
+
+# %%
+#| export
+def _adjust_over_pairs(pairs: list[Comparison], level: float) -> list[Comparison]:
+    "The same comparisons, with p-values adjusted over the pairs, one measure at a time."
+    tables = [{row.measure: row for row in pair.rows} for pair in pairs]
+    for name in COMPARED:
+        for table, p in zip(tables, holm_adjusted([table[name].p for table in tables])):
+            table[name] = replace(table[name], adjusted=p, differs=p <= level)
+    return [replace(pair, rows=list(table.values())) for pair, table in zip(pairs, tables)]
+
+
+# %% [markdown]
+# Values and letters are gathered from the pairs.
+
+# %%
+#| export
+def _gather(names: tuple[str, ...], pairs: list[Comparison], floors: dict[str, float | None],
+            notes: list[str]) -> Comparisons:
+    "Values and letters of all generators."
+    values = {measure: {} for measure in COMPARED}
+    differs = {measure: set() for measure in COMPARED}
+    for pair in pairs:
+        for row in pair.rows:
+            values[row.measure] |= dict(zip(pair.names, (row.a, row.b)))
+            if row.differs:
+                differs[row.measure].add(frozenset(pair.names))
+    letters = {measure: _letters(_ranked(v, measure), differs[measure])
+               for measure, v in values.items()}
+    return Comparisons(names, values, letters, pairs, floors, notes)
+
+
+# %% [markdown]
+# More pairs need more shuffles: the least p that a number of shuffles can show must be small enough for Holm's rule.
+
+# %%
+#| export
+def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators, two or more
+                reference: Tensor, holdout: Tensor | None = None,  # as for `compare`
+                *, features: Callable | None = None, level: float = .05, most: int = 5000,
+                rounds: int = 999, generator: torch.Generator | None = None) -> Comparisons:
+    "Several generators: a table that says which differences are sure, and every pair."
+    given, names = _check_all(samples, reference, holdout, most)
+    pairs = list(combinations(names, 2))
+    rounds = max(rounds, math.ceil(2 * len(pairs) / level))
+    generator = generator_or_default(generator)
+    kept, notes = _thin(given, names, most, generator)
+    space, sets = _read(kept, features)
+    floors, found = _floors(sets, len(sets[names[0]])), []
+    sizes = {"samples": len(sets[names[0]]), "reference": len(sets["reference"])}
+    for pair in pairs:
+        near = _Near(sets["reference"], torch.cat([sets[name] for name in pair]))
+        rows = _differences(near, rounds, level, floors, generator)
+        found.append(Comparison(pair, rows, sizes, space, level, []))
+    return _gather(names, _adjust_over_pairs(found, level), floors, notes)
+
+
+# %% [markdown]
+# The sets come in a mapping, so they are checked one by one.
+
+# %%
+#| export
+def _check_all(samples: Any, reference: Any, holdout: Any,
+               most: int) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    "All sets by name, checked."
+    if not isinstance(samples, Mapping) or len(samples) < 2:
+        raise TypeError("samples: expected a mapping from two or more names to samples, "
+                        f"got {samples!r:.60}")
+    if taken := {"reference", "holdout"} & set(samples):
+        raise ValueError(f"samples: a generator cannot be named {taken.pop()!r}")
+    check_int("most", most, 40)
+    given = {str(name): x for name, x in samples.items()} | {"reference": reference}
+    given |= {} if holdout is None else {"holdout": holdout}
+    given = {name: check_batch(name, x, least=40) for name, x in given.items()}
+    for name, x in given.items():
+        if x.shape[1:] != given["reference"].shape[1:]:
+            raise ValueError(f"{name}: expected examples of shape "
+                             f"{tuple(given['reference'].shape[1:])} as in reference, "
+                             f"got {tuple(x.shape[1:])}")
+    return given, tuple(str(name) for name in samples)
+
+
+# %%
+third = law.sample(1000, generator=g).double() * 1.02
+table = compare_all({"100k": lossy[:600], "200k": a[:600], "300k": b[:600]}, real[:600],
+                    rounds=steps(999, fast=99))
+table
+
+# %% [markdown]
+# ## How many samples are needed?
+# "No sign of a difference" may only mean that there were too few samples. How small a loss would have been seen? Take a group that holds the share $q$ of the data, and ask for the simplest sign of its loss: of $m$ unseen real examples $Y$ lie in it, and of $n$ samples none. If the generator were perfect, all places for the $Y$ members among the $n+m$ examples would be equally likely:
+#
+# $$p=\binom{m}{Y}\Big/\binom{n+m}{Y}\;\approx\;\Big(\frac{m}{n+m}\Big)^{Y},\qquad Y\sim\text{Binomial}(m,q).$$
+#
+# With as many unseen examples as samples, $p\approx2^{-Y}$, so five members are enough at the level .05. With $K$ groups under test, the level is divided by $K$.
+# The chance that the loss is seen, the **power**, is a sum over the binomial law. If a share $\ell$ of the group is *left*, the count in the samples is binomial, too, and the test is Fisher's.
+
+# %%
+#| export evaluation.power
+def _most_that_alarms(in_holdout: np.ndarray, n: int, holdout: int, level: float,
+                      most: int) -> np.ndarray:  # the largest count to try
+    "For each count in held-out data the largest count in samples with p ≤ level, -1: none."
+    from scipy.stats import hypergeom
+    low, high = np.full(len(in_holdout), -1), np.full(len(in_holdout), most + 1)
+    while (high - low > 1).any():
+        middle = (low + high) // 2
+        p = hypergeom.cdf(middle, n + holdout, middle + in_holdout, n)
+        low, high = np.where(p <= level, middle, low), np.where(p <= level, high, middle)
+    return low
+
+
+# %%
+assert math.comb(100, 5) / math.comb(200, 5) <= .05 < math.comb(100, 4) / math.comb(200, 4)
+_most_that_alarms(np.array([4, 5, 20]), 100, 100, .05, 99)
+
+
+# %% [markdown]
+# For a group without any sample, p is the quotient above.
+
+# %%
+#| export evaluation.power
+def _log_p_of_none(in_holdout: np.ndarray, n: int, holdout: int) -> np.ndarray:
+    "The logarithm of p of a group with no sample, for each count in held-out data."
+    from scipy.special import gammaln
+    rest = holdout - in_holdout
+    return (gammaln(holdout + 1) - gammaln(rest + 1)
+            + gammaln(n + rest + 1) - gammaln(n + holdout + 1))
+
+
+# %%
+assert math.isclose(np.exp(_log_p_of_none(5, 100, 80)), math.comb(80, 5) / math.comb(180, 5))
+
+# %% [markdown]
+# The power sums over the count in held-out data.
+
+# %%
+#| export evaluation.power
+def _power(share: float, n: int, holdout: int, left: float, level: float) -> float:
+    "The exact chance that the test of one group alarms."
+    from scipy.stats import binom
+    low, high = (int(binom.ppf(tail, holdout, share)) for tail in (1e-9, 1 - 1e-9))
+    counts = np.arange(low, high + 1)
+    if not left:  # all or none: the test needs a certain count in held-out data
+        enough = _log_p_of_none(counts, n, holdout) <= np.log(level)
+        return float(binom.sf(counts[enough.argmax()] - 1, holdout, share)) if enough.any() else 0.
+    most = int(binom.isf(1e-9, n, left * share))
+    most = _most_that_alarms(counts, n, holdout, level, min(n, most))
+    chance = binom.pmf(counts, holdout, share) * binom.cdf(most, n, left * share)
+    return float(min(1., chance.sum()))
+
+
+# %% [markdown]
+# Arguments that are shares:
+
+# %%
+#| export evaluation.power
+_Share = Annotated[float, Real(0., 1., above=0.)]
+_Part = Annotated[float, Real(0., 1.)]
+
+
+# %% [markdown]
+# In one call:
+
+# %%
+#| export evaluation.power
+@checked
+def lost_power(share: _Share,  # of the data that the group holds
+               n: Count,  # samples
+               holdout: Count | None = None,  # unseen real examples; None: as many as samples
+               *, left: _Part = 0.,  # which part of the group's samples is still made
+               level: _Share = .05, tests: Count = 1,  # groups that are tested
+               ) -> float:
+    """The chance that the loss of a group is seen; exact.
+
+    >>> round(lost_power(.1, 100), 3)
+    0.976
+    """
+    return _power(share, n, n if holdout is None else holdout, left, level / tests)
+
+
+# %% [markdown]
+# `samples_needed` turns this round: it looks for the number of samples.
+
+# %%
+#| export evaluation.power
+def _first(enough: Callable[[int], bool], most: int) -> int | None:
+    "The smallest whole number that is enough, by doubling and halving; None up to `most`."
+    high = 1
+    while not enough(high):
+        high *= 2
+        if high > most:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+# %% [markdown]
+# The smallest number is returned, and an error says so if no number is enough.
+
+# %%
+#| export evaluation.power
+@checked
+def samples_needed(share: _Share,  # of the data that the lost group holds
+                   power: Annotated[float, Real(0., 1., above=0.)] = .95,  # chance to see it
+                   *, holdout: Count | None = None,  # unseen real examples; None: as many
+                   left: _Part = 0., level: _Share = .05, tests: Count = 1) -> int:
+    """How many samples it takes to see that a group of this share was lost.
+
+    >>> samples_needed(.01)
+    913
+    """
+    def enough(n: int) -> bool:
+        m = n if holdout is None else holdout
+        return _power(share, n, m, left, level / tests) >= power
+    found = _first(enough, 10 ** 5 if left else 10 ** 8) if left < 1 else None
+    if found is None:
+        raise ValueError(f"holdout: with {holdout:,} unseen examples no number of samples shows "
+                         f"such a loss with power {power:g}; give more of them" if holdout else
+                         f"left: the loss is too small to be seen with power {power:g}, so it "
+                         "would take more than 100,000 samples")
+    return found
+
+
+# %% [markdown]
+# And the other way round: the smallest loss that $n$ samples would have shown. This belongs beside every "no sign of".
+
+# %%
+#| export evaluation.power
+@checked
+def smallest_loss(n: Count, holdout: Count | None = None,  # None: as many as samples
+                  power: Annotated[float, Real(0., 1., above=0.)] = .95,
+                  *, left: _Part = 0., level: _Share = .05, tests: Count = 1) -> float:
+    """The smallest group, as a share of the data, whose loss would have been seen; inf: none.
+
+    >>> round(smallest_loss(1000), 4)
+    0.0091
+    """
+    m, low, high = n if holdout is None else holdout, 0., 1.
+    if _power(1., n, m, left, level / tests) < power:
+        return math.inf
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        seen = _power(middle, n, m, left, level / tests) >= power
+        low, high = (low, middle) if seen else (middle, high)
+    return high
+
+
+# %%
+for n in (100, 1000, 10_000):
+    print(f"{n:6,} samples: a group of {smallest_loss(n):.2%}, or of "
+          f"{smallest_loss(n, tests=100):.2%} if it is one of 100")
+assert lost_power(smallest_loss(1000), 1000) >= .95 > lost_power(.99 * smallest_loss(1000), 1000)
+
+# %% [markdown]
+# ### The test, for many groups
+# `lost_groups` is the test itself. You say which group each sample and each unseen example is in: the nearest cluster of the *reference*, or a class. Some groups are so small that they can reach no small p, whatever is seen. Tarone noticed that they need not be counted: the level is divided by the number of groups that could alarm at all.
+
+# %%
+#| export evaluation.power
+def _tarone(least: np.ndarray, level: float) -> int:
+    "By how many to divide the level, from the least p that each test can reach."
+    return next(k for k in range(1, len(least) + 2) if (least <= level / k).sum() <= k)
+
+
+# %% [markdown]
+# The p-values of all groups come from the hypergeometric law.
+
+# %%
+#| export evaluation.power
+@checked
+def lost_groups(samples: Annotated[Tensor, Labels("samples")],  # the group of each sample
+                holdout: Annotated[Tensor, Labels("holdout")],  # of each unseen real example
+                level: _Share = .05) -> dict[int, float]:  # chance of any false alarm
+    """Groups that samples hit too seldom, with p adjusted by Tarone's rule.
+
+    >>> unseen = torch.arange(5).repeat(40)
+    >>> list(lost_groups(unseen[unseen != 3], unseen))
+    [3]
+    """
+    from scipy.stats import hypergeom
+    n, m = len(samples), len(holdout)
+    groups = torch.cat([samples, holdout]).unique()
+    mine, total = ((x[:, None] == groups).sum(0).numpy()
+                   for x in (samples, torch.cat([samples, holdout])))
+    least = hypergeom.cdf(np.maximum(0, total - m), n + m, total, n)
+    p = _tarone(least, level) * hypergeom.cdf(mine, n + m, total, n)
+    return {int(k): float(v) for k, v in zip(groups, p) if v <= level}
+
+
+# %% [markdown]
+# **Fidelity.** 25 groups of four per cent, one of which is lost: the share of 400 draws in which it is found, beside what was computed.
+
+# %%
+def seen(n: int, lost: bool, draws: int = steps(400, fast=100)) -> tuple[float, float]:
+    "In which share of draws group 0 is found, and any other group."
+    g, weights = torch.Generator().manual_seed(n), torch.ones(25)
+    weights[0] = 0. if lost else 1.
+    found = [lost_groups(torch.multinomial(weights, n, True, generator=g),
+                         torch.randint(25, (n,), generator=g)) for _ in range(draws)]
+    return np.mean([0 in f for f in found]), np.mean([bool(set(f) - {0}) for f in found])
+
+
+# %%
+for n in (150, 250, 400):
+    simulated, expected = seen(n, True)[0], lost_power(.04, n, tests=25)
+    print(f"{n} samples: seen in {simulated:.2f}, computed {expected:.2f}")
+    assert expected - .08 < simulated  # Tarone's rule may see more
+false = seen(250, False)
+assert sum(false) < .05
+false
+
+# %% [markdown]
+# ## Under your hands: drag n, see the power
+
+# %%
+def curves(n: int):
+    "The chance to see a loss by its share, for one group and for one of 100, at this n."
+    shares = np.geomspace(.0005, .3, 24)
+    figure, ax = axes(size=(4.6, 2.6))
+    for tests, left, colour, dash in ((1, 0., REAL, "-"), (100, 0., FAKE, "--"), (1, .5, "k", ":")):
+        name = "half lost" if left else f"lost, one of {tests}" if tests > 1 else "lost"
+        power = [lost_power(s, n, tests=tests, left=left) for s in shares]
+        ax.semilogx(100 * shares, power, dash, c=colour, label=name)
+    ax.axhline(.95, c=".6", lw=1)
+    ax.set(xlabel="share of the data, %", ylabel="chance to see it", ylim=(0, 1.03),
+           title=f"{n:,} samples, {n:,} unseen examples")
+    ax.legend(loc="upper left")
+    return Picture(figure, f"With {n:,} samples a lost group of {smallest_loss(n):.2%} is seen "
+                           "with a chance of 95 %")
+
+
+# %%
+counts = [100, 200, 500, 1000, 2000, 5000, 10_000]
+film = Film([curves(n) for n in counts], [f"n = {n:,}" for n in counts])
+film
+
+# %%
+film.widget.slider.value = 5
+assert film.widget.image.value == film.frames[5].png
+film.widget.slider.value = 0
+
+# %% [markdown]
+# ## How well it is calibrated
+# The settings, 20 splits and ten degrees of freedom, were chosen on seeds of 100 and more. Then, on other seeds, from 0 up, two sound generators and several faulty ones were compared, on 25 modes in two dimensions and on MNIST digits in 64 principal directions. The benchmark `benchmarks/compare.py` recorded it.
+
+# %%
+kept = recorded("compare").get("rates", [])
+for row in kept:
+    text = ", ".join(f"{name} {value:.2f}" for name, value in row["power"].items() if value > .2)
+    print(f"{row['setting']:38} any difference {row['any']:.3f} of {row['draws']}   {text}")
+
+# %% [markdown]
+# No single measure sees all faults: a spread that is too small shows in density, a lost mode in *lost* and coverage, junk in *junk*. So read all rows.
+#
+# The sound pairs together: the claim fails if the interval of the rate lies above 5 %.
+
+# %%
+from modelab.core.statistics import wilson_interval
+
+sound = [row for row in kept if "one law" in row["setting"]]
+if sound:
+    draws = sum(row["draws"] for row in sound)
+    rate = sum(row["any"] * row["draws"] for row in sound) / draws
+    low, high = wilson_interval(rate, draws)
+    ours = f"{rate:.3f} [{low:.3f}, {high:.3f}] of {draws} comparisons"
+    made = claim("Two generators of one law are told apart in no more than 5 % of comparisons",
+                 paper="this course", ours=ours, holds=low <= .05)
+made if sound else "not recorded here"
+
+# %% [markdown]
+# How often the 95 % interval holds the true difference, which is the mean over all draws:
+
+# %%
+for row in kept:
+    covers = row["covers"]
+    print(f"{row['setting']:38} {min(covers.values()):.2f} ({min(covers, key=covers.get)}) to "
+          f"{max(covers.values()):.2f}, mean {np.mean(list(covers.values())):.3f}")
+
+# %% [markdown]
+# ## The command
+# Files in, a sentence out. The exit status is 0 if nothing can be told apart, 1 if something can, and 2 for bad input. So a script can ask whether the new checkpoint differs from the last one.
+
+# %%
+#| export evaluation.compare_command
+@register_command("compare")
+def _compare_command(parser: argparse.ArgumentParser) -> Callable:
+    """is generator A better than B? Exit status 0 cannot be told apart, 1 differ, 2 bad input
+
+    modelab compare a/ b/ --reference train/ --holdout test/ --out report.html
+    modelab compare 100k.npy 200k.npy 300k.npy --reference train.npy --features inception
+    """
+    option = parser.add_argument
+    option("samples", nargs="+", metavar="SAMPLES", help="what each generator makes: two or more "
+           "folders of pictures, .npy, .npz:name, .pt, .csv, …")
+    option("--reference", required=True, help="real examples")
+    option("--holdout", help="real examples that no generator saw: says what perfect would score")
+    option("--features", help="pixels, inception, dinov2, clip, a file, or module:function")
+    option("--level", type=float, default=.05, help="chance of any false difference (0.05)")
+    option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
+    option("--out", help="report to write, one HTML file that needs nothing else")
+    option("--json", help="report to write as JSON")
+    return _run_compare
+
+
+# %% [markdown]
+# Only as many rows are read as are used. A generator is called by the name of its file, or by its path where two names are equal.
+
+# %%
+#| export evaluation.compare_command
+def _named(paths: list[str]) -> list[str]:
+    "A short name for each path, all different."
+    if len(paths) < 2:
+        raise ValueError(f"samples: expected two or more files or folders, got {len(paths)}")
+    short = [Path(path).name or path for path in paths]
+    names = short if len(set(short)) == len(short) else list(paths)
+    if len(set(names)) < len(names):
+        raise ValueError("samples: the same file was given twice")
+    return names
+
+
+# %% [markdown]
+# Sources of unlike shapes are brought to one, as in [6.5](../6_workshop/05_readers.ipynb), and notes say what was done.
+
+# %%
+#| export evaluation.compare_command
+def _read_all(args: argparse.Namespace) -> tuple[list[torch.Tensor], list[str]]:
+    "The reference, the holdout or None, and all samples, thinned; and notes."
+    paths = [args.reference, args.holdout, *args.samples]
+    opened = [path and open_samples(path) for path in paths]
+    sources, notes = match_sources(*opened)
+    generator, found = torch.Generator().manual_seed(0), []
+    for source in sources:
+        if source is None:
+            found.append(None)
+            continue
+        rows = torch.randperm(len(source), generator=generator)[:args.most].sort().values
+        found.append(source[rows])
+        if len(source) > args.most:
+            notes.append(f"{source.path.name}: {args.most:,} of {len(source):,} examples were "
+                         "read, drawn at random.")
+    return found, notes
+
+
+# %% [markdown]
+# The page needs no other file, and it is readable in the dark and on a phone.
+
+# %%
+#| export evaluation.compare_command
+def _page(found: Comparison | Comparisons) -> bytes:
+    "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
+    style = (":root{color-scheme:light dark}body{font:16px/1.5 sans-serif;max-width:70em;"
+             "margin:2em auto;padding:0 1em}div{overflow-x:auto}td,th{padding:.2em .7em;"
+             "text-align:left;white-space:nowrap}")
+    head = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>modelab compare</title>'
+            '<meta name="viewport" content="width=device-width">')
+    return f"{head}<style>{style}</style>{found._repr_html_()}</html>".encode()
+
+
+# %% [markdown]
+# Paths of reports are checked before the work, not after it.
+
+# %%
+#| export evaluation.compare_command
+def _run_compare(args: argparse.Namespace) -> int:
+    "What `modelab compare` does; returns the exit status."
+    for option in ("out", "json"):
+        path = getattr(args, option)
+        if path and not Path(path).absolute().parent.is_dir():
+            raise ValueError(f"--{option}: there is no folder {Path(path).absolute().parent}")
+    check_int("--most", args.most, 40)
+    names = _named(args.samples)
+    features = args.features and feature_network(args.features)
+    (reference, holdout, *made), notes = _read_all(args)
+    options = dict(features=features or None, level=args.level, most=args.most)
+    if len(made) == 2:
+        found = compare(*made, reference, holdout, names=tuple(names), **options)
+    else:
+        found = compare_all(dict(zip(names, made)), reference, holdout, **options)
+    found.notes.extend(notes)
+    if args.json:
+        atomic_write(args.json, (json.dumps(found.to_json(), indent=1) + "\n").encode())
+    if args.out:
+        atomic_write(args.out, _page(found))
+    print(found)
+    return found.status
+
+
+# %%
+import tempfile
+from modelab.__main__ import main
+
+folder = tempfile.TemporaryDirectory()
+for name, x in (("old", a[:400]), ("new", 1.1 * b[:400]), ("train", real[:400])):
+    np.save(f"{folder.name}/{name}.npy", x.numpy())
+old, new, train = (f"{folder.name}/{name}.npy" for name in ("old", "new", "train"))
+status = main(["compare", old, new, "--reference", train, "--out", f"{folder.name}/page.html"])
+assert status == 1
+status
+
+# %% [markdown]
+# ## In your own code
+
+# %%
+torch.manual_seed(0)
+real, a, b = torch.randn(3, 300, 8)
+found = compare(a, .7 * b, real)
+found.status, found.verdict, samples_needed(.05)
+
+# %% [markdown]
+# ## Exercises
+# **1.** A class holds 2 % of the data. You have as many unseen real examples as samples, and this class is the only one that you test. About how many samples do you need, so that its loss is seen with a chance of 95 %? Use $p\approx2^{-Y}$ and a Poisson law before you call the function.
+
+# %%
+@exercise(accepts=[458, 455, 470], rejects=[50, 150, 250, 5000])
+def grade_size(answer):
+    "Five unseen members are needed."
+    assert abs(answer / samples_needed(.02) - 1) < .05, "P(Y ≥ 5) is to be .95, so 2 % of n is 9.15"
+
+
+# %%
+answer = ...
+grade_size(answer)
+
+# %% [markdown]
+# **2.** Make samples that beat an honest generator by Fréchet distance and are surely worse by precision. Write `made(real)`, a function of the real examples.
+
+# %%
+def normal_of(real):
+    "A normal law with the mean and the covariance of the real examples, and exactly these."
+    x = torch.randn(len(real), 2, generator=torch.Generator().manual_seed(7)).double()
+    x = (x - x.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(x.T))).T
+    return real.mean(0) + x @ torch.linalg.cholesky(torch.cov(real.T)).T
+
+
+# %%
+@exercise(accepts=[normal_of], rejects=[lambda real: real, lambda real: real + 1,
+                                        lambda real: law.sample(400).double()])
+def grade_made(answer):
+    "Nearer by mean and covariance, and off the modes."
+    real, honest = bags(3, 400, 2)
+    found = compare(honest, answer(real), real, rounds=99)
+    assert found["Fréchet distance"].better == 1, "the honest one is nearer by Fréchet distance"
+    row = found["precision"]
+    assert row.better == 0 and row.p < .05, "the honest one is not surely more precise"
+
+
+# %%
+answer = ...
+grade_made(answer)
+
+# %% [markdown]
+# ## Recap
+# - One table of two numbers says nothing: two perfect generators differ, too. A difference needs a p-value and an interval.
+# - The labels may be shuffled if both generators have one law. This is exact for every measure.
+# - Measures with nearest neighbours break the bootstrap and the jackknife. Splits in halves do not repeat and do not need smoothness.
+# - Use as many samples of each. Fréchet distance, recall and coverage depend on the number.
+# - "No difference" is only as strong as the number of samples: `smallest_loss` says what would have been seen.
+#
+# **For later.** Why do terms of second order cancel at the law of the pool? Why may the reference be anything, even the training set of A alone, and the p-value stays exact while the comparison becomes unfair? Why do small groups need no share of the level?
+#
+# **References.** M. Heusel et al., *GANs trained by a two time-scale update rule converge to a local Nash equilibrium*, NeurIPS 2017. M. F. Naeem et al., *Reliable fidelity and diversity metrics for generative models*, ICML 2020. N. Salvy, H. Talbot, B. Thirion, *Enhanced generative model evaluation with clipped density and coverage*, 2025. R. E. Tarone, *A modified Bonferroni method for discrete data*, Biometrics 1990. S. Holm, *A simple sequentially rejective multiple test procedure*, 1979.

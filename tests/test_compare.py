@@ -1,0 +1,308 @@
+"""Comparing generators: values against peers, exact p-values, intervals, bad input, sizes, the command."""
+
+import json
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+import modelab
+from modelab import compare, compare_all
+from modelab.__main__ import main
+from modelab.data.mixtures import grid, mixture
+from modelab.evaluation.balls import neighbour_radii
+from modelab.evaluation.clipped import clipped_coverage, clipped_density, expected_coverage
+from modelab.evaluation.compare import (_frechet_influence, _letters, _Near, _nearest_others, COMPARED, Comparison,
+                                        Comparisons, HALF_WIDTH)
+from modelab.evaluation.precision_recall import frechet_distance
+
+
+def bags(seed=0, n=200, count=3, width=0):
+    """Sets of one law: 25 modes, or a normal law of some width."""
+    g = torch.Generator().manual_seed(seed)
+    if width:
+        return [torch.randn(n, width, generator=g, dtype=torch.float64) for _ in range(count)]
+    return [grid().sample(n, generator=g).double() for _ in range(count)]
+
+
+# --- fidelity ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("width", [0, 3, 20])
+def test_values_are_those_of_prdc(width):
+    compute = pytest.importorskip("prdc").compute_prdc
+    real, a, b = bags(1, 150, width=width)
+    b = .9 * b
+    values = _Near(real, torch.cat([a, b])).values()
+    for side, made in enumerate((a, b)):
+        three, five = (compute(real.numpy(), made.numpy(), k) for k in (3, 5))
+        expected = {"precision": three["precision"], "recall": three["recall"], "density": five["density"],
+                    "coverage": five["coverage"]}
+        for name, value in expected.items():
+            assert abs(values[name][side] - value) < 1e-6, name
+
+
+def test_frechet_distance_is_that_of_torchmetrics():
+    fid = pytest.importorskip("torchmetrics.image.fid")._compute_fid
+    real, a, b = bags(2, 300, width=6)
+    b = 1.2 * b + .1
+    row = compare(a, b, real, rounds=19)["Fréchet distance"]
+    mine = (row.a, row.b)
+    for value, made in zip(mine, (a, b)):
+        peer = fid(real.mean(0), torch.cov(real.T), made.mean(0), torch.cov(made.T))
+        assert abs(value - float(peer)) < 1e-6
+
+
+def test_values_of_a_part_are_those_of_a_fresh_comparison():
+    real, a, b = bags(3, 240)
+    g = torch.Generator().manual_seed(0)
+    kept = [torch.randperm(240, generator=g) < 120 for _ in range(3)]
+    part = _Near(real, torch.cat([a, b])).values(kept[0].numpy(), torch.cat(kept[1:]).numpy())
+    fresh = _Near(real[kept[0]], torch.cat([a[kept[1]], b[kept[2]]])).values()
+    for name in COMPARED:
+        assert np.allclose(part[name], fresh[name], atol=1e-12), name
+
+
+def test_clipped_measures_by_the_definition():
+    real, made, _ = bags(4, 60)
+    made = made[:45]
+    radius = neighbour_radii(real, 5)
+    clipped = radius.clamp(max=float(radius.quantile(.5)))
+    square = (real[:, None] - made).square().sum(-1)
+    among = (real[:, None] - real).square().sum(-1).fill_diagonal_(float("inf"))
+    count = lambda d: ((d <= clipped[:, None]).double().sum(0) / 5).clamp(max=1).mean()
+    assert abs(clipped_density(real, made) - min(1, float(count(square) / count(among)))) < 1e-12
+    seen = (square < radius[:, None]).double().sum(1).clamp(max=5).mean() / 5
+    scale = expected_coverage(60, 45)
+    assert abs(np.interp(float(seen), scale, np.arange(91) / 45).clip(max=1) - clipped_coverage(real, made)) < 1e-12
+
+
+def test_clipped_coverage_is_linear_in_junk():
+    g = torch.Generator().manual_seed(0)
+    for share in (1., .75, .5, .25):
+        found = []
+        for _ in range(10):
+            real, made = torch.rand(2, 400, 2, generator=g)
+            made[round(share * 400):] += 50
+            found.append(clipped_coverage(real, made))
+        assert abs(np.mean(found) - share) < .04
+
+
+def test_shuffled_differences_are_those_of_relabelled_samples():
+    real, a, b = bags(5, 60)
+    both = torch.cat([a, b])
+    near, g = _Near(real, both), torch.Generator().manual_seed(1)
+    order = torch.randperm(120, generator=g)
+    labels = torch.arange(120) < 60
+    mine = labels[order]
+    again = _Near(real, torch.cat([both[mine], both[~mine]])).values()
+    first, second = next(near.shuffled(1, torch.Generator().manual_seed(1)))["recall"], -np.diff(again["recall"])[0]
+    part = next(near.shuffled(1, torch.Generator().manual_seed(1)))
+    for name in COMPARED:
+        if name not in ("Fréchet distance", "recall"):
+            assert abs(part[name][1] + np.diff(again[name])[0]) < 1e-6, name
+    assert abs(first[1] - second) < .02  # a rare ball is cut at the sixteenth neighbour
+
+
+def test_p_is_exact_by_all_relabellings():
+    real = bags(6, 100)[0]
+    made = torch.cat([real[:3] + .01, real[3:6] + .13])
+    near, every = _Near(real, made), np.ones(100, bool)
+    worth = near.of_samples(near.limits(every), every, np.ones(len(near.r), bool))["junk"]
+    gaps = [abs(2 * worth[list(part)].sum() - worth.sum()) for part in combinations(range(6), 3)]
+    exact = np.mean([gap >= gaps[0] - 1e-12 for gap in gaps])
+    assert abs(near.p_values(3999, torch.Generator().manual_seed(0))["junk"] - exact) < .04
+
+
+def test_influence_is_the_derivative_of_the_frechet_distance():
+    real, made, _ = bags(7, 400, width=3)
+    made = made * torch.tensor([1., 1.5, .6]).double() + .2
+    phi = torch.as_tensor(_frechet_influence(real, made))
+    phi = phi - phi.mean()
+    weights, step = torch.randn(400, generator=torch.Generator().manual_seed(0)).double(), 1e-4
+
+    def distance(t):
+        w = (1 + t * (weights - weights.mean())) / 400
+        mean = (w[:, None] * made).sum(0)
+        cov = (w[:, None] * (made - mean)).T @ (made - mean)
+        a, root = torch.cov(real.T), None
+        values, vectors = torch.linalg.eigh(a)
+        root = vectors * values.sqrt() @ vectors.T
+        cross = torch.linalg.eigvalsh(root @ cov @ root).sqrt().sum()
+        return float((mean - real.mean(0)).square().sum() + a.trace() + cov.trace() - 2 * cross)
+    slope = (distance(step) - distance(-step)) / (2 * step)
+    assert abs(slope - float((weights * phi).mean())) < .01 * abs(slope)  # n against n - 1
+
+
+def test_halves_give_the_error_of_a_mean():
+    real, a, b = bags(8, 300)
+    near = _Near(real, torch.cat([a, b]))
+    every = np.ones(300, bool)
+    x = near.of_samples(near.limits(every), every, np.ones(len(near.r), bool))["density"]
+    known = np.sqrt(x[:300].var() / 300 + x[300:].var() / 300)
+    error = near.errors(torch.Generator().manual_seed(0))["density"]
+    assert .5 < error / known < 2
+
+
+def test_letters():
+    pair = lambda *names: frozenset(names)
+    assert _letters(list("xyz"), set()) == {"x": "a", "y": "a", "z": "a"}
+    assert _letters(list("xyz"), {pair("x", "z")}) == {"x": "a", "y": "ab", "z": "b"}
+    every = {pair(*two) for two in combinations("xyz", 2)}
+    assert _letters(list("xyz"), every) == {"x": "a", "y": "b", "z": "c"}
+    marks = _letters(list("wxyz"), {pair("w", "y"), pair("w", "z"), pair("x", "z")})
+    for one, two in combinations("wxyz", 2):
+        apart = pair(one, two) in {pair("w", "y"), pair("w", "z"), pair("x", "z")}
+        assert apart == (not set(marks[one]) & set(marks[two]))
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("change, words", [
+    (lambda a, b, r: (a, b, r.fill_(float("nan"))), "reference.*NaN|reference.*finite|not finite"),
+    (lambda a, b, r: (a, b, torch.ones_like(r)), "reference: all examples are equal"),
+    (lambda a, b, r: (a[:1], b, r), "a: .*40"), (lambda a, b, r: (a, b[:, :1], r), "b"),
+    (lambda a, b, r: (a, b, r[:10]), "reference: .*40"),
+])
+def test_bad_sets_are_refused(change, words):
+    real, a, b = bags()
+    with pytest.raises(ValueError, match=words):
+        compare(*change(a, b, real))
+
+
+def test_bad_features_and_names_are_refused():
+    real, a, b = bags(n=80)
+    with pytest.raises(ValueError, match="features"):
+        compare(a, b, real, features=lambda x: x[:10])
+    with pytest.raises(ValueError, match="features"):
+        compare(a, b, real, features=lambda x: x * float("nan"))
+    with pytest.raises(ValueError, match="all examples are equal"):
+        compare(a, b, real, features=lambda x: torch.ones(len(x), 3))
+    for names in (("A", "A"), ("A", "B", "C")):
+        with pytest.raises(ValueError, match="names"):
+            compare(a, b, real, names=names)
+    for samples in ({}, {"A": a}, [a, b]):
+        with pytest.raises(TypeError, match="two or more"):
+            compare_all(samples, real)
+    with pytest.raises(ValueError, match="new: expected examples of shape"):
+        compare_all({"old": a, "new": b[:, :1]}, real)
+    with pytest.raises(ValueError, match="cannot be named"):
+        compare_all({"reference": a, "new": b}, real)
+
+
+def test_hard_cases_do_not_fail():
+    real, a, b = bags(n=60)
+    one = torch.zeros(60, 2).double()
+    for pair in ((a, a), (one, one), (a, one), (a + 1e6, b), (a, torch.cat([real[:30], real[:30]]))):
+        found = compare(*pair, real, rounds=19)
+        assert all(np.isfinite([r.a, r.b, r.low, r.high, r.p]).all() for r in found.rows)
+    assert compare(a, a.clone(), real, rounds=19).status == 0
+    flat = torch.cat([real, torch.zeros(60, 1)], 1), *(torch.cat([x, torch.zeros(60, 1)], 1) for x in (a, b))
+    assert compare(*flat[1:], flat[0], rounds=19)["recall"].a == compare(a, b, real, rounds=19)["recall"].a
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+
+def test_what_a_comparison_holds():
+    real, a, b, unseen = bags(count=4)
+    found = compare(a, b, real, unseen, names=("old", "new"), rounds=99)
+    assert [row.measure for row in found.rows] == list(COMPARED) and found.sizes["holdout"] == 200
+    assert all(row.low <= row.difference <= row.high for row in found.rows)
+    assert all(row.floor is not None for row in found.rows)
+    assert all(row.floor is None for row in compare(a, b, real, rounds=19).rows)
+    few = compare(a, b, real, unseen[:50], rounds=19)
+    assert few["recall"].floor is None and few["precision"].floor is not None
+    json.dumps(found.to_json())
+    assert "old" in repr(found) and "<table>" in found._repr_html_()
+    assert "<b>" not in compare(a, b, real, names=("<b>", "B"), rounds=19)._repr_html_()
+
+
+def test_pictures_and_the_larger_set_is_thinned():
+    g = torch.Generator().manual_seed(0)
+    real, a = torch.rand(2, 100, 1, 9, 9, generator=g)
+    found = compare(a, a[:60], real, rounds=19)
+    assert found.sizes["samples"] == 60 and "64 principal" in found.space
+    assert any(note.startswith("A: 60 of 100") for note in found.notes)
+
+
+def test_the_public_names_are_functions():
+    assert callable(modelab.compare) and callable(modelab.samples_needed)
+    assert isinstance(compare(*bags(n=50), rounds=19), Comparison)
+
+
+# --- determinism ------------------------------------------------------------------------------------------------------
+
+def test_the_same_generator_gives_the_same_result():
+    real, a, b = bags(n=80)
+    one, two = (compare(a, b[:60], real, rounds=99, generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    assert one == two
+
+
+def test_the_order_of_a_and_b_does_not_matter():
+    real, a, b = bags(9, 150)
+    b = .8 * b
+    one, two = compare(a, b, real, rounds=199), compare(b, a, real, rounds=199)
+    for name in COMPARED:
+        assert abs(one[name].difference + two[name].difference) < 1e-9
+        assert one[name].differs == two[name].differs
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+def test_faults_are_found_and_soundness_is_left_alone():
+    real, a, b = bags(10, 1000)
+    lossy = mixture(grid().centers[2:], .05).sample(1000, generator=torch.Generator().manual_seed(0)).double()
+    found = compare(a, lossy, real, rounds=399)
+    assert found.status == 1 and found["recall"].differs and found["recall"].better == 0
+    assert found.verdict.startswith("A covers more: recall +")
+    assert not found["precision"].differs
+    alarms = sum(compare(*bags(seed, 100)[1:], bags(seed, 100)[0], rounds=199).status for seed in range(30))
+    assert alarms <= 5
+
+
+def test_several():
+    real, a, b, c = bags(11, 300, 4)
+    found = compare_all({"x": a, "y": b, "z": 1.1 * c}, real, rounds=99)
+    assert isinstance(found, Comparisons) and len(found.pairs) == 3 and found.status == 1
+    for letters in (found.letters[m] for m in ("precision", "recall")):
+        assert set(letters["x"]) & set(letters["y"]) and not set(letters["x"]) & set(letters["z"])
+    assert found.verdict.startswith("recall: x, y before the others")
+    assert HALF_WIDTH > 1.96 and json.dumps(found.to_json()) and "z" in repr(found) and "<table>" in found._repr_html_()
+
+
+def test_lists_leave_a_row_itself_out():
+    x = torch.tensor([[0.], [0.], [1.], [3.]]).double()
+    square, who = _nearest_others(x, 2)
+    assert (square[:2, 0] == 0).all() and all(i not in row for i, row in enumerate(who))
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+def write(folder, **sets):
+    """Arrays as files."""
+    for name, x in sets.items():
+        np.save(folder / f"{name}.npy", x.numpy())
+    return [str(folder / f"{name}.npy") for name in sets]
+
+
+def test_command(tmp_path, capsys):
+    real, a, b = bags(n=150)
+    old, new, bad, train = write(tmp_path, old=a, new=b, bad=1.2 * b, train=real)
+    assert main(["compare", old, new, "--reference", train]) == 0
+    assert "cannot be told apart" in capsys.readouterr().out
+    report, page = tmp_path / "found.json", tmp_path / "found.html"
+    assert main(["compare", old, bad, "--reference", train, "--json", str(report), "--out", str(page)]) == 1
+    assert json.loads(report.read_text())["status"] == 1 and "viewport" in page.read_text()
+    assert "old.npy looks more real" in capsys.readouterr().out
+    assert main(["compare", old, new, bad, "--reference", train, "--holdout", new]) == 1
+    assert "share a letter" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["old"], ["old", "none"], ["old", "old"], ["old", "new", "--json", "no/where.json"],
+                                   ["old", "new", "--most", "3"], ["old", "new", "--level", "2"], ["old", "wide"]])
+def test_command_refuses(words, tmp_path, capsys):
+    real, a, b = bags(n=60)
+    write(tmp_path, old=a, new=b, wide=torch.cat([a, a], 1), train=real)
+    paths = [str(tmp_path / f"{w}.npy") if w in ("old", "new", "none", "wide") else w for w in words]
+    assert main(["compare", *paths, "--reference", str(tmp_path / "train.npy")]) == 2
+    assert capsys.readouterr().err.startswith("modelab compare: ")
