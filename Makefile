@@ -48,7 +48,7 @@ run: $(STAMP)
 	@$(BIN)/python data_scripts/check.py --store "$(CHAPTER)"
 
 export: $(STAMP)
-	$(BIN)/jupytext --quiet --sync $$(find nbs/_text -name '*.py')
+	$(BIN)/python data_scripts/run_notebooks.py --sync
 	$(BIN)/python data_scripts/export.py
 	$(BIN)/python data_scripts/ledger.py --write
 

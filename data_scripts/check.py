@@ -15,8 +15,6 @@ from pathlib import Path
 
 from run_notebooks import ROOT, find
 
-TOOLS = Path(sys.executable).parent
-
 
 def tests(chapter: Path) -> list[str]:
     """The tests of a chapter: the file of its name, the rules of cells, and the layers."""
@@ -28,9 +26,8 @@ def tests(chapter: Path) -> list[str]:
 
 def check(chapter: Path, store: bool = False) -> int:
     """Do all of it; returns the exit status of the first step that fails."""
-    twin = ROOT / "nbs/_text" / chapter.relative_to(ROOT / "nbs").with_suffix(".py")
     env = {"OMP_NUM_THREADS": "2", **os.environ, "MODELAB_CHAPTER": str(chapter)} | ({} if store else {"MODELAB_FAST": "1"})
-    sync = [str(TOOLS / "jupytext"), "--quiet", "--sync", str(twin if twin.exists() else chapter)]
+    sync = [sys.executable, "data_scripts/run_notebooks.py", "--sync", str(chapter)]
     run = [sys.executable, "data_scripts/run_notebooks.py", *([] if store else ["--check", "--fast"]), str(chapter)]
     pytest = [sys.executable, "-m", "pytest", "-q", "-x", *tests(chapter)]
     steps = [("twin", sync), ("export", [sys.executable, "data_scripts/export.py", str(chapter)]), ("run", run),

@@ -9,18 +9,27 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from run_notebooks import ROOT, ChapterError, notebooks, number
+from run_notebooks import ROOT, ChapterError, as_text, notebooks, number, store, sync, twin_of
 
 CLAIM = "application/vnd.modelab.claim+json"
 KEYS = ("claim", "paper", "section", "figure", "ours", "baseline", "verdict")
 VERDICTS = ("holds", "does not replicate")
+
+
+def read(path: Path) -> NotebookNode:
+    """A stored notebook; ChapterError with its name if it cannot be read."""
+    try:
+        nb = nbformat.read(path, as_version=4)
+        nbformat.validate(nb)
+        return nb
+    except Exception as error:  # a file that was cut off or is no notebook makes the reader raise many things
+        raise ChapterError(f"{path}: not a whole notebook: {str(error).strip()[:200]}") from None
 
 
 def claims(nb: NotebookNode) -> list[dict[str, str]]:
@@ -78,7 +87,7 @@ def chapter_table(paths: Sequence[Path], root: Path) -> str:
     """One row per chapter: number, linked title, its line, module, measured minutes."""
     rows = []
     for path in filter(number, paths):
-        nb = nbformat.read(path, as_version=4)
+        nb = read(path)
         title, line = _named(path, headline, nb)
         seconds = nb.metadata.get("modelab", {}).get("seconds")
         minutes = "not run yet" if seconds is None else f"{max(seconds / 60, .1):.1f}"
@@ -92,7 +101,7 @@ def question_table(paths: Sequence[Path], root: Path) -> str:
     """One row per chapter for the index: its question and its linked title."""
     rows = []
     for path in filter(number, paths):
-        nb = nbformat.read(path, as_version=4)
+        nb = read(path)
         title, _ = _named(path, headline, nb)
         link = path.relative_to(root / "nbs").as_posix()
         rows.append((_named(path, question, nb), f"[{number(path)} {title}]({link})"))
@@ -103,17 +112,17 @@ def ledger_table(paths: Sequence[Path]) -> str:
     """One row per claim, in the order of the course."""
     rows = []
     for path in paths:
-        nb = nbformat.read(path, as_version=4)
+        nb = read(path)
         for row in _named(path, claims, nb):
             source = ", ".join(row[k] for k in ("paper", "section", "figure") if row[k])
             rows.append((number(path), row["claim"], source, row["ours"], row["baseline"], row["verdict"]))
     return table(("chapter", "claim", "source", "ours", "baseline", "verdict"), rows)
 
 
-def _named(path: Path, read, nb: NotebookNode):
-    """`read(nb)`, with the notebook's name in front of what it complains about."""
+def _named(path: Path, look, nb: NotebookNode):
+    """`look(nb)`, with the notebook's name in front of what it complains about."""
     try:
-        return read(nb)
+        return look(nb)
     except ValueError as error:
         raise ChapterError(f"{path.name}: {error}") from None
 
@@ -136,7 +145,9 @@ def renewed(text: str, paths: Sequence[Path], root: Path) -> str:
 def renewed_index(text: str, paths: Sequence[Path], root: Path) -> str:
     """The `text` of the index notebook with its table of questions made anew."""
     nb = nbformat.reads(text, as_version=4)
-    cell = next(c for c in nb.cells if "<!-- questions -->" in c.source)
+    cell = next((c for c in nb.cells if "<!-- questions -->" in c.source), None)
+    if cell is None:
+        raise ValueError("no cell has the lines <!-- questions --> and <!-- /questions -->")
     cell.source = between(cell.source, "questions", question_table(paths, root))
     return nbformat.writes(nb) + "\n"
 
@@ -146,7 +157,13 @@ def stale(root: Path, paths: Sequence[Path]) -> dict[Path, tuple[str, str]]:
     found = {}
     for name, renew in (("LEDGER.md", renewed), ("nbs/index.ipynb", renewed_index)):
         old = (root / name).read_text(encoding="utf-8")
-        if (new := renew(old, paths, root)).rstrip("\n") != old.rstrip("\n"):
+        if name.endswith(".ipynb"):
+            read(root / name)  # names the file if it is not whole
+        try:
+            new = renew(old, paths, root)
+        except ValueError as error:
+            raise ChapterError(f"{name}: {error}") from None
+        if new.rstrip("\n") != old.rstrip("\n"):
             found[root / name] = old, new
     return found
 
@@ -157,15 +174,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="renew the tables")
     args = parser.parse_args(argv)
     try:
+        if args.write:  # edits of the index in its twin stay
+            sync(ROOT / "nbs/index.ipynb")
         behind = stale(ROOT, notebooks())
     except (FileNotFoundError, ValueError, ChapterError) as error:
         print(error, file=sys.stderr)
         return 2
     for path, (old, new) in behind.items():
         if args.write:
-            path.write_text(new, encoding="utf-8")
-            if path.suffix == ".ipynb":
-                subprocess.run([sys.executable, "-m", "jupytext", "--quiet", "--sync", str(path)], cwd=ROOT, check=True)
+            store(path, new)
+            if path.suffix == ".ipynb" and (twin := twin_of(path)):
+                store(twin, as_text(new))
         else:
             lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), path.name, "from the notebooks")
             sys.stdout.writelines(lines)

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import keyword
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 
-from run_notebooks import ROOT
+from run_notebooks import ROOT, store
 
 SCAFFOLD = '''# %% [markdown]
 # # {title}
@@ -124,20 +127,48 @@ Lab("{lower}", "ring", batch=64, samples=300)
 '''
 
 
+def known_names() -> dict[str, str]:
+    """Names in lower case that the package has already, its games among them, and the module of each."""
+    tables: dict[str, dict] = {}
+    if (path := ROOT / "modelab/_index.py").exists():
+        exec(compile(path.read_text(encoding="utf-8"), "_index", "exec"), tables)
+    return {name.lower(): module for kind in ("NAMES", "GAMES", "MODE_SETS") for name, module in tables.get(kind, {}).items()}
+
+
+def scaffold_names() -> set[str]:
+    """Names in lower case that the scaffold uses for other things: what it imports, and its variables."""
+    tree = ast.parse(SCAFFOLD.format(title="x", name="x", game="X", lower="x"))
+    nodes = list(ast.walk(tree))
+    bound = [a.asname or a.name.partition(".")[0] for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names]
+    bound += [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    return {name.lower() for name in bound}
+
+
 def scaffold(chapter: str) -> list[str]:
     """The text of a new chapter `part/NN_name`; ValueError if the name is wrong or taken."""
-    found = re.fullmatch(r"(\d_[a-z0-9]+)/(\d\d)_([a-z][a-z0-9_]*)", chapter)
+    found = re.fullmatch(r"([0-9]_[a-z0-9]+)/([0-9][0-9])_([a-z][a-z0-9]*(?:_[a-z0-9]+)*)", chapter)
     if not found:
         raise ValueError(f"NAME: expected a part, a number and a name such as 1_game/07_lsgan, got {chapter!r}")
     part, number, name = found.groups()
-    taken = [p.name for p in (ROOT / "nbs").glob(f"{part}/{number}_*.ipynb")]
+    books = [*(ROOT / "nbs").glob("[0-9]*/*.ipynb"), *(ROOT / "nbs/_text").glob("*/*.py")]
+    taken = [p.name for p in books if p.parent.name == part and p.name.startswith(f"{number}_")]
     if not (ROOT / "nbs" / part).is_dir() or taken:
         raise ValueError(f"NAME: {f'{part}/{taken[0]} has this number' if taken else f'there is no part nbs/{part}'}")
+    if same := [p for p in books if p.stem.partition("_")[2] == name]:
+        raise ValueError(f"NAME: {same[0].parent.name}/{same[0].name} has this name")
     if (ROOT / f"modelab/methods/{name}.py").exists():
         raise ValueError(f"NAME: modelab/methods/{name}.py is exported by another chapter")
     words = name.split("_")
-    return [SCAFFOLD.format(title=" ".join(words).capitalize(), name=name, game="".join(w.capitalize() for w in words),
-                            lower="".join(words)),
+    game, lower = "".join(w.capitalize() for w in words), "".join(words)
+    if keyword.iskeyword(name) or keyword.iskeyword(game) or game in dir(builtins):
+        raise ValueError(f"NAME: {name!r} would name a module or a class {game} as Python itself names something")
+    if lower in scaffold_names():
+        raise ValueError(f"NAME: the class {game} would have a name that the scaffold imports or uses")
+    known = known_names()
+    for new in (name, lower, f"{name}_discriminator_loss", f"{name}_generator_loss"):
+        if new in known:
+            raise ValueError(f"NAME: modelab.{known[new]} has the name {new!r} already, in small or capital letters")
+    return [SCAFFOLD.format(title=" ".join(words).capitalize(), name=name, game=game, lower=lower),
             f"nbs/{part}/{number}_{name}.ipynb", f"nbs/_text/{part}/{number}_{name}.py"]
 
 
@@ -149,12 +180,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    (ROOT / twin).parent.mkdir(parents=True, exist_ok=True)
-    (ROOT / twin).write_text(text, encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "jupytext", "--quiet", "--sync", twin], cwd=ROOT, check=True)
-    subprocess.run([sys.executable, "data_scripts/export.py", notebook], cwd=ROOT, check=True)
+    done = False
+    try:
+        store(ROOT / twin, text)
+        subprocess.run([sys.executable, "-m", "jupytext", "--quiet", "--sync", twin], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, "data_scripts/export.py", notebook], cwd=ROOT, check=True)
+        done = True
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"no chapter was made: {error}", file=sys.stderr)
+        return 1
+    finally:  # a stop by Ctrl-C included
+        if not done:
+            remove(notebook, twin)
     print(f"edit {twin} or {notebook}, then: make check CHAPTER={argv[0]}")
     return 0
+
+
+def remove(notebook: str, twin: str) -> None:
+    """Delete a chapter that was made by half; if its module was stored, export again without it."""
+    for name in (notebook, twin):
+        (ROOT / name).unlink(missing_ok=True)
+    name = notebook.rpartition("/")[2].removesuffix(".ipynb").partition("_")[2]
+    if (ROOT / f"modelab/methods/{name}.py").exists():
+        subprocess.run([sys.executable, "data_scripts/export.py"], cwd=ROOT)
 
 
 if __name__ == "__main__":

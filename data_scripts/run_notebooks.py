@@ -3,7 +3,9 @@
     python data_scripts/run_notebooks.py                        # every chapter
     python data_scripts/run_notebooks.py 1_game/04_wasserstein  # one
     python data_scripts/run_notebooks.py --check                # run, write nothing
+    python data_scripts/run_notebooks.py --sync                 # run nothing: bring notebooks and twins in step
 
+Before a run the notebook and its text twin are brought in step: the newer one wins, as in `jupytext --sync`.
 A stored notebook has execution counts 1..n, no widget state, and in its metadata the digest of the code that ran and
 the processor seconds that it took, which a busy machine does not change: from these the tests know that every cell really ran, and LEDGER.md gets its minutes. The
 kernel has MODELAB_THREADS threads (default 2). A cell may take 300 s; longer work belongs in benchmarks/.
@@ -12,9 +14,11 @@ kernel has MODELAB_THREADS threads (default 2). A cell may take 300 s; longer wo
 from __future__ import annotations
 
 import argparse
+import difflib
 import hashlib
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -61,13 +65,108 @@ def find(name: str) -> Path:
     """The notebook that `name` means: a path, its number such as 1.4, or its name with or without the number."""
     stem = name.removeprefix("nbs/").removeprefix("_text/").removesuffix(".ipynb").removesuffix(".py")
     twins = [ROOT / "nbs" / p.relative_to(ROOT / "nbs/_text").with_suffix(".ipynb") for p in (ROOT / "nbs/_text").rglob("*.py")]
-    every = sorted({*notebooks(), *twins})
+    every = sorted({*notebooks(ROOT), *twins})
     found = [p for p in every if stem in (p.relative_to(ROOT / "nbs").with_suffix("").as_posix(), p.stem,
                                           p.stem.partition("_")[2], number(p))]
     if len(found) != 1:
         raise ValueError(f"CHAPTER: expected one chapter, such as 1_game/04_wasserstein, 1.4 or wasserstein, got {name!r} "
                          f"({len(found)} found)")
     return found[0]
+
+
+def store(path: Path, text: str) -> None:
+    """Write a text file at once, and only if it says something new: a crash leaves the old text or the new one."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the temporary name does not end in .py or .ipynb: no tool takes it for a module or a notebook
+    new = dict(mode="w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False)
+    with tempfile.NamedTemporaryFile(**new) as file:
+        aside = Path(file.name)
+        try:
+            file.write(text)
+            file.close()
+            aside.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The mask that new files of this process get."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def twin_of(path: Path) -> Path | None:
+    """The text twin of a notebook of the course, there or not; None for a notebook that stands elsewhere."""
+    book = path.resolve()
+    if not book.is_relative_to(ROOT / "nbs"):
+        return None
+    return ROOT / "nbs/_text" / book.relative_to(ROOT / "nbs").with_suffix(".py")
+
+
+def as_text(notebook: str) -> str:
+    """What the twin of a stored notebook says."""
+    import jupytext
+    config = jupytext.config.load_jupytext_configuration_file(str(Path(__file__).resolve().parent.parent / "jupytext.toml"))
+    return jupytext.writes(nbformat.reads(notebook, as_version=4), fmt="py:percent", config=config)
+
+
+def committed(path: Path) -> str | None:
+    """What the last commit says in the file `path`; None without git, or if it is not committed."""
+    try:
+        done = subprocess.run(["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.decode("utf-8")
+
+
+def places(old: str, new: str) -> list[tuple[int, int]]:
+    """The lines of `old`, from and to, that `new` has otherwise."""
+    matcher = difflib.SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False)
+    return [(start, end) for kind, start, end, _, _ in matcher.get_opcodes() if kind != "equal"]
+
+
+def drops(start: str, older: str, newer: str) -> bool:
+    """Whether `older` was edited where `newer` still says what `start`, their last common version, says."""
+    kept = places(start, newer)
+    return bool(kept) and any(all(end < a or b < begin for a, b in kept) for begin, end in places(start, older))
+
+
+def sync(path: Path, check: bool = False) -> None:
+    """Bring a notebook and its twin in step, the newer one wins; with `check` refuse where they differ.
+
+    If the older one holds edits of its own since the last commit, nothing is written: they would be lost.
+    """
+    twin = twin_of(path)
+    if twin is None or check and not twin.exists():
+        return
+    if twin.exists() and path.exists():
+        try:
+            ours, theirs = (text.rstrip("\n") for text in (as_text(path.read_text("utf-8")), twin.read_text("utf-8")))
+        except Exception as error:  # whatever a broken notebook makes the readers raise
+            raise ChapterError(f"{path}: not a notebook: {error}") from None
+        if ours == theirs:
+            return
+        if check:
+            raise ChapterError(f"{path.name} and its twin differ: run data_scripts/run_notebooks.py --sync {path.stem}")
+        pair = (ours, theirs) if path.stat().st_mtime < twin.stat().st_mtime else (theirs, ours)
+        if (start := committed(twin)) is not None and drops(start.rstrip("\n"), *pair):
+            raise ChapterError(f"{path.name} and its twin were both edited, `git diff` shows what: bring the edits into one "
+                               f"of the two, then run: jupytext --sync {twin.relative_to(ROOT)}")
+    newer = twin if not path.exists() or twin.exists() and twin.stat().st_mtime >= path.stat().st_mtime else path
+    done = subprocess.run([sys.executable, "-m", "jupytext", "--quiet", "--sync", str(newer)], cwd=ROOT,
+                          capture_output=True, text=True)
+    if done.returncode:
+        raise ChapterError(f"{newer}: {done.stderr.strip()}")
+    print(f"{path.name}: in step with the newer of the two, {newer.relative_to(ROOT)}", file=sys.stderr)
+
+
+def contents(path: Path) -> tuple[bytes | None, ...]:
+    """The bytes of a notebook and of its twin."""
+    return tuple(p.read_bytes() if p and p.exists() else None for p in (path, twin_of(path)))
 
 
 def code_cells(nb: NotebookNode) -> list[NotebookNode]:
@@ -158,30 +257,45 @@ def shown(nb: NotebookNode) -> list:
 
 
 def write(nb: NotebookNode, path: Path) -> None:
-    """Write `nb` to a temporary name, then rename: a crash leaves the old notebook or the new one."""
+    """Write `nb` at once; its twin, which says the same, is dated after it, so that no later sync takes the wrong one."""
     text = nbformat.writes(nb)
-    new = dict(mode="w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False)
-    with tempfile.NamedTemporaryFile(**new) as file:
-        file.write(text if text.endswith("\n") else text + "\n")
-    os.chmod(file.name, path.stat().st_mode)
-    os.replace(file.name, path)
+    store(path, text if text.endswith("\n") else text + "\n")
+    twin = twin_of(path)
+    if twin is not None and twin.exists() and twin.stat().st_mtime_ns < path.stat().st_mtime_ns:
+        os.utime(twin, ns=(path.stat().st_mtime_ns,) * 2)
 
 
 def process(path: Path, check: bool = False) -> str:
-    """Run one notebook and store it (unless `check`); returns a line for the terminal."""
-    nb = nbformat.read(path, as_version=4)
-    before, source = shown(nb), digest(nb)
+    """Run one notebook, in step with its twin, and store it (unless `check`); returns a line for the terminal."""
+    sync(path, check)
+    start = contents(path)
+    try:
+        nb = nbformat.reads(start[0].decode("utf-8"), as_version=4)
+    except Exception as error:  # whatever a broken notebook makes the reader raise
+        raise ChapterError(f"{path}: not a notebook: {error}") from None
+    before = shown(nb)
     seconds = run(nb, path)
     clean(nb, seconds)
     line = f"{seconds / 60:5.2f} min  {path.name}"
     if check:
         changed = sum(a != b for a, b in zip(before, shown(nb)))
         return line + f"  (cells with another output than the stored one: {changed})" * bool(changed)
-    if digest(nbformat.read(path, as_version=4)) != source:
-        raise ChapterError(f"{path}: edited while it ran; nothing was written, run it again")
     nbformat.validate(nb)
+    if contents(path) != start:
+        raise ChapterError(f"{path}: it or its twin was edited while it ran; nothing was written, run it again")
     write(nb, path)
     return line
+
+
+def resolve(names: Sequence[Path | str]) -> list[Path]:
+    """The notebooks that paths, paths of twins, numbers or names mean; ValueError for one that is not there."""
+    files = [Path(p).resolve() if Path(p).exists() else find(str(p)) for p in names]
+    files = [ROOT / "nbs" / p.relative_to(ROOT / "nbs/_text").with_suffix(".ipynb")
+             if p.suffix == ".py" and p.is_relative_to(ROOT / "nbs/_text") else p for p in files]
+    missing = [str(p) for p in files if p.suffix != ".ipynb" or not (p.is_file() or (t := twin_of(p)) and t.is_file())]
+    if missing:
+        raise ValueError(f"no such notebook: {', '.join(missing)}")
+    return files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -189,28 +303,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, help="notebooks, or their text twins (default: all)")
     parser.add_argument("--check", action="store_true", help="run, but write nothing")
+    parser.add_argument("--sync", action="store_true", help="run nothing, only bring notebooks and twins in step")
     parser.add_argument("--fast", action="store_true", help="with --check: on short walks (MODELAB_FAST=1)")
     args = parser.parse_args(argv)
     if args.fast and args.check:
         os.environ["MODELAB_FAST"] = "1"
-    elif os.environ.get("MODELAB_FAST", "") not in ("", "0"):
+    elif not args.sync and os.environ.get("MODELAB_FAST", "") not in ("", "0"):
         print("MODELAB_FAST is set: a short walk must not be stored. Unset it first.", file=sys.stderr)
         return 2
     try:
-        files = [p.resolve() if p.exists() else find(str(p)) for p in args.files] or notebooks()
+        files = resolve(args.files) or notebooks(ROOT)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    files = [ROOT / "nbs" / p.relative_to(ROOT / "nbs/_text").with_suffix(".ipynb")
-             if p.suffix == ".py" and p.is_relative_to(ROOT / "nbs/_text") else p for p in files]
-    missing = [str(p) for p in files if p.suffix != ".ipynb" or not p.is_file()]
-    if missing or not files:
-        print(f"no such notebook: {', '.join(missing) or ROOT / 'nbs'}", file=sys.stderr)
+    if not files:
+        print(f"no such notebook: {ROOT / 'nbs'}", file=sys.stderr)
         return 2
     failed = 0
     for path in files:
         try:
-            print(process(path, args.check), flush=True)
+            sync(path) if args.sync else print(process(path, args.check), flush=True)
         except ChapterError as error:
             failed += 1
             print(f"FAILED  {error}", file=sys.stderr, flush=True)

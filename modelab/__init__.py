@@ -4,7 +4,10 @@ Data with known modes   mixture, ring, grid, line, rare_modes, digits, stacked_d
                         stacked_mnist, fashion_mnist, scenes, faces
 Measures                coverage(x, modes) -> Coverage; precision_recall, density_coverage,
                         pr_curve, frechet_distance, nearest
-Audit of samples        audit(samples, reference) -> Report; interpolations
+Audit of samples        audit(samples, reference) -> Report; interpolations;
+                        missing(samples, reference) -> Missing;
+                        compare(a, b, reference) -> Comparison; compare_all; samples_needed;
+                        smallest_loss
 Losses and penalties    gradient_penalty, r1, r2, pairwise_gradient_penalty, imle_loss,
                         interpolation_loss, max_gradient_penalty, wasserstein_gradient_penalty
 Training                Run(game, modes, runs=8, seed=0) with step, sample, coverage, save, load
@@ -29,7 +32,8 @@ _PUBLIC = {
             "fashion_mnist scenes faces",
     "measures": "coverage Coverage precision_recall density_coverage pr_curve frechet_distance "
                 "nearest",
-    "audit": "audit Report interpolations",
+    "audit": "audit Report missing compare compare_all samples_needed smallest_loss "
+             "interpolations",
     "losses": "gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss "
               "max_gradient_penalty wasserstein_gradient_penalty",
     "training": "Run Game",
@@ -37,7 +41,8 @@ _PUBLIC = {
 }
 _GAMES = {name: module for name, module in _index.NAMES.items()
           if _index.GAMES.get(name.lower()) == module}
-_WHERE = {name: _index.NAMES[name] for group in _PUBLIC.values() for name in group.split()} | _GAMES
+_WHERE = {name: _index.NAMES[name] for group in _PUBLIC.values() for name in group.split()
+          if name in _index.NAMES} | _GAMES  # a name that no module has fails at its use, not here
 __all__ = sorted(_WHERE)
 
 

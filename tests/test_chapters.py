@@ -1,6 +1,9 @@
 """Every stored chapter really ran, as committed, and is fit to read; the tool that runs chapters does what it says."""
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import jupytext
@@ -167,3 +170,76 @@ def test_a_short_walk_is_never_stored(book, monkeypatch, capsys):
 def test_measured_seconds_settle():
     assert [run_notebooks.settled(old, new) for old, new in ((None, 3.14159), (3.1, 3.4), (3.1, 9.0), (60., 200.4))] \
         == [3.1, 3.1, 9.0, 200.0]
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A small course of one chapter with its twin, in step and, where there is git, committed; returns both paths."""
+    monkeypatch.delenv("MODELAB_FAST", raising=False)
+    monkeypatch.setattr(run_notebooks, "ROOT", tmp_path)
+    shutil.copyfile(ROOT / "jupytext.toml", tmp_path / "jupytext.toml")
+    path, twin = tmp_path / "nbs/1_a/01_x.ipynb", tmp_path / "nbs/_text/1_a/01_x.py"
+    for file in (path, twin):
+        file.parent.mkdir(parents=True)
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# T\n> t"), new_code_cell("1"), new_markdown_cell("end")]), path)
+    twin.write_text(run_notebooks.as_text(path.read_text()))
+    for command in ("init -q", "add -A", "-c user.name=a -c user.email=a@b.c commit -qm start") if shutil.which("git") else ():
+        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
+    return path, twin
+
+
+def edit(path: Path, old: str, new: str, later: float = 0) -> None:
+    """Replace text in a file that was saved so many seconds after now."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime + later))
+
+
+def test_an_edited_twin_is_what_runs(course, monkeypatch):
+    path, twin = course
+    monkeypatch.setattr(run_notebooks, "run", lambda nb, path: 1.)
+    edit(twin, "# %%\n1", "# %%\n1 + 1", later=5)
+    with pytest.raises(ChapterError, match="differ"):
+        run_notebooks.process(path, check=True)
+    run_notebooks.process(path)
+    assert nbformat.read(path, as_version=4).cells[1].source == "1 + 1"
+    assert twin.stat().st_mtime_ns >= path.stat().st_mtime_ns
+    edit(twin, "1 + 1", "1 + 2", later=10)  # the same place again, before anything is committed
+    assert run_notebooks.main(["--sync", "1.1"]) == 0
+    assert nbformat.read(path, as_version=4).cells[1].source == "1 + 2"
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_is_edited_during_a_run_stays(course, monkeypatch, which):
+    monkeypatch.setattr(run_notebooks, "run", lambda nb, path: edit(course[which], "end", "the end") or 1.)
+    with pytest.raises(ChapterError, match="edited while it ran"):
+        run_notebooks.process(course[0])
+    assert "the end" in course[which].read_text() and "the end" not in course[1 - which].read_text()
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="until 2999-01-01: what was committed is asked of git")
+@pytest.mark.parametrize("which", [0, 1])
+def test_edits_of_both_are_not_dropped(course, which):
+    edit(course[which], "end", "the end")
+    edit(course[1 - which], "> t", "> the title", later=5)
+    before = run_notebooks.contents(course[0])
+    with pytest.raises(ChapterError, match="both edited"):
+        run_notebooks.sync(course[0])
+    assert run_notebooks.contents(course[0]) == before
+    assert run_notebooks.main([str(course[1])]) == 1
+
+
+def test_a_truncated_notebook_is_named(course):
+    course[0].write_text(course[0].read_text()[:50])
+    with pytest.raises(ChapterError, match="01_x.ipynb: not a notebook"):
+        run_notebooks.process(course[0])
+
+
+def test_a_file_is_stored_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.py"
+    run_notebooks.store(path, "old")
+    monkeypatch.setattr(os, "replace", lambda *names: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_notebooks.store(path, "new")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

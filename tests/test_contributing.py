@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import new_chapter
 import pytest
 
 if not shutil.which("make") or not shutil.which("git"):
@@ -153,3 +154,28 @@ def test_the_leaderboard_plays_it(added, tmp_path):
     path.write_text(board.replace("minimax", "lsgan"))
     code = f"from modelab.training.leaderboard import read_board_file as r; assert any(c.job.game['name'] == 'lsgan' for c in r({str(path)!r}))"
     sh(f'{sys.executable} -c "{code}"', added)
+
+
+@pytest.mark.parametrize("name", [
+    "07_class", "07_none", "07_true", "07_exception", "07_lab", "07_run", "07_ring", "07_f", "07_any", "07_networks", "07_torch",
+    "07_steps", "07_dataclass", "07_game", "07_minimax", "07_coverage", "07_mnist", "٠7_lsgan", "07_lsgan_", "07_Lsgan", "07_8gan",
+    "08_wasserstein", "01_lsgan", "../07_lsgan", ""])
+def test_a_name_that_cannot_be_is_refused(name):
+    with pytest.raises(ValueError, match="NAME: "):
+        new_chapter.scaffold(f"1_game/{name}")
+
+
+def test_a_twin_without_its_notebook_stays(tmp_path, monkeypatch):
+    (tmp_path / "nbs/1_game").mkdir(parents=True)
+    (twin := tmp_path / "nbs/_text/1_game/07_other.py").parent.mkdir(parents=True)
+    twin.write_text("text")
+    monkeypatch.setattr(new_chapter, "ROOT", tmp_path)
+    assert new_chapter.main(["1_game/07_lsgan"]) == 2 and new_chapter.main(["1_game/08_other"]) == 2
+    assert twin.read_text() == "text"
+
+
+def test_a_chapter_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "nbs/1_game").mkdir(parents=True)
+    monkeypatch.setattr(new_chapter, "ROOT", tmp_path)  # where there is no export.py
+    assert new_chapter.main(["1_game/07_lsgan"]) == 1 and "no chapter was made" in capsys.readouterr().err
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]

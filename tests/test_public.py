@@ -3,7 +3,9 @@
 import ast
 import importlib
 import inspect
+import os
 import pydoc
+import shutil
 import subprocess
 import sys
 
@@ -36,6 +38,21 @@ def test_every_registered_game_is_public():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'ringg'"):
         modelab.ringg
+
+
+def test_every_name_of_the_groups_is_in_a_module():
+    assert not [name for group in modelab._PUBLIC.values() for name in group.split() if name not in _index.NAMES]
+
+
+def test_a_public_name_that_no_module_has_breaks_nothing_but_its_use(root, tmp_path):
+    package = tmp_path / "modelab"
+    package.mkdir()
+    (package / "__init__.py").write_text((root / "modelab/__init__.py").read_text().replace('"Lab"', '"Lab lost"'))
+    shutil.copyfile(root / "modelab/_index.py", package / "_index.py")
+    code = "import modelab\nassert 'lost' not in modelab.__all__\ntry: modelab.lost\nexcept AttributeError as e: print(e)"
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "module 'modelab' has no attribute 'lost'"
 
 
 def test_no_public_name_stands_in_two_modules():

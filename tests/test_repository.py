@@ -13,7 +13,9 @@ from collections import Counter
 from configparser import ConfigParser
 from pathlib import Path
 
+import export as exporter
 import jupytext
+import ledger
 import nbformat
 import pytest
 from ledger import module
@@ -94,6 +96,111 @@ def test_a_module_has_one_notebook(tmp_path):
     bad = [notebook(tmp_path / "1_a" / f"01_{name}.ipynb", "#| default_exp x.y", "#| export\n1") for name in "ab"]
     bad.append(notebook(tmp_path / "1_b/02_c.ipynb", "#| export x.y\n1"))
     assert clashes(bad) == ["1_a: 2 notebooks of the number 1.1", "modelab.x.y: 3 notebooks export it"]
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch) -> Path:
+    """A small repository of two notebooks, exported; the tool is `exporter`."""
+    monkeypatch.delenv("IN_TEST", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name in ("pyproject.toml", "settings.ini"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    (tmp_path / "modelab").mkdir()
+    (tmp_path / "modelab/__init__.py").write_text('_PUBLIC = {"a": "f"}\n')
+    notebook(tmp_path / "nbs/1_a/01_x.ipynb", "#| default_exp core.x", '#| export\n"Text."', "#| export\nclass C:\n    a = 1",
+             "#| export\n@patch\ndef m(self: C):\n    return 1", "#| export\ndef f():\n    return C")
+    notebook(tmp_path / "nbs/1_a/02_y.ipynb", "#| default_exp data.y", "#| export\nfrom modelab.core.x import f", "#| export data.z\nz = 1")
+    exporter.export(tmp_path)
+    return tmp_path
+
+
+def package_files(root: Path) -> dict[str, bytes]:
+    """Every file of the package of a small repository."""
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in (root / "modelab").rglob("*") if p.is_file()}
+
+
+def test_a_small_repository_is_exported(small):
+    files = package_files(small)
+    assert set(files) == {f"modelab/{n}" for n in (
+        "__init__.py", "__init__.pyi", "_index.py", "_modidx.py", "core/__init__.py", "core/x.py", "data/__init__.py",
+        "data/y.py", "data/z.py")}
+    assert b"from ..core.x import f" in files["modelab/data/y.py"] and b"    def m(self):" in files["modelab/core/x.py"]
+    assert b"# %% ../../nbs/1_a/01_x.ipynb #" in files["modelab/core/x.py"]
+    assert b"modelab.core.x.C.m" in files["modelab/_modidx.py"] and b"../" not in files["modelab/_modidx.py"]
+    exporter.export(small, [small / "nbs/1_a/02_y.ipynb"])
+    assert package_files(small) == files
+
+
+BROKEN = {
+    "01_x.ipynb, cell 2, line 3: ": ["#| default_exp core.x", "1", "#| export\ndef f():\n    return ("],
+    "01_x.ipynb, cell 1: @patch m: class D is not exported to core.x": ["#| default_exp core.x", "#| export\n@patch\ndef m(self: D): pass"],
+    "01_x.ipynb, cell 1: @patch m: write the class": ["#| default_exp core.x", "#| export\n@patch\ndef m(self): pass"],
+    "01_x.ipynb, cell 0: exports, and the notebook has no": ["#| export\nx = 1"],
+    "01_x.ipynb, cell 1: a relative import": ["#| default_exp core.x", "#| export\nfrom .y import z"],
+    "_PUBLIC has 'f', which no module exports": ["#| default_exp core.x", "#| export\ng = 1"],
+    "modelab.data.y is exported by several notebooks: .*01_x.ipynb, .*02_y.ipynb": ["#| default_exp data.y", "#| export\nf = 1"],
+    "'c' is registered by two modules: modelab.core.w and modelab.core.x":
+        ["#| default_exp core.x", "#| export\nf = 1", "#| export\n@register_game\nclass C: pass", "#| export core.w\n@register_game\nclass C: pass"],
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_an_export_that_fails_changes_nothing_and_says_where(small, message):
+    before = package_files(small)
+    (small / "modelab/core/.x.py").write_text("left by an export that was stopped(")
+    notebook(small / "nbs/1_a/01_x.ipynb", *BROKEN[message])
+    with pytest.raises(exporter.ExportError, match=message if "modelab." in message else re.escape(message)):
+        exporter.export(small, [small / "nbs/1_a/01_x.ipynb"])
+    (small / "modelab/core/.x.py").unlink()
+    assert package_files(small) == before
+
+
+def test_an_export_that_is_stopped_changes_nothing(small, monkeypatch):
+    before = package_files(small)
+    notebook(small / "nbs/1_a/02_y.ipynb", "#| default_exp data.y", "#| export\ny = 2")
+    for step in ("nb_export", "_build_modidx", "stub"):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(exporter, step, lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+            exporter.export(small)
+        assert package_files(small) == before
+
+
+def test_hidden_files_are_no_modules(small):
+    (small / "modelab/core/.w.py").write_text("half a module(")
+    exporter.export(small)
+    assert "'core.w'" not in (small / "modelab/_index.py").read_text()
+
+
+def test_a_renamed_module_leaves_nothing_behind(small):
+    notebook(small / "nbs/1_a/02_y.ipynb", "#| default_exp losses.y", "#| export\ny = 2")
+    exporter.export(small, [small / "nbs/1_a/01_x.ipynb"])  # another notebook: nothing is deleted
+    assert "modelab/data/y.py" in package_files(small)
+    exporter.export(small, [small / "nbs/1_a/02_y.ipynb"])
+    assert {n for n in package_files(small) if "y." in n or "z." in n or "data" in n} == {"modelab/losses/y.py"}
+    assert "data.y" not in (small / "modelab/_index.py").read_text() + (small / "modelab/_modidx.py").read_text()
+
+
+def test_a_renamed_notebook_keeps_its_module(small):
+    (small / "nbs/1_a/02_y.ipynb").rename(small / "nbs/1_a/03_y.ipynb")
+    exporter.export(small)
+    assert b"03_y.ipynb" in package_files(small)["modelab/data/y.py"]
+
+
+def test_tables_say_which_file_is_broken(small, monkeypatch, capsys):
+    monkeypatch.setattr(ledger, "ROOT", small)
+    monkeypatch.setattr(ledger, "notebooks", lambda: notebooks(small))
+    (small / "LEDGER.md").write_text("<!-- chapters -->\n<!-- /chapters -->\n<!-- ledger -->\n<!-- /ledger -->\n")
+    for path in (small / "nbs/1_a").glob("*.ipynb"):
+        nb = nbformat.read(path, as_version=4)
+        nb.cells.insert(0, nbformat.v4.new_markdown_cell("# T\n> t\n| **Question** | Why? |"))
+        nbformat.write(nb, path)
+    notebook(small / "nbs/index.ipynb", "1")
+    assert ledger.main([]) == 2 and "nbs/index.ipynb: no cell has the lines <!-- questions -->" in capsys.readouterr().err
+    (small / "nbs/1_a/02_y.ipynb").write_text((small / "nbs/1_a/02_y.ipynb").read_text()[:90])
+    assert ledger.main([]) == 2 and "02_y.ipynb: not a whole notebook" in capsys.readouterr().err
+    (small / "LEDGER.md").write_text("")
+    with pytest.raises(ledger.ChapterError, match="LEDGER.md: the file must hold the lines <!-- chapters -->"):
+        ledger.stale(small, [])
 
 
 def stale_twins(root: Path) -> list[str]:
