@@ -40,6 +40,12 @@ def _add_command(commands: argparse._SubParsersAction, name: str, title: str) ->
                               formatter_class=argparse.RawDescriptionHelpFormatter)
     sub.set_defaults(execute=COMMANDS[name](sub))
 
+# %% ../nbs/6_workshop/15_commands.ipynb #264c81a9
+def _lacks_memory(error: Exception) -> bool:
+    "Whether an error says that there is not enough memory."
+    words = ("memory", "storage size", "overflow")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
 # %% ../nbs/6_workshop/15_commands.ipynb #d6e96c8d
 def main(argv: Sequence[str] | None = None) -> int:
     "Run the command line; its exit status is the command's, 2 for bad input, 130 after Ctrl-C."
@@ -53,8 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads us, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, OSError, ArithmeticError) as error:
-        print(f"modelab {args.command}{rank}: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _lacks_memory(error):
+            raise
+        says = "not enough memory" if _lacks_memory(error) else error
+        print(f"modelab {args.command}{rank}: {says}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -1,5 +1,6 @@
 """Declared checks: each kind of argument on good and bad input, shapes that must fit, and what switches checks off."""
 
+import asyncio
 import dataclasses
 import math
 import threading
@@ -82,6 +83,11 @@ def test_a_group_that_is_unknown_at_first_is_found_from_a_later_argument():
 
 
 @checked
+def samples(x: Annotated[Tensor, Samples("n *event")]) -> Tensor:
+    return x
+
+
+@checked
 def mean(real: RealScores, fake: FakeScores) -> Tensor:
     return real.mean(-1) - fake.mean(-1)
 
@@ -99,6 +105,41 @@ def test_scores_with_runs_keep_them_and_may_differ_in_number():
         mean(normal(3, 7), normal(2, 5))
     with run_axis():
         assert mean(normal(3, 1), normal(3, 1)).shape == (3,)
+
+
+def test_scores_of_patches_are_refused_outside_a_run():
+    for shape in ((7, 1, 5, 5), (1, 1, 5, 5)):
+        with pytest.raises(ValueError, match=r"^real: expected one score per example.*write real.flatten\(1\).mean\(1\)"):
+            mean(normal(*shape), normal(*shape))
+    with run_axis():
+        assert mean(normal(2, 1, 5, 5), normal(2, 1, 5, 5)).shape == (2, 1, 5)
+
+
+def test_what_is_switched_off_changes_no_result():
+    real, fake = normal(7, 1, seed=1), normal(5, 1, 1, 1, seed=2)
+    with unchecked():
+        off = mean(real, fake), mean(real, fake=fake[:, 0])
+        assert samples([1, 2]).dtype == torch.get_default_dtype()
+    assert all(torch.equal(value, mean(real, fake)) for value in off) and off[0].shape == ()
+
+
+def test_a_switch_belongs_to_one_task():
+    async def off():
+        with unchecked(), run_axis():
+            await asyncio.sleep(.02)
+
+    async def on():
+        await asyncio.sleep(.01)
+        return checking() and mean(normal(3, 1), normal(3, 1)).shape
+
+    async def both():
+        return (await asyncio.gather(off(), on()))[1]
+    assert asyncio.run(both()) == ()
+
+
+def test_a_missing_argument_names_the_function():
+    with pytest.raises(TypeError, match=r"mean\(\) missing 1 required positional argument: 'fake'"):
+        mean(X)
 
 
 def test_checks_can_be_switched_off_and_are_on_again_afterwards():

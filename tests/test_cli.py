@@ -55,7 +55,7 @@ def test_train_keeps_a_folder_and_the_same_command_goes_on(capsys, tmp_path):
     assert status == 0 and "14 steps" in last
     straight = shell(capsys, *TRAIN, "--steps", 14)[1]
     assert last == straight
-    for change, says in ((["--seed", 3], "seed was 0, not 3"), (["--group", 1], "group was 8, not 1"), (["--set", "width=9"], "another run: game")):
+    for change, says in ((["--seed", 3], "seed was 0, not 3"), (["--group", 1], "group was 8, not 1"), (["--set", "depth=3"], "another run: game")):
         status, _, said = shell(capsys, *words, 14, *change)
         assert status == 2 and says in said and "--resume" in said
 
@@ -82,7 +82,10 @@ def test_shards_and_precision_from_the_command_line(capsys, tmp_path):
     (["bench", "nowhere.toml"], "no benchmark file nowhere.toml"), (["bench", "x", "--save-every", 0], "--save-every"),
     (["train"], "expected GAME and MODES"), (["train", "minimaxx", "ring"], "did you mean 'minimax'"), (["train", "minimax", "rnig"], "did you mean 'ring'"),
     ([*TRAIN, "--steps", -1], "--steps: expected"), ([*TRAIN, "--runs", 0], "runs: expected"), ([*TRAIN, "--device", "abacus"], "device: expected"),
-    ([*TRAIN, "--set", "widht=3"], "--set"), ([*TRAIN, "--set", "width"], "name=value"), ([*TRAIN, "--set", "width=-1"], "width: expected"),
+    ([*TRAIN, "--set", "widht=3"], "did you mean 'width'"), ([*TRAIN, "--set", "name=wasserstein"], "--set: expected a setting, got name"),
+    ([*TRAIN, "--set", "lr=1", "--set", "lr=2"], "--set: expected each setting once, got lr twice"), (["train", "minimax", "ring", "--set", "width=1000000000000"], "not enough memory"),
+    ([*TRAIN, "--set", "lr={\"G\": 1, \"D\": 1, \"Q\": 1}"], "lr: unknown 'Q'"), ([*TRAIN, "--set", "networks={\"width\": 8}"], "got both"),
+    ([*TRAIN, "--set", "width"], "name=value"), ([*TRAIN, "--set", "depth=-1"], "depth: expected"),
     ([*TRAIN, "--protocol", "pcgan"], "protocol"), ([*TRAIN, "--save-every", 0], "--save-every"), (["train", "--resume", "nowhere"], "no checkpoint nowhere"),
     ([*TRAIN, "--steps", "ten"], "invalid int value"), (["fly"], "invalid choice"), ([], "required")])
 def test_refusals_are_short_and_exit_with_2(capsys, words, says):

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from modelab.core.registry import get_setting
 from modelab.data.mixtures import line, mixture, ring
 from modelab.lab.panel import Lab, registered_names
 from modelab.lab.inspect import EvalBatch, sample_gradients
@@ -208,7 +209,7 @@ def test_errors_in_the_thread_are_shown_and_do_not_end_it():
     lab = small()
     lab.driver.submit("set", "lr", -1)
     lab.driver.wait()
-    assert "lr of G: expected" in lab.driver.error and lab.at == 0
+    assert "lr: expected" in lab.driver.error and lab.at == 0
     lab.driver.submit("step", 2)
     lab.driver.wait()
     assert lab.at == 2 and lab.driver.error == ""
@@ -369,6 +370,33 @@ def test_no_text_breaks_from_string(text):
         Lab.from_string(text)
 
 
+@pytest.mark.parametrize("name", ["lr", "depth", "betas"])
+def test_none_is_the_default_as_it_is_when_a_game_is_made(name):
+    lab = small()
+    before = get_setting(lab.sides["A"].game, name)
+    lab.set(name, None)
+    default = getattr(type(lab.sides["A"].game)(), "networks" if name == "depth" else "optimiser")
+    assert before is not None and get_setting(lab.sides["A"].game, name) == getattr(default, name)
+    assert lab.step(2).at == 2 and Lab.from_string(lab.to_string()).at == 2
+
+
+@pytest.mark.parametrize("name, value, says", [
+    ("turns", 3, "turns: expected a text"), (3, 1, "name: expected the name of a setting, got 3"),
+    (None, 1, "name: expected"), ("lr", {"G": 1., "D": 1., "Q": 1.}, "lr: unknown 'Q'")])
+def test_values_of_another_type_are_refused(name, value, says):
+    lab = small()
+    with pytest.raises((TypeError, ValueError), match=f"^{says}"):
+        lab.set(name, value)
+    assert not lab.events
+
+
+def test_a_subclass_is_not_shared_as_its_parent():
+    class Mine(Minimax):
+        pass
+    with pytest.raises(ValueError, match="^game: Mine is not registered"):
+        small(game=Mine()).to_string()
+
+
 def test_a_refused_change_leaves_the_lab_as_it_was():
     lab = small().step(5)
     text = lab.to_string()
@@ -419,7 +447,7 @@ class WithoutCritic(Minimax):
 
 
 @pytest.mark.parametrize("modes", [ring(4, std=.1), line(3), mixture(torch.eye(4).tolist(), .1)], ids=["ring", "line", "4-D"])
-def test_games_with_an_encoder_and_without_a_critic(modes):
+def test_games_with_an_encoder_and_without_a_critic(modes, monkeypatch):
     lab = small(game=Joint(networks=Networks(width=8, latent=modes.event[0])), versus=WithoutCritic(networks=Networks(width=8)), modes=modes).step(3)
     (joint, _), (single, _) = (unpack_frame(lab.frame(name)) for name in "AB")
     assert "codes" in joint and "codes" not in single and "surface" not in single
@@ -433,6 +461,9 @@ def test_games_with_an_encoder_and_without_a_critic(modes):
         assert abs(low + (high - low) * joint["surface"][60, 5] / 255 - value) < (high - low) / 200
     assert lab.step(1, only="E").at == 4 and lab.mode_status(0, "B").gradient_norm >= 0
     assert [s.turn for s in lab.trace_step() if s.number == 1] == ["D", "GE"]
+    with pytest.raises(ValueError, match="^game: Joint is not registered"):  # a recording holds the share string
+        lab.recording(2)
+    monkeypatch.setattr(LabSession, "to_string", lambda lab: "")
     assert lab.recording(2).frames
 
 

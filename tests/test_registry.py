@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
 from modelab import _index
-from modelab.core.registry import (COMMANDS, GAMES, MODE_SETS, SettingGroup, get_setting, groups_of, known_names, load,
-                                   make, nested_settings, register_command, registered, round_for_json, set_setting,
-                                   to_json, upgrade_settings, with_settings)
+from modelab.core.registry import (COMMANDS, GAMES, MODE_SETS, SettingGroup, current_spec, get_setting, groups_of, known_names,
+                                   load, make, nested_settings, register_command, register_game, register_mode_set,
+                                   registered, round_for_json, set_setting, to_json, upgrade_settings, with_settings)
 from modelab.methods.minimax import Minimax
 from modelab.methods.wasserstein import Wasserstein
 from modelab.networks.players import Networks
@@ -52,6 +54,7 @@ def test_a_schedule_is_plain_data_in_a_spec():
 
 
 @pytest.mark.parametrize("old, new", [({"nets": "conv"}, {"kind": "conv"}), ({"fade": None}, {"schedule": None}),
+                                      ({"fade": 0}, {"schedule": None}),
                                       ({"fade": 9}, {"schedule": {"shape": "cosine", "steps": 9, "floor": .01}}),
                                       ({"settle": 9}, {"weight_schedule": {"shape": "cosine", "steps": 9, "floor": 0.}})])
 def test_settings_of_older_files_are_read(old, new):
@@ -76,6 +79,76 @@ def test_a_group_of_the_wrong_kind_is_refused():
     for wrong in (dict(networks="conv"), dict(optimiser=1e-3), dict(networks=Networks)):
         with pytest.raises(TypeError, match=f"^{next(iter(wrong))}: expected"):
             Minimax(**wrong)
+
+
+def test_a_name_belongs_to_one_definition(monkeypatch):
+    @dataclasses.dataclass(kw_only=True)
+    class Minimax(GAMES["minimax"]):
+        "Another game of the same name."
+    before = GAMES["minimax"]
+    with pytest.raises(ValueError, match="^game: the name 'minimax' is taken by modelab.methods.minimax.Minimax"):
+        register_game(Minimax)
+    assert GAMES["minimax"] is before
+
+    def ring():
+        "Another set of the same name."
+    with pytest.raises(ValueError, match="^modes: the name 'ring' is taken by modelab.data.mixtures.ring"):
+        register_mode_set(ring)
+    with pytest.raises(ValueError, match="^command: the name 'train' is taken"):
+        register_command("train")(ring)
+
+
+def test_a_name_of_a_module_that_is_not_imported_is_taken_too():
+    code = ("from modelab.core.registry import register_game\nfrom modelab.training.game import AdversarialGame\n"
+            "class SAGAN(AdversarialGame):\n    'mine'\n"
+            "try:\n    register_game(SAGAN)\nexcept ValueError as error:\n    print(error)")
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "the name 'sagan' is taken by modelab.methods.attention.SAGAN" in said
+
+
+def test_a_cell_may_run_again_and_a_chapter_may_hold_what_its_module_holds():
+    def define(module, doc="A toy."):
+        made = dataclasses.make_dataclass("Cell", [])
+        made.__module__, made.__doc__ = module, doc
+        return made
+    try:
+        first, again, exported = (register_game(define(m)) for m in ("__main__", "__main__", "modelab.methods.cell"))
+        assert GAMES["cell"] is exported and current_spec(again()) == {"name": "cell"} == current_spec(first())
+        assert register_game(define("modelab.methods.cell", "Changed.")) is GAMES["cell"]
+        with pytest.raises(ValueError, match="is taken"):
+            register_game(define("elsewhere", "Other."))
+    finally:
+        GAMES.pop("cell", None)
+
+
+def test_the_current_spec_is_of_registered_games_and_has_present_settings():
+    class Mine(Minimax):
+        pass
+    game = Minimax()
+    set_setting(game, "lr", .5)
+    assert current_spec(game)["lr"] == .5 and game.spec["lr"] == 1e-3
+    assert current_spec(Mine()) is None is current_spec(object())
+
+
+def test_unknown_and_misplaced_settings_say_what_is_meant():
+    with pytest.raises(TypeError, match=r"^lr: expected as a setting of optimiser, write optimiser=Optimiser\(lr=…\)"):
+        Minimax(lr=1e-3)
+    for call in (lambda: make("game", {"name": "minimax", "lrr": 1}), lambda: with_settings(Minimax(), lrr=1), lambda: Minimax(lrr=1)):
+        with pytest.raises(TypeError, match="^minimax: unknown 'lrr', did you mean 'lr'"):
+            call()
+
+
+def test_a_group_beside_its_settings_is_refused():
+    for given in ({"networks": Networks(width=8), "width": 4}, {"width": 4, "networks": {"width": 8}}):
+        with pytest.raises(TypeError, match="^networks, width: expected the group or its settings, got both"):
+            make("game", {"name": "minimax", **given})
+    assert with_settings(Minimax(), networks=Networks(width=4)).networks.width == 4
+
+
+def test_none_is_the_default_of_the_game():
+    game = Minimax(optimiser=Optimiser(.5))
+    set_setting(game, "lr", None)
+    assert game.optimiser.lr == Minimax.default_optimiser.lr == with_settings(game, lr=None).optimiser.lr
 
 
 def test_nested_settings_of_a_class():

@@ -237,6 +237,13 @@ def test_event_sum_and_norm_of_pictures():
     assert sum_over_event(slopes, scores).shape == (2, 5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gradients_of_16_bits_are_squared_in_float32(dtype):
+    x = torch.randn(6, 3, dtype=dtype)
+    for penalty in (r1, r2):
+        assert penalty(lambda v: 300 * v.sum(-1), x).item() == 300 ** 2 * 3 / 2
+
+
 def test_clipping_is_in_place():
     net = mlp(2, (), 8, runs=3, generator=seeded())
     assert clip_weights_(net, .05) is net and max(p.abs().max() for p in net.parameters()) <= .05

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from .checks import check_choice
 # %% auto #0
 __all__ = ['GAMES', 'MODE_SETS', 'COMMANDS', 'RENAMED', 'known_names', 'load', 'load_all', 'registered', 'register_command',
            'to_json', 'round_for_json', 'register_game', 'register_mode_set', 'SettingGroup', 'groups_of',
-           'get_setting', 'set_setting', 'nested_settings', 'with_settings', 'upgrade_settings', 'make']
+           'get_setting', 'set_setting', 'nested_settings', 'with_settings', 'current_spec', 'upgrade_settings', 'make']
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #d727a1c1
 GAMES: dict[str, Callable] = {}
@@ -58,11 +58,29 @@ def registered(kind: str) -> dict[str, Callable]:
     load_all()
     return table
 
+# %% ../../nbs/6_workshop/02_registry.ipynb #8c57b7cc
+def _same_definition(new: Any, old: Any) -> bool:
+    "Whether two classes or functions are one definition, from a cell that ran again or a module."
+    return new.__qualname__ == old.__qualname__ and (
+        new.__module__ == old.__module__ or bool(new.__doc__) and new.__doc__ == old.__doc__)
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #f4841606
+def _register(kind: str, name: str, made: Callable) -> None:
+    "Put `made` into the table; `ValueError` if another definition has the name."
+    imported, indexed = _TABLES[kind]
+    if made.__module__ != f"modelab.{indexed.get(name)}":
+        load(kind, name)
+    old = imported.get(name)
+    if old is not None and not _same_definition(made, old):
+        raise ValueError(f"{kind}: the name {name!r} is taken by {old.__module__}."
+                         f"{old.__qualname__}; choose another name")
+    imported[name] = made
+
 # %% ../../nbs/6_workshop/02_registry.ipynb #496e7f78
 def register_command(name: str) -> Callable[[Callable], Callable]:
     "Decorator: `configure(parser)` adds a subcommand's arguments and returns what runs them."
     def register(configure: Callable) -> Callable:
-        COMMANDS[name] = configure
+        _register("command", name, configure)
         return configure
     return register
 
@@ -87,13 +105,32 @@ def round_for_json(value: float) -> float | None:
     "A number for JSON: four digits, or None where it is not finite."
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
+# %% ../../nbs/6_workshop/02_registry.ipynb #91ac3e11
+def _refuse_unknown(cls: type, name: str, fields: Sequence[str], given: Iterable[str]) -> None:
+    "`TypeError` for an argument of a game that is not among its fields."
+    groups = groups_of(cls)
+    settings = [s for group in groups.values() for s in group.__dataclass_fields__]
+    for argument in given:
+        if argument in settings and argument not in fields:
+            owner = _owner(cls, argument)
+            raise TypeError(f"{argument}: expected as a setting of {owner}, write "
+                            f"{owner}={groups[owner].__name__}({argument}=…)")
+        if argument not in fields:
+            try:
+                check_choice(name, argument, {*fields, *settings})
+            except ValueError as error:
+                raise TypeError(str(error)) from None
+
 # %% ../../nbs/6_workshop/02_registry.ipynb #1d684dbc
 def _record_spec(make: Callable, name: str) -> Callable:
     "Wrap an initialiser or factory: what it makes carries `.spec`, its name and arguments."
     signature = inspect.signature(make)
+    kinds = {p.name: p.kind for p in signature.parameters.values()}
 
     @functools.wraps(make)
     def wrapped(*args, **kw):
+        if "self" in kinds and inspect.Parameter.VAR_KEYWORD not in kinds.values():
+            _refuse_unknown(type(args[0]), name, [k for k in kinds if k != "self"], kw)
         made = make(*args, **kw)
         bound = signature.bind(*args, **kw)
         bound.apply_defaults()
@@ -108,15 +145,16 @@ def _record_spec(make: Callable, name: str) -> Callable:
 def register_game(cls: type) -> type:
     "Class decorator: make a game known by its class name in lower case."
     name = cls.__name__.lower()
+    _register("game", name, cls)
     cls.__init__ = _record_spec(cls.__init__, name)
-    GAMES[name] = cls
     return cls
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #dff6448a
 def register_mode_set(make: Callable) -> Callable:
     "Decorator: make a factory of mode sets known by its own name."
-    MODE_SETS[make.__name__] = _record_spec(make, make.__name__)
-    return MODE_SETS[make.__name__]
+    made = _record_spec(make, make.__name__)
+    _register("modes", make.__name__, made)
+    return made
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #7d19dc06
 @dataclass(frozen=True)
@@ -152,22 +190,26 @@ def set_setting(game: Any, name: str, value: Any) -> None:
     owner = _owner(game, name)
     if owner is None:
         setattr(game, name, value)
-    else:
-        setattr(game, owner, dataclasses.replace(getattr(game, owner), **{name: value}))
+        return
+    group = dataclasses.replace(getattr(game, owner), **{name: value})
+    default = getattr(game, f"default_{owner}", None)
+    setattr(game, owner, group if default is None else group.over(default))
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #9fc0db9b
 def nested_settings(game: Any, flat: dict[str, Any]) -> dict[str, Any]:
     "Flat settings as the fields of a game, or of a class of games: those of a group in a group."
     fields: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
     for name, value in flat.items():
         owner = _owner(game, name)
-        if owner is None:
-            fields[name] = value
-        else:
-            fields.setdefault(owner, {})[name] = value
+        place = fields if owner is None else inner.setdefault(owner, {})
+        place[name] = value
+    for name in fields.keys() & inner.keys():
+        raise TypeError(f"{name}, {', '.join(inner[name])}: expected the group or its settings, "
+                        "got both")
     groups = groups_of(game)
     return {name: groups[name](**v) if name in groups and isinstance(v, dict) else v
-            for name, v in fields.items()}
+            for name, v in (fields | inner).items()}
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #6e58fcf3
 def _flat_settings(game: Any, fields: dict[str, Any]) -> dict[str, Any]:
@@ -181,10 +223,20 @@ def with_settings(game: Any, **flat: Any) -> Any:
     "A copy of a game with other settings, of any group: `with_settings(game, lr=3e-4)`."
     fields = nested_settings(game, flat)
     for name in groups_of(game):
-        if name in fields:
-            changed = {k: flat[k] for k in flat if _owner(game, k) == name}
+        changed = {k: flat[k] for k in flat if _owner(game, k) == name}
+        if changed:
             fields[name] = dataclasses.replace(getattr(game, name), **changed)
     return dataclasses.replace(game, **fields)
+
+# %% ../../nbs/6_workshop/02_registry.ipynb #cf5f83f4
+def current_spec(game: Any) -> dict[str, Any] | None:
+    "The name and the present settings of a registered game as JSON; None for any other game."
+    spec = getattr(game, "spec", None)
+    known = GAMES.get(spec["name"]) if spec else None
+    if known is None or not _same_definition(type(game), known):
+        return None
+    live = {k: to_json(get_setting(game, k)) for k in spec if k != "name"}
+    return {"name": spec["name"], **live}
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #436494d0
 RENAMED = {  # settings of older files by their present name: of every game, and of one alone
@@ -209,7 +261,8 @@ def upgrade_settings(settings: dict[str, Any],  # of a game, without its name
     for old, name, floor in (("fade", "schedule", .01), ("settle", "weight_schedule", 0.)):
         if old in new:
             steps = new.pop(old)
-            new[name] = steps and {"shape": "cosine", "steps": steps, "floor": floor}
+            schedule = {"shape": "cosine", "steps": steps, "floor": floor}
+            new[name] = schedule if steps else None  # 0 steps meant no schedule
     return new
 
 # %% ../../nbs/6_workshop/02_registry.ipynb #f22cc1ed

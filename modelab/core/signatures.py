@@ -9,10 +9,10 @@ import dataclasses
 import functools
 import inspect
 import math
-import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -106,9 +106,18 @@ class Scores(Shape):
     "Marks one score per example: `(*runs, batch)`, or `(N, 1)` and `(N, 1, 1, 1)`."
 
     def check(self, name: str, value: Any) -> Tensor:
-        "`value` as `(*runs, batch)`: a last axis of length one is dropped, except in `run_axis`."
+        "`value` as `(*runs, batch)`, or an error."
         check_tensors(**{name: value})
-        while not getattr(_state, "runs", False) and value.ndim > 1 and value.shape[-1] == 1:
+        scores = self.convert(value)
+        if scores.ndim > 3 and not _runs.get():
+            raise ValueError(f"{name}: expected one score per example, (N,) or (N, 1), or "
+                             f"(runs, N), got {tuple(value.shape)}; for scores of patches, write "
+                             f"{name}.flatten(1).mean(1)")
+        return scores
+
+    def convert(self, value: Tensor) -> Tensor:
+        "`value` as `(*runs, batch)`: a last axis of length one is dropped, except in `run_axis`."
+        while not _runs.get() and value.ndim > 1 and value.shape[-1] == 1:
             value = value.squeeze(-1)
         return value
 
@@ -121,6 +130,11 @@ class Samples(Shape):
     def check(self, name: str, value: Any) -> Tensor:
         "`value` as a floating tensor, or an error."
         return check_batch(name, value, least=self.least)
+
+    def convert(self, value: Any) -> Tensor:
+        "`value` as a floating tensor."
+        value = torch.as_tensor(value)
+        return value if value.is_floating_point() else value.to(torch.get_default_dtype())
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #21ca1704
 @dataclass(frozen=True)
@@ -240,7 +254,7 @@ def _check_types(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
     "Refuse floating tensors of two types, or on two devices, whose last axis has one name."
     first: dict[str, str] = {}
     for name, shape in shapes.items():
-        if not getattr(values[name], "is_floating_point", bool)():  # rows of a file have no type yet
+        if not getattr(values[name], "is_floating_point", bool)():  # rows of a file have no type
             continue
         kind = shape.axes if isinstance(shape, Samples) else shape.axes.split()[-1]
         other = first.setdefault(kind, name)
@@ -337,33 +351,51 @@ def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
     return checked
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #83a26c85
-_state = threading.local()
+_off = ContextVar("off", default=False)  # no checks
+_runs = ContextVar("runs", default=False)  # scores come from a run, and runs are their first axis
 
 
 @contextmanager
-def _switched(name: str) -> Iterator[None]:
-    "Inside, a switch of this thread is on."
-    before = getattr(_state, name, False)
-    setattr(_state, name, True)
+def _switched(switch: ContextVar[bool]) -> Iterator[None]:
+    "Inside, a switch is on."
+    before = switch.get()
+    switch.set(True)
     try:
         yield
     finally:
-        setattr(_state, name, before)
+        switch.set(before)
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #cbbe9136
 def unchecked() -> AbstractContextManager[None]:
-    "Inside, functions that declare their arguments do not check them: for a loop that passed once."
-    return _switched("off")
+    "Inside, functions that declare their arguments refuse nothing: for a loop that passed once."
+    return _switched(_off)
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #3d8aeb7e
 def checking() -> bool:
     "Whether arguments are checked here: for a check that reads numbers back from a device."
-    return not getattr(_state, "off", False)
+    return not _off.get()
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #8a4c4f8b
 def run_axis() -> AbstractContextManager[None]:
     "Inside, scores are `(*runs, batch)` as they stand: a last axis of length one is kept."
-    return _switched("runs")
+    return _switched(_runs)
+
+# %% ../../nbs/6_workshop/01_checks.ipynb #c0eabb82
+@functools.cache
+def _converters(f: Any) -> dict[str, Any]:
+    "The markers of the arguments of `f` that are converted without a check, by name."
+    marks = {name: _marker_of(kind, Shape) for name, kind in declarations(f).items()}
+    return {name: mark for name, mark in marks.items() if hasattr(mark, "convert")}
+
+# %% ../../nbs/6_workshop/01_checks.ipynb #2cd2caeb
+def _bind(f: Callable, signature: inspect.Signature,
+          args: tuple, kw: dict) -> inspect.BoundArguments:
+    "The arguments of a call by name; the error of Python if they do not fit."
+    try:
+        return signature.bind(*args, **kw)
+    except TypeError:
+        f(*args, **kw)
+        raise
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #4e20b82b
 CHECKED: dict[str, Callable] = {}  # every checked function by its name, for the tests
@@ -375,10 +407,16 @@ def checked(f: Callable) -> Callable:
 
     @functools.wraps(f)
     def wrapper(*args, **kw):
-        if getattr(_state, "off", False):
+        off = _off.get()
+        if off and not _converters(f):
             return f(*args, **kw)
-        bound = signature.bind(*args, **kw)
-        bound.arguments = check_arguments(f, bound.arguments)
+        bound = _bind(f, signature, args, kw)
+        if off:
+            given = bound.arguments
+            given.update({name: mark.convert(given[name]) for name, mark in _converters(f).items()
+                          if given.get(name) is not None})
+        else:
+            bound.arguments = check_arguments(f, bound.arguments)
         return f(*bound.args, **bound.kwargs)
     CHECKED[f"{f.__module__}.{f.__qualname__}"] = wrapper
     return wrapper

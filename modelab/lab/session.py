@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..core.checks import check_choice, check_int
-from ..core.registry import get_setting, make, to_json, upgrade_settings
+from ..core.registry import current_spec, make, to_json, upgrade_settings
 from .inspect import ModeStatus, mode_status
 from .points import POINT_PRESETS, mixture_from_points
-from .side import LAB_SETTINGS, Event, Side, game_settings, measures_row
+from .side import (LAB_SETTINGS, Event, Side, game_settings, measures_row,
+                                 split_name)
 from ..training.run import spare_thread
 
 # %% auto #0
@@ -170,7 +171,7 @@ class LabSession:
         chosen = self.sides
         if side is not None:
             chosen = {side: self.sides[check_choice("side", side, self.sides)]}
-        field = name.partition(".")[0]
+        field = split_name(name)[0]
         known = {k: {*game_settings(s.game), *LAB_SETTINGS} for k, s in chosen.items()}
         if not any(field in names for names in known.values()):
             check_choice("name", field, {name for names in known.values() for name in names})
@@ -268,11 +269,11 @@ class LabSession:
 # %% ../../nbs/6_workshop/08_session.ipynb #9f2857fc
 def _game_spec(side: Side) -> dict[str, Any]:
     "The game of step 0 as JSON."
-    game = side.start_game
-    if not getattr(game, "spec", None):
-        raise ValueError(f"game: {type(game).__name__} has no name; "
-                         f"register it with @register_game to share it")
-    return {k: v if k == "name" else to_json(get_setting(game, k)) for k, v in game.spec.items()}
+    spec = current_spec(side.start_game)
+    if spec is None:
+        raise ValueError(f"game: {type(side.start_game).__name__} is not registered; "
+                         "register it with @register_game to share it")
+    return spec
 
 
 # %% ../../nbs/6_workshop/08_session.ipynb #c5dde3d6

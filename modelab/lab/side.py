@@ -21,7 +21,7 @@ from ..training.run import Run
 
 # %% auto #0
 __all__ = ['LAB_SETTINGS', 'SHOWN_MEASURES', 'Event', 'game_settings', 'setting_annotation', 'setting_choices',
-           'is_setting_group', 'Side', 'measure_side', 'measures_row']
+           'is_setting_group', 'Side', 'split_name', 'measure_side', 'measures_row']
 
 # %% ../../nbs/6_workshop/08_session.ipynb #e95ec04c
 LAB_SETTINGS = ("batch", "turns", "without")
@@ -98,7 +98,7 @@ class Side(Run):
 
     def _field(self, name: str, value: Any) -> tuple[str, Any]:
         "The game's field for a setting, and its new value: \"lr.D\" is one entry of `lr`."
-        field, dot, player = name.partition(".")
+        field, dot, player = split_name(name)
         if field not in game_settings(self.game):
             check_choice("name", field, [*game_settings(self.game), *LAB_SETTINGS])
         if dot:
@@ -138,6 +138,8 @@ class Side(Run):
         if name == "batch":
             check_int("batch", value)
         elif name == "turns":
+            if not isinstance(value, (str, type(None))):
+                raise TypeError(f"turns: expected a text such as \"D G\", got {value!r:.60}")
             for word in (value or "").split():
                 check_choice("turns", word, self.players.movers)
         else:
@@ -153,6 +155,7 @@ class Side(Run):
         field, value = self._field(name, value)
         new = with_settings(self.game, **{field: value})
         if field in Optimiser.__dataclass_fields__:
+            new.optimiser.check_players(self.players.nets)
             for player in self.players.adam:
                 new.optimiser.rates(player)  # refuses what Adam would refuse
             return None
@@ -178,6 +181,14 @@ class Side(Run):
         return {
             w: rows[last].item() if self.steps else math.nan for w, rows in self._losses.items()
         }
+
+
+# %% ../../nbs/6_workshop/08_session.ipynb #e0a58b6c
+def split_name(name: Any) -> tuple[str, str, str]:
+    "The field, the dot and the player of the name of a setting such as \"lr.D\"."
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected the name of a setting, got {name!r:.60}")
+    return name.partition(".")
 
 
 # %% ../../nbs/6_workshop/08_session.ipynb #6365a340

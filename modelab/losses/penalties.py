@@ -141,6 +141,7 @@ def gradient_penalty(critic: Critic, real: Batch, fake: Batch, *,
 def r1(critic: Critic, real: Batch, *, lead: Count | None = None) -> torch.Tensor:
     "E ‖∇f(x)‖²/2 at real examples, `(*runs,)` (Mescheder et al. 2018, eq. 9, without γ)."
     scores, gradient = input_gradient(critic, real, lead)
+    gradient = gradient.float() if gradient.dtype.itemsize < 4 else gradient
     return sum_over_event(gradient.square(), scores).mean(-1) / 2
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #5b911629

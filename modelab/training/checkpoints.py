@@ -14,7 +14,7 @@ import torch
 
 from ..core.checks import check_int
 from ..core.files import atomic_write
-from ..core.registry import get_setting, make, to_json
+from ..core.registry import current_spec, make, to_json, upgrade_settings
 
 # %% auto #0
 __all__ = ['CHECKPOINT_FORMAT', 'RUN_SETTINGS', 'run_config', 'save_checkpoint', 'check_note', 'read_checkpoint',
@@ -27,20 +27,16 @@ RUN_SETTINGS = ("runs", "seed", "batch", "average", "shards", "precision")
 # %% ../../nbs/6_workshop/07_engine.ipynb #be503cfb
 def run_config(run: Any) -> dict[str, Any]:
     "Everything that the state after n steps depends on besides n, as plain JSON."
-    game = getattr(run.game, "spec", None)
-    if game is not None:  # settings may have changed under way
-        live = {k: to_json(get_setting(run.game, k)) for k in game if k != "name"}
-        game = {"name": game["name"], **live}
-    modes = getattr(run.modes, "spec", None)
-    return {"game": game, "modes": modes, **{name: getattr(run, name) for name in RUN_SETTINGS}}
+    settings = {name: getattr(run, name) for name in RUN_SETTINGS}
+    return {"game": current_spec(run.game), "modes": getattr(run.modes, "spec", None), **settings}
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #739076f5
 def save_checkpoint(run: Any,
                     path: str | Path,  # parent folders are made
                     ) -> Path:
-    "Write a checkpoint, all of it or nothing; `Diverged` for a loss that is not finite."
+    "Write a checkpoint, all of it or nothing; `Diverged` if losses or weights are not finite."
     from safetensors.torch import save
-    run._check()
+    run.check_finite()
     if run.torn:
         raise ValueError(f"run: the step after {run.steps} was cut in half; "
                          f"go back to the last checkpoint, {run.saved}")
@@ -121,14 +117,15 @@ def read_newest(folder: Path) -> tuple[Path, dict, dict[str, torch.Tensor]]:
 # %% ../../nbs/6_workshop/07_engine.ipynb #7dabc35f
 def load_checkpoint(cls: type,
                     path: str | Path,  # a checkpoint, or a folder of them
-                    game: Any = None,  # needed where the game was made with networks of your own
-                    modes: Any = None,  # needed where the mode set has no name
+                    game: Any = None,  # needed if it has no name or networks of your own
+                    modes: Any = None,  # needed if the mode set has no name
                     device: str = "auto",  # may differ from where it was saved
                     ) -> Any:
     "Read a checkpoint; `FileNotFoundError` if there is none, `ValueError` if it does not fit."
     path = Path(path)
     path, note, tensors = read_newest(path) if path.is_dir() else (path, *read_checkpoint(path))
-    game, modes = (given or _make_named(kind, note[kind], path)
+    game, modes = (_make_named(kind, note[kind], path) if given is None
+                   else _check_given(kind, given, note[kind], path)
                    for kind, given in (("game", game), ("modes", modes)))
     try:
         run = cls(game, modes, device=device, **{k: note[k] for k in RUN_SETTINGS})
@@ -148,3 +145,30 @@ def _make_named(kind: str, spec: dict | None, path: Path) -> Any:
     if spec is None:
         raise ValueError(f"{kind}: {path} was saved with a {kind} that has no name; pass {kind}=")
     return make(kind, spec)
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #01d32147
+def _check_given(kind: str, given: Any, spec: dict | None, path: Path) -> Any:
+    "The game or the mode set that was passed; `ValueError` if the note names another one."
+    given = make(kind, given) if isinstance(given, str) else given
+    if spec is None:
+        return given
+    settings = {k: v for k, v in spec.items() if k not in ("name", "folder")}
+    if kind == "game":
+        settings, got = upgrade_settings(settings, spec["name"]), current_spec(given)
+    else:
+        got = to_json(getattr(given, "spec", None))
+    if not got or got["name"] != spec["name"]:
+        raise ValueError(f"{kind}: {path} was saved with {spec['name']}, got "
+                         f"{got['name'] if got else type(given).__name__}")
+    for name, value in settings.items():
+        if _plain(got.get(name)) != _plain(value):
+            raise ValueError(f"{kind}: {path} was saved with {name}={value!r:.60}, "
+                             f"got {got.get(name)!r:.60}")
+    return given
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #b15836ac
+def _plain(value: Any) -> Any:
+    "A setting for comparison: without what is left open, and without the class of own objects."
+    if not isinstance(value, dict):
+        return value
+    return "own" if "own" in value else {k: v for k, v in value.items() if v is not None}

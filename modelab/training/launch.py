@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from .distributed import Job, connect_ranks, handle_sigterm, train_job
 from .run import Run
 
 # %% auto #0
-__all__ = ['parse_setting', 'train_command', 'sample_command']
+__all__ = ['parse_setting', 'read_settings', 'train_command', 'sample_command']
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #6c1ce6ad
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -56,11 +57,24 @@ def _job(args: argparse.Namespace, device: str) -> tuple[Job, str | None, Run | 
                          "for instance: modelab train minimax ring")
     return _new_job(args, steps), args.out, None
 
+# %% ../../nbs/6_workshop/15_commands.ipynb #301ea9ef
+def read_settings(texts: Iterable[str]) -> dict[str, Any]:
+    "The settings of all `--set`, by name."
+    settings: dict[str, Any] = {}
+    for name, value in map(parse_setting, texts):
+        if name == "name":
+            raise ValueError(f"--set: expected a setting, got name={value}; the game is the first "
+                             "word after train")
+        if name in settings:
+            raise ValueError(f"--set: expected each setting once, got {name} twice")
+        settings[name] = value
+    return settings
+
 # %% ../../nbs/6_workshop/15_commands.ipynb #68b8635d
 def _new_job(args: argparse.Namespace, steps: int) -> Job:
     "The job of a game and a mode set; a setting that the game has not is a `ValueError`."
     try:
-        game = {"name": args.game, **dict(map(parse_setting, args.set or []))}
+        game = {"name": args.game, **read_settings(args.set or [])}
         return Job(game, args.modes, steps, args.runs, args.seed, args.group, args.batch,
                    args.average, args.shards, args.precision)
     except TypeError as error:

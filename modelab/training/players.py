@@ -15,7 +15,7 @@ from torch import nn
 from ..core.seeding import derive_seed
 
 # %% auto #0
-__all__ = ['flatten_parameters', 'find_movers', 'Players', 'strip_prefix']
+__all__ = ['flatten_parameters', 'find_movers', 'Players', 'runs_not_finite', 'strip_prefix']
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #0bd4e077
 def flatten_parameters(name: str, weights: list[nn.Parameter]) -> nn.Parameter:
@@ -48,6 +48,7 @@ class Players:
         # Weights are drawn on the CPU, so that a seed means the same on every device.
         generator = [torch.Generator().manual_seed(derive_seed(s, "init")) for s in seeds]
         nets = game.players(tuple(event), latent, len(seeds), generator)
+        game.optimiser.check_players(nets)
         self.game, self.nets = game, {name: net.to(device) for name, net in nets.items()}
         self.movers = find_movers(game.turns, nets)
         self.weights = {name: [w for w in net.parameters() if w.requires_grad]
@@ -99,6 +100,13 @@ class Players:
             for mean, now in zip(self.averaged.buffers(), self.nets["G"].buffers()):
                 mean.copy_(now)
 
+    def not_finite(self, runs: int) -> tuple[str, list[int]] | None:
+        "The first player with a weight that is NaN or infinite, and in which runs; or None."
+        for name, flat in self.flat.items():
+            if not flat.isfinite().all():
+                return name, runs_not_finite(self.nets[name], runs)
+        return None
+
     def state(self) -> dict[str, torch.Tensor]:
         "Every tensor that training changes, by a readable name."
         nets = {f"player/{name}": net for name, net in self.nets.items()}
@@ -123,6 +131,17 @@ class Players:
                 raise KeyError(f"the optimiser of {name}")
             settings = adam.state_dict()["param_groups"]
             adam.load_state_dict({"state": {0: saved} if saved else {}, "param_groups": settings})
+
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #e42de2fd
+def runs_not_finite(net: nn.Module, runs: int) -> list[int]:
+    "The runs in which a weight of a network is NaN or infinite."
+    parts = getattr(net, "members", None)
+    if parts is not None:
+        return [run for run, part in enumerate(parts)
+                if not all(w.isfinite().all() for w in part.parameters())]
+    wrong = [~w.isfinite() for w in net.parameters() if w.ndim and len(w) == runs]
+    return sorted({int(run) for w in wrong for run in w.reshape(runs, -1).any(1).nonzero()})
 
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #b418f283

@@ -5,6 +5,7 @@
 # %% ../../nbs/6_workshop/07_engine.ipynb #29697627
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import signal
@@ -155,9 +156,9 @@ class Run:
     @contextmanager
     def _bf16(self) -> Iterator[None]:
         "In a bf16 run: the players compute in bf16 and return float32."
-        def half(forward: Any, *args: Any) -> Any:
+        def half(forward: Any, *args: Any, **kw: Any) -> Any:
             with torch.autocast(self.device.type, torch.bfloat16):
-                out = forward(*args)
+                out = forward(*args, **kw)
             return out.float() if isinstance(out, torch.Tensor) else out
         nets = self.players.nets.values() if self.precision == "bf16" else ()
         for net in nets:
@@ -168,12 +169,45 @@ class Run:
             for net in nets:
                 del net.forward  # the class's own comes back
 
+    def _turn_loss(self, word: str, turn: Turn) -> torch.Tensor:
+        "The loss of a turn; an error in a run that is not finite any more becomes `Diverged`."
+        try:
+            return self.game.turn_loss(word, turn)
+        except Exception as error:
+            lost = self.players.not_finite(self.runs) or self._lost_samples()
+            if lost is None:
+                raise
+            self._check()
+            raise Diverged(f"the loss of {word} has no value at step {self.steps}"
+                           f"{self._lost_text(lost[1])}: what {lost[0]} gives is not finite "
+                           f"({error}); {self._kept()}") from error
+
+    def _lost_samples(self) -> tuple[str, list[int]] | None:
+        "G and the runs whose samples are not finite; None if all are, or if there are no samples."
+        try:
+            finite = self.sample(64, raw=True).isfinite()
+        except Exception:  # we are in an error already; a game need not have a generator
+            return None
+        lost = [run for run in range(self.runs) if not finite[run].all()]
+        return ("G", lost) if lost else None
+
+    def _lost_text(self, lost: Sequence[int]) -> str:
+        "The seed, or the seeds, of some runs, as the end of a clause; empty if they are unknown."
+        seeds = ", ".join(str(self.seeds[run]) for run in lost)
+        return f", seed{'s' * (len(lost) > 1)} {seeds}" if lost else ""
+
+    def _kept(self) -> str:
+        "Where the last checkpoint is, in words."
+        if self.saved:
+            return f"the last checkpoint is {self.saved}"
+        return "no checkpoint was saved"
+
     def _loss(self, place: int, word: str, shard: list[int]) -> torch.Tensor:
         "The loss of a turn, one value per run; its arguments are checked the first time only."
         turn = Turn(self, self.steps, place, *shard)
         played = (place, word) in self._played
         with self._bf16(), unchecked() if played else nullcontext():
-            loss = self.game.turn_loss(word, turn)
+            loss = self._turn_loss(word, turn)
         if loss.shape != (self.runs,):
             raise ValueError(f"game: loss_{word} should return one value per run, "
                              f"shape ({self.runs},), got {tuple(loss.shape)}")
@@ -213,17 +247,23 @@ class Run:
 
     def _check(self) -> None:
         "Raise `Diverged` at the first loss since the last check that is not finite."
-        fresh = {word: rows[self._checked:self.steps] for word, rows in self._losses.items()}
-        wrong = [(int(at), word, int(run)) for word, rows in fresh.items()
+        order = list(dict.fromkeys([*self.words, *self._losses]))  # the order of the turns
+        fresh = [self._losses[word][self._checked:self.steps] for word in order]
+        wrong = [(int(at), turn, int(run)) for turn, rows in enumerate(fresh)
                  for at, run in (~rows.isfinite()).nonzero()]
         if wrong:
-            at, word, run = min(wrong)
-            kept = (
-                f"the last checkpoint is {self.saved}" if self.saved else "no checkpoint was saved"
-            )
-            raise Diverged(f"the loss of {word} is not finite at step {self._checked + at}, "
-                           f"seed {self.seeds[run]}; {kept}")
+            at, turn, run = min(wrong)
+            raise Diverged(f"the loss of {order[turn]} is not finite at step {self._checked + at}, "
+                           f"seed {self.seeds[run]}; {self._kept()}")
         self._checked = self.steps
+
+    def check_finite(self) -> None:
+        "Raise `Diverged` if a loss or a weight is not finite."
+        self._check()
+        lost = self.players.not_finite(self.runs)
+        if lost is not None:
+            raise Diverged(f"the weights of {lost[0]} are not finite after {self.steps} steps"
+                           f"{self._lost_text(lost[1])}; {self._kept()}")
 
     def step(self, n: int = 1,  # steps; each is one pass through the game's turns
              progress: bool | None = None,  # a progress bar; None: in a terminal only
@@ -276,6 +316,20 @@ class Run:
         "Write a checkpoint; see `modelab.training.checkpoints.save_checkpoint`."
         self.saved = save_checkpoint(self, path)
         return self.saved
+
+    def __getstate__(self) -> dict[str, Any]:
+        "What `copy.deepcopy` and `pickle` take: the players as tensors, everything else as it is."
+        tensors = {name: v.detach().clone() for name, v in self.players.state().items()}
+        losses = {word: rows.clone() for word, rows in self._losses.items()}
+        return {**self.__dict__, "game": copy.deepcopy(self.game), "players": tensors,
+                "_losses": losses, "_streams": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        "Build the players again, and give them the tensors of the copied run."
+        self.__dict__.update(state)
+        self.players = Players(self.game, self.modes.event, self.latent, self.seeds, self.device,
+                               self.average)
+        self.players.restore(state["players"])
 
     @classmethod
     def load(cls, path: str | Path, game: Game | None = None, modes: Any = None,

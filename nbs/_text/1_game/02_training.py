@@ -119,9 +119,11 @@ derive_seed(3, "noise", 120)
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from modelab.core.checks import check_choice
 from modelab.core.registry import SettingGroup
 from modelab.core.signatures import Count, NonNegative, Real, Share, check_fields, check_value
 
@@ -204,14 +206,16 @@ Beta = Annotated[float, Real(0., .999999)]
 @dataclass(frozen=True)
 class Optimiser(SettingGroup):
     "Adam's settings; one that is None is the game's own default."
-    lr: float | dict[str, float] | None = None  # learning rate; a dict sets it by player
+    lr: NonNegative | dict[str, NonNegative] | None = None  # learning rate; a dict: by player
     betas: Any = None  # two decay rates; a dict sets them by player
     schedule: Schedule | None = None  # of the learning rate; None: constant
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "schedule", as_schedule("schedule", self.schedule))
-        if isinstance(self.betas, list):
-            object.__setattr__(self, "betas", tuple(self.betas))
+        if isinstance(self.betas, (list, dict)):  # a copy: the caller may change his own
+            kind = tuple if isinstance(self.betas, list) else dict
+            object.__setattr__(self, "betas", kind(self.betas))
+        check_fields(self)
 
     def rates(self, player: str) -> dict[str, Any]:
         "Adam's settings for a player, at a factor of 1."
@@ -221,8 +225,22 @@ class Optimiser(SettingGroup):
         return {"lr": check_value(f"lr of {player}", NonNegative, lr),
                 "betas": tuple(check_value(f"betas of {player}", Beta, b) for b in betas)}
 
+# %% [markdown]
+# A table that names a player that the game does not have is a mistake. It is refused as soon as the players are known.
+
 # %%
-Optimiser({"G": 1e-4, "D": 4e-4}, (0., .9)).rates("D")
+#| export training.optimiser
+@patch
+def check_players(self: Optimiser, players: Iterable[str]) -> None:
+    "Refuse a table of `lr` or `betas` that names another player."
+    for name in ("lr", "betas"):
+        table = getattr(self, name)
+        for player in table if isinstance(table, dict) else ():
+            check_choice(name, player, players)
+
+# %%
+rates = Optimiser({"G": 1e-4, "D": 4e-4}, (0., .9))
+rates.rates("D"), error_message(rates.check_players, ["G", "E"])
 
 # %% [markdown]
 # ## What a game looks like

@@ -725,7 +725,7 @@ def dance(loss_D, n: int = 800, rate: float = .05) -> torch.Tensor:
     return torch.tensor(way)
 
 # %% [markdown]
-# R1 penalises the squared slope at real examples, R2 at generated ones. Each is one line.
+# R1 penalises the squared slope at real examples, R2 at generated ones. As in `gradient_norm`, gradients of 16 bits are squared in float32.
 
 # %%
 #| export losses.penalties
@@ -733,6 +733,7 @@ def dance(loss_D, n: int = 800, rate: float = .05) -> torch.Tensor:
 def r1(critic: Critic, real: Batch, *, lead: Count | None = None) -> torch.Tensor:
     "E ‖∇f(x)‖²/2 at real examples, `(*runs,)` (Mescheder et al. 2018, eq. 9, without γ)."
     scores, gradient = input_gradient(critic, real, lead)
+    gradient = gradient.float() if gradient.dtype.itemsize < 4 else gradient
     return sum_over_event(gradient.square(), scores).mean(-1) / 2
 
 # %% [markdown]

@@ -230,10 +230,10 @@ import dataclasses
 import functools
 import inspect
 import math
-import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -344,7 +344,7 @@ class Labels(Shape):
         return value
 
 # %% [markdown]
-# Critics return `(N,)`, or `(N, 1)`, or even `(N, 1, 1, 1)`, all for N examples. Such scores are flattened before a loss sees them.
+# Critics return `(N,)`, or `(N, 1)`, or even `(N, 1, 1, 1)`, all for N examples. Such scores are flattened before a loss sees them. A critic of patches returns `(N, 1, 7, 7)`. Its axes would be taken for runs, so it is refused.
 
 # %%
 #| export core.signatures
@@ -353,9 +353,18 @@ class Scores(Shape):
     "Marks one score per example: `(*runs, batch)`, or `(N, 1)` and `(N, 1, 1, 1)`."
 
     def check(self, name: str, value: Any) -> Tensor:
-        "`value` as `(*runs, batch)`: a last axis of length one is dropped, except in `run_axis`."
+        "`value` as `(*runs, batch)`, or an error."
         check_tensors(**{name: value})
-        while not getattr(_state, "runs", False) and value.ndim > 1 and value.shape[-1] == 1:
+        scores = self.convert(value)
+        if scores.ndim > 3 and not _runs.get():
+            raise ValueError(f"{name}: expected one score per example, (N,) or (N, 1), or "
+                             f"(runs, N), got {tuple(value.shape)}; for scores of patches, write "
+                             f"{name}.flatten(1).mean(1)")
+        return scores
+
+    def convert(self, value: Tensor) -> Tensor:
+        "`value` as `(*runs, batch)`: a last axis of length one is dropped, except in `run_axis`."
+        while not _runs.get() and value.ndim > 1 and value.shape[-1] == 1:
             value = value.squeeze(-1)
         return value
 
@@ -372,6 +381,11 @@ class Samples(Shape):
     def check(self, name: str, value: Any) -> Tensor:
         "`value` as a floating tensor, or an error."
         return check_batch(name, value, least=self.least)
+
+    def convert(self, value: Any) -> Tensor:
+        "`value` as a floating tensor."
+        value = torch.as_tensor(value)
+        return value if value.is_floating_point() else value.to(torch.get_default_dtype())
 
 # %% [markdown]
 # `Function` marks a function. The axes that it maps are written down for the reader; only that it can be called is checked:
@@ -530,7 +544,7 @@ def _check_types(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
     "Refuse floating tensors of two types, or on two devices, whose last axis has one name."
     first: dict[str, str] = {}
     for name, shape in shapes.items():
-        if not getattr(values[name], "is_floating_point", bool)():  # rows of a file have no type yet
+        if not getattr(values[name], "is_floating_point", bool)():  # rows of a file have no type
             continue
         kind = shape.axes if isinstance(shape, Samples) else shape.axes.split()[-1]
         other = first.setdefault(kind, name)
@@ -657,31 +671,32 @@ def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 # %% [markdown]
 # ### The decorator
-# A training run that went well once need not be checked at each further step, so checks can be switched off.
+# A training run that went well once need not be checked at each further step, so checks can be switched off. A switch belongs to one thread, and to one task of `asyncio`.
 
 # %%
 #| export core.signatures
-_state = threading.local()
+_off = ContextVar("off", default=False)  # no checks
+_runs = ContextVar("runs", default=False)  # scores come from a run, and runs are their first axis
 
 
 @contextmanager
-def _switched(name: str) -> Iterator[None]:
-    "Inside, a switch of this thread is on."
-    before = getattr(_state, name, False)
-    setattr(_state, name, True)
+def _switched(switch: ContextVar[bool]) -> Iterator[None]:
+    "Inside, a switch is on."
+    before = switch.get()
+    switch.set(True)
     try:
         yield
     finally:
-        setattr(_state, name, before)
+        switch.set(before)
 
 # %% [markdown]
-# `unchecked` switches the checks of this thread off. Training uses it after the first step.
+# `unchecked` switches the checks off. Training uses it after the first step. Nothing is refused inside, but arguments are converted as before, so that a result does not depend on the switch.
 
 # %%
 #| export core.signatures
 def unchecked() -> AbstractContextManager[None]:
-    "Inside, functions that declare their arguments do not check them: for a loop that passed once."
-    return _switched("off")
+    "Inside, functions that declare their arguments refuse nothing: for a loop that passed once."
+    return _switched(_off)
 
 # %% [markdown]
 # A check that is written by hand can ask whether checks are on.
@@ -690,7 +705,7 @@ def unchecked() -> AbstractContextManager[None]:
 #| export core.signatures
 def checking() -> bool:
     "Whether arguments are checked here: for a check that reads numbers back from a device."
-    return not getattr(_state, "off", False)
+    return not _off.get()
 
 # %% [markdown]
 # If a user calls a loss, a last axis of length one is a column of scores. If a run calls it, the same axis is a batch of one example, because the runs come first.
@@ -699,7 +714,32 @@ def checking() -> bool:
 #| export core.signatures
 def run_axis() -> AbstractContextManager[None]:
     "Inside, scores are `(*runs, batch)` as they stand: a last axis of length one is kept."
-    return _switched("runs")
+    return _switched(_runs)
+
+# %% [markdown]
+# Scores and samples are converted even where nothing is checked.
+
+# %%
+#| export core.signatures
+@functools.cache
+def _converters(f: Any) -> dict[str, Any]:
+    "The markers of the arguments of `f` that are converted without a check, by name."
+    marks = {name: _marker_of(kind, Shape) for name, kind in declarations(f).items()}
+    return {name: mark for name, mark in marks.items() if hasattr(mark, "convert")}
+
+# %% [markdown]
+# If an argument is missing or unknown, Python's own error names the function, so the function is called.
+
+# %%
+#| export core.signatures
+def _bind(f: Callable, signature: inspect.Signature,
+          args: tuple, kw: dict) -> inspect.BoundArguments:
+    "The arguments of a call by name; the error of Python if they do not fit."
+    try:
+        return signature.bind(*args, **kw)
+    except TypeError:
+        f(*args, **kw)
+        raise
 
 # %% [markdown]
 # The decorator binds the arguments of a call to their names and checks them. It remembers every function that it decorated, for the tests.
@@ -715,10 +755,16 @@ def checked(f: Callable) -> Callable:
 
     @functools.wraps(f)
     def wrapper(*args, **kw):
-        if getattr(_state, "off", False):
+        off = _off.get()
+        if off and not _converters(f):
             return f(*args, **kw)
-        bound = signature.bind(*args, **kw)
-        bound.arguments = check_arguments(f, bound.arguments)
+        bound = _bind(f, signature, args, kw)
+        if off:
+            given = bound.arguments
+            given.update({name: mark.convert(given[name]) for name, mark in _converters(f).items()
+                          if given.get(name) is not None})
+        else:
+            bound.arguments = check_arguments(f, bound.arguments)
         return f(*bound.args, **bound.kwargs)
     CHECKED[f"{f.__module__}.{f.__qualname__}"] = wrapper
     return wrapper
@@ -809,7 +855,10 @@ def seen_shape(logits: Logits) -> tuple[int, ...]:
 shapes = [seen_shape(torch.zeros(shape)) for shape in ((8,), (8, 1), (8, 1, 1, 1), (3, 8))]
 with run_axis():
     inside = seen_shape(torch.zeros(3, 1))
-assert shapes == [(8,), (8,), (8,), (3, 8)] and inside == (3, 1)
+with unchecked():
+    unchanged = seen_shape(torch.zeros(8, 1))
+assert shapes == [(8,), (8,), (8,), (3, 8)] and inside == (3, 1) and unchanged == (8,)
+error_message(seen_shape, torch.zeros(8, 1, 7, 7))
 
 # %% [markdown]
 # ## Settings

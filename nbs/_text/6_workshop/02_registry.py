@@ -26,7 +26,7 @@ import importlib
 import inspect
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,14 +127,40 @@ print(answer[:120], "…")
 
 # %% [markdown]
 # ## Registering
-# Three decorators fill the tables. A command is registered by the function that adds its arguments to a parser.
+# Three decorators fill the tables. A name belongs to one definition. The same definition may come again: a cell is run a second time, or a chapter defines a class that the package holds, too. A chapter and its module have the same docstring.
+
+# %%
+#| export
+def _same_definition(new: Any, old: Any) -> bool:
+    "Whether two classes or functions are one definition, from a cell that ran again or a module."
+    return new.__qualname__ == old.__qualname__ and (
+        new.__module__ == old.__module__ or bool(new.__doc__) and new.__doc__ == old.__doc__)
+
+# %% [markdown]
+# Otherwise a second definition would silently replace the first one, and files of the first would be read as the second. So it is refused. The index knows names of modules that are not imported yet; such a module is imported first.
+
+# %%
+#| export
+def _register(kind: str, name: str, made: Callable) -> None:
+    "Put `made` into the table; `ValueError` if another definition has the name."
+    imported, indexed = _TABLES[kind]
+    if made.__module__ != f"modelab.{indexed.get(name)}":
+        load(kind, name)
+    old = imported.get(name)
+    if old is not None and not _same_definition(made, old):
+        raise ValueError(f"{kind}: the name {name!r} is taken by {old.__module__}."
+                         f"{old.__qualname__}; choose another name")
+    imported[name] = made
+
+# %% [markdown]
+# A command is registered by the function that adds its arguments to a parser.
 
 # %%
 #| export
 def register_command(name: str) -> Callable[[Callable], Callable]:
     "Decorator: `configure(parser)` adds a subcommand's arguments and returns what runs them."
     def register(configure: Callable) -> Callable:
-        COMMANDS[name] = configure
+        _register("command", name, configure)
         return configure
     return register
 
@@ -168,6 +194,26 @@ def round_for_json(value: float) -> float | None:
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
 # %% [markdown]
+# A setting that a game does not have is refused with the names that it has. A setting of a group is given inside its group, so the error says how.
+
+# %%
+#| export
+def _refuse_unknown(cls: type, name: str, fields: Sequence[str], given: Iterable[str]) -> None:
+    "`TypeError` for an argument of a game that is not among its fields."
+    groups = groups_of(cls)
+    settings = [s for group in groups.values() for s in group.__dataclass_fields__]
+    for argument in given:
+        if argument in settings and argument not in fields:
+            owner = _owner(cls, argument)
+            raise TypeError(f"{argument}: expected as a setting of {owner}, write "
+                            f"{owner}={groups[owner].__name__}({argument}=…)")
+        if argument not in fields:
+            try:
+                check_choice(name, argument, {*fields, *settings})
+            except ValueError as error:
+                raise TypeError(str(error)) from None
+
+# %% [markdown]
 # The `.spec` is recorded by wrapping the initialiser of a game, or the function that makes a mode set.
 
 # %%
@@ -175,9 +221,12 @@ def round_for_json(value: float) -> float | None:
 def _record_spec(make: Callable, name: str) -> Callable:
     "Wrap an initialiser or factory: what it makes carries `.spec`, its name and arguments."
     signature = inspect.signature(make)
+    kinds = {p.name: p.kind for p in signature.parameters.values()}
 
     @functools.wraps(make)
     def wrapped(*args, **kw):
+        if "self" in kinds and inspect.Parameter.VAR_KEYWORD not in kinds.values():
+            _refuse_unknown(type(args[0]), name, [k for k in kinds if k != "self"], kw)
         made = make(*args, **kw)
         bound = signature.bind(*args, **kw)
         bound.apply_defaults()
@@ -196,8 +245,8 @@ def _record_spec(make: Callable, name: str) -> Callable:
 def register_game(cls: type) -> type:
     "Class decorator: make a game known by its class name in lower case."
     name = cls.__name__.lower()
+    _register("game", name, cls)
     cls.__init__ = _record_spec(cls.__init__, name)
-    GAMES[name] = cls
     return cls
 
 # %% [markdown]
@@ -207,8 +256,9 @@ def register_game(cls: type) -> type:
 #| export
 def register_mode_set(make: Callable) -> Callable:
     "Decorator: make a factory of mode sets known by its own name."
-    MODE_SETS[make.__name__] = _record_spec(make, make.__name__)
-    return MODE_SETS[make.__name__]
+    made = _record_spec(make, make.__name__)
+    _register("modes", make.__name__, made)
+    return made
 
 # %% [markdown]
 # ## Settings that games share
@@ -256,7 +306,7 @@ def get_setting(game: Any, name: str) -> Any:
     return getattr(game if owner is None else getattr(game, owner), name)
 
 # %% [markdown]
-# The lab changes settings of a game while it trains. A group is frozen, so it is replaced by a changed copy.
+# The lab changes settings of a game while it trains. A group is frozen, so it is replaced by a changed copy. None means the game's default, as it does when the game is made.
 
 # %%
 #| export
@@ -265,8 +315,10 @@ def set_setting(game: Any, name: str, value: Any) -> None:
     owner = _owner(game, name)
     if owner is None:
         setattr(game, name, value)
-    else:
-        setattr(game, owner, dataclasses.replace(getattr(game, owner), **{name: value}))
+        return
+    group = dataclasses.replace(getattr(game, owner), **{name: value})
+    default = getattr(game, f"default_{owner}", None)
+    setattr(game, owner, group if default is None else group.over(default))
 
 # %% [markdown]
 # A dataclass of a game has fields for groups, while files hold flat settings. `nested_settings` turns flat settings into fields.
@@ -276,15 +328,17 @@ def set_setting(game: Any, name: str, value: Any) -> None:
 def nested_settings(game: Any, flat: dict[str, Any]) -> dict[str, Any]:
     "Flat settings as the fields of a game, or of a class of games: those of a group in a group."
     fields: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
     for name, value in flat.items():
         owner = _owner(game, name)
-        if owner is None:
-            fields[name] = value
-        else:
-            fields.setdefault(owner, {})[name] = value
+        place = fields if owner is None else inner.setdefault(owner, {})
+        place[name] = value
+    for name in fields.keys() & inner.keys():
+        raise TypeError(f"{name}, {', '.join(inner[name])}: expected the group or its settings, "
+                        "got both")
     groups = groups_of(game)
     return {name: groups[name](**v) if name in groups and isinstance(v, dict) else v
-            for name, v in fields.items()}
+            for name, v in (fields | inner).items()}
 
 # %% [markdown]
 # `.spec` needs the opposite direction: `_flat_settings` turns fields into flat settings.
@@ -306,10 +360,24 @@ def with_settings(game: Any, **flat: Any) -> Any:
     "A copy of a game with other settings, of any group: `with_settings(game, lr=3e-4)`."
     fields = nested_settings(game, flat)
     for name in groups_of(game):
-        if name in fields:
-            changed = {k: flat[k] for k in flat if _owner(game, k) == name}
+        changed = {k: flat[k] for k in flat if _owner(game, k) == name}
+        if changed:
             fields[name] = dataclasses.replace(getattr(game, name), **changed)
     return dataclasses.replace(game, **fields)
+
+# %% [markdown]
+# A game may change after it was made, and a class that is not registered inherits the `.spec` of its parent. `current_spec` gives what a file may say about a game: its present settings, and nothing for a class that the file could not name.
+
+# %%
+#| export
+def current_spec(game: Any) -> dict[str, Any] | None:
+    "The name and the present settings of a registered game as JSON; None for any other game."
+    spec = getattr(game, "spec", None)
+    known = GAMES.get(spec["name"]) if spec else None
+    if known is None or not _same_definition(type(game), known):
+        return None
+    live = {k: to_json(get_setting(game, k)) for k in spec if k != "name"}
+    return {"name": spec["name"], **live}
 
 # %% [markdown]
 # **Check.** A toy with one group, registered, made by name from flat settings, changed and written down:
@@ -336,6 +404,16 @@ toy = Toy(**nested_settings(Toy, {"lr": .1, "weight": 1.}))
 assert get_setting(toy, "lr") == .1 and toy.rates.momentum == .9
 assert with_settings(toy, lr=.2, weight=2.).rates.lr == .2 and toy.rates.lr == .1
 toy.spec
+
+# %% [markdown]
+# A name that is taken, an unknown setting, a setting outside its group, and a group beside one of its settings are refused:
+
+# %%
+other = type("Toy", (Toy,), {"__doc__": "Another game of the same name."})
+other.__module__ = "elsewhere"
+assert current_spec(toy) == toy.spec and current_spec(other()) is None
+[error_message(register_game, other), error_message(Toy, wieght=1.), error_message(Toy, lr=.1),
+ error_message(nested_settings, Toy, {"rates": Rates(.1), "lr": .2})]
 
 # %% [markdown]
 # What is not plain data leaves a note, and numbers are shortened:
@@ -376,7 +454,8 @@ def upgrade_settings(settings: dict[str, Any],  # of a game, without its name
     for old, name, floor in (("fade", "schedule", .01), ("settle", "weight_schedule", 0.)):
         if old in new:
             steps = new.pop(old)
-            new[name] = steps and {"shape": "cosine", "steps": steps, "floor": floor}
+            schedule = {"shape": "cosine", "steps": steps, "floor": floor}
+            new[name] = schedule if steps else None  # 0 steps meant no schedule
     return new
 
 # %%

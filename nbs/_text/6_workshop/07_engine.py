@@ -20,6 +20,7 @@
 "Run: train a game for several seeds at once."
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import signal
@@ -71,7 +72,7 @@ import torch
 
 from modelab.core.checks import check_int
 from modelab.core.files import atomic_write
-from modelab.core.registry import get_setting, make, to_json
+from modelab.core.registry import current_spec, make, to_json, upgrade_settings
 
 # %%
 import tempfile
@@ -139,6 +140,7 @@ class Players:
         # Weights are drawn on the CPU, so that a seed means the same on every device.
         generator = [torch.Generator().manual_seed(derive_seed(s, "init")) for s in seeds]
         nets = game.players(tuple(event), latent, len(seeds), generator)
+        game.optimiser.check_players(nets)
         self.game, self.nets = game, {name: net.to(device) for name, net in nets.items()}
         self.movers = find_movers(game.turns, nets)
         self.weights = {name: [w for w in net.parameters() if w.requires_grad]
@@ -221,6 +223,34 @@ def follow(self: Players) -> None:
             mean.lerp_(now, 1 - self.average)
         for mean, now in zip(self.averaged.buffers(), self.nets["G"].buffers()):
             mean.copy_(now)
+
+# %% [markdown]
+# ### Weights that are not finite
+# A diverged run has weights that are NaN or infinite. `not_finite` finds the player and the runs. Networks with a run axis have it in front of each weight; other networks are a list with one member for each run.
+
+# %%
+#| export training.players
+def runs_not_finite(net: nn.Module, runs: int) -> list[int]:
+    "The runs in which a weight of a network is NaN or infinite."
+    parts = getattr(net, "members", None)
+    if parts is not None:
+        return [run for run, part in enumerate(parts)
+                if not all(w.isfinite().all() for w in part.parameters())]
+    wrong = [~w.isfinite() for w in net.parameters() if w.ndim and len(w) == runs]
+    return sorted({int(run) for w in wrong for run in w.reshape(runs, -1).any(1).nonzero()})
+
+# %% [markdown]
+# The block of all weights of a player is asked first: that is one reduction instead of one per layer.
+
+# %%
+#| export training.players
+@patch
+def not_finite(self: Players, runs: int) -> tuple[str, list[int]] | None:
+    "The first player with a weight that is NaN or infinite, and in which runs; or None."
+    for name, flat in self.flat.items():
+        if not flat.isfinite().all():
+            return name, runs_not_finite(self.nets[name], runs)
+    return None
 
 # %% [markdown]
 # ### The state of the players
@@ -477,9 +507,9 @@ assert torch.equal(z_two[1:], z_one)
 @contextmanager
 def _bf16(self: Run) -> Iterator[None]:
     "In a bf16 run: the players compute in bf16 and return float32."
-    def half(forward: Any, *args: Any) -> Any:
+    def half(forward: Any, *args: Any, **kw: Any) -> Any:
         with torch.autocast(self.device.type, torch.bfloat16):
-            out = forward(*args)
+            out = forward(*args, **kw)
         return out.float() if isinstance(out, torch.Tensor) else out
     nets = self.players.nets.values() if self.precision == "bf16" else ()
     for net in nets:
@@ -489,6 +519,63 @@ def _bf16(self: Run) -> Iterator[None]:
     finally:
         for net in nets:
             del net.forward  # the class's own comes back
+
+# %% [markdown]
+# In a diverged run a loss may refuse the samples, because they are not finite. The caller must see that the run diverged, at which step and for which seed. So such an error becomes `Diverged`. Any other error stays as it is. If an earlier loss was not finite, that one is reported.
+
+# %%
+#| export
+@patch
+def _turn_loss(self: Run, word: str, turn: Turn) -> torch.Tensor:
+    "The loss of a turn; an error in a run that is not finite any more becomes `Diverged`."
+    try:
+        return self.game.turn_loss(word, turn)
+    except Exception as error:
+        lost = self.players.not_finite(self.runs) or self._lost_samples()
+        if lost is None:
+            raise
+        self._check()
+        raise Diverged(f"the loss of {word} has no value at step {self.steps}"
+                       f"{self._lost_text(lost[1])}: what {lost[0]} gives is not finite "
+                       f"({error}); {self._kept()}") from error
+
+# %% [markdown]
+# Weights may be finite and so large that the samples are not.
+
+# %%
+#| export
+@patch
+def _lost_samples(self: Run) -> tuple[str, list[int]] | None:
+    "G and the runs whose samples are not finite; None if all are, or if there are no samples."
+    try:
+        finite = self.sample(64, raw=True).isfinite()
+    except Exception:  # we are in an error already; a game need not have a generator
+        return None
+    lost = [run for run in range(self.runs) if not finite[run].all()]
+    return ("G", lost) if lost else None
+
+# %% [markdown]
+# Messages name the seeds.
+
+# %%
+#| export
+@patch
+def _lost_text(self: Run, lost: Sequence[int]) -> str:
+    "The seed, or the seeds, of some runs, as the end of a clause; empty if they are unknown."
+    seeds = ", ".join(str(self.seeds[run]) for run in lost)
+    return f", seed{'s' * (len(lost) > 1)} {seeds}" if lost else ""
+
+# %% [markdown]
+# The last checkpoint is where the user can go on.
+
+# %%
+#| export
+@patch
+def _kept(self: Run) -> str:
+    "Where the last checkpoint is, in words."
+    if self.saved:
+        return f"the last checkpoint is {self.saved}"
+    return "no checkpoint was saved"
 
 # %% [markdown]
 # The first time a turn is played, every loss and penalty in it checks its arguments. Shapes do not change from step to step, so after that the checks are off.
@@ -501,7 +588,7 @@ def _loss(self: Run, place: int, word: str, shard: list[int]) -> torch.Tensor:
     turn = Turn(self, self.steps, place, *shard)
     played = (place, word) in self._played
     with self._bf16(), unchecked() if played else nullcontext():
-        loss = self.game.turn_loss(word, turn)
+        loss = self._turn_loss(word, turn)
     if loss.shape != (self.runs,):
         raise ValueError(f"game: loss_{word} should return one value per run, "
                          f"shape ({self.runs},), got {tuple(loss.shape)}")
@@ -559,24 +646,36 @@ def _make_room(self: Run) -> None:
             self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
 
 # %% [markdown]
-# The losses are checked for NaN and infinity every 64 steps and at the end.
+# The losses are checked for NaN and infinity every 64 steps and at the end. Within a step, the first turn is reported: later turns only inherit what it did.
 
 # %%
 #| export
 @patch
 def _check(self: Run) -> None:
     "Raise `Diverged` at the first loss since the last check that is not finite."
-    fresh = {word: rows[self._checked:self.steps] for word, rows in self._losses.items()}
-    wrong = [(int(at), word, int(run)) for word, rows in fresh.items()
+    order = list(dict.fromkeys([*self.words, *self._losses]))  # the order of the turns
+    fresh = [self._losses[word][self._checked:self.steps] for word in order]
+    wrong = [(int(at), turn, int(run)) for turn, rows in enumerate(fresh)
              for at, run in (~rows.isfinite()).nonzero()]
     if wrong:
-        at, word, run = min(wrong)
-        kept = (
-            f"the last checkpoint is {self.saved}" if self.saved else "no checkpoint was saved"
-        )
-        raise Diverged(f"the loss of {word} is not finite at step {self._checked + at}, "
-                       f"seed {self.seeds[run]}; {kept}")
+        at, turn, run = min(wrong)
+        raise Diverged(f"the loss of {order[turn]} is not finite at step {self._checked + at}, "
+                       f"seed {self.seeds[run]}; {self._kept()}")
     self._checked = self.steps
+
+# %% [markdown]
+# Weights are checked before a checkpoint is written.
+
+# %%
+#| export
+@patch
+def check_finite(self: Run) -> None:
+    "Raise `Diverged` if a loss or a weight is not finite."
+    self._check()
+    lost = self.players.not_finite(self.runs)
+    if lost is not None:
+        raise Diverged(f"the weights of {lost[0]} are not finite after {self.steps} steps"
+                       f"{self._lost_text(lost[1])}; {self._kept()}")
 
 # %% [markdown]
 # `step` is the method that users call to train. It adds what a single step does not have: a progress bar, the check of the losses, and the handling of Ctrl-C.
@@ -661,6 +760,36 @@ def save(self: Run, path: str | Path) -> Path:
     return self.saved
 
 # %% [markdown]
+# A copy, or a run that another process gets, has weights of its own. The weights of a player lie in one block, and a copy of the network alone would lose that. So a copy is made from the state: the players are built again and get the same tensors.
+
+# %%
+#| export
+@patch
+def __getstate__(self: Run) -> dict[str, Any]:
+    "What `copy.deepcopy` and `pickle` take: the players as tensors, everything else as it is."
+    tensors = {name: v.detach().clone() for name, v in self.players.state().items()}
+    losses = {word: rows.clone() for word, rows in self._losses.items()}
+    return {**self.__dict__, "game": copy.deepcopy(self.game), "players": tensors,
+            "_losses": losses, "_streams": {}}
+
+# %% [markdown]
+# The copy builds its players from its own copy of the game.
+
+# %%
+#| export
+@patch
+def __setstate__(self: Run, state: dict[str, Any]) -> None:
+    "Build the players again, and give them the tensors of the copied run."
+    self.__dict__.update(state)
+    self.players = Players(self.game, self.modes.event, self.latent, self.seeds, self.device,
+                           self.average)
+    self.players.restore(state["players"])
+
+# %%
+twin = copy.deepcopy(run := small().step(2)).step(2)
+assert torch.equal(twin.players.flat["G"], run.step(2).players.flat["G"])
+
+# %% [markdown]
 # `load` is a class method, so that a checkpoint becomes a run of the class that it is called on. The code of both is in the section on checkpoints below.
 
 # %%
@@ -696,33 +825,29 @@ CHECKPOINT_FORMAT = "modelab-run-1"
 RUN_SETTINGS = ("runs", "seed", "batch", "average", "shards", "precision")
 
 # %% [markdown]
-# `run_config` collects the configuration as plain data. The settings of the game are read from the game itself, because they may have changed since it was made.
+# `run_config` collects the configuration as plain data. The settings of the game are read from the game itself, because they may have changed since it was made. A game of a class that is not registered has no name, and is None.
 
 # %%
 #| export training.checkpoints
 def run_config(run: Any) -> dict[str, Any]:
     "Everything that the state after n steps depends on besides n, as plain JSON."
-    game = getattr(run.game, "spec", None)
-    if game is not None:  # settings may have changed under way
-        live = {k: to_json(get_setting(run.game, k)) for k in game if k != "name"}
-        game = {"name": game["name"], **live}
-    modes = getattr(run.modes, "spec", None)
-    return {"game": game, "modes": modes, **{name: getattr(run, name) for name in RUN_SETTINGS}}
+    settings = {name: getattr(run, name) for name in RUN_SETTINGS}
+    return {"game": current_spec(run.game), "modes": getattr(run.modes, "spec", None), **settings}
 
 # %%
 run_config(run)
 
 # %% [markdown]
-# Only a complete step with finite losses is saved. So a diverged run, or an interrupted step, never overwrites a good checkpoint.
+# Only a complete step with finite losses and finite weights is saved. So a diverged run, or an interrupted step, never overwrites a good checkpoint. The weights are checked as well, because a finite loss may have a gradient that is not.
 
 # %%
 #| export training.checkpoints
 def save_checkpoint(run: Any,
                     path: str | Path,  # parent folders are made
                     ) -> Path:
-    "Write a checkpoint, all of it or nothing; `Diverged` for a loss that is not finite."
+    "Write a checkpoint, all of it or nothing; `Diverged` if losses or weights are not finite."
     from safetensors.torch import save
-    run._check()
+    run.check_finite()
     if run.torn:
         raise ValueError(f"run: the step after {run.steps} was cut in half; "
                          f"go back to the last checkpoint, {run.saved}")
@@ -828,14 +953,15 @@ def read_newest(folder: Path) -> tuple[Path, dict, dict[str, torch.Tensor]]:
 #| export training.checkpoints
 def load_checkpoint(cls: type,
                     path: str | Path,  # a checkpoint, or a folder of them
-                    game: Any = None,  # needed where the game was made with networks of your own
-                    modes: Any = None,  # needed where the mode set has no name
+                    game: Any = None,  # needed if it has no name or networks of your own
+                    modes: Any = None,  # needed if the mode set has no name
                     device: str = "auto",  # may differ from where it was saved
                     ) -> Any:
     "Read a checkpoint; `FileNotFoundError` if there is none, `ValueError` if it does not fit."
     path = Path(path)
     path, note, tensors = read_newest(path) if path.is_dir() else (path, *read_checkpoint(path))
-    game, modes = (given or _make_named(kind, note[kind], path)
+    game, modes = (_make_named(kind, note[kind], path) if given is None
+                   else _check_given(kind, given, note[kind], path)
                    for kind, given in (("game", game), ("modes", modes)))
     try:
         run = cls(game, modes, device=device, **{k: note[k] for k in RUN_SETTINGS})
@@ -859,6 +985,47 @@ def _make_named(kind: str, spec: dict | None, path: Path) -> Any:
     if spec is None:
         raise ValueError(f"{kind}: {path} was saved with a {kind} that has no name; pass {kind}=")
     return make(kind, spec)
+
+# %% [markdown]
+# If a game or a mode set is passed, it must be the one that the checkpoint names. Otherwise the run would go on with other settings under the old name. A network of your own is in the note by its class alone, so it is compared by its weights only. The folder of a data set may differ from machine to machine. To change a setting, load the run first and use `set_setting`.
+
+# %%
+#| export training.checkpoints
+def _check_given(kind: str, given: Any, spec: dict | None, path: Path) -> Any:
+    "The game or the mode set that was passed; `ValueError` if the note names another one."
+    given = make(kind, given) if isinstance(given, str) else given
+    if spec is None:
+        return given
+    settings = {k: v for k, v in spec.items() if k not in ("name", "folder")}
+    if kind == "game":
+        settings, got = upgrade_settings(settings, spec["name"]), current_spec(given)
+    else:
+        got = to_json(getattr(given, "spec", None))
+    if not got or got["name"] != spec["name"]:
+        raise ValueError(f"{kind}: {path} was saved with {spec['name']}, got "
+                         f"{got['name'] if got else type(given).__name__}")
+    for name, value in settings.items():
+        if _plain(got.get(name)) != _plain(value):
+            raise ValueError(f"{kind}: {path} was saved with {name}={value!r:.60}, "
+                             f"got {got.get(name)!r:.60}")
+    return given
+
+# %% [markdown]
+# Two settings are compared as a file holds them.
+
+# %%
+#| export training.checkpoints
+def _plain(value: Any) -> Any:
+    "A setting for comparison: without what is left open, and without the class of own objects."
+    if not isinstance(value, dict):
+        return value
+    return "own" if "own" in value else {k: v for k, v in value.items() if v is not None}
+
+# %%
+path = run.save(folder / "run.safetensors")
+assert Run.load(path, game=Minimax(networks=Networks(width=8)), device="cpu").steps == run.steps
+[error_message(Run.load, path, **other).replace(str(folder), "…")
+ for other in (dict(game=Minimax()), dict(modes=ring(9)))]
 
 # %% [markdown]
 # **Check.** Saved at any step and resumed, a run ends with the bits of one that never stopped. So does a run whose learning rate falls, since the rate is a function of the step.

@@ -175,14 +175,26 @@ def remaining_modes(self: Side, without: Sequence[int]) -> list[int]:
 
 # %% [markdown]
 # ### Changing a setting
-# `lr` is one rate for all players, or a dict with one for each. `lr.D` changes one entry of that dict. `_field` translates such a name into a field of the game and its new value.
+# `lr` is one rate for all players, or a dict with one for each. `lr.D` changes one entry of that dict.
+
+# %%
+#| export lab.side
+def split_name(name: Any) -> tuple[str, str, str]:
+    "The field, the dot and the player of the name of a setting such as \"lr.D\"."
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected the name of a setting, got {name!r:.60}")
+    return name.partition(".")
+
+
+# %% [markdown]
+# `_field` translates such a name into a field of the game and its new value.
 
 # %%
 #| export lab.side
 @patch
 def _field(self: Side, name: str, value: Any) -> tuple[str, Any]:
     "The game's field for a setting, and its new value: \"lr.D\" is one entry of `lr`."
-    field, dot, player = name.partition(".")
+    field, dot, player = split_name(name)
     if field not in game_settings(self.game):
         check_choice("name", field, [*game_settings(self.game), *LAB_SETTINGS])
     if dot:
@@ -250,6 +262,8 @@ def _check_lab_setting(self: Side, name: str, value: Any) -> None:
     if name == "batch":
         check_int("batch", value)
     elif name == "turns":
+        if not isinstance(value, (str, type(None))):
+            raise TypeError(f"turns: expected a text such as \"D G\", got {value!r:.60}")
         for word in (value or "").split():
             check_choice("turns", word, self.players.movers)
     else:
@@ -272,6 +286,7 @@ def rebuilt_game(self: Side, name: str, value: Any) -> Any:
     field, value = self._field(name, value)
     new = with_settings(self.game, **{field: value})
     if field in Optimiser.__dataclass_fields__:
+        new.optimiser.check_players(self.players.nets)
         for player in self.players.adam:
             new.optimiser.rates(player)  # refuses what Adam would refuse
         return None
@@ -767,10 +782,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from modelab.core.checks import check_choice, check_int
-from modelab.core.registry import get_setting, make, to_json, upgrade_settings
+from modelab.core.registry import current_spec, make, to_json, upgrade_settings
 from modelab.lab.inspect import ModeStatus, mode_status
 from modelab.lab.points import POINT_PRESETS, mixture_from_points
-from modelab.lab.side import LAB_SETTINGS, Event, Side, game_settings, measures_row
+from modelab.lab.side import (LAB_SETTINGS, Event, Side, game_settings, measures_row,
+                                 split_name)
 from modelab.training.run import spare_thread
 
 # %% [markdown]
@@ -1027,7 +1043,7 @@ def _sides_with(self: LabSession, name: str, side: str | None) -> dict[str, Side
     chosen = self.sides
     if side is not None:
         chosen = {side: self.sides[check_choice("side", side, self.sides)]}
-    field = name.partition(".")[0]
+    field = split_name(name)[0]
     known = {k: {*game_settings(s.game), *LAB_SETTINGS} for k, s in chosen.items()}
     if not any(field in names for names in known.values()):
         check_choice("name", field, {name for names in known.values() for name in names})
@@ -1119,11 +1135,11 @@ def mode_status(self: LabSession, mode: int, side: str = "A") -> ModeStatus:
 #| export
 def _game_spec(side: Side) -> dict[str, Any]:
     "The game of step 0 as JSON."
-    game = side.start_game
-    if not getattr(game, "spec", None):
-        raise ValueError(f"game: {type(game).__name__} has no name; "
-                         f"register it with @register_game to share it")
-    return {k: v if k == "name" else to_json(get_setting(game, k)) for k, v in game.spec.items()}
+    spec = current_spec(side.start_game)
+    if spec is None:
+        raise ValueError(f"game: {type(side.start_game).__name__} is not registered; "
+                         "register it with @register_game to share it")
+    return spec
 
 
 # %% [markdown]

@@ -48,6 +48,7 @@ import dataclasses
 import io
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,23 @@ def _job(args: argparse.Namespace, device: str) -> tuple[Job, str | None, Run | 
     return _new_job(args, steps), args.out, None
 
 # %% [markdown]
+# A setting that is given twice is a mistake, and so is `name`, which would replace the game.
+
+# %%
+#| export training.launch
+def read_settings(texts: Iterable[str]) -> dict[str, Any]:
+    "The settings of all `--set`, by name."
+    settings: dict[str, Any] = {}
+    for name, value in map(parse_setting, texts):
+        if name == "name":
+            raise ValueError(f"--set: expected a setting, got name={value}; the game is the first "
+                             "word after train")
+        if name in settings:
+            raise ValueError(f"--set: expected each setting once, got {name} twice")
+        settings[name] = value
+    return settings
+
+# %% [markdown]
 # A new job is made from its settings. A game raises `TypeError` for a setting that it does not have; the command turns that into a `ValueError` about `--set`.
 
 # %%
@@ -279,7 +297,7 @@ def _job(args: argparse.Namespace, device: str) -> tuple[Job, str | None, Run | 
 def _new_job(args: argparse.Namespace, steps: int) -> Job:
     "The job of a game and a mode set; a setting that the game has not is a `ValueError`."
     try:
-        game = {"name": args.game, **dict(map(parse_setting, args.set or []))}
+        game = {"name": args.game, **read_settings(args.set or [])}
         return Job(game, args.modes, steps, args.runs, args.seed, args.group, args.batch,
                    args.average, args.shards, args.precision)
     except TypeError as error:
@@ -438,6 +456,16 @@ def _add_command(commands: argparse._SubParsersAction, name: str, title: str) ->
     sub.set_defaults(execute=COMMANDS[name](sub))
 
 # %% [markdown]
+# Memory that is not there is no mistake in the program. Torch reports it as a `RuntimeError`, like mistakes in the program, so the text decides.
+
+# %%
+#| export
+def _lacks_memory(error: Exception) -> bool:
+    "Whether an error says that there is not enough memory."
+    words = ("memory", "storage size", "overflow")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+# %% [markdown]
 # `main` runs a command. A refused input gives one line on standard error and exit status 2, without a traceback.
 
 # %%
@@ -454,8 +482,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads us, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, OSError, ArithmeticError) as error:
-        print(f"modelab {args.command}{rank}: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _lacks_memory(error):
+            raise
+        says = "not enough memory" if _lacks_memory(error) else error
+        print(f"modelab {args.command}{rank}: {says}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
