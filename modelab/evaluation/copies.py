@@ -225,8 +225,8 @@ class _PictureSearch:
         "Indices of x in parts whose views and distances fit into memory."
         views = len(self.changes)
         widest = max(len(self.mean), min(2048, len(self.train)), CANDIDATES * 64)
-        return index_parts(x, torch.arange(len(x)), max(1, self.max_bytes // (16 * views * widest)) * 8
-                           * max(1, math.prod(x.shape[1:])))
+        rows = max(1, self.max_bytes // (16 * views * widest))
+        return index_parts(x, torch.arange(len(x)), 8 * rows * max(1, math.prod(x.shape[1:])))
 
     def codes(self, windows: Tensor) -> Tensor:
         "Windows in the main directions."

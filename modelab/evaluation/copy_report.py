@@ -80,11 +80,13 @@ class CopyReport:
     def numbers_in_words(self) -> str:
         "The numbers that raise no alarm, each beside that of held-out data."
         pairs = {name: self.numbers[name] for name in ("exact copies", "authenticity")}
-        said = [f"{name} {v['samples']:.1%} (held-out {v['holdout']:.1%})" for name, v in pairs.items()]
+        said = [f"{name} {v['samples']:.1%} (held-out {v['holdout']:.1%})"
+                for name, v in pairs.items()]
         dcr = self.numbers["dcr"]
         said.append(f"median DCR {dcr['samples'][-1]:.3g} (held-out {dcr['holdout'][-1]:.3g})")
         c_t = self.numbers["c_t"]
-        return "; ".join([*said, "C_T unknown, cells too small" if c_t is None else f"C_T {c_t:+.2f}"])
+        said.append("C_T unknown, cells too small" if c_t is None else f"C_T {c_t:+.2f}")
+        return "; ".join(said)
 
     def to_json(self) -> dict[str, Any]:
         "Everything but the ratios, as plain JSON."

@@ -644,8 +644,8 @@ def parts(self: _PictureSearch, x: Any) -> tuple[Tensor, ...]:
     "Indices of x in parts whose views and distances fit into memory."
     views = len(self.changes)
     widest = max(len(self.mean), min(2048, len(self.train)), CANDIDATES * 64)
-    return index_parts(x, torch.arange(len(x)), max(1, self.max_bytes // (16 * views * widest)) * 8
-                       * max(1, math.prod(x.shape[1:])))
+    rows = max(1, self.max_bytes // (16 * views * widest))
+    return index_parts(x, torch.arange(len(x)), 8 * rows * max(1, math.prod(x.shape[1:])))
 
 
 # %% [markdown]
@@ -1016,11 +1016,13 @@ def verdict(self: CopyReport) -> str:
 def numbers_in_words(self: CopyReport) -> str:
     "The numbers that raise no alarm, each beside that of held-out data."
     pairs = {name: self.numbers[name] for name in ("exact copies", "authenticity")}
-    said = [f"{name} {v['samples']:.1%} (held-out {v['holdout']:.1%})" for name, v in pairs.items()]
+    said = [f"{name} {v['samples']:.1%} (held-out {v['holdout']:.1%})"
+            for name, v in pairs.items()]
     dcr = self.numbers["dcr"]
     said.append(f"median DCR {dcr['samples'][-1]:.3g} (held-out {dcr['holdout'][-1]:.3g})")
     c_t = self.numbers["c_t"]
-    return "; ".join([*said, "C_T unknown, cells too small" if c_t is None else f"C_T {c_t:+.2f}"])
+    said.append("C_T unknown, cells too small" if c_t is None else f"C_T {c_t:+.2f}")
+    return "; ".join(said)
 
 
 # %% [markdown]

@@ -421,7 +421,8 @@ def balls(self: _Near, limits: dict[str, np.ndarray], used: np.ndarray) -> dict[
     found = {}
     for name, pairs in inside.items():
         pairs = pairs & used  # pairs are in the order of real examples
-        ends = np.concatenate([[0], np.bincount(self.r[pairs], minlength=len(self.real)).cumsum()])
+        of_each = np.bincount(self.r[pairs], minlength=len(self.real))
+        ends = np.concatenate([[0], of_each.cumsum()])
         ones = np.ones(ends[-1], np.float32)
         found[name] = csr_matrix((ones, self.s[pairs], ends), (len(self.real), len(self.made)))
     return found
