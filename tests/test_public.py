@@ -17,7 +17,7 @@ from modelab import _index
 CONTRACT = """
 mixture ring grid line rare_modes digits stacked_digits mnist stacked_mnist fashion_mnist scenes faces
 coverage Coverage precision_recall density_coverage pr_curve frechet_distance nearest
-audit Report interpolations
+audit Report interpolations missing compare compare_all samples_needed smallest_loss
 gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss max_gradient_penalty
 wasserstein_gradient_penalty Run Game Lab Minimax Wasserstein ClippedWasserstein ZeroCentred Encoder BiGAN PairwiseBiGAN
 IMLE IMLEGAN Lipschitz GroundMetric Currents Entropic NonParametricPrior MMIALI SAGAN FewLabels Imputer
