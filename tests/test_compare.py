@@ -13,7 +13,8 @@ from modelab.__main__ import main
 from modelab.data.mixtures import grid, mixture
 from modelab.evaluation.balls import neighbour_radii
 from modelab.evaluation.clipped import clipped_coverage, clipped_density, expected_coverage
-from modelab.evaluation.compare import (_frechet_influence, _letters, _Near, _nearest_others, COMPARED, Comparison,
+from modelab.evaluation.compare_parts import shared_letters
+from modelab.evaluation.compare import (_frechet_influence, _Near, _nearest_others, COMPARED, Comparison,
                                         Comparisons, HALF_WIDTH)
 from modelab.evaluation.precision_recall import frechet_distance
 
@@ -144,13 +145,13 @@ def test_halves_give_the_error_of_a_mean():
     assert .5 < error / known < 2
 
 
-def test_letters():
+def test_shared_letters():
     pair = lambda *names: frozenset(names)
-    assert _letters(list("xyz"), set()) == {"x": "a", "y": "a", "z": "a"}
-    assert _letters(list("xyz"), {pair("x", "z")}) == {"x": "a", "y": "ab", "z": "b"}
+    assert shared_letters(list("xyz"), set()) == {"x": "a", "y": "a", "z": "a"}
+    assert shared_letters(list("xyz"), {pair("x", "z")}) == {"x": "a", "y": "ab", "z": "b"}
     every = {pair(*two) for two in combinations("xyz", 2)}
-    assert _letters(list("xyz"), every) == {"x": "a", "y": "b", "z": "c"}
-    marks = _letters(list("wxyz"), {pair("w", "y"), pair("w", "z"), pair("x", "z")})
+    assert shared_letters(list("xyz"), every) == {"x": "a", "y": "b", "z": "c"}
+    marks = shared_letters(list("wxyz"), {pair("w", "y"), pair("w", "z"), pair("x", "z")})
     for one, two in combinations("wxyz", 2):
         apart = pair(one, two) in {pair("w", "y"), pair("w", "z"), pair("x", "z")}
         assert apart == (not set(marks[one]) & set(marks[two]))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from html import escape
 from itertools import combinations
 from typing import Annotated, Any
 
@@ -22,6 +21,8 @@ from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Function, Real, Samples, Texts, Whole
 from .attributes import holm_adjusted
 from .clipped import expected_coverage
+from .compare_parts import (compared_features, html_table, shared_letters,
+                                               text_table, thin_samples)
 from .copying import flat_rows, nearest_k
 from .neighbours import exact_squared_distances, row_blocks
 from .precision_recall import frechet_distance
@@ -326,77 +327,16 @@ class Comparison:
                           f"{row.adjusted:.3g}", number(row.floor)] for row in self.rows]
 
     def __repr__(self) -> str:
-        return "\n".join([self.verdict, _text_table(self.cells()), *self.notes])
+        return "\n".join([self.verdict, text_table(self.cells()), *self.notes])
 
     def _repr_html_(self) -> str:
         "The same for a notebook and for a page."
-        return _html_table(self.cells(), [self.verdict, *self.notes])
+        return html_table(self.cells(), [self.verdict, *self.notes])
 
     def to_json(self) -> dict[str, Any]:
         "Everything as plain JSON."
         return {"verdict": self.verdict, "status": self.status, **asdict(self)}
 
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #74ad4136
-def _text_table(cells: list[list[str]]) -> str:
-    "A table with columns of equal width."
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    return "\n".join("  ".join(text.ljust(w) for text, w in zip(row, widths)).rstrip()
-                     for row in cells)
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #00d4b1d9
-def _html_table(cells: list[list[str]], lines: Iterable[str]) -> str:
-    "Sentences and a table as HTML; all texts are escaped."
-    said = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    rows = ("".join(f"<{tag}>{escape(text)}</{tag}>" for text in row)
-            for tag, row in zip(["th", *["td"] * len(cells)], cells))
-    return f"<div>{said}<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>"
-
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #a7f84b96
-def _feature_map(features: Callable | None, reference: Tensor) -> tuple[str, Callable]:
-    "The name of a space, and a map of examples to its rows in float64."
-    if features is not None:
-        name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
-        return str(name), lambda x: flat_rows(check_batch("features", features(x)))
-    if math.prod(reference.shape[1:]) <= 64:
-        return "the values themselves", flat_rows
-    from sklearn.decomposition import PCA
-    rows = flat_rows(reference).numpy()
-    pca = PCA(min(64, len(rows) - 1), svd_solver="randomized", random_state=0).fit(rows)
-    return (f"{pca.n_components_} principal directions of the reference",
-            lambda x: torch.as_tensor(pca.transform(flat_rows(x).numpy())))
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #ded0a689
-def _read(given: dict[str, Tensor], features: Callable | None) -> tuple[str, dict[str, Tensor]]:
-    "The name of the space, and features of all sets, checked."
-    space, read = _feature_map(features, given["reference"])
-    with torch.no_grad():
-        found = {name: read(x.cpu()) for name, x in given.items()}
-    width = found["reference"].shape[1]
-    for name, x in found.items():
-        if x.shape != (len(given[name]), width):
-            raise ValueError(f"features: expected one row of {width} numbers for each of "
-                             f"{len(given[name])} examples of {name}, got {tuple(x.shape)}")
-    if not (found["reference"] != found["reference"][:1]).any():
-        raise ValueError("reference: all examples are equal, so there are no neighbourhoods")
-    return space, found
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #4a2bde7a
-def _thin(given: dict[str, Tensor], made: Iterable[str], most: int,
-          generator: torch.Generator) -> tuple[dict[str, Tensor], list[str]]:
-    "Sets with as many samples of each generator, at most `most` of anything; and what was done."
-    n = min(most, *(len(given[name]) for name in made))
-    kept, notes = {}, []
-    for name, x in given.items():
-        size = n if name in made else min(most, len(x))
-        if name == "holdout":
-            size = min(n, len(x))
-        kept[name] = x[torch.randperm(len(x), generator=generator)[:size].sort().values]
-        if size < len(x) and name != "holdout":
-            notes.append(f"{name}: {size:,} of {len(x):,} examples were used, drawn at random"
-                         + ", so that all generators have as many" * (name in made) + ".")
-    return kept, notes
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #40ab0785
 def _floors(sets: dict[str, Tensor], n: int) -> dict[str, float | None]:
@@ -459,8 +399,8 @@ def _two_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
 def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callable | None,
              level: float, most: int, rounds: int, generator: torch.Generator) -> Comparison:
     "Thin the sets, take features, measure."
-    kept, notes = _thin(given, ("a", "b"), most, generator)
-    space, sets = _read(kept, features)
+    kept, notes = thin_samples(given, ("a", "b"), most, generator)
+    space, sets = compared_features(kept, features)
     n = len(sets["a"])
     near = _Near(sets["reference"], torch.cat([sets["a"], sets["b"]]))
     rows = _differences(near, rounds, level, _floors(sets, n), generator)
@@ -468,18 +408,6 @@ def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callabl
     shown = dict(zip("ab", names))
     notes = [shown.get(note[0], note[0]) + note[1:] if note[1] == ":" else note for note in notes]
     return Comparison(names, rows, sizes, space, level, notes)
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #9f49cb84
-def _letters(order: list[str], differs: set[frozenset[str]]) -> dict[str, str]:
-    "Letters of each name, best first: names that share one cannot be told apart."
-    sets = [frozenset(order)]
-    for pair in differs:
-        split = [part - {name} for part in sets if pair <= part for name in pair]
-        sets = [part for part in sets if not pair <= part] + split
-        sets = list(dict.fromkeys(s for s in sets if not any(s < other for other in sets)))
-    sets.sort(key=lambda part: sorted(order.index(name) for name in part))
-    return {name: "".join(chr(97 + i % 26) for i, part in enumerate(sets) if name in part)
-            for name in order}
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #5c8bd47e
 @dataclass(frozen=True)
@@ -522,11 +450,11 @@ class Comparisons:
         return rows
 
     def __repr__(self) -> str:
-        return "\n".join([self.verdict, _text_table(self.cells()), LETTERS_SAY, *self.notes])
+        return "\n".join([self.verdict, text_table(self.cells()), LETTERS_SAY, *self.notes])
 
     def _repr_html_(self) -> str:
         "The same for a notebook and for a page."
-        return _html_table(self.cells(), [self.verdict, LETTERS_SAY, *self.notes])
+        return html_table(self.cells(), [self.verdict, LETTERS_SAY, *self.notes])
 
     def to_json(self) -> dict[str, Any]:
         "Everything as plain JSON."
@@ -565,7 +493,7 @@ def _gather(names: tuple[str, ...], pairs: list[Comparison], floors: dict[str, f
             values[row.measure] |= dict(zip(pair.names, (row.a, row.b)))
             if row.differs:
                 differs[row.measure].add(frozenset(pair.names))
-    letters = {measure: _letters(_ranked(v, measure), differs[measure])
+    letters = {measure: shared_letters(_ranked(v, measure), differs[measure])
                for measure, v in values.items()}
     return Comparisons(names, values, letters, pairs, floors, notes)
 
@@ -579,8 +507,8 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     pairs = list(combinations(names, 2))
     rounds = max(rounds, math.ceil(2 * len(pairs) / level))
     generator = generator_or_default(generator)
-    kept, notes = _thin(given, names, most, generator)
-    space, sets = _read(kept, features)
+    kept, notes = thin_samples(given, names, most, generator)
+    space, sets = compared_features(kept, features)
     floors, found = _floors(sets, len(sets[names[0]])), []
     sizes = {"samples": len(sets[names[0]]), "reference": len(sets["reference"])}
     for pair in pairs:

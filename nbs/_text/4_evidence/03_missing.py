@@ -297,7 +297,8 @@ columns = _shuffled_labels(is_sample, steps(999, fast=99), g)
 z = dict(_lack_of_samples(touch, walk, columns))
 figure, ax = axes(size=(4.6, 2.3))
 for mask, colour, name in ((labels != 4, REAL, "others"), (labels == 4, FAKE, "fours")):
-    ax.hist(z[4][mask.numpy(), 0], 40, (-4, 8), color=colour, alpha=.7, density=True, label=name)
+    ax.hist(z[4][mask.numpy(), 0], 40, range=(-4, 8), color=colour, alpha=.7, density=True,
+            label=name)
 ax.axvline(LACK, c="k", lw=1)
 ax.set(xlabel="z after four steps", ylabel="density of training scans")
 ax.legend()

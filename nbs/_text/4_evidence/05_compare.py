@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from html import escape
 from itertools import combinations
 from typing import Annotated, Any
 
@@ -35,6 +34,8 @@ from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Function, Real, Samples, Texts, Whole
 from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.clipped import expected_coverage
+from modelab.evaluation.compare_parts import (compared_features, html_table, shared_letters,
+                                               text_table, thin_samples)
 from modelab.evaluation.copying import flat_rows, nearest_k
 from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
 from modelab.evaluation.precision_recall import frechet_distance
@@ -72,6 +73,21 @@ from torch import Tensor
 
 from modelab.core.checks import check_int
 from modelab.core.signatures import checked, Count, Labels, Real
+
+# %%
+#| export evaluation.compare_parts
+"What `compare` reads its samples with, and the tables that it shows."
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from html import escape
+
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_batch
+from modelab.evaluation.copying import flat_rows
 
 # %%
 #| export evaluation.compare_command
@@ -766,8 +782,8 @@ def cells(self: Comparison) -> list[list[str]]:
 # Printed:
 
 # %%
-#| export
-def _text_table(cells: list[list[str]]) -> str:
+#| export evaluation.compare_parts
+def text_table(cells: list[list[str]]) -> str:
     "A table with columns of equal width."
     widths = [max(map(len, column)) for column in zip(*cells)]
     return "\n".join("  ".join(text.ljust(w) for text, w in zip(row, widths)).rstrip()
@@ -778,8 +794,8 @@ def _text_table(cells: list[list[str]]) -> str:
 # And as HTML, where names come from users, so everything is escaped.
 
 # %%
-#| export
-def _html_table(cells: list[list[str]], lines: Iterable[str]) -> str:
+#| export evaluation.compare_parts
+def html_table(cells: list[list[str]], lines: Iterable[str]) -> str:
     "Sentences and a table as HTML; all texts are escaped."
     said = "".join(f"<p>{escape(line)}</p>" for line in lines)
     rows = ("".join(f"<{tag}>{escape(text)}</{tag}>" for text in row)
@@ -794,7 +810,7 @@ def _html_table(cells: list[list[str]], lines: Iterable[str]) -> str:
 #| export
 @patch
 def __repr__(self: Comparison) -> str:
-    return "\n".join([self.verdict, _text_table(self.cells()), *self.notes])
+    return "\n".join([self.verdict, text_table(self.cells()), *self.notes])
 
 
 # %% [markdown]
@@ -805,7 +821,7 @@ def __repr__(self: Comparison) -> str:
 @patch
 def _repr_html_(self: Comparison) -> str:
     "The same for a notebook and for a page."
-    return _html_table(self.cells(), [self.verdict, *self.notes])
+    return html_table(self.cells(), [self.verdict, *self.notes])
 
 
 # %% [markdown]
@@ -823,8 +839,8 @@ def to_json(self: Comparison) -> dict[str, Any]:
 # Distances are taken between features: by a function of yours, or between the values. In more than 64 dimensions the values are cut to 64 principal directions of the reference.
 
 # %%
-#| export
-def _feature_map(features: Callable | None, reference: Tensor) -> tuple[str, Callable]:
+#| export evaluation.compare_parts
+def compared_space(features: Callable | None, reference: Tensor) -> tuple[str, Callable]:
     "The name of a space, and a map of examples to its rows in float64."
     if features is not None:
         name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
@@ -842,10 +858,11 @@ def _feature_map(features: Callable | None, reference: Tensor) -> tuple[str, Cal
 # Features are checked: one row for each example, all of one width, and a reference that is not one example many times.
 
 # %%
-#| export
-def _read(given: dict[str, Tensor], features: Callable | None) -> tuple[str, dict[str, Tensor]]:
+#| export evaluation.compare_parts
+def compared_features(given: dict[str, Tensor],
+                      features: Callable | None) -> tuple[str, dict[str, Tensor]]:
     "The name of the space, and features of all sets, checked."
-    space, read = _feature_map(features, given["reference"])
+    space, read = compared_space(features, given["reference"])
     with torch.no_grad():
         found = {name: read(x.cpu()) for name, x in given.items()}
     width = found["reference"].shape[1]
@@ -862,9 +879,9 @@ def _read(given: dict[str, Tensor], features: Callable | None) -> tuple[str, dic
 # Sizes: the larger set of samples is thinned at random to the size of the smaller one, and the result says so.
 
 # %%
-#| export
-def _thin(given: dict[str, Tensor], made: Iterable[str], most: int,
-          generator: torch.Generator) -> tuple[dict[str, Tensor], list[str]]:
+#| export evaluation.compare_parts
+def thin_samples(given: dict[str, Tensor], made: Iterable[str], most: int,
+                 generator: torch.Generator) -> tuple[dict[str, Tensor], list[str]]:
     "Sets with as many samples of each generator, at most `most` of anything; and what was done."
     n = min(most, *(len(given[name]) for name in made))
     kept, notes = {}, []
@@ -964,8 +981,8 @@ def _two_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
 def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callable | None,
              level: float, most: int, rounds: int, generator: torch.Generator) -> Comparison:
     "Thin the sets, take features, measure."
-    kept, notes = _thin(given, ("a", "b"), most, generator)
-    space, sets = _read(kept, features)
+    kept, notes = thin_samples(given, ("a", "b"), most, generator)
+    space, sets = compared_features(kept, features)
     n = len(sets["a"])
     near = _Near(sets["reference"], torch.cat([sets["a"], sets["b"]]))
     rows = _differences(near, rounds, level, _floors(sets, n), generator)
@@ -1013,8 +1030,8 @@ unequal.notes
 # With several generators there are many pairs. In each column the p-values of all pairs are adjusted together by Holm's rule. The table marks with letters what cannot be told apart: two generators that share a letter are not different for sure. The groups of a letter are the largest sets without any sure difference.
 
 # %%
-#| export
-def _letters(order: list[str], differs: set[frozenset[str]]) -> dict[str, str]:
+#| export evaluation.compare_parts
+def shared_letters(order: list[str], differs: set[frozenset[str]]) -> dict[str, str]:
     "Letters of each name, best first: names that share one cannot be told apart."
     sets = [frozenset(order)]
     for pair in differs:
@@ -1027,7 +1044,7 @@ def _letters(order: list[str], differs: set[frozenset[str]]) -> dict[str, str]:
 
 
 # %%
-marks = _letters(["best", "middle", "worst"], {frozenset(["best", "worst"])})
+marks = shared_letters(["best", "middle", "worst"], {frozenset(["best", "worst"])})
 assert marks == {"best": "a", "middle": "ab", "worst": "b"}
 marks
 
@@ -1115,7 +1132,7 @@ LETTERS_SAY = "In one column, generators that share a letter cannot be told apar
 #| export
 @patch
 def __repr__(self: Comparisons) -> str:
-    return "\n".join([self.verdict, _text_table(self.cells()), LETTERS_SAY, *self.notes])
+    return "\n".join([self.verdict, text_table(self.cells()), LETTERS_SAY, *self.notes])
 
 
 # %% [markdown]
@@ -1126,7 +1143,7 @@ def __repr__(self: Comparisons) -> str:
 @patch
 def _repr_html_(self: Comparisons) -> str:
     "The same for a notebook and for a page."
-    return _html_table(self.cells(), [self.verdict, LETTERS_SAY, *self.notes])
+    return html_table(self.cells(), [self.verdict, LETTERS_SAY, *self.notes])
 
 
 # %% [markdown]
@@ -1171,7 +1188,7 @@ def _gather(names: tuple[str, ...], pairs: list[Comparison], floors: dict[str, f
             values[row.measure] |= dict(zip(pair.names, (row.a, row.b)))
             if row.differs:
                 differs[row.measure].add(frozenset(pair.names))
-    letters = {measure: _letters(_ranked(v, measure), differs[measure])
+    letters = {measure: shared_letters(_ranked(v, measure), differs[measure])
                for measure, v in values.items()}
     return Comparisons(names, values, letters, pairs, floors, notes)
 
@@ -1190,8 +1207,8 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     pairs = list(combinations(names, 2))
     rounds = max(rounds, math.ceil(2 * len(pairs) / level))
     generator = generator_or_default(generator)
-    kept, notes = _thin(given, names, most, generator)
-    space, sets = _read(kept, features)
+    kept, notes = thin_samples(given, names, most, generator)
+    space, sets = compared_features(kept, features)
     floors, found = _floors(sets, len(sets[names[0]])), []
     sizes = {"samples": len(sets[names[0]]), "reference": len(sets["reference"])}
     for pair in pairs:
