@@ -1,10 +1,12 @@
-"""How often an audit accuses a perfect generator, and how often it finds what is there: 2,000 samples a bag.
+"""How often an audit accuses a perfect generator, and how often it finds what is there.
 
     python benchmarks/audit.py              # rates over draws, recorded in benchmarks/audit.json (a quarter of an hour)
     python benchmarks/audit.py --only "big files"            # renew this part, keep the others
+    python benchmarks/audit.py --only rates --resume         # go on after an interruption
 
-Ten overlapping modes in 16 dimensions, drawn anew each time. With MNIST in the folder that MODELAB_DATA names, audits of its
-digits are recorded too. A third part audits 2 GB of training data from a file, and says what time and memory it took.
+Ten overlapping modes in 16 dimensions, drawn anew each time, 500 samples a bag, and again with 2,000; and tables of
+categories, where most rows are equal to another one. With MNIST in the folder that MODELAB_DATA names, audits of its
+digits are recorded too. A last part audits 2 GB of training data from a file, and says what time and memory it took.
 """
 
 from __future__ import annotations
@@ -26,45 +28,91 @@ from modelab.data.mnist import mnist
 from modelab.core.statistics import wilson_interval
 from modelab.evaluation.audit import audit, AUDIT_TESTS
 
-N, MODES, WIDTH = 2000, 10, 16
+N, LARGE, MODES, WIDTH, LEVEL = 500, 2000, 10, 16, .05
 
 
-def bags(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Samples with their modes, training data and held-out data of one law."""
-    generator = torch.Generator().manual_seed(seed)
-    law = mixture(2 * torch.randn(MODES, WIDTH, generator=generator), std=1.)
-    (samples, mode), train, unseen = law.sample_with_modes(2 * N, generator=generator), *(
-        law.sample(N, generator=generator) for _ in range(2))
-    return samples, mode, train, unseen
+class Bags:
+    """Samples, training data and held-out data of one law, `n` of each, and generators with known faults."""
+
+    def __init__(self, n: int, seed: int):
+        self.n, self.generator = n, torch.Generator().manual_seed(seed)
+        self.law = mixture(2 * torch.randn(MODES, WIDTH, generator=self.generator), std=1.)
+        self.samples, self.mode = self.law.sample_with_modes(2 * n, generator=self.generator)
+        self.train, self.unseen = (self.law.sample(n, generator=self.generator) for _ in range(2))
+
+    def perfect(self):
+        return self.samples[:self.n]
+
+    def two_modes_lost(self):
+        return self.samples[self.mode > 1][:self.n]
+
+    def a_tenth_copied(self):
+        return torch.cat([self.train[:self.n // 10], self.samples[:self.n - self.n // 10]])
+
+    def a_tenth_copied_with_noise(self):
+        made = self.a_tenth_copied()
+        return made + .1 * torch.randn(made.shape, generator=self.generator)
+
+    def a_twentieth_junk(self):
+        made = self.perfect().clone()
+        made[:self.n // 20] *= 3
+        return made
+
+    def timid_by_a_tenth(self):
+        return self.perfect() + .1 * (self.law.centers[self.mode[:self.n]] - self.perfect())
+
+    def timid_by_a_third(self):
+        return self.perfect() + .3 * (self.law.centers[self.mode[:self.n]] - self.perfect())
+
+    def labels(self):
+        return torch.cdist(self.train, self.law.centers).argmin(1)
 
 
-def perfect(samples, mode, train):
-    return samples[:N]
+class Tables(Bags):
+    """Three columns of four, five and six categories and a rounded number: most rows have equals."""
+
+    def __init__(self, n: int, seed: int):
+        self.n, self.generator = n, torch.Generator().manual_seed(seed)
+        draw = lambda: torch.cat([torch.stack([torch.randint(k, (n,), generator=self.generator) for k in (4, 5, 6)], 1).float(),
+                                  torch.randn(n, 1, generator=self.generator).round()], 1)
+        self.samples, self.train, self.unseen = draw(), draw(), draw()
+
+    def labels(self):
+        return self.train[:, 0].long()
 
 
-def two_modes_lost(samples, mode, train):
-    return samples[mode > 1][:N]
+FAULTS = "two_modes_lost a_tenth_copied a_tenth_copied_with_noise a_twentieth_junk timid_by_a_tenth timid_by_a_third".split()
 
 
-def a_tenth_copied(samples, mode, train):
-    return torch.cat([train[:N // 10], samples[:N - N // 10]])
-
-
-def rates(make, draws: int) -> dict:
-    """Share of draws with any alarm, with its 95 % interval, and with each alarm."""
-    alarms = []
-    for seed in tqdm(range(draws), desc=make.__name__):
-        samples, mode, train, unseen = bags(seed)
-        report = audit(make(samples, mode, train), train, unseen, generator=torch.Generator().manual_seed(seed))
+def rates(kind: type, fault: str, n: int, draws: int) -> dict:
+    """Share of draws with any alarm, with its 95 % interval, and with each alarm; how often intervals hold the floor."""
+    alarms, held, any_alarm = [], [], []
+    for seed in tqdm(range(draws), desc=f"{kind.__name__}, {fault}, {n}"):
+        bags = kind(n, seed)
+        report = audit(getattr(bags, fault)(), bags.train, bags.unseen, labels=bags.labels(), level=LEVEL,
+                       generator=torch.Generator().manual_seed(seed))
         alarms.append([f.alarm for f in report.findings])
-    found = torch.tensor(alarms)
-    share = found.any(1).double().mean().item()
-    return {"draws": draws, "any alarm": share, "95 %": [round(v, 4) for v in wilson_interval(share, draws)],
-            **{test: found[:, i].double().mean().item() for i, test in enumerate(AUDIT_TESTS)}}
+        held.append([f.low <= f.floor <= f.high for f in report.findings])
+        any_alarm.append(not report.sound)
+    found, share = torch.tensor(alarms).double().mean(0).tolist(), sum(any_alarm) / draws
+    result = {"n": n, "draws": draws, "any alarm": share, "95 %": [round(v, 4) for v in wilson_interval(share, draws)],
+              **dict(zip(AUDIT_TESTS, found))}
+    if fault == "perfect":
+        result["intervals that hold the floor"] = dict(zip(AUDIT_TESTS, torch.tensor(held).double().mean(0).tolist()))
+    return result
+
+
+def plan(draws: int, large: int) -> dict:
+    """What is drawn, by name; the perfect generator gets twenty times as many draws as a faulty one."""
+    few = {f"{fault.replace('_', ' ')}, {LARGE:,} samples": (Bags, fault, LARGE, large) for fault in FAULTS}
+    return {"perfect": (Bags, "perfect", N, 20 * draws), **{fault.replace("_", " "): (Bags, fault, N, draws) for fault in FAULTS},
+            "perfect, a table of categories": (Tables, "perfect", N, 10 * draws),
+            f"perfect, {LARGE:,} samples": (Bags, "perfect", LARGE, 4 * large), **few}
 
 
 def digits_of_mnist() -> dict | None:
     """Verdicts on real digits, 2,000 a bag without repetition; None where there are none."""
+    n = LARGE
     try:
         train = mnist()
     except FileNotFoundError:
@@ -74,11 +122,15 @@ def digits_of_mnist() -> dict | None:
     file = train.held_out._images.double() / 255
     unseen = file[torch.randperm(10_000, generator=torch.Generator().manual_seed(1))]
     images = images.double() / 255
-    without = images[N:][labels[N:] != 4][:N]
-    tried = {"test digits": (unseen[:N], unseen[N:2 * N]), "training digits": (images[:N], unseen[N:2 * N]),
-             "nine of ten digits": (without, unseen[N:2 * N]),
-             "the first half of the test file against the second": (file[:5000][:N], file[5000:][:N])}
-    return {name: audit(x, images[:N], new, labels=labels[:N]).verdict for name, (x, new) in tried.items()}
+    without = images[n:][labels[n:] != 4][:n]
+    dim = images[:n].clone()
+    dim[:n // 10] *= .7
+    tried = {"test digits, a tenth of them training digits at 70 % brightness": (
+                 torch.cat([dim[:n // 10], unseen[:n - n // 10]]), unseen[n:2 * n]),
+             "test digits": (unseen[:n], unseen[n:2 * n]), "training digits": (images[:n], unseen[n:2 * n]),
+             "nine of ten digits": (without, unseen[n:2 * n]),
+             "the first half of the test file against the second": (file[:5000][:n], file[5000:][:n])}
+    return {name: audit(x, images[:n], new, labels=labels[:n]).verdict for name, (x, new) in tried.items()}
 
 
 BIG = """
@@ -124,18 +176,24 @@ def big_files(gigabytes: float = 2.) -> dict:
 def main() -> None:
     """Measure, print, record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--draws", type=int, default=60, help="draws per faulty generator; the perfect one gets four times as many")
+    parser.add_argument("--draws", type=int, default=20, help="draws per faulty generator; the perfect one gets twenty times as many")
+    parser.add_argument("--large", type=int, default=5, help="the same with 2,000 samples; the perfect one gets four times as many")
     parser.add_argument("--only", choices=["rates", "mnist", "big files"], help="renew this part, keep the others")
+    parser.add_argument("--resume", action="store_true", help="keep the rates that the file has already")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
-    measures = {"mnist": digits_of_mnist, "big files": big_files, "rates": lambda: {
-        make.__name__.replace("_", " "): rates(make, args.draws * (4 if make is perfect else 1))
-        for make in (perfect, two_modes_lost, a_tenth_copied)}}
-    kept = json.loads(args.out.read_text()) if args.only and args.out.is_file() else {}
-    result = {"what": f"{N:,} samples, {N:,} training and {N:,} held-out examples of {MODES} modes in {WIDTH} dimensions",
-              "torch": torch.__version__.split("+")[0]}
+    measures = {"mnist": digits_of_mnist, "big files": big_files}
+    kept = json.loads(args.out.read_text()) if (args.only or args.resume) and args.out.is_file() else {}
+    result = {"what": f"{N:,} samples, {N:,} training and {N:,} held-out examples of {MODES} modes in {WIDTH} dimensions, "
+                      "with labels", "level": LEVEL, "torch": torch.__version__.split("+")[0], "rates": kept.get("rates", {})}
     for name, measure in measures.items():
         result[name] = measure() if args.only in (None, name) else kept.get(name)
+    if args.only in (None, "rates"):
+        result["rates"] = dict(result["rates"]) if args.resume else {}
+        for name, how in plan(args.draws, args.large).items():
+            if name not in result["rates"]:
+                result["rates"][name] = rates(*how)
+                atomic_write(args.out, (json.dumps(result, indent=1) + "\n").encode())
     atomic_write(args.out, (json.dumps(result, indent=1) + "\n").encode())
     print(json.dumps(result, indent=1))
 

@@ -1,5 +1,9 @@
-"""modelab.evaluation.audit: calibrated, powerful, named errors, files that are read without trusting them."""
+"""modelab.evaluation.audit: exact, calibrated, powerful; named errors; files that are read without trusting them.
 
+Reports and the command line are in test_report.
+"""
+
+import itertools
 import json
 import math
 import os
@@ -13,14 +17,17 @@ import pytest
 import torch
 
 from helpers import seeded
-from modelab.__main__ import main
 from modelab.data.mixtures import mixture
 from modelab.data.readers import open_samples, read_samples
-from modelab.evaluation.audit import audit, AUDIT_NEIGHBOURS, AUDIT_TESTS
+from modelab.evaluation.audit import audit
+from modelab.evaluation.audit_sources import nearest_rows
+from modelab.evaluation.audit_tests import (AUDIT_TESTS, closest_pairs, near_ratio, excess_interval, extreme_test,
+                                            floor_of_balance, floor_of_lost, floor_of_repeats, holm_alarms, LEAST_P, one_sided_p,
+                                            permutation_test, Pool, shuffled_tests, smallest_group_seen, smallest_seen,
+                                            strata_of)
 from modelab.evaluation.copying import authenticity, birthday_test, copying_z, nearest_k
 from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.interpolations import interpolations
-from modelab.evaluation.report import html_page
 
 
 TEN = mixture(3 * torch.randn(10, 8, generator=seeded(5)), 1.)
@@ -85,31 +92,111 @@ def test_paths_of_the_identity():
     assert torch.allclose(found.jump, torch.ones(6, dtype=torch.float64), atol=1e-3)
 
 
-# the claims: false alarms and power
-
-def test_false_alarms_stay_under_the_level():
-    alarms = sum(not audit(x[:150], known, new, generator=g).sound
-                 for known, new, x, _, g in (samples_of(150, 100 + seed) for seed in range(60)))
-    assert alarms <= 8  # 60 at .05: more than 8 has a chance below .4 %
-
-
-@pytest.mark.parametrize("fault, test", [("lost", "lost"), ("copies", "copies"), ("junk", "junk"), ("atoms", "repeats")])
-def test_power(fault, test):
-    found = 0
-    for seed in range(5):
-        known, new, x, mode, g = samples_of(1000, seed)
-        made = {"lost": lambda: x[mode > 1][:1000], "atoms": lambda: x[torch.randint(250, (1000,), generator=g)],
-                "copies": lambda: torch.cat([known[:100], x[:900]]),
-                "junk": lambda: torch.cat([x[:900], x[:100] + 6 * torch.randn(100, 8, generator=g)])}[fault]()
-        found += {f.test: f.alarm for f in audit(made, known, new, generator=g).findings}[test]
-    assert found == 5
+def test_p_of_shuffled_labels_is_the_share_of_all_ways():
+    x = torch.tensor([3., 1., 4., 1., 5., 9., 2., 6.], dtype=torch.float64)
+    labels = torch.tensor([1, 0, 1, 0, 1, 0, 0, 1]).bool()
+    mean = lambda given: (given * x).sum(1) / 4
+    ways = torch.tensor([sum(x[list(four)]) for four in itertools.combinations(range(8), 4)]) / 4
+    exact = (ways >= mean(labels[None])[0] - 1e-12).double().mean()
+    value, shuffled, p = permutation_test(mean, labels, seeded(), 20_000)
+    assert value == 4.5 and p == pytest.approx(exact.item(), abs=.012) and len(shuffled) >= 20_000
+    assert shuffled.mean() == pytest.approx(x.mean().item(), abs=.02)
 
 
-def test_a_starved_class_is_named():
-    known, new, x, mode, g = samples_of(600, 0)
-    labels = torch.cdist(known, TEN.centers).argmin(1)
-    report = audit(x[mode != 3][:600], known, new, labels=labels)
-    assert report.starved == ["3"] and report.status == 1 and "below half" in report.verdict
+def test_floors_are_the_means_over_all_labels():
+    g = seeded()
+    pool = Pool(torch.randn(4, 3, generator=g), torch.randn(6, 3, generator=g), torch.randn(7, 3, generator=g), g)
+    pool.around = pool.wide[:, :4]
+    every = torch.zeros(210, 10, dtype=torch.bool)
+    every[torch.arange(210)[:, None], torch.tensor(list(itertools.combinations(range(10), 4)))] = True
+    floors = [floor_of_lost(4, 6, 4), floor_of_balance(pool.around, 4, 6), floor_of_repeats(4, 6)]
+    assert torch.allclose(pool.statistics(every).mean(0), torch.tensor(floors, dtype=torch.float64), rtol=1e-12)
+
+
+def test_one_sided_p_equals_scipy_and_all_ways():
+    from scipy.stats import hypergeom
+    g = seeded()
+    for _ in range(20):
+        extreme, labels = torch.rand(60, generator=g) < .3, torch.rand(60, generator=g) < .5
+        hits, n, e = (extreme & labels).sum().item(), labels.sum().item(), extreme.sum().item()
+        assert one_sided_p(extreme, labels) == pytest.approx(hypergeom.sf(hits - 1, 60, n, e), rel=1e-9)
+        assert one_sided_p(extreme, labels, torch.arange(60)) == 1  # a stratum for each says nothing
+    stratum = torch.tensor([0] * 4 + [1] * 5)
+    extreme, labels = torch.tensor([1, 1, 0, 0, 1, 1, 0, 0, 0]).bool(), torch.tensor([1, 1, 0, 0, 1, 0, 0, 0, 1]).bool()
+    ways = [len({0, 1} & set(a)) + len({4, 5} & set(b)) >= 3
+            for a in itertools.combinations(range(4), 2) for b in itertools.combinations(range(4, 9), 2)]
+    assert one_sided_p(extreme, labels, stratum) == pytest.approx(np.mean(ways), rel=1e-12)
+
+
+def test_p_is_never_zero():
+    half = torch.arange(10_000) < 5000
+    assert one_sided_p(half, half) == LEAST_P > 0
+
+
+def test_ties_are_not_told_apart():
+    """The order of a pool does not say who is a sample: equal values get one stratum, and are extreme together."""
+    labels = torch.arange(400) < 200
+    assert strata_of(torch.zeros(400)).unique().tolist() in ([0], [9]) and strata_of(torch.arange(400.)).unique().numel() == 10
+    assert strata_of(torch.arange(50.)).unique().numel() == 1
+    assert extreme_test(torch.zeros(400), labels, (.01, .05)).p == 1
+    scores = torch.tensor([0.] * 30 + [1.] * 170 + [0.] * 30 + [1.] * 170)
+    assert extreme_test(scores, labels, (.01, .05)).value == 0
+
+
+def test_pairs_are_counted_once():
+    x = torch.cat([torch.arange(20.), torch.tensor([3.1])])[:, None].repeat(1, 2) * 100
+    x[20] = x[3] + 1e-3
+    assert closest_pairs(x.double()).tolist() == [[3, 20]]
+    same = closest_pairs(torch.zeros(30, 2))
+    assert (same[:, 0] < same[:, 1]).all() and len(same) == len(same.unique(dim=0))
+
+
+def test_ratio_of_neighbours():
+    d = torch.tensor([[0., 1, 2], [1, 1, 2], [0, 0, 0], [1e-9, 1, 1]], dtype=torch.float64)
+    assert near_ratio(d).tolist() == [0, .5, 0, 0]
+
+
+def test_interval_of_an_excess_is_newcombes():
+    low, high = excess_interval(56 / 70, 70, 48 / 80, 80)
+    assert (low, high) == (pytest.approx(.0524, abs=1e-4), pytest.approx(.3339, abs=1e-4))  # Newcombe 1998, table II, method 10
+    assert excess_interval(1., 20, 0., 20)[1] <= 1 and excess_interval(0., 20, 1., 20)[0] >= -1
+
+
+def test_holm():
+    assert holm_alarms({"a": .001, "b": .02, "c": .012}, .05) == {"a": True, "c": True, "b": True}
+    assert holm_alarms({"a": .06, "b": .02}, .05) == {"a": False, "b": True}
+    assert holm_alarms({"a": .026, "b": .026}, .05) == {"a": False, "b": False}
+
+
+def test_neighbours_in_parts_are_those_of_the_whole(monkeypatch):
+    x, q = torch.randn(40_000, 2, generator=seeded()), torch.randn(15, 2, generator=seeded(1)).double()
+    rows = torch.arange(1, 40_000)
+    distance, index = nearest_rows(q, x, rows, lambda v: v)
+    whole = (q[:, None] - x[1:].double()).norm(dim=2).topk(5, largest=False)
+    assert torch.equal(index, whole.indices + 1) and torch.allclose(distance, whole.values)
+    assert nearest_rows(q, x, rows[:3], lambda v: v)[0].shape == (15, 3)
+
+
+def test_figures_without_alarm_equal_their_definitions():
+    train, new, made = (torch.randn(n, 3, generator=seeded(i)) for i, n in enumerate((120, 90, 100)))
+    made[:7], new[0] = train[:7], train[50]
+    numbers = audit(made, train, new).numbers
+    assert numbers["exact copies"] == {"samples": 7, "holdout": 1}
+    for name, x in (("samples", made), ("holdout", new)):
+        near = nearest_k(x, train)[0][:, 0]
+        assert numbers["distance to closest record, median"][name] == near.median().item()
+        assert numbers["distance to closest record, 5 % quantile"][name] == near.quantile(.05).item()
+        assert numbers["authenticity"][name] == authenticity(x, train)
+
+
+def test_exact_copies_are_found_through_any_features():
+    """Rounding of features does not make a copy, or hide one: values are compared."""
+    train, new, made = (torch.rand(60, 1, 12, 12, generator=seeded(i)) for i in range(3))
+    made[:5], made[5] = train[:5], train[5] + 1e-4
+    for features in (None, lambda x: x.flatten(1)[:, :70].cos()):
+        report = audit(made, train, new, features=features)
+        assert [e.index for e in report.listed["copied"] if e.exact] == [0, 1, 2, 3, 4]
+        assert [e.source.index for e in report.listed["copied"] if e.exact] == [0, 1, 2, 3, 4]
 
 
 # bad input
@@ -128,6 +215,8 @@ GOOD = torch.randn(100, 3, generator=seeded())
     (lambda: audit(GOOD, GOOD, features=lambda x: x[:3]), "features"),
     (lambda: audit(GOOD, GOOD, level=0), "level"),
     (lambda: audit(GOOD, GOOD, most=3), "most"),
+    (lambda: audit(GOOD, torch.ones(100, 3)), "reference: all 50 examples are equal"),
+    (lambda: audit(GOOD, GOOD, features=lambda x: x[:, :1] * 0), "features: the same"),
     (lambda: nearest_k(GOOD, GOOD[:, :1]), "samples"),
     (lambda: nearest_k(GOOD, GOOD, 101), "k"),
     (lambda: birthday_test(GOOD, 0., size=101), "size"),
@@ -140,10 +229,45 @@ def test_bad_input_is_named(call, word):
         call()
 
 
-def test_constant_samples_do_not_break_it():
-    same = torch.ones(100, 3)
-    assert audit(same, same, same).sound
-    assert not audit(GOOD, same, same).sound
+def test_constant_samples_are_a_finding():
+    report = audit(torch.ones(100, 3), GOOD, torch.randn(100, 3, generator=seeded(1)))
+    assert not report.sound and "99 of 100 examples are equal" in report.notes[0]
+    assert all(math.isfinite(v) for f in report.findings for v in (f.value, f.low, f.high, f.p))
+
+
+# shapes and sizes
+
+@pytest.mark.parametrize("n, r, m, width", [(20, 20, 20, 1), (20, 40, None, 3), (25, 200, 21, 70), (300, 20, 40, 2)])
+def test_any_size_from_twenty_on(n, r, m, width):
+    made, train, new = (torch.randn(k or 1, width, generator=seeded(i)) for i, k in enumerate((n, r, m)))
+    report = audit(made, train, new if m else None)
+    assert [f.test for f in report.findings] == list(AUDIT_TESTS) and report.sizes["samples"] == n
+    for f in report.findings:
+        assert f.low <= f.value <= f.high and 0 < f.p <= 1
+        assert f.test == "balance" or -1 <= f.low and f.high <= 1
+
+
+def test_columns_of_unlike_units_are_divided_by_their_spread():
+    g = seeded()
+    table, new, made = (torch.stack([torch.randint(10, (400,), generator=g).float(),
+                                     torch.randn(400, generator=g) * 2e4], 1) for _ in range(3))
+    made = made[made[:, 0] != 7]
+    report = audit(made, table, new)
+    assert "standard deviations" in report.space and {"lost", "balance"} & {f.test for f in report.findings if f.alarm}
+    assert audit(made, table / torch.tensor([1., 2e4]), new).space == "the values themselves"
+    constant = torch.cat([table, torch.ones(400, 1)], 1)
+    assert "constant there: column 2" in audit(constant, constant, constant).space
+    pictures = table.reshape(100, 1, 2, 4)
+    assert audit(pictures, pictures).space == "the values themselves"  # pixels have one unit
+
+
+def test_classes_take_part_in_the_joint_level():
+    known, new, x, mode, g = samples_of(600, 0)
+    labels = torch.cdist(known, TEN.centers).argmin(1)
+    report = audit(x[mode != 3][:600], known, new, labels=labels)
+    assert report.starved == ["3"] and report.status == 1 and report.classes["3"]["p"] < .001
+    assert report.verdict.startswith("Missing: class 3 holds")
+    assert not audit(x[:600], known, new, labels=labels).starved
 
 
 # files
@@ -190,10 +314,7 @@ def test_every_kind_of_file_is_read(tmp_path):
         read_samples(tmp_path / "b.npz")
     for i in range(4):
         Image.fromarray(np.full((6, 5, 3), 51 * i, np.uint8)).save(tmp_path / f"{i}.png")
-    assert read_samples(tmp_path).shape == (4, 3, 6, 5) and read_samples(tmp_path)[2, 0, 0, 0] == pytest.approx(.4)
-    Image.fromarray(np.zeros((6, 6, 3), np.uint8)).save(tmp_path / "9.png")
-    with pytest.raises(ValueError, match="9.png"):
-        read_samples(tmp_path)
+    assert read_samples(tmp_path).shape == (4, 1, 6, 5) and read_samples(tmp_path)[2, 0, 0, 0] == pytest.approx(.4)
 
 
 def test_a_part_of_a_large_file_is_read_without_the_rest(tmp_path):
@@ -238,51 +359,6 @@ def test_a_copy_of_any_training_example_is_found(tmp_path):
         assert [f.test for f in report.findings if f.alarm] == ["copies"] and report.sizes["searched for copies"] == 6000
 
 
-def test_bytes_and_grey_axes_are_understood(tmp_path, capsys):
-    from PIL import Image
-    images = (torch.rand(160, 8, 8, generator=seeded()) * 255).byte()
-    np.save(tmp_path / "train.npy", images[:80].numpy())
-    np.save(tmp_path / "floats.npy", images[80:120, None].numpy() / np.float32(255))
-    (tmp_path / "made").mkdir()
-    for i, image in enumerate(images[120:]):
-        Image.fromarray(image.numpy()).save(tmp_path / "made" / f"{i:03}.png")
-    ask = ["--reference", str(tmp_path / "train.npy"), "--holdout", str(tmp_path / "floats.npy")]
-    assert main(["audit", str(tmp_path / "made"), *ask]) == 0 and "40 samples, 80 reference" in capsys.readouterr().out
-    assert main(["audit", str(tmp_path / "made"), *ask, "--out", str(tmp_path / "no" / "x.html")]) == 2
-    assert "--out: there is no folder" in capsys.readouterr().err
-
-
-# the command line
-
-@pytest.fixture
-def files(tmp_path):
-    known, new, x, mode, g = samples_of(300, 3)
-    labels = torch.cdist(known, TEN.centers).argmin(1)
-    for name, values in (("known", known), ("new", new), ("fine", x[:300]), ("lost", x[mode > 2][:300]), ("labels", labels)):
-        np.save(tmp_path / f"{name}.npy", values.numpy())
-    return tmp_path
-
-
-def test_command_line_status_and_reports(files, capsys):
-    ask = ["--reference", str(files / "known.npy"), "--holdout", str(files / "new.npy")]
-    assert main(["audit", str(files / "fine.npy"), *ask]) == 0
-    assert main(["audit", str(files / "lost.npy"), *ask, "--labels", str(files / "labels.npy"),
-                 "--out", str(files / "r.html"), "--json", str(files / "r.json")]) == 1
-    assert "ALARM" in capsys.readouterr().out
-    report = json.loads((files / "r.json").read_text())
-    assert not report["sound"] and {f["test"] for f in report["findings"]} == set(AUDIT_TESTS) and len(report["classes"]) == 10
-    text = (files / "r.html").read_text()
-    assert text.count("<img") == 2 and "http" not in text
-    assert main(["audit", str(files / "none.npy"), *ask]) == 2
-    assert main(["audit", str(files / "fine.npy"), *ask, "--features", "nowhere:none"]) == 2
-
-
-def test_features_from_a_module(files, monkeypatch):
-    (files / "mine.py").write_text("def twice(x):\n    return 2 * x\n")
-    monkeypatch.chdir(files)
-    assert main(["audit", "fine.npy", "--reference", "known.npy", "--holdout", "new.npy", "--features", "mine:twice"]) == 0
-
-
 # determinism
 
 def test_same_samples_same_report():
@@ -292,7 +368,107 @@ def test_same_samples_same_report():
     assert one == two and torch.equal(state, torch.get_rng_state())
 
 
-def test_pictures_show_pictures():
-    images = torch.rand(60, 1, 8, 8, generator=seeded())
-    report = audit(images, torch.rand(80, 1, 8, 8, generator=seeded(1)))
-    assert html_page(report).count("<img") == 5 and report.sizes["reference"] >= 2 * AUDIT_NEIGHBOURS
+# the claims: calibration and power
+
+def test_false_alarms_stay_under_the_level():
+    alarms = sum(not audit(x[:150], known, new, torch.cdist(known, TEN.centers).argmin(1), generator=g).sound
+                 for known, new, x, _, g in (samples_of(150, 100 + seed) for seed in range(60)))
+    assert alarms <= 8  # 60 at .05: more than 8 has a chance below .4 %
+
+
+def test_false_alarms_of_data_full_of_ties():
+    """Most rows of a table of categories are equal to another one, in all three sets."""
+    alarms = 0
+    for seed in range(60):
+        g = seeded(seed)
+        rows = [torch.stack([torch.randint(k, (120,), generator=g) for k in (3, 4, 5)], 1).float() for _ in range(3)]
+        alarms += not audit(*rows, generator=g).sound
+    assert alarms <= 8
+
+
+def test_false_alarms_in_principal_directions():
+    """The directions fit the reference better than other data: that must not make samples look timid."""
+    alarms = 0
+    for seed in range(30):
+        made, known, new = (torch.randn(150, 100, generator=seeded(3 * seed + i)) for i in range(3))
+        alarms += not audit(made, known, new).sound
+    assert alarms <= 5  # 30 at .05: more has a chance below .4 %
+
+
+def test_intervals_hold_the_floor_of_a_perfect_generator():
+    held = []
+    for seed in range(150):
+        g = seeded(seed)
+        pool = Pool(*torch.randn(3, 150, 4, generator=g), g)
+        held.append([f.low <= f.floor <= f.high for f in shuffled_tests(pool, g, 199).values()])
+    assert np.mean(held, 0).min() >= .89  # 150 at .95: less has a chance below .3 %
+
+
+def test_the_interval_of_lost_holds_the_truth_of_a_generator_that_loses_modes():
+    found = []
+    for seed in range(60):
+        known, new, x, mode, g = samples_of(200, seed)
+        pool = Pool(x[mode > 1][:200], new, known, g)
+        value = pool.statistics(pool.is_sample[None])[0, 0].item()
+        found.append((value, *pool.lost_interval(value)))
+    truth = np.mean([value for value, *_ in found])
+    assert np.mean([low <= truth <= high for _, low, high in found]) >= .85
+
+
+FAULTY = {"lost": lambda x, mode, known, g: x[mode > 1][:1000],
+          "copies": lambda x, mode, known, g: torch.cat([known[:100], x[:900]]),
+          "noisy copies": lambda x, mode, known, g: torch.cat([known[:100], x[:900]]) + .05 * torch.randn(1000, 8, generator=g),
+          "junk": lambda x, mode, known, g: torch.cat([x[:900], x[:100] + 6 * torch.randn(100, 8, generator=g)]),
+          "atoms": lambda x, mode, known, g: x[torch.randint(250, (1000,), generator=g)],
+          "timid": lambda x, mode, known, g: x[:1000] + .3 * (TEN.centers[mode[:1000]] - x[:1000])}
+
+
+@pytest.mark.parametrize("fault, test", [("lost", "lost"), ("copies", "copies"), ("noisy copies", "copies"), ("junk", "junk"),
+                                         ("atoms", "repeats"), ("timid", "timid")])
+def test_power(fault, test):
+    found = 0
+    for seed in range(5):
+        known, new, x, mode, g = samples_of(1000, seed)
+        made = FAULTY[fault](x, mode, known, g)
+        found += {f.test: f.alarm for f in audit(made, known, new, generator=g).findings}[test]
+    assert found == 5
+
+
+@pytest.mark.parametrize("pull", [.1, .3])
+def test_a_timid_generator_is_not_called_a_copier(pull):
+    accused = 0
+    for seed in range(20):
+        known, new, x, mode, g = samples_of(300, 200 + seed)
+        made = x[:300] + pull * (TEN.centers[mode[:300]] - x[:300])
+        accused += {f.test: f.alarm for f in audit(made, known, new, generator=g).findings}["copies"]
+    assert accused <= 3
+
+
+def test_a_copier_is_not_called_timid():
+    known, new, x, _, g = samples_of(500, 0)
+    for made in (known, torch.cat([known[:250], x[:250]])):
+        assert [f.test for f in audit(made, known, new, generator=g).findings if f.alarm] == ["copies"]
+
+
+@pytest.mark.parametrize("test", ["lost", "copies", "junk"])
+def test_so_few_are_seen_as_the_report_says(test):
+    share, seen = audit(*torch.randn(3, 400, 8, generator=seeded())).seen[test], 0
+    for seed in range(20):
+        known, new, x, _, g = samples_of(400, 300 + seed)
+        n = math.ceil(share * 400)
+        if test == "lost":  # a group apart, of which no sample is made
+            known, new = (torch.where(torch.rand(400, 1, generator=g) < share, 40 + torch.randn(400, 8, generator=g), real)
+                          for real in (known, new))
+        plant = {"lost": x[:n], "copies": known[:n], "junk": x[:n] + 40 * torch.randn(n, 8, generator=g)}[test]
+        seen += {f.test: f.alarm for f in audit(torch.cat([plant, x[n:400]]), known, new, generator=g).findings}[test]
+    assert seen >= 16  # 20 at .95: fewer has a chance below .3 %
+
+
+def test_the_more_samples_the_less_is_missed():
+    assert smallest_seen("copies", 20, 20, .007) is None or smallest_seen("copies", 20, 20, .007) > .2
+    for test in ("copies", "junk"):
+        shares = [smallest_seen(test, n, n, .007) for n in (100, 400, 4000)]
+        assert shares == sorted(shares, reverse=True)
+    none = torch.zeros(999)
+    groups = [smallest_group_seen(none, n, n, 10, .007) for n in (100, 400, 4000)]
+    assert groups == sorted(groups, reverse=True) and smallest_group_seen(none, 20, 9, 10, .007) is None

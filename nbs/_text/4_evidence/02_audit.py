@@ -6,8 +6,8 @@
 # | | |
 # |---|---|
 # | **Question** | Does this generator model its distribution, or does it fool us? |
-# | **You will be able to** | test samples for lost regions, junk, wrong balance, repeats and copies, with a known rate of false alarms |
-# | **Papers** | Arora, Zhang 2018 (birthday test); Alaa et al. 2022 (authenticity); Meehan, Chaudhuri, Dasgupta 2020 (data copying) |
+# | **You will be able to** | test samples for lost regions, junk, wrong balance, repeats, copies and timidity, with a known rate of false alarms |
+# | **Papers** | Arora, Zhang 2018 (birthday test); Alaa et al. 2022 (authenticity); Meehan, Chaudhuri, Dasgupta 2020 (data copying); Lowe 2004 (ratio of neighbours) |
 # | **Needs** | [0.4](../0_start/04_coverage.ipynb), [4.1](01_precision_recall.ipynb) |
 # | **Time** | about half a minute of computing |
 
@@ -16,13 +16,13 @@
 
 # %%
 #| export
-"The audit: tests for lost modes, junk, imbalance, repeats and copied training data."
+"The audit: tests for lost regions, imbalance, repeats, junk, copies and timidity."
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -31,9 +31,51 @@ from modelab.core.checks import check_batch
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Function, Real, Samples, Whole
 from modelab.core.statistics import wilson_interval
-from modelab.data.readers import index_parts, pictures_to_floats, SampleFile
+from modelab.data.readers import pictures_to_floats, SampleFile
+from modelab.evaluation.audit_sources import (AuditData, exact_copies, file_of, least_examples,
+                                              link_of, nearest_rows, notes_of, read_data)
+from modelab.evaluation.audit_tests import (AUDIT_NEIGHBOURS, AUDIT_TESTS, near_ratio, holm_alarms,
+                                            Measured, Near, one_sided_p, Pool, run_tests,
+                                            smallest_group_seen, smallest_seen)
+from modelab.evaluation.copying import authenticity, nearest_k
+from modelab.evaluation.missing import Missing, missing
+from modelab.evaluation.report import Example, Finding, MissingKind, Report, SHOWN_KINDS
+
+# %%
+#| export evaluation.audit_tests
+"The tests of an audit: exact p-values from exchangeability, with intervals and floors."
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modelab.core.statistics import wilson_interval
+from modelab.evaluation.copying import nearest_k
+
+# %%
+#| export evaluation.audit_sources
+"What an audit looks at: rows of arrays or files, their features, and who is near whom."
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelab.core.checks import check_batch
+from modelab.data.readers import index_parts
+from modelab.evaluation.audit_tests import AUDIT_NEIGHBOURS
 from modelab.evaluation.copying import flat_rows, nearest_k
-from modelab.evaluation.report import Finding, Report
 
 # %%
 #| export evaluation.copying
@@ -49,44 +91,6 @@ from torch import Tensor
 from modelab.core.checks import check_int
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Count, NonNegative, Samples, Whole
-
-# %%
-#| export evaluation.report
-"The report of an audit: findings, verdict, JSON, and an HTML page with pictures."
-from __future__ import annotations
-
-import base64
-import html
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from modelab.core.plotting import axes, FAKE, image_grid, Picture, REAL, scatter
-from modelab.evaluation.precision_recall import pr_curve
-
-# %%
-#| export evaluation.audit_command
-"The command `modelab audit`: files in, a verdict, a report and an exit status out."
-from __future__ import annotations
-
-import argparse
-import json
-import pkgutil
-import sys
-from collections.abc import Callable
-from pathlib import Path
-
-import torch
-
-from modelab.core.checks import check_int
-from modelab.core.files import atomic_write
-from modelab.core.registry import register_command
-from modelab.data.readers import open_samples, read_samples, SampleFile
-from modelab.evaluation.audit import audit, AUDIT_NEIGHBOURS
-from modelab.evaluation.report import html_page, Report
 
 # %%
 #| export evaluation.interpolations
@@ -106,17 +110,17 @@ from modelab.evaluation.copying import flat_rows, nearest_k
 from modelab.evaluation.interpolation import slerp
 
 # %%
+import math
+
 import numpy as np
 
 # %%
 from modelab.core.checks import error_message
-from modelab.core.plotting import Film
-from modelab.core.statistics import interval
+from modelab.core.plotting import axes, FAKE, Film, image_grid, Picture, REAL
 from modelab.course.claims import claim, fast_mode, recorded, steps
 from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
-from modelab.data.digits import digits
-from modelab.data.mixtures import mixture, ring
+from modelab.data.mixtures import mixture
 from modelab.evaluation.precision_recall import precision_recall
 from modelab.methods.minimax import Minimax
 from modelab.networks.players import Networks
@@ -200,6 +204,8 @@ gallery(copier)
 # %%
 sets = {"held out": unseen, "perfect": pretend, "a tenth copied": copier}
 near = {name: nearest_k(x, train)[0][:, 0] for name, x in sets.items()}
+
+# %%
 figure, ax = axes(size=(4.4, 2.4))
 for (name, d), colour, dash in zip(near.items(), (REAL, "k", FAKE), ("-", ":", "--")):
     ax.plot(d.sort().values, torch.linspace(0, 1, len(d)), dash, c=colour, label=name)
@@ -210,7 +216,7 @@ Picture(figure, "The perfect generator lies on the held-out curve; "
 
 # %% [markdown]
 # ## The measures of the literature
-# **Authenticity** (Alaa et al.): a sample is inauthentic if it is nearer to its training neighbour than that neighbour is to any other training example. **C_T** (Meehan et al.): rank the distances of samples and of held-out data together; $z\ll0$ means that samples are nearer to the training set than new data is.
+# **Authenticity** (Alaa et al.): a sample is inauthentic if it is nearer to its training neighbour than that neighbour is to any other training example. **C_T** (Meehan et al.): rank the distances of samples and of held-out data together; $z\ll0$ means that samples are nearer to the training set than new data is. The paper takes this $z$ in each of many cells and averages; here all of the space is one cell.
 # **Birthday** (Arora, Zhang): a law on $N$ equal atoms shows a duplicate among $s$ draws with chance one half once $s\approx\sqrt{2\ln2\,N}$, so duplicates bound the support.
 
 # %%
@@ -302,238 +308,255 @@ def support(weights) -> float:
 even, heavy = torch.ones(400), torch.cat([torch.tensor([100.]), torch.ones(399)])
 estimates = {"400 equal atoms": round(support(even)),
              "400 atoms, one of them heavy": round(support(heavy))}
-assert 250 < estimates["400 equal atoms"] < 650 > 5 * estimates["400 atoms, one of them heavy"]
+assert 250 < estimates["400 equal atoms"] < 650
+assert estimates["400 atoms, one of them heavy"] < 130
 estimates
 
 # %% [markdown]
-# ## Five tests with one rate of false alarms
-# Is there an exact test? If the generator is perfect, its samples and the held-out data are *exchangeable*: shuffle the labels "sample" and "held out", and nothing changes. So for any statistic the exact chance of a value so large is the share of shuffles that reach it. No assumption about the distribution and no large-sample approximation is needed.
+# ## Six tests with one rate of false alarms
+# Is there an exact test? If the generator is perfect, its samples and the held-out data are *exchangeable*: shuffle the labels "sample" and "held out", and nothing changes. So for any statistic the exact chance of a value so large is the share of shuffles that reach it. No assumption about the distribution and no large-sample approximation is needed. If the generator never saw the training data, its samples and the training data are exchangeable, too.
 #
-# - **lost**: take the ten nearest of samples and held-out data together around each real example. Is there a neighbourhood without any sample?
-# - **junk**: are samples over-represented among the points *farthest* from the training data?
-# - **balance**: does the number of samples per neighbourhood vary more than by chance?
-# - **repeats**: among the closest pairs of the pool, are too many both samples?
-# - **copies**: are samples over-represented among the points *nearest* to the training data?
+# | test | question | fault |
+# |---|---|---|
+# | **lost** | take the ten nearest of samples and held-out data together around each real example. Is there a neighbourhood without any sample? | lost regions |
+# | **balance** | does the number of samples per neighbourhood vary more than by chance? | imbalance |
+# | **repeats** | among the closest pairs of the pool, are too many both samples? | repeated samples |
+# | **junk** | are samples over-represented among the points *farthest* from the training data? | junk |
+# | **copies** | have samples *one* training example much nearer than the next ones? | copies |
+# | **timid** | do samples lie closer to held-out data than training data does? | timidity |
 #
-# Five tests raise up to five times as many false alarms, unless the smallest p-values have to meet a stricter limit (Holm's rule). With this rule a perfect generator raises *any* alarm with a chance of at most 5 %.
-
-# %% [markdown]
-# The result of each test is one row of the report.
-
-# %%
-#| export evaluation.report
-@dataclass(frozen=True)
-class Finding:
-    "One test of an audit: what it found in your samples, and what perfection and noise give."
-    test: str
-    alarm: bool
-    value: float  # of your samples
-    low: float  # 95 % interval
-    high: float
-    floor: float  # expected of a perfect generator with as many samples
-    null: float  # of uniform noise
-    p: float  # chance of so bad a value for a perfect generator
-    says: str  # the same in words
-
+# A **timid** generator draws everything towards the middle of the data: blurred or averaged pictures, no outliers. Its samples lie near to training data, and near to *unseen* data as well. A copier is near to training data only. These are two findings with two cures, so they are two tests.
+#
+# Two more join them: **groups**, the search of chapter [4.3](03_missing.ipynb) for a kind of real example that is left out, and **classes**, where labels are given.
+#
+# So many tests raise as many times the false alarms, unless the smallest p-values have to meet a stricter limit (Holm's rule). With this rule a perfect generator raises *any* alarm with a chance of at most 5 %.
 
 # %% [markdown]
 # ### Shuffled labels
-# The exact test in general. `statistic` looks at which of the pool are samples. We shuffle that again and again, and count how often the shuffled value is as large as the real one.
+# The exact test in general. `statistic` looks at which of the pool are samples. We shuffle that $B$ times, and count how often the shuffled value is as large as the real one:
+# $$p=\frac{1+\#\{b:\,T(\text{labels shuffled for the $b$-th time})\ge T(\text{labels})\}}{1+B}$$
 
 # %%
-#| export
-def _permutation_test(statistic: Callable[[Tensor], Tensor],  # (rounds, pool) to (rounds,)
-                      is_sample: Tensor,  # (pool,) bool
-                      generator: torch.Generator, rounds: int = 999) -> tuple[float, float, float]:
-    "The value, its mean over shuffled labels, and the exact p-value of a value so large."
-    value = float(statistic(is_sample[None])[0])
-    total, reached, n, at_once = 0., 0, 0, 37
+#| export evaluation.audit_tests
+def permutation_test(statistic: Callable[[Tensor], Tensor],  # (rounds, pool) to (rounds, *)
+                     is_sample: Tensor,  # (pool,) bool
+                     generator: torch.Generator,
+                     rounds: int = 999) -> tuple[Tensor, Tensor, Tensor]:
+    "The value, the values of shuffled labels, and the exact p-value of a value so large."
+    value = statistic(is_sample[None])[0]
+    shuffled, n, at_once = [], 0, 37
     while n < rounds:
         order = torch.rand(at_once, len(is_sample), generator=generator).argsort(1)
-        shuffled = statistic(is_sample[order])
-        total += float(shuffled.sum())
-        reached += int((shuffled >= value - 1e-12).sum())
+        shuffled.append(statistic(is_sample[order]))
         n += at_once
-    return value, total / n, (1 + reached) / (1 + n)
+    found = torch.cat(shuffled)
+    return value, found, (1. + (found >= value - 1e-12).sum(0).double()) / (1 + n)
 
 
 # %% [markdown]
-# The mean of values that differ by 1: with ten of each kind, ten values of one kind have a mean far from the shuffled ones.
+# Take the mean of ten numbers out of twenty. With the ten largest, no shuffle of many thousands reaches it, and $p$ is as small as 999 rounds allow. Over numbers without a difference, $p$ is uniform: below 5 % in 5 % of cases.
 
 # %%
-small = torch.arange(20)
-share_of_small = lambda labels: labels[:, :10].double().mean(1)
-_permutation_test(share_of_small, small < 10, torch.Generator().manual_seed(0))
+twenty, g2 = torch.arange(20.), torch.Generator().manual_seed(0)
+mean_of = lambda labels: (labels * twenty).sum(1) / 10
+smallest = permutation_test(mean_of, twenty >= 10, g2)[2].item()
+p = [permutation_test(mean_of, torch.randperm(20, generator=g2) < 10, g2, 199)[2].item()
+     for _ in range(400)]
+below = np.mean(np.array(p) <= .05)
+assert abs(smallest - 1 / 1000) < 1e-6 and .02 < below < .09
+smallest, below
 
 # %% [markdown]
-# ### Who is near whom
+# ### Neighbourhoods
 # The pool holds samples and held-out data together. Distances are computed once, and only the labels are shuffled.
 
 # %%
-#| export
+#| export evaluation.audit_tests
 AUDIT_NEIGHBOURS = 10  # neighbours that make a neighbourhood
 
 
 # %% [markdown]
-# `_neighbours_of_others` finds the nearest other points of each point of the pool. The point itself is left out, even where it has exact copies.
+# Data may have ties: a table of categories has many equal rows. A search for neighbours breaks ties by position. If all samples stood first, the order would favour them, and the test would not be exact. So the pool is shuffled before the search.
 
 # %%
-#| export
-def _neighbours_of_others(x: Tensor) -> tuple[Tensor, Tensor]:
-    "Distances and indices of the nearest others of each row, nearest first."
-    distance, index = nearest_k(x, x, min(AUDIT_NEIGHBOURS + 1, len(x)))
-    itself = index == torch.arange(len(x))[:, None]
-    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
-    return tuple(values[~itself].view(len(x), -1) for values in (distance, index))
-
-
-# %% [markdown]
-# `_Pool` computes the distances. After that a test needs only the labels.
-
-# %%
-#| export
-class _Pool:
-    "Samples and held-out real data together, and who is near whom; labels may then be shuffled."
+#| export evaluation.audit_tests
+class Pool:
+    "Samples and held-out data in random order, and who is near whom; labels may be shuffled."
     def __init__(self, samples: Tensor, holdout: Tensor, reference: Tensor,
-                 train_distance: Tensor):  # of each of the pool to the training data
+                 generator: torch.Generator):
         both = torch.cat([samples, holdout])
-        self.is_sample = torch.arange(len(both)) < len(samples)
-        k = min(AUDIT_NEIGHBOURS, len(both))
-        self.around = nearest_k(reference, both, k)[1]  # (reference, k) into the pool
-        self.gap, self.near = _neighbours_of_others(both)
-        self.train_distance = train_distance
+        order = torch.randperm(len(both), generator=generator)
+        self.is_sample = order < len(samples)
+        self.wide = nearest_k(reference, both[order], min(2 * AUDIT_NEIGHBOURS, len(both)))[1]
+        self.around = self.wide[:, :AUDIT_NEIGHBOURS]  # (reference, k) into the pool
+        self.fold = torch.randperm(len(reference), generator=generator)
+        self.pairs = closest_pairs(both[order])
 
 
 # %% [markdown]
-# Three statistics are tested by shuffling. First **lost**: real neighbourhoods without any sample.
+# The closest pairs: each point has a nearest other point, and of these distances the smallest twentieth counts. Two points that name each other are one pair, not two.
 
 # %%
-#| export
+#| export evaluation.audit_tests
+def closest_pairs(x: Tensor) -> Tensor:
+    "The closest twentieth of nearest pairs, `(pairs, 2)` rows of x, each pair once."
+    distance, index = nearest_k(x, x, 2)
+    itself = index == torch.arange(len(x))[:, None]
+    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farther one
+    gap, near = distance[~itself], index[~itself]
+    close = (gap <= gap.kthvalue(max(1, len(x) // 20)).values).nonzero()[:, 0]
+    return torch.stack([close, near[close]], 1).sort(1).values.unique(dim=0)
+
+
+# %% [markdown]
+# Three statistics are tested by shuffling. Let $N_r$ be the $k$ nearest of the pool around the real example $r$, one of $R$, and $c_r$ the number of samples in it. First **lost**, the share of neighbourhoods without any:
+# $$T_{\text{lost}}=\frac1R\sum_r\mathbf 1\,[c_r=0].$$
+
+# %%
+#| export evaluation.audit_tests
+def share_lost(count: Tensor) -> Tensor:  # (*, R) samples per neighbourhood
+    "Share of neighbourhoods without any sample."
+    return (count == 0).double().mean(-1)
+
+
+# %% [markdown]
+# Second **balance**, the variance of the number of samples:
+# $$T_{\text{balance}}=\frac1R\sum_r c_r^2-\Big(\frac1R\sum_r c_r\Big)^2.$$
+
+# %%
+#| export evaluation.audit_tests
+def spread_of(count: Tensor) -> Tensor:  # (*, R) samples per neighbourhood
+    "Variance of the number of samples per neighbourhood."
+    return count.double().var(-1, unbiased=False)
+
+
+# %% [markdown]
+# Third **repeats**, the share of the closest pairs in which both are samples. All three are taken from the same shuffles.
+
+# %%
+#| export evaluation.audit_tests
 @patch
-def missing(self: _Pool, is_sample: Tensor) -> Tensor:
-    "Share of reference neighbourhoods without any sample, for each row of labels."
-    return torch.stack([(~labels[self.around].any(1)).double().mean() for labels in is_sample])
+def statistics(self: Pool, is_sample: Tensor) -> Tensor:  # (rounds, pool) to (rounds, 3)
+    "Lost, balance and repeats for each row of labels."
+    count = is_sample[:, self.around].sum(2)
+    repeats = is_sample[:, self.pairs].all(2).double().mean(1)
+    return torch.stack([share_lost(count), spread_of(count), repeats], 1)
 
 
 # %% [markdown]
-# Second **balance**: how much the number of samples per neighbourhood varies.
+# ### Floors
+# What does a perfect generator score? With $n$ samples and $m$ held-out examples the mean over all shuffles has a closed form. A neighbourhood holds no sample, and a pair holds two samples, with chance
+# $$\mathrm E\,T_{\text{lost}}=\binom mk\Big/\binom{n+m}k,\qquad \mathrm E\,T_{\text{repeats}}=\frac{n(n-1)}{(n+m)(n+m-1)}.$$
 
 # %%
-#| export
+#| export evaluation.audit_tests
+def floor_of_lost(samples: int, holdout: int, k: int) -> float:
+    "Chance that k of a pool hold no sample."
+    return math.comb(holdout, k) / math.comb(samples + holdout, k)
+
+
+# %% [markdown]
+# The floor of repeats is a quarter for two sets of one size only.
+
+# %%
+#| export evaluation.audit_tests
+def floor_of_repeats(samples: int, holdout: int) -> float:
+    "Chance that two of a pool are both samples."
+    both = samples + holdout
+    return samples * (samples - 1) / (both * (both - 1))
+
+
+# %%
+floor_of_repeats(500, 500), floor_of_repeats(100, 500)
+
+# %% [markdown]
+# The floor of balance respects that neighbourhoods overlap. Let $p_1=n/(n+m)$, let $p_2$ be the floor of repeats, and let $w_i$ be the number of neighbourhoods that hold point $i$ of the pool. Then
+# $$\mathrm E\,T_{\text{balance}}=k\,p_1+k(k-1)\,p_2-\frac{p_1\sum_i w_i^2+p_2\big((\sum_i w_i)^2-\sum_i w_i^2\big)}{R^2}.$$
+
+# %%
+#| export evaluation.audit_tests
+def floor_of_balance(around: Tensor, samples: int, holdout: int) -> float:
+    "Mean variance of the samples per neighbourhood over all shuffles of the labels."
+    (r, k), both = around.shape, samples + holdout
+    one, two = samples / both, floor_of_repeats(samples, holdout)
+    held = torch.bincount(around.flatten(), minlength=both).double()
+    square, total = float(held.square().sum()), float(held.sum())
+    return k * one + k * (k - 1) * two - (one * square + two * (total ** 2 - square)) / r ** 2
+
+
+# %% [markdown]
+# **Fidelity.** All 462 ways to label five of eleven points as samples, beside the three formulas, in float64:
+
+# %%
+from itertools import combinations
+
+points = torch.randn(2, 11, 2, generator=g2)
+pool = Pool(points[0, :5], points[0, 5:], points[1, :9], g2)
+pool.around = pool.wide[:, :3]
+every = torch.zeros(462, 11, dtype=torch.bool)
+every[torch.arange(462)[:, None], torch.tensor(list(combinations(range(11), 5)))] = True
+means = pool.statistics(every).mean(0).tolist()
+
+# %%
+floors = floor_of_lost(5, 6, 3), floor_of_balance(pool.around, 5, 6), floor_of_repeats(5, 6)
+error = max(abs(mean / floor - 1) for mean, floor in zip(means, floors))
+assert error < 1e-12
+floors, error
+
+# %% [markdown]
+# ### Intervals
+# How sure is the share lost? Neighbourhoods overlap, so $R$ of them say less than $R$ independent ones. A **jackknife** measures it: leave out a twentieth of the pool and of the reference, at random, and take the statistic of the rest, $\theta_g$, twenty times. Its variance is about $\frac{19}{20}\sum_g(\theta_g-\bar\theta)^2$.
+
+# %%
+#| export evaluation.audit_tests
 @patch
-def balance(self: _Pool, is_sample: Tensor) -> Tensor:
-    "Variance of the number of samples per reference neighbourhood, for each row of labels."
-    counts = [labels[self.around].double().sum(1) for labels in is_sample]
-    return torch.stack([count.var(unbiased=False) for count in counts])
+def lost_without(self: Pool, fold: int, folds: int = 20) -> Tensor:
+    "The share lost where one fold of the pool and of the reference is left out."
+    index = self.wide[self.fold % folds != fold]
+    kept = index % folds != fold  # the pool is in random order
+    near = kept & (kept.cumsum(1) <= self.around.shape[1])
+    return (~(near & self.is_sample[index]).any(1)).double().mean()
 
 
 # %% [markdown]
-# Third **repeats**: whether the closest pairs are both samples.
+# The interval is Wilson's, with as many independent neighbourhoods as give this variance, and never more than there are. The quantile of Student's law for twenty folds, 2.09, takes the place of 1.96.
 
 # %%
-#| export
+#| export evaluation.audit_tests
 @patch
-def repeats(self: _Pool, is_sample: Tensor) -> Tensor:
-    "Among the closest twentieth of nearest pairs, the share in which both are samples."
-    nearest = self.gap[:, 0]
-    close = nearest <= nearest.kthvalue(max(1, len(nearest) // 20)).values
-    both = is_sample & is_sample[:, self.near[:, 0]]
-    return both[:, close].double().mean(1)
+def lost_interval(self: Pool, value: float, folds: int = 20) -> tuple[float, float]:
+    "95 % interval of the share lost, which respects that neighbourhoods overlap."
+    n = len(self.around)
+    left_out = torch.stack([self.lost_without(fold, folds) for fold in range(folds)])
+    variance = (folds - 1) * float(left_out.var(unbiased=False))
+    if variance > 0:
+        share = min(max(value, 1 / n), 1 - 1 / n)
+        n = min(n, max(1, int(share * (1 - share) / variance * (1.96 / 2.093) ** 2)))
+    return wilson_interval(value, n)
 
 
 # %% [markdown]
-# ### Too near, too far
-# **Copies** and **junk** need no shuffling, for the chance is known. Take the points of the pool that lie nearest to the training data. Under exchangeable labels the number of samples among them follows the hypergeometric law, as if they were drawn from an urn.
+# Balance is reported as a ratio: how many times as much the counts vary as they would by chance. If the shuffled values lie between $q_{.025}$ and $q_{.975}$ in 95 % of shuffles, the ratio of a perfect generator is 1 inside
+# $$\Big[\,\frac{T}{q_{.975}},\ \frac{T}{q_{.025}}\Big]$$
+# with 95 %. The shuffles use the neighbourhoods as they are, with their overlap.
 
 # %%
-#| export
-EXTREME_SHARES = .01, .05, .2  # of the pool that is looked at, nearest or farthest
+#| export evaluation.audit_tests
+def balance_ratio(value: float, shuffled: Tensor, floor: float) -> tuple[float, float, float]:
+    "The variance of the counts over its floor, with a 95 % interval."
+    if floor <= 1e-12:  # all neighbourhoods are the same one: nothing can be out of balance
+        return 1., 1., 1.
+    low, high = shuffled.quantile(torch.tensor([.025, .975], dtype=torch.float64)).tolist()
+    return value / floor, value / max(high, floor), value / max(min(low, floor), 1e-3 * floor)
 
 
 # %% [markdown]
-# An `_Excess` is the result of one such comparison: the p-value, the difference of the two shares, and its standard error.
+# `Measured` is the result of one test, before it is put into words.
 
 # %%
-#| export
+#| export evaluation.audit_tests
 @dataclass(frozen=True)
-class _Excess:
-    "How many more samples than held-out data are among the extreme points of a pool."
-    p: float  # chance of so large an excess for a perfect generator
-    share: float  # of samples, less that of held-out data
-    error: float  # standard error of that
-
-
-# %% [markdown]
-# The standard error needs the variance of a share. With the term $1/n$ it stays above zero when all or none are counted.
-
-# %%
-#| export
-def _share_variance(share: float, n: int) -> float:
-    "Variance of a share of n, kept above zero where all or none are counted."
-    return (share * (1 - share) + 1 / n) / n
-
-
-# %% [markdown]
-# One share of the pool is looked at as follows. Three of them are tried, so the chance is multiplied by three.
-
-# %%
-#| export
-def _excess_among(extreme: Tensor, is_sample: Tensor) -> _Excess:
-    "Samples against held-out data among the extreme points of a pool, both `(pool,)` bool."
-    from scipy.stats import hypergeom
-    n_samples, n_holdout = int(is_sample.sum()), int((~is_sample).sum())
-    n_extreme, hits = int(extreme.sum()), int((extreme & is_sample).sum())
-    of_samples, of_holdout = hits / n_samples, (n_extreme - hits) / n_holdout
-    chance = float(hypergeom.sf(hits - 1, n_samples + n_holdout, n_samples, n_extreme))
-    variance = _share_variance(of_samples, n_samples) + _share_variance(of_holdout, n_holdout)
-    p = min(1., len(EXTREME_SHARES) * chance)
-    return _Excess(p, of_samples - of_holdout, math.sqrt(variance))
-
-
-# %% [markdown]
-# The number of copies is not known in advance. So the nearest 1, 5 and 20 % are tried, and the least likely excess counts.
-
-# %%
-#| export
-def _largest_excess(pool: _Pool, farthest: bool) -> _Excess:
-    "The least likely excess of samples among the nearest to, or farthest from, the training data."
-    distance = -pool.train_distance if farthest else pool.train_distance
-    tried = []
-    for part in EXTREME_SHARES:
-        count = max(1, round(part * len(distance)))
-        extreme = distance <= distance.kthvalue(count).values  # with all its ties
-        tried.append(_excess_among(extreme, pool.is_sample))
-    return min(tried, key=lambda found: (found.p, -found.share, found.error))
-
-
-# %% [markdown]
-# With four of five samples among the nearest five of a pool of ten:
-
-# %%
-five = torch.arange(10) < 5
-_excess_among(torch.tensor([1, 1, 1, 1, 0, 1, 0, 0, 0, 0]).bool(), five)
-
-# %% [markdown]
-# ### All five
-# The words of a report, one sentence a test:
-
-# %%
-#| export
-AUDIT_TESTS = {
-    "lost": "{share} of the neighbourhoods of real data hold no sample at all",
-    "junk": "{share} more samples than held-out data lie in the outskirts, far from all real data",
-    "balance": "the number of samples per neighbourhood varies {times} times as much as it should",
-    "repeats": "{share} of the closest pairs are two samples; a quarter or so would be right",
-    "copies": "{share} more samples than held-out data sit right on training examples",
-}
-
-
-# %% [markdown]
-# `_Measured` is the result of one test, before it is put into words.
-
-# %%
-#| export
-class _Measured(NamedTuple):
+class Measured:
     "A test's value with its 95 % interval, what a perfect generator would give, and the p-value."
     value: float
     low: float
@@ -543,48 +566,359 @@ class _Measured(NamedTuple):
 
 
 # %% [markdown]
-# Balance is reported as a ratio: how many times as much the counts vary as they would by chance.
+# `shuffled_tests` runs the three. A pair counts once, so the interval of repeats has as many trials as there are pairs.
 
 # %%
-#| export
-def _balance_ratio(pool: _Pool, value: float, chance: float, p: float) -> _Measured:
-    "The variance of the counts over what is expected, with the standard error of a variance."
-    count = pool.is_sample[pool.around].double().sum(1)
-    square = (count - count.mean()).square()
-    error = 1.96 * float(square.std()) / math.sqrt(len(square))
-    if not chance:  # every example is the same one: nothing can be out of balance
-        value = chance = 1.
-    return _Measured(value / chance, (value - error) / chance, (value + error) / chance, 1., p)
+#| export evaluation.audit_tests
+def shuffled_tests(pool: Pool, generator: torch.Generator,
+                   rounds: int = 999) -> dict[str, Measured]:
+    "The three tests with shuffled labels, by name."
+    samples, holdout = int(pool.is_sample.sum()), int((~pool.is_sample).sum())
+    value, shuffled, p = permutation_test(pool.statistics, pool.is_sample, generator, rounds)
+    pool.shuffled_lost = shuffled[:, 0]
+    (lost, spread, repeats), p = value.tolist(), p.tolist()
+    floor = floor_of_balance(pool.around, samples, holdout)
+    return {
+        "lost": Measured(lost, *pool.lost_interval(lost),
+                         floor_of_lost(samples, holdout, pool.around.shape[1]), p[0]),
+        "balance": Measured(*balance_ratio(spread, shuffled[:, 1], floor), 1., p[1]),
+        "repeats": Measured(repeats, *wilson_interval(repeats, len(pool.pairs)),
+                            floor_of_repeats(samples, holdout), p[2])}
 
 
 # %% [markdown]
-# `_run_tests` runs the three tests with shuffled labels and the two with a known law.
+# Do the intervals hold what they say? 100 perfect generators in eight dimensions, and the share of intervals that hold the floor:
 
 # %%
-#| export
-def _run_tests(pool: _Pool, generator: torch.Generator, rounds: int = 999) -> dict[str, _Measured]:
-    "All five tests by name."
-    found = {}
-    shuffled = {"lost": pool.missing, "balance": pool.balance, "repeats": pool.repeats}
-    for name, statistic in shuffled.items():
-        value, chance, p = _permutation_test(statistic, pool.is_sample, generator, rounds)
-        if name == "balance":
-            found[name] = _balance_ratio(pool, value, chance, p)
-        else:
-            found[name] = _Measured(value, *wilson_interval(value, len(pool.around)), chance, p)
-    for name, farthest in (("junk", True), ("copies", False)):
-        excess = _largest_excess(pool, farthest)
-        low, high = excess.share - 1.96 * excess.error, excess.share + 1.96 * excess.error
-        found[name] = _Measured(excess.share, low, high, 0., excess.p)
-    return found
+def held_by_intervals(seed: int) -> list[bool]:
+    "Whether the interval of each of the three tests holds the floor, for a perfect generator."
+    g = torch.Generator().manual_seed(seed)
+    pool = Pool(*torch.randn(3, 200, 8, generator=g), g)
+    return [f.low <= f.floor <= f.high for f in shuffled_tests(pool, g, 199).values()]
+
+
+held = np.mean([held_by_intervals(seed) for seed in range(steps(100, fast=5))], 0)
+print({name: f"{share:.1%}" for name, share in zip(["lost", "balance", "repeats"], held)})
+if not fast_mode():
+    assert min(held) > .88
+
+# %% [markdown]
+# ### Extreme points
+# **Junk**, **copies** and **timid** need no shuffling, for the chance is known. Take the $E$ points of the pool with the most extreme score. Under exchangeable labels the number $X$ of samples among them follows the hypergeometric law, as if $E$ balls were drawn from an urn of $n$ black and $m$ white ones:
+# $$p=\mathrm P(X\ge x)=\sum_{i\ge x}\binom ni\binom m{E-i}\Big/\binom{n+m}E.$$
+# How many points are faulty is not known in advance. So several shares of the pool are tried, and the least likely excess counts; its $p$ is multiplied by the number of shares. Faults of some samples show among few extreme points, timidity moves all of them.
+
+# %%
+#| export evaluation.audit_tests
+EXTREME_SHARES = {"junk": (.01, .05, .2), "copies": (.01, .05), "timid": (.05, .2, .5)}
 
 
 # %% [markdown]
-# Holm's rule goes through the p-values from the smallest. The first must be below a fifth of the level, the next below a fourth, and so on; the first that is not ends the alarms.
+# What is a score of copying? A sample near to *one* training example may just lie where the data are dense: then the next training examples are near, too. A copy has one training example much nearer than the others. So the score is the **ratio of the nearest to the fifth nearest distance**,
+# $$r(x)=d_1(x)\,/\,d_5(x),$$
+# known from the matching of image features (Lowe 2004). A timid sample has a ratio like that of any other point at such a place. Copies have ratio 0.
 
 # %%
-#| export
-def _holm_alarms(p: dict[str, float], level: float) -> dict[str, bool]:
+#| export evaluation.audit_tests
+def near_ratio(distance: Tensor) -> Tensor:  # (n, k), ascending, to training examples
+    "Nearest over farthest of k distances to training examples; below 1e-6 it is 0, a copy."
+    ratio = distance[:, 0] / (distance[:, -1] + torch.finfo(torch.float64).tiny)
+    return torch.where(ratio < 1e-6, 0., ratio)
+
+
+# %%
+near_ratio(torch.tensor([[1., 1, 2, 2, 2], [1e-9, 1, 1, 1, 1]]).double())
+
+# %% [markdown]
+# Where data are dense on all sides, ratios are a little smaller than at the edge of the data. A generator that never goes to the edge must not be accused for that. So copies are compared among points of like $d_5$: the pool is cut into ten strata by $d_5$, and labels are exchangeable inside each of them. The number of samples among the extreme points is then a sum of independent hypergeometric numbers.
+
+# %%
+#| export evaluation.audit_tests
+def strata_of(scale: Tensor, most: int = 10) -> Tensor:
+    "Numbers of strata by quantiles of `scale`, at least 40 points each; equal values share one."
+    count = max(1, min(most, len(scale) // 40))
+    cuts = torch.linspace(0, 1, count + 1, dtype=torch.float64)[1:-1]
+    return torch.bucketize(scale.contiguous(), scale.double().quantile(cuts))
+
+
+# %%
+strata_of(torch.arange(400.)).bincount()
+
+# %% [markdown]
+# The law of such a sum is the convolution of the laws.
+
+# %%
+#| export evaluation.audit_tests
+LEAST_P = 1e-305  # a p-value is never stored as 0
+
+
+# %% [markdown]
+# `one_sided_p` takes one stratum, or several.
+
+# %%
+#| export evaluation.audit_tests
+def one_sided_p(extreme: Tensor, is_sample: Tensor, stratum: Tensor | None = None) -> float:
+    "Chance of so many samples among the extreme points, if labels are shuffled inside strata."
+    from scipy.stats import hypergeom
+    stratum = torch.zeros_like(is_sample, dtype=torch.long) if stratum is None else stratum
+    law, hits = np.ones(1), int((extreme & is_sample).sum())
+    for which in stratum.unique():
+        inside = stratum == which
+        count, marked = int(inside.sum()), int((inside & extreme).sum())
+        made = int((inside & is_sample).sum())
+        law = np.convolve(law, hypergeom.pmf(np.arange(marked + 1), count, made, marked))
+    return min(1., max(float(law[hits:].sum()), LEAST_P))
+
+
+# %% [markdown]
+# **Fidelity.** Against the binomials of the formula, and against all ways to label four of nine points in two strata:
+
+# %%
+extreme = torch.tensor([1, 1, 1, 0, 0, 1, 1, 0, 0]).bool()
+nine = torch.tensor([1, 1, 0, 0, 0, 1, 1, 0, 0]).bool()
+direct = sum(math.comb(4, i) * math.comb(5, 5 - i) for i in range(4, 5)) / math.comb(9, 5)
+assert abs(one_sided_p(extreme, nine) - direct) < 1e-15
+direct
+
+# %%
+stratum = torch.tensor([0] * 5 + [1] * 4)
+ways = [len({0, 1, 2} & set(a)) + len({5, 6} & set(b)) >= 4
+        for a in combinations(range(5), 2) for b in combinations(range(5, 9), 2)]
+assert abs(one_sided_p(extreme, nine, stratum) - np.mean(ways)) < 1e-15
+np.mean(ways)
+
+
+# %% [markdown]
+# The excess is the share of samples among the extreme points, less the share of held-out data. Its interval is Newcombe's: two intervals of Wilson, $[l,u]$ of each share, with
+# $$\text{low}=a-b-\sqrt{(a-l_a)^2+(u_b-b)^2},$$
+# and *high* the same way; it stays between −1 and 1. The best of several shares is chosen afterwards, so each interval is made so strict that all of them hold together with 95 %.
+
+# %%
+#| export evaluation.audit_tests
+def excess_interval(a: float, n: int, b: float, m: int, tries: int = 1) -> tuple[float, float]:
+    "95 % interval of share a of n less share b of m (Newcombe 1998), if it is one of `tries`."
+    (low_a, high_a), (low_b, high_b) = (wilson_interval(share, size, 1 - .05 / tries)
+                                        for share, size in ((a, n), (b, m)))
+    return (a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b))
+
+
+# %%
+excess_interval(56 / 70, 70, 48 / 80, 80)  # Newcombe's own example: [.052, .334]
+
+# %% [markdown]
+# `extreme_test` tries all shares of one test. The points with the smallest scores are extreme, with all their ties.
+
+# %%
+#| export evaluation.audit_tests
+def extreme_test(score: Tensor, is_sample: Tensor, shares: tuple[float, ...],
+                 stratum: Tensor | None = None) -> Measured:
+    "The least likely excess of samples among the points with the smallest scores."
+    n, m, tried = int(is_sample.sum()), int((~is_sample).sum()), []
+    for part in shares:
+        count = max(1, round(part * len(score)))
+        extreme = score <= score.kthvalue(count).values
+        p = min(1., len(shares) * one_sided_p(extreme, is_sample, stratum))
+        of_samples = float(extreme[is_sample].double().mean())
+        others = float(extreme[~is_sample].double().mean())
+        limits = excess_interval(of_samples, n, others, m, len(shares))
+        tried.append(Measured(of_samples - others, *limits, 0., p))
+    return min(tried, key=lambda found: (found.p, -found.value))
+
+
+# %% [markdown]
+# `Near` holds the distances that these tests need. For **timid**, samples are pooled with training data, and their distances to the held-out data are compared.
+
+# %%
+#| export evaluation.audit_tests
+@dataclass(frozen=True)
+class Near:
+    "Distances of samples and of real data to real data."
+    samples: Tensor  # (n, k) to the nearest of all training examples, ascending
+    holdout: Tensor  # (m, k) the same of held-out data
+    samples_to_unseen: Tensor  # (n,) to the nearest held-out example
+    reference_to_unseen: Tensor  # (R,) the same of training examples
+
+
+# %% [markdown]
+# The three tests:
+
+# %%
+#| export evaluation.audit_tests
+def extreme_tests(near: Near) -> dict[str, Measured]:
+    "Junk, copies and timid, by name."
+    train = torch.cat([near.samples, near.holdout])
+    is_sample = torch.arange(len(train)) < len(near.samples)
+    unseen = torch.cat([near.samples_to_unseen, near.reference_to_unseen])
+    from_generator = torch.arange(len(unseen)) < len(near.samples)
+    strata = strata_of(train[:, -1])
+    return {
+        "junk": extreme_test(-train[:, 0], is_sample, EXTREME_SHARES["junk"]),
+        "copies": extreme_test(near_ratio(train), is_sample, EXTREME_SHARES["copies"], strata),
+        "timid": extreme_test(unseen, from_generator, EXTREME_SHARES["timid"])}
+
+
+# %% [markdown]
+# The copier of the beginning against the perfect generator and a timid one, which moves every scan two fifths of the way towards the mean of its class:
+
+# %%
+means = torch.stack([train[labels == c].mean(0) for c in range(10)])
+timid = pretend + .4 * (means[classes[order[1198:]]] - pretend)
+
+# %%
+def near_of(made) -> Near:
+    "The distances that the tests of extreme points need, for the scans."
+    return Near(nearest_k(made, train, 5)[0], nearest_k(unseen, train, 5)[0],
+                nearest_k(made, unseen)[0][:, 0], nearest_k(train, unseen)[0][:, 0])
+
+# %%
+made_by = {"perfect": pretend, "a tenth copied": copier, "timid": timid}
+for name, x in made_by.items():
+    print(f"{name:15}", {k: f"p = {f.p:.2g}" for k, f in extreme_tests(near_of(x)).items()})
+
+# %%
+ratios = {name: near_ratio(near_of(x).samples) for name, x in made_by.items()}
+figure, ax = axes(size=(4.4, 2.4))
+for (name, r), colour, dash in zip(ratios.items(), (REAL, FAKE, "k"), ("-", "--", ":")):
+    ax.plot(r.sort().values, torch.linspace(0, 1, len(r)), dash, c=colour, label=name)
+ax.set(xlabel="ratio of the nearest to the fifth nearest distance", ylabel="share below")
+ax.legend()
+Picture(figure, "Ratios of the timid generator are like those of the perfect one; "
+                "a tenth of the copier's are zero")
+
+# %% [markdown]
+# ### How little would have been seen
+# "No sign of copies" means little without the number of copies that the test would find. For copies and junk it can be computed. Suppose that $h$ samples are the most extreme of the pool for certain, and the rest is perfect. Then the number of samples among the $E$ extreme points is $h$ plus a hypergeometric number, and the chance of an alarm follows.
+
+# %%
+#| export evaluation.audit_tests
+def chance_of_alarm(faulty: int, samples: int, holdout: int, part: float, limit: float) -> float:
+    "Chance that p is at most `limit` if so many of the samples are most extreme for certain."
+    from scipy.stats import hypergeom
+    both = samples + holdout
+    extreme = max(1, round(part * both))
+    hits = np.arange(extreme + 1)
+    enough = hits[hypergeom.sf(hits - 1, both, samples, extreme) <= limit]
+    if not len(enough):
+        return 0.
+    if faulty >= extreme:
+        return 1.
+    rest = both - faulty, samples - faulty, extreme - faulty
+    return float(hypergeom.sf(enough[0] - faulty - 1, *rest))
+
+
+# %% [markdown]
+# `_least` is the smallest number with an alarm in 95 % of cases, found by halving. The limit is the strictest of Holm's rule.
+
+# %%
+#| export evaluation.audit_tests
+def _least(seen: Callable[[int], bool], most: int) -> int | None:
+    "The smallest number from 1 to `most` that is seen; None if none is."
+    if not seen(most):
+        return None
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if seen(middle) else (middle, high)
+    return high
+
+
+# %% [markdown]
+# For copies and junk:
+
+# %%
+#| export evaluation.audit_tests
+def smallest_seen(test: str, samples: int, holdout: int, limit: float,
+                  power: float = .95) -> float | None:
+    "Smallest share of faulty samples with p ≤ `limit` with this chance; None if there is none."
+    shares = EXTREME_SHARES[test]
+    chance = lambda h: max(chance_of_alarm(h, samples, holdout, part, limit / len(shares))
+                           for part in shares)
+    found = _least(lambda h: chance(h) >= power, samples)
+    return None if found is None else found / samples
+
+
+# %% [markdown]
+# For lost regions: suppose that a group which holds a share $q$ of the data lies apart from the rest, and no sample is in it. If at least $k$ held-out examples are in it, its neighbourhoods hold held-out data only, so all of its reference examples count as lost. Both numbers are binomial. The alarm needs more lost neighbourhoods than the shuffles have.
+
+# %%
+#| export evaluation.audit_tests
+def smallest_group_seen(shuffled: Tensor,  # share lost, of shuffled labels
+                        reference: int, holdout: int, k: int, limit: float,
+                        power: float = .95) -> float | None:
+    "Smallest share of a group apart whose loss raises an alarm with this chance."
+    from scipy.stats import binom
+    enough = int(float(shuffled.quantile(1 - limit)) * reference + 1e-9) + 2
+    chance = lambda q: binom.sf(k - 1, holdout, q) * binom.sf(enough - 1, reference, q)
+    found = _least(lambda h: chance(h / 1000) >= power, 1000)
+    return None if found is None else found / 1000
+
+
+# %% [markdown]
+# ### All six
+# The words of a report, one sentence a test, and the name of each fault:
+
+# %%
+#| export evaluation.audit_tests
+AUDIT_TESTS = {
+    "lost": ("lost regions",
+             "{share} of the real data have no sample near; {floor} would be right"),
+    "balance": ("imbalance",
+                "samples per neighbourhood vary {times} times as much as they should"),
+    "repeats": ("repeated samples",
+                "{share} of the closest pairs are two samples; {floor} would be right"),
+    "junk": ("junk", "{share} more samples than held-out data lie far from all training data"),
+    "copies": ("copies",
+               "{share} more samples than held-out data sit on one single training example"),
+    "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "
+                          "they are blurred, averaged, or lack the unusual"),
+}
+
+
+# %% [markdown]
+# How many copies, or how much junk, would a set of a given size show?
+
+# %%
+print(f"{'samples':>8} {'copies':>8} {'junk':>8}")
+for n in (100, 500, 2000, 5000):
+    found = [smallest_seen(test, n, n, .05 / 7) or math.nan for test in ("copies", "junk")]
+    print(f"{n:8}", *(f"{share:8.1%}" for share in found))
+
+# %% [markdown]
+# **Fidelity.** At 500 samples so many copies are planted, with ratio zero, into ratios without any fault; 400 draws. The promise is 95 %, and strata may cost a little of it.
+
+# %%
+share = smallest_seen("copies", 500, 500, .05 / 7)
+share
+
+# %%
+found = []
+for seed in range(steps(400, fast=20)):
+    r = torch.rand(1000, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    r[:round(share * 500)] = 0
+    p = extreme_test(r, torch.arange(1000) < 500, EXTREME_SHARES["copies"]).p
+    found.append(p <= .05 / 7)
+assert np.mean(found) > (.8 if fast_mode() else .93)
+np.mean(found)
+
+
+# %% [markdown]
+# `run_tests` runs all of them.
+
+# %%
+#| export evaluation.audit_tests
+def run_tests(pool: Pool, near: Near, generator: torch.Generator,
+              rounds: int = 999) -> dict[str, Measured]:
+    "All six tests by name, in the order of `AUDIT_TESTS`."
+    found = shuffled_tests(pool, generator, rounds) | extreme_tests(near)
+    return {test: found[test] for test in AUDIT_TESTS}
+
+
+# %% [markdown]
+# Holm's rule goes through the p-values from the smallest. The first of $t$ must be below a $t$-th of the level, the next below a $(t-1)$-th, and so on; the first that is not ends the alarms.
+
+# %%
+#| export evaluation.audit_tests
+def holm_alarms(p: dict[str, float], level: float) -> dict[str, bool]:
     "Which tests raise an alarm: at most `level` chance that a perfect generator raises any."
     alarms, going = {}, True
     for rank, test in enumerate(sorted(p, key=p.get)):
@@ -594,26 +928,7 @@ def _holm_alarms(p: dict[str, float], level: float) -> dict[str, bool]:
 
 
 # %%
-_holm_alarms({"a": .001, "b": .02, "c": .012}, .05), _holm_alarms({"a": .03, "b": .02}, .05)
-
-
-# %% [markdown]
-# `_findings` makes the rows of the report. The same tests on noise give the column *null*.
-
-# %%
-#| export
-def _findings(mine: dict[str, _Measured], noise: dict[str, _Measured],
-              level: float) -> list[Finding]:
-    "What was measured as rows of a report, beside the same of noise."
-    alarms = _holm_alarms({test: found.p for test, found in mine.items()}, level)
-    rows = []
-    for test, says in AUDIT_TESTS.items():
-        value, low, high, floor, p = mine[test]
-        text = says.format(share=f"{max(value, 0):.1%}", times=f"{value:.2g}")
-        null = noise[test].value
-        rows.append(Finding(test, alarms[test], value, low, high, floor, null, p, text))
-    return rows
-
+holm_alarms({"a": .001, "b": .02, "c": .012}, .05), holm_alarms({"a": .03, "b": .02}, .05)
 
 # %% [markdown]
 # ### What is looked at
@@ -629,17 +944,30 @@ class SampleSource(Samples):
     def check(self, name: str, value: Any) -> Any:
         "`value` as a tensor on the CPU, or the rows of a file of which the first were checked."
         if isinstance(value, SampleFile):  # the others are checked when they are read
-            check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
+            least_examples(name, len(value), self.least)
+            check_batch(name, value[torch.arange(self.least)], least=self.least)
+            value.is_floating_point = lambda: False  # the type of its rows is known when read
             return value
         value = pictures_to_floats(value) if isinstance(value, Tensor) else value
         return check_batch(name, value, least=self.least).cpu()
 
 
 # %% [markdown]
+# Fewer examples than fill two neighbourhoods are refused before anything is read.
+
+# %%
+#| export evaluation.audit_sources
+def least_examples(name: str, count: int, least: int, why: str = "") -> None:
+    "Refuse a source with fewer examples."
+    if count < least:
+        raise ValueError(f"{name}: expected at least {least} examples{why}, got {count}")
+
+
+# %% [markdown]
 # Large sets are thinned at random. Without held-out data, half of the reference is put aside and serves as held-out data.
 
 # %%
-#| export
+#| export evaluation.audit_sources
 def _subsample(n: int, most: int, generator: torch.Generator) -> Tensor:
     "At most `most` of n rows: all in order, or some at random."
     return torch.arange(n) if n <= most else torch.randperm(n, generator=generator)[:most]
@@ -649,12 +977,10 @@ def _subsample(n: int, most: int, generator: torch.Generator) -> Tensor:
 # `_split_reference` makes this split at random. A reference with too few examples for it is refused.
 
 # %%
-#| export
+#| export evaluation.audit_sources
 def _split_reference(n: int, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     "Rows of the reference to work with, and rows put aside as held-out data."
-    if n < 4 * AUDIT_NEIGHBOURS:
-        raise ValueError(f"reference: expected at least {4 * AUDIT_NEIGHBOURS} examples "
-                         f"without holdout, got {n}")
+    least_examples("reference", n, 4 * AUDIT_NEIGHBOURS, " without holdout")
     order, half = torch.randperm(n, generator=generator), min(n // 2, most)
     return order[half:half + most], order[:half]
 
@@ -663,7 +989,7 @@ def _split_reference(n: int, most: int, generator: torch.Generator) -> tuple[Ten
 # `_choose_rows` chooses the rows of each set that are looked at. Copies are searched in all of the reference, except the rows put aside as held-out data.
 
 # %%
-#| export
+#| export evaluation.audit_sources
 def _choose_rows(sources: dict[str, Any], own_holdout: bool, most: int,
                  generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
     "The rows of each source to look at, and the rows of the reference to search for copies."
@@ -684,7 +1010,7 @@ def _choose_rows(sources: dict[str, Any], own_holdout: bool, most: int,
 # Distances are taken between features: by a function of yours, or between the values themselves. In more than 64 dimensions the values are cut to the principal directions of the reference. These are fitted on real data alone.
 
 # %%
-#| export
+#| export evaluation.audit_sources
 def _principal_directions(reference: Any, rows: Tensor,
                           width: int) -> tuple[str, Callable[[Tensor], Tensor]]:
     "A name and a map to the main directions of the reference, 64 at most."
@@ -697,26 +1023,48 @@ def _principal_directions(reference: Any, rows: Tensor,
 
 
 # %% [markdown]
-# `_feature_space` chooses among the three: your function, the values themselves up to 64 dimensions, principal directions above.
+# Columns of a table have units: an age varies by tens, an income by thousands. In plain distances only the income would count. Where the columns' standard deviations in the reference differ by more than ten times, each column is divided by its own.
 
 # %%
-#| export
+#| export evaluation.audit_sources
+def _scaled_columns(reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "The values themselves, or in units of the reference's standard deviations if these differ."
+    spread = reference[rows].double().std(0)
+    varies = spread > 0
+    if varies.all() and spread.max() <= 10 * spread.min():
+        return "the values themselves", lambda x: x
+    constant = (~varies).nonzero()[:, 0].tolist()
+    name = "columns over their standard deviations in the reference"
+    if constant:
+        name += f"; constant there: column {', '.join(map(str, constant[:9]))}"
+    scale = torch.where(varies, spread, 1.)
+    return name, lambda x: x.double() / scale
+
+
+# %% [markdown]
+# `_feature_space` chooses: your function, the values up to 64 dimensions, principal directions above. A function may have a `name`, which the report cites.
+
+# %%
+#| export evaluation.audit_sources
 def _feature_space(features: Callable | None, reference: Any,
                    rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
     "What distances are taken in: its name, and a map of a batch to features."
     if features is not None:
-        return getattr(features, "__name__", type(features).__name__), features
+        name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
+        return str(name), features
     width = math.prod(reference.shape[1:])
-    if width <= 64:
-        return "the values themselves", lambda x: x
-    return _principal_directions(reference, rows, width)
+    if width > 64:
+        return _principal_directions(reference, rows, width)
+    if len(reference.shape) == 2:
+        return _scaled_columns(reference, rows)
+    return "the values themselves", lambda x: x
 
 
 # %% [markdown]
 # `_read_features` reads the rows in parts, so that a file may be larger than memory, and checks the features of each part.
 
 # %%
-#| export
+#| export evaluation.audit_sources
 def _read_features(name: str, source: Any, rows: Tensor,
                    space: Callable[[Tensor], Tensor]) -> Tensor:
     "Features of some rows of a source, read in parts and checked."
@@ -732,30 +1080,41 @@ def _read_features(name: str, source: Any, rows: Tensor,
 
 
 # %% [markdown]
-# A copy may be of any training example, so all of the reference is searched, part by part.
+# A copy may be of any training example, so all of the reference is searched, part by part. The five nearest of a part are merged with the five nearest so far.
 
 # %%
-#| export
-def _nearest_row(queries: Tensor, reference: Any, rows: Tensor,
-                 space: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    "Distance of each query to its nearest among some rows of the reference, and which row that is."
-    best = queries.new_full((len(queries),), math.inf)
-    who = torch.zeros(len(queries), dtype=torch.long)
+#| export evaluation.audit_sources
+def nearest_rows(queries: Tensor, reference: Any, rows: Tensor, space: Callable[[Tensor], Tensor],
+                 k: int = 5) -> tuple[Tensor, Tensor]:  # (queries, k) distances; rows
+    "The k nearest among some rows of the reference for each query, and which rows these are."
+    best = queries.new_full((len(queries), 0), math.inf)
+    who = torch.zeros(len(queries), 0, dtype=torch.long)
     for part in rows.split(16_384):
-        found = nearest_k(queries, _read_features("reference", reference, part, space))
-        distance, index = (values[:, 0] for values in found)
-        who = torch.where(distance < best, part[index], who)
-        best = torch.minimum(best, distance)
+        features = _read_features("reference", reference, part, space)
+        distance, index = nearest_k(queries, features, min(k, len(part)))
+        both = torch.cat([best, distance], 1)
+        best, order = (found[:, :k] for found in both.sort(dim=1, stable=True))
+        who = torch.cat([who, part[index]], 1).gather(1, order)
     return best, who
 
 
 # %% [markdown]
-# `_Data` holds what was read, and which rows it was read from.
+# **Fidelity.** Forty thousand training examples in three parts, against one whole search:
 
 # %%
-#| export
+many, few = torch.randn(40_000, 3, generator=g2), torch.randn(20, 3, generator=g2)
+parted = nearest_rows(few.double(), many, torch.arange(40_000), lambda x: x)
+whole = (few.double()[:, None] - many.double()).norm(dim=2).topk(5, largest=False)
+assert torch.equal(parted[1], whole.indices) and torch.allclose(parted[0], whole.values)
+parted[0][0]
+
+# %% [markdown]
+# `AuditData` holds what was read, and which rows it was read from.
+
+# %%
+#| export evaluation.audit_sources
 @dataclass
-class _Data:
+class AuditData:
     "The three sets of an audit: their sources, which rows are looked at, and their features."
     sources: dict[str, Any]  # samples, reference, holdout
     rows: dict[str, Tensor]  # indices into the sources
@@ -763,33 +1122,60 @@ class _Data:
     space_name: str
     space: Callable[[Tensor], Tensor]
     features: dict[str, Tensor]  # of the rows
+    fresh: Tensor  # which of the reference's features did not choose the space
 
 
 # %% [markdown]
-# `_read_data` takes these steps in order. All three sets must have features of the same width.
+# A reference without any spread cannot be audited: every sample is as near as any other. It is refused.
 
 # %%
-#| export
-def _read_data(sources: dict[str, Any], own_holdout: bool, features: Callable | None, most: int,
-               generator: torch.Generator) -> _Data:
+#| export evaluation.audit_sources
+def _check_spread(features: Tensor, named: bool) -> None:
+    "Refuse a reference whose examples, or whose features, are all equal."
+    if bool((features == features[0]).all()):
+        raise ValueError(f"features: the same for all {len(features)} examples of the reference"
+                         if named else f"reference: all {len(features)} examples are equal")
+
+
+# %% [markdown]
+# Principal directions fit the examples that chose them better than others: those examples spread more. The test of timidity compares samples with training data, so the two would not be exchangeable. One half of the reference chooses the space, and the other half, which is *fresh*, is compared. A function of yours needs no such split.
+
+# %%
+#| export evaluation.audit_sources
+def _halves(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    "Numbers below n, in order: those that choose the space, and the fresh ones."
+    order = torch.randperm(n, generator=generator)
+    return order[:n // 2].sort().values, order[n // 2:].sort().values
+
+
+# %% [markdown]
+# `read_data` takes these steps in order. All three sets must have features of the same width.
+
+# %%
+#| export evaluation.audit_sources
+def read_data(sources: dict[str, Any], own_holdout: bool, features: Callable | None, most: int,
+              generator: torch.Generator) -> AuditData:
     "Choose the rows and read their features."
     rows, searched = _choose_rows(sources, own_holdout, most, generator)
-    name, space = _feature_space(features, sources["reference"], rows["reference"])
+    choose, fresh = _halves(len(rows["reference"]), generator)
+    name, space = _feature_space(features, sources["reference"], rows["reference"][choose])
     read = {part: _read_features(part, source, rows[part], space)
             for part, source in sources.items()}
     widths = {values.shape[1] for values in read.values()}
     if len(widths) > 1:
         raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
-    return _Data(sources, rows, searched, name, space, read)
+    _check_spread(read["reference"], features is not None)
+    fresh = fresh if features is None else torch.arange(len(rows["reference"]))
+    return AuditData(sources, rows, searched, name, space, read, fresh)
 
 
 # %% [markdown]
 # Uniform noise in the range of the real data is the null, a generator that has learned nothing.
 
 # %%
-#| export
+#| export evaluation.audit_sources
 @patch
-def noise(self: _Data, generator: torch.Generator) -> Tensor:
+def noise(self: AuditData, generator: torch.Generator) -> Tensor:
     "As many points as there are samples, uniform in the range of the reference."
     low, high = self.features["reference"].amin(0), self.features["reference"].amax(0)
     shape = self.features["samples"].shape
@@ -797,371 +1183,375 @@ def noise(self: _Data, generator: torch.Generator) -> Tensor:
 
 
 # %% [markdown]
-# The tests run twice: on the samples, and on noise. Each is pooled with the held-out data. One pass over the reference finds the nearest training example for all of them.
+# Sources read from files have names. A report names the file, and links to it where it is a file of its own.
 
 # %%
-#| export
-@patch
-def pools(self: _Data, noise: Tensor) -> tuple[_Pool, _Pool, Tensor]:
-    """The pool of the samples, the pool of noise, and each sample's nearest row of the
-    reference.
-    """
-    samples, reference, holdout = (
-        self.features[k] for k in ("samples", "reference", "holdout")
-    )
-    parts = [samples, holdout, noise]
-    distance, source = _nearest_row(torch.cat(parts), self.sources["reference"], self.searched,
-                                    self.space)
-    near, held, far = distance.split([len(part) for part in parts])
-    mine = _Pool(samples, holdout, reference, torch.cat([near, held]))
-    null = _Pool(noise, holdout, reference, torch.cat([far, held]))
-    return mine, null, source[:len(samples)]
+#| export evaluation.audit_sources
+def file_of(source: Any, row: int) -> str | None:
+    "The name of the file that holds this example, if the source knows it."
+    names = getattr(source, "names", None)
+    return None if names is None else str(names[row])
 
 
 # %% [markdown]
-# The examples that a report shows are chosen by the same distances.
+# `link_of` gives an address that a browser opens.
 
 # %%
-#| export
-@patch
-def examples(self: _Data, pool: _Pool, source: Tensor) -> dict[str, Tensor]:
-    """Real examples with fewest and most samples near.
-
-    Samples farthest from and nearest to data.
-    """
-    samples, reference = self.sources["samples"], self.sources["reference"]
-    mine, kept = self.rows["samples"], self.rows["reference"]
-    crowd = pool.is_sample[pool.around].double().mean(1).argsort()
-    near = pool.train_distance[:len(mine)].argsort()
-    return {"missing": reference[kept[crowd[:24]]],
-            "overproduced": reference[kept[crowd.flip(0)[:24]]],
-            "strange": samples[mine[near.flip(0)[:24]]],
-            "copied": samples[mine[near[:12]]],
-            "sources": reference[source[near[:12]]]}
+#| export evaluation.audit_sources
+def link_of(source: Any, row: int) -> str | None:
+    "The address of the file of its own that holds this example, if there is one."
+    name, path = file_of(source, row), getattr(source, "path", None)
+    if name is None or path is None or not Path(path).is_dir():
+        return None
+    file = (Path(path) / name).absolute()
+    return file.as_uri() if file.is_file() else None
 
 
 # %% [markdown]
-# With labels of the reference, each sample gets the class of most of its five nearest real examples.
+# Two things about a set are worth a note before any test: rows that are equal, and what a reader changed.
+
+# %%
+#| export evaluation.audit_sources
+def _equal_rows(name: str, data: AuditData) -> str | None:
+    "A sentence about examples that equal an earlier one, or None."
+    _, group, count = data.features[name].unique(dim=0, return_inverse=True, return_counts=True)
+    repeated = len(group) - len(count)
+    if not repeated:
+        return None
+    first = (group == count.argmax()).nonzero()[:2, 0]
+    rows = data.rows[name][first].tolist()
+    named = " and ".join(file_of(data.sources[name], i) or f"row {i}" for i in rows)
+    return (f"{name}: {repeated} of {len(group)} examples are equal to another one, "
+            f"such as {named}")
+
+
+# %% [markdown]
+# `notes_of` collects the notes.
+
+# %%
+#| export evaluation.audit_sources
+def notes_of(data: AuditData) -> list[str]:
+    "What a reader of a report should know about the three sets."
+    found = [f"{name}: {note}" for name, source in data.sources.items()
+             for note in getattr(source, "notes", None) or []]
+    found += filter(None, (_equal_rows(name, data) for name in data.features))
+    return list(dict.fromkeys(found))
+
+
+# %% [markdown]
+# A distance of nearly zero may be rounding of the features. Whether two examples are **equal** is seen from their values, which are read again where the ratio of distances is zero.
+
+# %%
+#| export evaluation.audit_sources
+def exact_copies(data: AuditData, name: str, ratio: Tensor, source: Tensor) -> Tensor:
+    "Which examples of a set equal their nearest training example, value by value."
+    found = torch.zeros(len(ratio), dtype=torch.bool)
+    candidates = (ratio == 0).nonzero()[:, 0]
+    parts = index_parts(data.sources[name], candidates) if len(candidates) else ()
+    for part in parts:
+        mine = data.sources[name][data.rows[name][part]].flatten(1).float()
+        theirs = data.sources["reference"][source[part]].flatten(1).float()
+        found[part] = (mine == theirs).all(1)
+    return found
+
+# %% [markdown]
+# ### The audit
+# The tests run twice: on the samples, and on noise. One pass over the reference finds the nearest training examples for samples, held-out data and noise.
 
 # %%
 #| export
-def _class_shares(features: dict[str, Tensor], labels: Tensor) -> dict[str, dict[str, float]]:
+@dataclass(frozen=True)
+class _Compared:
+    "A set of samples beside the real data."
+    pool: Pool
+    near: Near
+    source: Tensor  # (n,) nearest row of the reference of each sample
+    holdout_source: Tensor  # (m,) the same of each held-out example
+
+
+# %% [markdown]
+# `_compare` measures all distances.
+
+# %%
+#| export
+def _compare(data: AuditData, made: dict[str, Tensor],
+             generator: torch.Generator) -> dict[str, _Compared]:
+    "Each set of samples beside the real data, by its name."
+    real, unseen = data.features["reference"][data.fresh], data.features["holdout"]
+    sets = {"unseen": unseen, **made}
+    found = nearest_rows(torch.cat(list(sets.values())), data.sources["reference"], data.searched,
+                         data.space)
+    sizes = [len(x) for x in sets.values()]
+    distance, row = (dict(zip(sets, values.split(sizes))) for values in found)
+    to_unseen = {name: nearest_k(x, unseen)[0][:, 0] for name, x in {"real": real, **made}.items()}
+    compared = {}
+    for name, x in made.items():
+        near = Near(distance[name], distance["unseen"], to_unseen[name], to_unseen["real"])
+        pool = Pool(x, unseen, data.features["reference"], generator)
+        compared[name] = _Compared(pool, near, row[name][:, 0], row["unseen"][:, 0])
+    return compared
+
+
+# %% [markdown]
+# With labels of the reference, each sample gets the class of most of its five nearest real examples. For each class, the number of samples is compared with that of held-out data by the same law as above; $p$ is multiplied by the number of classes.
+
+# %%
+#| export
+def _class_shares(data: AuditData, labels: Tensor) -> dict[str, dict[str, float]]:
     "Share of samples per class by their nearest reference examples, beside that of held-out data."
-    k, voted = min(5, len(labels)), {}
-    for name in ("samples", "holdout"):
-        index = nearest_k(features[name], features["reference"], k)[1]
-        voted[name] = labels[index].mode(1).values
-    shares = {}
-    for value in labels.unique():
-        share, expected = (float((votes == value).double().mean()) for votes in voted.values())
-        low, high = wilson_interval(share, len(voted["samples"]))
-        shares[f"{value.item():g}"] = {"share": share, "low": low, "high": high,
-                                       "expected": expected}
+    reference, k = data.features["reference"], min(5, len(labels))
+    both = torch.cat([data.features["samples"], data.features["holdout"]])
+    is_sample = torch.arange(len(both)) < len(data.features["samples"])
+    votes = labels[nearest_k(both, reference, k)[1]].mode(1).values
+    names = getattr(data.sources["reference"], "label_names", None)
+    classes, shares = labels.unique(), {}
+    for value in classes:
+        of, name = votes == value, f"{value.item():g}"
+        share, expected = (float(of[part].double().mean()) for part in (is_sample, ~is_sample))
+        low, high = wilson_interval(share, int(is_sample.sum()))
+        p = min(1., len(classes) * one_sided_p(of, ~is_sample))
+        shares[str(names[int(value)]) if names else name] = {
+            "share": share, "low": low, "high": high, "expected": expected, "p": p}
     return shares
 
 
 # %% [markdown]
-# ### The report
-# A report holds the findings and the examples. It says in plain words what was found.
-
-# %%
-#| export evaluation.report
-@dataclass
-class Report:
-    "What an audit found. `sound` if no test raised an alarm; `status` 0 or 1 as an exit status."
-    findings: list[Finding]
-    classes: dict[str, dict[str, float]]  # by class: share, low, high, expected
-    space: str  # what distances were taken in
-    sizes: dict[str, int]  # examples that were looked at
-    level: float  # chance that a perfect generator raises any alarm
-    examples: dict[str, Tensor] = field(repr=False, default_factory=dict)  # such as "missing"
-    features: dict[str, Tensor] = field(repr=False, default_factory=dict)  # such as "samples"
-
-    def __repr__(self) -> str:
-        lines = [self.verdict, f"{'':9}{'yours':>8} {'95 % interval':>17} "
-                               f"{'floor':>8} {'null':>8} {'p':>8}"]
-        for f in self.findings:
-            lines.append(f"{f.test:9}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
-                         f"{f.null:8.3f} {f.p:8.2g}" + ("  ALARM" if f.alarm else ""))
-        return "\n".join([*lines, self.setting, self.footnote])
-
-    def _repr_html_(self) -> str:
-        return html_page(self)
-
-
-# %% [markdown]
-# `starved` lists the classes that the generator surely makes too rarely: the upper limit of their share is below half of the expected share.
-
-# %%
-#| export evaluation.report
-@patch(as_prop=True)
-def starved(self: Report) -> list[str]:
-    "Classes surely below half of their share."
-    return [name for name, c in self.classes.items() if c["high"] < c["expected"] / 2]
-
-
-# %% [markdown]
-# `sound` is the short answer: no alarm, and no such class.
-
-# %%
-#| export evaluation.report
-@patch(as_prop=True)
-def sound(self: Report) -> bool:
-    "Whether no test raised an alarm and no class is below half of its share."
-    return not self.starved and not any(found.alarm for found in self.findings)
-
-
-# %% [markdown]
-# The command line turns this answer into an exit status for scripts.
-
-# %%
-#| export evaluation.report
-@patch(as_prop=True)
-def status(self: Report) -> int:
-    "Exit status of the command: 0 sound, 1 a finding."
-    return 0 if self.sound else 1
-
-
-# %% [markdown]
-# `_alarms_in_words` writes the alarms in words, or says that there are none.
-
-# %%
-#| export evaluation.report
-@patch(as_prop=True)
-def _alarms_in_words(self: Report) -> str:
-    "The alarms, or that there are none."
-    alarms = [f"{f.test}: {f.says} (p = {f.p:.2g})" for f in self.findings if f.alarm]
-    if self.starved:
-        alarms.append(
-            f"{len(self.starved)} of {len(self.classes)} classes below half their share: "
-            + ", ".join(self.starved)
-        )
-    return (
-        "; ".join(alarms)
-        or "Nothing found that a perfect generator of this size would not show"
-    )
-
-
-# %% [markdown]
-# The verdict begins with the share of the data that is covered, since most people ask for that first. Then come the alarms, and the tests without one.
-
-# %%
-#| export evaluation.report
-@patch(as_prop=True)
-def verdict(self: Report) -> str:
-    "The findings in plain words."
-    lost = next(found for found in self.findings if found.test == "lost")
-    covered, low, high = 1 - lost.value, 1 - lost.high, 1 - lost.low
-    head = (f"Covers {covered:.0%} of the neighbourhoods of real data [{low:.0%}, {high:.0%}]; "
-            f"a perfect generator of this size: {1 - lost.floor:.0%}. ")
-    quiet = [found.test for found in self.findings if not found.alarm]
-    tail = f". No sign of {', '.join(quiet)}." if quiet else "."
-    return head + self._alarms_in_words + tail
-
-
-# %% [markdown]
-# `setting` says how many examples were looked at, and in which feature space.
-
-# %%
-#| export evaluation.report
-@patch(as_prop=True)
-def setting(self: Report) -> str:
-    "How many examples were looked at, and in which space."
-    sizes = ", ".join(f"{n} {name}" for name, n in self.sizes.items())
-    return f"{sizes}; in {self.space}"
-
-
-# %% [markdown]
-# `footnote` explains the columns *floor* and *null* and gives the rate of false alarms.
-
-# %%
-#| export evaluation.report
-@patch(as_prop=True)
-def footnote(self: Report) -> str:
-    "What the columns of the table mean."
-    return ("floor: a perfect generator of this size; null: uniform noise; "
-            f"a perfect generator alarms with chance ≤ {self.level:.0%}")
-
-
-# %% [markdown]
-# `to_json` gives everything but the examples, for other programs.
-
-# %%
-#| export evaluation.report
-@patch
-def to_json(self: Report) -> dict[str, Any]:
-    "Everything but the examples, as plain JSON."
-    return {"sound": self.sound, "verdict": self.verdict,
-            "findings": [asdict(found) for found in self.findings], "classes": self.classes,
-            "space": self.space, "sizes": self.sizes, "level": self.level}
-
-
-# %% [markdown]
-# ### As a page
-# The same report as one HTML file with its pictures inside. Pictures of the examples come first, if the examples are pictures.
-
-# %%
-#| export evaluation.report
-def _as_images(x: Tensor) -> Tensor | None:
-    "Examples as pictures in [0, 1], `(n, h, w[, 3])`, if they are pictures."
-    if x.ndim == 4 and x.shape[1] in (1, 3):
-        x = x.movedim(1, -1).squeeze(-1)
-    elif x.ndim != 3 or min(x.shape[1:]) < 4:
-        return None
-    low, high = float(x.min()), float(x.max())
-    return (x - low) / max(high - low, 1e-12)
-
-
-# %% [markdown]
-# Pictures are shown on four sheets: real examples that are missing or over-produced, samples far from all data, and samples that may be copies.
-
-# %%
-#| export evaluation.report
-def _sheets(images: dict[str, Tensor]) -> list[Picture]:
-    "What is missing, overproduced, strange or copied, a sheet each."
-    pairs = torch.cat([images["copied"], images["sources"]])
-    over = images["overproduced"]
-    titled = {"Missing: real examples with the fewest samples near them": images["missing"],
-              "Over-produced: real examples with the most samples near them": over,
-              "Strange: samples farthest from all real data": images["strange"],
-              "Most suspicious samples, under them their nearest training examples": pairs}
-    sheets = []
-    for title, shown in titled.items():
-        figure, ax = axes(size=(6, 1.1))
-        image_grid(ax, shown, 12)
-        sheets.append(Picture(figure, title))
-    return sheets
-
-
-# %% [markdown]
-# Examples that are no pictures are drawn as points, along the two main directions of the real data.
-
-# %%
-#| export evaluation.report
-def _points_picture(features: dict[str, Tensor]) -> Picture:
-    "Real and generated features in two principal directions of the real ones."
-    middle = features["reference"].mean(0)
-    flat = {name: features[name] - middle for name in ("reference", "samples")}
-    directions = torch.linalg.svd(flat["reference"][:2000], full_matrices=False)[2][:2].T
-    real, made = (((x @ directions)[:1500]) for x in flat.values())
-    figure, ax = axes(size=(4, 3.6))
-    if directions.shape[1] == 2:
-        scatter(ax, real, made, size=4)
-    else:
-        ax.hist([real[:, 0], made[:, 0]], 40, color=[REAL, FAKE], label=["real", "generated"])
-    return Picture(figure, "Real and generated examples, "
-                           "along the two main directions of the real data")
-
-
-# %% [markdown]
-# Every report also shows the precision–recall curve of chapter [4.1](01_precision_recall.ipynb), against held-out data.
-
-# %%
-#| export evaluation.report
-def _curve_picture(features: dict[str, Tensor]) -> Picture:
-    "The precision–recall curve of the samples against held-out data."
-    curve = pr_curve(features["holdout"], features["samples"])
-    figure, ax = axes(size=(3, 2.8))
-    ax.plot(curve.recall, curve.precision, c=FAKE)
-    ax.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
-    return Picture(figure, f"Precision–recall curve against held-out data; {curve!r}")
-
-
-# %% [markdown]
-# `_pictures` chooses: sheets if the examples are pictures, else points. The curve comes last.
-
-# %%
-#| export evaluation.report
-def _pictures(report: Report) -> list[Picture]:
-    "All pictures of a report."
-    images = {name: _as_images(x) for name, x in report.examples.items()}
-    drawn = _sheets(images) if images["copied"] is not None else [_points_picture(report.features)]
-    return [*drawn, _curve_picture(report.features)]
-
-
-# %% [markdown]
-# Each picture is stored inside the page, so that a report is one file.
-
-# %%
-#| export evaluation.report
-def _image_tag(picture: Picture) -> str:
-    "A picture as an image tag that holds its bytes."
-    data = base64.b64encode(picture.png).decode()
-    return f'<img alt="{html.escape(picture.alt)}" src="data:image/png;base64,{data}">'
-
-
-# %% [markdown]
-# Then the tables: one of the tests, and one of the classes if there are labels.
-
-# %%
-#| export evaluation.report
-def _html_row(cells: Iterable[Any], tag: str = "td") -> str:
-    "One row of a table."
-    return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-
-# %% [markdown]
-# The first table has one row for each test, with the same columns as the printed report.
-
-# %%
-#| export evaluation.report
-def _findings_table(findings: list[Finding]) -> str:
-    "The tests, a row each."
-    rows = [_html_row(["test", "yours", "95 % interval", "floor", "null", "p", ""], "th")]
-    for f in findings:
-        rows.append(_html_row([f.test, f"{f.value:.3f}", f"{f.low:.3f} to {f.high:.3f}",
-                               f"{f.floor:.3f}", f"{f.null:.3f}", f"{f.p:.2g}",
-                               ("ALARM: " if f.alarm else "") + f.says]))
-    return f"<table>{''.join(rows)}</table>"
-
-
-# %% [markdown]
-# The second table has one row for each class. Without labels it is left out.
-
-# %%
-#| export evaluation.report
-def _classes_table(classes: dict[str, dict[str, float]]) -> str:
-    "The classes, a row each; nothing without classes."
-    rows = [_html_row(["class", "share", "95 % interval", "expected"], "th")]
-    for name, c in classes.items():
-        rows.append(_html_row([name, f"{c['share']:.3f}", f"{c['low']:.3f} to {c['high']:.3f}",
-                               f"{c['expected']:.3f}"]))
-    return f"<table>{''.join(rows)}</table>" if classes else ""
-
-
-# %% [markdown]
-# `html_page` joins the verdict, the tables and the pictures.
-
-# %%
-#| export evaluation.report
-def html_page(report: Report) -> str:
-    "The report as one self-contained piece of HTML."
-    verdict = f"<b>{'sound' if report.sound else 'a finding'}</b>: {html.escape(report.verdict)}"
-    pictures = "".join(f"<p>{_image_tag(p)}<br><small>{html.escape(p.alt)}</small></p>"
-                       for p in _pictures(report))
-    return (f"<div><p>{verdict}</p>{_findings_table(report.findings)}"
-            f"{_classes_table(report.classes)}"
-            f"<p>{html.escape(f'{report.setting}; {report.footnote}')}.</p>{pictures}</div>")
-
-
-# %% [markdown]
-# ### The audit
-# The tests run on samples and on noise, and a report is made of what they found.
+# The search for groups takes the same features. It needs forty reference examples.
 
 # %%
 #| export
-def _report(data: _Data, labels: Tensor | None, level: float, generator: torch.Generator) -> Report:
+def _missing(data: AuditData, labels: Tensor | None, level: float,
+             generator: torch.Generator) -> Missing | None:
+    "Groups of real examples that the samples leave out; None if there are too few to look."
+    names = [file_of(data.sources["reference"], row) for row in data.rows["reference"].tolist()]
+    if len(names) < 40:
+        return None
+    return missing(*(data.features[part] for part in ("samples", "reference", "holdout")),
+                   labels=None if labels is None else labels.long(), level=level,
+                   names=None if None in names else tuple(names),
+                   most=max(40, *map(len, data.rows.values())), generator=generator)
+
+
+# %% [markdown]
+# `_findings` makes the rows of the report. The same tests on noise give the column *null*. With labels, the classes take part in Holm's rule as one more test.
+
+# %%
+#| export
+def _findings(mine: dict[str, Measured], noise: dict[str, Measured],
+              alarms: dict[str, bool]) -> list[Finding]:
+    "What was measured as rows of a report, beside the same of noise."
+    rows = []
+    for test, (_, says) in AUDIT_TESTS.items():
+        found = mine[test]
+        text = says.format(share=f"{max(found.value, 0):.1%}", times=f"{found.value:.2g}",
+                           floor=f"{found.floor:.2%}")
+        rows.append(Finding(test, alarms[test], found.value, found.low, found.high, found.floor,
+                            noise[test].value, found.p, text))
+    return rows
+
+
+# %% [markdown]
+# Some figures that people search for are no tests, and raise no alarm: exact copies, the **distance to the closest record** (DCR), and authenticity. Each stands beside its value for held-out data.
+
+# %%
+#| export
+def _closeness(data: AuditData, found: _Compared,
+               exact: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+    "Exact copies, distance to the closest record and authenticity, of samples and held-out data."
+    reference, numbers = data.features["reference"], {}
+    distances = {"samples": found.near.samples[:, 0], "holdout": found.near.holdout[:, 0]}
+    for name, distance in distances.items():
+        numbers[name] = {
+            "exact copies": int(exact[name].sum()),
+            "distance to closest record, median": float(distance.median()),
+            "distance to closest record, 5 % quantile": float(distance.quantile(.05)),
+            "authenticity": authenticity(data.features[name], reference)}
+    return {key: {name: values[key] for name, values in numbers.items()}
+            for key in numbers["samples"]}
+
+
+# %% [markdown]
+# ### Which examples
+# A report that says "something is missing" must say what. `_example` gives one example its place in the file and its name.
+
+# %%
+#| export
+def _example(of: Any, row: int, value: float, flagged: bool, **more: Any) -> Example:
+    "One example of a report, by its row and, if its source knows it, its file."
+    return Example(row, value, flagged, file_of(of, row), link_of(of, row), **more)
+
+
+# %% [markdown]
+# Four lists are made. An example is *flagged* by a plain rule; the others fill the gallery up to 24.
+#
+# | list | sorted by | flagged |
+# |---|---|---|
+# | missing | fewest samples near a real example | none of its ten nearest is a sample |
+# | overproduced | most samples near a real example | so many by chance with at most 0.1 % |
+# | strange | distance of a sample to the training data | above 99 % of held-out data |
+# | copied | ratio of a sample | below 99 % of held-out data, or equal to a training example |
+
+# %%
+#| export
+def _crowded(pool: Pool) -> dict[str, tuple[Tensor, Tensor]]:
+    "Real examples by the number of samples near: for missing and overproduced, value and flag."
+    from scipy.stats import hypergeom
+    count, n = pool.is_sample[pool.around].sum(1), len(pool.is_sample)
+    urn = n, int(pool.is_sample.sum()), pool.around.shape[1]
+    rare = torch.as_tensor(hypergeom.sf(count.numpy() - 1, *urn) <= .001)
+    return {"missing": (count, count == 0), "overproduced": (-count, rare)}
+
+
+# %% [markdown]
+# The same for samples:
+
+# %%
+#| export
+def _far_and_copied(near: Near, exact: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    "Samples by distance and by ratio: for strange and copied, value and flag."
+    far, unseen = near.samples[:, 0], near.holdout[:, 0]
+    ratio, usual = near_ratio(near.samples), near_ratio(near.holdout)
+    return {"strange": (-far, far > unseen.quantile(.99)),
+            "copied": (ratio - exact.double(), exact | (ratio < usual.quantile(.01)))}
+
+
+# %% [markdown]
+# The training example that a sample may be a copy of:
+
+# %%
+#| export
+def _source(data: AuditData, found: _Compared, i: int) -> Example:
+    "The nearest training example of the i-th sample."
+    distance = float(found.near.samples[i, 0])
+    return _example(data.sources["reference"], int(found.source[i]), distance, False)
+
+
+# %% [markdown]
+# `_listed` turns rows into examples. A copied one carries its training example.
+
+# %%
+#| export
+def _listed(data: AuditData, found: _Compared, exact: Tensor) -> dict[str, list[Example]]:
+    "The examples of a report: missing, overproduced, strange and copied, the worst first."
+    lists = _crowded(found.pool) | _far_and_copied(found.near, exact)
+    ratio, out = near_ratio(found.near.samples), {}
+    for kind, (value, flag) in lists.items():
+        name = "reference" if kind in ("missing", "overproduced") else "samples"
+        order = value.argsort(dim=0, stable=True)[:max(24, int(flag.sum()))].tolist()
+        out[kind] = [_example(data.sources[name], int(data.rows[name][i]), abs(float(value[i])),
+                              bool(flag[i])) for i in order]
+        if kind == "copied":
+            out[kind] = [replace(example, value=float(ratio[i]), exact=bool(exact[i]),
+                                 source=_source(data, found, i))
+                         for example, i in zip(out[kind], order)]
+    return out
+
+
+# %% [markdown]
+# The galleries show the first of each list.
+
+# %%
+#| export
+def _gallery(data: AuditData, listed: dict[str, list[Example]],
+             kinds: list[MissingKind]) -> dict[str, Tensor]:
+    "The examples that a report shows: 24 of each list, 12 copied ones with their sources."
+    samples, reference = data.sources["samples"], data.sources["reference"]
+    rows = {kind: torch.tensor([e.index for e in found[:24]]) for kind, found in listed.items()}
+    sources = torch.tensor([e.source.index for e in listed["copied"][:12]])
+    shown = {"missing": reference[rows["missing"]],
+             "overproduced": reference[rows["overproduced"]], "strange": samples[rows["strange"]],
+             "copied": samples[rows["copied"][:12]], "sources": reference[sources]}
+    for i, kind in enumerate(kinds[:SHOWN_KINDS]):
+        shown[f"group {i}"] = reference[torch.tensor([e.index for e in kind.listed[:12]])]
+    return shown
+
+
+# %% [markdown]
+# What is reported of a group: its sentence, its shares, and its reference examples.
+
+# %%
+#| export
+def _missing_kinds(data: AuditData, found: Missing | None, alarm: bool) -> list[MissingKind]:
+    "The groups of a report, if their test raised an alarm."
+    reference, rows = data.sources["reference"], data.rows["reference"]
+    return [MissingKind(str(group), group.share, group.samples_share, group.p,
+                        [_example(reference, int(rows[i]), math.nan, True) for i in group.indices])
+            for group in (found.groups if alarm else [])]
+
+
+# %% [markdown]
+# The p-values of groups and classes join the others in Holm's rule.
+
+# %%
+#| export
+def _alarms(mine: dict[str, Measured], classes: dict[str, dict[str, float]],
+            groups: Missing | None, level: float) -> dict[str, bool]:
+    "Which tests raise an alarm, and which classes are starved."
+    p = {test: measured.p for test, measured in mine.items()}
+    p |= {} if groups is None else {"groups": groups.p}
+    p |= {"classes": min(c["p"] for c in classes.values())} if classes else {}
+    alarms = holm_alarms(p, level)
+    for c in classes.values():
+        c["starved"] = bool(alarms["classes"] and c["p"] <= level
+                            and c["share"] < c["expected"] / 2)
+    return alarms
+
+
+# %% [markdown]
+# And then the report is made. How a report is written, drawn and stored is plumbing; it stands in [6.17](../6_workshop/17_report.ipynb).
+
+# %%
+#| export
+def _report(data: AuditData, labels: Tensor | None, level: float,
+            generator: torch.Generator) -> Report:
     "Run the tests on samples and on noise, and put down what they found."
-    pool, null_pool, source = data.pools(data.noise(generator))
-    null = _run_tests(null_pool, generator, rounds=37)
-    findings = _findings(_run_tests(pool, generator), null, level)
-    classes = {}
-    if labels is not None:
-        classes = _class_shares(data.features, labels[data.rows["reference"]])
+    made = {"samples": data.features["samples"], "noise": data.noise(generator)}
+    both = _compare(data, made, generator)
+    found, noise = both["samples"], both["noise"]
+    mine = run_tests(found.pool, found.near, generator)
+    null = run_tests(noise.pool, noise.near, generator, rounds=37)
+    labels = None if labels is None else labels[data.rows["reference"]]
+    classes = {} if labels is None else _class_shares(data, labels)
+    groups = _missing(data, labels, level, generator)
+    alarms = _alarms(mine, classes, groups, level)
+    kinds = _missing_kinds(data, groups, alarms.get("groups", False))
+    report = _written(data, found, _findings(mine, null, alarms), classes, kinds, level)
+    report.seen = _smallest(found.pool, report, level / len(alarms))
+    return report
+
+
+# %% [markdown]
+# `_smallest` says how small a fault would have been seen.
+
+# %%
+#| export
+def _smallest(pool: Pool, report: Report, limit: float) -> dict[str, float | None]:
+    "The smallest faults that would have been seen with 95 % power, by test."
+    n, r, m = (report.sizes[name] for name in ("samples", "reference", "holdout"))
+    k = pool.around.shape[1]
+    return {"lost": smallest_group_seen(pool.shuffled_lost, r, m, k, limit),
+            "copies": smallest_seen("copies", n, m, limit / 2),  # strata cost a little power
+            "junk": smallest_seen("junk", n, m, limit)}
+
+
+# %% [markdown]
+# `_written` adds the examples, the figures without alarm, and the notes.
+
+# %%
+#| export
+def _written(data: AuditData, found: _Compared, findings: list[Finding],
+             classes: dict[str, dict[str, float]], kinds: list[MissingKind],
+             level: float) -> Report:
+    "The report of an audit."
+    ratio = {"samples": near_ratio(found.near.samples), "holdout": near_ratio(found.near.holdout)}
+    source = {"samples": found.source, "holdout": found.holdout_source}
+    exact = {name: exact_copies(data, name, ratio[name], source[name]) for name in ratio}
     sizes = {name: len(index) for name, index in data.rows.items()}
     sizes["searched for copies"] = len(data.searched)
-    return Report(findings, classes, data.space_name, sizes, level,
-                  data.examples(pool, source), data.features)
+    listed = _listed(data, found, exact["samples"])
+    return Report(findings, classes, data.space_name, sizes, level, AUDIT_NEIGHBOURS, kinds,
+                  _closeness(data, found, exact), notes_of(data), {}, listed,
+                  _gallery(data, listed, kinds), data.features)
 
 
 # %% [markdown]
@@ -1179,7 +1569,7 @@ def audit(samples: Annotated[Tensor, SampleSource("samples *event")],  # what th
           most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one
           ) -> Report:
-    """Is it collapse? Is it copying? Five tests with a joint rate of false alarms.
+    """Is it collapse? Is it copying? Six tests with a joint rate of false alarms.
 
     >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
     >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]
@@ -1187,12 +1577,12 @@ def audit(samples: Annotated[Tensor, SampleSource("samples *event")],  # what th
     """
     generator, own = generator_or_default(generator), holdout is not None
     sources = {"samples": samples, "reference": reference, "holdout": holdout if own else reference}
-    data = _read_data(sources, own, features, most, generator)
+    data = read_data(sources, own, features, most, generator)
     return _report(data, labels, level, generator)
 
 
 # %% [markdown]
-# The perfect generator, and the one that copies a tenth:
+# The perfect generator, the one that copies a tenth, and the timid one:
 
 # %%
 audit(pretend, train, unseen)
@@ -1200,10 +1590,28 @@ audit(pretend, train, unseen)
 # %%
 audit(copier, train, unseen, labels=labels)
 
+# %%
+report = audit(timid, train, unseen)
+assert [f.test for f in report.findings if f.alarm] == ["repeats", "timid"]
+report
+
 # %% [markdown]
-# The copies are found by one test, and the other four rightly say nothing: the samples are real, sharp, complete and balanced.
+# The copies are found by one test, and the other five rightly say nothing: the samples are real, sharp, complete and balanced. The samples of the timid generator lie closer to unseen scans than training scans do, and closer to each other. It is not accused of copying: no training scan is much nearer to a sample than the next ones.
 #
-# ## Eight generators and five tests
+# In a table the units matter. Here the second column has values in the thousands, and one of the ten jobs of the first column is never made.
+
+# %%
+table, other, made = (torch.stack([torch.randint(10, (600,), generator=g2).float(),
+                                   torch.randn(600, generator=g2) * 2e4], 1) for _ in range(3))
+report = audit(made[made[:, 0] != 7], table, other)
+assert "standard deviations" in report.space and report.findings[0].alarm
+report.space, report.verdict
+
+# %%
+error_message(audit, table, table * 0)
+
+# %% [markdown]
+# ## Eight generators and six tests
 # Does each test detect its own fault and no other? Again the faults are built in, on ten modes in eight dimensions.
 #
 # **Predict:** which row will have no alarm at all, and which will have most?
@@ -1221,7 +1629,7 @@ def faulty(known, n: int, g) -> dict:
     stray = x[:n] + (torch.rand(n, 1, generator=g) < .1) * 6 * torch.randn(n, 8, generator=g)
     return {"perfect": x[:n], "two modes lost": x[mode > 1][:n],
             "one mode too heavy": tilted.sample(n, generator=g), "a tenth junk": stray,
-            "timid": x[:n] + .4 * (ten.centers[mode[:n]] - x[:n]),
+            "timid": x[:n] + .3 * (ten.centers[mode[:n]] - x[:n]),
             "few atoms": few, "half copies": half, "all copies": known[:n]}
 
 
@@ -1235,18 +1643,18 @@ def alarms(seed: int, n: int) -> dict[str, list[bool]]:
 
 
 # %%
-draws = [alarms(seed, 250) for seed in range(steps(20, fast=2))]
+draws = [alarms(seed, 250) for seed in range(steps(16, fast=2))]
 alarmed = torch.tensor([[draw[name] for draw in draws] for name in draws[0]])
 rate = alarmed.double().mean(1)  # (generators, tests)
 figure, ax = axes(size=(5.4, 3.2))
 ax.imshow(rate, cmap="Oranges", vmin=0, vmax=1.6, aspect="auto")
-for i, j in torch.cartesian_prod(torch.arange(8), torch.arange(5)).tolist():
+for i, j in torch.cartesian_prod(torch.arange(8), torch.arange(6)).tolist():
     ax.text(j, i, f"{rate[i, j]:.0%}", ha="center", va="center", fontsize=8)
-ax.set(xticks=range(5), xticklabels=list(AUDIT_TESTS), xlabel="test")
+ax.set(xticks=range(6), xticklabels=list(AUDIT_TESTS), xlabel="test")
 ax.set(yticks=range(8), yticklabels=list(draws[0]), ylabel="generator")
 ax.grid(False)
-Picture(figure, "Share of draws in which each test alarms: "
-                "collapse in the left columns, copying in the last one")
+Picture(figure, "Share of draws in which each test alarms: collapse in the left columns, "
+                "copies and timidity in the last two")
 
 # %%
 seen = dict(zip(draws[0], (dict(zip(AUDIT_TESTS, row)) for row in rate.tolist())))
@@ -1257,7 +1665,7 @@ if not fast_mode():
 max(seen["perfect"].values())
 
 # %% [markdown]
-# Tests of copying do not detect collapse, and tests of coverage do not detect copying; that is why an audit runs both. The rates that matter are measured: how often a perfect generator raises any alarm, and how often a fifth of the modes lost or a tenth of copies goes unnoticed.
+# Tests of copying do not detect collapse, and tests of coverage do not detect copying; that is why an audit runs both. The rates that matter are measured: how often a perfect generator raises any alarm, and how often a fault goes unnoticed.
 
 # %%
 caught = {name: sum(any(draw[name]) for draw in draws) for name in draws[0]}
@@ -1267,24 +1675,32 @@ claim("An audit finds two of ten modes lost, half of the samples copied, and few
       holds=worst == len(draws),
       baseline=f"a perfect generator accused in {caught['perfect']} of {len(draws)}")
 
+# %%
+shy, accused = (sum(draw["timid"][list(AUDIT_TESTS).index(test)] for draw in draws)
+                for test in ("timid", "copies"))
+claim("A timid generator is found to be timid, and is not accused of copying",
+      paper="this course", section="eight generators", ours=f"{shy} of {len(draws)} draws",
+      holds=shy >= .9 * len(draws) and accused <= .05 * len(draws),
+      baseline=f"accused of copying in {accused} of {len(draws)}")
+
 # %% [markdown]
-# Twenty small draws cannot tell a rate of 5 % from one of 15 %. `python benchmarks/audit.py` makes hundreds, with 2,000 samples each, and harder faults: a tenth of copies instead of half. With MNIST at hand it also asks about real digits: test against training digits, the training digits themselves, and nine of ten digits. One answer surprised us: the first half of MNIST's test file is not like the second. Held-out data must be drawn at random, so shuffle before you set some aside.
+# Sixteen small draws cannot tell a rate of 5 % from one of 15 %. `python benchmarks/audit.py` makes hundreds, with 500 samples each, and harder faults: a tenth of copies instead of half. With MNIST at hand it also asks about real digits: test against training digits, the training digits themselves, and nine of ten digits. One answer surprised us: the first half of MNIST's test file is not like the second. Held-out data must be drawn at random, so shuffle before you set some aside.
 
 # %%
 kept = recorded("audit")
 for name, row in kept.get("rates", {}).items():
     low, high = row["95 %"]
-    print(f"{name:15} alarms in {row['any alarm']:6.1%} of {row['draws']} draws "
+    print(f"{name:41} alarms in {row['any alarm']:6.1%} of {row['draws']} draws "
           f"[{low:.1%}, {high:.1%}]")
 for name, verdict in (kept.get("mnist") or {}).items():
     print(f"\nMNIST, {name}: {verdict}")
 
 # %%
 if kept:
-    assert kept["rates"]["perfect"]["any alarm"] <= .05
-    missed = [1 - row["95 %"][0] for name, row in kept["rates"].items() if name != "perfect"]
-    print("a fifth of the modes lost or a tenth of copies goes unnoticed "
-          f"in at most {max(missed):.1%} of draws")
+    perfect, *rest = kept["rates"].values()
+    assert perfect["any alarm"] <= .05
+    accused = {name: row["copies"] for name, row in kept["rates"].items() if "timid" in name}
+    print("timid generators accused of copying:", accused)
 
 # %% [markdown]
 # ## A generator that we trained
@@ -1327,112 +1743,12 @@ Picture(figure, "Real scans in whose neighbourhoods the generator shows least")
 
 # %% [markdown]
 # ## From a file, in one line
-# An audit needs no Python code. `modelab audit samples.npy --reference train.npy` reads `.npy`, `.npz`, `.pt` (tensors only) or a folder of images, prints the verdict, writes the report, and ends with the exit status 0 (sound), 1 (a finding) or 2 (bad input), so that it can stand in a CI script.
-
-# %%
-#| export evaluation.audit_command
-def _load_function(text: str) -> Callable:
-    "`module:function` of the user's own, imported; the present folder counts."
-    if ":" not in text:
-        raise ValueError(f"--features: expected module:function, got {text!r}")
-    sys.path.insert(0, "")
-    try:
-        return pkgutil.resolve_name(text)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"--features: {error}") from error
-    finally:
-        sys.path.remove("")
-
-
-# %% [markdown]
-# What the command takes:
-
-# %%
-#| export evaluation.audit_command
-@register_command("audit")
-def _audit_command(parser: argparse.ArgumentParser) -> Callable:
-    """ask of samples: is it collapse, is it copying? Exit status 0 sound, 1 a finding, 2 bad input
-
-    modelab audit samples.npy --reference train.npy --holdout test.npy --out report.html
-    modelab audit samples.npz:images --reference train.npy --labels y.npy --json report.json
-    modelab audit folder-of-images --reference train.pt --features mycode:embed
-    """
-    option = parser.add_argument
-    option("samples", help="what the generator makes: .npy, .npz, .npz:name, .pt or a folder")
-    option("--reference", required=True, help="what it was trained on")
-    option("--holdout", help="real data it never saw (default: half of the reference)")
-    option("--labels", help="classes of the reference, one per example")
-    option("--features", metavar="MODULE:FUNCTION", help="from a batch to features")
-    option("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
-    option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
-    option("--out", help="report to write, one HTML file that needs nothing else")
-    option("--json", help="report to write as JSON")
-    return _run_audit
-
-
-# %% [markdown]
-# Grey pictures come with an axis of channels or without. `_match_axes` accepts both.
-
-# %%
-#| export evaluation.audit_command
-def _match_axes(source: SampleFile, event: tuple[int, ...]) -> SampleFile:
-    "The same rows with axes of length one as in `event`, if that is all that differs."
-    if [n for n in source.shape[1:] if n > 1] != [n for n in event if n > 1]:
-        return source
-    return SampleFile(source.path, (len(source), *event),
-                      lambda index: torch.as_tensor(source.take(index)).reshape(-1, *event))
-
-
-# %% [markdown]
-# A missing output folder is reported before the audit starts, not after it.
-
-# %%
-#| export evaluation.audit_command
-def _check_folders(**paths: str | None) -> None:
-    "Refuse to write a report into a folder that does not exist."
-    for option, path in paths.items():
-        if path and not Path(path).absolute().parent.is_dir():
-            raise ValueError(f"--{option}: there is no folder {Path(path).absolute().parent}")
-
-
-# %% [markdown]
-# A file of its own also needs a head with the encoding and some style.
-
-# %%
-#| export evaluation.audit_command
-def _html_document(report: Report) -> bytes:
-    "A report as a file that a browser opens."
-    style = ("body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
-             "td,th{padding:.2em .7em;text-align:left}img{max-width:100%}")
-    head = '<!doctype html><meta charset="utf-8"><title>modelab audit</title>'
-    return f"{head}<style>{style}</style>{html_page(report)}".encode()
-
-
-# %% [markdown]
-# `_run_audit` checks the options, reads the files, runs the audit, writes the reports and returns the exit status.
-
-# %%
-#| export evaluation.audit_command
-def _run_audit(args: argparse.Namespace) -> int:
-    "What `modelab audit` does; returns the exit status."
-    _check_folders(out=args.out, json=args.json)
-    check_int("--most", args.most, 4 * AUDIT_NEIGHBOURS)
-    reference = open_samples(args.reference)
-    samples, holdout = (path and _match_axes(open_samples(path), reference.shape[1:])
-                        for path in (args.samples, args.holdout))
-    labels = args.labels and read_samples(args.labels).flatten()
-    features = args.features and _load_function(args.features)
-    report = audit(samples, reference, holdout, labels, features, level=args.level, most=args.most)
-    if args.json:
-        atomic_write(args.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
-    if args.out:
-        atomic_write(args.out, _html_document(report))
-    print(report)
-    return report.status
-
+# An audit needs no Python code. `modelab audit samples.npy --reference train.npy` reads arrays or a folder of pictures, prints the verdict, writes the report, and ends with the exit status 0 (sound), 1 (a finding) or 2 (anything else), so that it can stand in a CI script. Chapter [6.17](../6_workshop/17_report.ipynb) shows the reports that it writes.
 
 # %%
 import tempfile
+from pathlib import Path
+
 from modelab.__main__ import main
 
 folder = tempfile.TemporaryDirectory()
@@ -1638,6 +1954,7 @@ film.widget.slider.value = 0
 # %%
 torch.manual_seed(0)
 report = audit(torch.randn(400, 3, 8, 8), torch.randn(500, 3, 8, 8), torch.randn(400, 3, 8, 8))
+assert report.sound
 report.sound, report.status, report.verdict
 
 

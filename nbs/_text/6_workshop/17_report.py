@@ -1,0 +1,1055 @@
+# %% [markdown]
+# # The report and the command of the audit
+# > Which examples are missing or copied, in which files, and is it worse than last time?
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | How does an audit reach a person, a script and a CI job? |
+# | **You will be able to** | read a report as text, HTML, JSON and JUnit; compare it with an earlier one; let `modelab audit` decide in CI |
+# | **Needs** | [4.2](../4_evidence/02_audit.ipynb) |
+# | **Time** | seconds |
+#
+# Chapter [4.2](../4_evidence/02_audit.ipynb) makes the tests. This chapter is for people who act on them. The examples are 8×8 scans of digits: a generator that never makes a four and copies some training scans.
+
+# %%
+#| default_exp evaluation.report
+
+# %%
+#| export
+"The report of an audit: verdict, JSON, JUnit, comparison with an earlier one, and an HTML page."
+from __future__ import annotations
+
+import base64
+import html
+import io
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelab._index import VERSION
+from modelab.core.plotting import axes, FAKE, Picture, REAL, scatter
+from modelab.evaluation.precision_recall import pr_curve
+
+# %%
+#| export evaluation.audit_command
+"The command `modelab audit`: files in, a verdict, reports and an exit status out."
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import pkgutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelab._index import VERSION
+from modelab.core.checks import check_int
+from modelab.core.files import atomic_write
+from modelab.core.registry import register_command
+from modelab.data.readers import open_samples, read_samples, SampleFile
+from modelab.evaluation.audit import audit, AUDIT_NEIGHBOURS
+from modelab.evaluation.report import (changes_since, earlier_findings, html_document,
+                                       junit_xml, Report)
+
+# %%
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+
+from modelab.core.checks import error_message
+from modelab.course.notebooks import patch
+
+# %% [markdown]
+# ## What a report holds
+# The result of each test is one row.
+
+# %%
+#| export
+@dataclass(frozen=True)
+class Finding:
+    "One test of an audit: what it found in your samples, and what perfection and noise give."
+    test: str
+    alarm: bool
+    value: float  # of your samples
+    low: float  # 95 % interval
+    high: float
+    floor: float  # expected of a perfect generator with as many samples
+    null: float  # of uniform noise
+    p: float  # chance of so bad a value for a perfect generator
+    says: str  # the same in words
+
+
+# %% [markdown]
+# A p-value is a chance and is never 0. Where it is smaller than floating-point numbers tell, the report says so.
+
+# %%
+#| export
+def p_text(p: float) -> str:
+    "A p-value in words, such as `p = 0.001` or `p < 1e-300`."
+    return "p < 1e-300" if p < 1e-300 else f"p = {p:.2g}"
+
+
+# %%
+p_text(.00123), p_text(0.)
+
+# %% [markdown]
+# An example is named by its place in its source, from 0, and by its file if it has one. A suspicious sample carries the training example that it may be a copy of.
+
+# %%
+#| export
+@dataclass(frozen=True)
+class Example:
+    "One example that a report names."
+    index: int  # row of its source, from 0
+    value: float  # samples near it, distance, or ratio of distances
+    flagged: bool  # beyond the plain rule of its list
+    file: str | None = None
+    link: str | None = None  # address of the file
+    source: Example | None = None  # training example that it may be a copy of
+    exact: bool = False  # equal to it, value by value
+
+
+# %% [markdown]
+# `name` is the file, or the row.
+
+# %%
+#| export
+@patch(as_prop=True)
+def name(self: Example) -> str:
+    "The file, or the row of the array."
+    return self.file or f"row {self.index}"
+
+
+# %% [markdown]
+# For JSON, what is unknown is left out.
+
+# %%
+#| export
+@patch
+def to_json(self: Example, measure: str) -> dict[str, Any]:
+    "The example as plain JSON; `measure` is the name of its value."
+    found = {"index": self.index, "file": self.file, measure: self.value}
+    if self.source:
+        found |= {"exact": self.exact, "source": self.source.to_json("distance")}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+# %% [markdown]
+# A kind of real example that is missing, as chapter [4.3](../4_evidence/03_missing.ipynb) finds it:
+
+# %%
+#| export
+@dataclass(frozen=True)
+class MissingKind:
+    "A group of real examples that the samples leave out."
+    says: str  # in words
+    share: float  # of the real data
+    samples_share: float
+    p: float
+    listed: list[Example]  # of the reference, the most typical first
+
+
+# %% [markdown]
+# A page shows the first three of them.
+
+# %%
+#| export
+SHOWN_KINDS = 3
+
+
+# %% [markdown]
+# A report holds the findings and the examples. It says in plain words what was found.
+
+# %%
+#| export
+@dataclass
+class Report:
+    "What an audit found. `sound` if no test raised an alarm; `status` 0 or 1 as an exit status."
+    findings: list[Finding]
+    classes: dict[str, dict[str, float]]  # by class: share, low, high, expected, p, starved
+    space: str  # what distances were taken in
+    sizes: dict[str, int]  # examples that were looked at
+    level: float  # chance that a perfect generator raises any alarm
+    neighbours: int  # that make a neighbourhood
+    kinds: list[MissingKind] = field(default_factory=list)  # that are missing
+    numbers: dict[str, dict[str, float]] = field(default_factory=dict)  # without alarm
+    notes: list[str] = field(default_factory=list)  # on the data
+    seen: dict[str, float | None] = field(default_factory=dict)  # smallest fault seen, by test
+    listed: dict[str, list[Example]] = field(repr=False, default_factory=dict)
+    examples: dict[str, Tensor] = field(repr=False, default_factory=dict)  # such as "missing"
+    features: dict[str, Tensor] = field(repr=False, default_factory=dict)  # such as "samples"
+
+    def __repr__(self) -> str:
+        return report_text(self)
+
+    def _repr_html_(self) -> str:
+        return html_page(self)
+
+
+# %% [markdown]
+# As text, a report is the verdict, a table, and what is needed to cite it.
+
+# %%
+#| export
+def report_text(report: Report) -> str:
+    "The report as text."
+    lines = [report.verdict, f"{'':9}{'yours':>8} {'95 % interval':>17} "
+                             f"{'floor':>8} {'null':>8} {'p':>8}"]
+    for f in report.findings:
+        p = p_text(f.p).removeprefix("p = ").removeprefix("p ")
+        lines.append(f"{f.test:9}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
+                     f"{f.null:8.3f} {p:>8}" + ("  ALARM" if f.alarm else ""))
+    lines += [f"{name}: {v['samples']:.4g} (held out: {v['holdout']:.4g})"
+              for name, v in report.numbers.items()]
+    return "\n".join([*lines, *(f"note: {note}" for note in report.notes), report.protocol,
+                      report.footnote])
+
+
+# %% [markdown]
+# ## The verdict
+# `starved` lists the classes that the generator makes too rarely: less than half of the share that held-out data has, by a test that takes part in the joint rate of false alarms.
+
+# %%
+#| export
+@patch(as_prop=True)
+def starved(self: Report) -> list[str]:
+    "Classes below half of their share."
+    return [name for name, c in self.classes.items() if c["starved"]]
+
+
+# %% [markdown]
+# `sound` is the short answer: no alarm, no such class, and no kind that is missing.
+
+# %%
+#| export
+@patch(as_prop=True)
+def sound(self: Report) -> bool:
+    "Whether no test raised an alarm, no class is below half of its share, no kind is missing."
+    return not (self.starved or self.kinds or any(found.alarm for found in self.findings))
+
+
+# %% [markdown]
+# The command line turns this answer into an exit status for scripts.
+
+# %%
+#| export
+@patch(as_prop=True)
+def status(self: Report) -> int:
+    "Exit status of the command: 0 sound, 1 a finding."
+    return 0 if self.sound else 1
+
+
+# %% [markdown]
+# Faults have names of their own: "no sign of balance" would say the opposite of what is meant.
+
+# %%
+#| export
+FAULT = {"lost": "lost regions", "balance": "imbalance", "repeats": "repeated samples",
+          "junk": "junk", "copies": "copies", "timid": "timidity"}
+
+
+# %% [markdown]
+# The verdict leads with the mass of the data that is not covered, since most people ask for that first: starved classes with their shares, groups that are missing, then the share of real data with samples near.
+
+# %%
+#| export
+@patch(as_prop=True)
+def _lacking_in_words(self: Report) -> str:
+    "Classes and groups that get too few samples, with their mass."
+    starved = {name: self.classes[name] for name in self.starved}
+    says = [f"class {name} holds {c['expected']:.1%} of the real data and gets "
+            f"{c['share']:.1%} of the samples" for name, c in starved.items()]
+    says += [kind.says for kind in self.kinds[:SHOWN_KINDS]]
+    says += [f"{len(self.kinds) - SHOWN_KINDS} more"] * (len(self.kinds) > SHOWN_KINDS)
+    return f"Missing: {'; '.join(says)}. " if says else ""
+
+
+# %% [markdown]
+# The share of the data with samples near:
+
+# %%
+#| export
+@patch(as_prop=True)
+def _coverage_in_words(self: Report) -> str:
+    "The share of the real data that is covered."
+    lost = next(found for found in self.findings if found.test == "lost")
+    return (f"Covers {1 - lost.value:.1%} of the real data [{1 - lost.high:.1%}, "
+            f"{1 - lost.low:.1%}]; a perfect generator of this size: {1 - lost.floor:.1%}. ")
+
+
+# %% [markdown]
+# Then come the alarms.
+
+# %%
+#| export
+@patch(as_prop=True)
+def _alarms_in_words(self: Report) -> str:
+    "The alarms, or that there are none."
+    alarms = [f"{FAULT[f.test]} ({f.says}; {p_text(f.p)})" for f in self.findings if f.alarm]
+    if alarms:
+        return f"Found: {'; '.join(alarms)}."
+    nothing = "Nothing found that a perfect generator of this size would not show."
+    return "" if self._lacking_in_words else nothing
+
+
+# %% [markdown]
+# Last, the tests without an alarm. "No sign of copies" is worth as much as the number of copies that would have been seen.
+
+# %%
+#| export
+@patch(as_prop=True)
+def _silence_in_words(self: Report) -> str:
+    "The faults of which there is no sign, and how small they may be."
+    quiet = [FAULT[f.test] for f in self.findings if not f.alarm]
+    if not quiet:
+        return ""
+    words = {"lost": "the loss of a group apart that holds {} of the data",
+             "copies": "{} of copies", "junk": "{} of junk"}
+    known = {test: share for test, share in self.seen.items() if FAULT[test] in quiet}
+    seen = [words[test].format(f"{share:.1%}") for test, share in known.items() if share]
+    blind = [FAULT[test] for test, share in known.items() if not share]
+    tail = f"; {join_words(seen)} would have been seen with 95 % power" if seen else ""
+    tail += f"; too few examples to be sure to see {join_words(blind)}" if blind else ""
+    return f" No sign of {join_words(quiet)}{tail}."
+
+
+# %% [markdown]
+# Words are joined by commas and a last "or".
+
+# %%
+#| export
+def join_words(words: list[str]) -> str:
+    "Words as `a, b or c`."
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+# %%
+join_words(["junk"]), join_words(["junk", "copies", "timidity"])
+
+# %% [markdown]
+# The three parts make the verdict.
+
+# %%
+#| export
+@patch(as_prop=True)
+def verdict(self: Report) -> str:
+    "The findings in plain words."
+    return (self._lacking_in_words + self._coverage_in_words + self._alarms_in_words
+            + self._silence_in_words).strip()
+
+
+# %% [markdown]
+# A figure without its protocol cannot be compared with another one. `protocol` is one line to cite.
+
+# %%
+#| export
+@patch(as_prop=True)
+def protocol(self: Report) -> str:
+    "How the figures were made, in one line to cite."
+    sizes = ", ".join(f"{n} {name}" for name, n in self.sizes.items())
+    return (f"modelab {VERSION} audit: {sizes}; k = {self.neighbours}; in {self.space}; "
+            f"level {self.level:g}")
+
+
+# %% [markdown]
+# `footnote` explains the columns *floor* and *null* and gives the rate of false alarms.
+
+# %%
+#| export
+@patch(as_prop=True)
+def footnote(self: Report) -> str:
+    "What the columns of the table mean."
+    return ("floor: a perfect generator of this size; null: uniform noise; "
+            f"a perfect generator alarms with chance ≤ {self.level:.0%}")
+
+
+# %% [markdown]
+# Here is a report. The generator of the first lines never makes a four, and 60 of its samples are training scans.
+
+# %%
+from modelab.evaluation.audit import audit
+
+scans, kind = (torch.as_tensor(v) for v in (load_digits().images / 16, load_digits().target))
+order = torch.randperm(len(scans), generator=torch.Generator().manual_seed(0))
+train, unseen, made = (scans[part].float() for part in order.split([599, 599, 599]))
+made = made[kind[order[1198:]] != 4]
+made[:60] = train[:60]
+report = audit(made, train, unseen, labels=kind[order[:599]])
+print(report)
+
+# %%
+assert report.starved == ["4"] and not report.sound and "copies" in report.verdict
+assert report.kinds and report.verdict.startswith("Missing: class 4")
+assert "No sign of balance" not in report.verdict
+
+# %% [markdown]
+# ## JSON: every index
+# `to_json` gives everything for other programs. The lists hold each flagged example: real ones that are missing or over-produced, samples that are strange or copied, with index, file, and the training example.
+
+# %%
+#| export
+MEASURE = {"missing": "samples near", "overproduced": "samples near", "strange": "distance",
+            "copied": "ratio"}
+
+
+# %% [markdown]
+# A missing kind stands there with all of its examples.
+
+# %%
+#| export
+@patch
+def to_json(self: MissingKind) -> dict[str, Any]:
+    "The group as plain JSON."
+    listed = [{key: value for key, value in (("index", e.index), ("file", e.file))
+               if value is not None} for e in self.listed]
+    return {"says": self.says, "share": self.share, "samples share": self.samples_share,
+            "p": self.p, "examples": listed}
+
+
+# %% [markdown]
+# A copied sample stands there with its source.
+
+# %%
+#| export
+@patch
+def to_json(self: Report) -> dict[str, Any]:
+    "Everything but the values of examples, as plain JSON."
+    lists = {kind: [example.to_json(MEASURE[kind]) for example in found if example.flagged]
+             for kind, found in self.listed.items()}
+    return {"modelab": VERSION, "sound": self.sound, "verdict": self.verdict,
+            "findings": [asdict(found) for found in self.findings], "classes": self.classes,
+            "missing kinds": [kind.to_json() for kind in self.kinds],
+            "numbers": self.numbers, "space": self.space, "sizes": self.sizes,
+            "level": self.level, "neighbours": self.neighbours, "smallest seen": self.seen,
+            "notes": self.notes,
+            "protocol": self.protocol, "examples": lists}
+
+
+# %%
+stored = json.loads(json.dumps(report.to_json()))
+exact = [e for e in stored["examples"]["copied"] if e["exact"]]
+assert sorted(e["index"] for e in exact) == [e["source"]["index"] for e in
+                                             sorted(exact, key=lambda e: e["index"])]
+print(exact[0], {kind: len(found) for kind, found in stored["examples"].items()}, sep="\n")
+
+# %% [markdown]
+# ## Worse than last time?
+# An earlier report, stored as JSON, is a baseline. A finding is worse if its interval lies above that of the baseline: the difference is beyond both. Overlapping intervals are no evidence that nothing changed; they say that this size cannot tell.
+
+# %%
+#| export
+@dataclass(frozen=True)
+class Change:
+    "One test beside its result in an earlier report."
+    test: str
+    before: float
+    now: float
+    verdict: str  # "worse", "better", "new alarm" or "cannot be told apart"
+
+    def __str__(self) -> str:
+        return f"{FAULT[self.test]}: {self.before:.3f} before, {self.now:.3f} now: {self.verdict}"
+
+
+# %% [markdown]
+# A baseline is a file from elsewhere, so its form is checked.
+
+# %%
+#| export
+def earlier_findings(earlier: Any) -> dict[str, dict[str, Any]]:
+    "The findings of a stored report by test; what is no report is refused."
+    findings = earlier.get("findings") if isinstance(earlier, dict) else None
+    keys = {"test", "alarm", "value", "low", "high"}
+    right = isinstance(findings, list) and isinstance(earlier.get("space"), str)
+    if not right or not all(isinstance(f, dict) and keys <= set(f) for f in findings):
+        raise ValueError("baseline: expected a report that `modelab audit --json` wrote")
+    return {found["test"]: found for found in findings}
+
+
+# %% [markdown]
+# Two reports can be compared only if distances were taken in the same space. `changes_since` compares test by test. An alarm that the baseline did not raise counts as well.
+
+# %%
+#| export
+def changes_since(report: Report, earlier: dict[str, Any]) -> list[Change]:
+    "Each test of a report beside an earlier one, which `Report.to_json` gave."
+    known, changes = earlier_findings(earlier), []
+    if earlier["space"] != report.space:
+        raise ValueError(f"baseline: distances were taken in {earlier['space']!r:.200}, "
+                         f"now in {report.space!r:.200}")
+    for f in report.findings:
+        if f.test not in known:
+            continue
+        old, verdict = known[f.test], "cannot be told apart"
+        if f.low > old["high"]:
+            verdict = "worse"
+        elif f.high < old["low"]:
+            verdict = "better"
+        elif f.alarm and not old["alarm"]:
+            verdict = "new alarm"
+        changes.append(Change(f.test, old["value"], f.value, verdict))
+    return changes
+
+
+# %%
+mended = audit(scans[order[1198:]].float(), train, unseen)
+for change in changes_since(mended, stored):
+    print(change)
+assert {c.test: c.verdict for c in changes_since(mended, stored)}["copies"] == "better"
+assert {c.verdict for c in changes_since(report, stored)} == {"cannot be told apart"}
+error_message(changes_since, report, {"findings": 3})
+
+# %% [markdown]
+# ## JUnit for CI
+# CI services read test results as JUnit XML. Each test of the audit is a test case, and an alarm is a failure.
+
+# %%
+#| export
+def junit_xml(report: Report) -> bytes:
+    "The report as JUnit XML."
+    rows = [(f.test, f.says + f" ({p_text(f.p)})" if f.alarm else "") for f in report.findings]
+    if report.classes:
+        starved = f"below half of their share: {', '.join(report.starved)}"
+        rows.append(("classes", starved if report.starved else ""))
+    rows.append(("groups", "; ".join(kind.says for kind in report.kinds)))
+    suite = ElementTree.Element("testsuite", name="modelab audit", tests=str(len(rows)),
+                                failures=str(sum(bool(fault) for _, fault in rows)))
+    for test, fault in rows:
+        case = ElementTree.SubElement(suite, "testcase", classname="modelab.audit", name=test)
+        if fault:
+            ElementTree.SubElement(case, "failure", message=xml_safe(fault)).text = xml_safe(
+                report.verdict)
+    return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+
+
+# %% [markdown]
+# XML knows no control characters, not even escaped. A class name may hold any.
+
+# %%
+#| export
+def xml_safe(text: str) -> str:
+    "The text without characters that XML forbids."
+    kept = (c if c.isprintable() or c in "\n\t" else "?" for c in text)
+    return "".join(kept)
+
+
+# %%
+print(junit_xml(report).decode()[:420])
+
+# %% [markdown]
+# ## The page
+# The same report as one HTML file with its pictures inside. It is read without a network, in dark mode, and on a phone. Examples that are pictures are shown, all on one scale of grey, so that a dimmed copy looks dimmed.
+
+# %%
+#| export
+def _as_images(x: Tensor) -> Tensor | None:
+    "Examples as pictures `(n, h, w[, 3])`, if they are pictures."
+    if x.ndim == 4 and x.shape[1] in (1, 3):
+        return x.movedim(1, -1).squeeze(-1)
+    if x.ndim == 4 and x.shape[-1] in (1, 3):
+        return x.squeeze(-1)
+    return x if x.ndim == 3 and min(x.shape[1:]) >= 4 else None
+
+
+# %% [markdown]
+# Values in [0, 1] stay as they are. Others are brought there, with one scale for all examples.
+
+# %%
+#| export
+def _on_one_scale(images: dict[str, Tensor]) -> dict[str, Tensor]:
+    "All pictures in [0, 1]."
+    low = min(float(x.min()) for x in images.values())
+    high = max(float(x.max()) for x in images.values())
+    if 0 <= low and high <= 1:
+        return images
+    return {name: (x - low) / max(high - low, 1e-12) for name, x in images.items()}
+
+
+# %% [markdown]
+# Small pictures are stored as they are, and large ones as thumbnails of 96 pixels, so that a page stays far below 2 MB.
+
+# %%
+#| export
+def _data_address(image: Tensor, side: int = 96) -> str:
+    "A picture `(h, w[, 3])` in [0, 1] as the address of an image that holds its bytes."
+    from PIL import Image
+    picture = Image.fromarray((image * 255).round().clamp(0, 255).byte().numpy())
+    small = max(picture.size) <= 32
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, **({"format": "PNG"} if small else {"format": "JPEG", "quality": 80}))
+    kind = "png" if small else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+# %% [markdown]
+# Names of files come from a user's disk and may hold anything, also HTML. Every text is escaped.
+
+# %%
+#| export
+def _figure(image: Tensor, example: Example, says: str) -> str:
+    "One example: its picture, its name with a link, and what was measured."
+    name, said = html.escape(example.name), html.escape(says)
+    picture = f'<img alt="{name}, {said}" src="{_data_address(image)}">'
+    if example.link:
+        address = html.escape(example.link, quote=True)
+        picture, name = (f'<a href="{address}">{part}</a>' for part in (picture, name))
+    return f"<figure>{picture}<figcaption>{name}<br>{said}</figcaption></figure>"
+
+
+# %% [markdown]
+# A gallery shows the worst of one list. Each suspicious sample stands beside its training example.
+
+# %%
+#| export
+def _gallery(title: str, shown: Iterable[tuple[Tensor, Example, str]]) -> str:
+    "Examples under a title."
+    figures = "".join(_figure(*one) for one in shown)
+    return f'<h2>{html.escape(title)}</h2><div class="gallery">{figures}</div>'
+
+
+# %% [markdown]
+# What is written below a picture:
+
+# %%
+#| export
+def _caption(kind: str, example: Example, neighbours: int) -> str:
+    "What was measured of an example, in words."
+    if kind in ("missing", "overproduced"):
+        return f"{example.value:.0f} of {neighbours} nearest are samples"
+    if kind == "strange":
+        return f"distance {example.value:.3g}"
+    return "equal" if example.exact else f"ratio {example.value:.2g}"
+
+
+# %% [markdown]
+# The titles of the galleries:
+
+# %%
+#| export
+GALLERIES = {"missing": "Missing: real examples with the fewest samples near them",
+             "overproduced": "Over-produced: real examples with the most samples near them",
+             "strange": "Strange: samples farthest from all training data",
+             "copied": "Most suspicious samples, each before its nearest training example"}
+
+
+# %% [markdown]
+# `_galleries` makes all four.
+
+# %%
+#| export
+def _galleries(report: Report, images: dict[str, Tensor]) -> str:
+    "The galleries of a report whose examples are pictures."
+    parts = [_gallery(f"Missing: {kind.says}", [(image, example, "") for image, example in
+                                                zip(images[f"group {i}"], kind.listed)])
+             for i, kind in enumerate(report.kinds[:SHOWN_KINDS])]
+    for kind, title in GALLERIES.items():
+        shown = [(image, example, _caption(kind, example, report.neighbours))
+                 for image, example in zip(images[kind], report.listed[kind])]
+        if kind == "copied":
+            beside = [(image, one[1].source, "training example")
+                      for image, one in zip(images["sources"], shown)]
+            shown = [one for pair in zip(shown, beside) for one in pair]
+        parts.append(_gallery(title, shown))
+    return "".join(parts)
+
+
+# %% [markdown]
+# Examples that are no pictures are listed by name, and drawn as points along the two main directions of the real data.
+
+# %%
+#| export
+def _lists(report: Report) -> str:
+    "The flagged examples by name, for examples that are no pictures."
+    lists = {f"Missing: {kind.says}": kind.listed for kind in report.kinds[:SHOWN_KINDS]}
+    lists |= {title: report.listed.get(kind, []) for kind, title in GALLERIES.items()}
+    parts = []
+    for title, examples in lists.items():
+        named = [example.name + (f" (like {example.source.name})" if example.source else "")
+                 for example in examples if example.flagged]
+        more = f" and {len(named) - 24} more" if len(named) > 24 else ""
+        text = html.escape(", ".join(named[:24]) + more) if named else "none"
+        parts.append(f"<h2>{html.escape(title)}</h2><p>{text}</p>")
+    return "".join(parts)
+
+
+# %% [markdown]
+# The points:
+
+# %%
+#| export
+def _points_picture(features: dict[str, Tensor]) -> Picture:
+    "Real and generated features in two principal directions of the real ones."
+    middle = features["reference"].mean(0)
+    flat = {name: features[name] - middle for name in ("reference", "samples")}
+    directions = torch.linalg.svd(flat["reference"][:2000], full_matrices=False)[2][:2].T
+    real, made = (((x @ directions)[:1500]) for x in flat.values())
+    figure, ax = axes(size=(4, 3.6))
+    if directions.shape[1] == 2:
+        scatter(ax, real, made, size=4)
+    else:
+        ax.hist([real[:, 0], made[:, 0]], 40, color=[REAL, FAKE], label=["real", "generated"])
+    return Picture(figure, "Real and generated examples, "
+                           "along the two main directions of the real data")
+
+
+# %% [markdown]
+# Every report also shows the precision–recall curve of chapter [4.1](../4_evidence/01_precision_recall.ipynb), against held-out data.
+
+# %%
+#| export
+def _curve_picture(features: dict[str, Tensor]) -> Picture:
+    "The precision–recall curve of the samples against held-out data."
+    curve = pr_curve(features["holdout"], features["samples"])
+    figure, ax = axes(size=(3, 2.8))
+    ax.plot(curve.recall, curve.precision, c=FAKE)
+    ax.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
+    return Picture(figure, f"Precision–recall curve against held-out data; {curve!r}")
+
+
+# %% [markdown]
+# `_pictures` chooses: galleries if the examples are pictures, else names and points. The curve comes last.
+
+# %%
+#| export
+def _pictures(report: Report) -> str:
+    "All pictures of a report, as HTML."
+    images = {name: _as_images(x) for name, x in report.examples.items()}
+    curve = _chart(_curve_picture(report.features))
+    if any(x is None for x in images.values()):
+        return _lists(report) + _chart(_points_picture(report.features)) + curve
+    return _galleries(report, _on_one_scale(images)) + curve
+
+
+# %% [markdown]
+# Charts are stored inside the page, too. They keep their white ground in dark mode.
+
+# %%
+#| export
+def _chart(picture: Picture) -> str:
+    "A chart as an image that holds its bytes, with its text below."
+    data, alt = base64.b64encode(picture.png).decode(), html.escape(picture.alt)
+    return (f'<p><img class="chart" alt="{alt}" src="data:image/png;base64,{data}">'
+            f"<br><small>{alt}</small></p>")
+
+
+# %% [markdown]
+# Then the tables.
+
+# %%
+#| export
+def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    "A table; every cell is escaped."
+    lines = [("th", head), *(("td", row) for row in rows)]
+    return "<table>" + "".join(
+        "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+        for tag, cells in lines) + "</table>"
+
+
+# %% [markdown]
+# One row for each test, with the same columns as the printed report; one for each class, if there are labels; one for each figure that is no alarm.
+
+# %%
+#| export
+def _tables(report: Report) -> str:
+    "The tables of a report."
+    tests = [[f.test, f"{f.value:.3f}", f"{f.low:.3f} to {f.high:.3f}", f"{f.floor:.3f}",
+              f"{f.null:.3f}", p_text(f.p), ("ALARM: " if f.alarm else "") + f.says]
+             for f in report.findings]
+    made = _table(["test", "yours", "95 % interval", "floor", "null", "p", ""], tests)
+    classes = [[name, f"{c['share']:.3f}", f"{c['low']:.3f} to {c['high']:.3f}",
+                f"{c['expected']:.3f}", p_text(c["p"])] for name, c in report.classes.items()]
+    if classes:
+        made += _table(["class", "share", "95 % interval", "expected", "p"], classes)
+    numbers = [[name, f"{v['samples']:.4g}", f"{v['holdout']:.4g}"]
+               for name, v in report.numbers.items()]
+    return made + _table(["no alarm, for information", "samples", "held out"], numbers)
+
+
+# %% [markdown]
+# The style of a page: two schemes of colour, galleries that wrap, tables that scroll on a narrow screen.
+
+# %%
+#| export
+STYLE = """
+.modelab-audit{font:16px/1.5 system-ui,sans-serif;max-width:64em;overflow-wrap:anywhere}
+.modelab-audit table{display:block;overflow-x:auto;max-width:100%;border-collapse:collapse}
+.modelab-audit td,.modelab-audit th{padding:.2em .7em;text-align:left;white-space:nowrap}
+.modelab-audit td:last-child{white-space:normal}
+.modelab-audit h2{font-size:1.1em}
+.modelab-audit .gallery{display:flex;flex-wrap:wrap;gap:.5em}
+.modelab-audit figure{margin:0;width:6em}
+.modelab-audit figcaption{font-size:.7em;line-height:1.3}
+.modelab-audit figure img{width:6em;image-rendering:pixelated}
+.modelab-audit .chart{max-width:100%;background:#fff}
+"""
+
+
+# %% [markdown]
+# `html_page` joins the verdict, the tables and the pictures.
+
+# %%
+#| export
+def html_page(report: Report) -> str:
+    "The report as one self-contained piece of HTML."
+    verdict = f"<b>{'sound' if report.sound else 'a finding'}</b>: {html.escape(report.verdict)}"
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in report.notes)
+    cite = html.escape(f"{report.footnote}. To cite: {report.protocol}")
+    return (f'<div class="modelab-audit"><style>{STYLE}</style><p>{verdict}</p>'
+            f"<ul>{notes}</ul>{_tables(report)}<p><small>{cite}</small></p>"
+            f"{_pictures(report)}</div>")
+
+
+# %% [markdown]
+# A file of its own also needs a head with the encoding, the width of a phone's screen, and both schemes of colour.
+
+# %%
+#| export
+def html_document(report: Report) -> bytes:
+    "The report as a file that a browser opens, without a network."
+    head = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>modelab audit</title>'
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            '<meta name="color-scheme" content="light dark">')
+    style = ("body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
+             "@media (prefers-color-scheme:dark){body{background:#16181c;color:#e4e4e4}"
+             "a{color:#8ab4f8}}")
+    return f"{head}<style>{style}</style><body>{html_page(report)}</body></html>".encode()
+
+
+# %%
+page = html_document(report)
+assert page.count(b"<figure>") >= 96 and b"http" not in page and len(page) < 2e6
+f"{len(page) / 1e3:.0f} kB"
+
+# %% [markdown]
+# ## The command
+# `modelab audit samples --reference train` prints the verdict, writes the reports, and ends with the exit status 0 (sound), 1 (a finding) or 2 (anything else: bad input, a missing package, a failure). A crash must not look like a finding.
+
+# %%
+#| export evaluation.audit_command
+def _load_function(text: str) -> Callable:
+    "`module:function` of the user's own, imported; the present folder counts."
+    if ":" not in text:
+        raise ValueError(f"--features: expected module:function, got {text!r}")
+    sys.path.insert(0, "")
+    try:
+        return pkgutil.resolve_name(text)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"--features: {error}") from error
+    finally:
+        sys.path.remove("")
+
+
+# %% [markdown]
+# What the command takes:
+
+# %%
+#| export evaluation.audit_command
+@register_command("audit")
+def _audit_command(parser: argparse.ArgumentParser) -> Callable:
+    """ask of samples: is it collapse, is it copying? Exit status 0 sound, 1 a finding, 2 bad input
+
+    modelab audit samples.npy --reference train.npy --holdout test.npy --out report.html
+    modelab audit samples.npz:images --reference train.npy --labels y.npy --json report.json
+    modelab audit folder-of-images --reference train.pt --features mycode:embed
+    modelab audit made/ --reference train/ --baseline last.json --junit audit.xml
+    """
+    option = parser.add_argument
+    option("samples", help="what the generator makes: .npy, .npz, .npz:name, .pt or a folder")
+    option("--reference", required=True, help="what it was trained on")
+    option("--holdout", help="real data it never saw (default: half of the reference)")
+    option("--labels", help="classes of the reference, one per example")
+    option("--features", metavar="MODULE:FUNCTION", help="from a batch to features")
+    option("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
+    option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
+    option("--baseline", help="an earlier --json report: exit status 1 only for what is worse")
+    _output_options(parser)
+    return _run_audit
+
+
+# %% [markdown]
+# What it writes:
+
+# %%
+#| export evaluation.audit_command
+def _output_options(parser: argparse.ArgumentParser) -> None:
+    "Options that name a file to write, and the version."
+    parser.add_argument("--out", help="report to write, one HTML file that needs nothing else")
+    parser.add_argument("--json", help="report to write as JSON, with the index of every example")
+    parser.add_argument("--junit", help="report to write as JUnit XML, for CI")
+    parser.add_argument("--version", action="version", version=f"modelab {VERSION}")
+
+
+# %% [markdown]
+# Grey pictures come with an axis of channels or without. `_match_axes` accepts both.
+
+# %%
+#| export evaluation.audit_command
+def _match_axes(source: SampleFile, event: tuple[int, ...]) -> SampleFile:
+    "The same rows with axes of length one as in `event`, if that is all that differs."
+    if [n for n in source.shape[1:] if n > 1] != [n for n in event if n > 1]:
+        return source
+    take = source.take
+    source.take = lambda index: torch.as_tensor(take(index)).reshape(-1, *event)
+    source.shape = (len(source), *event)
+    return source
+
+
+# %% [markdown]
+# An audit of large files takes minutes. What would fail afterwards is looked at before: folders that do not exist, files that cannot be written, packages that a page needs.
+
+# %%
+#| export evaluation.audit_command
+def _check_outputs(**paths: str | None) -> None:
+    "Refuse to write a report where none can be written."
+    for option, path in paths.items():
+        if not path:
+            continue
+        place = Path(path).absolute()
+        if not place.parent.is_dir():
+            raise ValueError(f"--{option}: there is no folder {place.parent}")
+        if place.is_dir():
+            raise ValueError(f"--{option}: {place} is a folder, expected a file")
+        if not os.access(place.parent, os.W_OK):
+            raise ValueError(f"--{option}: no file can be written into {place.parent}")
+    needed = ["matplotlib", "seaborn", "PIL"] if paths.get("out") else []
+    absent = [name for name in needed if importlib.util.find_spec(name) is None]
+    if absent:
+        raise ValueError(f"--out: a page needs the package {absent[0]}; "
+                         "install it with: pip install 'modelab[course]'")
+
+
+# %% [markdown]
+# The baseline is read before the work, too.
+
+# %%
+#| export evaluation.audit_command
+def _read_baseline(path: str | None) -> Any:
+    "An earlier report, or None."
+    if path is None:
+        return None
+    try:
+        earlier = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--baseline: {path} is not readable as JSON: {error}") from error
+    earlier_findings(earlier)
+    return earlier
+
+
+# %% [markdown]
+# `_read_and_audit` reads the files and runs the audit.
+
+# %%
+#| export evaluation.audit_command
+def _read_and_audit(args: argparse.Namespace) -> Report:
+    "The report on the files of the command line."
+    check_int("--most", args.most, 4 * AUDIT_NEIGHBOURS)
+    reference = open_samples(args.reference)
+    samples, holdout = (path and _match_axes(open_samples(path), reference.shape[1:])
+                        for path in (args.samples, args.holdout))
+    labels = getattr(reference, "labels", None)
+    if args.labels:
+        labels = read_samples(args.labels).flatten()
+    features = args.features and _load_function(args.features)
+    return audit(samples, reference, holdout, labels, features, level=args.level, most=args.most)
+
+
+# %% [markdown]
+# `_write_reports` writes each report that was asked for.
+
+# %%
+#| export evaluation.audit_command
+def _write_reports(report: Report, args: argparse.Namespace) -> None:
+    "Write the files that the options name."
+    if args.json:
+        atomic_write(args.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
+    if args.out:
+        atomic_write(args.out, html_document(report))
+    if args.junit:
+        atomic_write(args.junit, junit_xml(report))
+
+
+# %% [markdown]
+# With a baseline, old faults do not fail again: the status is 1 only if a finding is worse, or if a test alarms that did not alarm before.
+
+# %%
+#| export evaluation.audit_command
+def _audit_files(args: argparse.Namespace) -> int:
+    "Check, read, audit, write, print; returns the exit status."
+    _check_outputs(out=args.out, json=args.json, junit=args.junit)
+    earlier = _read_baseline(args.baseline)
+    report = _read_and_audit(args)
+    changes = [] if earlier is None else changes_since(report, earlier)
+    _write_reports(report, args)
+    print(report)
+    for change in changes:
+        print(f"since {Path(args.baseline).name}: {change}")
+    if earlier is None:
+        return report.status
+    return int(any(change.verdict in ("worse", "new alarm") for change in changes))
+
+
+# %% [markdown]
+# The command line says `ValueError` and the like in one line, with the status 2. Here everything else that can go wrong, in a feature function for example, gets the same treatment.
+
+# %%
+#| export evaluation.audit_command
+def _run_audit(args: argparse.Namespace) -> int:
+    "What `modelab audit` does; whatever is unexpected is an error, not a finding."
+    try:
+        return _audit_files(args)
+    except (ValueError, TypeError, OSError, ArithmeticError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+# %%
+from modelab.__main__ import main
+
+folder = tempfile.TemporaryDirectory()
+for name, x in (("made", made), ("train", train), ("unseen", unseen)):
+    np.save(f"{folder.name}/{name}.npy", x.numpy())
+paths = {name: f"{folder.name}/{name}" for name in "made.npy train.npy unseen.npy".split()}
+ask = ["audit", paths["made.npy"], "--reference", paths["train.npy"],
+       "--holdout", paths["unseen.npy"]]
+status = main([*ask, "--json", f"{folder.name}/last.json", "--out", f"{folder.name}/report.html"])
+assert status == 1
+again = main([*ask, "--baseline", f"{folder.name}/last.json", "--junit", f"{folder.name}/a.xml"])
+assert again == 0
+
+# %% [markdown]
+# ## In a CI job
+# A job that trains a generator and keeps it only if it is no worse than the last one. This is a step of a GitHub workflow; other services take the same line.
+#
+# ```yaml
+# - run: |
+#     modelab audit made/ --reference train/ --holdout test/ \
+#       --baseline last.json --json audit.json --junit audit.xml --out audit.html
+# - uses: actions/upload-artifact@v4
+#   if: always()
+#   with:
+#     name: audit
+#     path: audit.*
+# ```
+#
+# Without `--baseline` any alarm fails the job. A perfect generator then fails it in at most one of twenty runs; `--level 0.001` makes that one of a thousand, at the price of power.
+
+# %% [markdown]
+# ## Recap
+# - A report names examples, by index and by file. A person can look at them.
+# - "Worse than last time" needs two intervals, not two numbers.
+# - A crash has the exit status 2, a finding 1.
