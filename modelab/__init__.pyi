@@ -21,6 +21,11 @@ from .evaluation.precision_recall import frechet_distance as frechet_distance
 from .evaluation.neighbours import nearest as nearest
 from .evaluation.audit import audit as audit
 from .evaluation.report import Report as Report
+from .evaluation.missing import missing as missing
+from .evaluation.compare import compare as compare
+from .evaluation.compare import compare_all as compare_all
+from .evaluation.power import samples_needed as samples_needed
+from .evaluation.power import smallest_loss as smallest_loss
 from .evaluation.interpolations import interpolations as interpolations
 from .losses.penalties import gradient_penalty as gradient_penalty
 from .losses.penalties import r1 as r1

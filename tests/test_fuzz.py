@@ -220,6 +220,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.audit_tests": "what the audit computes with arguments that it has checked; test_audit",
     "evaluation.audit_sources": "what the audit reads its data with; test_audit",
     "evaluation.attributes.holm_adjusted": "only what `attribute_table` calls; test_missing",
+    "evaluation.compare_parts": "what `compare` reads and shows with; test_compare",
     "evaluation.compare.compare_all": "takes samples by name; test_compare",
     "evaluation.feature_networks": "works on files of weights and other packages; test_feature_networks",
     "evaluation.lpips": "the network behind `feature_network`; test_feature_networks",
