@@ -256,7 +256,7 @@ def test_features_from_a_module(ask):
 
 @pytest.mark.parametrize("more, word", [
     (["--features", "nowhere:none"], "--features"), (["--features", "mine"], "module:function"),
-    (["--features", "mine:flat"], "features: the same"), (["--features", "mine:absent"], "nowhere_at_all"),
+    (["--features", "mine:flat"], "the same for all"), (["--features", "mine:absent"], "nowhere_at_all"),
     (["--features", "mine:conv"], "RuntimeError"), (["--features", "mine:key"], "KeyError"),
     (["--features", "mine:memory"], "emory"),
     (["--level", "0"], "level"), (["--level", "nan"], "level"), (["--most", "3"], "--most"),

@@ -9,8 +9,6 @@ import argparse
 import importlib.util
 import json
 import os
-import pkgutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,11 @@ from .._index import VERSION
 from ..core.checks import check_int
 from ..core.files import atomic_write
 from ..core.registry import register_command
-from ..data.readers import open_samples, read_samples, SampleFile
+from ..data.labels import read_labels
+from ..data.matching import match_sources
+from ..data.readers import open_samples, SampleFile
 from .audit import audit, AUDIT_NEIGHBOURS
+from .feature_networks import feature_network
 from .report import (changes_since, earlier_findings, html_document,
                                        junit_xml, Report)
 
@@ -30,17 +31,12 @@ from .report import (changes_since, earlier_findings, html_document,
 __all__ = []
 
 # %% ../../nbs/6_workshop/17_report.ipynb #932ca0c0
-def _load_function(text: str) -> Callable:
-    "`module:function` of the user's own, imported; the present folder counts."
-    if ":" not in text:
-        raise ValueError(f"--features: expected module:function, got {text!r}")
-    sys.path.insert(0, "")
+def _named_features(text: str) -> Callable:
+    "A network of `feature_network` by name, or the user's own function."
     try:
-        return pkgutil.resolve_name(text)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"--features: {error}") from error
-    finally:
-        sys.path.remove("")
+        return feature_network(text)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        raise ValueError(f"--features: {str(error).removeprefix('features: ')}") from error
 
 # %% ../../nbs/6_workshop/17_report.ipynb #f99869c7
 @register_command("audit")
@@ -53,11 +49,14 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     modelab audit made/ --reference train/ --baseline last.json --junit audit.xml
     """
     option = parser.add_argument
-    option("samples", help="what the generator makes: .npy, .npz, .npz:name, .pt or a folder")
+    option("samples", help="what the generator makes: a folder of pictures, a zip, .npy, "
+           ".npz:name, .pt, .csv, …")
     option("--reference", required=True, help="what it was trained on")
     option("--holdout", help="real data it never saw (default: half of the reference)")
-    option("--labels", help="classes of the reference, one per example")
-    option("--features", metavar="MODULE:FUNCTION", help="from a batch to features")
+    option("--labels", help="classes of the reference: a file of labels, or of names and labels")
+    option("--features", help="pixels, inception, dinov2, clip, a file, or module:function")
+    option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
+    option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
     option("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
     option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
     option("--baseline", help="an earlier --json report: exit status 1 only for what is worse")
@@ -73,14 +72,17 @@ def _output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=f"modelab {VERSION}")
 
 # %% ../../nbs/6_workshop/17_report.ipynb #99578092
-def _match_axes(source: SampleFile, event: tuple[int, ...]) -> SampleFile:
-    "The same rows with axes of length one as in `event`, if that is all that differs."
-    if [n for n in source.shape[1:] if n > 1] != [n for n in event if n > 1]:
-        return source
-    take = source.take
-    source.take = lambda index: torch.as_tensor(take(index)).reshape(-1, *event)
-    source.shape = (len(source), *event)
-    return source
+def _reference_labels(path: str | None, reference: SampleFile) -> torch.Tensor | None:
+    "Classes of the reference, or None; what several attributes say is left to `attribute_table`."
+    if path:
+        known = read_labels(path, reference.names or len(reference))
+        reference.labels, reference.label_names = known.labels, known.label_names
+        reference.notes += known.notes
+    labels = reference.labels
+    if labels is not None and labels.ndim > 1:
+        reference.notes.append("several attributes for each example: see `attribute_table`")
+        return None
+    return labels
 
 # %% ../../nbs/6_workshop/17_report.ipynb #e1d865e9
 def _check_outputs(**paths: str | None) -> None:
@@ -115,16 +117,17 @@ def _read_baseline(path: str | None) -> Any:
 
 # %% ../../nbs/6_workshop/17_report.ipynb #24dafeb4
 def _read_and_audit(args: argparse.Namespace) -> Report:
-    "The report on the files of the command line."
+    "The report on the files of the command line, brought to one shape, range and size."
     check_int("--most", args.most, 4 * AUDIT_NEIGHBOURS)
-    reference = open_samples(args.reference)
-    samples, holdout = (path and _match_axes(open_samples(path), reference.shape[1:])
-                        for path in (args.samples, args.holdout))
-    labels = getattr(reference, "labels", None)
-    if args.labels:
-        labels = read_samples(args.labels).flatten()
-    features = args.features and _load_function(args.features)
-    return audit(samples, reference, holdout, labels, features, level=args.level, most=args.most)
+    opened = [path and open_samples(path, size=args.size, skip_bad=args.skip_bad)
+              for path in (args.reference, args.samples, args.holdout)]
+    (reference, samples, holdout), notes = match_sources(*opened)
+    labels = _reference_labels(args.labels, reference)
+    features = args.features and _named_features(args.features)
+    report = audit(samples, reference, holdout, labels, features, level=args.level, most=args.most)
+    known = tuple(report.notes)
+    report.notes[:0] = [note for note in notes if not note.endswith(known)] if known else notes
+    return report
 
 # %% ../../nbs/6_workshop/17_report.ipynb #5527ae2d
 def _write_reports(report: Report, args: argparse.Namespace) -> None:
