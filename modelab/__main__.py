@@ -43,8 +43,9 @@ def _add_command(commands: argparse._SubParsersAction, name: str, title: str) ->
 # %% ../nbs/6_workshop/15_commands.ipynb #264c81a9
 def _lacks_memory(error: Exception) -> bool:
     "Whether an error says that there is not enough memory."
-    words = ("memory", "storage size", "overflow")
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+    words = ("memory", "storage size", "overflow")  # of torch's RuntimeErrors
+    said = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    return isinstance(error, MemoryError) or said
 
 # %% ../nbs/6_workshop/15_commands.ipynb #d6e96c8d
 def main(argv: Sequence[str] | None = None) -> int:

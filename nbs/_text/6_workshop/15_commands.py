@@ -462,8 +462,9 @@ def _add_command(commands: argparse._SubParsersAction, name: str, title: str) ->
 #| export
 def _lacks_memory(error: Exception) -> bool:
     "Whether an error says that there is not enough memory."
-    words = ("memory", "storage size", "overflow")
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+    words = ("memory", "storage size", "overflow")  # of torch's RuntimeErrors
+    said = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    return isinstance(error, MemoryError) or said
 
 # %% [markdown]
 # `main` runs a command. A refused input gives one line on standard error and exit status 2, without a traceback.
