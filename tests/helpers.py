@@ -2,6 +2,8 @@
 
 import torch
 
+from modelab.training.run import Run
+
 
 def seeded(seed: int = 0) -> torch.Generator:
     """A generator of random numbers on the CPU that starts from `seed`."""
@@ -33,3 +35,13 @@ def same_run(a, b) -> bool:
     """Whether two runs have equal players and equal losses, bit for bit."""
     return same_players(a, b) and a.losses.keys() == b.losses.keys() and all(
         torch.equal(a.losses[name], b.losses[name]) for name in a.losses)
+
+
+def plays_and_resumes(game, data, folder, player: str = "D") -> None:
+    """Asserts that a game trains on a set, is the same bit for bit after a save and a load, and samples examples."""
+    def fresh() -> Run:
+        return Run(game(), data(), runs=2, batch=4, device="cpu")
+    fresh().step(1).save(folder / "x")
+    run = fresh().step(3)
+    assert same_run(Run.load(folder / "x", device="cpu").step(2), run)
+    assert run.sample(3).shape == (2, 3, *data().event) and torch.isfinite(run.losses[player]).all()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from helpers import same_run, uniform
+from helpers import plays_and_resumes, uniform
 from modelab.core.registry import make
 from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import ring
@@ -123,11 +123,7 @@ def test_scores_of_a_stranger_may_have_axes_of_length_one(answer):
 
 @pytest.mark.parametrize("data", [digits, stacked_digits])
 def test_it_plays_with_convolutional_players_and_resumes(data, tmp_path):
-    def fresh():
-        return Run(GroundMetric(networks=Networks("conv", width=2)), data(), runs=2, batch=4, device="cpu")
-    fresh().step(1).save(tmp_path / "x")
-    assert same_run(Run.load(tmp_path / "x", device="cpu").step(2), run := fresh().step(3))
-    assert run.sample(3).shape == (2, 3, *data().event) and torch.isfinite(run.losses["D"]).all()
+    plays_and_resumes(lambda: GroundMetric(networks=Networks("conv", width=2)), data, tmp_path)
 
 
 def test_slopes_of_what_is_no_picture_are_refused():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment, linprog
 from torch import nn
 
-from helpers import normal, same_players, same_run
+from helpers import normal, plays_and_resumes, same_players
 from modelab.core.registry import make
 from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import ring
@@ -313,11 +313,7 @@ def test_your_own_generator_on_pictures_and_in_bf16():
 
 @pytest.mark.parametrize("data", [digits, stacked_digits])
 def test_it_plays_with_a_convolutional_generator_and_resumes(data, tmp_path):
-    def fresh():
-        return Run(Entropic(entropy=1., networks=Networks("conv", width=2)), data(), runs=2, batch=4, device="cpu")
-    fresh().step(1).save(tmp_path / "x")
-    assert same_run(Run.load(tmp_path / "x", device="cpu").step(2), run := fresh().step(3))
-    assert run.sample(3).shape == (2, 3, *data().event) and run.losses["G"].isfinite().all()
+    plays_and_resumes(lambda: Entropic(entropy=1., networks=Networks("conv", width=2)), data, tmp_path, player="G")
 
 
 def test_the_lab_plays_it_without_a_discriminator():

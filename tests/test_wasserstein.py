@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import torch
 import torch.nn.functional as F
-from helpers import normal, same_run, seeded
+from helpers import normal, plays_and_resumes, seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -261,11 +261,7 @@ def test_games_play_on_points_and_pictures(game, data):
 @pytest.mark.parametrize("game", GAMES)
 @pytest.mark.parametrize("data", [digits, stacked_digits])
 def test_games_play_on_pictures_with_convolutions(game, data, tmp_path):
-    def fresh():
-        return Run(game(networks=Networks("conv", width=4)), data(), runs=2, batch=4, device="cpu")
-    fresh().step(1).save(tmp_path / "x")
-    assert same_run(Run.load(tmp_path / "x", device="cpu").step(2), run := fresh().step(3))
-    assert run.sample(3).shape == (2, 3, *data().event) and torch.isfinite(run.losses["D"]).all()
+    plays_and_resumes(lambda: game(networks=Networks("conv", width=4)), data, tmp_path)
 
 
 @pytest.mark.parametrize("game", GAMES)
