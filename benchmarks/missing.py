@@ -32,7 +32,7 @@ from modelab.data.mixtures import mixture
 from modelab.data.mnist import mnist
 from modelab.data.pictures import faces
 from modelab.evaluation.copying import nearest_k
-from modelab.evaluation.missing import _feature_map, missing
+from modelab.evaluation.missing import feature_space, missing
 
 faces, mnist = functools.cache(faces), functools.cache(mnist)
 SEEDS, SCALE = 20, {2: 6., 8: 3., 64: 1.}
@@ -123,7 +123,7 @@ def try_case(name: str, draw: Callable[[int], Draw]) -> dict:
     for seed in tqdm(range(SEEDS), desc=name):
         reference, samples, holdout, more = draw(seed)
         result = missing(samples, reference, holdout)
-        space = _feature_map(None, reference)
+        space = feature_space(None, reference)[1]
         t, s, h = (space(x).numpy() for x in (reference, samples, holdout))
         found["missing"].append(result.p)
         found["clusters of 16"].append(clusters(t, s, h, (16,)))

@@ -219,6 +219,8 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "data.readers.resize_rows": "only what `open_samples` and `match_sources` call; test_readers",
     "evaluation.audit_tests": "what the audit computes with arguments that it has checked; test_audit",
     "evaluation.audit_sources": "what the audit reads its data with; test_audit",
+    "evaluation.copying.nearest_others": "only what the tests of an audit and of `missing` call; test_audit",
+    "evaluation.missing.feature_space": "only what `missing` and `compare` call; test_missing, test_compare",
     "evaluation.attributes.holm_adjusted": "only what `attribute_table` calls; test_missing",
     "evaluation.compare_parts": "what `compare` reads and shows with; test_compare",
     "evaluation.compare.compare_all": "takes samples by name; test_compare",

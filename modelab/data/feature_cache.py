@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 

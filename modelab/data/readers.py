@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import os
 import re
@@ -29,7 +28,7 @@ from .image_files import (check_size, fit_picture, folder_members, Members,
 from .labels import labels_beside
 from .picture_arrays import as_pictures
 from .rows import readable, FoundRows
-from .tables import read_table, table_file
+from .tables import table_file
 
 # %% auto #0
 __all__ = ['SampleFile', 'pictures_to_floats', 'resize_rows', 'open_samples', 'index_parts', 'read_samples']

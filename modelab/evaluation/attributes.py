@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-import torch
 from torch import Tensor
 
 from ..core.checks import check_choice
-from ..core.signatures import Bools, checked, Count, Labels, Real, Samples, Shape, Texts
+from ..core.signatures import Bools, checked, Count, Real, Samples, Texts
 from ..core.statistics import wilson_interval
 from .copying import nearest_k
 

@@ -13,38 +13,20 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from ..core.checks import check_batch
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Function, Real, Samples, Whole
 from ..core.statistics import wilson_interval
-from ..data.readers import pictures_to_floats, SampleFile
-from .audit_sources import (AuditData, exact_copies, file_of, least_examples,
-                                              link_of, nearest_rows, notes_of, read_data)
+from .audit_sources import (AuditData, exact_copies, file_of, link_of,
+                                              nearest_rows, notes_of, read_data)
 from .audit_tests import (AUDIT_NEIGHBOURS, AUDIT_TESTS, near_ratio, holm_alarms,
                                             Measured, Near, one_sided_p, Pool, run_tests,
                                             smallest_group_seen, smallest_seen)
-from .copying import authenticity, nearest_k
+from .copying import authenticity, ExampleSource, nearest_k
 from .missing import Missing, missing
 from .report import Example, Finding, MissingKind, Report, SHOWN_KINDS
 
 # %% auto #0
-__all__ = ['SampleSource', 'audit']
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #49fd7e5e
-@dataclass(frozen=True)
-class SampleSource(Samples):
-    "Marks samples as a tensor, an array, or the rows of a file; bytes of pictures become [0, 1]."
-    least: int = 2 * AUDIT_NEIGHBOURS
-
-    def check(self, name: str, value: Any) -> Any:
-        "`value` as a tensor on the CPU, or the rows of a file of which the first were checked."
-        if isinstance(value, SampleFile):  # the others are checked when they are read
-            least_examples(name, len(value), self.least)
-            check_batch(name, value[torch.arange(self.least)], least=self.least)
-            value.is_floating_point = lambda: False  # the type of its rows is known when read
-            return value
-        value = pictures_to_floats(value) if isinstance(value, Tensor) else value
-        return check_batch(name, value, least=self.least).cpu()
+__all__ = ['audit']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #daff00bb
 @dataclass(frozen=True)
@@ -254,9 +236,12 @@ def _written(data: AuditData, found: _Compared, findings: list[Finding],
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #9b29bcf7
 @checked
-def audit(samples: Annotated[Tensor, SampleSource("samples *event")],  # what the generator makes
-          reference: Annotated[Tensor, SampleSource("reference *event")],  # what it was trained on
-          holdout: Annotated[Tensor, SampleSource("holdout *event")] | None = None,  # real, unseen
+def audit(samples: Annotated[Tensor,  # what the generator makes
+                             ExampleSource("samples *event", 2 * AUDIT_NEIGHBOURS)],
+          reference: Annotated[Tensor,  # what it was trained on
+                               ExampleSource("reference *event", 2 * AUDIT_NEIGHBOURS)],
+          holdout: Annotated[Tensor,  # real, never trained on
+                             ExampleSource("holdout *event", 2 * AUDIT_NEIGHBOURS)] | None = None,
           labels: Annotated[Tensor, Samples("reference")] | None = None,  # classes of the reference
           features: Annotated[Callable, Function("n *event -> n features")] | None = None,
           level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false alarm

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..core.statistics import wilson_interval
-from .copying import nearest_k
+from .attributes import holm_adjusted
+from .copying import nearest_k, nearest_others
+from .excess import excess_chance
 
 # %% auto #0
 __all__ = ['AUDIT_NEIGHBOURS', 'EXTREME_SHARES', 'LEAST_P', 'AUDIT_TESTS', 'permutation_test', 'Pool', 'closest_pairs',
@@ -81,10 +83,7 @@ class Pool:
 # %% ../../nbs/4_evidence/02_audit.ipynb #58114bee
 def closest_pairs(x: Tensor) -> Tensor:
     "The closest twentieth of nearest pairs, `(pairs, 2)` rows of x, each pair once."
-    distance, index = nearest_k(x, x, 2)
-    itself = index == torch.arange(len(x))[:, None]
-    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farther one
-    gap, near = distance[~itself], index[~itself]
+    gap, near = (found[:, 0] for found in nearest_others(x, 1))
     close = (gap <= gap.kthvalue(max(1, len(x) // 20)).values).nonzero()[:, 0]
     return torch.stack([close, near[close]], 1).sort(1).values.unique(dim=0)
 
@@ -176,15 +175,8 @@ LEAST_P = 1e-305  # a p-value is never stored as 0
 # %% ../../nbs/4_evidence/02_audit.ipynb #cfa8788c
 def one_sided_p(extreme: Tensor, is_sample: Tensor, stratum: Tensor | None = None) -> float:
     "Chance of so many samples among the extreme points, if labels are shuffled inside strata."
-    from scipy.stats import hypergeom
     stratum = torch.zeros_like(is_sample, dtype=torch.long) if stratum is None else stratum
-    law, hits = np.ones(1), int((extreme & is_sample).sum())
-    for which in stratum.unique():
-        inside = stratum == which
-        count, marked = int(inside.sum()), int((inside & extreme).sum())
-        made = int((inside & is_sample).sum())
-        law = np.convolve(law, hypergeom.pmf(np.arange(marked + 1), count, made, marked))
-    return min(1., max(float(law[hits:].sum()), LEAST_P))
+    return max(excess_chance(extreme, is_sample, stratum), LEAST_P)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #edadf8f7
 def excess_interval(a: float, n: int, b: float, m: int, tries: int = 1) -> tuple[float, float]:
@@ -248,13 +240,8 @@ def chance_of_alarm(faulty: int, samples: int, holdout: int, part: float, limit:
 # %% ../../nbs/4_evidence/02_audit.ipynb #18b0cc31
 def _least(seen: Callable[[int], bool], most: int) -> int | None:
     "The smallest number from 1 to `most` that is seen; None if none is."
-    if not seen(most):
-        return None
-    low, high = 0, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if seen(middle) else (middle, high)
-    return high
+    found = 1 + bisect_left(range(1, most + 1), True, key=seen)
+    return found if found <= most else None
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #7ec5843c
 def smallest_seen(test: str, samples: int, holdout: int, limit: float,
@@ -302,8 +289,4 @@ def run_tests(pool: Pool, near: Near, generator: torch.Generator,
 # %% ../../nbs/4_evidence/02_audit.ipynb #b60123ae
 def holm_alarms(p: dict[str, float], level: float) -> dict[str, bool]:
     "Which tests raise an alarm: at most `level` chance that a perfect generator raises any."
-    alarms, going = {}, True
-    for rank, test in enumerate(sorted(p, key=p.get)):
-        going = going and p[test] <= level / (len(p) - rank)
-        alarms[test] = going
-    return alarms
+    return {test: adjusted <= level for test, adjusted in zip(p, holm_adjusted([*p.values()]))}

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
-import torch
+import torch  # the example of a docstring needs it
 from torch import Tensor
 
 from ..core.checks import check_int

@@ -23,7 +23,7 @@ from .attributes import holm_adjusted
 from .clipped import expected_coverage
 from .compare_parts import (compared_features, html_table, shared_letters,
                                                text_table, thin_samples)
-from .copying import flat_rows, nearest_k
+from .copying import nearest_k, nearest_others
 from .neighbours import exact_squared_distances, row_blocks
 from .precision_recall import frechet_distance
 
@@ -55,10 +55,7 @@ def _squares(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
 # %% ../../nbs/4_evidence/05_compare.ipynb #6c793e73
 def _nearest_others(x: Tensor, depth: int) -> tuple[np.ndarray, np.ndarray]:
     "Squared distances and indices of the nearest other rows of each row, nearest first."
-    index = nearest_k(x, x, min(depth + 1, len(x)))[1]
-    itself = index == torch.arange(len(x))[:, None]
-    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
-    index = index[~itself].view(len(x), -1)
+    index = nearest_others(x, depth)[1]
     return _squares(x, x, index), index.numpy()
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #aee924f2

@@ -5,18 +5,16 @@
 # %% ../../nbs/4_evidence/05_compare.ipynb #75175091
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from html import escape
 
 import torch
 from torch import Tensor
 
-from ..core.checks import check_batch
-from .copying import flat_rows
+from .missing import feature_space
 
 # %% auto #0
-__all__ = ['text_table', 'html_table', 'compared_space', 'compared_features', 'thin_samples', 'shared_letters']
+__all__ = ['text_table', 'html_table', 'compared_features', 'thin_samples', 'shared_letters']
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #74ad4136
 def text_table(cells: list[list[str]]) -> str:
@@ -34,24 +32,10 @@ def html_table(cells: list[list[str]], lines: Iterable[str]) -> str:
     return f"<div>{said}<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>"
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #a7f84b96
-def compared_space(features: Callable | None, reference: Tensor) -> tuple[str, Callable]:
-    "The name of a space, and a map of examples to its rows in float64."
-    if features is not None:
-        name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
-        return str(name), lambda x: flat_rows(check_batch("features", features(x)))
-    if math.prod(reference.shape[1:]) <= 64:
-        return "the values themselves", flat_rows
-    from sklearn.decomposition import PCA
-    rows = flat_rows(reference).numpy()
-    pca = PCA(min(64, len(rows) - 1), svd_solver="randomized", random_state=0).fit(rows)
-    return (f"{pca.n_components_} principal directions of the reference",
-            lambda x: torch.as_tensor(pca.transform(flat_rows(x).numpy())))
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #ded0a689
 def compared_features(given: dict[str, Tensor],
                       features: Callable | None) -> tuple[str, dict[str, Tensor]]:
     "The name of the space, and features of all sets, checked."
-    space, read = compared_space(features, given["reference"])
+    space, read = feature_space(features, given["reference"])
     with torch.no_grad():
         found = {name: read(x.cpu()) for name, x in given.items()}
     width = found["reference"].shape[1]

@@ -17,29 +17,16 @@ from torch import Tensor
 from ..core.checks import check_batch, check_int
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Count, Function, Real, Samples, Whole
-from ..data.readers import index_parts, pictures_to_floats, SampleFile
+from ..data.readers import index_parts
 from .copy_report import CopyFinding, CopyMatch, CopyReport
-from .copying import copying_z, flat_rows, nearest_k
+from .copying import copying_z, ExampleSource, flat_rows, nearest_k
 from .excess import excess_chance, excess_share, ShareInterval
 from .neighbours import MAX_BYTES
 
 # %% auto #0
 __all__ = ['PER_GROUP', 'COPY_SHARES', 'NEARER', 'SEARCH_SIDE', 'CANDIDATES', 'MUCH_SMALLER', 'DCR_QUANTILES', 'COUNTED',
-           'SUSPICIOUS', 'ExampleSource', 'copy_ratio', 'PictureChange', 'picture_changes', 'TransformedRatios',
-           'transformed_ratio', 'CellScores', 'copying_c_t', 'copies']
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #05d85ff8
-@dataclass(frozen=True)
-class ExampleSource(Samples):
-    "Marks examples as a tensor, an array, or the rows of a file; bytes of pictures become [0, 1]."
-
-    def check(self, name: str, value: Any) -> Any:
-        "`value` as a tensor on the CPU, or the rows of a file of which the first were checked."
-        if isinstance(value, SampleFile):  # the others are checked when they are read
-            check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
-            return value
-        value = pictures_to_floats(value) if isinstance(value, Tensor) else value
-        return check_batch(name, value, least=self.least).detach().cpu()
+           'SUSPICIOUS', 'copy_ratio', 'PictureChange', 'picture_changes', 'TransformedRatios', 'transformed_ratio',
+           'CellScores', 'copying_c_t', 'copies']
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #28b2a2b6
 def _nearest_few(x: Any, train: Any, k: int, space: Callable[[Tensor], Tensor],

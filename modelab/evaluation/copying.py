@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from ..core.checks import check_int
+from ..core.checks import check_batch, check_int
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Count, NonNegative, Samples, Whole
+from ..data.readers import pictures_to_floats, SampleFile
 
 # %% auto #0
-__all__ = ['flat_rows', 'nearest_k', 'authenticity', 'copying_z', 'birthday_test']
+__all__ = ['flat_rows', 'nearest_k', 'nearest_others', 'authenticity', 'copying_z', 'birthday_test', 'ExampleSource']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #0d4a5110
 def flat_rows(x: Tensor) -> Tensor:
@@ -37,6 +39,16 @@ def nearest_k(samples: Annotated[Tensor, Samples("samples *event")],
     index = torch.as_tensor(search.kneighbors(x.numpy(), return_distance=False)).long()
     distance, order = torch.stack([(x - y[i]).norm(dim=1) for i in index.T], 1).sort(1)
     return distance, index.gather(1, order)
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #069a12b6
+def nearest_others(x: Tensor,  # (n, *event)
+                   k: int,  # how many of the others
+                   ) -> tuple[Tensor, Tensor]:  # distances (n, k), ascending; indices
+    "The k nearest other rows of each row, or all others if there are fewer."
+    distance, index = nearest_k(x, x, min(k + 1, len(x)))
+    itself = index == torch.arange(len(x))[:, None]
+    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
+    return tuple(found[~itself].view(len(x), -1) for found in (distance, index))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #67ceeb6f
 @checked
@@ -89,3 +101,16 @@ def birthday_test(samples: Annotated[Tensor, Samples("samples *event", 2)],
     if not hits:
         return chance, math.inf
     return chance, size ** 2 / (-2 * math.log(max(1 - chance, 1 / (2 * rounds))))
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #49fd7e5e
+@dataclass(frozen=True)
+class ExampleSource(Samples):
+    "Marks examples as a tensor, an array, or the rows of a file; bytes of pictures become [0, 1]."
+
+    def check(self, name: str, value: Any) -> Any:
+        "`value` as a tensor on the CPU, or the rows of a file of which the first were checked."
+        if isinstance(value, SampleFile):  # the others are checked when they are read
+            check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
+            return value
+        value = pictures_to_floats(value) if isinstance(value, Tensor) else value
+        return check_batch(name, value, least=self.least).detach().cpu()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,10 +20,11 @@ from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Function, Labels, Real, Samples, Texts, Whole
 from ..core.statistics import wilson_interval
 from .attributes import holm_adjusted
-from .copying import flat_rows, nearest_k
+from .copying import flat_rows, nearest_k, nearest_others
 
 # %% auto #0
-__all__ = ['LINKS', 'WALKS', 'LACK', 'Group', 'Missing', 'missing', 'ConditionRow', 'ConditionTable', 'by_condition']
+__all__ = ['LINKS', 'WALKS', 'LACK', 'Group', 'Missing', 'feature_space', 'missing', 'ConditionRow', 'ConditionTable',
+           'by_condition']
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #12d11a83
 LINKS = 5  # neighbours that an example is linked to
@@ -33,10 +34,7 @@ LACK = 2.5  # z from which an example lacks samples
 # %% ../../nbs/4_evidence/03_missing.ipynb #f08b4c9f
 def _nearest_others(x: Tensor) -> Tensor:
     "Indices of the nearest other rows of each row, `(n, LINKS)` or fewer."
-    index = nearest_k(x, x, min(LINKS + 1, len(x)))[1]
-    itself = index == torch.arange(len(x))[:, None]
-    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
-    return index[~itself].view(len(x), -1)
+    return nearest_others(x, LINKS)[1]
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #f9607375
 def _links(index: Tensor, n: int) -> Any:
@@ -269,16 +267,18 @@ def _group(p: float, one: _Candidate, z: np.ndarray, sets: _Sets, given: dict[st
                  given["reference"][kept[shown]], given["samples"][sets.rows["samples"][near]])
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #eda7fdd8
-def _feature_map(features: Callable | None, reference: Tensor) -> Callable[[Tensor], Tensor]:
-    "A map of examples to rows of features, in float64."
+def feature_space(features: Callable | None, reference: Tensor) -> tuple[str, Callable]:
+    "The name of a space, and a map of examples to its rows in float64."
     if features is not None:
-        return lambda x: flat_rows(check_batch("features", features(x)))
+        name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
+        return str(name), lambda x: flat_rows(check_batch("features", features(x)))
     if math.prod(reference.shape[1:]) <= 64:
-        return flat_rows
+        return "the values themselves", flat_rows
     from sklearn.decomposition import PCA
-    some = flat_rows(reference).numpy()
-    pca = PCA(min(64, len(some) - 1), svd_solver="randomized", random_state=0).fit(some)
-    return lambda x: torch.as_tensor(pca.transform(flat_rows(x).numpy()))
+    rows = flat_rows(reference).numpy()
+    pca = PCA(min(64, len(rows) - 1), svd_solver="randomized", random_state=0).fit(rows)
+    return (f"{pca.n_components_} principal directions of the reference",
+            lambda x: torch.as_tensor(pca.transform(flat_rows(x).numpy())))
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #7cfcb1da
 def _rows_of(space: Callable[[Tensor], Tensor], name: str, x: Tensor) -> Tensor:
@@ -308,7 +308,7 @@ def _read(given: dict[str, Tensor], features: Callable | None, most: int,
     parts = {"reference": given["reference"], "samples": given["samples"], "holdout": held}
     parts = {name: x[rows[name]].cpu() for name, x in parts.items()}
     with torch.no_grad():
-        space = _feature_map(features, parts["reference"])
+        space = feature_space(features, parts["reference"])[1]
         found = {name: _rows_of(space, name, x) for name, x in parts.items()}
     widths = {x.shape[1] for x in found.values()}
     if len(widths) > 1:
@@ -417,7 +417,7 @@ def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
     "Within each condition, the share of real neighbourhoods without any sample; exact p, Holm."
     generator, found = generator_or_default(generator), []
     with torch.no_grad():
-        space = _feature_map(features, reference.cpu())
+        space = feature_space(features, reference.cpu())[1]
         made, real = (_rows_of(space, name, x.cpu()) for name, x in
                       (("samples", samples), ("reference", reference)))
     if made.shape[1] != real.shape[1]:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.checks import check_int
 from ..core.signatures import checked, Count, Labels, Real
 
 # %% auto #0

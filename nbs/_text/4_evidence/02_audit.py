@@ -27,17 +27,15 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_batch
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Function, Real, Samples, Whole
 from modelab.core.statistics import wilson_interval
-from modelab.data.readers import pictures_to_floats, SampleFile
-from modelab.evaluation.audit_sources import (AuditData, exact_copies, file_of, least_examples,
-                                              link_of, nearest_rows, notes_of, read_data)
+from modelab.evaluation.audit_sources import (AuditData, exact_copies, file_of, link_of,
+                                              nearest_rows, notes_of, read_data)
 from modelab.evaluation.audit_tests import (AUDIT_NEIGHBOURS, AUDIT_TESTS, near_ratio, holm_alarms,
                                             Measured, Near, one_sided_p, Pool, run_tests,
                                             smallest_group_seen, smallest_seen)
-from modelab.evaluation.copying import authenticity, nearest_k
+from modelab.evaluation.copying import authenticity, ExampleSource, nearest_k
 from modelab.evaluation.missing import Missing, missing
 from modelab.evaluation.report import Example, Finding, MissingKind, Report, SHOWN_KINDS
 
@@ -47,16 +45,18 @@ from modelab.evaluation.report import Example, Finding, MissingKind, Report, SHO
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from modelab.core.statistics import wilson_interval
-from modelab.evaluation.copying import nearest_k
+from modelab.evaluation.attributes import holm_adjusted
+from modelab.evaluation.copying import nearest_k, nearest_others
+from modelab.evaluation.excess import excess_chance
 
 # %%
 #| export evaluation.audit_sources
@@ -83,14 +83,16 @@ from modelab.evaluation.copying import flat_rows, nearest_k
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_int
+from modelab.core.checks import check_batch, check_int
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Count, NonNegative, Samples, Whole
+from modelab.data.readers import pictures_to_floats, SampleFile
 
 # %%
 #| export evaluation.interpolations
@@ -185,6 +187,24 @@ flat_rows(train).shape
 
 # %%
 nearest_k(train[3:4], train, 2)[0]  # the first neighbour of a training scan is itself
+
+# %% [markdown]
+# Among the rows of one set, the row itself does not count as a neighbour, even where it has copies.
+
+# %%
+#| export evaluation.copying
+def nearest_others(x: Tensor,  # (n, *event)
+                   k: int,  # how many of the others
+                   ) -> tuple[Tensor, Tensor]:  # distances (n, k), ascending; indices
+    "The k nearest other rows of each row, or all others if there are fewer."
+    distance, index = nearest_k(x, x, min(k + 1, len(x)))
+    itself = index == torch.arange(len(x))[:, None]
+    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
+    return tuple(found[~itself].view(len(x), -1) for found in (distance, index))
+
+
+# %%
+nearest_others(torch.tensor([[0.], [1.], [3.], [3.]]), 1)[1].flatten()  # copies: each other
 
 # %%
 def gallery(made, columns: int = 12):
@@ -400,10 +420,7 @@ class Pool:
 #| export evaluation.audit_tests
 def closest_pairs(x: Tensor) -> Tensor:
     "The closest twentieth of nearest pairs, `(pairs, 2)` rows of x, each pair once."
-    distance, index = nearest_k(x, x, 2)
-    itself = index == torch.arange(len(x))[:, None]
-    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farther one
-    gap, near = distance[~itself], index[~itself]
+    gap, near = (found[:, 0] for found in nearest_others(x, 1))
     close = (gap <= gap.kthvalue(max(1, len(x) // 20)).values).nonzero()[:, 0]
     return torch.stack([close, near[close]], 1).sort(1).values.unique(dim=0)
 
@@ -653,21 +670,14 @@ LEAST_P = 1e-305  # a p-value is never stored as 0
 
 
 # %% [markdown]
-# `one_sided_p` takes one stratum, or several.
+# `one_sided_p` takes one stratum, or several. The convolution is `excess_chance`, which [4.4](04_copying.ipynb) builds.
 
 # %%
 #| export evaluation.audit_tests
 def one_sided_p(extreme: Tensor, is_sample: Tensor, stratum: Tensor | None = None) -> float:
     "Chance of so many samples among the extreme points, if labels are shuffled inside strata."
-    from scipy.stats import hypergeom
     stratum = torch.zeros_like(is_sample, dtype=torch.long) if stratum is None else stratum
-    law, hits = np.ones(1), int((extreme & is_sample).sum())
-    for which in stratum.unique():
-        inside = stratum == which
-        count, marked = int(inside.sum()), int((inside & extreme).sum())
-        made = int((inside & is_sample).sum())
-        law = np.convolve(law, hypergeom.pmf(np.arange(marked + 1), count, made, marked))
-    return min(1., max(float(law[hits:].sum()), LEAST_P))
+    return max(excess_chance(extreme, is_sample, stratum), LEAST_P)
 
 
 # %% [markdown]
@@ -807,19 +817,14 @@ def chance_of_alarm(faulty: int, samples: int, holdout: int, part: float, limit:
 
 
 # %% [markdown]
-# `_least` is the smallest number with an alarm in 95 % of cases, found by halving. The limit is the strictest of Holm's rule.
+# `_least` is the smallest number with an alarm in 95 % of cases, found by bisection. The limit is the strictest of Holm's rule.
 
 # %%
 #| export evaluation.audit_tests
 def _least(seen: Callable[[int], bool], most: int) -> int | None:
     "The smallest number from 1 to `most` that is seen; None if none is."
-    if not seen(most):
-        return None
-    low, high = 0, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if seen(middle) else (middle, high)
-    return high
+    found = 1 + bisect_left(range(1, most + 1), True, key=seen)
+    return found if found <= most else None
 
 
 # %% [markdown]
@@ -920,11 +925,7 @@ def run_tests(pool: Pool, near: Near, generator: torch.Generator,
 #| export evaluation.audit_tests
 def holm_alarms(p: dict[str, float], level: float) -> dict[str, bool]:
     "Which tests raise an alarm: at most `level` chance that a perfect generator raises any."
-    alarms, going = {}, True
-    for rank, test in enumerate(sorted(p, key=p.get)):
-        going = going and p[test] <= level / (len(p) - rank)
-        alarms[test] = going
-    return alarms
+    return {test: adjusted <= level for test, adjusted in zip(p, holm_adjusted([*p.values()]))}
 
 
 # %%
@@ -935,21 +936,18 @@ holm_alarms({"a": .001, "b": .02, "c": .012}, .05), holm_alarms({"a": .03, "b": 
 # Samples may be a tensor, an array, or a file that is larger than memory (`SampleFile`, of which rows are read when they are asked for). A marker for the signature takes both.
 
 # %%
-#| export
+#| export evaluation.copying
 @dataclass(frozen=True)
-class SampleSource(Samples):
-    "Marks samples as a tensor, an array, or the rows of a file; bytes of pictures become [0, 1]."
-    least: int = 2 * AUDIT_NEIGHBOURS
+class ExampleSource(Samples):
+    "Marks examples as a tensor, an array, or the rows of a file; bytes of pictures become [0, 1]."
 
     def check(self, name: str, value: Any) -> Any:
         "`value` as a tensor on the CPU, or the rows of a file of which the first were checked."
         if isinstance(value, SampleFile):  # the others are checked when they are read
-            least_examples(name, len(value), self.least)
-            check_batch(name, value[torch.arange(self.least)], least=self.least)
-            value.is_floating_point = lambda: False  # the type of its rows is known when read
+            check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
             return value
         value = pictures_to_floats(value) if isinstance(value, Tensor) else value
-        return check_batch(name, value, least=self.least).cpu()
+        return check_batch(name, value, least=self.least).detach().cpu()
 
 
 # %% [markdown]
@@ -1560,9 +1558,12 @@ def _written(data: AuditData, found: _Compared, findings: list[Finding],
 # %%
 #| export
 @checked
-def audit(samples: Annotated[Tensor, SampleSource("samples *event")],  # what the generator makes
-          reference: Annotated[Tensor, SampleSource("reference *event")],  # what it was trained on
-          holdout: Annotated[Tensor, SampleSource("holdout *event")] | None = None,  # real, unseen
+def audit(samples: Annotated[Tensor,  # what the generator makes
+                             ExampleSource("samples *event", 2 * AUDIT_NEIGHBOURS)],
+          reference: Annotated[Tensor,  # what it was trained on
+                               ExampleSource("reference *event", 2 * AUDIT_NEIGHBOURS)],
+          holdout: Annotated[Tensor,  # real, never trained on
+                             ExampleSource("holdout *event", 2 * AUDIT_NEIGHBOURS)] | None = None,
           labels: Annotated[Tensor, Samples("reference")] | None = None,  # classes of the reference
           features: Annotated[Callable, Function("n *event -> n features")] | None = None,
           level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false alarm

@@ -31,9 +31,9 @@ from torch import Tensor
 from modelab.core.checks import check_batch, check_int
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Count, Function, Real, Samples, Whole
-from modelab.data.readers import index_parts, pictures_to_floats, SampleFile
+from modelab.data.readers import index_parts
 from modelab.evaluation.copy_report import CopyFinding, CopyMatch, CopyReport
-from modelab.evaluation.copying import copying_z, flat_rows, nearest_k
+from modelab.evaluation.copying import copying_z, ExampleSource, flat_rows, nearest_k
 from modelab.evaluation.excess import excess_chance, excess_share, ShareInterval
 from modelab.evaluation.neighbours import MAX_BYTES
 
@@ -133,22 +133,7 @@ print(f"{'held out':13} {'':18}   median DCR {nearest_k(unseen, train)[0].median
 # $$r_k(x)=\frac{d_{(1)}(x)}{d_{(k)}(x)},\qquad d_{(1)}\le d_{(2)}\le\dots\ \text{the distances of}\ x\ \text{to the training examples.}$$
 # It is 0 for a copy, and towards 1 for a sample that has no special training example. With $k=2$ it is the *nearest neighbour ratio* (NNDR). We take $k=5$: then a training set that holds an example up to four times does not hide its copies.
 #
-# Examples may come as a tensor, an array, or a file that is larger than memory.
-
-# %%
-#| export
-@dataclass(frozen=True)
-class ExampleSource(Samples):
-    "Marks examples as a tensor, an array, or the rows of a file; bytes of pictures become [0, 1]."
-
-    def check(self, name: str, value: Any) -> Any:
-        "`value` as a tensor on the CPU, or the rows of a file of which the first were checked."
-        if isinstance(value, SampleFile):  # the others are checked when they are read
-            check_batch(name, value[torch.arange(min(self.least, len(value)))], least=self.least)
-            return value
-        value = pictures_to_floats(value) if isinstance(value, Tensor) else value
-        return check_batch(name, value, least=self.least).detach().cpu()
-
+# Examples may come as a tensor, an array, or a file that is larger than memory: `ExampleSource` of [4.2](02_audit.ipynb) marks them.
 
 # %%
 ExampleSource("n *event").check("x", (255 * train[:3]).byte()).dtype

@@ -36,7 +36,7 @@ from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.clipped import expected_coverage
 from modelab.evaluation.compare_parts import (compared_features, html_table, shared_letters,
                                                text_table, thin_samples)
-from modelab.evaluation.copying import flat_rows, nearest_k
+from modelab.evaluation.copying import nearest_k, nearest_others
 from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
 from modelab.evaluation.precision_recall import frechet_distance
 
@@ -49,7 +49,7 @@ from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
-import torch
+import torch  # the example of a docstring needs it
 from torch import Tensor
 
 from modelab.core.checks import check_int
@@ -71,7 +71,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_int
 from modelab.core.signatures import checked, Count, Labels, Real
 
 # %%
@@ -79,15 +78,13 @@ from modelab.core.signatures import checked, Count, Labels, Real
 "What `compare` reads its samples with, and the tables that it shows."
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from html import escape
 
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_batch
-from modelab.evaluation.copying import flat_rows
+from modelab.evaluation.missing import feature_space
 
 # %%
 #| export evaluation.compare_command
@@ -314,10 +311,7 @@ def _squares(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
 #| export
 def _nearest_others(x: Tensor, depth: int) -> tuple[np.ndarray, np.ndarray]:
     "Squared distances and indices of the nearest other rows of each row, nearest first."
-    index = nearest_k(x, x, min(depth + 1, len(x)))[1]
-    itself = index == torch.arange(len(x))[:, None]
-    itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
-    index = index[~itself].view(len(x), -1)
+    index = nearest_others(x, depth)[1]
     return _squares(x, x, index), index.numpy()
 
 
@@ -836,33 +830,14 @@ def to_json(self: Comparison) -> dict[str, Any]:
 
 
 # %% [markdown]
-# Distances are taken between features: by a function of yours, or between the values. In more than 64 dimensions the values are cut to 64 principal directions of the reference.
-
-# %%
-#| export evaluation.compare_parts
-def compared_space(features: Callable | None, reference: Tensor) -> tuple[str, Callable]:
-    "The name of a space, and a map of examples to its rows in float64."
-    if features is not None:
-        name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
-        return str(name), lambda x: flat_rows(check_batch("features", features(x)))
-    if math.prod(reference.shape[1:]) <= 64:
-        return "the values themselves", flat_rows
-    from sklearn.decomposition import PCA
-    rows = flat_rows(reference).numpy()
-    pca = PCA(min(64, len(rows) - 1), svd_solver="randomized", random_state=0).fit(rows)
-    return (f"{pca.n_components_} principal directions of the reference",
-            lambda x: torch.as_tensor(pca.transform(flat_rows(x).numpy())))
-
-
-# %% [markdown]
-# Features are checked: one row for each example, all of one width, and a reference that is not one example many times.
+# Distances are taken in the space of [4.3](03_missing.ipynb), `feature_space`. Features are checked: one row for each example, all of one width, and a reference that is not one example many times.
 
 # %%
 #| export evaluation.compare_parts
 def compared_features(given: dict[str, Tensor],
                       features: Callable | None) -> tuple[str, dict[str, Tensor]]:
     "The name of the space, and features of all sets, checked."
-    space, read = compared_space(features, given["reference"])
+    space, read = feature_space(features, given["reference"])
     with torch.no_grad():
         found = {name: read(x.cpu()) for name, x in given.items()}
     width = found["reference"].shape[1]

@@ -163,7 +163,6 @@ from modelab.data.tables import read_table
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import os
 import re
@@ -186,7 +185,7 @@ from modelab.data.image_files import (check_size, fit_picture, folder_members, M
 from modelab.data.labels import labels_beside
 from modelab.data.picture_arrays import as_pictures
 from modelab.data.rows import readable, FoundRows
-from modelab.data.tables import read_table, table_file
+from modelab.data.tables import table_file
 
 # %%
 #| export data.matching
@@ -221,7 +220,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
