@@ -32,10 +32,10 @@ lab: $(STAMP)
 	$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" $$(test "$$(id -u)" != 0 || echo --allow-root) $(ARGS) nbs/index.ipynb
 
 test: $(STAMP)
-	env -u MODELAB_FAST $(PYTEST)
+	env -u MODELAB_FAST -u MODELAB_RECORD $(PYTEST)
 
 quick: $(STAMP)
-	MODELAB_FAST=1 $(PYTEST)
+	env -u MODELAB_RECORD MODELAB_FAST=1 $(PYTEST)
 
 chapter: $(STAMP)
 	@$(BIN)/python data_scripts/new_chapter.py "$(NAME)"

@@ -8,7 +8,8 @@
 Before a run the notebook and its text twin are brought in step: the newer one wins, as in `jupytext --sync`.
 A stored notebook has execution counts 1..n, no widget state, and in its metadata the digest of the code that ran and
 the processor seconds that it took, which a busy machine does not change: from these the tests know that every cell really ran, and LEDGER.md gets its minutes. The
-kernel has MODELAB_THREADS threads (default 2). A cell may take 300 s; longer work belongs in benchmarks/.
+kernel has MODELAB_THREADS threads (default 2). A cell may take 300 s, or an hour with MODELAB_RECORD=1,
+which runs the recorded experiments of a chapter (`@experiment`, chapter 0.2) whole and stores them in benchmarks/chapters/.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
-CELL_SECONDS = 300
+RECORDING = os.environ.get("MODELAB_RECORD", "") not in ("", "0")
+CELL_SECONDS = 3600 if RECORDING else 300
 THREADS = int(os.environ.get("MODELAB_THREADS", "2"))  # of each kernel
 WIDGET = "application/vnd.jupyter.widget-view+json"
 EVAL_FALSE = re.compile(r"^#\|\s*eval:\s*false\b", re.M)

@@ -5,15 +5,21 @@
 # %% ../../nbs/0_start/02_evidence.ipynb #64fa8301
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..core.checks import check_int
+from ..core.files import atomic_write
 
 # %% auto #0
-__all__ = ['Claim', 'claim', 'recorded', 'fast_mode', 'steps']
+__all__ = ['Claim', 'claim', 'recorded', 'fast_mode', 'steps', 'Experiment', 'experiment']
 
 # %% ../../nbs/0_start/02_evidence.ipynb #8d4dc10f
 @dataclass(frozen=True)
@@ -75,3 +81,87 @@ def steps(n: int,  # steps of the full walk
           ) -> int:
     "`n`, or at most `fast` on a short walk."
     return min(check_int("n", n), check_int("fast", fast)) if fast_mode() else check_int("n", n)
+
+# %% ../../nbs/0_start/02_evidence.ipynb #3ed247a1
+class Experiment:
+    "A function of its number of steps, with its recorded result; `run` is the function itself."
+    def __init__(self, run: Callable, file: Path, early: int, tolerance: float):
+        (first,) = [p for p in inspect.signature(run).parameters.values()]
+        self.run, self.file, self.tolerance = run, file, tolerance
+        self.whole = check_int(first.name, first.default)
+        self.early = check_int("early", early, 1, self.whole - 1)
+        functools.update_wrapper(self, run)
+
+    def __repr__(self) -> str:
+        return f"{self.__name__}: {self.whole:,} steps, recorded in {self.file.name}"
+
+    def __call__(self) -> Any:
+        "The recorded result, after a replay of the first steps."
+        if fast_mode():
+            return _plain(self.run(self.early))
+        if os.environ.get("MODELAB_RECORD", "") not in ("", "0"):
+            self.record()
+        if self.__name__ not in (kept := _read_record(self.file)):
+            raise LookupError(f"{self!r}, but it is not: run the chapter with MODELAB_RECORD=1")
+        row = kept[self.__name__]
+        if (row["steps"], row["early"]) != (self.whole, self.early):
+            raise ValueError(f"{self.__name__}: {self.whole} steps, {self.early} of them early, "
+                             f"but the record has {row['steps']} and {row['early']}: record it again")
+        if changed := _differences(_plain(self.run(self.early)), row["replay"], self.tolerance):
+            raise AssertionError(f"{self.__name__} does not replay: after {self.early} steps "
+                                 f"{'; '.join(changed[:3])}")
+        return row["result"]
+
+    def record(self) -> None:
+        "Run the first steps and the whole, and store both."
+        row = {"steps": self.whole, "early": self.early, "replay": _plain(self.run(self.early))}
+        began = time.process_time()
+        row["result"] = _plain(self.run(self.whole))
+        row["processor seconds"] = round(time.process_time() - began, 1)
+        kept = _read_record(self.file) | {self.__name__: row}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(kept[name])}" for name in sorted(kept))
+        atomic_write(self.file, f"{{\n{lines}\n}}\n".encode())
+
+# %% ../../nbs/0_start/02_evidence.ipynb #66ee0255
+def _plain(value: Any) -> Any:
+    "Tensors, tuples and numbers as JSON has them, with six digits."
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    return float(f"{float(value):.6g}")
+
+# %% ../../nbs/0_start/02_evidence.ipynb #f784e178
+def _differences(now: Any, then: Any, tolerance: float, place: str = "") -> list[str]:
+    "The places where two results differ by more than `tolerance`, absolutely and relatively."
+    if isinstance(now, dict) and isinstance(then, dict) and now.keys() == then.keys():
+        pairs = [(now[key], then[key], f"{place}[{key!r}]") for key in now]
+    elif isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        pairs = [(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(now, then))]
+    else:
+        close = now == then
+        if isinstance(now, (int, float)) and isinstance(then, (int, float)):
+            near = abs(now - then) <= tolerance * (1 + abs(then))
+            close = close or near or (now != now and then != then)
+        return [] if close else [f"{place or 'the result'}: {now} now, {then} recorded"]
+    return [line for a, b, at in pairs for line in _differences(a, b, tolerance, at)]
+
+# %% ../../nbs/0_start/02_evidence.ipynb #4dcd1add
+def _read_record(file: Path) -> dict:
+    "What is recorded for a chapter; empty if nothing is."
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+# %% ../../nbs/0_start/02_evidence.ipynb #075393fc
+def experiment(chapter: str,  # the chapter's file, as in "03_pairwise"
+               *, early: int = 20,  # steps of the replay
+               tolerance: float = .02,  # by which a replayed number may be off
+               ) -> Callable[[Callable], Experiment]:
+    "Record a long experiment in `benchmarks/chapters/<chapter>.json`; calls replay its start."
+    file = Path(__file__).resolve().parents[2] / "benchmarks" / "chapters" / f"{chapter}.json"
+    return lambda run: Experiment(run, file, early, tolerance)
