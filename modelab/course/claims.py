@@ -105,8 +105,8 @@ class Experiment:
             raise LookupError(f"{self!r}, but it is not: run the chapter with MODELAB_RECORD=1")
         row = kept[self.__name__]
         if (row["steps"], row["early"]) != (self.whole, self.early):
-            raise ValueError(f"{self.__name__}: {self.whole} steps, {self.early} of them early, "
-                             f"but the record has {row['steps']} and {row['early']}: record it again")
+            raise ValueError(f"{self.__name__}: {self.whole} steps, {self.early} early, but "
+                             f"the record has {row['steps']} and {row['early']}: record it again")
         if changed := _differences(_plain(self.run(self.early)), row["replay"], self.tolerance):
             raise AssertionError(f"{self.__name__} does not replay: after {self.early} steps "
                                  f"{'; '.join(changed[:3])}")
