@@ -9,7 +9,7 @@
 # | **You will be able to** | train an encoder against a prior, measure how uniform its codes are beside what is possible at all, and tell "fills the latent" from "keeps the modes apart" |
 # | **Paper** | Sharma and Namboodiri, *No modes left behind*, 2018, introduction; Makhzani et al., *Adversarial autoencoders*, 2015; Donahue, Krähenbühl, Darrell, *Adversarial feature learning*, 2017 |
 # | **Needs** | [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |
-# | **Time** | about a minute of computing |
+# | **Time** | about twenty seconds of computing |
 
 # %%
 #| default_exp methods.encoder
@@ -44,7 +44,7 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, MISSING, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.notebooks import patch
-from modelab.course.claims import claim, fast_mode, recorded, steps
+from modelab.course.claims import claim, experiment, fast_mode, recorded, steps
 from modelab.course.exercises import exercise
 from modelab.data.mixtures import line, ring
 from modelab.methods.minimax import Minimax
@@ -58,13 +58,20 @@ from modelab.training.run import Run
 # Five modes on a line, one number as latent. The generator of chapter [1.1](../1_game/01_minimax.ipynb) plays on them, eight seeds.
 #
 # **Predict:** how many of the eight show all five modes?
+#
+# (The eight were trained once and recorded; the cell replays their first 20 steps, see chapter [0.2](../0_start/02_evidence.ipynb).)
 
 # %%
 data = line(5, spacing=1., std=.02)
-forward = Run(Minimax(networks=Networks(latent=1, width=32)), data, batch=256,
-              device="cpu").step(steps(1000))
-lit = [int(c.captured) for c in forward.coverage()]
-lit
+
+@experiment("01_encoder", early=20)
+def minimax_on_line(total=1000):
+    game = Minimax(networks=Networks(latent=1, width=32))
+    run = Run(game, data, batch=256, device="cpu").step(total)
+    captured = [int(c.captured) for c in run.coverage()]
+    return {"captured": captured, "mean": run.sample(500).mean((1, 2))}
+
+minimax_on_line()["captured"]
 
 # %% [markdown]
 # Hardly any. The data have five separate modes, $G$ is one continuous curve, and no slope of $D$ leads to a mode without samples. Was this $G$ tuned? Recorded, eight seeds each:
@@ -403,18 +410,21 @@ claim("An encoder misses regions of the latent at first and captures them all la
 # No region is missed. Is the prior *filled*?
 
 # %%
-def summary(seen: dict, prior: str) -> str:
-    "Both statistics and their null, over the seeds."
-    code, z = seen["code"], seen["z"]
-    return (
-        f"per axis {interval(ks_statistic(code, prior).mean(-1)):.3f}, null "
-        f"{ks_statistic(z, prior).mean():.3f};   "
-        f"jointly {interval(joint_ks_statistic(code, prior)):.3f}, null "
-        f"{joint_ks_statistic(z, prior).mean():.3f}"
-    )
+def ks_gaps(seen: dict, prior: str) -> dict:
+    "Both statistics of the codes, seed by seed, and of draws of the prior."
+    both = {"per axis": lambda codes: ks_statistic(codes, prior).mean(-1),
+            "jointly": lambda codes: joint_ks_statistic(codes, prior)}
+    return {name: {"codes": of(seen["code"]).tolist(), "null": of(seen["z"]).mean().item()}
+            for name, of in both.items()}
 
 # %%
-print(summary(seen[1000], "uniform"))
+def in_words(found: dict) -> str:
+    "Both statistics over the seeds, and their null."
+    return ";   ".join(f"{name} {interval(row['codes']):.3f}, null {row['null']:.3f}"
+                       for name, row in found.items())
+
+# %%
+print(in_words(ks_gaps(seen[1000], "uniform")))
 
 # %% [markdown]
 # Three times the null and more. It cannot be avoided: the modes are nearly points, a deterministic $E$ sends a point to a point, and five points are not an interval. At an atom of weight $w$ the codes' law jumps by $w$ while the prior's climbs steadily, so on one side of the jump or the other there is a gap of at least $w/2$:
@@ -446,9 +456,14 @@ for row in record.get("width", []):
 # Let $E$ draw a number $\varepsilon$ for each example: $z=E(x,\varepsilon)$. A mode can now be a stripe.
 
 # %%
-stochastic = Encoder(prior="uniform", stochastic=True, networks=small, optimiser=quick)
-noisy = look(Run(stochastic, data, batch=256, device="cpu").step(steps(1000)))
-print(summary(noisy, "uniform"))
+@experiment("01_encoder", early=20)
+def codes_with_noise(total=1000):
+    game = Encoder(prior="uniform", stochastic=True, networks=small, optimiser=quick)
+    return look(Run(game, data, batch=256, device="cpu").step(total))["code"]
+
+# the same points and the same draws of the prior as above: they depend on the seed alone
+noisy = seen[1000] | {"code": torch.tensor(codes_with_noise())}
+print(in_words(ks_gaps(noisy, "uniform")))
 
 # %%
 filled = interval(ks_statistic(noisy["code"])[:, 0])
@@ -543,23 +558,38 @@ claim("A deterministic encoder of near-points keeps all five modes apart",
 # Eight modes on a ring, two latents, a normal prior. Colours and digits are modes.
 
 # %%
-plane, flat = {}, Networks(latent=2, width=32)
-for name, noise in (("deterministic", False), ("with noise", True)):
-    game = Encoder(stochastic=noise, networks=flat, optimiser=quick)
-    plane[name] = look(Run(game, circle, batch=256, device="cpu").step(steps(1000)))
-for name, s in plane.items():
-    print(
-        f"{name:14} {summary(s, 'normal')};   kept "
-        f"{separated_modes(s['code'], s['mode'], 8).tolist()}"
-    )
+def in_plane(stochastic: bool, total: int) -> dict:
+    "Both measures of eight encoders of the ring, and some codes of the first."
+    game = Encoder(stochastic=stochastic, networks=Networks(latent=2, width=32), optimiser=quick)
+    found = look(Run(game, circle, batch=256, device="cpu").step(total))
+    some = {name: found[name][0, :320] for name in ("mode", "code", "z")}
+    return {"gaps": ks_gaps(found, "normal"),
+            "kept": separated_modes(found["code"], found["mode"], 8),
+            "mode": some["mode"], "code": some["code"].round(decimals=2),
+            "z": some["z"].round(decimals=2)}
+
+# %%
+@experiment("01_encoder", early=20)
+def plane_deterministic(total=1000):
+    return in_plane(False, total)
+
+# %%
+@experiment("01_encoder", early=20)
+def plane_with_noise(total=1000):
+    return in_plane(True, total)
+
+# %%
+plane = {"deterministic": plane_deterministic(), "with noise": plane_with_noise()}
+for name, found in plane.items():
+    print(f"{name:14} {in_words(found['gaps'])};   kept {found['kept']}")
 
 # %%
 figure, panels = axes(1, 3, size=(2.6, 2.7), sharex=True, sharey=True)
 shades = [REAL, FAKE, ACCENT, MISSING]
-panels[0].plot(*plane["deterministic"]["z"][0].T, ".", c=MISSING, ms=2)
-for ax, (name, s) in zip(panels[1:], plane.items()):
+panels[0].plot(*zip(*plane["deterministic"]["z"]), ".", c=MISSING, ms=2)
+for ax, found in zip(panels[1:], plane.values()):
     for k in range(8):
-        code = s["code"][0][s["mode"][0] == k]
+        code = torch.tensor(found["code"])[torch.tensor(found["mode"]) == k]
         ax.plot(*code[:40].T, ls="", marker=f"${k}$", c=shades[k % 4], ms=5)
 for ax, title in zip(panels, ("draws of the prior", "codes, deterministic", "codes, with noise")):
     ax.set(title=title, xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), xlabel="z₁", aspect="equal")

@@ -9,7 +9,7 @@
 # | **You will be able to** | build a BiGAN, read its joint plane, measure whether its two maps are inverse to one another, and recognise the two mistakes that prevent it |
 # | **Paper** | Donahue, Krähenbühl, Darrell, *Adversarial feature learning*, 2017; Dumoulin et al., *Adversarially learned inference*, 2017 |
 # | **Needs** | [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [2.1](01_encoder.ipynb) |
-# | **Time** | about a minute of computing |
+# | **Time** | about three quarters of a minute of computing |
 
 # %%
 #| default_exp methods.bigan
@@ -34,12 +34,13 @@ from modelab.networks.layers import make_player
 from modelab.networks.players import Player
 
 # %%
+import copy
 import math
 
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, image_grid, Picture, REAL
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, steps
+from modelab.course.claims import claim, experiment, steps
 from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits
@@ -61,7 +62,10 @@ from modelab.training.run import Run
 # %%
 data = line(5, spacing=1., std=.02)
 bigan = BiGAN(prior="uniform", networks=Networks(latent=1, width=64))
-run = Run(bigan, data, batch=128, device="cpu").step(steps(1500))
+run, moments = Run(bigan, data, batch=128, device="cpu"), {}
+for at in (0, 50, 100, 200, 400, 700, 1000, 1500):
+    run.step(steps(at, fast=at // 40) - run.steps if at else 0)
+    moments[at] = copy.deepcopy(run)  # for the film at the end of the chapter
 shown = [int(c.captured) for c in run.coverage()]
 shown
 
@@ -281,16 +285,23 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> list[float]:
 
 # %%
 def round_trips(seen) -> dict:
-    "Both ways, over the seeds."
-    return {"x → z → x": interval(apart(seen["x"], seen["x_hat"])),
-            "z → x → z": interval(apart(seen["z"], seen["z_hat"]))}
+    "Both ways, seed by seed."
+    return {"x → z → x": apart(seen["x"], seen["x_hat"]),
+            "z → x → z": apart(seen["z"], seen["z_hat"])}
 
 # %%
-round_trips(seen)
+{way: interval(values) for way, values in round_trips(seen).items()}
 
 # %% [markdown]
 # Far from one, and far from zero: whatever falls between two spots is mapped to a mode that is not its own. The other thing to ask is whether the codes of real data follow the law of the latents: the exact Wasserstein distance of [1.4](../1_game/04_wasserstein.ipynb), by sorting.
-#
+
+# %%
+def measured(seen) -> dict:
+    "The round trips, and how far the codes are from the prior, seed by seed."
+    far = [wasserstein_distance(code, z)[0] for code, z in zip(seen["code"], seen["z"])]
+    return round_trips(seen) | {"codes from prior": far}
+
+# %% [markdown]
 # Two mistakes are found in published code again and again. Neither stops the training or raises an error. *The encoder is never trained*: its weights were forgotten when the optimiser was made. *Its sign is flipped*: $E$ helps $D$ instead of opposing it.
 #
 # **Predict:** which of the two numbers finds which mistake?
@@ -310,17 +321,29 @@ class Flipped(BiGAN):
         return F.softplus(-t.D(t.x, t.E(t.x))).mean(-1) + F.softplus(-t.D(t.G(t.z), t.z)).mean(-1)
 
 # %%
-uniform = dict(prior="uniform", networks=Networks(latent=1, width=64))
-wrong = {name: Run(game(**uniform), data, batch=128, device="cpu").step(steps(1500))
-         for name, game in {"encoder forgotten": Forgotten, "sign flipped": Flipped}.items()}
+def fooled(game, total: int) -> dict:
+    "Round trips and the law of the codes of eight seeds of a game."
+    game = game(prior="uniform", networks=Networks(latent=1, width=64))
+    return measured(look(Run(game, data, batch=128, device="cpu").step(total)))
+
+# %% [markdown]
+# The two were trained once and recorded. Each cell replays the first 20 steps (chapter [0.2](../0_start/02_evidence.ipynb)).
 
 # %%
-looks = {"right": seen} | {name: look(r) for name, r in wrong.items()}
-trips = {name: round_trips(s)["z → x → z"] for name, s in looks.items()}
-laws = {
-    name: interval([wasserstein_distance(c, z)[0] for c, z in zip(s["code"], s["z"])])
-    for name, s in looks.items()
-}
+@experiment("02_bigan", early=20)
+def encoder_forgotten(total=1500):
+    return fooled(Forgotten, total)
+
+# %%
+@experiment("02_bigan", early=20)
+def sign_flipped(total=1500):
+    return fooled(Flipped, total)
+
+# %%
+looks = {"right": measured(seen), "encoder forgotten": encoder_forgotten(),
+         "sign flipped": sign_flipped()}
+trips = {name: interval(found["z → x → z"]) for name, found in looks.items()}
+laws = {name: interval(found["codes from prior"]) for name, found in looks.items()}
 for name in looks:
     print(f"{name:18} z → x → z {trips[name]}   codes from prior {laws[name]}")
 
@@ -344,33 +367,43 @@ claim("Trained, the encoder brings the data closer to the prior than a random on
 # Sixteen numbers for a scan, eight seeds. Above the scans, below what comes back from their codes: not a copy, but the same digit half of the time, where chance would have it a tenth of the time.
 
 # %%
-scans = BiGAN(form="linear", networks=Networks(latent=16))
-scans = Run(scans, digits(), runs=8, batch=64, device="cpu").step(steps(1500))
-back = look(scans, 200)
-{**round_trips(back), "same digit": interval([(scans.modes.assign(a)[0] == m).float().mean().item()
-                                              for a, m in zip(back["x_hat"], back["mode"])])}
+@torch.no_grad()
+def between(run, code, n: int = 12) -> torch.Tensor:
+    "Pictures along the straight line between two codes (2, latent) of the first run."
+    a, b = code[:, None].expand(2, run.runs, -1)
+    path = torch.stack([torch.lerp(a, b, t) for t in torch.linspace(0, 1, n)], 1)
+    return run.players.nets["G"](path)[0]
 
 # %%
-both = torch.cat([back["x"][0, :16], back["x_hat"][0, :16]])
+scans = digits()
+
+@experiment("02_bigan", early=20)
+def trained_on_scans(total=1500):
+    game = BiGAN(form="linear", networks=Networks(latent=16))
+    run = Run(game, scans, runs=8, batch=64, device="cpu").step(total)
+    back = look(run, 200)
+    same = [(scans.assign(a)[0] == m).float().mean() for a, m in zip(back["x_hat"], back["mode"])]
+    ends = [(back["mode"][0] == k).nonzero()[0].item() for k in (0, 7)]
+    pictures = {"pairs": torch.cat([back["x"][0, :16], back["x_hat"][0, :16]]),
+                "path": between(run, back["code"][0, ends])}
+    return round_trips(back) | {"same digit": same} | {
+        name: shown.round(decimals=2) for name, shown in pictures.items()}
+
+on_scans = trained_on_scans()
+{name: interval(on_scans[name]) for name in ("x → z → x", "z → x → z", "same digit")}
+
+# %%
 figure, ax = axes(size=(6, 1))
-image_grid(ax, scans.modes.picture(both), 16, "scans, and what comes back from their codes")
+image_grid(ax, scans.picture(torch.tensor(on_scans["pairs"])), 16,
+           "scans, and what comes back from their codes")
 Picture(
     figure,
     "Sixteen scans above; below each the generator's picture of its code, often the same digit "
     "in another hand")
 
 # %%
-@torch.no_grad()
-def between_digits(run, i: int, j: int, n: int = 12) -> torch.Tensor:
-    "Pictures along the straight line between the codes of two scans, of the first run."
-    a, b = back["code"][:, i], back["code"][:, j]
-    path = torch.stack([torch.lerp(a, b, t) for t in torch.linspace(0, 1, n)], 1)
-    return run.players.nets["G"](path)[0]
-
-# %%
-first, second = ((back["mode"][0] == k).nonzero()[0].item() for k in (0, 7))
 figure, ax = axes(size=(6, .7))
-image_grid(ax, scans.modes.picture(between_digits(scans, first, second)), 12,
+image_grid(ax, scans.picture(torch.tensor(on_scans["path"])), 12,
            "from the code of a 0 to the code of a 7")
 Picture(figure,
         "A walk between two codes: a zero opens and becomes a seven, through shapes in between")
@@ -380,21 +413,19 @@ Picture(figure,
 # The line of five again, from the first step on. Watch the spots rise and fall until they share the height, and the curve approach them. A spot that the curve avoids is a missing mode: found early, and lost again.
 
 # %%
-def frames(rules, r: int):
+def frames(r: int):
     "The joint plane of one seed, at eight moments."
-    walk, drawn = Run(rules, data, batch=128, device="cpu"), []
-    for at in (0, 50, 100, 200, 400, 700, 1000, 1500):
-        walk.step(steps(at, fast=at // 40) - walk.steps if at else 0)
+    drawn = []
+    for at, then in moments.items():
         figure, ax = axes(size=(3.6, 2.8))
-        plane(ax, walk, r)
-        captured = int(walk.coverage()[r].captured)
+        plane(ax, then, r)
+        captured = int(then.coverage()[r].captured)
         ax.set_title(f"step {at}: {captured} of 5")
         drawn.append(Picture(figure, f"Joint plane at step {at}: {captured} of 5 modes"))
     return drawn
 
 # %%
-film = Film(frames(bigan, order[0]),
-            [f"step {n}" for n in (0, 50, 100, 200, 400, 700, 1000, 1500)])
+film = Film(frames(order[0]), [f"step {at}" for at in moments])
 film
 
 # %%

@@ -9,7 +9,7 @@
 # | **You will be able to** | write the pair-wise gradient penalty, check its sign, axes and scale, add it to any BiGAN, and say where it helps and where it does not |
 # | **Paper** | Sharma and Namboodiri, *No modes left behind: capturing the data distribution effectively using GANs*, 2018 |
 # | **Needs** | [1.4](../1_game/04_wasserstein.ipynb), [2.2](02_bigan.ipynb) |
-# | **Time** | about a minute and a half of computing |
+# | **Time** | about three quarters of a minute of computing |
 
 # %%
 #| default_exp methods.pairwise
@@ -37,6 +37,7 @@ from modelab.training.optimiser import Schedule, as_schedule
 
 # %%
 import base64
+import copy
 import zlib
 from types import SimpleNamespace
 
@@ -47,12 +48,11 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import (ACCENT, axes, FAKE, Film, image_grid, MISSING, Picture, REAL,
                                    scatter)
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, recorded, steps
+from modelab.course.claims import claim, experiment, fast_mode, recorded, steps
 from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.data.mixtures import line, mixture, ring
-from modelab.evaluation.coverage import coverage_table
 from modelab.lab.panel import Lab
 from modelab.methods.pairwise import alignment, pairwise_gradient_penalty, PairwiseBiGAN
 from modelab.networks.layers import mlp
@@ -68,13 +68,12 @@ from modelab.training.run import Run
 # **Predict:** of eight seeds, how many show all eight modes at the end?
 
 # %%
-data, total = ring(8, radius=4, std=.04), steps(5000)
-rates = Optimiser({"G": 2e-3, "E": 2e-3, "D": 4e-3}, (0., .99), Schedule("cosine", total))
+data = ring(8, radius=4, std=.04)
+rates = Optimiser({"G": 2e-3, "E": 2e-3, "D": 4e-3}, (0., .99), Schedule("cosine", 5000))
 regime = dict(stochastic=True, networks=Networks(latent=1, depth=3, width=64), optimiser=rates)
-plain = Run(PairwiseBiGAN(weight=0., **regime), data, batch=64, device="cpu")
 
 # %% [markdown]
-# Before it trains to the end, look at something that the game does not use. Each real $x$ has a code $z=E(x)$, and the generator turns the code into $\hat x=G(z)$. So each real point comes with a partner.
+# On the way to the end we look at something that the game does not use. Each real $x$ has a code $z=E(x)$, and the generator turns the code into $\hat x=G(z)$. So each real point comes with a partner.
 
 # %%
 def pairs(run, n: int = 500):
@@ -89,30 +88,70 @@ def pairs(run, n: int = 500):
 # %%
 STOPS = (100, 400, 800, 1500)
 
-def walked(run) -> list:
+def walked(run, total: int) -> list:
     "Pairs on the way, and the slope of D at each partner, (x, z, x̂, slope) at each stop."
     seen = []
     for stop in STOPS:
-        x, z, x_hat = pairs(run.step(steps(stop, fast=stop // 75) - run.steps))
+        x, z, x_hat = pairs(run.step(min(stop, total) - run.steps))
         _, slope = input_gradient(lambda p: run.players.nets["D"](p, z), x_hat, lead=2)
         seen.append((x, z, x_hat, slope.detach()))
     return seen
 
+# %% [markdown]
+# Two more measures are used further down: how many samples lie far from every mode, and how steep $G$ is.
+
 # %%
-plain_way = walked(plain)
-plain_D = alignment(plain.players.nets["D"], *plain_way[-1][:3])
-plain.step(total - plain.steps)
-coverage_table(plain.coverage())
+def beyond(run, times: float) -> list[float]:
+    "Share of samples farther from every mode than so many standard deviations, run by run."
+    away = torch.cdist(run.sample(2500), data.centers.expand(run.runs, -1, -1)).amin(-1)
+    return (away > times * .04).float().mean(1).tolist()
+
+# %%
+def steepest(run) -> list[float]:
+    "The largest slope of each generator over the bulk of the latents."
+    z = torch.linspace(-2.5, 2.5, 4001)[None, :, None].expand(run.runs, -1, -1)
+    with torch.no_grad():
+        return ((run.players.nets["G"](z).diff(dim=1)).norm(dim=-1).amax(1) / (5 / 4000)).tolist()
+
+# %%
+SCORES = "captured", "high_quality", "tv"
+FILMED = 4  # the seed whose slopes are kept
+
+def trained(weight: float, total: int) -> dict:
+    "Train eight seeds; returns what this chapter shows of them."
+    run = Run(PairwiseBiGAN(weight=weight, **regime), data, batch=64, device="cpu")
+    way = walked(run, total)
+    slopes = alignment(run.players.nets["D"], *way[-1][:3])
+    far, found = slopes.distance > 1, run.step(total - run.steps).coverage()
+    return {name: [getattr(c, name) for c in found] for name in SCORES} | {
+        "far": far.float().mean(1),
+        "cosine": [slopes.cosine[r][far[r]].nanmean() for r in range(8)],
+        "beyond": {f"{times}σ": beyond(run, times) for times in (3, 10)},
+        "steepest": steepest(run), "samples": run.sample(200).round(decimals=2),
+        "slopes": [[part[FILMED, :60].round(decimals=2) for part in (x, x_hat, slope)]
+                   for x, _, x_hat, slope in way]}
+
+# %% [markdown]
+# The eight seeds below were trained once for 5,000 steps and recorded. The cell replays their first 20 steps (chapter [0.2](../0_start/02_evidence.ipynb)).
+
+# %%
+@experiment("03_pairwise", early=20)
+def plain_bigan(total=5000):
+    "BiGAN on the ring."
+    return trained(0., total)
+
+plain = plain_bigan()
+{name: interval(plain[name]) for name in SCORES}
 
 # %%
 figure, panels = axes(2, 4, size=(1.9, 1.9), sharex=True, sharey=True)
-x = plain.sample(400)
+x = torch.tensor(plain["samples"])
 for r, ax in enumerate(panels.flat):
     scatter(ax, data.centers, x[r], limit=5.5, size=4)
     ax.set(title=f"seed {r}", xlabel="", ylabel="")
 Picture(
     figure,
-    f"Eight BiGANs on a ring; modes shown: {[int(c.captured) for c in plain.coverage()]}; what "
+    f"Eight BiGANs on a ring; modes shown: {[int(n) for n in plain['captured']]}; what "
     "they show is sharp"
 )
 
@@ -121,13 +160,11 @@ Picture(
 # $\nabla_x D$. Does that slope point from the partner to the point?
 
 # %%
-far = plain_D.distance > 1
-toward = [plain_D.cosine[r][far[r]].nanmean().item() for r in range(8)]
-print(f"{far.float().mean():.0%} of the pairs are more than one unit long")
-interval(toward)
+print(f"{sum(plain['far']) / 8:.0%} of the pairs are more than one unit long")
+interval(plain["cosine"])
 
 # %% [markdown]
-# That is the mean cosine between the slope of $D$ and the way to go, seed by seed: 1 means straight to the point, 0 means no relation. The slope of $D$ does not say where $\hat x$ should go. But the pairs do.
+# That is the mean cosine between the slope of $D$ and the way to go, seed by seed: 1 means straight to the point, 0 means no relation. In some seeds the slope of $D$ says little about where $\hat x$ should go. The pairs say it exactly.
 
 # %% [markdown]
 # ## A direction for the slope of D
@@ -504,25 +541,25 @@ early = Schedule("cosine", 100, floor=0.)
 [round(PairwiseBiGAN(weight=2., weight_schedule=early).weight_at(s), 2) for s in (0, 50, 100, 200)]
 
 # %% [markdown]
-# Same seeds, same regime, $\lambda=1$, fading as the rates do. First to step 1,500, to look at the slopes.
+# Same seeds, same regime, $\lambda=1$, fading as the rates do. First the slopes at step 1,500.
 
 # %%
-guided = Run(PairwiseBiGAN(weight=1., **regime), data, batch=64, device="cpu")
-guided_way = walked(guided)
-guided_D = alignment(guided.players.nets["D"], *guided_way[-1][:3])
+@experiment("03_pairwise", early=20)
+def guided_bigan(total=5000):
+    "BiGAN with the penalty on the ring."
+    return trained(1., total)
 
-# %%
-far = guided_D.distance > 1
-shown = [guided_D.cosine[r][far[r]].nanmean().item() for r in range(8)]
-f"without the penalty {interval(toward):.2f}, with it {interval(shown):.2f}"
+guided = guided_bigan()
+toward, shown = interval(plain["cosine"]), interval(guided["cosine"])
+f"without the penalty {toward:.2f}, with it {shown:.2f}"
 
 # %% [markdown]
 # Here is the field itself. Lines join partners (crosses) to their real points; at each partner the blue arrow is the way to go, the orange one the slope of $D$. Drag the slider: from the first steps on, does the slope of $D$ point along the pairs?
 
 # %%
-def field(ax, glimpse, r: int, n: int = 60):
-    "Pairs of run r as lines; at the partner the direction asked for and the gradient of D."
-    x, _, x_hat, slope = (t[r, :n] for t in glimpse)
+def field(ax, kept):
+    "Pairs as lines; at the partner the direction asked for and the gradient of D."
+    x, x_hat, slope = map(torch.tensor, kept)
     ax.plot(*torch.stack([x, x_hat]).permute(2, 0, 1), c=MISSING, lw=.3)
     scatter(ax, x, x_hat, limit=5.5)
     for arrows, colour in ((x - x_hat, REAL), (slope, FAKE)):
@@ -531,10 +568,10 @@ def field(ax, glimpse, r: int, n: int = 60):
 
 # %%
 def fields(stop: int):
-    "Both games at a stop, on the seed on which BiGAN's pairs end farthest apart."
+    "Both games at a stop, on the seed on which BiGAN shows fewest modes."
     figure, panels = axes(1, 2, size=(3.4, 3.4), sharex=True, sharey=True)
-    for ax, way, title in zip(panels, (plain_way, guided_way), ("BiGAN", "with the penalty")):
-        field(ax, way[stop], (plain_D.distance > 1).float().mean(1).argmax().item())
+    for ax, game, title in zip(panels, (plain, guided), ("BiGAN", "with the penalty")):
+        field(ax, game["slopes"][stop])
         ax.set_title(title)
     return Picture(
         figure,
@@ -543,6 +580,7 @@ def fields(stop: int):
     )
 
 # %%
+assert plain["captured"][FILMED] == min(plain["captured"]) or fast_mode()
 compass = Film([fields(i) for i in range(len(STOPS))], [f"step {n}" for n in STOPS])
 compass
 
@@ -552,32 +590,31 @@ assert compass.widget.image.value == compass.frames[3].png
 compass.widget.slider.value = 0
 
 # %% [markdown]
-# Now the rest of the training.
+# And the end of the training:
 
 # %%
-guided.step(total - guided.steps)
-coverage_table(guided.coverage())
+{name: interval(guided[name]) for name in SCORES}
 
 # %%
 figure, panels = axes(2, 4, size=(1.9, 1.9), sharex=True, sharey=True)
-x = guided.sample(400)
+x = torch.tensor(guided["samples"])
 for r, ax in enumerate(panels.flat):
     scatter(ax, data.centers, x[r], limit=5.5, size=4)
     ax.set(title=f"seed {r}", xlabel="", ylabel="")
 Picture(
     figure,
-    f"With the penalty; modes shown: {[int(c.captured) for c in guided.coverage()]}; a thin "
+    f"With the penalty; modes shown: {[int(n) for n in guided['captured']]}; a thin "
     "scatter between them"
 )
 
 # %%
-without, within = ([c.captured for c in run.coverage()] for run in (plain, guided))
+without, within = plain["captured"], guided["captured"]
 claim("BiGAN misses modes of a ring that the pair-wise penalty covers on every seed",
       paper="Sharma & Namboodiri 2018", section="toy data", ours=interval(within),
       baseline=interval(without), holds=min(within) == 8 and interval(without).high < 8)
 
 # %%
-quality = [interval([c.high_quality for c in run.coverage()]) for run in (plain, guided)]
+quality = [interval(game["high_quality"]) for game in (plain, guided)]
 f"high quality: BiGAN {quality[0]:.3f}, with the penalty {quality[1]:.3f}"
 
 # %% [markdown]
@@ -585,13 +622,7 @@ f"high quality: BiGAN {quality[0]:.3f}, with the penalty {quality[1]:.3f}"
 # Not around the modes but between them, on the way from one to the next:
 
 # %%
-def beyond(run, times: float) -> list[float]:
-    "Share of samples farther from every mode than so many standard deviations, run by run."
-    away = torch.cdist(run.sample(2500), data.centers.expand(run.runs, -1, -1)).amin(-1)
-    return (away > times * .04).float().mean(1).tolist()
-
-# %%
-{f"beyond {times}σ": interval(beyond(guided, times)) for times in (3, 10)}
+{f"beyond {times}": interval(shares) for times, shares in guided["beyond"].items()}
 
 # %% [markdown]
 # $G$ is continuous, so between two modes it must cross a region without data, and every latent that it maps there gives a bad sample. It cannot avoid the gap; it can only cross it with a steep slope. How good can a map be whose slope is at most $L$? Let $k$ modes have equal
@@ -638,20 +669,14 @@ assert abs(1 - crossing - ceiling(40.)) < 2e-3
 # How steep are our generators? Of the points in a mode a share of .989 lies within $3\sigma$, which caps the rest. The record has the same game with a shallower and a wider generator.
 
 # %%
-def steepest(run) -> list[float]:
-    "The largest slope of each generator over the bulk of the latents."
-    z = torch.linspace(-2.5, 2.5, 4001)[None, :, None].expand(run.runs, -1, -1)
-    with torch.no_grad():
-        return ((run.players.nets["G"](z).diff(dim=1)).norm(dim=-1).amax(1) / (5 / 4000)).tolist()
-
-interval(steepest(guided))
+interval(guided["steepest"])
 
 # %%
 record, own = recorded("pairwise"), within_share(3, 2)
 figure, ax = axes(size=(4.4, 2.8))
 slopes = torch.logspace(1.2, 2.7, 60).tolist()
 ax.plot(slopes, [own * ceiling(L) for L in slopes], c=MISSING, label="ceiling, equal shares")
-ax.plot(steepest(guided), [c.high_quality for c in guided.coverage()], "o", c=REAL, ms=4,
+ax.plot(guided["steepest"], guided["high_quality"], "o", c=REAL, ms=4,
         label="G 3×64, above")
 for row, colour, mark in zip(record.get("sharp", [])[::-1], (ACCENT, FAKE), "sD"):
     ax.plot(row["steepest"]["by seed"], row["high_quality"]["by seed"], mark, c=colour, ms=4,
@@ -797,8 +822,7 @@ rows = {
     for part in ("weights", "beside")
     for row in record.get(part, [])
 }
-for key, run in (("BiGAN", plain), ("squared, λ 1", guided)):
-    rows[key] = {k: [getattr(c, k) for c in run.coverage()] for k in NAMES}
+rows |= {"BiGAN": plain, "squared, λ 1": guided}
 sweep = sorted((float(k.split()[-1]), row) for k, row in rows.items() if k.startswith("squared"))
 lines = {
     "BiGAN": "BiGAN", "slope 1, any direction": "slope one in any direction, λ 1",
@@ -952,7 +976,7 @@ for row in record.get("digits", []):
 
 # %%
 game = PairwiseBiGAN(networks=Networks(latent=16), optimiser=Optimiser(1e-3, betas=(0., .9)))
-scanned = Run(game, digits(), runs=2, batch=64, average=.99, device="cpu")
+scanned = Run(game, digits(), runs=1, batch=64, average=.99, device="cpu")
 scanned.step(steps(800, fast=20))
 nets = scanned.players.nets
 
@@ -966,7 +990,7 @@ ends = torch.stack([
 
 # %%
 with torch.no_grad():
-    codes = [nets["E"](e.expand(2, -1, -1, -1, -1)) for e in ends]
+    codes = [nets["E"](e[None]) for e in ends]
     walk = torch.stack([nets["G"](torch.lerp(*codes, t))[0] for t in torch.linspace(0, 1, 7)], 1)
 rows = torch.cat([ends[0][:, None], walk, ends[1][:, None]], 1)
 figure, ax = axes(size=(5, 2.4))
@@ -994,9 +1018,11 @@ def joint_game(weight: float):
                          optimiser=Optimiser(betas=(0., .99)))
 
 # %%
+on_four = Run(joint_game(0.), four, runs=4, batch=64, device="cpu").step(steps(600))
+
 def mode_added(weight: float, every: int = 100, frames: int = 6):
-    "Train on four modes, add the fifth, and yield the run at each frame."
-    run = Run(joint_game(0.), four, runs=4, batch=64, device="cpu").step(steps(600))
+    "Add the fifth mode to a copy of the run on four, and yield it at each frame."
+    run = copy.deepcopy(on_four)
     run.modes, run.game.weight = five, weight
     for frame in range(frames):
         yield run
