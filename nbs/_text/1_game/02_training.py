@@ -472,7 +472,7 @@ turn_words(LeastSquares()), LeastSquares().optimiser.rates("D")
 
 # %%
 run = Run(Minimax(networks=Networks(width=64)), ring(radius=2, std=.02), batch=128, device="cpu")
-run.step(steps(1500))
+run.step(steps(1200))
 run
 
 
@@ -502,7 +502,7 @@ coverage_table(run.coverage())
 # The same with the game from above:
 
 # %%
-mine = Run(LeastSquares(), ring(radius=2, std=.02), batch=128, device="cpu").step(steps(600))
+mine = Run(LeastSquares(), ring(radius=2, std=.02), batch=128, device="cpu").step(steps(300))
 coverage_table(mine.coverage())
 
 # %% [markdown]
@@ -605,7 +605,7 @@ message
 
 # %% [markdown]
 # ## Under your hands
-# The ring again, recorded every few steps. Press play and watch seed 0: the samples gather at modes, move along the ring, and settle.
+# The ring again, recorded every few steps. Press play and watch seed 0: the samples gather at modes and move along the ring.
 
 # %%
 def frame(run, seed: int = 0):
@@ -621,17 +621,17 @@ def frame(run, seed: int = 0):
 # %%
 film_run, frames = Run(Minimax(networks=Networks(width=64)), ring(radius=2, std=.02), runs=1,
                        batch=128, device="cpu"), []
-for _ in range(16):
+for _ in range(12):
     frames.append(frame(film_run))
-    film_run.step(steps(100, fast=5))
+    film_run.step(steps(60, fast=5))
 
 # %%
-film = Film(frames, [f"step {i * steps(100, fast=5)}" for i in range(len(frames))])
+film = Film(frames, [f"step {i * steps(60, fast=5)}" for i in range(len(frames))])
 film
 
 # %%
-film.widget.slider.value = 15
-assert film.widget.image.value == frames[15].png
+film.widget.slider.value = 11
+assert film.widget.image.value == frames[11].png
 film.widget.slider.value = 0
 
 
