@@ -9,7 +9,7 @@
 # | **You will be able to** | write data with tangents as a current, push a latent direction through a generator, compute a flat norm exactly, and train a generator whose first latent runs along the data |
 # | **Paper** | Möllenhoff and Cremers, *Flat metric minimization with applications in generative modeling*, ICML 2019 (FlatGAN) |
 # | **Needs** | [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |
-# | **Time** | about a minute of computing |
+# | **Time** | about half a minute of computing |
 
 # %%
 #| default_exp methods.currents
@@ -44,7 +44,7 @@ from modelab.training.optimiser import Optimiser
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, MISSING, Picture, REAL
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, steps
+from modelab.course.claims import claim, experiment, steps
 from modelab.core.registry import with_settings
 from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
@@ -55,23 +55,26 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## A latent that does nothing in particular
-# Forty points on a circle, a generator with five latents, each uniform on $[-\pi,\pi]$, the first of them an *angle*: $G$ sees its cosine and sine. A Wasserstein game in which the critic may not rise faster than one (`Currents` without directions, built further down; three turns of the critic for one of $G$ and a rate of 0.01, the best of seven settings for what it covers, on other seeds). Eight seeds.
+# Forty points on a circle, a generator with five latents, each uniform on $[-\pi,\pi]$, the first of them an *angle*: $G$ sees its cosine and sine. A Wasserstein game in which the critic may not rise faster than one (`Currents` without directions, built further down; three turns of the critic for one of $G$ and a rate of 0.01, the best of seven settings for what it covers, on other seeds). First one seed.
 
 # %%
 data = ring(40, std=.02)
 
 # %%
-def train(rules, modes=data, n: int = 600):
-    "Eight seeds; the rates fall over the second half, in ten stairs."
-    rules = with_settings(rules, schedule=Schedule("linear", steps(n), stairs=10))
-    return Run(rules, modes, batch=64, average=.99, device="cpu").step(steps(n))
+def train(rules, n: int = 600, stop: int | None = None, runs: int = 8):
+    "Train to `stop`; the rates fall over the second half of n steps, in ten stairs."
+    rules = with_settings(rules, schedule=Schedule("linear", n, stairs=10))
+    return Run(rules, data, runs=runs, batch=64, average=.99, device="cpu").step(stop or steps(n))
 
 
 # %%
 from modelab.methods.currents import Currents
 
 # %%
-blind = train(Currents(along="", n_critic=3, optimiser=Optimiser(1e-2)))
+no_directions = Currents(along="", n_critic=3, optimiser=Optimiser(1e-2))
+
+# %%
+blind = train(no_directions, runs=1)
 coverage_table(blind.coverage())
 
 # %% [markdown]
@@ -82,7 +85,7 @@ coverage_table(blind.coverage())
 # %%
 @torch.no_grad()
 def orbits(run, n: int = 20, stops: int = 100):
-    "Where samples go while their first latent goes round, (8, n, stops, 2)."
+    "Where samples go while their first latent goes round, (runs, n, stops, 2)."
     z = run.noise(n, run.generators("orbits"))[:, :, None].repeat(1, 1, stops, 1)
     z[..., 0] = torch.linspace(-math.pi, math.pi, stops)
     return run.players.averaged(z.flatten(1, 2)).unflatten(1, (n, stops))
@@ -104,7 +107,7 @@ Picture(figure, "Five orbits of the first latent: little loops and wiggles here 
         "circle, none goes round it")
 
 # %% [markdown]
-# Wiggles. Two numbers say it without a picture. The **winding**: how often an orbit goes round the centre. And the **lock**: if the sample's angle followed the latent up to a constant, all differences of the two angles would be one; their mean as unit vectors has length 1 then, and 0 if they know nothing of each other.
+# They stay in place. Two numbers say it without a picture. The **winding**: how often an orbit goes round the centre. And the **lock**: if the sample's angle followed the latent up to a constant, all differences of the two angles would be one; their mean as unit vectors has length 1 then, and 0 if they know nothing of each other.
 
 # %%
 def windings(run):
@@ -114,27 +117,39 @@ def windings(run):
 
 
 # %%
-def wound(run):
-    return interval(windings(run).mean(1).tolist())
-
-
-# %%
 def locked(run, sense: int = 1):
     "How closely the sample's angle follows the latent, seed by seed; `sense` -1: backwards."
     z = run.noise(2000, run.generators("locked"))
     with torch.no_grad():
         x = run.players.averaged(z)
     gap = torch.atan2(x[..., 1], x[..., 0]) - sense * z[..., 0]
-    return interval(torch.hypot(gap.cos().mean(1), gap.sin().mean(1)).tolist())
+    return torch.hypot(gap.cos().mean(1), gap.sin().mean(1))
+
+
+# %%
+def measured(run) -> dict:
+    "What this chapter compares, seed by seed."
+    return {"winding": windings(run).mean(1), "lock": locked(run), "backwards": locked(run, -1),
+            "good": [c.high_quality for c in run.coverage()]}
+
+# %% [markdown]
+# Now eight seeds. They were trained once and recorded; the cell replays their first steps (chapter [0.2](../0_start/02_evidence.ipynb)). So do all cells below that call an `@experiment`.
+
+# %%
+@experiment("03_currents", early=10)
+def without_directions(total=600):
+    "Eight seeds without directions."
+    return measured(train(no_directions, stop=total))
 
 
 # %%
 def told(found: dict) -> dict:
-    return {name: f"winding {a:.3f}, lock {b:.3f}" for name, (a, b) in found.items()}
+    return {name: f"winding {interval(row['winding']):.3f}, lock {interval(row['lock']):.3f}"
+            for name, row in found.items()}
 
 
 # %%
-found = {"no directions": (wound(blind), locked(blind))}
+found = {"no directions": without_directions()}
 told(found)
 
 # %% [markdown]
@@ -794,8 +809,7 @@ print(error_message(Currents, along="sideways"))
 Currents(), Currents().turns, Currents(along="", n_critic=3).turns
 
 # %%
-led = train(Currents())
-found["around"] = wound(led), locked(led)
+led = train(Currents(), runs=1)
 coverage_table({"no directions": blind.coverage(), "around": led.coverage()})
 
 # %%
@@ -806,7 +820,14 @@ Picture(figure, "Left five orbits that wiggle in place, right five that go round
         "counter-clockwise, one on top of the other")
 
 # %%
-told(found)
+@experiment("03_currents", early=10)
+def with_directions(total=600):
+    "Eight seeds with the tangents of the circle."
+    return measured(train(Currents(), stop=total))
+
+found["around"] = with_directions()
+good = {name: interval(row["good"]) for name, row in found.items()}
+told(found), good
 
 # %% [markdown]
 # Once round, in all eight seeds, for every setting of the other four latents; and the first latent *is* the angle, up to a shift that no tangent can tell. It does not cost: in about the same time at least as many samples are good (whether more, eight seeds do not say).
@@ -830,22 +851,25 @@ class Asked(Currents):
 # **Predict:** does it wind?
 
 # %%
-asked = train(Asked(weight=1., optimiser=Optimiser(1e-2)))
-found["asked"] = wound(asked), locked(asked)
+@experiment("03_currents", early=10)
+def asked(total=600):
+    "Eight seeds whose samples are asked to move like their nearest real points."
+    return measured(train(Asked(weight=1., optimiser=Optimiser(1e-2)), stop=total))
+
+found["asked"] = asked()
 told(found)
 
 # %% [markdown]
 # Not at all. An orbit of a latent that is an angle is a closed curve, so $J_Ge_1$ averages to zero along it. A short orbit in one place gets the same answer everywhere, and the best closed curve for a constant answer is to stand still. To go all the way round, an orbit would have to be long first. The form helps because it does not ask *each* sample for a speed: it compares the whole current, and a standing orbit has none.
 
 # %%
+turns = {name: interval(row["winding"]) for name, row in found.items()}
 claim("A direction given by tangents makes the first latent go once round the data",
       paper="Möllenhoff and Cremers 2019", section="five points on a circle; here forty",
-      ours=f"{found['around'][0]:.3f}", baseline=f"{found['no directions'][0]:.3f}",
-      holds=found["around"][0].low > .95 > found["no directions"][0].high)
+      ours=f"{turns['around']:.3f}", baseline=f"{turns['no directions']:.3f}",
+      holds=turns["around"].low > .95 > turns["no directions"].high)
 
 # %%
-good = {name: interval([c.high_quality for c in run.coverage()])
-        for name, run in (("around", led), ("no directions", blind))}
 claim("The direction costs nothing: as many samples are good as without it, in about the same time",
       paper="this course", section="high quality on the circle",
       ours=good["around"], baseline=good["no directions"],
@@ -854,8 +878,8 @@ claim("The direction costs nothing: as many samples are good as without it, in a
 # %%
 claim("Asking every sample to move like the nearest real point does it too",
       paper="this course", section="the obvious rival",
-      ours=f"{found['asked'][0]:.3f}", baseline=f"{found['no directions'][0]:.3f}",
-      holds=found["asked"][0].low > .95, expect=False)
+      ours=f"{turns['asked']:.3f}", baseline=f"{turns['no directions']:.3f}",
+      holds=turns["asked"].low > .95, expect=False)
 
 # %% [markdown]
 # ## Five arrows
@@ -867,17 +891,24 @@ claim("Asking every sample to move like the nearest real point does it too",
 looks = (50, 100, 150, 250, 400, 600)
 
 # %%
-def over_time(modes):
-    "Winding at several moments of one walk at a constant rate."
+def over_time(modes, total):
+    "Winding of eight seeds at several moments of a training at a constant rate."
     run, rows = Run(Currents(), modes, batch=64, average=.99, device="cpu"), []
     for n in looks:
-        run.step(steps(n) - run.steps)
-        rows.append(wound(run))
+        run.step(min(n, total) - run.steps)
+        rows.append(windings(run).mean(1))
     return rows
 
 
 # %%
-few, many = over_time(ring(5, std=.02)), over_time(data)
+@experiment("03_currents", early=10)
+def winding_over_time(total=600):
+    "Winding over time, with five points and with forty."
+    return {"five": over_time(ring(5, std=.02), total), "forty": over_time(data, total)}
+
+
+# %%
+few, many = ([interval(row) for row in rows] for rows in winding_over_time().values())
 
 # %%
 figure, ax = axes(size=(4.4, 2.8))
@@ -911,12 +942,20 @@ class Backwards(Currents):
 
 
 # %%
-traps = {"as it should be": Currents(), "half speed": Currents(speed=.5), "backwards": Backwards()}
-tried = {name: train(rules, n=400) for name, rules in traps.items()}
-for name, run in tried.items():
-    good = interval([c.high_quality for c in run.coverage()])
-    print(f"{name:16} winding {wound(run):.2f}  lock {locked(run):.2f}  "
-          f"lock backwards {locked(run, -1):.2f}  good {good:.2f}")
+settings = {"as it should be": Currents(), "half speed": Currents(speed=.5),
+            "backwards": Backwards()}
+
+# %%
+@experiment("03_currents", early=10)
+def traps(total=400):
+    "Eight seeds with other tangents."
+    return {name: measured(train(rules, 400, total)) for name, rules in settings.items()}
+
+
+# %%
+for name, row in traps().items():
+    print(f"{name:16} winding {interval(row['winding']):.2f}  lock {interval(row['lock']):.2f}  "
+          f"lock backwards {interval(row['backwards']):.2f}  good {interval(row['good']):.2f}")
 
 # %% [markdown]
 # At half speed most orbits still wind, and hardly a sample is on the circle: place and pace contradict each other, and both are paid for.
@@ -939,7 +978,7 @@ form_on_vectors(w, v).item(), form_on_vectors(w, mix @ v).item()
 import ipywidgets as w
 
 # %%
-shown = {"no directions": blind, "around": led, "backwards": tried["backwards"]}
+shown = {"no directions": blind, "around": led, "backwards": train(Backwards(), 400, runs=1)}
 
 # %%
 def scene(name: str, angle: float):

@@ -9,7 +9,7 @@
 # | **You will be able to** | compute an entropic transport plan that does not overflow, turn it into a likelihood bound for any generator, and say what such a number hears and what it is deaf to |
 # | **Paper** | Balaji, Hassani, Chellappa and Feizi, *Entropic GANs meet VAEs: a statistical approach to compute sample likelihoods in GANs*, ICML 2019 |
 # | **Needs** | [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |
-# | **Time** | about a minute and a half of computing |
+# | **Time** | about half a minute of computing |
 
 # %%
 #| default_exp methods.likelihood
@@ -38,12 +38,11 @@ from modelab.training.optimiser import Optimiser
 from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, Picture, REAL, scatter
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, fast_mode, steps
+from modelab.course.claims import claim, experiment, fast_mode, steps
 from modelab.course.exercises import exercise
-from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.data.mixtures import mixture, ring, sample_modes
-from modelab.evaluation.coverage import coverage_table, coverages
+from modelab.evaluation.coverage import coverages
 from modelab.methods.minimax import Minimax
 from modelab.networks.players import Networks
 from modelab.training.run import Run
@@ -79,15 +78,21 @@ def order(scores, truth):
 # %%
 @torch.no_grad()
 def judged(score) -> dict:
-    "Both answers of `score`, which takes points (8, n, 2) to numbers (8, n)."
+    "Both answers of `score`, which takes points (8, n, 2) to numbers (8, n), seed by seed."
     at_x, at_noise = (score(v.expand(8, *v.shape)) for v in (x, noise))
-    return {"against noise": interval(auroc(at_x, at_noise)),
-            "order": interval(order(at_x, eight.log_prob(x)))}
+    return {"against noise": auroc(at_x, at_noise), "order": order(at_x, eight.log_prob(x))}
+
+
+# %%
+def intervals(row: dict) -> dict:
+    "An interval over the seeds for each entry; what is not finite is shown as it is."
+    return {name: interval(v) if torch.as_tensor(v).isfinite().all() else v
+            for name, v in row.items()}
 
 
 # %%
 truth = judged(lambda v: eight.log_prob(v.flatten(0, 1)).reshape(v.shape[:2]))
-truth
+intervals(truth)
 
 # %% [markdown]
 # That is the ceiling: nobody can do better against noise, because some noise falls onto modes. Now the discriminator, which many people ask. Three rates, eight seeds each.
@@ -99,35 +104,66 @@ settings = {f"rate {lr:g}": Minimax(networks=Networks(width=64), optimiser=Optim
             for lr in (.001, .003, .01)}
 
 # %%
-def trained(game, modes=eight, n=600):
-    "Eight seeds of a game after so many steps."
-    return Run(game, modes, batch=128, average=.99, device="cpu").step(steps(n))
+def trained(game, n, modes=eight, runs=8):
+    "So many seeds of a game after n steps."
+    return Run(game, modes, runs=runs, batch=128, average=.99, device="cpu").step(n)
 
 
 # %%
-gans = {name: trained(game) for name, game in settings.items()}
+@functools.cache
+def gan_after(n: int, name: str):
+    "Eight seeds of the minimax game at one of the rates; a second call trains nothing."
+    return trained(settings[name], n)
 
 # %%
-logits = {name: judged(run.players.nets["D"]) for name, run in gans.items()}
-for name, row in logits.items():
-    print(f"{name:10}", "   ".join(f"{k} {v}" for k, v in row.items()))
+def covered(y) -> dict:
+    "Measures of coverage of samples, seed by seed."
+    found = coverages(y, eight)
+    return {k: [getattr(c, k) for c in found] for k in ("captured", "high_quality", "kl", "tv")}
 
 # %%
-best = max(logits, key=lambda name: logits[name]["against noise"].mean)
-gan = gans[best]
-coverage_table({name: run.coverage() for name, run in gans.items()})
-
-# %% [markdown]
-# Noise it knows, more or less, and at one rate not far from the ceiling; but which rate, one sees only by looking at the answer. Of two data points it knows the likelier one half at best, and at the other rates hardly at all. Now read the table: the discriminator that knows most is the one with the *poorest* generator, by high quality. Three rates prove nothing, but theory says the same. The best $D$ answers $\log p/q$, the data's density over the generator's, and the better the generator the nearer is that to zero *everywhere*.
-
-# %%
-def plane(score, n: int = 61):
+def plane(score, n: int = 33):
     "Values (8, n, n) of `score` on a grid over the box."
     side = torch.linspace(-3, 3, n)
     points = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1).reshape(1, -1, 2)
     with torch.no_grad():
         return score(points.expand(8, -1, -1)).unflatten(-1, (n, n))
 
+# %% [markdown]
+# The games were trained once and recorded; the cell replays their first steps (chapter [0.2](../0_start/02_evidence.ipynb)). So do all cells below that call an `@experiment`. A replay compares 100 samples, the record 1,000.
+
+# %%
+rare, here = mode % 2 == 1, x.expand(8, -1, -1)
+
+@experiment("04_likelihood", early=10)
+def discriminators(total=600):
+    "What D and the nearest sample say at three rates, and what G covers, seed by seed."
+    found = {}
+    for name in settings:
+        run = gan_after(total, name)
+        D, y = run.players.nets["D"], run.sample(min(1000, 10 * total))
+        with torch.no_grad():
+            at_x = D(here)
+        found[name] = covered(run.sample(2500)) | {
+            "D": judged(D), "nearest": judged(lambda v: -torch.cdist(v, y).amin(-1)),
+            "rare": at_x[:, rare].mean(1) - at_x[:, ~rare].mean(1),
+            "map": plane(D)[0].round(decimals=2)}
+    return found
+
+
+# %%
+gans = discriminators()
+logits = {name: intervals(row["D"]) for name, row in gans.items()}
+for name, row in logits.items():
+    print(f"{name:10}", "   ".join(f"{k} {v}" for k, v in row.items()))
+
+# %%
+best = max(logits, key=lambda name: logits[name]["against noise"].mean)
+{name: intervals({k: row[k] for k in ("captured", "high_quality", "tv")})
+ for name, row in gans.items()}
+
+# %% [markdown]
+# Noise it knows, more or less, and at one rate not far from the ceiling; but which rate, one sees only by looking at the answer. Of two data points it knows the likelier one half at best, and at the other rates hardly at all. Now compare the generators: the discriminator that knows most is the one with the *poorest* generator, by high quality. Three rates prove nothing, but theory says the same. The best $D$ answers $\log p/q$, the data's density over the generator's, and the better the generator the nearer is that to zero *everywhere*.
 
 # %%
 def heat(ax, values, title, lowest=None, highest=None):
@@ -140,7 +176,7 @@ def heat(ax, values, title, lowest=None, highest=None):
 
 # %%
 true_plane = plane(lambda v: eight.log_prob(v.flatten(0, 1)).reshape(v.shape[:2]))
-says = {name: plane(run.players.nets["D"])[0] for name, run in list(gans.items())[1:]}
+says = {name: row["map"] for name, row in list(gans.items())[1:]}
 
 # %%
 figure, panels = axes(1, 3, size=(3.1, 2.7))
@@ -155,11 +191,7 @@ Picture(figure, "Left eight peaks, four high and four lower; right the logits of
 # Hills and rays that run on, out to where nobody has ever been. And the rare modes? In truth they lie lower, by $\log3$ but for the luck of the draw:
 
 # %%
-rare, logit_of = mode % 2 == 1, {}
-with torch.no_grad():
-    for name, run in gans.items():
-        at_x = run.players.nets["D"](x.expand(8, -1, -1))
-        logit_of[name] = interval(at_x[:, rare].mean(1) - at_x[:, ~rare].mean(1))
+logit_of = {name: interval(row["rare"]) for name, row in gans.items()}
 logit_of, (eight.log_prob(x[rare]).mean() - eight.log_prob(x[~rare]).mean()).item()
 
 # %% [markdown]
@@ -168,9 +200,7 @@ logit_of, (eight.log_prob(x[rare]).mean() - eight.log_prob(x[~rare]).mean()).ite
 # Others look for the nearest sample and take the distance. Better; but a distance is no density either, and it does not know how *many* samples are near:
 
 # %%
-made_by_gan = gan.sample(1000)
-nearest = judged(lambda v: -torch.cdist(v, made_by_gan).amin(-1))
-nearest
+intervals(gans[best]["nearest"])
 
 # %% [markdown]
 # And neither is in nats. A likelihood needs a model that has one. A generator alone has none: it draws from a curved sheet, and beside the sheet there is nothing.
@@ -772,15 +802,35 @@ for lam in (.1, .5, 1.5):
 # %%
 entropies = (6., .5, .1, .05, .02)
 quick = dict(sweeps=5, networks=Networks(width=64), optimiser=Optimiser(4e-3))
-runs = {lam: trained(Entropic(entropy=lam, **quick)) for lam in entropies}
-covered = {lam: coverages(run.sample(2500), eight) for lam, run in runs.items()}
 
 # %%
-for lam, group in covered.items():
-    reach = torch.cdist(runs[lam].sample(2500), eight.centers).amin(-1).quantile(.25, dim=1) / .15
-    captured, good = (interval([getattr(c, name) for c in group])
-                      for name in ("captured", "high_quality"))
-    print(f"λ {lam:4}: captured {captured:.2g}, nearest quarter within {interval(reach):.2f}, "
+@functools.cache
+def entropic_after(n: int, lam: float):
+    "Eight seeds of the entropic game at a price; a second call trains nothing."
+    return trained(Entropic(entropy=lam, **quick), n)
+
+
+# %%
+@experiment("04_likelihood", early=10)
+def prices(total=600):
+    "Coverage, width, samples and the reported bound at each price, seed by seed."
+    found = {}
+    for lam in entropies:
+        run = entropic_after(total, lam)
+        y, bound = run.sample(2500), -run.losses["G"] / lam - math.log(math.pi * lam)
+        found[f"λ = {lam:g}"] = covered(y) | {
+            "reach": torch.cdist(y, eight.centers).amin(-1).quantile(.25, dim=1) / .15,
+            "deviation": y.std(1), "samples": y[0, :300].round(decimals=2),
+            "bound": bound.unflatten(0, (-1, 10)).mean((1, 2)),
+            "start": bound[:20].mean(0), "end": bound[-20:].mean(0)}
+    return found
+
+
+# %%
+at_price = prices()
+for name, row in at_price.items():
+    captured, good, reach = (interval(row[k]) for k in ("captured", "high_quality", "reach"))
+    print(f"{name:8}: captured {captured:.2g}, nearest quarter within {reach:.2f}, "
           f"high quality {good:.2f}")
 
 # %% [markdown]
@@ -789,16 +839,16 @@ for lam, group in covered.items():
 # %%
 figure, panels = axes(2, 3, size=(2.6, 2.7), sharex=True, sharey=True)
 for (top, bottom), lam in zip(panels.T, (6., .5, .05)):
-    y, noise_at = runs[lam].sample(600)[0], (lam / 2) ** .5 * torch.randn(600, 2, generator=g)
+    y, normal = torch.tensor(at_price[f"λ = {lam:g}"]["samples"]), torch.randn(600, 2, generator=g)
     scatter(top, eight.centers, y, limit=3, size=5)
-    scatter(bottom, eight.centers, y + noise_at, limit=3, size=5)
+    scatter(bottom, eight.centers, y + (lam / 2) ** .5 * normal[:300], limit=3, size=5)
     top.set_title(f"λ = {lam:g}: G(z)")
     bottom.set_title("G(z) + noise")
 Picture(figure, "Samples of three generators, above alone and below with their noise: at λ = 6 a "
         "single point, at 0.5 narrow modes, at 0.05 the ring with bridges")
 
 # %%
-spread = runs[6.].sample(2500).std(1)
+spread = torch.tensor(at_price["λ = 6"]["deviation"])
 claim("An entropy λ above twice the data's variance collapses the generator to one point, "
       "without any discriminator",
       paper="this course", section="the noise is part of the model",
@@ -810,24 +860,23 @@ claim("An entropy λ above twice the data's variance collapses the generator to 
 # Since loss and bound are one, every step reports the bound: $-L_\lambda/\lambda-\tfrac d2\log\pi\lambda$, on its own batch. (A little low: 128 points and 128 samples lie less alike than a thousand and a thousand.)
 
 # %%
-climbs = {lam: -runs[lam].losses["G"] / lam - math.log(math.pi * lam) for lam in (.5, .1, .05)}
 figure, ax = axes(size=(4.8, 2.7))
-for (lam, curve), colour, dash in zip(climbs.items(), (REAL, FAKE, ACCENT), ("-", "--", ":")):
-    smooth = curve.unflatten(0, (-1, 10)).mean((1, 2))
-    ax.plot(range(5, len(curve), 10), smooth, dash, c=colour, label=f"λ = {lam:g}")
+for lam, colour, dash in zip((.5, .1, .05), (REAL, FAKE, ACCENT), ("-", "--", ":")):
+    curve = at_price[f"λ = {lam:g}"]["bound"]
+    ax.plot(range(5, 10 * len(curve), 10), curve, dash, c=colour, label=f"λ = {lam:g}")
 ax.set(xlabel="step", ylabel="bound on the batch (nats)", ylim=(-10, 0))
 ax.legend(frameon=False)
 Picture(figure, "The bound that the loss reports rises within a hundred steps and then slowly, at "
         "each of three λ")
 
 # %%
-start, end = (interval(part.mean(0)) for part in (climbs[.1][:20], climbs[.1][-20:]))
+start, end = (interval(at_price["λ = 0.1"][part]) for part in ("start", "end"))
 claim("The likelihood bound of the data rises while an entropic GAN trains",
       paper="Balaji et al. 2019", section="λ = 0.1, last 20 steps against the first, nats",
       ours=end, baseline=start, holds=end.low > start.high)
 
 # %% [markdown]
-# So never judge such a generator by $G(z)$ alone: at a high price its samples are *meant* to be narrower than the data. Whoever wants samples without noise subtracts what the samples cost among themselves (the Sinkhorn divergence), and gives up the likelihood with it. The shares of the modes come nearer to the truth (KL; a perfect generator has what stands at *ceiling*), the samples get wider, and fewer of them are sharp:
+# So never judge such a generator by $G(z)$ alone: at a high price its samples are *meant* to be narrower than the data. Whoever wants samples without noise subtracts what the samples cost among themselves (the Sinkhorn divergence), and gives up the likelihood with it. The shares of the modes come nearer to the truth (KL; a perfect generator has 0.131), the samples get wider, and fewer of them are sharp:
 
 # %%
 class Debiased(Entropic):
@@ -838,9 +887,16 @@ class Debiased(Entropic):
 
 
 # %%
-straight = trained(Debiased(entropy=.5, **quick))
-coverage_table({"λ = 0.5": covered[.5],
-                "λ = 0.5, debiased": coverages(straight.sample(2500), eight)})
+@experiment("04_likelihood", early=10)
+def debiased(total=600):
+    "What the Sinkhorn divergence covers, seed by seed."
+    return covered(trained(Debiased(entropy=.5, **quick), total).sample(2500))
+
+
+# %%
+straight = debiased()
+{"λ = 0.5": intervals({k: at_price["λ = 0.5"][k] for k in straight}),
+ "λ = 0.5, debiased": intervals(straight)}
 
 # %% [markdown]
 # ## Now ask again
@@ -852,34 +908,42 @@ anchors = torch.stack([eight.sample(1000, s) for s in fresh])
 tried = torch.stack([eight.sample(500, s) for s in fresh])   # for choosing settings
 
 # %%
-def bounded(run, lam, anchors=anchors):
-    "The model's log-likelihood and its bound, two functions of points (8, n, 2)."
-    made = run.sample(1000)
-    potential = sinkhorn(anchors, made, lam, sweeps=40, lead=2).g
+def bounded(run, lam, n, anchors=anchors):
+    "The model's log-likelihood and its bound from n samples, two functions of points (8, m, 2)."
+    made = run.sample(n)
+    potential = sinkhorn(anchors[:, :n], made, lam, sweeps=40, lead=2).g
     return (lambda v: explicit_log_likelihood(v, made, lam, lead=2),
             lambda v: surrogate_log_likelihood(v, made, potential, lam, lead=2))
 
 
 # %%
-models = {lam: bounded(runs[lam], lam) for lam in entropies[1:]}
+@experiment("04_likelihood", early=10)
+def likelihoods(total=600):
+    "At each price model, bound and gap of the test points, and the bound of others, by seed."
+    found, n = {}, min(1000, 10 * total)
+    for lam in entropies[1:]:
+        model, bound = bounded(entropic_after(total, lam), lam, n)
+        a, b = model(here).mean(-1), bound(here).mean(-1)
+        found[f"λ = {lam:g}"] = [a, b, a - b, bound(tried).mean(-1)]
+    return found
+
 
 # %%
-here = x.expand(8, -1, -1)
-nats = {lam: [score(here).mean(-1) for score in pair] for lam, pair in models.items()}
-for lam, (model, bound) in nats.items():
-    gap = model - bound
+heard = torch.tensor(list(likelihoods().values()))  # (prices, 4, 8)
+nats = {lam: row[:3] for lam, row in zip(entropies[1:], heard)}
+for lam, (model, bound, gap) in nats.items():
     print(f"λ {lam:4}: model {interval(model)}   bound {interval(bound)}"
           f"   gap {interval(gap)}   gap·λ {interval(gap * lam):.2g}")
 f"the truth: {eight.log_prob(x).mean():.3f}"
 
 # %%
-said = {lam: interval(model) for lam, (model, _) in nats.items()}
+said = {lam: interval(model) for lam, (model, *_) in nats.items()}
 claim("A smaller entropy λ gives a better model", paper="this course",
       section="λ from 0.5 to 0.05, nats", ours=said[.05], baseline=said[.5],
       holds=said[.1].low > said[.5].high and said[.05].low > said[.1].high)
 
 # %%
-gap = {lam: interval(model - bound) for lam, (model, bound) in nats.items()}
+gap = {lam: interval(row[2]) for lam, row in nats.items()}
 falling = [(gap[a].high, gap[b].low) for a, b in ((.5, .1), (.1, .05), (.05, .02))]
 claim("A smaller entropy λ gives a looser bound", paper="this course",
       section="λ from 0.5 to 0.02, nats", ours=gap[.02], baseline=gap[.5],
@@ -905,15 +969,27 @@ def parzen(*clouds):
 
 
 # %%
-all_samples = [run.sample(1000) for run in gans.values()]
-price = max(models, key=lambda lam: models[lam][1](tried).mean())
-asked = {"logit of D": gan.players.nets["D"],
-         "nearest sample": lambda v: -torch.cdist(v, made_by_gan).amin(-1),
-         f"bound, λ = {price:g}": models[price][1], f"its model, λ = {price:g}": models[price][0],
-         "Parzen, GAN samples": parzen(*all_samples), "Parzen, data": parzen(anchors)}
+price = max(zip(entropies[1:], heard), key=lambda pair: pair[1][3].mean())[0]
+
+@experiment("04_likelihood", early=10)
+def rivals(total=600):
+    "Both answers of the bound, its model and a window on the GANs' samples, and two maps."
+    n = min(1000, 10 * total)
+    model, bound = bounded(entropic_after(total, price), price, n)
+    window = parzen(*(gan_after(total, name).sample(n) for name in settings))
+    return {"bound": judged(bound), "model": judged(model), "window": judged(window),
+            "maps": [plane(score)[0].round(decimals=2) for score in (bound, window)]}
+
 
 # %%
-answers = {name: judged(score) for name, score in asked.items()} | {"the truth": truth}
+found = rivals()
+asked = {"logit of D": gans[best]["D"], "nearest sample": gans[best]["nearest"],
+         f"bound, λ = {price:g}": found["bound"], f"its model, λ = {price:g}": found["model"],
+         "Parzen, GAN samples": found["window"], "Parzen, data": judged(parzen(anchors)),
+         "the truth": truth}
+
+# %%
+answers = {name: intervals(row) for name, row in asked.items()}
 for name, row in answers.items():
     print(f"{name:20}", "   ".join(f"{k} {v}" for k, v in row.items()))
 
@@ -926,7 +1002,7 @@ claim("The likelihood bound orders data by their true density better than the di
       holds=ours["order"].low > theirs["order"].high)
 
 # %%
-ceiling = truth["against noise"].mean
+ceiling = answers["the truth"]["against noise"].mean
 claim("The likelihood bound tells data from noise better than the discriminator's logit at its "
       "best rate", paper="this course", section="AUROC", ours=ours["against noise"],
       baseline=f"{theirs['against noise']}; ceiling {ceiling:.3f}, chance 0.5",
@@ -949,8 +1025,8 @@ claim("The likelihood bound orders data by their true density better than a Parz
 # %%
 figure, panels = axes(1, 3, size=(3.1, 2.7))
 heat(panels[0], true_plane[0], "true log density", -15, 1)
-heat(panels[1], plane(models[price][1])[0], f"bound, λ = {price:g}", -15, 1)
-heat(panels[2], plane(asked["Parzen, GAN samples"])[0], "Parzen, GAN samples", -15, 1)
+heat(panels[1], found["maps"][0], f"bound, λ = {price:g}", -15, 1)
+heat(panels[2], found["maps"][1], "Parzen, GAN samples", -15, 1)
 Picture(figure, "Three maps in nats: the true density has eight peaks; the bound and the Parzen "
         "window show the ring, its common modes brightest, with bridges between neighbours")
 
@@ -965,17 +1041,37 @@ Picture(figure, "Three maps in nats: the true density has eight peaks; the bound
 # %%
 others = torch.tensor([0, 2, 3, 4, 5, 6, 7])
 seven = mixture(eight.centers[others], .15, weights=[3, 3, 1, 3, 1, 3, 1])
-lost_one = trained(Entropic(entropy=price, **quick), seven)
-lost_gan = trained(settings[best], seven)
-coverage_table({"entropic": coverages(lost_one.sample(2500), eight),
-                "GAN": coverages(lost_gan.sample(2500), eight)})
-
-# %%
+ground_of_seven = torch.stack([seven.sample(1000, s) for s in fresh])
 many, of = eight.sample_with_modes(20_000, torch.Generator().manual_seed(9))
 balanced = torch.cat([many[of == k][:100] for k in range(8)]).expand(8, -1, -1)
-less = bounded(lost_one, price, torch.stack([seven.sample(1000, s) for s in fresh]))
-by_mode = less[1](balanced).unflatten(-1, (8, 100)).mean(-1)
-usual = models[price][1](balanced).unflatten(-1, (8, 100)).mean(-1)
+
+# %%
+def found_out(scores):
+    "AUROC of the points of all other modes against those of mode 1."
+    return auroc(torch.cat([scores[:, :100], scores[:, 200:]], 1), scores[:, 100:200])
+
+
+# %%
+@experiment("04_likelihood", early=10)
+def left_out(total=600):
+    "Both games without mode 1: what they cover, and what they say of each mode, by seed."
+    n, game = min(1000, 10 * total), Entropic(entropy=price, **quick)
+    lost, gan = trained(game, total, seven), trained(settings[best], total, seven)
+    usual = bounded(entropic_after(total, price), price, n)[1](balanced)
+    less = bounded(lost, price, n, ground_of_seven)[1](balanced)
+    with torch.no_grad():
+        logit = gan.players.nets["D"](balanced)
+    means = {"on eight": usual, "on seven": less}
+    return {"bound": found_out(less), "logit of D": found_out(logit),
+            "covered": {"entropic": covered(lost.sample(2500)), "GAN": covered(gan.sample(2500))},
+            **{name: v.unflatten(-1, (8, 100)).mean(-1) for name, v in means.items()}}
+
+
+# %%
+lost = left_out()
+usual, by_mode = torch.tensor(lost["on eight"]), torch.tensor(lost["on seven"])
+{name: intervals({k: row[k] for k in ("captured", "high_quality", "tv")})
+ for name, row in lost["covered"].items()}
 
 # %%
 figure, ax = axes(size=(5.4, 2.7))
@@ -989,14 +1085,7 @@ Picture(figure, "Mean bound by mode, eight seeds each: without mode 1 in trainin
         "far below all others")
 
 # %%
-def found_out(scores):
-    "AUROC of the points of all other modes against those of mode 1."
-    return auroc(torch.cat([scores[:, :100], scores[:, 200:]], 1), scores[:, 100:200])
-
-
-# %%
-with torch.no_grad():
-    hole, by_logit = found_out(less[1](balanced)), found_out(lost_gan.players.nets["D"](balanced))
+hole, by_logit = lost["bound"], lost["logit of D"]
 fall = (usual - by_mode)[:, 1]
 {"bound": interval(hole), "logit of D": interval(by_logit), "nats lost there": interval(fall),
  "lost in the mean": interval(fall / 16)}
@@ -1065,24 +1154,34 @@ kinds = [0, 2, 3, 4, 5, 6, 7, 8, 9]
 shown = Some(digits(), kinds)
 
 # %%
-drawing, rival = trained(Entropic(entropy=.3, sweeps=5), shown, 400), trained(Minimax(), shown, 400)
 seen, unseen = (sample_modes(digits("held_out"), k, 300, g).expand(8, -1, 1, 8, 8)
                 for k in (kinds, [1]))
 stock = torch.stack([shown.sample(800, s) for s in fresh])
 
 # %%
-made = drawing.sample(1000)
-potential = sinkhorn(stock, made, .3, sweeps=60, lead=2).g
-with torch.no_grad():
-    by_rival = rival.sample(1000)
-told = {"logit of D": rival.players.nets["D"],
-        "bound": lambda v: surrogate_log_likelihood(v, made, potential, .3, lead=2),
-        "Parzen, GAN samples": lambda v: explicit_log_likelihood(v, by_rival, .18, lead=2),
-        "Parzen, data": lambda v: explicit_log_likelihood(v, stock, .18, lead=2)}
+def asked_about(drawing, rival, n) -> dict:
+    "Four scores of pictures (8, n, 1, 8, 8), by name."
+    made, ground, by_rival = drawing.sample(n), stock[:, :n], rival.sample(n)
+    potential = sinkhorn(ground, made, .3, sweeps=60, lead=2).g
+    return {"logit of D": rival.players.nets["D"],
+            "bound": lambda v: surrogate_log_likelihood(v, made, potential, .3, lead=2),
+            "Parzen, GAN samples": lambda v: explicit_log_likelihood(v, by_rival, .18, lead=2),
+            "Parzen, data": lambda v: explicit_log_likelihood(v, ground, .18, lead=2)}
+
 
 # %%
-with torch.no_grad():
-    on_digits = {name: interval(auroc(score(seen), score(unseen))) for name, score in told.items()}
+@experiment("04_likelihood", early=10)
+def without_ones(total=400):
+    "How well each score tells the ones from the other digits, seed by seed."
+    drawing = trained(Entropic(entropy=.3, sweeps=5), total, shown)
+    rival = trained(Minimax(), total, shown)
+    with torch.no_grad():
+        scores = asked_about(drawing, rival, min(1000, 10 * total))
+        return {name: auroc(score(seen), score(unseen)) for name, score in scores.items()}
+
+
+# %%
+on_digits = intervals(without_ones())
 on_digits
 
 # %%
@@ -1101,7 +1200,8 @@ claim("On digits the bound tells a class that was left out from the others bette
 # **Predict:** there is one price at which the model is best. Where, for modes of variance 0.0225? And where does the bound forsake it?
 
 # %%
-sheet, ground = runs[.05].sample(500)[0], anchors[0, :500]
+single = trained(Entropic(entropy=.05, **quick), steps(600), runs=1)
+sheet, ground = single.sample(500)[0], anchors[0, :500]
 side = torch.linspace(-3, 3, 41)
 spots = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1).reshape(-1, 2)
 

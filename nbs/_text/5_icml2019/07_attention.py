@@ -9,7 +9,7 @@
 # | **You will be able to** | say which dependencies a convolutional critic cannot detect, add a self-attention layer and read its map, divide a layer by its spectral norm, and find a mode collapse behind a perfect consistency score |
 # | **Paper** | Zhang, Goodfellow, Metaxas and Odena, *Self-attention generative adversarial networks*, ICML 2019 (SAGAN) |
 # | **Needs** | [0.5](../0_start/05_networks.ipynb), [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb), a loss from [5.4](04_likelihood.ipynb) |
-# | **Time** | about a minute and a half of computing |
+# | **Time** | about three quarters of a minute of computing |
 
 # %%
 #| default_exp methods.attention
@@ -60,10 +60,10 @@ from modelab.data.mixtures import ModeSet
 from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, Picture, REAL
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, fast_mode, steps
+from modelab.course.claims import claim, experiment, fast_mode, steps
 from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
-from modelab.evaluation.coverage import coverage_table, coverages
+from modelab.evaluation.coverage import coverages
 from modelab.losses.penalties import gradient_norm, input_gradient
 from modelab.methods.likelihood import entropic_loss
 from modelab.networks.convolutional import conv_discriminator
@@ -896,7 +896,7 @@ far_change(False), far_change(True)
 
 # %% [markdown]
 # ### First without an adversary
-# Does attention help? To see what a generator *can* represent, we train it without a critic: $G$ descends the entropic transport cost of chapter [5.4](04_likelihood.ipynb), batch against batch. This cost is large for wrong pairs and for missing colours.
+# Does attention help? To see what a generator *can* represent, we train it without a critic: $G$ descends the entropic transport cost of chapter [5.4](04_likelihood.ipynb), batch against batch. This cost is large for wrong pairs and for missing colours. The games of this section were trained once and recorded; a cell replays their first 10 steps.
 
 # %%
 class Still(SAGAN):
@@ -916,35 +916,47 @@ class Calm(Still):
 fixed = twins()
 small = {"spectral": "", "networks": Networks("conv", width=8)}
 
-def alone(who: str):
-    "Eight seeds of G without an adversary."
-    game = Calm(attention=who, optimiser=Optimiser(.005, (.5, .9)), **small)
-    return Run(game, fixed, runs=8, batch=32, average=.98, device="cpu").step(steps(400))
+def result(run, samples: int):
+    "Agreement and captured colours, seed by seed, and some samples of each of four seeds."
+    rows = coverages(run.sample(1000), fixed, "fair")
+    return {"high quality": [c.high_quality for c in rows], "captured": [c.captured for c in rows],
+            "pictures": run.sample(8)[:4, :samples].mul(100).round().div(100)}
 
-calm = {"convolutions": alone(""), "with attention": alone("G")}
-agreed = {name: coverages(run.sample(1000), fixed, "fair") for name, run in calm.items()}
-coverage_table(agreed)
+@experiment("07_attention", early=10)
+def no_adversary(n=400):
+    "Eight seeds of G without an adversary, without and with attention."
+    games = {name: Calm(attention=who, optimiser=Optimiser(.005, (.5, .9)), **small)
+             for name, who in (("convolutions", ""), ("with attention", "G"))}
+    runs = {name: Run(game, fixed, runs=8, batch=32, average=.98, device="cpu")
+            for name, game in games.items()}
+    return {name: result(run.step(n), 4) for name, run in runs.items()}
+
+calm = no_adversary()
 
 # %%
-def album(runs: dict, alt: str):
-    "Eight samples of each of the first four seeds, run by run."
-    figure, panels = axes(1, len(runs), size=(9.6 / len(runs), 6.3 / len(runs)))
-    for ax, (name, run) in zip(panels, runs.items()):
-        image_grid(ax, framed(run.sample(8)[:4].flatten(0, 1)), 8, name)
+def both(row):
+    "Agreement and captured colours, over the seeds."
+    return tuple(interval(row[name]) for name in ("high quality", "captured"))
+
+{name: both(row) for name, row in calm.items()}
+
+# %%
+def album(rows: dict, alt: str):
+    "Some samples of each of four seeds, a row for a seed, game by game."
+    figure, panels = axes(1, len(rows), size=(5 / len(rows), 2.6))
+    for ax, (name, row) in zip(panels, rows.items()):
+        pictures = torch.tensor(row["pictures"])
+        image_grid(ax, framed(pictures.flatten(0, 1)), pictures.shape[1], name)
     return Picture(figure, alt)
 
 album(calm, "Samples of four seeds, a row each: with convolutions one square has a clear colour "
             "and the other is grey; with attention the two match, in all three colours")
 
 # %% [markdown]
-# *High quality* is agreement here: the share of pictures with two clear squares that match. *Captured* counts the colours that get at least half their share of such pictures. Without attention one square has a clear colour and the other is grey, the mean of all colours: this has the smallest cost for independent squares. With one layer they match, in all colours, on every seed.
+# The first number, *high quality*, is agreement here: the share of pictures with two clear squares that match. The second, *captured*, counts the colours that get at least half their share of such pictures. Without attention one square has a clear colour and the other is grey, the mean of all colours: this has the smallest cost for independent squares. With one layer they match, in all colours, on every seed.
 
 # %%
-def both(group):
-    "Agreement and captured colours, over the seeds."
-    return tuple(interval(getattr(c, name) for c in group) for name in ("high_quality", "captured"))
-
-(apart, _), (together, colours) = both(agreed["convolutions"]), both(agreed["with attention"])
+(apart, _), (together, colours) = both(calm["convolutions"]), both(calm["with attention"])
 claim("A generator with local noise can draw two far squares of one colour if it has attention, in "
       "all three colours, and not without", paper="Zhang et al. 2019",
       section="section 1; no adversary, share of matching pictures",
@@ -958,27 +970,29 @@ claim("A generator with local noise can draw two far squares of one colour if it
 # **Predict** the agreement of each. The critic of the first game *cannot* detect whether the squares match; in the first two games the squares are *independent*.
 
 # %%
-players = {"nobody": "", "D": "D", "G and D": "GD"}
-games = {name: Run(Still(attention=who, **small), fixed, runs=4, batch=16, average=.98,
-                   device="cpu")
-         for name, who in players.items()}
-scored = {f"attention: {name}": coverages(run.step(steps(500)).sample(1000), fixed, "fair")
-          for name, run in games.items()}
-coverage_table(scored)
+@experiment("07_attention", early=10)
+def against_critics(n=500):
+    players = {"nobody": "", "D": "D", "G and D": "GD"}
+    runs = {name: Run(Still(attention=who, **small), fixed, runs=4, batch=16, average=.98,
+                      device="cpu") for name, who in players.items()}
+    return {f"attention: {name}": result(run.step(n), 2) for name, run in runs.items()}
+
+games = against_critics()
+{name: both(row) for name, row in games.items()}
 
 # %%
 album(games, "Samples of four seeds, a row each, for three games: within a row all pictures are "
              "alike, each square has one colour; in the second and third game both have the same")
 
 # %% [markdown]
-# Read the column *high quality* first. Where the critic has attention, the squares of most seeds match, with attention in the generator or without it.
+# Read the first number, *high quality*. Where the critic has attention, the squares of most seeds match, with attention in the generator or without it.
 #
-# Now read *captured*. No game captures more than one colour a seed, and where all squares are blue any two match. The second generator has no other solution: its squares are independent, so they always match only if they always have one colour. The third generator can represent all three colours. Without a critic it learned to, and in this short game it did not.
+# Now read the second, *captured*. No game captures more than one colour a seed, and where all squares are blue any two match. The second generator has no other solution: its squares are independent, so they always match only if they always have one colour. The third generator can represent all three colours. Without a critic it learned to, and in this short game it did not.
 #
 # Four seeds of a short game are few. Another processor rounds otherwise, and then a seed may end elsewhere: in the third game we have seen four seeds of four that match, and three of four.
 
 # %%
-in_D, full = (both(scored[f"attention: {name}"]) for name in ("D", "G and D"))
+in_D, full = (both(games[f"attention: {name}"]) for name in ("D", "G and D"))
 claim("In a game against a critic with attention, a generator without it leaves far squares "
       "unmatched", paper="this course",
       section="share of matching pictures", ours=in_D[0],
