@@ -107,6 +107,68 @@ def kills(n: int = 200, every: int = 4) -> dict:
             "most steps lost": max(lost), "last step": end}
 
 
+SMALL = ("-m modelab train minimax ring --set width=8 --runs 4 --group 2 --batch 16 --device cpu --save-every 50").split()
+
+
+def killed_rank() -> dict:
+    """Two ranks train without end, rank 1 is killed; what torchrun says, and whether one process goes on to the same files."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as home:
+        dead, straight = Path(home) / "dead", Path(home) / "straight"
+        child = subprocess.Popen([*TORCHRUN, *SMALL, "--steps", "4000000", "--out", str(dead)], text=True, env=env,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        victim = dead / "seeds-2-3"
+        while child.poll() is None and not (len(list(dead.glob("*/step-*"))) >= 3 and list_checkpoints(victim)):
+            time.sleep(.05)
+        os.kill(int((victim / ".run.lock").read_text().split()[1]), signal.SIGKILL)
+        report = child.communicate(timeout=200)[1]
+        cause = [line.strip() for line in report[report.index("Root Cause"):].splitlines()]
+        left = {p.parent.name: int(p.stem[5:]) for p in sorted(dead.rglob("step-*"))}
+        goal = max(left.values()) + 50 - max(left.values()) % 50
+        note = json.loads((dead / "job.json").read_text())
+        (dead / "job.json").write_text(json.dumps({**note, "steps": goal}))
+        for words in (["-m", "modelab", "train", "--resume", str(dead), "--device", "cpu", "--save-every", "50"],
+                      [*SMALL, "--steps", str(goal), "--out", str(straight)]):
+            subprocess.run([sys.executable, *words], check=True, capture_output=True, env=env)
+        same = [list_checkpoints(dead / group)[0].read_bytes() == list_checkpoints(straight / group)[0].read_bytes() for group in left]
+    return {"torchrun reports": [line for line in cause if line.startswith(("rank ", "exitcode "))], "last saved steps": left,
+            "shortened to steps": goal, "same files as without a kill": all(same)}
+
+
+SHARDS = """
+import sys, torch
+torch.set_default_dtype(torch.float64)
+from modelab.data.mixtures import ring
+from modelab.methods.wasserstein import Wasserstein
+from modelab.networks.players import Networks
+from modelab.training.distributed import connect_ranks, data_parallel
+from modelab.training.run import Run
+class Double(Wasserstein):
+    def loss_D(self, t):
+        t.x = t.x.double()
+        return super().loss_D(t)
+with connect_ranks() as us:
+    game = Double(networks=Networks(width=16))
+    run = Run(game, ring(radius=2, std=.02), runs=2, batch=32, shards=4, device="cpu")
+    data_parallel(run, us).step(20)
+    if us.rank == 0:
+        torch.save(run.players.flat["D"].detach(), sys.argv[1])
+"""
+
+
+def shards() -> float:
+    """The largest difference of a weight of D: WGAN-GP in float64, two processes with two shards each against one with four."""
+    found = []
+    with tempfile.TemporaryDirectory() as home:
+        script, out = Path(home) / "shards.py", Path(home) / "D.pt"
+        script.write_text(SHARDS)
+        for start in ([sys.executable], TORCHRUN):
+            subprocess.run([*start, str(script), str(out)], check=True, capture_output=True)
+            found.append(torch.load(out, weights_only=True))
+    assert found[0].dtype == torch.float64
+    return float(f"{(found[0] - found[1]).abs().max().item():.1e}")
+
+
 WRAPPER = """
 import json, sys, torch, torch.distributed as dist
 from torch import nn
@@ -246,7 +308,8 @@ def node() -> dict:
             "bytes of a checkpoint (weights and two moments)": len(data), "seconds to write it": round(write, 3)}
 
 
-PARTS = {"two processes against one": two_against_one, "kills": kills, "wrapper, largest error of the gradient": wrapper,
+PARTS = {"two processes against one": two_against_one, "kills": kills, "killed rank": killed_rank,
+         "shards, two processes against one": shards, "wrapper, largest error of the gradient": wrapper,
          "bf16 against float32": bf16, "compiled against eager": compiled, "one node": node}
 
 

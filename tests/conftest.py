@@ -21,6 +21,24 @@ settings.register_profile("house", derandomize=True, deadline=None, max_examples
 settings.load_profile("house")
 
 
+# Processor seconds of the dearest test files, roughly; those of a chapter stand in its notebook. Any other counts as 1.
+SECONDS = {"test_contributing": 95, "test_browser": 70, "test_audit": 60, "test_fuzz": 50, "test_coverage": 45, "test_lab": 40,
+           "test_distributed": 35, "test_end_to_end": 30, "test_readme": 25, "test_training": 25, "test_cli": 20, "test_report": 20,
+           "test_package": 20, "test_bench": 15, "test_data": 20, "test_copies": 15, "test_chapters": 15}
+
+
+def seconds(item) -> float:
+    """What the file of a test takes, its other tests included."""
+    if hasattr(item.parent, "nb"):  # a cell of a notebook
+        return item.parent.nb.metadata.get("modelab", {}).get("seconds", 1)
+    return SECONDS.get(item.path.stem, 1)
+
+
+def pytest_collection_modifyitems(items):
+    """Dear files first: pytest-xdist hands out whole files in this order, and the last ones should be short."""
+    items.sort(key=lambda item: (-seconds(item), str(item.path)))
+
+
 @pytest.fixture
 def cuda():
     """A CUDA device; where there is none the test is skipped, and says so."""

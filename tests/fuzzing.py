@@ -6,6 +6,7 @@ these the function answers rightly or refuses with an error that names an argume
 """
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import math
@@ -405,6 +406,7 @@ def play(game: type, settings: dict, data: str) -> None:
         assert re.search(r"loss of .* at step 0", str(error)), error
 
 
+@functools.cache  # reading annotations takes longer than a step of a small game
 def all_settings(game: type) -> dict[str, Any]:
     """The annotation of each setting of a game that can be written in a file, those of its groups included."""
     groups = groups_of(game)

@@ -143,10 +143,10 @@ def test_an_interrupted_part_goes_on_from_its_checkpoint(file, tmp_path, monkeyp
 
 
 def test_a_killed_bench_and_two_helpers_make_the_same_board(file, tmp_path, capsys):
-    file.write_text(FILE.replace("steps = 12", "steps = 300").replace("steps = 10", "steps = 300"))
+    file.write_text(FILE.replace("steps = 12", "steps = 100").replace("steps = 10", "steps = 100"))
     other = tmp_path / "other.toml"
     other.write_text(file.read_text())
-    words = [sys.executable, "-m", "modelab", "bench", str(file), "--device", "cpu", "--save-every", "40"]
+    words = [sys.executable, "-m", "modelab", "bench", str(file), "--device", "cpu", "--save-every", "20"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while first.poll() is None and not list(tmp_path.glob("b.parts/*/step-*")):

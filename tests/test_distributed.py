@@ -63,7 +63,7 @@ def test_shards_add_up_to_the_gradient_of_the_whole_batch(double, shards):
 
 RANKS = """
 import os, sys, torch, torch._dynamo  # once, not in every child
-home, sizes, dies = sys.argv[1], sys.argv[2].split(","), sys.argv[3] == "dies"
+home, dies = sys.argv[1], False
 from modelab.training.distributed import connect_ranks, data_parallel
 from modelab.networks.players import Networks
 from modelab.data.mixtures import ring
@@ -76,7 +76,7 @@ class Double(Wasserstein):
             os._exit(7)
         return super().loss_D(t)
 torch.set_default_dtype(torch.float64)
-for size in map(int, sizes):
+for size, dies in ((1, False), (2, False), (4, False), (2, True)):
     children = []
     for rank in range(size):
         child = os.fork()
@@ -92,18 +92,23 @@ for size in map(int, sizes):
                 print("rank", rank, "says", error, flush=True)
                 os._exit(3)
         children.append(child)
-    print([os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children])
+    print([os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children], flush=True)
 """
 
 
-def ranks(home, sizes, dies="lives") -> str:
-    done = subprocess.run([sys.executable, "-c", RANKS, str(home), sizes, dies], capture_output=True, text=True, env=ONE_THREAD, timeout=300)
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """A folder with what one, two and four ranks trained, and what they printed; last, what two printed of which one died."""
+    home = tmp_path_factory.mktemp("ranks")
+    done = subprocess.run([sys.executable, "-c", RANKS, str(home)], capture_output=True, text=True, env=ONE_THREAD, timeout=300)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    *lived, died = done.stdout.split("\n", 3)
+    return home, lived, died
 
 
-def test_processes_train_one_game_as_one_process_does(tmp_path):
-    assert ranks(tmp_path, "1,2,4").split("\n")[:3] == ["[0]", "[0, 0]", "[0, 0, 0, 0]"]
+def test_processes_train_one_game_as_one_process_does(ranks):
+    tmp_path, lived, _ = ranks
+    assert lived == ["[0]", "[0, 0]", "[0, 0, 0, 0]"]
     alone = torch.load(tmp_path / "1-0", weights_only=True)
     for size in (2, 4):
         every = [torch.load(tmp_path / f"{size}-{r}", weights_only=True) for r in range(size)]
@@ -113,9 +118,9 @@ def test_processes_train_one_game_as_one_process_does(tmp_path):
             assert all(torch.equal(every[0][key], other[key]) for other in every), f"{key} differs between ranks"
 
 
-def test_a_lost_rank_is_noticed_by_the_others(tmp_path):
-    said = ranks(tmp_path, "2", "dies")
-    assert "rank 0 says another rank is gone" in said and "[3, 7]" in said
+def test_a_lost_rank_is_noticed_by_the_others(ranks):
+    died = ranks[2]
+    assert "rank 0 says another rank is gone" in died and "[3, 7]" in died
 
 
 def command(steps, out):

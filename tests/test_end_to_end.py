@@ -1,5 +1,7 @@
 """Stacked MNIST from a wire to a verdict, with the commands a user types: fetch, train, kill, resume, bench, sample, audit."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -13,6 +15,9 @@ import numpy as np
 import pytest
 from serving import mnist_mirror
 
+from modelab.__main__ import main
+from modelab.data import mnist
+from modelab.data.digits import DigitArchive
 from modelab.training.checkpoints import list_checkpoints
 
 TRAIN = ["train", "minimax", "stacked_mnist", "--runs", "2", "--batch", "32", "--steps", "40", "--save-every", "10",
@@ -40,19 +45,24 @@ def shelf(tmp_path_factory) -> Path:
     return folder / "data"
 
 
-def modelab(shelf: Path, *words: str, at: Path) -> subprocess.Popen:
-    """Starts `modelab WORDS` in folder `at` with that data folder."""
-    env = {**os.environ, "MODELAB_DATA": str(shelf), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "modelab", *words], cwd=at, env=env, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def started(*words: str, at: Path) -> subprocess.Popen:
+    """Starts `modelab WORDS` in folder `at`."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-m", "modelab", *words], cwd=at, env=env, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def said(shelf: Path, *words: str, at: Path, status: int = 0) -> str:
-    """What that prints; it has to end with this exit status."""
-    process = modelab(shelf, *words, at=at)
-    text, _ = process.communicate(timeout=300)
-    assert process.returncode == status, text
-    return text
+def said(*words: str, at: Path, status: int = 0) -> str:
+    """What `modelab WORDS` prints in this process; it has to end with this exit status."""
+    with contextlib.chdir(at), contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(list(words)) == status, out.getvalue()
+    return out.getvalue()
+
+
+@pytest.fixture
+def hasty_judge(monkeypatch):
+    """A judge after 60 steps instead of 1,500; how well a judge judges is tested in test_modes and test_coverage."""
+    monkeypatch.setattr(mnist, "DigitArchive", lambda splits, top, walk, keep: DigitArchive(splits, top, 60, keep))
 
 
 def table(text: str) -> list[str]:
@@ -60,11 +70,12 @@ def table(text: str) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith("saved in")]
 
 
-def test_from_a_wire_to_a_verdict(shelf, tmp_path):
-    whole = said(shelf, *TRAIN, "--out", "whole", at=tmp_path)
+def test_from_a_wire_to_a_verdict(shelf, tmp_path, hasty_judge, monkeypatch):
+    monkeypatch.setenv("MODELAB_DATA", str(shelf))
+    whole = said(*TRAIN, "--out", "whole", at=tmp_path)
     assert "captured" in whole and "1000" in whole.replace(",", "")
 
-    killed = modelab(shelf, *TRAIN, "--out", "killed", at=tmp_path)
+    killed = started(*TRAIN, "--out", "killed", at=tmp_path)
     place = tmp_path / "killed" / "seeds-0-1"
     until = time.monotonic() + 200
     while not list_checkpoints(place) and killed.poll() is None and time.monotonic() < until:
@@ -72,17 +83,17 @@ def test_from_a_wire_to_a_verdict(shelf, tmp_path):
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert list_checkpoints(place), "no checkpoint came before the kill"
-    assert table(said(shelf, "train", "--resume", "killed", "--device", "cpu", at=tmp_path)) == table(whole)
+    assert table(said("train", "--resume", "killed", "--device", "cpu", at=tmp_path)) == table(whole)
     a, b = (list_checkpoints(tmp_path / name / "seeds-0-1")[0] for name in ("whole", "killed"))
     assert a.name == b.name == "step-000000040.safetensors" and a.read_bytes() == b.read_bytes()
 
     (tmp_path / "board.toml").write_text(BENCH)
-    said(shelf, "bench", "board.toml", "--device", "cpu", at=tmp_path)
+    said("bench", "board.toml", "--device", "cpu", at=tmp_path)
     assert "minimax" in (tmp_path / "board.md").read_text()
-    said(shelf, "bench", "board.toml", "--device", "cpu", at=tmp_path)  # nothing is left to do
+    said("bench", "board.toml", "--device", "cpu", at=tmp_path)  # nothing is left to do
 
-    said(shelf, "sample", "killed", "--n", "600", "--out", "fakes.npy", at=tmp_path)
-    said(shelf, "sample", "stacked_mnist", "--n", "1500", "--out", "reference.npy", at=tmp_path)
+    said("sample", "killed", "--n", "600", "--out", "fakes.npy", at=tmp_path)
+    said("sample", "stacked_mnist", "--n", "1500", "--out", "reference.npy", at=tmp_path)
     assert np.load(tmp_path / "fakes.npy").shape == (600, 3, 28, 28)
-    text = said(shelf, "audit", "fakes.npy", "--reference", "reference.npy", "--json", "report.json", at=tmp_path, status=1)
+    text = said("audit", "fakes.npy", "--reference", "reference.npy", "--json", "report.json", at=tmp_path, status=1)
     assert "Covers" in text and json.loads((tmp_path / "report.json").read_text())

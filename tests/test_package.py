@@ -1,12 +1,15 @@
 """What a user installs: it builds without a network, brings its chapters, and costs no more to import than torch."""
 
+import compileall
 import os
 import shutil
 import statistics
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
+import modelab
 import pytest
 from run_notebooks import notebooks
 
@@ -78,35 +81,37 @@ def test_installed_package_works_away_from_the_checkout(installed, tmp_path):
 TIMED = """
 import gc, sys, time, importlib
 gc.disable()  # one full collection takes longer than all our imports, and falls where it happens to fall
-start = time.perf_counter(); import torch; middle = time.perf_counter()
+heavy = lambda: {{m.split(".")[0] for m in sys.modules}} & {heavy!r}
+start = time.perf_counter(); import torch; middle = time.perf_counter(); alone = heavy()
 for name in {names!r}: importlib.import_module(name)
 end = time.perf_counter()
-print((end - start) / (middle - start), ",".join(sorted({{m.split(".")[0] for m in sys.modules}} & {heavy!r})))
+print((end - start) / (middle - start), ",".join(sorted(heavy() - alone)))
 """
+LIMIT = 1.1
 
 
-def import_cost(names: list[str], cwd, runs: int = 5, **env) -> tuple[float, set[str]]:
-    """What importing torch and `names` costs, in imports of torch (median over processes), and heavy packages drawn in.
+def import_cost(names: list[str], cwd, **env) -> tuple[float, set[str]]:
+    """What importing torch and `names` costs, in imports of torch, and the heavy packages that `names` draw in.
 
-    Both times come from one process, so that a busy machine slows both alike; and all is compiled before, as pip leaves it.
+    Both times come from one process, so that a busy machine slows both alike.
     """
-    env = {"PYTHONDONTWRITEBYTECODE": ""} | env
-    sh("-c", TIMED.format(names=names, heavy=HEAVY), cwd=cwd, **env)
-    lines = [sh("-c", TIMED.format(names=names, heavy=HEAVY), cwd=cwd, **env).split() for _ in range(runs)]
-    heavy = {name for line in lines for part in line[1:] for name in part.split(",")}
-    return statistics.median(float(line[0]) for line in lines), heavy
+    cost, *heavy = sh("-c", TIMED.format(names=names, heavy=HEAVY), cwd=cwd, **env).split()
+    return float(cost), {name for part in heavy for name in part.split(",")}
 
 
-def test_import_costs_no_more_than_torch(root, tmp_path):
-    alone = import_cost([], tmp_path, runs=1)[1]
+def test_import_costs_no_more_than_torch(tmp_path):
     names = [f"modelab.{name}" for name in _index.MODULES]
     assert names, "no module has been exported yet"
-    cost, heavy = import_cost(names, tmp_path)
-    assert not heavy - alone, "import these inside the functions that need them"
-    assert cost <= 1.1, f"all modules together cost {cost:.3f} times import torch"
+    compileall.compile_dir(Path(modelab.__file__).parent, quiet=1)  # as pip leaves it
+    costs = []
+    while len(costs) < 5 and sum(cost <= LIMIT for cost in costs) < 3:  # until the median of five is known
+        cost, heavy = import_cost(names, tmp_path)
+        assert not heavy, "import these inside the functions that need them"
+        costs.append(cost)
+    assert statistics.median(costs) <= LIMIT, f"all modules together cost {statistics.median(costs):.3f} times import torch"
 
 
 def test_a_costly_import_is_noticed(tmp_path):
     (tmp_path / "slow.py").write_text("import time, scipy.stats, sklearn\ntime.sleep(.5)\n")
-    cost, heavy = import_cost(["slow"], tmp_path, runs=1, PYTHONPATH=str(tmp_path))
-    assert cost > 1.1 and heavy >= {"scipy", "sklearn"}
+    cost, heavy = import_cost(["slow"], tmp_path, PYTHONPATH=str(tmp_path))
+    assert cost > LIMIT and heavy >= {"scipy", "sklearn"}

@@ -1,5 +1,7 @@
 """The documents keep their word: code runs, commands exist, links lead somewhere, tables say what the notebooks say."""
 
+import contextlib
+import io
 import os
 import re
 import shlex
@@ -14,6 +16,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from run_notebooks import ROOT, ChapterError, notebooks
+
+from modelab.__main__ import main
+from modelab.training.leaderboard import read_board_file
 
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.M | re.S)
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)|<img[^>]+src=\"([^\"]+)\"")
@@ -32,12 +37,22 @@ def blocks(text: str, language: str) -> list[str]:
     return [body for name, body in BLOCK.findall(text) if name == language]
 
 
-def run(args: list[str], cwd: Path, right: tuple[int, ...] = (0,)) -> str:
-    """Run this Python on a short walk in `cwd`; returns what went wrong, or nothing if the exit status is `right`."""
+def run(args: list[str], cwd: Path) -> str:
+    """Run this Python in `cwd`; returns what went wrong, or nothing."""
     done = subprocess.run([sys.executable, *args], cwd=cwd, env=dict(os.environ, MODELAB_FAST="1"), timeout=300,
                           capture_output=True, text=True)
-    crashed = "Traceback" in done.stderr
-    return "" if done.returncode in right and not crashed else f"exit {done.returncode}: {done.stderr[-3000:]}"
+    return f"exit {done.returncode}: {done.stderr[-3000:]}" if done.returncode or "Traceback" in done.stderr else ""
+
+
+def modelab(words: list[str], cwd: Path, right: tuple[int, ...] = (0,)) -> str:
+    """Do `modelab WORDS` in `cwd`, in this process; returns what went wrong, or nothing if the exit status is `right`."""
+    said = io.StringIO()
+    try:
+        with contextlib.chdir(cwd), contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            status = main(words)
+    except SystemExit as stop:
+        status = stop.code
+    return "" if status in right and "Traceback" not in said.getvalue() else f"exit {status}: {said.getvalue()[-3000:]}"
 
 
 def wrong_command(line: str, root: Path, cwd: Path) -> str:
@@ -54,14 +69,17 @@ def wrong_command(line: str, root: Path, cwd: Path) -> str:
         rest = rest[rest.index("-m"):]
         program, rest = rest[1], rest[2:]
     if program == "modelab" and rest[:1] == ["bench"]:  # minutes of work: the file must be there and in order
-        return run(["-c", "import sys, modelab.training.leaderboard; modelab.training.leaderboard.read_board_file(sys.argv[1])", str(root / rest[1])], cwd)
+        try:
+            return "" if read_board_file(root / rest[1]) else "no cells"
+        except (OSError, ValueError) as error:
+            return str(error)
     if program == "modelab" and rest[:1] in (["audit"], ["data"]):  # 1: they found something, or nothing
-        return run(["-m", "modelab", *rest], cwd, right=(0, 1))
+        return modelab(rest, cwd, right=(0, 1))
     if program == "modelab":
         short = {"--steps": "3", "--runs": "2"}
         rest = [short.get(before, word) for before, word in zip(["", *rest], rest)]
         missing = [k for k in short if rest[:1] == ["train"] and k not in rest]
-        return run(["-m", "modelab", *rest, *(w for k in missing for w in (k, short[k]))], cwd)
+        return modelab([*rest, *(w for k in missing for w in (k, short[k]))], cwd)
     if program == "make":
         targets = set(re.findall(r"^([\w-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.M))
         asked = {w for w in rest if "=" not in w and not w.startswith("-")}
@@ -105,11 +123,13 @@ def dead_links(text: str, root: Path) -> list[str]:
     return [t for t in targets if "://" not in t and not t.startswith("mailto:") and not (root / t).exists()]
 
 
+EACH = "import sys\nfor body in sys.argv[1:]: exec(compile(body, body, 'exec'), {'__name__': '__main__'})"  # none sees another's names
+
+
 def test_python_blocks_run(tmp_path):
     found = blocks(readme(), "python")
     assert found, "README.md shows no python code: six lines of use in one's own code belong there"
-    problems = {body: wrong for body in found if (wrong := run(["-c", body], tmp_path))}
-    assert not problems
+    assert not run(["-c", EACH, *found], tmp_path)
 
 
 def test_shell_lines_are_right(tmp_path):
@@ -120,7 +140,8 @@ def test_shell_lines_are_right(tmp_path):
 
 def test_a_wrong_readme_is_noticed(tmp_path):
     assert blocks("```python\n1 / 0\n```\ntext\n```sh\nmake lab\n```\n", "python") == ["1 / 0\n"]
-    assert "ZeroDivisionError" in run(["-c", "1 / 0\n"], tmp_path)
+    assert "ZeroDivisionError" in run(["-c", EACH, "x = 1\n", "1 / 0\n"], tmp_path)
+    assert "NameError" in run(["-c", EACH, "x = 1\n", "x\n"], tmp_path)
     bad = ["make fly", "pip install modelab", "pip install '.[cours]'", "pip install modelab-9.9-py3-none-any.whl",
            "pip install -c absent.txt .", "python data_scripts/absent.py", "modelab fly", "modelab bench absent.toml",
            "torchrun --nproc-per-node 2 -m modelab fly", "rm -r x"]

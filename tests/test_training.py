@@ -165,7 +165,7 @@ KILLER = """
 import os, random, signal, sys, time
 from modelab.training.run import Run
 path, rng, seen = sys.argv[1], random.Random(0), 0
-for attempt in range(50):
+for attempt in range(20):
     run = Run.load(path, device="cpu")
     assert run.steps >= seen, (run.steps, seen)
     seen = run.steps
@@ -185,13 +185,13 @@ print(seen, Run.load(path, device="cpu").steps)
 """
 
 
-def test_killed_while_saving_fifty_times(tmp_path):
-    """kill -9, fifty times, of a process that only steps and saves: the checkpoint always reads, and never goes back."""
+def test_killed_while_saving_twenty_times(tmp_path):
+    """kill -9, twenty times, of a process that only steps and saves: the checkpoint always reads, and never goes back."""
     path = small(game=Minimax(networks=Networks(width=128))).save(tmp_path / "run")
     done = subprocess.run([sys.executable, "-c", KILLER, str(path)], capture_output=True, text=True,
                           env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[-1]) >= 2  # a busy machine saves less often
+    assert int(done.stdout.split()[-1]) >= 1  # a busy machine saves less often
     half_written = [p for p in tmp_path.iterdir() if p != path]  # a kill may leave temporary files, no damaged checkpoint
     assert half_written, "no kill ever hit a write: the test proves nothing"
 
