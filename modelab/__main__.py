@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -22,6 +23,7 @@ def _parser(asked: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="modelab", description="Is my generator losing modes? Train, measure, learn.",
         epilog="Help on one command: modelab train --help")
+    parser.add_argument("--version", action="version", version=f"modelab {_index.VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name, title in _index.COMMAND_HELP.items():
         if name == asked:
@@ -39,33 +41,80 @@ def _add_command(commands: argparse._SubParsersAction, name: str, title: str) ->
                               epilog="examples:" + examples.rstrip(),
                               formatter_class=argparse.RawDescriptionHelpFormatter)
     sub.set_defaults(execute=COMMANDS[name](sub))
+    sub.add_argument("--traceback", action="store_true", help="show where an error came from")
 
 # %% ../nbs/6_workshop/15_commands.ipynb #264c81a9
 def _lacks_memory(error: Exception) -> bool:
     "Whether an error says that there is not enough memory."
-    words = ("memory", "storage size", "overflow")  # of torch's RuntimeErrors
+    words = "allocate memory", "out of memory", "enough memory", "calculation overflow"  # torch's
     said = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
     return isinstance(error, MemoryError) or said
 
+# %% ../nbs/6_workshop/15_commands.ipynb #948db39a
+_EXTRAS = {"PIL": "pillow"} | {name: name for name in (
+    "matplotlib", "seaborn", "pandas", "pooch", "pyarrow", "ipywidgets", "anywidget")}
+
 # %% ../nbs/6_workshop/15_commands.ipynb #d6e96c8d
-def main(argv: Sequence[str] | None = None) -> int:
-    "Run the command line; its exit status is the command's, 2 for bad input, 130 after Ctrl-C."
-    argv = sys.argv[1:] if argv is None else list(argv)
-    asked = next((word for word in argv if not word.startswith("-")), "")
-    args = _parser(asked).parse_args(argv)
-    ranks = int(os.environ.get("WORLD_SIZE", 1))
-    rank = f", rank {os.environ['RANK']}" if ranks > 1 else ""
+def _error_line(error: BaseException) -> str:
+    "What went wrong, in one line."
+    if _lacks_memory(error):
+        return "not enough memory"
+    text = " ".join(str(error).splitlines())
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        return f"{text}; install it with: pip install {_EXTRAS[error.name]}"
+    refused = isinstance(error, (ValueError, OSError, FloatingPointError)) or (
+        isinstance(error, TypeError) and re.match(r"[\w .\-]+: ", text)) or (
+        isinstance(error, ImportError) and "pip install" in text)
+    if text and refused:
+        return text
+    kind = f"{type(error).__name__}: {text}".removesuffix(": ")
+    return f"{kind} (unexpected; --traceback shows where)"
+
+# %% ../nbs/6_workshop/15_commands.ipynb #907dfc26
+def _print_error(error: BaseException, argv: list[str], command: str) -> None:
+    "An error on standard error: one line, and a traceback if it was asked for."
+    if "--traceback" in argv:
+        import traceback
+        traceback.print_exception(error)
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    rank = f", rank {os.environ.get('RANK', '?')}" if several else ""
+    print(f"{' '.join(['modelab', command]).strip()}{rank}: {_error_line(error)}", file=sys.stderr)
+
+# %% ../nbs/6_workshop/15_commands.ipynb #e88bb96d
+def _drop_output() -> None:
+    "Send what is still to be printed nowhere."
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+# %% ../nbs/6_workshop/15_commands.ipynb #38624381
+def _execute(argv: list[str]) -> int:
+    "Run a command; its exit status, or 2 and one line on standard error."
+    asked, execute = next((word for word in argv if not word.startswith("-")), ""), None
     try:
-        return args.execute(args) or 0
-    except BrokenPipeError:  # whoever reads us, such as head, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _lacks_memory(error):
-            raise
-        says = "not enough memory" if _lacks_memory(error) else error
-        print(f"modelab {args.command}{rank}: {says}", file=sys.stderr)
+        args = _parser(asked).parse_args(argv)
+        execute = args.execute
+        status = execute(args) or 0
+        print(end="", flush=True)  # a full disk is found here
+        return status
+    except BrokenPipeError:
+        raise
+    except (Exception, SystemExit) as error:
+        if execute is None and isinstance(error, SystemExit):
+            raise  # of argparse, after help or wrong options
+        _print_error(error, argv, asked)
+        try:
+            print(end="", flush=True)
+        except OSError:
+            _drop_output()
         return 2
+
+# %% ../nbs/6_workshop/15_commands.ipynb #c4e70466
+def main(argv: Sequence[str] | None = None) -> int:
+    "Run the command line; the status is the command's, 2 for any error, 130 after Ctrl-C."
+    try:
+        return _execute(sys.argv[1:] if argv is None else list(argv))
+    except BrokenPipeError:
+        _drop_output()
+        return 141
     except KeyboardInterrupt:
         return 130
 

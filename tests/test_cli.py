@@ -11,8 +11,9 @@ import pytest
 
 from modelab import _index
 from modelab.__main__ import main
+from modelab.core.registry import COMMANDS, load
 from modelab.course.chapters import chapters_path, copy_chapters
-from modelab.training.run import Run
+from modelab.training.run import Diverged, Run
 
 
 def shell(capsys, *words):
@@ -94,6 +95,99 @@ def test_refusals_are_short_and_exit_with_2(capsys, words, says):
     assert len([line for line in err.splitlines() if not line.startswith((" ", "usage"))]) == 1
 
 
+FAULTS = {KeyError("layer"): "KeyError: 'layer'", RuntimeError("two\nlines"): "RuntimeError: two lines", AssertionError(): "AssertionError",
+          ModuleNotFoundError("No module named 'mine'", name="mine"): "ModuleNotFoundError: No module named 'mine'", RecursionError("too deep"): "RecursionError: too deep",
+          TypeError("f() missing 1 required positional argument: 'x'"): "TypeError: f() missing", ValueError(): "ValueError", SystemExit(): "SystemExit",
+          SystemExit("give up"): "SystemExit: give up", SystemExit(1): "SystemExit: 1", SystemExit(0): "SystemExit: 0",
+          RuntimeError("unsupported memory format"): "RuntimeError: unsupported memory format"}
+
+
+@pytest.fixture
+def run_as_course(monkeypatch):
+    """Puts a function into the place of what `modelab course` does."""
+    def place(run):
+        monkeypatch.setitem(COMMANDS, "course", lambda parser: run)
+    load("command", "course")
+    return place
+
+
+def raising(error):
+    def run(args):
+        raise error
+    return run
+
+
+@pytest.mark.parametrize("error, says", FAULTS.items(), ids=lambda v: v if isinstance(v, str) else "")
+def test_whatever_goes_wrong_in_a_command_is_two_and_named(run_as_course, capsys, error, says):
+    """1 means a finding; a crash must not look like one, and neither like success."""
+    run_as_course(raising(error))
+    status, out, err = shell(capsys, "course")
+    assert (status, out) == (2, "") and err == err.splitlines()[0] + "\n" and "Traceback" not in err
+    assert err.startswith("modelab course: ") and says in err and "--traceback" in err
+
+
+@pytest.mark.parametrize("error, says", [(ModuleNotFoundError("No module named 'seaborn'", name="seaborn"), "pip install seaborn"), (ModuleNotFoundError("No module named 'PIL'", name="PIL"), "pip install pillow"),
+                                         (ImportError("features: this needs timm; pip install timm"), "pip install timm")])
+def test_a_missing_package_is_named_with_what_installs_it(run_as_course, capsys, error, says):
+    run_as_course(raising(error))
+    status, _, err = shell(capsys, "course")
+    assert status == 2 and err.startswith(f"modelab course: {error}") and err.endswith(f"{says}\n")
+
+
+@pytest.mark.parametrize("error", [ValueError("level: expected more"), TypeError("betas of G: expected two numbers, got 3"), FileNotFoundError("no file x"),
+                                   Diverged("loss of G is NaN"), MemoryError("much")])
+def test_what_is_refused_is_said_without_its_kind(run_as_course, capsys, error):
+    run_as_course(raising(error))
+    says = "not enough memory" if isinstance(error, MemoryError) else str(error)
+    assert shell(capsys, "course") == (2, "", f"modelab course: {says}\n")
+
+
+def test_a_traceback_is_shown_where_it_is_asked_for(run_as_course, capsys):
+    run_as_course(raising(KeyError("layer")))
+    status, _, err = shell(capsys, "course", "--traceback")
+    assert status == 2 and err.startswith("Traceback") and "in raising" not in err and "raise error" in err
+    assert err.splitlines()[-1].startswith("modelab course: KeyError: 'layer'")
+
+
+def test_a_command_that_cannot_be_loaded_is_two(monkeypatch, capsys):
+    monkeypatch.setitem(COMMANDS, "course", raising(ImportError("libfoo.so is broken")))
+    status, _, err = shell(capsys, "course", "x")
+    assert status == 2 and err.startswith("modelab course: ImportError: libfoo.so is broken")
+
+
+def test_the_rank_is_named_where_there_are_several(run_as_course, monkeypatch, capsys):
+    run_as_course(raising(ValueError("no")))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert shell(capsys, "course")[2] == "modelab course, rank 1: no\n"
+
+
+@pytest.mark.parametrize("kind, status", [(KeyboardInterrupt, 130), (None, 0)])
+def test_other_ends(run_as_course, capsys, kind, status):
+    run_as_course(raising(kind()) if kind else lambda args: None)
+    assert shell(capsys, "course") == (status, "", "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_two():
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([sys.executable, "-m", "modelab", "data"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert run.returncode == 2 and run.stderr.count("\n") == 1 and run.stderr.startswith("modelab data: ")
+
+
+def test_a_pipe_that_is_closed_is_neither_sound_nor_a_finding():
+    reads, writes = os.pipe()
+    os.close(reads)
+    run = subprocess.run([sys.executable, "-m", "modelab", "data"], stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert run.returncode == 141 and not run.stderr
+
+
+def test_version(capsys):
+    assert shell(capsys, "--version") == (0, f"modelab {_index.VERSION}\n", "")
+    assert loaded("from modelab.__main__ import main; main(['--version'])") == []
+
+
 def test_help_has_examples(capsys):
     for words in (["--help"], ["train", "--help"], ["course", "--help"], ["bench", "--help"]):
         status, out, _ = shell(capsys, *words)
@@ -115,7 +209,7 @@ def torch_seconds() -> float:
     return statistics.median(seconds("-c", "import torch") for _ in range(5))
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["sample", "--help"], ["course", "--help"], ["data", "--help"]],
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "--help"], ["sample", "--help"], ["course", "--help"], ["data", "--help"]],
                          ids=" ".join)
 def test_help_comes_at_once(words, torch_seconds):
     """In shares of what `import torch` takes: about 2 s, so .15 of it is .3 s."""

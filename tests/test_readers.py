@@ -386,7 +386,7 @@ def test_labels_that_are_null(tmp_path):
 @pytest.mark.parametrize("name, content", [
     ("a.txt", "cat\ndog\ncat\n"), ("b.csv", "label\ncat\ndog\ncat\n"), ("c.csv", "file,label\n10.png,cat\n1.png,cat\n2.png,dog"),
     ("d.txt", "10.png cat\n1.png cat\n2.png dog\n"), ("e.csv", "file,kind,n\n10.png,cat,1\n1.png,cat,2\n2.png,dog,3:kind"),
-    ("f.json", '{"labels": {"2.png": "dog", "1.png": "cat", "10.png": "cat"}}'), ("g.npy", np.array(["cat", "dog", "cat"])),
+    ("f.json", '{"labels": {"2.png": "dog", "1.png": "cat", "10.png": "cat"}}'), ("h.json", '["cat", "dog", "cat"]'), ("g.npy", np.array(["cat", "dog", "cat"])),
     ("h.npy", np.array([b"cat", b"dog", b"cat"])), ("i.tsv", "file\tlabel\n10\tcat\n1\tcat\n2\tdog\n")])
 def test_files_of_labels(tmp_path, name, content):
     path, column = tmp_path / name, ""
@@ -419,11 +419,15 @@ def test_labels_that_do_not_match_are_refused(tmp_path):
     (tmp_path / "h.csv").write_text("cat\ncat\ndog\ncat\n")
     files = ["1.png", "2.png", "10.png"]
     for name, match in [("a.txt", "2 labels for 3 examples"), ("b.csv", r"1 of 3 files have no label: 10\.png"),
-                        ("c.npy", "fractions"), ("d.npy", "Object"), ("e.csv", "binary"), ("f.pt", r"got \.pt"),
+                        ("c.npy", "fractions"), ("d.npy", "holds Python objects, which are never loaded"), ("e.csv", "binary"), ("f.pt", r"got \.pt"),
                         ("g.csv", r"names files, such as a\.png"), ("h.csv", "4 labels for 3")]:
         with pytest.raises(ValueError, match=match) as caught:
             read_labels(tmp_path / name, files)
         assert name in str(caught.value)
+    for text, match in [('["cat", "dog"]', "2 labels for 3"), ("[null, null, null]", "object"), ('[["1.png", 3]]', "no file names"), ("{", "Expecting")]:
+        (tmp_path / "i.json").write_text(text)
+        with pytest.raises(ValueError, match=match):
+            read_labels(tmp_path / "i.json", 3)
     with pytest.raises(FileNotFoundError):
         read_labels(tmp_path / "absent.csv", files)
     with pytest.raises(TypeError):
@@ -554,6 +558,17 @@ def test_channels_of_alpha_in_an_array(tmp_path):
     np.save(tmp_path / "x.npy", x)
     files = opened(tmp_path / "x.npy", background=.25)
     assert files.shape == (12, 3, 9, 8) and (files[ALL] == .25).all() and said(files, "ground of grey 0.25")
+
+
+@pytest.mark.parametrize("axes", [3, 4])
+def test_small_bytes_and_values_of_any_range_are_resized(tmp_path, axes):
+    """They were clipped at 1: all examples became equal."""
+    small = RNG.integers(0, 256, (12, 6, 6), np.uint8).reshape(12, *[1] * (axes - 3), 6, 6)
+    np.save(tmp_path / "bytes.npy", small)
+    np.save(tmp_path / "units.npy", small.astype(np.float32) * 7 - 300)
+    bytes_, units = (opened(tmp_path / f"{name}.npy", size=4)[ALL] for name in ("bytes", "units"))
+    assert bytes_.shape == (12, 1, 4, 4) and bytes_.min() >= 0 and bytes_.max() <= 1 and bytes_.std() > .1
+    assert torch.allclose(units, bytes_ * 255 * 7 - 300, atol=255 * 7 * .06) and len(units.unique(dim=0)) == 12
 
 
 def test_arrays_are_resized_if_asked(tmp_path):
@@ -850,8 +865,9 @@ def test_pickles_are_refused_under_any_name(tmp_path):
     (tmp_path / "zipped.csv").write_bytes((tmp_path / "d.pt").read_bytes())
     found = sorted(tmp_path.iterdir())
     for path in found:
-        with pytest.raises(ValueError, match=path.name):
+        with pytest.raises(ValueError, match=path.name) as caught:
             read_samples(path, progress=False)
+        assert "allow_pickle" not in str(caught.value)  # no advice to run it
     assert len(found) == 6 + 36 + 1
 
 

@@ -183,7 +183,8 @@ def _refuse_bad(bad: dict[str, str], total: int, skip_bad: bool) -> list[str]:
     named = first_few([f"{name} ({reason[:60]})" for name, reason in bad.items()], 20)
     said = f"{len(bad):,} of {total:,} picture files cannot be read: {named}"
     if not skip_bad:
-        raise ValueError(f"{said}; mend or delete them, or leave them out with skip_bad=True")
+        raise ValueError(f"{said}; mend or delete them, or leave them out with skip_bad=True "
+                         "(in a shell: --skip-bad)")
     return [f"{said}; left out."]
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #2901ab42
@@ -226,7 +227,7 @@ def _common_size(heads: dict[str, Head], size: tuple[int, int] | None,
     return target
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #931fff62
-def fit_picture(x: np.ndarray,  # (channels, height, width), float32 in [0, 1]
+def fit_picture(x: np.ndarray,  # (channels, height, width), float32, as a rule in [0, 1]
                 size: tuple[int, int]) -> np.ndarray:
     "A picture cropped about its centre to the aspect of `size` and resized to it, antialiased."
     if x.shape[1:] == tuple(size):
@@ -239,7 +240,8 @@ def fit_picture(x: np.ndarray,  # (channels, height, width), float32 in [0, 1]
     middle = x[:, top:top + inner[0], left:left + inner[1]]
     resized = [Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(
         size[::-1], Image.Resampling.BICUBIC) for channel in middle]
-    return np.stack([np.asarray(channel) for channel in resized]).clip(0, 1)
+    found = np.stack([np.asarray(channel) for channel in resized])
+    return found.clip(min(0, x.min()), max(1, x.max()))  # bicubic weights overshoot
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #940ff2b8
 def _conversions(heads: dict[str, Head], colour: bool, background: float) -> list[str]:

@@ -237,17 +237,29 @@ def read_labels(source: str | Path,  # .txt, .csv, .tsv, .npy, .json, or table.c
         raise ValueError(f"{path}: it holds {len(found.labels):,} labels for {n:,} examples")
     return found
 
+# %% ../../nbs/6_workshop/05_readers.ipynb #ca2e60db
+def _json_file(data: bytes, names: Sequence[str] | None, what: str) -> LabelSet:
+    "Labels from a .json file: a list of words or numbers, or files and their labels."
+    found = json.loads(data)
+    if isinstance(found, list) and not any(isinstance(value, (list, dict)) for value in found):
+        return encode_labels(np.array(found))._replace(
+            notes=[f"Labels in the order of the examples from {what}."])
+    if names is None:
+        raise ValueError("it names files, but the examples have no file names; expected a list "
+                         "of labels")
+    labels = _json_labels(data, names, what)
+    if labels is None:
+        raise ValueError("its labels are null")
+    return labels
+
 # %% ../../nbs/6_workshop/05_readers.ipynb #e76d4b75
 def _label_file(path: Path, names: list[str] | None, n: int, column: str | None) -> LabelSet:
     "Labels by the kind of file."
     kind = path.suffix.lower()
     if kind == ".npy":
         found = encode_labels(np.load(path, allow_pickle=False))
-    elif kind == ".json" and names is not None:
-        found = _json_labels(path.read_bytes(), names, path.name)
-        if found is None:
-            raise ValueError("its labels are null")
-        return found
+    elif kind == ".json":
+        return _json_file(path.read_bytes(), names, path.name)
     elif kind in (".csv", ".tsv", ".txt"):
         return _text_labels(path, names, n, column)
     else:

@@ -26,7 +26,7 @@ from .arrow_files import arrow_folder, read_arrow, read_parquet
 from .image_files import (check_size, fit_picture, folder_members, Members,
                                       read_pictures, SUFFIXES)
 from .labels import labels_beside
-from .picture_arrays import as_pictures
+from .picture_arrays import are_pictures, as_pictures
 from .rows import readable, FoundRows
 from .tables import table_file
 
@@ -148,8 +148,10 @@ def _resized(rows: FoundRows, size: tuple[int, int] | None) -> FoundRows:
     if size is None or rows.shape[-2:] == size:
         return rows
     if len(rows.shape) == 3:
+        known = are_pictures(rows.shape)
         rows = dataclasses.replace(rows, shape=(rows.shape[0], 1, *rows.shape[1:]), take=lambda
                                    index, take=rows.take: torch.as_tensor(take(index))[:, None])
+        rows = rows if known else as_pictures(rows)  # small ones: their range is still unknown
     if len(rows.shape) != 4:
         raise ValueError(f"size: expected pictures, got examples of shape {rows.shape[1:]}")
     height, width = rows.shape[2:]

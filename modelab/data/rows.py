@@ -38,6 +38,10 @@ def readable(path: Path | str, read: Callable) -> Any:
         raise
     except Exception as error:  # damaged files make each library raise something else
         reason = " ".join(str(error).split())[:4000] or type(error).__name__
+        if "allow_pickle" in reason or "Python objects in dtype" in reason:
+            reason = "it holds Python objects, which are never loaded; save numbers instead"
+        elif "can't convert np.ndarray of type" in reason:
+            reason = "expected numbers, got " + re.sub(r".*of type numpy\.(\w+).*", r"\1", reason)
         reason = reason.removeprefix(f"{path}: ")
         raise ValueError(f"{path}: not readable as examples: {reason}") from error
 

@@ -183,7 +183,7 @@ from modelab.data.arrow_files import arrow_folder, read_arrow, read_parquet
 from modelab.data.image_files import (check_size, fit_picture, folder_members, Members,
                                       read_pictures, SUFFIXES)
 from modelab.data.labels import labels_beside
-from modelab.data.picture_arrays import as_pictures
+from modelab.data.picture_arrays import are_pictures, as_pictures
 from modelab.data.rows import readable, FoundRows
 from modelab.data.tables import table_file
 
@@ -289,7 +289,7 @@ class FoundRows:
     table: dict[str, list[str]] | None = None  # the columns, where the file is a table
 
 # %% [markdown]
-# If a reader fails, for whatever reason, the error names the file.
+# If a reader fails, for whatever reason, the error names the file. NumPy's own words for a pickle recommend to load it all the same, and torch's words for a text list all kinds of numbers; they are replaced.
 
 # %%
 #| export data.rows
@@ -301,6 +301,10 @@ def readable(path: Path | str, read: Callable) -> Any:
         raise
     except Exception as error:  # damaged files make each library raise something else
         reason = " ".join(str(error).split())[:4000] or type(error).__name__
+        if "allow_pickle" in reason or "Python objects in dtype" in reason:
+            reason = "it holds Python objects, which are never loaded; save numbers instead"
+        elif "can't convert np.ndarray of type" in reason:
+            reason = "expected numbers, got " + re.sub(r".*of type numpy\.(\w+).*", r"\1", reason)
         reason = reason.removeprefix(f"{path}: ")
         raise ValueError(f"{path}: not readable as examples: {reason}") from error
 
@@ -547,7 +551,8 @@ def _refuse_bad(bad: dict[str, str], total: int, skip_bad: bool) -> list[str]:
     named = first_few([f"{name} ({reason[:60]})" for name, reason in bad.items()], 20)
     said = f"{len(bad):,} of {total:,} picture files cannot be read: {named}"
     if not skip_bad:
-        raise ValueError(f"{said}; mend or delete them, or leave them out with skip_bad=True")
+        raise ValueError(f"{said}; mend or delete them, or leave them out with skip_bad=True "
+                         "(in a shell: --skip-bad)")
     return [f"{said}; left out."]
 
 # %% [markdown]
@@ -606,7 +611,7 @@ def _common_size(heads: dict[str, Head], size: tuple[int, int] | None,
 
 # %%
 #| export data.image_files
-def fit_picture(x: np.ndarray,  # (channels, height, width), float32 in [0, 1]
+def fit_picture(x: np.ndarray,  # (channels, height, width), float32, as a rule in [0, 1]
                 size: tuple[int, int]) -> np.ndarray:
     "A picture cropped about its centre to the aspect of `size` and resized to it, antialiased."
     if x.shape[1:] == tuple(size):
@@ -619,7 +624,8 @@ def fit_picture(x: np.ndarray,  # (channels, height, width), float32 in [0, 1]
     middle = x[:, top:top + inner[0], left:left + inner[1]]
     resized = [Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(
         size[::-1], Image.Resampling.BICUBIC) for channel in middle]
-    return np.stack([np.asarray(channel) for channel in resized]).clip(0, 1)
+    found = np.stack([np.asarray(channel) for channel in resized])
+    return found.clip(min(0, x.min()), max(1, x.max()))  # bicubic weights overshoot
 
 # %% [markdown]
 # Each conversion is told in one sentence.
@@ -1428,6 +1434,25 @@ def read_labels(source: str | Path,  # .txt, .csv, .tsv, .npy, .json, or table.c
     return found
 
 # %% [markdown]
+# A `.json` file holds a list of labels in the order of the examples, or names the files.
+
+# %%
+#| export data.labels
+def _json_file(data: bytes, names: Sequence[str] | None, what: str) -> LabelSet:
+    "Labels from a .json file: a list of words or numbers, or files and their labels."
+    found = json.loads(data)
+    if isinstance(found, list) and not any(isinstance(value, (list, dict)) for value in found):
+        return encode_labels(np.array(found))._replace(
+            notes=[f"Labels in the order of the examples from {what}."])
+    if names is None:
+        raise ValueError("it names files, but the examples have no file names; expected a list "
+                         "of labels")
+    labels = _json_labels(data, names, what)
+    if labels is None:
+        raise ValueError("its labels are null")
+    return labels
+
+# %% [markdown]
 # The ending says how the file is read.
 
 # %%
@@ -1437,11 +1462,8 @@ def _label_file(path: Path, names: list[str] | None, n: int, column: str | None)
     kind = path.suffix.lower()
     if kind == ".npy":
         found = encode_labels(np.load(path, allow_pickle=False))
-    elif kind == ".json" and names is not None:
-        found = _json_labels(path.read_bytes(), names, path.name)
-        if found is None:
-            raise ValueError("its labels are null")
-        return found
+    elif kind == ".json":
+        return _json_file(path.read_bytes(), names, path.name)
     elif kind in (".csv", ".tsv", ".txt"):
         return _text_labels(path, names, n, column)
     else:
@@ -2157,8 +2179,10 @@ def _resized(rows: FoundRows, size: tuple[int, int] | None) -> FoundRows:
     if size is None or rows.shape[-2:] == size:
         return rows
     if len(rows.shape) == 3:
+        known = are_pictures(rows.shape)
         rows = dataclasses.replace(rows, shape=(rows.shape[0], 1, *rows.shape[1:]), take=lambda
                                    index, take=rows.take: torch.as_tensor(take(index))[:, None])
+        rows = rows if known else as_pictures(rows)  # small ones: their range is still unknown
     if len(rows.shape) != 4:
         raise ValueError(f"size: expected pictures, got examples of shape {rows.shape[1:]}")
     height, width = rows.shape[2:]

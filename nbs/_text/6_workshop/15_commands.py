@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -433,6 +434,7 @@ def _parser(asked: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="modelab", description="Is my generator losing modes? Train, measure, learn.",
         epilog="Help on one command: modelab train --help")
+    parser.add_argument("--version", action="version", version=f"modelab {_index.VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name, title in _index.COMMAND_HELP.items():
         if name == asked:
@@ -442,7 +444,7 @@ def _parser(asked: str) -> argparse.ArgumentParser:
     return parser
 
 # %% [markdown]
-# Adding that one command imports its module, which registers it.
+# Adding that one command imports its module, which registers it. Every command takes `--traceback`.
 
 # %%
 #| export
@@ -454,6 +456,7 @@ def _add_command(commands: argparse._SubParsersAction, name: str, title: str) ->
                               epilog="examples:" + examples.rstrip(),
                               formatter_class=argparse.RawDescriptionHelpFormatter)
     sub.set_defaults(execute=COMMANDS[name](sub))
+    sub.add_argument("--traceback", action="store_true", help="show where an error came from")
 
 # %% [markdown]
 # Memory that is not there is no mistake in the program. Torch reports it as a `RuntimeError`, like mistakes in the program, so the text decides.
@@ -462,33 +465,107 @@ def _add_command(commands: argparse._SubParsersAction, name: str, title: str) ->
 #| export
 def _lacks_memory(error: Exception) -> bool:
     "Whether an error says that there is not enough memory."
-    words = ("memory", "storage size", "overflow")  # of torch's RuntimeErrors
+    words = "allocate memory", "out of memory", "enough memory", "calculation overflow"  # torch's
     said = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
     return isinstance(error, MemoryError) or said
 
 # %% [markdown]
-# `main` runs a command. A refused input gives one line on standard error and exit status 2, without a traceback.
+# Some packages are extras. If one of them is absent, the line says what installs it. It does not name an extra of modelab: `pip install modelab` would fetch an unrelated package of that name.
+
+# %%
+#| export
+_EXTRAS = {"PIL": "pillow"} | {name: name for name in (
+    "matplotlib", "seaborn", "pandas", "pooch", "pyarrow", "ipywidgets", "anywidget")}
+
+# %% [markdown]
+# An input that is refused is a `ValueError`, an `OSError`, or a `TypeError` whose text begins with the name of what is wrong; a loss that became NaN is a `FloatingPointError`. The text of these says it all. Any other exception is called by its kind, for its text alone may be as short as `'layer'`.
+
+# %%
+#| export
+def _error_line(error: BaseException) -> str:
+    "What went wrong, in one line."
+    if _lacks_memory(error):
+        return "not enough memory"
+    text = " ".join(str(error).splitlines())
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        return f"{text}; install it with: pip install {_EXTRAS[error.name]}"
+    refused = isinstance(error, (ValueError, OSError, FloatingPointError)) or (
+        isinstance(error, TypeError) and re.match(r"[\w .\-]+: ", text)) or (
+        isinstance(error, ImportError) and "pip install" in text)
+    if text and refused:
+        return text
+    kind = f"{type(error).__name__}: {text}".removesuffix(": ")
+    return f"{kind} (unexpected; --traceback shows where)"
+
+# %%
+errors = [ValueError("level: expected a number"), TypeError("n: expected 3"), KeyError("layer"),
+          TypeError("f() missing 1 argument: 'x'"), AssertionError(), MemoryError(),
+          ModuleNotFoundError("No module named 'seaborn'", name="seaborn")]
+said = [_error_line(error) for error in errors]
+assert [line.endswith("shows where)") for line in said] == [bool(int(c)) for c in "0011100"]
+print("\n".join(said))
+
+# %% [markdown]
+# The line says which command failed, and in which process of several. With `--traceback` the traceback stands above it.
+
+# %%
+#| export
+def _print_error(error: BaseException, argv: list[str], command: str) -> None:
+    "An error on standard error: one line, and a traceback if it was asked for."
+    if "--traceback" in argv:
+        import traceback
+        traceback.print_exception(error)
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    rank = f", rank {os.environ.get('RANK', '?')}" if several else ""
+    print(f"{' '.join(['modelab', command]).strip()}{rank}: {_error_line(error)}", file=sys.stderr)
+
+# %% [markdown]
+# What could not be printed is thrown away, or Python would fail on it once more at the end.
+
+# %%
+#| export
+def _drop_output() -> None:
+    "Send what is still to be printed nowhere."
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+# %% [markdown]
+# A script that calls a command needs its exit status: 0, 1 for a finding, and 2 for whatever went wrong. Python ends with 1 if an exception escapes, or if a function of yours calls `sys.exit("…")`. A crash would look like a finding. So `_execute` turns every exception into status 2. Options that `argparse` refuses have the status 2 already.
+
+# %%
+#| export
+def _execute(argv: list[str]) -> int:
+    "Run a command; its exit status, or 2 and one line on standard error."
+    asked, execute = next((word for word in argv if not word.startswith("-")), ""), None
+    try:
+        args = _parser(asked).parse_args(argv)
+        execute = args.execute
+        status = execute(args) or 0
+        print(end="", flush=True)  # a full disk is found here
+        return status
+    except BrokenPipeError:
+        raise
+    except (Exception, SystemExit) as error:
+        if execute is None and isinstance(error, SystemExit):
+            raise  # of argparse, after help or wrong options
+        _print_error(error, argv, asked)
+        try:
+            print(end="", flush=True)
+        except OSError:
+            _drop_output()
+        return 2
+
+# %% [markdown]
+# A reader such as `head` may close the pipe before everything is printed. Then nobody can say what the status would have been. It is 141, as for other programs of a shell.
 
 # %%
 #| export
 def main(argv: Sequence[str] | None = None) -> int:
-    "Run the command line; its exit status is the command's, 2 for bad input, 130 after Ctrl-C."
-    argv = sys.argv[1:] if argv is None else list(argv)
-    asked = next((word for word in argv if not word.startswith("-")), "")
-    args = _parser(asked).parse_args(argv)
-    ranks = int(os.environ.get("WORLD_SIZE", 1))
-    rank = f", rank {os.environ['RANK']}" if ranks > 1 else ""
+    "Run the command line; the status is the command's, 2 for any error, 130 after Ctrl-C."
     try:
-        return args.execute(args) or 0
-    except BrokenPipeError:  # whoever reads us, such as head, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _lacks_memory(error):
-            raise
-        says = "not enough memory" if _lacks_memory(error) else error
-        print(f"modelab {args.command}{rank}: {says}", file=sys.stderr)
-        return 2
+        return _execute(sys.argv[1:] if argv is None else list(argv))
+    except BrokenPipeError:
+        _drop_output()
+        return 141
     except KeyboardInterrupt:
         return 130
 
@@ -563,6 +640,20 @@ assert all(r.endswith("[exit status 2]") for r in refusals)
 print("\n".join(refusals))
 
 # %% [markdown]
+# A command that fails in a way that nobody foresaw does not end with 1 either:
+
+# %%
+def broken(parser: argparse.ArgumentParser) -> Callable:
+    "a command with a fault"
+    return lambda args: {}["layer"]
+
+kept, COMMANDS["course"] = COMMANDS["course"], broken
+failed = shell("course")
+COMMANDS["course"] = kept
+assert failed.endswith("[exit status 2]")
+failed
+
+# %% [markdown]
 # ## Exercises
 # **1.** Add a command `modelab sets` that prints the names of all mode sets. Which function gives the names without importing torch?
 #
@@ -580,4 +671,5 @@ print("\n".join(refusals))
 # ## Recap
 # - A command is declared in a light module and does its work in another one.
 # - `--help` imports the command that is asked for and nothing else.
-# - Results go to standard output, messages to standard error; 2 means bad input, 130 means stopped.
+# - Results go to standard output, messages to standard error.
+# - The exit status is 0, 1 for a finding, 2 for any error, 130 for a run that was stopped. `--traceback` shows where an error came from.
