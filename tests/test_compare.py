@@ -1,6 +1,10 @@
 """Comparing generators: values against peers, exact p-values, intervals, bad input, sizes, the command."""
 
+import html
+import html.parser
 import json
+import os
+import sys
 from itertools import combinations
 
 import numpy as np
@@ -8,11 +12,12 @@ import pytest
 import torch
 
 import modelab
-from modelab import compare, compare_all
+from modelab import _index, compare, compare_all
 from modelab.__main__ import main
 from modelab.data.mixtures import grid, mixture
 from modelab.evaluation.balls import neighbour_radii
 from modelab.evaluation.clipped import clipped_coverage, clipped_density, expected_coverage
+from modelab.evaluation.compare_command import _named, interval_picture
 from modelab.evaluation.compare_parts import shared_letters
 from modelab.evaluation.compare import (_frechet_influence, _Near, _nearest_others, COMPARED, Comparison,
                                         Comparisons, HALF_WIDTH)
@@ -261,6 +266,15 @@ def test_faults_are_found_and_soundness_is_left_alone():
     assert alarms <= 5
 
 
+def test_samples_that_equal_real_examples_are_counted():
+    real, a, b = bags(12, 100)
+    thief = torch.cat([real[:30], a[:70]])
+    says = ["thief: 30 of 100 samples equal a reference example. Copies score well by every measure here; `modelab audit` tests for them."]
+    assert compare(thief, b, real, names=("thief", "b"), rounds=19).notes == says
+    assert compare_all({"b": b, "thief": thief, "a": a}, real, rounds=19).notes == says
+    assert compare(a, b, real, rounds=19).notes == []
+
+
 def test_several():
     real, a, b, c = bags(11, 300, 4)
     found = compare_all({"x": a, "y": b, "z": 1.1 * c}, real, rounds=99)
@@ -299,11 +313,111 @@ def test_command(tmp_path, capsys):
     assert "share a letter" in capsys.readouterr().out
 
 
+class Tags(html.parser.HTMLParser):
+    """What a browser would see: tags with their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+NASTY = ["<script>alert(1)<script>.npy", "a & 'b' \"c\" $x_1.npy", "{0} %s.npy"]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Two pages, of two and of three generators with names that could break a page; and both reports."""
+    folder = tmp_path_factory.mktemp("pages")
+    real, *made = bags(n=80, count=4)
+    write(folder, train=real)
+    for name, x in zip(NASTY, made):
+        np.save(folder / name, x.numpy())
+    found = []
+    for count in (2, 3):
+        out = [folder / f"{count}.html", folder / f"{count}.json"]
+        words = ["compare", *(str(folder / name) for name in NASTY[:count]), "--reference", str(folder / "train.npy")]
+        assert main([*words, "--out", str(out[0]), "--json", str(out[1])]) in (0, 1)
+        found.append((out[0].read_text(), json.loads(out[1].read_text())))
+    return found
+
+
+def test_the_page_has_the_frame_of_the_audits_page(pages):
+    for text, report in pages:
+        tags = Tags(text).found
+        metas = {a.get("name"): a.get("content") for tag, a in tags if tag == "meta"}
+        assert "width=device-width" in metas["viewport"] and metas["color-scheme"] == "light dark"
+        assert "prefers-color-scheme:dark" in text and "overflow-x:auto" in text and len(text) < 2e6
+        sources = [a["src"] for tag, a in tags if tag == "img"]
+        assert len(sources) == len(report.get("pairs", [0])) and all(s.startswith("data:image/png") for s in sources)
+        assert not any(word in text for word in ("http", "@import", "url(", "<link"))
+
+
+def test_every_name_is_escaped(pages):
+    for text, report in pages:
+        assert "script" not in {tag for tag, _ in Tags(text).found} and html.escape(NASTY[0]) in text
+        assert report["names"] == NASTY[:len(report["names"])]
+
+
+def test_reports_can_be_cited(pages):
+    for text, report in pages:
+        for part in (f"modelab {_index.VERSION}, compare: 80 samples of each, 80 reference examples", "Holm's rule at level 0.05"):
+            assert part in report["protocol"] and part in html.unescape(text)
+
+
+def test_the_picture_shows_the_better_side():
+    real, a, b = bags(n=200)
+    found = compare(a, 1.2 * b, real, names=("good", "$bad"), rounds=99)
+    assert found["precision"].better == found["Fréchet distance"].better == 0
+    picture = interval_picture(found)
+    assert "First: good, second: $bad" in picture.alt and picture.png == interval_picture(found).png
+
+
+@pytest.mark.parametrize("paths, names", [(["a/x", "b/y/"], ["x", "y"]), (["reference", "b"], None), (["a/x", "b/x"], None), (["a", "holdout"], None),
+                                          (["a", "b\udcff"], ["a", "b?"])])
+def test_names_of_generators(paths, names):
+    """By the last part of the path where that is clear; the tables have rows of their own for reference and holdout."""
+    assert _named(paths) == (names or [os.path.abspath(path) for path in paths])
+
+
+def test_what_was_converted_is_said_before_the_table(tmp_path, capsys):
+    from PIL import Image
+    g = torch.Generator().manual_seed(0)
+    x = (torch.rand(3, 40, 6, 6, generator=g) * 255).byte().numpy()
+    np.save(tmp_path / "a.npy", x[0])
+    np.save(tmp_path / "train.npy", x[1])
+    (tmp_path / "b").mkdir()
+    for i, one in enumerate(x[2]):
+        Image.fromarray(one).convert("RGB").resize((12, 12)).save(tmp_path / "b" / f"{i}.png")
+    (tmp_path / "b" / "bad.png").write_bytes(b"")
+    words = ["compare", str(tmp_path / "a.npy"), str(tmp_path / "b"), "--reference", str(tmp_path / "train.npy")]
+    assert main(words) == 2 and "bad.png" in capsys.readouterr().err
+    assert main([*words, "--skip-bad", "--size", "4"]) in (0, 1)
+    said = capsys.readouterr().out.split("Fréchet distance  ")[0]
+    assert said.count("bad.png") == said.count("equal: taken as grey") == 1 and "resized to 4×4" in said and "Order of" not in said
+
+
+def test_what_is_needed_is_checked_before_the_work(tmp_path, monkeypatch, capsys):
+    from modelab.evaluation import compare_command
+    monkeypatch.setattr(compare_command, "open_samples", lambda *a, **k: pytest.fail("it began to read"))
+    for more in (["--out", "no/x.html"], ["--json", str(tmp_path)], ["--level", "0"], ["--level", "nan"], ["--most", "39"], ["--features", "none"]):
+        assert main(["compare", "a", "b", "--reference", "c", *more]) == 2
+        assert more[0].strip("-") in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "seaborn", None)
+    assert main(["compare", "a", "b", "--reference", "c", "--out", str(tmp_path / "x.html")]) == 2
+    assert "seaborn" in (said := capsys.readouterr().err) and "pip install" in said
+
+
 @pytest.mark.parametrize("words", [["old"], ["old", "none"], ["old", "old"], ["old", "new", "--json", "no/where.json"],
-                                   ["old", "new", "--most", "3"], ["old", "new", "--level", "2"], ["old", "wide"]])
+                                   ["old", "new", "--most", "3"], ["old", "new", "--level", "2"], ["old", "wide"],
+                                   ["old", "new", "wide"], ["old", "new", "train", "--level", "0"], ["old", "new", "--features", ""],
+                                   ["old", "new", "--holdout", ""]])
 def test_command_refuses(words, tmp_path, capsys):
     real, a, b = bags(n=60)
     write(tmp_path, old=a, new=b, wide=torch.cat([a, a], 1), train=real)
-    paths = [str(tmp_path / f"{w}.npy") if w in ("old", "new", "none", "wide") else w for w in words]
+    paths = [str(tmp_path / f"{w}.npy") if w in ("old", "new", "none", "wide", "train") else w for w in words]
     assert main(["compare", *paths, "--reference", str(tmp_path / "train.npy")]) == 2
     assert capsys.readouterr().err.startswith("modelab compare: ")

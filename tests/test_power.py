@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binom, fisher_exact, hypergeom
 
 from modelab import samples_needed, smallest_loss
-from modelab.evaluation.power import _log_p_of_none, _most_that_alarms, _tarone, lost_groups, lost_power
+from modelab.evaluation.power import _first, _log_p_of_none, _most_that_alarms, _tarone, lost_groups, lost_power
 
 
 def test_p_of_none_is_the_quotient():
@@ -62,6 +62,14 @@ def test_both_inversions():
         assert share <= .03 and lost_power(share, n, **options) >= .95
     assert samples_needed(.01, holdout=2000) < samples_needed(.01)
     assert smallest_loss(1000, tests=100) > smallest_loss(1000) > smallest_loss(4000)
+
+
+def test_numbers_between_the_last_doubling_and_the_bound_are_found():
+    assert [_first(lambda n: n >= least, 100) for least in (1, 2, 64, 65, 99, 100, 101)] == [1, 2, 64, 65, 99, 100, None]
+    n = samples_needed(1e-7)  # the bound is 10⁸, and 2²⁶ is 67 million
+    assert 2 ** 26 < n <= 10 ** 8 and lost_power(1e-7, n) >= .95 > lost_power(1e-7, n - 1)
+    with pytest.raises(ValueError, match="share: the loss is too small to be seen with power 0.95 by 100,000,000 samples"):
+        samples_needed(1e-9)
 
 
 def test_bad_input():

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.checks import check_batch, check_int
+from ..core.checks import check_batch, check_int, check_number
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Function, Real, Samples, Texts, Whole
 from .attributes import holm_adjusted
 from .clipped import expected_coverage
-from .compare_parts import (compared_features, html_table, shared_letters,
-                                               text_table, thin_samples)
+from .compare_parts import (compared_features, html_table, notes_on_copies,
+                                               protocol_line, shared_letters, text_table,
+                                               thin_samples, two_names)
 from .copying import nearest_k, nearest_others
 from .neighbours import exact_squared_distances, row_blocks
 from .precision_recall import frechet_distance
@@ -314,6 +315,11 @@ class Comparison:
     def __getitem__(self, measure: str) -> Difference:
         return {row.measure: row for row in self.rows}[measure]
 
+    @property
+    def protocol(self) -> str:
+        "The version, the sizes and the tests, in one line."
+        return protocol_line(self.sizes, self.space, self.level)
+
     def cells(self) -> list[list[str]]:
         "The table as texts, its head first."
         number = lambda v: "" if v is None else f"{v:.3f}"
@@ -324,7 +330,7 @@ class Comparison:
                           f"{row.adjusted:.3g}", number(row.floor)] for row in self.rows]
 
     def __repr__(self) -> str:
-        return "\n".join([self.verdict, text_table(self.cells()), *self.notes])
+        return "\n".join([self.verdict, *self.notes, text_table(self.cells())])
 
     def _repr_html_(self) -> str:
         "The same for a notebook and for a page."
@@ -332,7 +338,8 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         "Everything as plain JSON."
-        return {"verdict": self.verdict, "status": self.status, **asdict(self)}
+        return {"verdict": self.verdict, "status": self.status, "protocol": self.protocol,
+                **asdict(self)}
 
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #40ab0785
@@ -379,18 +386,10 @@ def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A m
     >>> compare(a, b, real, rounds=99).status, compare(a, b[b[:, 0] < 0], real, rounds=999).status
     (0, 1)
     """
-    names, made = _two_names(names), {"a": a, "b": b}
+    names, made = two_names(names), {"a": a, "b": b}
     given = made | {"reference": reference} | ({} if holdout is None else {"holdout": holdout})
     generator = generator_or_default(generator)
     return _compare(given, names, features, level, most, rounds, generator)
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #ec84798b
-def _two_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
-    "The names of two generators, checked."
-    names = names or ("A", "B")
-    if len(set(names)) != 2 or len(names) != 2:
-        raise ValueError(f"names: expected two different names, got {names!r:.80}")
-    return names
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #0be36146
 def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callable | None,
@@ -404,7 +403,7 @@ def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callabl
     sizes = {"samples": n} | {k: len(x) for k, x in sets.items() if k not in ("a", "b")}
     shown = dict(zip("ab", names))
     notes = [shown.get(note[0], note[0]) + note[1:] if note[1] == ":" else note for note in notes]
-    return Comparison(names, rows, sizes, space, level, notes)
+    return Comparison(names, rows, sizes, space, level, notes + notes_on_copies(near, names))
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #5c8bd47e
 @dataclass(frozen=True)
@@ -421,6 +420,11 @@ class Comparisons:
     def status(self) -> int:
         "0 if nothing can be told apart, else 1."
         return int(any(pair.status for pair in self.pairs))
+
+    @property
+    def protocol(self) -> str:
+        "The version, the sizes and the tests, in one line."
+        return f"{self.pairs[0].protocol} over {len(self.pairs)} pairs of generators"
 
     @property
     def verdict(self) -> str:
@@ -447,7 +451,7 @@ class Comparisons:
         return rows
 
     def __repr__(self) -> str:
-        return "\n".join([self.verdict, text_table(self.cells()), LETTERS_SAY, *self.notes])
+        return "\n".join([self.verdict, *self.notes, text_table(self.cells()), LETTERS_SAY])
 
     def _repr_html_(self) -> str:
         "The same for a notebook and for a page."
@@ -456,7 +460,7 @@ class Comparisons:
     def to_json(self) -> dict[str, Any]:
         "Everything as plain JSON."
         kept = {key: value for key, value in self.__dict__.items() if key != "pairs"}
-        return {"verdict": self.verdict, "status": self.status, **kept,
+        return {"verdict": self.verdict, "status": self.status, "protocol": self.protocol, **kept,
                 "pairs": [pair.to_json() for pair in self.pairs]}
 
 
@@ -501,6 +505,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
                 rounds: int = 999, generator: torch.Generator | None = None) -> Comparisons:
     "Several generators: a table that says which differences are sure, and every pair."
     given, names = _check_all(samples, reference, holdout, most)
+    check_number("level", level, 0, .5, above=0)
     pairs = list(combinations(names, 2))
     rounds = max(rounds, math.ceil(2 * len(pairs) / level))
     generator = generator_or_default(generator)
@@ -511,8 +516,9 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     for pair in pairs:
         near = _Near(sets["reference"], torch.cat([sets[name] for name in pair]))
         rows = _differences(near, rounds, level, floors, generator)
-        found.append(Comparison(pair, rows, sizes, space, level, []))
-    return _gather(names, _adjust_over_pairs(found, level), floors, notes)
+        found.append(Comparison(pair, rows, sizes, space, level, notes_on_copies(near, pair)))
+    notes = dict.fromkeys(notes + [note for pair in found for note in pair.notes])
+    return _gather(names, _adjust_over_pairs(found, level), floors, list(notes))
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #81c35929
 def _check_all(samples: Any, reference: Any, holdout: Any,

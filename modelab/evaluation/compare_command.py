@@ -8,20 +8,24 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import torch
 
-from ..core.checks import check_int
+from ..core.checks import check_int, check_number
 from ..core.files import atomic_write
+from ..core.plotting import axes, FAKE, MISSING, Picture
 from ..core.registry import register_command
 from ..data.matching import match_sources
-from ..data.readers import open_samples
-from .compare import compare, compare_all, Comparison, Comparisons
+from ..data.readers import open_samples, SampleFile
+from .audit_command import _check_outputs
+from .compare import COMPARED, compare, compare_all, Comparison, Comparisons
 from .feature_networks import feature_network
+from .report import _chart, STYLE
 
 # %% auto #0
-__all__ = []
+__all__ = ['interval_picture']
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #db93172c
 @register_command("compare")
@@ -37,6 +41,8 @@ def _compare_command(parser: argparse.ArgumentParser) -> Callable:
     option("--reference", required=True, help="real examples")
     option("--holdout", help="real examples that no generator saw: says what perfect would score")
     option("--features", help="pixels, inception, dinov2, clip, a file, or module:function")
+    option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
+    option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
     option("--level", type=float, default=.05, help="chance of any false difference (0.05)")
     option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
     option("--out", help="report to write, one HTML file that needs nothing else")
@@ -49,17 +55,28 @@ def _named(paths: list[str]) -> list[str]:
     if len(paths) < 2:
         raise ValueError(f"samples: expected two or more files or folders, got {len(paths)}")
     short = [Path(path).name or path for path in paths]
-    names = short if len(set(short)) == len(short) else list(paths)
+    clear = len(set(short)) == len(short) and not {"reference", "holdout"} & set(short)
+    names = short if clear else [str(Path(path).absolute()) for path in paths]
     if len(set(names)) < len(names):
         raise ValueError("samples: the same file was given twice")
-    return names
+    return [name.encode("utf-8", "replace").decode() for name in names]
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #eb8eebad
-def _read_all(args: argparse.Namespace) -> tuple[list[torch.Tensor], list[str]]:
-    "The reference, the holdout or None, and all samples, thinned; and notes."
+def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[str]]:
+    "The reference, the holdout or None, and all samples, of one shape; and what was converted."
     paths = [args.reference, args.holdout, *args.samples]
-    opened = [path and open_samples(path) for path in paths]
+    opened = [None if path is None else open_samples(path, size=args.size, skip_bad=args.skip_bad)
+              for path in paths]
     sources, notes = match_sources(*opened)
+    for source in filter(None, sources):
+        mine = (note for note in source.notes if not note.startswith("Order of the pictures"))
+        notes += [f"{source.path.name}: {note}" for note in mine]
+    return sources, list(dict.fromkeys(notes))
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #ec366f3a
+def _read_all(args: argparse.Namespace) -> tuple[list[torch.Tensor | None], list[str]]:
+    "What `_open_all` opens, read and thinned; and notes."
+    sources, notes = _open_all(args)
     generator, found = torch.Generator().manual_seed(0), []
     for source in sources:
         if source is None:
@@ -73,27 +90,51 @@ def _read_all(args: argparse.Namespace) -> tuple[list[torch.Tensor], list[str]]:
     return found, notes
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #d3498df1
-def _page(found: Comparison | Comparisons) -> bytes:
-    "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
-    style = (":root{color-scheme:light dark}body{font:16px/1.5 sans-serif;max-width:70em;"
-             "margin:2em auto;padding:0 1em}div{overflow-x:auto}td,th{padding:.2em .7em;"
-             "text-align:left;white-space:nowrap}")
-    head = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>modelab compare</title>'
-            '<meta name="viewport" content="width=device-width">')
-    return f"{head}<style>{style}</style>{found._repr_html_()}</html>".encode()
+def interval_picture(pair: Comparison) -> Picture:
+    "The difference in each measure with its 95 % interval, all drawn to one width."
+    figure, ax = axes(size=(4.6, 2.7))
+    ax.axvline(0, c="k", lw=1)
+    for at, row in enumerate(reversed(pair.rows)):
+        middle, half = (row.low + row.high) / 2, max((row.high - row.low) / 2, 1e-12)
+        x = max(-8., min(8., middle / half)) * (1 if COMPARED[row.measure][0] else -1)
+        colour = FAKE if row.differs else MISSING
+        ax.plot([x - 1, x + 1], [at, at], c=colour, lw=2)
+        ax.plot(x, at, "o", c=colour, mfc=colour if row.differs else "w")
+    ax.set_yticks(range(len(pair.rows)), [row.measure for row in reversed(pair.rows)])
+    ax.set(xlabel="← first better      second better →", xticks=[], xlim=(-9.5, 9.5))
+    return Picture(figure, f"First: {pair.names[0]}, second: {pair.names[1]}. A filled mark is "
+                           "a sure difference")
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #5ab4742d
+def _page(found: Comparison | Comparisons) -> bytes:
+    "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
+    head = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>modelab compare</title>'
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            '<meta name="color-scheme" content="light dark">')
+    style = ("body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
+             "@media (prefers-color-scheme:dark){body{background:#16181c;color:#e4e4e4}}")
+    pairs = found.pairs if isinstance(found, Comparisons) else [found]
+    charts = "".join(_chart(interval_picture(pair)) for pair in pairs[:10])
+    page = (f'{head}<style>{style}{STYLE}</style><body><div class="modelab-audit">'
+            f"{found._repr_html_()}{charts}<p><small>To cite: {escape(found.protocol)}</small></p>"
+            "</div></body></html>")
+    return page.encode()
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #159dabcd
+def _check_options(args: argparse.Namespace) -> None:
+    "Refuse what cannot be meant and reports that cannot be written."
+    check_int("--most", args.most, 40)
+    check_number("--level", args.level, 0, .5, above=0)
+    _check_outputs(out=args.out, json=args.json)
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #20eaac82
 def _run_compare(args: argparse.Namespace) -> int:
     "What `modelab compare` does; returns the exit status."
-    for option in ("out", "json"):
-        path = getattr(args, option)
-        if path and not Path(path).absolute().parent.is_dir():
-            raise ValueError(f"--{option}: there is no folder {Path(path).absolute().parent}")
-    check_int("--most", args.most, 40)
+    _check_options(args)
     names = _named(args.samples)
-    features = args.features and feature_network(args.features)
+    features = None if args.features is None else feature_network(args.features)
     (reference, holdout, *made), notes = _read_all(args)
-    options = dict(features=features or None, level=args.level, most=args.most)
+    options = dict(features=features, level=args.level, most=args.most)
     if len(made) == 2:
         found = compare(*made, reference, holdout, names=tuple(names), **options)
     else:

@@ -7,14 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from html import escape
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .._index import VERSION
 from .missing import feature_space
 
 # %% auto #0
-__all__ = ['text_table', 'html_table', 'compared_features', 'thin_samples', 'shared_letters']
+__all__ = ['protocol_line', 'text_table', 'html_table', 'compared_features', 'thin_samples', 'two_names', 'notes_on_copies',
+           'shared_letters']
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #0544587a
+def protocol_line(sizes: dict[str, int], space: str, level: float) -> str:
+    "The version, the sizes and the tests of a comparison, in one line."
+    said = f"{sizes['samples']:,} samples of each" + "".join(
+        f", {n:,} {name} examples" for name, n in sizes.items() if name != "samples")
+    return (f"modelab {VERSION}, compare: {said}, distances in {space}, p by shuffled labels, "
+            f"Holm's rule at level {level:g}")
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #74ad4136
 def text_table(cells: list[list[str]]) -> str:
@@ -62,6 +73,26 @@ def thin_samples(given: dict[str, Tensor], made: Iterable[str], most: int,
             notes.append(f"{name}: {size:,} of {len(x):,} examples were used, drawn at random"
                          + ", so that all generators have as many" * (name in made) + ".")
     return kept, notes
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #ec84798b
+def two_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
+    "The names of two generators, checked."
+    names = names or ("A", "B")
+    if len(set(names)) != 2 or len(names) != 2:
+        raise ValueError(f"names: expected two different names, got {names!r:.80}")
+    return names
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #3af7f503
+def notes_on_copies(near: Any,  # with the distances of a comparison
+                    names: Iterable[str]) -> list[str]:
+    "A sentence about each generator some of whose samples equal a real example."
+    notes = []
+    for name, side in zip(names, (near.is_a, ~near.is_a)):
+        equal = int((near.first_square[side, 0] == 0).sum())
+        if equal:
+            notes.append(f"{name}: {equal:,} of {near.n:,} samples equal a reference example. "
+                         "Copies score well by every measure here; `modelab audit` tests for them.")
+    return notes
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #9f49cb84
 def shared_letters(order: list[str], differs: set[frozenset[str]]) -> dict[str, str]:

@@ -74,12 +74,11 @@ def lost_power(share: _Share,  # of the data that the group holds
 # %% ../../nbs/4_evidence/05_compare.ipynb #60f7bd10
 def _first(enough: Callable[[int], bool], most: int) -> int | None:
     "The smallest whole number that is enough, by doubling and halving; None up to `most`."
-    high = 1
+    low, high = 0, 1
     while not enough(high):
-        high *= 2
-        if high > most:
+        if high == most:
             return None
-    low = high // 2
+        low, high = high, min(2 * high, most)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
@@ -99,12 +98,13 @@ def samples_needed(share: _Share,  # of the data that the lost group holds
     def enough(n: int) -> bool:
         m = n if holdout is None else holdout
         return _power(share, n, m, left, level / tests) >= power
-    found = _first(enough, 10 ** 5 if left else 10 ** 8) if left < 1 else None
+    most = 10 ** 5 if left else 10 ** 8
+    found = _first(enough, most) if left < 1 else None
     if found is None:
         raise ValueError(f"holdout: with {holdout:,} unseen examples no number of samples shows "
                          f"such a loss with power {power:g}; give more of them" if holdout else
-                         f"left: the loss is too small to be seen with power {power:g}, so it "
-                         "would take more than 100,000 samples")
+                         f"{'left' if left else 'share'}: the loss is too small to be seen with "
+                         f"power {power:g} by {most:,} samples")
     return found
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #53341f09

@@ -741,6 +741,13 @@ row = missing(made, train, unseen, names=names).to_json()["groups"][0]
 row["says"], row["names"][:4]
 
 # %% [markdown]
+# There is no command `modelab missing`, for `modelab audit` ([4.2](02_audit.ipynb)) runs this search too, as one of its tests. Its first sentence names the groups with their shares; `--json` lists the files of each group, and `--out` shows their pictures. The tables by attribute and by condition below are for Python only.
+#
+# ```sh
+# modelab audit made/ --reference train/ --holdout test/ --out report.html --json report.json
+# ```
+
+# %% [markdown]
 # ## By attribute
 # Often somebody has attributes: *wears glasses*, *has a beard*. Then a table says more than groups. Take drawn faces from a generator that never draws glasses. A judge says of each picture what it shows. It may be your classifier; here it is the vote of the five nearest reference examples. The judge errs, so it must judge held-out data as well: like is compared with like.
 

@@ -29,13 +29,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_batch, check_int
+from modelab.core.checks import check_batch, check_int, check_number
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Function, Real, Samples, Texts, Whole
 from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.clipped import expected_coverage
-from modelab.evaluation.compare_parts import (compared_features, html_table, shared_letters,
-                                               text_table, thin_samples)
+from modelab.evaluation.compare_parts import (compared_features, html_table, notes_on_copies,
+                                               protocol_line, shared_letters, text_table,
+                                               thin_samples, two_names)
 from modelab.evaluation.copying import nearest_k, nearest_others
 from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
 from modelab.evaluation.precision_recall import frechet_distance
@@ -80,10 +81,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from html import escape
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from modelab._index import VERSION
 from modelab.evaluation.missing import feature_space
 
 # %%
@@ -94,17 +97,21 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import torch
 
-from modelab.core.checks import check_int
+from modelab.core.checks import check_int, check_number
 from modelab.core.files import atomic_write
+from modelab.core.plotting import axes, FAKE, MISSING, Picture
 from modelab.core.registry import register_command
 from modelab.data.matching import match_sources
-from modelab.data.readers import open_samples
-from modelab.evaluation.compare import compare, compare_all, Comparison, Comparisons
+from modelab.data.readers import open_samples, SampleFile
+from modelab.evaluation.audit_command import _check_outputs
+from modelab.evaluation.compare import COMPARED, compare, compare_all, Comparison, Comparisons
 from modelab.evaluation.feature_networks import feature_network
+from modelab.evaluation.report import _chart, STYLE
 
 # %%
 from modelab.core.checks import error_message
@@ -757,6 +764,30 @@ class Comparison:
 
 
 # %% [markdown]
+# A line that says what was done, to cite:
+
+# %%
+#| export evaluation.compare_parts
+def protocol_line(sizes: dict[str, int], space: str, level: float) -> str:
+    "The version, the sizes and the tests of a comparison, in one line."
+    said = f"{sizes['samples']:,} samples of each" + "".join(
+        f", {n:,} {name} examples" for name, n in sizes.items() if name != "samples")
+    return (f"modelab {VERSION}, compare: {said}, distances in {space}, p by shuffled labels, "
+            f"Holm's rule at level {level:g}")
+
+
+# %% [markdown]
+# Of a comparison:
+
+# %%
+#| export
+@patch(as_prop=True)
+def protocol(self: Comparison) -> str:
+    "The version, the sizes and the tests, in one line."
+    return protocol_line(self.sizes, self.space, self.level)
+
+
+# %% [markdown]
 # A table of texts, from which both a printed table and a page are made.
 
 # %%
@@ -804,7 +835,7 @@ def html_table(cells: list[list[str]], lines: Iterable[str]) -> str:
 #| export
 @patch
 def __repr__(self: Comparison) -> str:
-    return "\n".join([self.verdict, text_table(self.cells()), *self.notes])
+    return "\n".join([self.verdict, *self.notes, text_table(self.cells())])
 
 
 # %% [markdown]
@@ -826,7 +857,8 @@ def _repr_html_(self: Comparison) -> str:
 @patch
 def to_json(self: Comparison) -> dict[str, Any]:
     "Everything as plain JSON."
-    return {"verdict": self.verdict, "status": self.status, **asdict(self)}
+    return {"verdict": self.verdict, "status": self.status, "protocol": self.protocol,
+            **asdict(self)}
 
 
 # %% [markdown]
@@ -929,7 +961,7 @@ def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A m
     >>> compare(a, b, real, rounds=99).status, compare(a, b[b[:, 0] < 0], real, rounds=999).status
     (0, 1)
     """
-    names, made = _two_names(names), {"a": a, "b": b}
+    names, made = two_names(names), {"a": a, "b": b}
     given = made | {"reference": reference} | ({} if holdout is None else {"holdout": holdout})
     generator = generator_or_default(generator)
     return _compare(given, names, features, level, most, rounds, generator)
@@ -939,13 +971,30 @@ def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A m
 # Two generators need two names.
 
 # %%
-#| export
-def _two_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
+#| export evaluation.compare_parts
+def two_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
     "The names of two generators, checked."
     names = names or ("A", "B")
     if len(set(names)) != 2 or len(names) != 2:
         raise ValueError(f"names: expected two different names, got {names!r:.80}")
     return names
+
+
+# %% [markdown]
+# A generator that copies the reference would win this comparison. Whether it copies is a question for the audit; but a sample that *equals* a real example is counted here, and said.
+
+# %%
+#| export evaluation.compare_parts
+def notes_on_copies(near: Any,  # with the distances of a comparison
+                    names: Iterable[str]) -> list[str]:
+    "A sentence about each generator some of whose samples equal a real example."
+    notes = []
+    for name, side in zip(names, (near.is_a, ~near.is_a)):
+        equal = int((near.first_square[side, 0] == 0).sum())
+        if equal:
+            notes.append(f"{name}: {equal:,} of {near.n:,} samples equal a reference example. "
+                         "Copies score well by every measure here; `modelab audit` tests for them.")
+    return notes
 
 
 # %% [markdown]
@@ -964,7 +1013,7 @@ def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callabl
     sizes = {"samples": n} | {k: len(x) for k, x in sets.items() if k not in ("a", "b")}
     shown = dict(zip("ab", names))
     notes = [shown.get(note[0], note[0]) + note[1:] if note[1] == ":" else note for note in notes]
-    return Comparison(names, rows, sizes, space, level, notes)
+    return Comparison(names, rows, sizes, space, level, notes + notes_on_copies(near, names))
 
 
 # %%
@@ -990,6 +1039,14 @@ junk[:20] = 10 * torch.rand(20, 2, generator=g).double() - 5
 junky = compare(a, junk, real, rounds=steps(999, fast=199))
 assert lost["recall"].better == 0 == lost["coverage"].better
 junky.verdict
+
+# %% [markdown]
+# A copier looks better than a perfect generator, and the note says why:
+
+# %%
+copied = compare(torch.cat([real[:300], a[:700]]), b, real, rounds=steps(999, fast=99))
+assert copied["precision"].better == 0 and "300 of 1,000 samples equal" in copied.notes[0]
+copied.verdict, copied.notes
 
 # %% [markdown]
 # Sizes do not decide. B gets 500 samples and A 1,000; the same law:
@@ -1043,6 +1100,17 @@ class Comparisons:
     def status(self) -> int:
         "0 if nothing can be told apart, else 1."
         return int(any(pair.status for pair in self.pairs))
+
+
+# %% [markdown]
+# What was done is the same for all pairs.
+
+# %%
+#| export
+@patch(as_prop=True)
+def protocol(self: Comparisons) -> str:
+    "The version, the sizes and the tests, in one line."
+    return f"{self.pairs[0].protocol} over {len(self.pairs)} pairs of generators"
 
 
 # %% [markdown]
@@ -1107,7 +1175,7 @@ LETTERS_SAY = "In one column, generators that share a letter cannot be told apar
 #| export
 @patch
 def __repr__(self: Comparisons) -> str:
-    return "\n".join([self.verdict, text_table(self.cells()), LETTERS_SAY, *self.notes])
+    return "\n".join([self.verdict, *self.notes, text_table(self.cells()), LETTERS_SAY])
 
 
 # %% [markdown]
@@ -1130,7 +1198,7 @@ def _repr_html_(self: Comparisons) -> str:
 def to_json(self: Comparisons) -> dict[str, Any]:
     "Everything as plain JSON."
     kept = {key: value for key, value in self.__dict__.items() if key != "pairs"}
-    return {"verdict": self.verdict, "status": self.status, **kept,
+    return {"verdict": self.verdict, "status": self.status, "protocol": self.protocol, **kept,
             "pairs": [pair.to_json() for pair in self.pairs]}
 
 
@@ -1179,6 +1247,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
                 rounds: int = 999, generator: torch.Generator | None = None) -> Comparisons:
     "Several generators: a table that says which differences are sure, and every pair."
     given, names = _check_all(samples, reference, holdout, most)
+    check_number("level", level, 0, .5, above=0)
     pairs = list(combinations(names, 2))
     rounds = max(rounds, math.ceil(2 * len(pairs) / level))
     generator = generator_or_default(generator)
@@ -1189,8 +1258,9 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     for pair in pairs:
         near = _Near(sets["reference"], torch.cat([sets[name] for name in pair]))
         rows = _differences(near, rounds, level, floors, generator)
-        found.append(Comparison(pair, rows, sizes, space, level, []))
-    return _gather(names, _adjust_over_pairs(found, level), floors, notes)
+        found.append(Comparison(pair, rows, sizes, space, level, notes_on_copies(near, pair)))
+    notes = dict.fromkeys(notes + [note for pair in found for note in pair.notes])
+    return _gather(names, _adjust_over_pairs(found, level), floors, list(notes))
 
 
 # %% [markdown]
@@ -1323,12 +1393,11 @@ def lost_power(share: _Share,  # of the data that the group holds
 #| export evaluation.power
 def _first(enough: Callable[[int], bool], most: int) -> int | None:
     "The smallest whole number that is enough, by doubling and halving; None up to `most`."
-    high = 1
+    low, high = 0, 1
     while not enough(high):
-        high *= 2
-        if high > most:
+        if high == most:
             return None
-    low = high // 2
+        low, high = high, min(2 * high, most)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
@@ -1353,12 +1422,13 @@ def samples_needed(share: _Share,  # of the data that the lost group holds
     def enough(n: int) -> bool:
         m = n if holdout is None else holdout
         return _power(share, n, m, left, level / tests) >= power
-    found = _first(enough, 10 ** 5 if left else 10 ** 8) if left < 1 else None
+    most = 10 ** 5 if left else 10 ** 8
+    found = _first(enough, most) if left < 1 else None
     if found is None:
         raise ValueError(f"holdout: with {holdout:,} unseen examples no number of samples shows "
                          f"such a loss with power {power:g}; give more of them" if holdout else
-                         f"left: the loss is too small to be seen with power {power:g}, so it "
-                         "would take more than 100,000 samples")
+                         f"{'left' if left else 'share'}: the loss is too small to be seen with "
+                         f"power {power:g} by {most:,} samples")
     return found
 
 
@@ -1519,7 +1589,7 @@ for row in kept:
 
 # %% [markdown]
 # ## The command
-# Files in, a sentence out. The exit status is 0 if nothing can be told apart, 1 if something can, and 2 for bad input. So a script can ask whether the new checkpoint differs from the last one.
+# Files in, a sentence out. The exit status is 0 if nothing can be told apart, 1 if something can, and 2 for bad input or any other error. So a script can ask whether the new checkpoint differs from the last one.
 
 # %%
 #| export evaluation.compare_command
@@ -1536,6 +1606,8 @@ def _compare_command(parser: argparse.ArgumentParser) -> Callable:
     option("--reference", required=True, help="real examples")
     option("--holdout", help="real examples that no generator saw: says what perfect would score")
     option("--features", help="pixels, inception, dinov2, clip, a file, or module:function")
+    option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
+    option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
     option("--level", type=float, default=.05, help="chance of any false difference (0.05)")
     option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
     option("--out", help="report to write, one HTML file that needs nothing else")
@@ -1544,7 +1616,7 @@ def _compare_command(parser: argparse.ArgumentParser) -> Callable:
 
 
 # %% [markdown]
-# Only as many rows are read as are used. A generator is called by the name of its file, or by its path where two names are equal.
+# Only as many rows are read as are used. A generator is called by the name of its file, or by its path where two names are equal. The words `reference` and `holdout` have a meaning of their own in the tables, so a folder of that name is called by its path. Characters that no text can hold are replaced.
 
 # %%
 #| export evaluation.compare_command
@@ -1553,22 +1625,38 @@ def _named(paths: list[str]) -> list[str]:
     if len(paths) < 2:
         raise ValueError(f"samples: expected two or more files or folders, got {len(paths)}")
     short = [Path(path).name or path for path in paths]
-    names = short if len(set(short)) == len(short) else list(paths)
+    clear = len(set(short)) == len(short) and not {"reference", "holdout"} & set(short)
+    names = short if clear else [str(Path(path).absolute()) for path in paths]
     if len(set(names)) < len(names):
         raise ValueError("samples: the same file was given twice")
-    return names
+    return [name.encode("utf-8", "replace").decode() for name in names]
 
 
 # %% [markdown]
-# Sources of unlike shapes are brought to one, as in [6.5](../6_workshop/05_readers.ipynb), and notes say what was done.
+# Sources of unlike shapes are brought to one, as in [6.5](../6_workshop/05_readers.ipynb), and notes say what was done. The order of the files says nothing here.
 
 # %%
 #| export evaluation.compare_command
-def _read_all(args: argparse.Namespace) -> tuple[list[torch.Tensor], list[str]]:
-    "The reference, the holdout or None, and all samples, thinned; and notes."
+def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[str]]:
+    "The reference, the holdout or None, and all samples, of one shape; and what was converted."
     paths = [args.reference, args.holdout, *args.samples]
-    opened = [path and open_samples(path) for path in paths]
+    opened = [None if path is None else open_samples(path, size=args.size, skip_bad=args.skip_bad)
+              for path in paths]
     sources, notes = match_sources(*opened)
+    for source in filter(None, sources):
+        mine = (note for note in source.notes if not note.startswith("Order of the pictures"))
+        notes += [f"{source.path.name}: {note}" for note in mine]
+    return sources, list(dict.fromkeys(notes))
+
+
+# %% [markdown]
+# Large files are thinned before they are read.
+
+# %%
+#| export evaluation.compare_command
+def _read_all(args: argparse.Namespace) -> tuple[list[torch.Tensor | None], list[str]]:
+    "What `_open_all` opens, read and thinned; and notes."
+    sources, notes = _open_all(args)
     generator, found = torch.Generator().manual_seed(0), []
     for source in sources:
         if source is None:
@@ -1583,36 +1671,73 @@ def _read_all(args: argparse.Namespace) -> tuple[list[torch.Tensor], list[str]]:
 
 
 # %% [markdown]
-# The page needs no other file, and it is readable in the dark and on a phone.
+# A table says how large a difference is; a picture says at once which side it is on. All intervals are drawn to one width, for the measures have unlike scales. Each goes to the left if A is better, and to the right if B is. An interval that reaches over the line may have either sign.
+
+# %%
+#| export evaluation.compare_command
+def interval_picture(pair: Comparison) -> Picture:
+    "The difference in each measure with its 95 % interval, all drawn to one width."
+    figure, ax = axes(size=(4.6, 2.7))
+    ax.axvline(0, c="k", lw=1)
+    for at, row in enumerate(reversed(pair.rows)):
+        middle, half = (row.low + row.high) / 2, max((row.high - row.low) / 2, 1e-12)
+        x = max(-8., min(8., middle / half)) * (1 if COMPARED[row.measure][0] else -1)
+        colour = FAKE if row.differs else MISSING
+        ax.plot([x - 1, x + 1], [at, at], c=colour, lw=2)
+        ax.plot(x, at, "o", c=colour, mfc=colour if row.differs else "w")
+    ax.set_yticks(range(len(pair.rows)), [row.measure for row in reversed(pair.rows)])
+    ax.set(xlabel="← first better      second better →", xticks=[], xlim=(-9.5, 9.5))
+    return Picture(figure, f"First: {pair.names[0]}, second: {pair.names[1]}. A filled mark is "
+                           "a sure difference")
+
+
+# %%
+interval_picture(lost)
+
+# %% [markdown]
+# The page needs no other file. It has the frame of the audit's page ([6.17](../6_workshop/17_report.ipynb)): it is readable in the dark and on a phone, and every name is escaped. Of many pairs the first ten are drawn.
 
 # %%
 #| export evaluation.compare_command
 def _page(found: Comparison | Comparisons) -> bytes:
     "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
-    style = (":root{color-scheme:light dark}body{font:16px/1.5 sans-serif;max-width:70em;"
-             "margin:2em auto;padding:0 1em}div{overflow-x:auto}td,th{padding:.2em .7em;"
-             "text-align:left;white-space:nowrap}")
     head = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>modelab compare</title>'
-            '<meta name="viewport" content="width=device-width">')
-    return f"{head}<style>{style}</style>{found._repr_html_()}</html>".encode()
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            '<meta name="color-scheme" content="light dark">')
+    style = ("body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
+             "@media (prefers-color-scheme:dark){body{background:#16181c;color:#e4e4e4}}")
+    pairs = found.pairs if isinstance(found, Comparisons) else [found]
+    charts = "".join(_chart(interval_picture(pair)) for pair in pairs[:10])
+    page = (f'{head}<style>{style}{STYLE}</style><body><div class="modelab-audit">'
+            f"{found._repr_html_()}{charts}<p><small>To cite: {escape(found.protocol)}</small></p>"
+            "</div></body></html>")
+    return page.encode()
 
 
 # %% [markdown]
-# Paths of reports are checked before the work, not after it.
+# What would fail after the work is checked before it: numbers, the paths of reports, and packages that a page needs.
+
+# %%
+#| export evaluation.compare_command
+def _check_options(args: argparse.Namespace) -> None:
+    "Refuse what cannot be meant and reports that cannot be written."
+    check_int("--most", args.most, 40)
+    check_number("--level", args.level, 0, .5, above=0)
+    _check_outputs(out=args.out, json=args.json)
+
+
+# %% [markdown]
+# The whole command:
 
 # %%
 #| export evaluation.compare_command
 def _run_compare(args: argparse.Namespace) -> int:
     "What `modelab compare` does; returns the exit status."
-    for option in ("out", "json"):
-        path = getattr(args, option)
-        if path and not Path(path).absolute().parent.is_dir():
-            raise ValueError(f"--{option}: there is no folder {Path(path).absolute().parent}")
-    check_int("--most", args.most, 40)
+    _check_options(args)
     names = _named(args.samples)
-    features = args.features and feature_network(args.features)
+    features = None if args.features is None else feature_network(args.features)
     (reference, holdout, *made), notes = _read_all(args)
-    options = dict(features=features or None, level=args.level, most=args.most)
+    options = dict(features=features, level=args.level, most=args.most)
     if len(made) == 2:
         found = compare(*made, reference, holdout, names=tuple(names), **options)
     else:
@@ -1628,6 +1753,8 @@ def _run_compare(args: argparse.Namespace) -> int:
 
 # %%
 import tempfile
+from pathlib import Path
+
 from modelab.__main__ import main
 
 folder = tempfile.TemporaryDirectory()
@@ -1635,7 +1762,8 @@ for name, x in (("old", a[:400]), ("new", 1.1 * b[:400]), ("train", real[:400]))
     np.save(f"{folder.name}/{name}.npy", x.numpy())
 old, new, train = (f"{folder.name}/{name}.npy" for name in ("old", "new", "train"))
 status = main(["compare", old, new, "--reference", train, "--out", f"{folder.name}/page.html"])
-assert status == 1
+page = Path(folder.name, "page.html").read_bytes()
+assert status == 1 and b"http" not in page and len(page) < 2e6
 status
 
 # %% [markdown]
