@@ -1,12 +1,15 @@
 """How often an audit accuses a perfect generator, and how often it finds what is there.
 
-    python benchmarks/audit.py              # rates over draws, recorded in benchmarks/audit.json (a quarter of an hour)
-    python benchmarks/audit.py --only "big files"            # renew this part, keep the others
+    python benchmarks/audit.py              # everything, recorded in benchmarks/audit.json (half a day on one core)
     python benchmarks/audit.py --only rates --resume         # go on after an interruption
+    python benchmarks/audit.py --only rates --resume --rows "pictures, 500"      # these rows only
+    python benchmarks/audit.py --only "big files"            # renew this part, keep the others
 
-Ten overlapping modes in 16 dimensions, drawn anew each time, 500 samples a bag, and again with 2,000; and tables of
-categories, where most rows are equal to another one. With MNIST in the folder that MODELAB_DATA names, audits of its
-digits are recorded too. A last part audits 2 GB of training data from a file, and says what time and memory it took.
+Rates are those of 400 perfect draws and of 20 draws of each fault, with 500, 2,000 and 5,000 samples: ten overlapping
+modes in 16 dimensions, drawn anew each time; tables of categories, where most rows are equal to another one; and pictures
+(MNIST, if the folder that MODELAB_DATA names holds it, else drawn faces), as they are and as features of a network with
+random weights. A row is written every ten draws, and `--resume` goes on behind the last one. Other parts audit MNIST's
+digits, 2 GB of training data from a file, and 50,000 pictures against 50,000, and say what time and memory these took.
 """
 
 from __future__ import annotations
@@ -16,19 +19,24 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from tqdm import tqdm
 
 from modelab.core.files import atomic_write
+from modelab.core.statistics import wilson_interval
 from modelab.data.mixtures import mixture
 from modelab.data.mnist import mnist
-from modelab.core.statistics import wilson_interval
+from modelab.data.pictures import faces
 from modelab.evaluation.audit import audit, AUDIT_TESTS
 
-N, LARGE, MODES, WIDTH, LEVEL = 500, 2000, 10, 16, .05
+N, LARGE, LARGEST, MODES, WIDTH, LEVEL = 500, 2000, 5000, 10, 16, .05
+BATTERY = "2: copies by groups and a threshold, transformed copies of pictures"  # rates of another one are not kept
 
 
 class Bags:
@@ -81,33 +89,137 @@ class Tables(Bags):
         return self.train[:, 0].long()
 
 
+@cache
+def scans() -> tuple[torch.Tensor, torch.Tensor, str]:
+    """Pictures (n, 1, h, w) in [0, 1] with their classes, and what they are."""
+    try:
+        file = mnist()
+        return file._images.float()[:, None] / 255, file._labels, "MNIST"
+    except FileNotFoundError:
+        x, mode = faces().sample_with_modes(20_000, generator=torch.Generator().manual_seed(0))
+        return x / 2 + .5, mode, "drawn faces"
+
+
+def moved(x, down: int, right: int):
+    """Pictures moved by whole pixels; what comes in is black."""
+    h, w = x.shape[-2:]
+    out = torch.zeros_like(x)
+    out[..., max(down, 0):h + min(down, 0), max(right, 0):w + min(right, 0)] = \
+        x[..., max(-down, 0):h - max(down, 0), max(-right, 0):w - max(right, 0)]
+    return out
+
+
+def cropped(x, share: float):
+    """The middle of pictures, enlarged to the old size."""
+    h, w = x.shape[-2:]
+    side = round(h * share)
+    at = (h - side) // 2
+    return F.interpolate(x[..., at:at + side, at:at + side], (h, w), mode="bilinear", antialias=True, align_corners=False)
+
+
+def turned(x, degrees: float):
+    """Pictures turned about their middle: a change that is not searched."""
+    angle = torch.tensor(degrees).deg2rad()
+    where = torch.tensor([[angle.cos(), -angle.sin(), 0.], [angle.sin(), angle.cos(), 0.]])
+    grid = F.affine_grid(where.expand(len(x), 2, 3), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
+
+
+CHANGES = {"moved by 1 pixel": lambda x, g: moved(x, 0, 1), "moved by 2 pixels": lambda x, g: moved(x, -2, 1),
+           "mirrored": lambda x, g: x.flip(-1), "dimmed": lambda x, g: .7 * x, "cropped": lambda x, g: cropped(x, .9),
+           "with noise": lambda x, g: x + .1 * torch.randn(x.shape, generator=g), "turned": lambda x, g: turned(x, 10.)}
+
+
+class Pictures:
+    """Samples, training data and held-out data, disjoint, of one file of pictures."""
+
+    features = None
+
+    def __init__(self, n: int, seed: int):
+        self.n, self.generator = n, torch.Generator().manual_seed(seed)
+        x, label, _ = scans()
+        rows = torch.randperm(len(x), generator=self.generator)[:3 * n].split(n)
+        self.samples, self.train, self.unseen = (x[part] for part in rows)
+        self.label, self.train_label = label[rows[0]], label[rows[1]]
+
+    def labels(self):
+        return self.train_label.long()
+
+    def perfect(self):
+        return self.samples
+
+    def timid_by_a_third(self):
+        means = {int(c): self.train[self.train_label == c].mean(0) for c in self.train_label.unique()}
+        middle = torch.stack([means.get(int(c), self.train.mean(0)) for c in self.label])
+        return self.samples.lerp(middle, .3)
+
+    def __getattr__(self, fault: str):
+        """A tenth of the samples are training pictures after a change, such as `dimmed`."""
+        change = CHANGES[fault.replace("_", " ")]
+        count = self.n // 10
+        return lambda: torch.cat([change(self.train[:count], self.generator), self.samples[count:]])
+
+
+@cache
+def random_network() -> torch.nn.Module:
+    """A network with random weights, always the same; 128 features."""
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(scans()[0].shape[1], 32, 5, stride=2), torch.nn.ReLU(),
+                                  torch.nn.Conv2d(32, 64, 3, stride=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(3),
+                                  torch.nn.Flatten(), torch.nn.Linear(576, 128))
+    torch.set_rng_state(state)
+    return network
+
+
+class Features(Pictures):
+    """The same pictures, compared by features."""
+
+    @staticmethod
+    def features(x):
+        return random_network()(x.float())
+
+
 FAULTS = "two_modes_lost a_tenth_copied a_tenth_copied_with_noise a_twentieth_junk timid_by_a_tenth timid_by_a_third".split()
 
 
-def rates(kind: type, fault: str, n: int, draws: int) -> dict:
+def rates(kind: type, fault: str, n: int, draws: int, before: dict | None, write) -> None:
     """Share of draws with any alarm, with its 95 % interval, and with each alarm; how often intervals hold the floor."""
-    alarms, held, any_alarm = [], [], []
-    for seed in tqdm(range(draws), desc=f"{kind.__name__}, {fault}, {n}"):
-        bags = kind(n, seed)
+    tests = list(AUDIT_TESTS) if issubclass(kind, Pictures) else list(AUDIT_TESTS)[:6]
+    done, seconds = (before["draws"], before["seconds per draw"] * before["draws"]) if before else (0, 0.)
+    hits, held = ({test: round(before[key][test] * done) if before else 0 for test in tests}
+                  for key in ("alarms", "intervals that hold the floor"))
+    some = round(before["any alarm"] * done) if before else 0
+    for seed in tqdm(range(done, draws), desc=f"{kind.__name__}, {fault}, {n}"):
+        bags, start = kind(n, seed), time.process_time()
         report = audit(getattr(bags, fault)(), bags.train, bags.unseen, labels=bags.labels(), level=LEVEL,
-                       generator=torch.Generator().manual_seed(seed))
-        alarms.append([f.alarm for f in report.findings])
-        held.append([f.low <= f.floor <= f.high for f in report.findings])
-        any_alarm.append(not report.sound)
-    found, share = torch.tensor(alarms).double().mean(0).tolist(), sum(any_alarm) / draws
-    result = {"n": n, "draws": draws, "any alarm": share, "95 %": [round(v, 4) for v in wilson_interval(share, draws)],
-              **dict(zip(AUDIT_TESTS, found))}
-    if fault == "perfect":
-        result["intervals that hold the floor"] = dict(zip(AUDIT_TESTS, torch.tensor(held).double().mean(0).tolist()))
-    return result
+                       features=getattr(bags, "features", None), generator=torch.Generator().manual_seed(seed))
+        seconds += time.process_time() - start
+        for f in report.findings:
+            hits[f.test] += f.alarm
+            held[f.test] += f.low <= f.floor <= f.high
+        some, count = some + (not report.sound), seed + 1
+        if count % 10 == 0 or count == draws:
+            write({"n": n, "draws": count, "any alarm": some / count,
+                   "95 %": [round(v, 4) for v in wilson_interval(some / count, count)],
+                   "alarms": {test: found / count for test, found in hits.items()},
+                   "intervals that hold the floor": {test: found / count for test, found in held.items()},
+                   "seconds per draw": round(seconds / count, 2)})
 
 
-def plan(draws: int, large: int) -> dict:
-    """What is drawn, by name; the perfect generator gets twenty times as many draws as a faulty one."""
-    few = {f"{fault.replace('_', ' ')}, {LARGE:,} samples": (Bags, fault, LARGE, large) for fault in FAULTS}
-    return {"perfect": (Bags, "perfect", N, 20 * draws), **{fault.replace("_", " "): (Bags, fault, N, draws) for fault in FAULTS},
-            "perfect, a table of categories": (Tables, "perfect", N, 10 * draws),
-            f"perfect, {LARGE:,} samples": (Bags, "perfect", LARGE, 4 * large), **few}
+def plan(draws: int, perfect: int) -> dict:
+    """What is drawn, by name; perfect generators first, the small ones before the large ones."""
+    what = scans()[2]
+    kinds = {"": Bags, f"{what}, ": Pictures, f"features of {what}, ": Features, "a table of categories, ": Tables}
+    rows = {f"perfect, {name}{n:,} samples": (kind, "perfect", n, perfect) for n in (N, LARGE, LARGEST)
+            for name, kind in kinds.items()}
+    for n in (N, LARGE):
+        rows |= {f"{fault.replace('_', ' ')}, {n:,} samples": (Bags, fault, n, draws) for fault in FAULTS}
+        for name, kind in ((f"{what}, ", Pictures), (f"features of {what}, ", Features)):
+            rows |= {f"a tenth copied, {change}, {name}{n:,} samples": (kind, change.replace(" ", "_"), n, draws)
+                     for change in CHANGES}
+            rows |= {f"timid by a third, {name}{n:,} samples": (kind, "timid_by_a_third", n, draws)}
+    return rows
 
 
 def digits_of_mnist() -> dict | None:
@@ -125,7 +237,10 @@ def digits_of_mnist() -> dict | None:
     without = images[n:][labels[n:] != 4][:n]
     dim = images[:n].clone()
     dim[:n // 10] *= .7
-    tried = {"test digits, a tenth of them training digits at 70 % brightness": (
+    shifted = moved(images[:n, None], 0, 1)[:, 0]
+    tried = {"test digits, a tenth of them training digits moved by a pixel": (
+                 torch.cat([shifted[:n // 10], unseen[:n - n // 10]]), unseen[n:2 * n]),
+             "test digits, a tenth of them training digits at 70 % brightness": (
                  torch.cat([dim[:n // 10], unseen[:n - n // 10]]), unseen[n:2 * n]),
              "test digits": (unseen[:n], unseen[n:2 * n]), "training digits": (images[:n], unseen[n:2 * n]),
              "nine of ten digits": (without, unseen[n:2 * n]),
@@ -134,7 +249,7 @@ def digits_of_mnist() -> dict | None:
 
 
 BIG = """
-import threading, time
+import sys, threading, time
 from modelab.__main__ import main
 held = lambda: int(open("/proc/self/status").read().split("RssAnon:")[1].split()[0])  # kB, without the pages of mapped files
 most, done = [held()], threading.Event()
@@ -142,11 +257,11 @@ def watch():
     while not done.wait(.02):
         most.append(max(most[-1], held()))
 watcher = threading.Thread(target=watch, daemon=True)
-start, before = time.perf_counter(), held()
+start, worked, before = time.perf_counter(), time.process_time(), held()
 watcher.start()
-status = main(["audit", "made.npy", "--reference", "train.npy", "--holdout", "new.npy"])
+status = main(["audit", "made.npy", "--reference", "train.npy", "--holdout", "new.npy", *sys.argv[1:]])
 done.set()
-print(status, time.perf_counter() - start, (most[-1] - before) // 1024)
+print(status, time.perf_counter() - start, time.process_time() - worked, (most[-1] - before) // 1024)
 """
 
 
@@ -167,34 +282,62 @@ def big_files(gigabytes: float = 2.) -> dict:
         made[:500] = train[np.sort(random.choice(count, 500, replace=False))]
         np.save(f"{folder}/made.npy", made)
         np.save(f"{folder}/new.npy", pictures(5000))
-        done = subprocess.run([sys.executable, "-c", BIG], cwd=folder, check=True, capture_output=True, text=True).stdout
-    status, seconds, megabytes = done.splitlines()[-1].split()
-    return {"what": f"{count:,} pictures of 3×32×32 bytes, a tenth of 5,000 samples copied", "GB": gigabytes,
-            "seconds": round(float(seconds), 1), "MB": int(megabytes), "status": int(status), "verdict": done.splitlines()[0]}
+        found = measured(folder)
+    return {"what": f"{count:,} pictures of 3×32×32 bytes, a tenth of 5,000 samples copied", "GB": gigabytes, **found}
+
+
+def measured(folder: str, *options: str) -> dict:
+    """Time, memory, exit status and verdict of the command in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", BIG, *options], cwd=folder, check=True, capture_output=True, text=True).stdout
+    status, seconds, worked, megabytes = done.splitlines()[-1].split()
+    return {"seconds": round(float(seconds), 1), "processor seconds": round(float(worked), 1), "MB": int(megabytes), "status": int(status), "verdict": done.splitlines()[0]}
+
+
+def many_rows(count: int = 50_000) -> dict:
+    """All of 50,000 samples against all of 50,000 training pictures of 28×28, with 10,000 held out."""
+    random = np.random.default_rng(0)
+    basis = random.normal(size=(24, 784)).astype(np.float32) * 12
+
+    def pictures(n: int) -> np.ndarray:
+        noise = random.normal(size=(n, 784)).astype(np.float32)
+        made = random.normal(size=(n, 24)).astype(np.float32) @ basis / 24 ** .5 * 4 + noise + 128
+        return made.clip(0, 255).astype(np.uint8).reshape(n, 28, 28)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, n in (("made", count), ("train", count), ("new", count // 5)):
+            np.save(f"{folder}/{name}.npy", pictures(n))
+        found = measured(folder, "--most", str(count), "--memory", "128M")
+    return {"what": f"{count:,} samples, {count:,} training and {count // 5:,} held-out pictures of 28×28 bytes, all of them "
+                    "looked at, searches bound to 128 MB", **found}
 
 
 def main() -> None:
     """Measure, print, record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--draws", type=int, default=20, help="draws per faulty generator; the perfect one gets twenty times as many")
-    parser.add_argument("--large", type=int, default=5, help="the same with 2,000 samples; the perfect one gets four times as many")
-    parser.add_argument("--only", choices=["rates", "mnist", "big files"], help="renew this part, keep the others")
-    parser.add_argument("--resume", action="store_true", help="keep the rates that the file has already")
+    parser.add_argument("--draws", type=int, default=20, help="draws per faulty generator")
+    parser.add_argument("--perfect", type=int, default=400, help="draws per perfect generator")
+    parser.add_argument("--only", choices=["rates", "mnist", "big files", "many rows"], help="renew this part, keep the others")
+    parser.add_argument("--rows", default="", help="only rates whose names hold this text")
+    parser.add_argument("--resume", action="store_true", help="keep the rates that the file has already, and go on")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
-    measures = {"mnist": digits_of_mnist, "big files": big_files}
-    kept = json.loads(args.out.read_text()) if (args.only or args.resume) and args.out.is_file() else {}
-    result = {"what": f"{N:,} samples, {N:,} training and {N:,} held-out examples of {MODES} modes in {WIDTH} dimensions, "
-                      "with labels", "level": LEVEL, "torch": torch.__version__.split("+")[0], "rates": kept.get("rates", {})}
+    measures = {"mnist": digits_of_mnist, "big files": big_files, "many rows": many_rows}
+    kept = json.loads(args.out.read_text()) if args.out.is_file() else {}
+    known = kept.get("rates", {}) if kept.get("battery") == BATTERY else {}
+    result = {"what": f"samples, training and held-out data, as many of each, with labels; {MODES} modes in {WIDTH} dimensions "
+                      f"or {scans()[2]}", "level": LEVEL, "battery": BATTERY, "torch": torch.__version__.split("+")[0],
+              "rates": known if args.resume or args.only not in (None, "rates") or args.rows else {}}
+    write = lambda: atomic_write(args.out, (json.dumps(result, indent=1) + "\n").encode())
     for name, measure in measures.items():
         result[name] = measure() if args.only in (None, name) else kept.get(name)
-    if args.only in (None, "rates"):
-        result["rates"] = dict(result["rates"]) if args.resume else {}
-        for name, how in plan(args.draws, args.large).items():
-            if name not in result["rates"]:
-                result["rates"][name] = rates(*how)
-                atomic_write(args.out, (json.dumps(result, indent=1) + "\n").encode())
-    atomic_write(args.out, (json.dumps(result, indent=1) + "\n").encode())
+
+    def keep(name: str, row: dict) -> None:
+        result["rates"][name] = row
+        write()
+    for name, (kind, fault, n, draws) in plan(args.draws, args.perfect).items():
+        before = result["rates"].get(name) if args.resume else None
+        if args.only in (None, "rates") and args.rows in name and (before or {"draws": 0})["draws"] < draws:
+            rates(kind, fault, n, draws, before, lambda row, name=name: keep(name, row))
+    write()
     print(json.dumps(result, indent=1))
 
 

@@ -10,9 +10,12 @@ import torch.nn.functional as F
 
 from helpers import seeded
 from modelab.data.readers import open_samples
-from modelab.evaluation.copies import copies, copy_ratio, copying_c_t, picture_changes, transformed_ratio
+from modelab.evaluation.copies import copies, copy_ratio, copying_c_t
 from modelab.evaluation.copying import authenticity, copying_z, nearest_k
 from modelab.evaluation.excess import excess_chance, excess_share
+from modelab.evaluation.picture_search import (change_name, changed_scores, picture_changes, PictureSearch, transformed_ratio,
+                                               transformed_test)
+from modelab.evaluation.ratio_test import ratio_test
 
 
 def smooth(n: int, seed: int, side: int = 16, channels: int = 1) -> torch.Tensor:
@@ -129,6 +132,26 @@ def test_large_pictures_and_colour():
     train = smooth(40, 4, 96, 3)
     found = transformed_ratio(train.flip(-1), train)
     assert torch.equal(found.source, torch.arange(40)) and found.ratio.max() < .01
+
+
+def test_only_the_rows_asked_for_are_searched():
+    rows = torch.arange(10, 300, 2)
+    search = PictureSearch(TRAIN, rows=rows)
+    found = search(TRAIN.flip(-1), 5, torch.tensor([20, 21, 40]))
+    assert set(found.source.tolist()) <= set(rows.tolist()) and found.source[[0, 2]].tolist() == [20, 40]
+    assert found.ratio[[0, 2]].max() < .02 < .2 < found.ratio[1]
+    assert [change_name(found, i) for i in (0, 2)] == ["mirrored"] * 2
+
+
+def test_the_best_of_two_scores_is_doubled():
+    groups = torch.zeros(300).long(), torch.zeros(300).long()
+    mine, held = transformed_ratio(with_copies(lambda x: x.flip(-1)), TRAIN), transformed_ratio(NEW, TRAIN)
+    plain = copy_ratio(with_copies(lambda x: x.flip(-1)), TRAIN)
+    scores = changed_scores(mine, held, plain)
+    p, share = transformed_test(mine, held, plain, groups)
+    assert p == min(1, 2 * ratio_test(scores["moved"], groups)[0]) and share == ratio_test(scores["moved"], groups)[1]
+    nothing = torch.full((300,), math.inf)
+    assert ratio_test((nothing, nothing), groups)[0] == 1
 
 
 def test_flat_pictures_are_no_copies_of_each_other():

@@ -220,6 +220,12 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.audit_tests": "what the audit computes with arguments that it has checked; test_audit",
     "evaluation.audit_sources": "what the audit reads its data with; test_audit",
     "evaluation.copying.nearest_others": "only what the tests of an audit and of `missing` call; test_audit",
+    "evaluation.copying.nearest_rows": "only what `audit` and `copies` call; test_audit, test_copies",
+    "evaluation.copying.thin_rows": "only what `audit` calls; test_audit",
+    "evaluation.copying.FeatureRows": "only what `audit` and `copies` make; test_audit",
+    "evaluation.ratio_test": "only what `audit` and `copies` call; test_audit, test_copies",
+    **{f"evaluation.picture_search.{name}": "only what `audit` and `copies` call; test_copies" for name in
+       "are_pictures change_name changed_scores PictureSearch shrunk transformed_test".split()},
     "evaluation.missing.feature_space": "only what `missing` and `compare` call; test_missing, test_compare",
     "evaluation.attributes.holm_adjusted": "only what `attribute_table` calls; test_missing",
     "evaluation.compare_parts": "what `compare` reads and shows with; test_compare",

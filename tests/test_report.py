@@ -77,7 +77,7 @@ def test_protocol_can_be_cited(faulty):
 
 def test_json_names_every_example(sets, faulty):
     found = json.loads(json.dumps(faulty.to_json(), allow_nan=False))
-    assert {f["test"] for f in found["findings"]} == set(AUDIT_TESTS) and len(found["classes"]) == 10
+    assert {f["test"] for f in found["findings"]} == set(AUDIT_TESTS) - {"transformed"} and len(found["classes"]) == 10
     lost = {f.test: f for f in faulty.findings}["lost"]
     assert len(found["examples"]["missing"]) == round(lost.value * 300)
     assert {sets["labels"][e["index"]].item() for e in found["examples"]["missing"]} == {0, 1, 2}
@@ -237,7 +237,7 @@ def test_status_and_reports(ask, files, capsys):
     assert ask("lost", "--labels", "labels.npy", "--out", "r.html", "--json", "r.json", "--junit", "r.xml") == 1
     assert "ALARM" in capsys.readouterr().out
     report = json.loads((files / "r.json").read_text())
-    assert not report["sound"] and {f["test"] for f in report["findings"]} == set(AUDIT_TESTS) and len(report["classes"]) == 10
+    assert not report["sound"] and {f["test"] for f in report["findings"]} == set(AUDIT_TESTS) - {"transformed"} and len(report["classes"]) == 10
     text = (files / "r.html").read_text()
     assert text.count("<img") == 2 and "http" not in text
     assert ElementTree.parse(files / "r.xml").getroot().tag == "testsuite"
@@ -328,6 +328,50 @@ def test_bytes_and_grey_axes_are_understood(tmp_path, capsys):
     pictures(tmp_path / "made", images[120:])
     more = ["--reference", str(tmp_path / "train.npy"), "--holdout", str(tmp_path / "floats.npy")]
     assert main(["audit", str(tmp_path / "made"), *more]) == 0 and "40 samples, 80 reference" in capsys.readouterr().out
+
+
+def test_transformed_copies_are_shown_with_their_change(tmp_path):
+    g = seeded()
+    x = torch.nn.functional.interpolate(torch.randn(360, 1, 4, 4, generator=g), (12, 12), mode="bicubic").sigmoid()
+    train, new, made = x.split(120)
+    made[:24] = train[:24].flip(-1)
+    report = audit(made, train, new)
+    page = html_page(report)
+    assert "Transformed copies, each before the training picture" in page and "mirrored, ratio" in page
+    assert "–" in repr(report) and "transformed copies (at least" in report.verdict
+    made[:24] = new[:24]
+    assert "Transformed copies, each" not in html_page(audit(made, train, new, transformed=False))
+
+
+def test_memory_and_search_are_options(ask, capsys):
+    assert ask("fine", "--memory", "64M", "--no-transformed") == 0
+    for text in ("much", "3", "-2G", "1T"):
+        assert ask("fine", f"--memory={text}") == 2 and "--memory" in capsys.readouterr().err
+
+
+def test_features_are_kept_beside_the_files(tmp_path, monkeypatch, capsys):
+    from modelab.evaluation import audit_command
+    from modelab.evaluation.feature_networks import FeatureNetwork
+    images = torch.randint(256, (160, 8, 8), generator=seeded()).byte()
+    for name, part in zip(("made", "train", "new"), images.split([50, 60, 50])):
+        np.save(tmp_path / f"{name}.npy", part.numpy())
+    calls = []
+    network = FeatureNetwork("pixels of mine", lambda x: calls.append(len(x)) or x.flatten(1), key="one")
+    monkeypatch.setattr(audit_command, "feature_network", lambda name: network)
+    ask = lambda *more: main(["audit", *(part for name, option in (("made", None), ("train", "--reference"), ("new", "--holdout"))
+                                         for part in ([option] if option else []) + [str(tmp_path / f"{name}.npy")]),
+                              "--features", "mine", "--no-transformed", *more])
+    first, said = ask("--no-cache"), capsys.readouterr().out
+    assert not (tmp_path / ".modelab").exists() and calls
+    assert ask() == first and capsys.readouterr().out == said and list((tmp_path / ".modelab").iterdir())
+    calls.clear()
+    assert ask() == first and capsys.readouterr().out == said and not calls
+    network.key = "two"
+    assert ask() == first and calls
+    np.save(tmp_path / "made.npy", images[100:150].flip(0).numpy())
+    network.key, calls[:] = "one", []
+    ask()
+    assert sum(calls) == 50  # only what changed
 
 
 # determinism

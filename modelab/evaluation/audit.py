@@ -16,17 +16,22 @@ from torch import Tensor
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Function, Real, Samples, Whole
 from ..core.statistics import wilson_interval
-from .audit_sources import (AuditData, exact_copies, file_of, link_of,
-                                              nearest_rows, notes_of, read_data)
-from .audit_tests import (AUDIT_NEIGHBOURS, AUDIT_TESTS, near_ratio, holm_alarms,
-                                            Measured, Near, one_sided_p, Pool, run_tests,
+from .audit_sources import (AuditData, ChangedCopies, exact_copies, file_of,
+                                              link_of, NOISE_POINTS, notes_of, read_data,
+                                              search_changed)
+from .audit_tests import (AUDIT_NEIGHBOURS, AUDIT_TESTS, holm_alarms, Measured,
+                                            Near, one_sided_p, Pool, run_tests,
                                             smallest_group_seen, smallest_seen)
-from .copying import authenticity, ExampleSource, nearest_k
+from .copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
+                                        nearest_rows)
 from .missing import Missing, missing
+from .neighbours import MAX_BYTES
+from .picture_search import change_name
+from .ratio_test import group_finder, near_ratio
 from .report import Example, Finding, MissingKind, Report, SHOWN_KINDS
 
 # %% auto #0
-__all__ = ['audit']
+__all__ = ['GROUPED', 'audit']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #daff00bb
 @dataclass(frozen=True)
@@ -37,22 +42,30 @@ class _Compared:
     source: Tensor  # (n,) nearest row of the reference of each sample
     holdout_source: Tensor  # (m,) the same of each held-out example
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #62d66b25
+def _thinned(*sets: Tensor) -> list[Tensor]:
+    "Every so many rows of each set, `NOISE_POINTS` or fewer."
+    return [x[::-(-len(x) // NOISE_POINTS)] for x in sets]
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #192fd9a6
 def _compare(data: AuditData, made: dict[str, Tensor],
              generator: torch.Generator) -> dict[str, _Compared]:
     "Each set of samples beside the real data, by its name."
-    real, unseen = data.features["reference"][data.fresh], data.features["holdout"]
-    sets = {"unseen": unseen, **made}
-    found = nearest_rows(torch.cat(list(sets.values())), data.sources["reference"], data.searched,
-                         data.space)
-    sizes = [len(x) for x in sets.values()]
-    distance, row = (dict(zip(sets, values.split(sizes))) for values in found)
-    to_unseen = {name: nearest_k(x, unseen)[0][:, 0] for name, x in {"real": real, **made}.items()}
+    reference, unseen = data.features["reference"], data.features["holdout"]
+    sets, group_of = {"unseen": unseen, **made}, group_finder(reference)
+    features = FeatureRows("reference", data.sources["reference"], data.space, data.max_bytes // 2)
+    found = nearest_rows(torch.cat(list(sets.values())), features, 5, data.searched, data.max_bytes)
+    distance, row = (dict(zip(sets, values.split([len(x) for x in sets.values()])))
+                     for values in found)
+    to_unseen = {name: nearest_k(x, unseen)[0][:, 0]
+                 for name, x in {"real": reference[data.fresh], **made}.items()}
     compared = {}
     for name, x in made.items():
-        near = Near(distance[name], distance["unseen"], to_unseen[name], to_unseen["real"])
-        pool = Pool(x, unseen, data.features["reference"], generator)
-        compared[name] = _Compared(pool, near, row[name][:, 0], row["unseen"][:, 0])
+        near = Near(distance[name], distance["unseen"], to_unseen[name], to_unseen["real"],
+                    group_of(x), group_of(unseen))
+        others = (unseen, reference) if name == "samples" else _thinned(unseen, reference)
+        compared[name] = _Compared(Pool(x, *others, generator), near, row[name][:, 0],
+                                   row["unseen"][:, 0])
     return compared
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #d3d5f9f8
@@ -74,6 +87,9 @@ def _class_shares(data: AuditData, labels: Tensor) -> dict[str, dict[str, float]
     return shares
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #9be50fd8
+GROUPED = 5000  # of each set are looked at for missing groups
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #4994d83c
 def _missing(data: AuditData, labels: Tensor | None, level: float,
              generator: torch.Generator) -> Missing | None:
     "Groups of real examples that the samples leave out; None if there are too few to look."
@@ -83,19 +99,21 @@ def _missing(data: AuditData, labels: Tensor | None, level: float,
     return missing(*(data.features[part] for part in ("samples", "reference", "holdout")),
                    labels=None if labels is None else labels.long(), level=level,
                    names=None if None in names else tuple(names),
-                   most=max(40, *map(len, data.rows.values())), generator=generator)
+                   most=max(40, min(GROUPED, max(map(len, data.rows.values())))),
+                   generator=generator)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #93733f68
-def _findings(mine: dict[str, Measured], noise: dict[str, Measured],
-              alarms: dict[str, bool]) -> list[Finding]:
+def _findings(mine: dict[str, Measured], noise: dict[str, Measured], alarms: dict[str, bool],
+              equal: int) -> list[Finding]:
     "What was measured as rows of a report, beside the same of noise."
     rows = []
-    for test, (_, says) in AUDIT_TESTS.items():
-        found = mine[test]
-        text = says.format(share=f"{max(found.value, 0):.1%}", times=f"{found.value:.2g}",
-                           floor=f"{found.floor:.2%}")
+    for test, found in mine.items():
+        text = AUDIT_TESTS[test][1].format(
+            share=f"{max(found.value, 0):.1%}", times=f"{found.value:.2g}",
+            floor=f"{found.floor:.2%}", equal=f"{equal:,}")
+        null = noise[test].value if test in noise else None
         rows.append(Finding(test, alarms[test], found.value, found.low, found.high, found.floor,
-                            noise[test].value, found.p, text))
+                            null, found.p, text))
     return rows
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #56aaaa27
@@ -141,6 +159,18 @@ def _source(data: AuditData, found: _Compared, i: int) -> Example:
     distance = float(found.near.samples[i, 0])
     return _example(data.sources["reference"], int(found.source[i]), distance, False)
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #8b268130
+def _changed(data: AuditData, search: ChangedCopies) -> list[Example]:
+    "The flagged samples of the search, the smallest ratio first."
+    mine, listed = search.found["samples"], []
+    rows = data.rows["samples"][search.place["samples"]]
+    for i in search.score.argsort(stable=True)[:int(search.flagged.sum())].tolist():
+        source = _example(data.sources["reference"], int(mine.source[i]), float(mine.ratio[i]),
+                          False)
+        listed.append(_example(data.sources["samples"], int(rows[i]), float(mine.ratio[i]), True,
+                               source=source, change=change_name(mine, i)))
+    return listed
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #fd382635
 def _listed(data: AuditData, found: _Compared, exact: Tensor) -> dict[str, list[Example]]:
     "The examples of a report: missing, overproduced, strange and copied, the worst first."
@@ -167,6 +197,11 @@ def _gallery(data: AuditData, listed: dict[str, list[Example]],
     shown = {"missing": reference[rows["missing"]],
              "overproduced": reference[rows["overproduced"]], "strange": samples[rows["strange"]],
              "copied": samples[rows["copied"][:12]], "sources": reference[sources]}
+    for name, source, pick in (("transformed", samples, lambda e: e),
+                               ("transformed sources", reference, lambda e: e.source)):
+        if listed.get("transformed"):
+            rows_of = torch.tensor([pick(e).index for e in listed["transformed"][:12]])
+            shown[name] = source[rows_of]
     for i, kind in enumerate(kinds[:SHOWN_KINDS]):
         shown[f"group {i}"] = reference[torch.tensor([e.index for e in kind.listed[:12]])]
     return shown
@@ -192,8 +227,23 @@ def _alarms(mine: dict[str, Measured], classes: dict[str, dict[str, float]],
                             and c["share"] < c["expected"] / 2)
     return alarms
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #503d7542
+def _search_changed(data: AuditData, near: Near,
+                    generator: torch.Generator) -> ChangedCopies | None:
+    "The search for transformed copies; None if the examples are no pictures."
+    return search_changed(data, near_ratio(near.samples), (near.group, near.holdout_group),
+                          generator)
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #234780ac
+def _exact(data: AuditData, found: _Compared) -> dict[str, Tensor]:
+    "Which samples and held-out examples equal their nearest training example, value by value."
+    near = found.near
+    return {"samples": exact_copies(data, "samples", near_ratio(near.samples), found.source),
+            "holdout": exact_copies(data, "holdout", near_ratio(near.holdout),
+                                    found.holdout_source)}
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #5c122137
-def _report(data: AuditData, labels: Tensor | None, level: float,
+def _report(data: AuditData, labels: Tensor | None, level: float, transformed: bool,
             generator: torch.Generator) -> Report:
     "Run the tests on samples and on noise, and put down what they found."
     made = {"samples": data.features["samples"], "noise": data.noise(generator)}
@@ -204,9 +254,12 @@ def _report(data: AuditData, labels: Tensor | None, level: float,
     labels = None if labels is None else labels[data.rows["reference"]]
     classes = {} if labels is None else _class_shares(data, labels)
     groups = _missing(data, labels, level, generator)
-    alarms = _alarms(mine, classes, groups, level)
+    search = _search_changed(data, found.near, generator) if transformed else None
+    mine |= {} if search is None else {"transformed": search.test}
+    alarms, exact = _alarms(mine, classes, groups, level), _exact(data, found)
+    findings = _findings(mine, null, alarms, int(exact["samples"].sum()))
     kinds = _missing_kinds(data, groups, alarms.get("groups", False))
-    report = _written(data, found, _findings(mine, null, alarms), classes, kinds, level)
+    report = _written(data, found, exact, search, findings, classes, kinds, level)
     report.seen = _smallest(found.pool, report, level / len(alarms))
     return report
 
@@ -215,24 +268,32 @@ def _smallest(pool: Pool, report: Report, limit: float) -> dict[str, float | Non
     "The smallest faults that would have been seen with 95 % power, by test."
     n, r, m = (report.sizes[name] for name in ("samples", "reference", "holdout"))
     k = pool.around.shape[1]
-    return {"lost": smallest_group_seen(pool.shuffled_lost, r, m, k, limit),
-            "copies": smallest_seen("copies", n, m, limit / 2),  # strata cost a little power
+    seen = {"lost": smallest_group_seen(pool.shuffled_lost, r, m, k, limit),
+            "copies": smallest_seen("copies", n, m, limit / 2),  # groups cost a little power
             "junk": smallest_seen("junk", n, m, limit)}
+    if "samples searched for transformed copies" in report.sizes:
+        n, m = (report.sizes[f"{name} searched for transformed copies"]
+                for name in ("samples", "holdout"))
+        seen["transformed"] = smallest_seen("transformed", n, m, limit / 4)  # two scores
+    return seen
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #7536d678
-def _written(data: AuditData, found: _Compared, findings: list[Finding],
+def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
+             search: ChangedCopies | None, findings: list[Finding],
              classes: dict[str, dict[str, float]], kinds: list[MissingKind],
              level: float) -> Report:
     "The report of an audit."
-    ratio = {"samples": near_ratio(found.near.samples), "holdout": near_ratio(found.near.holdout)}
-    source = {"samples": found.source, "holdout": found.holdout_source}
-    exact = {name: exact_copies(data, name, ratio[name], source[name]) for name in ratio}
     sizes = {name: len(index) for name, index in data.rows.items()}
     sizes["searched for copies"] = len(data.searched)
-    listed = _listed(data, found, exact["samples"])
+    listed, shown = _listed(data, found, exact["samples"]), {}
+    if search is not None:
+        listed["transformed"] = _changed(data, search)
+        shown = {} if findings[-1].alarm else {"transformed": []}
+        sizes |= {f"{name} searched for transformed copies": len(place)
+                  for name, place in search.place.items()}
     return Report(findings, classes, data.space_name, sizes, level, AUDIT_NEIGHBOURS, kinds,
                   _closeness(data, found, exact), notes_of(data), {}, listed,
-                  _gallery(data, listed, kinds), data.features)
+                  _gallery(data, listed | shown, kinds), data.features)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #9b29bcf7
 @checked
@@ -247,8 +308,10 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
           level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false alarm
           most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one
+          *, transformed: bool = True,  # search pictures for transformed copies
+          memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES,  # bytes of a search; see the chapter
           ) -> Report:
-    """Is it collapse? Is it copying? Six tests with a joint rate of false alarms.
+    """Is it collapse? Is it copying? Six tests, seven for pictures, one rate of false alarms.
 
     >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
     >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]
@@ -256,5 +319,5 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
     """
     generator, own = generator_or_default(generator), holdout is not None
     sources = {"samples": samples, "reference": reference, "holdout": holdout if own else reference}
-    data = read_data(sources, own, features, most, generator)
-    return _report(data, labels, level, generator)
+    data = read_data(sources, own, features, most, generator, memory)
+    return _report(data, labels, level, transformed, generator)

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from .._index import VERSION
 from ..core.checks import check_int
 from ..core.files import atomic_write
 from ..core.registry import register_command
+from ..data.feature_cache import cached, content_key
 from ..data.labels import read_labels
 from ..data.matching import match_sources
 from ..data.readers import open_samples, SampleFile
@@ -58,10 +61,61 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
     option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
     option("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
-    option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
     option("--baseline", help="an earlier --json report: exit status 1 only for what is worse")
+    _search_options(parser)
     _output_options(parser)
     return _run_audit
+
+# %% ../../nbs/6_workshop/17_report.ipynb #3039bf96
+def _search_options(parser: argparse.ArgumentParser) -> None:
+    "Options that say how much is looked at, and what may be kept."
+    option = parser.add_argument
+    option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
+    option("--memory", default="128M", help="what one search may hold, such as 500M or 2G "
+           "(default 128M); features of the examples come on top")
+    option("--no-transformed", action="store_true",
+           help="do not search pictures for moved, mirrored, cropped or dimmed copies")
+    option("--no-cache", action="store_true", help="compute features anew and keep none; else "
+           "those of a named network are kept in a folder .modelab beside the files")
+
+# %% ../../nbs/6_workshop/17_report.ipynb #1570d76b
+def _bytes_of(text: str) -> int:
+    "The number of bytes that `--memory` means."
+    found = re.fullmatch(r"(\d+)([KMG]?)B?", text.strip(), re.I)
+    if not found:
+        raise ValueError("--memory: expected a number of bytes, such as 500M or 2G, "
+                         f"got {text!r:.60}")
+    return check_int("--memory", int(found[1]) * 1000 ** " KMG".index(found[2].upper() or " "),
+                     1 << 22)
+
+# %% ../../nbs/6_workshop/17_report.ipynb #82b51603
+class _StoredFeatures:
+    "A feature network whose features of files are kept for the next time."
+    def __init__(self, network: Callable):
+        self.network, self.name, self.key = network, network.name, network.key
+        self.content: dict[int, str] = {}  # of a source, by its identity
+        self.notes: list[str] = []  # why nothing could be kept
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x)
+
+    def stored(self, source: Any, rows: torch.Tensor,
+               compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        "The features of some rows: as they were kept, or computed now."
+        if not isinstance(source, SampleFile):
+            return compute()
+        if id(source) not in self.content:
+            self.content[id(source)] = content_key(source)
+        told = hashlib.sha256(f"{self.key} {self.content[id(source)]}".encode())
+        told.update(rows.numpy().tobytes())
+        return cached(source.path, f"features-{told.hexdigest()}", compute, self.notes)
+
+# %% ../../nbs/6_workshop/17_report.ipynb #8f2f2494
+def _features_of(args: argparse.Namespace) -> Callable | None:
+    "What distances are taken between; None: the values."
+    found = args.features and _named_features(args.features)
+    keep = found and not args.no_cache and getattr(found, "key", None)
+    return _StoredFeatures(found) if keep else found or None
 
 # %% ../../nbs/6_workshop/17_report.ipynb #627c713c
 def _output_options(parser: argparse.ArgumentParser) -> None:
@@ -123,10 +177,12 @@ def _read_and_audit(args: argparse.Namespace) -> Report:
               for path in (args.reference, args.samples, args.holdout)]
     (reference, samples, holdout), notes = match_sources(*opened)
     labels = _reference_labels(args.labels, reference)
-    features = args.features and _named_features(args.features)
-    report = audit(samples, reference, holdout, labels, features, level=args.level, most=args.most)
+    memory, features = _bytes_of(args.memory), _features_of(args)
+    report = audit(samples, reference, holdout, labels, features, level=args.level, most=args.most,
+                   transformed=not args.no_transformed, memory=memory)
     known = tuple(report.notes)
     report.notes[:0] = [note for note in notes if not note.endswith(known)] if known else notes
+    report.notes += dict.fromkeys(getattr(features, "notes", []))
     return report
 
 # %% ../../nbs/6_workshop/17_report.ipynb #5527ae2d

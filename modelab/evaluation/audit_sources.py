@@ -14,24 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.checks import check_batch
 from ..data.readers import index_parts
-from .audit_tests import AUDIT_NEIGHBOURS
-from .copying import flat_rows, nearest_k
+from .audit_tests import AUDIT_NEIGHBOURS, Measured
+from .copying import FeatureRows, thin_rows
+from .neighbours import MAX_BYTES
+from .picture_search import (are_pictures, changed_scores, PictureSearch,
+                                               transformed_test, TransformedRatios)
 
 # %% auto #0
-__all__ = ['least_examples', 'nearest_rows', 'AuditData', 'read_data', 'file_of', 'link_of', 'notes_of', 'exact_copies']
+__all__ = ['NOISE_POINTS', 'SEARCHED_PICTURES', 'SEARCHED_PAIRS', 'least_examples', 'AuditData', 'read_data', 'file_of',
+           'link_of', 'notes_of', 'exact_copies', 'ChangedCopies', 'search_changed']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #fd357fd5
 def least_examples(name: str, count: int, least: int, why: str = "") -> None:
     "Refuse a source with fewer examples."
     if count < least:
         raise ValueError(f"{name}: expected at least {least} examples{why}, got {count}")
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #cf76ec4a
-def _subsample(n: int, most: int, generator: torch.Generator) -> Tensor:
-    "At most `most` of n rows: all in order, or some at random."
-    return torch.arange(n) if n <= most else torch.randperm(n, generator=generator)[:most]
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #fe0deaaa
 def _split_reference(n: int, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -46,14 +44,14 @@ def _choose_rows(sources: dict[str, Any], own_holdout: bool, most: int,
     "The rows of each source to look at, and the rows of the reference to search for copies."
     samples, reference, holdout = (len(sources[k]) for k in ("samples", "reference", "holdout"))
     if own_holdout:
-        kept, aside = _subsample(reference, most, generator), torch.zeros(0, dtype=torch.long)
+        kept, aside = thin_rows(reference, most, generator), torch.zeros(0, dtype=torch.long)
     else:
         kept, aside = _split_reference(reference, most, generator)
     searched = torch.ones(reference, dtype=torch.bool)
     searched[aside] = False  # a copy may be of any training example, not only of those looked at
-    rows = {"samples": _subsample(samples, most, generator), "reference": kept, "holdout": aside}
+    rows = {"samples": thin_rows(samples, most, generator), "reference": kept, "holdout": aside}
     if own_holdout:
-        rows["holdout"] = _subsample(holdout, most, generator)
+        rows["holdout"] = thin_rows(holdout, most, generator)
     return rows, searched.nonzero()[:, 0]
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #405ffeae
@@ -95,34 +93,6 @@ def _feature_space(features: Callable | None, reference: Any,
         return _scaled_columns(reference, rows)
     return "the values themselves", lambda x: x
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #91b091b3
-def _read_features(name: str, source: Any, rows: Tensor,
-                   space: Callable[[Tensor], Tensor]) -> Tensor:
-    "Features of some rows of a source, read in parts and checked."
-    found = []
-    for part in index_parts(source, rows):
-        with torch.no_grad():
-            values = check_batch("features", space(source[part]))
-        if len(values) != len(part):
-            raise ValueError(f"features: expected {len(part)} rows, one per example of {name}, "
-                             f"got {len(values)}")
-        found.append(flat_rows(values))
-    return torch.cat(found)
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #70a6ed4e
-def nearest_rows(queries: Tensor, reference: Any, rows: Tensor, space: Callable[[Tensor], Tensor],
-                 k: int = 5) -> tuple[Tensor, Tensor]:  # (queries, k) distances; rows
-    "The k nearest among some rows of the reference for each query, and which rows these are."
-    best = queries.new_full((len(queries), 0), math.inf)
-    who = torch.zeros(len(queries), 0, dtype=torch.long)
-    for part in rows.split(16_384):
-        features = _read_features("reference", reference, part, space)
-        distance, index = nearest_k(queries, features, min(k, len(part)))
-        both = torch.cat([best, distance], 1)
-        best, order = (found[:, :k] for found in both.sort(dim=1, stable=True))
-        who = torch.cat([who, part[index]], 1).gather(1, order)
-    return best, who
-
 # %% ../../nbs/4_evidence/02_audit.ipynb #ecb34ff5
 @dataclass
 class AuditData:
@@ -134,11 +104,12 @@ class AuditData:
     space: Callable[[Tensor], Tensor]
     features: dict[str, Tensor]  # of the rows
     fresh: Tensor  # which of the reference's features did not choose the space
+    max_bytes: int = MAX_BYTES  # for a search, besides these features
 
     def noise(self, generator: torch.Generator) -> Tensor:
-        "As many points as there are samples, uniform in the range of the reference."
+        "Points that are uniform in the range of the reference."
         low, high = self.features["reference"].amin(0), self.features["reference"].amax(0)
-        shape = self.features["samples"].shape
+        shape = min(NOISE_POINTS, len(self.features["samples"])), len(low)
         return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #0ae73369
@@ -156,19 +127,22 @@ def _halves(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #9c34e10a
 def read_data(sources: dict[str, Any], own_holdout: bool, features: Callable | None, most: int,
-              generator: torch.Generator) -> AuditData:
+              generator: torch.Generator, max_bytes: int = MAX_BYTES) -> AuditData:
     "Choose the rows and read their features."
     rows, searched = _choose_rows(sources, own_holdout, most, generator)
     choose, fresh = _halves(len(rows["reference"]), generator)
     name, space = _feature_space(features, sources["reference"], rows["reference"][choose])
-    read = {part: _read_features(part, source, rows[part], space)
+    read = {part: FeatureRows(part, source, space, max_bytes // 2)[rows[part]]
             for part, source in sources.items()}
     widths = {values.shape[1] for values in read.values()}
     if len(widths) > 1:
         raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
     _check_spread(read["reference"], features is not None)
     fresh = fresh if features is None else torch.arange(len(rows["reference"]))
-    return AuditData(sources, rows, searched, name, space, read, fresh)
+    return AuditData(sources, rows, searched, name, space, read, fresh, max_bytes)
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #7ff51357
+NOISE_POINTS = 1000
 
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #840ca55e
@@ -218,3 +192,45 @@ def exact_copies(data: AuditData, name: str, ratio: Tensor, source: Tensor) -> T
         theirs = data.sources["reference"][source[part]].flatten(1).float()
         found[part] = (mine == theirs).all(1)
     return found
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #2eda269b
+SEARCHED_PICTURES = 1000  # samples, and as many held-out pictures
+SEARCHED_PAIRS = 4e8  # of a searched and a training picture: a minute or so
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #b976b7a8
+@dataclass(frozen=True)
+class ChangedCopies:
+    "The search for transformed copies: which places of the rows, what was found, and the test."
+    place: dict[str, Tensor]  # of samples and holdout, in `AuditData.rows`
+    found: dict[str, TransformedRatios]
+    score: Tensor  # (searched samples,) the ratio; infinite for what does not count
+    flagged: Tensor  # (searched samples,) bool: below 99 % of held-out pictures
+    test: Measured
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #1f1653fa
+def _flagged(scores: dict[str, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    "The smallest score of each sample, and whether it is below 99 % of held-out scores."
+    below = [mine <= held.kthvalue(max(1, round(.01 * len(held)))).values
+             for mine, held in scores.values()]
+    smallest = torch.stack([mine for mine, _ in scores.values()]).amin(0)
+    return smallest, torch.stack(below).any(0) & smallest.isfinite()
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #d2dcb2b5
+def search_changed(data: AuditData, plain: Tensor, groups: tuple[Tensor, Tensor],
+                   generator: torch.Generator) -> ChangedCopies | None:
+    "Search pictures for transformed copies; None if the examples are no pictures."
+    reference = data.sources["reference"]
+    if not are_pictures(reference.shape):
+        return None
+    search = PictureSearch(reference, data.max_bytes, data.searched)
+    most = max(100, min(SEARCHED_PICTURES, int(SEARCHED_PAIRS / 2 / len(data.searched))))
+    place = {name: thin_rows(len(data.rows[name]), most, generator)
+             for name in ("samples", "holdout")}
+    found = {name: search(data.sources[name], 5, data.rows[name][at])
+             for name, at in place.items()}
+    mine, held = found.values()
+    plain = plain[place["samples"]]
+    groups = tuple(group[at] for group, at in zip(groups, place.values()))
+    p, share = transformed_test(mine, held, plain, groups)
+    score, flagged = _flagged(changed_scores(mine, held, plain))
+    return ChangedCopies(place, found, score, flagged, Measured(*share, 0., p))

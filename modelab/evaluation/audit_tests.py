@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -18,15 +19,22 @@ from ..core.statistics import wilson_interval
 from .attributes import holm_adjusted
 from .copying import nearest_k, nearest_others
 from .excess import excess_chance
+from .ratio_test import COPY_SHARES, near_ratio, ratio_test, relevant_scores
 
 # %% auto #0
-__all__ = ['AUDIT_NEIGHBOURS', 'EXTREME_SHARES', 'LEAST_P', 'AUDIT_TESTS', 'permutation_test', 'Pool', 'closest_pairs',
+__all__ = ['AUDIT_NEIGHBOURS', 'EXTREME_SHARES', 'AUDIT_TESTS', 'random_orders', 'permutation_test', 'Pool', 'closest_pairs',
            'share_lost', 'spread_of', 'floor_of_lost', 'floor_of_repeats', 'floor_of_balance', 'balance_ratio',
-           'Measured', 'shuffled_tests', 'near_ratio', 'strata_of', 'one_sided_p', 'excess_interval', 'extreme_test',
-           'Near', 'extreme_tests', 'chance_of_alarm', 'smallest_seen', 'smallest_group_seen', 'run_tests',
-           'holm_alarms']
+           'Measured', 'shuffled_tests', 'one_sided_p', 'excess_interval', 'extreme_test', 'Near', 'copies_test',
+           'extreme_tests', 'chance_of_alarm', 'smallest_seen', 'smallest_group_seen', 'run_tests', 'holm_alarms']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #45c9bb38
+def random_orders(rounds: int, n: int, generator: torch.Generator) -> Tensor:  # (rounds, n)
+    "Random orders of n, one a row. To sort whole numbers that hold their place is quickest."
+    place = torch.arange(n)
+    value = (torch.rand(rounds, n, generator=generator) * 2 ** 24).long()  # exact in float32
+    return torch.from_numpy(np.sort(((value << 32) | place).numpy(), axis=1) & (2 ** 32 - 1))
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #4669a93e
 def permutation_test(statistic: Callable[[Tensor], Tensor],  # (rounds, pool) to (rounds, *)
                      is_sample: Tensor,  # (pool,) bool
                      generator: torch.Generator,
@@ -35,8 +43,7 @@ def permutation_test(statistic: Callable[[Tensor], Tensor],  # (rounds, pool) to
     value = statistic(is_sample[None])[0]
     shuffled, n, at_once = [], 0, 37
     while n < rounds:
-        order = torch.rand(at_once, len(is_sample), generator=generator).argsort(1)
-        shuffled.append(statistic(is_sample[order]))
+        shuffled.append(statistic(is_sample[random_orders(at_once, len(is_sample), generator)]))
         n += at_once
     found = torch.cat(shuffled)
     return value, found, (1. + (found >= value - 1e-12).sum(0).double()) / (1 + n)
@@ -154,29 +161,12 @@ def shuffled_tests(pool: Pool, generator: torch.Generator,
                             floor_of_repeats(samples, holdout), p[2])}
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #27c6b8b5
-EXTREME_SHARES = {"junk": (.01, .05, .2), "copies": (.01, .05), "timid": (.05, .2, .5)}
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #00fbe71a
-def near_ratio(distance: Tensor) -> Tensor:  # (n, k), ascending, to training examples
-    "Nearest over farthest of k distances to training examples; below 1e-6 it is 0, a copy."
-    ratio = distance[:, 0] / (distance[:, -1] + torch.finfo(torch.float64).tiny)
-    return torch.where(ratio < 1e-6, 0., ratio)
+EXTREME_SHARES = {"junk": (.01, .05, .2), "timid": (.05, .2, .5)}
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #e20fbffc
-def strata_of(scale: Tensor, most: int = 10) -> Tensor:
-    "Numbers of strata by quantiles of `scale`, at least 40 points each; equal values share one."
-    count = max(1, min(most, len(scale) // 40))
-    cuts = torch.linspace(0, 1, count + 1, dtype=torch.float64)[1:-1]
-    return torch.bucketize(scale.contiguous(), scale.double().quantile(cuts))
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #50f89500
-LEAST_P = 1e-305  # a p-value is never stored as 0
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #cfa8788c
-def one_sided_p(extreme: Tensor, is_sample: Tensor, stratum: Tensor | None = None) -> float:
-    "Chance of so many samples among the extreme points, if labels are shuffled inside strata."
-    stratum = torch.zeros_like(is_sample, dtype=torch.long) if stratum is None else stratum
-    return max(excess_chance(extreme, is_sample, stratum), LEAST_P)
+def one_sided_p(extreme: Tensor, is_sample: Tensor) -> float:
+    "Chance of so many samples among the extreme points, if labels are shuffled."
+    return excess_chance(extreme, is_sample, torch.zeros_like(is_sample, dtype=torch.long))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #edadf8f7
 def excess_interval(a: float, n: int, b: float, m: int, tries: int = 1) -> tuple[float, float]:
@@ -186,14 +176,13 @@ def excess_interval(a: float, n: int, b: float, m: int, tries: int = 1) -> tuple
     return (a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #8e52f945
-def extreme_test(score: Tensor, is_sample: Tensor, shares: tuple[float, ...],
-                 stratum: Tensor | None = None) -> Measured:
+def extreme_test(score: Tensor, is_sample: Tensor, shares: tuple[float, ...]) -> Measured:
     "The least likely excess of samples among the points with the smallest scores."
     n, m, tried = int(is_sample.sum()), int((~is_sample).sum()), []
     for part in shares:
         count = max(1, round(part * len(score)))
         extreme = score <= score.kthvalue(count).values
-        p = min(1., len(shares) * one_sided_p(extreme, is_sample, stratum))
+        p = min(1., len(shares) * one_sided_p(extreme, is_sample))
         of_samples = float(extreme[is_sample].double().mean())
         others = float(extreme[~is_sample].double().mean())
         limits = excess_interval(of_samples, n, others, m, len(shares))
@@ -208,6 +197,15 @@ class Near:
     holdout: Tensor  # (m, k) the same of held-out data
     samples_to_unseen: Tensor  # (n,) to the nearest held-out example
     reference_to_unseen: Tensor  # (R,) the same of training examples
+    group: Tensor  # (n,) which group of similar real examples each sample is in
+    holdout_group: Tensor  # (m,) the same of held-out data
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #7f113c2f
+def copies_test(near: Near) -> Measured:
+    "Whether samples have one training example much nearer than the next, more than by chance."
+    usual = near_ratio(near.samples), near_ratio(near.holdout)
+    p, share = ratio_test(relevant_scores(usual, usual), (near.group, near.holdout_group))
+    return Measured(*share, 0., p)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #abf1d8ee
 def extreme_tests(near: Near) -> dict[str, Measured]:
@@ -216,26 +214,32 @@ def extreme_tests(near: Near) -> dict[str, Measured]:
     is_sample = torch.arange(len(train)) < len(near.samples)
     unseen = torch.cat([near.samples_to_unseen, near.reference_to_unseen])
     from_generator = torch.arange(len(unseen)) < len(near.samples)
-    strata = strata_of(train[:, -1])
     return {
         "junk": extreme_test(-train[:, 0], is_sample, EXTREME_SHARES["junk"]),
-        "copies": extreme_test(near_ratio(train), is_sample, EXTREME_SHARES["copies"], strata),
+        "copies": copies_test(near),
         "timid": extreme_test(unseen, from_generator, EXTREME_SHARES["timid"])}
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #41c6b212
+@cache
+def _enough_hits(both: int, samples: int, extreme: int, limit: float) -> int:
+    "The fewest samples among the extreme points that raise an alarm; one too many if none do."
+    from scipy.stats import hypergeom
+    p = lambda hits: float(hypergeom.sf(hits - 1, both, samples, extreme))
+    return bisect_left(range(extreme + 1), True, key=lambda hits: p(hits) <= limit)
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #72ae966c
 def chance_of_alarm(faulty: int, samples: int, holdout: int, part: float, limit: float) -> float:
     "Chance that p is at most `limit` if so many of the samples are most extreme for certain."
     from scipy.stats import hypergeom
     both = samples + holdout
     extreme = max(1, round(part * both))
-    hits = np.arange(extreme + 1)
-    enough = hits[hypergeom.sf(hits - 1, both, samples, extreme) <= limit]
-    if not len(enough):
+    enough = _enough_hits(both, samples, extreme, limit)
+    if enough > extreme:
         return 0.
     if faulty >= extreme:
         return 1.
     rest = both - faulty, samples - faulty, extreme - faulty
-    return float(hypergeom.sf(enough[0] - faulty - 1, *rest))
+    return float(hypergeom.sf(enough - faulty - 1, *rest))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #18b0cc31
 def _least(seen: Callable[[int], bool], most: int) -> int | None:
@@ -247,7 +251,7 @@ def _least(seen: Callable[[int], bool], most: int) -> int | None:
 def smallest_seen(test: str, samples: int, holdout: int, limit: float,
                   power: float = .95) -> float | None:
     "Smallest share of faulty samples with p ≤ `limit` with this chance; None if there is none."
-    shares = EXTREME_SHARES[test]
+    shares = EXTREME_SHARES.get(test, COPY_SHARES)
     chance = lambda h: max(chance_of_alarm(h, samples, holdout, part, limit / len(shares))
                            for part in shares)
     found = _least(lambda h: chance(h) >= power, samples)
@@ -273,18 +277,20 @@ AUDIT_TESTS = {
     "repeats": ("repeated samples",
                 "{share} of the closest pairs are two samples; {floor} would be right"),
     "junk": ("junk", "{share} more samples than held-out data lie far from all training data"),
-    "copies": ("copies",
-               "{share} more samples than held-out data sit on one single training example"),
+    "copies": ("copies", "at least {share} of the samples sit on one single training example; "
+                         "{equal} are equal to it"),
     "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "
                           "they are blurred, averaged, or lack the unusual"),
+    "transformed": ("transformed copies", "at least {share} of the samples are training pictures "
+                    "that were moved, mirrored, cropped, or given another brightness or contrast"),
 }
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #70e68f96
 def run_tests(pool: Pool, near: Near, generator: torch.Generator,
               rounds: int = 999) -> dict[str, Measured]:
-    "All six tests by name, in the order of `AUDIT_TESTS`."
+    "The six tests of any data by name, in the order of `AUDIT_TESTS`."
     found = shuffled_tests(pool, generator, rounds) | extreme_tests(near)
-    return {test: found[test] for test in AUDIT_TESTS}
+    return {test: found[test] for test in AUDIT_TESTS if test in found}
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #b60123ae
 def holm_alarms(p: dict[str, float], level: float) -> dict[str, bool]:

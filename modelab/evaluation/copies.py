@@ -5,49 +5,29 @@
 # %% ../../nbs/4_evidence/04_copying.ipynb #7bc4c343
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..core.checks import check_batch, check_int
+from ..core.checks import check_int
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Count, Function, Real, Samples, Whole
 from ..data.readers import index_parts
 from .copy_report import CopyFinding, CopyMatch, CopyReport
-from .copying import copying_z, ExampleSource, flat_rows, nearest_k
-from .excess import excess_chance, excess_share, ShareInterval
+from .copying import (copying_z, ExampleSource, FeatureRows, flat_rows,
+                                        nearest_rows)
+from .excess import ShareInterval
 from .neighbours import MAX_BYTES
+from .picture_search import (are_pictures, change_name, changed_scores,
+                                               PictureSearch, shrunk, transformed_test,
+                                               TransformedRatios)
+from .ratio_test import group_finder, near_ratio, ratio_test, relevant_scores
 
 # %% auto #0
-__all__ = ['PER_GROUP', 'COPY_SHARES', 'NEARER', 'SEARCH_SIDE', 'CANDIDATES', 'MUCH_SMALLER', 'DCR_QUANTILES', 'COUNTED',
-           'SUSPICIOUS', 'copy_ratio', 'PictureChange', 'picture_changes', 'TransformedRatios', 'transformed_ratio',
-           'CellScores', 'copying_c_t', 'copies']
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #28b2a2b6
-def _nearest_few(x: Any, train: Any, k: int, space: Callable[[Tensor], Tensor],
-                 max_bytes: int) -> tuple[Tensor, Tensor]:  # distances (n, k), ascending; rows
-    "The k nearest training examples of each x, by distances between `space` of both."
-    n, k = len(x), check_int("k", k, 1, len(train))
-    best, who = torch.zeros(n, 0, dtype=torch.float64), torch.zeros(n, 0, dtype=torch.long)
-    for part in index_parts(train, torch.arange(len(train)), max_bytes // 4):
-        known, found = space(train[part]), []
-        for some in index_parts(x, torch.arange(n), max_bytes // 4):
-            found.append(nearest_k(space(x[some]), known, min(k, len(part))))
-        near, index = (torch.cat(values) for values in zip(*found))
-        both = torch.cat([best, near], 1).sort(dim=1, stable=True)
-        who = torch.cat([who, part[index]], 1).gather(1, both.indices)[:, :k]
-        best = both.values[:, :k]
-    return best, who
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #fd864459
-def _ratio(distance: Tensor) -> Tensor:  # (n, k), ascending
-    "The nearest distance over the k-th; 0 where even the k-th is 0."
-    return distance[:, 0] / distance[:, -1].clamp(min=1e-12)
+__all__ = ['DCR_QUANTILES', 'SUSPICIOUS', 'copy_ratio', 'CellScores', 'copying_c_t', 'copies']
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #9eafb1c9
 @checked
@@ -60,245 +40,7 @@ def copy_ratio(x: Annotated[Tensor, ExampleSource("n *event")],
 
     0 for a copy, towards 1 for an example that is not nearer to one than to others.
     """
-    return _ratio(_nearest_few(x, train, k, lambda v: v, max_bytes)[0])
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #a1891945
-PER_GROUP = 50  # real examples to a group of k-means, on average
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #2ef6b556
-def _group_finder(real: Tensor) -> Callable[[Tensor], Tensor]:
-    "Groups of similar examples, fitted on real ones: from examples to the number of their group."
-    from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
-    values = flat_rows(real[:: -(-len(real) // 5000)]).numpy()
-    width = min(32, *values.shape)
-    pca = PCA(width, svd_solver="randomized", random_state=0).fit(values)
-    count = max(1, min(64, len(values) // PER_GROUP))
-    means = KMeans(count, n_init=1, random_state=0).fit(pca.transform(values))
-    return lambda x: torch.as_tensor(means.predict(pca.transform(flat_rows(x).numpy()))).long()
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #dfeaaaf9
-COPY_SHARES = .01, .05, .2  # of the pool that is looked at, smallest scores first
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #f06ccd34
-def _smallest_chance(score: Tensor, is_sample: Tensor, group: Tensor) -> float:
-    "p-value of too many samples among the smallest scores; an infinite score never counts."
-    tried = []
-    for part in COPY_SHARES:
-        count = max(1, round(part * len(score)))
-        extreme = (score <= score.kthvalue(count).values) & score.isfinite()  # with all its ties
-        tried.append(excess_chance(extreme, is_sample, group) if extreme.any() else 1.)
-    return min(1., len(COPY_SHARES) * min(tried))
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #79b775a1
-NEARER = .5
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #d2234882
-def _relevant(score: tuple[Tensor, Tensor], usual: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    "Scores of samples and held-out data; infinite where they are near to the usual ratio."
-    both = torch.cat(usual)
-    middle = len(both) - len(usual[1]) // 2  # of the held-out data, if that has the largest ratios
-    bound = NEARER * both.kthvalue(max(1, middle)).values
-    return tuple(torch.where(x <= bound, x, math.inf) for x in score)
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #f2a0791a
-SEARCH_SIDE = 32  # pictures are shrunk to this for the search
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #f67faf20
-class PictureChange(NamedTuple):
-    "What was done to a training picture; the search undoes it."
-    mirror: bool
-    zoom: float  # the share of the side that a crop kept
-    down: int  # pixels, after shrinking
-    right: int
-
-    def __str__(self) -> str:
-        said = ["mirrored"] * self.mirror + [f"cropped to {self.zoom:.0%}"] * (self.zoom < 1)
-        if self.down or self.right:
-            said.append(f"moved by ({self.down}, {self.right})")
-        return ", ".join(said) or "in place"
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #fa26a4ca
-def _largest_move(side: int) -> int:
-    "The largest move that is searched, in pixels."
-    return max(1, round(side / 14))
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #992581d7
-@checked
-def picture_changes(side: Annotated[int, Whole(6)]) -> list[PictureChange]:
-    "The changes that are searched for pictures whose shorter side is `side`; the first is none."
-    most = _largest_move(side)
-    fine, coarse = range(-most, most + 1), (-most, 0, most)
-    found = [PictureChange(mirror, zoom, down, right) for mirror in (False, True)
-             for zoom in (1., .9, .8) for down in (fine if zoom == 1 else coarse)
-             for right in (fine if zoom == 1 else coarse)]
-    return sorted(found, key=lambda change: change != (False, 1., 0, 0))
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #4bd9e78b
-def _shrunk(x: Tensor, side: int = SEARCH_SIDE) -> Tensor:
-    "Pictures (n, c, h, w) or (n, h, w) as (n, c, h, w), with a shorter side of at most `side`."
-    x = (x[:, None] if x.ndim == 3 else x).float()
-    height, width = x.shape[2:]
-    if min(height, width) <= side:
-        return x
-    scale = side / min(height, width)
-    size = round(height * scale), round(width * scale)
-    return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #8a57d6df
-def _are_pictures(shape: tuple[int, ...]) -> bool:
-    "Whether examples of a source of this shape are pictures: (n, h, w) or (n, 1, 3 or 4, h, w)."
-    channels = len(shape) == 3 or len(shape) == 4 and shape[1] in (1, 3, 4)
-    return channels and min(shape[-2:]) >= 6
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #3c8f4754
-def _standardised(x: Tensor) -> Tensor:
-    "Rows about their mean, of length one: brightness and contrast are gone."
-    x = x - x.mean(-1, keepdim=True)
-    return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #c0b81f71
-def _middle(x: Tensor, down: int = 0, right: int = 0) -> Tensor:
-    "The window in the middle of pictures, moved: (n, values)."
-    most = _largest_move(min(x.shape[2:]))
-    height, width = (size - 2 * most for size in x.shape[2:])
-    return x[..., most + down:most + down + height, most + right:most + right + width].flatten(1)
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #7e766c34
-def _zoomed_out(x: Tensor, zoom: float) -> Tensor:
-    "Pictures shrunk by `zoom`, in the middle of a canvas of the old size; the border goes on."
-    if zoom == 1:
-        return x
-    size = [round(side * zoom) for side in x.shape[2:]]
-    small = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
-    (high, low), (left, right) = [((old - new) // 2, old - new - (old - new) // 2)
-                                  for old, new in zip(x.shape[2:], size)]
-    return F.pad(small, (left, right, high, low), mode="replicate")
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #5f16aaa5
-def _views(x: Tensor, changes: list[PictureChange]) -> Tensor:
-    "Every change of each picture undone: (n, changes, values), standardised."
-    seen = {}
-    for mirror, zoom, _, _ in changes:
-        if (mirror, zoom) not in seen:
-            seen[mirror, zoom] = _zoomed_out(x.flip(-1) if mirror else x, zoom)
-    return _standardised(torch.stack([_middle(seen[c.mirror, c.zoom], c.down, c.right)
-                                      for c in changes], 1))
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #38ae9fac
-CANDIDATES = 16
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #7f62fea1
-class _PictureSearch:
-    "The nearest training pictures up to a change."
-    def __init__(self, train: Any, max_bytes: int):
-        from sklearn.decomposition import PCA
-        self.train, self.max_bytes = train, max_bytes
-        self.side = min(SEARCH_SIDE, *train.shape[-2:])
-        self.changes = picture_changes(self.side)
-        some = torch.arange(0, len(train), -(-len(train) // 2000))
-        values = self.windows(some).numpy()
-        width = min(32, *values.shape)
-        pca = PCA(width, svd_solver="randomized", random_state=0).fit(values)
-        self.mean = torch.as_tensor(pca.mean_).float()
-        self.directions = torch.as_tensor(pca.components_).float().T.contiguous()
-
-    def windows(self, rows: Tensor) -> Tensor:
-        "The standardised windows of some training pictures."
-        parts = index_parts(self.train, rows, self.max_bytes // 4)
-        return torch.cat([_standardised(_middle(_shrunk(self.train[part]))) for part in parts])
-
-    def parts(self, x: Any) -> tuple[Tensor, ...]:
-        "Indices of x in parts whose views and distances fit into memory."
-        views = len(self.changes)
-        widest = max(len(self.mean), min(2048, len(self.train)), CANDIDATES * 64)
-        rows = max(1, self.max_bytes // (16 * views * widest))
-        return index_parts(x, torch.arange(len(x)), 8 * rows * max(1, math.prod(x.shape[1:])))
-
-    def codes(self, windows: Tensor) -> Tensor:
-        "Windows in the main directions."
-        return (windows - self.mean) @ self.directions
-
-    def candidates(self, x: Any) -> Tensor:
-        "Rows of the training data that may be nearest to each x up to a change, (n, candidates)."
-        count = min(CANDIDATES, len(self.train))
-        best = torch.full((len(x), count), math.inf)
-        who = torch.zeros(len(x), count, dtype=torch.long)
-        for rows in torch.arange(len(self.train)).split(2048):
-            known = self.codes(self.windows(rows))
-            for some in self.parts(x):
-                code = self.codes(_views(_shrunk(x[some]), self.changes))
-                gap = _squared_gaps(code.flatten(0, 1), known).view(*code.shape[:2], -1).amin(1)
-                both = torch.cat([best[some], gap], 1).topk(count, largest=False)
-                rows_of = torch.cat([who[some], rows.expand(len(some), -1)], 1)
-                best[some], who[some] = both.values, rows_of.gather(1, both.indices)
-        return who
-
-    def __call__(self, x: Any, k: int) -> TransformedRatios:
-        "Ratios of the distances up to a change."
-        who, found = self.candidates(x), []
-        for some in self.parts(x):
-            rows, place = who[some].unique(return_inverse=True)
-            known = self.windows(rows)[place]  # (part, candidates, values)
-            views = _views(_shrunk(x[some]), self.changes)
-            near, change = _squared_gaps(views, known).clamp(min=0).min(1)
-            near, order = near.double().sqrt().sort(1)
-            first = order[:, :1]
-            found.append((_ratio(near[:, :min(k, near.shape[1])]),
-                          who[some].gather(1, first)[:, 0], change.gather(1, first)[:, 0]))
-        return TransformedRatios(*(torch.cat(part) for part in zip(*found)), self.changes)
-
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #505a4694
-def _squared_gaps(a: Tensor, b: Tensor) -> Tensor:
-    "Squared distances of all pairs in one product, (..., n, m); quick, and exact to some 1e-7."
-    one = torch.ones(*a.shape[:-1], 1)
-    left = torch.cat([-2 * a, a.square().sum(-1, keepdim=True), one], -1)
-    one = torch.ones(*b.shape[:-1], 1)
-    return left @ torch.cat([b, one, b.square().sum(-1, keepdim=True)], -1).mT
-
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #103b9569
-class TransformedRatios(NamedTuple):
-    "For each picture the ratio up to a change, the training picture found, and which change."
-    ratio: Tensor  # (n,) float64
-    source: Tensor  # (n,) row of the training data
-    change: Tensor  # (n,) place in `picture_changes`
-    changes: list[PictureChange]
-
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #c86ec8fe
-@checked
-def transformed_ratio(x: Annotated[Tensor, ExampleSource("n channels height width")],
-                      train: Annotated[Tensor, ExampleSource("train channels height width", 2)],
-                      k: Annotated[int, Whole(2)] = 5,
-                      *, max_bytes: Annotated[int, Whole(1 << 16)] = MAX_BYTES,
-                      ) -> TransformedRatios:
-    """`copy_ratio` of pictures up to moves, mirroring, cropping, brightness and contrast.
-
-    The k nearest are taken from 16 candidates, which stand out in 32 main directions.
-    """
-    if min(train.shape[2:]) < 6:
-        raise ValueError(f"train: expected at least 6 pixels a side, got {tuple(train.shape)}")
-    return _PictureSearch(train, max_bytes)(x, check_int("k", k, 2, len(train)))
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #c52be40b
-MUCH_SMALLER = .75
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #3aecb7fa
-def _changed_scores(found: TransformedRatios,
-                    plain: Tensor | None = None,  # ratios of samples as they are
-                    ) -> dict[str, Tensor]:
-    "Scores of the search: under a move, mirror or crop, and in place with another brightness."
-    in_place, far = found.change == 0, torch.full_like(found.ratio, math.inf)
-    dimmed = in_place if plain is None else in_place & (found.ratio < MUCH_SMALLER * plain)
-    return {"moved": torch.where(in_place, far, found.ratio),
-            "brightness": torch.where(dimmed, found.ratio, far)}
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #61a800ee
-def _distance_to(x: Any, others: Any, space: Callable[[Tensor], Tensor], max_bytes: int) -> Tensor:
-    "Distance of each x to the nearest of others."
-    return _nearest_few(x, others, 1, space, max_bytes)[0][:, 0]
+    return near_ratio(nearest_rows(x, train, k, max_bytes=max_bytes)[0])
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #dcdb267f
 class CellScores(NamedTuple):
@@ -318,7 +60,7 @@ def copying_c_t(samples: Annotated[Tensor, Samples("samples *event")],
 
     Meehan et al. 2020. None if no cell has enough samples.
     """
-    find = _group_finder(train)
+    find = group_finder(train)
     cell = [find(x) for x in (samples, train, holdout)]
     z, weight = [], []
     for c in range(int(cell[1].max()) + 1):
@@ -335,14 +77,13 @@ def copying_c_t(samples: Annotated[Tensor, Samples("samples *event")],
 DCR_QUANTILES = .01, .05, .25, .5
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #8d762819
-def _authentic(near: Tensor, who: Tensor, train: Any, space: Callable[[Tensor], Tensor],
-               max_bytes: int) -> float:
+def _authentic(near: Tensor, who: Tensor, train: Any, max_bytes: int) -> float:
     "Share farther from their nearest training example than that one is from another."
     rows, place = who[:, 0].unique(return_inverse=True)
     few = min(2, len(train))
     other = []
     for part in index_parts(train, rows, max_bytes // 4):
-        other.append(_nearest_few(train[part], train, few, space, max_bytes)[0][:, -1])
+        other.append(nearest_rows(train[part], train, few, max_bytes=max_bytes)[0][:, -1])
     return float((torch.cat(other)[place] < near[:, 0]).double().mean())
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #4769a7ee
@@ -372,37 +113,32 @@ class _Examiner:
     def __init__(self, train: Any, features: Callable | None, k: int, transformed: bool,
                  max_bytes: int):
         self.train, self.features, self.k = train, features, check_int("k", k, 2, len(train))
-        self.max_bytes, self.pictures = max_bytes, _are_pictures(train.shape)
+        self.max_bytes, self.pictures = max_bytes, are_pictures(train.shape)
         self.known = self.coarse(train)
-        self.group_of = _group_finder(self.known)
+        self.group_of = group_finder(self.known)
         search = transformed and self.pictures
-        self.search = _PictureSearch(train, max_bytes) if search else None
+        self.search = PictureSearch(train, max_bytes) if search else None
 
-    def space(self, x: Tensor) -> Tensor:
-        "What distances are taken between."
-        if self.features is None:
-            return x
-        with torch.no_grad():
-            found = check_batch("features", self.features(x))
-        if len(found) != len(x):
-            raise ValueError(f"features: expected {len(x)} rows, one per example, got {len(found)}")
-        return found.detach().cpu()
+    def space(self, x: Any) -> Any:
+        "What distances are taken between: the rows of a set, or their features."
+        return x if self.features is None else FeatureRows("x", x, self.features, self.max_bytes)
 
     def coarse(self, x: Any, most: int | None = 5000) -> Tensor:
         "Examples, thinned to `most`, for groups: features, small pictures or values; float64."
         rows = torch.arange(0, len(x), -(-len(x) // (most or len(x))))
-        small = _shrunk if self.pictures and self.features is None else self.space
+        small = shrunk if self.pictures and self.features is None else lambda some: some
+        x = self.space(x)
         return torch.cat([flat_rows(small(x[part]))
                           for part in index_parts(x, rows, self.max_bytes // 4)])
 
     def nearest(self, x: Any, others: Any, k: int) -> tuple[Tensor, Tensor]:
         "The k nearest of others, in the space of the examiner."
-        return _nearest_few(x, others, k, self.space, self.max_bytes)
+        return nearest_rows(self.space(x), self.space(others), k, max_bytes=self.max_bytes)
 
     def __call__(self, x: Any) -> _Scores:
         "All that is measured of one set."
         near, who = self.nearest(x, self.train, self.k)
-        ratio, found = _ratio(near), self.search and self.search(x, self.k)
+        ratio, found = near_ratio(near), self.search and self.search(x, self.k)
         plain = ratio
         if self.search and self.features is not None:
             plain = copy_ratio(x, self.train, self.k, max_bytes=self.max_bytes)
@@ -410,41 +146,21 @@ class _Examiner:
         return _Scores(near, who, ratio, group, same, found, plain)
 
 
-# %% ../../nbs/4_evidence/04_copying.ipynb #639355c7
-COUNTED = .05  # of the held-out data counts
-
-# %% ../../nbs/4_evidence/04_copying.ipynb #0e50101b
-def _test_of(score: tuple[Tensor, Tensor], group: tuple[Tensor, Tensor],
-             ) -> tuple[float, ShareInterval]:
-    "p-value and share for scores of samples and of what they are compared with; small is bad."
-    both, mine = torch.cat(score), torch.arange(len(score[0]) + len(score[1])) < len(score[0])
-    p = _smallest_chance(both, mine, torch.cat(group))
-    bound = score[1].kthvalue(max(1, math.ceil(COUNTED * len(score[1])))).values
-    counts = (both <= bound) & both.isfinite()
-    return p, excess_share(int((counts & mine).sum()), len(score[0]),
-                           int((counts & ~mine).sum()), len(score[1]))
-
 # %% ../../nbs/4_evidence/04_copying.ipynb #42b67edb
 def _copy_scores(mine: _Scores, held: _Scores) -> dict[str, tuple[Tensor, Tensor]]:
     "Scores of samples and held-out data that are tested; infinite for what does not count."
     usual = mine.ratio, held.ratio
-    scores = {"copies": _relevant(usual, usual)}
-    if mine.found is not None:
-        ours, theirs = _changed_scores(mine.found, mine.plain), _changed_scores(held.found)
-        usual = mine.found.ratio, held.found.ratio
-        scores |= {name: _relevant((ours[name], theirs[name]), usual) for name in ours}
-    return scores
+    changed = {} if mine.found is None else changed_scores(mine.found, held.found, mine.plain)
+    return {"copies": relevant_scores(usual, usual)} | changed
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #9a67095e
 def _copy_tests(mine: _Scores, held: _Scores) -> dict[str, tuple[float, ShareInterval]]:
-    "p-value and share of copies, and of transformed copies: the more striking of two, doubled."
-    groups = mine.group, held.group
-    tests = {name: _test_of(pair, groups) for name, pair in _copy_scores(mine, held).items()}
-    found = {"copies": tests.pop("copies")}
-    if tests:
-        p, share = min(tests.values(), key=lambda test: (test[0], -test[1].share))
-        found["transformed"] = min(1., len(tests) * p), share
-    return found
+    "p-value and share of copies, and of transformed copies."
+    groups, usual = (mine.group, held.group), (mine.ratio, held.ratio)
+    tests = {"copies": ratio_test(relevant_scores(usual, usual), groups)}
+    if mine.found is not None:
+        tests["transformed"] = transformed_test(mine.found, held.found, mine.plain, groups)
+    return tests
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #f086b0c6
 def _timid_test(examine: _Examiner, samples: Any, holdout: Any,
@@ -452,12 +168,12 @@ def _timid_test(examine: _Examiner, samples: Any, holdout: Any,
     "Whether samples lie nearer to held-out data than training examples do."
     train = examine.train
     some = train[torch.randperm(len(train), generator=generator)[:len(holdout)]]
-    group_of = _group_finder(examine.coarse(holdout))
+    group_of = group_finder(examine.coarse(holdout))
     score, group = [], []
     for x in (samples, some):
         score.append(examine.nearest(x, holdout, 1)[0][:, 0])
         group.append(group_of(examine.coarse(x, None)))
-    return _test_of(tuple(score), tuple(group))
+    return ratio_test(tuple(score), tuple(group))
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #775432e5
 def _copy_findings(tests: dict[str, tuple[float, ShareInterval]],
@@ -480,8 +196,7 @@ def _matches(mine: _Scores, held: _Scores) -> list[CopyMatch]:
         bound = expected.kthvalue(max(1, round(SUSPICIOUS * len(expected)))).values
         source = mine.who[:, 0] if name == "copies" else mine.found.source
         for i in ((score <= bound) & score.isfinite()).nonzero()[:, 0].tolist():
-            change = {"copies": "none", "brightness": "brightness or contrast"}.get(name)
-            change = change or str(mine.found.changes[mine.found.change[i]])
+            change = "none" if name == "copies" else change_name(mine.found, i)
             match = CopyMatch(i, int(source[i]), float(score[i]), change)
             found[i] = min(found.get(i, match), match, key=lambda one: one.ratio)
     return sorted(found.values(), key=lambda match: match.ratio)
@@ -494,7 +209,7 @@ def _copy_numbers(examine: _Examiner, sets: dict[str, Any],
                         examine.coarse(sets["holdout"]))
     at = torch.tensor(DCR_QUANTILES, dtype=torch.float64)
     return {"exact copies": {name: float(s.same.double().mean()) for name, s in scores.items()},
-            "authenticity": {name: _authentic(s.near, s.who, examine.train, examine.space,
+            "authenticity": {name: _authentic(s.near, s.who, examine.space(examine.train),
                                               examine.max_bytes) for name, s in scores.items()},
             "dcr": {"quantiles": list(DCR_QUANTILES),
                     **{name: s.near[:, 0].quantile(at).tolist() for name, s in scores.items()}},

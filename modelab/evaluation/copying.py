@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from ..core.checks import check_batch, check_int
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Count, NonNegative, Samples, Whole
-from ..data.readers import pictures_to_floats, SampleFile
+from ..data.readers import index_parts, pictures_to_floats, SampleFile
+from .neighbours import MAX_BYTES
 
 # %% auto #0
-__all__ = ['flat_rows', 'nearest_k', 'nearest_others', 'authenticity', 'copying_z', 'birthday_test', 'ExampleSource']
+__all__ = ['flat_rows', 'nearest_k', 'thin_rows', 'nearest_others', 'nearest_rows', 'FeatureRows', 'authenticity', 'copying_z',
+           'birthday_test', 'ExampleSource']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #0d4a5110
 def flat_rows(x: Tensor) -> Tensor:
@@ -40,6 +44,13 @@ def nearest_k(samples: Annotated[Tensor, Samples("samples *event")],
     distance, order = torch.stack([(x - y[i]).norm(dim=1) for i in index.T], 1).sort(1)
     return distance, index.gather(1, order)
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #599111b3
+def thin_rows(n: int, most: int, generator: torch.Generator) -> Tensor:
+    "At most `most` of n rows, in order: all, or some at random."
+    if n <= most:
+        return torch.arange(n)
+    return torch.randperm(n, generator=generator)[:most].sort().values
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #069a12b6
 def nearest_others(x: Tensor,  # (n, *event)
                    k: int,  # how many of the others
@@ -49,6 +60,63 @@ def nearest_others(x: Tensor,  # (n, *event)
     itself = index == torch.arange(len(x))[:, None]
     itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
     return tuple(found[~itself].view(len(x), -1) for found in (distance, index))
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #c7f718af
+def nearest_rows(queries: Any, reference: Any,  # tensors, files, or `FeatureRows`
+                 k: int = 5,  # how many of the nearest
+                 rows: Tensor | None = None,  # of the reference that are searched; None: all
+                 max_bytes: int = MAX_BYTES,
+                 ) -> tuple[Tensor, Tensor]:  # distances (queries, k), ascending; rows
+    "The k nearest examples of the reference for each query, both read in parts; and their rows."
+    rows = torch.arange(len(reference)) if rows is None else rows
+    k = min(check_int("k", k, 1, len(reference)), len(rows))
+    best = torch.zeros(len(queries), 0, dtype=torch.float64)
+    who = torch.zeros(len(queries), 0, dtype=torch.long)
+    parts = index_parts(reference, rows, max_bytes // 4)
+    for part in tqdm(parts, "searching for the nearest", unit=" parts", leave=False, disable=None,
+                     delay=1):
+        known, found = reference[part], []
+        for some in index_parts(queries, torch.arange(len(queries)), max_bytes // 4):
+            found.append(nearest_k(queries[some], known, min(k, len(part))))
+        distance, index = (torch.cat(values) for values in zip(*found))
+        best, order = torch.cat([best, distance], 1).sort(dim=1, stable=True)
+        who = torch.cat([who, part[index]], 1).gather(1, order)[:, :k]
+        best = best[:, :k]
+    return best, who
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #b19ab345
+@dataclass
+class FeatureRows:
+    "The features of the rows of a source, computed for the rows that are asked for."
+    name: str  # of the source, for an error
+    source: Any  # a tensor, or the rows of a file
+    space: Callable[[Tensor], Any]
+    max_bytes: int = 1 << 26  # of the values of a part
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.source.shape)  # of the values: what one row takes to read
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        store = getattr(self.space, "stored", None)  # see `StoredFeatures` of the command
+        compute = lambda: self.computed(rows)
+        return compute() if store is None else store(self.source, rows, compute)
+
+    def computed(self, rows: Tensor) -> Tensor:
+        "The features `(rows, features)`, float64."
+        found = []
+        for part in index_parts(self.source, rows, self.max_bytes):
+            with torch.no_grad():
+                values = check_batch("features", self.space(self.source[part]))
+            if len(values) != len(part):
+                raise ValueError(f"features: expected {len(part)} rows, one per example of "
+                                 f"{self.name}, got {len(values)}")
+            found.append(flat_rows(values))
+        return torch.cat(found)
+
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #67ceeb6f
 @checked

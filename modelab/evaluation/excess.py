@@ -15,9 +15,12 @@ from ..core.signatures import Bools, checked, Count, Index, Labels
 from ..core.statistics import wilson_interval
 
 # %% auto #0
-__all__ = ['excess_chance', 'ShareInterval', 'excess_share']
+__all__ = ['LEAST_P', 'excess_chance', 'ShareInterval', 'excess_share']
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #68c28d3e
+LEAST_P = 1e-305  # a p-value is never stored as 0
+
+# %% ../../nbs/4_evidence/04_copying.ipynb #ba0a64fb
 @checked
 def excess_chance(extreme: Annotated[Tensor, Bools("pool")],  # the points that are counted
                   is_sample: Annotated[Tensor, Bools("pool")],
@@ -30,7 +33,7 @@ def excess_chance(extreme: Annotated[Tensor, Bools("pool")],  # the points that 
         here = group == which
         n, e = int((here & is_sample).sum()), int((here & extreme).sum())
         law = np.convolve(law, hypergeom.pmf(np.arange(e + 1), int(here.sum()), n, e))
-    return min(1., float(law[seen:].sum()))
+    return min(1., max(LEAST_P, float(law[seen:].sum())))
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #02a2e9f7
 class ShareInterval(NamedTuple):

@@ -22,9 +22,9 @@ from ..core.plotting import axes, FAKE, Picture, REAL, scatter
 from .precision_recall import pr_curve
 
 # %% auto #0
-__all__ = ['SHOWN_KINDS', 'FAULT', 'MEASURE', 'GALLERIES', 'STYLE', 'Finding', 'p_text', 'Example', 'MissingKind', 'Report',
-           'report_text', 'join_words', 'Change', 'earlier_findings', 'changes_since', 'junit_xml', 'xml_safe',
-           'html_page', 'html_document']
+__all__ = ['SHOWN_KINDS', 'FAULT', 'MEASURE', 'GALLERIES', 'SOURCES', 'STYLE', 'Finding', 'p_text', 'Example', 'MissingKind',
+           'Report', 'report_text', 'join_words', 'Change', 'earlier_findings', 'changes_since', 'junit_xml',
+           'xml_safe', 'html_page', 'html_document']
 
 # %% ../../nbs/6_workshop/17_report.ipynb #92f0b1a7
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Finding:
     low: float  # 95 % interval
     high: float
     floor: float  # expected of a perfect generator with as many samples
-    null: float  # of uniform noise
+    null: float | None  # of uniform noise; None: not measured
     p: float  # chance of so bad a value for a perfect generator
     says: str  # the same in words
 
@@ -56,6 +56,7 @@ class Example:
     link: str | None = None  # address of the file
     source: Example | None = None  # training example that it may be a copy of
     exact: bool = False  # equal to it, value by value
+    change: str | None = None  # what was done to the training example
 
     @property
     def name(self) -> str:
@@ -66,7 +67,8 @@ class Example:
         "The example as plain JSON; `measure` is the name of its value."
         found = {"index": self.index, "file": self.file, measure: self.value}
         if self.source:
-            found |= {"exact": self.exact, "source": self.source.to_json("distance")}
+            found |= {"exact": self.exact, "change": self.change,
+                      "source": self.source.to_json("ratio" if self.change else "distance")}
         return {key: value for key, value in found.items() if value is not None}
 
 
@@ -162,7 +164,8 @@ class Report:
         if not quiet:
             return ""
         words = {"lost": "the loss of a group apart that holds {} of the data",
-                 "copies": "{} of copies", "junk": "{} of junk"}
+                 "copies": "{} of copies", "junk": "{} of junk",
+                 "transformed": "{} of transformed copies"}
         known = {test: share for test, share in self.seen.items() if FAULT[test] in quiet}
         seen = [words[test].format(f"{share:.1%}") for test, share in known.items() if share]
         blind = [FAULT[test] for test, share in known.items() if not share]
@@ -201,15 +204,21 @@ class Report:
                 "notes": self.notes,
                 "protocol": self.protocol, "examples": lists}
 
+# %% ../../nbs/6_workshop/17_report.ipynb #0e1e2f41
+def _null_text(found: Finding) -> str:
+    "The value of noise, or a dash."
+    return "–" if found.null is None else f"{found.null:.3f}"
+
 # %% ../../nbs/6_workshop/17_report.ipynb #bfd352be
 def report_text(report: Report) -> str:
     "The report as text."
-    lines = [report.verdict, f"{'':9}{'yours':>8} {'95 % interval':>17} "
+    width = max(9, *(len(f.test) + 1 for f in report.findings))
+    lines = [report.verdict, f"{'':{width}}{'yours':>8} {'95 % interval':>17} "
                              f"{'floor':>8} {'null':>8} {'p':>8}"]
     for f in report.findings:
         p = p_text(f.p).removeprefix("p = ").removeprefix("p ")
-        lines.append(f"{f.test:9}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
-                     f"{f.null:8.3f} {p:>8}" + ("  ALARM" if f.alarm else ""))
+        lines.append(f"{f.test:{width}}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
+                     f"{_null_text(f):>8} {p:>8}" + ("  ALARM" if f.alarm else ""))
     lines += [f"{name}: {v['samples']:.4g} (held out: {v['holdout']:.4g})"
               for name, v in report.numbers.items()]
     return "\n".join([*lines, *(f"note: {note}" for note in report.notes), report.protocol,
@@ -218,7 +227,8 @@ def report_text(report: Report) -> str:
 
 # %% ../../nbs/6_workshop/17_report.ipynb #191e185c
 FAULT = {"lost": "lost regions", "balance": "imbalance", "repeats": "repeated samples",
-          "junk": "junk", "copies": "copies", "timid": "timidity"}
+          "junk": "junk", "copies": "copies", "timid": "timidity",
+          "transformed": "transformed copies"}
 
 
 # %% ../../nbs/6_workshop/17_report.ipynb #701a1d8a
@@ -229,7 +239,7 @@ def join_words(words: list[str]) -> str:
 
 # %% ../../nbs/6_workshop/17_report.ipynb #7878a5ba
 MEASURE = {"missing": "samples near", "overproduced": "samples near", "strange": "distance",
-            "copied": "ratio"}
+            "copied": "ratio", "transformed": "ratio"}
 
 
 # %% ../../nbs/6_workshop/17_report.ipynb #2b2b40e7
@@ -350,13 +360,16 @@ def _caption(kind: str, example: Example, neighbours: int) -> str:
         return f"{example.value:.0f} of {neighbours} nearest are samples"
     if kind == "strange":
         return f"distance {example.value:.3g}"
-    return "equal" if example.exact else f"ratio {example.value:.2g}"
+    said = f"{example.change}, " if example.change else ""
+    return "equal" if example.exact else f"{said}ratio {example.value:.2g}"
 
 # %% ../../nbs/6_workshop/17_report.ipynb #6bf1629e
 GALLERIES = {"missing": "Missing: real examples with the fewest samples near them",
              "overproduced": "Over-produced: real examples with the most samples near them",
              "strange": "Strange: samples farthest from all training data",
-             "copied": "Most suspicious samples, each before its nearest training example"}
+             "copied": "Most suspicious samples, each before its nearest training example",
+             "transformed": "Transformed copies, each before the training picture"}
+SOURCES = {"copied": "sources", "transformed": "transformed sources"}  # their galleries
 
 # %% ../../nbs/6_workshop/17_report.ipynb #e0e6825d
 def _galleries(report: Report, images: dict[str, Tensor]) -> str:
@@ -364,12 +377,12 @@ def _galleries(report: Report, images: dict[str, Tensor]) -> str:
     parts = [_gallery(f"Missing: {kind.says}", [(image, example, "") for image, example in
                                                 zip(images[f"group {i}"], kind.listed)])
              for i, kind in enumerate(report.kinds[:SHOWN_KINDS])]
-    for kind, title in GALLERIES.items():
+    for kind, title in ((kind, title) for kind, title in GALLERIES.items() if kind in images):
         shown = [(image, example, _caption(kind, example, report.neighbours))
                  for image, example in zip(images[kind], report.listed[kind])]
-        if kind == "copied":
+        if kind in SOURCES:
             beside = [(image, one[1].source, "training example")
-                      for image, one in zip(images["sources"], shown)]
+                      for image, one in zip(images[SOURCES[kind]], shown)]
             shown = [one for pair in zip(shown, beside) for one in pair]
         parts.append(_gallery(title, shown))
     return "".join(parts)
@@ -378,7 +391,8 @@ def _galleries(report: Report, images: dict[str, Tensor]) -> str:
 def _lists(report: Report) -> str:
     "The flagged examples by name, for examples that are no pictures."
     lists = {f"Missing: {kind.says}": kind.listed for kind in report.kinds[:SHOWN_KINDS]}
-    lists |= {title: report.listed.get(kind, []) for kind, title in GALLERIES.items()}
+    lists |= {title: report.listed[kind] for kind, title in GALLERIES.items()
+              if kind in report.listed}
     parts = []
     for title, examples in lists.items():
         named = [example.name + (f" (like {example.source.name})" if example.source else "")
@@ -440,7 +454,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 def _tables(report: Report) -> str:
     "The tables of a report."
     tests = [[f.test, f"{f.value:.3f}", f"{f.low:.3f} to {f.high:.3f}", f"{f.floor:.3f}",
-              f"{f.null:.3f}", p_text(f.p), ("ALARM: " if f.alarm else "") + f.says]
+              _null_text(f), p_text(f.p), ("ALARM: " if f.alarm else "") + f.says]
              for f in report.findings]
     made = _table(["test", "yours", "95 % interval", "floor", "null", "p", ""], tests)
     classes = [[name, f"{c['share']:.3f}", f"{c['low']:.3f} to {c['high']:.3f}",

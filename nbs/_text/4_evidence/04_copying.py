@@ -19,23 +19,62 @@
 "Copying told from closeness: copies, transformed copies and timid samples, with exact tests."
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from modelab.core.checks import check_batch, check_int
+from modelab.core.checks import check_int
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Count, Function, Real, Samples, Whole
 from modelab.data.readers import index_parts
 from modelab.evaluation.copy_report import CopyFinding, CopyMatch, CopyReport
-from modelab.evaluation.copying import copying_z, ExampleSource, flat_rows, nearest_k
-from modelab.evaluation.excess import excess_chance, excess_share, ShareInterval
+from modelab.evaluation.copying import (copying_z, ExampleSource, FeatureRows, flat_rows,
+                                        nearest_rows)
+from modelab.evaluation.excess import ShareInterval
 from modelab.evaluation.neighbours import MAX_BYTES
+from modelab.evaluation.picture_search import (are_pictures, change_name, changed_scores,
+                                               PictureSearch, shrunk, transformed_test,
+                                               TransformedRatios)
+from modelab.evaluation.ratio_test import group_finder, near_ratio, ratio_test, relevant_scores
+
+# %%
+#| export evaluation.ratio_test
+"The test of ratios of distances: too many samples with one training example much nearer."
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from modelab.evaluation.copying import flat_rows
+from modelab.evaluation.excess import excess_chance, excess_share, ShareInterval
+
+# %%
+#| export evaluation.picture_search
+"The search for training pictures that were moved, mirrored, cropped, or given another brightness."
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Annotated, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from modelab.core.checks import check_int
+from modelab.core.signatures import checked, Whole
+from modelab.data.readers import index_parts
+from modelab.evaluation.copying import ExampleSource
+from modelab.evaluation.excess import ShareInterval
+from modelab.evaluation.neighbours import MAX_BYTES
+from modelab.evaluation.ratio_test import near_ratio, ratio_test, relevant_scores
 
 # %%
 #| export evaluation.excess
@@ -62,13 +101,16 @@ from typing import Any
 from torch import Tensor
 
 # %%
+import torch.nn.functional as F
+
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, image_grid, Picture, REAL
 from modelab.course.claims import claim, recorded, steps
 from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.pictures import faces
-from modelab.evaluation.copying import authenticity
+from modelab.evaluation.copying import authenticity, nearest_k
+from modelab.evaluation.excess import excess_chance, excess_share
 from modelab.evaluation.features import train_picture_encoder
 
 # %% [markdown]
@@ -139,43 +181,27 @@ print(f"{'held out':13} {'':18}   median DCR {nearest_k(unseen, train)[0].median
 ExampleSource("n *event").check("x", (255 * train[:3]).byte()).dtype
 
 # %% [markdown]
-# All of the training data is searched, in parts that fit into `max_bytes`.
+# All of the training data is searched, in parts that fit into `max_bytes`: `nearest_rows` of [4.2](02_audit.ipynb). In many small parts or in one, the distances are the same.
 
 # %%
-#| export
-def _nearest_few(x: Any, train: Any, k: int, space: Callable[[Tensor], Tensor],
-                 max_bytes: int) -> tuple[Tensor, Tensor]:  # distances (n, k), ascending; rows
-    "The k nearest training examples of each x, by distances between `space` of both."
-    n, k = len(x), check_int("k", k, 1, len(train))
-    best, who = torch.zeros(n, 0, dtype=torch.float64), torch.zeros(n, 0, dtype=torch.long)
-    for part in index_parts(train, torch.arange(len(train)), max_bytes // 4):
-        known, found = space(train[part]), []
-        for some in index_parts(x, torch.arange(n), max_bytes // 4):
-            found.append(nearest_k(space(x[some]), known, min(k, len(part))))
-        near, index = (torch.cat(values) for values in zip(*found))
-        both = torch.cat([best, near], 1).sort(dim=1, stable=True)
-        who = torch.cat([who, part[index]], 1).gather(1, both.indices)[:, :k]
-        best = both.values[:, :k]
-    return best, who
-
-
-# %% [markdown]
-# Searched in many small parts or in one, the distances are the same.
-
-# %%
-whole, parts = (_nearest_few(perfect, train, 5, lambda x: x, size) for size in (1 << 27, 1 << 16))
+whole, parts = (nearest_rows(perfect, train, 5, max_bytes=size) for size in (1 << 27, 1 << 16))
 assert torch.equal(whole[0], parts[0])  # where two are as near, either may be named
 whole[0][:2]
 
 
 # %% [markdown]
-# The ratio from the sorted distances:
+# The ratio from the sorted distances. Features have rounding errors, so a ratio below a millionth is taken as 0.
 
 # %%
-#| export
-def _ratio(distance: Tensor) -> Tensor:  # (n, k), ascending
-    "The nearest distance over the k-th; 0 where even the k-th is 0."
-    return distance[:, 0] / distance[:, -1].clamp(min=1e-12)
+#| export evaluation.ratio_test
+def near_ratio(distance: Tensor) -> Tensor:  # (n, k), ascending, to training examples
+    "The nearest distance over the k-th; 0 below 1e-6, or where even the k-th is 0."
+    ratio = distance[:, 0] / distance[:, -1].clamp(min=1e-12)
+    return torch.where(ratio < 1e-6, 0., ratio)
+
+
+# %%
+near_ratio(torch.tensor([[1., 1, 2, 2, 2], [1e-9, 1, 1, 1, 1], [0, 0, 0, 0, 0]]).double())
 
 
 # %% [markdown]
@@ -193,7 +219,7 @@ def copy_ratio(x: Annotated[Tensor, ExampleSource("n *event")],
 
     0 for a copy, towards 1 for an example that is not nearer to one than to others.
     """
-    return _ratio(_nearest_few(x, train, k, lambda v: v, max_bytes)[0])
+    return near_ratio(nearest_rows(x, train, k, max_bytes=max_bytes)[0])
 
 
 # %% [markdown]
@@ -223,7 +249,7 @@ Picture(figure, "The timid generator lies on the held-out curve; of the copies a
 # The groups come from real data alone: k-means, about 50 examples to a group.
 
 # %%
-#| export
+#| export evaluation.ratio_test
 PER_GROUP = 50  # real examples to a group of k-means, on average
 
 
@@ -231,8 +257,8 @@ PER_GROUP = 50  # real examples to a group of k-means, on average
 # K-means is fitted in at most 32 main directions, so that wide examples cost little.
 
 # %%
-#| export
-def _group_finder(real: Tensor) -> Callable[[Tensor], Tensor]:
+#| export evaluation.ratio_test
+def group_finder(real: Tensor) -> Callable[[Tensor], Tensor]:
     "Groups of similar examples, fitted on real ones: from examples to the number of their group."
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
@@ -245,13 +271,21 @@ def _group_finder(real: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 # %%
-groups = _group_finder(train)
+groups = group_finder(train)
 ones = groups(train[label["train"] == 1]).bincount(minlength=11)
 ones  # how the ones of the training data are spread over the groups
 
 
 # %% [markdown]
-# The sum over the groups has the law of independent counts: their laws are folded together.
+# The sum over the groups has the law of independent counts: their laws are folded together. A chance is never 0, so the smallest number takes its place.
+
+# %%
+#| export evaluation.excess
+LEAST_P = 1e-305  # a p-value is never stored as 0
+
+
+# %% [markdown]
+# The folding:
 
 # %%
 #| export evaluation.excess
@@ -267,7 +301,7 @@ def excess_chance(extreme: Annotated[Tensor, Bools("pool")],  # the points that 
         here = group == which
         n, e = int((here & is_sample).sum()), int((here & extreme).sum())
         law = np.convolve(law, hypergeom.pmf(np.arange(e + 1), int(here.sum()), n, e))
-    return min(1., float(law[seen:].sum()))
+    return min(1., max(LEAST_P, float(law[seen:].sum())))
 
 
 # %% [markdown]
@@ -302,7 +336,7 @@ exact, drawn.item()
 # Three shares of the pool are tried, so the smallest chance is multiplied by three.
 
 # %%
-#| export
+#| export evaluation.ratio_test
 COPY_SHARES = .01, .05, .2  # of the pool that is looked at, smallest scores first
 
 
@@ -310,8 +344,8 @@ COPY_SHARES = .01, .05, .2  # of the pool that is looked at, smallest scores fir
 # The test itself:
 
 # %%
-#| export
-def _smallest_chance(score: Tensor, is_sample: Tensor, group: Tensor) -> float:
+#| export evaluation.ratio_test
+def smallest_chance(score: Tensor, is_sample: Tensor, group: Tensor) -> float:
     "p-value of too many samples among the smallest scores; an infinite score never counts."
     tried = []
     for part in COPY_SHARES:
@@ -325,7 +359,7 @@ def _smallest_chance(score: Tensor, is_sample: Tensor, group: Tensor) -> float:
 # With thousands of samples even a tiny shift of the ratios is significant, and a ratio of .92 where .95 is usual is no copy. So a point counts only if its ratio is at most half of a usual one. What is usual is read off the pool, high enough that it stays a held-out value even if all of the samples are copies. This treats samples and held-out data alike, so the test stays exact.
 
 # %%
-#| export
+#| export evaluation.ratio_test
 NEARER = .5
 
 
@@ -333,8 +367,9 @@ NEARER = .5
 # Scores beyond that bound become infinite, and what is infinite never counts:
 
 # %%
-#| export
-def _relevant(score: tuple[Tensor, Tensor], usual: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+#| export evaluation.ratio_test
+def relevant_scores(score: tuple[Tensor, Tensor],
+                    usual: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     "Scores of samples and held-out data; infinite where they are near to the usual ratio."
     both = torch.cat(usual)
     middle = len(both) - len(usual[1]) // 2  # of the held-out data, if that has the largest ratios
@@ -348,8 +383,8 @@ def chance(x, grouped: bool = True):
     both = torch.cat([x, unseen])
     group = groups(both) if grouped else torch.zeros(len(both)).long()
     ratio = copy_ratio(both, train).split([len(x), len(unseen)])
-    score = torch.cat(_relevant(ratio, ratio))
-    return _smallest_chance(score, torch.arange(len(both)) < len(x), group)
+    score = torch.cat(relevant_scores(ratio, ratio))
+    return smallest_chance(score, torch.arange(len(both)) < len(x), group)
 
 
 {name: f"{chance(x):.2g}" for name, x in made.items()}
@@ -370,8 +405,8 @@ def two_kinds(n: int, share: float):
 
 known, new, unbalanced = two_kinds(600, .5), two_kinds(600, .5), two_kinds(600, .8)
 score, who = copy_ratio(torch.cat([unbalanced, new]), known), torch.arange(1200) < 600
-kinds = _group_finder(known)(torch.cat([unbalanced, new]))
-alone, within = (_smallest_chance(score, who, group) for group in (0 * kinds, kinds))
+kinds = group_finder(known)(torch.cat([unbalanced, new]))
+alone, within = (smallest_chance(score, who, group) for group in (0 * kinds, kinds))
 assert alone < .001 and within > .05
 f"without groups p = {alone:.1g}, with groups p = {within:.1g}"
 
@@ -437,7 +472,7 @@ covered
 # The comparison is made in a window in the middle, so that what was moved in at the border does not count. Pictures that are larger than 32 pixels are shrunk first.
 
 # %%
-#| export
+#| export evaluation.picture_search
 SEARCH_SIDE = 32  # pictures are shrunk to this for the search
 
 
@@ -445,7 +480,7 @@ SEARCH_SIDE = 32  # pictures are shrunk to this for the search
 # A change has a name that a report can show:
 
 # %%
-#| export
+#| export evaluation.picture_search
 class PictureChange(NamedTuple):
     "What was done to a training picture; the search undoes it."
     mirror: bool
@@ -464,7 +499,7 @@ class PictureChange(NamedTuple):
 # A fourteenth of the side is the largest move: one pixel for 8×8, two for 28×28.
 
 # %%
-#| export
+#| export evaluation.picture_search
 def _largest_move(side: int) -> int:
     "The largest move that is searched, in pixels."
     return max(1, round(side / 14))
@@ -474,7 +509,7 @@ def _largest_move(side: int) -> int:
 # The list of changes begins with none at all, so that a copy as it stands is named so.
 
 # %%
-#| export
+#| export evaluation.picture_search
 @checked
 def picture_changes(side: Annotated[int, Whole(6)]) -> list[PictureChange]:
     "The changes that are searched for pictures whose shorter side is `side`; the first is none."
@@ -495,8 +530,8 @@ len(changes), len(picture_changes(28)), str(changes[0]), str(changes[-1])
 # Large pictures are shrunk with a filter, so that no detail turns into noise.
 
 # %%
-#| export
-def _shrunk(x: Tensor, side: int = SEARCH_SIDE) -> Tensor:
+#| export evaluation.picture_search
+def shrunk(x: Tensor, side: int = SEARCH_SIDE) -> Tensor:
     "Pictures (n, c, h, w) or (n, h, w) as (n, c, h, w), with a shorter side of at most `side`."
     x = (x[:, None] if x.ndim == 3 else x).float()
     height, width = x.shape[2:]
@@ -511,23 +546,23 @@ def _shrunk(x: Tensor, side: int = SEARCH_SIDE) -> Tensor:
 # Only pictures are searched. Points and tables have no moves and no mirror.
 
 # %%
-#| export
-def _are_pictures(shape: tuple[int, ...]) -> bool:
+#| export evaluation.picture_search
+def are_pictures(shape: tuple[int, ...]) -> bool:
     "Whether examples of a source of this shape are pictures: (n, h, w) or (n, 1, 3 or 4, h, w)."
     channels = len(shape) == 3 or len(shape) == 4 and shape[1] in (1, 3, 4)
     return channels and min(shape[-2:]) >= 6
 
 
 # %%
-assert _are_pictures(train.shape) and not _are_pictures((5, 2)) and not _are_pictures((5, 4, 4))
-_shrunk(torch.rand(2, 3, 64, 96, generator=g)).shape
+assert are_pictures(train.shape) and not are_pictures((5, 2)) and not are_pictures((5, 4, 4))
+shrunk(torch.rand(2, 3, 64, 96, generator=g)).shape
 
 
 # %% [markdown]
 # Brightness and contrast are divided out:
 
 # %%
-#| export
+#| export evaluation.picture_search
 def _standardised(x: Tensor) -> Tensor:
     "Rows about their mean, of length one: brightness and contrast are gone."
     x = x - x.mean(-1, keepdim=True)
@@ -538,7 +573,7 @@ def _standardised(x: Tensor) -> Tensor:
 # The window in the middle leaves room for the largest move on every side.
 
 # %%
-#| export
+#| export evaluation.picture_search
 def _middle(x: Tensor, down: int = 0, right: int = 0) -> Tensor:
     "The window in the middle of pictures, moved: (n, values)."
     most = _largest_move(min(x.shape[2:]))
@@ -550,7 +585,7 @@ def _middle(x: Tensor, down: int = 0, right: int = 0) -> Tensor:
 # A crop made a part of the picture as large as the whole. To undo it, the sample is shrunk, and its border is continued outward.
 
 # %%
-#| export
+#| export evaluation.picture_search
 def _zoomed_out(x: Tensor, zoom: float) -> Tensor:
     "Pictures shrunk by `zoom`, in the middle of a canvas of the old size; the border goes on."
     if zoom == 1:
@@ -563,25 +598,44 @@ def _zoomed_out(x: Tensor, zoom: float) -> Tensor:
 
 
 # %% [markdown]
-# All views of a picture in one tensor:
+# All views of a picture go into one tensor. The windows of one zoomed picture are copied in one step, to the places that their changes have in the list. `_view_plan` finds these places once for a size of pictures.
 
 # %%
-#| export
-def _views(x: Tensor, changes: list[PictureChange]) -> Tensor:
+#| export evaluation.picture_search
+@cache
+def _view_plan(side: int) -> list[tuple[bool, float, Tensor, Tensor, Tensor]]:
+    "By mirror and zoom: which changes of the list, and where their windows begin."
+    changes, most, plan = picture_changes(side), _largest_move(side), []
+    for kind in dict.fromkeys(change[:2] for change in changes):
+        place = [i for i, change in enumerate(changes) if change[:2] == kind]
+        starts = torch.tensor([[changes[i].down + most, changes[i].right + most] for i in place])
+        plan.append((*kind, torch.tensor(place), *starts.T))
+    return plan
+
+
+# %% [markdown]
+# The views:
+
+# %%
+#| export evaluation.picture_search
+def _views(x: Tensor) -> Tensor:
     "Every change of each picture undone: (n, changes, values), standardised."
-    seen = {}
-    for mirror, zoom, _, _ in changes:
-        if (mirror, zoom) not in seen:
-            seen[mirror, zoom] = _zoomed_out(x.flip(-1) if mirror else x, zoom)
-    return _standardised(torch.stack([_middle(seen[c.mirror, c.zoom], c.down, c.right)
-                                      for c in changes], 1))
+    side, plan = min(x.shape[2:]), _view_plan(min(x.shape[2:]))
+    height, width = (size - 2 * _largest_move(side) for size in x.shape[2:])
+    count = sum(len(place) for _, _, place, _, _ in plan)
+    out = x.new_empty(len(x), count, x.shape[1], height, width)
+    for mirror, zoom, place, down, right in plan:
+        seen = _zoomed_out(x.flip(-1) if mirror else x, zoom)
+        windows = seen.unfold(2, height, 1).unfold(3, width, 1)  # (n, c, moves, moves, h, w)
+        out[:, place] = windows[:, :, down, right].transpose(1, 2)
+    return _standardised(out.flatten(2))
 
 
 # %% [markdown]
 # A moved training picture equals the original in one of its views:
 
 # %%
-views = _views(moved(train[:1], 0, 1), changes)[0]
+views = _views(moved(train[:1], 0, 1))[0]
 gaps = (views - _standardised(_middle(train[:1]))).norm(dim=1)
 assert gaps.min() < 1e-6 and str(changes[gaps.argmin()]) == "moved by (0, 1)"
 gaps.min().item(), gaps.median().item()
@@ -590,71 +644,83 @@ gaps.min().item(), gaps.median().item()
 # Many views of many samples against all of the training data: that is a lot of distances. So the search has two steps. In the 32 main directions of the training windows it picks 16 candidates for each sample; then their distances are taken in full.
 
 # %%
-#| export
+#| export evaluation.picture_search
 CANDIDATES = 16
 
 
 # %% [markdown]
-# The search prepares the training pictures once.
+# The search prepares the training pictures once: their windows, and from these the main directions. The window of each training picture becomes a short **code**, which is kept; that takes 128 bytes a picture.
 
 # %%
-#| export
-class _PictureSearch:
-    "The nearest training pictures up to a change."
-    def __init__(self, train: Any, max_bytes: int):
+#| export evaluation.picture_search
+class PictureSearch:
+    "The nearest training pictures up to a change; `rows` are those that are searched."
+    def __init__(self, train: Any, max_bytes: int = MAX_BYTES, rows: Tensor | None = None):
         from sklearn.decomposition import PCA
         self.train, self.max_bytes = train, max_bytes
-        self.side = min(SEARCH_SIDE, *train.shape[-2:])
-        self.changes = picture_changes(self.side)
-        some = torch.arange(0, len(train), -(-len(train) // 2000))
-        values = self.windows(some).numpy()
+        self.rows = torch.arange(len(train)) if rows is None else rows
+        self.changes = picture_changes(min(SEARCH_SIDE, *train.shape[-2:]))
+        values = self.windows(self.rows[::-(-len(self.rows) // 2000)]).numpy()
         width = min(32, *values.shape)
         pca = PCA(width, svd_solver="randomized", random_state=0).fit(values)
-        self.mean = torch.as_tensor(pca.mean_).float()
         self.directions = torch.as_tensor(pca.components_).float().T.contiguous()
+        self.middle = torch.as_tensor(pca.mean_).float() @ self.directions
+        parts = tqdm(self.rows.split(2048), "preparing the search for changed copies", leave=False,
+                     unit=" parts", disable=None, delay=1)
+        self.known = torch.cat([self.codes(self.windows(part)) for part in parts])
 
     def windows(self, rows: Tensor) -> Tensor:
         "The standardised windows of some training pictures."
         parts = index_parts(self.train, rows, self.max_bytes // 4)
-        return torch.cat([_standardised(_middle(_shrunk(self.train[part]))) for part in parts])
+        return torch.cat([_standardised(_middle(shrunk(self.train[part]))) for part in parts])
+
+
+# %% [markdown]
+# Windows become codes in the main directions:
+
+# %%
+#| export evaluation.picture_search
+@patch
+def codes(self: PictureSearch, windows: Tensor) -> Tensor:
+    "Windows in the main directions."
+    return windows @ self.directions - self.middle
 
 
 # %% [markdown]
 # Views multiply the memory, so samples are taken in small parts.
 
 # %%
-#| export
+#| export evaluation.picture_search
 @patch
-def parts(self: _PictureSearch, x: Any) -> tuple[Tensor, ...]:
-    "Indices of x in parts whose views and distances fit into memory."
-    views = len(self.changes)
-    widest = max(len(self.mean), min(2048, len(self.train)), CANDIDATES * 64)
-    rows = max(1, self.max_bytes // (16 * views * widest))
-    return index_parts(x, torch.arange(len(x)), 8 * rows * max(1, math.prod(x.shape[1:])))
+def parts(self: PictureSearch, x: Any, index: Tensor) -> tuple[Tensor, ...]:
+    "Indices of x in parts whose views fit into memory."
+    views = len(self.changes) * len(self.directions)  # numbers of one sample
+    example = 8 * max(1, math.prod(x.shape[1:]))
+    rows = max(1, min(self.max_bytes // (16 * views), self.max_bytes // (4 * example)))
+    return index_parts(x, index, rows * example)
 
 
 # %% [markdown]
-# Windows become short codes in the main directions:
+# A few pictures at a time, so that their views stay in the cache of the processor: a megabyte, or four pictures.
 
 # %%
-#| export
+#| export evaluation.picture_search
 @patch
-def codes(self: _PictureSearch, windows: Tensor) -> Tensor:
-    "Windows in the main directions."
-    return (windows - self.mean) @ self.directions
+def views(self: PictureSearch, x: Tensor) -> Tensor:
+    "Every change of each picture undone: (n, changes, values), standardised."
+    few = max(4, (1 << 18) // (len(self.changes) * len(self.directions)))
+    return torch.cat([_views(part) for part in shrunk(x).split(few)])
 
 
 # %% [markdown]
 # Distances of many pairs are cheapest as one matrix product:
 
 # %%
-#| export
+#| export evaluation.picture_search
 def _squared_gaps(a: Tensor, b: Tensor) -> Tensor:
     "Squared distances of all pairs in one product, (..., n, m); quick, and exact to some 1e-7."
-    one = torch.ones(*a.shape[:-1], 1)
-    left = torch.cat([-2 * a, a.square().sum(-1, keepdim=True), one], -1)
-    one = torch.ones(*b.shape[:-1], 1)
-    return left @ torch.cat([b, one, b.square().sum(-1, keepdim=True)], -1).mT
+    products = torch.linalg.vecdot(a, a)[..., None] - 2 * (a @ b.mT)
+    return products.add_(torch.linalg.vecdot(b, b)[..., None, :])
 
 
 # %%
@@ -663,24 +729,42 @@ assert torch.allclose(_squared_gaps(a, b), torch.cdist(a, b).square(), atol=1e-5
 
 
 # %% [markdown]
-# The first step goes through all of the training data and keeps the best candidates.
+# The first step compares codes. For each training picture only the nearest view counts.
 
 # %%
-#| export
+#| export evaluation.picture_search
+def _nearest_views(code: Tensor, known: Tensor) -> Tensor:
+    "Squared distance of the nearest view, (n, m), for codes (n, changes, width) and (m, width)."
+    one, flat = torch.ones(len(known), 1), code.flatten(0, 1)
+    right = torch.cat([-2 * known, one, torch.linalg.vecdot(known, known)[:, None]], 1).T
+    left = torch.cat([flat, torch.linalg.vecdot(flat, flat)[:, None], torch.ones(len(flat), 1)], 1)
+    rows = 4 * code.shape[1]
+    return torch.cat([(part @ right).view(-1, code.shape[1], len(known)).amin(1)
+                      for part in left.split(rows)])
+
+
+# %%
+own = torch.Generator().manual_seed(0)
+code, known = torch.randn(6, 7, 4, generator=own), torch.randn(9, 4, generator=own)
+direct = (code[:, :, None] - known).square().sum(-1).amin(1)
+assert torch.allclose(_nearest_views(code, known), direct, atol=1e-4)
+
+
+# %% [markdown]
+# It goes through all of the training data and keeps the best candidates.
+
+# %%
+#| export evaluation.picture_search
 @patch
-def candidates(self: _PictureSearch, x: Any) -> Tensor:
-    "Rows of the training data that may be nearest to each x up to a change, (n, candidates)."
-    count = min(CANDIDATES, len(self.train))
-    best = torch.full((len(x), count), math.inf)
-    who = torch.zeros(len(x), count, dtype=torch.long)
-    for rows in torch.arange(len(self.train)).split(2048):
-        known = self.codes(self.windows(rows))
-        for some in self.parts(x):
-            code = self.codes(_views(_shrunk(x[some]), self.changes))
-            gap = _squared_gaps(code.flatten(0, 1), known).view(*code.shape[:2], -1).amin(1)
-            both = torch.cat([best[some], gap], 1).topk(count, largest=False)
-            rows_of = torch.cat([who[some], rows.expand(len(some), -1)], 1)
-            best[some], who[some] = both.values, rows_of.gather(1, both.indices)
+def candidates(self: PictureSearch, code: Tensor) -> Tensor:
+    "Places in `rows` of what may be nearest up to a change, (n, candidates)."
+    count = min(CANDIDATES, len(self.known))
+    best = torch.full((len(code), count), math.inf)
+    who = torch.zeros(len(code), count, dtype=torch.long)
+    for places in torch.arange(len(self.known)).split(2048):
+        both = torch.cat([best, _nearest_views(code, self.known[places])], 1)
+        best, order = both.topk(count, largest=False)
+        who = torch.cat([who, places.expand(len(code), -1)], 1).gather(1, order)
     return who
 
 
@@ -688,7 +772,7 @@ def candidates(self: _PictureSearch, x: Any) -> Tensor:
 # What the search returns:
 
 # %%
-#| export
+#| export evaluation.picture_search
 class TransformedRatios(NamedTuple):
     "For each picture the ratio up to a change, the training picture found, and which change."
     ratio: Tensor  # (n,) float64
@@ -701,28 +785,43 @@ class TransformedRatios(NamedTuple):
 # The second step takes the full distances to the candidates, in every view.
 
 # %%
-#| export
+#| export evaluation.picture_search
 @patch
-def __call__(self: _PictureSearch, x: Any, k: int) -> TransformedRatios:
+def __call__(self: PictureSearch, x: Any, k: int = 5,
+             index: Tensor | None = None) -> TransformedRatios:  # rows of x; None: all
     "Ratios of the distances up to a change."
-    who, found = self.candidates(x), []
-    for some in self.parts(x):
-        rows, place = who[some].unique(return_inverse=True)
-        known = self.windows(rows)[place]  # (part, candidates, values)
-        views = _views(_shrunk(x[some]), self.changes)
-        near, change = _squared_gaps(views, known).clamp(min=0).min(1)
+    found = []
+    for some in tqdm(self.parts(x, torch.arange(len(x)) if index is None else index),
+                     "searching for changed copies", unit=" parts", leave=False, disable=None,
+                     delay=1):
+        views = self.views(x[some])
+        who = self.rows[self.candidates(self.codes(views))]
+        rows, place = who.unique(return_inverse=True)
+        gaps = _squared_gaps(views, self.windows(rows)[place])  # (part, changes, candidates)
+        near, change = gaps.clamp(min=0).min(1)
         near, order = near.double().sqrt().sort(1)
         first = order[:, :1]
-        found.append((_ratio(near[:, :min(k, near.shape[1])]),
-                      who[some].gather(1, first)[:, 0], change.gather(1, first)[:, 0]))
+        found.append((near_ratio(near[:, :min(k, near.shape[1])]), who.gather(1, first)[:, 0],
+                      change.gather(1, first)[:, 0]))
     return TransformedRatios(*(torch.cat(part) for part in zip(*found)), self.changes)
+
+
+# %% [markdown]
+# The change in words, for a report:
+
+# %%
+#| export evaluation.picture_search
+def change_name(found: TransformedRatios, i: int) -> str:
+    "What was done to the training picture that the i-th sample was made from."
+    change = found.changes[found.change[i]]
+    return "brightness or contrast" if change == found.changes[0] else str(change)
 
 
 # %% [markdown]
 # For everyday use, in one call:
 
 # %%
-#| export
+#| export evaluation.picture_search
 @checked
 def transformed_ratio(x: Annotated[Tensor, ExampleSource("n channels height width")],
                       train: Annotated[Tensor, ExampleSource("train channels height width", 2)],
@@ -735,7 +834,7 @@ def transformed_ratio(x: Annotated[Tensor, ExampleSource("n channels height widt
     """
     if min(train.shape[2:]) < 6:
         raise ValueError(f"train: expected at least 6 pixels a side, got {tuple(train.shape)}")
-    return _PictureSearch(train, max_bytes)(x, check_int("k", k, 2, len(train)))
+    return PictureSearch(train, max_bytes)(x, check_int("k", k, 2, len(train)))
 
 
 # %%
@@ -751,7 +850,7 @@ assert found.ratio[:180].max() < .01 and found.ratio[180:].median() > .7
 # - **brightness**: the ratio of those found in place. Of the samples, only those whose ratio became much smaller when brightness and contrast were divided out count. Held-out data always counts. That can only take hits away from the samples, so the p-value stays an upper bound.
 
 # %%
-#| export
+#| export evaluation.picture_search
 MUCH_SMALLER = .75
 
 
@@ -759,10 +858,10 @@ MUCH_SMALLER = .75
 # Both scores from what the search found:
 
 # %%
-#| export
-def _changed_scores(found: TransformedRatios,
-                    plain: Tensor | None = None,  # ratios of samples as they are
-                    ) -> dict[str, Tensor]:
+#| export evaluation.picture_search
+def _change_scores(found: TransformedRatios,
+                   plain: Tensor | None = None,  # ratios of samples as they are
+                   ) -> dict[str, Tensor]:
     "Scores of the search: under a move, mirror or crop, and in place with another brightness."
     in_place, far = found.change == 0, torch.full_like(found.ratio, math.inf)
     dimmed = in_place if plain is None else in_place & (found.ratio < MUCH_SMALLER * plain)
@@ -770,14 +869,63 @@ def _changed_scores(found: TransformedRatios,
             "brightness": torch.where(dimmed, found.ratio, far)}
 
 
+# %% [markdown]
+# The threshold of relevant ratios holds here, too:
+
 # %%
-mine = _changed_scores(found, copy_ratio(made["moved copies"], train))
-held = _changed_scores(transformed_ratio(unseen, train))
-both = torch.cat([made["moved copies"], unseen])
-is_mine = torch.arange(len(both)) < len(perfect)
-p = {name: _smallest_chance(torch.cat([mine[name], held[name]]), is_mine, groups(both))
-     for name in mine}
+#| export evaluation.picture_search
+def changed_scores(mine: TransformedRatios, held: TransformedRatios,
+                   plain: Tensor,  # ratios of samples as they are
+                   ) -> dict[str, tuple[Tensor, Tensor]]:
+    "Both scores of samples and of held-out pictures; infinite for what does not count."
+    ours, theirs = _change_scores(mine, plain), _change_scores(held)
+    usual = mine.ratio, held.ratio
+    return {name: relevant_scores((ours[name], theirs[name]), usual) for name in ours}
+
+
+# %% [markdown]
+# `ratio_test` joins the p-value and the share. The share is counted at the smallest twentieth of what it is compared with.
+
+# %%
+#| export evaluation.ratio_test
+COUNTED = .05  # of the held-out data counts
+
+
+# %% [markdown]
+# One test with its share:
+
+# %%
+#| export evaluation.ratio_test
+def ratio_test(score: tuple[Tensor, Tensor],
+               group: tuple[Tensor, Tensor]) -> tuple[float, ShareInterval]:
+    "p-value and share for scores of samples and of what they are compared with; small is bad."
+    both, mine = torch.cat(score), torch.arange(len(score[0]) + len(score[1])) < len(score[0])
+    p = smallest_chance(both, mine, torch.cat(group))
+    bound = score[1].kthvalue(max(1, math.ceil(COUNTED * len(score[1])))).values
+    counts = (both <= bound) & both.isfinite()
+    return p, excess_share(int((counts & mine).sum()), len(score[0]),
+                           int((counts & ~mine).sum()), len(score[1]))
+
+
+# %% [markdown]
+# Transformed copies are two tests, so the smaller p-value is doubled.
+
+# %%
+#| export evaluation.picture_search
+def transformed_test(mine: TransformedRatios, held: TransformedRatios, plain: Tensor,
+                     groups: tuple[Tensor, Tensor]) -> tuple[float, ShareInterval]:
+    "p-value and share of transformed copies: the more striking of two scores, doubled."
+    tests = [ratio_test(pair, groups) for pair in changed_scores(mine, held, plain).values()]
+    p, share = min(tests, key=lambda test: (test[0], -test[1].share))
+    return min(1., len(tests) * p), share
+
+
+# %%
+plain, held = copy_ratio(made["moved copies"], train), transformed_ratio(unseen, train)
+of = groups(made["moved copies"]), groups(unseen)
+p = {name: ratio_test(pair, of)[0] for name, pair in changed_scores(found, held, plain).items()}
 assert p["moved"] < 1e-10 and p["brightness"] > .05
+assert transformed_test(found, held, plain, of)[0] == 2 * p["moved"]
 p
 
 # %% [markdown]
@@ -785,17 +933,10 @@ p
 # A timid generator stays in the middle of the data. Then its samples lie nearer to *unseen* data than the training data itself does. Samples and as many training examples are pooled, and the distances to the held-out data are tested in the same way. Copies do not raise this: to unseen data a copy is as near as any training example.
 
 # %%
-#| export
-def _distance_to(x: Any, others: Any, space: Callable[[Tensor], Tensor], max_bytes: int) -> Tensor:
-    "Distance of each x to the nearest of others."
-    return _nearest_few(x, others, 1, space, max_bytes)[0][:, 0]
-
-
-# %%
 for name in ("timid", "copies"):
     both = torch.cat([made[name], train])
-    score, group = _distance_to(both, unseen, lambda v: v, MAX_BYTES), _group_finder(unseen)(both)
-    print(name, f"p = {_smallest_chance(score, torch.arange(len(both)) < 599, group):.2g}")
+    score, group = nearest_rows(both, unseen, 1)[0][:, 0], group_finder(unseen)(both)
+    print(name, f"p = {smallest_chance(score, torch.arange(len(both)) < 599, group):.2g}")
 
 # %% [markdown]
 # ## Numbers that are no alarms
@@ -827,7 +968,7 @@ def copying_c_t(samples: Annotated[Tensor, Samples("samples *event")],
 
     Meehan et al. 2020. None if no cell has enough samples.
     """
-    find = _group_finder(train)
+    find = group_finder(train)
     cell = [find(x) for x in (samples, train, holdout)]
     z, weight = [], []
     for c in range(int(cell[1].max()) + 1):
@@ -861,20 +1002,19 @@ DCR_QUANTILES = .01, .05, .25, .5
 
 # %%
 #| export
-def _authentic(near: Tensor, who: Tensor, train: Any, space: Callable[[Tensor], Tensor],
-               max_bytes: int) -> float:
+def _authentic(near: Tensor, who: Tensor, train: Any, max_bytes: int) -> float:
     "Share farther from their nearest training example than that one is from another."
     rows, place = who[:, 0].unique(return_inverse=True)
     few = min(2, len(train))
     other = []
     for part in index_parts(train, rows, max_bytes // 4):
-        other.append(_nearest_few(train[part], train, few, space, max_bytes)[0][:, -1])
+        other.append(nearest_rows(train[part], train, few, max_bytes=max_bytes)[0][:, -1])
     return float((torch.cat(other)[place] < near[:, 0]).double().mean())
 
 
 # %%
-near, who = _nearest_few(perfect, train, 5, lambda v: v, MAX_BYTES)
-mine = _authentic(near, who, train, lambda v: v, MAX_BYTES)
+near, who = nearest_rows(perfect, train, 5)
+mine = _authentic(near, who, train, MAX_BYTES)
 assert abs(mine - authenticity(perfect, train)) < .005  # ties may fall either way
 mine
 
@@ -893,7 +1033,7 @@ def _equal_rows(x: Any, train: Any, who: Tensor, near: Tensor) -> Tensor:
 
 
 # %%
-near, who = _nearest_few(made["copies"], train, 5, lambda v: v, MAX_BYTES)
+near, who = nearest_rows(made["copies"], train, 5)
 assert _equal_rows(made["copies"], train, who, near).sum() == 60
 
 # %% [markdown]
@@ -1050,21 +1190,15 @@ class _Examiner:
     def __init__(self, train: Any, features: Callable | None, k: int, transformed: bool,
                  max_bytes: int):
         self.train, self.features, self.k = train, features, check_int("k", k, 2, len(train))
-        self.max_bytes, self.pictures = max_bytes, _are_pictures(train.shape)
+        self.max_bytes, self.pictures = max_bytes, are_pictures(train.shape)
         self.known = self.coarse(train)
-        self.group_of = _group_finder(self.known)
+        self.group_of = group_finder(self.known)
         search = transformed and self.pictures
-        self.search = _PictureSearch(train, max_bytes) if search else None
+        self.search = PictureSearch(train, max_bytes) if search else None
 
-    def space(self, x: Tensor) -> Tensor:
-        "What distances are taken between."
-        if self.features is None:
-            return x
-        with torch.no_grad():
-            found = check_batch("features", self.features(x))
-        if len(found) != len(x):
-            raise ValueError(f"features: expected {len(x)} rows, one per example, got {len(found)}")
-        return found.detach().cpu()
+    def space(self, x: Any) -> Any:
+        "What distances are taken between: the rows of a set, or their features."
+        return x if self.features is None else FeatureRows("x", x, self.features, self.max_bytes)
 
 
 # %% [markdown]
@@ -1076,7 +1210,8 @@ class _Examiner:
 def coarse(self: _Examiner, x: Any, most: int | None = 5000) -> Tensor:
     "Examples, thinned to `most`, for groups: features, small pictures or values; float64."
     rows = torch.arange(0, len(x), -(-len(x) // (most or len(x))))
-    small = _shrunk if self.pictures and self.features is None else self.space
+    small = shrunk if self.pictures and self.features is None else lambda some: some
+    x = self.space(x)
     return torch.cat([flat_rows(small(x[part]))
                       for part in index_parts(x, rows, self.max_bytes // 4)])
 
@@ -1089,7 +1224,7 @@ def coarse(self: _Examiner, x: Any, most: int | None = 5000) -> Tensor:
 @patch
 def nearest(self: _Examiner, x: Any, others: Any, k: int) -> tuple[Tensor, Tensor]:
     "The k nearest of others, in the space of the examiner."
-    return _nearest_few(x, others, k, self.space, self.max_bytes)
+    return nearest_rows(self.space(x), self.space(others), k, max_bytes=self.max_bytes)
 
 
 # %% [markdown]
@@ -1101,36 +1236,12 @@ def nearest(self: _Examiner, x: Any, others: Any, k: int) -> tuple[Tensor, Tenso
 def __call__(self: _Examiner, x: Any) -> _Scores:
     "All that is measured of one set."
     near, who = self.nearest(x, self.train, self.k)
-    ratio, found = _ratio(near), self.search and self.search(x, self.k)
+    ratio, found = near_ratio(near), self.search and self.search(x, self.k)
     plain = ratio
     if self.search and self.features is not None:
         plain = copy_ratio(x, self.train, self.k, max_bytes=self.max_bytes)
     group, same = self.group_of(self.coarse(x, None)), _equal_rows(x, self.train, who, near)
     return _Scores(near, who, ratio, group, same, found, plain)
-
-
-# %% [markdown]
-# The share is counted at the smallest twentieth of what it is compared with.
-
-# %%
-#| export
-COUNTED = .05  # of the held-out data counts
-
-
-# %% [markdown]
-# One test with its share:
-
-# %%
-#| export
-def _test_of(score: tuple[Tensor, Tensor], group: tuple[Tensor, Tensor],
-             ) -> tuple[float, ShareInterval]:
-    "p-value and share for scores of samples and of what they are compared with; small is bad."
-    both, mine = torch.cat(score), torch.arange(len(score[0]) + len(score[1])) < len(score[0])
-    p = _smallest_chance(both, mine, torch.cat(group))
-    bound = score[1].kthvalue(max(1, math.ceil(COUNTED * len(score[1])))).values
-    counts = (both <= bound) & both.isfinite()
-    return p, excess_share(int((counts & mine).sum()), len(score[0]),
-                           int((counts & ~mine).sum()), len(score[1]))
 
 
 # %% [markdown]
@@ -1141,28 +1252,22 @@ def _test_of(score: tuple[Tensor, Tensor], group: tuple[Tensor, Tensor],
 def _copy_scores(mine: _Scores, held: _Scores) -> dict[str, tuple[Tensor, Tensor]]:
     "Scores of samples and held-out data that are tested; infinite for what does not count."
     usual = mine.ratio, held.ratio
-    scores = {"copies": _relevant(usual, usual)}
-    if mine.found is not None:
-        ours, theirs = _changed_scores(mine.found, mine.plain), _changed_scores(held.found)
-        usual = mine.found.ratio, held.found.ratio
-        scores |= {name: _relevant((ours[name], theirs[name]), usual) for name in ours}
-    return scores
+    changed = {} if mine.found is None else changed_scores(mine.found, held.found, mine.plain)
+    return {"copies": relevant_scores(usual, usual)} | changed
 
 
 # %% [markdown]
-# Copies are one test. Transformed copies are two, so the smaller p-value is doubled.
+# Both tests with their shares:
 
 # %%
 #| export
 def _copy_tests(mine: _Scores, held: _Scores) -> dict[str, tuple[float, ShareInterval]]:
-    "p-value and share of copies, and of transformed copies: the more striking of two, doubled."
-    groups = mine.group, held.group
-    tests = {name: _test_of(pair, groups) for name, pair in _copy_scores(mine, held).items()}
-    found = {"copies": tests.pop("copies")}
-    if tests:
-        p, share = min(tests.values(), key=lambda test: (test[0], -test[1].share))
-        found["transformed"] = min(1., len(tests) * p), share
-    return found
+    "p-value and share of copies, and of transformed copies."
+    groups, usual = (mine.group, held.group), (mine.ratio, held.ratio)
+    tests = {"copies": ratio_test(relevant_scores(usual, usual), groups)}
+    if mine.found is not None:
+        tests["transformed"] = transformed_test(mine.found, held.found, mine.plain, groups)
+    return tests
 
 
 # %% [markdown]
@@ -1175,12 +1280,12 @@ def _timid_test(examine: _Examiner, samples: Any, holdout: Any,
     "Whether samples lie nearer to held-out data than training examples do."
     train = examine.train
     some = train[torch.randperm(len(train), generator=generator)[:len(holdout)]]
-    group_of = _group_finder(examine.coarse(holdout))
+    group_of = group_finder(examine.coarse(holdout))
     score, group = [], []
     for x in (samples, some):
         score.append(examine.nearest(x, holdout, 1)[0][:, 0])
         group.append(group_of(examine.coarse(x, None)))
-    return _test_of(tuple(score), tuple(group))
+    return ratio_test(tuple(score), tuple(group))
 
 
 # %% [markdown]
@@ -1223,8 +1328,7 @@ def _matches(mine: _Scores, held: _Scores) -> list[CopyMatch]:
         bound = expected.kthvalue(max(1, round(SUSPICIOUS * len(expected)))).values
         source = mine.who[:, 0] if name == "copies" else mine.found.source
         for i in ((score <= bound) & score.isfinite()).nonzero()[:, 0].tolist():
-            change = {"copies": "none", "brightness": "brightness or contrast"}.get(name)
-            change = change or str(mine.found.changes[mine.found.change[i]])
+            change = "none" if name == "copies" else change_name(mine.found, i)
             match = CopyMatch(i, int(source[i]), float(score[i]), change)
             found[i] = min(found.get(i, match), match, key=lambda one: one.ratio)
     return sorted(found.values(), key=lambda match: match.ratio)
@@ -1242,7 +1346,7 @@ def _copy_numbers(examine: _Examiner, sets: dict[str, Any],
                         examine.coarse(sets["holdout"]))
     at = torch.tensor(DCR_QUANTILES, dtype=torch.float64)
     return {"exact copies": {name: float(s.same.double().mean()) for name, s in scores.items()},
-            "authenticity": {name: _authentic(s.near, s.who, examine.train, examine.space,
+            "authenticity": {name: _authentic(s.near, s.who, examine.space(examine.train),
                                               examine.max_bytes) for name, s in scores.items()},
             "dcr": {"quantiles": list(DCR_QUANTILES),
                     **{name: s.near[:, 0].quantile(at).tolist() for name, s in scores.items()}},
@@ -1367,7 +1471,7 @@ claim("Copies are found, changed or not, and a timid generator is not accused of
       baseline="distance alone accuses the timid one")
 
 # %% [markdown]
-# Four small draws show the pattern, not the rates. `python benchmarks/copies.py` makes twenty draws of digits, of MNIST with 2,000 samples, and of drawn faces, with more faults. Its settings were chosen on other seeds. What is not found stands there, too.
+# Four small draws show the pattern, not the rates. `python benchmarks/copies.py` makes twenty draws of digits, of MNIST with 2,000 samples, and of drawn faces, with more faults. Its settings were chosen on other seeds. Three things are **not found**, and stand there with their numbers: pictures turned by 10 degrees, for turning is not in the list; crops of 8×8 scans, which have too few pixels to be compared after a crop; and blurred copies.
 
 # %%
 kept = recorded("copies")
@@ -1376,6 +1480,12 @@ for data, part in kept.get("sets", {}).items():
     print(f"\n{data}: {part['what']}\n{'':26}" + "".join(f"{test:>12}" for test in tests))
     for name, row in part["kinds"].items():
         print(f"{name:26}" + "".join(f"{row[test] / row['draws']:12.0%}" for test in tests))
+
+# %%
+for data, part in kept.get("sets", {}).items():
+    for name, row in part["kinds"].items():
+        if "turned" in name or "cropped" in name:
+            print(f"{data:7}{name:26} found in {row['either']} of {row['draws']} draws")
 
 # %%
 alarmed = kept.get("false alarms", {"draws": 0})
@@ -1576,7 +1686,7 @@ grade_k(answer)
 # - Tests against held-out data are exact. Groups keep a generator that makes too much of one kind from being accused.
 # - Copies may be moved, mirrored, cropped or dimmed: search for the change, for the held-out data just as for the samples.
 # - Timid is a fault, but not theft. DCR, authenticity and $C_T$ mix the two; read them beside their held-out values.
-# - Averages of a few training examples count as copies here. Changes that are not in the list are not found.
+# - Averages of a few training examples count as copies here. Changes that are not in the list, such as turning, are not found. The audit of [4.2](02_audit.ipynb) holds both tests of this chapter.
 #
 # **For later.** Why must the groups be found without looking at samples? Why does a data set that holds each picture ten times hide its copies from $r_5$? Which change would you add for your pictures?
 #

@@ -41,9 +41,11 @@ from modelab.evaluation.precision_recall import pr_curve
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,7 @@ from modelab._index import VERSION
 from modelab.core.checks import check_int
 from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
+from modelab.data.feature_cache import cached, content_key
 from modelab.data.labels import read_labels
 from modelab.data.matching import match_sources
 from modelab.data.readers import open_samples, SampleFile
@@ -89,7 +92,7 @@ class Finding:
     low: float  # 95 % interval
     high: float
     floor: float  # expected of a perfect generator with as many samples
-    null: float  # of uniform noise
+    null: float | None  # of uniform noise; None: not measured
     p: float  # chance of so bad a value for a perfect generator
     says: str  # the same in words
 
@@ -122,6 +125,7 @@ class Example:
     link: str | None = None  # address of the file
     source: Example | None = None  # training example that it may be a copy of
     exact: bool = False  # equal to it, value by value
+    change: str | None = None  # what was done to the training example
 
 
 # %% [markdown]
@@ -145,7 +149,8 @@ def to_json(self: Example, measure: str) -> dict[str, Any]:
     "The example as plain JSON; `measure` is the name of its value."
     found = {"index": self.index, "file": self.file, measure: self.value}
     if self.source:
-        found |= {"exact": self.exact, "source": self.source.to_json("distance")}
+        found |= {"exact": self.exact, "change": self.change,
+                  "source": self.source.to_json("ratio" if self.change else "distance")}
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -202,18 +207,29 @@ class Report:
 
 
 # %% [markdown]
+# The search for transformed copies is not made on noise, so its column is empty.
+
+# %%
+#| export
+def _null_text(found: Finding) -> str:
+    "The value of noise, or a dash."
+    return "–" if found.null is None else f"{found.null:.3f}"
+
+
+# %% [markdown]
 # As text, a report is the verdict, a table, and what is needed to cite it.
 
 # %%
 #| export
 def report_text(report: Report) -> str:
     "The report as text."
-    lines = [report.verdict, f"{'':9}{'yours':>8} {'95 % interval':>17} "
+    width = max(9, *(len(f.test) + 1 for f in report.findings))
+    lines = [report.verdict, f"{'':{width}}{'yours':>8} {'95 % interval':>17} "
                              f"{'floor':>8} {'null':>8} {'p':>8}"]
     for f in report.findings:
         p = p_text(f.p).removeprefix("p = ").removeprefix("p ")
-        lines.append(f"{f.test:9}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
-                     f"{f.null:8.3f} {p:>8}" + ("  ALARM" if f.alarm else ""))
+        lines.append(f"{f.test:{width}}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
+                     f"{_null_text(f):>8} {p:>8}" + ("  ALARM" if f.alarm else ""))
     lines += [f"{name}: {v['samples']:.4g} (held out: {v['holdout']:.4g})"
               for name, v in report.numbers.items()]
     return "\n".join([*lines, *(f"note: {note}" for note in report.notes), report.protocol,
@@ -260,7 +276,8 @@ def status(self: Report) -> int:
 # %%
 #| export
 FAULT = {"lost": "lost regions", "balance": "imbalance", "repeats": "repeated samples",
-          "junk": "junk", "copies": "copies", "timid": "timidity"}
+          "junk": "junk", "copies": "copies", "timid": "timidity",
+          "transformed": "transformed copies"}
 
 
 # %% [markdown]
@@ -319,7 +336,8 @@ def _silence_in_words(self: Report) -> str:
     if not quiet:
         return ""
     words = {"lost": "the loss of a group apart that holds {} of the data",
-             "copies": "{} of copies", "junk": "{} of junk"}
+             "copies": "{} of copies", "junk": "{} of junk",
+             "transformed": "{} of transformed copies"}
     known = {test: share for test, share in self.seen.items() if FAULT[test] in quiet}
     seen = [words[test].format(f"{share:.1%}") for test, share in known.items() if share]
     blind = [FAULT[test] for test, share in known.items() if not share]
@@ -404,7 +422,7 @@ assert "No sign of balance" not in report.verdict
 # %%
 #| export
 MEASURE = {"missing": "samples near", "overproduced": "samples near", "strange": "distance",
-            "copied": "ratio"}
+            "copied": "ratio", "transformed": "ratio"}
 
 
 # %% [markdown]
@@ -633,7 +651,8 @@ def _caption(kind: str, example: Example, neighbours: int) -> str:
         return f"{example.value:.0f} of {neighbours} nearest are samples"
     if kind == "strange":
         return f"distance {example.value:.3g}"
-    return "equal" if example.exact else f"ratio {example.value:.2g}"
+    said = f"{example.change}, " if example.change else ""
+    return "equal" if example.exact else f"{said}ratio {example.value:.2g}"
 
 
 # %% [markdown]
@@ -644,11 +663,13 @@ def _caption(kind: str, example: Example, neighbours: int) -> str:
 GALLERIES = {"missing": "Missing: real examples with the fewest samples near them",
              "overproduced": "Over-produced: real examples with the most samples near them",
              "strange": "Strange: samples farthest from all training data",
-             "copied": "Most suspicious samples, each before its nearest training example"}
+             "copied": "Most suspicious samples, each before its nearest training example",
+             "transformed": "Transformed copies, each before the training picture"}
+SOURCES = {"copied": "sources", "transformed": "transformed sources"}  # their galleries
 
 
 # %% [markdown]
-# `_galleries` makes all four.
+# `_galleries` makes all of them. Transformed copies are shown where their test raised an alarm.
 
 # %%
 #| export
@@ -657,12 +678,12 @@ def _galleries(report: Report, images: dict[str, Tensor]) -> str:
     parts = [_gallery(f"Missing: {kind.says}", [(image, example, "") for image, example in
                                                 zip(images[f"group {i}"], kind.listed)])
              for i, kind in enumerate(report.kinds[:SHOWN_KINDS])]
-    for kind, title in GALLERIES.items():
+    for kind, title in ((kind, title) for kind, title in GALLERIES.items() if kind in images):
         shown = [(image, example, _caption(kind, example, report.neighbours))
                  for image, example in zip(images[kind], report.listed[kind])]
-        if kind == "copied":
+        if kind in SOURCES:
             beside = [(image, one[1].source, "training example")
-                      for image, one in zip(images["sources"], shown)]
+                      for image, one in zip(images[SOURCES[kind]], shown)]
             shown = [one for pair in zip(shown, beside) for one in pair]
         parts.append(_gallery(title, shown))
     return "".join(parts)
@@ -676,7 +697,8 @@ def _galleries(report: Report, images: dict[str, Tensor]) -> str:
 def _lists(report: Report) -> str:
     "The flagged examples by name, for examples that are no pictures."
     lists = {f"Missing: {kind.says}": kind.listed for kind in report.kinds[:SHOWN_KINDS]}
-    lists |= {title: report.listed.get(kind, []) for kind, title in GALLERIES.items()}
+    lists |= {title: report.listed[kind] for kind, title in GALLERIES.items()
+              if kind in report.listed}
     parts = []
     for title, examples in lists.items():
         named = [example.name + (f" (like {example.source.name})" if example.source else "")
@@ -768,7 +790,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 def _tables(report: Report) -> str:
     "The tables of a report."
     tests = [[f.test, f"{f.value:.3f}", f"{f.low:.3f} to {f.high:.3f}", f"{f.floor:.3f}",
-              f"{f.null:.3f}", p_text(f.p), ("ALARM: " if f.alarm else "") + f.says]
+              _null_text(f), p_text(f.p), ("ALARM: " if f.alarm else "") + f.says]
              for f in report.findings]
     made = _table(["test", "yours", "95 % interval", "floor", "null", "p", ""], tests)
     classes = [[name, f"{c['share']:.3f}", f"{c['low']:.3f} to {c['high']:.3f}",
@@ -873,14 +895,89 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
     option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
     option("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
-    option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
     option("--baseline", help="an earlier --json report: exit status 1 only for what is worse")
+    _search_options(parser)
     _output_options(parser)
     return _run_audit
 
 
 # %% [markdown]
 # What it writes:
+
+# %%
+#| export evaluation.audit_command
+def _search_options(parser: argparse.ArgumentParser) -> None:
+    "Options that say how much is looked at, and what may be kept."
+    option = parser.add_argument
+    option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
+    option("--memory", default="128M", help="what one search may hold, such as 500M or 2G "
+           "(default 128M); features of the examples come on top")
+    option("--no-transformed", action="store_true",
+           help="do not search pictures for moved, mirrored, cropped or dimmed copies")
+    option("--no-cache", action="store_true", help="compute features anew and keep none; else "
+           "those of a named network are kept in a folder .modelab beside the files")
+
+
+# %% [markdown]
+# `--memory` is a number of bytes, with a letter for thousands, millions or billions.
+
+# %%
+#| export evaluation.audit_command
+def _bytes_of(text: str) -> int:
+    "The number of bytes that `--memory` means."
+    found = re.fullmatch(r"(\d+)([KMG]?)B?", text.strip(), re.I)
+    if not found:
+        raise ValueError("--memory: expected a number of bytes, such as 500M or 2G, "
+                         f"got {text!r:.60}")
+    return check_int("--memory", int(found[1]) * 1000 ** " KMG".index(found[2].upper() or " "),
+                     1 << 22)
+
+
+# %%
+assert [_bytes_of(text) for text in ("128M", "2g", "5000000")] == [128e6, 2e9, 5e6]
+error_message(_bytes_of, "much"), error_message(_bytes_of, "3K")
+
+# %% [markdown]
+# The features of a network take longest by far. `_StoredFeatures` keeps them beside the files with `cached` of [6.5](05_readers.ipynb), under the content of the files, the network, and the rows. They are computed again if any of these changes.
+
+# %%
+#| export evaluation.audit_command
+class _StoredFeatures:
+    "A feature network whose features of files are kept for the next time."
+    def __init__(self, network: Callable):
+        self.network, self.name, self.key = network, network.name, network.key
+        self.content: dict[int, str] = {}  # of a source, by its identity
+        self.notes: list[str] = []  # why nothing could be kept
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x)
+
+    def stored(self, source: Any, rows: torch.Tensor,
+               compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        "The features of some rows: as they were kept, or computed now."
+        if not isinstance(source, SampleFile):
+            return compute()
+        if id(source) not in self.content:
+            self.content[id(source)] = content_key(source)
+        told = hashlib.sha256(f"{self.key} {self.content[id(source)]}".encode())
+        told.update(rows.numpy().tobytes())
+        return cached(source.path, f"features-{told.hexdigest()}", compute, self.notes)
+
+
+# %% [markdown]
+# `_features_of` reads `--features`. A function of yours is never stored: nobody knows whether it is still the same.
+
+# %%
+#| export evaluation.audit_command
+def _features_of(args: argparse.Namespace) -> Callable | None:
+    "What distances are taken between; None: the values."
+    found = args.features and _named_features(args.features)
+    keep = found and not args.no_cache and getattr(found, "key", None)
+    return _StoredFeatures(found) if keep else found or None
+
+
+# %% [markdown]
+# And what is written:
 
 # %%
 #| export evaluation.audit_command
@@ -963,10 +1060,12 @@ def _read_and_audit(args: argparse.Namespace) -> Report:
               for path in (args.reference, args.samples, args.holdout)]
     (reference, samples, holdout), notes = match_sources(*opened)
     labels = _reference_labels(args.labels, reference)
-    features = args.features and _named_features(args.features)
-    report = audit(samples, reference, holdout, labels, features, level=args.level, most=args.most)
+    memory, features = _bytes_of(args.memory), _features_of(args)
+    report = audit(samples, reference, holdout, labels, features, level=args.level, most=args.most,
+                   transformed=not args.no_transformed, memory=memory)
     known = tuple(report.notes)
     report.notes[:0] = [note for note in notes if not note.endswith(known)] if known else notes
+    report.notes += dict.fromkeys(getattr(features, "notes", []))
     return report
 
 
