@@ -18,7 +18,7 @@ from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Count, Function, Positive, Real, Samples, Shape, Whole
 from ..core.statistics import Interval
 from .balls import balls_holding, neighbour_radii
-from .neighbours import MAX_BYTES
+from .neighbours import MAX_BYTES, row_blocks
 
 # %% auto #0
 __all__ = ['ANGLES', 'frechet_distance', 'PRCurve', 'Probabilities', 'histogram_curve', 'error_curve', 'pr_curve',
@@ -30,7 +30,31 @@ def _feature_rows(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     real, fake = (x.reshape(len(x), -1) for x in (real, fake))
     return real, fake.to(real)
 
+# %% ../../nbs/4_evidence/01_precision_recall.ipynb #5a1ca472
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    "Mean and covariance in float64, summed in parts of 32 MB."
+    parts = row_blocks(len(x), max(1, (1 << 22) // x.shape[1]))
+    mean = sum(x[rows].double().sum(0) for rows in parts) / len(x)
+    covariance, bands = mean.new_zeros(len(mean), len(mean)), row_blocks(len(mean), 512)
+    for rows in parts:
+        gap = (x[rows] - mean).T
+        for band in bands:  # only what is not below the diagonal
+            covariance[band, band.start:] += gap[band] @ gap[band.start:].T
+        del gap  # before the next part is made
+    for band in bands:
+        covariance[band.stop:, band] = covariance[band, band.stop:].T
+    return mean, covariance.div_(len(x) - 1)
+
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #80a734f8
+def _factor(a: Tensor) -> Tensor:
+    "F with F Fᵀ = a: Cholesky's, or by eigenvectors where a is singular."
+    factor, failed = torch.linalg.cholesky_ex(a)
+    if failed:
+        values, vectors = torch.linalg.eigh(a)
+        factor = vectors * values.clamp(min=0).sqrt()
+    return factor
+
+# %% ../../nbs/4_evidence/01_precision_recall.ipynb #989e0f24
 @checked
 def frechet_distance(real: Annotated[Tensor, Samples("real *event", 2)],  # or their features
                      fake: Annotated[Tensor, Samples("fake *event", 2)],
@@ -41,13 +65,12 @@ def frechet_distance(real: Annotated[Tensor, Samples("real *event", 2)],  # or t
     >>> frechet_distance(x, x + 3)
     9.0
     """
-    x, y = (rows.double() for rows in _feature_rows(real, fake))
-    a, b = (torch.cov(rows.T).reshape(rows.shape[1], -1) for rows in (x, y))
-    values, vectors = torch.linalg.eigh(a)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
-    distance = (x.mean(0) - y.mean(0)).square().sum() + a.trace() + b.trace() - 2 * cross
-    return distance.clamp(min=0).item()  # rounding may go below
+    (x, a), (y, b) = map(_moments, _feature_rows(real, fake))
+    distance, factor = (x - y).square().sum() + a.trace() + b.trace(), _factor(a)
+    del a  # 33 MB for 2048 features
+    b = b @ factor
+    shared = torch.linalg.eigvalsh(factor.T @ b).clamp(min=0).sqrt().sum()
+    return (distance - 2 * shared).clamp(min=0).item()  # rounding may go below
 
 # %% ../../nbs/4_evidence/01_precision_recall.ipynb #1cb6ae05
 ANGLES = 1001  # points on a curve
