@@ -21,7 +21,8 @@ from .audit_sources import (AuditData, ChangedCopies, exact_copies, file_of,
                                               search_changed)
 from .audit_tests import (AUDIT_NEIGHBOURS, AUDIT_TESTS, holm_alarms, Measured,
                                             Near, one_sided_p, Pool, run_tests,
-                                            smallest_group_seen, smallest_seen)
+                                            smallest_group_seen, smallest_seen,
+                                            smallest_shift_seen)
 from .copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
                                         nearest_rows)
 from .missing import Missing, missing
@@ -270,7 +271,8 @@ def _smallest(pool: Pool, report: Report, limit: float) -> dict[str, float | Non
     k = pool.around.shape[1]
     seen = {"lost": smallest_group_seen(pool.shuffled_lost, r, m, k, limit),
             "copies": smallest_seen("copies", n, m, limit / 2),  # groups cost a little power
-            "junk": smallest_seen("junk", n, m, limit)}
+            "junk": smallest_seen("junk", n, m, limit),
+            "shift": smallest_shift_seen(pool.shuffled_shift, n, m, limit)}
     if "samples searched for transformed copies" in report.sizes:
         n, m = (report.sizes[f"{name} searched for transformed copies"]
                 for name in ("samples", "holdout"))
@@ -311,7 +313,7 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
           *, transformed: bool = True,  # search pictures for transformed copies
           memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES,  # bytes of a search; see the chapter
           ) -> Report:
-    """Is it collapse? Is it copying? Six tests, seven for pictures, one rate of false alarms.
+    """Is it collapse? Is it copying? Seven tests, eight for pictures, one rate of false alarms.
 
     >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
     >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]

@@ -23,9 +23,10 @@ from .ratio_test import COPY_SHARES, near_ratio, ratio_test, relevant_scores
 
 # %% auto #0
 __all__ = ['AUDIT_NEIGHBOURS', 'EXTREME_SHARES', 'AUDIT_TESTS', 'random_orders', 'permutation_test', 'Pool', 'closest_pairs',
-           'share_lost', 'spread_of', 'floor_of_lost', 'floor_of_repeats', 'floor_of_balance', 'balance_ratio',
-           'Measured', 'shuffled_tests', 'one_sided_p', 'excess_interval', 'extreme_test', 'Near', 'copies_test',
-           'extreme_tests', 'chance_of_alarm', 'smallest_seen', 'smallest_group_seen', 'run_tests', 'holm_alarms']
+           'share_lost', 'spread_of', 'floor_of_lost', 'floor_of_repeats', 'floor_of_balance', 'floor_of_shift',
+           'balance_ratio', 'shift_in_spreads', 'Measured', 'shuffled_tests', 'one_sided_p', 'excess_interval',
+           'extreme_test', 'Near', 'copies_test', 'extreme_tests', 'chance_of_alarm', 'smallest_seen',
+           'smallest_group_seen', 'smallest_shift_seen', 'run_tests', 'holm_alarms']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #45c9bb38
 def random_orders(rounds: int, n: int, generator: torch.Generator) -> Tensor:  # (rounds, n)
@@ -63,12 +64,16 @@ class Pool:
         self.around = self.wide[:, :AUDIT_NEIGHBOURS]  # (reference, k) into the pool
         self.fold = torch.randperm(len(reference), generator=generator)
         self.pairs = closest_pairs(both[order])
+        self.rows = (both - both.mean(0))[order]  # (pool, d), with mean zero
 
-    def statistics(self, is_sample: Tensor) -> Tensor:  # (rounds, pool) to (rounds, 3)
-        "Lost, balance and repeats for each row of labels."
+    def statistics(self, is_sample: Tensor) -> Tensor:  # (rounds, pool) to (rounds, 4)
+        "Lost, balance, repeats and shift for each row of labels."
         count = is_sample[:, self.around].sum(2)
         repeats = is_sample[:, self.pairs].all(2).double().mean(1)
-        return torch.stack([share_lost(count), spread_of(count), repeats], 1)
+        total = (is_sample.to(self.rows.dtype) @ self.rows).square().sum(1).double()
+        n = is_sample.sum(1).double()
+        shift = total * (1 / n + 1 / (len(self.rows) - n)) ** 2
+        return torch.stack([share_lost(count), spread_of(count), repeats, shift], 1)
 
     def lost_without(self, fold: int, folds: int = 20) -> Tensor:
         "The share lost where one fold of the pool and of the reference is left out."
@@ -125,6 +130,12 @@ def floor_of_balance(around: Tensor, samples: int, holdout: int) -> float:
     square, total = float(held.square().sum()), float(held.sum())
     return k * one + k * (k - 1) * two - (one * square + two * (total ** 2 - square)) / r ** 2
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #7a645d90
+def floor_of_shift(rows: Tensor, samples: int, holdout: int) -> float:
+    "Mean of the squared distance of two means; `rows` are those of the pool, with mean zero."
+    variance = float(rows.double().square().sum()) / (len(rows) - 1)
+    return (1 / samples + 1 / holdout) * variance
+
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #4f8e7666
 def balance_ratio(value: float, shuffled: Tensor, floor: float) -> tuple[float, float, float]:
@@ -133,6 +144,19 @@ def balance_ratio(value: float, shuffled: Tensor, floor: float) -> tuple[float, 
         return 1., 1., 1.
     low, high = shuffled.quantile(torch.tensor([.025, .975], dtype=torch.float64)).tolist()
     return value / floor, value / max(high, floor), value / max(min(low, floor), 1e-3 * floor)
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #ffc1888f
+def shift_in_spreads(value: float, shuffled: Tensor,
+                     floor: float, n: int, m: int) -> tuple[float, float, float, float]:
+    "The distance of the means with a 95 % interval and its floor, in spreads of the pool."
+    if floor <= 0:  # all rows are equal
+        return 0., 0., 0., 0.
+    low, high = shuffled.quantile(torch.tensor([.025, .975], dtype=torch.float64)).tolist()
+    wider = math.sqrt(1 + 2 * max(0., value / floor - 1))
+    unit = floor / (1 / n + 1 / m)  # the variance of the pool
+    least, most = value - wider * max(0., high - floor), value + wider * max(0., floor - low)
+    low, value, high, floor = (math.sqrt(max(0., x) / unit) for x in (least, value, most, floor))
+    return value, low, high, floor
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #e9b0509d
 @dataclass(frozen=True)
@@ -147,18 +171,20 @@ class Measured:
 # %% ../../nbs/4_evidence/02_audit.ipynb #bee7facf
 def shuffled_tests(pool: Pool, generator: torch.Generator,
                    rounds: int = 999) -> dict[str, Measured]:
-    "The three tests with shuffled labels, by name."
+    "The four tests with shuffled labels, by name."
     samples, holdout = int(pool.is_sample.sum()), int((~pool.is_sample).sum())
     value, shuffled, p = permutation_test(pool.statistics, pool.is_sample, generator, rounds)
-    pool.shuffled_lost = shuffled[:, 0]
-    (lost, spread, repeats), p = value.tolist(), p.tolist()
+    pool.shuffled_lost, pool.shuffled_shift = shuffled[:, 0], shuffled[:, 3]
+    (lost, spread, repeats, shift), p = value.tolist(), p.tolist()
     floor = floor_of_balance(pool.around, samples, holdout)
     return {
         "lost": Measured(lost, *pool.lost_interval(lost),
                          floor_of_lost(samples, holdout, pool.around.shape[1]), p[0]),
         "balance": Measured(*balance_ratio(spread, shuffled[:, 1], floor), 1., p[1]),
         "repeats": Measured(repeats, *wilson_interval(repeats, len(pool.pairs)),
-                            floor_of_repeats(samples, holdout), p[2])}
+                            floor_of_repeats(samples, holdout), p[2]),
+        "shift": Measured(*shift_in_spreads(shift, shuffled[:, 3], floor_of_shift(
+            pool.rows, samples, holdout), samples, holdout), p[3])}
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #27c6b8b5
 EXTREME_SHARES = {"junk": (.01, .05, .2), "timid": (.05, .2, .5)}
@@ -268,6 +294,16 @@ def smallest_group_seen(shuffled: Tensor,  # share lost, of shuffled labels
     found = _least(lambda h: chance(h / 1000) >= power, 1000)
     return None if found is None else found / 1000
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #2b8ff2cb
+def smallest_shift_seen(shuffled: Tensor, n: int, m: int, limit: float) -> float | None:
+    "Smallest distance of the means, in spreads, that raises an alarm with 95 % power."
+    floor, sd = float(shuffled.mean()), float(shuffled.std())
+    if floor <= 0 or limit * (len(shuffled) + 1) < 1:
+        return None
+    need, sd = float(shuffled.quantile(1 - limit)) / floor - 1, 1.645 * sd / floor
+    excess = need + sd ** 2 + sd * math.sqrt(1 + 2 * need + sd ** 2)  # in floors
+    return math.sqrt(excess * (1 / n + 1 / m))
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #aeebb3cb
 AUDIT_TESTS = {
     "lost": ("lost regions",
@@ -281,6 +317,8 @@ AUDIT_TESTS = {
                          "{equal} are equal to it"),
     "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "
                           "they are blurred, averaged, or lack the unusual"),
+    "shift": ("shift", "the mean of the samples lies {share} of the spread away from that of "
+                       "held-out data; {floor} would be right"),
     "transformed": ("transformed copies", "at least {share} of the samples are training pictures "
                     "that were moved, mirrored, cropped, or given another brightness or contrast"),
 }
@@ -288,7 +326,7 @@ AUDIT_TESTS = {
 # %% ../../nbs/4_evidence/02_audit.ipynb #70e68f96
 def run_tests(pool: Pool, near: Near, generator: torch.Generator,
               rounds: int = 999) -> dict[str, Measured]:
-    "The six tests of any data by name, in the order of `AUDIT_TESTS`."
+    "The seven tests of any data by name, in the order of `AUDIT_TESTS`."
     found = shuffled_tests(pool, generator, rounds) | extreme_tests(near)
     return {test: found[test] for test in AUDIT_TESTS if test in found}
 

@@ -35,7 +35,8 @@ from modelab.evaluation.audit_sources import (AuditData, ChangedCopies, exact_co
                                               search_changed)
 from modelab.evaluation.audit_tests import (AUDIT_NEIGHBOURS, AUDIT_TESTS, holm_alarms, Measured,
                                             Near, one_sided_p, Pool, run_tests,
-                                            smallest_group_seen, smallest_seen)
+                                            smallest_group_seen, smallest_seen,
+                                            smallest_shift_seen)
 from modelab.evaluation.copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
                                         nearest_rows)
 from modelab.evaluation.missing import Missing, missing
@@ -287,7 +288,8 @@ class FeatureRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.source.shape)  # of the values: what one row takes to read
+        "The shape of the values: what one row takes to read."
+        return tuple(self.source.shape)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -460,7 +462,10 @@ estimates
 # | **junk** | are samples over-represented among the points *farthest* from the training data? | junk |
 # | **copies** | have samples *one* training example much nearer than the next ones? | copies |
 # | **timid** | do samples lie closer to held-out data than training data does? | timidity |
+# | **shift** | does the mean of the samples lie away from that of held-out data? | shift |
 # | **transformed** | pictures only: have samples one training picture much nearer than the next ones, after a move, a mirror, a crop, or another brightness? | transformed copies |
+#
+# A **shift** moves all samples a little: pictures that are somewhat too dark, or a column whose values are too large. No region is lost by it, and in many dimensions neighbours hardly notice it, because each of many coordinates moves by a small part of its spread.
 #
 # A **timid** generator draws everything towards the middle of the data: blurred or averaged pictures, no outliers. Its samples lie near to training data, and near to *unseen* data as well. A copier is near to training data only. These are two findings with two cures, so they are two tests.
 #
@@ -545,6 +550,7 @@ class Pool:
         self.around = self.wide[:, :AUDIT_NEIGHBOURS]  # (reference, k) into the pool
         self.fold = torch.randperm(len(reference), generator=generator)
         self.pairs = closest_pairs(both[order])
+        self.rows = (both - both.mean(0))[order]  # (pool, d), with mean zero
 
 
 # %% [markdown]
@@ -582,16 +588,21 @@ def spread_of(count: Tensor) -> Tensor:  # (*, R) samples per neighbourhood
 
 
 # %% [markdown]
-# Third **repeats**, the share of the closest pairs in which both are samples. All three are taken from the same shuffles.
+# Third **repeats**, the share of the closest pairs in which both are samples. Fourth **shift**, the squared distance between the mean of the samples and that of held-out data,
+# $$T_{\text{shift}}=\|\bar x_{\text{samples}}-\bar x_{\text{held out}}\|^2=\Big(\frac1n+\frac1m\Big)^2\Big\|\sum_{i\text{ is a sample}}(x_i-\bar x)\Big\|^2,$$
+# where $\bar x$ is the mean of the whole pool. The right side needs one product of a matrix for all shuffles. All four are taken from the same shuffles.
 
 # %%
 #| export evaluation.audit_tests
 @patch
-def statistics(self: Pool, is_sample: Tensor) -> Tensor:  # (rounds, pool) to (rounds, 3)
-    "Lost, balance and repeats for each row of labels."
+def statistics(self: Pool, is_sample: Tensor) -> Tensor:  # (rounds, pool) to (rounds, 4)
+    "Lost, balance, repeats and shift for each row of labels."
     count = is_sample[:, self.around].sum(2)
     repeats = is_sample[:, self.pairs].all(2).double().mean(1)
-    return torch.stack([share_lost(count), spread_of(count), repeats], 1)
+    total = (is_sample.to(self.rows.dtype) @ self.rows).square().sum(1).double()
+    n = is_sample.sum(1).double()
+    shift = total * (1 / n + 1 / (len(self.rows) - n)) ** 2
+    return torch.stack([share_lost(count), spread_of(count), repeats, shift], 1)
 
 
 # %% [markdown]
@@ -636,7 +647,19 @@ def floor_of_balance(around: Tensor, samples: int, holdout: int) -> float:
 
 
 # %% [markdown]
-# **Fidelity.** All 462 ways to label five of eleven points as samples, beside the three formulas, in float64:
+# The floor of shift is the one of two means from a finite population. Let $V=\frac1{n+m-1}\sum_i\|x_i-\bar x\|^2$ be the variance of the pool, summed over the coordinates. Then
+# $$\mathrm E\,T_{\text{shift}}=\Big(\frac1n+\frac1m\Big)V.$$
+
+# %%
+#| export evaluation.audit_tests
+def floor_of_shift(rows: Tensor, samples: int, holdout: int) -> float:
+    "Mean of the squared distance of two means; `rows` are those of the pool, with mean zero."
+    variance = float(rows.double().square().sum()) / (len(rows) - 1)
+    return (1 / samples + 1 / holdout) * variance
+
+
+# %% [markdown]
+# **Fidelity.** All 462 ways to label five of eleven points as samples, beside the four formulas, in float64:
 
 # %%
 from itertools import combinations
@@ -646,10 +669,13 @@ pool = Pool(points[0, :5], points[0, 5:], points[1, :9], g2)
 pool.around = pool.wide[:, :3]
 every = torch.zeros(462, 11, dtype=torch.bool)
 every[torch.arange(462)[:, None], torch.tensor(list(combinations(range(11), 5)))] = True
-means = pool.statistics(every).mean(0).tolist()
 
 # %%
-floors = floor_of_lost(5, 6, 3), floor_of_balance(pool.around, 5, 6), floor_of_repeats(5, 6)
+pool.rows = pool.rows.double()
+pool.rows -= pool.rows.mean(0)
+means = pool.statistics(every).mean(0).tolist()
+floors = (floor_of_lost(5, 6, 3), floor_of_balance(pool.around, 5, 6), floor_of_repeats(5, 6),
+          floor_of_shift(pool.rows, 5, 6))
 error = max(abs(mean / floor - 1) for mean, floor in zip(means, floors))
 assert error < 1e-12
 floors, error
@@ -702,6 +728,24 @@ def balance_ratio(value: float, shuffled: Tensor, floor: float) -> tuple[float, 
 
 
 # %% [markdown]
+# Shift is reported as a distance in units of the spread, $\sqrt{T/V}$, so that a perfect generator has $\sqrt{1/n+1/m}$. The interval adds to $T$ what the shuffled values differ from their mean, and widens with the shift: the variance of $T$ grows like $1+2\,(T-\mathrm E T)/\mathrm E T$ if the shift has the direction of a typical difference.
+
+# %%
+#| export evaluation.audit_tests
+def shift_in_spreads(value: float, shuffled: Tensor,
+                     floor: float, n: int, m: int) -> tuple[float, float, float, float]:
+    "The distance of the means with a 95 % interval and its floor, in spreads of the pool."
+    if floor <= 0:  # all rows are equal
+        return 0., 0., 0., 0.
+    low, high = shuffled.quantile(torch.tensor([.025, .975], dtype=torch.float64)).tolist()
+    wider = math.sqrt(1 + 2 * max(0., value / floor - 1))
+    unit = floor / (1 / n + 1 / m)  # the variance of the pool
+    least, most = value - wider * max(0., high - floor), value + wider * max(0., floor - low)
+    low, value, high, floor = (math.sqrt(max(0., x) / unit) for x in (least, value, most, floor))
+    return value, low, high, floor
+
+
+# %% [markdown]
 # `Measured` is the result of one test, before it is put into words.
 
 # %%
@@ -717,24 +761,26 @@ class Measured:
 
 
 # %% [markdown]
-# `shuffled_tests` runs the three. A pair counts once, so the interval of repeats has as many trials as there are pairs.
+# `shuffled_tests` runs the four. A pair counts once, so the interval of repeats has as many trials as there are pairs.
 
 # %%
 #| export evaluation.audit_tests
 def shuffled_tests(pool: Pool, generator: torch.Generator,
                    rounds: int = 999) -> dict[str, Measured]:
-    "The three tests with shuffled labels, by name."
+    "The four tests with shuffled labels, by name."
     samples, holdout = int(pool.is_sample.sum()), int((~pool.is_sample).sum())
     value, shuffled, p = permutation_test(pool.statistics, pool.is_sample, generator, rounds)
-    pool.shuffled_lost = shuffled[:, 0]
-    (lost, spread, repeats), p = value.tolist(), p.tolist()
+    pool.shuffled_lost, pool.shuffled_shift = shuffled[:, 0], shuffled[:, 3]
+    (lost, spread, repeats, shift), p = value.tolist(), p.tolist()
     floor = floor_of_balance(pool.around, samples, holdout)
     return {
         "lost": Measured(lost, *pool.lost_interval(lost),
                          floor_of_lost(samples, holdout, pool.around.shape[1]), p[0]),
         "balance": Measured(*balance_ratio(spread, shuffled[:, 1], floor), 1., p[1]),
         "repeats": Measured(repeats, *wilson_interval(repeats, len(pool.pairs)),
-                            floor_of_repeats(samples, holdout), p[2])}
+                            floor_of_repeats(samples, holdout), p[2]),
+        "shift": Measured(*shift_in_spreads(shift, shuffled[:, 3], floor_of_shift(
+            pool.rows, samples, holdout), samples, holdout), p[3])}
 
 
 # %% [markdown]
@@ -742,14 +788,14 @@ def shuffled_tests(pool: Pool, generator: torch.Generator,
 
 # %%
 def held_by_intervals(seed: int) -> list[bool]:
-    "Whether the interval of each of the three tests holds the floor, for a perfect generator."
+    "Whether the interval of each of the four tests holds the floor, for a perfect generator."
     g = torch.Generator().manual_seed(seed)
     pool = Pool(*torch.randn(3, 200, 8, generator=g), g)
     return [f.low <= f.floor <= f.high for f in shuffled_tests(pool, g, 199).values()]
 
 
 held = np.mean([held_by_intervals(seed) for seed in range(steps(100, fast=5))], 0)
-print({name: f"{share:.1%}" for name, share in zip(["lost", "balance", "repeats"], held)})
+print({name: f"{share:.1%}" for name, share in zip(["lost", "balance", "repeats", "shift"], held)})
 if not fast_mode():
     assert min(held) > .88
 
@@ -995,6 +1041,40 @@ def smallest_group_seen(shuffled: Tensor,  # share lost, of shuffled labels
 
 
 # %% [markdown]
+# And the smallest shift: with it, $T$ is the shift's square above the floor on average, and 1.645 standard deviations below that it must still reach the limit. The solution of the quadratic equation, in spreads:
+
+# %%
+#| export evaluation.audit_tests
+def smallest_shift_seen(shuffled: Tensor, n: int, m: int, limit: float) -> float | None:
+    "Smallest distance of the means, in spreads, that raises an alarm with 95 % power."
+    floor, sd = float(shuffled.mean()), float(shuffled.std())
+    if floor <= 0 or limit * (len(shuffled) + 1) < 1:
+        return None
+    need, sd = float(shuffled.quantile(1 - limit)) / floor - 1, 1.645 * sd / floor
+    excess = need + sd ** 2 + sd * math.sqrt(1 + 2 * need + sd ** 2)  # in floors
+    return math.sqrt(excess * (1 / n + 1 / m))
+
+
+# %% [markdown]
+# **Fidelity.** Means that lie so far apart, in 200 draws of 16 coordinates, raise an alarm in about 95 % of them:
+
+# %%
+def shift_found(seed: int, n: int = 200) -> bool:
+    "Whether a shift as small as `smallest_shift_seen` says has p ≤ .01."
+    g = torch.Generator().manual_seed(seed)
+    made, other, known = torch.randn(3, n, 16, generator=g)
+    pool = Pool(made, other, known, g)
+    _, shuffled, _ = permutation_test(pool.statistics, pool.is_sample, g, 199)
+    size = smallest_shift_seen(shuffled[:, 3], n, n, .01)
+    moved = Pool(made + size, other, known, g)  # by `size` in each of 16: `size` spreads
+    return permutation_test(moved.statistics, moved.is_sample, g, 199)[2][3] <= .01
+
+
+found = np.mean([shift_found(seed) for seed in range(steps(200, fast=3))])
+assert fast_mode() or .88 < found <= 1
+found
+
+# %% [markdown]
 # ### All of them
 # The words of a report, one sentence a test, and the name of each fault:
 
@@ -1012,6 +1092,8 @@ AUDIT_TESTS = {
                          "{equal} are equal to it"),
     "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "
                           "they are blurred, averaged, or lack the unusual"),
+    "shift": ("shift", "the mean of the samples lies {share} of the spread away from that of "
+                       "held-out data; {floor} would be right"),
     "transformed": ("transformed copies", "at least {share} of the samples are training pictures "
                     "that were moved, mirrored, cropped, or given another brightness or contrast"),
 }
@@ -1023,14 +1105,14 @@ AUDIT_TESTS = {
 # %%
 print(f"{'samples':>8} {'copies':>8} {'junk':>8}")
 for n in (100, 500, 2000, 5000):
-    found = [smallest_seen(test, n, n, .05 / 7) or math.nan for test in ("copies", "junk")]
+    found = [smallest_seen(test, n, n, .05 / 8) or math.nan for test in ("copies", "junk")]
     print(f"{n:8}", *(f"{share:8.1%}" for share in found))
 
 # %% [markdown]
 # **Fidelity.** At 500 samples so many copies are planted, with ratio zero, into ratios without any fault; 400 draws. The promise is 95 %, and groups may cost a little of it.
 
 # %%
-share = smallest_seen("copies", 500, 500, .05 / 7)
+share = smallest_seen("copies", 500, 500, .05 / 8)
 share
 
 # %%
@@ -1039,19 +1121,19 @@ for seed in range(steps(400, fast=20)):
     r = torch.rand(1000, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     r[:round(share * 500)] = 0
     p = extreme_test(r, torch.arange(1000) < 500, COPY_SHARES).p
-    found.append(p <= .05 / 7)
+    found.append(p <= .05 / 8)
 assert np.mean(found) > (.8 if fast_mode() else .93)
 np.mean(found)
 
 
 # %% [markdown]
-# `run_tests` runs the six. The seventh, of transformed copies, needs pictures; it comes with the search below.
+# `run_tests` runs the seven. The eighth, of transformed copies, needs pictures; it comes with the search below.
 
 # %%
 #| export evaluation.audit_tests
 def run_tests(pool: Pool, near: Near, generator: torch.Generator,
               rounds: int = 999) -> dict[str, Measured]:
-    "The six tests of any data by name, in the order of `AUDIT_TESTS`."
+    "The seven tests of any data by name, in the order of `AUDIT_TESTS`."
     found = shuffled_tests(pool, generator, rounds) | extreme_tests(near)
     return {test: found[test] for test in AUDIT_TESTS if test in found}
 
@@ -1788,7 +1870,8 @@ def _smallest(pool: Pool, report: Report, limit: float) -> dict[str, float | Non
     k = pool.around.shape[1]
     seen = {"lost": smallest_group_seen(pool.shuffled_lost, r, m, k, limit),
             "copies": smallest_seen("copies", n, m, limit / 2),  # groups cost a little power
-            "junk": smallest_seen("junk", n, m, limit)}
+            "junk": smallest_seen("junk", n, m, limit),
+            "shift": smallest_shift_seen(pool.shuffled_shift, n, m, limit)}
     if "samples searched for transformed copies" in report.sizes:
         n, m = (report.sizes[f"{name} searched for transformed copies"]
                 for name in ("samples", "holdout"))
@@ -1839,7 +1922,7 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
           *, transformed: bool = True,  # search pictures for transformed copies
           memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES,  # bytes of a search; see the chapter
           ) -> Report:
-    """Is it collapse? Is it copying? Six tests, seven for pictures, one rate of false alarms.
+    """Is it collapse? Is it copying? Seven tests, eight for pictures, one rate of false alarms.
 
     >>> train, unseen = torch.randn(2, 200, 4, generator=torch.Generator().manual_seed(0))
     >>> [found.test for found in audit(train, train, unseen).findings if found.alarm]
@@ -1881,7 +1964,7 @@ report.space, report.verdict
 error_message(audit, table, table * 0)
 
 # %% [markdown]
-# ## Eight generators and six tests
+# ## Nine generators and seven tests
 # Does each test detect its own fault and no other? Again the faults are built in, on ten modes in eight dimensions.
 #
 # **Predict:** which row will have no alarm at all, and which will have most?
@@ -1892,20 +1975,20 @@ tilted = mixture(ten.centers, 1., weights=[6.] + [1.] * 9)
 
 
 def faulty(known, n: int, g) -> dict:
-    "Samples of eight generators, n of each; `known` is the training set."
+    "Samples of nine generators, n of each; `known` is the training set."
     x, mode = ten.sample_with_modes(2 * n, generator=g)
     half = torch.where(torch.rand(n, 1, generator=g) < .5, known[:n], x[:n])
     few = x[:n // 4][torch.randint(n // 4, (n,), generator=g)]
     stray = x[:n] + (torch.rand(n, 1, generator=g) < .1) * 6 * torch.randn(n, 8, generator=g)
     return {"perfect": x[:n], "two modes lost": x[mode > 1][:n],
             "one mode too heavy": tilted.sample(n, generator=g), "a tenth junk": stray,
-            "timid": x[:n] + .3 * (ten.centers[mode[:n]] - x[:n]),
+            "timid": x[:n] + .3 * (ten.centers[mode[:n]] - x[:n]), "shifted": x[:n] + 1,
             "few atoms": few, "half copies": half, "all copies": known[:n]}
 
 
 # %%
 def alarms(seed: int, n: int) -> dict[str, list[bool]]:
-    "Which tests alarm, for each of the eight."
+    "Which tests alarm, for each of the nine."
     g = torch.Generator().manual_seed(seed)
     known, new = ten.sample(n, generator=g), ten.sample(n, generator=g)
     found = {name: audit(x, known, new, generator=g) for name, x in faulty(known, n, g).items()}
@@ -1918,13 +2001,13 @@ alarmed = torch.tensor([[draw[name] for draw in draws] for name in draws[0]])
 rate = alarmed.double().mean(1)  # (generators, tests)
 figure, ax = axes(size=(5.4, 3.2))
 ax.imshow(rate, cmap="Oranges", vmin=0, vmax=1.6, aspect="auto")
-for i, j in torch.cartesian_prod(torch.arange(8), torch.arange(6)).tolist():
+for i, j in torch.cartesian_prod(torch.arange(9), torch.arange(7)).tolist():
     ax.text(j, i, f"{rate[i, j]:.0%}", ha="center", va="center", fontsize=8)
-ax.set(xticks=range(6), xticklabels=list(AUDIT_TESTS)[:6], xlabel="test")
-ax.set(yticks=range(8), yticklabels=list(draws[0]), ylabel="generator")
+ax.set(xticks=range(7), xticklabels=list(AUDIT_TESTS)[:7], xlabel="test")
+ax.set(yticks=range(9), yticklabels=list(draws[0]), ylabel="generator")
 ax.grid(False)
 Picture(figure, "Share of draws in which each test alarms: collapse in the left columns, "
-                "copies and timidity in the last two")
+                "copies, timidity and shift in the last three")
 
 # %%
 seen = dict(zip(draws[0], (dict(zip(AUDIT_TESTS, row)) for row in rate.tolist())))
@@ -1932,6 +2015,7 @@ if not fast_mode():
     assert seen["two modes lost"]["lost"] > .9 and seen["two modes lost"]["copies"] < .2
     assert seen["half copies"]["copies"] > .9 and seen["all copies"]["lost"] < .2
     assert seen["few atoms"]["repeats"] > .9 and seen["a tenth junk"]["junk"] > .9
+    assert seen["shifted"]["shift"] > .9 and seen["timid"]["shift"] < .2
 max(seen["perfect"].values())
 
 # %% [markdown]
@@ -1941,7 +2025,7 @@ max(seen["perfect"].values())
 caught = {name: sum(any(draw[name]) for draw in draws) for name in draws[0]}
 worst = min(caught[name] for name in ("two modes lost", "half copies", "few atoms"))
 claim("An audit finds two of ten modes lost, half of the samples copied, and few atoms, every time",
-      paper="this course", section="eight generators", ours=f"{worst} of {len(draws)} draws",
+      paper="this course", section="nine generators", ours=f"{worst} of {len(draws)} draws",
       holds=worst == len(draws),
       baseline=f"a perfect generator accused in {caught['perfect']} of {len(draws)}")
 
@@ -1949,7 +2033,7 @@ claim("An audit finds two of ten modes lost, half of the samples copied, and few
 shy, accused = (sum(draw["timid"][list(AUDIT_TESTS).index(test)] for draw in draws)
                 for test in ("timid", "copies"))
 claim("A timid generator is found to be timid, and is not accused of copying",
-      paper="this course", section="eight generators", ours=f"{shy} of {len(draws)} draws",
+      paper="this course", section="nine generators", ours=f"{shy} of {len(draws)} draws",
       holds=shy >= .9 * len(draws) and accused <= .05 * len(draws),
       baseline=f"accused of copying in {accused} of {len(draws)}")
 
