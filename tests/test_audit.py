@@ -22,8 +22,8 @@ from modelab.data.readers import open_samples, read_samples
 from modelab.evaluation.audit import audit
 from modelab.evaluation.excess import excess_chance, LEAST_P
 from modelab.evaluation.audit_tests import (AUDIT_TESTS, closest_pairs, excess_interval, extreme_test,
-                                            floor_of_balance, floor_of_lost, floor_of_repeats, holm_alarms, one_sided_p,
-                                            permutation_test, Pool, shuffled_tests, smallest_group_seen, smallest_seen)
+                                            floor_of_balance, floor_of_lost, floor_of_repeats, floor_of_shift, holm_alarms, one_sided_p,
+                                            permutation_test, Pool, shift_in_spreads, shuffled_tests, smallest_group_seen, smallest_seen)
 from modelab.evaluation.copying import authenticity, birthday_test, copying_z, FeatureRows, nearest_k, nearest_rows, thin_rows
 from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.interpolations import interpolations
@@ -109,8 +109,35 @@ def test_floors_are_the_means_over_all_labels():
     pool.around = pool.wide[:, :4]
     every = torch.zeros(210, 10, dtype=torch.bool)
     every[torch.arange(210)[:, None], torch.tensor(list(itertools.combinations(range(10), 4)))] = True
-    floors = [floor_of_lost(4, 6, 4), floor_of_balance(pool.around, 4, 6), floor_of_repeats(4, 6)]
+    pool.rows = pool.rows.double() - pool.rows.double().mean(0)
+    floors = [floor_of_lost(4, 6, 4), floor_of_balance(pool.around, 4, 6), floor_of_repeats(4, 6), floor_of_shift(pool.rows, 4, 6)]
     assert torch.allclose(pool.statistics(every).mean(0), torch.tensor(floors, dtype=torch.float64), rtol=1e-12)
+
+
+def test_shift_is_the_distance_of_the_means():
+    g = seeded()
+    x, y = torch.randn(5, 3, generator=g, dtype=torch.float64), torch.randn(9, 3, generator=g, dtype=torch.float64)
+    pool = Pool(x, y, torch.randn(20, 3, generator=g, dtype=torch.float64), g)
+    assert pool.statistics(pool.is_sample[None])[0, 3].item() == pytest.approx((x.mean(0) - y.mean(0)).square().sum().item(), rel=1e-12)
+    shuffled = torch.linspace(0, 2, 101, dtype=torch.float64)  # with mean 1, .05 and 1.95 as limits
+    value, low, high, floor = shift_in_spreads(1., shuffled, 1., 50, 50)
+    assert (value, floor) == (pytest.approx(.2), pytest.approx(.2)) and low == pytest.approx(math.sqrt(.05 / 25))
+    assert high == pytest.approx(math.sqrt(1.95 / 25)) and shift_in_spreads(0., shuffled * 0, 0., 50, 50) == (0., 0., 0., 0.)
+
+
+def test_rows_that_are_all_equal_are_not_shifted():
+    found = {f.test: f for f in audit(torch.cat([torch.ones(40, 2), torch.zeros(1, 2)]), torch.randn(50, 2, generator=seeded()),
+                                      torch.randn(40, 2, generator=seeded(1))).findings}
+    assert found["shift"].alarm and found["shift"].low <= found["shift"].value <= found["shift"].high
+
+
+def test_a_small_level_can_still_alarm():
+    g = seeded()
+    known, new, x, mode, _ = samples_of(200, 0)
+    report = audit(x[mode > 4][:200], known, new, level=.001, generator=g)
+    assert not report.sound and min(f.p for f in report.findings) <= .001 / 8
+    with pytest.raises(ValueError, match="level"):
+        audit(x, known, new, level=.0005)
 
 
 def test_one_sided_p_equals_scipy_and_all_ways():
@@ -239,7 +266,7 @@ def test_constant_samples_are_a_finding():
 def test_any_size_from_twenty_on(n, r, m, width):
     made, train, new = (torch.randn(k or 1, width, generator=seeded(i)) for i, k in enumerate((n, r, m)))
     report = audit(made, train, new if m else None)
-    assert [f.test for f in report.findings] == list(AUDIT_TESTS)[:6] and report.sizes["samples"] == n
+    assert [f.test for f in report.findings] == list(AUDIT_TESTS)[:7] and report.sizes["samples"] == n
     for f in report.findings:
         assert f.low <= f.value <= f.high and 0 < f.p <= 1
         assert f.test == "balance" or -1 <= f.low and f.high <= 1
@@ -307,8 +334,8 @@ def test_copies_as_they_are_are_no_transformed_copies():
 def test_only_pictures_are_searched_and_only_if_wanted():
     train, new, made = smooth(60, 0), smooth(60, 1), smooth(60, 2)
     assert [f.test for f in audit(made, train, new).findings] == list(AUDIT_TESTS)
-    assert [f.test for f in audit(made, train, new, transformed=False).findings] == list(AUDIT_TESTS)[:6]
-    assert [f.test for f in audit(made.flatten(1), train.flatten(1), new.flatten(1)).findings] == list(AUDIT_TESTS)[:6]
+    assert [f.test for f in audit(made, train, new, transformed=False).findings] == list(AUDIT_TESTS)[:7]
+    assert [f.test for f in audit(made.flatten(1), train.flatten(1), new.flatten(1)).findings] == list(AUDIT_TESTS)[:7]
 
 
 def test_the_source_is_not_searched_among_examples_put_aside():
@@ -526,11 +553,12 @@ FAULTY = {"lost": lambda x, mode, known, g: x[mode > 1][:1000],
           "noisy copies": lambda x, mode, known, g: torch.cat([known[:100], x[:900]]) + .05 * torch.randn(1000, 8, generator=g),
           "junk": lambda x, mode, known, g: torch.cat([x[:900], x[:100] + 6 * torch.randn(100, 8, generator=g)]),
           "atoms": lambda x, mode, known, g: x[torch.randint(250, (1000,), generator=g)],
-          "timid": lambda x, mode, known, g: x[:1000] + .3 * (TEN.centers[mode[:1000]] - x[:1000])}
+          "timid": lambda x, mode, known, g: x[:1000] + .3 * (TEN.centers[mode[:1000]] - x[:1000]),
+          "shifted": lambda x, mode, known, g: x[:1000] + .15 * known.std(0)}
 
 
 @pytest.mark.parametrize("fault, test", [("lost", "lost"), ("copies", "copies"), ("noisy copies", "copies"), ("junk", "junk"),
-                                         ("atoms", "repeats"), ("timid", "timid")])
+                                         ("atoms", "repeats"), ("timid", "timid"), ("shifted", "shift")])
 def test_power(fault, test):
     found = 0
     for seed in range(5):

@@ -91,7 +91,7 @@ def _class_shares(data: AuditData, labels: Tensor) -> dict[str, dict[str, float]
 GROUPED = 5000  # of each set are looked at for missing groups
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #4994d83c
-def _missing(data: AuditData, labels: Tensor | None, level: float,
+def _missing(data: AuditData, labels: Tensor | None, level: float, rounds: int,
              generator: torch.Generator) -> Missing | None:
     "Groups of real examples that the samples leave out; None if there are too few to look."
     names = [file_of(data.sources["reference"], row) for row in data.rows["reference"].tolist()]
@@ -101,7 +101,7 @@ def _missing(data: AuditData, labels: Tensor | None, level: float,
                    labels=None if labels is None else labels.long(), level=level,
                    names=None if None in names else tuple(names),
                    most=max(40, min(GROUPED, max(map(len, data.rows.values())))),
-                   generator=generator)
+                   rounds=rounds, generator=generator)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #93733f68
 def _findings(mine: dict[str, Measured], noise: dict[str, Measured], alarms: dict[str, bool],
@@ -110,8 +110,8 @@ def _findings(mine: dict[str, Measured], noise: dict[str, Measured], alarms: dic
     rows = []
     for test, found in mine.items():
         text = AUDIT_TESTS[test][1].format(
-            share=f"{max(found.value, 0):.1%}", times=f"{found.value:.2g}",
-            floor=f"{found.floor:.2%}", equal=f"{equal:,}")
+            share=f"{max(found.value, 0):.1%}", low=f"{max(found.low, 0):.1%}",
+            times=f"{found.value:.2g}", floor=f"{found.floor:.2%}", equal=f"{equal:,}")
         null = noise[test].value if test in noise else None
         rows.append(Finding(test, alarms[test], found.value, found.low, found.high, found.floor,
                             null, found.p, text))
@@ -250,11 +250,12 @@ def _report(data: AuditData, labels: Tensor | None, level: float, transformed: b
     made = {"samples": data.features["samples"], "noise": data.noise(generator)}
     both = _compare(data, made, generator)
     found, noise = both["samples"], both["noise"]
-    mine = run_tests(found.pool, found.near, generator)
+    rounds = max(999, math.ceil(20 / level) - 1)  # so that Holm's rule can be met
+    mine = run_tests(found.pool, found.near, generator, rounds)
     null = run_tests(noise.pool, noise.near, generator, rounds=37)
     labels = None if labels is None else labels[data.rows["reference"]]
     classes = {} if labels is None else _class_shares(data, labels)
-    groups = _missing(data, labels, level, generator)
+    groups = _missing(data, labels, level, rounds, generator)
     search = _search_changed(data, found.near, generator) if transformed else None
     mine |= {} if search is None else {"transformed": search.test}
     alarms, exact = _alarms(mine, classes, groups, level), _exact(data, found)
@@ -307,7 +308,7 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
                              ExampleSource("holdout *event", 2 * AUDIT_NEIGHBOURS)] | None = None,
           labels: Annotated[Tensor, Samples("reference")] | None = None,  # classes of the reference
           features: Annotated[Callable, Function("n *event -> n features")] | None = None,
-          level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false alarm
+          level: Annotated[float, Real(.001, .5)] = .05,  # chance of any false alarm
           most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one
           *, transformed: bool = True,  # search pictures for transformed copies

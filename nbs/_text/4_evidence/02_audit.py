@@ -713,9 +713,9 @@ def lost_interval(self: Pool, value: float, folds: int = 20) -> tuple[float, flo
 
 
 # %% [markdown]
-# Balance is reported as a ratio: how many times as much the counts vary as they would by chance. If the shuffled values lie between $q_{.025}$ and $q_{.975}$ in 95 % of shuffles, the ratio of a perfect generator is 1 inside
+# Balance is reported as a ratio: how many times as much the counts vary as they would by chance. If the shuffled values lie between $q_{.025}$ and $q_{.975}$ in 95 % of shuffles, the interval
 # $$\Big[\,\frac{T}{q_{.975}},\ \frac{T}{q_{.025}}\Big]$$
-# with 95 %. The shuffles use the neighbourhoods as they are, with their overlap.
+# of a perfect generator holds 1 with a chance of 95 %. The shuffles use the neighbourhoods as they are, with their overlap.
 
 # %%
 #| export evaluation.audit_tests
@@ -784,7 +784,7 @@ def shuffled_tests(pool: Pool, generator: torch.Generator,
 
 
 # %% [markdown]
-# Do the intervals hold what they say? 100 perfect generators in eight dimensions, and the share of intervals that hold the floor:
+# Do the intervals hold what they say? 100 perfect generators in eight dimensions, and the share of intervals that hold the floor. Two closest pairs may share a point, so the interval of repeats is somewhat too short: in the recorded draws at the end of this chapter it holds the floor less often than 95 %.
 
 # %%
 def held_by_intervals(seed: int) -> list[bool]:
@@ -1088,14 +1088,103 @@ AUDIT_TESTS = {
     "repeats": ("repeated samples",
                 "{share} of the closest pairs are two samples; {floor} would be right"),
     "junk": ("junk", "{share} more samples than held-out data lie far from all training data"),
-    "copies": ("copies", "at least {share} of the samples sit on one single training example; "
-                         "{equal} are equal to it"),
+    "copies": ("copies", "about {share} of the samples (at least {low}) sit on one single "
+                         "training example; {equal} are equal to it"),
     "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "
                           "they are blurred, averaged, or lack the unusual"),
     "shift": ("shift", "the mean of the samples lies {share} of the spread away from that of "
                        "held-out data; {floor} would be right"),
-    "transformed": ("transformed copies", "at least {share} of the samples are training pictures "
-                    "that were moved, mirrored, cropped, or given another brightness or contrast"),
+    "transformed": ("transformed copies", "about {share} of the samples (at least {low}) are "
+                    "training pictures that were moved, mirrored, cropped, or given another "
+                    "brightness or contrast"),
+}
+
+
+# %% [markdown]
+# How many copies, or how much junk, would a set of a given size show?
+
+# %%
+print(f"{'samples':>8} {'copies':>8} {'junk':>8}")
+for n in (100, 500, 2000, 5000):
+    found = [smallest_seen(test, n, n, .05 / 8) or math.nan for test in ("copies", "junk")]
+    print(f"{n:8}", *(f"{share:8.1%}" for share in found))
+
+# %% [markdown]
+# **Fidelity.** At 500 samples so many copies are planted, with ratio zero, into ratios without any fault, in one group; 100 draws of the test itself.
+
+# %%
+share = smallest_seen("copies", 500, 500, .05 / 8 / 2)
+share
+
+# %%
+found = []
+for seed in range(steps(100, fast=10)):
+    near = torch.rand(2, 500, 5, generator=torch.Generator().manual_seed(seed)).sort(-1).values
+    near[0, :round(share * 500), 0] = 0
+    alone = torch.zeros(500, dtype=torch.long)
+    p = copies_test(Near(near[0], near[1], near[0, :, 0], near[1, :, 0], alone, alone)).p
+    found.append(p <= .05 / 8)
+assert np.mean(found) > (.8 if fast_mode() else .93)
+np.mean(found)
+
+
+# %% [markdown]
+# And the smallest shift: with it, $T$ is the shift's square above the floor on average, and 1.645 standard deviations below that it must still reach the limit. The solution of the quadratic equation, in spreads:
+
+# %%
+#| export evaluation.audit_tests
+def smallest_shift_seen(shuffled: Tensor, n: int, m: int, limit: float) -> float | None:
+    "Smallest distance of the means, in spreads, that raises an alarm with 95 % power."
+    floor, sd = float(shuffled.mean()), float(shuffled.std())
+    if floor <= 0 or limit * (len(shuffled) + 1) < 1:
+        return None
+    need, sd = float(shuffled.quantile(1 - limit)) / floor - 1, 1.645 * sd / floor
+    excess = need + sd ** 2 + sd * math.sqrt(1 + 2 * need + sd ** 2)  # in floors
+    return math.sqrt(excess * (1 / n + 1 / m))
+
+
+# %% [markdown]
+# **Fidelity.** Means that lie so far apart, in 200 draws of 16 coordinates, raise an alarm in about 95 % of them:
+
+# %%
+def shift_found(seed: int, n: int = 200) -> bool:
+    "Whether a shift as small as `smallest_shift_seen` says has p ≤ .01."
+    g = torch.Generator().manual_seed(seed)
+    made, other, known = torch.randn(3, n, 16, generator=g)
+    pool = Pool(made, other, known, g)
+    _, shuffled, _ = permutation_test(pool.statistics, pool.is_sample, g, 199)
+    size = smallest_shift_seen(shuffled[:, 3], n, n, .01)
+    moved = Pool(made + size, other, known, g)  # by `size` in each of 16: `size` spreads
+    return permutation_test(moved.statistics, moved.is_sample, g, 199)[2][3] <= .01
+
+
+found = np.mean([shift_found(seed) for seed in range(steps(200, fast=3))])
+assert fast_mode() or .88 < found <= 1
+found
+
+# %% [markdown]
+# ### All of them
+# The words of a report, one sentence a test, and the name of each fault:
+
+# %%
+#| export evaluation.audit_tests
+AUDIT_TESTS = {
+    "lost": ("lost regions",
+             "{share} of the real data have no sample near; {floor} would be right"),
+    "balance": ("imbalance",
+                "samples per neighbourhood vary {times} times as much as they should"),
+    "repeats": ("repeated samples",
+                "{share} of the closest pairs are two samples; {floor} would be right"),
+    "junk": ("junk", "{share} more samples than held-out data lie far from all training data"),
+    "copies": ("copies", "about {share} of the samples (at least {low}) sit on one single "
+                         "training example; {equal} are equal to it"),
+    "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "
+                          "they are blurred, averaged, or lack the unusual"),
+    "shift": ("shift", "the mean of the samples lies {share} of the spread away from that of "
+                       "held-out data; {floor} would be right"),
+    "transformed": ("transformed copies", "about {share} of the samples (at least {low}) are "
+                    "training pictures that were moved, mirrored, cropped, or given another "
+                    "brightness or contrast"),
 }
 
 
@@ -1607,7 +1696,7 @@ GROUPED = 5000  # of each set are looked at for missing groups
 
 # %%
 #| export
-def _missing(data: AuditData, labels: Tensor | None, level: float,
+def _missing(data: AuditData, labels: Tensor | None, level: float, rounds: int,
              generator: torch.Generator) -> Missing | None:
     "Groups of real examples that the samples leave out; None if there are too few to look."
     names = [file_of(data.sources["reference"], row) for row in data.rows["reference"].tolist()]
@@ -1617,7 +1706,7 @@ def _missing(data: AuditData, labels: Tensor | None, level: float,
                    labels=None if labels is None else labels.long(), level=level,
                    names=None if None in names else tuple(names),
                    most=max(40, min(GROUPED, max(map(len, data.rows.values())))),
-                   generator=generator)
+                   rounds=rounds, generator=generator)
 
 
 # %% [markdown]
@@ -1631,8 +1720,8 @@ def _findings(mine: dict[str, Measured], noise: dict[str, Measured], alarms: dic
     rows = []
     for test, found in mine.items():
         text = AUDIT_TESTS[test][1].format(
-            share=f"{max(found.value, 0):.1%}", times=f"{found.value:.2g}",
-            floor=f"{found.floor:.2%}", equal=f"{equal:,}")
+            share=f"{max(found.value, 0):.1%}", low=f"{max(found.low, 0):.1%}",
+            times=f"{found.value:.2g}", floor=f"{found.floor:.2%}", equal=f"{equal:,}")
         null = noise[test].value if test in noise else None
         rows.append(Finding(test, alarms[test], found.value, found.low, found.high, found.floor,
                             null, found.p, text))
@@ -1844,11 +1933,12 @@ def _report(data: AuditData, labels: Tensor | None, level: float, transformed: b
     made = {"samples": data.features["samples"], "noise": data.noise(generator)}
     both = _compare(data, made, generator)
     found, noise = both["samples"], both["noise"]
-    mine = run_tests(found.pool, found.near, generator)
+    rounds = max(999, math.ceil(20 / level) - 1)  # so that Holm's rule can be met
+    mine = run_tests(found.pool, found.near, generator, rounds)
     null = run_tests(noise.pool, noise.near, generator, rounds=37)
     labels = None if labels is None else labels[data.rows["reference"]]
     classes = {} if labels is None else _class_shares(data, labels)
-    groups = _missing(data, labels, level, generator)
+    groups = _missing(data, labels, level, rounds, generator)
     search = _search_changed(data, found.near, generator) if transformed else None
     mine |= {} if search is None else {"transformed": search.test}
     alarms, exact = _alarms(mine, classes, groups, level), _exact(data, found)
@@ -1903,7 +1993,7 @@ def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
 
 
 # %% [markdown]
-# Without `holdout`, half of the reference serves as held-out data. Without `features`, distances are those of the values, in at most 64 directions. `memory` is what one search may hold at a time. Besides it stand the features of the examples that are looked at (at most `most` of each set), and for pictures 128 bytes for each training example.
+# A p-value of shuffled labels cannot be smaller than one by the number of shuffles. So a level below .02 needs more shuffles than 999: `20 / level`, which take longer; .001 is the smallest that is taken. Without `holdout`, half of the reference serves as held-out data. Without `features`, distances are those of the values, in at most 64 directions. `memory` is what one search may hold at a time. Besides it stand the features of the examples that are looked at (at most `most` of each set), and for pictures 128 bytes for each training example.
 
 # %%
 #| export
@@ -1916,7 +2006,7 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
                              ExampleSource("holdout *event", 2 * AUDIT_NEIGHBOURS)] | None = None,
           labels: Annotated[Tensor, Samples("reference")] | None = None,  # classes of the reference
           features: Annotated[Callable, Function("n *event -> n features")] | None = None,
-          level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false alarm
+          level: Annotated[float, Real(.001, .5)] = .05,  # chance of any false alarm
           most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random
           generator: torch.Generator | None = None,  # None: a fixed one
           *, transformed: bool = True,  # search pictures for transformed copies
@@ -1965,9 +2055,9 @@ error_message(audit, table, table * 0)
 
 # %% [markdown]
 # ## Nine generators and seven tests
-# Does each test detect its own fault and no other? Again the faults are built in, on ten modes in eight dimensions.
+# Does each test detect its own fault? Again the faults are built in, on ten modes in eight dimensions.
 #
-# **Predict:** which row will have no alarm at all, and which will have most?
+# **Predict:** which row will have the fewest alarms, and which will have most?
 
 # %%
 ten = mixture(3 * torch.randn(10, 8, generator=torch.Generator().manual_seed(5)), 1.)
@@ -2016,9 +2106,12 @@ if not fast_mode():
     assert seen["half copies"]["copies"] > .9 and seen["all copies"]["lost"] < .2
     assert seen["few atoms"]["repeats"] > .9 and seen["a tenth junk"]["junk"] > .9
     assert seen["shifted"]["shift"] > .9 and seen["timid"]["shift"] < .2
-max(seen["perfect"].values())
+    assert sum(share > .5 for share in seen["few atoms"].values()) > 1
+max(seen["perfect"].values()), seen["one mode too heavy"]["balance"]
 
 # %% [markdown]
+# One fault may raise several tests: few atoms are repeated, out of balance, and leave regions empty. A fault may also be too small for so few samples: look at how often balance finds the mode that is too heavy.
+#
 # Tests of copying do not detect collapse, and tests of coverage do not detect copying; that is why an audit runs both. The rates that matter are measured: how often a perfect generator raises any alarm, and how often a fault goes unnoticed.
 
 # %%
@@ -2105,7 +2198,7 @@ for ax, images, title in zip(panels, (unseen[:40], made[:40, 0]), ("real, held o
 Picture(figure, "Forty held-out scans beside forty generated ones")
 
 # %% [markdown]
-# In a notebook a report shows itself with its pictures when it stands at the end of a cell as `HTML(html_page(report))`; on the command line it goes to a file. What it lists: real examples that the generator hardly ever makes, samples farthest from all data, and the most suspicious samples above their training neighbours.
+# A report at the end of a cell shows its table. `HTML(html_page(report))` adds the pictures; on the command line they go to a file. The page shows what is missing, what is made too often, the samples farthest from the training data, and the most suspicious samples beside their training neighbours.
 
 # %%
 figure, ax = axes(size=(6, 1.4))
@@ -2232,7 +2325,7 @@ memorised = walks["memorised, great circle"]
 assert memorised.passed.min() == 1 and memorised.jump.median() > 100
 
 # %% [markdown]
-# The generator that memorised passes the gate at every step, for every step *is* a training scan; only the jump shows the fault. A walk on which every step looks real proves nothing by itself.
+# The generator that memorised passes the gate at every step, for every step *is* a training scan; the gate does not show the fault, the jump does. A walk on which every step looks real proves nothing by itself.
 #
 # Drag the two ends of a walk, and watch each step pass the gate or fail it. Then choose the generator that memorised as the decoder.
 
