@@ -134,6 +134,13 @@ def test_a_missing_package_is_named_with_what_installs_it(run_as_course, capsys,
     assert status == 2 and err.startswith(f"modelab course: {error}") and err.endswith(f"{says}\n")
 
 
+def test_bench_asks_for_the_packages_of_its_picture_before_the_work(monkeypatch, capsys):
+    from modelab.training import leaderboard
+    monkeypatch.setattr(leaderboard, "run_board", lambda *a, **k: pytest.fail("it began to work"))
+    monkeypatch.setitem(sys.modules, "seaborn", None)
+    assert shell(capsys, "bench", "board.toml") == (2, "", "modelab bench: the picture of the board needs seaborn; install with: pip install seaborn\n")
+
+
 @pytest.mark.parametrize("error", [ValueError("level: expected more"), TypeError("betas of G: expected two numbers, got 3"), FileNotFoundError("no file x"),
                                    Diverged("loss of G is NaN"), MemoryError("much")])
 def test_what_is_refused_is_said_without_its_kind(run_as_course, capsys, error):
@@ -254,7 +261,7 @@ def test_unknown_names_list_every_known_one_though_nothing_is_loaded():
             "print(json.dumps([said, 'torch' in sys.modules]))")
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     (game, modes, kind), heavy = json.loads(out)
-    assert game.startswith("game: unknown 'foo' Known: ") and modes.startswith("modes: unknown 'foo' Known: ")
+    assert game.startswith("game: unknown 'foo'. Known: ") and modes.startswith("modes: unknown 'foo'. Known: ")
     assert set(_index.GAMES) <= set(game.partition("Known: ")[2].split(", "))
     assert set(_index.MODE_SETS) <= set(modes.partition("Known: ")[2].split(", "))
     assert kind.startswith("kind: unknown 'kind'") and not heavy

@@ -163,7 +163,7 @@ def test_known_names_are_those_of_the_index_and_those_of_ones_own(monkeypatch):
     assert set(known_names("command")) >= {"train", "sample", "data", "audit", "bench", "course"}
     for names in map(known_names, ("game", "modes", "command")):
         assert names == sorted(set(names))
-    with pytest.raises(ValueError, match="^kind: unknown 'loss' Known: command, game, modes"):
+    with pytest.raises(ValueError, match="^kind: unknown 'loss'. Known: command, game, modes"):
         known_names("loss")
 
 

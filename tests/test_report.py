@@ -3,6 +3,8 @@
 import html.parser
 import json
 import math
+import os
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -12,12 +14,14 @@ import torch
 from helpers import seeded
 from modelab import _index
 from modelab.__main__ import main
+from modelab.core.checks import error_message
 from modelab.data.mixtures import mixture
 from modelab.data.readers import open_samples
 from modelab.evaluation.audit import audit
+from modelab.evaluation.audit_command import check_outputs
 from modelab.evaluation.audit_tests import AUDIT_TESTS
-from modelab.evaluation.report import (changes_since, Example, FAULT, html_document, html_page, join_words, junit_xml, MissingKind,
-                                       p_text, Report)
+from modelab.evaluation.report import (changes_since, Example, FAULT, html_document, html_file, html_page, join_words, junit_xml, MissingKind,
+                                       p_text, Report, utf8_text)
 
 TEN = mixture(3 * torch.randn(10, 8, generator=seeded(5)), 1.)
 
@@ -115,7 +119,7 @@ def test_baseline_tells_worse_from_noise(sets, faulty):
 def test_junit_has_a_case_for_each_test(faulty):
     suite = ElementTree.fromstring(junit_xml(faulty))
     failed = {case.get("name") for case in suite if case.find("failure") is not None}
-    assert suite.tag == "testsuite" and int(suite.get("tests")) == len(suite) == 8 and int(suite.get("failures")) == len(failed)
+    assert suite.tag == "testsuite" and int(suite.get("tests")) == len(suite) == len(faulty.findings) + 2 and int(suite.get("failures")) == len(failed)
     assert failed == {f.test for f in faulty.findings if f.alarm} | {"classes"} | ({"groups"} if faulty.kinds else set())
 
 
@@ -263,7 +267,9 @@ def test_features_from_a_module(ask):
     (["--labels", "new.npy"], "labels"), (["--labels", "absent.npy"], "absent.npy"),
     (["--baseline", "absent.json"], "--baseline"), (["--baseline", "known.npy"], "--baseline"),
     (["--out", "no/x.html"], "--out: there is no folder"), (["--json", "no/x.json"], "--json"),
-    (["--junit", "no/x.xml"], "--junit"), (["--out", "."], "--out"),
+    (["--junit", "no/x.xml"], "--junit"), (["--out", "."], "--out"), (["--out", ""], "--out: "), (["--json", ""], "--json: "),
+    (["--junit", ""], "--junit: "), (["--holdout", ""], "expected a path"), (["--labels", ""], "expected a path"), (["--features", ""], "--features"),
+    (["--out", "r", "--json", "./r"], "--json: r is also the file of --out"),
 ])
 def test_whatever_goes_wrong_is_two_and_named(ask, capsys, more, word):
     """A crash must not look like a finding, whose exit status is 1."""
@@ -285,10 +291,68 @@ def test_what_is_needed_is_checked_before_the_work(ask, monkeypatch, capsys):
     from modelab.evaluation import audit_command
     monkeypatch.setattr(audit_command, "audit", lambda *a, **k: pytest.fail("it began to work"))
     assert ask("fine", "--out", "no/x.html") == 2 and ask("fine", "--baseline", "absent.json") == 2
-    find = audit_command.importlib.util.find_spec
-    monkeypatch.setattr(audit_command.importlib.util, "find_spec", lambda name: None if name == "seaborn" else find(name))
+    for name in ("seaborn", "matplotlib", "PIL"):
+        monkeypatch.setitem(sys.modules, name, None)
     capsys.readouterr()
-    assert ask("fine", "--out", "x.html") == 2 and "seaborn" in capsys.readouterr().err
+    assert ask("fine", "--out", "x.html") == 2 and capsys.readouterr().err.endswith("with: pip install matplotlib seaborn pillow\n")
+
+
+def test_a_report_does_not_overwrite_what_is_read(ask, files, capsys):
+    (files / "link.npy").symlink_to("new.npy")
+    os.link(files / "fine.npy", files / "hard.html")
+    (files / "folder").symlink_to(".")
+    (files / "set").mkdir()
+    (files / "set" / "1.png").write_bytes(b"a picture")
+    np.savez(files / "all.npz", x=np.zeros(3))
+    (files / "last.json").write_text("{}")
+    before = {path: path.read_bytes() for path in files.iterdir() if path.is_file()}
+    for option, path in (("--out", "known.npy"), ("--json", f"{files}/new.npy"), ("--junit", "./fine.npy"), ("--out", "link.npy"),
+                         ("--out", "hard.html"), ("--json", "folder/known.npy"), ("--json", f"../{files.name}/known.npy"),
+                         ("--out", "labels.npy"), ("--json", "last.json"), ("--junit", "last.json")):
+        assert ask("fine", "--labels", "labels.npy", "--baseline", "last.json", option, path) == 2
+        assert (said := capsys.readouterr().err).startswith(f"modelab audit: {option}: ") and "is an input of this command" in said
+    assert before == {path: path.read_bytes() for path in files.iterdir() if path.is_file()}
+    assert "is an input" in error_message(check_outputs, ["set"], [], out="set/1.png")
+    assert "is an input" in error_message(check_outputs, ["all.npz:x"], [], json="all.npz")
+    (files / "set" / "report.html").write_text("of last time")
+    check_outputs(["set", "no.npy", None, "mine:twice"], [], out="set/report.html", json="set/new.json", junit=None)
+
+
+def test_an_unexpected_error_shows_where_if_asked(ask, capsys):
+    assert ask("fine", "--features", "mine:key", "--traceback") == 2
+    assert "in key" in (said := capsys.readouterr().err) and said.startswith("Traceback") and said.splitlines()[-1].startswith("modelab audit: ")
+
+
+def test_notes_come_before_the_table(faulty):
+    report = Report(**{**vars(faulty), "notes": ["one", "two"]})
+    lines = repr(report).splitlines()
+    assert lines[:3] == [report.verdict, "note: one", "note: two"] and "95 % interval" in lines[3]
+
+
+def test_file_names_that_are_no_text(tmp_path, capsys, monkeypatch):
+    """A name may hold any bytes; reports are written and printed all the same."""
+    if sys.platform in ("win32", "darwin"):
+        pytest.skip("this system has no such names")
+    monkeypatch.chdir(tmp_path)
+    images = (torch.rand(200, 8, 8, generator=seeded()) * 255).byte()
+    for name, part in (("train", images[:80]), ("test", images[80:140]), ("made", torch.cat([images[:20], images[140:]]))):
+        pictures(tmp_path / name, part)
+        os.rename(tmp_path / name / "000 & co.png", os.fsencode(tmp_path / name) + b"/\xff.png")
+        os.rename(tmp_path / name, os.fsencode(tmp_path) + b"/\xfe" + name.encode())
+    words = ["audit", "\udcfemade", "--reference", "\udcfetrain", "--holdout", "\udcfetest", "--no-transformed"]
+    assert main([*words, "--out", "r.html", "--json", "\udcff.json", "--junit", "r.xml"]) == 1
+    assert "copies" in capsys.readouterr().out
+    page, stored = (tmp_path / "r.html").read_text("utf-8"), json.loads((tmp_path / "\udcff.json").read_text("utf-8"))
+    assert "?.png" in page and "/%FF.png" in page and ElementTree.parse(tmp_path / "r.xml")
+    assert "\udcff.png" in [e["file"] for e in stored["examples"]["copied"]]
+    assert main([*words, "--baseline", "\udcff.json"]) == 0 and "since ?.json: " in capsys.readouterr().out
+    assert main(["compare", *words[1:2], "\udcfetest", "--reference", "\udcfetrain", "--out", "c.html", "--json", "c.json"]) in (0, 1)
+    assert "?made" in capsys.readouterr().out and "?made" in (tmp_path / "c.html").read_text("utf-8")
+
+
+def test_the_frame_of_a_page():
+    page = html_file("a title", "<p>\udcff é</p>").decode()
+    assert "<title>a title</title>" in page and "<p>? é</p></body></html>" in page and utf8_text("é😀") == "é😀"
 
 
 def test_version(capsys):

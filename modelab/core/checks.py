@@ -57,7 +57,7 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
         raise TypeError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
     if value not in known:
         near = difflib.get_close_matches(value, known, 1)
-        meant = f", did you mean {near[0]!r}?" if near else ""
+        meant = f", did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"{name}: unknown {value!r}{meant} Known: {', '.join(known)}")
     return value
 

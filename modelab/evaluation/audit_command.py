@@ -11,7 +11,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,10 @@ from ..data.readers import open_samples, SampleFile
 from .audit import audit, AUDIT_NEIGHBOURS
 from .feature_networks import feature_network
 from .report import (changes_since, earlier_findings, html_document,
-                                       junit_xml, Report)
+                                       junit_xml, Report, utf8_text)
 
 # %% auto #0
-__all__ = []
+__all__ = ['check_packages', 'check_outputs']
 
 # %% ../../nbs/6_workshop/17_report.ipynb #932ca0c0
 def _named_features(text: str) -> Callable:
@@ -113,7 +113,7 @@ class _StoredFeatures:
 # %% ../../nbs/6_workshop/17_report.ipynb #8f2f2494
 def _features_of(args: argparse.Namespace) -> Callable | None:
     "What distances are taken between; None: the values."
-    found = args.features and _named_features(args.features)
+    found = None if args.features is None else _named_features(args.features)
     keep = found and not args.no_cache and getattr(found, "key", None)
     return _StoredFeatures(found) if keep else found or None
 
@@ -128,7 +128,7 @@ def _output_options(parser: argparse.ArgumentParser) -> None:
 # %% ../../nbs/6_workshop/17_report.ipynb #99578092
 def _reference_labels(path: str | None, reference: SampleFile) -> torch.Tensor | None:
     "Classes of the reference, or None; what several attributes say is left to `attribute_table`."
-    if path:
+    if path is not None:
         known = read_labels(path, reference.names or len(reference))
         reference.labels, reference.label_names = known.labels, known.label_names
         reference.notes += known.notes
@@ -138,24 +138,54 @@ def _reference_labels(path: str | None, reference: SampleFile) -> torch.Tensor |
         return None
     return labels
 
-# %% ../../nbs/6_workshop/17_report.ipynb #e1d865e9
-def _check_outputs(**paths: str | None) -> None:
-    "Refuse to write a report where none can be written."
-    for option, path in paths.items():
-        if not path:
-            continue
-        place = Path(path).absolute()
-        if not place.parent.is_dir():
-            raise ValueError(f"--{option}: there is no folder {place.parent}")
-        if place.is_dir():
-            raise ValueError(f"--{option}: {place} is a folder, expected a file")
-        if not os.access(place.parent, os.W_OK):
-            raise ValueError(f"--{option}: no file can be written into {place.parent}")
-    needed = ["matplotlib", "seaborn", "PIL"] if paths.get("out") else []
-    absent = [name for name in needed if importlib.util.find_spec(name) is None]
+# %% ../../nbs/6_workshop/17_report.ipynb #6a72520b
+def check_packages(what: str, packages: Iterable[str]) -> None:
+    "Refuse `what` if packages that it needs are not installed; they have the names of imports."
+    absent = [{"PIL": "pillow"}.get(package, package) for package in packages
+              if importlib.util.find_spec(package) is None]
     if absent:
-        raise ValueError(f"--out: a page needs the package {absent[0]}; "
-                         "install it with: pip install 'modelab[course]'")
+        raise ValueError(f"{what} needs {' and '.join(absent)}; "
+                         f"install with: pip install {' '.join(absent)}")
+
+# %% ../../nbs/6_workshop/17_report.ipynb #e1d865e9
+def _check_place(option: str, place: Path) -> None:
+    "Refuse a path where no file can be written."
+    if not place.parent.is_dir():
+        raise ValueError(f"--{option}: there is no folder {place.parent}")
+    if place.is_dir():
+        raise ValueError(f"--{option}: {place} is a folder, expected a file")
+    if not os.access(place.parent, os.W_OK):
+        raise ValueError(f"--{option}: no file can be written into {place.parent}")
+
+# %% ../../nbs/6_workshop/17_report.ipynb #5453d6dc
+def _is_input(place: Path, source: str) -> bool:
+    "Whether a file is an input, or lies in an input folder and is no report."
+    if not place.exists():
+        return False
+    parts = source.split(":")
+    paths = (Path(":".join(parts[:i + 1])) for i in range(len(parts)))
+    known = [path.resolve() for path in paths if path.exists()]
+    report = place.suffix.lower() in (".html", ".json", ".xml")
+    return any(place.samefile(path) or not report and path.is_dir()
+               and place.resolve().is_relative_to(path) for path in known)
+
+# %% ../../nbs/6_workshop/17_report.ipynb #dd0ebcfe
+def check_outputs(inputs: Iterable[str | None],  # paths that the command reads; None: not given
+                  packages: Iterable[str],  # that the page of `out` needs
+                  **paths: str | None) -> None:  # to write, by option; None: not given
+    "Refuse reports that cannot be written, or that would overwrite an input or each other."
+    read, seen = [path for path in inputs if path], {}
+    asked = {option: Path(path) for option, path in paths.items() if path is not None}
+    for option, place in asked.items():
+        _check_place(option, place.absolute())
+        if any(_is_input(place, path) for path in read):
+            raise ValueError(f"--{option}: {place} is an input of this command, "
+                             "which the report would overwrite; give another path")
+        other = seen.setdefault(place.resolve(), option)
+        if other != option:
+            raise ValueError(f"--{option}: {place} is also the file of --{other}")
+    if "out" in asked:
+        check_packages("--out: a page", packages)
 
 # %% ../../nbs/6_workshop/17_report.ipynb #ffea6d86
 def _read_baseline(path: str | None) -> Any:
@@ -173,8 +203,9 @@ def _read_baseline(path: str | None) -> Any:
 def _read_and_audit(args: argparse.Namespace) -> Report:
     "The report on the files of the command line, brought to one shape, range and size."
     check_int("--most", args.most, 4 * AUDIT_NEIGHBOURS)
-    opened = [path and open_samples(path, size=args.size, skip_bad=args.skip_bad)
-              for path in (args.reference, args.samples, args.holdout)]
+    paths = (args.reference, args.samples, args.holdout)
+    opened = [path if path is None else
+              open_samples(path, size=args.size, skip_bad=args.skip_bad) for path in paths]
     (reference, samples, holdout), notes = match_sources(*opened)
     labels = _reference_labels(args.labels, reference)
     memory, features = _bytes_of(args.memory), _features_of(args)
@@ -188,34 +219,27 @@ def _read_and_audit(args: argparse.Namespace) -> Report:
 # %% ../../nbs/6_workshop/17_report.ipynb #5527ae2d
 def _write_reports(report: Report, args: argparse.Namespace) -> None:
     "Write the files that the options name."
-    if args.json:
+    if args.json is not None:
         atomic_write(args.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
-    if args.out:
+    if args.out is not None:
         atomic_write(args.out, html_document(report))
-    if args.junit:
+    if args.junit is not None:
         atomic_write(args.junit, junit_xml(report))
 
 # %% ../../nbs/6_workshop/17_report.ipynb #0dc5efc0
-def _audit_files(args: argparse.Namespace) -> int:
-    "Check, read, audit, write, print; returns the exit status."
-    _check_outputs(out=args.out, json=args.json, junit=args.junit)
+def _run_audit(args: argparse.Namespace) -> int:
+    "What `modelab audit` does: check, read, audit, write, print; returns the exit status."
+    inputs = (args.samples, args.reference, args.holdout, args.labels, args.features,
+              args.baseline)
+    check_outputs(inputs, ("matplotlib", "seaborn", "PIL"),
+                  out=args.out, json=args.json, junit=args.junit)
     earlier = _read_baseline(args.baseline)
     report = _read_and_audit(args)
     changes = [] if earlier is None else changes_since(report, earlier)
     _write_reports(report, args)
-    print(report)
+    print(utf8_text(str(report)))
     for change in changes:
-        print(f"since {Path(args.baseline).name}: {change}")
+        print(utf8_text(f"since {Path(args.baseline).name}: {change}"))
     if earlier is None:
         return report.status
     return int(any(change.verdict in ("worse", "new alarm") for change in changes))
-
-# %% ../../nbs/6_workshop/17_report.ipynb #3a2c5a2f
-def _run_audit(args: argparse.Namespace) -> int:
-    "What `modelab audit` does; whatever is unexpected is an error, not a finding."
-    try:
-        return _audit_files(args)
-    except (ValueError, TypeError, OSError, ArithmeticError):
-        raise
-    except Exception as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error

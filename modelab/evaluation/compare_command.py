@@ -19,18 +19,18 @@ from ..core.plotting import axes, FAKE, MISSING, Picture
 from ..core.registry import register_command
 from ..data.matching import match_sources
 from ..data.readers import open_samples, SampleFile
-from .audit_command import _check_outputs
+from .audit_command import check_outputs
 from .compare import COMPARED, compare, compare_all, Comparison, Comparisons
 from .feature_networks import feature_network
-from .report import _chart, STYLE
+from .report import chart, html_file, STYLE, utf8_text
 
 # %% auto #0
 __all__ = ['interval_picture']
 
-# %% ../../nbs/4_evidence/05_compare.ipynb #db93172c
+# %% ../../nbs/4_evidence/05_compare.ipynb #29b0f1e8
 @register_command("compare")
 def _compare_command(parser: argparse.ArgumentParser) -> Callable:
-    """is generator A better than B? Exit status 0 cannot be told apart, 1 differ, 2 bad input
+    """is generator A better than B? Exit status 0 cannot be told apart, 1 differ, 2 any error
 
     modelab compare a/ b/ --reference train/ --holdout test/ --out report.html
     modelab compare 100k.npy 200k.npy 300k.npy --reference train.npy --features inception
@@ -108,24 +108,19 @@ def interval_picture(pair: Comparison) -> Picture:
 # %% ../../nbs/4_evidence/05_compare.ipynb #5ab4742d
 def _page(found: Comparison | Comparisons) -> bytes:
     "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
-    head = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>modelab compare</title>'
-            '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            '<meta name="color-scheme" content="light dark">')
-    style = ("body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
-             "@media (prefers-color-scheme:dark){body{background:#16181c;color:#e4e4e4}}")
     pairs = found.pairs if isinstance(found, Comparisons) else [found]
-    charts = "".join(_chart(interval_picture(pair)) for pair in pairs[:10])
-    page = (f'{head}<style>{style}{STYLE}</style><body><div class="modelab-audit">'
-            f"{found._repr_html_()}{charts}<p><small>To cite: {escape(found.protocol)}</small></p>"
-            "</div></body></html>")
-    return page.encode()
+    charts = "".join(chart(interval_picture(pair)) for pair in pairs[:10])
+    cite = f"<p><small>To cite: {escape(found.protocol)}</small></p>"
+    return html_file("modelab compare", f'<div class="modelab-audit"><style>{STYLE}</style>'
+                                        f"{found._repr_html_()}{charts}{cite}</div>")
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #159dabcd
 def _check_options(args: argparse.Namespace) -> None:
     "Refuse what cannot be meant and reports that cannot be written."
     check_int("--most", args.most, 40)
     check_number("--level", args.level, 0, .5, above=0)
-    _check_outputs(out=args.out, json=args.json)
+    inputs = (*args.samples, args.reference, args.holdout, args.features)
+    check_outputs(inputs, ("matplotlib", "seaborn"), out=args.out, json=args.json)
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #20eaac82
 def _run_compare(args: argparse.Namespace) -> int:
@@ -140,9 +135,9 @@ def _run_compare(args: argparse.Namespace) -> int:
     else:
         found = compare_all(dict(zip(names, made)), reference, holdout, **options)
     found.notes.extend(notes)
-    if args.json:
+    if args.json is not None:
         atomic_write(args.json, (json.dumps(found.to_json(), indent=1) + "\n").encode())
-    if args.out:
+    if args.out is not None:
         atomic_write(args.out, _page(found))
-    print(found)
+    print(utf8_text(str(found)))
     return found.status

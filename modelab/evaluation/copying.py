@@ -95,7 +95,8 @@ class FeatureRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.source.shape)  # of the values: what one row takes to read
+        "The shape of the values: what one row takes to read."
+        return tuple(self.source.shape)
 
     def __len__(self) -> int:
         return len(self.source)

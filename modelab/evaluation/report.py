@@ -24,7 +24,7 @@ from .precision_recall import pr_curve
 # %% auto #0
 __all__ = ['SHOWN_KINDS', 'FAULT', 'MEASURE', 'GALLERIES', 'SOURCES', 'STYLE', 'Finding', 'p_text', 'Example', 'MissingKind',
            'Report', 'report_text', 'join_words', 'Change', 'earlier_findings', 'changes_since', 'junit_xml',
-           'xml_safe', 'html_page', 'html_document']
+           'xml_safe', 'chart', 'html_page', 'utf8_text', 'html_file', 'html_document']
 
 # %% ../../nbs/6_workshop/17_report.ipynb #92f0b1a7
 @dataclass(frozen=True)
@@ -165,6 +165,7 @@ class Report:
             return ""
         words = {"lost": "the loss of a group apart that holds {} of the data",
                  "copies": "{} of copies", "junk": "{} of junk",
+                 "shift": "a shift of the mean by {} of the spread",
                  "transformed": "{} of transformed copies"}
         known = {test: share for test, share in self.seen.items() if FAULT[test] in quiet}
         seen = [words[test].format(f"{share:.1%}") for test, share in known.items() if share]
@@ -213,21 +214,21 @@ def _null_text(found: Finding) -> str:
 def report_text(report: Report) -> str:
     "The report as text."
     width = max(9, *(len(f.test) + 1 for f in report.findings))
-    lines = [report.verdict, f"{'':{width}}{'yours':>8} {'95 % interval':>17} "
-                             f"{'floor':>8} {'null':>8} {'p':>8}"]
+    lines = [report.verdict, *(f"note: {note}" for note in report.notes),
+             f"{'':{width}}{'yours':>8} {'95 % interval':>17} "
+             f"{'floor':>8} {'null':>8} {'p':>8}"]
     for f in report.findings:
         p = p_text(f.p).removeprefix("p = ").removeprefix("p ")
         lines.append(f"{f.test:{width}}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
                      f"{_null_text(f):>8} {p:>8}" + ("  ALARM" if f.alarm else ""))
     lines += [f"{name}: {v['samples']:.4g} (held out: {v['holdout']:.4g})"
               for name, v in report.numbers.items()]
-    return "\n".join([*lines, *(f"note: {note}" for note in report.notes), report.protocol,
-                      report.footnote])
+    return "\n".join([*lines, report.protocol, report.footnote])
 
 
 # %% ../../nbs/6_workshop/17_report.ipynb #191e185c
 FAULT = {"lost": "lost regions", "balance": "imbalance", "repeats": "repeated samples",
-          "junk": "junk", "copies": "copies", "timid": "timidity",
+          "junk": "junk", "copies": "copies", "timid": "timidity", "shift": "shift",
           "transformed": "transformed copies"}
 
 
@@ -430,13 +431,13 @@ def _curve_picture(features: dict[str, Tensor]) -> Picture:
 def _pictures(report: Report) -> str:
     "All pictures of a report, as HTML."
     images = {name: _as_images(x) for name, x in report.examples.items()}
-    curve = _chart(_curve_picture(report.features))
+    curve = chart(_curve_picture(report.features))
     if any(x is None for x in images.values()):
-        return _lists(report) + _chart(_points_picture(report.features)) + curve
+        return _lists(report) + chart(_points_picture(report.features)) + curve
     return _galleries(report, _on_one_scale(images)) + curve
 
 # %% ../../nbs/6_workshop/17_report.ipynb #ff6ca657
-def _chart(picture: Picture) -> str:
+def chart(picture: Picture) -> str:
     "A chart as an image that holds its bytes, with its text below."
     data, alt = base64.b64encode(picture.png).decode(), html.escape(picture.alt)
     return (f'<p><img class="chart" alt="{alt}" src="data:image/png;base64,{data}">'
@@ -490,12 +491,22 @@ def html_page(report: Report) -> str:
             f"{_pictures(report)}</div>")
 
 # %% ../../nbs/6_workshop/17_report.ipynb #78add061
-def html_document(report: Report) -> bytes:
-    "The report as a file that a browser opens, without a network."
-    head = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>modelab audit</title>'
+def utf8_text(text: str) -> str:
+    "The text with `?` for what UTF-8 cannot hold, such as the bytes of some file names."
+    return text.encode("utf-8", "replace").decode()
+
+# %% ../../nbs/6_workshop/17_report.ipynb #8224182f
+def html_file(title: str, body: str) -> bytes:  # both are HTML: escape what they quote
+    "HTML as a file that a browser opens: offline, dark or light, wide or narrow."
+    head = (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
             '<meta name="color-scheme" content="light dark">')
     style = ("body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
              "@media (prefers-color-scheme:dark){body{background:#16181c;color:#e4e4e4}"
              "a{color:#8ab4f8}}")
-    return f"{head}<style>{style}</style><body>{html_page(report)}</body></html>".encode()
+    return utf8_text(f"{head}<style>{style}</style><body>{body}</body></html>").encode()
+
+# %% ../../nbs/6_workshop/17_report.ipynb #4dd83577
+def html_document(report: Report) -> bytes:
+    "The report as a file that a browser opens, without a network."
+    return html_file("modelab audit", html_page(report))

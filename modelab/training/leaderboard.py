@@ -24,6 +24,7 @@ from ..core.checks import check_choice, check_int
 from ..core.files import atomic_write
 from ..core.registry import register_command
 from ..core.statistics import interval
+from ..evaluation.audit_command import check_packages
 from ..evaluation.protocols import PROTOCOLS
 from .board_tables import board_markdown, plot_board
 from .distributed import (Checkpoints, handle_sigterm, Job,
@@ -312,6 +313,7 @@ def _bench_command(parser: argparse.ArgumentParser) -> Callable:
 def _run_bench(args: argparse.Namespace) -> None:
     "Run the board of `args.file`; rank 0 writes it."
     us, every = ranks_from_environment(), check_int("--save-every", args.save_every)
+    check_packages("the picture of the board", ("matplotlib", "seaborn"))  # it is drawn last
     with handle_sigterm():
         rows = run_board(args.file, us.device(args.device), every=every,
                          tell=lambda line: print(line, file=sys.stderr, flush=True))

@@ -39,6 +39,7 @@ from modelab.core.checks import check_choice, check_int
 from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
 from modelab.core.statistics import interval
+from modelab.evaluation.audit_command import check_packages
 from modelab.evaluation.protocols import PROTOCOLS
 from modelab.training.board_tables import board_markdown, plot_board
 from modelab.training.distributed import (Checkpoints, handle_sigterm, Job,
@@ -671,13 +672,14 @@ def _bench_command(parser: argparse.ArgumentParser) -> Callable:
     return _run_bench
 
 # %% [markdown]
-# `_run_bench` is the work of the command. Every rank runs parts of the board; only rank 0 writes the files and prints the table.
+# `_run_bench` is the work of the command. Every rank runs parts of the board; only rank 0 writes the files and prints the table. The packages that draw the picture are looked for before the work, which may take hours.
 
 # %%
 #| export
 def _run_bench(args: argparse.Namespace) -> None:
     "Run the board of `args.file`; rank 0 writes it."
     us, every = ranks_from_environment(), check_int("--save-every", args.save_every)
+    check_packages("the picture of the board", ("matplotlib", "seaborn"))  # it is drawn last
     with handle_sigterm():
         rows = run_board(args.file, us.device(args.device), every=every,
                          tell=lambda line: print(line, file=sys.stderr, flush=True))

@@ -46,7 +46,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ from modelab.data.readers import open_samples, SampleFile
 from modelab.evaluation.audit import audit, AUDIT_NEIGHBOURS
 from modelab.evaluation.feature_networks import feature_network
 from modelab.evaluation.report import (changes_since, earlier_findings, html_document,
-                                       junit_xml, Report)
+                                       junit_xml, Report, utf8_text)
 
 # %%
 import json
@@ -217,23 +217,23 @@ def _null_text(found: Finding) -> str:
 
 
 # %% [markdown]
-# As text, a report is the verdict, a table, and what is needed to cite it.
+# As text, a report is the verdict, the notes, a table, and what is needed to cite it. The notes come before the table, since a note may say that the table cannot be trusted.
 
 # %%
 #| export
 def report_text(report: Report) -> str:
     "The report as text."
     width = max(9, *(len(f.test) + 1 for f in report.findings))
-    lines = [report.verdict, f"{'':{width}}{'yours':>8} {'95 % interval':>17} "
-                             f"{'floor':>8} {'null':>8} {'p':>8}"]
+    lines = [report.verdict, *(f"note: {note}" for note in report.notes),
+             f"{'':{width}}{'yours':>8} {'95 % interval':>17} "
+             f"{'floor':>8} {'null':>8} {'p':>8}"]
     for f in report.findings:
         p = p_text(f.p).removeprefix("p = ").removeprefix("p ")
         lines.append(f"{f.test:{width}}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
                      f"{_null_text(f):>8} {p:>8}" + ("  ALARM" if f.alarm else ""))
     lines += [f"{name}: {v['samples']:.4g} (held out: {v['holdout']:.4g})"
               for name, v in report.numbers.items()]
-    return "\n".join([*lines, *(f"note: {note}" for note in report.notes), report.protocol,
-                      report.footnote])
+    return "\n".join([*lines, report.protocol, report.footnote])
 
 
 # %% [markdown]
@@ -276,7 +276,7 @@ def status(self: Report) -> int:
 # %%
 #| export
 FAULT = {"lost": "lost regions", "balance": "imbalance", "repeats": "repeated samples",
-          "junk": "junk", "copies": "copies", "timid": "timidity",
+          "junk": "junk", "copies": "copies", "timid": "timidity", "shift": "shift",
           "transformed": "transformed copies"}
 
 
@@ -337,6 +337,7 @@ def _silence_in_words(self: Report) -> str:
         return ""
     words = {"lost": "the loss of a group apart that holds {} of the data",
              "copies": "{} of copies", "junk": "{} of junk",
+             "shift": "a shift of the mean by {} of the spread",
              "transformed": "{} of transformed copies"}
     known = {test: share for test, share in self.seen.items() if FAULT[test] in quiet}
     seen = [words[test].format(f"{share:.1%}") for test, share in known.items() if share]
@@ -751,18 +752,18 @@ def _curve_picture(features: dict[str, Tensor]) -> Picture:
 def _pictures(report: Report) -> str:
     "All pictures of a report, as HTML."
     images = {name: _as_images(x) for name, x in report.examples.items()}
-    curve = _chart(_curve_picture(report.features))
+    curve = chart(_curve_picture(report.features))
     if any(x is None for x in images.values()):
-        return _lists(report) + _chart(_points_picture(report.features)) + curve
+        return _lists(report) + chart(_points_picture(report.features)) + curve
     return _galleries(report, _on_one_scale(images)) + curve
 
 
 # %% [markdown]
-# Charts are stored inside the page, too. They keep their white ground in dark mode.
+# `chart` stores a chart inside the page, too. It keeps its white ground in dark mode.
 
 # %%
 #| export
-def _chart(picture: Picture) -> str:
+def chart(picture: Picture) -> str:
     "A chart as an image that holds its bytes, with its text below."
     data, alt = base64.b64encode(picture.png).decode(), html.escape(picture.alt)
     return (f'<p><img class="chart" alt="{alt}" src="data:image/png;base64,{data}">'
@@ -837,19 +838,42 @@ def html_page(report: Report) -> str:
 
 
 # %% [markdown]
-# A file of its own also needs a head with the encoding, the width of a phone's screen, and both schemes of colour.
+# A file of its own also needs a head with the encoding, the width of a phone's screen, and both schemes of colour. `html_file` makes it for every page of the library. On some systems the name of a file may hold bytes that are no text. `utf8_text` replaces them, so that a report can be written and printed.
 
 # %%
 #| export
-def html_document(report: Report) -> bytes:
-    "The report as a file that a browser opens, without a network."
-    head = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>modelab audit</title>'
+def utf8_text(text: str) -> str:
+    "The text with `?` for what UTF-8 cannot hold, such as the bytes of some file names."
+    return text.encode("utf-8", "replace").decode()
+
+
+# %%
+utf8_text("caf\udce9.png"), utf8_text("café.png")
+
+# %% [markdown]
+# The frame of a page:
+
+# %%
+#| export
+def html_file(title: str, body: str) -> bytes:  # both are HTML: escape what they quote
+    "HTML as a file that a browser opens: offline, dark or light, wide or narrow."
+    head = (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
             '<meta name="color-scheme" content="light dark">')
     style = ("body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
              "@media (prefers-color-scheme:dark){body{background:#16181c;color:#e4e4e4}"
              "a{color:#8ab4f8}}")
-    return f"{head}<style>{style}</style><body>{html_page(report)}</body></html>".encode()
+    return utf8_text(f"{head}<style>{style}</style><body>{body}</body></html>").encode()
+
+
+# %% [markdown]
+# The report in this frame:
+
+# %%
+#| export
+def html_document(report: Report) -> bytes:
+    "The report as a file that a browser opens, without a network."
+    return html_file("modelab audit", html_page(report))
 
 
 # %%
@@ -902,7 +926,7 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
 
 
 # %% [markdown]
-# What it writes:
+# How much is searched, and what is kept:
 
 # %%
 #| export evaluation.audit_command
@@ -971,7 +995,7 @@ class _StoredFeatures:
 #| export evaluation.audit_command
 def _features_of(args: argparse.Namespace) -> Callable | None:
     "What distances are taken between; None: the values."
-    found = args.features and _named_features(args.features)
+    found = None if args.features is None else _named_features(args.features)
     keep = found and not args.no_cache and getattr(found, "key", None)
     return _StoredFeatures(found) if keep else found or None
 
@@ -996,7 +1020,7 @@ def _output_options(parser: argparse.ArgumentParser) -> None:
 #| export evaluation.audit_command
 def _reference_labels(path: str | None, reference: SampleFile) -> torch.Tensor | None:
     "Classes of the reference, or None; what several attributes say is left to `attribute_table`."
-    if path:
+    if path is not None:
         known = read_labels(path, reference.names or len(reference))
         reference.labels, reference.label_names = known.labels, known.label_names
         reference.notes += known.notes
@@ -1008,28 +1032,86 @@ def _reference_labels(path: str | None, reference: SampleFile) -> torch.Tensor |
 
 
 # %% [markdown]
-# An audit of large files takes minutes. What would fail afterwards is looked at before: folders that do not exist, files that cannot be written, packages that a page needs.
+# An audit of large files takes minutes. What would fail afterwards is looked at before: packages that a page needs, folders that do not exist, files that cannot be written.
+#
+# `check_packages` is for work that ends with a picture; `modelab bench` uses it, too. A few packages have another name for `pip` than in an `import`.
 
 # %%
 #| export evaluation.audit_command
-def _check_outputs(**paths: str | None) -> None:
-    "Refuse to write a report where none can be written."
-    for option, path in paths.items():
-        if not path:
-            continue
-        place = Path(path).absolute()
-        if not place.parent.is_dir():
-            raise ValueError(f"--{option}: there is no folder {place.parent}")
-        if place.is_dir():
-            raise ValueError(f"--{option}: {place} is a folder, expected a file")
-        if not os.access(place.parent, os.W_OK):
-            raise ValueError(f"--{option}: no file can be written into {place.parent}")
-    needed = ["matplotlib", "seaborn", "PIL"] if paths.get("out") else []
-    absent = [name for name in needed if importlib.util.find_spec(name) is None]
+def check_packages(what: str, packages: Iterable[str]) -> None:
+    "Refuse `what` if packages that it needs are not installed; they have the names of imports."
+    absent = [{"PIL": "pillow"}.get(package, package) for package in packages
+              if importlib.util.find_spec(package) is None]
     if absent:
-        raise ValueError(f"--out: a page needs the package {absent[0]}; "
-                         "install it with: pip install 'modelab[course]'")
+        raise ValueError(f"{what} needs {' and '.join(absent)}; "
+                         f"install with: pip install {' '.join(absent)}")
 
+
+# %% [markdown]
+# Where can a report be written?
+
+# %%
+#| export evaluation.audit_command
+def _check_place(option: str, place: Path) -> None:
+    "Refuse a path where no file can be written."
+    if not place.parent.is_dir():
+        raise ValueError(f"--{option}: there is no folder {place.parent}")
+    if place.is_dir():
+        raise ValueError(f"--{option}: {place} is a folder, expected a file")
+    if not os.access(place.parent, os.W_OK):
+        raise ValueError(f"--{option}: no file can be written into {place.parent}")
+
+
+# %% [markdown]
+# A slip such as `--out train.npy` must not overwrite the data. A file may have several paths, for example through a link, so files are compared and not their names. `samples.npz:images` means a file `samples.npz`. A file that lies in an input folder is data as well, unless its suffix says that it is an earlier report.
+
+# %%
+#| export evaluation.audit_command
+def _is_input(place: Path, source: str) -> bool:
+    "Whether a file is an input, or lies in an input folder and is no report."
+    if not place.exists():
+        return False
+    parts = source.split(":")
+    paths = (Path(":".join(parts[:i + 1])) for i in range(len(parts)))
+    known = [path.resolve() for path in paths if path.exists()]
+    report = place.suffix.lower() in (".html", ".json", ".xml")
+    return any(place.samefile(path) or not report and path.is_dir()
+               and place.resolve().is_relative_to(path) for path in known)
+
+
+# %% [markdown]
+# `check_outputs` makes all of these checks. The command `modelab compare` uses it, too.
+
+# %%
+#| export evaluation.audit_command
+def check_outputs(inputs: Iterable[str | None],  # paths that the command reads; None: not given
+                  packages: Iterable[str],  # that the page of `out` needs
+                  **paths: str | None) -> None:  # to write, by option; None: not given
+    "Refuse reports that cannot be written, or that would overwrite an input or each other."
+    read, seen = [path for path in inputs if path], {}
+    asked = {option: Path(path) for option, path in paths.items() if path is not None}
+    for option, place in asked.items():
+        _check_place(option, place.absolute())
+        if any(_is_input(place, path) for path in read):
+            raise ValueError(f"--{option}: {place} is an input of this command, "
+                             "which the report would overwrite; give another path")
+        other = seen.setdefault(place.resolve(), option)
+        if other != option:
+            raise ValueError(f"--{option}: {place} is also the file of --{other}")
+    if "out" in asked:
+        check_packages("--out: a page", packages)
+
+
+# %%
+with tempfile.TemporaryDirectory() as place:
+    data = Path(place, "train.npy")
+    np.save(data, np.zeros(3))
+    Path(place, "link.npy").symlink_to(data)
+    for out in (str(data), f"{place}/link.npy", f"{place}/../{Path(place).name}/train.npy"):
+        said = error_message(check_outputs, [str(data)], (), out=out)
+        assert "is an input of this command" in said
+    check_outputs([str(data)], (), out=f"{place}/report.html")
+error_message(check_outputs, [], ["absent"], out="a")
 
 # %% [markdown]
 # The baseline is read before the work, too.
@@ -1056,8 +1138,9 @@ def _read_baseline(path: str | None) -> Any:
 def _read_and_audit(args: argparse.Namespace) -> Report:
     "The report on the files of the command line, brought to one shape, range and size."
     check_int("--most", args.most, 4 * AUDIT_NEIGHBOURS)
-    opened = [path and open_samples(path, size=args.size, skip_bad=args.skip_bad)
-              for path in (args.reference, args.samples, args.holdout)]
+    paths = (args.reference, args.samples, args.holdout)
+    opened = [path if path is None else
+              open_samples(path, size=args.size, skip_bad=args.skip_bad) for path in paths]
     (reference, samples, holdout), notes = match_sources(*opened)
     labels = _reference_labels(args.labels, reference)
     memory, features = _bytes_of(args.memory), _features_of(args)
@@ -1076,11 +1159,11 @@ def _read_and_audit(args: argparse.Namespace) -> Report:
 #| export evaluation.audit_command
 def _write_reports(report: Report, args: argparse.Namespace) -> None:
     "Write the files that the options name."
-    if args.json:
+    if args.json is not None:
         atomic_write(args.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
-    if args.out:
+    if args.out is not None:
         atomic_write(args.out, html_document(report))
-    if args.junit:
+    if args.junit is not None:
         atomic_write(args.junit, junit_xml(report))
 
 
@@ -1089,34 +1172,22 @@ def _write_reports(report: Report, args: argparse.Namespace) -> None:
 
 # %%
 #| export evaluation.audit_command
-def _audit_files(args: argparse.Namespace) -> int:
-    "Check, read, audit, write, print; returns the exit status."
-    _check_outputs(out=args.out, json=args.json, junit=args.junit)
+def _run_audit(args: argparse.Namespace) -> int:
+    "What `modelab audit` does: check, read, audit, write, print; returns the exit status."
+    inputs = (args.samples, args.reference, args.holdout, args.labels, args.features,
+              args.baseline)
+    check_outputs(inputs, ("matplotlib", "seaborn", "PIL"),
+                  out=args.out, json=args.json, junit=args.junit)
     earlier = _read_baseline(args.baseline)
     report = _read_and_audit(args)
     changes = [] if earlier is None else changes_since(report, earlier)
     _write_reports(report, args)
-    print(report)
+    print(utf8_text(str(report)))
     for change in changes:
-        print(f"since {Path(args.baseline).name}: {change}")
+        print(utf8_text(f"since {Path(args.baseline).name}: {change}"))
     if earlier is None:
         return report.status
     return int(any(change.verdict in ("worse", "new alarm") for change in changes))
-
-
-# %% [markdown]
-# The command line says `ValueError` and the like in one line, with the status 2. Here everything else that can go wrong, in a feature function for example, gets the same treatment.
-
-# %%
-#| export evaluation.audit_command
-def _run_audit(args: argparse.Namespace) -> int:
-    "What `modelab audit` does; whatever is unexpected is an error, not a finding."
-    try:
-        return _audit_files(args)
-    except (ValueError, TypeError, OSError, ArithmeticError):
-        raise
-    except Exception as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 # %%
