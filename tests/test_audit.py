@@ -125,6 +125,16 @@ def test_shift_is_the_distance_of_the_means():
     assert high == pytest.approx(math.sqrt(1.95 / 25)) and shift_in_spreads(0., shuffled * 0, 0., 50, 50) == (0., 0., 0., 0.)
 
 
+def test_a_mark_outside_the_principal_directions_is_seen():
+    g, mix = seeded(7), torch.randn(70, 99, generator=seeded(8))
+    marked, known, new = (torch.cat([torch.randn(300, 70, generator=g) @ mix, torch.zeros(300, 1)], 1) for _ in range(3))
+    clean = marked.clone()
+    marked[:, -1] = 30
+    found = {f.test: f.alarm for f in audit(marked, known, new).findings}
+    assert found["shift"] or found["junk"]
+    assert audit(clean, known, new).sound
+
+
 def test_rows_that_are_all_equal_are_not_shifted():
     found = {f.test: f for f in audit(torch.cat([torch.ones(40, 2), torch.zeros(1, 2)]), torch.randn(50, 2, generator=seeded()),
                                       torch.randn(40, 2, generator=seeded(1))).findings}

@@ -225,7 +225,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.copying.FeatureRows": "only what `audit` and `copies` make; test_audit",
     "evaluation.ratio_test": "only what `audit` and `copies` call; test_audit, test_copies",
     **{f"evaluation.picture_search.{name}": "only what `audit` and `copies` call; test_copies" for name in
-       "are_pictures change_name changed_scores PictureSearch shrunk transformed_test".split()},
+       "searchable change_name changed_scores PictureSearch shrunk transformed_test".split()},
     "evaluation.missing.feature_space": "only what `missing` and `compare` call; test_missing, test_compare",
     "evaluation.attributes.holm_adjusted": "only what `attribute_table` calls; test_missing",
     "evaluation.compare_parts": "what `compare` reads and shows with; test_compare",

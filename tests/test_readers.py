@@ -954,3 +954,9 @@ def test_a_place_that_cannot_be_written_is_noted(tmp_path):
     assert torch.equal(cached(tmp_path, "key", lambda: torch.eye(2), notes), torch.eye(2))
     assert len(notes) == 1 and ".modelab" in notes[0]
     assert torch.equal(cached(tmp_path, "key", lambda: torch.eye(2)), torch.eye(2))
+
+
+def test_the_content_key_tells_arrays_of_one_file_apart(tmp_path):
+    np.savez(tmp_path / "two.npz", a=np.zeros((5, 3)), b=np.ones((5, 3)))
+    one, two = (content_key(open_samples(f"{tmp_path / 'two.npz'}:{name}")) for name in "ab")
+    assert one != two and one == content_key(open_samples(f"{tmp_path / 'two.npz'}:a"))

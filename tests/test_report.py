@@ -103,6 +103,20 @@ def test_indices_are_rows_of_the_files_also_when_thinned(sets):
     assert sum(e.exact for e in report.listed["copied"]) > 5
 
 
+def test_a_class_or_group_that_is_newly_missing_is_a_new_alarm(sets):
+    g = torch.Generator().manual_seed(3)
+    real, more, made = (torch.randn(900, 2, generator=g) for _ in range(3))
+    place = lambda x: torch.arange(900) % 3
+    real, more, made = (x + 20 * torch.nn.functional.one_hot(place(x), 3)[:, :2] for x in (real, more, made))
+    lacks = lambda k: made[(place(made) != k) | (torch.arange(900) < 300)]
+    reports = [audit(lacks(k), real, more, labels=place(real)) for k in (0, 1)]
+    assert reports[0].starved == ["0"] and reports[1].starved == ["1"]
+    new = {c.test: c.verdict for c in changes_since(reports[1], reports[0].to_json())}
+    assert new["class 1"] == "new alarm" and any(name.startswith("group: ") for name in new)
+    same = changes_since(reports[1], reports[1].to_json())
+    assert {c.verdict for c in same} == {"cannot be told apart"} and all("before" in str(c) for c in same)
+
+
 def test_baseline_tells_worse_from_noise(sets, faulty):
     fine = audit(sets["fine"], sets["known"], sets["new"])
     worse = {c.test: c.verdict for c in changes_since(faulty, fine.to_json())}
@@ -112,7 +126,7 @@ def test_baseline_tells_worse_from_noise(sets, faulty):
     early = fine.to_json()
     for f in early["findings"]:
         f.update(low=-1, high=99)
-    assert {c.test for c in changes_since(faulty, early) if c.verdict == "new alarm"} == \
+    assert {c.test for c in changes_since(faulty, early) if c.verdict == "new alarm" and not c.test.startswith("group: ")} == \
         {f.test for f in faulty.findings if f.alarm}
 
 

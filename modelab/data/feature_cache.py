@@ -31,7 +31,8 @@ def content_key(source: str | Path | SampleFile) -> str:
     path = opened.path if opened else Path(source)
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder")
-    told = hashlib.sha256(repr((opened.shape, opened.notes) if opened else None).encode())
+    how = (opened.shape, opened.notes, opened.how) if opened else None
+    told = hashlib.sha256(repr(how).encode())
     members = folder_members(path) if path.is_dir() else None
     for name in members.names if members else [path.name]:
         with open(path / name if members else path, "rb") as file:

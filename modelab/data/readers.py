@@ -45,6 +45,7 @@ class SampleFile:
     label_names: list[str] | None = field(default=None, repr=False)
     notes: list[str] = field(default_factory=list, repr=False)  # what was done, in sentences
     table: dict[str, list[str]] | None = field(default=None, repr=False)  # columns of a table
+    how: str = field(default="", repr=False)  # which array of the file, and on which ground
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -140,7 +141,7 @@ def open_samples(source: str | Path,  # a folder of pictures, .zip, .tar, .npy, 
     if not rows.shape:
         raise ValueError(f"{path}: expected examples along a first axis, got a single number")
     rows.shape = tuple(rows.shape)
-    return SampleFile(path, **vars(rows))
+    return SampleFile(path, **vars(rows), how=f"{name!r} {options['background']}")
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #8d759dea
 def _resized(rows: FoundRows, size: tuple[int, int] | None) -> FoundRows:

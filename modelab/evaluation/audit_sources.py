@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from ..data.readers import index_parts
 from .audit_tests import AUDIT_NEIGHBOURS, Measured
 from .copying import FeatureRows, thin_rows
 from .neighbours import MAX_BYTES
-from .picture_search import (are_pictures, changed_scores, PictureSearch,
+from .picture_search import (searchable, changed_scores, PictureSearch,
                                                transformed_test, TransformedRatios)
 
 # %% auto #0
@@ -62,8 +63,13 @@ def _principal_directions(reference: Any, rows: Tensor,
     some = rows[::math.ceil(len(rows) * width / 2 ** 25)]
     values = reference[some].flatten(1).double().numpy()
     pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
-    return (f"{pca.n_components_} principal directions",
-            lambda x: torch.as_tensor(pca.transform(x.flatten(1).double().numpy())))
+
+    def space(x: Tensor) -> Tensor:
+        rows = x.flatten(1).double().numpy()
+        inside = pca.transform(rows)
+        rest = ((rows - pca.mean_) ** 2).sum(1) - (inside ** 2).sum(1)
+        return torch.as_tensor(np.column_stack([inside, rest.clip(0) ** .5]))
+    return f"{pca.n_components_} principal directions and the distance from them", space
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #3d5478b9
 def _scaled_columns(reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
@@ -220,7 +226,7 @@ def search_changed(data: AuditData, plain: Tensor, groups: tuple[Tensor, Tensor]
                    generator: torch.Generator) -> ChangedCopies | None:
     "Search pictures for transformed copies; None if the examples are no pictures."
     reference = data.sources["reference"]
-    if not are_pictures(reference.shape):
+    if not searchable(reference.shape):
         return None
     search = PictureSearch(reference, data.max_bytes, data.searched)
     most = max(100, min(SEARCHED_PICTURES, int(SEARCHED_PAIRS / 2 / len(data.searched))))

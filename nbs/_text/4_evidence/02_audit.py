@@ -77,6 +77,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,7 +85,7 @@ from modelab.data.readers import index_parts
 from modelab.evaluation.audit_tests import AUDIT_NEIGHBOURS, Measured
 from modelab.evaluation.copying import FeatureRows, thin_rows
 from modelab.evaluation.neighbours import MAX_BYTES
-from modelab.evaluation.picture_search import (are_pictures, changed_scores, PictureSearch,
+from modelab.evaluation.picture_search import (searchable, changed_scores, PictureSearch,
                                                transformed_test, TransformedRatios)
 
 # %%
@@ -1304,7 +1305,7 @@ def _choose_rows(sources: dict[str, Any], own_holdout: bool, most: int,
 
 
 # %% [markdown]
-# Distances are taken between features: by a function of yours, or between the values themselves. In more than 64 dimensions the values are cut to the principal directions of the reference. These are fitted on real data alone.
+# Distances are taken between features: by a function of yours, or between the values themselves. In more than 64 dimensions the values are cut to the principal directions of the reference, and to one number more: the distance from what these directions can show. Without it a mark in the corner of every picture would not be seen, if no picture of the reference has anything there. The directions are fitted on real data alone, on a half that the test of timidity leaves out.
 
 # %%
 #| export evaluation.audit_sources
@@ -1315,8 +1316,31 @@ def _principal_directions(reference: Any, rows: Tensor,
     some = rows[::math.ceil(len(rows) * width / 2 ** 25)]
     values = reference[some].flatten(1).double().numpy()
     pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
-    return (f"{pca.n_components_} principal directions",
-            lambda x: torch.as_tensor(pca.transform(x.flatten(1).double().numpy())))
+
+    def space(x: Tensor) -> Tensor:
+        rows = x.flatten(1).double().numpy()
+        inside = pca.transform(rows)
+        rest = ((rows - pca.mean_) ** 2).sum(1) - (inside ** 2).sum(1)
+        return torch.as_tensor(np.column_stack([inside, rest.clip(0) ** .5]))
+    return f"{pca.n_components_} principal directions and the distance from them", space
+
+
+# %% [markdown]
+# **Fidelity.** The squares of all columns add up to the squared distance from the mean, and a mark that no real row has changes the last column only:
+
+# %%
+known = torch.cat([torch.randn(300, 99, generator=g2).double(), torch.zeros(300, 1)], 1)
+name, space = _principal_directions(known, torch.arange(300), 100)
+marked = known.clone()
+marked[:, -1] = 5.
+inside, rest = space(known)[:, :-1], space(known)[:, -1]
+
+# %%
+whole = (known - known.mean(0)).square().sum(1)
+assert torch.allclose(inside.square().sum(1) + rest ** 2, whole, rtol=1e-10)
+assert (space(marked)[:, :-1] - inside).abs().max() < 1e-10
+assert torch.allclose(space(marked)[:, -1] ** 2, rest ** 2 + 25, rtol=1e-10)
+name
 
 
 # %% [markdown]
@@ -1561,7 +1585,7 @@ def search_changed(data: AuditData, plain: Tensor, groups: tuple[Tensor, Tensor]
                    generator: torch.Generator) -> ChangedCopies | None:
     "Search pictures for transformed copies; None if the examples are no pictures."
     reference = data.sources["reference"]
-    if not are_pictures(reference.shape):
+    if not searchable(reference.shape):
         return None
     search = PictureSearch(reference, data.max_bytes, data.searched)
     most = max(100, min(SEARCHED_PICTURES, int(SEARCHED_PAIRS / 2 / len(data.searched))))

@@ -2044,6 +2044,7 @@ class SampleFile:
     label_names: list[str] | None = field(default=None, repr=False)
     notes: list[str] = field(default_factory=list, repr=False)  # what was done, in sentences
     table: dict[str, list[str]] | None = field(default=None, repr=False)  # columns of a table
+    how: str = field(default="", repr=False)  # which array of the file, and on which ground
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -2167,7 +2168,7 @@ def open_samples(source: str | Path,  # a folder of pictures, .zip, .tar, .npy, 
     if not rows.shape:
         raise ValueError(f"{path}: expected examples along a first axis, got a single number")
     rows.shape = tuple(rows.shape)
-    return SampleFile(path, **vars(rows))
+    return SampleFile(path, **vars(rows), how=f"{name!r} {options['background']}")
 
 # %% [markdown]
 # A size makes sense for pictures only.
@@ -2514,7 +2515,8 @@ def content_key(source: str | Path | SampleFile) -> str:
     path = opened.path if opened else Path(source)
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder")
-    told = hashlib.sha256(repr((opened.shape, opened.notes) if opened else None).encode())
+    how = (opened.shape, opened.notes, opened.how) if opened else None
+    told = hashlib.sha256(repr(how).encode())
     members = folder_members(path) if path.is_dir() else None
     for name in members.names if members else [path.name]:
         with open(path / name if members else path, "rb") as file:

@@ -394,7 +394,7 @@ def protocol(self: Report) -> str:
 def footnote(self: Report) -> str:
     "What the columns of the table mean."
     return ("floor: a perfect generator of this size; null: uniform noise; "
-            f"a perfect generator alarms with chance ≤ {self.level:.0%}")
+            f"a perfect generator alarms with chance ≤ {100 * self.level:.3g}%")
 
 
 # %% [markdown]
@@ -481,7 +481,8 @@ class Change:
     verdict: str  # "worse", "better", "new alarm" or "cannot be told apart"
 
     def __str__(self) -> str:
-        return f"{FAULT[self.test]}: {self.before:.3f} before, {self.now:.3f} now: {self.verdict}"
+        name = FAULT.get(self.test, self.test)
+        return f"{name}: {self.before:.3f} before, {self.now:.3f} now: {self.verdict}"
 
 
 # %% [markdown]
@@ -500,7 +501,21 @@ def earlier_findings(earlier: Any) -> dict[str, dict[str, Any]]:
 
 
 # %% [markdown]
-# Two reports can be compared only if distances were taken in the same space. `changes_since` compares test by test. An alarm that the baseline did not raise counts as well.
+# Two reports can be compared only if distances were taken in the same space. `changes_since` compares test by test. An alarm that the baseline did not raise counts as well, and so does a class or a group that is missing now and was not. A group is a known one if one of its most typical examples was listed in a group of the baseline.
+
+# %%
+#| export
+def _new_gaps(report: Report, earlier: dict[str, Any]) -> list[Change]:
+    "Classes and groups that are missing now, and were not in the earlier report."
+    before, new = earlier.get("classes") or {}, []
+    for name, now in report.classes.items():
+        if now["starved"] and name in before and not before[name].get("starved"):
+            new.append(Change(f"class {name}", before[name]["share"], now["share"], "new alarm"))
+    known = {e["index"] for kind in earlier.get("missing kinds") or []
+             for e in kind["examples"]}
+    return new + [Change(f"group: {kind.says}", kind.share, kind.samples_share, "new alarm")
+                  for kind in report.kinds if not known & {e.index for e in kind.listed}]
+
 
 # %%
 #| export
@@ -521,7 +536,7 @@ def changes_since(report: Report, earlier: dict[str, Any]) -> list[Change]:
         elif f.alarm and not old["alarm"]:
             verdict = "new alarm"
         changes.append(Change(f.test, old["value"], f.value, verdict))
-    return changes
+    return changes + _new_gaps(report, earlier)
 
 
 # %%
@@ -661,8 +676,8 @@ def _caption(kind: str, example: Example, neighbours: int) -> str:
 
 # %%
 #| export
-GALLERIES = {"missing": "Missing: real examples with the fewest samples near them",
-             "overproduced": "Over-produced: real examples with the most samples near them",
+GALLERIES = {"missing": "Real examples with the fewest samples near them",
+             "overproduced": "Real examples with the most samples near them",
              "strange": "Strange: samples farthest from all training data",
              "copied": "Most suspicious samples, each before its nearest training example",
              "transformed": "Transformed copies, each before the training picture"}
@@ -791,7 +806,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 def _tables(report: Report) -> str:
     "The tables of a report."
     tests = [[f.test, f"{f.value:.3f}", f"{f.low:.3f} to {f.high:.3f}", f"{f.floor:.3f}",
-              _null_text(f), p_text(f.p), ("ALARM: " if f.alarm else "") + f.says]
+              _null_text(f), p_text(f.p), f"ALARM: {f.says}" if f.alarm else "no sign"]
              for f in report.findings]
     made = _table(["test", "yours", "95 % interval", "floor", "null", "p", ""], tests)
     classes = [[name, f"{c['share']:.3f}", f"{c['low']:.3f} to {c['high']:.3f}",
