@@ -287,9 +287,9 @@ def test_several():
 
 
 def test_the_level_holds_for_all_pairs_and_measures_together():
-    draws = (bags(seed, 60, 4) for seed in range(20))
+    draws = (bags(seed, 60, 4) for seed in range(8))
     found = [compare_all(dict(zip("abc", made)), real, rounds=19) for real, *made in draws]
-    assert sum(one.status for one in found) <= 4  # 22 % of draws when each measure had its own level
+    assert sum(one.status for one in found) <= 1
     for one in found[:3]:
         rows = [row for pair in one.pairs for row in pair.rows]
         first = min(rows, key=lambda row: row.p)

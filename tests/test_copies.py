@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from helpers import seeded
 from modelab.data.readers import open_samples
 from modelab.evaluation.copies import copies, copy_ratio, copying_c_t
+from modelab.evaluation.copy_report import CopyFinding, CopyReport
 from modelab.evaluation.copying import authenticity, copying_z, nearest_k
 from modelab.evaluation.excess import excess_chance, excess_share
 from modelab.evaluation.picture_search import (change_name, changed_scores, picture_changes, PictureSearch, transformed_ratio,
@@ -195,6 +196,7 @@ def test_a_timid_generator_is_timid_and_does_not_copy():
     train, new, real = centres[mode] + torch.randn(3, 1500, 8, generator=seeded(9))
     report = copies(real.lerp(centres[mode[2]], .3), train, new)
     assert report.alarms == ["timid"] and "no copying" in report.verdict
+    assert report.verdict.startswith(f"The samples are timid: about {report.findings['timid'].share:.1%}")
 
 
 def test_an_honest_dimmed_or_blurred_generator_does_not_copy():
@@ -272,6 +274,14 @@ def test_the_report_is_json_and_says_what_it_found():
     data = json.loads(json.dumps(report.to_json()))
     assert data["alarms"] == ["transformed"] and data["matches"][0]["change"] == "mirrored"
     assert "ALARM" in repr(report) and "no sign of copies, timid" in report.verdict and "nan" not in repr(report).lower()
+
+
+def test_at_least_is_said_of_the_lower_end_only():
+    sure, unsure = (CopyFinding("copies", True, 1e-9, .1, low, .13) for low in (.077, .0))
+    numbers = {"exact copies": {}, "authenticity": {}, "dcr": {}, "c_t": None}
+    said = [CopyReport({"copies": finding}, numbers, [], {}, .05).verdict for finding in (sure, unsure)]
+    assert said == ["About 10.0% (at least 7.7%) of the samples are copies of training examples.",
+                    "About 10.0% of the samples are copies of training examples."]
 
 
 def test_the_same_answer_twice():

@@ -29,8 +29,8 @@ from .neighbours import exact_squared_distances, row_blocks
 from .precision_recall import frechet_distance
 
 # %% auto #0
-__all__ = ['COMPARED', 'SHARES', 'SIZED', 'PRECISION_K', 'COVERAGE_K', 'LOST_K', 'DEPTH', 'SPLITS', 'HALF_WIDTH', 'LETTERS_SAY',
-           'Difference', 'Comparison', 'compare', 'Comparisons', 'compare_all']
+__all__ = ['COMPARED', 'SHARES', 'SIZED', 'PRECISION_K', 'COVERAGE_K', 'LOST_K', 'DEPTH', 'SPLITS', 'HALF_WIDTH', 'MOST_ROUNDS',
+           'LETTERS_SAY', 'Difference', 'Comparison', 'compare', 'Comparisons', 'compare_all']
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #da2bcd0d
 COMPARED = {  # name: (whether more is better, what is said of the better one)
@@ -352,6 +352,18 @@ def _floors(sets: dict[str, Tensor], n: int) -> dict[str, float | None]:
     return {name: float(v[0]) if len(unseen) == n or name not in SIZED else None
             for name, v in found.items()}
 
+# %% ../../nbs/4_evidence/05_compare.ipynb #66c0a2b3
+MOST_ROUNDS = 10 ** 6  # shuffles
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #12404983
+def _enough_rounds(rounds: int, tests: int, level: float) -> int:
+    "`rounds`, or twice as many as the least p of so many tests needs, if that is more."
+    needed = math.ceil(2 * tests / level)
+    if needed > MOST_ROUNDS:
+        raise ValueError(f"level: {tests} tests at level {level:g} need {needed:,} shuffles, "
+                         f"which is more than {MOST_ROUNDS:,}; give a higher level")
+    return max(rounds, needed)
+
 # %% ../../nbs/4_evidence/05_compare.ipynb #614033e7
 def _differences(near: _Near, rounds: int, level: float, floors: dict[str, float | None],
                  generator: torch.Generator) -> list[Difference]:
@@ -378,7 +390,7 @@ def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A m
             names: Annotated[tuple, Texts()] | None = None,  # of the generators; None: A and B
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false difference
             most: Annotated[int, Whole(40)] = 5000,  # of each set; thinned at random
-            rounds: Annotated[int, Whole(19)] = 999,  # shuffles; the least p is 1 / (rounds + 1)
+            rounds: Annotated[int, Whole(19)] = 999,  # shuffles at least; a low level needs more
             generator: torch.Generator | None = None) -> Comparison:
     """Which of two generators is better, by nine measures, each with an interval and an exact p.
 
@@ -395,6 +407,7 @@ def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A m
 def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callable | None,
              level: float, most: int, rounds: int, generator: torch.Generator) -> Comparison:
     "Thin the sets, take features, measure."
+    rounds = _enough_rounds(rounds, len(COMPARED), level)
     kept, notes = thin_samples(given, ("a", "b"), most, generator)
     space, sets = compared_features(kept, features)
     n = len(sets["a"])
@@ -412,7 +425,7 @@ class Comparisons:
     names: tuple[str, ...]
     values: dict[str, dict[str, float]]  # by measure and name
     letters: dict[str, dict[str, str]]  # who shares a letter cannot be told apart
-    pairs: list[Comparison]  # p-values adjusted over all pairs of one measure
+    pairs: list[Comparison]  # p-values adjusted over all pairs and measures
     floors: dict[str, float | None]
     notes: list[str]
 
@@ -424,17 +437,21 @@ class Comparisons:
     @property
     def protocol(self) -> str:
         "The version, the sizes and the tests, in one line."
-        return f"{self.pairs[0].protocol} over {len(self.pairs)} pairs of generators"
+        return (f"{self.pairs[0].protocol} over {len(COMPARED)} measures of {len(self.pairs)} pairs "
+                "of generators")
 
     @property
     def verdict(self) -> str:
         "Who leads by which measure, in one sentence."
         said = []
         for measure in ("recall", "precision", "Fréchet distance"):
-            letters, best = self.letters[measure], _ranked(self.values[measure], measure)[0]
-            leading = [name for name in self.names if set(letters[name]) & set(letters[best])]
-            if len(leading) < len(self.names):
-                said.append(f"{measure}: {', '.join(leading)} before the others")
+            letters, ranked = self.letters[measure], _ranked(self.values[measure], measure)
+            behind = [name for name in ranked if not set(letters[name]) & set(letters[ranked[0]])]
+            if behind:
+                taken = set("".join(letters[name] for name in behind))
+                ahead = ranked[:ranked.index(behind[0])]
+                ahead = [name for name in ahead if not set(letters[name]) & taken]
+                said.append(f"{measure}: {', '.join(ahead)} before {', '.join(behind)}")
         n = self.pairs[0].sizes["samples"]
         return "; ".join(said) or ("by recall, precision and Fréchet distance nobody is before the "
                                    f"others with {n:,} samples each")
@@ -475,13 +492,15 @@ LETTERS_SAY = "In one column, generators that share a letter cannot be told apar
 
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #2ddc57a5
-def _adjust_over_pairs(pairs: list[Comparison], level: float) -> list[Comparison]:
-    "The same comparisons, with p-values adjusted over the pairs, one measure at a time."
-    tables = [{row.measure: row for row in pair.rows} for pair in pairs]
-    for name in COMPARED:
-        for table, p in zip(tables, holm_adjusted([table[name].p for table in tables])):
-            table[name] = replace(table[name], adjusted=p, differs=p <= level)
-    return [replace(pair, rows=list(table.values())) for pair, table in zip(pairs, tables)]
+def _adjust_over_all(pairs: list[Comparison], level: float) -> list[Comparison]:
+    "The same comparisons, with p-values adjusted over all pairs and measures together."
+    adjusted = iter(holm_adjusted([row.p for pair in pairs for row in pair.rows]))
+    found = []
+    for pair in pairs:
+        rows = [replace(row, adjusted=next(adjusted)) for row in pair.rows]
+        found.append(replace(pair, rows=[replace(row, differs=row.adjusted <= level)
+                                         for row in rows]))
+    return found
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #6b087bcc
 def _gather(names: tuple[str, ...], pairs: list[Comparison], floors: dict[str, float | None],
@@ -507,7 +526,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     given, names = _check_all(samples, reference, holdout, most)
     check_number("level", level, 0, .5, above=0)
     pairs = list(combinations(names, 2))
-    rounds = max(rounds, math.ceil(2 * len(pairs) / level))
+    rounds = _enough_rounds(rounds, len(pairs) * len(COMPARED), level)
     generator = generator_or_default(generator)
     kept, notes = thin_samples(given, names, most, generator)
     space, sets = compared_features(kept, features)
@@ -518,7 +537,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
         rows = _differences(near, rounds, level, floors, generator)
         found.append(Comparison(pair, rows, sizes, space, level, notes_on_copies(near, pair)))
     notes = dict.fromkeys(notes + [note for pair in found for note in pair.notes])
-    return _gather(names, _adjust_over_pairs(found, level), floors, list(notes))
+    return _gather(names, _adjust_over_all(found, level), floors, list(notes))
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #81c35929
 def _check_all(samples: Any, reference: Any, holdout: Any,

@@ -21,7 +21,7 @@ from .copying import (copying_z, ExampleSource, FeatureRows, flat_rows,
                                         nearest_rows)
 from .excess import ShareInterval
 from .neighbours import MAX_BYTES
-from .picture_search import (are_pictures, change_name, changed_scores,
+from .picture_search import (searchable, change_name, changed_scores,
                                                PictureSearch, shrunk, transformed_test,
                                                TransformedRatios)
 from .ratio_test import group_finder, near_ratio, ratio_test, relevant_scores
@@ -113,7 +113,7 @@ class _Examiner:
     def __init__(self, train: Any, features: Callable | None, k: int, transformed: bool,
                  max_bytes: int):
         self.train, self.features, self.k = train, features, check_int("k", k, 2, len(train))
-        self.max_bytes, self.pictures = max_bytes, are_pictures(train.shape)
+        self.max_bytes, self.pictures = max_bytes, searchable(train.shape)
         self.known = self.coarse(train)
         self.group_of = group_finder(self.known)
         search = transformed and self.pictures

@@ -35,11 +35,11 @@ class CopyMatch:
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #83a62d55
 COPY_WORDS = {
-    "copies": "at least {share} of the samples are copies of training examples",
-    "transformed": "at least {share} of the samples are training pictures that were moved, "
+    "copies": "about {share} of the samples are copies of training examples",
+    "transformed": "about {share} of the samples are training pictures that were moved, "
                    "mirrored, cropped, or given another brightness or contrast",
-    "timid": "the samples are timid: {share} lie nearer to unseen data than training data does; "
-             "that is no copying",
+    "timid": "the samples are timid: about {share} more samples than training examples lie very "
+             "near unseen data; that is no copying",
 }
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #1fc5c1e2
@@ -68,7 +68,8 @@ class CopyReport:
     @property
     def verdict(self) -> str:
         "The findings in plain words."
-        said = [COPY_WORDS[name].format(share=f"{f.share:.1%}") + f" [{f.low:.1%}, {f.high:.1%}]"
+        share = lambda f: f"{f.share:.1%}" + f" (at least {f.low:.1%})" * (f.low >= .0005)
+        said = [COPY_WORDS[name].format(share=share(f))
                 for name, f in self.findings.items() if f.alarm]
         quiet = [name for name in self.findings if name not in self.alarms]
         text = "; ".join(said)

@@ -24,7 +24,7 @@ from .neighbours import MAX_BYTES
 from .ratio_test import near_ratio, ratio_test, relevant_scores
 
 # %% auto #0
-__all__ = ['SEARCH_SIDE', 'CANDIDATES', 'MUCH_SMALLER', 'PictureChange', 'picture_changes', 'shrunk', 'are_pictures',
+__all__ = ['SEARCH_SIDE', 'CANDIDATES', 'MUCH_SMALLER', 'PictureChange', 'picture_changes', 'shrunk', 'searchable',
            'PictureSearch', 'TransformedRatios', 'change_name', 'transformed_ratio', 'changed_scores',
            'transformed_test']
 
@@ -73,7 +73,7 @@ def shrunk(x: Tensor, side: int = SEARCH_SIDE) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #8a57d6df
-def are_pictures(shape: tuple[int, ...]) -> bool:
+def searchable(shape: tuple[int, ...]) -> bool:
     "Whether examples of a source of this shape are pictures: (n, h, w) or (n, 1, 3 or 4, h, w)."
     channels = len(shape) == 3 or len(shape) == 4 and shape[1] in (1, 3, 4)
     return channels and min(shape[-2:]) >= 6

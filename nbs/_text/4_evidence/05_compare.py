@@ -108,10 +108,10 @@ from modelab.core.plotting import axes, FAKE, MISSING, Picture
 from modelab.core.registry import register_command
 from modelab.data.matching import match_sources
 from modelab.data.readers import open_samples, SampleFile
-from modelab.evaluation.audit_command import _check_outputs
+from modelab.evaluation.audit_command import check_outputs
 from modelab.evaluation.compare import COMPARED, compare, compare_all, Comparison, Comparisons
 from modelab.evaluation.feature_networks import feature_network
-from modelab.evaluation.report import _chart, STYLE
+from modelab.evaluation.report import chart, html_file, STYLE, utf8_text
 
 # %%
 from modelab.core.checks import error_message
@@ -621,7 +621,7 @@ exact, found
 
 # %% [markdown]
 # ## How large may the difference be? Split in halves
-# A p-value does not say how large a difference is. An interval needs the spread of the difference over new draws of everything: of A, of B and of the real examples. The usual ways fail here. The bootstrap repeats examples, and a repeated example is its own neighbour. The jackknife leaves some out, but the radius of a ball jumps when a neighbour goes, so its spread comes out twice too large (we tried: recall .036 instead of .019).
+# A p-value does not say how large a difference is. An interval needs the spread of the difference over new draws of everything: of A, of B and of the real examples. The usual ways fail here. The bootstrap repeats examples, and a repeated example is its own neighbour. The jackknife leaves examples out and is proven for smooth measures only; the radius of a ball jumps when a neighbour goes.
 #
 # Split the real examples, A and B into two halves each. The two halves are two independent experiments of half the size, and their differences $D_1,D_2$ have
 #
@@ -904,7 +904,7 @@ def thin_samples(given: dict[str, Tensor], made: Iterable[str], most: int,
 
 
 # %% [markdown]
-# Held-out data, real examples that no generator saw, is no part of the test. It says what a perfect generator would score. A generator that scores *better* than unseen data has copied: see [4.2](02_audit.ipynb).
+# Held-out data, real examples that no generator saw, is no part of the test. It says what a perfect generator would score. A generator that scores clearly better than unseen data may have copied. Ask `modelab audit` ([4.2](02_audit.ipynb)). Scores a little better are chance, as in the first table below.
 
 # %%
 #| export
@@ -917,6 +917,32 @@ def _floors(sets: dict[str, Tensor], n: int) -> dict[str, float | None]:
     return {name: float(v[0]) if len(unseen) == n or name not in SIZED else None
             for name, v in found.items()}
 
+
+# %% [markdown]
+# The least p that $R$ shuffles can show is $1/(R+1)$. Holm's rule multiplies it by the number of tests. So a low level, or many tests, needs more shuffles than 999: with too few, no difference could ever be found.
+
+# %%
+#| export
+MOST_ROUNDS = 10 ** 6  # shuffles
+
+
+# %% [markdown]
+# Twice as many as the least p needs, so that one shuffle with as large a difference does not decide:
+
+# %%
+#| export
+def _enough_rounds(rounds: int, tests: int, level: float) -> int:
+    "`rounds`, or twice as many as the least p of so many tests needs, if that is more."
+    needed = math.ceil(2 * tests / level)
+    if needed > MOST_ROUNDS:
+        raise ValueError(f"level: {tests} tests at level {level:g} need {needed:,} shuffles, "
+                         f"which is more than {MOST_ROUNDS:,}; give a higher level")
+    return max(rounds, needed)
+
+
+# %%
+assert _enough_rounds(999, 9, .05) == 999
+_enough_rounds(999, 9, .001), error_message(_enough_rounds, 999, 9, 1e-6)
 
 # %% [markdown]
 # Values, errors and p-values make the rows.
@@ -953,7 +979,7 @@ def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A m
             names: Annotated[tuple, Texts()] | None = None,  # of the generators; None: A and B
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false difference
             most: Annotated[int, Whole(40)] = 5000,  # of each set; thinned at random
-            rounds: Annotated[int, Whole(19)] = 999,  # shuffles; the least p is 1 / (rounds + 1)
+            rounds: Annotated[int, Whole(19)] = 999,  # shuffles at least; a low level needs more
             generator: torch.Generator | None = None) -> Comparison:
     """Which of two generators is better, by nine measures, each with an interval and an exact p.
 
@@ -1005,6 +1031,7 @@ def notes_on_copies(near: Any,  # with the distances of a comparison
 def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callable | None,
              level: float, most: int, rounds: int, generator: torch.Generator) -> Comparison:
     "Thin the sets, take features, measure."
+    rounds = _enough_rounds(rounds, len(COMPARED), level)
     kept, notes = thin_samples(given, ("a", "b"), most, generator)
     space, sets = compared_features(kept, features)
     n = len(sets["a"])
@@ -1026,7 +1053,7 @@ perfect
 assert perfect.status == 0
 
 # %% [markdown]
-# Now B loses one of 25 modes, and then B makes 2 % junk instead:
+# Now B loses one of 25 modes. Then B makes 2 % junk instead, which is not found with 1,000 samples; how often it is found with 2,000 is recorded below.
 
 # %%
 lossy = mixture(law.centers[1:], .05).sample(1000, generator=g).double()
@@ -1049,6 +1076,8 @@ assert copied["precision"].better == 0 and "300 of 1,000 samples equal" in copie
 copied.verdict, copied.notes
 
 # %% [markdown]
+# The p-value decides what is a sure difference. The interval is found in another way. Where it just reaches 0, as that of coverage here, the two may disagree.
+#
 # Sizes do not decide. B gets 500 samples and A 1,000; the same law:
 
 # %%
@@ -1059,7 +1088,7 @@ unequal.notes
 
 # %% [markdown]
 # ## Three and more
-# With several generators there are many pairs. In each column the p-values of all pairs are adjusted together by Holm's rule. The table marks with letters what cannot be told apart: two generators that share a letter are not different for sure. The groups of a letter are the largest sets without any sure difference.
+# With several generators there are many pairs. The p-values of all pairs and all measures are adjusted together by Holm's rule, so the level is the chance of any false difference in the whole table. The table marks with letters what cannot be told apart: two generators that share a letter in a column cannot be told apart by that measure. The groups of a letter are the largest sets without any sure difference.
 
 # %%
 #| export evaluation.compare_parts
@@ -1092,7 +1121,7 @@ class Comparisons:
     names: tuple[str, ...]
     values: dict[str, dict[str, float]]  # by measure and name
     letters: dict[str, dict[str, str]]  # who shares a letter cannot be told apart
-    pairs: list[Comparison]  # p-values adjusted over all pairs of one measure
+    pairs: list[Comparison]  # p-values adjusted over all pairs and measures
     floors: dict[str, float | None]
     notes: list[str]
 
@@ -1110,11 +1139,12 @@ class Comparisons:
 @patch(as_prop=True)
 def protocol(self: Comparisons) -> str:
     "The version, the sizes and the tests, in one line."
-    return f"{self.pairs[0].protocol} over {len(self.pairs)} pairs of generators"
+    return (f"{self.pairs[0].protocol} over {len(COMPARED)} measures of {len(self.pairs)} pairs "
+            "of generators")
 
 
 # %% [markdown]
-# The sentence names those that share a letter with the best.
+# The sentence names those that are surely worse than the best, and those that are surely better than all of these.
 
 # %%
 #| export
@@ -1123,10 +1153,13 @@ def verdict(self: Comparisons) -> str:
     "Who leads by which measure, in one sentence."
     said = []
     for measure in ("recall", "precision", "Fréchet distance"):
-        letters, best = self.letters[measure], _ranked(self.values[measure], measure)[0]
-        leading = [name for name in self.names if set(letters[name]) & set(letters[best])]
-        if len(leading) < len(self.names):
-            said.append(f"{measure}: {', '.join(leading)} before the others")
+        letters, ranked = self.letters[measure], _ranked(self.values[measure], measure)
+        behind = [name for name in ranked if not set(letters[name]) & set(letters[ranked[0]])]
+        if behind:
+            taken = set("".join(letters[name] for name in behind))
+            ahead = ranked[:ranked.index(behind[0])]
+            ahead = [name for name in ahead if not set(letters[name]) & taken]
+            said.append(f"{measure}: {', '.join(ahead)} before {', '.join(behind)}")
     n = self.pairs[0].sizes["samples"]
     return "; ".join(said) or ("by recall, precision and Fréchet distance nobody is before the "
                                f"others with {n:,} samples each")
@@ -1203,17 +1236,19 @@ def to_json(self: Comparisons) -> dict[str, Any]:
 
 
 # %% [markdown]
-# After all pairs are measured, each measure's p-values are adjusted over the pairs.
+# After all pairs are measured, their p-values are adjusted: three generators are three pairs, and with nine measures that makes 27 tests.
 
 # %%
 #| export
-def _adjust_over_pairs(pairs: list[Comparison], level: float) -> list[Comparison]:
-    "The same comparisons, with p-values adjusted over the pairs, one measure at a time."
-    tables = [{row.measure: row for row in pair.rows} for pair in pairs]
-    for name in COMPARED:
-        for table, p in zip(tables, holm_adjusted([table[name].p for table in tables])):
-            table[name] = replace(table[name], adjusted=p, differs=p <= level)
-    return [replace(pair, rows=list(table.values())) for pair, table in zip(pairs, tables)]
+def _adjust_over_all(pairs: list[Comparison], level: float) -> list[Comparison]:
+    "The same comparisons, with p-values adjusted over all pairs and measures together."
+    adjusted = iter(holm_adjusted([row.p for pair in pairs for row in pair.rows]))
+    found = []
+    for pair in pairs:
+        rows = [replace(row, adjusted=next(adjusted)) for row in pair.rows]
+        found.append(replace(pair, rows=[replace(row, differs=row.adjusted <= level)
+                                         for row in rows]))
+    return found
 
 
 # %% [markdown]
@@ -1237,7 +1272,7 @@ def _gather(names: tuple[str, ...], pairs: list[Comparison], floors: dict[str, f
 
 
 # %% [markdown]
-# More pairs need more shuffles: the least p that a number of shuffles can show must be small enough for Holm's rule.
+# More pairs are more tests, so they need more shuffles.
 
 # %%
 #| export
@@ -1249,7 +1284,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     given, names = _check_all(samples, reference, holdout, most)
     check_number("level", level, 0, .5, above=0)
     pairs = list(combinations(names, 2))
-    rounds = max(rounds, math.ceil(2 * len(pairs) / level))
+    rounds = _enough_rounds(rounds, len(pairs) * len(COMPARED), level)
     generator = generator_or_default(generator)
     kept, notes = thin_samples(given, names, most, generator)
     space, sets = compared_features(kept, features)
@@ -1260,7 +1295,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
         rows = _differences(near, rounds, level, floors, generator)
         found.append(Comparison(pair, rows, sizes, space, level, notes_on_copies(near, pair)))
     notes = dict.fromkeys(notes + [note for pair in found for note in pair.notes])
-    return _gather(names, _adjust_over_pairs(found, level), floors, list(notes))
+    return _gather(names, _adjust_over_all(found, level), floors, list(notes))
 
 
 # %% [markdown]
@@ -1293,6 +1328,15 @@ third = law.sample(1000, generator=g).double() * 1.02
 table = compare_all({"100k": lossy[:600], "200k": a[:600], "300k": b[:600]}, real[:600],
                     rounds=steps(999, fast=99))
 table
+
+# %% [markdown]
+# **Fidelity.** The smallest p-value of 27 is multiplied by 27:
+
+# %%
+rows = [row for pair in table.pairs for row in pair.rows]
+first = min(rows, key=lambda row: row.p)
+assert len(rows) == 27 and first.adjusted == min(1, 27 * first.p)
+first.measure, first.p, first.adjusted
 
 # %% [markdown]
 # ## How many samples are needed?
@@ -1574,28 +1618,43 @@ if sound:
     rate = sum(row["any"] * row["draws"] for row in sound) / draws
     low, high = wilson_interval(rate, draws)
     ours = f"{rate:.3f} [{low:.3f}, {high:.3f}] of {draws} comparisons"
-    made = claim("Two generators of one law are told apart in no more than 5 % of comparisons",
+    made = claim("Two generators of one law are not told apart surely more often than in 5 %",
                  paper="this course", ours=ours, holds=low <= .05)
 made if sound else "not recorded here"
 
 # %% [markdown]
-# How often the 95 % interval holds the true difference, which is the mean over all draws:
+# How often does the 95 % interval hold the true difference, which is the mean over all draws? For each setting, the measure whose interval held it least often, and the mean over the measures:
 
 # %%
 for row in kept:
-    covers = row["covers"]
-    print(f"{row['setting']:38} {min(covers.values()):.2f} ({min(covers, key=covers.get)}) to "
-          f"{max(covers.values()):.2f}, mean {np.mean(list(covers.values())):.3f}")
+    covers, draws = row["covers"], row["draws"]
+    least = min(covers, key=covers.get)
+    print(f"{row['setting']:43} {least}: {covers[least]:.2f} of {draws} draws, "
+          f"mean {np.mean(list(covers.values())):.3f}")
+
+# %% [markdown]
+# All settings together:
+
+# %%
+if kept:
+    lowest, draws, name, setting = min((share, row["draws"], name, row["setting"]) for row in kept
+                                       for name, share in row["covers"].items())
+    mean = np.mean([share for row in kept for share in row["covers"].values()])
+    print(f"On average the intervals hold it in {mean:.0%}. The worst, of {name} ({setting}), "
+          f"holds it in {lowest:.0%} of {draws} draws.")
+
+# %% [markdown]
+# So the interval is a good guess, and not exact as the p-value is.
 
 # %% [markdown]
 # ## The command
-# Files in, a sentence out. The exit status is 0 if nothing can be told apart, 1 if something can, and 2 for bad input or any other error. So a script can ask whether the new checkpoint differs from the last one.
+# Files in, a sentence out. The exit status is 0 if nothing can be told apart, 1 if something can, and 2 for any error, such as bad input. So a script can ask whether the new checkpoint differs from the last one.
 
 # %%
 #| export evaluation.compare_command
 @register_command("compare")
 def _compare_command(parser: argparse.ArgumentParser) -> Callable:
-    """is generator A better than B? Exit status 0 cannot be told apart, 1 differ, 2 bad input
+    """is generator A better than B? Exit status 0 cannot be told apart, 1 differ, 2 any error
 
     modelab compare a/ b/ --reference train/ --holdout test/ --out report.html
     modelab compare 100k.npy 200k.npy 300k.npy --reference train.npy --features inception
@@ -1701,21 +1760,15 @@ interval_picture(lost)
 #| export evaluation.compare_command
 def _page(found: Comparison | Comparisons) -> bytes:
     "A comparison as a file that a browser opens: offline, dark or light, wide or narrow."
-    head = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>modelab compare</title>'
-            '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            '<meta name="color-scheme" content="light dark">')
-    style = ("body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
-             "@media (prefers-color-scheme:dark){body{background:#16181c;color:#e4e4e4}}")
     pairs = found.pairs if isinstance(found, Comparisons) else [found]
-    charts = "".join(_chart(interval_picture(pair)) for pair in pairs[:10])
-    page = (f'{head}<style>{style}{STYLE}</style><body><div class="modelab-audit">'
-            f"{found._repr_html_()}{charts}<p><small>To cite: {escape(found.protocol)}</small></p>"
-            "</div></body></html>")
-    return page.encode()
+    charts = "".join(chart(interval_picture(pair)) for pair in pairs[:10])
+    cite = f"<p><small>To cite: {escape(found.protocol)}</small></p>"
+    return html_file("modelab compare", f'<div class="modelab-audit"><style>{STYLE}</style>'
+                                        f"{found._repr_html_()}{charts}{cite}</div>")
 
 
 # %% [markdown]
-# What would fail after the work is checked before it: numbers, the paths of reports, and packages that a page needs.
+# What would fail after the work is checked before it: numbers, the paths of reports, and packages that a page needs. A report may not overwrite what is read.
 
 # %%
 #| export evaluation.compare_command
@@ -1723,7 +1776,8 @@ def _check_options(args: argparse.Namespace) -> None:
     "Refuse what cannot be meant and reports that cannot be written."
     check_int("--most", args.most, 40)
     check_number("--level", args.level, 0, .5, above=0)
-    _check_outputs(out=args.out, json=args.json)
+    inputs = (*args.samples, args.reference, args.holdout, args.features)
+    check_outputs(inputs, ("matplotlib", "seaborn"), out=args.out, json=args.json)
 
 
 # %% [markdown]
@@ -1743,11 +1797,11 @@ def _run_compare(args: argparse.Namespace) -> int:
     else:
         found = compare_all(dict(zip(names, made)), reference, holdout, **options)
     found.notes.extend(notes)
-    if args.json:
+    if args.json is not None:
         atomic_write(args.json, (json.dumps(found.to_json(), indent=1) + "\n").encode())
-    if args.out:
+    if args.out is not None:
         atomic_write(args.out, _page(found))
-    print(found)
+    print(utf8_text(str(found)))
     return found.status
 
 
@@ -1819,9 +1873,9 @@ grade_made(answer)
 
 # %% [markdown]
 # ## Recap
-# - One table of two numbers says nothing: two perfect generators differ, too. A difference needs a p-value and an interval.
+# - One table of two numbers says nothing: two perfect generators differ, too. The p-value decides whether there is a difference; the interval says how large it may be.
 # - The labels may be shuffled if both generators have one law. This is exact for every measure.
-# - Measures with nearest neighbours break the bootstrap and the jackknife. Splits in halves do not repeat and do not need smoothness.
+# - The bootstrap and the jackknife do not suit measures with nearest neighbours. Splits in halves do not repeat examples and do not need smoothness.
 # - Use as many samples of each. Fréchet distance, recall and coverage depend on the number.
 # - "No difference" is only as strong as the number of samples: `smallest_loss` says what would have been seen.
 #
