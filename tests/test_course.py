@@ -32,6 +32,28 @@ def test_interval_is_student_t():
     assert format(got, ".1f") == "2.5 [0.4, 4.6]" and str(got) == "2.5 [0.446, 4.55] over 4 seeds"
 
 
+def test_interval_is_cut_at_the_possible_range():
+    free = interval([8, 8, 7, 8])
+    cut = interval([8, 8, 7, 8], low=0, high=8)
+    assert free.high > 8 and (cut.mean, cut.low, cut.high) == (free.mean, free.low, 8)
+    assert interval([0, 0, 1], low=0).low == 0 > interval([0, 0, 1]).low
+    assert interval([1, 1], low=0, high=1) == interval([1, 1])
+    assert interval([.2, .4], low=-10, high=10) == interval([.2, .4])
+    rounded = interval([1 + 1e-7, 1], low=0, high=1)  # a share in float32
+    assert rounded.low <= rounded.mean <= rounded.high
+
+
+@pytest.mark.parametrize("limits", [{"low": .5}, {"high": .5}, {"low": 1, "high": 0}, {"low": 0, "high": 0},
+                                    {"high": float("nan")}])
+def test_interval_refuses_values_outside_the_range(limits):
+    with pytest.raises(ValueError, match="values|low|high"):
+        interval([0, 1], **limits)
+    with pytest.raises(TypeError, match="low"):
+        interval([0, 1], low="zero")
+    with pytest.raises(TypeError):
+        interval([0, 1], .95, 0, 1)  # by name only
+
+
 @pytest.mark.parametrize("values", [[], [1.], [1., float("nan")], [1., float("inf")]])
 def test_interval_refuses(values):
     with pytest.raises(ValueError, match="values"):

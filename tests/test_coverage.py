@@ -562,6 +562,13 @@ def test_one_table_for_one_for_many_and_by_name():
     assert "floor" not in mixed and "fair" in mixed
 
 
+def test_no_interval_of_a_table_leaves_the_possible_range():
+    runs = coverages(torch.stack([impostor(500, range(k)) for k in (25, 25, 24)]), GRID)
+    assert "[23.2, 25]" in repr(coverage_table(runs))  # Student's t would say 26.1
+    sparse = coverages(torch.stack([impostor(500, range(k)) for k in (1, 1, 3)]), GRID)
+    assert "-" not in repr(coverage_table(sparse)).replace("–", "").replace("e-", "")
+
+
 @pytest.mark.parametrize("given_modes", [GRID, line(100)])
 def test_draw(given_modes):
     from matplotlib.figure import Figure

@@ -36,14 +36,17 @@ class Interval:
 # %% ../../nbs/0_start/02_evidence.ipynb #0d0016ab
 def interval(values: Iterable[float],  # one number per seed, at least two
              confidence: float = .95,  # chance that the interval holds the mean, for normal errors
+             *, low: float | None = None,  # the smallest possible value, such as 0 for a share
+             high: float | None = None,  # the largest, such as 1, or the number of modes
              ) -> Interval:
-    "Mean of `values` with its Student-t confidence interval."
+    "Mean of `values` with its Student-t confidence interval, cut at the possible range."
     from scipy.stats import t
     values, confidence = _finite_numbers(values), _check_confidence(confidence)
+    least, most = _check_range(values, low, high)
     n, mean = len(values), math.fsum(values) / len(values)
     spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
     half = float(t.ppf((1 + confidence) / 2, n - 1)) * spread / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
+    return Interval(mean, max(mean - half, min(least, mean)), min(mean + half, max(most, mean)), n)
 
 # %% ../../nbs/0_start/02_evidence.ipynb #b03c1b90
 def _finite_numbers(values: Any) -> list[float]:
@@ -64,6 +67,16 @@ def _check_confidence(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1:
         raise ValueError(f"confidence: expected a number between 0 and 1, got {value!r}")
     return float(value)
+
+# %% ../../nbs/0_start/02_evidence.ipynb #d6f07217
+def _check_range(values: list[float], low: float | None, high: float | None) -> tuple[float, float]:
+    "The possible range; refused if a value lies outside by more than rounding."
+    least = -math.inf if low is None else check_number("low", low)
+    most = math.inf if high is None else check_number("high", high, above=least)
+    wrong = [v for v in values if not least - 1e-6 <= v <= most + 1e-6]
+    if wrong:
+        raise ValueError(f"values: expected numbers from {least:g} to {most:g}, got {wrong[0]:g}")
+    return least, most
 
 # %% ../../nbs/0_start/02_evidence.ipynb #003415c3
 def wilson_interval(share: float,  # seen, between 0 and 1

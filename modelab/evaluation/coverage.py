@@ -102,6 +102,10 @@ class Coverage(_ShownAsTable):
         "All measures by name, as plain floats."
         return {name: getattr(self, name) for name in MEASURES}
 
+    def _largest(self, name: str) -> float:
+        "The largest possible value of a measure."
+        return {"captured": self.n_modes, "tv": 1.0, "high_quality": 1.0}.get(name, math.inf)
+
     def interval(self, name: str,  # a measure, such as "kl"
                  confidence: float = .95,  # chance that it holds the expected score at this n
                  ) -> SampleInterval:
@@ -118,8 +122,7 @@ class Coverage(_ShownAsTable):
             low, high = self._captured_limits(tail)
         else:
             low, high = self._redrawn_limits(name, tail)
-        most = {"captured": self.n_modes, "tv": 1.0, "high_quality": 1.0}.get(name, math.inf)
-        low, high = min(max(low, 0.0), value), max(min(high, most), value)
+        low, high = min(max(low, 0.0), value), max(min(high, self._largest(name)), value)
         return SampleInterval(value, low, high, self.n)
 
     def _spread_limits(self, tail: float) -> tuple[float, float]:
@@ -201,7 +204,11 @@ def _cell(name: str, group: Sequence[Coverage]) -> str:
     finite = [v for v in values if math.isfinite(v)]
     if not finite or len(finite) < 2 <= len(values):
         return ", ".join(sorted({_as_text(name, v) for v in values}))
-    of = interval(finite) if len(values) > 1 else group[0].interval(name)
+    if len(values) > 1:
+        most = group[0]._largest(name)
+        of = interval(finite, low=0, high=most if math.isfinite(most) else None)
+    else:
+        of = group[0].interval(name)
     text = _as_text(name, of.mean)
     if math.isfinite(group[0].n):
         text += f" [{_as_text(name, of.low)}, {_as_text(name, of.high)}]"

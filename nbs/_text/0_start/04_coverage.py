@@ -159,7 +159,8 @@ p = math.pi * (3 * .05) ** 2 / (high - low).prod().item()
 by_hand = 25 * (1 - (1 - p) ** 2500), 25 * p
 many = low + (high - low) * torch.rand(50 * 2500, 2, generator=g)
 mode, good = (v.reshape(50, 2500) for v in grid.assign(many))
-caught = statistics_module.interval([m[ok].unique().numel() for m, ok in zip(mode, good)])
+seen = [m[ok].unique().numel() for m, ok in zip(mode, good)]
+caught = statistics_module.interval(seen, low=0, high=25)
 caught, by_hand
 
 # %%
@@ -315,7 +316,7 @@ assert abs(floors[26_000] * 2 * 26_000 / 999 - 1) < .05
 claim("A perfect generator of 1,000 equal modes scores KL 0.019, not 0, "
       "at the 26,000 samples of the protocol",
       paper="Lin et al. 2018", section="Table 2 (stacked digits)",
-      ours=statistics_module.interval(perfect_kl(26_000).tolist()),
+      ours=statistics_module.interval(perfect_kl(26_000).tolist(), low=0),
       baseline="0", holds=abs(floors[26_000] - .0193) < .0005)
 
 
@@ -910,6 +911,16 @@ def numbers(self: Coverage) -> dict[str, float]:
 
 # %% [markdown]
 # ### The interval of a measure
+# Every measure has a possible range: none is negative, a share is at most 1, and a count is at most the number of modes. No interval leaves this range.
+
+# %%
+#| export
+@patch
+def _largest(self: Coverage, name: str) -> float:
+    "The largest possible value of a measure."
+    return {"captured": self.n_modes, "tv": 1.0, "high_quality": 1.0}.get(name, math.inf)
+
+# %% [markdown]
 # `interval` chooses the method. High quality, spread and the mode count each have a formula. For KL, TV, and the mode count of a protocol with a threshold, tallies are redrawn (a bootstrap).
 
 # %%
@@ -931,8 +942,7 @@ def interval(self: Coverage, name: str,  # a measure, such as "kl"
         low, high = self._captured_limits(tail)
     else:
         low, high = self._redrawn_limits(name, tail)
-    most = {"captured": self.n_modes, "tv": 1.0, "high_quality": 1.0}.get(name, math.inf)
-    low, high = min(max(low, 0.0), value), max(min(high, most), value)
+    low, high = min(max(low, 0.0), value), max(min(high, self._largest(name)), value)
     return SampleInterval(value, low, high, self.n)
 
 # %% [markdown]
@@ -1053,7 +1063,11 @@ def _cell(name: str, group: Sequence[Coverage]) -> str:
     finite = [v for v in values if math.isfinite(v)]
     if not finite or len(finite) < 2 <= len(values):
         return ", ".join(sorted({_as_text(name, v) for v in values}))
-    of = interval(finite) if len(values) > 1 else group[0].interval(name)
+    if len(values) > 1:
+        most = group[0]._largest(name)
+        of = interval(finite, low=0, high=most if math.isfinite(most) else None)
+    else:
+        of = group[0].interval(name)
     text = _as_text(name, of.mean)
     if math.isfinite(group[0].n):
         text += f" [{_as_text(name, of.low)}, {_as_text(name, of.high)}]"
@@ -1420,7 +1434,7 @@ c_fair.captured, c_fair.kl, f"{c.low_confidence:.1%} low confidence"
 seeds = [torch.Generator().manual_seed(seed) for seed in range(8)]
 static_runs = [coverage(2 * torch.rand(26_000, *stacked.event, generator=s) - 1, stacked)
                for s in seeds]
-caught = statistics_module.interval([run.captured for run in static_runs])
+caught = statistics_module.interval([run.captured for run in static_runs], low=0, high=1000)
 claim("Random pixels capture more of 1,000 stacked digits than a published method",
       paper="Srivastava et al. 2017", section="Table 2, VEEGAN; here on 8×8 digits", figure="150",
       ours=caught, baseline="VEEGAN 150", holds=caught.low > 150)

@@ -198,7 +198,7 @@ weight = (log_p.exp() + log_q.exp()) / (log_p.exp() + log_q.exp()).sum()
 
 
 # %% [markdown]
-# The eight discriminators below were trained once and recorded. The cell repeats their first 20 steps, compares them with the record, and shows the recorded result. Every cell of this chapter that is marked with `@experiment` does so.
+# The eight discriminators below were trained once and recorded. The cell repeats their first steps, compares them with the record, and shows the recorded result. Every cell of this chapter that is marked with `@experiment` does so, with the first 10 or 20 steps.
 
 # %%
 @experiment("01_minimax")
@@ -227,7 +227,7 @@ ax.legend()
 Picture(figure, "Eight trained discriminators lie on the density ratio wherever there is data")
 
 # %%
-errors = interval(found["error"])
+errors = interval(found["error"], low=0, high=1)
 claim("A trained discriminator is p/(p+q): its belief is off by less than .02 on average",
       paper="Goodfellow et al. 2014", section="Proposition 1", ours=errors,
       holds=errors.high < .02)
@@ -355,7 +355,7 @@ for r in range(8):
     points, arrows = push(G, D, r, 2500)
     near = torch.cdist(points, data.centers[1:]).amin(1) < 1
     shares.append((arrows.norm(dim=1) * near).sum().item() / arrows.norm(dim=1).sum().item())
-interval(shares)
+interval(shares, low=0, high=1)
 
 # %% [markdown]
 # Compare that with the cost of missing the rare modes. If $q$ is the centre alone, $p=0.9\,q+0.1\,r$ with the rare part $r$ elsewhere, then $D^*=0.9/1.9$ on the centre and $1$ on the rare modes, and the game's value exceeds its
@@ -409,7 +409,7 @@ for row in rows:
 # The best of all settings counts, and its seeds differ: where a few samples happen to land far enough out, a seed finds most of the ring. It is found by chance, not by the gradient.
 
 # %%
-best = interval(max(rows, key=lambda row: sum(row["by seed"]))["by seed"])
+best = interval(max(rows, key=lambda row: sum(row["by seed"]))["by seed"], low=0, high=8)
 claim("With one 90 % mode, the best of sixteen GAN settings misses half of eight rare modes",
       paper="this course", section="rare_modes", ours=best, baseline="8 (perfect generator)",
       holds=best.high < 4)
@@ -441,8 +441,8 @@ def two_widths(total=800):
 digit_scores = two_widths()
 perfect = digit_scores.pop("perfect")
 for name, row in digit_scores.items():
-    for measure in perfect:
-        print(f"{name:16} {measure:12} {interval(row[measure])!s:32} "
+    for measure, most in (("captured", 1000), ("high quality", 1)):
+        print(f"{name:16} {measure:12} {interval(row[measure], low=0, high=most)!s:32} "
               f"a perfect generator {perfect[measure]:.4g}")
 
 # %%
@@ -456,7 +456,7 @@ Picture(figure, "Real digit triples beside two generators, both blurrier; the ri
         "itself")
 
 # %%
-wide, narrow = (interval(row["captured"]) for row in digit_scores.values())
+wide, narrow = (interval(row["captured"], low=0, high=1000) for row in digit_scores.values())
 claim("A discriminator an eighth as wide loses at least a third of 1,000 digit modes",
       paper="Lin et al. 2018 (PacGAN)", section="Table 3", ours=narrow, baseline=wide,
       holds=narrow.high < .67 * wide.low,

@@ -264,7 +264,7 @@ claim("A generator stops making a mode that leaves the data, and makes it again 
       holds=left_out.high < min(learned.low, back.low) / 2)
 
 # %% [markdown]
-# After two hundred steps at most a handful of samples is left: $G$ is continuous, so some samples always lie on the way from mode 2 to mode 4. When the data have the mode again, these samples return to it. A generator keeps no memory of a mode: it follows the present discriminator.
+# After two hundred steps few of 500 samples are left: $G$ is continuous, so some samples always lie on the way from mode 2 to mode 4. When the data have the mode again, these samples return to it. A generator keeps no memory of a mode: it follows the present discriminator.
 #
 # ## Your record, please
 # A mission can be called like any grader's check, and `exercise` tries it on records that must pass and on records that must not, before it grades yours.

@@ -59,7 +59,7 @@ from modelab.training.run import Run
 #
 # **Predict:** how many of the eight show all five modes?
 #
-# (The eight were trained once and recorded; the cell replays their first 20 steps, see chapter [0.2](../0_start/02_evidence.ipynb).)
+# The cells marked with `@experiment` show recorded results and replay their first steps (chapter [0.2](../0_start/02_evidence.ipynb)).
 
 # %%
 data = line(5, spacing=1., std=.02)
@@ -398,7 +398,7 @@ Picture(
     f"{missed(seen[1000]['code'])[r]}")
 
 # %%
-before, after = (interval(missed(seen[at]["code"])) for at in (0, 1000))
+before, after = (interval(missed(seen[at]["code"]), low=0, high=5) for at in (0, 1000))
 claim("An encoder misses regions of the latent at first and captures them all later",
       paper="Sharma and Namboodiri 2018", section="introduction", ours=after,
       baseline=f"{before} before training", holds=after.high < .2 and before.low > .5)
@@ -420,8 +420,8 @@ def ks_gaps(seen: dict, prior: str) -> dict:
 # %%
 def in_words(found: dict) -> str:
     "Both statistics over the seeds, and their null."
-    return ";   ".join(f"{name} {interval(row['codes']):.3f}, null {row['null']:.3f}"
-                       for name, row in found.items())
+    return ";   ".join(f"{name} {interval(row['codes'], low=0, high=1):.3f}, "
+                       f"null {row['null']:.3f}" for name, row in found.items())
 
 # %%
 print(in_words(ks_gaps(seen[1000], "uniform")))
@@ -466,7 +466,7 @@ noisy = seen[1000] | {"code": torch.tensor(codes_with_noise())}
 print(in_words(ks_gaps(noisy, "uniform")))
 
 # %%
-filled = interval(ks_statistic(noisy["code"])[:, 0])
+filled = interval(ks_statistic(noisy["code"])[:, 0], low=0, high=1)
 claim(
     "An encoder with noise fills the prior better than any deterministic encoder of five points "
     "could",
@@ -537,11 +537,12 @@ for name, (code, m) in tried.items():
     )
 
 # %% [markdown]
-# Read it line by line. The hash is uniform to the last digit and keeps no modes apart: a good $K$ says *nothing* about modes. The encoder by rank has both. An *untrained* $E$ keeps nearly all apart already, if you look closely: a random map rarely sends two points to one. Training increases the distances, since two points with the same code would double the jump; see how far apart the closest two are now. With noise that reason is gone: two stripes may overlap, and they do.
+# Read it line by line. The hash is uniform to the last digit and keeps no modes apart: a good $K$ says *nothing* about modes. The encoder by rank has both. An *untrained* $E$ keeps all five apart on every seed, if you look closely: a random map rarely sends two points to one. Training increases the distances, since two points with the same code would double the jump; see how far apart the closest two are now. With noise that reason is gone: two stripes may overlap, and they do.
 
 # %%
-apart_random, apart_plain, apart_noisy = (interval(separated_modes(s["code"], s["mode"], 5))
-                                          for s in (seen[0], seen[1000], noisy))
+apart_random, apart_plain, apart_noisy = (
+    interval(separated_modes(s["code"], s["mode"], 5), low=0, high=5)
+    for s in (seen[0], seen[1000], noisy))
 claim("An encoder that fills the prior gives every mode of the data a place of its own",
       paper="this course", section="line of five, with noise", ours=apart_noisy,
       baseline=f"{apart_plain} deterministic", holds=apart_noisy.low > 4.5, expect=False)
@@ -604,10 +605,14 @@ Picture(
 # Is that so everywhere? `python benchmarks/encoder.py` recorded all combinations, eight seeds each, 1,000 codes:
 
 # %%
+def kept_apart(row: dict) -> str:
+    "The modes with a place of their own in a recorded run: mean and interval."
+    return f"{interval(row['kept by seed'], low=0, high=row['of']):.2f}"
+
 for row in record.get("grid", []):
     print(
         f"{row['setting']:38} jointly {row['joint'].split(' over')[0]:22} null {row['joint null']}"
-        f"   kept {row['kept'].split(' over')[0]:18} of {row['of']}")
+        f"   kept {kept_apart(row):18} of {row['of']}")
 
 # %% [markdown]
 # The same picture everywhere. Without noise the modes have places of their own, and the prior is not filled: in the plane even less than on a line, since a handful of points is fewer for a square. One seed is the exception, and a true fold: on the ring with one latent it sends two modes to one code, where $D$ says the same to both. With noise it is filled, nearly to the null, and the modes are mixed. With a *normal* prior no mode is kept apart: the noise that $E$ draws follows that prior already, so the simplest encoder passes it on and ignores $x$.
@@ -618,7 +623,7 @@ for row in record.get("grid", []):
 for row in record.get("tuning", []):
     print(
         f"{row['setting']:50} KS {row['ks'].split(' over')[0]:22} kept "
-        f"{row['kept'].split(' over')[0]}"
+        f"{kept_apart(row)}"
     )
 
 # %% [markdown]

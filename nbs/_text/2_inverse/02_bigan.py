@@ -327,7 +327,7 @@ def fooled(game, total: int) -> dict:
     return measured(look(Run(game, data, batch=128, device="cpu").step(total)))
 
 # %% [markdown]
-# The two were trained once and recorded. Each cell replays the first 20 steps (chapter [0.2](../0_start/02_evidence.ipynb)).
+# The cells marked with `@experiment` show recorded results and replay their first steps (chapter [0.2](../0_start/02_evidence.ipynb)).
 
 # %%
 @experiment("02_bigan", early=20)

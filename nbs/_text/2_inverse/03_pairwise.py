@@ -114,7 +114,7 @@ def steepest(run) -> list[float]:
         return ((run.players.nets["G"](z).diff(dim=1)).norm(dim=-1).amax(1) / (5 / 4000)).tolist()
 
 # %%
-SCORES = "captured", "high_quality", "tv"
+SCORES = {"captured": 8, "high_quality": 1, "tv": 1}  # the largest possible value of each
 FILMED = 4  # the seed whose slopes are kept
 
 def trained(weight: float, total: int) -> dict:
@@ -132,7 +132,7 @@ def trained(weight: float, total: int) -> dict:
                    for x, _, x_hat, slope in way]}
 
 # %% [markdown]
-# The eight seeds below were trained once for 5,000 steps and recorded. The cell replays their first 20 steps (chapter [0.2](../0_start/02_evidence.ipynb)).
+# The cells marked with `@experiment` show recorded results and replay their first steps (chapter [0.2](../0_start/02_evidence.ipynb)). Here eight seeds were trained for 5,000 steps.
 
 # %%
 @experiment("03_pairwise", early=20)
@@ -141,7 +141,7 @@ def plain_bigan(total=5000):
     return trained(0., total)
 
 plain = plain_bigan()
-{name: interval(plain[name]) for name in SCORES}
+{name: interval(plain[name], low=0, high=most) for name, most in SCORES.items()}
 
 # %%
 figure, panels = axes(2, 4, size=(1.9, 1.9), sharex=True, sharey=True)
@@ -570,13 +570,16 @@ def field(ax, kept):
 def fields(stop: int):
     "Both games at a stop, on the seed on which BiGAN shows fewest modes."
     figure, panels = axes(1, 2, size=(3.4, 3.4), sharex=True, sharey=True)
+    told = []
     for ax, game, title in zip(panels, (plain, guided), ("BiGAN", "with the penalty")):
         field(ax, game["slopes"][stop])
         ax.set_title(title)
+        x, x_hat, slope = map(torch.tensor, game["slopes"][stop])
+        told.append(f"{title} {F.cosine_similarity(x - x_hat, slope, dim=-1).mean():.2f}")
     return Picture(
         figure,
-        f"Step {STOPS[stop]}: the way to go in blue, the slope of D in orange; with the penalty "
-        "they agree on more pairs"
+        f"Step {STOPS[stop]}: the way to go in blue, the slope of D in orange; mean cosine "
+        f"between them: {', '.join(told)}"
     )
 
 # %%
@@ -593,7 +596,7 @@ compass.widget.slider.value = 0
 # And the end of the training:
 
 # %%
-{name: interval(guided[name]) for name in SCORES}
+{name: interval(guided[name], low=0, high=most) for name, most in SCORES.items()}
 
 # %%
 figure, panels = axes(2, 4, size=(1.9, 1.9), sharex=True, sharey=True)
@@ -610,11 +613,12 @@ Picture(
 # %%
 without, within = plain["captured"], guided["captured"]
 claim("BiGAN misses modes of a ring that the pair-wise penalty covers on every seed",
-      paper="Sharma & Namboodiri 2018", section="toy data", ours=interval(within),
-      baseline=interval(without), holds=min(within) == 8 and interval(without).high < 8)
+      paper="Sharma & Namboodiri 2018", section="toy data", ours=interval(within, low=0, high=8),
+      baseline=interval(without, low=0, high=8),
+      holds=min(within) == 8 and interval(without, low=0, high=8).high < 8)
 
 # %%
-quality = [interval(game["high_quality"]) for game in (plain, guided)]
+quality = [interval(game["high_quality"], low=0, high=1) for game in (plain, guided)]
 f"high quality: BiGAN {quality[0]:.3f}, with the penalty {quality[1]:.3f}"
 
 # %% [markdown]
@@ -622,7 +626,8 @@ f"high quality: BiGAN {quality[0]:.3f}, with the penalty {quality[1]:.3f}"
 # Not around the modes but between them, on the way from one to the next:
 
 # %%
-{f"beyond {times}": interval(shares) for times, shares in guided["beyond"].items()}
+{f"beyond {times}": interval(shares, low=0, high=1)
+ for times, shares in guided["beyond"].items()}
 
 # %% [markdown]
 # $G$ is continuous, so between two modes it must cross a region without data, and every latent that it maps there gives a bad sample. It cannot avoid the gap; it can only cross it with a steep slope. How good can a map be whose slope is at most $L$? Let $k$ modes have equal
@@ -695,11 +700,16 @@ Picture(
 # The share of good samples rises with the slope that $G$ can reach. So we look for settings that give a steeper $G$. One change at a time, two seeds of their own, in the regime above except for $\lambda$, which ends at half of the training:
 
 # %%
+def recorded_interval(row: dict, name: str) -> str:
+    "Mean and interval of a recorded measure, inside its possible range."
+    most = row["of"] if name == "captured" else SCORES.get(name)
+    return f"{interval(row[name]['by seed'], low=0, high=most)}"
+
 for row in record.get("trials", []):
-    slope = row.get("steepest", {}).get("interval", "")
+    slope = recorded_interval(row, "steepest") if "steepest" in row else ""
     print(
-        f"{row['setting']:32} modes {row['captured']['interval']:12} HQ "
-        f"{row['high_quality']['interval']:24} steepest slope {slope}"
+        f"{row['setting']:32} modes {recorded_interval(row, 'captured'):12} HQ "
+        f"{recorded_interval(row, 'high_quality'):24} steepest slope {slope}"
     )
 
 # %% [markdown]
@@ -712,9 +722,9 @@ for row in record.get("trials", []):
 # %%
 for row in record.get("sets", []):
     print(
-        f"{row['setting']:54} {row['captured']['interval']:>20} of {row['of']:<3} worst "
+        f"{row['setting']:54} {recorded_interval(row, 'captured'):>20} of {row['of']:<3} worst "
         f"{min(row['captured']['by seed']):<4.0f}"
-        f" HQ {row['high_quality']['interval']:22} TV {row['tv']['interval']:20} "
+        f" HQ {recorded_interval(row, 'high_quality'):22} TV {recorded_interval(row, 'tv'):20} "
         f"{row['cpu_seconds']:4} s"
     )
 
@@ -730,8 +740,8 @@ def all_and_sharp(stem: str, shown: str) -> object:
     pair = [rows.get(f"{stem}, {name}") for name in ("with the penalty", "BiGAN")]
     if not all(pair):
         return None
-    ours, theirs = ({k: interval(row[k]["by seed"])
-                     for k in ("captured", "high_quality", "tv")}
+    ours, theirs = ({k: interval(row[k]["by seed"], low=0, high=most)
+                     for k, most in (SCORES | {"captured": row["of"]}).items()}
                     for row in pair)
     told = [
         f"{v['captured']}, high quality {v['high_quality']:.3f}, TV {v['tv']:.3f}" for v in (ours,
@@ -776,9 +786,9 @@ all_and_sharp("two rings, 16, deep G, batch 256, long walk, 2-D z", "two rings")
 def show(part: str) -> None:
     for row in record.get(part, []):
         print(
-            f"{row['setting']:50} modes {row['captured']['interval']:>18}   HQ "
-            f"{row['high_quality']['interval']:22} "
-            f"TV {row['tv']['interval']}")
+            f"{row['setting']:50} modes {recorded_interval(row, 'captured'):>18}   HQ "
+            f"{recorded_interval(row, 'high_quality'):22} "
+            f"TV {recorded_interval(row, 'tv')}")
 
 show("tuning")
 
@@ -790,7 +800,7 @@ show("tuning")
 # %%
 show("sharp")
 if record.get("sharp"):
-    deep = [interval(row["captured"]["by seed"]) for row in record["sharp"]]
+    deep = [interval(row["captured"]["by seed"], low=0, high=8) for row in record["sharp"]]
     verdict = claim(
         "With a deep, quick generator, too, BiGAN misses modes of the ring that the penalty covers",
         paper="Sharma & Namboodiri 2018", section="toy data", ours=deep[1], baseline=deep[0],
@@ -886,8 +896,11 @@ Picture(
 
 # %%
 def show_heavy(part: str, *names: str) -> None:
+    most = {"modes": 9, "tracks": 7, "good": 1}  # the others have no upper limit
     for row in heavy.get(part, []):
-        print(f"{row['setting']:29}", *(f"{name} {row[name]['interval']:21}" for name in names),
+        told = {name: f"{interval(row[name]['by seed'], low=0, high=most.get(name))}"
+                for name in names}
+        print(f"{row['setting']:29}", *(f"{name} {told[name]:21}" for name in names),
               f"{row['cpu_seconds']} s")
 
 # %%
@@ -908,7 +921,7 @@ Picture(
 )
 
 # %%
-ends = {row["setting"]: interval(row["rate"]["by seed"]) for row in streets}
+ends = {row["setting"]: interval(row["rate"]["by seed"], low=0) for row in streets}
 verdict = None
 if ends:
     lost = max((ends[name] for name in ("GAN", "GAN + R1 0.1", "BiGAN")),
@@ -960,13 +973,13 @@ show_heavy("film", "rate", "grain")
 # %%
 for row in record.get("scans", []):
     print(
-        f"scans: {row['setting']:20} modes {row['captured']['interval']} of 10   KL "
-        f"{row['kl']['interval']}   "
-        f"comes back as the same digit {row['same digit']['interval']}")
+        f"scans: {row['setting']:20} modes {recorded_interval(row, 'captured')} of 10   KL "
+        f"{recorded_interval(row, 'kl')}   "
+        f"comes back as the same digit {recorded_interval(row, 'same digit')}")
 for row in record.get("digits", []):
     print(
-        f"{row['setting']:42} modes {row['captured']['interval']:>22} of 1000   KL "
-        f"{row['kl']['interval']}"
+        f"{row['setting']:42} modes {recorded_interval(row, 'captured'):>22} of 1000   KL "
+        f"{recorded_interval(row, 'kl')}"
     )
 
 # %% [markdown]

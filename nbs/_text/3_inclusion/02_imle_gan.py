@@ -140,7 +140,7 @@ def modes(found: dict) -> list[float]:
 
 # %%
 decay = gan()
-{n: str(interval(modes(found))) for n, found in zip(LOOKS, decay)}
+{n: str(interval(modes(found), low=0, high=1000)) for n, found in zip(LOOKS, decay)}
 
 # %% [markdown]
 # Down. The generator has *had* these modes and let them go. $D$ has no room for a thousand of them, so it objects to what it sees at present, and $G$ moves to where no objection has been raised yet. Nothing in the game remembers. A chapter that shows its best checkpoint would never tell you.
@@ -177,15 +177,17 @@ def naive_sum(total=400):
 def compare(games: dict) -> None:
     "Print the scores of some games over their seeds."
     for name, found in games.items():
-        print(f"{name:14}", *(f"{score} {interval(found[score]):.3f}  "
+        print(f"{name:14}", *(f"{score} {interval(found[score], low=0, high=1):.3f}  "
                               for score in ("share of modes", "high quality", "TV")))
 
 # %%
 naive = naive_sum()
 compare({"GAN": decay[1], "naive sum": naive["looks"][1]})
+perfect = coverage(thousand.sample(26_000, torch.Generator().manual_seed(0)), thousand).floor
+print(f"real pictures: high quality {perfect.high_quality:.2f}")
 
 # %% [markdown]
-# All the modes! But look at *high quality*, the share of samples of which the judge is sure: of real pictures it is .94. Then ask who is steering: how hard does the IMLE term pull at $G$, and how hard the adversarial one? The ratio of the two gradients:
+# All the modes! But look at *high quality*, the share of samples of which the judge is sure, and compare it with that of real pictures. Then ask who is steering: how hard does the IMLE term pull at $G$, and how hard the adversarial one? The ratio of the two gradients:
 
 # %%
 interval(naive["pulls"])
@@ -228,7 +230,8 @@ def everybody_asks(total=1600):
 
 # %%
 everybody = everybody_asks()
-{name: interval(values) for name, values in everybody.items()}
+MOST = {"seen": 8, "mass": 1, "centre": 1}  # the largest possible values
+{name: interval(values, low=0, high=MOST[name]) for name, values in everybody.items()}
 
 # %% [markdown]
 # A tenth of the data sits on the rare modes, and well under half a tenth of the samples. Nine of ten reals that ask for a neighbour sit at the centre, where they have one anyway.
@@ -661,11 +664,9 @@ record = recorded("imle_gan")
 
 def in_short(look: dict) -> str:
     "Modes, KL and high quality of a recorded look, over its seeds."
-    modes, kl, sure = (f"{interval(look[k]['by seed']):{digits}}" for k, digits in (("captured",
-                                                                                     ".0f"),
-                                                                                    ("kl", ".3f"),
-                                                                                    ("high_quality",
-                                                                                     ".2f")))
+    modes, kl, sure = (f"{interval(look[k]['by seed'], low=0, high=most):{digits}}"
+                       for k, most, digits in (("captured", 1000, ".0f"), ("kl", None, ".3f"),
+                                               ("high_quality", 1, ".2f")))
     return f"modes {modes:19} KL {kl:20} HQ {sure}"
 
 def show(part: str) -> None:
@@ -705,7 +706,7 @@ def last(part: str, setting: str, name: str) -> list[float]:
                 for row in record[part]
                 if row["setting"] == setting)
 
-ours, conventional, tuned = (interval(last("weak", s, "captured")) for s in
+ours, conventional, tuned = (interval(last("weak", s, "captured"), low=0, high=1000) for s in
                              ("inclusive GAN", "GAN, lr 2e-4, beta1 .5", "GAN, lr 1e-3, beta1 0"))
 claim(
     "With a weak discriminator the inclusive GAN covers the thousand modes that a GAN, tuned as "
@@ -723,8 +724,9 @@ claim(
 
 # %%
 alone = {
-    name: (interval(last("weak", "inclusive GAN", name)), interval(last("weak", "IMLE", name)))
-    for name in ("kl", "high_quality")
+    name: [interval(last("weak", game, name), low=0, high=most)
+           for game in ("inclusive GAN", "IMLE")]
+    for name, most in (("kl", None), ("high_quality", 1))
 }
 claim("With a weak discriminator the adversarial term makes IMLE sharper, at equal time",
       paper="this course", section="stacked digits", ours=alone["high_quality"][0],
@@ -750,7 +752,7 @@ def verdict(part: str, setting: str, modes: float, kl: float, rival: str = "", e
         return f"{part}: not recorded yet, run python benchmarks/imle_gan.py {part}"
     told = [
         f"{min(last(part, s, 'captured')):.0f} modes at least, KL "
-        f"{interval(last(part, s, 'kl')):.3f}"
+        f"{interval(last(part, s, 'kl'), low=0):.3f}"
         for s in (setting, rival)
         if s
     ]
@@ -763,14 +765,14 @@ def verdict(part: str, setting: str, modes: float, kl: float, rival: str = "", e
 verdict("long", "inclusive GAN, weight 1, twice as long", 997, .1, "GAN, lr 1e-3, beta1 0")
 
 # %% [markdown]
-# Whoever waits sees the tuned GAN fall as well: 708, 510, 380 modes. The inclusive GAN keeps them at every weight that was tried, and the louder the neighbours, the more even: KL .17 at weight .01, .14 at .1, and, with twice the time, .11 at .1 and .09 at 1. IMLE alone is as even in half of that time; a little sharper in the end is the inclusive GAN.
+# With more time the tuned GAN loses modes as well: compare its looks above. The inclusive GAN keeps its modes at every weight that was tried. A larger weight and a longer training make the modes more even: the KL falls. IMLE alone is as even in half of that time; the inclusive GAN is a little sharper in the end.
 
 # %% [markdown]
 # ### A strong discriminator
 # As wide as the generator. Here a tuned GAN comes to a thousand without help; what is left to win is the evenness, KL, whose floor for 26,000 perfect samples is
 
 # %%
-round(coverage(thousand.sample(26_000, torch.Generator().manual_seed(0)), thousand).floor.kl, 3)
+round(perfect.kl, 3)
 
 # %%
 show("full")
@@ -789,7 +791,7 @@ verdict("fuller", "inclusive GAN + R1 1, twice as long", 1000, .03,
         "plain GAN + R1 1, twice as long")
 
 # %% [markdown]
-# Complete in every seed, sharper than anything above, and even. Time alone did not do it: at a penalty of 0.1 the KL stays at .0301 after twice and .0304 after three times as long; ten times the penalty brings it to .0291. The IMLE term does not pay where $D$ is strong: it costs a fifth of the steps, and in equal time R1 alone is as complete and rather more even (.0267). Where is the rest? The digits of a picture are independent in the data, and if they are in the samples too, then KL is chance plus three KLs of single digits:
+# Complete in every seed, sharper than anything above, and even. Time alone did not do it: at a penalty of 0.1 the KL stays above .03 after twice and after three times as long; ten times the penalty brings it below. The IMLE term does not pay where $D$ is strong: it costs a fifth of the steps, and in equal time R1 alone is as complete and more even (a lower KL above). Where is the rest? The digits of a picture are independent in the data, and if they are in the samples too, then KL is chance plus three KLs of single digits:
 
 # %%
 for row in record.get("fuller", []):
@@ -801,7 +803,7 @@ for row in record.get("fuller", []):
         print("ten times the share of 0 to 9:", digit["shares"])
 
 # %% [markdown]
-# Nothing is left but that: too many of some digits, too few of others, the same ones with IMLE and without, and the combinations are as even as chance allows. The penalty decides how many: the KL of single digits is .030 at a penalty of 0.03, .011 at 0.1 and .008 at 1.
+# Nothing is left but that: too many of some digits, too few of others, the same ones with IMLE and without, and the combinations are as even as chance allows. The penalty decides how many: the larger the penalty, the smaller the KL of single digits.
 
 # %% [markdown]
 # ### Which part does what?
@@ -813,7 +815,7 @@ show("ablation")
 # %%
 def whole_walk(setting: str):
     "Modes at the end of an ablation walk."
-    return interval(last("ablation", setting, "captured"))
+    return interval(last("ablation", setting, "captured"), low=0, high=1000)
 
 base = "pixels (the game above)"
 claim("The interpolation term raises the number of modes, at equal time", paper="Yu et al. 2020",
@@ -826,7 +828,7 @@ claim("Matches that are never refreshed lose modes", paper="Yu et al. 2020", sec
       holds=whole_walk("stale: matched once").high < whole_walk(base).low)
 
 # %% [markdown]
-# - **Refresh and pool.** A match that is never renewed ties reals to latents that were nearest to them by accident. A pool of one latent for each real leaves hardly a choice. Either saves time, makes a third more steps of it, and ends less even: KL .35 against .24. The pool is worth its price.
+# - **Refresh and pool.** A match that is never renewed ties reals to latents that were nearest to them by accident. A pool of one latent for each real leaves hardly a choice. Either saves time, makes a third more steps of it, and ends less even (a higher KL above). The pool is worth its price.
 # - **The weight.** With weight 100 $D$ has no say, and nothing is lost by it; see IMLE alone, above.
 # - **Interpolation** needs another pass through $G$ and gets fewer steps for it; on digits, where a cross-fade is no digit, it does not pay for them. In pixels or in features: the same.
 # - **Features** are paid for at every match and at every step, by a factor of several in steps. If you want a perceptual loss, *matching in pixels*, as the authors' code does and their article does not say, spares the dearer half of that price. What the paper gains on photographs, where distances between pixels mean little, 8×8 digits cannot show.
@@ -851,17 +853,16 @@ def nobody_asks(total=1600):
 asked, nobody = minority_asks(), nobody_asks()
 rows = {"R1 alone": nobody, "everybody asks": everybody, "the minority asks": asked}
 for name, row in rows.items():
-    print(f"{name:18}", {k: str(interval(v)) for k, v in row.items()})
+    print(f"{name:18}", {k: str(interval(v, low=0, high=MOST[k])) for k, v in row.items()})
 
 # %% [markdown]
 # A pool of 80 is content when it holds a sample of each mode, and one of 80 for each of eight is a tenth. **The pool sets the mass**: make it so large that a fair generator would show each member about once. That the pool should be as large as one can afford, as one reads, is right for equal modes and wrong for rare ones. The record tries other weights and pools:
 
 # %%
 for row in record.get("rare_modes", []):
-    print(
-        f"{row['setting']:58} seen {row['seen']['interval']:20} mass "
-        f"{row['mass']['interval']:24} centre {row['centre']['interval']}"
-    )
+    found = {k: f"{interval(row[k]['by seed'], low=0, high=most)}" for k, most in MOST.items()}
+    print(f"{row['setting']:58} seen {found['seen']:20} mass {found['mass']:24} "
+          f"centre {found['centre']}")
 
 # %% [markdown]
 # One seed, trained here:
@@ -880,14 +881,13 @@ Picture(
 )
 
 # %%
-seen, mass = interval(asked["seen"]), interval(asked["mass"])
+seen, mass = (interval(asked[k], low=0, high=MOST[k]) for k in ("seen", "mass"))
+alone = {k: interval(nobody[k], low=0, high=MOST[k]) for k in ("seen", "mass")}
 claim(
     "Asking for a rare minority alone, the inclusive GAN shows seven of its eight modes or more, "
     "in about their true mass",
     paper="Yu et al. 2020", section="minority inclusion", ours=f"{seen:.3g} modes, mass {mass:.3g}",
-    baseline=
-    f"R1 alone {interval(nobody['seen']):.3g} modes, mass {interval(nobody['mass']):.3g}; true "
-    "8, 0.1",
+    baseline=f"R1 alone {alone['seen']:.3g} modes, mass {alone['mass']:.3g}; true 8, 0.1",
     holds=seen.mean >= 7 and .07 <= mass.mean <= .13)
 
 # %% [markdown]
@@ -938,8 +938,8 @@ def precision_recall_by_trait(modes: Any,  # a set whose modes show traits, such
 # %%
 people = faces()
 asked_for = [*people.traits, "eyeglasses+beard"]
-perfect = precision_recall_by_trait(people, people.sample(5000, g), asked_for, within=5.)
-{name: (round(p, 2), round(r, 2)) for name, (p, r) in perfect.items()}
+real_traits = precision_recall_by_trait(people, people.sample(5000, g), asked_for, within=5.)
+{name: (round(p, 2), round(r, 2)) for name, (p, r) in real_traits.items()}
 
 # %% [markdown]
 # That is a perfect generator. The record has the GAN with R1, where nobody asks, and the inclusive GAN, where those ask who wear glasses, or the 1 % who have glasses and a beard:
@@ -958,7 +958,7 @@ for row in record.get("faces", []):
 
 # %%
 glasses = {
-    row["setting"]: {k: interval(v["by seed"])
+    row["setting"]: {k: interval(v["by seed"], low=0, high=1)
                      for k, v in row["traits"]["eyeglasses"].items()}
     for row in record.get("faces", [])
 }
@@ -986,15 +986,16 @@ def bars(row):
             ax.bar(at + shift,
                    sum(both[which]["by seed"]) / len(both[which]["by seed"]), .36, color=colour,
                    label=which if at == 0 else None)
-            ax.plot([at + shift - .18, at + shift + .18], [perfect[name][which == "recall"]] * 2,
-                    c=MISSING)
+            level = real_traits[name][which == "recall"]
+            ax.plot([at + shift - .18, at + shift + .18], [level] * 2, c=MISSING)
     ax.set(xticks=range(len(row["traits"])), xticklabels=row["traits"], ylim=(0, 1.05),
            ylabel="share", title=row["setting"])
     ax.legend(frameon=False, ncols=2)
     return Picture(
         figure, row["setting"] + ": " +
-        "; ".join(f"{k} precision {v['precision']['interval']}, recall {v['recall']['interval']}"
-                  for k, v in row["traits"].items()))
+        "; ".join(f"{k} " + ", ".join(
+            f"{which} {interval(v[which]['by seed'], low=0, high=1)}"
+            for which in ("precision", "recall")) for k, v in row["traits"].items()))
 
 
 # %%
@@ -1064,7 +1065,8 @@ drawn
 verdict_at_full_size = None
 if full_size:
     *_, end = full_size["games"][0]["looks"]
-    modes_at_end, kl_at_end = (interval(end[k]["by seed"]) for k in ("captured", "kl"))
+    modes_at_end, kl_at_end = (interval(end[k]["by seed"], low=0, high=most)
+                               for k, most in (("captured", 1000), ("kl", None)))
     print(f"perfect KL {full_size['games'][0]['perfect']:.3f}")
     verdict_at_full_size = claim(
         "Three MNIST digits at once: 1,000 modes in every seed, KL at most .06",

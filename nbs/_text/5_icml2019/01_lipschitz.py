@@ -871,17 +871,20 @@ def rings(total=1000):
 
 # %%
 on_ring = rings()
-{name: {k: interval(v) for k, v in row.items()} for name, row in on_ring.items()}
+most = {"captured": 8, "high_quality": 1, "tv": 1}  # a radius has no upper limit
+{name: {k: interval(v, low=0, high=most.get(k)) for k, v in row.items()}
+ for name, row in on_ring.items()}
 
 # %%
 for row in kept.get("ring", []):
-    print(f"{row['setting']:46} captured {row['captured']:30} sharp {row['high_quality']}")
+    seen = str(interval(row["by seed"], low=0, high=8))
+    print(f"{row['setting']:46} captured {seen:30} sharp {row['high_quality']}")
 
 # %% [markdown]
 # The longer recorded runs, with every setting that was tried, are above. On eight equal modes that lie close enough together both games find everything, so *captured* does not tell them apart. An informative slope brings no gain where no mode was missing.
 
 # %%
-ours, theirs = (interval(on_ring[name]["captured"]) for name in ("LGAN", "minimax"))
+ours, theirs = (interval(on_ring[name]["captured"], low=0, high=8) for name in ("LGAN", "minimax"))
 claim("On the ring of eight LGAN captures more modes than a minimax game with the same optimiser",
       paper="this course", ours=ours, baseline=theirs, holds=ours.low > theirs.high, expect=False)
 
@@ -926,7 +929,7 @@ Picture(figure, f"Eight LGAN generators with rays to the rare modes; each shows 
 # %%
 tried = recorded("minimax").get("rare_modes", [{"by seed": [0] * 8}])
 tuned = max(tried, key=lambda row: sum(row["by seed"]))
-ours, theirs = interval(seen), interval(tuned["by seed"])
+ours, theirs = (interval(modes, low=0, high=8) for modes in (seen, tuned["by seed"]))
 claim("LGAN shows rare modes that the best of sixteen minimax settings misses",
       paper="this course", section="rare_modes", ours=ours, baseline=theirs,
       holds=ours.low > theirs.high)
@@ -935,8 +938,9 @@ claim("LGAN shows rare modes that the best of sixteen minimax settings misses",
 # Read that with care: *shown* means one good sample. How many there should be, and how many there are:
 
 # %%
-{"good samples on rare modes": interval(rays["good"]),
- "samples within 0.5 of one": interval(rays["near"]), "a perfect generator": 2500 * .1}
+{"good samples on rare modes": interval(rays["good"], low=0, high=2500),
+ "samples within 0.5 of one": interval(rays["near"], low=0, high=2500),
+ "a perfect generator": 2500 * .1}
 
 # %% [markdown]
 # The samples are in the right places and still blurred: the generator is a continuous map of one connected distribution of noise, so it also makes samples between the modes. The penalty also costs time: one more forward and backward pass through $D$.

@@ -666,7 +666,7 @@ def measured(critic) -> dict:
 
 
 # %% [markdown]
-# Three more values of $\Gamma$ and three widths of the blur. These critics were trained once and recorded; the cell replays their first steps (chapter [0.2](../0_start/02_evidence.ipynb)).
+# Three more values of $\Gamma$ and three widths of the blur. The cells marked with `@experiment` show recorded results and replay their first steps (chapter [0.2](../0_start/02_evidence.ipynb)).
 
 # %%
 gammas, widths = (0., .1, .3, 1., 3.), (.7, 1., 1.4)

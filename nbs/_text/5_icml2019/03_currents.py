@@ -144,8 +144,8 @@ def without_directions(total=600):
 
 # %%
 def told(found: dict) -> dict:
-    return {name: f"winding {interval(row['winding']):.3f}, lock {interval(row['lock']):.3f}"
-            for name, row in found.items()}
+    return {name: f"winding {interval(row['winding']):.3f}, "
+                  f"lock {interval(row['lock'], low=0, high=1):.3f}" for name, row in found.items()}
 
 
 # %%
@@ -826,7 +826,7 @@ def with_directions(total=600):
     return measured(train(Currents(), stop=total))
 
 found["around"] = with_directions()
-good = {name: interval(row["good"]) for name, row in found.items()}
+good = {name: interval(row["good"], low=0, high=1) for name, row in found.items()}
 told(found), good
 
 # %% [markdown]
@@ -954,8 +954,10 @@ def traps(total=400):
 
 # %%
 for name, row in traps().items():
-    print(f"{name:16} winding {interval(row['winding']):.2f}  lock {interval(row['lock']):.2f}  "
-          f"lock backwards {interval(row['backwards']):.2f}  good {interval(row['good']):.2f}")
+    lock, backwards, share = (interval(row[k], low=0, high=1)
+                              for k in ("lock", "backwards", "good"))
+    print(f"{name:16} winding {interval(row['winding']):.2f}  lock {lock:.2f}  "
+          f"lock backwards {backwards:.2f}  good {share:.2f}")
 
 # %% [markdown]
 # At half speed most orbits still wind, and hardly a sample is on the circle: place and pace contradict each other, and both are paid for.

@@ -84,10 +84,13 @@ def judged(score) -> dict:
 
 
 # %%
+LEAST = {"order": -1}
+MOST = {"captured": 8, "high_quality": 1, "tv": 1, "against noise": 1, "order": 1}
+
 def intervals(row: dict) -> dict:
     "An interval over the seeds for each entry; what is not finite is shown as it is."
-    return {name: interval(v) if torch.as_tensor(v).isfinite().all() else v
-            for name, v in row.items()}
+    return {name: interval(v, low=LEAST.get(name, 0), high=MOST.get(name))
+            if torch.as_tensor(v).isfinite().all() else v for name, v in row.items()}
 
 
 # %%
@@ -829,7 +832,8 @@ def prices(total=600):
 # %%
 at_price = prices()
 for name, row in at_price.items():
-    captured, good, reach = (interval(row[k]) for k in ("captured", "high_quality", "reach"))
+    captured, good, reach = (interval(row[k], low=0, high=MOST.get(k))
+                             for k in ("captured", "high_quality", "reach"))
     print(f"{name:8}: captured {captured:.2g}, nearest quarter within {reach:.2f}, "
           f"high quality {good:.2f}")
 
@@ -876,7 +880,7 @@ claim("The likelihood bound of the data rises while an entropic GAN trains",
       ours=end, baseline=start, holds=end.low > start.high)
 
 # %% [markdown]
-# So never judge such a generator by $G(z)$ alone: at a high price its samples are *meant* to be narrower than the data. Whoever wants samples without noise subtracts what the samples cost among themselves (the Sinkhorn divergence), and gives up the likelihood with it. The shares of the modes come nearer to the truth (KL; a perfect generator has 0.131), the samples get wider, and fewer of them are sharp:
+# So never judge such a generator by $G(z)$ alone: at a high price its samples are *meant* to be narrower than the data. Whoever wants samples without noise subtracts what the samples cost among themselves (the Sinkhorn divergence), and gives up the likelihood with it. The shares of the modes come nearer to the truth (a lower KL), the samples get wider, and fewer of them are sharp:
 
 # %%
 class Debiased(Entropic):
@@ -896,7 +900,8 @@ def debiased(total=600):
 # %%
 straight = debiased()
 {"λ = 0.5": intervals({k: at_price["λ = 0.5"][k] for k in straight}),
- "λ = 0.5, debiased": intervals(straight)}
+ "λ = 0.5, debiased": intervals(straight),
+ "a perfect generator": covered(eight.sample(2500, torch.Generator().manual_seed(0))[None])}
 
 # %% [markdown]
 # ## Now ask again
@@ -1087,20 +1092,20 @@ Picture(figure, "Mean bound by mode, eight seeds each: without mode 1 in trainin
 # %%
 hole, by_logit = lost["bound"], lost["logit of D"]
 fall = (usual - by_mode)[:, 1]
-{"bound": interval(hole), "logit of D": interval(by_logit), "nats lost there": interval(fall),
+hole, by_logit = (interval(share, low=0, high=1) for share in (hole, by_logit))
+{"bound": hole, "logit of D": by_logit, "nats lost there": interval(fall),
  "lost in the mean": interval(fall / 16)}
 
 # %%
 claim("The bound tells the examples of a mode that was left out of training from all others",
-      paper="this course", section="AUROC against the other modes", ours=interval(hole),
-      baseline=f"D's logit {interval(by_logit)}; chance 0.5",
-      holds=interval(hole).low > .9)
+      paper="this course", section="AUROC against the other modes", ours=hole,
+      baseline=f"D's logit {by_logit}; chance 0.5", holds=hole.low > .9)
 
 # %%
 claim("The bound finds a mode that was left out of training better than the discriminator's logit "
       "does",
-      paper="this course", section="AUROC", ours=interval(hole), baseline=interval(by_logit),
-      holds=interval(hole).low > interval(by_logit).high, expect=False)
+      paper="this course", section="AUROC", ours=hole, baseline=by_logit,
+      holds=hole.low > by_logit.high, expect=False)
 
 # %% [markdown]
 # It does hear it, and quietly. A hole costs as many nats as its squared distance to the nearest sample, over $\lambda$. But a generator is continuous: a bridge of samples leads from mode 0 to mode 2, through the very place where mode 1 was, and softens the loss. In the mean over all test points a fraction of a nat is missing, which nobody would notice without the other model beside it.
@@ -1131,7 +1136,7 @@ claim("A likelihood notices a fifth of noise among the samples less than the los
 
 
 # %% [markdown]
-# A fifth of rubbish costs $-\log0.8$ nats and no more: likelihood asks whether the data are reached, never whether the samples are good. `high_quality` in `coverage` would fall by some twenty points. And without a bridge the lost mode is loud, some 27 nats at its points. Report both, always.
+# A fifth of rubbish costs $-\log0.8$ nats and no more: likelihood asks whether the data are reached, never whether the samples are good. `high_quality` in `coverage` would fall by some twenty points. And without a bridge the lost mode is loud: the last number of the cell above is the loss at its points, in nats. Report both, always.
 #
 # ## Pictures
 # The digits of 8×8 pixels, without the ones. Is a one less likely than the digits that were shown? The same game plays, at $\lambda=0.3$, a noise of 0.39 in each pixel. (Of 0.3, 1 and 3 the likelihood of other digits prefers it; so it does a window of 0.3.)
@@ -1181,7 +1186,7 @@ def without_ones(total=400):
 
 
 # %%
-on_digits = intervals(without_ones())
+on_digits = {name: interval(v, low=0, high=1) for name, v in without_ones().items()}
 on_digits
 
 # %%

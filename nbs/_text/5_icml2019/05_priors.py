@@ -141,7 +141,8 @@ def normal_prior(n=1000):
 # %%
 def intervals(rows: list) -> list:
     "The same scores, each an interval over eight seeds."
-    return [{name: interval(values) for name, values in row.items()} for row in rows]
+    return [{name: interval(values, low=0, high=None if name == "Fréchet" else 1)
+             for name, values in row.items()} for row in rows]
 
 
 normal = {path: intervals(rows) for path, rows in normal_prior().items()}

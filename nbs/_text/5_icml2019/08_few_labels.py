@@ -553,7 +553,7 @@ given[0, :8], known[0, :8]
 # (Two labels of thirty-two are known; the others were predicted by a head that is not trained yet.)
 #
 # ## Five sources of labels
-# The rate and the weight of R1 are the best of twelve pairs for *all labels*, on other seeds; no other pair improved *labelled only* by more than a few per cent. With 700 draws of each class hardly a scan is missing: that is *all labels*. Eight seeds of each game were trained once and recorded; the cell replays their first 15 steps.
+# The rate and the weight of R1 are the best of twelve pairs for *all labels*, on other seeds; no other pair improved *labelled only* by more than a few per cent. With 700 draws of each class hardly a scan is missing: that is *all labels*. The cells marked with `@experiment` show recorded results of eight seeds and replay their first steps (chapter [0.2](../0_start/02_evidence.ipynb)).
 #
 # **Predict:** where will each of the five stand, compared with the baseline that copies?
 

@@ -602,7 +602,7 @@ def impute_rows(run: Annotated[Run, InstanceOf(Run)],  # of an `Imputer`
 # %% [markdown]
 # First without the adversary, and $G$ asked for the cells that the game *hid*. Then the paper's: half of the cells hidden, $G$ asked for what it was *shown*, and the filled cells trained by $D$ alone. (A penalty weight of 0.1 and a learning rate of 0.004 were chosen among a handful on a circle of eight modes; the paper's weight of 10 is meant for columns in $[0,1]$ and is too strong here.)
 #
-# Eight seeds were trained once and recorded; the cell replays their first steps, 7 for reconstruction and 20 for the others. The pictures come from one seed that is trained here.
+# The cells marked with `@experiment` show recorded results and replay their first steps (chapter [0.2](../0_start/02_evidence.ipynb)). Here the record has eight seeds; the cell replays 7 steps of reconstruction and 20 of the others. The pictures come from one seed that is trained here.
 #
 # **Predict:** where are the rows that reconstruction alone completes? And those of the paper's imputer?
 
