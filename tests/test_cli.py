@@ -175,8 +175,9 @@ def test_other_ends(run_as_course, capsys, kind, status):
     assert shell(capsys, "course") == (status, "", "")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_disk_is_two():
+    if not os.path.exists("/dev/full"):  # on Linux there is
+        return
     with open("/dev/full", "w") as full:
         run = subprocess.run([sys.executable, "-m", "modelab", "data"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert run.returncode == 2 and run.stderr.count("\n") == 1 and run.stderr.startswith("modelab data: ")

@@ -21,16 +21,17 @@ from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Function, Real, Samples, Texts, Whole
 from .attributes import holm_adjusted
 from .clipped import expected_coverage
-from .compare_parts import (compared_features, html_table, notes_on_copies,
-                                               protocol_line, shared_letters, text_table,
-                                               thin_samples, two_names)
+from .compare_parts import (compared_features, enough_rounds, html_table,
+                                               LETTERS_SAY, notes_on_copies, protocol_line,
+                                               random_half, shared_letters, squares_to_rows,
+                                               text_table, thin_samples, two_names)
 from .copying import nearest_k, nearest_others
 from .neighbours import exact_squared_distances, row_blocks
 from .precision_recall import frechet_distance
 
 # %% auto #0
-__all__ = ['COMPARED', 'SHARES', 'SIZED', 'PRECISION_K', 'COVERAGE_K', 'LOST_K', 'DEPTH', 'SPLITS', 'HALF_WIDTH', 'MOST_ROUNDS',
-           'LETTERS_SAY', 'Difference', 'Comparison', 'compare', 'Comparisons', 'compare_all']
+__all__ = ['COMPARED', 'SHARES', 'SIZED', 'PRECISION_K', 'COVERAGE_K', 'LOST_K', 'DEPTH', 'SPLITS', 'HALF_WIDTH', 'Difference',
+           'Comparison', 'compare', 'Comparisons', 'compare_all']
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #da2bcd0d
 COMPARED = {  # name: (whether more is better, what is said of the better one)
@@ -47,17 +48,11 @@ PRECISION_K, COVERAGE_K, LOST_K = 3, 5, 10  # neighbours that a ball reaches to
 # %% ../../nbs/4_evidence/05_compare.ipynb #82824500
 DEPTH = 32  # neighbours in a list: in a half, about 16 of them are left
 
-# %% ../../nbs/4_evidence/05_compare.ipynb #c8ed0b7a
-def _squares(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
-    "Squared distances of each row of x to some rows of y; a copy is at 0 exactly."
-    rows = torch.arange(len(x)).repeat_interleave(index.shape[1])
-    return exact_squared_distances(x, y, rows, index.flatten()).view(index.shape).numpy()
-
 # %% ../../nbs/4_evidence/05_compare.ipynb #6c793e73
 def _nearest_others(x: Tensor, depth: int) -> tuple[np.ndarray, np.ndarray]:
     "Squared distances and indices of the nearest other rows of each row, nearest first."
     index = nearest_others(x, depth)[1]
-    return _squares(x, x, index), index.numpy()
+    return squares_to_rows(x, x, index), index.numpy()
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #aee924f2
 def _kth_kept(square: np.ndarray, kept: np.ndarray, k: int) -> np.ndarray:
@@ -95,7 +90,7 @@ class _Near:
         self.own_square = np.concatenate([square for square, _ in parts])
         self.own_who = np.concatenate([who + i * self.n for i, (_, who) in enumerate(parts)])
         index = nearest_k(made, real, min(DEPTH // 2, len(real)))[1]
-        self.first_square, self.first_who = _squares(made, real, index), index.numpy()
+        self.first_square, self.first_who = squares_to_rows(made, real, index), index.numpy()
         reach = np.maximum(self.pool_square[:, -1], self.own_square[:, -1])
         self.r, self.s, self.square = _close_pairs(real, made, self.real_square[:, -1], reach)
 
@@ -205,8 +200,8 @@ class _Near:
         "Standard errors of B less A in each measure, by splits of everything in halves."
         square = dict.fromkeys(COMPARED, 0.)
         for _ in range(SPLITS):
-            real = _half(len(self.real), generator)
-            made = np.concatenate([_half(self.n, generator) for _ in range(2)])
+            real = random_half(len(self.real), generator)
+            made = np.concatenate([random_half(self.n, generator) for _ in range(2)])
             one, two = self.values(real, made), self.values(~real, ~made)
             for name in square:
                 square[name] += float(np.diff(one[name] - two[name])[0] ** 2) / 4 / SPLITS
@@ -241,11 +236,6 @@ def _frechet_influence(real: Tensor, made: Tensor) -> np.ndarray:
 # %% ../../nbs/4_evidence/05_compare.ipynb #dce7b0f5
 SPLITS = 20
 HALF_WIDTH = 2.228  # Student's t for 95 % with the ten degrees of freedom that splits are worth
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #5ddd0dd0
-def _half(n: int, generator: torch.Generator) -> np.ndarray:
-    "Half of n rows, at random, `(n,)` bool."
-    return (torch.randperm(n, generator=generator) < n // 2).numpy()
 
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #fc48f84d
@@ -352,18 +342,6 @@ def _floors(sets: dict[str, Tensor], n: int) -> dict[str, float | None]:
     return {name: float(v[0]) if len(unseen) == n or name not in SIZED else None
             for name, v in found.items()}
 
-# %% ../../nbs/4_evidence/05_compare.ipynb #66c0a2b3
-MOST_ROUNDS = 10 ** 6  # shuffles
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #12404983
-def _enough_rounds(rounds: int, tests: int, level: float) -> int:
-    "`rounds`, or twice as many as the least p of so many tests needs, if that is more."
-    needed = math.ceil(2 * tests / level)
-    if needed > MOST_ROUNDS:
-        raise ValueError(f"level: {tests} tests at level {level:g} need {needed:,} shuffles, "
-                         f"which is more than {MOST_ROUNDS:,}; give a higher level")
-    return max(rounds, needed)
-
 # %% ../../nbs/4_evidence/05_compare.ipynb #614033e7
 def _differences(near: _Near, rounds: int, level: float, floors: dict[str, float | None],
                  generator: torch.Generator) -> list[Difference]:
@@ -407,7 +385,7 @@ def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A m
 def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callable | None,
              level: float, most: int, rounds: int, generator: torch.Generator) -> Comparison:
     "Thin the sets, take features, measure."
-    rounds = _enough_rounds(rounds, len(COMPARED), level)
+    rounds = enough_rounds(rounds, len(COMPARED), level)
     kept, notes = thin_samples(given, ("a", "b"), most, generator)
     space, sets = compared_features(kept, features)
     n = len(sets["a"])
@@ -437,8 +415,8 @@ class Comparisons:
     @property
     def protocol(self) -> str:
         "The version, the sizes and the tests, in one line."
-        return (f"{self.pairs[0].protocol} over {len(COMPARED)} measures of {len(self.pairs)} pairs "
-                "of generators")
+        return (f"{self.pairs[0].protocol} over {len(COMPARED)} measures of {len(self.pairs)} "
+                "pairs of generators")
 
     @property
     def verdict(self) -> str:
@@ -487,10 +465,6 @@ def _ranked(values: Mapping[str, float], measure: str) -> list[str]:
     return sorted(values, key=values.get, reverse=COMPARED[measure][0])
 
 
-# %% ../../nbs/4_evidence/05_compare.ipynb #01b05f34
-LETTERS_SAY = "In one column, generators that share a letter cannot be told apart."
-
-
 # %% ../../nbs/4_evidence/05_compare.ipynb #2ddc57a5
 def _adjust_over_all(pairs: list[Comparison], level: float) -> list[Comparison]:
     "The same comparisons, with p-values adjusted over all pairs and measures together."
@@ -526,7 +500,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     given, names = _check_all(samples, reference, holdout, most)
     check_number("level", level, 0, .5, above=0)
     pairs = list(combinations(names, 2))
-    rounds = _enough_rounds(rounds, len(pairs) * len(COMPARED), level)
+    rounds = enough_rounds(rounds, len(pairs) * len(COMPARED), level)
     generator = generator_or_default(generator)
     kept, notes = thin_samples(given, names, most, generator)
     space, sets = compared_features(kept, features)

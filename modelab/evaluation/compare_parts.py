@@ -5,19 +5,33 @@
 # %% ../../nbs/4_evidence/05_compare.ipynb #75175091
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .._index import VERSION
 from .missing import feature_space
+from .neighbours import exact_squared_distances
 
 # %% auto #0
-__all__ = ['protocol_line', 'text_table', 'html_table', 'compared_features', 'thin_samples', 'two_names', 'notes_on_copies',
-           'shared_letters']
+__all__ = ['MOST_ROUNDS', 'LETTERS_SAY', 'squares_to_rows', 'random_half', 'protocol_line', 'text_table', 'html_table',
+           'compared_features', 'thin_samples', 'enough_rounds', 'two_names', 'notes_on_copies', 'shared_letters']
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #c8ed0b7a
+def squares_to_rows(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
+    "Squared distances of each row of x to some rows of y; a copy is at 0 exactly."
+    rows = torch.arange(len(x)).repeat_interleave(index.shape[1])
+    return exact_squared_distances(x, y, rows, index.flatten()).view(index.shape).numpy()
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #5ddd0dd0
+def random_half(n: int, generator: torch.Generator) -> np.ndarray:
+    "Half of n rows, at random, `(n,)` bool."
+    return (torch.randperm(n, generator=generator) < n // 2).numpy()
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #0544587a
 def protocol_line(sizes: dict[str, int], space: str, level: float) -> str:
@@ -74,6 +88,18 @@ def thin_samples(given: dict[str, Tensor], made: Iterable[str], most: int,
                          + ", so that all generators have as many" * (name in made) + ".")
     return kept, notes
 
+# %% ../../nbs/4_evidence/05_compare.ipynb #66c0a2b3
+MOST_ROUNDS = 10 ** 6  # shuffles
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #12404983
+def enough_rounds(rounds: int, tests: int, level: float) -> int:
+    "`rounds`, or twice as many as the least p of so many tests needs, if that is more."
+    needed = math.ceil(2 * tests / level)
+    if needed > MOST_ROUNDS:
+        raise ValueError(f"level: {tests} tests at level {level:g} need {needed:,} shuffles, "
+                         f"which is more than {MOST_ROUNDS:,}; give a higher level")
+    return max(rounds, needed)
+
 # %% ../../nbs/4_evidence/05_compare.ipynb #ec84798b
 def two_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
     "The names of two generators, checked."
@@ -105,3 +131,6 @@ def shared_letters(order: list[str], differs: set[frozenset[str]]) -> dict[str, 
     sets.sort(key=lambda part: sorted(order.index(name) for name in part))
     return {name: "".join(chr(97 + i % 26) for i, part in enumerate(sets) if name in part)
             for name in order}
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #01b05f34
+LETTERS_SAY = "In one column, generators that share a letter cannot be told apart."

@@ -34,9 +34,10 @@ from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Function, Real, Samples, Texts, Whole
 from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.clipped import expected_coverage
-from modelab.evaluation.compare_parts import (compared_features, html_table, notes_on_copies,
-                                               protocol_line, shared_letters, text_table,
-                                               thin_samples, two_names)
+from modelab.evaluation.compare_parts import (compared_features, enough_rounds, html_table,
+                                               LETTERS_SAY, notes_on_copies, protocol_line,
+                                               random_half, shared_letters, squares_to_rows,
+                                               text_table, thin_samples, two_names)
 from modelab.evaluation.copying import nearest_k, nearest_others
 from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
 from modelab.evaluation.precision_recall import frechet_distance
@@ -79,15 +80,18 @@ from modelab.core.signatures import checked, Count, Labels, Real
 "What `compare` reads its samples with, and the tables that it shows."
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from modelab._index import VERSION
 from modelab.evaluation.missing import feature_space
+from modelab.evaluation.neighbours import exact_squared_distances
 
 # %%
 #| export evaluation.compare_command
@@ -304,8 +308,8 @@ DEPTH = 32  # neighbours in a list: in a half, about 16 of them are left
 # Squared distances by differences:
 
 # %%
-#| export
-def _squares(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
+#| export evaluation.compare_parts
+def squares_to_rows(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
     "Squared distances of each row of x to some rows of y; a copy is at 0 exactly."
     rows = torch.arange(len(x)).repeat_interleave(index.shape[1])
     return exact_squared_distances(x, y, rows, index.flatten()).view(index.shape).numpy()
@@ -319,7 +323,7 @@ def _squares(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
 def _nearest_others(x: Tensor, depth: int) -> tuple[np.ndarray, np.ndarray]:
     "Squared distances and indices of the nearest other rows of each row, nearest first."
     index = nearest_others(x, depth)[1]
-    return _squares(x, x, index), index.numpy()
+    return squares_to_rows(x, x, index), index.numpy()
 
 
 # %% [markdown]
@@ -379,7 +383,7 @@ class _Near:
         self.own_square = np.concatenate([square for square, _ in parts])
         self.own_who = np.concatenate([who + i * self.n for i, (_, who) in enumerate(parts)])
         index = nearest_k(made, real, min(DEPTH // 2, len(real)))[1]
-        self.first_square, self.first_who = _squares(made, real, index), index.numpy()
+        self.first_square, self.first_who = squares_to_rows(made, real, index), index.numpy()
         reach = np.maximum(self.pool_square[:, -1], self.own_square[:, -1])
         self.r, self.s, self.square = _close_pairs(real, made, self.real_square[:, -1], reach)
 
@@ -639,8 +643,8 @@ HALF_WIDTH = 2.228  # Student's t for 95 % with the ten degrees of freedom that 
 # A random half:
 
 # %%
-#| export
-def _half(n: int, generator: torch.Generator) -> np.ndarray:
+#| export evaluation.compare_parts
+def random_half(n: int, generator: torch.Generator) -> np.ndarray:
     "Half of n rows, at random, `(n,)` bool."
     return (torch.randperm(n, generator=generator) < n // 2).numpy()
 
@@ -655,8 +659,8 @@ def errors(self: _Near, generator: torch.Generator) -> dict[str, float]:
     "Standard errors of B less A in each measure, by splits of everything in halves."
     square = dict.fromkeys(COMPARED, 0.)
     for _ in range(SPLITS):
-        real = _half(len(self.real), generator)
-        made = np.concatenate([_half(self.n, generator) for _ in range(2)])
+        real = random_half(len(self.real), generator)
+        made = np.concatenate([random_half(self.n, generator) for _ in range(2)])
         one, two = self.values(real, made), self.values(~real, ~made)
         for name in square:
             square[name] += float(np.diff(one[name] - two[name])[0] ** 2) / 4 / SPLITS
@@ -922,7 +926,7 @@ def _floors(sets: dict[str, Tensor], n: int) -> dict[str, float | None]:
 # The least p that $R$ shuffles can show is $1/(R+1)$. Holm's rule multiplies it by the number of tests. So a low level, or many tests, needs more shuffles than 999: with too few, no difference could ever be found.
 
 # %%
-#| export
+#| export evaluation.compare_parts
 MOST_ROUNDS = 10 ** 6  # shuffles
 
 
@@ -930,8 +934,8 @@ MOST_ROUNDS = 10 ** 6  # shuffles
 # Twice as many as the least p needs, so that one shuffle with as large a difference does not decide:
 
 # %%
-#| export
-def _enough_rounds(rounds: int, tests: int, level: float) -> int:
+#| export evaluation.compare_parts
+def enough_rounds(rounds: int, tests: int, level: float) -> int:
     "`rounds`, or twice as many as the least p of so many tests needs, if that is more."
     needed = math.ceil(2 * tests / level)
     if needed > MOST_ROUNDS:
@@ -941,8 +945,8 @@ def _enough_rounds(rounds: int, tests: int, level: float) -> int:
 
 
 # %%
-assert _enough_rounds(999, 9, .05) == 999
-_enough_rounds(999, 9, .001), error_message(_enough_rounds, 999, 9, 1e-6)
+assert enough_rounds(999, 9, .05) == 999
+enough_rounds(999, 9, .001), error_message(enough_rounds, 999, 9, 1e-6)
 
 # %% [markdown]
 # Values, errors and p-values make the rows.
@@ -1031,7 +1035,7 @@ def notes_on_copies(near: Any,  # with the distances of a comparison
 def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callable | None,
              level: float, most: int, rounds: int, generator: torch.Generator) -> Comparison:
     "Thin the sets, take features, measure."
-    rounds = _enough_rounds(rounds, len(COMPARED), level)
+    rounds = enough_rounds(rounds, len(COMPARED), level)
     kept, notes = thin_samples(given, ("a", "b"), most, generator)
     space, sets = compared_features(kept, features)
     n = len(sets["a"])
@@ -1139,8 +1143,8 @@ class Comparisons:
 @patch(as_prop=True)
 def protocol(self: Comparisons) -> str:
     "The version, the sizes and the tests, in one line."
-    return (f"{self.pairs[0].protocol} over {len(COMPARED)} measures of {len(self.pairs)} pairs "
-            "of generators")
+    return (f"{self.pairs[0].protocol} over {len(COMPARED)} measures of {len(self.pairs)} "
+            "pairs of generators")
 
 
 # %% [markdown]
@@ -1197,7 +1201,7 @@ def cells(self: Comparisons) -> list[list[str]]:
 # What the letters mean is said under each table.
 
 # %%
-#| export
+#| export evaluation.compare_parts
 LETTERS_SAY = "In one column, generators that share a letter cannot be told apart."
 
 
@@ -1284,7 +1288,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     given, names = _check_all(samples, reference, holdout, most)
     check_number("level", level, 0, .5, above=0)
     pairs = list(combinations(names, 2))
-    rounds = _enough_rounds(rounds, len(pairs) * len(COMPARED), level)
+    rounds = enough_rounds(rounds, len(pairs) * len(COMPARED), level)
     generator = generator_or_default(generator)
     kept, notes = thin_samples(given, names, most, generator)
     space, sets = compared_features(kept, features)
