@@ -1,0 +1,524 @@
+"""modelab.evaluation.monitor: few false alarms over any number of looks, the right finding soon, and training undisturbed."""
+
+import csv
+import json
+import math
+import random
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from helpers import seeded
+from modelab.data.mixtures import ring
+from modelab.evaluation import monitor as module
+from modelab.evaluation.monitor import CollapseAlarm, Look, Monitor
+from modelab.evaluation.monitor_adapters import attach_to_ignite, lightning_callback, tensorboard_log, trainer_callback
+from modelab.evaluation.sequential_test import _change_point, _upper_limit, Alarm, Counts, SequentialTest
+from scipy.stats import beta, binom
+
+RING = ring()
+REAL = RING.sample(1500, generator=seeded(1))
+
+
+def counts(groups, n=1000, junk=10, repeats=5, copies=10):
+    return Counts(n, tuple(groups), (junk, n), (repeats, n // 2), (copies, n))
+
+
+def sound(n):
+    return RING.sample(n, generator=torch.default_generator)
+
+
+def quiet(*args, **kw):
+    """A monitor that looks at every step, never waits and never warns."""
+    return Monitor(*args, **{"every": 1, "budget": 1., "on_alarm": lambda look: None} | kw)
+
+
+class Broken:
+    """Samples of the ring that get a fault at a step."""
+
+    def __init__(self, fault, at=14):
+        self.fault, self.at, self.step = fault, at, 0
+
+    def __call__(self, n):
+        x, mode = RING.sample_with_modes(3 * n, torch.default_generator)
+        if self.step < self.at:
+            return x[:n]
+        some = torch.rand(n) < .2
+        return {"lost": lambda: x[mode != 3][:n],
+                "junk": lambda: torch.where(some[:, None], 3 * torch.randn(n, 2), x[:n]),
+                "copies": lambda: torch.where(some[:, None], REAL[torch.randint(len(REAL), (n,))], x[:n]),
+                "repeats": lambda: x[:n][torch.randint(n // 2, (n,))]}[self.fault]()
+
+
+def watch(monitor, sampler, last):
+    """Call a monitor at each step; the first look that alarms."""
+    for sampler.step in range(monitor.step + 1, last + 1):
+        if look := monitor(sampler.step):
+            return look
+    return None
+
+
+# the test
+
+@pytest.mark.parametrize("hits, of, error", [(0, 50, 1e-3), (7, 900, 1e-9), (899, 900, .01), (900, 900, .01)])
+def test_the_limit_of_a_rate_is_clopper_and_pearsons(hits, of, error):
+    expected = 1. if hits == of else beta.ppf(1 - error, hits + 1, of - hits)
+    assert math.isclose(_upper_limit(hits, of, error), expected, rel_tol=1e-9)
+    if hits < of:
+        assert math.isclose(binom.cdf(hits, of, expected), error, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_the_change_point_is_the_most_likely_split(up):
+    g = np.random.default_rng(3)
+    for _ in range(30):
+        of = g.integers(50, 200, 12)
+        hits = g.binomial(of, g.uniform(.1, .4, 12))
+
+        def score(k):
+            parts = [(h.sum(), n.sum()) for h, n in ((hits[:k], of[:k]), (hits[k:], of[k:]))]
+            worse = parts[1][0] / parts[1][1] - parts[0][0] / parts[0][1]
+            total = sum(binom.logpmf(h, n, h / n).sum() - math.lgamma(n + 1) + math.lgamma(h + 1) + math.lgamma(n - h + 1)
+                        for h, n in parts)
+            return total if (worse > 0) == up else -math.inf
+        scores = [score(k) for k in range(1, 12)]
+        if max(scores) > -math.inf:
+            assert math.isclose(scores[_change_point(hits, of, up) - 1], max(scores), rel_tol=1e-9)
+
+
+def test_no_change_for_the_worse_begins_at_the_last_look():
+    assert _change_point(np.array([5, 5, 5]), np.full(3, 10), True) == 2
+    assert _change_point(np.array([5]), np.array([10]), True) == 0
+
+
+def test_a_group_that_never_settled_does_not_alarm():
+    test = SequentialTest([.5, .5])
+    assert not any(test.add(counts([1000, 0])) for _ in range(50))
+    assert test.settled.tolist() == [10, 0]
+
+
+def test_settling_takes_ten_looks_and_a_share_in_each():
+    test = SequentialTest([.5, .5])
+    for t in range(15):
+        test.add(counts([400, 600 if t != 4 else 199]))
+    assert test.settled.tolist() == [10, 15]
+
+
+def test_a_group_may_fade_to_a_quarter_and_not_below():
+    edge, lost = SequentialTest([.5, .5]), SequentialTest([.5, .5])
+    for _ in range(12):
+        edge.add(counts([500, 500])), lost.add(counts([500, 500]))
+    assert not any(edge.add(counts([875, 125])) for _ in range(30))
+    (alarm,) = lost.add(counts([1000, 0]))
+    assert (alarm.finding, alarm.group, alarm.began) == ("lost", 1, 12)
+    assert alarm.before == .5 and alarm.now == 0 and alarm.allowed == .125
+
+
+def test_the_error_of_a_look_is_shared_among_its_tests():
+    test = SequentialTest(np.full(4, .25), level=.05)
+    for _ in range(14):
+        test.add(counts([250] * 4))
+    found = test.add(counts([400, 400, 200, 0]))
+    share = .05 / (15 * 16) / 4
+    assert [a.limit for a in found] == [share / 3 / 4]
+    assert math.isclose(found[0].p, binom.cdf(0, 1000, .0625), rel_tol=1e-9)
+    high = SequentialTest([1.])
+    for _ in range(14):
+        high.add(counts([1000]))
+    (junk,) = high.add(counts([1000], junk=300))
+    assert junk.finding == "junk" and math.isclose(junk.limit, share / 2 / 3)
+    assert math.isclose(junk.p, binom.sf(299, 1000, high.limits[14]["junk"] + .1), rel_tol=1e-6)
+
+
+def test_only_windows_after_a_group_settled_are_tested():
+    test = SequentialTest([.5, .5])
+    for _ in range(10):
+        test.add(counts([500, 500]))
+    found = [test.add(counts([870, 130])) for _ in range(3)]
+    assert not any(found)  # a little above a quarter
+
+
+def test_limits_only_fall_and_belong_to_the_past():
+    g, test = np.random.default_rng(0), SequentialTest([1.])
+    for rate in np.linspace(.9, .01, 30):
+        test.add(counts([1000], junk=int(g.binomial(1000, rate))))
+    known = [limits["junk"] for limits in test.limits]
+    assert len(known) == 31 and known[:3] == [1., 1., 1.] and known == sorted(known, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["sound", "edge"])
+def test_false_alarms_over_many_looks(kind):
+    shares, alarmed = np.full(10, .1), 0
+    for seed in range(60):
+        g, test, found = np.random.default_rng(seed), SequentialTest(shares), []
+        for t in range(120):
+            low = kind == "edge" and t >= 20
+            law = shares * (.25 if low else 1)
+            groups = g.multinomial(500, [*law, max(0., 1 - law.sum())])[:-1]
+            more = (.1, .05, .05) if low else (0, 0, 0)
+            found += test.add(counts(groups, 500, *(int(g.binomial(of, .02 + m)) for of, m in zip((500, 250, 500), more))))
+        alarmed += bool(found)
+    assert alarmed <= 3  # 5 % of 60
+
+
+# what it finds
+
+@pytest.mark.parametrize("fault", ["lost", "junk", "copies", "repeats"])
+def test_a_fault_is_found_within_three_looks_and_named(fault):
+    sampler = Broken(fault)
+    look = watch(quiet(REAL, sampler), sampler, 40)
+    assert look is not None and 14 <= look.step <= 16
+    assert {a.finding for a in look.alarms} >= {fault} and look.after in (12, 13, 14)
+    if fault == "lost":
+        assert {a.finding for a in look.alarms} == {"lost"} and .05 < look.lost < .2
+    assert fault in look.says and "ALARM" in look.says
+
+
+def test_a_sound_run_is_silent_and_says_what_it_saw():
+    monitor = quiet(REAL, sound, n=400)
+    for step in range(1, 31):
+        assert not monitor(step)
+    look = monitor.looks[-1]
+    assert look.waiting == 0 and look.says == "step 30: sound" and look.balance < .2 and look.frechet < .2
+    assert set(look.values()) == {f"monitor/{n}" for n in "lost not_reached junk repeats copies balance frechet alarm "
+                                  "seconds".split()} and all(isinstance(v, float) for v in look.values().values())
+    assert "30 looks" in monitor.report() and b"PNG" in monitor.plot().png[:8]
+
+
+def test_what_was_lost_is_shown_by_reference_examples_and_labels_name_it():
+    x, mode = RING.sample_with_modes(1500, seeded(4))
+    sampler = Broken("lost")
+    monitor = quiet(x, sampler, labels=mode + 100)
+    watch(monitor, sampler, 40)
+    (name,) = monitor.lost()
+    found = monitor.lost()[name]
+    assert name == 103 and torch.equal(x[found["rows"]], found["examples"]) and (mode[found["rows"]] == 3).all()
+    assert found["now"] == 0 and "lost group 103" in monitor.alarms[0].says
+
+
+def test_a_mode_that_was_never_there_is_listed():
+    monitor = quiet(REAL, Broken("lost", at=0), n=500)
+    for step in range(1, 16):
+        assert not monitor(step)
+    assert .05 < monitor.looks[-1].waiting < .2 and "not reached yet" in monitor.report()
+
+
+def test_pictures_in_principal_directions_and_another_scale():
+    x = torch.rand(300, 1, 12, 12, generator=seeded(0))
+    monitor = quiet(x, lambda n: 9 * torch.rand(n, 1, 12, 12), n=100)
+    assert "on one scale" in monitor(1).says and monitor.yardstick.name.startswith("64 principal")
+
+
+@pytest.mark.parametrize("modes", [8, 12])
+def test_clusters_are_joined_to_the_modes(modes):
+    x, mode = ring(modes, std=.04).sample_with_modes(1500, seeded(2))
+    yard = quiet(x, sound).yardstick
+    assert len(yard.names) == modes and all(len(set(mode[rows].tolist())) == 1 for rows in yard.indices)
+
+
+def test_equal_reference_rows_do_not_break_the_distances():
+    x = torch.randint(0, 3, (200, 2), generator=seeded(0)).float()
+    look = quiet(x, lambda n: torch.randint(0, 3, (n, 2)).float(), n=100)(1)
+    assert look.counts.junk[0] == 0 and sum(look.counts.groups) == 100
+
+
+# in the loop
+
+def test_looks_are_due_every_so_many_steps():
+    monitor = quiet(REAL, sound, every=10, n=100)
+    at = [step for step in (0, 5, 9, 10, 11, 19, 34, 40, 41, 50) if monitor(step) is not None]
+    assert at == [10, 34, 40, 50] and monitor.left_out == 0
+    with pytest.raises(ValueError, match="^step: expected at least 50"):
+        monitor(49)
+
+
+def test_the_budget_bounds_the_share_of_time(monkeypatch):
+    clock = [0.]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+
+    def slow(n):
+        clock[0] += 2.
+        return sound(n)
+    monitor = Monitor(REAL, slow, every=10, n=100, budget=.05, on_alarm=lambda look: None)
+    for step in range(1, 20_001):
+        clock[0] += .01
+        monitor(step)
+        if step > 5000:
+            assert monitor.seconds <= .05 * clock[0] + 2
+    assert 3 <= len(monitor.looks) <= 7 and monitor.seconds == 2 * len(monitor.looks) and monitor.left_out > 1000
+    assert "left out to keep the budget" in monitor.report()
+
+
+def test_a_call_without_a_look_is_cheap():
+    import time
+    monitor = Monitor(REAL, sound, every=10 ** 9)
+    start = time.process_time()
+    for step in range(100_000):
+        monitor(step)
+    assert time.process_time() - start < 1
+
+
+def trained(watched, **kw):
+    """Weights, running means and random numbers after a training with dropout and batch normalisation."""
+    torch.manual_seed(0), np.random.seed(0), random.seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(.2), torch.nn.Linear(8, 2))
+    net[2].eval()  # a part in another mode
+    optimiser = torch.optim.Adam(net.parameters())
+    monitor = quiet(REAL, lambda n: net(torch.randn(n, 2) + np.random.rand() + random.random()), n=100, eval_of=[net], **kw) \
+        if watched else None
+    for step in range(1, 25):
+        optimiser.zero_grad()
+        (net(torch.randn(64, 2)) - REAL[torch.randint(1500, (64,))]).square().mean().backward()
+        optimiser.step()
+        if monitor:
+            assert monitor(step) is not None
+            assert net.training and not net[2].training
+    return [*net.state_dict().values(), torch.rand(3), torch.as_tensor(np.random.rand(3)), torch.tensor(random.random())]
+
+
+def test_training_with_the_monitor_is_equal_bit_for_bit(tmp_path):
+    assert all(torch.equal(a, b) for a, b in zip(trained(False), trained(True, folder=tmp_path, log=lambda v, s: None)))
+
+
+def test_the_mode_of_networks_is_left_as_it_is_unless_they_are_named():
+    seen, net = [], torch.nn.Dropout()
+
+    def sampler(n):
+        seen.append((net.training, torch.is_grad_enabled()))
+        return sound(n)
+    quiet(REAL, sampler, n=100)(1), quiet(REAL, sampler, n=100, eval_of=[net])(1)
+    assert seen == [(True, False), (False, False)] and net.training
+
+
+def test_the_same_seed_draws_the_same_and_looks_differ():
+    a, b, c = (quiet(REAL, sound, n=100, seed=seed) for seed in (0, 0, 1))
+    looks = [[m(1).counts, m(2).counts] for m in (a, b, c)]
+    assert looks[0] == looks[1] != looks[2] and looks[0][0] != looks[0][1]
+
+
+def test_on_alarm():
+    for on_alarm in ("warn", "stop"):
+        sampler = Broken("lost")
+        monitor = quiet(REAL, sampler, on_alarm=on_alarm)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            try:
+                for sampler.step in range(1, 30):
+                    monitor(sampler.step)
+            except CollapseAlarm as alarm:
+                assert alarm.look is monitor.alarms[0] and str(alarm) == alarm.look.says
+        assert monitor.step == (29 if on_alarm == "warn" else monitor.alarms[0].step)
+        told = [str(w.message) for w in seen if w.category is RuntimeWarning]
+        assert 1 <= len(told) <= 3 if on_alarm == "warn" else not told
+        assert all(w.filename == __file__ for w in seen)
+    heard, sampler = [], Broken("lost")
+    monitor = quiet(REAL, sampler, on_alarm=heard.append)
+    for sampler.step in range(1, 25):
+        monitor(sampler.step)
+    assert heard == monitor.alarms and all(isinstance(look, Look) for look in heard) and len(heard) > 5
+
+
+# restart and roll back
+
+def test_a_resumed_monitor_looks_as_one_that_never_stopped(tmp_path):
+    samplers = [Broken("lost") for _ in range(3)]
+    straight, first, second = (quiet(REAL, s, n=500) for s in samplers)
+    for step in range(1, 25):
+        samplers[0].step = step
+        straight(step)
+    for at, monitor in ((range(1, 16), first), (range(16, 25), second)):
+        if monitor is second:
+            torch.save(first.state_dict(), tmp_path / "a.pt")
+            second.load_state_dict(json.loads(json.dumps(torch.load(tmp_path / "a.pt", weights_only=True))))
+        for step in at:
+            samplers[1].step = samplers[2].step = step
+            monitor(step)
+    assert straight.looks == second.looks and straight.alarms == second.alarms and straight.alarms
+    assert straight.test.limits == second.test.limits and (straight.test.settled == second.test.settled).all()
+    assert straight.due == second.due and straight.announced == second.announced
+    assert all(isinstance(a, Alarm) for look in second.alarms for a in look.alarms)
+
+
+def test_the_state_of_another_reference_is_refused():
+    state = quiet(REAL, sound, n=100).state_dict()
+    with pytest.raises(ValueError, match="^state: it belongs to another reference"):
+        quiet(REAL + .5, sound, n=100, groups=5).load_state_dict(state)
+
+
+def test_roll_back_loads_the_last_checkpoint_before_the_loss(tmp_path):
+    sampler, loaded = Broken("lost", at=20), []
+    monitor = quiet(REAL, sampler, folder=tmp_path, save=lambda path: path.write_text(str(sampler.step)),
+                    load=lambda path: loaded.append(int(path.read_text())))
+    alarm = watch(monitor, sampler, 40)
+    kept = sorted(int(path.name.rpartition("-")[2]) for path in tmp_path.glob("checkpoint-*"))
+    assert len(kept) == 5 and max(kept) < alarm.step
+    watch(monitor, sampler, alarm.step + 3)
+    assert monitor.roll_back() == 19 and loaded == [19]
+    assert len(monitor.looks) == 19 == len(monitor.test.looks) == len(monitor.test.limits) - 1
+    assert monitor.alarms[0] == alarm and monitor.test.looked > 19 and (monitor.test.settled <= 19).all()
+    sampler.at = 10 ** 9
+    assert watch(monitor, sampler, 40) is None and monitor.checkpoints[-1][0] == 40
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 5
+
+
+def test_checkpoints_may_be_folders(tmp_path):
+    monitor = quiet(REAL, sound, n=100, folder=tmp_path, save=lambda path: path.mkdir())
+    for step in range(1, 9):
+        monitor(step)
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 5
+
+
+def test_roll_back_that_cannot_be(tmp_path):
+    with pytest.raises(RuntimeError, match="^roll_back: expected a Monitor with load="):
+        quiet(REAL, sound, n=100).roll_back()
+    with pytest.raises(RuntimeError, match="^roll_back: no checkpoint from step 0 or before; kept"):
+        quiet(REAL, sound, n=100, load=print).roll_back()
+
+
+# what it writes
+
+def test_tables_and_pictures(tmp_path):
+    x, numbers = torch.rand(300, 1, 8, 8, generator=seeded(0)), []
+    monitor = quiet(x, lambda n: torch.rand(n, 1, 8, 8), n=100, folder=tmp_path / "new",
+                    log=lambda values, step: numbers.append((step, values["monitor/frechet"])))
+    monitor(1), monitor(2)
+    with open(tmp_path / "new/looks.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    lines = [json.loads(line) for line in (tmp_path / "new/looks.jsonl").read_text().splitlines()]
+    assert [int(row["step"]) for row in rows] == [line["step"] for line in lines] == [1, 2]
+    assert [(line["step"], line["frechet"]) for line in lines] == numbers
+    assert (tmp_path / "new/samples-2.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_full_disk_warns_and_training_goes_on(tmp_path, monkeypatch):
+    monitor = quiet(REAL, sound, n=100, folder=tmp_path)
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(module, "atomic_write", full)
+    with pytest.warns(RuntimeWarning, match="^folder: could not write to .*No space"):
+        assert monitor(1) is not None
+
+
+def test_tensorboard_gets_every_number():
+    class Writer:
+        rows = []
+
+        def add_scalar(self, name, value, step):
+            self.rows.append((name, value, step))
+    look = quiet(REAL, sound, n=100, log=tensorboard_log(Writer()))(1)
+    assert Writer.rows == [(name, value, 1) for name, value in look.values().items()]
+
+
+# what it refuses
+
+@pytest.mark.parametrize("sampler, words", [
+    (lambda n: torch.zeros(n, 2, dtype=torch.uint8), "sampler: expected floating numbers on the scale"),
+    (lambda n: np.zeros((n, 2), np.uint8), "sampler: expected floating numbers on the scale"),
+    (lambda n: torch.zeros(n, 3), r"sampler: expected shape \(n, 2\)"),
+    (lambda n: torch.zeros(n - 1, 2), "sampler: expected at least 100 examples, got 99"),
+    (lambda n: torch.full((n, 2), math.nan), "sampler: expected finite numbers"),
+    (lambda n: [[0., 0.]] * n, "sampler: expected a tensor of 100 examples, got list"),
+    (lambda n: None, "sampler: expected a tensor of 100 examples, got NoneType")])
+def test_a_wrong_sampler_is_named(sampler, words):
+    with pytest.raises((ValueError, TypeError), match=f"^{words}"):
+        quiet(REAL, sampler, n=100)(1)
+
+
+@pytest.mark.parametrize("given, words", [
+    (dict(reference=REAL[:39]), "reference: expected at least 40"), (dict(reference=REAL.byte()), "reference: expected float"),
+    (dict(sampler=3), "sampler"), (dict(every=0), "every"), (dict(n=49), "n: "), (dict(level=.6), "level"),
+    (dict(budget=0.), "budget"), (dict(on_alarm="explode"), "on_alarm: unknown"), (dict(on_alarm=3), "on_alarm"),
+    (dict(save=print), "folder: expected a folder"), (dict(log=3), "log: expected a function"),
+    (dict(labels=torch.zeros(3, dtype=torch.long)), "labels"), (dict(features=lambda x: x[:3]), "features: expected")])
+def test_wrong_options_are_refused_before_training(given, words):
+    with pytest.raises((ValueError, TypeError), match=f"^{words}"):
+        Monitor(**{"reference": REAL, "sampler": sound} | given)
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "x").touch()
+    with pytest.raises(OSError):
+        Monitor(REAL, sound, folder=tmp_path / "x")
+
+
+def test_more_samples_than_asked_for_are_cut():
+    assert quiet(REAL, lambda n: sound(n + 28), n=100)(1).counts.n == 100
+
+
+# other people's loops
+
+def test_nothing_is_imported_before_it_is_asked_for():
+    code = ("import sys, modelab.evaluation.monitor_adapters\n"
+            "assert not {'lightning', 'ignite', 'transformers', 'tensorboard', 'wandb', 'mlflow'} & set(sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_lightning_stops_and_resumes(tmp_path):
+    pl = pytest.importorskip("lightning.pytorch", reason="lightning is not installed")
+
+    class Model(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Linear(2, 2)
+
+        def training_step(self, batch, index):
+            sampler.step = self.global_step + 1
+            return self.net(batch).square().mean()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), .01)
+    loader = torch.utils.data.DataLoader(torch.randn(64, 2), 2)
+
+    def fit(monitor, path=None, **kw):
+        trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+                             default_root_dir=tmp_path, callbacks=[lightning_callback(monitor)], **kw)
+        trainer.fit(Model(), loader, ckpt_path=path)
+        return trainer
+    sampler = Broken("lost")
+    first = quiet(REAL, sampler, on_alarm="stop")
+    fit(first, max_steps=10).save_checkpoint(tmp_path / "a.ckpt")
+    second = quiet(REAL, sampler, on_alarm="stop")
+    trainer = fit(second, tmp_path / "a.ckpt", max_steps=60)
+    assert second.looks[:10] == first.looks and 14 <= second.alarms[0].step <= 16
+    assert trainer.global_step == second.alarms[0].step
+
+
+def test_ignite_stops():
+    Engine = pytest.importorskip("ignite.engine", reason="pytorch-ignite is not installed").Engine
+    sampler = Broken("lost")
+
+    def train(engine, batch):
+        sampler.step = engine.state.iteration
+    engine, monitor = Engine(train), quiet(REAL, sampler, on_alarm="stop")
+    attach_to_ignite(engine, monitor)
+    engine.run(range(40))
+    assert engine.state.iteration == monitor.alarms[0].step and 14 <= engine.state.iteration <= 16
+
+
+def test_the_trainer_of_hugging_face_stops_and_keeps_the_state(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    pytest.importorskip("accelerate", reason="accelerate is not installed")
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Linear(2, 2)
+
+        def forward(self, x):
+            sampler.step += 1
+            return {"loss": self.net(x).square().mean()}
+    sampler = Broken("lost")
+    monitor = quiet(REAL, sampler, on_alarm="stop")
+    arguments = transformers.TrainingArguments(str(tmp_path), max_steps=40, per_device_train_batch_size=2, save_steps=10,
+                                               report_to=[], use_cpu=True, disable_tqdm=True)
+    data = [{"x": torch.randn(2)} for _ in range(80)]
+    trainer = transformers.Trainer(Model(), arguments, train_dataset=data, callbacks=[trainer_callback(monitor)])
+    trainer.train()
+    assert trainer.state.global_step == monitor.alarms[0].step and 14 <= monitor.alarms[0].step <= 16
+    again = quiet(REAL, sampler)
+    again.load_state_dict(json.loads((tmp_path / "checkpoint-10/monitor.json").read_text()))
+    assert again.looks == monitor.looks[:10]
