@@ -6,8 +6,8 @@ Measures                coverage(x, modes) -> Coverage; precision_recall, densit
                         pr_curve, frechet_distance, nearest
 Audit of samples        audit(samples, reference) -> Report; interpolations;
                         missing(samples, reference) -> Missing;
-                        compare(a, b, reference) -> Comparison; compare_all; samples_needed;
-                        smallest_loss
+                        compare(a, b, reference) -> Comparison; compare_all; Monitor;
+                        samples_needed, smallest_loss
 Losses and penalties    gradient_penalty, r1, r2, pairwise_gradient_penalty, imle_loss,
                         interpolation_loss, max_gradient_penalty, wasserstein_gradient_penalty
 Training                Run(game, modes, runs=8, seed=0) with step, sample, coverage, save, load
@@ -32,7 +32,7 @@ _PUBLIC = {
             "fashion_mnist scenes faces",
     "measures": "coverage Coverage precision_recall density_coverage pr_curve frechet_distance "
                 "nearest",
-    "audit": "audit Report missing compare compare_all samples_needed smallest_loss "
+    "audit": "audit Report missing compare compare_all Monitor samples_needed smallest_loss "
              "interpolations",
     "losses": "gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss "
               "max_gradient_penalty wasserstein_gradient_penalty",

@@ -24,6 +24,7 @@ from .evaluation.report import Report as Report
 from .evaluation.missing import missing as missing
 from .evaluation.compare import compare as compare
 from .evaluation.compare import compare_all as compare_all
+from .evaluation.monitor import Monitor as Monitor
 from .evaluation.power import samples_needed as samples_needed
 from .evaluation.power import smallest_loss as smallest_loss
 from .evaluation.interpolations import interpolations as interpolations

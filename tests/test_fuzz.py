@@ -77,7 +77,7 @@ SHOT = type("Shot", (), {"png": b"", "alt": ""})()
 # Arguments of functions that do not declare all of theirs, by a function so that every call gets its own. What is missing
 # here is made from the signature. A new function declares its arguments instead.
 EXPLICIT = {
-    "core.statistics.interval": lambda: dict(values=[1., 2., 4.], confidence=.9),
+    "core.statistics.interval": lambda: dict(values=[1., 2., 4.], confidence=.9, low=0., high=5.),
     "core.statistics.wilson_interval": lambda: dict(share=.5, n=9, confidence=.9),
     "core.checks.check_int": lambda: dict(name="value", value=3, least=1, most=5),
     "core.checks.check_ints": lambda: dict(name="values", values=[3, 4], least=1, most=5),
@@ -218,6 +218,11 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
        "archive_members array_files arrow_files feature_cache image_files labels matching picture_arrays rows tables".split()},
     "data.readers.resize_rows": "only what `open_samples` and `match_sources` call; test_readers",
     "evaluation.audit_tests": "what the audit computes with arguments that it has checked; test_audit",
+    **{f"evaluation.{name}": "works on files; test_report, test_compare" for name in
+       "audit_command.check_packages audit_command.check_outputs compare_command.interval_picture".split()},
+    "evaluation.sequential_test": "what `Monitor` is made of; test_monitor",
+    "evaluation.yardstick": "what `Monitor` is made of; test_monitor",
+    "evaluation.monitor_adapters": "adapts to other packages; test_monitor",
     "evaluation.audit_sources": "what the audit reads its data with; test_audit",
     "evaluation.copying.nearest_others": "only what the tests of an audit and of `missing` call; test_audit",
     "evaluation.copying.nearest_rows": "only what `audit` and `copies` call; test_audit, test_copies",

@@ -517,6 +517,9 @@ def _new_gaps(report: Report, earlier: dict[str, Any]) -> list[Change]:
                   for kind in report.kinds if not known & {e.index for e in kind.listed}]
 
 
+# %% [markdown]
+# `changes_since` goes through the tests, and adds the gaps.
+
 # %%
 #| export
 def changes_since(report: Report, earlier: dict[str, Any]) -> list[Change]:
