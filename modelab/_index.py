@@ -822,6 +822,7 @@ NAMES = {
     'sample_modes': 'data.mixtures',
     'samples_needed': 'evaluation.power',
     'save_checkpoint': 'training.checkpoints',
+    'scaled_columns': 'evaluation.missing',
     'scaling_efficiency': 'training.distributed',
     'scatter': 'core.plotting',
     'scenes': 'data.pictures',

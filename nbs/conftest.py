@@ -9,8 +9,10 @@ EVAL_FALSE = re.compile(r"^#\|\s*eval:\s*false\b", re.M)
 
 
 def pytest_collection_modifyitems(items):
-    """Skip `#| eval: false` cells, which nbval alone would execute."""
+    """Skip `#| eval: false` cells, which nbval alone would execute, and wait longer for a busy kernel's output."""
     for item in items:
         cell = getattr(item, "cell", None)
+        if cell is not None:
+            item.output_timeout = 120  # nbval's own 5 s end a sound cell now and then
         if cell is not None and EVAL_FALSE.search(cell.source):
             item.options["skip"] = True

@@ -135,6 +135,21 @@ def test_a_mark_outside_the_principal_directions_is_seen():
     assert audit(clean, known, new).sound
 
 
+def test_held_out_data_that_is_not_held_out_is_said_first():
+    made, known, new = torch.randn(3, 80, 5, generator=seeded())
+    assert not audit(made, known, new).notes and not audit(made, known).notes
+    assert audit(made, known, torch.cat([new[:60], known[:20]])).notes[0].startswith("20 of 80 held-out examples equal a training")
+    assert audit(made, known, made).notes[0].startswith("80 samples equal a held-out example")
+    tied = audit(made.round(), known.round(), new.round()).notes  # ties are usual in these data
+    assert not [note for note in tied if "must be new" in note]
+
+
+def test_labels_are_whole_numbers():
+    made, known, new = torch.randn(3, 80, 5, generator=seeded())
+    with pytest.raises(TypeError, match="labels: expected whole numbers"):
+        audit(made, known, new, labels=torch.rand(80))
+
+
 def test_rows_that_are_all_equal_are_not_shifted():
     found = {f.test: f for f in audit(torch.cat([torch.ones(40, 2), torch.zeros(1, 2)]), torch.randn(50, 2, generator=seeded()),
                                       torch.randn(40, 2, generator=seeded(1))).findings}

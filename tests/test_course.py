@@ -177,6 +177,18 @@ def test_registry_round_trip_and_suggestions():
         registry_module.make("game", {"name": "minimax", "G": {"own": "MyNet"}})
 
 
+def test_a_link_is_followed_and_a_pipe_is_written_to(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    atomic_write(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    atomic_write(tmp_path / "pipe", b"through")
+    assert os.read(reader, 99) == b"through" and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+
+
 def test_replace_is_all_or_nothing(tmp_path):
     path = tmp_path / "a.bin"
     atomic_write(path, b"one")

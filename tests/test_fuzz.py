@@ -231,6 +231,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.ratio_test": "only what `audit` and `copies` call; test_audit, test_copies",
     **{f"evaluation.picture_search.{name}": "only what `audit` and `copies` call; test_copies" for name in
        "searchable change_name changed_scores PictureSearch shrunk transformed_test".split()},
+    "evaluation.missing.scaled_columns": "only what `missing` and `audit` call; test_missing, test_audit",
     "evaluation.missing.feature_space": "only what `missing` and `compare` call; test_missing, test_compare",
     "evaluation.attributes.holm_adjusted": "only what `attribute_table` calls; test_missing",
     "evaluation.compare_parts": "what `compare` reads and shows with; test_compare",

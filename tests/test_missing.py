@@ -86,6 +86,20 @@ def test_shuffled_labels_keep_the_count_and_the_first_are_true():
     assert y.shape == (12, 8) and np.allclose(y.sum(0), 0, atol=1e-6) and ((y[:, 0] > 0) == is_sample.numpy()).all()
 
 
+def test_columns_of_unlike_units_count_alike():
+    x = torch.randn(3, 300, 2, generator=seeded())
+    x[:, :, 1] *= 1000
+    found = missing(x[0][x[0][:, 0] < 1], x[1], x[2], generator=seeded())
+    assert len(found) == 1 and .05 < found.groups[0].share < .25
+
+
+def test_too_few_shuffles_for_a_level_are_refused():
+    x = torch.randn(3, 60, 2, generator=seeded())
+    with pytest.raises(ValueError, match="rounds: p is at least 1/20.*give 99 or more"):
+        missing(*x, rounds=19, level=.01)
+    missing(*x, rounds=19, level=.05)
+
+
 def test_a_perfect_generator_is_seldom_accused():
     draws, hits = 80, 0
     for seed in range(draws):
@@ -178,7 +192,7 @@ def test_what_is_no_picture_is_not_drawn():
 
 def test_nothing_found_says_how_much_was_looked_at():
     t, _, h, x = draw(6, 60)
-    text = repr(missing(x, t, h, rounds=99, level=.001))
+    text = repr(missing(x, t, h, rounds=999, level=.001))
     assert text.startswith("no group") and "60 samples, 60 reference, 60 holdout" in text
 
 

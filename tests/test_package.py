@@ -87,6 +87,7 @@ for name in {names!r}: importlib.import_module(name)
 end = time.perf_counter()
 print((end - start) / (middle - start), ",".join(sorted(heavy() - alone)))
 """
+EACH = .001  # of an import of torch may a module cost; a name of modelab loads what it needs, never all of them
 LIMIT = 1.1
 
 
@@ -103,12 +104,12 @@ def test_import_costs_no_more_than_torch(tmp_path):
     names = [f"modelab.{name}" for name in _index.MODULES]
     assert names, "no module has been exported yet"
     compileall.compile_dir(Path(modelab.__file__).parent, quiet=1)  # as pip leaves it
-    costs = []
-    while len(costs) < 5 and sum(cost <= LIMIT for cost in costs) < 3:  # until the median of five is known
+    costs, limit = [], 1 + EACH * len(names)
+    while len(costs) < 5 and sum(cost <= limit for cost in costs) < 3:  # until the median of five is known
         cost, heavy = import_cost(names, tmp_path)
         assert not heavy, "import these inside the functions that need them"
         costs.append(cost)
-    assert statistics.median(costs) <= LIMIT, f"all modules together cost {statistics.median(costs):.3f} times import torch"
+    assert statistics.median(costs) <= limit, f"all modules together cost {statistics.median(costs):.3f} times import torch"
 
 
 def test_a_costly_import_is_noticed(tmp_path):

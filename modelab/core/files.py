@@ -21,7 +21,10 @@ __all__ = ['atomic_write', 'file_lock', 'check_disk_space']
 # %% ../../nbs/6_workshop/03_files.ipynb #48b8f2b8
 def atomic_write(path: str | Path, data: bytes) -> None:
     "Write `data` to `path`; a crash leaves the old file or the new one, never half of one."
-    path = Path(path)
+    path = Path(path).resolve()  # a link stays, and what it names is written
+    if path.exists() and not path.is_file() and not path.is_dir():  # such as /dev/stdout
+        path.write_bytes(data)
+        return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

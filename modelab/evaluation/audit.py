@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..core.seeding import generator_or_default
-from ..core.signatures import checked, Function, Real, Samples, Whole
+from ..core.signatures import checked, Function, Labels, Real, Whole
 from ..core.statistics import wilson_interval
 from .audit_sources import (AuditData, ChangedCopies, exact_copies, file_of,
                                               link_of, NOISE_POINTS, notes_of, read_data,
@@ -101,7 +101,7 @@ def _missing(data: AuditData, labels: Tensor | None, level: float, rounds: int,
                    labels=None if labels is None else labels.long(), level=level,
                    names=None if None in names else tuple(names),
                    most=max(40, min(GROUPED, max(map(len, data.rows.values())))),
-                   rounds=rounds, generator=generator)
+                   features=lambda x: x, rounds=rounds, generator=generator)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #93733f68
 def _findings(mine: dict[str, Measured], noise: dict[str, Measured], alarms: dict[str, bool],
@@ -243,6 +243,22 @@ def _exact(data: AuditData, found: _Compared) -> dict[str, Tensor]:
             "holdout": exact_copies(data, "holdout", near_ratio(near.holdout),
                                     found.holdout_source)}
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #fee44942
+def _leaks(data: AuditData, found: _Compared, exact: dict[str, Tensor]) -> list[str]:
+    "A sentence if held-out examples are training examples, or samples."
+    if data.sources["holdout"] is data.sources["reference"]:
+        return []
+    unseen, notes = data.features["holdout"], []
+    if len(unseen.unique(dim=0)) < len(unseen):  # equal rows are usual in these data
+        return []
+    same = {f"of {len(unseen)} held-out examples equal a training example": exact["holdout"],
+            "samples equal a held-out example": found.near.samples_to_unseen == 0}
+    for said, rows in same.items():
+        if share := int(rows.sum()):
+            notes.append(f"{share} {said}. Held-out data must be new: what is said of copies, "
+                         "junk and timidity holds only if they are few.")
+    return notes
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #5c122137
 def _report(data: AuditData, labels: Tensor | None, level: float, transformed: bool,
             generator: torch.Generator) -> Report:
@@ -295,7 +311,8 @@ def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
         sizes |= {f"{name} searched for transformed copies": len(place)
                   for name, place in search.place.items()}
     return Report(findings, classes, data.space_name, sizes, level, AUDIT_NEIGHBOURS, kinds,
-                  _closeness(data, found, exact), notes_of(data), {}, listed,
+                  _closeness(data, found, exact), _leaks(data, found, exact) + notes_of(data),
+                  {}, listed,
                   _gallery(data, listed | shown, kinds), data.features)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #9b29bcf7
@@ -306,7 +323,7 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
                                ExampleSource("reference *event", 2 * AUDIT_NEIGHBOURS)],
           holdout: Annotated[Tensor,  # real, never trained on
                              ExampleSource("holdout *event", 2 * AUDIT_NEIGHBOURS)] | None = None,
-          labels: Annotated[Tensor, Samples("reference")] | None = None,  # classes of the reference
+          labels: Annotated[Tensor, Labels("reference")] | None = None,  # classes of the reference
           features: Annotated[Callable, Function("n *event -> n features")] | None = None,
           level: Annotated[float, Real(.001, .5)] = .05,  # chance of any false alarm
           most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random

@@ -18,8 +18,9 @@ from torch import Tensor
 from ..data.readers import index_parts
 from .audit_tests import AUDIT_NEIGHBOURS, Measured
 from .copying import FeatureRows, thin_rows
+from .missing import scaled_columns
 from .neighbours import MAX_BYTES
-from .picture_search import (searchable, changed_scores, PictureSearch,
+from .picture_search import (changed_scores, PictureSearch, searchable,
                                                transformed_test, TransformedRatios)
 
 # %% auto #0
@@ -72,20 +73,6 @@ def _principal_directions(reference: Any, rows: Tensor,
     return f"{pca.n_components_} principal directions and the distance from them", space
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #3d5478b9
-def _scaled_columns(reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
-    "The values themselves, or in units of the reference's standard deviations if these differ."
-    spread = reference[rows].double().std(0)
-    varies = spread > 0
-    if varies.all() and spread.max() <= 10 * spread.min():
-        return "the values themselves", lambda x: x
-    constant = (~varies).nonzero()[:, 0].tolist()
-    name = "columns over their standard deviations in the reference"
-    if constant:
-        name += f"; constant there: column {', '.join(map(str, constant[:9]))}"
-    scale = torch.where(varies, spread, 1.)
-    return name, lambda x: x.double() / scale
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #9eafabc8
 def _feature_space(features: Callable | None, reference: Any,
                    rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
     "What distances are taken in: its name, and a map of a batch to features."
@@ -96,7 +83,7 @@ def _feature_space(features: Callable | None, reference: Any,
     if width > 64:
         return _principal_directions(reference, rows, width)
     if len(reference.shape) == 2:
-        return _scaled_columns(reference, rows)
+        return scaled_columns(reference[rows])
     return "the values themselves", lambda x: x
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #ecb34ff5

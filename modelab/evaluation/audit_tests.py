@@ -324,36 +324,6 @@ AUDIT_TESTS = {
                     "brightness or contrast"),
 }
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #c1582e32
-def smallest_shift_seen(shuffled: Tensor, n: int, m: int, limit: float) -> float | None:
-    "Smallest distance of the means, in spreads, that raises an alarm with 95 % power."
-    floor, sd = float(shuffled.mean()), float(shuffled.std())
-    if floor <= 0 or limit * (len(shuffled) + 1) < 1:
-        return None
-    need, sd = float(shuffled.quantile(1 - limit)) / floor - 1, 1.645 * sd / floor
-    excess = need + sd ** 2 + sd * math.sqrt(1 + 2 * need + sd ** 2)  # in floors
-    return math.sqrt(excess * (1 / n + 1 / m))
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #6c4867a2
-AUDIT_TESTS = {
-    "lost": ("lost regions",
-             "{share} of the real data have no sample near; {floor} would be right"),
-    "balance": ("imbalance",
-                "samples per neighbourhood vary {times} times as much as they should"),
-    "repeats": ("repeated samples",
-                "{share} of the closest pairs are two samples; {floor} would be right"),
-    "junk": ("junk", "{share} more samples than held-out data lie far from all training data"),
-    "copies": ("copies", "about {share} of the samples (at least {low}) sit on one single "
-                         "training example; {equal} are equal to it"),
-    "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "
-                          "they are blurred, averaged, or lack the unusual"),
-    "shift": ("shift", "the mean of the samples lies {share} of the spread away from that of "
-                       "held-out data; {floor} would be right"),
-    "transformed": ("transformed copies", "about {share} of the samples (at least {low}) are "
-                    "training pictures that were moved, mirrored, cropped, or given another "
-                    "brightness or contrast"),
-}
-
 # %% ../../nbs/4_evidence/02_audit.ipynb #70e68f96
 def run_tests(pool: Pool, near: Near, generator: torch.Generator,
               rounds: int = 999) -> dict[str, Measured]:

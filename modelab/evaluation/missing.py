@@ -23,8 +23,8 @@ from .attributes import holm_adjusted
 from .copying import flat_rows, nearest_k, nearest_others
 
 # %% auto #0
-__all__ = ['LINKS', 'WALKS', 'LACK', 'Group', 'Missing', 'feature_space', 'missing', 'ConditionRow', 'ConditionTable',
-           'by_condition']
+__all__ = ['LINKS', 'WALKS', 'LACK', 'Group', 'Missing', 'scaled_columns', 'feature_space', 'missing', 'ConditionRow',
+           'ConditionTable', 'by_condition']
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #12d11a83
 LINKS = 5  # neighbours that an example is linked to
@@ -266,12 +266,29 @@ def _group(p: float, one: _Candidate, z: np.ndarray, sets: _Sets, given: dict[st
                  _class_shares(None if labels is None else labels[index]),
                  given["reference"][kept[shown]], given["samples"][sets.rows["samples"][near]])
 
+# %% ../../nbs/4_evidence/03_missing.ipynb #9e91d341
+def scaled_columns(reference: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "The values themselves, or in units of the reference's standard deviations if these differ."
+    spread = reference.double().std(0)
+    varies = spread > 0
+    if varies.all() and spread.max() <= 10 * spread.min():
+        return "the values themselves", lambda x: x
+    constant = (~varies).nonzero()[:, 0].tolist()
+    name = "columns over their standard deviations in the reference"
+    if constant:
+        name += f"; constant there: column {', '.join(map(str, constant[:9]))}"
+    scale = torch.where(varies, spread, 1.)
+    return name, lambda x: x.double() / scale
+
 # %% ../../nbs/4_evidence/03_missing.ipynb #eda7fdd8
 def feature_space(features: Callable | None, reference: Tensor) -> tuple[str, Callable]:
     "The name of a space, and a map of examples to its rows in float64."
     if features is not None:
         name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
         return str(name), lambda x: flat_rows(check_batch("features", features(x)))
+    if reference.ndim == 2 and reference.shape[1] <= 64:
+        name, scaled = scaled_columns(flat_rows(reference))
+        return name, lambda x: scaled(flat_rows(x))
     if math.prod(reference.shape[1:]) <= 64:
         return "the values themselves", flat_rows
     from sklearn.decomposition import PCA
@@ -337,6 +354,9 @@ def missing(samples: Annotated[Tensor, Samples("samples *event", 20)],  # what t
     if names is not None and len(names) != len(reference):
         raise ValueError(f"names: expected {len(reference)}, one per reference example, "
                          f"got {len(names)}")
+    if (rounds + 1) * level < 1:
+        raise ValueError(f"rounds: p is at least 1/{rounds + 1}, so no group could be found at "
+                         f"level {level:g}: give {math.ceil(1 / level) - 1:,} or more")
     generator, given = generator_or_default(generator), {"samples": samples, "reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
     sets = _read(given, features, most, generator)

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from modelab.core.seeding import generator_or_default
-from modelab.core.signatures import checked, Function, Real, Samples, Whole
+from modelab.core.signatures import checked, Function, Labels, Real, Whole
 from modelab.core.statistics import wilson_interval
 from modelab.evaluation.audit_sources import (AuditData, ChangedCopies, exact_copies, file_of,
                                               link_of, NOISE_POINTS, notes_of, read_data,
@@ -84,8 +84,9 @@ from torch import Tensor
 from modelab.data.readers import index_parts
 from modelab.evaluation.audit_tests import AUDIT_NEIGHBOURS, Measured
 from modelab.evaluation.copying import FeatureRows, thin_rows
+from modelab.evaluation.missing import scaled_columns
 from modelab.evaluation.neighbours import MAX_BYTES
-from modelab.evaluation.picture_search import (searchable, changed_scores, PictureSearch,
+from modelab.evaluation.picture_search import (changed_scores, PictureSearch, searchable,
                                                transformed_test, TransformedRatios)
 
 # %%
@@ -1130,93 +1131,6 @@ np.mean(found)
 
 
 # %% [markdown]
-# And the smallest shift: with it, $T$ is the shift's square above the floor on average, and 1.645 standard deviations below that it must still reach the limit. The solution of the quadratic equation, in spreads:
-
-# %%
-#| export evaluation.audit_tests
-def smallest_shift_seen(shuffled: Tensor, n: int, m: int, limit: float) -> float | None:
-    "Smallest distance of the means, in spreads, that raises an alarm with 95 % power."
-    floor, sd = float(shuffled.mean()), float(shuffled.std())
-    if floor <= 0 or limit * (len(shuffled) + 1) < 1:
-        return None
-    need, sd = float(shuffled.quantile(1 - limit)) / floor - 1, 1.645 * sd / floor
-    excess = need + sd ** 2 + sd * math.sqrt(1 + 2 * need + sd ** 2)  # in floors
-    return math.sqrt(excess * (1 / n + 1 / m))
-
-
-# %% [markdown]
-# **Fidelity.** Means that lie so far apart, in 200 draws of 16 coordinates, raise an alarm in about 95 % of them:
-
-# %%
-def shift_found(seed: int, n: int = 200) -> bool:
-    "Whether a shift as small as `smallest_shift_seen` says has p ≤ .01."
-    g = torch.Generator().manual_seed(seed)
-    made, other, known = torch.randn(3, n, 16, generator=g)
-    pool = Pool(made, other, known, g)
-    _, shuffled, _ = permutation_test(pool.statistics, pool.is_sample, g, 199)
-    size = smallest_shift_seen(shuffled[:, 3], n, n, .01)
-    moved = Pool(made + size, other, known, g)  # by `size` in each of 16: `size` spreads
-    return permutation_test(moved.statistics, moved.is_sample, g, 199)[2][3] <= .01
-
-
-found = np.mean([shift_found(seed) for seed in range(steps(200, fast=3))])
-assert fast_mode() or .88 < found <= 1
-found
-
-# %% [markdown]
-# ### All of them
-# The words of a report, one sentence a test, and the name of each fault:
-
-# %%
-#| export evaluation.audit_tests
-AUDIT_TESTS = {
-    "lost": ("lost regions",
-             "{share} of the real data have no sample near; {floor} would be right"),
-    "balance": ("imbalance",
-                "samples per neighbourhood vary {times} times as much as they should"),
-    "repeats": ("repeated samples",
-                "{share} of the closest pairs are two samples; {floor} would be right"),
-    "junk": ("junk", "{share} more samples than held-out data lie far from all training data"),
-    "copies": ("copies", "about {share} of the samples (at least {low}) sit on one single "
-                         "training example; {equal} are equal to it"),
-    "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "
-                          "they are blurred, averaged, or lack the unusual"),
-    "shift": ("shift", "the mean of the samples lies {share} of the spread away from that of "
-                       "held-out data; {floor} would be right"),
-    "transformed": ("transformed copies", "about {share} of the samples (at least {low}) are "
-                    "training pictures that were moved, mirrored, cropped, or given another "
-                    "brightness or contrast"),
-}
-
-
-# %% [markdown]
-# How many copies, or how much junk, would a set of a given size show?
-
-# %%
-print(f"{'samples':>8} {'copies':>8} {'junk':>8}")
-for n in (100, 500, 2000, 5000):
-    found = [smallest_seen(test, n, n, .05 / 8) or math.nan for test in ("copies", "junk")]
-    print(f"{n:8}", *(f"{share:8.1%}" for share in found))
-
-# %% [markdown]
-# **Fidelity.** At 500 samples so many copies are planted, with ratio zero, into ratios without any fault; 400 draws. The promise is 95 %, and groups may cost a little of it.
-
-# %%
-share = smallest_seen("copies", 500, 500, .05 / 8)
-share
-
-# %%
-found = []
-for seed in range(steps(400, fast=20)):
-    r = torch.rand(1000, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    r[:round(share * 500)] = 0
-    p = extreme_test(r, torch.arange(1000) < 500, COPY_SHARES).p
-    found.append(p <= .05 / 8)
-assert np.mean(found) > (.8 if fast_mode() else .93)
-np.mean(found)
-
-
-# %% [markdown]
 # `run_tests` runs the seven. The eighth, of transformed copies, needs pictures; it comes with the search below.
 
 # %%
@@ -1344,26 +1258,7 @@ name
 
 
 # %% [markdown]
-# Columns of a table have units: an age varies by tens, an income by thousands. In plain distances only the income would count. Where the columns' standard deviations in the reference differ by more than ten times, each column is divided by its own.
-
-# %%
-#| export evaluation.audit_sources
-def _scaled_columns(reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
-    "The values themselves, or in units of the reference's standard deviations if these differ."
-    spread = reference[rows].double().std(0)
-    varies = spread > 0
-    if varies.all() and spread.max() <= 10 * spread.min():
-        return "the values themselves", lambda x: x
-    constant = (~varies).nonzero()[:, 0].tolist()
-    name = "columns over their standard deviations in the reference"
-    if constant:
-        name += f"; constant there: column {', '.join(map(str, constant[:9]))}"
-    scale = torch.where(varies, spread, 1.)
-    return name, lambda x: x.double() / scale
-
-
-# %% [markdown]
-# `_feature_space` chooses: your function, the values up to 64 dimensions, principal directions above. A function may have a `name`, which the report cites.
+# Columns of a table have units: an age varies by tens, an income by thousands. `scaled_columns` of [4.3](03_missing.ipynb) divides them by their standard deviations where these differ by more than ten times.
 
 # %%
 #| export evaluation.audit_sources
@@ -1377,7 +1272,7 @@ def _feature_space(features: Callable | None, reference: Any,
     if width > 64:
         return _principal_directions(reference, rows, width)
     if len(reference.shape) == 2:
-        return _scaled_columns(reference, rows)
+        return scaled_columns(reference[rows])
     return "the values themselves", lambda x: x
 
 
@@ -1730,7 +1625,7 @@ def _missing(data: AuditData, labels: Tensor | None, level: float, rounds: int,
                    labels=None if labels is None else labels.long(), level=level,
                    names=None if None in names else tuple(names),
                    most=max(40, min(GROUPED, max(map(len, data.rows.values())))),
-                   rounds=rounds, generator=generator)
+                   features=lambda x: x, rounds=rounds, generator=generator)
 
 
 # %% [markdown]
@@ -1947,6 +1842,27 @@ def _exact(data: AuditData, found: _Compared) -> dict[str, Tensor]:
 
 
 # %% [markdown]
+# Held-out data that is part of the training data, or of the samples, makes the tests of copying and junk mean nothing. If no two held-out examples are equal, and some equal a training example or a sample, the report says so first.
+
+# %%
+#| export
+def _leaks(data: AuditData, found: _Compared, exact: dict[str, Tensor]) -> list[str]:
+    "A sentence if held-out examples are training examples, or samples."
+    if data.sources["holdout"] is data.sources["reference"]:
+        return []
+    unseen, notes = data.features["holdout"], []
+    if len(unseen.unique(dim=0)) < len(unseen):  # equal rows are usual in these data
+        return []
+    same = {f"of {len(unseen)} held-out examples equal a training example": exact["holdout"],
+            "samples equal a held-out example": found.near.samples_to_unseen == 0}
+    for said, rows in same.items():
+        if share := int(rows.sum()):
+            notes.append(f"{share} {said}. Held-out data must be new: what is said of copies, "
+                         "junk and timidity holds only if they are few.")
+    return notes
+
+
+# %% [markdown]
 # And then the report is made. How a report is written, drawn and stored is plumbing; it stands in [6.17](../6_workshop/17_report.ipynb).
 
 # %%
@@ -2012,7 +1928,8 @@ def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
         sizes |= {f"{name} searched for transformed copies": len(place)
                   for name, place in search.place.items()}
     return Report(findings, classes, data.space_name, sizes, level, AUDIT_NEIGHBOURS, kinds,
-                  _closeness(data, found, exact), notes_of(data), {}, listed,
+                  _closeness(data, found, exact), _leaks(data, found, exact) + notes_of(data),
+                  {}, listed,
                   _gallery(data, listed | shown, kinds), data.features)
 
 
@@ -2028,7 +1945,7 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
                                ExampleSource("reference *event", 2 * AUDIT_NEIGHBOURS)],
           holdout: Annotated[Tensor,  # real, never trained on
                              ExampleSource("holdout *event", 2 * AUDIT_NEIGHBOURS)] | None = None,
-          labels: Annotated[Tensor, Samples("reference")] | None = None,  # classes of the reference
+          labels: Annotated[Tensor, Labels("reference")] | None = None,  # classes of the reference
           features: Annotated[Callable, Function("n *event -> n features")] | None = None,
           level: Annotated[float, Real(.001, .5)] = .05,  # chance of any false alarm
           most: Annotated[int, Whole(4 * AUDIT_NEIGHBOURS)] = 5000,  # of each; thinned at random

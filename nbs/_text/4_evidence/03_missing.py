@@ -599,6 +599,29 @@ def _group(p: float, one: _Candidate, z: np.ndarray, sets: _Sets, given: dict[st
 
 
 # %% [markdown]
+# Columns of a table have units: an age varies by tens, an income by thousands. In plain distances only the income would count. Where the columns' standard deviations in the reference differ by more than ten times, each column is divided by its own.
+
+# %%
+#| export
+def scaled_columns(reference: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "The values themselves, or in units of the reference's standard deviations if these differ."
+    spread = reference.double().std(0)
+    varies = spread > 0
+    if varies.all() and spread.max() <= 10 * spread.min():
+        return "the values themselves", lambda x: x
+    constant = (~varies).nonzero()[:, 0].tolist()
+    name = "columns over their standard deviations in the reference"
+    if constant:
+        name += f"; constant there: column {', '.join(map(str, constant[:9]))}"
+    scale = torch.where(varies, spread, 1.)
+    return name, lambda x: x.double() / scale
+
+
+# %%
+table = torch.tensor([[20., 1e4], [40., 5e4], [60., 3e4]])
+scaled_columns(table)[0], scaled_columns(table)[1](table).std(0)
+
+# %% [markdown]
 # Distances are taken between features: by a function of yours, or between the values. In more than 64 dimensions the values are cut to 64 principal directions of the reference. These are fitted on the reference alone, never on what is tested.
 
 # %%
@@ -608,6 +631,9 @@ def feature_space(features: Callable | None, reference: Tensor) -> tuple[str, Ca
     if features is not None:
         name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
         return str(name), lambda x: flat_rows(check_batch("features", features(x)))
+    if reference.ndim == 2 and reference.shape[1] <= 64:
+        name, scaled = scaled_columns(flat_rows(reference))
+        return name, lambda x: scaled(flat_rows(x))
     if math.prod(reference.shape[1:]) <= 64:
         return "the values themselves", flat_rows
     from sklearn.decomposition import PCA
@@ -698,6 +724,9 @@ def missing(samples: Annotated[Tensor, Samples("samples *event", 20)],  # what t
     if names is not None and len(names) != len(reference):
         raise ValueError(f"names: expected {len(reference)}, one per reference example, "
                          f"got {len(names)}")
+    if (rounds + 1) * level < 1:
+        raise ValueError(f"rounds: p is at least 1/{rounds + 1}, so no group could be found at "
+                         f"level {level:g}: give {math.ceil(1 / level) - 1:,} or more")
     generator, given = generator_or_default(generator), {"samples": samples, "reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
     sets = _read(given, features, most, generator)

@@ -59,13 +59,18 @@ subprocess.run([sys.executable, "-c", dies, str(folder / "run.bin")])
 # The old checkpoint is lost and the new one is useless.
 #
 # ## Written at once
+# What is no file, such as `/dev/null` or a pipe, is written to directly. A link is followed, so that it stays a link.
+#
 # `atomic_write` writes to a file of another name in the same folder. It asks the system to bring the bytes to the disk (`fsync`), and then renames the file. A rename within a folder happens at once: a program that opens the name gets the old file or the new one.
 
 # %%
 #| export
 def atomic_write(path: str | Path, data: bytes) -> None:
     "Write `data` to `path`; a crash leaves the old file or the new one, never half of one."
-    path = Path(path)
+    path = Path(path).resolve()  # a link stays, and what it names is written
+    if path.exists() and not path.is_file() and not path.is_dir():  # such as /dev/stdout
+        path.write_bytes(data)
+        return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
