@@ -1354,6 +1354,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'modelab/evaluation/missing.py'),
                                             'modelab.evaluation.missing._Sets': ( '4_evidence/missing.html#_sets',
                                                                                   'modelab/evaluation/missing.py'),
+                                            'modelab.evaluation.missing._check_rounds': ( '4_evidence/missing.html#_check_rounds',
+                                                                                          'modelab/evaluation/missing.py'),
                                             'modelab.evaluation.missing._choose_rows': ( '4_evidence/missing.html#_choose_rows',
                                                                                          'modelab/evaluation/missing.py'),
                                             'modelab.evaluation.missing._class_shares': ( '4_evidence/missing.html#_class_shares',

@@ -607,7 +607,7 @@ def scaled_columns(reference: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
     "The values themselves, or in units of the reference's standard deviations if these differ."
     spread = reference.double().std(0)
     varies = spread > 0
-    if varies.all() and spread.max() <= 10 * spread.min():
+    if not varies.any() or spread.max() <= 10 * spread[varies].min():
         return "the values themselves", lambda x: x
     constant = (~varies).nonzero()[:, 0].tolist()
     name = "columns over their standard deviations in the reference"
@@ -699,6 +699,18 @@ def _read(given: dict[str, Tensor], features: Callable | None, most: int,
 
 
 # %% [markdown]
+# A p-value of shuffles is at least one by their number. With too few of them no group could be found, and the answer "none" would mean nothing.
+
+# %%
+#| export
+def _check_rounds(rounds: int, level: float) -> None:
+    "Refuse a level that no p-value can reach."
+    if (rounds + 1) * level < 1:
+        raise ValueError(f"rounds: p is at least 1/{rounds + 1}, so no group could be found at "
+                         f"level {level:g}: give {math.ceil(1 / level) - 1:,} or more")
+
+
+# %% [markdown]
 # The whole in one call:
 
 # %%
@@ -722,11 +734,8 @@ def missing(samples: Annotated[Tensor, Samples("samples *event", 20)],  # what t
     1
     """
     if names is not None and len(names) != len(reference):
-        raise ValueError(f"names: expected {len(reference)}, one per reference example, "
-                         f"got {len(names)}")
-    if (rounds + 1) * level < 1:
-        raise ValueError(f"rounds: p is at least 1/{rounds + 1}, so no group could be found at "
-                         f"level {level:g}: give {math.ceil(1 / level) - 1:,} or more")
+        raise ValueError(f"names: expected {len(reference)}, one per example, got {len(names)}")
+    _check_rounds(rounds, level)
     generator, given = generator_or_default(generator), {"samples": samples, "reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
     sets = _read(given, features, most, generator)
