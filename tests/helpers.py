@@ -1,5 +1,7 @@
 """What several test files need: seeded generators and draws, and whether two runs are the same bit for bit."""
 
+import html.parser
+
 import torch
 
 from modelab.training.run import Run
@@ -45,3 +47,15 @@ def plays_and_resumes(game, data, folder, player: str = "D") -> None:
     run = fresh().step(3)
     assert same_run(Run.load(folder / "x", device="cpu").step(2), run)
     assert run.sample(3).shape == (2, 3, *data().event) and torch.isfinite(run.losses[player]).all()
+
+
+class Tags(html.parser.HTMLParser):
+    """What a browser would see: tags with their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))

@@ -1,7 +1,6 @@
 """Comparing generators: values against peers, exact p-values, intervals, bad input, sizes, the command."""
 
 import html
-import html.parser
 import json
 import os
 import re
@@ -13,6 +12,7 @@ import pytest
 import torch
 
 import modelab
+from helpers import Tags
 from modelab import _index, compare, compare_all
 from modelab.__main__ import main
 from modelab.data.mixtures import grid, mixture
@@ -22,7 +22,6 @@ from modelab.evaluation.compare_command import _named, interval_picture
 from modelab.evaluation.compare_parts import shared_letters
 from modelab.evaluation.compare import (_frechet_influence, _Near, _nearest_others, COMPARED, Comparison,
                                         Comparisons, HALF_WIDTH)
-from modelab.evaluation.precision_recall import frechet_distance
 
 
 def bags(seed=0, n=200, count=3, width=0):
@@ -347,18 +346,6 @@ def test_command(tmp_path, capsys):
     assert "old.npy looks more real" in capsys.readouterr().out
     assert main(["compare", old, new, bad, "--reference", train, "--holdout", new]) == 1
     assert "share a letter" in capsys.readouterr().out
-
-
-class Tags(html.parser.HTMLParser):
-    """What a browser would see: tags with their attributes."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.found = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
 
 
 NASTY = ["<script>alert(1)<script>.npy", "a & 'b' \"c\" $x_1.npy", "{0} %s.npy"]

@@ -1,6 +1,5 @@
 """modelab.evaluation.report and the command: words, names, JSON, JUnit, baseline, a page for any browser, exit statuses."""
 
-import html.parser
 import json
 import math
 import os
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import seeded
+from helpers import seeded, Tags
 from modelab import _index
 from modelab.__main__ import main
 from modelab.core.checks import error_message
@@ -153,18 +152,6 @@ def test_a_kind_that_is_missing_is_named_with_its_examples():
 
 
 # the page
-
-class Tags(html.parser.HTMLParser):
-    """What a browser would see: tags with their attributes."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.found = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-
 
 NASTY = '"><script>alert(1)</script>&\'\x01.png'
 
