@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from rows import cropped, moved, turned
 from tqdm import tqdm
 
 from modelab.core.files import atomic_write
@@ -101,31 +101,6 @@ def scans() -> tuple[torch.Tensor, torch.Tensor, str]:
     except FileNotFoundError:
         x, mode = faces().sample_with_modes(20_000, generator=torch.Generator().manual_seed(0))
         return x / 2 + .5, mode, "drawn faces"
-
-
-def moved(x, down: int, right: int):
-    """Pictures moved by whole pixels; what comes in is black."""
-    h, w = x.shape[-2:]
-    out = torch.zeros_like(x)
-    out[..., max(down, 0):h + min(down, 0), max(right, 0):w + min(right, 0)] = \
-        x[..., max(-down, 0):h - max(down, 0), max(-right, 0):w - max(right, 0)]
-    return out
-
-
-def cropped(x, share: float):
-    """The middle of pictures, enlarged to the old size."""
-    h, w = x.shape[-2:]
-    side = round(h * share)
-    at = (h - side) // 2
-    return F.interpolate(x[..., at:at + side, at:at + side], (h, w), mode="bilinear", antialias=True, align_corners=False)
-
-
-def turned(x, degrees: float):
-    """Pictures turned about their middle: a change that is not searched."""
-    angle = torch.tensor(degrees).deg2rad()
-    where = torch.tensor([[angle.cos(), -angle.sin(), 0.], [angle.sin(), angle.cos(), 0.]])
-    grid = F.affine_grid(where.expand(len(x), 2, 3), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, align_corners=False)
 
 
 CHANGES = {"moved by 1 pixel": lambda x, g: moved(x, 0, 1), "moved by 2 pixels": lambda x, g: moved(x, -2, 1),

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rows import cropped, moved, turned
 from torch import Tensor
 from tqdm import tqdm
 
@@ -53,23 +54,6 @@ def scans(name: str, generator: torch.Generator) -> tuple[Tensor, Tensor] | None
     return x[order].float().reshape(len(order), 1, *x.shape[-2:]), label[order]
 
 
-def moved(x: Tensor, down: int, right: int) -> Tensor:
-    """Pictures moved by whole pixels; what comes in is black."""
-    out = torch.zeros_like(x)
-    h, w = x.shape[-2:]
-    out[..., max(down, 0):h + min(down, 0), max(right, 0):w + min(right, 0)] = \
-        x[..., max(-down, 0):h - max(down, 0), max(-right, 0):w - max(right, 0)]
-    return out
-
-
-def cropped(x: Tensor, share: float) -> Tensor:
-    """The middle of pictures, enlarged to the old size."""
-    h, w = x.shape[-2:]
-    side = round(h * share)
-    at = (h - side) // 2
-    return F.interpolate(x[..., at:at + side, at:at + side], (h, w), mode="bilinear", antialias=True, align_corners=False)
-
-
 def jpeg(x: Tensor, quality: int) -> Tensor:
     """Grey pictures written as JPEG files and read again."""
     from PIL import Image
@@ -90,14 +74,6 @@ def changes(name: str, noise: Callable[[Tensor], Tensor]) -> dict[str, Callable[
             "cropped to .9": lambda x: cropped(x, .9), "cropped to .8": lambda x: cropped(x, .8),
             "moved, dimmed, noisy": lambda x: noise(.8 * moved(x, 1, 1)),
             "turned by 10 degrees": lambda x: turned(x, 10.), "blurred": lambda x: F.avg_pool2d(x, 3, 1, 1)}
-
-
-def turned(x: Tensor, degrees: float) -> Tensor:
-    """Pictures turned about their middle: a change that the search does not know."""
-    angle = torch.tensor(degrees).deg2rad()
-    where = torch.tensor([[angle.cos(), -angle.sin(), 0.], [angle.sin(), angle.cos(), 0.]])
-    return F.grid_sample(x, F.affine_grid(where.expand(len(x), 2, 3), list(x.shape), align_corners=False),
-                         align_corners=False)
 
 
 def honest(x: Tensor, middle: Tensor, more: Tensor, more_label: Tensor, noise: Callable) -> dict[str, Tensor]:

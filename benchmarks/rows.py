@@ -1,4 +1,4 @@
-"""What the long benchmarks share: which parts to measure, a measure seed by seed with its interval, pictures as text, and a record that grows row by row."""
+"""What the long benchmarks share: which parts to measure, a measure seed by seed with its interval, pictures as text, changes of pictures, and a record that grows row by row."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from modelab.core.files import atomic_write
 from modelab.core.statistics import interval
@@ -40,6 +42,31 @@ def by_seed(values: Iterable[float], digits: int = 4) -> dict:
 def packed(x: torch.Tensor) -> str:
     """Pictures in [-1, 1] as compressed bytes in text."""
     return base64.b64encode(zlib.compress(x.add(1).mul(127.5).round().clamp(0, 255).byte().numpy().tobytes(), 9)).decode()
+
+
+def moved(x: Tensor, down: int, right: int) -> Tensor:
+    """Pictures moved by whole pixels; what comes in is black."""
+    out = torch.zeros_like(x)
+    h, w = x.shape[-2:]
+    out[..., max(down, 0):h + min(down, 0), max(right, 0):w + min(right, 0)] = \
+        x[..., max(-down, 0):h - max(down, 0), max(-right, 0):w - max(right, 0)]
+    return out
+
+
+def cropped(x: Tensor, share: float) -> Tensor:
+    """The middle of pictures, enlarged to the old size."""
+    h, w = x.shape[-2:]
+    side = round(h * share)
+    at = (h - side) // 2
+    return F.interpolate(x[..., at:at + side, at:at + side], (h, w), mode="bilinear", antialias=True, align_corners=False)
+
+
+def turned(x: Tensor, degrees: float) -> Tensor:
+    """Pictures turned about their middle: a change that no search of the library knows."""
+    angle = torch.tensor(degrees).deg2rad()
+    where = torch.tensor([[angle.cos(), -angle.sin(), 0.], [angle.sin(), angle.cos(), 0.]])
+    return F.grid_sample(x, F.affine_grid(where.expand(len(x), 2, 3), list(x.shape), align_corners=False),
+                         align_corners=False)
 
 
 def record(file: Path, part: str, row: dict) -> None:
