@@ -25,7 +25,7 @@ BUILDERS = {  # modules that may ask the registry for what is above them, and wh
 }
 SANCTIONED = {  # other ways of loading by name that a module may take, and why
     ("evaluation.audit_command", "resolve_name"): "--features names a function of the user's own",
-    ("evaluation.audit_command", "importlib"): "asks whether an optional package is installed",
+    ("core.checks", "importlib"): "asks whether an optional package is installed",
     ("evaluation.feature_networks", "resolve_name"): "the user names a function of his own",
 }
 RUNNERS = {"runpy", "pydoc", "builtins"}  # modules with functions that load or run what a text names

@@ -502,7 +502,7 @@ NAMES = {
     'check_note': 'training.checkpoints',
     'check_number': 'core.checks',
     'check_outputs': 'evaluation.audit_command',
-    'check_packages': 'evaluation.audit_command',
+    'check_packages': 'core.checks',
     'check_shape': 'core.checks',
     'check_shapes': 'core.signatures',
     'check_size': 'data.image_files',

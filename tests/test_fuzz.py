@@ -219,7 +219,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "data.readers.resize_rows": "only what `open_samples` and `match_sources` call; test_readers",
     "evaluation.audit_tests": "what the audit computes with arguments that it has checked; test_audit",
     **{f"evaluation.{name}": "works on files; test_report, test_compare" for name in
-       "audit_command.check_packages audit_command.check_outputs compare_command.interval_picture".split()},
+       "audit_command.check_outputs compare_command.interval_picture".split()},
     "evaluation.sequential_test": "what `Monitor` is made of; test_monitor",
     "evaluation.yardstick": "what `Monitor` is made of; test_monitor",
     "evaluation.monitor_adapters": "adapts to other packages; test_monitor",

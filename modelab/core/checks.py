@@ -5,6 +5,7 @@
 # %% ../../nbs/6_workshop/01_checks.ipynb #84897bf0
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
@@ -12,7 +13,7 @@ from typing import Any
 
 # %% auto #0
 __all__ = ['check_int', 'check_ints', 'check_number', 'check_choice', 'check_batch', 'check_tensors', 'check_logits',
-           'check_callable', 'check_shape', 'error_message']
+           'check_callable', 'check_shape', 'check_packages', 'error_message']
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #e52157dc
 def check_int(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
@@ -140,6 +141,15 @@ def check_shape(name: str, value: Any, shape: Sequence[int], dtype: Any = None,
     if got[:len(size)] != size or got != size and ... not in shape:
         raise ValueError(f"{name}: expected {what}shape {want}, got {got}")
     return value
+
+# %% ../../nbs/6_workshop/01_checks.ipynb #23f84e1c
+def check_packages(what: str, packages: Iterable[str]) -> None:
+    "Refuse `what` if packages that it needs are not installed; they have the names of imports."
+    absent = [{"PIL": "pillow"}.get(package, package) for package in packages
+              if importlib.util.find_spec(package) is None]
+    if absent:
+        raise ValueError(f"{what} needs {' and '.join(absent)}; "
+                         f"install with: pip install {' '.join(absent)}")
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #e37cc404
 def error_message(call: Callable, *args, **kw) -> str:

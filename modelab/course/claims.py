@@ -73,7 +73,12 @@ def recorded(name: str) -> dict:
 # %% ../../nbs/0_start/02_evidence.ipynb #ad62ee1c
 def fast_mode() -> bool:
     "Whether `MODELAB_FAST` asks for a short walk."
-    return os.environ.get("MODELAB_FAST", "") not in ("", "0")
+    return _is_set("MODELAB_FAST")
+
+# %% ../../nbs/0_start/02_evidence.ipynb #f8bb9862
+def _is_set(switch: str) -> bool:
+    "Whether a variable of the environment is there, and not 0."
+    return os.environ.get(switch, "") not in ("", "0")
 
 # %% ../../nbs/0_start/02_evidence.ipynb #3e32384b
 def steps(n: int,  # steps of the full walk
@@ -99,7 +104,7 @@ class Experiment:
         "The recorded result, after a replay of the first steps."
         if fast_mode():
             return _plain(self.run(self.early))
-        if os.environ.get("MODELAB_RECORD", "") not in ("", "0"):
+        if _is_set("MODELAB_RECORD"):
             self.record()
         if self.__name__ not in (kept := _read_record(self.file)):
             raise LookupError(f"{self!r}, but it is not: run the chapter with MODELAB_RECORD=1")

@@ -243,22 +243,6 @@ def _exact(data: AuditData, found: _Compared) -> dict[str, Tensor]:
             "holdout": exact_copies(data, "holdout", near_ratio(near.holdout),
                                     found.holdout_source)}
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #fee44942
-def _leaks(data: AuditData, found: _Compared, exact: dict[str, Tensor]) -> list[str]:
-    "A sentence if held-out examples are training examples, or samples."
-    if data.sources["holdout"] is data.sources["reference"]:
-        return []
-    unseen, notes = data.features["holdout"], []
-    if len(unseen.unique(dim=0)) < len(unseen):  # equal rows are usual in these data
-        return []
-    same = {f"of {len(unseen)} held-out examples equal a training example": exact["holdout"],
-            "samples equal a held-out example": found.near.samples_to_unseen == 0}
-    for said, rows in same.items():
-        if share := int(rows.sum()):
-            notes.append(f"{share} {said}. Held-out data must be new: what is said of copies, "
-                         "junk and timidity holds only if they are few.")
-    return notes
-
 # %% ../../nbs/4_evidence/02_audit.ipynb #5c122137
 def _report(data: AuditData, labels: Tensor | None, level: float, transformed: bool,
             generator: torch.Generator) -> Report:
@@ -311,8 +295,8 @@ def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
         sizes |= {f"{name} searched for transformed copies": len(place)
                   for name, place in search.place.items()}
     return Report(findings, classes, data.space_name, sizes, level, AUDIT_NEIGHBOURS, kinds,
-                  _closeness(data, found, exact), _leaks(data, found, exact) + notes_of(data),
-                  {}, listed,
+                  _closeness(data, found, exact),
+                  notes_of(data, exact["holdout"], found.near.samples_to_unseen == 0), {}, listed,
                   _gallery(data, listed | shown, kinds), data.features)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #9b29bcf7

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from .._index import VERSION
-from ..core.checks import check_int
+from ..core.checks import check_int, check_packages
 from ..core.files import atomic_write
 from ..core.registry import register_command
 from ..data.feature_cache import cached, content_key
@@ -31,7 +30,7 @@ from .report import (changes_since, earlier_findings, html_document,
                                        junit_xml, Report, utf8_text)
 
 # %% auto #0
-__all__ = ['check_packages', 'check_outputs']
+__all__ = ['check_outputs']
 
 # %% ../../nbs/6_workshop/17_report.ipynb #932ca0c0
 def _named_features(text: str) -> Callable:
@@ -139,15 +138,6 @@ def _reference_labels(path: str | None, reference: SampleFile) -> torch.Tensor |
         reference.notes.append("several attributes for each example: see `attribute_table`")
         return None
     return labels
-
-# %% ../../nbs/6_workshop/17_report.ipynb #6a72520b
-def check_packages(what: str, packages: Iterable[str]) -> None:
-    "Refuse `what` if packages that it needs are not installed; they have the names of imports."
-    absent = [{"PIL": "pillow"}.get(package, package) for package in packages
-              if importlib.util.find_spec(package) is None]
-    if absent:
-        raise ValueError(f"{what} needs {' and '.join(absent)}; "
-                         f"install with: pip install {' '.join(absent)}")
 
 # %% ../../nbs/6_workshop/17_report.ipynb #e1d865e9
 def _check_place(option: str, place: Path) -> None:

@@ -166,13 +166,27 @@ def _equal_rows(name: str, data: AuditData) -> str | None:
     return (f"{name}: {repeated} of {len(group)} examples are equal to another one, "
             f"such as {named}")
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #e84d8221
+def _leaks(as_trained: Tensor, as_unseen: Tensor) -> list[str]:
+    "A sentence if held-out examples are training examples, or samples."
+    same = {f"of {len(as_trained)} held-out examples equal a training example": as_trained,
+            "samples equal a held-out example": as_unseen}
+    return [f"{int(rows.sum())} {said}. Held-out data must be new: what is said of copies, "
+            "junk and timidity holds only if they are few."
+            for said, rows in same.items() if rows.any()]
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #99cfd075
-def notes_of(data: AuditData) -> list[str]:
+def notes_of(data: AuditData,
+             as_trained: Tensor,  # which held-out examples equal a training example
+             as_unseen: Tensor,  # which samples equal a held-out example
+             ) -> list[str]:
     "What a reader of a report should know about the three sets."
-    found = [f"{name}: {note}" for name, source in data.sources.items()
-             for note in getattr(source, "notes", None) or []]
-    found += filter(None, (_equal_rows(name, data) for name in data.features))
-    return list(dict.fromkeys(found))
+    equal = {name: _equal_rows(name, data) for name in data.features}
+    own = data.sources["holdout"] is not data.sources["reference"]
+    found = _leaks(as_trained, as_unseen) if own and not equal["holdout"] else []
+    found += [f"{name}: {note}" for name, source in data.sources.items()
+              for note in getattr(source, "notes", None) or []]
+    return list(dict.fromkeys([*found, *filter(None, equal.values())]))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #e902c5d2
 def exact_copies(data: AuditData, name: str, ratio: Tensor, source: Tensor) -> Tensor:

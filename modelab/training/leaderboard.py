@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from .._index import VERSION
-from ..core.checks import check_choice, check_int
+from ..core.checks import check_choice, check_int, check_packages
 from ..core.files import atomic_write
 from ..core.registry import register_command
 from ..core.statistics import interval
-from ..evaluation.audit_command import check_packages
 from ..evaluation.protocols import PROTOCOLS
 from .board_tables import board_markdown, plot_board
 from .distributed import (Checkpoints, handle_sigterm, Job,

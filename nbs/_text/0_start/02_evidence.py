@@ -409,7 +409,17 @@ def recorded(name: str) -> dict:
 #| export course.claims
 def fast_mode() -> bool:
     "Whether `MODELAB_FAST` asks for a short walk."
-    return os.environ.get("MODELAB_FAST", "") not in ("", "0")
+    return _is_set("MODELAB_FAST")
+
+
+# %% [markdown]
+# A switch is off if its variable is missing, empty or 0.
+
+# %%
+#| export course.claims
+def _is_set(switch: str) -> bool:
+    "Whether a variable of the environment is there, and not 0."
+    return os.environ.get(switch, "") not in ("", "0")
 
 
 # %% [markdown]
@@ -506,7 +516,7 @@ def __call__(self: Experiment) -> Any:
     "The recorded result, after a replay of the first steps."
     if fast_mode():
         return _plain(self.run(self.early))
-    if os.environ.get("MODELAB_RECORD", "") not in ("", "0"):
+    if _is_set("MODELAB_RECORD"):
         self.record()
     if self.__name__ not in (kept := _read_record(self.file)):
         raise LookupError(f"{self!r}, but it is not: run the chapter with MODELAB_RECORD=1")

@@ -1403,16 +1403,35 @@ def _equal_rows(name: str, data: AuditData) -> str | None:
 
 
 # %% [markdown]
+# Held-out data that is part of the training data, or of the samples, makes the tests of copying and junk mean nothing. If no two held-out examples are equal, and some equal a training example or a sample, the report says so.
+
+# %%
+#| export evaluation.audit_sources
+def _leaks(as_trained: Tensor, as_unseen: Tensor) -> list[str]:
+    "A sentence if held-out examples are training examples, or samples."
+    same = {f"of {len(as_trained)} held-out examples equal a training example": as_trained,
+            "samples equal a held-out example": as_unseen}
+    return [f"{int(rows.sum())} {said}. Held-out data must be new: what is said of copies, "
+            "junk and timidity holds only if they are few."
+            for said, rows in same.items() if rows.any()]
+
+
+# %% [markdown]
 # `notes_of` collects the notes.
 
 # %%
 #| export evaluation.audit_sources
-def notes_of(data: AuditData) -> list[str]:
+def notes_of(data: AuditData,
+             as_trained: Tensor,  # which held-out examples equal a training example
+             as_unseen: Tensor,  # which samples equal a held-out example
+             ) -> list[str]:
     "What a reader of a report should know about the three sets."
-    found = [f"{name}: {note}" for name, source in data.sources.items()
-             for note in getattr(source, "notes", None) or []]
-    found += filter(None, (_equal_rows(name, data) for name in data.features))
-    return list(dict.fromkeys(found))
+    equal = {name: _equal_rows(name, data) for name in data.features}
+    own = data.sources["holdout"] is not data.sources["reference"]
+    found = _leaks(as_trained, as_unseen) if own and not equal["holdout"] else []
+    found += [f"{name}: {note}" for name, source in data.sources.items()
+              for note in getattr(source, "notes", None) or []]
+    return list(dict.fromkeys([*found, *filter(None, equal.values())]))
 
 
 # %% [markdown]
@@ -1842,27 +1861,6 @@ def _exact(data: AuditData, found: _Compared) -> dict[str, Tensor]:
 
 
 # %% [markdown]
-# Held-out data that is part of the training data, or of the samples, makes the tests of copying and junk mean nothing. If no two held-out examples are equal, and some equal a training example or a sample, the report says so first.
-
-# %%
-#| export
-def _leaks(data: AuditData, found: _Compared, exact: dict[str, Tensor]) -> list[str]:
-    "A sentence if held-out examples are training examples, or samples."
-    if data.sources["holdout"] is data.sources["reference"]:
-        return []
-    unseen, notes = data.features["holdout"], []
-    if len(unseen.unique(dim=0)) < len(unseen):  # equal rows are usual in these data
-        return []
-    same = {f"of {len(unseen)} held-out examples equal a training example": exact["holdout"],
-            "samples equal a held-out example": found.near.samples_to_unseen == 0}
-    for said, rows in same.items():
-        if share := int(rows.sum()):
-            notes.append(f"{share} {said}. Held-out data must be new: what is said of copies, "
-                         "junk and timidity holds only if they are few.")
-    return notes
-
-
-# %% [markdown]
 # And then the report is made. How a report is written, drawn and stored is plumbing; it stands in [6.17](../6_workshop/17_report.ipynb).
 
 # %%
@@ -1928,8 +1926,8 @@ def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
         sizes |= {f"{name} searched for transformed copies": len(place)
                   for name, place in search.place.items()}
     return Report(findings, classes, data.space_name, sizes, level, AUDIT_NEIGHBOURS, kinds,
-                  _closeness(data, found, exact), _leaks(data, found, exact) + notes_of(data),
-                  {}, listed,
+                  _closeness(data, found, exact),
+                  notes_of(data, exact["holdout"], found.near.samples_to_unseen == 0), {}, listed,
                   _gallery(data, listed | shown, kinds), data.features)
 
 

@@ -25,6 +25,7 @@
 "Argument checks: integers, numbers, choices, batches, tensors, and one form of error message."
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
@@ -196,6 +197,19 @@ def check_shape(name: str, value: Any, shape: Sequence[int], dtype: Any = None,
     if got[:len(size)] != size or got != size and ... not in shape:
         raise ValueError(f"{name}: expected {what}shape {want}, got {got}")
     return value
+
+# %% [markdown]
+# Some work takes long and ends with a picture or a page. `check_packages` says before the work that a package for it is missing. A few packages have another name for `pip` than in an `import`.
+
+# %%
+#| export
+def check_packages(what: str, packages: Iterable[str]) -> None:
+    "Refuse `what` if packages that it needs are not installed; they have the names of imports."
+    absent = [{"PIL": "pillow"}.get(package, package) for package in packages
+              if importlib.util.find_spec(package) is None]
+    if absent:
+        raise ValueError(f"{what} needs {' and '.join(absent)}; "
+                         f"install with: pip install {' '.join(absent)}")
 
 # %% [markdown]
 # Chapters and tests show errors by running them. `error_message` returns the text of an error, and fails if nothing is raised.

@@ -35,11 +35,10 @@ from pathlib import Path
 from typing import Any
 
 from modelab._index import VERSION
-from modelab.core.checks import check_choice, check_int
+from modelab.core.checks import check_choice, check_int, check_packages
 from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
 from modelab.core.statistics import interval
-from modelab.evaluation.audit_command import check_packages
 from modelab.evaluation.protocols import PROTOCOLS
 from modelab.training.board_tables import board_markdown, plot_board
 from modelab.training.distributed import (Checkpoints, handle_sigterm, Job,

@@ -42,7 +42,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -53,7 +52,7 @@ from typing import Any
 import torch
 
 from modelab._index import VERSION
-from modelab.core.checks import check_int
+from modelab.core.checks import check_int, check_packages
 from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
 from modelab.data.feature_cache import cached, content_key
@@ -1054,20 +1053,6 @@ def _reference_labels(path: str | None, reference: SampleFile) -> torch.Tensor |
 # %% [markdown]
 # An audit of large files takes minutes. What would fail afterwards is looked at before: packages that a page needs, folders that do not exist, files that cannot be written.
 #
-# `check_packages` is for work that ends with a picture; `modelab bench` uses it, too. A few packages have another name for `pip` than in an `import`.
-
-# %%
-#| export evaluation.audit_command
-def check_packages(what: str, packages: Iterable[str]) -> None:
-    "Refuse `what` if packages that it needs are not installed; they have the names of imports."
-    absent = [{"PIL": "pillow"}.get(package, package) for package in packages
-              if importlib.util.find_spec(package) is None]
-    if absent:
-        raise ValueError(f"{what} needs {' and '.join(absent)}; "
-                         f"install with: pip install {' '.join(absent)}")
-
-
-# %% [markdown]
 # Where can a report be written?
 
 # %%
