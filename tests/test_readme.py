@@ -153,7 +153,7 @@ def test_a_wrong_readme_is_noticed(tmp_path):
 
 
 DOCUMENTS = ["README.md", "LEDGER.md", "RELIABILITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md",
-             "data_scripts/README.md"]
+             "data_scripts/README.md", "examples/README.md"]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -1,0 +1,89 @@
+"""What the scripts share: their arguments, their data, and writing the report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from modelab import Monitor, Report
+from modelab.data.mnist import idx_files, read_idx
+from modelab.evaluation.report import html_document
+
+
+def arguments(doc: str, steps: int, **more: tuple) -> argparse.Namespace:
+    """The arguments of a script; `more` gives a default and a help text for each further option."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    more = {"steps": (steps, "training steps"), "seed": (0, "of all random numbers"),
+            "samples": (1000, "are audited at the end"),
+            "out": (Path("runs", Path(sys.argv[0]).stem), "folder for samples, pictures and the report")} | more
+    for name, (default, text) in more.items():
+        kind = {"action": "store_true"} if default is False else {"type": type(default), "default": default}
+        parser.add_argument(f"--{name.replace('_', '-')}", help=text + f" (default {default})" * (default not in ("", False)), **kind)
+    opt = parser.parse_args()
+    opt.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(opt.seed)
+    return opt
+
+
+def digits(size: int, data: str = "") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Digits in [-1, 1] and their labels for training, then held-out ones.
+
+    By default the 1,797 scans of scikit-learn, enlarged to `size`; MNIST, if `data` is the folder of its four files.
+    """
+    if data:
+        parts = [read_idx(path) for path in idx_files("mnist", data)]
+        x, labels, first = torch.cat(parts[::2])[:, None] / 127.5 - 1, torch.cat(parts[1::2]).long(), len(parts[0])
+        order = torch.arange(len(x))
+    else:
+        from sklearn.datasets import load_digits
+        x, labels = map(torch.as_tensor, load_digits(return_X_y=True))
+        x, labels, first = x.float().view(-1, 1, 8, 8) / 8 - 1, labels.long(), 1397
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))  # the same split for every seed
+    if x.shape[-1] != size:
+        x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
+    train, held = order[:first], order[first:]
+    return x[train], labels[train], x[held], labels[held]
+
+
+NUMBERS = ["age", "income", "hours"]
+KINDS = {"job": ["clerk", "nurse", "driver", "teacher", "farmer", "pilot"],
+         "region": ["north", "south", "east", "west"], "member": ["no", "yes"]}
+
+
+def customers(n: int, seed: int) -> np.ndarray:
+    """A made table, rows (n, 6): age, income, hours, then the numbers of job, region and member."""
+    g = np.random.default_rng(seed)
+    job = g.choice(6, n, p=[.40, .25, .17, .12, .05, .01])
+    age = np.where(g.random(n) < .6, g.normal(30, 5, n), g.normal(58, 6, n)).clip(18, 90)
+    income = np.exp(g.normal(np.array([10.2, 10.5, 10.3, 10.6, 10.0, 11.8])[job], .25))
+    hours = np.where(g.random(n) < .5, 40, g.normal(30, 6, n)).clip(5, 60)
+    member = g.random(n) < np.where(age > 45, .7, .2)
+    return np.stack([age, income, hours, job, g.choice(4, n, p=[.4, .3, .2, .1]), member], 1)
+
+
+def cells(rows: np.ndarray) -> dict[str, list[str]]:
+    """The columns of a table as text, as they stand in a file."""
+    columns = {name: [f"{v:.5g}" for v in rows[:, i]] for i, name in enumerate(NUMBERS)}
+    return columns | {name: [KINDS[name][int(v)] for v in rows[:, 3 + i]] for i, name in enumerate(KINDS)}
+
+
+def keep(out: Path, samples: Tensor) -> None:
+    """Write samples: all as they are, and sixty-four as a picture."""
+    torch.save(samples, out / "samples.pt")
+    rows = F.pad((samples[:64, 0] + 1) * 127.5, (1, 1, 1, 1), value=90).byte().split(16)  # 16 pictures a row
+    sheet = Image.fromarray(torch.cat([torch.cat([*row], 1) for row in rows if len(row) == 16]).numpy())
+    sheet.resize((768, 768 * sheet.height // sheet.width), Image.Resampling.NEAREST).save(out / "samples.png")
+
+
+def write(out: Path, monitor: Monitor, report: Report) -> None:
+    """Print what the monitor and the audit found; write the picture of the one, the page of the other."""
+    print(monitor.report(), report, sep="\n\n")
+    (out / "monitor.png").write_bytes(monitor.plot().png)
+    (out / "report.html").write_bytes(html_document(report))

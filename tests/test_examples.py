@@ -1,0 +1,123 @@
+"""The scripts in examples/: each runs at a small size, writes its report, and gives the same bits for the same seed."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from run_notebooks import ROOT
+
+FOLDER = ROOT / "examples"
+SCRIPTS = ["dcgan", "wgan_gp", "bigan", "conditional_gan", "flow_matching", "table_gan"]
+SMALL = "--samples 60 --steps"  # an audit of few samples is quick
+STEPS = dict(dcgan=11, wgan_gp=10, bigan=10, conditional_gan=25, flow_matching=50, table_gan=25)  # one look each, or two
+RUNNER = """
+import contextlib, io, json, runpy, sys, traceback
+sys.path.insert(0, sys.argv[1])
+if sys.argv[2:] == ["training only"]:
+    import common, modelab
+    modelab.audit = common.write = lambda *args, **kw: None
+for script, *args in json.load(sys.stdin):
+    sys.argv, said, status = [script, *args], io.StringIO(), 0
+    with contextlib.redirect_stdout(said):
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as stop:
+            status = stop.code
+        except Exception:
+            status = traceback.format_exc()
+    print(json.dumps([status, said.getvalue()]))
+"""
+
+
+def run(jobs: list[tuple[str, Path, str]], *how: str) -> list[tuple[object, str]]:
+    """Scripts, one after the other, in one process of their own, which imports torch once: status and output of each."""
+    lines = [[str(FOLDER / f"{name}.py"), "--out", str(out), *more.split()] for name, out, more in jobs]
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", RUNNER, str(FOLDER), *how], input=json.dumps(lines), text=True,
+                          capture_output=True, cwd=FOLDER.parent, timeout=600)
+    assert not done.returncode, done.stderr
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory) -> dict[str, tuple[Path, object, str]]:
+    """All scripts: the folder, the status and the output of each."""
+    root = tmp_path_factory.mktemp("first")
+    found = run([(name, root / name, f"{SMALL} {STEPS[name]}") for name in SCRIPTS])
+    return {name: (root / name, *one) for name, one in zip(SCRIPTS, found, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory) -> dict[str, Path]:
+    """All scripts in the opposite order and without an audit, and more ways to call some; the folder of each."""
+    root = tmp_path_factory.mktemp("second")
+    more = {"by hand": ("wgan_gp", "10 --by-hand"), "no penalty": ("bigan", "10 --weight 0"),
+            "by frequency": ("table_gan", "25 --by-frequency"), "other seed": ("flow_matching", "50 --seed 1")}
+    jobs = {name: (name, f"{STEPS[name]}") for name in reversed(SCRIPTS)} | more
+    found = run([(script, root / name, f"{SMALL} {args}") for name, (script, args) in jobs.items()], "training only")
+    assert [status for status, _ in found] == [0] * len(jobs), found
+    return {name: root / name for name in jobs}
+
+
+def made(folder: Path) -> np.ndarray | str:
+    """What a script made: pictures, or the text of a table."""
+    table = folder / "samples.csv"
+    return table.read_text() if table.exists() else torch.load(folder / "samples.pt").numpy()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_ends_and_writes_its_report(first, name):
+    folder, status, said = first[name]
+    assert status == 0, status
+    assert "last look at step" in said and re.search(r"Covers [\d.]+% of the real data", said)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "distance to closest record" in page
+    assert (folder / "monitor.png").read_bytes()[1:4] == b"PNG"
+    assert len((folder / "monitor/looks.csv").read_text().splitlines()) > 1
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_same_seed_gives_the_same_bits(first, second, name):
+    one, two = made(first[name][0]), made(second[name])
+    assert one == two if isinstance(one, str) else one.tobytes() == two.tobytes()
+
+
+def test_the_penalty_is_the_one_written_by_hand(first, second):
+    """After 10 steps of G and 50 of the critic: two ways to add up in float32."""
+    assert abs(made(first["wgan_gp"][0]) - made(second["by hand"])).max() < 1e-3
+
+
+def test_options_change_what_is_made(first, second):
+    assert "within each label" in first["conditional_gan"][2] and "pilots" in first["table_gan"][2]
+    assert len(made(second["flow_matching"])) == 60
+    for name, other in (("flow_matching", "other seed"), ("bigan", "no penalty"), ("table_gan", "by frequency")):
+        assert np.any(made(second[name]) != made(second[other])), other
+
+
+def test_mnist_is_read_from_its_files(tmp_path):
+    pictures, labels = torch.arange(5 * 784).reshape(5, 28, 28).byte(), [3, 1, 4, 1, 5]
+    for name, part in (("train", slice(0, 3)), ("t10k", slice(3, 5))):
+        n = len(pictures[part])
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(
+            bytes([0, 0, 8, 3, 0, 0, 0, n, 0, 0, 0, 28, 0, 0, 0, 28]) + pictures[part].numpy().tobytes())
+        (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, n, *labels[part]]))
+    train, y, held, z = runpy.run_path(str(FOLDER / "common.py"))["digits"](28, str(tmp_path))
+    assert train.shape == (3, 1, 28, 28) and (*y, *z) == (*labels,)
+    assert torch.equal(((torch.cat([train, held]) + 1) * 127.5).round().byte()[:, 0], pictures)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_short_and_somebody_elses_loop(name):
+    text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    assert not re.search(r"modelab\.(training|methods)|\bRun\(", text) and "Monitor(" in text and "audit(" in text
+
+
+def test_the_table_names_every_script():
+    named = re.findall(r"^\| \[`(\w+)\.py`\]\(\1\.py\)", (FOLDER / "README.md").read_text(encoding="utf-8"), re.M)
+    assert named == SCRIPTS and {p.stem for p in FOLDER.glob("*.py")} == {*SCRIPTS, "common"}
