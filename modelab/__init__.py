@@ -9,8 +9,10 @@ Audit of samples        audit(samples, reference) -> Report; interpolations;
                         compare(a, b, reference) -> Comparison; compare_all; Monitor;
                         samples_needed, smallest_loss
 Losses and penalties    gradient_penalty, r1, r2, pairwise_gradient_penalty, imle_loss,
-                        interpolation_loss, max_gradient_penalty, wasserstein_gradient_penalty
-Training                Run(game, modes, runs=8, seed=0) with step, sample, coverage, save, load
+                        interpolation_loss, max_gradient_penalty, wasserstein_gradient_penalty;
+                        as_critic(D) for a discriminator of yours
+Training                Run(game, modes, runs=8, seed=0) with step, sample, coverage, save, load;
+                        with_labels(network) for conditional players
 Games                   Game to inherit from; Minimax, Wasserstein, ClippedWasserstein,
                         ZeroCentred, BiGAN, PairwiseBiGAN, IMLE, IMLEGAN and every other
                         registered game, by its class name
@@ -35,8 +37,8 @@ _PUBLIC = {
     "audit": "audit Report missing compare compare_all Monitor samples_needed smallest_loss "
              "interpolations",
     "losses": "gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss "
-              "max_gradient_penalty wasserstein_gradient_penalty",
-    "training": "Run Game",
+              "max_gradient_penalty wasserstein_gradient_penalty as_critic",
+    "training": "Run Game with_labels",
     "lab": "Lab",
 }
 _GAMES = {name: module for name, module in _index.NAMES.items()

@@ -36,8 +36,10 @@ from .methods.imle import imle_loss as imle_loss
 from .methods.imle_gan import interpolation_loss as interpolation_loss
 from .methods.lipschitz import max_gradient_penalty as max_gradient_penalty
 from .methods.ground_metric import wasserstein_gradient_penalty as wasserstein_gradient_penalty
+from .networks.adapters import as_critic as as_critic
 from .training.run import Run as Run
 from .training.game import Game as Game
+from .networks.layers import with_labels as with_labels
 from .lab.panel import Lab as Lab
 from .methods.bigan import BiGAN as BiGAN
 from .methods.wasserstein import ClippedWasserstein as ClippedWasserstein

@@ -107,10 +107,11 @@ def test_scores_with_runs_keep_them_and_may_differ_in_number():
         assert mean(normal(3, 1), normal(3, 1)).shape == (3,)
 
 
-def test_scores_of_patches_are_refused_outside_a_run():
-    for shape in ((7, 1, 5, 5), (1, 1, 5, 5)):
-        with pytest.raises(ValueError, match=r"^real: expected one score per example.*write real.flatten\(1\).mean\(1\)"):
-            mean(normal(*shape), normal(*shape))
+def test_a_map_of_patches_is_averaged_outside_a_run():
+    """As in PatchGAN: the mean over all examples and all patches. With runs first, the axes are those of the run."""
+    for shape in ((7, 1, 5, 5), (1, 1, 5, 5), (7, 1, 5, 1), (7, 2, 5, 5)):
+        real, fake = normal(*shape), normal(*shape, seed=1)
+        assert torch.equal(mean(real, fake), real.flatten().mean() - fake.flatten().mean())
     with run_axis():
         assert mean(normal(2, 1, 5, 5), normal(2, 1, 5, 5)).shape == (2, 1, 5)
 

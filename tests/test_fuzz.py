@@ -144,7 +144,7 @@ EXPLICIT = {
     "networks.convolutional.unfold_runs": lambda: dict(x=points(3, 8, 5, 5), runs=2),
     "training.run.Run": lambda: dict(game="minimax", modes="ring", runs=1, seed=0, device="cpu", batch=4, average=.5),
     "training.run.Run.step": lambda: dict(self=RUN, n=1),
-    "training.run.Run.sample": lambda: dict(self=RUN, n=3),
+    "training.run.Run.sample": lambda: dict(self=RUN, n=3, y=None),
     "training.run.Run.coverage": lambda: dict(self=RUN, protocol="pacgan", n=50),
     "methods.wasserstein.wasserstein_distance": lambda: dict(x=points(5, 2), y=points(5, 2, seed=1)),
     "methods.imle.match_latents": lambda: dict(max_bytes=1 << 20),
@@ -231,7 +231,8 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.ratio_test": "only what `audit` and `copies` call; test_audit, test_copies",
     **{f"evaluation.picture_search.{name}": "only what `audit` and `copies` call; test_copies" for name in
        "searchable change_name changed_scores PictureSearch shrunk transformed_test".split()},
-    "evaluation.missing.scaled_columns": "only what `missing` and `audit` call; test_missing, test_audit",
+    **{f"evaluation.missing.{name}": "only what `missing` and `audit` call; test_missing, test_audit" for name in
+       "principal_directions scaled_columns space_name value_space".split()},
     "evaluation.missing.feature_space": "only what `missing` and `compare` call; test_missing, test_compare",
     "evaluation.attributes.holm_adjusted": "only what `attribute_table` calls; test_missing",
     "evaluation.compare_parts": "what `compare` reads and shows with; test_compare",
@@ -252,6 +253,8 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
        for name in "board_tables checkpoints commands distributed game launch leaderboard players run".split()},
     "training.optimiser": "settings of every game, tried with each; test_training",
     "networks.layers": "what the checked factories of networks are made of; test_networks",
+    "networks.adapters": "only what `as_critic` calls; test_foreign_networks",
+    "networks.wrappers": "only what the penalties call; test_foreign_networks",
     "networks.convolutional": "what the checked factories of networks are made of; test_networks",
     "losses.penalties": "only what the penalties call; tested through them",
     "methods.joint.DomainNetworks": "holds the networks of a game; test_joint",

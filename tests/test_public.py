@@ -19,7 +19,7 @@ mixture ring grid line rare_modes digits stacked_digits mnist stacked_mnist fash
 coverage Coverage precision_recall density_coverage pr_curve frechet_distance nearest
 audit Report interpolations missing compare compare_all samples_needed smallest_loss
 gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss max_gradient_penalty
-wasserstein_gradient_penalty Run Game Lab Minimax Wasserstein ClippedWasserstein ZeroCentred Encoder BiGAN PairwiseBiGAN
+wasserstein_gradient_penalty as_critic with_labels Run Game Lab Minimax Wasserstein ClippedWasserstein ZeroCentred Encoder BiGAN PairwiseBiGAN
 IMLE IMLEGAN Lipschitz GroundMetric Currents Entropic NonParametricPrior MMIALI SAGAN FewLabels Imputer
 """.split()
 

@@ -12,8 +12,8 @@ from numbers import Integral, Real
 from typing import Any
 
 # %% auto #0
-__all__ = ['check_int', 'check_ints', 'check_number', 'check_choice', 'check_batch', 'check_tensors', 'check_logits',
-           'check_callable', 'check_shape', 'check_packages', 'error_message']
+__all__ = ['check_int', 'check_ints', 'check_number', 'check_choice', 'check_batch', 'tensor_cure', 'check_tensors',
+           'check_logits', 'check_callable', 'check_shape', 'check_packages', 'error_message']
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #e52157dc
 def check_int(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
@@ -94,10 +94,21 @@ def _as_tensor(name: str, x: Any):
             x = torch.as_tensor(x)
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"{name}: expected a tensor or an array of numbers, "
-                            f"got {type(x).__name__}") from error
+                            f"got {type(x).__name__}{tensor_cure(name, x)}") from error
     if x.is_complex():
         raise TypeError(f"{name}: expected real numbers, got {x.dtype}")
     return x
+
+# %% ../../nbs/6_workshop/01_checks.ipynb #e00585c5
+def tensor_cure(name: str, x: Any) -> str:
+    "The end of an error: how to get a floating tensor from bytes or from a batch; or nothing."
+    import torch
+    if isinstance(x, torch.Tensor) and x.dtype == torch.uint8:
+        return f"; for pictures in bytes write {name}.float() / 127.5 - 1"
+    if isinstance(x, (list, tuple)) and x and isinstance(x[0], torch.Tensor):
+        return (f" of {len(x)}; if these are pictures and labels, or scores and features, "
+                f"pass {name}[0]")
+    return ""
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #de460cac
 def check_tensors(**named: Any) -> None:
@@ -106,7 +117,7 @@ def check_tensors(**named: Any) -> None:
     for name, x in named.items():
         if not isinstance(x, torch.Tensor) or not x.is_floating_point():
             got = getattr(x, "dtype", type(x).__name__)
-            raise TypeError(f"{name}: expected a floating tensor, got {got}")
+            raise TypeError(f"{name}: expected a floating tensor, got {got}{tensor_cure(name, x)}")
         if not x.ndim or not x.numel():
             raise ValueError(f"{name}: expected shape (*runs, batch, ...) with at least one "
                              f"example, got {tuple(x.shape)}")

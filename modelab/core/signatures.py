@@ -103,23 +103,25 @@ class Labels(Shape):
 # %% ../../nbs/6_workshop/01_checks.ipynb #69abb9f2
 @dataclass(frozen=True)
 class Scores(Shape):
-    "Marks one score per example: `(*runs, batch)`, or `(N, 1)` and `(N, 1, 1, 1)`."
+    "Marks scores `(*runs, batch)`, or `(N, 1)` and `(N, 1, 1, 1)`, or of patches `(N, 1, h, w)`."
 
     def check(self, name: str, value: Any) -> Tensor:
         "`value` as `(*runs, batch)`, or an error."
         check_tensors(**{name: value})
-        scores = self.convert(value)
-        if scores.ndim > 3 and not _runs.get():
-            raise ValueError(f"{name}: expected one score per example, (N,) or (N, 1), or "
-                             f"(runs, N), got {tuple(value.shape)}; for scores of patches, write "
-                             f"{name}.flatten(1).mean(1)")
-        return scores
+        return self.convert(value)
 
     def convert(self, value: Tensor) -> Tensor:
-        "`value` as `(*runs, batch)`: a last axis of length one is dropped, except in `run_axis`."
-        while not _runs.get() and value.ndim > 1 and value.shape[-1] == 1:
+        """`value` as `(*runs, batch)`; in `run_axis` it stays as it is.
+
+        Elsewhere last axes of length one are dropped, and a map of patches becomes one axis.
+        """
+        if _runs.get():
+            return value
+        if value.ndim > 3 and value.shape[1] == 1:
+            return value.flatten()
+        while value.ndim > 1 and value.shape[-1] == 1:
             value = value.squeeze(-1)
-        return value
+        return value.flatten() if value.ndim > 3 else value
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #ab947732
 @dataclass(frozen=True)
@@ -129,11 +131,12 @@ class Samples(Shape):
 
     def check(self, name: str, value: Any) -> Tensor:
         "`value` as a floating tensor, or an error."
-        return check_batch(name, value, least=self.least)
+        return self.convert(check_batch(name, value, least=self.least))
 
     def convert(self, value: Any) -> Tensor:
-        "`value` as a floating tensor."
+        "`value` as a floating tensor that needs no gradient."
         value = torch.as_tensor(value)
+        value = value.detach() if value.requires_grad else value
         return value if value.is_floating_point() else value.to(torch.get_default_dtype())
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #21ca1704

@@ -12,17 +12,19 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from ..core.checks import check_shape
 from ..core.seeding import Generators, rand
 from ..core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerScore, checked
+from ..networks.layers import answer_cure
+from ..networks.wrappers import (critic_networks, in_checkpoint, reach_all_weights,
+                                       refuse_batch_norm, refuse_sharded, slope_of_scores,
+                                       uncompiled)
 
 # %% auto #0
-__all__ = ['refuse_batch_norm', 'leading_axes', 'per_example', 'input_gradient', 'sum_over_event', 'gradient_norm',
-           'random_interpolate', 'gradient_penalty', 'r1', 'r2']
+__all__ = ['leading_axes', 'per_example', 'input_gradient', 'sum_over_event', 'gradient_norm', 'random_interpolate',
+           'gradient_penalty', 'r1', 'r2']
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #b7854a41
 def _leaky(input: torch.Tensor, negative_slope: float = .01, inplace: bool = False) -> torch.Tensor:
@@ -35,23 +37,17 @@ def _relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
     "ReLU as a mask; NaN stays NaN."
     return input.masked_fill_(input <= 0, 0) if inplace else input.masked_fill(input <= 0, 0)
 
-# %% ../../nbs/1_game/04_wasserstein.ipynb #285dffe7
+# %% ../../nbs/1_game/04_wasserstein.ipynb #c7523d0c
 class _SmoothReLU(TorchFunctionMode):
     "Inside, ReLUs have no second derivative, rather than one of zeros; values stay as they are."
     spelt = {F.relu: _relu, torch.relu: _relu, torch.Tensor.relu: _relu,
              F.leaky_relu: _leaky, F.leaky_relu_: functools.partial(_leaky, inplace=True)}
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        return self.spelt.get(func, func)(*args, **(kwargs or {}))
-
-# %% ../../nbs/1_game/04_wasserstein.ipynb #714329f6
-def refuse_batch_norm(name: str, critic: Callable) -> None:
-    "`ValueError`, which begins with `name`, for a critic with batch norm in training mode."
-    modules = critic.modules() if isinstance(critic, nn.Module) else ()
-    found = [type(m).__name__ for m in modules if isinstance(m, _BatchNorm) and m.training]
-    if found:
-        raise ValueError(f"{name}: {found[0]} couples the examples of a batch, so a gradient per "
-                         "example does not exist; use LayerNorm, or none")
+        smooth = self.spelt.get(func)
+        if smooth is None or in_checkpoint():
+            smooth = func
+        return smooth(*args, **(kwargs or {}))
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #8baad1c0
 def leading_axes(critic: Callable, lead: int | None = None) -> int:
@@ -65,8 +61,13 @@ def per_example(name: str, scores: Any, lead: tuple[int, ...],
                 ) -> torch.Tensor:
     "Scores `(*lead,)` from what a critic answers: as it is, or as `(N, 1)` or `(N, 1, 1, 1)`."
     shape = tuple(getattr(scores, "shape", ()))
-    column = shape[:len(lead)] == lead and set(shape[len(lead):]) == {1}
-    return check_shape(name, scores.reshape(lead) if column else scores, lead, what=what)
+    if shape[:len(lead)] == lead and set(shape[len(lead):]) == {1}:
+        return scores.reshape(lead)
+    try:
+        return check_shape(name, scores, lead, what=what)
+    except (TypeError, ValueError) as error:
+        ours = what.startswith("one score") and (not shape or shape[:len(lead)] == lead)
+        raise type(error)(f"{error}{answer_cure(scores) if ours else ''}") from None
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #633f5c95
 @checked
@@ -79,17 +80,18 @@ def input_gradient(critic: Critic, x: Batch,
     the batch, unless you say 2.
     """
     refuse_batch_norm("critic", critic)
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
+    parts = [part for net in critic_networks(critic) for part in net.modules()]
+    refuse_sharded(parts)
+    x = (x.clone() if x.is_inference() else x).detach().requires_grad_()
+    with torch.enable_grad(), uncompiled(critic, parts):
         with _SmoothReLU():
             answer = critic(x)
         scores = per_example("critic", answer, tuple(x.shape[:leading_axes(critic, lead)]))
-        gradient = torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True,
-                                       allow_unused=True)[0] if scores.requires_grad else None
+        gradient = slope_of_scores(critic, scores, x) if scores.requires_grad else None
     if gradient is None:
         raise ValueError("critic: expected scores that autograd can follow back to x, "
                          "got some that do not depend on it")
-    return scores, gradient
+    return scores, reach_all_weights(gradient, scores, parts)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #ca515776
 @checked

@@ -111,6 +111,7 @@ def max_squared_gradient(critic: Critic, x: Batch, lead: Count | None = None) ->
     know it, for others it is 1, the batch, unless you say 2.
     """
     scores, gradient = input_gradient(critic, x, lead)
+    gradient = gradient.float() if gradient.dtype.itemsize < 4 else gradient
     return sum_over_event(gradient.square(), scores).amax(-1)
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #3c445354

@@ -17,8 +17,9 @@ from ..core.seeding import Generators
 from ..core.signatures import (Batch, checked, Count, Function, NonNegative, Positive,
                                      Shape)
 from ..losses.penalties import (gradient_norm, input_gradient, leading_axes, per_example,
-                                      random_interpolate, refuse_batch_norm, sum_over_event)
+                                      random_interpolate, sum_over_event)
 from .bigan import BiGAN
+from ..networks.wrappers import refuse_batch_norm
 from ..training.optimiser import Schedule, as_schedule
 
 # %% auto #0
@@ -61,6 +62,7 @@ def _direction(ahead: torch.Tensor, behind: torch.Tensor, lead: int,
 def _size(miss: torch.Tensor, length: torch.Tensor, form: PenaltyForm,
           degenerate: DegeneratePairs) -> torch.Tensor:
     "The penalty of each pair `(*runs, batch)`, from its miss and its length."
+    miss = miss.float() if miss.dtype.itemsize < 4 else miss  # squares of 16 bits underflow
     value = sum_over_event(miss.square(), length) if form == "squared" \
         else gradient_norm(miss, length)
     return torch.where(length == 0, 0., value) if degenerate == "mask" else value

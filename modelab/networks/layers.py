@@ -10,6 +10,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +18,12 @@ from torch import nn
 
 from ..core.checks import check_int, check_ints, check_number
 from ..core.seeding import Generators, rand
-from ..core.signatures import Count, Index, checked
+from ..core.signatures import Count, Function, Index, checked
 
 # %% auto #0
 __all__ = ['HE_GAIN', 'init_uniform_', 'Linear', 'run_shape', 'event_shape', 'Net', 'MLP', 'mlp', 'mlp_generator', 'JointMLP',
-           'joint_discriminator', 'one_score', 'PerRun', 'per_run', 'make_player', 'score_batches']
+           'joint_discriminator', 'one_score', 'answer_cure', 'PerRun', 'WithLabels', 'with_labels', 'per_run',
+           'make_player', 'score_batches']
 
 # %% ../../nbs/0_start/05_networks.ipynb #6d1f52da
 HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))
@@ -177,9 +179,22 @@ def joint_discriminator(event: Sequence[int],  # shape of one x
 # %% ../../nbs/0_start/05_networks.ipynb #8ca3297e
 def one_score(answer: torch.Tensor) -> torch.Tensor:
     "The scores `(N,)` that a plain D gives as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`."
+    if not isinstance(answer, torch.Tensor):
+        raise TypeError(f"D: expected one score per example, got {type(answer).__name__}"
+                        f"{answer_cure(answer)}")
     if not answer.ndim or answer.numel() != len(answer):
-        raise ValueError(f"D: expected one score per example, got shape {tuple(answer.shape)}")
+        raise ValueError(f"D: expected one score per example, got shape {tuple(answer.shape)}"
+                         f"{answer_cure(answer)}")
     return answer.flatten()
+
+# %% ../../nbs/0_start/05_networks.ipynb #0ad7f98a
+def answer_cure(answer: Any) -> str:
+    "The end of an error: how `as_critic` gets scores from such an answer; empty if it cannot."
+    if isinstance(answer, torch.Tensor):
+        return '; for a map of patches use as_critic(D, patches="mean")' * (answer.ndim > 2)
+    part = next(iter(answer), 0) if isinstance(answer, dict) else 0
+    part = "logits" if hasattr(answer, "logits") else part
+    return f"; use as_critic(D, output={part!r})"
 
 # %% ../../nbs/0_start/05_networks.ipynb #3eff2c09
 class PerRun(nn.Module):
@@ -188,13 +203,35 @@ class PerRun(nn.Module):
 
     def __init__(self, members: Sequence[nn.Module],
                  scores: bool = False,  # each answers one score per example, in any usual shape
+                 labelled: bool = False,  # each takes a label beside its other inputs
                  ):
         super().__init__()
         self.members, self.scores = nn.ModuleList(members), scores
+        self.labelled = labelled
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         answers = [m(*(x[r] for x in inputs)) for r, m in enumerate(self.members)]
         return torch.stack([one_score(a) for a in answers] if self.scores else answers)
+
+# %% ../../nbs/0_start/05_networks.ipynb #3cd7943e
+class WithLabels:
+    "A network, or a function that makes one, that takes a label as its last input."
+    def __init__(self, network: nn.Module | Callable[[], nn.Module]):
+        self.network = network
+
+    def __call__(self) -> nn.Module:
+        return self.network if isinstance(self.network, nn.Module) else self.network()
+
+# %% ../../nbs/0_start/05_networks.ipynb #cb1c1d54
+@checked
+def with_labels(network: Annotated[Callable, Function()],  # a network, or what makes one
+                ) -> WithLabels:  # for the G or the D of a game
+    """A conditional player: in a run it gets the labels of the real batch as its last input.
+
+    `Run(Minimax(G=with_labels(MyG), D=with_labels(MyD)), modes)` calls `G(z, y)` and `D(x, y)`,
+    each with the same labels y, int64 `(batch,)`: the modes of the real examples in that turn.
+    """
+    return WithLabels(network)
 
 # %% ../../nbs/0_start/05_networks.ipynb #85883b2b
 def per_run(name: str,  # the player's name, for errors
@@ -205,13 +242,15 @@ def per_run(name: str,  # the player's name, for errors
             ) -> PerRun:
     "A user's own network with a run axis; `ValueError` if one network should serve several runs."
     _check_generators(generator, check_int("runs", runs))
+    labelled = isinstance(given, WithLabels)
+    given = given.network if labelled else given
     if not isinstance(given, nn.Module):
-        return PerRun(_make_members(name, given, generator), scores)
+        return PerRun(_make_members(name, given, generator), scores, labelled)
     if runs != 1:
         raise ValueError(f"{name}: one network cannot be {runs} independent runs; pass a function "
                          f"that makes one, for instance lambda: {type(given).__name__}(…), "
                          "or ask for runs=1")
-    return PerRun([given], scores)
+    return PerRun([given], scores, labelled)
 
 # %% ../../nbs/0_start/05_networks.ipynb #3ee3f0fa
 def _check_generators(generators: Sequence[torch.Generator], runs: int) -> None:

@@ -20,7 +20,7 @@ from ..networks.players import Networks, Player
 from .optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['Game', 'AdversarialGame', 'CriticGame', 'turn_words', 'Turn']
+__all__ = ['Game', 'AdversarialGame', 'CriticGame', 'turn_words', 'Turn', 'LabelledPlayer']
 
 # %% ../../nbs/1_game/02_training.ipynb #b64aafdb
 @dataclass(kw_only=True)
@@ -109,11 +109,16 @@ class Turn:
     def __init__(self, run: Any, step: int, place: int, *shard: int):
         self._run, self.step, self._place = run, step, (place, *shard)
         self.__dict__.update(run.players.nets)
+        for name in run.players.labelled:
+            self.__dict__[name] = LabelledPlayer(run.players.nets[name], self)
 
     @functools.cached_property
     def x(self) -> torch.Tensor:
         "Real data, `(runs, batch, *event)`."
-        return self.real(self.batch)
+        if not self._run.players.labelled:
+            return self.real(self.batch)
+        x, self.__dict__["y"] = self._run.real_with_labels(self.batch, self._generators("data"))
+        return x
 
     @functools.cached_property
     def z(self) -> torch.Tensor:
@@ -124,6 +129,14 @@ class Turn:
     def generator(self) -> list[torch.Generator]:
         "One generator per run for whatever else the loss draws."
         return self._generators("loss")
+
+    @property
+    def y(self) -> torch.Tensor:
+        "Labels of the real batch, int64 `(runs, batch)`, in a game with a conditional player."
+        if not self._run.players.labelled:
+            raise AttributeError("y: no player of this game takes labels; see with_labels")
+        self.x  # draws both, and puts the labels in this place
+        return self.__dict__["y"]
 
     @property
     def batch(self) -> int:
@@ -144,3 +157,20 @@ class Turn:
     def _generators(self, stream: str) -> list[torch.Generator]:
         "One generator per run, seeded by the stream, the step, and the turn's place in the step."
         return self._run.generators(stream, self.step, *self._place)
+
+
+# %% ../../nbs/1_game/02_training.ipynb #97425b81
+class LabelledPlayer(nn.Module):
+    "A conditional player in one turn: the labels of the turn are its last input."
+    lead = 2
+
+    def __init__(self, net: nn.Module, turn: Turn):
+        super().__init__()
+        self.net, self._turn = net, turn
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        y = self._turn.y
+        if inputs[0].shape[:2] != y.shape:
+            raise ValueError(f"y: a conditional player takes one example for each label, "
+                             f"{tuple(y.shape)}, got {tuple(inputs[0].shape)}")
+        return self.net(*inputs, y)

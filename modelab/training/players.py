@@ -20,6 +20,9 @@ __all__ = ['flatten_parameters', 'find_movers', 'Players', 'runs_not_finite', 's
 # %% ../../nbs/6_workshop/07_engine.ipynb #0bd4e077
 def flatten_parameters(name: str, weights: list[nn.Parameter]) -> nn.Parameter:
     "Lay a player's weights and gradients end to end in memory, and return them as one parameter."
+    if any(type(w.data).__name__ == "DTensor" for w in weights):
+        raise ValueError(f"{name}: weights are sharded over processes; give Run the module itself, "
+                         "it shares the work in its own way (modelab train with torchrun)")
     if len({w.dtype for w in weights}) > 1:
         found = sorted({str(w.dtype) for w in weights})
         raise ValueError(f"{name}: expected weights of one dtype, got {found}")
@@ -50,6 +53,7 @@ class Players:
         nets = game.players(tuple(event), latent, len(seeds), generator)
         game.optimiser.check_players(nets)
         self.game, self.nets = game, {name: net.to(device) for name, net in nets.items()}
+        self.labelled = [name for name, net in nets.items() if getattr(net, "labelled", False)]
         self.movers = find_movers(game.turns, nets)
         self.weights = {name: [w for w in net.parameters() if w.requires_grad]
                         for name, net in nets.items()}

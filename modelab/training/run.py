@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import torch
 from tqdm.auto import tqdm
 
-from ..core.checks import check_choice, check_int
+from ..core.checks import check_choice, check_int, check_shape
 from ..core.registry import make
 from ..core.seeding import derive_seed
 from ..core.signatures import Count, Index, Real, check_arguments, unchecked
@@ -289,20 +289,44 @@ class Run:
         """
         return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
 
+    def real_with_labels(self, n: int,
+                         generator: list[torch.Generator]) -> tuple[torch.Tensor, torch.Tensor]:
+        "Real examples `(runs, n, *event)` and their modes, int64 `(runs, n)`."
+        if not hasattr(self.modes, "sample_with_modes"):
+            raise ValueError("modes: a conditional player needs labels, so the set needs a method "
+                             f"sample_with_modes, got {self.modes!r:.60}")
+        drawn = [self.modes.sample_with_modes(n, generator=g) for g in generator]
+        x, y = (torch.stack(part) for part in zip(*drawn))
+        return x, y.long()
+
     @torch.no_grad()
     def sample(self, n: int,  # samples per run
                raw: bool = False,  # the present weights even where a running average is kept
+               y: torch.Tensor | None = None,  # labels (runs, n) for G; None: as in the data
                ) -> torch.Tensor:  # (runs, n, *event)
         "What the generators make at this step; the same each time it is asked."
         present, averaged = self.players.nets["G"], self.players.averaged
         net = present if raw or averaged is None else averaged
         z = self.noise(check_int("n", n), self.generators("evaluation", self.steps))
+        inputs = [z, *self._labels(n, y)]
         training = net.training
         net.eval()
         try:
-            return torch.cat([net(part) for part in z.split(4096, dim=1)], dim=1)
+            parts = zip(*(v.split(4096, dim=1) for v in inputs))
+            return torch.cat([net(*part) for part in parts], dim=1)
         finally:
             net.train(training)
+
+    def _labels(self, n: int, y: torch.Tensor | None) -> list[torch.Tensor]:
+        "The labels of `n` samples per run in a list, which is empty if G takes none."
+        if "G" not in self.players.labelled:
+            if y is not None:
+                raise ValueError("y: G takes no labels; see with_labels")
+            return []
+        if y is None:
+            return [self.real_with_labels(n, self.generators("evaluation labels", self.steps))[1]]
+        y = check_shape("y", y, (self.runs, n), torch.int64, "one label per sample")
+        return [y.to(self.device)]
 
     def coverage(self, protocol: str = "pacgan",  # a name in `evaluation.coverage.PROTOCOLS`
                  n: int | None = None,  # samples per run; None: as many as the protocol asks for

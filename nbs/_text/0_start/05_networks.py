@@ -24,6 +24,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ from torch import nn
 
 from modelab.core.checks import check_int, check_ints, check_number
 from modelab.core.seeding import Generators, rand
-from modelab.core.signatures import Count, Index, checked
+from modelab.core.signatures import Count, Function, Index, checked
 
 # %%
 #| export core.seeding
@@ -59,6 +60,21 @@ from modelab.core.checks import check_int, check_number, check_tensors
 from modelab.core.seeding import Generators
 from modelab.core.signatures import Count, Index, checked
 from modelab.networks.layers import HE_GAIN, Linear, Net, event_shape, init_uniform_, run_shape
+
+# %%
+#| export networks.adapters
+"Discriminators as other people write them, brought to one score per example: `as_critic`."
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import nn
+
+from modelab.core.checks import check_tensors
+from modelab.core.signatures import Function, checked
+from modelab.networks.layers import answer_cure
 
 # %%
 from modelab.core.checks import error_message
@@ -783,9 +799,27 @@ tuple(D(torch.zeros(2, 5, 3, 8, 8), torch.zeros(2, 5, 2)).shape)
 #| export
 def one_score(answer: torch.Tensor) -> torch.Tensor:
     "The scores `(N,)` that a plain D gives as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`."
+    if not isinstance(answer, torch.Tensor):
+        raise TypeError(f"D: expected one score per example, got {type(answer).__name__}"
+                        f"{answer_cure(answer)}")
     if not answer.ndim or answer.numel() != len(answer):
-        raise ValueError(f"D: expected one score per example, got shape {tuple(answer.shape)}")
+        raise ValueError(f"D: expected one score per example, got shape {tuple(answer.shape)}"
+                         f"{answer_cure(answer)}")
     return answer.flatten()
+
+
+# %% [markdown]
+# Other answers need a decision of yours. The error names the argument of `as_critic` that makes it.
+
+# %%
+#| export
+def answer_cure(answer: Any) -> str:
+    "The end of an error: how `as_critic` gets scores from such an answer; empty if it cannot."
+    if isinstance(answer, torch.Tensor):
+        return '; for a map of patches use as_critic(D, patches="mean")' * (answer.ndim > 2)
+    part = next(iter(answer), 0) if isinstance(answer, dict) else 0
+    part = "logits" if hasattr(answer, "logits") else part
+    return f"; use as_critic(D, output={part!r})"
 
 
 # %% [markdown]
@@ -799,14 +833,45 @@ class PerRun(nn.Module):
 
     def __init__(self, members: Sequence[nn.Module],
                  scores: bool = False,  # each answers one score per example, in any usual shape
+                 labelled: bool = False,  # each takes a label beside its other inputs
                  ):
         super().__init__()
         self.members, self.scores = nn.ModuleList(members), scores
+        self.labelled = labelled
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         answers = [m(*(x[r] for x in inputs)) for r, m in enumerate(self.members)]
         return torch.stack([one_score(a) for a in answers] if self.scores else answers)
 
+
+# %% [markdown]
+# A conditional network takes a label beside its other inputs: G(z, y) and D(x, y). `with_labels` says so, and chapter [1.2](../1_game/02_training.ipynb) trains such a pair.
+
+# %%
+#| export
+class WithLabels:
+    "A network, or a function that makes one, that takes a label as its last input."
+    def __init__(self, network: nn.Module | Callable[[], nn.Module]):
+        self.network = network
+
+    def __call__(self) -> nn.Module:
+        return self.network if isinstance(self.network, nn.Module) else self.network()
+
+
+# %% [markdown]
+# The function to call:
+
+# %%
+#| export
+@checked
+def with_labels(network: Annotated[Callable, Function()],  # a network, or what makes one
+                ) -> WithLabels:  # for the G or the D of a game
+    """A conditional player: in a run it gets the labels of the real batch as its last input.
+
+    `Run(Minimax(G=with_labels(MyG), D=with_labels(MyD)), modes)` calls `G(z, y)` and `D(x, y)`,
+    each with the same labels y, int64 `(batch,)`: the modes of the real examples in that turn.
+    """
+    return WithLabels(network)
 
 # %% [markdown]
 # `per_run` makes it from what the user gives: a function that makes a network, or one network for one run. One network for several runs is refused, because the runs would share their weights.
@@ -821,13 +886,15 @@ def per_run(name: str,  # the player's name, for errors
             ) -> PerRun:
     "A user's own network with a run axis; `ValueError` if one network should serve several runs."
     _check_generators(generator, check_int("runs", runs))
+    labelled = isinstance(given, WithLabels)
+    given = given.network if labelled else given
     if not isinstance(given, nn.Module):
-        return PerRun(_make_members(name, given, generator), scores)
+        return PerRun(_make_members(name, given, generator), scores, labelled)
     if runs != 1:
         raise ValueError(f"{name}: one network cannot be {runs} independent runs; pass a function "
                          f"that makes one, for instance lambda: {type(given).__name__}(…), "
                          "or ask for runs=1")
-    return PerRun([given], scores)
+    return PerRun([given], scores, labelled)
 
 # %% [markdown]
 # Each run needs a generator of its own for its initial weights, so the list must have one for each run.
@@ -884,6 +951,115 @@ seeds = [torch.Generator().manual_seed(r) for r in range(3)]
 mine = per_run("G", lambda: nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(),
                                           nn.Linear(16, 2)), 3, seeds)
 [tuple(mine(torch.randn(3, 10, 2)).shape), error_message(per_run, "G", nn.Linear(2, 2), 3, seeds)]
+
+# %% [markdown]
+# ### Discriminators as other people write them
+# A PatchGAN answers a map of scores. Other networks answer a tuple, or an object with `.logits`. A conditional D takes labels. `as_critic` brings all of them to one score per example. What it returns works wherever this course
+# takes a critic: in losses, in penalties, and as D of a game.
+
+# %%
+#| export networks.adapters
+class CriticAdapter(nn.Module):
+    "A discriminator that answers one score per example; see `as_critic`."
+    def __init__(self, D: Callable, beside: tuple[torch.Tensor, ...], patches: str,
+                 output: int | str | None, coupled: bool):
+        super().__init__()
+        self.module, self.beside, self.patches = D, beside, patches
+        self.output, self.coupled = output, coupled
+        said = getattr(D, "lead", 1)
+        self.lead = said if isinstance(said, int) else 1
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        check_tensors(x=inputs[0])
+        lead = tuple(inputs[0].shape[:self.lead])
+        for y in self.beside:
+            if tuple(y.shape[:self.lead]) != lead:
+                raise ValueError(f"y: expected one label per example, shape {(*lead, '…')}, "
+                                 f"got {tuple(y.shape)}")
+        scores = pick_output(self.module(*inputs, *self.beside), self.output)
+        return average_patches(scores, lead, self.patches == "mean")
+
+
+# %% [markdown]
+# `pick_output` takes the scores out of a tuple, a list, a dict or an object. Nothing is guessed: without `output` only a tensor is accepted.
+
+# %%
+#| export networks.adapters
+def pick_output(answer: Any, output: int | str | None) -> torch.Tensor:
+    "The scores in what a network answers; `TypeError` or `ValueError` if they are not there."
+    if output is not None and not isinstance(answer, torch.Tensor):
+        try:
+            if isinstance(output, str) and hasattr(answer, output):
+                answer = getattr(answer, output)
+            else:
+                answer = answer[output]
+        except (LookupError, TypeError):
+            raise ValueError(f"output: {output!r} is not in the answer of D, "
+                             f"a {type(answer).__name__}") from None
+    if not isinstance(answer, torch.Tensor):
+        raise TypeError(f"D: expected scores in a tensor, got {type(answer).__name__}"
+                        f"{answer_cure(answer)}")
+    return answer
+
+# %% [markdown]
+# `average_patches` removes axes of length one. A map of patches is averaged only if the caller said so.
+
+# %%
+#| export networks.adapters
+def average_patches(scores: torch.Tensor, lead: tuple[int, ...], mean: bool) -> torch.Tensor:
+    "Scores of the shape `lead`, one per example; a map of them is averaged, or refused."
+    shape = tuple(scores.shape)
+    if shape[:len(lead)] == lead and set(shape[len(lead):]) <= {1}:
+        return scores.reshape(lead)
+    if shape[:len(lead)] != lead or not mean:
+        raise ValueError(f"D: expected one score per example, shape {lead}, got {shape}"
+                         f"{answer_cure(scores) if shape[:len(lead)] == lead else ''}")
+    return scores.flatten(len(lead)).mean(-1)
+
+# %% [markdown]
+# `as_critic` is the function to call. Call it again for each batch if the labels change; that costs some microseconds.
+
+# %%
+#| export networks.adapters
+@checked
+def as_critic(D: Annotated[Callable, Function()],  # any discriminator, of x or of several inputs
+              y: torch.Tensor | tuple[torch.Tensor, ...] | None = None,  # given to D after x
+              *, patches: Literal["refuse", "mean"] = "refuse",  # what to do with a map of scores
+              output: int | str | None = None,  # where scores are: 0, "logits"; None: a tensor
+              coupled: bool = False,  # examples may depend on each other, as in StyleGAN
+              ) -> CriticAdapter:
+    """A discriminator as a critic: one score per example, `(N,)`, for losses, penalties and games.
+
+    `y` are labels, one for each example: `gradient_penalty(as_critic(D, y), x, fake)` pairs them
+    with the rows of the batch. With `coupled` penalties accept batch norm and minibatch deviation,
+    and take the gradient of the sum of all scores.
+
+    >>> D = torch.nn.Conv2d(3, 1, 4)  # a map of 5 × 5 patches
+    >>> as_critic(D, patches="mean")(torch.zeros(2, 3, 8, 8)).shape
+    torch.Size([2])
+    """
+    beside = y if isinstance(y, tuple) else () if y is None else (y,)
+    for part in beside:
+        if not isinstance(part, torch.Tensor) or not part.ndim:
+            raise TypeError("y: expected a tensor with one label per example, "
+                            f"got {type(part).__name__}")
+    if output is not None and not isinstance(output, (int, str)):
+        raise TypeError(f"output: expected a number, a name or None, got {output!r:.60}")
+    return CriticAdapter(D, beside, patches, output, coupled)
+
+# %% [markdown]
+# **Check.** The mean over patches, the first of a tuple, and labels:
+
+# %%
+from modelab.networks.adapters import as_critic
+
+patch_D, x = nn.Conv2d(1, 1, 5), torch.randn(6, 1, 8, 8)
+assert torch.equal(as_critic(patch_D, patches="mean")(x), patch_D(x).flatten(1).mean(1))
+two_heads = lambda x: (x.flatten(1).sum(1, keepdim=True), x)
+assert torch.equal(as_critic(two_heads, output=0)(x), x.flatten(1).sum(1))
+labels, by_label = torch.arange(6), lambda x, y: x.flatten(1).sum(1) * y
+assert torch.equal(as_critic(by_label, labels)(x), x.flatten(1).sum(1) * labels)
+[error_message(as_critic(patch_D), x), error_message(as_critic(two_heads), x)]
 
 # %% [markdown]
 # ## One pass for two batches

@@ -42,7 +42,7 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import axes, Film, Picture, scatter
 from modelab.core.registry import with_settings
 from modelab.core.seeding import derive_seed
-from modelab.course.claims import recorded, steps
+from modelab.course.claims import fast_mode, recorded, steps
 from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.mixtures import ring
@@ -380,11 +380,16 @@ class Turn:
     def __init__(self, run: Any, step: int, place: int, *shard: int):
         self._run, self.step, self._place = run, step, (place, *shard)
         self.__dict__.update(run.players.nets)
+        for name in run.players.labelled:
+            self.__dict__[name] = LabelledPlayer(run.players.nets[name], self)
 
     @functools.cached_property
     def x(self) -> torch.Tensor:
         "Real data, `(runs, batch, *event)`."
-        return self.real(self.batch)
+        if not self._run.players.labelled:
+            return self.real(self.batch)
+        x, self.__dict__["y"] = self._run.real_with_labels(self.batch, self._generators("data"))
+        return x
 
     @functools.cached_property
     def z(self) -> torch.Tensor:
@@ -395,6 +400,40 @@ class Turn:
     def generator(self) -> list[torch.Generator]:
         "One generator per run for whatever else the loss draws."
         return self._generators("loss")
+
+# %% [markdown]
+# Where a player is conditional (`with_labels`, chapter [0.5](../0_start/05_networks.ipynb)), the real batch comes with its labels `t.y`. G and D get them both: the labels of the generated batch are those of the real one, so a point between the two batches has a label, too.
+
+# %%
+#| export
+@patch(as_prop=True)
+def y(self: Turn) -> torch.Tensor:
+    "Labels of the real batch, int64 `(runs, batch)`, in a game with a conditional player."
+    if not self._run.players.labelled:
+        raise AttributeError("y: no player of this game takes labels; see with_labels")
+    self.x  # draws both, and puts the labels in this place
+    return self.__dict__["y"]
+
+
+# %% [markdown]
+# For the length of a turn, such a player stands in its place with the labels at hand:
+
+# %%
+#| export
+class LabelledPlayer(nn.Module):
+    "A conditional player in one turn: the labels of the turn are its last input."
+    lead = 2
+
+    def __init__(self, net: nn.Module, turn: Turn):
+        super().__init__()
+        self.net, self._turn = net, turn
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        y = self._turn.y
+        if inputs[0].shape[:2] != y.shape:
+            raise ValueError(f"y: a conditional player takes one example for each label, "
+                             f"{tuple(y.shape)}, got {tuple(inputs[0].shape)}")
+        return self.net(*inputs, y)
 
 # %% [markdown]
 # The batch size is a setting of the run. A loss that needs more than a batch asks for a number, `t.real(5000, "pool")`, from a stream of its own.
@@ -513,6 +552,33 @@ make_G = lambda: nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
 make_D = lambda: nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))
 own = Run(Minimax(G=make_G, D=make_D), ring(radius=2, std=.02), runs=2, batch=64, device="cpu")
 tuple(own.step(10).sample(5).shape)
+
+# %% [markdown]
+# ### Conditional networks
+# `with_labels` marks networks that take a label: G(z, y) and D(x, y). The labels are the modes of the real batch. Penalties and every game of G and D work as before. `Run.sample` draws labels as often as they come in the data, or takes those that you ask for:
+
+# %%
+from modelab.networks.layers import with_labels
+
+class LabelledMLP(nn.Module):
+    "A small network of (v, y), for eight labels."
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.label = nn.Embedding(8, 8)
+        self.net = nn.Sequential(nn.Linear(inputs + 8, 64), nn.ReLU(), nn.Linear(64, outputs))
+
+    def forward(self, v, y):
+        return self.net(torch.cat([v, self.label(y)], -1))
+
+# %%
+pair = Minimax(G=with_labels(lambda: LabelledMLP(2, 2)), D=with_labels(lambda: LabelledMLP(2, 1)))
+eight_modes = ring(radius=2, std=.02)
+conditional = Run(pair, eight_modes, runs=2, batch=128, device="cpu").step(steps(600))
+asked = torch.arange(8).repeat_interleave(50).expand(2, -1)
+reached, _ = eight_modes.assign(conditional.sample(400, y=asked).flatten(0, 1))
+hits = (reached == asked.flatten()).float().mean().item()
+assert fast_mode() or hits > .9  # one in eight by chance
+f"{hits:.0%} of the samples lie in the mode that was asked for"
 
 # %% [markdown]
 # ## Looking no longer changes it

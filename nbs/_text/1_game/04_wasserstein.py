@@ -48,13 +48,34 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from modelab.core.checks import check_shape
 from modelab.core.seeding import Generators, rand
 from modelab.core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerScore, checked
+from modelab.networks.layers import answer_cure
+from modelab.networks.wrappers import (critic_networks, in_checkpoint, reach_all_weights,
+                                       refuse_batch_norm, refuse_sharded, slope_of_scores,
+                                       uncompiled)
+
+# %%
+#| export networks.wrappers
+"What a gradient in the inputs asks of a critic: compiled, sharded, parallel, coupled examples."
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+
+import torch
+import torch.distributed
+import torch.utils.checkpoint
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from modelab.core.signatures import checking
+from modelab.networks.adapters import CriticAdapter
 
 # %%
 from modelab.core.checks import error_message
@@ -284,6 +305,29 @@ def _relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
 
 # %% [markdown]
 # Torch has several names for a ReLU. Inside this mode each of them is replaced; all values stay the same.
+#
+# A checkpointed module (`torch.utils.checkpoint`) computes its forward pass a second time, in the backward pass and outside this mode. Then the two passes must hold the same tensors, so its ReLUs stay as they are. Torch tells
+# us of it: a checkpoint is a hook on the tensors that are saved. Before version 2.8 torch does not say, so the calls in progress are looked through.
+
+# %%
+#| export networks.wrappers
+_top_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # torch 2.8
+
+
+def in_checkpoint() -> bool:
+    "Whether this is called inside a checkpointed module, or under another hook on saved tensors."
+    if _top_hooks is not None:
+        return _top_hooks(True) is not None
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_filename == torch.utils.checkpoint.__file__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+# %% [markdown]
+# The mode itself:
 
 # %%
 #| export losses.penalties
@@ -293,21 +337,121 @@ class _SmoothReLU(TorchFunctionMode):
              F.leaky_relu: _leaky, F.leaky_relu_: functools.partial(_leaky, inplace=True)}
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        return self.spelt.get(func, func)(*args, **(kwargs or {}))
+        smooth = self.spelt.get(func)
+        if smooth is None or in_checkpoint():
+            smooth = func
+        return smooth(*args, **(kwargs or {}))
 
 
 # %% [markdown]
-# With batch norm, the score of one example depends on the others, and "the slope at an example" means nothing. Such a critic is refused.
+# Some questions have to be asked of the networks inside a critic. `critic_networks` finds them: the critic itself, or those that a function encloses.
 
 # %%
-#| export losses.penalties
+#| export networks.wrappers
+def critic_networks(critic: Callable, depth: int = 3) -> list[nn.Module]:
+    "The critic if it is a module; of a function, the modules that it closes over."
+    if isinstance(critic, nn.Module):
+        return [critic]
+    held = [getattr(critic, "__self__", None)]
+    for cell in getattr(critic, "__closure__", None) or ():
+        with suppress(ValueError):  # a cell that is still empty
+            held.append(cell.cell_contents)
+    return [net for part in held if depth and callable(part)
+            for net in critic_networks(part, depth - 1)]
+
+
+# %% [markdown]
+# With batch norm, the score of one example depends on the others, and "the slope at an example" means nothing. Such a critic is refused. `track_running_stats=False` uses the batch even in evaluation mode.
+
+# %%
+#| export networks.wrappers
 def refuse_batch_norm(name: str, critic: Callable) -> None:
     "`ValueError`, which begins with `name`, for a critic with batch norm in training mode."
-    modules = critic.modules() if isinstance(critic, nn.Module) else ()
-    found = [type(m).__name__ for m in modules if isinstance(m, _BatchNorm) and m.training]
-    if found:
+    modules = list(critic.modules()) if isinstance(critic, nn.Module) else []
+    found = [type(m).__name__ for m in modules if isinstance(m, _BatchNorm)
+             and (m.training or m.running_mean is None)]
+    if found and not may_couple(modules):
         raise ValueError(f"{name}: {found[0]} couples the examples of a batch, so a gradient per "
                          "example does not exist; use LayerNorm, or none")
+
+
+# %% [markdown]
+# Who wants the gradient of the sum of all scores instead says so with `as_critic(D, coupled=True)`.
+
+# %%
+#| export networks.wrappers
+def may_couple(modules: Iterable[nn.Module]) -> bool:
+    "Whether `as_critic` said that examples may depend on each other."
+    return any(isinstance(m, CriticAdapter) and m.coupled for m in modules)
+
+
+# %% [markdown]
+# A layer of your own may couple examples, too. StyleGAN's minibatch deviation is the best known. No type gives it away, but its gradient does: the score of the first example has a slope at other examples. This costs a backward pass, so
+# a network is looked at once.
+
+# %%
+#| export networks.wrappers
+_uncoupled = weakref.WeakKeyDictionary()  # networks, and code of functions, that have passed
+
+
+def refuse_coupling(critic: Callable, scores: torch.Tensor, x: torch.Tensor) -> None:
+    "`ValueError` if the score of the first example depends on other examples."
+    nets = critic_networks(critic)
+    alone = not nets and getattr(critic, "__closure__", None) is None  # only globals in it
+    key = nets[0] if len(nets) == 1 else getattr(critic, "__code__", None) if alone else None
+    mode = getattr(key, "training", None)
+    known = scores.is_meta or key is not None and _uncoupled.get(key, "new") == mode
+    if known or scores.numel() < 2 or any(may_couple(net.modules()) for net in nets):
+        return
+    slope, = torch.autograd.grad(scores.flatten()[0], x, retain_graph=True, allow_unused=True)
+    if slope is not None:
+        size = slope.detach().abs().flatten(0, scores.ndim - 1).reshape(scores.numel(), -1).amax(1)
+        if size[1:].max() > 1e-6 * size.max():
+            raise ValueError("critic: the score of an example depends on other examples of the "
+                             "batch, so a gradient per example does not exist; remove that layer, "
+                             "or use as_critic(D, coupled=True) for the gradient of the sum")
+    if key is not None:
+        _uncoupled[key] = mode
+
+# %% [markdown]
+# A compiled critic has no second derivative (`torch.compile` with its usual backends). A penalty calls the critic as it was before it was compiled: the same function, at the speed of an uncompiled one.
+
+# %%
+#| export networks.wrappers
+def uncompiled(critic: Callable, parts: Sequence[nn.Module]) -> AbstractContextManager[None]:
+    "Inside, compiled modules and functions run as they were before they were compiled."
+    if "_dynamo" not in vars(torch) or torch.compiler.is_compiling():  # nothing was compiled
+        return nullcontext()
+    if isinstance(critic, nn.Module) and not any(
+            "_orig_mod" in m._modules or m._compiled_call_impl for m in parts):
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
+
+
+# %% [markdown]
+# Wrappers for several processes change the backward pass. Sharded modules (FSDP) free their weights after one backward pass, so a second one fails, or gives no gradient at all: they are refused.
+
+# %%
+#| export networks.wrappers
+def refuse_sharded(parts: Iterable[nn.Module]) -> None:
+    "`ValueError` for FSDP, old or new."
+    if "fsdp" in vars(torch.distributed):
+        kinds = {"FSDPModule", "FullyShardedDataParallel"}
+        if any(kinds & {c.__name__ for c in type(m).__mro__} for m in parts):
+            raise ValueError("critic: FSDP frees weights that the derivative of a penalty needs; "
+                             "wrap D in DistributedDataParallel instead")
+
+
+# %% [markdown]
+# Distributed data parallel (DDP) waits until every weight has a gradient. A bias has none in a penalty, and DDP then would not add up the gradients of the processes. So zero times the scores is added, which reaches every weight.
+
+# %%
+#| export networks.wrappers
+def reach_all_weights(gradient: torch.Tensor, scores: torch.Tensor,
+                      parts: Iterable[nn.Module]) -> torch.Tensor:
+    "The gradient; under DDP, every weight of the critic has a part in it."
+    parallel = any(isinstance(m, nn.parallel.DistributedDataParallel) for m in parts)
+    return gradient + 0. * scores.sum() if parallel else gradient
 
 # %% [markdown]
 # Where does an example begin? A network of ours says so by its attribute `lead`. For any other critic the batch is axis 0, unless the caller says that runs come first. Nothing is guessed from shapes.
@@ -329,8 +473,13 @@ def per_example(name: str, scores: Any, lead: tuple[int, ...],
                 ) -> torch.Tensor:
     "Scores `(*lead,)` from what a critic answers: as it is, or as `(N, 1)` or `(N, 1, 1, 1)`."
     shape = tuple(getattr(scores, "shape", ()))
-    column = shape[:len(lead)] == lead and set(shape[len(lead):]) == {1}
-    return check_shape(name, scores.reshape(lead) if column else scores, lead, what=what)
+    if shape[:len(lead)] == lead and set(shape[len(lead):]) == {1}:
+        return scores.reshape(lead)
+    try:
+        return check_shape(name, scores, lead, what=what)
+    except (TypeError, ValueError) as error:
+        ours = what.startswith("one score") and (not shape or shape[:len(lead)] == lead)
+        raise type(error)(f"{error}{answer_cure(scores) if ours else ''}") from None
 
 # %%
 column, x = nn.Linear(2, 1), torch.randn(8, 2)
@@ -351,17 +500,37 @@ def input_gradient(critic: Critic, x: Batch,
     the batch, unless you say 2.
     """
     refuse_batch_norm("critic", critic)
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
+    parts = [part for net in critic_networks(critic) for part in net.modules()]
+    refuse_sharded(parts)
+    x = (x.clone() if x.is_inference() else x).detach().requires_grad_()
+    with torch.enable_grad(), uncompiled(critic, parts):
         with _SmoothReLU():
             answer = critic(x)
         scores = per_example("critic", answer, tuple(x.shape[:leading_axes(critic, lead)]))
-        gradient = torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True,
-                                       allow_unused=True)[0] if scores.requires_grad else None
+        gradient = slope_of_scores(critic, scores, x) if scores.requires_grad else None
     if gradient is None:
         raise ValueError("critic: expected scores that autograd can follow back to x, "
                          "got some that do not depend on it")
-    return scores, gradient
+    return scores, reach_all_weights(gradient, scores, parts)
+
+# %% [markdown]
+# The older kind of checkpoint (`use_reentrant=True`) refuses a gradient in the inputs. Torch's message is long, so ours says what to write.
+
+# %%
+#| export networks.wrappers
+def slope_of_scores(critic: Callable, scores: torch.Tensor,
+                    x: torch.Tensor) -> torch.Tensor | None:
+    "The gradient of the scores in x, differentiable; None if they do not depend on x."
+    try:
+        if checking():
+            refuse_coupling(critic, scores, x)
+        return torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True,
+                                   allow_unused=True)[0]
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        raise ValueError("critic: a checkpointed module has no gradient in x with "
+                         "use_reentrant=True; write use_reentrant=False") from None
 
 # %% [markdown]
 # A penalty is one number per example, so what belongs to an example is summed. How many axes that is follows from the scores.
@@ -1029,6 +1198,83 @@ x, fake = torch.randn(64, 2), my_G(torch.randn(64, 2)).detach()
 loss_d = critic_loss(my_D(x), my_D(fake)) + 10 * gradient_penalty(my_D, x, fake)
 loss_d.backward()
 assert all(torch.isfinite(w.grad).all() for w in my_D.parameters())
+
+# %% [markdown]
+# ### With your own network
+# Losses and penalties take networks as other people write them. Where a decision is yours, the error names the argument of `as_critic` (chapter [0.5](../0_start/05_networks.ipynb)).
+#
+# | your D | losses | penalties, games |
+# |---|---|---|
+# | answers `(N,)`, `(N, 1)`, `(N, 1, 1, 1)` | as it is | as it is |
+# | answers a map of patches `(N, 1, h, w)` | mean over examples and patches, as PatchGAN | `as_critic(D, patches="mean")` |
+# | answers a tuple, list, dict or object | give the scores | `as_critic(D, output=0)`, `output="logits"` |
+# | takes labels, D(x, y) | give the scores | `as_critic(D, y)`; in a game `with_labels(D)` |
+# | spectral norm, weight norm, `InstanceNorm`, `GroupNorm`, `LayerNorm`, `BatchNorm` in evaluation mode | as it is | as it is |
+# | `BatchNorm` in training mode, minibatch deviation | as it is | refused; `as_critic(D, coupled=True)` takes the gradient of the sum of all scores |
+# | `torch.compile` | as it is | called as it was before it was compiled |
+# | `DataParallel`, `DistributedDataParallel` | as it is | as it is, also in a backward pass of its own (lazy regularisation) |
+# | FSDP (`fully_shard`) | as it is | refused: wrap D in `DistributedDataParallel` |
+# | checkpointed | as it is | with `use_reentrant=False` |
+# | 16 bits by `torch.autocast` | inside or outside | inside or outside |
+#
+# Inside `autocast` a penalty is float32, but D multiplies in 16 bits: on small networks its value lies within 2 % of that in float32. Outside `autocast` it is the value in float32, and slower. Both go with `torch.amp.GradScaler`: scale the sum of loss and penalty.
+#
+# Pictures of bytes (`uint8`) and the pair of pictures and labels from a `DataLoader` are refused, and the error says what to write. No loss or penalty makes a float64 tensor from float32, so they run on MPS.
+#
+# **Check.** Five kinds of network against plain autograd, the gradient penalty and R1, in float64:
+
+# %%
+from modelab.networks.adapters import as_critic
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.utils.checkpoint import checkpoint
+
+class PictureD(nn.Module):
+    "A small D of pictures, the same for each call, with a last layer of a size of your choice."
+    def __init__(self, last: int = 4, wrap=lambda layer: layer):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(wrap(nn.Conv2d(1, 4, 4, 2, 1)), nn.LeakyReLU(.2),
+                                 wrap(nn.Conv2d(4, 1, last))).double()
+
+    def forward(self, x):
+        return self.net(x)
+
+# %%
+class CheckpointedD(PictureD):
+    def forward(self, x):
+        return checkpoint(self.net, x, use_reentrant=False)
+
+class LabelledD(PictureD):
+    def forward(self, x, y):
+        return self.net(x).flatten() * (1 + y)
+
+# %%
+y, by_hand = torch.arange(16) % 3, lambda D, x: D(x).flatten()
+networks = {
+    "(N, 1, 1, 1)": (PictureD, lambda D: D, by_hand),
+    "map of patches": (lambda: PictureD(2), lambda D: as_critic(D, patches="mean"),
+                       lambda D, x: D(x).flatten(1).mean(1)),
+    "D(x, y)": (LabelledD, lambda D: as_critic(D, y), lambda D, x: D(x, y)),
+    "spectral norm": (lambda: PictureD(wrap=spectral_norm), lambda D: D, by_hand),
+    "checkpointed": (CheckpointedD, lambda D: D, lambda D, x: D.net(x).flatten())}
+
+# %%
+def plain_slopes(f, x):
+    "Norms of the gradient at each example, as everybody writes them."
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(f(x).sum(), x, create_graph=True)[0].flatten(1).norm(dim=1)
+
+# %%
+real, fake = torch.rand(2, 16, 1, 8, 8, generator=two(), dtype=torch.float64)
+between = random_interpolate(real, fake, generator=two())
+for name, (make, critic, scores) in networks.items():
+    D, other = make(), make()
+    f = lambda x: scores(other, x)
+    gaps = [gradient_penalty(critic(D), real, fake, generator=two())
+            - (plain_slopes(f, between) - 1).square().mean(),
+            r1(critic(D), real) - plain_slopes(f, real).square().mean() / 2]
+    assert all(abs(gap) < 1e-12 for gap in gaps)
+    print(f"{name:15} differs by {max(abs(gap.item()) for gap in gaps):.0e}")
 
 # %% [markdown]
 # ## Exercises

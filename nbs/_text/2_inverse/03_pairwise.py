@@ -31,8 +31,9 @@ from modelab.core.seeding import Generators
 from modelab.core.signatures import (Batch, checked, Count, Function, NonNegative, Positive,
                                      Shape)
 from modelab.losses.penalties import (gradient_norm, input_gradient, leading_axes, per_example,
-                                      random_interpolate, refuse_batch_norm, sum_over_event)
+                                      random_interpolate, sum_over_event)
 from modelab.methods.bigan import BiGAN
+from modelab.networks.wrappers import refuse_batch_norm
 from modelab.training.optimiser import Schedule, as_schedule
 
 # %%
@@ -329,6 +330,7 @@ _direction(torch.tensor([[3., 4.], [1e-30, 0.]]), torch.zeros(2, 2), lead=1)
 def _size(miss: torch.Tensor, length: torch.Tensor, form: PenaltyForm,
           degenerate: DegeneratePairs) -> torch.Tensor:
     "The penalty of each pair `(*runs, batch)`, from its miss and its length."
+    miss = miss.float() if miss.dtype.itemsize < 4 else miss  # squares of 16 bits underflow
     value = sum_over_event(miss.square(), length) if form == "squared" \
         else gradient_norm(miss, length)
     return torch.where(length == 0, 0., value) if degenerate == "mask" else value

@@ -134,10 +134,25 @@ def _as_tensor(name: str, x: Any):
             x = torch.as_tensor(x)
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"{name}: expected a tensor or an array of numbers, "
-                            f"got {type(x).__name__}") from error
+                            f"got {type(x).__name__}{tensor_cure(name, x)}") from error
     if x.is_complex():
         raise TypeError(f"{name}: expected real numbers, got {x.dtype}")
     return x
+
+# %% [markdown]
+# Two mistakes are common enough for a hint: pictures in bytes, and the pair of pictures and labels that a `DataLoader` gives.
+
+# %%
+#| export
+def tensor_cure(name: str, x: Any) -> str:
+    "The end of an error: how to get a floating tensor from bytes or from a batch; or nothing."
+    import torch
+    if isinstance(x, torch.Tensor) and x.dtype == torch.uint8:
+        return f"; for pictures in bytes write {name}.float() / 127.5 - 1"
+    if isinstance(x, (list, tuple)) and x and isinstance(x[0], torch.Tensor):
+        return (f" of {len(x)}; if these are pictures and labels, or scores and features, "
+                f"pass {name}[0]")
+    return ""
 
 # %% [markdown]
 # `check_tensors` is for the arguments of a loss: floating tensors that are not empty. NaN passes, since looking for it would make a graphics card wait.
@@ -150,7 +165,7 @@ def check_tensors(**named: Any) -> None:
     for name, x in named.items():
         if not isinstance(x, torch.Tensor) or not x.is_floating_point():
             got = getattr(x, "dtype", type(x).__name__)
-            raise TypeError(f"{name}: expected a floating tensor, got {got}")
+            raise TypeError(f"{name}: expected a floating tensor, got {got}{tensor_cure(name, x)}")
         if not x.ndim or not x.numel():
             raise ValueError(f"{name}: expected shape (*runs, batch, ...) with at least one "
                              f"example, got {tuple(x.shape)}")
@@ -358,32 +373,34 @@ class Labels(Shape):
         return value
 
 # %% [markdown]
-# Critics return `(N,)`, or `(N, 1)`, or even `(N, 1, 1, 1)`, all for N examples. Such scores are flattened before a loss sees them. A critic of patches returns `(N, 1, 7, 7)`. Its axes would be taken for runs, so it is refused.
+# Critics return `(N,)`, or `(N, 1)`, or even `(N, 1, 1, 1)`, all for N examples. Such scores are flattened before a loss sees them. A critic of patches (PatchGAN) returns `(N, 1, 7, 7)`. Its loss is the mean over all examples and all patches, so a map is flattened, too, and the result is one number.
 
 # %%
 #| export core.signatures
 @dataclass(frozen=True)
 class Scores(Shape):
-    "Marks one score per example: `(*runs, batch)`, or `(N, 1)` and `(N, 1, 1, 1)`."
+    "Marks scores `(*runs, batch)`, or `(N, 1)` and `(N, 1, 1, 1)`, or of patches `(N, 1, h, w)`."
 
     def check(self, name: str, value: Any) -> Tensor:
         "`value` as `(*runs, batch)`, or an error."
         check_tensors(**{name: value})
-        scores = self.convert(value)
-        if scores.ndim > 3 and not _runs.get():
-            raise ValueError(f"{name}: expected one score per example, (N,) or (N, 1), or "
-                             f"(runs, N), got {tuple(value.shape)}; for scores of patches, write "
-                             f"{name}.flatten(1).mean(1)")
-        return scores
+        return self.convert(value)
 
     def convert(self, value: Tensor) -> Tensor:
-        "`value` as `(*runs, batch)`: a last axis of length one is dropped, except in `run_axis`."
-        while not _runs.get() and value.ndim > 1 and value.shape[-1] == 1:
+        """`value` as `(*runs, batch)`; in `run_axis` it stays as it is.
+
+        Elsewhere last axes of length one are dropped, and a map of patches becomes one axis.
+        """
+        if _runs.get():
+            return value
+        if value.ndim > 3 and value.shape[1] == 1:
+            return value.flatten()
+        while value.ndim > 1 and value.shape[-1] == 1:
             value = value.squeeze(-1)
-        return value
+        return value.flatten() if value.ndim > 3 else value
 
 # %% [markdown]
-# A measure takes arrays as well as tensors, and must refuse NaN. `Samples` converts them with `check_batch`:
+# A measure takes arrays as well as tensors, and must refuse NaN. `Samples` converts them with `check_batch`. Samples that come straight from a generator still carry its graph; no measure needs it, so it is dropped:
 
 # %%
 #| export core.signatures
@@ -394,11 +411,12 @@ class Samples(Shape):
 
     def check(self, name: str, value: Any) -> Tensor:
         "`value` as a floating tensor, or an error."
-        return check_batch(name, value, least=self.least)
+        return self.convert(check_batch(name, value, least=self.least))
 
     def convert(self, value: Any) -> Tensor:
-        "`value` as a floating tensor."
+        "`value` as a floating tensor that needs no gradient."
         value = torch.as_tensor(value)
+        value = value.detach() if value.requires_grad else value
         return value if value.is_floating_point() else value.to(torch.get_default_dtype())
 
 # %% [markdown]
@@ -866,13 +884,14 @@ def seen_shape(logits: Logits) -> tuple[int, ...]:
     return tuple(logits.shape)
 
 # %%
-shapes = [seen_shape(torch.zeros(shape)) for shape in ((8,), (8, 1), (8, 1, 1, 1), (3, 8))]
+shapes = [seen_shape(torch.zeros(shape))
+          for shape in ((8,), (8, 1), (8, 1, 1, 1), (3, 8), (8, 1, 7, 7))]
 with run_axis():
     inside = seen_shape(torch.zeros(3, 1))
 with unchecked():
     unchanged = seen_shape(torch.zeros(8, 1))
-assert shapes == [(8,), (8,), (8,), (3, 8)] and inside == (3, 1) and unchanged == (8,)
-error_message(seen_shape, torch.zeros(8, 1, 7, 7))
+assert shapes == [(8,), (8,), (8,), (3, 8), (392,)] and inside == (3, 1) and unchanged == (8,)
+shapes
 
 # %% [markdown]
 # ## Settings

@@ -34,7 +34,7 @@ from typing import Annotated, Any, Literal
 import torch
 from tqdm.auto import tqdm
 
-from modelab.core.checks import check_choice, check_int
+from modelab.core.checks import check_choice, check_int, check_shape
 from modelab.core.registry import make
 from modelab.core.seeding import derive_seed
 from modelab.core.signatures import Count, Index, Real, check_arguments, unchecked
@@ -93,6 +93,9 @@ from modelab.training.optimiser import Schedule
 #| export training.players
 def flatten_parameters(name: str, weights: list[nn.Parameter]) -> nn.Parameter:
     "Lay a player's weights and gradients end to end in memory, and return them as one parameter."
+    if any(type(w.data).__name__ == "DTensor" for w in weights):
+        raise ValueError(f"{name}: weights are sharded over processes; give Run the module itself, "
+                         "it shares the work in its own way (modelab train with torchrun)")
     if len({w.dtype for w in weights}) > 1:
         found = sorted({str(w.dtype) for w in weights})
         raise ValueError(f"{name}: expected weights of one dtype, got {found}")
@@ -142,6 +145,7 @@ class Players:
         nets = game.players(tuple(event), latent, len(seeds), generator)
         game.optimiser.check_players(nets)
         self.game, self.nets = game, {name: net.to(device) for name, net in nets.items()}
+        self.labelled = [name for name, net in nets.items() if getattr(net, "labelled", False)]
         self.movers = find_movers(game.turns, nets)
         self.weights = {name: [w for w in net.parameters() if w.requires_grad]
                         for name, net in nets.items()}
@@ -714,6 +718,22 @@ def losses(self: Run) -> dict[str, torch.Tensor]:
     return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
 
 # %% [markdown]
+# Conditional players need labels beside the real examples: the modes that these were drawn from.
+
+# %%
+#| export
+@patch
+def real_with_labels(self: Run, n: int,
+                     generator: list[torch.Generator]) -> tuple[torch.Tensor, torch.Tensor]:
+    "Real examples `(runs, n, *event)` and their modes, int64 `(runs, n)`."
+    if not hasattr(self.modes, "sample_with_modes"):
+        raise ValueError("modes: a conditional player needs labels, so the set needs a method "
+                         f"sample_with_modes, got {self.modes!r:.60}")
+    drawn = [self.modes.sample_with_modes(n, generator=g) for g in generator]
+    x, y = (torch.stack(part) for part in zip(*drawn))
+    return x, y.long()
+
+# %% [markdown]
 # Samples use a stream of random numbers of their own, so drawing them does not change the training.
 
 # %%
@@ -722,17 +742,37 @@ def losses(self: Run) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def sample(self: Run, n: int,  # samples per run
            raw: bool = False,  # the present weights even where a running average is kept
+           y: torch.Tensor | None = None,  # labels (runs, n) for G; None: as in the data
            ) -> torch.Tensor:  # (runs, n, *event)
     "What the generators make at this step; the same each time it is asked."
     present, averaged = self.players.nets["G"], self.players.averaged
     net = present if raw or averaged is None else averaged
     z = self.noise(check_int("n", n), self.generators("evaluation", self.steps))
+    inputs = [z, *self._labels(n, y)]
     training = net.training
     net.eval()
     try:
-        return torch.cat([net(part) for part in z.split(4096, dim=1)], dim=1)
+        parts = zip(*(v.split(4096, dim=1) for v in inputs))
+        return torch.cat([net(*part) for part in parts], dim=1)
     finally:
         net.train(training)
+
+# %% [markdown]
+# A conditional G needs a label for each sample. Labels that nobody gave are drawn from the data, so they have its frequencies.
+
+# %%
+#| export
+@patch
+def _labels(self: Run, n: int, y: torch.Tensor | None) -> list[torch.Tensor]:
+    "The labels of `n` samples per run in a list, which is empty if G takes none."
+    if "G" not in self.players.labelled:
+        if y is not None:
+            raise ValueError("y: G takes no labels; see with_labels")
+        return []
+    if y is None:
+        return [self.real_with_labels(n, self.generators("evaluation labels", self.steps))[1]]
+    y = check_shape("y", y, (self.runs, n), torch.int64, "one label per sample")
+    return [y.to(self.device)]
 
 # %% [markdown]
 # Coverage is measured on samples of each run. The protocol says how many samples that takes, unless the caller chooses a number.

@@ -1,0 +1,588 @@
+"""Networks as other people write them, in every loss and penalty, against plain autograd: a table of networks × functions."""
+
+import dataclasses
+import os
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from helpers import normal, same_run, seeded, uniform
+from torch import nn
+from torch.nn.utils import parametrizations
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
+
+from modelab.data.digits import digits
+from modelab.data.mixtures import ring
+from modelab.evaluation.coverage import coverage
+from modelab.evaluation.copying import authenticity
+from modelab.evaluation.missing import missing
+from modelab.evaluation.precision_recall import density_coverage, frechet_distance, pr_curve, precision_recall
+from modelab.losses import penalties
+from modelab.losses.adversarial import discriminator_loss, generator_loss
+from modelab.losses.penalties import gradient_penalty, r1, r2
+from modelab.methods.bigan import BiGAN
+from modelab.methods.ground_metric import edge_gradients, wasserstein_gradient_penalty
+from modelab.methods.lipschitz import max_gradient_penalty, OBJECTIVES
+from modelab.methods.minimax import Minimax
+from modelab.methods.pairwise import pairwise_gradient_penalty, pairwise_latent_penalty
+from modelab.methods.wasserstein import critic_loss, Wasserstein, wasserstein_generator_loss, ZeroCentred
+from modelab.networks import wrappers
+from modelab.networks.adapters import as_critic
+from modelab.networks.layers import mlp, with_labels
+from modelab.networks.players import Networks
+from modelab.training.run import Run
+
+N, LABELS = 6, torch.arange(6) % 3
+REAL, FAKE = (uniform(N, 1, 8, 8, seed=s) * 2 - 1 for s in (1, 2))
+
+
+# Networks. Each line: a module, how it is made a critic, and the scores as anybody would compute them by hand.
+
+def body(wrap=lambda m: m, between=None, last=4):
+    """A small D for 8×8 pictures, the same for the same arguments, in float64."""
+    torch.manual_seed(3)
+    layers = [wrap(nn.Conv2d(1, 4, 4, 2, 1)), between, nn.LeakyReLU(.2), wrap(nn.Conv2d(4, 1, last))]
+    return nn.Sequential(*filter(None, layers)).double()
+
+
+@dataclasses.dataclass
+class Output:
+    logits: torch.Tensor
+
+
+class Answering(nn.Module):
+    """A network whose answer is `form` of the scores."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.net, self.form = body(), form
+
+    def forward(self, x):
+        return self.form(self.net(x))
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant):
+        super().__init__()
+        self.net, self.reentrant = body(), reentrant
+
+    def forward(self, x):
+        return checkpoint(self.net, x, use_reentrant=self.reentrant)
+
+
+class Labelled(nn.Module):
+    """D(x, y) by projection."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.label = body(), nn.Embedding(3, 64).double()
+        nn.init.normal_(self.label.weight, generator=seeded(4))
+
+    def forward(self, x, y):
+        return self.net(x).flatten() + (self.label(y) * x.flatten(1)).mean(1)
+
+
+class Deviation(nn.Module):
+    """Minibatch deviation, in short."""
+
+    def forward(self, x):
+        return x + x.std(0).mean()
+
+
+def compiled(net):
+    return torch.compile(net, backend="aot_eager")
+
+
+def same(D):
+    return D
+
+
+def plain(D, x):
+    return D(x).reshape(len(x))
+
+
+NETWORKS = {
+    "(N,)": (lambda: nn.Sequential(body(), nn.Flatten(0)), same, plain),
+    "(N, 1)": (lambda: nn.Sequential(body(), nn.Flatten(1)), same, plain),
+    "(N, 1, 1, 1)": (body, same, plain),
+    "map of patches": (lambda: body(last=2), lambda D: as_critic(D, patches="mean"), lambda D, x: D(x).flatten(1).mean(1)),
+    "tuple": (lambda: Answering(lambda s: (s, s * 2)), lambda D: as_critic(D, output=0), lambda D, x: D(x)[0].flatten()),
+    "list, the last": (lambda: Answering(lambda s: [s * 2, s]), lambda D: as_critic(D, output=-1), lambda D, x: D(x)[-1].flatten()),
+    "dict": (lambda: Answering(lambda s: {"score": s}), lambda D: as_critic(D, output="score"),
+             lambda D, x: D(x)["score"].flatten()),
+    "object with .logits": (lambda: Answering(Output), lambda D: as_critic(D, output="logits"),
+                            lambda D, x: D(x).logits.flatten()),
+    "D(x, y)": (Labelled, lambda D: as_critic(D, LABELS), lambda D, x: D(x, LABELS)),
+    "a function": (body, lambda D: lambda x: D(x), plain),
+    "a method": (body, lambda D: D.forward, plain),
+    "torch.compile": (lambda: compiled(body()), same, lambda D, x: plain(D._orig_mod, x)),
+    "a compiled part": (lambda: nn.Sequential(compiled(body()), nn.Flatten(0)), same, lambda D, x: plain(D[0]._orig_mod, x)),
+    "Module.compile": (lambda: in_place(body()), same, lambda D, x: D._call_impl(x).flatten()),
+    "a function of a compiled D": (lambda: compiled(body()), lambda D: lambda x: D(x), lambda D, x: plain(D._orig_mod, x)),
+    "DataParallel": (lambda: nn.DataParallel(body()), same, lambda D, x: plain(D.module, x)),
+    "DistributedDataParallel": (lambda: nn.parallel.DistributedDataParallel(body()), same, lambda D, x: plain(D.module, x)),
+    "spectral norm": (lambda: body(parametrizations.spectral_norm), same, plain),
+    "spectral norm, old": (lambda: body(nn.utils.spectral_norm), same, plain),
+    "weight norm": (lambda: body(parametrizations.weight_norm), same, plain),
+    "checkpointed": (lambda: Checkpointed(False), same, lambda D, x: plain(D.net, x)),
+    "BatchNorm in eval mode": (lambda: body(between=nn.BatchNorm2d(4)).eval(), same, plain),
+    "InstanceNorm": (lambda: body(between=nn.InstanceNorm2d(4, affine=True)), same, plain),
+    "GroupNorm": (lambda: body(between=nn.GroupNorm(2, 4)), same, plain),
+    "LayerNorm": (lambda: body(between=nn.LayerNorm([4, 4, 4])), same, plain),
+    "in-place ReLU": (lambda: body(between=nn.ReLU(inplace=True)), same, plain),
+    "BatchNorm, coupled=True": (lambda: body(between=nn.BatchNorm2d(4)), lambda D: as_critic(D, coupled=True), plain),
+    "minibatch deviation, coupled=True": (lambda: body(between=Deviation()), lambda D: as_critic(D, coupled=True), plain),
+    "channels_last": (lambda: body().to(memory_format=torch.channels_last), same, plain),
+}
+
+
+def in_place(net):
+    net.compile(backend="aot_eager")
+    return net
+
+
+# Functions. Each line: ours of a critic, and the formula in plain autograd of a function of scores.
+
+def slope(f, x):
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(f(x).sum(), x, create_graph=True)[0]
+
+
+def middle():
+    t = torch.rand(N, generator=seeded(5), dtype=torch.float64).reshape(N, 1, 1, 1)
+    return FAKE + t * (REAL - FAKE)
+
+
+def norms(f):
+    return slope(f, middle()).flatten(1).norm(dim=1)
+
+
+def transported(f):
+    x = middle()
+    edges = edge_gradients(slope(f, x), x, x[:, 0, 0, 0], gamma=1.)
+    return (edges.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def direction():
+    gap = REAL - FAKE
+    return gap / gap.flatten(1).norm(dim=1).reshape(N, 1, 1, 1)
+
+
+CODES = normal(N, 3, seed=6)
+PENALTIES = {
+    "gradient_penalty": (lambda D: gradient_penalty(D, REAL, FAKE, generator=seeded(5)), lambda f: (norms(f) - 1).square().mean()),
+    "gradient_penalty, one-sided": (lambda D: gradient_penalty(D, REAL, FAKE, target=.05, one_sided=True, generator=seeded(5)),
+                                    lambda f: (norms(f) - .05).clamp_min(0).square().mean()),
+    "r1": (lambda D: r1(D, REAL), lambda f: slope(f, REAL).flatten(1).square().sum(1).mean() / 2),
+    "r2": (lambda D: r2(D, FAKE), lambda f: slope(f, FAKE).flatten(1).square().sum(1).mean() / 2),
+    "max_gradient_penalty": (lambda D: max_gradient_penalty(D, REAL, FAKE, generator=seeded(5)),
+                             lambda f: norms(f).square().max()),
+    "wasserstein_gradient_penalty": (lambda D: wasserstein_gradient_penalty(D, REAL, FAKE, generator=seeded(5)), transported),
+    "pairwise_gradient_penalty": (lambda D: pairwise_gradient_penalty(lambda x, z: D(x), REAL, CODES, FAKE, generator=seeded(5)).mean(),
+                                  lambda f: (slope(f, middle()) - direction()).flatten(1).square().sum(1).mean()),
+}
+LOSSES = {
+    "discriminator_loss": (lambda D: discriminator_loss(D(REAL), D(FAKE)),
+                           lambda f: F.binary_cross_entropy_with_logits(f(REAL), torch.ones(N).double())
+                           + F.binary_cross_entropy_with_logits(f(FAKE), torch.zeros(N).double())),
+    "generator_loss": (lambda D: generator_loss(D(FAKE)),
+                       lambda f: F.binary_cross_entropy_with_logits(f(FAKE), torch.ones(N).double())),
+    "critic_loss": (lambda D: critic_loss(D(REAL), D(FAKE)), lambda f: -f(REAL).mean() + f(FAKE).mean()),
+    "wasserstein_generator_loss": (lambda D: wasserstein_generator_loss(D(FAKE)), lambda f: -f(FAKE).mean()),
+    "hinge": (lambda D: OBJECTIVES["hinge"].critic_loss(D(REAL), D(FAKE)),
+              lambda f: F.relu(1 - f(REAL)).mean() + F.relu(1 + f(FAKE)).mean()),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_process():
+    """A group of one process for DistributedDataParallel and FSDP."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free.getsockname()[1]))
+    dist.init_process_group("gloo", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def value_and_slopes(loss, D):
+    D.zero_grad()
+    loss.backward()
+    return [loss.detach(), *(torch.zeros_like(w) if w.grad is None else w.grad for w in D.parameters())]
+
+
+@pytest.mark.parametrize("function", {**PENALTIES, **LOSSES})
+@pytest.mark.parametrize("network", NETWORKS)
+def test_equals_plain_autograd(network, function):
+    make, critic, scores = NETWORKS[network]
+    ours, formula = {**PENALTIES, **LOSSES}[function]
+    D, other = make(), make()
+    assert [tuple(w.shape) for w in D.parameters()] == [tuple(w.shape) for w in other.parameters()]
+    want = value_and_slopes(formula(lambda x: scores(other, x)), other)
+    found = value_and_slopes(ours(critic(D)), D)
+    assert found[0].shape == () and found[0] != 0
+    for a, b in zip(found, want, strict=True):
+        assert torch.allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("game", [Minimax, Wasserstein, ZeroCentred])
+@pytest.mark.parametrize("network", [n for n in NETWORKS if n not in (
+    "D(x, y)", "a function", "a method", "a function of a compiled D")])  # no modules of x alone; for labels see below
+def test_plays_in_a_run(network, game):
+    make, critic, _ = NETWORKS[network]
+    run = Run(game(G=Up, D=lambda: critic(make()).float(), networks=Networks(latent=2)), digits(), runs=1, batch=4, device="cpu")
+    losses = run.step(2).losses["D"]
+    assert torch.isfinite(losses).all() and losses[0] != losses[1]
+
+
+class Up(nn.Module):
+    """A generator of 8×8 pictures."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(2, 64)
+
+    def forward(self, z):
+        return torch.tanh(self.net(z)).reshape(-1, 1, 8, 8)
+
+
+def test_a_checkpointed_critic_is_found_by_older_versions_of_torch(monkeypatch):
+    """Values were wrong, without an error, where a checkpoint computed other ReLUs the second time."""
+    want = r1(body(), REAL)
+    monkeypatch.setattr(wrappers, "_top_hooks", None)
+    assert torch.equal(r1(Checkpointed(False), REAL), want) and torch.equal(r1(body(), REAL), want)
+    monkeypatch.setattr(penalties, "in_checkpoint", lambda: False)
+    assert not torch.isclose(r1(Checkpointed(False), REAL), want, rtol=.01)
+
+
+# What D answers
+
+def test_a_loss_of_a_map_of_patches_is_patchgans():
+    """The mean over all examples and patches; `as_critic` takes the mean of the scores first, which is another number."""
+    D, at = body(last=2), lambda s: (D(s), torch.ones(N, 1, 3, 3).double())
+    want = F.binary_cross_entropy_with_logits(*at(FAKE))
+    assert torch.isclose(generator_loss(D(FAKE)), want, rtol=1e-12)
+    assert not torch.isclose(generator_loss(as_critic(D, patches="mean")(FAKE)), want, rtol=1e-6)
+
+
+def every(D, x=REAL, fake=FAKE):
+    """Each penalty of a critic, not yet called."""
+    return [lambda: gradient_penalty(D, x, fake), lambda: r1(D, x), lambda: r2(D, fake), lambda: max_gradient_penalty(D, x, fake),
+            lambda: wasserstein_gradient_penalty(D, x, fake),
+            lambda: pairwise_gradient_penalty(lambda x, z: D(x), x, CODES, fake),
+            lambda: pairwise_latent_penalty(lambda x, z: D(z), x, fake, x)]
+
+
+def refuse(calls, error, words):
+    for call in calls:
+        with pytest.raises(error, match=words):
+            call()
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("D, error, words", [
+    (lambda: body(last=2), ValueError, r'use as_critic\(D, patches="mean"\)$'),
+    (lambda: Answering(lambda s: (s, s)), TypeError, r"got tuple; use as_critic\(D, output=0\)$"),
+    (lambda: Answering(lambda s: [s]), TypeError, r"got list; use as_critic\(D, output=0\)$"),
+    (lambda: Answering(lambda s: {"fake": s}), TypeError, r"got dict; use as_critic\(D, output='fake'\)$"),
+    (lambda: Answering(Output), TypeError, r"got Output; use as_critic\(D, output='logits'\)$"),
+    (lambda: Checkpointed(True), ValueError, "write use_reentrant=False$"),
+    (lambda: body(between=nn.BatchNorm2d(4)), ValueError, "couples the examples|depends on other examples"),
+    (lambda: body(between=nn.BatchNorm2d(4, track_running_stats=False)).eval(), ValueError, "couples the examples|depends on other"),
+    (lambda: body(between=Deviation()), ValueError, r"depends on other examples.*use as_critic\(D, coupled=True\)"),
+    (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3).double()), ValueError, r"shape \(6,\), got \(6, 3\)$"),
+], ids="patches tuple list dict object reentrant batch-norm batch-norm-without-statistics deviation three-scores".split())
+def test_refused_by_every_penalty_and_in_a_run(D, error, words):
+    refuse(every(D()), error, words)
+    run = Run(ZeroCentred(G=Up, D=lambda: D().float(), networks=Networks(latent=2)), digits(), runs=1, batch=4, device="cpu")
+    with pytest.raises(error, match=words if "6" not in words else r"^D: expected one score per example, got shape \(4, 3\)$"):
+        run.step()
+
+
+def test_sync_batch_norm_is_refused_by_its_type():
+    refuse(every(nn.Sequential(nn.SyncBatchNorm(1), body()))[:5], ValueError, "SyncBatchNorm couples")
+
+
+def test_a_network_is_looked_at_once_for_coupling_and_again_in_another_mode():
+    D, calls = body(between=nn.BatchNorm2d(4)).eval(), []
+    f = lambda x: D(x)
+    D[0].register_full_backward_hook(lambda *_: calls.append(0))
+    r1(f, REAL)
+    first = len(calls)
+    r1(f, REAL)
+    assert (first, len(calls)) == (2, 3)
+    D.train()
+    with pytest.raises(ValueError, match="depends on other examples"):
+        r1(f, REAL)
+
+
+@pytest.mark.filterwarnings("ignore:FSDP is switching")
+def test_sharded_modules_are_refused():
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, FullyShardedDataParallel
+    D = body()
+    fully_shard(D, mesh=init_device_mesh("cpu", (1,)))
+    assert torch.equal(critic_loss(D(REAL), D(FAKE)), critic_loss(body()(REAL), body()(FAKE)))
+    refuse(every(D), ValueError, "^critic: FSDP frees weights.*DistributedDataParallel")
+    refuse(every(FullyShardedDataParallel(body(), device_id=torch.device("cpu"))), ValueError, "^critic: FSDP")
+    with pytest.raises(ValueError, match="^D: weights are sharded"):
+        Run(Minimax(D=D), digits(), runs=1, batch=4, device="cpu")
+
+
+def test_a_penalty_alone_reaches_every_weight_of_distributed_data_parallel():
+    """Biases have no part in a slope. Without theirs the reducer does not finish: the processes would drift apart."""
+    D = nn.parallel.DistributedDataParallel(body())
+    for _ in range(2):  # the second forward pass fails if the first reduction has not finished
+        D.zero_grad()
+        r1(D, REAL).backward()
+        assert all(w.grad is not None for w in D.parameters())
+
+
+@pytest.mark.parametrize("bad, words", [
+    (lambda: as_critic(3), "^D: expected a function"),
+    (lambda: as_critic(body(), [1, 2]), "^y: expected a tensor"),
+    (lambda: as_critic(body(), torch.tensor(1)), "^y: expected a tensor"),
+    (lambda: as_critic(body(), patches="max"), "^patches: unknown 'max'"),
+    (lambda: as_critic(body(), output=.5), "^output: expected a number, a name or None"),
+    (lambda: as_critic(Labelled(), LABELS)(REAL[:4]), r"^y: expected one label per example, shape \(4, '…'\), got \(6,\)"),
+    (lambda: as_critic(Answering(lambda s: (s, s)), output=2)(REAL), "^output: 2 is not in the answer of D, a tuple"),
+    (lambda: as_critic(Answering(Output), output="score")(REAL), "^output: 'score' is not in the answer of D, a Output"),
+    (lambda: as_critic(body())([REAL, LABELS]), "^x: expected a floating tensor, got list of 2"),
+    (lambda: as_critic(lambda x: x.sum())(REAL), r"^D: expected one score per example, shape \(6,\), got \(\)$"),
+    (lambda: with_labels(3), "^network: expected a function"),
+])
+def test_bad_arguments_are_named(bad, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        bad()
+
+
+def test_it_keeps_the_runs_of_our_own_networks():
+    D, x = mlp(2, (), width=4, runs=3), normal(3, 5, 2, dtype=torch.float32)
+    assert torch.equal(r1(as_critic(D), x), r1(D, x)) and r1(D, x).shape == (3,)
+
+
+# What D is given
+
+def test_pictures_in_bytes_and_batches_with_labels_are_refused_with_the_cure():
+    D, bytes_ = body(), torch.zeros(N, 1, 8, 8, dtype=torch.uint8)
+    refuse(every(D, bytes_, bytes_)[:6], TypeError, r"\.float\(\) / 127\.5 - 1$")
+    refuse(every(D, [REAL, LABELS], FAKE)[:2], TypeError, r"real: expected a floating tensor, got list of 2.*pass real\[0\]$")
+    refuse([lambda: coverage([REAL, LABELS], digits()), lambda: precision_recall((REAL.flatten(1), LABELS), REAL.flatten(1))],
+           TypeError, r"expected a tensor or an array of numbers, got (list|tuple) of 2.*pass \w+\[0\]$")
+
+
+@pytest.mark.parametrize("form", [
+    lambda x: x.to(memory_format=torch.channels_last), lambda x: x.flip(0).flip(0), lambda x: torch.stack([x, x], -1)[..., 0],
+    lambda x: x.clone().requires_grad_(), lambda x: (x.clone().requires_grad_() * 1)])
+def test_any_memory_layout_and_inputs_that_need_gradients(form):
+    x, fake, D = form(REAL), form(FAKE), body()
+    for name, (ours, _) in PENALTIES.items():
+        assert torch.isclose(penalty(name, D, x, fake), ours(D), rtol=1e-12)
+        penalty(name, D, x, fake).backward()
+    assert all(v.grad is None for v in (x, fake) if v.is_leaf)
+
+
+def penalty(name, D, x, fake):
+    g = seeded(5)
+    return {"gradient_penalty": lambda: gradient_penalty(D, x, fake, generator=g),
+            "gradient_penalty, one-sided": lambda: gradient_penalty(D, x, fake, target=.05, one_sided=True, generator=g),
+            "r1": lambda: r1(D, x), "r2": lambda: r2(D, fake),
+            "max_gradient_penalty": lambda: max_gradient_penalty(D, x, fake, generator=g),
+            "wasserstein_gradient_penalty": lambda: wasserstein_gradient_penalty(D, x, fake, generator=g),
+            "pairwise_gradient_penalty":
+                lambda: pairwise_gradient_penalty(lambda x, z: D(x), x, CODES, fake, generator=g).mean()}[name]()
+
+
+def test_inference_tensors_are_taken():
+    with torch.inference_mode():
+        x = REAL * 1
+    D = body()
+    assert torch.equal(r1(D, x), r1(D, REAL))
+
+
+class Types(TorchDispatchMode):
+    """Notes the types of all tensors that are made inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.found |= {v.dtype for v in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(v, torch.Tensor)}
+        return out
+
+
+def test_no_float64_in_training():
+    """MPS has no float64."""
+    D, x, fake, z = body().float(), REAL.float(), FAKE.float(), CODES.float()
+    with Types() as seen:
+        for call in every(D, x, fake)[:5] + [lambda: pairwise_gradient_penalty(lambda x, z: D(x), x, z, fake).mean()]:
+            call().backward()
+        for loss in (discriminator_loss(D(x), D(fake)), generator_loss(D(fake)), generator_loss(D(fake), saturating=True),
+                     critic_loss(D(x), D(fake)), wasserstein_generator_loss(D(fake)),
+                     *(OBJECTIVES[name].critic_loss(D(x), D(fake)) for name in OBJECTIVES)):
+            loss.backward()
+    assert torch.float32 in seen.found and torch.float64 not in seen.found
+
+
+# Mixed precision
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_inside_autocast_a_penalty_is_float32_and_near(kind):
+    """Within 2 % of float32, in value and in direction; so the documentation says."""
+    D, x, fake = body().float(), REAL.float(), FAKE.float()
+    for name in PENALTIES:
+        full = value_and_slopes(penalty(name, D, x, fake), D)
+        with torch.autocast("cpu", kind):
+            value = penalty(name, D, x, fake)
+        half = value_and_slopes(value, D)
+        assert value.dtype == torch.float32 and torch.isclose(half[0], full[0], rtol=.02)
+        a, b = (torch.cat([w.flatten() for w in slopes[1:]]) for slopes in (half, full))
+        assert a.isfinite().all() and F.cosine_similarity(a, b, dim=0) > .99
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_a_loop_with_a_gradient_scaler(kind):
+    D, x, fake = body().float(), REAL.float(), FAKE.float()
+    adam, scaler = torch.optim.Adam(D.parameters(), 1e-3), torch.amp.GradScaler("cpu", enabled=kind == torch.float16)
+    before = [w.detach().clone() for w in D.parameters()]
+    for _ in range(8):
+        with torch.autocast("cpu", kind):
+            loss = critic_loss(D(x), D(fake)) + 10 * gradient_penalty(D, x, fake)
+        adam.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(adam)
+        scaler.update()
+    assert loss.dtype == torch.float32 and torch.isfinite(loss)
+    assert all(torch.isfinite(w).all() for w in D.parameters())
+    assert not any(torch.equal(a, b) for a, b in zip(before, D.parameters()) if a.ndim > 1)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_a_network_of_16_bits_pays_in_float32(kind):
+    D, x, fake = body().to(kind), REAL.to(kind), FAKE.to(kind)
+    for name in set(PENALTIES) - {"wasserstein_gradient_penalty"}:
+        value = penalty(name, D, x, fake)
+        assert value.dtype == torch.float32 and torch.isclose(value, penalty(name, body().float(), x.float(), fake.float()), rtol=.05)
+
+
+# Measures of a generator
+
+MEASURES = {
+    "coverage": lambda x, y: coverage(x, ring()), "precision_recall": precision_recall, "density_coverage": density_coverage,
+    "pr_curve": lambda x, y: pr_curve(x, y, clusters=4, generator=seeded(0)).precision, "frechet_distance": frechet_distance,
+    "authenticity": authenticity, "missing": missing,
+}
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("measure", MEASURES)
+def test_measures_take_any_tensor_of_samples(measure):
+    """Straight from a generator, with its graph; compiled; as double, as an array, in any layout."""
+    f, G, real = MEASURES[measure], nn.Linear(2, 2), ring().sample(300, generator=seeded(0))
+    z = torch.randn(300, 2, generator=seeded(1))
+    x, fast = G(z), compiled(G)(z)
+    assert x.requires_grad and fast.requires_grad
+    want = repr(f(x.detach(), real))
+    for form in (x, fast, torch.stack([x, x], -1)[..., 0], x.detach().numpy()):
+        assert repr(f(form, real)) == want
+    assert G.weight.grad is None
+
+
+# Labels in a run
+
+class Conditional(nn.Module):
+    """A network of (v, y) that notes the labels it was given."""
+    seen = []
+
+    def __init__(self, out):
+        super().__init__()
+        self.label, self.net = nn.Embedding(8, 2), nn.Linear(4, out)
+
+    def forward(self, v, y):
+        type(self).seen.append((self.net.out_features, y.clone()))
+        return self.net(torch.cat([v, self.label(y)], -1))
+
+
+def pair(game=Minimax, **kw):
+    return game(G=with_labels(lambda: Conditional(2)), D=with_labels(lambda: Conditional(1)), **kw)
+
+
+@pytest.mark.parametrize("game", [Minimax, Wasserstein, ZeroCentred])
+def test_a_conditional_pair_gets_the_labels_of_the_real_batch(game, tmp_path):
+    Conditional.seen.clear()
+    run = Run(pair(game), ring(), runs=2, batch=16, device="cpu").step(2)
+    G, D = ([y for size, y in Conditional.seen if size == n] for n in (2, 1))
+    assert len(G) and all(y.shape == (16,) and y.dtype == torch.int64 for y in G + D)
+    first_turn = {tuple(y.tolist()) for y in G[:2] + D[:2]}
+    assert len(first_turn) == 2  # one batch of labels for each run, the same for G and D
+    run.save(tmp_path / "x")
+    resumed = Run.load(tmp_path / "x", game=pair(game), device="cpu").step(2)
+    assert same_run(resumed, Run(pair(game), ring(), runs=2, batch=16, device="cpu").step(4))
+
+
+def test_labels_are_those_of_the_examples():
+    class Knows(nn.Module):
+        calls = 0
+
+        def forward(self, x, y):
+            if (x.norm(dim=1) > .5).all():  # no generated ones
+                assert torch.equal(ring().assign(x)[0], y)
+                type(self).calls += 1
+            return x.sum(-1) * self.w
+
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(()))
+    run = Run(ZeroCentred(G=with_labels(lambda: Rings()), D=with_labels(Knows)), ring(std=.01), runs=2, batch=32, device="cpu")
+    assert torch.isfinite(run.step(2).losses["D"]).all() and Knows.calls >= 8
+
+
+class Rings(nn.Module):
+    """A perfect conditional generator of the ring."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(()))
+
+    def forward(self, z, y):
+        return ring().centers[y] + self.w * z
+
+
+def test_samples_of_a_conditional_generator_have_the_labels_that_were_asked_for():
+    run = Run(Minimax(G=with_labels(Rings), D=with_labels(lambda: Conditional(1))), ring(), runs=2, device="cpu", average=.9)
+    y = torch.randint(8, (2, 5000), generator=seeded(0))
+    assert torch.equal(ring().assign(run.sample(5000, y=y).flatten(0, 1))[0], y.flatten())
+    assert [c.captured for c in run.coverage()] == [8, 8] and torch.equal(run.sample(9), run.sample(9))
+    for bad in (y[:, :9], y.float(), y[0]):
+        with pytest.raises((ValueError, TypeError), match="^y: expected one label per sample"):
+            run.sample(5000, y=bad)
+    with pytest.raises(ValueError, match="^y: G takes no labels"):
+        Run("minimax", "ring", runs=1, device="cpu").sample(5, y=y[:1, :5])
+
+
+def test_one_network_is_one_run_and_labels_need_a_set_that_has_them():
+    with pytest.raises(ValueError, match="^D: one network cannot be 2 independent runs"):
+        Run(Minimax(D=with_labels(Conditional(1))), ring(), runs=2, device="cpu")
+    bare = type("Bare", (), {"event": (2,), "sample": staticmethod(ring().sample), "to": lambda self, device: self})()
+    with pytest.raises(ValueError, match="needs a method sample_with_modes"):
+        Run(pair(), bare, runs=1, device="cpu").step()
+
+
+def test_pairs_of_x_and_z_take_labels_too():
+    class Joint(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.label, self.net = nn.Embedding(8, 2), nn.Linear(6, 1)
+
+        def forward(self, x, z, y):
+            return self.net(torch.cat([x, z, self.label(y)], -1))
+    run = Run(BiGAN(D=with_labels(Joint), networks=Networks(latent=2)), ring(), runs=2, batch=8, device="cpu").step(2)
+    assert all(torch.isfinite(rows).all() for rows in run.losses.values())
+    D, x, z = Joint(), normal(6, 2, dtype=torch.float32), normal(6, 2, seed=1, dtype=torch.float32)
+    found = pairwise_gradient_penalty(as_critic(D, LABELS), x, z, z, generator=seeded(0))
+    assert torch.equal(found, pairwise_gradient_penalty(lambda a, b: D(a, b, LABELS), x, z, z, generator=seeded(0)))
