@@ -20,6 +20,7 @@ from modelab.evaluation.coverage import coverage
 from modelab.evaluation.copying import authenticity
 from modelab.evaluation.missing import missing
 from modelab.evaluation.precision_recall import density_coverage, frechet_distance, pr_curve, precision_recall
+from modelab.lab.session import LabSession
 from modelab.losses import penalties
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import gradient_penalty, r1, r2
@@ -586,3 +587,14 @@ def test_pairs_of_x_and_z_take_labels_too():
     D, x, z = Joint(), normal(6, 2, dtype=torch.float32), normal(6, 2, seed=1, dtype=torch.float32)
     found = pairwise_gradient_penalty(as_critic(D, LABELS), x, z, z, generator=seeded(0))
     assert torch.equal(found, pairwise_gradient_penalty(lambda a, b: D(a, b, LABELS), x, z, z, generator=seeded(0)))
+
+
+def test_the_lab_refuses_conditional_players():
+    with pytest.raises(ValueError, match="the lab shows no players made by with_labels"):
+        LabSession(pair(), "ring")
+
+
+def test_coverage_refuses_bytes_with_the_cure():
+    for x in (torch.zeros(5, 2, dtype=torch.uint8), torch.zeros(5, 2, dtype=torch.uint8).numpy()):
+        with pytest.raises(TypeError, match=r"got bytes; for pictures write x.float\(\) / 127.5 - 1"):
+            coverage(x, ring())
