@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import seeded, uniform
+from modelab.data import image_files
 from modelab.data.archive_members import zip_members
 from modelab.data.arrow_files import arrow_folder
 from modelab.data.feature_cache import cached, content_key
@@ -21,6 +22,7 @@ from modelab.data.matching import match_sources
 from modelab.data.readers import open_samples, read_samples, SampleFile
 from modelab.data.tables import TableEncoder
 from PIL import Image
+from safetensors.torch import save as save_tensors
 from safetensors.torch import save_file
 
 RNG = np.random.default_rng(0)
@@ -299,7 +301,8 @@ def test_only_damaged_files_leave_nothing(tmp_path):
         opened(tmp_path, skip_bad=True)
 
 
-def test_a_file_that_is_gone_later_is_named(tmp_path):
+def test_a_file_that_is_gone_later_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_files, "KEPT_BYTES", 0)
     files = opened(save(tmp_path, GREY))
     (tmp_path / "3.png").unlink()
     with pytest.raises(ValueError, match=r"3\.png"):
@@ -946,6 +949,39 @@ def test_features_are_computed_once(tmp_path):
     for key in ("", "../x", "a/b", 3):
         with pytest.raises(ValueError, match="key"):
             cached(tmp_path, key, compute)
+
+
+def test_what_was_changed_in_the_cache_is_computed_again(tmp_path):
+    path, calls = tmp_path / ".modelab/key.safetensors", []
+    compute = lambda: calls.append(1) or torch.arange(6.).view(2, 3)
+    cached(tmp_path, "key", compute)
+    kept = path.read_bytes()
+    other = {"value": torch.zeros(2, 3)}
+    for data in (kept[:-1] + b"?", kept[:-2], save_tensors(other), save_tensors(other, {"sha256": "0" * 64}), b"[]"):
+        path.write_bytes(data)
+        calls.clear()
+        assert torch.equal(cached(tmp_path, "key", compute), torch.arange(6.).view(2, 3)) and len(calls) == 1
+        assert path.read_bytes() == kept
+    path.rename(path.with_stem("another"))  # the features of other files
+    assert cached(tmp_path, "another", lambda: torch.ones(1)) == 1
+    assert torch.equal(cached(tmp_path, "halves", lambda: torch.ones(2, dtype=torch.bfloat16)), cached(tmp_path, "halves", lambda: 1 / 0))
+
+
+def test_small_pictures_are_decoded_once(tmp_path, monkeypatch):
+    save(tmp_path, [*RGB[:2], *GREY[:2]])
+    rgba = np.concatenate([RGB[2], np.full((9, 8, 1), 99, np.uint8)], 2)
+    Image.fromarray(rgba).save(tmp_path / "9.png")  # on a ground of grey: no bytes hold it
+    calls, decode = [], image_files.decode_picture
+    monkeypatch.setattr(image_files, "decode_picture", lambda *a: calls.append(1) or decode(*a))
+    source = opened(tmp_path)
+    assert len(calls) == 5
+    x = source[torch.arange(5)]
+    assert len(calls) == 6
+    monkeypatch.setattr(image_files, "KEPT_BYTES", 2 * RGB[0].nbytes)
+    again = opened(tmp_path)
+    calls.clear()
+    assert torch.equal(again[torch.arange(5)], x) and len(calls) == 3
+    assert torch.equal(x[0], torch.as_tensor(decode(io.BytesIO(png(RGB[0])))))
 
 
 def test_a_place_that_cannot_be_written_is_noted(tmp_path):

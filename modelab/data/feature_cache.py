@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -42,11 +44,24 @@ def content_key(source: str | Path | SampleFile) -> str:
     return told.hexdigest()
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #a36fc007
+def _tensor_digest(key: str, parts: dict[str, Tensor]) -> str:
+    "SHA-256 over a key and over the names, types, shapes and bytes of tensors."
+    told = hashlib.sha256(key.encode())
+    for name, x in sorted(parts.items()):
+        told.update(f"\0{name}\0{x.dtype}\0{tuple(x.shape)}\0".encode())
+        told.update(x.flatten().view(torch.uint8).numpy())
+    return told.hexdigest()
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #964eacdb
 def _load(path: Path) -> Tensor | dict[str, Tensor] | None:
-    "What was kept; None if there is nothing that can be read."
+    "What was kept; None if there is nothing, or if it is damaged or was kept under another key."
     try:
-        found = safetensors.torch.load(path.read_bytes())
+        data = path.read_bytes()
+        found = safetensors.torch.load(data)
+        head = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
     except (OSError, SafetensorError, ValueError):
+        return None
+    if head.get("__metadata__", {}).get("sha256") != _tensor_digest(path.stem, found):
         return None
     return found["value"] if list(found) == ["value"] else found
 
@@ -68,8 +83,9 @@ def cached(folder: str | Path,  # or a file, whose folder is taken
         parts = {"value": found} if isinstance(found, Tensor) else found
         try:
             place.mkdir(exist_ok=True)
-            atomic_write(path, safetensors.torch.save(
-                {name: x.detach().cpu().contiguous().clone() for name, x in parts.items()}))
+            parts = {name: x.detach().cpu().contiguous().clone() for name, x in parts.items()}
+            told = {"sha256": _tensor_digest(key, parts)}
+            atomic_write(path, safetensors.torch.save(parts, told))
         except OSError as error:
             reason = error.strerror or "it cannot be written"
             (notes if notes is not None else []).append(f"Nothing was kept in {place}: {reason}.")

@@ -9,7 +9,7 @@ import collections
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, IO
 
@@ -20,8 +20,8 @@ from ..core.checks import check_int, check_number
 from .rows import first_few, natural_key, FoundRows
 
 # %% auto #0
-__all__ = ['SUFFIXES', 'lay_on_ground', 'decode_picture', 'shows_colour', 'Head', 'read_head', 'inspect_picture', 'Members',
-           'folder_members', 'check_size', 'fit_picture', 'read_pictures']
+__all__ = ['SUFFIXES', 'KEPT_BYTES', 'lay_on_ground', 'decode_picture', 'shows_colour', 'Head', 'read_head', 'inspect_picture',
+           'Members', 'folder_members', 'check_size', 'fit_picture', 'read_pictures']
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #308bf0fd
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -86,6 +86,7 @@ class Head:
     turned: bool  # by EXIF
     frames: int
     colour: bool | None = None  # None: not looked at yet
+    pixels: np.ndarray | None = field(default=None, repr=False, compare=False)  # in bytes, if kept
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #b7f3b5fe
 def read_head(file: IO[bytes]) -> Head:
@@ -119,6 +120,9 @@ def inspect_picture(file: IO[bytes], background: float = .5) -> Head:
         file.seek(0)
     x = decode_picture(file, background)
     head.colour = shows_colour(x, head.format in ("JPEG", "MPO", "WEBP"))
+    pixels = np.rint(x * 255).astype(np.uint8)
+    if head.size[0] * head.size[1] <= 1 << 14 and (pixels.astype(np.float32) / 255 == x).all():
+        head.pixels = pixels
     return head
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #16a251ae
@@ -148,16 +152,21 @@ def folder_members(path: Path) -> Members:
     return Members(path, sorted(found, key=natural_key), lambda name: open(path / name, "rb"))
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #d6765481
+KEPT_BYTES = 1 << 26
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #e1315988
 def _inspect_all(members: Members, names: list[str], background: float,
                  progress: bool) -> tuple[dict[str, Head], dict[str, str]]:
     "Heads of the good files, and what is wrong with the others."
-    heads, bad = {}, {}
+    heads, bad, kept = {}, {}, 0
     _pillow()
     for name in tqdm(names, "looking at pictures", unit=" files", leave=False,
                      disable=not progress or None):
         try:
             with members.open(name) as file:
-                heads[name] = inspect_picture(file, background)
+                head = heads[name] = inspect_picture(file, background)
+            kept += 0 if head.pixels is None else head.pixels.nbytes
+            head.pixels = head.pixels if kept <= KEPT_BYTES else None
         except MemoryError:
             raise
         except Exception as error:  # each format raises something else
@@ -281,7 +290,13 @@ def read_pictures(members: Members, names: list[str] | None = None, *, size: Any
     target = _common_size(heads, target, notes)
 
     def take(index: np.ndarray) -> np.ndarray:
-        return np.stack([_example(members, names[i], colour, target, background) for i in index])
+        found = []
+        for i in index:
+            pixels = heads[names[i]].pixels
+            x = _decoded(members, names[i], background) if pixels is None else \
+                pixels.astype(np.float32) / 255
+            found.append(_as_others(x, colour, target))
+        return np.stack(found)
     return FoundRows((len(names), 3 if colour else 1, *target), take, names, notes=notes)
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #c1082807
@@ -293,14 +308,17 @@ def _check_pictures(members: Members, names: list[str] | None) -> list[str]:
         raise ValueError(f"expected pictures ({', '.join(SUFFIXES)}), found none: {held}")
     return names
 
-# %% ../../nbs/6_workshop/05_readers.ipynb #106bb1ce
-def _example(members: Members, name: str, colour: bool, size: tuple[int, int],
-             background: float) -> np.ndarray:
-    "One picture with the channels and the size of all."
+# %% ../../nbs/6_workshop/05_readers.ipynb #19063c3b
+def _decoded(members: Members, name: str, background: float) -> np.ndarray:
+    "One picture; damage is named."
     try:
         with members.open(name) as file:
-            x = decode_picture(file, background)
+            return decode_picture(file, background)
     except Exception as error:  # damage that the first look did not see, or a file that is gone
         raise ValueError(f"{name}: {error}") from error
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #106bb1ce
+def _as_others(x: np.ndarray, colour: bool, size: tuple[int, int]) -> np.ndarray:
+    "One picture with the channels and the size of all."
     x = np.repeat(x, 3, 0) if colour and len(x) == 1 else x if colour else x[:1]
     return fit_picture(x, size)

@@ -38,7 +38,7 @@ import collections
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, IO
 
@@ -214,12 +214,14 @@ from modelab.data.tables import TableEncoder
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -425,6 +427,7 @@ class Head:
     turned: bool  # by EXIF
     frames: int
     colour: bool | None = None  # None: not looked at yet
+    pixels: np.ndarray | None = field(default=None, repr=False, compare=False)  # in bytes, if kept
 
 # %% [markdown]
 # Only the head is read here. A side that EXIF turns is exchanged; for TIFF, Pillow has done that.
@@ -445,7 +448,7 @@ def read_head(file: IO[bytes]) -> Head:
                     None if alpha or image.mode[0] not in "1LIF" else False)
 
 # %% [markdown]
-# A file that was cut off may have a good head. Small pictures are decoded in full, which is cheap. Of large ones, PNG is proven by its checksums, and the others by how their files end; where the end looks wrong, the picture is decoded.
+# A file that was cut off may have a good head. Small pictures are decoded in full, which is cheap; if bytes hold them without loss, they are kept, so that no picture is decoded twice. Of large ones, PNG is proven by its checksums, and the others by how their files end; where the end looks wrong, the picture is decoded.
 
 # %%
 #| export data.image_files
@@ -466,6 +469,9 @@ def inspect_picture(file: IO[bytes], background: float = .5) -> Head:
         file.seek(0)
     x = decode_picture(file, background)
     head.colour = shows_colour(x, head.format in ("JPEG", "MPO", "WEBP"))
+    pixels = np.rint(x * 255).astype(np.uint8)
+    if head.size[0] * head.size[1] <= 1 << 14 and (pixels.astype(np.float32) / 255 == x).all():
+        head.pixels = pixels
     return head
 
 # %% [markdown]
@@ -504,20 +510,30 @@ def folder_members(path: Path) -> Members:
     return Members(path, sorted(found, key=natural_key), lambda name: open(path / name, "rb"))
 
 # %% [markdown]
-# All files are looked at in one pass, so that all damaged ones are named at once. A bar shows the progress in a terminal.
+# All files are looked at in one pass, so that all damaged ones are named at once. A bar shows the progress in a terminal. `KEPT_BYTES` bounds what is kept of small pictures.
+
+# %%
+#| export data.image_files
+KEPT_BYTES = 1 << 26
+
+
+# %% [markdown]
+# What is beyond it is decoded again when it is read.
 
 # %%
 #| export data.image_files
 def _inspect_all(members: Members, names: list[str], background: float,
                  progress: bool) -> tuple[dict[str, Head], dict[str, str]]:
     "Heads of the good files, and what is wrong with the others."
-    heads, bad = {}, {}
+    heads, bad, kept = {}, {}, 0
     _pillow()
     for name in tqdm(names, "looking at pictures", unit=" files", leave=False,
                      disable=not progress or None):
         try:
             with members.open(name) as file:
-                heads[name] = inspect_picture(file, background)
+                head = heads[name] = inspect_picture(file, background)
+            kept += 0 if head.pixels is None else head.pixels.nbytes
+            head.pixels = head.pixels if kept <= KEPT_BYTES else None
         except MemoryError:
             raise
         except Exception as error:  # each format raises something else
@@ -673,7 +689,13 @@ def read_pictures(members: Members, names: list[str] | None = None, *, size: Any
     target = _common_size(heads, target, notes)
 
     def take(index: np.ndarray) -> np.ndarray:
-        return np.stack([_example(members, names[i], colour, target, background) for i in index])
+        found = []
+        for i in index:
+            pixels = heads[names[i]].pixels
+            x = _decoded(members, names[i], background) if pixels is None else \
+                pixels.astype(np.float32) / 255
+            found.append(_as_others(x, colour, target))
+        return np.stack(found)
     return FoundRows((len(names), 3 if colour else 1, *target), take, names, notes=notes)
 
 # %% [markdown]
@@ -690,18 +712,25 @@ def _check_pictures(members: Members, names: list[str] | None) -> list[str]:
     return names
 
 # %% [markdown]
+# A picture that was not kept is decoded when it is asked for.
+
+# %%
+#| export data.image_files
+def _decoded(members: Members, name: str, background: float) -> np.ndarray:
+    "One picture; damage is named."
+    try:
+        with members.open(name) as file:
+            return decode_picture(file, background)
+    except Exception as error:  # damage that the first look did not see, or a file that is gone
+        raise ValueError(f"{name}: {error}") from error
+
+# %% [markdown]
 # One example, as all examples are.
 
 # %%
 #| export data.image_files
-def _example(members: Members, name: str, colour: bool, size: tuple[int, int],
-             background: float) -> np.ndarray:
+def _as_others(x: np.ndarray, colour: bool, size: tuple[int, int]) -> np.ndarray:
     "One picture with the channels and the size of all."
-    try:
-        with members.open(name) as file:
-            x = decode_picture(file, background)
-    except Exception as error:  # damage that the first look did not see, or a file that is gone
-        raise ValueError(f"{name}: {error}") from error
     x = np.repeat(x, 3, 0) if colour and len(x) == 1 else x if colour else x[:1]
     return fit_picture(x, size)
 
@@ -2526,15 +2555,32 @@ def content_key(source: str | Path | SampleFile) -> str:
     return told.hexdigest()
 
 # %% [markdown]
-# A damaged or cut file of the cache is made anew.
+# A file of the cache holds its own digest, over its key and its tensors. So a damaged, cut or renamed one is noticed and made anew.
+
+# %%
+#| export data.feature_cache
+def _tensor_digest(key: str, parts: dict[str, Tensor]) -> str:
+    "SHA-256 over a key and over the names, types, shapes and bytes of tensors."
+    told = hashlib.sha256(key.encode())
+    for name, x in sorted(parts.items()):
+        told.update(f"\0{name}\0{x.dtype}\0{tuple(x.shape)}\0".encode())
+        told.update(x.flatten().view(torch.uint8).numpy())
+    return told.hexdigest()
+
+# %% [markdown]
+# `_load` reads such a file.
 
 # %%
 #| export data.feature_cache
 def _load(path: Path) -> Tensor | dict[str, Tensor] | None:
-    "What was kept; None if there is nothing that can be read."
+    "What was kept; None if there is nothing, or if it is damaged or was kept under another key."
     try:
-        found = safetensors.torch.load(path.read_bytes())
+        data = path.read_bytes()
+        found = safetensors.torch.load(data)
+        head = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
     except (OSError, SafetensorError, ValueError):
+        return None
+    if head.get("__metadata__", {}).get("sha256") != _tensor_digest(path.stem, found):
         return None
     return found["value"] if list(found) == ["value"] else found
 
@@ -2560,8 +2606,9 @@ def cached(folder: str | Path,  # or a file, whose folder is taken
         parts = {"value": found} if isinstance(found, Tensor) else found
         try:
             place.mkdir(exist_ok=True)
-            atomic_write(path, safetensors.torch.save(
-                {name: x.detach().cpu().contiguous().clone() for name, x in parts.items()}))
+            parts = {name: x.detach().cpu().contiguous().clone() for name, x in parts.items()}
+            told = {"sha256": _tensor_digest(key, parts)}
+            atomic_write(path, safetensors.torch.save(parts, told))
         except OSError as error:
             reason = error.strerror or "it cannot be written"
             (notes if notes is not None else []).append(f"Nothing was kept in {place}: {reason}.")

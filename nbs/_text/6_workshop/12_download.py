@@ -393,7 +393,7 @@ def cost(seed: int) -> float:
 
 # %%
 got.unlink(missing_ok=True)
-again = interval(map(cost, range(steps(64, 8))))
+again = interval(map(cost, range(steps(64, 8))), low=1)
 assert again.low < N < again.high
 f"{again:.2f} files sent for one; the formula says {N:.2f}"
 
@@ -748,7 +748,8 @@ Picture(figure, "Outcome of each fault, eight places each. "
 # %%
 def count(name: str, what: str) -> Interval:
     "How many of the faults end so, over the eight places."
-    return interval(sum(found[name][fault][seed] == what for fault in faults) for seed in seeds)
+    counts = [sum(found[name][fault][seed] == what for fault in faults) for seed in seeds]
+    return interval(counts, low=0, high=len(faults))
 
 claim("A resumed, hashed fetch delivers the file whatever one mirror of two does wrong",
       paper="this course", section="6.12",
