@@ -10,6 +10,7 @@ import time
 import pytest
 from modelab.training import leaderboard
 from modelab.__main__ import main
+from modelab.core.statistics import interval
 from modelab.training.distributed import Job
 from modelab.training.leaderboard import (board_markdown, BOARD_MEASURES, board_row, BoardCell,
                                           plot_board, publish_board, read_board_file, run_board,
@@ -204,7 +205,7 @@ def test_a_row_says_everything(file):
     best = board_row(BoardCell("good", "ring", job, "pacgan"), {"x": part})
     worse = board_row(BoardCell("worse | so", "ring", job, "pacgan"), {"y": {**part, "scores": [{**s, "captured": 1} for s in part["scores"]]}})
     text = board_markdown([worse, best])
-    assert text.index("| good | 7 [4.52, 9.48] | 8 | 4.3 | 50 [50, 50] | 99 | 0.2 | – | 0.001 | 0.7 | 3 | 2000 | 0.5 |") < text.index("| worse \\| so | 1 [1, 1] |")
+    assert text.index("| good | 7 [4.52, 8] | 8 | 4.3 | 50 [50, 50] | 99 | 0.2 | – | 0.001 | 0.7 | 3 | 2000 | 0.5 |") < text.index("| worse \\| so | 1 [1, 1] |")
     assert "not told apart |" not in text
     assert "not told apart |" in board_markdown([best, {**best, "method": "twin"}])
 
@@ -212,7 +213,12 @@ def test_a_row_says_everything(file):
 @pytest.mark.parametrize("values, expected", [([], None), ([None, None], None), ([3.], {"mean": 3., "low": None, "high": None, "n": 1, "of": 4}),
                                               ([0., 0., None], {"mean": 0., "low": 0., "high": 0., "n": 2, "of": 4})])
 def test_summaries_of_few_seeds(values, expected):
-    assert summarise(values, 4) == expected
+    assert summarise(values, 4, high=8) == expected
+
+
+def test_an_interval_of_the_board_stays_in_the_possible_range():
+    assert interval([0., 0., 8.]).low < 0 and interval([0., 8., 8.]).high > 8
+    assert summarise([0., 0., 8.], 3)["low"] == 0 and summarise([0., 8., 8.], 3, high=8)["high"] == 8
 
 
 def test_the_committed_board_is_what_its_file_asks_for(root):

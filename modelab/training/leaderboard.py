@@ -261,7 +261,9 @@ def board_row(cell: BoardCell, parts: dict[str, dict]) -> dict[str, Any]:
     found, job = list(parts.values()), cell.job
     scores = [s for p in found for s in p.get("scores", [])]
     measured = next((p for p in found if "scores" in p), {})
-    summaries = {k: summarise([s[k] for s in scores], job.runs) for k in BOARD_MEASURES}
+    most = {"captured": measured.get("n_modes"), "kl": None}  # all others are shares
+    summaries = {k: summarise([s[k] for s in scores], job.runs, most.get(k, 1))
+                 for k in BOARD_MEASURES}
     return {"set": cell.set, "method": cell.method, "steps": job.steps, "runs": job.runs,
             "game": job.game, "modes": job.modes, "protocol": cell.protocol,
             "n_modes": measured.get("n_modes"),
@@ -271,12 +273,15 @@ def board_row(cell: BoardCell, parts: dict[str, dict]) -> dict[str, Any]:
             "parts": parts}
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #42620064
-def summarise(values: Sequence[float | None], runs: int) -> dict[str, float] | None:
+def summarise(values: Sequence[float | None],  # one per seed, 0 or more
+              runs: int,
+              high: float | None = None,  # the largest possible value
+              ) -> dict[str, float] | None:
     "Mean and 95 % interval over the finite values, and how many of `runs` those are."
     finite = [v for v in values if v is not None]
     if not finite:
         return None
-    of = interval(finite) if len(finite) > 1 else None
+    of = interval(finite, low=0, high=high) if len(finite) > 1 else None
     low, high = (round(of.low, 4), round(of.high, 4)) if of else (None, None)
     return {"mean": round(statistics.fmean(finite), 4), "low": low, "high": high,
             "n": len(finite), "of": runs}

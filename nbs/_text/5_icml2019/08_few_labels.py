@@ -105,7 +105,8 @@ def copies(supply: str, g: torch.Generator, n: int = 1000):
 # %%
 def averaged(rows: list[dict]) -> dict:
     "An interval over the seeds for each number."
-    return {name: interval([row[name] for row in rows]) for name in rows[0]}
+    return {name: interval([row[name] for row in rows], low=0,
+                           high=None if name == "Fréchet" else 1) for name in rows[0]}
 
 def sheet(rows: dict):
     return pd.DataFrame({k: {name: f"{v:.2f}" for name, v in row.items()}
@@ -691,7 +692,8 @@ pd.DataFrame(torch.stack(by_digit).numpy().round(2),
 # One in ten of the nearest neighbour's labels is wrong. Yet the generator trained on them makes fewer errors. How accurate were the labels that $D$ got, seed by seed, the labelled sixteenth of each batch included?
 
 # %%
-right_share = {name: interval([1 / 16 + 15 / 16 * v for v in record[name]["labels right"]])
+right_share = {name: interval([1 / 16 + 15 / 16 * v for v in record[name]["labels right"]],
+                              low=0, high=1)
                for name in ("nearest", "inferred")}
 {name: (f"labels right {share:.3f}", f"samples right {found[name]['obeys']:.3f}")
  for name, share in right_share.items()}

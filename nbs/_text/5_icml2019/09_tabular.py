@@ -184,7 +184,8 @@ found["floor: the truth"] = rated(truth)
 def sheet(*names: str):
     "Error beside high quality and total variation."
     for name in names or found:
-        error, tv, good = (interval(found[name][k]) for k in ("RMSE", "TV", "high quality"))
+        error, tv, good = (interval(found[name][k], low=0, high=most)
+                           for k, most in (("RMSE", None), ("TV", 1), ("high quality", 1)))
         print(f"{name:33} RMSE {error.mean:.2f}   high quality {good.mean:.3f}   TV {tv}")
 
 # %%
@@ -209,12 +210,13 @@ Picture(figure, "Completed rows: the column's mean draws a cross through the emp
 
 # %%
 by_error = min(done, key=lambda name: sum(found[name]["RMSE"]))
+near_a_mode = {name: interval(found[name]["high quality"], low=0, high=1)
+               for name in (by_error, "one neighbour")}
 claim("The imputer with the smallest error writes rows more than half of which lie near no mode",
       paper="this course",
       section="circle, one of two cells hidden",
-      ours=interval(found[by_error]["high quality"]),
-      baseline=interval(found["one neighbour"]["high quality"]),
-      holds=interval(found[by_error]["high quality"]).high < .5)
+      ours=near_a_mode[by_error], baseline=near_a_mode["one neighbour"],
+      holds=near_a_mode[by_error].high < .5)
 
 # %% [markdown]
 # The completed rows form a cross through the empty middle of the circle, and their error is nearly the smallest of all. This is a collapse inside a row: two values are possible, far apart, and the imputer gives neither.
@@ -642,7 +644,7 @@ sheet("mean of the column", "reconstruction alone", "adversarial, half hidden",
 # Reconstruction gives the cross again, because it learns the mean. The rows of the paper's imputer are not in the middle, and its error is larger, as expected. But it covers less than half of the distance between the null (values of the column, drawn independently of the other cell) and the floor. And whole rows, made from noise alone? The share of high quality:
 
 # %%
-interval(record["adversarial, half hidden"]["whole rows"])
+interval(record["adversarial, half hidden"]["whole rows"], low=0, high=1)
 
 # %%
 figure, panels = axes(1, 3, size=(2.8, 2.8))
@@ -700,10 +702,10 @@ sheet()
 longer = [f"adversarial, {share} hidden, 2×" for share in ("half", "a fifth")]
 found |= {name: record[name] for name in longer}
 sheet(*longer, "floor: the truth")
-print("whole rows", *(interval(record[name]["whole rows"]) for name in longer))
+print("whole rows", *(interval(record[name]["whole rows"], low=0, high=1) for name in longer))
 
 # %%
-quality = {name: interval(row["high quality"]) for name, row in found.items()}
+quality = {name: interval(row["high quality"], low=0, high=1) for name, row in found.items()}
 half, fifth = quality["adversarial, half hidden, 2×"], quality["adversarial, a fifth hidden, 2×"]
 claim("An imputer whose cells are judged puts more completed rows near a mode than reconstruction "
       "alone", paper="Hwang et al. 2019",
