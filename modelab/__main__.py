@@ -86,6 +86,13 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 # %% ../nbs/6_workshop/15_commands.ipynb #38624381
+def _was_stopped(error: BaseException | None) -> bool:
+    "Whether an error came from Ctrl-C."
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+# %% ../nbs/6_workshop/15_commands.ipynb #d62b7366
 def _execute(argv: list[str]) -> int:
     "Run a command; its exit status, or 2 and one line on standard error."
     asked, execute = next((word for word in argv if not word.startswith("-")), ""), None
@@ -100,6 +107,8 @@ def _execute(argv: list[str]) -> int:
     except (Exception, SystemExit) as error:
         if execute is None and isinstance(error, SystemExit):
             raise  # of argparse, after help or wrong options
+        if _was_stopped(error):
+            raise KeyboardInterrupt from error
         _print_error(error, argv, asked)
         try:
             print(end="", flush=True)
@@ -115,7 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return 141
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        print(f"modelab: {str(stop) or 'stopped'}", file=sys.stderr)
         return 130
 
 # %% ../nbs/6_workshop/15_commands.ipynb #dc1ae903

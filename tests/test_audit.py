@@ -15,15 +15,17 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 
 from helpers import seeded
 from modelab.data.mixtures import mixture
 from modelab.data.readers import open_samples, read_samples
 from modelab.evaluation.audit import audit
-from modelab.evaluation.excess import excess_chance, LEAST_P
+from modelab.evaluation.excess import excess_chance, LEAST_P, ShareInterval
 from modelab.evaluation.audit_tests import (AUDIT_TESTS, closest_pairs, excess_interval, extreme_test,
                                             floor_of_balance, floor_of_lost, floor_of_repeats, floor_of_shift, holm_alarms, one_sided_p,
-                                            permutation_test, Pool, shift_in_spreads, shuffled_tests, smallest_group_seen, smallest_seen)
+                                            permutation_test, Pool, shift_in_spreads, shuffled_tests, smallest_group_seen, smallest_in_parts,
+                                            smallest_seen, summed_share)
 from modelab.evaluation.copying import authenticity, birthday_test, copying_z, FeatureRows, nearest_k, nearest_rows, thin_rows
 from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.interpolations import interpolations
@@ -137,7 +139,7 @@ def test_a_mark_outside_the_principal_directions_is_seen():
 
 def test_held_out_data_that_is_not_held_out_is_said_first():
     made, known, new = torch.randn(3, 80, 5, generator=seeded())
-    assert not audit(made, known, new).notes and not audit(made, known).notes
+    assert not audit(made, known, new).notes and [note[:23] for note in audit(made, known).notes] == ["holdout: none was given"]
     assert audit(made, known, torch.cat([new[:60], known[:20]])).notes[0].startswith("20 of 80 held-out examples equal a training")
     assert audit(made, known, made).notes[0].startswith("80 samples equal a held-out example")
     tied = audit(made.round(), known.round(), new.round()).notes  # ties are usual in these data
@@ -367,7 +369,8 @@ def test_the_source_is_not_searched_among_examples_put_aside():
     """Without a holdout, a half of the reference plays its part: the search must not find it in itself."""
     x = smooth(200, 0)
     report = audit(smooth(100, 1), x)
-    assert {f.test: f.alarm for f in report.findings}["transformed"] is False and report.sizes["searched for copies"] == 100
+    assert {f.test: f.alarm for f in report.findings}["transformed"] is False and report.sizes["searched for copies"] == 200
+    assert report.notes[0].startswith("holdout: none was given, so 100 of 200 examples") and "other 100 examples only" in report.notes[0]
 
 
 def test_a_large_set_is_searched_in_part(monkeypatch):
@@ -607,6 +610,69 @@ def test_a_copier_is_not_called_timid():
     known, new, x, _, g = samples_of(500, 0)
     for made in (known, torch.cat([known[:250], x[:250]])):
         assert [f.test for f in audit(made, known, new, generator=g).findings if f.alarm] == ["copies"]
+
+
+@pytest.mark.parametrize("share, noise", [(.5, 0.), (.5, .1), (1., 0.)])
+def test_a_copier_is_found_and_not_called_timid_without_held_out_data(share, noise):
+    """Half of the reference plays the held-out data; copies of it are copies, and no sign of timidity."""
+    for seed in range(3):
+        known, _, x, _, g = samples_of(400, 400 + seed)
+        n = round(share * 400)
+        made = torch.cat([known[torch.randperm(400, generator=g)[:n]] + noise * torch.randn(n, 8, generator=g), x[n:400]])
+        report = audit(made, known, generator=g)
+        assert [f.test for f in report.findings if f.alarm] == ["copies"]
+        found = next(f for f in report.findings if f.test == "copies")
+        assert found.low <= share <= found.high and abs(found.value - share) < .06
+        flagged = [e for e in report.listed["copied"] if e.flagged and e.index < n]
+        assert len(flagged) > .9 * n and (noise or sum(e.exact for e in flagged) == n)
+        assert all(torch.equal(made[e.index], known[e.source.index]) and not e.source.value for e in flagged if e.exact)
+
+
+def test_a_timid_generator_is_found_without_held_out_data():
+    known, _, x, mode, g = samples_of(400, 0)
+    made = x[:400] + .5 * (TEN.centers[mode[:400]] - x[:400])
+    alarms = {f.test: f.alarm for f in audit(made, known, generator=g).findings}
+    assert alarms["timid"] and not alarms["copies"]
+
+
+def test_copies_of_two_parts_add_up():
+    one, two = ShareInterval(.05, .03, .08), ShareInterval(.06, .02, .1)
+    share, low, high = summed_share(one, two)
+    assert (share, low, high) == pytest.approx((.11, .11 - math.hypot(.02, .04), .11 + math.hypot(.03, .04)))
+    assert summed_share(ShareInterval(.9, .8, 1.), ShareInterval(.9, .8, 1.)) == (1., pytest.approx(1.8 - math.hypot(.1, .1)), 1.)
+
+
+def test_enough_copies_are_in_one_of_two_parts():
+    assert smallest_in_parts((None, None), .5, 100) is None and smallest_in_parts((.1, None), 1., 100) == .1
+    for needed, first in (((.05, .05), .5), ((.05, None), .5), ((.02, .1), .8)):
+        h = round(1000 * smallest_in_parts(needed, first, 1000))
+        a, b = (math.inf if share is None else 1000 * share for share in needed)
+        chance = lambda h: sum(binom.pmf(j, h, first) for j in range(h + 1) if j >= a - 1e-9 or h - j >= b - 1e-9)
+        assert chance(h) >= .975 > chance(h - 1)
+
+
+def test_a_holdout_that_is_the_reference_is_named():
+    x = torch.randn(2, 60, 3, generator=seeded())
+    assert audit(x[0], x[1], x[1]).notes[0].startswith("60 of 60 held-out examples equal a training example")
+
+
+def test_false_alarms_without_held_out_data():
+    alarms = 0
+    for seed in range(30):
+        known, _, x, _, g = samples_of(200, 500 + seed)
+        alarms += not audit(x[:200], known, generator=g).sound
+    assert alarms <= 5  # 30 at .05: more has a chance below .4 %
+
+
+def test_so_few_copies_are_seen_as_the_report_says_without_held_out_data():
+    share, seen = audit(*torch.randn(2, 400, 8, generator=seeded())).seen["copies"], 0
+    assert share > 2 * audit(*torch.randn(3, 400, 8, generator=seeded())).seen["copies"]
+    for seed in range(10):
+        known, _, x, _, g = samples_of(400, 600 + seed)
+        n = math.ceil(share * 400)
+        made = torch.cat([known[torch.randperm(400, generator=g)[:n]], x[n:400]])
+        seen += {f.test: f.alarm for f in audit(made, known, generator=g).findings}["copies"]
+    assert seen >= 7  # 10 at .95: fewer has a chance of .1 %
 
 
 @pytest.mark.parametrize("test", ["lost", "copies", "junk"])

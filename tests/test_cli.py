@@ -172,7 +172,19 @@ def test_the_rank_is_named_where_there_are_several(run_as_course, monkeypatch, c
 @pytest.mark.parametrize("kind, status", [(KeyboardInterrupt, 130), (None, 0)])
 def test_other_ends(run_as_course, capsys, kind, status):
     run_as_course(raising(kind()) if kind else lambda args: None)
-    assert shell(capsys, "course") == (status, "", "")
+    assert shell(capsys, "course") == (status, "", "modelab: stopped\n" if kind else "")
+
+
+@pytest.mark.parametrize("how", ["cause", "context"])
+def test_ctrl_c_while_a_package_is_imported_is_no_error(monkeypatch, capsys, how):
+    """Some packages turn the interrupt into an ImportError of their own."""
+    def importing(*_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as stop:
+            raise ImportError("numpy._core.multiarray failed to import") from (stop if how == "cause" else None)
+    monkeypatch.setitem(COMMANDS, "course", importing)
+    assert shell(capsys, "course") == (130, "", "modelab: stopped\n")
 
 
 def test_a_full_disk_is_two():

@@ -209,6 +209,14 @@ def test_hard_cases_do_not_fail():
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
 
+def test_junk_outside_the_principal_directions_is_seen():
+    g = torch.Generator().manual_seed(0)
+    real, a, b = (torch.cat([torch.randn(100, 199, generator=g), torch.zeros(100, 1)], 1) for _ in range(3))
+    b[:40, -1] = 40.  # no real row has anything there
+    found = compare(a, b, real, rounds=199)
+    assert found["precision"].differs and found["precision"].better == 0
+
+
 def test_what_a_comparison_holds():
     real, a, b, unseen = bags(count=4)
     found = compare(a, b, real, unseen, names=("old", "new"), rounds=99)
@@ -281,8 +289,20 @@ def test_several():
     assert isinstance(found, Comparisons) and len(found.pairs) == 3 and found.status == 1
     for letters in (found.letters[m] for m in ("precision", "recall")):
         assert set(letters["x"]) & set(letters["y"]) and not set(letters["x"]) & set(letters["z"])
-    assert re.match("recall: (x, y|y, x) before z", found.verdict)
+    assert re.match("recall, precision, .*density.*: x, y before z", found.verdict)
     assert HALF_WIDTH > 1.96 and json.dumps(found.to_json()) and "z" in repr(found) and "<table>" in found._repr_html_()
+
+
+def test_the_sentence_names_every_measure_that_differs():
+    pair = compare(*bags(n=50)[1:], bags(n=50)[0], rounds=19)
+    values = {measure: {"x": 1., "y": 2., "z": 3.} for measure in COMPARED}
+    marks = {measure: dict.fromkeys("xyz", "a") for measure in COMPARED}
+    found = Comparisons(tuple("xyz"), values, marks, [pair], {}, [])
+    assert found.verdict == "by no measure is one surely before another with 50 samples each"
+    marks["density"] = marks["clipped density"] = {"x": "b", "y": "ab", "z": "a"}
+    assert found.verdict == "density, clipped density: z before x"
+    marks["coverage"] = {"x": "b", "y": "a", "z": "ab"}  # the best one cannot be told from any
+    assert found.verdict == "density, clipped density: z before x; coverage: y before x"
 
 
 def test_the_level_holds_for_all_pairs_and_measures_together():
@@ -314,10 +334,12 @@ def test_a_level_that_needs_too_many_shuffles_is_refused():
 def test_the_sentence_names_only_who_is_surely_before_whom():
     values = {measure: {"best": 3., "middle": 2., "worst": 1.} for measure in COMPARED}
     pair = compare(*bags(n=50)[1:], bags(n=50)[0], rounds=19)
+    says_of_less = {"a ab b": "worst before best", "a a b": "worst before best, middle", "a b b": "middle, worst before best"}
     for letters, says in (("a ab b", "best before worst"), ("a a b", "best, middle before worst"), ("a b b", "best before middle, worst")):
         marks = dict.fromkeys(COMPARED, dict(zip(("best", "middle", "worst"), letters.split())))
         found = Comparisons(("worst", "middle", "best"), values, marks, [pair], {}, [])
-        assert found.verdict.startswith(f"recall: {says}; precision: {says}; ")
+        assert found.verdict == f"recall, precision, density, clipped density, coverage, clipped coverage: {says}; " \
+                                f"Fréchet distance, lost, junk: {says_of_less[letters]}"
 
 
 def test_lists_leave_a_row_itself_out():
@@ -447,10 +469,11 @@ def test_a_report_does_not_overwrite_what_is_read(tmp_path, monkeypatch, capsys)
 @pytest.mark.parametrize("words", [["old"], ["old", "none"], ["old", "old"], ["old", "new", "--json", "no/where.json"],
                                    ["old", "new", "--most", "3"], ["old", "new", "--level", "2"], ["old", "wide"],
                                    ["old", "new", "wide"], ["old", "new", "train", "--level", "0"], ["old", "new", "--features", ""],
-                                   ["old", "new", "--holdout", ""]])
+                                   ["old", "new", "--holdout", ""], ["old", "few"]])
 def test_command_refuses(words, tmp_path, capsys):
     real, a, b = bags(n=60)
-    write(tmp_path, old=a, new=b, wide=torch.cat([a, a], 1), train=real)
-    paths = [str(tmp_path / f"{w}.npy") if w in ("old", "new", "none", "wide", "train") else w for w in words]
+    write(tmp_path, old=a, new=b, wide=torch.cat([a, a], 1), train=real, few=b[:30])
+    paths = [str(tmp_path / f"{w}.npy") if w in ("old", "new", "none", "wide", "train", "few") else w for w in words]
     assert main(["compare", *paths, "--reference", str(tmp_path / "train.npy")]) == 2
-    assert capsys.readouterr().err.startswith("modelab compare: ")
+    said = capsys.readouterr().err
+    assert said.startswith("modelab compare: ") and ("few" not in words or "few.npy: expected at least 40 examples, got 30" in said)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from helpers import seeded
+from modelab.__main__ import main
 from modelab.data.mixtures import mixture
 from modelab.evaluation.attributes import attribute_table, holm_adjusted, neighbour_votes
 from modelab.evaluation.missing import (_joined, _joint_p, _nearest_others, _search, _shuffled_labels, _walk, _weigh,
-                                        by_condition, LACK, missing)
+                                        by_condition, feature_space, LACK, missing, principal_directions, space_name)
 from modelab.evaluation.spectral import _fourier_features, spectral_modes
 from scipy.stats import binom
 
@@ -93,6 +94,43 @@ def test_columns_of_unlike_units_count_alike():
     assert len(found) == 1 and .05 < found.groups[0].share < .25
 
 
+def wide(seed, n=300, marked=0.):
+    """Rows of 200 columns that vary in the first hundred. Some rows bear a mark in one of the others."""
+    g = seeded(seed)
+    x = torch.cat([torch.randn(n, 100, generator=g), torch.zeros(n, 100)], 1)
+    where = 100 + torch.randint(100, (n,), generator=g)
+    x[torch.arange(n), where] = 20. * (torch.rand(n, generator=g) < marked)
+    return x
+
+
+def test_a_group_outside_the_principal_directions_is_found():
+    """The mark is outside the first 64 directions: these alone show a perfect generator."""
+    marks = lambda x: (x[:, 100:] > 0).any(1)
+    t, h, x = wide(0, 600, .05), wide(1, 600, .05), wide(2, 600)
+    name, space = feature_space(None, t)
+    inside, rest = (space(t)[:, part].double() for part in (slice(64), 64))
+    assert name == "64 principal directions and the distance from them" and space(t).shape == (600, 65)
+    assert torch.allclose(inside.square().sum(1) + rest ** 2, (t - t.mean(0)).double().square().sum(1), rtol=1e-4)
+    found = missing(x, t, h, rounds=199)
+    group = found.groups[0]
+    assert marks(t)[group.indices].double().mean() > .9 and group.samples_share < .01
+    assert not missing(x, t, h, features=lambda some: space(some)[:, :64], rounds=199)
+    assert not missing(wide(3, 600, .05), t, h, rounds=199)
+
+
+def test_the_directions_are_those_of_the_rows_given():
+    x = torch.cat([wide(0), 50 + wide(1)])
+    (name, few), (_, all_of_them) = (principal_directions(x, rows) for rows in (torch.arange(300), torch.arange(600)))
+    assert torch.equal(few(x), principal_directions(x[:300], torch.arange(300))[1](x)) and not torch.equal(few(x), all_of_them(x))
+    assert principal_directions(x, torch.arange(9))[0].startswith("8 principal")
+
+
+def test_the_name_of_features():
+    class Net:
+        name = "mine"
+    assert space_name(Net()) == "mine" and space_name(torch.flatten) == "flatten" and space_name(torch.nn.Flatten()) == "Flatten"
+
+
 def test_too_few_shuffles_for_a_level_are_refused():
     x = torch.randn(3, 60, 2, generator=seeded())
     with pytest.raises(ValueError, match="rounds: p is at least 1/20.*give 99 or more"):
@@ -118,6 +156,13 @@ def test_a_lost_mode_is_found_and_its_shares_hold(seed):
     group = found.groups[0]
     assert (mode[group.indices] == 3).double().mean() > .9 and next(iter(group.classes)) == "3"
     assert group.low <= .1 <= group.high and group.samples_share < .02 and group.p <= .05 and len(set(group.indices)) == len(group.indices)
+
+
+def test_classes_may_have_names():
+    t, mode, h, x = draw(0, lost=[3])
+    found = missing(x, t, h, labels=mode, rounds=199)
+    named = found.with_class_names([f"kind {i}" for i in range(10)])
+    assert "mostly kind 3," in repr(named) and found.with_class_names(None) is found and named.groups[0].indices == found.groups[0].indices
 
 
 def test_two_lost_modes_are_two_groups():
@@ -213,6 +258,58 @@ def test_bad_arguments_are_named(change, word):
         missing(**arguments)
 
 
+# the command
+
+@pytest.fixture
+def folders(tmp_path):
+    """Small pictures in two classes; the generator makes none of the second."""
+    from PIL import Image
+    g = np.random.default_rng(0)
+    for folder, n, classes in (("train", 90, ("cat", "dog")), ("test", 40, ("cat", "dog")), ("made", 60, ("cat",))):
+        for kind in classes:
+            (tmp_path / folder / kind).mkdir(parents=True)
+            for i in range(n // len(classes)):
+                low, high = (0, 90) if kind == "cat" else (150, 250)
+                Image.fromarray(g.integers(low, high, (8, 8), np.uint8)).save(tmp_path / folder / kind / f"{i}.png")
+    return tmp_path
+
+
+def test_the_command_names_class_and_files(folders, monkeypatch, capsys):
+    monkeypatch.chdir(folders)
+    assert main(["missing", "made", "--reference", "train", "--holdout", "test", "--json", "found.json"]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("a group, mostly dog, holding 50 % of the data gets 0 % of the samples (p = 0.0") and ": dog/" in said
+    group = json.loads((folders / "found.json").read_text())["groups"][0]
+    assert group["classes"] == {"dog": 1.} and len(group["names"]) == 45 and all(name.startswith("dog/") for name in group["names"])
+    names = [f"{kind}/{i}.png" for kind in ("cat", "dog") for i in range(45)]
+    assert [names[i] for i in group["indices"]] == group["names"]
+    assert main(["missing", "test", "--reference", "train"]) == 0 and capsys.readouterr().out.startswith("no group of the data is surely missing")
+    assert main(["missing", "made", "--reference", "train", "--most", "40", "--json", "found.json"]) == 1  # thinned: rows are those of the folder
+    group = json.loads((folders / "found.json").read_text())["groups"][0]
+    assert [names[i] for i in group["indices"]] == group["names"]
+
+
+def test_the_audit_names_the_class_of_a_group(folders, monkeypatch, capsys):
+    monkeypatch.chdir(folders)
+    assert main(["audit", "made", "--reference", "train", "--holdout", "test", "--no-transformed"]) == 1
+    assert "a group, mostly dog, holding" in (said := capsys.readouterr().out) and "\nmissing, group 1: dog/" in said
+
+
+@pytest.mark.parametrize("words, says", [(["made", "--reference", "no"], "no: there is no such file"), (["made", "--reference", "few"], "few.npy"),
+                                         (["made", "--reference", "train", "--most", "3"], "--most"),
+                                         (["made", "--reference", "train", "--level", "2"], "--level"),
+                                         (["made", "--reference", "train", "--json", "no/where.json"], "--json"),
+                                         (["made", "--reference", "train", "--features", "nothing"], "features"),
+                                         (["made", "--reference", "flat"], "flat.npy: all 60 examples are equal")])
+def test_the_command_refuses(folders, monkeypatch, capsys, words, says):
+    monkeypatch.chdir(folders)
+    np.save("few.npy", np.zeros((9, 8, 8), np.float32))
+    np.save("flat.npy", np.zeros((60, 8, 8), np.float32))
+    assert main(["missing", *[f"{word}.npy" if word in ("few", "flat") else word for word in words]]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("modelab missing: ") and says in said and said.count("\n") == 1
+
+
 # conditions
 
 def test_a_condition_that_shows_one_picture_is_found():
@@ -224,6 +321,16 @@ def test_a_condition_that_shows_one_picture_is_found():
     table = by_condition(x, kind, t, mode, rounds=199)
     assert [row.condition for row in table.rows if row.alarm] == [2] and "ALARM" in repr(table)
     assert sum(row.real for row in table.rows) == 900 and all(0 <= row.empty <= 1 for row in table.rows)
+
+
+def test_the_held_out_half_of_a_condition_does_not_choose_the_space():
+    """Directions fit the rows that chose them better than others, so perfect samples would lie farther away."""
+    hits = 0
+    for seed in range(12):
+        x, real = (torch.randn(n, 120, generator=seeded(100 * seed + n)) for n in (200, 400))
+        table = by_condition(x, torch.arange(200) % 2, real, torch.arange(400) % 2, rounds=59, generator=seeded(seed))
+        hits += any(row.alarm for row in table.rows)
+    assert hits <= 3  # 12 at .05: more has a chance below .3 %
 
 
 def test_a_condition_with_few_or_no_samples_says_nothing():

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 
@@ -17,7 +18,7 @@ from modelab.core.checks import error_message
 from modelab.data.mixtures import mixture
 from modelab.data.readers import open_samples
 from modelab.evaluation.audit import audit
-from modelab.evaluation.audit_command import check_outputs
+from modelab.evaluation.audit_command import _bytes_of, check_outputs
 from modelab.evaluation.audit_tests import AUDIT_TESTS
 from modelab.evaluation.report import (changes_since, Example, FAULT, html_document, html_file, html_page, join_words, junit_xml, MissingKind,
                                        p_text, Report, utf8_text)
@@ -149,6 +150,13 @@ def test_a_kind_that_is_missing_is_named_with_its_examples():
     assert report.verdict.startswith(f"Missing: a group holding {100 * kind.share:.2g}")
     assert not report.sound and report.to_json()["missing kinds"][0]["examples"][0]["index"] == kind.listed[0].index
     assert "Missing: a group" in html_page(report)
+    assert f"\nmissing, group 1: row {kind.listed[0].index}, row {kind.listed[1].index}, row {kind.listed[2].index}\n" in repr(report)
+    assert "  " not in report.verdict
+
+
+def test_copies_are_named_in_the_text(faulty):
+    named = re.search(r"^copied: (.*)$", repr(faulty), re.M)[1].split("; ")
+    assert len(named) == 3 and all(int(b) == int(a) + 100 for a, b in (re.fullmatch(r"row (\d+) from row (\d+)", pair).groups() for pair in named))
 
 
 # the page
@@ -327,7 +335,8 @@ def test_an_unexpected_error_shows_where_if_asked(ask, capsys):
 def test_notes_come_before_the_table(faulty):
     report = Report(**{**vars(faulty), "notes": ["one", "two"]})
     lines = repr(report).splitlines()
-    assert lines[:3] == [report.verdict, "note: one", "note: two"] and "95 % interval" in lines[3]
+    table = next(i for i, line in enumerate(lines) if "95 % interval" in line)
+    assert lines[0] == report.verdict and lines[table - 2:table] == ["note: one", "note: two"]
 
 
 def test_file_names_that_are_no_text(tmp_path, capsys, monkeypatch):
@@ -410,7 +419,9 @@ def test_transformed_copies_are_shown_with_their_change(tmp_path):
 
 def test_memory_and_search_are_options(ask, capsys):
     assert ask("fine", "--memory", "64M", "--no-transformed") == 0
-    for text in ("much", "3", "-2G", "1T"):
+    assert ask("fine", "--memory", "0.5G", "--no-transformed") == 0
+    assert [_bytes_of(text) for text in ("1.5G", ".5g", "64 MB", "8388608")] == [15 * 10 ** 8, 5 * 10 ** 8, 64 * 10 ** 6, 1 << 23]
+    for text in ("much", "3", "-2G", "1T", "1.G", "1e9", "1,5G", "0.001M"):
         assert ask("fine", f"--memory={text}") == 2 and "--memory" in capsys.readouterr().err
 
 

@@ -19,12 +19,12 @@ from ..core.statistics import wilson_interval
 from .audit_sources import (AuditData, ChangedCopies, exact_copies, file_of,
                                               link_of, NOISE_POINTS, notes_of, read_data,
                                               search_changed)
-from .audit_tests import (AUDIT_NEIGHBOURS, AUDIT_TESTS, holm_alarms, Measured,
-                                            Near, one_sided_p, Pool, run_tests,
-                                            smallest_group_seen, smallest_seen,
-                                            smallest_shift_seen)
+from .audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS, holm_alarms,
+                                            Measured, Near, one_sided_p, Pool, run_tests,
+                                            smallest_group_seen, smallest_in_parts,
+                                            smallest_seen, smallest_shift_seen)
 from .copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
-                                        nearest_rows)
+                                        nearest_others, nearest_rows)
 from .missing import Missing, missing
 from .neighbours import MAX_BYTES
 from .picture_search import change_name
@@ -42,6 +42,31 @@ class _Compared:
     near: Near
     source: Tensor  # (n,) nearest row of the reference of each sample
     holdout_source: Tensor  # (m,) the same of each held-out example
+    aside_source: Tensor | None = None  # (n,) nearest row put aside of each sample
+
+    def closest(self) -> tuple[Tensor, Tensor, Tensor]:
+        "Of each sample the ratio, and the distance and row of what it may be a copy of."
+        near = self.near
+        found = near_ratio(near.samples), near.samples[:, 0], self.source
+        if near.aside is None:
+            return found
+        other = near_ratio(near.aside.samples), near.aside.samples[:, 0], self.aside_source
+        return tuple(torch.where(other[0] < found[0], b, a) for a, b in zip(found, other))
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #e0d571b7
+def _asides(data: AuditData, made: dict[str, Tensor]) -> dict[str, tuple[Aside, Tensor]]:
+    "Each set of samples beside the examples put aside, and the nearest row of each sample."
+    if data.own_holdout:
+        return {}
+    unseen, real = data.features["holdout"], data.features["reference"][data.fresh]
+    ratio = near_ratio(nearest_others(unseen, 5)[0])
+    usual = float(ratio.kthvalue(max(1, round(.01 * len(ratio)))).values)
+    group_of, known, found = group_finder(unseen), nearest_k(real, unseen, 5)[0], {}
+    for name, x in made.items():
+        distance, index = nearest_k(x, unseen, 5)
+        aside = Aside(distance, known, group_of(x), group_of(real), usual)
+        found[name] = aside, data.rows["holdout"][index[:, 0]]
+    return found
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #62d66b25
 def _thinned(*sets: Tensor) -> list[Tensor]:
@@ -60,13 +85,14 @@ def _compare(data: AuditData, made: dict[str, Tensor],
                      for values in found)
     to_unseen = {name: nearest_k(x, unseen)[0][:, 0]
                  for name, x in {"real": reference[data.fresh], **made}.items()}
-    compared = {}
+    compared, asides = {}, _asides(data, made)
     for name, x in made.items():
+        aside, aside_source = asides.get(name, (None, None))
         near = Near(distance[name], distance["unseen"], to_unseen[name], to_unseen["real"],
-                    group_of(x), group_of(unseen))
+                    group_of(x), group_of(unseen), aside)
         others = (unseen, reference) if name == "samples" else _thinned(unseen, reference)
         compared[name] = _Compared(Pool(x, *others, generator), near, row[name][:, 0],
-                                   row["unseen"][:, 0])
+                                   row["unseen"][:, 0], aside_source)
     return compared
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #d3d5f9f8
@@ -97,11 +123,13 @@ def _missing(data: AuditData, labels: Tensor | None, level: float, rounds: int,
     names = [file_of(data.sources["reference"], row) for row in data.rows["reference"].tolist()]
     if len(names) < 40:
         return None
-    return missing(*(data.features[part] for part in ("samples", "reference", "holdout")),
-                   labels=None if labels is None else labels.long(), level=level,
-                   names=None if None in names else tuple(names),
-                   most=max(40, min(GROUPED, max(map(len, data.rows.values())))),
-                   features=lambda x: x, rounds=rounds, generator=generator)
+    found = missing(*(data.features[part] for part in ("samples", "reference", "holdout")),
+                    labels=None if labels is None else labels.long(), level=level,
+                    names=None if None in names else tuple(names),
+                    most=max(40, min(GROUPED, max(map(len, data.rows.values())))),
+                    features=lambda x: x, rounds=rounds, generator=generator)
+    known = None if labels is None else getattr(data.sources["reference"], "label_names", None)
+    return found.with_class_names(known)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #93733f68
 def _findings(mine: dict[str, Measured], noise: dict[str, Measured], alarms: dict[str, bool],
@@ -147,18 +175,21 @@ def _crowded(pool: Pool) -> dict[str, tuple[Tensor, Tensor]]:
     return {"missing": (count, count == 0), "overproduced": (-count, rare)}
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #a5beba4b
-def _far_and_copied(near: Near, exact: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def _far_and_copied(found: _Compared, exact: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     "Samples by distance and by ratio: for strange and copied, value and flag."
+    near, aside = found.near, found.near.aside
     far, unseen = near.samples[:, 0], near.holdout[:, 0]
-    ratio, usual = near_ratio(near.samples), near_ratio(near.holdout)
+    small = near_ratio(near.samples) < near_ratio(near.holdout).quantile(.01)
+    if aside is not None:
+        small |= near_ratio(aside.samples) < near_ratio(aside.reference).quantile(.01)
     return {"strange": (-far, far > unseen.quantile(.99)),
-            "copied": (ratio - exact.double(), exact | (ratio < usual.quantile(.01)))}
+            "copied": (found.closest()[0] - exact.double(), exact | small)}
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #87726afd
-def _source(data: AuditData, found: _Compared, i: int) -> Example:
-    "The nearest training example of the i-th sample."
-    distance = float(found.near.samples[i, 0])
-    return _example(data.sources["reference"], int(found.source[i]), distance, False)
+def _source(data: AuditData, closest: tuple[Tensor, Tensor, Tensor], i: int) -> Example:
+    "The training example that the i-th sample may be a copy of."
+    _, distance, row = (value[i] for value in closest)
+    return _example(data.sources["reference"], int(row), float(distance), False)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #8b268130
 def _changed(data: AuditData, search: ChangedCopies) -> list[Example]:
@@ -175,16 +206,16 @@ def _changed(data: AuditData, search: ChangedCopies) -> list[Example]:
 # %% ../../nbs/4_evidence/02_audit.ipynb #fd382635
 def _listed(data: AuditData, found: _Compared, exact: Tensor) -> dict[str, list[Example]]:
     "The examples of a report: missing, overproduced, strange and copied, the worst first."
-    lists = _crowded(found.pool) | _far_and_copied(found.near, exact)
-    ratio, out = near_ratio(found.near.samples), {}
+    lists = _crowded(found.pool) | _far_and_copied(found, exact)
+    closest, out = found.closest(), {}
     for kind, (value, flag) in lists.items():
         name = "reference" if kind in ("missing", "overproduced") else "samples"
         order = value.argsort(dim=0, stable=True)[:max(24, int(flag.sum()))].tolist()
         out[kind] = [_example(data.sources[name], int(data.rows[name][i]), abs(float(value[i])),
                               bool(flag[i])) for i in order]
         if kind == "copied":
-            out[kind] = [replace(example, value=float(ratio[i]), exact=bool(exact[i]),
-                                 source=_source(data, found, i))
+            out[kind] = [replace(example, value=float(closest[0][i]), exact=bool(exact[i]),
+                                 source=_source(data, closest, i))
                          for example, i in zip(out[kind], order)]
     return out
 
@@ -239,7 +270,11 @@ def _search_changed(data: AuditData, near: Near,
 def _exact(data: AuditData, found: _Compared) -> dict[str, Tensor]:
     "Which samples and held-out examples equal their nearest training example, value by value."
     near = found.near
-    return {"samples": exact_copies(data, "samples", near_ratio(near.samples), found.source),
+    equal = exact_copies(data, "samples", near_ratio(near.samples), found.source)
+    if near.aside is not None:
+        ratio = near_ratio(near.aside.samples)
+        equal |= exact_copies(data, "samples", ratio, found.aside_source)
+    return {"samples": equal,
             "holdout": exact_copies(data, "holdout", near_ratio(near.holdout),
                                     found.holdout_source)}
 
@@ -262,23 +297,50 @@ def _report(data: AuditData, labels: Tensor | None, level: float, transformed: b
     findings = _findings(mine, null, alarms, int(exact["samples"].sum()))
     kinds = _missing_kinds(data, groups, alarms.get("groups", False))
     report = _written(data, found, exact, search, findings, classes, kinds, level)
-    report.seen = _smallest(found.pool, report, level / len(alarms))
+    report.seen = _smallest(found, report, level / len(alarms))
     return report
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #7b5816cd
+def _copies_seen(found: _Compared, sizes: dict[str, int], test: str,
+                 limit: float) -> float | None:
+    "The smallest share of copies, or of transformed ones, that would have been seen."
+    words = " searched for transformed copies" * (test == "transformed")
+    n, m = (sizes[name + words] for name in ("samples", "holdout"))
+    aside, limit = found.near.aside, limit / (4 if words else 2)
+    if aside is None:
+        return smallest_seen(test, n, m, limit)
+    first = 1 - sizes["holdout"] / sizes["searched for copies"]
+    if words:
+        return smallest_in_parts((smallest_seen(test, n, m, limit, .975), None), first, n)
+    both = (smallest_seen(test, n, of, limit / 2, .975) for of in (m, len(aside.reference)))
+    return smallest_in_parts(tuple(both), first, n)
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #fe63e3b2
-def _smallest(pool: Pool, report: Report, limit: float) -> dict[str, float | None]:
+def _smallest(found: _Compared, report: Report, limit: float) -> dict[str, float | None]:
     "The smallest faults that would have been seen with 95 % power, by test."
-    n, r, m = (report.sizes[name] for name in ("samples", "reference", "holdout"))
+    pool, sizes = found.pool, report.sizes
+    n, r, m = (sizes[name] for name in ("samples", "reference", "holdout"))
     k = pool.around.shape[1]
     seen = {"lost": smallest_group_seen(pool.shuffled_lost, r, m, k, limit),
-            "copies": smallest_seen("copies", n, m, limit / 2),  # groups cost a little power
+            "copies": _copies_seen(found, sizes, "copies", limit),
             "junk": smallest_seen("junk", n, m, limit),
             "shift": smallest_shift_seen(pool.shuffled_shift, n, m, limit)}
-    if "samples searched for transformed copies" in report.sizes:
-        n, m = (report.sizes[f"{name} searched for transformed copies"]
-                for name in ("samples", "holdout"))
-        seen["transformed"] = smallest_seen("transformed", n, m, limit / 4)  # two scores
+    if "samples searched for transformed copies" in sizes:
+        seen["transformed"] = _copies_seen(found, sizes, "transformed", limit)
     return seen
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #6a0d166a
+def _note_on_aside(data: AuditData, searched: bool) -> list[str]:
+    "A sentence if a part of the reference plays the held-out data."
+    if data.own_holdout:
+        return []
+    n, m = len(data.sources["reference"]), len(data.rows["holdout"])
+    note = (f"holdout: none was given, so {m:,} of {n:,} examples of the reference play its part. "
+            "Copies of them are found, too; but the generator was trained on them, so a sign of "
+            "timidity may mean that it stays close to what it was trained on")
+    if searched:
+        note += f". Transformed copies are searched among the other {n - m:,} examples only"
+    return [note + "."]
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #7536d678
 def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
@@ -287,16 +349,17 @@ def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
              level: float) -> Report:
     "The report of an audit."
     sizes = {name: len(index) for name, index in data.rows.items()}
-    sizes["searched for copies"] = len(data.searched)
+    sizes["searched for copies"] = len(data.searched) + sizes["holdout"] * (not data.own_holdout)
     listed, shown = _listed(data, found, exact["samples"]), {}
     if search is not None:
         listed["transformed"] = _changed(data, search)
         shown = {} if findings[-1].alarm else {"transformed": []}
         sizes |= {f"{name} searched for transformed copies": len(place)
                   for name, place in search.place.items()}
+    notes = notes_of(data, exact["holdout"], found.near.samples_to_unseen == 0)
+    notes[:0] = _note_on_aside(data, search is not None)
     return Report(findings, classes, data.space_name, sizes, level, AUDIT_NEIGHBOURS, kinds,
-                  _closeness(data, found, exact),
-                  notes_of(data, exact["holdout"], found.near.samples_to_unseen == 0), {}, listed,
+                  _closeness(data, found, exact), notes, {}, listed,
                   _gallery(data, listed | shown, kinds), data.features)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #9b29bcf7

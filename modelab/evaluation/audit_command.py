@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     option("--reference", required=True, help="what it was trained on")
     option("--holdout", help="real data it never saw (default: half of the reference)")
     option("--labels", help="classes of the reference: a file of labels, or of names and labels")
-    option("--features", help="pixels, inception, dinov2, clip, a file, or module:function")
+    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
+           "module:function (default: the values)")
     option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
     option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
     option("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
@@ -70,7 +72,7 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
     "Options that say how much is looked at, and what may be kept."
     option = parser.add_argument
     option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
-    option("--memory", default="128M", help="what one search may hold, such as 500M or 2G "
+    option("--memory", default="128M", help="what one search may hold, such as 500M or 1.5G "
            "(default 128M); features of the examples come on top")
     option("--no-transformed", action="store_true",
            help="do not search pictures for moved, mirrored, cropped or dimmed copies")
@@ -80,12 +82,12 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
 # %% ../../nbs/6_workshop/17_report.ipynb #1570d76b
 def _bytes_of(text: str) -> int:
     "The number of bytes that `--memory` means."
-    found = re.fullmatch(r"(\d+)([KMG]?)B?", text.strip(), re.I)
+    found = re.fullmatch(r"(\d+|\d*\.\d+)\s*([KMG]?)B?", text.strip(), re.I | re.A)
     if not found:
-        raise ValueError("--memory: expected a number of bytes, such as 500M or 2G, "
+        raise ValueError("--memory: expected a number of bytes, such as 500M or 1.5G, "
                          f"got {text!r:.60}")
-    return check_int("--memory", int(found[1]) * 1000 ** " KMG".index(found[2].upper() or " "),
-                     1 << 22)
+    unit = 1000 ** " KMG".index(found[2].upper() or " ")
+    return check_int("--memory", int(Decimal(found[1]) * unit), 1 << 22)
 
 # %% ../../nbs/6_workshop/17_report.ipynb #82b51603
 class _StoredFeatures:

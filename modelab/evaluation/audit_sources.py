@@ -5,20 +5,18 @@
 # %% ../../nbs/4_evidence/02_audit.ipynb #2577f7dd
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..data.readers import index_parts
 from .audit_tests import AUDIT_NEIGHBOURS, Measured
 from .copying import FeatureRows, thin_rows
-from .missing import scaled_columns
+from .missing import space_name, value_space
 from .neighbours import MAX_BYTES
 from .picture_search import (changed_scores, PictureSearch, searchable,
                                                transformed_test, TransformedRatios)
@@ -57,34 +55,12 @@ def _choose_rows(sources: dict[str, Any], own_holdout: bool, most: int,
     return rows, searched.nonzero()[:, 0]
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #405ffeae
-def _principal_directions(reference: Any, rows: Tensor,
-                          width: int) -> tuple[str, Callable[[Tensor], Tensor]]:
-    "A name and a map to the main directions of the reference, 64 at most."
-    from sklearn.decomposition import PCA
-    some = rows[::math.ceil(len(rows) * width / 2 ** 25)]
-    values = reference[some].flatten(1).double().numpy()
-    pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
-
-    def space(x: Tensor) -> Tensor:
-        rows = x.flatten(1).double().numpy()
-        inside = pca.transform(rows)
-        rest = ((rows - pca.mean_) ** 2).sum(1) - (inside ** 2).sum(1)
-        return torch.as_tensor(np.column_stack([inside, rest.clip(0) ** .5]))
-    return f"{pca.n_components_} principal directions and the distance from them", space
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #3d5478b9
 def _feature_space(features: Callable | None, reference: Any,
                    rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
     "What distances are taken in: its name, and a map of a batch to features."
     if features is not None:
-        name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
-        return str(name), features
-    width = math.prod(reference.shape[1:])
-    if width > 64:
-        return _principal_directions(reference, rows, width)
-    if len(reference.shape) == 2:
-        return scaled_columns(reference[rows])
-    return "the values themselves", lambda x: x
+        return space_name(features), features
+    return value_space(reference, rows)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #ecb34ff5
 @dataclass
@@ -98,6 +74,7 @@ class AuditData:
     features: dict[str, Tensor]  # of the rows
     fresh: Tensor  # which of the reference's features did not choose the space
     max_bytes: int = MAX_BYTES  # for a search, besides these features
+    own_holdout: bool = True  # False: rows of the reference were put aside
 
     def noise(self, generator: torch.Generator) -> Tensor:
         "Points that are uniform in the range of the reference."
@@ -132,7 +109,7 @@ def read_data(sources: dict[str, Any], own_holdout: bool, features: Callable | N
         raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
     _check_spread(read["reference"], features is not None)
     fresh = fresh if features is None else torch.arange(len(rows["reference"]))
-    return AuditData(sources, rows, searched, name, space, read, fresh, max_bytes)
+    return AuditData(sources, rows, searched, name, space, read, fresh, max_bytes, own_holdout)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #7ff51357
 NOISE_POINTS = 1000
@@ -182,9 +159,10 @@ def notes_of(data: AuditData,
              ) -> list[str]:
     "What a reader of a report should know about the three sets."
     equal = {name: _equal_rows(name, data) for name in data.features}
-    own = data.sources["holdout"] is not data.sources["reference"]
-    found = _leaks(as_trained, as_unseen) if own and not equal["holdout"] else []
+    leaks = data.own_holdout and not equal["holdout"]
+    found = _leaks(as_trained, as_unseen) if leaks else []
     found += [f"{name}: {note}" for name, source in data.sources.items()
+              if data.own_holdout or name != "holdout"
               for note in getattr(source, "notes", None) or []]
     return list(dict.fromkeys([*found, *filter(None, equal.values())]))
 

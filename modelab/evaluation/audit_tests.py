@@ -18,15 +18,16 @@ from torch import Tensor
 from ..core.statistics import wilson_interval
 from .attributes import holm_adjusted
 from .copying import nearest_k, nearest_others
-from .excess import excess_chance
+from .excess import excess_chance, ShareInterval
 from .ratio_test import COPY_SHARES, near_ratio, ratio_test, relevant_scores
 
 # %% auto #0
 __all__ = ['AUDIT_NEIGHBOURS', 'EXTREME_SHARES', 'AUDIT_TESTS', 'random_orders', 'permutation_test', 'Pool', 'closest_pairs',
            'share_lost', 'spread_of', 'floor_of_lost', 'floor_of_repeats', 'floor_of_balance', 'floor_of_shift',
            'balance_ratio', 'shift_in_spreads', 'Measured', 'shuffled_tests', 'one_sided_p', 'excess_interval',
-           'extreme_test', 'Near', 'copies_test', 'extreme_tests', 'chance_of_alarm', 'smallest_seen',
-           'smallest_group_seen', 'smallest_shift_seen', 'run_tests', 'holm_alarms']
+           'extreme_test', 'Aside', 'Near', 'summed_share', 'copies_test', 'extreme_tests', 'chance_of_alarm',
+           'smallest_seen', 'smallest_in_parts', 'smallest_group_seen', 'smallest_shift_seen', 'run_tests',
+           'holm_alarms']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #45c9bb38
 def random_orders(rounds: int, n: int, generator: torch.Generator) -> Tensor:  # (rounds, n)
@@ -215,6 +216,26 @@ def extreme_test(score: Tensor, is_sample: Tensor, shares: tuple[float, ...]) ->
         tried.append(Measured(of_samples - others, *limits, 0., p))
     return min(tried, key=lambda found: (found.p, -found.value))
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #282ccc9a
+@dataclass(frozen=True)
+class Aside:
+    "Samples and training examples beside the examples put aside, which play the held-out data."
+    samples: Tensor  # (n, k) distances to the nearest of them, ascending
+    reference: Tensor  # (R, k) the same of training examples that were not put aside
+    group: Tensor  # (n,) which group of similar examples put aside each sample is in
+    reference_group: Tensor  # (R,) the same of training examples
+    usual: float  # ratio that 99 % of the examples put aside exceed among themselves
+
+    def copies(self) -> tuple[float, ShareInterval]:
+        "p-value and share of the samples that copy examples put aside."
+        ratio = near_ratio(self.samples), near_ratio(self.reference)
+        return ratio_test(relevant_scores(ratio, ratio), (self.group, self.reference_group))
+
+    def distances(self) -> tuple[Tensor, Tensor]:
+        "Of samples and of training examples to the nearest one that they are no copy of."
+        return tuple(torch.where(near_ratio(x) > self.usual, x[:, 0], x[:, 1])
+                     for x in (self.samples, self.reference))
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #2adf139d
 @dataclass(frozen=True)
 class Near:
@@ -225,12 +246,24 @@ class Near:
     reference_to_unseen: Tensor  # (R,) the same of training examples
     group: Tensor  # (n,) which group of similar real examples each sample is in
     holdout_group: Tensor  # (m,) the same of held-out data
+    aside: Aside | None = None  # if a part of the reference plays the held-out data
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #7f113c2f
+def summed_share(one: ShareInterval, two: ShareInterval) -> ShareInterval:
+    "Share of samples that copy the one part or the other, with its 95 % interval."
+    share = one.share + two.share
+    down = math.hypot(one.share - one.low, two.share - two.low)
+    up = math.hypot(one.high - one.share, two.high - two.share)
+    return ShareInterval(min(1., share), max(0., share - down), min(1., share + up))
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #5ecd7c4c
 def copies_test(near: Near) -> Measured:
     "Whether samples have one training example much nearer than the next, more than by chance."
     usual = near_ratio(near.samples), near_ratio(near.holdout)
     p, share = ratio_test(relevant_scores(usual, usual), (near.group, near.holdout_group))
+    if near.aside is not None:
+        of_aside, more = near.aside.copies()
+        p, share = min(1., 2 * min(p, of_aside)), summed_share(share, more)
     return Measured(*share, 0., p)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #abf1d8ee
@@ -238,7 +271,8 @@ def extreme_tests(near: Near) -> dict[str, Measured]:
     "Junk, copies and timid, by name."
     train = torch.cat([near.samples, near.holdout])
     is_sample = torch.arange(len(train)) < len(near.samples)
-    unseen = torch.cat([near.samples_to_unseen, near.reference_to_unseen])
+    unseen = torch.cat((near.samples_to_unseen, near.reference_to_unseen) if near.aside is None
+                       else near.aside.distances())
     from_generator = torch.arange(len(unseen)) < len(near.samples)
     return {
         "junk": extreme_test(-train[:, 0], is_sample, EXTREME_SHARES["junk"]),
@@ -281,6 +315,17 @@ def smallest_seen(test: str, samples: int, holdout: int, limit: float,
     chance = lambda h: max(chance_of_alarm(h, samples, holdout, part, limit / len(shares))
                            for part in shares)
     found = _least(lambda h: chance(h) >= power, samples)
+    return None if found is None else found / samples
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #248d30ba
+def smallest_in_parts(needed: tuple[float | None, float | None],  # in each part; None: not seen
+                      first: float,  # share of the reference that is in the first part
+                      samples: int, power: float = .975) -> float | None:
+    "Smallest share of copies of the whole reference of which enough are in one of two parts."
+    from scipy.stats import binom
+    a, b = (samples + 1 if share is None else round(share * samples) for share in needed)
+    missed = lambda h: binom.cdf(a - 1, h, first) - binom.cdf(h - b, h, first)
+    found = _least(lambda h: max(0., missed(h)) <= 1 - power, samples)
     return None if found is None else found / samples
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #763c738e

@@ -24,7 +24,7 @@ from .clipped import expected_coverage
 from .compare_parts import (compared_features, enough_rounds, html_table,
                                                LETTERS_SAY, notes_on_copies, protocol_line,
                                                random_half, shared_letters, squares_to_rows,
-                                               text_table, thin_samples, two_names)
+                                               surely_before, text_table, thin_samples, two_names)
 from .copying import nearest_k, nearest_others
 from .neighbours import exact_squared_distances, row_blocks
 from .precision_recall import frechet_distance
@@ -420,19 +420,16 @@ class Comparisons:
 
     @property
     def verdict(self) -> str:
-        "Who leads by which measure, in one sentence."
-        said = []
-        for measure in ("recall", "precision", "Fréchet distance"):
-            letters, ranked = self.letters[measure], _ranked(self.values[measure], measure)
-            behind = [name for name in ranked if not set(letters[name]) & set(letters[ranked[0]])]
-            if behind:
-                taken = set("".join(letters[name] for name in behind))
-                ahead = ranked[:ranked.index(behind[0])]
-                ahead = [name for name in ahead if not set(letters[name]) & taken]
-                said.append(f"{measure}: {', '.join(ahead)} before {', '.join(behind)}")
+        "Who is before whom by which measures, in one sentence."
+        said: dict[str, list[str]] = {}
+        first = ["recall", "precision", "Fréchet distance"]
+        for measure in [*first, *(name for name in COMPARED if name not in first)]:
+            ranked = _ranked(self.values[measure], measure)
+            if order := surely_before(ranked, self.letters[measure]):
+                said.setdefault(order, []).append(measure)
         n = self.pairs[0].sizes["samples"]
-        return "; ".join(said) or ("by recall, precision and Fréchet distance nobody is before the "
-                                   f"others with {n:,} samples each")
+        return "; ".join(f"{', '.join(by)}: {order}" for order, by in said.items()) or (
+            f"by no measure is one surely before another with {n:,} samples each")
 
     def cells(self) -> list[list[str]]:
         "The table as texts, its head first: a row for each generator."

@@ -20,6 +20,7 @@ from ..core.registry import register_command
 from ..data.matching import match_sources
 from ..data.readers import open_samples, SampleFile
 from .audit_command import check_outputs
+from .audit_sources import least_examples
 from .compare import COMPARED, compare, compare_all, Comparison, Comparisons
 from .feature_networks import feature_network
 from .report import chart, html_file, STYLE, utf8_text
@@ -40,7 +41,8 @@ def _compare_command(parser: argparse.ArgumentParser) -> Callable:
            "folders of pictures, .npy, .npz:name, .pt, .csv, …")
     option("--reference", required=True, help="real examples")
     option("--holdout", help="real examples that no generator saw: says what perfect would score")
-    option("--features", help="pixels, inception, dinov2, clip, a file, or module:function")
+    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
+           "module:function (default: the values)")
     option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
     option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
     option("--level", type=float, default=.05, help="chance of any false difference (0.05)")
@@ -82,6 +84,7 @@ def _read_all(args: argparse.Namespace) -> tuple[list[torch.Tensor | None], list
         if source is None:
             found.append(None)
             continue
+        least_examples(source.path.name, len(source), 40)
         rows = torch.randperm(len(source), generator=generator)[:args.most].sort().values
         found.append(source[rows])
         if len(source) > args.most:

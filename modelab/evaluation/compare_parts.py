@@ -20,7 +20,8 @@ from .neighbours import exact_squared_distances
 
 # %% auto #0
 __all__ = ['MOST_ROUNDS', 'LETTERS_SAY', 'squares_to_rows', 'random_half', 'protocol_line', 'text_table', 'html_table',
-           'compared_features', 'thin_samples', 'enough_rounds', 'two_names', 'notes_on_copies', 'shared_letters']
+           'compared_features', 'thin_samples', 'enough_rounds', 'two_names', 'notes_on_copies', 'shared_letters',
+           'surely_before']
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #c8ed0b7a
 def squares_to_rows(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
@@ -131,6 +132,19 @@ def shared_letters(order: list[str], differs: set[frozenset[str]]) -> dict[str, 
     sets.sort(key=lambda part: sorted(order.index(name) for name in part))
     return {name: "".join(chr(97 + i % 26) for i, part in enumerate(sets) if name in part)
             for name in order}
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #ee05b51f
+def surely_before(order: list[str], letters: dict[str, str]) -> str:
+    "Who is surely before whom, such as `x, y before z`; empty if nobody is."
+    for place, first in enumerate(order):
+        alone = set(letters[first])
+        behind = [name for name in order[place:] if not alone & set(letters[name])]
+        if behind:
+            taken = set("".join(letters[name] for name in behind))
+            ahead = order[place:order.index(behind[0])]
+            ahead = [name for name in ahead if not taken & set(letters[name])]
+            return f"{', '.join(sorted(ahead))} before {', '.join(sorted(behind))}"
+    return ""
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #01b05f34
 LETTERS_SAY = "In one column, generators that share a letter cannot be told apart."

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -23,8 +23,8 @@ from .attributes import holm_adjusted
 from .copying import flat_rows, nearest_k, nearest_others
 
 # %% auto #0
-__all__ = ['LINKS', 'WALKS', 'LACK', 'Group', 'Missing', 'scaled_columns', 'feature_space', 'missing', 'ConditionRow',
-           'ConditionTable', 'by_condition']
+__all__ = ['LINKS', 'WALKS', 'LACK', 'Group', 'Missing', 'scaled_columns', 'principal_directions', 'value_space', 'space_name',
+           'feature_space', 'missing', 'ConditionRow', 'ConditionTable', 'by_condition']
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #12d11a83
 LINKS = 5  # neighbours that an example is linked to
@@ -225,6 +225,13 @@ class Missing:
         return (f"no group of the data is surely missing (least p = {self.p:.2g}); a small one "
                 f"may be, for there were {sizes}")
 
+    def with_class_names(self, names: Sequence[str] | None) -> Missing:
+        "The same with names of classes in place of their numbers; None: as it is."
+        named = lambda group: {names[int(value)]: share for value, share in group.classes.items()}
+        if not names:
+            return self
+        return replace(self, groups=[replace(group, classes=named(group)) for group in self.groups])
+
     def to_json(self) -> dict[str, Any]:
         "Groups, sizes and the sentence, as plain JSON."
         return {"says": repr(self), "p": self.p, "level": self.level, "sizes": self.sizes,
@@ -281,21 +288,45 @@ def scaled_columns(reference: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
     return name, lambda x: x.double() / scale
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #eda7fdd8
+def principal_directions(reference: Any,  # examples: a tensor, or the rows of a file
+                         rows: Tensor,  # of the reference, that the directions are fitted to
+                         ) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "A name and a map to the main directions of the reference, 64 at most, and the rest."
+    from sklearn.decomposition import PCA
+    width = math.prod(reference.shape[1:])
+    some = rows[::math.ceil(len(rows) * width / 2 ** 25)]
+    values = flat_rows(reference[some]).numpy()
+    pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
+
+    def space(x: Tensor) -> Tensor:
+        rows = flat_rows(x).numpy()
+        inside = pca.transform(rows)
+        rest = ((rows - pca.mean_) ** 2).sum(1) - (inside ** 2).sum(1)
+        return torch.as_tensor(np.column_stack([inside, rest.clip(0) ** .5]))
+    return f"{pca.n_components_} principal directions and the distance from them", space
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #30270eb8
+def value_space(reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "What distances between values are taken in: its name, and a map of examples to numbers."
+    if math.prod(reference.shape[1:]) > 64:
+        return principal_directions(reference, rows)
+    if len(reference.shape) == 2:
+        return scaled_columns(reference[rows])
+    return "the values themselves", lambda x: x
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #e1047a7b
+def space_name(features: Callable) -> str:
+    "The name of a function of features: its `name`, or that of the function or of its class."
+    name = getattr(features, "__name__", type(features).__name__)
+    return str(getattr(features, "name", name))
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #3fa0b844
 def feature_space(features: Callable | None, reference: Tensor) -> tuple[str, Callable]:
     "The name of a space, and a map of examples to its rows in float64."
     if features is not None:
-        name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
-        return str(name), lambda x: flat_rows(check_batch("features", features(x)))
-    if reference.ndim == 2 and reference.shape[1] <= 64:
-        name, scaled = scaled_columns(flat_rows(reference))
-        return name, lambda x: scaled(flat_rows(x))
-    if math.prod(reference.shape[1:]) <= 64:
-        return "the values themselves", flat_rows
-    from sklearn.decomposition import PCA
-    rows = flat_rows(reference).numpy()
-    pca = PCA(min(64, len(rows) - 1), svd_solver="randomized", random_state=0).fit(rows)
-    return (f"{pca.n_components_} principal directions of the reference",
-            lambda x: torch.as_tensor(pca.transform(flat_rows(x).numpy())))
+        return space_name(features), lambda x: flat_rows(check_batch("features", features(x)))
+    name, space = value_space(reference, torch.arange(len(reference)))
+    return name, lambda x: flat_rows(space(x))
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #7cfcb1da
 def _rows_of(space: Callable[[Tensor], Tensor], name: str, x: Tensor) -> Tensor:
@@ -417,15 +448,22 @@ def _empty_share(reference: Tensor, samples: Tensor, holdout: Tensor, rounds: in
     return float(empty[0]), float(empty[1:].mean()), float(reached.double().mean())
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #967f1c87
-def _condition(value: int, made: Tensor, real: Tensor, rounds: int,
+def _halves_held(conditions: Tensor, generator: torch.Generator) -> Tensor:  # (n,) bool
+    "Which examples are held out: half of those of each condition, at random."
+    held = torch.zeros(len(conditions), dtype=torch.bool)
+    for value in conditions.unique():
+        rows = (conditions == value).nonzero()[:, 0]
+        held[rows[torch.randperm(len(rows), generator=generator)[:len(rows) // 2]]] = True
+    return held
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #4ec20ac6
+def _condition(value: int, made: Tensor, real: Tensor, held: Tensor, rounds: int,
                generator: torch.Generator) -> dict[str, Any]:
-    "What is measured within one condition: half of its real examples is the held-out data."
-    row = {"condition": value, "samples": len(made), "real": len(real)}
-    if len(made) < LINKS or len(real) < 2 * LINKS:
+    "What is measured within one condition."
+    row = {"condition": value, "samples": len(made), "real": len(real) + len(held)}
+    if len(made) < LINKS or len(held) < LINKS:
         return row | {"empty": float(not len(made)), "expected": 0., "p": 1.}
-    half = torch.randperm(len(real), generator=generator).split([len(real) // 2,
-                                                                 len(real) - len(real) // 2])
-    found = _empty_share(real[half[1]], made, real[half[0]], rounds, generator)
+    found = _empty_share(real, made, held, rounds, generator)
     return row | dict(zip(("empty", "expected", "p"), found))
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #3deda8b4
@@ -440,15 +478,17 @@ def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
                  generator: torch.Generator | None = None) -> ConditionTable:
     "Within each condition, the share of real neighbourhoods without any sample; exact p, Holm."
     generator, found = generator_or_default(generator), []
+    asked, known = sample_conditions.cpu(), reference_conditions.cpu()
+    held = _halves_held(known, generator)
     with torch.no_grad():
-        space = feature_space(features, reference.cpu())[1]
+        space = feature_space(features, reference.cpu()[~held])[1]
         made, real = (_rows_of(space, name, x.cpu()) for name, x in
                       (("samples", samples), ("reference", reference)))
     if made.shape[1] != real.shape[1]:
         raise ValueError(f"features: expected {real.shape[1]} for samples, got {made.shape[1]}")
-    for value in reference_conditions.unique().tolist():
-        of = made[sample_conditions.cpu() == value], real[reference_conditions.cpu() == value]
-        found.append(_condition(value, *of, rounds, generator))
+    for value in known.unique().tolist():
+        of = (real[(known == value) & part] for part in (~held, held))
+        found.append(_condition(value, made[asked == value], *of, rounds, generator))
     adjusted = holm_adjusted([row["p"] for row in found])
     rows = [ConditionRow(**row | {"p": p, "alarm": p <= level}) for row, p in zip(found, adjusted)]
     return ConditionTable(rows, level)

@@ -177,8 +177,9 @@ class Report:
     @property
     def verdict(self) -> str:
         "The findings in plain words."
-        return (self._lacking_in_words + self._coverage_in_words + self._alarms_in_words
-                + self._silence_in_words).strip()
+        said = (self._lacking_in_words, self._coverage_in_words, self._alarms_in_words,
+                self._silence_in_words)
+        return " ".join(words.strip() for words in said if words)
 
     @property
     def protocol(self) -> str:
@@ -211,10 +212,24 @@ def _null_text(found: Finding) -> str:
     return "–" if found.null is None else f"{found.null:.3f}"
 
 # %% ../../nbs/6_workshop/17_report.ipynb #bfd352be
+def _named_examples(report: Report) -> list[str]:
+    "The first examples of missing groups and of copies that the verdict tells of."
+    lines = [f"missing, group {i + 1}: {', '.join(e.name for e in kind.listed[:3])}"
+             for i, kind in enumerate(report.kinds[:SHOWN_KINDS])]
+    for f in report.findings:
+        kind = {"copies": "copied"}.get(f.test, f.test)
+        if f.alarm and kind in ("copied", "transformed"):
+            pairs = [f"{e.name} from {e.source.name}" + f" ({e.change})" * bool(e.change)
+                     for e in report.listed.get(kind, [])[:3] if e.flagged and e.source]
+            lines += [f"{kind}: {'; '.join(pairs)}"] * bool(pairs)
+    return lines
+
+# %% ../../nbs/6_workshop/17_report.ipynb #4a3c89d7
 def report_text(report: Report) -> str:
     "The report as text."
     width = max(9, *(len(f.test) + 1 for f in report.findings))
-    lines = [report.verdict, *(f"note: {note}" for note in report.notes),
+    lines = [report.verdict, *_named_examples(report),
+             *(f"note: {note}" for note in report.notes),
              f"{'':{width}}{'yours':>8} {'95 % interval':>17} "
              f"{'floor':>8} {'null':>8} {'p':>8}"]
     for f in report.findings:

@@ -33,12 +33,12 @@ from modelab.core.statistics import wilson_interval
 from modelab.evaluation.audit_sources import (AuditData, ChangedCopies, exact_copies, file_of,
                                               link_of, NOISE_POINTS, notes_of, read_data,
                                               search_changed)
-from modelab.evaluation.audit_tests import (AUDIT_NEIGHBOURS, AUDIT_TESTS, holm_alarms, Measured,
-                                            Near, one_sided_p, Pool, run_tests,
-                                            smallest_group_seen, smallest_seen,
-                                            smallest_shift_seen)
+from modelab.evaluation.audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS, holm_alarms,
+                                            Measured, Near, one_sided_p, Pool, run_tests,
+                                            smallest_group_seen, smallest_in_parts,
+                                            smallest_seen, smallest_shift_seen)
 from modelab.evaluation.copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
-                                        nearest_rows)
+                                        nearest_others, nearest_rows)
 from modelab.evaluation.missing import Missing, missing
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.picture_search import change_name
@@ -63,7 +63,7 @@ from torch import Tensor
 from modelab.core.statistics import wilson_interval
 from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.copying import nearest_k, nearest_others
-from modelab.evaluation.excess import excess_chance
+from modelab.evaluation.excess import excess_chance, ShareInterval
 from modelab.evaluation.ratio_test import COPY_SHARES, near_ratio, ratio_test, relevant_scores
 
 # %%
@@ -71,20 +71,18 @@ from modelab.evaluation.ratio_test import COPY_SHARES, near_ratio, ratio_test, r
 "What an audit looks at: rows of arrays or files, their features, and who is near whom."
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from modelab.data.readers import index_parts
 from modelab.evaluation.audit_tests import AUDIT_NEIGHBOURS, Measured
 from modelab.evaluation.copying import FeatureRows, thin_rows
-from modelab.evaluation.missing import scaled_columns
+from modelab.evaluation.missing import space_name, value_space
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.picture_search import (changed_scores, PictureSearch, searchable,
                                                transformed_test, TransformedRatios)
@@ -892,6 +890,33 @@ def extreme_test(score: Tensor, is_sample: Tensor, shares: tuple[float, ...]) ->
 
 
 # %% [markdown]
+# Who has no held-out data lets half of the reference play its part: it is *put aside*. But the generator was trained on it. So copies of it must be looked for too, and a sample that copies it must not count as close to unseen data. `Aside` holds what is needed: samples and the rest of the training data beside the examples put aside. For a perfect generator, the samples and this rest may change places. So the same test of ratios is exact here.
+#
+# A sample may be a copy of its nearest example if its ratio is as small as one in a hundred ratios among the examples put aside. Then its second nearest distance counts instead. The rule is the same for samples and for training data, so the test of timidity stays exact.
+
+# %%
+#| export evaluation.audit_tests
+@dataclass(frozen=True)
+class Aside:
+    "Samples and training examples beside the examples put aside, which play the held-out data."
+    samples: Tensor  # (n, k) distances to the nearest of them, ascending
+    reference: Tensor  # (R, k) the same of training examples that were not put aside
+    group: Tensor  # (n,) which group of similar examples put aside each sample is in
+    reference_group: Tensor  # (R,) the same of training examples
+    usual: float  # ratio that 99 % of the examples put aside exceed among themselves
+
+    def copies(self) -> tuple[float, ShareInterval]:
+        "p-value and share of the samples that copy examples put aside."
+        ratio = near_ratio(self.samples), near_ratio(self.reference)
+        return ratio_test(relevant_scores(ratio, ratio), (self.group, self.reference_group))
+
+    def distances(self) -> tuple[Tensor, Tensor]:
+        "Of samples and of training examples to the nearest one that they are no copy of."
+        return tuple(torch.where(near_ratio(x) > self.usual, x[:, 0], x[:, 1])
+                     for x in (self.samples, self.reference))
+
+
+# %% [markdown]
 # `Near` holds the distances that these tests need. For **timid**, samples are pooled with training data, and their distances to the held-out data are compared.
 
 # %%
@@ -905,10 +930,27 @@ class Near:
     reference_to_unseen: Tensor  # (R,) the same of training examples
     group: Tensor  # (n,) which group of similar real examples each sample is in
     holdout_group: Tensor  # (m,) the same of held-out data
+    aside: Aside | None = None  # if a part of the reference plays the held-out data
 
 
 # %% [markdown]
-# The test of copies says how many there are: at least the share $\pi=1-(1-a)/(1-b)$ of the samples, if a share $a$ of the samples and $b$ of the held-out data have a ratio among the smallest twentieth of the held-out ones.
+# The test of copies says how many there are: at least the share $\pi=1-(1-a)/(1-b)$ of the samples, if a share $a$ of the samples and $b$ of the held-out data have a ratio among the smallest twentieth of the held-out ones. The shares of copies of two parts add up; the limits of the sum are those of Zou and Donner (2008). Of two tests the smaller $p$ counts, doubled.
+
+# %%
+#| export evaluation.audit_tests
+def summed_share(one: ShareInterval, two: ShareInterval) -> ShareInterval:
+    "Share of samples that copy the one part or the other, with its 95 % interval."
+    share = one.share + two.share
+    down = math.hypot(one.share - one.low, two.share - two.low)
+    up = math.hypot(one.high - one.share, two.high - two.share)
+    return ShareInterval(min(1., share), max(0., share - down), min(1., share + up))
+
+
+# %%
+summed_share(ShareInterval(.05, .03, .08), ShareInterval(.06, .02, .1))
+
+# %% [markdown]
+# `copies_test` tests one part, or both.
 
 # %%
 #| export evaluation.audit_tests
@@ -916,6 +958,9 @@ def copies_test(near: Near) -> Measured:
     "Whether samples have one training example much nearer than the next, more than by chance."
     usual = near_ratio(near.samples), near_ratio(near.holdout)
     p, share = ratio_test(relevant_scores(usual, usual), (near.group, near.holdout_group))
+    if near.aside is not None:
+        of_aside, more = near.aside.copies()
+        p, share = min(1., 2 * min(p, of_aside)), summed_share(share, more)
     return Measured(*share, 0., p)
 
 
@@ -928,7 +973,8 @@ def extreme_tests(near: Near) -> dict[str, Measured]:
     "Junk, copies and timid, by name."
     train = torch.cat([near.samples, near.holdout])
     is_sample = torch.arange(len(train)) < len(near.samples)
-    unseen = torch.cat([near.samples_to_unseen, near.reference_to_unseen])
+    unseen = torch.cat((near.samples_to_unseen, near.reference_to_unseen) if near.aside is None
+                       else near.aside.distances())
     from_generator = torch.arange(len(unseen)) < len(near.samples)
     return {
         "junk": extreme_test(-train[:, 0], is_sample, EXTREME_SHARES["junk"]),
@@ -1025,6 +1071,25 @@ def smallest_seen(test: str, samples: int, holdout: int, limit: float,
     found = _least(lambda h: chance(h) >= power, samples)
     return None if found is None else found / samples
 
+
+# %% [markdown]
+# Without held-out data of its own, the audit searches two parts of the reference, each with a test of its own. A copy is of the first part with chance $f$, of the second with $1-f$. Suppose that $a$ copies of the first part are seen with a chance of .975, and $b$ of the second. Then $h$ copies are seen with a chance of .95 if one of the two numbers is reached with .975; the number in the first part is binomial.
+
+# %%
+#| export evaluation.audit_tests
+def smallest_in_parts(needed: tuple[float | None, float | None],  # in each part; None: not seen
+                      first: float,  # share of the reference that is in the first part
+                      samples: int, power: float = .975) -> float | None:
+    "Smallest share of copies of the whole reference of which enough are in one of two parts."
+    from scipy.stats import binom
+    a, b = (samples + 1 if share is None else round(share * samples) for share in needed)
+    missed = lambda h: binom.cdf(a - 1, h, first) - binom.cdf(h - b, h, first)
+    found = _least(lambda h: max(0., missed(h)) <= 1 - power, samples)
+    return None if found is None else found / samples
+
+
+# %%
+smallest_in_parts((.02, .02), .5, 1000), smallest_in_parts((.02, None), .5, 1000)
 
 # %% [markdown]
 # For lost regions: suppose that a group which holds a share $q$ of the data lies apart from the rest, and no sample is in it. If at least $k$ held-out examples are in it, its neighbourhoods hold held-out data only, so all of its reference examples count as lost. Both numbers are binomial. The alarm needs more lost neighbourhoods than the shuffles have.
@@ -1198,7 +1263,7 @@ def _split_reference(n: int, most: int, generator: torch.Generator) -> tuple[Ten
 
 
 # %% [markdown]
-# `_choose_rows` chooses the rows of each set that are looked at. Copies are searched in all of the reference, except the rows put aside as held-out data.
+# `_choose_rows` chooses the rows of each set that are looked at. Copies are searched in all of the reference; the rows put aside as held-out data are searched by themselves.
 
 # %%
 #| export evaluation.audit_sources
@@ -1219,24 +1284,16 @@ def _choose_rows(sources: dict[str, Any], own_holdout: bool, most: int,
 
 
 # %% [markdown]
-# Distances are taken between features: by a function of yours, or between the values themselves. In more than 64 dimensions the values are cut to the principal directions of the reference, and to one number more: the distance from what these directions can show. Without it a mark in the corner of every picture would not be seen, if no picture of the reference has anything there. The directions are fitted on real data alone, on a half that the test of timidity leaves out.
+# Distances are taken between features: by a function of yours, or between the values themselves. In more than 64 dimensions the values are cut by `principal_directions` of [4.3](03_missing.ipynb): to the main directions of the reference, and to the distance from what these can show. The directions are fitted on real data alone, on a half that the test of timidity leaves out. Columns of a table have units: an age varies by tens, an income by thousands. They are divided by their standard deviations where these differ by more than ten times.
 
 # %%
 #| export evaluation.audit_sources
-def _principal_directions(reference: Any, rows: Tensor,
-                          width: int) -> tuple[str, Callable[[Tensor], Tensor]]:
-    "A name and a map to the main directions of the reference, 64 at most."
-    from sklearn.decomposition import PCA
-    some = rows[::math.ceil(len(rows) * width / 2 ** 25)]
-    values = reference[some].flatten(1).double().numpy()
-    pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
-
-    def space(x: Tensor) -> Tensor:
-        rows = x.flatten(1).double().numpy()
-        inside = pca.transform(rows)
-        rest = ((rows - pca.mean_) ** 2).sum(1) - (inside ** 2).sum(1)
-        return torch.as_tensor(np.column_stack([inside, rest.clip(0) ** .5]))
-    return f"{pca.n_components_} principal directions and the distance from them", space
+def _feature_space(features: Callable | None, reference: Any,
+                   rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "What distances are taken in: its name, and a map of a batch to features."
+    if features is not None:
+        return space_name(features), features
+    return value_space(reference, rows)
 
 
 # %% [markdown]
@@ -1244,7 +1301,7 @@ def _principal_directions(reference: Any, rows: Tensor,
 
 # %%
 known = torch.cat([torch.randn(300, 99, generator=g2).double(), torch.zeros(300, 1)], 1)
-name, space = _principal_directions(known, torch.arange(300), 100)
+name, space = _feature_space(None, known, torch.arange(300))
 marked = known.clone()
 marked[:, -1] = 5.
 inside, rest = space(known)[:, :-1], space(known)[:, -1]
@@ -1255,25 +1312,6 @@ assert torch.allclose(inside.square().sum(1) + rest ** 2, whole, rtol=1e-10)
 assert (space(marked)[:, :-1] - inside).abs().max() < 1e-10
 assert torch.allclose(space(marked)[:, -1] ** 2, rest ** 2 + 25, rtol=1e-10)
 name
-
-
-# %% [markdown]
-# Columns of a table have units: an age varies by tens, an income by thousands. `scaled_columns` of [4.3](03_missing.ipynb) divides them by their standard deviations where these differ by more than ten times.
-
-# %%
-#| export evaluation.audit_sources
-def _feature_space(features: Callable | None, reference: Any,
-                   rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
-    "What distances are taken in: its name, and a map of a batch to features."
-    if features is not None:
-        name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
-        return str(name), features
-    width = math.prod(reference.shape[1:])
-    if width > 64:
-        return _principal_directions(reference, rows, width)
-    if len(reference.shape) == 2:
-        return scaled_columns(reference[rows])
-    return "the values themselves", lambda x: x
 
 
 # %% [markdown]
@@ -1292,6 +1330,7 @@ class AuditData:
     features: dict[str, Tensor]  # of the rows
     fresh: Tensor  # which of the reference's features did not choose the space
     max_bytes: int = MAX_BYTES  # for a search, besides these features
+    own_holdout: bool = True  # False: rows of the reference were put aside
 
 
 # %% [markdown]
@@ -1335,7 +1374,7 @@ def read_data(sources: dict[str, Any], own_holdout: bool, features: Callable | N
         raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
     _check_spread(read["reference"], features is not None)
     fresh = fresh if features is None else torch.arange(len(rows["reference"]))
-    return AuditData(sources, rows, searched, name, space, read, fresh, max_bytes)
+    return AuditData(sources, rows, searched, name, space, read, fresh, max_bytes, own_holdout)
 
 
 # %% [markdown]
@@ -1427,9 +1466,10 @@ def notes_of(data: AuditData,
              ) -> list[str]:
     "What a reader of a report should know about the three sets."
     equal = {name: _equal_rows(name, data) for name in data.features}
-    own = data.sources["holdout"] is not data.sources["reference"]
-    found = _leaks(as_trained, as_unseen) if own and not equal["holdout"] else []
+    leaks = data.own_holdout and not equal["holdout"]
+    found = _leaks(as_trained, as_unseen) if leaks else []
     found += [f"{name}: {note}" for name, source in data.sources.items()
+              if data.own_holdout or name != "holdout"
               for note in getattr(source, "notes", None) or []]
     return list(dict.fromkeys([*found, *filter(None, equal.values())]))
 
@@ -1560,6 +1600,36 @@ class _Compared:
     near: Near
     source: Tensor  # (n,) nearest row of the reference of each sample
     holdout_source: Tensor  # (m,) the same of each held-out example
+    aside_source: Tensor | None = None  # (n,) nearest row put aside of each sample
+
+    def closest(self) -> tuple[Tensor, Tensor, Tensor]:
+        "Of each sample the ratio, and the distance and row of what it may be a copy of."
+        near = self.near
+        found = near_ratio(near.samples), near.samples[:, 0], self.source
+        if near.aside is None:
+            return found
+        other = near_ratio(near.aside.samples), near.aside.samples[:, 0], self.aside_source
+        return tuple(torch.where(other[0] < found[0], b, a) for a, b in zip(found, other))
+
+
+# %% [markdown]
+# `_asides` measures samples beside the examples put aside, if there is no held-out data of its own.
+
+# %%
+#| export
+def _asides(data: AuditData, made: dict[str, Tensor]) -> dict[str, tuple[Aside, Tensor]]:
+    "Each set of samples beside the examples put aside, and the nearest row of each sample."
+    if data.own_holdout:
+        return {}
+    unseen, real = data.features["holdout"], data.features["reference"][data.fresh]
+    ratio = near_ratio(nearest_others(unseen, 5)[0])
+    usual = float(ratio.kthvalue(max(1, round(.01 * len(ratio)))).values)
+    group_of, known, found = group_finder(unseen), nearest_k(real, unseen, 5)[0], {}
+    for name, x in made.items():
+        distance, index = nearest_k(x, unseen, 5)
+        aside = Aside(distance, known, group_of(x), group_of(real), usual)
+        found[name] = aside, data.rows["holdout"][index[:, 0]]
+    return found
 
 
 # %% [markdown]
@@ -1588,13 +1658,14 @@ def _compare(data: AuditData, made: dict[str, Tensor],
                      for values in found)
     to_unseen = {name: nearest_k(x, unseen)[0][:, 0]
                  for name, x in {"real": reference[data.fresh], **made}.items()}
-    compared = {}
+    compared, asides = {}, _asides(data, made)
     for name, x in made.items():
+        aside, aside_source = asides.get(name, (None, None))
         near = Near(distance[name], distance["unseen"], to_unseen[name], to_unseen["real"],
-                    group_of(x), group_of(unseen))
+                    group_of(x), group_of(unseen), aside)
         others = (unseen, reference) if name == "samples" else _thinned(unseen, reference)
         compared[name] = _Compared(Pool(x, *others, generator), near, row[name][:, 0],
-                                   row["unseen"][:, 0])
+                                   row["unseen"][:, 0], aside_source)
     return compared
 
 
@@ -1640,11 +1711,13 @@ def _missing(data: AuditData, labels: Tensor | None, level: float, rounds: int,
     names = [file_of(data.sources["reference"], row) for row in data.rows["reference"].tolist()]
     if len(names) < 40:
         return None
-    return missing(*(data.features[part] for part in ("samples", "reference", "holdout")),
-                   labels=None if labels is None else labels.long(), level=level,
-                   names=None if None in names else tuple(names),
-                   most=max(40, min(GROUPED, max(map(len, data.rows.values())))),
-                   features=lambda x: x, rounds=rounds, generator=generator)
+    found = missing(*(data.features[part] for part in ("samples", "reference", "holdout")),
+                    labels=None if labels is None else labels.long(), level=level,
+                    names=None if None in names else tuple(names),
+                    most=max(40, min(GROUPED, max(map(len, data.rows.values())))),
+                    features=lambda x: x, rounds=rounds, generator=generator)
+    known = None if labels is None else getattr(data.sources["reference"], "label_names", None)
+    return found.with_class_names(known)
 
 
 # %% [markdown]
@@ -1723,12 +1796,15 @@ def _crowded(pool: Pool) -> dict[str, tuple[Tensor, Tensor]]:
 
 # %%
 #| export
-def _far_and_copied(near: Near, exact: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def _far_and_copied(found: _Compared, exact: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     "Samples by distance and by ratio: for strange and copied, value and flag."
+    near, aside = found.near, found.near.aside
     far, unseen = near.samples[:, 0], near.holdout[:, 0]
-    ratio, usual = near_ratio(near.samples), near_ratio(near.holdout)
+    small = near_ratio(near.samples) < near_ratio(near.holdout).quantile(.01)
+    if aside is not None:
+        small |= near_ratio(aside.samples) < near_ratio(aside.reference).quantile(.01)
     return {"strange": (-far, far > unseen.quantile(.99)),
-            "copied": (ratio - exact.double(), exact | (ratio < usual.quantile(.01)))}
+            "copied": (found.closest()[0] - exact.double(), exact | small)}
 
 
 # %% [markdown]
@@ -1736,10 +1812,10 @@ def _far_and_copied(near: Near, exact: Tensor) -> dict[str, tuple[Tensor, Tensor
 
 # %%
 #| export
-def _source(data: AuditData, found: _Compared, i: int) -> Example:
-    "The nearest training example of the i-th sample."
-    distance = float(found.near.samples[i, 0])
-    return _example(data.sources["reference"], int(found.source[i]), distance, False)
+def _source(data: AuditData, closest: tuple[Tensor, Tensor, Tensor], i: int) -> Example:
+    "The training example that the i-th sample may be a copy of."
+    _, distance, row = (value[i] for value in closest)
+    return _example(data.sources["reference"], int(row), float(distance), False)
 
 
 # %% [markdown]
@@ -1766,16 +1842,16 @@ def _changed(data: AuditData, search: ChangedCopies) -> list[Example]:
 #| export
 def _listed(data: AuditData, found: _Compared, exact: Tensor) -> dict[str, list[Example]]:
     "The examples of a report: missing, overproduced, strange and copied, the worst first."
-    lists = _crowded(found.pool) | _far_and_copied(found.near, exact)
-    ratio, out = near_ratio(found.near.samples), {}
+    lists = _crowded(found.pool) | _far_and_copied(found, exact)
+    closest, out = found.closest(), {}
     for kind, (value, flag) in lists.items():
         name = "reference" if kind in ("missing", "overproduced") else "samples"
         order = value.argsort(dim=0, stable=True)[:max(24, int(flag.sum()))].tolist()
         out[kind] = [_example(data.sources[name], int(data.rows[name][i]), abs(float(value[i])),
                               bool(flag[i])) for i in order]
         if kind == "copied":
-            out[kind] = [replace(example, value=float(ratio[i]), exact=bool(exact[i]),
-                                 source=_source(data, found, i))
+            out[kind] = [replace(example, value=float(closest[0][i]), exact=bool(exact[i]),
+                                 source=_source(data, closest, i))
                          for example, i in zip(out[kind], order)]
     return out
 
@@ -1855,7 +1931,11 @@ def _search_changed(data: AuditData, near: Near,
 def _exact(data: AuditData, found: _Compared) -> dict[str, Tensor]:
     "Which samples and held-out examples equal their nearest training example, value by value."
     near = found.near
-    return {"samples": exact_copies(data, "samples", near_ratio(near.samples), found.source),
+    equal = exact_copies(data, "samples", near_ratio(near.samples), found.source)
+    if near.aside is not None:
+        ratio = near_ratio(near.aside.samples)
+        equal |= exact_copies(data, "samples", ratio, found.aside_source)
+    return {"samples": equal,
             "holdout": exact_copies(data, "holdout", near_ratio(near.holdout),
                                     found.holdout_source)}
 
@@ -1883,8 +1963,28 @@ def _report(data: AuditData, labels: Tensor | None, level: float, transformed: b
     findings = _findings(mine, null, alarms, int(exact["samples"].sum()))
     kinds = _missing_kinds(data, groups, alarms.get("groups", False))
     report = _written(data, found, exact, search, findings, classes, kinds, level)
-    report.seen = _smallest(found.pool, report, level / len(alarms))
+    report.seen = _smallest(found, report, level / len(alarms))
     return report
+
+
+# %% [markdown]
+# How many copies are seen depends on how many of them are of examples that are searched. Groups cost a little power, so the limit is halved. Transformed copies have two scores, which halves it once more. Two parts do the same. Transformed copies are not searched among the examples put aside.
+
+# %%
+#| export
+def _copies_seen(found: _Compared, sizes: dict[str, int], test: str,
+                 limit: float) -> float | None:
+    "The smallest share of copies, or of transformed ones, that would have been seen."
+    words = " searched for transformed copies" * (test == "transformed")
+    n, m = (sizes[name + words] for name in ("samples", "holdout"))
+    aside, limit = found.near.aside, limit / (4 if words else 2)
+    if aside is None:
+        return smallest_seen(test, n, m, limit)
+    first = 1 - sizes["holdout"] / sizes["searched for copies"]
+    if words:
+        return smallest_in_parts((smallest_seen(test, n, m, limit, .975), None), first, n)
+    both = (smallest_seen(test, n, of, limit / 2, .975) for of in (m, len(aside.reference)))
+    return smallest_in_parts(tuple(both), first, n)
 
 
 # %% [markdown]
@@ -1892,19 +1992,36 @@ def _report(data: AuditData, labels: Tensor | None, level: float, transformed: b
 
 # %%
 #| export
-def _smallest(pool: Pool, report: Report, limit: float) -> dict[str, float | None]:
+def _smallest(found: _Compared, report: Report, limit: float) -> dict[str, float | None]:
     "The smallest faults that would have been seen with 95 % power, by test."
-    n, r, m = (report.sizes[name] for name in ("samples", "reference", "holdout"))
+    pool, sizes = found.pool, report.sizes
+    n, r, m = (sizes[name] for name in ("samples", "reference", "holdout"))
     k = pool.around.shape[1]
     seen = {"lost": smallest_group_seen(pool.shuffled_lost, r, m, k, limit),
-            "copies": smallest_seen("copies", n, m, limit / 2),  # groups cost a little power
+            "copies": _copies_seen(found, sizes, "copies", limit),
             "junk": smallest_seen("junk", n, m, limit),
             "shift": smallest_shift_seen(pool.shuffled_shift, n, m, limit)}
-    if "samples searched for transformed copies" in report.sizes:
-        n, m = (report.sizes[f"{name} searched for transformed copies"]
-                for name in ("samples", "holdout"))
-        seen["transformed"] = smallest_seen("transformed", n, m, limit / 4)  # two scores
+    if "samples searched for transformed copies" in sizes:
+        seen["transformed"] = _copies_seen(found, sizes, "transformed", limit)
     return seen
+
+
+# %% [markdown]
+# A report without held-out data of its own says so.
+
+# %%
+#| export
+def _note_on_aside(data: AuditData, searched: bool) -> list[str]:
+    "A sentence if a part of the reference plays the held-out data."
+    if data.own_holdout:
+        return []
+    n, m = len(data.sources["reference"]), len(data.rows["holdout"])
+    note = (f"holdout: none was given, so {m:,} of {n:,} examples of the reference play its part. "
+            "Copies of them are found, too; but the generator was trained on them, so a sign of "
+            "timidity may mean that it stays close to what it was trained on")
+    if searched:
+        note += f". Transformed copies are searched among the other {n - m:,} examples only"
+    return [note + "."]
 
 
 # %% [markdown]
@@ -1918,21 +2035,22 @@ def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
              level: float) -> Report:
     "The report of an audit."
     sizes = {name: len(index) for name, index in data.rows.items()}
-    sizes["searched for copies"] = len(data.searched)
+    sizes["searched for copies"] = len(data.searched) + sizes["holdout"] * (not data.own_holdout)
     listed, shown = _listed(data, found, exact["samples"]), {}
     if search is not None:
         listed["transformed"] = _changed(data, search)
         shown = {} if findings[-1].alarm else {"transformed": []}
         sizes |= {f"{name} searched for transformed copies": len(place)
                   for name, place in search.place.items()}
+    notes = notes_of(data, exact["holdout"], found.near.samples_to_unseen == 0)
+    notes[:0] = _note_on_aside(data, search is not None)
     return Report(findings, classes, data.space_name, sizes, level, AUDIT_NEIGHBOURS, kinds,
-                  _closeness(data, found, exact),
-                  notes_of(data, exact["holdout"], found.near.samples_to_unseen == 0), {}, listed,
+                  _closeness(data, found, exact), notes, {}, listed,
                   _gallery(data, listed | shown, kinds), data.features)
 
 
 # %% [markdown]
-# A p-value of shuffled labels cannot be smaller than one by the number of shuffles. So a level below .02 needs more shuffles than 999: `20 / level`, which take longer; .001 is the smallest that is taken. Without `holdout`, half of the reference serves as held-out data. Without `features`, distances are those of the values, in at most 64 directions. `memory` is what one search may hold at a time. Besides it stand the features of the examples that are looked at (at most `most` of each set), and for pictures 128 bytes for each training example.
+# A p-value of shuffled labels cannot be smaller than one by the number of shuffles. So a level below .02 needs more shuffles than 999: `20 / level`, which take longer; .001 is the smallest that is taken. Without `holdout`, half of the reference serves as held-out data (at most `most` examples), which costs power. Without `features`, distances are those of the values, in at most 64 directions and the distance from them. `memory` is what one search may hold at a time. Besides it stand the features of the examples that are looked at (at most `most` of each set), and for pictures 128 bytes for each training example.
 
 # %%
 #| export

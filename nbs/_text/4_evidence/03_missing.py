@@ -20,8 +20,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -35,6 +35,30 @@ from modelab.core.signatures import checked, Function, Labels, Real, Samples, Te
 from modelab.core.statistics import wilson_interval
 from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.copying import flat_rows, nearest_k, nearest_others
+
+# %%
+#| export evaluation.missing_command
+"The command `modelab missing`: files in, groups of real examples without samples out."
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from modelab.core.checks import check_int, check_number
+from modelab.core.files import atomic_write
+from modelab.core.registry import register_command
+from modelab.data.matching import match_sources
+from modelab.data.readers import open_samples, SampleFile
+from modelab.evaluation.audit_command import check_outputs
+from modelab.evaluation.audit_sources import file_of, least_examples
+from modelab.evaluation.copying import thin_rows
+from modelab.evaluation.feature_networks import feature_network
+from modelab.evaluation.missing import missing, Missing
+from modelab.evaluation.report import utf8_text
 
 # %%
 #| export evaluation.spectral
@@ -537,6 +561,20 @@ class Missing:
 
 
 # %% [markdown]
+# Classes are numbers. A folder has names for them.
+
+# %%
+#| export
+@patch
+def with_class_names(self: Missing, names: Sequence[str] | None) -> Missing:
+    "The same with names of classes in place of their numbers; None: as it is."
+    named = lambda group: {names[int(value)]: share for value, share in group.classes.items()}
+    if not names:
+        return self
+    return replace(self, groups=[replace(group, classes=named(group)) for group in self.groups])
+
+
+# %% [markdown]
 # The same as plain JSON.
 
 # %%
@@ -622,30 +660,69 @@ table = torch.tensor([[20., 1e4], [40., 5e4], [60., 3e4]])
 scaled_columns(table)[0], scaled_columns(table)[1](table).std(0)
 
 # %% [markdown]
-# Distances are taken between features: by a function of yours, or between the values. In more than 64 dimensions the values are cut to 64 principal directions of the reference. These are fitted on the reference alone, never on what is tested.
+# In more than 64 dimensions the values are cut to 64 principal directions of the reference, and to one number more: the distance from what these directions can show. Without it a mark in the corner of every picture would not be seen, if no picture of the reference has anything there. The directions are fitted on the reference alone, never on what is tested.
+
+# %%
+#| export
+def principal_directions(reference: Any,  # examples: a tensor, or the rows of a file
+                         rows: Tensor,  # of the reference, that the directions are fitted to
+                         ) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "A name and a map to the main directions of the reference, 64 at most, and the rest."
+    from sklearn.decomposition import PCA
+    width = math.prod(reference.shape[1:])
+    some = rows[::math.ceil(len(rows) * width / 2 ** 25)]
+    values = flat_rows(reference[some]).numpy()
+    pca = PCA(min(64, len(values) - 1), svd_solver="randomized", random_state=0).fit(values)
+
+    def space(x: Tensor) -> Tensor:
+        rows = flat_rows(x).numpy()
+        inside = pca.transform(rows)
+        rest = ((rows - pca.mean_) ** 2).sum(1) - (inside ** 2).sum(1)
+        return torch.as_tensor(np.column_stack([inside, rest.clip(0) ** .5]))
+    return f"{pca.n_components_} principal directions and the distance from them", space
+
+
+# %% [markdown]
+# Few values are taken as they are, or as columns of a table.
+
+# %%
+#| export
+def value_space(reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
+    "What distances between values are taken in: its name, and a map of examples to numbers."
+    if math.prod(reference.shape[1:]) > 64:
+        return principal_directions(reference, rows)
+    if len(reference.shape) == 2:
+        return scaled_columns(reference[rows])
+    return "the values themselves", lambda x: x
+
+
+# %% [markdown]
+# A function of yours replaces the values. Reports name it.
+
+# %%
+#| export
+def space_name(features: Callable) -> str:
+    "The name of a function of features: its `name`, or that of the function or of its class."
+    name = getattr(features, "__name__", type(features).__name__)
+    return str(getattr(features, "name", name))
+
+
+# %% [markdown]
+# Distances are taken between features: by a function of yours, or between the values.
 
 # %%
 #| export
 def feature_space(features: Callable | None, reference: Tensor) -> tuple[str, Callable]:
     "The name of a space, and a map of examples to its rows in float64."
     if features is not None:
-        name = getattr(features, "name", getattr(features, "__name__", type(features).__name__))
-        return str(name), lambda x: flat_rows(check_batch("features", features(x)))
-    if reference.ndim == 2 and reference.shape[1] <= 64:
-        name, scaled = scaled_columns(flat_rows(reference))
-        return name, lambda x: scaled(flat_rows(x))
-    if math.prod(reference.shape[1:]) <= 64:
-        return "the values themselves", flat_rows
-    from sklearn.decomposition import PCA
-    rows = flat_rows(reference).numpy()
-    pca = PCA(min(64, len(rows) - 1), svd_solver="randomized", random_state=0).fit(rows)
-    return (f"{pca.n_components_} principal directions of the reference",
-            lambda x: torch.as_tensor(pca.transform(flat_rows(x).numpy())))
+        return space_name(features), lambda x: flat_rows(check_batch("features", features(x)))
+    name, space = value_space(reference, torch.arange(len(reference)))
+    return name, lambda x: flat_rows(space(x))
 
 
 # %%
 name, space = feature_space(None, torch.rand(90, 10, 10))
-assert space(torch.rand(7, 10, 10)).shape == (7, 64)
+assert space(torch.rand(7, 10, 10)).shape == (7, 64 + 1)
 name
 
 # %% [markdown]
@@ -1010,19 +1087,34 @@ def _empty_share(reference: Tensor, samples: Tensor, holdout: Tensor, rounds: in
 
 
 # %% [markdown]
-# Within a condition, half of the real examples is the held-out data.
+# Within a condition, half of the real examples is the held-out data. It takes no part in the choice of the space.
 
 # %%
 #| export
-def _condition(value: int, made: Tensor, real: Tensor, rounds: int,
+def _halves_held(conditions: Tensor, generator: torch.Generator) -> Tensor:  # (n,) bool
+    "Which examples are held out: half of those of each condition, at random."
+    held = torch.zeros(len(conditions), dtype=torch.bool)
+    for value in conditions.unique():
+        rows = (conditions == value).nonzero()[:, 0]
+        held[rows[torch.randperm(len(rows), generator=generator)[:len(rows) // 2]]] = True
+    return held
+
+
+# %%
+_halves_held(torch.tensor([0, 0, 0, 0, 1, 1]), torch.Generator().manual_seed(0))
+
+# %% [markdown]
+# `_condition` measures one condition.
+
+# %%
+#| export
+def _condition(value: int, made: Tensor, real: Tensor, held: Tensor, rounds: int,
                generator: torch.Generator) -> dict[str, Any]:
-    "What is measured within one condition: half of its real examples is the held-out data."
-    row = {"condition": value, "samples": len(made), "real": len(real)}
-    if len(made) < LINKS or len(real) < 2 * LINKS:
+    "What is measured within one condition."
+    row = {"condition": value, "samples": len(made), "real": len(real) + len(held)}
+    if len(made) < LINKS or len(held) < LINKS:
         return row | {"empty": float(not len(made)), "expected": 0., "p": 1.}
-    half = torch.randperm(len(real), generator=generator).split([len(real) // 2,
-                                                                 len(real) - len(real) // 2])
-    found = _empty_share(real[half[1]], made, real[half[0]], rounds, generator)
+    found = _empty_share(real, made, held, rounds, generator)
     return row | dict(zip(("empty", "expected", "p"), found))
 
 
@@ -1042,15 +1134,17 @@ def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
                  generator: torch.Generator | None = None) -> ConditionTable:
     "Within each condition, the share of real neighbourhoods without any sample; exact p, Holm."
     generator, found = generator_or_default(generator), []
+    asked, known = sample_conditions.cpu(), reference_conditions.cpu()
+    held = _halves_held(known, generator)
     with torch.no_grad():
-        space = feature_space(features, reference.cpu())[1]
+        space = feature_space(features, reference.cpu()[~held])[1]
         made, real = (_rows_of(space, name, x.cpu()) for name, x in
                       (("samples", samples), ("reference", reference)))
     if made.shape[1] != real.shape[1]:
         raise ValueError(f"features: expected {real.shape[1]} for samples, got {made.shape[1]}")
-    for value in reference_conditions.unique().tolist():
-        of = made[sample_conditions.cpu() == value], real[reference_conditions.cpu() == value]
-        found.append(_condition(value, *of, rounds, generator))
+    for value in known.unique().tolist():
+        of = (real[(known == value) & part] for part in (~held, held))
+        found.append(_condition(value, made[asked == value], *of, rounds, generator))
     adjusted = holm_adjusted([row["p"] for row in found])
     rows = [ConditionRow(**row | {"p": p, "alarm": p <= level}) for row, p in zip(found, adjusted)]
     return ConditionTable(rows, level)
@@ -1204,6 +1298,108 @@ real = torch.randn(800, 3, 8, 8, generator=g)
 real[:80] += 2  # a tenth of your data is brighter
 made_here = torch.randn(400, 3, 8, 8, generator=g)
 missing(made_here, real)
+
+
+# %% [markdown]
+# ## The command
+# Files in, groups out, each with the names of its most typical files. The exit status is 0 if no group is surely missing, 1 if one is, and 2 for any error. The audit of [4.2](02_audit.ipynb) looks for the same groups, beside its other tests, and shows their pictures.
+
+# %%
+#| export evaluation.missing_command
+@register_command("missing")
+def _missing_command(parser: argparse.ArgumentParser) -> Callable:
+    """which kinds of real examples are not made? Exit status 0 none for sure, 1 some, 2 any error
+
+    modelab missing made/ --reference train/ --holdout test/
+    modelab missing samples.npy --reference train.npy --features dinov2 --json missing.json
+    """
+    option = parser.add_argument
+    option("samples", help="what the generator makes: a folder of pictures, a zip, .npy, "
+           ".npz:name, .pt, .csv, …")
+    option("--reference", required=True, help="real examples; sub-folders are classes")
+    option("--holdout", help="real data it never saw (default: half of the reference)")
+    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
+           "module:function (default: the values)")
+    option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
+    option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
+    option("--level", type=float, default=.05, help="chance of any false group (0.05)")
+    option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
+    option("--json", help="report to write as JSON, with the names of all examples of a group")
+    return _run_missing
+
+
+# %% [markdown]
+# Large files are thinned before they are read.
+
+# %%
+#| export evaluation.missing_command
+def _read_part(source: SampleFile, least: int, most: int,
+               generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    "Some examples of a file, and their rows."
+    least_examples(source.path.name, len(source), least)
+    rows = thin_rows(len(source), most, generator)
+    return source[rows], rows
+
+
+# %% [markdown]
+# Rows and names are those of the files.
+
+# %%
+#| export evaluation.missing_command
+def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str]]:
+    "The groups that are missing, and notes on the files."
+    paths = args.reference, args.samples, args.holdout
+    opened = [path if path is None else open_samples(path, size=args.size, skip_bad=args.skip_bad)
+              for path in paths]
+    (source, samples, holdout), notes = match_sources(*opened)
+    generator = torch.Generator().manual_seed(0)
+    most = args.most if holdout is not None else 2 * args.most
+    reference, rows = _read_part(source, 40, most, generator)
+    if bool((reference == reference[:1]).all()):
+        raise ValueError(f"{source.path.name}: all {len(reference)} examples are equal")
+    made, held = (part if part is None else _read_part(part, 20, args.most, generator)[0]
+                  for part in (samples, holdout))
+    plain = source.labels is not None and source.labels.ndim == 1
+    names = tuple(file_of(source, row) or f"row {row}" for row in rows.tolist())
+    features = None if args.features is None else feature_network(args.features)
+    found = missing(made, reference, held, features=features, names=names, level=args.level,
+                    labels=source.labels[rows] if plain else None, most=args.most)
+    groups = [replace(group, indices=rows[group.indices].tolist()) for group in found.groups]
+    found = replace(found, groups=groups).with_class_names(source.label_names if plain else None)
+    return found, notes
+
+
+# %% [markdown]
+# Then the sentences are printed.
+
+# %%
+#| export evaluation.missing_command
+def _run_missing(args: argparse.Namespace) -> int:
+    "What `modelab missing` does; returns the exit status."
+    check_int("--most", args.most, 40)
+    check_number("--level", args.level, 0, .5, above=0)
+    inputs = args.samples, args.reference, args.holdout, args.features
+    check_outputs(inputs, (), json=args.json)
+    found, notes = _find_groups(args)
+    if args.json is not None:
+        report = found.to_json() | {"notes": notes}
+        atomic_write(args.json, (json.dumps(report, indent=1) + "\n").encode())
+    lines = [f"{group}: {', '.join(group.names[:3])}" for group in found.groups]
+    notes = [f"note: {note}" for note in notes]
+    print(utf8_text("\n".join([*(lines or [repr(found)]), *notes])))
+    return int(bool(found.groups))
+
+
+# %%
+from tempfile import TemporaryDirectory
+
+from modelab.__main__ import main
+
+with TemporaryDirectory() as folder:
+    torch.save(real, f"{folder}/real.pt")
+    torch.save(made_here, f"{folder}/made.pt")
+    status = main(["missing", f"{folder}/made.pt", "--reference", f"{folder}/real.pt"])
+assert status == 1
 
 
 # %% [markdown]

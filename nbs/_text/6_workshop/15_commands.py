@@ -529,7 +529,19 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 # %% [markdown]
-# A script that calls a command needs its exit status: 0, 1 for a finding, and 2 for whatever went wrong. Python ends with 1 if an exception escapes, or if a function of yours calls `sys.exit("…")`. A crash would look like a finding. So `_execute` turns every exception into status 2. Options that `argparse` refuses have the status 2 already.
+# A script that calls a command needs its exit status: 0, 1 for a finding, and 2 for whatever went wrong. Python ends with 1 if an exception escapes, or if a function of yours calls `sys.exit("…")`. A crash would look like a finding. So `_execute` turns every exception into status 2. Options that `argparse` refuses have the status 2 already. Ctrl-C while a package is imported may arrive as an error of this import, with the interrupt as its cause.
+
+# %%
+#| export
+def _was_stopped(error: BaseException | None) -> bool:
+    "Whether an error came from Ctrl-C."
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+# %% [markdown]
+# `_execute` runs a command.
 
 # %%
 #| export
@@ -547,6 +559,8 @@ def _execute(argv: list[str]) -> int:
     except (Exception, SystemExit) as error:
         if execute is None and isinstance(error, SystemExit):
             raise  # of argparse, after help or wrong options
+        if _was_stopped(error):
+            raise KeyboardInterrupt from error
         _print_error(error, argv, asked)
         try:
             print(end="", flush=True)
@@ -566,7 +580,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return 141
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        print(f"modelab: {str(stop) or 'stopped'}", file=sys.stderr)
         return 130
 
 # %% [markdown]

@@ -46,6 +46,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -216,14 +217,33 @@ def _null_text(found: Finding) -> str:
 
 
 # %% [markdown]
-# As text, a report is the verdict, the notes, a table, and what is needed to cite it. The notes come before the table, since a note may say that the table cannot be trusted.
+# As text, a report is the verdict, the worst examples by name, the notes, a table, and what is needed to cite it. The notes come before the table, since a note may say that the table cannot be trusted.
+
+# %%
+#| export
+def _named_examples(report: Report) -> list[str]:
+    "The first examples of missing groups and of copies that the verdict tells of."
+    lines = [f"missing, group {i + 1}: {', '.join(e.name for e in kind.listed[:3])}"
+             for i, kind in enumerate(report.kinds[:SHOWN_KINDS])]
+    for f in report.findings:
+        kind = {"copies": "copied"}.get(f.test, f.test)
+        if f.alarm and kind in ("copied", "transformed"):
+            pairs = [f"{e.name} from {e.source.name}" + f" ({e.change})" * bool(e.change)
+                     for e in report.listed.get(kind, [])[:3] if e.flagged and e.source]
+            lines += [f"{kind}: {'; '.join(pairs)}"] * bool(pairs)
+    return lines
+
+
+# %% [markdown]
+# The text:
 
 # %%
 #| export
 def report_text(report: Report) -> str:
     "The report as text."
     width = max(9, *(len(f.test) + 1 for f in report.findings))
-    lines = [report.verdict, *(f"note: {note}" for note in report.notes),
+    lines = [report.verdict, *_named_examples(report),
+             *(f"note: {note}" for note in report.notes),
              f"{'':{width}}{'yours':>8} {'95 % interval':>17} "
              f"{'floor':>8} {'null':>8} {'p':>8}"]
     for f in report.findings:
@@ -367,8 +387,9 @@ join_words(["junk"]), join_words(["junk", "copies", "timidity"])
 @patch(as_prop=True)
 def verdict(self: Report) -> str:
     "The findings in plain words."
-    return (self._lacking_in_words + self._coverage_in_words + self._alarms_in_words
-            + self._silence_in_words).strip()
+    said = (self._lacking_in_words, self._coverage_in_words, self._alarms_in_words,
+            self._silence_in_words)
+    return " ".join(words.strip() for words in said if words)
 
 
 # %% [markdown]
@@ -932,7 +953,8 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     option("--reference", required=True, help="what it was trained on")
     option("--holdout", help="real data it never saw (default: half of the reference)")
     option("--labels", help="classes of the reference: a file of labels, or of names and labels")
-    option("--features", help="pixels, inception, dinov2, clip, a file, or module:function")
+    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
+           "module:function (default: the values)")
     option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
     option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
     option("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
@@ -951,7 +973,7 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
     "Options that say how much is looked at, and what may be kept."
     option = parser.add_argument
     option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
-    option("--memory", default="128M", help="what one search may hold, such as 500M or 2G "
+    option("--memory", default="128M", help="what one search may hold, such as 500M or 1.5G "
            "(default 128M); features of the examples come on top")
     option("--no-transformed", action="store_true",
            help="do not search pictures for moved, mirrored, cropped or dimmed copies")
@@ -960,22 +982,22 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
 
 
 # %% [markdown]
-# `--memory` is a number of bytes, with a letter for thousands, millions or billions.
+# `--memory` is a number of bytes, with a letter for thousands, millions or billions. It may have a fraction.
 
 # %%
 #| export evaluation.audit_command
 def _bytes_of(text: str) -> int:
     "The number of bytes that `--memory` means."
-    found = re.fullmatch(r"(\d+)([KMG]?)B?", text.strip(), re.I)
+    found = re.fullmatch(r"(\d+|\d*\.\d+)\s*([KMG]?)B?", text.strip(), re.I | re.A)
     if not found:
-        raise ValueError("--memory: expected a number of bytes, such as 500M or 2G, "
+        raise ValueError("--memory: expected a number of bytes, such as 500M or 1.5G, "
                          f"got {text!r:.60}")
-    return check_int("--memory", int(found[1]) * 1000 ** " KMG".index(found[2].upper() or " "),
-                     1 << 22)
+    unit = 1000 ** " KMG".index(found[2].upper() or " ")
+    return check_int("--memory", int(Decimal(found[1]) * unit), 1 << 22)
 
 
 # %%
-assert [_bytes_of(text) for text in ("128M", "2g", "5000000")] == [128e6, 2e9, 5e6]
+assert [_bytes_of(text) for text in ("128M", "1.5g", "5000000")] == [128e6, 1.5e9, 5e6]
 error_message(_bytes_of, "much"), error_message(_bytes_of, "3K")
 
 # %% [markdown]
