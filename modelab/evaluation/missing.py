@@ -175,8 +175,8 @@ class Group:
     nearest: Tensor = field(repr=False, compare=False)  # the sample nearest to each of these
 
     def __str__(self) -> str:
-        what = next(iter(self.classes), "")
-        named = f", mostly {what}," * bool(what)
+        what, part = next(iter(self.classes.items()), ("", 0.))
+        named = f", mostly {what}," * (part > .5)
         return (f"a group{named} holding {_percent(self.share)} of the data gets "
                 f"{_percent(self.samples_share)} of the samples (p = {self.p:.2g})")
 

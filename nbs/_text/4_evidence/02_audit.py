@@ -132,7 +132,7 @@ import numpy as np
 # %%
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, image_grid, Picture, REAL
-from modelab.course.claims import claim, fast_mode, recorded, steps
+from modelab.course.claims import claim, experiment, fast_mode, recorded, steps
 from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.mixtures import mixture
@@ -1154,7 +1154,8 @@ AUDIT_TESTS = {
                 "samples per neighbourhood vary {times} times as much as they should"),
     "repeats": ("repeated samples",
                 "{share} of the closest pairs are two samples; {floor} would be right"),
-    "junk": ("junk", "{share} more samples than held-out data lie far from all training data"),
+    "junk": ("junk", "at least about {share} of the samples lie farther from all training data than "
+             "held-out data do"),
     "copies": ("copies", "about {share} of the samples (at least {low}) sit on one single "
                          "training example; {equal} are equal to it"),
     "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "
@@ -2143,7 +2144,14 @@ def alarms(seed: int, n: int) -> dict[str, list[bool]]:
 
 
 # %%
-draws = [alarms(seed, 250) for seed in range(steps(16, fast=2))]
+@experiment("02_audit", early=2)
+def sixteen_draws(seeds: int = 16) -> list:
+    "The alarms of every draw."
+    return [alarms(seed, 250) for seed in range(seeds)]
+
+
+# %%
+draws = sixteen_draws()
 alarmed = torch.tensor([[draw[name] for draw in draws] for name in draws[0]])
 rate = alarmed.double().mean(1)  # (generators, tests)
 figure, ax = axes(size=(5.4, 3.2))
