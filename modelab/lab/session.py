@@ -65,7 +65,7 @@ class LabSession:
             if not side.turns_of("G"):
                 raise ValueError(f"game: in {type(side.game).__name__} no turn moves a player G")
             if side.players.labelled:
-                raise ValueError("game: the lab shows no players made by with_labels; train them with Run")
+                raise ValueError("game: the lab shows no players made by with_labels; use Run")
         self.sides, self.modes, self.seed = sides, sides["A"].modes, seed
         self.at = self.last = 0  # the present step, and the last one that was recorded
         self.interval, self.events, self.history, self._snapshots = 16, [], {}, {}
