@@ -15,7 +15,8 @@ from helpers import seeded
 from modelab.data.mixtures import ring
 from modelab.evaluation import monitor as module
 from modelab.evaluation.monitor import CollapseAlarm, Look, Monitor
-from modelab.evaluation.monitor_adapters import attach_to_ignite, lightning_callback, tensorboard_log, trainer_callback
+from modelab.evaluation.monitor_adapters import (
+    attach_to_ignite, lightning_callback, live_plot, tensorboard_log, trainer_callback, wandb_log)
 from modelab.evaluation.sequential_test import _change_point, _upper_limit, Alarm, Counts, SequentialTest
 from scipy.stats import beta, binom
 
@@ -131,6 +132,15 @@ def test_the_error_of_a_look_is_shared_among_its_tests():
     (junk,) = high.add(counts([1000], junk=300))
     assert junk.finding == "junk" and math.isclose(junk.limit, share / 2 / 3)
     assert math.isclose(junk.p, binom.sf(299, 1000, high.limits[14]["junk"] + .1), rel_tol=1e-6)
+
+
+def test_rates_do_not_alarm_before_a_group_settled():
+    test = SequentialTest([.5, .5])
+    assert not any(test.add(counts([10, 10], junk=20 if t < 5 else 980)) for t in range(20))  # noise, then other noise
+    assert all(limits["junk"] == 1. for limits in test.limits)
+    for _ in range(13):
+        test.add(counts([500, 500]))
+    assert test.limits[-1]["junk"] < .05 and test.add(counts([500, 500], junk=300))
 
 
 def test_only_windows_after_a_group_settled_are_tested():
@@ -371,6 +381,19 @@ def test_checkpoints_may_be_folders(tmp_path):
     assert len(list(tmp_path.glob("checkpoint-*"))) == 5
 
 
+def test_going_back_by_a_state_does_not_give_back_the_error_that_was_spent():
+    sampler = Broken("lost")
+    monitor = quiet(REAL, sampler, every=2, n=500)
+    state = {}
+    monitor.log = lambda values, step: state.update(monitor.state_dict()) if step == 20 else None
+    sampler.at = 24
+    alarm = watch(monitor, sampler, 40)
+    looked = monitor.test.looked
+    monitor.load_state_dict(state)
+    assert (monitor.step, len(monitor.looks), monitor.due) == (20, 10, 22) and monitor.test.looked == looked
+    assert monitor.alarms == [alarm]
+
+
 def test_roll_back_that_cannot_be(tmp_path):
     with pytest.raises(RuntimeError, match="^roll_back: expected a Monitor with load="):
         quiet(REAL, sound, n=100).roll_back()
@@ -411,6 +434,46 @@ def test_tensorboard_gets_every_number():
             self.rows.append((name, value, step))
     look = quiet(REAL, sound, n=100, log=tensorboard_log(Writer()))(1)
     assert Writer.rows == [(name, value, 1) for name, value in look.values().items()]
+
+
+def test_weights_and_biases_gets_the_step_as_a_number():
+    class Run:  # as wandb.init() returns it
+        rows, metrics = [], []
+
+        def define_metric(self, name, step_metric=None):
+            self.metrics.append((name, step_metric))
+
+        def log(self, data, step=None, commit=None):
+            assert step is None  # a step of its own would be dropped where the user's loop logs more often
+            self.rows.append(data)
+    monitor = quiet(REAL, sound, n=100, log=wandb_log(Run()))
+    looks = [monitor(1), monitor(7)]
+    assert Run.metrics == [("monitor/*", "monitor/step")]
+    assert Run.rows == [look.values() | {"monitor/step": look.step} for look in looks]
+
+
+def test_mlflow_takes_what_is_logged(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri(f"file://{tmp_path}/runs")
+    mlflow.set_experiment("monitor")
+    with mlflow.start_run() as run:
+        look = quiet(REAL, sound, n=100, log=mlflow.log_metrics)(3)
+    (kept,) = mlflow.MlflowClient().get_metric_history(run.info.run_id, "monitor/frechet")
+    assert (kept.step, kept.value) == (3, look.frechet)
+
+
+def test_a_live_plot_is_renewed_at_each_look(monkeypatch):
+    display, seen, logged = pytest.importorskip("IPython.display"), [], []
+
+    class Handle:
+        def update(self, obj):
+            seen.append((obj, len(obj.looks)))
+    monkeypatch.setattr(display, "display", lambda obj, display_id: seen.append((obj, len(obj.looks))) or Handle())
+    monitor = quiet(REAL, sound, n=100, log=lambda values, step: logged.append(step))
+    live_plot(monitor)
+    monitor(1), monitor(2)
+    assert seen == [(monitor, 0), (monitor, 1), (monitor, 2)] and logged == [1, 2]
 
 
 # what it refuses
@@ -487,6 +550,44 @@ def test_lightning_stops_and_resumes(tmp_path):
     assert trainer.global_step == second.alarms[0].step
 
 
+def test_lightning_goes_back_and_on(tmp_path):
+    pl = pytest.importorskip("lightning.pytorch", reason="lightning is not installed")
+    sampler, back, weights = Broken("lost"), [], {}
+
+    class Model(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Linear(2, 2)
+
+        def on_train_start(self):
+            weights[f"start {self.global_step}"] = self.net.weight.clone()
+
+        def training_step(self, batch, index):
+            sampler.step = self.global_step + 1
+            return self.net(batch).square().mean()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), .01)
+
+    def save(path):
+        trainer.save_checkpoint(path)
+        weights[trainer.global_step] = model.net.weight.clone()
+    monitor, model = quiet(REAL, sampler, on_alarm="stop", folder=tmp_path, save=save, load=back.append), Model()
+    loader = torch.utils.data.DataLoader(torch.randn(64, 2), 2)
+    for last in (60, 30):
+        trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+                             enable_checkpointing=False, max_steps=last, callbacks=[lightning_callback(monitor)])
+        trainer.fit(model, loader, ckpt_path=back[-1] if back else None)
+        if not back:
+            stopped, looked = trainer.global_step, monitor.test.looked
+            at = monitor.roll_back()
+            assert at == monitor.alarms[0].after < stopped == monitor.alarms[0].step <= 16
+            sampler.at = 10 ** 9  # the cause is mended
+    assert trainer.global_step == 30 and torch.equal(weights[f"start {at}"], weights[at])
+    assert [look.step for look in monitor.looks] == list(range(1, 31)) and monitor.test.looked == looked + 30 - at
+    assert len(monitor.alarms) == 1
+
+
 def test_ignite_stops():
     Engine = pytest.importorskip("ignite.engine", reason="pytorch-ignite is not installed").Engine
     sampler = Broken("lost")
@@ -499,7 +600,31 @@ def test_ignite_stops():
     assert engine.state.iteration == monitor.alarms[0].step and 14 <= engine.state.iteration <= 16
 
 
-def test_the_trainer_of_hugging_face_stops_and_keeps_the_state(tmp_path):
+def test_ignite_goes_back_and_on(tmp_path):
+    Engine = pytest.importorskip("ignite.engine", reason="pytorch-ignite is not installed").Engine
+    sampler, weight, back = Broken("lost"), torch.zeros(1), []
+
+    def train(engine, batch):
+        sampler.step = engine.state.iteration
+        weight.add_(1)
+
+    monitor = quiet(REAL, sampler, on_alarm="stop", folder=tmp_path, load=back.append,
+                    save=lambda path: torch.save({"engine": engine.state_dict(), "weight": weight}, path))
+    engine = Engine(train)
+    attach_to_ignite(engine, monitor)
+    engine.run(range(40), max_epochs=1, epoch_length=40)
+    stopped, looked = engine.state.iteration, monitor.test.looked
+    at = monitor.roll_back()
+    assert at == monitor.alarms[0].after < stopped == weight.item() <= 16
+    state, engine, sampler.at = torch.load(back[0]), Engine(train), 10 ** 9
+    engine.load_state_dict(state["engine"]), weight.copy_(state["weight"])
+    attach_to_ignite(engine, monitor)
+    engine.run(range(40))
+    assert engine.state.iteration == 40 == weight.item() and [look.step for look in monitor.looks] == list(range(1, 41))
+    assert monitor.test.looked == looked + 40 - at and len(monitor.alarms) == 1
+
+
+def test_the_trainer_of_hugging_face_stops_goes_back_and_on(tmp_path):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     pytest.importorskip("accelerate", reason="accelerate is not installed")
 
@@ -511,14 +636,25 @@ def test_the_trainer_of_hugging_face_stops_and_keeps_the_state(tmp_path):
         def forward(self, x):
             sampler.step += 1
             return {"loss": self.net(x).square().mean()}
+
+    def trainer(monitor):
+        arguments = transformers.TrainingArguments(str(tmp_path), max_steps=40, per_device_train_batch_size=2, save_steps=10,
+                                                   report_to=[], use_cpu=True, disable_tqdm=True)
+        return transformers.Trainer(Model(), arguments, train_dataset=[{"x": torch.randn(2)} for _ in range(80)],
+                                    callbacks=[trainer_callback(monitor)])
     sampler = Broken("lost")
     monitor = quiet(REAL, sampler, on_alarm="stop")
-    arguments = transformers.TrainingArguments(str(tmp_path), max_steps=40, per_device_train_batch_size=2, save_steps=10,
-                                               report_to=[], use_cpu=True, disable_tqdm=True)
-    data = [{"x": torch.randn(2)} for _ in range(80)]
-    trainer = transformers.Trainer(Model(), arguments, train_dataset=data, callbacks=[trainer_callback(monitor)])
-    trainer.train()
-    assert trainer.state.global_step == monitor.alarms[0].step and 14 <= monitor.alarms[0].step <= 16
-    again = quiet(REAL, sampler)
-    again.load_state_dict(json.loads((tmp_path / "checkpoint-10/monitor.json").read_text()))
-    assert again.looks == monitor.looks[:10]
+    first = trainer(monitor)
+    first.train()
+    alarm = monitor.alarms[0]
+    assert first.state.global_step == alarm.step and 14 <= alarm.step <= 16
+    kept = [int(path.name.partition("-")[2]) for path in tmp_path.glob("checkpoint-*")]
+    at = max(step for step in kept if step <= alarm.after)
+    assert at == 10
+    for again in (monitor, quiet(REAL, sampler, on_alarm="stop")):  # in this process, and in another one
+        sampler.step, sampler.at, before = at, 10 ** 9, again.test.looked
+        second = trainer(again)
+        second.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{at}"))
+        assert second.state.global_step == 40 and [look.step for look in again.looks] == list(range(1, 41))
+        assert again.looks[:10] == monitor.looks[:10] and again.test.looked == max(before, at) + 30
+    assert monitor.alarms == [alarm]

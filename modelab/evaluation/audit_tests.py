@@ -357,8 +357,8 @@ AUDIT_TESTS = {
                 "samples per neighbourhood vary {times} times as much as they should"),
     "repeats": ("repeated samples",
                 "{share} of the closest pairs are two samples; {floor} would be right"),
-    "junk": ("junk", "at least about {share} of the samples lie farther from all training data than "
-             "held-out data do"),
+    "junk": ("junk", "at least about {share} of the samples lie farther from all training data "
+                     "than held-out data do"),
     "copies": ("copies", "about {share} of the samples (at least {low}) sit on one single "
                          "training example; {equal} are equal to it"),
     "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "

@@ -154,7 +154,7 @@ class Monitor:
                  folder: str | Path | None = None,  # for tables, pictures and checkpoints
                  save: _Hook = None, load: _Hook = None,  # get a path
                  eval_of: Sequence[torch.nn.Module] = (),  # in evaluation mode while drawing
-                 seed: Index = 0, max_bytes: Annotated[int, Whole(1 << 20)] = MAX_BYTES):
+                 seed: Index = 0, max_bytes: Annotated[int, Whole(1 << 20)] = 5 * MAX_BYTES):
         self.sampler, self.every, self.budget, self.seed = sampler, every, budget, seed
         self.on_alarm, self.log, self.eval_of, self.save, self.load = (
             on_alarm, log, tuple(eval_of), save, load)
@@ -216,8 +216,8 @@ class Monitor:
         self.looks.append(look)
         if look:
             self.alarms.append(look)
-        self._keep(look, samples)
         self.due = (self.step // self.every + 1) * self.every
+        self._keep(look, samples)
         self.last = time.perf_counter() - start
         self.seconds += self.last
         self._react(look)
@@ -346,8 +346,8 @@ class Monitor:
         mine = [yard.far, yard.close, yard.alike, *yard.shares.tolist()]
         if len(kept) != len(mine) or not np.allclose(kept, mine, rtol=1e-6):
             raise ValueError("state: it belongs to another reference, other features or groups")
-        self.looks, self.alarms = (list(map(_look_from, state[name]))
-                                   for name in ("looks", "alarms"))
+        self.looks, alarms = (list(map(_look_from, state[name])) for name in ("looks", "alarms"))
+        self.alarms = alarms + [look for look in self.alarms if look not in alarms]
         self.checkpoints = [(step, Path(path)) for step, path in state["checkpoints"]]
         for name in ("step", "due", "left_out", "seconds", "last"):
             setattr(self, name, state[name])
@@ -356,7 +356,7 @@ class Monitor:
         self.test.looks = [look.counts for look in self.looks]
         self.test.limits = [dict(limits) for limits in state["test"]["limits"]]
         self.test.settled = np.array(state["test"]["settled"])
-        self.test.looked = state["test"]["looked"]
+        self.test.looked = max(self.test.looked, state["test"]["looked"])
 
     def table(self) -> list[dict[str, float]]:
         "The numbers of all looks, a row each."

@@ -99,8 +99,8 @@ class SequentialTest:
 
     def _lower_limits(self, error: float) -> None:
         "The best level of each rate, after this look."
-        best = dict(self.limits[-1])
-        if len(self.looks) >= 3:
+        best, settled = dict(self.limits[-1]), self.settled[self.settled > 0]
+        if len(settled) and len(self.looks) - 3 >= settled.min():
             best = {name: min(old, _upper_limit(*self._hits(name, 3), error))
                     for name, old in best.items()}
         self.limits.append(best)

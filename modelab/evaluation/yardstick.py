@@ -68,15 +68,17 @@ class Yardstick:
         g = torch.Generator().manual_seed(derive_seed(seed, "monitor"))
         self.event, self.n = tuple(reference.shape[1:]), n
         space = feature_network(features) if isinstance(features, (str, Path)) else features
-        first = thin_rows(len(reference), 5000, g)
+        most = min(5000, max(200, max_bytes // (64 * reference[0].numel())))
+        first = thin_rows(len(reference), most, g)[:most if space is None else 2]
         self.name, self.space = feature_space(space, reference[first])
         width = self.features(reference[first[:2]]).shape[1]
-        kept = torch.randperm(len(reference), generator=g)[:max(40, max_bytes // (16 * width))]
-        parts = [self.features(reference[part]) for part in kept.split(1000)]
-        self.rows = torch.cat(parts)
+        kept = torch.randperm(len(reference), generator=g)[:max(40, max_bytes // (80 * width))]
+        self.rows = torch.empty(len(kept), width, dtype=torch.float64)
+        for rows, part in zip(self.rows.split(1000), kept.split(1000)):
+            rows.copy_(self.features(reference[part]))
         labels = None if labels is None else labels[kept]
-        most = max(2, min(groups, len(kept) // 20, n // 25))
-        self.names, self.group = _grouped(self.rows, labels, most, seed)
+        fit = max(2, min(groups, len(kept) // 20, n // 25))
+        self.names, self.group = _grouped(self.rows, labels, fit, seed)
         self.shares = torch.bincount(self.group, minlength=len(self.names)) / len(kept)
         self._distances(g)
         self._examples(reference, kept)
@@ -120,11 +122,10 @@ class Yardstick:
         "All counts of one draw."
         x = self.features(samples)
         distance, index = nearest_k(x, self.rows, 5)
-        near = distance[:, 0] <= 4 * self.far
-        groups = torch.bincount(self.group[index[near, 0]], minlength=len(self.names))
+        junk, copies = distance[:, 0] > self.far, self._ratio(distance) <= self.close
+        groups = torch.bincount(self.group[index[~junk, 0]], minlength=len(self.names))
         half = len(x) // 2
         again = nearest_k(x[half:], x[:half])[0][:, 0] <= self.alike
-        junk, copies = distance[:, 0] > self.far, self._ratio(distance) <= self.close
         counts = Counts(len(x), tuple(groups.tolist()), *(
             (int(hits.sum()), len(hits)) for hits in (junk, again, copies)))
         share = groups / max(1, int(groups.sum()))

@@ -78,7 +78,7 @@ from modelab.evaluation.sequential_test import Counts
 
 # %%
 #| export evaluation.monitor_adapters
-"The monitor in Lightning, Ignite, the Trainer of Hugging Face, and TensorBoard."
+"The monitor in Lightning, Ignite, the Trainer of Hugging Face, TensorBoard, and W&B."
 from __future__ import annotations
 
 import json
@@ -127,7 +127,7 @@ f"{first:.0%} at the first look, {ever:.0%} at some look"
 #
 # | indicator | a sample counts if |
 # |---|---|
-# | group $g$ | its nearest reference example is in group $g$, and not much too far away |
+# | group $g$ | its nearest reference example is in group $g$, and it is not junk |
 # | junk | it is farther from the reference than 99 % of real examples are from the others |
 # | copy | it is so much nearer to its nearest reference example than to the fifth that only 1 % of real examples are |
 # | repeat | it is in the second half of the draw, and nearer to the first half than 99.9 % of real examples are to a draw of that size |
@@ -135,7 +135,7 @@ f"{first:.0%} at the first look, {ever:.0%} at some look"
 # The reference should be the training data, or a part of it: copies of other examples are not seen. Groups are your labels, or clusters of the reference, joined where they touch. Write $p_t$ for the chance that a sample counts at look $t$, and $\pi_g$ for the share of group $g$ in the reference.
 #
 # - A group is **settled** once it got at least 40 % of its share in each of ten looks in a row, and half of it over the ten. Groups that were never settled are listed as *not reached yet*. They do not alarm.
-# - A run is **sound** at look $t$ if every settled group has $p_t\ge\tfrac14\pi_g$, and if the chance of junk, of copies and of repeats is at most $b_t+m$. Here $b_t$ is the lowest mean chance over three successive earlier looks, and $m$ is a margin: 5 % of the samples, and 10 % for junk, which goes up and down while networks train.
+# - A run is **sound** at look $t$ if every settled group has $p_t\ge\tfrac14\pi_g$, and if the chance of junk, of copies and of repeats is at most $b_t+m$. Here $b_t$ is the lowest mean chance over three successive earlier looks since the first group was settled (before that, no rate alarms), and $m$ is a margin: 5 % of the samples, and 10 % for junk, which goes up and down while networks train.
 #
 # So a generator that is still poor is sound. One that loses three quarters of a group that it had is not.
 
@@ -146,7 +146,7 @@ f"{first:.0%} at the first look, {ever:.0%} at some look"
 # *Proof.* The monitor leaves training as it was: it restores the random numbers. So up to the first alarm the networks do not depend on what the monitor drew. Fix them; the draws of all looks are then independent. (The chance of a repeat is meant given the first half of the draw.)
 #
 # 1. *One test.* A test adds up the last $w$ looks, $w\in\{1,2,3\}$. Of a settled group, it looks only at windows that begin after the group settled. In a sound run each of the $N=wn$ samples falls into the group with a chance of at least $\pi_g/4$, so the count is at least as large, in law, as a binomial count with $N$ and $\pi_g/4$. The p-value is $P(\text{Bin}(N,\pi_g/4)\le\text{count})$. It is at most $\varepsilon$ with a chance of at most $\varepsilon$.
-# 2. *A rate.* For junk, copies and repeats it is the upper tail at $B+m$. $B$ is an upper limit of the best level: the lowest Clopper–Pearson limit of any three successive looks before the window. A limit with error $\varepsilon$ lies below the true mean of its three looks with a chance of at most $\varepsilon$. For three equal chances this is Clopper and Pearson. For unequal ones Hoeffding's theorem says that the lower tail of the sum is at most the binomial one; its condition holds for every $\varepsilon$ below 1/4. If no limit fails, then $B\ge b_s$ for all looks $s$ of the window, and the tail at $B+m$ is at least the true one.
+# 2. *A rate.* For junk, copies and repeats it is the upper tail at $B+m$. $B$ is an upper limit of the best level: the lowest Clopper–Pearson limit of any three successive looks before the window and after the first group was settled. A limit with error $\varepsilon$ lies below the true mean of its three looks with a chance of at most $\varepsilon$. For three equal chances this is Clopper and Pearson. For unequal ones Hoeffding's theorem says that the lower tail of the sum is at most the binomial one; its condition holds for every $\varepsilon$ below 1/4. If no limit fails, then $B\ge b_s$ for all looks $s$ of the window, and the tail at $B+m$ is at least the true one.
 # 3. *All looks.* Look $t$ may spend $\alpha/(t(t+1))$. Each of the four findings gets a quarter of it. The quarter of *lost* is shared among windows and settled groups. The quarter of a rate is halved: one half for the windows, one for the limit. How many groups are settled before a window is known before its draws. The sum of all is at most
 #
 # $$\sum_{t\ge1}\frac{\alpha}{t(t+1)}=\alpha\sum_{t\ge1}\Big(\frac1t-\frac1{t+1}\Big)=\alpha.\qquad\square$$
@@ -335,15 +335,15 @@ def _hits(self: SequentialTest, name: str, window: int) -> tuple[int, int]:
 
 
 # %% [markdown]
-# Three looks make a limit.
+# Three looks make a limit. The first of them comes after a group has settled: what the first looks see is noise, and a rate may go anywhere there.
 
 # %%
 #| export evaluation.sequential_test
 @patch
 def _lower_limits(self: SequentialTest, error: float) -> None:
     "The best level of each rate, after this look."
-    best = dict(self.limits[-1])
-    if len(self.looks) >= 3:
+    best, settled = dict(self.limits[-1]), self.settled[self.settled > 0]
+    if len(settled) and len(self.looks) - 3 >= settled.min():
         best = {name: min(old, _upper_limit(*self._hits(name, 3), error))
                 for name, old in best.items()}
     self.limits.append(best)
@@ -530,7 +530,7 @@ def _grouped(rows: Tensor, labels: Tensor | None, groups: int, seed: int) -> tup
 
 
 # %% [markdown]
-# The largest reference that is searched fits into half of `max_bytes`. Others are thinned at random.
+# The rows that are kept fit into a tenth of `max_bytes`, for clusters and searches copy them. A larger reference is thinned at random.
 
 # %%
 #| export evaluation.yardstick
@@ -541,15 +541,17 @@ class Yardstick:
         g = torch.Generator().manual_seed(derive_seed(seed, "monitor"))
         self.event, self.n = tuple(reference.shape[1:]), n
         space = feature_network(features) if isinstance(features, (str, Path)) else features
-        first = thin_rows(len(reference), 5000, g)
+        most = min(5000, max(200, max_bytes // (64 * reference[0].numel())))
+        first = thin_rows(len(reference), most, g)[:most if space is None else 2]
         self.name, self.space = feature_space(space, reference[first])
         width = self.features(reference[first[:2]]).shape[1]
-        kept = torch.randperm(len(reference), generator=g)[:max(40, max_bytes // (16 * width))]
-        parts = [self.features(reference[part]) for part in kept.split(1000)]
-        self.rows = torch.cat(parts)
+        kept = torch.randperm(len(reference), generator=g)[:max(40, max_bytes // (80 * width))]
+        self.rows = torch.empty(len(kept), width, dtype=torch.float64)
+        for rows, part in zip(self.rows.split(1000), kept.split(1000)):
+            rows.copy_(self.features(reference[part]))
         labels = None if labels is None else labels[kept]
-        most = max(2, min(groups, len(kept) // 20, n // 25))
-        self.names, self.group = _grouped(self.rows, labels, most, seed)
+        fit = max(2, min(groups, len(kept) // 20, n // 25))
+        self.names, self.group = _grouped(self.rows, labels, fit, seed)
         self.shares = torch.bincount(self.group, minlength=len(self.names)) / len(kept)
         self._distances(g)
         self._examples(reference, kept)
@@ -619,7 +621,7 @@ def _examples(self: Yardstick, reference: Tensor, kept: Tensor) -> None:
 
 
 # %% [markdown]
-# A sample belongs to the group of its nearest reference example, unless it is four times as far away as junk is.
+# A sample belongs to the group of its nearest reference example, unless it is junk. (If noise counted too, the first looks of a training would settle groups that the generator has not found yet, and lose them again.)
 
 # %%
 #| export evaluation.yardstick
@@ -628,11 +630,10 @@ def measure(self: Yardstick, samples: Tensor) -> MeasuredDraw:
     "All counts of one draw."
     x = self.features(samples)
     distance, index = nearest_k(x, self.rows, 5)
-    near = distance[:, 0] <= 4 * self.far
-    groups = torch.bincount(self.group[index[near, 0]], minlength=len(self.names))
+    junk, copies = distance[:, 0] > self.far, self._ratio(distance) <= self.close
+    groups = torch.bincount(self.group[index[~junk, 0]], minlength=len(self.names))
     half = len(x) // 2
     again = nearest_k(x[half:], x[:half])[0][:, 0] <= self.alike
-    junk, copies = distance[:, 0] > self.far, self._ratio(distance) <= self.close
     counts = Counts(len(x), tuple(groups.tolist()), *(
         (int(hits.sum()), len(hits)) for hits in (junk, again, copies)))
     share = groups / max(1, int(groups.sum()))
@@ -646,7 +647,7 @@ draw = torch.Generator().manual_seed(0)
 reference = law.sample(2000, generator=draw)
 
 # %%
-yard = Yardstick(reference, None, None, 32, 1000, 0, MAX_BYTES)
+yard = Yardstick(reference, None, None, 32, 1000, 0, 5 * MAX_BYTES)
 seen = yard.measure(law.sample(1000, generator=draw))
 assert len(yard.names) == 8  # the modes, found without labels
 
@@ -840,7 +841,7 @@ class Monitor:
                  folder: str | Path | None = None,  # for tables, pictures and checkpoints
                  save: _Hook = None, load: _Hook = None,  # get a path
                  eval_of: Sequence[torch.nn.Module] = (),  # in evaluation mode while drawing
-                 seed: Index = 0, max_bytes: Annotated[int, Whole(1 << 20)] = MAX_BYTES):
+                 seed: Index = 0, max_bytes: Annotated[int, Whole(1 << 20)] = 5 * MAX_BYTES):
         self.sampler, self.every, self.budget, self.seed = sampler, every, budget, seed
         self.on_alarm, self.log, self.eval_of, self.save, self.load = (
             on_alarm, log, tuple(eval_of), save, load)
@@ -930,8 +931,8 @@ def look(self: Monitor) -> Look:
     self.looks.append(look)
     if look:
         self.alarms.append(look)
-    self._keep(look, samples)
     self.due = (self.step // self.every + 1) * self.every
+    self._keep(look, samples)
     self.last = time.perf_counter() - start
     self.seconds += self.last
     self._react(look)
@@ -1139,7 +1140,7 @@ def _look_from(record: dict[str, Any]) -> Look:
 
 
 # %% [markdown]
-# The other way round:
+# The other way round. A monitor that has looked already, as one that went back in the same process, keeps its alarms and the error that it spent.
 
 # %%
 #| export
@@ -1150,8 +1151,8 @@ def load_state_dict(self: Monitor, state: dict[str, Any]) -> None:
     mine = [yard.far, yard.close, yard.alike, *yard.shares.tolist()]
     if len(kept) != len(mine) or not np.allclose(kept, mine, rtol=1e-6):
         raise ValueError("state: it belongs to another reference, other features or groups")
-    self.looks, self.alarms = (list(map(_look_from, state[name]))
-                               for name in ("looks", "alarms"))
+    self.looks, alarms = (list(map(_look_from, state[name])) for name in ("looks", "alarms"))
+    self.alarms = alarms + [look for look in self.alarms if look not in alarms]
     self.checkpoints = [(step, Path(path)) for step, path in state["checkpoints"]]
     for name in ("step", "due", "left_out", "seconds", "last"):
         setattr(self, name, state[name])
@@ -1160,7 +1161,7 @@ def load_state_dict(self: Monitor, state: dict[str, Any]) -> None:
     self.test.looks = [look.counts for look in self.looks]
     self.test.limits = [dict(limits) for limits in state["test"]["limits"]]
     self.test.settled = np.array(state["test"]["settled"])
-    self.test.looked = state["test"]["looked"]
+    self.test.looked = max(self.test.looked, state["test"]["looked"])
 
 
 # %% [markdown]
@@ -1385,7 +1386,7 @@ print(refusal(lambda n: torch.full((n, 2), torch.nan)))
 
 # %% [markdown]
 # ## Logs
-# `log=` takes any function of a dictionary and a step. `wandb.log` and `mlflow.log_metrics` are such functions as they stand. A writer of TensorBoard needs a loop:
+# `log=` takes any function of a dictionary and a step. `mlflow.log_metrics` is such a function as it stands. A `folder` gets the same numbers as `looks.csv` and `looks.jsonl`. A writer of TensorBoard needs a loop:
 
 # %%
 #| export evaluation.monitor_adapters
@@ -1413,6 +1414,36 @@ Monitor(real, lambda n: made(n, 9999, math.inf), every=1, log=tensorboard_log(wr
 writer.rows[:3]
 
 # %% [markdown]
+# Weights & Biases counts its own steps, one for each call of `log`, and drops what comes with a smaller one. So the monitor's step is logged as a number of its own, and its curves are drawn over it. `run` is what `wandb.init()` returns.
+
+# %%
+#| export evaluation.monitor_adapters
+def wandb_log(run: Any) -> Callable[[dict[str, float], int], None]:
+    "For `log=`: a function that logs numbers to a run of Weights & Biases."
+    run.define_metric("monitor/*", step_metric="monitor/step")
+    return lambda values, step: run.log(values | {"monitor/step": step})
+
+
+# %% [markdown]
+# In a notebook a picture may follow the training: call `live_plot(monitor)` before the loop.
+
+# %%
+#| export evaluation.monitor_adapters
+def live_plot(monitor: Monitor) -> Any:
+    "Show the monitor in this notebook and renew it at each look; the handle of the display."
+    from IPython.display import display
+    handle, before = display(monitor, display_id=True), monitor.log
+
+    def log(values: dict[str, float], step: int) -> None:
+        if before:
+            before(values, step)
+        handle.update(monitor)
+
+    monitor.log = log
+    return handle
+
+
+# %% [markdown]
 # ## Other people's loops
 # The adapters are thin: they call the monitor with the step of the loop, and stop the loop in its own way if the monitor was made with `on_alarm="stop"`. The libraries are imported when an adapter is made, not before.
 
@@ -1428,7 +1459,7 @@ def _alarmed(monitor: Monitor, step: int) -> bool:
 
 
 # %% [markdown]
-# **Lightning.** `Trainer(callbacks=[lightning_callback(monitor)])`. The step is `trainer.global_step`; where two optimisers step by hand, it counts both. The monitor's state is kept in Lightning's checkpoints.
+# **Lightning.** `Trainer(callbacks=[lightning_callback(monitor)])`. The step is `trainer.global_step`; where two optimisers step by hand, it counts both. The monitor's state is kept in Lightning's checkpoints. To go back, give the monitor `save=lambda path: trainer.save_checkpoint(path)`, and fit again from the path that `load` gets.
 
 # %%
 #| export evaluation.monitor_adapters
@@ -1469,7 +1500,17 @@ def attach_to_ignite(engine: Any, monitor: Monitor) -> Any:
 
 
 # %% [markdown]
-# **Trainer of Hugging Face.** `Trainer(callbacks=[trainer_callback(monitor)])`. The step is `state.global_step`. With each checkpoint of the trainer the monitor's state is written beside it, as `monitor.json`.
+# **Trainer of Hugging Face.** `Trainer(callbacks=[trainer_callback(monitor)])`. The step is `state.global_step`. With each checkpoint of the trainer the monitor's state is written beside it, as `monitor.json`, and read again where the trainer resumes from it. To go back, resume from the trainer's last checkpoint at or before `monitor.alarms[0].after`.
+
+# %%
+#| export evaluation.monitor_adapters
+def _monitor_file(args: Any, state: Any) -> Path:
+    "Where the monitor's state stands beside a checkpoint of the Trainer."
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}" / "monitor.json"
+
+
+# %% [markdown]
+# The callback itself:
 
 # %%
 #| export evaluation.monitor_adapters
@@ -1478,15 +1519,19 @@ def trainer_callback(monitor: Monitor) -> Any:
     from transformers import TrainerCallback
 
     class MonitorCallback(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kw):
+            file = _monitor_file(args, state)
+            if state.global_step and file.is_file():
+                monitor.load_state_dict(json.loads(file.read_text()))
+
         def on_step_end(self, args, state, control, **kw):
-            if _alarmed(monitor, state.global_step):
-                control.should_training_stop = True
+            control.should_training_stop |= _alarmed(monitor, state.global_step)
             return control
 
         def on_save(self, args, state, control, **kw):
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            if folder.is_dir():
-                atomic_write(folder / "monitor.json", json.dumps(monitor.state_dict()).encode())
+            file = _monitor_file(args, state)
+            if file.parent.is_dir():
+                atomic_write(file, json.dumps(monitor.state_dict()).encode())
 
     return MonitorCallback()
 
@@ -1494,10 +1539,12 @@ def trainer_callback(monitor: Monitor) -> Any:
 # %% [markdown]
 # With *accelerate* the loop is your own: call the monitor in the main process.
 #
-# ## Trained networks
-# `benchmarks/monitor.py` trains networks by this library's engine on the ring, 16 seeds at a time, with a look every 50 steps. Who is right is said by a judge that the monitor does not know: he has the true modes and samples of his own.
+# ## Trained networks: false alarms and delay
+# `benchmarks/monitor.py` trains networks by this library's engine on the ring, with a look at 1,000 samples every 25 steps. ZeroCentred is sampled from the moving average of G, Wasserstein from G as it is. Who is right is said by a judge that the monitor does not know: he has the true modes, and 4,000 samples of his own at each look.
 #
-# A run counts as *sound* if, from the first look at which every mode has half of its share, every mode keeps a quarter of it, and the share of samples near a mode is never ten points below its best level. A run that is broken on purpose counts from the look at which the judge sees it. A mode that is taken out and copies that are fed in count from the look at which that is done.
+# A run counts as *sound* if, from the first look at which every mode has half of its share, every mode keeps a quarter of it over 200 looks, and the share of samples near a mode is never ten points below its best level.
+#
+# Other runs, sound for 80 looks, are broken in four ways. A mode that is taken out and copies that are fed in count from the look at which that is done. Ten times the learning rate, or a D that is not trained any more, need not break a run. Such a run counts from the first look at which the judge finds less than a tenth of a mode's share, or 25 points fewer good samples than at best. Runs between sound and broken are not counted.
 
 # %%
 kept = recorded("monitor")
@@ -1508,13 +1555,11 @@ for row in kept.get("sound", []):
 
 # %%
 for row in kept.get("broken", []):
-    print(f"{row['setting']:31} {row['within three looks']:2} of {row['broken']} broken runs found "
-          f"within 3 looks, {row['right']} rightly named; looks: {row['delays']}")
+    print(f"{row['setting']:31} {row['within three looks']:3} of {row['broken']:3} broken runs "
+          f"found within 3 looks, {row['right']:3} named rightly and nothing else")
 
 # %% [markdown]
-# Runs that the judge did not see break, or saw break before, are not counted.
-#
-# The claim fails if the interval of the rate of false alarms lies above 5 %, or if fewer than 95 % of the broken runs are found within three looks.
+# The claim of false alarms, with its interval:
 
 # %%
 def told(rows: list, hits: str, of: str) -> tuple[int, int]:
@@ -1522,22 +1567,69 @@ def told(rows: list, hits: str, of: str) -> tuple[int, int]:
     return sum(row[hits] for row in rows), sum(row[of] for row in rows)
 
 
-made_claim = None
+said = None
 bad, runs = told(kept.get("sound", []), "alarmed", "sound")
-soon, lossy = told(kept.get("broken", []), "within three looks", "broken")
-if runs and lossy:
-    made_claim = claim("Trained networks: few sound runs alarm, broken ones are found in 3 looks",
-                       paper="this course", section="trained networks",
-                       ours=f"{bad} of {runs} sound runs alarmed, {soon} of {lossy} broken found",
-                       holds=wilson_interval(bad / runs, runs)[0] <= .05 and soon >= .95 * lossy)
-made_claim or "not recorded here"
+if runs:
+    low, high = wilson_interval(bad / runs, runs)
+    said = claim("At most 5 % of sound training runs alarm in 200 looks", paper="this course",
+                 section="trained networks", holds=bad <= .05 * runs,
+                 ours=f"{bad} of {runs} runs [{low:.1%}, {high:.1%}]")
+said or "not recorded here"
 
 # %% [markdown]
-# What a look costs, in processor time:
+# The claim of the delay. A run is found if the monitor alarms by the third look that the judge calls broken, names a finding of this break, and no other.
+
+# %%
+said = None
+soon, lossy = told(kept.get("broken", []), "right", "broken")
+if lossy:
+    low, high = wilson_interval(soon / lossy, lossy)
+    said = claim("95 % of broken runs or more are found within three looks, and named rightly",
+                 paper="this course", section="trained networks", holds=soon >= .95 * lossy,
+                 ours=f"{soon} of {lossy} runs [{low:.1%}, {high:.1%}]")
+said or "not recorded here"
+
+
+# %% [markdown]
+# A rate that is too high and a frozen D may break a run over several looks. Then the monitor may alarm before the judge calls the run broken; such an alarm counts as look 0 in the picture. Where a line ends below 1, some runs were not found within ten looks.
+
+# %%
+def of_kind(kind: str) -> list:
+    "The recorded rows of a break."
+    return [row for row in kept.get("broken", []) if row["setting"].endswith(kind)]
+
+
+# %%
+def found_by(rows: list, look: int) -> float:
+    "Share of the broken runs that alarmed by this look."
+    hits = sum(n for row in rows for delay, n in row["delays"].items() if int(delay) <= look)
+    return hits / sum(row["broken"] for row in rows)
+
+
+# %%
+figure, ax = axes(size=(4.6, 2.4))
+breaks = {"mode taken out": REAL, "copies fed in": ACCENT, "rate × 10": MISSING, "D frozen": FAKE}
+for (name, colour), key in zip(breaks.items(), ("taken out", "fed in", "× 10", "frozen")):
+    if sum(row["broken"] for row in of_kind(key)):
+        ax.plot(range(11), [found_by(of_kind(key), k) for k in range(11)], "o-", c=colour,
+                ms=3, label=name)
+ax.axvline(3, c="k", lw=1, ls=":")
+ax.set(xlabel="looks since the judge saw it", ylabel="share found", ylim=(0, 1.05))
+ax.legend() if ax.lines[1:] else None
+Picture(figure, "share of the broken runs that were found, by looks since the break")
+
+# %% [markdown]
+# What a look costs. The DCGAN is a training of a convolutional network on 28 × 28 pictures, with a look due every ten steps, far more often than there is time for. The monitor leaves out looks to keep its budget. Memory is what a monitor adds to a process, with a reference of 60,000 × 784 numbers.
 
 # %%
 for row in kept.get("cost", []):
-    print(f"{row['setting']:24} {row['ms']:.0f} ms a look, {row['built']:.1f} s to make a monitor")
+    print(f"{row['setting']:45}", *(f"{value} {name};" for name, value in row.items()
+                                    if name != "setting"))
+
+# %%
+for row in kept.get("cost", []):
+    assert row.get("share", 0) <= row.get("budget", 1)
+    assert row.get("MiB", 0) <= row.get("allowed", 1)
 
 # %% [markdown]
 # ## Under your hands: take a mode out
