@@ -866,6 +866,7 @@ def _begin(self: Monitor, reference: Tensor) -> None:
     if self.folder is not None:
         self.folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=self.folder).close()  # or an error: it cannot be written to
+        axes()  # loads the plotting packages now, not within the first look
     self.ends = [float(end) for end in reference.aminmax()]
     self.looks: list[Look] = []
     self.alarms: list[Look] = []  # looks that alarmed, also before a roll back
@@ -1193,11 +1194,12 @@ def plot(self: Monitor) -> Picture:
             self.yardstick.n * self.test.shares)
         gone = {a.group for look in self.alarms for a in look.alarms}
         for g, line in enumerate(shares.T):
-            left.plot(steps, line, c=FAKE if g in gone else REAL, lw=1.6 if g in gone else .6)
+            left.plot(steps, line, ".-", ms=3, c=FAKE if g in gone else REAL,
+                      lw=1.6 if g in gone else .6)
     left.axhline(GONE, c="k", lw=1, ls=":")
     left.set(xlabel="step", ylabel="samples, of the group's share", ylim=(0, 2.5))
     for name, colour in zip(RATES, (MISSING, ACCENT, FAKE)):
-        right.plot(steps, [row[name] for row in rows], c=colour, label=name)
+        right.plot(steps, [row[name] for row in rows], ".-", ms=3, c=colour, label=name)
     right.set(xlabel="step", ylabel="share of the samples", ylim=(0, 1))
     right.legend()
     for look in self.alarms[:1]:
@@ -1653,7 +1655,9 @@ def take_out(at: int, n: int):
     if alarm is not None:
         ax.axvline(alarm, c="k", lw=1)
     ax.set(xlabel="look", ylabel="samples, of the group's share", ylim=(0, 2.5))
-    says = "no alarm" if alarm is None else f"alarm at look {alarm}, {alarm - at + 1} looks of loss"
+    says = "no alarm"
+    if alarm is not None:
+        says = f"alarm at look {alarm}, number {alarm - at + 1} with the loss"
     return says, Picture(figure, f"taken out at look {at}, n = {n}: {says}")
 
 
