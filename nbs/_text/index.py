@@ -29,6 +29,7 @@
 # | Does this generator copy its training examples, perhaps moved, mirrored or dimmed, or does it only stay close to them? | [4.4 Copying](4_evidence/04_copying.ipynb) |
 # | Is generator A better than generator B, and how sure is that? | [4.5 Is A better than B](4_evidence/05_compare.ipynb) |
 # | Training runs for days. How do I hear of a collapse within a few looks, and not by chance? | [4.6 In a training loop](4_evidence/06_monitor.ipynb) |
+# | My GAN ends as ones, ignores z, copies its training set, or loses modes when G moves twice. Is that so in general, and what helps? | [4.7 Questions people ask](4_evidence/07_questions.ipynb) |
 # | A critic separates real from generated perfectly. Why does its gradient still not point to the real data? | [5.1 Lipschitz GANs](5_icml2019/01_lipschitz.ipynb) |
 # | The critic's gradient is measured in Euclidean distance. What changes with a distance that knows which pixels are neighbours? | [5.2 The ground under the pixels](5_icml2019/02_ground_metric.ipynb) |
 # | The latents of a GAN have no meaning. Can I say *before* training what one of them changes? | [5.3 Currents: data with a direction](5_icml2019/03_currents.ipynb) |
