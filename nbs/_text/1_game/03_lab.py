@@ -218,7 +218,7 @@ lost_modes = lost_by_rate()
 {name: lost_modes[name] for name in ("learned", "high rate", "old rate")}
 
 # %%
-high, old = interval(lost_modes["high rate"]), interval(lost_modes["old rate"])
+high, old = (interval(lost_modes[name], low=0, high=8) for name in ("high rate", "old rate"))
 claim("A learning rate thirty times as high loses modes of a ring, and the old rate brings them "
       "back", paper="this course", section="missing modes of 8; ring, std .1",
       ours=old, baseline=high, holds=old.high < high.low)
@@ -257,7 +257,7 @@ film = leave_out(7, steps(200))[0].recording(7)
 film
 
 # %%
-learned, left_out, back = map(interval, counts.values())
+learned, left_out, back = (interval(row, low=0, high=500) for row in counts.values())
 claim("A generator stops making a mode that leaves the data, and makes it again when it is back",
       paper="this course", section="good samples of one mode of 8, of 500; ring, std .1",
       ours=left_out, baseline=learned,

@@ -89,7 +89,7 @@ own = separated_modes(seen["code"], seen["mode"], data.n_modes)
 own.tolist()
 
 # %%
-by_E, by_G = interval(own), interval(shown)
+by_E, by_G = (interval(kept, low=0, high=5) for kept in (own, shown))
 claim(
     "A BiGAN's encoder keeps all five modes of a line apart while its generator loses some of them",
     paper="Sharma and Namboodiri 2018", section="introduction", ours=by_E, baseline=by_G,
@@ -390,7 +390,8 @@ def trained_on_scans(total=1500):
         name: shown.round(decimals=2) for name, shown in pictures.items()}
 
 on_scans = trained_on_scans()
-{name: interval(on_scans[name]) for name in ("x → z → x", "z → x → z", "same digit")}
+{"same digit": interval(on_scans["same digit"], low=0, high=1)} | {
+    name: interval(on_scans[name]) for name in ("x → z → x", "z → x → z")}
 
 # %%
 figure, ax = axes(size=(6, 1))

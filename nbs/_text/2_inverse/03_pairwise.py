@@ -162,7 +162,7 @@ Picture(
 
 # %%
 print(f"{sum(plain['far']) / 8:.0%} of the pairs are more than one unit long")
-interval(plain["cosine"])
+interval(plain["cosine"], low=-1, high=1)
 
 # %% [markdown]
 # That is the mean cosine between the slope of $D$ and the way to go, seed by seed: 1 means straight to the point, 0 means no relation. In some seeds the slope of $D$ says little about where $\hat x$ should go. The pairs say it exactly.
@@ -552,7 +552,7 @@ def guided_bigan(total=5000):
     return trained(1., total)
 
 guided = guided_bigan()
-toward, shown = interval(plain["cosine"]), interval(guided["cosine"])
+toward, shown = (interval(found["cosine"], low=-1, high=1) for found in (plain, guided))
 f"without the penalty {toward:.2f}, with it {shown:.2f}"
 
 # %% [markdown]
@@ -676,7 +676,7 @@ assert abs(1 - crossing - ceiling(40.)) < 2e-3
 # How steep are our generators? Of the points in a mode a share of .989 lies within $3\sigma$, which caps the rest. The record has the same game with a shallower and a wider generator.
 
 # %%
-interval(guided["steepest"])
+interval(guided["steepest"], low=0)
 
 # %%
 record, own = recorded("pairwise"), within_share(3, 2)
