@@ -1154,8 +1154,8 @@ AUDIT_TESTS = {
                 "samples per neighbourhood vary {times} times as much as they should"),
     "repeats": ("repeated samples",
                 "{share} of the closest pairs are two samples; {floor} would be right"),
-    "junk": ("junk", "at least about {share} of the samples lie farther from all training data than "
-             "held-out data do"),
+    "junk": ("junk", "at least about {share} of the samples lie farther from all training data "
+                     "than held-out data do"),
     "copies": ("copies", "about {share} of the samples (at least {low}) sit on one single "
                          "training example; {equal} are equal to it"),
     "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "
@@ -2226,7 +2226,7 @@ accused
 
 # %%
 for name, row in rows.items():
-    if name.startswith("a tenth copied, "):
+    if name.startswith("a tenth copied, ") and "transformed" in row["alarms"]:
         copies, changed = (row["alarms"][test] for test in ("copies", "transformed"))
         print(f"{name.removeprefix('a tenth copied, '):45} copies {copies:4.0%}   "
               f"transformed {changed:4.0%} of {row['draws']} draws")
