@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Questions people ask
-# > Five questions about collapse from public issue threads, each answered by an experiment with several seeds
+# > Five questions about collapse from public issue threads, and an experiment for each: two are answered, one has one seed so far, two are not recorded yet
 
 # %% [markdown]
 # | | |
@@ -8,7 +8,7 @@
 # | **Question** | My GAN ends as ones, ignores z, copies its training set, or loses modes when G moves twice. Is that so in general, and what helps? |
 # | **You will be able to** | say what each of five popular explanations is worth, with numbers; and repeat each experiment with one command |
 # | **Papers** | Isola et al. 2017 (pix2pix); Mao et al. 2019 (mode seeking); Lin et al. 2018 (PacGAN); Metz et al. 2017 (unrolled GAN); Mescheder et al. 2018 (R1) |
-# | **Needs** | [1.1](../1_game/01_minimax.ipynb), [4.4](04_copying.ipynb) |
+# | **Needs** | [1.1](../1_game/01_minimax.ipynb) (the non-saturating loss, `Minimax`), [1.4](../1_game/04_wasserstein.ipynb) (R1 and its weight γ, `ZeroCentred`), [3.1](../3_inclusion/01_imle.ipynb) (IMLE), [4.1](01_precision_recall.ipynb) (recall), [4.4](04_copying.ipynb) |
 # | **Time** | seconds of computing |
 
 # %%
@@ -120,7 +120,7 @@ for name, rows in answers.items():
 figure, panels = axes(1, max(1, len(answers)), size=(1.9, 2.1), squeeze=False)
 for ax, (name, rows) in zip(panels[0], answers.items()):
     shown = points(rows[0]["looks"][-1]["points"]) - torch.tensor([3., 0.])
-    scatter(ax, fake=shown, limit=1.6, size=3)
+    scatter(ax, fake=shown, limit=2.4, size=3)
     ax.scatter(*spots.centers.T, s=60, facecolors="none", edgecolors=REAL)
     ax.set_title(name.replace("adversarial", "adv.").replace(" + mode", "\n+ mode"), fontsize=7)
 Picture(figure, "A hundred answers of seed 0 to one condition, for each loss; circles: true spots")
@@ -179,7 +179,7 @@ for ax, (name, rows) in zip(panels[0], digits.items()):
         table = torch.tensor([[int(v) for v in look.split()] for look in seed]) / 1000
         ax.plot(at, table, c=MISSING, lw=.4)
         ax.plot(at, table[:, 1], c=FAKE, lw=1)
-    ax.set(title=name, xlabel="step", ylim=(0, 1))
+    ax.set(title=name, xlabel="step", ylabel="share of the samples", ylim=(0, 1))
 Picture(figure, "Shares of the ten digits along training, all seeds; the share of ones in orange")
 
 # %%
@@ -204,9 +204,9 @@ if digits:
 # ## Is it wrong to move G twice?
 # *"I believe that the mode collapse may be caused by updating the generator twice for every one update of the discriminator"* ([DCGAN-tensorflow #270](https://github.com/carpedm20/DCGAN-tensorflow/issues/270)). The author of that code could not train it without ([#106](https://github.com/carpedm20/DCGAN-tensorflow/issues/106)).
 #
-# **Answer, for the ring.** In two of eight seeds the generator with two turns has three modes at the first look and one at the last. With one turn no seed ends below four. In the other six seeds two turns hold as many modes as one turn, or more. So both reports can be true, and one run of each tells nothing. Eight seeds do not prove a difference in collapses either.
+# **Answer, for the ring.** A mode is *captured* if one good sample is in it. With two turns of G, two of eight seeds end with one captured mode. With one turn, every seed ends with four or more. On average both hold equally many modes. So both reports can be true, and one run of each tells nothing. Eight seeds do not prove a difference in collapses either.
 #
-# **Setting.** The library's `Minimax` with the turns `D G`, and a game that inherits from it with the turns `D G G`. Fully connected networks, Adam with DCGAN's 2e-4 and (.5, .999), batches of 64, eight seeds. Both orders start from the same networks, seed by seed. A mode is *held* if it has a quarter of its share in good samples.
+# **Setting.** The library's `Minimax` with the turns `D G`, and a game that inherits from it with the turns `D G G`. Fully connected networks, Adam with DCGAN's 2e-4 and (.5, .999), batches of 64, eight seeds. Both orders start from the same networks, seed by seed. A sample is *good* within three standard deviations of a mode. A mode is *held* if it has a quarter of its share in good samples. The first table and the left panel show modes held, the second table and the right panel modes captured.
 
 # %%
 def orders() -> dict[str, list[list[dict]]]:
@@ -237,14 +237,18 @@ absent("turns", *(f"{of}, {n} of G" for of in ("ring of 8", "stacked digits", "g
                   for n in ("one turn", "two turns")))
 
 # %%
-figure, panels = axes(1, max(1, len(orders())), size=(3.2, 2.2), squeeze=False)
-for ax, (of, pair) in zip(panels[0], orders().items()):
-    for rows, colour in zip(pair, (REAL, FAKE)):
-        at, held = course(rows, "held")
-        ax.plot(at, torch.tensor(held).T, c=colour, lw=.4)
-        ax.plot(at, torch.tensor(held).float().mean(0), c=colour, lw=2)
-    ax.set(title=of, xlabel="step", ylabel="modes held", ylim=(0, None))
-Picture(figure, "Modes held along training: one turn of G blue, two turns orange, means bold")
+figure, panels = axes(max(1, len(orders())), 2, size=(3.2, 2.2), squeeze=False)
+for row, (of, pair) in zip(panels, orders().items()):
+    for ax, measure in zip(row, ("held", "captured")):
+        for rows, colour, shift, turns in zip(pair, (REAL, FAKE), (-.08, .08), ("one turn", "two turns")):
+            at, counts = course(rows, measure)
+            counts = torch.tensor(counts).float()
+            ax.plot(at, counts.T + shift, c=colour, lw=.5)
+            ax.plot(at, counts.mean(0), c=colour, lw=2.5, label=f"{turns} of G, mean")
+        ax.set(title=of, xlabel="step", ylabel=f"modes {measure}", ylim=(-.3, None))
+    row[0].legend(fontsize=7)
+Picture(figure, "Modes held and captured along training: one turn of G blue, two turns orange; "
+                "thin lines are seeds, drawn a little apart")
 
 # %%
 on_ring = orders().get("ring of 8")
@@ -259,9 +263,9 @@ ends
 # ## When does a GAN on 140 pictures copy?
 # *"I found all the images are training images"*, says somebody with 140 pictures of horses ([denoising-diffusion-pytorch #17](https://github.com/lucidrains/denoising-diffusion-pytorch/issues/17)). That was a diffusion model. Here it is a GAN.
 #
-# **Answer.** On 140 digits the test alarms in every recorded seed; in seed 0 at step 7,000, which is 3,200 epochs, and at the end at least 12 % of the samples are copies. On all digits it does not alarm. The samples lean towards the training pictures long before single copies are found.
+# **Answer, from the seeds in the table below.** On 140 digits the test alarms in every recorded seed; in seed 0 at step 7,000, which is 3,200 epochs, and at the end at least 12 % of the samples are copies. On all digits it does not alarm. The samples lean towards the training pictures long before single copies are found.
 #
-# **Setting.** The library's `ZeroCentred` with its default networks, on 140 of scikit-learn's 8×8 digits, and on all 1,401 that are not held out; three seeds, each with another choice; 20,000 steps of 64 pictures, which is 9,100 epochs of 140. Every 1,000 steps `copies` (chapter [4.4](04_copying.ipynb)) compares 1,000 samples with 396 digits that were never trained on. A look has the level .05 / 20, so that all looks of a run together have .05. *Nearer* is the share of samples that are nearer to the training pictures than to as many held-out ones: 50 % for a generator that does not know which ones it saw.
+# **Setting.** The library's `ZeroCentred` with its default networks, on 140 of scikit-learn's 8×8 digits, and on all 1,401 that are not held out; three seeds are planned, each with another choice; 20,000 steps of 64 pictures, which is 9,100 epochs of 140. Every 1,000 steps `copies` (chapter [4.4](04_copying.ipynb)) compares 1,000 samples with 396 digits that were never trained on. A look has the level .05 / 20, so that all looks of a run together have .05. *Nearer* is the share of samples that are nearer to the training pictures than to as many held-out ones: 50 % for a generator that does not know which ones it saw.
 
 # %%
 few = settings("few")
@@ -280,11 +284,13 @@ figure, ax = axes(size=(4.2, 2.3))
 for (name, rows), colour in zip(few.items(), (FAKE, REAL)):
     for row in rows:
         ax.plot([look["step"] for look in row["looks"]],
-                [look["nearer"] for look in row["looks"]], c=colour)
-        early = [look["step"] for look in row["looks"] if look["copies"]][:1]
-        ax.scatter(early, [.5] * len(early), c="k", s=30, marker="v")
+                [look["nearer"] for look in row["looks"]], c=colour, label=name)
+        early = [look for look in row["looks"] if look["copies"]][:1]
+        ax.scatter([look["step"] for look in early], [look["nearer"] for look in early], c="k",
+                   s=30, marker="v", zorder=3)
 ax.axhline(.5, c=MISSING, lw=.8)
 ax.set(xlabel="step", ylabel="samples nearer to training", ylim=(0, 1))
+ax.legend() if few else None
 Picture(figure, "Nearer along training: 140 digits orange, all blue; triangles: first alarm")
 
 # %%
@@ -365,7 +371,7 @@ grade_answers(answer)
 # - What a GAN's samples show at the last step is one look at something that moves. Count at many steps, with several seeds.
 # - "Two turns of G" is a setting like others: compare it seed by seed.
 # - Whether a model copies is a question for held-back pictures and a test.
-# - A toy that collapses for one seed is an anecdote.
+# - One seed of a toy proves nothing.
 #
 # **For later.** Which of these experiments would you not believe with three seeds? What does a condition that occurs once in the data mean for recall per condition?
 #
