@@ -240,7 +240,8 @@ absent("turns", *(f"{of}, {n} of G" for of in ("ring of 8", "stacked digits", "g
 figure, panels = axes(max(1, len(orders())), 2, size=(3.2, 2.2), squeeze=False)
 for row, (of, pair) in zip(panels, orders().items()):
     for ax, measure in zip(row, ("held", "captured")):
-        for rows, colour, shift, turns in zip(pair, (REAL, FAKE), (-.08, .08), ("one turn", "two turns")):
+        ways = zip(pair, (REAL, FAKE), (-.08, .08), ("one turn", "two turns"))
+        for rows, colour, shift, turns in ways:
             at, counts = course(rows, measure)
             counts = torch.tensor(counts).float()
             ax.plot(at, counts.T + shift, c=colour, lw=.5)
