@@ -9,16 +9,17 @@ Real training runs of the engine on the ring of eight modes, 32 seeds at a time,
 ZeroCentred is sampled from the moving average of G, as people sample; Wasserstein from G as it is. (G of ZeroCentred as it is
 swings: the judge calls most such runs not sound.)
 
-Who is right is said by a judge that the monitor does not know: he has the true modes, and 4,000 samples of his own at each look. A
-run is *sound* if, from the first look at which every mode has half of its share, every mode keeps a quarter of its share at every
-look, and the share of samples within three standard deviations of a mode is never ten points below its best mean of three looks. A
-run that never gets there is not sound.
+A separate program, the judge, decides. The monitor does not use it. It knows the true modes, and has 4,000 samples of its own
+at each look. A run is *sound* if, from the first look at which every mode has half of its share, every mode keeps a quarter of
+its share at every look, and the share of samples within three standard deviations of a mode is never ten points below its best
+mean of three looks. A run that never gets there is not sound.
 
-Such runs are broken after 80 looks. Only those count that were sound till then, with every mode there for ten looks. A mode that is
-taken out and copies that are fed in begin at a known look. A rate that is too high and a D that is frozen need not break a run. A
-run is *broken* from the first look at which the judge finds less than a tenth of a mode's share, or a share of good samples 25
-points below its best: there the delay begins, where three looks are left. Runs between sound and broken are counted in neither.
-These rules were fixed on seeds below 1,000; the recorded seeds are 1,000 and above.
+Runs of the same seeds are broken after 80 looks, in four ways that share these looks. Only those count that were sound till
+then, with every mode there for ten looks. A mode that is taken out and copies that are fed in begin at a known look. A rate
+that is too high and a D that is frozen need not break a run. A run is *broken* from the first look at which the judge finds
+less than a tenth of a mode's share, or a share of good samples 25 points below its best: there the delay begins, where three
+looks are left. Runs between sound and broken are counted in neither. These rules were fixed on seeds below 1,000; the recorded
+seeds are 1,000 and above.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ GAMES = {"ZeroCentred": (modelab.ZeroCentred, .99), "Wasserstein": (modelab.Wass
 
 
 class Judge:
-    """Least share of a mode and share of good samples, look by look, from samples of his own."""
+    """Least share of a mode and share of good samples, look by look, from samples of its own."""
 
     def __init__(self) -> None:
         self.low: list[float] = []

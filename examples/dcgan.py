@@ -1,8 +1,8 @@
 """DCGAN as the tutorial of PyTorch writes it, on digits of 28×28 pixels.
 
-What to expect (seed 0): every digit is made, so the monitor does not alarm. The audit alarms. Class 7 holds 12.0 % of the
-real digits and gets 5.9 % of the samples. The samples cover 86 % of the real digits [76 %, 93 %]. Junk is 27 %, where
-uniform noise gets 28 %: the training is short, and in the monitor junk still falls at its end. No sign of copies.
+What to expect (seed 0): the monitor does not alarm. The audit alarms. Class 7 holds 12.0 % of the real digits and gets 5.9 %
+of the samples. The samples cover 86 % of the real digits [76 %, 93 %]. Junk is 27 %, where uniform noise gets 28 %. In the
+monitor, junk still falls at the end of the training. No sign of copies.
 """
 
 import torch

@@ -1,9 +1,9 @@
 """A small flow-matching model, audited as any other generator: lost digits, junk, and copies of the training data.
 
-What to expect (seed 0): the digits become digits between steps 600 and 1,500, and the monitor does not alarm. The samples
-cover 100 % of the real digits [98 %, 100 %]. The audit still alarms: junk is 19 %, where uniform noise gets 28 %, and some
-digits are made too seldom. No sign of copies: the distance to the closest record is 2.65 in the median, and 2.06 for
-held-out digits.
+What to expect (seed 0): the samples begin to look like digits between steps 600 and 1,500. The monitor does not alarm. At the
+end the samples cover 100 % of the real digits [98 %, 100 %]. The audit still alarms: junk is 19 %, where uniform noise gets
+28 %, and some digits are made too seldom. No sign of copies: the distance to the closest record is 2.65 in the median, and
+2.06 for held-out digits.
 """
 
 import torch

@@ -185,6 +185,9 @@ def test_a_fault_is_found_within_three_looks_and_named(fault):
     if fault == "lost":
         assert {a.finding for a in look.alarms} == {"lost"} and .05 < look.lost < .2
     assert fault in look.says and "ALARM" in look.says
+    for alarm in look.alarms:  # the sentence tells the rate that the test used, which is not sound
+        assert alarm.tested < alarm.allowed if alarm.finding == "lost" else alarm.tested > alarm.allowed
+        assert f"{alarm.tested:.1%} of the " + "second half" * (alarm.finding == "repeats") in look.says
 
 
 def test_a_sound_run_is_silent_and_says_what_it_saw():
@@ -364,21 +367,32 @@ def test_roll_back_loads_the_last_checkpoint_before_the_loss(tmp_path):
                     load=lambda path: loaded.append(int(path.read_text())))
     alarm = watch(monitor, sampler, 40)
     kept = sorted(int(path.name.rpartition("-")[2]) for path in tmp_path.glob("checkpoint-*"))
-    assert len(kept) == 5 and max(kept) < alarm.step
+    assert kept[-5:] == list(range(alarm.step - 5, alarm.step)) and kept[0] == 1
     watch(monitor, sampler, alarm.step + 3)
     assert monitor.roll_back() == 19 and loaded == [19]
     assert len(monitor.looks) == 19 == len(monitor.test.looks) == len(monitor.test.limits) - 1
     assert monitor.alarms[0] == alarm and monitor.test.looked > 19 and (monitor.test.settled <= 19).all()
     sampler.at = 10 ** 9
     assert watch(monitor, sampler, 40) is None and monitor.checkpoints[-1][0] == 40
-    assert len(list(tmp_path.glob("checkpoint-*"))) == 5
+    assert {path for _, path in monitor.checkpoints} == set(tmp_path.glob("checkpoint-*"))
+
+
+def test_old_checkpoints_are_thinned_so_that_a_slow_loss_has_one_before_it(tmp_path):
+    monitor = quiet(REAL, sound, n=100, folder=tmp_path, save=lambda path: path.touch())
+    for step in range(1, 201):
+        monitor._checkpoint(step)
+        kept = [at for at, _ in monitor.checkpoints]
+        assert kept[0] == 1 and kept[-5:] == list(range(max(1, step - 4), step + 1))
+        assert len(kept) <= 6 + 2 * math.log2(step)
+        assert all(step - max(at for at in kept if at <= began) <= 2 * (step - began) + 1 for began in range(1, step + 1))
+    assert {path for _, path in monitor.checkpoints} == set(tmp_path.glob("checkpoint-*"))
 
 
 def test_checkpoints_may_be_folders(tmp_path):
     monitor = quiet(REAL, sound, n=100, folder=tmp_path, save=lambda path: path.mkdir())
     for step in range(1, 9):
         monitor(step)
-    assert len(list(tmp_path.glob("checkpoint-*"))) == 5
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {f"checkpoint-{step}" for step in (1, 4, 5, 6, 7, 8)}
 
 
 def test_going_back_by_a_state_does_not_give_back_the_error_that_was_spent():
@@ -424,6 +438,16 @@ def test_a_full_disk_warns_and_training_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "atomic_write", full)
     with pytest.warns(RuntimeWarning, match="^folder: could not write to .*No space"):
         assert monitor(1) is not None
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed")])
+def test_a_disk_that_is_full_for_a_checkpoint_warns_and_training_goes_on(tmp_path, error):
+    def save(path):
+        raise error
+    monitor = quiet(REAL, sound, n=100, folder=tmp_path, save=save)
+    with pytest.warns(RuntimeWarning, match="^folder: could not write to "):
+        assert monitor(1) is not None
+    assert monitor.checkpoints == []
 
 
 def test_tensorboard_gets_every_number():

@@ -243,11 +243,11 @@ class Monitor:
 
     def _sentence(self, alarm: Alarm) -> str:
         "An alarm in words."
-        what = (f"{alarm.finding} {alarm.now:.1%} of the samples, at most {alarm.allowed:.1%} "
-                "is sound")
+        of = "the second half of the samples" if alarm.finding == "repeats" else "the samples"
+        what = f"{alarm.finding} {alarm.tested:.1%} of {of}, at most {alarm.allowed:.1%} is sound"
         if alarm.group is not None:
             name, share = self.yardstick.names[alarm.group], self.test.shares[alarm.group]
-            what = f"lost group {name} with {share:.1%} of the data: {alarm.now:.1%} of the samples"
+            what = f"lost group {name} with {share:.1%} of the data: {alarm.tested:.1%} of {of}"
         return (f"ALARM {what}, {alarm.before:.1%} before; it began after step "
                 f"{self._step_before(alarm.began):,} (p = {alarm.p:.0e})")
 
@@ -271,11 +271,11 @@ class Monitor:
             return
         try:
             self._write(look, samples)
-        except OSError as error:
+            if self.save and not any(seen.alarms for seen in self.looks):
+                self._checkpoint(look.step)
+        except (OSError, RuntimeError) as error:
             warnings.warn(f"folder: could not write to {self.folder}: {error}", RuntimeWarning,
                           stacklevel=4)
-        if self.save and not any(seen.alarms for seen in self.looks):
-            self._checkpoint(look.step)
 
     def _write(self, look: Look, samples: Tensor) -> None:
         "looks.jsonl, looks.csv, and pictures of the samples and of what was lost."
@@ -301,12 +301,15 @@ class Monitor:
         return Picture(figure, f"{len(x)} pictures")
 
     def _checkpoint(self, step: int) -> None:
-        "Save a checkpoint of this look, and delete one that is too old."
+        "Save a checkpoint of this look, and thin out the old ones."
         path = self.folder / f"checkpoint-{step}"
         self.save(path)
         self.checkpoints.append((step, path))
-        while len(self.checkpoints) > 5:
-            old = self.checkpoints.pop(0)[1]
+        for i in range(len(self.checkpoints) - 6, 0, -1):
+            (before, _), (_, old), (after, _) = self.checkpoints[i - 1:i + 2]
+            if after - before > step - after:
+                continue
+            del self.checkpoints[i]
             shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink(missing_ok=True)
 
     def roll_back(self) -> int:

@@ -38,6 +38,7 @@ class Alarm:
     group: int | None  # of `lost`
     before: float  # share of the samples, or rate, before it began
     now: float  # since then
+    tested: float  # in the looks that the test added up
     allowed: float  # the least share, or the largest rate, of a sound run
     p: float
     limit: float  # p is at most this
@@ -118,7 +119,7 @@ class SequentialTest:
             p = bdtr(count, n, GONE * self.shares)
             limit = error / len(WINDOWS) / tested.sum()
             for g in np.flatnonzero(tested & (p <= limit)):
-                found.setdefault(int(g), (float(p[g]), float(limit)))
+                found.setdefault(int(g), (float(p[g]), float(limit), float(count[g] / n)))
         return [self._lost_alarm(g, *values) for g, values in found.items()]
 
     def _rate(self, name: str, error: float) -> list[Alarm]:
@@ -132,20 +133,22 @@ class SequentialTest:
                 continue
             p = float(bdtrc(hits - 1, of, bound))
             if p <= limit:
-                return [self._rate_alarm(name, t - window, p, limit)]
+                return [self._rate_alarm(name, t - window, p, limit, hits / of)]
         return []
 
-    def _lost_alarm(self, group: int, p: float, limit: float) -> Alarm:
+    def _lost_alarm(self, group: int, p: float, limit: float,
+                    tested: float) -> Alarm:
         "The alarm of a group, with the looks since it settled as its past."
         start = max(0, int(self.settled[group]) - SETTLE)
         hits = np.array([look.groups[group] for look in self.looks[start:]])
         of = np.array([look.n for look in self.looks[start:]])
         k = _change_point(hits, of, up=False)
         before, now = hits[:k].sum() / max(1, of[:k].sum()), hits[k:].sum() / of[k:].sum()
-        return Alarm("lost", group, float(before), float(now), float(GONE * self.shares[group]), p,
-                     limit, start + k)
+        return Alarm("lost", group, float(before), float(now), tested,
+                     float(GONE * self.shares[group]), p, limit, start + k)
 
-    def _rate_alarm(self, name: str, known: int, p: float, limit: float) -> Alarm:
+    def _rate_alarm(self, name: str, known: int, p: float, limit: float,
+                    tested: float) -> Alarm:
         "The alarm of a rate, with the looks since its best level as its past."
         best = self.limits[known][name]
         start = next(i for i, limits in enumerate(self.limits) if limits[name] == best) - 3
@@ -153,8 +156,8 @@ class SequentialTest:
         hits, of = found.T
         k = _change_point(hits, of, up=True)
         before, now = hits[:k].sum() / max(1, of[:k].sum()), hits[k:].sum() / of[k:].sum()
-        return Alarm(name, None, float(before), float(now), float(best + self.margins[name]), p,
-                     limit, start + k)
+        return Alarm(name, None, float(before), float(now), tested,
+                     float(best + self.margins[name]), p, limit, start + k)
 
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #cd5bfbf2
