@@ -195,7 +195,7 @@ def test_a_sound_run_is_silent_and_says_what_it_saw():
     for step in range(1, 31):
         assert not monitor(step)
     look = monitor.looks[-1]
-    assert look.waiting == 0 and look.says == "step 30: sound" and look.balance < .2 and look.frechet < .2
+    assert look.waiting == 0 and look.says == "step 30: nothing got worse" and look.balance < .2 and look.frechet < .2
     assert set(look.values()) == {f"monitor/{n}" for n in "lost not_reached junk repeats copies balance frechet alarm "
                                   "seconds".split()} and all(isinstance(v, float) for v in look.values().values())
     assert "30 looks" in monitor.report() and b"PNG" in monitor.plot().png[:8]
@@ -682,3 +682,19 @@ def test_the_trainer_of_hugging_face_stops_goes_back_and_on(tmp_path):
         assert second.state.global_step == 40 and [look.step for look in again.looks] == list(range(1, 41))
         assert again.looks[:10] == monitor.looks[:10] and again.test.looked == max(before, at) + 30
     assert monitor.alarms == [alarm]
+
+
+def test_what_is_bad_from_the_first_look_on_is_said():
+    monitor = quiet(REAL, lambda n: REAL[torch.arange(n) % 10], n=100)
+    looks = [monitor(step) for step in range(1, 13)]
+    assert "no alarm is possible before look 11" in looks[8].says and "no alarm is possible" not in looks[9].says
+    assert looks[-1].says.startswith("step 12: nothing got worse; ") and "100% repeats: audit these samples" in looks[-1].says
+    assert "100% copies: audit these samples" in looks[-1].says
+
+
+def test_the_log_of_another_training_is_kept(tmp_path):
+    first = quiet(REAL, sound, n=100, folder=tmp_path)
+    first(1), first(2)
+    kept = (tmp_path / "looks.jsonl").read_text()
+    quiet(REAL, sound, n=100, folder=tmp_path)(1)
+    assert (tmp_path / "looks-before.jsonl").read_text() == kept and len((tmp_path / "looks.jsonl").read_text().splitlines()) == 1

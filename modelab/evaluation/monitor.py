@@ -30,7 +30,7 @@ from ..core.seeding import derive_seed
 from ..core.signatures import checked, Count, Function, Index, Labels, Real, Samples, Whole
 from .neighbours import MAX_BYTES
 from .report import _as_images
-from .sequential_test import Alarm, Counts, GONE, RATES, SequentialTest
+from .sequential_test import Alarm, Counts, GONE, RATES, SequentialTest, SETTLE
 from .yardstick import MeasuredDraw, Yardstick
 
 # %% auto #0
@@ -230,12 +230,22 @@ class Monitor:
         waiting = float(self.test.shares[self.test.settled == 0].sum())
         lost = float(self.test.shares[gone].sum())
         after = min((self._step_before(a.began) for a in found), default=self.step)
-        says = f"step {self.step:,}: " + ("; ".join(map(self._sentence, found)) or "sound")
-        says += f"; {waiting:.1%} of the data not reached yet" * (waiting > 0)
-        far = measured.counts.junk[0] > .95 * measured.counts.n
-        says += "; nearly all is junk: are samples and reference on one scale?" * far
+        told = [*map(self._sentence, found)] or ["nothing got worse"]
+        says = f"step {self.step:,}: " + "; ".join(told + self._remarks(measured.counts, waiting))
         return Look(self.step, measured.counts, measured.frechet, measured.balance, lost, waiting,
                     found, after, says, time.perf_counter() - start)
+
+    def _remarks(self, counts: Counts, waiting: float) -> list[str]:
+        "What is not tested: groups without samples, and high rates."
+        young = len(self.test.looks) < SETTLE
+        told = [f"no alarm is possible before look {SETTLE + 1}"] * young
+        told += [f"{waiting:.1%} of the data not reached yet"] * (waiting > 0 and not young)
+        for name in RATES[1:]:
+            hits, of = getattr(counts, name)
+            told += [f"{hits / of:.0%} {name}: audit these samples"] * (hits > of / 2)
+        far = counts.junk[0] > .95 * counts.n
+        return told + ["nearly all is junk, as at the start of a training, or where samples and "
+                       "reference are not on one scale"] * far
 
     def _step_before(self, look: int) -> int:
         "The step of the look before this one; 0 before the first."
@@ -279,6 +289,8 @@ class Monitor:
 
     def _write(self, look: Look, samples: Tensor) -> None:
         "looks.jsonl, looks.csv, and pictures of the samples and of what was lost."
+        if len(self.looks) == 1 and (self.folder / "looks.jsonl").exists():  # of another training
+            (self.folder / "looks.jsonl").replace(self.folder / "looks-before.jsonl")
         lines = [json.dumps(asdict(each)) for each in self.looks]
         atomic_write(self.folder / "looks.jsonl", ("\n".join(lines) + "\n").encode())
         table = io.StringIO()

@@ -44,7 +44,7 @@ from modelab.core.seeding import derive_seed
 from modelab.core.signatures import checked, Count, Function, Index, Labels, Real, Samples, Whole
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.report import _as_images
-from modelab.evaluation.sequential_test import Alarm, Counts, GONE, RATES, SequentialTest
+from modelab.evaluation.sequential_test import Alarm, Counts, GONE, RATES, SequentialTest, SETTLE
 from modelab.evaluation.yardstick import MeasuredDraw, Yardstick
 
 # %%
@@ -971,12 +971,29 @@ def _look(self: Monitor, measured: MeasuredDraw, found: tuple[Alarm, ...], start
     waiting = float(self.test.shares[self.test.settled == 0].sum())
     lost = float(self.test.shares[gone].sum())
     after = min((self._step_before(a.began) for a in found), default=self.step)
-    says = f"step {self.step:,}: " + ("; ".join(map(self._sentence, found)) or "sound")
-    says += f"; {waiting:.1%} of the data not reached yet" * (waiting > 0)
-    far = measured.counts.junk[0] > .95 * measured.counts.n
-    says += "; nearly all is junk: are samples and reference on one scale?" * far
+    told = [*map(self._sentence, found)] or ["nothing got worse"]
+    says = f"step {self.step:,}: " + "; ".join(told + self._remarks(measured.counts, waiting))
     return Look(self.step, measured.counts, measured.frechet, measured.balance, lost, waiting,
                 found, after, says, time.perf_counter() - start)
+
+
+# %% [markdown]
+# What is bad from the first look on does not get worse, so no test alarms. A remark says it.
+
+# %%
+#| export
+@patch
+def _remarks(self: Monitor, counts: Counts, waiting: float) -> list[str]:
+    "What is not tested: groups without samples, and high rates."
+    young = len(self.test.looks) < SETTLE
+    told = [f"no alarm is possible before look {SETTLE + 1}"] * young
+    told += [f"{waiting:.1%} of the data not reached yet"] * (waiting > 0 and not young)
+    for name in RATES[1:]:
+        hits, of = getattr(counts, name)
+        told += [f"{hits / of:.0%} {name}: audit these samples"] * (hits > of / 2)
+    far = counts.junk[0] > .95 * counts.n
+    return told + ["nearly all is junk, as at the start of a training, or where samples and "
+                   "reference are not on one scale"] * far
 
 
 # %% [markdown]
@@ -1027,7 +1044,7 @@ def _react(self: Monitor, look: Look) -> None:
 
 
 # %% [markdown]
-# Tables, pictures and checkpoints. A folder is for one training; a resumed one goes on in it. A disk that is full warns and does not end a training, also where your `save` says so: `torch.save` raises a RuntimeError then.
+# Tables, pictures and checkpoints. A folder is for one training; `looks.jsonl` of another one is renamed `looks-before.jsonl`. A disk that is full warns and does not end a training, also where your `save` says so: `torch.save` raises a RuntimeError then.
 
 # %%
 #| export
@@ -1055,6 +1072,8 @@ def _keep(self: Monitor, look: Look, samples: Tensor) -> None:
 @patch
 def _write(self: Monitor, look: Look, samples: Tensor) -> None:
     "looks.jsonl, looks.csv, and pictures of the samples and of what was lost."
+    if len(self.looks) == 1 and (self.folder / "looks.jsonl").exists():  # of another training
+        (self.folder / "looks.jsonl").replace(self.folder / "looks-before.jsonl")
     lines = [json.dumps(asdict(each)) for each in self.looks]
     atomic_write(self.folder / "looks.jsonl", ("\n".join(lines) + "\n").encode())
     table = io.StringIO()
