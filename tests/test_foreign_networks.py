@@ -1,8 +1,11 @@
 """Networks as other people write them, in every loss and penalty, against plain autograd: a table of networks × functions."""
 
+import copy
 import dataclasses
+import functools
 import os
 import socket
+import types
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from helpers import normal, same_run, seeded, uniform
 from torch import nn
+from torch.nn.attention import sdpa_kernel, SDPBackend
 from torch.nn.utils import parametrizations
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
@@ -26,6 +30,7 @@ from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import gradient_penalty, r1, r2
 from modelab.methods.bigan import BiGAN
 from modelab.methods.ground_metric import edge_gradients, wasserstein_gradient_penalty
+from modelab.methods.imle import match_latents
 from modelab.methods.lipschitz import max_gradient_penalty, OBJECTIVES
 from modelab.methods.minimax import Minimax
 from modelab.methods.pairwise import pairwise_gradient_penalty, pairwise_latent_penalty
@@ -598,3 +603,102 @@ def test_coverage_refuses_bytes_with_the_cure():
     for x in (torch.zeros(5, 2, dtype=torch.uint8), torch.zeros(5, 2, dtype=torch.uint8).numpy()):
         with pytest.raises(TypeError, match=r"got bytes; for pictures write x.float\(\) / 127.5 - 1"):
             coverage(x, ring())
+
+
+# Networks that must not be shared, and answers that are no scores
+
+ONE = dict(runs=1, batch=8, device="cpu")
+
+
+def test_a_network_plays_in_one_run_at_a_time(tmp_path):
+    """A second run took the weights away from the first, which then trained nothing."""
+    game = Minimax(G=nn.Linear(2, 2), D=nn.Linear(2, 1))
+    run = Run(game, ring(), **ONE).step(2)
+    run.save(tmp_path / "x")
+    refuse([lambda: Run(game, ring(), **ONE), lambda: Run.load(tmp_path / "x", game=game, device="cpu")],
+           ValueError, "already plays in another run")
+    copied = copy.deepcopy(run).step(2)
+    want = run.step(2).sample(5)
+    assert torch.equal(copied.sample(5), want)
+    del run
+    resumed = Run.load(tmp_path / "x", game=game, device="cpu").step(2)
+    assert torch.equal(resumed.sample(5), want)
+
+
+def test_shared_and_missing_weights_are_refused():
+    layer = nn.Linear(2, 1)
+    label = nn.Linear(2, 2)
+    refuse([lambda: Run(Minimax(D=lambda: layer), ring(), runs=2, device="cpu"),
+            lambda: Run(Minimax(D=with_labels(lambda: layer)), ring(), runs=2, device="cpu")], ValueError, "one network for several")
+    refuse([lambda: Run(Minimax(G=label, D=nn.Sequential(label, layer)), ring(), **ONE)], ValueError, "^G, D: the players share")
+    refuse([lambda: Run(Minimax(D=nn.Flatten(0)), ring(), **ONE)], ValueError, "^D: expected a network with weights")
+    label.requires_grad_(False)  # frozen ones may be shared
+    Run(Minimax(G=nn.Sequential(label, nn.Linear(2, 2)), D=nn.Sequential(label, layer)), ring(), **ONE).step()
+
+
+def test_samples_leave_each_module_in_its_mode():
+    G = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).eval())
+    run = Run(Minimax(G=G), ring(), **ONE)
+    run.sample(5)
+    match_latents(G, normal(9, 2, dtype=torch.float32), normal(4, 2, dtype=torch.float32))
+    assert G.training and G[0].training and not G[1].training
+
+
+def test_labels_lie_in_the_set():
+    run = Run(pair(), ring(), **ONE)
+    refuse([lambda: run.sample(5, y=torch.full((1, 5), k)) for k in (8, -1)], ValueError, "^y: expected labels from 0 to 7")
+
+
+GLOBAL = body()
+
+
+@pytest.mark.parametrize("function", [lambda x: GLOBAL(x), functools.partial(lambda D, x: D(x), GLOBAL),
+                                      functools.partial(lambda x, D: D(x), D=GLOBAL)])
+def test_networks_that_a_function_uses_are_found(function):
+    assert wrappers.critic_networks(function) == [GLOBAL]
+
+
+def test_networks_in_an_attribute_are_found_and_other_functions_are_looked_at_again():
+    self = type("Trainer", (), {})()
+    self.D = nn.parallel.DistributedDataParallel(body())
+    f = lambda x: self.D(x)
+    for _ in range(2):
+        r1(f, REAL).backward()
+    refuse([lambda: r1(lambda x: self.D(x - x.mean(0)), REAL)], ValueError, "depends on other examples")
+    D = body(between=nn.BatchNorm2d(4)).eval()
+    f = lambda x: D(x)
+    r1(f, REAL)
+    D[1].train()  # the network itself stays in evaluation mode
+    refuse([lambda: r1(f, REAL)], ValueError, "depends on other examples")
+
+
+def test_attention_has_a_second_derivative():
+    torch.manual_seed(0)
+    D = nn.Sequential(nn.TransformerEncoderLayer(4, 2, 8, dropout=0., batch_first=True), nn.Flatten(), nn.Linear(12, 1)).double()
+    x = normal(5, 3, 4)
+    with sdpa_kernel(SDPBackend.MATH):
+        want = value_and_slopes(slope(lambda x: D(x).flatten(), x).flatten(1).square().sum(1).mean() / 2, D)
+    assert all(torch.allclose(a, b, rtol=1e-6, atol=1e-9) for a, b in zip(value_and_slopes(r1(D, x), D), want, strict=True))
+
+
+def test_scores_of_classes_are_no_patches():
+    for shape in ((8, 10), (8, 5, 3, 3)):
+        with pytest.raises(ValueError, match=r"^D: expected one score per example, shape \(8,\), got [^;]*$"):
+            as_critic(lambda x: torch.zeros(shape), patches="mean")(torch.zeros(8, 2))
+
+
+@pytest.mark.parametrize("answer, words", [
+    ({"score": [1.], "s": torch.ones(6)}, r"got dict; use as_critic\(D, output='s'\)$"), (None, "got NoneType$"), (1., "got float$"),
+    ({"score": [1.]}, "got dict$"), (types.SimpleNamespace(score=torch.ones(6)), r"use as_critic\(D, output='score'\)$"),
+    ((None, torch.ones(6)), r"got tuple; use as_critic\(D, output=1\)$")], ids=str)
+def test_the_cure_in_an_error_works(answer, words):
+    refuse([lambda: as_critic(lambda x: answer)(REAL), lambda: r1(lambda x: answer, REAL)], TypeError, words)
+
+
+def test_outputs_by_name_and_labels_in_the_wrong_place():
+    scores = torch.arange(6.)
+    assert torch.equal(as_critic(lambda x: {"values": scores}, output="values")(REAL), scores)
+    refuse([lambda: as_critic(body(), output=1)(REAL)], ValueError, "^output: D answers a tensor")
+    refuse([lambda: as_critic(body(), output=True)], TypeError, "^output: expected a number, a name or None")
+    refuse([lambda: as_critic(with_labels(Labelled()), LABELS)(REAL), lambda: r1(with_labels(Labelled()), REAL),
+            lambda: gradient_penalty(with_labels(Labelled()), REAL, FAKE)], TypeError, "^D: with_labels is for")

@@ -378,3 +378,8 @@ def test_on_a_gpu(cuda):
     here, there = nearest(q, p), nearest(q.to(cuda), p.to(cuda))
     assert all(torch.equal(a, b.cpu()) for a, b in zip(here, there))
     assert Run(small(), ring(), runs=2, batch=16, device="cuda").step(7).steps == 7
+
+
+def test_the_loss_of_half_precision_does_not_overflow():
+    x = torch.ones(4, 3, 128, 128).half()
+    assert imle_loss(x, -x) == 4 * 3 * 128 * 128

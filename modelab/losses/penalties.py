@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import sdpa_kernel, SDPBackend
 from torch.overrides import TorchFunctionMode
 
 from ..core.checks import check_shape
@@ -37,11 +38,19 @@ def _relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
     "ReLU as a mask; NaN stays NaN."
     return input.masked_fill_(input <= 0, 0) if inplace else input.masked_fill(input <= 0, 0)
 
+# %% ../../nbs/1_game/04_wasserstein.ipynb #2dfb191e
+def _plain_attention(func: Callable, *args: Any, **kw: Any) -> Any:
+    "Attention by plain products; torch's other kernels have no second derivative."
+    with sdpa_kernel(SDPBackend.MATH):
+        return func(*args, **kw)
+
 # %% ../../nbs/1_game/04_wasserstein.ipynb #c7523d0c
 class _SmoothReLU(TorchFunctionMode):
     "Inside, ReLUs have no second derivative, rather than one of zeros; values stay as they are."
     spelt = {F.relu: _relu, torch.relu: _relu, torch.Tensor.relu: _relu,
-             F.leaky_relu: _leaky, F.leaky_relu_: functools.partial(_leaky, inplace=True)}
+             F.leaky_relu: _leaky, F.leaky_relu_: functools.partial(_leaky, inplace=True),
+             **{f: functools.partial(_plain_attention, f)
+                for f in (F.multi_head_attention_forward, F.scaled_dot_product_attention)}}
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         smooth = self.spelt.get(func)
@@ -67,7 +76,8 @@ def per_example(name: str, scores: Any, lead: tuple[int, ...],
         return check_shape(name, scores, lead, what=what)
     except (TypeError, ValueError) as error:
         ours = what.startswith("one score") and (not shape or shape[:len(lead)] == lead)
-        raise type(error)(f"{error}{answer_cure(scores) if ours else ''}") from None
+        cure = answer_cure(scores, len(lead)) if ours else ""
+        raise type(error)(f"{error}{cure}") from None
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #633f5c95
 @checked

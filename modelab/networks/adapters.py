@@ -42,9 +42,12 @@ class CriticAdapter(nn.Module):
 # %% ../../nbs/0_start/05_networks.ipynb #a04e2804
 def pick_output(answer: Any, output: int | str | None) -> torch.Tensor:
     "The scores in what a network answers; `TypeError` or `ValueError` if they are not there."
-    if output is not None and not isinstance(answer, torch.Tensor):
+    if output is not None:
+        if isinstance(answer, torch.Tensor):
+            raise ValueError(f"output: D answers a tensor, so leave out output={output!r}")
         try:
-            if isinstance(output, str) and hasattr(answer, output):
+            named = isinstance(output, str) and not isinstance(answer, dict)
+            if named and hasattr(answer, output):
                 answer = getattr(answer, output)
             else:
                 answer = answer[output]
@@ -62,9 +65,9 @@ def average_patches(scores: torch.Tensor, lead: tuple[int, ...], mean: bool) -> 
     shape = tuple(scores.shape)
     if shape[:len(lead)] == lead and set(shape[len(lead):]) <= {1}:
         return scores.reshape(lead)
-    if shape[:len(lead)] != lead or not mean:
-        raise ValueError(f"D: expected one score per example, shape {lead}, got {shape}"
-                         f"{answer_cure(scores) if shape[:len(lead)] == lead else ''}")
+    cure = answer_cure(scores, len(lead)) if shape[:len(lead)] == lead else ""
+    if not cure or not mean:
+        raise ValueError(f"D: expected one score per example, shape {lead}, got {shape}{cure}")
     return scores.flatten(len(lead)).mean(-1)
 
 # %% ../../nbs/0_start/05_networks.ipynb #3597edbf
@@ -90,6 +93,6 @@ def as_critic(D: Annotated[Callable, Function()],  # any discriminator, of x or 
         if not isinstance(part, torch.Tensor) or not part.ndim:
             raise TypeError("y: expected a tensor with one label per example, "
                             f"got {type(part).__name__}")
-    if output is not None and not isinstance(output, (int, str)):
+    if isinstance(output, bool) or not isinstance(output, (int, str, type(None))):
         raise TypeError(f"output: expected a number, a name or None, got {output!r:.60}")
     return CriticAdapter(D, beside, patches, output, coupled)

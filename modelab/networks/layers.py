@@ -188,13 +188,17 @@ def one_score(answer: torch.Tensor) -> torch.Tensor:
     return answer.flatten()
 
 # %% ../../nbs/0_start/05_networks.ipynb #0ad7f98a
-def answer_cure(answer: Any) -> str:
+def answer_cure(answer: Any, lead: int = 1) -> str:
     "The end of an error: how `as_critic` gets scores from such an answer; empty if it cannot."
     if isinstance(answer, torch.Tensor):
-        return '; for a map of patches use as_critic(D, patches="mean")' * (answer.ndim > 2)
-    part = next(iter(answer), 0) if isinstance(answer, dict) else 0
-    part = "logits" if hasattr(answer, "logits") else part
-    return f"; use as_critic(D, output={part!r})"
+        patches = answer.ndim > lead + 1 and answer.shape[lead] == 1
+        return '; for a map of patches use as_critic(D, patches="mean")' * patches
+    parts = getattr(answer, "__dict__", {})
+    parts = dict(enumerate(answer)) if isinstance(answer, (tuple, list)) else parts
+    parts = answer if isinstance(answer, dict) else parts
+    found = ["logits"] * isinstance(getattr(answer, "logits", None), torch.Tensor)
+    found += [name for name, value in parts.items() if isinstance(value, torch.Tensor)]
+    return f"; use as_critic(D, output={found[0]!r})" if found else ""
 
 # %% ../../nbs/0_start/05_networks.ipynb #3eff2c09
 class PerRun(nn.Module):
@@ -219,7 +223,10 @@ class WithLabels:
     def __init__(self, network: nn.Module | Callable[[], nn.Module]):
         self.network = network
 
-    def __call__(self) -> nn.Module:
+    def __call__(self, *inputs: torch.Tensor) -> nn.Module:
+        if inputs:
+            raise TypeError("D: with_labels is for the G and the D of a game; in a loss or a "
+                            "penalty write as_critic(D, y)")
         return self.network if isinstance(self.network, nn.Module) else self.network()
 
 # %% ../../nbs/0_start/05_networks.ipynb #cb1c1d54
@@ -275,6 +282,9 @@ def _make_members(name: str, make: Callable[[], nn.Module],
     if not all(isinstance(m, nn.Module) for m in members):
         raise TypeError(f"{name}: the function returned {type(members[0]).__name__}, "
                         "expected a torch.nn.Module")
+    if len(set(members)) < len(members):
+        raise ValueError(f"{name}: the function returned one network for several runs; "
+                         "it should make a new one at each call")
     return members
 
 # %% ../../nbs/0_start/05_networks.ipynb #831c5f70

@@ -5,7 +5,9 @@
 # %% ../../nbs/1_game/04_wasserstein.ipynb #ad791b71
 from __future__ import annotations
 
+import functools
 import sys
+import types
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -20,8 +22,8 @@ from ..core.signatures import checking
 from .adapters import CriticAdapter
 
 # %% auto #0
-__all__ = ['in_checkpoint', 'critic_networks', 'refuse_batch_norm', 'may_couple', 'refuse_coupling', 'uncompiled',
-           'refuse_sharded', 'reach_all_weights', 'slope_of_scores']
+__all__ = ['in_checkpoint', 'parts_of_function', 'critic_networks', 'refuse_batch_norm', 'may_couple', 'refuse_coupling',
+           'uncompiled', 'refuse_sharded', 'reach_all_weights', 'slope_of_scores']
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #285dffe7
 _top_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # torch 2.8
@@ -39,16 +41,29 @@ def in_checkpoint() -> bool:
     return False
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #008854e4
-def critic_networks(critic: Callable, depth: int = 3) -> list[nn.Module]:
-    "The critic if it is a module; of a function, the modules that it closes over."
-    if isinstance(critic, nn.Module):
-        return [critic]
-    held = [getattr(critic, "__self__", None)]
-    for cell in getattr(critic, "__closure__", None) or ():
+def parts_of_function(f: Callable) -> list[object]:
+    "What a function works with, as far as its names tell."
+    held = [getattr(f, "__self__", None)]
+    if isinstance(f, functools.partial):
+        held += [f.func, *f.args, *f.keywords.values()]
+    for cell in getattr(f, "__closure__", None) or ():
         with suppress(ValueError):  # a cell that is still empty
             held.append(cell.cell_contents)
-    return [net for part in held if depth and callable(part)
-            for net in critic_networks(part, depth - 1)]
+    names = getattr(getattr(f, "__code__", None), "co_names", ())
+    scope = getattr(f, "__globals__", {})
+    held += [scope[name] for name in names if name in scope]
+    owners = [vars(part) for part in held if hasattr(part, "__dict__")
+              and not isinstance(part, (nn.Module, types.ModuleType))]
+    return held + [owner[name] for owner in owners for name in names if name in owner]
+
+# %% ../../nbs/1_game/04_wasserstein.ipynb #0d749ca0
+def critic_networks(critic: Callable, depth: int = 3) -> list[nn.Module]:
+    "The critic if it is a module; of a function, the modules that it uses."
+    if isinstance(critic, nn.Module):
+        return [critic]
+    parts = parts_of_function(critic) if depth else []
+    found = [net for part in parts if callable(part) for net in critic_networks(part, depth - 1)]
+    return list(dict.fromkeys(found))
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #714329f6
 def refuse_batch_norm(name: str, critic: Callable) -> None:
@@ -66,16 +81,16 @@ def may_couple(modules: Iterable[nn.Module]) -> bool:
     return any(isinstance(m, CriticAdapter) and m.coupled for m in modules)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #55ac0e2d
-_uncoupled = weakref.WeakKeyDictionary()  # networks, and code of functions, that have passed
+# for networks that have passed: modes of their modules, by the code of the function that calls it
+_uncoupled = weakref.WeakKeyDictionary()
 
 
 def refuse_coupling(critic: Callable, scores: torch.Tensor, x: torch.Tensor) -> None:
     "`ValueError` if the score of the first example depends on other examples."
     nets = critic_networks(critic)
-    alone = not nets and getattr(critic, "__closure__", None) is None  # only globals in it
-    key = nets[0] if len(nets) == 1 else getattr(critic, "__code__", None) if alone else None
-    mode = getattr(key, "training", None)
-    known = scores.is_meta or key is not None and _uncoupled.get(key, "new") == mode
+    passed = _uncoupled.setdefault(nets[0], {}) if len(nets) == 1 else {}
+    code, modes = getattr(critic, "__code__", None), [m.training for n in nets for m in n.modules()]
+    known = scores.is_meta or passed.get(code) == modes
     if known or scores.numel() < 2 or any(may_couple(net.modules()) for net in nets):
         return
     slope, = torch.autograd.grad(scores.flatten()[0], x, retain_graph=True, allow_unused=True)
@@ -85,8 +100,7 @@ def refuse_coupling(critic: Callable, scores: torch.Tensor, x: torch.Tensor) -> 
             raise ValueError("critic: the score of an example depends on other examples of the "
                              "batch, so a gradient per example does not exist; remove that layer, "
                              "or use as_critic(D, coupled=True) for the gradient of the sum")
-    if key is not None:
-        _uncoupled[key] = mode
+    passed[code] = modes
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #2c173b6c
 def uncompiled(critic: Callable, parts: Sequence[nn.Module]) -> AbstractContextManager[None]:

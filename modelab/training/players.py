@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 import copy
+import gc
+import itertools
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from ..core.seeding import derive_seed
 
 # %% auto #0
-__all__ = ['flatten_parameters', 'find_movers', 'Players', 'runs_not_finite', 'strip_prefix']
+__all__ = ['flatten_parameters', 'find_movers', 'claim_weights', 'hold_weights', 'need_gradients', 'Players', 'runs_not_finite',
+           'strip_prefix']
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #0bd4e077
 def flatten_parameters(name: str, weights: list[nn.Parameter]) -> nn.Parameter:
@@ -43,6 +48,39 @@ def find_movers(turns: str, names: Iterable[str]) -> dict[str, list[str]]:
                          f"the players are {sorted(names)}")
     return movers
 
+# %% ../../nbs/6_workshop/07_engine.ipynb #78cb52c5
+_playing = WeakIdKeyDictionary()  # weights that are trained: a weak reference to their players
+
+
+def claim_weights(nets: dict[str, nn.Module]) -> dict[str, list[nn.Parameter]]:
+    "Each player's weights to train; `ValueError` for those of another run or of two players."
+    weights = [(name, w) for name, net in nets.items() for w in net.parameters()]
+    if any(w in _playing for _, w in weights):
+        gc.collect()  # a run that nobody holds any more
+    owner = {}
+    for name, w in weights:
+        if w in _playing and _playing[w]() is not None:
+            raise ValueError(f"{name}: this network already plays in another run; pass a function "
+                             "that makes one, or delete that run")
+        if w.requires_grad and owner.setdefault(id(w), name) != name:
+            raise ValueError(f"{owner[id(w)]}, {name}: the players share a weight of shape "
+                             f"{tuple(w.shape)}; each needs its own")
+    return {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #ad5d1ca1
+def hold_weights(players: Players) -> None:
+    "Note that these players train their weights; when they are gone, nobody does."
+    for weight in itertools.chain(*players.weights.values()):
+        _playing[weight] = weakref.ref(players)
+    weights = list(players.weights.values())
+    weakref.finalize(players, need_gradients, weights).atexit = False
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #180d71c1
+def need_gradients(weights: Iterable[list[nn.Parameter]]) -> None:
+    "Let gradients flow to all these weights."
+    for weight in itertools.chain(*weights):
+        weight.requires_grad_(True)
+
 # %% ../../nbs/6_workshop/07_engine.ipynb #75e1a6e6
 class Players:
     "The networks of a game with their optimisers: who moves, and how."
@@ -55,8 +93,10 @@ class Players:
         self.game, self.nets = game, {name: net.to(device) for name, net in nets.items()}
         self.labelled = [name for name, net in nets.items() if getattr(net, "labelled", False)]
         self.movers = find_movers(game.turns, nets)
-        self.weights = {name: [w for w in net.parameters() if w.requires_grad]
-                        for name, net in nets.items()}
+        self.weights = claim_weights(nets)
+        still = {name for word in self.movers.values() for name in word if not self.weights[name]}
+        if still:
+            raise ValueError(f"{min(still)}: expected a network with weights to train")
         self.flat = {name: flatten_parameters(name, weights)
                      for name, weights in self.weights.items() if weights}
         self._rates: dict[str, tuple] = {}
@@ -64,6 +104,7 @@ class Players:
                      for name, flat in self.flat.items()}
         self.average = average
         self.averaged = copy.deepcopy(self.nets["G"]) if average else None
+        hold_weights(self)
 
     def rates(self, name: str, step: int = 0) -> dict[str, Any]:
         "Adam's settings for a player at a step of the run, as the game has them now."

@@ -27,7 +27,7 @@ from ..data.mixtures import sample_modes
 from ..evaluation import coverage as measures
 from .checkpoints import load_checkpoint, save_checkpoint
 from .game import Game, Turn, turn_words
-from .players import Players
+from .players import need_gradients, Players
 
 # %% auto #0
 __all__ = ['Decay', 'Diverged', 'finish_step_on_interrupt', 'find_device', 'spare_thread', 'Run']
@@ -309,13 +309,14 @@ class Run:
         net = present if raw or averaged is None else averaged
         z = self.noise(check_int("n", n), self.generators("evaluation", self.steps))
         inputs = [z, *self._labels(n, y)]
-        training = net.training
+        modes = [(part, part.training) for part in net.modules()]
         net.eval()
         try:
             parts = zip(*(v.split(4096, dim=1) for v in inputs))
             return torch.cat([net(*part) for part in parts], dim=1)
         finally:
-            net.train(training)
+            for part, training in modes:
+                part.training = training
 
     def _labels(self, n: int, y: torch.Tensor | None) -> list[torch.Tensor]:
         "The labels of `n` samples per run in a list, which is empty if G takes none."
@@ -326,6 +327,9 @@ class Run:
         if y is None:
             return [self.real_with_labels(n, self.generators("evaluation labels", self.steps))[1]]
         y = check_shape("y", y, (self.runs, n), torch.int64, "one label per sample")
+        most = getattr(self.modes, "n_modes", math.inf) - 1
+        if y.numel() and (y.min() < 0 or y.max() > most):
+            raise ValueError(f"y: expected labels from 0 to {most}, got {y.min()} to {y.max()}")
         return [y.to(self.device)]
 
     def coverage(self, protocol: str = "pacgan",  # a name in `evaluation.coverage.PROTOCOLS`
@@ -343,6 +347,7 @@ class Run:
 
     def __getstate__(self) -> dict[str, Any]:
         "What `copy.deepcopy` and `pickle` take: the players as tensors, everything else as it is."
+        need_gradients(self.players.weights.values())  # the copy of a network of yours must train
         tensors = {name: v.detach().clone() for name, v in self.players.state().items()}
         losses = {word: rows.clone() for word, rows in self._losses.items()}
         return {**self.__dict__, "game": copy.deepcopy(self.game), "players": tensors,

@@ -813,13 +813,17 @@ def one_score(answer: torch.Tensor) -> torch.Tensor:
 
 # %%
 #| export
-def answer_cure(answer: Any) -> str:
+def answer_cure(answer: Any, lead: int = 1) -> str:
     "The end of an error: how `as_critic` gets scores from such an answer; empty if it cannot."
     if isinstance(answer, torch.Tensor):
-        return '; for a map of patches use as_critic(D, patches="mean")' * (answer.ndim > 2)
-    part = next(iter(answer), 0) if isinstance(answer, dict) else 0
-    part = "logits" if hasattr(answer, "logits") else part
-    return f"; use as_critic(D, output={part!r})"
+        patches = answer.ndim > lead + 1 and answer.shape[lead] == 1
+        return '; for a map of patches use as_critic(D, patches="mean")' * patches
+    parts = getattr(answer, "__dict__", {})
+    parts = dict(enumerate(answer)) if isinstance(answer, (tuple, list)) else parts
+    parts = answer if isinstance(answer, dict) else parts
+    found = ["logits"] * isinstance(getattr(answer, "logits", None), torch.Tensor)
+    found += [name for name, value in parts.items() if isinstance(value, torch.Tensor)]
+    return f"; use as_critic(D, output={found[0]!r})" if found else ""
 
 
 # %% [markdown]
@@ -854,7 +858,10 @@ class WithLabels:
     def __init__(self, network: nn.Module | Callable[[], nn.Module]):
         self.network = network
 
-    def __call__(self) -> nn.Module:
+    def __call__(self, *inputs: torch.Tensor) -> nn.Module:
+        if inputs:
+            raise TypeError("D: with_labels is for the G and the D of a game; in a loss or a "
+                            "penalty write as_critic(D, y)")
         return self.network if isinstance(self.network, nn.Module) else self.network()
 
 
@@ -927,6 +934,9 @@ def _make_members(name: str, make: Callable[[], nn.Module],
     if not all(isinstance(m, nn.Module) for m in members):
         raise TypeError(f"{name}: the function returned {type(members[0]).__name__}, "
                         "expected a torch.nn.Module")
+    if len(set(members)) < len(members):
+        raise ValueError(f"{name}: the function returned one network for several runs; "
+                         "it should make a new one at each call")
     return members
 
 # %% [markdown]
@@ -955,7 +965,7 @@ mine = per_run("G", lambda: nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), 
 # %% [markdown]
 # ### Discriminators as other people write them
 # A PatchGAN answers a map of scores. Other networks answer a tuple, or an object with `.logits`. A conditional D takes labels. `as_critic` brings all of them to one score per example. What it returns works wherever this course
-# takes a critic: in losses, in penalties, and as D of a game.
+# takes a critic: in losses, in penalties, and, without labels, as D of a game. A D with labels plays in a game by `with_labels(D)`.
 
 # %%
 #| export networks.adapters
@@ -987,9 +997,12 @@ class CriticAdapter(nn.Module):
 #| export networks.adapters
 def pick_output(answer: Any, output: int | str | None) -> torch.Tensor:
     "The scores in what a network answers; `TypeError` or `ValueError` if they are not there."
-    if output is not None and not isinstance(answer, torch.Tensor):
+    if output is not None:
+        if isinstance(answer, torch.Tensor):
+            raise ValueError(f"output: D answers a tensor, so leave out output={output!r}")
         try:
-            if isinstance(output, str) and hasattr(answer, output):
+            named = isinstance(output, str) and not isinstance(answer, dict)
+            if named and hasattr(answer, output):
                 answer = getattr(answer, output)
             else:
                 answer = answer[output]
@@ -1002,7 +1015,7 @@ def pick_output(answer: Any, output: int | str | None) -> torch.Tensor:
     return answer
 
 # %% [markdown]
-# `average_patches` removes axes of length one. A map of patches is averaged only if the caller said so.
+# `average_patches` removes axes of length one. A map of patches, `(N, 1, h, w)`, is averaged only if the caller said so. Scores of several classes or channels are refused.
 
 # %%
 #| export networks.adapters
@@ -1011,13 +1024,13 @@ def average_patches(scores: torch.Tensor, lead: tuple[int, ...], mean: bool) -> 
     shape = tuple(scores.shape)
     if shape[:len(lead)] == lead and set(shape[len(lead):]) <= {1}:
         return scores.reshape(lead)
-    if shape[:len(lead)] != lead or not mean:
-        raise ValueError(f"D: expected one score per example, shape {lead}, got {shape}"
-                         f"{answer_cure(scores) if shape[:len(lead)] == lead else ''}")
+    cure = answer_cure(scores, len(lead)) if shape[:len(lead)] == lead else ""
+    if not cure or not mean:
+        raise ValueError(f"D: expected one score per example, shape {lead}, got {shape}{cure}")
     return scores.flatten(len(lead)).mean(-1)
 
 # %% [markdown]
-# `as_critic` is the function to call. Call it again for each batch if the labels change; that costs some microseconds.
+# `as_critic` is the function to call. Call it again for each batch if the labels change.
 
 # %%
 #| export networks.adapters
@@ -1043,7 +1056,7 @@ def as_critic(D: Annotated[Callable, Function()],  # any discriminator, of x or 
         if not isinstance(part, torch.Tensor) or not part.ndim:
             raise TypeError("y: expected a tensor with one label per example, "
                             f"got {type(part).__name__}")
-    if output is not None and not isinstance(output, (int, str)):
+    if isinstance(output, bool) or not isinstance(output, (int, str, type(None))):
         raise TypeError(f"output: expected a number, a name or None, got {output!r:.60}")
     return CriticAdapter(D, beside, patches, output, coupled)
 

@@ -48,6 +48,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import sdpa_kernel, SDPBackend
 from torch.overrides import TorchFunctionMode
 
 from modelab.core.checks import check_shape
@@ -63,7 +64,9 @@ from modelab.networks.wrappers import (critic_networks, in_checkpoint, reach_all
 "What a gradient in the inputs asks of a critic: compiled, sharded, parallel, coupled examples."
 from __future__ import annotations
 
+import functools
 import sys
+import types
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -327,6 +330,17 @@ def in_checkpoint() -> bool:
 
 
 # %% [markdown]
+# The fast kernels of attention have no second derivative either, so attention is computed by plain products.
+
+# %%
+#| export losses.penalties
+def _plain_attention(func: Callable, *args: Any, **kw: Any) -> Any:
+    "Attention by plain products; torch's other kernels have no second derivative."
+    with sdpa_kernel(SDPBackend.MATH):
+        return func(*args, **kw)
+
+
+# %% [markdown]
 # The mode itself:
 
 # %%
@@ -334,7 +348,9 @@ def in_checkpoint() -> bool:
 class _SmoothReLU(TorchFunctionMode):
     "Inside, ReLUs have no second derivative, rather than one of zeros; values stay as they are."
     spelt = {F.relu: _relu, torch.relu: _relu, torch.Tensor.relu: _relu,
-             F.leaky_relu: _leaky, F.leaky_relu_: functools.partial(_leaky, inplace=True)}
+             F.leaky_relu: _leaky, F.leaky_relu_: functools.partial(_leaky, inplace=True),
+             **{f: functools.partial(_plain_attention, f)
+                for f in (F.multi_head_attention_forward, F.scaled_dot_product_attention)}}
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         smooth = self.spelt.get(func)
@@ -344,20 +360,38 @@ class _SmoothReLU(TorchFunctionMode):
 
 
 # %% [markdown]
-# Some questions have to be asked of the networks inside a critic. `critic_networks` finds them: the critic itself, or those that a function encloses.
+# Some questions have to be asked of the networks inside a critic. `critic_networks` finds them: the critic itself, or those that a function uses. A function uses what it encloses, what it is bound to, the globals and attributes
+# whose names it contains, and the arguments of a `functools.partial`.
+
+# %%
+#| export networks.wrappers
+def parts_of_function(f: Callable) -> list[object]:
+    "What a function works with, as far as its names tell."
+    held = [getattr(f, "__self__", None)]
+    if isinstance(f, functools.partial):
+        held += [f.func, *f.args, *f.keywords.values()]
+    for cell in getattr(f, "__closure__", None) or ():
+        with suppress(ValueError):  # a cell that is still empty
+            held.append(cell.cell_contents)
+    names = getattr(getattr(f, "__code__", None), "co_names", ())
+    scope = getattr(f, "__globals__", {})
+    held += [scope[name] for name in names if name in scope]
+    owners = [vars(part) for part in held if hasattr(part, "__dict__")
+              and not isinstance(part, (nn.Module, types.ModuleType))]
+    return held + [owner[name] for owner in owners for name in names if name in owner]
+
+# %% [markdown]
+# Among these parts are the networks, also inside other functions.
 
 # %%
 #| export networks.wrappers
 def critic_networks(critic: Callable, depth: int = 3) -> list[nn.Module]:
-    "The critic if it is a module; of a function, the modules that it closes over."
+    "The critic if it is a module; of a function, the modules that it uses."
     if isinstance(critic, nn.Module):
         return [critic]
-    held = [getattr(critic, "__self__", None)]
-    for cell in getattr(critic, "__closure__", None) or ():
-        with suppress(ValueError):  # a cell that is still empty
-            held.append(cell.cell_contents)
-    return [net for part in held if depth and callable(part)
-            for net in critic_networks(part, depth - 1)]
+    parts = parts_of_function(critic) if depth else []
+    found = [net for part in parts if callable(part) for net in critic_networks(part, depth - 1)]
+    return list(dict.fromkeys(found))
 
 
 # %% [markdown]
@@ -376,7 +410,7 @@ def refuse_batch_norm(name: str, critic: Callable) -> None:
 
 
 # %% [markdown]
-# Who wants the gradient of the sum of all scores instead says so with `as_critic(D, coupled=True)`.
+# For the gradient of the sum of all scores, use `as_critic(D, coupled=True)`.
 
 # %%
 #| export networks.wrappers
@@ -386,21 +420,21 @@ def may_couple(modules: Iterable[nn.Module]) -> bool:
 
 
 # %% [markdown]
-# A layer of your own may couple examples, too. StyleGAN's minibatch deviation is the best known. No type gives it away, but its gradient does: the score of the first example has a slope at other examples. This costs a backward pass, so
-# a network is looked at once.
+# A layer of your own may couple examples, too. StyleGAN's minibatch deviation is the best known. Its type does not show this. Its gradient does: the score of the first example has a slope at other examples. This costs a backward pass, so
+# a network is looked at once in each mode. A function without a network is looked at in each call.
 
 # %%
 #| export networks.wrappers
-_uncoupled = weakref.WeakKeyDictionary()  # networks, and code of functions, that have passed
+# for networks that have passed: modes of their modules, by the code of the function that calls it
+_uncoupled = weakref.WeakKeyDictionary()
 
 
 def refuse_coupling(critic: Callable, scores: torch.Tensor, x: torch.Tensor) -> None:
     "`ValueError` if the score of the first example depends on other examples."
     nets = critic_networks(critic)
-    alone = not nets and getattr(critic, "__closure__", None) is None  # only globals in it
-    key = nets[0] if len(nets) == 1 else getattr(critic, "__code__", None) if alone else None
-    mode = getattr(key, "training", None)
-    known = scores.is_meta or key is not None and _uncoupled.get(key, "new") == mode
+    passed = _uncoupled.setdefault(nets[0], {}) if len(nets) == 1 else {}
+    code, modes = getattr(critic, "__code__", None), [m.training for n in nets for m in n.modules()]
+    known = scores.is_meta or passed.get(code) == modes
     if known or scores.numel() < 2 or any(may_couple(net.modules()) for net in nets):
         return
     slope, = torch.autograd.grad(scores.flatten()[0], x, retain_graph=True, allow_unused=True)
@@ -410,8 +444,7 @@ def refuse_coupling(critic: Callable, scores: torch.Tensor, x: torch.Tensor) -> 
             raise ValueError("critic: the score of an example depends on other examples of the "
                              "batch, so a gradient per example does not exist; remove that layer, "
                              "or use as_critic(D, coupled=True) for the gradient of the sum")
-    if key is not None:
-        _uncoupled[key] = mode
+    passed[code] = modes
 
 # %% [markdown]
 # A compiled critic has no second derivative (`torch.compile` with its usual backends). A penalty calls the critic as it was before it was compiled: the same function, at the speed of an uncompiled one.
@@ -479,7 +512,8 @@ def per_example(name: str, scores: Any, lead: tuple[int, ...],
         return check_shape(name, scores, lead, what=what)
     except (TypeError, ValueError) as error:
         ours = what.startswith("one score") and (not shape or shape[:len(lead)] == lead)
-        raise type(error)(f"{error}{answer_cure(scores) if ours else ''}") from None
+        cure = answer_cure(scores, len(lead)) if ours else ""
+        raise type(error)(f"{error}{cure}") from None
 
 # %%
 column, x = nn.Linear(2, 1), torch.randn(8, 2)
@@ -1201,7 +1235,7 @@ assert all(torch.isfinite(w.grad).all() for w in my_D.parameters())
 
 # %% [markdown]
 # ### With your own network
-# Losses and penalties take networks as other people write them. Where a decision is yours, the error names the argument of `as_critic` (chapter [0.5](../0_start/05_networks.ipynb)).
+# Losses and penalties take networks as other people write them. Some answers of D need a decision of yours; the error then names the argument of `as_critic` (chapter [0.5](../0_start/05_networks.ipynb)).
 #
 # | your D | losses | penalties, games |
 # |---|---|---|
@@ -1210,7 +1244,7 @@ assert all(torch.isfinite(w.grad).all() for w in my_D.parameters())
 # | answers a tuple, list, dict or object | give the scores | `as_critic(D, output=0)`, `output="logits"` |
 # | takes labels, D(x, y) | give the scores | `as_critic(D, y)`; in a game `with_labels(D)` |
 # | spectral norm, weight norm, `InstanceNorm`, `GroupNorm`, `LayerNorm`, `BatchNorm` in evaluation mode | as it is | as it is |
-# | `BatchNorm` in training mode, minibatch deviation | as it is | refused; `as_critic(D, coupled=True)` takes the gradient of the sum of all scores |
+# | `BatchNorm` in training mode, minibatch deviation | as it is | games without a penalty take it, penalties refuse it; `as_critic(D, coupled=True)` takes the gradient of the sum of all scores |
 # | `torch.compile` | as it is | called as it was before it was compiled |
 # | `DataParallel`, `DistributedDataParallel` | as it is | as it is, also in a backward pass of its own (lazy regularisation) |
 # | FSDP (`fully_shard`) | as it is | refused: wrap D in `DistributedDataParallel` |

@@ -154,9 +154,10 @@ def imle_loss(fake: Batch,  # the generated examples matched to `real`, (*runs, 
               ) -> Tensor:  # (*runs,)
     """Squared distance from each real example to the generated one matched to it.
 
-    It is averaged over the batch (Li and Malik 2018).
+    It is averaged over the batch (Li and Malik 2018). 16 bits are too few for the sum of squares:
+    such examples are taken in float32.
     """
-    square = (fake - real).square()
+    square = (fake - real).square() if fake.dtype.itemsize > 2 else (fake.float() - real).square()
     return (square.flatten(runs + 1).sum(-1) if square.ndim > runs + 1 else square).mean(-1)
 
 
@@ -275,14 +276,15 @@ Features = Annotated[Callable[[Tensor], Tensor], Function("*runs n *event -> *ru
 @contextmanager
 def _in_eval_mode(net: Callable) -> Iterator[None]:
     "Inside, a module is in evaluation mode; another function is what it was."
-    training = getattr(net, "training", False)
-    if isinstance(net, nn.Module):
-        net.eval()
+    modules = list(net.modules()) if isinstance(net, nn.Module) else []
+    modes = [(part, part.training) for part in modules]
+    for part in modules[:1]:
+        part.eval()
     try:
         yield
     finally:
-        if isinstance(net, nn.Module):
-            net.train(training)
+        for part, training in modes:
+            part.training = training
 
 
 # %% [markdown]

@@ -42,7 +42,7 @@ from modelab.data.mixtures import sample_modes
 from modelab.evaluation import coverage as measures
 from modelab.training.checkpoints import load_checkpoint, save_checkpoint
 from modelab.training.game import Game, Turn, turn_words
-from modelab.training.players import Players
+from modelab.training.players import need_gradients, Players
 
 # %%
 #| export training.players
@@ -50,11 +50,15 @@ from modelab.training.players import Players
 from __future__ import annotations
 
 import copy
+import gc
+import itertools
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from modelab.core.seeding import derive_seed
 
@@ -132,6 +136,51 @@ def find_movers(turns: str, names: Iterable[str]) -> dict[str, list[str]]:
 find_movers("D GE", ["D", "G", "E"]), error_message(find_movers, "D GX", ["D", "G", "E"])
 
 # %% [markdown]
+# Training moves the weights into its own block of memory, so a network plays in one run at a time, and for one player. `claim_weights` checks this before a run begins.
+
+# %%
+#| export training.players
+_playing = WeakIdKeyDictionary()  # weights that are trained: a weak reference to their players
+
+
+def claim_weights(nets: dict[str, nn.Module]) -> dict[str, list[nn.Parameter]]:
+    "Each player's weights to train; `ValueError` for those of another run or of two players."
+    weights = [(name, w) for name, net in nets.items() for w in net.parameters()]
+    if any(w in _playing for _, w in weights):
+        gc.collect()  # a run that nobody holds any more
+    owner = {}
+    for name, w in weights:
+        if w in _playing and _playing[w]() is not None:
+            raise ValueError(f"{name}: this network already plays in another run; pass a function "
+                             "that makes one, or delete that run")
+        if w.requires_grad and owner.setdefault(id(w), name) != name:
+            raise ValueError(f"{owner[id(w)]}, {name}: the players share a weight of shape "
+                             f"{tuple(w.shape)}; each needs its own")
+    return {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
+
+# %% [markdown]
+# `hold_weights` remembers whose weights these are, for as long as the players exist.
+
+# %%
+#| export training.players
+def hold_weights(players: Players) -> None:
+    "Note that these players train their weights; when they are gone, nobody does."
+    for weight in itertools.chain(*players.weights.values()):
+        _playing[weight] = weakref.ref(players)
+    weights = list(players.weights.values())
+    weakref.finalize(players, need_gradients, weights).atexit = False
+
+# %% [markdown]
+# A player that does not move gets no gradients. `need_gradients` ends that.
+
+# %%
+#| export training.players
+def need_gradients(weights: Iterable[list[nn.Parameter]]) -> None:
+    "Let gradients flow to all these weights."
+    for weight in itertools.chain(*weights):
+        weight.requires_grad_(True)
+
+# %% [markdown]
 # `Players` holds the networks of a game and one Adam optimiser for each. It builds them from the seeds, one for each run.
 
 # %%
@@ -147,8 +196,10 @@ class Players:
         self.game, self.nets = game, {name: net.to(device) for name, net in nets.items()}
         self.labelled = [name for name, net in nets.items() if getattr(net, "labelled", False)]
         self.movers = find_movers(game.turns, nets)
-        self.weights = {name: [w for w in net.parameters() if w.requires_grad]
-                        for name, net in nets.items()}
+        self.weights = claim_weights(nets)
+        still = {name for word in self.movers.values() for name in word if not self.weights[name]}
+        if still:
+            raise ValueError(f"{min(still)}: expected a network with weights to train")
         self.flat = {name: flatten_parameters(name, weights)
                      for name, weights in self.weights.items() if weights}
         self._rates: dict[str, tuple] = {}
@@ -156,6 +207,7 @@ class Players:
                      for name, flat in self.flat.items()}
         self.average = average
         self.averaged = copy.deepcopy(self.nets["G"]) if average else None
+        hold_weights(self)
 
 # %% [markdown]
 # ### Taking a step
@@ -749,13 +801,14 @@ def sample(self: Run, n: int,  # samples per run
     net = present if raw or averaged is None else averaged
     z = self.noise(check_int("n", n), self.generators("evaluation", self.steps))
     inputs = [z, *self._labels(n, y)]
-    training = net.training
+    modes = [(part, part.training) for part in net.modules()]
     net.eval()
     try:
         parts = zip(*(v.split(4096, dim=1) for v in inputs))
         return torch.cat([net(*part) for part in parts], dim=1)
     finally:
-        net.train(training)
+        for part, training in modes:
+            part.training = training
 
 # %% [markdown]
 # A conditional G needs a label for each sample. Labels that nobody gave are drawn from the data, so they have its frequencies.
@@ -772,6 +825,9 @@ def _labels(self: Run, n: int, y: torch.Tensor | None) -> list[torch.Tensor]:
     if y is None:
         return [self.real_with_labels(n, self.generators("evaluation labels", self.steps))[1]]
     y = check_shape("y", y, (self.runs, n), torch.int64, "one label per sample")
+    most = getattr(self.modes, "n_modes", math.inf) - 1
+    if y.numel() and (y.min() < 0 or y.max() > most):
+        raise ValueError(f"y: expected labels from 0 to {most}, got {y.min()} to {y.max()}")
     return [y.to(self.device)]
 
 # %% [markdown]
@@ -807,6 +863,7 @@ def save(self: Run, path: str | Path) -> Path:
 @patch
 def __getstate__(self: Run) -> dict[str, Any]:
     "What `copy.deepcopy` and `pickle` take: the players as tensors, everything else as it is."
+    need_gradients(self.players.weights.values())  # the copy of a network of yours must train
     tensors = {name: v.detach().clone() for name, v in self.players.state().items()}
     losses = {word: rows.clone() for word, rows in self._losses.items()}
     return {**self.__dict__, "game": copy.deepcopy(self.game), "players": tensors,
