@@ -18,9 +18,11 @@ import torch
 from scipy.stats import binom
 
 from helpers import seeded
+from modelab.__main__ import main
 from modelab.data.mixtures import mixture
 from modelab.data.readers import open_samples, read_samples
 from modelab.evaluation.audit import audit
+from modelab.evaluation.compare import compare
 from modelab.evaluation.excess import excess_chance, LEAST_P, ShareInterval
 from modelab.evaluation.audit_tests import (AUDIT_TESTS, closest_pairs, excess_interval, extreme_test,
                                             floor_of_balance, floor_of_lost, floor_of_repeats, floor_of_shift, holm_alarms, one_sided_p,
@@ -29,6 +31,7 @@ from modelab.evaluation.audit_tests import (AUDIT_TESTS, closest_pairs, excess_i
 from modelab.evaluation.copying import authenticity, birthday_test, copying_z, FeatureRows, nearest_k, nearest_rows, thin_rows
 from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.interpolations import interpolations
+from modelab.evaluation.missing import missing
 from modelab.evaluation.ratio_test import near_ratio
 
 
@@ -141,7 +144,7 @@ def test_held_out_data_that_is_not_held_out_is_said_first():
     made, known, new = torch.randn(3, 80, 5, generator=seeded())
     assert not audit(made, known, new).notes and [note[:23] for note in audit(made, known).notes] == ["holdout: none was given"]
     assert audit(made, known, torch.cat([new[:60], known[:20]])).notes[0].startswith("20 of 80 held-out examples equal a training")
-    assert audit(made, known, made).notes[0].startswith("80 samples equal a held-out example")
+    assert audit(made, known, torch.cat([new[:60], made[:20]])).notes[0].startswith("20 samples equal a held-out example")
     tied = audit(made.round(), known.round(), new.round()).notes  # ties are usual in these data
     assert not [note for note in tied if "must be new" in note]
 
@@ -307,8 +310,8 @@ def test_columns_of_unlike_units_are_divided_by_their_spread():
     report = audit(made, table, new)
     assert "standard deviations" in report.space and {"lost", "balance"} & {f.test for f in report.findings if f.alarm}
     assert audit(made, table / torch.tensor([1., 2e4]), new).space == "the values themselves"
-    constant = torch.cat([table, torch.ones(400, 1)], 1)
-    assert "constant there: column 2" in audit(constant, constant, constant).space
+    constant, unseen = (torch.cat([x, torch.ones(400, 1)], 1) for x in (table, new))
+    assert "constant there: column 2" in audit(constant, constant, unseen).space
     pictures = table.reshape(100, 1, 2, 4)
     assert audit(pictures, pictures).space == "the values themselves"  # pixels have one unit
 
@@ -651,9 +654,23 @@ def test_enough_copies_are_in_one_of_two_parts():
         assert chance(h) >= .975 > chance(h - 1)
 
 
-def test_a_holdout_that_is_the_reference_is_named():
-    x = torch.randn(2, 60, 3, generator=seeded())
-    assert audit(x[0], x[1], x[1]).notes[0].startswith("60 of 60 held-out examples equal a training example")
+def test_a_holdout_that_is_not_new_is_refused(tmp_path, monkeypatch, capsys):
+    x = torch.randn(3, 60, 3, generator=seeded())
+    for holdout, name in ((x[0], "samples"), (x[1], "reference")):
+        for test in (audit, missing, lambda a, b, c: compare(a, x[2], b, c)):
+            with pytest.raises(ValueError, match=rf"holdout: 60 of 60 examples equal one of (a|{name}), expected data"):
+                test(x[0], x[1], holdout)
+    cells = torch.randint(60, (3, 60, 1), generator=seeded()).float()  # categories: equal rows are usual, so nothing is refused
+    assert audit(*cells).status in (0, 1)
+    monkeypatch.chdir(tmp_path)
+    for name, rows in zip("abc", x):
+        torch.save(rows, f"{name}.pt")
+    for words in (["audit", "a.pt"], ["missing", "a.pt"], ["compare", "a.pt", "c.pt"]):
+        for holdout in ("a.pt", f"../{tmp_path.name}/b.pt"):
+            assert main([*words, "--reference", "b.pt", "--holdout", holdout]) == 2
+            assert "--holdout: the same file as " in capsys.readouterr().err
+        assert main([*words, "--reference", "b.pt", "--json", "-"]) == 2
+        assert "--json: expected the name of a file, got -" in capsys.readouterr().err
 
 
 def test_false_alarms_without_held_out_data():

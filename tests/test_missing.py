@@ -289,6 +289,15 @@ def test_the_command_names_class_and_files(folders, monkeypatch, capsys):
     assert [names[i] for i in group["indices"]] == group["names"]
 
 
+def test_the_command_says_what_was_left_out_and_what_was_copied(folders, monkeypatch, capsys):
+    monkeypatch.chdir(folders)
+    (folders / "train" / "dog" / "bad.png").write_bytes(b"")
+    assert main(["missing", "train", "--reference", "train", "--skip-bad", "--json", "found.json"]) == 0
+    said, notes = capsys.readouterr().out, json.loads((folders / "found.json").read_text())["notes"]
+    assert said.count("bad.png") == sum("bad.png" in note for note in notes) == 1 and "Order of" not in said
+    assert "note: samples: 90 of 90 equal a reference example" in said
+
+
 def test_the_audit_names_the_class_of_a_group(folders, monkeypatch, capsys):
     monkeypatch.chdir(folders)
     assert main(["audit", "made", "--reference", "train", "--holdout", "test", "--no-transformed"]) == 1

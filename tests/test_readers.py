@@ -996,3 +996,34 @@ def test_the_content_key_tells_arrays_of_one_file_apart(tmp_path):
     np.savez(tmp_path / "two.npz", a=np.zeros((5, 3)), b=np.ones((5, 3)))
     one, two = (content_key(open_samples(f"{tmp_path / 'two.npz'}:{name}")) for name in "ab")
     assert one != two and one == content_key(open_samples(f"{tmp_path / 'two.npz'}:a"))
+
+
+@pytest.mark.parametrize("cells, says", [(["999", '"1,000"', '"1,001"'], "column x: it holds whole numbers and 1,000, whose comma"),
+                                         (["1", "1e300", "2"], r"column x: the number 1e\+300 is too large")])
+@pytest.mark.filterwarnings("error")
+def test_numbers_without_a_clear_value_are_refused(tmp_path, cells, says):
+    table = lambda values: "\n".join(["x,y", *(f"{value},{i}.5" for i, value in enumerate(values))])
+    (tmp_path / "a.csv").write_text(table(cells))
+    (tmp_path / "b.csv").write_text(table(["7", "8", "9"]))
+    with pytest.raises(ValueError, match=says):
+        open_samples(tmp_path / "a.csv")
+    assert open_samples(tmp_path / "b.csv").shape == (3, 2)
+
+
+def test_decimal_commas_are_still_read(tmp_path):
+    (tmp_path / "a.csv").write_text("x;y\n1,5;2\n2,25;3\n0,125;5\n")
+    assert open_samples(tmp_path / "a.csv").shape == (3, 2)
+
+
+def test_sizes_beyond_memory_are_refused_at_once(tmp_path):
+    save(tmp_path / "a", GREY)
+    with pytest.raises(ValueError, match="size: expected at most 16,777,216 pixels, got 100000×100000"):
+        open_samples(tmp_path / "a", size=100_000)
+
+
+def test_an_error_says_how_many_examples_were_read(tmp_path):
+    x = np.zeros((400, 3), np.float32)
+    x[5, 0] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(ValueError, match="in 1 of 64 examples that were read, of 400 in all"):
+        open_samples(tmp_path / "x.npy")[torch.arange(64)]

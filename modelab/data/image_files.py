@@ -20,8 +20,8 @@ from ..core.checks import check_int, check_number
 from .rows import first_few, natural_key, FoundRows
 
 # %% auto #0
-__all__ = ['SUFFIXES', 'KEPT_BYTES', 'lay_on_ground', 'decode_picture', 'shows_colour', 'Head', 'read_head', 'inspect_picture',
-           'Members', 'folder_members', 'check_size', 'fit_picture', 'read_pictures']
+__all__ = ['SUFFIXES', 'KEPT_BYTES', 'MOST_PIXELS', 'lay_on_ground', 'decode_picture', 'shows_colour', 'Head', 'read_head',
+           'inspect_picture', 'Members', 'folder_members', 'check_size', 'fit_picture', 'read_pictures']
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #308bf0fd
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -212,6 +212,9 @@ def _any_colour(members: Members, heads: dict[str, Head], background: float,
     return False
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #0af964f3
+MOST_PIXELS = 1 << 24  # of one picture; three channels of so many take 400 MB in float64
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #764a9f4e
 def check_size(size: Any) -> tuple[int, int] | None:
     "Height and width from a number, a pair or None."
     if size is None:
@@ -219,7 +222,10 @@ def check_size(size: Any) -> tuple[int, int] | None:
     pair = (size, size) if not isinstance(size, (tuple, list)) else tuple(size)
     if len(pair) != 2:
         raise ValueError(f"size: expected a number or (height, width), got {size!r:.60}")
-    return check_int("size", pair[0]), check_int("size", pair[1])
+    height, width = check_int("size", pair[0]), check_int("size", pair[1])
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"size: expected at most {MOST_PIXELS:,} pixels, got {height}×{width}")
+    return height, width
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #646c5378
 def _common_size(heads: dict[str, Head], size: tuple[int, int] | None,

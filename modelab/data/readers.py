@@ -52,7 +52,12 @@ class SampleFile:
 
     def __getitem__(self, index: Tensor) -> Tensor:
         part = readable(self.path, lambda: torch.as_tensor(self.take(index.numpy())))
-        return check_batch(self.path.name, pictures_to_floats(part))
+        try:
+            return check_batch(self.path.name, pictures_to_floats(part))
+        except ValueError as error:
+            part_only = str(error).endswith("examples") and len(index) < len(self)
+            read = f" that were read, of {len(self):,} in all" * part_only
+            raise ValueError(f"{error}{read}") from None
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #5cd3c70c
 def pictures_to_floats(x: Tensor) -> Tensor:

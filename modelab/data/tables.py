@@ -138,6 +138,8 @@ class TableEncoder:
         if not table.numbers and not table.kinds:
             raise ValueError("no column can be used: " + "; ".join(
                 f"{name or 'column 1'}: {why}" for name, why in table.left.items()))
+        for name in table.numbers:
+            _check_cells(name, [cell for t in (columns, *others) for cell in t.get(name, [])])
         table._look_at([columns, *others])
         return table
 
@@ -237,13 +239,25 @@ def _column_kind(name: str, cells: Sequence[str]) -> str:
     return "kinds" if whole and distinct <= 12 and len(known) >= 10 * distinct else "numbers"
 
 
-# %% ../../nbs/6_workshop/05_readers.ipynb #c6d072ba
-def _spread(name: str, cells: Sequence[str]) -> tuple[float, float]:
-    "Mean and standard deviation of the numbers in a column."
+# %% ../../nbs/6_workshop/05_readers.ipynb #92578fab
+def _check_cells(name: str, cells: Sequence[str]) -> np.ndarray:
+    "The numbers in a column without the missing ones; refuses what has no clear value."
     values = np.array([_number(cell) for cell in cells], float)
     values = values[~np.isnan(values)]
     if not np.isfinite(values).all():
         raise ValueError(f"column {name}: {np.isinf(values).sum()} cells hold infinity")
+    if (most := np.abs(values).max(initial=0)) > 1e30:
+        raise ValueError(f"column {name}: the number {most:g} is too large, expected at most 1e30")
+    commas = [cell for cell in cells if re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", cell)]
+    if commas and any(re.fullmatch(r"[-+]?\d+", cell) for cell in cells):
+        raise ValueError(f"column {name}: it holds whole numbers and {commas[0]}, whose comma may "
+                         "separate thousands or decimals; write numbers without such commas")
+    return values
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #c6d072ba
+def _spread(name: str, cells: Sequence[str]) -> tuple[float, float]:
+    "Mean and standard deviation of the numbers in a column."
+    values = _check_cells(name, cells)
     spread = float(values.std())
     return float(values.mean()), spread if spread > 1e-12 * max(1, abs(values).max()) else 1.
 

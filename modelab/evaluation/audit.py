@@ -24,8 +24,8 @@ from .audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS, holm_alarms,
                                             smallest_group_seen, smallest_in_parts,
                                             smallest_seen, smallest_shift_seen)
 from .copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
-                                        nearest_others, nearest_rows)
-from .missing import Missing, missing
+                                        nearest_others, nearest_rows, refuse_known)
+from .missing import Missing, missing_groups
 from .neighbours import MAX_BYTES
 from .picture_search import change_name
 from .ratio_test import group_finder, near_ratio
@@ -85,6 +85,9 @@ def _compare(data: AuditData, made: dict[str, Tensor],
                      for values in found)
     to_unseen = {name: nearest_k(x, unseen)[0][:, 0]
                  for name, x in {"real": reference[data.fresh], **made}.items()}
+    if data.own_holdout:
+        refuse_known(distance["unseen"], "reference")
+        refuse_known(nearest_k(unseen, made["samples"], 2)[0], "samples")
     compared, asides = {}, _asides(data, made)
     for name, x in made.items():
         aside, aside_source = asides.get(name, (None, None))
@@ -123,11 +126,11 @@ def _missing(data: AuditData, labels: Tensor | None, level: float, rounds: int,
     names = [file_of(data.sources["reference"], row) for row in data.rows["reference"].tolist()]
     if len(names) < 40:
         return None
-    found = missing(*(data.features[part] for part in ("samples", "reference", "holdout")),
-                    labels=None if labels is None else labels.long(), level=level,
-                    names=None if None in names else tuple(names),
-                    most=max(40, min(GROUPED, max(map(len, data.rows.values())))),
-                    features=lambda x: x, rounds=rounds, generator=generator)
+    given = {part: data.features[part] for part in ("samples", "reference", "holdout")}
+    found = missing_groups(given, lambda x: x, None if labels is None else labels.long(),
+                           () if None in names else tuple(names), level,
+                           max(40, min(GROUPED, max(map(len, data.rows.values())))), rounds,
+                           generator, new=data.own_holdout)
     known = None if labels is None else getattr(data.sources["reference"], "label_names", None)
     return found.with_class_names(known)
 

@@ -31,7 +31,7 @@ from .report import (changes_since, earlier_findings, html_document,
                                        junit_xml, Report, utf8_text)
 
 # %% auto #0
-__all__ = ['check_outputs']
+__all__ = ['check_outputs', 'check_holdout']
 
 # %% ../../nbs/6_workshop/17_report.ipynb #932ca0c0
 def _named_features(text: str) -> Callable:
@@ -55,7 +55,8 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     option("samples", help="what the generator makes: a folder of pictures, a zip, .npy, "
            ".npz:name, .pt, .csv, …")
     option("--reference", required=True, help="what it was trained on")
-    option("--holdout", help="real data it never saw (default: half of the reference)")
+    option("--holdout", help="real data it never saw (default: half of the "
+           "reference, at most --most examples)")
     option("--labels", help="classes of the reference: a file of labels, or of names and labels")
     option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
            "module:function (default: the values)")
@@ -144,6 +145,8 @@ def _reference_labels(path: str | None, reference: SampleFile) -> torch.Tensor |
 # %% ../../nbs/6_workshop/17_report.ipynb #e1d865e9
 def _check_place(option: str, place: Path) -> None:
     "Refuse a path where no file can be written."
+    if place.name == "-":
+        raise ValueError(f"--{option}: expected the name of a file, got -")
     if not place.parent.is_dir():
         raise ValueError(f"--{option}: there is no folder {place.parent}")
     if place.is_dir():
@@ -180,6 +183,14 @@ def check_outputs(inputs: Iterable[str | None],  # paths that the command reads;
             raise ValueError(f"--{option}: {place} is also the file of --{other}")
     if "out" in asked:
         check_packages("--out: a page", packages)
+
+# %% ../../nbs/6_workshop/17_report.ipynb #26acad08
+def check_holdout(holdout: str | None, **others: str) -> None:  # paths
+    "Refuse held-out data that is the same file as another input."
+    for name, path in others.items():
+        if holdout is not None and Path(path).resolve() == Path(holdout).resolve():
+            raise ValueError(f"--holdout: the same file as {name}, expected data that is neither "
+                             "trained on nor generated")
 
 # %% ../../nbs/6_workshop/17_report.ipynb #ffea6d86
 def _read_baseline(path: str | None) -> Any:
@@ -227,6 +238,7 @@ def _run_audit(args: argparse.Namespace) -> int:
               args.baseline)
     check_outputs(inputs, ("matplotlib", "seaborn", "PIL"),
                   out=args.out, json=args.json, junit=args.junit)
+    check_holdout(args.holdout, reference=args.reference, samples=args.samples)
     earlier = _read_baseline(args.baseline)
     report = _read_and_audit(args)
     changes = [] if earlier is None else changes_since(report, earlier)

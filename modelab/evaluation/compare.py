@@ -22,10 +22,10 @@ from ..core.signatures import checked, Function, Real, Samples, Texts, Whole
 from .attributes import holm_adjusted
 from .clipped import expected_coverage
 from .compare_parts import (compared_features, enough_rounds, html_table,
-                                               LETTERS_SAY, notes_on_copies, protocol_line,
+                                               LETTERS_SAY, notes_on_pair, protocol_line,
                                                random_half, shared_letters, squares_to_rows,
                                                surely_before, text_table, thin_samples, two_names)
-from .copying import nearest_k, nearest_others
+from .copying import nearest_k, nearest_others, refuse_known
 from .neighbours import exact_squared_distances, row_blocks
 from .precision_recall import frechet_distance
 
@@ -338,6 +338,8 @@ def _floors(sets: dict[str, Tensor], n: int) -> dict[str, float | None]:
     if "holdout" not in sets:
         return dict.fromkeys(COMPARED)
     unseen = sets["holdout"]
+    for name in (name for name in sets if name != "holdout"):
+        refuse_known(nearest_k(unseen, sets[name], 2)[0], name)
     found = _Near(sets["reference"], torch.cat([unseen, unseen])).values()
     return {name: float(v[0]) if len(unseen) == n or name not in SIZED else None
             for name, v in found.items()}
@@ -394,7 +396,7 @@ def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callabl
     sizes = {"samples": n} | {k: len(x) for k, x in sets.items() if k not in ("a", "b")}
     shown = dict(zip("ab", names))
     notes = [shown.get(note[0], note[0]) + note[1:] if note[1] == ":" else note for note in notes]
-    return Comparison(names, rows, sizes, space, level, notes + notes_on_copies(near, names))
+    return Comparison(names, rows, sizes, space, level, notes + notes_on_pair(near, rows, names))
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #5c8bd47e
 @dataclass(frozen=True)
@@ -506,7 +508,8 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     for pair in pairs:
         near = _Near(sets["reference"], torch.cat([sets[name] for name in pair]))
         rows = _differences(near, rounds, level, floors, generator)
-        found.append(Comparison(pair, rows, sizes, space, level, notes_on_copies(near, pair)))
+        said = notes_on_pair(near, rows, pair)
+        found.append(Comparison(pair, rows, sizes, space, level, said))
     notes = dict.fromkeys(notes + [note for pair in found for note in pair.notes])
     return _gather(names, _adjust_over_all(found, level), floors, list(notes))
 

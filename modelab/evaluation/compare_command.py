@@ -19,7 +19,7 @@ from ..core.plotting import axes, FAKE, MISSING, Picture
 from ..core.registry import register_command
 from ..data.matching import match_sources
 from ..data.readers import open_samples, SampleFile
-from .audit_command import check_outputs
+from .audit_command import check_holdout, check_outputs
 from .audit_sources import least_examples
 from .compare import COMPARED, compare, compare_all, Comparison, Comparisons
 from .feature_networks import feature_network
@@ -59,7 +59,7 @@ def _named(paths: list[str]) -> list[str]:
     short = [Path(path).name or path for path in paths]
     clear = len(set(short)) == len(short) and not {"reference", "holdout"} & set(short)
     names = short if clear else [str(Path(path).absolute()) for path in paths]
-    if len(set(names)) < len(names):
+    if len({Path(path).resolve() for path in paths}) < len(paths):
         raise ValueError("samples: the same file was given twice")
     return [name.encode("utf-8", "replace").decode() for name in names]
 
@@ -124,6 +124,8 @@ def _check_options(args: argparse.Namespace) -> None:
     check_number("--level", args.level, 0, .5, above=0)
     inputs = (*args.samples, args.reference, args.holdout, args.features)
     check_outputs(inputs, ("matplotlib", "seaborn"), out=args.out, json=args.json)
+    made = {f"samples {path}": path for path in args.samples}
+    check_holdout(args.holdout, reference=args.reference, **made)
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #20eaac82
 def _run_compare(args: argparse.Namespace) -> int:

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from .._index import VERSION
+from .copying import count_equal
 from .missing import feature_space
 from .neighbours import exact_squared_distances
 
 # %% auto #0
 __all__ = ['MOST_ROUNDS', 'LETTERS_SAY', 'squares_to_rows', 'random_half', 'protocol_line', 'text_table', 'html_table',
-           'compared_features', 'thin_samples', 'enough_rounds', 'two_names', 'notes_on_copies', 'shared_letters',
-           'surely_before']
+           'compared_features', 'thin_samples', 'enough_rounds', 'notes_on_pair', 'two_names', 'notes_on_copies',
+           'shared_letters', 'surely_before']
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #c8ed0b7a
 def squares_to_rows(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
@@ -100,6 +101,18 @@ def enough_rounds(rounds: int, tests: int, level: float) -> int:
         raise ValueError(f"level: {tests} tests at level {level:g} need {needed:,} shuffles, "
                          f"which is more than {MOST_ROUNDS:,}; give a higher level")
     return max(rounds, needed)
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #0d4a2638
+def notes_on_pair(near: Any, rows: Iterable[Any], names: tuple[str, ...]) -> list[str]:
+    "Sentences about copies, equal samples, and clipped measures above 1."
+    equal, notes = count_equal(*near.made.split(near.n)), notes_on_copies(near, names)
+    if equal:
+        notes.append(f"{names[0]}: {equal:,} of {near.n:,} samples equal a sample of {names[1]}.")
+    if any(max(row.a, row.b) > 1.0005 for row in rows if row.measure.startswith("clipped")):
+        notes.append("Clipped density and coverage are not cut at 1 here, so that differences can "
+                     "be read. Values above 1 are nearer to this reference than new data is on "
+                     "average: by chance, or by copying.")
+    return notes
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #ec84798b
 def two_names(names: tuple[str, ...] | None) -> tuple[str, ...]:

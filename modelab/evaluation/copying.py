@@ -21,8 +21,8 @@ from ..data.readers import index_parts, pictures_to_floats, SampleFile
 from .neighbours import MAX_BYTES
 
 # %% auto #0
-__all__ = ['flat_rows', 'nearest_k', 'thin_rows', 'nearest_others', 'nearest_rows', 'FeatureRows', 'authenticity', 'copying_z',
-           'birthday_test', 'ExampleSource']
+__all__ = ['flat_rows', 'nearest_k', 'thin_rows', 'nearest_others', 'refuse_known', 'count_equal', 'nearest_rows', 'FeatureRows',
+           'authenticity', 'copying_z', 'birthday_test', 'ExampleSource']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #0d4a5110
 def flat_rows(x: Tensor) -> Tensor:
@@ -60,6 +60,20 @@ def nearest_others(x: Tensor,  # (n, *event)
     itself = index == torch.arange(len(x))[:, None]
     itself[~itself.any(1), -1] = True  # not listed among its copies: drop the farthest
     return tuple(found[~itself].view(len(x), -1) for found in (distance, index))
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #c0eea4c3
+def refuse_known(distance: Tensor, name: str) -> None:  # to the nearest of a set, (holdout, k)
+    "`ValueError` if most held-out examples equal exactly one example of another set."
+    once = int(((distance == 0).sum(1) == 1).sum())
+    if once > .75 * len(distance):
+        raise ValueError(f"holdout: {once:,} of {len(distance):,} examples equal one of {name}, "
+                         "expected data that is neither trained on nor generated")
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #0b2a321c
+def count_equal(x: Tensor, y: Tensor) -> int:
+    "How many rows of x equal a row of y, value by value."
+    known = {row.numpy().tobytes() for row in flat_rows(y) + 0.}  # -0 becomes 0
+    return sum(row.numpy().tobytes() in known for row in flat_rows(x) + 0.)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #c7f718af
 def nearest_rows(queries: Any, reference: Any,  # tensors, files, or `FeatureRows`

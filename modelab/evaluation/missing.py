@@ -20,11 +20,11 @@ from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Function, Labels, Real, Samples, Texts, Whole
 from ..core.statistics import wilson_interval
 from .attributes import holm_adjusted
-from .copying import flat_rows, nearest_k, nearest_others
+from .copying import flat_rows, nearest_k, nearest_others, refuse_known
 
 # %% auto #0
 __all__ = ['LINKS', 'WALKS', 'LACK', 'Group', 'Missing', 'scaled_columns', 'principal_directions', 'value_space', 'space_name',
-           'feature_space', 'missing', 'ConditionRow', 'ConditionTable', 'by_condition']
+           'feature_space', 'missing', 'missing_groups', 'ConditionRow', 'ConditionTable', 'by_condition']
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #12d11a83
 LINKS = 5  # neighbours that an example is linked to
@@ -394,8 +394,17 @@ def missing(samples: Annotated[Tensor, Samples("samples *event", 20)],  # what t
     _check_rounds(rounds, level)
     generator, given = generator_or_default(generator), {"samples": samples, "reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
+    return missing_groups(given, features, labels, names or (), level, most, rounds, generator)
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #ce3b6349
+def missing_groups(given: dict[str, Tensor], features: Callable | None, labels: Tensor | None,
+                   names: tuple[str, ...], level: float, most: int, rounds: int,
+                   generator: torch.Generator, new: bool = True) -> Missing:
+    "What `missing` finds among sets that were checked."
     sets = _read(given, features, most, generator)
-    return _report(sets, given, labels, names or (), level, rounds, generator)
+    for name in ("reference", "samples") if new and "holdout" in given else ():
+        refuse_known(nearest_k(sets.features["holdout"], sets.features[name], 2)[0], name)
+    return _report(sets, given, labels, names, level, rounds, generator)
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #136c0981
 def _report(sets: _Sets, given: dict[str, Tensor], labels: Tensor | None, names: tuple[str, ...],

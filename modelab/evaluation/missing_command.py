@@ -17,9 +17,9 @@ from ..core.files import atomic_write
 from ..core.registry import register_command
 from ..data.matching import match_sources
 from ..data.readers import open_samples, SampleFile
-from .audit_command import check_outputs
+from .audit_command import check_holdout, check_outputs
 from .audit_sources import file_of, least_examples
-from .copying import thin_rows
+from .copying import count_equal, thin_rows
 from .feature_networks import feature_network
 from .missing import missing, Missing
 from .report import utf8_text
@@ -30,7 +30,7 @@ __all__ = []
 # %% ../../nbs/4_evidence/03_missing.ipynb #41310290
 @register_command("missing")
 def _missing_command(parser: argparse.ArgumentParser) -> Callable:
-    """which kinds of real examples are not made? Exit status 0 none for sure, 1 some, 2 any error
+    """which kinds of real examples are not made? Exit status 0: no group found, 1 some, 2 error
 
     modelab missing made/ --reference train/ --holdout test/
     modelab missing samples.npy --reference train.npy --features dinov2 --json missing.json
@@ -39,13 +39,15 @@ def _missing_command(parser: argparse.ArgumentParser) -> Callable:
     option("samples", help="what the generator makes: a folder of pictures, a zip, .npy, "
            ".npz:name, .pt, .csv, …")
     option("--reference", required=True, help="real examples; sub-folders are classes")
-    option("--holdout", help="real data it never saw (default: half of the reference)")
+    option("--holdout", help="real data it never saw (default: half of the "
+           "reference, at most --most examples)")
     option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
            "module:function (default: the values)")
     option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
     option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
     option("--level", type=float, default=.05, help="chance of any false group (0.05)")
-    option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
+    option("--most", type=int, default=5000, help="examples used of each file (default 5000); "
+           "of the reference up to twice as many where there is no --holdout")
     option("--json", help="report to write as JSON, with the names of all examples of a group")
     return _run_missing
 
@@ -57,6 +59,21 @@ def _read_part(source: SampleFile, least: int, most: int,
     rows = thin_rows(len(source), most, generator)
     return source[rows], rows
 
+# %% ../../nbs/4_evidence/03_missing.ipynb #24d5a966
+def _notes_on(source: SampleFile) -> list[str]:
+    "What a reader changed, but for the order of the files."
+    return [f"{source.path.name}: {note}" for note in source.notes
+            if not note.startswith("Order of the pictures")]
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #80ab3acd
+def _note_on_copies(made: torch.Tensor, reference: torch.Tensor) -> list[str]:
+    "A sentence if most samples equal a reference example."
+    equal = count_equal(made, reference)
+    if equal <= len(made) / 2:
+        return []
+    return [f"samples: {equal:,} of {len(made):,} equal a reference example. Nothing seems to be "
+            "missing where data is copied; `modelab audit` tests for copies."]
+
 # %% ../../nbs/4_evidence/03_missing.ipynb #39a36f35
 def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str]]:
     "The groups that are missing, and notes on the files."
@@ -64,6 +81,7 @@ def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str]]:
     opened = [path if path is None else open_samples(path, size=args.size, skip_bad=args.skip_bad)
               for path in paths]
     (source, samples, holdout), notes = match_sources(*opened)
+    notes += [note for file in (source, samples, holdout) if file for note in _notes_on(file)]
     generator = torch.Generator().manual_seed(0)
     most = args.most if holdout is not None else 2 * args.most
     reference, rows = _read_part(source, 40, most, generator)
@@ -78,7 +96,7 @@ def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str]]:
                     labels=source.labels[rows] if plain else None, most=args.most)
     groups = [replace(group, indices=rows[group.indices].tolist()) for group in found.groups]
     found = replace(found, groups=groups).with_class_names(source.label_names if plain else None)
-    return found, notes
+    return found, list(dict.fromkeys(notes + _note_on_copies(made, reference)))
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #7de47181
 def _run_missing(args: argparse.Namespace) -> int:
@@ -87,6 +105,7 @@ def _run_missing(args: argparse.Namespace) -> int:
     check_number("--level", args.level, 0, .5, above=0)
     inputs = args.samples, args.reference, args.holdout, args.features
     check_outputs(inputs, (), json=args.json)
+    check_holdout(args.holdout, reference=args.reference, samples=args.samples)
     found, notes = _find_groups(args)
     if args.json is not None:
         report = found.to_json() | {"notes": notes}

@@ -38,8 +38,8 @@ from modelab.evaluation.audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS
                                             smallest_group_seen, smallest_in_parts,
                                             smallest_seen, smallest_shift_seen)
 from modelab.evaluation.copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
-                                        nearest_others, nearest_rows)
-from modelab.evaluation.missing import Missing, missing
+                                        nearest_others, nearest_rows, refuse_known)
+from modelab.evaluation.missing import Missing, missing_groups
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.picture_search import change_name
 from modelab.evaluation.ratio_test import group_finder, near_ratio
@@ -233,6 +233,36 @@ def nearest_others(x: Tensor,  # (n, *event)
 
 # %%
 nearest_others(torch.tensor([[0.], [1.], [3.], [3.]]), 1)[1].flatten()  # copies: each other
+
+# %% [markdown]
+# Held-out data must be new. `refuse_known` refuses it if more than three quarters of it equal exactly one example of another set. In a table of categories, rows of new data equal training rows, too. But there the number of equal rows is about Poisson, and it is one with a chance of at most $1/e$. So such a table is not refused.
+
+# %%
+#| export evaluation.copying
+def refuse_known(distance: Tensor, name: str) -> None:  # to the nearest of a set, (holdout, k)
+    "`ValueError` if most held-out examples equal exactly one example of another set."
+    once = int(((distance == 0).sum(1) == 1).sum())
+    if once > .75 * len(distance):
+        raise ValueError(f"holdout: {once:,} of {len(distance):,} examples equal one of {name}, "
+                         "expected data that is neither trained on nor generated")
+
+
+# %%
+error_message(refuse_known, nearest_k(unseen, torch.cat([train, unseen]), 2)[0], "reference")
+
+# %% [markdown]
+# `count_equal` counts the rows of one set that are in another one.
+
+# %%
+#| export evaluation.copying
+def count_equal(x: Tensor, y: Tensor) -> int:
+    "How many rows of x equal a row of y, value by value."
+    known = {row.numpy().tobytes() for row in flat_rows(y) + 0.}  # -0 becomes 0
+    return sum(row.numpy().tobytes() in known for row in flat_rows(x) + 0.)
+
+
+# %%
+assert count_equal(copier, train) == 60 and count_equal(unseen, train) == 0
 
 # %% [markdown]
 # A training set may be larger than memory. `nearest_rows` takes both sets in parts that fit into `max_bytes`, and merges the nearest of a part with the nearest so far.
@@ -890,9 +920,9 @@ def extreme_test(score: Tensor, is_sample: Tensor, shares: tuple[float, ...]) ->
 
 
 # %% [markdown]
-# Who has no held-out data lets half of the reference play its part: it is *put aside*. But the generator was trained on it. So copies of it must be looked for too, and a sample that copies it must not count as close to unseen data. `Aside` holds what is needed: samples and the rest of the training data beside the examples put aside. For a perfect generator, the samples and this rest may change places. So the same test of ratios is exact here.
+# Without held-out data, the audit uses part of the reference instead: half of it, at most `most` examples, is *put aside*. But the generator was trained on it. So copies of it must be looked for too, and a sample that copies it must not count as close to unseen data. `Aside` holds what is needed: samples and the rest of the training data beside the examples put aside. For a perfect generator, the samples and this rest may change places. So the same test of ratios is exact here.
 #
-# A sample may be a copy of its nearest example if its ratio is as small as one in a hundred ratios among the examples put aside. Then its second nearest distance counts instead. The rule is the same for samples and for training data, so the test of timidity stays exact.
+# A sample may be a copy of its nearest example if its ratio is as small as one in a hundred ratios among the examples put aside. Then its second nearest distance counts instead. The rule is the same for samples and for training data, so the test of timidity stays exact. Copies that it does not recognise, such as those with much noise, still count as close. So a copier may be called timid, too.
 
 # %%
 #| export evaluation.audit_tests
@@ -1252,7 +1282,7 @@ def least_examples(name: str, count: int, least: int, why: str = "") -> None:
 
 
 # %% [markdown]
-# Without held-out data, half of the reference is put aside and serves as held-out data. `_split_reference` makes this split at random. A reference with too few examples for it is refused.
+# Without held-out data, half of the reference, at most `most` examples, is put aside and serves as held-out data. `_split_reference` makes this split at random. A reference with too few examples for it is refused.
 
 # %%
 #| export evaluation.audit_sources
@@ -1659,6 +1689,9 @@ def _compare(data: AuditData, made: dict[str, Tensor],
                      for values in found)
     to_unseen = {name: nearest_k(x, unseen)[0][:, 0]
                  for name, x in {"real": reference[data.fresh], **made}.items()}
+    if data.own_holdout:
+        refuse_known(distance["unseen"], "reference")
+        refuse_known(nearest_k(unseen, made["samples"], 2)[0], "samples")
     compared, asides = {}, _asides(data, made)
     for name, x in made.items():
         aside, aside_source = asides.get(name, (None, None))
@@ -1712,11 +1745,11 @@ def _missing(data: AuditData, labels: Tensor | None, level: float, rounds: int,
     names = [file_of(data.sources["reference"], row) for row in data.rows["reference"].tolist()]
     if len(names) < 40:
         return None
-    found = missing(*(data.features[part] for part in ("samples", "reference", "holdout")),
-                    labels=None if labels is None else labels.long(), level=level,
-                    names=None if None in names else tuple(names),
-                    most=max(40, min(GROUPED, max(map(len, data.rows.values())))),
-                    features=lambda x: x, rounds=rounds, generator=generator)
+    given = {part: data.features[part] for part in ("samples", "reference", "holdout")}
+    found = missing_groups(given, lambda x: x, None if labels is None else labels.long(),
+                           () if None in names else tuple(names), level,
+                           max(40, min(GROUPED, max(map(len, data.rows.values())))), rounds,
+                           generator, new=data.own_holdout)
     known = None if labels is None else getattr(data.sources["reference"], "label_names", None)
     return found.with_class_names(known)
 

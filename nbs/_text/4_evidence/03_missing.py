@@ -34,7 +34,7 @@ from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Function, Labels, Real, Samples, Texts, Whole
 from modelab.core.statistics import wilson_interval
 from modelab.evaluation.attributes import holm_adjusted
-from modelab.evaluation.copying import flat_rows, nearest_k, nearest_others
+from modelab.evaluation.copying import flat_rows, nearest_k, nearest_others, refuse_known
 
 # %%
 #| export evaluation.missing_command
@@ -53,9 +53,9 @@ from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
 from modelab.data.matching import match_sources
 from modelab.data.readers import open_samples, SampleFile
-from modelab.evaluation.audit_command import check_outputs
+from modelab.evaluation.audit_command import check_holdout, check_outputs
 from modelab.evaluation.audit_sources import file_of, least_examples
-from modelab.evaluation.copying import thin_rows
+from modelab.evaluation.copying import count_equal, thin_rows
 from modelab.evaluation.feature_networks import feature_network
 from modelab.evaluation.missing import missing, Missing
 from modelab.evaluation.report import utf8_text
@@ -815,8 +815,22 @@ def missing(samples: Annotated[Tensor, Samples("samples *event", 20)],  # what t
     _check_rounds(rounds, level)
     generator, given = generator_or_default(generator), {"samples": samples, "reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
+    return missing_groups(given, features, labels, names or (), level, most, rounds, generator)
+
+
+# %% [markdown]
+# `missing_groups` reads, refuses held-out data that is not new, and searches. An audit without held-out data lets training data play its part, and is not refused.
+
+# %%
+#| export
+def missing_groups(given: dict[str, Tensor], features: Callable | None, labels: Tensor | None,
+                   names: tuple[str, ...], level: float, most: int, rounds: int,
+                   generator: torch.Generator, new: bool = True) -> Missing:
+    "What `missing` finds among sets that were checked."
     sets = _read(given, features, most, generator)
-    return _report(sets, given, labels, names or (), level, rounds, generator)
+    for name in ("reference", "samples") if new and "holdout" in given else ():
+        refuse_known(nearest_k(sets.features["holdout"], sets.features[name], 2)[0], name)
+    return _report(sets, given, labels, names, level, rounds, generator)
 
 
 # %% [markdown]
@@ -1308,7 +1322,7 @@ missing(made_here, real)
 #| export evaluation.missing_command
 @register_command("missing")
 def _missing_command(parser: argparse.ArgumentParser) -> Callable:
-    """which kinds of real examples are not made? Exit status 0 none for sure, 1 some, 2 any error
+    """which kinds of real examples are not made? Exit status 0: no group found, 1 some, 2 error
 
     modelab missing made/ --reference train/ --holdout test/
     modelab missing samples.npy --reference train.npy --features dinov2 --json missing.json
@@ -1317,13 +1331,15 @@ def _missing_command(parser: argparse.ArgumentParser) -> Callable:
     option("samples", help="what the generator makes: a folder of pictures, a zip, .npy, "
            ".npz:name, .pt, .csv, …")
     option("--reference", required=True, help="real examples; sub-folders are classes")
-    option("--holdout", help="real data it never saw (default: half of the reference)")
+    option("--holdout", help="real data it never saw (default: half of the "
+           "reference, at most --most examples)")
     option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
            "module:function (default: the values)")
     option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
     option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
     option("--level", type=float, default=.05, help="chance of any false group (0.05)")
-    option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
+    option("--most", type=int, default=5000, help="examples used of each file (default 5000); "
+           "of the reference up to twice as many where there is no --holdout")
     option("--json", help="report to write as JSON, with the names of all examples of a group")
     return _run_missing
 
@@ -1342,6 +1358,31 @@ def _read_part(source: SampleFile, least: int, most: int,
 
 
 # %% [markdown]
+# What was left out or converted is said, and samples that are the reference itself.
+
+# %%
+#| export evaluation.missing_command
+def _notes_on(source: SampleFile) -> list[str]:
+    "What a reader changed, but for the order of the files."
+    return [f"{source.path.name}: {note}" for note in source.notes
+            if not note.startswith("Order of the pictures")]
+
+
+# %% [markdown]
+# Samples that are the reference miss nothing.
+
+# %%
+#| export evaluation.missing_command
+def _note_on_copies(made: torch.Tensor, reference: torch.Tensor) -> list[str]:
+    "A sentence if most samples equal a reference example."
+    equal = count_equal(made, reference)
+    if equal <= len(made) / 2:
+        return []
+    return [f"samples: {equal:,} of {len(made):,} equal a reference example. Nothing seems to be "
+            "missing where data is copied; `modelab audit` tests for copies."]
+
+
+# %% [markdown]
 # Rows and names are those of the files.
 
 # %%
@@ -1352,6 +1393,7 @@ def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str]]:
     opened = [path if path is None else open_samples(path, size=args.size, skip_bad=args.skip_bad)
               for path in paths]
     (source, samples, holdout), notes = match_sources(*opened)
+    notes += [note for file in (source, samples, holdout) if file for note in _notes_on(file)]
     generator = torch.Generator().manual_seed(0)
     most = args.most if holdout is not None else 2 * args.most
     reference, rows = _read_part(source, 40, most, generator)
@@ -1366,7 +1408,7 @@ def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str]]:
                     labels=source.labels[rows] if plain else None, most=args.most)
     groups = [replace(group, indices=rows[group.indices].tolist()) for group in found.groups]
     found = replace(found, groups=groups).with_class_names(source.label_names if plain else None)
-    return found, notes
+    return found, list(dict.fromkeys(notes + _note_on_copies(made, reference)))
 
 
 # %% [markdown]
@@ -1380,6 +1422,7 @@ def _run_missing(args: argparse.Namespace) -> int:
     check_number("--level", args.level, 0, .5, above=0)
     inputs = args.samples, args.reference, args.holdout, args.features
     check_outputs(inputs, (), json=args.json)
+    check_holdout(args.holdout, reference=args.reference, samples=args.samples)
     found, notes = _find_groups(args)
     if args.json is not None:
         report = found.to_json() | {"notes": notes}

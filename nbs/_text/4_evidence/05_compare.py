@@ -35,10 +35,10 @@ from modelab.core.signatures import checked, Function, Real, Samples, Texts, Who
 from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.clipped import expected_coverage
 from modelab.evaluation.compare_parts import (compared_features, enough_rounds, html_table,
-                                               LETTERS_SAY, notes_on_copies, protocol_line,
+                                               LETTERS_SAY, notes_on_pair, protocol_line,
                                                random_half, shared_letters, squares_to_rows,
                                                surely_before, text_table, thin_samples, two_names)
-from modelab.evaluation.copying import nearest_k, nearest_others
+from modelab.evaluation.copying import nearest_k, nearest_others, refuse_known
 from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
 from modelab.evaluation.precision_recall import frechet_distance
 
@@ -90,6 +90,7 @@ import torch
 from torch import Tensor
 
 from modelab._index import VERSION
+from modelab.evaluation.copying import count_equal
 from modelab.evaluation.missing import feature_space
 from modelab.evaluation.neighbours import exact_squared_distances
 
@@ -112,7 +113,7 @@ from modelab.core.plotting import axes, FAKE, MISSING, Picture
 from modelab.core.registry import register_command
 from modelab.data.matching import match_sources
 from modelab.data.readers import open_samples, SampleFile
-from modelab.evaluation.audit_command import check_outputs
+from modelab.evaluation.audit_command import check_holdout, check_outputs
 from modelab.evaluation.audit_sources import least_examples
 from modelab.evaluation.compare import COMPARED, compare, compare_all, Comparison, Comparisons
 from modelab.evaluation.feature_networks import feature_network
@@ -918,6 +919,8 @@ def _floors(sets: dict[str, Tensor], n: int) -> dict[str, float | None]:
     if "holdout" not in sets:
         return dict.fromkeys(COMPARED)
     unseen = sets["holdout"]
+    for name in (name for name in sets if name != "holdout"):
+        refuse_known(nearest_k(unseen, sets[name], 2)[0], name)
     found = _Near(sets["reference"], torch.cat([unseen, unseen])).values()
     return {name: float(v[0]) if len(unseen) == n or name not in SIZED else None
             for name, v in found.items()}
@@ -948,6 +951,23 @@ def enough_rounds(rounds: int, tests: int, level: float) -> int:
 # %%
 assert enough_rounds(999, 9, .05) == 999
 enough_rounds(999, 9, .001), error_message(enough_rounds, 999, 9, 1e-6)
+
+# %% [markdown]
+# Two sets of samples that share rows are hardly two generators. And a clipped measure may exceed 1 here, which needs a word.
+
+# %%
+#| export evaluation.compare_parts
+def notes_on_pair(near: Any, rows: Iterable[Any], names: tuple[str, ...]) -> list[str]:
+    "Sentences about copies, equal samples, and clipped measures above 1."
+    equal, notes = count_equal(*near.made.split(near.n)), notes_on_copies(near, names)
+    if equal:
+        notes.append(f"{names[0]}: {equal:,} of {near.n:,} samples equal a sample of {names[1]}.")
+    if any(max(row.a, row.b) > 1.0005 for row in rows if row.measure.startswith("clipped")):
+        notes.append("Clipped density and coverage are not cut at 1 here, so that differences can "
+                     "be read. Values above 1 are nearer to this reference than new data is on "
+                     "average: by chance, or by copying.")
+    return notes
+
 
 # %% [markdown]
 # Values, errors and p-values make the rows.
@@ -1045,7 +1065,7 @@ def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callabl
     sizes = {"samples": n} | {k: len(x) for k, x in sets.items() if k not in ("a", "b")}
     shown = dict(zip("ab", names))
     notes = [shown.get(note[0], note[0]) + note[1:] if note[1] == ":" else note for note in notes]
-    return Comparison(names, rows, sizes, space, level, notes + notes_on_copies(near, names))
+    return Comparison(names, rows, sizes, space, level, notes + notes_on_pair(near, rows, names))
 
 
 # %%
@@ -1316,7 +1336,8 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
     for pair in pairs:
         near = _Near(sets["reference"], torch.cat([sets[name] for name in pair]))
         rows = _differences(near, rounds, level, floors, generator)
-        found.append(Comparison(pair, rows, sizes, space, level, notes_on_copies(near, pair)))
+        said = notes_on_pair(near, rows, pair)
+        found.append(Comparison(pair, rows, sizes, space, level, said))
     notes = dict.fromkeys(notes + [note for pair in found for note in pair.notes])
     return _gather(names, _adjust_over_all(found, level), floors, list(notes))
 
@@ -1710,7 +1731,7 @@ def _named(paths: list[str]) -> list[str]:
     short = [Path(path).name or path for path in paths]
     clear = len(set(short)) == len(short) and not {"reference", "holdout"} & set(short)
     names = short if clear else [str(Path(path).absolute()) for path in paths]
-    if len(set(names)) < len(names):
+    if len({Path(path).resolve() for path in paths}) < len(paths):
         raise ValueError("samples: the same file was given twice")
     return [name.encode("utf-8", "replace").decode() for name in names]
 
@@ -1803,6 +1824,8 @@ def _check_options(args: argparse.Namespace) -> None:
     check_number("--level", args.level, 0, .5, above=0)
     inputs = (*args.samples, args.reference, args.holdout, args.features)
     check_outputs(inputs, ("matplotlib", "seaborn"), out=args.out, json=args.json)
+    made = {f"samples {path}": path for path in args.samples}
+    check_holdout(args.holdout, reference=args.reference, **made)
 
 
 # %% [markdown]

@@ -595,6 +595,14 @@ def _any_colour(members: Members, heads: dict[str, Head], background: float,
 
 # %%
 #| export data.image_files
+MOST_PIXELS = 1 << 24  # of one picture; three channels of so many take 400 MB in float64
+
+
+# %% [markdown]
+# A size that would not fit into memory is refused before any picture is read.
+
+# %%
+#| export data.image_files
 def check_size(size: Any) -> tuple[int, int] | None:
     "Height and width from a number, a pair or None."
     if size is None:
@@ -602,7 +610,10 @@ def check_size(size: Any) -> tuple[int, int] | None:
     pair = (size, size) if not isinstance(size, (tuple, list)) else tuple(size)
     if len(pair) != 2:
         raise ValueError(f"size: expected a number or (height, width), got {size!r:.60}")
-    return check_int("size", pair[0]), check_int("size", pair[1])
+    height, width = check_int("size", pair[0]), check_int("size", pair[1])
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"size: expected at most {MOST_PIXELS:,} pixels, got {height}×{width}")
+    return height, width
 
 # %% [markdown]
 # What is done to the sizes is said, with how many pictures have which size.
@@ -1030,8 +1041,29 @@ def fit(cls: TableEncoder, columns: dict[str, list[str]],  # of the reference
     if not table.numbers and not table.kinds:
         raise ValueError("no column can be used: " + "; ".join(
             f"{name or 'column 1'}: {why}" for name, why in table.left.items()))
+    for name in table.numbers:
+        _check_cells(name, [cell for t in (columns, *others) for cell in t.get(name, [])])
     table._look_at([columns, *others])
     return table
+
+# %% [markdown]
+# Is `1,000` one or a thousand? Beside whole numbers nobody can tell, so such a column is refused. So are numbers that float32 cannot hold.
+
+# %%
+#| export data.tables
+def _check_cells(name: str, cells: Sequence[str]) -> np.ndarray:
+    "The numbers in a column without the missing ones; refuses what has no clear value."
+    values = np.array([_number(cell) for cell in cells], float)
+    values = values[~np.isnan(values)]
+    if not np.isfinite(values).all():
+        raise ValueError(f"column {name}: {np.isinf(values).sum()} cells hold infinity")
+    if (most := np.abs(values).max(initial=0)) > 1e30:
+        raise ValueError(f"column {name}: the number {most:g} is too large, expected at most 1e30")
+    commas = [cell for cell in cells if re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", cell)]
+    if commas and any(re.fullmatch(r"[-+]?\d+", cell) for cell in cells):
+        raise ValueError(f"column {name}: it holds whole numbers and {commas[0]}, whose comma may "
+                         "separate thousands or decimals; write numbers without such commas")
+    return values
 
 # %% [markdown]
 # Mean and spread leave missing cells out. A column that is constant is only moved to zero.
@@ -1040,10 +1072,7 @@ def fit(cls: TableEncoder, columns: dict[str, list[str]],  # of the reference
 #| export data.tables
 def _spread(name: str, cells: Sequence[str]) -> tuple[float, float]:
     "Mean and standard deviation of the numbers in a column."
-    values = np.array([_number(cell) for cell in cells], float)
-    values = values[~np.isnan(values)]
-    if not np.isfinite(values).all():
-        raise ValueError(f"column {name}: {np.isinf(values).sum()} cells hold infinity")
+    values = _check_cells(name, cells)
     spread = float(values.std())
     return float(values.mean()), spread if spread > 1e-12 * max(1, abs(values).max()) else 1.
 
@@ -2080,7 +2109,12 @@ class SampleFile:
 
     def __getitem__(self, index: Tensor) -> Tensor:
         part = readable(self.path, lambda: torch.as_tensor(self.take(index.numpy())))
-        return check_batch(self.path.name, pictures_to_floats(part))
+        try:
+            return check_batch(self.path.name, pictures_to_floats(part))
+        except ValueError as error:
+            part_only = str(error).endswith("examples") and len(index) < len(self)
+            read = f" that were read, of {len(self):,} in all" * part_only
+            raise ValueError(f"{error}{read}") from None
 
 # %% [markdown]
 # Pictures in bytes become numbers in [0, 1]. Labels are bytes, too, so an array needs more than two axes to count as pictures.

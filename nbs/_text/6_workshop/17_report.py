@@ -951,7 +951,8 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     option("samples", help="what the generator makes: a folder of pictures, a zip, .npy, "
            ".npz:name, .pt, .csv, …")
     option("--reference", required=True, help="what it was trained on")
-    option("--holdout", help="real data it never saw (default: half of the reference)")
+    option("--holdout", help="real data it never saw (default: half of the "
+           "reference, at most --most examples)")
     option("--labels", help="classes of the reference: a file of labels, or of names and labels")
     option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
            "module:function (default: the values)")
@@ -1081,6 +1082,8 @@ def _reference_labels(path: str | None, reference: SampleFile) -> torch.Tensor |
 #| export evaluation.audit_command
 def _check_place(option: str, place: Path) -> None:
     "Refuse a path where no file can be written."
+    if place.name == "-":
+        raise ValueError(f"--{option}: expected the name of a file, got -")
     if not place.parent.is_dir():
         raise ValueError(f"--{option}: there is no folder {place.parent}")
     if place.is_dir():
@@ -1139,6 +1142,19 @@ with tempfile.TemporaryDirectory() as place:
         assert "is an input of this command" in said
     check_outputs([str(data)], (), out=f"{place}/report.html")
 error_message(check_outputs, [], ["absent"], out="a")
+
+# %% [markdown]
+# A holdout that is one of the other files is not new.
+
+# %%
+#| export evaluation.audit_command
+def check_holdout(holdout: str | None, **others: str) -> None:  # paths
+    "Refuse held-out data that is the same file as another input."
+    for name, path in others.items():
+        if holdout is not None and Path(path).resolve() == Path(holdout).resolve():
+            raise ValueError(f"--holdout: the same file as {name}, expected data that is neither "
+                             "trained on nor generated")
+
 
 # %% [markdown]
 # The baseline is read before the work, too.
@@ -1205,6 +1221,7 @@ def _run_audit(args: argparse.Namespace) -> int:
               args.baseline)
     check_outputs(inputs, ("matplotlib", "seaborn", "PIL"),
                   out=args.out, json=args.json, junit=args.junit)
+    check_holdout(args.holdout, reference=args.reference, samples=args.samples)
     earlier = _read_baseline(args.baseline)
     report = _read_and_audit(args)
     changes = [] if earlier is None else changes_since(report, earlier)
