@@ -187,7 +187,7 @@ lab
 networks = Networks(width=64)
 duel = Lab(Minimax(networks=networks), ring(std=.1), Minimax(saturating=True, networks=networks),
            batch=128, samples=500)
-film = duel.record(steps(200))
+film = duel.record(steps(180))
 film
 
 # %%
