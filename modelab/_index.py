@@ -577,6 +577,7 @@ NAMES = {
     'entropic_loss': 'methods.likelihood',
     'error_curve': 'evaluation.precision_recall',
     'error_message': 'core.checks',
+    'evaluation_mode': 'networks.layers',
     'event_shape': 'networks.layers',
     'exact_copies': 'evaluation.audit_sources',
     'exact_equilibrium': 'methods.lipschitz',

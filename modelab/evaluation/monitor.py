@@ -32,6 +32,7 @@ from .neighbours import MAX_BYTES
 from .report import _as_images
 from .sequential_test import Alarm, Counts, GONE, RATES, SequentialTest, SETTLE
 from .yardstick import MeasuredDraw, Yardstick
+from ..networks.layers import evaluation_mode
 
 # %% auto #0
 __all__ = ['Look', 'CollapseAlarm', 'Monitor']
@@ -95,19 +96,6 @@ def _own_randomness(seed: int) -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda)
         if mps is not None:
             torch.mps.set_rng_state(mps)
-
-# %% ../../nbs/4_evidence/06_monitor.ipynb #db2bd368
-@contextmanager
-def _eval_mode(networks: Sequence[torch.nn.Module]) -> Iterator[None]:
-    "Inside, networks are in evaluation mode; after it each part is in the mode it had."
-    modes = {part: part.training for network in networks for part in network.modules()}
-    for network in networks:
-        network.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #ffe3f271
 class CollapseAlarm(RuntimeError):
@@ -185,7 +173,7 @@ class Monitor:
         "Fresh samples, drawn with random numbers of their own."
         n = self.yardstick.n
         seed = derive_seed(self.seed, "monitor", self.test.looked)
-        with _own_randomness(seed), _eval_mode(self.eval_of), torch.no_grad():
+        with _own_randomness(seed), evaluation_mode(*self.eval_of), torch.no_grad():
             x = self.sampler(n)
         if not isinstance(x, (Tensor, np.ndarray)):
             raise TypeError(f"sampler: expected a tensor of {n} examples, got {type(x).__name__}")
@@ -293,10 +281,10 @@ class Monitor:
             (self.folder / "looks.jsonl").replace(self.folder / "looks-before.jsonl")
         lines = [json.dumps(asdict(each)) for each in self.looks]
         atomic_write(self.folder / "looks.jsonl", ("\n".join(lines) + "\n").encode())
-        table = io.StringIO()
-        writer = csv.DictWriter(table, list(self.table()[0]), lineterminator="\n")
+        rows, table = self.table(), io.StringIO()
+        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.table())
+        writer.writerows(rows)
         atomic_write(self.folder / "looks.csv", table.getvalue().encode())
         sheets = {"samples": samples[:50]} | {
             f"lost-{self.yardstick.names[a.group]}": self.yardstick.examples[a.group]

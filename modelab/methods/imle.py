@@ -5,8 +5,7 @@
 # %% ../../nbs/3_inclusion/01_imle.ipynb #b8b2ecdd
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -19,7 +18,7 @@ from ..core.seeding import randn
 from ..core.signatures import (AxisCount, Batch, Count, Finite, Function, NonNegative, Real,
                                      checked)
 from ..evaluation.neighbours import check_examples, MAX_BYTES, nearest
-from ..networks.layers import make_player
+from ..networks.layers import evaluation_mode, make_player
 from ..networks.players import Player
 from ..training.game import Game
 from ..training.optimiser import Optimiser
@@ -52,20 +51,6 @@ GeneratorFunction = Annotated[Callable[[Tensor], Tensor], Function(
     "*runs n latent -> *runs n *event")]
 Features = Annotated[Callable[[Tensor], Tensor], Function("*runs n *event -> *runs n *anything")]
 
-# %% ../../nbs/3_inclusion/01_imle.ipynb #5636c68f
-@contextmanager
-def _in_eval_mode(net: Callable) -> Iterator[None]:
-    "Inside, a module is in evaluation mode; another function is what it was."
-    modules = list(net.modules()) if isinstance(net, nn.Module) else []
-    modes = [(part, part.training) for part in modules]
-    for part in modules[:1]:
-        part.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
-
 # %% ../../nbs/3_inclusion/01_imle.ipynb #df2aee3f
 def _compared(name: str, x: Tensor, features: Features | None, runs: int) -> Tensor:
     "What is compared of the examples `x`, `(*runs, n, *event)`, that the argument `name` gave."
@@ -97,7 +82,7 @@ def match_latents(G: GeneratorFunction,  # from latents (*runs, k, latent) to (*
     "For each real example the latent whose example, rendered in evaluation mode, is nearest."
     runs = latents.ndim - 2
     wanted = _compared("real", real, features, runs)
-    with _in_eval_mode(G):
+    with evaluation_mode(G):
         for start in range(0, latents.shape[-2], chunk):
             made = _rendered(G, latents[..., start:start + chunk, :], features, wanted, runs)
             distance, index = nearest(wanted, made, max_bytes=max_bytes, runs=runs)

@@ -9,7 +9,8 @@ import ctypes
 import functools
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import torch
@@ -23,7 +24,7 @@ from ..core.signatures import Count, Function, Index, checked
 # %% auto #0
 __all__ = ['HE_GAIN', 'init_uniform_', 'Linear', 'run_shape', 'event_shape', 'Net', 'MLP', 'mlp', 'mlp_generator', 'JointMLP',
            'joint_discriminator', 'one_score', 'answer_cure', 'PerRun', 'WithLabels', 'with_labels', 'per_run',
-           'make_player', 'score_batches']
+           'make_player', 'evaluation_mode', 'score_batches']
 
 # %% ../../nbs/0_start/05_networks.ipynb #6d1f52da
 HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))
@@ -298,6 +299,20 @@ def make_player(name: str,  # for errors
     if given is None:
         return default()
     return per_run(name, given, runs, generator, name == "D" if scores is None else scores)
+
+# %% ../../nbs/0_start/05_networks.ipynb #cf14ecae
+@contextmanager
+def evaluation_mode(*networks: Callable) -> Iterator[None]:
+    "Inside, networks are in evaluation mode; after it each part is in the mode it had."
+    nets = [net for net in networks if isinstance(net, nn.Module)]
+    modes = {part: part.training for net in nets for part in net.modules()}
+    for net in nets:
+        net.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 # %% ../../nbs/0_start/05_networks.ipynb #320b1292
 def score_batches(critic: nn.Module,

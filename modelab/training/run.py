@@ -25,6 +25,7 @@ from ..core.seeding import derive_seed
 from ..core.signatures import Count, Index, Real, check_arguments, unchecked
 from ..data.mixtures import sample_modes
 from ..evaluation import coverage as measures
+from ..networks.layers import evaluation_mode
 from .checkpoints import load_checkpoint, save_checkpoint
 from .game import Game, Turn, turn_words
 from .players import need_gradients, Players
@@ -309,14 +310,9 @@ class Run:
         net = present if raw or averaged is None else averaged
         z = self.noise(check_int("n", n), self.generators("evaluation", self.steps))
         inputs = [z, *self._labels(n, y)]
-        modes = [(part, part.training) for part in net.modules()]
-        net.eval()
-        try:
+        with evaluation_mode(net):
             parts = zip(*(v.split(4096, dim=1) for v in inputs))
             return torch.cat([net(*part) for part in parts], dim=1)
-        finally:
-            for part, training in modes:
-                part.training = training
 
     def _labels(self, n: int, y: torch.Tensor | None) -> list[torch.Tensor]:
         "The labels of `n` samples per run in a list, which is empty if G takes none."

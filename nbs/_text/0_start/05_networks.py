@@ -23,7 +23,8 @@ import ctypes
 import functools
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import torch
@@ -1073,6 +1074,31 @@ assert torch.equal(as_critic(two_heads, output=0)(x), x.flatten(1).sum(1))
 labels, by_label = torch.arange(6), lambda x, y: x.flatten(1).sum(1) * y
 assert torch.equal(as_critic(by_label, labels)(x), x.flatten(1).sum(1) * labels)
 [error_message(as_critic(patch_D), x), error_message(as_critic(two_heads), x)]
+
+# %% [markdown]
+# ## Sampling leaves training as it was
+# Dropout and batch normalisation answer otherwise in training. Samples are drawn in evaluation mode. After that each part of a network returns to the mode it had: a part that you froze stays frozen. A plain function has no mode.
+
+# %%
+#| export
+@contextmanager
+def evaluation_mode(*networks: Callable) -> Iterator[None]:
+    "Inside, networks are in evaluation mode; after it each part is in the mode it had."
+    nets = [net for net in networks if isinstance(net, nn.Module)]
+    modes = {part: part.training for net in nets for part in net.modules()}
+    for net in nets:
+        net.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+# %%
+partly = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).eval())
+with evaluation_mode(partly):
+    assert not any(part.training for part in partly.modules())
+assert [part.training for part in partly] == [True, False]
 
 # %% [markdown]
 # ## One pass for two batches

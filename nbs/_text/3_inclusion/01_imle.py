@@ -19,8 +19,7 @@
 "Implicit maximum likelihood estimation, IMLE (Li and Malik 2018)."
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -33,7 +32,7 @@ from modelab.core.seeding import randn
 from modelab.core.signatures import (AxisCount, Batch, Count, Finite, Function, NonNegative, Real,
                                      checked)
 from modelab.evaluation.neighbours import check_examples, MAX_BYTES, nearest
-from modelab.networks.layers import make_player
+from modelab.networks.layers import evaluation_mode, make_player
 from modelab.networks.players import Player
 from modelab.training.game import Game
 from modelab.training.optimiser import Optimiser
@@ -269,25 +268,6 @@ Features = Annotated[Callable[[Tensor], Tensor], Function("*runs n *event -> *ru
 
 
 # %% [markdown]
-# $G$ renders the pool in evaluation mode, and returns to training as it was.
-
-# %%
-#| export
-@contextmanager
-def _in_eval_mode(net: Callable) -> Iterator[None]:
-    "Inside, a module is in evaluation mode; another function is what it was."
-    modules = list(net.modules()) if isinstance(net, nn.Module) else []
-    modes = [(part, part.training) for part in modules]
-    for part in modules[:1]:
-        part.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
-
-
-# %% [markdown]
 # Reals and samples are compared as they are, or by their features. These must be finite: NaN has no neighbour. A function of yours that returns something else than one result for each example is refused by name.
 
 # %%
@@ -332,7 +312,7 @@ def match_latents(G: GeneratorFunction,  # from latents (*runs, k, latent) to (*
     "For each real example the latent whose example, rendered in evaluation mode, is nearest."
     runs = latents.ndim - 2
     wanted = _compared("real", real, features, runs)
-    with _in_eval_mode(G):
+    with evaluation_mode(G):
         for start in range(0, latents.shape[-2], chunk):
             made = _rendered(G, latents[..., start:start + chunk, :], features, wanted, runs)
             distance, index = nearest(wanted, made, max_bytes=max_bytes, runs=runs)

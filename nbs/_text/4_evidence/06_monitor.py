@@ -46,6 +46,7 @@ from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.report import _as_images
 from modelab.evaluation.sequential_test import Alarm, Counts, GONE, RATES, SequentialTest, SETTLE
 from modelab.evaluation.yardstick import MeasuredDraw, Yardstick
+from modelab.networks.layers import evaluation_mode
 
 # %%
 #| export evaluation.sequential_test
@@ -765,21 +766,6 @@ def _own_randomness(seed: int) -> Iterator[None]:
 # Some networks answer otherwise in training: dropout, batch normalisation. The monitor leaves them in the mode in which they are, unless you name them in `eval_of`. Note that batch normalisation in training mode changes its running means with every draw; name such a network.
 
 # %%
-#| export
-@contextmanager
-def _eval_mode(networks: Sequence[torch.nn.Module]) -> Iterator[None]:
-    "Inside, networks are in evaluation mode; after it each part is in the mode it had."
-    modes = {part: part.training for network in networks for part in network.modules()}
-    for network in networks:
-        network.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
-
-
-# %%
 before = torch.get_rng_state()
 with _own_randomness(3):
     a = torch.rand(2)
@@ -905,7 +891,7 @@ def _draw(self: Monitor) -> Tensor:
     "Fresh samples, drawn with random numbers of their own."
     n = self.yardstick.n
     seed = derive_seed(self.seed, "monitor", self.test.looked)
-    with _own_randomness(seed), _eval_mode(self.eval_of), torch.no_grad():
+    with _own_randomness(seed), evaluation_mode(*self.eval_of), torch.no_grad():
         x = self.sampler(n)
     if not isinstance(x, (Tensor, np.ndarray)):
         raise TypeError(f"sampler: expected a tensor of {n} examples, got {type(x).__name__}")
@@ -1076,10 +1062,10 @@ def _write(self: Monitor, look: Look, samples: Tensor) -> None:
         (self.folder / "looks.jsonl").replace(self.folder / "looks-before.jsonl")
     lines = [json.dumps(asdict(each)) for each in self.looks]
     atomic_write(self.folder / "looks.jsonl", ("\n".join(lines) + "\n").encode())
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(self.table()[0]), lineterminator="\n")
+    rows, table = self.table(), io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(self.table())
+    writer.writerows(rows)
     atomic_write(self.folder / "looks.csv", table.getvalue().encode())
     sheets = {"samples": samples[:50]} | {
         f"lost-{self.yardstick.names[a.group]}": self.yardstick.examples[a.group]

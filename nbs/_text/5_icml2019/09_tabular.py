@@ -35,7 +35,7 @@ from modelab.core.seeding import Generators, rand, randint, randn
 from modelab.core.signatures import (Bools, checked, Function, Index, InstanceOf, NonNegative,
                                      Shape, Share, Wholes)
 from modelab.networks.convolutional import Conv, fold_runs, unfold_runs
-from modelab.networks.layers import make_player, mlp
+from modelab.networks.layers import evaluation_mode, make_player, mlp
 from modelab.networks.players import Networks, Player
 from modelab.training.game import AdversarialGame
 from modelab.training.optimiser import Optimiser
@@ -593,12 +593,10 @@ def impute_rows(run: Annotated[Run, InstanceOf(Run)],  # of an `Imputer`
         raise TypeError(f"run: expected a Run of an Imputer, got {run!r:.60}")
     x = x.expand(run.runs, *x.shape) if x.shape[1:] == event else x
     check_shape("x", x, (run.runs, *x.shape[1:2], *event))
-    x, training = x.to(run.device, torch.float32), net.training
+    x = x.to(run.device, torch.float32)
     z = run.noise(x.shape[1], run.generators("impute", draw))
-    try:
-        return fill_holes(x, net.eval()(z, x))
-    finally:
-        net.train(training)
+    with evaluation_mode(net):
+        return fill_holes(x, net(z, x))
 
 
 # %% [markdown]

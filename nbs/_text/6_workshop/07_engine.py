@@ -40,6 +40,7 @@ from modelab.core.seeding import derive_seed
 from modelab.core.signatures import Count, Index, Real, check_arguments, unchecked
 from modelab.data.mixtures import sample_modes
 from modelab.evaluation import coverage as measures
+from modelab.networks.layers import evaluation_mode
 from modelab.training.checkpoints import load_checkpoint, save_checkpoint
 from modelab.training.game import Game, Turn, turn_words
 from modelab.training.players import need_gradients, Players
@@ -801,14 +802,9 @@ def sample(self: Run, n: int,  # samples per run
     net = present if raw or averaged is None else averaged
     z = self.noise(check_int("n", n), self.generators("evaluation", self.steps))
     inputs = [z, *self._labels(n, y)]
-    modes = [(part, part.training) for part in net.modules()]
-    net.eval()
-    try:
+    with evaluation_mode(net):
         parts = zip(*(v.split(4096, dim=1) for v in inputs))
         return torch.cat([net(*part) for part in parts], dim=1)
-    finally:
-        for part, training in modes:
-            part.training = training
 
 # %% [markdown]
 # A conditional G needs a label for each sample. Labels that nobody gave are drawn from the data, so they have its frequencies.
