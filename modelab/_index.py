@@ -816,6 +816,7 @@ NAMES = {
     'read_table': 'data.tables',
     'read_weights': 'evaluation.feature_networks',
     'readable': 'data.rows',
+    'reading_options': 'evaluation.audit_command',
     'recorded': 'course.claims',
     'reference_law': 'evaluation.reference_law',
     'refuse_batch_norm': 'networks.wrappers',

@@ -225,7 +225,8 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.monitor_adapters": "adapts to other packages; test_monitor",
     "evaluation.audit_sources": "what the audit reads its data with; test_audit",
     **{f"evaluation.{name}": "what the commands check and note; test_audit, test_compare" for name in
-       "audit_command.check_holdout copying.refuse_known copying.count_equal missing.missing_groups".split()},
+       "audit_command.check_holdout audit_command.reading_options copying.refuse_known copying.count_equal "
+       "missing.missing_groups".split()},
     "evaluation.copying.nearest_others": "only what the tests of an audit and of `missing` call; test_audit",
     "evaluation.copying.nearest_rows": "only what `audit` and `copies` call; test_audit, test_copies",
     "evaluation.copying.thin_rows": "only what `audit` calls; test_audit",

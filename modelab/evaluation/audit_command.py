@@ -31,7 +31,7 @@ from .report import (changes_since, earlier_findings, html_document,
                                        junit_xml, Report, utf8_text)
 
 # %% auto #0
-__all__ = ['check_outputs', 'check_holdout']
+__all__ = ['reading_options', 'check_outputs', 'check_holdout']
 
 # %% ../../nbs/6_workshop/17_report.ipynb #932ca0c0
 def _named_features(text: str) -> Callable:
@@ -40,6 +40,15 @@ def _named_features(text: str) -> Callable:
         return feature_network(text)
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise ValueError(f"--features: {str(error).removeprefix('features: ')}") from error
+
+# %% ../../nbs/6_workshop/17_report.ipynb #161eadf0
+def reading_options(parser: argparse.ArgumentParser) -> None:
+    "Options that say how examples are read, and by which features they are compared."
+    option = parser.add_argument
+    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
+           "module:function (default: the values)")
+    option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
+    option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
 
 # %% ../../nbs/6_workshop/17_report.ipynb #f99869c7
 @register_command("audit")
@@ -58,10 +67,7 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     option("--holdout", help="real data it never saw (default: half of the "
            "reference, at most --most examples)")
     option("--labels", help="classes of the reference: a file of labels, or of names and labels")
-    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
-           "module:function (default: the values)")
-    option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
-    option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
+    reading_options(parser)
     option("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
     option("--baseline", help="an earlier --json report: exit status 1 only for what is worse")
     _search_options(parser)

@@ -19,7 +19,7 @@ from ..core.plotting import axes, FAKE, MISSING, Picture
 from ..core.registry import register_command
 from ..data.matching import match_sources
 from ..data.readers import open_samples, SampleFile
-from .audit_command import check_holdout, check_outputs
+from .audit_command import check_holdout, check_outputs, reading_options
 from .audit_sources import least_examples
 from .compare import COMPARED, compare, compare_all, Comparison, Comparisons
 from .feature_networks import feature_network
@@ -41,10 +41,7 @@ def _compare_command(parser: argparse.ArgumentParser) -> Callable:
            "folders of pictures, .npy, .npz:name, .pt, .csv, …")
     option("--reference", required=True, help="real examples")
     option("--holdout", help="real examples that no generator saw: says what perfect would score")
-    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
-           "module:function (default: the values)")
-    option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
-    option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
+    reading_options(parser)
     option("--level", type=float, default=.05, help="chance of any false difference (0.05)")
     option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
     option("--out", help="report to write, one HTML file that needs nothing else")

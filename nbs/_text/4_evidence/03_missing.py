@@ -53,7 +53,7 @@ from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
 from modelab.data.matching import match_sources
 from modelab.data.readers import open_samples, SampleFile
-from modelab.evaluation.audit_command import check_holdout, check_outputs
+from modelab.evaluation.audit_command import check_holdout, check_outputs, reading_options
 from modelab.evaluation.audit_sources import file_of, least_examples
 from modelab.evaluation.copying import count_equal, thin_rows
 from modelab.evaluation.feature_networks import feature_network
@@ -1333,10 +1333,7 @@ def _missing_command(parser: argparse.ArgumentParser) -> Callable:
     option("--reference", required=True, help="real examples; sub-folders are classes")
     option("--holdout", help="real data it never saw (default: half of the "
            "reference, at most --most examples)")
-    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
-           "module:function (default: the values)")
-    option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
-    option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
+    reading_options(parser)
     option("--level", type=float, default=.05, help="chance of any false group (0.05)")
     option("--most", type=int, default=5000, help="examples used of each file (default 5000); "
            "of the reference up to twice as many where there is no --holdout")

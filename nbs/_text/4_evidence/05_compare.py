@@ -113,7 +113,7 @@ from modelab.core.plotting import axes, FAKE, MISSING, Picture
 from modelab.core.registry import register_command
 from modelab.data.matching import match_sources
 from modelab.data.readers import open_samples, SampleFile
-from modelab.evaluation.audit_command import check_holdout, check_outputs
+from modelab.evaluation.audit_command import check_holdout, check_outputs, reading_options
 from modelab.evaluation.audit_sources import least_examples
 from modelab.evaluation.compare import COMPARED, compare, compare_all, Comparison, Comparisons
 from modelab.evaluation.feature_networks import feature_network
@@ -1708,10 +1708,7 @@ def _compare_command(parser: argparse.ArgumentParser) -> Callable:
            "folders of pictures, .npy, .npz:name, .pt, .csv, …")
     option("--reference", required=True, help="real examples")
     option("--holdout", help="real examples that no generator saw: says what perfect would score")
-    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
-           "module:function (default: the values)")
-    option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
-    option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
+    reading_options(parser)
     option("--level", type=float, default=.05, help="chance of any false difference (0.05)")
     option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
     option("--out", help="report to write, one HTML file that needs nothing else")

@@ -934,6 +934,20 @@ def _named_features(text: str) -> Callable:
 
 
 # %% [markdown]
+# How files are read and compared is asked in the same way by `audit`, `missing` and `compare`.
+
+# %%
+#| export evaluation.audit_command
+def reading_options(parser: argparse.ArgumentParser) -> None:
+    "Options that say how examples are read, and by which features they are compared."
+    option = parser.add_argument
+    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
+           "module:function (default: the values)")
+    option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
+    option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
+
+
+# %% [markdown]
 # What the command takes:
 
 # %%
@@ -954,10 +968,7 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     option("--holdout", help="real data it never saw (default: half of the "
            "reference, at most --most examples)")
     option("--labels", help="classes of the reference: a file of labels, or of names and labels")
-    option("--features", help="pixels, inception, dinov2, clip, lpips-vgg, face, a file, or "
-           "module:function (default: the values)")
-    option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
-    option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
+    reading_options(parser)
     option("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
     option("--baseline", help="an earlier --json report: exit status 1 only for what is worse")
     _search_options(parser)
