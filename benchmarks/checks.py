@@ -492,8 +492,8 @@ PARTS = {"balls": by_balls, "audit": audited, "network": by_network}
 PART = {m: "network" if m in ("alpha-precision", "beta-recall") else "balls" for m in (*FIDELITY, *DIVERSITY)}
 
 
-def summary(name: str, found: dict[str, list[list[dict]]]) -> dict:
-    """One row of the record, of what each part found, seed by seed."""
+def summary(name: str, found: dict[str, list[list[dict]]], before: dict | None = None) -> dict:
+    """One row of the record, of what each part found, seed by seed; what was not measured again stays as it was `before`."""
     check, pairs = CHECKS[name], list(CHECKS[name].pairs(random_of(name, 0)))
     lines = list(dict.fromkeys(pair.line for pair in pairs))
 
@@ -502,6 +502,9 @@ def summary(name: str, found: dict[str, list[list[dict]]]) -> dict:
         return {line: {pair.x: v for pair, v in zip(pairs, of) if pair.line == line} for line in lines}
     row = {"setting": name, "rows": N, "audit": audit_row([pair for pair in pairs if pair.want], found["audit"]), "measures": {}}
     for metric in (*FIDELITY, *DIVERSITY):
+        if not found[PART[metric]]:
+            row["measures"][metric] = before["measures"][metric]
+            continue
         values = np.array([[pair[metric] for pair in draw] for draw in found[PART[metric]]])  # (seeds, pairs)
         alone = sum(bool(passes(check, metric, curves(v))) for v in values)
         spans = curves(interval(v) for v in values.T.tolist())
@@ -580,11 +583,13 @@ def main() -> None:
     if not args.draw:
         for part in args.parts:
             measure(part, names, range(args.seeds), args.cache)
-        cache = read(args.cache)
+        cache, before = read(args.cache), {row["setting"]: row for row in read(args.out).get("checks", [])}
         for name in names:
             found = {part: list(cache.get(f"{name}, {part}", {}).values())[:args.seeds] for part in PARTS}
-            if all(map(len, found.values())):
-                record(args.out, "checks", summary(name, found))
+            kept = name in before and "network" not in args.parts  # it is by far the slowest: its own record stays
+            found["network"] = [] if kept else found["network"]
+            if all(of for part, of in found.items() if part != "network" or not kept):
+                record(args.out, "checks", summary(name, found, before.get(name)))
         record(args.out, "false alarms", false_alarms(read(args.out)))
     if read(args.out).get("checks"):
         draw_picture(read(args.out), args.out.with_suffix(".png"))
