@@ -270,6 +270,8 @@ def _label_file(path: Path, names: list[str] | None, n: int, column: str | None)
 def _lines(data: bytes, names: list[str] | None) -> list[list[str]]:
     "The lines of a text, cut into a name and a label if they name the files."
     lines = [line.strip() for line in plain_text(data).splitlines() if line.strip()]
+    if lines and lines[0].isdecimal() and len(lines) == int(lines[0]) + 2:
+        return [["file", *lines[1].split()], *[line.split() for line in lines[2:]]]  # CelebA's own
     pairs = [re.split(r"[\s,;]+(?=\S+$)", line, maxsplit=1) for line in lines]
     files = [pair[0] for pair in pairs]
     if names and all(len(p) == 2 for p in pairs) and _file_column({"": files}, names) is not None:
