@@ -24,9 +24,7 @@ from modelab.core.registry import set_setting, with_settings
 from modelab.data.digits import digits, stacked_digits
 from modelab.data.mixtures import rare_modes
 from modelab.data.mnist import stacked_mnist
-from modelab.data.pictures import faces
 from modelab.evaluation.features import train_picture_encoder
-from modelab.evaluation.traits import precision_recall_by_trait
 from modelab.methods.imle import IMLE
 from modelab.methods.imle_gan import IMLEGAN
 from modelab.methods.minimax import Minimax
@@ -199,32 +197,6 @@ def rare(scale: float, only: str = "") -> None:
         keep("rare_modes", {"setting": name, "steps": run.steps, "seconds": round(time.process_time() - start), **near_rare(run)})
 
 
-ASKING = (("nobody", 0.), ("eyeglasses", .01), ("eyeglasses+beard", .01), ("eyeglasses", .002), ("eyeglasses+beard", .002))
-
-
-def people(scale: float, only: str = "") -> None:
-    """Faces: precision and recall of every attribute, with a minority asking or nobody; good is within 5 noise widths."""
-    modes = faces()
-    names = [*modes.traits, "eyeglasses+beard"]
-    for asks, weight in ASKING:
-        if only not in asks:
-            continue
-        game = IMLEGAN(weight=weight, interpolation_weight=0., r1_weight=.1, reals=64, pool=2, refresh=5, networks=Networks(latent=32))
-        if weight:
-            game.minority = modes.kinds[:, [modes.traits.index(a) for a in asks.split("+")]].all(1).nonzero()[:, 0].tolist()
-            game.refresh = 20  # members of one in a hundred take their time to draw
-        game = in_stairs(game, steps := 20 * round(50 * scale))
-        run, start = Run(game, modes, runs=SEEDS, batch=64, average=.99, device="cpu"), time.process_time()
-        run.step(steps)
-        found = [precision_recall_by_trait(modes, x, names, within=5.) for x in run.sample(5000)]
-        shown = [modes.attributes(x).float().mean(0) for x in run.sample(5000)]
-        traits = {n: {"precision": by_seed([max(0., f[n][0]) if f[n][0] == f[n][0] else 0. for f in found]),
-                      "recall": by_seed([f[n][1] for f in found])} for n in names}
-        rates = {n: by_seed([v[i].item() for v in shown]) for i, n in enumerate(modes.traits)}
-        keep("faces", {"setting": f"{asks} asks" + (f", weight {weight:g}" if weight else ""), "asks": asks, "weight": weight, "seeds": SEEDS,
-                         "steps": run.steps, "seconds": round(time.process_time() - start), "traits": traits, "shown": rates})
-
-
 def mnist(folder: str, scale: float) -> None:
     """Stacked MNIST for a short while on a CPU, two seeds."""
     modes = stacked_mnist(folder)
@@ -235,7 +207,7 @@ def mnist(folder: str, scale: float) -> None:
                      "captured": sum(c.captured for c in found) / 2, "kl": sum(c.kl for c in found) / 2, "perfect": found[0].floor.kl})
 
 
-PARTS = {"weak": weak, "long": long, "full": full, "fuller": fuller, "ablation": ablation, "rare_modes": rare, "faces": people}
+PARTS = {"weak": weak, "long": long, "full": full, "fuller": fuller, "ablation": ablation, "rare_modes": rare}
 
 
 def main() -> None:
