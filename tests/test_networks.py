@@ -8,8 +8,10 @@ from torch import nn
 from helpers import normal, seeded, seeded_runs
 from modelab.core.seeding import rand, randn
 from modelab.networks.convolutional import conv_discriminator, conv_generator
+from modelab.networks.growing import grown_discriminator, grown_generator
 from modelab.networks.layers import (HE_GAIN, make_player, mlp, mlp_generator, per_run,
                                      score_batches)
+from modelab.networks.style import style_discriminator, style_generator
 
 
 def alone(stacked, r, make):
@@ -24,6 +26,10 @@ NETS = {
     "linear": (lambda **k: mlp(3, 2, depth=0, **k), (3,)),
     "conv generator": (lambda **k: conv_generator(3, (2, 8, 8), width=4, **k), (3,)),
     "conv critic": (lambda **k: conv_discriminator((2, 8, 8), width=4, **k), (2, 8, 8)),
+    "grown generator": (lambda **k: grown_generator(3, (2, 8, 8), width=4, **k).grow(1, .5), (3,)),
+    "grown critic": (lambda **k: grown_discriminator((2, 8, 8), width=4, group=5, **k).grow(1, .5), (2, 8, 8)),
+    "style generator": (lambda **k: style_generator(3, (2, 8, 8), 4, 2, noise=False, **k), (3,)),
+    "style critic": (lambda **k: style_discriminator((2, 8, 8), width=4, deviation=5, **k), (2, 8, 8)),
 }
 
 

@@ -52,6 +52,15 @@ def test_state_is_a_function_of_steps_alone():
     assert same(straight, halting)
 
 
+def test_a_shard_is_made_of_whole_groups():
+    def play(batch, shards=1):
+        return Run(Minimax(networks=Networks("grown", width=1, latent=2)), digits(), runs=1, batch=batch, shards=shards, device="cpu")
+    for batch, shards in ((10, 1), (12, 2)):
+        with pytest.raises(ValueError, match=f"^batch, shards: expected whole groups of 4 examples for D, got a batch of {batch} in {shards} shards"):
+            play(batch, shards)
+    assert play(12).steps == play(6, 2).steps == 0  # whole groups; shards smaller than one
+
+
 def test_the_global_stream_is_left_alone():
     torch.manual_seed(3)
     expected = torch.rand(4)

@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
@@ -23,8 +24,8 @@ from ..core.signatures import Count, Function, Index, checked
 
 # %% auto #0
 __all__ = ['HE_GAIN', 'init_uniform_', 'Linear', 'run_shape', 'event_shape', 'Net', 'MLP', 'mlp', 'mlp_generator', 'JointMLP',
-           'joint_discriminator', 'one_score', 'answer_cure', 'PerRun', 'WithLabels', 'with_labels', 'per_run',
-           'make_player', 'evaluation_mode', 'score_batches']
+           'joint_discriminator', 'one_score', 'answer_cure', 'Moment', 'has_hook', 'PerRun', 'WithLabels',
+           'with_labels', 'per_run', 'make_player', 'evaluation_mode', 'score_batches']
 
 # %% ../../nbs/0_start/05_networks.ipynb #6d1f52da
 HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))
@@ -83,6 +84,8 @@ def event_shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
 # %% ../../nbs/0_start/05_networks.ipynb #4e8e00c9
 class Net(nn.Module):
     "What all our networks share: an input shape, an output shape, and an optional run axis."
+    coupled = False  # whether an answer depends on the other examples of the batch
+
     def __init__(self, inputs, outputs, runs: int | None):
         super().__init__()
         self.inputs, self.outputs = event_shape("inputs", inputs), event_shape("outputs", outputs)
@@ -201,6 +204,25 @@ def answer_cure(answer: Any, lead: int = 1) -> str:
     found += [name for name, value in parts.items() if isinstance(value, torch.Tensor)]
     return f"; use as_critic(D, output={found[0]!r})" if found else ""
 
+# %% ../../nbs/0_start/05_networks.ipynb #76bc245d
+@dataclass(frozen=True)
+class Moment:
+    "When a player is called: at which step, with which random numbers, and whether it trains."
+    step: int = 0  # of the run: how many steps were done before
+    generator: Generators = None  # one per run, or one for a plain network; None: draw nothing
+    training: bool = False  # True in a turn; False for samples and pictures
+
+    def of_run(self, run: int) -> Moment:
+        "The same moment for the plain network of one run."
+        own = self.generator
+        return replace(self, generator=own[run] if isinstance(own, (list, tuple)) else own)
+
+# %% ../../nbs/0_start/05_networks.ipynb #fd519b20
+def has_hook(net: nn.Module, name: str) -> bool:
+    "Whether a network, or the networks that it holds for its runs, has such a method or mark."
+    parts = net.members if isinstance(net, PerRun) else [net]
+    return any(bool(getattr(part, name, False)) for part in parts)
+
 # %% ../../nbs/0_start/05_networks.ipynb #3eff2c09
 class PerRun(nn.Module):
     "One plain network per run, applied along the run axis."
@@ -214,9 +236,22 @@ class PerRun(nn.Module):
         self.members, self.scores = nn.ModuleList(members), scores
         self.labelled = labelled
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        answers = [m(*(x[r] for x in inputs)) for r, m in enumerate(self.members)]
+    def forward(self, *inputs: torch.Tensor, moment: Moment | None = None) -> torch.Tensor:
+        when = [{} if moment is None else {"moment": moment.of_run(r)}
+                for r in range(len(self.members))]
+        answers = [m(*(x[r] for x in inputs), **when[r]) for r, m in enumerate(self.members)]
         return torch.stack([one_score(a) for a in answers] if self.scores else answers)
+
+    def shape_reals(self, x: torch.Tensor, moment: Moment) -> torch.Tensor:
+        "Real examples `(runs, n, *event)` as each run's network wants them."
+        shaped = [m.shape_reals(x[r], moment.of_run(r)) for r, m in enumerate(self.members)]
+        return torch.stack(shaped)
+
+    def after_step(self, moment: Moment, z: torch.Tensor) -> None:
+        "Each run's network renews its buffers; `z` `(runs, n, latent)` are fresh latents."
+        for r, m in enumerate(self.members):
+            m.after_step(moment.of_run(r), z[r])
+
 
 # %% ../../nbs/0_start/05_networks.ipynb #3cd7943e
 class WithLabels:
@@ -238,6 +273,7 @@ def with_labels(network: Annotated[Callable, Function()],  # a network, or what 
 
     `Run(Minimax(G=with_labels(MyG), D=with_labels(MyD)), modes)` calls `G(z, y)` and `D(x, y)`,
     each with the same labels y, int64 `(batch,)`: the modes of the real examples in that turn.
+    A `ValueError` where a game's losses cannot give the player labels (`Game.conditional`).
     """
     return WithLabels(network)
 
@@ -323,7 +359,7 @@ def score_batches(critic: nn.Module,
     A batch is `(*runs, batch, *event)`, or a tuple of a critic's inputs.
     """
     batches = [b if isinstance(b, tuple) else (b,) for b in batches]
-    if not isinstance(critic, Net) or (critic.runs or 1) > 1:
+    if not isinstance(critic, Net) or critic.coupled or (critic.runs or 1) > 1:
         return [critic(*b) for b in batches]
     axis = 0 if critic.runs is None else 1
     sizes = [b[0].shape[axis] for b in batches]

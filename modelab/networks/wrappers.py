@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import torch
 import torch.distributed
@@ -18,12 +19,13 @@ import torch.utils.checkpoint
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..core.signatures import checking
+from ..core.signatures import checking, type_cure
 from .adapters import CriticAdapter
+from .layers import Net
 
 # %% auto #0
 __all__ = ['in_checkpoint', 'parts_of_function', 'critic_networks', 'refuse_batch_norm', 'may_couple', 'refuse_coupling',
-           'uncompiled', 'refuse_sharded', 'reach_all_weights', 'slope_of_scores']
+           'uncompiled', 'refuse_sharded', 'one_type', 'reach_all_weights', 'slope_of_scores']
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #285dffe7
 _top_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # torch 2.8
@@ -77,8 +79,8 @@ def refuse_batch_norm(name: str, critic: Callable) -> None:
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #0e22e14f
 def may_couple(modules: Iterable[nn.Module]) -> bool:
-    "Whether `as_critic` said that examples may depend on each other."
-    return any(isinstance(m, CriticAdapter) and m.coupled for m in modules)
+    "Whether `as_critic`, or a network of ours, said that examples may depend on each other."
+    return any(isinstance(m, (CriticAdapter, Net)) and m.coupled for m in modules)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #55ac0e2d
 # for networks that have passed: modes of their modules, by the code of the function that calls it
@@ -120,6 +122,20 @@ def refuse_sharded(parts: Iterable[nn.Module]) -> None:
         if any(kinds & {c.__name__ for c in type(m).__mro__} for m in parts):
             raise ValueError("critic: FSDP frees weights that the derivative of a penalty needs; "
                              "wrap D in DistributedDataParallel instead")
+
+# %% ../../nbs/1_game/04_wasserstein.ipynb #07df3582
+@contextmanager
+def one_type(parts: Iterable[nn.Module], x: torch.Tensor) -> Iterator[None]:
+    "Inside, torch's error about types becomes a `TypeError` that says how to bring them to one."
+    try:
+        yield
+    except RuntimeError as error:
+        kinds = {w.dtype for m in parts for w in m.parameters(recurse=False)} - {x.dtype}
+        if not kinds or not re.search("type|Half|BFloat16", str(error)):
+            raise
+        kinds = dict(critic=kinds.pop(), x=x.dtype)
+        raise TypeError(f"critic, x: expected one type, got weights of {kinds['critic']} and "
+                        f"examples of {x.dtype}{type_cure(kinds)}") from error
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #f658f33a
 def reach_all_weights(gradient: torch.Tensor, scores: torch.Tensor,

@@ -15,6 +15,7 @@ import torch
 from ..core.checks import check_int
 from ..core.files import atomic_write
 from ..core.registry import current_spec, make, to_json, upgrade_settings
+from ..data.scaling import DataScale
 
 # %% auto #0
 __all__ = ['CHECKPOINT_FORMAT', 'RUN_SETTINGS', 'run_config', 'save_checkpoint', 'check_note', 'read_checkpoint',
@@ -22,7 +23,7 @@ __all__ = ['CHECKPOINT_FORMAT', 'RUN_SETTINGS', 'run_config', 'save_checkpoint',
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #d6476d81
 CHECKPOINT_FORMAT = "modelab-run-1"
-RUN_SETTINGS = ("runs", "seed", "batch", "average", "shards", "precision")
+RUN_SETTINGS = ("runs", "seed", "batch", "average", "shards", "precision", "standardise")
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #be503cfb
 def run_config(run: Any) -> dict[str, Any]:
@@ -41,6 +42,9 @@ def save_checkpoint(run: Any,
         raise ValueError(f"run: the step after {run.steps} was cut in half; "
                          f"go back to the last checkpoint, {run.saved}")
     tensors = run.players.state() | {f"loss/{word}": rows for word, rows in run.losses.items()}
+    if run.scale.mean is not None:
+        tensors |= {"scale/mean": run.scale.mean,
+                    "scale/size": torch.tensor(run.scale.size, dtype=torch.float64)}
     tensors = {name: v.detach().cpu().clone() for name, v in tensors.items()}
     note = json.dumps({"format": CHECKPOINT_FORMAT, "steps": run.steps, **run_config(run)})
     path = Path(path)
@@ -79,7 +83,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
     if got != CHECKPOINT_FORMAT:
         raise ValueError(f"path: {path} is no modelab run: expected format {CHECKPOINT_FORMAT}, "
                          f"got {got!r:.60}")
-    note = {"shards": 1, "precision": "float32", **note}  # runs saved before there were any
+    older = {"shards": 1, "precision": "float32", "standardise": "auto"}  # before there were any
+    note = older | note
     try:
         check_note(note, tensors)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -130,6 +135,7 @@ def load_checkpoint(cls: type,
     try:
         run = cls(game, modes, device=device, **{k: note[k] for k in RUN_SETTINGS})
         run.players.restore(tensors)
+        run.scale = _saved_scale(run.modes.event, tensors)
         for word, rows in run._losses.items():
             run._losses[word] = torch.cat([tensors[f"loss/{word}"].to(run.device), rows])
     except (RuntimeError, KeyError, MemoryError) as error:
@@ -138,6 +144,17 @@ def load_checkpoint(cls: type,
     run.steps = run._checked = note["steps"]
     run.saved = path
     return run
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #5299b0fd
+def _saved_scale(event: tuple[int, ...], tensors: dict[str, torch.Tensor]) -> DataScale:
+    "The unit of the data that was saved, or that of the data; `KeyError` if it does not fit."
+    saved = {k: v for k, v in tensors.items() if k.startswith("scale/")}
+    if not saved:
+        return DataScale()
+    mean, size = saved["scale/mean"], saved["scale/size"]
+    if tuple(mean.shape) != tuple(event) or size.ndim or not size > 0:
+        raise KeyError("the scale of the data")
+    return DataScale(mean, size.item())
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #f870d928
 def _make_named(kind: str, spec: dict | None, path: Path) -> Any:

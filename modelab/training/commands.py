@@ -19,6 +19,7 @@ def _train_command(parser: argparse.ArgumentParser) -> Callable:
     """train a method on known modes and print what it covers
 
     modelab train minimax ring
+    modelab train zerocentred photos/ --size 32 --set kind=conv --out faces
     modelab train minimax stacked_digits --steps 3000 --set latent=64 --out digits --keep 3
     modelab train --resume digits
     modelab train --resume digits --steps 1000
@@ -26,7 +27,8 @@ def _train_command(parser: argparse.ArgumentParser) -> Callable:
     """
     parser.add_argument("game", nargs="?", help="a registered game, for instance minimax")
     parser.add_argument("modes", nargs="?",
-                        help="a registered mode set, for instance ring, grid, stacked_digits")
+                        help="a registered mode set, for instance ring, grid, stacked_digits; or "
+                             "a folder or archive of pictures of yours")
     _add_training_arguments(parser)
     _add_checkpoint_arguments(parser)
     return _train
@@ -48,6 +50,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="running average of G's weights, e.g. 0.999 (default none)")
     add("--set", action="append", metavar="NAME=VALUE",
         help="a setting of the game, e.g. lr=0.0003")
+    add("--size", type=int, help="side of the pictures of a folder (default 32)")
     add("--protocol", default="pacgan", help="how coverage is counted (default pacgan)")
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #602ed4f6

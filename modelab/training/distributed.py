@@ -25,6 +25,7 @@ from ..core.checks import check_int
 from ..core.files import atomic_write, file_lock
 from ..core.registry import make
 from ..core.signatures import Count, Index, Positive, check_fields, checked
+from ..data.scaling import Standardise
 from ..evaluation.coverage import Coverage
 from .checkpoints import list_checkpoints, run_config
 from .run import Decay, Run
@@ -102,6 +103,7 @@ class Job:
     average: Decay = 0.
     shards: Count = 1  # parts of a batch, each with noise of its own
     precision: Literal["float32", "bf16"] = "float32"
+    standardise: Standardise = "auto"  # as for `Run`
 
     def __post_init__(self):
         for kind in ("game", "modes"):
@@ -125,7 +127,7 @@ class Job:
         "A fresh run of one group."
         return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds),
                    seed=seeds.start, batch=self.batch, device=device, average=self.average,
-                   shards=self.shards, precision=self.precision)
+                   shards=self.shards, precision=self.precision, standardise=self.standardise)
 
     def refuse_other(self, theirs: dict[str, Any], where: str | Path, choose: str,
                      **own: Any) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -15,12 +15,12 @@ from torch import nn
 
 from ..core.seeding import Generators, randn
 from ..core.signatures import Count, check_fields, run_axis
-from ..networks.layers import make_player
+from ..networks.layers import has_hook, make_player, Moment, WithLabels
 from ..networks.players import Networks, Player
 from .optimiser import Optimiser
 
 # %% auto #0
-__all__ = ['Game', 'AdversarialGame', 'CriticGame', 'turn_words', 'Turn', 'LabelledPlayer']
+__all__ = ['Game', 'AdversarialGame', 'CriticGame', 'turn_words', 'Turn', 'BoundPlayer']
 
 # %% ../../nbs/1_game/02_training.ipynb #b64aafdb
 @dataclass(kw_only=True)
@@ -29,13 +29,15 @@ class Game:
 
     `turns` names, word by word, who moves in one step: "D D D D D G", or "D GE" where two move
     together. For each word the game has a method `loss_<word>(t)` that returns one loss per run;
-    `t` is a `Turn`. A player that no turn names never moves; its buffers are saved with the run,
-    so it is where a game keeps what it must remember.
+    `t` is a `Turn`. A player that no turn names never moves; its buffers are saved with the run.
+    Those in `conditional` may be `with_labels`: losses call them with one example for each label.
     """
     networks: Networks = Networks()  # that the game makes where you give none
     optimiser: Optimiser = Optimiser()  # of the players
     turns: ClassVar[str] = "D G"
-    groups: ClassVar[dict[str, type]] = {"networks": Networks, "optimiser": Optimiser}
+    conditional: ClassVar[tuple[str, ...]] = ()
+    kinds: ClassVar[tuple[str, ...]] = "mlp", "conv", "grown", "style"  # that it makes
+    groups: ClassVar[dict[str, type]] = dict(networks=Networks, optimiser=Optimiser)
     default_networks: ClassVar[Networks] = Networks("mlp", width=128, depth=2)
     default_optimiser: ClassVar[Optimiser] = Optimiser(1e-3, (0., .9))
 
@@ -60,6 +62,19 @@ class Game:
     def suits(self, modes: Any) -> None:
         "Refuse, by a `ValueError`, a mode set that this game cannot be played on."
 
+    def check_conditional(self) -> None:
+        "Refuse, by a `ValueError`, labels or a kind of networks that the game has no use for."
+        made = [name for name, given in vars(self).items() if isinstance(given, WithLabels)]
+        for name in sorted(set(made) - set(self.conditional)):
+            may = " and ".join(self.conditional) or "no player"
+            raise ValueError(f"{name}: expected a player without labels, got with_labels; the "
+                             f"losses of {type(self).__name__} do not use them (here {may} may "
+                             "have labels, in Minimax G and D; in a game of yours, name it in "
+                             "`conditional`)")
+        if (kind := self.networks.kind or "mlp") not in self.kinds:
+            raise ValueError(f"kind: expected {' or '.join(self.kinds)} for {type(self).__name__}, "
+                             f"got {kind!r}")
+
     def turn_loss(self, word: str, turn: Turn) -> torch.Tensor:
         "The loss of a turn, one value per run."
         with run_axis():
@@ -72,6 +87,7 @@ class AdversarialGame(Game):
     "A game between a generator G and a discriminator D of examples; what it lacks are the losses."
     G: Player = None  # your own network, or a function that makes one; None: one that fits the set
     D: Player = None
+    conditional: ClassVar[tuple[str, ...]] = "G", "D"
 
     def players(self, event: tuple[int, ...], latent: int, runs: int,
                 generator: list) -> dict[str, nn.Module]:
@@ -109,8 +125,8 @@ class Turn:
     def __init__(self, run: Any, step: int, place: int, *shard: int):
         self._run, self.step, self._place = run, step, (place, *shard)
         self.__dict__.update(run.players.nets)
-        for name in run.players.labelled:
-            self.__dict__[name] = LabelledPlayer(run.players.nets[name], self)
+        for name in run.players.bound:
+            self.__dict__[name] = BoundPlayer(run.players.nets[name], self._moment(name), self)
 
     @functools.cached_property
     def x(self) -> torch.Tensor:
@@ -118,7 +134,7 @@ class Turn:
         if not self._run.players.labelled:
             return self.real(self.batch)
         x, self.__dict__["y"] = self._run.real_with_labels(self.batch, self._generators("data"))
-        return x
+        return self._shape_reals(x)
 
     @functools.cached_property
     def z(self) -> torch.Tensor:
@@ -148,7 +164,13 @@ class Turn:
     def real(self, n: int, stream: str = "data",
              only: Sequence[int] | None = None) -> torch.Tensor:
         "`n` real examples per run from a stream of their own, of all modes or of those in `only`."
-        return self._run.real(n, self._generators(stream), only)
+        return self._shape_reals(self._run.real(n, self._generators(stream), only))
+
+    def _shape_reals(self, x: torch.Tensor) -> torch.Tensor:
+        "Real examples `(runs, n, *event)` as a player with `shape_reals` wants them in this turn."
+        for name in self._run.players.shaping:
+            return self._run.players.nets[name].shape_reals(x, self._moment(name, "reals"))
+        return x
 
     def noise(self, n: int, stream: str = "noise") -> torch.Tensor:
         "`n` latents per run, from a stream of their own."
@@ -158,19 +180,32 @@ class Turn:
         "One generator per run, seeded by the stream, the step, and the turn's place in the step."
         return self._run.generators(stream, self.step, *self._place)
 
+    def _moment(self, name: str, what: str = "player") -> Moment:
+        "The moment of this turn for a player, with a stream of its own."
+        return Moment(self.step, self._generators(f"{what} {name}"), training=True)
+
 
 # %% ../../nbs/1_game/02_training.ipynb #97425b81
-class LabelledPlayer(nn.Module):
-    "A conditional player in one turn: the labels of the turn are its last input."
+class BoundPlayer(nn.Module):
+    "A player with what it needs beside its inputs: the moment, and the labels of the turn."
     lead = 2
 
-    def __init__(self, net: nn.Module, turn: Turn):
+    def __init__(self, net: nn.Module,
+                 moment: Moment,  # given to a network that has `takes_moment`
+                 turn: Turn | None = None,  # with the labels of a conditional network
+                 ):
         super().__init__()
-        self.net, self._turn = net, turn
+        self.net, self._turn = net, turn if getattr(net, "labelled", False) else None
+        self._when = {"moment": moment} if has_hook(net, "takes_moment") else {}
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        when = self._when
+        if when and not self.net.training:  # a look in evaluation mode, such as a matching
+            when = {"moment": replace(when["moment"], training=False)}
+        if self._turn is None:
+            return self.net(*inputs, **when)
         y = self._turn.y
         if inputs[0].shape[:2] != y.shape:
             raise ValueError(f"y: a conditional player takes one example for each label, "
                              f"{tuple(y.shape)}, got {tuple(inputs[0].shape)}")
-        return self.net(*inputs, y)
+        return self.net(*inputs, y, **when)

@@ -70,13 +70,25 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
         settings[name] = value
     return settings
 
+# %% ../../nbs/6_workshop/15_commands.ipynb #21004280
+def _set_of(modes: str, size: int | None) -> Any:
+    "A registered mode set, or `image_folder` of a path."
+    if Path(modes).exists():
+        path = str(Path(modes).resolve())
+        return {"name": "image_folder", "folder": path, "size": 32 if size is None else size}
+    if modes == "image_folder":
+        raise ValueError("MODES: image_folder needs a folder; give its path instead of the name")
+    if size is not None:
+        raise ValueError(f"--size: it is for a folder of pictures, got {modes}")
+    return modes
+
 # %% ../../nbs/6_workshop/15_commands.ipynb #68b8635d
 def _new_job(args: argparse.Namespace, steps: int) -> Job:
     "The job of a game and a mode set; a setting that the game has not is a `ValueError`."
     try:
         game = {"name": args.game, **read_settings(args.set or [])}
-        return Job(game, args.modes, steps, args.runs, args.seed, args.group, args.batch,
-                   args.average, args.shards, args.precision)
+        return Job(game, _set_of(args.modes, args.size), steps, args.runs, args.seed, args.group,
+                   args.batch, args.average, args.shards, args.precision)
     except TypeError as error:
         raise ValueError(f"--set: {error}") from error
 

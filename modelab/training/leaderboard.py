@@ -51,6 +51,10 @@ class BoardCell:
         known = {**dataclasses.asdict(self.job), "protocol": self.protocol}
         for name in ("runs", "seed", "group"):
             del known[name]
+        if known["standardise"] == "auto":  # boards of before do not have these settings
+            del known["standardise"]
+        known["game"] = {k: v for k, v in known["game"].items()
+                         if v is not None or k not in ("grow", "mixing")}
         texts = [json.dumps([known, list(seeds)], sort_keys=True) for seeds in self.job.groups()]
         names = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
         return list(zip(names, self.job.groups()))

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..core.seeding import derive_seed
+from ..networks.layers import has_hook
 
 # %% auto #0
 __all__ = ['flatten_parameters', 'find_movers', 'claim_weights', 'hold_weights', 'need_gradients', 'Players', 'runs_not_finite',
@@ -91,7 +92,7 @@ class Players:
         nets = game.players(tuple(event), latent, len(seeds), generator)
         game.optimiser.check_players(nets)
         self.game, self.nets = game, {name: net.to(device) for name, net in nets.items()}
-        self.labelled = [name for name, net in nets.items() if getattr(net, "labelled", False)]
+        self._find_hooks()
         self.movers = find_movers(game.turns, nets)
         self.weights = claim_weights(nets)
         still = {name for word in self.movers.values() for name in word if not self.weights[name]}
@@ -105,6 +106,14 @@ class Players:
         self.average = average
         self.averaged = copy.deepcopy(self.nets["G"]) if average else None
         hold_weights(self)
+
+    def _find_hooks(self) -> None:
+        "The names of the players that need more than their inputs."
+        def having(name: str) -> list[str]:
+            return [player for player, net in self.nets.items() if has_hook(net, name)]
+        self.labelled = [name for name, net in self.nets.items() if getattr(net, "labelled", False)]
+        self.bound = list(dict.fromkeys([*self.labelled, *having("takes_moment")]))
+        self.shaping, self.keeping = having("shape_reals")[:1], having("after_step")
 
     def rates(self, name: str, step: int = 0) -> dict[str, Any]:
         "Adam's settings for a player at a step of the run, as the game has them now."

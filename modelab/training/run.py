@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+from torch import nn
 from tqdm.auto import tqdm
 
 from ..core.checks import check_choice, check_int, check_shape
@@ -24,10 +25,11 @@ from ..core.registry import make
 from ..core.seeding import derive_seed
 from ..core.signatures import Count, Index, Real, check_arguments, unchecked
 from ..data.mixtures import sample_modes
+from ..data.scaling import choose_scale, Standardise
 from ..evaluation import coverage as measures
-from ..networks.layers import evaluation_mode
+from ..networks.layers import evaluation_mode, Moment
 from .checkpoints import load_checkpoint, save_checkpoint
-from .game import Game, Turn, turn_words
+from .game import BoundPlayer, Game, Turn, turn_words
 from .players import need_gradients, Players
 
 # %% auto #0
@@ -86,6 +88,8 @@ Decay = Annotated[float, Real(0., .999999)]
 class Run:
     """A game played by several seeds at once; its state depends on configuration and steps alone.
 
+    With `standardise` the players and losses are in the unit of the game; `scale` has that unit.
+
     >>> run = Run("minimax", "ring", runs=4, device="cpu").step(10)
     >>> run.losses["G"].shape, run.sample(100).shape  # (steps, runs) and (runs, n, *event)
     (torch.Size([10, 4]), torch.Size([4, 100, 2]))
@@ -99,10 +103,11 @@ class Run:
                  average: Decay = 0.0,  # decay of a running average of G's weights; 0: none
                  shards: Count = 1,  # parts of a batch whose gradients are added up
                  precision: Literal["float32", "bf16"] = "float32",  # of products, in training
+                 standardise: Standardise = "auto",  # points, for the game; auto: if far from unit
                  ):
         self.__dict__.update(check_arguments(Run.__init__, dict(
             runs=runs, seed=seed, batch=batch, average=average, shards=shards,
-            precision=precision)))
+            precision=precision, standardise=standardise)))
         self._choose(game, modes, device)
         self._begin()
 
@@ -117,8 +122,10 @@ class Run:
             raise ValueError(f"batch, shards: expected a batch that {self.shards} shards can share "
                              f"evenly, got {self.batch}")
         self.words, self.device = turn_words(self.game), find_device(device)
+        self.game.check_conditional()
         self.game.suits(modes)
         self.modes, self.seeds = modes.to(self.device), range(self.seed, self.seed + self.runs)
+        self.scale = choose_scale(self.modes, self.standardise, self.device)
         fitting = max(2, min(64, math.prod(modes.event)))
         self.latent = self.game.networks.latent or fitting
 
@@ -135,6 +142,17 @@ class Run:
         self._played: set[tuple[int, str]] = set()  # turns whose arguments have been checked
         # this process's shards, and the sum of all
         self.mine, self.add_up = range(self.shards), None
+        self._check_groups(self.batch)
+
+    def _check_groups(self, batch: int) -> None:
+        "Refuse a batch whose shards are no whole groups, for a player that is `coupled` in groups."
+        share = batch // self.shards
+        for name, net in self.players.nets.items():
+            part = getattr(net, "members", [net])[0]
+            group = getattr(part, "group", getattr(part, "deviation", 1))
+            if getattr(part, "coupled", False) and share % min(group, share):
+                raise ValueError(f"batch, shards: expected whole groups of {group} examples for "
+                                 f"{name}, got a batch of {batch} in {self.shards} shards")
 
     def generators(self, stream: str, *place: int) -> list[torch.Generator]:
         "One generator per run, seeded by (seed, stream, place)."
@@ -143,11 +161,11 @@ class Run:
 
     def real(self, n: int, generator: list[torch.Generator],
              only: Sequence[int] | None = None) -> torch.Tensor:
-        "Real examples `(runs, n, *event)`, of the modes in `only`; None: of all."
+        "Real examples `(runs, n, *event)` as the game sees them, of the modes in `only` or of all."
         draw = self.modes.sample
         if only is not None:
             draw = functools.partial(sample_modes, self.modes, only)
-        return torch.stack([draw(n, generator=g) for g in generator])
+        return self.scale.standardise(torch.stack([draw(n, generator=g) for g in generator]))
 
     def noise(self, n: int, generator: list[torch.Generator]) -> torch.Tensor:
         "Latents `(runs, n, latent)`."
@@ -230,6 +248,13 @@ class Run:
         self.players.step(word, self.steps)
         return total
 
+    def _renew_buffers(self) -> None:
+        "Let players that keep running averages renew them, from fresh latents: no shard matters."
+        for name in self.players.keeping:
+            z = self.noise(self.batch, self.generators(f"after {name}", self.steps))
+            with torch.no_grad():
+                self.players.nets[name].after_step(Moment(self.steps, training=True), z)
+
     def _one_step(self) -> None:
         "One pass through the turns."
         self.torn = True
@@ -237,6 +262,7 @@ class Run:
         self._make_room()
         for word, loss in losses.items():
             self._losses[word][self.steps].copy_(loss)
+        self._renew_buffers()
         self.players.follow()
         self.steps, self.torn = self.steps + 1, False
 
@@ -284,7 +310,7 @@ class Run:
 
     @property
     def losses(self) -> dict[str, torch.Tensor]:
-        """Loss of each turn, `(steps, runs)`.
+        """Loss of each turn, `(steps, runs)`, in the unit of the game; see `scale`.
 
         The last one where a turn comes several times in a step.
         """
@@ -292,27 +318,40 @@ class Run:
 
     def real_with_labels(self, n: int,
                          generator: list[torch.Generator]) -> tuple[torch.Tensor, torch.Tensor]:
-        "Real examples `(runs, n, *event)` and their modes, int64 `(runs, n)`."
+        "Real examples `(runs, n, *event)` as the game sees them, and their modes, `(runs, n)`."
         if not hasattr(self.modes, "sample_with_modes"):
             raise ValueError("modes: a conditional player needs labels, so the set needs a method "
                              f"sample_with_modes, got {self.modes!r:.60}")
         drawn = [self.modes.sample_with_modes(n, generator=g) for g in generator]
         x, y = (torch.stack(part) for part in zip(*drawn))
-        return x, y.long()
+        return self.scale.standardise(x), y.long()
+
+    def player(self, name: str,  # of a player, such as "G"
+               raw: bool = True,  # False: the averaged G where there is one
+               ) -> nn.Module:  # takes its inputs alone, and labels if it is conditional
+        """A player's network at this step, outside training, in the unit of the game; see `scale`.
+
+        The same random numbers each time it is asked for; a second call of it draws others.
+        """
+        net = self.players.nets[check_choice("name", name, self.players.nets)]
+        if name == "G" and not raw and self.players.averaged is not None:
+            net = self.players.averaged
+        if name not in self.players.bound:
+            return net
+        return BoundPlayer(net, Moment(self.steps, self.generators(f"look {name}", self.steps)))
 
     @torch.no_grad()
     def sample(self, n: int,  # samples per run
                raw: bool = False,  # the present weights even where a running average is kept
                y: torch.Tensor | None = None,  # labels (runs, n) for G; None: as in the data
                ) -> torch.Tensor:  # (runs, n, *event)
-        "What the generators make at this step; the same each time it is asked."
-        present, averaged = self.players.nets["G"], self.players.averaged
-        net = present if raw or averaged is None else averaged
+        "What the generators make at this step, in the data's units; the same at each call."
+        net = self.player("G", raw)
         z = self.noise(check_int("n", n), self.generators("evaluation", self.steps))
         inputs = [z, *self._labels(n, y)]
         with evaluation_mode(net):
             parts = zip(*(v.split(4096, dim=1) for v in inputs))
-            return torch.cat([net(*part) for part in parts], dim=1)
+            return self.scale.restore(torch.cat([net(*part) for part in parts], dim=1))
 
     def _labels(self, n: int, y: torch.Tensor | None) -> list[torch.Tensor]:
         "The labels of `n` samples per run in a list, which is empty if G takes none."

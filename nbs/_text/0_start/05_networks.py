@@ -25,6 +25,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
@@ -310,6 +311,8 @@ def event_shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
 #| export
 class Net(nn.Module):
     "What all our networks share: an input shape, an output shape, and an optional run axis."
+    coupled = False  # whether an answer depends on the other examples of the batch
+
     def __init__(self, inputs, outputs, runs: int | None):
         super().__init__()
         self.inputs, self.outputs = event_shape("inputs", inputs), event_shape("outputs", outputs)
@@ -828,6 +831,37 @@ def answer_cure(answer: Any, lead: int = 1) -> str:
 
 
 # %% [markdown]
+# ### Networks that need more than their inputs
+# Some networks draw random numbers when they are called: noise in a generator, your own dropout. Others change their form with the step of the training. If they asked torch for numbers, a resumed run would differ from one that never stopped. So a network
+# says `takes_moment = True`, and whoever calls it passes a `Moment`: the step, one generator per run, and whether the call belongs to training.
+
+# %%
+#| export
+@dataclass(frozen=True)
+class Moment:
+    "When a player is called: at which step, with which random numbers, and whether it trains."
+    step: int = 0  # of the run: how many steps were done before
+    generator: Generators = None  # one per run, or one for a plain network; None: draw nothing
+    training: bool = False  # True in a turn; False for samples and pictures
+
+    def of_run(self, run: int) -> Moment:
+        "The same moment for the plain network of one run."
+        own = self.generator
+        return replace(self, generator=own[run] if isinstance(own, (list, tuple)) else own)
+
+
+# %% [markdown]
+# Two more methods are optional. `shape_reals(x, moment)` changes the real examples of a turn, and `after_step(moment, z)` is called once after each step with fresh latents, to renew what a network keeps in its buffers. `has_hook` asks for a method, or for a mark such as `takes_moment`.
+
+# %%
+#| export
+def has_hook(net: nn.Module, name: str) -> bool:
+    "Whether a network, or the networks that it holds for its runs, has such a method or mark."
+    parts = net.members if isinstance(net, PerRun) else [net]
+    return any(bool(getattr(part, name, False)) for part in parts)
+
+
+# %% [markdown]
 # `PerRun` holds one plain network per run and applies each one to its own slice of the input.
 
 # %%
@@ -844,9 +878,49 @@ class PerRun(nn.Module):
         self.members, self.scores = nn.ModuleList(members), scores
         self.labelled = labelled
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        answers = [m(*(x[r] for x in inputs)) for r, m in enumerate(self.members)]
+    def forward(self, *inputs: torch.Tensor, moment: Moment | None = None) -> torch.Tensor:
+        when = [{} if moment is None else {"moment": moment.of_run(r)}
+                for r in range(len(self.members))]
+        answers = [m(*(x[r] for x in inputs), **when[r]) for r, m in enumerate(self.members)]
         return torch.stack([one_score(a) for a in answers] if self.scores else answers)
+
+# %% [markdown]
+# The two optional methods reach each run's network with its own slice, too.
+
+# %%
+#| export
+@patch
+def shape_reals(self: PerRun, x: torch.Tensor, moment: Moment) -> torch.Tensor:
+    "Real examples `(runs, n, *event)` as each run's network wants them."
+    shaped = [m.shape_reals(x[r], moment.of_run(r)) for r, m in enumerate(self.members)]
+    return torch.stack(shaped)
+
+# %% [markdown]
+# `after_step` passes the latents of each run on.
+
+# %%
+#| export
+@patch
+def after_step(self: PerRun, moment: Moment, z: torch.Tensor) -> None:
+    "Each run's network renews its buffers; `z` `(runs, n, latent)` are fresh latents."
+    for r, m in enumerate(self.members):
+        m.after_step(moment.of_run(r), z[r])
+
+# %%
+class Noisy(nn.Linear):
+    "A layer whose output is disturbed."
+    takes_moment = True
+
+    def forward(self, x, moment=Moment()):
+        return super().forward(x) + randn(len(x), 2, generator=moment.generator)
+
+# %%
+streams = [torch.Generator().manual_seed(r) for r in range(3)]
+noisy = PerRun([Noisy(2, 2) for _ in range(3)])
+assert has_hook(noisy, "takes_moment") and not has_hook(noisy, "after_step")
+answer = noisy(torch.zeros(3, 4, 2), moment=Moment(generator=streams))
+alone = noisy.members[2](torch.zeros(4, 2), Moment(generator=torch.Generator().manual_seed(2)))
+assert torch.equal(answer[2], alone)
 
 
 # %% [markdown]
@@ -878,6 +952,7 @@ def with_labels(network: Annotated[Callable, Function()],  # a network, or what 
 
     `Run(Minimax(G=with_labels(MyG), D=with_labels(MyD)), modes)` calls `G(z, y)` and `D(x, y)`,
     each with the same labels y, int64 `(batch,)`: the modes of the real examples in that turn.
+    A `ValueError` where a game's losses cannot give the player labels (`Game.conditional`).
     """
     return WithLabels(network)
 
@@ -1103,7 +1178,7 @@ assert [part.training for part in partly] == [True, False]
 # %% [markdown]
 # ## One pass for two batches
 # A discriminator reads real and generated examples in every turn. In our networks the examples of a batch do not depend on each other, so a single network may read both batches in one pass: half the calls, the same scores.
-# Eight stacked networks use the cores fully as they are and gain nothing. In a network of *yours* the examples of a batch may depend on each other (they do under batch normalisation), so it gets the batches one after the other.
+# Eight stacked networks use the cores fully as they are and gain nothing. In a network of *yours* the examples of a batch may depend on each other (they do under batch normalisation), so it gets the batches one after the other. So does a network of ours that says `coupled = True`.
 
 # %%
 #| export
@@ -1115,7 +1190,7 @@ def score_batches(critic: nn.Module,
     A batch is `(*runs, batch, *event)`, or a tuple of a critic's inputs.
     """
     batches = [b if isinstance(b, tuple) else (b,) for b in batches]
-    if not isinstance(critic, Net) or (critic.runs or 1) > 1:
+    if not isinstance(critic, Net) or critic.coupled or (critic.runs or 1) > 1:
         return [critic(*b) for b in batches]
     axis = 0 if critic.runs is None else 1
     sizes = [b[0].shape[axis] for b in batches]
@@ -1137,7 +1212,7 @@ seen
 
 # %%
 #| export networks.players
-"The networks of a game: fully connected or convolutional, their width, and the latent."
+"The networks of a game: their kind, their width, and the latent."
 from __future__ import annotations
 
 import math
@@ -1148,10 +1223,14 @@ from typing import Any, Literal
 from torch import nn
 
 from modelab.core.registry import SettingGroup
-from modelab.core.signatures import Count, check_fields
+from modelab.core.signatures import Count, Share, check_fields
 from modelab.networks.convolutional import (conv_discriminator, conv_encoder, conv_generator,
                                             conv_joint_discriminator)
+from modelab.networks.growing import (as_growth, grown_discriminator, grown_encoder,
+                                      grown_generator, grown_joint_discriminator, Growth)
 from modelab.networks.layers import JointMLP, joint_discriminator, mlp, mlp_generator
+from modelab.networks.style import (style_discriminator, style_encoder, style_generator,
+                                    style_joint_discriminator)
 
 # %% [markdown]
 # A player is given as a network, as a function that makes one, or not at all. This type says so in signatures.
@@ -1161,23 +1240,36 @@ from modelab.networks.layers import JointMLP, joint_discriminator, mlp, mlp_gene
 Player = nn.Module | Callable[[], nn.Module] | None  # a network, a function that makes one, or None
 
 # %% [markdown]
-# `Networks` holds these settings. A setting that is `None` is left to the default of the game.
+# `Networks` holds these settings. A setting that is `None` is left to the default of the game. `"grown"` are convolutional networks that begin with small pictures; chapter [3.4](../3_inclusion/04_growing.ipynb) builds them. `"style"` are those of StyleGAN2, of chapter [3.3](../3_inclusion/03_style.ipynb); `depth` counts the layers of its mapping network, and a picture has one style unless `mixing` says otherwise, since encoders and IMLE need one latent per picture.
 
 # %%
 #| export networks.players
 @dataclass(frozen=True)
 class Networks(SettingGroup):
     "The networks that a game makes where you give none; None: the game's own default."
-    kind: Literal["mlp", "conv"] | None = None  # fully connected; convolutional for square pictures
-    width: Count | None = None  # hidden units; of "conv": channels at the picture's own size
-    depth: Count | None = None  # hidden layers; of "mlp" alone
+    kind: Literal["mlp", "conv", "grown", "style"] | None = None  # all but "mlp": square pictures
+    width: Count | None = None  # hidden units; for pictures: channels at the picture's own size
+    depth: Count | None = None  # hidden layers of "mlp"; of "style": those from z to w
     d_width: Count | None = None  # width of the discriminator; None: as `width`
     g_width: Count | None = None  # width of the generator; None: as `width`
     g_depth: Count | None = None  # depth of the generator; None: as `depth`
     latent: Count | None = None  # length of z; None: fits the set
+    grow: Growth | None = None  # of "grown": when the networks grow; None: Growth()
+    mixing: Share | None = None  # of "style": share of pictures with two styles; None: 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "grow", as_growth("grow", self.grow))
         check_fields(self)
+
+# %% [markdown]
+# Networks that grow take their schedule beside what the others take:
+
+# %%
+#| export networks.players
+@patch
+def _growing(self: Networks, kw: dict[str, Any]) -> dict[str, Any]:
+    "The keywords of a network that grows."
+    return {**kw, "growth": self.grow or Growth()}
 
 # %% [markdown]
 # Each of the following methods makes one kind of player. `generator` makes G.
@@ -1190,7 +1282,12 @@ def generator(self: Networks, latent: int, event: tuple[int, ...], **kw: Any) ->
     width = self.g_width or self.width
     if self.kind == "conv":
         return conv_generator(latent, event, width, **kw)
-    return mlp_generator(latent, event, width, self.g_depth or self.depth, **kw)
+    if self.kind == "grown":
+        return grown_generator(latent, event, width, **self._growing(kw))
+    depth = self.g_depth or self.depth
+    if self.kind == "style":
+        return style_generator(latent, event, width, depth, mixing=self.mixing or 0., **kw)
+    return mlp_generator(latent, event, width, depth, **kw)
 
 # %% [markdown]
 # `discriminator` makes D, with one logit per example.
@@ -1203,6 +1300,10 @@ def discriminator(self: Networks, event: tuple[int, ...], **kw: Any) -> nn.Modul
     width = self.d_width or self.width
     if self.kind == "conv":
         return conv_discriminator(event, width, **kw)
+    if self.kind == "grown":
+        return grown_discriminator(event, width, **self._growing(kw))
+    if self.kind == "style":
+        return style_discriminator(event, width, **kw)
     return mlp(event, (), width, self.depth, **kw)
 
 # %% [markdown]
@@ -1217,6 +1318,10 @@ def encoder(self: Networks, event: tuple[int, ...], latent: int,
     "E, `(*runs, batch, *event)`, and noise if any, to `(*runs, batch, latent)`."
     if self.kind == "conv":
         return conv_encoder(event, latent, self.width, noise=noise, **kw)
+    if self.kind == "grown":
+        return grown_encoder(event, latent, self.width, noise=noise, **self._growing(kw))
+    if self.kind == "style":
+        return style_encoder(event, latent, self.width, noise=noise, **kw)
     sizes = [math.prod(event)] + [noise] * (noise > 0)
     return JointMLP(sizes, latent, self.width, self.depth, **kw)
 
@@ -1232,13 +1337,17 @@ def joint_discriminator(self: Networks, event: tuple[int, ...], latent: int,
     width = self.d_width or self.width
     if self.kind == "conv":
         return conv_joint_discriminator(event, latent, width, **kw)
+    if self.kind == "grown":
+        return grown_joint_discriminator(event, latent, width, **self._growing(kw))
+    if self.kind == "style":
+        return style_joint_discriminator(event, latent, width, **kw)
     return joint_discriminator(event, latent, width, self.depth, **kw)
 
 # %%
-for kind, width in (("mlp", 16), ("conv", 4)):
+for kind, width in (("mlp", 16), ("conv", 4), ("grown", 4), ("style", 4)):
     networks = Networks(kind, width, depth=2)
     G, D = networks.generator(2, (1, 8, 8)), networks.discriminator((1, 8, 8))
-    assert D(G(torch.randn(5, 2))).shape == (5,)
+    assert D(G(torch.randn(8, 2))).shape == (8,)
 
 # %% [markdown]
 # ## Exercises

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+from torch import nn
 from tqdm.auto import tqdm
 
 from modelab.core.checks import check_choice, check_int, check_shape
@@ -39,10 +40,11 @@ from modelab.core.registry import make
 from modelab.core.seeding import derive_seed
 from modelab.core.signatures import Count, Index, Real, check_arguments, unchecked
 from modelab.data.mixtures import sample_modes
+from modelab.data.scaling import choose_scale, Standardise
 from modelab.evaluation import coverage as measures
-from modelab.networks.layers import evaluation_mode
+from modelab.networks.layers import evaluation_mode, Moment
 from modelab.training.checkpoints import load_checkpoint, save_checkpoint
-from modelab.training.game import Game, Turn, turn_words
+from modelab.training.game import BoundPlayer, Game, Turn, turn_words
 from modelab.training.players import need_gradients, Players
 
 # %%
@@ -62,6 +64,7 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from modelab.core.seeding import derive_seed
+from modelab.networks.layers import has_hook
 
 # %%
 #| export training.checkpoints
@@ -78,6 +81,7 @@ import torch
 from modelab.core.checks import check_int
 from modelab.core.files import atomic_write
 from modelab.core.registry import current_spec, make, to_json, upgrade_settings
+from modelab.data.scaling import DataScale
 
 # %%
 import tempfile
@@ -195,7 +199,7 @@ class Players:
         nets = game.players(tuple(event), latent, len(seeds), generator)
         game.optimiser.check_players(nets)
         self.game, self.nets = game, {name: net.to(device) for name, net in nets.items()}
-        self.labelled = [name for name, net in nets.items() if getattr(net, "labelled", False)]
+        self._find_hooks()
         self.movers = find_movers(game.turns, nets)
         self.weights = claim_weights(nets)
         still = {name for word in self.movers.values() for name in word if not self.weights[name]}
@@ -209,6 +213,20 @@ class Players:
         self.average = average
         self.averaged = copy.deepcopy(self.nets["G"]) if average else None
         hold_weights(self)
+
+# %% [markdown]
+# Most players are plain functions of their inputs. Some need labels, the step or random numbers, some change the real examples, and some keep running averages. Which ones these are is found once, so that the others cost nothing.
+
+# %%
+#| export training.players
+@patch
+def _find_hooks(self: Players) -> None:
+    "The names of the players that need more than their inputs."
+    def having(name: str) -> list[str]:
+        return [player for player, net in self.nets.items() if has_hook(net, name)]
+    self.labelled = [name for name, net in self.nets.items() if getattr(net, "labelled", False)]
+    self.bound = list(dict.fromkeys([*self.labelled, *having("takes_moment")]))
+    self.shaping, self.keeping = having("shape_reals")[:1], having("after_step")
 
 # %% [markdown]
 # ### Taking a step
@@ -445,6 +463,8 @@ Decay = Annotated[float, Real(0., .999999)]
 class Run:
     """A game played by several seeds at once; its state depends on configuration and steps alone.
 
+    With `standardise` the players and losses are in the unit of the game; `scale` has that unit.
+
     >>> run = Run("minimax", "ring", runs=4, device="cpu").step(10)
     >>> run.losses["G"].shape, run.sample(100).shape  # (steps, runs) and (runs, n, *event)
     (torch.Size([10, 4]), torch.Size([4, 100, 2]))
@@ -458,15 +478,16 @@ class Run:
                  average: Decay = 0.0,  # decay of a running average of G's weights; 0: none
                  shards: Count = 1,  # parts of a batch whose gradients are added up
                  precision: Literal["float32", "bf16"] = "float32",  # of products, in training
+                 standardise: Standardise = "auto",  # points, for the game; auto: if far from unit
                  ):
         self.__dict__.update(check_arguments(Run.__init__, dict(
             runs=runs, seed=seed, batch=batch, average=average, shards=shards,
-            precision=precision)))
+            precision=precision, standardise=standardise)))
         self._choose(game, modes, device)
         self._begin()
 
 # %% [markdown]
-# `_choose` builds the game and the mode set if they are given by name, and refuses combinations that cannot be trained. The number of latents follows from the data unless the game sets it.
+# `_choose` builds the game and the mode set if they are given by name, and refuses combinations that cannot be trained. The number of latents follows from the data unless the game sets it. `scale` is the unit in which the game sees the data (chapter [0.3](../0_start/03_modes.ipynb)): by default that of the data, unless points have a root mean square about their mean below .1 or above 10, or a mean farther than 10 from 0. `real` gives examples in this unit. `sample`, and what is measured by it, is in the unit of the data.
 
 # %%
 #| export
@@ -482,8 +503,10 @@ def _choose(self: Run, game: Game | str, modes: Any, device: str) -> None:
         raise ValueError(f"batch, shards: expected a batch that {self.shards} shards can share "
                          f"evenly, got {self.batch}")
     self.words, self.device = turn_words(self.game), find_device(device)
+    self.game.check_conditional()
     self.game.suits(modes)
     self.modes, self.seeds = modes.to(self.device), range(self.seed, self.seed + self.runs)
+    self.scale = choose_scale(self.modes, self.standardise, self.device)
     fitting = max(2, min(64, math.prod(modes.event)))
     self.latent = self.game.networks.latent or fitting
 
@@ -506,6 +529,23 @@ def _begin(self: Run) -> None:
     self._played: set[tuple[int, str]] = set()  # turns whose arguments have been checked
     # this process's shards, and the sum of all
     self.mine, self.add_up = range(self.shards), None
+    self._check_groups(self.batch)
+
+# %% [markdown]
+# Some discriminators compare the examples of a group (minibatch deviation, chapter [3.4](../3_inclusion/04_growing.ipynb)). A shard of the batch must be made of whole groups.
+
+# %%
+#| export
+@patch
+def _check_groups(self: Run, batch: int) -> None:
+    "Refuse a batch whose shards are no whole groups, for a player that is `coupled` in groups."
+    share = batch // self.shards
+    for name, net in self.players.nets.items():
+        part = getattr(net, "members", [net])[0]
+        group = getattr(part, "group", getattr(part, "deviation", 1))
+        if getattr(part, "coupled", False) and share % min(group, share):
+            raise ValueError(f"batch, shards: expected whole groups of {group} examples for "
+                             f"{name}, got a batch of {batch} in {self.shards} shards")
 
 # %% [markdown]
 # ### Random numbers: one stream for each purpose
@@ -527,11 +567,11 @@ def generators(self: Run, stream: str, *place: int) -> list[torch.Generator]:
 @patch
 def real(self: Run, n: int, generator: list[torch.Generator],
          only: Sequence[int] | None = None) -> torch.Tensor:
-    "Real examples `(runs, n, *event)`, of the modes in `only`; None: of all."
+    "Real examples `(runs, n, *event)` as the game sees them, of the modes in `only` or of all."
     draw = self.modes.sample
     if only is not None:
         draw = functools.partial(sample_modes, self.modes, only)
-    return torch.stack([draw(n, generator=g) for g in generator])
+    return self.scale.standardise(torch.stack([draw(n, generator=g) for g in generator]))
 
 # %% [markdown]
 # The latents come from the game, which decides how its noise is distributed. The check below shows that a seed gets the same latents alone as beside another seed.
@@ -548,7 +588,7 @@ def noise(self: Run, n: int, generator: list[torch.Generator]) -> torch.Tensor:
 def small(**kw) -> Run:
     "A run that costs nothing."
     game = Minimax(networks=Networks(width=8))
-    return Run(game, ring(), **{"runs": 2, "batch": 16, "device": "cpu", **kw})
+    return Run(game, **{"modes": ring(), "runs": 2, "batch": 16, "device": "cpu", **kw})
 
 two, one = small(), small(runs=1, seed=1)
 z_two, z_one = (run.noise(5, run.generators("noise", 7)) for run in (two, one))
@@ -675,7 +715,20 @@ def _turn(self: Run, place: int, word: str) -> torch.Tensor:
 
 # %% [markdown]
 # ### Steps
-# A step goes through the turns once. `torn` marks a step that was interrupted, so that its half-changed state is not saved.
+# A step goes through the turns once. `torn` marks a step that was interrupted, so that its half-changed state is not saved. After its turns, a player that keeps an average, such as the mean of a generator's inner latents, renews it (`after_step`). It does so once a step and outside the losses: then the average depends neither on how a batch is cut into shards nor on who computes them, and a look at a loss does not change it.
+
+# %%
+#| export
+@patch
+def _renew_buffers(self: Run) -> None:
+    "Let players that keep running averages renew them, from fresh latents: no shard matters."
+    for name in self.players.keeping:
+        z = self.noise(self.batch, self.generators(f"after {name}", self.steps))
+        with torch.no_grad():
+            self.players.nets[name].after_step(Moment(self.steps, training=True), z)
+
+# %% [markdown]
+# After the turns, the losses are stored, and the averaged generator follows.
 
 # %%
 #| export
@@ -687,6 +740,7 @@ def _one_step(self: Run) -> None:
     self._make_room()
     for word, loss in losses.items():
         self._losses[word][self.steps].copy_(loss)
+    self._renew_buffers()
     self.players.follow()
     self.steps, self.torn = self.steps + 1, False
 
@@ -764,7 +818,7 @@ def step(self: Run, n: int = 1,  # steps; each is one pass through the game's tu
 #| export
 @patch(as_prop=True)
 def losses(self: Run) -> dict[str, torch.Tensor]:
-    """Loss of each turn, `(steps, runs)`.
+    """Loss of each turn, `(steps, runs)`, in the unit of the game; see `scale`.
 
     The last one where a turn comes several times in a step.
     """
@@ -778,13 +832,33 @@ def losses(self: Run) -> dict[str, torch.Tensor]:
 @patch
 def real_with_labels(self: Run, n: int,
                      generator: list[torch.Generator]) -> tuple[torch.Tensor, torch.Tensor]:
-    "Real examples `(runs, n, *event)` and their modes, int64 `(runs, n)`."
+    "Real examples `(runs, n, *event)` as the game sees them, and their modes, `(runs, n)`."
     if not hasattr(self.modes, "sample_with_modes"):
         raise ValueError("modes: a conditional player needs labels, so the set needs a method "
                          f"sample_with_modes, got {self.modes!r:.60}")
     drawn = [self.modes.sample_with_modes(n, generator=g) for g in generator]
     x, y = (torch.stack(part) for part in zip(*drawn))
-    return x, y.long()
+    return self.scale.standardise(x), y.long()
+
+# %% [markdown]
+# Outside the turns, `player` gives a network as it is at this step. A network that draws random numbers gets them from a stream of its own.
+
+# %%
+#| export
+@patch
+def player(self: Run, name: str,  # of a player, such as "G"
+           raw: bool = True,  # False: the averaged G where there is one
+           ) -> nn.Module:  # takes its inputs alone, and labels if it is conditional
+    """A player's network at this step, outside training, in the unit of the game; see `scale`.
+
+    The same random numbers each time it is asked for; a second call of it draws others.
+    """
+    net = self.players.nets[check_choice("name", name, self.players.nets)]
+    if name == "G" and not raw and self.players.averaged is not None:
+        net = self.players.averaged
+    if name not in self.players.bound:
+        return net
+    return BoundPlayer(net, Moment(self.steps, self.generators(f"look {name}", self.steps)))
 
 # %% [markdown]
 # Samples use a stream of random numbers of their own, so drawing them does not change the training.
@@ -797,14 +871,13 @@ def sample(self: Run, n: int,  # samples per run
            raw: bool = False,  # the present weights even where a running average is kept
            y: torch.Tensor | None = None,  # labels (runs, n) for G; None: as in the data
            ) -> torch.Tensor:  # (runs, n, *event)
-    "What the generators make at this step; the same each time it is asked."
-    present, averaged = self.players.nets["G"], self.players.averaged
-    net = present if raw or averaged is None else averaged
+    "What the generators make at this step, in the data's units; the same at each call."
+    net = self.player("G", raw)
     z = self.noise(check_int("n", n), self.generators("evaluation", self.steps))
     inputs = [z, *self._labels(n, y)]
     with evaluation_mode(net):
         parts = zip(*(v.split(4096, dim=1) for v in inputs))
-        return torch.cat([net(*part) for part in parts], dim=1)
+        return self.scale.restore(torch.cat([net(*part) for part in parts], dim=1))
 
 # %% [markdown]
 # A conditional G needs a label for each sample. Labels that nobody gave are drawn from the data, so they have its frequencies.
@@ -909,13 +982,25 @@ run = small().step(3)
 run, tuple(run.losses["G"].shape), tuple(run.sample(5).shape)
 
 # %% [markdown]
+# **Check.** A set that is 128 times as large gives the same bits if the game sees it standardised, and samples that are 128 times as large. A set of usual size is left alone.
+
+# %%
+def enlarged(factor: float) -> Run:
+    "Ten standardised steps on a ring of this radius."
+    return small(modes=ring(radius=factor, std=.01 * factor), standardise=True).step(10)
+
+one, large = enlarged(1), enlarged(128)
+assert torch.equal(128 * one.sample(9), large.sample(9)) and small().scale.mean is None
+one.scale.size, large.scale.size
+
+# %% [markdown]
 # ## Checkpoints
 # A checkpoint is one safetensors file. It contains the tensors of `players.state()`, the losses, and a note in JSON. The note says everything that the state after $n$ steps depends on besides $n$.
 
 # %%
 #| export training.checkpoints
 CHECKPOINT_FORMAT = "modelab-run-1"
-RUN_SETTINGS = ("runs", "seed", "batch", "average", "shards", "precision")
+RUN_SETTINGS = ("runs", "seed", "batch", "average", "shards", "precision", "standardise")
 
 # %% [markdown]
 # `run_config` collects the configuration as plain data. The settings of the game are read from the game itself, because they may have changed since it was made. A game of a class that is not registered has no name, and is None.
@@ -945,6 +1030,9 @@ def save_checkpoint(run: Any,
         raise ValueError(f"run: the step after {run.steps} was cut in half; "
                          f"go back to the last checkpoint, {run.saved}")
     tensors = run.players.state() | {f"loss/{word}": rows for word, rows in run.losses.items()}
+    if run.scale.mean is not None:
+        tensors |= {"scale/mean": run.scale.mean,
+                    "scale/size": torch.tensor(run.scale.size, dtype=torch.float64)}
     tensors = {name: v.detach().cpu().clone() for name, v in tensors.items()}
     note = json.dumps({"format": CHECKPOINT_FORMAT, "steps": run.steps, **run_config(run)})
     path = Path(path)
@@ -991,7 +1079,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
     if got != CHECKPOINT_FORMAT:
         raise ValueError(f"path: {path} is no modelab run: expected format {CHECKPOINT_FORMAT}, "
                          f"got {got!r:.60}")
-    note = {"shards": 1, "precision": "float32", **note}  # runs saved before there were any
+    older = {"shards": 1, "precision": "float32", "standardise": "auto"}  # before there were any
+    note = older | note
     try:
         check_note(note, tensors)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -1059,6 +1148,7 @@ def load_checkpoint(cls: type,
     try:
         run = cls(game, modes, device=device, **{k: note[k] for k in RUN_SETTINGS})
         run.players.restore(tensors)
+        run.scale = _saved_scale(run.modes.event, tensors)
         for word, rows in run._losses.items():
             run._losses[word] = torch.cat([tensors[f"loss/{word}"].to(run.device), rows])
     except (RuntimeError, KeyError, MemoryError) as error:
@@ -1067,6 +1157,21 @@ def load_checkpoint(cls: type,
     run.steps = run._checked = note["steps"]
     run.saved = path
     return run
+
+# %% [markdown]
+# The scale of the data is not measured again, since another machine may draw other examples. It comes from the file.
+
+# %%
+#| export training.checkpoints
+def _saved_scale(event: tuple[int, ...], tensors: dict[str, torch.Tensor]) -> DataScale:
+    "The unit of the data that was saved, or that of the data; `KeyError` if it does not fit."
+    saved = {k: v for k, v in tensors.items() if k.startswith("scale/")}
+    if not saved:
+        return DataScale()
+    mean, size = saved["scale/mean"], saved["scale/size"]
+    if tuple(mean.shape) != tuple(event) or size.ndim or not size > 0:
+        raise KeyError("the scale of the data")
+    return DataScale(mean, size.item())
 
 # %% [markdown]
 # The note stores the game and the mode set by name. If one of them has no name, it cannot be built from the file, and the error says which argument to pass.

@@ -40,6 +40,7 @@ from modelab.core.checks import check_int
 from modelab.core.files import atomic_write, file_lock
 from modelab.core.registry import make
 from modelab.core.signatures import Count, Index, Positive, check_fields, checked
+from modelab.data.scaling import Standardise
 from modelab.evaluation.coverage import Coverage
 from modelab.training.checkpoints import list_checkpoints, run_config
 from modelab.training.run import Decay, Run
@@ -293,6 +294,7 @@ class Job:
     average: Decay = 0.
     shards: Count = 1  # parts of a batch, each with noise of its own
     precision: Literal["float32", "bf16"] = "float32"
+    standardise: Standardise = "auto"  # as for `Run`
 
     def __post_init__(self):
         for kind in ("game", "modes"):
@@ -334,7 +336,7 @@ def start(self: Job, seeds: range, device: str = "auto") -> Run:
     "A fresh run of one group."
     return Run(make("game", self.game), make("modes", self.modes), runs=len(seeds),
                seed=seeds.start, batch=self.batch, device=device, average=self.average,
-               shards=self.shards, precision=self.precision)
+               shards=self.shards, precision=self.precision, standardise=self.standardise)
 
 # %% [markdown]
 # A folder belongs to one job, which is described in its `job.json`. A run with other settings is refused: the error names the first setting that differs. More steps than before are allowed.

@@ -173,6 +173,7 @@ def _train_command(parser: argparse.ArgumentParser) -> Callable:
     """train a method on known modes and print what it covers
 
     modelab train minimax ring
+    modelab train zerocentred photos/ --size 32 --set kind=conv --out faces
     modelab train minimax stacked_digits --steps 3000 --set latent=64 --out digits --keep 3
     modelab train --resume digits
     modelab train --resume digits --steps 1000
@@ -180,7 +181,8 @@ def _train_command(parser: argparse.ArgumentParser) -> Callable:
     """
     parser.add_argument("game", nargs="?", help="a registered game, for instance minimax")
     parser.add_argument("modes", nargs="?",
-                        help="a registered mode set, for instance ring, grid, stacked_digits")
+                        help="a registered mode set, for instance ring, grid, stacked_digits; or "
+                             "a folder or archive of pictures of yours")
     _add_training_arguments(parser)
     _add_checkpoint_arguments(parser)
     return _train
@@ -206,6 +208,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="running average of G's weights, e.g. 0.999 (default none)")
     add("--set", action="append", metavar="NAME=VALUE",
         help="a setting of the game, e.g. lr=0.0003")
+    add("--size", type=int, help="side of the pictures of a folder (default 32)")
     add("--protocol", default="pacgan", help="how coverage is counted (default pacgan)")
 
 # %% [markdown]
@@ -291,6 +294,22 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
     return settings
 
 # %% [markdown]
+# What stands in the place of a mode set is a name, or a path of pictures.
+
+# %%
+#| export training.launch
+def _set_of(modes: str, size: int | None) -> Any:
+    "A registered mode set, or `image_folder` of a path."
+    if Path(modes).exists():
+        path = str(Path(modes).resolve())
+        return {"name": "image_folder", "folder": path, "size": 32 if size is None else size}
+    if modes == "image_folder":
+        raise ValueError("MODES: image_folder needs a folder; give its path instead of the name")
+    if size is not None:
+        raise ValueError(f"--size: it is for a folder of pictures, got {modes}")
+    return modes
+
+# %% [markdown]
 # A new job is made from its settings. A game raises `TypeError` for a setting that it does not have; the command turns that into a `ValueError` about `--set`.
 
 # %%
@@ -299,8 +318,8 @@ def _new_job(args: argparse.Namespace, steps: int) -> Job:
     "The job of a game and a mode set; a setting that the game has not is a `ValueError`."
     try:
         game = {"name": args.game, **read_settings(args.set or [])}
-        return Job(game, args.modes, steps, args.runs, args.seed, args.group, args.batch,
-                   args.average, args.shards, args.precision)
+        return Job(game, _set_of(args.modes, args.size), steps, args.runs, args.seed, args.group,
+                   args.batch, args.average, args.shards, args.precision)
     except TypeError as error:
         raise ValueError(f"--set: {error}") from error
 
