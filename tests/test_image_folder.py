@@ -85,10 +85,30 @@ def test_without_labels_there_is_one_mode(tmp_path):
         image_folder(str(tmp_path), size=8, attributes=["hat"])
 
 
+def test_one_column_of_0_and_1_is_an_attribute(people, tmp_path):
+    folder, _, kinds = people
+    (tmp_path / "t.csv").write_text("file,smile\n" + "\n".join(f"{i:06}.png,{int(k)}" for i, k in enumerate(kinds[:, 3])))
+    s = image_folder(str(folder / "img_align_celeba"), attributes=["smile"], table=str(tmp_path / "t.csv"), held_out=0)
+    assert s.mode_names == ["none", "smile"] and s.weights[1].item() == pytest.approx(kinds[:, 3].float().mean().item())
+    with pytest.raises(ValueError, match="no column frown"):
+        image_folder(str(folder / "img_align_celeba"), attributes=["frown"], table=str(tmp_path / "t.csv"))
+
+
+def test_each_mode_keeps_a_picture_and_lost_classes_are_told(tmp_path):
+    for i in range(30):
+        put(tmp_path / ("b" if i == 7 else "a") / f"{i}.png", torch.full((1, 8, 8), i / 30))
+    s = image_folder(str(tmp_path), size=8, held_out=.5)
+    assert (s.weights > 0).all() and s.held_out.weights[1] == 0 and len(s) + len(s.held_out) == 30
+    put(tmp_path / "beside.png", torch.zeros(1, 8, 8))
+    with pytest.warns(UserWarning, match="no labels were taken"):
+        assert image_folder(str(tmp_path), size=8).n_modes == 1
+
+
 def test_bad_input(people, tmp_path_factory):
     folder, *_ = people
     empty = tmp_path_factory.mktemp("empty")
-    for error, kw in ((ValueError, dict(folder=str(folder), attributes=["wig"])), (ValueError, dict(folder=str(folder), size=2)),
+    for error, kw in ((ValueError, dict(folder=str(folder), attributes=["wig", "hat"])), (TypeError, dict(folder=str(folder), attributes="hat")),
+                      (ValueError, dict(folder=str(folder), attributes=["hat", "hat"])), (ValueError, dict(folder=str(folder), size=2)),
                       (ValueError, dict(folder=str(folder), held_out=1)), (FileNotFoundError, dict(folder=str(folder / "no"))),
                       (ValueError, dict(folder=str(empty)))):
         with pytest.raises(error, match="attributes|size|held_out|no such|no pictures|expected"):
@@ -135,3 +155,14 @@ def test_benchmark_of_attributes_end_to_end(people, tmp_path, capsys, monkeypatc
     with pytest.raises(SystemExit, match="other settings"):
         attributes.main([*words, "6"])
     assert "attributes" in sys.modules and "Fréchet distance" in capsys.readouterr().out
+
+
+def test_a_folder_is_trained_on_from_the_shell(people, tmp_path, capsys):
+    from modelab.__main__ import main
+    words = ["train", "zerocentred", str(people[0] / "img_align_celeba"), "--size", "8", "--steps", "2", "--runs", "1", "--batch", "8",
+             "--device", "cpu", "--out", str(tmp_path / "o")]
+    assert main(words) == 0 and "image_folder" in capsys.readouterr().out
+    assert main(["sample", str(tmp_path / "o"), "--n", "5", "--out", str(tmp_path / "x.npy")]) in (0, None)
+    assert np.load(tmp_path / "x.npy").shape == (5, 1, 8, 8)
+    for words, said in ((["train", "minimax", "image_folder"], "give its path"), (["train", "minimax", "ring", "--size", "8"], "--size")):
+        assert main(words) == 2 and said in capsys.readouterr().err

@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from tqdm.auto import tqdm
 
-from ..core.checks import check_batch, check_choice, check_int, check_number
+from ..core.checks import check_batch, check_choice, check_number
 from ..core.registry import register_mode_set
+from ..core.signatures import checked, Real, Texts, Whole
 from .labels import LabelSet, read_labels
 from .mixtures import ModeSet
 from .readers import index_parts, open_samples, SampleFile
@@ -121,6 +124,8 @@ def _modes_of(labels: torch.Tensor | None, names: Sequence[str], wanted: Sequenc
                                                  for w in wanted]]
         return labels, list(names), known, list(wanted or names)
     wanted = list(wanted or names)
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(f"attributes: expected each once, got {', '.join(wanted)}")
     if len(wanted) > 8:
         raise ValueError(f"attributes: expected at most 8 of {', '.join(names[:40])}; name some")
     columns = [list(names).index(check_choice("attributes", w, names)) for w in wanted]
@@ -129,9 +134,13 @@ def _modes_of(labels: torch.Tensor | None, names: Sequence[str], wanted: Sequenc
     return mode, called, kinds, wanted
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #cea4dc15
-def _source(folder: str | os.PathLike, table: str | os.PathLike | None,
-            size: int) -> tuple[SampleFile, LabelSet | None]:
+def _source(folder: str | os.PathLike, table: str | os.PathLike | None, size: int,
+            attributes: Sequence[str]) -> tuple[SampleFile, LabelSet | None]:
     "The pictures, and what the table says of them."
+    for name, path in {"folder": folder, "table": table}.items():
+        if (name, path) != ("table", None) and (not isinstance(path, (str, os.PathLike))
+                                                or not os.fspath(path)):
+            raise TypeError(f"{name}: expected a path, got {path!r:.60}")
     celeba = Path(folder, "list_attr_celeba.txt")
     if celeba.is_file():
         folder, table = Path(folder, "img_align_celeba"), table or celeba
@@ -139,25 +148,52 @@ def _source(folder: str | os.PathLike, table: str | os.PathLike | None,
     if table is None:
         known = rows.labels is not None and len(rows.labels)
         return rows, LabelSet(rows.labels, rows.label_names, []) if known else None
-    return rows, read_labels(table, rows.names or len(rows))
+    if len(attributes) != 1:
+        return rows, read_labels(table, rows.names or len(rows))
+    return rows, _one_attribute(read_labels(f"{os.fspath(table)}:{attributes[0]}",
+                                            rows.names or len(rows)), attributes[0])
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #090811bd
+def _one_attribute(found: LabelSet, name: str) -> LabelSet:
+    "The labels of one column as an attribute of this name."
+    if found.labels.ndim == 2 or not {"1"} <= set(found.label_names) <= {"-1", "0", "1"}:
+        return found
+    shown = found.labels == found.label_names.index("1")
+    return LabelSet(shown.long()[:, None], [name], found.notes)
+
+# %% ../../nbs/6_workshop/11_pictures.ipynb #1b4a8005
+def _put_aside(mode: torch.Tensor, share: float) -> torch.Tensor:
+    "Which pictures are put aside, (n,) bool: the same ones each time."
+    order = torch.randperm(len(mode), generator=torch.Generator().manual_seed(0))
+    first = torch.stack([order[mode[order] == k][-1] for k in mode.unique()])
+    aside = torch.zeros(len(mode), dtype=torch.bool)
+    aside[order[:round(share * len(mode))]] = True
+    aside[first] = False
+    return aside
+
+# %% ../../nbs/6_workshop/11_pictures.ipynb #5af95fff
 @register_mode_set
+@checked
 def image_folder(folder: str,  # of pictures, an archive of them, or CelebA's own folder
-                 size: int = 32,  # side in pixels; the middle square is resized to it
-                 attributes: Sequence[str] = (),  # whose combinations are the modes; none: all
+                 size: Annotated[int, Whole(4)] = 32,  # side; the middle square is resized to it
+                 attributes: Annotated[Sequence[str], Texts()] = (),  # that make the modes
                  table: str | None = None,  # labels by file name; None: what is there
-                 held_out: float = .1,  # share of pictures that training never sees
+                 held_out: Annotated[float, Real(0., .9)] = .1,  # share that training never sees
                  ) -> FolderPictures:
-    "Pictures of your own: modes are sub-folders, classes of a table, or attributes; else one mode."
-    size, share = check_int("size", size, 4), check_number("held_out", held_out, 0, .9)
-    rows, found = _source(folder, table, size)
+    """Pictures of your own; modes are sub-folders, classes of a table, or attributes together.
+
+    Without labels there is one mode; without `attributes` all of a table count, up to 8.
+    `run = Run("zerocentred", image_folder("photos/", size=32))`. `FileNotFoundError` if there is no
+    such folder; `ValueError` for damaged files, labels that do not match, or unknown attributes.
+    """
+    rows, found = _source(folder, table, size, attributes)
+    for note in (n for n in rows.notes if "no labels were taken" in n.lower()):
+        warnings.warn(f"{folder}: {note}", stacklevel=2)
     labels, names = (None, []) if found is None else (found.labels, found.label_names)
     pixels = _bytes_of(rows)
     mode, called, kinds, traits = _modes_of(labels, names, attributes, len(pixels))
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
-    kept = order[round(share * len(order)):].sort().values
-    made = FolderPictures(pixels[kept], mode[kept], called, kinds, traits)
-    if len(aside := order[:len(order) - len(kept)].sort().values):
+    aside = _put_aside(mode, held_out)
+    made = FolderPictures(pixels[~aside], mode[~aside], called, kinds, traits)
+    if aside.any():
         made.held_out = FolderPictures(pixels[aside], mode[aside], called, kinds, traits)
     return made

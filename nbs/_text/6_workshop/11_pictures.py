@@ -753,8 +753,8 @@ seen
 # %% [markdown]
 # ## Your own pictures
 # A folder of pictures is a mode set too. A mode is a class (a sub-folder, or a column of a table), or a combination of
-# attributes that you name. Without labels all pictures are one mode. So every command and every game of this course
-# runs on pictures of your own.
+# attributes that you name. Without labels all pictures are one mode. So the games of pictures run on your own. A game
+# that cannot use them says so.
 
 # %%
 #| export data.picture_folders
@@ -762,14 +762,17 @@ seen
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from tqdm.auto import tqdm
 
-from modelab.core.checks import check_batch, check_choice, check_int, check_number
+from modelab.core.checks import check_batch, check_choice, check_number
 from modelab.core.registry import register_mode_set
+from modelab.core.signatures import checked, Real, Texts, Whole
 from modelab.data.labels import LabelSet, read_labels
 from modelab.data.mixtures import ModeSet
 from modelab.data.readers import index_parts, open_samples, SampleFile
@@ -826,6 +829,9 @@ def _draw(self: FolderPictures, n: int,
 #| export data.picture_folders
 BANK = 5000  # pictures that samples are compared with
 
+# %% [markdown]
+# The search for the nearest picture goes by squared distances.
+
 # %%
 #| export data.picture_folders
 @patch
@@ -844,6 +850,9 @@ def _nearest(self: FolderPictures, x: torch.Tensor,
     mode, distance = (torch.cat(v) for v in zip(*parts))
     return mode, (distance / bank.shape[1]).sqrt()
 
+# %% [markdown]
+# How near pictures are to another one is measured once.
+
 # %%
 #| export data.picture_folders
 @patch
@@ -859,12 +868,18 @@ def assign(self: FolderPictures, x: torch.Tensor,  # (n, *event), values in [-1,
     mode, distance = self._nearest(x)
     return mode, distance <= self._radius["apart"].quantile(within).item() + 1e-6
 
+# %% [markdown]
+# What a picture shows follows from its mode:
+
 # %%
 #| export data.picture_folders
 @patch
 def attributes(self: FolderPictures, x: torch.Tensor) -> torch.Tensor:
     "Which `traits` each picture (n, *event) shows, by the nearest one; (n, traits) bool."
     return self.kinds.to(x.device)[self._nearest(check_batch("x", x, self.event))[0]]
+
+# %% [markdown]
+# For figures, values in [0, 1]:
 
 # %%
 #| export data.picture_folders
@@ -890,7 +905,7 @@ def _bytes_of(rows: SampleFile) -> torch.Tensor:
     return out
 
 # %% [markdown]
-# Classes are the modes as they are. Of attributes the combinations that occur are the modes.
+# Classes are the modes as they are. With attributes, each combination that occurs is a mode.
 
 # %%
 #| export data.picture_folders
@@ -907,6 +922,8 @@ def _modes_of(labels: torch.Tensor | None, names: Sequence[str], wanted: Sequenc
                                                  for w in wanted]]
         return labels, list(names), known, list(wanted or names)
     wanted = list(wanted or names)
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(f"attributes: expected each once, got {', '.join(wanted)}")
     if len(wanted) > 8:
         raise ValueError(f"attributes: expected at most 8 of {', '.join(names[:40])}; name some")
     columns = [list(names).index(check_choice("attributes", w, names)) for w in wanted]
@@ -915,13 +932,17 @@ def _modes_of(labels: torch.Tensor | None, names: Sequence[str], wanted: Sequenc
     return mode, called, kinds, wanted
 
 # %% [markdown]
-# CelebA's own folder is known by its table.
+# A folder of CelebA is recognised by its table `list_attr_celeba.txt`.
 
 # %%
 #| export data.picture_folders
-def _source(folder: str | os.PathLike, table: str | os.PathLike | None,
-            size: int) -> tuple[SampleFile, LabelSet | None]:
+def _source(folder: str | os.PathLike, table: str | os.PathLike | None, size: int,
+            attributes: Sequence[str]) -> tuple[SampleFile, LabelSet | None]:
     "The pictures, and what the table says of them."
+    for name, path in {"folder": folder, "table": table}.items():
+        if (name, path) != ("table", None) and (not isinstance(path, (str, os.PathLike))
+                                                or not os.fspath(path)):
+            raise TypeError(f"{name}: expected a path, got {path!r:.60}")
     celeba = Path(folder, "list_attr_celeba.txt")
     if celeba.is_file():
         folder, table = Path(folder, "img_align_celeba"), table or celeba
@@ -929,27 +950,65 @@ def _source(folder: str | os.PathLike, table: str | os.PathLike | None,
     if table is None:
         known = rows.labels is not None and len(rows.labels)
         return rows, LabelSet(rows.labels, rows.label_names, []) if known else None
-    return rows, read_labels(table, rows.names or len(rows))
+    if len(attributes) != 1:
+        return rows, read_labels(table, rows.names or len(rows))
+    return rows, _one_attribute(read_labels(f"{os.fspath(table)}:{attributes[0]}",
+                                            rows.names or len(rows)), attributes[0])
+
+# %% [markdown]
+# A single column of 0 and 1 is an attribute, not a set of classes.
+
+# %%
+#| export data.picture_folders
+def _one_attribute(found: LabelSet, name: str) -> LabelSet:
+    "The labels of one column as an attribute of this name."
+    if found.labels.ndim == 2 or not {"1"} <= set(found.label_names) <= {"-1", "0", "1"}:
+        return found
+    shown = found.labels == found.label_names.index("1")
+    return LabelSet(shown.long()[:, None], [name], found.notes)
+
+# %% [markdown]
+# Some pictures are put aside. Of each mode at least one picture stays.
+
+# %%
+#| export data.picture_folders
+def _put_aside(mode: torch.Tensor, share: float) -> torch.Tensor:
+    "Which pictures are put aside, (n,) bool: the same ones each time."
+    order = torch.randperm(len(mode), generator=torch.Generator().manual_seed(0))
+    first = torch.stack([order[mode[order] == k][-1] for k in mode.unique()])
+    aside = torch.zeros(len(mode), dtype=torch.bool)
+    aside[order[:round(share * len(mode))]] = True
+    aside[first] = False
+    return aside
+
+# %% [markdown]
+# The set itself:
 
 # %%
 #| export data.picture_folders
 @register_mode_set
+@checked
 def image_folder(folder: str,  # of pictures, an archive of them, or CelebA's own folder
-                 size: int = 32,  # side in pixels; the middle square is resized to it
-                 attributes: Sequence[str] = (),  # whose combinations are the modes; none: all
+                 size: Annotated[int, Whole(4)] = 32,  # side; the middle square is resized to it
+                 attributes: Annotated[Sequence[str], Texts()] = (),  # that make the modes
                  table: str | None = None,  # labels by file name; None: what is there
-                 held_out: float = .1,  # share of pictures that training never sees
+                 held_out: Annotated[float, Real(0., .9)] = .1,  # share that training never sees
                  ) -> FolderPictures:
-    "Pictures of your own: modes are sub-folders, classes of a table, or attributes; else one mode."
-    size, share = check_int("size", size, 4), check_number("held_out", held_out, 0, .9)
-    rows, found = _source(folder, table, size)
+    """Pictures of your own; modes are sub-folders, classes of a table, or attributes together.
+
+    Without labels there is one mode; without `attributes` all of a table count, up to 8.
+    `run = Run("zerocentred", image_folder("photos/", size=32))`. `FileNotFoundError` if there is no
+    such folder; `ValueError` for damaged files, labels that do not match, or unknown attributes.
+    """
+    rows, found = _source(folder, table, size, attributes)
+    for note in (n for n in rows.notes if "no labels were taken" in n.lower()):
+        warnings.warn(f"{folder}: {note}", stacklevel=2)
     labels, names = (None, []) if found is None else (found.labels, found.label_names)
     pixels = _bytes_of(rows)
     mode, called, kinds, traits = _modes_of(labels, names, attributes, len(pixels))
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
-    kept = order[round(share * len(order)):].sort().values
-    made = FolderPictures(pixels[kept], mode[kept], called, kinds, traits)
-    if len(aside := order[:len(order) - len(kept)].sort().values):
+    aside = _put_aside(mode, held_out)
+    made = FolderPictures(pixels[~aside], mode[~aside], called, kinds, traits)
+    if aside.any():
         made.held_out = FolderPictures(pixels[aside], mode[aside], called, kinds, traits)
     return made
 
