@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import math
+import re
 import threading
 import time
 from typing import Annotated, Literal
@@ -109,11 +110,32 @@ def test_scores_with_runs_keep_them_and_may_differ_in_number():
 
 def test_a_map_of_patches_is_averaged_outside_a_run():
     """As in PatchGAN: the mean over all examples and all patches. With runs first, the axes are those of the run."""
-    for shape in ((7, 1, 5, 5), (1, 1, 5, 5), (7, 1, 5, 1), (7, 2, 5, 5)):
+    for shape in ((7, 1, 5, 5), (1, 1, 5, 5), (7, 1, 5, 1)):
         real, fake = normal(*shape), normal(*shape, seed=1)
         assert torch.equal(mean(real, fake), real.flatten().mean() - fake.flatten().mean())
     with run_axis():
         assert mean(normal(2, 1, 5, 5), normal(2, 1, 5, 5)).shape == (2, 1, 5)
+        assert mean(normal(2, 3, 5, 5), normal(2, 3, 5, 5)).shape == (2, 3, 5)
+
+
+@pytest.mark.parametrize("shape", [(8, 5, 6, 6), (8, 5, 1, 1), (2, 8, 1, 6, 6)])
+def test_several_scores_for_an_example_are_refused_with_a_cure_that_works(shape):
+    good, bad = normal(8), normal(*shape)
+    with pytest.raises(ValueError, match=r"^real: expected a score .* got \(%s\); take .*patches=\"mean\"\)$" % ", ".join(map(str, shape))):
+        mean(bad, good)
+    with pytest.raises(ValueError, match="^fake: expected a score"):
+        mean(good, bad)
+    if len(shape) == 4:
+        assert torch.equal(mean(bad[:, :1], good), bad[:, 0].mean() - good.mean())
+
+
+def test_two_types_are_refused_with_the_cure():
+    x = torch.zeros(4, 2)
+    for a, b, cure in ((x, x.half(), "b.float()"), (x.bfloat16(), x, "a.float()"), (x.half(), x.bfloat16(), "a.float() and b.float()"),
+                       (x, x.double(), "a.double()")):
+        with pytest.raises(TypeError, match="^a, b: expected one type, got .*; write " + re.escape(cure)) as caught:
+            check_shapes({"a": Shape("n *event"), "b": Shape("n *event")}, {"a": a, "b": b})
+        assert ("autocast" in str(caught.value)) == (a.dtype != torch.float64 and b.dtype != torch.float64)
 
 
 def test_what_is_switched_off_changes_no_result():
@@ -207,12 +229,15 @@ MARKERS = [  # marker, good values with what becomes of them, bad values
     (Wholes(2), [([2, 3], [2, 3]), ((4,), [4])], [[], 3, "33", [1], [2, 2.5], None, [True]]),
     (Shape("*runs batch"), [(X, X)], [X.long(), X.numpy(), X[:0], X * 1j, torch.tensor(1.), 1., None]),
     (Finite("*runs batch"), [(X, X)], [hole(math.nan), hole(math.inf), hole(-math.inf), X.long(), None]),
-    (Labels("batch"), [(torch.arange(3), torch.arange(3)), (torch.arange(3, dtype=torch.uint8),) * 2],
-     [X, torch.ones(3, dtype=torch.bool), [0, 1], None]),
+    (Labels("batch"), [(torch.arange(3), torch.arange(3)), (torch.arange(3, dtype=torch.uint8),) * 2, ([0, 1, 2], torch.arange(3)),
+                       ((0, 1, 2), torch.arange(3)), (np.arange(2, -1, -1)[::-1], torch.arange(3)),
+                       (np.arange(3, dtype=">u2"), torch.arange(3)), ([torch.tensor(4)], torch.tensor([4]))],
+     [X, torch.ones(3, dtype=torch.bool), [True, False], [0., 1.], np.ones(3), ["a", "b"], [[0], [1, 2]], [], "ab", 3, None]),
     (Scores("*runs batch"), [(X, X), (X[:, :1], X[:, 0]), (X[:, :1, None, None], X[:, 0]), (X[:1, :1], X[0, :1])],
-     [X.long(), torch.tensor(1.), X[:0], None]),
+     [X.long(), torch.tensor(1.), X[:0], None, torch.zeros(8, 5, 6, 6), torch.zeros(2, 8, 1, 6, 6), torch.zeros(8, 5, 1, 1)]),
     (Samples("n *event"), [(X.numpy(), X), ([[0, 0]] * 4, X), (X.long(), X)],
      [hole(math.nan), hole(math.inf), X * 1j, X[:0], "x", None, torch.tensor(1.), torch.zeros(3, 0)]),
+    (Samples("n *event", scaled=True), [(X.numpy(), X)], [X.byte(), X.byte().numpy(), None]),
     (Bools("batch"), [(torch.ones(3, dtype=torch.bool),) * 2], [X, torch.arange(2), [True], True]),
     (Function("a -> b"), [(len, len)], [3, None, "len"]),
     (InstanceOf(Tensor), [(X, X)], [3, None, X.numpy()]),
@@ -238,6 +263,29 @@ def test_every_marker_on_good_and_bad_input(marker, good, bad):
         with pytest.raises((ValueError, TypeError), match="^it: (expected|unknown)") as caught:
             check_value("it", kind, value)
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 250, "one line"
+
+
+def labelled_calls():
+    """Every kind of function that takes labels, as a function of them."""
+    from modelab.evaluation.audit import audit
+    from modelab.evaluation.missing import missing
+    from modelab.evaluation.monitor import Monitor
+    from modelab.evaluation.power import lost_groups
+    x, y = normal(120, 2, seed=1), normal(120, 2, seed=2)
+    return {"missing": lambda labels: repr(missing(x, y, labels=labels)),
+            "audit": lambda labels: repr(audit(x, y, labels=labels)),
+            "lost_groups": lambda labels: repr(lost_groups(labels, labels)),
+            "Monitor": lambda labels: Monitor(y, len, labels=labels).yardstick.group.tolist()}
+
+
+@pytest.mark.parametrize("name", ["missing", "audit", "lost_groups", "Monitor"])
+def test_labels_are_taken_in_every_form_by_every_measure(name):
+    call, labels = labelled_calls()[name], torch.arange(120) % 3
+    want = call(labels)
+    for form in (labels.numpy().astype(">i4"), labels.tolist(), labels.to(torch.uint8)):
+        assert call(form) == want
+    with pytest.raises(TypeError, match="expected whole numbers in a tensor, an array or a list"):
+        call([str(k) for k in labels.tolist()])
 
 
 def test_every_marker_is_tried():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import pytest
 import torch
@@ -155,6 +156,15 @@ def test_the_encoder_goes_where_d_says_prior():
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_the_cure_in_the_message_makes_right_codes_of_far_data():
+    run = Run(Encoder(networks=Networks(width=4)), far := ring(radius=200, std=2.), runs=1, batch=8, device="cpu")
+    with pytest.raises(ValueError, match="makes no examples") as caught:
+        run.sample(3)
+    cure, = re.findall(r"run\.player.*\)(?= makes)", str(caught.value))
+    x = far.sample(50, seeded(0))[None]
+    assert torch.equal(eval(cure, {"run": run, "x": x}), run.players.nets["E"](run.scale.standardise(x)))
 
 
 def test_modes_are_whole_numbers():

@@ -4,13 +4,17 @@ import copy
 import dataclasses
 import functools
 import os
+import pathlib
 import socket
+import subprocess
+import sys
 import types
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from fuzzing import data_for
 from helpers import normal, same_run, seeded, uniform
 from torch import nn
 from torch.nn.attention import sdpa_kernel, SDPBackend
@@ -18,6 +22,7 @@ from torch.nn.utils import parametrizations
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
+from modelab.core.registry import make, registered, with_settings
 from modelab.data.digits import digits
 from modelab.data.mixtures import ring
 from modelab.evaluation.coverage import coverage
@@ -41,6 +46,7 @@ from modelab.networks.layers import mlp, with_labels
 from modelab.networks.players import Networks
 from modelab.training.run import Run
 
+SMALLEST = dict(width=8, latent=2)
 N, LABELS = 6, torch.arange(6) % 3
 REAL, FAKE = (uniform(N, 1, 8, 8, seed=s) * 2 - 1 for s in (1, 2))
 
@@ -347,6 +353,83 @@ def test_a_penalty_alone_reaches_every_weight_of_distributed_data_parallel():
         assert all(w.grad is not None for w in D.parameters())
 
 
+TWO = """
+import os, sys
+sys.path.insert(0, "tests")
+import torch, torch.distributed as dist
+import test_foreign_networks as T
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", rank=rank, world_size=2)
+mine = slice(3 * rank, 3 * rank + 3)
+x, fake = T.REAL[mine], T.FAKE[mine]
+
+
+def position():
+    g = T.seeded(5)
+    torch.rand(3 * rank, generator=g, dtype=torch.float64)  # those of the other process
+    return g
+
+
+def agree(name, value, want, weights, wanted):
+    value = value.detach().clone()
+    dist.all_reduce(value)
+    assert torch.isclose(value / 2, want, rtol=1e-9), name
+    for a, b in zip(weights, wanted, strict=True):
+        b = torch.zeros_like(a) if b is None else b
+        assert torch.allclose(a, b, rtol=1e-6, atol=1e-9), name
+
+
+for network in ("DistributedDataParallel", "checkpointed", "channels_last", "spectral norm", "torch.compile"):
+    make, critic, _ = T.NETWORKS[network]
+    whole, D = make(), make()
+    net = D if network == "DistributedDataParallel" else torch.nn.parallel.DistributedDataParallel(D)
+    for name in sorted(set(T.PENALTIES) - {"max_gradient_penalty"}):
+        want, value = T.penalty(name, critic(whole), T.REAL, T.FAKE), T.penalty(name, critic(net), x, fake, position())
+        whole.zero_grad(), want.backward(), net.zero_grad(), value.backward()
+        agree((network, name), value, want.detach(), [w.grad for w in net.parameters()], [w.grad for w in whole.parameters()])
+print("penalties", flush=True)
+whole, D = T.body(), T.body()
+fully_shard(D, mesh=init_device_mesh("cpu", (2,)))
+for loss in (T.discriminator_loss, T.critic_loss):
+    whole.zero_grad(), D.zero_grad()  # before the forward pass, after which the weights are not sharded
+    want, value = loss(whole(T.REAL), whole(T.FAKE)), loss(D(x), D(fake))
+    want.backward(), value.backward()
+    agree(loss, value, want.detach(), [w.grad.full_tensor() for w in D.parameters()], [w.grad for w in whole.parameters()])
+T.refuse(T.every(D, x, fake)[:5], ValueError, "^critic: FSDP frees weights")
+print("sharded", flush=True)
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_have_the_gradient_of_the_whole_batch():
+    """DDP and FSDP on gloo, each process with half of the examples; FSDP with losses alone, penalties are refused."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        at = dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free.getsockname()[1]), OMP_NUM_THREADS="1")
+    both = [subprocess.Popen([sys.executable, "-c", TWO, str(rank)], cwd=pathlib.Path(__file__).parents[1], text=True,
+                             env=os.environ | at, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for rank in (0, 1)]
+    try:
+        told = [one.communicate(timeout=300) for one in both]
+    finally:
+        for one in both:
+            one.kill()
+    for one, (out, errors) in zip(both, told):
+        assert one.returncode == 0 and out.split() == ["penalties", "sharded"], errors[-3000:]
+
+
+@pytest.mark.filterwarnings("ignore")  # torch tells what it does not compile
+def test_a_compiled_training_step_may_have_a_penalty():
+    """`torch.compile` has no second derivative, so the penalty runs as it stands inside a compiled step."""
+    def step(D):
+        return D(REAL).mean() + r1(D, REAL)
+    one, other = body(), body()
+    found = value_and_slopes(torch.compile(step, backend="aot_eager")(one), one)
+    for a, b in zip(found, value_and_slopes(step(other), other), strict=True):
+        assert torch.allclose(a, b, rtol=1e-9)
+
+
 @pytest.mark.parametrize("bad, words", [
     (lambda: as_critic(3), "^D: expected a function"),
     (lambda: as_critic(body(), [1, 2]), "^y: expected a tensor"),
@@ -391,15 +474,15 @@ def test_any_memory_layout_and_inputs_that_need_gradients(form):
     assert all(v.grad is None for v in (x, fake) if v.is_leaf)
 
 
-def penalty(name, D, x, fake):
-    g = seeded(5)
+def penalty(name, D, x, fake, g=None):
+    g = seeded(5) if g is None else g
     return {"gradient_penalty": lambda: gradient_penalty(D, x, fake, generator=g),
             "gradient_penalty, one-sided": lambda: gradient_penalty(D, x, fake, target=.05, one_sided=True, generator=g),
             "r1": lambda: r1(D, x), "r2": lambda: r2(D, fake),
             "max_gradient_penalty": lambda: max_gradient_penalty(D, x, fake, generator=g),
             "wasserstein_gradient_penalty": lambda: wasserstein_gradient_penalty(D, x, fake, generator=g),
             "pairwise_gradient_penalty":
-                lambda: pairwise_gradient_penalty(lambda x, z: D(x), x, CODES, fake, generator=g).mean()}[name]()
+                lambda: pairwise_gradient_penalty(lambda x, z: D(x), x, CODES[:len(x)], fake, generator=g).mean()}[name]()
 
 
 def test_inference_tensors_are_taken():
@@ -451,6 +534,21 @@ def test_inside_autocast_a_penalty_is_float32_and_near(kind):
         assert a.isfinite().all() and F.cosine_similarity(a, b, dim=0) > .99
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_inside_autocast_is_near_to_float32(network):
+    make, critic, _ = NETWORKS[network]
+    x, fake = REAL.float(), FAKE.float()
+    for name in ("gradient_penalty",):
+        D, half = make().float(), make().float()
+        full = value_and_slopes(penalty(name, critic(D), x, fake), D)
+        with torch.autocast("cpu", torch.bfloat16):
+            value = penalty(name, critic(half), x, fake)
+        near = value_and_slopes(value, half)
+        assert value.dtype == torch.float32 and torch.isclose(near[0], full[0], rtol=.02)
+        a, b = (torch.cat([w.flatten() for w in slopes[1:]]) for slopes in (near, full))
+        assert a.isfinite().all() and F.cosine_similarity(a, b, dim=0) > .99
+
+
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_a_loop_with_a_gradient_scaler(kind):
     D, x, fake = body().float(), REAL.float(), FAKE.float()
@@ -474,6 +572,24 @@ def test_a_network_of_16_bits_pays_in_float32(kind):
     for name in set(PENALTIES) - {"wasserstein_gradient_penalty"}:
         value = penalty(name, D, x, fake)
         assert value.dtype == torch.float32 and torch.isclose(value, penalty(name, body().float(), x.float(), fake.float()), rtol=.05)
+
+
+@pytest.mark.parametrize("D, x, cure", [(torch.float16, torch.float32, "critic"), (torch.float32, torch.float16, "x"),
+                                        (torch.float64, torch.float32, "x"), (torch.bfloat16, torch.float32, "critic")], ids=str)
+def test_weights_and_examples_of_two_types_are_refused_with_a_cure_that_works(D, x, cure):
+    net, real, fake = body().to(D), REAL.to(x), FAKE.to(x)
+    to = "double" if D == torch.float64 else "float"
+    refuse(every(net, real, fake), TypeError, rf"^critic, x: expected one type, got weights of {D} and examples of {x}; write {cure}\.{to}\(\)")
+    brought = (getattr(net, to)(), real, fake) if cure == "critic" else (net, getattr(real, to)(), getattr(fake, to)())
+    assert all(torch.isfinite(call()).all() for call in every(*brought)[:5])
+    refuse([lambda: gradient_penalty(body().float(), REAL.float(), FAKE.half())], TypeError, r"^real, fake: .*; write fake\.float\(\), or")
+
+
+def test_other_errors_of_a_critic_stay_as_they_are():
+    """A critic that fails for another reason, and one that converts its inputs itself."""
+    D = body().half()
+    refuse([lambda: r1(lambda v: D(v.half()).flatten() + torch.zeros(3), REAL.float())], RuntimeError, "size")
+    assert torch.isclose(r1(lambda v: D(v.half()), REAL.float()), r1(body().float(), REAL.float()), rtol=.05)
 
 
 # Measures of a generator
@@ -594,15 +710,69 @@ def test_pairs_of_x_and_z_take_labels_too():
     assert torch.equal(found, pairwise_gradient_penalty(lambda a, b: D(a, b, LABELS), x, z, z, generator=seeded(0)))
 
 
+# Labels in every registered game
+
+class Asked(nn.Module):
+    """A game's own network, scaled by label; it notes its calls and passes on what the labels are worth."""
+
+    def __init__(self, net, modes, calls):
+        super().__init__()
+        self.net, self.scale, self.modes, self.calls = net, nn.Parameter(torch.zeros(modes.n_modes)), modes, calls
+
+    def forward(self, *inputs):
+        *v, y = inputs
+        assert y.shape == (len(v[0]),) and y.dtype == torch.int64
+        place, good = self.modes.assign(v[0].detach()) if v[0].shape[1:] == torch.Size(self.modes.event) else (y, y < 0)
+        self.calls.append((place[good] == y[good]).float().mean() if good.float().mean() > .9 else None)  # a real batch
+        answer = self.net(*[part[None] for part in v])[0]
+        return answer * (1 + self.scale[y]).reshape(-1, *[1] * (answer.ndim - 1))
+
+
+@functools.cache
+def sharp(name):
+    """A set on which a game plays, with modes so narrow that generated examples lie between them."""
+    return ring(std=.01) if data_for(registered("game")[name]) == "ring" else make("modes", "stacked_digits")
+
+
+@pytest.mark.parametrize("name, player", [(name, player.name) for name, game in registered("game").items()
+                                          for player in dataclasses.fields(game) if player.type == "Player"])
+def test_each_player_of_each_game_takes_labels_or_is_refused(name, player):
+    game, modes, calls = registered("game")[name], sharp(name), []
+
+    def conditional():
+        usual = with_settings(game(), **SMALLEST).players(modes.event, 2, 1, [seeded(0)])
+        return Asked(usual[player], modes, calls)
+    rules = with_settings(game(**{player: with_labels(conditional)}), **SMALLEST)
+    start = lambda: Run(rules, modes, runs=2, batch=8, device="cpu")
+    if player not in game.conditional:
+        refuse([start], ValueError,
+               f"^{player}: expected a player without labels, got with_labels; the losses of {game.__name__} do not use them")
+        return
+    run = start().step(2)
+    assert all(torch.isfinite(rows).all() for rows in run.losses.values())
+    real = [hits for hits in calls if hits is not None]
+    if player == "E" or player == "D" and name != "encoder":
+        assert len(real) >= 4 and min(real) == 1  # the labels of a real batch are those of its examples
+    else:
+        assert calls and not real
+    assert all(m.scale.abs().sum() > 0 for m in run.players.nets[player].members)
+
+
+def test_the_conditional_players_of_a_game_are_players_that_it_has():
+    for game in registered("game").values():
+        assert set(game.conditional) <= {f.name for f in dataclasses.fields(game) if f.type == "Player"}
+
+
 def test_the_lab_refuses_conditional_players():
     with pytest.raises(ValueError, match="the lab shows no players made by with_labels"):
         LabSession(pair(), "ring")
 
 
 def test_coverage_refuses_bytes_with_the_cure():
-    for x in (torch.zeros(5, 2, dtype=torch.uint8), torch.zeros(5, 2, dtype=torch.uint8).numpy()):
-        with pytest.raises(TypeError, match=r"got bytes; for pictures write x.float\(\) / 127.5 - 1"):
-            coverage(x, ring())
+    x = torch.zeros(5, 2, dtype=torch.uint8)
+    for given, cure in ((x, r"x\.float\(\)"), (x.numpy(), r'x\.astype\("float32"\)')):
+        with pytest.raises(TypeError, match=rf"^x: .* got bytes; for pictures in bytes write {cure} / 127\.5 - 1$"):
+            coverage(given, ring())
 
 
 # Networks that must not be shared, and answers that are no scores

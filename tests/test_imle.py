@@ -23,6 +23,7 @@ from modelab.evaluation.neighbours import (exact_squared_distances, MAX_BYTES, n
 from modelab.lab.panel import Lab
 from modelab.lab.view import render_frame
 from modelab.methods.imle import IMLE, imle_loss, match_latents
+from modelab.methods.imle_gan import IMLEGAN
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.game import Turn
@@ -176,6 +177,13 @@ def test_wrong_batches_are_refused(fake, real, runs, text):
 def test_wrong_settings_of_the_game(kw):
     with pytest.raises(ValueError, match=f"{next(iter(kw))}: expected"):
         IMLE(**kw)
+
+
+@pytest.mark.parametrize("game", [IMLE, IMLEGAN])
+def test_mixed_styles_are_refused_when_the_game_is_made(game):
+    with pytest.raises(ValueError, match="^mixing: expected 0, since a matched picture has one style, got 0.9"):
+        game(networks=Networks("style", mixing=.9))
+    assert game(networks=Networks("style", mixing=0.)).networks.mixing == 0
 
 
 def test_nan_is_passed_on_by_the_loss():

@@ -212,6 +212,17 @@ def test_plays_on_pictures_with_convolutions(data, reconstruct, tmp_path):
     assert done.isfinite().all() and torch.equal(done[0][~holed.isnan()], holed[~holed.isnan()])
 
 
+def test_rows_are_filled_in_the_units_of_the_data():
+    x = ring(radius=200, std=2.).sample(200, gen())
+    holed = x.clone()
+    holed[:, 1] = math.nan
+    run = Run(Imputer(networks=Networks(width=8)), ring(radius=200, std=2.), runs=2, batch=32, device="cpu").step(3)
+    net, z = run.players.nets["G"], run.noise(200, run.generators("impute", 0))
+    right = run.scale.restore(net(z, run.scale.standardise(holed).expand(2, -1, -1)))
+    done = impute_rows(run, holed)
+    assert run.scale.size > 100 and torch.equal(done[..., 1], right[..., 1]) and torch.equal(done[1, :, 0], x[:, 0])
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_pixel_depends_on_a_window_around_it(depth):
     net = PixelNetwork(1, 1, 3, depth, 1, [gen()])

@@ -12,8 +12,8 @@ from numbers import Integral, Real
 from typing import Any
 
 # %% auto #0
-__all__ = ['check_int', 'check_ints', 'check_number', 'check_choice', 'check_batch', 'tensor_cure', 'check_tensors',
-           'check_logits', 'check_callable', 'check_shape', 'check_packages', 'error_message']
+__all__ = ['check_int', 'check_ints', 'check_number', 'check_choice', 'check_batch', 'tensor_cure', 'refuse_bytes',
+           'check_tensors', 'check_logits', 'check_callable', 'check_shape', 'check_packages', 'error_message']
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #e52157dc
 def check_int(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
@@ -103,12 +103,20 @@ def _as_tensor(name: str, x: Any):
 def tensor_cure(name: str, x: Any) -> str:
     "The end of an error: how to get a floating tensor from bytes or from a batch; or nothing."
     import torch
-    if isinstance(x, torch.Tensor) and x.dtype == torch.uint8:
-        return f"; for pictures in bytes write {name}.float() / 127.5 - 1"
+    if str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8"):
+        made = "float()" if isinstance(x, torch.Tensor) else 'astype("float32")'
+        return f"; for pictures in bytes write {name}.{made} / 127.5 - 1"
     if isinstance(x, (list, tuple)) and x and isinstance(x[0], torch.Tensor):
         return (f" of {len(x)}; if these are pictures and labels, or scores and features, "
                 f"pass {name}[0]")
     return ""
+
+# %% ../../nbs/6_workshop/01_checks.ipynb #b7bcef17
+def refuse_bytes(name: str, x: Any) -> None:
+    "`TypeError`, which begins with `name`, for a tensor or an array of bytes."
+    if str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8"):
+        raise TypeError(f"{name}: expected floating numbers on the scale on which the generator "
+                        f"works, got bytes{tensor_cure(name, x)}")
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #de460cac
 def check_tensors(**named: Any) -> None:

@@ -11,23 +11,24 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .checks import (check_batch, check_callable, check_choice, check_int, check_ints,
-                                 check_number, check_tensors)
+                                 check_number, check_tensors, refuse_bytes)
 
 # %% auto #0
 __all__ = ['Count', 'Index', 'Number', 'Positive', 'NonNegative', 'Share', 'Lead', 'Batch', 'Latents', 'Logits', 'RealScores',
            'FakeScores', 'OneScore', 'PerScore', 'Critic', 'Network', 'CHECKED', 'Real', 'Whole', 'Wholes', 'Shape',
            'Finite', 'Labels', 'Scores', 'Samples', 'Function', 'Bools', 'InstanceOf', 'Texts', 'AxisCount',
-           'check_shapes', 'check_value', 'declared', 'declarations', 'check_arguments', 'unchecked', 'checking',
-           'run_axis', 'checked', 'check_fields']
+           'type_cure', 'check_shapes', 'check_value', 'declared', 'declarations', 'check_arguments', 'unchecked',
+           'checking', 'run_axis', 'checked', 'check_fields']
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #81b87683
 @dataclass(frozen=True)
@@ -91,13 +92,25 @@ class Finite(Shape):
 # %% ../../nbs/6_workshop/01_checks.ipynb #7c077f67
 @dataclass(frozen=True)
 class Labels(Shape):
-    "Marks a tensor of whole numbers whose axes are named, such as the mode of each example."
+    "Marks whole numbers whose axes are named, in a tensor, an array or a list: a mode, a class."
 
     def check(self, name: str, value: Any) -> Tensor:
-        "`value`, if it is a tensor of an integer type."
-        kind = getattr(value, "dtype", type(value).__name__)
-        if kind not in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
-            raise TypeError(f"{name}: expected whole numbers in a tensor, got {kind}")
+        "`value` as a tensor of an integer type, or an error."
+        value = self.convert(value)
+        kind = str(getattr(value, "dtype", type(value).__name__))
+        if kind not in ("torch.uint8", "torch.int8", "torch.int16", "torch.int32", "torch.int64"):
+            raise TypeError(f"{name}: expected whole numbers in a tensor, an array or a list, "
+                            f"got {kind}")
+        return value
+
+    def convert(self, value: Any) -> Any:
+        "`value` as a tensor, if it is an array or a list of whole numbers; else what it holds."
+        if isinstance(value, Tensor) or not hasattr(value, "__array__") \
+                and not isinstance(value, (list, tuple)):
+            return value
+        with suppress(ValueError, TypeError, RuntimeError):  # rows of several lengths, no numbers
+            array = np.asarray(value)
+            return torch.from_numpy(array.astype(np.int64)) if array.dtype.kind in "iu" else array
         return value
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #69abb9f2
@@ -108,6 +121,10 @@ class Scores(Shape):
     def check(self, name: str, value: Any) -> Tensor:
         "`value` as `(*runs, batch)`, or an error."
         check_tensors(**{name: value})
+        if value.ndim > 3 and value.shape[1] != 1 and not _runs.get():
+            raise ValueError(f"{name}: expected a score for each example {self} or patch "
+                             f"(N, 1, h, w), got {tuple(value.shape)}; take one of several scores, "
+                             'D(x)[:, :1], and its mean by as_critic(D, patches="mean")')
         return self.convert(value)
 
     def convert(self, value: Tensor) -> Tensor:
@@ -121,16 +138,19 @@ class Scores(Shape):
             return value.flatten()
         while value.ndim > 1 and value.shape[-1] == 1:
             value = value.squeeze(-1)
-        return value.flatten() if value.ndim > 3 else value
+        return value
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #ab947732
 @dataclass(frozen=True)
 class Samples(Shape):
     "Marks samples `(n, *event)`, a tensor or an array, finite; they become a tensor."
     least: int = 1
+    scaled: bool = False  # their scale matters, so bytes are refused
 
     def check(self, name: str, value: Any) -> Tensor:
         "`value` as a floating tensor, or an error."
+        if self.scaled:
+            refuse_bytes(name, value)
         return self.convert(check_batch(name, value, least=self.least))
 
     def convert(self, value: Any) -> Tensor:
@@ -252,6 +272,14 @@ class _Axes:
         return True
 
 
+# %% ../../nbs/6_workshop/01_checks.ipynb #e04488ab
+def type_cure(kinds: dict[str, torch.dtype]) -> str:
+    "The end of an error: how arguments of two floating types, by name, are brought to one."
+    wide = torch.float64 in kinds.values()
+    to, dtype = ("double", torch.float64) if wide else ("float", torch.float32)
+    converted = " and ".join(f"{name}.{to}()" for name, kind in kinds.items() if kind != dtype)
+    return f"; write {converted}" + ", or compute both in one torch.autocast" * (not wide)
+
 # %% ../../nbs/6_workshop/01_checks.ipynb #2097209f
 def _check_types(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
     "Refuse floating tensors of two types, or on two devices, whose last axis has one name."
@@ -264,7 +292,8 @@ def _check_types(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
         for word, what in (("type", "dtype"), ("device", "device")):
             had, got = getattr(values[other], what), getattr(values[name], what)
             if got != had:
-                raise TypeError(f"{other}, {name}: expected one {word}, got {had} and {got}")
+                cure = type_cure({other: had, name: got}) if what == "dtype" else ""
+                raise TypeError(f"{other}, {name}: expected one {word}, got {had} and {got}{cure}")
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #5d137e24
 def check_shapes(shapes: dict[str, Shape], values: dict[str, Tensor],

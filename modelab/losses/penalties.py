@@ -19,9 +19,9 @@ from ..core.checks import check_shape
 from ..core.seeding import Generators, rand
 from ..core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerScore, checked
 from ..networks.layers import answer_cure
-from ..networks.wrappers import (critic_networks, in_checkpoint, reach_all_weights,
-                                       refuse_batch_norm, refuse_sharded, slope_of_scores,
-                                       uncompiled)
+from ..networks.wrappers import (critic_networks, in_checkpoint, one_type,
+                                       reach_all_weights, refuse_batch_norm, refuse_sharded,
+                                       slope_of_scores, uncompiled)
 
 # %% auto #0
 __all__ = ['leading_axes', 'per_example', 'input_gradient', 'sum_over_event', 'gradient_norm', 'random_interpolate',
@@ -89,12 +89,14 @@ def input_gradient(critic: Critic, x: Batch,
     `x`. `lead` says how many axes come before the event: our networks know it, for others it is 1,
     the batch, unless you say 2.
     """
+    if torch.compiler.is_compiling():
+        return torch.compiler.disable(input_gradient)(critic, x, lead)
     refuse_batch_norm("critic", critic)
     parts = [part for net in critic_networks(critic) for part in net.modules()]
     refuse_sharded(parts)
     x = (x.clone() if x.is_inference() else x).detach().requires_grad_()
     with torch.enable_grad(), uncompiled(critic, parts):
-        with _SmoothReLU():
+        with _SmoothReLU(), one_type(parts, x):
             answer = critic(x)
         scores = per_example("critic", answer, tuple(x.shape[:leading_axes(critic, lead)]))
         gradient = slope_of_scores(critic, scores, x) if scores.requires_grad else None

@@ -244,6 +244,8 @@ class Currents(CriticGame):
     weight: NonNegative = 1.  # c of W beside D
     mass: Positive = 1.  # λ: what a unit of current costs to erase
     penalty_weight: Positive = 10.  # of the penalty on the bounds
+    conditional: ClassVar[tuple[str, ...]] = ()  # D and W see two batches at once
+    kinds: ClassVar[tuple[str, ...]] = "mlp", "conv"
     default_networks: ClassVar[Networks] = Networks("mlp", 100, 2, d_width=64, latent=5)
     default_optimiser: ClassVar[Optimiser] = Optimiser(4e-3, (.5, .9))
 

@@ -111,8 +111,8 @@ class EncodingGame(Game):
 class NoGenerator(nn.Module):
     "Stands where a run looks for G, to say that there is none."
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        raise ValueError("game: an Encoder makes no examples; players.nets['E'] makes codes, "
-                         "and a BiGAN makes both")
+        raise ValueError("game: an Encoder makes no examples; run.player('E')"
+                         "(run.scale.standardise(x)) makes codes, and a BiGAN makes both")
 
 # %% ../../nbs/2_inverse/01_encoder.ipynb #1f26093d
 @register_game
@@ -124,6 +124,7 @@ class Encoder(EncodingGame):
     D: Player = None  # your own, of z
     weight: NonNegative = 1.  # of R1, the penalty on D's gradient at draws of the prior
     turns: ClassVar[str] = "D E"
+    conditional: ClassVar[tuple[str, ...]] = "E", "D"
 
     def players(self, event: tuple[int, ...], latent: int, runs: int,
                 generator: list) -> dict[str, nn.Module]:

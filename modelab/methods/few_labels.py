@@ -121,6 +121,8 @@ class FewLabels(ZeroCentred):
     labelled_share: PositiveShare = 1 / 16  # of each real batch: labelled examples
     label_weight: NonNegative = .3  # λ, of D's guessing
     rotation_weight: NonNegative = 0.  # of telling turned pictures apart; G has a fifth of it
+    conditional: ClassVar[tuple[str, ...]] = ()  # latents ask for classes
+    kinds: ClassVar[tuple[str, ...]] = "mlp", "conv"
     default_networks: ClassVar[Networks] = Networks("mlp", width=128, depth=2, latent=16)
 
     def suits(self, modes: Any) -> None:
@@ -147,6 +149,9 @@ class FewLabels(ZeroCentred):
         D = ProjectionDiscriminator(body, width, self.classes, **kw)
         inputs = latent + self.classes
         G = make_player("G", self.G, lambda: self.networks.generator(inputs, event, **kw), **kw)
+        if any(getattr(part, "mixing", 0) for part in G.modules()):
+            raise ValueError("G: expected mixing=0, since a mixed style has another class than the "
+                             "latent asks for")
         return {"G": G, "D": D, "known": FixedExamples(runs, self.classes * self.per_class, event)}
 
     def noise(self, *shape: int, generator: Generators = None,

@@ -102,6 +102,7 @@ class IMLEGAN(MatchingGame, AdversarialGame):
     jitter: NonNegative = .05
     saturating: bool = False  # the minimax loss for G instead of the non-saturating one
     turns: ClassVar[str] = "D G"
+    conditional: ClassVar[tuple[str, ...]] = ()  # matched examples come without their labels
 
     def players(self, event: tuple[int, ...], latent: int, runs: int,
                 generator: list) -> dict[str, nn.Module]:

@@ -55,9 +55,9 @@ from modelab.core.checks import check_shape
 from modelab.core.seeding import Generators, rand
 from modelab.core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerScore, checked
 from modelab.networks.layers import answer_cure
-from modelab.networks.wrappers import (critic_networks, in_checkpoint, reach_all_weights,
-                                       refuse_batch_norm, refuse_sharded, slope_of_scores,
-                                       uncompiled)
+from modelab.networks.wrappers import (critic_networks, in_checkpoint, one_type,
+                                       reach_all_weights, refuse_batch_norm, refuse_sharded,
+                                       slope_of_scores, uncompiled)
 
 # %%
 #| export networks.wrappers
@@ -65,11 +65,12 @@ from modelab.networks.wrappers import (critic_networks, in_checkpoint, reach_all
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import torch
 import torch.distributed
@@ -77,8 +78,9 @@ import torch.utils.checkpoint
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from modelab.core.signatures import checking
+from modelab.core.signatures import checking, type_cure
 from modelab.networks.adapters import CriticAdapter
+from modelab.networks.layers import Net
 
 # %%
 from modelab.core.checks import error_message
@@ -410,13 +412,13 @@ def refuse_batch_norm(name: str, critic: Callable) -> None:
 
 
 # %% [markdown]
-# For the gradient of the sum of all scores, use `as_critic(D, coupled=True)`.
+# For the gradient of the sum of all scores, use `as_critic(D, coupled=True)`. A network of this course that couples examples by design, as in progressive growing, says so itself.
 
 # %%
 #| export networks.wrappers
 def may_couple(modules: Iterable[nn.Module]) -> bool:
-    "Whether `as_critic` said that examples may depend on each other."
-    return any(isinstance(m, CriticAdapter) and m.coupled for m in modules)
+    "Whether `as_critic`, or a network of ours, said that examples may depend on each other."
+    return any(isinstance(m, (CriticAdapter, Net)) and m.coupled for m in modules)
 
 
 # %% [markdown]
@@ -476,6 +478,25 @@ def refuse_sharded(parts: Iterable[nn.Module]) -> None:
 
 
 # %% [markdown]
+# Weights in half precision and examples in float32 do not multiply, nor the other way round. Torch's message names layers and biases. Ours names the arguments and says what to write. A critic that converts its inputs itself is not disturbed.
+
+# %%
+#| export networks.wrappers
+@contextmanager
+def one_type(parts: Iterable[nn.Module], x: torch.Tensor) -> Iterator[None]:
+    "Inside, torch's error about types becomes a `TypeError` that says how to bring them to one."
+    try:
+        yield
+    except RuntimeError as error:
+        kinds = {w.dtype for m in parts for w in m.parameters(recurse=False)} - {x.dtype}
+        if not kinds or not re.search("type|Half|BFloat16", str(error)):
+            raise
+        kinds = dict(critic=kinds.pop(), x=x.dtype)
+        raise TypeError(f"critic, x: expected one type, got weights of {kinds['critic']} and "
+                        f"examples of {x.dtype}{type_cure(kinds)}") from error
+
+
+# %% [markdown]
 # Distributed data parallel (DDP) waits until every weight has a gradient. A bias has none in a penalty, and DDP then would not add up the gradients of the processes. So zero times the scores is added, which reaches every weight.
 
 # %%
@@ -520,7 +541,7 @@ column, x = nn.Linear(2, 1), torch.randn(8, 2)
 tuple(per_example("critic", column(x), (8,)).shape), error_message(per_example, "critic", x, (8,))
 
 # %% [markdown]
-# Now the gradient itself. One backward pass gives it for all examples, because no score depends on another example.
+# Now the gradient itself. One backward pass gives it for all examples, because no score depends on another example. `torch.compile` has no derivative of a derivative: where it compiles a whole training step, this part of it runs as it stands.
 
 # %%
 #| export losses.penalties
@@ -533,12 +554,14 @@ def input_gradient(critic: Critic, x: Batch,
     `x`. `lead` says how many axes come before the event: our networks know it, for others it is 1,
     the batch, unless you say 2.
     """
+    if torch.compiler.is_compiling():
+        return torch.compiler.disable(input_gradient)(critic, x, lead)
     refuse_batch_norm("critic", critic)
     parts = [part for net in critic_networks(critic) for part in net.modules()]
     refuse_sharded(parts)
     x = (x.clone() if x.is_inference() else x).detach().requires_grad_()
     with torch.enable_grad(), uncompiled(critic, parts):
-        with _SmoothReLU():
+        with _SmoothReLU(), one_type(parts, x):
             answer = critic(x)
         scores = per_example("critic", answer, tuple(x.shape[:leading_axes(critic, lead)]))
         gradient = slope_of_scores(critic, scores, x) if scores.requires_grad else None

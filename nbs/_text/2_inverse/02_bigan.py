@@ -221,6 +221,7 @@ class BiGAN(EncodingGame):
     D: Player = None  # takes x and z
     form: GeneratorForm = "swapped"  # what G and E descend
     turns: ClassVar[str] = "D GE"
+    conditional: ClassVar[tuple[str, ...]] = "G", "E", "D"
 
     def players(self, event: tuple[int, ...], latent: int, runs: int,
                 generator: list) -> dict[str, nn.Module]:

@@ -349,12 +349,21 @@ class MatchMemory(nn.Module):
 #| export
 @dataclass(kw_only=True)
 class MatchingGame(Game):
-    "A game whose real examples are matched, now and then, to the nearest of a pool of samples."
+    """A game whose real examples are matched, now and then, to the nearest of a pool of samples.
+
+    `ValueError` if networks mix styles. If they grow, matched reals keep the stage they had then.
+    """
     reals: Count = 1024  # real examples matched at a time
     pool: Count = 10  # latents rendered for each of them
     refresh: Count = 16  # steps from one matching to the next
     growth: Annotated[float, Real(1.)] = 1.  # each such stretch is this much longer than the last
     jitter: NonNegative = 0.  # standard deviation of noise on matched latents
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.networks.mixing:
+            raise ValueError("mixing: expected 0, since a matched picture has one style, got "
+                             f"{self.networks.mixing}")
 
     def features(self, x: Tensor) -> Tensor:
         "What is compared when reals look for their nearest sample: the examples themselves."

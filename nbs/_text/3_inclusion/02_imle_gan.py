@@ -81,6 +81,9 @@ from modelab.core.checks import check_choice
 from modelab.core.signatures import Positive, checked
 
 # %%
+import base64
+import zlib
+
 from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, MISSING, Picture, REAL, scatter
 from modelab.core.registry import with_settings
@@ -541,6 +544,7 @@ class IMLEGAN(MatchingGame, AdversarialGame):
     jitter: NonNegative = .05
     saturating: bool = False  # the minimax loss for G instead of the non-saturating one
     turns: ClassVar[str] = "D G"
+    conditional: ClassVar[tuple[str, ...]] = ()  # matched examples come without their labels
 
     def players(self, event: tuple[int, ...], latent: int, runs: int,
                 generator: list) -> dict[str, nn.Module]:
@@ -942,40 +946,117 @@ real_traits = precision_recall_by_trait(people, people.sample(5000, g), asked_fo
 {name: (round(p, 2), round(r, 2)) for name, (p, r) in real_traits.items()}
 
 # %% [markdown]
-# That is a perfect generator. The record has the GAN with R1, where nobody asks, and the inclusive GAN, where those ask who wear glasses, or the 1 % who have glasses and a beard:
+# That is one draw of a perfect generator; recall differs by up to .2 from draw to draw. `python benchmarks/faces.py` trains a GAN with R1, where no face is matched ("nobody asks"), and the inclusive GAN, where only the faces with some attributes are matched (they "ask"). All have the same networks, rates and number of steps. The settings were chosen on seed 100; the record has seeds 0 to 7. A sample is good if it differs from the nearest clean face by at most five times the standard deviation of the noise (root mean square over pixels).
 
 # %%
-for row in record.get("faces", []):
-    told = {
-        k: f"{v['precision']['interval'].split()[0]}/{v['recall']['interval'].split()[0]}"
-        for k, v in row["traits"].items()
-    }
-    print(f"{row['setting']:36} {row['seeds']} seeds  ",
-          "  ".join(f"{k} {v}" for k, v in told.items()))
+on_faces = recorded("faces")
+by_name = {row["setting"]: row for row in on_faces.get("faces", [])}
+
+def on_average(values: dict) -> str:
+    "Mean and worst of what is defined, and for how many seeds it is not."
+    known = [v for v in values["by seed"] if v is not None]
+    lost = len(values["by seed"]) - len(known)
+    if not known:
+        return "undefined"
+    said = f"{sum(known) / len(known):.2f} (worst {min(known):.2f})"
+    return said + f", {lost} undefined" * (lost > 0)
+
+for name, row in by_name.items():
+    print(f"{name}, {row['seeds']} seeds, {row['steps']:,} steps")
+    for trait, v in row["traits"].items():
+        print(f"  {trait:17} precision {on_average(v['precision']):28} "
+              f"recall {on_average(v['recall']):20} shown by {on_average(v['rate'])}")
 
 # %% [markdown]
-# (precision/recall, means over seeds; good is within five noise widths of a clean face, not the three of chapter [6.11](../6_workshop/11_pictures.ipynb): no walk this short gets there.) Read it from top to bottom. When nobody asks, not one sample wears glasses. When the wearers ask, glasses appear, and with them samples that are good; when those with glasses *and* beard ask, one face in a hundred, the pair appears. Hats, for whom nobody asked, stay away; and at a fifth of the weight nobody is heard. As on the points, inclusion is a decision, and the game does not take it for you.
+# If no sample shows an attribute, its precision is undefined. The faces themselves, seed 0: the first sixteen samples, and the first eight that show each attribute. A row is empty where no sample shows it.
 
 # %%
-glasses = {
-    row["setting"]: {k: interval(v["by seed"], low=0, high=1)
-                     for k, v in row["traits"]["eyeglasses"].items()}
-    for row in record.get("faces", [])
-}
-verdict_on_faces = None
-if glasses:
-    mine, none = glasses["eyeglasses asks, weight 0.01"], glasses["nobody asks"]
-    verdict_on_faces = claim("Precision and recall of eyeglasses rise when those who wear them ask",
-                             paper="Yu et al. 2020", section="CelebA, on drawn faces",
-                             figure="precision .904 against .719",
-                             ours=f"{mine['precision']:.2f} and {mine['recall']:.2f}",
-                             baseline=f"{none['precision']:.2f} and {none['recall']:.2f}",
-                             holds=all(mine[k].low > none[k].high for k in mine))
-verdict_on_faces
+def unpacked(text: str) -> torch.Tensor:
+    "Recorded pictures (n, 32, 32) in [0, 1]."
+    raw = bytearray(zlib.decompress(base64.b64decode(text)))
+    return torch.frombuffer(raw, dtype=torch.uint8).float().div(255).reshape(-1, 32, 32) \
+        if raw else torch.zeros(0, 32, 32)
+
+def gallery(names: list[str]):
+    "Faces of several settings, side by side."
+    figure, panels = axes(len(people.traits) + 1, len(names), size=(4, 1.1), squeeze=False)
+    for column, name in zip(panels.T, names):
+        for ax, (which, text) in zip(column, by_name[name]["pictures"].items()):
+            ax.axis("off")
+            shown = unpacked(text)
+            if len(shown):
+                image_grid(ax, shown, 8)
+            ax.set_title(name if which == "first" else f"{which}: {len(shown) or 'none'}",
+                         fontsize=9)
+    return Picture(figure, "Recorded faces: " + " and ".join(names) + "; the first samples, then "
+                   "the first that show eyeglasses, a bald head, a hat, a beard")
+
+def mean_of(name: str, trait: str, which: str) -> float:
+    "The mean over seeds; NaN where it is undefined for a seed."
+    values = by_name[name]["traits"][trait][which]["by seed"]
+    return float("nan") if None in values else sum(values) / len(values)
+
+nobody = [name for name, row in by_name.items() if row["weight"] == 0]
+best = max(nobody, default="nobody asks",
+           key=lambda name: sum(mean_of(name, t, "recall") for t in people.traits))
+PAIR = [best, "all four attributes ask"]
+gallery(PAIR) if all(name in by_name for name in PAIR) else "not recorded yet"
+
+# %% [markdown]
+# Before the run these targets were set for attributes that ask: precision of at least .90 and recall of at least .80, in the mean over eight seeds, and a Fréchet distance of all samples that is at most 1.05 times that of the run in which nobody asks. For the first two, the baseline is the run without asking that has the highest recall (the weight of R1 was tuned for it); for the distance, the run without asking that has the least.
+
+# %%
+reached, verdict_on_attributes = {}, "not recorded yet"
+if all(name in by_name for name in PAIR):
+    reached = {t: (mean_of(PAIR[1], t, "precision"), mean_of(PAIR[1], t, "recall"))
+               for t in people.traits}
+    without = {t: round(mean_of(PAIR[0], t, "recall"), 2) for t in people.traits}
+    verdict_on_attributes = claim(
+        "When all four attributes ask, each has a precision of at least .90 and a recall of at "
+        "least .80", paper="this course", section="drawn faces",
+        ours="; ".join(f"{t} {p:.2f}/{r:.2f}" for t, (p, r) in reached.items()),
+        baseline=f"recall where nobody asks: {without}",
+        holds=all(p >= .9 and r >= .8 for p, r in reached.values()), expect=False)
+verdict_on_attributes
+
+# %%
+verdict_on_glasses = "not recorded yet"
+if reached:
+    mine, none = (interval(by_name[name]["traits"]["eyeglasses"]["recall"]["by seed"], low=0,
+                           high=1) for name in reversed(PAIR))
+    verdict_on_glasses = claim(
+        "The recall of eyeglasses rises when those who wear them ask", paper="Yu et al. 2020",
+        section="CelebA, on drawn faces", figure="precision .904 against .719",
+        ours=f"{mine:.2f}", baseline=f"{none:.2f}", holds=mine.low > none.high)
+verdict_on_glasses
+
+# %%
+verdict_on_frechet = "not recorded yet"
+if reached:
+    asked_row = by_name[PAIR[1]]["frechet"]["by seed"]
+    base = min((by_name[name]["frechet"]["by seed"] for name in nobody), key=sum)
+    ratio = interval([a / b for a, b in zip(asked_row, base)], low=0)
+    verdict_on_frechet = claim(
+        "The Fréchet distance of all samples is at most 1.05 times that without asking",
+        paper="this course", section="drawn faces", ours=f"ratio {ratio:.2f}",
+        baseline="1", holds=ratio.mean <= 1.05)
+verdict_on_frechet
+
+# %% [markdown]
+# The price to the majority: the share of good samples, and how often each attribute is shown. The true rates are the last line.
+
+# %%
+for name, row in by_name.items():
+    shown = "  ".join(f"{t} {sum(v['rate']['by seed']) / row['seeds']:.3f}"
+                      for t, v in row["traits"].items())
+    print(f"{name:38} good {on_average(row['good']):20} {shown}")
+both = people.kinds[:, 0] & people.kinds[:, 3]
+true_rates = [*people.rates.tolist(), float(people.weights @ both.float())]
+print("  ".join(f"{t} {r:.3f}" for t, r in zip(asked_for, true_rates)))
 
 # %% [markdown]
 # ## Under your hands: include whom, how strongly?
-# One control says who may ask, the other how loudly. For each attribute two bars, precision and recall; the marks are what a perfect generator gets. Look for the choice that helps the asked and does not hurt the rest.
+# The menu says who asks. For each attribute two bars, precision and recall; the marks are what one draw of a perfect generator gets. A missing bar is undefined. Look for the choice that raises the bars of the matched attributes and lowers no other.
 
 # %%
 def bars(row):
@@ -983,49 +1064,41 @@ def bars(row):
     figure, ax = axes(size=(6, 2.6))
     for at, (name, both) in enumerate(row["traits"].items()):
         for shift, (which, colour) in zip((-.2, .2), (("precision", REAL), ("recall", FAKE))):
-            ax.bar(at + shift,
-                   sum(both[which]["by seed"]) / len(both[which]["by seed"]), .36, color=colour,
-                   label=which if at == 0 else None)
+            known = [v for v in both[which]["by seed"] if v is not None]
+            ax.bar(at + shift, sum(known) / len(known) if known else float("nan"), .36,
+                   color=colour, label=which if at == 0 else None)
             level = real_traits[name][which == "recall"]
             ax.plot([at + shift - .18, at + shift + .18], [level] * 2, c=MISSING)
     ax.set(xticks=range(len(row["traits"])), xticklabels=row["traits"], ylim=(0, 1.05),
-           ylabel="share", title=row["setting"])
-    ax.legend(frameon=False, ncols=2)
-    return Picture(
-        figure, row["setting"] + ": " +
-        "; ".join(f"{k} " + ", ".join(
-            f"{which} {interval(v[which]['by seed'], low=0, high=1)}"
-            for which in ("precision", "recall")) for k, v in row["traits"].items()))
+           ylabel="share")
+    ax.set_title(row["setting"], loc="left")
+    ax.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    return Picture(figure, row["setting"] + ": " + "; ".join(
+        f"{k} precision {on_average(v['precision'])}, recall {on_average(v['recall'])}"
+        for k, v in row["traits"].items()))
 
 
 # %%
 import ipywidgets
 
-frames = {(row["asks"], row["weight"]): bars(row) for row in record.get("faces", [])}
-who = ipywidgets.SelectionSlider(options=list(dict.fromkeys(k[0] for k in frames)),
-                                 description="include")
-how = ipywidgets.SelectionSlider(options=sorted({k[1]
-                                                 for k in frames
-                                                 if k[1]}), description="weight")
+frames = {name: bars(row) for name, row in by_name.items()}
+who = ipywidgets.Dropdown(options=list(frames), description="who asks")
 screen = ipywidgets.Image(format="png")
 
 def turn(_=None):
-    screen.value = frames[who.value, how.value if who.value != "nobody" else 0].png
+    if who.value:
+        screen.value = frames[who.value].png
 
-for control in (who, how):
-    control.observe(turn, "value")
+who.observe(turn, "value")
 turn()
-ipywidgets.VBox([ipywidgets.HBox([who, how]), screen])
+ipywidgets.VBox([who, screen])
 
 # %%
-chosen = ("eyeglasses", how.options[-1])
-who.value, how.value = chosen
-assert screen.value == frames[chosen].png != frames["nobody", 0].png
-frames[chosen]
-
-# %%
-who.value = "nobody"
-frames["nobody", 0]
+for name in PAIR:
+    if name in frames:
+        who.value = name
+        assert screen.value == frames[name].png
+frames.get(PAIR[1], "not recorded yet")
 
 # %% [markdown]
 # ## Real digits at full size
@@ -1046,9 +1119,6 @@ for row in full_size.get("games", []):
         print(f"{row['setting']:20} {look['steps']['by seed'][0]:6} steps  {in_short(look)}")
 
 # %%
-import base64
-import zlib
-
 drawn = None
 if full_size:
     raw = zlib.decompress(base64.b64decode(full_size["games"][0]["pictures"]))

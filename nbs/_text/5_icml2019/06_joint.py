@@ -638,6 +638,7 @@ class MMIALI(Game):
     semi_weight: NonNegative = 1.
     inner_weight: NonNegative = 1.
     turns: ClassVar[str] = "D GE"
+    kinds: ClassVar[tuple[str, ...]] = "mlp", "conv"  # one for each domain, hidden in a wrapper
     default_networks: ClassVar[Networks] = Networks("mlp", width=32, depth=2)
     default_optimiser: ClassVar[Optimiser] = Optimiser(3e-3, (.5, .9))
 

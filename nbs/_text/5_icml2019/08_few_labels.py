@@ -357,6 +357,8 @@ class FewLabels(ZeroCentred):
     labelled_share: PositiveShare = 1 / 16  # of each real batch: labelled examples
     label_weight: NonNegative = .3  # λ, of D's guessing
     rotation_weight: NonNegative = 0.  # of telling turned pictures apart; G has a fifth of it
+    conditional: ClassVar[tuple[str, ...]] = ()  # latents ask for classes
+    kinds: ClassVar[tuple[str, ...]] = "mlp", "conv"
     default_networks: ClassVar[Networks] = Networks("mlp", width=128, depth=2, latent=16)
 
     def suits(self, modes: Any) -> None:
@@ -380,7 +382,7 @@ def _features(self: FewLabels, event: tuple[int, ...], width: int, **kw: Any) ->
 
 
 # %% [markdown]
-# The labelled examples are a player without weights, so they are saved with the run.
+# The labelled examples are a player without weights, so they are saved with the run. A generator that mixes styles (chapter [3.3](../3_inclusion/03_style.ipynb)) is refused: the class is a part of the latent.
 
 # %%
 #| export
@@ -397,6 +399,9 @@ def players(self: FewLabels, event: tuple[int, ...], latent: int, runs: int,
     D = ProjectionDiscriminator(body, width, self.classes, **kw)
     inputs = latent + self.classes
     G = make_player("G", self.G, lambda: self.networks.generator(inputs, event, **kw), **kw)
+    if any(getattr(part, "mixing", 0) for part in G.modules()):
+        raise ValueError("G: expected mixing=0, since a mixed style has another class than the "
+                         "latent asks for")
     return {"G": G, "D": D, "known": FixedExamples(runs, self.classes * self.per_class, event)}
 
 

@@ -479,6 +479,8 @@ class Imputer(AdversarialGame):
     prior: Literal["normal", "uniform"] = "normal"  # of z; "uniform" on [0, 1], for scaled tables
     default_networks: ClassVar[Networks] = Networks("mlp", width=64, depth=2)
     default_optimiser: ClassVar[Optimiser] = Optimiser(4e-3, (.5, .9))
+    conditional: ClassVar[tuple[str, ...]] = ()  # G fills cells, D scores cells
+    kinds: ClassVar[tuple[str, ...]] = "mlp", "conv"
 
     @property
     def turns(self) -> str:
@@ -587,7 +589,10 @@ def impute_rows(run: Annotated[Run, InstanceOf(Run)],  # of an `Imputer`
                 x: Annotated[Tensor, NoInfinity("n *rows")],  # with holes; the runs may come first
                 draw: Index = 0,  # another number, another draw of the noise
                 ) -> Tensor:  # (runs, n, *event)
-    "The rows, filled by each run's imputer: by the averaged one where an average is kept."
+    """The rows, filled by each run's imputer: by the averaged one where an average is kept.
+
+    `x` and the result are in the units of the data, also where the run standardises them.
+    """
     net, event = run.players.averaged or run.players.nets["G"], tuple(run.modes.event)
     if not isinstance(net, ImputerNetwork):
         raise TypeError(f"run: expected a Run of an Imputer, got {run!r:.60}")
@@ -596,7 +601,7 @@ def impute_rows(run: Annotated[Run, InstanceOf(Run)],  # of an `Imputer`
     x = x.to(run.device, torch.float32)
     z = run.noise(x.shape[1], run.generators("impute", draw))
     with evaluation_mode(net):
-        return fill_holes(x, net(z, x))
+        return fill_holes(x, run.scale.restore(net(z, run.scale.standardise(x))))
 
 
 # %% [markdown]

@@ -147,12 +147,24 @@ def _as_tensor(name: str, x: Any):
 def tensor_cure(name: str, x: Any) -> str:
     "The end of an error: how to get a floating tensor from bytes or from a batch; or nothing."
     import torch
-    if isinstance(x, torch.Tensor) and x.dtype == torch.uint8:
-        return f"; for pictures in bytes write {name}.float() / 127.5 - 1"
+    if str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8"):
+        made = "float()" if isinstance(x, torch.Tensor) else 'astype("float32")'
+        return f"; for pictures in bytes write {name}.{made} / 127.5 - 1"
     if isinstance(x, (list, tuple)) and x and isinstance(x[0], torch.Tensor):
         return (f" of {len(x)}; if these are pictures and labels, or scores and features, "
                 f"pass {name}[0]")
     return ""
+
+# %% [markdown]
+# A measure that works on the scale of the data refuses bytes: nobody knows which scale they stand for.
+
+# %%
+#| export
+def refuse_bytes(name: str, x: Any) -> None:
+    "`TypeError`, which begins with `name`, for a tensor or an array of bytes."
+    if str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8"):
+        raise TypeError(f"{name}: expected floating numbers on the scale on which the generator "
+                        f"works, got bytes{tensor_cure(name, x)}")
 
 # %% [markdown]
 # `check_tensors` is for the arguments of a loss: floating tensors that are not empty. NaN passes, since looking for it would make a graphics card wait.
@@ -261,16 +273,17 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from modelab.core.checks import (check_batch, check_callable, check_choice, check_int, check_ints,
-                                 check_number, check_tensors)
+                                 check_number, check_tensors, refuse_bytes)
 
 # %%
 from modelab.course.notebooks import patch
@@ -357,23 +370,35 @@ class Finite(Shape):
         return value
 
 # %% [markdown]
-# Labels and mode numbers are whole numbers. Floats in their place are usually scores, so they are refused.
+# Labels and mode numbers are whole numbers, in a tensor, an array or a list. Floats in their place are usually scores, so they are refused.
 
 # %%
 #| export core.signatures
 @dataclass(frozen=True)
 class Labels(Shape):
-    "Marks a tensor of whole numbers whose axes are named, such as the mode of each example."
+    "Marks whole numbers whose axes are named, in a tensor, an array or a list: a mode, a class."
 
     def check(self, name: str, value: Any) -> Tensor:
-        "`value`, if it is a tensor of an integer type."
-        kind = getattr(value, "dtype", type(value).__name__)
-        if kind not in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
-            raise TypeError(f"{name}: expected whole numbers in a tensor, got {kind}")
+        "`value` as a tensor of an integer type, or an error."
+        value = self.convert(value)
+        kind = str(getattr(value, "dtype", type(value).__name__))
+        if kind not in ("torch.uint8", "torch.int8", "torch.int16", "torch.int32", "torch.int64"):
+            raise TypeError(f"{name}: expected whole numbers in a tensor, an array or a list, "
+                            f"got {kind}")
+        return value
+
+    def convert(self, value: Any) -> Any:
+        "`value` as a tensor, if it is an array or a list of whole numbers; else what it holds."
+        if isinstance(value, Tensor) or not hasattr(value, "__array__") \
+                and not isinstance(value, (list, tuple)):
+            return value
+        with suppress(ValueError, TypeError, RuntimeError):  # rows of several lengths, no numbers
+            array = np.asarray(value)
+            return torch.from_numpy(array.astype(np.int64)) if array.dtype.kind in "iu" else array
         return value
 
 # %% [markdown]
-# Critics return `(N,)`, or `(N, 1)`, or even `(N, 1, 1, 1)`, all for N examples. Such scores are flattened before a loss sees them. A critic of patches (PatchGAN) returns `(N, 1, 7, 7)`. Its loss is the mean over all examples and all patches, so a map is flattened, too, and the result is one number.
+# Critics return `(N,)`, or `(N, 1)`, or even `(N, 1, 1, 1)`, all for N examples. Such scores are flattened before a loss sees them. A critic of patches (PatchGAN) returns `(N, 1, 7, 7)`. Its loss is the mean over all examples and all patches, so a map is flattened, too, and the result is one number. Several maps `(N, 5, 7, 7)` are no scores, so they are refused.
 
 # %%
 #| export core.signatures
@@ -384,6 +409,10 @@ class Scores(Shape):
     def check(self, name: str, value: Any) -> Tensor:
         "`value` as `(*runs, batch)`, or an error."
         check_tensors(**{name: value})
+        if value.ndim > 3 and value.shape[1] != 1 and not _runs.get():
+            raise ValueError(f"{name}: expected a score for each example {self} or patch "
+                             f"(N, 1, h, w), got {tuple(value.shape)}; take one of several scores, "
+                             'D(x)[:, :1], and its mean by as_critic(D, patches="mean")')
         return self.convert(value)
 
     def convert(self, value: Tensor) -> Tensor:
@@ -397,7 +426,7 @@ class Scores(Shape):
             return value.flatten()
         while value.ndim > 1 and value.shape[-1] == 1:
             value = value.squeeze(-1)
-        return value.flatten() if value.ndim > 3 else value
+        return value
 
 # %% [markdown]
 # A measure takes arrays as well as tensors, and must refuse NaN. `Samples` converts them with `check_batch`. Samples that come straight from a generator still carry its graph; no measure needs it, so it is dropped:
@@ -408,9 +437,12 @@ class Scores(Shape):
 class Samples(Shape):
     "Marks samples `(n, *event)`, a tensor or an array, finite; they become a tensor."
     least: int = 1
+    scaled: bool = False  # their scale matters, so bytes are refused
 
     def check(self, name: str, value: Any) -> Tensor:
         "`value` as a floating tensor, or an error."
+        if self.scaled:
+            refuse_bytes(name, value)
         return self.convert(check_batch(name, value, least=self.least))
 
     def convert(self, value: Any) -> Tensor:
@@ -568,6 +600,18 @@ def fit(self: _Axes, name: str, shape: Shape, got: tuple[int, ...]) -> bool:
     return True
 
 # %% [markdown]
+# Two types in one call are usually half of a loop in mixed precision. The error says which argument to convert: the one of the smaller type, for it lost digits already.
+
+# %%
+#| export core.signatures
+def type_cure(kinds: dict[str, torch.dtype]) -> str:
+    "The end of an error: how arguments of two floating types, by name, are brought to one."
+    wide = torch.float64 in kinds.values()
+    to, dtype = ("double", torch.float64) if wide else ("float", torch.float32)
+    converted = " and ".join(f"{name}.{to}()" for name, kind in kinds.items() if kind != dtype)
+    return f"; write {converted}" + ", or compute both in one torch.autocast" * (not wide)
+
+# %% [markdown]
 # Torch refuses to multiply tensors of two types or on two devices, in words that name no argument. Tensors whose last axis has one name are examples, or vectors, of one kind; such tensors must agree.
 
 # %%
@@ -583,7 +627,8 @@ def _check_types(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
         for word, what in (("type", "dtype"), ("device", "device")):
             had, got = getattr(values[other], what), getattr(values[name], what)
             if got != had:
-                raise TypeError(f"{other}, {name}: expected one {word}, got {had} and {got}")
+                cure = type_cure({other: had, name: got}) if what == "dtype" else ""
+                raise TypeError(f"{other}, {name}: expected one {word}, got {had} and {got}{cure}")
 
 # %% [markdown]
 # The shapes of a call are fitted one after the other. Arguments of the same declared shape must agree in size.
