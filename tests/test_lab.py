@@ -21,16 +21,18 @@ from torch import nn
 
 from modelab.core.registry import get_setting, registered
 from modelab.data import pictures
+from modelab.data.digits import digits
 from modelab.data.mixtures import line, mixture, ring
 from modelab.data.pictures import _face_pictures
 from modelab.lab.panel import Lab, registered_names
 from modelab.lab.inspect import EvalBatch, sample_gradients
 from modelab.lab.points import POINT_PRESETS, mixture_from_points
 from modelab.lab.session import SURFACES, LabSession
-from modelab.lab.side import measure_side, setting_choices
+from modelab.lab.side import measure_side, setting_choices, Side
 from modelab.lab.view import critic_scores, pack_frame, quantize, unpack_frame
 from modelab.methods.imle_gan import IMLEGAN
 from modelab.methods.minimax import Minimax
+from modelab.networks.growing import Growth
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.run import Run
@@ -168,6 +170,33 @@ def test_what_players_are_built_from_starts_again():
     assert lab.at == 0 and lab.sides["A"].game.networks.width == 12 and lab.sides["A"].game.optimiser.lr == 2e-3
     assert lab.step(2).set("saturating", True).at == 2 and lab.set("latent", 5).at == 0 and lab.sides["A"].latent == 5
     assert lab.step(4).reset(seed=3).at == 0 and lab.seed == 3 and lab.sides["A"].game.networks.latent == 5
+
+
+def test_a_growing_network_is_shown_as_it_is_now():
+    side = Side(Minimax(networks=Networks("grown", width=2, latent=3, grow=Growth(2, 2))), digits(), 0, 8)
+    def coarse(x):
+        return torch.equal(x[..., ::2, ::2], x[..., 1::2, 1::2])
+    early = EvalBatch(side, 8)
+    assert coarse(early.x) and coarse(early.G(early.z))
+    late = EvalBatch(side.step(10), 8)
+    assert not coarse(late.x) and not coarse(late.G(late.z)) and torch.equal(late.z, early.z)
+    assert not coarse(sample_gradients(side, 8)[0])
+
+
+@pytest.mark.parametrize("name, kind, before, after", [
+    ("mixing", "style", .5, 0.), ("grow", "grown", Growth(200, 200), Growth(1, 1))])
+def test_settings_that_no_weight_shows_start_again(name, kind, before, after):
+    lab = LabSession(Minimax(networks=Networks(kind, width=2, latent=3, **{name: before})), digits(), batch=8)
+    assert lab.step(1).set("saturating", True).at == 1 and lab.set(name, after).at == 0
+    G = lab.sides["A"].players.nets["G"]
+    assert (G.mixing if name == "mixing" else G.growth) == after
+
+
+def test_a_batch_of_no_whole_groups_is_refused_before_the_step():
+    lab = LabSession(Minimax(networks=Networks("grown", width=2, latent=3)), digits(), batch=8)
+    with pytest.raises(ValueError, match="^batch, shards: expected whole groups of 4 examples for D, got a batch of 6"):
+        lab.set("batch", 6)
+    assert lab.set("batch", 2).step(1).at == 1
 
 
 def test_modes_can_leave_the_data_and_come_back():

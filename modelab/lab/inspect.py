@@ -42,9 +42,9 @@ def preserve_state(side: Side) -> Iterator[None]:
 class EvalBatch(Turn):
     "A turn that nobody takes: `n` examples and latents that are the same at every step."
     def __init__(self, side: Side, n: int):
-        super().__init__(side, 0, 0)
-        x = side.real(n, self._generators("real"))
-        self.__dict__.update(step=side.steps, x=x, z=side.noise(n, self._generators("latent")))
+        super().__init__(side, side.steps, 0)
+        x = self._shape_reals(side.real(n, self._generators("real")))
+        self.__dict__.update(x=x, z=side.noise(n, self._generators("latent")))
 
     def _generators(self, stream: str) -> list[torch.Generator]:
         return self._run.generators(f"look {stream}", 0)  # the name is part of the seed
@@ -77,7 +77,8 @@ def sample_gradients(side: Side, n: int = 96) -> tuple[torch.Tensor, ...]:
     """G's samples in its own turn, minus the gradient of its loss at each, and their latents.
 
     Shapes `(m, *event)`, `(m, *event)` and `(m, latent)`. The loss is a mean over n samples; its
-    gradient is multiplied by n, so that the length of an arrow does not depend on n.
+    gradient is multiplied by n, so that the length of an arrow does not depend on n. Samples and
+    gradients are in the units of the data.
     """
     word = side.turns_of("G").split()[0]
     with preserve_state(side), torch.enable_grad():
@@ -85,8 +86,8 @@ def sample_gradients(side: Side, n: int = 96) -> tuple[torch.Tensor, ...]:
         made = [c for c in calls if c.player == "G" and c.output.requires_grad]
         outputs = [c.output for c in made]
         gradients = torch.autograd.grad(loss.sum(), outputs, allow_unused=True) if made else ()
-    found = [(c.output.detach()[0], -n * grad[0], c.inputs[0].detach()[0])
-             for c, grad in zip(made, gradients) if grad is not None]
+    found = [(side.scale.restore(c.output.detach()[0]), -n * grad[0] / side.scale.size,
+              c.inputs[0].detach()[0]) for c, grad in zip(made, gradients) if grad is not None]
     if not found:
         raise ValueError(f"game: the loss of {word} in {type(side.game).__name__} "
                          f"does not depend on what G makes")

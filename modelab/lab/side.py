@@ -126,7 +126,9 @@ class Side(Run):
     def _builds_same_players(self, other: Any) -> bool:
         "Whether another game would build the same players as the present one."
         known_turns = set(other.turns.split()) <= set(self.players.movers)
-        if not known_turns or other.networks.latent != self.game.networks.latent:
+        ours, theirs = self.game.networks, other.networks
+        unseen = "latent", "grow", "mixing"  # settings that no weight shows
+        if not known_turns or any(getattr(ours, name) != getattr(theirs, name) for name in unseen):
             return False
         shape = tuple(self.modes.event), self.latent, 1
         nets = [g.players(*shape, [torch.Generator().manual_seed(0)]) for g in (self.game, other)]
@@ -136,7 +138,7 @@ class Side(Run):
     def _check_lab_setting(self, name: str, value: Any) -> None:
         "Refuse a bad value of one of `LAB_SETTINGS`."
         if name == "batch":
-            check_int("batch", value)
+            self._check_groups(check_int("batch", value))
         elif name == "turns":
             if not isinstance(value, (str, type(None))):
                 raise TypeError(f"turns: expected a text such as \"D G\", got {value!r:.60}")

@@ -40,7 +40,7 @@ def critic_inputs(side: Side) -> int:
 # %% ../../nbs/6_workshop/09_view.ipynb #e3840592
 def encode_samples(side: Side, x: torch.Tensor) -> torch.Tensor:
     "E(x) for examples `(n, *event)`; an encoder that also takes noise is given zeros."
-    net, x = side.players.nets["E"], x[None]
+    net, x = side.player("E"), side.scale.standardise(x)[None]
     if getattr(side.game, "stochastic", False):
         return net(x, x.new_zeros(1, x.shape[1], side.latent))[0]
     return net(x)[0]
@@ -48,10 +48,10 @@ def encode_samples(side: Side, x: torch.Tensor) -> torch.Tensor:
 # %% ../../nbs/6_workshop/09_view.ipynb #dd4d1fc1
 def critic_scores(side: Side, x: torch.Tensor, z: torch.Tensor | None = None) -> torch.Tensor:
     "D's scores of examples `(n, *event)`; if D takes codes too, they are `z`, or else E(x)."
-    D = side.players.nets["D"]
+    D, seen = side.player("D"), side.scale.standardise(x)[None]
     if critic_inputs(side) == 1:
-        return D(x[None])[0]
-    return D(x[None], (encode_samples(side, x) if z is None else z)[None])[0]
+        return D(seen)[0]
+    return D(seen, (encode_samples(side, x) if z is None else z)[None])[0]
 
 # %% ../../nbs/6_workshop/09_view.ipynb #7cebf057
 GRID_LINES, SURFACE_CELLS, N_SHOWN, N_ARROWS = 15, 64, 500, 192
@@ -131,7 +131,7 @@ def critic_surface(side: Side, surface: str) -> tuple[np.ndarray, float, float] 
 def neutral_score(side: Side, batch: EvalBatch, made: torch.Tensor) -> float:
     "Halfway between the mean scores of real and generated examples; drawn in the page's colour."
     with preserve_state(side), torch.no_grad():
-        real = critic_scores(side, batch.x[0])
+        real = critic_scores(side, side.scale.restore(batch.x[0]))
         fake = critic_scores(side, made, batch.z[0])
     return (real.mean() + fake.mean()).item() / 2
 
@@ -146,7 +146,7 @@ def latent_grid(side: Side) -> np.ndarray:
     if side.latent > 1:
         grid[..., 1] = level[:, 1:2]
     flat = grid.flatten(0, 1)
-    points = project_to_plane(side.players.nets["G"](flat[None])[0], flat)
+    points = project_to_plane(side.scale.restore(side.player("G")(flat[None])[0]), flat)
     return quantize(points, view_box(side)).reshape(GRID_LINES, GRID_LINES, 2)
 
 # %% ../../nbs/6_workshop/09_view.ipynb #461f83e4
@@ -211,10 +211,11 @@ def _arrows(side: Side) -> tuple[dict[str, np.ndarray], float | None]:
 # %% ../../nbs/6_workshop/09_view.ipynb #e5c134a1
 def _codes(side: Side, batch: EvalBatch) -> np.ndarray:
     "Codes of real examples: beside their examples on the line, else in a square of their own."
+    x = side.scale.restore(batch.x[0])
     with preserve_state(side), torch.no_grad():
-        codes = encode_samples(side, batch.x[0])
+        codes = encode_samples(side, x)
     if math.prod(side.modes.event) == 1:
-        return quantize(project_to_plane(batch.x[0], codes), view_box(side))
+        return quantize(project_to_plane(x, codes), view_box(side))
     reach = code_reach(side)
     return quantize(project_to_plane(codes, batch.z[0]), (-reach, reach) * 2)
 
@@ -255,7 +256,7 @@ def render_frame(side: Side, surface: str = "score",  # which surface of D
     note = {"step": side.steps, "loss": losses, "without": list(side.without)}
     note |= {name: round_for_json(getattr(covered, name)) for name in SHOWN_MEASURES}
     with preserve_state(side), torch.no_grad():
-        made = side.players.nets["G"](batch.z)[0]
+        made = side.scale.restore(side.player("G")(batch.z)[0])
     if view_kind(side.modes) == "tiles":
         arrays = _picture_arrays(side, made)
     else:

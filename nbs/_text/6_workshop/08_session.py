@@ -125,7 +125,7 @@ def is_setting_group(game: Any, name: str) -> bool:
 
 # %%
 game = Minimax(networks=Networks(width=8))
-assert setting_choices(game, "kind") == ("mlp", "conv") and setting_choices(game, "width") == ()
+assert setting_choices(game, "kind")[:2] == ("mlp", "conv") and setting_choices(game, "width") == ()
 assert is_setting_group(game, "schedule") and not is_setting_group(game, "betas")
 game_settings(game)
 
@@ -235,7 +235,7 @@ def apply_events(self: Side, events: Iterable[Event]) -> None:
 
 
 # %% [markdown]
-# Some settings can change during training, such as a rate or the weight of a penalty. Others decide how the players are built, so the run must start again. There is no list of such settings. Instead, the side builds the players of the old and the new game from one seed and compares their weights.
+# Some settings can change during training, such as a rate or the weight of a penalty. Others decide how the players are built, so the run must start again. There is no list of such settings. Instead, the side builds the players of the old and the new game from one seed and compares their weights. Three settings of the networks can differ where no weight does; they are compared by themselves.
 
 # %%
 #| export lab.side
@@ -243,7 +243,9 @@ def apply_events(self: Side, events: Iterable[Event]) -> None:
 def _builds_same_players(self: Side, other: Any) -> bool:
     "Whether another game would build the same players as the present one."
     known_turns = set(other.turns.split()) <= set(self.players.movers)
-    if not known_turns or other.networks.latent != self.game.networks.latent:
+    ours, theirs = self.game.networks, other.networks
+    unseen = "latent", "grow", "mixing"  # settings that no weight shows
+    if not known_turns or any(getattr(ours, name) != getattr(theirs, name) for name in unseen):
         return False
     shape = tuple(self.modes.event), self.latent, 1
     nets = [g.players(*shape, [torch.Generator().manual_seed(0)]) for g in (self.game, other)]
@@ -260,7 +262,7 @@ def _builds_same_players(self: Side, other: Any) -> bool:
 def _check_lab_setting(self: Side, name: str, value: Any) -> None:
     "Refuse a bad value of one of `LAB_SETTINGS`."
     if name == "batch":
-        check_int("batch", value)
+        self._check_groups(check_int("batch", value))
     elif name == "turns":
         if not isinstance(value, (str, type(None))):
             raise TypeError(f"turns: expected a text such as \"D G\", got {value!r:.60}")
@@ -435,16 +437,16 @@ def preserve_state(side: Side) -> Iterator[None]:
 
 
 # %% [markdown]
-# The picture must not change from step to step only because other latents were drawn. An `EvalBatch` is a turn that is used for showing and never for training: its examples and latents are the same at every step.
+# The picture must not change from step to step only because other latents were drawn. An `EvalBatch` is a turn that is used for showing and never for training: its examples and latents are the same at every step. A network that grows is shown as it is at the side's step, and the real examples are as coarse as in training.
 
 # %%
 #| export lab.inspect
 class EvalBatch(Turn):
     "A turn that nobody takes: `n` examples and latents that are the same at every step."
     def __init__(self, side: Side, n: int):
-        super().__init__(side, 0, 0)
-        x = side.real(n, self._generators("real"))
-        self.__dict__.update(step=side.steps, x=x, z=side.noise(n, self._generators("latent")))
+        super().__init__(side, side.steps, 0)
+        x = self._shape_reals(side.real(n, self._generators("real")))
+        self.__dict__.update(x=x, z=side.noise(n, self._generators("latent")))
 
     def _generators(self, stream: str) -> list[torch.Generator]:
         return self._run.generators(f"look {stream}", 0)  # the name is part of the seed
@@ -503,7 +505,8 @@ def sample_gradients(side: Side, n: int = 96) -> tuple[torch.Tensor, ...]:
     """G's samples in its own turn, minus the gradient of its loss at each, and their latents.
 
     Shapes `(m, *event)`, `(m, *event)` and `(m, latent)`. The loss is a mean over n samples; its
-    gradient is multiplied by n, so that the length of an arrow does not depend on n.
+    gradient is multiplied by n, so that the length of an arrow does not depend on n. Samples and
+    gradients are in the units of the data.
     """
     word = side.turns_of("G").split()[0]
     with preserve_state(side), torch.enable_grad():
@@ -511,8 +514,8 @@ def sample_gradients(side: Side, n: int = 96) -> tuple[torch.Tensor, ...]:
         made = [c for c in calls if c.player == "G" and c.output.requires_grad]
         outputs = [c.output for c in made]
         gradients = torch.autograd.grad(loss.sum(), outputs, allow_unused=True) if made else ()
-    found = [(c.output.detach()[0], -n * grad[0], c.inputs[0].detach()[0])
-             for c, grad in zip(made, gradients) if grad is not None]
+    found = [(side.scale.restore(c.output.detach()[0]), -n * grad[0] / side.scale.size,
+              c.inputs[0].detach()[0]) for c, grad in zip(made, gradients) if grad is not None]
     if not found:
         raise ValueError(f"game: the loss of {word} in {type(side.game).__name__} "
                          f"does not depend on what G makes")
