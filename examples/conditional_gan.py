@@ -12,7 +12,7 @@ from common import arguments, digits, keep, write
 from torch import nn
 
 from modelab import audit, Monitor
-from modelab.evaluation.missing import by_condition
+from modelab.evaluation.conditions import by_condition
 
 opt = arguments(__doc__, steps=1500, data=("", "folder of the four MNIST files; without it: the digits of scikit-learn"))
 latent_dim, n_classes, batch_size, img_shape = 100, 10, 64, (1, 28, 28)

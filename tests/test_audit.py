@@ -24,9 +24,10 @@ from modelab.data.readers import open_samples, read_samples
 from modelab.evaluation.audit import audit
 from modelab.evaluation.compare import compare
 from modelab.evaluation.excess import excess_chance, LEAST_P, ShareInterval
-from modelab.evaluation.audit_tests import (AUDIT_TESTS, closest_pairs, excess_interval, extreme_test,
+from modelab.evaluation.audit_tests import (EXTREME_SHARES, AUDIT_TESTS, closest_pairs, excess_interval, extreme_test,
                                             floor_of_balance, floor_of_lost, floor_of_repeats, floor_of_shift, holm_alarms, one_sided_p,
-                                            permutation_test, Pool, shift_in_spreads, shuffled_tests, smallest_group_seen, smallest_in_parts,
+                                            permutation_test, Pool, shift_in_spreads, shuffled_tests, smallest_group_seen, smallest_imbalance_seen, smallest_in_parts,
+                                            smallest_repeats_seen,
                                             smallest_seen, summed_share)
 from modelab.evaluation.copying import authenticity, birthday_test, copying_z, FeatureRows, nearest_k, nearest_rows, thin_rows
 from modelab.evaluation.interpolation import slerp
@@ -321,7 +322,7 @@ def test_classes_take_part_in_the_joint_level():
     labels = torch.cdist(known, TEN.centers).argmin(1)
     report = audit(x[mode != 3][:600], known, new, labels=labels)
     assert report.starved == ["3"] and report.status == 1 and report.classes["3"]["p"] < .001
-    assert report.verdict.startswith("Missing: class 3 holds")
+    assert report.verdict.startswith("Not sound: nothing is made of class 3") and report.found[0].startswith("Missing: class 3 holds")
     assert not audit(x[:600], known, new, labels=labels).starved
 
 
@@ -714,3 +715,40 @@ def test_the_more_samples_the_less_is_missed():
     none = torch.zeros(999)
     groups = [smallest_group_seen(none, n, n, 10, .007) for n in (100, 400, 4000)]
     assert groups == sorted(groups, reverse=True) and smallest_group_seen(none, 20, 9, 10, .007) is None
+
+
+@pytest.mark.parametrize("test", ["balance", "repeats"])
+def test_so_small_a_fault_of_shuffled_tests_is_seen(test):
+    """A half made 1 ± d times, and samples that repeat another one, as small as the report says."""
+    n, limit, hits = 160, .02, 0
+    g = seeded()
+    pool = Pool(*torch.randn(3, n, 8, generator=g), g)
+    shuffled_tests(pool, g, 499)
+    size = smallest_repeats_seen(len(pool.pairs), n, n, limit, 499) if test == "repeats" else \
+        smallest_imbalance_seen(pool.shuffled["balance"], pool.around, n, n, limit)
+    assert 0 < size < 1
+    for seed in range(30):
+        g = seeded(seed)
+        sets = torch.randn(3, n, 8, generator=g)
+        for x, share in zip(sets, (.5 + size / 2 * (test == "balance"), .5, .5)):
+            x[torch.rand(n, generator=g) < share] += 20
+        count = round(size * n) * (test == "repeats")
+        sets[0, :count] = sets[0, n - count:]
+        hits += shuffled_tests(Pool(*sets, g), g, 499)[test].p <= limit
+    assert hits >= 25  # 30 at .95: fewer has a chance of .3 %
+
+
+def test_so_few_timid_samples_are_seen():
+    share, hits = smallest_seen("timid", 200, 150, .01), 0
+    for seed in range(60):
+        score = torch.rand(350, generator=seeded(seed))
+        score[:round(share * 200)] = -1.
+        hits += extreme_test(score, torch.arange(350) < 200, EXTREME_SHARES["timid"]).p <= .01
+    assert hits >= 51  # 60 at .95: fewer has a chance of .1 %
+
+
+def test_what_is_never_seen_has_no_size():
+    pool = Pool(*torch.randn(3, 30, 2, generator=seeded()), seeded())
+    shuffled_tests(pool, seeded(), 99)
+    assert smallest_imbalance_seen(pool.shuffled["balance"], pool.around, 30, 30, .001) is None  # 99 shuffles have no p so small
+    assert smallest_repeats_seen(len(pool.pairs), 30, 30, .001, 99) is None

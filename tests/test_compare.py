@@ -19,9 +19,10 @@ from modelab.data.mixtures import grid, mixture
 from modelab.evaluation.balls import neighbour_radii
 from modelab.evaluation.clipped import clipped_coverage, clipped_density, expected_coverage
 from modelab.evaluation.compare_command import _named, interval_picture
-from modelab.evaluation.compare_parts import shared_letters
+from modelab.data.readers import open_samples
+from modelab.evaluation.compare_parts import mark_of, marks_say, shared_letters
 from modelab.evaluation.compare import (_frechet_influence, _Near, _nearest_others, COMPARED, Comparison,
-                                        Comparisons, HALF_WIDTH)
+                                        Comparisons, HALF_WIDTH, Difference)
 
 
 def bags(seed=0, n=200, count=3, width=0):
@@ -205,6 +206,38 @@ def test_hard_cases_do_not_fail():
     assert compare(a, a.clone(), real, rounds=19).status == 0
     flat = torch.cat([real, torch.zeros(60, 1)], 1), *(torch.cat([x, torch.zeros(60, 1)], 1) for x in (a, b))
     assert compare(*flat[1:], flat[0], rounds=19)["recall"].a == compare(a, b, real, rounds=19)["recall"].a
+
+
+# --- what the table says ----------------------------------------------------------------------------------------------
+
+def test_a_star_is_what_holm_says_and_is_explained():
+    row = lambda low, high, differs: Difference("recall", .5, .6, .1, low, high, .001, .01, differs)
+    sure, alone, none, odd = row(.01, .2, True), row(.01, .2, False), row(-.1, .2, False), row(-.01, .2, True)
+    assert [mark_of(r) for r in (sure, alone, none, odd)] == [" *", " (*)", "", " *"]
+    assert marks_say([none], .05) == [] and marks_say([sure, none], .05) == ["* a sure difference: p ≤ 0.05 after Holm's rule over all tests."]
+    assert marks_say([alone], .05)[0].startswith("(*) not sure: ") and "the exact p decides" in marks_say([odd], .05)[0]
+    real, a, b = bags(n=200)
+    for found in (compare(a, b, real, rounds=99), compare(a, .6 * b, real)):
+        marks = {cells[0].removesuffix(" *").removesuffix(" (*)"): cells[0] for cells in found.cells()[1:]}
+        for r in found.rows:
+            out = r.low > 0 or r.high < 0
+            assert marks[r.measure] == r.measure + (" *" if r.differs else " (*)" * out) and r.differs == (r.adjusted <= found.level)
+        assert all(line in repr(found) for line in marks_say(found.rows, found.level))
+        assert ("(*) not sure" in repr(found)) == any(m.endswith("(*)") for m in marks.values())
+
+
+def test_files_are_compared_as_their_values_are(tmp_path):
+    x = torch.rand(4, 90, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    for name, part in zip("abrh", x):
+        np.save(tmp_path / f"{name}.npy", part.numpy())
+    files = [open_samples(tmp_path / f"{name}.npy") for name in "abrh"]
+    few = lambda v: v.flatten(1)[:, :5]
+    whole = compare(*x, features=few, rounds=19).to_json()
+    assert compare(*files, features=few, rounds=19, memory=1 << 22).to_json() == whole
+    both = [compare_all(dict(zip("ab", given)), *given[2:], features=few, rounds=19, memory=1 << 22).to_json() for given in (list(x), files)]
+    assert both[0] == both[1]
+    with pytest.raises(ValueError, match="memory"):
+        compare_all(dict(zip("ab", files)), files[2], memory=3)
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
@@ -458,7 +491,7 @@ def test_what_was_converted_is_said_before_the_table(tmp_path, capsys):
 
 def test_what_is_needed_is_checked_before_the_work(tmp_path, monkeypatch, capsys):
     from modelab.evaluation import compare_command
-    monkeypatch.setattr(compare_command, "open_samples", lambda *a, **k: pytest.fail("it began to read"))
+    monkeypatch.setattr(compare_command, "open_matched", lambda *a, **k: pytest.fail("it began to read"))
     for more in (["--out", "no/x.html"], ["--json", str(tmp_path)], ["--level", "0"], ["--level", "nan"], ["--most", "39"], ["--features", "none"], ["--out", ""], ["--json", ""]):
         assert main(["compare", "a", "b", "--reference", "c", *more]) == 2
         assert more[0].strip("-") in capsys.readouterr().err

@@ -96,4 +96,4 @@ def test_from_a_wire_to_a_verdict(shelf, tmp_path, hasty_judge, monkeypatch):
     said("sample", "stacked_mnist", "--n", "1500", "--out", "reference.npy", at=tmp_path)
     assert np.load(tmp_path / "fakes.npy").shape == (600, 3, 28, 28)
     text = said("audit", "fakes.npy", "--reference", "reference.npy", "--json", "report.json", at=tmp_path, status=1)
-    assert "Covers" in text and json.loads((tmp_path / "report.json").read_text())
+    assert "The samples cover" in text and json.loads((tmp_path / "report.json").read_text())

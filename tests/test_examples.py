@@ -74,7 +74,7 @@ def made(folder: Path) -> np.ndarray | str:
 def test_a_script_ends_and_writes_its_report(first, name):
     folder, status, said = first[name]
     assert status == 0, status
-    assert "last look at step" in said and re.search(r"Covers [\d.]+% of the real data", said)
+    assert "last look at step" in said and re.search(r"The samples cover [\d.]+% of the real data", said)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and "distance to closest record" in page
     assert (folder / "monitor.png").read_bytes()[1:4] == b"PNG"

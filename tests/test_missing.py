@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import math
 import subprocess
 import sys
 
@@ -12,9 +13,11 @@ import torch
 from helpers import seeded
 from modelab.__main__ import main
 from modelab.data.mixtures import mixture
+from modelab.data.readers import open_samples
 from modelab.evaluation.attributes import attribute_table, holm_adjusted, neighbour_votes
+from modelab.evaluation.conditions import _chance_of_none, by_condition
 from modelab.evaluation.missing import (_joined, _joint_p, _nearest_others, _search, _shuffled_labels, _walk, _weigh,
-                                        by_condition, feature_space, LACK, missing, principal_directions, space_name)
+                                        feature_space, LACK, missing, principal_directions, space_name)
 from modelab.evaluation.spectral import _fourier_features, spectral_modes
 from scipy.stats import binom
 
@@ -142,7 +145,7 @@ def test_a_perfect_generator_is_seldom_accused():
     draws, hits = 80, 0
     for seed in range(draws):
         t, _, h, x = draw(seed, 100)
-        found = _search(t.double(), x.double(), h.double(), 59, seeded(seed))
+        found, _ = _search(t.double(), x.double(), h.double(), 59, seeded(seed))
         hits += bool(found) and found[0][0] <= .05
     assert hits <= binom.ppf(.999, draws, .05)
 
@@ -239,6 +242,36 @@ def test_nothing_found_says_how_much_was_looked_at():
     t, _, h, x = draw(6, 60)
     text = repr(missing(x, t, h, rounds=999, level=.001))
     assert text.startswith("no group") and "60 samples, 60 reference, 60 holdout" in text
+    assert "too few examples to be sure to see" in text
+
+
+def test_so_small_a_group_is_found_as_the_sentence_says():
+    found, hits = missing(*torch.randn(3, 240, 6, generator=seeded()), rounds=199), 0
+    share = found.smallest_seen()
+    assert f"{100 * share:.2g} % of the data would have been seen with 95 % power" in repr(found) and found.to_json()["smallest seen"] == share
+    for seed in range(20):
+        g = seeded(seed)
+        x, real, held = torch.randn(3, 240, 6, generator=g)
+        for part in (real, held):
+            part[torch.rand(240, generator=g) < share] += 40
+        hits += len(missing(x, real, held, rounds=199, generator=g)) > 0
+    assert hits >= 16  # 20 at .95: fewer has a chance of .3 %
+    assert found.smallest_seen(.02) >= share and found.smallest_seen(1e-4) is None
+
+
+def test_files_are_read_in_parts_and_give_the_same(tmp_path):
+    x = torch.rand(3, 120, 3, 24, 24, generator=seeded())
+    for name, part in zip(("made", "real", "held"), x):
+        np.save(tmp_path / f"{name}.npy", part.numpy())
+    files = [open_samples(tmp_path / f"{name}.npy") for name in ("made", "real", "held")]
+    asked = []
+    for file in files:
+        take = file.take
+        file.take = lambda index, take=take: asked.append(len(index)) or take(index)
+    mean = lambda v: v.flatten(1)[:, :9]
+    whole, parts = missing(*x, features=mean, rounds=39), missing(*files, features=mean, rounds=39, memory=1 << 22)
+    assert parts.to_json() == whole.to_json()
+    assert len(asked) > 3 and missing(*files, features=mean, rounds=39, memory=1 << 30).to_json() == whole.to_json()
 
 
 # refused
@@ -319,6 +352,22 @@ def test_the_command_refuses(folders, monkeypatch, capsys, words, says):
     assert said.startswith("modelab missing: ") and says in said and said.count("\n") == 1
 
 
+def test_features_are_kept_for_all_three_commands(folders, monkeypatch, capsys):
+    from modelab.evaluation import audit_command
+    from modelab.evaluation.feature_networks import FeatureNetwork
+    monkeypatch.chdir(folders)
+    calls = []
+    network = FeatureNetwork("pixels of mine", lambda x: calls.append(len(x)) or x.flatten(1), key="one")
+    monkeypatch.setattr(audit_command, "feature_network", lambda name: network)
+    for words in (["missing", "made"], ["compare", "made", "test"]):
+        ask = lambda *more: main([*words, "--reference", "train", "--features", "mine", *more])
+        first, said = ask("--no-cache"), capsys.readouterr().out
+        assert calls and ask("--memory", "8M") == first and capsys.readouterr().out == said
+        calls.clear()
+        assert ask() == first and capsys.readouterr().out == said and not calls
+        assert ask("--memory", "3") == 2 and "--memory" in capsys.readouterr().err
+
+
 # conditions
 
 def test_a_condition_that_shows_one_picture_is_found():
@@ -342,12 +391,17 @@ def test_the_held_out_half_of_a_condition_does_not_choose_the_space():
     assert hits <= 3  # 12 at .05: more has a chance below .3 %
 
 
-def test_a_condition_with_few_or_no_samples_says_nothing():
+def test_a_condition_with_few_samples_says_nothing_and_one_without_alarms():
     t, mode, h, x = draw(0)
     x, kind = TEN.sample_with_modes(300, seeded(1))
     table = by_condition(x[kind != 2], kind[kind != 2], t, mode, rounds=99)
     row = next(row for row in table.rows if row.condition == 2)
-    assert (row.samples, row.empty, row.p, row.alarm) == (0, 1., 1., False)
+    none = math.comb(len(t), row.real) / math.comb(int((kind != 2).sum()) + len(t), row.real)  # all that have it are real
+    assert (row.samples, row.empty, row.expected, row.seen, row.alarm) == (0, None, None, None, True) and none < row.p < 11 * none
+    some = torch.cat([torch.nonzero(kind != 2)[:, 0], torch.nonzero(kind == 2)[:4, 0]])
+    few = next(r for r in by_condition(x[some], kind[some], t, mode, rounds=99).rows if r.condition == 2)
+    assert (few.samples, few.empty, few.p, few.alarm) == (4, None, None, False)
+    assert _chance_of_none(1, 300, 2) == pytest.approx(300 / 302)  # of one real example: no surprise
 
 
 # attributes

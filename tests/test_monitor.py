@@ -1,22 +1,28 @@
 """modelab.evaluation.monitor: few false alarms over any number of looks, the right finding soon, and training undisturbed."""
 
 import csv
+import dataclasses
+import inspect
 import json
 import math
 import random
+import re
 import subprocess
 import sys
+import time
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from helpers import seeded
 from modelab.data.mixtures import ring
-from modelab.evaluation import monitor as module
+from modelab.evaluation import monitor as module, monitor_files as files
 from modelab.evaluation.monitor import CollapseAlarm, Look, Monitor
 from modelab.evaluation.monitor_adapters import (
     attach_to_ignite, lightning_callback, live_plot, tensorboard_log, trainer_callback, wandb_log)
+from modelab.evaluation.monitor_files import _apart, draw_shares, read_looks
 from modelab.evaluation.sequential_test import _change_point, _upper_limit, Alarm, Counts, SequentialTest
 from scipy.stats import beta, binom
 
@@ -106,6 +112,19 @@ def test_settling_takes_ten_looks_and_a_share_in_each():
     for t in range(15):
         test.add(counts([400, 600 if t != 4 else 199]))
     assert test.settled.tolist() == [10, 15]
+
+
+@pytest.mark.parametrize("rows, found", [
+    ([[500, 500]] * 12, {}), ([[0, 1000]] * 12, {}),  # settled; never there
+    ([[0, 1000]] * 9 + [[500, 500]] * 3, {}),  # arrives
+    ([[500, 500], [0, 1000]] * 6, {0: (0., 1.)}), ([[600, 400], [600, 400], [900, 100]] * 5, {1: (.2, .8)}),
+    ([[500, 500], [0, 1000]] * 4, {}),  # too young
+    ([[500, 500], [0, 1000]] * 6 + [[500, 500]] * 10, {}), ([[500, 500], [0, 1000]] * 6 + [[0, 1000]] * 10, {})])
+def test_groups_that_come_and_go(rows, found):
+    test = SequentialTest([.5, .5])
+    assert not any(test.add(counts(row)) for row in rows)
+    assert test.unsteady().keys() == found.keys() and all(test.settled[g] == 0 for g in found)
+    assert all(test.unsteady()[g] == pytest.approx(found[g]) for g in found)
 
 
 def test_a_group_may_fade_to_a_quarter_and_not_below():
@@ -219,6 +238,37 @@ def test_a_mode_that_was_never_there_is_listed():
     assert .05 < monitor.looks[-1].waiting < .2 and "not reached yet" in monitor.report()
 
 
+def test_a_class_that_comes_and_goes_is_named_and_is_not_called_not_reached():
+    x, mode = RING.sample_with_modes(1500, seeded(4))
+
+    def sampler(n):
+        made, which = RING.sample_with_modes(3 * n, torch.default_generator)
+        return made[(which != 5) & ((which != 2) | (step % 2 == 0))][:n]
+    monitor = quiet(x, sampler, labels=mode + 100, n=500)
+    for step in range(1, 13):
+        assert not monitor(step)
+    words = r"groups that come and go in the last 10 looks, and so cannot alarm: 102 \(0% to 1\d\d% of its share\)"
+    assert re.search(words + "$", monitor.looks[-1].says) and re.search(words, monitor.report())
+    assert "groups not reached yet: 105\n" in monitor.report()
+    assert f"{monitor.test.shares[5]:.1%} of the data not reached yet" in monitor.looks[-1].says
+    assert "come and go" not in monitor.looks[8].says and math.isclose(monitor.looks[-1].waiting, monitor.test.shares[[2, 5]].sum())
+
+
+@pytest.mark.parametrize("form", [np.array, list, tuple, lambda y: torch.tensor(y, dtype=torch.uint8), lambda y: np.array(y, ">i2")])
+def test_labels_may_be_a_tensor_an_array_or_a_list(form):
+    x, mode = RING.sample_with_modes(400, seeded(4))
+    want = quiet(x, sound, n=100, labels=mode)
+    for reference in (x, x.numpy()):
+        monitor = quiet(reference, sound, n=100, labels=form(mode.tolist()))
+        assert monitor.yardstick.names == want.yardstick.names and torch.equal(monitor.yardstick.group, want.yardstick.group)
+
+
+@pytest.mark.parametrize("labels", [["a"] * 1500, np.ones(1500), [True] * 1500, [[1], [2, 3]], 3])
+def test_labels_that_are_no_whole_numbers_are_refused(labels):
+    with pytest.raises(TypeError, match="^labels: expected whole numbers in a tensor, an array or a list"):
+        quiet(REAL, sound, labels=labels)
+
+
 def test_pictures_in_principal_directions_and_another_scale():
     x = torch.rand(300, 1, 12, 12, generator=seeded(0))
     monitor = quiet(x, lambda n: 9 * torch.rand(n, 1, 12, 12), n=100)
@@ -266,7 +316,6 @@ def test_the_budget_bounds_the_share_of_time(monkeypatch):
 
 
 def test_a_call_without_a_look_is_cheap():
-    import time
     monitor = Monitor(REAL, sound, every=10 ** 9)
     start = time.process_time()
     for step in range(100_000):
@@ -430,12 +479,145 @@ def test_tables_and_pictures(tmp_path):
     assert (tmp_path / "new/samples-2.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def blobs(n, kinds=6, noise=.05, skip=None):
+    """Pictures of a bright row, one of six, which are clusters."""
+    which = torch.randint(kinds, (2 * n,))
+    which = which[which != skip][:n] if skip is not None else which[:n]
+    return torch.eye(kinds)[which].reshape(n, 1, kinds, 1).expand(n, 1, kinds, 6) + noise * torch.randn(n, 1, kinds, 6)
+
+
+def test_groups_without_labels_have_pictures(tmp_path):
+    torch.manual_seed(0)
+    monitor = quiet(blobs(400), lambda n: blobs(n, skip=4 if monitor.step > 12 else None), n=300, groups=24, folder=tmp_path)
+    assert len(monitor.yardstick.names) == 6 and not list(tmp_path.iterdir())
+    look = next(filter(None, map(monitor, range(1, 20))))
+    (name,) = monitor.lost()
+    assert monitor.lost()[name]["examples"].mean((0, 1, 3)).argmax() == 4
+    assert f"real examples of it in lost-{name}-{look.step}.png" in look.says
+    shown = (tmp_path / f"lost-{name}-{look.step}.png").read_bytes()
+    assert shown == monitor.show_groups([name]).png != monitor.show_groups([(name + 1) % 6]).png
+    again = monitor(look.step + 1)  # the same alarm: no second picture of what was lost
+    assert again and "lost-" not in again.says and len(list(tmp_path.glob("lost-*"))) == 1
+    assert (tmp_path / "groups.png").read_bytes() == monitor.show_groups().png
+    assert monitor.show_groups().alt.count("8 pictures") == 6 and f"{name} (" in monitor.show_groups([str(name)]).alt
+    with pytest.raises(ValueError, match="^names: unknown '9'"):
+        monitor.show_groups([9])
+    with pytest.raises(ValueError, match="^reference: expected pictures to show, got examples of shape"):
+        quiet(REAL, sound).show_groups()
+
+
+def test_lines_have_names_beside_them(monkeypatch):
+    from modelab.core.plotting import ACCENT, axes, FAKE, REAL as BLUE
+    said = lambda ax: {text.get_text(): (round(text.get_position()[1], 3), text.get_color()) for text in ax.texts}
+    shares = np.array([[1., 1., 1.], [0., 1.5, 1.]])
+    _, ax = axes()
+    draw_shares(ax, [1, 2], shares, ["cat", "dog", 7], {0: FAKE, 2: ACCENT})
+    assert said(ax) == {"cat": (0., FAKE), "dog": (1.5, BLUE), "7": (1., ACCENT)}
+    _, ax = axes()
+    draw_shares(ax, [1, 2], np.ones((2, 30)), range(30), {3: FAKE})
+    assert set(said(ax)) == {"3", "29 others"}
+    _, ax = axes()
+    draw_shares(ax, [], np.ones((0, 3)), "abc", {})
+    assert not ax.texts
+    for many in (12, 30):  # more to point out than there is room for
+        _, ax = axes()
+        draw_shares(ax, [1, 2], np.ones((2, 30)), range(30), {29: FAKE} | dict.fromkeys(range(many - 1), ACCENT))
+        assert [*said(ax)] == ["29", *map(str, range(8)), "21 others"] and said(ax)["29"][1] == FAKE
+    for heights, placed in (([.5, .5, .5], [.4, .5, .6]), ([.2, .22, .9], [.16, .26, .9]), ([1., .99, 0.], [1., .9, 0.])):
+        assert np.allclose(_apart(heights, .1, 0., 1.), placed)  # moved by as little as possible
+    for heights in ([0., 0., 0.], [1., 1., .99], [.5, .52, .1, .11], [9., -9.]):
+        placed = _apart(heights, .1, 0., 1.)
+        order = np.argsort(heights, kind="stable")
+        assert (np.diff(placed[order]) >= .1 - 1e-12).all() and placed.min() >= 0 and placed.max() <= 1
+
+
+def test_a_lost_group_is_named_before_those_that_come_and_go(monkeypatch):
+    from modelab.core.plotting import ACCENT, FAKE
+    torch.manual_seed(0)
+    labels = torch.arange(20).repeat(20)
+    monitor = quiet(REAL[:400], sound, n=60, labels=labels)
+    given, alarm = [], SimpleNamespace(group=19, began=0)
+    monkeypatch.setattr(module, "draw_shares", lambda ax, steps, shares, names, colours: given.append(colours))
+    monkeypatch.setattr(monitor.test, "unsteady", lambda: {g: (0., 1.) for g in (*range(10), 19)})
+    monitor.alarms.append(SimpleNamespace(alarms=(alarm,), step=1))
+    monitor.plot()
+    assert list(given[0].items()) == [(19, FAKE), *((g, ACCENT) for g in range(10))]
+
+
+def looked(monitor, steps):
+    for step in steps:
+        monitor(step)
+    return monitor
+
+
+def test_a_look_adds_a_line_and_rewrites_nothing(tmp_path, monkeypatch):
+    """What the last of 1,500 looks writes is as much as what the tenth does, and takes as long."""
+    monitor = looked(quiet(REAL[:60], sound, n=50, folder=tmp_path), [1, 2])
+    monkeypatch.setattr(files.os, "fsync", lambda handle: None)  # waits for the disk of others
+    jsonl, table, seconds, before = tmp_path / "looks.jsonl", tmp_path / "looks.csv", [], b""
+    nodes = [file.stat().st_ino for file in (jsonl, table)]
+    for step in range(3, 1501):
+        monitor.looks.append(dataclasses.replace(monitor.looks[-1], step=step))
+        start = time.process_time()
+        monitor._write_tables()
+        seconds.append(time.process_time() - start)
+        if step % 500 == 0:
+            now = jsonl.read_bytes()
+            assert now.startswith(before) and now.count(b"\n") == step
+            before = now
+    assert [file.stat().st_ino for file in (jsonl, table)] == nodes  # the same files, not new ones
+    assert sorted(seconds[-400:])[200] < 3 * sorted(seconds[:400])[200] + 1e-4
+    assert [look["step"] for look in read_looks(jsonl)] == list(range(1, 1501))
+    with open(table, encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [{name: str(value) for name, value in row.items()} for row in monitor.table()]
+
+
+def test_a_line_that_a_kill_cut_is_left_out_by_the_reader(tmp_path):
+    monitor = looked(quiet(REAL, sound, n=100, folder=tmp_path), range(1, 5))
+    file, state = tmp_path / "looks.jsonl", monitor.state_dict()
+    whole = file.read_bytes()
+    end = whole.rindex(b"\n", 0, -1) + 1
+    for cut in (end, end + 1, end + 40, len(whole) - 1):
+        file.write_bytes(whole[:cut])
+        assert [look["step"] for look in read_looks(file)] == [1, 2, 3]
+    resumed = quiet(REAL, sound, n=100, folder=tmp_path)
+    resumed.load_state_dict(state)
+    looked(resumed, [5])
+    assert [look["step"] for look in read_looks(file)] == [1, 2, 3, 4, 5] and file.read_bytes().startswith(whole)
+    file.write_bytes(b"[1]\n")
+    for bad in (b"[1]\n", b"no\n", b"{\n{}\n"):
+        file.write_bytes(bad)
+        with pytest.raises(ValueError, match="^path: expected the looks.jsonl of a Monitor"):
+            read_looks(file)
+    with pytest.raises(OSError):
+        read_looks(tmp_path / "absent")
+
+
+def test_the_log_is_whole_after_a_write_that_failed_and_after_going_back(tmp_path, monkeypatch):
+    monitor = quiet(REAL, sound, n=100, folder=tmp_path, save=lambda path: path.touch(), load=lambda path: None)
+    looked(monitor, [1, 2])
+    with monkeypatch.context() as patched, pytest.warns(RuntimeWarning, match="^folder: could not write"):
+        patched.setattr(files.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        monitor(3)
+    looked(monitor, [4])
+    assert [look["step"] for look in read_looks(tmp_path / "looks.jsonl")] == [1, 2, 3, 4]
+    monitor.alarms, monitor.looks[1] = [], dataclasses.replace(monitor.looks[1], after=1, alarms=(Alarm("junk", None, *[0.] * 6, 1),))
+    monitor.checkpoints = [(1, tmp_path / "checkpoint-1")]
+    assert monitor.roll_back() == 1
+    looked(monitor, [2, 3])
+    assert [look["step"] for look in read_looks(tmp_path / "looks.jsonl")] == [1, 2, 3]
+    (tmp_path / "looks.csv").unlink()
+    looked(monitor, [4])
+    assert len((tmp_path / "looks.csv").read_text().splitlines()) == 5
+
+
 def test_a_full_disk_warns_and_training_goes_on(tmp_path, monkeypatch):
     monitor = quiet(REAL, sound, n=100, folder=tmp_path)
 
     def full(path, data):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr(module, "atomic_write", full)
+    monkeypatch.setattr(files, "atomic_write", full)
     with pytest.warns(RuntimeWarning, match="^folder: could not write to .*No space"):
         assert monitor(1) is not None
 
@@ -498,6 +680,16 @@ def test_a_live_plot_is_renewed_at_each_look(monkeypatch):
     live_plot(monitor)
     monitor(1), monitor(2)
     assert seen == [(monitor, 0), (monitor, 1), (monitor, 2)] and logged == [1, 2]
+
+
+def test_help_is_a_map_whose_names_exist():
+    text = Monitor.__doc__
+    named = re.findall(r"`(\w+)\(\)`", text)
+    assert {"report", "plot", "show_groups", "lost", "table", "roll_back", "state_dict"} == set(named)
+    assert all(callable(getattr(Monitor, name)) for name in named) and "read_looks" in text and callable(read_looks)
+    given = set(inspect.signature(Monitor).parameters)
+    assert {"reference", "sampler", "every", "n", "level", "margin", "budget"} <= given and len(re.findall(">>>|\\.\\.\\.", text)) == 4
+    assert all(f"`{name}" in text for name in ("every", "n", "level", "margin", "budget", "folder", "save", "load"))
 
 
 # what it refuses
@@ -697,4 +889,6 @@ def test_the_log_of_another_training_is_kept(tmp_path):
     first(1), first(2)
     kept = (tmp_path / "looks.jsonl").read_text()
     quiet(REAL, sound, n=100, folder=tmp_path)(1)
-    assert (tmp_path / "looks-before.jsonl").read_text() == kept and len((tmp_path / "looks.jsonl").read_text().splitlines()) == 1
+    assert (tmp_path / "looks-before-1.jsonl").read_text() == kept and len((tmp_path / "looks.jsonl").read_text().splitlines()) == 1
+    quiet(REAL, sound, n=100, folder=tmp_path)(1)  # the third start keeps what both others wrote
+    assert (tmp_path / "looks-before-1.jsonl").read_text() == kept and len(list(tmp_path.glob("looks-before-[12].*"))) == 4

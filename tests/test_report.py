@@ -4,8 +4,10 @@ import json
 import math
 import os
 import re
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +17,17 @@ from helpers import seeded, Tags
 from modelab import _index
 from modelab.__main__ import main
 from modelab.core.checks import error_message
+from modelab.data.labels import LabelSet
 from modelab.data.mixtures import mixture
 from modelab.data.readers import open_samples
+from modelab.evaluation.annotations import Annotations, attribute_columns, matched_classes
 from modelab.evaluation.audit import audit
-from modelab.evaluation.audit_command import _bytes_of, check_outputs
+from modelab.evaluation.audit_command import check_outputs, memory_bytes
 from modelab.evaluation.audit_tests import AUDIT_TESTS
-from modelab.evaluation.report import (changes_since, Example, FAULT, html_document, html_file, html_page, join_words, junit_xml, MissingKind,
-                                       p_text, Report, utf8_text)
+from modelab.evaluation.attributes import p_text
+from modelab.evaluation.baseline import changes_since
+from modelab.evaluation.page import html_file, join_words, relative_link, utf8_text
+from modelab.evaluation.report import Example, FAULT, html_document, html_page, junit_xml, MissingKind, Report
 
 TEN = mixture(3 * torch.randn(10, 8, generator=seeded(5)), 1.)
 
@@ -48,11 +54,32 @@ def faulty(sets):
 def test_verdict_names_faults_and_what_would_have_been_seen(sets, faulty):
     assert set(FAULT) == set(AUDIT_TESTS) and all(FAULT[t] == AUDIT_TESTS[t][0] for t in FAULT)
     fine = audit(sets["fine"], sets["known"], sets["new"])
-    assert fine.sound and fine.status == 0 and fine.verdict.count("No sign of") == 1
-    assert "imbalance" in fine.verdict and "balance," not in fine.verdict.replace("imbalance", "")
-    assert f"{fine.seen['copies']:.1%} of copies" in fine.verdict and "95 % power" in fine.verdict
-    assert faulty.verdict.startswith("Missing: class 0 holds") and faulty.starved == ["0", "1", "2"]
-    assert "lost regions" in faulty.verdict and "Found: " in faulty.verdict and faulty.status == 1
+    assert fine.sound and fine.status == 0 and fine.verdict.startswith("Sound: ") and not fine.found
+    assert len(fine.silence) == len(fine.findings) + 1 and all("95 % power" in line for line in fine.silence)
+    assert f"No sign of copies: {fine.seen['copies']:.1%} of copies would have been seen" in "\n".join(fine.silence)
+    assert faulty.found[0].startswith("Missing: class 0 holds") and faulty.starved == ["0", "1", "2"]
+    assert "lost regions" in faulty.verdict and "Found: lost regions: " in "\n".join(faulty.found) and faulty.status == 1
+    assert not any("lost regions" in line for line in faulty.silence)
+
+
+def test_the_first_lines_are_one_verdict_and_one_coverage(sets, faulty):
+    for report in (faulty, audit(sets["fine"], sets["known"], sets["new"])):
+        verdict, coverage, *_ = repr(report).splitlines()
+        assert (verdict, coverage) == (report.verdict, report.coverage)
+        assert all(line.endswith(".") and ". " not in line and len(line) < 250 for line in (verdict, coverage))
+        lost = {f.test: f for f in report.findings}["lost"]
+        assert f"cover {1 - lost.value:.1%} of the real data" in coverage and f"covers {1 - lost.floor:.1%}" in coverage
+        page = html_page(report)
+        assert page.index(verdict) < page.index(coverage) < page.index("<table>") and report.verdict in report.to_json()["verdict"]
+
+
+def test_classes_that_nothing_covers_are_named(faulty):
+    classes = {name: dict(c) for name, c in faulty.classes.items()}
+    for name in ("0", "2"):
+        classes[name] |= {"share": 0.}
+    classes["1"] |= {"share": .03}
+    said = Report(**{**vars(faulty), "classes": classes}).verdict
+    assert said.startswith("Not sound: nothing is made of classes 0 and 2, too little is made of class 1")
 
 
 def test_floors_in_words_are_the_floors():
@@ -67,11 +94,12 @@ def test_small_p_is_not_zero():
     assert p_text(0.) == p_text(1e-301) == "p < 1e-300" and p_text(.0012) == "p = 0.0012"
     known = torch.randn(3000, 2, generator=seeded())
     report = audit(known, known, torch.randn(3000, 2, generator=seeded(1)))
-    assert "p < 1e-300" in report.verdict and "p = 0)" not in repr(report)
+    assert "p < 1e-300" in repr(report) and "p = 0)" not in repr(report)
 
 
 def test_words():
     assert [join_words(list(w)) for w in ("a", "ab", "abc")] == ["a", "a or b", "a, b or c"]
+    assert join_words(["a", "b", "c"], "and") == "a, b and c"
 
 
 def test_protocol_can_be_cited(faulty):
@@ -147,7 +175,7 @@ def test_a_kind_that_is_missing_is_named_with_its_examples():
     kind = report.kinds[0]
     of = torch.cdist(known, centers).argmin(1)
     assert {of[e.index].item() for e in kind.listed} == {4} and len(kind.listed) > .9 * (of == 4).sum()
-    assert report.verdict.startswith(f"Missing: a group holding {100 * kind.share:.2g}")
+    assert report.found[0].startswith(f"Missing: a group holding {100 * kind.share:.2g}") and "1 missing group" in report.verdict
     assert not report.sound and report.to_json()["missing kinds"][0]["examples"][0]["index"] == kind.listed[0].index
     assert "Missing: a group" in html_page(report)
     assert f"\nmissing, group 1: row {kind.listed[0].index}, row {kind.listed[1].index}, row {kind.listed[2].index}\n" in repr(report)
@@ -412,7 +440,7 @@ def test_transformed_copies_are_shown_with_their_change(tmp_path):
     report = audit(made, train, new)
     page = html_page(report)
     assert "Transformed copies, each before the training picture" in page and "mirrored, ratio" in page
-    assert "–" in repr(report) and "transformed copies (about" in report.verdict
+    assert "–" in repr(report) and "Found: transformed copies: about" in "\n".join(report.found)
     made[:24] = new[:24]
     assert "Transformed copies, each" not in html_page(audit(made, train, new, transformed=False))
 
@@ -420,7 +448,7 @@ def test_transformed_copies_are_shown_with_their_change(tmp_path):
 def test_memory_and_search_are_options(ask, capsys):
     assert ask("fine", "--memory", "64M", "--no-transformed") == 0
     assert ask("fine", "--memory", "0.5G", "--no-transformed") == 0
-    assert [_bytes_of(text) for text in ("1.5G", ".5g", "64 MB", "8388608")] == [15 * 10 ** 8, 5 * 10 ** 8, 64 * 10 ** 6, 1 << 23]
+    assert [memory_bytes(text) for text in ("1.5G", ".5g", "64 MB", "8388608")] == [15 * 10 ** 8, 5 * 10 ** 8, 64 * 10 ** 6, 1 << 23]
     for text in ("much", "3", "-2G", "1T", "1.G", "1e9", "1,5G", "0.001M"):
         assert ask("fine", f"--memory={text}") == 2 and "--memory" in capsys.readouterr().err
 
@@ -448,6 +476,211 @@ def test_features_are_kept_beside_the_files(tmp_path, monkeypatch, capsys):
     network.key, calls[:] = "one", []
     ask()
     assert sum(calls) == 50  # only what changed
+
+
+# attributes and conditions
+
+@pytest.fixture
+def noted(tmp_path, monkeypatch):
+    """Points of ten modes with attributes by mode, in files; samples that lost mode 0, and unharmed ones."""
+    monkeypatch.chdir(tmp_path)
+    g = seeded(11)
+    shows = torch.stack([torch.arange(10) < 1, torch.arange(10) > 4, torch.arange(10) > 9], 1)  # rare, half, never
+    for name, lost in (("train", 0), ("fine", 0), ("lost", 1)):
+        x, mode = TEN.sample_with_modes(700, generator=g)
+        x, mode = (v[mode >= lost][:400] for v in (x, mode))
+        np.save(f"{name}.npy", x.numpy())
+        np.save(f"{name}_mode.npy", mode.numpy())
+        rows = "\n".join(",".join(str(int(v)) for v in shows[k]) for k in mode)
+        (tmp_path / f"{name}.csv").write_text(f"rare,half,never\n{rows}\n")
+    (tmp_path / "half.csv").write_text("half\n" + "1\n0\n" * 200)
+    return tmp_path
+
+
+def ask_about(made, *more):
+    return main(["audit", f"{made}.npy", "--reference", "train.npy", "--json", "r.json", *more])
+
+
+def test_a_lost_attribute_is_named_by_both_judges(noted, capsys):
+    from scipy.stats import fisher_exact
+    counts = [[int(row.split(",")[0]) for row in (noted / f"{name}.csv").read_text().splitlines()[1:]] for name in ("lost", "train")]
+    for judges in (["--sample-attributes", "lost.csv"], []):
+        assert ask_about("lost", "--attributes", "train.csv", "--together", "rare+half", "--out", "r.html", "--junit", "r.xml", *judges) == 1
+        said, report = capsys.readouterr().out, json.loads((noted / "r.json").read_text())
+        rows = {row["name"]: row for row in report["attributes"]["rows"]}
+        assert "rare too rare" in said.splitlines()[0] and list(rows) == ["rare", "half", "never", "rare+half"]
+        assert [name for name, row in rows.items() if row["alarm"]] == ["rare"]
+        assert rows["never"]["recall"] is rows["rare+half"]["recall"] is rows["never"]["precision"] is None and "nan" not in said
+        assert "too rare" in (page := (noted / "r.html").read_text()) and "<td>never</td>" in page and "<td>–</td>" in page
+        assert ElementTree.parse(noted / "r.xml").getroot().find("testcase[@name='attributes']/failure") is not None
+        if judges:  # the figures are those of the files
+            raw = fisher_exact([[sum(counts[0]), 400 - sum(counts[0])], [sum(counts[1]), 400 - sum(counts[1])]]).pvalue
+            assert rows["rare"]["p"] == pytest.approx(4 * raw) and rows["rare"]["data_rate"] == sum(counts[1]) / 400
+
+
+def test_silence_about_attributes_names_the_smallest(noted, capsys):
+    assert ask_about("fine", "--attributes", "train.csv", "--sample-attributes", "fine.csv") == 0
+    share = json.loads((noted / "r.json").read_text())["smallest seen"]["attributes"]
+    assert 0 < share < .1 and f"made too seldom: the loss of an attribute that {share:.1%} of the data show would have been seen" in \
+        capsys.readouterr().out
+    assert ask_about("fine", "--attributes", "half.csv") == 0  # one column has the name of its file
+    assert [row["name"] for row in json.loads((noted / "r.json").read_text())["attributes"]["rows"]] == ["half"]
+
+
+@pytest.mark.parametrize("more, says", [
+    (["--sample-attributes", "fine.csv"], "--attributes: expected those of the reference"), (["--together", "rare+half"], "--attributes"),
+    (["--attributes", "train.csv", "--sample-attributes", "half.csv"], "sample_attributes: expected those of the reference, but"),
+    (["--attributes", "train.csv", "--together", "rare+odd"], "odd"), (["--attributes", "absent.csv"], "absent.csv"),
+    (["--sample-labels", "fine_mode.npy"], "--sample-labels: the reference has no classes"),
+    (["--attributes", "train.csv", "--json", "train.csv"], "is an input of this command")])
+def test_bad_attributes_are_refused(noted, capsys, more, says):
+    assert ask_about("fine", *more) == 2 and says in capsys.readouterr().err
+
+
+def test_a_condition_that_collapsed_is_named(noted, capsys):
+    x, mode = np.load("fine.npy"), np.load("fine_mode.npy")
+    labels = ["--labels", "train_mode.npy", "--sample-labels", "fine_mode.npy"]
+    assert ask_about("fine", *labels) == 0 and "No sign of conditions that are not covered: " in capsys.readouterr().out
+    at = np.flatnonzero(mode == 7)
+    x[at] = x[at[0]] + .01 * np.random.default_rng(0).normal(size=(len(at), 8))
+    np.save("stuck.npy", x)
+    mode[mode == 3] = 99  # nobody was asked for a three, and the reference has no 99
+    np.save("fine_mode.npy", mode)
+    assert ask_about("stuck", *labels) == 1
+    said, rows = capsys.readouterr().out, json.loads((noted / "r.json").read_text())["conditions"]["rows"]
+    assert "condition 7 not covered" in said.splitlines()[0] and "no class 99" in said
+    known = [row for row in rows if row["p"] is not None and row["samples"]]
+    assert min(known, key=lambda row: row["p"])["condition"] == "7" and sum(row["alarm"] for row in known) <= 2
+    three = next(row for row in rows if row["condition"] == "3")
+    assert three["samples"] == 0 and three["empty"] is three["seen"] is None and three["p"] < 1e-3 and three["alarm"]
+    assert "condition 3 not made" in said.splitlines()[0] and f"Condition 3: {three['real']} real examples, no sample" in said
+    mode[:] = np.where(np.arange(len(mode)) < 3, 3, mode)  # three samples: nothing can be said, and the verdict names it
+    np.save("fine_mode.npy", mode)
+    ask_about("fine", *labels)
+    assert "Too few examples to say anything of condition 3" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_with_a_baseline_only_what_became_worse_fails_in_junit_and_the_baseline_may_be_renewed(noted, capsys):
+    labels, mode = ["--labels", "train_mode.npy", "--sample-labels", "lost_mode.npy"], np.load("fine_mode.npy")
+    np.save("lost_mode.npy", mode)
+    known = ["--json", "base.json", "--baseline", "base.json", "--junit", "r.xml"]
+    assert main(["audit", "fine.npy", "--reference", "train.npy", *labels, "--json", "base.json"]) == 0
+    mode[mode == 3] = 99
+    np.save("lost_mode.npy", mode)
+    for worse in (True, False):  # the second time it was so before
+        assert main(["audit", "fine.npy", "--reference", "train.npy", *labels, *known]) == worse
+        suite = ElementTree.parse("r.xml").getroot()
+        assert (suite.get("failures"), suite.get("skipped")) == (("1", "0") if worse else ("0", "1"))
+        assert ("Worse than last time (base.json): condition 3" in capsys.readouterr().out) == worse
+    assert main(["audit", "fine.npy", "--reference", "train.npy", *known[:4], "--out", "base.json"]) == 2
+
+
+def test_labels_are_matched_by_name():
+    label = lambda words, names: LabelSet(torch.tensor([names.index(w) for w in words]), names, [])
+    reference = label(["cat", "dog"], ["cat", "dog"])
+    known, notes = matched_classes(reference, label(["dog", "cow"], ["cow", "dog"]), label(["dog"], ["dog"]))
+    assert known["sample_labels"].tolist() == [1, -1] and known["holdout_labels"].tolist() == [1] and "cow" in notes[0]
+    assert matched_classes(reference, label(["a"], ["a"]), None)[0] == {} and matched_classes(None, reference, None) == ({}, [])
+    shown, names = attribute_columns(label(["hat", "beard"], ["beard", "hat"]), "")
+    assert names == ("beard", "hat") and shown.tolist() == [[False, True], [True, False]]
+
+
+def test_annotations_must_fit():
+    x = torch.randn(3, 60, 2, generator=seeded())
+    rows = torch.zeros(59, 2).bool()
+    for known, says in ((Annotations(attributes=rows), "attributes: expected 60 rows"), (Annotations(sample_attributes=rows), "sample_attributes"),
+                        (Annotations(sample_labels=torch.zeros(60).long()), "sample_labels: give labels")):
+        assert says in error_message(audit, *x, annotations=known)
+    assert "annotations" in error_message(audit, *x, annotations={"attributes": rows})
+
+
+def test_false_alarms_with_attributes_and_conditions():
+    alarms = 0
+    for seed in range(10):
+        g = seeded(700 + seed)
+        (known, mode), (x, kind) = (TEN.sample_with_modes(160, generator=g) for _ in range(2))
+        both = Annotations(attributes=torch.stack([mode < 2, mode > 6], 1), sample_labels=kind)
+        alarms += not audit(x, known, TEN.sample(160, generator=g), labels=mode, annotations=both, generator=g).sound
+    assert alarms <= 3  # 10 at .05: more has a chance of .1 %
+
+
+# links, and the first line with a baseline
+
+def test_links_are_relative_where_page_and_pictures_may_move_together(tmp_path):
+    made, page = tmp_path / "run" / "made" / "a & b.png", tmp_path / "run" / "reports"
+    link = made.as_uri()
+    assert relative_link(link, page) == "./../made/a%20%26%20b.png" and relative_link(link, tmp_path / "run") == "./made/a%20%26%20b.png"
+    assert relative_link(link, tmp_path / "run" / "x" / "y") == link and relative_link(None, page) is None
+    assert relative_link("https://a/b", page) == "https://a/b" and relative_link("file:///a/b", type(page)("/")) == "file:///a/b"
+
+
+def test_links_work_from_the_folder_of_the_page(tmp_path, monkeypatch):
+    from urllib.parse import unquote
+    images = (torch.rand(160, 8, 8, generator=seeded()) * 255).byte()
+    pictures(tmp_path / "train", images[:80])
+    pictures(tmp_path / "made", torch.cat([images[:20], images[80:120]]))
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "made")  # the folder of the command does not matter
+    assert main(["audit", "../made", "--reference", "../train", "--no-transformed", "--out", "../out/r.html"]) in (0, 1)
+    links = {a["href"] for tag, a in Tags((tmp_path / "out" / "r.html").read_text()).found if tag == "a"}
+    assert links and all((tmp_path / "out" / unquote(link)).is_file() and link.startswith("./") for link in links)
+
+
+def test_the_first_line_says_whether_it_is_worse(ask, files, capsys):
+    assert ask("lost", "--json", "bad.json") == 1 and ask("fine", "--json", "good.json") == 0
+    capsys.readouterr()
+    assert ask("lost", "--baseline", "good.json", "--json", "now.json", "--out", "now.html") == 1
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("Worse than last time (good.json): ") and "lost regions" in first
+    assert json.loads((files / "now.json").read_text())["since"] == first and f"<p><b>{first}</b></p>" in (files / "now.html").read_text()
+    assert ask("fine", "--baseline", "bad.json") == 0 and capsys.readouterr().out.startswith("Not worse than last time (bad.json).\n")
+
+
+# the GitHub action
+
+ACTION = Path(__file__).parents[1] / "action.yml"
+
+
+@pytest.fixture(scope="module")
+def action():
+    return pytest.importorskip("yaml").safe_load(ACTION.read_text("utf-8"))
+
+
+def test_every_input_of_the_action_is_used(action):
+    steps = action["runs"]["steps"]
+    text = json.dumps(steps)
+    assert action["runs"]["using"] == "composite" and all(step["shell"] == "bash" for step in steps)
+    assert {"samples", "reference", "holdout", "features", "baseline", "report", "json", "junit"} <= set(action["inputs"])
+    for name, given in action["inputs"].items():
+        assert f"inputs.{name} " in text and given["description"] and ("default" in given) != given.get("required", False)
+    for step in steps:
+        assert "${{" not in step["run"]  # values come by the environment: no name of a file is run as code
+        assert all(f"${name}" in step["run"] or f"${{{name}" in step["run"] for name in step["env"])
+
+
+def run_action(action, folder, **given):
+    """The exit status of the audit step, and what it wrote to GitHub's files."""
+    step = action["runs"]["steps"][-1]
+    inputs = {name: str(one.get("default", "")) for name, one in action["inputs"].items()} | \
+        {name.replace("_", "-"): value for name, value in given.items()} | {"python": sys.executable}
+    value = lambda text: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda m: inputs[m[1]], text)
+    env = os.environ | {name: value(text) for name, text in step["env"].items()} | \
+        {"GITHUB_OUTPUT": str(folder / "output"), "GITHUB_STEP_SUMMARY": str(folder / "summary"), "PYTHONPATH": str(ACTION.parent)}
+    done = subprocess.run(["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]], cwd=folder, env=env, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_lines_of_the_action_give_the_exit_status(action, files):
+    if sys.platform == "win32":
+        pytest.skip("bash")
+    os.rename(files / "fine.npy", files / "fine $(touch hacked) one.npy")
+    given = {"reference": "known.npy", "holdout": "new.npy", "options": "--no-transformed"}
+    status, said = run_action(action, files, samples="fine $(touch hacked) one.npy", json="good.json", baseline="none.json", **given)
+    assert status == 0 and "no baseline yet" in said and not (files / "hacked").exists()
+    status, said = run_action(action, files, samples="lost.npy", report="r.html", junit="r.xml", baseline="good.json", **given)
+    assert status == 1 and "Worse than last time (good.json)" in said and (files / "r.html").is_file() and (files / "r.xml").is_file()
+    assert run_action(action, files, samples="absent.npy", **given)[0] == 2
+    assert (files / "output").read_text().split() == ["status=0", "status=1", "status=2"] and "ALARM" in (files / "summary").read_text()
 
 
 # determinism

@@ -15,9 +15,10 @@ from ..core.checks import check_choice
 from ..core.signatures import Bools, checked, Count, Real, Samples, Texts
 from ..core.statistics import wilson_interval
 from .copying import nearest_k
+from .excess import LEAST_P
 
 # %% auto #0
-__all__ = ['neighbour_votes', 'holm_adjusted', 'AttributeRow', 'AttributeTable', 'attribute_table']
+__all__ = ['neighbour_votes', 'holm_adjusted', 'p_text', 'p_cell', 'AttributeRow', 'AttributeTable', 'attribute_table']
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #2efcc5ac
 @checked
@@ -37,6 +38,16 @@ def holm_adjusted(p: Sequence[float]) -> list[float]:
         highest = max(highest, min(1., (len(p) - rank) * p[i]))
         adjusted[i] = highest
     return adjusted
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #56c5cdd0
+def p_text(p: float) -> str:
+    "A p-value in words, such as `p = 0.001` or `p < 1e-300`."
+    return "p < 1e-300" if p < 1e-300 else f"p = {p:.2g}"
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #2ec67dbd
+def p_cell(p: float | None) -> str:
+    "A p-value for a table, such as `0.001`, `< 1e-300`, or a dash."
+    return "–" if p is None else p_text(p).removeprefix("p = ").removeprefix("p ")
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #10acc3c4
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ class AttributeTable:
                                  for v in (r.precision, r.recall))
             limits = f"[{r.low:6.1%}, {r.high:6.1%}]"
             lines.append(f"{r.name:20} {r.data_rate:7.1%} {r.rate:7.1%} {limits} "
-                         f"{precision} {recall} {r.p:8.2g}" + "  ALARM" * r.alarm)
+                         f"{precision} {recall} {p_cell(r.p):>8}" + "  ALARM" * r.alarm)
         return "\n".join([*lines, f"judged by {self.judge}; p adjusted by Holm's rule"])
 
     def to_json(self) -> dict[str, Any]:
@@ -82,7 +93,8 @@ def _attribute_row(name: str, made: Tensor, real: Tensor, good: Tensor | None) -
     "What is measured of one attribute; `made` and `real` say who shows it."
     from scipy.stats import fisher_exact
     n, m, hits, expected = len(made), len(real), int(made.sum()), int(real.sum())
-    p = float(fisher_exact([[hits, n - hits], [expected, m - expected]]).pvalue)
+    p = fisher_exact([[hits, n - hits], [expected, m - expected]]).pvalue
+    p = max(LEAST_P, float(p))
     fine = made if good is None else made & good
     precision = None if good is None or not hits else int(fine.sum()) / hits
     rate, right = int(fine.sum()) / n, expected / m

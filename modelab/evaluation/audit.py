@@ -14,14 +14,17 @@ import torch
 from torch import Tensor
 
 from ..core.seeding import generator_or_default
-from ..core.signatures import checked, Function, Labels, Real, Whole
+from ..core.signatures import checked, Function, InstanceOf, Labels, Real, Whole
 from ..core.statistics import wilson_interval
+from .annotations import (alarmed_rows, Annotations, attributes_of,
+                                            conditions_of, smallest_unlike)
 from .audit_sources import (AuditData, ChangedCopies, exact_copies, file_of,
                                               link_of, NOISE_POINTS, notes_of, read_data,
                                               search_changed)
 from .audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS, holm_alarms,
                                             Measured, Near, one_sided_p, Pool, run_tests,
-                                            smallest_group_seen, smallest_in_parts,
+                                            smallest_group_seen, smallest_imbalance_seen,
+                                            smallest_in_parts, smallest_repeats_seen,
                                             smallest_seen, smallest_shift_seen)
 from .copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
                                         nearest_others, nearest_rows, refuse_known)
@@ -32,7 +35,7 @@ from .ratio_test import group_finder, near_ratio
 from .report import Example, Finding, MissingKind, Report, SHOWN_KINDS
 
 # %% auto #0
-__all__ = ['GROUPED', 'audit']
+__all__ = ['GROUPED', 'LEAST_ROWS', 'audit']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #daff00bb
 @dataclass(frozen=True)
@@ -251,11 +254,14 @@ def _missing_kinds(data: AuditData, found: Missing | None, alarm: bool) -> list[
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #2bf62c4b
 def _alarms(mine: dict[str, Measured], classes: dict[str, dict[str, float]],
-            groups: Missing | None, level: float) -> dict[str, bool]:
+            groups: Missing | None, tables: dict[str, Any], level: float) -> dict[str, bool]:
     "Which tests raise an alarm, and which classes are starved."
     p = {test: measured.p for test, measured in mine.items()}
     p |= {} if groups is None else {"groups": groups.p}
     p |= {"classes": min(c["p"] for c in classes.values())} if classes else {}
+    for name, table in tables.items():  # rows that are not defined have no p
+        known = [row.p for row in table.rows if row.p is not None] if table else []
+        p |= {name: min(known)} if known else {}
     alarms = holm_alarms(p, level)
     for c in classes.values():
         c["starved"] = bool(alarms["classes"] and c["p"] <= level
@@ -281,9 +287,18 @@ def _exact(data: AuditData, found: _Compared) -> dict[str, Tensor]:
             "holdout": exact_copies(data, "holdout", near_ratio(near.holdout),
                                     found.holdout_source)}
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #94dbdea3
+def _known_tables(data: AuditData, near: Near, labels: Tensor | None, known: Annotations,
+                  level: float, tests: int, generator: torch.Generator) -> dict[str, Any]:
+    "The tables of attributes and of conditions, or None; `tests` others share the level."
+    good = near.samples[:, 0] <= near.holdout[:, 0].quantile(.99)
+    more = (known.attributes is not None) + (known.sample_labels is not None)
+    return {"attributes": attributes_of(data, known, good, level),
+            "conditions": conditions_of(data, labels, known, level, tests + more, generator)}
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #5c122137
-def _report(data: AuditData, labels: Tensor | None, level: float, transformed: bool,
-            generator: torch.Generator) -> Report:
+def _report(data: AuditData, labels: Tensor | None, known: Annotations, level: float,
+            transformed: bool, generator: torch.Generator) -> Report:
     "Run the tests on samples and on noise, and put down what they found."
     made = {"samples": data.features["samples"], "noise": data.noise(generator)}
     both = _compare(data, made, generator)
@@ -291,17 +306,22 @@ def _report(data: AuditData, labels: Tensor | None, level: float, transformed: b
     rounds = max(999, math.ceil(20 / level) - 1)  # so that Holm's rule can be met
     mine = run_tests(found.pool, found.near, generator, rounds)
     null = run_tests(noise.pool, noise.near, generator, rounds=37)
-    labels = None if labels is None else labels[data.rows["reference"]]
-    classes = {} if labels is None else _class_shares(data, labels)
-    groups = _missing(data, labels, level, rounds, generator)
+    own = None if labels is None else labels[data.rows["reference"]]
+    classes = {} if own is None else _class_shares(data, own)
+    groups = _missing(data, own, level, rounds, generator)
     search = _search_changed(data, found.near, generator) if transformed else None
     mine |= {} if search is None else {"transformed": search.test}
-    alarms, exact = _alarms(mine, classes, groups, level), _exact(data, found)
+    tests = len(mine) + bool(classes) + (groups is not None)
+    tables = _known_tables(data, found.near, labels, known, level, tests, generator)
+    alarms, exact = _alarms(mine, classes, groups, tables, level), _exact(data, found)
     findings = _findings(mine, null, alarms, int(exact["samples"].sum()))
-    kinds = _missing_kinds(data, groups, alarms.get("groups", False))
+    kinds, limit = _missing_kinds(data, groups, alarms.get("groups", False)), level / len(alarms)
     report = _written(data, found, exact, search, findings, classes, kinds, level)
-    report.seen = _smallest(found, report, level / len(alarms))
-    return report
+    report.seen = _smallest(found, report, limit) | smallest_unlike(
+        data, known, *tables.values(), limit)
+    report.seen |= {} if groups is None else {"groups": groups.smallest_seen(limit)}
+    tables = {name: alarmed_rows(table, alarms.get(name, False)) for name, table in tables.items()}
+    return replace(report, **tables)
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #7b5816cd
 def _copies_seen(found: _Compared, sizes: dict[str, int], test: str,
@@ -324,10 +344,15 @@ def _smallest(found: _Compared, report: Report, limit: float) -> dict[str, float
     pool, sizes = found.pool, report.sizes
     n, r, m = (sizes[name] for name in ("samples", "reference", "holdout"))
     k = pool.around.shape[1]
-    seen = {"lost": smallest_group_seen(pool.shuffled_lost, r, m, k, limit),
+    real = len(found.near.reference_to_unseen)
+    seen = {"lost": smallest_group_seen(pool.shuffled["lost"], r, m, k, limit),
+            "balance": smallest_imbalance_seen(pool.shuffled["balance"], pool.around, n, m, limit),
+            "repeats": smallest_repeats_seen(len(pool.pairs), n, m, limit,
+                                             len(pool.shuffled["repeats"])),
+            "timid": smallest_seen("timid", n, real, limit),
             "copies": _copies_seen(found, sizes, "copies", limit),
             "junk": smallest_seen("junk", n, m, limit),
-            "shift": smallest_shift_seen(pool.shuffled_shift, n, m, limit)}
+            "shift": smallest_shift_seen(pool.shuffled["shift"], n, m, limit)}
     if "samples searched for transformed copies" in sizes:
         seen["transformed"] = _copies_seen(found, sizes, "transformed", limit)
     return seen
@@ -365,14 +390,14 @@ def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
                   _closeness(data, found, exact), notes, {}, listed,
                   _gallery(data, listed | shown, kinds), data.features)
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #8511e429
+LEAST_ROWS = 2 * AUDIT_NEIGHBOURS  # examples of each set
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #9b29bcf7
 @checked
-def audit(samples: Annotated[Tensor,  # what the generator makes
-                             ExampleSource("samples *event", 2 * AUDIT_NEIGHBOURS)],
-          reference: Annotated[Tensor,  # what it was trained on
-                               ExampleSource("reference *event", 2 * AUDIT_NEIGHBOURS)],
-          holdout: Annotated[Tensor,  # real, never trained on
-                             ExampleSource("holdout *event", 2 * AUDIT_NEIGHBOURS)] | None = None,
+def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)],  # what is made
+          reference: Annotated[Tensor, ExampleSource("reference *event", LEAST_ROWS)],  # trained on
+          holdout: Annotated[Tensor, ExampleSource("holdout *event", LEAST_ROWS)] | None = None,
           labels: Annotated[Tensor, Labels("reference")] | None = None,  # classes of the reference
           features: Annotated[Callable, Function("n *event -> n features")] | None = None,
           level: Annotated[float, Real(.001, .5)] = .05,  # chance of any false alarm
@@ -380,6 +405,7 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
           generator: torch.Generator | None = None,  # None: a fixed one
           *, transformed: bool = True,  # search pictures for transformed copies
           memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES,  # bytes of a search; see the chapter
+          annotations: Annotated[Annotations, InstanceOf(Annotations)] = Annotations(),
           ) -> Report:
     """Is it collapse? Is it copying? Seven tests, eight for pictures, one rate of false alarms.
 
@@ -389,5 +415,6 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
     """
     generator, own = generator_or_default(generator), holdout is not None
     sources = {"samples": samples, "reference": reference, "holdout": holdout if own else reference}
+    annotations.check(sources, labels)
     data = read_data(sources, own, features, most, generator, memory)
-    return _report(data, labels, level, transformed, generator)
+    return _report(data, labels, annotations, level, transformed, generator)

@@ -82,7 +82,7 @@ class AuditData:
         shape = min(NOISE_POINTS, len(self.features["samples"])), len(low)
         return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
 
-# %% ../../nbs/4_evidence/02_audit.ipynb #0ae73369
+# %% ../../nbs/4_evidence/02_audit.ipynb #7a66e4d8
 def _check_spread(features: Tensor, named: bool) -> None:
     "Refuse a reference whose examples, or whose features, are all equal."
     if bool((features == features[0]).all()):

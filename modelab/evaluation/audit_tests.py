@@ -26,8 +26,8 @@ __all__ = ['AUDIT_NEIGHBOURS', 'EXTREME_SHARES', 'AUDIT_TESTS', 'random_orders',
            'share_lost', 'spread_of', 'floor_of_lost', 'floor_of_repeats', 'floor_of_balance', 'floor_of_shift',
            'balance_ratio', 'shift_in_spreads', 'Measured', 'shuffled_tests', 'one_sided_p', 'excess_interval',
            'extreme_test', 'Aside', 'Near', 'summed_share', 'copies_test', 'extreme_tests', 'chance_of_alarm',
-           'smallest_seen', 'smallest_in_parts', 'smallest_group_seen', 'smallest_shift_seen', 'run_tests',
-           'holm_alarms']
+           'smallest_seen', 'smallest_in_parts', 'smallest_group_seen', 'smallest_shift_seen',
+           'smallest_imbalance_seen', 'smallest_repeats_seen', 'run_tests', 'holm_alarms']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #45c9bb38
 def random_orders(rounds: int, n: int, generator: torch.Generator) -> Tensor:  # (rounds, n)
@@ -175,7 +175,7 @@ def shuffled_tests(pool: Pool, generator: torch.Generator,
     "The four tests with shuffled labels, by name."
     samples, holdout = int(pool.is_sample.sum()), int((~pool.is_sample).sum())
     value, shuffled, p = permutation_test(pool.statistics, pool.is_sample, generator, rounds)
-    pool.shuffled_lost, pool.shuffled_shift = shuffled[:, 0], shuffled[:, 3]
+    pool.shuffled = dict(zip(("lost", "balance", "repeats", "shift"), shuffled.T))
     (lost, spread, repeats, shift), p = value.tolist(), p.tolist()
     floor = floor_of_balance(pool.around, samples, holdout)
     return {
@@ -348,6 +348,47 @@ def smallest_shift_seen(shuffled: Tensor, n: int, m: int, limit: float) -> float
     need, sd = float(shuffled.quantile(1 - limit)) / floor - 1, 1.645 * sd / floor
     excess = need + sd ** 2 + sd * math.sqrt(1 + 2 * need + sd ** 2)  # in floors
     return math.sqrt(excess * (1 / n + 1 / m))
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #837a7fba
+def smallest_imbalance_seen(shuffled: Tensor,  # variances of the counts, of shuffled labels
+                            around: Tensor,  # (reference, k) into the pool
+                            n: int, m: int, limit: float) -> float | None:
+    "Smallest d with an alarm in 95 % of draws if one half of the data is made 1 ± d times."
+    if limit * (len(shuffled) + 1) < 1:
+        return None
+    floor, sd, k = float(shuffled.mean()), float(shuffled.std()), around.shape[1]
+    held = torch.bincount(around.flatten(), minlength=n + m).double()
+    uneven = (n + m) * float(held.square().sum() / held.sum() ** 2)
+    usual, need = n * m / (n + m) ** 2, float(shuffled.quantile(1 - limit))
+
+    def seen(thousandths: int) -> bool:
+        made = [n * (1 + sign * thousandths / 1000) for sign in (1, -1)]
+        share = [x / (x + m) for x in made]
+        within = [p * (1 - p) for p in share]
+        apart, error = share[0] - share[1], math.sqrt(uneven * sum(
+            2 * v / (x + m) for v, x in zip(within, made)))
+        mean = floor * sum(within) / 2 / usual + k ** 2 * apart ** 2 / 4
+        return mean - 1.645 * math.hypot(sd, k ** 2 * apart * error / 2) >= need
+    found = _least(seen, 1000)
+    return None if found is None else found / 1000
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #46ae7c7e
+def smallest_repeats_seen(pairs: int,  # closest ones, of samples and held-out data
+                          n: int, m: int, limit: float, rounds: int = 999,
+                          power: float = .95) -> float | None:
+    "Smallest share of samples that repeat another one with an alarm with this chance."
+    from scipy.stats import binom
+    rows, both = max(1, (n + m) // 20), floor_of_repeats(n, m)  # rows whose pairs are looked at
+    most = math.floor(limit * (rounds + 1) + 1e-9) - 1  # shuffles that may reach the value
+
+    def seen(repeats: int) -> bool:
+        rest = round(pairs * max(0, rows - 2 * repeats) / rows)
+        usual = np.arange(rest + 1)
+        tail = binom.sf(repeats + usual - 1, repeats + rest, both)
+        alarm = binom.cdf(most, rounds, tail)
+        return float(binom.pmf(usual, rest, both) @ alarm) >= power
+    found = _least(seen, n // 2)
+    return None if found is None else found / n
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #aeebb3cb
 AUDIT_TESTS = {

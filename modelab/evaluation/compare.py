@@ -16,17 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.checks import check_batch, check_int, check_number
+from ..core.checks import check_int, check_number
 from ..core.seeding import generator_or_default
-from ..core.signatures import checked, Function, Real, Samples, Texts, Whole
+from ..core.signatures import checked, Function, Real, Texts, Whole
 from .attributes import holm_adjusted
 from .clipped import expected_coverage
-from .compare_parts import (compared_features, enough_rounds, html_table,
-                                               LETTERS_SAY, notes_on_pair, protocol_line,
-                                               random_half, shared_letters, squares_to_rows,
-                                               surely_before, text_table, thin_samples, two_names)
-from .copying import nearest_k, nearest_others, refuse_known
-from .neighbours import exact_squared_distances, row_blocks
+from .compare_parts import (close_pairs, compared_features, enough_rounds,
+                                               html_table, LETTERS_SAY, mark_of, marks_say,
+                                               notes_on_pair, protocol_line, random_half,
+                                               shared_letters, squares_to_rows, surely_before,
+                                               text_table, thin_samples, two_names)
+from .copying import ExampleSource, nearest_k, nearest_others, refuse_known
+from .neighbours import MAX_BYTES, row_blocks
 from .precision_recall import frechet_distance
 
 # %% auto #0
@@ -61,23 +62,6 @@ def _kth_kept(square: np.ndarray, kept: np.ndarray, k: int) -> np.ndarray:
     at = np.where(count[:, -1] >= k, (count >= k).argmax(1), square.shape[1] - 1)
     return square[np.arange(len(square)), at]
 
-# %% ../../nbs/4_evidence/05_compare.ipynb #adb65f34
-def _close_pairs(x: Tensor, y: Tensor, x_reach: np.ndarray,
-                 y_reach: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Rows of x and of y within either's squared reach, and their squared distances."
-    middle, found = x.mean(0), []
-    near, far = x - middle, y - middle
-    a, b = near.square().sum(1), far.square().sum(1)
-    slack = 1e-12 * float(a.max() + b.max())
-    x_limit, y_limit = (torch.as_tensor(v) + slack for v in (x_reach, y_reach))
-    for rows in row_blocks(len(x), 512):
-        tile = torch.addmm(b[None], near[rows], far.T, alpha=-2).add_(a[rows, None])
-        close = tile <= torch.maximum(x_limit[rows, None], y_limit[None])
-        r, c = close.nonzero(as_tuple=True)
-        found.append((r + rows.start, c))
-    r, c = map(torch.cat, zip(*found))
-    return r.numpy(), c.numpy(), exact_squared_distances(x, y, r, c).numpy()
-
 # %% ../../nbs/4_evidence/05_compare.ipynb #cad3bf44
 class _Near:
     "Real examples and the samples of A and then of B, as many of each, and who is near whom."
@@ -92,7 +76,7 @@ class _Near:
         index = nearest_k(made, real, min(DEPTH // 2, len(real)))[1]
         self.first_square, self.first_who = squares_to_rows(made, real, index), index.numpy()
         reach = np.maximum(self.pool_square[:, -1], self.own_square[:, -1])
-        self.r, self.s, self.square = _close_pairs(real, made, self.real_square[:, -1], reach)
+        self.r, self.s, self.square = close_pairs(real, made, self.real_square[:, -1], reach)
 
     def limits(self, real: np.ndarray) -> dict[str, np.ndarray]:
         "Squared radii of the balls around real examples, when some of these are kept."
@@ -249,7 +233,7 @@ class Difference:
     low: float
     high: float
     p: float  # of this measure alone
-    adjusted: float  # by Holm's rule over all measures
+    adjusted: float  # by Holm's rule over all measures, and over all pairs of several
     differs: bool
     floor: float | None = None  # what as many unseen real examples score
 
@@ -315,16 +299,18 @@ class Comparison:
         number = lambda v: "" if v is None else f"{v:.3f}"
         a, b = self.names
         head = ["", a, b, f"{b} − {a}", "95 % interval", "p", "unseen"]
-        return [head] + [[row.measure + " *" * row.differs, number(row.a), number(row.b),
+        return [head] + [[row.measure + mark_of(row), number(row.a), number(row.b),
                           f"{row.difference:+.3f}", f"[{row.low:+.3f}, {row.high:+.3f}]",
                           f"{row.adjusted:.3g}", number(row.floor)] for row in self.rows]
 
     def __repr__(self) -> str:
-        return "\n".join([self.verdict, *self.notes, text_table(self.cells())])
+        marks = marks_say(self.rows, self.level)
+        return "\n".join([self.verdict, *self.notes, text_table(self.cells()), *marks])
 
     def _repr_html_(self) -> str:
         "The same for a notebook and for a page."
-        return html_table(self.cells(), [self.verdict, *self.notes])
+        marks = marks_say(self.rows, self.level)
+        return html_table(self.cells(), [self.verdict, *self.notes, *marks])
 
     def to_json(self) -> dict[str, Any]:
         "Everything as plain JSON."
@@ -362,16 +348,17 @@ def _differences(near: _Near, rounds: int, level: float, floors: dict[str, float
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #16f8da77
 @checked
-def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A makes
-            b: Annotated[Tensor, Samples("b *event", 40)],
-            reference: Annotated[Tensor, Samples("reference *event", 40)],  # real examples
-            holdout: Annotated[Tensor, Samples("holdout *event", 40)] | None = None,  # real, unseen
+def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes, or a `SampleFile`
+            b: Annotated[Tensor, ExampleSource("b *event", 40)],
+            reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
+            holdout: Annotated[Tensor, ExampleSource("holdout *event", 40)] | None = None,  # unseen
             *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
             names: Annotated[tuple, Texts()] | None = None,  # of the generators; None: A and B
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false difference
             most: Annotated[int, Whole(40)] = 5000,  # of each set; thinned at random
             rounds: Annotated[int, Whole(19)] = 999,  # shuffles at least; a low level needs more
-            generator: torch.Generator | None = None) -> Comparison:
+            generator: torch.Generator | None = None,
+            memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES) -> Comparison:  # bytes of one read
     """Which of two generators is better, by nine measures, each with an interval and an exact p.
 
     >>> real, a, b = torch.randn(3, 200, 2, generator=torch.Generator().manual_seed(0))
@@ -381,15 +368,15 @@ def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A m
     names, made = two_names(names), {"a": a, "b": b}
     given = made | {"reference": reference} | ({} if holdout is None else {"holdout": holdout})
     generator = generator_or_default(generator)
-    return _compare(given, names, features, level, most, rounds, generator)
+    return _compare(given, names, features, level, most, rounds, generator, memory)
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #0be36146
-def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callable | None,
-             level: float, most: int, rounds: int, generator: torch.Generator) -> Comparison:
+def _compare(given: dict[str, Any], names: tuple[str, ...], features: Callable | None, level: float,
+             most: int, rounds: int, generator: torch.Generator, memory: int) -> Comparison:
     "Thin the sets, take features, measure."
     rounds = enough_rounds(rounds, len(COMPARED), level)
     kept, notes = thin_samples(given, ("a", "b"), most, generator)
-    space, sets = compared_features(kept, features)
+    space, sets = compared_features(given, kept, features, memory)
     n = len(sets["a"])
     near = _Near(sets["reference"], torch.cat([sets["a"], sets["b"]]))
     rows = _differences(near, rounds, level, _floors(sets, n), generator)
@@ -494,15 +481,17 @@ def _gather(names: tuple[str, ...], pairs: list[Comparison], floors: dict[str, f
 def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators, two or more
                 reference: Tensor, holdout: Tensor | None = None,  # as for `compare`
                 *, features: Callable | None = None, level: float = .05, most: int = 5000,
-                rounds: int = 999, generator: torch.Generator | None = None) -> Comparisons:
+                rounds: int = 999, generator: torch.Generator | None = None,
+                memory: int = MAX_BYTES) -> Comparisons:
     "Several generators: a table that says which differences are sure, and every pair."
     given, names = _check_all(samples, reference, holdout, most)
     check_number("level", level, 0, .5, above=0)
+    memory = check_int("memory", memory, 1 << 22)
     pairs = list(combinations(names, 2))
     rounds = enough_rounds(rounds, len(pairs) * len(COMPARED), level)
     generator = generator_or_default(generator)
     kept, notes = thin_samples(given, names, most, generator)
-    space, sets = compared_features(kept, features)
+    space, sets = compared_features(given, kept, features, memory)
     floors, found = _floors(sets, len(sets[names[0]])), []
     sizes = {"samples": len(sets[names[0]]), "reference": len(sets["reference"])}
     for pair in pairs:
@@ -515,7 +504,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #81c35929
 def _check_all(samples: Any, reference: Any, holdout: Any,
-               most: int) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+               most: int) -> tuple[dict[str, Any], tuple[str, ...]]:
     "All sets by name, checked."
     if not isinstance(samples, Mapping) or len(samples) < 2:
         raise TypeError("samples: expected a mapping from two or more names to samples, "
@@ -525,7 +514,7 @@ def _check_all(samples: Any, reference: Any, holdout: Any,
     check_int("most", most, 40)
     given = {str(name): x for name, x in samples.items()} | {"reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
-    given = {name: check_batch(name, x, least=40) for name, x in given.items()}
+    given = {name: ExampleSource("n *event", 40).check(name, x) for name, x in given.items()}
     for name, x in given.items():
         if x.shape[1:] != given["reference"].shape[1:]:
             raise ValueError(f"{name}: expected examples of shape "

@@ -11,19 +11,16 @@ from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
-import torch
-
 from ..core.checks import check_int, check_number
 from ..core.files import atomic_write
 from ..core.plotting import axes, FAKE, MISSING, Picture
 from ..core.registry import register_command
-from ..data.matching import match_sources
-from ..data.readers import open_samples, SampleFile
-from .audit_command import check_holdout, check_outputs, reading_options
+from ..data.readers import SampleFile
+from .audit_command import (check_holdout, check_outputs, command_features,
+                                              memory_bytes, open_matched, reading_options)
 from .audit_sources import least_examples
 from .compare import COMPARED, compare, compare_all, Comparison, Comparisons
-from .feature_networks import feature_network
-from .report import chart, html_file, STYLE, utf8_text
+from .page import chart, html_file, STYLE, utf8_text
 
 # %% auto #0
 __all__ = ['interval_picture']
@@ -63,31 +60,12 @@ def _named(paths: list[str]) -> list[str]:
 # %% ../../nbs/4_evidence/05_compare.ipynb #eb8eebad
 def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[str]]:
     "The reference, the holdout or None, and all samples, of one shape; and what was converted."
-    paths = [args.reference, args.holdout, *args.samples]
-    opened = [None if path is None else open_samples(path, size=args.size, skip_bad=args.skip_bad)
-              for path in paths]
-    sources, notes = match_sources(*opened)
+    sources, notes = open_matched(args, args.reference, args.holdout, *args.samples)
     for source in filter(None, sources):
+        least_examples(source.path.name, len(source), 40)
         mine = (note for note in source.notes if not note.startswith("Order of the pictures"))
         notes += [f"{source.path.name}: {note}" for note in mine]
     return sources, list(dict.fromkeys(notes))
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #ec366f3a
-def _read_all(args: argparse.Namespace) -> tuple[list[torch.Tensor | None], list[str]]:
-    "What `_open_all` opens, read and thinned; and notes."
-    sources, notes = _open_all(args)
-    generator, found = torch.Generator().manual_seed(0), []
-    for source in sources:
-        if source is None:
-            found.append(None)
-            continue
-        least_examples(source.path.name, len(source), 40)
-        rows = torch.randperm(len(source), generator=generator)[:args.most].sort().values
-        found.append(source[rows])
-        if len(source) > args.most:
-            notes.append(f"{source.path.name}: {args.most:,} of {len(source):,} examples were "
-                         "read, drawn at random.")
-    return found, notes
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #d3498df1
 def interval_picture(pair: Comparison) -> Picture:
@@ -129,14 +107,14 @@ def _run_compare(args: argparse.Namespace) -> int:
     "What `modelab compare` does; returns the exit status."
     _check_options(args)
     names = _named(args.samples)
-    features = None if args.features is None else feature_network(args.features)
-    (reference, holdout, *made), notes = _read_all(args)
-    options = dict(features=features, level=args.level, most=args.most)
+    memory, features = memory_bytes(args.memory), command_features(args)
+    (reference, holdout, *made), notes = _open_all(args)
+    options = dict(features=features, level=args.level, most=args.most, memory=memory)
     if len(made) == 2:
         found = compare(*made, reference, holdout, names=tuple(names), **options)
     else:
         found = compare_all(dict(zip(names, made)), reference, holdout, **options)
-    found.notes.extend(notes)
+    found.notes.extend(notes + list(dict.fromkeys(getattr(features, "notes", []))))
     if args.json is not None:
         atomic_write(args.json, (json.dumps(found.to_json(), indent=1) + "\n").encode())
     if args.out is not None:

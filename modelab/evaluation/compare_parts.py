@@ -15,20 +15,37 @@ import torch
 from torch import Tensor
 
 from .._index import VERSION
-from .copying import count_equal
-from .missing import feature_space
-from .neighbours import exact_squared_distances
+from .copying import count_equal, FeatureRows
+from .missing import space_name, value_space
+from .neighbours import exact_squared_distances, row_blocks
 
 # %% auto #0
-__all__ = ['MOST_ROUNDS', 'LETTERS_SAY', 'squares_to_rows', 'random_half', 'protocol_line', 'text_table', 'html_table',
-           'compared_features', 'thin_samples', 'enough_rounds', 'notes_on_pair', 'two_names', 'notes_on_copies',
-           'shared_letters', 'surely_before']
+__all__ = ['MOST_ROUNDS', 'LETTERS_SAY', 'squares_to_rows', 'close_pairs', 'random_half', 'protocol_line', 'mark_of', 'marks_say',
+           'text_table', 'html_table', 'compared_features', 'thin_samples', 'enough_rounds', 'notes_on_pair',
+           'two_names', 'notes_on_copies', 'shared_letters', 'surely_before']
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #c8ed0b7a
 def squares_to_rows(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
     "Squared distances of each row of x to some rows of y; a copy is at 0 exactly."
     rows = torch.arange(len(x)).repeat_interleave(index.shape[1])
     return exact_squared_distances(x, y, rows, index.flatten()).view(index.shape).numpy()
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #adb65f34
+def close_pairs(x: Tensor, y: Tensor, x_reach: np.ndarray,
+                y_reach: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Rows of x and of y within either's squared reach, and their squared distances."
+    middle, found = x.mean(0), []
+    near, far = x - middle, y - middle
+    a, b = near.square().sum(1), far.square().sum(1)
+    slack = 1e-12 * float(a.max() + b.max())
+    x_limit, y_limit = (torch.as_tensor(v) + slack for v in (x_reach, y_reach))
+    for rows in row_blocks(len(x), 512):
+        tile = torch.addmm(b[None], near[rows], far.T, alpha=-2).add_(a[rows, None])
+        close = tile <= torch.maximum(x_limit[rows, None], y_limit[None])
+        r, c = close.nonzero(as_tuple=True)
+        found.append((r + rows.start, c))
+    r, c = map(torch.cat, zip(*found))
+    return r.numpy(), c.numpy(), exact_squared_distances(x, y, r, c).numpy()
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #5ddd0dd0
 def random_half(n: int, generator: torch.Generator) -> np.ndarray:
@@ -42,6 +59,22 @@ def protocol_line(sizes: dict[str, int], space: str, level: float) -> str:
         f", {n:,} {name} examples" for name, n in sizes.items() if name != "samples")
     return (f"modelab {VERSION}, compare: {said}, distances in {space}, p by shuffled labels, "
             f"Holm's rule at level {level:g}")
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #3a7a5773
+def mark_of(row: Any) -> str:  # a `Difference`
+    "A star if the difference is sure; one in brackets if only its own interval leaves out 0."
+    return " *" if row.differs else " (*)" if row.low > 0 or row.high < 0 else ""
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #e69b45ec
+def marks_say(rows: Iterable[Any], level: float) -> list[str]:
+    "What the marks of a table mean; only what is in it."
+    marks = {mark_of(row).strip() for row in rows}
+    inside = any(row.differs and row.low <= 0 <= row.high for row in rows)
+    said = f"* a sure difference: p ≤ {level:g} after Holm's rule over all tests"
+    said += "; where its interval holds 0, the exact p decides" * inside
+    alone = ("(*) not sure: the 95 % interval of this measure alone leaves out 0, but Holm's rule "
+             "over all tests does not call it a difference")
+    return [f"{said}."] * ("*" in marks) + [f"{alone}."] * ("(*)" in marks)
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #74ad4136
 def text_table(cells: list[list[str]]) -> str:
@@ -59,32 +92,34 @@ def html_table(cells: list[list[str]], lines: Iterable[str]) -> str:
     return f"<div>{said}<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>"
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #a7f84b96
-def compared_features(given: dict[str, Tensor],
-                      features: Callable | None) -> tuple[str, dict[str, Tensor]]:
-    "The name of the space, and features of all sets, checked."
-    space, read = feature_space(features, given["reference"])
-    with torch.no_grad():
-        found = {name: read(x.cpu()) for name, x in given.items()}
+def compared_features(given: dict[str, Any],  # tensors or files
+                      rows: dict[str, Tensor], features: Callable | None,
+                      memory: int) -> tuple[str, dict[str, Tensor]]:
+    "The name of the space, and features of the rows of all sets, read in parts and checked."
+    space, read = ((space_name(features), features) if features is not None
+                   else value_space(given["reference"], rows["reference"]))
+    found = {name: FeatureRows(name, x, read, memory // 2)[rows[name]]
+             for name, x in given.items()}
     width = found["reference"].shape[1]
     for name, x in found.items():
-        if x.shape != (len(given[name]), width):
+        if x.shape[1] != width:
             raise ValueError(f"features: expected one row of {width} numbers for each of "
-                             f"{len(given[name])} examples of {name}, got {tuple(x.shape)}")
+                             f"{len(rows[name])} examples of {name}, got {tuple(x.shape)}")
     if not (found["reference"] != found["reference"][:1]).any():
         raise ValueError("reference: all examples are equal, so there are no neighbourhoods")
     return space, found
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #4a2bde7a
-def thin_samples(given: dict[str, Tensor], made: Iterable[str], most: int,
+def thin_samples(given: dict[str, Any], made: Iterable[str], most: int,
                  generator: torch.Generator) -> tuple[dict[str, Tensor], list[str]]:
-    "Sets with as many samples of each generator, at most `most` of anything; and what was done."
+    "Rows: as many samples of each generator, at most `most` of anything; and what was done."
     n = min(most, *(len(given[name]) for name in made))
     kept, notes = {}, []
     for name, x in given.items():
         size = n if name in made else min(most, len(x))
         if name == "holdout":
             size = min(n, len(x))
-        kept[name] = x[torch.randperm(len(x), generator=generator)[:size].sort().values]
+        kept[name] = torch.randperm(len(x), generator=generator)[:size].sort().values
         if size < len(x) and name != "holdout":
             notes.append(f"{name}: {size:,} of {len(x):,} examples were used, drawn at random"
                          + ", so that all generators have as many" * (name in made) + ".")

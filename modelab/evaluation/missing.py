@@ -17,19 +17,22 @@ from torch import Tensor
 from ..core.checks import check_batch
 from ..core.plotting import axes, image_grid, Picture
 from ..core.seeding import generator_or_default
-from ..core.signatures import checked, Function, Labels, Real, Samples, Texts, Whole
+from ..core.signatures import checked, Function, Labels, Real, Texts, Whole
 from ..core.statistics import wilson_interval
-from .attributes import holm_adjusted
-from .copying import flat_rows, nearest_k, nearest_others, refuse_known
+from ..data.readers import index_parts
+from .attributes import p_text
+from .copying import (ExampleSource, FeatureRows, flat_rows, nearest_k,
+                                        nearest_others, refuse_known)
+from .missing_power import LACK, smallest_missing
+from .neighbours import MAX_BYTES
 
 # %% auto #0
-__all__ = ['LINKS', 'WALKS', 'LACK', 'Group', 'Missing', 'scaled_columns', 'principal_directions', 'value_space', 'space_name',
-           'feature_space', 'missing', 'missing_groups', 'ConditionRow', 'ConditionTable', 'by_condition']
+__all__ = ['LINKS', 'WALKS', 'Group', 'Missing', 'scaled_columns', 'principal_directions', 'value_space', 'space_name',
+           'feature_space', 'missing', 'missing_groups']
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #12d11a83
 LINKS = 5  # neighbours that an example is linked to
 WALKS = 1, 4, 16  # steps of a walk through the pool: short ones see small groups
-LACK = 2.5  # z from which an example lacks samples
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #f08b4c9f
 def _nearest_others(x: Tensor) -> Tensor:
@@ -131,8 +134,9 @@ def _joint_p(found: list[_Candidate], tables: list[np.ndarray]) -> tuple[list[fl
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #b5bac9b4
 def _search(reference: Tensor, samples: Tensor, holdout: Tensor, rounds: int,
-            generator: torch.Generator) -> list[tuple[float, _Candidate, np.ndarray]]:
-    "Candidate groups with p and z of their rows, by p; no row is in two of them."
+            generator: torch.Generator) -> tuple[list[tuple[float, _Candidate, np.ndarray]],
+                                                 list[np.ndarray]]:
+    "Candidate groups with p and z of their rows, by p, without overlap; masses by family."
     order = torch.randperm(len(samples) + len(holdout), generator=generator)  # ties are even
     pool, is_sample = torch.cat([samples, holdout])[order], order < len(samples)
     touch = _links(nearest_k(reference, pool, min(LINKS, len(pool)))[1], len(pool))
@@ -149,7 +153,7 @@ def _search(reference: Tensor, samples: Tensor, holdout: Tensor, rounds: int,
         if not taken[found[i].rows].any():
             taken[found[i].rows] = True
             kept.append((p[i], found[i], lack[found[i].steps][found[i].rows]))
-    return kept
+    return kept, tables
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #e07032cb
 def _percent(share: float) -> str:
@@ -178,7 +182,7 @@ class Group:
         what, part = next(iter(self.classes.items()), ("", 0.))
         named = f", mostly {what}," * (part > .5)
         return (f"a group{named} holding {_percent(self.share)} of the data gets "
-                f"{_percent(self.samples_share)} of the samples (p = {self.p:.2g})")
+                f"{_percent(self.samples_share)} of the samples ({p_text(self.p)})")
 
     def to_json(self) -> dict[str, Any]:
         "All but the examples, as plain JSON."
@@ -214,6 +218,8 @@ class Missing:
     p: float  # of the likeliest group, whether it is reported or not
     level: float  # chance that a perfect generator shows any group
     sizes: dict[str, int]  # examples that were looked at
+    copies: int = 0  # samples that equal a real example, value by value
+    masses: list[np.ndarray] = field(repr=False, compare=False, default_factory=list)
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -222,8 +228,17 @@ class Missing:
         if self.groups:
             return "\n".join(map(str, self.groups))
         sizes = ", ".join(f"{n} {name}" for name, n in self.sizes.items())
-        return (f"no group of the data is surely missing (least p = {self.p:.2g}); a small one "
-                f"may be, for there were {sizes}")
+        seen = self.smallest_seen()
+        said = (f"the loss of a group apart that holds {_percent(seen)} of the data would have "
+                "been seen with 95 % power" if seen else
+                "there are too few examples to be sure to see the loss of any group")
+        return (f"no group of the data is surely missing (least {p_text(self.p)}); {said}; there "
+                f"were {sizes}")
+
+    def smallest_seen(self, limit: float | None = None) -> float | None:
+        "Smallest share of a group apart whose loss has p ≤ limit with 95 % power; None: none has."
+        limit = self.level if limit is None else limit
+        return smallest_missing(self.masses, self.sizes, limit) if self.masses else None
 
     def with_class_names(self, names: Sequence[str] | None) -> Missing:
         "The same with names of classes in place of their numbers; None: as it is."
@@ -235,6 +250,7 @@ class Missing:
     def to_json(self) -> dict[str, Any]:
         "Groups, sizes and the sentence, as plain JSON."
         return {"says": repr(self), "p": self.p, "level": self.level, "sizes": self.sizes,
+                "smallest seen": self.smallest_seen(),
                 "groups": [group.to_json() for group in self.groups]}
 
 
@@ -255,7 +271,7 @@ def _class_shares(labels: Tensor | None) -> dict[str, float]:
     return {f"{value:g}": share for value, share in sorted(shares, key=lambda item: -item[1])}
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #a9231627
-def _group(p: float, one: _Candidate, z: np.ndarray, sets: _Sets, given: dict[str, Tensor],
+def _group(p: float, one: _Candidate, z: np.ndarray, sets: _Sets, given: dict[str, Any],
            labels: Tensor | None, names: tuple[str, ...]) -> Group:
     "What is reported of a candidate."
     features, kept = sets.features, sets.rows["reference"]
@@ -266,12 +282,12 @@ def _group(p: float, one: _Candidate, z: np.ndarray, sets: _Sets, given: dict[st
     share, made = (float(v.double().mean()) for v in (inside, inside[owner] & (far <= gate)))
     order = torch.as_tensor(one.rows[np.argsort(-z, kind="stable")])
     index, shown = kept[order], order[:24]
-    near = nearest_k(features["reference"][shown], features["samples"])[1][:, 0]
+    beside = nearest_k(features["reference"][shown], features["samples"])[1][:, 0]
     return Group(share, *wilson_interval(share, len(kept)),
                  made, *wilson_interval(made, len(owner)), p, index.tolist(), one.scattered,
                  [names[i] for i in index] if names else [],
                  _class_shares(None if labels is None else labels[index]),
-                 given["reference"][kept[shown]], given["samples"][sets.rows["samples"][near]])
+                 given["reference"][kept[shown]], given["samples"][sets.rows["samples"][beside]])
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #9e91d341
 def scaled_columns(reference: Tensor) -> tuple[str, Callable[[Tensor], Tensor]]:
@@ -347,41 +363,44 @@ def _choose_rows(given: dict[str, Tensor], most: int, generator: torch.Generator
             [half, len(rows["reference"]) - half])
     return {name: index[:most].sort().values for name, index in rows.items()}
 
-# %% ../../nbs/4_evidence/03_missing.ipynb #d17532fd
-def _read(given: dict[str, Tensor], features: Callable | None, most: int,
-          generator: torch.Generator) -> _Sets:
+# %% ../../nbs/4_evidence/03_missing.ipynb #1a73ff25
+def _read(given: dict[str, Any], features: Callable | None, most: int,
+          generator: torch.Generator, memory: int) -> _Sets:
     "Choose rows and take their features."
     rows = _choose_rows(given, most, generator)
-    held = given.get("holdout", given["reference"])
-    parts = {"reference": given["reference"], "samples": given["samples"], "holdout": held}
-    parts = {name: x[rows[name]].cpu() for name, x in parts.items()}
-    with torch.no_grad():
-        space = feature_space(features, parts["reference"])[1]
-        found = {name: _rows_of(space, name, x) for name, x in parts.items()}
+    sources = {"reference": given["reference"], "samples": given["samples"],
+               "holdout": given.get("holdout", given["reference"])}
+    space = features or value_space(given["reference"], rows["reference"])[1]
+    found = {name: FeatureRows(name, source, space, memory // 2)[rows[name]]
+             for name, source in sources.items()}
     widths = {x.shape[1] for x in found.values()}
     if len(widths) > 1:
         raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
     return _Sets(rows, found)
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #dbb49598
-def _check_rounds(rounds: int, level: float) -> None:
-    "Refuse a level that no p-value can reach."
+def _check_names_and_rounds(names: tuple[str, ...] | None, n: int, rounds: int,
+                            level: float) -> None:
+    "Refuse names that do not fit, and a level that no p-value can reach."
+    if names is not None and len(names) != n:
+        raise ValueError(f"names: expected {n}, one per example, got {len(names)}")
     if (rounds + 1) * level < 1:
         raise ValueError(f"rounds: p is at least 1/{rounds + 1}, so no group could be found at "
                          f"level {level:g}: give {math.ceil(1 / level) - 1:,} or more")
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #fae1ef3b
 @checked
-def missing(samples: Annotated[Tensor, Samples("samples *event", 20)],  # what the generator makes
-            reference: Annotated[Tensor, Samples("reference *event", 40)],  # real examples
-            holdout: Annotated[Tensor, Samples("holdout *event", 20)] | None = None,  # real, unseen
+def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # or a `SampleFile`
+            reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
+            holdout: Annotated[Tensor, ExampleSource("holdout *event", 20)] | None = None,  # unseen
             *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
             labels: Annotated[Tensor, Labels("reference")] | None = None,  # to name groups with
             names: Annotated[tuple, Texts()] | None = None,  # of the reference, such as file names
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false group
             most: Annotated[int, Whole(40)] = 5000,  # of each set; thinned at random
             rounds: Annotated[int, Whole(19)] = 999,  # shuffles; the least p is 1 / (rounds + 1)
-            generator: torch.Generator | None = None) -> Missing:
+            generator: torch.Generator | None = None,
+            memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES) -> Missing:  # bytes of one read
     """Groups of real examples that the samples come near too seldom, each with an exact p.
 
     >>> g = torch.Generator().manual_seed(0)
@@ -389,115 +408,48 @@ def missing(samples: Annotated[Tensor, Samples("samples *event", 20)],  # what t
     >>> len(missing(unseen[unseen[:, 0] < 1], real))
     1
     """
-    if names is not None and len(names) != len(reference):
-        raise ValueError(f"names: expected {len(reference)}, one per example, got {len(names)}")
-    _check_rounds(rounds, level)
+    _check_names_and_rounds(names, len(reference), rounds, level)
     generator, given = generator_or_default(generator), {"samples": samples, "reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
-    return missing_groups(given, features, labels, names or (), level, most, rounds, generator)
+    return missing_groups(given, features, labels, names or (), level, most, rounds, generator,
+                          memory=memory)
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #ce3b6349
 def missing_groups(given: dict[str, Tensor], features: Callable | None, labels: Tensor | None,
                    names: tuple[str, ...], level: float, most: int, rounds: int,
-                   generator: torch.Generator, new: bool = True) -> Missing:
+                   generator: torch.Generator, new: bool = True,
+                   memory: int = MAX_BYTES) -> Missing:
     "What `missing` finds among sets that were checked."
-    sets = _read(given, features, most, generator)
+    sets = _read(given, features, most, generator, memory)
     for name in ("reference", "samples") if new and "holdout" in given else ():
         refuse_known(nearest_k(sets.features["holdout"], sets.features[name], 2)[0], name)
-    return _report(sets, given, labels, names, level, rounds, generator)
+    return _report(sets, given, labels, names, level, rounds, generator, new)
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #5c909d65
+def _count_copies(sets: _Sets, given: dict[str, Any]) -> int:
+    "How many samples equal their nearest example of the reference, if at least half seem to."
+    parts = ["reference"] + ["holdout"] * ("holdout" not in given)  # that is of the reference
+    known, row = (torch.cat([x[part] for part in parts]) for x in (sets.features, sets.rows))
+    far, owner = (v[:, 0] for v in nearest_k(sets.features["samples"], known))
+    same = (far <= 1e-6 * known.std()).nonzero()[:, 0]
+    if 2 * len(same) < len(far):
+        return 0
+    found, rows = 0, (sets.rows["samples"][same], row[owner[same]])
+    for part in index_parts(given["samples"], torch.arange(len(same))):
+        mine, theirs = (given[name][index[part]].flatten(1)
+                        for name, index in zip(("samples", "reference"), rows))
+        found += int((mine == theirs).all(1).sum())
+    return found
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #136c0981
-def _report(sets: _Sets, given: dict[str, Tensor], labels: Tensor | None, names: tuple[str, ...],
-            level: float, rounds: int, generator: torch.Generator) -> Missing:
-    "Search, and keep what is surely missing."
+def _report(sets: _Sets, given: dict[str, Any], labels: Tensor | None, names: tuple[str, ...],
+            level: float, rounds: int, generator: torch.Generator, count: bool) -> Missing:
+    "Search, and keep what is surely missing; `count`: how many samples are copies."
     x = sets.features
-    found = _search(x["reference"], x["samples"], x["holdout"], rounds, generator)
+    found, masses = _search(x["reference"], x["samples"], x["holdout"], rounds, generator)
     groups = [_group(p, one, z, sets, given, labels, names) for p, one, z in found if p <= level]
     groups = [group for group in groups if group.samples_share < group.share]
     sizes = {name: len(x[name]) for name in ("samples", "reference", "holdout")}
     others = [p for p, _, _ in found if p > level]
-    return Missing(groups, min([group.p for group in groups] or others or [1.]), level, sizes)
-
-# %% ../../nbs/4_evidence/03_missing.ipynb #ef3d62bc
-@dataclass(frozen=True)
-class ConditionRow:
-    "One condition: the share of its real neighbourhoods without any sample, and what is expected."
-    condition: int
-    samples: int
-    real: int
-    empty: float
-    expected: float  # of a perfect generator
-    p: float  # adjusted by Holm's rule; 1 where there are too few examples to say
-    alarm: bool
-
-# %% ../../nbs/4_evidence/03_missing.ipynb #75203657
-@dataclass(frozen=True)
-class ConditionTable:
-    "Conditions of a conditional generator, each beside the real data of that condition."
-    rows: list[ConditionRow]
-    level: float
-
-    def __repr__(self) -> str:
-        lines = [f"{'condition':>10} {'samples':>8} {'real':>6} "
-                 f"{'empty':>7} {'expected':>9} {'p':>8}"]
-        lines += [f"{r.condition:10} {r.samples:8} {r.real:6} {r.empty:7.1%} {r.expected:9.1%} "
-                  f"{r.p:8.2g}" + "  ALARM" * r.alarm for r in self.rows]
-        return "\n".join(lines)
-
-# %% ../../nbs/4_evidence/03_missing.ipynb #de917289
-def _empty_share(reference: Tensor, samples: Tensor, holdout: Tensor, rounds: int,
-                 generator: torch.Generator) -> tuple[float, float, float]:
-    "Share of neighbourhoods without a sample, what shuffled labels give, and the exact p."
-    order = torch.randperm(len(samples) + len(holdout), generator=generator)
-    pool, is_sample = torch.cat([samples, holdout])[order], order < len(samples)
-    around = nearest_k(reference, pool, min(LINKS, len(pool)))[1]
-    columns = torch.as_tensor(_shuffled_labels(is_sample, rounds, generator)) > 0
-    empty = torch.stack([(~column[around].any(1)).double().mean() for column in columns.T])
-    reached = empty >= empty[0] - 1e-12
-    return float(empty[0]), float(empty[1:].mean()), float(reached.double().mean())
-
-# %% ../../nbs/4_evidence/03_missing.ipynb #967f1c87
-def _halves_held(conditions: Tensor, generator: torch.Generator) -> Tensor:  # (n,) bool
-    "Which examples are held out: half of those of each condition, at random."
-    held = torch.zeros(len(conditions), dtype=torch.bool)
-    for value in conditions.unique():
-        rows = (conditions == value).nonzero()[:, 0]
-        held[rows[torch.randperm(len(rows), generator=generator)[:len(rows) // 2]]] = True
-    return held
-
-# %% ../../nbs/4_evidence/03_missing.ipynb #4ec20ac6
-def _condition(value: int, made: Tensor, real: Tensor, held: Tensor, rounds: int,
-               generator: torch.Generator) -> dict[str, Any]:
-    "What is measured within one condition."
-    row = {"condition": value, "samples": len(made), "real": len(real) + len(held)}
-    if len(made) < LINKS or len(held) < LINKS:
-        return row | {"empty": float(not len(made)), "expected": 0., "p": 1.}
-    found = _empty_share(real, made, held, rounds, generator)
-    return row | dict(zip(("empty", "expected", "p"), found))
-
-# %% ../../nbs/4_evidence/03_missing.ipynb #3deda8b4
-@checked
-def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
-                 sample_conditions: Annotated[Tensor, Labels("samples")],
-                 reference: Annotated[Tensor, Samples("reference *event", 40)],
-                 reference_conditions: Annotated[Tensor, Labels("reference")],
-                 *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
-                 level: Annotated[float, Real(0., .5, above=0.)] = .05,
-                 rounds: Annotated[int, Whole(19)] = 999,
-                 generator: torch.Generator | None = None) -> ConditionTable:
-    "Within each condition, the share of real neighbourhoods without any sample; exact p, Holm."
-    generator, found = generator_or_default(generator), []
-    asked, known = sample_conditions.cpu(), reference_conditions.cpu()
-    held = _halves_held(known, generator)
-    with torch.no_grad():
-        space = feature_space(features, reference.cpu()[~held])[1]
-        made, real = (_rows_of(space, name, x.cpu()) for name, x in
-                      (("samples", samples), ("reference", reference)))
-    if made.shape[1] != real.shape[1]:
-        raise ValueError(f"features: expected {real.shape[1]} for samples, got {made.shape[1]}")
-    for value in known.unique().tolist():
-        of = (real[(known == value) & part] for part in (~held, held))
-        found.append(_condition(value, made[asked == value], *of, rounds, generator))
-    adjusted = holm_adjusted([row["p"] for row in found])
-    rows = [ConditionRow(**row | {"p": p, "alarm": p <= level}) for row, p in zip(found, adjusted)]
-    return ConditionTable(rows, level)
+    return Missing(groups, min([group.p for group in groups] or others or [1.]), level, sizes,
+                   _count_copies(sets, given) if count else 0, masses)

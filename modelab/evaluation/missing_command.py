@@ -8,21 +8,19 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 
 from ..core.checks import check_int, check_number
 from ..core.files import atomic_write
 from ..core.registry import register_command
-from ..data.matching import match_sources
-from ..data.readers import open_samples, SampleFile
-from .audit_command import check_holdout, check_outputs, reading_options
+from ..data.readers import index_parts, SampleFile
+from ..data.rows import first_few
+from .audit_command import (check_holdout, check_outputs, command_features,
+                                              memory_bytes, open_matched, reading_options)
 from .audit_sources import file_of, least_examples
-from .copying import count_equal, thin_rows
-from .feature_networks import feature_network
 from .missing import missing, Missing
-from .report import utf8_text
+from .page import utf8_text
 
 # %% auto #0
 __all__ = []
@@ -48,14 +46,6 @@ def _missing_command(parser: argparse.ArgumentParser) -> Callable:
     option("--json", help="report to write as JSON, with the names of all examples of a group")
     return _run_missing
 
-# %% ../../nbs/4_evidence/03_missing.ipynb #4da34dca
-def _read_part(source: SampleFile, least: int, most: int,
-               generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    "Some examples of a file, and their rows."
-    least_examples(source.path.name, len(source), least)
-    rows = thin_rows(len(source), most, generator)
-    return source[rows], rows
-
 # %% ../../nbs/4_evidence/03_missing.ipynb #24d5a966
 def _notes_on(source: SampleFile) -> list[str]:
     "What a reader changed, but for the order of the files."
@@ -63,37 +53,51 @@ def _notes_on(source: SampleFile) -> list[str]:
             if not note.startswith("Order of the pictures")]
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #80ab3acd
-def _note_on_copies(made: torch.Tensor, reference: torch.Tensor) -> list[str]:
+def _note_on_copies(found: Missing) -> list[str]:
     "A sentence if most samples equal a reference example."
-    equal = count_equal(made, reference)
-    if equal <= len(made) / 2:
+    equal, n = found.copies, found.sizes["samples"]
+    if equal <= n / 2:
         return []
-    return [f"samples: {equal:,} of {len(made):,} equal a reference example. Nothing seems to be "
-            "missing where data is copied; `modelab audit` tests for copies."]
+    return [f"samples: {equal:,} of {n:,} equal a reference example. Nothing seems to be missing "
+            "where data is copied; `modelab audit` tests for copies."]
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #064594d3
+def _note_on_classes(source: SampleFile, samples: SampleFile) -> list[str]:
+    "A sentence if both have classes, and some class of the reference has no sample."
+    known, made = (dict(enumerate(x.label_names or ())) for x in (source, samples))
+    if not known or not set(known.values()) & set(made.values()):
+        return []
+    lacking = [name for name in known.values() if name not in made.values()]
+    return [f"samples: none is of class {first_few(lacking)} of the reference. `modelab audit` "
+            "looks at each class by itself."] * bool(lacking)
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #94d33868
+def _check_spread(source: SampleFile) -> None:
+    "Refuse a reference whose examples are all equal."
+    first = source[torch.arange(1)]
+    parts = index_parts(source, torch.arange(len(source)), 1 << 20)
+    if all(bool((source[part] == first).all()) for part in parts):
+        raise ValueError(f"{source.path.name}: all {len(source)} examples are equal")
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #39a36f35
 def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str]]:
     "The groups that are missing, and notes on the files."
-    paths = args.reference, args.samples, args.holdout
-    opened = [path if path is None else open_samples(path, size=args.size, skip_bad=args.skip_bad)
-              for path in paths]
-    (source, samples, holdout), notes = match_sources(*opened)
+    (source, samples, holdout), notes = open_matched(args, args.reference, args.samples,
+                                                     args.holdout)
     notes += [note for file in (source, samples, holdout) if file for note in _notes_on(file)]
-    generator = torch.Generator().manual_seed(0)
-    most = args.most if holdout is not None else 2 * args.most
-    reference, rows = _read_part(source, 40, most, generator)
-    if bool((reference == reference[:1]).all()):
-        raise ValueError(f"{source.path.name}: all {len(reference)} examples are equal")
-    made, held = (part if part is None else _read_part(part, 20, args.most, generator)[0]
-                  for part in (samples, holdout))
-    plain = source.labels is not None and source.labels.ndim == 1
-    names = tuple(file_of(source, row) or f"row {row}" for row in rows.tolist())
-    features = None if args.features is None else feature_network(args.features)
-    found = missing(made, reference, held, features=features, names=names, level=args.level,
-                    labels=source.labels[rows] if plain else None, most=args.most)
-    groups = [replace(group, indices=rows[group.indices].tolist()) for group in found.groups]
-    found = replace(found, groups=groups).with_class_names(source.label_names if plain else None)
-    return found, list(dict.fromkeys(notes + _note_on_copies(made, reference)))
+    for file, least in ((source, 40), (samples, 20), (holdout, 20)):
+        if file is not None:
+            least_examples(file.path.name, len(file), least)
+    _check_spread(source)
+    labels = source.labels if source.labels is not None and source.labels.ndim == 1 else None
+    names = tuple(file_of(source, row) or f"row {row}" for row in range(len(source)))
+    features = command_features(args)
+    found = missing(samples, source, holdout, features=features, names=names, level=args.level,
+                    labels=labels, most=args.most, memory=memory_bytes(args.memory))
+    found = found.with_class_names(source.label_names if labels is not None else None)
+    notes += _note_on_copies(found) + _note_on_classes(source, samples)
+    notes += getattr(features, "notes", [])
+    return found, list(dict.fromkeys(notes))
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #7de47181
 def _run_missing(args: argparse.Namespace) -> int:

@@ -5,8 +5,6 @@
 # %% ../../nbs/4_evidence/06_monitor.ipynb #930f86c6
 from __future__ import annotations
 
-import csv
-import io
 import json
 import random
 import shutil
@@ -23,14 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.checks import check_batch, check_choice
+from ..core.checks import check_batch, check_choice, refuse_bytes
 from ..core.files import atomic_write
-from ..core.plotting import ACCENT, axes, FAKE, image_grid, MISSING, Picture, REAL
+from ..core.plotting import ACCENT, axes, FAKE, Picture
 from ..core.seeding import derive_seed
 from ..core.signatures import checked, Count, Function, Index, Labels, Real, Samples, Whole
+from .monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
+                                              write_lines)
 from .neighbours import MAX_BYTES
 from .report import _as_images
-from .sequential_test import Alarm, Counts, GONE, RATES, SequentialTest, SETTLE
+from .sequential_test import Alarm, Counts, RATES, SequentialTest, SETTLE
 from .yardstick import MeasuredDraw, Yardstick
 from ..networks.layers import evaluation_mode
 
@@ -46,7 +46,7 @@ class Look:
     frechet: float
     balance: float
     lost: float  # share of the data in groups that alarm
-    waiting: float  # share of the data in groups that were not reached yet
+    waiting: float  # share of the data in groups that never settled
     alarms: tuple[Alarm, ...]
     after: int  # step: what alarms first, began after this look
     says: str
@@ -105,37 +105,43 @@ class CollapseAlarm(RuntimeError):
         self.look = look
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #2fa5c35c
-def _check_floats(name: str, x: Any) -> Any:
-    "Refuse pictures as bytes."
-    if str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8"):
-        raise TypeError(f"{name}: expected floating numbers on the scale on which the generator "
-                        f"works, got bytes; for [0, 1] write {name}.float() / 255")
-    return x
-
-# %% ../../nbs/4_evidence/06_monitor.ipynb #c54648bb
-class _FloatSamples(Samples):
-    "Marks samples as `Samples` does; bytes are refused."
-
-    def check(self, name: str, value: Any) -> Tensor:
-        "`value` as a floating tensor, or an error."
-        return super().check(name, _check_floats(name, value))
-
-# %% ../../nbs/4_evidence/06_monitor.ipynb #a95064c0
+_Reference = Annotated[Tensor, Samples("reference *event", 40, scaled=True)]
 _Half = Annotated[float, Real(0., .5, above=0.)]
 _Hook = Annotated[Callable, Function()] | None
 
-# %% ../../nbs/4_evidence/06_monitor.ipynb #8b1df430
+# %% ../../nbs/4_evidence/06_monitor.ipynb #c54648bb
 class Monitor:
-    "Call it in any training loop, `look = monitor(step)`; sound runs alarm with `level` at most."
+    """Watches a generator in any training loop; a sound run alarms with chance `level` at most.
+
+    Every `every` steps it draws `n` samples, and counts how many fall into each group of the
+    reference, and how many are junk, repeats of each other, or copies. A look alarms if a settled
+    group gets less than a quarter of its share, or a rate is above its best level plus `margin`.
+    Training stays as it is, bit for bit, and at most the share `budget` of the time is spent.
+
+    >>> G, x = torch.nn.Linear(8, 8), torch.randn(500, 8)
+    >>> monitor = Monitor(x, sampler=lambda n: G(torch.randn(n, 8)), every=100, n=200)
+    >>> for step in range(1, 301):
+    ...     look = monitor(step)  # None, or a `Look`, which is true if it alarms
+
+    Next: `print(look)` and `report()` say what was found, `plot()` and `show_groups()` draw it,
+    `lost()` gives the real examples of what was lost, `table()` the numbers. `roll_back()` loads a
+    checkpoint from before a loss (give `folder`, `save`, `load`); `state_dict()` is for resuming.
+    For Lightning, Ignite, the Trainer of Hugging Face, TensorBoard and W&B see
+    `modelab.evaluation.monitor_adapters`; `read_looks(file)` reads the log. Wrong arguments are a
+    `ValueError` or `TypeError` that names them; with `on_alarm="stop"` an alarm is a
+    `CollapseAlarm`. What *sound* means, and the proof: chapter 4.6.
+    """
+
     @checked
-    def __init__(self, reference: Annotated[Tensor, _FloatSamples("reference *event", 40)],
+    def __init__(self, reference: _Reference,  # real examples (N, *event), N ≥ 40
                  sampler: Annotated[Callable, Function()],  # n -> n fresh examples (n, *event)
                  every: Count = 1000,  # steps between looks
                  *, n: Annotated[int, Whole(50)] = 1000,  # samples a look
                  features: Any = None,  # a name, a file or a function, see `feature_network`
-                 labels: Annotated[Tensor, Labels("reference")] | None = None,  # make groups
+                 labels: Annotated[Tensor, Labels("reference")] | None = None,  # (N,): make groups
                  groups: Annotated[int, Whole(2)] = 32,  # clusters, before they are joined
-                 level: _Half = .05, margin: _Half = .05,  # see the theorem of chapter 4.6
+                 level: _Half = .05,  # chance that a sound run alarms at any look
+                 margin: _Half = .05,  # of the samples, that a rate may rise; of junk, twice that
                  budget: Annotated[float, Real(0., 1., above=0.)] = .05,  # share of the time
                  on_alarm: str | Callable = "warn",  # warn, stop, or a function of the look
                  log: _Hook = None,  # gets numbers by name, and the step
@@ -144,9 +150,8 @@ class Monitor:
                  eval_of: Sequence[torch.nn.Module] = (),  # in evaluation mode while drawing
                  seed: Index = 0, max_bytes: Annotated[int, Whole(1 << 20)] = 5 * MAX_BYTES):
         self.sampler, self.every, self.budget, self.seed = sampler, every, budget, seed
-        self.on_alarm, self.log, self.eval_of, self.save, self.load = (
-            on_alarm, log, tuple(eval_of), save, load)
-        self.folder = None if folder is None else Path(folder)
+        self.on_alarm, self.log, self.save, self.load = on_alarm, log, save, load
+        self.eval_of, self.folder = tuple(eval_of), None if folder is None else Path(folder)
         self.yardstick = Yardstick(reference, features, labels, groups, n, seed, max_bytes)
         self.test = SequentialTest(self.yardstick.shares.numpy(), level, margin)
         self._begin(reference)
@@ -168,6 +173,8 @@ class Monitor:
         self.step, self.due, self.left_out = 0, self.every, 0
         self.seconds, self.last, self.started = 0., 0., time.perf_counter()
         self.announced: set[tuple] = set()
+        self._logged = 0  # looks that stand in the log
+        self._pictures = _as_images(self.yardstick.examples[0]) is not None
 
     def _draw(self) -> Tensor:
         "Fresh samples, drawn with random numbers of their own."
@@ -177,7 +184,8 @@ class Monitor:
             x = self.sampler(n)
         if not isinstance(x, (Tensor, np.ndarray)):
             raise TypeError(f"sampler: expected a tensor of {n} examples, got {type(x).__name__}")
-        x = check_batch("sampler", _check_floats("sampler", x), self.yardstick.event, n)
+        refuse_bytes("sampler", x)
+        x = check_batch("sampler", x, self.yardstick.event, n)
         return x[:n].detach().cpu()
 
     def __call__(self, step: int) -> Look | None:
@@ -219,21 +227,36 @@ class Monitor:
         lost = float(self.test.shares[gone].sum())
         after = min((self._step_before(a.began) for a in found), default=self.step)
         told = [*map(self._sentence, found)] or ["nothing got worse"]
-        says = f"step {self.step:,}: " + "; ".join(told + self._remarks(measured.counts, waiting))
+        says = f"step {self.step:,}: " + "; ".join(told + self._remarks(measured.counts))
         return Look(self.step, measured.counts, measured.frechet, measured.balance, lost, waiting,
                     found, after, says, time.perf_counter() - start)
 
-    def _remarks(self, counts: Counts, waiting: float) -> list[str]:
-        "What is not tested: groups without samples, and high rates."
-        young = len(self.test.looks) < SETTLE
+    def _remarks(self, counts: Counts) -> list[str]:
+        "What is not tested: groups that never settled, and high rates."
+        young, unsteady = len(self.test.looks) < SETTLE, self.test.unsteady()
+        never = self.test.settled == 0
+        never[list(unsteady)] = False
+        waiting = float(self.test.shares[never].sum())
         told = [f"no alarm is possible before look {SETTLE + 1}"] * young
         told += [f"{waiting:.1%} of the data not reached yet"] * (waiting > 0 and not young)
+        told += [self._comes_and_goes(unsteady)] * bool(unsteady)
         for name in RATES[1:]:
             hits, of = getattr(counts, name)
             told += [f"{hits / of:.0%} {name}: audit these samples"] * (hits > of / 2)
         far = counts.junk[0] > .95 * counts.n
         return told + ["nearly all is junk, as at the start of a training, or where samples and "
                        "reference are not on one scale"] * far
+
+    def _comes_and_goes(self, unsteady: dict[int, tuple[float, float]], most: int = 3) -> str:
+        "The groups that never settle because their share jumps, in words."
+        order = sorted(unsteady, key=lambda g: -self.test.shares[g])
+        told = []
+        for g in order[:most]:
+            low, high = unsteady[g]
+            told.append(f"{self.yardstick.names[g]} ({low:.0%} to {high:.0%} of its share)")
+        more = f" and {len(order) - most} more" * (len(order) > most)
+        return (f"groups that come and go in the last {SETTLE} looks, and so cannot alarm: "
+                f"{', '.join(told)}{more}")
 
     def _step_before(self, look: int) -> int:
         "The step of the look before this one; 0 before the first."
@@ -243,11 +266,15 @@ class Monitor:
         "An alarm in words."
         of = "the second half of the samples" if alarm.finding == "repeats" else "the samples"
         what = f"{alarm.finding} {alarm.tested:.1%} of {of}, at most {alarm.allowed:.1%} is sound"
+        seen = ""
         if alarm.group is not None:
             name, share = self.yardstick.names[alarm.group], self.test.shares[alarm.group]
             what = f"lost group {name} with {share:.1%} of the data: {alarm.tested:.1%} of {of}"
+            new = ("lost", alarm.group) not in self.announced
+            if self.folder is not None and self._pictures and new:
+                seen = f"; real examples of it in lost-{name}-{self.step}.png"
         return (f"ALARM {what}, {alarm.before:.1%} before; it began after step "
-                f"{self._step_before(alarm.began):,} (p = {alarm.p:.0e})")
+                f"{self._step_before(alarm.began):,} (p = {alarm.p:.0e}){seen}")
 
     def _react(self, look: Look) -> None:
         "Warn, stop, or call the user's function."
@@ -275,30 +302,41 @@ class Monitor:
             warnings.warn(f"folder: could not write to {self.folder}: {error}", RuntimeWarning,
                           stacklevel=4)
 
-    def _write(self, look: Look, samples: Tensor) -> None:
-        "looks.jsonl, looks.csv, and pictures of the samples and of what was lost."
-        if len(self.looks) == 1 and (self.folder / "looks.jsonl").exists():  # of another training
-            (self.folder / "looks.jsonl").replace(self.folder / "looks-before.jsonl")
-        lines = [json.dumps(asdict(each)) for each in self.looks]
-        atomic_write(self.folder / "looks.jsonl", ("\n".join(lines) + "\n").encode())
-        rows, table = self.table(), io.StringIO()
-        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        atomic_write(self.folder / "looks.csv", table.getvalue().encode())
-        sheets = {"samples": samples[:50]} | {
-            f"lost-{self.yardstick.names[a.group]}": self.yardstick.examples[a.group]
-            for a in look.alarms if a.group is not None}
-        for name, x in sheets.items():
-            if _as_images(x) is not None:
-                atomic_write(self.folder / f"{name}-{look.step}.png", self._sheet(x).png)
+    def _write_tables(self) -> None:
+        "The last look as a line of looks.jsonl and of looks.csv; or all looks."
+        tables = self.folder / "looks.jsonl", self.folder / "looks.csv"
+        if len(self.looks) == 1 and self._logged == 0 and tables[0].exists():  # of another training
+            self._put_aside(tables)
+        more = self._logged == len(self.looks) - 1 and all(file.exists() for file in tables)
+        looks, self._logged = self.looks[-1:] if more else self.looks, 0
+        lines = "".join(json.dumps(asdict(each)) + "\n" for each in looks)
+        write_lines(tables[0], lines.encode(), more)
+        write_lines(tables[1], csv_lines(list(map(_row, looks)), header=not more), more)
+        self._logged = len(self.looks)
 
-    def _sheet(self, x: Tensor) -> Picture:
-        "Pictures as one sheet."
-        low, high = self.ends
-        figure, ax = axes(size=(4.6, 2.4))
-        image_grid(ax, (_as_images(x).float() - low) / max(high - low, 1e-12))
-        return Picture(figure, f"{len(x)} pictures")
+    def _put_aside(self, tables: Sequence[Path]) -> None:
+        "Rename the tables of another training."
+        number = 1
+        while any(self.folder.glob(f"looks-before-{number}.*")):
+            number += 1
+        for file in tables:
+            if file.exists():
+                file.replace(file.with_stem(f"looks-before-{number}"))
+
+    def _write(self, look: Look, samples: Tensor) -> None:
+        "looks.jsonl, looks.csv, and pictures of the samples, of the groups, and of what was lost."
+        first = self._logged == 0
+        self._write_tables()
+        if not self._pictures:
+            return
+        sheets = {f"samples-{look.step}": group_sheet({"": samples[:50]}, *self.ends, 10)}
+        if first:
+            sheets["groups"] = self.show_groups()
+        lost = [a.group for a in look.alarms if ("lost", a.group) not in self.announced]
+        sheets |= {f"lost-{name}-{look.step}": self.show_groups([name]) for name in
+                   (self.yardstick.names[g] for g in lost if g is not None)}
+        for name, picture in sheets.items():
+            atomic_write(self.folder / f"{name}.png", picture.png)
 
     def _checkpoint(self, step: int) -> None:
         "Save a checkpoint of this look, and thin out the old ones."
@@ -350,6 +388,7 @@ class Monitor:
         mine = [yard.far, yard.close, yard.alike, *yard.shares.tolist()]
         if len(kept) != len(mine) or not np.allclose(kept, mine, rtol=1e-6):
             raise ValueError("state: it belongs to another reference, other features or groups")
+        self._logged = 0  # the log may hold other looks
         self.looks, alarms = (list(map(_look_from, state[name])) for name in ("looks", "alarms"))
         self.alarms = alarms + [look for look in self.alarms if look not in alarms]
         self.checkpoints = [(step, Path(path)) for step, path in state["checkpoints"]]
@@ -364,31 +403,39 @@ class Monitor:
 
     def table(self) -> list[dict[str, float]]:
         "The numbers of all looks, a row each."
-        return [{"step": look.step} | {name.removeprefix("monitor/"): value
-                                       for name, value in look.values().items()}
-                for look in self.looks]
+        return list(map(_row, self.looks))
 
     def plot(self) -> Picture:
-        "Shares of the groups and rates over the steps, as a picture."
-        figure, (left, right) = axes(1, 2, size=(3.6, 2.4))
-        steps, rows = [look.step for look in self.looks], self.table()
-        if rows:
-            shares = np.array([look.counts.groups for look in self.looks]) / (
-                self.yardstick.n * self.test.shares)
-            gone = {a.group for look in self.alarms for a in look.alarms}
-            for g, line in enumerate(shares.T):
-                left.plot(steps, line, ".-", ms=3, c=FAKE if g in gone else REAL,
-                          lw=1.6 if g in gone else .6)
-        left.axhline(GONE, c="k", lw=1, ls=":")
-        left.set(xlabel="step", ylabel="samples, of the group's share", ylim=(0, 2.5))
-        for name, colour in zip(RATES, (MISSING, ACCENT, FAKE)):
-            right.plot(steps, [row[name] for row in rows], ".-", ms=3, c=colour, label=name)
-        right.set(xlabel="step", ylabel="share of the samples", ylim=(0, 1))
-        right.legend()
+        "Shares of the groups and rates over the steps, each line with its name, as a picture."
+        figure, (left, right) = axes(1, 2, size=(3.9, 2.6))
+        steps = [look.step for look in self.looks]
+        shares = np.array([look.counts.groups for look in self.looks]).reshape(
+            len(steps), len(self.test.shares)) / (self.yardstick.n * self.test.shares)
+        gone = [a.group for look in self.alarms for a in look.alarms if a.group is not None]
+        colours = dict.fromkeys(gone, FAKE)  # these come first
+        colours |= {g: ACCENT for g in self.test.unsteady() if g not in colours}
+        draw_shares(left, steps, shares, self.yardstick.names, colours)
+        draw_rates(right, steps, self.table())
         for look in self.alarms[:1]:
             for ax in (left, right):
                 ax.axvline(look.step, c=FAKE, lw=1)
         return Picture(figure, repr(self))
+
+    def show_groups(self, names: Sequence[Any] | None = None) -> Picture:
+        """Up to eight real examples of each group, a row each, with its name and share of the data.
+
+        `names` are labels, or numbers of clusters; None: all, the largest first, at most 40.
+        `ValueError` for examples that are no pictures, and for a name that no group has.
+        """
+        known = {str(name): g for g, name in enumerate(self.yardstick.names)}
+        if not self._pictures:
+            event = self.yardstick.event
+            raise ValueError(f"reference: expected pictures to show, got examples of shape {event}")
+        largest = sorted(known, key=lambda name: -self.test.shares[known[name]])[:40]
+        chosen = largest if names is None else [check_choice("names", str(n), known) for n in names]
+        rows = {f"{name} ({self.test.shares[g]:.1%})": self.yardstick.examples[g]
+                for name, g in ((name, known[name]) for name in chosen)}
+        return group_sheet(rows, *self.ends)
 
     def report(self) -> str:
         "What was found, in words."
@@ -396,8 +443,11 @@ class Monitor:
             return f"no look yet; the first is due at step {self.due:,}"
         first = self.alarms[:1]
         told = [f"first alarm at {first[0].says}"] if first else []
-        waiting = [str(self.yardstick.names[g]) for g in np.flatnonzero(self.test.settled == 0)]
+        unsteady = self.test.unsteady()
+        waiting = [str(self.yardstick.names[g]) for g in np.flatnonzero(self.test.settled == 0)
+                   if g not in unsteady]
         told += [f"groups not reached yet: {', '.join(waiting)}"] if waiting else []
+        told += [self._comes_and_goes(unsteady, len(unsteady))] if unsteady else []
         share = self.seconds / max(1e-9, time.perf_counter() - self.started)
         told += [f"{len(self.looks)} looks in {self.seconds:.1f} s, {share:.1%} of the time; "
                  f"{self.left_out} were left out to keep the budget of {self.budget:.0%}"]
@@ -422,6 +472,13 @@ class Monitor:
                                         now=alarm.now, rows=yard.indices[g],
                                         examples=yard.examples[g])
         return found
+
+
+# %% ../../nbs/4_evidence/06_monitor.ipynb #23270d35
+def _row(look: Look) -> dict[str, float]:
+    "A look as a row of a table."
+    return {"step": look.step} | {name.removeprefix("monitor/"): value
+                                  for name, value in look.values().items()}
 
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #fc1b7599

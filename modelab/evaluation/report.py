@@ -6,12 +6,11 @@
 # %% ../../nbs/6_workshop/17_report.ipynb #47cb8adb
 from __future__ import annotations
 
-import base64
 import html
-import io
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +18,15 @@ from torch import Tensor
 
 from .._index import VERSION
 from ..core.plotting import axes, FAKE, Picture, REAL, scatter
+from .attributes import AttributeTable, p_cell, p_text
+from .conditions import ConditionRow, ConditionTable, NOT_TESTED
+from .page import (chart, gallery, html_file, html_lines, html_rows, join_words,
+                                     on_one_scale, relative_link, STYLE, xml_safe)
 from .precision_recall import pr_curve
 
 # %% auto #0
-__all__ = ['SHOWN_KINDS', 'FAULT', 'MEASURE', 'GALLERIES', 'SOURCES', 'STYLE', 'Finding', 'p_text', 'Example', 'MissingKind',
-           'Report', 'report_text', 'join_words', 'Change', 'earlier_findings', 'changes_since', 'junit_xml',
-           'xml_safe', 'chart', 'html_page', 'utf8_text', 'html_file', 'html_document']
+__all__ = ['SHOWN_KINDS', 'FAULT', 'SMALLEST', 'MEASURE', 'GALLERIES', 'SOURCES', 'Finding', 'Example', 'MissingKind', 'Report',
+           'report_text', 'junit_xml', 'html_page', 'html_document']
 
 # %% ../../nbs/6_workshop/17_report.ipynb #92f0b1a7
 @dataclass(frozen=True)
@@ -39,11 +41,6 @@ class Finding:
     null: float | None  # of uniform noise; None: not measured
     p: float  # chance of so bad a value for a perfect generator
     says: str  # the same in words
-
-# %% ../../nbs/6_workshop/17_report.ipynb #40e4854d
-def p_text(p: float) -> str:
-    "A p-value in words, such as `p = 0.001` or `p < 1e-300`."
-    return "p < 1e-300" if p < 1e-300 else f"p = {p:.2g}"
 
 # %% ../../nbs/6_workshop/17_report.ipynb #b78ff20d
 @dataclass(frozen=True)
@@ -109,6 +106,9 @@ class Report:
     listed: dict[str, list[Example]] = field(repr=False, default_factory=dict)
     examples: dict[str, Tensor] = field(repr=False, default_factory=dict)  # such as "missing"
     features: dict[str, Tensor] = field(repr=False, default_factory=dict)  # such as "samples"
+    attributes: AttributeTable | None = None
+    conditions: ConditionTable | None = None
+    since: str = ""  # worse than an earlier report, or not
 
     def __repr__(self) -> str:
         return report_text(self)
@@ -122,9 +122,18 @@ class Report:
         return [name for name, c in self.classes.items() if c["starved"]]
 
     @property
+    def unlike(self) -> list[str]:
+        "Attributes and conditions that alarm, in words."
+        said = [f"{row.name} too {'rare' if row.rate < row.data_rate else 'common'}"
+                for row in (self.attributes.rows if self.attributes else []) if row.alarm]
+        return said + [f"condition {row.condition} {'not covered' if row.samples else 'not made'}"
+                       for row in (self.conditions.rows if self.conditions else []) if row.alarm]
+
+    @property
     def sound(self) -> bool:
         "Whether no test raised an alarm, no class is below half of its share, no kind is missing."
-        return not (self.starved or self.kinds or any(found.alarm for found in self.findings))
+        alarms = any(found.alarm for found in self.findings)
+        return not (self.starved or self.kinds or self.unlike or alarms)
 
     @property
     def status(self) -> int:
@@ -132,54 +141,67 @@ class Report:
         return 0 if self.sound else 1
 
     @property
-    def _lacking_in_words(self) -> str:
-        "Classes and groups that get too few samples, with their mass."
-        starved = {name: self.classes[name] for name in self.starved}
-        says = [f"class {name} holds {c['expected']:.1%} of the real data and gets "
-                f"{c['share']:.1%} of the samples" for name, c in starved.items()]
-        says += [kind.says for kind in self.kinds[:SHOWN_KINDS]]
-        says += [f"{len(self.kinds) - SHOWN_KINDS} more"] * (len(self.kinds) > SHOWN_KINDS)
-        return f"Missing: {'; '.join(says)}. " if says else ""
-
-    @property
-    def _coverage_in_words(self) -> str:
-        "The share of the real data that is covered."
-        lost = next(found for found in self.findings if found.test == "lost")
-        return (f"Covers {1 - lost.value:.1%} of the real data [{1 - lost.high:.1%}, "
-                f"{1 - lost.low:.1%}]; a perfect generator of this size: {1 - lost.floor:.1%}. ")
-
-    @property
-    def _alarms_in_words(self) -> str:
-        "The alarms, or that there are none."
-        alarms = [f"{FAULT[f.test]} ({f.says}; {p_text(f.p)})" for f in self.findings if f.alarm]
-        if alarms:
-            return f"Found: {'; '.join(alarms)}."
-        nothing = "Nothing found that a perfect generator of this size would not show."
-        return "" if self._lacking_in_words else nothing
-
-    @property
-    def _silence_in_words(self) -> str:
-        "The faults of which there is no sign, and how small they may be."
-        quiet = [FAULT[f.test] for f in self.findings if not f.alarm]
-        if not quiet:
-            return ""
-        words = {"lost": "the loss of a group apart that holds {} of the data",
-                 "copies": "{} of copies", "junk": "{} of junk",
-                 "shift": "a shift of the mean by {} of the spread",
-                 "transformed": "{} of transformed copies"}
-        known = {test: share for test, share in self.seen.items() if FAULT[test] in quiet}
-        seen = [words[test].format(f"{share:.1%}") for test, share in known.items() if share]
-        blind = [FAULT[test] for test, share in known.items() if not share]
-        tail = f"; {join_words(seen)} would have been seen with 95 % power" if seen else ""
-        tail += f"; too few examples to be sure to see {join_words(blind)}" if blind else ""
-        return f" No sign of {join_words(quiet)}{tail}."
-
-    @property
     def verdict(self) -> str:
-        "The findings in plain words."
-        said = (self._lacking_in_words, self._coverage_in_words, self._alarms_in_words,
-                self._silence_in_words)
-        return " ".join(words.strip() for words in said if words)
+        "What is wrong, in one plain sentence."
+        none = [name for name in self.starved if not self.classes[name]["share"]]
+        least = [name for name, c in self.classes.items()
+                 if name in self.starved and 0 < c["share"] < c["expected"] / 10]
+        few = [name for name in self.starved if name not in none + least]
+        judge = " by the nearest real examples" * bool(self.conditions)
+        said = [f"{words} class{'es' * (len(names) > 1)} {join_words(names, 'and')}{judge}"
+                for words, names in (("nothing is made of", none),
+                                     ("hardly anything is made of", least),
+                                     ("too little is made of", few)) if names]
+        count, more = len(self.kinds), len(self.unlike) - 4
+        said += [f"{count} missing group{'s' * (count > 1)}"] * bool(count)
+        said += self.unlike[:4] + [f"{more} more attributes or conditions"] * (more > 0)
+        said += [FAULT[f.test] for f in self.findings if f.alarm]
+        told = (f"Not sound: {join_words(said, 'and')}." if said else
+                "Sound: nothing found that a perfect generator of this size would not show.")
+        return told + _untold(self.conditions)
+
+    @property
+    def coverage(self) -> str:
+        "The share of the real data that is covered, in one sentence."
+        lost = next(found for found in self.findings if found.test == "lost")
+        return (f"The samples cover {1 - lost.value:.1%} of the real data "
+                f"[{1 - lost.high:.1%}, {1 - lost.low:.1%}]; a perfect generator of this size "
+                f"covers {1 - lost.floor:.1%}.")
+
+    @property
+    def found(self) -> list[str]:
+        "Each fault with its figures, a sentence each."
+        starved = {name: self.classes[name] for name in self.starved}
+        says = [f"Missing: class {name} holds {c['expected']:.1%} of the real data and gets "
+                f"{c['share']:.1%} of the samples, judged by the nearest real examples."
+                for name, c in starved.items()]
+        says += [f"Missing: {kind.says}." for kind in self.kinds[:SHOWN_KINDS]]
+        more = len(self.kinds) - SHOWN_KINDS
+        says += [f"Missing: {more} more group{'s' * (more > 1)}."] * (more > 0)
+        says += [f"Attribute {row.name}: {row.data_rate:.1%} of the real data and "
+                 f"{row.rate:.1%} of the samples ({p_text(row.p)})."
+                 for row in (self.attributes.rows if self.attributes else []) if row.alarm]
+        says += [_condition_says(row) for row in (self.conditions.rows if self.conditions else [])
+                 if row.alarm]
+        return says + [f"Found: {FAULT[f.test]}: {f.says} ({p_text(f.p)})."
+                       for f in self.findings if f.alarm]
+
+    @property
+    def silence(self) -> list[str]:
+        "What was not found, each with the smallest fault that would have been seen."
+        quiet = {f.test: FAULT[f.test] for f in self.findings if not f.alarm}
+        loud = {"groups": bool(self.kinds), "attributes": "Attribute " in " ".join(self.found),
+                "conditions": any(said.startswith("Condition ") for said in self.found)}
+        words = {"groups": "missing groups", "attributes": "an attribute made too seldom",
+                 "conditions": "conditions that are not covered"}
+        quiet |= {test: words[test] for test in words if test in self.seen and not loud[test]}
+        said = []
+        for test, fault in quiet.items():
+            share = self.seen.get(test)
+            least = (f"{SMALLEST[test].format(f'{share:.1%}')} would have been seen with 95 % power"
+                     if share else "too few examples to be sure to see any")
+            said.append(f"No sign of {fault}: {least}." + f" {NOT_TESTED}" * (test == "conditions"))
+        return said
 
     @property
     def protocol(self) -> str:
@@ -198,9 +220,13 @@ class Report:
         "Everything but the values of examples, as plain JSON."
         lists = {kind: [example.to_json(MEASURE[kind]) for example in found if example.flagged]
                  for kind, found in self.listed.items()}
+        tables = {name: table and table.to_json() for name, table in
+                  (("attributes", self.attributes), ("conditions", self.conditions))}
         return {"modelab": VERSION, "sound": self.sound, "verdict": self.verdict,
+                "coverage": self.coverage, "found": self.found, "not found": self.silence,
+                "since": self.since,
                 "findings": [asdict(found) for found in self.findings], "classes": self.classes,
-                "missing kinds": [kind.to_json() for kind in self.kinds],
+                "missing kinds": [kind.to_json() for kind in self.kinds], **tables,
                 "numbers": self.numbers, "space": self.space, "sizes": self.sizes,
                 "level": self.level, "neighbours": self.neighbours, "smallest seen": self.seen,
                 "notes": self.notes,
@@ -228,17 +254,17 @@ def _named_examples(report: Report) -> list[str]:
 def report_text(report: Report) -> str:
     "The report as text."
     width = max(9, *(len(f.test) + 1 for f in report.findings))
-    lines = [report.verdict, *_named_examples(report),
-             *(f"note: {note}" for note in report.notes),
+    lines = [*filter(None, [report.since]), report.verdict, report.coverage, *report.found,
+             *_named_examples(report), *(f"note: {note}" for note in report.notes),
              f"{'':{width}}{'yours':>8} {'95 % interval':>17} "
              f"{'floor':>8} {'null':>8} {'p':>8}"]
     for f in report.findings:
-        p = p_text(f.p).removeprefix("p = ").removeprefix("p ")
         lines.append(f"{f.test:{width}}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
-                     f"{_null_text(f):>8} {p:>8}" + ("  ALARM" if f.alarm else ""))
+                     f"{_null_text(f):>8} {p_cell(f.p):>8}" + ("  ALARM" if f.alarm else ""))
+    lines += [repr(table) for table in (report.attributes, report.conditions) if table]
     lines += [f"{name}: {v['samples']:.4g} (held out: {v['holdout']:.4g})"
               for name, v in report.numbers.items()]
-    return "\n".join([*lines, report.protocol, report.footnote])
+    return "\n".join([*lines, *report.silence, report.protocol, report.footnote])
 
 
 # %% ../../nbs/6_workshop/17_report.ipynb #191e185c
@@ -247,10 +273,38 @@ FAULT = {"lost": "lost regions", "balance": "imbalance", "repeats": "repeated sa
           "transformed": "transformed copies"}
 
 
+# %% ../../nbs/6_workshop/17_report.ipynb #d12bc607
+def _untold(conditions: ConditionTable | None) -> str:
+    "A sentence that names the conditions that nothing can be said about, if there are any."
+    names = [str(row.condition) for row in (conditions.rows if conditions else [])
+             if row.p is None]
+    more = f" and {len(names) - 4} more" * (len(names) > 4)
+    return f" Too few examples to say anything of condition {', '.join(names[:4])}{more}." \
+        if names else ""
+
+
+# %% ../../nbs/6_workshop/17_report.ipynb #1e3db1b2
+def _condition_says(row: ConditionRow) -> str:
+    "The figures of a condition that alarms, in a sentence."
+    if not row.samples:
+        return (f"Condition {row.condition}: {row.real} real examples, no sample was made for it "
+                f"({p_text(row.p)}).")
+    return (f"Condition {row.condition}: {row.empty:.1%} of its real data have no sample of it "
+            f"near; {row.expected:.1%} would be right ({p_text(row.p)}).")
+
 # %% ../../nbs/6_workshop/17_report.ipynb #701a1d8a
-def join_words(words: list[str]) -> str:
-    "Words as `a, b or c`."
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+SMALLEST = {
+    "lost": "the loss of a group apart that holds {} of the data",
+    "balance": "an imbalance in which one half of the data is made {} too often and the other half "
+               "as much too seldom",
+    "repeats": "{} of the samples repeating another one", "junk": "{} of junk",
+    "copies": "{} of copies",
+    "timid": "{} of the samples lying nearer to unseen data than all others",
+    "shift": "a shift of the mean by {} of the spread",
+    "transformed": "{} of transformed copies",
+    "groups": "the loss of a group apart that holds {} of the data",
+    "attributes": "the loss of an attribute that {} of the data show",
+    "conditions": "the loss of a group apart that holds {} of any one condition"}
 
 
 # %% ../../nbs/6_workshop/17_report.ipynb #7878a5ba
@@ -258,83 +312,38 @@ MEASURE = {"missing": "samples near", "overproduced": "samples near", "strange":
             "copied": "ratio", "transformed": "ratio"}
 
 
-# %% ../../nbs/6_workshop/17_report.ipynb #2b2b40e7
-@dataclass(frozen=True)
-class Change:
-    "One test beside its result in an earlier report."
-    test: str
-    before: float
-    now: float
-    verdict: str  # "worse", "better", "new alarm" or "cannot be told apart"
-
-    def __str__(self) -> str:
-        name = FAULT.get(self.test, self.test)
-        return f"{name}: {self.before:.3f} before, {self.now:.3f} now: {self.verdict}"
-
-# %% ../../nbs/6_workshop/17_report.ipynb #f1537a64
-def earlier_findings(earlier: Any) -> dict[str, dict[str, Any]]:
-    "The findings of a stored report by test; what is no report is refused."
-    findings = earlier.get("findings") if isinstance(earlier, dict) else None
-    keys = {"test", "alarm", "value", "low", "high"}
-    right = isinstance(findings, list) and isinstance(earlier.get("space"), str)
-    if not right or not all(isinstance(f, dict) and keys <= set(f) for f in findings):
-        raise ValueError("baseline: expected a report that `modelab audit --json` wrote")
-    return {found["test"]: found for found in findings}
-
-# %% ../../nbs/6_workshop/17_report.ipynb #7c96988b
-def _new_gaps(report: Report, earlier: dict[str, Any]) -> list[Change]:
-    "Classes and groups that are missing now, and were not in the earlier report."
-    before, new = earlier.get("classes") or {}, []
-    for name, now in report.classes.items():
-        if now["starved"] and name in before and not before[name].get("starved"):
-            new.append(Change(f"class {name}", before[name]["share"], now["share"], "new alarm"))
-    known = {e["index"] for kind in earlier.get("missing kinds") or []
-             for e in kind["examples"]}
-    return new + [Change(f"group: {kind.says}", kind.share, kind.samples_share, "new alarm")
-                  for kind in report.kinds if not known & {e.index for e in kind.listed}]
-
-# %% ../../nbs/6_workshop/17_report.ipynb #47299a03
-def changes_since(report: Report, earlier: dict[str, Any]) -> list[Change]:
-    "Each test of a report beside an earlier one, which `Report.to_json` gave."
-    known, changes = earlier_findings(earlier), []
-    if earlier["space"] != report.space:
-        raise ValueError(f"baseline: distances were taken in {earlier['space']!r:.200}, "
-                         f"now in {report.space!r:.200}")
-    for f in report.findings:
-        if f.test not in known:
-            continue
-        old, verdict = known[f.test], "cannot be told apart"
-        if f.low > old["high"]:
-            verdict = "worse"
-        elif f.high < old["low"]:
-            verdict = "better"
-        elif f.alarm and not old["alarm"]:
-            verdict = "new alarm"
-        changes.append(Change(f.test, old["value"], f.value, verdict))
-    return changes + _new_gaps(report, earlier)
-
-# %% ../../nbs/6_workshop/17_report.ipynb #76d13b94
-def junit_xml(report: Report) -> bytes:
-    "The report as JUnit XML."
+# %% ../../nbs/6_workshop/17_report.ipynb #e9a079e1
+def _faults(report: Report) -> list[tuple[str, str]]:
+    "The parts of a report by name, each with what is wrong, or an empty text."
     rows = [(f.test, f.says + f" ({p_text(f.p)})" if f.alarm else "") for f in report.findings]
     if report.classes:
         starved = f"below half of their share: {', '.join(report.starved)}"
         rows.append(("classes", starved if report.starved else ""))
     rows.append(("groups", "; ".join(kind.says for kind in report.kinds)))
+    for kind in ("attributes", "conditions"):
+        if getattr(report, kind):
+            rows.append((kind, " ".join(said for said in report.found
+                                        if said.startswith(kind[:-1].capitalize()))))
+    return rows
+
+# %% ../../nbs/6_workshop/17_report.ipynb #f92fb989
+def junit_xml(report: Report,
+              worse: Collection[str] | None = None) -> bytes:  # parts that fail; None: all alarms
+    "The report as JUnit XML; with an earlier report, only what became worse is a failure."
+    rows = [(test, fault or "worse than in the earlier report" * (test in (worse or ())))
+            for test, fault in _faults(report)]
+    known = {test for test, fault in rows if fault and worse is not None and test not in worse}
+    failed = sum(bool(fault) for test, fault in rows if test not in known)
     suite = ElementTree.Element("testsuite", name="modelab audit", tests=str(len(rows)),
-                                failures=str(sum(bool(fault) for _, fault in rows)))
+                                failures=str(failed), skipped=str(len(known)))
     for test, fault in rows:
         case = ElementTree.SubElement(suite, "testcase", classname="modelab.audit", name=test)
-        if fault:
-            ElementTree.SubElement(case, "failure", message=xml_safe(fault)).text = xml_safe(
-                report.verdict)
+        if test in known:
+            ElementTree.SubElement(case, "skipped", message="as in the baseline")
+        elif fault:
+            failure = ElementTree.SubElement(case, "failure", message=xml_safe(fault))
+            failure.text = xml_safe(f"{report.verdict} {report.coverage}")
     return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
-
-# %% ../../nbs/6_workshop/17_report.ipynb #717b4360
-def xml_safe(text: str) -> str:
-    "The text without characters that XML forbids."
-    kept = (c if c.isprintable() or c in "\n\t" else "?" for c in text)
-    return "".join(kept)
 
 # %% ../../nbs/6_workshop/17_report.ipynb #b73aa309
 def _as_images(x: Tensor) -> Tensor | None:
@@ -344,43 +353,6 @@ def _as_images(x: Tensor) -> Tensor | None:
     if x.ndim == 4 and x.shape[-1] in (1, 3):
         return x.squeeze(-1)
     return x if x.ndim == 3 and min(x.shape[1:]) >= 4 else None
-
-# %% ../../nbs/6_workshop/17_report.ipynb #a6532f32
-def _on_one_scale(images: dict[str, Tensor]) -> dict[str, Tensor]:
-    "All pictures in [0, 1]."
-    low = min(float(x.min()) for x in images.values())
-    high = max(float(x.max()) for x in images.values())
-    if 0 <= low and high <= 1:
-        return images
-    return {name: (x - low) / max(high - low, 1e-12) for name, x in images.items()}
-
-# %% ../../nbs/6_workshop/17_report.ipynb #de7b6323
-def _data_address(image: Tensor, side: int = 96) -> str:
-    "A picture `(h, w[, 3])` in [0, 1] as the address of an image that holds its bytes."
-    from PIL import Image
-    picture = Image.fromarray((image * 255).round().clamp(0, 255).byte().numpy())
-    small = max(picture.size) <= 32
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, **({"format": "PNG"} if small else {"format": "JPEG", "quality": 80}))
-    kind = "png" if small else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-# %% ../../nbs/6_workshop/17_report.ipynb #e639cc75
-def _figure(image: Tensor, example: Example, says: str) -> str:
-    "One example: its picture, its name with a link, and what was measured."
-    name, said = html.escape(example.name), html.escape(says)
-    picture = f'<img alt="{name}, {said}" src="{_data_address(image)}">'
-    if example.link:
-        address = html.escape(example.link, quote=True)
-        picture, name = (f'<a href="{address}">{part}</a>' for part in (picture, name))
-    return f"<figure>{picture}<figcaption>{name}<br>{said}</figcaption></figure>"
-
-# %% ../../nbs/6_workshop/17_report.ipynb #745e51fa
-def _gallery(title: str, shown: Iterable[tuple[Tensor, Example, str]]) -> str:
-    "Examples under a title."
-    figures = "".join(_figure(*one) for one in shown)
-    return f'<h2>{html.escape(title)}</h2><div class="gallery">{figures}</div>'
 
 # %% ../../nbs/6_workshop/17_report.ipynb #1e5b2a16
 def _caption(kind: str, example: Example, neighbours: int) -> str:
@@ -403,7 +375,7 @@ SOURCES = {"copied": "sources", "transformed": "transformed sources"}  # their g
 # %% ../../nbs/6_workshop/17_report.ipynb #e0e6825d
 def _galleries(report: Report, images: dict[str, Tensor]) -> str:
     "The galleries of a report whose examples are pictures."
-    parts = [_gallery(f"Missing: {kind.says}", [(image, example, "") for image, example in
+    parts = [gallery(f"Missing: {kind.says}", [(image, example, "") for image, example in
                                                 zip(images[f"group {i}"], kind.listed)])
              for i, kind in enumerate(report.kinds[:SHOWN_KINDS])]
     for kind, title in ((kind, title) for kind, title in GALLERIES.items() if kind in images):
@@ -413,7 +385,7 @@ def _galleries(report: Report, images: dict[str, Tensor]) -> str:
             beside = [(image, one[1].source, "training example")
                       for image, one in zip(images[SOURCES[kind]], shown)]
             shown = [one for pair in zip(shown, beside) for one in pair]
-        parts.append(_gallery(title, shown))
+        parts.append(gallery(title, shown))
     return "".join(parts)
 
 # %% ../../nbs/6_workshop/17_report.ipynb #e3f80c06
@@ -462,22 +434,7 @@ def _pictures(report: Report) -> str:
     curve = chart(_curve_picture(report.features))
     if any(x is None for x in images.values()):
         return _lists(report) + chart(_points_picture(report.features)) + curve
-    return _galleries(report, _on_one_scale(images)) + curve
-
-# %% ../../nbs/6_workshop/17_report.ipynb #ff6ca657
-def chart(picture: Picture) -> str:
-    "A chart as an image that holds its bytes, with its text below."
-    data, alt = base64.b64encode(picture.png).decode(), html.escape(picture.alt)
-    return (f'<p><img class="chart" alt="{alt}" src="data:image/png;base64,{data}">'
-            f"<br><small>{alt}</small></p>")
-
-# %% ../../nbs/6_workshop/17_report.ipynb #464f4732
-def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    "A table; every cell is escaped."
-    lines = [("th", head), *(("td", row) for row in rows)]
-    return "<table>" + "".join(
-        "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-        for tag, cells in lines) + "</table>"
+    return _galleries(report, on_one_scale(images)) + curve
 
 # %% ../../nbs/6_workshop/17_report.ipynb #55e6b2d8
 def _tables(report: Report) -> str:
@@ -485,56 +442,61 @@ def _tables(report: Report) -> str:
     tests = [[f.test, f"{f.value:.3f}", f"{f.low:.3f} to {f.high:.3f}", f"{f.floor:.3f}",
               _null_text(f), p_text(f.p), f"ALARM: {f.says}" if f.alarm else "no sign"]
              for f in report.findings]
-    made = _table(["test", "yours", "95 % interval", "floor", "null", "p", ""], tests)
+    made = html_rows(["test", "yours", "95 % interval", "floor", "null", "p", ""], tests)
     classes = [[name, f"{c['share']:.3f}", f"{c['low']:.3f} to {c['high']:.3f}",
                 f"{c['expected']:.3f}", p_text(c["p"])] for name, c in report.classes.items()]
     if classes:
-        made += _table(["class", "share", "95 % interval", "expected", "p"], classes)
+        made += html_rows(["class", "share", "95 % interval", "expected", "p"], classes)
     numbers = [[name, f"{v['samples']:.4g}", f"{v['holdout']:.4g}"]
                for name, v in report.numbers.items()]
-    return made + _table(["no alarm, for information", "samples", "held out"], numbers)
+    return (made + _unlike_tables(report)
+            + html_rows(["no alarm, for information", "samples", "held out"], numbers))
 
-# %% ../../nbs/6_workshop/17_report.ipynb #92480893
-STYLE = """
-.modelab-audit{font:16px/1.5 system-ui,sans-serif;max-width:64em;overflow-wrap:anywhere}
-.modelab-audit table{display:block;overflow-x:auto;max-width:100%;border-collapse:collapse}
-.modelab-audit td,.modelab-audit th{padding:.2em .7em;text-align:left;white-space:nowrap}
-.modelab-audit td:last-child{white-space:normal}
-.modelab-audit h2{font-size:1.1em}
-.modelab-audit .gallery{display:flex;flex-wrap:wrap;gap:.5em}
-.modelab-audit figure{margin:0;width:6em}
-.modelab-audit figcaption{font-size:.7em;line-height:1.3}
-.modelab-audit figure img{width:6em;image-rendering:pixelated}
-.modelab-audit .chart{max-width:100%;background:#fff}
-"""
+# %% ../../nbs/6_workshop/17_report.ipynb #5b871193
+def _unlike_tables(report: Report) -> str:
+    "The tables of attributes and of conditions, if there are any."
+    made, share = "", lambda v: "–" if v is None else f"{v:.1%}"
+    if report.attributes:
+        rows = [[r.name, share(r.data_rate), share(r.rate), f"{r.low:.1%} to {r.high:.1%}",
+                 share(r.precision), share(r.recall), p_cell(r.p),
+                 "ALARM" if r.alarm else "no sign"]
+                for r in report.attributes.rows]
+        made += html_rows(["attribute", "data", "samples", "95 % interval", "precision", "recall",
+                           "p", ""], rows)
+        made += f"<p>{html.escape(f'Attributes judged by {report.attributes.judge}.')}</p>"
+    if report.conditions:
+        rows = [[r.condition, r.samples, r.real, share(r.empty), share(r.expected), share(r.seen),
+                 p_cell(r.p), "ALARM" if r.alarm else "–" if r.p is None else "no sign"]
+                for r in report.conditions.rows]
+        made += html_rows(["condition", "samples", "real", "without a sample near", "expected",
+                           "smallest loss seen", "p", ""], rows)
+    return made
 
 # %% ../../nbs/6_workshop/17_report.ipynb #b0388628
 def html_page(report: Report) -> str:
     "The report as one self-contained piece of HTML."
-    verdict = f"<b>{'sound' if report.sound else 'a finding'}</b>: {html.escape(report.verdict)}"
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in report.notes)
+    first = "".join(f"<p><b>{html.escape(said)}</b></p>" for said in (report.since, report.verdict)
+                    if said)
+    notes = html_lines(report.notes, "Notes on the data")
     cite = html.escape(f"{report.footnote}. To cite: {report.protocol}")
-    return (f'<div class="modelab-audit"><style>{STYLE}</style><p>{verdict}</p>'
-            f"<ul>{notes}</ul>{_tables(report)}<p><small>{cite}</small></p>"
-            f"{_pictures(report)}</div>")
+    return (f'<div class="modelab-audit"><style>{STYLE}</style>{first}'
+            f"<p>{html.escape(report.coverage)}</p>{html_lines(report.found)}{notes}"
+            f"{_tables(report)}{html_lines(report.silence, 'Not found')}"
+            f"<p><small>{cite}</small></p>{_pictures(report)}</div>")
 
-# %% ../../nbs/6_workshop/17_report.ipynb #78add061
-def utf8_text(text: str) -> str:
-    "The text with `?` for what UTF-8 cannot hold, such as the bytes of some file names."
-    return text.encode("utf-8", "replace").decode()
-
-# %% ../../nbs/6_workshop/17_report.ipynb #8224182f
-def html_file(title: str, body: str) -> bytes:  # both are HTML: escape what they quote
-    "HTML as a file that a browser opens: offline, dark or light, wide or narrow."
-    head = (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-            '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            '<meta name="color-scheme" content="light dark">')
-    style = ("body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
-             "@media (prefers-color-scheme:dark){body{background:#16181c;color:#e4e4e4}"
-             "a{color:#8ab4f8}}")
-    return utf8_text(f"{head}<style>{style}</style><body>{body}</body></html>").encode()
+# %% ../../nbs/6_workshop/17_report.ipynb #042fe5b7
+def _linked_from(report: Report, folder: Path) -> Report:
+    "The same report with links as seen from a page in this folder."
+    def linked(e: Example) -> Example:
+        return replace(e, link=relative_link(e.link, folder), source=e.source and linked(e.source))
+    listed = {kind: [linked(e) for e in found] for kind, found in report.listed.items()}
+    kinds = [replace(kind, listed=[linked(e) for e in kind.listed]) for kind in report.kinds]
+    return replace(report, listed=listed, kinds=kinds)
 
 # %% ../../nbs/6_workshop/17_report.ipynb #4dd83577
-def html_document(report: Report) -> bytes:
+def html_document(report: Report,
+                  folder: Path | str | None = None,  # of the page; None: links are whole addresses
+                  ) -> bytes:
     "The report as a file that a browser opens, without a network."
-    return html_file("modelab audit", html_page(report))
+    shown = report if folder is None else _linked_from(report, Path(folder))
+    return html_file("modelab audit", html_page(shown))

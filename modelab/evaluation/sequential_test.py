@@ -93,6 +93,17 @@ class SequentialTest:
         enough = count.sum(0) >= ENOUGH * self.shares * n.sum()
         self.settled[steady & enough & (self.settled == 0)] = len(self.looks)
 
+    def unsteady(self) -> dict[int, tuple[float, float]]:
+        "Groups that come and go, with the least and the most of their share in the last ten looks."
+        if len(self.looks) < SETTLE:
+            return {}
+        n = np.array([look.n for look in self.looks[-SETTLE:]])
+        count = np.array([look.groups for look in self.looks[-SETTLE:]])
+        got = count / (self.shares * n[:, None])
+        fell = ((got[:-1] >= STEADY) & (got[1:] < STEADY)).any(0) & (self.settled == 0)
+        least, most = got.min(0), got.max(0)
+        return {int(g): (float(least[g]), float(most[g])) for g in np.flatnonzero(fell)}
+
     def _hits(self, name: str, window: int) -> tuple[int, int]:
         "Hits of a rate over the last looks, and of how many."
         found = [getattr(look, name) for look in self.looks[-window:]]
@@ -123,7 +134,7 @@ class SequentialTest:
         return [self._lost_alarm(g, *values) for g, values in found.items()]
 
     def _rate(self, name: str, error: float) -> list[Alarm]:
-        "An alarm if junk, repeats or copies are above the best level and the margin."
+        "An alarm if junk, repeats or copies are above the best level plus the margin."
         from scipy.special import bdtrc
         t, limit = len(self.looks), error / len(WINDOWS)
         for window in WINDOWS[:t - 1]:

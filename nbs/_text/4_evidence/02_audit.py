@@ -28,14 +28,17 @@ import torch
 from torch import Tensor
 
 from modelab.core.seeding import generator_or_default
-from modelab.core.signatures import checked, Function, Labels, Real, Whole
+from modelab.core.signatures import checked, Function, InstanceOf, Labels, Real, Whole
 from modelab.core.statistics import wilson_interval
+from modelab.evaluation.annotations import (alarmed_rows, Annotations, attributes_of,
+                                            conditions_of, smallest_unlike)
 from modelab.evaluation.audit_sources import (AuditData, ChangedCopies, exact_copies, file_of,
                                               link_of, NOISE_POINTS, notes_of, read_data,
                                               search_changed)
 from modelab.evaluation.audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS, holm_alarms,
                                             Measured, Near, one_sided_p, Pool, run_tests,
-                                            smallest_group_seen, smallest_in_parts,
+                                            smallest_group_seen, smallest_imbalance_seen,
+                                            smallest_in_parts, smallest_repeats_seen,
                                             smallest_seen, smallest_shift_seen)
 from modelab.evaluation.copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
                                         nearest_others, nearest_rows, refuse_known)
@@ -106,6 +109,26 @@ from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Count, NonNegative, Samples, Whole
 from modelab.data.readers import index_parts, pictures_to_floats, SampleFile
 from modelab.evaluation.neighbours import MAX_BYTES
+
+# %%
+#| export evaluation.annotations
+"Labels of the examples of an audit: attributes, and the classes that were asked for."
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelab.data.labels import LabelSet
+from modelab.data.rows import first_few
+from modelab.evaluation.attributes import attribute_table, AttributeTable, neighbour_votes
+from modelab.evaluation.audit_sources import AuditData
+from modelab.evaluation.conditions import condition_table, ConditionTable
+from modelab.evaluation.power import smallest_loss
 
 # %%
 #| export evaluation.interpolations
@@ -800,7 +823,7 @@ def shuffled_tests(pool: Pool, generator: torch.Generator,
     "The four tests with shuffled labels, by name."
     samples, holdout = int(pool.is_sample.sum()), int((~pool.is_sample).sum())
     value, shuffled, p = permutation_test(pool.statistics, pool.is_sample, generator, rounds)
-    pool.shuffled_lost, pool.shuffled_shift = shuffled[:, 0], shuffled[:, 3]
+    pool.shuffled = dict(zip(("lost", "balance", "repeats", "shift"), shuffled.T))
     (lost, spread, repeats, shift), p = value.tolist(), p.tolist()
     floor = floor_of_balance(pool.around, samples, holdout)
     return {
@@ -1172,6 +1195,57 @@ assert fast_mode() or .88 < found <= 1
 found
 
 # %% [markdown]
+# An imbalance: suppose that one half of the data is made $1+d$ times as often as it should be, and the other half $1-d$ times. A place of the pool then holds a sample with chance $\pi_\pm=n(1\pm d)/(n(1\pm d)+m)$. Of $k$ neighbours this adds $k^2(\pi_+-\pi_-)^2/4$ to the variance of the counts; within a half the variance changes with $\pi(1-\pi)$. The sum must reach the limit even 1.645 standard deviations below its mean. The share of samples in a half is uncertain, and more so because some examples of the pool are in many neighbourhoods.
+
+# %%
+#| export evaluation.audit_tests
+def smallest_imbalance_seen(shuffled: Tensor,  # variances of the counts, of shuffled labels
+                            around: Tensor,  # (reference, k) into the pool
+                            n: int, m: int, limit: float) -> float | None:
+    "Smallest d with an alarm in 95 % of draws if one half of the data is made 1 ± d times."
+    if limit * (len(shuffled) + 1) < 1:
+        return None
+    floor, sd, k = float(shuffled.mean()), float(shuffled.std()), around.shape[1]
+    held = torch.bincount(around.flatten(), minlength=n + m).double()
+    uneven = (n + m) * float(held.square().sum() / held.sum() ** 2)
+    usual, need = n * m / (n + m) ** 2, float(shuffled.quantile(1 - limit))
+
+    def seen(thousandths: int) -> bool:
+        made = [n * (1 + sign * thousandths / 1000) for sign in (1, -1)]
+        share = [x / (x + m) for x in made]
+        within = [p * (1 - p) for p in share]
+        apart, error = share[0] - share[1], math.sqrt(uneven * sum(
+            2 * v / (x + m) for v, x in zip(within, made)))
+        mean = floor * sum(within) / 2 / usual + k ** 2 * apart ** 2 / 4
+        return mean - 1.645 * math.hypot(sd, k ** 2 * apart * error / 2) >= need
+    found = _least(seen, 1000)
+    return None if found is None else found / 1000
+
+
+# %% [markdown]
+# Repeats: suppose that $d$ samples repeat another one. They make $d$ pairs that are closer than all others, and both ends are samples. They take the place of usual pairs among the closest ones, whose ends are samples by chance only. The number of shuffles that reach the value is binomial, too.
+
+# %%
+#| export evaluation.audit_tests
+def smallest_repeats_seen(pairs: int,  # closest ones, of samples and held-out data
+                          n: int, m: int, limit: float, rounds: int = 999,
+                          power: float = .95) -> float | None:
+    "Smallest share of samples that repeat another one with an alarm with this chance."
+    from scipy.stats import binom
+    rows, both = max(1, (n + m) // 20), floor_of_repeats(n, m)  # rows whose pairs are looked at
+    most = math.floor(limit * (rounds + 1) + 1e-9) - 1  # shuffles that may reach the value
+
+    def seen(repeats: int) -> bool:
+        rest = round(pairs * max(0, rows - 2 * repeats) / rows)
+        usual = np.arange(rest + 1)
+        tail = binom.sf(repeats + usual - 1, repeats + rest, both)
+        alarm = binom.cdf(most, rounds, tail)
+        return float(binom.pmf(usual, rest, both) @ alarm) >= power
+    found = _least(seen, n // 2)
+    return None if found is None else found / n
+
+
+# %% [markdown]
 # ### All of them
 # The words of a report, one sentence a test, and the name of each fault:
 
@@ -1225,6 +1299,39 @@ for seed in range(steps(100, fast=10)):
 assert np.mean(found) > (.8 if fast_mode() else .93)
 np.mean(found)
 
+
+# %% [markdown]
+# **Fidelity.** The same check for an imbalance and for repeats. The points lie in two halves that are apart. The fault is as small as the function says. There are 100 draws.
+
+# %%
+def least_fault(test: str, n: int = 200) -> float:
+    "The smallest imbalance, or share of repeats, that has p ≤ .01."
+    g = torch.Generator().manual_seed(0)
+    pool = Pool(*torch.randn(3, n, 16, generator=g), g)
+    shuffled_tests(pool, g)
+    if test == "repeats":
+        return smallest_repeats_seen(len(pool.pairs), n, n, .01)
+    return smallest_imbalance_seen(pool.shuffled["balance"], pool.around, n, n, .01)
+
+
+# %%
+def fault_found(test: str, size: float, seed: int, n: int = 200) -> bool:
+    "Whether a fault of this size has p ≤ .01."
+    g = torch.Generator().manual_seed(seed)
+    sets = torch.randn(3, n, 16, generator=g)
+    for x, share in zip(sets, (.5 + size / 2 * (test == "balance"), .5, .5)):
+        x[torch.rand(n, generator=g) < share] += 20
+    count = round(size * n) * (test == "repeats")
+    sets[0, :count] = sets[0, n - count:]
+    return shuffled_tests(Pool(*sets, g), g, 499)[test].p <= .01
+
+
+# %%
+for test in ("balance", "repeats"):
+    size = least_fault(test)
+    found = np.mean([fault_found(test, size, seed) for seed in range(steps(100, fast=3))])
+    print(f"{test}: {size:.1%} is found in {found:.0%} of the draws")
+    assert fast_mode() or found > .88
 
 # %% [markdown]
 # `run_tests` runs the seven. The eighth, of transformed copies, needs pictures; it comes with the search below.
@@ -1407,6 +1514,224 @@ def read_data(sources: dict[str, Any], own_holdout: bool, features: Callable | N
     fresh = fresh if features is None else torch.arange(len(rows["reference"]))
     return AuditData(sources, rows, searched, name, space, read, fresh, max_bytes, own_holdout)
 
+
+# %% [markdown]
+# ### Attributes and conditions
+# `Annotations` hold what else is known of the examples: which attributes each shows, and which class a conditional generator was asked for. The tables are those of [4.3](03_missing.ipynb), and they take part in the joint rate of false alarms.
+
+# %%
+#| export evaluation.annotations
+@dataclass(frozen=True)
+class Annotations:
+    "What is known of the examples of an audit, besides the classes of the reference."
+    attributes: Tensor | None = None  # (reference, attributes) bool
+    sample_attributes: Tensor | None = None  # (samples, attributes) bool; None: neighbours judge
+    names: tuple[str, ...] = ()  # of the attributes
+    together: tuple[str, ...] = ()  # such as "a+b": both at once
+    sample_labels: Tensor | None = None  # (samples,) asked for, as in labels; -1: none of these
+    holdout_labels: Tensor | None = None  # (holdout,) likewise
+
+    def check(self, sources: dict[str, Any], labels: Tensor | None) -> None:
+        "Refuse what does not fit the sets of an audit."
+        for name, part in (("attributes", "reference"), ("sample_attributes", "samples"),
+                           ("sample_labels", "samples"), ("holdout_labels", "holdout")):
+            value, n = getattr(self, name), len(sources[part])
+            if value is not None and len(value) != n:
+                raise ValueError(f"{name}: expected {n} rows, one per example of {part}, "
+                                 f"got {len(value)}")
+        if self.attributes is None and self.sample_attributes is not None:
+            raise ValueError("sample_attributes: give attributes of the reference, too")
+        if labels is None and self.sample_labels is not None:
+            raise ValueError("sample_labels: give labels of the reference, too")
+
+
+# %% [markdown]
+# If both sets have attributes, they are compared. If only the reference has, the five nearest real examples vote on what a sample shows, and on what held-out data shows. A sample is good if it is no farther from the training data than 99 % of the held-out data is; so the precision of a perfect generator is 99 %.
+
+# %%
+#| export evaluation.annotations
+def attributes_of(data: AuditData, known: Annotations, good: Tensor,
+                  level: float) -> AttributeTable | None:
+    "The table of attributes; None if there are none."
+    if known.attributes is None:
+        return None
+    judge, real = "those who gave the attributes", known.attributes
+    if known.sample_attributes is not None:
+        made = known.sample_attributes[data.rows["samples"]]
+    else:
+        judge, shows = "the 5 nearest real examples", known.attributes[data.rows["reference"]]
+        made, real = (neighbour_votes(data.features[part], data.features["reference"], shows)
+                      for part in ("samples", "holdout"))
+    return attribute_table(made, real, known.names or None, known.together, good, judge, level)
+
+
+# %% [markdown]
+# Within a class, the held-out data is what the audit holds out, if its classes are known. Otherwise it is a half of the reference that did not choose the space.
+
+# %%
+#| export evaluation.annotations
+def _sets_with_labels(data: AuditData, labels: Tensor, known: Annotations,
+                      generator: torch.Generator) -> dict[str, tuple[Tensor, Tensor]]:
+    "Features and labels of samples, reference and held-out data."
+    rows, x = data.rows, data.features
+    sets = {"samples": (x["samples"], known.sample_labels[rows["samples"]]),
+            "reference": (x["reference"], labels[rows["reference"]])}
+    of_holdout = known.holdout_labels if data.own_holdout else labels
+    if of_holdout is not None:
+        return sets | {"holdout": (x["holdout"], of_holdout[rows["holdout"]])}
+    n = len(rows["reference"])
+    held = torch.zeros(n, dtype=torch.bool)
+    held[data.fresh if len(data.fresh) < n else
+         torch.randperm(n, generator=generator)[:n // 2]] = True
+    for name, part in (("reference", ~held), ("holdout", held)):
+        sets[name] = tuple(values[part] for values in (x["reference"], labels[rows["reference"]]))
+    return sets
+
+
+# %% [markdown]
+# The p-values of shuffles must be small enough for Holm's rule over all classes and tests. With very many classes that would take too long, so all classes together get at most two million shuffles.
+
+# %%
+#| export evaluation.annotations
+MOST_SHUFFLES = 2 * 10 ** 6  # over all classes
+
+
+# %% [markdown]
+# The table of all classes:
+
+# %%
+#| export evaluation.annotations
+def conditions_of(data: AuditData, labels: Tensor | None, known: Annotations, level: float,
+                  tests: int,  # that share the level
+                  generator: torch.Generator) -> ConditionTable | None:
+    "The table of conditions; None if nobody says what the samples were made for."
+    if known.sample_labels is None:
+        return None
+    sets = _sets_with_labels(data, labels.long(), known, generator)
+    count = len(torch.cat([sets[part][1] for part in ("reference", "holdout")]).unique())
+    needed = max(999, math.ceil(2 * tests * count / level))
+    names = getattr(data.sources["reference"], "label_names", None)
+    return condition_table(sets, names, level, min(needed, MOST_SHUFFLES // count), generator,
+                           tests)
+
+
+# %% [markdown]
+# The smallest fault that would have been seen: an attribute that is lost as a whole, by the exact power of [4.5](05_compare.ipynb); and a part of any one condition.
+
+# %%
+#| export evaluation.annotations
+def smallest_unlike(data: AuditData, known: Annotations, attributes: AttributeTable | None,
+                    conditions: ConditionTable | None, limit: float) -> dict[str, float | None]:
+    "Smallest lost attribute, and smallest lost part of any condition, with 95 % power."
+    found = {}
+    if attributes is not None:
+        real = (len(data.rows["holdout"]) if known.sample_attributes is None
+                else len(known.attributes))
+        least = smallest_loss(len(data.rows["samples"]), real, level=limit / 2,
+                              tests=len(attributes.rows))
+        found["attributes"] = least if math.isfinite(least) else None
+    if conditions is not None:
+        parts = [row.seen for row in conditions.rows]
+        found["conditions"] = max(parts) if parts and all(parts) else None
+    return found
+
+
+# %% [markdown]
+# Rows alarm only if their table does.
+
+# %%
+#| export evaluation.annotations
+def alarmed_rows(table: Any, alarm: bool) -> Any:
+    "The same table, without alarms if the table as a whole has none."
+    if table is None:
+        return None
+    return replace(table, rows=[replace(row, alarm=row.alarm and alarm) for row in table.rows])
+
+
+# %% [markdown]
+# ### Attributes and classes from files
+# A file may hold several attributes of 0 and 1, one of them, or a word for each example. In the last case each word becomes an attribute.
+
+# %%
+#| export evaluation.annotations
+def attribute_columns(found: LabelSet, alone: str) -> tuple[Tensor, tuple[str, ...]]:
+    "Attributes `(n, k)` bool and their names; `alone` is the name of a single one."
+    if found.labels.ndim == 2:
+        return found.labels > 0, tuple(found.label_names)
+    if set(found.label_names) <= {"0", "1", "-1"}:
+        shown = torch.tensor([name == "1" for name in found.label_names])
+        return shown[found.labels][:, None], (alone or "attribute",)
+    return torch.nn.functional.one_hot(found.labels, len(found.label_names)).bool(), \
+        tuple(found.label_names)
+
+
+# %%
+attribute_columns(LabelSet(torch.tensor([0, 1, 1]), ["hat", "none"], []), "")
+
+# %% [markdown]
+# The attributes of the samples are brought into the order of those of the reference.
+
+# %%
+#| export evaluation.annotations
+def matched_attributes(reference: tuple[LabelSet | None, str], samples: tuple[LabelSet | None, str],
+                       together: tuple[str, ...]) -> dict[str, Any]:
+    "What `Annotations` hold of attributes, from files of both."
+    if reference[0] is None:
+        return {}
+    shown, names = attribute_columns(*reference)
+    known = {"attributes": shown, "names": names, "together": together}
+    if samples[0] is None:
+        return known
+    made, has = attribute_columns(samples[0], reference[1] if len(names) == 1 else samples[1])
+    if len(names) == len(has) == 1:
+        has = names
+    if lacking := [name for name in names if name not in has]:
+        raise ValueError(f"sample_attributes: expected those of the reference, but "
+                         f"{first_few(lacking)} {'is' if len(lacking) == 1 else 'are'} not there")
+    return known | {"sample_attributes": made[:, [has.index(name) for name in names]]}
+
+
+# %% [markdown]
+# Classes are matched by name. Samples of a class that the reference lacks belong to no condition, and the report says so.
+
+# %%
+#| export evaluation.annotations
+def _as_in_reference(names: Sequence[str], found: LabelSet) -> tuple[Tensor, list[str]]:
+    "Labels by the names of the reference, -1 where it has none; and the names that it lacks."
+    place = {name: i for i, name in enumerate(names)}
+    own = found.label_names or [str(i) for i in range(int(found.labels.max()) + 1)]
+    index = torch.tensor([place.get(str(name), -1) for name in own])
+    return index[found.labels], [str(name) for name in own if str(name) not in place]
+
+
+# %% [markdown]
+# If no class of the samples is one of the reference, no class is looked at by itself, and a note says so.
+
+# %%
+#| export evaluation.annotations
+def matched_classes(reference: LabelSet | None, samples: LabelSet | None,
+                    holdout: LabelSet | None) -> tuple[dict[str, Tensor], list[str]]:
+    "What `Annotations` hold of classes, from labels of all three sets; and notes."
+    if reference is None or samples is None:
+        return {}, []
+    names = reference.label_names or [str(i) for i in range(int(reference.labels.max()) + 1)]
+    labels, strange = _as_in_reference(names, samples)
+    if bool((labels < 0).all()):
+        return {}, [f"samples: none of their classes, such as {strange[0]}, is one of the "
+                    "reference, so no class was looked at by itself."]
+    notes = [f"samples: the reference has no class {first_few(strange)}, so these samples belong "
+             "to none."] * bool(strange)
+    known = {"sample_labels": labels}
+    if holdout is not None:
+        found = _as_in_reference(names, holdout)[0]
+        known |= {} if bool((found < 0).any()) else {"holdout_labels": found}
+    return known, notes
+
+
+# %%
+reference, asked = (LabelSet(torch.tensor([0, 1, 1]), names, [])
+                    for names in (["cat", "dog"], ["cow", "cat"]))
+matched_classes(reference, asked, None)
 
 # %% [markdown]
 # Uniform noise in the range of the real data is the null, a generator that has learned nothing.
@@ -1933,11 +2258,14 @@ def _missing_kinds(data: AuditData, found: Missing | None, alarm: bool) -> list[
 # %%
 #| export
 def _alarms(mine: dict[str, Measured], classes: dict[str, dict[str, float]],
-            groups: Missing | None, level: float) -> dict[str, bool]:
+            groups: Missing | None, tables: dict[str, Any], level: float) -> dict[str, bool]:
     "Which tests raise an alarm, and which classes are starved."
     p = {test: measured.p for test, measured in mine.items()}
     p |= {} if groups is None else {"groups": groups.p}
     p |= {"classes": min(c["p"] for c in classes.values())} if classes else {}
+    for name, table in tables.items():  # rows that are not defined have no p
+        known = [row.p for row in table.rows if row.p is not None] if table else []
+        p |= {name: min(known)} if known else {}
     alarms = holm_alarms(p, level)
     for c in classes.values():
         c["starved"] = bool(alarms["classes"] and c["p"] <= level
@@ -1975,12 +2303,26 @@ def _exact(data: AuditData, found: _Compared) -> dict[str, Tensor]:
 
 
 # %% [markdown]
+# What is known of attributes and conditions makes two more tables.
+
+# %%
+#| export
+def _known_tables(data: AuditData, near: Near, labels: Tensor | None, known: Annotations,
+                  level: float, tests: int, generator: torch.Generator) -> dict[str, Any]:
+    "The tables of attributes and of conditions, or None; `tests` others share the level."
+    good = near.samples[:, 0] <= near.holdout[:, 0].quantile(.99)
+    more = (known.attributes is not None) + (known.sample_labels is not None)
+    return {"attributes": attributes_of(data, known, good, level),
+            "conditions": conditions_of(data, labels, known, level, tests + more, generator)}
+
+
+# %% [markdown]
 # And then the report is made. How a report is written, drawn and stored is plumbing; it stands in [6.17](../6_workshop/17_report.ipynb).
 
 # %%
 #| export
-def _report(data: AuditData, labels: Tensor | None, level: float, transformed: bool,
-            generator: torch.Generator) -> Report:
+def _report(data: AuditData, labels: Tensor | None, known: Annotations, level: float,
+            transformed: bool, generator: torch.Generator) -> Report:
     "Run the tests on samples and on noise, and put down what they found."
     made = {"samples": data.features["samples"], "noise": data.noise(generator)}
     both = _compare(data, made, generator)
@@ -1988,17 +2330,22 @@ def _report(data: AuditData, labels: Tensor | None, level: float, transformed: b
     rounds = max(999, math.ceil(20 / level) - 1)  # so that Holm's rule can be met
     mine = run_tests(found.pool, found.near, generator, rounds)
     null = run_tests(noise.pool, noise.near, generator, rounds=37)
-    labels = None if labels is None else labels[data.rows["reference"]]
-    classes = {} if labels is None else _class_shares(data, labels)
-    groups = _missing(data, labels, level, rounds, generator)
+    own = None if labels is None else labels[data.rows["reference"]]
+    classes = {} if own is None else _class_shares(data, own)
+    groups = _missing(data, own, level, rounds, generator)
     search = _search_changed(data, found.near, generator) if transformed else None
     mine |= {} if search is None else {"transformed": search.test}
-    alarms, exact = _alarms(mine, classes, groups, level), _exact(data, found)
+    tests = len(mine) + bool(classes) + (groups is not None)
+    tables = _known_tables(data, found.near, labels, known, level, tests, generator)
+    alarms, exact = _alarms(mine, classes, groups, tables, level), _exact(data, found)
     findings = _findings(mine, null, alarms, int(exact["samples"].sum()))
-    kinds = _missing_kinds(data, groups, alarms.get("groups", False))
+    kinds, limit = _missing_kinds(data, groups, alarms.get("groups", False)), level / len(alarms)
     report = _written(data, found, exact, search, findings, classes, kinds, level)
-    report.seen = _smallest(found, report, level / len(alarms))
-    return report
+    report.seen = _smallest(found, report, limit) | smallest_unlike(
+        data, known, *tables.values(), limit)
+    report.seen |= {} if groups is None else {"groups": groups.smallest_seen(limit)}
+    tables = {name: alarmed_rows(table, alarms.get(name, False)) for name, table in tables.items()}
+    return replace(report, **tables)
 
 
 # %% [markdown]
@@ -2031,10 +2378,15 @@ def _smallest(found: _Compared, report: Report, limit: float) -> dict[str, float
     pool, sizes = found.pool, report.sizes
     n, r, m = (sizes[name] for name in ("samples", "reference", "holdout"))
     k = pool.around.shape[1]
-    seen = {"lost": smallest_group_seen(pool.shuffled_lost, r, m, k, limit),
+    real = len(found.near.reference_to_unseen)
+    seen = {"lost": smallest_group_seen(pool.shuffled["lost"], r, m, k, limit),
+            "balance": smallest_imbalance_seen(pool.shuffled["balance"], pool.around, n, m, limit),
+            "repeats": smallest_repeats_seen(len(pool.pairs), n, m, limit,
+                                             len(pool.shuffled["repeats"])),
+            "timid": smallest_seen("timid", n, real, limit),
             "copies": _copies_seen(found, sizes, "copies", limit),
             "junk": smallest_seen("junk", n, m, limit),
-            "shift": smallest_shift_seen(pool.shuffled_shift, n, m, limit)}
+            "shift": smallest_shift_seen(pool.shuffled["shift"], n, m, limit)}
     if "samples searched for transformed copies" in sizes:
         seen["transformed"] = _copies_seen(found, sizes, "transformed", limit)
     return seen
@@ -2084,17 +2436,22 @@ def _written(data: AuditData, found: _Compared, exact: dict[str, Tensor],
 
 
 # %% [markdown]
+# Each set needs at least two neighbourhoods of examples.
+
+# %%
+#| export
+LEAST_ROWS = 2 * AUDIT_NEIGHBOURS  # examples of each set
+
+
+# %% [markdown]
 # A p-value of shuffled labels cannot be smaller than one by the number of shuffles. So a level below .02 needs more shuffles than 999: `20 / level`, which take longer; .001 is the smallest that is taken. Without `holdout`, half of the reference serves as held-out data (at most `most` examples), which costs power. Without `features`, distances are those of the values, in at most 64 directions and the distance from them. `memory` is what one search may hold at a time. Besides it stand the features of the examples that are looked at (at most `most` of each set), and for pictures 128 bytes for each training example.
 
 # %%
 #| export
 @checked
-def audit(samples: Annotated[Tensor,  # what the generator makes
-                             ExampleSource("samples *event", 2 * AUDIT_NEIGHBOURS)],
-          reference: Annotated[Tensor,  # what it was trained on
-                               ExampleSource("reference *event", 2 * AUDIT_NEIGHBOURS)],
-          holdout: Annotated[Tensor,  # real, never trained on
-                             ExampleSource("holdout *event", 2 * AUDIT_NEIGHBOURS)] | None = None,
+def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)],  # what is made
+          reference: Annotated[Tensor, ExampleSource("reference *event", LEAST_ROWS)],  # trained on
+          holdout: Annotated[Tensor, ExampleSource("holdout *event", LEAST_ROWS)] | None = None,
           labels: Annotated[Tensor, Labels("reference")] | None = None,  # classes of the reference
           features: Annotated[Callable, Function("n *event -> n features")] | None = None,
           level: Annotated[float, Real(.001, .5)] = .05,  # chance of any false alarm
@@ -2102,6 +2459,7 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
           generator: torch.Generator | None = None,  # None: a fixed one
           *, transformed: bool = True,  # search pictures for transformed copies
           memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES,  # bytes of a search; see the chapter
+          annotations: Annotated[Annotations, InstanceOf(Annotations)] = Annotations(),
           ) -> Report:
     """Is it collapse? Is it copying? Seven tests, eight for pictures, one rate of false alarms.
 
@@ -2111,8 +2469,9 @@ def audit(samples: Annotated[Tensor,  # what the generator makes
     """
     generator, own = generator_or_default(generator), holdout is not None
     sources = {"samples": samples, "reference": reference, "holdout": holdout if own else reference}
+    annotations.check(sources, labels)
     data = read_data(sources, own, features, most, generator, memory)
-    return _report(data, labels, level, transformed, generator)
+    return _report(data, labels, annotations, level, transformed, generator)
 
 
 # %% [markdown]

@@ -31,10 +31,14 @@ from torch import Tensor
 from modelab.core.checks import check_batch
 from modelab.core.plotting import axes, image_grid, Picture
 from modelab.core.seeding import generator_or_default
-from modelab.core.signatures import checked, Function, Labels, Real, Samples, Texts, Whole
+from modelab.core.signatures import checked, Function, Labels, Real, Texts, Whole
 from modelab.core.statistics import wilson_interval
-from modelab.evaluation.attributes import holm_adjusted
-from modelab.evaluation.copying import flat_rows, nearest_k, nearest_others, refuse_known
+from modelab.data.readers import index_parts
+from modelab.evaluation.attributes import p_text
+from modelab.evaluation.copying import (ExampleSource, FeatureRows, flat_rows, nearest_k,
+                                        nearest_others, refuse_known)
+from modelab.evaluation.missing_power import LACK, smallest_missing
+from modelab.evaluation.neighbours import MAX_BYTES
 
 # %%
 #| export evaluation.missing_command
@@ -44,21 +48,50 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 
 from modelab.core.checks import check_int, check_number
 from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
-from modelab.data.matching import match_sources
-from modelab.data.readers import open_samples, SampleFile
-from modelab.evaluation.audit_command import check_holdout, check_outputs, reading_options
+from modelab.data.readers import index_parts, SampleFile
+from modelab.data.rows import first_few
+from modelab.evaluation.audit_command import (check_holdout, check_outputs, command_features,
+                                              memory_bytes, open_matched, reading_options)
 from modelab.evaluation.audit_sources import file_of, least_examples
-from modelab.evaluation.copying import count_equal, thin_rows
-from modelab.evaluation.feature_networks import feature_network
 from modelab.evaluation.missing import missing, Missing
-from modelab.evaluation.report import utf8_text
+from modelab.evaluation.page import utf8_text
+
+# %%
+#| export evaluation.missing_power
+"The smallest group apart whose loss the search for missing groups would have found."
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+
+# %%
+#| export evaluation.conditions
+"Conditions of a conditional generator: what each leaves out of its real data; exact p, Holm."
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from modelab.core.seeding import generator_or_default
+from modelab.core.signatures import checked, Function, Labels, Real, Samples, Whole
+from modelab.evaluation.attributes import holm_adjusted, p_cell
+from modelab.evaluation.audit_tests import smallest_group_seen
+from modelab.evaluation.copying import nearest_k
+from modelab.evaluation.excess import LEAST_P
+from modelab.evaluation.missing import _rows_of, _shuffled_labels, feature_space, LINKS
 
 # %%
 #| export evaluation.spectral
@@ -91,6 +124,7 @@ from modelab.core.checks import check_choice
 from modelab.core.signatures import Bools, checked, Count, Real, Samples, Texts
 from modelab.core.statistics import wilson_interval
 from modelab.evaluation.copying import nearest_k
+from modelab.evaluation.excess import LEAST_P
 
 # %%
 from modelab.core.checks import error_message
@@ -99,6 +133,7 @@ from modelab.course.claims import claim, fast_mode, recorded, steps
 from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.pictures import faces
+from modelab.evaluation.attributes import p_text
 from modelab.evaluation.precision_recall import precision_recall
 
 # %% [markdown]
@@ -226,6 +261,13 @@ assert all(found.values.min() > 0 for found in spectra.values())
 #| export
 LINKS = 5  # neighbours that an example is linked to
 WALKS = 1, 4, 16  # steps of a walk through the pool: short ones see small groups
+
+
+# %% [markdown]
+# An example counts as lacking samples if its $z$ is at least:
+
+# %%
+#| export evaluation.missing_power
 LACK = 2.5  # z from which an example lacks samples
 
 
@@ -420,8 +462,9 @@ def _joint_p(found: list[_Candidate], tables: list[np.ndarray]) -> tuple[list[fl
 # %%
 #| export
 def _search(reference: Tensor, samples: Tensor, holdout: Tensor, rounds: int,
-            generator: torch.Generator) -> list[tuple[float, _Candidate, np.ndarray]]:
-    "Candidate groups with p and z of their rows, by p; no row is in two of them."
+            generator: torch.Generator) -> tuple[list[tuple[float, _Candidate, np.ndarray]],
+                                                 list[np.ndarray]]:
+    "Candidate groups with p and z of their rows, by p, without overlap; masses by family."
     order = torch.randperm(len(samples) + len(holdout), generator=generator)  # ties are even
     pool, is_sample = torch.cat([samples, holdout])[order], order < len(samples)
     touch = _links(nearest_k(reference, pool, min(LINKS, len(pool)))[1], len(pool))
@@ -438,15 +481,126 @@ def _search(reference: Tensor, samples: Tensor, holdout: Tensor, rounds: int,
         if not taken[found[i].rows].any():
             taken[found[i].rows] = True
             kept.append((p[i], found[i], lack[found[i].steps][found[i].rows]))
-    return kept
+    return kept, tables
 
 
 # %%
-tried = _search(flat_rows(train), flat_rows(made), flat_rows(unseen), steps(999, fast=99), g)
+tried, masses = _search(flat_rows(train), flat_rows(made), flat_rows(unseen),
+                        steps(999, fast=99), g)
 for p, one, _ in tried[:3]:
     fours = (labels[one.rows] == 4).double().mean()
     print(f"p = {p:.3f}: {len(one.rows):3} scans, {fours:.0%} of them fours")
 assert (labels[tried[0][1].rows] == 4).double().mean() > .5
+
+# %% [markdown]
+# ### What would have been found
+# The sentence "no group is missing" needs a number: how large must a group be to be found? Suppose that a group holds a share $q$ of the data, lies apart from the rest, and gets no sample. Of $m$ held-out examples $h$ are in it, and of the reference $r$; both numbers are binomial. A walk that starts in the group stays in it, so it meets held-out data only. All of the $r$ examples then lack samples by the same
+#
+# $$z = \sqrt{\frac{n}{m}\,\frac{h}{1 + h / E}},$$
+#
+# with $n$ samples. $E$ is the number of examples of the pool over which a walk of 1, 4 or 16 steps is spread: one over the sum of the squared chances of where it ends. We take 15, 40 and 100, which is about what the scans above have (measured below). The mass $r\,(z - 2.5)$ is put among the masses of the shuffles, and its $p$ is read off as for any other group.
+
+# %%
+#| export evaluation.missing_power
+SPREAD_OVER = 15, 40, 100  # of the pool, by a walk of 1, 4 and 16 steps
+LEAST_HELD = 6  # held-out examples in a group whose nearest five others are in it, too
+
+
+# %%
+ends, spread = touch.toarray(), []
+for step in range(max(WALKS) + 1):
+    ends = ends @ walk if step else ends
+    spread += [float(np.median(1 / np.square(ends).sum(1)))] if step in WALKS else []
+assert np.allclose(spread, SPREAD_OVER, rtol=.2)
+[round(value) for value in spread]
+
+
+# %% [markdown]
+# The shuffles are ranked once. An added mass moves every shuffle below it by one rank.
+
+# %%
+#| export evaluation.missing_power
+def mass_p(masses: Sequence[np.ndarray]) -> Callable[[np.ndarray], float]:
+    "From the masses that a group would have, one per family, to its joint p."
+    shuffled = np.stack([table[1:] for table in masses])
+    rounds = shuffled.shape[1]
+    ordered = np.sort(shuffled, axis=1)
+    rank = np.stack([rounds - np.searchsorted(row, mass) for row, mass in zip(ordered, shuffled)])
+
+    def p(mass: np.ndarray) -> float:
+        best = (rank + (mass[:, None] >= shuffled)).min(0)
+        mine = 1 + min(rounds - np.searchsorted(row, one) for row, one in zip(ordered, mass))
+        return float(1 + (best <= mine).sum()) / (rounds + 1)
+    return p
+
+
+# %% [markdown]
+# A group has $h$ held-out examples. How many reference examples must it have to be found? $p$ falls as their number grows, so halving finds it.
+
+# %%
+#| export evaluation.missing_power
+def enough_rows(masses: Sequence[np.ndarray], sizes: dict[str, int],
+                limit: float) -> Callable[[int], float]:
+    "From held-out examples in a group to the reference examples that make p ≤ limit; inf: none."
+    p, usual = mass_p(masses), [float(np.median(table)) for table in masses]
+
+    @cache
+    def enough(held: int) -> float:
+        z = [math.sqrt(sizes["samples"] / sizes["holdout"] * held / (1 + held / over))
+             for over in SPREAD_OVER]
+        over = [max(0., one - LACK) for one in z]
+        mass = lambda r: np.array([part for one, whole in zip(over, usual[1::2])
+                                   for part in (r * one, r * one + whole)])
+        low, high = 0, sizes["reference"] + 1
+        while held >= LEAST_HELD and high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if p(mass(middle)) <= limit else (middle, high)
+        return high if high <= sizes["reference"] and held >= LEAST_HELD else math.inf
+    return enough
+
+
+# %% [markdown]
+# The smallest share with enough power is found by doubling and halving, to a thousandth.
+
+# %%
+#| export evaluation.missing_power
+def smallest_missing(masses: Sequence[np.ndarray],  # by family: true labels first, then shuffles
+                     sizes: dict[str, int],  # samples, reference, holdout
+                     limit: float, power: float = .95) -> float | None:
+    "Smallest share of a group apart whose loss has p ≤ limit with this chance; None: none has."
+    from scipy.stats import binom
+    enough, n = enough_rows(masses, sizes, limit), sizes["holdout"]
+
+    def chance(share: float) -> float:
+        held = np.arange(binom.ppf(1e-4, n, share), binom.isf(1e-4, n, share) + 1)
+        rows = np.array([enough(int(h)) for h in held])
+        return float(binom.pmf(held, n, share) @ binom.sf(rows - 1, sizes["reference"], share))
+    low, high = 0, 1
+    while high <= 500 and chance(high / 1000) < power:
+        low, high = high, 2 * high
+    while 1 < high - low and high <= 512:
+        middle = (low + high) // 2
+        low, high = (low, middle) if chance(middle / 1000) >= power else (middle, high)
+    return high / 1000 if high <= 500 else None
+
+
+# %%
+sizes = {"samples": len(made), "reference": 599, "holdout": 599}
+least = smallest_missing(masses, sizes, .05)
+print(f"a group apart of {least:.1%} of the data, or of "
+      f"{smallest_missing(masses, sizes, .05 / 9) or math.nan:.1%} beside eight other tests")
+
+# %% [markdown]
+# **Fidelity.** In each of 20 draws of points, a group of this size that lies apart gets no sample. Nearly all of these groups are found.
+
+# %%
+def apart_found(seed: int, share: float, n: int = 599) -> bool:
+    "Whether a group apart that holds this share of the data and gets no sample is found."
+    g = torch.Generator().manual_seed(seed)
+    real, held, x = torch.randn(3, n, 8, generator=g)
+    for part in (real, held):
+        part[torch.rand(n, generator=g) < share] += 40
+    return len(missing(x, real, held, rounds=199, generator=g)) > 0
 
 
 # %% [markdown]
@@ -490,7 +644,7 @@ class Group:
         what, part = next(iter(self.classes.items()), ("", 0.))
         named = f", mostly {what}," * (part > .5)
         return (f"a group{named} holding {_percent(self.share)} of the data gets "
-                f"{_percent(self.samples_share)} of the samples (p = {self.p:.2g})")
+                f"{_percent(self.samples_share)} of the samples ({p_text(self.p)})")
 
 
 # %% [markdown]
@@ -537,7 +691,7 @@ def picture(self: Group, columns: int = 12) -> Picture:
 
 
 # %% [markdown]
-# The result is a list of groups. Where none is found, it says how much was looked at, for silence depends on that.
+# The result is a list of groups. Where none is found, it says how large a group would have been found.
 
 # %%
 #| export
@@ -548,6 +702,8 @@ class Missing:
     p: float  # of the likeliest group, whether it is reported or not
     level: float  # chance that a perfect generator shows any group
     sizes: dict[str, int]  # examples that were looked at
+    copies: int = 0  # samples that equal a real example, value by value
+    masses: list[np.ndarray] = field(repr=False, compare=False, default_factory=list)
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -556,8 +712,24 @@ class Missing:
         if self.groups:
             return "\n".join(map(str, self.groups))
         sizes = ", ".join(f"{n} {name}" for name, n in self.sizes.items())
-        return (f"no group of the data is surely missing (least p = {self.p:.2g}); a small one "
-                f"may be, for there were {sizes}")
+        seen = self.smallest_seen()
+        said = (f"the loss of a group apart that holds {_percent(seen)} of the data would have "
+                "been seen with 95 % power" if seen else
+                "there are too few examples to be sure to see the loss of any group")
+        return (f"no group of the data is surely missing (least {p_text(self.p)}); {said}; there "
+                f"were {sizes}")
+
+
+# %% [markdown]
+# Other tests may share the level, as in an audit. So the limit of $p$ is an argument.
+
+# %%
+#| export
+@patch
+def smallest_seen(self: Missing, limit: float | None = None) -> float | None:
+    "Smallest share of a group apart whose loss has p ≤ limit with 95 % power; None: none has."
+    limit = self.level if limit is None else limit
+    return smallest_missing(self.masses, self.sizes, limit) if self.masses else None
 
 
 # %% [markdown]
@@ -583,6 +755,7 @@ def with_class_names(self: Missing, names: Sequence[str] | None) -> Missing:
 def to_json(self: Missing) -> dict[str, Any]:
     "Groups, sizes and the sentence, as plain JSON."
     return {"says": repr(self), "p": self.p, "level": self.level, "sizes": self.sizes,
+            "smallest seen": self.smallest_seen(),
             "groups": [group.to_json() for group in self.groups]}
 
 
@@ -617,7 +790,7 @@ def _class_shares(labels: Tensor | None) -> dict[str, float]:
 
 # %%
 #| export
-def _group(p: float, one: _Candidate, z: np.ndarray, sets: _Sets, given: dict[str, Tensor],
+def _group(p: float, one: _Candidate, z: np.ndarray, sets: _Sets, given: dict[str, Any],
            labels: Tensor | None, names: tuple[str, ...]) -> Group:
     "What is reported of a candidate."
     features, kept = sets.features, sets.rows["reference"]
@@ -628,12 +801,12 @@ def _group(p: float, one: _Candidate, z: np.ndarray, sets: _Sets, given: dict[st
     share, made = (float(v.double().mean()) for v in (inside, inside[owner] & (far <= gate)))
     order = torch.as_tensor(one.rows[np.argsort(-z, kind="stable")])
     index, shown = kept[order], order[:24]
-    near = nearest_k(features["reference"][shown], features["samples"])[1][:, 0]
+    beside = nearest_k(features["reference"][shown], features["samples"])[1][:, 0]
     return Group(share, *wilson_interval(share, len(kept)),
                  made, *wilson_interval(made, len(owner)), p, index.tolist(), one.scattered,
                  [names[i] for i in index] if names else [],
                  _class_shares(None if labels is None else labels[index]),
-                 given["reference"][kept[shown]], given["samples"][sets.rows["samples"][near]])
+                 given["reference"][kept[shown]], given["samples"][sets.rows["samples"][beside]])
 
 
 # %% [markdown]
@@ -755,20 +928,19 @@ def _choose_rows(given: dict[str, Tensor], most: int, generator: torch.Generator
 
 
 # %% [markdown]
-# All three sets pass through the same map.
+# All three sets pass through the same map. They are read in parts, so files may be larger than memory; features of a named network are kept in the folder `.modelab`, as in an audit.
 
 # %%
 #| export
-def _read(given: dict[str, Tensor], features: Callable | None, most: int,
-          generator: torch.Generator) -> _Sets:
+def _read(given: dict[str, Any], features: Callable | None, most: int,
+          generator: torch.Generator, memory: int) -> _Sets:
     "Choose rows and take their features."
     rows = _choose_rows(given, most, generator)
-    held = given.get("holdout", given["reference"])
-    parts = {"reference": given["reference"], "samples": given["samples"], "holdout": held}
-    parts = {name: x[rows[name]].cpu() for name, x in parts.items()}
-    with torch.no_grad():
-        space = feature_space(features, parts["reference"])[1]
-        found = {name: _rows_of(space, name, x) for name, x in parts.items()}
+    sources = {"reference": given["reference"], "samples": given["samples"],
+               "holdout": given.get("holdout", given["reference"])}
+    space = features or value_space(given["reference"], rows["reference"])[1]
+    found = {name: FeatureRows(name, source, space, memory // 2)[rows[name]]
+             for name, source in sources.items()}
     widths = {x.shape[1] for x in found.values()}
     if len(widths) > 1:
         raise ValueError(f"features: expected as many for every example, got {sorted(widths)}")
@@ -780,8 +952,11 @@ def _read(given: dict[str, Tensor], features: Callable | None, most: int,
 
 # %%
 #| export
-def _check_rounds(rounds: int, level: float) -> None:
-    "Refuse a level that no p-value can reach."
+def _check_names_and_rounds(names: tuple[str, ...] | None, n: int, rounds: int,
+                            level: float) -> None:
+    "Refuse names that do not fit, and a level that no p-value can reach."
+    if names is not None and len(names) != n:
+        raise ValueError(f"names: expected {n}, one per example, got {len(names)}")
     if (rounds + 1) * level < 1:
         raise ValueError(f"rounds: p is at least 1/{rounds + 1}, so no group could be found at "
                          f"level {level:g}: give {math.ceil(1 / level) - 1:,} or more")
@@ -793,16 +968,17 @@ def _check_rounds(rounds: int, level: float) -> None:
 # %%
 #| export
 @checked
-def missing(samples: Annotated[Tensor, Samples("samples *event", 20)],  # what the generator makes
-            reference: Annotated[Tensor, Samples("reference *event", 40)],  # real examples
-            holdout: Annotated[Tensor, Samples("holdout *event", 20)] | None = None,  # real, unseen
+def missing(samples: Annotated[Tensor, ExampleSource("samples *event", 20)],  # or a `SampleFile`
+            reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
+            holdout: Annotated[Tensor, ExampleSource("holdout *event", 20)] | None = None,  # unseen
             *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
             labels: Annotated[Tensor, Labels("reference")] | None = None,  # to name groups with
             names: Annotated[tuple, Texts()] | None = None,  # of the reference, such as file names
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false group
             most: Annotated[int, Whole(40)] = 5000,  # of each set; thinned at random
             rounds: Annotated[int, Whole(19)] = 999,  # shuffles; the least p is 1 / (rounds + 1)
-            generator: torch.Generator | None = None) -> Missing:
+            generator: torch.Generator | None = None,
+            memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES) -> Missing:  # bytes of one read
     """Groups of real examples that the samples come near too seldom, each with an exact p.
 
     >>> g = torch.Generator().manual_seed(0)
@@ -810,12 +986,11 @@ def missing(samples: Annotated[Tensor, Samples("samples *event", 20)],  # what t
     >>> len(missing(unseen[unseen[:, 0] < 1], real))
     1
     """
-    if names is not None and len(names) != len(reference):
-        raise ValueError(f"names: expected {len(reference)}, one per example, got {len(names)}")
-    _check_rounds(rounds, level)
+    _check_names_and_rounds(names, len(reference), rounds, level)
     generator, given = generator_or_default(generator), {"samples": samples, "reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
-    return missing_groups(given, features, labels, names or (), level, most, rounds, generator)
+    return missing_groups(given, features, labels, names or (), level, most, rounds, generator,
+                          memory=memory)
 
 
 # %% [markdown]
@@ -825,12 +1000,34 @@ def missing(samples: Annotated[Tensor, Samples("samples *event", 20)],  # what t
 #| export
 def missing_groups(given: dict[str, Tensor], features: Callable | None, labels: Tensor | None,
                    names: tuple[str, ...], level: float, most: int, rounds: int,
-                   generator: torch.Generator, new: bool = True) -> Missing:
+                   generator: torch.Generator, new: bool = True,
+                   memory: int = MAX_BYTES) -> Missing:
     "What `missing` finds among sets that were checked."
-    sets = _read(given, features, most, generator)
+    sets = _read(given, features, most, generator, memory)
     for name in ("reference", "samples") if new and "holdout" in given else ():
         refuse_known(nearest_k(sets.features["holdout"], sets.features[name], 2)[0], name)
-    return _report(sets, given, labels, names, level, rounds, generator)
+    return _report(sets, given, labels, names, level, rounds, generator, new)
+
+
+# %% [markdown]
+# A generator that copies the reference leaves no group out. So copies are counted. Values are compared only if at least half of the samples have distance 0 to a real example.
+
+# %%
+#| export
+def _count_copies(sets: _Sets, given: dict[str, Any]) -> int:
+    "How many samples equal their nearest example of the reference, if at least half seem to."
+    parts = ["reference"] + ["holdout"] * ("holdout" not in given)  # that is of the reference
+    known, row = (torch.cat([x[part] for part in parts]) for x in (sets.features, sets.rows))
+    far, owner = (v[:, 0] for v in nearest_k(sets.features["samples"], known))
+    same = (far <= 1e-6 * known.std()).nonzero()[:, 0]
+    if 2 * len(same) < len(far):
+        return 0
+    found, rows = 0, (sets.rows["samples"][same], row[owner[same]])
+    for part in index_parts(given["samples"], torch.arange(len(same))):
+        mine, theirs = (given[name][index[part]].flatten(1)
+                        for name, index in zip(("samples", "reference"), rows))
+        found += int((mine == theirs).all(1).sum())
+    return found
 
 
 # %% [markdown]
@@ -838,17 +1035,23 @@ def missing_groups(given: dict[str, Tensor], features: Callable | None, labels: 
 
 # %%
 #| export
-def _report(sets: _Sets, given: dict[str, Tensor], labels: Tensor | None, names: tuple[str, ...],
-            level: float, rounds: int, generator: torch.Generator) -> Missing:
-    "Search, and keep what is surely missing."
+def _report(sets: _Sets, given: dict[str, Any], labels: Tensor | None, names: tuple[str, ...],
+            level: float, rounds: int, generator: torch.Generator, count: bool) -> Missing:
+    "Search, and keep what is surely missing; `count`: how many samples are copies."
     x = sets.features
-    found = _search(x["reference"], x["samples"], x["holdout"], rounds, generator)
+    found, masses = _search(x["reference"], x["samples"], x["holdout"], rounds, generator)
     groups = [_group(p, one, z, sets, given, labels, names) for p, one, z in found if p <= level]
     groups = [group for group in groups if group.samples_share < group.share]
     sizes = {name: len(x[name]) for name in ("samples", "reference", "holdout")}
     others = [p for p, _, _ in found if p > level]
-    return Missing(groups, min([group.p for group in groups] or others or [1.]), level, sizes)
+    return Missing(groups, min([group.p for group in groups] or others or [1.]), level, sizes,
+                   _count_copies(sets, given) if count else 0, masses)
 
+
+# %%
+hits = [apart_found(seed, least) for seed in range(steps(20, fast=2))]
+assert fast_mode() or sum(hits) >= 17
+f"{sum(hits)} of {len(hits)} groups that hold {least:.1%} were found"
 
 # %%
 found = missing(made, train, unseen, labels=labels)
@@ -870,10 +1073,11 @@ row = missing(made, train, unseen, names=names).to_json()["groups"][0]
 row["says"], row["names"][:4]
 
 # %% [markdown]
-# There is no command `modelab missing`, for `modelab audit` ([4.2](02_audit.ipynb)) runs this search too, as one of its tests. Its first sentence names the groups with their shares; `--json` lists the files of each group, and `--out` shows their pictures. The tables by attribute and by condition below are for Python only.
+# `modelab missing` at the end of this chapter does the same for files. `modelab audit` ([4.2](02_audit.ipynb)) runs this search too, as one of its tests, beside the tables by attribute and by condition below; `--json` lists the files of each group, and `--out` shows their pictures.
 #
 # ```sh
 # modelab audit made/ --reference train/ --holdout test/ --out report.html --json report.json
+# modelab audit made/ --reference train/ --attributes train.csv --sample-attributes made.csv
 # ```
 
 # %% [markdown]
@@ -925,6 +1129,32 @@ def holm_adjusted(p: Sequence[float]) -> list[float]:
 holm_adjusted([.01, .04, .03])
 
 # %% [markdown]
+# A p-value is a chance and is never 0. If it is too small for a floating-point number, reports print `p < 1e-300`.
+
+# %%
+#| export evaluation.attributes
+def p_text(p: float) -> str:
+    "A p-value in words, such as `p = 0.001` or `p < 1e-300`."
+    return "p < 1e-300" if p < 1e-300 else f"p = {p:.2g}"
+
+
+# %%
+p_text(.00123), p_text(0.)
+
+# %% [markdown]
+# In a table the head of the column says *p*. A dash stands for what is not defined.
+
+# %%
+#| export evaluation.attributes
+def p_cell(p: float | None) -> str:
+    "A p-value for a table, such as `0.001`, `< 1e-300`, or a dash."
+    return "–" if p is None else p_text(p).removeprefix("p = ").removeprefix("p ")
+
+
+# %%
+p_cell(.00123), p_cell(0.), p_cell(None)
+
+# %% [markdown]
 # Precision of an attribute is the share of the samples that show it and are good, if you say which are good. Recall is the share of its mass in the data that good samples account for.
 
 # %%
@@ -963,7 +1193,7 @@ class AttributeTable:
                                  for v in (r.precision, r.recall))
             limits = f"[{r.low:6.1%}, {r.high:6.1%}]"
             lines.append(f"{r.name:20} {r.data_rate:7.1%} {r.rate:7.1%} {limits} "
-                         f"{precision} {recall} {r.p:8.2g}" + "  ALARM" * r.alarm)
+                         f"{precision} {recall} {p_cell(r.p):>8}" + "  ALARM" * r.alarm)
         return "\n".join([*lines, f"judged by {self.judge}; p adjusted by Holm's rule"])
 
 
@@ -988,7 +1218,8 @@ def _attribute_row(name: str, made: Tensor, real: Tensor, good: Tensor | None) -
     "What is measured of one attribute; `made` and `real` say who shows it."
     from scipy.stats import fisher_exact
     n, m, hits, expected = len(made), len(real), int(made.sum()), int(real.sum())
-    p = float(fisher_exact([[hits, n - hits], [expected, m - expected]]).pvalue)
+    p = fisher_exact([[hits, n - hits], [expected, m - expected]]).pvalue
+    p = max(LEAST_P, float(p))
     fine = made if good is None else made & good
     precision = None if good is None or not hits else int(fine.sum()) / hits
     rate, right = int(fine.sum()) / n, expected / m
@@ -1048,27 +1279,36 @@ found_bare.groups[0].picture() if found_bare.groups else None
 
 # %% [markdown]
 # ## By condition
-# A conditional generator may cover everything as a whole and show one picture for each condition. So look within each condition: which share of its real neighbourhoods holds no sample? The labels are shuffled within the condition, and Holm's rule goes over the conditions.
+# A conditional generator may cover everything as a whole and show one picture for each condition. So look within each condition: which share of its real neighbourhoods holds no sample? The labels are shuffled within the condition, and Holm's rule goes over the conditions. Whether a sample shows the condition that it was made for is not tested.
 
 # %%
-#| export
+#| export evaluation.conditions
 @dataclass(frozen=True)
 class ConditionRow:
     "One condition: the share of its real neighbourhoods without any sample, and what is expected."
-    condition: int
+    condition: int | str  # its number, or its name
     samples: int
     real: int
-    empty: float
-    expected: float  # of a perfect generator
-    p: float  # adjusted by Holm's rule; 1 where there are too few examples to say
+    empty: float | None  # None, here and below: too few examples to say, or no sample at all
+    expected: float | None  # of a perfect generator
+    p: float | None  # adjusted by Holm's rule
     alarm: bool
+    seen: float | None = None  # smallest part of it whose loss would have been seen
+
+
+# %% [markdown]
+# What a table of conditions does not say:
+
+# %%
+#| export evaluation.conditions
+NOT_TESTED = "Whether a sample shows the class that it was made for is not tested."
 
 
 # %% [markdown]
 # The rows of all conditions:
 
 # %%
-#| export
+#| export evaluation.conditions
 @dataclass(frozen=True)
 class ConditionTable:
     "Conditions of a conditional generator, each beside the real data of that condition."
@@ -1076,35 +1316,43 @@ class ConditionTable:
     level: float
 
     def __repr__(self) -> str:
+        share = lambda v: "–" if v is None else f"{v:.1%}"
         lines = [f"{'condition':>10} {'samples':>8} {'real':>6} "
-                 f"{'empty':>7} {'expected':>9} {'p':>8}"]
-        lines += [f"{r.condition:10} {r.samples:8} {r.real:6} {r.empty:7.1%} {r.expected:9.1%} "
-                  f"{r.p:8.2g}" + "  ALARM" * r.alarm for r in self.rows]
-        return "\n".join(lines)
+                 f"{'empty':>7} {'expected':>9} {'p':>8} {'seen':>6}"]
+        lines += [f"{r.condition!s:>10} {r.samples:8} {r.real:6} {share(r.empty):>7} "
+                  f"{share(r.expected):>9} {p_cell(r.p):>8} {share(r.seen):>6}"
+                  + "  ALARM" * r.alarm for r in self.rows]
+        return "\n".join([*lines, "seen: the smallest group apart, as a part of a condition, whose "
+                          "loss would have been seen with 95 % power", NOT_TESTED])
+
+    def to_json(self) -> dict[str, Any]:
+        "The table as plain JSON."
+        return {"rows": [asdict(row) for row in self.rows], "level": self.level}
 
 
 # %% [markdown]
 # The statistic is the share of real neighbourhoods, of five each, in which all are held-out data. Its p is exact by shuffling.
 
 # %%
-#| export
+#| export evaluation.conditions
 def _empty_share(reference: Tensor, samples: Tensor, holdout: Tensor, rounds: int,
-                 generator: torch.Generator) -> tuple[float, float, float]:
-    "Share of neighbourhoods without a sample, what shuffled labels give, and the exact p."
+                 generator: torch.Generator) -> tuple[float, float, float, Tensor]:
+    "Share of neighbourhoods without a sample, the mean of shuffles, the exact p, and shuffles."
     order = torch.randperm(len(samples) + len(holdout), generator=generator)
     pool, is_sample = torch.cat([samples, holdout])[order], order < len(samples)
     around = nearest_k(reference, pool, min(LINKS, len(pool)))[1]
-    columns = torch.as_tensor(_shuffled_labels(is_sample, rounds, generator)) > 0
-    empty = torch.stack([(~column[around].any(1)).double().mean() for column in columns.T])
+    labels = torch.as_tensor(_shuffled_labels(is_sample, rounds, generator)) > 0
+    empty = torch.cat([(~columns[around].any(1)).double().mean(0)
+                       for columns in labels.split(1000, dim=1)])
     reached = empty >= empty[0] - 1e-12
-    return float(empty[0]), float(empty[1:].mean()), float(reached.double().mean())
+    return float(empty[0]), float(empty[1:].mean()), float(reached.double().mean()), empty[1:]
 
 
 # %% [markdown]
 # Within a condition, half of the real examples is the held-out data. It takes no part in the choice of the space.
 
 # %%
-#| export
+#| export evaluation.conditions
 def _halves_held(conditions: Tensor, generator: torch.Generator) -> Tensor:  # (n,) bool
     "Which examples are held out: half of those of each condition, at random."
     held = torch.zeros(len(conditions), dtype=torch.bool)
@@ -1118,25 +1366,66 @@ def _halves_held(conditions: Tensor, generator: torch.Generator) -> Tensor:  # (
 _halves_held(torch.tensor([0, 0, 0, 0, 1, 1]), torch.Generator().manual_seed(0))
 
 # %% [markdown]
+# A condition without any sample has no neighbourhoods to look at. Its $p$ is the chance that none of $n$ samples has it, if samples and the $N$ real examples have one law and $h$ of the real ones have it: $\binom{N}{h}/\binom{n+N}{h}$.
+
+# %%
+#| export evaluation.conditions
+def _chance_of_none(held: int, real: int, samples: int) -> float:
+    "The chance that all that have a condition are real, if samples and real ones are shuffled."
+    from scipy.stats import hypergeom
+    return max(LEAST_P, float(hypergeom.pmf(0, samples + real, held, samples)))
+
+
+# %%
+assert np.isclose(_chance_of_none(2, 6, 4), math.comb(6, 2) / math.comb(10, 2))
+
+# %% [markdown]
 # `_condition` measures one condition.
 
 # %%
-#| export
-def _condition(value: int, made: Tensor, real: Tensor, held: Tensor, rounds: int,
-               generator: torch.Generator) -> dict[str, Any]:
-    "What is measured within one condition."
-    row = {"condition": value, "samples": len(made), "real": len(real) + len(held)}
-    if len(made) < LINKS or len(held) < LINKS:
-        return row | {"empty": float(not len(made)), "expected": 0., "p": 1.}
-    found = _empty_share(real, made, held, rounds, generator)
-    return row | dict(zip(("empty", "expected", "p"), found))
+#| export evaluation.conditions
+def _condition(name: int | str, made: Tensor, real: Tensor, held: Tensor, limit: float,
+               rounds: int, generator: torch.Generator,
+               of: tuple[int, int]) -> dict[str, Any]:  # real examples and samples, in all
+    "What is measured within one condition; p ≤ limit is an alarm if the others are silent."
+    row = {"condition": name, "samples": len(made), "real": len(real) + len(held)}
+    if not len(made):
+        return row | {"empty": None, "expected": None, "p": _chance_of_none(row["real"], *of)}
+    if min(len(made), len(real), len(held)) < LINKS:
+        return row | dict.fromkeys(("empty", "expected", "p"))
+    *found, shuffled = _empty_share(real, made, held, rounds, generator)
+    seen = smallest_group_seen(shuffled, len(real), len(held), LINKS, limit)
+    return row | dict(zip(("empty", "expected", "p"), found)) | {"seen": seen}
+
+
+# %% [markdown]
+# The conditions of sets that are read already. Undefined rows take no part in Holm's rule.
+
+# %%
+#| export evaluation.conditions
+def condition_table(sets: dict[str, tuple[Tensor, Tensor]],  # by name: features and conditions
+                    names: Sequence[str] | None, level: float, rounds: int,
+                    generator: torch.Generator, tests: int = 1) -> ConditionTable:
+    "Samples beside reference and held-out data, each within its condition; exact p, Holm."
+    parts, found = ("samples", "reference", "holdout"), []
+    values = torch.cat([sets["reference"][1], sets["holdout"][1]]).unique().tolist()
+    n, *real = (len(sets[part][1]) for part in parts)
+    for value in values:
+        of = (x[kind == value] for x, kind in (sets[part] for part in parts))
+        name, limit = str(names[int(value)]) if names else value, level / tests / len(values)
+        found.append(_condition(name, *of, limit, rounds, generator, (sum(real), n)))
+    known = [row for row in found if row["p"] is not None]
+    for row, p in zip(known, holm_adjusted([row["p"] for row in known])):
+        row["p"] = p
+    rows = [ConditionRow(**row, alarm=row["p"] is not None and row["p"] <= level) for row in found]
+    return ConditionTable(rows, level)
 
 
 # %% [markdown]
 # All conditions in one call:
 
 # %%
-#| export
+#| export evaluation.conditions
 @checked
 def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
                  sample_conditions: Annotated[Tensor, Labels("samples")],
@@ -1147,7 +1436,7 @@ def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
                  rounds: Annotated[int, Whole(19)] = 999,
                  generator: torch.Generator | None = None) -> ConditionTable:
     "Within each condition, the share of real neighbourhoods without any sample; exact p, Holm."
-    generator, found = generator_or_default(generator), []
+    generator = generator_or_default(generator)
     asked, known = sample_conditions.cpu(), reference_conditions.cpu()
     held = _halves_held(known, generator)
     with torch.no_grad():
@@ -1156,12 +1445,9 @@ def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
                       (("samples", samples), ("reference", reference)))
     if made.shape[1] != real.shape[1]:
         raise ValueError(f"features: expected {real.shape[1]} for samples, got {made.shape[1]}")
-    for value in known.unique().tolist():
-        of = (real[(known == value) & part] for part in (~held, held))
-        found.append(_condition(value, made[asked == value], *of, rounds, generator))
-    adjusted = holm_adjusted([row["p"] for row in found])
-    rows = [ConditionRow(**row | {"p": p, "alarm": p <= level}) for row, p in zip(found, adjusted)]
-    return ConditionTable(rows, level)
+    sets = {"samples": (made, asked), "reference": (real[~held], known[~held]),
+            "holdout": (real[held], known[held])}
+    return condition_table(sets, None, level, rounds, generator)
 
 
 # %% [markdown]
@@ -1342,19 +1628,6 @@ def _missing_command(parser: argparse.ArgumentParser) -> Callable:
 
 
 # %% [markdown]
-# Large files are thinned before they are read.
-
-# %%
-#| export evaluation.missing_command
-def _read_part(source: SampleFile, least: int, most: int,
-               generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    "Some examples of a file, and their rows."
-    least_examples(source.path.name, len(source), least)
-    rows = thin_rows(len(source), most, generator)
-    return source[rows], rows
-
-
-# %% [markdown]
 # What was left out or converted is said, and samples that are the reference itself.
 
 # %%
@@ -1370,42 +1643,66 @@ def _notes_on(source: SampleFile) -> list[str]:
 
 # %%
 #| export evaluation.missing_command
-def _note_on_copies(made: torch.Tensor, reference: torch.Tensor) -> list[str]:
+def _note_on_copies(found: Missing) -> list[str]:
     "A sentence if most samples equal a reference example."
-    equal = count_equal(made, reference)
-    if equal <= len(made) / 2:
+    equal, n = found.copies, found.sizes["samples"]
+    if equal <= n / 2:
         return []
-    return [f"samples: {equal:,} of {len(made):,} equal a reference example. Nothing seems to be "
-            "missing where data is copied; `modelab audit` tests for copies."]
+    return [f"samples: {equal:,} of {n:,} equal a reference example. Nothing seems to be missing "
+            "where data is copied; `modelab audit` tests for copies."]
 
 
 # %% [markdown]
-# Rows and names are those of the files.
+# Classes by folders may tell more than the search, which does not use them.
+
+# %%
+#| export evaluation.missing_command
+def _note_on_classes(source: SampleFile, samples: SampleFile) -> list[str]:
+    "A sentence if both have classes, and some class of the reference has no sample."
+    known, made = (dict(enumerate(x.label_names or ())) for x in (source, samples))
+    if not known or not set(known.values()) & set(made.values()):
+        return []
+    lacking = [name for name in known.values() if name not in made.values()]
+    return [f"samples: none is of class {first_few(lacking)} of the reference. `modelab audit` "
+            "looks at each class by itself."] * bool(lacking)
+
+
+# %% [markdown]
+# A reference without any spread has no groups: every sample is as near as any other. Reading stops at the first part that has a difference.
+
+# %%
+#| export evaluation.missing_command
+def _check_spread(source: SampleFile) -> None:
+    "Refuse a reference whose examples are all equal."
+    first = source[torch.arange(1)]
+    parts = index_parts(source, torch.arange(len(source)), 1 << 20)
+    if all(bool((source[part] == first).all()) for part in parts):
+        raise ValueError(f"{source.path.name}: all {len(source)} examples are equal")
+
+
+# %% [markdown]
+# Only the chosen rows are read. Row numbers and names are those in the files.
 
 # %%
 #| export evaluation.missing_command
 def _find_groups(args: argparse.Namespace) -> tuple[Missing, list[str]]:
     "The groups that are missing, and notes on the files."
-    paths = args.reference, args.samples, args.holdout
-    opened = [path if path is None else open_samples(path, size=args.size, skip_bad=args.skip_bad)
-              for path in paths]
-    (source, samples, holdout), notes = match_sources(*opened)
+    (source, samples, holdout), notes = open_matched(args, args.reference, args.samples,
+                                                     args.holdout)
     notes += [note for file in (source, samples, holdout) if file for note in _notes_on(file)]
-    generator = torch.Generator().manual_seed(0)
-    most = args.most if holdout is not None else 2 * args.most
-    reference, rows = _read_part(source, 40, most, generator)
-    if bool((reference == reference[:1]).all()):
-        raise ValueError(f"{source.path.name}: all {len(reference)} examples are equal")
-    made, held = (part if part is None else _read_part(part, 20, args.most, generator)[0]
-                  for part in (samples, holdout))
-    plain = source.labels is not None and source.labels.ndim == 1
-    names = tuple(file_of(source, row) or f"row {row}" for row in rows.tolist())
-    features = None if args.features is None else feature_network(args.features)
-    found = missing(made, reference, held, features=features, names=names, level=args.level,
-                    labels=source.labels[rows] if plain else None, most=args.most)
-    groups = [replace(group, indices=rows[group.indices].tolist()) for group in found.groups]
-    found = replace(found, groups=groups).with_class_names(source.label_names if plain else None)
-    return found, list(dict.fromkeys(notes + _note_on_copies(made, reference)))
+    for file, least in ((source, 40), (samples, 20), (holdout, 20)):
+        if file is not None:
+            least_examples(file.path.name, len(file), least)
+    _check_spread(source)
+    labels = source.labels if source.labels is not None and source.labels.ndim == 1 else None
+    names = tuple(file_of(source, row) or f"row {row}" for row in range(len(source)))
+    features = command_features(args)
+    found = missing(samples, source, holdout, features=features, names=names, level=args.level,
+                    labels=labels, most=args.most, memory=memory_bytes(args.memory))
+    found = found.with_class_names(source.label_names if labels is not None else None)
+    notes += _note_on_copies(found) + _note_on_classes(source, samples)
+    notes += getattr(features, "notes", [])
+    return found, list(dict.fromkeys(notes))
 
 
 # %% [markdown]

@@ -29,17 +29,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_batch, check_int, check_number
+from modelab.core.checks import check_int, check_number
 from modelab.core.seeding import generator_or_default
-from modelab.core.signatures import checked, Function, Real, Samples, Texts, Whole
+from modelab.core.signatures import checked, Function, Real, Texts, Whole
 from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.clipped import expected_coverage
-from modelab.evaluation.compare_parts import (compared_features, enough_rounds, html_table,
-                                               LETTERS_SAY, notes_on_pair, protocol_line,
-                                               random_half, shared_letters, squares_to_rows,
-                                               surely_before, text_table, thin_samples, two_names)
-from modelab.evaluation.copying import nearest_k, nearest_others, refuse_known
-from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
+from modelab.evaluation.compare_parts import (close_pairs, compared_features, enough_rounds,
+                                               html_table, LETTERS_SAY, mark_of, marks_say,
+                                               notes_on_pair, protocol_line, random_half,
+                                               shared_letters, squares_to_rows, surely_before,
+                                               text_table, thin_samples, two_names)
+from modelab.evaluation.copying import ExampleSource, nearest_k, nearest_others, refuse_known
+from modelab.evaluation.neighbours import MAX_BYTES, row_blocks
 from modelab.evaluation.precision_recall import frechet_distance
 
 # %%
@@ -90,9 +91,9 @@ import torch
 from torch import Tensor
 
 from modelab._index import VERSION
-from modelab.evaluation.copying import count_equal
-from modelab.evaluation.missing import feature_space
-from modelab.evaluation.neighbours import exact_squared_distances
+from modelab.evaluation.copying import count_equal, FeatureRows
+from modelab.evaluation.missing import space_name, value_space
+from modelab.evaluation.neighbours import exact_squared_distances, row_blocks
 
 # %%
 #| export evaluation.compare_command
@@ -105,19 +106,16 @@ from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
-import torch
-
 from modelab.core.checks import check_int, check_number
 from modelab.core.files import atomic_write
 from modelab.core.plotting import axes, FAKE, MISSING, Picture
 from modelab.core.registry import register_command
-from modelab.data.matching import match_sources
-from modelab.data.readers import open_samples, SampleFile
-from modelab.evaluation.audit_command import check_holdout, check_outputs, reading_options
+from modelab.data.readers import SampleFile
+from modelab.evaluation.audit_command import (check_holdout, check_outputs, command_features,
+                                              memory_bytes, open_matched, reading_options)
 from modelab.evaluation.audit_sources import least_examples
 from modelab.evaluation.compare import COMPARED, compare, compare_all, Comparison, Comparisons
-from modelab.evaluation.feature_networks import feature_network
-from modelab.evaluation.report import chart, html_file, STYLE, utf8_text
+from modelab.evaluation.page import chart, html_file, STYLE, utf8_text
 
 # %%
 from modelab.core.checks import error_message
@@ -351,9 +349,9 @@ _kth_kept(square, kept[who], 1)[0] == square[0, 1]
 # Pairs of a real example and a sample matter if one lies within reach of the other. Most pairs do not, so only these are kept: products find candidates, and differences decide.
 
 # %%
-#| export
-def _close_pairs(x: Tensor, y: Tensor, x_reach: np.ndarray,
-                 y_reach: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+#| export evaluation.compare_parts
+def close_pairs(x: Tensor, y: Tensor, x_reach: np.ndarray,
+                y_reach: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Rows of x and of y within either's squared reach, and their squared distances."
     middle, found = x.mean(0), []
     near, far = x - middle, y - middle
@@ -387,7 +385,7 @@ class _Near:
         index = nearest_k(made, real, min(DEPTH // 2, len(real)))[1]
         self.first_square, self.first_who = squares_to_rows(made, real, index), index.numpy()
         reach = np.maximum(self.pool_square[:, -1], self.own_square[:, -1])
-        self.r, self.s, self.square = _close_pairs(real, made, self.real_square[:, -1], reach)
+        self.r, self.s, self.square = close_pairs(real, made, self.real_square[:, -1], reach)
 
 
 # %% [markdown]
@@ -696,7 +694,7 @@ class Difference:
     low: float
     high: float
     p: float  # of this measure alone
-    adjusted: float  # by Holm's rule over all measures
+    adjusted: float  # by Holm's rule over all measures, and over all pairs of several
     differs: bool
     floor: float | None = None  # what as many unseen real examples score
 
@@ -794,7 +792,33 @@ def protocol(self: Comparison) -> str:
 
 
 # %% [markdown]
-# A table of texts, from which both a printed table and a page are made.
+# A table of texts, from which both a printed table and a page are made. A star marks a sure difference: its $p$ is at most the level after Holm's rule over all tests. The interval is of one measure alone, so among nine intervals one may leave out 0 by chance. Such a row gets a star in brackets, and a line below the table says what both mean. Only a star means a sure difference.
+
+# %%
+#| export evaluation.compare_parts
+def mark_of(row: Any) -> str:  # a `Difference`
+    "A star if the difference is sure; one in brackets if only its own interval leaves out 0."
+    return " *" if row.differs else " (*)" if row.low > 0 or row.high < 0 else ""
+
+
+# %% [markdown]
+# What the marks mean, if there are any:
+
+# %%
+#| export evaluation.compare_parts
+def marks_say(rows: Iterable[Any], level: float) -> list[str]:
+    "What the marks of a table mean; only what is in it."
+    marks = {mark_of(row).strip() for row in rows}
+    inside = any(row.differs and row.low <= 0 <= row.high for row in rows)
+    said = f"* a sure difference: p ≤ {level:g} after Holm's rule over all tests"
+    said += "; where its interval holds 0, the exact p decides" * inside
+    alone = ("(*) not sure: the 95 % interval of this measure alone leaves out 0, but Holm's rule "
+             "over all tests does not call it a difference")
+    return [f"{said}."] * ("*" in marks) + [f"{alone}."] * ("(*)" in marks)
+
+
+# %% [markdown]
+# The table:
 
 # %%
 #| export
@@ -804,7 +828,7 @@ def cells(self: Comparison) -> list[list[str]]:
     number = lambda v: "" if v is None else f"{v:.3f}"
     a, b = self.names
     head = ["", a, b, f"{b} − {a}", "95 % interval", "p", "unseen"]
-    return [head] + [[row.measure + " *" * row.differs, number(row.a), number(row.b),
+    return [head] + [[row.measure + mark_of(row), number(row.a), number(row.b),
                       f"{row.difference:+.3f}", f"[{row.low:+.3f}, {row.high:+.3f}]",
                       f"{row.adjusted:.3g}", number(row.floor)] for row in self.rows]
 
@@ -841,7 +865,8 @@ def html_table(cells: list[list[str]], lines: Iterable[str]) -> str:
 #| export
 @patch
 def __repr__(self: Comparison) -> str:
-    return "\n".join([self.verdict, *self.notes, text_table(self.cells())])
+    marks = marks_say(self.rows, self.level)
+    return "\n".join([self.verdict, *self.notes, text_table(self.cells()), *marks])
 
 
 # %% [markdown]
@@ -852,7 +877,8 @@ def __repr__(self: Comparison) -> str:
 @patch
 def _repr_html_(self: Comparison) -> str:
     "The same for a notebook and for a page."
-    return html_table(self.cells(), [self.verdict, *self.notes])
+    marks = marks_say(self.rows, self.level)
+    return html_table(self.cells(), [self.verdict, *self.notes, *marks])
 
 
 # %% [markdown]
@@ -872,17 +898,19 @@ def to_json(self: Comparison) -> dict[str, Any]:
 
 # %%
 #| export evaluation.compare_parts
-def compared_features(given: dict[str, Tensor],
-                      features: Callable | None) -> tuple[str, dict[str, Tensor]]:
-    "The name of the space, and features of all sets, checked."
-    space, read = feature_space(features, given["reference"])
-    with torch.no_grad():
-        found = {name: read(x.cpu()) for name, x in given.items()}
+def compared_features(given: dict[str, Any],  # tensors or files
+                      rows: dict[str, Tensor], features: Callable | None,
+                      memory: int) -> tuple[str, dict[str, Tensor]]:
+    "The name of the space, and features of the rows of all sets, read in parts and checked."
+    space, read = ((space_name(features), features) if features is not None
+                   else value_space(given["reference"], rows["reference"]))
+    found = {name: FeatureRows(name, x, read, memory // 2)[rows[name]]
+             for name, x in given.items()}
     width = found["reference"].shape[1]
     for name, x in found.items():
-        if x.shape != (len(given[name]), width):
+        if x.shape[1] != width:
             raise ValueError(f"features: expected one row of {width} numbers for each of "
-                             f"{len(given[name])} examples of {name}, got {tuple(x.shape)}")
+                             f"{len(rows[name])} examples of {name}, got {tuple(x.shape)}")
     if not (found["reference"] != found["reference"][:1]).any():
         raise ValueError("reference: all examples are equal, so there are no neighbourhoods")
     return space, found
@@ -893,16 +921,16 @@ def compared_features(given: dict[str, Tensor],
 
 # %%
 #| export evaluation.compare_parts
-def thin_samples(given: dict[str, Tensor], made: Iterable[str], most: int,
+def thin_samples(given: dict[str, Any], made: Iterable[str], most: int,
                  generator: torch.Generator) -> tuple[dict[str, Tensor], list[str]]:
-    "Sets with as many samples of each generator, at most `most` of anything; and what was done."
+    "Rows: as many samples of each generator, at most `most` of anything; and what was done."
     n = min(most, *(len(given[name]) for name in made))
     kept, notes = {}, []
     for name, x in given.items():
         size = n if name in made else min(most, len(x))
         if name == "holdout":
             size = min(n, len(x))
-        kept[name] = x[torch.randperm(len(x), generator=generator)[:size].sort().values]
+        kept[name] = torch.randperm(len(x), generator=generator)[:size].sort().values
         if size < len(x) and name != "holdout":
             notes.append(f"{name}: {size:,} of {len(x):,} examples were used, drawn at random"
                          + ", so that all generators have as many" * (name in made) + ".")
@@ -996,16 +1024,17 @@ def _differences(near: _Near, rounds: int, level: float, floors: dict[str, float
 # %%
 #| export
 @checked
-def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A makes
-            b: Annotated[Tensor, Samples("b *event", 40)],
-            reference: Annotated[Tensor, Samples("reference *event", 40)],  # real examples
-            holdout: Annotated[Tensor, Samples("holdout *event", 40)] | None = None,  # real, unseen
+def compare(a: Annotated[Tensor, ExampleSource("a *event", 40)],  # what A makes, or a `SampleFile`
+            b: Annotated[Tensor, ExampleSource("b *event", 40)],
+            reference: Annotated[Tensor, ExampleSource("reference *event", 40)],  # real examples
+            holdout: Annotated[Tensor, ExampleSource("holdout *event", 40)] | None = None,  # unseen
             *, features: Annotated[Callable, Function("n *event -> n features")] | None = None,
             names: Annotated[tuple, Texts()] | None = None,  # of the generators; None: A and B
             level: Annotated[float, Real(0., .5, above=0.)] = .05,  # chance of any false difference
             most: Annotated[int, Whole(40)] = 5000,  # of each set; thinned at random
             rounds: Annotated[int, Whole(19)] = 999,  # shuffles at least; a low level needs more
-            generator: torch.Generator | None = None) -> Comparison:
+            generator: torch.Generator | None = None,
+            memory: Annotated[int, Whole(1 << 22)] = MAX_BYTES) -> Comparison:  # bytes of one read
     """Which of two generators is better, by nine measures, each with an interval and an exact p.
 
     >>> real, a, b = torch.randn(3, 200, 2, generator=torch.Generator().manual_seed(0))
@@ -1015,7 +1044,7 @@ def compare(a: Annotated[Tensor, Samples("a *event", 40)],  # what generator A m
     names, made = two_names(names), {"a": a, "b": b}
     given = made | {"reference": reference} | ({} if holdout is None else {"holdout": holdout})
     generator = generator_or_default(generator)
-    return _compare(given, names, features, level, most, rounds, generator)
+    return _compare(given, names, features, level, most, rounds, generator, memory)
 
 
 # %% [markdown]
@@ -1053,12 +1082,12 @@ def notes_on_copies(near: Any,  # with the distances of a comparison
 
 # %%
 #| export
-def _compare(given: dict[str, Tensor], names: tuple[str, ...], features: Callable | None,
-             level: float, most: int, rounds: int, generator: torch.Generator) -> Comparison:
+def _compare(given: dict[str, Any], names: tuple[str, ...], features: Callable | None, level: float,
+             most: int, rounds: int, generator: torch.Generator, memory: int) -> Comparison:
     "Thin the sets, take features, measure."
     rounds = enough_rounds(rounds, len(COMPARED), level)
     kept, notes = thin_samples(given, ("a", "b"), most, generator)
-    space, sets = compared_features(kept, features)
+    space, sets = compared_features(given, kept, features, memory)
     n = len(sets["a"])
     near = _Near(sets["reference"], torch.cat([sets["a"], sets["b"]]))
     rows = _differences(near, rounds, level, _floors(sets, n), generator)
@@ -1322,15 +1351,17 @@ def _gather(names: tuple[str, ...], pairs: list[Comparison], floors: dict[str, f
 def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators, two or more
                 reference: Tensor, holdout: Tensor | None = None,  # as for `compare`
                 *, features: Callable | None = None, level: float = .05, most: int = 5000,
-                rounds: int = 999, generator: torch.Generator | None = None) -> Comparisons:
+                rounds: int = 999, generator: torch.Generator | None = None,
+                memory: int = MAX_BYTES) -> Comparisons:
     "Several generators: a table that says which differences are sure, and every pair."
     given, names = _check_all(samples, reference, holdout, most)
     check_number("level", level, 0, .5, above=0)
+    memory = check_int("memory", memory, 1 << 22)
     pairs = list(combinations(names, 2))
     rounds = enough_rounds(rounds, len(pairs) * len(COMPARED), level)
     generator = generator_or_default(generator)
     kept, notes = thin_samples(given, names, most, generator)
-    space, sets = compared_features(kept, features)
+    space, sets = compared_features(given, kept, features, memory)
     floors, found = _floors(sets, len(sets[names[0]])), []
     sizes = {"samples": len(sets[names[0]]), "reference": len(sets["reference"])}
     for pair in pairs:
@@ -1348,7 +1379,7 @@ def compare_all(samples: Mapping[str, Tensor],  # by the names of the generators
 # %%
 #| export
 def _check_all(samples: Any, reference: Any, holdout: Any,
-               most: int) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+               most: int) -> tuple[dict[str, Any], tuple[str, ...]]:
     "All sets by name, checked."
     if not isinstance(samples, Mapping) or len(samples) < 2:
         raise TypeError("samples: expected a mapping from two or more names to samples, "
@@ -1358,7 +1389,7 @@ def _check_all(samples: Any, reference: Any, holdout: Any,
     check_int("most", most, 40)
     given = {str(name): x for name, x in samples.items()} | {"reference": reference}
     given |= {} if holdout is None else {"holdout": holdout}
-    given = {name: check_batch(name, x, least=40) for name, x in given.items()}
+    given = {name: ExampleSource("n *event", 40).check(name, x) for name, x in given.items()}
     for name, x in given.items():
         if x.shape[1:] != given["reference"].shape[1:]:
             raise ValueError(f"{name}: expected examples of shape "
@@ -1623,7 +1654,7 @@ def curves(n: int):
     ax.axhline(.95, c=".6", lw=1)
     ax.set(xlabel="share of the data, %", ylabel="chance to see it", ylim=(0, 1.03),
            title=f"{n:,} samples, {n:,} unseen examples")
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.))
     return Picture(figure, f"With {n:,} samples a lost group of {smallest_loss(n):.2%} is seen "
                            "with a chance of 95 %")
 
@@ -1734,42 +1765,18 @@ def _named(paths: list[str]) -> list[str]:
 
 
 # %% [markdown]
-# Sources of unlike shapes are brought to one, as in [6.5](../6_workshop/05_readers.ipynb), and notes say what was done. The order of the files says nothing here.
+# Sources of unlike shapes are brought to one, as in [6.5](../6_workshop/05_readers.ipynb), and notes say what was done. The order of the examples in a file does not matter. Of large files only the rows that are used are read.
 
 # %%
 #| export evaluation.compare_command
 def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[str]]:
     "The reference, the holdout or None, and all samples, of one shape; and what was converted."
-    paths = [args.reference, args.holdout, *args.samples]
-    opened = [None if path is None else open_samples(path, size=args.size, skip_bad=args.skip_bad)
-              for path in paths]
-    sources, notes = match_sources(*opened)
+    sources, notes = open_matched(args, args.reference, args.holdout, *args.samples)
     for source in filter(None, sources):
+        least_examples(source.path.name, len(source), 40)
         mine = (note for note in source.notes if not note.startswith("Order of the pictures"))
         notes += [f"{source.path.name}: {note}" for note in mine]
     return sources, list(dict.fromkeys(notes))
-
-
-# %% [markdown]
-# Large files are thinned before they are read.
-
-# %%
-#| export evaluation.compare_command
-def _read_all(args: argparse.Namespace) -> tuple[list[torch.Tensor | None], list[str]]:
-    "What `_open_all` opens, read and thinned; and notes."
-    sources, notes = _open_all(args)
-    generator, found = torch.Generator().manual_seed(0), []
-    for source in sources:
-        if source is None:
-            found.append(None)
-            continue
-        least_examples(source.path.name, len(source), 40)
-        rows = torch.randperm(len(source), generator=generator)[:args.most].sort().values
-        found.append(source[rows])
-        if len(source) > args.most:
-            notes.append(f"{source.path.name}: {args.most:,} of {len(source):,} examples were "
-                         "read, drawn at random.")
-    return found, notes
 
 
 # %% [markdown]
@@ -1834,14 +1841,14 @@ def _run_compare(args: argparse.Namespace) -> int:
     "What `modelab compare` does; returns the exit status."
     _check_options(args)
     names = _named(args.samples)
-    features = None if args.features is None else feature_network(args.features)
-    (reference, holdout, *made), notes = _read_all(args)
-    options = dict(features=features, level=args.level, most=args.most)
+    memory, features = memory_bytes(args.memory), command_features(args)
+    (reference, holdout, *made), notes = _open_all(args)
+    options = dict(features=features, level=args.level, most=args.most, memory=memory)
     if len(made) == 2:
         found = compare(*made, reference, holdout, names=tuple(names), **options)
     else:
         found = compare_all(dict(zip(names, made)), reference, holdout, **options)
-    found.notes.extend(notes)
+    found.notes.extend(notes + list(dict.fromkeys(getattr(features, "notes", []))))
     if args.json is not None:
         atomic_write(args.json, (json.dumps(found.to_json(), indent=1) + "\n").encode())
     if args.out is not None:

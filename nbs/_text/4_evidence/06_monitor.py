@@ -19,8 +19,6 @@
 "A monitor for any training loop: lost groups, junk, repeats, copies; few false alarms."
 from __future__ import annotations
 
-import csv
-import io
 import json
 import random
 import shutil
@@ -37,14 +35,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_batch, check_choice
+from modelab.core.checks import check_batch, check_choice, refuse_bytes
 from modelab.core.files import atomic_write
-from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, MISSING, Picture, REAL
+from modelab.core.plotting import ACCENT, axes, FAKE, Picture
 from modelab.core.seeding import derive_seed
 from modelab.core.signatures import checked, Count, Function, Index, Labels, Real, Samples, Whole
+from modelab.evaluation.monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
+                                              write_lines)
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.report import _as_images
-from modelab.evaluation.sequential_test import Alarm, Counts, GONE, RATES, SequentialTest, SETTLE
+from modelab.evaluation.sequential_test import Alarm, Counts, RATES, SequentialTest, SETTLE
 from modelab.evaluation.yardstick import MeasuredDraw, Yardstick
 from modelab.networks.layers import evaluation_mode
 
@@ -76,6 +76,27 @@ from modelab.evaluation.feature_networks import feature_network
 from modelab.evaluation.missing import feature_space
 from modelab.evaluation.precision_recall import frechet_distance
 from modelab.evaluation.sequential_test import Counts
+
+# %%
+#| export evaluation.monitor_files
+"What a monitor writes and draws: a log that grows by lines, sheets of groups, named curves."
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from modelab.core.files import atomic_write
+from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, MISSING, Picture, REAL
+from modelab.evaluation.report import _as_images
+from modelab.evaluation.sequential_test import GONE, RATES
 
 # %%
 #| export evaluation.monitor_adapters
@@ -309,6 +330,24 @@ def _settle(self: SequentialTest) -> None:
 
 
 # %% [markdown]
+# A group whose share jumps up and down never settles, so it never alarms. It does not count as *not reached* either. The monitor names such groups: in the last ten looks they had enough at one look and too little at the next.
+
+# %%
+#| export evaluation.sequential_test
+@patch
+def unsteady(self: SequentialTest) -> dict[int, tuple[float, float]]:
+    "Groups that come and go, with the least and the most of their share in the last ten looks."
+    if len(self.looks) < SETTLE:
+        return {}
+    n = np.array([look.n for look in self.looks[-SETTLE:]])
+    count = np.array([look.groups for look in self.looks[-SETTLE:]])
+    got = count / (self.shares * n[:, None])
+    fell = ((got[:-1] >= STEADY) & (got[1:] < STEADY)).any(0) & (self.settled == 0)
+    least, most = got.min(0), got.max(0)
+    return {int(g): (float(least[g]), float(most[g])) for g in np.flatnonzero(fell)}
+
+
+# %% [markdown]
 # The Clopper–Pearson limit is a quantile of a beta law.
 
 # %%
@@ -387,7 +426,7 @@ def _lost(self: SequentialTest, error: float) -> list[Alarm]:
 #| export evaluation.sequential_test
 @patch
 def _rate(self: SequentialTest, name: str, error: float) -> list[Alarm]:
-    "An alarm if junk, repeats or copies are above the best level and the margin."
+    "An alarm if junk, repeats or copies are above the best level plus the margin."
     from scipy.special import bdtrc
     t, limit = len(self.looks), error / len(WINDOWS)
     for window in WINDOWS[:t - 1]:
@@ -439,8 +478,19 @@ def _rate_alarm(self: SequentialTest, name: str, known: int, p: float, limit: fl
 
 
 # %% [markdown]
+# Three groups: the first jumps between nothing and its share, the second is steady, the third comes up once and stays. The first alone is unsteady.
+
+# %%
+jumping = SequentialTest([.2, .6, .2])
+for t in range(12):
+    groups = 200 * (t % 3 > 0), 600, 200 * (t > 5)
+    jumping.add(Counts(1000, groups, (0, 1000), (0, 500), (0, 1000)))
+assert jumping.unsteady() == {0: (0., 1.)} and jumping.settled.tolist() == [0, 10, 0]
+
+
+# %% [markdown]
 # ## The theorem, simulated
-# A run at the edge of sound: all groups settle within ten looks, three looks give the best levels, and from then on each group has exactly a quarter of its share, and each rate is exactly the best level and the margin. A second run is sound with room to spare, and in a third a group is lost at look 40.
+# A run at the edge of sound: all groups settle within ten looks, three looks give the best levels, and from then on each group has exactly a quarter of its share, and each rate is exactly the best level plus the margin. A second run is sound with room to spare, and in a third a group is lost at look 40.
 
 # %%
 shares = np.full(16, 1 / 16)
@@ -693,7 +743,7 @@ class Look:
     frechet: float
     balance: float
     lost: float  # share of the data in groups that alarm
-    waiting: float  # share of the data in groups that were not reached yet
+    waiting: float  # share of the data in groups that never settled
     alarms: tuple[Alarm, ...]
     after: int  # step: what alarms first, began after this look
     says: str
@@ -790,38 +840,41 @@ class CollapseAlarm(RuntimeError):
 
 
 # %% [markdown]
-# Bytes are refused. Nobody knows which scale they stand for, and a sampler on another scale would be all junk from the first look on, which is no alarm.
+# Three kinds of arguments. Bytes are refused (`scaled`): their scale is not known, and a sampler on another scale would make only junk from the first look on, and that raises no alarm.
 
 # %%
 #| export
-def _check_floats(name: str, x: Any) -> Any:
-    "Refuse pictures as bytes."
-    if str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8"):
-        raise TypeError(f"{name}: expected floating numbers on the scale on which the generator "
-                        f"works, got bytes; for [0, 1] write {name}.float() / 255")
-    return x
-
-
-# %% [markdown]
-# As the argument of a checked function, where the other checks of samples apply as well:
-
-# %%
-#| export
-class _FloatSamples(Samples):
-    "Marks samples as `Samples` does; bytes are refused."
-
-    def check(self, name: str, value: Any) -> Tensor:
-        "`value` as a floating tensor, or an error."
-        return super().check(name, _check_floats(name, value))
-
-
-# %% [markdown]
-# Two kinds of arguments:
-
-# %%
-#| export
+_Reference = Annotated[Tensor, Samples("reference *event", 40, scaled=True)]
 _Half = Annotated[float, Real(0., .5, above=0.)]
 _Hook = Annotated[Callable, Function()] | None
+
+
+# %% [markdown]
+# `help(Monitor)` is a map: what it does, an example, what to call next, and what is refused.
+
+# %%
+#| export
+class Monitor:
+    """Watches a generator in any training loop; a sound run alarms with chance `level` at most.
+
+    Every `every` steps it draws `n` samples, and counts how many fall into each group of the
+    reference, and how many are junk, repeats of each other, or copies. A look alarms if a settled
+    group gets less than a quarter of its share, or a rate is above its best level plus `margin`.
+    Training stays as it is, bit for bit, and at most the share `budget` of the time is spent.
+
+    >>> G, x = torch.nn.Linear(8, 8), torch.randn(500, 8)
+    >>> monitor = Monitor(x, sampler=lambda n: G(torch.randn(n, 8)), every=100, n=200)
+    >>> for step in range(1, 301):
+    ...     look = monitor(step)  # None, or a `Look`, which is true if it alarms
+
+    Next: `print(look)` and `report()` say what was found, `plot()` and `show_groups()` draw it,
+    `lost()` gives the real examples of what was lost, `table()` the numbers. `roll_back()` loads a
+    checkpoint from before a loss (give `folder`, `save`, `load`); `state_dict()` is for resuming.
+    For Lightning, Ignite, the Trainer of Hugging Face, TensorBoard and W&B see
+    `modelab.evaluation.monitor_adapters`; `read_looks(file)` reads the log. Wrong arguments are a
+    `ValueError` or `TypeError` that names them; with `on_alarm="stop"` an alarm is a
+    `CollapseAlarm`. What *sound* means, and the proof: chapter 4.6.
+    """
 
 
 # %% [markdown]
@@ -829,31 +882,30 @@ _Hook = Annotated[Callable, Function()] | None
 
 # %%
 #| export
-class Monitor:
-    "Call it in any training loop, `look = monitor(step)`; sound runs alarm with `level` at most."
-    @checked
-    def __init__(self, reference: Annotated[Tensor, _FloatSamples("reference *event", 40)],
-                 sampler: Annotated[Callable, Function()],  # n -> n fresh examples (n, *event)
-                 every: Count = 1000,  # steps between looks
-                 *, n: Annotated[int, Whole(50)] = 1000,  # samples a look
-                 features: Any = None,  # a name, a file or a function, see `feature_network`
-                 labels: Annotated[Tensor, Labels("reference")] | None = None,  # make groups
-                 groups: Annotated[int, Whole(2)] = 32,  # clusters, before they are joined
-                 level: _Half = .05, margin: _Half = .05,  # see the theorem of chapter 4.6
-                 budget: Annotated[float, Real(0., 1., above=0.)] = .05,  # share of the time
-                 on_alarm: str | Callable = "warn",  # warn, stop, or a function of the look
-                 log: _Hook = None,  # gets numbers by name, and the step
-                 folder: str | Path | None = None,  # for tables, pictures and checkpoints
-                 save: _Hook = None, load: _Hook = None,  # get a path
-                 eval_of: Sequence[torch.nn.Module] = (),  # in evaluation mode while drawing
-                 seed: Index = 0, max_bytes: Annotated[int, Whole(1 << 20)] = 5 * MAX_BYTES):
-        self.sampler, self.every, self.budget, self.seed = sampler, every, budget, seed
-        self.on_alarm, self.log, self.eval_of, self.save, self.load = (
-            on_alarm, log, tuple(eval_of), save, load)
-        self.folder = None if folder is None else Path(folder)
-        self.yardstick = Yardstick(reference, features, labels, groups, n, seed, max_bytes)
-        self.test = SequentialTest(self.yardstick.shares.numpy(), level, margin)
-        self._begin(reference)
+@patch
+@checked
+def __init__(self: Monitor, reference: _Reference,  # real examples (N, *event), N ≥ 40
+             sampler: Annotated[Callable, Function()],  # n -> n fresh examples (n, *event)
+             every: Count = 1000,  # steps between looks
+             *, n: Annotated[int, Whole(50)] = 1000,  # samples a look
+             features: Any = None,  # a name, a file or a function, see `feature_network`
+             labels: Annotated[Tensor, Labels("reference")] | None = None,  # (N,): make groups
+             groups: Annotated[int, Whole(2)] = 32,  # clusters, before they are joined
+             level: _Half = .05,  # chance that a sound run alarms at any look
+             margin: _Half = .05,  # of the samples, that a rate may rise; of junk, twice that
+             budget: Annotated[float, Real(0., 1., above=0.)] = .05,  # share of the time
+             on_alarm: str | Callable = "warn",  # warn, stop, or a function of the look
+             log: _Hook = None,  # gets numbers by name, and the step
+             folder: str | Path | None = None,  # for tables, pictures and checkpoints
+             save: _Hook = None, load: _Hook = None,  # get a path
+             eval_of: Sequence[torch.nn.Module] = (),  # in evaluation mode while drawing
+             seed: Index = 0, max_bytes: Annotated[int, Whole(1 << 20)] = 5 * MAX_BYTES):
+    self.sampler, self.every, self.budget, self.seed = sampler, every, budget, seed
+    self.on_alarm, self.log, self.save, self.load = on_alarm, log, save, load
+    self.eval_of, self.folder = tuple(eval_of), None if folder is None else Path(folder)
+    self.yardstick = Yardstick(reference, features, labels, groups, n, seed, max_bytes)
+    self.test = SequentialTest(self.yardstick.shares.numpy(), level, margin)
+    self._begin(reference)
 
 
 # %% [markdown]
@@ -879,6 +931,8 @@ def _begin(self: Monitor, reference: Tensor) -> None:
     self.step, self.due, self.left_out = 0, self.every, 0
     self.seconds, self.last, self.started = 0., 0., time.perf_counter()
     self.announced: set[tuple] = set()
+    self._logged = 0  # looks that stand in the log
+    self._pictures = _as_images(self.yardstick.examples[0]) is not None
 
 
 # %% [markdown]
@@ -895,7 +949,8 @@ def _draw(self: Monitor) -> Tensor:
         x = self.sampler(n)
     if not isinstance(x, (Tensor, np.ndarray)):
         raise TypeError(f"sampler: expected a tensor of {n} examples, got {type(x).__name__}")
-    x = check_batch("sampler", _check_floats("sampler", x), self.yardstick.event, n)
+    refuse_bytes("sampler", x)
+    x = check_batch("sampler", x, self.yardstick.event, n)
     return x[:n].detach().cpu()
 
 
@@ -958,28 +1013,50 @@ def _look(self: Monitor, measured: MeasuredDraw, found: tuple[Alarm, ...], start
     lost = float(self.test.shares[gone].sum())
     after = min((self._step_before(a.began) for a in found), default=self.step)
     told = [*map(self._sentence, found)] or ["nothing got worse"]
-    says = f"step {self.step:,}: " + "; ".join(told + self._remarks(measured.counts, waiting))
+    says = f"step {self.step:,}: " + "; ".join(told + self._remarks(measured.counts))
     return Look(self.step, measured.counts, measured.frechet, measured.balance, lost, waiting,
                 found, after, says, time.perf_counter() - start)
 
 
 # %% [markdown]
-# What is bad from the first look on does not get worse, so no test alarms. A remark says it.
+# What is bad from the first look on does not get worse, so no test alarms. A remark in the look's sentence names it.
 
 # %%
 #| export
 @patch
-def _remarks(self: Monitor, counts: Counts, waiting: float) -> list[str]:
-    "What is not tested: groups without samples, and high rates."
-    young = len(self.test.looks) < SETTLE
+def _remarks(self: Monitor, counts: Counts) -> list[str]:
+    "What is not tested: groups that never settled, and high rates."
+    young, unsteady = len(self.test.looks) < SETTLE, self.test.unsteady()
+    never = self.test.settled == 0
+    never[list(unsteady)] = False
+    waiting = float(self.test.shares[never].sum())
     told = [f"no alarm is possible before look {SETTLE + 1}"] * young
     told += [f"{waiting:.1%} of the data not reached yet"] * (waiting > 0 and not young)
+    told += [self._comes_and_goes(unsteady)] * bool(unsteady)
     for name in RATES[1:]:
         hits, of = getattr(counts, name)
         told += [f"{hits / of:.0%} {name}: audit these samples"] * (hits > of / 2)
     far = counts.junk[0] > .95 * counts.n
     return told + ["nearly all is junk, as at the start of a training, or where samples and "
                    "reference are not on one scale"] * far
+
+
+# %% [markdown]
+# Groups that come and go, by name. While a generator still learns there may be many, so three are named here, those with the largest shares first; the report names all.
+
+# %%
+#| export
+@patch
+def _comes_and_goes(self: Monitor, unsteady: dict[int, tuple[float, float]], most: int = 3) -> str:
+    "The groups that never settle because their share jumps, in words."
+    order = sorted(unsteady, key=lambda g: -self.test.shares[g])
+    told = []
+    for g in order[:most]:
+        low, high = unsteady[g]
+        told.append(f"{self.yardstick.names[g]} ({low:.0%} to {high:.0%} of its share)")
+    more = f" and {len(order) - most} more" * (len(order) > most)
+    return (f"groups that come and go in the last {SETTLE} looks, and so cannot alarm: "
+            f"{', '.join(told)}{more}")
 
 
 # %% [markdown]
@@ -1003,11 +1080,15 @@ def _sentence(self: Monitor, alarm: Alarm) -> str:
     "An alarm in words."
     of = "the second half of the samples" if alarm.finding == "repeats" else "the samples"
     what = f"{alarm.finding} {alarm.tested:.1%} of {of}, at most {alarm.allowed:.1%} is sound"
+    seen = ""
     if alarm.group is not None:
         name, share = self.yardstick.names[alarm.group], self.test.shares[alarm.group]
         what = f"lost group {name} with {share:.1%} of the data: {alarm.tested:.1%} of {of}"
+        new = ("lost", alarm.group) not in self.announced
+        if self.folder is not None and self._pictures and new:
+            seen = f"; real examples of it in lost-{name}-{self.step}.png"
     return (f"ALARM {what}, {alarm.before:.1%} before; it began after step "
-            f"{self._step_before(alarm.began):,} (p = {alarm.p:.0e})")
+            f"{self._step_before(alarm.began):,} (p = {alarm.p:.0e}){seen}")
 
 
 # %% [markdown]
@@ -1030,7 +1111,7 @@ def _react(self: Monitor, look: Look) -> None:
 
 
 # %% [markdown]
-# Tables, pictures and checkpoints. A folder is for one training; `looks.jsonl` of another one is renamed `looks-before.jsonl`. A disk that is full warns and does not end a training, also where your `save` says so: `torch.save` raises a RuntimeError then.
+# Tables, pictures and checkpoints. A folder is for one training; `looks.jsonl` and `looks.csv` of another one are renamed `looks-before-1.jsonl` and `.csv`, with the next free number. A disk that is full warns and does not end a training, also where your `save` says so: `torch.save` raises a RuntimeError then.
 
 # %%
 #| export
@@ -1051,42 +1132,141 @@ def _keep(self: Monitor, look: Look, samples: Tensor) -> None:
 
 
 # %% [markdown]
-# The tables are written whole, so they are never torn.
+# A look adds a line to each table, so the thousandth look writes as much as the first. If the process is killed while it writes, the last line may be cut. `read_looks` leaves such a line out, and a training that is resumed writes the tables whole once.
+
+# %%
+#| export evaluation.monitor_files
+def write_lines(path: Path, lines: bytes, more: bool) -> None:
+    "Add whole lines to the end of a file; or, without `more`, write them instead of what is there."
+    if not more:
+        return atomic_write(path, lines)
+    with path.open("ab") as file:
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+# %% [markdown]
+# The reader:
+
+# %%
+#| export evaluation.monitor_files
+def read_looks(path: str | Path) -> list[dict[str, Any]]:
+    """The looks in a monitor's `looks.jsonl`, a table each, the oldest first.
+
+    A last line that was cut off, as by a kill, is left out. `OSError` for a file that is not there,
+    `ValueError` for one that is no such log.
+    """
+    whole = Path(path).read_bytes().split(b"\n")[:-1]  # what follows the last end of line was cut
+    try:
+        looks = [json.loads(line) for line in whole if line.strip()]
+    except ValueError as error:
+        raise ValueError(f"path: expected the looks.jsonl of a Monitor, got {path} ({error})") \
+            from None
+    if not all(isinstance(look, dict) and "step" in look for look in looks):
+        raise ValueError(f"path: expected the looks.jsonl of a Monitor, got {path}")
+    return looks
+
+
+# %% [markdown]
+# The same numbers as a table for a spreadsheet:
+
+# %%
+#| export evaluation.monitor_files
+def csv_lines(rows: Sequence[Mapping[str, Any]], header: bool) -> bytes:
+    "Rows of numbers by name as lines of a CSV file; the names stand in the header."
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue().encode()
+
+
+# %% [markdown]
+# The tables are written whole at the first look, after going back or resuming, and after a write that failed.
+
+# %%
+#| export
+@patch
+def _write_tables(self: Monitor) -> None:
+    "The last look as a line of looks.jsonl and of looks.csv; or all looks."
+    tables = self.folder / "looks.jsonl", self.folder / "looks.csv"
+    if len(self.looks) == 1 and self._logged == 0 and tables[0].exists():  # of another training
+        self._put_aside(tables)
+    more = self._logged == len(self.looks) - 1 and all(file.exists() for file in tables)
+    looks, self._logged = self.looks[-1:] if more else self.looks, 0
+    lines = "".join(json.dumps(asdict(each)) + "\n" for each in looks)
+    write_lines(tables[0], lines.encode(), more)
+    write_lines(tables[1], csv_lines(list(map(_row, looks)), header=not more), more)
+    self._logged = len(self.looks)
+
+
+# %% [markdown]
+# Earlier tables get the next free number, so no start of a training overwrites them.
+
+# %%
+#| export
+@patch
+def _put_aside(self: Monitor, tables: Sequence[Path]) -> None:
+    "Rename the tables of another training."
+    number = 1
+    while any(self.folder.glob(f"looks-before-{number}.*")):
+        number += 1
+    for file in tables:
+        if file.exists():
+            file.replace(file.with_stem(f"looks-before-{number}"))
+
+
+# %% [markdown]
+# A row holds the step and the numbers:
+
+# %%
+#| export
+def _row(look: Look) -> dict[str, float]:
+    "A look as a row of a table."
+    return {"step": look.step} | {name.removeprefix("monitor/"): value
+                                  for name, value in look.values().items()}
+
+
+# %% [markdown]
+# Pictures are drawn on the scale of the reference. A group that has no label has a picture: a row of its real examples, the most typical first.
+
+# %%
+#| export evaluation.monitor_files
+def group_sheet(pictures: Mapping[Any, Tensor],  # by name, (n, h, w), (n, c, h, w) or (n, h, w, c)
+                low: float, high: float,  # what is black, and what is white
+                columns: int = 8) -> Picture:
+    "Pictures in rows with a name beside each; a group of more than `columns` takes several rows."
+    sizes = [(len(x) - 1) // columns + 1 for x in pictures.values()]
+    figure, panels = axes(len(sizes), 1, size=(4.6, .6 * sum(sizes) / len(sizes)), squeeze=False,
+                          gridspec_kw=dict(height_ratios=sizes))
+    for (name, x), ax in zip(pictures.items(), panels[:, 0]):
+        image_grid(ax, (_as_images(x).float() - low) / max(high - low, 1e-12), columns)
+        ax.text(-.02, .5, str(name), transform=ax.transAxes, ha="right", va="center")
+    return Picture(figure, "; ".join(f"{name}: {len(x)} pictures" for name, x in pictures.items()))
+
+
+# %% [markdown]
+# The folder gets such a sheet of all groups at the first look, of the samples at each look, and of what was lost at the first look of an alarm.
 
 # %%
 #| export
 @patch
 def _write(self: Monitor, look: Look, samples: Tensor) -> None:
-    "looks.jsonl, looks.csv, and pictures of the samples and of what was lost."
-    if len(self.looks) == 1 and (self.folder / "looks.jsonl").exists():  # of another training
-        (self.folder / "looks.jsonl").replace(self.folder / "looks-before.jsonl")
-    lines = [json.dumps(asdict(each)) for each in self.looks]
-    atomic_write(self.folder / "looks.jsonl", ("\n".join(lines) + "\n").encode())
-    rows, table = self.table(), io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    atomic_write(self.folder / "looks.csv", table.getvalue().encode())
-    sheets = {"samples": samples[:50]} | {
-        f"lost-{self.yardstick.names[a.group]}": self.yardstick.examples[a.group]
-        for a in look.alarms if a.group is not None}
-    for name, x in sheets.items():
-        if _as_images(x) is not None:
-            atomic_write(self.folder / f"{name}-{look.step}.png", self._sheet(x).png)
-
-
-# %% [markdown]
-# All pictures are on the scale of the reference.
-
-# %%
-#| export
-@patch
-def _sheet(self: Monitor, x: Tensor) -> Picture:
-    "Pictures as one sheet."
-    low, high = self.ends
-    figure, ax = axes(size=(4.6, 2.4))
-    image_grid(ax, (_as_images(x).float() - low) / max(high - low, 1e-12))
-    return Picture(figure, f"{len(x)} pictures")
+    "looks.jsonl, looks.csv, and pictures of the samples, of the groups, and of what was lost."
+    first = self._logged == 0
+    self._write_tables()
+    if not self._pictures:
+        return
+    sheets = {f"samples-{look.step}": group_sheet({"": samples[:50]}, *self.ends, 10)}
+    if first:
+        sheets["groups"] = self.show_groups()
+    lost = [a.group for a in look.alarms if ("lost", a.group) not in self.announced]
+    sheets |= {f"lost-{name}-{look.step}": self.show_groups([name]) for name in
+               (self.yardstick.names[g] for g in lost if g is not None)}
+    for name, picture in sheets.items():
+        atomic_write(self.folder / f"{name}.png", picture.png)
 
 
 # %% [markdown]
@@ -1179,6 +1359,7 @@ def load_state_dict(self: Monitor, state: dict[str, Any]) -> None:
     mine = [yard.far, yard.close, yard.alike, *yard.shares.tolist()]
     if len(kept) != len(mine) or not np.allclose(kept, mine, rtol=1e-6):
         raise ValueError("state: it belongs to another reference, other features or groups")
+    self._logged = 0  # the log may hold other looks
     self.looks, alarms = (list(map(_look_from, state[name])) for name in ("looks", "alarms"))
     self.alarms = alarms + [look for look in self.alarms if look not in alarms]
     self.checkpoints = [(step, Path(path)) for step, path in state["checkpoints"]]
@@ -1201,38 +1382,129 @@ def load_state_dict(self: Monitor, state: dict[str, Any]) -> None:
 @patch
 def table(self: Monitor) -> list[dict[str, float]]:
     "The numbers of all looks, a row each."
-    return [{"step": look.step} | {name.removeprefix("monitor/"): value
-                                   for name, value in look.values().items()}
-            for look in self.looks]
+    return list(map(_row, self.looks))
 
 
 # %% [markdown]
-# The picture: what each group gets of its share, and the rates. In a notebook, show `monitor` again to see how it went on.
+# The picture: what each group gets of its share, and the rates. Each line has its name at the right, joined to the end of the line by a thin line. Where lines end close together, their names are moved apart, up and down by as little as possible (isotonic regression).
+
+# %%
+#| export evaluation.monitor_files
+def _apart(heights: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+    "The nearest heights in the same order that are `gap` apart, within bounds if they fit."
+    n, order = len(heights), np.argsort(heights, kind="stable")
+    free = np.clip(heights, low, high)[order] - gap * np.arange(n)  # these must not fall
+    level = [max(min(free[j:k].mean() for k in range(i + 1, n + 1)) for j in range(i + 1))
+             for i in range(n)]
+    placed = np.empty(n)
+    placed[order] = np.clip(level, low, high - gap * (n - 1)) + gap * np.arange(n)
+    return placed
+
+
+# %%
+assert np.allclose(_apart([0., 0., 1.], .1, 0., 1.), [0., .1, 1.])
+assert np.allclose(_apart([.5, .5, .5], .1, 0., 1.), [.4, .5, .6])
+assert np.allclose(_apart([5., .98, 1.], .1, 0., 1.), [1., .8, .9])
+
+
+# %% [markdown]
+# Names of many lines would cover each other, so a picture has at most ten.
+
+# %%
+#| export evaluation.monitor_files
+def _name_lines(ax: Any, ends: Mapping[str, tuple[float, str]], last: float) -> None:
+    "Names right of an axis in the colours of the lines, each joined to its line's end at `last`."
+    low, high = ax.get_ylim()
+    heights = np.clip([height for height, _ in ends.values()], low, high)
+    places = _apart(heights, (high - low) / 15, low, high)
+    for (name, (_, colour)), height, y in zip(ends.items(), heights, places):
+        thin = dict(arrowstyle="-", color=colour, lw=.5, shrinkA=0, shrinkB=2, relpos=(0, .5))
+        ax.annotate(name, (last, height), (1.05, y), textcoords=ax.get_yaxis_transform(),
+                    color=colour, va="center", size=7, arrowprops=thin, annotation_clip=False)
+
+
+# %% [markdown]
+# Groups that were lost are named first, then those that come and go. If there are more than ten groups, at most nine of these have names, and one name stands for all others, at their median.
+
+# %%
+#| export evaluation.monitor_files
+def draw_shares(ax: Any, steps: Sequence[int], shares: np.ndarray,  # (looks, groups), of each share
+                names: Sequence[Any], colours: Mapping[int, str]) -> None:
+    "What each group gets over the steps, with names; `colours` are those of groups to point out."
+    ax.axhline(GONE, c="k", lw=1, ls=":")
+    ax.set(xlabel="step", ylabel="samples, of the group's share", ylim=(0, 2.5))
+    for g, line in enumerate(shares.T):
+        ax.plot(steps, line, ".-", ms=3, c=colours.get(g, REAL), lw=1.6 if g in colours else .6)
+    if not len(shares):
+        return
+    order = [*colours, *(g for g in range(len(names)) if g not in colours)]
+    shown = order if len(names) <= 10 else order[:min(9, len(colours))]
+    others = order[len(shown):]
+    ends = {f"{names[g]}": (shares[-1, g], colours.get(g, REAL)) for g in shown}
+    ends |= {f"{len(others)} others": (np.median(shares[-1, others]), REAL)} if others else {}
+    _name_lines(ax, ends, steps[-1])
+
+
+# %% [markdown]
+# The rates of all looks:
+
+# %%
+#| export evaluation.monitor_files
+def draw_rates(ax: Any, steps: Sequence[int], rows: Sequence[Mapping[str, float]]) -> None:
+    "Junk, repeats and copies over the steps, with names."
+    ax.set(xlabel="step", ylabel="share of the samples", ylim=(0, 1))
+    colours = dict(zip(RATES, (MISSING, ACCENT, FAKE)))
+    for name, colour in colours.items():
+        ax.plot(steps, [row[name] for row in rows], ".-", ms=3, c=colour)
+    if rows:
+        _name_lines(ax, {name: (rows[-1][name], colour) for name, colour in colours.items()},
+                    steps[-1])
+
+
+# %% [markdown]
+# In a notebook, show `monitor` again to see how it went on.
 
 # %%
 #| export
 @patch
 def plot(self: Monitor) -> Picture:
-    "Shares of the groups and rates over the steps, as a picture."
-    figure, (left, right) = axes(1, 2, size=(3.6, 2.4))
-    steps, rows = [look.step for look in self.looks], self.table()
-    if rows:
-        shares = np.array([look.counts.groups for look in self.looks]) / (
-            self.yardstick.n * self.test.shares)
-        gone = {a.group for look in self.alarms for a in look.alarms}
-        for g, line in enumerate(shares.T):
-            left.plot(steps, line, ".-", ms=3, c=FAKE if g in gone else REAL,
-                      lw=1.6 if g in gone else .6)
-    left.axhline(GONE, c="k", lw=1, ls=":")
-    left.set(xlabel="step", ylabel="samples, of the group's share", ylim=(0, 2.5))
-    for name, colour in zip(RATES, (MISSING, ACCENT, FAKE)):
-        right.plot(steps, [row[name] for row in rows], ".-", ms=3, c=colour, label=name)
-    right.set(xlabel="step", ylabel="share of the samples", ylim=(0, 1))
-    right.legend()
+    "Shares of the groups and rates over the steps, each line with its name, as a picture."
+    figure, (left, right) = axes(1, 2, size=(3.9, 2.6))
+    steps = [look.step for look in self.looks]
+    shares = np.array([look.counts.groups for look in self.looks]).reshape(
+        len(steps), len(self.test.shares)) / (self.yardstick.n * self.test.shares)
+    gone = [a.group for look in self.alarms for a in look.alarms if a.group is not None]
+    colours = dict.fromkeys(gone, FAKE)  # these come first
+    colours |= {g: ACCENT for g in self.test.unsteady() if g not in colours}
+    draw_shares(left, steps, shares, self.yardstick.names, colours)
+    draw_rates(right, steps, self.table())
     for look in self.alarms[:1]:
         for ax in (left, right):
             ax.axvline(look.step, c=FAKE, lw=1)
     return Picture(figure, repr(self))
+
+
+# %% [markdown]
+# What the groups are. Clusters have numbers for names; their real examples say what they are.
+
+# %%
+#| export
+@patch
+def show_groups(self: Monitor, names: Sequence[Any] | None = None) -> Picture:
+    """Up to eight real examples of each group, a row each, with its name and share of the data.
+
+    `names` are labels, or numbers of clusters; None: all, the largest first, at most 40.
+    `ValueError` for examples that are no pictures, and for a name that no group has.
+    """
+    known = {str(name): g for g, name in enumerate(self.yardstick.names)}
+    if not self._pictures:
+        event = self.yardstick.event
+        raise ValueError(f"reference: expected pictures to show, got examples of shape {event}")
+    largest = sorted(known, key=lambda name: -self.test.shares[known[name]])[:40]
+    chosen = largest if names is None else [check_choice("names", str(n), known) for n in names]
+    rows = {f"{name} ({self.test.shares[g]:.1%})": self.yardstick.examples[g]
+            for name, g in ((name, known[name]) for name in chosen)}
+    return group_sheet(rows, *self.ends)
 
 
 # %% [markdown]
@@ -1247,8 +1519,11 @@ def report(self: Monitor) -> str:
         return f"no look yet; the first is due at step {self.due:,}"
     first = self.alarms[:1]
     told = [f"first alarm at {first[0].says}"] if first else []
-    waiting = [str(self.yardstick.names[g]) for g in np.flatnonzero(self.test.settled == 0)]
+    unsteady = self.test.unsteady()
+    waiting = [str(self.yardstick.names[g]) for g in np.flatnonzero(self.test.settled == 0)
+               if g not in unsteady]
     told += [f"groups not reached yet: {', '.join(waiting)}"] if waiting else []
+    told += [self._comes_and_goes(unsteady, len(unsteady))] if unsteady else []
     share = self.seconds / max(1e-9, time.perf_counter() - self.started)
     told += [f"{len(self.looks)} looks in {self.seconds:.1f} s, {share:.1%} of the time; "
              f"{self.left_out} were left out to keep the budget of {self.budget:.0%}"]
@@ -1625,7 +1900,9 @@ if row:
 said or "not recorded here"
 
 # %% [markdown]
-# The same claim fails where training itself is broken. The judge and the monitor measure different things: less than a tenth of a mode against less than a quarter, samples near a mode against junk. A break that is slow or small passes their limits at different looks. Three missed runs of ZeroCentred with the rate × 10 were looked at. Samples near a mode got rarer by 25 points for one to three looks and came back. Junk rose to 16 to 21 % and fell again; up to 17 to 20 % was sound. The monitor did not alarm in any of the three.
+# The same claim fails where training itself is broken. The judge and the monitor measure different things: less than a tenth of a mode against less than a quarter, samples near a mode against junk. A break that is slow or small passes their limits at different looks. Three missed runs of ZeroCentred with the rate × 10 were looked at. The judge found fewer samples near a mode for one to three looks: their share fell by 25 percentage points and came back. For the monitor junk rose and fell again, by too little to alarm.
+#
+# Why a frozen D of Wasserstein is missed was looked at in one batch of other seeds (0 to 31; 30 runs were sound till then, 4 of them broke, one was missed). The samples slide off the centre of a mode slowly, and do not vanish: in the missed run the judge, which counts samples within three standard deviations of the centre, gave the mode 10 % of its share at one look, while the monitor, which counts samples near any reference example, gave its group 42 %, and found 11 % junk where up to 18 % was sound.
 
 # %%
 row, said = worst("× 10", "frozen"), None
@@ -1680,7 +1957,7 @@ for row in kept.get("cost", []):
 
 # %% [markdown]
 # ## Under your hands: take a mode out
-# Drag the look at which a mode is taken out, and $n$. The picture shows what each group gets, and the alarm. With few samples the p-value needs more looks, or never gets there. Before ten looks nothing has settled, so nothing can be lost.
+# Drag the look at which a mode is taken out, and $n$. The picture shows what each group gets, and the alarm. With few samples it takes more looks until the p-value is below its limit, or it never is. Before ten looks nothing has settled, so nothing can be lost.
 
 # %%
 def take_out(at: int, n: int):

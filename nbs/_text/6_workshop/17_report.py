@@ -20,12 +20,11 @@
 "The report of an audit: verdict, JSON, JUnit, comparison with an earlier one, and an HTML page."
 from __future__ import annotations
 
-import base64
 import html
-import io
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,7 +32,41 @@ from torch import Tensor
 
 from modelab._index import VERSION
 from modelab.core.plotting import axes, FAKE, Picture, REAL, scatter
+from modelab.evaluation.attributes import AttributeTable, p_cell, p_text
+from modelab.evaluation.conditions import ConditionRow, ConditionTable, NOT_TESTED
+from modelab.evaluation.page import (chart, gallery, html_file, html_lines, html_rows, join_words,
+                                     on_one_scale, relative_link, STYLE, xml_safe)
 from modelab.evaluation.precision_recall import pr_curve
+
+# %%
+#| export evaluation.baseline
+"A report beside an earlier one: what is worse, what is better, and what is a new alarm."
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from modelab.evaluation.page import join_words
+from modelab.evaluation.report import FAULT, Report
+
+# %%
+#| export evaluation.page
+"What the pages of reports are made of: pictures, galleries, tables, links, and the frame."
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from torch import Tensor
+
+from modelab.core.plotting import Picture
 
 # %%
 #| export evaluation.audit_command
@@ -57,16 +90,20 @@ from modelab.core.checks import check_int, check_packages
 from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
 from modelab.data.feature_cache import cached, content_key
-from modelab.data.labels import read_labels
+from modelab.data.labels import LabelSet, read_labels
 from modelab.data.matching import match_sources
 from modelab.data.readers import open_samples, SampleFile
+from modelab.evaluation.annotations import Annotations, matched_attributes, matched_classes
 from modelab.evaluation.audit import audit, AUDIT_NEIGHBOURS
+from modelab.evaluation.baseline import (changes_since, earlier_findings, worse_or_not,
+                                         worse_parts)
 from modelab.evaluation.feature_networks import feature_network
-from modelab.evaluation.report import (changes_since, earlier_findings, html_document,
-                                       junit_xml, Report, utf8_text)
+from modelab.evaluation.page import utf8_text
+from modelab.evaluation.report import html_document, junit_xml, Report
 
 # %%
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -76,6 +113,7 @@ from sklearn.datasets import load_digits
 
 from modelab.core.checks import error_message
 from modelab.course.notebooks import patch
+from modelab.evaluation.page import utf8_text
 
 # %% [markdown]
 # ## What a report holds
@@ -96,19 +134,6 @@ class Finding:
     p: float  # chance of so bad a value for a perfect generator
     says: str  # the same in words
 
-
-# %% [markdown]
-# A p-value is a chance and is never 0. Where it is smaller than floating-point numbers tell, the report says so.
-
-# %%
-#| export
-def p_text(p: float) -> str:
-    "A p-value in words, such as `p = 0.001` or `p < 1e-300`."
-    return "p < 1e-300" if p < 1e-300 else f"p = {p:.2g}"
-
-
-# %%
-p_text(.00123), p_text(0.)
 
 # %% [markdown]
 # An example is named by its place in its source, from 0, and by its file if it has one. A suspicious sample carries the training example that it may be a copy of.
@@ -198,6 +223,9 @@ class Report:
     listed: dict[str, list[Example]] = field(repr=False, default_factory=dict)
     examples: dict[str, Tensor] = field(repr=False, default_factory=dict)  # such as "missing"
     features: dict[str, Tensor] = field(repr=False, default_factory=dict)  # such as "samples"
+    attributes: AttributeTable | None = None
+    conditions: ConditionTable | None = None
+    since: str = ""  # worse than an earlier report, or not
 
     def __repr__(self) -> str:
         return report_text(self)
@@ -217,7 +245,7 @@ def _null_text(found: Finding) -> str:
 
 
 # %% [markdown]
-# As text, a report is the verdict, the worst examples by name, the notes, a table, and what is needed to cite it. The notes come before the table, since a note may say that the table cannot be trusted.
+# As text, a report is the verdict, the coverage, what was found, the worst examples by name, the notes, the tables, what was not found, and what is needed to cite it. The notes come before the tables, since a note may say that these cannot be trusted.
 
 # %%
 #| export
@@ -242,17 +270,17 @@ def _named_examples(report: Report) -> list[str]:
 def report_text(report: Report) -> str:
     "The report as text."
     width = max(9, *(len(f.test) + 1 for f in report.findings))
-    lines = [report.verdict, *_named_examples(report),
-             *(f"note: {note}" for note in report.notes),
+    lines = [*filter(None, [report.since]), report.verdict, report.coverage, *report.found,
+             *_named_examples(report), *(f"note: {note}" for note in report.notes),
              f"{'':{width}}{'yours':>8} {'95 % interval':>17} "
              f"{'floor':>8} {'null':>8} {'p':>8}"]
     for f in report.findings:
-        p = p_text(f.p).removeprefix("p = ").removeprefix("p ")
         lines.append(f"{f.test:{width}}{f.value:8.3f} [{f.low:7.3f}, {f.high:6.3f}] {f.floor:8.3f} "
-                     f"{_null_text(f):>8} {p:>8}" + ("  ALARM" if f.alarm else ""))
+                     f"{_null_text(f):>8} {p_cell(f.p):>8}" + ("  ALARM" if f.alarm else ""))
+    lines += [repr(table) for table in (report.attributes, report.conditions) if table]
     lines += [f"{name}: {v['samples']:.4g} (held out: {v['holdout']:.4g})"
               for name, v in report.numbers.items()]
-    return "\n".join([*lines, report.protocol, report.footnote])
+    return "\n".join([*lines, *report.silence, report.protocol, report.footnote])
 
 
 # %% [markdown]
@@ -268,14 +296,29 @@ def starved(self: Report) -> list[str]:
 
 
 # %% [markdown]
-# `sound` is the short answer: no alarm, no such class, and no kind that is missing.
+# Attributes whose rate differs, and conditions that are not covered, are faults of the same kind.
+
+# %%
+#| export
+@patch(as_prop=True)
+def unlike(self: Report) -> list[str]:
+    "Attributes and conditions that alarm, in words."
+    said = [f"{row.name} too {'rare' if row.rate < row.data_rate else 'common'}"
+            for row in (self.attributes.rows if self.attributes else []) if row.alarm]
+    return said + [f"condition {row.condition} {'not covered' if row.samples else 'not made'}"
+                   for row in (self.conditions.rows if self.conditions else []) if row.alarm]
+
+
+# %% [markdown]
+# `sound` is the short answer: no alarm, no such class, attribute or condition, and no kind that is missing.
 
 # %%
 #| export
 @patch(as_prop=True)
 def sound(self: Report) -> bool:
     "Whether no test raised an alarm, no class is below half of its share, no kind is missing."
-    return not (self.starved or self.kinds or any(found.alarm for found in self.findings))
+    alarms = any(found.alarm for found in self.findings)
+    return not (self.starved or self.kinds or self.unlike or alarms)
 
 
 # %% [markdown]
@@ -300,96 +343,150 @@ FAULT = {"lost": "lost regions", "balance": "imbalance", "repeats": "repeated sa
 
 
 # %% [markdown]
-# The verdict leads with the mass of the data that is not covered, since most people ask for that first: starved classes with their shares, groups that are missing, then the share of real data with samples near.
+# Words are joined by commas and a last "or" or "and".
 
 # %%
-#| export
-@patch(as_prop=True)
-def _lacking_in_words(self: Report) -> str:
-    "Classes and groups that get too few samples, with their mass."
-    starved = {name: self.classes[name] for name in self.starved}
-    says = [f"class {name} holds {c['expected']:.1%} of the real data and gets "
-            f"{c['share']:.1%} of the samples" for name, c in starved.items()]
-    says += [kind.says for kind in self.kinds[:SHOWN_KINDS]]
-    says += [f"{len(self.kinds) - SHOWN_KINDS} more"] * (len(self.kinds) > SHOWN_KINDS)
-    return f"Missing: {'; '.join(says)}. " if says else ""
-
-
-# %% [markdown]
-# The share of the data with samples near:
-
-# %%
-#| export
-@patch(as_prop=True)
-def _coverage_in_words(self: Report) -> str:
-    "The share of the real data that is covered."
-    lost = next(found for found in self.findings if found.test == "lost")
-    return (f"Covers {1 - lost.value:.1%} of the real data [{1 - lost.high:.1%}, "
-            f"{1 - lost.low:.1%}]; a perfect generator of this size: {1 - lost.floor:.1%}. ")
-
-
-# %% [markdown]
-# Then come the alarms.
-
-# %%
-#| export
-@patch(as_prop=True)
-def _alarms_in_words(self: Report) -> str:
-    "The alarms, or that there are none."
-    alarms = [f"{FAULT[f.test]} ({f.says}; {p_text(f.p)})" for f in self.findings if f.alarm]
-    if alarms:
-        return f"Found: {'; '.join(alarms)}."
-    nothing = "Nothing found that a perfect generator of this size would not show."
-    return "" if self._lacking_in_words else nothing
-
-
-# %% [markdown]
-# Last, the tests without an alarm. "No sign of copies" is worth as much as the number of copies that would have been seen.
-
-# %%
-#| export
-@patch(as_prop=True)
-def _silence_in_words(self: Report) -> str:
-    "The faults of which there is no sign, and how small they may be."
-    quiet = [FAULT[f.test] for f in self.findings if not f.alarm]
-    if not quiet:
-        return ""
-    words = {"lost": "the loss of a group apart that holds {} of the data",
-             "copies": "{} of copies", "junk": "{} of junk",
-             "shift": "a shift of the mean by {} of the spread",
-             "transformed": "{} of transformed copies"}
-    known = {test: share for test, share in self.seen.items() if FAULT[test] in quiet}
-    seen = [words[test].format(f"{share:.1%}") for test, share in known.items() if share]
-    blind = [FAULT[test] for test, share in known.items() if not share]
-    tail = f"; {join_words(seen)} would have been seen with 95 % power" if seen else ""
-    tail += f"; too few examples to be sure to see {join_words(blind)}" if blind else ""
-    return f" No sign of {join_words(quiet)}{tail}."
-
-
-# %% [markdown]
-# Words are joined by commas and a last "or".
-
-# %%
-#| export
-def join_words(words: list[str]) -> str:
+#| export evaluation.page
+def join_words(words: list[str], last: str = "or") -> str:
     "Words as `a, b or c`."
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 # %%
-join_words(["junk"]), join_words(["junk", "copies", "timidity"])
+join_words(["junk"]), join_words(["junk", "copies", "timidity"], "and")
 
 # %% [markdown]
-# The three parts make the verdict.
+# The verdict is one sentence. It names what is wrong, and begins with classes of which nothing is made. It gives no shares.
 
 # %%
 #| export
 @patch(as_prop=True)
 def verdict(self: Report) -> str:
-    "The findings in plain words."
-    said = (self._lacking_in_words, self._coverage_in_words, self._alarms_in_words,
-            self._silence_in_words)
-    return " ".join(words.strip() for words in said if words)
+    "What is wrong, in one plain sentence."
+    none = [name for name in self.starved if not self.classes[name]["share"]]
+    least = [name for name, c in self.classes.items()
+             if name in self.starved and 0 < c["share"] < c["expected"] / 10]
+    few = [name for name in self.starved if name not in none + least]
+    judge = " by the nearest real examples" * bool(self.conditions)
+    said = [f"{words} class{'es' * (len(names) > 1)} {join_words(names, 'and')}{judge}"
+            for words, names in (("nothing is made of", none),
+                                 ("hardly anything is made of", least),
+                                 ("too little is made of", few)) if names]
+    count, more = len(self.kinds), len(self.unlike) - 4
+    said += [f"{count} missing group{'s' * (count > 1)}"] * bool(count)
+    said += self.unlike[:4] + [f"{more} more attributes or conditions"] * (more > 0)
+    said += [FAULT[f.test] for f in self.findings if f.alarm]
+    told = (f"Not sound: {join_words(said, 'and')}." if said else
+            "Sound: nothing found that a perfect generator of this size would not show.")
+    return told + _untold(self.conditions)
+
+
+# %% [markdown]
+# A condition with fewer than five samples, or as few real examples, is not judged. The verdict says so.
+
+# %%
+#| export
+def _untold(conditions: ConditionTable | None) -> str:
+    "A sentence that names the conditions that nothing can be said about, if there are any."
+    names = [str(row.condition) for row in (conditions.rows if conditions else [])
+             if row.p is None]
+    more = f" and {len(names) - 4} more" * (len(names) > 4)
+    return f" Too few examples to say anything of condition {', '.join(names[:4])}{more}." \
+        if names else ""
+
+
+# %% [markdown]
+# The next sentence is the share of real data with samples near, beside the value of a perfect generator.
+
+# %%
+#| export
+@patch(as_prop=True)
+def coverage(self: Report) -> str:
+    "The share of the real data that is covered, in one sentence."
+    lost = next(found for found in self.findings if found.test == "lost")
+    return (f"The samples cover {1 - lost.value:.1%} of the real data "
+            f"[{1 - lost.high:.1%}, {1 - lost.low:.1%}]; a perfect generator of this size "
+            f"covers {1 - lost.floor:.1%}.")
+
+
+# %% [markdown]
+# Then each fault with its figures, a line each: classes and groups that get too few samples, with their mass, and the alarms.
+
+# %%
+#| export
+@patch(as_prop=True)
+def found(self: Report) -> list[str]:
+    "Each fault with its figures, a sentence each."
+    starved = {name: self.classes[name] for name in self.starved}
+    says = [f"Missing: class {name} holds {c['expected']:.1%} of the real data and gets "
+            f"{c['share']:.1%} of the samples, judged by the nearest real examples."
+            for name, c in starved.items()]
+    says += [f"Missing: {kind.says}." for kind in self.kinds[:SHOWN_KINDS]]
+    more = len(self.kinds) - SHOWN_KINDS
+    says += [f"Missing: {more} more group{'s' * (more > 1)}."] * (more > 0)
+    says += [f"Attribute {row.name}: {row.data_rate:.1%} of the real data and "
+             f"{row.rate:.1%} of the samples ({p_text(row.p)})."
+             for row in (self.attributes.rows if self.attributes else []) if row.alarm]
+    says += [_condition_says(row) for row in (self.conditions.rows if self.conditions else [])
+             if row.alarm]
+    return says + [f"Found: {FAULT[f.test]}: {f.says} ({p_text(f.p)})."
+                   for f in self.findings if f.alarm]
+
+
+# %% [markdown]
+# What is found about one condition:
+
+# %%
+#| export
+def _condition_says(row: ConditionRow) -> str:
+    "The figures of a condition that alarms, in a sentence."
+    if not row.samples:
+        return (f"Condition {row.condition}: {row.real} real examples, no sample was made for it "
+                f"({p_text(row.p)}).")
+    return (f"Condition {row.condition}: {row.empty:.1%} of its real data have no sample of it "
+            f"near; {row.expected:.1%} would be right ({p_text(row.p)}).")
+
+
+# %% [markdown]
+# Last, the tests without an alarm. Each line names the smallest fault that would have been seen: without it, *no sign of copies* may only mean that there were too few examples.
+
+# %%
+#| export
+SMALLEST = {
+    "lost": "the loss of a group apart that holds {} of the data",
+    "balance": "an imbalance in which one half of the data is made {} too often and the other half "
+               "as much too seldom",
+    "repeats": "{} of the samples repeating another one", "junk": "{} of junk",
+    "copies": "{} of copies",
+    "timid": "{} of the samples lying nearer to unseen data than all others",
+    "shift": "a shift of the mean by {} of the spread",
+    "transformed": "{} of transformed copies",
+    "groups": "the loss of a group apart that holds {} of the data",
+    "attributes": "the loss of an attribute that {} of the data show",
+    "conditions": "the loss of a group apart that holds {} of any one condition"}
+
+
+# %% [markdown]
+# A test that had too few examples says so.
+
+# %%
+#| export
+@patch(as_prop=True)
+def silence(self: Report) -> list[str]:
+    "What was not found, each with the smallest fault that would have been seen."
+    quiet = {f.test: FAULT[f.test] for f in self.findings if not f.alarm}
+    loud = {"groups": bool(self.kinds), "attributes": "Attribute " in " ".join(self.found),
+            "conditions": any(said.startswith("Condition ") for said in self.found)}
+    words = {"groups": "missing groups", "attributes": "an attribute made too seldom",
+             "conditions": "conditions that are not covered"}
+    quiet |= {test: words[test] for test in words if test in self.seen and not loud[test]}
+    said = []
+    for test, fault in quiet.items():
+        share = self.seen.get(test)
+        least = (f"{SMALLEST[test].format(f'{share:.1%}')} would have been seen with 95 % power"
+                 if share else "too few examples to be sure to see any")
+        said.append(f"No sign of {fault}: {least}." + f" {NOT_TESTED}" * (test == "conditions"))
+    return said
 
 
 # %% [markdown]
@@ -433,8 +530,9 @@ print(report)
 
 # %%
 assert report.starved == ["4"] and not report.sound and "copies" in report.verdict
-assert report.kinds and report.verdict.startswith("Missing: class 4")
-assert "No sign of balance" not in report.verdict
+assert report.kinds and re.match("Not sound: .* of class 4", report.verdict)
+assert report.found[0].startswith("Missing: class 4 holds")
+assert all("power" in line or "too few" in line for line in report.silence)
 
 # %% [markdown]
 # ## JSON: every index
@@ -470,9 +568,13 @@ def to_json(self: Report) -> dict[str, Any]:
     "Everything but the values of examples, as plain JSON."
     lists = {kind: [example.to_json(MEASURE[kind]) for example in found if example.flagged]
              for kind, found in self.listed.items()}
+    tables = {name: table and table.to_json() for name, table in
+              (("attributes", self.attributes), ("conditions", self.conditions))}
     return {"modelab": VERSION, "sound": self.sound, "verdict": self.verdict,
+            "coverage": self.coverage, "found": self.found, "not found": self.silence,
+            "since": self.since,
             "findings": [asdict(found) for found in self.findings], "classes": self.classes,
-            "missing kinds": [kind.to_json() for kind in self.kinds],
+            "missing kinds": [kind.to_json() for kind in self.kinds], **tables,
             "numbers": self.numbers, "space": self.space, "sizes": self.sizes,
             "level": self.level, "neighbours": self.neighbours, "smallest seen": self.seen,
             "notes": self.notes,
@@ -491,7 +593,7 @@ print(exact[0], {kind: len(found) for kind, found in stored["examples"].items()}
 # An earlier report, stored as JSON, is a baseline. A finding is worse if its interval lies above that of the baseline: the difference is beyond both. Overlapping intervals are no evidence that nothing changed; they say that this size cannot tell.
 
 # %%
-#| export
+#| export evaluation.baseline
 @dataclass(frozen=True)
 class Change:
     "One test beside its result in an earlier report."
@@ -509,7 +611,7 @@ class Change:
 # A baseline is a file from elsewhere, so its form is checked.
 
 # %%
-#| export
+#| export evaluation.baseline
 def earlier_findings(earlier: Any) -> dict[str, dict[str, Any]]:
     "The findings of a stored report by test; what is no report is refused."
     findings = earlier.get("findings") if isinstance(earlier, dict) else None
@@ -524,7 +626,7 @@ def earlier_findings(earlier: Any) -> dict[str, dict[str, Any]]:
 # Two reports can be compared only if distances were taken in the same space. `changes_since` compares test by test. An alarm that the baseline did not raise counts as well, and so does a class or a group that is missing now and was not. A group is a known one if one of its most typical examples was listed in a group of the baseline.
 
 # %%
-#| export
+#| export evaluation.baseline
 def _new_gaps(report: Report, earlier: dict[str, Any]) -> list[Change]:
     "Classes and groups that are missing now, and were not in the earlier report."
     before, new = earlier.get("classes") or {}, []
@@ -540,8 +642,32 @@ def _new_gaps(report: Report, earlier: dict[str, Any]) -> list[Change]:
 # %% [markdown]
 # `changes_since` goes through the tests, and adds the gaps.
 
+# %% [markdown]
+# The same for attributes and conditions.
+
 # %%
-#| export
+#| export evaluation.baseline
+def _newly_unlike(report: Report, earlier: dict[str, Any]) -> list[Change]:
+    "Attributes and conditions that alarm now, and did not in the earlier report."
+    new = []
+    for kind, name, values in (("attributes", "name", ("data_rate", "rate")),
+                               ("conditions", "condition", ("expected", "empty"))):
+        now = getattr(report, kind)
+        before = {row[name]: row["alarm"] for row in (earlier.get(kind) or {}).get("rows", [])}
+        for row in now.rows if now else []:
+            which = getattr(row, name)
+            if row.alarm and not before.get(which, True):
+                pair = (getattr(row, v) for v in values) if kind == "attributes" or row.samples \
+                    else (0., 1.)  # of its real data without a sample near
+                new.append(Change(f"{kind[:-1]} {which}", *pair, "new alarm"))
+    return new
+
+
+# %% [markdown]
+# All of them together:
+
+# %%
+#| export evaluation.baseline
 def changes_since(report: Report, earlier: dict[str, Any]) -> list[Change]:
     "Each test of a report beside an earlier one, which `Report.to_json` gave."
     known, changes = earlier_findings(earlier), []
@@ -559,7 +685,20 @@ def changes_since(report: Report, earlier: dict[str, Any]) -> list[Change]:
         elif f.alarm and not old["alarm"]:
             verdict = "new alarm"
         changes.append(Change(f.test, old["value"], f.value, verdict))
-    return changes + _new_gaps(report, earlier)
+    return changes + _new_gaps(report, earlier) + _newly_unlike(report, earlier)
+
+
+# %% [markdown]
+# If there is an earlier report, the first line says whether the samples are worse than last time.
+
+# %%
+#| export evaluation.baseline
+def worse_or_not(changes: Iterable[Change], name: str) -> str:  # of the earlier report
+    "Whether the samples are worse than in the earlier report, in one sentence."
+    bad = [FAULT.get(change.test, change.test) for change in changes
+           if change.verdict in ("worse", "new alarm")]
+    said = f"Worse than last time ({name}): {join_words(bad, 'and')}." if bad else ""
+    return said or f"Not worse than last time ({name})."
 
 
 # %%
@@ -568,28 +707,68 @@ for change in changes_since(mended, stored):
     print(change)
 assert {c.test: c.verdict for c in changes_since(mended, stored)}["copies"] == "better"
 assert {c.verdict for c in changes_since(report, stored)} == {"cannot be told apart"}
+worse_or_not(changes_since(report, stored), "last.json")
+
+# %%
 error_message(changes_since, report, {"findings": 3})
 
 # %% [markdown]
+# The parts of a report that became worse, by the names that JUnit uses:
+
+# %%
+#| export evaluation.baseline
+def worse_parts(changes: Iterable[Change]) -> set[str]:
+    "Tests, and `classes`, `groups`, `attributes` or `conditions`, in which something became worse."
+    plural = {"class": "classes", "group:": "groups", "attribute": "attributes",
+              "condition": "conditions"}
+    return {plural.get(change.test.split()[0], change.test) for change in changes
+            if change.verdict in ("worse", "new alarm")}
+
+
+# %%
+worse_parts([]), worse_parts([Change("class 4", .1, 0., "new alarm")])
+
+# %% [markdown]
 # ## JUnit for CI
-# CI services read test results as JUnit XML. Each test of the audit is a test case, and an alarm is a failure.
+# CI services read test results as JUnit XML. Each test of the audit is a test case, and an alarm is a failure. With an earlier report, only what became worse is a failure, as for the exit status; an alarm that was there before is skipped.
 
 # %%
 #| export
-def junit_xml(report: Report) -> bytes:
-    "The report as JUnit XML."
+def _faults(report: Report) -> list[tuple[str, str]]:
+    "The parts of a report by name, each with what is wrong, or an empty text."
     rows = [(f.test, f.says + f" ({p_text(f.p)})" if f.alarm else "") for f in report.findings]
     if report.classes:
         starved = f"below half of their share: {', '.join(report.starved)}"
         rows.append(("classes", starved if report.starved else ""))
     rows.append(("groups", "; ".join(kind.says for kind in report.kinds)))
+    for kind in ("attributes", "conditions"):
+        if getattr(report, kind):
+            rows.append((kind, " ".join(said for said in report.found
+                                        if said.startswith(kind[:-1].capitalize()))))
+    return rows
+
+
+# %% [markdown]
+# The file:
+
+# %%
+#| export
+def junit_xml(report: Report,
+              worse: Collection[str] | None = None) -> bytes:  # parts that fail; None: all alarms
+    "The report as JUnit XML; with an earlier report, only what became worse is a failure."
+    rows = [(test, fault or "worse than in the earlier report" * (test in (worse or ())))
+            for test, fault in _faults(report)]
+    known = {test for test, fault in rows if fault and worse is not None and test not in worse}
+    failed = sum(bool(fault) for test, fault in rows if test not in known)
     suite = ElementTree.Element("testsuite", name="modelab audit", tests=str(len(rows)),
-                                failures=str(sum(bool(fault) for _, fault in rows)))
+                                failures=str(failed), skipped=str(len(known)))
     for test, fault in rows:
         case = ElementTree.SubElement(suite, "testcase", classname="modelab.audit", name=test)
-        if fault:
-            ElementTree.SubElement(case, "failure", message=xml_safe(fault)).text = xml_safe(
-                report.verdict)
+        if test in known:
+            ElementTree.SubElement(case, "skipped", message="as in the baseline")
+        elif fault:
+            failure = ElementTree.SubElement(case, "failure", message=xml_safe(fault))
+            failure.text = xml_safe(f"{report.verdict} {report.coverage}")
     return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
 
 
@@ -597,7 +776,7 @@ def junit_xml(report: Report) -> bytes:
 # XML knows no control characters, not even escaped. A class name may hold any.
 
 # %%
-#| export
+#| export evaluation.page
 def xml_safe(text: str) -> str:
     "The text without characters that XML forbids."
     kept = (c if c.isprintable() or c in "\n\t" else "?" for c in text)
@@ -626,8 +805,8 @@ def _as_images(x: Tensor) -> Tensor | None:
 # Values in [0, 1] stay as they are. Others are brought there, with one scale for all examples.
 
 # %%
-#| export
-def _on_one_scale(images: dict[str, Tensor]) -> dict[str, Tensor]:
+#| export evaluation.page
+def on_one_scale(images: dict[str, Tensor]) -> dict[str, Tensor]:
     "All pictures in [0, 1]."
     low = min(float(x.min()) for x in images.values())
     high = max(float(x.max()) for x in images.values())
@@ -640,7 +819,7 @@ def _on_one_scale(images: dict[str, Tensor]) -> dict[str, Tensor]:
 # Small pictures are stored as they are, and large ones as thumbnails of 96 pixels, so that a page stays far below 2 MB.
 
 # %%
-#| export
+#| export evaluation.page
 def _data_address(image: Tensor, side: int = 96) -> str:
     "A picture `(h, w[, 3])` in [0, 1] as the address of an image that holds its bytes."
     from PIL import Image
@@ -657,8 +836,8 @@ def _data_address(image: Tensor, side: int = 96) -> str:
 # Names of files come from a user's disk and may hold anything, also HTML. Every text is escaped.
 
 # %%
-#| export
-def _figure(image: Tensor, example: Example, says: str) -> str:
+#| export evaluation.page
+def _figure(image: Tensor, example: Any, says: str) -> str:  # an `Example`
     "One example: its picture, its name with a link, and what was measured."
     name, said = html.escape(example.name), html.escape(says)
     picture = f'<img alt="{name}, {said}" src="{_data_address(image)}">'
@@ -672,8 +851,8 @@ def _figure(image: Tensor, example: Example, says: str) -> str:
 # A gallery shows the worst of one list. Each suspicious sample stands beside its training example.
 
 # %%
-#| export
-def _gallery(title: str, shown: Iterable[tuple[Tensor, Example, str]]) -> str:
+#| export evaluation.page
+def gallery(title: str, shown: Iterable[tuple[Tensor, Any, str]]) -> str:
     "Examples under a title."
     figures = "".join(_figure(*one) for one in shown)
     return f'<h2>{html.escape(title)}</h2><div class="gallery">{figures}</div>'
@@ -714,7 +893,7 @@ SOURCES = {"copied": "sources", "transformed": "transformed sources"}  # their g
 #| export
 def _galleries(report: Report, images: dict[str, Tensor]) -> str:
     "The galleries of a report whose examples are pictures."
-    parts = [_gallery(f"Missing: {kind.says}", [(image, example, "") for image, example in
+    parts = [gallery(f"Missing: {kind.says}", [(image, example, "") for image, example in
                                                 zip(images[f"group {i}"], kind.listed)])
              for i, kind in enumerate(report.kinds[:SHOWN_KINDS])]
     for kind, title in ((kind, title) for kind, title in GALLERIES.items() if kind in images):
@@ -724,7 +903,7 @@ def _galleries(report: Report, images: dict[str, Tensor]) -> str:
             beside = [(image, one[1].source, "training example")
                       for image, one in zip(images[SOURCES[kind]], shown)]
             shown = [one for pair in zip(shown, beside) for one in pair]
-        parts.append(_gallery(title, shown))
+        parts.append(gallery(title, shown))
     return "".join(parts)
 
 
@@ -793,14 +972,14 @@ def _pictures(report: Report) -> str:
     curve = chart(_curve_picture(report.features))
     if any(x is None for x in images.values()):
         return _lists(report) + chart(_points_picture(report.features)) + curve
-    return _galleries(report, _on_one_scale(images)) + curve
+    return _galleries(report, on_one_scale(images)) + curve
 
 
 # %% [markdown]
 # `chart` stores a chart inside the page, too. It keeps its white ground in dark mode.
 
 # %%
-#| export
+#| export evaluation.page
 def chart(picture: Picture) -> str:
     "A chart as an image that holds its bytes, with its text below."
     data, alt = base64.b64encode(picture.png).decode(), html.escape(picture.alt)
@@ -809,11 +988,44 @@ def chart(picture: Picture) -> str:
 
 
 # %% [markdown]
+# Sentences are a list.
+
+# %%
+#| export evaluation.page
+def html_lines(lines: Iterable[str], title: str = "") -> str:
+    "Sentences as a list below a title; nothing if there are none. All of it is escaped."
+    rows = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    head = f"<h2>{html.escape(title)}</h2>" if title else ""
+    return f"{head}<ul>{rows}</ul>" if rows else ""
+
+
+# %% [markdown]
+# A picture links to its file. If the file lies below the folder that holds the report, or beside that folder, the link is relative: both may move together, to another machine or a web server. Otherwise it is the address of the file on this machine.
+
+# %%
+#| export evaluation.page
+def relative_link(link: str | None,  # the address of a file, or None
+                  folder: Path) -> str | None:  # that the page is written into
+    "The address as seen from a page in this folder, if the file lies near it."
+    if not link or not link.startswith("file:///"):
+        return link
+    file, folder = Path(os.fsdecode(unquote_to_bytes(link[len("file://"):]))), folder.resolve()
+    near = folder.parent if folder.parent != Path(folder.anchor) else folder
+    if not file.is_relative_to(near) or near == Path(folder.anchor):
+        return link
+    return "./" + quote(os.fsencode(Path(os.path.relpath(file, folder)).as_posix()))
+
+
+# %%
+(relative_link("file:///data/run/made/1.png", Path("/data/run/reports")),
+ relative_link("file:///data/run/made/1.png", Path("/home/me")))
+
+# %% [markdown]
 # Then the tables.
 
 # %%
-#| export
-def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+#| export evaluation.page
+def html_rows(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     "A table; every cell is escaped."
     lines = [("th", head), *(("td", row) for row in rows)]
     return "<table>" + "".join(
@@ -831,26 +1043,52 @@ def _tables(report: Report) -> str:
     tests = [[f.test, f"{f.value:.3f}", f"{f.low:.3f} to {f.high:.3f}", f"{f.floor:.3f}",
               _null_text(f), p_text(f.p), f"ALARM: {f.says}" if f.alarm else "no sign"]
              for f in report.findings]
-    made = _table(["test", "yours", "95 % interval", "floor", "null", "p", ""], tests)
+    made = html_rows(["test", "yours", "95 % interval", "floor", "null", "p", ""], tests)
     classes = [[name, f"{c['share']:.3f}", f"{c['low']:.3f} to {c['high']:.3f}",
                 f"{c['expected']:.3f}", p_text(c["p"])] for name, c in report.classes.items()]
     if classes:
-        made += _table(["class", "share", "95 % interval", "expected", "p"], classes)
+        made += html_rows(["class", "share", "95 % interval", "expected", "p"], classes)
     numbers = [[name, f"{v['samples']:.4g}", f"{v['holdout']:.4g}"]
                for name, v in report.numbers.items()]
-    return made + _table(["no alarm, for information", "samples", "held out"], numbers)
+    return (made + _unlike_tables(report)
+            + html_rows(["no alarm, for information", "samples", "held out"], numbers))
+
+
+# %% [markdown]
+# One row for each attribute and condition. A dash stands for what is not defined.
+
+# %%
+#| export
+def _unlike_tables(report: Report) -> str:
+    "The tables of attributes and of conditions, if there are any."
+    made, share = "", lambda v: "–" if v is None else f"{v:.1%}"
+    if report.attributes:
+        rows = [[r.name, share(r.data_rate), share(r.rate), f"{r.low:.1%} to {r.high:.1%}",
+                 share(r.precision), share(r.recall), p_cell(r.p),
+                 "ALARM" if r.alarm else "no sign"]
+                for r in report.attributes.rows]
+        made += html_rows(["attribute", "data", "samples", "95 % interval", "precision", "recall",
+                           "p", ""], rows)
+        made += f"<p>{html.escape(f'Attributes judged by {report.attributes.judge}.')}</p>"
+    if report.conditions:
+        rows = [[r.condition, r.samples, r.real, share(r.empty), share(r.expected), share(r.seen),
+                 p_cell(r.p), "ALARM" if r.alarm else "–" if r.p is None else "no sign"]
+                for r in report.conditions.rows]
+        made += html_rows(["condition", "samples", "real", "without a sample near", "expected",
+                           "smallest loss seen", "p", ""], rows)
+    return made
 
 
 # %% [markdown]
 # The style of a page: two schemes of colour, galleries that wrap, tables that scroll on a narrow screen.
 
 # %%
-#| export
+#| export evaluation.page
 STYLE = """
 .modelab-audit{font:16px/1.5 system-ui,sans-serif;max-width:64em;overflow-wrap:anywhere}
 .modelab-audit table{display:block;overflow-x:auto;max-width:100%;border-collapse:collapse}
 .modelab-audit td,.modelab-audit th{padding:.2em .7em;text-align:left;white-space:nowrap}
-.modelab-audit td:last-child{white-space:normal}
+.modelab-audit td:last-child{white-space:normal;min-width:10em}
 .modelab-audit h2{font-size:1.1em}
 .modelab-audit .gallery{display:flex;flex-wrap:wrap;gap:.5em}
 .modelab-audit figure{margin:0;width:6em}
@@ -867,19 +1105,21 @@ STYLE = """
 #| export
 def html_page(report: Report) -> str:
     "The report as one self-contained piece of HTML."
-    verdict = f"<b>{'sound' if report.sound else 'a finding'}</b>: {html.escape(report.verdict)}"
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in report.notes)
+    first = "".join(f"<p><b>{html.escape(said)}</b></p>" for said in (report.since, report.verdict)
+                    if said)
+    notes = html_lines(report.notes, "Notes on the data")
     cite = html.escape(f"{report.footnote}. To cite: {report.protocol}")
-    return (f'<div class="modelab-audit"><style>{STYLE}</style><p>{verdict}</p>'
-            f"<ul>{notes}</ul>{_tables(report)}<p><small>{cite}</small></p>"
-            f"{_pictures(report)}</div>")
+    return (f'<div class="modelab-audit"><style>{STYLE}</style>{first}'
+            f"<p>{html.escape(report.coverage)}</p>{html_lines(report.found)}{notes}"
+            f"{_tables(report)}{html_lines(report.silence, 'Not found')}"
+            f"<p><small>{cite}</small></p>{_pictures(report)}</div>")
 
 
 # %% [markdown]
 # A file of its own also needs a head with the encoding, the width of a phone's screen, and both schemes of colour. `html_file` makes it for every page of the library. On some systems the name of a file may hold bytes that are no text. `utf8_text` replaces them, so that a report can be written and printed.
 
 # %%
-#| export
+#| export evaluation.page
 def utf8_text(text: str) -> str:
     "The text with `?` for what UTF-8 cannot hold, such as the bytes of some file names."
     return text.encode("utf-8", "replace").decode()
@@ -892,7 +1132,7 @@ utf8_text("caf\udce9.png"), utf8_text("café.png")
 # The frame of a page:
 
 # %%
-#| export
+#| export evaluation.page
 def html_file(title: str, body: str) -> bytes:  # both are HTML: escape what they quote
     "HTML as a file that a browser opens: offline, dark or light, wide or narrow."
     head = (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
@@ -905,13 +1145,30 @@ def html_file(title: str, body: str) -> bytes:  # both are HTML: escape what the
 
 
 # %% [markdown]
+# The links of a report are made for the folder that it is written into.
+
+# %%
+#| export
+def _linked_from(report: Report, folder: Path) -> Report:
+    "The same report with links as seen from a page in this folder."
+    def linked(e: Example) -> Example:
+        return replace(e, link=relative_link(e.link, folder), source=e.source and linked(e.source))
+    listed = {kind: [linked(e) for e in found] for kind, found in report.listed.items()}
+    kinds = [replace(kind, listed=[linked(e) for e in kind.listed]) for kind in report.kinds]
+    return replace(report, listed=listed, kinds=kinds)
+
+
+# %% [markdown]
 # The report in this frame:
 
 # %%
 #| export
-def html_document(report: Report) -> bytes:
+def html_document(report: Report,
+                  folder: Path | str | None = None,  # of the page; None: links are whole addresses
+                  ) -> bytes:
     "The report as a file that a browser opens, without a network."
-    return html_file("modelab audit", html_page(report))
+    shown = report if folder is None else _linked_from(report, Path(folder))
+    return html_file("modelab audit", html_page(shown))
 
 
 # %%
@@ -934,7 +1191,7 @@ def _named_features(text: str) -> Callable:
 
 
 # %% [markdown]
-# How files are read and compared is asked in the same way by `audit`, `missing` and `compare`.
+# `audit`, `missing` and `compare` have the same options for how files are read and compared, and for memory.
 
 # %%
 #| export evaluation.audit_command
@@ -945,6 +1202,24 @@ def reading_options(parser: argparse.ArgumentParser) -> None:
            "module:function (default: the values)")
     option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
     option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
+    option("--memory", default="128M", help="what one search or read may hold, such as 500M or "
+           "1.5G (default 128M); features of the examples come on top")
+    option("--no-cache", action="store_true", help="compute features anew and keep none; else "
+           "those of a named network are kept in a folder .modelab beside the files")
+
+
+# %% [markdown]
+# The three commands also open their files in the same way: all of them are brought to one shape, range and size.
+
+# %%
+#| export evaluation.audit_command
+def open_matched(args: argparse.Namespace,
+                 *paths: str | None,  # the reference first; None: not given
+                 ) -> tuple[list[SampleFile | None], list[str]]:
+    "The files of a command line, and notes on what was done to them."
+    opened = [None if path is None else open_samples(path, size=args.size, skip_bad=args.skip_bad)
+              for path in paths]
+    return match_sources(*opened)
 
 
 # %% [markdown]
@@ -960,6 +1235,7 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     modelab audit samples.npz:images --reference train.npy --labels y.npy --json report.json
     modelab audit folder-of-images --reference train.pt --features mycode:embed
     modelab audit made/ --reference train/ --baseline last.json --junit audit.xml
+    modelab audit made/ --reference train/ --attributes train.csv --sample-attributes made.csv
     """
     option = parser.add_argument
     option("samples", help="what the generator makes: a folder of pictures, a zip, .npy, "
@@ -967,7 +1243,7 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
     option("--reference", required=True, help="what it was trained on")
     option("--holdout", help="real data it never saw (default: half of the "
            "reference, at most --most examples)")
-    option("--labels", help="classes of the reference: a file of labels, or of names and labels")
+    _annotation_options(parser)
     reading_options(parser)
     option("--level", type=float, default=.05, help="joint rate of false alarms (default 0.05)")
     option("--baseline", help="an earlier --json report: exit status 1 only for what is worse")
@@ -977,20 +1253,35 @@ def _audit_command(parser: argparse.ArgumentParser) -> Callable:
 
 
 # %% [markdown]
-# How much is searched, and what is kept:
+# Options for labels and attributes. Sub-folders are classes without any option.
+
+# %%
+#| export evaluation.audit_command
+def _annotation_options(parser: argparse.ArgumentParser) -> None:
+    "Options that name files of labels and attributes."
+    option = parser.add_argument
+    option("--labels", help="classes of the reference: a file of labels, or of names and labels")
+    option("--sample-labels", help="which class each sample was made for, by a conditional "
+           "generator: each class is then looked at by itself")
+    option("--attributes", help="attributes of the reference: a table with a column for each, "
+           "0 or 1, and a column of file names")
+    option("--sample-attributes", help="the same for the samples, by the same judge "
+           "(default: what most of the nearest real examples show)")
+    option("--together", action="append", metavar="A+B", help="attributes that are also counted "
+           "where they are shown together; may be given several times")
+
+
+# %% [markdown]
+# How much is searched:
 
 # %%
 #| export evaluation.audit_command
 def _search_options(parser: argparse.ArgumentParser) -> None:
-    "Options that say how much is looked at, and what may be kept."
+    "Options that say how much is looked at."
     option = parser.add_argument
     option("--most", type=int, default=5000, help="examples used of each file (default 5000)")
-    option("--memory", default="128M", help="what one search may hold, such as 500M or 1.5G "
-           "(default 128M); features of the examples come on top")
     option("--no-transformed", action="store_true",
            help="do not search pictures for moved, mirrored, cropped or dimmed copies")
-    option("--no-cache", action="store_true", help="compute features anew and keep none; else "
-           "those of a named network are kept in a folder .modelab beside the files")
 
 
 # %% [markdown]
@@ -998,7 +1289,7 @@ def _search_options(parser: argparse.ArgumentParser) -> None:
 
 # %%
 #| export evaluation.audit_command
-def _bytes_of(text: str) -> int:
+def memory_bytes(text: str) -> int:
     "The number of bytes that `--memory` means."
     found = re.fullmatch(r"(\d+|\d*\.\d+)\s*([KMG]?)B?", text.strip(), re.I | re.A)
     if not found:
@@ -1009,8 +1300,8 @@ def _bytes_of(text: str) -> int:
 
 
 # %%
-assert [_bytes_of(text) for text in ("128M", "1.5g", "5000000")] == [128e6, 1.5e9, 5e6]
-error_message(_bytes_of, "much"), error_message(_bytes_of, "3K")
+assert [memory_bytes(text) for text in ("128M", "1.5g", "5000000")] == [128e6, 1.5e9, 5e6]
+error_message(memory_bytes, "much"), error_message(memory_bytes, "3K")
 
 # %% [markdown]
 # The features of a network take longest by far. `_StoredFeatures` keeps them beside the files with `cached` of [6.5](05_readers.ipynb), under the content of the files, the network, and the rows. They are computed again if any of these changes.
@@ -1042,11 +1333,11 @@ class _StoredFeatures:
 
 
 # %% [markdown]
-# `_features_of` reads `--features`. A function of yours is never stored: nobody knows whether it is still the same.
+# `command_features` reads `--features`. Features of a function of yours are never stored, because the function may have changed.
 
 # %%
 #| export evaluation.audit_command
-def _features_of(args: argparse.Namespace) -> Callable | None:
+def command_features(args: argparse.Namespace) -> Callable | None:
     "What distances are taken between; None: the values."
     found = None if args.features is None else _named_features(args.features)
     keep = found and not args.no_cache and getattr(found, "key", None)
@@ -1067,21 +1358,58 @@ def _output_options(parser: argparse.ArgumentParser) -> None:
 
 
 # %% [markdown]
-# Labels come from a file, or from the class folders of the reference.
+# Labels come from a file, or from the class folders, or from a table beside the pictures.
 
 # %%
 #| export evaluation.audit_command
-def _reference_labels(path: str | None, reference: SampleFile) -> torch.Tensor | None:
-    "Classes of the reference, or None; what several attributes say is left to `attribute_table`."
-    if path is not None:
-        known = read_labels(path, reference.names or len(reference))
-        reference.labels, reference.label_names = known.labels, known.label_names
-        reference.notes += known.notes
-    labels = reference.labels
-    if labels is not None and labels.ndim > 1:
-        reference.notes.append("several attributes for each example: see `attribute_table`")
+def _labelled(source: SampleFile | None, path: str | None) -> LabelSet | None:
+    "What a file of labels, or the source itself, says of the examples; None: nothing."
+    if source is None:
         return None
-    return labels
+    if path is not None:
+        return read_labels(path, source.names or len(source))
+    known = source.labels
+    return None if known is None else LabelSet(known, list(source.label_names or []), [])
+
+
+# %% [markdown]
+# Attributes are a table of 0 and 1, classes are one number each. Both may stand beside the pictures; a file that an option names comes first.
+
+# %%
+#| export evaluation.audit_command
+def _attributes_of(source: SampleFile, path: str | None,
+                   beside: LabelSet | None) -> tuple[LabelSet | None, str]:
+    "The attributes of some examples, or None, and a name if there is only one."
+    if path is None:
+        return (beside if beside and beside.labels.ndim == 2 else None), ""
+    alone = path.rpartition(":")[2] if not Path(path).exists() else Path(path).stem
+    return _labelled(source, path), alone
+
+
+# %% [markdown]
+# All that is known of the examples:
+
+# %%
+#| export evaluation.audit_command
+def _read_annotations(args: argparse.Namespace, reference: SampleFile, samples: SampleFile,
+                      holdout: SampleFile | None,
+                      ) -> tuple[torch.Tensor | None, Annotations, list[str]]:
+    "Classes of the reference, all that is known beside them, and notes."
+    classes = [_labelled(reference, args.labels), _labelled(samples, args.sample_labels),
+               _labelled(holdout, None)]
+    shows = (_attributes_of(reference, args.attributes, classes[0]),
+             _attributes_of(samples, args.sample_attributes, classes[1]))
+    if shows[0][0] is None and (args.sample_attributes or args.together):
+        raise ValueError("--attributes: expected those of the reference, too, got none")
+    notes = [note for found in (*classes, shows[0][0], shows[1][0]) if found
+             for note in found.notes]
+    classes = [found if found and found.labels.ndim == 1 else None for found in classes]
+    if classes[0] is None and args.sample_labels:
+        raise ValueError("--sample-labels: the reference has no classes; give --labels, too")
+    known = matched_attributes(*shows, tuple(args.together or ()))
+    conditions, more = matched_classes(*classes)
+    reference.label_names = classes[0] and classes[0].label_names
+    return (classes[0] and classes[0].labels, Annotations(**known, **conditions), notes + more)
 
 
 # %% [markdown]
@@ -1192,14 +1520,13 @@ def _read_baseline(path: str | None) -> Any:
 def _read_and_audit(args: argparse.Namespace) -> Report:
     "The report on the files of the command line, brought to one shape, range and size."
     check_int("--most", args.most, 4 * AUDIT_NEIGHBOURS)
-    paths = (args.reference, args.samples, args.holdout)
-    opened = [path if path is None else
-              open_samples(path, size=args.size, skip_bad=args.skip_bad) for path in paths]
-    (reference, samples, holdout), notes = match_sources(*opened)
-    labels = _reference_labels(args.labels, reference)
-    memory, features = _bytes_of(args.memory), _features_of(args)
+    memory, features = memory_bytes(args.memory), command_features(args)
+    sources, notes = open_matched(args, args.reference, args.samples, args.holdout)
+    reference, samples, holdout = sources
+    labels, known, said = _read_annotations(args, *sources)
+    notes += said
     report = audit(samples, reference, holdout, labels, features, level=args.level, most=args.most,
-                   transformed=not args.no_transformed, memory=memory)
+                   transformed=not args.no_transformed, memory=memory, annotations=known)
     known = tuple(report.notes)
     report.notes[:0] = [note for note in notes if not note.endswith(known)] if known else notes
     report.notes += dict.fromkeys(getattr(features, "notes", []))
@@ -1211,14 +1538,14 @@ def _read_and_audit(args: argparse.Namespace) -> Report:
 
 # %%
 #| export evaluation.audit_command
-def _write_reports(report: Report, args: argparse.Namespace) -> None:
-    "Write the files that the options name."
+def _write_reports(report: Report, args: argparse.Namespace, worse: set[str] | None) -> None:
+    "Write the files that the options name; `worse` than the baseline, if there is one."
     if args.json is not None:
         atomic_write(args.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
     if args.out is not None:
-        atomic_write(args.out, html_document(report))
+        atomic_write(args.out, html_document(report, Path(args.out).absolute().parent))
     if args.junit is not None:
-        atomic_write(args.junit, junit_xml(report))
+        atomic_write(args.junit, junit_xml(report, worse))
 
 
 # %% [markdown]
@@ -1228,21 +1555,25 @@ def _write_reports(report: Report, args: argparse.Namespace) -> None:
 #| export evaluation.audit_command
 def _run_audit(args: argparse.Namespace) -> int:
     "What `modelab audit` does: check, read, audit, write, print; returns the exit status."
-    inputs = (args.samples, args.reference, args.holdout, args.labels, args.features,
-              args.baseline)
+    inputs = [args.samples, args.reference, args.holdout, args.features,
+              args.labels, args.sample_labels, args.attributes, args.sample_attributes]
+    if not (args.json and args.baseline and Path(args.json).resolve()
+            == Path(args.baseline).resolve()):  # else it is read first, then written whole
+        inputs.append(args.baseline)
     check_outputs(inputs, ("matplotlib", "seaborn", "PIL"),
                   out=args.out, json=args.json, junit=args.junit)
     check_holdout(args.holdout, reference=args.reference, samples=args.samples)
     earlier = _read_baseline(args.baseline)
     report = _read_and_audit(args)
     changes = [] if earlier is None else changes_since(report, earlier)
-    _write_reports(report, args)
+    report.since = "" if earlier is None else worse_or_not(changes, Path(args.baseline).name)
+    _write_reports(report, args, None if earlier is None else worse_parts(changes))
     print(utf8_text(str(report)))
     for change in changes:
         print(utf8_text(f"since {Path(args.baseline).name}: {change}"))
     if earlier is None:
         return report.status
-    return int(any(change.verdict in ("worse", "new alarm") for change in changes))
+    return int(report.since.startswith("Worse"))
 
 
 # %%
@@ -1261,17 +1592,33 @@ assert again == 0
 
 # %% [markdown]
 # ## In a CI job
-# A job that trains a generator and keeps it only if it is no worse than the last one. This is a step of a GitHub workflow; other services take the same line.
+# A job that trains a generator and keeps it only if it is no worse than the last one. On GitHub the action in the root of this repository installs the library, runs the command and shows its text as the summary of the job. A baseline that is not there yet, as in the first run, is left out.
 #
 # ```yaml
-# - run: |
-#     modelab audit made/ --reference train/ --holdout test/ \
-#       --baseline last.json --json audit.json --junit audit.xml --out audit.html
+# - uses: actions/setup-python@v5
+#   with:
+#     python-version: "3.12"
+# - uses: <owner of this repository>/modelab@main
+#   with:
+#     samples: made/
+#     reference: train/
+#     holdout: test/
+#     baseline: last.json
+#     report: audit.html
+#     json: audit.json
+#     junit: audit.xml
 # - uses: actions/upload-artifact@v4
 #   if: always()
 #   with:
 #     name: audit
 #     path: audit.*
+# ```
+#
+# Other services take one line:
+#
+# ```sh
+# modelab audit made/ --reference train/ --holdout test/ \
+#   --baseline last.json --json audit.json --junit audit.xml --out audit.html
 # ```
 #
 # Without `--baseline` any alarm fails the job. A perfect generator then fails it in at most one of twenty runs; `--level 0.001` makes that one of a thousand, at the price of power.
@@ -1280,4 +1627,5 @@ assert again == 0
 # ## Recap
 # - A report names examples, by index and by file. A person can look at them.
 # - "Worse than last time" needs two intervals, not two numbers.
+# - Each line "no sign of" a fault names the smallest fault that would have been seen.
 # - A crash has the exit status 2, a finding 1.
