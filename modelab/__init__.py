@@ -1,7 +1,7 @@
 """modelab: is my generator losing modes, why, and what do I do about it?
 
-Data with known modes   mixture, ring, grid, line, rare_modes, digits, stacked_digits, mnist,
-                        stacked_mnist, fashion_mnist, scenes, faces
+Data with known modes   mixture, ring, grid, line, rare_modes, random_modes, digits, stacked_digits,
+                        mnist, stacked_mnist, fashion_mnist, scenes, faces; image_folder(path)
 Measures                coverage(x, modes) -> Coverage; precision_recall, density_coverage,
                         pr_curve, frechet_distance, nearest
 Audit of samples        audit(samples, reference) -> Report; interpolations;
@@ -30,8 +30,8 @@ from . import _index
 __version__ = _index.VERSION
 
 _PUBLIC = {
-    "data": "mixture ring grid line rare_modes digits stacked_digits mnist stacked_mnist "
-            "fashion_mnist scenes faces",
+    "data": "mixture ring grid line rare_modes random_modes digits stacked_digits mnist "
+            "stacked_mnist fashion_mnist scenes faces image_folder",
     "measures": "coverage Coverage precision_recall density_coverage pr_curve frechet_distance "
                 "nearest",
     "audit": "audit Report missing compare compare_all Monitor samples_needed smallest_loss "

@@ -5,6 +5,7 @@ from .data.mixtures import ring as ring
 from .data.mixtures import grid as grid
 from .data.mixtures import line as line
 from .data.mixtures import rare_modes as rare_modes
+from .data.random_mixtures import random_modes as random_modes
 from .data.digits import digits as digits
 from .data.digits import stacked_digits as stacked_digits
 from .data.mnist import mnist as mnist
@@ -12,6 +13,7 @@ from .data.mnist import stacked_mnist as stacked_mnist
 from .data.mnist import fashion_mnist as fashion_mnist
 from .data.pictures import scenes as scenes
 from .data.pictures import faces as faces
+from .data.picture_folders import image_folder as image_folder
 from .evaluation.coverage import coverage as coverage
 from .evaluation.coverage import Coverage as Coverage
 from .evaluation.precision_recall import precision_recall as precision_recall

@@ -34,6 +34,7 @@ from modelab.methods.lipschitz import OBJECTIVES
 from modelab.methods.minimax import Minimax
 from modelab.methods.tabular import Imputer
 from modelab.networks.convolutional import conv_discriminator
+from modelab.networks.growing import grown_generator
 from modelab.networks.players import Networks
 from modelab.training.game import Game
 from modelab.training.run import Run
@@ -100,6 +101,7 @@ EXPLICIT = {
     "data.mnist.read_idx": lambda: dict(path="absent.idx", kind="images", limit=99),
     "data.mnist.mnist": lambda: dict(folder="absent", split="train"),
     "data.mnist.stacked_mnist": lambda: dict(folder="absent", split="train"),
+    "data.picture_folders.image_folder": lambda: dict(folder="absent", size=8, attributes=(), table=None, held_out=.1),
     "data.mnist.fashion_mnist": lambda: dict(folder="absent", split="train"),
     "data.pictures.faces": lambda: dict(include=["hat"], noise=.04),
     "data.twins.Twins.assign": lambda: dict(self=twins(), x=points(2, 3, 8, 8), within=3.),
@@ -142,6 +144,17 @@ EXPLICIT = {
     "networks.convolutional.conv_joint_discriminator": lambda: dict(event=(1, 8, 8), width=2, runs=2),
     "networks.convolutional.fold_runs": lambda: dict(x=points(2, 3, 4, 5, 5), runs=2),
     "networks.convolutional.unfold_runs": lambda: dict(x=points(3, 8, 5, 5), runs=2),
+    "networks.growing.growth_over": lambda: dict(total=100),
+    "networks.growing.box_average": lambda: dict(x=points(2, 1, 8, 8)),
+    "networks.growing.fade_pictures": lambda: dict(x=points(2, 1, 8, 8), levels=2, level=1, alpha=.5),
+    "networks.growing.minibatch_deviation": lambda: dict(x=points(8, 2, 3, 3)),
+    "networks.growing.GrowingNet.grow": lambda: dict(self=grown_generator(2, (1, 8, 8), 2), level=1, alpha=.5),
+    "networks.growing.grown_generator": lambda: dict(event=(1, 8, 8), width=2, runs=2, last=torch.tanh),
+    **{f"networks.growing.grown_{name}": lambda: dict(event=(1, 8, 8), width=2, runs=2)
+       for name in ("discriminator", "encoder", "joint_discriminator")},
+    "networks.growing.EqualLinear": lambda: dict(inputs=2, outputs=3, runs=2, generator=two(), gain=1., equalised=True, rate=.1,
+                                                 start=1.),
+    "networks.growing.EqualConv": lambda: dict(inputs=2, outputs=3, size=3, runs=2, generator=two(), gain=1., equalised=True),
     "training.run.Run": lambda: dict(game="minimax", modes="ring", runs=1, seed=0, device="cpu", batch=4, average=.5),
     "training.run.Run.step": lambda: dict(self=RUN, n=1),
     "training.run.Run.sample": lambda: dict(self=RUN, n=3, y=None),
@@ -182,6 +195,10 @@ EXPLICIT = {
     "methods.few_labels.infer_labels": lambda: dict(y=torch.tensor([0, -1, 2]), logits=points(3, 4)),
     "methods.few_labels.label_loss": lambda: dict(y=torch.tensor([0, -1, 2]), logits=points(3, 4)),
     "methods.few_labels.ProjectionDiscriminator": lambda: dict(body=nn.Identity(), generator=two(), runs=2),
+    "networks.style.style_generator": lambda: dict(event=(1, 8, 8), width=2, layers=1, runs=2, last=torch.tanh),
+    **{f"networks.style.style_{name}": lambda: dict(event=(1, 8, 8), width=2, runs=2)
+       for name in "discriminator encoder joint_discriminator".split()},
+    "networks.style.path_length_penalty": lambda: dict(lengths=points(2, 5).abs(), mean=points(2).abs(), decay=.01),
     "methods.tabular.ImputerNetwork": lambda: dict(net=nn.Linear(4, 2), event=(2,)),
     "methods.tabular.CellDiscriminator": lambda: dict(net=nn.Linear(2, 2)),
     "methods.tabular.impute_rows": lambda: dict(
@@ -213,6 +230,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "data.digits": "what the registered sets are made of; test_modes",
     "data.pictures": "what the registered sets are made of; test_pictures",
     "data.twins": "what the registered set is made of; test_attention",
+    "data.scaling": "takes the set that a run has checked; test_family",
     "data.mnist.idx_files": "works on files; test_modes",
     **{f"data.{name}": "works on files; test_readers" for name in
        "archive_members array_files arrow_files feature_cache image_files labels matching picture_arrays rows tables".split()},
@@ -222,11 +240,19 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
        "audit_command.check_outputs compare_command.interval_picture".split()},
     "evaluation.sequential_test": "what `Monitor` is made of; test_monitor",
     "evaluation.yardstick": "what `Monitor` is made of; test_monitor",
+    "evaluation.monitor_files": "what `Monitor` writes and draws; test_monitor",
     "evaluation.monitor_adapters": "adapts to other packages; test_monitor",
     "evaluation.audit_sources": "what the audit reads its data with; test_audit",
     **{f"evaluation.{name}": "what the commands check and note; test_audit, test_compare" for name in
        "audit_command.check_holdout audit_command.reading_options copying.refuse_known copying.count_equal "
        "missing.missing_groups".split()},
+    **{f"evaluation.audit_command.{name}": "what three commands read their options with; test_report, test_compare" for name in
+       "command_features memory_bytes open_matched".split()},
+    "evaluation.annotations": "what the audit and its command know of the examples; test_report, test_audit",
+    "evaluation.baseline": "takes reports of `audit`; test_report",
+    "evaluation.page": "what the pages of reports are made of; test_report",
+    "evaluation.missing_power": "takes the masses that `missing` computed; test_missing",
+    "evaluation.conditions.condition_table": "only what `by_condition` and `audit` call; test_missing, test_report",
     "evaluation.copying.nearest_others": "only what the tests of an audit and of `missing` call; test_audit",
     "evaluation.copying.nearest_rows": "only what `audit` and `copies` call; test_audit, test_copies",
     "evaluation.copying.thin_rows": "only what `audit` calls; test_audit",
@@ -237,7 +263,8 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     **{f"evaluation.missing.{name}": "only what `missing` and `audit` call; test_missing, test_audit" for name in
        "principal_directions scaled_columns space_name value_space".split()},
     "evaluation.missing.feature_space": "only what `missing` and `compare` call; test_missing, test_compare",
-    "evaluation.attributes.holm_adjusted": "only what `attribute_table` calls; test_missing",
+    **{f"evaluation.attributes.{name}": "only what tables and reports call; test_missing, test_report" for name in
+       "holm_adjusted p_cell p_text".split()},
     "evaluation.compare_parts": "what `compare` reads and shows with; test_compare",
     "evaluation.compare.compare_all": "takes samples by name; test_compare",
     "evaluation.feature_networks": "works on files of weights and other packages; test_feature_networks",
@@ -251,6 +278,8 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.balls.balls_holding": "only what `precision_recall` calls; tested through it",
     "evaluation.copying.flat_rows": "only what `audit` calls; tested through it",
     "evaluation.report": "takes what `audit` returned; test_audit",
+    "data.random_mixtures.RandomMixture": "made by `random_modes`; test_family",
+    "data.picture_folders": "reads pictures from files; test_image_folder",
     "evaluation.features": "trains a network; test_imle_gan", "evaluation.traits": "takes trained samples; test_imle_gan",
     **{f"training.{name}": "works on jobs, processes and checkpoints; test_training, test_distributed, test_bench"
        for name in "board_tables checkpoints commands distributed game launch leaderboard players run".split()},
@@ -259,6 +288,9 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "networks.adapters": "only what `as_critic` calls; test_foreign_networks",
     "networks.wrappers": "only what the penalties call; test_foreign_networks",
     "networks.convolutional": "what the checked factories of networks are made of; test_networks",
+    "networks.style": "what the checked factories of networks are made of; test_style",
+    "networks.style.path_lengths": "needs pictures that autograd computed from styles; test_style",
+    "networks.growing": "what the checked factories of networks are made of; test_growing",
     "losses.penalties": "only what the penalties call; tested through them",
     "methods.joint.DomainNetworks": "holds the networks of a game; test_joint",
     "methods.joint.DomainDecoders": "holds the networks of a game; test_joint",

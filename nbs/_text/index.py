@@ -23,6 +23,8 @@
 # | The encoder gives every mode a place in latent space. Why does the generator still miss modes, and which penalty changes that? | [2.3 A direction for the discriminator](2_inverse/03_pairwise.ipynb) |
 # | A GAN moves samples towards real points and loses modes. What if each real point pulls its nearest sample instead? | [3.1 IMLE: every real point asks for its nearest sample](3_inclusion/01_imle.ipynb) |
 # | A GAN's samples are sharp but miss modes; IMLE's cover the modes but are blurred. Can one generator do both, and can I choose modes that it must cover? | [3.2 The inclusive GAN](3_inclusion/02_imle_gan.ipynb) |
+# | What does StyleGAN change, and does it lose fewer modes? | [3.3 The style generator](3_inclusion/03_style.ipynb) |
+# | What does growing a GAN from small pictures to large ones change, and does it lose fewer modes? | [3.4 Growing a GAN from small pictures to large ones](3_inclusion/04_growing.ipynb) |
 # | Are my samples real enough, and do they reach all of the data, where nobody labelled the modes? | [4.1 Precision and recall](4_evidence/01_precision_recall.ipynb) |
 # | Does this generator model its distribution, or does it fool us? | [4.2 The audit](4_evidence/02_audit.ipynb) |
 # | Which kind of real example does my generator hardly ever make, where nobody labelled the kinds? | [4.3 What is missing](4_evidence/03_missing.ipynb) |

@@ -80,7 +80,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_batch, check_choice, check_number
+from modelab.core.checks import check_batch, check_choice, check_number, refuse_bytes
 from modelab.core.plotting import FAKE, REAL
 from modelab.core.statistics import Interval, interval, wilson_interval
 from modelab.data.mixtures import Mixture
@@ -1234,9 +1234,7 @@ def _check_samples(x: Any, modes: Any, protocol: str | Protocol,
         protocol = PROTOCOLS[check_choice("protocol", protocol, PROTOCOLS)]
     if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
         x = np.array(x, dtype=x.dtype.newbyteorder("="))  # any strides, order, write protection
-    if str(getattr(x, "dtype", "")).endswith("uint8"):
-        raise TypeError("x: expected samples in the range of the set, got bytes; for pictures "
-                        "write x.float() / 127.5 - 1")
+    refuse_bytes("x", x)
     x, event = check_batch("x", x), tuple(modes.event)
     several, lead = x.ndim > len(event) + 1, x.ndim - len(event)
     if lead < 1 or x.shape[lead:] != event or x.numel() == 0 or several and not runs:
