@@ -345,7 +345,7 @@ def test_a_report_does_not_overwrite_what_is_read(ask, files, capsys):
     before = {path: path.read_bytes() for path in files.iterdir() if path.is_file()}
     for option, path in (("--out", "known.npy"), ("--json", f"{files}/new.npy"), ("--junit", "./fine.npy"), ("--out", "link.npy"),
                          ("--out", "hard.html"), ("--json", "folder/known.npy"), ("--json", f"../{files.name}/known.npy"),
-                         ("--out", "labels.npy"), ("--json", "last.json"), ("--junit", "last.json")):
+                         ("--out", "labels.npy"), ("--junit", "last.json")):
         assert ask("fine", "--labels", "labels.npy", "--baseline", "last.json", option, path) == 2
         assert (said := capsys.readouterr().err).startswith(f"modelab audit: {option}: ") and "is an input of this command" in said
     assert before == {path: path.read_bytes() for path in files.iterdir() if path.is_file()}
