@@ -168,7 +168,7 @@ def test_the_cure_in_the_message_makes_right_codes_of_far_data():
 
 
 def test_modes_are_whole_numbers():
-    with pytest.raises(TypeError, match="mode: expected whole numbers in a tensor, got torch.float32"):
+    with pytest.raises(TypeError, match="mode: expected whole numbers in a tensor, an array or a list, got torch.float32"):
         separated_modes(torch.zeros(4, 1), torch.zeros(4), 2)
 
 

@@ -991,6 +991,10 @@ def gallery(names: list[str]):
     return Picture(figure, "Recorded faces: " + " and ".join(names) + "; the first samples, then "
                    "the first that show eyeglasses, a bald head, a hat, a beard")
 
+# %% [markdown]
+# Of the runs in which nobody asks, the one with the highest recall is shown.
+
+# %%
 def mean_of(name: str, trait: str, which: str) -> float:
     "The mean over seeds; NaN where it is undefined for a seed."
     values = by_name[name]["traits"][trait][which]["by seed"]

@@ -1018,7 +1018,7 @@ def relative_link(link: str | None,  # the address of a file, or None
 
 # %%
 (relative_link("file:///data/run/made/1.png", Path("/data/run/reports")),
- relative_link("file:///data/run/made/1.png", Path("/home/me")))
+ relative_link("file:///data/run/made/1.png", Path("/srv/pages")))
 
 # %% [markdown]
 # Then the tables.
