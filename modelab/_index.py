@@ -964,6 +964,7 @@ NAMES = {
     'share_lost': 'evaluation.audit_tests',
     'shared_letters': 'evaluation.compare_parts',
     'shift_in_spreads': 'evaluation.audit_tests',
+    'show_parts': 'data.readers',
     'shows_colour': 'data.image_files',
     'shrink_pictures': 'lab.view',
     'shrunk': 'evaluation.picture_search',

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from tqdm.auto import tqdm
 
 from ..core.checks import check_batch, check_choice, check_number
 from ..core.registry import register_mode_set
 from ..core.signatures import checked, Real, Texts, Whole
 from .labels import LabelSet, read_labels
 from .mixtures import ModeSet
-from .readers import index_parts, open_samples, SampleFile
+from .readers import index_parts, open_samples, SampleFile, show_parts
 
 # %% auto #0
 __all__ = ['BANK', 'FolderPictures', 'image_folder']
@@ -56,20 +55,24 @@ class FolderPictures(ModeSet):
               generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         "`n` pictures, and the mode of each."
         i = torch.randint(len(self), (n,), generator=generator, device=self.device)
-        return self._pixels[i].float().div_(127.5).sub_(1), self._mode[i]
+        return _floats(self._pixels[i]), self._mode[i]
+
+    def _bank(self) -> tuple[torch.Tensor, torch.Tensor]:
+        "The pictures that samples are compared with, in floats, and their modes."
+        every = max(1, len(self) // BANK)
+        return _floats(self._pixels[::every]), self._mode[::every]
 
     def _nearest(self, x: torch.Tensor,
                  itself: bool = False,  # leave out the nearest: x is in the bank
                  ) -> tuple[torch.Tensor, torch.Tensor]:
         "The mode of the nearest picture, (n,), and its distance per pixel, root mean square, (n,)."
-        here = self.to(x.device)
-        every = max(1, len(here) // BANK)
-        bank = here._pixels[::every].flatten(1).float().div_(127.5).sub_(1)
+        bank, of = self.to(x.device)._bank()
+        bank = bank.flatten(1)
         square, parts = bank.square().sum(1), []
         for part in x.flatten(1).float().split(1024):
             apart = part.square().sum(1, keepdim=True) + square - 2 * part @ bank.T
             distance, i = apart.topk(1 + itself, largest=False)
-            parts.append((here._mode[::every][i[:, -1]], distance[:, -1].clamp_min(0)))
+            parts.append((of[i[:, -1]], distance[:, -1].clamp_min(0)))
         mode, distance = (torch.cat(v) for v in zip(*parts))
         return mode, (distance / bank.shape[1]).sqrt()
 
@@ -80,7 +83,7 @@ class FolderPictures(ModeSet):
         "The mode of the nearest picture in pixels, (n,) int64, and whether it is near, (n,) bool."
         x, within = check_batch("x", x, self.event), check_number("within", within, 0, 1)
         if "apart" not in self._radius:
-            own = self._pixels[::max(1, len(self) // BANK)].float().div(127.5).sub(1)
+            own, _ = self._bank()
             self._radius["apart"] = self._nearest(own, itself=len(own) > 1)[1].cpu()
         mode, distance = self._nearest(x)
         return mode, distance <= self._radius["apart"].quantile(within).item() + 1e-6
@@ -94,6 +97,11 @@ class FolderPictures(ModeSet):
         x = check_batch("x", x, self.event).add(1).div(2).clamp(0, 1)
         return x.squeeze(1) if self.event[0] == 1 else x.movedim(1, -1)
 
+# %% ../../nbs/6_workshop/11_pictures.ipynb #471f84f7
+def _floats(pixels: torch.Tensor) -> torch.Tensor:
+    "Bytes as floats in [-1, 1]."
+    return pixels.float().div_(127.5).sub_(1)
+
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #0828adec
 BANK = 5000  # pictures that samples are compared with
@@ -106,7 +114,7 @@ def _bytes_of(rows: SampleFile) -> torch.Tensor:
         raise ValueError(f"folder: expected pictures, got examples of shape {rows.shape[1:]}")
     out = torch.empty(rows.shape, dtype=torch.uint8)
     parts = index_parts(rows, torch.arange(len(rows)))
-    for part in tqdm(parts, f"reading {rows.path.name}", leave=False, disable=len(rows) < 2000):
+    for part in show_parts(parts, f"reading {rows.path.name}"):
         out[part] = rows[part].mul(255).round().clamp(0, 255).byte()
     return out
 

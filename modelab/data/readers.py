@@ -9,7 +9,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from ..core.checks import check_batch, check_int, check_number
 from ..core.seeding import generator_or_default
@@ -31,7 +32,7 @@ from .rows import readable, FoundRows
 from .tables import table_file
 
 # %% auto #0
-__all__ = ['SampleFile', 'pictures_to_floats', 'resize_rows', 'open_samples', 'index_parts', 'read_samples']
+__all__ = ['SampleFile', 'pictures_to_floats', 'resize_rows', 'open_samples', 'index_parts', 'show_parts', 'read_samples']
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #7c41f690
 @dataclass
@@ -178,6 +179,13 @@ def index_parts(bag: Any,  # a tensor, or `SampleFile`
         raise TypeError(f"rows: expected indices (n,), int64, got {rows!r:.60}")
     example = 8 * max(1, math.prod(bag.shape[1:]))
     return rows.split(max(1, min(1 << 14, check_int("max_bytes", max_bytes) // example)))
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #4186a555
+def show_parts(parts: Sequence[Any], what: str) -> Iterable[Any]:
+    "The parts, one after the other; a progress bar if several take more than a second."
+    if len(parts) < 2:
+        return parts
+    return tqdm(parts, what, unit=" parts", leave=False, disable=None, delay=1)
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #a39253d5
 def read_samples(source: str | Path | SampleFile,  # as for `open_samples`, or what it returned

@@ -12,12 +12,11 @@ from typing import Annotated, Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..core.checks import check_batch, check_int
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Count, NonNegative, Samples, Whole
-from ..data.readers import index_parts, pictures_to_floats, SampleFile
+from ..data.readers import index_parts, pictures_to_floats, SampleFile, show_parts
 from .neighbours import MAX_BYTES
 
 # %% auto #0
@@ -87,8 +86,7 @@ def nearest_rows(queries: Any, reference: Any,  # tensors, files, or `FeatureRow
     best = torch.zeros(len(queries), 0, dtype=torch.float64)
     who = torch.zeros(len(queries), 0, dtype=torch.long)
     parts = index_parts(reference, rows, max_bytes // 4)
-    for part in tqdm(parts, "searching for the nearest", unit=" parts", leave=False, disable=None,
-                     delay=1):
+    for part in show_parts(parts, "searching for the nearest"):
         known, found = reference[part], []
         for some in index_parts(queries, torch.arange(len(queries)), max_bytes // 4):
             found.append(nearest_k(queries[some], known, min(k, len(part))))

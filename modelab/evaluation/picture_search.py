@@ -13,11 +13,10 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..core.checks import check_int
 from ..core.signatures import checked, Whole
-from ..data.readers import index_parts
+from ..data.readers import index_parts, show_parts
 from .copying import ExampleSource
 from .excess import ShareInterval
 from .neighbours import MAX_BYTES
@@ -142,8 +141,7 @@ class PictureSearch:
         pca = PCA(width, svd_solver="randomized", random_state=0).fit(values)
         self.directions = torch.as_tensor(pca.components_).float().T.contiguous()
         self.middle = torch.as_tensor(pca.mean_).float() @ self.directions
-        parts = tqdm(self.rows.split(2048), "preparing the search for changed copies", leave=False,
-                     unit=" parts", disable=None, delay=1)
+        parts = show_parts(self.rows.split(2048), "preparing the search for changed copies")
         self.known = torch.cat([self.codes(self.windows(part)) for part in parts])
 
     def windows(self, rows: Tensor) -> Tensor:
@@ -182,9 +180,8 @@ class PictureSearch:
                  index: Tensor | None = None) -> TransformedRatios:  # rows of x; None: all
         "Ratios of the distances up to a change."
         found = []
-        for some in tqdm(self.parts(x, torch.arange(len(x)) if index is None else index),
-                         "searching for changed copies", unit=" parts", leave=False, disable=None,
-                         delay=1):
+        for some in show_parts(self.parts(x, torch.arange(len(x)) if index is None else index),
+                               "searching for changed copies"):
             views = self.views(x[some])
             who = self.rows[self.candidates(self.codes(views))]
             rows, place = who.unique(return_inverse=True)

@@ -166,7 +166,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from modelab.core.checks import check_batch, check_int, check_number
 from modelab.core.seeding import generator_or_default
@@ -2294,6 +2295,22 @@ def index_parts(bag: Any,  # a tensor, or `SampleFile`
         raise TypeError(f"rows: expected indices (n,), int64, got {rows!r:.60}")
     example = 8 * max(1, math.prod(bag.shape[1:]))
     return rows.split(max(1, min(1 << 14, check_int("max_bytes", max_bytes) // example)))
+
+# %% [markdown]
+# Many parts take long, so a bar shows how far the work is. One part needs no bar: in a notebook a bar is a widget of several messages, and some loops search hundreds of small sets.
+
+# %%
+#| export
+def show_parts(parts: Sequence[Any], what: str) -> Iterable[Any]:
+    "The parts, one after the other; a progress bar if several take more than a second."
+    if len(parts) < 2:
+        return parts
+    return tqdm(parts, what, unit=" parts", leave=False, disable=None, delay=1)
+
+# %%
+few = [torch.zeros(3)]
+assert show_parts(few, "looking") is few
+assert [len(part) for part in show_parts(torch.arange(5).split(2), "looking")] == [2, 2, 1]
 
 # %% [markdown]
 # `read_samples` reads a whole file, or a random part of it. The result is made first and filled in parts, so a large file is never held twice.
