@@ -314,22 +314,24 @@ class GrownDiscriminator(GrowingNet):
                 h = torch.lerp(small, h, alpha)
         return h
 
-    def _with_deviation(self, h: Tensor) -> Tensor:
-        "Folded features and one more map in each run: how much the examples of a group differ."
-        h = unfold_runs(h, self.runs)
-        spread = minibatch_deviation(h, self.group)[..., None, None, None]
-        spread = spread.expand(*h.shape[:-3], 1, *h.shape[-2:])
-        return fold_runs(torch.cat([h, spread], -3), self.runs)
-
     def forward(self, x: Tensor, *beside: Tensor,
                 moment: Moment | None = None) -> Tensor:
         "Logits, or vectors, of pictures of full size, seen at the side of the present level."
         self._check(x)
         h = self._features(fold_runs(x, self.runs), *self.stage(moment))
-        h = self._with_deviation(h) if self.coupled else h
+        h = _with_deviation(h, self.runs, self.group) if self.coupled else h
         h = unfold_runs(F.leaky_relu(self.end(h), .2), self.runs).flatten(-3)
         h = torch.cat([h, *beside], -1) if beside else h
         return self._event(self.final(F.leaky_relu(self.hidden(h), .2)))
+
+
+# %% ../../nbs/3_inclusion/04_growing.ipynb #315708b0
+def _with_deviation(h: Tensor, runs: int | None, group: int) -> Tensor:
+    "Folded features and one more map in each run: how much the examples of a group differ."
+    h = unfold_runs(h, runs)
+    spread = minibatch_deviation(h, group)[..., None, None, None]
+    spread = spread.expand(*h.shape[:-3], 1, *h.shape[-2:])
+    return fold_runs(torch.cat([h, spread], -3), runs)
 
 
 # %% ../../nbs/3_inclusion/04_growing.ipynb #3c218390

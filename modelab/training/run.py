@@ -149,7 +149,7 @@ class Run:
         share = batch // self.shards
         for name, net in self.players.nets.items():
             part = getattr(net, "members", [net])[0]
-            group = getattr(part, "group", getattr(part, "deviation", 1))
+            group = getattr(part, "group", 1)
             if getattr(part, "coupled", False) and share % min(group, share):
                 raise ValueError(f"batch, shards: expected whole groups of {group} examples for "
                                  f"{name}, got a batch of {batch} in {self.shards} shards")

@@ -31,7 +31,7 @@ from modelab.core.checks import check_int, check_shape
 from modelab.core.seeding import Generators, rand, randint, randn
 from modelab.core.signatures import checked, Count, Index, Shape, Share
 from modelab.networks.convolutional import _image_shape, _ladder, fold_runs, unfold_runs
-from modelab.networks.growing import equal_weight, EqualConv, EqualLinear, minibatch_deviation
+from modelab.networks.growing import _with_deviation, equal_weight, EqualConv, EqualLinear
 from modelab.networks.layers import Moment, Net, run_shape
 
 # %%
@@ -443,7 +443,7 @@ class StyleDiscriminator(Net):
     def __init__(self, event: Sequence[int], width: int, runs: int | None, generator: Generators,
                  outputs: int | Sequence[int] = (), beside: int = 0, deviation: int = 0):
         super().__init__(_image_shape("event", event), outputs, runs)
-        (channels, side, _), self.deviation = self.inputs, check_int("deviation", deviation, 0)
+        (channels, side, _), self.group = self.inputs, check_int("deviation", deviation, 0)
         levels, base = _ladder(side)
         widths = [check_int("width", width) * 2 ** i for i in range(levels + 1)]
         self.coupled, top = deviation > 1, widths[-1]
@@ -456,19 +456,7 @@ class StyleDiscriminator(Net):
         self.final = EqualLinear(top, math.prod(self.outputs), runs, generator, 1.)
 
 # %% [markdown]
-# With a group size `deviation` the batch must consist of whole groups.
-
-# %%
-#| export
-@patch
-def _with_deviation(self: StyleDiscriminator, x: Tensor) -> Tensor:
-    "Folded features with one map more for each run: the deviation in groups of the batch."
-    x = unfold_runs(x, self.runs)
-    spread = minibatch_deviation(x, self.deviation)[..., None, None, None]
-    return fold_runs(torch.cat([x, spread.expand_as(x[..., :1, :, :])], -3), self.runs)
-
-# %% [markdown]
-# `forward` joins the vectors beside the pictures at the end.
+# With a group size `deviation` the batch must consist of whole groups, and the features get one more map, as in chapter [3.4](04_growing.ipynb). `forward` joins the vectors beside the pictures at the end.
 
 # %%
 #| export
@@ -479,7 +467,7 @@ def forward(self: StyleDiscriminator, x: Tensor, *beside: Tensor) -> Tensor:
     x = F.leaky_relu(self.first(fold_runs(x, self.runs)), .2)
     for block in self.blocks:
         x = block(x)
-    x = self._with_deviation(x) if self.coupled else x
+    x = _with_deviation(x, self.runs, self.group) if self.coupled else x
     x = unfold_runs(F.leaky_relu(self.conv(x), .2), self.runs).flatten(-3)
     x = self.hidden(torch.cat([x, *beside], -1) if beside else x)
     return self._event(self.final(F.leaky_relu(x, .2)))

@@ -598,13 +598,12 @@ def _features(self: GrownDiscriminator, x: Tensor, level: int, alpha: float) -> 
 
 # %%
 #| export
-@patch
-def _with_deviation(self: GrownDiscriminator, h: Tensor) -> Tensor:
+def _with_deviation(h: Tensor, runs: int | None, group: int) -> Tensor:
     "Folded features and one more map in each run: how much the examples of a group differ."
-    h = unfold_runs(h, self.runs)
-    spread = minibatch_deviation(h, self.group)[..., None, None, None]
+    h = unfold_runs(h, runs)
+    spread = minibatch_deviation(h, group)[..., None, None, None]
     spread = spread.expand(*h.shape[:-3], 1, *h.shape[-2:])
-    return fold_runs(torch.cat([h, spread], -3), self.runs)
+    return fold_runs(torch.cat([h, spread], -3), runs)
 
 
 # %% [markdown]
@@ -618,7 +617,7 @@ def forward(self: GrownDiscriminator, x: Tensor, *beside: Tensor,
     "Logits, or vectors, of pictures of full size, seen at the side of the present level."
     self._check(x)
     h = self._features(fold_runs(x, self.runs), *self.stage(moment))
-    h = self._with_deviation(h) if self.coupled else h
+    h = _with_deviation(h, self.runs, self.group) if self.coupled else h
     h = unfold_runs(F.leaky_relu(self.end(h), .2), self.runs).flatten(-3)
     h = torch.cat([h, *beside], -1) if beside else h
     return self._event(self.final(F.leaky_relu(self.hidden(h), .2)))
