@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import threading
 import time
 
 import pytest
@@ -54,6 +55,20 @@ def test_every_control_does_its_work(panel):
     c["step"].click()
     c["reset"].click()
     assert sent(panel)[1]["at"] == 0
+
+
+def test_a_click_counts_while_another_thread_writes_into_the_controls(panel):
+    clicks = []
+
+    def click_elsewhere(change):
+        clicks.append(thread := threading.Thread(target=panel.controls["step"].click))
+        thread.start(), thread.join()
+    panel.controls["seed"].observe(click_elsewhere, "value")
+    panel.lab.seed += 1  # so that the next picture writes into the control
+    at = panel.lab.at
+    panel._refresh()
+    assert len(clicks) == 1 and sent(panel)[1]["at"] == at + 1
+    assert panel.lab.seed == panel.controls["seed"].value  # and writing was no command
 
 
 def test_every_setting_can_be_turned(panel):

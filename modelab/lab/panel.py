@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -61,7 +62,7 @@ class Panel:
         self.views = 0  # pages that show the canvas
         self.sent = self.acknowledged = 0  # the last frame sent, and the last one that was drawn
         self.frame_time = self.curves_time = 0.  # when they were last sent
-        self.sides, self.quiet = None, False
+        self.sides, self.quiet = None, threading.local()
         self.parts: dict[str, np.ndarray] = {}  # frames by side
         self.canvas.on_msg(self.on_message)
         self.controls: dict[str, Any] = {}
@@ -76,7 +77,7 @@ class Panel:
 
     def submit(self, name: str, *args: Any, **kw: Any) -> None:
         "Submit a command, unless the panel itself wrote into the control."
-        if not self.quiet:
+        if not getattr(self.quiet, "on", False):
             self.driver.submit(name, *args, **kw)
 
     def _add_button(self, name: str, text: str, hint: str, act: Callable[[], None],
@@ -194,7 +195,7 @@ class Panel:
         "Write what holds at this step into the controls."
         lab, chosen = self.lab, self.controls["side"].value
         side = lab.sides.get("A" if chosen == "both" else chosen, lab.sides["A"])
-        self.quiet = True
+        self.quiet.on = True
         try:
             now = side_settings(side)
             for name, field in self.fields.items():
@@ -204,7 +205,7 @@ class Panel:
                     field.value = now[name]
             self._refresh_choices()
         finally:
-            self.quiet = False
+            self.quiet.on = False
 
     def _refresh_choices(self) -> None:
         "Write the present games, data and speed into their controls."

@@ -397,6 +397,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -453,7 +454,7 @@ def make_canvas() -> Any:
 
 # %% [markdown]
 # ## The panel
-# A callback of a control does not train and does not wait: it submits a command. When the panel itself writes into a control, `quiet` keeps that from becoming a command.
+# A callback of a control does not train and does not wait: it submits a command. When the panel itself writes into a control, `quiet` keeps that from becoming a command. `quiet` holds for one thread: the driver's thread may write into the controls while a click arrives on another one, and the click must count.
 
 # %%
 #| export
@@ -465,7 +466,7 @@ class Panel:
         self.views = 0  # pages that show the canvas
         self.sent = self.acknowledged = 0  # the last frame sent, and the last one that was drawn
         self.frame_time = self.curves_time = 0.  # when they were last sent
-        self.sides, self.quiet = None, False
+        self.sides, self.quiet = None, threading.local()
         self.parts: dict[str, np.ndarray] = {}  # frames by side
         self.canvas.on_msg(self.on_message)
         self.controls: dict[str, Any] = {}
@@ -487,7 +488,7 @@ class Panel:
 @patch
 def submit(self: Panel, name: str, *args: Any, **kw: Any) -> None:
     "Submit a command, unless the panel itself wrote into the control."
-    if not self.quiet:
+    if not getattr(self.quiet, "on", False):
         self.driver.submit(name, *args, **kw)
 
 
@@ -691,7 +692,7 @@ def _refresh(self: Panel) -> None:
     "Write what holds at this step into the controls."
     lab, chosen = self.lab, self.controls["side"].value
     side = lab.sides.get("A" if chosen == "both" else chosen, lab.sides["A"])
-    self.quiet = True
+    self.quiet.on = True
     try:
         now = side_settings(side)
         for name, field in self.fields.items():
@@ -701,7 +702,7 @@ def _refresh(self: Panel) -> None:
                 field.value = now[name]
         self._refresh_choices()
     finally:
-        self.quiet = False
+        self.quiet.on = False
 
 
 # %% [markdown]
