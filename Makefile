@@ -11,7 +11,7 @@ PYTEST   = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loa
 .PHONY: help lab test quick chapter check run export clean
 
 help:
-	@echo "make lab     open the course in JupyterLab      (make lab ARGS=--no-browser where there is no display)"
+	@echo "make lab     open the first chapter in JupyterLab  (make lab ARGS=--no-browser where there is no display)"
 	@echo "make test    run every chapter and every check  (make test ARGS='-k coverage' for a part)"
 	@echo "make quick   the same with fewer training steps"
 	@echo "make chapter NAME=1_game/07_lsgan      a new chapter from a scaffold"
@@ -29,7 +29,7 @@ $(STAMP): settings.ini setup.py pyproject.toml constraints.txt
 	@touch $@
 
 lab: $(STAMP)
-	$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" $$(test "$$(id -u)" != 0 || echo --allow-root) $(ARGS) nbs/index.ipynb
+	$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" $$(test "$$(id -u)" != 0 || echo --allow-root) $(ARGS) nbs/0_start/01_first_gan.ipynb
 
 test: $(STAMP)
 	env -u MODELAB_FAST -u MODELAB_RECORD $(PYTEST)

@@ -388,3 +388,41 @@ def test_the_chapter_runs_in_jupyterlab(inside, jupyter, root):
     assert jupyter.run_all(inside)
     inside.until("() => document.querySelector('.modelab-lab .lab-picture')?.dataset.painted > 0")
     assert inside.page.evaluate(COLOURS, inside.picture().element_handle()) > 50
+
+
+ANSWER = """async ([grade, code]) => {
+  const book = jupyterapp.shell.currentWidget.content;
+  const at = book.widgets.findIndex((c) => c.model.type === "code" && c.model.sharedModel.getSource().endsWith(grade));
+  book.widgets[at].model.sharedModel.setSource(code + "\\n\\n" + grade);
+  book.activeCellIndex = at;
+  await jupyterapp.commands.execute("notebook:run-cell");
+  return book.widgets[at].model.outputs.toJSON().map((out) => out.data["text/plain"]).join(" "); }"""
+SHOW = """async (text) => {
+  const book = jupyterapp.shell.currentWidget.content;
+  const at = book.widgets.findIndex((c) => c.model.sharedModel.getSource().includes(text));
+  book.activeCellIndex = at;
+  await book.scrollToItem(at, "start"); }"""
+
+
+def test_the_first_chapter_is_run_played_and_answered(inside, jupyter, root):
+    shutil.copyfile(root / "nbs/0_start/01_first_gan.ipynb", jupyter.root / "01_first_gan.ipynb")
+    jupyter.open(inside, "01_first_gan.ipynb")
+    assert jupyter.run_all(inside)
+    page = inside.page
+    page.evaluate(SHOW, "lab = small_lab()")
+    inside.until("() => document.querySelector('.modelab-lab .lab-picture')?.dataset.painted > 0")
+    inside.at(40)
+    button(inside, "Play").click()
+    inside.until("() => document.querySelector('.lab-picture').dataset.step > 60")
+    button(inside, "Pause").click()
+    button(inside, "Play").wait_for()
+    assert page.locator(".lab-missions ul li").count() == 5
+    for title, text in (("Hint", "You get the logarithm of"), ("Solution", "needs no logarithm of a number near 0")):
+        page.evaluate(SHOW, text)
+        fold = page.locator("details", has=page.get_by_text(title, exact=True), has_text=text)
+        assert fold.get_attribute("open") is None and not fold.locator("p").first.is_visible()
+        fold.locator("summary").click()
+        assert fold.locator("p").first.is_visible()
+    for real, fake, says in (("", "-", "Not yet"), ("-", "", "Right.")):
+        code = f"def answer(real, fake):\n    return F.softplus({real}real).mean() + F.softplus({fake}fake).mean()"
+        assert says in page.evaluate(ANSWER, ["grade_discriminator_loss(answer)", code])

@@ -36,6 +36,8 @@ def clone(root, tmp_path) -> Path:
     nb = new_notebook(cells=[new_markdown_cell("# A chapter"), new_code_cell("1 + 1")])
     nbformat.write(nb, tmp_path / "nbs/0_ground/00_x.ipynb")
     nbformat.write(nb, tmp_path / "nbs/index.ipynb")
+    (tmp_path / "nbs/0_start").mkdir()
+    nbformat.write(nb, tmp_path / "nbs/0_start/01_first_gan.ipynb")
     (tmp_path / "nbs/_text/0_ground/00_x.py").write_text("# %% [markdown]\n# # A chapter\n\n# %%\n1 + 1\n")
     return tmp_path
 
@@ -52,6 +54,12 @@ def test_an_old_python_is_refused_in_one_line(clone):
     done = make("lab", f"PYTHON={old}", cwd=clone)
     said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert done.returncode and len(said) == 1 and "3.11" in said[0] and not (clone / ".venv").exists()
+
+
+def test_lab_opens_the_first_chapter(root):
+    line = make("-n", "lab", f"VENV={sys.prefix}", cwd=root).stdout.splitlines()[-1]
+    opened = root / line.split()[-1]
+    assert opened.is_file() and opened == min((root / "nbs").glob("0_*/01_*.ipynb"))
 
 
 def test_quick_is_short_and_test_is_not(clone):
