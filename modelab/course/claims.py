@@ -54,7 +54,7 @@ def claim(text: str,  # one sentence that could be false
           figure: str = "",  # the paper's own figure, if it prints one
           expect: bool = True,  # False for a claim that we report as not replicated
           ) -> Claim:
-    "Record a claim; `AssertionError` if it is not as the chapter says (never on short walks)."
+    "Record a claim; `AssertionError` if it is not as the chapter says (never in fast mode)."
     holds, verdict = bool(holds), "holds" if holds else "does not replicate"
     if fast_mode():
         verdict = "not judged (short walk)"
@@ -72,7 +72,7 @@ def recorded(name: str) -> dict:
 
 # %% ../../nbs/0_start/02_evidence.ipynb #ad62ee1c
 def fast_mode() -> bool:
-    "Whether `MODELAB_FAST` asks for a short walk."
+    "Whether `MODELAB_FAST` is set: few training steps, no verdicts."
     return _is_set("MODELAB_FAST")
 
 # %% ../../nbs/0_start/02_evidence.ipynb #f8bb9862
@@ -81,10 +81,10 @@ def _is_set(switch: str) -> bool:
     return os.environ.get(switch, "") not in ("", "0")
 
 # %% ../../nbs/0_start/02_evidence.ipynb #3e32384b
-def steps(n: int,  # steps of the full walk
-          fast: int = 40,  # steps of the short one
+def steps(n: int,  # training steps of the full run
+          fast: int = 40,  # the most steps in fast mode
           ) -> int:
-    "`n`, or at most `fast` on a short walk."
+    "`n`, or at most `fast` in fast mode."
     return min(check_int("n", n), check_int("fast", fast)) if fast_mode() else check_int("n", n)
 
 # %% ../../nbs/0_start/02_evidence.ipynb #3ed247a1

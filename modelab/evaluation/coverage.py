@@ -386,11 +386,11 @@ def plot_coverage(coverage: Coverage,  # what to draw
     if few:
         ax.bar(k, high - low, 1, low, **style)
         ax.bar(k, shares[0], .55, color=FAKE, alpha=.8, label="generated")
-        ax.set_ylim(0, 1.3 * max(high.max(), shares[0].max()))
+        ax.set_ylim(0, 1.5 * max(high.max(), shares[0].max()))
     else:
         ax.fill_between(k, low, high, **style)
         ax.plot(k, shares[0], color=FAKE, lw=1.2, label="generated")
         ax.set_yscale("log")
     ax.set(xlabel="mode" if few else "modes, most frequent first", ylabel="share of samples (%)",
            title=f"{c.captured:g} of {c.n_modes:g} modes captured")
-    ax.legend(frameon=False, fontsize=7, loc="upper right")
+    ax.legend(frameon=False, loc="upper right")

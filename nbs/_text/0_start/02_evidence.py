@@ -1,14 +1,14 @@
 # %% [markdown]
 # # How to read this course
-# > How do I read a chapter, and how do I put a number with its error on a claim?
+# > How is a chapter built, and how do I report a result over several seeds with a confidence interval?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | Two generators, two screenshots. Which of them lost most of the data, and how would you know? |
+# | **Question** | Two generators, two pictures of their samples. Which generator lost most of the modes, and how can I know? |
 # | **You will be able to** | read a chapter; state a claim with its interval; answer an exercise that grades itself |
 # | **Paper** | none; intervals after Student 1908 and Wilson 1927 |
-# | **Needs** | Python; a little torch |
+# | **Needs** | [0.1](01_first_gan.ipynb) |
 # | **Time** | a few seconds of computing |
 
 # %%
@@ -48,12 +48,15 @@ from modelab.core.files import atomic_write
 
 # %%
 #| export course.exercises
-"Exercises and missions: graders that prove themselves on right and wrong answers."
+"Exercises and missions: graders that are proven on right and wrong answers."
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from modelab.course.progress import note_answer
 
 # %%
 from tempfile import TemporaryDirectory
@@ -66,11 +69,9 @@ from modelab.core.plotting import Picture, axes, image_grid
 
 # %% [markdown]
 # ## Two screenshots
-# Take real handwritten digits, stack three of them as the red, green and blue channel of one picture, and there are
-# $10^3 = 1000$ kinds of picture: 1,000 *modes*. Here are two generators. One draws from all of them. The other has forgotten
-# 800 of the 1,000.
-#
-# **Predict:** which one is broken, left or right? Look as long as you like before you read on.
+# Stack three handwritten digits as the red, green and blue channel of one picture. This gives $10^3 = 1000$ kinds of
+# picture, so 1,000 *modes*. Below are samples of two simulated generators, both made from real scans. One draws from all
+# 1,000 modes. The other draws from 200 of them only: it has *mode collapse*.
 
 # %%
 digits = load_digits()
@@ -91,8 +92,8 @@ left_modes = kept[torch.randint(200, (2500,), generator=g)]
 right_modes = every[torch.randint(1000, (2500,), generator=g)]
 
 # %% [markdown]
-# `axes` makes a figure in the style of the course. `Picture` shows it, with a sentence for readers who cannot see it. Real data
-# are always blue discs; generated data are always orange crosses.
+# `axes` makes a figure in the style of the course. `Picture` shows it, with a description for readers who cannot see it. In
+# scatter plots real data are blue discs and generated data are orange crosses.
 
 # %%
 figure, (left, right) = axes(1, 2)
@@ -101,17 +102,19 @@ image_grid(right, torch.stack([stack(int(m)) for m in right_modes[:60]]), title=
 Picture(figure, "Two sheets of sixty coloured digit triples. To the eye they are equally varied.")
 
 # %% [markdown]
-# The difference cannot be seen by eye. Still, questions such as *"is this mode collapse? everything looks the same"* are usually asked with
-# screenshots and answered with opinions. Now count.
+# **Predict:** which one lost 800 modes, left or right? Decide before you read on.
+#
+# Sixty samples of each look equally varied. Screenshots cannot answer the question, although people often ask it with
+# screenshots. So count the modes in 2,500 samples of each.
 
 # %%
 counts = left_modes.unique().numel(), right_modes.unique().numel()
 counts
 
 # %% [markdown]
-# The left generator shows 200 of 1,000 modes; the right one over 900. But notice that the right one is *perfect*, and still
-# does not reach 1,000: with 2,500 draws, about 80 modes stay unseen by chance alone. A count without the count that a
-# perfect generator would get means little. This course never prints one without the other.
+# The left generator shows 200 of 1,000 modes, the right one over 900. The right one is *perfect*, but it does not reach
+# 1,000. One mode stays unseen in all 2,500 draws with probability $(1-\frac1{1000})^{2500}$, so about 82 modes are unseen by
+# chance. A count means little without the count of a perfect generator, so this course gives both.
 
 # %%
 expected = 1000 * (1 - (1 - 1 / 1000) ** 2500)
@@ -120,20 +123,21 @@ round(expected, 1)
 
 # %% [markdown]
 # ## How a chapter is built
-# 1. **Failure first.** A chapter opens with the failure that its method cures, on data whose modes are known.
+# 1. **Failure first.** A chapter about a method opens with the failure that the method should cure, on data whose modes are known.
 # 2. **Predict, run, explain.** Where it says *Predict*, write a number down before you run the next cell. You learn most from a wrong prediction.
-# 3. **Every equation is compared with its code**, in a cell that you can run: with a closed form, a finite difference, or somebody else's independent answer.
-# 4. **Every claim is a distribution.** It is made over eight seeds at least, with an interval, beside a *tuned* baseline, and beside what chance and perfection score.
-# 5. **What does not replicate is printed as plainly as what does.**
+# 3. **Equations are compared with their code**, in cells that you can run. The comparison is a closed form, a finite difference, or another library's answer.
+# 4. **A claim about training is made over eight seeds or more.** It has an interval. Beside it stand a *tuned* baseline (another method whose settings were chosen as carefully), the score of noise and the score of a perfect generator.
+# 5. **Results that do not replicate are reported too.**
 #
 # The rest of this chapter builds the tools for rules 4 and 5, and the graders of exercises. They are exported as `modelab.core.statistics`,
-# `modelab.course.claims` and `modelab.course.exercises`. How the library checks its arguments, finds a method by its name and writes its files
-# is told in the workshop ([6.1](../6_workshop/01_checks.ipynb) to [6.4](../6_workshop/04_plotting.ipynb)). You need not read it to follow the course.
+# `modelab.course.claims` and `modelab.course.exercises`. The workshop ([6.1](../6_workshop/01_checks.ipynb) to
+# [6.4](../6_workshop/04_plotting.ipynb)) shows how the library checks its arguments, finds a method by its name and writes its
+# files. You need not read it to follow the course.
 
 # %% [markdown]
 # ## A class in several cells
-# A long class is hard to read in one cell. In these chapters a class grows: `@patch` adds a method to a class that stands above. The
-# exported module shows the class in one piece.
+# A long class is hard to read in one cell. In these chapters a class is spread over several cells: `@patch` adds a method to a
+# class that is defined above. The exported module shows the class in one piece.
 
 # %%
 #| export course.notebooks
@@ -143,7 +147,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 # %% [markdown]
-# `patch` reads the class from the annotation of the first parameter and sets the function on that class. It also handles cached properties and, with `as_prop` or `cls_method`, properties and class methods. It returns what the name meant before, so a method does not hide an earlier function of the same name.
+# `patch` reads the class from the annotation of the first parameter and sets the function on that class. It also handles cached properties. With `as_prop` or `cls_method` it makes properties and class methods. It returns the earlier value of the name, so a method does not hide a function of the same name.
 
 # %%
 #| export course.notebooks
@@ -180,10 +184,13 @@ assert Counter().up() == 1
 
 # %% [markdown]
 # ## Many seeds, one interval
-# One training run is one draw from a distribution. Eight runs give a mean with an error. With eight values the normal
-# distribution's 1.96 gives too short an interval; Student's $t$ with $n-1$ degrees of freedom is right for normal errors:
+# One training run is one draw from a distribution. Eight runs with eight seeds give a mean and a 95 % confidence interval.
+# The factor 1.96 of the normal distribution makes this interval too short for eight values. Student's $t$ with $n-1$ degrees of
+# freedom is exact if the values are normal:
 #
-# $$\bar v \pm t_{n-1}\,\frac{s}{\sqrt n}.$$
+# $$\bar v \pm t_{n-1}\,\frac{s}{\sqrt n},$$
+#
+# where $\bar v$ is the mean of the $n$ values and $s$ their standard deviation.
 
 # %%
 #| export
@@ -241,7 +248,7 @@ def _finite_numbers(values: Any) -> list[float]:
     return values
 
 # %% [markdown]
-# The confidence is the chance that an interval holds the true value. It must lie between 0 and 1, both excluded: at 1 the interval would be infinitely long.
+# The confidence is the share of such intervals that hold the true value. It must lie between 0 and 1, both excluded: at 1 the interval would be infinitely long.
 
 # %%
 #| export
@@ -269,14 +276,14 @@ def _check_range(values: list[float], low: float | None, high: float | None) -> 
 interval([7, 8, 8, 6, 8, 7, 8, 8])
 
 # %% [markdown]
-# These are modes of a ring of eight. The upper limit above is more than eight, which is impossible.
+# These values are counts of modes, of eight. The upper limit above is more than eight, which is impossible. Give the range:
 
 # %%
 interval([7, 8, 8, 6, 8, 7, 8, 8], low=0, high=8)
 
 # %% [markdown]
-# Is the interval correct? Draw eight normal numbers ten thousand times: the interval should hold the true mean 95 times in a hundred.
-# With 1.96 in place of $t$ it would not.
+# **Fidelity.** A cell with this word compares code with an independent answer. Draw eight normal numbers ten thousand times. The
+# interval should hold the true mean in 95 % of the draws. With 1.96 in place of $t$ it holds it less often.
 
 # %%
 from scipy.stats import t
@@ -292,8 +299,8 @@ assert math.isclose(ours.high - ours.mean, t.ppf(.975, 7) * row.std() / math.sqr
 assert abs(held["t"] - .95) < .01 and held["1.96"] < .92
 
 # %% [markdown]
-# The cut takes away only values that the mean cannot have. So a cut interval holds the true mean exactly as often. Below, nine in
-# ten of the shares are 1 and the others are 0.8, so the true mean is 0.98.
+# The cut removes only values that the mean cannot have, so a cut interval holds the true mean exactly as often. Below, nine in
+# ten of the shares are 1 and the others are 0.8. The true mean is 0.98.
 
 # %%
 shares = 1 - .2 * (torch.rand(500, 8, generator=g, dtype=torch.float64) < .1).double()
@@ -302,13 +309,21 @@ cut = [interval(row, low=0, high=1) for row in shares.tolist()]
 assert all(a.mean == b.mean and a.low == b.low and b.high == min(a.high, 1)
            for a, b in zip(whole, cut))
 assert all((a.low <= .98 <= a.high) == (b.low <= .98 <= b.high) for a, b in zip(whole, cut))
-print(f"cut at 1: {sum(b.high == 1 for b in cut)} of 500 intervals")
-f"the largest upper limit before the cut: {max(a.high for a in whole):.3g}"
+held, flat = (sum(test(b) for b in cut) / 500 for test in (lambda b: b.low <= .98 <= b.high,
+                                                          lambda b: b.low == b.high))
+assert abs(held + flat - 1) < .1 and abs(flat - .9 ** 8) < .07
+f"{held:.0%} hold the true mean; {flat:.0%} have length zero"
+
+# %% [markdown]
+# **A limit of this interval.** These shares are far from normal. With probability $0.9^8=43\,\%$ all eight are 1. Then the interval
+# has length zero and misses the true mean. So do not trust the interval of a count or share that is nearly always at its limit.
+# Look at the worst seed as well.
 
 # %% [markdown]
 # ## The interval of a share
-# Often the number is a share: 8 of 10 samples are good, or 0 of 40 modes are missing. The textbook's $\hat p\pm z\sqrt{\hat p(1-\hat p)/n}$
-# has length zero at 0 and at 1. Wilson (1927) asked instead for which true shares $p$ the seen one is within $z$ standard errors, and solved for $p$:
+# Often the result is one share of independent yes-or-no answers: 8 of 10 samples are good, or 0 of 40 modes are missing. The usual
+# interval $\hat p\pm z\sqrt{\hat p(1-\hat p)/n}$ has length zero if the observed share $\hat p$ is 0 or 1. Wilson (1927) takes all true
+# shares $p$ for which $\hat p$ is within $z$ standard errors of $p$. Here $z$ is the quantile of the normal distribution, 1.96 for 95 %:
 #
 # $$\frac{\hat p+\frac{z^2}{2n}\pm z\sqrt{\frac{\hat p(1-\hat p)}{n}+\frac{z^2}{4n^2}}}{1+\frac{z^2}{n}}.$$
 
@@ -326,7 +341,7 @@ def wilson_interval(share: float,  # seen, between 0 and 1
     return max(0., low) if share else 0., min(1., high) if share < 1 else 1.  # without rounding
 
 # %% [markdown]
-# The end points solve the equation that defines them, and a share of zero has an interval of some length:
+# **Fidelity.** Each end point solves the equation $|\hat p-p|=z\sqrt{p(1-p)/n}$. A share of zero has an interval that is longer than zero:
 
 # %%
 low, high = wilson_interval(.8, 10)
@@ -335,10 +350,10 @@ for p in (low, high):
 [round(v, 3) for v in (*wilson_interval(.8, 10), *wilson_interval(0., 40))]
 
 # %% [markdown]
-# ## A claim goes on record
-# `claim` writes one row: what is claimed, where it comes from, our interval, the baseline's, and the verdict. The rows of
-# all chapters together are the *ledger*, [LEDGER.md](../../LEDGER.md); nobody types it by hand. A claim that stops holding fails the tests.
-# Where we set out to replicate something and failed, `expect=False` says so, and the failure is held to the same standard.
+# ## Claims and the ledger
+# `claim` records one result: the sentence, its source, our interval, the baseline's interval, and the verdict. A program collects the
+# claims of all chapters in the *ledger*, [LEDGER.md](../../LEDGER.md). A claim that no longer holds makes the tests fail.
+# `expect=False` records a claim that does not hold here. If it holds on a later run, the tests fail as well.
 
 # %%
 #| export course.claims
@@ -366,7 +381,7 @@ class Claim:
 
 
 # %% [markdown]
-# `claim` makes such a row. If the measured condition is not what the chapter expects, it raises an `AssertionError`, so the run of the notebook fails. In fast mode (below) it gives no verdict.
+# `claim` makes such a row. If the measured condition is not what the chapter expects, it raises an `AssertionError`, and the run of the notebook fails. In fast mode (below) it gives no verdict.
 
 # %%
 #| export course.claims
@@ -379,7 +394,7 @@ def claim(text: str,  # one sentence that could be false
           figure: str = "",  # the paper's own figure, if it prints one
           expect: bool = True,  # False for a claim that we report as not replicated
           ) -> Claim:
-    "Record a claim; `AssertionError` if it is not as the chapter says (never on short walks)."
+    "Record a claim; `AssertionError` if it is not as the chapter says (never in fast mode)."
     holds, verdict = bool(holds), "holds" if holds else "does not replicate"
     if fast_mode():
         verdict = "not judged (short walk)"
@@ -391,7 +406,7 @@ def claim(text: str,  # one sentence that could be false
 
 
 # %% [markdown]
-# What takes longer than a chapter may is measured by a script in `benchmarks/` and recorded there; `recorded` shows the result.
+# Some measurements take too long for a chapter. A script in `benchmarks/` makes them and stores the result there. `recorded` reads it.
 
 # %%
 #| export course.claims
@@ -402,18 +417,18 @@ def recorded(name: str) -> dict:
 
 
 # %% [markdown]
-# Some machines are slow and some tests must be quick, so a chapter says `steps(2000)` where it trains. With `MODELAB_FAST` set (*fast mode*)
-# it runs the same code with few training steps, and claims get no verdict.
+# Tests should be quick. So a chapter writes `steps(2000)` where it trains for 2,000 steps. If the environment variable `MODELAB_FAST` is
+# set (*fast mode*), the same code runs with few training steps, and claims get no verdict.
 
 # %%
 #| export course.claims
 def fast_mode() -> bool:
-    "Whether `MODELAB_FAST` asks for a short walk."
+    "Whether `MODELAB_FAST` is set: few training steps, no verdicts."
     return _is_set("MODELAB_FAST")
 
 
 # %% [markdown]
-# A switch is off if its variable is missing, empty or 0.
+# An environment variable that is missing, empty or 0 counts as not set.
 
 # %%
 #| export course.claims
@@ -427,21 +442,21 @@ def _is_set(switch: str) -> bool:
 
 # %%
 #| export course.claims
-def steps(n: int,  # steps of the full walk
-          fast: int = 40,  # steps of the short one
+def steps(n: int,  # training steps of the full run
+          fast: int = 40,  # the most steps in fast mode
           ) -> int:
-    "`n`, or at most `fast` on a short walk."
+    "`n`, or at most `fast` in fast mode."
     return min(check_int("n", n), check_int("fast", fast)) if fast_mode() else check_int("n", n)
 
 
 # %% [markdown]
 # ## Long experiments, recorded and replayed
-# Eight seeds of 5,000 steps take about a minute. A chapter has several such trainings, and the tests run all chapters, so this is too long.
-# So a long experiment is a function of its number of steps, marked with `@experiment`. It was run whole once, and its numbers are stored
-# in `benchmarks/chapters/`. When a chapter calls it, it trains only the first few steps, compares their numbers with the
-# stored ones of the same steps, and then returns the stored result. If a change of the library shows in these steps and is larger than the
-# tolerance, the comparison fails, and so does the test. A smaller change, or one that shows later, is not noticed: record the chapter again
-# when its method changes. `MODELAB_RECORD=1 make run CHAPTER=…` runs the experiments of a chapter whole and stores them again.
+# Training eight seeds for 5,000 steps takes about a minute, and the tests run every chapter. So a long experiment is a function of its
+# number of steps, marked with `@experiment`. It ran in full once, and its result is stored in `benchmarks/chapters/`. A call
+# trains only the first few steps. It compares them with the stored numbers of the same steps, then returns the stored result.
+#
+# The comparison fails if a change of the library alters these steps by more than the tolerance. It does not notice a smaller
+# change, or a change that appears later. So record a chapter again when its method changes: `MODELAB_RECORD=1 make run CHAPTER=…`.
 
 # %%
 #| export course.claims
@@ -459,7 +474,7 @@ class Experiment:
 
 
 # %% [markdown]
-# The record is plain JSON. Numbers are stored with six digits.
+# The record is a JSON file. Numbers are stored with six digits.
 
 # %%
 #| export course.claims
@@ -477,7 +492,7 @@ def _plain(value: Any) -> Any:
 
 
 # %% [markdown]
-# Another processor rounds differently, so the replay may differ a little: each number may be off by `tolerance`, absolutely and relative to its size.
+# Another processor rounds differently, so the replay may differ a little. A number $v$ may be off by `tolerance` $\times\,(1+|v|)$.
 
 # %%
 #| export course.claims
@@ -507,7 +522,7 @@ def _read_record(file: Path) -> dict:
 
 
 # %% [markdown]
-# A call replays the first steps and returns the record. In fast mode it trains the first steps only and returns their result.
+# A call repeats the first steps and returns the stored result. In fast mode it returns the result of the first steps.
 
 # %%
 #| export course.claims
@@ -531,7 +546,7 @@ def __call__(self: Experiment) -> Any:
 
 
 # %% [markdown]
-# Recording runs both the first steps and the whole, and puts them into the file of the chapter.
+# `record` runs the first steps and the full experiment, and writes both into the file of the chapter.
 
 # %%
 #| export course.claims
@@ -563,7 +578,7 @@ def experiment(chapter: str,  # the chapter's file, as in "03_pairwise"
 
 
 # %% [markdown]
-# **Fidelity.** The walk below adds normal steps. Its record is made in a temporary folder. The replay returns the stored result, and a walk with another seed is noticed.
+# **Fidelity.** The random walk below adds normal numbers. Its record is made in a temporary folder. A call returns the stored result. If the function is changed, the call fails.
 
 # %%
 def walk(total=5000):
@@ -585,76 +600,117 @@ with TemporaryDirectory() as folder:
 # %% [markdown]
 # ## Exercises that grade themselves
 # An exercise ends in a cell `answer = ...` and a grader. A grader that accepts everything is useless. So `exercise` is given
-# answers that must pass and answers that must fail, and tries them all before the reader does.
+# answers that must pass and answers that must fail, and a test of the course tries them all. The graders of a chapter
+# stand at its end, so that the answers are not printed above the question.
 
 # %%
 #| export course.exercises
 class Grader:
     "Call it with an answer; it says whether the answer is right, and a hint if it is not."
-    def __init__(self, check: Callable, accepts: Sequence, rejects: Sequence):
-        self.check, self.__doc__, name = check, check.__doc__, check.__name__
-        if not accepts or not rejects:
+    def __init__(self, check: Callable, accepts: Sequence | Callable, rejects: Sequence | Callable):
+        if not (accepts and rejects):
             raise ValueError("accepts, rejects: expected at least one right and one wrong answer")
-        for answer in accepts:
-            if hint := self.hint(answer):
-                raise AssertionError(f"the grader {name} rejects a right answer: {hint}")
-        for answer in rejects:
-            if not self.hint(answer):
-                raise AssertionError(f"the grader {name} accepts a wrong answer: {answer!r}")
+        self.check, self.accepts, self.rejects = check, accepts, rejects
+        self.__name__, self.__doc__ = check.__name__, check.__doc__
+        self.__module__ = check.__module__
 
-    def hint(self, answer) -> str:
+    def hint(self, answer: Any) -> str:
         "What is wrong with `answer`; empty if nothing is."
         try:
             self.check(answer)
+        except AssertionError as error:
+            return str(error) or "that is not the answer"
         except Exception as error:  # a learner's function may fail in any way
-            return str(error) or type(error).__name__
+            return f"it stops with {type(error).__name__}: {error}"
         return ""
 
 # %% [markdown]
-# Calling the grader with an answer returns what the reader sees: a request to answer, `Right.`, or `Not yet` with the hint of the check.
+# The known answers are not tried when a grader is made, because making them may take a training. Such answers are given
+# as a function that returns them. `prove` tries all of them.
 
 # %%
 #| export course.exercises
 @patch
-def __call__(self: Grader, answer) -> str:
-    if answer is ...:
+def prove(self: Grader) -> None:
+    "Try the known answers; `AssertionError` if the grader is wrong about one of them."
+    right, wrong = (list(known() if callable(known) else known)
+                    for known in (self.accepts, self.rejects))
+    if not (right and wrong):
+        raise AssertionError(f"the grader {self.__name__} has no right or no wrong answer")
+    for answer in right:
+        if hint := self.hint(answer):
+            raise AssertionError(f"the grader {self.__name__} rejects a right answer: {hint}")
+    for answer in wrong:
+        if not self.hint(answer):
+            raise AssertionError(f"the grader {self.__name__} accepts a wrong answer: "
+                                 f"{answer!r}")
+
+# %% [markdown]
+# An answer cell starts with `answer = ...`, or with a function whose body is `...`. Neither is a wrong answer.
+
+# %%
+#| export course.exercises
+def is_unanswered(answer: Any) -> bool:
+    "Whether an answer is still `...`, contains it, or is a function without a body."
+    if isinstance(answer, (tuple, list)):
+        return any(is_unanswered(one) for one in answer)
+    code = getattr(answer, "__code__", None)
+    empty = (lambda: None).__code__
+    return answer is ... or (code is not None and code.co_code == empty.co_code
+                             and code.co_consts[:1] == (None,) and code.co_name != "<lambda>")
+
+# %% [markdown]
+# Calling the grader with an answer returns what the reader sees: a request to answer, `Right.`, or `Not yet` with the hint of the check.
+# In a folder made by `modelab course` ([6.15](../6_workshop/15_commands.ipynb)) a right answer is noted, and
+# `modelab course DIR --progress` shows the list.
+
+# %%
+#| export course.exercises
+@patch
+def __call__(self: Grader, answer: Any) -> str:
+    if is_unanswered(answer):
         return "Your turn: replace the ... with your answer."
-    hint = self.hint(answer)
-    return f"Not yet: {hint}" if hint else "Right."
+    if hint := self.hint(answer):
+        return f"Not yet: {hint}"
+    package, _, chapter = self.__module__.rpartition(".")
+    trouble = note_answer(chapter, self.__name__) if package == "modelab.course.graders" else ""
+    return f"Right. ({trouble})" if trouble else "Right."
 
 # %% [markdown]
 # `exercise` is the decorator that chapters use. It turns a check, a function that makes assertions about an answer, into a `Grader`.
 
 # %%
 #| export course.exercises
-def exercise(*, accepts: Sequence,  # answers the grader must accept
-             rejects: Sequence,  # answers it must reject
+def exercise(*, accepts: Sequence | Callable,  # answers the grader must accept, or what makes them
+             rejects: Sequence | Callable,  # answers it must reject, or what makes them
              ) -> Callable[[Callable], Grader]:
-    "Turn a function that asserts things about an answer into a `Grader`, proven on known answers."
+    "Turn a function that asserts things about an answer into a `Grader` with known answers."
     return lambda check: Grader(check, accepts, rejects)
 
 
 # %% [markdown]
-# **Exercise.** A perfect generator of 1,000 equally likely modes is asked for 1,000 samples. How many modes do you expect to see?
-# Compute it, or predict first and then compute it.
+# Many answers are numbers. `as_number` takes them from Python, NumPy or torch.
 
 # %%
-@exercise(accepts=[632.3, 632], rejects=[1000, 500, 368, "632"])
-def grade_seen(answer):
-    assert isinstance(answer, (int, float)), "a number, please"
-    seen = 1000 * (1 - (1 - 1e-3) ** 1000)
-    assert abs(answer - seen) < 3, "one mode stays unseen with probability (1 - 1/1000)^1000"
+#| export course.exercises
+def as_number(answer: Any) -> float:
+    "An answer as a float; `AssertionError` for text, truth values and what is not finite."
+    try:
+        value = math.nan if isinstance(answer, (str, bytes, bool)) else float(answer)
+    except Exception:  # of whatever was handed in
+        value = math.nan
+    assert math.isfinite(value), "a finite number is expected here"
+    return value
 
-# %%
-answer = ...
-grade_seen(answer)
+# %% [markdown]
+# A grader that looks at nothing does not pass `prove`:
 
 # %%
 def gullible(answer):
     "A grader that looks at nothing."
 
 try:
-    exercise(accepts=[1], rejects=[2])(gullible)
+    exercise(accepts=[1], rejects=[2])(gullible).prove()
 except AssertionError as error:
     print(error)
 
@@ -670,6 +726,7 @@ class Mission:
     def __init__(self, watch: Callable, stages: Sequence[str]):
         self.watch, self.stages, self.text = watch, list(stages), inspect.getdoc(watch) or ""
         self.__name__, self.__doc__ = watch.__name__, watch.__doc__
+        self.__module__ = watch.__module__
         if not self.stages or not self.text:
             raise ValueError(f"stages: {watch.__name__} needs at least one stage, and a docstring "
                              "that says the task")
@@ -709,14 +766,148 @@ def dip(record):
 
 # %%
 grade_dip = exercise(accepts=[[8, 3, 8]], rejects=[[8, 3], [3, 8], [], None])(dip)
+grade_dip.prove()
 dip.seen([8, 3]), grade_dip([8, 3])
 
 
 # %% [markdown]
+# ## Exercises
+# Write your answer into the cell below a question, and run it. First the graders:
+
+# %%
+from modelab.course.graders.evidence import grade_differs, grade_seen
+
+# %% [markdown]
+# **1.** (easy, 5 minutes) A perfect generator of 1,000 equally likely modes is asked for 1,000 samples. How many modes do you expect to see?
+#
+# <details><summary>Hint</summary>
+#
+# First compute the probability that one given mode is in none of the samples.
+#
+# </details>
+
+# %%
+answer = ...
+grade_seen(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# One sample misses a given mode with probability $1-\frac1{1000}$, and 1,000 independent samples all miss it with
+# probability $(1-\frac1{1000})^{1000}\approx e^{-1}$. The expectation is a sum over the modes:
+#
+# ```python
+# answer = 1000 * (1 - (1 - 1 / 1000) ** 1000)
+# ```
+#
+# This is about 632. With as many samples as modes, a perfect generator shows less than two thirds of the modes.
+#
+# </details>
+
+# %% [markdown]
+# **2.** (medium, 15 minutes) Two methods were trained on the same eight seeds. Each list holds one number per seed, in the
+# order of the seeds. Write `differs(a, b)`: whether the 95 % interval of the mean difference leaves out zero.
+#
+# <details><summary>Hint</summary>
+#
+# Seed 3 of one method has the same data order and the same initial networks as seed 3 of the other. So there are eight
+# differences, and `interval` works on them.
+#
+# </details>
+
+# %%
+def differs(a, b):
+    ...
+
+answer = differs
+grade_differs(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def differs(a, b):
+#     gap = interval([x - y for x, y in zip(a, b)])
+#     return gap.low > 0 or gap.high < 0
+#
+# answer = differs
+# ```
+#
+# The two lists are paired. If some seeds are hard for both methods, this part of the spread is in both lists and cancels in
+# the differences. Two separate intervals keep it. They may overlap although the difference is clear. If the results of a
+# seed have nothing in common, pairing gains nothing.
+#
+# </details>
+
+# %% [markdown]
 # ## Recap
-# - A count means little without what chance and perfection score. One seed means little, too.
-# - A mean over seeds gets Student's interval, a share gets Wilson's.
-# - A claim is a sentence that could be false, an interval, and a verdict. The tests compare the verdict with what was measured.
+# - A count means little without the counts of noise and of a perfect generator. One seed means little, too.
+# - A mean over seeds gets Student's interval, a share of independent answers gets Wilson's. Student's interval is too short if the values are nearly all at a limit.
+# - A claim is a sentence that could be false, an interval, and a verdict. The tests compare the verdict with the measurement.
 # - Graders are tried on right and wrong answers before you meet them.
 #
-# **For later.** Why does a perfect generator of 1,000 modes show only 918 of them in 2,500 draws? What does `expect=False` promise? When is an interval from two seeds useful?
+# **For later.**
+#
+# 1. Why does a perfect generator of 1,000 modes show only about 918 of them in 2,500 draws?
+# 2. What does `expect=False` promise?
+# 3. When is an interval from two seeds useful?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Each mode is missed by all 2,500 draws with probability $(1-\frac1{1000})^{2500}\approx 0.082$, so about 82 modes are not seen.
+# 2. That the measured result contradicts the claim. If the claim comes true one day, the test fails and the text must change.
+# 3. When the two values are close and the effect is large: with $n=2$ the factor $t_1$ is 12.7, so the interval reaches 6.4 times the difference of the two values to either side of their mean.
+#
+# </details>
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.evidence
+"Graders of chapter 0.2."
+from modelab.core.statistics import interval
+from modelab.course.exercises import as_number, exercise
+
+# %%
+#| export course.graders.evidence
+@exercise(accepts=[632.3, 632, 1000 * (1 - .999 ** 1000)], rejects=[1000, 500, 368, 918, "632"])
+def grade_seen(answer):
+    seen = 1000 * (1 - (1 - 1e-3) ** 1000)
+    assert abs(as_number(answer) - seen) < 3, \
+        "with which probability is one given mode in none of the samples? Add over the modes"
+
+# %%
+#| export course.graders.evidence
+def by_differences(a, b):
+    "The right answer: the interval of the differences."
+    gap = interval([x - y for x, y in zip(a, b)])
+    return gap.low > 0 or gap.high < 0
+
+# %%
+#| export course.graders.evidence
+def by_overlap(a, b):
+    "A wrong answer: it looks whether two separate intervals overlap."
+    a, b = interval(a), interval(b)
+    return a.low > b.high or b.low > a.high
+
+# %%
+#| export course.graders.evidence
+def one_sided(a, b):
+    "A wrong answer: it does not see that `b` is the larger one."
+    return interval([x - y for x, y in zip(a, b)]).low > 0
+
+# %%
+#| export course.graders.evidence
+@exercise(accepts=[by_differences, lambda a, b: by_differences(b, a)],
+          rejects=[by_overlap, one_sided, lambda a, b: True, lambda a, b: False,
+                   lambda a, b: sum(a) > sum(b), lambda a, b: interval(a + b).low > 0])
+def grade_differs(differs):
+    hard, gain = [3, 7, 4, 8, 5, 2, 6, 8], [1, .8, 1.2, 1, .9, 1.1, 1, 1.2]
+    better = [h + g for h, g in zip(hard, gain)]
+    assert differs(better, hard), "one method gains about 1 on each seed: look at the differences"
+    assert differs(hard, better), "the second method may be the better one"
+    assert not differs(hard, hard[::-1]), "these two methods have the same mean"
+    noisy = [h + g for h, g in zip(hard, [4, -3, 2, -1, 3, -4, 1, 0])]
+    assert not differs(noisy, hard), "a mean difference above zero can have an interval with zero"

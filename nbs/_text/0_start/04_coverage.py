@@ -1,14 +1,14 @@
 # %% [markdown]
-# # What did it cover?
-# > How many modes did my generator keep, and what would a perfect generator or noise have scored?
+# # Mode coverage: captured modes, high quality, KL
+# > How many modes does my generator capture, and what do a perfect generator and noise score?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | How many modes did my generator keep, and what would chance or perfection have scored? |
-# | **You will be able to** | recompute the literature's numbers from one array of samples, and say what they miss |
-# | **Paper** | Srivastava et al. 2017 (VEEGAN), Lin et al. 2018 (PacGAN), and everybody who copied their tables |
-# | **Needs** | [0.2 course](02_evidence.ipynb), [0.3 modes](03_modes.ipynb) |
+# | **Question** | How many modes does my generator capture, and what do a perfect generator and noise score? |
+# | **You will be able to** | compute the coverage numbers of the literature from one array of samples, and say what they miss |
+# | **Paper** | Srivastava et al. 2017 (VEEGAN), Lin et al. 2018 (PacGAN) |
+# | **Needs** | [0.2](02_evidence.ipynb), [0.3](03_modes.ipynb) |
 # | **Time** | about 20 seconds of computing on two cores |
 
 # %%
@@ -97,19 +97,18 @@ from modelab.core import statistics as statistics_module
 from modelab.core.checks import error_message
 from modelab.core.plotting import MISSING, Picture, axes, image_grid, scatter
 from modelab.course.claims import claim
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data import mixtures as mixtures_module
 from modelab.data.digits import stacked_digits
 from modelab.data.mixtures import mixture
 
 # %% [markdown]
-# ## Noise beats a published method
-# The grid is the field's favourite test: 25 narrow bells on a square lattice. The usual score draws 2,500 samples,
-# calls a sample *high quality* if it lies within three standard deviations of the nearest bell, and calls a bell
-# *captured* if at least one high-quality sample belongs to it.
+# ## Noise captures more modes than a published method
+# The grid is a common test set: 25 narrow modes on a square lattice. The usual score draws 2,500 samples. A sample is *high
+# quality* if it lies within three standard deviations of the nearest mode. A mode is *captured* if at least one high-quality
+# sample belongs to it.
 #
-# Our first generator is a call to `rand`: uniform noise over the whole square. It has learned nothing.
+# Our first generator is a call to `rand`: uniform noise over the whole square. It was not trained.
 #
 # **Predict:** how many of the 25 modes does noise capture? Write a number down.
 
@@ -124,8 +123,10 @@ mode, good = grid.assign(noise)
 mode[good].unique().numel(), f"{good.float().mean():.2%} high quality"
 
 # %% [markdown]
-# More than twenty, with about 2 % of its samples anywhere near a bell. Now look at what has been printed under the
-# same rule. (VEEGAN's text gives neither the spacing of its grid nor the width of its bells, so its rows are uncertain.)
+# Noise captures more than twenty, with about 2 % of its samples near a mode. The next picture compares this with published
+# scores under the same rule. ALI is a GAN with an encoder (chapter [2.2](../2_inverse/02_bigan.ipynb)). In PacGAN the
+# discriminator gets several samples at once (chapter [1.1](../1_game/01_minimax.ipynb)); PacGAN4 gives it four.
+# (VEEGAN's text gives neither the spacing of its grid nor the width of the modes, so the numbers from its table are less certain.)
 
 # %%
 published = {
@@ -143,16 +144,18 @@ for (name, (count, sharp)), mark in zip(published.items(), "sDv^P"):
 ax.plot(100 * good.float().mean(), mode[good].unique().numel(), "x", c="k", ms=10, mew=2,
         label="noise (ours)")
 ax.set(xlabel="high-quality samples (%)", ylabel="modes captured (of 25)", ylim=(0, 26),
-       title="Two numbers, or none")
-ax.legend(frameon=False, fontsize=7, loc="center")
+       title="published scores on the grid, and noise")
+ax.legend(frameon=False, loc="center")
 Picture(figure, "Modes captured against high-quality share: "
-                "noise captures more modes than three published rows")
+                "noise captures more modes than three of five published scores")
 
 # %% [markdown]
-# Two things are wrong here. The *same* plain GAN holds 3.3 modes in one paper and 17.3 in another (on the ring of
-# eight it is 1 against 6.3), so the baseline moves more than any method does. And noise scores higher than a published method,
-# because one sample per mode is a very low threshold. Was that chance? A disc of radius $3\sigma$ takes up a share $p$
-# of the square, and a mode is missed with probability $(1-p)^n$.
+# The picture shows two problems. First, a plain GAN has 3.3 modes in one paper and 17.3 in another (on the ring of eight 1 and
+# 6.3). This difference is larger than the difference between the methods in PacGAN's table. Second, noise captures more modes than a
+# published method, because one sample per mode is a very low threshold.
+#
+# Noise captures so many not by a lucky seed: a disc of radius $3\sigma$ covers a share $p$ of the square, and a mode is missed
+# with probability $(1-p)^n$.
 
 # %%
 p = math.pi * (3 * .05) ** 2 / (high - low).prod().item()
@@ -171,16 +174,16 @@ claim("Uniform noise captures more of the grid's modes than a published method",
       baseline="ALI 15.8", holds=caught.low > 15.8)
 
 # %% [markdown]
-# This chapter builds a measure without these two faults. Every number comes with three reference values, *counted by
+# This chapter builds a measure that shows such problems. Every number comes with three reference values, *computed by
 # the same code*:
 #
-# - the **floor**: a perfect generator with as many samples as yours;
-# - the **ceiling**: a perfect generator with infinitely many;
-# - the **null**: uniform noise in the set's box.
+# - the **floor**: the score of a perfect generator with as many samples as yours;
+# - the **ceiling**: the score of a perfect generator with infinitely many samples;
+# - the **null**: the score of uniform noise in the set's box.
 #
-# ## High quality has a ceiling of 98.9 %
-# In two dimensions the squared distance from the middle of a bell, in standard deviations, follows an exponential
-# law, so a *perfect* sampler has $1-e^{-9/2}$ of its samples within three sigma.
+# ## The ceiling of high quality is 98.9 %
+# In two dimensions the squared distance from the centre of a mode, in standard deviations, has an exponential
+# distribution. So a *perfect* sampler has $1-e^{-9/2}$ of its samples within three standard deviations ($3\sigma$).
 
 # %%
 ceiling_2d = 1 - math.exp(-9 / 2)
@@ -189,8 +192,8 @@ ceiling_2d, grid.assign(real)[1].float().mean().item()
 
 
 # %% [markdown]
-# A generator that reports 99.3 % is not better than the data. It is *narrower*: its bells have shrunk. In $d$
-# dimensions the share is $P(\chi^2_d < 9)$. In many dimensions hardly any sample of a perfect generator is within three sigma.
+# A generator with 99.9 % is not better than the data: its modes are *narrower* than those of the data. In $d$
+# dimensions the ceiling is $P(\chi^2_d < 9)$. In many dimensions hardly any sample of a perfect generator is within $3\sigma$.
 
 # %%
 #| export evaluation.protocols
@@ -211,18 +214,19 @@ shares
 # %%
 narrow = grid.centers[torch.randint(25, (2500,), generator=g)]
 narrow = narrow + .6 * .05 * torch.randn(2500, 2, generator=g)
-grid.assign(narrow)[1].float().mean().item()  # "better" than the data: every bell is too narrow
+grid.assign(narrow)[1].float().mean().item()  # above the ceiling: every mode is too narrow
 
 
 # %% [markdown]
-# ## KL and its floor
-# Captured modes ignore balance. The usual number for balance is
+# ## The KL divergence of the mode shares, and its floor
+# The number of captured modes does not show whether the modes have the right shares. The usual number for this is the
+# Kullback-Leibler divergence
 #
 # $$\mathrm{KL}(\hat p\,\|\,q)=\sum_k \hat p_k \log\frac{\hat p_k}{q_k}$$
 #
-# in nats, from the generated mode shares $\hat p$ to a reference law $q$, nearly always uniform. It is called
-# *reverse* KL in the field. It stays finite when a mode is missing ($0\log 0=0$). The other direction, *forward* KL$(q\|\hat p)$, is
-# infinite as soon as one mode is missing. Our third number is total variation, half the summed absolute difference.
+# in nats (natural logarithm). Here $\hat p_k$ is the share of generated samples in mode $k$. The reference $q$ is usually uniform. This
+# direction is called *reverse* KL. It stays finite when a mode is missing ($0\log 0=0$). The other direction, *forward* KL$(q\|\hat
+# p)$, is infinite if a mode is missing. A third number is the total variation $\frac12\sum_k|\hat p_k-q_k|$.
 
 # %%
 #| export evaluation.protocols
@@ -234,7 +238,7 @@ def kl(p: Tensor,  # (..., k) shares that sum to one
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1).clamp_min(0)
 
 # %% [markdown]
-# `total_variation` is the third number. It contains no logarithm, so a missing mode makes it larger but never infinite.
+# `total_variation` lies between 0 and 1. A missing mode makes it larger but never infinite.
 
 # %%
 #| export evaluation.protocols
@@ -268,11 +272,12 @@ assert kl(five, three) == math.inf
 kl(three, five).item(), kl(five, three).item(), total_variation(three, five).item()
 
 # %% [markdown]
-# Keep $k$ of $n$ equal modes and reverse KL is $\log(n/k)$, total variation $1-k/n$.
+# For $k$ of $K$ equal modes, equally filled, reverse KL is $\log(K/k)$ and total variation is $1-k/K$.
 #
-# Now a common mistake. Draw 2,500 samples from a *perfect* generator of 1,000 equal modes. Each mode gets two or three of
-# them, by chance more or fewer, and chance never makes shares look *more* even. **Predict:** what is the KL of a perfect
-# generator?
+# The KL of a finite sample is not zero, even for a perfect generator. Draw 2,500 samples from a *perfect* generator of 1,000 equal
+# modes. A mode gets 2.5 samples on average, by chance more or fewer. Every deviation from equal shares makes KL positive.
+#
+# **Predict:** what is the KL of this perfect generator?
 
 # %%
 rng = np.random.default_rng(0)
@@ -290,7 +295,7 @@ floors = {n: perfect_kl(n).mean().item() for n in (2_500, 10_000, 24_000, 26_000
 #
 # $$\mathbb E\,\mathrm{KL}(\hat p\,\|\,p)\;\approx\;\sum_k\frac{\mathbb E(\hat p_k-p_k)^2}{2p_k}=\frac{K-1}{2n}.$$
 #
-# With ten samples per mode that is right to a few per cent; at 2.5 per mode it is 11 % too low.
+# With ten samples per mode the error of this formula is about 2 %. With 2.5 per mode the formula is 10 % too low.
 
 # %%
 ns = [round(10 ** e) for e in torch.linspace(3, 5, 9).tolist()]
@@ -301,18 +306,19 @@ expansion = [999 / (2 * n) for n in ns]
 figure, ax = axes(size=(5, 3))
 ax.loglog(ns, simulated, "o", c=REAL, label="perfect generator, simulated")
 ax.loglog(ns, expansion, c=MISSING, label="(K - 1) / 2n")
-for name, value in (("best printed: 0.029", .029), ("PacGAN: 0.06", .06)):
+for name, value in (("R3GAN: 0.029", .029), ("PacGAN: 0.06", .06)):
     ax.axhline(value, c=FAKE, lw=.8, ls="--")
-    ax.text(1e3, value * 1.05, name, fontsize=7, color=FAKE)
+    ax.text(1e3, value * 1.05, name, color=FAKE)
 ax.set(xlabel="samples n", ylabel="KL to uniform (nats)",
-       title="Perfection scores above zero (1,000 modes)")
-ax.legend(frameon=False, fontsize=7)
+       title="KL of a perfect generator, 1,000 modes")
+ax.legend(frameon=False)
 Picture(figure, "KL of a perfect generator falls as one over n; at 26,000 samples it is 0.0193")
 
 # %%
 known = {2_500: .2225, 10_000: .0511, 24_000: .0210, 26_000: .0193, 50_000: .0101}
 assert all(abs(floors[n] - v) < .02 * v for n, v in known.items())
 assert abs(floors[26_000] * 2 * 26_000 / 999 - 1) < .05
+assert abs(999 / 20_000 / floors[10_000] - .98) < .01 and abs(999 / 5000 / floors[2500] - .9) < .01
 claim("A perfect generator of 1,000 equal modes scores KL 0.019, not 0, "
       "at the 26,000 samples of the protocol",
       paper="Lin et al. 2018", section="Table 2 (stacked digits)",
@@ -321,13 +327,13 @@ claim("A perfect generator of 1,000 equal modes scores KL 0.019, not 0, "
 
 
 # %% [markdown]
-# A KL of 0.05 is as good as possible at 10,000 samples and mediocre at 50,000. Do not subtract the floor; compare with the
-# floor *at your n*.
+# A KL of 0.05 is the floor at 10,000 samples and five times the floor at 50,000. Compare a score with the floor at the same
+# number of samples.
 #
-# ## A bucket for invalid samples
-# KL over high-quality samples ignores the other samples: if 98 % of the samples are invalid, it can still be perfect. So total
-# variation gets one more bucket, *invalid*, for samples that are not good. A perfect generator fills that bucket too
-# (1.1 % in 2-D), and the reference does the same. So zero means "the same law", and modes that are too narrow make the distance larger.
+# ## Total variation with an invalid bucket
+# KL over the high-quality samples ignores the other samples. If 98 % of the samples are invalid, it can still be at its floor. So total
+# variation gets one more bucket, *invalid*, for samples that are not good. A perfect generator has samples in this bucket too
+# (1.1 % in 2-D), and so has the reference. Modes that are too narrow leave this bucket empty, which makes the distance larger.
 
 # %%
 def with_bucket(mode, good, k: int) -> torch.Tensor:
@@ -341,8 +347,8 @@ perfect = torch.tensor([ceiling_2d / 25] * 25 + [1 - ceiling_2d], dtype=torch.fl
 
 # %% [markdown]
 # ## Protocols
-# Papers differ in how many samples they draw, in what "near" means, in which samples enter KL. Their tables look
-# alike and cannot be compared. `Protocol` holds these settings. Where a source does not state a number, the field is
+# Papers differ in how many samples they draw, in the rule for a good sample, and in which samples enter KL. So numbers from
+# different papers may not be comparable. `Protocol` holds these settings. Where a source does not state a number, the field is
 # `None`.
 
 # %%
@@ -388,7 +394,7 @@ def samples(self: Protocol, modes: Any) -> int:
     return self.asks(modes) or PROTOCOLS["pacgan"].asks(modes)
 
 # %% [markdown]
-# A *tally* is a table of counts with two rows: for each mode the doubtful samples (not good), and the good ones. `counts` says which of them decide whether a mode is captured, and which enter KL.
+# A *tally* is a table of counts with two rows: for each mode the number of samples that are not good (*doubtful*), and of good ones. `counts` returns the counts that decide whether a mode is captured, and the counts that enter KL.
 
 # %%
 #| export evaluation.protocols
@@ -401,7 +407,7 @@ def counts(self: Protocol, tally: Tensor, judged: bool) -> tuple[Tensor, Tensor]
     return good, good if self.kl_over == "good" else every
 
 # %% [markdown]
-# On pictures a classifier decides which mode an example shows. In the code it is called `judge`. `has_judge` says whether a set has one, without fitting it, since that can take seconds.
+# On pictures a classifier (`judge`, chapter [0.3](03_modes.ipynb)) predicts the mode of an example. `has_judge` tells whether a set has one, without fitting it, since that can take seconds.
 
 # %%
 #| export evaluation.protocols
@@ -426,9 +432,9 @@ PROTOCOLS = {p.name: p for p in (
 )}
 
 # %% [markdown]
-# The last row is ours and is never the default. It counts a mode only from *half* of the samples that a perfect generator would put
-# there, counts a picture only if the classifier is confident, and compares with the set's own law instead of a uniform one. Half
-# is a convention, chosen so that a perfect generator with 30 samples per mode almost never fails it.
+# The last row, `fair`, is ours and is never the default. A mode is captured only if it has *half* of the good samples that a perfect
+# generator would have there. A picture counts only if the classifier is confident. The reference is the set's own shares instead of
+# equal ones. Half is a convention: a perfect generator with 30 samples per mode almost never fails it.
 
 # %%
 for protocol in PROTOCOLS.values():
@@ -439,10 +445,9 @@ for protocol in PROTOCOLS.values():
 
 # %% [markdown]
 # ## Reference laws: a perfect generator, and noise
-# Floor, ceiling and null need no generated examples. All our numbers depend on the samples only through a *tally*: how many
-# good and how many doubtful ones each mode has. So it is enough to know the tally's law for a perfect generator and
-# for noise. For well separated bells both are
-# closed forms. For pictures we apply the classifier to held-out real scans
+# Floor, ceiling and null need no generated examples. All numbers except the spread (below) depend on the samples only through their
+# tally. So it is enough to know the probability of each cell of the tally, for a perfect generator and for noise. The code calls these
+# probabilities a *law*. For well separated modes both laws have closed forms. For pictures we apply the classifier to held-out real scans
 # and to noise. Stacked digits draw their channels independently, so the law of a thousand modes is the product of
 # three small ones.
 
@@ -477,7 +482,7 @@ def cached_per_set(work: Callable) -> Callable:
     return remembered
 
 # %% [markdown]
-# The count needs the mode of each example and whether it is good. `assign_modes` asks the set for both and checks the answer, since the set may be your own.
+# The count needs the mode of each example and whether it is good. `assign_modes` gets both from the set and checks them, since the set may be your own.
 
 # %%
 #| export evaluation.reference_law
@@ -490,7 +495,7 @@ def assign_modes(modes: Any, x: Tensor, *near: Any) -> tuple[Tensor, Tensor]:
     return mode, good.bool()
 
 # %% [markdown]
-# Real examples whose mode is known show how often each mode is recognised, and as what.
+# `_seen_law` computes a law from real examples whose mode is known: how often is each mode recognised, and as which mode?
 
 # %%
 #| export evaluation.reference_law
@@ -512,7 +517,7 @@ def _uniform_noise(modes: Any, n: int, g: torch.Generator) -> Tensor:
     return low + (high - low) * torch.rand(n, *modes.event, generator=g, device=g.device)
 
 # %% [markdown]
-# The closed forms hold only where the bells do not touch each other and lie inside the box.
+# The closed forms hold only if the regions of good samples do not overlap and lie inside the box.
 
 # %%
 #| export evaluation.reference_law
@@ -598,7 +603,7 @@ def _measured_laws(modes: Any, weights: Tensor, g: torch.Generator, *near: Any) 
     return [_seen_law(truth.cpu(), *assign_modes(modes, x, *near), weights), noise, False]
 
 # %% [markdown]
-# `_law` chooses between these ways and keeps the result for the set. Its random numbers come from a fixed seed, so the reference values are always the same.
+# `_law` chooses the method and keeps the result for the set. Its random numbers come from a fixed seed, so the reference values are always the same.
 
 # %%
 #| export evaluation.reference_law
@@ -614,7 +619,7 @@ def _law(modes: Any, *near: Any) -> ReferenceLaw:
     return ReferenceLaw(*laws, has_judge(modes), size)
 
 # %% [markdown]
-# `reference_law` is the public function. It checks its arguments and returns the law, which is kept for the next call.
+# `reference_law` is the public function. It checks its arguments and returns the law.
 
 # %%
 #| export evaluation.reference_law
@@ -649,7 +654,7 @@ def good_rule(modes: Any, protocol: Protocol) -> tuple:
     return (protocol.within, protocol.metric) if isinstance(modes, Mixture) else ()
 
 # %% [markdown]
-# Each closed form must agree with counting.
+# **Fidelity.** The closed form agrees with counting 200,000 samples:
 
 # %%
 exact = reference_law(grid, PROTOCOLS["pacgan"])
@@ -661,10 +666,10 @@ exact.real[1].sum().item(), drawn.item()
 
 # %% [markdown]
 # ## From a tally to the numbers
-# One function turns tallies into numbers: yours, those of hundreds of perfect generators, and those of hundreds of
+# One function turns tallies into scores: the tally of your samples, those of hundreds of perfect samples, and those of hundreds of
 # draws of noise. So the floor is always computed by the same code as the score.
 #
-# First, `needed_counts` says how many samples a mode needs to be captured: at least one, or the number that the protocol asks for.
+# First, `needed_counts` gives the number of samples that a mode needs to be captured: one, or the number of the protocol.
 
 # %%
 #| export evaluation.scores
@@ -702,10 +707,11 @@ def draw_tallies(p: Tensor, n: int, draws: int) -> Tensor:
     return torch.from_numpy(counts).double().reshape(draws, *p.shape)
 
 # %% [markdown]
-# ## Shrunken modes
-# Every number so far counts samples *per* mode. A generator that makes every bell half as wide, or a single point,
-# gets full scores. So we also compare widths: in each mode, the standard deviation of the good samples over the true
-# one. Cutting at three sigma narrows the data too (by 2.6 % in 2-D), and that factor is divided out. `_kept_variance` gives its square.
+# ## The spread within a mode
+# Captured modes, KL and high quality do not show that each mode is half as wide as it should be, or a single point. So we also
+# compare widths: the *spread* is the standard deviation of the good samples in a mode over the true one, averaged over modes. Good
+# samples of a perfect generator are cut off at $3\sigma$ too, which narrows them by 2.6 % in 2-D. This factor is divided out.
+# `_kept_variance` gives its square.
 
 # %%
 #| export evaluation.scores
@@ -751,7 +757,7 @@ def mode_spreads(x: Tensor,  # samples (rows * n, d)
     return torch.where(n > 1, ratio, math.nan).reshape(rows, k)
 
 # %% [markdown]
-# For floor and null, the mean of the spread is computed by a formula, without samples.
+# For floor and null the mean of the spread is computed by a formula, without samples.
 
 # %%
 #| export evaluation.scores
@@ -769,11 +775,10 @@ def expected_spread(modes: Any, protocol: Protocol, counts: Tensor, noise: bool)
 
 # %% [markdown]
 # ## Coverage
-# One frozen object, `Coverage`, holds each number and its reference values. Its method `interval` says what
-# this generator would score *on average* at this many samples. KL and TV redraw the tally 400 times, and the redraws
-# are moved so that they centre on the score: a plain bootstrap would add the sampling floor a second time. Nor can a
-# bootstrap show a mode that was never seen, so the mode count has a formula of its own: how many more would appear in
-# a second sample?
+# One frozen object, `Coverage`, holds each number and its reference values. Its method `interval` estimates the *expected* score of
+# this generator at this many samples. For KL and total variation (TV) the tally is redrawn 400 times (a bootstrap). A plain bootstrap
+# would add the sampling floor a second time, so the redraws are shifted until their mean is the score. A bootstrap never contains
+# a mode that was not seen. So the mode count has its own formula: how many more modes would appear in a second sample?
 #
 # `MEASURES` lists the numbers and their names in tables.
 
@@ -786,7 +791,7 @@ COMPANIONS = ("floor: a perfect generator with as many samples; ceiling: with in
               "null: uniform noise.")
 
 # %% [markdown]
-# A mode count has a random error: another set of samples would show some other rare modes. `occupancy_error` estimates this error from how many modes were seen once, twice, and so on.
+# A mode count has a random error: another set of samples would contain other rare modes. `occupancy_error` estimates this error from the numbers of modes that were seen once, twice, and so on.
 
 # %%
 #| export evaluation.scores
@@ -819,7 +824,7 @@ class _ShownAsTable:
         return coverage_table(self)._repr_html_()
 
 # %% [markdown]
-# The `Interval` of chapter [0.2](02_evidence.ipynb) is over seeds. `SampleInterval` is the same for one set of samples, and says so when it is printed.
+# The `Interval` of chapter [0.2](02_evidence.ipynb) is over seeds. `SampleInterval` is the same for one set of samples. Its text says "from … samples".
 
 # %%
 #| export
@@ -959,7 +964,7 @@ def _spread_limits(self: Coverage, tail: float) -> tuple[float, float]:
     return self.spread - half, self.spread + half
 
 # %% [markdown]
-# The limits of the mode count use `occupancy_error`. The upper limit also allows for modes that no sample showed.
+# The limits of the mode count use `occupancy_error`. The upper limit also allows for modes that were not seen.
 
 # %%
 #| export
@@ -972,7 +977,7 @@ def _captured_limits(self: Coverage, tail: float) -> tuple[float, float]:
     return self.captured - half, self.captured + max(half, -math.log(2 * tail))
 
 # %% [markdown]
-# The other limits are quantiles of the scores of redrawn tallies, moved so that their mean is the score itself.
+# The other limits are quantiles of the scores of redrawn tallies, shifted so that their mean is the score.
 
 # %%
 #| export
@@ -988,7 +993,7 @@ def _redrawn_limits(self: Coverage, name: str, tail: float) -> tuple[float, floa
     return low, high if len(finite) == len(drawn) else math.inf
 
 # %% [markdown]
-# The 400 tallies are drawn from shares between the observed ones and the set's own law. The less the two differ beyond chance, the nearer the shares are to the law. So chance differences of the sample are not counted again in the redraws.
+# The 400 tallies are drawn from shares between the observed ones and the set's own law. If the two differ by chance only, the shares are close to the law. So chance differences of the sample are not counted a second time in the redraws.
 
 # %%
 #| export
@@ -1074,7 +1079,7 @@ def _cell(name: str, group: Sequence[Coverage]) -> str:
     return text + f" ({len(finite)} of {len(values)})" * (len(finite) < len(values))
 
 # %% [markdown]
-# Coverages stand in one table only if they were counted in the same way.
+# Coverages are shown in one table only if they were counted in the same way.
 
 # %%
 #| export
@@ -1280,7 +1285,7 @@ def coverages(x: Any,  # samples (*runs, n, *event), a tensor or an array
     return _measure(x.reshape(-1, *x.shape[x.ndim - len(modes.event) - 1:]), modes, protocol)
 
 # %% [markdown]
-# The picture of a coverage shows each mode's share beside what chance allows a perfect generator.
+# `plot_coverage` shows the share of each mode. A band shows where the share lies in 95 % of the samples of a perfect generator.
 
 # %%
 #| export
@@ -1298,14 +1303,14 @@ def plot_coverage(coverage: Coverage,  # what to draw
     if few:
         ax.bar(k, high - low, 1, low, **style)
         ax.bar(k, shares[0], .55, color=FAKE, alpha=.8, label="generated")
-        ax.set_ylim(0, 1.3 * max(high.max(), shares[0].max()))
+        ax.set_ylim(0, 1.5 * max(high.max(), shares[0].max()))
     else:
         ax.fill_between(k, low, high, **style)
         ax.plot(k, shares[0], color=FAKE, lw=1.2, label="generated")
         ax.set_yscale("log")
     ax.set(xlabel="mode" if few else "modes, most frequent first", ylabel="share of samples (%)",
            title=f"{c.captured:g} of {c.n_modes:g} modes captured")
-    ax.legend(frameon=False, fontsize=7, loc="upper right")
+    ax.legend(frameon=False, loc="upper right")
 
 # %% [markdown]
 # Noise again, now with its reference values:
@@ -1325,12 +1330,12 @@ Picture(figure, "Bars per mode: noise gives each about 0.07 %; "
 
 # %% [markdown]
 # ## Generators whose faults are known
-# The measure has to be tested, too. The generator below has a setting for each fault: which modes it keeps, which share of
-# its samples is noise, how far it shrinks every bell. Its expected scores can be worked out on paper.
+# The measure itself must be tested. The simulated generator below has a setting for each fault: the modes that it keeps, the share of
+# noise among its samples, and a factor for the width of each mode. Its expected scores can be computed by hand.
 
 # %%
 def impostor(n: int, keep=range(25), share: float = 0, shrink: float = 1) -> torch.Tensor:
-    "Samples of the grid: some modes kept and shrunk, and a `share` of samples replaced by noise."
+    "Samples of the grid: modes to `keep`, scaled by `shrink`, a `share` of them replaced by noise."
     centers = grid.centers[torch.tensor(list(keep))]
     x = centers[torch.randint(len(centers), (n,), generator=g)]
     x = x + shrink * .05 * torch.randn(n, 2, generator=g)
@@ -1341,7 +1346,7 @@ def impostor(n: int, keep=range(25), share: float = 0, shrink: float = 1) -> tor
 # %%
 faults = {"perfect": {}, "5 modes of 25": {"keep": range(5)}, "one mode": {"keep": [12]},
           "half noise": {"share": .5}, "95 % noise": {"share": .95},
-          "bells half as wide": {"shrink": .5}, "25 points": {"shrink": 0}}
+          "modes half as wide": {"shrink": .5}, "25 points": {"shrink": 0}}
 scored = {name: coverage(impostor(2500, **fault), grid) for name, fault in faults.items()}
 coverage_table(scored)
 
@@ -1351,16 +1356,17 @@ assert lost.captured == 5 and lost.missing == list(range(5, 25)) and lost.forwar
 assert abs(lost.kl - math.log(5)) < .01 and abs(lost.tv - ceiling_2d * .8) < .02
 assert abs(half.high_quality - (ceiling_2d + 25 * p) / 2) < .04
 assert abs(scored["25 points"].spread) < 1e-4
-thin = scored["bells half as wide"]
+thin, worst = scored["modes half as wide"], scored["95 % noise"]
 assert thin.high_quality == 1 and abs(thin.spread - .5 / .9744) < .02
+assert thin.captured == worst.captured == 25 and thin.interval("kl").low < thin.floor.kl
 
 
 # %% [markdown]
-# Read the rows against each other. *95 % noise* captures all 25 modes. *Bells half as wide* has more high quality
-# than the data, all modes, a KL at the floor: only `spread` (0.51: half the width over the 0.974 that three-sigma
-# clipping leaves) gives it away. No single column tells all seven apart. That is why there are several.
+# *95 % noise* captures all 25 modes; its high quality of 7 % shows the fault. *Modes half as wide* has all modes, a KL at the floor, and
+# a high quality that is higher than that of the data. Its `spread` of 0.51 shows the fault. (It is not 0.50: with narrow modes nothing is
+# cut off at $3\sigma$, so the division by 0.974 is too much.) No column differs between all seven rows, so we need several.
 #
-# Now the same generators under each protocol, with the number of samples that each asks for.
+# Now count the same generators under three protocols, with the number of samples of each protocol:
 
 # %%
 def judged_by(fault: dict, name: str) -> str:
@@ -1381,14 +1387,14 @@ assert noisy["pacgan"].startswith("25") and noisy["fair"].startswith("0 ")
 assert float(noisy["selfcond"].split("/")[1]) < .003 < float(noisy["pacgan"].split("/")[1])
 
 # %% [markdown]
-# With 50,000 samples and KL over *all* of them, 95 % noise is a flawless generator; `fair` gives it no mode at all.
-# These generators are extreme. But a half-trained generator is a mixture of all these faults, and the protocol
-# decides which of them is visible.
+# `selfcond` draws 50,000 samples and takes KL over *all* of them, good or not. In its column 95 % noise looks perfect: 25 modes and a
+# KL of 0.000. Under `fair` the same generator captures no mode. So the protocol decides which faults are visible.
 #
-# ## Random pixels, and the classifier
-# On pictures a classifier names the mode. The literature uses only its most likely class, not its confidence. So apply it
-# to *static*: every pixel of a stacked digit drawn at random. **Predict:** how many of 1,000 modes does a classifier that
-# reads 99 % of real digits correctly find in pure static?
+# ## Random pixels and the classifier
+# On pictures a classifier predicts the mode. The protocols of the literature use the most likely class, not its confidence. Apply
+# this to *static*: stacked pictures of which every pixel is random.
+#
+# **Predict:** our classifier reads 99 % of real digits correctly. How many of 1,000 modes does it find in static?
 
 # %%
 stacked = stacked_digits()
@@ -1397,8 +1403,8 @@ c = coverage(static, stacked)
 c
 
 # %% [markdown]
-# More than two hundred; the tables credit VEEGAN with 150 and DCGAN with 99 (on larger digits, with other classifiers).
-# And this classifier was trained on junk as well (chapter 0.3). Compare one that was not: a plain
+# It finds more than two hundred. VEEGAN's table has 150 for VEEGAN and 99 for DCGAN, a GAN with convolutions (on larger digits, with
+# another classifier). Our classifier was trained with junk (chapter 0.3). Now take one that was not: a plain
 # logistic regression on the same scans.
 
 # %%
@@ -1421,29 +1427,33 @@ assert exam > .93 and by_plain[0] > 900 and by_plain[1] < .5
 f"{exam:.1%} right on real digits", by_plain
 
 # %% [markdown]
-# Both classifiers read real digits well. One finds about 230 modes in static, the other practically all, with a
-# KL that is better than most published ones. Mode counts from different classifiers cannot be compared, and a count
-# that ignores confidence means little. Therefore the table also shows high quality, total variation and the
-# null. And `fair` counts only pictures that the classifier is confident about.
+# Both classifiers read real digits well. In the same static one finds about 225 modes, the other 999 or so with a KL of
+# 0.19. So mode counts from different classifiers cannot be compared, and a count that ignores confidence means little. Therefore
+# the table also shows high quality, total variation and the null. `fair` counts only pictures with a confidence of at least 90 %.
+# The KL of no samples is undefined, printed as NaN.
 
 # %%
 c_fair = coverage(static, stacked, "fair")
 assert c_fair.captured <= 1 and c.low_confidence > .99 and c_fair.floor.captured > 980
 c_fair.captured, c_fair.kl, f"{c.low_confidence:.1%} low confidence"
 
+# %% [markdown]
+# The next claim compares a count by our classifier, on 8×8 digits, with a published count by another classifier on larger digits. So it
+# does not compare two generators. It shows that a count of 150 can be the count of noise, if the null is not given.
+
 # %%
 seeds = [torch.Generator().manual_seed(seed) for seed in range(8)]
 static_runs = [coverage(2 * torch.rand(26_000, *stacked.event, generator=s) - 1, stacked)
                for s in seeds]
 caught = statistics_module.interval([run.captured for run in static_runs], low=0, high=1000)
-claim("Random pixels capture more of 1,000 stacked digits than a published method",
+claim("Our classifier finds more of 1,000 stacked digits in random pixels than VEEGAN's table has",
       paper="Srivastava et al. 2017", section="Table 2, VEEGAN; here on 8×8 digits", figure="150",
       ours=caught, baseline="VEEGAN 150", holds=caught.low > 150)
 
 # %% [markdown]
-# Real scans are the opposite case. The floor of a set with a classifier is not a formula: it is measured once, on scans that
-# were *held out* when the classifier was trained. Held-out scans must therefore score at the floor, and the training scans
-# above it, because the classifier is more confident about its training data.
+# Real scans are the opposite case. For a set with a classifier the floor is not a formula. It is measured once, on scans that
+# were *held out* when the classifier was trained. So held-out scans must score at the floor. Training scans have a higher
+# confidence, so more of them are "good", and their total variation is above the floor.
 
 # %%
 rows = {"held-out scans": coverage(stacked.held_out.sample(26_000, generator=g), stacked),
@@ -1463,13 +1473,14 @@ plot_coverage(held, ax)
 static_share = 100 * c.tally.sum(0).sort(descending=True).values / c.n
 ax.lines[0].set_label("held-out scans")
 ax.plot(static_share, c=MISSING, lw=1.2, label="static")
-ax.legend(frameon=False, fontsize=7)
-Picture(figure, "Sorted shares of 1,000 modes: held-out scans lie in perfection's band, "
-                "static is far steeper")
+ax.legend(frameon=False)
+Picture(figure, "Sorted shares of 1,000 modes: held-out scans lie in the band of perfect "
+                "generators, static is far steeper")
 
 # %% [markdown]
 # ## Is the interval correct?
-# Take a generator whose *expected* scores we can find by brute force, and see how often its 95 % intervals hold them.
+# Take a generator with unequal and missing modes, and draw 200 sets of samples from it. The mean of the 200 scores is nearly the
+# expected score. How many of the 200 intervals hold it?
 
 # %%
 lopsided = [0] * 8 + [1] * 4 + list(range(2, 20))  # mode 0 too heavy, 20 to 24 missing
@@ -1483,14 +1494,16 @@ inside
 
 # %%
 assert all(share > .87 for share in inside.values())
+assert inside["kl"] < .95 and inside["tv"] < .95 and inside["captured"] > .98
 several[0].interval("kl"), several[0].interval("captured")
 
 # %% [markdown]
-# The interval of the mode count reaches three modes higher than what was seen, here 20: with $n$ samples and nothing
-# seen of a set of modes, their share can still be $3/n$ (the *rule of three*: $(1-3/n)^n\approx 0.05$).
+# The intervals of high quality and spread hold the expected score in about 95 % of the sets. Those of KL and TV hold it in about 91 %: they
+# are a little too short here. The interval of the mode count holds it always: it is too long. It reaches three modes above the 20
+# that were seen. If none of $n$ samples lies in a mode, its share can still be $3/n$ (the *rule of three*: $(1-3/n)^n\approx 0.05$).
 #
-# One set of samples tells about one training run. The spread over *seeds* is a different and usually larger thing;
-# give `coverage_table` a list and it takes the mean over runs.
+# One set of samples describes one training run. Different seeds differ too, usually by more. `coverage_table` of a list of runs gives the
+# mean over runs with an interval over runs.
 
 # %%
 kept = (17, 21, 14, 19, 18, 22, 16, 19)
@@ -1499,8 +1512,8 @@ runs
 
 # %% [markdown]
 # ## What these numbers cannot see
-# A classifier sees only the class of a picture. Take ten held-out scans of each digit, a hundred small pictures in all, and build
-# everything from them.
+# The coverage numbers depend on the class of a picture only. Take ten held-out scans of each digit, a hundred scans in all, and build all
+# 26,000 samples from them.
 
 # %%
 pool, kind = stacked.held_out.sample_with_modes(2000, generator=g)
@@ -1518,16 +1531,16 @@ copied
 figure, (left, right) = axes(1, 2)
 image_grid(left, stacked.picture(stacked.sample(60, generator=g)), title="real")
 image_grid(right, stacked.picture(repeats[:60]), title="built from a hundred scans")
-Picture(figure, "Two sheets of stacked digits. On the right the same few scans return, "
-                "and no mode count knows")
+Picture(figure, "Two sheets of stacked digits. On the right the same few scans return; "
+                "the mode count does not show it")
 
 # %% [markdown]
-# A thousand modes, KL at its floor. Coverage of *modes* does not measure variety *within* a mode of pictures and does not detect
-# copying from the training set; and it depends on the definition of a mode. Chapters 4.1 (precision and recall)
-# and 4.2 (audit) look there.
+# All thousand modes are captured, and KL is at its floor. So on pictures mode coverage does not measure variety *within* a mode, and it does not
+# detect copying from the training set. Chapter [4.1](../4_evidence/01_precision_recall.ipynb) measures variety (recall), and
+# chapter [4.4](../4_evidence/04_copying.ipynb) copying.
 #
-# ## The lab
-# Cause each failure yourself. Set the sliders so that the mode count is 25 although the picture shows a bad generator. Then
+# ## Sliders: cause each fault yourself
+# Set the sliders so that the mode count is 25 although the picture shows a bad generator. Then
 # set them so that high quality is above that of the data.
 
 # %%
@@ -1571,8 +1584,8 @@ scene(25, .9, .5, 2500)[1]
 
 # %% [markdown]
 # ## Use it in your own code
-# Any array of samples will do: NumPy or torch, CPU or GPU, from any framework. Your own modes are centres, widths and
-# shares.
+# `coverage` takes arrays of NumPy or torch, on the CPU or the GPU. Your own modes are given by centres, widths and
+# weights. This generator is untrained, so its scores are those of noise or worse:
 
 # %%
 torch.manual_seed(3)
@@ -1583,7 +1596,7 @@ score = coverage(samples, mine, protocol="fair")
 score
 
 # %% [markdown]
-# Input that makes no sense is refused before any work is done.
+# Wrong input is refused before any work is done.
 
 # %%
 bad = [(samples, mine, "pac gan"), (samples[None], mine), (samples, "grid")]
@@ -1592,103 +1605,182 @@ bad = [(samples, mine, "pac gan"), (samples[None], mine), (samples, "grid")]
 
 # %% [markdown]
 # ## Exercises
-# **1. Counted twice.** A public evaluation script adds each batch to its mode counts twice but divides by the number
-# of samples once, so its "shares" sum to $s=2$. It printed KL = 1.49 for a model on 1,000 modes. What would the right
-# code have printed? Work out what KL becomes when $\hat p$ is replaced by $s\hat p$, then write `undo(printed, s)`.
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-def right(printed, s):
-    return (printed - s * math.log(s)) / s
-
-@exercise(accepts=[right], rejects=[lambda printed, s: printed / s,
-                                    lambda printed, s: printed - math.log(s), 0.05])
-def grade_twice(undo):
-    "Undo double counting."
-    for k, s in ((10, 2.0), (100, 1.92)):
-        p, q = torch.arange(1., k + 1).double(), torch.full((k,), 1 / k).double()
-        p = p / p.sum()
-        printed = (s * p * (s * p / q).log()).sum().item()
-        assert abs(undo(printed, s) - kl(p, q)) < 1e-9, "sum s p log(s p / q) = s KL + s log s"
-
-
-# %%
-answer = ...
-grade_twice(answer)
-
+from modelab.course.graders.coverage import (grade_ceiling, grade_kl, grade_samples, grade_squash,
+                                             grade_twice)
 
 # %% [markdown]
-# **2. How many samples?** You want a floor of KL 0.005 or less on 1,000 equal modes. How many samples do you need, to
-# the nearest thousand?
+# **1.** (easy, 10 minutes) Write `mode_kl(mode, k)`: the KL divergence, in nats, of the shares of `k` modes to equal shares. `mode` is an int64 tensor with the mode of each sample. It must be finite when a mode has no sample.
+#
+# <details><summary>Hint</summary>
+#
+# `torch.bincount(mode, minlength=k)` counts. For a share of zero, $p\log p$ is zero: use `torch.xlogy`.
+#
+# </details>
 
 # %%
-@exercise(accepts=[99_900, 100_000], rejects=[26_000, 200_000, 50_000, 1000])
-def grade_samples(n):
-    "Samples for a floor of 0.005."
-    assert isinstance(n, int), "a whole number, please"
-    assert abs(n - 999 / (2 * .005)) <= 1000, "solve (K - 1) / 2n = 0.005"
+def mode_kl(mode, k):
+    ...
 
+answer = mode_kl
+grade_kl(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def mode_kl(mode, k):
+#     p = torch.bincount(mode, minlength=k).double() / len(mode)
+#     return torch.xlogy(p, p * k).sum().item()
+#
+# answer = mode_kl
+# ```
+#
+# With $q_k=1/K$ the sum is $\sum_k p_k\log(Kp_k)$. Without `minlength` the last modes are left out of `p` if they have no sample. This does not change the sum, but other measures need all modes.
+#
+# </details>
+
+# %% [markdown]
+# **2.** (medium, 15 minutes) A public evaluation script adds each batch to its mode counts twice but divides by the number of samples once. So its "shares" sum to $s=2$. It printed KL = 1.49 for a model on 1,000 modes. Write `undo(printed, s)`: the KL that right code would print.
+#
+# <details><summary>Hint</summary>
+#
+# Put $s\hat p$ in place of $\hat p$ into the formula of KL, and split the logarithm.
+#
+# </details>
+
+# %%
+def undo(printed, s):
+    ...
+
+answer = undo
+grade_twice(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# $\sum_k s\hat p_k\log\frac{s\hat p_k}{q_k}=s\,\mathrm{KL}(\hat p\|q)+s\log s$, because the shares $\hat p$ sum to one.
+#
+# ```python
+# def undo(printed, s):
+#     return (printed - s * math.log(s)) / s
+#
+# answer = undo
+# ```
+#
+# For the script this gives 0.05 in place of 1.49.
+#
+# </details>
+
+# %% [markdown]
+# **3.** (easy, 5 minutes) You want a floor of KL 0.005 on 1,000 equal modes. How many samples do you need, to the nearest thousand?
+#
+# <details><summary>Hint</summary>
+#
+# The floor is about $(K-1)/2n$.
+#
+# </details>
 
 # %%
 answer = ...
 grade_samples(answer)
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# answer = round(999 / (2 * .005))
+# ```
+#
+# About 100,000 samples, four times as many as the protocols of the literature draw.
+#
+# </details>
 
 # %% [markdown]
-# **3. Ceiling elsewhere.** Somebody calls a sample good within *two* standard deviations, in *three* dimensions. What
-# share of a perfect generator's samples is good? (`within_share` knows; a simulation does too.)
-
-# %%
-@exercise(accepts=[.7385, .74], rejects=[.9889, .9545, .8647, 73.85])
-def grade_ceiling(share):
-    "The ceiling at two sigma in 3-D."
-    drawn = torch.randn(200_000, 3, generator=torch.Generator().manual_seed(0)).norm(dim=1)
-    simulated = (drawn < 2).double().mean()
-    assert abs(share - simulated) < .006, "P(chi-squared with 3 degrees of freedom < 4)"
-
+# **4.** (easy, 10 minutes) Somebody calls a sample good within *two* standard deviations, in *three* dimensions. Which share of a perfect generator's samples is good?
+#
+# <details><summary>Hint</summary>
+#
+# `within_share` computes it. A simulation with `torch.randn` does, too.
+#
+# </details>
 
 # %%
 answer = ...
 grade_ceiling(answer)
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# answer = within_share(2, 3)
+# ```
+#
+# This is 0.739, the probability that a $\chi^2$ number with three degrees of freedom is below 4.
+#
+# </details>
 
 # %% [markdown]
-# **4. Flattened modes.** Write `squash(n)`: samples of the grid that capture 25 of 25 modes with high quality above the
-# data's and KL at its floor, but whose `spread` is below 0.8. (One answer: in every bell, keep only one direction.)
+# **5.** (hard, 20 minutes) Write `squash(n)`: `n` samples of the grid that capture 25 of 25 modes, with high quality above that of the data and KL at its floor, but whose `spread` is below 0.8.
+#
+# <details><summary>Hint</summary>
+#
+# Take real samples, and change the offset of each one from the centre of its mode. `grid.assign` gives the mode, `grid.centers` the centres.
+#
+# </details>
 
 # %%
-def filaments(n):
-    x = grid.sample(n, generator=torch.Generator().manual_seed(5))
-    center = grid.centers[grid.assign(x)[0]]
-    return center + (x - center) * torch.tensor([1., 0.])
+def squash(n):
+    ...
 
-def honest(n):
-    return grid.sample(n, generator=torch.Generator().manual_seed(5))
-
-@exercise(accepts=[filaments], rejects=[honest, lambda n: filaments(n) * 0])
-def grade_squash(squash):
-    "Narrow modes that the usual numbers praise."
-    c = coverage(squash(2500), grid)
-    praised = c.captured == 25 and c.high_quality > .99 and c.kl < .01
-    assert praised, f"the usual numbers already object:\n{c}"
-    assert c.spread < .8, f"spread is {c.spread:.2f}: too honest"
-
-
-# %%
-answer = ...
+answer = squash
 grade_squash(answer)
 
 # %% [markdown]
-# ## Recap
-# - A mode count alone says nothing: noise captures 21 of the grid's 25 modes, and its count on 1,000 stacked digits depends on the
-# classifier.
-# - High quality ends at 98.9 % in 2-D. More means narrower, not better.
-# - KL has a floor of about $(K-1)/2n$. Compare at equal $n$, or not at all.
-# - Reverse KL stays finite when modes are missing, forward KL is then infinite; total variation with an invalid bucket counts all samples.
-# - Every `Coverage` carries its floor, ceiling and null, and they come from the same code.
+# <details><summary>Solution</summary>
 #
-# **For later recall.** Why does a perfect generator's KL grow with the number of modes? What is the ceiling of high
-# quality in one dimension? Which of our numbers moves if a generator repeats ten training pictures for ever? Why may
-# a bootstrap of KL count the floor twice?
+# ```python
+# grid = mixtures_module.grid()
+#
+# def squash(n):
+#     data = mixtures_module.grid()
+#     x = data.sample(n, generator=torch.Generator().manual_seed(5))
+#     center = data.centers[data.assign(x)[0]]
+#     return center + (x - center) * torch.tensor([1., 0.])
+#
+# answer = squash
+# ```
+#
+# Each mode becomes a line: the second coordinate has no offset. Counts by mode do not change, and more samples are within three standard deviations. Only the spread shows the fault.
+#
+# </details>
+
+# %% [markdown]
+# ## Recap
+# - A mode count alone means little: noise captures 21 of the grid's 25 modes, and its count on 1,000 stacked digits depends on the
+# classifier.
+# - A perfect generator has 98.9 % high quality in 2-D. A higher score means narrower modes.
+# - KL has a floor of about $(K-1)/2n$. Compare KL at equal $n$ only.
+# - Reverse KL stays finite when modes are missing; forward KL is infinite. Total variation with an invalid bucket counts all samples.
+# - Every `Coverage` has a floor, a ceiling and a null, computed by the same code.
+#
+# **For later.**
+#
+# 1. Why does the KL of a perfect generator grow with the number of modes?
+# 2. What is the ceiling of high quality in one dimension?
+# 3. Which of our numbers changes if a generator repeats ten training pictures of each digit?
+# 4. Why can a bootstrap of KL count the floor twice?
+#
+# <details><summary>Answers</summary>
+#
+# 1. With $n$ fixed, each mode gets fewer samples, so the shares deviate more from their expected values: $(K-1)/2n$.
+# 2. 99.7 %, because $P(|u|<3)=0.9973$ for one normal number.
+# 3. Captured modes and KL hardly change. High quality and total variation change a little, because the classifier may be more or less confident about these pictures. None of them measures the repetition.
+# 4. The observed shares contain the random errors of one sample already. Redrawing from them adds errors of the same size again.
+#
+# </details>
 #
 # ## References
 # - A. Srivastava et al., *VEEGAN: Reducing mode collapse in GANs using implicit variational learning*, NeurIPS 2017.
@@ -1697,3 +1789,118 @@ grade_squash(answer)
 # - R. Kumar et al., *Maximum entropy generators for energy-based models*, 2019.
 # - N. Yu et al., *Inclusive GAN: Improving data and minority coverage in generative models*, ECCV 2020.
 # - Y. Huang et al., *The GAN is dead; long live the GAN! A modern GAN baseline*, NeurIPS 2024 (KL 0.029).
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.coverage
+"Graders of chapter 0.4."
+import math
+
+import torch
+
+from modelab.course.exercises import as_number, exercise
+from modelab.data.mixtures import grid
+from modelab.evaluation.coverage import coverage
+from modelab.evaluation.protocols import kl
+
+# %%
+#| export course.graders.coverage
+def shares_kl(mode, k, log=torch.log, of=None):
+    "The right answer; its options make wrong ones."
+    p = torch.bincount(mode, minlength=k).double() / (of or len(mode))
+    seen = p > 0
+    return (p[seen] * log(p[seen] * k)).sum().item()
+
+# %%
+#| export course.graders.coverage
+def forward_kl(mode, k):
+    "A wrong answer: the other direction."
+    p = torch.bincount(mode, minlength=k).double() / len(mode)
+    return -(p * k).log().mean().item()
+
+# %%
+#| export course.graders.coverage
+def plain_kl(mode, k):
+    "A wrong answer: NaN when a mode is missing."
+    p = torch.bincount(mode, minlength=k).double() / len(mode)
+    return (p * (p * k).log()).sum().item()
+
+# %%
+#| export course.graders.coverage
+@exercise(accepts=[shares_kl, lambda mode, k: torch.tensor(shares_kl(mode, k))],
+          rejects=[forward_kl, plain_kl, lambda mode, k: shares_kl(mode, k, torch.log2),
+                   lambda mode, k: shares_kl(mode, len(mode.unique())),
+                   lambda mode, k: shares_kl(mode, k, of=k), lambda mode, k: 0.])
+def grade_kl(mode_kl):
+    g = torch.Generator().manual_seed(0)
+    for mode, k in ((torch.randint(7, (500,), generator=g), 7),
+                    (torch.randint(3, (90,), generator=g), 10)):
+        p = torch.bincount(mode, minlength=k).double() / len(mode)
+        found, right = as_number(mode_kl(mode, k)), kl(p, torch.full((k,), 1 / k).double()).item()
+        if len(mode.unique()) == k:
+            assert abs(found - right) < 1e-6, "wrong for 7 modes that all have samples"
+        assert abs(found - right) < 1e-6, f"wrong when only 3 of {k} modes have samples"
+
+# %%
+#| export course.graders.coverage
+def undone(printed, s):
+    "The right answer."
+    return (printed - s * math.log(s)) / s
+
+# %%
+#| export course.graders.coverage
+@exercise(accepts=[undone],
+          rejects=[lambda printed, s: printed / s, lambda printed, s: printed - math.log(s), .05,
+                   lambda printed, s: (printed - math.log(s)) / s])
+def grade_twice(undo):
+    for k, s in ((10, 2.0), (100, 1.92)):
+        p, q = torch.arange(1., k + 1).double(), torch.full((k,), 1 / k).double()
+        p = p / p.sum()
+        printed = (s * p * (s * p / q).log()).sum().item()
+        assert abs(undo(printed, s) - kl(p, q)) < 1e-9, \
+            "put s times the shares into KL; which part of the sum does not depend on the shares?"
+
+# %%
+#| export course.graders.coverage
+@exercise(accepts=[99_900, 100_000], rejects=[26_000, 200_000, 50_000, 1000])
+def grade_samples(n):
+    assert abs(as_number(n) - 999 / (2 * .005)) <= 1000, "set the formula of the floor to 0.005"
+
+# %%
+#| export course.graders.coverage
+@exercise(accepts=[.7385, .74], rejects=[.9889, .9545, .8647, 73.85])
+def grade_ceiling(share):
+    drawn = torch.randn(200_000, 3, generator=torch.Generator().manual_seed(0)).norm(dim=1)
+    simulated = (drawn < 2).double().mean()
+    assert abs(as_number(share) - simulated) < .006, \
+        "how many normal vectors of length 3 are shorter than 2? Give a share between 0 and 1"
+
+# %%
+#| export course.graders.coverage
+def filaments(n):
+    "A right answer: in each mode only one direction is left."
+    law = grid()
+    x = law.sample(n, generator=torch.Generator().manual_seed(5))
+    center = law.centers[law.assign(x)[0]]
+    return center + (x - center) * torch.tensor([1., 0.])
+
+# %%
+#| export course.graders.coverage
+def unchanged(n):
+    "A wrong answer: samples of the data."
+    return grid().sample(n, generator=torch.Generator().manual_seed(5))
+
+# %%
+#| export course.graders.coverage
+@exercise(accepts=[filaments], rejects=[unchanged, lambda n: filaments(n) * 0,
+                                        lambda n: 2 * unchanged(n) - grid().centers[
+                                            grid().assign(unchanged(n))[0]]])
+def grade_squash(squash):
+    c = coverage(squash(2500), grid())
+    assert c.captured == 25, f"{c.captured:g} of 25 modes are captured"
+    assert c.high_quality > .99, f"high quality is {c.high_quality:.1%}, not above the data's"
+    assert c.kl < .01, f"KL is {c.kl:.3f}, above its floor"
+    assert c.spread < .8, f"spread is {c.spread:.2f}"

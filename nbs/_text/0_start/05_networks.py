@@ -1,14 +1,14 @@
 # %% [markdown]
-# # Networks with a run axis
-# > How do we train eight generators at once, with no run influencing another?
+# # Networks with a run axis: train several seeds at once
+# > How can I train eight networks with eight seeds at once, so that no run influences another?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | How do we train eight generators at once, in the time that about four plain loops take? |
-# | **You will be able to** | carry independent runs as an axis, prove that they are independent, and keep a signal alive through a deep net |
+# | **Question** | How can I train eight networks with eight seeds at once, so that no run influences another? |
+# | **You will be able to** | give networks an axis of runs, prove that the runs are independent, and choose initial weights for a deep network |
 # | **Paper** | none; initialisation after He et al. 2015 |
-# | **Needs** | [0.3](03_modes.ipynb) for the data |
+# | **Needs** | [0.2](02_evidence.ipynb) |
 # | **Time** | a few seconds of computing |
 
 # %%
@@ -83,13 +83,12 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import FAKE, REAL, Picture, axes
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, fast_mode
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 
 # %% [markdown]
-# ## Shapes that fit but share weights
-# Every claim in this course is made over at least eight seeds. The obvious way to train eight networks at once is to give the
-# data one more axis. So stack eight batches, and push them through a layer:
+# ## Eight batches, one network
+# Claims about training are made over at least eight seeds. The obvious way to train eight networks at once is to give the
+# data one more axis. So stack eight batches and apply a layer:
 
 # %%
 layer = nn.Linear(2, 3)
@@ -97,9 +96,9 @@ x = torch.randn(8, 256, 2, generator=torch.Generator().manual_seed(0))
 layer(x).shape
 
 # %% [markdown]
-# Eight runs of 256 points, eight batches of outputs. There was no error.
+# Eight batches of 256 points give eight batches of outputs. There was no error.
 #
-# **Predict:** how many networks did we train?
+# **Predict:** how many networks were applied?
 
 # %%
 one_by_one = torch.stack([layer(batch) for batch in x])
@@ -108,17 +107,20 @@ assert networks == 1
 networks
 
 # %% [markdown]
-# One: the same weights served all eight, and their gradient is the sum of eight. There is no warning, and the "eight seeds" would agree
-# too well. What we need is a weight *per run*.
+# Only one: all eight batches used the same weights, and their gradient would be the sum over eight batches. There is no warning. We
+# need one weight *per run*. A *run* is one training with one seed.
 
 # %% [markdown]
 # ## A layer per run
-# Let the weight have a leading axis of runs, $W\in\mathbb R^{R\times n\times m}$, and let run $r$ see only its own slice:
+# Let the weight have a leading axis of runs, $W\in\mathbb R^{R\times n\times m}$, and let run $r$ use only its own slice:
 #
 # $$y_{rbj} = \sum_i x_{rbi}\,W_{rij} + c_{rj}.$$
 #
-# One batched matrix product does all eight (`baddbmm`). Without a run axis it is the plain layer. Random numbers need the same care: each
-# run draws from a generator of its own, so that run 3 of eight is the run you get when you train seed 3 alone.
+# Here $b$ is the example in the batch, $i$ the input, $j$ the output and $c$ the bias. One batched matrix product (`baddbmm`) computes all eight. Without a
+# run axis it is the plain layer.
+#
+# Random numbers need the same care. Each run draws from its own `torch.Generator`. So the run with seed 3 is the same
+# alone and among eight.
 
 # %%
 #| export core.seeding
@@ -165,7 +167,7 @@ def randn(*shape: int, generator: Generators = None, device=None, dtype=None) ->
 
 
 # %% [markdown]
-# A whole number is a uniform one, multiplied and rounded down. The product of a number just below one may round up to `n`, so it is clamped.
+# `randint` multiplies a uniform number by `n` and rounds down. The product of a number just below one may round up to `n`, so it is clamped.
 
 # %%
 #| export core.seeding
@@ -180,8 +182,8 @@ assert draws.unique().tolist() == [0, 1, 2]
 
 
 # %% [markdown]
-# One seed serves several purposes: the weights, the data, the noise of each step. Each purpose gets a seed of its own, made from its name. Then nothing
-# changes for the others if one purpose needs more numbers. A function that may be called without a generator uses the same seed at each call.
+# One seed of a run serves several purposes: the weights, the data, the noise of each step. `derive_seed` makes a seed for each purpose
+# from its name. So the other purposes do not change if one needs more random numbers.
 
 # %%
 #| export core.seeding
@@ -194,7 +196,7 @@ def derive_seed(*words: object) -> int:
 assert derive_seed(7, "data", 0) == derive_seed(7, "data", 0) != derive_seed(7, "noise", 0)
 
 # %% [markdown]
-# Functions with an optional generator use `generator_or_default`, so their results do not depend on torch's global random state.
+# A function with an optional generator calls `generator_or_default`. Without a generator it uses the same seed at each call, so its results do not depend on torch's global random state.
 
 # %%
 #| export core.seeding
@@ -205,7 +207,7 @@ def generator_or_default(generator: torch.Generator | None) -> torch.Generator:
     return generator or torch.Generator().manual_seed(0)
 
 # %% [markdown]
-# Now the layer. Its weights are uniform within a bound that `gain` scales. He et al.'s gain for leaky ReLUs of slope 0.2 is explained under "Signals that shrink from layer to layer".
+# Now the layer. Its initial weights are uniform within a bound that `gain` scales. He et al.'s gain for leaky ReLUs of slope 0.2 is explained under "Signals that shrink from layer to layer".
 
 # %%
 #| export
@@ -213,7 +215,7 @@ HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))
 
 
 # %% [markdown]
-# `init_uniform_` fills a parameter, each run from its own generator. So run 3 of eight starts with the weights that it would have alone.
+# `init_uniform_` fills a parameter, each run from its own generator.
 
 # %%
 #| export
@@ -275,13 +277,14 @@ gap.abs().max().item()
 
 # %% [markdown]
 # ## A network is two shapes and a width
-# A generator maps a latent vector to an example; a critic maps an example to one number. So `mlp` asks for the two shapes: `mlp(2, (3, 8, 8))`
-# turns 2-D latents into pictures, and `mlp((3, 8, 8), ())` turns pictures into logits. The empty shape means "one number per example", so a critic
-# returns `(*runs, batch)` and no stray axis of length one.
+# A generator maps a latent vector to an example. A discriminator maps an example to one number. (The code often says *critic*: any network
+# that gives one number per example. Chapter [1.4](../1_game/04_wasserstein.ipynb) has critics that are not discriminators.) So `mlp`
+# takes two shapes. `mlp(2, (3, 8, 8))` maps 2-D latents to pictures, and `mlp((3, 8, 8), ())` maps pictures to logits. The empty
+# shape means one number per example. Such a network returns `(*runs, batch)`, without an axis of length one at the end.
 
 # %% [markdown]
-# Stacked networks make large temporary tensors at each step. On Linux the system's allocator returns that memory after each step and asks for it again;
-# the page faults can cost half a step. So `_keep_memory` sets the allocator once to keep the memory.
+# Stacked networks make large temporary tensors at each step. On Linux the system's allocator returns that memory after each step and requests it again.
+# This can take as long as half of the step. So `_keep_memory` sets the allocator once to keep the memory.
 
 # %%
 #| export
@@ -406,9 +409,9 @@ plain = mlp((3, 8, 8), ())
 
 # %% [markdown]
 # ## Are the runs independent?
-# Equal outputs are not enough. Training also goes through gradients and through Adam, and if the runs influence each other anywhere, there are fewer than eight independent seeds.
-# The losses of the runs are *summed*: $\partial(\sum_s L_s)/\partial\theta_r = \partial L_r/\partial\theta_r$, because run $r$'s weights appear
-# in no other run's loss. Let us train the same networks twice, stacked and one by one, and compare the weights.
+# Equal outputs are not enough: gradients and Adam must be independent, too. The losses of the runs are *summed*. The weights
+# $\theta_r$ of run $r$ appear in no other run's loss, so $\partial(\sum_s L_s)/\partial\theta_r = \partial L_r/\partial\theta_r$. Train the
+# same networks twice, stacked and one by one, and compare the weights.
 
 # %%
 def fit(net, x, y, steps=25):
@@ -445,8 +448,8 @@ assert drift < 1e-10
 drift
 
 # %% [markdown]
-# After 25 steps of forward, backward and Adam the stacked weights equal the separate ones to rounding. And the runs do not influence each other: give one
-# run NaN as its targets, and the weights of the other seven stay equal to the last bit.
+# After 25 steps the stacked weights equal the separate ones up to rounding. A second test: give one run NaN as its targets. The weights
+# of the other seven do not change in any bit.
 
 # %%
 def trained(poison: bool):
@@ -464,7 +467,7 @@ assert same == [True] * 5 + [False] + [True] * 2
 same
 
 # %% [markdown]
-# Each run also starts where it would start alone, because it drew its weights from its own generator:
+# Each run also has the initial weights that it would have alone, because it draws them from its own generator:
 
 # %%
 def seeded(seeds):
@@ -475,20 +478,21 @@ assert all(torch.equal(a[3], b[0]) for a, b in zip(of_eight.parameters(), single
 
 # %% [markdown]
 # ## Why eight seeds?
-# In the figure below the score of a seed is a random number between 0.2 and 1, with the mean 0.6. A single seed may report any of these values. Drag the slider and
-# watch the interval shrink like $1/\sqrt n$; from two seeds to eight it shrinks faster, because the factor of Student's $t$ is very large for two.
+# In the figure below the score of a seed is a random number between 0.2 and 1, with the mean 0.6. Twenty people each train $n$ seeds and
+# report a 95 % interval. Move the slider: the intervals shrink about like $1/\sqrt n$. From two seeds to eight they shrink faster,
+# because the factor of Student's $t$ is 12.7 for two values and 2.4 for eight.
 
 # %%
 def seeds_picture(n: int):
-    "Twenty experimenters with n seeds each: their intervals around a true score of 0.6."
+    "Intervals of twenty people with n seeds each; the true mean is 0.6."
     draws = torch.rand(20, n, generator=torch.Generator().manual_seed(7)) * .8 + .2
     rows = [interval(d.tolist()) for d in draws]
     figure, ax = axes(size=(4.6, 2.2))
     for i, row in enumerate(rows):
         ax.plot([i, i], [row.low, row.high], c=REAL if row.low <= .6 <= row.high else FAKE)
     ax.axhline(.6, c="k", lw=.8, ls=":")
-    ax.set(ylim=(-.5, 1.7), xlabel="experimenter", ylabel="score and interval",
-           title=f"{n} seeds each")
+    ax.set(ylim=(-.5, 1.7), xlabel="person", ylabel="95 % interval of the score",
+           xticks=range(0, 20, 5), title=f"{n} seeds each; dotted: the true mean")
     return Picture(figure, f"Twenty 95 % intervals from {n} seeds each; median width "
                    f"{sorted(r.high - r.low for r in rows)[10]:.2f}")
 
@@ -514,9 +518,9 @@ assert widget.children[1].value == seeds_picture(3).png
 seeds_picture(3)
 
 # %% [markdown]
-# ## Pictures need convolutions
-# For images a layer slides one small filter over all positions. The run axis goes into the *groups* of a convolution: fold runs into
-# channels, $(R,B,C,H,W)\to(B,RC,H,W)$, and let group $r$ see only the channels of run $r$.
+# ## Convolutions with a run axis
+# Networks for pictures use convolutions. The run axis becomes the *groups* of a convolution: fold runs into
+# channels, $(R,B,C,H,W)\to(B,RC,H,W)$. Group $r$ sees only the channels of run $r$.
 
 # %%
 #| export networks.convolutional
@@ -575,8 +579,8 @@ tuple(together.shape)
 # %% [markdown]
 # ### Signals that shrink from layer to layer
 # This failure looks like mode collapse but has another cause. torch's default initial weights have variance $1/(3n)$ for $n$ inputs,
-# and a ReLU halves the power: every layer leaves the signal $\sqrt{1/6}\approx 0.41$ times as large. Six layers later all latents give
-# nearly the same picture, and the critic's gradient shrinks in the same way on its way back. He et al. ask for $\operatorname{Var}W = 2/n$, which keeps the power.
+# and a ReLU halves the mean square. So each layer multiplies the signal by $\sqrt{1/6}\approx 0.41$. He et al. take $\operatorname{Var}W = 2/n$,
+# which keeps the mean square. (For a leaky ReLU of slope 0.2 the half becomes $\frac{1+0.2^2}2$.)
 
 # %%
 def scale_by_layer(gain: float, layers: int = 6) -> list[float]:
@@ -605,11 +609,27 @@ assert default[-1] < .02 and .5 < he[-1] < 2
 [round(v, 3) for v in (default[-1], he[-1], (1 / 3 * (1 + .2 ** 2) / 2) ** 3)]
 
 # %% [markdown]
-# The last number is the theory for the default, $\big(\tfrac13\cdot\tfrac{1+0.2^2}{2}\big)^{6/2}$: the code does what the formula says. Our convolutions start with
-# He's weights. The generator doubles a small map until it has the picture's size; the discriminator halves it back. Neither uses
-# batch normalisation: if the output for one example depends on the other examples of the batch, the critic has no well-defined gradient at that example (chapter 1.4).
+# **Fidelity.** The last number is the theory for the default, $\big(\tfrac13\cdot\tfrac{1+0.2^2}{2}\big)^{6/2}$. It agrees with the
+# measured 0.004.
 #
-# `_ladder` says how often the side of a picture can be halved, which fixes the number of layers.
+# Why does this look like mode collapse? In plain torch layers the biases do not shrink. After some layers they are larger than the
+# signal, and all latents give nearly the same output:
+
+# %%
+torch.manual_seed(0)
+plain = nn.Sequential(*(part for _ in range(6) for part in (nn.Conv2d(32, 32, 3, padding=1),
+                                                            nn.LeakyReLU(.2))))
+pictures = plain(torch.randn(64, 32, 8, 8)).detach()
+same = pictures.std(0).square().mean().sqrt() / pictures.square().mean().sqrt()
+assert same < .2
+f"the outputs differ by {same:.1%} of their size"
+
+# %% [markdown]
+# Our convolutions start with He's weights. The generator doubles a small map until it has the size of the picture. The discriminator
+# halves the picture. Neither uses batch normalisation. With it, the output for one example depends on the other examples
+# of the batch. Then the gradient of D at one example is not well defined (chapter [1.4](../1_game/04_wasserstein.ipynb)).
+#
+# `_ladder` says how often the side of a picture can be halved. This fixes the number of layers.
 
 # %%
 #| export networks.convolutional
@@ -662,7 +682,7 @@ class ConvGenerator(Net):
         return x if self.last is None else self.last(x)
 
 # %% [markdown]
-# The discriminator halves the picture. Numbers that come beside the picture join before the last layer.
+# The discriminator halves the picture. A vector that is given beside the picture is added before the last layer.
 
 # %%
 #| export networks.convolutional
@@ -733,7 +753,7 @@ def conv_encoder(event: Sequence[int],  # (channels, side, side)
     return ConvDiscriminator(event, width, runs, generator, latent, noise)
 
 # %% [markdown]
-# `conv_joint_discriminator` scores a picture together with a latent, for games with an encoder (chapter [2.2](../2_inverse/02_bigan.ipynb)).
+# `conv_joint_discriminator` gives a logit for a picture together with a latent, as BiGAN needs it (chapter [2.2](../2_inverse/02_bigan.ipynb)).
 
 # %%
 #| export networks.convolutional
@@ -756,7 +776,7 @@ shapes
 
 # %% [markdown]
 # ## Networks of several inputs
-# An encoder may take noise beside the example, and the discriminator of a BiGAN takes pairs $(x, z)$.
+# An *encoder* E maps an example to a latent. It may take noise beside the example. The discriminator of BiGAN takes pairs $(x, z)$.
 
 # %%
 #| export
@@ -794,10 +814,11 @@ tuple(D(torch.zeros(2, 5, 3, 8, 8), torch.zeros(2, 5, 2)).shape)
 
 # %% [markdown]
 # ## Your own networks
-# A game also takes networks of yours. One plain module is one run; for several runs give the *recipe*, a function without arguments, and `PerRun`
-# keeps one copy per run. It loops, so it is slower than stacked weights and works with anything.
+# A *game* is a training method with its networks, such as the GAN of chapter [1.1](../1_game/01_minimax.ipynb). A game also accepts your own
+# networks. One plain module is one run. For several runs give a function without arguments that makes a network. `PerRun`
+# keeps one network per run. It loops over them, so it is slower than stacked weights, but it works with any module.
 #
-# A discriminator of yours may give its scores as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`. They are brought to one shape here, where it is known that they are scores; our own networks do not pass through this.
+# Your discriminator may return its scores as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`. `one_score` brings them to the shape `(N,)`.
 
 # %%
 #| export
@@ -813,7 +834,7 @@ def one_score(answer: torch.Tensor) -> torch.Tensor:
 
 
 # %% [markdown]
-# Other answers need a decision of yours. The error names the argument of `as_critic` that makes it.
+# For other outputs you must choose. The error names the argument of `as_critic` (below) that makes the choice.
 
 # %%
 #| export
@@ -832,8 +853,8 @@ def answer_cure(answer: Any, lead: int = 1) -> str:
 
 # %% [markdown]
 # ### Networks that need more than their inputs
-# Some networks draw random numbers when they are called: noise in a generator, your own dropout. Others change their form with the step of the training. If they asked torch for numbers, a resumed run would differ from one that never stopped. So a network
-# says `takes_moment = True`, and whoever calls it passes a `Moment`: the step, one generator per run, and whether the call belongs to training.
+# Some networks draw random numbers when they are called: noise in a generator, your own dropout. Others change with the step of the training. With torch's global random numbers a resumed run would differ from an uninterrupted one. So such a network
+# sets `takes_moment = True`. Its caller passes a `Moment`: the step, one `torch.Generator` per run, and whether the call belongs to training.
 
 # %%
 #| export
@@ -851,7 +872,7 @@ class Moment:
 
 
 # %% [markdown]
-# Two more methods are optional. `shape_reals(x, moment)` changes the real examples of a turn, and `after_step(moment, z)` is called once after each step with fresh latents, to renew what a network keeps in its buffers. `has_hook` asks for a method, or for a mark such as `takes_moment`.
+# Two more methods are optional. `shape_reals(x, moment)` changes the real examples before the discriminator gets them. `after_step(moment, z)` is called once after each step with new latents, to update the buffers of a network. `has_hook` tells whether a network has such a method, or an attribute such as `takes_moment`.
 
 # %%
 #| export
@@ -885,7 +906,7 @@ class PerRun(nn.Module):
         return torch.stack([one_score(a) for a in answers] if self.scores else answers)
 
 # %% [markdown]
-# The two optional methods reach each run's network with its own slice, too.
+# `PerRun` passes both optional methods on, with the slice of each run.
 
 # %%
 #| export
@@ -896,7 +917,7 @@ def shape_reals(self: PerRun, x: torch.Tensor, moment: Moment) -> torch.Tensor:
     return torch.stack(shaped)
 
 # %% [markdown]
-# `after_step` passes the latents of each run on.
+# `after_step` gets the latents of each run.
 
 # %%
 #| export
@@ -924,7 +945,7 @@ assert torch.equal(answer[2], alone)
 
 
 # %% [markdown]
-# A conditional network takes a label beside its other inputs: G(z, y) and D(x, y). `with_labels` says so, and chapter [1.2](../1_game/02_training.ipynb) trains such a pair.
+# A *conditional* network takes a label y beside its other inputs: G(z, y) and D(x, y). `with_labels` marks such a network. Chapter [1.2](../1_game/02_training.ipynb) trains such a pair.
 
 # %%
 #| export
@@ -941,7 +962,7 @@ class WithLabels:
 
 
 # %% [markdown]
-# The function to call:
+# `with_labels` is the function to call:
 
 # %%
 #| export
@@ -957,7 +978,7 @@ def with_labels(network: Annotated[Callable, Function()],  # a network, or what 
     return WithLabels(network)
 
 # %% [markdown]
-# `per_run` makes it from what the user gives: a function that makes a network, or one network for one run. One network for several runs is refused, because the runs would share their weights.
+# `per_run` makes a `PerRun` from the user's argument: a function that makes a network, or one network for one run. One network for several runs is refused, because the runs would share its weights.
 
 # %%
 #| export
@@ -1016,7 +1037,7 @@ def _make_members(name: str, make: Callable[[], nn.Module],
     return members
 
 # %% [markdown]
-# A *player* is a network that takes part in a game, such as G or D. `make_player` returns the user's own network if there is one, else the default of the game.
+# A *player* is a network of a game, such as G or D. `make_player` returns the user's own network if there is one, else the default of the game.
 
 # %%
 #| export
@@ -1040,8 +1061,8 @@ mine = per_run("G", lambda: nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), 
 
 # %% [markdown]
 # ### Discriminators as other people write them
-# A PatchGAN answers a map of scores. Other networks answer a tuple, or an object with `.logits`. A conditional D takes labels. `as_critic` brings all of them to one score per example. What it returns works wherever this course
-# takes a critic: in losses, in penalties, and, without labels, as D of a game. A D with labels plays in a game by `with_labels(D)`.
+# A PatchGAN discriminator returns a map with one score for each patch of the picture. Other networks return a tuple, or an object with `.logits`. A conditional D takes labels. `as_critic` turns all of them into a critic with one score per example. It can be used in
+# losses and penalties and, without labels, as D of a game. For a D with labels in a game use `with_labels(D)`.
 
 # %%
 #| export networks.adapters
@@ -1091,7 +1112,7 @@ def pick_output(answer: Any, output: int | str | None) -> torch.Tensor:
     return answer
 
 # %% [markdown]
-# `average_patches` removes axes of length one. A map of patches, `(N, 1, h, w)`, is averaged only if the caller said so. Scores of several classes or channels are refused.
+# `average_patches` removes axes of length one. A map of patches, `(N, 1, h, w)`, is averaged only with `patches="mean"`. Scores of several classes or channels are refused.
 
 # %%
 #| export networks.adapters
@@ -1137,7 +1158,7 @@ def as_critic(D: Annotated[Callable, Function()],  # any discriminator, of x or 
     return CriticAdapter(D, beside, patches, output, coupled)
 
 # %% [markdown]
-# **Check.** The mean over patches, the first of a tuple, and labels:
+# **Fidelity.** The mean over patches, the first of a tuple, and labels:
 
 # %%
 from modelab.networks.adapters import as_critic
@@ -1151,8 +1172,8 @@ assert torch.equal(as_critic(by_label, labels)(x), x.flatten(1).sum(1) * labels)
 [error_message(as_critic(patch_D), x), error_message(as_critic(two_heads), x)]
 
 # %% [markdown]
-# ## Sampling leaves training as it was
-# Dropout and batch normalisation answer otherwise in training. Samples are drawn in evaluation mode. After that each part of a network returns to the mode it had: a part that you froze stays frozen. A plain function has no mode.
+# ## Evaluation mode for sampling
+# Dropout and batch normalisation compute something else in training. So samples are drawn in evaluation mode. After that each part of a network returns to the mode it had. A part that you froze stays frozen.
 
 # %%
 #| export
@@ -1177,8 +1198,8 @@ assert [part.training for part in partly] == [True, False]
 
 # %% [markdown]
 # ## One pass for two batches
-# A discriminator reads real and generated examples in every turn. In our networks the examples of a batch do not depend on each other, so a single network may read both batches in one pass: half the calls, the same scores.
-# Eight stacked networks use the cores fully as they are and gain nothing. In a network of *yours* the examples of a batch may depend on each other (they do under batch normalisation), so it gets the batches one after the other. So does a network of ours that says `coupled = True`.
+# A discriminator scores real and generated examples at each step. In our networks the examples of a batch do not depend on each other. So a single network can take both batches in one pass: half the calls, the same scores.
+# Eight stacked networks gain nothing from this, because they use the cores fully already. In *your* network the examples of a batch may depend on each other (with batch normalisation they do), so it gets one batch after the other. So does a network of ours with `coupled = True`.
 
 # %%
 #| export
@@ -1208,7 +1229,7 @@ seen
 
 # %% [markdown]
 # ## The networks of a game
-# Every game has a field `networks`. It sets the kind and the width of the networks that the game makes where you give none.
+# Each game has a field `networks`. It sets the kind and the width of the networks that the game makes itself.
 
 # %%
 #| export networks.players
@@ -1233,14 +1254,14 @@ from modelab.networks.style import (style_discriminator, style_encoder, style_ge
                                     style_joint_discriminator)
 
 # %% [markdown]
-# A player is given as a network, as a function that makes one, or not at all. This type says so in signatures.
+# A player is given as a network, as a function that makes one, or not at all. `Player` is the type of such an argument.
 
 # %%
 #| export networks.players
 Player = nn.Module | Callable[[], nn.Module] | None  # a network, a function that makes one, or None
 
 # %% [markdown]
-# `Networks` holds these settings. A setting that is `None` is left to the default of the game. `"grown"` are convolutional networks that begin with small pictures; chapter [3.4](../3_inclusion/04_growing.ipynb) builds them. `"style"` are those of StyleGAN2, of chapter [3.3](../3_inclusion/03_style.ipynb); `depth` counts the layers of its mapping network, and a picture has one style unless `mixing` says otherwise, since encoders and IMLE need one latent per picture.
+# `Networks` holds these settings. For a setting that is `None` the game uses its own default. `"grown"` are convolutional networks that begin with small pictures (chapter [3.4](../3_inclusion/04_growing.ipynb)). `"style"` are those of StyleGAN2 (chapter [3.3](../3_inclusion/03_style.ipynb)). There `depth` is the number of layers of the mapping network. A picture has one latent, unless `mixing` combines two: encoders and IMLE ([3.1](../3_inclusion/01_imle.ipynb)) need one latent per picture.
 
 # %%
 #| export networks.players
@@ -1262,7 +1283,7 @@ class Networks(SettingGroup):
         check_fields(self)
 
 # %% [markdown]
-# Networks that grow take their schedule beside what the others take:
+# Networks that grow have a schedule as one more argument:
 
 # %%
 #| export networks.players
@@ -1351,45 +1372,169 @@ for kind, width in (("mlp", 16), ("conv", 4), ("grown", 4), ("style", 4)):
 
 # %% [markdown]
 # ## Exercises
-# **1.** A stacked linear layer for 8 runs has 2 inputs and 128 outputs. How many numbers does it learn?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[sum(p.numel() for p in Linear(2, 128, runs=8).parameters())],
-          rejects=[384, 2048, 3456])
-def grade_parameters(answer):
-    assert answer == 8 * (2 * 128 + 128), "weights and biases, for each run"
+from modelab.course.graders.networks import grade_factor, grade_layer, grade_parameters
+
+# %% [markdown]
+# **1.** (easy, 5 minutes) A stacked linear layer for 8 runs has 2 inputs and 128 outputs. How many weights and biases does it have?
+#
+# <details><summary>Hint</summary>
+#
+# First count those of one `nn.Linear(2, 128)`.
+#
+# </details>
 
 # %%
 answer = ...
 grade_parameters(answer)
 
 # %% [markdown]
-# **2.** A colleague writes the loss as `loss.mean()` over runs and batch instead of summing over runs. Write a function of the number of runs $R$ that
-# returns by what factor each run's gradient changes. With plain SGD, what would that do to the learning rate? And with Adam?
+# <details><summary>Solution</summary>
+#
+# ```python
+# answer = 8 * (2 * 128 + 128)
+# ```
+#
+# Each run has $2\cdot128$ weights and 128 biases of its own, 3,072 in all.
+#
+# </details>
+
+# %% [markdown]
+# **2.** (medium, 15 minutes) Write `layer(x, W, c)`: the stacked linear layer. `x` is `(runs, batch, inputs)`, `W` is `(runs, inputs, outputs)`, and `c` is `(runs, outputs)`. The result is `(runs, batch, outputs)`. Do not loop over the runs.
+#
+# <details><summary>Hint</summary>
+#
+# `torch.bmm` multiplies a batch of matrices. The bias needs one more axis for the batch, or it is added to the wrong axis.
+#
+# </details>
 
 # %%
+def layer(x, W, c):
+    ...
+
+answer = layer
+grade_layer(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def layer(x, W, c):
+#     return torch.bmm(x, W) + c[:, None]
+#
+# answer = layer
+# ```
+#
+# `x @ W + c` fails for most shapes. If the number of examples equals the number of runs, it runs and adds the biases of the wrong run.
+#
+# </details>
+
+# %% [markdown]
+# **3.** (medium, 10 minutes) A colleague writes the loss as `loss.mean()` over runs and batch instead of summing over runs. Write `factor(R)`: by which factor does the gradient of each run change, with `R` runs?
+#
+# <details><summary>Hint</summary>
+#
+# The mean over $R$ runs is the sum over runs, divided by something.
+#
+# </details>
+
+# %%
+def factor(R):
+    ...
+
+answer = factor
+grade_factor(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def factor(R):
+#     return 1 / R
+#
+# answer = factor
+# ```
+#
+# With SGD this is a learning rate $R$ times smaller, so the result depends on the number of runs. With Adam it changes almost nothing, because Adam divides the gradient by its own size.
+#
+# </details>
+
+# %% [markdown]
+# ## Recap
+# - A run axis is one more axis in the weights. Without it all runs use one network, and there is no warning.
+# - Sum the losses over runs. Then gradients and Adam are independent, as the run with NaN targets showed.
+# - Each run draws from its own `torch.Generator`, so the run with seed 3 is the same alone and among eight.
+# - A signal that shrinks from layer to layer looks like mode collapse. Check its scale at the start of the training.
+#
+# **For later.**
+#
+# 1. Why may a critic not use batch normalisation?
+# 2. What shape does a critic return for `(8, 256, 3, 28, 28)`?
+# 3. What does a mean over runs, in place of the sum, change under SGD and under Adam?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The score of one example then depends on the other examples of the batch, so the gradient at one example is not well defined.
+# 2. `(8, 256)`: one score for each example of each run.
+# 3. Each gradient is divided by the number of runs. Under SGD this is a smaller learning rate. Under Adam it changes almost nothing.
+#
+# </details>
+#
+# **References.** K. He, X. Zhang, S. Ren, J. Sun, *Delving deep into rectifiers*, ICCV 2015.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.networks
+"Graders of chapter 0.5."
+import torch
+
+from modelab.course.exercises import as_number, exercise
+from modelab.networks.layers import mlp
+
+# %%
+#| export course.graders.networks
+@exercise(accepts=[8 * (2 * 128 + 128)], rejects=[384, 2048, 3456, "3072"])
+def grade_parameters(answer):
+    assert as_number(answer) == 8 * (2 * 128 + 128), "count weights and biases, for each run"
+
+# %%
+#| export course.graders.networks
+def one_bias(x, W, c):
+    "A wrong answer: the biases of the first run for all runs."
+    return x @ W + c[0]
+
+# %%
+#| export course.graders.networks
+@exercise(accepts=[lambda x, W, c: torch.bmm(x, W) + c[:, None],
+                   lambda x, W, c: torch.baddbmm(c.unsqueeze(1), x, W),
+                   lambda x, W, c: torch.einsum("rbi,rij->rbj", x, W) + c.unsqueeze(1)],
+          rejects=[one_bias, lambda x, W, c: x @ W + c, lambda x, W, c: x @ W,
+                   lambda x, W, c: x @ W[0] + c[:, None],
+                   lambda x, W, c: x @ W.sum(0) + c[:, None]])
+def grade_layer(layer):
+    g = torch.Generator().manual_seed(0)
+    for runs, batch in ((3, 5), (4, 4), (1, 2)):
+        x, W, c = (torch.randn(*shape, generator=g, dtype=torch.float64)
+                   for shape in ((runs, batch, 2), (runs, 2, 6), (runs, 6)))
+        right = torch.stack([x[r] @ W[r] + c[r] for r in range(runs)])
+        found, shape = layer(x, W, c), tuple(right.shape)
+        assert found.shape == shape, f"expected {shape}, got {tuple(found.shape)}"
+        assert torch.allclose(found, right), \
+            f"wrong for {runs} runs of {batch} examples: which run's weights and biases are used?"
+
+# %%
+#| export course.graders.networks
 @exercise(accepts=[lambda R: 1 / R], rejects=[lambda R: 1, lambda R: R, lambda R: 1 / R ** .5])
-def grade_factor(answer):
+def grade_factor(factor):
     for R in (2, 8):
         net = mlp(2, (), width=8, runs=R, generator=torch.Generator().manual_seed(0)).double()
         x = torch.ones(R, 4, 2, dtype=torch.float64)
         total, = torch.autograd.grad(net(x).square().mean(-1).sum(), net.hidden[0].bias)
         mean, = torch.autograd.grad(net(x).square().mean(), net.hidden[0].bias)
-        factor = (mean.norm() / total.norm()).item()
-        assert abs(answer(R) - factor) < 1e-9, "compare the two losses for R = 2"
-
-# %%
-answer = ...
-grade_factor(answer)
-
-
-# %% [markdown]
-# ## Recap
-# - A run axis is one more axis in the weights. Without it, one network serves all runs, without a warning.
-# - Sum the losses over runs; then gradients and Adam are independent, as the run with NaN targets showed.
-# - Each run draws from its own generator, so run 3 of eight is seed 3.
-# - A signal that shrinks from layer to layer looks like mode collapse. Check its scale at the start of the training before you look for a fault in the game.
-#
-# **For later.** Why may a critic not use batch normalisation? What shape does a critic return for `(8, 256, 3, 28, 28)`? Why is a sum over runs right and a mean wrong?
-#
-# **References.** K. He, X. Zhang, S. Ren, J. Sun, *Delving deep into rectifiers*, ICCV 2015.
+        right = (mean.norm() / total.norm()).item()
+        assert abs(as_number(factor(R)) - right) < 1e-9, "compare the two losses for R = 2"
