@@ -45,7 +45,7 @@ def generator_encoder_loss(real_logits: RealScores,  # D(x, E(x)), (*runs, batch
 class BiGAN(EncodingGame):
     """BiGAN of Donahue et al. 2017, ALI of Dumoulin et al. 2017: one discriminator D of pairs.
 
-    It tells real pairs (x, E(x)) from generated pairs (G(z), z); G and E want it to be wrong."""
+    It tells real pairs (x, E(x)) from generated ones (G(z), z); G and E are trained against it."""
     G: Player = None  # your own, or one that fits the set
     D: Player = None  # takes x and z
     form: GeneratorForm = "swapped"  # what G and E descend
@@ -62,12 +62,12 @@ class BiGAN(EncodingGame):
                                  lambda: nets.joint_discriminator(event, latent, **kw), **kw)}
 
     def loss_D(self, t: Any) -> torch.Tensor:
-        "D wants (x, E(x)) high and (G(z), z) low."
+        "The loss of D: (x, E(x)) should score high and (G(z), z) low."
         with torch.no_grad():
             code, fake = self.encode(t), t.G(t.z)
         return discriminator_loss(t.D(t.x, code), t.D(fake, t.z))
 
     def loss_GE(self, t: Any) -> torch.Tensor:
-        "G and E want the opposite."
+        "The loss of G and E: the opposite of what D is trained for."
         real_logits, fake_logits = t.D(t.x, self.encode(t)), t.D(t.G(t.z), t.z)
         return generator_encoder_loss(real_logits, fake_logits, self.form)

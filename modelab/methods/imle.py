@@ -129,6 +129,15 @@ class MatchingGame(Game):
         "The real examples to match next, `(runs, reals, *event)`."
         return t.real(self.reals, "matched")
 
+    def memory(self, G: nn.Module, event: tuple[int, ...], latent: int,
+               runs: int) -> MatchMemory:
+        "Room for the matched examples; `ValueError` if G mixes styles."
+        mixing = max((getattr(part, "mixing", 0) or 0 for part in G.modules()), default=0)
+        if mixing:
+            raise ValueError("G: expected mixing=0, since a matched picture has one style, got "
+                             f"{mixing}")
+        return MatchMemory(runs, self.reals, event, latent)
+
     def since(self, step: int) -> int:
         "The step of the last matching, at or before `step`."
         if self.growth == 1:
@@ -168,7 +177,7 @@ class IMLE(MatchingGame):
         "The generator, and the memory of what it was matched to, which never moves."
         kw = dict(runs=runs, generator=generator)
         G = make_player("G", self.G, lambda: self.networks.generator(latent, event, **kw), **kw)
-        return {"G": G, "matches": MatchMemory(runs, self.reals, event, latent)}
+        return {"G": G, "matches": self.memory(G, event, latent, runs)}
 
     def loss_G(self, t: Any) -> Tensor:
         "Squared distance from real examples to the samples matched to them."

@@ -20,8 +20,7 @@ from ..core.signatures import (Batch, check_shapes, checked, Count, Lead, NonNeg
 from ..evaluation.interpolation import slerp
 from ..losses.adversarial import discriminator_loss, generator_loss
 from ..losses.penalties import r1
-from .imle import (Features, GeneratorFunction, imle_loss, MatchingGame,
-                                  MatchMemory)
+from .imle import Features, GeneratorFunction, imle_loss, MatchingGame
 from ..networks.layers import score_batches
 from ..training.game import AdversarialGame
 
@@ -107,8 +106,8 @@ class IMLEGAN(MatchingGame, AdversarialGame):
     def players(self, event: tuple[int, ...], latent: int, runs: int,
                 generator: list) -> dict[str, nn.Module]:
         "Generator, discriminator, and the memory of the last matching, which never moves."
-        return {**super().players(event, latent, runs, generator),
-                "matches": MatchMemory(runs, self.reals, event, latent)}
+        made = super().players(event, latent, runs, generator)
+        return {**made, "matches": self.memory(made["G"], event, latent, runs)}
 
     def features(self, x: Tensor) -> Tensor:
         "What is compared when reals look for their nearest sample."

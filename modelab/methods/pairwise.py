@@ -152,7 +152,7 @@ class PairwiseBiGAN(BiGAN):
         self.weight_schedule = as_schedule("weight_schedule", self.weight_schedule)
 
     def loss_D(self, t: Any) -> torch.Tensor:
-        "D wants (x, E(x)) high and (G(z), z) low, and λ times the penalty small."
+        "The loss of D in BiGAN, and λ times the penalty."
         loss, weight = super().loss_D(t), self.weight_at(t.step)
         if weight == 0:
             return loss

@@ -1,12 +1,12 @@
 # %% [markdown]
-# # The inverted generator
-# > What does an encoder lose that is trained against a prior, and what does it keep?
+# # An adversarial encoder: matching codes to a prior
+# > An encoder is trained against a prior. What does it lose, and what does it keep?
 
 # %% [markdown]
 # | | |
 # |---|---|
 # | **Question** | If a generator loses modes of the data, what does a network lose that runs the other way, from the data to the latent? |
-# | **You will be able to** | train an encoder against a prior, measure how uniform its codes are beside what is possible at all, and tell "fills the latent" from "keeps the modes apart" |
+# | **You will be able to** | train an encoder against a prior, measure how uniform its codes are beside what is possible at all, and tell whether an encoder fills the prior and whether it keeps the modes apart |
 # | **Paper** | Sharma and Namboodiri, *No modes left behind*, 2018, introduction; Makhzani et al., *Adversarial autoencoders*, 2015; Donahue, Krähenbühl, Darrell, *Adversarial feature learning*, 2017 |
 # | **Needs** | [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |
 # | **Time** | about twenty seconds of computing |
@@ -16,7 +16,7 @@
 
 # %%
 #| export
-"The inverted generator: an adversarially trained encoder, and tests of its latent codes."
+"Adversarially trained encoders (the inverted generator), and tests of their latent codes."
 from __future__ import annotations
 
 import dataclasses
@@ -38,6 +38,7 @@ from modelab.networks.players import Player
 from modelab.training.game import Game
 
 # %%
+import re
 from types import SimpleNamespace
 
 from modelab.core.checks import error_message
@@ -45,8 +46,8 @@ from modelab.core.plotting import ACCENT, axes, FAKE, MISSING, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.notebooks import patch
 from modelab.course.claims import claim, experiment, fast_mode, recorded, steps
-from modelab.course.exercises import exercise
 from modelab.data.mixtures import line, ring
+from modelab.evaluation.coverage import coverage
 from modelab.methods.minimax import Minimax
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
@@ -54,10 +55,10 @@ from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## Five modes to lose
-# Five modes on a line, one number as latent. The generator of chapter [1.1](../1_game/01_minimax.ipynb) plays on them, eight seeds.
+# ## A generator loses modes of the data
+# The data are five modes on a line. The latent is one number. The GAN of chapter [1.1](../1_game/01_minimax.ipynb) is trained on them with eight seeds.
 #
-# **Predict:** how many of the eight show all five modes?
+# **Predict:** in how many of the eight seeds does $G$ show all five modes?
 #
 # The cells marked with `@experiment` show recorded results and replay their first steps (chapter [0.2](../0_start/02_evidence.ipynb)).
 
@@ -74,30 +75,38 @@ def minimax_on_line(total=1000):
 minimax_on_line()["captured"]
 
 # %% [markdown]
-# Hardly any. The data have five separate modes, $G$ is one continuous curve, and no slope of $D$ leads to a mode without samples. Was this $G$ tuned? Recorded, eight seeds each:
+# One seed of eight shows all five. The data have five separate modes, but $G$ is one continuous curve. Where a mode has no samples, the slope of $D$ at the samples need not point to it. Were the settings tuned? Three were recorded, with eight seeds each. The last line is uniform noise on the same interval:
 
 # %%
 record = recorded("encoder")
+
+def inside(told: str, most: float) -> str:
+    "A recorded mean and its interval, cut at the largest possible value."
+    mean, low, high = map(float, re.findall(r"[\d.]+", told)[:3])
+    return f"{mean:.2f} [{low:.2f}, {min(high, most):.2f}]"
+
+names = {"with the price 1 on D's slope": "R1 penalty of weight 1"}
 for row in record.get("forward", []):
-    print(
-        f"{row['setting']:32} modes {row['captured'].split(' over')[0]:20} of 5   high quality "
-        f"{row['high quality'].split(' over')[0]}"
-    )
+    print(f"{names.get(row['setting'], row['setting']):30} modes "
+          f"{inside(row['captured'], 5)} of 5   high quality {inside(row['high quality'], 1)}")
+noise = coverage(data.sample(2500, torch.Generator().manual_seed(0)), data).null
+print(f"{'uniform noise':30} modes {noise.captured:.2f}                of 5   "
+      f"high quality {noise.high_quality:.2f}")
 
 # %% [markdown]
-# A penalty on $D$'s gradient (chapter [1.4](../1_game/04_wasserstein.ipynb)) gives every mode of this line its good sample, and most samples still lie between modes. So either modes are lost or quality.
+# The R1 penalty is a penalty on $D$'s gradient at real points (chapter [1.4](../1_game/04_wasserstein.ipynb)). With it every mode has a good sample in every seed. But four samples of five still lie between the modes, as without it. Uniform noise also has a sample in every mode, so only a count *below* five says something here.
 #
-# Now train a network in the other direction: $E$ takes an example $x$ and gives a code $z=E(x)$. What it has to imitate is the prior, the law from which $G$ would draw its latents: here uniform on $[-1,1]$.
+# Now train a network in the other direction. The encoder $E$ takes an example $x$ and gives a code $z=E(x)$. Its codes should follow the *prior*: the distribution from which $G$ would draw its latents. Here it is uniform on $[-1,1]$.
 #
 # **Predict:** how many modes can $E$ lose?
 
 # %% [markdown]
-# ## The same game with its ends exchanged
-# The prior has *one* mode. For $D$, a draw from the prior is real and a code is generated:
+# ## The GAN loss with codes in place of samples
+# The prior has *one* mode. For $D$, a draw from the prior counts as real and a code counts as generated:
 #
 # $$\min_E\max_D\;\mathbb E_z\log\sigma\big(D(z)\big)+\mathbb E_x\log\big(1-\sigma(D(E(x)))\big).$$
 #
-# No new loss is needed: chapter 1.1 has them all. (In chapter 2.2 it is the pair with the real $x$ that is called real, so that codes stand on the other side. Nothing else changes.) A whole turn of each:
+# The losses are those of chapter 1.1. (In chapter 2.2 the pair with the real $x$ counts as real, so there the codes are on the real side.) Both losses once:
 
 # %%
 E, D = mlp(1, 1, 32), mlp(1, (), 32)
@@ -108,7 +117,7 @@ loss_e = generator_loss(D(E(x)))
 loss_d.item(), loss_e.item()
 
 # %% [markdown]
-# **Fidelity.** Let the prior be $\mathcal N(0,1)$ and the codes $\mathcal N(m,1)$. The best logit is the log-ratio of the densities, $m^2/2-mz$. With it the value of the game is $2\,\mathrm{JSD}-\log4$, and every code is pushed the same way: back, towards the prior.
+# **Fidelity.** Let the prior be $\mathcal N(0,1)$ and the codes $\mathcal N(m,1)$. The best logit is the log-ratio of the densities, $m^2/2-mz$. With it the value of the game is $2\,\mathrm{JSD}-\log4$ (JSD is the Jensen–Shannon divergence of chapter 1.1). The gradient moves every code back towards the prior.
 
 # %%
 m = 1.5
@@ -126,12 +135,12 @@ assert math.isclose(value, 2 * jsd - math.log(4), abs_tol=5e-3) and (push < 0).a
 value, 2 * jsd - math.log(4)
 
 # %% [markdown]
-# ## How far from the prior?
-# The prior has one mode, so a mode count says nothing. Measure instead how evenly the prior is filled. Give every code its *level* $u=F(z)$, the share of the prior below it. Codes that follow the prior have levels that are uniform on $[0,1]$. The **Kolmogorov–Smirnov statistic** is the largest gap between the share of codes below a level and the level itself:
+# ## How far are the codes from the prior?
+# The prior has one mode, so a count of modes says nothing. Measure instead how evenly the codes fill the prior. The *level* of a code is $u=F(z)$, the share of the prior below it. If codes follow the prior, their levels are uniform on $[0,1]$. The **Kolmogorov–Smirnov statistic** (KS) is the largest gap between the share of codes below a level and the level itself:
 #
 # $$K=\sup_u\big|\hat F_n(u)-u\big|.$$
 #
-# 0 is perfect. One half is what you get when all codes sit at one point in the middle.
+# A perfect match gives 0. If all codes sit at the middle of the prior, $K$ is one half; if all sit at its end, $K$ is 1.
 
 # %%
 #| export
@@ -141,7 +150,7 @@ Codes = Annotated[torch.Tensor, Finite("*runs n latent")]
 ModeNumbers = Annotated[torch.Tensor, Labels("*runs n")]
 
 # %% [markdown]
-# The level of a code is the prior's distribution function there, coordinate by coordinate.
+# The level is computed for each coordinate of the code.
 
 # %%
 #| export
@@ -153,12 +162,11 @@ def prior_cdf(codes: Annotated[torch.Tensor, Finite("*shape")],  # of any shape
     codes = codes.detach().double()
     return torch.special.ndtr(codes) if prior == "normal" else ((codes + 1) / 2).clamp(0, 1)
 
-
 # %%
 prior_cdf(torch.tensor([-1., 0., .5])), prior_cdf(torch.tensor([-1., 0., .5]), "normal")
 
 # %% [markdown]
-# Sort the levels. The share of codes below a level jumps at each of them, so the gap is taken on both sides of the jump.
+# The levels are sorted. The share of codes below a level jumps at each code, so the gap is taken on both sides of the jump.
 
 # %%
 #| export
@@ -172,7 +180,6 @@ def ks_statistic(codes: Codes, prior: LatentPrior = "uniform") -> torch.Tensor: 
     u = prior_cdf(codes, prior).sort(-2).values
     rank = torch.arange(1, u.shape[-2] + 1, dtype=u.dtype, device=u.device)[:, None] / u.shape[-2]
     return torch.maximum(rank - u, u - rank + 1 / u.shape[-2]).amax(-2)
-
 
 # %% [markdown]
 # **Fidelity**, against SciPy's:
@@ -190,14 +197,14 @@ assert all(torch.allclose(ours[prior], theirs[prior], atol=1e-12) for prior in L
 ours
 
 # %% [markdown]
-# With two latents, one axis at a time is not enough. Put all codes on the diagonal of the square:
+# With two latents, a test of one axis at a time is not enough. Put all codes on the diagonal of the square:
 
 # %%
 diagonal = (torch.arange(1000, dtype=torch.float64) + .5)[:, None].repeat(1, 2) / 500 - 1
 ks_statistic(diagonal)
 
 # %% [markdown]
-# Perfect on both axes, and nearly all of the square is empty. *Jointly*, an interval below a level becomes a corner: for each code and each of the $2^d$ corners $C$ of space that meet there, compare the share of codes in the corner with the share of the prior,
+# Each axis looks perfect, but nearly all of the square is empty. The *joint* statistic uses corners instead of intervals. At each code, $2^d$ corners $C$ of space meet. For each of them, compare the share of codes in the corner with the share of the prior:
 #
 # $$K_{\text{joint}}=\max_{i,\;C\ni z_i}\Big|\tfrac1n\#\{j:z_j\in C\}-\mathbb P(C)\Big|.$$
 
@@ -215,9 +222,8 @@ def _corners(u: torch.Tensor) -> torch.Tensor:
         worst = torch.maximum(worst, torch.cat(gaps).max())
     return worst
 
-
 # %% [markdown]
-# A flip of an axis turns "below" into "above", so one loop over the flips sees all $2^d$ corners. The work doubles with each latent; eight is the most that is allowed.
+# Flipping an axis turns "below" into "above". One loop over all flips therefore visits all $2^d$ corners. The work doubles with each latent, so at most eight latents are allowed.
 
 # %%
 #| export
@@ -234,7 +240,6 @@ def joint_ks_statistic(codes: Codes, prior: LatentPrior = "uniform") -> torch.Te
     u = prior_cdf(codes, prior)
     return torch.stack([_corners(v) for v in u.reshape(-1, *u.shape[-2:])]).reshape(u.shape[:-2])
 
-
 # %% [markdown]
 # **Fidelity.** With one latent both statistics agree. On the diagonal a corner $[0,u]^2$ holds the share $u$ of the codes and $u^2$ of the square: the gap is largest at $u=\tfrac12$, and it is $\tfrac14$.
 
@@ -244,12 +249,12 @@ assert math.isclose(joint_ks_statistic(diagonal).item(), 1 / 4, abs_tol=2e-3)
 joint_ks_statistic(diagonal).item()
 
 # %% [markdown]
-# A perfect result is not zero either: a finite draw from the prior itself has gaps. Every table below carries that number as *null*.
+# A perfect encoder does not score zero: a finite draw from the prior itself has gaps. Every table below shows the score of such a draw as *null*.
 #
 # ## The game
-# The encoder may draw noise beside $x$ (`stochastic`; it will matter). Its penalty is on $D$'s gradient at draws of the prior, R1 of chapter 1.4; what that is worth stands in the table of what was tried.
+# The encoder may draw noise beside $x$ (`stochastic`). The penalty is R1, taken at draws of the prior. A table further down shows what it is worth.
 #
-# What every game with an encoder shares is a class of its own: the prior of $z$, and how codes are made. BiGAN of chapter [2.2](02_bigan.ipynb) inherits from it, too.
+# Games with an encoder share a base class. It holds the prior of $z$ and says how codes are made. BiGAN of chapter [2.2](02_bigan.ipynb) inherits from it, too.
 
 # %%
 #| export
@@ -278,12 +283,11 @@ class EncodingGame(Game):
             return t.E(t.x)
         return t.E(t.x, randn(*t.z.shape, generator=t.generator, device=t.z.device))
 
-
 # %%
 EncodingGame(prior="uniform").noise(2, 3, 1).shape, error_message(EncodingGame, prior="flat")
 
 # %% [markdown]
-# A run asks its game for a generator when it samples. This game has none, so in its place stands a network that says so.
+# A run calls the game's generator when it samples. This game has none. A placeholder raises an error that says so.
 
 # %%
 #| export
@@ -293,16 +297,15 @@ class NoGenerator(nn.Module):
         raise ValueError("game: an Encoder makes no examples; run.player('E')"
                          "(run.scale.standardise(x)) makes codes, and a BiGAN makes both")
 
-
 # %% [markdown]
-# Now the game itself. $D$ sees codes, which are vectors, so it is fully connected even where $E$ reads pictures by convolutions.
+# Now the game itself. $D$ sees codes, and codes are vectors. So $D$ is fully connected even where $E$ reads pictures with convolutions.
 
 # %%
 #| export
 @register_game
 @dataclass(kw_only=True)
 class Encoder(EncodingGame):
-    """The inverted generator: E turns examples into codes, D tells codes from draws of the prior.
+    """An adversarial encoder: E turns examples into codes, D tells codes from draws of the prior.
 
     It makes no examples. After Makhzani et al. 2015, without the decoder."""
     D: Player = None  # your own, of z
@@ -319,9 +322,8 @@ class Encoder(EncodingGame):
         D = make_player("D", self.D, lambda: vectors.discriminator((latent,), **kw), **kw)
         return {"E": E, "D": D, "G": NoGenerator()}
 
-
 # %% [markdown]
-# The losses are those of the whole turn above, and the penalty:
+# The losses are those above, and the penalty:
 
 # %%
 #| export
@@ -333,9 +335,8 @@ def loss_D(self: Encoder, t: Any) -> torch.Tensor:
     loss = discriminator_loss(*score_batches(t.D, t.z, code))
     return loss + self.weight * r1(t.D, t.z) if self.weight else loss
 
-
 # %% [markdown]
-# $E$ gets information about the prior only through $D$.
+# $E$ learns about the prior only through $D$.
 
 # %%
 #| export
@@ -344,14 +345,13 @@ def loss_E(self: Encoder, t: Any) -> torch.Tensor:
     "E wants its codes high."
     return generator_loss(t.D(self.encode(t)))
 
-
 # %%
 circle = ring(8, radius=2, std=.02)
 error_message(Run(Encoder(), circle, runs=2, device="cpu").sample, 10)
 
 # %% [markdown]
-# ## Missed early, captured later
-# Eight encoders on the line. At some steps we look at the codes of 500 fresh points. Cut the prior into five regions, equally likely; call one *missed* if it holds less than a tenth of its share.
+# ## Regions of the prior are missed early and filled later
+# Eight encoders are trained on the line. At some steps we encode 500 fresh points. Cut the prior into five regions with equal probability. A region is *missed* if it holds less than a tenth of its share of codes.
 
 # %%
 rates = {"E": 5e-4, "D": 2e-3}
@@ -405,10 +405,10 @@ claim("An encoder misses regions of the latent at first and captures them all la
       baseline=f"{before} before training", holds=after.high < .2 and before.low > .5)
 
 # %% [markdown]
-# Regions are missed for a while, and none stays missed. The prior is connected, so a missed region has a filled neighbour, and $D$'s slope leads into it from there. A mode of the data may have no neighbour.
+# At first some regions are missed; after 300 steps none is, in any seed. The prior is connected, so each missed region has a neighbour with codes, and the slope of $D$ there leads into it. A mode of the data may have no such neighbour.
 #
-# ## Points cannot fill a line
-# No region is missed. Is the prior *filled*?
+# ## Points cannot fill an interval
+# No region is missed. But is the prior *filled evenly*?
 
 # %%
 def ks_gaps(seen: dict, prior: str) -> dict:
@@ -428,11 +428,11 @@ def in_words(found: dict) -> str:
 print(in_words(ks_gaps(seen[1000], "uniform")))
 
 # %% [markdown]
-# Three times the null and more. It cannot be avoided: the modes are nearly points, a deterministic $E$ sends a point to a point, and five points are not an interval. At an atom of weight $w$ the codes' law jumps by $w$ while the prior's climbs steadily, so on one side of the jump or the other there is a gap of at least $w/2$:
+# $K$ is more than three times the null. Why? The modes are nearly points, and a deterministic $E$ sends a point to a point. Five points are not an interval. At an atom (a point that holds a share $w$ of the codes) the distribution function of the codes jumps by $w$, while that of the prior climbs steadily. On one side of the jump the gap is at least $w/2$:
 #
-# $$K\ge\tfrac12\max_k w_k,\qquad\text{for five equal atoms}\quad K\ge\tfrac1{10},$$
+# $$K\ge\tfrac12\max_k w_k,\qquad\text{for five equal atoms}\quad K\ge\tfrac1{10}.$$
 #
-# reached when they stand in the middles of the five fifths. **Fidelity:**
+# The bound is reached when the atoms stand in the middles of the five regions. **Fidelity:**
 
 # %%
 def atoms(spots) -> torch.Tensor:
@@ -446,15 +446,18 @@ assert math.isclose(floor, .1, abs_tol=1e-12) and (ks_statistic(atoms(tries)) > 
 floor, ks_statistic(atoms(tries)).min().item()
 
 # %% [markdown]
-# That is a *floor*; no training goes below it, so the null of .04 cannot be reached. Modes that have some width can be stretched over their fifth, if the network can be steep enough; recorded for four widths, with the same settings (at .3 neighbouring modes begin to touch):
+# For exact points this is a *floor*: no training goes below it. Real modes have a width. A map that is steep enough can stretch each mode over its fifth of the prior. Recorded for four widths (standard deviations) with the same settings; *apart* counts the modes whose codes are not mixed with others (defined below):
 
 # %%
 for row in record.get("width", []):
-    print(f"{row['setting']:40} KS {row['ks']:24} floor for points .100   null {row['null']}")
+    print(f"{row['setting']:36} KS {row['ks']}   floor for points .100   null {row['null']}   "
+          f"apart {sum(row['kept by seed']) / 8:.2f} of 5")
 
 # %% [markdown]
-# ### Noise fills it
-# Let $E$ draw a number $\varepsilon$ for each example: $z=E(x,\varepsilon)$. A mode can now be a stripe.
+# At a width of 0.02 the trained $E$ stays above the floor for points. At 0.3 the modes of the data overlap, so their codes do, too.
+#
+# ### An encoder with noise fills the prior
+# Let $E$ draw a random number $\varepsilon$ for each example: $z=E(x,\varepsilon)$. The codes of one mode can now spread over an interval.
 
 # %%
 @experiment("01_encoder", early=20)
@@ -475,10 +478,10 @@ claim(
     holds=filled.high < .1)
 
 # %% [markdown]
-# Is then nothing lost?
+# The statistic is near the null. Does this encoder lose nothing?
 #
-# ## Filled is not the same as kept apart
-# $D$ sees codes. It never sees an $x$. Nothing in the game forbids that two modes of the data get *the same* codes. So test the codes: is the nearest code of another point a code of the same mode? If that holds for nine tenths of a mode's points, the mode has a place of its own.
+# ## Filling the prior does not keep modes apart
+# $D$ sees codes and never an $x$. Nothing in the game prevents two modes of the data from getting *the same* codes. So test the codes: is the nearest other code a code of the same mode? If this is true for more than nine tenths of a mode's points, the mode is *kept apart*.
 
 # %%
 #| export
@@ -488,9 +491,9 @@ def separated_modes(codes: Codes,  # (*runs, n, latent)
                     n_modes: Count,
                     least: Share = .9,  # share of its codes whose nearest other is of the mode
                     ) -> torch.Tensor:  # (*runs,)
-    """How many modes have a place of their own among the codes.
+    """How many modes are kept apart: the nearest other code is nearly always of the same mode.
 
-    A mode with fewer than two codes has none, and a tie between two modes counts for neither.
+    A mode with fewer than two codes is not; a tie between two modes counts for neither.
     """
     codes = codes.detach().float() if codes.dtype.itemsize < 4 else codes.detach()
     apart = torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist")
@@ -501,9 +504,8 @@ def separated_modes(codes: Codes,  # (*runs, n, latent)
     found = [(told & (mode == k)).sum(-1) > least * (mode == k).sum(-1) for k in range(n_modes)]
     return torch.stack(found).sum(0)
 
-
 # %% [markdown]
-# Three encoders made by hand show what the two measures say. One *hashes*: it takes the digits of $x$ far behind the point. One gives the same code to everything. And one is the best there is on a line: it keeps the order and gives every mode a fifth of the interval, by the distribution function of the data.
+# Three encoders written by hand show what the two measures mean. *Hash* takes digits of $x$ far behind the decimal point. *Constant* gives the same code to everything. *By rank* is the best that is possible on a line: it keeps the order and gives every mode a fifth of the interval, by the distribution function of the data.
 
 # %%
 def by_rank(x):
@@ -533,12 +535,17 @@ tried |= {
 }
 for name, (code, m) in tried.items():
     print(
-        f"{name:20} K {ks_statistic(code)[:, 0].mean():.3f}   places of their own "
+        f"{name:20} K {ks_statistic(code)[:, 0].mean():.3f}   kept apart "
         f"{separated_modes(code, m, 5).tolist()}   closest {closest(code, m):.2f}"
     )
+assert fast_mode() or closest(*tried["E, deterministic"]) > closest(*tried["E, before training"])
 
 # %% [markdown]
-# Read it line by line. The hash is uniform to the last digit and keeps no modes apart: a good $K$ says *nothing* about modes. The encoder by rank has both. An *untrained* $E$ keeps all five apart on every seed, if you look closely: a random map rarely sends two points to one. Training increases the distances, since two points with the same code would double the jump; see how far apart the closest two are now. With noise that reason is gone: two stripes may overlap, and they do.
+# - *Hash* fills the prior and keeps no modes apart. So a small $K$ says *nothing* about modes.
+# - *By rank* does both. It is deterministic, so the floor for points is no floor for modes with a width.
+# - An *untrained* $E$ keeps all five apart in every seed: a random map rarely sends two modes to one code.
+# - Training without noise moves the closest two modes from .16 to .40 apart. Two modes with one code would be one atom of double weight, which costs a larger $K$.
+# - With noise this reason is gone. Two modes may share an interval, and in seven of eight seeds some do.
 
 # %%
 apart_random, apart_plain, apart_noisy = (
@@ -554,10 +561,10 @@ claim("A deterministic encoder of near-points keeps all five modes apart",
       baseline=f"{apart_random} untrained; {apart_noisy} with noise", holds=apart_plain.low > 4.5)
 
 # %% [markdown]
-# So "an encoder loses no mode" is true of the latent, where there is one. For the data it says: $D$ cannot see from the codes that something is missing, and whether two modes share a code depends on chance, on the noise, and on how narrow the modes are.
+# The sentence "an encoder loses no mode" is true of the latent: it has one mode, and the codes reach all of it. For the data it is a different question. $D$ cannot see from the codes that two modes were mixed. Whether they are depends on the seed, the noise, and the width of the modes.
 #
 # ## In the plane
-# Eight modes on a ring, two latents, a normal prior. Colours and digits are modes.
+# Now eight modes on a ring, two latents and a normal prior. Colours and digits show the mode.
 
 # %%
 def in_plane(stochastic: bool, total: int) -> dict:
@@ -603,35 +610,64 @@ Picture(
     "prior, digits of all modes mixed")
 
 # %% [markdown]
-# Is that so everywhere? `python benchmarks/encoder.py` recorded all combinations, eight seeds each, 1,000 codes:
+# With noise the codes fill the plane and the modes are mixed. Is this so for other sets and priors? `python benchmarks/encoder.py` recorded eight combinations, with and without noise, eight seeds each, 1,000 codes:
 
 # %%
 def kept_apart(row: dict) -> str:
-    "The modes with a place of their own in a recorded run: mean and interval."
+    "The modes that a recorded run keeps apart: mean and interval."
     return f"{interval(row['kept by seed'], low=0, high=row['of']):.2f}"
 
-for row in record.get("grid", []):
-    print(
-        f"{row['setting']:38} jointly {row['joint'].split(' over')[0]:22} null {row['joint null']}"
-        f"   kept {kept_apart(row):18} of {row['of']}")
+def first_number(told: str) -> float:
+    return float(told.split()[0])
+
+# %%
+figure, panels = axes(1, 2, size=(4, 3.2), sharey=True)
+rows = record.get("grid", [])
+places = list(dict.fromkeys(row["setting"].rsplit(", ", 1)[0] for row in rows))
+for row in rows:
+    place, noise = row["setting"].rsplit(", ", 1)
+    y, noisy = places.index(place), noise == "with noise"
+    style = dict(c=FAKE if noisy else REAL, marker="x" if noisy else "o", ls="",
+                 label=noise if not y else None)
+    panels[0].plot(first_number(row["joint"]), y, **style)
+    panels[0].plot(float(row["joint null"]), y, "|", c=MISSING, ms=12,
+                   label=None if y or noisy else "null")
+    shares = [kept / row["of"] for kept in row["kept by seed"]]
+    panels[1].plot(shares, [y + (.15 if noisy else -.15)] * 8, alpha=.5, **style)
+panels[0].set(yticks=range(len(places)), yticklabels=places, xlabel="joint KS, mean", xlim=(0, .4))
+panels[1].set(xlabel="modes kept apart, share (each seed)", xlim=(-.05, 1.05))
+panels[0].legend(frameon=False)
+Picture(figure, "Joint KS and share of modes kept apart, with and without noise: " + "; ".join(
+    f"{row['setting']}, KS {first_number(row['joint'])}, {kept_apart(row)} of {row['of']}"
+    for row in rows))
 
 # %% [markdown]
-# The same picture everywhere. Without noise the modes have places of their own, and the prior is not filled: in the plane even less than on a line, since a handful of points is fewer for a square. One seed is the exception, and a true fold: on the ring with one latent it sends two modes to one code, where $D$ says the same to both. With noise it is filled, nearly to the null, and the modes are mixed. With a *normal* prior no mode is kept apart: the noise that $E$ draws follows that prior already, so the simplest encoder passes it on and ignores $x$.
+# The result is the same in all eight combinations:
 #
-# What was tried on the way, on the line with a uniform prior:
+# - **Without noise** the modes are kept apart and the prior is not filled. $K$ is larger in the plane than on the line: a few points leave more of a square empty than of an interval. One seed of 64 is an exception. On the ring with one uniform latent it keeps only six of eight modes apart.
+# - **With noise** the prior is filled, to 1.1 to 2.3 times the null, and most modes are mixed. With a *normal* prior no mode is kept apart in any seed. A likely reason: the noise that $E$ draws already follows that prior, so an encoder that passes the noise on and ignores $x$ is a solution.
+
+# %%
+pairs_of_rows = list(zip(rows[::2], rows[1::2]))
+times = [first_number(row["joint"]) / float(row["joint null"]) for _, row in pairs_of_rows]
+assert not rows or 1 < min(times) and max(times) < 2.4
+assert sum(kept < row["of"] for row, _ in pairs_of_rows for kept in row["kept by seed"]) <= 1
+assert not any(sum(row["kept by seed"]) for _, row in pairs_of_rows if "normal" in row["setting"])
+
+# %% [markdown]
+# These settings were tried on the line with a uniform prior:
 
 # %%
 for row in record.get("tuning", []):
-    print(
-        f"{row['setting']:50} KS {row['ks'].split(' over')[0]:22} kept "
-        f"{kept_apart(row)}"
-    )
+    name = row["setting"].replace("price 3", "R1 of weight 3").replace("price on D's slope", "R1")
+    print(f"{name.replace('no price', 'no R1'):42} KS {row['ks'].split(' over')[0]:22} apart "
+          f"{kept_apart(row)} of 5")
 
 # %% [markdown]
-# A quick $D$ and a penalty on its gradient make the codes more even, each alone nearly as well as both. None of the settings changes what is kept: five without noise, and with it whatever chance leaves.
+# A faster $D$ and R1 both make the codes more even. Each alone gives most of the gain. No setting changes what is kept apart: all five modes without noise, one or two on average with it.
 #
 # ## Under your hands: set the codes yourself
-# Five sliders are the codes of the five modes, a sixth is the noise: it turns points into stripes. Give two modes the same code (a *fold*), watch the gap, and repair it. Then bring the gap to zero in two ways: with every mode in a place of its own, and with none.
+# Five sliders set the codes of the five modes. A sixth sets the noise, which spreads each mode over an interval. First two modes share a code (a *fold*). Look at $K$ and separate them. Then bring $K$ near zero in two ways: with all modes apart, and with none apart.
 
 # %%
 def placed(spots, width: float):
@@ -695,7 +731,7 @@ tried_so_far
 
 # %% [markdown]
 # ## In your own code
-# Your encoder, your critic of codes, your prior. Measure both: how well the prior is filled, and whether what you care about is still kept apart.
+# Use your encoder, your critic of codes and your prior. Measure both: how well the codes fill the prior, and whether your classes are kept apart.
 
 # %%
 my_E, my_D = nn.Linear(10, 2), mlp(2, (), 32)
@@ -708,48 +744,198 @@ print(joint_ks_statistic(my_E(x), "normal"), joint_ks_statistic(z, "normal"),
 
 # %% [markdown]
 # ## Exercises
-# **1.** Three near-point modes with weights ½, ¼, ¼ and a deterministic encoder. What is the smallest $K$ that it can reach?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[.25, 1 / 4], rejects=[.5, 1 / 6, .125, .1])
-def grade_floor(answer):
-    assert abs(answer - .25) < 1e-6, "the largest jump, and the better half of it"
+from modelab.course.graders.encoder import grade_encoder, grade_floor, grade_ks
+
+# %% [markdown]
+# **1.** (easy, 5 minutes) Three modes are exact points with shares ½, ¼ and ¼, and the encoder is deterministic. What is the smallest $K$ that it can reach?
+#
+# <details><summary>Hint</summary>
+#
+# The distribution function of the codes jumps at each code. Which jump is the largest, and where is the best place for it?
+#
+# </details>
 
 # %%
 answer = ...
 grade_floor(answer)
 
 # %% [markdown]
-# **2.** Write an encoder of the five modes, `answer(x)` from $(n,1)$ to codes $(n,1)$ in $[-1,1]$, without noise, that fills the uniform prior ($K<.06$) *and* gives every mode a place of its own.
+# <details><summary>Solution</summary>
+#
+# The largest jump is ½. Wherever the code stands, the gap is at least half of it on one side: $K\ge\frac14$. It is reached: put the heavy mode at level ¼, and the others at levels between ½ and 1 where their gaps are at most ¼.
+#
+# ```python
+# answer = 1 / 4
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **2.** (medium, 15 minutes) Write `ks(levels)`: the Kolmogorov–Smirnov statistic of levels of shape `(n,)` in $[0,1]$, as one number. Do not use the library's function.
+#
+# <details><summary>Hint</summary>
+#
+# Sort the levels. Just *at* the $i$-th of them the share of codes is $i/n$. Just *below* it the share is $(i-1)/n$. Both gaps count.
+#
+# </details>
 
 # %%
-def stretched(x):
-    "The nearest mode gives the fifth; the place within ±1.7 deviations of it gives the rest."
-    k = (x + 2).round().clamp(0, 4)
-    return (k + ((x + 2 - k) / .02 / 3.4 + .5).clamp(0, 1)) * .4 - 1
+def ks(levels):
+    ...
 
-@exercise(accepts=[by_rank, stretched],
-          rejects=[hand["hash"], hand["constant"], lambda x: x / 2.5,
-                   lambda x: (x + 2).round() * .4 - .8])
-def grade_encoder(answer):
-    x, mode = data.sample_with_modes(2000, torch.Generator().manual_seed(5))
-    code = answer(x)
-    assert code.shape == (2000, 1) and code.abs().max() <= 1, "one code in [-1, 1] for each point"
-    assert separated_modes(code, mode, 5) == 5, "some modes share their codes"
-    K = ks_statistic(code).item()
-    assert K < .06, f"K is {K:.3f}: are there gaps, or heaps?"
+answer = ks
+grade_ks(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def ks(levels):
+#     u, n = levels.sort().values, len(levels)
+#     rank = torch.arange(1, n + 1, dtype=u.dtype)
+#     return torch.maximum(rank / n - u, u - (rank - 1) / n).max()
+#
+# answer = ks
+# ```
+#
+# With one side only, a set of codes that are all too large would look perfect, or a set that are all too small.
+#
+# </details>
+
+# %% [markdown]
+# **3.** (hard, 25 minutes) Write an encoder of the five modes, `answer(x)` from $(n,1)$ to codes $(n,1)$ in $[-1,1]$, without noise. It should fill the uniform prior ($K<.06$) *and* keep every mode apart. The data are `line(5, spacing=1., std=.02)`: modes at $-2,-1,0,1,2$.
+#
+# <details><summary>Hint</summary>
+#
+# Each mode gets a fifth of the interval. Within its fifth, a code can follow the place of $x$ in its mode. Which function turns normal numbers into uniform ones?
+#
+# </details>
 
 # %%
 answer = ...
 grade_encoder(answer)
 
 # %% [markdown]
-# ## Recap
-# - An encoder trained against a prior plays the game of 2014 with its ends exchanged. Its target is connected: regions are missed for a while and found again.
-# - Measure how the prior is filled by $K$, per axis *and* jointly, beside the null and beside the floor: atoms of weight $w$ cost $w/2$, whatever the training.
-# - Noise removes the floor. It also removes the only reason to keep modes apart. "Fills the latent" and "keeps the modes apart" are two measures, and a hash has the first without the second.
-# - What makes a code depend on its $x$? A $D$ that sees both. That is the next chapter.
+# <details><summary>Solution</summary>
 #
-# **For later.** Why does $D$'s slope find a missed region of the prior and not a missed mode? What is $K$ of a constant encoder? Which of the measures notices that $E$ passes its noise through? What does $D$ know of $x$? ([2.2](02_bigan.ipynb))
+# The distribution function of a normal law turns normal numbers into uniform ones. The mean of the five distribution functions is that of the data, and it keeps the order.
+#
+# ```python
+# def by_distribution(x):
+#     modes = torch.tensor([-2., -1., 0., 1., 2.], dtype=torch.float64)
+#     return torch.special.ndtr((x.double() - modes) / .02).mean(-1, keepdim=True) * 2 - 1
+#
+# answer = by_distribution
+# ```
+#
+# Its slope within a mode is about 8, and nearly 0 between the modes. A small network that is trained with a penalty does not become so steep.
+#
+# </details>
+
+# %% [markdown]
+# ## Recap
+# - An encoder that is trained against a prior uses the GAN loss of 2014, with codes in place of samples. Its target is connected. Regions of the prior are missed at first and filled later.
+# - Measure how the codes fill the prior by $K$, per axis *and* jointly, beside the null. Atoms of weight $w$ cost at least $w/2$, whatever the training.
+# - Noise removes that floor. It also removes the only reason to keep modes apart. Filling the prior and keeping modes apart are two measures: a hash does the first without the second.
+# - A code can be made to depend on its $x$ by a $D$ that sees both. That is the next chapter.
+#
+# **For later.**
+#
+# 1. Why does the slope of $D$ find a missed region of the prior and not always a missed mode of the data?
+# 2. What is $K$ of an encoder that gives everything the same code?
+# 3. Which of the two measures shows that $E$ passes its noise through?
+# 4. What does $D$ know of $x$? ([2.2](02_bigan.ipynb))
+#
+# <details><summary>Answers</summary>
+#
+# 1. The prior is connected: next to a missed region there are codes, and $D$ is trained there. A missed mode may be far from all samples.
+# 2. At the level $u$ of that code the jump is 1, so $K=\max(u,1-u)$: one half in the middle, 1 at the end.
+# 3. The count of modes that are kept apart. $K$ is small for such an encoder.
+# 4. Nothing but the code.
+#
+# </details>
 #
 # **References.** S. Sharma, V. Namboodiri, *No modes left behind: capturing the data distribution effectively using GANs*, 2018. A. Makhzani, J. Shlens, N. Jaitly, I. Goodfellow, B. Frey, *Adversarial autoencoders*, 2015. J. Donahue, P. Krähenbühl, T. Darrell, *Adversarial feature learning*, ICLR 2017. G. Fasano, A. Franceschini, *A multidimensional version of the Kolmogorov–Smirnov test*, 1987.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.encoder
+"Graders of chapter 2.1."
+import torch
+
+from modelab.course.exercises import as_number, exercise
+from modelab.data.mixtures import line
+from modelab.methods.encoder import ks_statistic, separated_modes
+
+# %%
+#| export course.graders.encoder
+@exercise(accepts=[.25, 1 / 4], rejects=[.5, 1 / 6, .125, .1, 0, 1, 1 / 3])
+def grade_floor(answer):
+    assert abs(as_number(answer) - .25) < 1e-6, \
+        "look at the largest jump; the code may stand where both sides of it are equally far off"
+
+# %%
+#| export course.graders.encoder
+def levels_gap(levels, sides=(0, 1), reduce=torch.max):
+    "The statistic, and wrong ones with one side of each jump only, or a mean."
+    u, n = levels.sort().values, len(levels)
+    rank = torch.arange(1, n + 1, dtype=u.dtype)
+    gaps = (rank / n - u, u - (rank - 1) / n)
+    return reduce(torch.stack([gaps[side] for side in sides]))
+
+# %%
+#| export course.graders.encoder
+@exercise(accepts=[levels_gap, lambda u: ks_statistic(u[:, None] * 2 - 1)[0]],
+          rejects=[lambda u: levels_gap(u, (0,)), lambda u: levels_gap(u, (1,)),
+                   lambda u: levels_gap(u, reduce=torch.mean), lambda u: (u.mean() - .5).abs(),
+                   lambda u: (u - .5).abs().max(), lambda u: levels_gap(u.sort().values ** 2),
+                   lambda u: levels_gap(u).repeat(2)])
+def grade_ks(ks):
+    g = torch.Generator().manual_seed(0)
+    for power in (1, .5, 2):
+        u = torch.rand(40, generator=g, dtype=torch.float64) ** power
+        found = torch.as_tensor(ks(u))
+        assert found.numel() == 1, "one number for levels of shape (n,)"
+        right = ks_statistic(u[:, None] * 2 - 1).item()
+        assert abs(found.item() - right) < 1e-6, \
+            "compare the share at each level and just below it with the level; take the largest gap"
+
+# %%
+#| export course.graders.encoder
+def by_distribution_function(x):
+    "A right answer: the distribution function of the data, stretched over [-1, 1]."
+    centers = torch.arange(-2., 3., dtype=torch.float64)
+    return torch.special.ndtr((x.double() - centers) / .02).mean(-1, keepdim=True) * 2 - 1
+
+# %%
+#| export course.graders.encoder
+def stretched(x):
+    "A right answer: the mode gives the fifth, the place within ±1.7 deviations gives the rest."
+    k = (x + 2).round().clamp(0, 4)
+    return (k + ((x + 2 - k) / .02 / 3.4 + .5).clamp(0, 1)) * .4 - 1
+
+# %%
+#| export course.graders.encoder
+def hashed(x):
+    "A wrong answer: digits far behind the point."
+    return (x.double() * 1e4).frac().abs() * 2 - 1
+
+# %%
+#| export course.graders.encoder
+@exercise(accepts=[by_distribution_function, stretched],
+          rejects=[hashed, lambda x: x * 0, lambda x: x / 2.5, lambda x: x / 2,
+                   lambda x: (x + 2).round() * .4 - .8, lambda x: 2 * by_distribution_function(x),
+                   lambda x: by_distribution_function(x)[:, 0]])
+def grade_encoder(encode):
+    x, mode = line(5, spacing=1., std=.02).sample_with_modes(2000, torch.Generator().manual_seed(5))
+    code = encode(x)
+    assert code.shape == (2000, 1) and code.abs().max() <= 1, "one code in [-1, 1] for each point"
+    assert separated_modes(code, mode, 5) == 5, "some modes share their codes"
+    K = ks_statistic(code).item()
+    assert K < .06, f"K is {K:.3f}: look for gaps and heaps in the codes"

@@ -1,12 +1,12 @@
 # %% [markdown]
-# # The joint game
+# # BiGAN: a generator and an encoder trained by one discriminator
 # > How are a generator and an encoder trained by one discriminator that sees pairs?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | If two maps, there and back, are to undo each other, who makes them, and does the data lose modes on the way? |
-# | **You will be able to** | build a BiGAN, read its joint plane, measure whether its two maps are inverse to one another, and recognise the two mistakes that prevent it |
+# | **Question** | How do a generator and an encoder become inverse to each other, and does the generator still lose modes? |
+# | **You will be able to** | build a BiGAN, read its joint plane, measure whether its two maps are inverse to one another, and recognise two mistakes that prevent it |
 # | **Paper** | Donahue, Krähenbühl, Darrell, *Adversarial feature learning*, 2017; Dumoulin et al., *Adversarially learned inference*, 2017 |
 # | **Needs** | [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [2.1](01_encoder.ipynb) |
 # | **Time** | about three quarters of a minute of computing |
@@ -40,8 +40,7 @@ import math
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, image_grid, Picture, REAL
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, experiment, steps
-from modelab.course.exercises import exercise
+from modelab.course.claims import claim, experiment, fast_mode, steps
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.data.mixtures import line
@@ -54,10 +53,10 @@ from modelab.training.optimiser import Schedule
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## Kept by one, lost by the other
-# Five modes on a line, a single number as latent, and two maps: a generator $G$ from the latent to the line, an encoder $E$ from the line to the latent. Both are trained, side by side, by one discriminator; how, we shall see in a moment.
+# ## The encoder keeps the modes, the generator loses some
+# The data are five modes on a line, and the latent is one number. There are two maps: a generator $G$ from the latent to the line, and an encoder $E$ from the line to the latent. One discriminator trains both. How it does so is explained below.
 #
-# **Predict:** five modes, eight seeds. Who loses modes: $G$, $E$, both?
+# **Predict:** five modes, eight seeds. Which of the two loses modes: $G$, $E$, or both?
 
 # %%
 data = line(5, spacing=1., std=.02)
@@ -66,11 +65,12 @@ run, moments = Run(bigan, data, batch=128, device="cpu"), {}
 for at in (0, 50, 100, 200, 400, 700, 1000, 1500):
     run.step(steps(at, fast=at // 40) - run.steps if at else 0)
     moments[at] = copy.deepcopy(run)  # for the film at the end of the chapter
-shown = [int(c.captured) for c in run.coverage()]
-shown
+found = run.coverage()
+shown = [int(c.captured) for c in found]
+shown, interval([c.high_quality for c in found], low=0, high=1)
 
 # %% [markdown]
-# That is $G$: how many modes hold good samples. To ask $E$, take fresh data and encode them. As in chapter [2.1](01_encoder.ipynb) a mode has a place of its own among the codes if the nearest other code comes from the same mode.
+# These are the modes of $G$: how many of the five have a good sample, seed by seed. Uniform noise on the same interval has a sample in all five, so only a count below five says something. The second number is the share of samples that are good: a fifth, where uniform noise has a tenth. To look at $E$, encode fresh data. As in chapter [2.1](01_encoder.ipynb) a mode is *kept apart* if the nearest other code nearly always comes from the same mode.
 
 # %%
 @torch.no_grad()
@@ -96,7 +96,7 @@ claim(
     holds=by_E.low > 4.9 and by_G.high < 4.9)
 
 # %% [markdown]
-# With one dimension each for $x$ and $z$ the whole game is a plane. Each real point sits at $(x, E(x))$: those are the discs. Each latent sits at $(G(z), z)$: together they are a curve. The background is the output of the discriminator for a pair, dark for *real*. The left panel shows the seed that captures fewest modes, the right one the seed that captures most.
+# With one dimension for $x$ and one for $z$, everything fits into a plane. Each real point is a disc at $(x, E(x))$. The points $(G(z), z)$ form a curve. The background is the output of $D$ for the pair at that place; dark means *real*. The left panel is the seed that captures the fewest modes, the right panel the one that captures the most.
 
 # %%
 @torch.no_grad()
@@ -126,20 +126,20 @@ for ax, r in zip(panels, (order[0], order[-1])):
 panels[1].set_ylabel("")
 Picture(
     figure,
-    "Joint planes: each mode's discs have a height of their own; where a mode is dark the curve "
-    "turns away from it")
+    "Joint planes: each mode's discs have a height of their own; the curve passes by "
+    f"{5 - shown[order[0]]} modes on the left and {5 - shown[order[-1]]} on the right")
 
 # %% [markdown]
-# The discs spread along $z$, five spots, each at a height of its own: the codes have to fill the prior, which is one piece, and five near-points fill it best by keeping apart. The curve moves along $x$: at the height of a spot it ought to pass through the spot. Where it does not, the mode is missing, although the encoder has codes of its own for it.
+# The discs are five spots that spread along $z$, each at its own height. The codes have to fill the prior, which is connected, and five small spots fill it best when they are apart. The curve should pass through each spot. Where it does not, $G$ misses the mode, although $E$ has codes for it.
 #
 # ## One discriminator, two kinds of pairs
-# $E$ and $G$ never receive each other's output. $D$ is shown pairs: real ones $(x,E(x))$ and generated ones $(G(z),z)$, and tells them apart with the loss of chapter 1.1. $G$ and $E$ want it to be wrong, together:
+# $E$ and $G$ never receive each other's output. $D$ sees pairs: real pairs $(x,E(x))$ and generated pairs $(G(z),z)$. It learns to tell them apart with the loss of chapter 1.1. $G$ and $E$ are trained together on the opposite goal:
 #
 # $$\min_{G,E}\max_D\;\mathbb E_x\log\sigma\big(D(x,E(x))\big)+\mathbb E_z\log\big(1-\sigma(D(G(z),z))\big).$$
 #
-# Chapter 1.1 applies as it stands, to pairs: at the optimum the two *joint* distributions are equal. Then $E(G(z))=z$ and $G(E(x))=x$ almost everywhere: were it otherwise, a pair from one side would lie where the other side has none. No reconstruction is ever computed.
+# The theory of chapter 1.1 holds for pairs: at the optimum the two *joint* distributions are equal. For deterministic maps it follows that $E(G(z))=z$ and $G(E(x))=x$ almost everywhere. (Otherwise one distribution would have a pair where the other has none.) No reconstruction is ever computed.
 #
-# What do $G$ and $E$ descend? Saturating losses have small gradients. Two others are in use: *swapped* labels (each wants its pairs taken for the other kind), and *linear* in the logits, as in the authors' code of the next chapter.
+# Which loss do $G$ and $E$ minimise? The saturating loss has small gradients where $D$ is sure. Two others are in use. One has *swapped* labels: each kind of pair should be taken for the other kind. One is *linear* in the logits, as in the code of the authors of the next chapter.
 #
 # $$L_{GE}^{\text{swapped}}=\mathbb E\,\text{softplus}\big(D(x,E(x))\big)+\mathbb E\,\text{softplus}\big(-D(G(z),z)\big),\qquad L_{GE}^{\text{linear}}=\mathbb E\,D(x,E(x))-\mathbb E\,D(G(z),z).$$
 
@@ -165,9 +165,8 @@ def generator_encoder_loss(real_logits: RealScores,  # D(x, E(x)), (*runs, batch
         return real_logits.mean(-1) - fake_logits.mean(-1)
     return F.softplus(real_logits).mean(-1) + F.softplus(-fake_logits).mean(-1)
 
-
 # %% [markdown]
-# **Fidelity.** Swapped means swapped: it is the discriminator's loss with the two kinds of pairs exchanged. And both forms push every logit the same way, down for real pairs and up for generated ones.
+# **Fidelity.** The swapped loss is the discriminator's loss with the two kinds of pairs exchanged. Both forms push the logits of real pairs down and those of generated pairs up.
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -180,7 +179,7 @@ for form in ("swapped", "linear"):
 print(error_message(generator_encoder_loss, real, fake, "saturating"))
 
 # %% [markdown]
-# What is the optimal $D$? The log-ratio of the two joint densities. A case in which it can be written down: the encoder mixes, $E(x)=e\,x+\sqrt{1-e^2}\,\varepsilon$, and so does the generator, $G(z)=g\,z+\sqrt{1-g^2}\,\varepsilon$, with $x$ and $z$ standard normal. If $e=g$ the two joint laws are the same and the best logit is zero *everywhere*; else real pairs score higher by the divergence of the two laws, $\tfrac{1-eg}{1-g^2}-1+\tfrac12\log\tfrac{1-g^2}{1-e^2}$.
+# What is the optimal $D$? It is the log-ratio of the two joint densities. In one case it can be written down. Let $x$ and $z$ be standard normal, and let both maps mix in noise: $E(x)=e\,x+\sqrt{1-e^2}\,\varepsilon$ and $G(z)=g\,z+\sqrt{1-g^2}\,\varepsilon$. If $e=g$ the two joint distributions are equal, and the best logit is zero *everywhere*. Otherwise the mean logit of real pairs is the divergence of the two distributions, $\tfrac{1-eg}{1-g^2}-1+\tfrac12\log\tfrac{1-g^2}{1-e^2}$.
 
 # %%
 from torch.distributions import Normal
@@ -205,9 +204,9 @@ assert all(math.isclose(v, divergence(e, .8), abs_tol=.03) for e, v in measured.
 {e: (round(v, 3), round(divergence(e, .8), 3)) for e, v in measured.items()}
 
 # %% [markdown]
-# The optimal $D$ detects an encoder that does not fit the generator, and most clearly one with the opposite sign.
+# With $g=0.8$ the divergence is zero for $e=0.8$ only. It is largest for the encoder of opposite sign.
 #
-# The encoder, its prior and its draws are those of chapter [2.1](01_encoder.ipynb). New are the generator and a $D$ of two inputs. On pictures all three may be convolutional, `Networks("conv")`; $D$ then takes the latent beside what its filters have found.
+# The encoder, its prior and its draws are those of chapter [2.1](01_encoder.ipynb). The generator and a $D$ of two inputs are new. On pictures all three may be convolutional, `Networks("conv")`; the latent then joins $D$ after the convolutions.
 
 # %%
 #| export
@@ -216,7 +215,7 @@ assert all(math.isclose(v, divergence(e, .8), abs_tol=.03) for e, v in measured.
 class BiGAN(EncodingGame):
     """BiGAN of Donahue et al. 2017, ALI of Dumoulin et al. 2017: one discriminator D of pairs.
 
-    It tells real pairs (x, E(x)) from generated pairs (G(z), z); G and E want it to be wrong."""
+    It tells real pairs (x, E(x)) from generated ones (G(z), z); G and E are trained against it."""
     G: Player = None  # your own, or one that fits the set
     D: Player = None  # takes x and z
     form: GeneratorForm = "swapped"  # what G and E descend
@@ -232,7 +231,6 @@ class BiGAN(EncodingGame):
                 "D": make_player("D", self.D,
                                  lambda: nets.joint_discriminator(event, latent, **kw), **kw)}
 
-
 # %% [markdown]
 # $D$ is trained alone in its turn; $G$ and $E$ are trained together in the other turn, `GE`.
 
@@ -240,11 +238,10 @@ class BiGAN(EncodingGame):
 #| export
 @patch
 def loss_D(self: BiGAN, t: Any) -> torch.Tensor:
-    "D wants (x, E(x)) high and (G(z), z) low."
+    "The loss of D: (x, E(x)) should score high and (G(z), z) low."
     with torch.no_grad():
         code, fake = self.encode(t), t.G(t.z)
     return discriminator_loss(t.D(t.x, code), t.D(fake, t.z))
-
 
 # %% [markdown]
 # Their loss is the one of above, on fresh pairs.
@@ -253,27 +250,26 @@ def loss_D(self: BiGAN, t: Any) -> torch.Tensor:
 #| export
 @patch
 def loss_GE(self: BiGAN, t: Any) -> torch.Tensor:
-    "G and E want the opposite."
+    "The loss of G and E: the opposite of what D is trained for."
     real_logits, fake_logits = t.D(t.x, self.encode(t)), t.D(t.G(t.z), t.z)
     return generator_encoder_loss(real_logits, fake_logits, self.form)
 
-
 # %% [markdown]
-# The game plays on pictures as on points. Here all three players are convolutional and the encoder draws noise.
+# BiGAN works on pictures as on points. Here all three networks are convolutional and the encoder draws noise.
 
 # %%
 pictured = BiGAN(stochastic=True, networks=Networks("conv", width=4, latent=8))
 Run(pictured, digits(), runs=2, batch=16, device="cpu").step(2).sample(3).shape
 
 # %% [markdown]
-# The rates may fall along half a cosine to a hundredth of what they were, `Optimiser(schedule=Schedule("cosine", 1500))`. Chapter [2.3](03_pairwise.ipynb) needs that.
+# The learning rates may fall along half a cosine to a hundredth of their start, `Optimiser(schedule=Schedule("cosine", 1500))`. Chapter [2.3](03_pairwise.ipynb) needs that.
 
 # %%
 [round(Schedule("cosine", 1500)(step), 3) for step in (0, 500, 750, 1000, 1500, 9000)]
 
 # %% [markdown]
-# ## There and back
-# Is $G(E(x))$ near $x$, and $E(G(z))$ near $z$? Near compared with what? With what the same points would get if the partners were mixed up: the mean distance of pairs, over the mean distance of *shuffled* pairs. One means that the two maps have no relation to each other.
+# ## Are the two maps inverse to each other?
+# Is $G(E(x))$ near $x$, and $E(G(z))$ near $z$? A distance needs a comparison. We divide the mean distance of partners by the mean distance of *shuffled* partners. A ratio of 1 means that the two maps are unrelated; 0 means that they are inverse.
 
 # %%
 def apart(a: torch.Tensor, b: torch.Tensor) -> list[float]:
@@ -294,7 +290,7 @@ def round_trips(seen) -> dict:
 {way: interval(values) for way, values in round_trips(seen).items()}
 
 # %% [markdown]
-# Far from one, and far from zero: whatever falls between two spots is mapped to a mode that is not its own. The other thing to ask is whether the codes of real data follow the law of the latents: the exact Wasserstein distance of [1.4](../1_game/04_wasserstein.ipynb), by sorting.
+# The ratios are between 0.1 and 0.4: far from 1, and not 0. A reason: $E$ is trained on real points only. Nothing fixes its codes for samples of $G$ that lie between the modes. A second question is whether the codes of real data follow the prior. The exact Wasserstein distance of [1.4](../1_game/04_wasserstein.ipynb) measures it, by sorting.
 
 # %%
 def measured(seen) -> dict:
@@ -303,9 +299,9 @@ def measured(seen) -> dict:
     return round_trips(seen) | {"codes from prior": far}
 
 # %% [markdown]
-# Two mistakes are found in published code again and again. Neither stops the training or raises an error. *The encoder is never trained*: its weights were forgotten when the optimiser was made. *Its sign is flipped*: $E$ helps $D$ instead of opposing it.
+# Two mistakes are found in published code again and again. Neither of them stops the training or raises an error. *The encoder is never trained*: its weights were forgotten when the optimiser was made. *Its sign is flipped*: $E$ helps $D$ instead of opposing it.
 #
-# **Predict:** which of the two numbers finds which mistake?
+# **Predict:** which of the two measures finds which mistake?
 
 # %%
 class Forgotten(BiGAN):
@@ -317,13 +313,13 @@ class Forgotten(BiGAN):
 
 # %%
 class Flipped(BiGAN):
-    "The encoder works for the discriminator."
+    "The encoder descends the discriminator's loss."
     def loss_GE(self, t):
         return F.softplus(-t.D(t.x, t.E(t.x))).mean(-1) + F.softplus(-t.D(t.G(t.z), t.z)).mean(-1)
 
 # %%
 def fooled(game, total: int) -> dict:
-    "Round trips and the law of the codes of eight seeds of a game."
+    "Both measures of eight seeds of a game."
     game = game(prior="uniform", networks=Networks(latent=1, width=64))
     return measured(look(Run(game, data, batch=128, device="cpu").step(total)))
 
@@ -347,14 +343,20 @@ trips = {name: interval(found["z → x → z"]) for name, found in looks.items()
 laws = {name: interval(found["codes from prior"]) for name, found in looks.items()}
 for name in looks:
     print(f"{name:18} z → x → z {trips[name]}   codes from prior {laws[name]}")
+[round(v, 2) for v in looks["encoder forgotten"]["z → x → z"]]
 
 # %% [markdown]
-# An encoder with the wrong sign moves away from the generator, and the round trip shows it: nothing is reconstructed. An encoder that is never trained does not show there, since the generator learns to invert even a random network. But random codes do not follow the prior, and so $G$ is asked for data from latents that no data have.
+# *Wrong sign:* the encoder moves away from the generator, and the round trip shows it at once: its ratio is 1. *Never trained:* the round trip is no reliable test. The last line lists its seeds. In three the ratio is near 1, but in five it is 0.4 or less, because $G$ can learn to invert even a random network. The distance from the prior finds this mistake in every seed. A random encoder's codes do not follow the prior, so $G$ gets latents that no data have.
+
+# %%
+assert fast_mode() or min(looks["encoder forgotten"]["codes from prior"]) > max(
+    looks["right"]["codes from prior"])
+assert fast_mode() or sum(v < .41 for v in looks["encoder forgotten"]["z → x → z"]) == 5
 
 # %%
 claim(
-    "The two maps of a BiGAN undo each other, though nobody asks for it: z comes back far nearer "
-    "than chance",
+    "Without a reconstruction loss the two maps of a BiGAN become nearly inverse: z comes back "
+    "far nearer than chance",
     paper="Donahue et al. 2017", section="Theorem 2", ours=trips["right"],
     baseline=trips["sign flipped"], holds=trips["right"].high < .5 * trips["sign flipped"].low)
 
@@ -364,8 +366,54 @@ claim("Trained, the encoder brings the data closer to the prior than a random on
       baseline=laws["encoder forgotten"], holds=laws["right"].high < laws["encoder forgotten"].low)
 
 # %% [markdown]
+# ## What does the size of each network change?
+# The three networks above have 64 units in each hidden layer. Now one of them has 16, the others stay. Four seeds each.
+#
+# **Predict:** which of the three matters most for the modes of $G$, and which for the codes?
+
+# %%
+def four_measures(run) -> dict:
+    "Modes and good samples of G, modes that E keeps apart, and one round trip, seed by seed."
+    seen, found = look(run), run.coverage()
+    return {"modes of G": [c.captured for c in found],
+            "high quality": [c.high_quality for c in found],
+            "kept apart": separated_modes(seen["code"], seen["mode"], data.n_modes),
+            "z → x → z": apart(seen["z"], seen["z_hat"])}
+
+# %%
+@experiment("02_bigan", early=20)
+def one_small_network(total=1500):
+    "The game with 16 units instead of 64 in one of its networks."
+    found = {}
+    for name, sizes in {"G": dict(g_width=16), "E": dict(width=16, g_width=64, d_width=64),
+                        "D": dict(d_width=16)}.items():
+        game = BiGAN(prior="uniform", networks=Networks(**{"latent": 1, "width": 64} | sizes))
+        small = Run(game, data, runs=4, batch=128, device="cpu").step(total)
+        found[f"{name} of 16"] = four_measures(small)
+    return found
+
+# %%
+sizes = {"all of 64": {k: v[:4] for k, v in four_measures(run).items()}} | one_small_network()
+most = {"modes of G": 5, "high quality": 1, "kept apart": 5}
+for name, row in sizes.items():
+    print(f"{name:10}", "   ".join(f"{k} {interval(v, low=0, high=most.get(k)):.2f}"
+                                   for k, v in row.items()))
+
+# %% [markdown]
+# - **D** changes the quality most in the mean. With 16 units fewer than a tenth of the samples are good, no more than for uniform noise. $G$ learns from the slope of $D$ only, so its samples cannot be better than what $D$ represents. (Chapter 1.1 shows the same on a thousand modes of digits.)
+# - **G:** four seeds show no clear change. What a *larger* $G$ adds is shown on a ring in chapter [2.3](03_pairwise.ipynb): steeper crossings between the modes.
+# - **E:** 16 units are enough to keep five points apart in every seed.
+#
+# Four seeds are few: their intervals overlap, for the modes and for the quality.
+
+# %%
+good = {name: sum(row["high quality"]) / 4 for name, row in sizes.items()}
+assert fast_mode() or min(good, key=good.get) == "D of 16" and good["D of 16"] < .1
+assert fast_mode() or all(min(row["kept apart"]) == 5 for row in sizes.values())
+
+# %% [markdown]
 # ## Real digits
-# Sixteen numbers for a scan, eight seeds. Above the scans, below what comes back from their codes: not a copy, but the same digit half of the time, where chance would have it a tenth of the time.
+# Scans of 8×8 pixels, sixteen latents, eight seeds. The upper row shows scans, the lower row what comes back from their codes.
 
 # %%
 @torch.no_grad()
@@ -395,24 +443,27 @@ on_scans = trained_on_scans()
     name: interval(on_scans[name]) for name in ("x → z → x", "z → x → z")}
 
 # %%
-figure, ax = axes(size=(6, 1))
+figure, ax = axes(size=(8, 1.4))
 image_grid(ax, scans.picture(torch.tensor(on_scans["pairs"])), 16,
-           "scans, and what comes back from their codes")
+           "scans (above), and what comes back from their codes (below)")
 Picture(
     figure,
-    "Sixteen scans above; below each the generator's picture of its code, often the same digit "
-    "in another hand")
+    "Sixteen scans above; below each the generator's picture of its code, about half of the time "
+    "the same digit in another hand")
 
 # %%
-figure, ax = axes(size=(6, .7))
+figure, ax = axes(size=(8, 1))
 image_grid(ax, scans.picture(torch.tensor(on_scans["path"])), 12,
            "from the code of a 0 to the code of a 7")
 Picture(figure,
-        "A walk between two codes: a zero opens and becomes a seven, through shapes in between")
+        "Twelve pictures along the straight line from the code of a 0 to the code of a 7; at 8×8 "
+        "pixels the shapes between them are hard to read")
 
 # %% [markdown]
+# The same digit comes back for about half of the scans; by chance it would be a tenth. The pixels come back badly: the ratio of distances is 0.71, and that of the latents 0.85. So the two maps agree on what a picture shows more than on how it is drawn, and they are far from inverse. Whether a longer training or larger networks would change this was not tried here.
+#
 # ## Under your hands: how the plane fills
-# The line of five again, from the first step on. Watch the spots rise and fall until they share the height, and the curve approach them. A spot that the curve avoids is a missing mode: found early, and lost again.
+# The line of five again, from the first step on, for the seed that captures the fewest modes. Watch the spots move until they share the height, and the curve approach them. A spot that the curve passes by is a missing mode. This seed captures more modes on the way than at the end.
 
 # %%
 def frames(r: int):
@@ -422,7 +473,7 @@ def frames(r: int):
         figure, ax = axes(size=(3.6, 2.8))
         plane(ax, then, r)
         captured = int(then.coverage()[r].captured)
-        ax.set_title(f"step {at}: {captured} of 5")
+        ax.set_title(f"{captured} of 5 modes")
         drawn.append(Picture(figure, f"Joint plane at step {at}: {captured} of 5 modes"))
     return drawn
 
@@ -434,25 +485,16 @@ film
 film.widget.slider.value = 7
 assert film.widget.image.value == film.frames[7].png
 film.widget.slider.value = 0
+counts = [int(then.coverage()[order[0]].captured) for then in moments.values()]
+assert fast_mode() or max(counts) > counts[-1]
+counts
 
 # %% [markdown]
-# **By hand.** The same plane in the lab of [1.3](../1_game/03_lab.ipynb): discs at $(x, E(x))$, crosses at $(G(z), z)$, the field is $D$ on pairs. The mission: stop training the discriminator. *G only* trains the two maps while $D$ stays fixed; they move to where this $D$ gives them the lowest loss. Then train $D$ again.
+# **By hand.** The same plane in the lab of [1.3](../1_game/03_lab.ipynb): discs at $(x, E(x))$, crosses at $(G(z), z)$; the field is $D$ on pairs. The mission: stop training the discriminator. *G only* trains the two maps while $D$ stays fixed, and they move to where this $D$ gives them the lowest loss. Then train $D$ again.
 
 # %%
-from modelab.course.exercises import mission
+from modelab.course.graders.bigan import unjudged
 from modelab.lab.panel import Lab
-
-@mission("all five modes were captured", "three were missing at once",
-         "nothing but the turns was changed", "later all five were captured again")
-def unjudged(record):
-    "Lose three modes while D does not move, then capture all five again. Change only the turns."
-    captured = [len(modes) for modes in record.captured().values()]
-    yield 5 in captured
-    after = range(captured.index(5), len(captured))
-    low = next((i for i in after if captured[i] <= 2), None)
-    yield low
-    yield {event.name for event in record.events} == {"turns"}
-    yield 5 in captured[low:]
 
 # %%
 def joint_lab(**kw):
@@ -467,7 +509,7 @@ by_hand.recording(12)
 
 # %% [markdown]
 # ## In your own code
-# Your three modules, two optimisers: one for $D$, one for $G$ *and* $E$.
+# You need three modules and two optimisers: one for $D$, one for $G$ *and* $E$.
 
 # %%
 my_G, my_E = nn.Linear(2, 3), nn.Linear(3, 2)
@@ -481,34 +523,227 @@ assert my_E.weight.grad.norm() > 0 and my_G.weight.grad.norm() > 0
 
 # %% [markdown]
 # ## Exercises
-# **1.** The encoder is stochastic, so that a mode may fill a stripe of the joint plane. The data have three modes with weights ½, ¼, ¼, and the prior is uniform on $[-1,1]$. At the optimum, how high is the stripe of the first mode?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[1, 1.0], rejects=[.5, 2, .25])
-def grade_height(answer):
-    told = "half of the codes lie in it, and the codes fill an interval of length two"
-    assert abs(answer - 1) < 1e-6, told
+from modelab.course.graders.bigan import (grade_height, grade_moved, grade_reversed,
+                                          grade_unjudged)
+
+# %% [markdown]
+# **1.** (easy, 5 minutes) The encoder is stochastic, so the codes of a mode may fill an interval of the joint plane. The data have three modes with shares ½, ¼ and ¼, and the prior is uniform on $[-1,1]$. At the optimum, how long is the interval of the first mode?
+#
+# <details><summary>Hint</summary>
+#
+# At the optimum the codes follow the prior. Which share of the codes belongs to the first mode?
+#
+# </details>
 
 # %%
 answer = ...
 grade_height(answer)
 
 # %% [markdown]
-# **2.** Write `trained(step, E)`: whether a training step, a function without arguments, moves the encoder's weights at all.
+# <details><summary>Solution</summary>
+#
+# Half of the codes belong to the first mode. The codes fill an interval of length two evenly, so this half fills a length of one.
+#
+# ```python
+# answer = 1.
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **2.** (medium, 15 minutes) Some code trains the discriminator with exchanged labels: *generated* pairs should score high and *real* pairs low. Write `ge_loss(real_logits, fake_logits)`, the swapped loss of $G$ and $E$ for such a discriminator, one number for logits of shape `(N,)`. It must be finite for logits of $\pm200$.
+#
+# <details><summary>Hint</summary>
+#
+# $G$ and $E$ are trained for the opposite of what $D$ is trained for. Should this $D$ give real pairs high logits or low ones?
+#
+# </details>
 
 # %%
+def ge_loss(real_logits, fake_logits):
+    ...
+
+answer = ge_loss
+grade_reversed(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# This $D$ is trained to give low logits to real pairs and high ones to generated pairs. So $G$ and $E$ are trained for the opposite: real pairs high, generated pairs low.
+#
+# ```python
+# def ge_loss(real_logits, fake_logits):
+#     return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
+#
+# answer = ge_loss
+# ```
+#
+# It has the form of the usual loss of $D$. With the wrong sign $E$ and $G$ help $D$: this is the flipped sign of the chapter.
+#
+# </details>
+
+# %% [markdown]
+# **3.** (medium, 15 minutes) Write `answer(step, E)`: whether a training step, a function without arguments, moves the weights of the encoder at all.
+#
+# <details><summary>Hint</summary>
+#
+# A gradient in `.grad` does not prove that an optimiser used it. What can you compare?
+#
+# </details>
+
+# %%
+answer = ...
+grade_moved(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# Keep a copy of the weights, make the step, and compare.
+#
+# ```python
+# def answer(step, E):
+#     before = [w.detach().clone() for w in E.parameters()]
+#     step()
+#     return any(not torch.equal(a, b) for a, b in zip(before, E.parameters()))
+# ```
+#
+# Without `clone` the copy would change with the weights, and the answer would always be no.
+#
+# </details>
+
+# %% [markdown]
+# **4.** (medium, 10 minutes) The mission of the lab: capture all five modes, lose three while $D$ does not move, and capture all five again. Change only the turns. Hand in the recording.
+#
+# <details><summary>Hint</summary>
+#
+# Train for 400 steps. Then choose *G only* for about 100 steps, and then both again.
+#
+# </details>
+
+# %%
+answer = ...
+grade_unjudged(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The same in code:
+#
+# ```python
+# game = BiGAN(prior="uniform", networks=Networks(latent=1, width=64))
+# lab = Lab(game, line(5, spacing=1., std=.02), batch=64, samples=300, seed=0)
+# answer = lab.step(400).step(112, only="G").step(320).recording(2)
+# ```
+#
+# With $D$ fixed, $G$ moves its samples to where this $D$ gives a low loss, and that is not where the modes are. When $D$ is trained again, it lowers its output there.
+#
+# </details>
+
+# %% [markdown]
+# ## Recap
+# - The discriminator of a BiGAN sees pairs. Where the two joint distributions are equal, the two maps are inverse. No reconstruction is computed.
+# - The target of the encoder has one mode, and it is reached. The target of the generator has many, and some are missed. In the joint plane a missed mode is a spot that the curve passes by.
+# - Compare the round trip with shuffled partners, and the codes with the prior. The first finds an encoder with the wrong sign. The second finds an encoder that was never trained.
+#
+# **For later.**
+#
+# 1. Why do $E$ and $G$ move in one turn?
+# 2. What would $D$ learn if it saw $x$ alone?
+# 3. Which information about a missing mode is in $E$ and not in $G$, and how could $G$ get it? ([2.3](03_pairwise.ipynb))
+#
+# <details><summary>Answers</summary>
+#
+# 1. They have the same loss, and both are trained against the same $D$. They could move one after the other, too.
+# 2. It would be the discriminator of a GAN. $E$ would get no gradient, since its codes would not be seen.
+# 3. $E$ has codes for the mode. $G$ turns these codes into points $G(E(x))$ that are far from $x$, so the pair says where the sample should go.
+#
+# </details>
+#
+# **References.** J. Donahue, P. Krähenbühl, T. Darrell, *Adversarial feature learning*, ICLR 2017. V. Dumoulin, I. Belghazi, B. Poole, O. Mastropietro, A. Lamb, M. Arjovsky, A. Courville, *Adversarially learned inference*, ICLR 2017.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.bigan
+"Graders and the mission of chapter 2.2."
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from modelab.course.exercises import as_number, exercise, mission
+from modelab.data.mixtures import line
+from modelab.lab.panel import Lab
+from modelab.losses.adversarial import discriminator_loss
+from modelab.methods.bigan import BiGAN, generator_encoder_loss
+from modelab.networks.players import Networks
+
+# %%
+#| export course.graders.bigan
+@exercise(accepts=[1, 1.0], rejects=[.5, 2, .25, 0])
+def grade_height(answer):
+    assert abs(as_number(answer) - 1) < 1e-6, \
+        "the first mode has its share of the codes, and all codes fill an interval of length two"
+
+# %%
+#| export course.graders.bigan
+def by_reversed_labels(real, fake):
+    "A right answer: real pairs high and generated pairs low."
+    return F.softplus(-real).mean(-1) + F.softplus(fake).mean(-1)
+
+# %%
+#| export course.graders.bigan
+@exercise(accepts=[by_reversed_labels, discriminator_loss],
+          rejects=[generator_encoder_loss, lambda r, f: f.mean(-1) - r.mean(-1),
+                   lambda r, f: -by_reversed_labels(r, f), lambda r, f: F.softplus(-r).mean(-1),
+                   lambda r, f: F.softplus(f).mean(-1),
+                   lambda r, f: len(r) * by_reversed_labels(r, f),
+                   lambda r, f: -r.sigmoid().log().mean() - (1 - f.sigmoid()).log().mean(),
+                   lambda r, f: F.softplus(-r) + F.softplus(f)])
+def grade_reversed(loss):
+    real, fake = torch.linspace(-3, 5, 7), torch.linspace(-6, 2, 7)
+    found = loss(real, fake)
+    assert torch.is_tensor(found) and found.numel() == 1, "one number for logits of shape (N,)"
+    slopes = torch.autograd.functional.jacobian(loss, (real, fake))
+    assert (slopes[0] < 0).all(), "descending the loss should raise the logits of real pairs here"
+    assert (slopes[1] > 0).all(), "it should lower the logits of generated pairs here"
+    assert torch.allclose(found.squeeze(), by_reversed_labels(real, fake), atol=1e-5), \
+        "the signs are right; the swapped loss is a mean of softplus for each kind of pair"
+    far = torch.tensor([-200., 200.])
+    assert torch.allclose(loss(far, far).squeeze(), by_reversed_labels(far, far)), \
+        "at logits of 200 the loss is infinite or wrong: avoid the logarithm of a small number"
+
+# %%
+#| export course.graders.bigan
 def moved(step, E):
+    "A right answer: compare the weights before and after."
     before = [w.detach().clone() for w in E.parameters()]
     step()
     return any(not torch.equal(a, b) for a, b in zip(before, E.parameters()))
 
 # %%
-def by_gradient(step, E):
+#| export course.graders.bigan
+def has_gradient(step, E):
+    "A wrong answer: a gradient that is not used counts."
     step()
     return any(w.grad is not None for w in E.parameters())
 
 # %%
-@exercise(accepts=[moved], rejects=[by_gradient, lambda step, E: True, lambda step, E: False])
+#| export course.graders.bigan
+def without_clone(step, E):
+    "A wrong answer: the copy changes with the weights."
+    before = [w.detach() for w in E.parameters()]
+    step()
+    return any(not torch.equal(a, b) for a, b in zip(before, E.parameters()))
+
+# %%
+#| export course.graders.bigan
+@exercise(accepts=[moved], rejects=[has_gradient, without_clone, lambda step, E: True,
+                                    lambda step, E: False, lambda step, E: step()])
 def grade_moved(answer):
     E, D = nn.Linear(2, 2), nn.Linear(4, 1)
     x = torch.ones(8, 2)
@@ -516,35 +751,42 @@ def grade_moved(answer):
         adam = torch.optim.Adam([w for net in nets for w in net.parameters()], .1)
         D(torch.cat([x, E(x)], 1)).mean().backward()
         adam.step()
-    assert not answer(lambda: step(D), E), "E has a gradient here, but nobody uses it"
-    assert answer(lambda: step(D, E), E), "here E moves"
+    assert not answer(lambda: step(D), E), "E has a gradient here, but no optimiser uses it"
+    assert answer(lambda: step(D, E), E), "here the weights of E move, and the answer was no"
 
 # %%
-answer = ...
-grade_moved(answer)
-
-# %% [markdown]
-# **3.** The mission of the lab: hand in `by_hand.recording()` when its ticks are set.
-
-# %%
-def unjudged_in_code(seed: int):
-    "One way to do it."
-    return joint_lab(seed=seed).step(400).step(112, only="G").step(320).recording(2)
-
-# %%
-grade_unjudged = exercise(accepts=[unjudged_in_code(0)],
-                          rejects=[joint_lab().step(320).recording(2), None])(unjudged)
+#| export course.graders.bigan
+@mission("all five modes were captured", "three were missing at once",
+         "nothing but the turns was changed", "later all five were captured again")
+def unjudged(record):
+    "Lose three modes while D does not move, then capture all five again. Change only the turns."
+    captured = [len(modes) for modes in record.captured().values()]
+    yield 5 in captured
+    after = range(captured.index(5), len(captured))
+    low = next((i for i in after if captured[i] <= 2), None)
+    yield low
+    yield {event.name for event in record.events} == {"turns"}
+    yield 5 in captured[low:]
 
 # %%
-answer = ...
-grade_unjudged(answer)
+#| export course.graders.bigan
+def line_lab() -> Lab:
+    "The lab of the mission."
+    game = BiGAN(prior="uniform", networks=Networks(latent=1, width=64))
+    return Lab(game, line(5, spacing=1., std=.02), batch=64, samples=300, seed=0)
 
-# %% [markdown]
-# ## Recap
-# - A BiGAN's discriminator sees pairs. Where the joint laws agree, the two maps are inverse, and no reconstruction is computed.
-# - The encoder's target has one mode, so none can be lost; the generator's target has many. In the joint plane a lost mode is a spot that the curve avoids.
-# - Measure the round trip against shuffled partners, and the codes against the prior. The first finds an encoder with the wrong sign, the second one that was never trained.
-#
-# **For later.** Why do $E$ and $G$ move in one turn? What would $D$ learn if it saw $x$ alone? What information about a missing mode is in $E$ and not in $G$, and how could $G$ get it? ([2.3](03_pairwise.ipynb))
-#
-# **References.** J. Donahue, P. Krähenbühl, T. Darrell, *Adversarial feature learning*, ICLR 2017. V. Dumoulin, I. Belghazi, B. Poole, O. Mastropietro, A. Lamb, M. Arjovsky, A. Courville, *Adversarially learned inference*, ICLR 2017.
+# %%
+#| export course.graders.bigan
+def fulfilled():
+    "A recording that fulfils the mission."
+    return [line_lab().step(400).step(112, only="G").step(320).recording(2)]
+
+# %%
+#| export course.graders.bigan
+def unfulfilled():
+    "A recording without the change of turns, and none."
+    return [line_lab().step(320).recording(2), None]
+
+# %%
+#| export course.graders.bigan
+grade_unjudged = exercise(accepts=fulfilled, rejects=unfulfilled)(unjudged)

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # The style generator
+# # StyleGAN2: the style generator
 # > What does StyleGAN change, and does it lose fewer modes?
 
 # %% [markdown]
@@ -38,7 +38,6 @@ from modelab.networks.layers import Moment, Net, run_shape
 from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, fast_mode, recorded, steps
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.evaluation.coverage import coverage_table, coverages
@@ -50,7 +49,7 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## Where the latent goes in
-# A plain generator gets its latent $z$ at the bottom, once. The style generator starts from a picture that is learned and always the same. A small network maps $z$ to $w$, and $w$ scales the channels of every layer. So coarse layers decide shapes and fine layers decide details, and each can be given a $w$ of its own.
+# A plain generator gets its latent $z$ once, at its input. The style generator starts from a learned constant that is the same for all pictures. A small network maps $z$ to a vector $w$, and $w$ scales the channels of every layer. So coarse layers can decide shapes and fine layers can decide details, and each layer can get a $w$ of its own.
 
 # %% [markdown]
 # ## From z to w
@@ -81,7 +80,7 @@ class MappingNetwork(nn.Module):
         return w
 
 # %% [markdown]
-# **Fidelity.** Twice the latent gives the same $w$. And a first step of plain gradient descent with rate 1 moves the effective weight by $r^2c^2$ times the gradient in it (Adam, which ignores the scale of gradients, by $r\,c$):
+# **Fidelity.** Twice the latent gives the same $w$. A step of plain gradient descent with rate 1 moves the effective weight by $r^2c^2$ times its gradient. (Adam ignores the scale of gradients; there the factor is $r\,c$.)
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -101,11 +100,11 @@ layer.scale, .01 * math.sqrt(2 / 1.04 / 6)
 
 # %% [markdown]
 # ## A convolution that a style scales
-# An affine layer, whose bias starts at 1, turns $w$ into one number $s_i$ for each input channel. The weights are scaled by it (*modulation*), and then brought to unit length for each output channel (*demodulation*). The second step replaces the instance norm of the first StyleGAN:
+# An affine layer, whose bias starts at 1, turns $w$ into one number $s_i$ for each input channel. The weights are multiplied by it (*modulation*) and then divided by their length for each output channel (*demodulation*). Demodulation replaces the instance norm of the first StyleGAN:
 #
 # $$W'_{oik}=s_i\,W_{oik},\qquad W''_{oik}=\frac{W'_{oik}}{\sqrt{\sum_{i,k}W'^2_{oik}+\varepsilon}}.$$
 #
-# Each example has weights of its own then, and a batch of them is slow. A convolution is linear, so the same comes out if the *input* is scaled by $s_i$ and the *output* by the root, with one set of weights for all:
+# This gives each example weights of its own, which is slow for a batch. A convolution is linear. So the same result comes from scaling the *input* by $s_i$ and the *output* by the root, with one set of weights for all:
 #
 # $$\sum_{i,k}W''_{oik}\,x_{i}=d_o\sum_{i,k}W_{oik}\,(s_i x_i),\qquad d_o=\Big(\sum_i s_i^2\sum_kW_{oik}^2+\varepsilon\Big)^{-1/2}.$$
 
@@ -156,7 +155,7 @@ for demodulate in (True, False):
 gap.item()
 
 # %% [markdown]
-# The statistical assumption behind it: if the inputs are independent and of unit variance, the outputs have unit variance, whatever the style is.
+# Why this normalisation? If the inputs are independent and of unit variance, the outputs have unit variance, whatever the style is:
 
 # %%
 white = torch.randn(2000, 3, 6, 6, generator=g, dtype=torch.float64)
@@ -286,10 +285,10 @@ class StyleGenerator(Net):
 
 # %% [markdown]
 # ### Styles
-# There is one $w$ for each layer, and one more for the last colours. Usually they are all equal. Three things change them:
+# There is one $w$ for each layer, and one more for the last colours. Usually all are equal. Three things change them:
 #
-# - **Mixing**, in training only: with probability 0.9 the layers above a random place get the $w$ of another latent. So a layer cannot count on the same $w$ in the next one.
-# - **Truncation**, for pictures only: $w\leftarrow\bar w+\psi\,(w-\bar w)$ pulls towards the mean.
+# - **Mixing**, in training only: with probability 0.9 the layers above a random place get the $w$ of another latent. So a layer cannot rely on the next one having the same $w$.
+# - **Truncation**, for pictures only: $w\leftarrow\bar w+\psi\,(w-\bar w)$ moves $w$ towards the mean.
 # - **By hand**: you can choose the style of each layer (*Under your hands*, below).
 
 # %%
@@ -647,7 +646,7 @@ coverage_table(run.coverage(n=1000))
 
 # %%
 figure, ax = axes(size=(6, 1.4))
-image_grid(ax, (run.sample(12)[:2].flatten(0, 1).squeeze(1) + 1) / 2, 12)
+image_grid(ax, (run.sample(12)[:2].flatten(0, 1).squeeze(1) + 1) / 2, 12, "seed 0 and seed 1")
 Picture(figure, f"Twelve samples of seed 0 and twelve of seed 1 after {run.steps} steps")
 
 # %% [markdown]
@@ -658,18 +657,18 @@ net = run.players.averaged
 [round(layer.strength.abs().mean().item(), 3) for layer in net.layers]
 
 # %% [markdown]
-# The share of good samples with and without noise, from the same latents, seed by seed. The mean is higher without noise, and here it is higher in each seed:
+# The share of good samples with and without noise, from the same latents, seed by seed. It is higher without noise in each seed. So after this short training the noise costs quality:
 
 # %%
 z, pixels = run.noise(2000, run.generators("on and off")), run.generators("pixels")
 with torch.no_grad():
     on, off = ([c.high_quality for c in coverages(net(z, Moment(run.steps, given)), digits())]
                for given in (pixels, None))
-assert fast_mode() or sum(on) < sum(off)
+assert fast_mode() or all(a < b for a, b in zip(on, off))
 [[round(share, 2) for share in row] for row in (on, off)]
 
 # %% [markdown]
-# Noise and mixing draw random numbers in the middle of a network. A run stays a function of its settings and its steps all the same: each player draws from a stream of its own (chapter [1.2](../1_game/02_training.ipynb)). Saved after one step and resumed, to the last bit:
+# Noise and mixing draw random numbers in the middle of a network. A run is still a function of its settings and its steps: each player draws from a stream of its own (chapter [1.2](../1_game/02_training.ipynb)). A run that is saved after one step and resumed gives the same bits:
 
 # %%
 import tempfile
@@ -683,9 +682,9 @@ assert torch.equal(resumed.sample(5), short.step(1).sample(5))
 
 # %% [markdown]
 # ## What truncation costs
-# Pictures in articles are often truncated: $\psi=0.7$ or $0.5$. They look better.
+# Pictures in articles are often truncated, with $\psi=0.7$ or $0.5$, because truncated pictures are of higher quality on average.
 #
-# **Predict:** what happens to recall, the share of real pictures that lie within reach of a generated one? And to the distance (TV) between the law of the digits in the data and that of the samples, with bad samples as a class of their own?
+# **Predict:** what happens to recall, the share of real pictures that lie within reach of a generated one? And to the distance (TV) between the distribution of digits in the data and in the samples, with bad samples as a class of their own?
 
 # %%
 reals = digits().held_out.sample(500, torch.Generator().manual_seed(0)).flatten(1)
@@ -729,28 +728,34 @@ Picture(figure, "Precision and recall as ψ falls from 1 to 0.3, mean of eight s
 lost = [a - b for a, b in zip(price[1.]["recall"], price[.5]["recall"])]
 null = [abs(a - b) for a, b in zip(price[1.]["recall"], again["recall"])]
 claim("Truncation at ψ = 0.5 costs recall, in every seed", paper="this course",
-      section="3.3",
+      section="3.3, eight seeds",
       ours=f"recall falls by {interval(lost):.2f}, least {min(lost):.2f}, most {max(lost):.2f}",
       baseline=f"other latents at ψ = 1: at most {max(null):.2f}", holds=min(lost) > max(null),
       expect=False)
 
 # %% [markdown]
-# The claim does not hold in every seed. On the four seeds that set the threshold it did. In the mean over the eight seeds recall falls, and the interval of the fall excludes 0. But in three seeds recall is below 0.05 at $\psi=1$ already, so it cannot fall much. After so short a training the mean of precision does not rise either: precision rises in some seeds and falls in others. The TV to the data's digits grows at each step of $\psi$.
+# The claim does not hold in every seed. On the four seeds that set the threshold it did. In the mean over the eight seeds recall falls, and the interval of the fall excludes 0. But where recall is near 0 at $\psi=1$ already, it cannot fall much; the list below shows these seeds. After so short a training the mean of precision does not rise either: it rises in some seeds and falls in others. The TV grows at each step of $\psi$.
 #
-# After 300 steps the average $\bar w$ has gone $1-0.995^{300}=78\,\%$ of the way from 0 to the mean of $w$, so truncation also pulls $w$ a little towards 0.
+# After 300 steps the average $\bar w$ has gone $1-0.995^{300}=78\,\%$ of the way from 0 to the mean of $w$, so truncation also moves $w$ a little towards 0.
+
+# %%
+mean_tv = [sum(price[psi]["TV"]) for psi in PSIS]
+assert fast_mode() or mean_tv == sorted(mean_tv) and interval(lost).low > 0
+{"recall at ψ = 1": [round(r, 2) for r in price[1.]["recall"]],
+ "fall at ψ = 0.5": [round(fall, 2) for fall in lost]}
 
 # %%
 four = torch.stack([net(run.noise(8, run.generators("shown")), psi=psi)[0] for psi in PSIS])
 figure, ax = axes(size=(4, 2.2))
-image_grid(ax, (four.detach().flatten(0, 1).squeeze(1) + 1) / 2, 8)
+image_grid(ax, (four.detach().flatten(0, 1).squeeze(1) + 1) / 2, 8, "ψ = 1, 0.7, 0.5, 0.3")
 Picture(figure, "The same eight latents of seed 0 in each row, ψ = 1, 0.7, 0.5 and 0.3 from the "
                 "top: the pictures within a row become more alike from top to bottom")
 
 # %% [markdown]
-# Precision depends on $\psi$, so report $\psi$ beside it. Modes that truncated samples do not show may still be among the others. Measure modes at $\psi=1$.
+# Precision and recall depend on $\psi$, so report $\psi$ beside them. Modes that truncated samples do not show may still be among the others. Count modes at $\psi=1$.
 #
 # ## Does it lose fewer modes?
-# Each part is left out once, on the thousand modes of three digits. Convolutional networks of the same width are compared, too. Two settings change the discriminator: a deviation map, and the convolutional one. One has eight mapping layers. `python benchmarks/style.py` chooses each setting's learning rate out of two with four seeds, and then measures eight other seeds. The last column says *fewer* or *more* modes only where the intervals of two settings do not overlap; this rule was set before the run.
+# Each part is left out once, on the thousand modes of three digits. Convolutional networks of the same width are compared, too. Two settings change the discriminator: a deviation map, and the convolutional one. One has eight mapping layers. `python benchmarks/style.py` chooses the learning rate of each setting out of two with four seeds, and then measures eight other seeds. The last column says *fewer* or *more* modes only where the intervals of two settings do not overlap; this rule was set before the run.
 #
 # Where the table below is empty, the ablation is not recorded, and the question of this chapter has no answer yet.
 
@@ -771,10 +776,10 @@ if not rows:
     print("not recorded yet: python benchmarks/style.py")
 
 # %% [markdown]
-# *good* is the share of samples of which the judge is sure. The last column compares the modes with those of the whole style generator. Read the worst seed, too.
+# *good* is the share of samples of which the classifier is sure. The last column compares the modes with those of the whole style generator.
 #
 # ## Under your hands: styles
-# Top: seven latents $a$, and $b$ at the right. Below: the styles of $a$ up to a place, from there on those of $b$. Move the place: with 0 all styles are those of $b$. Move $\psi$: with 0 each style is the mean of $w$; below 0 it lies on the other side of the mean.
+# The upper row shows seven latents $a$ and, at the right, an eighth latent $b$. The lower row has the styles of $a$ up to a place and those of $b$ from there on. Move the place: with 0 all styles are those of $b$. Move $\psi$: with 0 each style is the mean of $w$, and below 0 it lies on the other side of the mean.
 
 # %%
 import ipywidgets as w
@@ -835,55 +840,205 @@ my_G.after_step(now, z)
 
 # %% [markdown]
 # ## Exercises
-# **1.** How many styles does `style_generator(64, (3, 32, 32))` give to one picture?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[8], rejects=[4, 7, 6, 32])
-def grade_styles(answer):
-    G = style_generator(64, (3, 32, 32), width=1)
-    assert answer == G.styles(torch.zeros(1, 64)).shape[-2], "one a layer, one for the last colours"
+from modelab.course.graders.style import (grade_modulated, grade_scale, grade_styles,
+                                          grade_truncate)
+
+# %% [markdown]
+# **1.** (easy, 5 minutes) How many styles does `style_generator(64, (3, 32, 32))` give to one picture?
+#
+# <details><summary>Hint</summary>
+#
+# The sides are 4, 8, 16, 32. There are two layers a size, but one at the smallest, and one more style for the last colours.
+#
+# </details>
 
 # %%
 answer = ...
 grade_styles(answer)
 
 # %% [markdown]
-# **2.** Write `truncate(w, mean, psi)`.
+# <details><summary>Solution</summary>
+#
+# One layer at 4×4 and two each at 8, 16 and 32 are seven layers. The last colours take an eighth style.
+#
+# ```python
+# answer = style_generator(64, (3, 32, 32), width=1).styles(torch.zeros(1, 64)).shape[-2]
+# ```
+#
+# </details>
 
-# %%
-@exercise(accepts=[lambda w, mean, psi: mean + psi * (w - mean)],
-          rejects=[lambda w, mean, psi: psi * w, lambda w, mean, psi: w + psi * (mean - w)])
-def grade_truncate(answer):
-    w, mean = torch.randn(5, 4, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
-    for psi in (0., .3, 1.):
-        assert torch.allclose(answer(w, mean, psi), psi * w + (1 - psi) * mean), "0 is the mean"
+# %% [markdown]
+# **2.** (easy, 5 minutes) Write `answer(w, mean, psi)`, the truncation of styles.
+#
+# <details><summary>Hint</summary>
+#
+# With $\psi=1$ nothing changes, and with $\psi=0$ each style is the mean.
+#
+# </details>
 
 # %%
 answer = ...
 grade_truncate(answer)
 
 # %% [markdown]
-# **3.** All styles $s_i$ of a demodulated convolution are multiplied by 10. By what factor does its output change, if $\varepsilon$ is neglected?
+# <details><summary>Solution</summary>
+#
+# ```python
+# def answer(w, mean, psi):
+#     return mean + psi * (w - mean)
+# ```
+#
+# `psi * w` would move the styles towards 0 and not towards the mean.
+#
+# </details>
+
+# %% [markdown]
+# **3.** (medium, 15 minutes) Write `answer(weight, s)`: modulation and demodulation of the weights of one example. `weight` has the shape `(outputs, inputs, k, k)`, `s` the shape `(inputs,)`. Leave out the $\varepsilon$.
+#
+# <details><summary>Hint</summary>
+#
+# Which axis of `weight` belongs to the input channels? The length is taken for each output channel, over all its other axes.
+#
+# </details>
 
 # %%
-@exercise(accepts=[1, 1.], rejects=[10, .1, 100])
-def grade_scale(answer):
-    weight, s = torch.randn(7, 3, dtype=torch.float64), torch.rand(3, dtype=torch.float64)
-    unit = lambda v: v / v.square().sum(1, keepdim=True).sqrt()
-    factor = (unit(10 * s * weight) / unit(s * weight)).mean().item()
-    assert abs(answer - factor) < 1e-9, "what divides the output is scaled, too"
+answer = ...
+grade_modulated(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def answer(weight, s):
+#     scaled = weight * s[None, :, None, None]
+#     return scaled / scaled.square().sum((1, 2, 3), keepdim=True).sqrt()
+# ```
+#
+# If the length were taken over everything, the output channels would keep different variances.
+#
+# </details>
+
+# %% [markdown]
+# **4.** (medium, 5 minutes) All styles $s_i$ of a demodulated convolution are multiplied by 10. By what factor does its output change, if $\varepsilon$ is neglected?
+#
+# <details><summary>Hint</summary>
+#
+# The scaled weights are divided by their own length.
+#
+# </details>
 
 # %%
 answer = ...
 grade_scale(answer)
 
 # %% [markdown]
-# ## Recap
-# - The latent goes into every layer, as a scale of its channels. Modulation and demodulation of weights is a scaling of input and output.
-# - Noise and mixing are random numbers inside a network. They come from streams of a run, so resuming stays exact.
-# - Truncation costs recall in the mean, not in every seed. Say the $\psi$ of every figure, and count modes at $\psi=1$.
-# - Whether a part saves modes, an ablation with seeds can say, and pictures cannot. Where its table above is empty, the question of this chapter has no answer yet.
+# <details><summary>Solution</summary>
 #
-# **For later.** Why may the average of $w$ not be updated in the forward pass of a run? Why is toRGB not demodulated? What does a deviation map do to a gradient penalty?
+# Numerator and length are both multiplied by 10, so the factor is 1. Only the ratios of the styles matter.
+#
+# ```python
+# answer = 1
+# ```
+#
+# </details>
+
+# %% [markdown]
+# ## Recap
+# - The latent goes into every layer, as a scale of its channels. Modulation and demodulation of weights equal a scaling of input and output.
+# - Noise and mixing are random numbers inside a network. They come from streams of the run, so resuming stays exact.
+# - Truncation costs recall in the mean, and not in every seed. State $\psi$ with every figure, and count modes at $\psi=1$.
+# - Whether a part saves modes is a question for an ablation with seeds, not for pictures. Where its table above is empty, this chapter has no answer yet.
+#
+# **For later.**
+#
+# 1. Why is the average of $w$ not updated in the forward pass of a run?
+# 2. Why is toRGB not demodulated?
+# 3. What does a deviation map do to a gradient penalty?
+#
+# <details><summary>Answers</summary>
+#
+# 1. A forward pass may see a shard of a batch, or be repeated. The average would then depend on how the batch was cut.
+# 2. Its output is a part of the picture. Its size carries information, such as how strong a colour is, and should not be normalised away.
+# 3. A score then depends on the other examples of its group. The penalty takes the gradient of the sum of all scores.
+#
+# </details>
 #
 # **References.** T. Karras, S. Laine, T. Aila, *A style-based generator architecture for generative adversarial networks*, CVPR 2019. T. Karras, S. Laine, M. Aittala, J. Hellsten, J. Lehtinen, T. Aila, *Analyzing and improving the image quality of StyleGAN*, CVPR 2020.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.style
+"Graders of chapter 3.3."
+import torch
+
+from modelab.course.exercises import as_number, exercise
+from modelab.networks.style import style_generator
+
+# %%
+#| export course.graders.style
+@exercise(accepts=[8], rejects=[4, 7, 6, 32, 9])
+def grade_styles(answer):
+    G = style_generator(64, (3, 32, 32), width=1)
+    assert as_number(answer) == G.styles(torch.zeros(1, 64)).shape[-2], \
+        "count the layers of each size, and do not forget the last colours"
+
+# %%
+#| export course.graders.style
+def toward_mean(w, mean, psi):
+    "A right answer."
+    return mean + psi * (w - mean)
+
+# %%
+#| export course.graders.style
+@exercise(accepts=[toward_mean],
+          rejects=[lambda w, mean, psi: psi * w, lambda w, mean, psi: w + psi * (mean - w),
+                   lambda w, mean, psi: mean + psi * w, lambda w, mean, psi: w])
+def grade_truncate(answer):
+    g = torch.Generator().manual_seed(0)
+    w, mean = torch.randn(5, 4, generator=g), torch.randn(4, generator=g)
+    for psi in (0., .3, 1., -1.):
+        assert torch.allclose(answer(w, mean, psi), toward_mean(w, mean, psi), atol=1e-6), \
+            f"wrong at ψ = {psi:g}: which ψ leaves w as it is, and which gives the mean?"
+
+# %%
+#| export course.graders.style
+def modulated(weight, s, axis=1, over=(1, 2, 3), first=True):
+    "The right answer, and wrong ones by the options."
+    shape = [1, -1, 1, 1] if axis == 1 else [-1, 1, 1, 1]
+    scaled = weight * s.reshape(shape)
+    length = (scaled if first else weight).square().sum(over, keepdim=True).sqrt()
+    return scaled / length
+
+# %%
+#| export course.graders.style
+@exercise(accepts=[modulated],
+          rejects=[lambda w, s: modulated(w, s, axis=0),
+                   lambda w, s: modulated(w, s, over=(0, 1, 2, 3)),
+                   lambda w, s: modulated(w, s, over=(2, 3)),
+                   lambda w, s: modulated(w, s, first=False),
+                   lambda w, s: w * s[None, :, None, None], lambda w, s: modulated(w, s, over=(1,)),
+                   lambda w, s: modulated(w, s) ** 2])
+def grade_modulated(answer):
+    g = torch.Generator().manual_seed(0)
+    weight, s = torch.randn(4, 4, 3, 3, generator=g), torch.rand(4, generator=g) + .1
+    found = answer(weight, s)
+    assert found.shape == weight.shape, "the weights keep their shape"
+    assert torch.allclose(found.square().sum((1, 2, 3)), torch.ones(4), atol=1e-5), \
+        "the weights of each output channel should have length one"
+    assert torch.allclose(found, modulated(weight, s), atol=1e-5), \
+        "the lengths are right; which axis does the style scale?"
+
+# %%
+#| export course.graders.style
+@exercise(accepts=[1, 1.], rejects=[10, .1, 100, 0])
+def grade_scale(answer):
+    g = torch.Generator().manual_seed(0)
+    weight, s = torch.randn(4, 4, 3, 3, generator=g), torch.rand(4, generator=g)
+    factor = (modulated(weight, 10 * s) / modulated(weight, s)).mean().item()
+    assert abs(as_number(answer) - factor) < 1e-5, "the length that divides the weights grows, too"

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Growing a GAN from small pictures to large ones
+# # Progressive growing: from small pictures to large ones
 # > What does progressive growing change, and does it lose fewer modes?
 
 # %% [markdown]
@@ -44,7 +44,6 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, image_grid, Picture, REAL
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, experiment, fast_mode, steps
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits, stacked_digits
 from modelab.methods.minimax import Minimax
@@ -55,11 +54,11 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## Small pictures first
-# A generator of large pictures has to learn everything at once: where a face is, and what the skin looks like. Progressive growing splits this. Both networks begin with pictures of 4×4 pixels. When these are learned, a block of layers for 8×8 is added to both, then one for 16×16, and so on. A new block is mixed in slowly, so that it does not disturb what the others have learned.
+# A generator of large pictures learns everything at once: where a face is, and what the skin looks like. Progressive growing splits this. Both networks begin with pictures of 4×4 pixels. Then a block of layers for 8×8 is added to both, then one for 16×16, and so on. A new block is mixed in slowly, so that it does not disturb what the others have learned.
 #
 # **Predict:** the set is the three stacked digits of chapter [0.3](../0_start/03_modes.ipynb), a thousand modes, and the number of steps is fixed. A grown network spends the first quarter of them on pictures of 4×4 pixels, in which no digit can be read. Does it cover more of the modes at the end, or fewer?
 #
-# The stages for pictures of 28×28. Each bar is a block of layers, as high as its picture; hatched bars are mixed in.
+# The picture shows the stages for pictures of 28×28. Each bar is a block of layers, as high as its picture; hatched bars are mixed in.
 
 # %%
 def draw_stages(sides=(7, 14, 28)):
@@ -92,7 +91,6 @@ draw_stages()
 PictureStack = Annotated[Tensor, Shape("*lead channels height width")]
 Times = Annotated[int, Whole(0, 12)]
 
-
 # %% [markdown]
 # Both work on pictures with any leading axes.
 
@@ -110,7 +108,6 @@ def box_average(x: PictureStack, times: Times = 1) -> Tensor:
     small = F.avg_pool2d(x.reshape(-1, *x.shape[-2:]), box) if times else x
     return small.reshape(*x.shape[:-2], *small.shape[-2:])
 
-
 # %% [markdown]
 # The other way, by repeating pixels:
 
@@ -123,7 +120,6 @@ def enlarge_nearest(x: PictureStack, times: Times = 1) -> Tensor:
         return x
     large = F.interpolate(x.reshape(1, -1, *x.shape[-2:]), scale_factor=2 ** times, mode="nearest")
     return large.reshape(*x.shape[:-2], *large.shape[-2:])
-
 
 # %% [markdown]
 # **Fidelity.** Averaging undoes the enlargement, and the mean of the picture stays.
@@ -161,7 +157,6 @@ def fade_pictures(x: PictureStack,  # (*lead, channels, side, side)
         small = torch.lerp(enlarge_nearest(box_average(small)), small, alpha)
     return enlarge_nearest(small, levels - level)
 
-
 # %% [markdown]
 # **Fidelity.** The formula, and its ends: a stage that begins to fade in looks like the one before it.
 
@@ -198,7 +193,6 @@ class Growth(SettingGroup):
     def __post_init__(self) -> None:
         check_fields(self)
 
-
 # %% [markdown]
 # The stage is a function of the step alone. So a run that is resumed is in the stage in which it was, and runs side by side are in the same one.
 
@@ -214,7 +208,6 @@ def stage(self: Growth, step: int, levels: int) -> tuple[int, float]:
         return levels, 1.
     return grown + 1, min(1., since / self.fade) if self.fade else 1.
 
-
 # %% [markdown]
 # A saved run holds the schedule as plain settings.
 
@@ -227,7 +220,6 @@ def as_growth(name: str, value: Any) -> Growth | None:
     if not isinstance(value, dict) or not value.keys() <= Growth.__dataclass_fields__.keys():
         raise TypeError(f"{name}: expected a Growth or its settings, got {value!r:.80}")
     return Growth(**value)
-
 
 # %% [markdown]
 # `growth_over` makes a schedule from the number of training steps: the full size is reached after a share of them.
@@ -249,13 +241,12 @@ def growth_over(total: Count,  # steps of the whole training
                          f"got {share * total:g}")
     return Growth(max(1, each), max(1, each))
 
-
 # %%
 plan = growth_over(1200, levels=2)
 stages = [plan.stage(step, 2) for step in range(1200)]
 figure, ax = axes(size=(5, 1.6))
 ax.plot([7 * 2 ** (level - 1 + alpha) if level else 7 for level, alpha in stages], c=FAKE)
-ax.set(xlabel="step", ylabel="side", yticks=[7, 14, 28])
+ax.set(xlabel="step", ylabel="side, pixels", yticks=[7, 14, 28])
 Picture(figure, "The side grows from 7 to 14 and from 14 to 28, and is full after half the steps")
 
 # %% [markdown]
@@ -276,7 +267,6 @@ def equal_weight(shape: Sequence[int], inputs: int, runs: int | None, generator:
     if equalised:
         return nn.Parameter(weight), scale
     return nn.Parameter(weight * scale), 1.
-
 
 # %% [markdown]
 # A rate below 1 makes the steps of a layer smaller still; the style generator of chapter [3.3](03_style.ipynb) uses .01 for some of its layers. The linear layer:
@@ -308,7 +298,6 @@ class EqualLinear(nn.Module):
             return torch.addmm(bias, x, weight)
         return torch.baddbmm(bias, x, weight)
 
-
 # %% [markdown]
 # And the convolution:
 
@@ -335,7 +324,6 @@ class EqualConv(nn.Module):
         weight, groups = self.weight * self.scale, math.prod(self.weight.shape[:-4])
         return F.conv2d(x, weight.flatten(0, -4), self.bias.flatten(), padding="same",
                         groups=groups)
-
 
 # %% [markdown]
 # **Fidelity.** One step of Adam, with $\eta=0.01$, on layers of 4 and of 400 inputs. How far do the weights move that a pass uses?
@@ -382,7 +370,6 @@ def pixel_norm(x: Annotated[Tensor, Shape("batch channels *places")],
     "`x` divided at each place by the root of its mean square over the channels, plus `eps`."
     return x * (x.square().mean(1, keepdim=True) + eps).rsqrt()
 
-
 # %% [markdown]
 # **Fidelity.** After it the mean square is one, at any size before it.
 
@@ -393,11 +380,11 @@ assert torch.allclose(pixel_norm(a), pixel_norm(a / 1000), atol=1e-8)
 
 # %% [markdown]
 # ## Minibatch deviation
-# A discriminator that gets one example at a time cannot see that all examples are alike. The article adds minibatch deviation against lost modes: $D$ is told how much a group of four examples differs. Over a group, take the standard deviation of each feature at each place; take the mean of all these; and give that one number to $D$ as one more map of features,
+# A discriminator that gets one example at a time cannot see that all examples are alike. The article adds minibatch deviation against lost modes: $D$ is told how much a group of four examples differs. Take the standard deviation of each feature at each place over the group; take the mean of all these; and give this one number to $D$ as one more map of features,
 #
 # $$d=\frac1{CHW}\sum_{chw}\sqrt{\tfrac14\sum_{i=1}^4\big(a_{ichw}-\bar a_{chw}\big)^2+10^{-8}} .$$
 #
-# Now a score depends on the other examples of its group. A gradient per example does not exist any more, and a penalty takes the gradient of the sum of all scores, as the article does. The groups are consecutive examples, so a batch of real ones and a batch of generated ones are never mixed, and neither are two shards of a batch. A batch that is not made of whole groups is refused.
+# Now a score depends on the other examples of its group. A gradient per example no longer exists, and a penalty takes the gradient of the sum of all scores, as in the article. The groups are consecutive examples. Real and generated batches are never mixed, and neither are two shards of a batch. A batch that is not made of whole groups is refused.
 
 # %%
 #| export
@@ -416,7 +403,6 @@ def minibatch_deviation(x: Annotated[Tensor, Shape("*runs batch channels height 
     groups = x.unflatten(-4, (-1, group))
     spread = (groups.var(-4, unbiased=False) + 1e-8).sqrt().mean((-3, -2, -1))
     return spread.repeat_interleave(group, -1)
-
 
 # %% [markdown]
 # **Fidelity.** By hand, on four numbers. And equal examples have a deviation of almost zero:
@@ -447,7 +433,6 @@ class GrowingNet(Net):
         self.levels, self.base = _ladder(side)
         self.growth, self.level, self.alpha = growth, self.levels, 1.
 
-
 # %% [markdown]
 # By hand, for your own training loop:
 
@@ -462,7 +447,6 @@ def grow(self: GrowingNet, level: Times, alpha: Share = 1.) -> GrowingNet:
     self.level, self.alpha = level, alpha if level else 1.
     return self
 
-
 # %% [markdown]
 # In a run, the moment decides.
 
@@ -474,7 +458,6 @@ def stage(self: GrowingNet, moment: Moment | None) -> tuple[int, float]:
     if moment is None:
         return self.level, self.alpha
     return self.growth.stage(moment.step, self.levels)
-
 
 # %% [markdown]
 # The generator. Each level has two convolutions (the first one only one, after a linear layer) and a 1×1 convolution from features to a picture. The channels halve when the side doubles.
@@ -499,7 +482,6 @@ class GrownGenerator(GrowingNet):
             self.stages.append(nn.ModuleList(pair))
         self.to_picture = nn.ModuleList(EqualConv(w, channels, 1, gain=1., **kw) for w in widths)
 
-
 # %% [markdown]
 # After each layer:
 
@@ -513,7 +495,6 @@ def _activate(self: GrownGenerator, x: Tensor) -> Tensor:
         return x
     apart = x.reshape(-1, x.shape[1] // (self.runs or 1), *x.shape[2:])
     return pixel_norm(apart).reshape(x.shape)
-
 
 # %% [markdown]
 # The pass goes up to the present level. While $\alpha<1$, the picture of the level below is enlarged and mixed in: $(1-\alpha)\,\mathrm{up}(\mathrm{toRGB}_{l-1}(h_{l-1}))+\alpha\,\mathrm{toRGB}_l(h_l)$.
@@ -536,7 +517,6 @@ def forward(self: GrownGenerator, z: Tensor, moment: Moment | None = None) -> Te
     picture = unfold_runs(enlarge_nearest(picture, self.levels - level), self.runs)
     return picture if self.last is None else self.last(picture)
 
-
 # %% [markdown]
 # In a run, the engine asks the generator how the real pictures of a turn should look:
 
@@ -546,7 +526,6 @@ def forward(self: GrownGenerator, z: Tensor, moment: Moment | None = None) -> Te
 def shape_reals(self: GrownGenerator, x: Tensor, moment: Moment | None = None) -> Tensor:
     "Real pictures `(*lead, *event)`, as coarse as what this generator makes at the moment."
     return fade_pictures(x, self.levels, *self.stage(moment))
-
 
 # %% [markdown]
 # The discriminator goes the other way, from the present side down to the smallest. It ends with the deviation's map, a 3×3 convolution and two linear layers, the last with gain 1. With `outputs` and `beside` it is also an encoder, or a discriminator of pairs.
@@ -572,7 +551,6 @@ class GrownDiscriminator(GrowingNet):
         self.hidden = EqualLinear(features, widths[0], **kw)
         self.final = EqualLinear(widths[0], math.prod(self.outputs), gain=1., **kw)
 
-
 # %% [markdown]
 # While a level fades in, the features of the picture of half the side are mixed in behind the new block: $(1-\alpha)\,\mathrm{fromRGB}_{l-1}(\mathrm{down}(x))+\alpha\,h_l$.
 
@@ -592,7 +570,6 @@ def _features(self: GrownDiscriminator, x: Tensor, level: int, alpha: float) -> 
             h = torch.lerp(small, h, alpha)
     return h
 
-
 # %% [markdown]
 # The additional map, in each run its own:
 
@@ -604,7 +581,6 @@ def _with_deviation(h: Tensor, runs: int | None, group: int) -> Tensor:
     spread = minibatch_deviation(h, group)[..., None, None, None]
     spread = spread.expand(*h.shape[:-3], 1, *h.shape[-2:])
     return fold_runs(torch.cat([h, spread], -3), runs)
-
 
 # %% [markdown]
 # And the whole pass:
@@ -622,14 +598,12 @@ def forward(self: GrownDiscriminator, x: Tensor, *beside: Tensor,
     h = torch.cat([h, *beside], -1) if beside else h
     return self._event(self.final(F.leaky_relu(self.hidden(h), .2)))
 
-
 # %% [markdown]
 # The functions to call check their arguments. A name for the schedule in their signatures:
 
 # %%
 #| export
 GrowthPlan = Annotated[Growth, InstanceOf(Growth)]
-
 
 # %% [markdown]
 # The generator:
@@ -648,7 +622,6 @@ def grown_generator(latent: Count,  # length of the latent vector
                     ) -> GrownGenerator:
     "A growing generator `(*runs, batch, latent)` → `(*runs, batch, channels, side, side)`."
     return GrownGenerator(latent, event, width, runs, generator, last, growth, norm, equalised)
-
 
 # %% [markdown]
 # The discriminator, with minibatch deviation:
@@ -671,7 +644,6 @@ def grown_discriminator(event: Sequence[int],  # (channels, side, side)
     return GrownDiscriminator(event, width, runs, generator, growth, group=group,
                               equalised=equalised)
 
-
 # %% [markdown]
 # Games with an encoder need these two, which grow in the same way:
 
@@ -687,7 +659,6 @@ def grown_encoder(event: Sequence[int],  # (channels, side, side)
                   ) -> GrownDiscriminator:
     "A growing encoder `(*runs, batch, channels, side, side)` → codes `(*runs, batch, latent)`."
     return GrownDiscriminator(event, width, runs, generator, growth, latent, noise)
-
 
 # %% [markdown]
 # The discriminator of pairs takes the latent into its first linear layer.
@@ -706,7 +677,6 @@ def grown_joint_discriminator(event: Sequence[int],  # (channels, side, side)
     It has no minibatch deviation.
     """
     return GrownDiscriminator(event, width, runs, generator, growth, (), latent)
-
 
 # %% [markdown]
 # **Fidelity.** At $\alpha=0$ a network is the one of the level below, at $\alpha=1$ the lower picture has no part in it, and between them the pictures are mixed on a straight line (without the tanh at the end). All in float64:
@@ -743,8 +713,8 @@ run, frames = Run(game, digits(), runs=2, batch=32, device="cpu"), []
 
 def frame(pictures, alt):
     "A sheet of twelve pictures in [-1, 1]."
-    figure, ax = axes(size=(6, .8))
-    image_grid(ax, pictures[:12, 0] / 2 + .5, 12)
+    figure, ax = axes(size=(3, 2.3))
+    image_grid(ax, pictures[:12, 0] / 2 + .5, 4)
     return Picture(figure, alt)
 
 # %%
@@ -779,11 +749,11 @@ assert torch.equal(again.sample(4), half.sample(4))
 
 # %% [markdown]
 # ## New layers and Adam
-# The article resets Adam at each new size. Ours keeps one Adam for each player, and it does not. What does that do? A layer that took no part so far had the gradient 0, so Adam's mean square of it is 0. Its correction for the early steps has long gone. At step $t$ the first gradient $g$ that arrives makes the mean square $(1-\beta_2)\,g^2$, and with $\beta_1=0$ the step is
+# The article resets Adam at each new size. This course keeps one Adam for each player and does not reset it. What follows from that? A layer that took no part so far had the gradient 0, so Adam's mean square of it is 0. Its correction for the early steps has long ended. At step $t$ the first gradient $g$ that arrives makes the mean square $(1-\beta_2)\,g^2$, and with $\beta_1=0$ the step is
 #
 # $$\eta\,\frac{g}{\sqrt{(1-\beta_2)\,g^2/(1-\beta_2^t)}}=\pm\,\eta\,\sqrt{\frac{1-\beta_2^t}{1-\beta_2}} .$$
 #
-# With $\beta_2=.99$ that is ten times the learning rate. With a reset Adam the step is one learning rate. The fade begins at $\alpha=0$, which hides a new block from the pictures, but the size of Adam's step does not depend on the size of the gradient.
+# With $\beta_2=.99$ that is ten times the learning rate; with a reset Adam it is one learning rate. The fade begins at $\alpha=0$, where the new block does not show in the pictures. But the size of Adam's step does not depend on the size of the gradient, so the fade does not prevent this step.
 
 # %%
 late = nn.Parameter(torch.zeros(1, dtype=torch.float64))
@@ -828,13 +798,13 @@ CONV = Networks("conv", width=8, d_width=16, latent=32)
 {"grown": weights(Parts(networks=Networks(latent=32))), "conv": weights(Minimax(networks=CONV))}
 
 # %% [markdown]
-# A generator that makes few good samples shows few modes, even if it prefers none. So we count the modes that have a good sample, and divide by the number that as many good samples would show if all modes were equally likely, $1000\,(1-.999^m)$ for $m$ good ones. The share is 1 for a generator that makes all modes equally often:
+# A generator with few good samples shows few modes, even if it prefers none. So we count the modes that have a good sample, and divide by the number that as many good samples would show if all modes were equally likely, $1000\,(1-.999^m)$ for $m$ good ones. This share (*kept*) is 1 for a generator that makes all modes equally often:
 
 # %%
 thousand = stacked_digits()
 
 def evenness(run, n: int) -> dict[str, list[float]]:
-    "Of each seed: share of good samples, modes seen, and modes seen against those of an even law."
+    "Of each seed: share of good samples, modes seen, and these over those of an even generator."
     out = {"good": [], "modes": [], "kept": [], "brightness": run.sample(100).flatten(1).mean(1)}
     for x in run.sample(n):
         mode, good = thousand.assign(x)
@@ -892,7 +862,7 @@ compared = grown_or_not()
 table(compared)
 
 # %% [markdown]
-# No. The shares of the modes that growing and full size keep cannot be told apart. Growing has fewer good samples in the mean, and it had only half of the steps at the size that is judged. The convolutional networks without any of these parts keep more modes and have more good samples, in as many steps and in as many seconds. All of them are far from a perfect sample.
+# **No.** The shares of modes that growing and full size keep cannot be told apart. Growing has fewer good samples in the mean; it had only half of the steps at the size that is judged. The convolutional networks without any of these parts keep more modes and have more good samples, in as many steps and in as many seconds. All are far from real pictures. Why the convolutions are ahead in so short a training was not studied.
 #
 # This is a short training on small pictures, and it says nothing about faces of 1024×1024. There the article reports that growing saves time (most steps are taken at small sizes, where they are cheap) and makes the training stable. Here 4×4 is too small to show a digit, and there are only two sizes. So the claims, with the thresholds from above, do not hold:
 
@@ -929,11 +899,15 @@ table({"all parts": compared["grown"], **ablation})
 # %%
 lacking = interval(ablation["no deviation"]["kept"])
 claim("Minibatch deviation keeps more of a thousand modes than grown networks without it",
-      paper="Karras et al. 2018", section="minibatch deviation", ours=kept["grown"],
+      paper="this course", section="3.4, minibatch deviation", ours=kept["grown"],
       baseline=lacking, holds=kept["grown"].low > lacking.high, expect=False)
 
 # %% [markdown]
-# Without pixel norm fewer modes are kept, and the intervals do not overlap. Without minibatch deviation the mean falls by as much, but it differs so much from seed to seed that the intervals overlap: by the rule set before, the claim does not hold. The fade makes no difference that eight seeds can show. In none of the four does the share of good samples differ by intervals that do not overlap. Without equalised rates, at a rate that was not tuned, the share of modes cannot be told apart either. The intervals say so:
+# - **Pixel norm:** without it fewer modes are kept, and the intervals do not overlap.
+# - **Minibatch deviation:** without it the mean falls by as much, but the seeds differ so much that the intervals overlap. By the rule set before, the claim does not hold.
+# - **Fade and equalised rates:** no difference that eight seeds can show. (Without equalised rates the learning rate was not tuned.)
+#
+# In none of the four does the share of good samples differ by intervals that do not overlap:
 
 # %%
 def overlap(name: str, score: str) -> bool:
@@ -992,63 +966,210 @@ for step in (0, 2000, 9999):
 
 # %% [markdown]
 # ## Exercises
-# **1.** A picture of 1024×1024 begins at 4×4. How many doublings are there?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[8, 8.], rejects=[10, 256, 7, 9])
-def grade_levels(answer):
-    assert 4 * 2 ** answer == 1024, "double 4 so often that it becomes 1024"
+from modelab.course.graders.growing import (grade_deviation, grade_fade, grade_levels,
+                                            grade_step)
 
+# %% [markdown]
+# **1.** (easy, 5 minutes) A picture of 1024×1024 begins at 4×4. How many doublings are there?
+#
+# <details><summary>Hint</summary>
+#
+# Double 4 until it is 1024.
+#
+# </details>
 
 # %%
 answer = ...
 grade_levels(answer)
 
 # %% [markdown]
-# **2.** Write the picture that $D$ gets of a real example `x`, `(n, c, 8, 8)`, while 8×8 fades in at `alpha`, with `box_average` and `enlarge_nearest` alone.
+# <details><summary>Solution</summary>
+#
+# $1024/4=256=2^8$.
+#
+# ```python
+# answer = 8
+# ```
+#
+# </details>
 
-# %%
-def by_formula(x, alpha):
-    return (1 - alpha) * enlarge_nearest(box_average(x)) + alpha * x
-
-@exercise(accepts=[by_formula, lambda x, alpha: fade_pictures(x, 1, 1, alpha)],
-          rejects=[lambda x, alpha: x, lambda x, alpha: by_formula(x, 1 - alpha),
-                   lambda x, alpha: enlarge_nearest(box_average(x))])
-def grade_fade(answer):
-    x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    for alpha in (0., .3, 1.):
-        assert torch.allclose(answer(x, alpha), fade_pictures(x, 1, 1, alpha), atol=1e-6), \
-            "alpha is the share of the finer picture"
-
+# %% [markdown]
+# **2.** (medium, 15 minutes) Write `answer(x, alpha)`: the picture that $D$ gets of real examples `x` of shape `(n, c, 8, 8)` while 8×8 fades in. Use `box_average` and `enlarge_nearest`, and not `fade_pictures`.
+#
+# <details><summary>Hint</summary>
+#
+# The coarse picture has to come back to 8×8 before it is mixed. Which of the two pictures does $\alpha$ belong to?
+#
+# </details>
 
 # %%
 answer = ...
 grade_fade(answer)
 
 # %% [markdown]
-# **3.** A layer of 100 inputs with an equalised rate and gain 1. Adam's rate is .02. By how much does the first step move each weight that a pass uses?
+# <details><summary>Solution</summary>
+#
+# ```python
+# def answer(x, alpha):
+#     return (1 - alpha) * enlarge_nearest(box_average(x)) + alpha * x
+# ```
+#
+# At $\alpha=0$ the pictures are those of the stage before, so the fade begins without a jump.
+#
+# </details>
+
+# %% [markdown]
+# **3.** (medium, 15 minutes) Write `answer(a)`: the minibatch deviation of one group of features `a` of shape `(n, c, h, w)`, as one number. You may leave out the $10^{-8}$. Do not use the library's function.
+#
+# <details><summary>Hint</summary>
+#
+# The standard deviation runs over the examples and divides by $n$. The mean of all of them comes last.
+#
+# </details>
 
 # %%
-@exercise(accepts=[.002], rejects=[.02, .2, .0002, 2.])
-def grade_step(answer):
-    layer = EqualLinear(100, 2, gain=1., generator=torch.Generator().manual_seed(0)).double()
-    factor = first_step(layer, torch.ones(3, 100, dtype=torch.float64)).mean().item() / .01
-    assert math.isclose(answer, .02 * factor, rel_tol=1e-6), "the rate, times gain over a root"
+answer = ...
+grade_deviation(answer)
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def answer(a):
+#     return (a - a.mean(0)).square().mean(0).sqrt().mean()
+# ```
+#
+# `a.std(0)` divides by $n-1$. A standard deviation over everything would be large even if all examples were equal.
+#
+# </details>
+
+# %% [markdown]
+# **4.** (medium, 10 minutes) A layer of 100 inputs has an equalised rate and gain 1. Adam's rate is .02. By how much does the first step move each weight that a pass uses?
+#
+# <details><summary>Hint</summary>
+#
+# Adam's first step moves the stored weight by the rate. A pass multiplies the stored weight by a constant.
+#
+# </details>
 
 # %%
 answer = ...
 grade_step(answer)
 
 # %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The constant is $1/\sqrt{100}=0.1$, so the weight that a pass uses moves by $0.02\cdot0.1$.
+#
+# ```python
+# answer = .02 / math.sqrt(100)
+# ```
+#
+# </details>
+
+# %% [markdown]
 # ## Recap
-# - Growing begins with pictures of a few pixels and mixes each larger size in. The real pictures fade in the same way, or $D$ could tell them by their sharpness.
+# - Growing begins with pictures of a few pixels and mixes each larger size in. The real pictures fade in the same way; otherwise $D$ could tell them by their sharpness.
 # - At $\alpha=0$ a network is the smaller one, at $\alpha=1$ the larger one; both were proven.
 # - An equalised rate multiplies Adam's step by He's constant, so every weight moves by the same share of its scale.
 # - Pixel norm bounds the features of $G$ and learns nothing. Minibatch deviation shows $D$ how much a group differs, and couples its examples.
 # - The stage is a function of the step, so a resumed run and runs side by side stay the same. Adam is not reset at a new size; the first step of a new layer is up to $1/\sqrt{1-\beta_2}$ times too long.
-# - In a short training with a thousand modes growing made no difference to the modes that eight seeds can show, and plain convolutions kept more. Without pixel norm fewer modes were kept. For minibatch deviation eight seeds were too few to say.
+# - In a short training on a thousand modes, growing made no difference that eight seeds can show, and plain convolutions kept more modes. Without pixel norm fewer modes were kept. For minibatch deviation eight seeds were too few to say.
 #
-# **For later.** Why must the reals fade? Why does a penalty on a discriminator with minibatch deviation take the gradient of the sum? What would an equalised rate do under plain gradient descent?
+# **For later.**
+#
+# 1. Why must the real pictures fade, too?
+# 2. Why does a penalty on a discriminator with minibatch deviation take the gradient of the sum?
+# 3. What would an equalised rate do under plain gradient descent?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Otherwise $D$ could tell them from the generated ones by their sharpness alone.
+# 2. A score depends on all examples of its group, so there is no gradient of one score in one example alone.
+# 3. The gradient in the stored weight has the factor $c$, and the pass multiplies by $c$ again. So the step is $c^2$ times that of an ordinary layer.
+#
+# </details>
 #
 # **References.** T. Karras, T. Aila, S. Laine, J. Lehtinen, *Progressive growing of GANs for improved quality, stability, and variation*, ICLR 2018. K. He, X. Zhang, S. Ren, J. Sun, *Delving deep into rectifiers*, ICCV 2015. D. P. Kingma, J. Ba, *Adam: a method for stochastic optimization*, ICLR 2015.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.growing
+"Graders of chapter 3.4."
+import math
+
+import torch
+
+from modelab.course.exercises import as_number, exercise
+from modelab.networks.growing import (box_average, enlarge_nearest, EqualLinear, fade_pictures,
+                                      minibatch_deviation)
+
+# %%
+#| export course.graders.growing
+@exercise(accepts=[8, 8.], rejects=[10, 256, 7, 9])
+def grade_levels(answer):
+    assert 4 * 2 ** as_number(answer) == 1024, "double 4 so often: which side results?"
+
+# %%
+#| export course.graders.growing
+def faded(x, alpha):
+    "A right answer: the formula."
+    return (1 - alpha) * enlarge_nearest(box_average(x)) + alpha * x
+
+# %%
+#| export course.graders.growing
+@exercise(accepts=[faded, lambda x, alpha: fade_pictures(x, 1, 1, alpha)],
+          rejects=[lambda x, alpha: x, lambda x, alpha: faded(x, 1 - alpha),
+                   lambda x, alpha: enlarge_nearest(box_average(x)),
+                   lambda x, alpha: (1 - alpha) * x.mean((2, 3), keepdim=True) + alpha * x,
+                   lambda x, alpha: enlarge_nearest(box_average(x)) + alpha * x])
+def grade_fade(answer):
+    x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for alpha in (0., .3, 1.):
+        found = answer(x, alpha)
+        assert found.shape == x.shape, "pictures of 8×8 are expected"
+        assert torch.allclose(found, fade_pictures(x, 1, 1, alpha), atol=1e-6), \
+            "alpha is the share of the finer picture; the coarse one is a mean of boxes"
+
+# %%
+#| export course.graders.growing
+def by_formula(a):
+    "A right answer."
+    return (a - a.mean(0)).square().mean(0).sqrt().mean()
+
+# %%
+#| export course.graders.growing
+@exercise(accepts=[by_formula, lambda a: minibatch_deviation(a)[0]],
+          rejects=[lambda a: a.std(0).mean(), lambda a: a.std(unbiased=False),
+                   lambda a: a.var(0, unbiased=False).mean(),
+                   lambda a: a.var(0, unbiased=False).mean().sqrt(),
+                   lambda a: (a - a.mean(0)).abs().mean(), lambda a: by_formula(a.transpose(0, 1)),
+                   lambda a: a.std(0, unbiased=False)])
+def grade_deviation(answer):
+    a = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0)).double()
+    a = a * torch.tensor([1., 3., 9.])[:, None, None] + torch.tensor([0., 50., 100.])[:, None, None]
+    found = torch.as_tensor(answer(a))
+    assert found.numel() == 1, "one number for the group"
+    assert abs(torch.as_tensor(answer(a[:1].expand(4, -1, -1, -1))).item()) < 1e-3, \
+        "four equal examples should have a deviation of almost zero"
+    assert abs(found.item() - by_formula(a).item()) < 1e-5, \
+        "deviations over the examples, divided by n; the root of each; then their mean"
+
+# %%
+#| export course.graders.growing
+@exercise(accepts=[.002], rejects=[.02, .2, .0002, 2., .02 / 100])
+def grade_step(answer):
+    layer = EqualLinear(100, 2, gain=1., generator=torch.Generator().manual_seed(0)).double()
+    before = (layer.weight * layer.scale).detach()
+    adam = torch.optim.Adam(layer.parameters(), .02, eps=1e-30)
+    layer(torch.ones(3, 100, dtype=torch.float64)).square().sum().backward()
+    adam.step()
+    moved = (layer.weight * layer.scale - before).abs().mean().item()
+    assert math.isclose(as_number(answer), moved, rel_tol=1e-6), \
+        "Adam's rate moves the stored weight; a pass multiplies it by the gain over a root"
