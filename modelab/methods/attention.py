@@ -78,7 +78,7 @@ class SelfAttention(nn.Module):
 
     @checked
     def attention_map(self, x: FoldedMaps) -> Tensor:
-        "How much each place looks at each other, (*runs, batch, queries, keys); rows sum to one."
+        "The weight of each key for each query, (*runs, batch, queries, keys); rows sum to one."
         sides = [max(side, self.pool) for side in x.shape[2:]]  # at least as large as a block
         check_shape("x", x, (len(x), self.channels * (self.runs or 1), *sides))
         queries, keys = self._by_place(self.query, x), self._by_place(self.key, x, self.pool)

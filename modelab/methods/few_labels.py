@@ -201,7 +201,7 @@ class FewLabels(ZeroCentred):
         return torch.cat([x, more], 1), torch.cat([y, guessed], 1), torch.cat([y, unknown], 1)
 
     def loss_D(self, t: Any) -> Tensor:
-        "D's turn: real against generated pairs, R1, known labels if others are inferred, turns."
+        "Real against generated pairs, R1, the known labels if others are inferred, the rotations."
         (x, given, known), fake = self.real(t), t.G(t.z).detach()
         features, requested = [], self.requested_classes(t.z)
 
@@ -218,12 +218,12 @@ class FewLabels(ZeroCentred):
         return loss + self.rotation_loss(t, x) if self.rotation_weight else loss
 
     def loss_G(self, t: Any) -> Tensor:
-        "G's turn: pairs that D takes for real, and turns that it can tell."
+        "G's pairs should score as real ones, and D should predict their rotations."
         fake = t.G(t.z)
         loss = generator_loss(t.D(fake, y=self.requested_classes(t.z)), self.saturating)
         return loss + self.rotation_loss(t, fake, .2) if self.rotation_weight else loss
 
     def rotation_loss(self, t: Any, x: Tensor, share: float = 1.) -> Tensor:
-        "Weighted cross entropy of telling by how many quarters pictures were turned, (runs,)."
+        "Weighted cross entropy of the predicted number of quarter turns, (runs,)."
         turned, quarters = rotate_pictures(x[:, :max(1, x.shape[1] // 4)])
         return share * self.rotation_weight * label_loss(t.D.r(t.D.body(turned)), quarters)

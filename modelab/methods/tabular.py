@@ -221,7 +221,7 @@ class Imputer(AdversarialGame):
         return "D G" if self.adversarial_weight else "G"
 
     def noise(self, *shape: int, generator: Generators = None, device: Any = None) -> Tensor:
-        "What is put into holes before G sees them."
+        "The noise in the holes of G's input."
         draw = randn if self.prior == "normal" else rand
         return draw(*shape, generator=generator, device=device)
 
@@ -244,12 +244,12 @@ class Imputer(AdversarialGame):
         return {"G": ImputerNetwork(G, event), "D": CellDiscriminator(D)}
 
     def filled(self, t: Any) -> tuple[Tensor, Tensor]:
-        "The batch with further holes, and the values that G proposes; flat rows (runs, n, d)."
+        "The batch with further holes, and the output of G; flat rows (runs, n, d)."
         x = hide_cells(t.x.flatten(2), self.rate, t.generator)
         return x, t.G(t.z, x.view_as(t.x)).flatten(2)
 
     def loss_D(self, t: Any) -> Tensor:
-        "D wants shown cells high and filled ones low."
+        "High scores for shown cells, low ones for filled cells, and the penalty."
         def scores(rows: Tensor) -> Tensor:
             return t.D.cells(rows.view_as(t.x)).flatten(2)
         with torch.no_grad():
@@ -259,7 +259,7 @@ class Imputer(AdversarialGame):
         return loss + self.penalty_weight * cell_penalty(scores, rows, shown, generator=t.generator)
 
     def loss_G(self, t: Any) -> Tensor:
-        "G wants its cells high, and the asked ones as they are."
+        "High scores for filled cells, and the reconstruction error of the asked ones."
         (x, filled), full = self.filled(t), t.x.flatten(2)
         asked = ~x.isnan() if self.reconstruct == "shown" else x.isnan() & ~full.isnan()
         loss = self.reconstruction_weight * cell_reconstruction_loss(filled, full, asked)

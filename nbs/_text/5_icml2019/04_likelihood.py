@@ -1,12 +1,12 @@
 # %% [markdown]
-# # How likely is this example?
-# > How likely does a generator find a given example, and what may I say of it in nats?
+# # Entropic GANs: how likely is this example?
+# > A generator makes samples. How likely does it find a given example, in nats?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | Somebody hands me an example and asks how likely my generator finds it. What may I answer, in nats? |
-# | **You will be able to** | compute an entropic transport plan that does not overflow, turn it into a likelihood bound for any generator, and say what such a number hears and what it is deaf to |
+# | **Question** | A generator only makes samples. How likely does it find a given example, in nats? |
+# | **You will be able to** | compute an entropic transport plan that does not overflow, turn it into a likelihood bound for any generator, and say what such a number measures and what it misses |
 # | **Paper** | Balaji, Hassani, Chellappa and Feizi, *Entropic GANs meet VAEs: a statistical approach to compute sample likelihoods in GANs*, ICML 2019 |
 # | **Needs** | [1.1](../1_game/01_minimax.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |
 # | **Time** | about half a minute of computing |
@@ -39,7 +39,6 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, Picture, REAL, scatter
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, experiment, fast_mode, steps
-from modelab.course.exercises import exercise
 from modelab.data.digits import digits
 from modelab.data.mixtures import mixture, ring, sample_modes
 from modelab.evaluation.coverage import coverages
@@ -48,8 +47,8 @@ from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## Ask the discriminator
-# Eight modes on a circle. Four are common, four are rare: three to one. The law is known, so every point has a true log density.
+# ## The discriminator as a density
+# The data are eight modes on a circle. Four are common and four are rare, three to one. The distribution is known, so every point has a true log density.
 
 # %%
 eight = mixture(ring(radius=2).centers, .15, weights=[3, 1] * 4)
@@ -61,7 +60,7 @@ eight.log_prob(x).mean().item(), eight.log_prob(noise).mean().item()
 
 
 # %% [markdown]
-# Two questions for whatever claims to know how likely a point is. Does it score data above noise? And *among the data*, does it put the likelier point higher? For the first we count pairs (AUROC: one half is a coin, one is never wrong), for the second we correlate ranks.
+# A score that claims to know how likely a point is has to pass two tests. Is it higher for data than for noise? And *among the data*, is it higher for the likelier point? For the first we count pairs (AUROC: 0.5 is chance, 1 is perfect). For the second we use the rank correlation with the true density.
 
 # %%
 def auroc(inside, outside):
@@ -98,9 +97,9 @@ truth = judged(lambda v: eight.log_prob(v.flatten(0, 1)).reshape(v.shape[:2]))
 intervals(truth)
 
 # %% [markdown]
-# That is the ceiling: nobody can do better against noise, because some noise falls onto modes. Now the discriminator, which many people ask. Three rates, eight seeds each.
+# This is the ceiling. No score does better against noise, because some noise falls onto modes. Now the logit of the discriminator, which is often used for this. Three rates, eight seeds each.
 #
-# **Predict:** $D$ has seen nothing but data and samples for hundreds of steps. What are its two numbers?
+# **Predict:** $D$ has been trained for hundreds of steps on data and samples. What are its two numbers?
 
 # %%
 settings = {f"rate {lr:g}": Minimax(networks=Networks(width=64), optimiser=Optimiser(lr))
@@ -166,7 +165,7 @@ best = max(logits, key=lambda name: logits[name]["against noise"].mean)
  for name, row in gans.items()}
 
 # %% [markdown]
-# Noise it knows, more or less, and at one rate not far from the ceiling; but which rate, one sees only by looking at the answer. Of two data points it knows the likelier one half at best, and at the other rates hardly at all. Now compare the generators: the discriminator that knows most is the one with the *poorest* generator, by high quality. Three rates prove nothing, but theory says the same. The best $D$ answers $\log p/q$, the data's density over the generator's, and the better the generator the nearer is that to zero *everywhere*.
+# At the best rate the discriminator tells data from noise nearly as well as the ceiling. But the best rate can only be found with the true answer. Among the data its rank correlation with the true density is 0.55 at that rate, and below 0.25 at the others. Now compare the generators: the best discriminator belongs to the *worst* generator, by high quality. Three rates prove nothing, but theory says the same. The optimal $D$ is $\log p/q$, the data's density over the generator's. The better the generator, the nearer is that to zero *everywhere*.
 
 # %%
 def heat(ax, values, title, lowest=None, highest=None):
@@ -191,29 +190,33 @@ Picture(figure, "Left eight peaks, four high and four lower; right the logits of
         "beyond the data")
 
 # %% [markdown]
-# Hills and rays that run on, out to where nobody has ever been. And the rare modes? In truth they lie lower, by $\log3$ but for the luck of the draw:
+# The logits of $D$ have hills and rays that continue where there are neither data nor samples. What about the rare modes? Their true log density is lower by about $\log3$ (the exact difference of this sample is the last number):
 
 # %%
 logit_of = {name: interval(row["rare"]) for name, row in gans.items()}
+assert sorted(i.low > 0 for i in logit_of.values()) == [False, True, True]
 logit_of, (eight.log_prob(x[rare]).mean() - eight.log_prob(x[~rare]).mean()).item()
 
 # %% [markdown]
-# Two of the three put them *higher*: there the generator draws too little, and that is what $p/q$ reports.
+# Two of the three discriminators score the rare modes *higher*. That fits $\log p/q$: a generator that makes too few of them has a small $q$ there.
 #
-# Others look for the nearest sample and take the distance. Better; but a distance is no density either, and it does not know how *many* samples are near:
+# Another common score is minus the distance to the nearest sample. It orders the data about as well as the best discriminator, and is worse against noise. A distance is no density either: it does not depend on how *many* samples are near.
 
 # %%
-intervals(gans[best]["nearest"])
+nearest = intervals(gans[best]["nearest"])
+assert nearest["against noise"].high < logits[best]["against noise"].low
+assert logits[best]["order"].low < nearest["order"].mean < logits[best]["order"].high
+nearest
 
 # %% [markdown]
-# And neither is in nats. A likelihood needs a model that has one. A generator alone has none: it draws from a curved sheet, and beside the sheet there is nothing.
+# Neither score is in nats. A likelihood needs a model with a density, and a generator alone has none: its samples lie on a curved sheet, and beside the sheet the density is zero.
 #
-# ## A plan, and a price for its order
-# Start with the distance in [1.4](../1_game/04_wasserstein.ipynb): a **plan** $\pi$ says which share of each data point $x_i$ goes to which sample $y_j$; its row sums are $1/n$, its column sums $1/m$. Now let order cost something. With the squared distance as cost and a price $\lambda$,
+# ## Entropic transport
+# Start with the distance of [1.4](../1_game/04_wasserstein.ipynb): a **plan** $\pi$ says which share of each data point $x_i$ goes to which sample $y_j$. Its row sums are $1/n$, its column sums $1/m$. Now add an entropy term with a weight $\lambda$, which favours plans that spread. With the squared distance as cost,
 #
 # $$L_\lambda=\min_\pi\ \sum_{ij}\pi_{ij}\,\|x_i-y_j\|^2+\lambda\,\mathrm{KL}\Big(\pi\ \Big\|\ \tfrac1{nm}\Big).$$
 #
-# (The paper writes $-\lambda H(\pi)$; the two differ by entropies of the marginals.) A sharp plan is dear, a plan that spreads is cheap. Two points each, at 0 and 1, in the same places: how much crosses over? The four shares have one degree of freedom, $s$ on the diagonal:
+# (The paper writes $-\lambda H(\pi)$; the two differ by the entropies of the marginals, which are constant.) An example: two data points at 0 and 1, and two samples at the same places. The plan has one free number, the share $s$ on the diagonal:
 
 # %%
 lam = .5
@@ -226,7 +229,7 @@ def price(s, lam):
 s[price(s, lam).argmin()].item(), .5 / (1 + math.exp(-1 / lam))
 
 # %% [markdown]
-# Half of the mass times a logistic function of $1/\lambda$. In general the best plan is a product of three factors,
+# The share is half of the mass times a logistic function of $1/\lambda$. In general the best plan is a product of three factors,
 #
 # $$\pi_{ij}=\tfrac1{nm}\,e^{v_{ij}/\lambda},\qquad v_{ij}=f_i+g_j-\|x_i-y_j\|^2,$$
 #
@@ -234,7 +237,7 @@ s[price(s, lam).argmin()].item(), .5 / (1 + math.exp(-1 / lam))
 #
 # $$\mathbb E f+\mathbb E g-\lambda\,\mathbb E\,e^{v/\lambda}+\lambda .$$
 #
-# Sinkhorn's way: choose $f$ so that the rows are right, then $g$ so that the columns are right, and again. Written with exponentials:
+# Sinkhorn's iteration chooses $f$ so that the row sums are right, then $g$ so that the column sums are right, and repeats this. Written with exponentials:
 
 # %%
 def naive(cost, lam, sweeps=50):
@@ -251,14 +254,14 @@ two = torch.tensor([[0., 1.], [1., 0.]])
 naive(two, .5)
 
 # %% [markdown]
-# Now data and samples that are not yet near each other, which is how every training begins. **Predict:** what comes out at $\lambda=0.02$?
+# Now data and samples that are far apart, as at the start of a training. **Predict:** what is the result at $\lambda=0.02$?
 
 # %%
 apart = torch.cdist(x[:50], x[50:100] + 1).square()
 {lam: naive(apart, lam).sum().item() for lam in (1., .1, .02)}
 
 # %% [markdown]
-# Not a number. $e^{-c/\lambda}$ of a whole row is zero in float32, and its inverse infinite. So stay with logarithms; $f$ is a smoothed minimum, and a maximum taken out first keeps every exponent at or below zero:
+# The result is NaN. $e^{-c/\lambda}$ of a whole row is zero in float32, and its inverse is infinite. So the iteration must work with logarithms. $f$ is a smoothed minimum; with the maximum taken out first every exponent is at most zero:
 #
 # $$f_i=-\lambda\log\frac1m\sum_j e^{(g_j-c_{ij})/\lambda}.$$
 #
@@ -292,7 +295,7 @@ def _update_potential(scores: Tensor, potential: Tensor, dim: int) -> Tensor:
 
 
 # %% [markdown]
-# What the iteration finds, two potentials, is all there is to a plan. `value` and `error` say how good it is.
+# Two potentials determine a plan. `value` and `error` say how good it is.
 
 # %%
 #| export
@@ -339,7 +342,7 @@ def _sinkhorn_iterations(cost: Tensor, entropy: float, sweeps: int) -> Transport
 
 
 # %% [markdown]
-# What remains is to read the arguments. Two batches may differ in length, so no rank says where the event begins: `lead` counts the axes up to the examples, 1 for a plain batch, 2 where runs come first. An entropy that single precision cannot hold is refused.
+# Next come the checks of the arguments. Two batches may differ in length, so `lead` says how many axes come before the event: 1 for a plain batch, 2 where runs come first. An entropy that single precision cannot hold is refused.
 
 # %%
 #| export
@@ -360,7 +363,7 @@ def _as_vectors(x: Tensor, lead: int) -> Tensor:
 
 
 # %% [markdown]
-# All squared distances come from one product of matrices, which is fast. Its rounding error grows with the distance from the origin, so both batches are moved to the middle of the first.
+# All squared distances come from one matrix product, which is fast. Its rounding error grows with the distance from the origin, so both batches are shifted by the mean of the first.
 
 # %%
 #| export
@@ -372,7 +375,7 @@ def _squares(x: Tensor, y: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# A cost over the entropy that overflows gives a plan of zeros, without an error. So it is refused.
+# If the cost over the entropy overflows, the plan would be all zeros, without an error. So it is refused.
 
 # %%
 #| export
@@ -386,7 +389,7 @@ def _check_cost(cost: Tensor, entropy: float, names: str) -> Tensor:
 
 
 # %% [markdown]
-# And the function itself. It is a measure, not a loss, so it refuses what is not finite.
+# Now the function itself. It is a measure, not a loss, so it refuses what is not finite.
 
 # %%
 #| export
@@ -410,7 +413,7 @@ def sinkhorn(x: DataBatch, y: GeneratedBatch, entropy: Entropy = .1,
 
 
 # %% [markdown]
-# **Fidelity.** The two points; the marginals; the batch that came out as no number:
+# **Fidelity.** The two points from above; the marginals; the batch that gave NaN:
 
 # %%
 ends = torch.tensor([[0.], [1.]], dtype=torch.float64)
@@ -429,9 +432,9 @@ hard.error.item(), {sweeps: round(sinkhorn(near, far, .02, sweeps=sweeps).error.
                     for sweeps in (10, 100, 1000)}
 
 # %% [markdown]
-# Small prices need many sweeps; `error` says how far off the rows still are.
+# A small $\lambda$ needs many sweeps; `error` says how far the rows still are from their sums.
 #
-# For a small price the value must be that of transport without one, which for equally many points is an assignment problem. For normal laws $\mathcal N(0,a^2)$ and $\mathcal N(0,b^2)$ there is a closed form: the best plan is normal with the covariance $\kappa=\sqrt{a^2b^2+\lambda^2/16}-\lambda/4$.
+# For a small $\lambda$ the value must be that of transport without entropy, which for equally many points is an assignment problem. For normal distributions $\mathcal N(0,a^2)$ and $\mathcal N(0,b^2)$ there is a closed form: the best plan is normal with the covariance $\kappa=\sqrt{a^2b^2+\lambda^2/16}-\lambda/4$.
 
 # %%
 from scipy.optimize import linear_sum_assignment
@@ -459,7 +462,7 @@ assert all(abs(a / b - 1) < .02 for a, b in zip(found, formula))
 found, formula
 
 # %% [markdown]
-# What the price buys, on twelve points each:
+# The effect of $\lambda$, on twelve points each:
 
 # %%
 few, made = x[:12], x[12:24] * .8
@@ -469,7 +472,7 @@ for ax, lam in zip(panels, (.02, .5, 5.)):
     for i, j in (flow > .02).nonzero().tolist():
         ax.plot(*torch.stack([few[i], made[j]]).T, c=ACCENT, lw=1.2, zorder=0,
                 alpha=flow[i, j].clamp(.1, 1).item())
-    scatter(ax, few, made, limit=3, size=20)
+    scatter(ax, few, made, limit=3, size=40)
     ax.set_title(f"λ = {lam:g}")
 Picture(figure, "Twelve data points and twelve samples: at a small λ one line each, at a large one "
         "nearly all with all")
@@ -477,7 +480,7 @@ Picture(figure, "Twelve data points and twelve samples: at a small λ one line e
 
 # %% [markdown]
 # ## A loss without a critic
-# The paper trains two networks for $f$ and $g$, as a WGAN trains its critic, and lets $G$ descend the dual. On a batch nothing has to be trained: a generator can descend $L_\lambda$ itself, batch against batch. What is its slope? The plan depends on the samples too, but at the optimum that does not matter: a small change of the plan changes nothing to first order (the envelope theorem). So hold the plan still and differentiate the distances:
+# The paper trains two networks for $f$ and $g$, as a WGAN trains its critic, and $G$ descends the dual. On a batch no network is needed: the generator can descend $L_\lambda$ itself, batch against batch. Its gradient is simple. The plan depends on the samples too, but at the optimum a small change of the plan changes nothing to first order (the envelope theorem). So keep the plan fixed and differentiate the distances:
 #
 # $$\frac{\partial L_\lambda}{\partial y_j}=\sum_i\pi_{ij}\,\frac{\partial}{\partial y_j}\|x_i-y_j\|^2 .$$
 
@@ -499,7 +502,7 @@ def entropic_loss(x: DataBatch, y: GeneratedBatch, entropy: Entropy = .1,
 
 
 # %% [markdown]
-# **Fidelity.** Let autograd go through three thousand sweeps of a Sinkhorn written in two lines, and compare the slopes; then a finite difference of the value.
+# **Fidelity.** First autograd through three thousand sweeps of a plain Sinkhorn iteration; then a finite difference of the value.
 
 # %%
 a, b = p[:8], q[:9].clone().requires_grad_()
@@ -527,15 +530,15 @@ assert abs((up - down).item() / 2e-5 - slope[4, 1].item()) < 1e-7
 
 # %% [markdown]
 # ## The model behind the plan
-# Where is a likelihood in this? Read the plan's $e^{-\|x-y\|^2/\lambda}$ as a normal density. Then the generator is one half of an explicit model: draw $z\sim\mathcal N(0,I)$, make $G(z)$, **and add normal noise of variance $\lambda/2$** to each of the $d$ coordinates,
+# Read the plan's $e^{-\|x-y\|^2/\lambda}$ as a normal density. Then the generator is one half of an explicit model: draw $z\sim\mathcal N(0,I)$, make $G(z)$, **and add normal noise of variance $\lambda/2$** to each of the $d$ coordinates,
 #
 # $$p(x)=\mathbb E_z\,(\pi\lambda)^{-d/2}\,e^{-\|x-G(z)\|^2/\lambda}.$$
 #
-# Now the sheet has a thickness, and every $x$ a density. For any distribution $q(z)$ that we may pick for this $x$, Jensen's inequality gives the variational bound known from the VAE. Take for $q$ what the plan says: where would this $x$ go? With $M$ latents, $c_i=\|x-G(z_i)\|^2$ and the weights $w_i\propto e^{(g_i-c_i)/\lambda}$, that is
+# With the noise every $x$ has a density. For any distribution $q(z)$ that we may choose for this $x$, Jensen's inequality gives a lower bound, the one known from the variational autoencoder (VAE). The paper takes $q$ from the plan: the share of $x$ that goes to each sample. With $M$ latents, $c_i=\|x-G(z_i)\|^2$ and the weights $w_i\propto e^{(g_i-c_i)/\lambda}$, that is
 #
 # $$S(x)=\sum_iw_i\Big(-\frac{c_i}\lambda-\log w_i\Big)-\log M-\tfrac d2\log\pi\lambda\ \ \le\ \ \log\frac1M\sum_i e^{-c_i/\lambda}-\tfrac d2\log\pi\lambda .$$
 #
-# The paper calls $S$ the surrogate log-likelihood. A line of algebra frees it of $\log w$, and shows that the two sides are equal when $g$ is constant, $D_2=0$:
+# The paper calls $S$ the surrogate log-likelihood. Inserting $\log w$ gives a simpler form, and shows that both sides are equal when $g$ is constant, $D_2=0$:
 #
 # $$S(x)=\log\frac1M\sum_ie^{(g_i-c_i)/\lambda}-\sum_iw_i\frac{g_i}\lambda-\tfrac d2\log\pi\lambda .$$
 
@@ -615,7 +618,7 @@ def surrogate_log_likelihood(x: DataBatch, made: GeneratedBatch,
 
 
 # %% [markdown]
-# **Fidelity.** A generator for which everything is known: $G(z)=Az$. Then $p=\mathcal N(0,AA^{\mathsf T}+\tfrac\lambda2I)$. Five dimensions, three latents:
+# **Fidelity.** For $G(z)=Az$ the density is known, $p=\mathcal N(0,AA^{\mathsf T}+\tfrac\lambda2I)$. Five dimensions, three latents:
 
 # %%
 A = torch.randn(5, 3, dtype=torch.float64, generator=g)
@@ -642,7 +645,7 @@ assert abs(means[100_000] - exact.mean()) < .02
 means, exact.mean().item()
 
 # %% [markdown]
-# From below, and with enough latents on the spot. Now a thousand potentials drawn at random: the bound is never broken, a constant one gives equality, and what is lost is exactly the divergence between the weights and the posterior.
+# The estimate comes from below, and with 100,000 latents it is within 0.02 nats. Now a thousand random potentials: the bound always holds, and a constant potential gives equality. The gap is exactly the KL divergence from the weights to the posterior.
 
 # %%
 made, some = z[:500] @ A.T, at[:20]
@@ -666,11 +669,11 @@ assert torch.allclose(bounds[0], by_definition, atol=1e-10)
 lost.mean().item()
 
 # %% [markdown]
-# And the point of the paper. Average the bound over the batch that the plan was made for. Every weight is a share of the plan, the plan's columns are right, and so
+# This is the main point of the paper. Average the bound over the batch that the plan was made for. Every weight is a share of the plan, the plan's columns are right, and so
 #
 # $$\frac1n\sum_iS(x_i)=-\frac{L_\lambda}\lambda-\tfrac d2\log\pi\lambda :$$
 #
-# **a generator that descends the entropic cost climbs a likelihood bound**, as a VAE does, with a plan in the place of the encoder.
+# **a generator that descends the entropic cost climbs a likelihood bound**, as a VAE does. The plan replaces the VAE's encoder.
 
 # %%
 plan = sinkhorn(some, made, .5, sweeps=5000)
@@ -680,8 +683,8 @@ assert torch.isclose(left, right, atol=1e-9)
 left.item(), right.item(), top.mean().item()
 
 # %% [markdown]
-# ## Three slips in the released evaluator
-# The authors published the code that scored their digits. In our notation, and with $D_2=0$, where the right answer is known, it computes this:
+# ## Three mistakes in the released evaluation
+# The authors published the code that scored their digits. In our notation, and with $D_2=0$, where the right answer is known, it computes the following:
 
 # %%
 def released(x, z, A, lam):
@@ -696,7 +699,7 @@ def released(x, z, A, lam):
 log_w, score, _ = released(at, z[:20_000], A, .5)
 
 # %% [markdown]
-# **The prior counts twice.** The latents are *drawn* from $\mathcal N(0,I)$ and *weighted* with its density once more. Keep all constants right, change only that, and the bound is loose for no reason:
+# **The prior counts twice.** The latents are *drawn* from $\mathcal N(0,I)$ and *weighted* with its density once more. If all constants are right and only this changes, the bound gets looser:
 
 # %%
 cost = torch.cdist(at, z[:20_000] @ A.T).square()
@@ -707,7 +710,7 @@ assert (twice < once).all()
 {"exact": exact.mean().item(), "prior once": once.mean().item(), "prior twice": twice.mean().item()}
 
 # %% [markdown]
-# How bad can it get? Where $x$ says nothing about $z$ the weights should be even. Weighted by their prior they are those of $\mathcal N(0,\tfrac12I)$, and that costs $\tfrac12(\log2-\tfrac12)$ nats for every latent; twelve, for 128.
+# In the worst case $x$ says nothing about $z$. Then the weights should be even. With the prior in them they are those of $\mathcal N(0,\tfrac12I)$, which costs $\tfrac12(\log2-\tfrac12)$ nats for every latent: twelve nats for 128.
 
 # %%
 log_w = (-z.square().sum(1) / 2).log_softmax(0)
@@ -716,7 +719,7 @@ assert abs(cost_of_prior - 3 * (math.log(2) - .5) / 2) < .01
 cost_of_prior, 3 * (math.log(2) - .5) / 2, 128 * (math.log(2) - .5) / 2
 
 # %% [markdown]
-# **The constants are dropped**: the noise's $(\pi\lambda)^{-d/2}$, the prior's $2\pi$, and $-\log M$. Then the score is in no unit, and cannot choose between models. The data below come from the model with $\lambda=0.1$. **Predict:** which of four does each score prefer?
+# **The constants are dropped**: the noise's $(\pi\lambda)^{-d/2}$, the prior's $2\pi$, and $-\log M$. Then the score is no log-likelihood and cannot compare models. The data below come from the model with $\lambda=0.1$. **Predict:** which of four $\lambda$ has the highest score?
 
 # %%
 own = drawn(A, .1, 200)
@@ -727,9 +730,9 @@ for lam in (.02, .1, .5, 2.):
     print(f"λ {lam:4}: exact {right:7.2f}   ours {ours:7.2f}   released {theirs:8.2f}")
 
 # %% [markdown]
-# The released score likes the widest noise best, always: a larger $\lambda$ divides the distance and nothing is charged for it.
+# The exact likelihood is highest at the true $\lambda=0.1$, and so is ours. The released score rises with $\lambda$: a larger $\lambda$ divides the distance, and the constant that would punish it is missing.
 #
-# **640 latents for 128 dimensions.** Their digits have a latent of 128 numbers, and each score uses 640 draws. How many of them have a say?
+# **640 latents for 128 dimensions.** Their digits have a latent of 128 numbers, and each score uses 640 draws. How many draws have a noticeable weight?
 
 # %%
 wide = torch.randn(256, 128, dtype=torch.float64, generator=g) / 128 ** .5
@@ -749,11 +752,11 @@ claim("A likelihood from 640 latents is within 10 nats of the truth for a linear
       holds=(true - told).mean() < 10, expect=False)
 
 # %% [markdown]
-# About one. The log-likelihood of a picture by random latents is the distance to the luckiest of 640, dressed up. That is no slip of the code but of the method, and ours has it too: *in many dimensions these numbers order examples at best, and are no log-likelihoods*. Differences under one model are what the paper's figures show, and what we shall use.
+# About one draw has weight. The score of a picture is then its distance to the nearest of 640 samples, up to constants. This is a limit of the method, and ours has it too: *in many dimensions these numbers order examples at best, and are no log-likelihoods*. The paper's figures show differences under one model, and we use nothing else.
 
 # %% [markdown]
 # ## The game
-# One player, no critic: batch against batch.
+# The game has one player, $G$, and no critic. It compares a batch of data with a batch of samples.
 
 # %%
 #| export
@@ -784,11 +787,11 @@ print(error_message(Entropic, entropy=0))
 Entropic(), Entropic.turns
 
 # %% [markdown]
-# What does $\lambda$ do to a generator? The model is $G(z)$ *plus noise*. If the data have variance $a^2$, the noise brings $\lambda/2$ of it, and for $G$ there remains
+# The model is $G(z)$ *plus noise*, so $\lambda$ changes the optimal generator. If the data have variance $a^2$, the noise has $\lambda/2$ of it, and for $G$ there remains
 #
 # $$b^2=\max\big(0,\ a^2-\tfrac\lambda2\big).$$
 #
-# **Fidelity**, with the closed form above: the cost is least at that $b$.
+# **Fidelity.** By the closed form above, the cost is least at that $b$:
 
 # %%
 for lam in (.1, .5, 1.5):
@@ -798,9 +801,9 @@ for lam in (.1, .5, 1.5):
     print(lam, cheapest, (1 - lam / 2) ** .5)
 
 # %% [markdown]
-# Here is a mode collapse that no game and no discriminator causes. Our modes have $a^2=0.0225$: from $\lambda=0.045$ on the best $G$ narrows each to a point. The whole ring has a variance of 2 in each direction: from $\lambda\approx4$ on *everything* should be one point, the optimum of a perfectly trained loss.
+# This is a mode collapse without a discriminator. Our modes have $a^2=0.0225$. By the formula, from $\lambda=0.045$ on the best $G$ makes each mode a point. The whole ring has variance 2 in each direction: from $\lambda\approx4$ on *everything* should be one point, the optimum of a perfectly trained loss.
 #
-# **Predict:** five prices, eight seeds each. How many modes does each capture, and how wide are they? We take the nearest quarter of the samples of a seed, and how far from a center it reaches: 0.76 standard deviations would be right.
+# **Predict:** five values of $\lambda$, eight seeds each. How many modes does each capture, and how wide are they? For the width we take the nearest quarter of a seed's samples, and how far from a centre it reaches. For perfect modes it is 0.76 standard deviations.
 
 # %%
 entropies = (6., .5, .1, .05, .02)
@@ -838,14 +841,15 @@ for name, row in at_price.items():
           f"high quality {good:.2f}")
 
 # %% [markdown]
-# All that capture anything are narrower than the data. At $\lambda=0.02$ by as much as the formula asks ($\sqrt{1-0.01/0.0225}$ of 0.76 is 0.57), above 0.045 by about half; to a point they never come, because a continuous generator passes *through* each mode on its way to the next. The ring at $\lambda=6$ has no next:
+# All generators with captured modes make them narrower than the data. At $\lambda=0.02$ the formula gives 0.57 ($\sqrt{1-0.01/0.0225}$ of 0.76), and the measured interval lies just below. Above $\lambda=0.045$ the modes have about half of their width, not zero: a continuous generator makes samples *between* neighbouring modes too. At $\lambda=6$ all samples of a seed are one point:
 
 # %%
 figure, panels = axes(2, 3, size=(2.6, 2.7), sharex=True, sharey=True)
 for (top, bottom), lam in zip(panels.T, (6., .5, .05)):
     y, normal = torch.tensor(at_price[f"λ = {lam:g}"]["samples"]), torch.randn(600, 2, generator=g)
-    scatter(top, eight.centers, y, limit=3, size=5)
-    scatter(bottom, eight.centers, y + (lam / 2) ** .5 * normal[:300], limit=3, size=5)
+    for ax, shown in ((top, y), (bottom, y + (lam / 2) ** .5 * normal[:300])):
+        scatter(ax, eight.centers, limit=3, size=50)
+        scatter(ax, None, shown, limit=3, size=5)
     top.set_title(f"λ = {lam:g}: G(z)")
     bottom.set_title("G(z) + noise")
 Picture(figure, "Samples of three generators, above alone and below with their noise: at λ = 6 a "
@@ -861,7 +865,7 @@ claim("An entropy λ above twice the data's variance collapses the generator to 
 
 
 # %% [markdown]
-# Since loss and bound are one, every step reports the bound: $-L_\lambda/\lambda-\tfrac d2\log\pi\lambda$, on its own batch. (A little low: 128 points and 128 samples lie less alike than a thousand and a thousand.)
+# The loss is the bound up to scale and constant. So every step reports the bound on its own batch, $-L_\lambda/\lambda-\tfrac d2\log\pi\lambda$. (With 128 points it is a little lower than with a thousand, because small batches match less well.)
 
 # %%
 figure, ax = axes(size=(4.8, 2.7))
@@ -880,7 +884,7 @@ claim("The likelihood bound of the data rises while an entropic GAN trains",
       ours=end, baseline=start, holds=end.low > start.high)
 
 # %% [markdown]
-# So never judge such a generator by $G(z)$ alone: at a high price its samples are *meant* to be narrower than the data. Whoever wants samples without noise subtracts what the samples cost among themselves (the Sinkhorn divergence), and gives up the likelihood with it. The shares of the modes come nearer to the truth (a lower KL), the samples get wider, and fewer of them are sharp:
+# So $G(z)$ alone is no fair sample of this model: at a high $\lambda$ it is *meant* to be narrower than the data. For samples without noise, subtract the cost of the samples among themselves (the Sinkhorn divergence). This gives up the likelihood. The shares of the modes come nearer to the truth (a lower KL), and fewer samples are good:
 
 # %%
 class Debiased(Entropic):
@@ -904,8 +908,8 @@ straight = debiased()
  "a perfect generator": covered(eight.sample(2500, torch.Generator().manual_seed(0))[None])}
 
 # %% [markdown]
-# ## Now ask again
-# For each price: a thousand samples, a plan between them and a thousand data points that are not used for anything else, and its potential $g$. Two averages over the test points, in nats: what the model says, and the bound.
+# ## The two tests again, with the bound
+# For each $\lambda$ we take a thousand samples, a plan between them and a thousand data points that are used for nothing else, and its potential $g$. We print two averages over the test points, in nats: the model's log-likelihood, and the bound.
 
 # %%
 fresh = [torch.Generator().manual_seed(100 + r) for r in range(8)]
@@ -955,11 +959,11 @@ claim("A smaller entropy λ gives a looser bound", paper="this course",
       holds=all(high < low for high, low in falling))
 
 # %% [markdown]
-# Below 0.05 the model gets no better: its noise is then narrower than the modes, and a thousand samples do not fill them.
+# Below 0.05 the model gets no better. Its noise is then narrower than the modes, and a thousand samples do not fill them.
 #
-# The last column says why the bound gets loose. What the plan misses is a piece of *distance*: two finite clouds never lie quite alike, and the plan has to serve every sample. From 0.1 down that piece is nearly the same at every price, and is divided by $\lambda$.
+# The last column explains the loose bound. The plan has to serve every sample, and two finite sets of points never match exactly. This costs a piece of *distance*. For $\lambda\le0.1$ the piece is nearly the same, and the bound divides it by $\lambda$.
 #
-# Now both questions of the beginning. For each rival the setting that its own likelihood of some other data likes best: the price for the bound, the width for a **Parzen window**, which puts a bell on each of as many points and averages. On the GAN's samples; and, without any generator, on the data themselves. A Parzen window is our `explicit_log_likelihood` with $\lambda=2h^2$.
+# Now both tests of the beginning. Each method has the setting that gives *other* data the highest likelihood: $\lambda$ for the bound, the width $h$ for a **Parzen window**, which puts a normal density on each of as many points and averages. We put the window on the GAN's samples, and also, without any generator, on data. A Parzen window is our `explicit_log_likelihood` with $\lambda=2h^2$.
 
 # %%
 widths = (.05, .07, .1, .15, .2, .3)
@@ -1014,7 +1018,7 @@ claim("The likelihood bound tells data from noise better than the discriminator'
       holds=ours["against noise"].low > theirs["against noise"].high, expect=False)
 
 # %% [markdown]
-# Against noise the two are equal, if the discriminator's rate may be chosen by the result. The bound's price was chosen by its own likelihood, and that is an advantage: it *has* one.
+# Against noise we find no difference, if the discriminator's rate is chosen by the result. The bound's $\lambda$ was chosen by its own likelihood, without the result. This is an advantage of a score in nats.
 
 # %%
 window = answers["Parzen, GAN samples"]["order"]
@@ -1025,7 +1029,7 @@ claim("The likelihood bound orders data by their true density better than a Parz
       holds=ours["order"].low > max(same.high, window.high), expect=False)
 
 # %% [markdown]
-# Said plainly: **the numbers come from the window, not from the plan.** By construction the bound lies below a Parzen window on the same samples, and it needs the same distances. Where you have samples, take the window, and choose its width on other data. And a window on the data themselves, without a generator, beats everybody here. What the plan adds is the *reason*: training has been climbing this likelihood all along.
+# So **the numbers come from the window, not from the plan.** By construction the bound is below a Parzen window on the same samples, and it needs the same distances. If you have samples, use the window, and choose its width on other data. A window on the data themselves, without a generator, is best in both tests. The plan gives the *explanation*: training climbs a bound of this likelihood.
 
 # %%
 figure, panels = axes(1, 3, size=(3.1, 2.7))
@@ -1036,12 +1040,12 @@ Picture(figure, "Three maps in nats: the true density has eight peaks; the bound
         "window show the ring, its common modes brightest, with bridges between neighbours")
 
 # %% [markdown]
-# Neither map shows the four rare modes as peaks. These generators bridge where they should have made them, and no likelihood is better than its generator.
+# In these maps, of seed 0, the four rare modes are no peaks. The generators make bridges there instead of modes, and a likelihood is no better than its generator.
 #
-# ## Does it hear a missing mode?
-# The question of this course. Take one rare mode out of the training data, a sixteenth of the whole, and ask about its points.
+# ## Does the bound notice a missing mode?
+# We take one rare mode out of the training data, a sixteenth of the whole, and score its points.
 #
-# **Predict:** what does the bound say there, and what does the *mean* over all test points lose? Does the discriminator of a GAN, trained on the same seven, hear it too?
+# **Predict:** how much lower is the bound there, and how much lower is its *mean* over all test points? Does the discriminator of a GAN, trained on the same seven modes, notice it too?
 
 # %%
 others = torch.tensor([0, 2, 3, 4, 5, 6, 7])
@@ -1075,6 +1079,8 @@ def left_out(total=600):
 # %%
 lost = left_out()
 usual, by_mode = torch.tensor(lost["on eight"]), torch.tensor(lost["on seven"])
+assert lost["covered"]["entropic"]["captured"] == [7] * 8
+assert sorted(lost["covered"]["GAN"]["captured"]) == [7] + [8] * 7
 {name: intervals({k: row[k] for k in ("captured", "high_quality", "tv")})
  for name, row in lost["covered"].items()}
 
@@ -1108,11 +1114,11 @@ claim("The bound finds a mode that was left out of training better than the disc
       holds=hole.low > by_logit.high, expect=False)
 
 # %% [markdown]
-# It does hear it, and quietly. A hole costs as many nats as its squared distance to the nearest sample, over $\lambda$. But a generator is continuous: a bridge of samples leads from mode 0 to mode 2, through the very place where mode 1 was, and softens the loss. In the mean over all test points a fraction of a nat is missing, which nobody would notice without the other model beside it.
+# The bound notices the missing mode. Its points lose four nats on average (1.3 on the worst seed). But the mean over all test points loses a quarter of a nat, which is visible only beside the other model. In theory a hole costs its squared distance to the nearest sample, over $\lambda$. A continuous generator makes a bridge of samples from mode 0 to mode 2, through the place of mode 1, so this distance is small.
 #
-# The discriminator hears it better! It watched the bridge being built where no data are, and calls it fake. What ruins it as a density, that it knows only *data against samples*, makes it a good witness here. And `coverage` says *seven of eight*, from samples alone, where the modes are known.
+# The discriminator finds the mode better, on all seeds. A likely reason: it was trained on the samples of the bridge, where no data are, and learned that they are fake. And what does `coverage` say, which only counts samples? It finds seven of eight modes for the entropic generator. For the GAN it finds all eight on seven of eight seeds, because samples of the bridge fall on the missing mode.
 #
-# And the opposite fault, samples that are no data? Take a perfect generator, without bridges, and spoil it in two ways: replace a fifth of its samples by noise, or leave out the rare mode.
+# The opposite fault is samples that are no data. We take a perfect generator, without bridges, and spoil it in two ways: replace a fifth of its samples by noise, or leave out the rare mode.
 
 # %%
 def spoilt(run_seed: int) -> list:
@@ -1136,10 +1142,10 @@ claim("A likelihood notices a fifth of noise among the samples less than the los
 
 
 # %% [markdown]
-# A fifth of rubbish costs $-\log0.8$ nats and no more: likelihood asks whether the data are reached, never whether the samples are good. `high_quality` in `coverage` would fall by some twenty points. And without a bridge the lost mode is loud: the last number of the cell above is the loss at its points, in nats. Report both, always.
+# A fifth of noise costs $-\log0.8$ nats and no more: a likelihood measures whether the data are reached, not whether the samples are good. `high_quality` in `coverage` falls by about twenty points. Without a bridge the lost mode costs much: the last number of the cell above is the loss at its points, in nats. Report a likelihood *and* the quality of the samples.
 #
 # ## Pictures
-# The digits of 8×8 pixels, without the ones. Is a one less likely than the digits that were shown? The same game plays, at $\lambda=0.3$, a noise of 0.39 in each pixel. (Of 0.3, 1 and 3 the likelihood of other digits prefers it; so it does a window of 0.3.)
+# We train on the digits of 8×8 pixels without the ones. Is a one less likely than the digits in the training data? It is the same game at $\lambda=0.3$, a noise of standard deviation 0.39 in each pixel. (Of 0.3, 1 and 3 it gave other digits the highest likelihood, and so did the window of 0.3.)
 
 # %%
 class Some:
@@ -1197,12 +1203,22 @@ claim("On digits the bound tells a class that was left out from the others bette
       holds=on_digits["bound"].low > on_digits["logit of D"].high, expect=False)
 
 # %% [markdown]
-# It does not: after a walk of the same length the logit is, if anything, the better one. And a window on 800 data, no training at all, does far better than both. Whoever wants to find strangers among pictures needs no GAN.
+# It does not. After a training of the same length the logit is, if anything, better. And a window on 800 data points, without any training, is clearly better than both. To detect examples of an unknown kind among such pictures, no GAN is needed.
 #
-# ## Under your hands: the price
-# One generator, trained at one price. The slider sets the price at which it is *judged*: the width of the noise and the plan. The three maps are the model, the bound, and their gap. The figures below are averages over test points.
+# ## What is from the paper
+# | Part of the paper | In this chapter |
+# |---|---|
+# | entropic transport and its dual | faithful; solved by Sinkhorn's iteration instead of two critic networks |
+# | generator trained with the plan | faithful in its loss; batch against batch, $\lambda$ constant (theirs falls at the start) |
+# | surrogate log-likelihood | faithful, with all constants and the prior once |
+# | cost | squared distance; the released code for MNIST uses the sum of absolute differences |
+# | MNIST with a DCGAN, scores of other data sets | simplified: eight modes in the plane, and 8×8 digits |
+# | tightness of the bound for normal data | checked as an inequality and as an identity; not the paper's table |
 #
-# **Predict:** there is one price at which the model is best. Where, for modes of variance 0.0225? And where does the bound forsake it?
+# ## Try it: the entropy λ
+# One generator was trained at $\lambda=0.05$. The slider sets the $\lambda$ with which it is *evaluated*: the width of the noise, and the plan. The three maps show the model's log-likelihood, the bound, and their gap. The numbers below are averages over test points.
+#
+# **Predict:** at which $\lambda$ is the model best, for modes of variance 0.0225? And where does the bound leave it?
 
 # %%
 single = trained(Entropic(entropy=.05, **quick), steps(600), runs=1)
@@ -1265,7 +1281,7 @@ scene(.05)[1]
 {lam: tuple(round(v, 2) for v in averages(lam)) for lam in slider.options}
 
 # %% [markdown]
-# (Price: model, bound.) The model is best at 0.05, where the noise, of variance $\lambda/2$, is as wide as a mode. The bound goes with it down from high prices and forsakes it there. In the map of the gap the bright rays are places that two samples dispute: the plan, which must serve all samples, sends such a point to the wrong one.
+# (The columns are $\lambda$: model, bound.) The model is best at 0.05, where the noise, of variance $\lambda/2$, is about as wide as a mode. The bound is best at 0.1 and falls below that. In the map of the gap the bright rays are places between two samples: the plan, which must serve all samples, sends such a point to the farther one.
 
 # %% [markdown]
 # On pictures the generator can be convolutional:
@@ -1275,10 +1291,10 @@ convolutional = Entropic(entropy=1., networks=Networks("conv", width=4))
 Run(convolutional, digits(), runs=2, batch=8, device="cpu").step(2).sample(5).shape
 
 # %% [markdown]
-# To watch a generator under this loss, open the lab of chapter [1.3](../1_game/03_lab.ipynb) with `Lab(Entropic(), ring(radius=2))` from `modelab.lab`. Put `6` into *entropy* and play: the modes run together into a point. Put `.05` back, and they return. No discriminator is there to be blamed, and none to be asked.
+# To watch a generator with this loss, open the lab of chapter [1.3](../1_game/03_lab.ipynb) with `Lab(Entropic(), ring(radius=2))` from `modelab.lab`. Put `6` into *entropy* and play: the modes run together into a point. Put `.05` back, and they return.
 #
 # ## In your own code
-# Any generator, any shape of example. One loss to train, two functions to judge:
+# Any generator and any shape of example will do. There is one loss to train, and two functions to evaluate:
 
 # %%
 from modelab.methods.likelihood import (entropic_loss, explicit_log_likelihood, sinkhorn,
@@ -1300,80 +1316,244 @@ assert my_G[0].weight.grad.isfinite().all()
 
 # %% [markdown]
 # ## Exercises
-# **1.** Data with a variance of 3 in each direction, an entropic GAN with $\lambda=2$. Which variance do the samples of a perfectly trained $G$ have, in each direction?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[2, 2.], rejects=[3, 1, 4, 2 ** .5])
-def grade_variance(answer):
-    assert abs(answer - 2) < 1e-6, \
-        "the model is G(z) plus noise, and the noise has λ/2 of the variance"
+from modelab.course.graders.likelihood import (grade_constant, grade_sweep, grade_variance,
+                                               grade_weights)
 
+# %% [markdown]
+# **1.** (easy, 5 minutes) Data have a variance of 3 in each direction, and an entropic GAN has $\lambda=2$. What is the variance of the samples of a perfectly trained $G$, in each direction?
+#
+# <details><summary>Hint</summary>
+#
+# The model is $G(z)$ plus noise. How much of the variance does the noise have?
+#
+# </details>
 
 # %%
 answer = ...
 grade_variance(answer)
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The noise has the variance $\lambda/2=1$, so $G(z)$ has the rest.
+#
+# ```python
+# answer = 3 - 2 / 2
+# ```
+#
+# </details>
 
 # %% [markdown]
-# **2.** Write `soft_assignment(x, made, g, lam)`: the weights $w$, one row per point of `x`, with which the bound looks at the samples. It must not overflow at $\lambda=10^{-3}$.
-
-# %%
-def by_softmax(x, made, g, lam):
-    return ((g - torch.cdist(x, made).square()) / lam).softmax(1)
-
-
-# %%
-def by_exponentials(x, made, g, lam):
-    w = ((g - torch.cdist(x, made).square()) / lam).exp()
-    return w / w.sum(1, keepdim=True)
-
-
-# %%
-@exercise(accepts=[by_softmax],
-          rejects=[by_exponentials, lambda x, made, g, lam: by_softmax(x, made, 0 * g, lam),
-                   lambda x, made, g, lam: by_softmax(x, made, g, 2 * lam),
-                   lambda x, made, g, lam: ((g - torch.cdist(x, made)) / lam).softmax(1)])
-def grade_weights(soft_assignment):
-    a, b = torch.randn(2, 6, 2, generator=torch.Generator().manual_seed(2)) * 3
-    for lam in (1., 1e-3):
-        v = sinkhorn(a, b, lam, sweeps=200).g
-        w = soft_assignment(a, b, v, lam)
-        assert w.isfinite().all(), "take the maximum out before you exponentiate"
-        assert torch.allclose(w, by_softmax(a, b, v, lam), atol=1e-4), \
-            "w ∝ exp((g - squared distance)/λ), rows sum to one"
-
-
-# %%
-answer = ...
-grade_weights(answer)
-
-
-# %% [markdown]
-# **3.** Somebody reports a mean log-likelihood of $-60$ for their digits, without constants: no $-\tfrac d2\log\pi\lambda$. With $d=64$ and $\lambda=0.3$, which number should stand there?
-
-# %%
-one_d = math.log(math.pi * .3)  # for two dimensions
-
-# %%
-@exercise(accepts=[-60 - 32 * one_d, -58.1], rejects=[-60, -60 + 32 * one_d, -60 - 64 * one_d, -92])
-def grade_constant(answer):
-    assert abs(answer - (-60 - 32 * one_d)) < .05, \
-        "subtract half of 64 times log(0.3 π), which is negative"
-
+# **2.** (easy, 10 minutes) A paper reports a mean log-likelihood of $-60$ for digits, without the constant $-\tfrac d2\log\pi\lambda$. With $d=64$ and $\lambda=0.3$, what is the value with the constant?
+#
+# <details><summary>Hint</summary>
+#
+# Is $\log\pi\lambda$ positive or negative here?
+#
+# </details>
 
 # %%
 answer = ...
 grade_constant(answer)
 
 # %% [markdown]
-# ## Recap
-# - A discriminator's logit is $\log p/q$. It may know noise; the better the generator, the less it says. It is in no unit, and does not know a common mode from a rare one.
-# - A transport plan with a price $\lambda$ on order has a closed form up to two potentials. Compute it on logarithms; its gradient is that of the cost with the plan held still.
-# - $e^{-c/\lambda}$ is a normal density, so the generator has a model: $G(z)$ plus noise of variance $\lambda/2$. The entropic cost is, up to scale and constant, a lower bound of that model's log-likelihood.
-# - The noise takes its share of the variance. A high price collapses a perfectly trained generator.
-# - The bound is below a Parzen window on the same samples, always. Use the window; the plan says why training helps it.
-# - Likelihood hears a missing mode and is nearly deaf to bad samples. In many dimensions a few hundred latents give no likelihood at all.
+# <details><summary>Solution</summary>
 #
-# **For later.** Why does $D$ know less the better $G$ is? Where does the gap of the bound come from, and why does it grow as $\lambda$ falls? What is the variance of $G(z)$ at the optimum? Which constants make a score a log-likelihood?
+# ```python
+# answer = -60 - 64 / 2 * math.log(math.pi * .3)
+# ```
+#
+# $\pi\lambda$ is just below 1, so its logarithm is slightly negative and the value rises by two nats. At $\lambda=0.1$ it would rise by 37.
+#
+# </details>
+
+# %% [markdown]
+# **3.** (medium, 15 minutes) Write `soft_assignment(x, made, g, lam)`: the weights $w$ of the bound, one row for each point of `x`. `x` is `(n, d)`, `made` is `(m, d)`, `g` is `(m,)`. It must not overflow at $\lambda=10^{-3}$.
+#
+# <details><summary>Hint</summary>
+#
+# $w\propto e^{(g-c)/\lambda}$, and each row sums to one. PyTorch has a function for this that takes the maximum out first.
+#
+# </details>
+
+# %%
+def soft_assignment(x, made, g, lam):
+    ...
+
+answer = soft_assignment
+grade_weights(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def soft_assignment(x, made, g, lam):
+#     return ((g - torch.cdist(x, made).square()) / lam).softmax(1)
+#
+# answer = soft_assignment
+# ```
+#
+# `softmax` subtracts the maximum of each row, so no exponent is above zero.
+#
+# </details>
+
+# %% [markdown]
+# **4.** (hard, 20 minutes) Write one sweep of Sinkhorn's iteration with logarithms. `sweep(cost, g, lam)` takes squared distances `(n, m)` and the potential `g` of the samples, `(m,)`. It returns the new `f`, `(n,)`, and then the new `g`, `(m,)`. It must not overflow at $\lambda=10^{-3}$.
+#
+# <details><summary>Hint</summary>
+#
+# The chapter has the equation for $f_i$. `logsumexp` does the sum; the mean needs $\log m$ too. Then exchange the roles, with the *new* $f$.
+#
+# </details>
+
+# %%
+def sweep(cost, g, lam):
+    ...
+
+answer = sweep
+grade_sweep(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def sweep(cost, g, lam):
+#     n, m = cost.shape
+#     f = -lam * (((g - cost) / lam).logsumexp(1) - math.log(m))
+#     g = -lam * (((f[:, None] - cost) / lam).logsumexp(0) - math.log(n))
+#     return f, g
+#
+# answer = sweep
+# ```
+#
+# After the second line the columns of the plan have the right sums; the rows have them only after many sweeps.
+#
+# </details>
+
+# %% [markdown]
+# ## Recap
+# - An optimal discriminator's logit is $\log p/q$. It can tell data from noise, but the better the generator, the less it says. It is no log density, and two of three discriminators scored rare modes above common ones.
+# - An entropic transport plan is given by two potentials. Compute it with logarithms; its gradient is that of the cost with the plan kept fixed.
+# - $e^{-c/\lambda}$ is a normal density, so the generator has a model: $G(z)$ plus noise of variance $\lambda/2$. The entropic cost is, up to scale and constant, a lower bound of that model's log-likelihood.
+# - The noise takes its share of the variance. A large $\lambda$ collapses a perfectly trained generator.
+# - The bound is never above a Parzen window on the same samples. Use the window; the plan explains why training raises it.
+# - Likelihood falls where a mode is missing, and hardly changes for bad samples. In many dimensions a few hundred latents give no likelihood at all.
+#
+# **For later.**
+#
+# 1. Why does an optimal $D$ say less the better $G$ is?
+# 2. Where does the gap of the bound come from, and why does it grow as $\lambda$ falls?
+# 3. What is the variance of $G(z)$ at the optimum?
+# 4. Which constants make a score a log-likelihood?
+#
+# <details><summary>Answers</summary>
+#
+# 1. It is $\log p/q$. If the generator's density $q$ equals $p$, this is zero everywhere.
+# 2. The plan has to serve every sample, so its weights differ from the posterior of each point. This costs a piece of distance that hardly depends on $\lambda$, and the bound divides it by $\lambda$.
+# 3. The variance of the data minus $\lambda/2$, and zero if that is negative.
+# 4. The normal density's $-\tfrac d2\log\pi\lambda$ and the $-\log M$ of the mean over $M$ latents.
+#
+# </details>
 #
 # **References.** Y. Balaji, H. Hassani, R. Chellappa, S. Feizi, *Entropic GANs meet VAEs: a statistical approach to compute sample likelihoods in GANs*, ICML 2019. M. Cuturi, *Sinkhorn distances: lightspeed computation of optimal transport*, NeurIPS 2013. H. Janati et al., *Entropic optimal transport between unbalanced Gaussian measures has a closed form*, NeurIPS 2020. A. Genevay, G. Peyré, M. Cuturi, *Learning generative models with Sinkhorn divergences*, AISTATS 2018. L. Theis, A. van den Oord, M. Bethge, *A note on the evaluation of generative models*, ICLR 2016. E. Parzen, *On estimation of a probability density function and mode*, 1962.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.likelihood
+"Graders of chapter 5.4."
+import math
+
+import torch
+
+from modelab.course.exercises import as_number, exercise
+from modelab.methods.likelihood import sinkhorn
+
+# %%
+#| export course.graders.likelihood
+@exercise(accepts=[2, 2.], rejects=[3, 1, 4, 2 ** .5, "2"])
+def grade_variance(answer):
+    assert abs(as_number(answer) - 2) < 1e-6, \
+        "the noise has half of λ as its variance; G(z) has what is left"
+
+# %%
+#| export course.graders.likelihood
+LOG_PI_LAMBDA = math.log(math.pi * .3)  # of exercise 2, for two dimensions
+
+# %%
+#| export course.graders.likelihood
+@exercise(accepts=[-60 - 32 * LOG_PI_LAMBDA, -58.1],
+          rejects=[-60, -60 + 32 * LOG_PI_LAMBDA, -60 - 64 * LOG_PI_LAMBDA, -92])
+def grade_constant(answer):
+    assert abs(as_number(answer) - (-60 - 32 * LOG_PI_LAMBDA)) < .05, \
+        "subtract half of 64 times log(0.3 π), which is negative"
+
+# %%
+#| export course.graders.likelihood
+def by_softmax(x, made, g, lam):
+    "The right answer."
+    return ((g - torch.cdist(x, made).square()) / lam).softmax(1)
+
+# %%
+#| export course.graders.likelihood
+def by_exponentials(x, made, g, lam):
+    "A wrong answer: it overflows."
+    w = ((g - torch.cdist(x, made).square()) / lam).exp()
+    return w / w.sum(1, keepdim=True)
+
+# %%
+#| export course.graders.likelihood
+@exercise(accepts=[by_softmax],
+          rejects=[by_exponentials, lambda x, made, g, lam: by_softmax(x, made, 0 * g, lam),
+                   lambda x, made, g, lam: by_softmax(x, made, g, 2 * lam),
+                   lambda x, made, g, lam: ((g - torch.cdist(x, made)) / lam).softmax(1),
+                   lambda x, made, g, lam: ((g - torch.cdist(x, made) ** 2) / lam).softmax(0)])
+def grade_weights(soft_assignment):
+    a, b = torch.randn(2, 6, 2, generator=torch.Generator().manual_seed(2)) * 3
+    for lam in (1., 1e-3):
+        g = sinkhorn(a, b, lam, sweeps=200).g
+        w = soft_assignment(a, b, g, lam)
+        assert w.isfinite().all(), "take the maximum out before you exponentiate"
+        assert torch.allclose(w, by_softmax(a, b, g, lam), atol=1e-4), \
+            "w ∝ exp((g - squared distance)/λ), and each row sums to one"
+
+# %%
+#| export course.graders.likelihood
+def logarithms(cost, g, lam, mean=True, old=False):
+    "The right answer, or one without the means, or one that takes the old f."
+    n, m = (math.log(k) if mean else 0. for k in cost.shape)
+    f = -lam * (((g - cost) / lam).logsumexp(1) - m)
+    used = torch.zeros_like(f) if old else f
+    return f, -lam * (((used[:, None] - cost) / lam).logsumexp(0) - n)
+
+# %%
+#| export course.graders.likelihood
+def exponentials(cost, g, lam):
+    "A wrong answer: it overflows."
+    f = -lam * ((g - cost) / lam).exp().mean(1).log()
+    return f, -lam * ((f[:, None] - cost) / lam).exp().mean(0).log()
+
+# %%
+#| export course.graders.likelihood
+@exercise(accepts=[logarithms],
+          rejects=[exponentials, lambda c, g, lam: logarithms(c, g, lam, mean=False),
+                   lambda c, g, lam: logarithms(c, g, lam, old=True),
+                   lambda c, g, lam: logarithms(c, g, lam)[::-1],
+                   lambda c, g, lam: logarithms(c, 0 * g, lam),
+                   lambda c, g, lam: tuple(-v for v in logarithms(c, g, lam))])
+def grade_sweep(sweep):
+    s = torch.Generator().manual_seed(1)
+    x, y = (torch.randn(n, 2, generator=s, dtype=torch.float64) * 2 for n in (5, 7))
+    cost, g = torch.cdist(x, y).square(), torch.randn(7, generator=s, dtype=torch.float64)
+    for lam in (.5, 1e-3):
+        f, h = sweep(cost, g.clone(), lam)
+        assert f.shape == (5,) and h.shape == (7,), "return f, one a row, then g, one a column"
+        assert f.isfinite().all() and h.isfinite().all(), f"not finite at λ = {lam:g}"
+        known_f, known_g = logarithms(cost, g, lam)
+        assert torch.allclose(f, known_f), "f is not right: look at the sum, its mean, the sign"
+        assert torch.allclose(h, known_g), "f is right; g must use this new f"

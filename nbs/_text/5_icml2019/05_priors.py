@@ -1,12 +1,12 @@
 # %% [markdown]
-# # The prior and its middle
-# > Are samples half-way between two latents still samples of my model?
+# # Interpolation between latents, and non-parametric priors
+# > I interpolate between two latents. Are the samples in the middle still samples of my model?
 
 # %% [markdown]
 # | | |
 # |---|---|
 # | **Question** | I interpolate between two latents and look at the samples in between. Are they still samples of my model? |
-# | **You will be able to** | say how far the law of the middle of two draws is from the law of a draw, fit a prior for which both are nearly the same, measure its cost, and repair an interpolation without new training |
+# | **You will be able to** | say how far the distribution of the mean of two latents is from that of one, fit a prior for which both are nearly the same, measure its cost, and correct an interpolation without new training |
 # | **Paper** | Singh, Turaga, Jayasuriya, Garg and Braun, *Non-parametric priors for generative adversarial networks*, ICML 2019 |
 # | **Needs** | [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb), [3.2](../3_inclusion/02_imle_gan.ipynb), [4.1](../4_evidence/01_precision_recall.ipynb) |
 # | **Time** | about half a minute of computing |
@@ -47,7 +47,6 @@ from modelab.core.plotting import ACCENT, axes, FAKE, Film, image_grid, Picture,
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, experiment, steps
 from modelab.core.registry import with_settings
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.evaluation.interpolation import slerp
@@ -58,8 +57,8 @@ from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## What lies between
-# A generator of handwritten digits with thirty-two normal latents, trained with R1 as chapter [1.4](../1_game/04_wasserstein.ipynb) advises; the rate is the best of five for this prior, chosen on other seeds. Then the usual demonstration: take two latents, interpolate between them along a straight line, and show the pictures.
+# ## Samples between two latents
+# The generator makes handwritten digits from thirty-two normal latents. It is trained with R1 as chapter [1.4](../1_game/04_wasserstein.ipynb) advises; the rate is the best of five for this prior, chosen on other seeds. Then the usual demonstration: take two latents, interpolate between them along a straight line, and show the pictures.
 
 # %%
 scans = digits()
@@ -98,15 +97,15 @@ def walk_sheet(run, path, rows: int = 4, stops: int = 9):
 # %%
 figure, ax = axes(size=(4.2, 2))
 image_grid(ax, walk_sheet(plain, torch.lerp), 9)
-Picture(figure, "Four straight walks between two latents, nine stops each: a digit turns into "
-        "another by way of readable digits")
+Picture(figure, "Four straight interpolations between two latents, nine stops each: a digit "
+        "turns into another by way of readable digits")
 
 # %% [markdown]
-# The walk is smooth, and most stops are digits. Such pictures are often taken as a sign that the model generalizes. We measure the middle stop, not on four walks but on a thousand: the share of pictures that the classifier of chapter [0.3](../0_start/03_modes.ipynb) reads with confidence; the Fréchet distance to held-out scans; and precision and recall of chapter [4.1](../4_evidence/01_precision_recall.ipynb).
+# The interpolation is smooth, and most stops are digits. Such pictures are often taken as a sign that the model generalises. We measure the middle stop, on a thousand interpolations: the share of pictures that the classifier of chapter [0.3](../0_start/03_modes.ipynb) recognises with confidence (*good*); the Fréchet distance to held-out scans; and precision and recall of chapter [4.1](../4_evidence/01_precision_recall.ipynb).
 #
-# One seed is not enough for that. Eight seeds were trained once and recorded; the cell replays their first 20 steps, with fewer walks. The record also has two other paths between latents, which come later in the chapter.
+# One seed is not enough. Eight seeds were trained once and recorded; the cell replays their first 20 steps, with fewer interpolations. The record also has two other paths between latents, which come later in the chapter.
 #
-# **Predict:** in the middle of the walk, which of the four numbers is better than at its ends, and which is worse?
+# **Predict:** in the middle of the interpolation, which of the four numbers is better than at its ends, and which is worse?
 
 # %%
 new = scans.held_out.sample(1000, generator=torch.Generator().manual_seed(0))
@@ -159,13 +158,13 @@ perfect = scores_of(scans.held_out.sample(1000, generator=torch.Generator().manu
 sheet({"end": normal["straight"][0], "middle": normal["straight"][-1], "held-out scans": perfect})
 
 # %% [markdown]
-# The pictures are as good as before, and their precision is higher. But the **recall** falls by half. The middle of a walk shows typical digits and leaves out the rare forms. The Fréchet distance rises, but it does not say why. A sheet of pictures does not show it either, because each single picture is good.
+# The share of good pictures is nearly the same, and precision is higher. But **recall** falls from 0.60 to 0.33. The middle of an interpolation shows typical digits and leaves out the rare forms. The Fréchet distance rises too, but it does not say why. A sheet of pictures does not show it either, because each single picture is good.
 #
-# This is a loss of coverage without any change in training. Where does it come from?
+# This is a loss of coverage without any change in training. The next section explains it.
 
 # %% [markdown]
-# ## The law of the middle
-# $G$ was trained on draws $z\sim p$. The middle of two draws, $\tfrac12(z_1+z_2)$, is not such a draw. With $p$ a density of one coordinate,
+# ## The distribution of the mean of two latents
+# $G$ was trained on draws $z\sim p$. The middle of two draws, $\tfrac12(z_1+z_2)$, has another distribution (law). With $p$ the density of one coordinate, its density is
 #
 # $$\mathrm{mid}(p)(x)=2\,(p*p)(2x).$$
 #
@@ -175,14 +174,16 @@ sheet({"end": normal["straight"][0], "middle": normal["straight"][-1], "held-out
 a, b = pairs(plain, 8000)
 lengths = {name: z.norm(dim=-1).mean().item() for name, z in (("end", a), ("middle", (a + b) / 2))}
 assert abs(lengths["middle"] / lengths["end"] - .5 ** .5) < .01
-lengths, "the shortest of 8,000 ends:", a.norm(dim=-1).min().item()
+short = (a.norm(dim=-1) < lengths["middle"]).float().mean().item()
+assert short < .01
+lengths, f"ends shorter than the average middle: {short:.1%}"
 
 # %% [markdown]
-# A factor of $\sqrt2$: for every law with a finite variance, the mean of two draws has half of it. And of eight thousand draws hardly one is as short as an average middle. $G$ maps short latents to typical digits. The effect is that of a *truncated* prior.
+# The length shrinks by $\sqrt2$. For every law with a finite variance, the mean of two draws has half of it. Fewer than one per cent of the ends are as short as an average middle. So $G$ gets latents as from a *truncated* prior, one that leaves out long latents. On this generator short latents give typical digits.
 #
-# How far apart are the two laws? Count in nats, $\mathrm{KL}(p\,\|\,\mathrm{mid}(p))$, for one coordinate. The coordinates are independent, so a latent of length $d$ has $d$ times as much. Two answers by hand: for a normal law of any width $\tfrac12(1-\ln2)$, since $\mathrm{mid}$ is normal again with half the variance; for a uniform law $1-\ln 2$, since $\mathrm{mid}$ is a triangle.
+# How far apart are the two laws? We measure $\mathrm{KL}(p\,\|\,\mathrm{mid}(p))$ in nats, for one coordinate. The coordinates are independent, so $d$ latents have $d$ times as much. Two values are known by hand. For a normal law of any width it is $\tfrac12(1-\ln2)$, because $\mathrm{mid}$ is normal with half the variance. For a uniform law it is $1-\ln 2$; $\mathrm{mid}$ is a triangle.
 #
-# To have any law, we take bins. A draw is a bin and a place in it. Two draws of bins $i$ and $j$ have their middle around $\tfrac12(i+j)$: if $i+j$ is even, in that bin; if it is odd, on a border, half the time to the left of it.
+# To describe any law, we use bins. A draw is a bin and a place in it. Two draws from the bins $i$ and $j$ have their middle around $\tfrac12(i+j)$. If $i+j$ is even, it is in that bin. If it is odd, it is around a border, half the time to the left of it.
 
 # %%
 #| export
@@ -252,7 +253,7 @@ def midpoint_shares(p: Annotated[Tensor, _Shares("*laws bins")],
 
 
 # %% [markdown]
-# **Fidelity.** Against a double loop, against a million simulated middles, and against both answers by hand:
+# **Fidelity.** Against a double loop, against a million simulated middles, and against both values by hand:
 
 # %%
 p = torch.rand(12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -289,27 +290,28 @@ assert all(abs(nats[k] - by_hand[k]) < 3e-4 for k in laws)
 nats, by_hand
 
 # %% [markdown]
-# Our generators have thirty-two normal coordinates: $32\cdot0.153=4.9$ nats between what they learned from and what the walk shows them. A uniform prior is twice as far.
+# Our generators have thirty-two normal coordinates. So $32\cdot0.153=4.9$ nats lie between the latents in training and those in the middle. A uniform prior has twice as much.
 
 # %% [markdown]
-# ## Is there a law that is its own middle?
-# One, and every multiple of it: the Cauchy law, with density $\propto1/(1+x^2)$. The mean of any number of Cauchy draws is a Cauchy draw, weights do not matter either.
+# ## A law that equals the law of its middle
+# The Cauchy law does, with density $\propto1/(1+x^2)$, and every multiple of it. The mean of any number of Cauchy draws is a Cauchy draw, also with unequal weights. A Kolmogorov-Smirnov test finds no difference (p-values at three weights):
 
 # %%
 z = torch.as_tensor(stats.cauchy.rvs(size=(2, 20_000), random_state=0))
-{t: round(stats.kstest(t * z[0] + (1 - t) * z[1], "cauchy").pvalue, 2) for t in (.5, .25, .1)}
+{t: round(float(stats.kstest(t * z[0] + (1 - t) * z[1], "cauchy").pvalue), 2)
+ for t in (.5, .25, .1)}
 
 # %%
 [round(z[0, :n].std().item(), 1) for n in (100, 1000, 10_000, 20_000)]
 
 # %% [markdown]
-# But its tails are heavy: the law has no variance, and the standard deviation of a sample grows with its size. This cannot be avoided. A law with a finite variance $\sigma^2$ has a middle with $\sigma^2/2$; the two can be *equal* only if $\sigma$ is zero or infinite.
+# But its tails are heavy: the law has no variance. The standard deviations of 100 to 20,000 draws, printed above, do not settle. This cannot be avoided. A law with a finite variance $\sigma^2$ has a middle with $\sigma^2/2$, so the two can be *equal* only if $\sigma$ is zero or infinite.
 #
-# Neither is of use in a program. So we look for the best law *with a given spread* on a bounded range: on $n$ bins over $[-1,1]$,
+# Neither is of use as a prior. So we look for the best law *with a given spread* on a bounded range: on $n$ bins over $[-1,1]$,
 #
 # $$\min_p\ \mathrm{KL}\big(p\,\|\,\mathrm{mid}(p)\big)\quad\text{such that}\quad p\ge0,\ \ \textstyle\sum_kp_k=1,\ \ \sigma(p)\ge\sigma_0 .$$
 #
-# That is the paper's program. (Without the last condition the answer is a single bin, whose middle is itself.) We write $p$ as a softmax, which keeps it a law, and hand the rest to an augmented Lagrangian: SciPy's L-BFGS descends $\mathrm{KL}+\lambda\,(\sigma_0-\sigma)$ plus a square, and $\lambda$, the *multiplier*, is corrected until the condition is met. At the end it says by how many nats the divergence grows per unit of spread.
+# This is the paper's optimisation problem. (Without the last condition the answer is a single bin, whose middle is itself.) We write $p$ as a softmax, so it is always a law. The condition is met by an augmented Lagrangian: SciPy's L-BFGS descends $\mathrm{KL}+\lambda\,(\sigma_0-\sigma)$ plus a square, and $\lambda$, the *multiplier*, is corrected until the condition holds. At the end $\lambda$ says by how many nats the divergence grows per unit of spread.
 
 # %%
 #| export
@@ -319,7 +321,7 @@ def _centres(bins: int, **kw: Any) -> Tensor:
 
 
 # %% [markdown]
-# The program below bounds the spread of a law. This is its standard deviation, with the variance inside a bin included.
+# The spread of a law is its standard deviation, with the variance inside a bin included.
 
 # %%
 #| export
@@ -461,7 +463,7 @@ assert abs(shaped.spread - .054) < 2e-5 and shaped.divergence < .01
 shaped.divergence, shaped.spread
 
 # %% [markdown]
-# This is a twenty-third of the divergence of the normal law. What does the law look like?
+# The divergence is a twenty-third of that of the normal law. The next picture shows the law.
 
 # %%
 def portrait(panels, law, title: str):
@@ -483,7 +485,7 @@ Picture(figure, "The fitted law: a sharp peak and long tails with satellites at 
         "a spike at 1; the law of its middles lies on it but for the far end")
 
 # %% [markdown]
-# The law has a peak, and tails that fall like those of a Cauchy law, with a slope of $-2$ in the right panel. It also has smaller peaks, which we call *satellites*. A spike at the end of the range provides most of the spread. The middle of the spike and zero lies at $\tfrac12$, the middle of $\tfrac12$ and zero at $\tfrac14$, and so on. The abstract of the paper calls this "unusual qualitative properties". Where are the peaks exactly? The highest first:
+# The law has a peak, and tails that fall about like those of a Cauchy law, with a slope near $-2$ in the right panel. It also has smaller peaks, which we call *satellites*. A spike at the end of the range provides most of the spread. The middle of the spike and zero is at $\tfrac12$, the middle of $\tfrac12$ and zero at $\tfrac14$, and so on. The abstract of the paper speaks of "unusual qualitative properties". These are the places of the peaks, the highest first:
 
 # %%
 from scipy.signal import find_peaks
@@ -496,9 +498,9 @@ assert all(abs(x - 2. ** -k) < .002 for x, k in zip(sorted(found[:4]), (4, 3, 2,
 [round(x, 3) for x in found]
 
 # %% [markdown]
-# The powers of one half; the small ones among them are middles of the end and a satellite, such as $\tfrac34$.
+# The four highest are powers of one half. The smaller ones are middles of two other peaks, such as $\tfrac34$ between $\tfrac12$ and the end.
 #
-# Two checks of the solver: its multiplier must be the slope of the divergence in the spread, and a law made by hand must not be better. In the tests another solver starts from other laws and ends at the same one.
+# Two checks of the solver. Its multiplier must be the slope of the divergence in the spread. And a simple law of the same spread must not be better. In the tests another solver starts from other laws and ends at the same one.
 
 # %%
 dearer = fit_prior(.06)
@@ -512,16 +514,16 @@ assert rival.divergence > 1.5 * shaped.divergence
 {"fitted": shaped.divergence, "Cauchy, cut off": rival.divergence, "normal": nats["normal"]}
 
 # %% [markdown]
-# The divergence of the cut-off Cauchy law is about twice that of the fitted law, and still a twelfth of the normal law's. The program does not ask for symmetry. An asymmetric law, with its peak at one end and a last per cent at the other, has a smaller divergence (on 32 bins with spread 0.25, 0.058 nats against 0.089; see `test_priors`). We stay with the symmetric one, whose mean is zero.
+# The divergence of the cut-off Cauchy law is about twice that of the fitted law, and a twelfth of the normal law's. The problem does not demand symmetry. An asymmetric law, with its peak at one end and a last per cent at the other, has a smaller divergence (on 32 bins with spread 0.25, 0.058 nats against 0.089; see `test_priors`). We keep the symmetric one, whose mean is zero.
 
 # %% [markdown]
 # ## Four traps
-# **Odd sums.** The paper's code drops them: it compares $p$ with the middles *of those pairs whose bins have an even sum*. For a smooth law this hardly matters. But the solver need not return a smooth law.
+# **Odd sums.** The paper's code drops them: it compares $p$ with the middles *of those pairs whose bins have an even sum*. For a smooth law this hardly matters, but the solver need not return a smooth law. The first number is what that solver minimised, the second the true divergence of its law, the third that of ours:
 
 # %%
 dropped = fit_prior(odd="drop")
-{"as it believes": kl(dropped.p, midpoint_shares(dropped.p, odd="drop")).item(),
- "in truth": dropped.divergence, "asked for the truth": shaped.divergence}
+{"as that solver sees it": kl(dropped.p, midpoint_shares(dropped.p, odd="drop")).item(),
+ "true": dropped.divergence, "ours": shaped.divergence}
 
 # %% [markdown]
 # **Units.** The same code bounds the variance *of the bin's number* by three quarters of the number of bins: a standard deviation of 27.7 bins of 1,024, which is 0.054 of the half-range. With other bins it is another law. We count spread on $[-1,1]$.
@@ -532,7 +534,7 @@ for n in (128, 1024, 4096):
 {n: round((.75 * n) ** .5 * 2 / n, 3) for n in (128, 1024, 4096)}
 
 # %% [markdown]
-# **Scale.** The first layer expects inputs of standard deviation one, and this prior has 0.054. So we divide by it. The tails are then eighteen standard deviations long, and the lengths of latents vary more:
+# **Scale.** Default initial weights suit inputs of standard deviation one, and this prior has 0.054. So we divide by it. The tails are then eighteen standard deviations long, and the lengths of latents vary more (mean and standard deviation):
 
 # %%
 drawn = {"normal": randn(4000, 32, generator=g),
@@ -541,7 +543,7 @@ lengths = {name: z.norm(dim=1) for name, z in drawn.items()}
 {name: (round(v.mean().item(), 2), round(v.std().item(), 2)) for name, v in lengths.items()}
 
 # %% [markdown]
-# **The other direction.** $\mathrm{KL}(p\,\|\,\mathrm{mid}(p))$ asks whether every draw could be a middle. Interpolation needs the reverse: could every middle be a draw? For a coin that shows $-1$ or $1$ the first divergence is $\ln2$ and the second is infinite: half of the middles are zero, and the coin never shows zero.
+# **The other direction.** $\mathrm{KL}(p\,\|\,\mathrm{mid}(p))$ is large where draws are no middles. Interpolation needs the reverse: every middle should be possible as a draw. For a coin that shows $-1$ or $1$ the first divergence is $\ln2$ and the second is infinite, because half of the middles are zero, and the coin never shows zero.
 
 # %%
 coin = torch.tensor([.5, 0., .5], dtype=torch.float64)
@@ -555,11 +557,11 @@ def both_ways(p):
                              for name, p in (laws | {"fitted": shaped.p}).items()}
 
 # %% [markdown]
-# Here it makes no difference to the order: the fitted law is the nearest to its middles in both directions, although only one direction was minimized.
+# Here the order is the same in both directions: the fitted law has the smallest divergence, although only one direction was minimised.
 
 # %% [markdown]
 # ## The game
-# The game of chapter [1.4](../1_game/04_wasserstein.ipynb), with R1; only the latents are drawn from another law, scaled to standard deviation one. The laws to compare with are settings of the same game. Here are their names.
+# The game is that of chapter [1.4](../1_game/04_wasserstein.ipynb), with R1. Only the latents have another law, scaled to standard deviation one. The laws to compare with are settings of the same game:
 
 # %%
 #| export
@@ -581,7 +583,7 @@ def _prior_shares(prior: str, spread: float) -> HistogramPrior:
 
 
 # %% [markdown]
-# The game is that of chapter 1.4 with one method replaced: `noise`, which draws the latents.
+# One method is replaced: `noise`, which draws the latents.
 
 # %%
 #| export
@@ -604,7 +606,7 @@ class NonParametricPrior(ZeroCentred):
 NonParametricPrior()
 
 # %% [markdown]
-# Same nets, steps, rates and seeds as above, recorded too.
+# We use the same networks, steps, rate and seeds as above. The rate was chosen for the normal prior, which may be a disadvantage for the others.
 #
 # **Predict:** does the new prior improve the middles? Does it make the ends worse?
 
@@ -623,12 +625,20 @@ table_of = {(name, where): row for name, rows in straight.items()
             for where, row in (("end", rows[0]), ("middle", rows[-1]))}
 sheet(table_of)
 
+# %%
+at_ends = {name: rows[0] for name, rows in straight.items()}
+fitted_end, normal_end = at_ends["nonparametric"], at_ends["normal"]
+assert fitted_end["Fréchet"].low < normal_end["Fréchet"].high
+assert fitted_end["precision"].high < normal_end["precision"].low
+assert fitted_end["recall"].low > normal_end["recall"].high
+assert straight["cauchy"][-1]["Fréchet"].mean < straight["nonparametric"][-1]["Fréchet"].mean
+
 # %% [markdown]
-# The recall of the middles is much higher, with the same networks: the prior does what the paper says. At the ends the Fréchet distance is the same, but precision is a little lower and recall a little higher, because of the long tails. Now look at the last rows. The cut-off Cauchy law has twice the divergence and better middles. So the smallest divergence does not give the best pictures.
+# With the non-parametric prior the recall of the middles is 0.60 instead of 0.33, with the same networks. So the prior does what the paper says. At the ends the Fréchet distances cannot be told apart; precision is a little lower and recall a little higher, which fits the longer tails. The cut-off Cauchy law has twice the divergence, and its middles are at least as good. So the smallest divergence does not give the best pictures.
 
 # %% [markdown]
 # ## Another path instead of another prior
-# What exactly was wrong with the middle of two *normal* latents? Only its length, which is too small by a factor of $\sqrt2$: a sum of independent normal vectors is normal. So we rescale it. At any place $t$ of the walk
+# The middle of two *normal* latents is normal again. Only its length is wrong, too small by a factor of $\sqrt2$. So we rescale it. At any place $t$ of the path
 #
 # $$z_t=\frac{(1-t)\,z_1+t\,z_2}{\sqrt{(1-t)^2+t^2}}\ \sim\ \mathcal N(0,I)\qquad\text{exactly, for every fixed }t.$$
 
@@ -653,7 +663,7 @@ assert torch.equal(rescaled_lerp(a, b, 0.), a) and torch.equal(rescaled_lerp(a, 
 error_message(rescaled_lerp, a, b[:3], .5)
 
 # %% [markdown]
-# The arc of chapter [3.2](../3_inclusion/02_imle_gan.ipynb) (White 2016) keeps the length too. Both need no new prior and no training. The same eight generators, the same thousand pairs:
+# The arc of chapter [3.2](../3_inclusion/02_imle_gan.ipynb) (White 2016) nearly keeps the length too. Both need no new prior and no training. The same eight generators and the same thousand pairs:
 
 # %%
 table_of |= {("normal", f"middle, {name}"): normal[name][-1] for name in ("rescaled", "arc")}
@@ -672,14 +682,15 @@ for ax, measure in zip(panels, ("recall", "precision", "Fréchet")):
         ax.plot(stops, [v.mean for v in values], mark, c=colour, label=name, ms=4)
         ax.fill_between(stops, [v.low for v in values], [v.high for v in values],
                         color=colour, alpha=.2, lw=0)
-    ax.set(xlabel="place t of the walk", title=measure + (" distance" if measure[0] == "F" else ""))
+    ax.set(xlabel="place t on the path", title=measure + (" distance" if measure[0] == "F" else ""))
 panels[0].set_ylabel("eight seeds, mean and interval")
-panels[1].legend(frameon=False, fontsize=7)
-Picture(figure, "Along a straight walk of normal latents recall falls by half while precision "
-        "rises; the non-parametric prior loses little; the rescaled walk nothing")
+figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=3,
+              loc="outside lower center")
+Picture(figure, "Along a straight path between normal latents recall falls by nearly half while "
+        "precision rises; the non-parametric prior loses little; the rescaled path nothing")
 
 # %% [markdown]
-# ## Verdicts
+# ## Claims
 
 # %%
 def value(prior: str, where: str, measure: str = "Fréchet"):
@@ -696,8 +707,8 @@ claim("In the middle of straight walks a non-parametric prior's samples are near
 # %%
 recall, precision = ([value("normal", where, measure) for where in ("middle", "end")]
                      for measure in ("recall", "precision"))
-claim("The middle of a straight walk between normal latents is narrow, not wrong: recall falls by "
-      "a third or more, precision does not",
+claim("In the middle of a straight interpolation between normal latents recall falls by a third "
+      "or more, and precision rises",
       paper="this course", section="digits, 32 latents", ours=recall[0], baseline=recall[1],
       holds=recall[0].high < .67 * recall[1].low and precision[0].low > precision[1].high)
 
@@ -715,19 +726,29 @@ claim("The fitted law's middles are nearer to the data than those of a Cauchy la
       ours=ours, baseline=cauchy, holds=ours.high < cauchy.low, expect=False)
 
 # %% [markdown]
-# The paper describes the problem correctly, and its prior works. But there is a simpler method. If you may choose the *path*, keep the normal prior and rescale. If you need straight lines, to average latents or to add and subtract them, choose the *prior*.
+# The problem that the paper describes is real, and its prior solves it. But there is a simpler method. If you may choose the *path*, keep the normal prior and rescale. If you need straight lines, to average latents or to add and subtract them, choose the *prior*.
+#
+# ## What is from the paper
+# | Part of the paper | In this chapter |
+# |---|---|
+# | $\mathrm{KL}(p\,\Vert\,\mathrm{mid}(p))$ with a bound on the variance | faithful; 1,024 bins and the released code's bound |
+# | MATLAB's `fmincon`, odd sums dropped | replaced by L-BFGS; odd sums are split, or dropped on request |
+# | sampling: a bin, then uniform in it | faithful; then scaled to variance one |
+# | DCGAN with 100 latents on pictures | simplified: 8×8 digits, 32 latents, a fully connected R1 GAN |
+# | comparison with uniform, normal and other priors | normal and a cut-off Cauchy law; in addition, other paths |
+# | the paper's tables of scores | left out |
 
 # %% [markdown]
-# ## Under your hands: spread, and a walk
-# First the law. The smaller the spread, the nearer to its middles, and the longer its tails in units of itself.
+# ## Try it: the spread, and an interpolation
+# First the law. The smaller the spread, the smaller the divergence, and the longer the tails in standard deviations.
 #
-# **Predict:** at which spread does the law stop looking like a peak?
+# **Predict:** at which spread does the law no longer look like a peak?
 
 # %%
 def frame(spread: float):
     law = fit_prior(spread, bins=512)
-    figure, panels = axes(1, 2, size=(3.6, 2.8))
-    portrait(panels, law, f"spread {law.spread:.3f}: {law.divergence:.4f} nats")
+    figure, panels = axes(2, 1, size=(3.2, 2.3))
+    portrait(panels, law, f"{law.divergence:.4f} nats")
     panels[0].set(xlim=(-1, 1) if spread > .15 else (-.2, .2))
     return Picture(figure, f"Spread {law.spread:.3f}: divergence {law.divergence:.4f} nats, the "
                            f"range is {1 / law.spread:.0f} standard deviations long")
@@ -739,7 +760,7 @@ film = Film([frame(s) for s in spreads], [f"spread {s}" for s in spreads])
 film
 
 # %% [markdown]
-# Now the interpolation, with one generator for each of two priors. Thirty pictures, one from each of thirty walks, all at the same place $t$. Choose *normal* and *straight* and move $t$ to the middle: the pictures stay good, and the bar of the recall falls. Then choose another path, and another prior.
+# Now the interpolation, with one generator for each of two priors. The picture shows thirty samples, one from each of thirty interpolations, all at the same place $t$. Choose *normal* and *straight* and move $t$ to the middle: the pictures stay good, and the bar of the recall falls. Then choose another path, and another prior.
 
 # %%
 import ipywidgets as w
@@ -795,7 +816,7 @@ Run(convolutional, scans, runs=2, batch=8, device="cpu").step(2).sample(5).shape
 
 # %% [markdown]
 # ## In your own code
-# Two lines for a generator that you have, if its prior is normal; three for one that you are going to train. The walk of chapter [4.2](../4_evidence/02_audit.ipynb)'s audit takes the path as an argument.
+# For a trained generator with a normal prior, two lines are enough. For a generator that you are going to train, it takes three. The audit of chapter [4.2](../4_evidence/02_audit.ipynb) has a measure of interpolations that takes the path as an argument.
 
 # %%
 from torch import nn
@@ -815,67 +836,164 @@ my_G(z).shape, found.length.shape
 
 # %% [markdown]
 # ## Exercises
-# **1.** A normal prior with ten latents. How many nats lie between a draw and the mean of *four* draws, $\mathrm{KL}(p\,\|\,\cdot)$?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[5 * (3 - math.log(4)), 8.07],
-          rejects=[.807, 1.53, 10 * .1534, 15 - 5 * math.log(4) / 2, 1.36])
-def grade_mean(answer):
-    one, four = torch.distributions.Normal(0., 1.), torch.distributions.Normal(0., .5)
-    nats = 10 * torch.distributions.kl_divergence(one, four)
-    assert abs(answer - nats) < .01, "the variance is a quarter; then ten coordinates"
+from modelab.course.graders.priors import grade_arithmetic, grade_die, grade_mean
 
+# %% [markdown]
+# **1.** (easy, 10 minutes) A normal prior has ten latents. How many nats lie between a draw and the mean of *four* draws, $\mathrm{KL}(p\,\|\,\cdot)$?
+#
+# <details><summary>Hint</summary>
+#
+# The mean of four draws is normal. What is its variance? For $p=\mathcal N(0,1)$ and $q=\mathcal N(0,s^2)$ the divergence of one coordinate is $\ln s+\frac1{2s^2}-\frac12$.
+#
+# </details>
 
 # %%
 answer = ...
 grade_mean(answer)
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The variance of the mean is a quarter, so $s=\tfrac12$, and there are ten coordinates.
+#
+# ```python
+# answer = 10 * (math.log(.5) + 1 / (2 * .25) - .5)
+# ```
+#
+# This is 8.07 nats. For two draws it would be 1.53.
+#
+# </details>
 
 # %% [markdown]
-# **2.** Latent arithmetic: "the one with a hat, minus the one without, plus another". Write `arithmetic(a, b, c)`, which gives $a-b+c$ the law of a draw, for independent normal latents.
+# **2.** (medium, 10 minutes) Latent arithmetic: "the one with a hat, minus the one without, plus another". Write `arithmetic(a, b, c)`, which rescales $a-b+c$ so that it has the law of a draw, for independent normal latents.
+#
+# <details><summary>Hint</summary>
+#
+# The variances of independent numbers add, for a difference too.
+#
+# </details>
 
 # %%
-@exercise(accepts=[lambda a, b, c: (a - b + c) / 3 ** .5],
-          rejects=[lambda a, b, c: a - b + c, lambda a, b, c: (a - b + c) / 3,
-                   lambda a, b, c: (a + b + c) / 3 ** .5, lambda a, b, c: a])
-def grade_arithmetic(answer):
-    a, b, c = torch.randn(3, 5000, 4, generator=torch.Generator().manual_seed(0))
-    z = answer(a, b, c)
-    assert abs(z.std() - 1) < .03, \
-        "three independent parts: their variances add, whatever the signs"
-    assert (z * b).mean() < -.3 and (z * c).mean() > .3, "a minus b plus c, please"
+def arithmetic(a, b, c):
+    ...
 
-
-# %%
-answer = ...
+answer = arithmetic
 grade_arithmetic(answer)
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def arithmetic(a, b, c):
+#     return (a - b + c) / 3 ** .5
+#
+# answer = arithmetic
+# ```
+#
+# Without the factor the latent is $\sqrt3$ times too long, which is the opposite mistake of the middle of two latents.
+#
+# </details>
 
 # %% [markdown]
-# **3.** A die with faces $-1, 0, 1$, thrown twice. Which shares must the faces have for the middles (an odd sum goes half to each side) to be $(\tfrac14,\tfrac12,\tfrac14)$ again, if the faces are symmetric and not all zeros? Answer with the share of the face $0$, or with `None` if there is none.
-
-# %%
-@exercise(accepts=[None], rejects=[.5, 1 / 3, 0., .25])
-def grade_die(answer):
-    shares = torch.linspace(0, 1, 1001, dtype=torch.float64)
-    dice = torch.stack([(1 - shares) / 2, shares, (1 - shares) / 2], 1)
-    same = (midpoint_shares(dice) - dice).abs().amax(1) < 1e-9
-    assert not same[:-1].any() and answer is None, \
-        "the outer faces must come from two outer faces, or from half of an odd sum: write it down"
-
+# **3.** (hard, 20 minutes) A die has the faces $-1, 0, 1$ and is thrown twice. Its shares are symmetric, and not all throws are 0. For which share of the face $0$ do the middles have the same shares as the die? (An odd sum goes half to each side.) Answer with the share, or with `None` if there is none.
+#
+# <details><summary>Hint</summary>
+#
+# Let each outer face have the share $q$. The middle $1$ comes from two faces $1$, and from half of the throws of $1$ and $0$. Set its share equal to $q$. `midpoint_shares` can check a guess.
+#
+# </details>
 
 # %%
 answer = ...
 grade_die(answer)
 
 # %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The face $0$ has the share $1-2q$. The throws $1,0$ and $0,1$ have together $2q(1-2q)$, and half of them count. So the middle $1$ has the share $q^2+q(1-2q)=q-q^2$. It equals $q$ only if $q=0$.
+#
+# ```python
+# answer = None
+# ```
+#
+# This agrees with the variances: the middle of two draws has a smaller variance than a draw.
+#
+# </details>
+
+# %% [markdown]
 # ## Recap
-# - A mean of two latents does not follow the law of a draw: its variance is half. In thirty-two dimensions it is five nats away from a normal prior.
+# - The mean of two latents does not have the law of one latent: its variance is half. With thirty-two normal latents the two laws are five nats apart.
 # - Samples at the middle have a higher precision and a lower recall. So interpolation pictures say little about a model.
-# - Only laws without a finite variance are their own middles. On a bounded range a law can come near. Its divergence grows with its spread.
-# - Such a prior repairs straight walks. A Cauchy law cut off by hand does so too, and a rescaled or curved walk repairs them without any training.
+# - Only laws without a finite variance (or a single point) equal the law of their middle. On a bounded range a law can come near. Its divergence grows with its spread.
+# - Such a prior corrects straight interpolations. So does a cut-off Cauchy law. A rescaled or curved path corrects them without any training.
 # - State what you interpolate along, as you state what you sampled from.
 #
-# **For later.** Why is every variance halved? Why do pictures at the middle look better? Where do the satellites come from? Which direction of the divergence does interpolation need? When is a new prior worth more than a new path?
+# **For later.**
+#
+# 1. Why is every variance halved?
+# 2. Why do pictures in the middle have a higher precision?
+# 3. Where do the satellites come from?
+# 4. Which direction of the divergence does interpolation need?
+# 5. When is a new prior worth more than a new path?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The variances of independent draws add, to $2\sigma^2$, and dividing by two divides the variance by four.
+# 2. Middles are short latents. On this generator these give typical digits, which lie near many real ones.
+# 3. A spike at the end of the range provides the spread. The middle of the spike and zero is at one half, the middle of that and zero at a quarter, and so on.
+# 4. $\mathrm{KL}(\mathrm{mid}(p)\,\|\,p)$: every middle must be possible as a draw.
+# 5. When straight lines are needed, such as for averages of latents, or when the path cannot be chosen.
+#
+# </details>
 #
 # **References.** R. Singh, P. Turaga, S. Jayasuriya, R. Garg, M. Braun, *Non-parametric priors for generative adversarial networks*, ICML 2019. T. White, *Sampling generative networks*, 2016. D. Leśniak, I. Sieradzki, I. Podolak, *On latent distributions without finite mean in generative models*, 2018.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.priors
+"Graders of chapter 5.5."
+import math
+
+import torch
+
+from modelab.course.exercises import as_number, exercise
+from modelab.methods.priors import midpoint_shares
+
+# %%
+#| export course.graders.priors
+@exercise(accepts=[5 * (3 - math.log(4)), 8.07],
+          rejects=[.807, 1.53, 10 * .1534, 15 - 5 * math.log(4) / 2, 1.36])
+def grade_mean(answer):
+    one, four = torch.distributions.Normal(0., 1.), torch.distributions.Normal(0., .5)
+    nats = 10 * torch.distributions.kl_divergence(one, four)
+    assert abs(as_number(answer) - nats) < .01, "what is the variance of the mean? Then ten latents"
+
+# %%
+#| export course.graders.priors
+@exercise(accepts=[lambda a, b, c: (a - b + c) / 3 ** .5],
+          rejects=[lambda a, b, c: a - b + c, lambda a, b, c: (a - b + c) / 3,
+                   lambda a, b, c: (a + b + c) / 3 ** .5, lambda a, b, c: a,
+                   lambda a, b, c: (a - b + c) / (a - b + c).std(0) * 1.1])
+def grade_arithmetic(arithmetic):
+    a, b, c = torch.randn(3, 5000, 4, generator=torch.Generator().manual_seed(0))
+    z = arithmetic(a, b, c)
+    assert z.shape == a.shape, "one latent for each triple"
+    assert abs(z.std() - 1) < .03, \
+        "its standard deviation is not that of a draw: variances add, whatever the signs"
+    assert (z * b).mean() < -.3 and (z * c).mean() > .3, "it must be a minus b plus c, rescaled"
+
+# %%
+#| export course.graders.priors
+@exercise(accepts=[None], rejects=[.5, 1 / 3, 0., .25, 1])
+def grade_die(answer):
+    shares = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    dice = torch.stack([(1 - shares) / 2, shares, (1 - shares) / 2], 1)
+    same = (midpoint_shares(dice) - dice).abs().amax(1) < 1e-9
+    assert not same[:-1].any() and answer is None, \
+        "write down the share of the middle 1: from two outer faces, and from half of an odd sum"
