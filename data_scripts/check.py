@@ -17,11 +17,11 @@ from run_notebooks import ROOT, find
 
 
 def tests(chapter: Path) -> list[str]:
-    """The tests of a chapter: the file of its name, the rules of cells, and the layers."""
+    """The tests of a chapter: the file of its name, the rules of cells, its exercises, and the layers."""
     own = f"tests/test_{chapter.stem.partition('_')[2]}.py"
     if not (ROOT / own).exists():
         print(f"{own} is not there: a chapter's own tests stand in it", flush=True)
-    return [own] * (ROOT / own).exists() + ["tests/test_chapter_rules.py", "tests/test_layers.py"]
+    return [own] * (ROOT / own).exists() + [f"tests/test_{name}.py" for name in ("chapter_rules", "exercises", "layers")]
 
 
 def check(chapter: Path, store: bool = False) -> int:

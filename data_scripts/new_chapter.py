@@ -122,8 +122,108 @@ Run(game, ring(std=.1), runs=2, batch=64, device="cpu").step(steps(200)).coverag
 Lab("{lower}", "ring", batch=64, samples=300)
 
 # %% [markdown]
+# ## Exercises
+# Write your answer into the cell below a question, and run it. First the graders:
+
+# %%
+from modelab.course.graders.{name} import grade_blind, grade_written
+
+# %% [markdown]
+# **1.** (easy, 5 minutes) $D$ gives every generated example the logit 0. What is the generator's loss?
+#
+# <details><summary>Hint</summary>
+#
+# What to look at, and not the answer.
+#
+# </details>
+
+# %%
+answer = ...
+grade_blind(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# Worked and explained. A test hands the code to the grader.
+#
+# ```python
+# import math
+# answer = math.log(2)
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **2.** (medium, 10 minutes) Write `loss(fake_logits)`, the generator's loss for logits of shape `(N,)`.
+#
+# <details><summary>Hint</summary>
+#
+# $-\\log\\sigma(\\ell)$ is a function that torch has.
+#
+# </details>
+
+# %%
+def loss(fake_logits):
+    ...
+
+answer = loss
+grade_written(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def loss(fake_logits):
+#     return F.softplus(-fake_logits).mean()
+#
+# answer = loss
+# ```
+#
+# </details>
+
+# %% [markdown]
 # ## Recap
 # - What was shown, in numbers.
+#
+# **For later.**
+#
+# 1. A question that a reader should be able to answer next week?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Its answer.
+#
+# </details>
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.{name}
+"Graders of the chapter."
+import math
+
+import torch
+import torch.nn.functional as F
+
+from modelab.course.exercises import as_number, exercise
+
+# %%
+#| export course.graders.{name}
+@exercise(accepts=[math.log(2), .6931], rejects=[0, 1, .5, -math.log(2), 2 * math.log(2)])
+def grade_blind(answer):
+    assert abs(as_number(answer) - math.log(2)) < 1e-3, "put the logit 0 into the equation"
+
+# %%
+#| export course.graders.{name}
+@exercise(accepts=[lambda l: F.softplus(-l).mean(), lambda l: -l.sigmoid().log().mean()],
+          rejects=[lambda l: F.softplus(l).mean(), lambda l: F.softplus(-l).sum(),
+                   lambda l: -F.softplus(l).mean()])
+def grade_written(loss):
+    logits = torch.tensor([-1., 0., 3.])
+    assert torch.allclose(loss(logits), F.softplus(-logits).mean()), \\
+        "compare with the equation: the sign of the logit, and the mean over the batch"
 '''
 
 
@@ -201,7 +301,7 @@ def remove(notebook: str, twin: str) -> None:
     for name in (notebook, twin):
         (ROOT / name).unlink(missing_ok=True)
     name = notebook.rpartition("/")[2].removesuffix(".ipynb").partition("_")[2]
-    if (ROOT / f"modelab/methods/{name}.py").exists():
+    if any((ROOT / f"modelab/{folder}/{name}.py").exists() for folder in ("methods", "course/graders")):
         subprocess.run([sys.executable, "data_scripts/export.py"], cwd=ROOT)
 
 

@@ -25,7 +25,7 @@ settings.load_profile("house")
 SECONDS = {"test_contributing": 95, "test_browser": 70, "test_audit": 60, "test_fuzz": 50, "test_coverage": 45, "test_lab": 40,
            "test_distributed": 35, "test_end_to_end": 30, "test_readme": 25, "test_training": 25, "test_cli": 20, "test_report": 20,
            "test_package": 20, "test_bench": 15, "test_examples": 40, "test_foreign_networks": 20, "test_data": 20, "test_copies": 15,
-           "test_chapters": 15, "test_monitor": 35, "test_questions": 13, "test_missing": 15, "test_compare": 15}
+           "test_chapters": 15, "test_edition": 45, "test_exercises": 60, "test_monitor": 35, "test_questions": 13, "test_missing": 15, "test_compare": 15}
 
 
 def seconds(item) -> float:

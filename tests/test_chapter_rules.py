@@ -3,10 +3,12 @@
 import ast
 import os
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
+from export import GRADERS
 from house import EXPORT, definitions, exported_cells
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -49,10 +51,15 @@ def faults(nb: NotebookNode) -> list[str]:
     return found
 
 
+def taught(nb: NotebookNode) -> Iterator[tuple[int, str, ast.Module]]:
+    """The exported cells that a chapter teaches; graders, which nobody needs to read, are no part of the library."""
+    return (cell for cell in exported_cells(nb) if not nb.cells[cell[0]].source.startswith(f"#| export {GRADERS}"))
+
+
 def unexplained(nb: NotebookNode) -> list[str]:
     """Exported cells that define something and have no markdown cell with text directly above."""
     found = []
-    for index, code, _ in exported_cells(nb):
+    for index, code, _ in taught(nb):
         above = nb.cells[index - 1] if index else None
         if above is None or above.cell_type != "markdown" or not above.source.strip():
             first = next(line for line in code.splitlines() if line.strip() and line[0] not in "@#")
@@ -63,7 +70,7 @@ def unexplained(nb: NotebookNode) -> list[str]:
 def undocumented(nb: NotebookNode) -> list[str]:
     """Exported functions and classes, and public methods of public classes but `forward`, without a docstring."""
     found = []
-    for index, _, tree in exported_cells(nb):
+    for index, _, tree in taught(nb):
         nodes = [n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
         methods = [(c.name, m) for c in nodes if isinstance(c, ast.ClassDef) for m in c.body if isinstance(m, ast.FunctionDef)]
         patches = [(ast.unparse(n.args.args[0].annotation), n) for n in nodes if "@patch" in ast.unparse(n).partition("def ")[0]]
@@ -107,7 +114,8 @@ def test_prose_stands_above_each_exported_definition(path):
 
 def test_definitions_without_prose_are_noticed():
     good = [new_code_cell('#| export\n"A module."\nimport math'), new_markdown_cell("What f does."),
-            new_code_cell("#| export\ndef f(): pass"), new_code_cell("f()")]
+            new_code_cell("#| export\ndef f(): pass"), new_code_cell("f()"),
+            new_code_cell("#| export course.graders.x\ndef grade_f(answer): pass")]
     assert unexplained(new_notebook(cells=good)) == []
     bad = [new_code_cell("#| export core.x\n@patch\ndef f(self: C): pass"), new_markdown_cell("## g"), new_code_cell("1"),
            new_code_cell("#| export\nMOST = 3"), new_markdown_cell(" "), new_code_cell("#| export\nclass C: pass")]

@@ -117,7 +117,7 @@ def said(added) -> dict[str, str]:
 def test_only_the_chapter_and_generated_files_changed(added):
     status = sh("git status --porcelain", added).splitlines()
     changed = {line[3:] for line in status}
-    own = {"tests/test_lsgan.py", "modelab/methods/lsgan.py", "nbs/1_game/07_lsgan.ipynb", "nbs/_text/1_game/07_lsgan.py"}
+    own = {"tests/test_lsgan.py", "modelab/methods/lsgan.py", "modelab/course/graders/lsgan.py", "nbs/1_game/07_lsgan.ipynb", "nbs/_text/1_game/07_lsgan.py"}
     assert own <= changed and changed <= own | GENERATED
 
 
@@ -176,7 +176,7 @@ def test_a_removed_chapter_takes_its_module_with_it(added, tmp_path):
     assert [line.partition("data_scripts/")[2] for line in recipe] == ["run_notebooks.py --sync", "export.py", "ledger.py --write"]
     for script in ("export.py nbs/index.ipynb", "ledger.py --write"):  # one notebook here; test_repository exports all
         sh(f"{sys.executable} data_scripts/{script}", gone)
-    assert not (gone / "modelab/methods/lsgan.py").exists()
+    assert not (gone / "modelab/methods/lsgan.py").exists() and not (gone / "modelab/course/graders/lsgan.py").exists()
     for name in ("modelab/_index.py", "nbs/index.ipynb", "LEDGER.md"):
         assert "lsgan" not in (gone / name).read_text(encoding="utf-8")
 

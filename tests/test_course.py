@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -20,7 +21,7 @@ from modelab.core.plotting import axes, Film, Picture
 from modelab.core.registry import load_all, register_game
 from modelab.core.statistics import interval, wilson_interval
 from modelab.course.claims import claim, steps
-from modelab.course.exercises import exercise, mission
+from modelab.course.exercises import as_number, exercise, mission
 from modelab.course.notebooks import patch
 from scipy.stats import binomtest
 
@@ -95,13 +96,58 @@ def test_graders_are_proven():
         if answer != 4:  # not `assert`: pytest would add to the hint
             raise AssertionError("twice two")
     grade = exercise(accepts=[4], rejects=[5, None])(check)
-    assert grade(4) == "Right." and grade(5) == "Not yet: twice two" and "Your turn" in grade(...)
+    grade.prove()
+    assert grade(4) == "Right." and grade(5) == "Not yet: twice two"
     with pytest.raises(AssertionError, match="accepts a wrong answer"):
-        exercise(accepts=[4], rejects=[4])(check)
+        exercise(accepts=[4], rejects=[4])(check).prove()
     with pytest.raises(AssertionError, match="rejects a right answer"):
-        exercise(accepts=[5], rejects=[6])(check)
+        exercise(accepts=[5], rejects=[6])(check).prove()
     with pytest.raises(ValueError, match="at least one"):
         exercise(accepts=[4], rejects=[])(check)
+
+
+def test_known_answers_are_made_when_they_are_tried():
+    def check(answer):
+        assert answer == 4
+    made = []
+    grade = exercise(accepts=lambda: made.append(1) or [4], rejects=lambda: [5])(check)
+    assert not made
+    grade.prove()
+    assert made == [1]
+    with pytest.raises(AssertionError, match="no right or no wrong answer"):
+        exercise(accepts=lambda: [], rejects=[5])(check).prove()
+
+
+def stub(x):
+    ...
+
+
+@pytest.mark.parametrize("answer", [..., (..., 2), [[...]], stub])
+def test_what_is_not_answered_is_not_wrong(answer):
+    assert exercise(accepts=[4], rejects=[5])(lambda answer: 1 / 0)(answer) == "Your turn: replace the ... with your answer."
+
+
+@pytest.mark.parametrize("answer", [None, 0, (), lambda x: None, lambda x: x, len, [1]])
+def test_what_is_answered_is_graded(answer):
+    assert exercise(accepts=[4], rejects=[5])(lambda answer: None)(answer) == "Right."
+
+
+def test_an_answer_that_stops_is_told_apart_from_a_wrong_one():
+    def check(answer):
+        answer()
+    grade = exercise(accepts=[int], rejects=[3])(check)
+    assert grade(lambda: {}["key"]) == "Not yet: it stops with KeyError: 'key'"
+
+
+@pytest.mark.parametrize("number", [3, 3., np.float32(3), np.array(3), torch.tensor(3.), torch.tensor([3])])
+def test_an_answer_that_is_a_number(number):
+    assert as_number(number) == 3. and type(as_number(number)) is float
+
+
+@pytest.mark.parametrize("answer", ["3", b"3", True, None, math.nan, math.inf, [3], torch.ones(2), 3j, len])
+def test_an_answer_that_is_no_number(answer):
+    with pytest.raises(AssertionError, match="number"):
+        as_number(answer)
 
 
 anything = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.floats(allow_nan=True), st.text(max_size=3), st.lists(st.integers(), max_size=2))
@@ -244,9 +290,11 @@ def test_a_mission_sees_its_stages_in_order(record, marks):
 
 def test_a_mission_is_graded_like_any_exercise_and_must_say_its_task():
     grade = exercise(accepts=[[8, 3, 8]], rejects=[[8, 3], None])(dip)
+    grade.prove()
+    assert grade.__module__ == dip.__module__ == __name__ and grade.__name__ == "dip"
     assert grade([9, 1, 2]) == "Right." and grade([9, 1]) == "Not yet: not in the record: and rose again"
     with pytest.raises(AssertionError, match="accepts a wrong answer"):
-        exercise(accepts=[[8, 3, 8]], rejects=[[8, 2, 3]])(dip)
+        exercise(accepts=[[8, 3, 8]], rejects=[[8, 2, 3]])(dip).prove()
 
     def silent(record):
         yield True

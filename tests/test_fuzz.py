@@ -216,7 +216,7 @@ data.readers.pictures_to_floats evaluation.interpolation.slerp evaluation.interp
 methods.priors.rescaled_lerp methods.currents.tangent_down
 methods.currents.tangent_right methods.currents.tangent_turn methods.tabular.hide_cells""".split())  # NaN comes out as it went in, or is a hole in a table
 LEFT_OUT = {  # layers, modules and names that are not tried here, with the reason
-    "course": "tools of the chapters, which an author calls; test_course",
+    "course": "tools of the chapters, which an author calls; test_course, test_exercises, test_edition",
     "lab": "works on the lab's own objects, which a user does not make; test_lab, test_panel",
     "core.files": "works on files and locks; test_course",
     "core.plotting": "draws with matplotlib, whose errors these are",
@@ -248,7 +248,8 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
        "audit_command.check_holdout audit_command.reading_options copying.refuse_known copying.count_equal "
        "missing.missing_groups".split()},
     **{f"evaluation.audit_command.{name}": "what three commands read their options with; test_report, test_compare" for name in
-       "command_features memory_bytes open_matched".split()},
+       "command_features memory_bytes open_matched write_report".split()},
+    "evaluation.attributes.check_pairs": "what the table and the command check pairs with; test_missing, test_bad_input",
     "evaluation.annotations": "what the audit and its command know of the examples; test_report, test_audit",
     "evaluation.baseline": "takes reports of `audit`; test_report",
     "evaluation.page": "what the pages of reports are made of; test_report",

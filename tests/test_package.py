@@ -74,8 +74,14 @@ def test_installed_package_works_away_from_the_checkout(installed, tmp_path):
             "print(modelab.__version__)")
     assert sh("-c", code, cwd=tmp_path, PYTHONPATH=str(site)).startswith("0.1.0")
     assert "modelab" in sh("-m", "modelab", "--help", cwd=tmp_path, PYTHONPATH=str(site))
-    sh("-m", "modelab", "course", "mine", cwd=tmp_path, PYTHONPATH=str(site))
-    assert sorted(p.name for p in (tmp_path / "mine").rglob("*.ipynb")) == sorted(p.name for p in notebooks())
+    mine = tmp_path / "my course"
+    for expected in (len(notebooks()), 0):
+        said = sh("-m", "modelab", "course", "my course", cwd=tmp_path, PYTHONPATH=str(site))
+        assert said == f"{expected} new chapters in my course. Open them with: jupyter lab 'my course'\n"
+    assert sorted(p.name for p in mine.rglob("*.ipynb")) == sorted(p.name for p in notebooks())
+    answer = "from modelab.course.graders.evidence import grade_seen; print(grade_seen(632))"
+    assert sh("-c", answer, cwd=mine / "0_start", PYTHONPATH=str(site)) == "Right.\n"
+    assert "evidence             1 of 2" in sh("-m", "modelab", "course", mine, "--progress", cwd=tmp_path, PYTHONPATH=str(site))
 
 
 TIMED = """

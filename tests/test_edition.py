@@ -1,0 +1,178 @@
+"""The learner's edition: what `modelab course` leaves out, what it never overwrites, and the file of the progress."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from run_notebooks import notebooks, run
+from test_exercises import ANSWER, FENCE, folded
+
+from modelab.__main__ import main
+from modelab.course.chapters import chapters_path, copy_chapters, learner_edition
+from modelab.course.progress import note_answer, PROGRESS, progress_table, read_progress
+
+SHOWN = new_output("stream", text="8")
+
+
+def code(source: str, **kw):
+    """A cell that has run."""
+    return new_code_cell(source, outputs=[SHOWN], execution_count=1, **kw)
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    """A course of an index and one chapter."""
+    nb = new_notebook(cells=[
+        new_markdown_cell("# T\nThe data:"), code("import math"), code("draw()"), new_markdown_cell("**Predict:** how many?"),
+        code("count()"), new_markdown_cell("Look at it."), code("more()"), new_markdown_cell("## Next\nText"), code("other()"),
+        code("#| hide-input\ndef helper(): pass"), new_markdown_cell("## The graders\nThe answers."), code("accepts = [8]"),
+        new_markdown_cell("### Mutants"), code("rejects = [7]")])
+    for name in ("index.ipynb", "0_start/02_evidence.ipynb", "_text/no.ipynb", ".ipynb_checkpoints/no.ipynb"):
+        (path := tmp_path / "the source" / name).parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(nb, path)
+    (tmp_path / "the source" / "conftest.py").write_text("")
+    return tmp_path / "the source"
+
+
+def test_a_prediction_comes_before_its_answer_and_graders_stay_behind(source):
+    cells = json.loads(learner_edition((source / "index.ipynb").read_text()))["cells"]
+    assert [bool(c["outputs"]) for c in cells if c["cell_type"] == "code"] == [True, True, False, False, True, True]
+    assert [c["metadata"].get("jupyter") for c in cells if c["cell_type"] == "code"] == \
+        [{"source_hidden": True}, None, None, None, None, {"source_hidden": True}]
+    assert "".join(cells[-2]["source"]) == "other()" and len(cells) == 10
+    assert all(c["execution_count"] is None for c in cells if c["cell_type"] == "code" and not c["outputs"])
+
+
+@pytest.mark.parametrize("text, hides", [("**Predict** the count.", True), ("Now. **Predict:** 3?", True), ("**Predict, run.**", False),
+                                         ("**Predict:** 3?\n\n## Then", False), ("## Then\n**Predict:** 3?", True), ("Predict.", False)])
+def test_only_a_prediction_hides_outputs(text, hides):
+    nb = new_notebook(cells=[new_markdown_cell(text), code("1")])
+    assert bool(json.loads(learner_edition(nbformat.writes(nb)))["cells"][1]["outputs"]) is not hides
+
+
+def test_every_chapter_has_a_learners_edition():
+    for path in notebooks():
+        whole = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        nb = nbformat.reads(learner_edition(path.read_text(encoding="utf-8")), as_version=4)
+        nbformat.validate(nb)
+        assert not [c for c in nb.cells if c.source.startswith(("## The graders", "#| export course.graders"))]
+        assert [c.source for c in nb.cells] == [c.source for c in whole.cells][:len(nb.cells)]
+        by_id = {c.id: c for c in whole.cells}
+        assert all(not c.outputs or c.outputs == by_id[c.id].outputs for c in nb.cells if c.cell_type == "code")
+
+
+def files(folder: Path) -> set[str]:
+    """What is in a folder."""
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_copies_go_where_they_are_sent_and_only_once(source, tmp_path):
+    mine = tmp_path / "my course" / "of gans"
+    assert len(copy_chapters(mine, source)) == 2
+    assert files(mine) == {"index.ipynb", "0_start/02_evidence.ipynb", PROGRESS}
+    before = {p: p.stat().st_mtime_ns for p in mine.rglob("*")}
+    assert copy_chapters(mine, source) == [] and {p: p.stat().st_mtime_ns for p in mine.rglob("*")} == before
+
+
+def test_a_deleted_chapter_comes_back_and_an_edited_one_stops_all(source, tmp_path):
+    mine = tmp_path / "mine"
+    copy_chapters(mine, source)
+    (mine / "index.ipynb").unlink()
+    assert copy_chapters(mine, source) == [mine / "index.ipynb"]
+    (mine / "index.ipynb").unlink()
+    (mine / "0_start/02_evidence.ipynb").write_text("my notes")
+    for solved in (False, True):
+        with pytest.raises(FileExistsError, match="02_evidence"):
+            copy_chapters(mine, source, solved=solved)
+    assert not (mine / "index.ipynb").exists() and (mine / "0_start/02_evidence.ipynb").read_text() == "my notes"
+
+
+def test_the_whole_chapter_replaces_the_learners_and_back(source, tmp_path):
+    mine, name = tmp_path / "mine", "0_start/02_evidence.ipynb"
+    copy_chapters(mine, source)
+    plain = (mine / name).read_bytes()
+    assert len(copy_chapters(mine, source, solved=True)) == 2 and (mine / name).read_bytes() == (source / name).read_bytes() != plain
+    assert len(copy_chapters(mine, source)) == 2 and (mine / name).read_bytes() == plain
+
+
+def test_progress_is_kept_by_copies_and_can_be_left_out(source, tmp_path):
+    mine = tmp_path / "mine"
+    copy_chapters(mine, source, progress=False)
+    assert not (mine / PROGRESS).exists()
+    copy_chapters(mine, source)
+    (mine / PROGRESS).write_text('{"evidence": {"grade_seen": "2026-01-01"}}')
+    copy_chapters(mine, source, solved=True)
+    assert read_progress(mine / PROGRESS) == {"evidence": {"grade_seen": "2026-01-01"}}
+
+
+@pytest.mark.parametrize("inside", ["", "0_start"])
+def test_a_right_answer_is_noted_once_in_the_learners_folder(source, tmp_path, monkeypatch, capsys, inside):
+    from modelab.course.graders.evidence import grade_seen
+    mine = tmp_path / "my course"
+    copy_chapters(mine, source)
+    monkeypatch.chdir(mine / inside)
+    assert grade_seen(...).startswith("Your turn") and grade_seen(1000).startswith("Not yet") and read_progress(mine / PROGRESS) == {}
+    assert grade_seen(632) == grade_seen(632.2) == "Right."
+    assert list(read_progress(mine / PROGRESS)["evidence"]) == ["grade_seen"]
+    assert re.search(r"0\.2 +evidence +1 of 2 +open: differs\n", progress_table(mine))
+    capsys.readouterr()
+    assert main(["course", str(mine), "--progress"]) == 0 and capsys.readouterr().out.rstrip() == progress_table(mine)
+    assert not [p for p in mine.rglob(".*")]  # nothing half written
+
+
+def test_nothing_is_noted_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    (tmp_path / PROGRESS).write_text("{}")
+    monkeypatch.chdir(tmp_path / "a/b/c")  # neither here nor one above
+    assert note_answer("evidence", "grade_seen") == "" and (tmp_path / PROGRESS).read_text() == "{}"
+    monkeypatch.chdir(chapters_path())
+    assert note_answer("evidence", "grade_seen") == "" and not list(chapters_path().rglob(PROGRESS))
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", '{"evidence": 3}', '{"evidence": {"grade_seen": 1}}', "", b"\xff\xfe"])
+def test_a_broken_file_is_reported_and_not_lost(tmp_path, monkeypatch, capsys, broken):
+    from modelab.course.graders.evidence import grade_seen
+    file, broken = tmp_path / PROGRESS, broken if isinstance(broken, bytes) else broken.encode()
+    file.write_bytes(broken)
+    monkeypatch.chdir(tmp_path)
+    said = grade_seen(632)
+    assert said.startswith("Right. (not noted: ") and PROGRESS in said and file.read_bytes() == broken
+    assert main(["course", str(tmp_path), "--progress"]) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("modelab course: ") and "mend it" in err and err.count("\n") == 1
+    assert file.read_bytes() == broken
+
+
+def test_progress_of_a_folder_without_a_file_is_refused(tmp_path, capsys):
+    assert main(["course", str(tmp_path), "--progress"]) == 2 and PROGRESS in capsys.readouterr().err
+
+
+def test_a_learners_chapter_runs_with_the_printed_solutions(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELAB_FAST", "1")
+    mine = tmp_path / "my course"
+    copy_chapters(mine)
+    path = mine / "1_game/01_minimax.ipynb"
+    nb, graded = nbformat.read(path, as_version=4), []
+    for question, solution in zip(nb.cells, nb.cells[1:]):
+        if question.cell_type == "code" and (found := ANSWER.search(question.source)):
+            fence = FENCE.findall(folded(solution.source, "Solution"))[-1]
+            question.source = f"{fence}\n{found[0]}"
+            graded.append(question)
+    run(nb, path)
+    assert len(graded) >= 2 and [c.outputs[-1].data["text/plain"] for c in graded] == ["'Right.'"] * len(graded)
+    assert len(read_progress(mine / PROGRESS)["minimax"]) == len(graded)
+    assert re.search(rf"1\.1 +minimax +{len(graded)} of {len(graded)} *\n", progress_table(mine))
+
+
+def test_an_unanswered_chapter_fails_nowhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELAB_FAST", "1")
+    mine = tmp_path / "my course"
+    copy_chapters(mine)
+    path = mine / "0_start/02_evidence.ipynb"
+    nb = nbformat.read(path, as_version=4)
+    run(nb, path)
+    said = [c.outputs[-1].data["text/plain"] for c in nb.cells if c.cell_type == "code" and ANSWER.search(c.source)]
+    assert said and all("Your turn" in text for text in said) and read_progress(mine / PROGRESS) == {}
