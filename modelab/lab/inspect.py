@@ -43,8 +43,12 @@ class EvalBatch(Turn):
     "A turn that nobody takes: `n` examples and latents that are the same at every step."
     def __init__(self, side: Side, n: int):
         super().__init__(side, side.steps, 0)
-        x = self._shape_reals(side.real(n, self._generators("real")))
-        self.__dict__.update(x=x, z=side.noise(n, self._generators("latent")))
+        if side.players.labelled:  # a conditional player takes the labels of these examples
+            x, self.__dict__["y"] = side.real_with_labels(n, self._generators("real"))
+        else:
+            x = side.real(n, self._generators("real"))
+        z = side.noise(n, self._generators("latent"))
+        self.__dict__.update(x=self._shape_reals(x), z=z)
 
     def _generators(self, stream: str) -> list[torch.Generator]:
         return self._run.generators(f"look {stream}", 0)  # the name is part of the seed

@@ -12,10 +12,10 @@
 #
 # This chapter is for contributors. Every loss, measure and game of the library uses what it exports.
 #
-# A wrong argument that is not refused is hard to find later. Logits of shape `(N, 1)` minus logits of shape `(N,)` give a matrix `(N, N)`, without an error, and a loss that trains. So each function refuses arguments that cannot be meant. Every error has the same form: the argument, what was expected, and what came.
+# A wrong argument that is not refused is hard to find later. Logits of shape `(N, 1)` minus logits of shape `(N,)` give a matrix `(N, N)`. There is no error, and the loss can be trained. So each function refuses arguments that are probably a mistake. Every error has the same form: the argument, what was expected, and what came.
 #
 # ## Checks that are called
-# The first part does not import torch at the top, so that the command line starts at once.
+# The first module does not import torch at the top, so that the command line starts at once.
 
 # %%
 #| default_exp core.checks
@@ -32,7 +32,7 @@ from numbers import Integral, Real
 from typing import Any
 
 # %% [markdown]
-# `check_int` accepts a whole number within bounds. In Python `True` is equal to 1; as a number of steps it is a mistake, so it is refused.
+# `check_int` accepts a whole number within bounds. In Python `True` is equal to 1. As a number of steps it is a mistake, so it is refused.
 
 # %%
 #| export
@@ -122,7 +122,7 @@ def check_batch(name: str,  # the argument's name, for the error
     return x
 
 # %% [markdown]
-# Arrays and lists of numbers become tensors. Complex numbers are refused: none of the measures is made for them.
+# Arrays and lists of numbers become tensors. Complex numbers are refused, because no measure supports them.
 
 # %%
 #| export
@@ -156,7 +156,7 @@ def tensor_cure(name: str, x: Any) -> str:
     return ""
 
 # %% [markdown]
-# A measure that works on the scale of the data refuses bytes: nobody knows which scale they stand for.
+# A measure that depends on the scale of the data refuses bytes, because their scale is not known.
 
 # %%
 #| export
@@ -167,7 +167,7 @@ def refuse_bytes(name: str, x: Any) -> None:
                         f"works, got bytes{tensor_cure(name, x)}")
 
 # %% [markdown]
-# `check_tensors` is for the arguments of a loss: floating tensors that are not empty. NaN passes, since looking for it would make a graphics card wait.
+# `check_tensors` is for the arguments of a loss: floating tensors that are not empty. NaN passes, because a search for it would make a graphics card wait.
 
 # %%
 #| export
@@ -207,7 +207,7 @@ def check_callable(**named: Any) -> None:
             raise TypeError(f"{name}: expected a function, got {f!r:.80}")
 
 # %% [markdown]
-# Where a shape follows from other arguments, or from what a reader's own network answered, it is checked by name. A function that answers one result per example may give it any further axes: then the shape ends in `...`.
+# Sometimes a shape follows from other arguments, or from the output of a user's network. Then it is checked by name. A function that returns one result per example may give it further axes: then the shape ends in `...`.
 
 # %%
 #| export
@@ -226,7 +226,7 @@ def check_shape(name: str, value: Any, shape: Sequence[int], dtype: Any = None,
     return value
 
 # %% [markdown]
-# Some work takes long and ends with a picture or a page. `check_packages` says before the work that a package for it is missing. A few packages have another name for `pip` than in an `import`.
+# Some work takes long and ends with a picture or a page. `check_packages` says before the work starts that a package is missing. A few packages have another name for `pip` than in an `import`.
 
 # %%
 #| export
@@ -336,7 +336,7 @@ class Wholes:
 
 # %% [markdown]
 # ### Tensors
-# `Shape` is the marker of a tensor. It names the axes, so that the shapes of several arguments can be compared; its own check looks only at the type and that there is at least one number.
+# `Shape` is the marker of a tensor. It names the axes, so that the shapes of several arguments can be compared. Its own check is about the type, and that there is at least one number.
 
 # %%
 #| export core.signatures
@@ -354,7 +354,7 @@ class Shape:
         return f"({', '.join(self.axes.split())})"
 
 # %% [markdown]
-# A loss passes NaN on, since to look for it would make a graphics card wait. A measure refuses it.
+# A loss passes NaN on, but a measure refuses it.
 
 # %%
 #| export core.signatures
@@ -429,7 +429,7 @@ class Scores(Shape):
         return value
 
 # %% [markdown]
-# A measure takes arrays as well as tensors, and must refuse NaN. `Samples` converts them with `check_batch`. Samples that come straight from a generator still carry its graph; no measure needs it, so it is dropped:
+# A measure takes arrays as well as tensors, and must refuse NaN. `Samples` converts them with `check_batch`. Samples of a generator still hold its graph for gradients. No measure needs it, so it is removed:
 
 # %%
 #| export core.signatures
@@ -452,7 +452,7 @@ class Samples(Shape):
         return value if value.is_floating_point() else value.to(torch.get_default_dtype())
 
 # %% [markdown]
-# `Function` marks a function. The axes that it maps are written down for the reader; only that it can be called is checked:
+# `Function` marks a function. The axes are written down for the reader. The check only tests that it can be called:
 
 # %%
 #| export core.signatures
@@ -467,7 +467,7 @@ class Function:
         return value
 
 # %% [markdown]
-# A mask selects examples, so it must be a tensor of bools: whole numbers would be taken as indices.
+# A mask selects examples, so it must be a tensor of bools. Whole numbers would be used as indices.
 
 # %%
 #| export core.signatures
@@ -502,7 +502,7 @@ class InstanceOf:
         return value
 
 # %% [markdown]
-# Names of turns, columns or traits come as a list of texts. A single text is refused, since it would be read letter by letter:
+# Names of turns, columns or traits come as a list of texts. A single text is refused, because it would be read letter by letter:
 
 # %%
 #| export core.signatures
@@ -574,7 +574,7 @@ class _Axes:
         raise ValueError(f"{name}: expected shape {shape}{fits}, got {got}")
 
 # %% [markdown]
-# `fit` takes one argument. A group of axes such as `*runs` takes what the others leave. With two unknown groups in one shape, such as `*runs` and `*event`, it is not clear where one ends, so the argument waits until another one has fixed the size. Where an argument counts the axes of a group, nothing waits.
+# `fit` takes one argument. A group of axes such as `*runs` takes the axes that the other names leave. With two unknown groups in one shape, such as `*runs` and `*event`, it is not clear where one ends. Then the argument waits until another one has fixed the size. If an argument gives the number of axes of a group, no waiting is needed.
 
 # %%
 #| export core.signatures
@@ -600,7 +600,7 @@ def fit(self: _Axes, name: str, shape: Shape, got: tuple[int, ...]) -> bool:
     return True
 
 # %% [markdown]
-# Two types in one call are usually half of a loop in mixed precision. The error says which argument to convert: the one of the smaller type, for it lost digits already.
+# Two types in one call usually come from mixed precision. The error says which argument to convert: the one of the smaller type, because it has lost digits already.
 
 # %%
 #| export core.signatures
@@ -612,7 +612,7 @@ def type_cure(kinds: dict[str, torch.dtype]) -> str:
     return f"; write {converted}" + ", or compute both in one torch.autocast" * (not wide)
 
 # %% [markdown]
-# Torch refuses to multiply tensors of two types or on two devices, in words that name no argument. Tensors whose last axis has one name are examples, or vectors, of one kind; such tensors must agree.
+# Torch refuses to multiply tensors of two types or on two devices, but its error names no argument. If the last axes of two tensors have one name, they are examples, or vectors, of one kind. Such tensors must agree in type and device.
 
 # %%
 #| export core.signatures
@@ -748,7 +748,7 @@ def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 # %% [markdown]
 # ### The decorator
-# A training run that went well once need not be checked at each further step, so checks can be switched off. A switch belongs to one thread, and to one task of `asyncio`.
+# If the first training step passed the checks, the next ones need none. So checks can be switched off. The switch belongs to one thread, and to one task of `asyncio`.
 
 # %%
 #| export core.signatures
@@ -887,7 +887,7 @@ assert pairs(torch.zeros(5, 8, 3, 4, 4), torch.zeros(5, 8, 2)) == (5, 8, 3, 4, 4
  error_message(pairs, torch.zeros(8), torch.zeros(5, 8, 2))]
 
 # %% [markdown]
-# An argument that counts axes settles what is an example and what is a batch:
+# An argument that counts axes decides what is an example and what is a batch:
 
 # %%
 @checked
@@ -914,7 +914,7 @@ points[3, 0] = float("nan")
  error_message(check_batch, "x", points[:0], (2,))]
 
 # %% [markdown]
-# Losses and penalties run at every step. To look at every number would slow them down, so `check_tensors` only asks whether there are any. NaN passes, and the engine notices it.
+# Losses and penalties run at every step. A test of every number would slow them down, so `check_tensors` only tests that there are any. NaN passes, and the engine finds it later.
 
 # %%
 [error_message(check_tensors, real_scores=points[:0]), error_message(check_tensors, x=[1, 2])]
@@ -986,7 +986,7 @@ assert checks - bare < 500
 #
 # **1.** `Annotated[Tensor, Shape("batch channels side side")]`: a name that comes twice must mean the same size.
 #
-# **2.** To see whether a tensor has NaN, its numbers must come back from the graphics card, and the card waits. A loss runs at every step; training looks for NaN now and then. A measure runs once, and a NaN in it would be a wrong number in a table.
+# **2.** A test for NaN needs a number from the graphics card, and the card waits for it. A loss runs at every step, and training tests for NaN every 64 steps. A measure runs once, and a NaN in it would be a wrong number in a table.
 # </details>
 
 # %%
@@ -1004,5 +1004,5 @@ error_message(turned, torch.zeros(2, 1, 4, 5))
 # ## Recap
 # - A signature says what each argument is; `@checked` makes the check and the error from it.
 # - Axes have names. The same name means the same size; `*runs` and `*event` are any number of axes.
-# - Losses look at shapes and types, measures at numbers too.
-# - Inside a loop that went well once, checks are off.
+# - Losses check shapes and types. Measures check numbers too.
+# - In a training loop the checks are off after the first step.

@@ -40,7 +40,7 @@ from modelab.core.checks import error_message
 
 # %% [markdown]
 # ## Three tables
-# A checkpoint says `{"name": "minimax", "width": 64}`. A program that reads it must find the class `Minimax`, although its module has not been imported yet. So there are two kinds of table. These hold what was imported:
+# A checkpoint says `{"name": "minimax", "width": 64}`. A program that reads it must find the class `Minimax`, although its module has not been imported yet. So there are two kinds of table. The first kind holds what was imported:
 
 # %%
 #| export
@@ -49,7 +49,7 @@ MODE_SETS: dict[str, Callable] = {}
 COMMANDS: dict[str, Callable] = {}
 
 # %% [markdown]
-# The others are in `modelab._index`: which module registers which name. The export writes them from the source, so they are known without importing anything.
+# The second kind is in `modelab._index`. It says which module registers which name. The export writes it from the source, so it is known without an import.
 
 # %%
 {"games": len(_index.GAMES), "mode sets": len(_index.MODE_SETS), "commands": len(_index.COMMANDS),
@@ -64,7 +64,7 @@ _TABLES = {"game": (GAMES, _index.GAMES), "modes": (MODE_SETS, _index.MODE_SETS)
            "command": (COMMANDS, _index.COMMANDS)}
 
 # %% [markdown]
-# A name is known if either table has it. Errors list these names, so a typo costs no imports.
+# A name is known if either table has it. Errors list these names, so a typo causes no import.
 
 # %%
 #| export
@@ -85,7 +85,7 @@ def load(kind: str, name: str) -> None:
         importlib.import_module(f"modelab.{indexed[name]}")
 
 # %% [markdown]
-# The lab's menus and the index of the course show everything, so they import everything that registers something.
+# The lab's menus and the index of the course show all names. So they import every module that registers something.
 
 # %%
 #| export
@@ -127,7 +127,7 @@ print(answer[:120], "…")
 
 # %% [markdown]
 # ## Registering
-# Three decorators fill the tables. A name belongs to one definition. The same definition may come again: a cell is run a second time, or a chapter defines a class that the package holds, too. A chapter and its module have the same docstring.
+# Three decorators fill the tables. A name belongs to one definition. The same definition may come again: a cell is run a second time, or a chapter defines a class that the package also holds.
 
 # %%
 #| export
@@ -165,7 +165,7 @@ def register_command(name: str) -> Callable[[Callable], Callable]:
     return register
 
 # %% [markdown]
-# Games and mode sets carry a `.spec`: their name and the arguments they were made with. It is what files store, so it must be plain data. An object that cannot be written down leaves the name of its class.
+# Games and mode sets have a `.spec`: their name and the arguments they were made with. Files store it, so it must be plain data. An object that cannot be stored leaves the name of its class.
 
 # %%
 #| export
@@ -185,7 +185,7 @@ def to_json(value: Any) -> Any:
     return value if plain else {"own": type(value).__name__}
 
 # %% [markdown]
-# Measured numbers are stored with four digits. JSON has no NaN, so one that is not finite becomes `null`.
+# Measured numbers are stored with four digits. JSON has no NaN, so a number that is not finite becomes `null`.
 
 # %%
 #| export
@@ -416,7 +416,7 @@ assert current_spec(toy) == toy.spec and current_spec(other()) is None
  error_message(nested_settings, Toy, {"rates": Rates(.1), "lr": .2})]
 
 # %% [markdown]
-# What is not plain data leaves a note, and numbers are shortened:
+# An object that is not plain data leaves a note, and numbers are shortened:
 
 # %%
 print(to_json({"widths": (8, 16), "folder": Path("a/b"), "net": object()}))

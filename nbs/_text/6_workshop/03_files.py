@@ -36,7 +36,7 @@ import sys
 
 # %% [markdown]
 # ## Half a file
-# A checkpoint takes seconds to write. If the process is killed meanwhile, half a file is left under the final name. Here is a process that dies after half of its bytes:
+# A checkpoint takes seconds to write. If the process is killed during this time, half a file is left under the final name. Here is a process that ends after half of its bytes:
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -56,12 +56,12 @@ subprocess.run([sys.executable, "-c", dies, str(folder / "run.bin")])
 (folder / "run.bin").read_bytes()
 
 # %% [markdown]
-# The old checkpoint is lost and the new one is useless.
+# The old checkpoint is lost, and the new one cannot be used.
 #
-# ## Written at once
-# What is no file, such as `/dev/null` or a pipe, is written to directly. A link is followed, so that it stays a link.
+# ## Atomic writes
+# A device such as `/dev/null`, or a pipe, is written to directly. A link is followed, so that it stays a link.
 #
-# `atomic_write` writes to a file of another name in the same folder. It asks the system to bring the bytes to the disk (`fsync`), and then renames the file. A rename within a folder happens at once: a program that opens the name gets the old file or the new one.
+# `atomic_write` writes to a file of another name in the same folder. It asks the system to write the bytes to the disk (`fsync`), and then renames the file. A rename within a folder is atomic: a program that opens the name gets the old file or the new one.
 
 # %%
 #| export
@@ -95,7 +95,7 @@ def _umask() -> int:
     return mask
 
 # %% [markdown]
-# **Check.** An error on the way leaves the old file and nothing else. An object that is no `bytes` is such an error.
+# **Check.** After an error only the old file is there. An object that is not `bytes` causes such an error.
 
 # %%
 atomic_write(folder / "run.bin", b"the checkpoint of today")
@@ -110,7 +110,7 @@ assert (folder / "run.bin").read_bytes() == b"the checkpoint of today"
 
 # %% [markdown]
 # ## One process at a time
-# Two processes that write checkpoints into one folder would delete each other's files. The system can hold a lock on an open file and releases it when the process ends, however it ends. Where the lock is on a file of its own, that file says who holds it.
+# Two processes that write checkpoints into one folder would delete each other's files. The system can hold a lock on an open file. It releases the lock when the process ends, for whatever reason. A lock file of its own also says which process holds the lock.
 
 # %%
 #| export
@@ -124,7 +124,7 @@ def _open_lock(path: Path) -> int | None:
         return None
 
 # %% [markdown]
-# The lock is taken in two steps, opening and locking. Between them the last owner may have deleted the file, so we look whether it still has a name, and else start again.
+# The lock is taken in two steps, opening and locking. Between them the last owner may have deleted the file. So we test whether the file still has its name, and start again if not.
 
 # %%
 #| export
@@ -151,7 +151,7 @@ def _take_lock(path: Path, what: Any, wait: bool) -> int | None:
     return None
 
 # %% [markdown]
-# `file_lock` is used in two ways. If a run finds its folder in use, that is a mistake, so it stops at once. If a download finds another process fetching the same file, it only has to wait.
+# `file_lock` is used in two ways. If the folder of a run is in use, that is a mistake, and the run stops at once. If another process fetches the same file, a download waits.
 
 # %%
 #| export
@@ -197,7 +197,7 @@ refused, [p.name for p in folder.iterdir()]
 
 # %% [markdown]
 # ## Room on the disk
-# If the disk is full in the middle of a download, the time is lost. So a function that is about to write much checks the free space first.
+# If the disk is full in the middle of a download, the time is lost. So a function that will write much checks the free space first.
 
 # %%
 #| export
@@ -220,6 +220,6 @@ shutil.rmtree(folder)
 
 # %% [markdown]
 # ## Recap
-# - Write to another name in the same folder, bring it to the disk, rename it.
-# - A lock of the system ends with its process, so no lock is left behind by a crash.
-# - A lock file may be deleted between opening and locking it: look again after locking.
+# - Write to another name in the same folder, call `fsync`, and rename the file.
+# - A lock of the system ends with its process, so a crash leaves no lock.
+# - A lock file may be deleted between opening and locking it. Test for it again after locking.

@@ -29,7 +29,7 @@ from modelab.course.notebooks import patch
 
 # %% [markdown]
 # ## Colours
-# Blue and orange-red stay apart for people who do not see red and green (Okabe, Ito 2008). Real data are blue discs and generated ones are orange crosses, so the form tells them apart as well.
+# People who cannot separate red from green can separate blue from orange-red (Okabe, Ito 2008). Real data are blue discs and generated ones are orange crosses, so the form shows the difference as well.
 
 # %%
 #| export
@@ -50,7 +50,7 @@ def axes(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (3.4, 3
         return figure, figure.subplots(rows, columns, **kw)
 
 # %% [markdown]
-# A chapter shows a `Picture`: the figure as PNG with a text that says the same. The reading site writes the text as the image's alternative.
+# A chapter shows a `Picture`: the figure as PNG with a text that says the same. The reading site uses the text as the alternative of the image.
 
 # %%
 #| export
@@ -88,7 +88,7 @@ import torch
 g = torch.Generator().manual_seed(0)
 figure, ax = axes()
 scatter(ax, torch.randn(200, 2, generator=g), torch.randn(200, 2, generator=g) / 2, limit=3)
-ax.legend(frameon=False)
+ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(.5, 1), ncols=2, markerscale=2)
 Picture(figure, "200 real points and 200 generated ones that are half as wide (seed 0)")
 
 # %% [markdown]
@@ -198,7 +198,7 @@ def still(self: Film, n: int = 3) -> Picture:
     return Picture(figure, "; ".join(f"{self.labels[i]}: {self.frames[i].alt}" for i in chosen))
 
 # %% [markdown]
-# **Check.** Six figures of a mean that settles, as a film. Moving the slider changes picture and label.
+# **Check.** A film of six figures shows how a mean converges. Moving the slider changes picture and label.
 
 # %%
 def spread(n: int) -> Picture:
@@ -206,7 +206,7 @@ def spread(n: int) -> Picture:
     figure, ax = axes(size=(4, 1.4))
     means = torch.randn(8, n, generator=torch.Generator().manual_seed(n)).mean(1)
     ax.plot(means, torch.zeros(8), "o", c=REAL)
-    ax.set(xlim=(-1.5, 1.5), yticks=[], xlabel="mean of n draws (truth: 0)", title=f"n = {n}")
+    ax.set(xlim=(-1.5, 1.5), yticks=[], xlabel="mean of n draws (truth: 0)")
     return Picture(figure, f"Eight means of {n} draws within ±{means.abs().max():.2f}")
 
 # %%

@@ -47,7 +47,7 @@ by_product = torch.cdist(x, x.clone(), compute_mode="use_mm_for_euclid_dist").di
 assert (by_product > 1e-3).sum() > 50
 
 # %% [markdown]
-# Copies are not at distance 0. A measure that looks for copied training data must not have this error. Differences in float64 are exact enough, but thirty times as slow. So the fast formula only makes a **guess**, with a bound on its error, and the few rows that could be nearest are compared exactly.
+# Many copies are not at distance 0. A measure that looks for copied training data must not have this error. Differences in float64 are exact enough, but much slower. So the fast formula only makes a **guess**, with a bound on its error. The few rows that could be nearest are then compared exactly.
 #
 # ## How wrong may the guess be?
 # A sum of $d$ products, each rounded to a relative $u$, errs by at most $d\,u$. Rounding errors mostly cancel, and with probability $1-3\cdot10^{-14}$ the error stays below $8\sqrt d\,u$ (Higham, Mary 2019).
@@ -67,7 +67,7 @@ assert share < 1
 share
 
 # %% [markdown]
-# The largest error of ten thousand is a small share of the bound.
+# The largest of ten thousand errors is less than a hundredth of the bound.
 #
 # ## Memory
 # All steps work on blocks of rows, so that memory stays below `max_bytes`. This is the default:
@@ -86,7 +86,7 @@ def row_blocks(n: int, side: int) -> list[slice]:
     return [slice(a, min(n, a + side)) for a in range(0, n, side)]
 
 # %% [markdown]
-# The error grows with the length of the rows, and distances do not change when all rows are moved. So the rows are taken about the middle of the pool. If they are few, the moved rows are kept; else each block is moved when it is needed.
+# The error grows with the length of the rows, and distances do not change when all rows are moved. So the middle of the pool is subtracted from all rows. If there are few rows, the moved ones are kept; otherwise each block is moved when it is needed.
 
 # %%
 #| export
@@ -122,7 +122,7 @@ def exact_squared_distances(x: Tensor, y: Tensor, rows: Tensor, columns: Tensor,
     return out
 
 # %% [markdown]
-# In few dimensions neighbours are near and float32 leaves many candidates, so the guess is made in float64 there. The same holds for numbers so large or small that their squares leave the range of float32, and where torch may use a coarser product.
+# In few dimensions neighbours are close, and float32 leaves many candidates. So the guess is made in float64 there. The same holds for numbers so large or small that their squares leave the range of float32, and where torch may use a less accurate product.
 
 # %%
 #| export
@@ -199,7 +199,7 @@ def search(self: _Search, x: Tensor) -> tuple[Tensor, Tensor]:
     return best.sqrt(), who
 
 # %% [markdown]
-# Candidates are compared exactly. Of several rows at the same distance the first one counts, so the answer does not depend on the blocks.
+# Candidates are compared exactly. Of several rows at the same distance the first one counts. So the result does not depend on the blocks.
 
 # %%
 #| export
@@ -216,7 +216,7 @@ def offer(self: _Search, x: Tensor, best: Tensor, who: Tensor,
     best[nearer], who[nearer] = low[nearer], index[nearer]
 
 # %% [markdown]
-# In up to four dimensions a tree is faster. It does not say which of two equal neighbours comes first, so where the second is as near as the first the search decides.
+# In up to four dimensions a tree is faster. It does not say which of two equal neighbours comes first. If the second is as near as the first, the search above decides.
 
 # %%
 #| export
@@ -357,13 +357,13 @@ assert ours < 100 * max(fast, 1e-3)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The lowest guess may be too low by one bound, and the guess of the truly nearest row may be too high by one bound. So the truly nearest row may stand up to two bounds above the lowest guess.
+# The lowest guess may be too low by one bound, and the guess of the truly nearest row may be too high by one bound. So the guess of the truly nearest row may be up to two bounds above the lowest guess.
 # </details>
 
 # %% [markdown]
 # ## Recap
-# - Products are fast and wrong for copies; differences in float64 are exact and slow.
-# - A guess with a proven bound on its error leaves few candidates, and these are compared exactly.
+# - Products are fast and wrong for copies. Differences in float64 are exact and slow.
+# - A guess with a bound on its error leaves few candidates, and these are compared exactly.
 # - Blocks keep memory bounded and do not change the answer.
 #
 # ## References

@@ -164,7 +164,7 @@ def claim_weights(nets: dict[str, nn.Module]) -> dict[str, list[nn.Parameter]]:
     return {name: [w for w in net.parameters() if w.requires_grad] for name, net in nets.items()}
 
 # %% [markdown]
-# `hold_weights` remembers whose weights these are, for as long as the players exist.
+# `hold_weights` notes whose weights these are, for as long as the players exist.
 
 # %%
 #| export training.players
@@ -215,7 +215,7 @@ class Players:
         hold_weights(self)
 
 # %% [markdown]
-# Most players are plain functions of their inputs. Some need labels, the step or random numbers, some change the real examples, and some keep running averages. Which ones these are is found once, so that the others cost nothing.
+# Most players are plain functions of their inputs. Some need labels, the step or random numbers. Some change the real examples, and some keep running averages. These players are found once, so that the others cost nothing.
 
 # %%
 #| export training.players
@@ -247,7 +247,7 @@ def rates(self: Players, name: str, step: int = 0) -> dict[str, Any]:
     return rates | {"lr": rates["lr"] * optimiser.schedule(step)}
 
 # %% [markdown]
-# In a turn, only the players that move get gradients. In the generator's turn the discriminator is fixed, so the gradient with respect to its weights is not needed.
+# In a turn, only the players that move get gradients. In the generator's turn, for example, the gradient in the discriminator's weights is not needed.
 
 # %%
 #| export training.players
@@ -315,7 +315,7 @@ def runs_not_finite(net: nn.Module, runs: int) -> list[int]:
     return sorted({int(run) for w in wrong for run in w.reshape(runs, -1).any(1).nonzero()})
 
 # %% [markdown]
-# The block of all weights of a player is asked first: that is one reduction instead of one per layer.
+# The block of all weights of a player is tested first. That is one reduction instead of one per layer.
 
 # %%
 #| export training.players
@@ -511,7 +511,7 @@ def _choose(self: Run, game: Game | str, modes: Any, device: str) -> None:
     self.latent = self.game.networks.latent or fitting
 
 # %% [markdown]
-# `_begin` sets up the state at step 0. The losses of all steps stay on the device, in a table that is doubled when it is full: copying a number to the CPU at each step would make a graphics card wait.
+# `_begin` sets up the state at step 0. The losses of all steps stay on the device, in a table that is doubled when it is full. To copy a number to the CPU at each step would make a graphics card wait.
 
 # %%
 #| export
@@ -532,7 +532,7 @@ def _begin(self: Run) -> None:
     self._check_groups(self.batch)
 
 # %% [markdown]
-# Some discriminators compare the examples of a group (minibatch deviation, chapter [3.4](../3_inclusion/04_growing.ipynb)). A shard of the batch must be made of whole groups.
+# Some discriminators compare the examples of a group (minibatch deviation, chapter [3.4](../3_inclusion/04_growing.ipynb)). So a shard of the batch must consist of complete groups.
 
 # %%
 #| export
@@ -637,7 +637,7 @@ def _turn_loss(self: Run, word: str, turn: Turn) -> torch.Tensor:
                        f"({error}); {self._kept()}") from error
 
 # %% [markdown]
-# Weights may be finite and so large that the samples are not.
+# Weights may be finite, but so large that the samples are not finite.
 
 # %%
 #| export
@@ -663,7 +663,7 @@ def _lost_text(self: Run, lost: Sequence[int]) -> str:
     return f", seed{'s' * (len(lost) > 1)} {seeds}" if lost else ""
 
 # %% [markdown]
-# The last checkpoint is where the user can go on.
+# The message names the last checkpoint, from which the user can resume.
 
 # %%
 #| export
@@ -715,7 +715,7 @@ def _turn(self: Run, place: int, word: str) -> torch.Tensor:
 
 # %% [markdown]
 # ### Steps
-# A step goes through the turns once. `torn` marks a step that was interrupted, so that its half-changed state is not saved. After its turns, a player that keeps an average, such as the mean of a generator's inner latents, renews it (`after_step`). It does so once a step and outside the losses: then the average depends neither on how a batch is cut into shards nor on who computes them, and a look at a loss does not change it.
+# A step goes through the turns once. `torn` marks a step that was interrupted, so that its half-changed state is not saved. Some players keep an average, such as the mean of a generator's inner latents. They renew it after the turns (`after_step`), once a step and outside the losses. So the average does not depend on how a batch is cut into shards, or on which process computes them. Computing a loss does not change it.
 
 # %%
 #| export
@@ -757,7 +757,7 @@ def _make_room(self: Run) -> None:
             self._losses[word] = torch.cat([rows, torch.empty_like(rows)])
 
 # %% [markdown]
-# The losses are checked for NaN and infinity every 64 steps and at the end. Within a step, the first turn is reported: later turns only inherit what it did.
+# The losses are checked for NaN and infinity every 64 steps and at the end. Within a step, the first bad turn is reported, because it may be the cause of the others.
 
 # %%
 #| export
@@ -789,7 +789,7 @@ def check_finite(self: Run) -> None:
                        f"{self._lost_text(lost[1])}; {self._kept()}")
 
 # %% [markdown]
-# `step` is the method that users call to train. It adds what a single step does not have: a progress bar, the check of the losses, and the handling of Ctrl-C.
+# `step` is the method that users call to train. It adds a progress bar, the check of the losses, and the handling of Ctrl-C.
 
 # %%
 #| export
@@ -825,7 +825,7 @@ def losses(self: Run) -> dict[str, torch.Tensor]:
     return {word: rows[:self.steps].cpu().clone() for word, rows in self._losses.items()}
 
 # %% [markdown]
-# Conditional players need labels beside the real examples: the modes that these were drawn from.
+# Conditional players need labels of the real examples: the modes from which they were drawn.
 
 # %%
 #| export
@@ -1034,7 +1034,10 @@ def save_checkpoint(run: Any,
         tensors |= {"scale/mean": run.scale.mean,
                     "scale/size": torch.tensor(run.scale.size, dtype=torch.float64)}
     tensors = {name: v.detach().cpu().clone() for name, v in tensors.items()}
-    note = json.dumps({"format": CHECKPOINT_FORMAT, "steps": run.steps, **run_config(run)})
+    about = {"format": CHECKPOINT_FORMAT, "steps": run.steps, **run_config(run)}
+    if data := getattr(run.modes, "digest", None):
+        about["data"] = data
+    note = json.dumps(about)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, save(tensors, metadata={"modelab": note}))
@@ -1156,7 +1159,21 @@ def load_checkpoint(cls: type,
                          f"{error}") from error
     run.steps = run._checked = note["steps"]
     run.saved = path
+    _warn_of_changes(run, note)
     return run
+
+# %% [markdown]
+# Files of the user may have changed since. The run continues with the present files, and a warning says so.
+
+# %%
+#| export training.checkpoints
+def _warn_of_changes(run: Any, note: dict) -> None:
+    "Warn if the data has another digest than it had when the checkpoint was saved."
+    known, now = note.get("data"), getattr(run.modes, "digest", None)
+    if known is not None and now is not None and known != now:
+        folder = (getattr(run.modes, "spec", None) or {}).get("folder", "the data")
+        warnings.warn(f"{folder}: its files have changed since {run.saved} was saved; "
+                      "what is there now is used", stacklevel=4)
 
 # %% [markdown]
 # The scale of the data is not measured again, since another machine may draw other examples. It comes from the file.

@@ -112,7 +112,7 @@ def setting_choices(game: Any, name: str) -> tuple[str, ...]:
 
 
 # %% [markdown]
-# A setting that holds a group, such as a schedule, is found by the class in its annotation. The panel leaves it out, since it is more than one value.
+# A setting that holds a group, such as a schedule, is found by the class in its annotation. The panel leaves it out, because it is more than one value.
 
 # %%
 #| export lab.side
@@ -220,7 +220,7 @@ def apply_setting(self: Side, name: str, value: Any) -> None:
 
 
 # %% [markdown]
-# At a given step the settings must be those of that step, also after going back. So the side starts from the settings of step 0 and applies the events up to that step in their order.
+# After going back to a step, the settings must be those of that step. So the side starts from the settings of step 0 and applies the events up to that step in their order.
 
 # %%
 #| export lab.side
@@ -437,7 +437,7 @@ def preserve_state(side: Side) -> Iterator[None]:
 
 
 # %% [markdown]
-# The picture must not change from step to step only because other latents were drawn. An `EvalBatch` is a turn that is used for showing and never for training: its examples and latents are the same at every step. A network that grows is shown as it is at the side's step, and the real examples are as coarse as in training.
+# A picture must not change between two steps only because other latents were drawn. An `EvalBatch` is a turn that is used for showing and never for training. Its examples and latents are the same at every step. A growing network is shown in its state at this step, and the real examples have the same resolution as in training.
 
 # %%
 #| export lab.inspect
@@ -445,8 +445,12 @@ class EvalBatch(Turn):
     "A turn that nobody takes: `n` examples and latents that are the same at every step."
     def __init__(self, side: Side, n: int):
         super().__init__(side, side.steps, 0)
-        x = self._shape_reals(side.real(n, self._generators("real")))
-        self.__dict__.update(x=x, z=side.noise(n, self._generators("latent")))
+        if side.players.labelled:  # a conditional player takes the labels of these examples
+            x, self.__dict__["y"] = side.real_with_labels(n, self._generators("real"))
+        else:
+            x = side.real(n, self._generators("real"))
+        z = side.noise(n, self._generators("latent"))
+        self.__dict__.update(x=self._shape_reals(x), z=z)
 
     def _generators(self, stream: str) -> list[torch.Generator]:
         return self._run.generators(f"look {stream}", 0)  # the name is part of the seed
@@ -793,7 +797,7 @@ from modelab.lab.side import (LAB_SETTINGS, Event, Side, game_settings, measures
 from modelab.training.run import spare_thread
 
 # %% [markdown]
-# The widget trains on a thread of its own while a cell may call the same session. So the public methods that read or change the state hold a lock. The decorator saves writing that into each of them.
+# The widget trains on a thread of its own, and a cell may call the same session at the same time. So the public methods that read or change the state hold a lock. This decorator adds the lock to a method.
 
 # %%
 #| export
@@ -815,7 +819,7 @@ SURFACES = ("score", "probability", "gradient", "none")  # what may be shown of 
 
 
 # %% [markdown]
-# The initialiser stores what stays when a new training run starts: the lock, the missions, the number of samples and the surface. Games and data are given as objects, by name, or as the `.spec` of an earlier one.
+# The initialiser stores what does not change when a new training run starts: the lock, the missions, the number of samples and the surface. Games and data are given as objects, by name, or as a `.spec`.
 
 # %%
 #| export

@@ -60,7 +60,7 @@ len(as_png.png)
 # The page has a canvas and can draw by itself. It only needs a few thousand numbers.
 #
 # ## The scores of D
-# A discriminator scores an example, or an example together with its code. Which of the two holds for a game is found from one call of $D$ within G's loss.
+# A discriminator scores an example, or an example together with its code. One call of $D$ within G's loss shows which of the two a game uses.
 
 # %%
 #| export
@@ -76,7 +76,7 @@ def critic_inputs(side: Side) -> int:
 
 
 # %% [markdown]
-# What is shown is in the units of the data, also where the game sees standardised data (chapter [0.3](../0_start/03_modes.ipynb)). So examples are standardised before a network gets them, and what G makes is restored.
+# The page shows the units of the data, even if the game gets standardised data (chapter [0.3](../0_start/03_modes.ipynb)). So examples are standardised before a network gets them, and the output of G is converted back.
 #
 # A joint discriminator needs a code for each example. The codes come from the encoder; noise inputs of a stochastic encoder are set to zero, so that the picture does not change at random.
 
@@ -112,7 +112,7 @@ critic_scores(joint, EvalBatch(joint, 3).x[0]).shape
 # ## The plane
 # Points in two dimensions are drawn as they are. An example on the line has one coordinate; the second axis is then its latent: $(G(z), z)$ for generated points, and $(x, E(x))$ for real ones where the game has an encoder. Pictures are shown as pictures.
 #
-# The sizes of what is sent are constants, so that a frame stays below its limit:
+# The sizes of the parts of a frame are constants, so that a frame stays below its limit:
 
 # %%
 #| export
@@ -289,7 +289,7 @@ def shrink_pictures(x: torch.Tensor, modes: ModeSet, room: int) -> np.ndarray:
 
 # %% [markdown]
 # ## A frame
-# Arrays and a note become one string of bytes: a JSON head that says where each array is, then the numbers.
+# Arrays and a note become one string of bytes. First comes a JSON head with the place of each array, then the numbers.
 
 # %%
 #| export
@@ -448,7 +448,7 @@ assert len(data) < 12_000 and len(data) < len(as_png.png)
 len(data), {name: array.nbytes for name, array in arrays.items()}, note
 
 # %% [markdown]
-# The page draws what was computed, up to half a step of a 16-bit grid:
+# The page draws the computed points, up to half a step of a 16-bit grid:
 
 # %%
 box, made = view_box(side), side.player("G")(EvalBatch(side, N_SHOWN).z)[0].detach()
@@ -504,7 +504,7 @@ def _fixed_samples(side: Side) -> dict[str, np.ndarray]:
 
 
 # %% [markdown]
-# The page draws axes, labels and menus. `_scene_of_modes` says what they need to know of the data, for example whether points can be drawn by hand.
+# The page draws axes, labels and menus. `_scene_of_modes` gives their facts about the data, for example whether points can be drawn by hand.
 
 # %%
 #| export
@@ -726,7 +726,7 @@ class Recording:
 
 
 # %% [markdown]
-# A mission or a grader asks a recording which modes were missing or captured at which step, and for the values of a measure. The first method gives the missing modes:
+# Missions and graders need three things of a recording: the missing modes, the captured modes, and the values of a measure, step by step. The first method gives the missing modes:
 
 # %%
 #| export lab.recording
@@ -737,7 +737,7 @@ def missing(self: Recording, side: str = "A") -> list[set[int]]:
 
 
 # %% [markdown]
-# `captured` gives the other modes of each measured step, those that are not missing.
+# `captured` gives the modes that are not missing, for each measured step.
 
 # %%
 #| export lab.recording
@@ -874,6 +874,6 @@ print(source[start:source.index("const decode")])
 # ## Recap
 # - The lab sends numbers, not pictures. The page draws them, follows the theme, and can replay them without a kernel.
 # - Points are quantised over more than what is shown. Otherwise points outside would appear on the border.
-# - What D takes as input is found from a call of the game, not from a list of games.
+# - The input of D is found from a call of the game, not from a list of games.
 #
 # **For later.** Why is the box stored twice as wide? Which frames does a recording hold, and why those?

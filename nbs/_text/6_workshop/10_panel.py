@@ -39,7 +39,7 @@ from modelab.networks.players import Networks
 
 # %% [markdown]
 # ## A button that trains
-# The obvious way is a callback that trains. While it runs, the kernel reads no messages, so a click on *Pause* has to wait. Which thread runs a callback also differs between kernels: some use the main thread, some another one beside your cell.
+# The simplest way is a callback that trains. While it runs, the kernel reads no messages, so a click on *Pause* has to wait. Kernels also differ in the thread that runs a callback: some use the main thread, others use a second one beside your cell.
 
 # %%
 slow = LabSession(Minimax(networks=Networks(width=16)), ring(), batch=32, samples=50)
@@ -96,7 +96,7 @@ def submit(self: Driver, name: str, *args: Any, **kw: Any) -> None:
 
 
 # %% [markdown]
-# Code that runs in a cell, such as `pause` and the tests, needs to know when all commands are done. The thread ends then, so `wait` joins it.
+# Code that runs in a cell, such as `pause` and the tests, must wait until all commands are done. The thread ends then, so `wait` joins it.
 
 # %%
 #| export lab.driver
@@ -108,7 +108,7 @@ def wait(self: Driver, seconds: float = 60) -> None:
 
 
 # %% [markdown]
-# What is shown of D changes nothing in the training. So it is set directly and is no event.
+# The choice of the surface of D changes nothing in the training. So it is set directly and is no event.
 
 # %%
 #| export lab.driver
@@ -194,7 +194,7 @@ def show(self: Driver, now: bool = False) -> None:
 
 
 # %% [markdown]
-# The last picture is sent again with the error. If that fails as well, there is no page that can show anything, and drawing is switched off.
+# The last picture is sent again with the error. If that fails as well, no page can show anything, and drawing is switched off.
 
 # %%
 #| export lab.driver
@@ -222,7 +222,7 @@ def _work(self: Driver) -> None:
 
 # %% [markdown]
 # ### Training for the time of a frame
-# Steps are taken in groups that fit the time that is left; one by one is a tenth slower. Pictures get at most two fifths of the time. If the page has not answered for ten seconds, it is taken to be closed, and training stops.
+# Steps are taken in groups that fit the time that is left, because single steps are slower. Pictures get at most two fifths of the time. If the page has not answered for ten seconds, it counts as closed, and training stops.
 
 # %%
 #| export lab.driver
@@ -241,7 +241,7 @@ def _train(self: Driver) -> None:
 
 
 # %% [markdown]
-# How many steps fit the time is estimated from the time of the steps before. A group has at most 32 steps, so that a new command does not wait long.
+# The number of steps that fit is estimated from the time of the last steps. A group has at most 32 steps, so that a new command does not wait long.
 
 # %%
 #| export lab.driver
@@ -285,7 +285,7 @@ driver.wait()
 driver.error
 
 # %% [markdown]
-# At which step the rate was changed depended on the clock. The event records the step, so the run can be repeated bit for bit.
+# The clock decided at which step the rate was changed. The event records this step, so the run can be repeated bit for bit.
 
 # %% [markdown]
 # ## Settings and their controls
@@ -985,7 +985,7 @@ list(panel.fields)
 # %% [markdown]
 # ## Recap
 # - Callbacks put commands in a queue, and one thread carries them out. Without commands or training there is no thread.
-# - What is shown may depend on the clock. What is computed depends on the recorded events only.
+# - The pictures may depend on the clock. The state depends on the recorded events only.
 # - Errors of the thread are shown on the page.
 #
 # **For later.** Why may a callback not even take the lab's lock? What happens to a playing lab whose page was closed?

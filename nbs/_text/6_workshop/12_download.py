@@ -115,12 +115,11 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, MISSING, Picture, REAL
 from modelab.core.statistics import Interval, interval
 from modelab.course.claims import claim, recorded, steps
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 
 # %% [markdown]
 # ## A file with ten modes
-# Take scikit-learn's digits, sorted by what they show, as many sets are published: one byte for the label, then 64 bytes of pixels, row after row.
+# We take scikit-learn's digits and sort them by class, as many published sets are. A row has one byte for the label and 64 bytes of pixels.
 # We serve the file on this machine and fetch it with a simple loop, as many programs do.
 
 # %%
@@ -140,8 +139,8 @@ def copy_loop(url: str, path: Path, timeout: float = 10) -> None:
             file.write(piece)
 
 # %% [markdown]
-# The server of this chapter makes a fault on request. Here it closes the connection after 45 % of the bytes, as may happen with an empty battery or a
-# proxy with a limit. Its class follows below.
+# The server of this chapter makes a fault on request. Here it closes the connection after 45 % of the bytes, as a
+# proxy with a limit may do. Its class follows below.
 
 # %% [markdown]
 # **Predict:** `copy_loop` gets 45 % of the file. Does it raise an error? How many of the ten classes are in what it
@@ -330,12 +329,12 @@ Picture(figure, "Scans of each digit in the file and in what was received: "
                 f"0 to 3 whole, {left[4]} of 4, none of 5 to 9")
 
 # %% [markdown]
-# There was no error, five classes are missing, and the file has its final name, so later it cannot be told from a good one. If a generator is trained on
-# it, even a perfect one captures five modes of ten. The loss would be blamed by mistake.
+# There was no error, and five classes are missing. The file has its final name, so nobody can see later that it is not whole. A perfect generator of these data captures five modes of ten, and the
+# training would be blamed for a broken download.
 #
 # ## Three questions about a file
-# **Is it as long as announced?** The server's own header says how many bytes will come. That catches the dropped
-# connection. It does not catch a proxy that cuts the file and announces what is left, nor a flipped bit.
+# **Is it as long as announced?** The server's own header says how many bytes will come. This test finds the dropped
+# connection. It does not find a proxy that cuts the file and announces the shorter length, or a flipped bit.
 #
 # **Is it the file?** The authors of a set can publish its SHA-256, a number of 256 bits that is different after any change of the
 # file. For $n$ files that were not constructed for it the probability that two of them have the same SHA-256 is at most $n^2/2^{257}$; no such pair is
@@ -353,13 +352,13 @@ right(original), right(flipped), right(got.read_bytes())
 
 # %% [markdown]
 # **Can the download be resumed?** If the hash is wrong, the file must be fetched again. Let connections break at random, on average $\lambda$
-# times a byte, and start again from zero each time. For a file of $L$ bytes the expected number of bytes that cross
-# the network, $N$, is the number of bytes before the first break, plus $N$ again:
+# times a byte, and let each attempt start from zero. For a file of $L$ bytes let $N$ be the expected number of bytes that cross
+# the network. It is the number of bytes before the first break, plus $N$ again:
 #
 # $$N=\int_0^L (x+N)\,\lambda e^{-\lambda x}\,dx+L\,e^{-\lambda L}
 # \quad\Longrightarrow\quad N=\frac{e^{\lambda L}-1}{\lambda}.$$
 #
-# **Predict:** with three breaks to be expected in one file's length, how many times the file is that?
+# **Predict:** let three breaks be expected in one file's length. How many times the length of the file is $N$?
 
 # %%
 def bytes_sent(breaks: float, length: float = 1.) -> float:
@@ -376,9 +375,9 @@ assert abs(first.item() - N) < 1e-9
 first.item()
 
 # %% [markdown]
-# More than six times the file crosses the network, and this number grows as the exponential of the size: a set ten times as large
-# would not arrive in any practical time. Asking for the rest instead (`Range: bytes=45000-`, in HTTP since 1997) always costs $L$
-# bytes. The server counts them.
+# More than six times the bytes of the file cross the network. This number grows as the exponential of the size: a set ten times as large
+# would not arrive in any practical time. A request for the rest (`Range: bytes=45000-`, in HTTP since 1997) costs $L$
+# bytes in all, however often the connection breaks. The server counts them.
 
 # %%
 def cost(seed: int) -> float:
@@ -400,9 +399,9 @@ f"{again:.2f} files sent for one; the formula says {N:.2f}"
 # %% [markdown]
 # ## A safe download
 # One function answers all three questions. [Pooch](https://www.fatiando.org/pooch) does a part of the work: it checks the hash of
-# what was downloaded, and only then gives the file its own name. It cannot go on where it stopped, so the bytes come
-# by a loop of ours, which keeps them in `NAME.part`. Nothing that the server says is trusted, neither a length nor a name nor
-# an encoding. At most as many bytes are written as the file is known to have.
+# what was downloaded, and only then gives the file its own name. It cannot resume, so our own loop fetches the
+# bytes and keeps them in `NAME.part`. No length, name or encoding that the server announces is trusted.
+# At most as many bytes are written as the file is known to have.
 
 # %%
 #| export data.catalogue
@@ -578,7 +577,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 # %% [markdown]
-# One attempt at one mirror: fetch what is missing, and let Pooch compare the hash and give the file its name.
+# One attempt at one mirror fetches the missing bytes. Then Pooch compares the hash and gives the file its name.
 
 # %%
 #| export
@@ -663,7 +662,7 @@ def _download_folder(folder: str | Path, mirrors: Sequence[str]) -> Path:
     return Path(folder)
 
 # %% [markdown]
-# Does it work? Each fault occurs at a random place, eight times over, in three requests in a row, and there is one good mirror.
+# Does it work? Each fault occurs at eight random places, in three requests in a row, and there is one good mirror.
 # `fetch` is compared with the copy loop, with a copy loop that compares lengths, and with one that knows the hash and tries once. These
 # are stopped after a second, since a server that sends a few bytes at a time would keep them busy without end.
 # The eight places are tried at the same time, because most of the time is waiting.
@@ -760,12 +759,12 @@ claim("A resumed, hashed fetch delivers the file whatever one mirror of two does
       holds=count("fetch", "right").low == len(faults))
 
 # %% [markdown]
-# The comparison of lengths finds a fault if the announced length is true. A cut file with a matching length, a page, a flipped bit and a
-# file that goes on all pass. The hash finds all of them, but it cannot repair anything.
+# The comparison of lengths finds a fault only if the announced length is that of the true file. A cut file with a matching length, an HTML page, a flipped bit and a
+# file that is too long all pass. The hash finds all of them, but it cannot repair the file.
 #
-# Three faults are left, those of a server that is asked for the rest of a file. Here the connection drops first, then
-# the server sends the whole file instead of the rest; says that it sends another part; sends another part without
-# saying so. The list shows at which byte each request to it began.
+# Three more faults can occur when a server is asked for the rest of a file. In each case the connection drops first. Then
+# the server sends the whole file instead of the rest, or it announces another part, or it sends another part without
+# announcing it. The list shows at which byte each request to it began.
 
 # %%
 for fault in about_ranges:
@@ -777,13 +776,13 @@ for fault in about_ranges:
 
 # %% [markdown]
 # In the first case the bytes are sent once more. In the second the answer is refused because of its own header, and the good mirror sends the rest. The
-# third is found by the hash: what came is thrown away, and the same server is asked once more for all of it.
+# third is found by the hash: the bytes are deleted, and the same server is asked once more for the whole file.
 #
 # ## An archive from an unknown source
-# An archive is a list of names and contents, and both are chosen by whoever made it. A name may be `../../.bashrc`; an
-# entry may be a link to a folder of yours, through which the next entry is written; a megabyte may unpack to a
-# gigabyte. So: no name is used unless it is one that we expected, only plain files count, every size is bounded before
-# it is read, and everything is written to a temporary folder that gets its final name when it is complete.
+# An archive is a list of names and contents, and its author chooses both. A name may be `../../.bashrc`. An
+# entry may be a link to a folder of yours, through which the next entry is written. A megabyte may unpack to a
+# gigabyte. So we use a name only if we expected it, and take plain files only. Every size is bounded before
+# it is read. Everything is written to a temporary folder, which gets its final name when it is complete.
 
 # %%
 #| export data.archives
@@ -822,7 +821,7 @@ def _zip_entries(archive: Path) -> Iterator[Entry]:
                 yield m.filename, m.file_size, plain, functools.partial(packed.open, m)
 
 # %% [markdown]
-# A tar file is read as a stream, and the stream is bounded, since its headers may announce anything.
+# A tar file is read as a stream. The stream has a limit, since its headers may announce any size.
 
 # %%
 #| export data.archives
@@ -940,9 +939,9 @@ honest = tar(("x/a.bin", b"1"), ("x/b.bin", b"22"))
 
 # %% [markdown]
 # ## What is published, and on which terms
-# The hashes below were published by others: those of the archives in the check lists of TensorFlow Datasets
-# (`url_checksums`), whose MD5 twins stand in torchvision; those of MNIST's unpacked files were computed from copies
-# whose MD5 is the published one. So a copy that somebody packed anew still counts, and is named as such.
+# The hashes below were published by others. Those of the archives are in the check lists of TensorFlow Datasets
+# (`url_checksums`), and torchvision has their MD5. Those of MNIST's unpacked files were computed from copies
+# whose MD5 is the published one. So a copy that was packed again still counts, and is named as such.
 #
 # All sets live in one *data folder*, each in a folder of its own name. The environment variable `MODELAB_DATA` names
 # it, for every reader, script and test of the course; that is the only setting.
@@ -1130,10 +1129,10 @@ def verify_data_set(known: DataSet, folder: Path) -> dict[str, str]:
     return found
 
 # %% [markdown]
-# CIFAR-10 comes in three packings. One is Python pickles, and a pickle is a program: loading it runs it. We take the
-# binary version, where a picture is one byte of class and 3,072 of pixels. It is not a mode set here: a classifier as small as
-# ours is not accurate enough on such pictures to count modes. Give it features and the measures of chapters
-# [4.1](../4_evidence/01_precision_recall.ipynb) and [4.2](../4_evidence/02_audit.ipynb).
+# CIFAR-10 comes in three packings. One is Python pickles. A pickle is a program: loading it runs it. We take the
+# binary version, where a picture is one byte of class and 3,072 bytes of pixels. It is not a mode set here, because a classifier as small as
+# ours is not accurate enough on such pictures to count modes. Use features and the measures of chapters
+# [4.1](../4_evidence/01_precision_recall.ipynb) and [4.2](../4_evidence/02_audit.ipynb) for it.
 
 # %%
 #| export data.cifar
@@ -1287,11 +1286,11 @@ for case, share in kept.get("waiting", {}).items():
 assert max(kept.get("waiting", {}).values(), default=0) <= .05
 
 # %% [markdown]
-# The figure after judging is not held to 1.5: it is the peak while the judge reads pictures, which is the size of its
-# layers' outputs, and it differs by tens of megabytes from one process to the next. It does not grow with the set.
+# The limit of 1.5 does not apply to the figure after judging. This is the peak while the judge reads pictures. It depends on the size of its
+# layers' outputs, and differs by tens of megabytes from one process to the next.
 #
 # ## In your own code
-# You need the hash and the addresses of the mirrors; the rest is one line. (The mirror is our server again; yours is an address.)
+# You need the hash and the addresses of the mirrors. The rest is one line. (Here the mirror is our server.)
 
 # %%
 from modelab.data.catalogue import Published
@@ -1317,52 +1316,91 @@ for folder in (shelf, home):
 
 # %% [markdown]
 # ## Exercises
-# **1.** One break is to be expected while a file comes down, and every break starts again from zero. How many times
-# the file's bytes cross the wire on average?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[math.e - 1, 1.718], rejects=[1, 2, math.e, .718, math.exp(-1)])
-def grade_again(answer):
-    assert abs(answer - math.expm1(1)) < 2e-3, "put λL = 1 into the formula and divide by L"
+from modelab.course.graders.download import grade_again, grade_stays
+
+# %% [markdown]
+# **1.** (easy, 5 minutes) One break is expected while a file comes down, and every break starts again from zero. How many times do the file's bytes cross the wire on average?
+#
+# <details><summary>Hint</summary>
+#
+# Use the formula for the expected number of bytes. One expected break means $\lambda L=1$.
+#
+# </details>
 
 # %%
 answer = ...
 grade_again(answer)
 
 # %% [markdown]
-# **2.** Write `stays(name)`: whether a file of this name, written below a folder, stays below it. Names use `/`; an
-# honest name may well contain two dots.
+# <details><summary>Solution</summary>
+#
+# The expected number of bytes is $(e^{\lambda L}-1)/\lambda$. Divided by $L$, with $\lambda L=1$, this is $e-1$.
+#
+# ```python
+# import math
+# answer = math.e - 1
+# ```
+#
+# With one expected break, starting again costs 72 % more bytes than the file has.
+#
+# </details>
+
+# %% [markdown]
+# **2.** (medium, 15 minutes) Write `stays(name)`: whether a file of this name, written below a folder, stays below it. Names use `/`. An honest name may contain two dots.
+#
+# <details><summary>Hint</summary>
+#
+# Look at the parts between the slashes, and at the first character.
+#
+# </details>
 
 # %%
-def by_parts(name):
-    return not name.startswith("/") and ".." not in name.split("/")
+def stays(name):
+    ...
 
-def by_path(name):
-    return Path("/a", name).resolve().is_relative_to("/a") and ".." not in name.split("/")
-
-@exercise(accepts=[by_parts, by_path],
-          rejects=[lambda n: True, lambda n: ".." not in n, lambda n: not n.startswith(".."),
-                   lambda n: "/" not in n])
-def grade_stays(answer):
-    names = {"a/b.bin": True, "a..b": True, "../b": False, "a/../../b": False, "/etc/b": False}
-    for name, good in names.items():
-        assert bool(answer(name)) == good, f"{name!r} {'stays' if good else 'does not stay'}"
-
-# %%
-answer = ...
+answer = stays
 grade_stays(answer)
 
 # %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def stays(name):
+#     return not name.startswith("/") and ".." not in name.split("/")
+#
+# answer = stays
+# ```
+#
+# Only a whole part `..` leads upwards. A search for two dots anywhere refuses `a..b`, which is harmless. A search at the start only overlooks `a/../../b`.
+#
+# </details>
+
+# %% [markdown]
 # ## Recap
-# - A dropped connection raises no error in the loop that everybody writes; sorted data then lacks modes, and the
+# - A dropped connection raises no error in a simple copy loop. If the data are sorted, modes are then missing, and the
 # generator is blamed.
 # - A hash known beforehand shows whether a file is the right one. Resuming makes the download of a large file possible.
 # - A file or an unpacked folder gets its final name only after it was checked.
 # - In an archive from an unknown source, do not trust names, types and sizes.
 #
-# **For later recall.** Why is the length that a server announces no proof? What does starting again cost for a file
-# with five breaks to be expected? Why must the size of an entry be bounded before it is read? What is wrong with
-# loading a pickle?
+# **For later.**
+#
+# 1. Why is the length that a server announces no proof?
+# 2. What does starting again cost for a file with five expected breaks?
+# 3. Why must the size of an entry be bounded before it is read?
+# 4. What is wrong with loading a pickle?
+#
+# <details><summary>Answers</summary>
+#
+# 1. A proxy may cut the file and announce the shorter length. A page with an error and a flipped bit pass such a test, too.
+# 2. $(e^5-1)/5\\approx 29$ times the bytes of the file.
+# 3. A small archive can hold an entry that fills the memory or the disk.
+# 4. A pickle is a program. Loading it runs what its author wrote.
+#
+# </details>
 #
 # ## References
 # - Fielding, Nottingham, Reschke 2022, *HTTP Semantics*, RFC 9110, section 14: range requests. (They came with HTTP/1.1,
@@ -1371,3 +1409,45 @@ grade_stays(answer)
 # - Uieda and others 2020, *Pooch: a friend to fetch your data files*.
 # - LeCun, Bottou, Bengio, Haffner 1998: MNIST. Xiao, Rasul, Vollgraf 2017: *Fashion-MNIST*. Krizhevsky 2009: CIFAR-10.
 # Liu, Luo, Wang, Tang 2015: CelebA.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.download
+"Graders of chapter 6.12."
+import math
+from pathlib import Path
+
+from modelab.course.exercises import as_number, exercise
+
+# %%
+#| export course.graders.download
+@exercise(accepts=[math.e - 1, 1.718], rejects=[1, 2, math.e, .718, math.exp(-1), 1.5])
+def grade_again(answer):
+    assert abs(as_number(answer) - math.expm1(1)) < 2e-3, \
+        "put one expected break into the formula, and divide by the length of the file"
+
+# %%
+#| export course.graders.download
+def by_parts(name):
+    return not name.startswith("/") and ".." not in name.split("/")
+
+# %%
+#| export course.graders.download
+def by_path(name):
+    return Path("/a", name).resolve().is_relative_to("/a") and ".." not in name.split("/")
+
+# %%
+#| export course.graders.download
+@exercise(accepts=[by_parts, by_path],
+          rejects=[lambda n: True, lambda n: False, lambda n: ".." not in n, lambda n: "/" not in n,
+                   lambda n: not n.startswith(".."), lambda n: ".." not in n.split("/"),
+                   lambda n: not n.startswith("/") and "../" not in n,
+                   lambda n: not n.startswith("/") and "/../" not in n])
+def grade_stays(stays):
+    names = {"a/b.bin": True, "a..b": True, "a../b": True, "..a/b": True, "../b": False,
+             "a/../../b": False, "/etc/b": False, "a/..": False}
+    for name, good in names.items():
+        assert bool(stays(name)) == good, f"look at {name!r}: where would it be written?"

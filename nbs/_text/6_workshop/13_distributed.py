@@ -1,5 +1,5 @@
 # %% [markdown]
-# # One run, many processes
+# # Checkpoints and training on many processes
 # > How do I resume a run after a crash and train on several machines, without changing the result?
 
 # %% [markdown]
@@ -53,7 +53,6 @@ from modelab.__main__ import main
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, MISSING, Picture, REAL
 from modelab.course.claims import recorded, steps
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.mixtures import ring
 from modelab.losses.penalties import gradient_penalty
@@ -67,9 +66,9 @@ torch.set_num_threads(1)  # as torchrun does
 # %% [markdown]
 # ## A process that is killed while it writes
 # A process writes a file of four megabytes again and again, part by part, under the same name. We kill it twenty times, at different
-# moments, with SIGKILL, the signal that cannot be caught.
+# moments, with SIGKILL, the signal that a process cannot catch.
 #
-# **Predict:** after how many of the twenty kills is the file whole?
+# **Predict:** after how many of the twenty kills is the file complete?
 
 # %%
 WRITER = """
@@ -111,12 +110,12 @@ assert survived["renamed"] == 20 > survived["overwritten"]
 survived
 
 # %% [markdown]
-# The second way writes under another name and renames the file when all bytes are on the disk. So there is the old file or the new file, and never half of one. Every
+# Overwriting left no complete file. The second way writes under another name and renames the file when all bytes are on the disk. So there is always the old file or the new file. Every
 # checkpoint of chapter 1.2 is written in this way. The class below does the rest: it keeps the last few checkpoints, deletes the unfinished files of killed
 # processes, and lets only one process write.
 #
-# If the existence of a file were the lock, the file would stay after a kill, and a user would have to delete it. `flock` belongs to the open file: when the process
-# ends, for whatever reason, the lock is released.
+# A lock could be a file that exists while the lock is held. But this file would stay after a kill, and a user would have to delete it. `flock` is a lock on an open file. The system releases it when the process
+# ends, for whatever reason.
 
 # %%
 #| export
@@ -257,8 +256,8 @@ said
 
 # %% [markdown]
 # ## The result depends on the size of a group
-# Sixteen seeds can be trained all side by side, in two groups of eight, or each alone. In all cases they draw the same noise and
-# the same data. **Predict:** is seed 5 the same network in all three?
+# Sixteen seeds can be trained all side by side, in groups, or each alone. In all cases they draw the same noise and
+# the same data. **Predict:** is seed 5 the same network in all cases?
 
 # %%
 def seed_5(group: int) -> list[torch.Tensor]:
@@ -272,9 +271,9 @@ eight = seed_5(8)
 {g: [(a - b).abs().max().item() for a, b in zip(seed_5(g), eight)] for g in (1, 4, 16)}
 
 # %% [markdown]
-# Largest differences after 10, 100 and 300 steps. On this machine a seed has the same bits among 4, 8 or 16. Alone it does not: one matrix is multiplied
-# by another kernel than a stack of matrices, which adds in another order, and training makes the difference in the last digit grow. The equality among 4, 8 or 16 is not guaranteed either: which kernel multiplies a
-# stack of which size is chosen by the library and depends on the device. Neither network is wrong, but a table that may change when a machine is added cannot be checked.
+# The table shows the largest differences from a group of eight after 10, 100 and 300 steps. On this machine a seed has the same bits in groups of 4, 8 or 16. Alone it does not: the library multiplies one matrix
+# with another kernel than a stack of matrices. This kernel adds in another order, and training makes the difference in the last digit grow. The equality of groups of 4, 8 or 16 is not guaranteed either, because the
+# choice of the kernel depends on the device. Neither network is wrong. But a table that changes when a machine is added cannot be checked.
 #
 # So the number of seeds trained side by side, the *group*, is part of the configuration like the learning rate. A process trains whole groups, and
 # which process trains which group changes nothing.
@@ -416,9 +415,9 @@ error_message(Job, "minimax", "ring", batch=10, shards=4)
 
 # %% [markdown]
 # ## Ranks
-# `torchrun --nproc-per-node 2 -m modelab train …` starts the same command twice and tells each process, in its environment, which *rank* it is. A `Ranks` holds this number,
-# and has two ways to communicate: `gather` collects small things from all ranks, `add_up` sums a tensor over them. Collecting may have to wait as long as
-# the slowest rank trains. A sum that takes half an hour means that a rank has ended.
+# `torchrun --nproc-per-node 2 -m modelab train …` starts the same command twice. Each process learns from its environment which *rank* it is, that is, its number. A `Ranks` holds this number,
+# and has two ways to communicate: `gather` collects small objects from all ranks, `add_up` sums a tensor over them. Collecting may have to wait as long as
+# the slowest rank trains. If a sum takes half an hour, a rank has ended.
 
 # %%
 #| export
@@ -522,7 +521,7 @@ def connect_ranks(meet: str = "env://",  # where the ranks meet; torchrun's own 
 
 
 # %% [markdown]
-# A cluster sends SIGTERM before it takes a machine back. It is treated like Ctrl-C, so that the run is saved.
+# A cluster sends SIGTERM before it stops a machine. The signal is treated like Ctrl-C, so that the run is saved.
 
 # %%
 #| export
@@ -645,7 +644,7 @@ def _kept(job: Job, seeds: range, us: Ranks, out: str | Path | None, keep: int) 
 
 
 # %% [markdown]
-# **Check.** Four seeds in groups of two are trained in this process and by two processes. The files must be equal bit by bit.
+# **Check.** Four seeds in groups of two are trained in this process, and again by two processes. The files must be equal bit for bit.
 
 # %%
 COMMAND = ("train minimax ring --set width=8 --runs 4 --group 2 --batch 16 "
@@ -675,7 +674,7 @@ sorted(str(p.relative_to(here)) for p in (here / "two").rglob("*.safetensors"))
 # %% [markdown]
 # ## When a rank is killed
 # `python benchmarks/distributed.py killed` starts the same job with a very large number of steps under torchrun, and kills rank 1 as soon as both ranks have saved a checkpoint.
-# torchrun then ends the other rank and reports which rank failed first, and why. This run and the next check were done once and recorded; the tests repeat both.
+# Then torchrun ends the other rank and reports which rank failed first, and why. This run and the next check were done once and recorded; the tests repeat both.
 
 # %%
 killed = recorded("distributed").get("killed rank", {})
@@ -688,8 +687,8 @@ killed.get("torchrun reports")
 killed.get("last saved steps")
 
 # %% [markdown]
-# The same command again goes on from there, with as many processes as there are now. To compare, the job is shortened to a step that both groups can reach.
-# The files are those of a job that was never killed, bit by bit:
+# The same command resumes from there, with any number of processes. To compare, the job is shortened to a step that both groups can reach.
+# The files are those of a job that was never killed, bit for bit:
 
 # %%
 assert killed.get("same files as without a kill", True)
@@ -702,8 +701,8 @@ assert killed.get("same files as without a kill", True)
 #
 # $$\nabla_\theta\,\frac1S\sum_{s=1}^{S} L_s(\theta) = \frac1S\sum_{s=1}^{S}\nabla_\theta L_s(\theta),$$
 #
-# and a process may compute any of the terms. One process with four shards computes them one after another (and needs a quarter of the
-# memory); four processes compute one each and add them up. As with groups, $S$ is part of the configuration and the number of processes is not.
+# and a process may compute any of the terms. One process with four shards computes them one after another, and needs a quarter of the
+# memory. Four processes compute one each and add them up. As with groups, $S$ is part of the configuration, and the number of processes is not.
 #
 # Is this still so when $L$ itself contains a gradient, as in a gradient penalty? The equation holds for any $L_s$, but the code has to be tested. In double precision, compared with the undivided batch:
 
@@ -738,17 +737,17 @@ errors
 # %% [markdown]
 # For a loss that is not a mean over examples this does not hold: a maximum over the batch (chapter 5.1) or a nearest neighbour in a pool (chapter 3.1) becomes a maximum or a neighbour within each shard.
 #
-# How are the gradients exchanged? The usual answer is a `DistributedDataParallel` wrapper around each player. Its hooks wait for every weight to get its
-# gradient, once. In a GAN this is not always so: the discriminator runs three times per turn, a penalty alone gives the last bias no
-# gradient, and with the option that the graph never changes the wrapper gives this (two processes, double precision, recorded):
+# How are the gradients exchanged? The usual answer is a `DistributedDataParallel` wrapper around each player. Its hooks expect that every weight gets its
+# gradient exactly once. In a GAN this is not always so. The discriminator runs three times per turn, and a penalty alone gives the last bias no
+# gradient. These are the largest errors of the gradient with different options of the wrapper (two processes, double precision, recorded):
 
 # %%
 recorded("distributed").get("wrapper, largest error of the gradient")
 
 # %% [markdown]
-# The gradient is wrong, and there is no error. In our engine (chapter 1.2) the gradients of a player are stored in one block, so the whole
-# exchange is one sum per player after `backward`, when all gradients are complete. It does not depend on the loss. The disadvantage is that computing and sending do not
-# overlap. The library does it in this way.
+# With the option of a static graph the gradient is wrong, and there is no error message. With a penalty alone the other options raise an error. In our engine (chapter 1.2) the gradients of a player are stored in one block. So the whole
+# exchange is one sum per player after `backward`, when all gradients are complete. It does not depend on the loss. Its disadvantage is that computing and sending do not
+# overlap.
 
 # %%
 #| export
@@ -773,8 +772,8 @@ apart
 
 # %% [markdown]
 # ## bf16 and `torch.compile`
-# Two more ways may make training faster. *bf16* has the range of a float and a third of its digits. With `precision="bf16"` the players compute in it in training, which is fast where the
-# processor has units for it. Their outputs, and so every loss and penalty, are float32. The second derivative of the penalty remains accurate enough. Here its direction is compared with that in float32:
+# Two more ways may make training faster. *bf16* has the range of a float and a third of its digits. With `precision="bf16"` the players compute in it in training. This is fast if the
+# processor has units for it. Their outputs, and so every loss and penalty, are float32. The direction of the penalty's gradient hardly changes. Here is its cosine with that in float32:
 
 # %%
 wide, a, b = mlp(64, (), 256), torch.randn(128, 64), torch.randn(128, 64)
@@ -814,7 +813,7 @@ assert "double backward" in said
 said
 
 # %% [markdown]
-# So our penalties call a compiled critic as it was before it was compiled:
+# So our penalties call the original critic, without compilation:
 
 # %%
 penalties = [gradient_penalty(D, a, b, generator=torch.Generator().manual_seed(0))
@@ -831,13 +830,13 @@ figures = recorded("distributed")
  for k in ("two processes against one", "bf16 against float32", "compiled against eager")}
 
 # %% [markdown]
-# On cores that multiply bf16 in hardware, wide nets and convolutions take half to two thirds of the time, the gradient points the same way (cosine .9997 and more), and a game with a penalty covers as many modes within its interval; nets of 128 units get slower, because the conversion costs more than the product.
-# Compiling is not faster in any case here, even without a penalty: kernels of this size spend their time on arithmetic, not on Python. So `precision="bf16"` is offered, and is not the default.
+# On cores that multiply bf16 in hardware, wide networks and convolutions take half to two thirds of the time. The gradient has the same direction (cosine .9997 and more), and a game with a penalty covers as many modes, within the intervals. Networks of 128 units get slower; a likely reason is that the conversion costs more than the product.
+# Compiling is not faster in any of these cases, even without a penalty. So `precision="bf16"` is offered, and is not the default.
 
 # %% [markdown]
 # ## What 10⁸ images and 64 GPUs would need
-# No cluster was available, so this is a plan: the figures of a node were measured here on CPU cores, and you can put those of your own machines into the formula. One turn on one device takes $t_c$ seconds of
-# computing for its share of the batch, and the sum over $N$ devices moves $2\frac{N-1}{N}$ times the $P$ bytes of a player's gradient through each device's link of $B$ bytes a second:
+# No cluster was available, so this is a plan. The figures of a node were measured here on CPU cores; put those of your own machines into the formula. One turn on one device takes $t_c$ seconds of
+# computing for its share of the batch. The sum over $N$ devices moves $2\frac{N-1}{N}$ times the $P$ bytes of a player's gradient through each device's link of $B$ bytes a second:
 #
 # $$t = t_c + 2\,\tfrac{N-1}{N}\,P/B,\qquad \text{efficiency} = t_c / t.$$
 #
@@ -913,42 +912,107 @@ run
 
 # %% [markdown]
 # ## Exercises
-# **1.** Twelve seeds, group 5, three ranks. Which seeds does rank 1 train?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[[5, 6, 7, 8, 9]],
-          rejects=[[4, 5, 6, 7], [1, 4, 7, 10], [5, 6, 7, 8, 9, 10, 11], []])
-def grade_split(answer):
-    theirs = [s for g in Job("minimax", "ring", runs=12, group=5).groups()[1::3] for s in g]
-    assert list(answer) == theirs, "ranks take whole groups in turn; the group size is the job's"
+from modelab.course.graders.distributed import grade_share, grade_split
 
+# %% [markdown]
+# **1.** (easy, 5 minutes) Twelve seeds, numbered from 0, are trained in groups of 5 by three ranks. Which seeds does rank 1 train? Give a list.
+#
+# <details><summary>Hint</summary>
+#
+# Ranks take whole groups in turn. The first rank is rank 0.
+#
+# </details>
 
 # %%
 answer = ...
 grade_split(answer)
 
 # %% [markdown]
-# **2.** A critic has 20 million weights in float32, a turn computes for 40 ms, the link carries 10 gigabytes a second. What share of the time do 8 devices compute? Two digits will do.
+# <details><summary>Solution</summary>
+#
+# The groups are 0 to 4, 5 to 9, and 10 and 11. Rank 1 takes the second one.
+#
+# ```python
+# answer = [5, 6, 7, 8, 9]
+# ```
+#
+# The groups depend on the job and not on the number of ranks. So two ranks and three ranks train the same groups, with the same rounding.
+#
+# </details>
 
-# %%
-@exercise(accepts=[.741, .74], rejects=[.83, .96, .5, 74])
-def grade_share(answer):
-    right = scaling_efficiency(.04, 8e7, 1e10, 8)
-    assert abs(answer - right) < .01, \
-        "four bytes a weight; around the ring each byte goes out nearly twice"
-
+# %% [markdown]
+# **2.** (medium, 10 minutes) A critic has 20 million weights in float32. A turn computes for 40 ms, and the link carries 10 gigabytes a second. What share of the time do 8 devices compute? Two digits are enough.
+#
+# <details><summary>Hint</summary>
+#
+# How many bytes has the gradient? In a ring of $N$ devices each sends $2(N-1)/N$ times that.
+#
+# </details>
 
 # %%
 answer = ...
 grade_share(answer)
 
 # %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The gradient has $8\cdot10^7$ bytes. Each device sends $2\cdot\frac78$ of that, which takes 14 ms. So the share is $40/(40+14)$.
+#
+# ```python
+# answer = .04 / (.04 + 2 * 7 / 8 * 8e7 / 1e10)
+# ```
+#
+# `scaling_efficiency(.04, 8e7, 1e10, 8)` gives the same.
+#
+# </details>
+
+# %% [markdown]
 # ## Recap
 # - Write under another name, then rename. Use a lock that the system releases when its process ends.
-# - Whatever may change the rounding belongs to the configuration: the number of seeds side by side and of shards of a batch. The number of processes does not change it and is left out.
+# - What may change the rounding belongs to the configuration: the number of seeds side by side, and of shards of a batch. The number of processes does not change it and is left out.
 # - Add gradients up after `backward`, when all of them are complete. A wrapper that relies on hooks may give a wrong gradient without an error.
 # - Save at intervals. The same command then resumes the run.
 #
-# **For later.** Why may a rank that was interrupted not wait for the others? Why is a loss with a batch maximum another loss in four shards?
+# **For later.**
+#
+# 1. Why may a rank that was interrupted not wait for the others?
+# 2. Why is a loss with a batch maximum another loss in four shards?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The others may wait for a sum that needs this rank. Then nobody goes on. So it ends, and the others stop with an error.
+# 2. Each shard has a maximum of its own. The mean of four maxima is not the maximum over the whole batch.
+#
+# </details>
 #
 # **References.** Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data Parallel Training; Micikevicius et al. 2018, Mixed Precision Training.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.distributed
+"Graders of chapter 6.13."
+from modelab.course.exercises import as_number, exercise
+from modelab.training.distributed import Job, scaling_efficiency
+
+# %%
+#| export course.graders.distributed
+@exercise(accepts=[[5, 6, 7, 8, 9], range(5, 10)],
+          rejects=[[4, 5, 6, 7], [1, 4, 7, 10], [5, 6, 7, 8, 9, 10, 11], [0, 1, 2, 3, 4], [10, 11],
+                   [], 5])
+def grade_split(answer):
+    theirs = [s for g in Job("minimax", "ring", runs=12, group=5).groups()[1::3] for s in g]
+    assert list(answer) == theirs, "write down the groups first; ranks are numbered from 0"
+
+# %%
+#| export course.graders.distributed
+@exercise(accepts=[.741, .74], rejects=[.83, .96, .5, 74, .714, .26, .72, .92])
+def grade_share(answer):
+    right = scaling_efficiency(.04, 8e7, 1e10, 8)
+    assert abs(as_number(answer) - right) < .01, \
+        "check the bytes of a weight, and how often each byte is sent in the ring"

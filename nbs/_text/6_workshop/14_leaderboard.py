@@ -51,15 +51,14 @@ from contextlib import redirect_stderr, redirect_stdout
 from modelab.__main__ import main
 from modelab.core.checks import error_message
 from modelab.course.claims import recorded
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 here = Path(tempfile.mkdtemp())
 torch.set_num_threads(1)  # as torchrun does, so that bits may be compared
 
 # %% [markdown]
 # ## A comparison with one seed
-# Two methods have similar results on the recorded board at the end of this chapter: LGAN and BiGAN on a ring of eight, with six hundred steps. Many published tables use one seed per method. Here are eight such
-# tables, one for each seed of the board. **Predict:** in how many of them does LGAN win, and in how many BiGAN?
+# Two methods have similar results on the recorded board at the end of this chapter: LGAN and BiGAN on a ring of eight modes, with six hundred steps. Many published tables use one seed per method. The board has eight seeds, so it gives
+# eight such tables. **Predict:** in how many of them does LGAN win, and in how many BiGAN?
 
 # %%
 board = recorded("leaderboard").get("rows", [])
@@ -80,8 +79,8 @@ lgan, bigan
  "BiGAN wins": sum(a < b for a, b in zip(lgan, bigan))}
 
 # %% [markdown]
-# With one seed, the winner depends on chance. So a row needs several seeds and an interval. It also needs the values of a perfect generator and of noise under the same protocol; without them 4.3 of 8 looks like
-# a good result (chapter 0.4). And it needs the cost. Since such a table takes hours, it must be possible to interrupt and resume it.
+# Each wins in three tables. So with one seed the winner depends on chance, and a row needs several seeds and an interval. It also needs the values of a perfect generator and of noise under the same protocol. Without them 4.3 of 8 modes looks like
+# a good result, but uniform noise has it, too (chapter 0.4). And a row needs the cost. Such a table can take hours, so it must be possible to interrupt and resume it.
 #
 # ## One file
 # The benchmark is a TOML file with one table for each method and one for each set. A table has the name under which the method or the set is registered, or a name of your choice. Whatever is not a setting of the job is passed to the game or the set. The settings of a set
@@ -731,9 +730,9 @@ done, told.getvalue().count("done")
 
 # %% [markdown]
 # ## The board of this repository
-# The board was made by `python -m modelab bench benchmarks/leaderboard.toml`, which takes a few minutes of one core. The networks are small and the runs short: the board shows what a method covers *within that
-# budget*, not what it can reach; the tuned comparisons are in the chapters. No rate was tuned for this board. Look at the grid first: after six hundred steps no method has
-# captured more of it than uniform noise. A table without the column for noise would have named a winner.
+# The board was made by `python -m modelab bench benchmarks/leaderboard.toml`, which takes a few minutes of one core. The networks are small and the runs short. So the board shows what a method covers *within that
+# budget*, not what it can reach; the tuned comparisons are in the chapters. No rate was tuned for this board. Look at the grid and at the rare modes first: after six hundred steps no method has
+# captured more of their modes than uniform noise. A table without the column for noise would have named a winner.
 
 # %%
 plot_board(board) if board else None
@@ -743,43 +742,110 @@ Markdown(board_markdown(board, "Two cores") if board else "")
 
 # %% [markdown]
 # ## Exercises
-# **1.** A file has 3 methods, 2 sets, `runs = 20` and `group = 8`. Into how many parts is the work cut, and how many processes can at most help?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[18], rejects=[6, 15, 120, 20])
-def grade_parts(answer):
-    groups = len(Job("minimax", "ring", runs=20, group=8).groups())
-    assert answer == 3 * 2 * groups, \
-        "a part is one cell and one group of seeds; 20 seeds make groups of 8, 8 and 4"
+from modelab.course.graders.leaderboard import grade_parts, grade_reuse
 
+# %% [markdown]
+# **1.** (easy, 5 minutes) A file has 3 methods, 2 sets, `runs = 20` and `group = 8`. Into how many parts is the work cut? (More processes than parts do not help.)
+#
+# <details><summary>Hint</summary>
+#
+# A part is one cell of the board and one group of seeds.
+#
+# </details>
 
 # %%
 answer = ...
 grade_parts(answer)
 
 # %% [markdown]
-# **2.** Somebody raises `runs` from 8 to 16 in a finished benchmark with `group = 8`. What share of the new work is already done? And from 8 to 12 with `group = 12`?
+# <details><summary>Solution</summary>
+#
+# 20 seeds make groups of 8, 8 and 4. There are 6 cells with 3 groups each.
+#
+# ```python
+# answer = 3 * 2 * 3
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **2.** (medium, 10 minutes) A benchmark with `runs = 8` and `group = 8` is finished. Somebody raises `runs` to 16. What share of the new parts is already done? And with `runs = 12` and `group = 12`? Give two numbers, as in `(.1, .2)`.
+#
+# <details><summary>Hint</summary>
+#
+# A part is known by its seeds. Write down the groups before and after.
+#
+# </details>
 
 # %%
-def part_names(runs, group):
-    job = Job("minimax", "ring", runs=runs, group=group)
-    return {name for name, _ in BoardCell("m", "s", job, "pacgan").parts()}
-
-@exercise(accepts=[(.5, 0.)], rejects=[(.5, 2 / 3), (0., 0.), (1., .5)])
-def grade_reuse(answer):
-    old, more, other = part_names(8, 8), part_names(16, 8), part_names(12, 12)
-    assert tuple(answer) == tuple(len(old & new) / len(new) for new in (more, other)), \
-        "a part is known by its seeds; a group of another size may round differently"
-
-
-# %%
-answer = ...
+answer = ..., ...
 grade_reuse(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# With 16 seeds there are two groups, and the first is the old one. With `group = 12` there is one group of 12 seeds, and no part has these seeds.
+#
+# ```python
+# answer = .5, 0.
+# ```
+#
+# The eight old seeds cannot be taken from the group of 12: another number of seeds side by side may round differently.
+#
+# </details>
 
 # %% [markdown]
 # ## Recap
 # - A row has all its seeds, an interval, a floor, a null and a cost. A method that diverged keeps its row.
-# - A part is named by what its result depends on; so finished work is recognised, whichever process did it.
-# - A list of independent parts needs no scheduler: locks that are released when their process ends are enough.
+# - A part is named by what its result depends on. So finished work is recognised, whichever process did it.
+# - A list of independent parts needs no scheduler. Locks are enough if they are released when their process ends.
 #
-# **For later.** Why is the number of seeds not in a part's name, and the group's seeds are? What would a leaderboard hide that shows the best epoch?
+# **For later.**
+#
+# 1. Why is the number of seeds not in a part's name, and the group's seeds are?
+# 2. What would a leaderboard hide that shows the best epoch?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The result of a part depends on the seeds of its group, and not on how many other groups there are. So more seeds can be added later.
+# 2. A method that loses modes again after its best epoch. The best of many noisy epochs is also too good by chance.
+#
+# </details>
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.leaderboard
+"Graders of chapter 6.14."
+from modelab.course.exercises import as_number, exercise
+from modelab.training.distributed import Job
+from modelab.training.leaderboard import BoardCell
+
+# %%
+#| export course.graders.leaderboard
+@exercise(accepts=[18, 18.], rejects=[6, 15, 120, 20, 12, 3, 8])
+def grade_parts(answer):
+    groups = len(Job("minimax", "ring", runs=20, group=8).groups())
+    assert as_number(answer) == 3 * 2 * groups, \
+        "how many groups do 20 seeds make, and how many cells has the board?"
+
+# %%
+#| export course.graders.leaderboard
+def part_names(runs, group):
+    job = Job("minimax", "ring", runs=runs, group=group)
+    return {name for name, _ in BoardCell("m", "s", job, "pacgan").parts()}
+
+# %%
+#| export course.graders.leaderboard
+@exercise(accepts=[(.5, 0.), [1 / 2, 0]], rejects=[(.5, 2 / 3), (0., 0.), (1., .5), (.5, 1), .5])
+def grade_reuse(answer):
+    old, more, other = part_names(8, 8), part_names(16, 8), part_names(12, 12)
+    assert len(answer) == 2, "two numbers: one for 16 seeds, one for 12"
+    for given, new, name in zip(answer, (more, other), ("runs = 16", "runs = 12, group = 12")):
+        assert as_number(given) == len(old & new) / len(new), \
+            f"{name}: which of the new groups has exactly the seeds of an old one?"

@@ -10,9 +10,9 @@
 # | **Needs** | [4.2](../4_evidence/02_audit.ipynb) |
 # | **Time** | seconds; nothing is downloaded |
 #
-# Distances between pixels are not distances between what pictures show. The audit and the measures of chapter
-# [4.1](../4_evidence/01_precision_recall.ipynb) therefore take features. The figures of two papers can be compared only if
-# network, weights and resize are the same. So all three stand in the name of a feature network here. The chapter
+# Two pictures of one object may have very different pixels. So the audit and the measures of chapter
+# [4.1](../4_evidence/01_precision_recall.ipynb) use features, the output of a trained network. The figures of two papers can be compared only if
+# network, weights and resize are the same. So all three are parts of the name of a feature network here. The chapter
 # exports two modules: `evaluation.feature_networks` and `evaluation.lpips`.
 
 # %%
@@ -77,9 +77,9 @@ share
 assert share < .5
 
 # %% [markdown]
-# A copy that is moved by one pixel is mostly not found. A network that was trained on many pictures finds it. Which one is
-# right depends on the data: Inception and DINOv2 for photos, a face network for faces, and a network of your own for
-# medical scans.
+# Pixel distances find almost no copy that was moved by one pixel. Features of a network that was trained on many pictures change less with such a move. The right network
+# depends on the data: Inception and DINOv2 are usual for photos, a face network for faces. For medical scans take a
+# network of your own.
 #
 # ## The contract
 # Every feature network gets the same input and gives the same output:
@@ -136,7 +136,7 @@ def __call__(self: FeatureNetwork, pictures: Tensor) -> Tensor:
     return values
 
 # %% [markdown]
-# The most frequent mistake is a wrong range, which no network notices. Many generators make pictures in [-1, 1].
+# A frequent mistake is a wrong range. A network raises no error then. Many generators make pictures in [-1, 1].
 
 # %%
 #| export
@@ -155,7 +155,7 @@ def _as_pictures(x: Tensor) -> Tensor:
     return x[:, None] if x.ndim == 3 else x
 
 # %% [markdown]
-# What a network answers is checked batch by batch, so that a mistake shows at once and not after an hour.
+# The output of a network is checked batch by batch, so that a mistake shows at once and not after an hour.
 
 # %%
 #| export
@@ -180,8 +180,8 @@ def _features_of(self: FeatureNetwork, x: Tensor) -> Tensor:
     return values
 
 # %% [markdown]
-# A network without its weights, or with an input that is always clipped, gives the same features for all pictures. A generator
-# that collapsed gives the same pictures, which is no mistake of the network. So in doubt strongly changed pictures are tried.
+# A network without its weights, or with an input that is always clipped, gives the same features for all pictures. A collapsed generator
+# gives equal pictures, and then equal features are right. So in doubt the network also gets strongly changed pictures.
 
 # %%
 #| export
@@ -204,7 +204,7 @@ def _check_constant(self: FeatureNetwork, x: Tensor, values: Tensor) -> None:
                          f"got the same for all from {self.name}")
 
 # %% [markdown]
-# Two examples at least are needed to say that they are alike.
+# This test needs at least two examples.
 
 # %%
 #| export
@@ -242,7 +242,7 @@ class KnownNetwork:
     package: str = ""  # that brings the file along
 
 # %% [markdown]
-# The folder is asked before the package, so that you can use other weights than those installed.
+# The folder comes before the package, so that you can use other weights than those installed.
 
 # %%
 #| export
@@ -296,7 +296,7 @@ assert package_file("sklearn", "no-such-file") is None
 assert package_file("no_such_package", "x") is None
 
 # %% [markdown]
-# A file of weights may be a pickle, and a pickle is a program. Only files that hold nothing but tensors are read.
+# A file of weights may be a pickle, and a pickle is a program. So a file is read only if it holds tensors and nothing else.
 
 # %%
 #| export
@@ -318,7 +318,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return found
 
 # %% [markdown]
-# Weights that do not fit leave some of a network random. So all must fit.
+# Layers without fitting weights would stay random. So all weights must fit.
 
 # %%
 #| export
@@ -406,7 +406,7 @@ assert to_rgb(stripes).shape == (1, 3, 8, 8)
 assert _to_bytes(torch.tensor([0., .999, 1])).tolist() == [0, 255, 255]
 
 # %% [markdown]
-# Stripes of one pixel become grey with the filter. Without it they become white.
+# Stripes of one pixel become grey with the filter. Without the filter they become white.
 #
 # ## Pixels
 # The plainest features are the values themselves, one row a picture.
@@ -533,7 +533,7 @@ def vgg16_parts() -> nn.ModuleList:
     return parts
 
 # %% [markdown]
-# torchvision numbers them through. So the weights are matched by their order.
+# torchvision gives them consecutive numbers. So the weights are matched by their order.
 
 # %%
 #| export evaluation.lpips
@@ -624,8 +624,8 @@ assert abs(by_hand - long) < 1e-4 * long
 # %% [markdown]
 # ## Faces
 # dlib's network gives 128 numbers a face. Faces of one person are mostly closer than .6. It expects faces as they are cut out for recognition:
-# upright, eyes at a third of the height, and little else in the picture. No face is searched here, so cut yours out first.
-# It computes on the CPU, a third of a second a face.
+# upright, eyes at a third of the height, and little else in the picture. This function does not search for faces, so cut yours out first.
+# It computes on the CPU and takes about a third of a second for a face.
 
 # %%
 #| export
@@ -643,7 +643,7 @@ def _load_face(path: Path, device: str) -> Callable[[Tensor], Any]:
 
 # %% [markdown]
 # ## The names
-# What the names stand for, with the file of weights that was published, and the address to get it from:
+# This table lists the names, the published file of weights for each, and its address:
 
 # %%
 #| export
@@ -837,7 +837,7 @@ def feature_network(source: str | Path | Callable,  # a name, a file, module:fun
     return _from_text(text, device, batch)
 
 # %% [markdown]
-# What is no name is a file or a function. A mistyped name is told with the name that was meant.
+# A text that is no name is a file or a function. For a mistyped name the error suggests the nearest name.
 
 # %%
 #| export
