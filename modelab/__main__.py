@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from . import _index
 from .core.registry import COMMANDS, load
@@ -116,11 +118,29 @@ def _execute(argv: list[str]) -> int:
             _drop_output()
         return 2
 
+# %% ../nbs/6_workshop/15_commands.ipynb #56231acb
+@contextlib.contextmanager
+def _plain_warnings(command: str) -> Iterator[None]:
+    "Print warnings of modelab as one line with the name of the command."
+    usual, here = warnings.formatwarning, os.path.dirname(_index.__file__)
+
+    def line(message: Warning | str, category: type, filename: str, *rest: object) -> str:
+        if issubclass(category, UserWarning) and filename.startswith(here):
+            return f"modelab {command}: {' '.join(str(message).split())}\n"
+        return usual(message, category, filename, *rest)
+    warnings.formatwarning = line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
 # %% ../nbs/6_workshop/15_commands.ipynb #c4e70466
 def main(argv: Sequence[str] | None = None) -> int:
     "Run the command line; the status is the command's, 2 for any error, 130 after Ctrl-C."
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _execute(sys.argv[1:] if argv is None else list(argv))
+        with _plain_warnings(next((word for word in words if not word.startswith("-")), "")):
+            return _execute(words)
     except BrokenPipeError:
         _drop_output()
         return 141

@@ -164,5 +164,5 @@ def test_a_folder_is_trained_on_from_the_shell(people, tmp_path, capsys):
     assert main(words) == 0 and "image_folder" in capsys.readouterr().out
     assert main(["sample", str(tmp_path / "o"), "--n", "5", "--out", str(tmp_path / "x.npy")]) in (0, None)
     assert np.load(tmp_path / "x.npy").shape == (5, 1, 8, 8)
-    for words, said in ((["train", "minimax", "image_folder"], "give its path"), (["train", "minimax", "ring", "--size", "8"], "--size")):
+    for words, said in ((["train", "minimax", "image_folder"], "give the path of your pictures"), (["train", "minimax", "ring", "--size", "8"], "--size")):
         assert main(words) == 2 and said in capsys.readouterr().err

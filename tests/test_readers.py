@@ -15,7 +15,7 @@ from helpers import seeded, uniform
 from modelab.data import image_files
 from modelab.data.archive_members import zip_members
 from modelab.data.arrow_files import arrow_folder
-from modelab.data.feature_cache import cached, content_key
+from modelab.data.feature_cache import cache_places, cached, content_key
 from modelab.data.image_files import decode_picture, fit_picture
 from modelab.data.labels import read_labels
 from modelab.data.matching import match_sources
@@ -937,12 +937,14 @@ def test_features_are_computed_once(tmp_path):
         calls.append(1)
         return {"a": torch.eye(2), "b": torch.arange(3)}
     for _ in range(2):
-        found = cached(tmp_path, "key", compute)
+        found = cached(tmp_path / "a", "key", compute)
         assert torch.equal(found["a"], torch.eye(2)) and torch.equal(found["b"], torch.arange(3))
-    assert len(calls) == 1 and [p.name for p in (tmp_path / ".modelab").iterdir()] == ["key.safetensors"]
-    (tmp_path / ".modelab/key.safetensors").write_bytes(b"damaged")
-    cached(tmp_path, "key", compute)
+    assert len(calls) == 1 and [p.name for p in (tmp_path / ".modelab/a").iterdir()] == ["key.safetensors"]
+    (tmp_path / ".modelab/a/key.safetensors").write_bytes(b"damaged")
+    cached(tmp_path / "a", "key", compute)
     assert len(calls) == 2
+    cached(tmp_path / "b", "key", compute)
+    assert len(calls) == 3  # two folders never share an entry
     (tmp_path / "x.npy").touch()
     assert torch.equal(cached(tmp_path / "x.npy", "one", lambda: torch.eye(3).T), torch.eye(3))
     assert torch.equal(cached(tmp_path / "x.npy", "one", lambda: 1 / 0), torch.eye(3))
@@ -952,7 +954,7 @@ def test_features_are_computed_once(tmp_path):
 
 
 def test_what_was_changed_in_the_cache_is_computed_again(tmp_path):
-    path, calls = tmp_path / ".modelab/key.safetensors", []
+    path, calls = cache_places(tmp_path)[0] / "key.safetensors", []
     compute = lambda: calls.append(1) or torch.arange(6.).view(2, 3)
     cached(tmp_path, "key", compute)
     kept = path.read_bytes()
@@ -984,12 +986,42 @@ def test_small_pictures_are_decoded_once(tmp_path, monkeypatch):
     assert torch.equal(x[0], torch.as_tensor(decode(io.BytesIO(png(RGB[0])))))
 
 
-def test_a_place_that_cannot_be_written_is_noted(tmp_path):
+def test_where_nothing_can_be_written_the_users_cache_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / ".modelab").write_text("a file where the folder should be")
-    notes = []
-    assert torch.equal(cached(tmp_path, "key", lambda: torch.eye(2), notes), torch.eye(2))
-    assert len(notes) == 1 and ".modelab" in notes[0]
-    assert torch.equal(cached(tmp_path, "key", lambda: torch.eye(2)), torch.eye(2))
+    notes, calls = [], []
+    compute = lambda: calls.append(1) or torch.eye(2)
+    for _ in range(2):
+        assert torch.equal(cached(tmp_path / "a", "key", compute, notes), torch.eye(2))
+    assert not notes and len(calls) == 1 and len(list((tmp_path / "cache/modelab").glob("a-*/key.safetensors"))) == 1
+    cached(tmp_path / "b/../a", "key", compute)
+    assert len(calls) == 1
+    (tmp_path / "elsewhere").mkdir()
+    cached(tmp_path / "elsewhere/a", "key", compute)  # another folder with the same name
+    assert len(calls) == 2
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert torch.equal(cached(tmp_path / "c", "key", compute, notes), torch.eye(2))
+    assert len(notes) == 1 and str(tmp_path / "file") in notes[0]
+    assert torch.equal(cached(tmp_path / "c", "key", compute), torch.eye(2))
+
+
+def test_a_cache_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODELAB_CACHE", str(tmp_path / "own"))
+    monkeypatch.chdir(tmp_path)
+    for path in ("a", tmp_path / "a", "/"):
+        cached(path, "key", lambda: torch.eye(2))
+    assert len(list((tmp_path / "own").glob("*/key.safetensors"))) == 2 and not (tmp_path / ".modelab").exists()
+
+
+def test_a_cache_is_no_class_of_the_pictures(tmp_path, monkeypatch):
+    for name in ("cats", "dogs"):
+        save(tmp_path / "photos" / name, GREY)
+    monkeypatch.chdir(tmp_path / "photos")
+    for path in (tmp_path / "photos", "../photos", "."):
+        cached(path, "key", lambda: torch.zeros(1))
+    assert sorted(p.name for p in (tmp_path / "photos").iterdir()) == ["cats", "dogs"]
+    assert [p.name for p in (tmp_path / ".modelab").iterdir()] == ["photos"]
 
 
 def test_the_content_key_tells_arrays_of_one_file_apart(tmp_path):

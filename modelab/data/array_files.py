@@ -25,6 +25,8 @@ __all__ = ['LABEL_NAMES', 'read_npy', 'read_npz', 'read_pt', 'read_safetensors']
 def read_npy(path: Path) -> FoundRows:
     "An array, mapped anew for each part, so that what was read can be forgotten."
     mapped = functools.partial(np.load, path, mmap_mode="r", allow_pickle=False)
+    if mapped().dtype.kind not in "biufc":
+        raise ValueError(f"expected numbers, got {mapped().dtype.type.__name__}")
     return FoundRows(mapped().shape, lambda index: _native(mapped()[index]))
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #765cc656

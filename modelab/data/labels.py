@@ -23,7 +23,7 @@ from .rows import first_few, natural_key, readable
 from .tables import plain_text, read_cells, table_columns
 
 # %% auto #0
-__all__ = ['LABEL_FILES', 'LabelSet', 'class_labels', 'encode_labels', 'labels_beside', 'read_labels']
+__all__ = ['LABEL_FILES', 'LabelSet', 'class_labels', 'encode_labels', 'labels_beside', 'read_labels', 'attribute_names']
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #c54ad3e6
 class LabelSet(NamedTuple):
@@ -106,14 +106,33 @@ def _file_column(columns: dict[str, list[str]], names: Sequence[str]) -> str | N
     return None
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #80491502
+_BITS = {"0", "1", "-1", "0.0", "1.0"}
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #c52fa128
+def _share_of_bits(cells: Sequence[str]) -> float:
+    "The share of cells that hold 0, 1 or -1."
+    return sum(cell in _BITS for cell in cells) / max(1, len(cells))
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #322fe530
 def _label_columns(columns: dict[str, list[str]], aside: str | None) -> list[str]:
     "The columns that hold the labels; none if that is not clear."
     rest = [c for c in columns if c != aside]
     called = [c for c in rest if c.strip().lower() in ("label", "labels", "class", "target", "y")]
     if len(rest) == 1 or called:
         return (called or rest)[:1]
-    bits = [c for c in rest if set(columns[c]) <= {"0", "1", "-1", "0.0", "1.0"}]
-    return bits if len(bits) == len(rest) else []
+    return rest if all(_share_of_bits(columns[c]) > .5 for c in rest) else []
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #da871e13
+def _odd_cell(columns: dict[str, list[str]], chosen: Sequence[str], what: str,
+              bits: bool) -> str | None:  # whether the columns hold 0 and 1
+    "Where a column holds no label, in words; None if all cells do."
+    first = 1 if next(iter(columns)) == "column 1" else 2  # below the names of the columns
+    odd = ((row, c, cell) for c in chosen for row, cell in enumerate(columns[c], first)
+           if (cell not in _BITS if bits else not cell))
+    row, column, cell = min(odd, default=(0, "", ""))
+    expected = "0 or 1" if bits else "a label"
+    said = f"row {row} of {what}, column {column}: expected {expected}"
+    return f"{said}, got {repr(cell)[:40] if cell else 'an empty cell'}" if row else None
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #9db810f0
 def _why_no_labels(columns: dict[str, list[str]], names: Sequence[str], what: str) -> str | None:
@@ -124,11 +143,11 @@ def _why_no_labels(columns: dict[str, list[str]], names: Sequence[str], what: st
     chosen, rest = _label_columns(columns, files), [c for c in columns if c != files]
     if not chosen:
         return (f"which column of {what} holds the labels? It has {first_few(rest)}; "
-                "call one of them label")
+                "call one of them label, or leave only columns of 0 and 1")
     cells = columns[chosen[0]]
     if len(chosen) == 1 and len(cells) > 20 and len(set(cells)) > len(cells) / 2:
         return f"column {chosen[0]} of {what} has {len(set(cells)):,} different values, no classes"
-    return None
+    return _odd_cell(columns, chosen, what, len(chosen) > 1)
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #8e2622a4
 def _table_labels(columns: dict[str, list[str]], names: Sequence[str], what: str) -> LabelSet:
@@ -218,24 +237,54 @@ def labels_beside(members: Members, names: Sequence[str]) -> LabelSet | None:
     return _folder_labels(names)
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #a6738725
-def read_labels(source: str | Path,  # .txt, .csv, .tsv, .npy, .json, or table.csv:column
-                names: Sequence[str] | int,  # the files that were read, or how many examples
-                ) -> LabelSet:
-    "The labels of these examples; `ValueError` if the count or the names do not match."
+def _path_and_column(source: str | Path) -> tuple[Path, str | None]:
+    "A file of labels, and the column that the source names, or None."
     if not isinstance(source, (str, os.PathLike)) or not str(source):
         raise TypeError(f"source: expected a path, got {source!r:.60}")
     path, column = Path(source), None
     if not path.exists() and ":" in str(source):
         whole, _, column = str(source).rpartition(":")
         path = Path(whole)
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder, expected a file of labels, such as labels.csv")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
+    return path, column
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #d7b6e08c
+def read_labels(source: str | Path,  # .txt, .csv, .tsv, .npy, .json, or table.csv:column
+                names: Sequence[str] | int,  # the files that were read, or how many examples
+                ) -> LabelSet:
+    "The labels of these examples; `ValueError` if the count or the names do not match."
+    path, column = _path_and_column(source)
     n = check_int("names", names) if not isinstance(names, Sequence) else len(names)
     known = list(names) if isinstance(names, Sequence) else None
     found = readable(path, lambda: _label_file(path, known, n, column))
     if len(found.labels) != n:
         raise ValueError(f"{path}: it holds {len(found.labels):,} labels for {n:,} examples")
     return found
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #d61de9c6
+def attribute_names(source: str | Path) -> list[str]:
+    "The columns of 0 and 1 of a text table; `ValueError` names a cell that is something else."
+    path, column = _path_and_column(source)
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".tsv", ".txt"):
+        return []
+    return readable(path, lambda: _bit_columns(path.read_bytes(), path.name, column, kind))
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #35976e15
+def _bit_columns(data: bytes, what: str, column: str | None, kind: str) -> list[str]:
+    "The columns that are meant to hold 0 and 1, all of whose cells do."
+    rows = _lines(data, None) if kind == ".txt" else read_cells(data)
+    columns = table_columns(rows)
+    if column is not None:
+        columns = {column: columns[column]} if column in columns else {}
+    least = .5 if len(columns) > 2 else .9
+    chosen = [c for c, cells in columns.items() if _share_of_bits(cells) > least]
+    if odd := _odd_cell(columns, chosen, what, True) if chosen else None:
+        raise ValueError(odd)
+    return chosen
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #ca2e60db
 def _json_file(data: bytes, names: Sequence[str] | None, what: str) -> LabelSet:
@@ -285,12 +334,8 @@ def _text_labels(path: Path, names: list[str] | None, n: int, column: str | None
     rows = _lines(data, names) if path.suffix.lower() == ".txt" else read_cells(data)
     if not rows:
         raise ValueError("it is empty")
-    if len(rows[0]) == 1:
-        values = [row[0] for row in rows]
-        if len(values) == n + 1 and values[0] not in values[1:]:
-            values = values[1:]  # below a header
-        said = f"Labels in the order of the examples from {path.name}."
-        return class_labels(values)._replace(notes=[said])
+    if len(rows[0]) == 1 and column in (None, rows[0][0]):
+        return _one_column([row[0] for row in rows], data, n, path.name)
     columns = table_columns(rows)
     if column is not None and column not in columns:
         raise ValueError(f"there is no column {column}; it has {first_few(list(columns))}")
@@ -303,6 +348,18 @@ def _text_labels(path: Path, names: list[str] | None, n: int, column: str | None
         raise ValueError(f"it names files, such as {strange[0]}, none of which was read")
     return _column_labels(columns, column, path.name)
 
+# %% ../../nbs/6_workshop/05_readers.ipynb #5fc952b9
+def _one_column(values: list[str], data: bytes, n: int, what: str) -> LabelSet:
+    "Labels from lines."
+    if len(values) == n + 1 and values[0] not in values[1:]:
+        values = values[1:]  # below a header
+    lines = plain_text(data).rstrip().splitlines()
+    empty = [row for row, line in enumerate(lines, 1) if not line.strip(' \t",;')]
+    if empty and not (len(values) == n and values[0] in values[1:]):
+        raise ValueError(f"row {empty[0]} of {what} is empty, expected a label")
+    said = f"Labels in the order of the examples from {what}."
+    return class_labels(values)._replace(notes=[said])
+
 # %% ../../nbs/6_workshop/05_readers.ipynb #fec41896
 def _column_labels(columns: dict[str, list[str]], column: str | None, what: str) -> LabelSet:
     "Labels from a column, in the order of the rows."
@@ -310,6 +367,8 @@ def _column_labels(columns: dict[str, list[str]], column: str | None, what: str)
     if not chosen:
         raise ValueError("no column names the files that were read, and which one holds the "
                          f"labels is not clear; say which: {what}:{list(columns)[-1]}")
+    if odd := _odd_cell(columns, chosen, what, len(chosen) > 1):
+        raise ValueError(odd)
     said = [f"Labels in the order of the rows from {what}, {first_few(chosen)}."]
     if len(chosen) > 1:
         x = np.array([[float(cell) for cell in columns[c]] for c in chosen]).T

@@ -6,6 +6,7 @@
 # %% ../../nbs/6_workshop/11_pictures.ipynb #d677a636
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections.abc import Sequence
@@ -126,11 +127,10 @@ def _modes_of(labels: torch.Tensor | None, names: Sequence[str], wanted: Sequenc
         if wanted:
             raise ValueError("attributes: the pictures have no labels; give `table`")
         return torch.zeros(n, dtype=torch.int64), ["all"], torch.zeros(1, 0, dtype=torch.bool), []
-    if labels.ndim == 1:
-        each = torch.eye(len(names), dtype=torch.bool)
-        known = each if not wanted else each[:, [names.index(check_choice("attributes", w, names))
-                                                 for w in wanted]]
-        return labels, list(names), known, list(wanted or names)
+    if labels.ndim == 1 and not wanted:
+        return labels, list(names), torch.eye(len(names), dtype=torch.bool), list(names)
+    if labels.ndim == 1:  # each class is an attribute
+        labels = torch.nn.functional.one_hot(labels, len(names))
     wanted = list(wanted or names)
     if len(set(wanted)) < len(wanted):
         raise ValueError(f"attributes: expected each once, got {', '.join(wanted)}")
@@ -143,7 +143,7 @@ def _modes_of(labels: torch.Tensor | None, names: Sequence[str], wanted: Sequenc
 
 # %% ../../nbs/6_workshop/11_pictures.ipynb #cea4dc15
 def _source(folder: str | os.PathLike, table: str | os.PathLike | None, size: int,
-            attributes: Sequence[str]) -> tuple[SampleFile, LabelSet | None]:
+            attributes: Sequence[str], skip_bad: bool) -> tuple[SampleFile, LabelSet | None]:
     "The pictures, and what the table says of them."
     for name, path in {"folder": folder, "table": table}.items():
         if (name, path) != ("table", None) and (not isinstance(path, (str, os.PathLike))
@@ -152,7 +152,7 @@ def _source(folder: str | os.PathLike, table: str | os.PathLike | None, size: in
     celeba = Path(folder, "list_attr_celeba.txt")
     if celeba.is_file():
         folder, table = Path(folder, "img_align_celeba"), table or celeba
-    rows = open_samples(folder, size=size)
+    rows = open_samples(folder, size=size, skip_bad=skip_bad)
     if table is None:
         known = rows.labels is not None and len(rows.labels)
         return rows, LabelSet(rows.labels, rows.label_names, []) if known else None
@@ -169,6 +169,16 @@ def _one_attribute(found: LabelSet, name: str) -> LabelSet:
     shown = found.labels == found.label_names.index("1")
     return LabelSet(shown.long()[:, None], [name], found.notes)
 
+# %% ../../nbs/6_workshop/11_pictures.ipynb #8e9d2432
+def _files_digest(rows: SampleFile, mode: torch.Tensor) -> str:
+    "SHA-256 over the names and sizes of the files, and the modes of their pictures."
+    told = hashlib.sha256(mode.numpy().tobytes())
+    whole = rows.path.is_file()
+    for name in [rows.path.name] if whole or rows.names is None else rows.names:
+        path = rows.path if whole else rows.path / name
+        told.update(f"\0{name}\0{path.stat().st_size if path.is_file() else 0}".encode())
+    return told.hexdigest()
+
 # %% ../../nbs/6_workshop/11_pictures.ipynb #1b4a8005
 def _put_aside(mode: torch.Tensor, share: float) -> torch.Tensor:
     "Which pictures are put aside, (n,) bool: the same ones each time."
@@ -179,6 +189,13 @@ def _put_aside(mode: torch.Tensor, share: float) -> torch.Tensor:
     aside[first] = False
     return aside
 
+# %% ../../nbs/6_workshop/11_pictures.ipynb #11d6fae1
+def _warn_of_losses(rows: SampleFile, folder: str) -> None:
+    "Warn of labels that were not taken and of pictures that were left out."
+    for note in rows.notes:
+        if "no labels were taken" in note.lower() or note.endswith("left out."):
+            warnings.warn(f"{folder}: {note}", stacklevel=4)
+
 # %% ../../nbs/6_workshop/11_pictures.ipynb #5af95fff
 @register_mode_set
 @checked
@@ -187,21 +204,21 @@ def image_folder(folder: str,  # of pictures, an archive of them, or CelebA's ow
                  attributes: Annotated[Sequence[str], Texts()] = (),  # that make the modes
                  table: str | None = None,  # labels by file name; None: what is there
                  held_out: Annotated[float, Real(0., .9)] = .1,  # share that training never sees
+                 skip_bad: bool = False,  # leave damaged pictures out, and warn
                  ) -> FolderPictures:
     """Pictures of your own; modes are sub-folders, classes of a table, or attributes together.
 
-    Without labels there is one mode; without `attributes` all of a table count, up to 8.
-    `run = Run("zerocentred", image_folder("photos/", size=32))`. `FileNotFoundError` if there is no
-    such folder; `ValueError` for damaged files, labels that do not match, or unknown attributes.
+    Without labels there is one mode; without `attributes` all of a table count, up to 8. With a
+    `table`, sub-folders do not count. `ValueError` for damaged files or labels that do not match.
     """
-    rows, found = _source(folder, table, size, attributes)
-    for note in (n for n in rows.notes if "no labels were taken" in n.lower()):
-        warnings.warn(f"{folder}: {note}", stacklevel=2)
+    rows, found = _source(folder, table, size, attributes, skip_bad)
+    _warn_of_losses(rows, folder)
     labels, names = (None, []) if found is None else (found.labels, found.label_names)
     pixels = _bytes_of(rows)
-    mode, called, kinds, traits = _modes_of(labels, names, attributes, len(pixels))
+    mode, *named = _modes_of(labels, names, attributes, len(rows))
     aside = _put_aside(mode, held_out)
-    made = FolderPictures(pixels[~aside], mode[~aside], called, kinds, traits)
+    made = FolderPictures(pixels[~aside], mode[~aside], *named)
+    made.digest = _files_digest(rows, mode)
     if aside.any():
-        made.held_out = FolderPictures(pixels[aside], mode[aside], called, kinds, traits)
+        made.held_out = FolderPictures(pixels[aside], mode[aside], *named)
     return made

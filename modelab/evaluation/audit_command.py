@@ -22,10 +22,11 @@ from ..core.checks import check_int, check_packages
 from ..core.files import atomic_write
 from ..core.registry import register_command
 from ..data.feature_cache import cached, content_key
-from ..data.labels import LabelSet, read_labels
+from ..data.labels import attribute_names, LabelSet, read_labels
 from ..data.matching import match_sources
 from ..data.readers import open_samples, SampleFile
 from .annotations import Annotations, matched_attributes, matched_classes
+from .attributes import check_pairs
 from .audit import audit, AUDIT_NEIGHBOURS
 from .baseline import (changes_since, earlier_findings, worse_or_not,
                                          worse_parts)
@@ -34,7 +35,8 @@ from .page import utf8_text
 from .report import html_document, junit_xml, Report
 
 # %% auto #0
-__all__ = ['reading_options', 'open_matched', 'memory_bytes', 'command_features', 'check_outputs', 'check_holdout']
+__all__ = ['reading_options', 'open_matched', 'memory_bytes', 'command_features', 'check_outputs', 'check_holdout',
+           'write_report']
 
 # %% ../../nbs/6_workshop/17_report.ipynb #932ca0c0
 def _named_features(text: str) -> Callable:
@@ -55,7 +57,8 @@ def reading_options(parser: argparse.ArgumentParser) -> None:
     option("--memory", default="128M", help="what one search or read may hold, such as 500M or "
            "1.5G (default 128M); features of the examples come on top")
     option("--no-cache", action="store_true", help="compute features anew and keep none; else "
-           "those of a named network are kept in a folder .modelab beside the files")
+           "those of a named network are kept in a folder .modelab beside each file or folder, or "
+           "in ~/.cache/modelab if nothing can be written there; MODELAB_CACHE=DIR names another")
 
 # %% ../../nbs/6_workshop/17_report.ipynb #edb93e6e
 def open_matched(args: argparse.Namespace,
@@ -181,6 +184,19 @@ def _attributes_of(source: SampleFile, path: str | None,
     alone = path.rpartition(":")[2] if not Path(path).exists() else Path(path).stem
     return _labelled(source, path), alone
 
+# %% ../../nbs/6_workshop/17_report.ipynb #21332d1f
+def _check_attributes(args: argparse.Namespace) -> None:
+    "Refuse cells that are no 0 or 1 in tables of attributes, and a `--together` of others."
+    known = []
+    for option in ("sample_attributes", "attributes"):
+        path = getattr(args, option)
+        try:
+            known = [] if path is None else attribute_names(path)
+        except ValueError as error:
+            raise ValueError(f"--{option.replace('_', '-')}: {error}") from error
+    if known:
+        check_pairs("--together", args.together or (), known)
+
 # %% ../../nbs/6_workshop/17_report.ipynb #9404030b
 def _read_annotations(args: argparse.Namespace, reference: SampleFile, samples: SampleFile,
                       holdout: SampleFile | None,
@@ -198,6 +214,7 @@ def _read_annotations(args: argparse.Namespace, reference: SampleFile, samples: 
     if classes[0] is None and args.sample_labels:
         raise ValueError("--sample-labels: the reference has no classes; give --labels, too")
     known = matched_attributes(*shows, tuple(args.together or ()))
+    check_pairs("--together", args.together or (), known.get("names", ()))
     conditions, more = matched_classes(*classes)
     reference.label_names = classes[0] and classes[0].label_names
     return (classes[0] and classes[0].labels, Annotations(**known, **conditions), notes + more)
@@ -280,15 +297,26 @@ def _read_and_audit(args: argparse.Namespace) -> Report:
     report.notes += dict.fromkeys(getattr(features, "notes", []))
     return report
 
+# %% ../../nbs/6_workshop/17_report.ipynb #28454bfa
+def write_report(option: str, path: str, data: bytes) -> None:
+    "Write a report, all of it or nothing; `OSError` with the option and the path if it fails."
+    try:
+        atomic_write(path, data)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"{option}: {path} cannot be written: {reason}") from error
+
 # %% ../../nbs/6_workshop/17_report.ipynb #5527ae2d
 def _write_reports(report: Report, args: argparse.Namespace, worse: set[str] | None) -> None:
     "Write the files that the options name; `worse` than the baseline, if there is one."
     if args.json is not None:
-        atomic_write(args.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
+        text = json.dumps(report.to_json(), indent=1) + "\n"
+        write_report("--json", args.json, text.encode())
     if args.out is not None:
-        atomic_write(args.out, html_document(report, Path(args.out).absolute().parent))
+        page = html_document(report, Path(args.out).absolute().parent)
+        write_report("--out", args.out, page)
     if args.junit is not None:
-        atomic_write(args.junit, junit_xml(report, worse))
+        write_report("--junit", args.junit, junit_xml(report, worse))
 
 # %% ../../nbs/6_workshop/17_report.ipynb #0dc5efc0
 def _run_audit(args: argparse.Namespace) -> int:
@@ -301,6 +329,7 @@ def _run_audit(args: argparse.Namespace) -> int:
     check_outputs(inputs, ("matplotlib", "seaborn", "PIL"),
                   out=args.out, json=args.json, junit=args.junit)
     check_holdout(args.holdout, reference=args.reference, samples=args.samples)
+    _check_attributes(args)
     earlier = _read_baseline(args.baseline)
     report = _read_and_audit(args)
     changes = [] if earlier is None else changes_since(report, earlier)

@@ -12,12 +12,12 @@ from html import escape
 from pathlib import Path
 
 from ..core.checks import check_int, check_number
-from ..core.files import atomic_write
 from ..core.plotting import axes, FAKE, MISSING, Picture
 from ..core.registry import register_command
 from ..data.readers import SampleFile
 from .audit_command import (check_holdout, check_outputs, command_features,
-                                              memory_bytes, open_matched, reading_options)
+                                              memory_bytes, open_matched, reading_options,
+                                              write_report)
 from .audit_sources import least_examples
 from .compare import COMPARED, compare, compare_all, Comparison, Comparisons
 from .page import chart, html_file, STYLE, utf8_text
@@ -116,8 +116,9 @@ def _run_compare(args: argparse.Namespace) -> int:
         found = compare_all(dict(zip(names, made)), reference, holdout, **options)
     found.notes.extend(notes + list(dict.fromkeys(getattr(features, "notes", []))))
     if args.json is not None:
-        atomic_write(args.json, (json.dumps(found.to_json(), indent=1) + "\n").encode())
+        text = json.dumps(found.to_json(), indent=1) + "\n"
+        write_report("--json", args.json, text.encode())
     if args.out is not None:
-        atomic_write(args.out, _page(found))
+        write_report("--out", args.out, _page(found))
     print(utf8_text(str(found)))
     return found.status

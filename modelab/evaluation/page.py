@@ -110,6 +110,7 @@ STYLE = """
 .modelab-audit table{display:block;overflow-x:auto;max-width:100%;border-collapse:collapse}
 .modelab-audit td,.modelab-audit th{padding:.2em .7em;text-align:left;white-space:nowrap}
 .modelab-audit td:last-child{white-space:normal;min-width:10em}
+.modelab-audit td:first-child{white-space:normal;min-width:7em;max-width:20em}
 .modelab-audit h2{font-size:1.1em}
 .modelab-audit .gallery{display:flex;flex-wrap:wrap;gap:.5em}
 .modelab-audit figure{margin:0;width:6em}
@@ -129,7 +130,9 @@ def html_file(title: str, body: str) -> bytes:  # both are HTML: escape what the
     head = (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
             '<meta name="color-scheme" content="light dark">')
-    style = ("body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
+    style = ("h1{font:600 1.2em system-ui,sans-serif}"
+             "body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
              "@media (prefers-color-scheme:dark){body{background:#16181c;color:#e4e4e4}"
              "a{color:#8ab4f8}}")
+    body = f"<h1>{title}</h1>{body}"
     return utf8_text(f"{head}<style>{style}</style><body>{body}</body></html>").encode()

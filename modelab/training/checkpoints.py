@@ -46,7 +46,10 @@ def save_checkpoint(run: Any,
         tensors |= {"scale/mean": run.scale.mean,
                     "scale/size": torch.tensor(run.scale.size, dtype=torch.float64)}
     tensors = {name: v.detach().cpu().clone() for name, v in tensors.items()}
-    note = json.dumps({"format": CHECKPOINT_FORMAT, "steps": run.steps, **run_config(run)})
+    about = {"format": CHECKPOINT_FORMAT, "steps": run.steps, **run_config(run)}
+    if data := getattr(run.modes, "digest", None):
+        about["data"] = data
+    note = json.dumps(about)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, save(tensors, metadata={"modelab": note}))
@@ -143,7 +146,17 @@ def load_checkpoint(cls: type,
                          f"{error}") from error
     run.steps = run._checked = note["steps"]
     run.saved = path
+    _warn_of_changes(run, note)
     return run
+
+# %% ../../nbs/6_workshop/07_engine.ipynb #f4d14e8a
+def _warn_of_changes(run: Any, note: dict) -> None:
+    "Warn if the data has another digest than it had when the checkpoint was saved."
+    known, now = note.get("data"), getattr(run.modes, "digest", None)
+    if known is not None and now is not None and known != now:
+        folder = (getattr(run.modes, "spec", None) or {}).get("folder", "the data")
+        warnings.warn(f"{folder}: its files have changed since {run.saved} was saved; "
+                      "what is there now is used", stacklevel=4)
 
 # %% ../../nbs/6_workshop/07_engine.ipynb #5299b0fd
 def _saved_scale(event: tuple[int, ...], tensors: dict[str, torch.Tensor]) -> DataScale:

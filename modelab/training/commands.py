@@ -50,8 +50,15 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="running average of G's weights, e.g. 0.999 (default none)")
     add("--set", action="append", metavar="NAME=VALUE",
         help="a setting of the game, e.g. lr=0.0003")
-    add("--size", type=int, help="side of the pictures of a folder (default 32)")
+    _add_folder_arguments(parser)
     add("--protocol", default="pacgan", help="how coverage is counted (default pacgan)")
+
+# %% ../../nbs/6_workshop/15_commands.ipynb #c9d1d041
+def _add_folder_arguments(parser: argparse.ArgumentParser) -> None:
+    "The arguments for pictures of the user."
+    parser.add_argument("--size", type=int, help="side of the pictures of a folder (default 32)")
+    parser.add_argument("--skip-bad", action="store_true",
+                        help="leave damaged pictures of a folder out, and say which")
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #602ed4f6
 def _add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,13 +84,16 @@ def _sample_command(parser: argparse.ArgumentParser) -> Callable:
     modelab sample ring --n 10000 --out fakes.npy
     modelab sample ring.safetensors --seed 3 --out fakes.npy
     modelab sample stacked_digits --out reference.npy
+    modelab sample photos/ --size 32 --out reference.npy
     """
     add = parser.add_argument
-    add("source", help="a checkpoint, a folder of modelab train, or else a registered mode set")
+    add("source", help="a checkpoint, a folder of modelab train, a folder or archive of pictures, "
+                       "or else a registered mode set")
     add("--out", required=True, help="the .npy file, (n, *shape of one sample)")
     add("--n", type=int, default=10_000, help="samples (default 10000)")
     add("--seed", type=int,
         help="which seed of the run (default its first), or for the draw from a set")
+    _add_folder_arguments(parser)
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default auto)")
     return _sample
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import io
 import json
 import sys
@@ -19,9 +20,9 @@ import torch
 
 from ..core.checks import check_choice, check_int
 from ..core.files import atomic_write
-from ..core.registry import make
+from ..core.registry import known_names, load, make, MODE_SETS
 from ..evaluation.coverage import PROTOCOLS, coverage_table
-from .checkpoints import run_config
+from .checkpoints import list_checkpoints, run_config
 from .distributed import Job, connect_ranks, handle_sigterm, train_job
 from .run import Run
 
@@ -71,15 +72,28 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
     return settings
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #21004280
-def _set_of(modes: str, size: int | None) -> Any:
+def _refuse_unfinished(name: str) -> None:
+    "Refuse the name of a set that cannot be made without more."
+    load("modes", check_choice("modes", name, known_names("modes")))
+    known = inspect.signature(MODE_SETS[name]).parameters.values()
+    needs = [p.name for p in known if p.default is p.empty and p.kind < p.VAR_KEYWORD]
+    if name == "image_folder":
+        raise ValueError("image_folder: give the path of your pictures instead of this name, "
+                         "such as photos/")
+    if needs:
+        raise ValueError(f"{name}: it needs {' and '.join(needs)}, which only Python code can "
+                         "give; take another set")
+
+# %% ../../nbs/6_workshop/15_commands.ipynb #f6714bd0
+def _set_of(modes: str, size: int | None, skip_bad: bool = False) -> Any:
     "A registered mode set, or `image_folder` of a path."
     if Path(modes).exists():
-        path = str(Path(modes).resolve())
-        return {"name": "image_folder", "folder": path, "size": 32 if size is None else size}
-    if modes == "image_folder":
-        raise ValueError("MODES: image_folder needs a folder; give its path instead of the name")
-    if size is not None:
-        raise ValueError(f"--size: it is for a folder of pictures, got {modes}")
+        return {"name": "image_folder", "folder": str(Path(modes).resolve()),
+                "size": 32 if size is None else size, "skip_bad": skip_bad}
+    _refuse_unfinished(modes)
+    for option, given in (("--size", size is not None), ("--skip-bad", skip_bad)):
+        if given:
+            raise ValueError(f"{option}: it is for a folder of pictures, got {modes}")
     return modes
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #68b8635d
@@ -87,8 +101,9 @@ def _new_job(args: argparse.Namespace, steps: int) -> Job:
     "The job of a game and a mode set; a setting that the game has not is a `ValueError`."
     try:
         game = {"name": args.game, **read_settings(args.set or [])}
-        return Job(game, _set_of(args.modes, args.size), steps, args.runs, args.seed, args.group,
-                   args.batch, args.average, args.shards, args.precision)
+        modes = _set_of(args.modes, args.size, args.skip_bad)
+        return Job(game, modes, steps, args.runs, args.seed, args.group, args.batch, args.average,
+                   args.shards, args.precision)
     except TypeError as error:
         raise ValueError(f"--set: {error}") from error
 
@@ -129,12 +144,23 @@ def _title(job: Job, runs: int) -> str:
     return f"{job.game['name']} on {job.modes['name']}, {seeds}"
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #1e97f6a7
-def _samples_from(source: str, n: int, seed: int | None, device: str) -> torch.Tensor:
-    "`n` samples of one seed of a checkpoint or of a run's folder, or of a registered set."
+def _holds_data(path: Path) -> bool:
+    "Whether a path stands for a mode set: pictures in a folder or an archive, or a name."
+    if path.is_dir():
+        return not (path / "job.json").exists() and not list_checkpoints(path)
+    return not path.exists() or path.suffix.lower() in (".zip", ".tar", ".tgz", ".gz")
+
+# %% ../../nbs/6_workshop/15_commands.ipynb #319767ca
+def _draw_data(args: argparse.Namespace) -> torch.Tensor:
+    "Samples of a mode set, or of pictures."
+    modes = make("modes", _set_of(args.source, args.size, args.skip_bad))
+    generator = torch.Generator().manual_seed(check_int("--seed", args.seed or 0, 0))
+    return modes.sample(args.n, generator=generator)
+
+# %% ../../nbs/6_workshop/15_commands.ipynb #30e94717
+def _draw_made(source: str, n: int, seed: int | None, device: str) -> torch.Tensor:
+    "`n` samples of one seed of a checkpoint or of a run's folder."
     path = Path(source)
-    if not path.exists():
-        generator = torch.Generator().manual_seed(check_int("--seed", seed or 0, 0))
-        return make("modes", source).sample(n, generator=generator)
     if (path / "job.json").exists():
         job = Job.read(path)
         seed = job.seed if seed is None else seed
@@ -152,7 +178,9 @@ def sample_command(args: argparse.Namespace) -> None:
     "What `modelab sample` does."
     if not args.out.endswith(".npy"):
         raise ValueError(f"--out: expected a name that ends in .npy, got {args.out}")
-    drawn = _samples_from(args.source, check_int("--n", args.n), args.seed, args.device)
+    check_int("--n", args.n)
+    drawn = (_draw_data(args) if _holds_data(Path(args.source)) else
+             _draw_made(args.source, args.n, args.seed, args.device))
     file = io.BytesIO()
     np.save(file, drawn.cpu().numpy())
     atomic_write(args.out, file.getvalue())

@@ -211,7 +211,7 @@ from modelab.data.tables import TableEncoder
 
 # %%
 #| export data.feature_cache
-"Keep what is computed from files beside them, under the SHA-256 of what they hold."
+"Keep what is computed from files in a cache beside them, under the SHA-256 of what they hold."
 from __future__ import annotations
 
 import hashlib
@@ -292,7 +292,7 @@ class FoundRows:
     table: dict[str, list[str]] | None = None  # the columns, where the file is a table
 
 # %% [markdown]
-# If a reader fails, for whatever reason, the error names the file. NumPy's own words for a pickle recommend to load it all the same, and torch's words for a text list all kinds of numbers; they are replaced.
+# If a reader fails, for whatever reason, the error names the file. NumPy's own error for a pickle recommends to load it in spite of the risk, and torch's error for a text is a long list of types. Both are replaced.
 
 # %%
 #| export data.rows
@@ -325,7 +325,7 @@ def natural_key(name: str) -> tuple:
 assert sorted(["10.png", "2.png", "1.png"], key=natural_key) == ["1.png", "2.png", "10.png"]
 
 # %% [markdown]
-# A list of names in a message is cut: a few names, and how many more there are.
+# A long list of names in a message is cut after a few names. The number of the others follows.
 
 # %%
 #| export data.rows
@@ -371,7 +371,7 @@ def _deep_grey(image: Any) -> np.ndarray:
     return x / top
 
 # %% [markdown]
-# A picture with an alpha channel has colours where nothing is seen. Sprites may even hold their shape in alpha alone. It is laid on a ground of one grey, so that what is seen is what is measured.
+# A picture with an alpha channel has colours at invisible places. Sprites may even hold their shape in alpha alone. So the picture is put on a grey background, and the visible picture is measured.
 
 # %%
 #| export data.image_files
@@ -544,7 +544,7 @@ def _inspect_all(members: Members, names: list[str], background: float,
     return heads, bad
 
 # %% [markdown]
-# An empty file gets a plain word.
+# An empty file gets an error of its own.
 
 # %%
 #| export data.image_files
@@ -557,7 +557,7 @@ def _length(members: Members, name: str) -> int:
         return 0
 
 # %% [markdown]
-# Damaged files are refused, all of them named, or left out where the user says so.
+# Damaged files are refused, and the error names all of them. With `skip_bad` they are left out.
 
 # %%
 #| export data.image_files
@@ -617,7 +617,7 @@ def check_size(size: Any) -> tuple[int, int] | None:
     return height, width
 
 # %% [markdown]
-# What is done to the sizes is said, with how many pictures have which size.
+# A note says what was done to the sizes, and how many pictures have which size.
 
 # %%
 #| export data.image_files
@@ -656,7 +656,7 @@ def fit_picture(x: np.ndarray,  # (channels, height, width), float32, as a rule 
     return found.clip(min(0, x.min()), max(1, x.max()))  # bicubic weights overshoot
 
 # %% [markdown]
-# Each conversion is told in one sentence.
+# A note reports each conversion in one sentence.
 
 # %%
 #| export data.image_files
@@ -680,7 +680,7 @@ def _conversions(heads: dict[str, Head], colour: bool, background: float) -> lis
     return [f"{n:,} of {len(all_heads):,} pictures {what}." for what, n in said.items() if n]
 
 # %% [markdown]
-# Now the whole folder or archive. Only heads and small pictures were decoded up to here; the examples are decoded when they are asked for.
+# This function reads a whole folder or archive. So far only heads and small pictures were decoded. The other examples are decoded when they are needed.
 
 # %%
 #| export data.image_files
@@ -711,7 +711,7 @@ def read_pictures(members: Members, names: list[str] | None = None, *, size: Any
     return FoundRows((len(names), 3 if colour else 1, *target), take, names, notes=notes)
 
 # %% [markdown]
-# A folder without pictures says what is there instead.
+# If a folder has no pictures, the error says what it holds instead.
 
 # %%
 #| export data.image_files
@@ -737,7 +737,7 @@ def _decoded(members: Members, name: str, background: float) -> np.ndarray:
         raise ValueError(f"{name}: {error}") from error
 
 # %% [markdown]
-# One example, as all examples are.
+# This function gives one example in the form of all examples.
 
 # %%
 #| export data.image_files
@@ -927,14 +927,14 @@ def read_cells(data: bytes, delimiter: str | None = None) -> list[list[str]]:
     return rows
 
 # %% [markdown]
-# A cell is a number if Python reads it as one. Some words stand for nothing.
+# A cell is a number if Python can read it as one. Some words, such as `nan` and `null`, mean a missing value.
 
 # %%
 #| export data.tables
 MISSING_CELLS = {"", "na", "n/a", "nan", "null", "none", "?", "-", "<na>"}
 
 # %% [markdown]
-# A comma may stand before the decimals where semicolons separate the cells.
+# If semicolons separate the cells, a comma may be the decimal point.
 
 # %%
 #| export data.tables
@@ -1162,7 +1162,7 @@ def encode(self: TableEncoder, columns: dict[str, list[str]]) -> np.ndarray:
     return np.stack([np.asarray(x, np.float32) for _, x in self._encoded(columns)], 1)
 
 # %% [markdown]
-# What was made of the columns is said.
+# A note says how the columns were encoded.
 
 # %%
 #| export data.tables
@@ -1268,7 +1268,7 @@ def encode_labels(x: np.ndarray, names: Sequence[str] | None = None) -> LabelSet
     return LabelSet(torch.from_numpy(x), names, [])
 
 # %% [markdown]
-# Tables of labels name files in many ways: with folders, without, without the ending. All are understood as long as they point to one file.
+# Tables of labels name files in many ways: with folders, without folders, without the ending. All are understood if they point to one file.
 
 # %%
 #| export data.labels
@@ -1321,7 +1321,24 @@ def _file_column(columns: dict[str, list[str]], names: Sequence[str]) -> str | N
     return None
 
 # %% [markdown]
-# Which columns are the labels? The only other one, one that is called so, or all others if they hold 0 and 1.
+# Which columns are the labels? The only other one, one that is called so, or all others if they hold 0 and 1. A column that mostly holds 0 and 1 is meant to hold nothing else.
+
+# %%
+#| export data.labels
+_BITS = {"0", "1", "-1", "0.0", "1.0"}
+
+
+# %% [markdown]
+# How many cells of a column say yes or no:
+
+# %%
+#| export data.labels
+def _share_of_bits(cells: Sequence[str]) -> float:
+    "The share of cells that hold 0, 1 or -1."
+    return sum(cell in _BITS for cell in cells) / max(1, len(cells))
+
+# %% [markdown]
+# The choice:
 
 # %%
 #| export data.labels
@@ -1331,11 +1348,26 @@ def _label_columns(columns: dict[str, list[str]], aside: str | None) -> list[str
     called = [c for c in rest if c.strip().lower() in ("label", "labels", "class", "target", "y")]
     if len(rest) == 1 or called:
         return (called or rest)[:1]
-    bits = [c for c in rest if set(columns[c]) <= {"0", "1", "-1", "0.0", "1.0"}]
-    return bits if len(bits) == len(rest) else []
+    return rest if all(_share_of_bits(columns[c]) > .5 for c in rest) else []
 
 # %% [markdown]
-# A table beside pictures may hold something else, such as captions. Then there are no labels in it, and that is said.
+# An empty cell is no label, and several columns hold attributes of 0 and 1. The first cell that is something else is named by its row, as a spreadsheet counts rows.
+
+# %%
+#| export data.labels
+def _odd_cell(columns: dict[str, list[str]], chosen: Sequence[str], what: str,
+              bits: bool) -> str | None:  # whether the columns hold 0 and 1
+    "Where a column holds no label, in words; None if all cells do."
+    first = 1 if next(iter(columns)) == "column 1" else 2  # below the names of the columns
+    odd = ((row, c, cell) for c in chosen for row, cell in enumerate(columns[c], first)
+           if (cell not in _BITS if bits else not cell))
+    row, column, cell = min(odd, default=(0, "", ""))
+    expected = "0 or 1" if bits else "a label"
+    said = f"row {row} of {what}, column {column}: expected {expected}"
+    return f"{said}, got {repr(cell)[:40] if cell else 'an empty cell'}" if row else None
+
+# %% [markdown]
+# A table beside pictures may hold something else, such as captions. Then it gives no labels, and a note says so.
 
 # %%
 #| export data.labels
@@ -1347,11 +1379,11 @@ def _why_no_labels(columns: dict[str, list[str]], names: Sequence[str], what: st
     chosen, rest = _label_columns(columns, files), [c for c in columns if c != files]
     if not chosen:
         return (f"which column of {what} holds the labels? It has {first_few(rest)}; "
-                "call one of them label")
+                "call one of them label, or leave only columns of 0 and 1")
     cells = columns[chosen[0]]
     if len(chosen) == 1 and len(cells) > 20 and len(set(cells)) > len(cells) / 2:
         return f"column {chosen[0]} of {what} has {len(set(cells)):,} different values, no classes"
-    return None
+    return _odd_cell(columns, chosen, what, len(chosen) > 1)
 
 # %% [markdown]
 # Otherwise its rows are put to the files. `labels.csv` is a usual name, `metadata.csv` is that of Hugging Face.
@@ -1405,7 +1437,7 @@ def _jsonl_columns(data: bytes) -> dict[str, list[str]]:
         key for row in rows for key in row)}
 
 # %% [markdown]
-# Where there are none, a note says why.
+# If there are no labels, a note says why.
 
 # %%
 #| export data.labels
@@ -1414,7 +1446,7 @@ def _no_labels(note: str) -> LabelSet:
     return LabelSet(torch.zeros(0, dtype=torch.int64), [], [note])
 
 # %% [markdown]
-# Where no table says the labels, sub-folders do: `cat/1.png` is a cat. Folders called train and test are no classes.
+# Without a table of labels, sub-folders are the classes: `cat/1.png` is a cat. Folders called train and test are no classes.
 
 # %%
 #| export data.labels
@@ -1469,7 +1501,26 @@ def labels_beside(members: Members, names: Sequence[str]) -> LabelSet | None:
     return _folder_labels(names)
 
 # %% [markdown]
-# A file of labels may also be given on its own, as `.txt`, `.csv`, `.npy` or `.json`. Its lines belong to the examples in their order, or by name.
+# A file of labels may also be given on its own, as `.txt`, `.csv`, `.npy` or `.json`. Its lines belong to the examples in their order, or by name. `table.csv:column` takes one column of a table.
+
+# %%
+#| export data.labels
+def _path_and_column(source: str | Path) -> tuple[Path, str | None]:
+    "A file of labels, and the column that the source names, or None."
+    if not isinstance(source, (str, os.PathLike)) or not str(source):
+        raise TypeError(f"source: expected a path, got {source!r:.60}")
+    path, column = Path(source), None
+    if not path.exists() and ":" in str(source):
+        whole, _, column = str(source).rpartition(":")
+        path = Path(whole)
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder, expected a file of labels, such as labels.csv")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    return path, column
+
+# %% [markdown]
+# The labels themselves:
 
 # %%
 #| export data.labels
@@ -1477,20 +1528,43 @@ def read_labels(source: str | Path,  # .txt, .csv, .tsv, .npy, .json, or table.c
                 names: Sequence[str] | int,  # the files that were read, or how many examples
                 ) -> LabelSet:
     "The labels of these examples; `ValueError` if the count or the names do not match."
-    if not isinstance(source, (str, os.PathLike)) or not str(source):
-        raise TypeError(f"source: expected a path, got {source!r:.60}")
-    path, column = Path(source), None
-    if not path.exists() and ":" in str(source):
-        whole, _, column = str(source).rpartition(":")
-        path = Path(whole)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
+    path, column = _path_and_column(source)
     n = check_int("names", names) if not isinstance(names, Sequence) else len(names)
     known = list(names) if isinstance(names, Sequence) else None
     found = readable(path, lambda: _label_file(path, known, n, column))
     if len(found.labels) != n:
         raise ValueError(f"{path}: it holds {len(found.labels):,} labels for {n:,} examples")
     return found
+
+# %% [markdown]
+# Reading pictures may take minutes. What a table of attributes holds, and whether a cell is wrong, can be told before.
+
+# %%
+#| export data.labels
+def attribute_names(source: str | Path) -> list[str]:
+    "The columns of 0 and 1 of a text table; `ValueError` names a cell that is something else."
+    path, column = _path_and_column(source)
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".tsv", ".txt"):
+        return []
+    return readable(path, lambda: _bit_columns(path.read_bytes(), path.name, column, kind))
+
+# %% [markdown]
+# A single column may also hold classes, such as 0 to 9. It is taken for an attribute if nine in ten cells are 0 or 1.
+
+# %%
+#| export data.labels
+def _bit_columns(data: bytes, what: str, column: str | None, kind: str) -> list[str]:
+    "The columns that are meant to hold 0 and 1, all of whose cells do."
+    rows = _lines(data, None) if kind == ".txt" else read_cells(data)
+    columns = table_columns(rows)
+    if column is not None:
+        columns = {column: columns[column]} if column in columns else {}
+    least = .5 if len(columns) > 2 else .9
+    chosen = [c for c, cells in columns.items() if _share_of_bits(cells) > least]
+    if odd := _odd_cell(columns, chosen, what, True) if chosen else None:
+        raise ValueError(odd)
+    return chosen
 
 # %% [markdown]
 # A `.json` file holds a list of labels in the order of the examples, or names the files.
@@ -1556,12 +1630,8 @@ def _text_labels(path: Path, names: list[str] | None, n: int, column: str | None
     rows = _lines(data, names) if path.suffix.lower() == ".txt" else read_cells(data)
     if not rows:
         raise ValueError("it is empty")
-    if len(rows[0]) == 1:
-        values = [row[0] for row in rows]
-        if len(values) == n + 1 and values[0] not in values[1:]:
-            values = values[1:]  # below a header
-        said = f"Labels in the order of the examples from {path.name}."
-        return class_labels(values)._replace(notes=[said])
+    if len(rows[0]) == 1 and column in (None, rows[0][0]):
+        return _one_column([row[0] for row in rows], data, n, path.name)
     columns = table_columns(rows)
     if column is not None and column not in columns:
         raise ValueError(f"there is no column {column}; it has {first_few(list(columns))}")
@@ -1575,6 +1645,22 @@ def _text_labels(path: Path, names: list[str] | None, n: int, column: str | None
     return _column_labels(columns, column, path.name)
 
 # %% [markdown]
+# A file with one column has a label in each line, below a name or not. A line may have been left empty by mistake.
+
+# %%
+#| export data.labels
+def _one_column(values: list[str], data: bytes, n: int, what: str) -> LabelSet:
+    "Labels from lines."
+    if len(values) == n + 1 and values[0] not in values[1:]:
+        values = values[1:]  # below a header
+    lines = plain_text(data).rstrip().splitlines()
+    empty = [row for row, line in enumerate(lines, 1) if not line.strip(' \t",;')]
+    if empty and not (len(values) == n and values[0] in values[1:]):
+        raise ValueError(f"row {empty[0]} of {what} is empty, expected a label")
+    said = f"Labels in the order of the examples from {what}."
+    return class_labels(values)._replace(notes=[said])
+
+# %% [markdown]
 # A table without names of files gives its labels in the order of the rows.
 
 # %%
@@ -1585,6 +1671,8 @@ def _column_labels(columns: dict[str, list[str]], column: str | None, what: str)
     if not chosen:
         raise ValueError("no column names the files that were read, and which one holds the "
                          f"labels is not clear; say which: {what}:{list(columns)[-1]}")
+    if odd := _odd_cell(columns, chosen, what, len(chosen) > 1):
+        raise ValueError(odd)
     said = [f"Labels in the order of the rows from {what}, {first_few(chosen)}."]
     if len(chosen) > 1:
         x = np.array([[float(cell) for cell in columns[c]] for c in chosen]).T
@@ -1614,6 +1702,8 @@ bad = [error_message(read_labels, folder / "labels.txt", files),
 def read_npy(path: Path) -> FoundRows:
     "An array, mapped anew for each part, so that what was read can be forgotten."
     mapped = functools.partial(np.load, path, mmap_mode="r", allow_pickle=False)
+    if mapped().dtype.kind not in "biufc":
+        raise ValueError(f"expected numbers, got {mapped().dtype.type.__name__}")
     return FoundRows(mapped().shape, lambda index: _native(mapped()[index]))
 
 # %% [markdown]
@@ -1686,7 +1776,7 @@ class _Shape:
             self.shape = read(file)[0]
 
 # %% [markdown]
-# Labels that cannot be understood are left, and a note says so.
+# Labels that cannot be understood are left out, and a note says so.
 
 # %%
 #| export data.array_files
@@ -1947,7 +2037,7 @@ def _conversion(last: bool, alpha: bool, add: float, times: float,
     return convert
 
 # %% [markdown]
-# A range that is none of the known ones is left as it is, and that is said.
+# A range that is none of the known ones is left as it is, and a note says so.
 
 # %%
 #| export data.picture_arrays
@@ -2183,7 +2273,7 @@ def _read(path: Path, name: str, options: dict) -> FoundRows:
     raise ValueError(_unknown_kind(kind))
 
 # %% [markdown]
-# What cannot be read gets an answer that helps.
+# If nothing can read the file, the error says what to do.
 
 # %%
 #| export
@@ -2272,7 +2362,7 @@ import pickle
 np.save(folder / "text.npy", np.array(["a", "b"]))
 (folder / "table.csv").write_bytes(pickle.dumps(Surprise(), protocol=0))
 messages = [error_message(open_samples, folder / "surprise.npy"),
-            error_message(open_samples(folder / "text.npy").__getitem__, torch.tensor([0])),
+            error_message(open_samples, folder / "text.npy"),
             error_message(open_samples, folder / "table.csv")]
 assert "objects" in messages[0] and "this line" not in str(messages)
 [message.replace(f"{folder}/", "") for message in messages]
@@ -2518,7 +2608,7 @@ def _unlike_units(sources: list[SampleFile]) -> list[str]:
             "below can be trusted: bring them to one."]
 
 # %% [markdown]
-# What is left is refused, with what to do about it.
+# Other differences are refused. The error says what to do.
 
 # %%
 #| export data.matching
@@ -2638,33 +2728,60 @@ def _load(path: Path) -> Tensor | dict[str, Tensor] | None:
     return found["value"] if list(found) == ["value"] else found
 
 # %% [markdown]
-# The cache lies in the folder `.modelab` beside the files. Where that cannot be written, the work is done all the same.
+# Where does it lie? Not inside a folder of pictures, where `ImageFolder` of torchvision would take it for a class. What belongs to `photos/train` is kept in `photos/.modelab/train`. If that cannot be written, as on a read-only disk, it is kept in the user's own cache: `$XDG_CACHE_HOME/modelab`, by default `~/.cache/modelab`. `MODELAB_CACHE=DIR` puts everything into `DIR`; use it if `photos` itself is read as a set of classes. All of these may be deleted at any time.
 
 # %%
 #| export data.feature_cache
-def cached(folder: str | Path,  # or a file, whose folder is taken
+def cache_places(source: str | Path) -> list[Path]:
+    "Where things about a file or folder are kept: the first of these that can be written."
+    path = Path(os.path.abspath(source))
+    told = f"{path.name[:40]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}"
+    if own := os.environ.get("MODELAB_CACHE"):
+        return [Path(own).expanduser().absolute() / told]
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    users = [Path(base, "modelab", told)] if os.path.isabs(base) else []
+    return [path.parent / ".modelab" / (path.name or "root"), *users]
+
+# %% [markdown]
+# `cached` asks them in this order. Where nothing can be written, the work is done all the same.
+
+# %%
+#| export data.feature_cache
+def _keep(places: list[Path], name: str, data: bytes) -> OSError | None:
+    "Write a file into the first folder that can be written; the last error if there is none."
+    for place in places:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            return atomic_write(place / name, data)
+        except OSError as error:
+            last = error
+    return last
+
+# %% [markdown]
+# And the function itself:
+
+# %%
+#| export data.feature_cache
+def cached(source: str | Path,  # a file or a folder that `compute` reads
            key: str,  # such as a `content_key` and the name of the network
            compute: Callable[[], Tensor | dict[str, Tensor]],
            notes: list[str] | None = None,  # gets a sentence if nothing can be kept
            ) -> Tensor | dict[str, Tensor]:
-    "What `compute` returns, kept in `<folder>/.modelab/<key>.safetensors` for the next time."
+    "What `compute` returns, kept in one of `cache_places(source)` for the next time."
     if not isinstance(key, str) or not re.fullmatch(r"\w[\w.+-]{0,200}", key):
         raise ValueError(f"key: expected letters, digits, - . + _, got {key!r:.60}")
-    place = Path(folder)
-    place = (place if place.is_dir() else place.parent) / ".modelab"
-    path = place / f"{key}.safetensors"
-    found = _load(path)
+    places, name = cache_places(source), f"{key}.safetensors"
+    known = (_load(place / name) for place in places)
+    found = next((kept for kept in known if kept is not None), None)
     if found is None:
         found = compute()
         parts = {"value": found} if isinstance(found, Tensor) else found
-        try:
-            place.mkdir(exist_ok=True)
-            parts = {name: x.detach().cpu().contiguous().clone() for name, x in parts.items()}
-            told = {"sha256": _tensor_digest(key, parts)}
-            atomic_write(path, safetensors.torch.save(parts, told))
-        except OSError as error:
-            reason = error.strerror or "it cannot be written"
-            (notes if notes is not None else []).append(f"Nothing was kept in {place}: {reason}.")
+        parts = {name: x.detach().cpu().contiguous().clone() for name, x in parts.items()}
+        told = {"sha256": _tensor_digest(key, parts)}
+        failed = _keep(places, name, safetensors.torch.save(parts, told))
+        if failed is not None and notes is not None:
+            reason = failed.strerror or "it cannot be written"
+            notes.append(f"Nothing was kept in {places[-1]}: {reason}.")
     return found
 
 # %% [markdown]
@@ -2676,7 +2793,7 @@ calls = []
 for _ in range(2):
     kept = cached(folder / "d", key, lambda: calls.append(1) or torch.eye(2))
 assert len(calls) == 1 and torch.equal(kept, torch.eye(2)) and key == content_key(folder / "d")
-[path.name[:12] for path in (folder / "d/.modelab").iterdir()]
+[path.name[:12] for path in (folder / ".modelab/d").iterdir()]
 
 # %% [markdown]
 # ## MNIST from its four files

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Pictures whose rare things are known
+# # Drawn picture sets with known rare attributes
 # > How can picture sets be drawn for which it is known, without a classifier, what each picture shows?
 
 # %% [markdown]
@@ -46,16 +46,15 @@ from modelab.core.checks import check_batch, check_int, check_number
 # %%
 import torch.nn.functional as F
 from modelab.core.plotting import ACCENT, axes, image_grid, Picture
-from modelab.course.exercises import exercise
 
 # %% [markdown]
 # ## An empty street has a good score
-# A generator that draws nothing but the empty street is right nine times of ten. An average error hardly shows the fault, and nor does a look at
-# the pictures. To find it we must know, for every picture, which vehicles are in it, without a classifier that might err.
+# Nine pictures of ten show an empty street. A generator that draws nothing else is right for nine of ten. An average error hardly shows the fault, and a look at
+# the pictures does not show it either. To find it we must know, for every picture, which vehicles are in it, without a classifier that might err.
 #
-# It can be done as follows. Let there be finitely many **clean** pictures $c_1, …, c_m$, each belonging to one mode, and let an example
-# be one of them plus normal noise of standard deviation $σ$. Where all pictures of a mode are equally frequent and the
-# noise is small against their distances, the most likely picture is simply the nearest:
+# Drawn pictures make this possible. Let there be finitely many **clean** pictures $c_1, …, c_m$, each belonging to one mode. An example
+# is one of them plus normal noise of standard deviation $σ$. If all pictures of a mode are equally frequent, and the
+# noise is small compared with their distances, the most likely picture is the nearest one:
 #
 # $$\hat{k}(x) = \mathrm{mode}\bigl(\arg\min_i \lVert x - c_i \rVert\bigr), \qquad
 # \text{good} \iff \lVert x - c_{\hat\imath} \rVert \le w\,σ\sqrt{d}.$$
@@ -92,7 +91,7 @@ class RenderedPictures(ModeSet):
         self._low = -self._high
 
 # %% [markdown]
-# A draw is a mode by its weight, a picture of this mode, and noise.
+# To draw an example, choose a mode by its weight, then a picture of this mode, and add noise.
 
 # %%
 #| export
@@ -162,7 +161,7 @@ def rates(self: RenderedPictures) -> torch.Tensor:
     return self.weights @ self.kinds.float()
 
 # %% [markdown]
-# Whether the judge can err depends on the distance between modes.
+# Whether the judge can be wrong depends on the distance between modes.
 
 # %%
 #| export
@@ -199,8 +198,8 @@ def _summary(self: RenderedPictures) -> str:
 
 # %% [markdown]
 # ## The street
-# Two roads cross on sixteen by sixteen pixels. Four lanes, a vehicle of four by two pixels on a lane, thirteen places
-# each. Two vehicles appear only on opposite lanes, so none hides another, and never abreast: in the middle, east beside
+# Two roads cross on sixteen by sixteen pixels. There are four lanes. A vehicle has four by two pixels and thirteen possible places on its lane.
+# Two vehicles appear only on opposite lanes, so none hides another. They are never side by side: in the middle, east beside
 # west and north beside south would be the same square.
 
 # %%
@@ -268,9 +267,9 @@ assert (verdict == truth).all() and good.all()
 (verdict == 0).float().mean().item()
 
 # %% [markdown]
-# There is no error in four thousand pictures, and none is expected: clean pictures of two modes are more than six noise lengths
-# $σ\sqrt d$ apart, so a picture that passes as good (within $w = 3$ of them) cannot belong to two modes. A real picture
-# is one such length away from its clean picture. So a generator may add two more lengths by blur or by tones that are not quite right.
+# There is no error in four thousand pictures, and none is expected. Clean pictures of two modes are more than six noise lengths
+# $σ\sqrt d$ apart. So a picture that is good (within $w = 3$ such lengths) cannot belong to two modes. A real picture
+# is about one such length away from its clean picture. So a generator may add about two more by blur or by wrong tones.
 
 # %%
 street.gap()
@@ -292,7 +291,7 @@ Picture(
 
 # %% [markdown]
 # ## Does the code equal the equation?
-# The check computes in float64 and by differences, while the library uses a matrix product:
+# The check computes in float64 with differences. The library uses a matrix product:
 
 # %%
 bank, probe = street._clean.double().flatten(1), x[:500].double().flatten(1)
@@ -304,7 +303,7 @@ torch.equal(by_hand, verdict[:500])
 
 # %% [markdown]
 # ## Faces
-# Glasses and beard are not independent here: 1 % have both, where .06 × .10 would be .6 %. What is on the head is
+# Glasses and beard are not independent here: 1 % of the faces have both, but .06 × .10 would be .6 %. On the head there is
 # hair, a hat or nothing, independent of the rest. Under a hat a bald head cannot be seen, so this combination does not occur.
 
 # %%
@@ -431,11 +430,11 @@ minority
 
 # %% [markdown]
 # ## How large may the errors of a picture be?
-# The errors of generators are not normal noise: pictures are blurred, pale, or show half a pair of glasses. For such pictures there is no proof that the judge is right,
-# but it can be measured: pictures with known attributes are distorted and judged again. Here each pixel is mixed
-# with its neighbours, several times over.
+# The errors of generators are not normal noise. Pictures are blurred, pale, or show half a pair of glasses. For such pictures there is no proof that the judge is right,
+# but we can measure it: pictures with known attributes are distorted and judged again. Here each pixel is mixed
+# with its neighbours, several times.
 #
-# **Predict:** which attribute does the judge lose first, and does it then see it too often or too seldom?
+# **Predict:** which attribute does the judge miss first? Is its rate then too high or too low?
 
 # %%
 def blurred(x: torch.Tensor, times: int) -> torch.Tensor:
@@ -492,11 +491,11 @@ assert (
 {name: f"precision {p:.3f}, recall {r:.3f}" for name, p, r in zip(TRAITS, precision, recall)}
 
 # %% [markdown]
-# After one blur the judge misses a third of the glasses, whose frames are one pixel wide; after two, all of them. Hats, beards
-# and bald heads are large and are still found. The errors are always towards the common face: where the judge finds
-# glasses, there are glasses. So read a low rate of glasses in a *soft* generator as "none drawn clearly", not as "none
-# drawn". Noise hardly matters: it spreads over 1,024 pixels, and the judge looks at all of them. And it does not call
-# such pictures *good*:
+# The frames of glasses are one pixel wide. After one blur the judge misses three glasses of ten, and after two all of them. Hats, beards
+# and bald heads are large and are still found. All errors go towards the common face: where the judge finds
+# glasses, there are glasses. So if a generator makes *soft* pictures, a low rate of glasses means "few drawn clearly", not "few
+# drawn". Moderate noise changes little, because it spreads over 1,024 pixels. The judge does not call
+# blurred pictures *good*:
 
 # %%
 shares = [people.assign(y)[1].float().mean().item() for y in spoiled["times blurred"][1][:4]]
@@ -517,8 +516,8 @@ Picture(
 )
 
 # %% [markdown]
-# So `attributes` says what an imperfect generator draws, and `assign` whether it is drawn well. On the street, a
-# vehicle that is only half there is taken for one as long as it has half its brightness:
+# So `attributes` says what an imperfect generator draws, and `assign` says whether it is drawn well. On the street, a
+# faded vehicle still counts as one if it has more than half of its brightness:
 
 # %%
 x, truth = street.sample_with_modes(4000, torch.Generator().manual_seed(5))
@@ -532,10 +531,10 @@ faded
 
 # %% [markdown]
 # ## Real frames and real faces
-# For real pictures there is no judge. For a fixed camera the median frame is the empty scene, and a frame that differs from it
-# is busy, as long as the light stays the same. Over an hour the light changes, and then the whole picture differs. So the median is taken over
+# For real pictures there is no judge. With a fixed camera the median frame is the empty scene, and a frame that differs from it
+# is busy. This holds while the light stays the same. Over an hour the light changes, and then the whole picture differs. So we take the median over
 # the frames *around* each frame: a running median. For CelebA the attributes are in a table. CelebA is for
-# non-commercial research, and its authors hand it out: `data_scripts/celeba.py` says how, and unpacks an archive that
+# non-commercial research and comes from its authors. `data_scripts/celeba.py` says how to get it, and unpacks an archive that
 # you already have.
 
 # %%
@@ -592,7 +591,7 @@ def _stored_frames(path: Path, size: tuple[int, int] | None) -> Any:
     return stored["frames"] if path.suffix == ".npz" else stored
 
 # %% [markdown]
-# Pictures must be bytes: with floats it is not clear whether 1.0 means white or almost black.
+# Pictures must be bytes. With floats it is not clear whether 1.0 means white or almost black.
 
 # %%
 #| export data.frames
@@ -717,9 +716,9 @@ def read_celeba(folder: str | Path,  # holds list_attr_celeba.txt and img_align_
     return x.float() / 127.5 - 1, shows, names
 
 # %% [markdown]
-# The street again, as a film of 400 frames; then the same film while the sun goes down, faster than any real one.
+# We draw the street as a film of 400 frames, and the same film in a light that falls quickly.
 #
-# **Predict:** what share of the darkening film's frames is busy, judged against its median frame?
+# **Predict:** what share of the darkening film's frames is busy, compared with its median frame?
 
 # %%
 g = torch.Generator().manual_seed(3)
@@ -739,8 +738,7 @@ assert (
 (lane > 0).float().mean().item()
 
 # %% [markdown]
-# Against one median frame every frame at either end is busy; against the running median exactly those with a vehicle
-# are. The window must be longer than two visits, and short against the light. A vehicle that parks for half a window becomes
+# Compared with one median frame, the frames near both ends are busy, with and without a vehicle. Compared with the running median, exactly the frames with a vehicle are busy. The window must be longer than two visits of a vehicle, and shorter than the time in which the light changes. A vehicle that parks for half a window becomes
 # part of the background:
 
 # %%
@@ -753,14 +751,15 @@ seen
 # %% [markdown]
 # ## Your own pictures
 # A folder of pictures is a mode set too. A mode is a class (a sub-folder, or a column of a table), or a combination of
-# attributes that you name. Without labels all pictures are one mode. So the games of pictures run on your own. A game
-# that cannot use them says so.
+# attributes that you name. Without labels all pictures are one mode. So the games for pictures can be trained on your own. A game
+# that cannot use them raises an error.
 
 # %%
 #| export data.picture_folders
 "Pictures of your own as a mode set: a folder, an archive or CelebA, with classes or attributes."
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections.abc import Sequence
@@ -830,7 +829,7 @@ def _draw(self: FolderPictures, n: int,
     return _floats(self._pixels[i]), self._mode[i]
 
 # %% [markdown]
-# The judge knows no more than pixels: a sample is of the mode of the nearest picture. It is good if it is as near to
+# The judge uses pixels alone: a sample has the mode of the nearest picture. It is good if it is as near to
 # a picture as 95 of 100 pictures are to another one.
 
 # %%
@@ -849,7 +848,7 @@ def _bank(self: FolderPictures) -> tuple[torch.Tensor, torch.Tensor]:
     return _floats(self._pixels[::every]), self._mode[::every]
 
 # %% [markdown]
-# The search for the nearest picture goes by squared distances.
+# The search for the nearest picture uses squared distances.
 
 # %%
 #| export data.picture_folders
@@ -908,7 +907,7 @@ def picture(self: FolderPictures, x: torch.Tensor) -> torch.Tensor:
     return x.squeeze(1) if self.event[0] == 1 else x.movedim(1, -1)
 
 # %% [markdown]
-# Reading takes a while for many pictures, so it shows how far it is.
+# Many pictures take a while to read, so a bar shows the progress.
 
 # %%
 #| export data.picture_folders
@@ -923,7 +922,7 @@ def _bytes_of(rows: SampleFile) -> torch.Tensor:
     return out
 
 # %% [markdown]
-# Classes are the modes as they are. With attributes, each combination that occurs is a mode.
+# Classes are the modes as they are. With attributes, each combination that occurs is a mode. If `attributes` names classes, each of these is a mode, and all other pictures are one mode more, `none`.
 
 # %%
 #| export data.picture_folders
@@ -934,11 +933,10 @@ def _modes_of(labels: torch.Tensor | None, names: Sequence[str], wanted: Sequenc
         if wanted:
             raise ValueError("attributes: the pictures have no labels; give `table`")
         return torch.zeros(n, dtype=torch.int64), ["all"], torch.zeros(1, 0, dtype=torch.bool), []
-    if labels.ndim == 1:
-        each = torch.eye(len(names), dtype=torch.bool)
-        known = each if not wanted else each[:, [names.index(check_choice("attributes", w, names))
-                                                 for w in wanted]]
-        return labels, list(names), known, list(wanted or names)
+    if labels.ndim == 1 and not wanted:
+        return labels, list(names), torch.eye(len(names), dtype=torch.bool), list(names)
+    if labels.ndim == 1:  # each class is an attribute
+        labels = torch.nn.functional.one_hot(labels, len(names))
     wanted = list(wanted or names)
     if len(set(wanted)) < len(wanted):
         raise ValueError(f"attributes: expected each once, got {', '.join(wanted)}")
@@ -955,7 +953,7 @@ def _modes_of(labels: torch.Tensor | None, names: Sequence[str], wanted: Sequenc
 # %%
 #| export data.picture_folders
 def _source(folder: str | os.PathLike, table: str | os.PathLike | None, size: int,
-            attributes: Sequence[str]) -> tuple[SampleFile, LabelSet | None]:
+            attributes: Sequence[str], skip_bad: bool) -> tuple[SampleFile, LabelSet | None]:
     "The pictures, and what the table says of them."
     for name, path in {"folder": folder, "table": table}.items():
         if (name, path) != ("table", None) and (not isinstance(path, (str, os.PathLike))
@@ -964,7 +962,7 @@ def _source(folder: str | os.PathLike, table: str | os.PathLike | None, size: in
     celeba = Path(folder, "list_attr_celeba.txt")
     if celeba.is_file():
         folder, table = Path(folder, "img_align_celeba"), table or celeba
-    rows = open_samples(folder, size=size)
+    rows = open_samples(folder, size=size, skip_bad=skip_bad)
     if table is None:
         known = rows.labels is not None and len(rows.labels)
         return rows, LabelSet(rows.labels, rows.label_names, []) if known else None
@@ -986,6 +984,20 @@ def _one_attribute(found: LabelSet, name: str) -> LabelSet:
     return LabelSet(shown.long()[:, None], [name], found.notes)
 
 # %% [markdown]
+# A run that goes on after weeks should notice if its pictures have changed. Names, sizes and modes are enough for that, and take no time.
+
+# %%
+#| export data.picture_folders
+def _files_digest(rows: SampleFile, mode: torch.Tensor) -> str:
+    "SHA-256 over the names and sizes of the files, and the modes of their pictures."
+    told = hashlib.sha256(mode.numpy().tobytes())
+    whole = rows.path.is_file()
+    for name in [rows.path.name] if whole or rows.names is None else rows.names:
+        path = rows.path if whole else rows.path / name
+        told.update(f"\0{name}\0{path.stat().st_size if path.is_file() else 0}".encode())
+    return told.hexdigest()
+
+# %% [markdown]
 # Some pictures are put aside. Of each mode at least one picture stays.
 
 # %%
@@ -1000,6 +1012,17 @@ def _put_aside(mode: torch.Tensor, share: float) -> torch.Tensor:
     return aside
 
 # %% [markdown]
+# A warning says, once, which files were not read.
+
+# %%
+#| export data.picture_folders
+def _warn_of_losses(rows: SampleFile, folder: str) -> None:
+    "Warn of labels that were not taken and of pictures that were left out."
+    for note in rows.notes:
+        if "no labels were taken" in note.lower() or note.endswith("left out."):
+            warnings.warn(f"{folder}: {note}", stacklevel=4)
+
+# %% [markdown]
 # The set itself:
 
 # %%
@@ -1011,28 +1034,28 @@ def image_folder(folder: str,  # of pictures, an archive of them, or CelebA's ow
                  attributes: Annotated[Sequence[str], Texts()] = (),  # that make the modes
                  table: str | None = None,  # labels by file name; None: what is there
                  held_out: Annotated[float, Real(0., .9)] = .1,  # share that training never sees
+                 skip_bad: bool = False,  # leave damaged pictures out, and warn
                  ) -> FolderPictures:
     """Pictures of your own; modes are sub-folders, classes of a table, or attributes together.
 
-    Without labels there is one mode; without `attributes` all of a table count, up to 8.
-    `run = Run("zerocentred", image_folder("photos/", size=32))`. `FileNotFoundError` if there is no
-    such folder; `ValueError` for damaged files, labels that do not match, or unknown attributes.
+    Without labels there is one mode; without `attributes` all of a table count, up to 8. With a
+    `table`, sub-folders do not count. `ValueError` for damaged files or labels that do not match.
     """
-    rows, found = _source(folder, table, size, attributes)
-    for note in (n for n in rows.notes if "no labels were taken" in n.lower()):
-        warnings.warn(f"{folder}: {note}", stacklevel=2)
+    rows, found = _source(folder, table, size, attributes, skip_bad)
+    _warn_of_losses(rows, folder)
     labels, names = (None, []) if found is None else (found.labels, found.label_names)
     pixels = _bytes_of(rows)
-    mode, called, kinds, traits = _modes_of(labels, names, attributes, len(pixels))
+    mode, *named = _modes_of(labels, names, attributes, len(rows))
     aside = _put_aside(mode, held_out)
-    made = FolderPictures(pixels[~aside], mode[~aside], called, kinds, traits)
+    made = FolderPictures(pixels[~aside], mode[~aside], *named)
+    made.digest = _files_digest(rows, mode)
     if aside.any():
-        made.held_out = FolderPictures(pixels[aside], mode[aside], called, kinds, traits)
+        made.held_out = FolderPictures(pixels[aside], mode[aside], *named)
     return made
 
 # %% [markdown]
 # ## In your own code
-# Any callable that samples pictures can be judged. A generator that knows only the empty street:
+# Any callable that samples pictures can be judged. Here is a generator that draws only the empty street:
 
 # %%
 lazy = street._clean[:1].expand(1000, -1, -1, -1)
@@ -1044,29 +1067,107 @@ assert good.all() and mode.unique().numel() == 1
 
 # %% [markdown]
 # All its pictures are good, and it covers one mode of seven.
-#
-# ## Exercise
-# A generator draws eyeglasses and beard independently, at the right rates .06 and .10. What share of its faces has
-# both?
+
+# %% [markdown]
+# ## Exercises
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[.006], rejects=[.01, .16, .06, .1])
-def grade_both(answer):
-    assert (
-        abs(answer - 0.006) < 1e-6
-    ), "multiply the two rates: marginals do not show a lost intersection"
+from modelab.course.graders.pictures import grade_both, grade_draws
+
+# %% [markdown]
+# **1.** (easy, 5 minutes) A generator draws eyeglasses and beard independently, at the right rates .06 and .10. What share of its faces has both?
+#
+# <details><summary>Hint</summary>
+#
+# For independent attributes, what is the rate of both together?
+#
+# </details>
 
 # %%
 answer = ...
 grade_both(answer)
 
 # %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# answer = .06 * .10
+# ```
+#
+# In the data the rate of both is .01, more than .006. A comparison of the two separate rates finds no difference. So rare combinations must be counted as modes of their own.
+#
+# </details>
+
+# %% [markdown]
+# **2.** (medium, 10 minutes) A rare combination has the rate .01. How many faces of a perfect generator must you draw at least, so that one or more of them show it with probability .95? Give the smallest whole number.
+#
+# <details><summary>Hint</summary>
+#
+# With which probability do $n$ independent faces all lack the combination?
+#
+# </details>
+
+# %%
+answer = ...
+grade_draws(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The combination is in none of $n$ faces with probability $0.99^n$. This must be at most 0.05, so $n\ge\log 0.05/\log 0.99=298.07$.
+#
+# ```python
+# import math
+# answer = math.ceil(math.log(.05) / math.log(.99))
+# ```
+#
+# This is 299, about $3/0.01$. With fewer faces a missing combination proves little.
+#
+# </details>
+
+# %% [markdown]
 # ## Recap
 # - With finitely many clean pictures the nearest one gives the mode exactly, since the modes are far enough apart.
 # - The rates of rare attributes are known, alone and in combination; `include` draws a minority only.
 #
-# **For later recall.** Why does the empty street score well? Why must a bald head never wear a hat here? What makes
-# `good` unambiguous?
+# **For later.**
+#
+# 1. Why does the empty street score well?
+# 2. Why must a bald head never wear a hat here?
+# 3. What makes `good` unambiguous?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Nine real pictures of ten show it. Each of its pictures is good, and an average error hardly changes if the other modes are missing.
+# 2. The hat would hide the bald head. Two modes would then have the same picture, and nothing could tell them apart.
+# 3. The clean pictures are farther apart than twice the distance within which a picture counts as good. So a picture cannot be good for two modes.
+#
+# </details>
 #
 # ## References
 # - Liu, Luo, Wang, Tang 2015, *Deep Learning Face Attributes in the Wild*: CelebA.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.pictures
+"Graders of chapter 6.11."
+from modelab.course.exercises import as_number, exercise
+
+# %%
+#| export course.graders.pictures
+@exercise(accepts=[.006, .06 * .1], rejects=[.01, .16, .06, .1, .04, "0.006"])
+def grade_both(answer):
+    assert abs(as_number(answer) - .006) < 1e-6, \
+        "which rate follows from the two separate rates if the attributes are independent?"
+
+# %%
+#| export course.graders.pictures
+@exercise(accepts=[299, 299.], rejects=[300, 298, 298.07, 100, 95, 20, 69, 458])
+def grade_draws(answer):
+    assert as_number(answer) == int(as_number(answer)), "a whole number of faces"
+    assert .99 ** answer <= .05 < .99 ** (answer - 1), \
+        "compute the probability that none of them shows it, for this number and for one less"

@@ -21,10 +21,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from modelab import _index
 from modelab.core.registry import COMMANDS, load
@@ -46,6 +48,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import io
 import json
 import sys
@@ -58,11 +61,23 @@ import torch
 
 from modelab.core.checks import check_choice, check_int
 from modelab.core.files import atomic_write
-from modelab.core.registry import make
+from modelab.core.registry import known_names, load, make, MODE_SETS
 from modelab.evaluation.coverage import PROTOCOLS, coverage_table
-from modelab.training.checkpoints import run_config
+from modelab.training.checkpoints import list_checkpoints, run_config
 from modelab.training.distributed import Job, connect_ranks, handle_sigterm, train_job
 from modelab.training.run import Run
+
+# %%
+#| export course.progress
+"Which exercises a learner has answered: a file in the learner's folder of the course."
+from __future__ import annotations
+
+import ast
+import json
+from datetime import date
+from pathlib import Path
+
+from modelab.core.files import atomic_write
 
 # %%
 #| export course.chapters
@@ -70,14 +85,18 @@ from modelab.training.run import Run
 from __future__ import annotations
 
 import argparse
+import ast
+import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
+from modelab.course.progress import PROGRESS, progress_table
 
 # %%
-import contextlib
 import subprocess
 import tempfile
 import time
@@ -103,28 +122,168 @@ def chapters_path() -> Path:
     raise FileNotFoundError(f"the chapters are neither in {here} nor beside it: reinstall modelab")
 
 # %% [markdown]
-# If a file already exists and differs, it may hold a user's own edits. Then nothing is written at all.
+# ## The learner's edition
+# A stored chapter shows its outputs, so a reader of the copy would see the answer below each question. `modelab course` writes a *learner's edition*. Three things are different there. Below a paragraph with **Predict**, no output is stored up to the next heading: the reader runs the cells. Cells that only import are folded. The section with the graders is left out.
+#
+# A cell is folded if it holds nothing but imports, or if its first line is `#| hide-input`.
+
+# %%
+#| export course.chapters
+def _is_plumbing(source: str) -> bool:
+    "Whether a code cell is folded: only imports and comments, or marked `#| hide-input`."
+    if source.startswith("#| hide-input"):
+        return True
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:  # a cell with a command of IPython
+        return False
+    return all(isinstance(node, (ast.Import, ast.ImportFrom)) or isinstance(node, ast.Expr)
+               and isinstance(node.value, ast.Constant) for node in body)
+
+# %% [markdown]
+# The edition is made from the notebook's JSON, so `modelab course` needs no Jupyter package.
+
+# %%
+#| export course.chapters
+def learner_edition(text: str) -> str:
+    "The text of a notebook without graders and without the outputs that answer a prediction."
+    book, cells, hidden, graders = json.loads(text), [], None, False
+    for cell in book["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            *before, last = re.split(r"^#+ ", source, flags=re.M)
+            hidden = re.search(r"\*\*Predict(:|\*\*)", last) or hidden and not before
+            if heading := re.match("##? (.*)", source):
+                graders = heading[1] == "The graders"
+        elif cell["cell_type"] == "code":
+            if hidden:
+                cell |= {"outputs": [], "execution_count": None}
+            if _is_plumbing(source):
+                cell["metadata"].setdefault("jupyter", {})["source_hidden"] = True
+        cells += [] if graders else [cell]
+    book["cells"] = cells
+    return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
+
+# %% [markdown]
+# A file that is neither this edition nor the whole chapter may hold a user's own edits. If there is one, nothing is written at all.
+
+# %%
+#| export course.chapters
+def _editions(source: Path, folder: Path) -> list[tuple[Path, bytes, bytes]]:
+    "Each chapter's place in `folder`, its learner's edition, and the whole of it."
+    found = []
+    for path in sorted(source.rglob("*.ipynb")):
+        inside = path.relative_to(source)
+        if not any(part.startswith((".", "_")) for part in inside.parts):
+            whole = path.read_bytes()
+            found.append((folder / inside, learner_edition(whole.decode()).encode(), whole))
+    edited = [str(new) for new, *both in found if new.exists() and new.read_bytes() not in both]
+    if edited:
+        names = ", ".join(edited[:3]) + (" …" if len(edited) > 3 else "")
+        raise FileExistsError(f"nothing was copied, {len(edited)} file(s) there differ from the "
+                              f"course: {names}")
+    return found
+
+# %% [markdown]
+# `copy_chapters` writes one edition. A file of the other edition is replaced, if nobody has edited it. The file of the progress is made if it is absent, and never replaced.
 
 # %%
 #| export course.chapters
 def copy_chapters(folder: str | Path,  # where they go; made if it is absent
                   source: Path | None = None,  # default: `chapters_path()`
+                  *, solved: bool = False,  # whole chapters instead of the learner's edition
+                  progress: bool = True,  # note there which exercises are answered
                   ) -> list[Path]:
     "Copy the chapters; returns what was written. `FileExistsError` if that would lose edits."
     source, folder = Path(source or chapters_path()), Path(folder)
-    pairs = [(p, folder / p.relative_to(source)) for p in sorted(source.rglob("*.ipynb"))
-             if not any(part.startswith((".", "_")) for part in p.relative_to(source).parts)]
-    edited = [str(new) for old, new in pairs
-              if new.exists() and new.read_bytes() != old.read_bytes()]
-    if edited:
-        names = ", ".join(edited[:3]) + (" …" if len(edited) > 3 else "")
-        raise FileExistsError(f"nothing was copied, {len(edited)} file(s) there differ from the "
-                              f"course: {names}")
-    written = [(old, new) for old, new in pairs if not new.exists()]
-    for old, new in written:
-        new.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(new, old.read_bytes())
-    return [new for _, new in written]
+    written = []
+    for new, learner, whole in _editions(source, folder):
+        wanted = whole if solved else learner
+        if not new.exists() or new.read_bytes() != wanted:
+            new.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(new, wanted)
+            written.append(new)
+    if progress and not (folder / PROGRESS).exists():
+        atomic_write(folder / PROGRESS, b"{}\n")
+    return written
+
+# %% [markdown]
+# ## Which exercises are answered
+# `modelab course` puts a file `modelab-progress.json` into the folder. A grader looks for it in the working folder and the one above, where Jupyter runs a chapter. If it finds none, because the course is read in a checkout or the file was deleted, nothing is noted.
+
+# %%
+#| export course.progress
+PROGRESS = "modelab-progress.json"
+
+# %% [markdown]
+# The file may be edited by hand. A file that cannot be read is reported and left as it is.
+
+# %%
+#| export course.progress
+def read_progress(file: Path) -> dict[str, dict[str, str]]:
+    "The day of each answer, by chapter and exercise; `ValueError` if that cannot be read."
+    try:
+        noted = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON ({error}): mend it, or move it away") from error
+    rows = noted.values() if isinstance(noted, dict) else [noted]
+    if not all(isinstance(row, dict) and all(isinstance(day, str) for day in row.values())
+               for row in rows):
+        raise ValueError(f"{file} is not what graders write: mend it, or move it away")
+    return noted
+
+# %% [markdown]
+# A right answer is noted once, with its day. The whole file is replaced at once, so a crash leaves the old one.
+
+# %%
+#| export course.progress
+def note_answer(chapter: str, exercise: str) -> str:
+    "Note a right answer in the learner's file; returns why that failed, or an empty text."
+    try:
+        here = Path.cwd()
+        file = next((f / PROGRESS for f in (here, here.parent) if (f / PROGRESS).is_file()), None)
+        if file and exercise not in (noted := read_progress(file)).get(chapter, {}):
+            noted.setdefault(chapter, {})[exercise] = date.today().isoformat()
+            atomic_write(file, (json.dumps(noted, indent=1, sort_keys=True) + "\n").encode())
+    except (OSError, ValueError) as error:
+        return f"not noted: {error}"
+    return ""
+
+# %% [markdown]
+# Which exercises a chapter has is read from the source of its graders, without importing them. A grader is a function with the decorator `exercise`, or a mission that `exercise` is called on.
+
+# %%
+#| export course.progress
+def exercises_of(chapter: str) -> list[str]:
+    "The names of a chapter's exercises, in the order of its graders."
+    file, found = Path(__file__).with_name("graders") / f"{chapter}.py", []
+    for node in ast.parse(file.read_text(encoding="utf-8") if file.is_file() else "").body:
+        marks = getattr(node, "decorator_list", [])
+        if any(ast.unparse(mark).startswith("exercise(") for mark in marks):
+            found.append(node.name)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("exercise("):
+            found.append(ast.unparse(node.value.args[0]))
+    return found
+
+# %% [markdown]
+# The table has a row for each chapter with exercises: how many are answered, and the names of the others.
+
+# %%
+#| export course.progress
+def progress_table(folder: Path) -> str:
+    "The exercises of the chapters in `folder`: how many are answered, and which are open."
+    noted, rows = read_progress(Path(folder) / PROGRESS), []
+    for path in sorted(Path(folder).glob("[0-9]_*/[0-9]*.ipynb")):
+        number, _, name = path.stem.partition("_")
+        names = exercises_of(name)
+        open_ = [n.removeprefix("grade_") for n in names if n not in noted.get(name, {})]
+        if names:
+            rows.append((f"{path.parent.name[0]}.{int(number)}", name, len(names) - len(open_),
+                         len(names), ", ".join(open_)))
+    lines = [f"{place:5} {name:18} {right:3} of {most:<3} {'open: ' * bool(left)}{left}".rstrip()
+             for place, name, right, most, left in rows]
+    right, most = (sum(row[i] for row in rows) for i in (2, 3))
+    return "\n".join([*lines, f"{'':5} {'all chapters':18} {right:3} of {most}"])
 
 # %% [markdown]
 # The help of a command is its docstring: the first line says what it does, the rest are examples.
@@ -133,34 +292,76 @@ def copy_chapters(folder: str | Path,  # where they go; made if it is absent
 #| export course.chapters
 @register_command("course")
 def _course_command(parser: argparse.ArgumentParser) -> Callable:
-    """copy the chapters into a folder
+    """copy the chapters into a folder, for a learner
 
     modelab course my-course
+    modelab course my-course --progress
+    modelab course solved --solved
     """
-    parser.add_argument("folder",
-                        help="where the chapters go; edited files there are never overwritten")
-
-    def run(args: argparse.Namespace) -> None:
-        written = copy_chapters(args.folder)
-        print(f"{len(written)} new chapters in {args.folder}. "
-              f"Open them with: jupyter lab {args.folder}")
-    return run
+    add = parser.add_argument
+    add("folder", help="where the chapters go; edited files there are never overwritten")
+    add("--solved", action="store_true", help="whole chapters, with all outputs and the graders")
+    add("--no-progress", action="store_true", help=f"do not make {PROGRESS}, in which right "
+        "answers are noted; delete that file to stop it later")
+    add("--progress", action="store_true", help="copy nothing; show which exercises are answered")
+    return _course
 
 # %% [markdown]
-# **Check.** A second copy writes nothing, and an edited chapter stops a third one.
+# The command copies the chapters, or shows the table.
+
+# %%
+#| export course.chapters
+def _course(args: argparse.Namespace) -> None:
+    "What `modelab course` does."
+    if args.progress:
+        if not Path(args.folder, PROGRESS).is_file():
+            raise FileNotFoundError(f"{args.folder} holds no {PROGRESS}: modelab course "
+                                    f"{args.folder} makes it")
+        print(progress_table(Path(args.folder)))
+        return
+    written = copy_chapters(args.folder, solved=args.solved, progress=not args.no_progress)
+    print(f"{len(written)} new chapters in {args.folder}. "
+          f"Open them with: jupyter lab {shlex.quote(args.folder)}")
+
+# %% [markdown]
+# **Check.** A second copy writes nothing, the whole chapter takes the place of the learner's, and an edited chapter stops the next copy.
+
+# %%
+cells = [("markdown", "# T\n**Predict:** how many?"), ("code", "import math"), ("code", "8"),
+         ("markdown", "## The graders"), ("code", "accepts = [8]")]
+chapter = json.dumps({"cells": [{"cell_type": kind, "source": source, "metadata": {}}
+                                | ({"outputs": ["8"]} if kind == "code" else {})
+                                for kind, source in cells]})
+shown = json.loads(learner_edition(chapter))["cells"]
+assert len(shown) == 3 and not shown[2]["outputs"] and shown[1]["metadata"] and len(chapter) > 99
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
     source, target = Path(folder, "course"), Path(folder, "mine")
     source.mkdir()
-    (source / "index.ipynb").write_text("{}")
-    written = [len(copy_chapters(target, source)), len(copy_chapters(target, source))]
+    (source / "index.ipynb").write_text(chapter)
+    written = [len(copy_chapters(target, source, solved=whole)) for whole in (False, False, True)]
+    assert written == [1, 0, 1] and (target / "index.ipynb").read_text() == chapter
     (target / "index.ipynb").write_text("my notes")
     try:
         copy_chapters(target, source)
     except FileExistsError as error:
         print(str(error).replace(folder, "…"))
-    assert written == [1, 0] and (target / "index.ipynb").read_text() == "my notes"
+    assert (target / "index.ipynb").read_text() == "my notes"
+
+# %% [markdown]
+# A right answer is noted in a learner's folder, and nowhere else. A file that was broken by hand stays.
+
+# %%
+with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+    assert note_answer("evidence", "grade_seen") == "" and not os.listdir()
+    Path(PROGRESS).write_text("{}")
+    assert note_answer("evidence", "grade_seen") == ""
+    assert "grade_seen" in read_progress(Path(PROGRESS))["evidence"]
+    Path(PROGRESS).write_text("{broken")
+    trouble = note_answer("evidence", "grade_seen").replace(os.getcwd(), "…")
+    assert Path(PROGRESS).read_text() == "{broken"
+trouble
 
 # %% [markdown]
 # ## `modelab train GAME MODES`
@@ -208,8 +409,20 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="running average of G's weights, e.g. 0.999 (default none)")
     add("--set", action="append", metavar="NAME=VALUE",
         help="a setting of the game, e.g. lr=0.0003")
-    add("--size", type=int, help="side of the pictures of a folder (default 32)")
+    _add_folder_arguments(parser)
     add("--protocol", default="pacgan", help="how coverage is counted (default pacgan)")
+
+
+# %% [markdown]
+# Two of them say how a folder of pictures is read.
+
+# %%
+#| export training.commands
+def _add_folder_arguments(parser: argparse.ArgumentParser) -> None:
+    "The arguments for pictures of the user."
+    parser.add_argument("--size", type=int, help="side of the pictures of a folder (default 32)")
+    parser.add_argument("--skip-bad", action="store_true",
+                        help="leave damaged pictures of a folder out, and say which")
 
 # %% [markdown]
 # The other arguments say where the checkpoints of the run are kept.
@@ -294,19 +507,37 @@ def read_settings(texts: Iterable[str]) -> dict[str, Any]:
     return settings
 
 # %% [markdown]
-# What stands in the place of a mode set is a name, or a path of pictures.
+# What stands in the place of a mode set is a name, or a path of pictures. Some sets are made from something that a shell cannot say. `image_folder` is one of them, and its path says it.
 
 # %%
 #| export training.launch
-def _set_of(modes: str, size: int | None) -> Any:
+def _refuse_unfinished(name: str) -> None:
+    "Refuse the name of a set that cannot be made without more."
+    load("modes", check_choice("modes", name, known_names("modes")))
+    known = inspect.signature(MODE_SETS[name]).parameters.values()
+    needs = [p.name for p in known if p.default is p.empty and p.kind < p.VAR_KEYWORD]
+    if name == "image_folder":
+        raise ValueError("image_folder: give the path of your pictures instead of this name, "
+                         "such as photos/")
+    if needs:
+        raise ValueError(f"{name}: it needs {' and '.join(needs)}, which only Python code can "
+                         "give; take another set")
+
+
+# %% [markdown]
+# A path becomes the settings of `image_folder`.
+
+# %%
+#| export training.launch
+def _set_of(modes: str, size: int | None, skip_bad: bool = False) -> Any:
     "A registered mode set, or `image_folder` of a path."
     if Path(modes).exists():
-        path = str(Path(modes).resolve())
-        return {"name": "image_folder", "folder": path, "size": 32 if size is None else size}
-    if modes == "image_folder":
-        raise ValueError("MODES: image_folder needs a folder; give its path instead of the name")
-    if size is not None:
-        raise ValueError(f"--size: it is for a folder of pictures, got {modes}")
+        return {"name": "image_folder", "folder": str(Path(modes).resolve()),
+                "size": 32 if size is None else size, "skip_bad": skip_bad}
+    _refuse_unfinished(modes)
+    for option, given in (("--size", size is not None), ("--skip-bad", skip_bad)):
+        if given:
+            raise ValueError(f"{option}: it is for a folder of pictures, got {modes}")
     return modes
 
 # %% [markdown]
@@ -318,8 +549,9 @@ def _new_job(args: argparse.Namespace, steps: int) -> Job:
     "The job of a game and a mode set; a setting that the game has not is a `ValueError`."
     try:
         game = {"name": args.game, **read_settings(args.set or [])}
-        return Job(game, _set_of(args.modes, args.size), steps, args.runs, args.seed, args.group,
-                   args.batch, args.average, args.shards, args.precision)
+        modes = _set_of(args.modes, args.size, args.skip_bad)
+        return Job(game, modes, steps, args.runs, args.seed, args.group, args.batch, args.average,
+                   args.shards, args.precision)
     except TypeError as error:
         raise ValueError(f"--set: {error}") from error
 
@@ -384,13 +616,16 @@ def _sample_command(parser: argparse.ArgumentParser) -> Callable:
     modelab sample ring --n 10000 --out fakes.npy
     modelab sample ring.safetensors --seed 3 --out fakes.npy
     modelab sample stacked_digits --out reference.npy
+    modelab sample photos/ --size 32 --out reference.npy
     """
     add = parser.add_argument
-    add("source", help="a checkpoint, a folder of modelab train, or else a registered mode set")
+    add("source", help="a checkpoint, a folder of modelab train, a folder or archive of pictures, "
+                       "or else a registered mode set")
     add("--out", required=True, help="the .npy file, (n, *shape of one sample)")
     add("--n", type=int, default=10_000, help="samples (default 10000)")
     add("--seed", type=int,
         help="which seed of the run (default its first), or for the draw from a set")
+    _add_folder_arguments(parser)
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default auto)")
     return _sample
 
@@ -405,16 +640,36 @@ def _sample(args: argparse.Namespace) -> None:
     sample_command(args)
 
 # %% [markdown]
-# The source may be a checkpoint, the folder of a job, or the name of a mode set. In a folder, the checkpoint of the group with the chosen seed is read.
+# The source may be a checkpoint, the folder of a job, pictures, or the name of a mode set. Pictures are drawn with replacement, as in training.
 
 # %%
 #| export training.launch
-def _samples_from(source: str, n: int, seed: int | None, device: str) -> torch.Tensor:
-    "`n` samples of one seed of a checkpoint or of a run's folder, or of a registered set."
+def _holds_data(path: Path) -> bool:
+    "Whether a path stands for a mode set: pictures in a folder or an archive, or a name."
+    if path.is_dir():
+        return not (path / "job.json").exists() and not list_checkpoints(path)
+    return not path.exists() or path.suffix.lower() in (".zip", ".tar", ".tgz", ".gz")
+
+
+# %% [markdown]
+# The draw from a set takes no checkpoint.
+
+# %%
+#| export training.launch
+def _draw_data(args: argparse.Namespace) -> torch.Tensor:
+    "Samples of a mode set, or of pictures."
+    modes = make("modes", _set_of(args.source, args.size, args.skip_bad))
+    generator = torch.Generator().manual_seed(check_int("--seed", args.seed or 0, 0))
+    return modes.sample(args.n, generator=generator)
+
+# %% [markdown]
+# In the folder of a job, the checkpoint of the group with the chosen seed is read.
+
+# %%
+#| export training.launch
+def _draw_made(source: str, n: int, seed: int | None, device: str) -> torch.Tensor:
+    "`n` samples of one seed of a checkpoint or of a run's folder."
     path = Path(source)
-    if not path.exists():
-        generator = torch.Generator().manual_seed(check_int("--seed", seed or 0, 0))
-        return make("modes", source).sample(n, generator=generator)
     if (path / "job.json").exists():
         job = Job.read(path)
         seed = job.seed if seed is None else seed
@@ -436,7 +691,9 @@ def sample_command(args: argparse.Namespace) -> None:
     "What `modelab sample` does."
     if not args.out.endswith(".npy"):
         raise ValueError(f"--out: expected a name that ends in .npy, got {args.out}")
-    drawn = _samples_from(args.source, check_int("--n", args.n), args.seed, args.device)
+    check_int("--n", args.n)
+    drawn = (_draw_data(args) if _holds_data(Path(args.source)) else
+             _draw_made(args.source, args.n, args.seed, args.device))
     file = io.BytesIO()
     np.save(file, drawn.cpu().numpy())
     atomic_write(args.out, file.getvalue())
@@ -588,14 +845,36 @@ def _execute(argv: list[str]) -> int:
         return 2
 
 # %% [markdown]
+# A warning of the library is one line, too, without the place in the code.
+
+# %%
+#| export
+@contextlib.contextmanager
+def _plain_warnings(command: str) -> Iterator[None]:
+    "Print warnings of modelab as one line with the name of the command."
+    usual, here = warnings.formatwarning, os.path.dirname(_index.__file__)
+
+    def line(message: Warning | str, category: type, filename: str, *rest: object) -> str:
+        if issubclass(category, UserWarning) and filename.startswith(here):
+            return f"modelab {command}: {' '.join(str(message).split())}\n"
+        return usual(message, category, filename, *rest)
+    warnings.formatwarning = line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+# %% [markdown]
 # A reader such as `head` may close the pipe before everything is printed. Then nobody can say what the status would have been. It is 141, as for other programs of a shell.
 
 # %%
 #| export
 def main(argv: Sequence[str] | None = None) -> int:
     "Run the command line; the status is the command's, 2 for any error, 130 after Ctrl-C."
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _execute(sys.argv[1:] if argv is None else list(argv))
+        with _plain_warnings(next((word for word in words if not word.startswith("-")), "")):
+            return _execute(words)
     except BrokenPipeError:
         _drop_output()
         return 141

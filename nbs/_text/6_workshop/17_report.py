@@ -90,10 +90,11 @@ from modelab.core.checks import check_int, check_packages
 from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
 from modelab.data.feature_cache import cached, content_key
-from modelab.data.labels import LabelSet, read_labels
+from modelab.data.labels import attribute_names, LabelSet, read_labels
 from modelab.data.matching import match_sources
 from modelab.data.readers import open_samples, SampleFile
 from modelab.evaluation.annotations import Annotations, matched_attributes, matched_classes
+from modelab.evaluation.attributes import check_pairs
 from modelab.evaluation.audit import audit, AUDIT_NEIGHBOURS
 from modelab.evaluation.baseline import (changes_since, earlier_findings, worse_or_not,
                                          worse_parts)
@@ -1089,6 +1090,7 @@ STYLE = """
 .modelab-audit table{display:block;overflow-x:auto;max-width:100%;border-collapse:collapse}
 .modelab-audit td,.modelab-audit th{padding:.2em .7em;text-align:left;white-space:nowrap}
 .modelab-audit td:last-child{white-space:normal;min-width:10em}
+.modelab-audit td:first-child{white-space:normal;min-width:7em;max-width:20em}
 .modelab-audit h2{font-size:1.1em}
 .modelab-audit .gallery{display:flex;flex-wrap:wrap;gap:.5em}
 .modelab-audit figure{margin:0;width:6em}
@@ -1138,9 +1140,11 @@ def html_file(title: str, body: str) -> bytes:  # both are HTML: escape what the
     head = (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
             '<meta name="color-scheme" content="light dark">')
-    style = ("body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
+    style = ("h1{font:600 1.2em system-ui,sans-serif}"
+             "body{margin:1em auto;padding:0 1em;max-width:64em;background:#fff;color:#111}"
              "@media (prefers-color-scheme:dark){body{background:#16181c;color:#e4e4e4}"
              "a{color:#8ab4f8}}")
+    body = f"<h1>{title}</h1>{body}"
     return utf8_text(f"{head}<style>{style}</style><body>{body}</body></html>").encode()
 
 
@@ -1205,7 +1209,8 @@ def reading_options(parser: argparse.ArgumentParser) -> None:
     option("--memory", default="128M", help="what one search or read may hold, such as 500M or "
            "1.5G (default 128M); features of the examples come on top")
     option("--no-cache", action="store_true", help="compute features anew and keep none; else "
-           "those of a named network are kept in a folder .modelab beside the files")
+           "those of a named network are kept in a folder .modelab beside each file or folder, or "
+           "in ~/.cache/modelab if nothing can be written there; MODELAB_CACHE=DIR names another")
 
 
 # %% [markdown]
@@ -1304,7 +1309,7 @@ assert [memory_bytes(text) for text in ("128M", "1.5g", "5000000")] == [128e6, 1
 error_message(memory_bytes, "much"), error_message(memory_bytes, "3K")
 
 # %% [markdown]
-# The features of a network take longest by far. `_StoredFeatures` keeps them beside the files with `cached` of [6.5](05_readers.ipynb), under the content of the files, the network, and the rows. They are computed again if any of these changes.
+# The features of a network take longest by far. `_StoredFeatures` keeps them in a folder `.modelab` beside the file or folder, with `cached` of [6.5](05_readers.ipynb), under the content of the files, the network, and the rows. They are computed again if any of these changes.
 
 # %%
 #| export evaluation.audit_command
@@ -1387,6 +1392,23 @@ def _attributes_of(source: SampleFile, path: str | None,
 
 
 # %% [markdown]
+# Reading pictures takes minutes, a look at a table takes none. So the tables of attributes and the option `--together` are checked before any picture is opened. Attributes of another kind of file are known only when it is read.
+
+# %%
+#| export evaluation.audit_command
+def _check_attributes(args: argparse.Namespace) -> None:
+    "Refuse cells that are no 0 or 1 in tables of attributes, and a `--together` of others."
+    known = []
+    for option in ("sample_attributes", "attributes"):
+        path = getattr(args, option)
+        try:
+            known = [] if path is None else attribute_names(path)
+        except ValueError as error:
+            raise ValueError(f"--{option.replace('_', '-')}: {error}") from error
+    if known:
+        check_pairs("--together", args.together or (), known)
+
+# %% [markdown]
 # All that is known of the examples:
 
 # %%
@@ -1407,6 +1429,7 @@ def _read_annotations(args: argparse.Namespace, reference: SampleFile, samples: 
     if classes[0] is None and args.sample_labels:
         raise ValueError("--sample-labels: the reference has no classes; give --labels, too")
     known = matched_attributes(*shows, tuple(args.together or ()))
+    check_pairs("--together", args.together or (), known.get("names", ()))
     conditions, more = matched_classes(*classes)
     reference.label_names = classes[0] and classes[0].label_names
     return (classes[0] and classes[0].labels, Annotations(**known, **conditions), notes + more)
@@ -1534,6 +1557,20 @@ def _read_and_audit(args: argparse.Namespace) -> Report:
 
 
 # %% [markdown]
+# A disk may be full by now. The error names the option.
+
+# %%
+#| export evaluation.audit_command
+def write_report(option: str, path: str, data: bytes) -> None:
+    "Write a report, all of it or nothing; `OSError` with the option and the path if it fails."
+    try:
+        atomic_write(path, data)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"{option}: {path} cannot be written: {reason}") from error
+
+
+# %% [markdown]
 # `_write_reports` writes each report that was asked for.
 
 # %%
@@ -1541,11 +1578,13 @@ def _read_and_audit(args: argparse.Namespace) -> Report:
 def _write_reports(report: Report, args: argparse.Namespace, worse: set[str] | None) -> None:
     "Write the files that the options name; `worse` than the baseline, if there is one."
     if args.json is not None:
-        atomic_write(args.json, (json.dumps(report.to_json(), indent=1) + "\n").encode())
+        text = json.dumps(report.to_json(), indent=1) + "\n"
+        write_report("--json", args.json, text.encode())
     if args.out is not None:
-        atomic_write(args.out, html_document(report, Path(args.out).absolute().parent))
+        page = html_document(report, Path(args.out).absolute().parent)
+        write_report("--out", args.out, page)
     if args.junit is not None:
-        atomic_write(args.junit, junit_xml(report, worse))
+        write_report("--junit", args.junit, junit_xml(report, worse))
 
 
 # %% [markdown]
@@ -1563,6 +1602,7 @@ def _run_audit(args: argparse.Namespace) -> int:
     check_outputs(inputs, ("matplotlib", "seaborn", "PIL"),
                   out=args.out, json=args.json, junit=args.junit)
     check_holdout(args.holdout, reference=args.reference, samples=args.samples)
+    _check_attributes(args)
     earlier = _read_baseline(args.baseline)
     report = _read_and_audit(args)
     changes = [] if earlier is None else changes_since(report, earlier)

@@ -1,0 +1,79 @@
+"""The report pages in a real browser: narrow and wide, light and dark, with names that are HTML. Skipped without Chromium."""
+
+import shutil
+
+import pytest
+import torch
+from test_report import NASTY, nasty_report
+
+from modelab.evaluation.compare import compare_all
+from modelab.evaluation.compare_command import _page
+from modelab.evaluation.report import Example, html_document, MissingKind
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if not CHROMIUM:
+    pytest.skip("no Chromium on this machine: apt-get install chromium", allow_module_level=True)
+
+# WCAG 2: the contrast of each text with what lies behind it; below 4.5 it is hard to read
+FAINT = """() => {
+  const parts = c => c.match(/[\\d.]+/g).map(Number);
+  const light = c => { const [r, g, b] = parts(c).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+                       return .2126 * r + .7152 * g + .0722 * b; };
+  const behind = e => { for (; e; e = e.parentElement) {
+      const c = getComputedStyle(e).backgroundColor; if (parts(c)[3] !== 0) return c; } return "rgb(255, 255, 255)"; };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (texts.nextNode()) {
+    const e = texts.currentNode.parentElement;
+    if (!texts.currentNode.textContent.trim() || ["STYLE", "SCRIPT"].includes(e.tagName)) continue;
+    const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < 4.5) found.push(e.outerHTML.slice(0, 99)); }
+  return found; }"""
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """A report with hostile and long names and 1,000 missing pictures, and a comparison of three generators."""
+    folder = tmp_path_factory.mktemp("pages")
+    report = nasty_report()
+    long = "a_folder_with_a_very_long_name_and_no_break_in_it_" * 4
+    listed = [Example(i, 0., True, f"{long}/{i:05}.png", f"./{long}/{i:05}.png") for i in range(1000)]
+    report.kinds.insert(0, MissingKind("a group holding 33.3% of the data gets 0 of 60 samples", 1 / 3, 0., .001, listed))
+    report.examples["group 1"] = report.examples["group 0"]
+    report.examples["group 0"] = torch.rand(24, 3, 64, 64)
+    real, *made = torch.rand(4, 60, 2, generator=torch.Generator().manual_seed(0)).double()
+    found = compare_all(dict(zip((NASTY, long, "c"), made)), real, rounds=19)
+    for name, page in (("audit", html_document(report)), ("compare", _page(found))):
+        assert len(page) < 2e6
+        (folder / f"{name}.html").write_bytes(page)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with sync_api.sync_playwright() as play:
+        context = play.chromium.launch_persistent_context(tmp_path_factory.mktemp("profile"), executable_path=CHROMIUM, headless=True)
+        yield context
+        context.close()
+
+
+@pytest.mark.parametrize("name", ["audit", "compare"])
+def test_pages_are_readable_on_any_screen(pages, chromium, name):
+    page, outside, said = chromium.new_page(), [], []
+    page.on("request", lambda r: outside.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
+    page.on("dialog", lambda d: said.append(d.message) or d.dismiss())
+    page.on("pageerror", lambda e: said.append(str(e)))
+    page.goto((pages / f"{name}.html").as_uri())
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        for width in (400, 1280):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (theme, width)
+            assert not page.evaluate(FAINT), (theme, width)
+            page.screenshot(path=pages / f"{name}_{theme}_{width}.png")
+    assert not outside and not said
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth && i.alt)")
+    assert page.evaluate("document.documentElement.lang && document.title && !document.querySelector('script,[onclick]')")
+    levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(h => +h.tagName[1])")
+    assert levels and levels[0] == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:]))
+    page.close()
