@@ -26,6 +26,10 @@ Each of the last four in 95 % of the seeds, at each point. And nothing is copied
 copies are found, over all pairs of a check, does not lie above 5 %. The audit gets the same rows as the measures: it puts half
 of the real ones aside by itself. It is asked at the points that the paper's criteria name; where the number of rows grows, from
 1,000 rows on.
+
+The audit's test of junk was changed after its first record (seeds 0 to 19) had failed two checks: it now compares inside groups
+of similar examples, and tells the smaller of two estimates. The rule was chosen on these seeds and on seeds 100 to 199 of the two
+checks. So the audit is recorded on seeds that chose nothing: 200 and above. The criteria are the same.
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ from modelab.evaluation.audit import audit, AUDIT_TESTS
 from modelab.evaluation.clipped import expected_coverage
 
 N, SEEDS, DIMS = 1000, 20, (1, 8, 64)
+FIRST_SEED = {"balls": 0, "audit": 200, "network": 0}
 SIZES = 100, 316, 1000, 3162
 FIDELITY = "precision", "density", "clipped density", "alpha-precision", "P-precision"
 DIVERSITY = "recall", "coverage", "clipped coverage", "beta-recall", "P-recall"
@@ -557,6 +562,10 @@ def read(file: Path) -> dict:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
+def seeds_of(part: str, count: int) -> range:
+    return range(FIRST_SEED[part], FIRST_SEED[part] + count)
+
+
 def measure(part: str, names: list[str], seeds: range, file: Path) -> None:
     """One part of what is not in the cache yet: all checks with one seed, then with the next."""
     cache = read(file)
@@ -582,10 +591,12 @@ def main() -> None:
     names = list(dict.fromkeys(name for word in args.words or [""] for name, _ in chosen(CHECKS, word)))
     if not args.draw:
         for part in args.parts:
-            measure(part, names, range(args.seeds), args.cache)
+            measure(part, names, seeds_of(part, args.seeds), args.cache)
         cache, before = read(args.cache), {row["setting"]: row for row in read(args.out).get("checks", [])}
         for name in names:
-            found = {part: list(cache.get(f"{name}, {part}", {}).values())[:args.seeds] for part in PARTS}
+            known = {part: cache.get(f"{name}, {part}", {}) for part in PARTS}
+            found = {part: [known[part][str(seed)] for seed in seeds_of(part, args.seeds) if str(seed) in known[part]]
+                     for part in PARTS}
             kept = name in before and "network" not in args.parts  # it is by far the slowest: its own record stays
             found["network"] = [] if kept else found["network"]
             if all(of for part, of in found.items() if part != "network" or not kept):

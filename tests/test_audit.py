@@ -23,9 +23,9 @@ from modelab.data.mixtures import mixture
 from modelab.data.readers import open_samples, read_samples
 from modelab.evaluation.audit import audit
 from modelab.evaluation.compare import compare
-from modelab.evaluation.excess import excess_chance, LEAST_P, ShareInterval
-from modelab.evaluation.audit_tests import (EXTREME_SHARES, AUDIT_TESTS, closest_pairs, excess_interval, extreme_test,
-                                            floor_of_balance, floor_of_lost, floor_of_repeats, floor_of_shift, holm_alarms, one_sided_p,
+from modelab.evaluation.excess import excess_chance, excess_share, LEAST_P, ShareInterval
+from modelab.evaluation.audit_tests import (EXTREME_SHARES, AUDIT_TESTS, closest_pairs, excess_interval, expected_in_groups, extreme_test,
+                                            floor_of_balance, floor_of_lost, floor_of_repeats, floor_of_shift, holm_alarms, junk_test, one_sided_p,
                                             permutation_test, Pool, shift_in_spreads, shuffled_tests, smallest_group_seen, smallest_imbalance_seen, smallest_in_parts,
                                             smallest_repeats_seen,
                                             smallest_seen, summed_share)
@@ -33,7 +33,7 @@ from modelab.evaluation.copying import authenticity, birthday_test, copying_z, F
 from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.interpolations import interpolations
 from modelab.evaluation.missing import missing
-from modelab.evaluation.ratio_test import near_ratio
+from modelab.evaluation.ratio_test import group_finder, near_ratio
 
 
 TEN = mixture(3 * torch.randn(10, 8, generator=seeded(5)), 1.)
@@ -562,22 +562,45 @@ def test_false_alarms_in_principal_directions():
 
 def test_intervals_hold_the_floor_of_a_perfect_generator():
     held = []
-    for seed in range(150):
+    for seed in range(200):
         g = seeded(seed)
         pool = Pool(*torch.randn(3, 150, 4, generator=g), g)
         held.append([f.low <= f.floor <= f.high for f in shuffled_tests(pool, g, 199).values()])
-    assert np.mean(held, 0).min() >= .89  # 150 at .95: less has a chance below .3 %
+    assert np.mean(held, 0).min() >= .95 - 2 * math.sqrt(.95 * .05 / 200)
 
 
 def test_the_interval_of_lost_holds_the_truth_of_a_generator_that_loses_modes():
     found = []
-    for seed in range(60):
-        known, new, x, mode, g = samples_of(200, seed)
-        pool = Pool(x[mode > 1][:200], new, known, g)
+    for seed in range(200):
+        known, new, x, mode, g = samples_of(150, seed)
+        pool = Pool(x[mode > 1][:150], new, known, g)
         value = pool.statistics(pool.is_sample[None])[0, 0].item()
         found.append((value, *pool.lost_interval(value)))
     truth = np.mean([value for value, *_ in found])
-    assert np.mean([low <= truth <= high for _, low, high in found]) >= .85
+    assert np.mean([low <= truth <= high for _, low, high in found]) >= .95 - 2 * math.sqrt(.95 * .05 / 200)
+
+
+@pytest.mark.parametrize("a, b", [(.2, .05), (.5, .4), (.05, .05)])
+def test_the_interval_of_an_excess_holds_the_truth(a, b):
+    draw = np.random.default_rng(0)
+    x, y = draw.binomial(150, a, 1000) / 150, draw.binomial(150, b, 1000) / 150
+    held = np.mean([low <= a - b <= high for low, high in (excess_interval(p, 150, q, 150) for p, q in zip(x, y))])
+    assert abs(held - .95) <= 2 * math.sqrt(.95 * .05 / 1000)
+
+
+def test_the_interval_of_extreme_points_holds_the_floor():
+    """One of three shares is chosen afterwards, so the interval is wider than one of a single share."""
+    held = [f.low <= 0 <= f.high for f in (extreme_test(torch.rand(300, generator=seeded(seed)), torch.arange(300) < 150, (.01, .05, .2))
+                                           for seed in range(200))]
+    assert np.mean(held) >= .95 - 2 * math.sqrt(.95 * .05 / 200)
+
+
+@pytest.mark.parametrize("shares", [(.05, .05), (.2, .1), (.02, .3)])
+def test_the_interval_of_a_summed_share_holds_the_truth(shares):
+    draw = np.random.default_rng(0)
+    one = lambda p: excess_share(int(draw.binomial(400, p + (1 - p) * .05)), 400, int(draw.binomial(400, .05)), 400)
+    held = np.mean([f.low <= sum(shares) <= f.high for f in (summed_share(*map(one, shares)) for _ in range(400))])
+    assert held >= .95 - 2 * math.sqrt(.95 * .05 / 400)
 
 
 FAULTY = {"lost": lambda x, mode, known, g: x[mode > 1][:1000],
@@ -736,6 +759,70 @@ def test_so_small_a_fault_of_shuffled_tests_is_seen(test):
         sets[0, :count] = sets[0, n - count:]
         hits += shuffled_tests(Pool(*sets, g), g, 499)[test].p <= limit
     assert hits >= 25  # 30 at .95: fewer has a chance of .3 %
+
+
+def test_junk_is_counted_within_groups():
+    extreme, is_sample = torch.tensor([1, 0, 1, 1, 0, 1, 0, 0]).bool(), torch.tensor([1, 1, 1, 0, 0, 0, 0, 0]).bool()
+    share, size = expected_in_groups(extreme, is_sample, torch.tensor([0, 0, 1, 0, 0, 1, 1, 1]))
+    assert share == pytest.approx(2 / 3 * 1 / 2 + 1 / 3 * 1 / 3) and size == round(1 / ((2 / 3) ** 2 / 2 + (1 / 3) ** 2 / 3))
+    share, size = expected_in_groups(extreme, is_sample, torch.tensor([0, 0, 2, 0, 0, 1, 1, 1]))  # no held-out row in group 2
+    assert share == pytest.approx(2 / 3 * 1 / 2 + 1 / 3 * 2 / 5)
+
+
+def test_junk_alarms_as_often_as_it_says():
+    hits, held = 0, 0
+    for seed in range(400):
+        g = seeded(seed)
+        group = torch.randint(0, 8, (300,), generator=g)
+        score = -(1 + group) * torch.rand(300, generator=g)  # groups of different spread
+        found = junk_test(score, torch.arange(300) < 200, group)
+        hits += found.p <= .05
+        held += found.low <= 0
+    assert hits <= 30  # of 400, 20 at .05: more has a chance of 1 %
+    assert held >= 370  # of 400, 380 at .95
+
+
+@pytest.mark.parametrize("kept", [[7], [6, 7], [0], [0, 7]])
+def test_samples_of_few_groups_are_no_junk(kept):
+    hits, values = 0, []
+    for seed in range(60):
+        g = seeded(seed)
+        group = torch.cat([torch.tensor(kept)[torch.randint(0, len(kept), (400,), generator=g)],
+                           torch.randint(0, 8, (400,), generator=g)])
+        score = -(1 + group) * torch.rand(800, generator=g)
+        found = junk_test(score, torch.arange(800) < 400, group)
+        hits += found.p <= .05
+        values.append(found.value)
+    assert hits <= 8  # 3 at .05: more has a chance of .3 %
+    assert np.mean(np.array(values) <= .05) >= .9
+    plain = extreme_test(score, torch.arange(800) < 400, EXTREME_SHARES["junk"])
+    assert kept != [7] or plain.p < 1e-6  # without groups they would be
+
+
+@pytest.mark.parametrize("n, m", [(150, 150), (1000, 500), (2000, 100)])
+def test_noise_in_one_place_is_junk(n, m):
+    g = seeded()
+    reference, unseen = 9 * torch.randn(2, 1000, 2, generator=g)
+    unseen, samples = unseen[:m], torch.randn(n, 2, generator=g) / 9 + 60
+    find = group_finder(reference, m)
+    both, is_sample = torch.cat([samples, unseen]), torch.arange(n + m) < n
+    assert len(find(samples).unique()) == 1  # all of it falls into one group
+    found = junk_test(-nearest_k(both, reference)[0][:, 0], is_sample, find(both))
+    assert found.p < .05 / len(AUDIT_TESTS) and found.low > 0
+
+
+@pytest.mark.parametrize("spread", [True, False])
+def test_so_little_junk_is_seen(spread):
+    share, hits = smallest_seen("junk", 400, 300, .01), 0
+    for seed in range(60):
+        g = seeded(seed)
+        group, score = torch.randint(0, 8, (700,), generator=g), torch.rand(700, generator=g)
+        junk = torch.randperm(400, generator=g)[:round(share * 400)]
+        score[junk] = -1.
+        if not spread:
+            group[junk] = 5  # all of it falls into one group
+        hits += junk_test(score, torch.arange(700) < 400, group).p <= .01
+    assert hits >= 51  # 60 at .95: fewer has a chance of .1 %
 
 
 def test_so_few_timid_samples_are_seen():

@@ -314,7 +314,7 @@ def test_course_refuses_a_file_as_folder(capsys, tmp_path):
     with pytest.raises(FileExistsError):
         source = tmp_path / "source"
         source.mkdir()
-        (source / "index.ipynb").write_text("1")
+        (source / "index.ipynb").write_text('{"cells": []}')
         copy_chapters(tmp_path / "t", source)
         (tmp_path / "t" / "index.ipynb").write_text("2")
         copy_chapters(tmp_path / "t", source)

@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 import os
 import re
 import sys
@@ -21,7 +22,7 @@ from modelab.evaluation.clipped import clipped_coverage, clipped_density, expect
 from modelab.evaluation.compare_command import _named, interval_picture
 from modelab.data.readers import open_samples
 from modelab.evaluation.compare_parts import mark_of, marks_say, shared_letters
-from modelab.evaluation.compare import (_frechet_influence, _Near, _nearest_others, COMPARED, Comparison,
+from modelab.evaluation.compare import (_frechet_influence, _Near, _nearest_others, _verdict, COMPARED, Comparison,
                                         Comparisons, HALF_WIDTH, Difference)
 
 
@@ -149,6 +150,19 @@ def test_halves_give_the_error_of_a_mean():
     known = np.sqrt(x[:300].var() / 300 + x[300:].var() / 300)
     error = near.errors(torch.Generator().manual_seed(0))["density"]
     assert .5 < error / known < 2
+
+
+def test_intervals_hold_the_true_difference():
+    """Over 200 draws, the interval of each measure holds the mean difference as often as it says, or more often."""
+    differences, errors = [], []
+    for seed in range(200):
+        real, a, b = bags(seed, 60, width=2)
+        near = _Near(real, torch.cat([a, .8 * b]))
+        differences.append([two - one for one, two in near.values().values()])
+        errors.append(list(near.errors(torch.Generator().manual_seed(seed)).values()))
+    off = np.abs(np.array(differences) - np.mean(differences, 0))
+    held = (off <= HALF_WIDTH * np.array(errors)).mean(0)
+    assert held.min() >= .95 - 2 * math.sqrt(.95 * .05 / 200)
 
 
 def test_shared_letters():
@@ -301,7 +315,8 @@ def test_faults_are_found_and_soundness_is_left_alone():
     lossy = mixture(grid().centers[2:], .05).sample(1000, generator=torch.Generator().manual_seed(0)).double()
     found = compare(a, lossy, real, rounds=399)
     assert found.status == 1 and found["recall"].differs and found["recall"].better == 0
-    assert found.verdict.startswith("A covers more: recall +")
+    assert re.match(r"A is better in recall.* \(covers more\).*; nothing else can be told apart with 1,000 samples each$", found.verdict)
+    assert found.verdict == repr(found).splitlines()[0]
     assert not found["precision"].differs
     alarms = sum(compare(*bags(seed, 100)[1:], bags(seed, 100)[0], rounds=199).status for seed in range(30))
     assert alarms <= 5
@@ -326,7 +341,7 @@ def test_several():
     assert isinstance(found, Comparisons) and len(found.pairs) == 3 and found.status == 1
     for letters in (found.letters[m] for m in ("precision", "recall")):
         assert set(letters["x"]) & set(letters["y"]) and not set(letters["x"]) & set(letters["z"])
-    assert re.match("recall, precision, .*density.*: x, y before z", found.verdict)
+    assert re.match("x and y are better than z in recall, precision, .*density.*; nothing else can be told apart with 300", found.verdict)
     assert HALF_WIDTH > 1.96 and json.dumps(found.to_json()) and "z" in repr(found) and "<table>" in found._repr_html_()
 
 
@@ -335,11 +350,22 @@ def test_the_sentence_names_every_measure_that_differs():
     values = {measure: {"x": 1., "y": 2., "z": 3.} for measure in COMPARED}
     marks = {measure: dict.fromkeys("xyz", "a") for measure in COMPARED}
     found = Comparisons(tuple("xyz"), values, marks, [pair], {}, [])
-    assert found.verdict == "by no measure is one surely before another with 50 samples each"
+    rest = "; nothing else can be told apart with 50 samples each"
+    assert found.verdict == "no two of them can be told apart with 50 samples each"
     marks["density"] = marks["clipped density"] = {"x": "b", "y": "ab", "z": "a"}
-    assert found.verdict == "density, clipped density: z before x"
+    assert found.verdict == "z is better than x in density and clipped density" + rest
     marks["coverage"] = {"x": "b", "y": "a", "z": "ab"}  # the best one cannot be told from any
-    assert found.verdict == "density, clipped density: z before x; coverage: y before x"
+    assert found.verdict == "z is better than x in density and clipped density; y is better than x in coverage" + rest
+    marks["recall"] = {"x": "c", "y": "b", "z": "a"}  # y before x is not in the sentence
+    assert found.verdict.startswith("z is better than x and y in recall; ") and found.verdict.endswith("; the table shows more sure differences")
+
+
+def test_the_sentence_of_two_groups_measures_by_what_they_say():
+    row = lambda name, b, differs: Difference(name, .5, b, b - .5, b - .6, b - .4, .01, .01, differs)
+    rows = [row(name, .9, name in ("recall", "coverage", "precision", "junk")) for name in COMPARED]
+    assert _verdict(rows, ("a", "b"), 500) == "b is better in precision (looks more real) and in recall and coverage (covers more); " \
+        "a is better in junk (makes less junk); nothing else can be told apart with 500 samples each"
+    assert "nothing else" not in _verdict([row(name, .9, True) for name in COMPARED], ("a", "b"), 500)
 
 
 def test_the_level_holds_for_all_pairs_and_measures_together():
@@ -371,12 +397,14 @@ def test_a_level_that_needs_too_many_shuffles_is_refused():
 def test_the_sentence_names_only_who_is_surely_before_whom():
     values = {measure: {"best": 3., "middle": 2., "worst": 1.} for measure in COMPARED}
     pair = compare(*bags(n=50)[1:], bags(n=50)[0], rounds=19)
-    says_of_less = {"a ab b": "worst before best", "a a b": "worst before best, middle", "a b b": "middle, worst before best"}
-    for letters, says in (("a ab b", "best before worst"), ("a a b", "best, middle before worst"), ("a b b", "best before middle, worst")):
+    says_of_less = {"a ab b": "worst is better than best", "a a b": "worst is better than best and middle",
+                    "a b b": "middle and worst are better than best"}
+    for letters, says in (("a ab b", "best is better than worst"), ("a a b", "best and middle are better than worst"),
+                          ("a b b", "best is better than middle and worst")):
         marks = dict.fromkeys(COMPARED, dict(zip(("best", "middle", "worst"), letters.split())))
         found = Comparisons(("worst", "middle", "best"), values, marks, [pair], {}, [])
-        assert found.verdict == f"recall, precision, density, clipped density, coverage, clipped coverage: {says}; " \
-                                f"Fréchet distance, lost, junk: {says_of_less[letters]}"
+        assert found.verdict == f"{says} in recall, precision, density, clipped density, coverage and clipped coverage; " \
+                                f"{says_of_less[letters]} in Fréchet distance, lost and junk; nothing else can be told apart with 50 samples each"
 
 
 def test_lists_leave_a_row_itself_out():
@@ -402,7 +430,7 @@ def test_command(tmp_path, capsys):
     report, page = tmp_path / "found.json", tmp_path / "found.html"
     assert main(["compare", old, bad, "--reference", train, "--json", str(report), "--out", str(page)]) == 1
     assert json.loads(report.read_text())["status"] == 1 and "viewport" in page.read_text()
-    assert "old.npy looks more real" in capsys.readouterr().out
+    assert re.match(r"old\.npy is better in .*precision.* \(looks more real\)", capsys.readouterr().out)
     assert main(["compare", old, new, bad, "--reference", train, "--holdout", test]) == 1
     assert "share a letter" in capsys.readouterr().out
 

@@ -72,6 +72,29 @@ def test_the_joint_p_is_the_share_of_shuffles_that_do_as_well():
         assert value == pytest.approx(np.mean([b <= rank(tables[one.family], one.mass) + 1e-12 for b in best]))
 
 
+def test_the_interval_of_a_group_apart_holds_its_share():
+    """The share of the data in a group; a draw in which the group is not found counts as a miss."""
+    held = 0
+    for seed in range(200):
+        g = seeded(seed)
+        real, unseen, made = torch.randn(3, 100, 2, generator=g)
+        for part in (real, unseen):
+            part[torch.rand(100, generator=g) < .25] += 30
+        found = missing(made, real, unseen, rounds=39, generator=g)
+        held += bool(found) and found.groups[0].low <= .25 <= found.groups[0].high
+    assert held / 200 >= .95 - 2 * math.sqrt(.95 * .05 / 200)
+
+
+@pytest.mark.parametrize("share", [.02, .1, .5])
+def test_the_interval_of_an_attribute_holds_its_rate(share):
+    held = 0
+    for seed in range(200):
+        made, real = torch.rand(2, 150, 1, generator=seeded(seed)) < share
+        row = attribute_table(made, real).rows[0]
+        held += row.low <= share <= row.high
+    assert held / 200 >= .95 - 2 * math.sqrt(.95 * .05 / 200)
+
+
 def test_linked_rows_of_one_column_are_one_group():
     active = np.array([[1, 1], [1, 0], [1, 1]]).astype(bool)
     rows, columns, group = _joined(active, (np.array([0, 1]), np.array([1, 2])))

@@ -216,6 +216,20 @@ def test_expected_coverage_of_a_perfect_generator():
     assert np.mean(found) == pytest.approx(expected, abs=4 * np.std(found) / math.sqrt(300))
 
 
+@pytest.mark.parametrize("name", ["precision", "density"])
+def test_the_interval_holds_the_truth_for_balls_as_they_are(name):
+    """It says nothing of other balls, so the real points stay the same in all 200 draws."""
+    real = torch.randn(200, 3, generator=seeded(1))
+    truth = getattr(density_coverage(real, 1.3 * torch.randn(20_000, 3, generator=seeded(2)), 3), name, None) if name == "density" \
+        else precision_recall(real, 1.3 * torch.randn(20_000, 3, generator=seeded(2))).precision
+    held = 0
+    for seed in range(200):
+        x = 1.3 * torch.randn(400, 3, generator=seeded(10 + seed))
+        found = (density_coverage(real, x, 3) if name == "density" else precision_recall(real, x)).interval(name, rounds=200)
+        held += found.low <= truth <= found.high
+    assert held / 200 >= .95 - 2 * math.sqrt(.95 * .05 / 200)
+
+
 def test_interval_of_a_sure_thing_has_no_width():
     found = precision_recall(GOOD, GOOD.clone()).interval("precision")
     assert (found.mean, found.low, found.high) == (1, 1, 1)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..data.labels import LabelSet
 from ..data.rows import first_few
-from .attributes import attribute_table, AttributeTable, neighbour_votes
+from .attributes import (attribute_table, AttributeTable, check_pairs,
+                                           neighbour_votes)
 from .audit_sources import AuditData
 from .conditions import condition_table, ConditionTable
 from .power import smallest_loss
@@ -47,6 +48,9 @@ class Annotations:
             raise ValueError("sample_attributes: give attributes of the reference, too")
         if labels is None and self.sample_labels is not None:
             raise ValueError("sample_labels: give labels of the reference, too")
+        count = 0 if self.attributes is None else self.attributes.shape[1]
+        check_pairs("together", self.together,
+                    self.names or [f"attribute {i}" for i in range(count)])
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #23119804
 def attributes_of(data: AuditData, known: Annotations, good: Tensor,

@@ -11,14 +11,15 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from ..core.checks import check_choice
 from ..core.signatures import Bools, checked, Count, Real, Samples, Texts
 from ..core.statistics import wilson_interval
+from ..data.rows import first_few
 from .copying import nearest_k
 from .excess import LEAST_P
 
 # %% auto #0
-__all__ = ['neighbour_votes', 'holm_adjusted', 'p_text', 'p_cell', 'AttributeRow', 'AttributeTable', 'attribute_table']
+__all__ = ['neighbour_votes', 'holm_adjusted', 'p_text', 'p_cell', 'AttributeRow', 'AttributeTable', 'check_pairs',
+           'attribute_table']
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #2efcc5ac
 @checked
@@ -103,6 +104,26 @@ def _attribute_row(name: str, made: Tensor, real: Tensor, good: Tensor | None) -
             **dict(zip(("low", "high"), wilson_interval(hits / n, n)))}
 
 # %% ../../nbs/4_evidence/03_missing.ipynb #49ea24a5
+def check_pairs(what: str,  # the argument or option, for the message
+                pairs: Sequence[str], names: Sequence[str]) -> list[list[int]]:
+    "The columns of each pair such as `a+b`, or of more; `ValueError` if it is no such pair."
+    found: list[list[int]] = []
+    for pair in pairs:
+        parts = [part.strip() for part in pair.split("+")]
+        unknown = [part for part in parts if part and part not in names]
+        problem = ("expected two or more attributes joined by +" if len(parts) < 2
+                   or not all(parts) else f"there is no attribute {first_few(unknown)}" if unknown
+                   else "expected each attribute once" if len(set(parts)) < len(parts) else "")
+        at = [] if problem else [list(names).index(part) for part in parts]
+        if sorted(at) in map(sorted, found):
+            problem = "expected each pair once"
+        if problem:
+            raise ValueError(f"{what}: {problem}, got {pair!r:.60}; "
+                             f"the attributes are {first_few(names) or 'not given'}")
+        found.append(at)
+    return found
+
+# %% ../../nbs/4_evidence/03_missing.ipynb #718b0df1
 @checked
 def attribute_table(samples: Annotated[Tensor, Bools("samples attributes")],  # what each shows
                     data: Annotated[Tensor, Bools("data attributes")],  # by the same judge
@@ -118,10 +139,8 @@ def attribute_table(samples: Annotated[Tensor, Bools("samples attributes")],  # 
     names = names or tuple(f"attribute {i}" for i in range(samples.shape[1]))
     if len(names) != samples.shape[1]:
         raise ValueError(f"names: expected {samples.shape[1]}, one per attribute, got {len(names)}")
-    found = []
-    for name in (*names, *pairs):
-        at = [names.index(check_choice("pairs", part, names)) for part in name.split("+")] \
-            if name in pairs else [names.index(name)]
+    found, single = [], [[i] for i in range(len(names))]
+    for name, at in zip((*names, *pairs), single + check_pairs("pairs", pairs, names)):
         found.append(_attribute_row(name, samples[:, at].all(1), data[:, at].all(1), good))
     adjusted = holm_adjusted([row["p"] for row in found])
     rows = [AttributeRow(**row | {"p": p, "alarm": p <= level}) for row, p in zip(found, adjusted)]

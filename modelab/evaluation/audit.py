@@ -81,7 +81,7 @@ def _compare(data: AuditData, made: dict[str, Tensor],
              generator: torch.Generator) -> dict[str, _Compared]:
     "Each set of samples beside the real data, by its name."
     reference, unseen = data.features["reference"], data.features["holdout"]
-    sets, group_of = {"unseen": unseen, **made}, group_finder(reference)
+    sets, group_of = {"unseen": unseen, **made}, group_finder(reference, len(unseen))
     features = FeatureRows("reference", data.sources["reference"], data.space, data.max_bytes // 2)
     found = nearest_rows(torch.cat(list(sets.values())), features, 5, data.searched, data.max_bytes)
     distance, row = (dict(zip(sets, values.split([len(x) for x in sets.values()])))

@@ -25,9 +25,10 @@ from .ratio_test import COPY_SHARES, near_ratio, ratio_test, relevant_scores
 __all__ = ['AUDIT_NEIGHBOURS', 'EXTREME_SHARES', 'AUDIT_TESTS', 'random_orders', 'permutation_test', 'Pool', 'closest_pairs',
            'share_lost', 'spread_of', 'floor_of_lost', 'floor_of_repeats', 'floor_of_balance', 'floor_of_shift',
            'balance_ratio', 'shift_in_spreads', 'Measured', 'shuffled_tests', 'one_sided_p', 'excess_interval',
-           'extreme_test', 'Aside', 'Near', 'summed_share', 'copies_test', 'extreme_tests', 'chance_of_alarm',
-           'smallest_seen', 'smallest_in_parts', 'smallest_group_seen', 'smallest_shift_seen',
-           'smallest_imbalance_seen', 'smallest_repeats_seen', 'run_tests', 'holm_alarms']
+           'smallest_scores', 'extreme_test', 'expected_in_groups', 'junk_test', 'Aside', 'Near', 'summed_share',
+           'copies_test', 'extreme_tests', 'chance_of_alarm', 'smallest_seen', 'smallest_in_parts',
+           'smallest_group_seen', 'smallest_shift_seen', 'smallest_imbalance_seen', 'smallest_repeats_seen',
+           'run_tests', 'holm_alarms']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #45c9bb38
 def random_orders(rounds: int, n: int, generator: torch.Generator) -> Tensor:  # (rounds, n)
@@ -203,18 +204,46 @@ def excess_interval(a: float, n: int, b: float, m: int, tries: int = 1) -> tuple
     return (a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #8e52f945
+def smallest_scores(score: Tensor, part: float) -> Tensor:
+    "Which points are among this share of the pool with the smallest scores, ties included."
+    return score <= score.kthvalue(max(1, round(part * len(score)))).values
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #b811a00a
 def extreme_test(score: Tensor, is_sample: Tensor, shares: tuple[float, ...]) -> Measured:
     "The least likely excess of samples among the points with the smallest scores."
     n, m, tried = int(is_sample.sum()), int((~is_sample).sum()), []
     for part in shares:
-        count = max(1, round(part * len(score)))
-        extreme = score <= score.kthvalue(count).values
+        extreme = smallest_scores(score, part)
         p = min(1., len(shares) * one_sided_p(extreme, is_sample))
         of_samples = float(extreme[is_sample].double().mean())
         others = float(extreme[~is_sample].double().mean())
         limits = excess_interval(of_samples, n, others, m, len(shares))
         tried.append(Measured(of_samples - others, *limits, 0., p))
     return min(tried, key=lambda found: (found.p, -found.value))
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #8525a731
+def expected_in_groups(extreme: Tensor, is_sample: Tensor, group: Tensor) -> tuple[float, int]:
+    "Share of held-out data that is extreme, with the samples' groups; of how many examples."
+    count = lambda of: torch.bincount(group[of], minlength=int(group.max()) + 1).double()
+    weight, held = count(is_sample) / is_sample.sum(), count(~is_sample)
+    overall = extreme[~is_sample].double().mean()
+    share = torch.where(held > 0, count(extreme & ~is_sample) / held.clamp_min(1), overall)
+    size = 1 / float((weight.square() / held.clamp_min(1)).sum())
+    return float((weight * share).sum()), max(1, round(size))
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #104c2746
+def junk_test(score: Tensor, is_sample: Tensor, group: Tensor) -> Measured:
+    "Whether samples are among the smallest scores more often than held-out data of their group."
+    shares, n, told, p = EXTREME_SHARES["junk"], int(is_sample.sum()), [], 1.
+    for part in shares:
+        extreme = smallest_scores(score, part)
+        seen, of_unseen = (float(extreme[of].double().mean()) for of in (is_sample, ~is_sample))
+        expected, m = max((of_unseen, len(score) - n),
+                          expected_in_groups(extreme, is_sample, group))
+        told.append((*excess_interval(seen, n, expected, m, len(shares)), seen - expected))
+        p = min(p, excess_chance(extreme, is_sample, group))
+    low, high, value = max(told)
+    return Measured(value, low, high, 0., min(1., len(shares) * p))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #282ccc9a
 @dataclass(frozen=True)
@@ -275,7 +304,7 @@ def extreme_tests(near: Near) -> dict[str, Measured]:
                        else near.aside.distances())
     from_generator = torch.arange(len(unseen)) < len(near.samples)
     return {
-        "junk": extreme_test(-train[:, 0], is_sample, EXTREME_SHARES["junk"]),
+        "junk": junk_test(-train[:, 0], is_sample, torch.cat([near.group, near.holdout_group])),
         "copies": copies_test(near),
         "timid": extreme_test(unseen, from_generator, EXTREME_SHARES["timid"])}
 

@@ -28,6 +28,7 @@ from .compare_parts import (close_pairs, compared_features, enough_rounds,
                                                text_table, thin_samples, two_names)
 from .copying import ExampleSource, nearest_k, nearest_others, refuse_known
 from .neighbours import MAX_BYTES, row_blocks
+from .page import join_words
 from .precision_recall import frechet_distance
 
 # %% auto #0
@@ -36,7 +37,7 @@ __all__ = ['COMPARED', 'SHARES', 'SIZED', 'PRECISION_K', 'COVERAGE_K', 'LOST_K',
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #da2bcd0d
 COMPARED = {  # name: (whether more is better, what is said of the better one)
-    "Fréchet distance": (False, "is nearer in mean and covariance"),
+    "Fréchet distance": (False, "nearer in mean and covariance"),
     "precision": (True, "looks more real"), "density": (True, "looks more real"),
     "clipped density": (True, "looks more real"), "recall": (True, "covers more"),
     "coverage": (True, "covers more"), "clipped coverage": (True, "covers more"),
@@ -242,28 +243,23 @@ class Difference:
         "0 if A is the better one by this measure, 1 if B."
         return int((self.difference > 0) == COMPARED[self.measure][0])
 
-    def says(self) -> str:
-        "The measure and by how much the better one differs from the other, with the interval."
-        sign = 1 if self.better else -1
-        low, high = sorted((sign * self.low, sign * self.high))
-        return f"{self.measure} {sign * self.difference:+.3g} [{low:.3g}, {high:.3g}]"
-
-
-# %% ../../nbs/4_evidence/05_compare.ipynb #5d1ead58
+# %% ../../nbs/4_evidence/05_compare.ipynb #9d3582f1
 def _verdict(rows: Iterable[Difference], names: tuple[str, ...], n: int) -> str:
-    "What differs, in one sentence."
-    said: dict[str, list[str]] = {}
+    "Who is better in what, in one sentence."
+    said: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         if row.differs:
-            key = f"{names[row.better]} {COMPARED[row.measure][1]}"
-            said.setdefault(key, []).append(row.says())
+            better = said.setdefault(names[row.better], {})
+            better.setdefault(COMPARED[row.measure][1], []).append(row.measure)
     if not said:
         row = next(row for row in rows if row.measure == "recall")
         return (f"{names[0]} and {names[1]} cannot be told apart with {n:,} samples each; the "
                 f"difference in recall is between {row.low:+.3g} and {row.high:+.3g}")
-    told = "; ".join(f"{key}: {', '.join(parts)}" for key, parts in said.items())
-    rest = sum(not row.differs for row in rows)
-    return told + f"; nothing else can be told apart with {n:,} samples each" * bool(rest)
+    told = [f"{name} is better " + join_words([f"in {join_words(by, 'and')} ({why})"
+            for why, by in better.items()], "and") for name, better in said.items()]
+    rest = any(not row.differs for row in rows)
+    told += [f"nothing else can be told apart with {n:,} samples each"] * rest
+    return "; ".join(told)
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #5b81a2a5
 @dataclass(frozen=True)
@@ -409,16 +405,23 @@ class Comparisons:
 
     @property
     def verdict(self) -> str:
-        "Who is before whom by which measures, in one sentence."
-        said: dict[str, list[str]] = {}
+        "Who is better than whom in what, in one sentence."
+        said: dict[tuple, list[str]] = {}
         first = ["recall", "precision", "Fréchet distance"]
         for measure in [*first, *(name for name in COMPARED if name not in first)]:
             ranked = _ranked(self.values[measure], measure)
             if order := surely_before(ranked, self.letters[measure]):
                 said.setdefault(order, []).append(measure)
         n = self.pairs[0].sizes["samples"]
-        return "; ".join(f"{', '.join(by)}: {order}" for order, by in said.items()) or (
-            f"by no measure is one surely before another with {n:,} samples each")
+        if not said:
+            return f"no two of them can be told apart with {n:,} samples each"
+        told = [f"{join_words(ahead, 'and')} {'is' if len(ahead) == 1 else 'are'} better than "
+                f"{join_words(behind, 'and')} in {join_words(by, 'and')}"
+                for (ahead, behind), by in said.items()]
+        named = sum(len(ahead) * len(behind) * len(by) for (ahead, behind), by in said.items())
+        rest = ("the table shows more sure differences" if _count_apart(self.letters) > named else
+                f"nothing else can be told apart with {n:,} samples each")
+        return "; ".join([*told, rest])
 
     def cells(self) -> list[list[str]]:
         "The table as texts, its head first: a row for each generator."
@@ -444,6 +447,12 @@ class Comparisons:
         return {"verdict": self.verdict, "status": self.status, "protocol": self.protocol, **kept,
                 "pairs": [pair.to_json() for pair in self.pairs]}
 
+
+# %% ../../nbs/4_evidence/05_compare.ipynb #38c71a77
+def _count_apart(letters: dict[str, dict[str, str]]) -> int:
+    "How many pairs are told apart, over all measures."
+    return sum(not set(a) & set(b) for marks in letters.values()
+               for a, b in combinations(marks.values(), 2))
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #3fa92d97
 def _ranked(values: Mapping[str, float], measure: str) -> list[str]:

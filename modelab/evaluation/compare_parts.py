@@ -182,8 +182,9 @@ def shared_letters(order: list[str], differs: set[frozenset[str]]) -> dict[str, 
             for name in order}
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #ee05b51f
-def surely_before(order: list[str], letters: dict[str, str]) -> str:
-    "Who is surely before whom, such as `x, y before z`; empty if nobody is."
+def surely_before(order: list[str],  # the best first
+                  letters: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    "Who is surely better than whom; None if nobody is."
     for place, first in enumerate(order):
         alone = set(letters[first])
         behind = [name for name in order[place:] if not alone & set(letters[name])]
@@ -191,8 +192,8 @@ def surely_before(order: list[str], letters: dict[str, str]) -> str:
             taken = set("".join(letters[name] for name in behind))
             ahead = order[place:order.index(behind[0])]
             ahead = [name for name in ahead if not taken & set(letters[name])]
-            return f"{', '.join(sorted(ahead))} before {', '.join(sorted(behind))}"
-    return ""
+            return tuple(sorted(ahead)), tuple(sorted(behind))
+    return None
 
 # %% ../../nbs/4_evidence/05_compare.ipynb #01b05f34
 LETTERS_SAY = "In one column, generators that share a letter cannot be told apart."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,16 +29,22 @@ def near_ratio(distance: Tensor) -> Tensor:  # (n, k), ascending, to training ex
 PER_GROUP = 50  # real examples to a group of k-means, on average
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #2ef6b556
-def group_finder(real: Tensor) -> Callable[[Tensor], Tensor]:
+def group_finder(real: Tensor, unseen: int | None = None) -> Callable[[Tensor], Tensor]:
     "Groups of similar examples, fitted on real ones: from examples to the number of their group."
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
+    from sklearn.metrics import pairwise_distances_argmin
     values = flat_rows(real[:: -(-len(real) // 5000)]).numpy()
     width = min(32, *values.shape)
     pca = PCA(width, svd_solver="randomized", random_state=0).fit(values)
-    count = max(1, min(64, len(values) // PER_GROUP))
-    means = KMeans(count, n_init=1, random_state=0).fit(pca.transform(values))
-    return lambda x: torch.as_tensor(means.predict(pca.transform(flat_rows(x).numpy()))).long()
+    rows = pca.transform(values)
+    count = min(64, min(len(values), len(real) if unseen is None else unseen) // PER_GROUP)
+    count = max(1, min(count, len(np.unique(rows, axis=0))))
+    means = KMeans(count, n_init=1, random_state=0).fit(rows)
+    large = np.bincount(means.labels_, minlength=count) >= len(values) / count / 2
+    centers = means.cluster_centers_[large]
+    return lambda x: torch.as_tensor(
+        pairwise_distances_argmin(pca.transform(flat_rows(x).numpy()), centers)).long()
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #dfeaaaf9
 COPY_SHARES = .01, .05, .2  # of the pool that is looked at, smallest scores first

@@ -60,16 +60,14 @@ from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, Picture, REAL, scatter
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, recorded, steps
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.mixtures import mixture, ring
 
 # %% [markdown]
-# ## A perfect score for half the data
-# Chapter 0.4 counted modes because it knew them. Most data comes without a list, so people compare two sets of samples by one number, most often the Fréchet distance: fit a normal distribution to
-# each set (in some feature space) and measure how far apart the two are.
+# ## The Fréchet distance does not see half of the data missing
+# Chapter 0.4 counted modes because it knew them. For most data there is no list of modes. So people compare two sets of samples by one number, most often the Fréchet distance: fit a normal distribution to each set (in some feature space) and measure the distance between the two distributions.
 #
-# Here is a ring of eight modes, and two generators built by hand. The *forgetful* one shows every second mode and nothing else. The *blurry* one shows all eight, each five times too wide.
+# Here is a ring of eight modes, and two generators that we built. The *forgetful* one shows every second mode and nothing else. The *blurry* one shows all eight, each five times too wide.
 #
 # **Predict:** which of them gets the better (smaller) Fréchet distance?
 
@@ -91,7 +89,7 @@ Picture(figure, "The forgetful generator shows every second mode sharply; "
 
 
 # %% [markdown]
-# Real and generated examples come as points, pictures or tables. Every measure of this chapter looks at rows of numbers, so all axes but the first are laid end to end.
+# Examples may be points, pictures or rows of a table. Every measure of this chapter uses rows of numbers, so each example is flattened to one row.
 
 # %%
 #| export
@@ -105,7 +103,7 @@ def _feature_rows(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
 [tuple(rows.shape) for rows in _feature_rows(torch.zeros(5, 1, 8, 8), torch.zeros(9, 1, 8, 8))]
 
 # %% [markdown]
-# Features of 10,000 pictures in float64 take more memory than all else, so mean and covariance are summed in parts.
+# Features of many pictures in float64 need much memory, so mean and covariance are summed in parts.
 
 # %%
 #| export
@@ -130,7 +128,7 @@ assert torch.equal(covariance, torch.cov(samples["real"].double().T))
 mean, covariance
 
 # %% [markdown]
-# With $\mu,\nu$ the means and $A,B$ the covariances of the two sets, the squared distance of the two normal distributions is $\lVert\mu-\nu\rVert^2+\mathrm{tr}\big(A+B-2(AB)^{1/2}\big)$. The trace of the root is the sum of the roots of the eigenvalues of $AB$. If $A=FF^\top$, these are the eigenvalues of $F^\top BF$, which is symmetric. Cholesky's $F$ is found in less time than eigenvectors; it does not exist where features depend on each other.
+# With $\mu,\nu$ the means and $A,B$ the covariances of the two sets, the squared distance of the two normal distributions is $\lVert\mu-\nu\rVert^2+\mathrm{tr}\big(A+B-2(AB)^{1/2}\big)$. The trace of the root is the sum of the roots of the eigenvalues of $AB$. If $A=FF^\top$, these are the eigenvalues of $F^\top BF$, which is symmetric. Cholesky's $F$ takes less time than eigenvectors. It does not exist if some features depend linearly on others.
 
 # %%
 #| export
@@ -149,7 +147,7 @@ for a in (full, torch.ones_like(full)):  # the second one is singular
     assert torch.allclose(_factor(a) @ _factor(a).T, a)
 
 # %% [markdown]
-# The sum of squares of the means, the traces, and the eigenvalues give the distance.
+# The means, the traces and the eigenvalues give the distance.
 
 # %%
 #| export
@@ -179,16 +177,14 @@ assert 3 * distances["forgetful"] < distances["blurry"]
 distances
 
 # %% [markdown]
-# The forgetful one, and it cannot be told from a fresh real sample: every second mode of a ring has the *same* mean and the same covariance as all of them. Half of the data is missing and the number did not change.
-# And a larger distance would not say whether modes are missing or samples are bad.
+# The forgetful one has the smaller distance, about that of a fresh real sample. The reason: the even modes of this ring have the *same* mean and the same covariance as all eight. Half of the data is missing, and the number does not show it. And a larger distance would not say whether modes are missing or samples are bad.
 #
 # ## Two questions instead of one
-# *Precision*: how much of what I make is real? *Recall*: how much of what is real do I make? For two probability laws on a finite set, $P$ real and $Q$ generated, take what they share when
-# real is weighted by $\lambda$:
+# *Precision* is the share of the generated samples that is real. *Recall* is the share of the real data that is generated. Take two probability laws on a finite set, $P$ real and $Q$ generated. Their common mass, with weight $\lambda$ for the real law, is
 #
 # $$\alpha_\lambda=\sum_\omega\min\big(\lambda P(\omega),\,Q(\omega)\big),\qquad \beta_\lambda=\alpha_\lambda/\lambda,\qquad 0<\lambda<\infty.$$
 #
-# $\alpha$ is precision, $\beta$ recall. At $\lambda\to\infty$ all of $Q$ counts that lies on *any* real atom; at $\lambda\to0$ all of $P$ that is made *at all*. In between is a curve.
+# $\alpha$ is precision and $\beta$ is recall. For $\lambda\to\infty$, $\alpha$ is the mass of $Q$ on all atoms that are real *at all*. For $\lambda\to0$, $\beta$ is the mass of $P$ on all atoms that are generated *at all*. All $\lambda$ together give a curve.
 
 # %%
 #| export
@@ -214,7 +210,7 @@ class PRCurve:
 
 
 # %% [markdown]
-# Three summaries of a curve. The F-score weighs recall $\beta$ times as much as precision and takes the best point.
+# A curve has three summaries. The F-score $F_\beta$ weighs recall $\beta$ times as much as precision and takes the best point of the curve.
 
 # %%
 #| export
@@ -228,7 +224,7 @@ def f(self: PRCurve, beta: Positive) -> float:
 
 
 # %% [markdown]
-# The area under the curve is an integral in polar coordinates: the slope's angle is the polar angle of the point $(\beta,\alpha)$.
+# The second is the area under the curve. It is an integral in polar coordinates: the angle of the slope is the polar angle of the point $(\beta,\alpha)$.
 
 # %%
 #| export
@@ -240,7 +236,7 @@ def area(self: PRCurve) -> float:
 
 
 # %% [markdown]
-# One point of the curve:
+# The third is one point of the curve:
 
 # %%
 #| export
@@ -311,23 +307,22 @@ lost
 # %%
 smeared = histogram_curve(torch.cat([uniform, torch.zeros(8)]), torch.cat([uniform, uniform]) / 2)
 skewed = histogram_curve(uniform, torch.tensor([9., 1, 1, 1, 1, 1, 1, 1]) / 16)
-figure, ax = axes(size=(3.2, 3))
+figure, ax = axes(size=(5.4, 3))
 names = "half the modes lost", "half the samples are junk", "one mode too heavy"
 for curve, name, style in zip((lost, smeared, skewed), names, ("-", "--", ":")):
     ax.plot(curve.recall, curve.precision, style, label=name)
 ax.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
-ax.legend(loc="lower left")
+ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.))
 Picture(figure, "Lost modes cut recall, junk cuts precision, a wrong balance bends the corner")
 
 # %% [markdown]
-# A missing half cuts the rectangle from the right, junk cuts it from above, and a wrong balance bends the corner. F₈ gives more weight to recall and F₁/₈ to precision, so this pair of numbers is used in tables.
+# If half of the modes are lost, the curve ends at a recall of one half. If half of the samples are junk, precision is at most one half. A wrong balance bends the corner. F₈ gives more weight to recall and F₁/₈ to precision, so many tables show this pair.
 #
-# **Fidelity.** Three properties of the definition are tested. At $\lambda=1$ the curve is one minus total variation; trading $P$ for $Q$ trades precision for recall; and $\alpha_\lambda$ is the least error of any test:
-# for a set $A$ that one calls "real",
+# **Fidelity.** We test three properties of the definition. At $\lambda=1$ the curve is one minus the total variation. If $P$ and $Q$ are exchanged, precision and recall are exchanged. And $\alpha_\lambda$ is the smallest error of any test. A test is a set $A$ of atoms that it calls "real":
 #
 # $$\alpha_\lambda=\min_A\;\lambda\,P(A^c)+Q(A).$$
 #
-# Six atoms have 64 subsets. Try them all.
+# Six atoms have 64 subsets. We try all of them.
 
 # %%
 p, q = torch.rand(2, 6, generator=g, dtype=torch.float64)
@@ -343,12 +338,10 @@ assert torch.allclose(errors.amin(1), curve.precision, rtol=1e-12)
 "the best of 64 tests has error α, for each of", len(curve.slopes), "slopes"
 
 # %% [markdown]
-# This equation is the main result of Simon, Webster and Rabin's paper: precision and recall are the *errors of the best classifier* that tells real from generated, so they make sense for any two laws, not only for histograms.
-# It also says what to expect from a poor classifier: a minimum over fewer sets is larger, so **a weak classifier makes the generator look better than it is**.
+# This equation is the main result of Simon, Webster and Rabin. Precision and recall are the *errors of the best classifier* that tells real from generated. So they are defined for any two laws, not only for histograms. The equation also says what a poor classifier does. A minimum over fewer sets is larger, so **a weak classifier makes the generator look better than it is**.
 #
 # ## From samples: count in clusters
-# Samples have no atoms. Sajjadi et al. make some: k-means on the union of both sets, twenty clusters, two histograms. Here is a case where this fails. The data has 20 groups of five tight modes each; the generator shows one mode of every five.
-# Its true recall is one fifth.
+# Samples of continuous data have no atoms. Sajjadi et al. use clusters as atoms: k-means on the union of both sets, with twenty clusters, gives two histograms. Here is a case where this fails. The data has 20 groups of five narrow modes each. The generator shows one mode of every group. Its true recall is one fifth.
 #
 # **Predict:** what recall do twenty clusters report?
 
@@ -368,7 +361,7 @@ Picture(figure, "Twenty groups of five tight modes; "
 
 
 # %% [markdown]
-# scikit-learn takes a whole number as its seed. We draw it from our generator, so that one generator decides everything.
+# scikit-learn needs a whole number as its seed. We draw it from our random generator, so that one seed determines all results.
 
 # %%
 #| export
@@ -378,7 +371,7 @@ def _random_state(generator: torch.Generator) -> int:
 
 
 # %% [markdown]
-# Both sets must count the same, so the larger one is thinned at random.
+# Both sets must have the same size, so the larger one is thinned at random.
 
 # %%
 #| export
@@ -423,8 +416,7 @@ def _mean_curve(curves: list[PRCurve], method: str) -> PRCurve:
 
 # %% [markdown]
 # ## From samples: train a classifier
-# The other way needs no clusters. Train any classifier to tell real from generated on one half of both sets, score the other half, and let the threshold run: a threshold is a set $A$. If $t$ is the threshold, the miss rate
-# is $\mathrm{fnr}(t)$ and the false-alarm rate $\mathrm{fpr}(t)$, and
+# A classifier needs no clusters. Train it on one half of both sets to tell real from generated, and compute its scores on the other half. Each threshold $t$ of the score is a set $A$. Its miss rate is $\mathrm{fnr}(t)$, its false-alarm rate is $\mathrm{fpr}(t)$, and
 #
 # $$\hat\alpha_\lambda=\min_t\;\lambda\,\mathrm{fnr}(t)+\mathrm{fpr}(t).$$
 
@@ -450,7 +442,7 @@ def error_curve(real_scores: Annotated[Tensor, Samples("real")],  # of held-out 
 error_curve(torch.tensor([.6, .7, .9]), torch.tensor([.1, .2, .65])).at(1)
 
 # %% [markdown]
-# Any classifier of scikit-learn will do. If you give none, it is a hundred extremely randomised trees.
+# You may give any classifier of scikit-learn. The default is a hundred extremely randomised trees.
 
 # %%
 #| export
@@ -527,8 +519,7 @@ for name, curve in found.items():
     print(f"{name:24} F8 {curve.f(8):.3f}   F1/8 {curve.f(1 / 8):.3f}   area {curve.area:.3f}")
 
 # %% [markdown]
-# Twenty clusters give one per group, and differences inside a group are not counted. They report full recall where four fifths of the data are missing. With a hundred they are right, but you would have to know that there are a hundred modes.
-# A held-out classifier finds it out by itself. The claim, over eight draws of the data:
+# With twenty clusters each group is one cluster, so differences inside a group are not counted. They report full recall although four fifths of the data are missing. With a hundred clusters the recall is right, but then you must know that there are a hundred modes. A held-out classifier does not need to know it. The claim, over eight draws of the data:
 
 # %%
 def recalls(seed: int) -> tuple[float, float]:
@@ -546,7 +537,7 @@ claim("A held-out classifier finds the true recall of .20 where twenty clusters 
       holds=by_classifier.high < .25 and by_clusters.low > .9)
 
 # %% [markdown]
-# *Held-out* matters as much. Give the classifier two sets from the same law. Scored on what it has not seen it finds nothing, as it should; scored on its own training half it "finds" differences that are not there.
+# The classifier must be scored on *held-out* data. Give it two sets from the same law. On data that it has not seen it finds no difference, which is right. On its own training half it "finds" differences that are not there.
 
 # %%
 P, P2 = fine.sample(4000, generator=g), fine.sample(4000, generator=g)
@@ -557,7 +548,7 @@ curves = {"held out": fair, "on its own training half": unfair, "200 clusters": 
 {name: round(curve.area, 3) for name, curve in curves.items()}
 
 # %% [markdown]
-# In the limit the estimate is an upper bound, never a lower one: with a weak classifier it may be too good. Here a linear classifier has to tell the ring from every second of its modes.
+# With enough data the estimate is an upper bound of the curve. A weak classifier makes it too good. Here a linear classifier must tell the ring from every second of its modes.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -566,11 +557,11 @@ ring_truth = histogram_curve(uniform, half)
 judges = {"a straight line": LogisticRegression(), "trees": None}
 flattered = {name: pr_curve(samples["real"], samples["forgetful"], classifier=c)
              for name, c in judges.items()}
-figure, ax = axes(size=(3.2, 3))
+figure, ax = axes(size=(4.8, 3))
 for (name, curve), style in zip([("truth", ring_truth), *flattered.items()], ("-", "--", ":")):
     ax.plot(curve.recall, curve.precision, style, label=name)
 ax.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
-ax.legend(loc="lower left")
+ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.))
 Picture(figure, "The straight line sees no difference and gives a full square; "
                 "the trees come down to the true curve")
 
@@ -580,11 +571,9 @@ assert flattered["a straight line"].area > .7 > .6 > flattered["trees"].area
 
 # %% [markdown]
 # ## Balls around points
-# The measures that most papers print take a third way. Around every real point draw a ball that reaches to its $k$-th nearest real neighbour; their union stands for the support of the data. *Precision* is the share of generated points inside it. Balls around the generated
-# points give *recall*. *Density* counts how many real balls hold a generated point, over $k$; *coverage* is the share of real balls that hold any.
+# The measures that most papers print use balls. Around every real point there is a ball that reaches to its $k$-th nearest real neighbour. The union of these balls stands for the support of the data. *Precision* is the share of generated points inside it. *Recall* is the same with balls around the generated points and real points inside. *Density* is the mean number of real balls that hold a generated point, over $k$. *Coverage* is the share of real balls that hold any generated point.
 #
-# Two details decide whether such code can be trusted, and popular code gets both wrong. First **ties**: with $<$ instead of $\le$, two identical sets of repeated values score zero. Second **rounding**: fast distances, $|x|^2+|y|^2-2x\cdot y$, in float32 do not give
-# a copy the distance zero:
+# Two details decide whether such code can be trusted. First **ties**: with $<$ instead of $\le$, two identical sets of repeated values score zero. Second **rounding**: fast distances, $|x|^2+|y|^2-2x\cdot y$ in float32, do not give a copy the distance zero:
 
 # %%
 images = torch.rand(2000, 3072, generator=g)
@@ -593,11 +582,10 @@ f"{(gap > 1e-3).sum()} of 2000 exact copies are more than .001 away, the worst {
 
 
 # %% [markdown]
-# We keep the speed and remove the error: the fast product decides every pair that its own error bound allows it to decide, and the few left over are computed again, by plain differences in float64. In memory there is one tile of
-# distances at a time. Products, bound and differences are those of the search in [3.1](../3_inclusion/01_imle.ipynb).
+# We keep the speed and remove the error. The fast product has an error bound. A pair that is farther from the limit than this bound is decided. The few other pairs are computed again, by differences in float64. Only one block of distances is in memory at a time. The method is that of the search in [3.1](../3_inclusion/01_imle.ipynb).
 
 # %% [markdown]
-# The rows are first moved about a common middle, where rounding hurts least.
+# First a common mean is subtracted from all rows, because rounding errors are smallest near zero.
 
 # %%
 #| export evaluation.balls
@@ -608,7 +596,7 @@ def _mean_row(x: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# `_centred` keeps the rows relative to that middle. It takes products in float32 where torch computes these in full precision, else in float64.
+# `_centred` holds the rows less that mean. It computes products in float32 where torch computes these in full precision, otherwise in float64.
 
 # %%
 #| export evaluation.balls
@@ -654,7 +642,7 @@ def _tile(near: CentredRows, rows: slice, far: CentredRows, columns: slice) -> T
 
 # %% [markdown]
 # ### How far each ball reaches
-# For each row we keep a short list of its nearest others, `k` and three more, found by fast products. Then two possible errors are removed with exact distances. First, rounding may have put the list in a wrong order. Second, a row outside the list may be nearer than the `k`-th inside.
+# For each row we keep a short list of its `k` + 3 nearest others, found by fast products. Then exact distances remove two possible errors. First, rounding may have put the list in a wrong order. Second, a row outside the list may be nearer than the `k`-th inside.
 
 # %%
 #| export evaluation.balls
@@ -671,7 +659,7 @@ class _RadiusSearch:
 
 
 # %% [markdown]
-# The matrix of distances is symmetric, so half of its tiles are enough: each is offered to its rows and, turned, to its columns.
+# The matrix of distances is symmetric, so half of its tiles are enough. Each tile serves its rows, and transposed its columns.
 
 # %%
 #| export evaluation.balls
@@ -706,7 +694,7 @@ def fill_short_lists(self: _RadiusSearch) -> None:
 
 
 # %% [markdown]
-# Where two of the list are closer together than the error allows to tell apart, the whole list is measured again.
+# If two distances of a list differ by less than the error bound, the whole list is computed exactly.
 
 # %%
 #| export evaluation.balls
@@ -724,7 +712,7 @@ def listed_radii(self: _RadiusSearch) -> Tensor:
 
 
 # %% [markdown]
-# And where the last of the list is not surely farther than the radius, all rows that could be nearer are measured.
+# If the last distance of the list is not certainly larger than the radius, all rows that could be nearer are computed exactly.
 
 # %%
 #| export evaluation.balls
@@ -780,7 +768,7 @@ neighbour_radii(corners, 2)
 
 # %% [markdown]
 # ### Which points lie inside which ball
-# Each tile is decided by its fast distances, except for the pairs that are nearer to the limit than the error bound. These are computed exactly.
+# Fast distances decide each tile, except for the pairs that are closer to the limit than the error bound. These are computed exactly.
 
 # %%
 #| export evaluation.balls
@@ -802,7 +790,7 @@ class _Inside:
 
 
 # %% [markdown]
-# `balls_holding` goes through all pairs once, a tile at a time. Its three answers are all that the four numbers need.
+# `balls_holding` goes through all pairs once, a tile at a time. The four numbers need only its three results.
 
 # %%
 #| export evaluation.balls
@@ -850,7 +838,7 @@ class Neighbourhoods:
 
 
 # %% [markdown]
-# So a bootstrap can redraw the points.
+# The interval is a bootstrap: it draws the points again, with the balls as they are.
 
 # %%
 #| export
@@ -953,7 +941,7 @@ assert precision_recall(images, images.clone()).recall == 1
 
 # %% [markdown]
 # ## Floor, ceiling and null, again
-# What should one hope for? Two sets from the *same* law do not score one.
+# Which value is good? Two sets from the *same* law do not score one. `neighbourhood_companions` computes three values for comparison. The *floor* is that of a perfect generator, the *ceiling* that of a copy of the reference, and the *null* that of noise.
 
 # %%
 #| export
@@ -988,8 +976,7 @@ def four(real, fake) -> dict[str, float]:
 neighbourhood_companions(four, real.sample(4000, generator=g), samples["forgetful"][:2000])
 
 # %% [markdown]
-# The floor is what a perfect generator gets, well below one; only the reference itself, *copied*, reaches the ceiling. So a value above the floor is no success: it suggests copies. Coverage's floor can be computed. A real ball is empty if, among the other $n-1$ real points and the $m$ generated
-# ones, the $k$ nearest are all real, and under one law all orders are equally likely:
+# The floor of recall and of coverage is below one. A copy of the reference has the values of the ceiling. So a value far above the floor is no success: it suggests copies or timid samples. The floor of coverage has a closed form. A real ball is empty if the $k$ nearest of the other $n-1$ real points and the $m$ generated points are all real. If both sets have one law, all orders are equally likely:
 #
 # $$\mathbb E[\text{coverage}]=1-\prod_{i=1}^{k}\frac{n-i}{n+m-i}.$$
 
@@ -1004,7 +991,7 @@ assert abs(interval([d.density for d in draws], low=0).mean - 1) < .1
 seen, round(expected, 4)
 
 # %% [markdown]
-# One more failure is geometric: far outliers among the *generated* points have balls that cover everything. Recall counts these balls; coverage uses only balls around real points and is not affected.
+# Recall has one more weakness: outliers among the *generated* points have balls that hold everything. Recall uses these balls. Coverage uses only balls around real points, so it is not affected.
 
 # %%
 data = torch.randn(1000, 2, generator=g)
@@ -1016,10 +1003,9 @@ fooled
 
 # %% [markdown]
 # ## What each of them cannot see
-# Ten modes in eight dimensions, a training set of a thousand points, and generators whose faults we built ourselves: *half lost* shows five modes; *skewed* shows all ten but makes one of them
-# ten times too often; *copies* repeats the training set, *half copies* every second time; *noisy* blurs, *timid* shrinks towards the modes' middles.
+# The data has ten modes in eight dimensions, and the training set has a thousand points. We build generators with known faults. *half lost* shows five modes. *skewed* shows all ten, but one has ten times the weight of each other mode. *copies* repeats the training set, and *half copies* does so every second time. *noisy* adds noise, and *timid* moves each sample towards the centre of its mode.
 #
-# **Predict:** which measure notices the copies?
+# **Predict:** which measure detects the copies?
 
 # %%
 ten = mixture(3 * torch.randn(10, 8, generator=g), 1.)
@@ -1058,8 +1044,7 @@ value = torch.tensor([[list(row.values()) for row in draw.values()] for draw in 
 value.shape  # draws, generators, measures
 
 # %% [markdown]
-# To *notice* a fault is to leave the range in which a perfect generator varies from draw to draw. Each cell shows the mean; a shaded one lies more than three of the perfect row's standard deviations
-# below its mean (it looks worse than perfect: an alarm), one with a triangle as far above (it looks *better* than perfect: a warning, for whoever knows the floor).
+# A measure *detects* a fault if its mean leaves the range in which a perfect generator varies from draw to draw. Each cell shows the mean over the draws. A shaded cell lies more than three standard deviations of the perfect row below its mean: it looks worse than perfect, which is an alarm. A cell with a triangle lies as far above: it looks *better* than perfect, which is a warning if you know the floor.
 
 # %%
 faults, measures = list(draws[0]), list(draws[0]["perfect"])
@@ -1085,8 +1070,7 @@ claim("No kind of precision or recall takes a copied training set "
       holds=not copied)
 
 # %% [markdown]
-# Read the table by rows. Lost modes: recall, coverage and F₈ see them, precision cannot. A wrong balance: the k-NN precision and recall do not see it at all, for a ball counts as covered with one point in it. Noise lowers precision and *raises* recall. Timid samples *raise* precision and
-# density: samples that are narrower than the data are a fault that these numbers reward. And copies look perfect or better everywhere. For those we need another kind of test; chapter 4.2 brings it.
+# Read the table by rows. Lost modes show in recall, coverage and F₈, but not in precision. A wrong balance does not show in the k-NN precision and recall, because one point is enough to cover a ball. Noise lowers precision and *raises* recall. Timid samples *raise* precision and density, although being narrower than the data is a fault. And copies look perfect or better in every column. They need another kind of test, which chapter [4.2](02_audit.ipynb) builds.
 
 # %%
 noticed = {f: [m for m in measures if alarm[f, m]] for f in faults[1:]}
@@ -1097,7 +1081,7 @@ if steps(8, fast=2) == 8:
 noticed
 
 # %% [markdown]
-# How sure is one such number? The bootstrap redraws the points that are counted. Over 60 fresh pairs of sets we can ask how often its 95 % interval holds the measure's own long-run mean.
+# How precise is one such number? The bootstrap draws the counted points again and keeps the balls. We draw 60 fresh pairs of sets, and count how often its 95 % interval holds the mean over all pairs.
 
 # %%
 def holds_mean(name: str, measure, rounds: int) -> float:
@@ -1114,13 +1098,15 @@ def holds_mean(name: str, measure, rounds: int) -> float:
 measures_of = {"precision": precision_recall, "recall": precision_recall,
                "coverage": density_coverage}
 rounds = steps(60, fast=4)
-{name: round(holds_mean(name, measure, rounds), 2) for name, measure in measures_of.items()}
+held = {name: round(holds_mean(name, measure, rounds), 2) for name, measure in measures_of.items()}
+assert rounds < 60 or held["precision"] < .88 < held["coverage"]
+held
 
 # %% [markdown]
-# Where that share is well under .95, the random position of the balls matters as much as that of the points. The interval keeps the balls fixed, so it is a lower bound on the uncertainty; draw new data where you can.
+# If this share is far below .95, as for precision, the random balls matter as well as the random points. The interval is valid for fixed balls only, so it understates the uncertainty. If you can, draw new data and compute the measure again.
 #
 # ## Under your hands: the slope λ
-# Two normal laws on a line. The slope $\lambda$ chooses the test: call real what has $\lambda\,p\ge q$. Its two errors are a point on the frontier, the tangent there has slope $-\lambda$, and $\alpha$ is where the tangent meets the axis.
+# There are two normal laws on a line. The slope $\lambda$ chooses a test: it calls real every $x$ with $\lambda\,p(x)\ge q(x)$. The two errors of all these tests form a curve, the *frontier*. The tangent of the frontier at the chosen test has slope $-\lambda$. It meets the axis of false alarms at $\alpha$.
 
 # %%
 line = torch.linspace(-4, 5, 1801, dtype=torch.float64)
@@ -1156,7 +1142,7 @@ def at_slope(slope: float):
     chosen = slope * p >= q
     fnr, fpr = p[~chosen].sum(), q[chosen].sum()
     precision, recall = slope * fnr + fpr, fnr + fpr / slope
-    figure, (law, front, curve) = axes(1, 3, size=(2.5, 2.3))
+    figure, (law, front, curve) = axes(3, 1, size=(3.2, 2.1))
     draw_laws(law, chosen)
     front.plot(*frontier.T, c="k")
     front.plot([0, precision], [recall, 0], c=FAKE, lw=1)
@@ -1181,7 +1167,7 @@ film.widget.slider.value = 5
 
 # %% [markdown]
 # ## Samples in files
-# Samples come as `.npy`, `.npz`, `.pt` or as a folder of pictures, and may be larger than memory. So we open the file, and read rows when they are needed, a part at a time.
+# Samples may be a file (`.npy`, `.npz`, `.pt`) or a folder of pictures, and may be larger than memory. Rows are read in parts when they are needed.
 
 # %%
 import tempfile
@@ -1202,7 +1188,7 @@ error_message(read_samples, f"{folder.name}/trap.npy").replace(folder.name, "…
 
 # %% [markdown]
 # ## In your own code
-# Any two arrays of the same width will do: pixels, or better the output of an encoder that you trust.
+# Use any two arrays of the same width: pixels, or better the features of an encoder that you trust.
 
 # %%
 train = torch.randn(500, 1, 4, 4, generator=g)
@@ -1212,7 +1198,7 @@ curve = pr_curve(train, made)
 near.precision, near.recall, balls.density, balls.coverage, curve.f(8), curve.f(1 / 8)
 
 # %% [markdown]
-# The balls cost time that grows as the square of the number of points, and memory that grows with the number itself. `python benchmarks/metrics.py` puts them beside the package `prdc`, which holds whole matrices of distances; the numbers agree.
+# The time grows with the square of the number of points, the memory with the number. `python benchmarks/metrics.py` compares with the package `prdc`, which holds whole matrices of distances. The values agree.
 
 # %%
 for row in recorded("metrics").get("rows", []):
@@ -1223,7 +1209,7 @@ for row in recorded("metrics").get("rows", []):
     print(f"{row['points']:6,} × {row['features']:4}: {ours}    {theirs}")
 
 # %% [markdown]
-# `python benchmarks/peers.py` starts from two folders of pictures, and compares with the tools that people use. All of them get their features from the same network. The table shows how much modelab needs, as a share of what the other tool needs for the same numbers; below 1 is less. Processor time is what a tool itself used. Time by the clock includes the waiting for other programs: in the recorded round the machine was busy, so this share says little.
+# `python benchmarks/peers.py` starts from two folders of pictures and compares with other tools. All of them use features of the same network. The table shows what modelab needs, as a share of what the other tool needs for the same numbers. A value below 1 means that modelab needs less. Processor time is what a tool itself used. Time by the clock includes the waiting for other programs: in the recorded round the machine was busy, so this share says little.
 
 # %%
 besides = {row["peer"]: row for row in recorded("peers").get("beside", [])}
@@ -1238,7 +1224,7 @@ for row in recorded("peers").get("rows", [])[:1]:
           f"{row['clock']['all']:.0f} s by the clock")
 
 # %% [markdown]
-# All tools give the same numbers, to six digits after the point.
+# All tools give the same values; the largest differences are:
 
 # %%
 gaps = {peer: max(row["differences"].values()) for peer, row in besides.items()}
@@ -1247,9 +1233,9 @@ assert all(gap < 1e-6 for gap in gaps.values())
 
 # %% [markdown]
 # ## Fifteen checks by others
-# Räisä, van Breugel and van der Schaar drew fifteen series of pairs of laws. For each pair one can say what a measure of fidelity (are the samples real?) and a measure of diversity (is all of the data made?) should give. They found that every published measure fails many of the checks. `python benchmarks/checks.py` draws them again for ten measures, and for the audit of [4.2](02_audit.ipynb), which gets the same 1,000 real and 1,000 generated rows.
+# Räisä, van Breugel and van der Schaar use fifteen series of pairs of laws. For each pair it is known what a measure of fidelity (are the samples real?) and a measure of diversity (is all of the data made?) should give. They found that every published measure they tried fails many of the checks. `python benchmarks/checks.py` repeats the checks for ten measures, and for the audit of [4.2](02_audit.ipynb), which gets the same 1,000 real and 1,000 generated rows.
 #
-# A measure passes if its mean over the recorded seeds (their number stands at each check) meets all criteria of the paper's code: near 1 where the laws are equal, near 0 where they have nothing in common, and of the right shape in between. The audit has no such number. It has to be silent where the laws are equal, and to find a fault of the right kind where they are not. Its rate of false alarms, and of copies found where nothing is copied, may not be surely above 5 %: the interval of the rate may not lie above it. The first lines of the script say exactly what counts. They were written before its first run.
+# A measure passes if its mean over the recorded seeds (printed below) meets all criteria of the paper's code: near 1 where the laws are equal, near 0 where they have nothing in common, and of the right shape in between. The audit has no such number. It passes if it is silent where the laws are equal, and if it finds a fault of the right kind where they are not. Its rate of false alarms, and of copies found where nothing is copied, must not be surely above 5 %: the interval of the rate must not lie above it. The first lines of the script define the criteria. They were written before its first run.
 
 # %%
 checks = recorded("checks").get("checks", [])
@@ -1262,7 +1248,7 @@ seeds_of = {row["setting"]: {m["seeds that pass"]["of"] for m in row["measures"]
             for row in checks}
 seeds_of = {name: " to ".join(map(str, sorted({min(of), max(of)})))
             for name, of in seeds_of.items()}
-totals, seeds_of
+totals, {f"{of} seeds": list(seeds_of.values()).count(of) for of in seeds_of.values()}
 
 # %%
 raised = {test for row in checks for point in row["audit"]["points"] for test in point["alarms"]}
@@ -1281,8 +1267,7 @@ def draw_verdicts():
     for i, j in torch.cartesian_prod(*map(torch.arange, passed.shape)).tolist():
         good = bool(passed[i, j])
         ax.text(j, i, "✓" if good else "✗", ha="center", va="center", color="w" if good else FAKE)
-    rows = [f"{name} ({seeds_of[name]} seeds)" for name in verdicts]
-    ax.set(yticks=range(len(rows)), yticklabels=rows, xticks=range(len(totals)))
+    ax.set(yticks=range(len(verdicts)), yticklabels=list(verdicts), xticks=range(len(totals)))
     ax.set_xticklabels([f"{name}  {n}" for name, n in totals.items()], rotation=60, ha="left",
                        rotation_mode="anchor")
     ax.xaxis.tick_top()
@@ -1294,7 +1279,7 @@ def draw_verdicts():
 draw_verdicts() if verdicts else "not recorded here"
 
 # %% [markdown]
-# The criteria of the audit and those of the measures are not the same, so the two numbers below cannot be compared directly. A likely reason for their difference is the comparison: a measure has to be near a fixed number, such as 1 for equal laws, and its value depends on the dimension and on the size of the samples. The audit compares samples with held-out rows of the same size.
+# The criteria of the audit and those of the measures differ, so the two numbers below cannot be compared directly. A likely reason for the difference: a measure must be near a fixed number, such as 1 for equal laws, but its value depends on the dimension and on the sizes of the samples. The audit compares samples with held-out rows of the same size.
 
 # %%
 if verdicts:
@@ -1305,14 +1290,14 @@ if verdicts:
           f"paper's criteria no measure passes more than {most} ({', '.join(best)}).")
 
 # %% [markdown]
-# Checks that one or none of them passes:
+# Checks that at most one of them passes:
 
 # %%
 {name: [k for k, passed in row.items() if passed] or "nobody passes"
  for name, row in verdicts.items() if sum(row.values()) < 2}
 
 # %% [markdown]
-# What the audit does not pass, point by point (`x` is explained in the script):
+# The points that the audit does not pass (the script explains `x`):
 
 # %%
 missed = {}
@@ -1326,7 +1311,7 @@ for row in checks:
 print("\n".join(f"{name}: {text}" for name, text in missed.items()))
 
 # %% [markdown]
-# Some faults are small at this size, or look like another fault. For the points above:
+# Some faults are small at this size, or look like another fault. A likely reason for the points above:
 
 # %%
 reasons = {
@@ -1343,7 +1328,7 @@ for word, reason in reasons.items():
         print(f"{word}: {reason}")
 
 # %% [markdown]
-# How often it alarms on pairs of one law, all checks together, and how often it finds copies where nothing is copied:
+# How often the audit raises an alarm for pairs of one law, over all checks, and how often it finds copies where nothing is copied:
 
 # %%
 if verdicts:
@@ -1353,56 +1338,207 @@ if verdicts:
     print(f"false alarms: {false['hits']} of {false['of']}, 95 % interval {false['95 %']}; "
           f"copies: {sum(c['hits'] for c in copies)} of {sum(c['of'] for c in copies)}")
 
-
 # %% [markdown]
 # ## Exercises
-# **1.** The generator shows 3 of 4 equally likely modes, in equal parts and perfectly. Give precision and recall at $\lambda=1$ (they are equal there).
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[.75], rejects=[1, .5, .25])
-def grade_overlap(answer):
-    p, q = torch.full((4,), .25), torch.tensor([1., 1, 1, 0]) / 3
-    exact = histogram_curve(p, q).at(1)[0]
-    assert abs(answer - exact) < 1e-3, "sum the smaller of .25 and 1/3 over the modes"
+from modelab.course.graders.precision_recall import grade_overlap, grade_coverage, grade_swap
 
+# %% [markdown]
+# **1.** (easy, 5 minutes) The data has 4 equally likely modes. The generator shows 3 of them, in equal parts and perfectly. Give precision and recall at $\lambda=1$ (they are equal there).
+#
+# <details><summary>Hint</summary>
+#
+# Sum $\min(P,Q)$ over the modes.
+#
+# </details>
 
 # %%
 answer = ...
 grade_overlap(answer)
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# On three modes the smaller one of $\frac14$ and $\frac13$ is $\frac14$. On the fourth it is 0.
+#
+# ```python
+# answer = 3 * min(1 / 4, 1 / 3) + min(1 / 4, 0)
+# ```
+#
+# </details>
 
 # %% [markdown]
-# **2.** Somebody's `recall(real, fake)` might have its arguments swapped (a well-known library had precision and recall reversed for years). Write `swapped(measure)`: given a function of two sets of samples that returns a pair called (precision, recall), say whether the names are reversed.
+# **2.** (medium, 15 minutes) Write `my_coverage(real, fake, k)` for points `(n, d)` and `(m, d)`: the share of the balls around real points that hold a generated point. A ball reaches to the `k`-th nearest *other* real point, and is closed.
+#
+# <details><summary>Hint</summary>
+#
+# Squared distances by differences: `(a[:, None] - b).square().sum(-1)`. Which entry of the matrix of real points must not count?
+#
+# </details>
 
 # %%
-def by_lost_modes(measure):
-    g = torch.Generator().manual_seed(0)
-    precision, recall = measure(ten.sample(400, generator=g), five.sample(400, generator=g))
-    return recall > precision
+def my_coverage(real, fake, k):
+    ...
 
-def good(real, fake):
-    m = precision_recall(real, fake)
-    return m.precision, m.recall
+answer = my_coverage
+grade_coverage(answer)
 
-@exercise(accepts=[by_lost_modes],
-          rejects=[lambda m: True, lambda m: False, lambda m: not by_lost_modes(m)])
-def grade_swap(answer):
-    assert not answer(good), "this one is right: a generator that loses modes keeps its precision"
-    assert answer(lambda real, fake: good(real, fake)[::-1]), "this one is reversed"
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_coverage(real, fake, k):
+#     squared = lambda a, b: (a.double()[:, None] - b.double()).square().sum(-1)
+#     among = squared(real, real).fill_diagonal_(math.inf)
+#     radius = among.sort(1).values[:, k - 1]
+#     return (squared(real, fake) <= radius[:, None]).any(1).double().mean().item()
+#
+# answer = my_coverage
+# ```
+#
+# With $<$ the ball is open. Then a set of repeated values does not even cover itself.
+#
+# </details>
 
+# %% [markdown]
+# **3.** (medium, 15 minutes) A function `measure(real, fake)` returns a pair called (precision, recall). The two may be exchanged: a well-known library had them reversed for years. Write `swapped(measure)`, which says whether they are.
+#
+# <details><summary>Hint</summary>
+#
+# Build a generator for which you know which of the two numbers must be small.
+#
+# </details>
 
 # %%
-answer = ...
+def swapped(measure):
+    ...
+
+answer = swapped
 grade_swap(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def swapped(measure):
+#     g = torch.Generator().manual_seed(0)
+#     law = ring(radius=2, std=.1)
+#     half = mixture(law.centers[::2], .1)
+#     precision, recall = measure(law.sample(400, generator=g), half.sample(400, generator=g))
+#     return bool(precision < recall)
+#
+# answer = swapped
+# ```
+#
+# A generator that loses half of the modes keeps its precision, and its recall falls to about one half.
+#
+# </details>
 
 # %% [markdown]
 # ## Recap
 # - Precision and recall are the two errors of the best test between real and generated, one pair for every slope λ.
-# - Twenty clusters do not show differences inside a cluster; a held-out classifier does. A weak classifier makes the generator look too good; one that is scored on its training half makes it look too bad.
-# - k-NN numbers need closed balls and exact distances, a floor (a perfect generator is well below one), and care with high values: the reference itself scores best.
-# - A fault that a measure cannot see: balance for k-NN precision and recall, copies for all of them.
+# - Twenty clusters do not show differences inside a cluster. A held-out classifier does. A weak classifier makes the generator look too good. A classifier that is scored on its training half makes it look too bad.
+# - Precision, recall, density and coverage of nearest neighbours need closed balls and exact distances. Compare them with the floor. A high value is not always good: a copy of the reference scores best.
+# - k-NN precision and recall do not detect a wrong balance. No measure of this chapter detects copies.
 #
-# **For later.** Why does a test that never saw the data bound the curve from above? What does a ball around a stray generated point do to recall? Which measure would you show beside F₈, and why?
+# **For later.**
+#
+# 1. Why does a test that never saw the data bound the curve from above?
+# 2. What does a ball around a stray generated point do to recall?
+# 3. Which measure would you show beside F₈, and why?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Its threshold is some set $A$, and its errors on new data are the errors of this set. $\alpha_\lambda$ is the minimum over all sets, so it is at most this error, up to chance.
+# 2. The ball reaches to the next generated points, which are far away. So it is large and holds many real points, and recall rises although nothing was generated near them.
+# 3. F₁/₈, because F₈ hardly reacts to junk. And a test of copies, because both are perfect for copies.
+#
+# </details>
 #
 # **References.** M. Sajjadi, O. Bachem, M. Lučić, O. Bousquet, S. Gelly, *Assessing generative models via precision and recall*, NeurIPS 2018. L. Simon, R. Webster, J. Rabin, *Revisiting precision and recall definition for generative model evaluation*, ICML 2019.
 # T. Kynkäänniemi, T. Karras, S. Laine, J. Lehtinen, T. Aila, *Improved precision and recall metric*, NeurIPS 2019. M. Naeem, S. Oh, Y. Uh, Y. Choi, J. Yoo, *Reliable fidelity and diversity metrics*, ICML 2020. O. Räisä, B. van Breugel, M. van der Schaar, *Position: all current generative fidelity and diversity metrics are flawed*, ICML 2025.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.precision_recall
+"Graders of chapter 4.1."
+import functools
+import math
+
+import torch
+
+from modelab.course.exercises import as_number, exercise
+from modelab.data.mixtures import mixture
+from modelab.evaluation.precision_recall import density_coverage, precision_recall
+
+# %%
+#| export course.graders.precision_recall
+@exercise(accepts=[3 / 4, torch.tensor(.75)], rejects=[1, .5, .25, 1 / 3, "x"])
+def grade_overlap(answer):
+    assert abs(as_number(answer) - 3 / 4) < 1e-3, "sum the smaller one of P and Q over the modes"
+
+# %%
+#| export course.graders.precision_recall
+def by_pairs(real, fake, k, closed=True, itself=False, turned=False, points=False, total=False):
+    "The right coverage, and wrong ones by the options."
+    squared = lambda a, b: (a.double()[:, None] - b.double()).square().sum(-1)
+    around, others = (fake, real) if turned else (real, fake)
+    among = squared(around, around)
+    if not itself:
+        among.fill_diagonal_(math.inf)
+    radius, gap = among.sort(1).values[:, k - 1, None], squared(around, others)
+    inside = gap <= radius if closed else gap < radius
+    return (inside.double().sum() / k / len(others) if total
+            else inside.any(0 if points else 1).double().mean()).item()
+
+# %%
+#| export course.graders.precision_recall
+@exercise(accepts=[by_pairs, lambda real, fake, k: density_coverage(real, fake, k).coverage],
+          rejects=[functools.partial(by_pairs, **{wrong: wrong != "closed"}) for wrong in
+                   ("closed", "itself", "turned", "points", "total")])
+def grade_coverage(my_coverage):
+    g = torch.Generator().manual_seed(0)
+    same = torch.arange(5.).repeat(6)[:, None]
+    assert abs(as_number(my_coverage(same, same.clone(), 3)) - 1) < 1e-6, \
+        "a set with repeated values must cover itself: is the ball closed?"
+    for top in (4, 60):
+        real, fake = (torch.randint(top, (n, 2), generator=g).float() for n in (60, 25))
+        right = density_coverage(real, fake, 4).coverage
+        assert abs(as_number(my_coverage(real, fake, 4)) - right) < 1e-6, \
+            "which points have balls, does a point count as its own neighbour, what is averaged?"
+
+# %%
+#| export course.graders.precision_recall
+@functools.cache
+def ten_modes() -> tuple:
+    "A law of ten modes in eight dimensions, and one of five of these."
+    ten = mixture(3 * torch.randn(10, 8, generator=torch.Generator().manual_seed(0)), 1.)
+    return ten, mixture(ten.centers[:5], 1.)
+
+# %%
+#| export course.graders.precision_recall
+def by_lost_modes(measure):
+    "Whether the second number of a generator that loses modes is the larger one."
+    g, (ten, five) = torch.Generator().manual_seed(0), ten_modes()
+    precision, recall = measure(ten.sample(400, generator=g), five.sample(400, generator=g))
+    return recall > precision
+
+# %%
+#| export course.graders.precision_recall
+def both_numbers(real, fake):
+    "Precision and recall."
+    found = precision_recall(real, fake)
+    return found.precision, found.recall
+
+# %%
+#| export course.graders.precision_recall
+@exercise(accepts=[by_lost_modes],
+          rejects=[lambda m: True, lambda m: False, lambda m: not by_lost_modes(m)])
+def grade_swap(swapped):
+    assert not swapped(both_numbers), "a function in the right order is called reversed"
+    assert swapped(lambda real, fake: both_numbers(real, fake)[::-1]), "a reversed one is not found"

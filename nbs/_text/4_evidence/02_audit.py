@@ -1,11 +1,11 @@
 # %% [markdown]
-# # The audit
+# # Audit samples for mode collapse and copying
 # > Does this generator lose regions of the data, or copy its training set?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | Does this generator model its distribution, or does it fool us? |
+# | **Question** | Do my samples show mode collapse, junk or copied training data, and how sure is that? |
 # | **You will be able to** | test samples for lost regions, junk, wrong balance, repeats, copies and timidity, with a known rate of false alarms |
 # | **Papers** | Arora, Zhang 2018 (birthday test); Alaa et al. 2022 (authenticity); Meehan, Chaudhuri, Dasgupta 2020 (data copying); Lowe 2004 (ratio of neighbours) |
 # | **Needs** | [0.4](../0_start/04_coverage.ipynb), [4.1](01_precision_recall.ipynb) |
@@ -124,7 +124,8 @@ from torch import Tensor
 
 from modelab.data.labels import LabelSet
 from modelab.data.rows import first_few
-from modelab.evaluation.attributes import attribute_table, AttributeTable, neighbour_votes
+from modelab.evaluation.attributes import (attribute_table, AttributeTable, check_pairs,
+                                           neighbour_votes)
 from modelab.evaluation.audit_sources import AuditData
 from modelab.evaluation.conditions import condition_table, ConditionTable
 from modelab.evaluation.power import smallest_loss
@@ -155,17 +156,15 @@ import numpy as np
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, image_grid, Picture, REAL
 from modelab.course.claims import claim, experiment, fast_mode, recorded, steps
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.mixtures import mixture
-from modelab.evaluation.precision_recall import precision_recall
 from modelab.methods.minimax import Minimax
 from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 # %% [markdown]
 # ## A gallery of examples is no proof
-# Papers answer "does it copy?" with a gallery: some samples, and under each its nearest training image. *They differ, so it does not copy.* Here is such a gallery for a generator of handwritten digits that we built ourselves.
+# Many papers answer "does it copy?" with a gallery: some samples, and under each its nearest training image. They conclude: *the two rows differ, so the generator does not copy.* Here is such a gallery. The generator makes handwritten digits, and we built it ourselves.
 #
 # **Predict:** which of its twelve samples, if any, are copies?
 
@@ -179,7 +178,7 @@ train, unseen, pretend = (scans[part].float() for part in order.split([599, 599,
 labels = classes[order[:599]]
 
 # %% [markdown]
-# 1,797 real scans in three sets: what the generator was trained on, a held-out set, and a set that stands for the samples of a generator. Since it is real, the third set is a *perfect* generator. From it we make a second one that copies: every tenth of its samples is a training scan.
+# The 1,797 real scans are split into three sets. The first is the training set. The second is *held out*: it is real data that the generator never sees. The third stands for the samples of a generator. These samples are real, so this generator is *perfect*. From it we make a second generator that copies: a tenth of its samples are training scans.
 
 # %%
 copier = pretend.clone()
@@ -188,7 +187,7 @@ copier[places] = train[torch.randperm(599, generator=g)[:60]]
 
 
 # %% [markdown]
-# All tests of this chapter look at distances. Examples are laid out as rows, and distances are taken in float64 by differences: then a copy is at distance zero exactly.
+# All tests of this chapter use distances. Each example becomes a row of numbers. Distances are computed in float64 from differences, so a copy has distance zero exactly.
 
 # %%
 #| export evaluation.copying
@@ -239,7 +238,7 @@ def thin_rows(n: int, most: int, generator: torch.Generator) -> Tensor:
 thin_rows(3, 5, g), thin_rows(1000, 5, torch.Generator().manual_seed(0))
 
 # %% [markdown]
-# Among the rows of one set, the row itself does not count as a neighbour, even where it has copies.
+# Within one set, a row is not its own neighbour. Its copies are.
 
 # %%
 #| export evaluation.copying
@@ -257,7 +256,7 @@ def nearest_others(x: Tensor,  # (n, *event)
 nearest_others(torch.tensor([[0.], [1.], [3.], [3.]]), 1)[1].flatten()  # copies: each other
 
 # %% [markdown]
-# Held-out data must be new. `refuse_known` refuses it if more than three quarters of it equal exactly one example of another set. In a table of categories, rows of new data equal training rows, too. But there the number of equal rows is about Poisson, and it is one with a chance of at most $1/e$. So such a table is not refused.
+# Held-out data must be new. `refuse_known` raises an error if more than three quarters of the held-out examples equal exactly one example of another set. A table of categories has equal rows even if its held-out data is new. There the number of equal rows is about Poisson, and it is exactly one with a chance of at most $1/e$. So such a table is accepted.
 
 # %%
 #| export evaluation.copying
@@ -387,8 +386,7 @@ def gallery(made, columns: int = 12):
 gallery(copier)
 
 # %% [markdown]
-# Every sample has a neighbour that resembles it, since all are digits. Whether one is *too* near cannot be seen by eye, and twelve draws may contain no copy although one sample in ten is one. We need a rate, and something to compare it with.
-# How near do *new* real scans come to the training set? The held-out set tells.
+# Every sample has a neighbour that looks like it, because all of them are digits. The eye cannot decide whether a neighbour is *too* near. And twelve samples may contain no copy although a tenth of all samples are copies. So we need a rate, and a value to compare it with. The held-out set gives this value: it shows how near *new* real scans come to the training set.
 
 # %%
 sets = {"held out": unseen, "perfect": pretend, "a tenth copied": copier}
@@ -405,8 +403,11 @@ Picture(figure, "The perfect generator lies on the held-out curve; "
 
 # %% [markdown]
 # ## The measures of the literature
-# **Authenticity** (Alaa et al.): a sample is inauthentic if it is nearer to its training neighbour than that neighbour is to any other training example. **C_T** (Meehan et al.): rank the distances of samples and of held-out data together; $z\ll0$ means that samples are nearer to the training set than new data is. The paper takes this $z$ in each of many cells and averages; here all of the space is one cell.
-# **Birthday** (Arora, Zhang): a law on $N$ equal atoms shows a duplicate among $s$ draws with chance one half once $s\approx\sqrt{2\ln2\,N}$, so duplicates bound the support.
+# Three measures are used often.
+#
+# - **Authenticity** (Alaa et al.): a sample is inauthentic if it is nearer to its training neighbour than that neighbour is to any other training example.
+# - **$C_T$** (Meehan et al.): the distances of samples and of held-out data to the training set are ranked together. A rank statistic $z\ll0$ means that samples are nearer to the training set than new data is. The paper computes $z$ in each of many cells and averages. Here all of the space is one cell; [4.4](04_copying.ipynb) has the cells.
+# - **Birthday test** (Arora, Zhang): if samples often repeat each other, the generator has a small support. The *support* is the set of examples that it can make.
 
 # %%
 #| export evaluation.copying
@@ -455,7 +456,7 @@ def copying_z(samples: Annotated[Tensor, Samples("samples *event")],
 
 
 # %% [markdown]
-# For the birthday test you say what a duplicate is: two samples nearer to each other than `closer`. A heavy atom or a generous threshold makes the support look small, so believe the estimate for uniform laws only.
+# `birthday_test` calls two samples duplicates if their distance is at most `closer`. It draws `size` samples again and again, and counts the draws that hold a duplicate.
 
 # %%
 #| export evaluation.copying
@@ -483,9 +484,12 @@ for name, x in sets.items():
     print(f"{name:14} authentic {authenticity(x, train):.3f}   C_T {z:+.1f}")
 
 # %% [markdown]
-# Both need care. A perfect generator's authenticity is not one half; it depends on dimension and size, so it means nothing without the held-out figure beside it. And a rank test over *all* samples dilutes a tenth of copies among nine tenths of honest samples.
+# Both measures need care. The authenticity of a perfect generator is not one half. It depends on the dimension and on the sizes of the sets, so read it beside the value of held-out data. And $C_T$ with one cell ranks *all* samples together. Only a tenth of them are copies here, so the other nine tenths weaken its sign.
 #
-# The birthday test assumes that all atoms weigh the same. On a law that does, it finds the number of atoms; with one heavy atom its estimate is far too small.
+# ### The birthday test
+# Suppose that a generator makes example $i$ with the weight $p_i$. Two samples are equal with chance $\sum_ip_i^2$. If the weights of $N$ examples are equal, $s$ samples hold a duplicate with chance
+# $$1-\prod_{i=1}^{s-1}\Big(1-\frac iN\Big)\;\approx\;1-e^{-s^2/2N}.$$
+# This is one half at $s\approx\sqrt{2\ln2\,N}$. So the chance of a duplicate gives an estimate of $N$. Equal weights make duplicates rarest. If the weights are unequal, frequent duplicates say that much of the probability lies on about so few examples. The support itself may be larger: with one heavy example the estimate is far too small.
 
 # %%
 def support(weights) -> float:
@@ -502,31 +506,77 @@ assert estimates["400 atoms, one of them heavy"] < 130
 estimates
 
 # %% [markdown]
+# **Fidelity.** The measured chance of a duplicate equals the product, up to chance:
+
+# %%
+own = torch.Generator().manual_seed(1)
+numbers = torch.randint(400, (20_000, 1), generator=own).double()
+measured = birthday_test(numbers, 0., size=24, rounds=300, generator=own)[0]
+product = 1 - math.prod(1 - i / 400 for i in range(1, 24))
+assert abs(measured - product) < 3 * (product * (1 - product) / 300) ** .5
+measured, product
+
+# %% [markdown]
+# **On pictures** the test has a weakness. Generated pictures are hardly ever equal, so somebody must say which ones are near duplicates. Arora and Zhang flag the closest pairs by a distance, and then a person looks at them. A threshold does the same. Here one generator shows only 150 different scans, each time with fresh noise. It stands beside the held-out scans, which do not repeat. Twenty examples are drawn at a time.
+
+# %%
+own = torch.Generator().manual_seed(3)
+narrow = pretend[torch.randint(150, (599,), generator=own)]
+narrow += .02 * torch.randn(narrow.shape, generator=own)
+limits = [.1, .25, .4, .7, 1., 1.25, 1.5]
+duplicates = {name: [birthday_test(x, limit, 20, 40, own)[0] for limit in limits]
+              for name, x in (("held out", unseen), ("150 scans", narrow))}
+
+# %%
+product = 1 - math.prod(1 - i / 150 for i in range(1, 20))
+assert abs(duplicates["150 scans"][2] - product) < .25 and duplicates["held out"][2] == 0
+assert duplicates["held out"][-1] > .5  # a generous threshold calls new scans duplicates
+figure, ax = axes(size=(4.6, 2.5))
+for (name, chances), colour, style in zip(duplicates.items(), (REAL, FAKE), ("o-", "x--")):
+    ax.plot(limits, chances, style, c=colour, label=name)
+ax.axhline(product, c="k", lw=1, ls=":", label="formula, N = 150")
+ax.set(xlabel="distance that counts as a duplicate", ylabel="chance of a duplicate")
+ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.))
+Picture(figure, "The generator of 150 scans follows the formula over a range of thresholds; "
+                "with a large threshold the held-out scans have duplicates, too")
+
+# %% [markdown]
+# Over a range of thresholds the generator of 150 scans agrees with the formula, and the held-out scans have no duplicates. With a small threshold no duplicate is found, because of the noise. With a large one even new scans seem to repeat each other. An eye has the same weakness: these are some of the closest pairs of *different* held-out scans.
+
+# %%
+gap, partner = (found[:, 0] for found in nearest_others(unseen, 1))
+first = gap.argsort()[:24]
+twins = torch.stack([first, partner[first]], 1).sort(1).values.unique(dim=0)[:12]
+figure, ax = axes(size=(6, 1.2))
+image_grid(ax, unseen[twins.T.flatten()], 12)
+Picture(figure, "Twelve pairs of different held-out scans that look alike, one above the other")
+
+# %% [markdown]
 # ## The tests, with one rate of false alarms
-# Is there an exact test? If the generator is perfect, its samples and the held-out data are *exchangeable*: shuffle the labels "sample" and "held out", and nothing changes. So for any statistic the exact chance of a value so large is the share of shuffles that reach it. No assumption about the distribution and no large-sample approximation is needed. If the generator never saw the training data, its samples and the training data are exchangeable, too.
+# Can a test be exact, without any assumption about the data? Yes. If the generator is perfect, its samples and the held-out data are *exchangeable*: we may shuffle the labels "sample" and "held out", and the joint distribution stays the same. So take any statistic. The share of shuffles that reach its value is an exact p-value. This holds for every distribution and every sample size. The samples of a perfect generator and its training data are exchangeable as well, as long as the generator is not made from the training data.
 #
 # | test | question | fault |
 # |---|---|---|
-# | **lost** | take the ten nearest of samples and held-out data together around each real example. Is there a neighbourhood without any sample? | lost regions |
-# | **balance** | does the number of samples per neighbourhood vary more than by chance? | imbalance |
-# | **repeats** | among the closest pairs of the pool, are too many both samples? | repeated samples |
-# | **junk** | are samples over-represented among the points *farthest* from the training data? | junk |
-# | **copies** | have samples *one* training example much nearer than the next ones? | copies |
-# | **timid** | do samples lie closer to held-out data than training data does? | timidity |
-# | **shift** | does the mean of the samples lie away from that of held-out data? | shift |
-# | **transformed** | pictures only: have samples one training picture much nearer than the next ones, after a move, a mirror, a crop, or another brightness? | transformed copies |
+# | **lost** | Around each training example, take the ten nearest of samples and held-out data together. Do too many of these neighbourhoods hold no sample? | lost regions |
+# | **balance** | Does the number of samples per neighbourhood vary more than by chance? | imbalance |
+# | **repeats** | Look at the closest pairs among samples and held-out data. Are both ends samples too often? | repeated samples |
+# | **junk** | Are too many of the points *farthest* from the training data samples? | junk |
+# | **copies** | Is *one* training example much nearer to a sample than the next ones, too often? | copies |
+# | **timid** | Do samples lie closer to held-out data than training data does? | timidity |
+# | **shift** | Is the mean of the samples far from the mean of the held-out data? | shift |
+# | **transformed** | Pictures only: the question of **copies**, after a move, a mirror, a crop, or a change of brightness. | transformed copies |
 #
-# A **shift** moves all samples a little: pictures that are somewhat too dark, or a column whose values are too large. No region is lost by it, and in many dimensions neighbours hardly notice it, because each of many coordinates moves by a small part of its spread.
+# A **shift** moves all samples a little: the pictures are somewhat too dark, or the values of a column are too large. It loses no region. In many dimensions it hardly changes who is near whom, because each coordinate moves by a small part of its spread only.
 #
-# A **timid** generator draws everything towards the middle of the data: blurred or averaged pictures, no outliers. Its samples lie near to training data, and near to *unseen* data as well. A copier is near to training data only. These are two findings with two cures, so they are two tests.
+# A **timid** generator moves everything towards the middle of the data. Its pictures are blurred or averaged, and it makes no outliers. Its samples lie near to training data, and near to *unseen* data as well. Copies are near to training data only. The two faults have different remedies, so they have two tests.
 #
-# Two more join them: **groups**, the search of chapter [4.3](03_missing.ipynb) for a kind of real example that is left out, and **classes**, where labels are given.
+# Two more tests join these. **groups** is the search of chapter [4.3](03_missing.ipynb) for a kind of real example that is left out. **classes** is added where labels are given.
 #
-# So many tests raise as many times the false alarms, unless the smallest p-values have to meet a stricter limit (Holm's rule). With this rule a perfect generator raises *any* alarm with a chance of at most 5 %.
+# Each test alone has a rate of false alarms, and with many tests these rates add up. Holm's rule (below) corrects this: it compares the smallest p-values with stricter limits. Then a perfect generator raises *any* alarm with a chance of at most 5 %.
 
 # %% [markdown]
 # ### Shuffled labels
-# The exact test in general. `statistic` looks at which of the pool are samples. We shuffle that $B$ times, and count how often the shuffled value is as large as the real one:
+# This is the exact test for any statistic $T$. The *pool* is samples and held-out data together. The labels say which of the pool are samples. We shuffle them $B$ times, and count how often the shuffled value is at least as large as the real one:
 # $$p=\frac{1+\#\{b:\,T(\text{labels shuffled for the $b$-th time})\ge T(\text{labels})\}}{1+B}$$
 
 # %%
@@ -564,7 +614,7 @@ def permutation_test(statistic: Callable[[Tensor], Tensor],  # (rounds, pool) to
 
 
 # %% [markdown]
-# Take the mean of ten numbers out of twenty. With the ten largest, no shuffle of many thousands reaches it, and $p$ is as small as 999 rounds allow. Over numbers without a difference, $p$ is uniform: below 5 % in 5 % of cases.
+# An example: the statistic is the mean of ten numbers out of twenty. If the ten are the largest, no shuffle reaches their mean, and $p$ is as small as the number of rounds allows. If the ten are chosen at random, $p\le.05$ in at most 5 % of cases, up to chance.
 
 # %%
 twenty, g2 = torch.arange(20.), torch.Generator().manual_seed(0)
@@ -578,7 +628,7 @@ smallest, below
 
 # %% [markdown]
 # ### Neighbourhoods
-# The pool holds samples and held-out data together. Distances are computed once, and only the labels are shuffled.
+# Distances in the pool are computed once. Only the labels are shuffled.
 
 # %%
 #| export evaluation.audit_tests
@@ -586,7 +636,7 @@ AUDIT_NEIGHBOURS = 10  # neighbours that make a neighbourhood
 
 
 # %% [markdown]
-# Data may have ties: a table of categories has many equal rows. A search for neighbours breaks ties by position. If all samples stood first, the order would favour them, and the test would not be exact. So the pool is shuffled before the search.
+# Data may have ties: a table of categories has many equal rows. A search for neighbours breaks ties by position. If all samples stood first, they would be chosen more often, and the test would not be exact. So the pool is put in random order before the search.
 
 # %%
 #| export evaluation.audit_tests
@@ -605,7 +655,7 @@ class Pool:
 
 
 # %% [markdown]
-# The closest pairs: each point has a nearest other point, and of these distances the smallest twentieth counts. Two points that name each other are one pair, not two.
+# The closest pairs are found as follows. Each point has a nearest other point. The smallest twentieth of these distances counts. If two points are the nearest of each other, they are one pair.
 
 # %%
 #| export evaluation.audit_tests
@@ -617,7 +667,7 @@ def closest_pairs(x: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# Three statistics are tested by shuffling. Let $N_r$ be the $k$ nearest of the pool around the real example $r$, one of $R$, and $c_r$ the number of samples in it. First **lost**, the share of neighbourhoods without any:
+# Four statistics are tested by shuffling. Let $N_r$ be the $k$ nearest of the pool around the real example $r$, one of $R$, and $c_r$ the number of samples in it. First **lost**, the share of neighbourhoods without any:
 # $$T_{\text{lost}}=\frac1R\sum_r\mathbf 1\,[c_r=0].$$
 
 # %%
@@ -639,9 +689,11 @@ def spread_of(count: Tensor) -> Tensor:  # (*, R) samples per neighbourhood
 
 
 # %% [markdown]
-# Third **repeats**, the share of the closest pairs in which both are samples. Fourth **shift**, the squared distance between the mean of the samples and that of held-out data,
+# Third **repeats**, the share of the closest pairs $C$ in which both points are samples:
+# $$T_{\text{repeats}}=\frac1{|C|}\sum_{(i,j)\in C}\mathbf 1\,[i\text{ and }j\text{ are samples}].$$
+# Fourth **shift**, the squared distance between the mean of the samples and that of held-out data,
 # $$T_{\text{shift}}=\|\bar x_{\text{samples}}-\bar x_{\text{held out}}\|^2=\Big(\frac1n+\frac1m\Big)^2\Big\|\sum_{i\text{ is a sample}}(x_i-\bar x)\Big\|^2,$$
-# where $\bar x$ is the mean of the whole pool. The right side needs one product of a matrix for all shuffles. All four are taken from the same shuffles.
+# where $\bar x$ is the mean of the whole pool. The right side is one matrix product for all shuffles. All four statistics use the same shuffles.
 
 # %%
 #| export evaluation.audit_tests
@@ -658,7 +710,7 @@ def statistics(self: Pool, is_sample: Tensor) -> Tensor:  # (rounds, pool) to (r
 
 # %% [markdown]
 # ### Floors
-# What does a perfect generator score? With $n$ samples and $m$ held-out examples the mean over all shuffles has a closed form. A neighbourhood holds no sample, and a pair holds two samples, with chance
+# A *floor* is the value that a perfect generator has on average. With $n$ samples and $m$ held-out examples, the mean over all shuffles has a closed form. A neighbourhood holds no sample, and a pair holds two samples, with chance
 # $$\mathrm E\,T_{\text{lost}}=\binom mk\Big/\binom{n+m}k,\qquad \mathrm E\,T_{\text{repeats}}=\frac{n(n-1)}{(n+m)(n+m-1)}.$$
 
 # %%
@@ -669,7 +721,7 @@ def floor_of_lost(samples: int, holdout: int, k: int) -> float:
 
 
 # %% [markdown]
-# The floor of repeats is a quarter for two sets of one size only.
+# The floor of repeats is about a quarter if both sets have the same size, and another value otherwise.
 
 # %%
 #| export evaluation.audit_tests
@@ -683,7 +735,7 @@ def floor_of_repeats(samples: int, holdout: int) -> float:
 floor_of_repeats(500, 500), floor_of_repeats(100, 500)
 
 # %% [markdown]
-# The floor of balance respects that neighbourhoods overlap. Let $p_1=n/(n+m)$, let $p_2$ be the floor of repeats, and let $w_i$ be the number of neighbourhoods that hold point $i$ of the pool. Then
+# The floor of balance takes into account that neighbourhoods overlap. Let $p_1=n/(n+m)$, let $p_2$ be the floor of repeats, and let $w_i$ be the number of neighbourhoods that hold point $i$ of the pool. Then
 # $$\mathrm E\,T_{\text{balance}}=k\,p_1+k(k-1)\,p_2-\frac{p_1\sum_i w_i^2+p_2\big((\sum_i w_i)^2-\sum_i w_i^2\big)}{R^2}.$$
 
 # %%
@@ -698,7 +750,7 @@ def floor_of_balance(around: Tensor, samples: int, holdout: int) -> float:
 
 
 # %% [markdown]
-# The floor of shift is the one of two means from a finite population. Let $V=\frac1{n+m-1}\sum_i\|x_i-\bar x\|^2$ be the variance of the pool, summed over the coordinates. Then
+# The floor of shift is that of two means from a finite population. Let $V=\frac1{n+m-1}\sum_i\|x_i-\bar x\|^2$ be the variance of the pool, summed over the coordinates. Then
 # $$\mathrm E\,T_{\text{shift}}=\Big(\frac1n+\frac1m\Big)V.$$
 
 # %%
@@ -710,7 +762,7 @@ def floor_of_shift(rows: Tensor, samples: int, holdout: int) -> float:
 
 
 # %% [markdown]
-# **Fidelity.** All 462 ways to label five of eleven points as samples, beside the four formulas, in float64:
+# **Fidelity.** Eleven points can be labelled in 462 ways so that five are samples. The means over all of them equal the four formulas, in float64:
 
 # %%
 from itertools import combinations
@@ -732,8 +784,19 @@ assert error < 1e-12
 floors, error
 
 # %% [markdown]
+# The same 462 labellings give the exact $p$ of each of the four tests: the share of labellings whose value is at least as large. Shuffling finds it, up to chance:
+
+# %%
+each = pool.statistics(every)
+exact_p = (each >= each[200] - 1e-12).double().mean(0)
+own = torch.Generator().manual_seed(0)
+shuffled_p = permutation_test(pool.statistics, every[200], own, 1999)[2]
+assert (exact_p - shuffled_p).abs().max() < .05
+exact_p, shuffled_p
+
+# %% [markdown]
 # ### Intervals
-# How sure is the share lost? Neighbourhoods overlap, so $R$ of them say less than $R$ independent ones. A **jackknife** measures it: leave out a twentieth of the pool and of the reference, at random, and take the statistic of the rest, $\theta_g$, twenty times. Its variance is about $\frac{19}{20}\sum_g(\theta_g-\bar\theta)^2$.
+# How precise is the share lost? Neighbourhoods overlap, so $R$ of them say less than $R$ independent ones. A **jackknife** estimates the variance. Divide the pool and the reference at random into twenty parts. Leave out one part at a time, and compute the statistic of the rest, $\theta_g$. The variance of the share is about $\frac{19}{20}\sum_g(\theta_g-\bar\theta)^2$.
 
 # %%
 #| export evaluation.audit_tests
@@ -747,7 +810,7 @@ def lost_without(self: Pool, fold: int, folds: int = 20) -> Tensor:
 
 
 # %% [markdown]
-# The interval is Wilson's, with as many independent neighbourhoods as give this variance, and never more than there are. The quantile of Student's law for twenty folds, 2.09, takes the place of 1.96.
+# The interval is Wilson's. Its number of trials is the number of *independent* neighbourhoods that would have this variance, and at most the number that there are. The quantile of Student's law for twenty parts, 2.09, replaces 1.96.
 
 # %%
 #| export evaluation.audit_tests
@@ -764,7 +827,7 @@ def lost_interval(self: Pool, value: float, folds: int = 20) -> tuple[float, flo
 
 
 # %% [markdown]
-# Balance is reported as a ratio: how many times as much the counts vary as they would by chance. If the shuffled values lie between $q_{.025}$ and $q_{.975}$ in 95 % of shuffles, the interval
+# Balance is reported as a ratio: the variance of the counts over the variance by chance. If the shuffled values lie between $q_{.025}$ and $q_{.975}$ in 95 % of shuffles, the interval
 # $$\Big[\,\frac{T}{q_{.975}},\ \frac{T}{q_{.025}}\Big]$$
 # of a perfect generator holds 1 with a chance of 95 %. The shuffles use the neighbourhoods as they are, with their overlap.
 
@@ -812,7 +875,7 @@ class Measured:
 
 
 # %% [markdown]
-# `shuffled_tests` runs the four. A pair counts once, so the interval of repeats has as many trials as there are pairs.
+# `shuffled_tests` runs the four tests. The interval of repeats is Wilson's, with one trial for each pair.
 
 # %%
 #| export evaluation.audit_tests
@@ -835,7 +898,7 @@ def shuffled_tests(pool: Pool, generator: torch.Generator,
 
 
 # %% [markdown]
-# Do the intervals hold what they say? 100 perfect generators in eight dimensions, and the share of intervals that hold the floor. Two closest pairs may share a point, so the interval of repeats is somewhat too short: in the recorded draws at the end of this chapter it holds the floor less often than 95 %.
+# Do the intervals hold the true value in 95 % of cases? We draw 100 perfect generators in eight dimensions and count the intervals that hold the floor. Two closest pairs may share a point, so the pairs are not quite independent, and the interval of repeats is a little too short. The recorded draws at the end of this chapter show by how much.
 
 # %%
 def held_by_intervals(seed: int) -> list[bool]:
@@ -852,9 +915,9 @@ if not fast_mode():
 
 # %% [markdown]
 # ### Extreme points
-# **Junk**, **copies** and **timid** need no shuffling, for the chance is known. Take the $E$ points of the pool with the most extreme score. Under exchangeable labels the number $X$ of samples among them follows the hypergeometric law, as if $E$ balls were drawn from an urn of $n$ black and $m$ white ones:
+# **Junk**, **copies** and **timid** need no shuffling, because the chance is known. Take the $E$ points of the pool with the most extreme score. If labels are exchangeable, the number $X$ of samples among them has the hypergeometric law, as if $E$ balls were drawn from an urn with $n$ black and $m$ white ones:
 # $$p=\mathrm P(X\ge x)=\sum_{i\ge x}\binom ni\binom m{E-i}\Big/\binom{n+m}E.$$
-# How many points are faulty is not known in advance. So several shares of the pool are tried, and the least likely excess counts; its $p$ is multiplied by the number of shares. Faults of some samples show among few extreme points, timidity moves all of them.
+# We do not know in advance how many points are faulty. So the test tries several shares of the pool, takes the smallest $p$, and multiplies it by the number of shares. A fault of some samples shows among few extreme points. Timidity moves all samples, so its shares are larger.
 
 # %%
 #| export evaluation.audit_tests
@@ -862,22 +925,22 @@ EXTREME_SHARES = {"junk": (.01, .05, .2), "timid": (.05, .2, .5)}
 
 
 # %% [markdown]
-# What is a score of copying? A sample near to *one* training example may just lie where the data are dense: then the next training examples are near, too. A copy has one training example much nearer than the others. So the score is the **ratio of the nearest to the fifth nearest distance**,
+# Which score shows copying? A sample may be near to a training example because the data is dense there. Then the next training examples are near as well. A copy has one training example that is much nearer than the others. So the score is the **ratio of the nearest to the fifth nearest distance**,
 # $$r(x)=d_1(x)\,/\,d_5(x),$$
-# known from the matching of image features (Lowe 2004). A timid sample has a ratio like that of any other point at such a place. Copies have ratio 0.
+# which is known from the matching of image features (Lowe 2004). A copy has ratio 0. A timid sample has a ratio like any other point at such a place.
 
 # %%
 near_ratio(torch.tensor([[1., 1, 2, 2, 2], [1e-9, 1, 1, 1, 1]]).double())
 
 # %% [markdown]
-# Two more rules make this test fair, and [4.4](04_copying.ipynb) builds them: `relevant_scores` and `ratio_test`.
+# Two more rules are needed. [4.4](04_copying.ipynb) builds them: `relevant_scores` and `ratio_test`.
 #
-# - A ratio counts only if it is at most half of a usual one. What is usual is read off the pool. With thousands of samples a tiny shift of all ratios would be significant, and a tiny shift is no copying.
-# - The ratio depends on the place: a kind of data with few degrees of freedom has smaller ratios. A generator that makes too many of one kind must not be accused for that. So labels are shuffled only inside groups of similar examples, which k-means finds in the reference alone. The number of samples among the extreme points is then a sum of independent hypergeometric numbers $X_c$, one for each group $c$ of $N_c$ points with $n_c$ samples and $e_c$ extreme points:
+# - A ratio counts only if it is at most half of a usual one. The usual ratio is estimated from the pool. Without this rule, a tiny shift of all ratios would be significant with thousands of samples, and a tiny shift is not copying.
+# - The ratio depends on the place: a kind of data with few degrees of freedom has smaller ratios. A generator that makes too many of one kind would then seem to copy. So labels are shuffled only inside groups of similar examples. K-means finds these groups in the reference alone. The number of samples among the extreme points is then a sum of independent hypergeometric numbers $X_c$, one for each group $c$ of $N_c$ points with $n_c$ samples and $e_c$ extreme points:
 # $$p=P\Big(\sum_c X_c\ge \text{seen}\Big),\qquad X_c\sim\text{Hypergeometric}(N_c,n_c,e_c).$$
 
 # %% [markdown]
-# The law of such a sum is the convolution of the laws: `excess_chance` of [4.4](04_copying.ipynb). `one_sided_p` is the chance with one group. A chance is never stored as 0, even where it is smaller than the smallest number.
+# The law of such a sum is the convolution of the laws of its parts: `excess_chance` of [4.4](04_copying.ipynb). `one_sided_p` is the chance with one group. A p-value is never stored as 0: the smallest value is `LEAST_P`.
 
 # %%
 #| export evaluation.audit_tests
@@ -907,7 +970,7 @@ np.mean(ways)
 # %% [markdown]
 # The excess is the share of samples among the extreme points, less the share of held-out data. Its interval is Newcombe's: two intervals of Wilson, $[l,u]$ of each share, with
 # $$\text{low}=a-b-\sqrt{(a-l_a)^2+(u_b-b)^2},$$
-# and *high* the same way; it stays between −1 and 1. The best of several shares is chosen afterwards, so each interval is made so strict that all of them hold together with 95 %.
+# and *high* the same way. It stays between −1 and 1. One of several shares is chosen after the data is seen. So each interval is made wider, such that all of them hold together with a chance of at least 95 %.
 
 # %%
 #| export evaluation.audit_tests
@@ -922,7 +985,17 @@ def excess_interval(a: float, n: int, b: float, m: int, tries: int = 1) -> tuple
 excess_interval(56 / 70, 70, 48 / 80, 80)  # Newcombe's own example: [.052, .334]
 
 # %% [markdown]
-# `extreme_test` tries all shares of one test. The points with the smallest scores are extreme, with all their ties.
+# The points with the smallest scores are extreme, with all their ties.
+
+# %%
+#| export evaluation.audit_tests
+def smallest_scores(score: Tensor, part: float) -> Tensor:
+    "Which points are among this share of the pool with the smallest scores, ties included."
+    return score <= score.kthvalue(max(1, round(part * len(score)))).values
+
+
+# %% [markdown]
+# `extreme_test` tries all shares of one test.
 
 # %%
 #| export evaluation.audit_tests
@@ -930,8 +1003,7 @@ def extreme_test(score: Tensor, is_sample: Tensor, shares: tuple[float, ...]) ->
     "The least likely excess of samples among the points with the smallest scores."
     n, m, tried = int(is_sample.sum()), int((~is_sample).sum()), []
     for part in shares:
-        count = max(1, round(part * len(score)))
-        extreme = score <= score.kthvalue(count).values
+        extreme = smallest_scores(score, part)
         p = min(1., len(shares) * one_sided_p(extreme, is_sample))
         of_samples = float(extreme[is_sample].double().mean())
         others = float(extreme[~is_sample].double().mean())
@@ -941,9 +1013,91 @@ def extreme_test(score: Tensor, is_sample: Tensor, shares: tuple[float, ...]) ->
 
 
 # %% [markdown]
-# Without held-out data, the audit uses part of the reference instead: half of it, at most `most` examples, is *put aside*. But the generator was trained on it. So copies of it must be looked for too, and a sample that copies it must not count as close to unseen data. `Aside` holds what is needed: samples and the rest of the training data beside the examples put aside. For a perfect generator, the samples and this rest may change places. So the same test of ratios is exact here.
+# **Fidelity.** `extreme_test` is the test of **timid**. Its $p$ is three times the smallest of three sums of binomials, written out here:
+
+# %%
+score = torch.rand(100, generator=torch.Generator().manual_seed(2))
+score[:6] -= 1  # six of forty samples are extreme
+tails = []
+for part in EXTREME_SHARES["timid"]:
+    E = max(1, round(part * 100))
+    x = int((score[:40] <= score.kthvalue(E).values).sum())
+    tails += [sum(math.comb(40, i) * math.comb(60, E - i) for i in range(x, E + 1))
+              / math.comb(100, E)]
+tested = extreme_test(score, torch.arange(100) < 40, EXTREME_SHARES["timid"])
+assert math.isclose(tested.p, 3 * min(tails), rel_tol=1e-9)
+tested
+
+
+# %% [markdown]
+# ### Junk
+# The score of **junk** is the distance to the nearest training example, largest first. This distance depends on the place: it is larger where the data is sparse. A generator that makes too many samples of a sparse kind has more large distances than the held-out data, and none of these samples is junk. So junk must be far away for its own group: labels are shuffled inside the groups of similar examples, as for copies.
+
+
+# %% [markdown]
+# The share of junk is the excess of samples among the extreme points. Inside groups the samples are compared with $\sum_c w_c b_c$: here $w_c$ is the share of the samples that is in group $c$, and $b_c$ the share of the group's held-out examples that is extreme. The variance of this sum is that of a share of $1/\sum_c(w_c^2/m_c)$ examples, if $m_c$ is the number of held-out examples in the group. In a group without held-out examples, $b_c$ is the share in all groups.
+
+# %%
+#| export evaluation.audit_tests
+def expected_in_groups(extreme: Tensor, is_sample: Tensor, group: Tensor) -> tuple[float, int]:
+    "Share of held-out data that is extreme, with the samples' groups; of how many examples."
+    count = lambda of: torch.bincount(group[of], minlength=int(group.max()) + 1).double()
+    weight, held = count(is_sample) / is_sample.sum(), count(~is_sample)
+    overall = extreme[~is_sample].double().mean()
+    share = torch.where(held > 0, count(extreme & ~is_sample) / held.clamp_min(1), overall)
+    size = 1 / float((weight.square() / held.clamp_min(1)).sum())
+    return float((weight * share).sum()), max(1, round(size))
+
+
+# %% [markdown]
+# Of the two excesses, inside groups and without them, the smaller one is told, because each of the two may have another reason. Of the shares of the pool, the one with the largest lower limit is told.
+
+# %%
+#| export evaluation.audit_tests
+def junk_test(score: Tensor, is_sample: Tensor, group: Tensor) -> Measured:
+    "Whether samples are among the smallest scores more often than held-out data of their group."
+    shares, n, told, p = EXTREME_SHARES["junk"], int(is_sample.sum()), [], 1.
+    for part in shares:
+        extreme = smallest_scores(score, part)
+        seen, of_unseen = (float(extreme[of].double().mean()) for of in (is_sample, ~is_sample))
+        expected, m = max((of_unseen, len(score) - n),
+                          expected_in_groups(extreme, is_sample, group))
+        told.append((*excess_interval(seen, n, expected, m, len(shares)), seen - expected))
+        p = min(p, excess_chance(extreme, is_sample, group))
+    low, high, value = max(told)
+    return Measured(value, low, high, 0., min(1., len(shares) * p))
+
+
+# %% [markdown]
+# **Fidelity.** With one group the test is `extreme_test`. With two groups the chance is that of all ways to label the points. The last check is the reason for the groups: samples that are all of the sparse one of two kinds, and as far from training data as held-out data of that kind, are no junk.
+
+# %%
+few = torch.arange(40) < 15
+score = torch.rand(40, generator=torch.Generator().manual_seed(3))
+alone, groups = torch.zeros(40).long(), torch.arange(40) % 2
+simple = extreme_test(score, few, EXTREME_SHARES["junk"])
+assert math.isclose(junk_test(score, few, alone).p, simple.p)
+chances = [excess_chance(smallest_scores(score, part), few, groups)
+           for part in EXTREME_SHARES["junk"]]
+assert math.isclose(junk_test(score, few, groups).p, 3 * min(chances))
+
+# %%
+g = torch.Generator().manual_seed(4)
+sparse = torch.arange(600) % 2  # every second point is of the sparse kind
+only_sparse = (torch.arange(600) < 400) & (sparse == 1)
+kept = only_sparse | (torch.arange(600) >= 400)  # 200 samples of one kind, 200 unseen of both
+far = -(1 + sparse[kept]) * torch.rand(int(kept.sum()), generator=g)
+without = extreme_test(far, only_sparse[kept], EXTREME_SHARES["junk"])
+within = junk_test(far, only_sparse[kept], sparse[kept])
+print(f"without groups p = {without.p:.1g}, junk {without.value:.2f}; "
+      f"inside groups p = {within.p:.1g}, junk {within.value:.2f}")
+assert without.p < 1e-3 < .05 < within.p and within.value < without.value
+
+
+# %% [markdown]
+# If you give no held-out data, the audit uses a part of the reference instead. Half of it, at most `most` examples, is *put aside*. But the generator was trained on these examples. So the audit must search them for copies too, and a copy of them must not count as close to unseen data. `Aside` holds the distances from samples, and from the rest of the training data, to the examples put aside. For a perfect generator the samples and this rest are exchangeable, so the test of ratios is exact here as well.
 #
-# A sample may be a copy of its nearest example if its ratio is as small as one in a hundred ratios among the examples put aside. Then its second nearest distance counts instead. The rule is the same for samples and for training data, so the test of timidity stays exact. Copies that it does not recognise, such as those with much noise, still count as close. So a copier may be called timid, too.
+# A sample may be a copy of its nearest example if its ratio is among the smallest hundredth of the ratios between examples put aside. Then its second nearest distance counts instead. The rule is the same for samples and for training data, so the test of timidity stays exact. It does not recognise all copies, for example not those with much noise. They still count as close, so a generator that copies may also be called timid.
 
 # %%
 #| export evaluation.audit_tests
@@ -1028,13 +1182,13 @@ def extreme_tests(near: Near) -> dict[str, Measured]:
                        else near.aside.distances())
     from_generator = torch.arange(len(unseen)) < len(near.samples)
     return {
-        "junk": extreme_test(-train[:, 0], is_sample, EXTREME_SHARES["junk"]),
+        "junk": junk_test(-train[:, 0], is_sample, torch.cat([near.group, near.holdout_group])),
         "copies": copies_test(near),
         "timid": extreme_test(unseen, from_generator, EXTREME_SHARES["timid"])}
 
 
 # %% [markdown]
-# The copier of the beginning against the perfect generator and a timid one, which moves every scan two fifths of the way towards the mean of its class:
+# We compare the perfect generator, the one that copies a tenth, and a timid one. The timid one moves every scan two fifths of the way towards the mean of its class.
 
 # %%
 means = torch.stack([train[labels == c].mean(0) for c in range(10)])
@@ -1065,8 +1219,8 @@ Picture(figure, "Ratios of the timid generator are like those of the perfect one
                 "a tenth of the copier's are zero")
 
 # %% [markdown]
-# ### How little would have been seen
-# "No sign of copies" means little without the number of copies that the test would find. For copies and junk it can be computed. Suppose that $h$ samples are the most extreme of the pool for certain, and the rest is perfect. Then the number of samples among the $E$ extreme points is $h$ plus a hypergeometric number, and the chance of an alarm follows.
+# ### The smallest fault that would have been found
+# "No sign of copies" means little unless we know how many copies the test would find. For copies and junk this can be computed. Suppose that $h$ samples are certainly the most extreme of the pool, and that the other samples are perfect. Then the number of samples among the $E$ extreme points is $h$ plus a hypergeometric number, and the chance of an alarm follows.
 
 # %%
 #| export evaluation.audit_tests
@@ -1098,7 +1252,7 @@ def chance_of_alarm(faulty: int, samples: int, holdout: int, part: float, limit:
 
 
 # %% [markdown]
-# `_least` is the smallest number with an alarm in 95 % of cases, found by bisection. The limit is the strictest of Holm's rule.
+# `_least` is the smallest number that raises an alarm in 95 % of cases. It is found by bisection. The limit for $p$ is the strictest one of Holm's rule.
 
 # %%
 #| export evaluation.audit_tests
@@ -1143,7 +1297,7 @@ def smallest_in_parts(needed: tuple[float | None, float | None],  # in each part
 smallest_in_parts((.02, .02), .5, 1000), smallest_in_parts((.02, None), .5, 1000)
 
 # %% [markdown]
-# For lost regions: suppose that a group which holds a share $q$ of the data lies apart from the rest, and no sample is in it. If at least $k$ held-out examples are in it, its neighbourhoods hold held-out data only, so all of its reference examples count as lost. Both numbers are binomial. The alarm needs more lost neighbourhoods than the shuffles have.
+# For lost regions, suppose that a group holds a share $q$ of the data, lies apart from the rest, and gets no sample. If at least $k$ held-out examples are in it, its neighbourhoods hold held-out data only. Then all of its reference examples count as lost. The numbers of its held-out and of its reference examples are binomial. An alarm needs more lost neighbourhoods than the shuffles have.
 
 # %%
 #| export evaluation.audit_tests
@@ -1159,7 +1313,7 @@ def smallest_group_seen(shuffled: Tensor,  # share lost, of shuffled labels
 
 
 # %% [markdown]
-# And the smallest shift: with it, $T$ is the shift's square above the floor on average, and 1.645 standard deviations below that it must still reach the limit. The solution of the quadratic equation, in spreads:
+# The smallest shift $\delta$ follows from a quadratic equation. On average $T$ is the floor plus $\delta^2$. An alarm in 95 % of draws needs a $T$ that reaches the limit even 1.645 standard deviations below its mean. The result is in spreads of the data:
 
 # %%
 #| export evaluation.audit_tests
@@ -1174,7 +1328,7 @@ def smallest_shift_seen(shuffled: Tensor, n: int, m: int, limit: float) -> float
 
 
 # %% [markdown]
-# **Fidelity.** Means that lie so far apart, in 200 draws of 16 coordinates, raise an alarm in about 95 % of them:
+# **Fidelity.** In 200 draws with 16 coordinates the means are moved by this shift. About 95 % of the draws raise an alarm:
 
 # %%
 def shift_found(seed: int, n: int = 200) -> bool:
@@ -1193,7 +1347,7 @@ assert fast_mode() or .88 < found <= 1
 found
 
 # %% [markdown]
-# An imbalance: suppose that one half of the data is made $1+d$ times as often as it should be, and the other half $1-d$ times. A place of the pool then holds a sample with chance $\pi_\pm=n(1\pm d)/(n(1\pm d)+m)$. Of $k$ neighbours this adds $k^2(\pi_+-\pi_-)^2/4$ to the variance of the counts; within a half the variance changes with $\pi(1-\pi)$. The sum must reach the limit even 1.645 standard deviations below its mean. The share of samples in a half is uncertain, and more so because some examples of the pool are in many neighbourhoods.
+# For an imbalance, suppose that one half of the data is made $1+d$ times as often as it should be, and the other half $1-d$ times. A point of the pool is then a sample with chance $\pi_\pm=n(1\pm d)/(n(1\pm d)+m)$. Of $k$ neighbours this adds $k^2(\pi_+-\pi_-)^2/4$ to the variance of the counts; within a half the variance changes with $\pi(1-\pi)$. The sum must reach the limit even 1.645 standard deviations below its mean. The share of samples in a half is uncertain, and more so because some examples of the pool are in many neighbourhoods.
 
 # %%
 #| export evaluation.audit_tests
@@ -1221,7 +1375,7 @@ def smallest_imbalance_seen(shuffled: Tensor,  # variances of the counts, of shu
 
 
 # %% [markdown]
-# Repeats: suppose that $d$ samples repeat another one. They make $d$ pairs that are closer than all others, and both ends are samples. They take the place of usual pairs among the closest ones, whose ends are samples by chance only. The number of shuffles that reach the value is binomial, too.
+# For repeats, suppose that $d$ samples repeat another one. They make $d$ pairs that are closer than all others, and both ends are samples. These pairs replace usual pairs, whose ends are samples by chance only. The number of shuffles that reach the value is binomial.
 
 # %%
 #| export evaluation.audit_tests
@@ -1271,7 +1425,7 @@ AUDIT_TESTS = {
 
 
 # %% [markdown]
-# How many copies, or how much junk, would a set of a given size show?
+# How large must the share of copies or of junk be, for a given number of samples?
 
 # %%
 print(f"{'samples':>8} {'copies':>8} {'junk':>8}")
@@ -1280,7 +1434,7 @@ for n in (100, 500, 2000, 5000):
     print(f"{n:8}", *(f"{share:8.1%}" for share in found))
 
 # %% [markdown]
-# **Fidelity.** At 500 samples so many copies are planted, with ratio zero, into ratios without any fault, in one group; 100 draws of the test itself.
+# **Fidelity.** We plant this share of copies, with ratio zero, among 500 samples without any other fault. The test itself is run on 100 draws, with one group.
 
 # %%
 share = smallest_seen("copies", 500, 500, .05 / 8 / 2)
@@ -1299,7 +1453,7 @@ np.mean(found)
 
 
 # %% [markdown]
-# **Fidelity.** The same check for an imbalance and for repeats. The points lie in two halves that are apart. The fault is as small as the function says. There are 100 draws.
+# **Fidelity.** The same check for an imbalance and for repeats, in 100 draws. The points lie in two halves that are far apart. The fault has the size that the function returns.
 
 # %%
 def least_fault(test: str, n: int = 200) -> float:
@@ -1332,7 +1486,7 @@ for test in ("balance", "repeats"):
     assert fast_mode() or found > .88
 
 # %% [markdown]
-# `run_tests` runs the seven. The eighth, of transformed copies, needs pictures; it comes with the search below.
+# `run_tests` runs the seven tests. The eighth, for transformed copies, needs pictures. It comes with the search below.
 
 # %%
 #| export evaluation.audit_tests
@@ -1344,7 +1498,9 @@ def run_tests(pool: Pool, near: Near, generator: torch.Generator,
 
 
 # %% [markdown]
-# Holm's rule goes through the p-values from the smallest. The first of $t$ must be below a $t$-th of the level, the next below a $(t-1)$-th, and so on; the first that is not ends the alarms.
+# Holm's rule sorts the $t$ p-values, $p_{(1)}\le\dots\le p_{(t)}$, and adjusts them:
+# $$\tilde p_{(i)}=\max_{j\le i}\ \min\big(1,\ (t-j+1)\,p_{(j)}\big).$$
+# A test raises an alarm if its $\tilde p$ is at most the level. Then the chance of any false alarm is at most the level, however the tests depend on each other.
 
 # %%
 #| export evaluation.audit_tests
@@ -1357,8 +1513,21 @@ def holm_alarms(p: dict[str, float], level: float) -> dict[str, bool]:
 holm_alarms({"a": .001, "b": .02, "c": .012}, .05), holm_alarms({"a": .03, "b": .02}, .05)
 
 # %% [markdown]
+# **Fidelity.** Holm's rule is the closure of Bonferroni's. A test may alarm if every set of tests that holds it is rejected, and a set $S$ is rejected if $|S|\min_{j\in S}p_j$ is at most the level. We try all sets of five tests:
+
+# %%
+own = torch.Generator().manual_seed(0)
+five = dict(zip("abcde", torch.rand(5, generator=own).square().tolist()))
+subsets = [s for size in range(1, 6) for s in combinations(five, size)]
+closed = {name: max(min(1, len(s) * min(five[j] for j in s)) for s in subsets if name in s)
+          for name in five}
+for level in (.01, .05, .1, .3, .6):
+    assert holm_alarms(five, level) == {name: p <= level for name, p in closed.items()}
+{name: (round(p, 4), round(closed[name], 4)) for name, p in five.items()}
+
+# %% [markdown]
 # ### What is looked at
-# Samples may be a tensor, an array, or a file that is larger than memory (`SampleFile`, of which rows are read when they are asked for). A marker for the signature takes both.
+# Samples may be a tensor, an array, or a file that is larger than memory. `SampleFile` reads the rows of a file when they are needed. `ExampleSource` marks an argument that may be any of these.
 
 # %%
 #| export evaluation.copying
@@ -1387,7 +1556,7 @@ def least_examples(name: str, count: int, least: int, why: str = "") -> None:
 
 
 # %% [markdown]
-# Without held-out data, half of the reference, at most `most` examples, is put aside and serves as held-out data. `_split_reference` makes this split at random. A reference with too few examples for it is refused.
+# `_split_reference` makes the random split of the reference where there is no held-out data. It refuses a reference that is too small for this.
 
 # %%
 #| export evaluation.audit_sources
@@ -1399,7 +1568,7 @@ def _split_reference(n: int, most: int, generator: torch.Generator) -> tuple[Ten
 
 
 # %% [markdown]
-# `_choose_rows` chooses the rows of each set that are looked at. Copies are searched in all of the reference; the rows put aside as held-out data are searched by themselves.
+# `_choose_rows` chooses the rows of each set that the audit uses. Copies are searched in all of the reference. The rows put aside are searched separately.
 
 # %%
 #| export evaluation.audit_sources
@@ -1420,7 +1589,7 @@ def _choose_rows(sources: dict[str, Any], own_holdout: bool, most: int,
 
 
 # %% [markdown]
-# Distances are taken between features: by a function of yours, or between the values themselves. In more than 64 dimensions the values are cut by `principal_directions` of [4.3](03_missing.ipynb): to the main directions of the reference, and to the distance from what these can show. The directions are fitted on real data alone, on a half that the test of timidity leaves out. Columns of a table have units: an age varies by tens, an income by thousands. They are divided by their standard deviations where these differ by more than ten times.
+# Distances are taken between the values, or between the features that your function returns. With more than 64 values per example, `principal_directions` of [4.3](03_missing.ipynb) reduces them to the main directions of the reference, and to the distance from what these directions can show. The directions are fitted on real data alone, on a half that the test of timidity does not use. Columns of a table have units: an age varies by tens, an income by thousands. If the standard deviations differ by more than ten times, each column is divided by its own.
 
 # %%
 #| export evaluation.audit_sources
@@ -1433,7 +1602,7 @@ def _feature_space(features: Callable | None, reference: Any,
 
 
 # %% [markdown]
-# **Fidelity.** The squares of all columns add up to the squared distance from the mean, and a mark that no real row has changes the last column only:
+# **Fidelity.** The squares of all columns add up to the squared distance from the mean. A mark that no real row has changes the last column only:
 
 # %%
 known = torch.cat([torch.randn(300, 99, generator=g2).double(), torch.zeros(300, 1)], 1)
@@ -1482,7 +1651,7 @@ def _check_spread(features: Tensor, named: bool) -> None:
 
 
 # %% [markdown]
-# Principal directions fit the examples that chose them better than others: those examples spread more. The test of timidity compares samples with training data, so the two would not be exchangeable. One half of the reference chooses the space, and the other half, which is *fresh*, is compared. A function of yours needs no such split.
+# Principal directions fit the examples that they were computed from better than other examples. So samples and these examples are not exchangeable, and the test of timidity would not be exact. Therefore one half of the reference chooses the directions, and the other half is compared. This other half is called *fresh*. Your own function of features needs no such split.
 
 # %%
 #| export evaluation.audit_sources
@@ -1541,6 +1710,9 @@ class Annotations:
             raise ValueError("sample_attributes: give attributes of the reference, too")
         if labels is None and self.sample_labels is not None:
             raise ValueError("sample_labels: give labels of the reference, too")
+        count = 0 if self.attributes is None else self.attributes.shape[1]
+        check_pairs("together", self.together,
+                    self.names or [f"attribute {i}" for i in range(count)])
 
 
 # %% [markdown]
@@ -2005,7 +2177,7 @@ def _compare(data: AuditData, made: dict[str, Tensor],
              generator: torch.Generator) -> dict[str, _Compared]:
     "Each set of samples beside the real data, by its name."
     reference, unseen = data.features["reference"], data.features["holdout"]
-    sets, group_of = {"unseen": unseen, **made}, group_finder(reference)
+    sets, group_of = {"unseen": unseen, **made}, group_finder(reference, len(unseen))
     features = FeatureRows("reference", data.sources["reference"], data.space, data.max_bytes // 2)
     found = nearest_rows(torch.cat(list(sets.values())), features, 5, data.searched, data.max_bytes)
     distance, row = (dict(zip(sets, values.split([len(x) for x in sets.values()])))
@@ -2487,9 +2659,9 @@ assert [f.test for f in report.findings if f.alarm] == ["repeats", "timid"]
 report
 
 # %% [markdown]
-# The copies are found by one test, and the others rightly say nothing: the samples are real, sharp, complete and balanced. The samples of the timid generator lie closer to unseen scans than training scans do, and closer to each other. It is not accused of copying: no training scan is much nearer to a sample than the next ones.
+# The copies are found by one test. The other tests are silent, and they are right: these samples are real, complete and balanced. The samples of the timid generator lie closer to unseen scans than training scans do, and closer to each other. It is not accused of copying, because no training scan is much nearer to a sample than the next ones.
 #
-# In a table the units matter. Here the second column has values in the thousands, and one of the ten jobs of the first column is never made.
+# In a table the units matter. Here the second column has values in the thousands. The first column is one of ten jobs, and one job is never made.
 
 # %%
 table, other, made = (torch.stack([torch.randint(10, (600,), generator=g2).float(),
@@ -2503,9 +2675,9 @@ error_message(audit, table, table * 0)
 
 # %% [markdown]
 # ## Nine generators and seven tests
-# Does each test detect its own fault? Again the faults are built in, on ten modes in eight dimensions.
+# Does each test detect its own fault? We build nine generators for ten modes in eight dimensions. Eight of them have a fault that we know. The table shows the share of sixteen draws in which each test raises an alarm.
 #
-# **Predict:** which row will have the fewest alarms, and which will have most?
+# **Predict:** which row will have the fewest alarms, and which the most?
 
 # %%
 ten = mixture(3 * torch.randn(10, 8, generator=torch.Generator().manual_seed(5)), 1.)
@@ -2565,9 +2737,9 @@ if not fast_mode():
 max(seen["perfect"].values()), seen["one mode too heavy"]["balance"]
 
 # %% [markdown]
-# One fault may raise several tests: few atoms are repeated, out of balance, and leave regions empty. A fault may also be too small for so few samples: look at how often balance finds the mode that is too heavy.
+# One fault may raise several tests: few atoms are repeated, out of balance, and leave regions empty. A fault may also be too small for so few samples: see how often *balance* finds the mode that is too heavy.
 #
-# Tests of copying do not detect collapse, and tests of coverage do not detect copying; that is why an audit runs both. The rates that matter are measured: how often a perfect generator raises any alarm, and how often a fault goes unnoticed.
+# Tests of copying do not detect collapse, and tests of coverage do not detect copying. So an audit runs both. Two rates matter: how often a perfect generator raises any alarm, and how often a fault is missed.
 
 # %%
 caught = {name: sum(any(draw[name]) for draw in draws) for name in draws[0]}
@@ -2586,24 +2758,38 @@ claim("A timid generator is found to be timid, and is not accused of copying",
       baseline=f"accused of copying in {accused} of {len(draws)}")
 
 # %% [markdown]
-# Sixteen small draws cannot tell a rate of 5 % from one of 15 %. `python benchmarks/audit.py` makes hundreds with 500 samples and more, of points, of tables, of pictures and of their features, and with harder faults: a tenth of copies instead of half, and pictures of which a tenth were moved, mirrored, dimmed, cropped, or given noise. With MNIST at hand it also asks about real digits: test against training digits, the training digits themselves, and nine of ten digits. One answer surprised us: the first half of MNIST's test file is not like the second. Held-out data must be drawn at random, so shuffle before you set some aside.
+# Sixteen small draws cannot tell a rate of 5 % from one of 15 %. `python benchmarks/audit.py` makes many more draws, with 500 samples and more. It uses points, tables, pictures and features of pictures. Its faults are harder: a tenth of copies instead of a half, and pictures of which a tenth were moved, mirrored, dimmed, cropped, or given noise. If MNIST is on the disk, it also audits real digits: test digits, the training digits themselves, and nine of ten digits. The audit also found that the first half of MNIST's test file is not like the second. So draw held-out data at random: shuffle before you set some aside.
 
 # %%
 kept = recorded("audit")
-for name, row in kept.get("rates", {}).items():
-    low, high = row["95 %"]
-    print(f"{name:65} alarms in {row['any alarm']:6.1%} of {row['draws']} draws "
-          f"[{low:.1%}, {high:.1%}]")
+rows = kept.get("rates", {})
+
+
+def draw_rates():
+    "Each recorded row: the share of draws with any alarm, and its 95 % interval."
+    figure, ax = axes(size=(6.6, .24 * len(rows) + .8))
+    for place, (name, row) in enumerate(reversed(rows.items())):
+        colour = REAL if name.startswith("perfect") else FAKE
+        ax.plot(row["95 %"], [place] * 2, c=colour)
+        ax.plot(row["any alarm"], place, "o", c=colour, ms=4)
+    names = [f"{name} ({row['draws']} draws)" for name, row in reversed(rows.items())]
+    ax.axvline(.05, c="k", lw=1, ls=":")
+    ax.set(yticks=range(len(rows)), yticklabels=names, xlabel="share of draws with an alarm")
+    sound = [row["any alarm"] for name, row in rows.items() if name.startswith("perfect")]
+    return Picture(figure, f"Share of draws with an alarm in {len(rows)} recorded rows; for "
+                           f"perfect generators {max(sound, default=0):.1%} at most; line: 5 %")
+
+
+draw_rates() if rows else "not recorded here"
 
 # %%
 for name, verdict in (kept.get("mnist") or {}).items():
     print(f"MNIST, {name}: {verdict}\n")
 
 # %% [markdown]
-# A perfect generator alarms in at most 5 % of draws, up to chance. And a timid generator is not accused of copying:
+# A perfect generator raises an alarm in at most 5 % of draws, up to chance: no interval lies above 5 %. A timid generator is not accused of copying:
 
 # %%
-rows = kept.get("rates", {})
 perfect = {name: row for name, row in rows.items() if name.startswith("perfect")}
 assert all(row["95 %"][0] <= .05 for row in perfect.values())
 accused = {name: row["alarms"]["copies"] + row["alarms"].get("transformed", 0)
@@ -2612,7 +2798,19 @@ assert not accused or max(accused.values()) <= .05
 accused
 
 # %% [markdown]
-# What was found of a tenth of transformed copies, by test. A copy with noise is a near copy, so the test of copies finds it. Pictures turned by 10 degrees are **not found**: turning is not among the changes that are searched.
+# Do the 95 % intervals of a perfect generator hold the floor? For each test, the smallest and the largest recorded share over these rows:
+
+# %%
+holds_floor = [row["intervals that hold the floor"] for row in perfect.values()]
+for test in AUDIT_TESTS:
+    if shares := [row[test] for row in holds_floor if test in row]:
+        print(f"{test:12} {min(shares):.1%} to {max(shares):.1%} in {len(shares)} rows")
+
+# %% [markdown]
+# Shares below 95 % by more than chance mean that an interval is too short. The intervals of one share among several (*junk*, *copies*, *timid*, *transformed*) are wider than needed for one share.
+
+# %% [markdown]
+# A tenth of the samples are transformed copies: how often does each test find them? A copy with noise is still near to its original, so the test of copies finds it. Pictures turned by 10 degrees are **not found**, because turning is not among the changes that are searched.
 
 # %%
 for name, row in rows.items():
@@ -2623,7 +2821,7 @@ for name, row in rows.items():
 
 # %% [markdown]
 # ## A generator that we trained
-# So far the faults were built in. Now train the minimax game of chapter 1.1 on the same 599 scans and audit its samples. Its training does not use the tests.
+# So far we built the faults ourselves. Now we train the minimax game of chapter 1.1 on the same 599 scans and audit its samples. The training does not use the tests.
 
 # %%
 class TrainingScans:
@@ -2653,7 +2851,7 @@ for ax, images, title in zip(panels, (unseen[:40], made[:40, 0]), ("real, held o
 Picture(figure, "Forty held-out scans beside forty generated ones")
 
 # %% [markdown]
-# A report at the end of a cell shows its table. `HTML(html_page(report))` adds the pictures; on the command line they go to a file. The page shows what is missing, what is made too often, the samples farthest from the training data, and the most suspicious samples beside their training neighbours.
+# A report at the end of a cell shows its table. `HTML(html_page(report))` adds pictures. On the command line they go to a file. The page shows real examples that are missing, real examples that are made too often, the samples farthest from the training data, and the most suspicious samples beside their training neighbours.
 
 # %%
 figure, ax = axes(size=(6, 1.4))
@@ -2662,10 +2860,12 @@ Picture(figure, "Real scans in whose neighbourhoods the generator shows least")
 
 # %% [markdown]
 # ## From a file, in one line
-# An audit needs no Python code. `modelab audit samples.npy --reference train.npy` reads arrays or a folder of pictures, prints the verdict, writes the report, and ends with the exit status 0 (sound), 1 (a finding) or 2 (anything else), so that it can stand in a CI script. Chapter [6.17](../6_workshop/17_report.ipynb) shows the reports that it writes.
+# An audit needs no Python code. `modelab audit samples.npy --reference train.npy` reads arrays or a folder of pictures, prints the verdict, and writes the report. The exit status is 0 (sound), 1 (a finding) or 2 (an error), so the command can be used in a CI script. Chapter [6.17](../6_workshop/17_report.ipynb) shows the reports that it writes.
 
 # %%
 import tempfile
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from modelab.__main__ import main
@@ -2675,12 +2875,14 @@ for name, x in (("made", copier), ("train", train), ("unseen", unseen)):
     np.save(f"{folder.name}/{name}.npy", x.numpy())
 made, known, new = (f"{folder.name}/{name}.npy" for name in ("made", "train", "unseen"))
 page = f"{folder.name}/report.html"
-status = main(["audit", made, "--reference", known, "--holdout", new, "--out", page])
+with redirect_stdout(StringIO()) as printed:
+    status = main(["audit", made, "--reference", known, "--holdout", new, "--out", page])
 assert status == 1
+print("\n".join(printed.getvalue().split("\n")[:5]))  # the table follows
 status, f"{Path(folder.name, 'report.html').stat().st_size / 1e3:.0f} kB of HTML"
 
 # %% [markdown]
-# Large files are read by parts, and all of the training data is searched for copies. What that takes, measured by the same benchmark:
+# Large files are read in parts, and all of the training data is searched for copies. The same benchmark measures the time and the memory:
 
 # %%
 big = kept.get("big files", {})
@@ -2694,10 +2896,13 @@ print(text)
 
 # %% [markdown]
 # ## Walking through latent space
-# Papers also show interpolations: a film from one sample to another. It is smooth, they say, so *the generator has not memorised*. We measure it instead. Along the walk: how **long** is the path in data space, which share of its steps passes the **gate** (no farther from real data than 95 % of real data is from its own neighbour), and how large is
-# the largest **jump** beside the median one? A generator that memorised shows the same example for many steps and then jumps to another one.
+# Papers also show interpolations: a film from one sample to another. If the film is smooth, they conclude that *the generator has not memorised*. We measure the film with three numbers.
 #
-# For normal latents a straight line leads through an empty middle, where $|z|$ is smaller than nearly any draw, by up to $\sqrt{1/2}$ halfway; the great circle, `slerp` of [3.2](../3_inclusion/02_imle_gan.ipynb), does not.
+# - **length**: the length of the path in data space;
+# - **gate**: the share of the steps that are no farther from real data than 95 % of real data is from its own neighbour;
+# - **jump**: the largest step over the median step. A generator that memorised shows the same example for many steps and then jumps to another one.
+#
+# For normal latents a straight line leads through a region that hardly any draw reaches: halfway $|z|$ is smaller by the factor $\sqrt{1/2}$. The great circle, `slerp` of [3.2](../3_inclusion/02_imle_gan.ipynb), stays among usual draws.
 
 # %%
 #| export evaluation.interpolations
@@ -2760,7 +2965,7 @@ assert abs(lengths["straight"] / lengths["a fresh draw"] - .5 ** .5) < .01
 lengths
 
 # %% [markdown]
-# Our trained generator against one that memorised: it shows the training scan whose random code is nearest to $z$.
+# We compare our trained generator with one that memorised. The second one gives each training scan a random code, and shows the scan whose code is nearest to $z$.
 
 # %%
 codes = torch.randn(599, 16, generator=g)
@@ -2780,9 +2985,9 @@ memorised = walks["memorised, great circle"]
 assert memorised.passed.min() == 1 and memorised.jump.median() > 100
 
 # %% [markdown]
-# The generator that memorised passes the gate at every step, for every step *is* a training scan; the gate does not show the fault, the jump does. A walk on which every step looks real proves nothing by itself.
+# The generator that memorised passes the gate at every step, because every step *is* a training scan. So the gate does not show this fault. The jump does: its median step is zero, so the ratio is as large as the code allows. A walk on which every step looks real proves nothing by itself.
 #
-# Drag the two ends of a walk, and watch each step pass the gate or fail it. Then choose the generator that memorised as the decoder.
+# Drag the two ends of a walk, and see which steps pass the gate. Then choose the generator that memorised.
 
 # %%
 gate = nearest_k(train, train, 2)[0][:, 1].quantile(.95).item()
@@ -2839,7 +3044,7 @@ assert walk(0, 7, "memorised")[0] == 11
 walk(0, 7)[1]
 
 # %% [markdown]
-# ## Under your hands: how many copies are noticed?
+# ## Under your hands: how many copies are found?
 # Drag the share of copies from none to a fifth, and see which tests raise an alarm.
 
 # %%
@@ -2849,15 +3054,16 @@ def with_copies(share: float):
     count = round(share * len(x))
     x[:count] = train[:count]
     found = audit(x, train, unseen)
-    figure, ax = axes(size=(4.6, 2.3))
+    figure, ax = axes(size=(3.6, 2.6))
     for shown, colour, dash, name in ((unseen, REAL, "-", "held out"), (x, FAKE, "--", "samples")):
         d = nearest_k(shown, train)[0][:, 0].sort().values
         ax.plot(d, torch.linspace(0, 1, len(d)), dash, c=colour, label=name)
     caught = [f.test for f in found.findings if f.alarm]
+    said = ", ".join(caught) or "none"
     ax.set(xlabel="distance to the nearest training scan", ylabel="share below",
-           title=f"{share:.0%} copies: alarms {caught or 'none'}")
+           title=f"alarms: {said}", xlim=(-.1, 2.5))
     ax.legend()
-    return Picture(figure, f"With {share:.0%} copies the alarms are: {caught or 'none'}")
+    return Picture(figure, f"With {share:.0%} copies the alarms are: {said}")
 
 
 # %%
@@ -2879,49 +3085,205 @@ report = audit(torch.randn(400, 3, 8, 8), torch.randn(500, 3, 8, 8), torch.randn
 assert report.sound
 report.sound, report.status, report.verdict
 
-
 # %% [markdown]
 # ## Exercises
-# **1.** A uniform law on $N$ atoms shows a duplicate among 118 draws with chance one half. What is $N$, about?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[118 ** 2 / (2 * math.log(2)), 10_000], rejects=[118 ** 2, 118, 5000])
-def grade_support(answer):
-    assert abs(answer / 10_044 - 1) < .02, "chance one half means exp(-s²/2N) = 1/2"
+from modelab.course.graders.audit import grade_support, grade_shuffle, grade_samples
 
+# %% [markdown]
+# **1.** (easy, 5 minutes) A generator makes $N$ examples with equal weights. Among 118 samples there is a duplicate with chance one half. About how large is $N$?
+#
+# <details><summary>Hint</summary>
+#
+# Set the approximate chance $1-e^{-s^2/2N}$ to one half, and solve for $N$.
+#
+# </details>
 
 # %%
 answer = ...
 grade_support(answer)
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# $e^{-s^2/2N}=\frac12$ gives $N=s^2/(2\ln2)$.
+#
+# ```python
+# answer = 118 ** 2 / (2 * math.log(2))
+# ```
+#
+# So about ten thousand examples, although only 118 samples were drawn. Among 118 samples there are 6,903 pairs.
+#
+# </details>
 
 # %% [markdown]
-# **2.** Build samples that fool precision *and* recall of chapter 4.1 (both at least as good as a perfect generator's) and yet are found by the audit. Write `made(train)`, a function of the training scans.
+# **2.** (hard, 20 minutes) Write `shuffle_p(statistic, samples, holdout, rounds, generator)`, the exact p-value of [the section above](#Shuffled-labels). `statistic(a, b)` is a number, and large values are bad. `samples` and `holdout` are tensors with as many columns. Draw `rounds` shuffles with `generator`.
+#
+# <details><summary>Hint</summary>
+#
+# Join both sets, draw a random order with `torch.randperm`, and cut it at the number of samples. The true labels count as one of the shuffles.
+#
+# </details>
 
 # %%
-copy_all = lambda x: x.clone()
+def shuffle_p(statistic, samples, holdout, rounds, generator):
+    ...
 
-@exercise(accepts=[copy_all],
-          rejects=[lambda x: pretend, lambda x: x[:300] + 1, lambda x: torch.rand(599, 8, 8)])
-def grade_samples(answer):
-    made, honest = answer(train), precision_recall(train, pretend)
-    found = precision_recall(train, made)
-    good = found.precision >= honest.precision and found.recall >= honest.recall
-    assert good, "it looks worse than perfect"
-    assert not audit(made, train, unseen).sound, "the audit finds nothing wrong with it"
+answer = shuffle_p
+grade_shuffle(answer)
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def shuffle_p(statistic, samples, holdout, rounds, generator):
+#     both, n = torch.cat([samples, holdout]), len(samples)
+#     seen, hits = statistic(samples, holdout), 0
+#     for _ in range(rounds):
+#         order = torch.randperm(len(both), generator=generator)
+#         hits += int(statistic(both[order[:n]], both[order[n:]]) >= seen)
+#     return (1 + hits) / (1 + rounds)
+#
+# answer = shuffle_p
+# ```
+#
+# Two details are easy to get wrong. A shuffled value that *equals* the true one counts, so a constant statistic has $p=1$. And the true labels count in numerator and denominator, so $p$ is never 0.
+#
+# </details>
+
+# %% [markdown]
+# **3.** (medium, 10 minutes) Make samples that fool precision *and* recall of chapter 4.1: both are at least as good as those of a perfect generator. Yet the audit must find a fault. Write `made(train)`, a function of the training scans `(n, 8, 8)`.
+#
+# <details><summary>Hint</summary>
+#
+# Which samples have precision 1 and recall 1 for certain? Look at the ceiling in chapter 4.1.
+#
+# </details>
 
 # %%
-answer = ...
+def made(train):
+    ...
+
+answer = made
 grade_samples(answer)
 
 # %% [markdown]
-# ## Recap
-# - A gallery does not answer whether a generator copies. A rate, compared with held-out data, does.
-# - Exchangeability gives exact tests for any statistic: shuffle the labels.
-# - Coverage tests do not see copying and copying tests do not see collapse. Run both, with one joint rate of false alarms.
-# - A walk through latent space is measured by its gate *and* by its jumps.
+# <details><summary>Solution</summary>
 #
-# **For later.** Why must the feature space not be fitted on samples against held-out data? What does the birthday test assume? Why is a perfect generator's authenticity not one half?
+# ```python
+# def made(train):
+#     return train.clone()
+#
+# answer = made
+# ```
+#
+# A copy of the training set lies in all of its balls. So precision and recall are 1, more than for a perfect generator. The test of copies finds that every sample equals a training scan.
+#
+# </details>
+
+# %% [markdown]
+# ## Recap
+# - A gallery does not show whether a generator copies. A rate does, if it is compared with held-out data.
+# - Exchangeability gives an exact test for any statistic: shuffle the labels.
+# - Tests of coverage do not find copies, and tests of copying do not find collapse. Run both, with one joint rate of false alarms.
+# - The birthday test needs equal weights, and with pictures a threshold.
+# - Measure a walk through latent space by its gate *and* by its jumps.
+#
+# **For later.**
+#
+# 1. Why must the feature space not be fitted on samples against held-out data?
+# 2. What does the birthday test assume?
+# 3. Why is a perfect generator's authenticity not one half?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The fit would use the labels "sample" and "held out", so it would separate the two sets even if they have one law. For shuffled labels the same fit would not separate them, and the test would not be exact.
+# 2. Equal weights, and a way to recognise duplicates. With unequal weights the estimate is too small for the support. With pictures it depends on a threshold or on an eye.
+# 3. It compares two distances with different laws. The training neighbour was chosen because it is near to the sample, so it is no typical training example. How much this matters depends on the dimension and on the sizes of the sets.
+#
+# </details>
 #
 # **References.** S. Arora, Y. Zhang, *Do GANs actually learn the distribution?*, ICLR 2018. A. Alaa, B. van Breugel, E. Saveliev, M. van der Schaar, *How faithful is your synthetic data?*, ICML 2022. C. Meehan, K. Chaudhuri, S. Dasgupta, *A non-parametric test to detect data-copying*, AISTATS 2020. S. Holm, *A simple sequentially rejective multiple test procedure*, 1979.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.audit
+"Graders of chapter 4.2."
+import functools
+import math
+
+import torch
+
+from modelab.course.exercises import as_number, exercise
+from modelab.evaluation.audit import audit
+from modelab.evaluation.precision_recall import precision_recall
+
+# %%
+#| export course.graders.audit
+@exercise(accepts=[118 ** 2 / (2 * math.log(2)), 10_000], rejects=[118 ** 2, 118, 5000, 6903, "x"])
+def grade_support(answer):
+    assert abs(as_number(answer) / 10_044 - 1) < .02, \
+        "at which N is the approximate chance of a duplicate one half?"
+
+# %%
+#| export course.graders.audit
+def by_shuffling(statistic, samples, holdout, rounds, generator, own=1, ties=True, lower=False,
+                 again=False, inside=False):
+    "The right p-value, and wrong ones by its options."
+    both, n, hits = torch.cat([samples, holdout]), len(samples), 0
+    sign = -1 if lower else 1
+    seen = sign * statistic(samples, holdout)
+    for _ in range(rounds):
+        order = torch.randperm(len(both), generator=generator)
+        if again:
+            order = torch.randint(len(both), (len(both),), generator=generator)
+        if inside:
+            order = torch.cat([torch.randperm(n, generator=generator), torch.arange(n, len(both))])
+        value = sign * statistic(both[order[:n]], both[order[n:]])
+        hits += int(value >= seen if ties else value > seen)
+    return (own + hits) / (own + rounds)
+
+# %%
+#| export course.graders.audit
+@exercise(accepts=[by_shuffling], rejects=[
+    functools.partial(by_shuffling, **wrong) for wrong in (
+        dict(own=0), dict(ties=False), dict(lower=True), dict(again=True), dict(inside=True))])
+def grade_shuffle(shuffle_p):
+    x = torch.arange(40.)[:, None]
+    p = lambda statistic: as_number(shuffle_p(statistic, x[25:], x[:25], 99,
+                                              torch.Generator().manual_seed(0)))
+    assert abs(p(lambda a, b: 1.) - 1) < 1e-9, \
+        "a constant statistic: every shuffle reaches its value, so which p should it have?"
+    assert abs(p(lambda a, b: float(a.mean() - b.mean())) - .01) < 1e-9, \
+        "if no shuffle reaches the value, only the true labels do; and large values are bad"
+    assert abs(p(lambda a, b: float(len(a.unique()))) - 1) < 1e-9, \
+        "each example must occur exactly once in a shuffle"
+
+# %%
+#| export course.graders.audit
+@functools.cache
+def scan_sets() -> tuple[torch.Tensor, ...]:
+    "Training, held-out and perfect scans `(599, 8, 8)`."
+    from sklearn.datasets import load_digits
+    scans = torch.as_tensor(load_digits().images / 16).float()
+    order = torch.randperm(len(scans), generator=torch.Generator().manual_seed(0))
+    return tuple(scans[part] for part in order.split([599, 599, 599]))
+
+# %%
+#| export course.graders.audit
+@exercise(accepts=[lambda train: train.clone()],
+          rejects=[lambda train: scan_sets()[2], lambda train: train[:300] + 1,
+                   lambda train: torch.rand(599, 8, 8),
+                   lambda train: train.mean(0).expand(599, 8, 8)])
+def grade_samples(made):
+    train, unseen, perfect = scan_sets()
+    x, honest = made(train), precision_recall(train, perfect)
+    found = precision_recall(train, x)
+    assert found.precision >= honest.precision, "precision is below that of a perfect generator"
+    assert found.recall >= honest.recall, "recall is below that of a perfect generator"
+    assert not audit(x, train, unseen, transformed=False).sound, "the audit finds no fault"

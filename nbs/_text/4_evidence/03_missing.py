@@ -1,5 +1,5 @@
 # %% [markdown]
-# # What is missing
+# # Find missing modes without labels
 # > Which kind of real example does my generator hardly ever make, how much of the data is it, and how sure is that?
 
 # %% [markdown]
@@ -120,9 +120,9 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from modelab.core.checks import check_choice
 from modelab.core.signatures import Bools, checked, Count, Real, Samples, Texts
 from modelab.core.statistics import wilson_interval
+from modelab.data.rows import first_few
 from modelab.evaluation.copying import nearest_k
 from modelab.evaluation.excess import LEAST_P
 
@@ -130,15 +130,14 @@ from modelab.evaluation.excess import LEAST_P
 from modelab.core.checks import error_message
 from modelab.core.plotting import FAKE, MISSING, REAL
 from modelab.course.claims import claim, fast_mode, recorded, steps
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.pictures import faces
 from modelab.evaluation.attributes import p_text
 from modelab.evaluation.precision_recall import precision_recall
 
 # %% [markdown]
-# ## A tenth of the data is gone, and one number falls a little
-# We make a generator of handwritten digits with our own hands. It shows real scans that nobody trained on, so it is perfect, but for one thing: it never shows a four. A tenth of the data is missing.
+# ## A tenth of the data is missing, and recall falls a little
+# We build a generator of handwritten digits. It shows real scans that were not used for training, so it would be perfect. But it never shows a four, which is a tenth of the data.
 #
 # **Predict:** what is its recall, the share of real examples that lie near a sample?
 
@@ -166,14 +165,14 @@ assert recalls["no fours"] > .75 and recalls["perfect"] < .95
 recalls
 
 # %% [markdown]
-# The recall falls by less than a tenth, and a perfect generator of this size does not reach 1 either. Who sees the second number alone would not worry. And the number does not say *what* is missing. We want a sentence such as "a group holding 9.8 % of the data gets .7 % of the samples", with pictures of the group, and a p-value.
+# The recall falls by less than a tenth, and a perfect generator of this size does not reach 1 either. The second number alone gives no warning. It also does not say *what* is missing. We want a sentence such as "a group holding 9.8 % of the data gets 0.7 % of the samples", with pictures of the group and a p-value.
 #
-# ## Modes of a spectrum, and why they do not settle it
-# KEN and FINC look for what one set has and the other has not. Map every example to features $\varphi(x)$ of a Gaussian kernel, so that $\varphi(x)\cdot\varphi(y)=e^{-\|x-y\|^2/2\sigma^2}$. Take the covariances of both sets and the eigenvectors of their difference:
+# ## Spectral modes, and why they are not enough
+# KEN and FINC are two methods that look for what one set shows more often than another. Map every example to features $\varphi(x)$ of a Gaussian kernel, so that $\varphi(x)\cdot\varphi(y)=e^{-\|x-y\|^2/2\sigma^2}$. Take the covariances of both sets and the eigenvectors of their difference:
 #
 # $$C_{\text{data}}-\eta\,C_{\text{samples}}=\sum_i\lambda_i v_iv_i^\top .$$
 #
-# Each positive $\lambda_i$ is a *mode* that the data shows more often than the samples do. The real examples with the largest $(\varphi(x)\cdot v_i)^2$ are its pictures. Random Fourier features make $\varphi$ short: cosines and sines of random directions.
+# Each positive $\lambda_i$ belongs to a *mode* that the data shows more often than the samples do. The real examples with the largest $(\varphi(x)\cdot v_i)^2$ are its pictures. Random Fourier features are a short vector $\varphi$: cosines and sines of random directions.
 
 # %%
 #| export evaluation.spectral
@@ -186,7 +185,7 @@ class SpectralModes:
 
 
 # %% [markdown]
-# Cosines and sines of random directions make features of unit length; their products are near the kernel.
+# The features have unit length, and their products are close to the kernel.
 
 # %%
 #| export evaluation.spectral
@@ -230,29 +229,30 @@ def spectral_modes(samples: Annotated[Tensor, Samples("samples *event", 2)],
 
 # %%
 spectra = {name: spectral_modes(x, train) for name, x in (("perfect", perfect), ("no fours", made))}
-figure, panels = axes(1, 2, size=(3, 1.5))
+figure, panels = axes(1, 2, size=(3, 1))
 for ax, (name, found) in zip(panels, spectra.items()):
     image_grid(ax, train[found.indices[0, :20]], 10, f"{name}: λ₁ = {found.values[0]:.3f}")
 Picture(figure, "The first mode by the spectrum, of a perfect generator and of one without fours")
 
 # %% [markdown]
-# For the lossy generator the first mode may be the fours. But the perfect generator has a first mode as well, and its eigenvalue is positive too: two finite draws of one law always differ somewhere. The method shows modes whatever you give it, and does not say which to believe.
+# The first mode of the generator without fours shows fours. But the perfect generator has a first mode as well, with a positive eigenvalue, because two finite draws from one law always differ somewhere. The method returns modes for every generator, and it does not say which of them are real.
 
 # %%
 assert all(found.values.min() > 0 for found in spectra.values())
+assert (labels[spectra["no fours"].indices[0, :20]] == 4).double().mean() > .9
 {name: [round(v, 3) for v in found.values.tolist()] for name, found in spectra.items()}
 
 # %% [markdown]
 # ## Count samples around every real example
-# What would settle it? As in [4.2](02_audit.ipynb): put samples and *held-out* real data in one pool. If the generator is perfect, the labels "sample" and "held out" may be shuffled, and nothing changes. So we may look at anything in the pool, as long as we do the same with shuffled labels.
+# A test needs a null, as in [4.2](02_audit.ipynb). Put samples and *held-out* real data in one pool. If the generator is perfect, the labels "sample" and "held out" may be shuffled, and the distribution stays the same. So any statistic of the pool is allowed, if it is computed in the same way for shuffled labels.
 #
-# Take a reference example $t$, and the five nearest of the pool. Five are too few to say that samples lack. Fifty would be enough, but the fifty nearest of a four are not all fours: in many dimensions large balls mix the kinds. A **walk** mixes them less. Go from a neighbour to one of its own neighbours, and on. A path from four to four stays among fours much longer than a ball does.
+# Take a reference example $t$ and its five nearest points of the pool. If none of the five is a sample, this may be chance: five points are too few. Fifty would be enough, but the fifty nearest points of a four are not all fours. In many dimensions large balls mix the kinds. A random **walk** mixes them less: it goes from a point to one of its nearest points, then to one of that point's nearest points, and so on. It stays among the fours for many steps (measured below).
 #
 # With $y_u=1$ for a sample, else 0, $P$ one step of the walk, and $\bar y$ the share of samples in the pool:
 #
 # $$c_s(t)=\tfrac15\sum_{u\in N(t)}\big(P^s(y-\bar y)\big)_u,\qquad z_s(t)=-c_s(t)/\sigma_s(t).$$
 #
-# $c_s(t)$ is the share of samples around $t$, less what is expected, and $\sigma_s(t)$ its spread over shuffled labels. A large $z$ says: hardly any sample here.
+# $c_s(t)$ is the share of samples around $t$, less its expectation. $\sigma_s(t)$ is its standard deviation over shuffled labels. A large $z$ means that there are hardly any samples around $t$.
 
 # %% [markdown]
 # First the links. Every row is linked to its nearest others.
@@ -319,11 +319,14 @@ pool_classes = classes[nearest_k(pool, scans)[1][:, 0]]  # the pool's own, for t
 four = np.flatnonzero(pool_classes == 4)
 powers = {1: walk, 4: walk @ walk @ walk @ walk}
 stays = [float(p[four][:, four].sum(1).mean()) for p in powers.values()]
+ball = nearest_k(pool[four], pool, 50)[1]
+inside = float((pool_classes[ball] == 4).double().mean())
+assert stays[1] > inside  # four steps spread over about as many examples as the ball holds
 print(f"a walk from a four ends at a four: {stays[0]:.0%} after one step, "
-      f"{stays[1]:.0%} after four")
+      f"{stays[1]:.0%} after four; of its fifty nearest, {inside:.0%} are fours")
 
 # %% [markdown]
-# Columns of labels: the true ones first, then shuffled ones.
+# The labels are columns of a matrix: the true ones first, then shuffled ones.
 
 # %%
 #| export
@@ -375,7 +378,7 @@ assert np.allclose(z[4], -around / around.std(1, keepdims=True), atol=.02)
 
 # %% [markdown]
 # ## Groups, and a p-value for each
-# Examples with $z>2.5$ that are linked to each other make a **group**. Its mass is $M(g)=\sum_{t\in g}(z(t)-2.5)$. Shuffled labels make groups as well, by chance, and most are small. The p-value of a group is the share of shuffles whose *heaviest* group weighs as much. That is one p-value for all groups together: a perfect generator shows any group below .05 with a chance of at most 5 %, however many groups there are. This is the cluster permutation test of brain imaging, and no p-value has to be multiplied afterwards.
+# Examples with $z>2.5$ that are linked to each other make a **group**. Its mass is $M(g)=\sum_{t\in g}(z(t)-2.5)$. Shuffled labels make groups as well, by chance. Most of them are small. The p-value of a group is the share of shuffles whose *heaviest* group is at least as heavy. It is corrected for the number of groups: a perfect generator shows any group with $p\le.05$ with a chance of at most 5 %. This is the cluster permutation test of brain imaging (Maris, Oostenveld 2007).
 
 # %%
 #| export
@@ -399,7 +402,7 @@ links = np.array([0, 1, 3]), np.array([1, 2, 4])
 _joined(np.array([[1, 1], [1, 0], [1, 1], [0, 1], [0, 1]]).astype(bool), links)
 
 # %% [markdown]
-# What is lost may also be scattered: faces with glasses lie in many small clusters, one for each skin and hair. So one more candidate is tried for each walk: all examples that lack samples, taken together.
+# A lost kind may also be scattered: faces with glasses lie in many small clusters, one for each colour of skin and hair. So for each walk there is one more candidate: all examples that lack samples, taken together.
 
 # %%
 #| export
@@ -435,7 +438,7 @@ def _weigh(z: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], family: int,
 
 
 # %% [markdown]
-# Three walks and two kinds of candidates are six families. Each is ranked among its own shuffles, and the best rank of the six is compared with the best ranks of the shuffles. So trying six is paid for, exactly.
+# Three walks and two kinds of candidates are six families. Each is ranked among its own shuffles. Then the best of the six ranks is compared with the best ranks of the shuffles. So the p-value is exact although six families are tried.
 
 # %%
 #| export
@@ -457,7 +460,7 @@ def _joint_p(found: list[_Candidate], tables: list[np.ndarray]) -> tuple[list[fl
 
 
 # %% [markdown]
-# The groups that are reported do not overlap. The smallest p comes first, then groups that hang together, then the heaviest.
+# The groups that are reported do not overlap. They are sorted by $p$. Where $p$ is equal, linked groups come before scattered ones, and heavy ones before light ones.
 
 # %%
 #| export
@@ -493,12 +496,12 @@ for p, one, _ in tried[:3]:
 assert (labels[tried[0][1].rows] == 4).double().mean() > .5
 
 # %% [markdown]
-# ### What would have been found
-# The sentence "no group is missing" needs a number: how large must a group be to be found? Suppose that a group holds a share $q$ of the data, lies apart from the rest, and gets no sample. Of $m$ held-out examples $h$ are in it, and of the reference $r$; both numbers are binomial. A walk that starts in the group stays in it, so it meets held-out data only. All of the $r$ examples then lack samples by the same
+# ### The smallest group that would have been found
+# "No group is missing" needs a number: how large must a group be to be found? Suppose that a group holds a share $q$ of the data, lies apart from the rest, and gets no sample. It holds $h$ of $m$ held-out examples, and $r$ examples of the reference. Both numbers are binomial. A walk that starts in the group stays in it, so it meets held-out data only. Then all of the $r$ examples have the same
 #
 # $$z = \sqrt{\frac{n}{m}\,\frac{h}{1 + h / E}},$$
 #
-# with $n$ samples. $E$ is the number of examples of the pool over which a walk of 1, 4 or 16 steps is spread: one over the sum of the squared chances of where it ends. We take 15, 40 and 100, which is about what the scans above have (measured below). The mass $r\,(z - 2.5)$ is put among the masses of the shuffles, and its $p$ is read off as for any other group.
+# with $n$ samples. $E$ is the number of points of the pool over which a walk of 1, 4 or 16 steps spreads: one over the sum of the squared chances of its ends. We take 15, 40 and 100, which is about what the scans above have (measured below). The mass $r\,(z - 2.5)$ is ranked among the masses of the shuffles, and this gives its $p$.
 
 # %%
 #| export evaluation.missing_power
@@ -535,7 +538,7 @@ def mass_p(masses: Sequence[np.ndarray]) -> Callable[[np.ndarray], float]:
 
 
 # %% [markdown]
-# A group has $h$ held-out examples. How many reference examples must it have to be found? $p$ falls as their number grows, so halving finds it.
+# A group has $h$ held-out examples. How many reference examples must it have to be found? $p$ falls as their number grows, so bisection finds the smallest number.
 
 # %%
 #| export evaluation.missing_power
@@ -560,7 +563,7 @@ def enough_rows(masses: Sequence[np.ndarray], sizes: dict[str, int],
 
 
 # %% [markdown]
-# The smallest share with enough power is found by doubling and halving, to a thousandth.
+# The smallest share with enough power is found by bisection, to a thousandth.
 
 # %%
 #| export evaluation.missing_power
@@ -591,7 +594,7 @@ print(f"a group apart of {least:.1%} of the data, or of "
       f"{smallest_missing(masses, sizes, .05 / 9) or math.nan:.1%} beside eight other tests")
 
 # %% [markdown]
-# **Fidelity.** In each of 20 draws of points, a group of this size that lies apart gets no sample. Nearly all of these groups are found.
+# **Fidelity.** In each of 20 draws of points, a group of this size lies apart and gets no sample. Below, at least 17 of the 20 must be found.
 
 # %%
 def apart_found(seed: int, share: float, n: int = 599) -> bool:
@@ -605,7 +608,7 @@ def apart_found(seed: int, share: float, n: int = 599) -> bool:
 
 # %% [markdown]
 # ### The result
-# A group is kept with its shares. Its share of the data is the share of *reference* examples in it: the map of the lack was drawn with samples and held-out data, so the reference is a fresh draw, and Wilson's interval holds. A sample belongs to a group if its nearest reference example does, and if it is no farther from that than 99 % of the held-out data is; so junk belongs to none. The share of samples is counted where the group was found, so it is too low: hardly where a kind is lost as a whole, by a third where half of it is left. The recorded benchmark below says how much. If you need that number, draw fresh samples and count again.
+# A group is reported with two shares. Its share of the data is the share of *reference* examples in it. The $z$ around a place depends on samples and held-out data only, so the reference is a fresh draw, and the interval is Wilson's. A sample belongs to a group if its nearest reference example does, and if it is no farther from it than 99 % of the held-out data is. So junk belongs to no group. The share of the samples is counted on the samples that found the group, so it is too low on average. The recorded benchmark below says by how much. If you need this share, draw fresh samples and count again.
 
 # %%
 #| export
@@ -691,7 +694,7 @@ def picture(self: Group, columns: int = 12) -> Picture:
 
 
 # %% [markdown]
-# The result is a list of groups. Where none is found, it says how large a group would have been found.
+# The result is a list of groups. If it is empty, it says how large a group would have been found.
 
 # %%
 #| export
@@ -772,7 +775,7 @@ class _Sets:
 
 
 # %% [markdown]
-# Labels are used for one thing only: to say what a group consists of.
+# Labels are not used to find a group. They only say what it consists of.
 
 # %%
 #| export
@@ -786,7 +789,7 @@ def _class_shares(labels: Tensor | None) -> dict[str, float]:
 
 
 # %% [markdown]
-# The most typical examples of a group are those with the largest $z$, in the middle of what lacks samples.
+# The most typical examples of a group are those with the largest $z$: they lie in the middle of the region without samples.
 
 # %%
 #| export
@@ -833,7 +836,7 @@ table = torch.tensor([[20., 1e4], [40., 5e4], [60., 3e4]])
 scaled_columns(table)[0], scaled_columns(table)[1](table).std(0)
 
 # %% [markdown]
-# In more than 64 dimensions the values are cut to 64 principal directions of the reference, and to one number more: the distance from what these directions can show. Without it a mark in the corner of every picture would not be seen, if no picture of the reference has anything there. The directions are fitted on the reference alone, never on what is tested.
+# With more than 64 values per example, the values are reduced to 64 principal directions of the reference, and to one more number: the distance from what these directions can show. Without this number, a mark in the corner of every sample would not be seen if no picture of the reference has anything there. The directions are fitted on the reference alone, never on samples or held-out data.
 
 # %%
 #| export
@@ -856,7 +859,7 @@ def principal_directions(reference: Any,  # examples: a tensor, or the rows of a
 
 
 # %% [markdown]
-# Few values are taken as they are, or as columns of a table.
+# At most 64 values are used as they are, or as columns of a table.
 
 # %%
 #| export
@@ -948,7 +951,7 @@ def _read(given: dict[str, Any], features: Callable | None, most: int,
 
 
 # %% [markdown]
-# A p-value of shuffles is at least one by their number. With too few of them no group could be found, and the answer "none" would mean nothing.
+# With $B$ shuffles the smallest p-value is $1/(B+1)$. With too few shuffles no group could be found, and the answer "none" would mean nothing. So this is refused.
 
 # %%
 #| export
@@ -1010,7 +1013,7 @@ def missing_groups(given: dict[str, Tensor], features: Callable | None, labels: 
 
 
 # %% [markdown]
-# A generator that copies the reference leaves no group out. So copies are counted. Values are compared only if at least half of the samples have distance 0 to a real example.
+# A generator that copies the reference misses no group. So copies are counted. Values are compared only if at least half of the samples have distance 0 to a real example.
 
 # %%
 #| export
@@ -1031,7 +1034,7 @@ def _count_copies(sets: _Sets, given: dict[str, Any]) -> int:
 
 
 # %% [markdown]
-# The search, and a report of the groups with $p$ below the level. A group that gets its share of the samples after all is not reported; that only lowers the rate of false groups.
+# The search reports the groups with $p$ at most the level. A group that gets its share of the samples after all is not reported. This can only lower the rate of false groups.
 
 # %%
 #| export
@@ -1082,7 +1085,7 @@ row["says"], row["names"][:4]
 
 # %% [markdown]
 # ## By attribute
-# Often somebody has attributes: *wears glasses*, *has a beard*. Then a table says more than groups. Take drawn faces from a generator that never draws glasses. A judge says of each picture what it shows. It may be your classifier; here it is the vote of the five nearest reference examples. The judge errs, so it must judge held-out data as well: like is compared with like.
+# Sometimes attributes are known, such as *wears glasses* or *has a beard*. Then a table says more than groups. Take drawn faces from a generator that never draws glasses. A judge says what each picture shows. It may be your classifier. Here it is the vote of the five nearest reference examples. The judge makes errors, so it must judge held-out data as well: its errors are then the same on both sides.
 
 # %%
 #| export evaluation.attributes
@@ -1112,7 +1115,7 @@ assert agree.min() > .95
 dict(zip(law.traits, agree.tolist()))
 
 # %% [markdown]
-# Under perfection the counts in samples and held-out data follow the hypergeometric law (Fisher's exact test). There are several attributes, so p is adjusted by Holm's rule: the smallest times their number, the next times one less, and so on.
+# For a perfect generator the counts in samples and held-out data follow the hypergeometric law (Fisher's exact test). There are several attributes, so $p$ is adjusted by Holm's rule of [4.2](02_audit.ipynb).
 
 # %%
 #| export evaluation.attributes
@@ -1229,7 +1232,35 @@ def _attribute_row(name: str, made: Tensor, real: Tensor, good: Tensor | None) -
 
 
 # %% [markdown]
-# `pairs` such as `"eyeglasses+beard"` ask for attributes that are shown together.
+# `pairs` such as `"eyeglasses+beard"` ask for attributes that are shown together. A pair that cannot be meant is refused, and the message names the attributes that are there.
+
+# %%
+#| export evaluation.attributes
+def check_pairs(what: str,  # the argument or option, for the message
+                pairs: Sequence[str], names: Sequence[str]) -> list[list[int]]:
+    "The columns of each pair such as `a+b`, or of more; `ValueError` if it is no such pair."
+    found: list[list[int]] = []
+    for pair in pairs:
+        parts = [part.strip() for part in pair.split("+")]
+        unknown = [part for part in parts if part and part not in names]
+        problem = ("expected two or more attributes joined by +" if len(parts) < 2
+                   or not all(parts) else f"there is no attribute {first_few(unknown)}" if unknown
+                   else "expected each attribute once" if len(set(parts)) < len(parts) else "")
+        at = [] if problem else [list(names).index(part) for part in parts]
+        if sorted(at) in map(sorted, found):
+            problem = "expected each pair once"
+        if problem:
+            raise ValueError(f"{what}: {problem}, got {pair!r:.60}; "
+                             f"the attributes are {first_few(names) or 'not given'}")
+        found.append(at)
+    return found
+
+
+# %%
+error_message(check_pairs, "pairs", ["beard"], law.traits)
+
+# %% [markdown]
+# The table:
 
 # %%
 #| export evaluation.attributes
@@ -1248,10 +1279,8 @@ def attribute_table(samples: Annotated[Tensor, Bools("samples attributes")],  # 
     names = names or tuple(f"attribute {i}" for i in range(samples.shape[1]))
     if len(names) != samples.shape[1]:
         raise ValueError(f"names: expected {samples.shape[1]}, one per attribute, got {len(names)}")
-    found = []
-    for name in (*names, *pairs):
-        at = [names.index(check_choice("pairs", part, names)) for part in name.split("+")] \
-            if name in pairs else [names.index(name)]
+    found, single = [], [[i] for i in range(len(names))]
+    for name, at in zip((*names, *pairs), single + check_pairs("pairs", pairs, names)):
         found.append(_attribute_row(name, samples[:, at].all(1), data[:, at].all(1), good))
     adjusted = holm_adjusted([row["p"] for row in found])
     rows = [AttributeRow(**row | {"p": p, "alarm": p <= level}) for row, p in zip(found, adjusted)]
@@ -1270,7 +1299,7 @@ found_bare = missing(bare, known, new, labels=shows[:, 0].long())
 found_bare
 
 # %% [markdown]
-# Without any attribute the groups say the same: the faces that are missing wear glasses. (Class 1 is *wears glasses*. It was used to name the group, not to find it.)
+# The search for groups finds the same without any attribute: the missing faces wear glasses. (Class 1 is *wears glasses*. It names the group and was not used to find it.)
 
 # %%
 if not fast_mode():
@@ -1279,7 +1308,7 @@ found_bare.groups[0].picture() if found_bare.groups else None
 
 # %% [markdown]
 # ## By condition
-# A conditional generator may cover everything as a whole and show one picture for each condition. So look within each condition: which share of its real neighbourhoods holds no sample? The labels are shuffled within the condition, and Holm's rule goes over the conditions. Whether a sample shows the condition that it was made for is not tested.
+# A conditional generator gets a condition, such as a class, and makes samples for it. It may cover the data as a whole and yet show only one picture for each condition. So we test within each condition: which share of its real neighbourhoods holds no sample? The labels are shuffled within the condition, and $p$ is adjusted over the conditions by Holm's rule. Whether a sample shows the condition that it was made for is not tested.
 
 # %%
 #| export evaluation.conditions
@@ -1451,7 +1480,7 @@ def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
 
 
 # %% [markdown]
-# A generator of digits that shows, when it is asked for a three, always nearly the same three:
+# This generator of digits always shows nearly the same three when it is asked for a three:
 
 # %%
 asked = classes[nearest_k(perfect, scans)[1][:, 0]]
@@ -1468,7 +1497,7 @@ assert [row.condition for row in conditions.rows if row.alarm] == [3]
 
 # %% [markdown]
 # ## How often is it right?
-# First small and here: eight splits of the scans, and generators that lose six in ten of the fours, of the ones, or of the eights. Beside them the same splits unharmed. The baseline looks for groups before it looks at the samples: k-means on the reference with 16 clusters, one hypergeometric test a cluster, times their number. It keeps the level too. The settings of both were chosen on other splits, seeds 100 to 107. Six choices of the number of clusters were tried, and 16 was the best.
+# First a small experiment: eight splits of the scans, and generators that lose six in ten of the fours, of the ones, or of the eights. A perfect generator stands beside them for each split. The baseline makes its groups before it sees the samples. It runs k-means on the reference with 16 clusters, tests each cluster with the hypergeometric law, and multiplies $p$ by the number of clusters. So it keeps the level as well. The settings of both methods were chosen on other splits, seeds 100 to 107. Six numbers of clusters were tried there, and 16 was the best.
 
 # %%
 def clusters_p(reference, samples, holdout) -> float:
@@ -1504,14 +1533,14 @@ claim("Groups along walks find six tenths of a digit lost more often than k-mean
       holds=sum(ours) > sum(base) and sum(false) <= 1)
 
 # %% [markdown]
-# On the splits that chose the settings, it found 63 % of those that lost half and 96 % of those that lost seven tenths; so we had expected more than seven in ten here. It found fewer.
+# After the splits that chose the settings, we expected more than seven in ten here. It found fewer:
 
 # %%
 assert fast_mode() or sum(ours) / len(ours) < .7
 f"{sum(ours) / len(ours):.0%} found, {sum(base) / len(base):.0%} by clusters"
 
 # %% [markdown]
-# Eight splits cannot tell a rate of 5 % from 15 %. `python benchmarks/missing.py` makes hundreds, on points, on MNIST and on drawn faces. It has a second baseline: a classifier that half of the samples train to tell real from generated, and that the other half tests. That is exact as well, but it has half of the samples to learn from and half to test with.
+# Eight splits cannot tell a rate of 5 % from 15 %. `python benchmarks/missing.py` makes more draws, on points, on MNIST and on drawn faces. In some settings it has a second baseline: a classifier is trained on half of the data to tell real from generated, and tested on the other half. This test is exact as well, but only half of the samples are left for the test. The table says how often a group was found, with the level .05, and how often a perfect generator got a false group.
 
 # %%
 kept = recorded("missing")
@@ -1536,12 +1565,12 @@ if kept:
               f"the samples that found it, {bias['fresh']:.1%} of fresh ones")
 
 # %% [markdown]
-# Where kinds lie apart, as the points do, every method is good enough. Where they touch, as digits do in pixels, clusters mix them and walks do not.
+# If the kinds lie far apart, as the points do, all methods find the loss. Digits in pixels touch each other. There walks find the loss at least as often as clusters do, and in most settings more often. A likely reason is that a cluster mixes kinds that touch.
 #
-# What it cannot see: a kind of 2 % among 1,326 pictures is 26 examples. In pixels they are spread among others, and most draws say nothing. Silence is not proof that all is there. More samples help, and so do features in which the kinds lie apart (`features=`).
+# Small kinds are missed. A kind of 2 % among 1,326 pictures is 26 examples. In pixels they are spread among others, and most draws find nothing. So an empty result does not prove that nothing is missing. More samples help, and so do features in which the kinds lie apart (`features=`).
 #
 # ## Under your hands: lose something
-# Choose a digit and how much of it the generator loses. The map shows the reference along two principal directions. What lacks samples is dark. Below are the group's examples and the samples that come nearest to them.
+# Choose a digit and the share of it that the generator loses. The map shows the reference along two principal directions. The group that lacks samples is orange. On the right are the group's examples (upper row) and the samples that come nearest to them (lower row).
 
 # %%
 flat = flat_rows(train) - flat_rows(train).mean(0)
@@ -1628,7 +1657,7 @@ def _missing_command(parser: argparse.ArgumentParser) -> Callable:
 
 
 # %% [markdown]
-# What was left out or converted is said, and samples that are the reference itself.
+# Notes say which files were left out or converted.
 
 # %%
 #| export evaluation.missing_command
@@ -1639,7 +1668,7 @@ def _notes_on(source: SampleFile) -> list[str]:
 
 
 # %% [markdown]
-# Samples that are the reference miss nothing.
+# A note says if the samples are the reference itself, because then no group can be missing.
 
 # %%
 #| export evaluation.missing_command
@@ -1653,7 +1682,7 @@ def _note_on_copies(found: Missing) -> list[str]:
 
 
 # %% [markdown]
-# Classes by folders may tell more than the search, which does not use them.
+# If both folders have classes, a note names the classes that have no sample. The search itself does not use classes.
 
 # %%
 #| export evaluation.missing_command
@@ -1738,51 +1767,196 @@ with TemporaryDirectory() as folder:
     status = main(["missing", f"{folder}/made.pt", "--reference", f"{folder}/real.pt"])
 assert status == 1
 
-
 # %% [markdown]
 # ## Exercises
-# **1.** With 999 shuffles, what is the smallest p-value that a group can get?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[1 / 1000, .001], rejects=[0, 1 / 999, .05])
-def grade_least(answer):
-    assert abs(answer - .001) < 1e-7, "the true labels count as one of the shuffles"
+from modelab.course.graders.missing import grade_least, grade_lack, grade_lossy
 
+# %% [markdown]
+# **1.** (easy, 3 minutes) With 999 shuffles, what is the smallest p-value that a group can have?
+#
+# <details><summary>Hint</summary>
+#
+# Look at the formula of $p$ in [4.2](02_audit.ipynb). What if no shuffle is as heavy?
+#
+# </details>
 
 # %%
 answer = ...
 grade_least(answer)
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The true labels count as one of the shuffles, in the numerator and in the denominator.
+#
+# ```python
+# answer = 1 / (1 + 999)
+# ```
+#
+# </details>
 
 # %% [markdown]
-# **2.** Write `made(unseen)`, a function of unseen scans that keeps every kind and yet gets a missing group. (It need not lose a whole class.)
+# **2.** (medium, 15 minutes) Write $c_s(t)$ of the equation above as `lack(P, near, y, s)`. `P` is the matrix of one step `(n, n)`, whose rows sum to one. `near` holds the five nearest points of each reference example, `(t, 5)` whole numbers. `y` is 1 for a sample and 0 for a held-out example, `(n,)`. Return a tensor `(t,)`.
+#
+# <details><summary>Hint</summary>
+#
+# First subtract the mean from `y`. Then multiply by `P` from the left, `s` times. Then take the mean over the five neighbours.
+#
+# </details>
 
 # %%
-def ring_or_not(x):
-    "Only scans whose upper left quarter is dim."
-    return x[x[:, :4, :4].mean((1, 2)) < x[:, :4, :4].mean((1, 2)).quantile(.6)]
+def lack(P, near, y, s):
+    ...
 
+answer = lack
+grade_lack(answer)
 
-@exercise(accepts=[ring_or_not], rejects=[lambda x: x, lambda x: x[:300]])
-def grade_lossy(answer):
-    scans_made = answer(perfect)
-    seen = classes[nearest_k(scans_made, scans)[1][:, 0]].unique()
-    assert len(seen) == 10, "a whole kind is gone"
-    assert len(missing(scans_made, train, unseen, rounds=199)), "nothing is found missing"
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def lack(P, near, y, s):
+#     value = y - y.mean()
+#     for _ in range(s):
+#         value = P @ value
+#     return value[near].mean(1)
+#
+# answer = lack
+# ```
+#
+# `P @ value` replaces the value of each point by the mean over where one step leads. So $s$ products give the mean over where $s$ steps lead. No power of `P` is needed, and this is much cheaper.
+#
+# </details>
 
+# %% [markdown]
+# **3.** (medium, 15 minutes) Make a generator that keeps all ten digits and yet has a missing group. Write `made(unseen)`, a function of unseen scans `(n, 8, 8)` that returns samples.
+#
+# <details><summary>Hint</summary>
+#
+# Leave out scans by a property that is not the digit: a bright corner, a thick stroke, a tilt.
+#
+# </details>
 
 # %%
-answer = ...
+def made(unseen):
+    ...
+
+answer = made
 grade_lossy(answer)
 
 # %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def made(unseen):
+#     corner = unseen[:, :4, :4].mean((1, 2))
+#     return unseen[corner < corner.quantile(.6)]
+#
+# answer = made
+# ```
+#
+# Four tenths of the scans are left out, those with a bright upper left quarter. Every digit has scans with a dark one. So a table of classes shows much less than the search for groups does.
+#
+# </details>
+
+# %% [markdown]
 # ## Recap
-# - One number for the whole of the data hides a lost kind; a group with its share, its pictures and a p-value does not.
+# - One number for all of the data can hide a lost kind. A group with its share, its pictures and a p-value shows it.
 # - Shuffled labels make any search exact, if the whole search is repeated for each shuffle.
-# - A walk along neighbours stays within a kind longer than a ball does. That is where the power comes from.
-# - Spectral modes show something for every generator, the perfect one included.
+# - A walk along neighbours mixes kinds less than a large ball does.
+# - Spectral modes show something for every generator, also for a perfect one.
 # - Attributes and conditions are compared with held-out data that the same judge has judged.
 #
-# **For later.** Why may the samples choose the groups here, where other tests forbid it? Why is the share of samples in a group a little too low, and its share of the data not? Why is the heaviest group of each shuffle compared, and not all of them?
+# **For later.**
+#
+# 1. Why may the samples choose the groups here, where other tests forbid it?
+# 2. Why is the share of samples in a group a little too low, and its share of the data not?
+# 3. Why is the heaviest group of each shuffle compared, and not all of them?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The whole search, with the choice of the groups, is repeated for each shuffle of the labels. So the p-value accounts for the choice.
+# 2. The samples choose the places where they happen to be few, and are then counted at these places. The reference examples have no label in the pool, so they do not make a place look empty.
+# 3. There are many groups, and one of them is heavy by chance. The heaviest group of a shuffle shows how heavy the heaviest is by chance.
+#
+# </details>
 #
 # **References.** J. Zhang, C. T. Li, F. Farnia, *An interpretable evaluation of entropy-based novelty of generative models*, ICML 2024. J. Zhang, M. Jalali, C. T. Li, F. Farnia, *Unveiling differences in generative models: a scalable differential clustering approach*, CVPR 2025. A. Rahimi, B. Recht, *Random features for large-scale kernel machines*, 2007. E. Maris, R. Oostenveld, *Nonparametric statistical testing of EEG- and MEG-data*, 2007. P. Westfall, S. Young, *Resampling-based multiple testing*, 1993. M. Kulldorff, *A spatial scan statistic*, 1997. S. Holm, *A simple sequentially rejective multiple test procedure*, 1979.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.missing
+"Graders of chapter 4.3."
+import functools
+
+import torch
+
+from modelab.course.exercises import as_number, exercise
+from modelab.evaluation.copying import nearest_k
+from modelab.evaluation.missing import missing
+
+# %%
+#| export course.graders.missing
+@exercise(accepts=[1 / 1000, .001], rejects=[0, 1 / 999, .05, 1, "x"])
+def grade_least(answer):
+    assert abs(as_number(answer) - .001) < 1e-7, "the true labels count as one of the shuffles"
+
+# %%
+#| export course.graders.missing
+def by_steps(P, near, y, s, centred=True, turned=False, more=0, mean=True):
+    "The right values, and wrong ones by the options."
+    value = y - y.mean() * centred
+    for _ in range(s + more):
+        value = (P.T if turned else P) @ value
+    return value[near].mean(1) if mean else value[near].sum(1)
+
+# %%
+#| export course.graders.missing
+@exercise(accepts=[by_steps], rejects=[functools.partial(by_steps, **wrong) for wrong in (
+    dict(centred=False), dict(turned=True), dict(more=1), dict(more=-1), dict(mean=False))])
+def grade_lack(lack):
+    g = torch.Generator().manual_seed(0)
+    P = torch.rand(30, 30, generator=g, dtype=torch.float64)
+    P, y = P ** 4 / (P ** 4).sum(1, keepdim=True), (torch.arange(30) < 12).double()
+    near = torch.randint(30, (9, 5), generator=g)
+    assert torch.allclose(lack(torch.eye(30).double(), near, y, 3), (y - .4)[near].mean(1)), \
+        "a walk that stays where it is: subtract the mean of y, and average over five neighbours"
+    for s in (1, 4):
+        right = (torch.linalg.matrix_power(P, s) @ (y - .4))[near].mean(1)
+        assert torch.allclose(lack(P, near, y, s), right), \
+            f"after {s} steps: how often does P stand in the product, and on which side?"
+
+# %%
+#| export course.graders.missing
+@functools.cache
+def scan_sets() -> tuple[torch.Tensor, ...]:
+    "All scans and their digits; training, unseen and perfect ones `(599, 8, 8)`."
+    from sklearn.datasets import load_digits
+    scans = torch.as_tensor(load_digits().images / 16)
+    order = torch.randperm(len(scans), generator=torch.Generator().manual_seed(0))
+    parts = (scans[part].float() for part in order.split([599, 599, 599]))
+    return scans, torch.as_tensor(load_digits().target), *parts
+
+# %%
+#| export course.graders.missing
+def dim_corner(x):
+    "Only scans whose upper left quarter is dark."
+    return x[x[:, :4, :4].mean((1, 2)) < x[:, :4, :4].mean((1, 2)).quantile(.6)]
+
+# %%
+#| export course.graders.missing
+@exercise(accepts=[dim_corner],
+          rejects=[lambda x: x, lambda x: x[:300], lambda x: x[x[:, 3, 3] > 2],
+                   lambda x: x[:1].expand(300, 8, 8)])
+def grade_lossy(made):
+    scans, digits, train, unseen, perfect = scan_sets()
+    x = made(perfect)
+    assert len(x) >= 20, "there are hardly any samples"
+    assert len(digits[nearest_k(x, scans)[1][:, 0]].unique()) == 10, "a whole digit is gone"
+    assert len(missing(x, train, unseen, rounds=199)), "no group is found missing"

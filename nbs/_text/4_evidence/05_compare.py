@@ -1,6 +1,6 @@
 # %% [markdown]
-# # Is A better than B
-# > Two generators, two rows of numbers: which differences are real, and how many samples would it take to see more?
+# # Compare two generators
+# > Which differences between two generators are real, and how many samples are needed to see a smaller one?
 
 # %% [markdown]
 # | | |
@@ -41,6 +41,7 @@ from modelab.evaluation.compare_parts import (close_pairs, compared_features, en
                                                text_table, thin_samples, two_names)
 from modelab.evaluation.copying import ExampleSource, nearest_k, nearest_others, refuse_known
 from modelab.evaluation.neighbours import MAX_BYTES, row_blocks
+from modelab.evaluation.page import join_words
 from modelab.evaluation.precision_recall import frechet_distance
 
 # %%
@@ -107,12 +108,12 @@ from html import escape
 from pathlib import Path
 
 from modelab.core.checks import check_int, check_number
-from modelab.core.files import atomic_write
 from modelab.core.plotting import axes, FAKE, MISSING, Picture
 from modelab.core.registry import register_command
 from modelab.data.readers import SampleFile
 from modelab.evaluation.audit_command import (check_holdout, check_outputs, command_features,
-                                              memory_bytes, open_matched, reading_options)
+                                              memory_bytes, open_matched, reading_options,
+                                              write_report)
 from modelab.evaluation.audit_sources import least_examples
 from modelab.evaluation.compare import COMPARED, compare, compare_all, Comparison, Comparisons
 from modelab.evaluation.page import chart, html_file, STYLE, utf8_text
@@ -121,14 +122,13 @@ from modelab.evaluation.page import chart, html_file, STYLE, utf8_text
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, Picture, REAL
 from modelab.course.claims import claim, recorded, steps
-from modelab.course.exercises import exercise
 from modelab.course.notebooks import patch
 from modelab.data.mixtures import grid, mixture
 from modelab.evaluation.precision_recall import density_coverage, precision_recall
 
 # %% [markdown]
-# ## Two perfect generators, and one of them wins
-# A table in a paper: generator A has Fréchet distance .040, generator B has .031. B is printed in bold. We build such a table with two generators that are both perfect: they draw from the law of the data.
+# ## Two perfect generators, and one looks better
+# In a table of a paper generator A has the Fréchet distance .040 and generator B has .031. B is printed in bold. We build such a table with two generators that are both perfect: they draw from the law of the data.
 #
 # **Predict:** in how many of 20 such tables is the better distance smaller by a fifth or more?
 
@@ -153,9 +153,9 @@ assert wins > 8
 f"smaller by a fifth or more in {wins} of 20 tables, by {np.median(gains):.0%} in the middle one"
 
 # %% [markdown]
-# In most of them. Nothing about the generators differs, only the draw. A table without an interval has told us about chance.
+# In most of them. The generators do not differ at all; only the random draws do. So a table without an interval may show nothing but chance.
 #
-# The size of the sample matters, too. The same perfect generator, with 500 samples and with 2,000:
+# The number of samples matters, too. Here is the same perfect generator with 500 samples and with 2,000:
 
 # %%
 real, many = bags(0, 2000, 2)
@@ -167,11 +167,11 @@ sizes
 # So a fair comparison needs three things: the same number of samples for both, an answer to "could this be chance?", and an interval that says how large the difference may be.
 #
 # ## Two more measures, made for comparing
-# *Density* of [4.1](01_precision_recall.ipynb) may exceed 1 without limit: samples heaped on one dense place score more than real data. *Coverage* does not fall in proportion: when a tenth of the samples become junk it hardly moves. Salvy et al. mend both. With $B_k(r)$ the ball around the real example $r$ that reaches to its $k$-th nearest other one, and the radius cut at the median radius,
+# *Density* of [4.1](01_precision_recall.ipynb) has no upper limit: samples on one dense place may score more than real data. *Coverage* does not fall in proportion: if a tenth of the samples become junk, it hardly changes. Salvy et al. change both measures. Let $B_k(r)$ be the ball around the real example $r$ that reaches to its $k$-th nearest other one. A radius above the median radius is cut to the median. Then
 #
 # $$\text{clipped density}=\frac{\operatorname{mean}_{s}\min\big(1,\tfrac1k\#\{r:s\in B_k(r)\}\big)}{\text{the same for the real examples themselves}},$$
 #
-# and at most 1. A sample counts once, however many balls hold it, and a huge ball around an outlier no longer lets everything in.
+# and at most 1. A sample counts at most once, however many balls hold it. And there are no more huge balls around outliers.
 
 # %%
 #| export evaluation.clipped
@@ -182,7 +182,7 @@ def _clipped_counts(real: Tensor, radius: Tensor, made: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# A real example lies in its own ball. It is not counted there, for a sample has no ball of its own.
+# A real example lies in its own ball. This ball is not counted, because a sample has no ball of its own.
 
 # %%
 #| export evaluation.clipped
@@ -216,7 +216,7 @@ heap = real[:1] + .001 * torch.randn(500, 2, generator=torch.Generator().manual_
 #
 # $$g(m)=\frac1k\,\mathrm E\min(k,X_m),\qquad X_m\sim\text{Beta-binomial}(m;\,k,\,N-k).$$
 #
-# Clipped coverage is the $m/M$ at which $g(m)$ is what was seen. So it reads as "as good as this share of perfect samples".
+# Clipped coverage is the $m/M$ at which $g(m)$ equals the measured value. It means "as good as this share of perfect samples".
 
 # %%
 #| export evaluation.clipped
@@ -231,7 +231,7 @@ def expected_coverage(real: int, made: int, k: int = 5) -> np.ndarray:
 
 
 # %% [markdown]
-# And the measure: what was seen is looked up in the table of expectations.
+# The measured value is looked up in the table of expectations.
 
 # %%
 #| export evaluation.clipped
@@ -254,7 +254,7 @@ def clipped_coverage(real: Annotated[Tensor, Samples("real *event", 2)],  # or t
 
 
 # %% [markdown]
-# **Fidelity.** The expectation against 200 draws, in one dimension; and clipped coverage falls in a straight line as junk replaces perfect samples.
+# **Fidelity.** First, the expectation equals the mean of 200 draws in one dimension, up to chance. Second, clipped coverage falls in proportion as junk replaces perfect samples.
 
 # %%
 g = torch.Generator().manual_seed(1)
@@ -277,13 +277,13 @@ print("\n".join(f"junk {k:3.0%}: coverage {c:.3f}, clipped coverage {d:.3f}"
                 for k, (c, d) in rows.items()))
 
 # %% [markdown]
-# ## One yardstick for both
+# ## The same reference and the same number of samples
 # Both generators are measured with the same balls around the same real examples, and with the same number of samples. The measures:
 
 # %%
 #| export
 COMPARED = {  # name: (whether more is better, what is said of the better one)
-    "Fréchet distance": (False, "is nearer in mean and covariance"),
+    "Fréchet distance": (False, "nearer in mean and covariance"),
     "precision": (True, "looks more real"), "density": (True, "looks more real"),
     "clipped density": (True, "looks more real"), "recall": (True, "covers more"),
     "coverage": (True, "covers more"), "clipped coverage": (True, "covers more"),
@@ -295,9 +295,9 @@ PRECISION_K, COVERAGE_K, LOST_K = 3, 5, 10  # neighbours that a ball reaches to
 
 
 # %% [markdown]
-# *Lost* is the share of real examples with no sample among what would be ten real neighbours. *Junk* is the share of samples that are farther from real data than 99 % of real examples are from each other. Precision and recall have $k=3$, density and coverage $k=5$, as in 4.1. Clipped density and coverage are not cut at 1 here: a difference of cut numbers is hard to read.
+# *Lost* is the share of real examples with no sample among what would be ten real neighbours. *Junk* is the share of samples that are farther from real data than 99 % of real examples are from each other. Precision and recall have $k=3$, density and coverage $k=5$, as in 4.1. Clipped density and coverage are not cut at 1 here, because the difference of two values that are both cut would be 0.
 #
-# We will measure many times, on halves and with shuffled labels. So distances are taken once. Each row gets a sorted list of its nearest others; in a half, the $k$-th that is left is looked up in the list.
+# The measures are computed many times, on halves of the data and with shuffled labels. So all distances are computed once. Each row has a sorted list of its nearest others. In a half, the $k$-th of the list that is still there is used.
 
 # %%
 #| export
@@ -316,7 +316,7 @@ def squares_to_rows(x: Tensor, y: Tensor, index: Tensor) -> np.ndarray:
 
 
 # %% [markdown]
-# The sorted lists. A row is not its own neighbour, even where it has copies.
+# The sorted lists. A row is not its own neighbour. Its copies are.
 
 # %%
 #| export
@@ -346,7 +346,7 @@ _kth_kept(square, kept[who], 1)[0] == square[0, 1]
 
 
 # %% [markdown]
-# Pairs of a real example and a sample matter if one lies within reach of the other. Most pairs do not, so only these are kept: products find candidates, and differences decide.
+# A pair of a real example and a sample matters only if one lies within reach of the other. Only these pairs are kept. Fast products find candidates, and exact differences decide.
 
 # %%
 #| export evaluation.compare_parts
@@ -510,13 +510,13 @@ assert math.isclose(min(1, both["clipped density"][1]), clipped_density(real, b)
 
 # %% [markdown]
 # ## Could it be chance? Shuffle the labels
-# If A and B have one law, the labels "A" and "B" on the pool of samples may be shuffled, and nothing changes. For a measure $T$, with $\pi$ a random relabelling and $R$ of them tried,
+# If A and B have one law, the labels "A" and "B" of all samples may be shuffled, and the distribution stays the same. Let $T$ be a measure, and $\pi$ a random relabelling, of which $R$ are tried. Then
 #
 # $$p=\frac{1+\#\{\pi:|T(\pi A)-T(\pi B)|\ge|T(A)-T(B)|\}}{1+R},$$
 #
-# and $p\le\alpha$ happens with a chance of at most $\alpha$. This is exact whatever the measure is: the reference is the same for both and may be anything.
+# and $p\le\alpha$ happens with a chance of at most $\alpha$. This is true for every measure and for every reference that is the same for both.
 #
-# Most measures are sums over samples or counts in balls, which shuffle at the cost of a product. Recall needs new balls around the samples: among each sample's sixteen nearest of the pool, the third with the same label.
+# Most measures are sums over samples or counts in balls. For these a shuffle is one matrix product. Recall needs new balls around the samples for each shuffle. The radius is the distance to the third sample with the same label, among the sixteen nearest samples.
 
 # %%
 #| export
@@ -536,7 +536,7 @@ def recalls(self: _Near, labels: np.ndarray) -> np.ndarray:
 
 
 # %% [markdown]
-# For the Fréchet distance a new matrix root per shuffle would be slow. Let $\bar F$ be the law of the pool. The difference of the distances of A and B is, but for terms of third order, its derivative at $\bar F$ (the terms of second order cancel, since the pool lies in the middle). And the derivative is a sum over samples:
+# For the Fréchet distance, a new matrix root for each shuffle would be slow. Let $\bar F$ be the law of the pool of A and B, with mean $\mu$ and covariance $\Sigma$; the reference has $\mu_R$ and $\Sigma_R$. We replace the difference of the distances of A and B by its first derivative at $\bar F$. The error is of third order only: the pool lies in the middle between A and B, so the terms of second order cancel. The derivative is a sum over samples,
 #
 # $$\varphi(x)=2\,(\mu-\mu_R)^\top(x-\mu)+(x-\mu)^\top\Big(I-\Sigma_R^{1/2}\big(\Sigma_R^{1/2}\Sigma\,\Sigma_R^{1/2}\big)^{-1/2}\Sigma_R^{1/2}\Big)(x-\mu).$$
 
@@ -610,7 +610,7 @@ g = torch.Generator().manual_seed(0)
 {name: round(p, 3) for name, p in near.p_values(steps(999, fast=99), g).items()}
 
 # %% [markdown]
-# **Fidelity.** With four samples the labels have six arrangements. All six by hand, against the function with many shuffles, for precision:
+# **Fidelity.** Four samples have six labellings. We compute precision for all six by hand, and compare with the function:
 
 # %%
 few = _Near(real, torch.cat([a[:2], a[2:4] + .15]))
@@ -624,14 +624,14 @@ assert abs(found - exact) < .05
 exact, found
 
 # %% [markdown]
-# ## How large may the difference be? Split in halves
-# A p-value does not say how large a difference is. An interval needs the spread of the difference over new draws of everything: of A, of B and of the real examples. The usual ways fail here. The bootstrap repeats examples, and a repeated example is its own neighbour. The jackknife leaves examples out and is proven for smooth measures only; the radius of a ball jumps when a neighbour goes.
+# ## How large is the difference? Split in halves
+# A p-value does not say how large a difference is. An interval needs the variance of the difference over new draws of A, of B and of the real examples. Two usual methods do not fit. The bootstrap repeats examples, and a repeated example is its own nearest neighbour. The jackknife leaves examples out. It is proven for smooth measures only, and the radius of a ball jumps if a neighbour is left out.
 #
-# Split the real examples, A and B into two halves each. The two halves are two independent experiments of half the size, and their differences $D_1,D_2$ have
+# So we split the real examples, A and B into two halves each. The halves are two independent experiments of half the size. Their differences $D_1,D_2$ have
 #
 # $$\operatorname{Var}(D)\approx\tfrac12\operatorname{Var}(D_1)=\tfrac14\,\mathrm E(D_1-D_2)^2 .$$
 #
-# Twenty random splits are averaged. Nothing is repeated and nothing has to be smooth; only the variance must fall as $1/n$. For a mean, the average over all splits is the well-known $s^2/n$.
+# Twenty random splits are averaged. No example is repeated, and the measure need not be smooth. The only assumption is that the variance falls as $1/n$. For a mean, the average over all splits is $s^2/n$ (checked below).
 
 # %%
 #| export
@@ -650,7 +650,7 @@ def random_half(n: int, generator: torch.Generator) -> np.ndarray:
 
 
 # %% [markdown]
-# Where a share is 0 in every half, such as *lost*, the spread would be 0 as well. One example more or less is the least error that is stated.
+# If a share, such as *lost*, is 0 in every half, the variance would be 0 as well. So the smallest standard error is one example.
 
 # %%
 #| export
@@ -680,7 +680,7 @@ assert math.isclose(np.mean([gap ** 2 / 4 for gap in gaps]), x.var() / 8, rel_to
 
 # %% [markdown]
 # ## The comparison
-# One row for each measure. Nine are tested, so the p-values are adjusted by Holm's rule, as in [4.3](03_missing.ipynb).
+# The result has one row for each measure. Nine measures are tested, so the p-values are adjusted by Holm's rule ([4.2](02_audit.ipynb)).
 
 # %%
 #| export
@@ -705,37 +705,26 @@ class Difference:
 
 
 # %% [markdown]
-# A row as words, seen from the better generator:
-
-# %%
-#| export
-@patch
-def says(self: Difference) -> str:
-    "The measure and by how much the better one differs from the other, with the interval."
-    sign = 1 if self.better else -1
-    low, high = sorted((sign * self.low, sign * self.high))
-    return f"{self.measure} {sign * self.difference:+.3g} [{low:.3g}, {high:.3g}]"
-
-
-# %% [markdown]
-# The verdict is one sentence. Measures that say the same of the same generator stand together.
+# The verdict is one sentence: who is better in what. The numbers are in the table below it.
 
 # %%
 #| export
 def _verdict(rows: Iterable[Difference], names: tuple[str, ...], n: int) -> str:
-    "What differs, in one sentence."
-    said: dict[str, list[str]] = {}
+    "Who is better in what, in one sentence."
+    said: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         if row.differs:
-            key = f"{names[row.better]} {COMPARED[row.measure][1]}"
-            said.setdefault(key, []).append(row.says())
+            better = said.setdefault(names[row.better], {})
+            better.setdefault(COMPARED[row.measure][1], []).append(row.measure)
     if not said:
         row = next(row for row in rows if row.measure == "recall")
         return (f"{names[0]} and {names[1]} cannot be told apart with {n:,} samples each; the "
                 f"difference in recall is between {row.low:+.3g} and {row.high:+.3g}")
-    told = "; ".join(f"{key}: {', '.join(parts)}" for key, parts in said.items())
-    rest = sum(not row.differs for row in rows)
-    return told + f"; nothing else can be told apart with {n:,} samples each" * bool(rest)
+    told = [f"{name} is better " + join_words([f"in {join_words(by, 'and')} ({why})"
+            for why, by in better.items()], "and") for name, better in said.items()]
+    rest = any(not row.differs for row in rows)
+    told += [f"nothing else can be told apart with {n:,} samples each"] * rest
+    return "; ".join(told)
 
 
 # %% [markdown]
@@ -768,7 +757,7 @@ class Comparison:
 
 
 # %% [markdown]
-# A line that says what was done, to cite:
+# One line that you can cite says what was done:
 
 # %%
 #| export evaluation.compare_parts
@@ -792,7 +781,7 @@ def protocol(self: Comparison) -> str:
 
 
 # %% [markdown]
-# A table of texts, from which both a printed table and a page are made. A star marks a sure difference: its $p$ is at most the level after Holm's rule over all tests. The interval is of one measure alone, so among nine intervals one may leave out 0 by chance. Such a row gets a star in brackets, and a line below the table says what both mean. Only a star means a sure difference.
+# A table of texts becomes a printed table or a page. A star marks a sure difference: its $p$ is at most the level after Holm's rule over all tests. An interval is about one measure alone, so one of nine intervals may exclude 0 by chance. Such a row gets a star in brackets, and a line below the table explains both marks. Only a star without brackets means a sure difference.
 
 # %%
 #| export evaluation.compare_parts
@@ -846,7 +835,7 @@ def text_table(cells: list[list[str]]) -> str:
 
 
 # %% [markdown]
-# And as HTML, where names come from users, so everything is escaped.
+# The same as HTML. Names come from users, so all texts are escaped.
 
 # %%
 #| export evaluation.compare_parts
@@ -894,7 +883,7 @@ def to_json(self: Comparison) -> dict[str, Any]:
 
 
 # %% [markdown]
-# Distances are taken in the space of [4.3](03_missing.ipynb), `feature_space`. Features are checked: one row for each example, all of one width, and a reference that is not one example many times.
+# Distances are taken in `feature_space` of [4.3](03_missing.ipynb). Features are checked: there must be one row for each example, all of one width, and the examples of the reference must not all be equal.
 
 # %%
 #| export evaluation.compare_parts
@@ -917,7 +906,7 @@ def compared_features(given: dict[str, Any],  # tensors or files
 
 
 # %% [markdown]
-# Sizes: the larger set of samples is thinned at random to the size of the smaller one, and the result says so.
+# The larger set of samples is thinned at random to the size of the smaller one. A note says so.
 
 # %%
 #| export evaluation.compare_parts
@@ -938,7 +927,7 @@ def thin_samples(given: dict[str, Any], made: Iterable[str], most: int,
 
 
 # %% [markdown]
-# Held-out data, real examples that no generator saw, is no part of the test. It says what a perfect generator would score. A generator that scores clearly better than unseen data may have copied. Ask `modelab audit` ([4.2](02_audit.ipynb)). Scores a little better are chance, as in the first table below.
+# Held-out data, real examples that no generator saw, takes no part in the test. Its column shows what a perfect generator would score. If a generator scores much better than unseen data, it may have copied: run `modelab audit` ([4.2](02_audit.ipynb)). A slightly better score may be chance, as in the first table below.
 
 # %%
 #| export
@@ -955,7 +944,7 @@ def _floors(sets: dict[str, Tensor], n: int) -> dict[str, float | None]:
 
 
 # %% [markdown]
-# The least p that $R$ shuffles can show is $1/(R+1)$. Holm's rule multiplies it by the number of tests. So a low level, or many tests, needs more shuffles than 999: with too few, no difference could ever be found.
+# The smallest $p$ with $R$ shuffles is $1/(R+1)$. Holm's rule multiplies it by the number of tests. So a low level, or many tests, needs more than 999 shuffles. With too few no difference could be found.
 
 # %%
 #| export evaluation.compare_parts
@@ -963,7 +952,7 @@ MOST_ROUNDS = 10 ** 6  # shuffles
 
 
 # %% [markdown]
-# Twice as many as the least p needs, so that one shuffle with as large a difference does not decide:
+# The number is twice what the smallest $p$ needs, so that a single shuffle with as large a difference does not decide:
 
 # %%
 #| export evaluation.compare_parts
@@ -981,7 +970,7 @@ assert enough_rounds(999, 9, .05) == 999
 enough_rounds(999, 9, .001), error_message(enough_rounds, 999, 9, 1e-6)
 
 # %% [markdown]
-# Two sets of samples that share rows are hardly two generators. And a clipped measure may exceed 1 here, which needs a word.
+# Notes say if two sets of samples share rows, and that a clipped measure may exceed 1 here.
 
 # %%
 #| export evaluation.compare_parts
@@ -1061,7 +1050,7 @@ def two_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 # %% [markdown]
-# A generator that copies the reference would win this comparison. Whether it copies is a question for the audit; but a sample that *equals* a real example is counted here, and said.
+# A generator that copies the reference looks better in this comparison. The audit tests for copies. Here a note counts the samples that *equal* a real example.
 
 # %%
 #| export evaluation.compare_parts
@@ -1107,7 +1096,7 @@ perfect
 assert perfect.status == 0
 
 # %% [markdown]
-# Now B loses one of 25 modes. Then B makes 2 % junk instead, which is not found with 1,000 samples; how often it is found with 2,000 is recorded below.
+# Now B loses one of 25 modes. In the second comparison B makes 2 % junk instead. This draw of 1,000 samples does not show it. The benchmark below records how often 2,000 samples do.
 
 # %%
 lossy = mixture(law.centers[1:], .05).sample(1000, generator=g).double()
@@ -1118,11 +1107,11 @@ lost.verdict
 junk = b.clone()
 junk[:20] = 10 * torch.rand(20, 2, generator=g).double() - 5
 junky = compare(a, junk, real, rounds=steps(999, fast=199))
-assert lost["recall"].better == 0 == lost["coverage"].better
+assert lost["recall"].better == 0 == lost["coverage"].better and junky.status == 0
 junky.verdict
 
 # %% [markdown]
-# A copier looks better than a perfect generator, and the note says why:
+# A generator of which 30 % are copies looks better than a perfect one, and a note says why:
 
 # %%
 copied = compare(torch.cat([real[:300], a[:700]]), b, real, rounds=steps(999, fast=99))
@@ -1130,9 +1119,9 @@ assert copied["precision"].better == 0 and "300 of 1,000 samples equal" in copie
 copied.verdict, copied.notes
 
 # %% [markdown]
-# The p-value decides what is a sure difference. The interval is found in another way. Where it just reaches 0, as that of coverage here, the two may disagree.
+# The p-value decides what is a sure difference. The interval is computed in another way, so near 0 the two may disagree.
 #
-# Sizes do not decide. B gets 500 samples and A 1,000; the same law:
+# The number of samples gives no advantage. Here A has 1,000 samples and B has 500 from the same law:
 
 # %%
 unequal = compare(a, b[:500], real, rounds=99)
@@ -1142,7 +1131,7 @@ unequal.notes
 
 # %% [markdown]
 # ## Three and more
-# With several generators there are many pairs. The p-values of all pairs and all measures are adjusted together by Holm's rule, so the level is the chance of any false difference in the whole table. The table marks with letters what cannot be told apart: two generators that share a letter in a column cannot be told apart by that measure. The groups of a letter are the largest sets without any sure difference.
+# With several generators there are many pairs. The p-values of all pairs and all measures are adjusted together by Holm's rule, so the level bounds the chance of any false difference in the whole table. Letters mark what cannot be told apart: two generators that share a letter in a column cannot be told apart by that measure. The generators with one letter are a largest set without any sure difference.
 
 # %%
 #| export evaluation.compare_parts
@@ -1164,12 +1153,13 @@ assert marks == {"best": "a", "middle": "ab", "worst": "b"}
 marks
 
 # %% [markdown]
-# By one measure, a sentence names the first that is surely better than others, and these others; and all that are surely better than all of these. The first is the best one as a rule. But the best one may have a wide interval, and share a letter with all.
+# For one measure, a sentence names the first generator that is surely better than some others, these others, and all further generators that are surely better than all of these. The first one is usually the best one. But the best one may have a wide interval and share a letter with all.
 
 # %%
 #| export evaluation.compare_parts
-def surely_before(order: list[str], letters: dict[str, str]) -> str:
-    "Who is surely before whom, such as `x, y before z`; empty if nobody is."
+def surely_before(order: list[str],  # the best first
+                  letters: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    "Who is surely better than whom; None if nobody is."
     for place, first in enumerate(order):
         alone = set(letters[first])
         behind = [name for name in order[place:] if not alone & set(letters[name])]
@@ -1177,8 +1167,8 @@ def surely_before(order: list[str], letters: dict[str, str]) -> str:
             taken = set("".join(letters[name] for name in behind))
             ahead = order[place:order.index(behind[0])]
             ahead = [name for name in ahead if not taken & set(letters[name])]
-            return f"{', '.join(sorted(ahead))} before {', '.join(sorted(behind))}"
-    return ""
+            return tuple(sorted(ahead)), tuple(sorted(behind))
+    return None
 
 
 # %%
@@ -1207,7 +1197,7 @@ class Comparisons:
 
 
 # %% [markdown]
-# What was done is the same for all pairs.
+# The line to cite is the same for all pairs.
 
 # %%
 #| export
@@ -1219,22 +1209,40 @@ def protocol(self: Comparisons) -> str:
 
 
 # %% [markdown]
-# The verdict says so for every measure with a sure difference. Measures that say the same share a sentence.
+# The verdict names who is better than whom for every measure with a sure difference. It is true of every pair that it names, but may leave out pairs; then it says so.
 
 # %%
 #| export
 @patch(as_prop=True)
 def verdict(self: Comparisons) -> str:
-    "Who is before whom by which measures, in one sentence."
-    said: dict[str, list[str]] = {}
+    "Who is better than whom in what, in one sentence."
+    said: dict[tuple, list[str]] = {}
     first = ["recall", "precision", "Fréchet distance"]
     for measure in [*first, *(name for name in COMPARED if name not in first)]:
         ranked = _ranked(self.values[measure], measure)
         if order := surely_before(ranked, self.letters[measure]):
             said.setdefault(order, []).append(measure)
     n = self.pairs[0].sizes["samples"]
-    return "; ".join(f"{', '.join(by)}: {order}" for order, by in said.items()) or (
-        f"by no measure is one surely before another with {n:,} samples each")
+    if not said:
+        return f"no two of them can be told apart with {n:,} samples each"
+    told = [f"{join_words(ahead, 'and')} {'is' if len(ahead) == 1 else 'are'} better than "
+            f"{join_words(behind, 'and')} in {join_words(by, 'and')}"
+            for (ahead, behind), by in said.items()]
+    named = sum(len(ahead) * len(behind) * len(by) for (ahead, behind), by in said.items())
+    rest = ("the table shows more sure differences" if _count_apart(self.letters) > named else
+            f"nothing else can be told apart with {n:,} samples each")
+    return "; ".join([*told, rest])
+
+
+# %% [markdown]
+# How many differences are sure:
+
+# %%
+#| export
+def _count_apart(letters: dict[str, dict[str, str]]) -> int:
+    "How many pairs are told apart, over all measures."
+    return sum(not set(a) & set(b) for marks in letters.values()
+               for a, b in combinations(marks.values(), 2))
 
 
 # %% [markdown]
@@ -1415,12 +1423,11 @@ first.measure, first.p, first.adjusted
 
 # %% [markdown]
 # ## How many samples are needed?
-# "No sign of a difference" may only mean that there were too few samples. How small a loss would have been seen? Take a group that holds the share $q$ of the data, and ask for the simplest sign of its loss: of $m$ unseen real examples $Y$ lie in it, and of $n$ samples none. If the generator were perfect, all places for the $Y$ members among the $n+m$ examples would be equally likely:
+# "No difference" may only mean that there were too few samples. How small a loss would have been found? Take a group that holds the share $q$ of the data. The simplest sign of its loss is this: $Y$ of $m$ unseen real examples lie in it, and none of $n$ samples. If the generator were perfect, all places for the $Y$ members among the $n+m$ examples would be equally likely:
 #
 # $$p=\binom{m}{Y}\Big/\binom{n+m}{Y}\;\approx\;\Big(\frac{m}{n+m}\Big)^{Y},\qquad Y\sim\text{Binomial}(m,q).$$
 #
-# With as many unseen examples as samples, $p\approx2^{-Y}$, so five members are enough at the level .05. With $K$ groups under test, the level is divided by $K$.
-# The chance that the loss is seen, the **power**, is a sum over the binomial law. If a share $\ell$ of the group is *left*, the count in the samples is binomial, too, and the test is Fisher's.
+# With as many unseen examples as samples, $p\approx2^{-Y}$, so five members are enough at the level .05. If $K$ groups are tested, the level is divided by $K$. The **power** is the chance that the loss is found. It is a sum over the binomial law of $Y$. If a share $\ell$ of the group is *left*, the count in the samples is binomial, too, and the test is Fisher's.
 
 # %%
 #| export evaluation.power
@@ -1506,7 +1513,7 @@ def lost_power(share: _Share,  # of the data that the group holds
 
 
 # %% [markdown]
-# `samples_needed` turns this round: it looks for the number of samples.
+# `samples_needed` finds the number of samples that gives a wanted power.
 
 # %%
 #| export evaluation.power
@@ -1552,7 +1559,7 @@ def samples_needed(share: _Share,  # of the data that the lost group holds
 
 
 # %% [markdown]
-# And the other way round: the smallest loss that $n$ samples would have shown. This belongs beside every "no sign of".
+# `smallest_loss` finds the smallest loss that $n$ samples would have shown. This number belongs beside every "no sign of a loss".
 
 # %%
 #| export evaluation.power
@@ -1583,7 +1590,7 @@ assert lost_power(smallest_loss(1000), 1000) >= .95 > lost_power(.99 * smallest_
 
 # %% [markdown]
 # ### The test, for many groups
-# `lost_groups` is the test itself. You say which group each sample and each unseen example is in: the nearest cluster of the *reference*, or a class. Some groups are so small that they can reach no small p, whatever is seen. Tarone noticed that they need not be counted: the level is divided by the number of groups that could alarm at all.
+# `lost_groups` is the test itself. You say which group each sample and each unseen example is in: the nearest cluster of the *reference*, or a class. Some groups are so small that their $p$ cannot be small, whatever the samples are. Such groups need not be counted (Tarone 1990): the level is divided by the number of groups that could raise an alarm at all.
 
 # %%
 #| export evaluation.power
@@ -1618,7 +1625,7 @@ def lost_groups(samples: Annotated[Tensor, Labels("samples")],  # the group of e
 
 
 # %% [markdown]
-# **Fidelity.** 25 groups of four per cent, one of which is lost: the share of 400 draws in which it is found, beside what was computed.
+# **Fidelity.** One of 25 equal groups is lost. The share of 400 draws in which it is found is compared with the computed power.
 
 # %%
 def seen(n: int, lost: bool, draws: int = steps(400, fast=100)) -> tuple[float, float]:
@@ -1640,7 +1647,8 @@ assert sum(false) < .05
 false
 
 # %% [markdown]
-# ## Under your hands: drag n, see the power
+# ## Under your hands: the power for n samples
+# Drag $n$. Each curve shows the chance to find the loss of a group, by its share of the data.
 
 # %%
 def curves(n: int):
@@ -1671,7 +1679,7 @@ film.widget.slider.value = 0
 
 # %% [markdown]
 # ## How well it is calibrated
-# The settings, 20 splits and ten degrees of freedom, were chosen on seeds of 100 and more. Then, on other seeds, from 0 up, two sound generators and several faulty ones were compared, on 25 modes in two dimensions and on MNIST digits in their principal directions. The benchmark `benchmarks/compare.py` recorded it.
+# The settings, 20 splits and ten degrees of freedom, were chosen on seeds of 100 and more. Then, on seeds from 0 up, `benchmarks/compare.py` compared two generators of one law, and generators with a known fault. The data is 25 modes in two dimensions, and MNIST digits in their principal directions. For each setting: the share of draws with any sure difference, and the measures that found it in more than a fifth of the draws.
 
 # %%
 kept = recorded("compare").get("rates", [])
@@ -1680,9 +1688,9 @@ for row in kept:
     print(f"{row['setting']:38} any difference {row['any']:.3f} of {row['draws']}   {text}")
 
 # %% [markdown]
-# No single measure sees all faults: a spread that is too small shows in density, a lost mode in *lost* and coverage, junk in *junk*. So read all rows.
+# No single measure finds all faults: a spread that is too small shows in density, a lost mode in *lost* and coverage, junk in *junk*. So read all rows.
 #
-# The sound pairs together: the claim fails if the interval of the rate lies above 5 %.
+# The claim is about all pairs of one law together. It fails if the interval of the rate lies above 5 %.
 
 # %%
 from modelab.core.statistics import wilson_interval
@@ -1698,14 +1706,27 @@ if sound:
 made if sound else "not recorded here"
 
 # %% [markdown]
-# How often does the 95 % interval hold the true difference, which is the mean over all draws? For each setting, the measure whose interval held it least often, and the mean over the measures:
+# How often does the 95 % interval hold the true difference, which is the mean over all draws? Each dot is one measure. The grey bar is two standard errors around 95 %, for the number of draws of that setting. A dot to the left of the bar is an interval that is too short.
 
 # %%
-for row in kept:
-    covers, draws = row["covers"], row["draws"]
-    least = min(covers, key=covers.get)
-    print(f"{row['setting']:43} {least}: {covers[least]:.2f} of {draws} draws, "
-          f"mean {np.mean(list(covers.values())):.3f}")
+def draw_covers():
+    "A row for each setting: how often each measure's interval held the true difference."
+    figure, ax = axes(size=(6, .28 * len(kept) + .8))
+    for place, row in enumerate(reversed(kept)):
+        shares, draws = list(row["covers"].values()), row["draws"]
+        error = 2 * (.95 * .05 / draws) ** .5
+        ax.plot([.95 - error, min(1, .95 + error)], [place] * 2, c=".8", lw=7, zorder=0)
+        ax.plot(shares, [place] * len(shares), "o", c=FAKE, ms=4, alpha=.6)
+    ax.axvline(.95, c="k", lw=1, ls=":")
+    names = [f"{row['setting']} ({row['draws']} draws)" for row in reversed(kept)]
+    ax.set(yticks=range(len(kept)), yticklabels=names, xlabel="share of intervals that hold it")
+    short = sum(share < .95 - 2 * (.95 * .05 / row["draws"]) ** .5 for row in kept
+                for share in row["covers"].values())
+    return Picture(figure, f"{short} of {sum(len(row['covers']) for row in kept)} measures and "
+                           "settings lie more than two standard errors below 95 %")
+
+
+draw_covers() if kept else "not recorded here"
 
 # %% [markdown]
 # All settings together:
@@ -1719,11 +1740,11 @@ if kept:
           f"holds it in {lowest:.0%} of {draws} draws.")
 
 # %% [markdown]
-# So the interval is a good guess, and not exact as the p-value is.
+# So the interval is approximate, while the p-value is exact.
 
 # %% [markdown]
 # ## The command
-# Files in, a sentence out. The exit status is 0 if nothing can be told apart, 1 if something can, and 2 for any error, such as bad input. So a script can ask whether the new checkpoint differs from the last one.
+# `modelab compare` reads files and prints a sentence and a table. The exit status is 0 if nothing can be told apart, 1 if something can, and 2 for any error, such as bad input. So a script can check whether a new checkpoint differs from the last one.
 
 # %%
 #| export evaluation.compare_command
@@ -1780,7 +1801,7 @@ def _open_all(args: argparse.Namespace) -> tuple[list[SampleFile | None], list[s
 
 
 # %% [markdown]
-# A table says how large a difference is; a picture says at once which side it is on. All intervals are drawn to one width, for the measures have unlike scales. Each goes to the left if A is better, and to the right if B is. An interval that reaches over the line may have either sign.
+# A table shows how large a difference is. A picture shows which generator is better. The measures have different scales, so all intervals are drawn with one width. A mark lies to the left if A is better, and to the right if B is better. If an interval crosses the line, the sign of the difference is not known.
 
 # %%
 #| export evaluation.compare_command
@@ -1818,7 +1839,7 @@ def _page(found: Comparison | Comparisons) -> bytes:
 
 
 # %% [markdown]
-# What would fail after the work is checked before it: numbers, the paths of reports, and packages that a page needs. A report may not overwrite what is read.
+# Options are checked before the work starts: numbers, the paths of reports, and packages that a page needs. A report may not overwrite a file that is read.
 
 # %%
 #| export evaluation.compare_command
@@ -1850,9 +1871,10 @@ def _run_compare(args: argparse.Namespace) -> int:
         found = compare_all(dict(zip(names, made)), reference, holdout, **options)
     found.notes.extend(notes + list(dict.fromkeys(getattr(features, "notes", []))))
     if args.json is not None:
-        atomic_write(args.json, (json.dumps(found.to_json(), indent=1) + "\n").encode())
+        text = json.dumps(found.to_json(), indent=1) + "\n"
+        write_report("--json", args.json, text.encode())
     if args.out is not None:
-        atomic_write(args.out, _page(found))
+        write_report("--out", args.out, _page(found))
     print(utf8_text(str(found)))
     return found.status
 
@@ -1883,54 +1905,195 @@ found.status, found.verdict, samples_needed(.05)
 
 # %% [markdown]
 # ## Exercises
-# **1.** A class holds 2 % of the data. You have as many unseen real examples as samples, and this class is the only one that you test. About how many samples do you need, so that its loss is seen with a chance of 95 %? Use $p\approx2^{-Y}$ and a Poisson law before you call the function.
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[458, 455, 470], rejects=[50, 150, 250, 5000])
-def grade_size(answer):
-    "Five unseen members are needed."
-    assert abs(answer / samples_needed(.02) - 1) < .05, "P(Y ≥ 5) is to be .95, so 2 % of n is 9.15"
+from modelab.course.graders.compare import grade_size, grade_holm, grade_made
 
+# %% [markdown]
+# **1.** (medium, 10 minutes) A class holds 2 % of the data. You have as many unseen real examples as samples, and this class is the only one that you test. About how many samples do you need to find its loss with a chance of 95 %? Use $p\approx2^{-Y}$ and a Poisson law before you call the function.
+#
+# <details><summary>Hint</summary>
+#
+# How many unseen members $Y$ make $2^{-Y}\le.05$? Which mean makes a Poisson number at least this large with a chance of .95?
+#
+# </details>
 
 # %%
 answer = ...
 grade_size(answer)
 
 # %% [markdown]
-# **2.** Make samples that beat an honest generator by Fréchet distance and are surely worse by precision. Write `made(real)`, a function of the real examples.
+# <details><summary>Solution</summary>
+#
+# Five members are needed. A Poisson number with mean 9.15 is at least five with a chance of .95. So 2 % of $n$ must be 9.15.
+#
+# ```python
+# answer = 9.15 / .02
+# ```
+#
+# `samples_needed(.02)` gives the exact number.
+#
+# </details>
+
+# %% [markdown]
+# **2.** (medium, 15 minutes) Write `holm(p)`: the p-values of a list, adjusted by Holm's rule, in the same order as the list. The formula stands in [4.2](02_audit.ipynb).
+#
+# <details><summary>Hint</summary>
+#
+# Go through the p-values from the smallest. Each is multiplied by the number of those that are left. An adjusted value is never smaller than one before it, and never above 1.
+#
+# </details>
 
 # %%
+def holm(p):
+    ...
+
+answer = holm
+grade_holm(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def holm(p):
+#     adjusted, largest = [0.] * len(p), 0.
+#     for place, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+#         largest = max(largest, min(1., (len(p) - place) * p[i]))
+#         adjusted[i] = largest
+#     return adjusted
+#
+# answer = holm
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **3.** (hard, 20 minutes) Make samples that have a smaller Fréchet distance than those of a perfect generator, and are surely worse by precision. Write `made(real)`, a function of 400 real examples from the grid of 25 modes, `(400, 2)`.
+#
+# <details><summary>Hint</summary>
+#
+# The Fréchet distance uses the mean and the covariance only. Draw from a normal law, and then give the draw exactly the mean and the covariance of the real examples.
+#
+# </details>
+
+# %%
+def made(real):
+    ...
+
+answer = made
+grade_made(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def made(real):
+#     x = torch.randn(len(real), 2, generator=torch.Generator().manual_seed(7)).double()
+#     x = (x - x.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(x.T))).T
+#     return real.mean(0) + x @ torch.linalg.cholesky(torch.cov(real.T)).T
+#
+# answer = made
+# ```
+#
+# After the second line $x$ has mean 0 and the identity as its covariance. The last line gives it those of the real examples, so the Fréchet distance is 0 up to rounding. But most samples lie between the modes.
+#
+# </details>
+
+# %% [markdown]
+# ## Recap
+# - Two numbers without an interval do not show a difference: two perfect generators differ, too. The p-value decides whether there is a difference. The interval says how large it may be.
+# - If both generators have one law, their labels may be shuffled. This test is exact for every measure.
+# - The bootstrap and the jackknife do not fit measures with nearest neighbours. Splits in halves repeat no example and need no smoothness.
+# - Use the same number of samples for both. Fréchet distance, recall and coverage depend on the number.
+# - "No difference" depends on the number of samples: `smallest_loss` says which loss would have been found.
+#
+# **For later.**
+#
+# 1. Why do terms of second order cancel at the law of the pool?
+# 2. Why may the reference be anything, even the training set of A alone, and the p-value stays exact while the comparison becomes unfair?
+# 3. Why do small groups need no share of the level?
+#
+# <details><summary>Answers</summary>
+#
+# 1. A is the pool plus a small change, and B is the pool less the same change. A term of second order has the same value for both signs, so it cancels in the difference.
+# 2. If A and B have one law, their labels may be shuffled for any fixed reference. But a reference that only A was trained on may be nearer to A. Then A and B do not have one law in this sense, and the difference that is found is a real one of closeness to A's training data.
+# 3. The smallest p-value of such a group is above its limit. So it can never raise a false alarm, and nothing must be paid for it.
+#
+# </details>
+#
+# **References.** M. Heusel et al., *GANs trained by a two time-scale update rule converge to a local Nash equilibrium*, NeurIPS 2017. M. F. Naeem et al., *Reliable fidelity and diversity metrics for generative models*, ICML 2020. N. Salvy, H. Talbot, B. Thirion, *Enhanced generative model evaluation with clipped density and coverage*, 2025. R. E. Tarone, *A modified Bonferroni method for discrete data*, Biometrics 1990. S. Holm, *A simple sequentially rejective multiple test procedure*, 1979.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.compare
+"Graders of chapter 4.5."
+import torch
+
+from modelab.course.exercises import as_number, exercise
+from modelab.data.mixtures import grid
+from modelab.evaluation.attributes import holm_adjusted
+from modelab.evaluation.compare import compare
+from modelab.evaluation.power import samples_needed
+
+# %%
+#| export course.graders.compare
+@exercise(accepts=[458, 455, 470], rejects=[50, 150, 250, 5000, "x"])
+def grade_size(answer):
+    assert abs(as_number(answer) / samples_needed(.02) - 1) < .05, \
+        "how many unseen members are needed, and which mean makes at least so many likely?"
+
+# %%
+#| export course.graders.compare
+def stepwise(p, rising=True, cut=True, first=0, same=False):
+    "Holm's rule, and wrong ones by the options."
+    out, largest = [0.] * len(p), 0.
+    for place, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        value = (len(p) if same else len(p) - place - first) * p[i]
+        value = min(1., value) if cut else value
+        largest = max(largest, value) if rising else value
+        out[i] = largest
+    return out
+
+# %%
+#| export course.graders.compare
+@exercise(accepts=[stepwise, lambda p: holm_adjusted(list(p))],
+          rejects=[lambda p: stepwise(p, rising=False), lambda p: stepwise(p, cut=False),
+                   lambda p: stepwise(p, first=1), lambda p: stepwise(p, same=True),
+                   lambda p: sorted(stepwise(p)), lambda p: list(p)])
+def grade_holm(holm):
+    for p in ([.01, .04, .03], [.6, .9, .2, .001], [.03, .031, .032], [.2]):
+        found = [as_number(value) for value in holm(list(p))]
+        assert len(found) == len(p), "one value for each p-value"
+        assert max(found) <= 1, "a p-value is at most 1"
+        assert all(abs(a - b) < 1e-9 for a, b in zip(found, holm_adjusted(p))), \
+            f"{p}: check the factors, that values never fall, and the order"
+
+# %%
+#| export course.graders.compare
+def bags(seed: int, n: int, count: int) -> list[torch.Tensor]:
+    "Sets of one law: 25 modes."
+    g = torch.Generator().manual_seed(seed)
+    return [grid().sample(n, generator=g).double() for _ in range(count)]
+
+# %%
+#| export course.graders.compare
 def normal_of(real):
-    "A normal law with the mean and the covariance of the real examples, and exactly these."
+    "A normal draw with exactly the mean and the covariance of the real examples."
     x = torch.randn(len(real), 2, generator=torch.Generator().manual_seed(7)).double()
     x = (x - x.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(x.T))).T
     return real.mean(0) + x @ torch.linalg.cholesky(torch.cov(real.T)).T
 
-
 # %%
+#| export course.graders.compare
 @exercise(accepts=[normal_of], rejects=[lambda real: real, lambda real: real + 1,
-                                        lambda real: law.sample(400).double()])
-def grade_made(answer):
-    "Nearer by mean and covariance, and off the modes."
+                                        lambda real: bags(5, 400, 1)[0]])
+def grade_made(made):
     real, honest = bags(3, 400, 2)
-    found = compare(honest, answer(real), real, rounds=99)
-    assert found["Fréchet distance"].better == 1, "the honest one is nearer by Fréchet distance"
+    found = compare(honest, made(real), real, rounds=99)
+    assert found["Fréchet distance"].better == 1, "the perfect one is nearer by Fréchet distance"
     row = found["precision"]
-    assert row.better == 0 and row.p < .05, "the honest one is not surely more precise"
-
-
-# %%
-answer = ...
-grade_made(answer)
-
-# %% [markdown]
-# ## Recap
-# - One table of two numbers says nothing: two perfect generators differ, too. The p-value decides whether there is a difference; the interval says how large it may be.
-# - The labels may be shuffled if both generators have one law. This is exact for every measure.
-# - The bootstrap and the jackknife do not suit measures with nearest neighbours. Splits in halves do not repeat examples and do not need smoothness.
-# - Use as many samples of each. Fréchet distance, recall and coverage depend on the number.
-# - "No difference" is only as strong as the number of samples: `smallest_loss` says what would have been seen.
-#
-# **For later.** Why do terms of second order cancel at the law of the pool? Why may the reference be anything, even the training set of A alone, and the p-value stays exact while the comparison becomes unfair? Why do small groups need no share of the level?
-#
-# **References.** M. Heusel et al., *GANs trained by a two time-scale update rule converge to a local Nash equilibrium*, NeurIPS 2017. M. F. Naeem et al., *Reliable fidelity and diversity metrics for generative models*, ICML 2020. N. Salvy, H. Talbot, B. Thirion, *Enhanced generative model evaluation with clipped density and coverage*, 2025. R. E. Tarone, *A modified Bonferroni method for discrete data*, Biometrics 1990. S. Holm, *A simple sequentially rejective multiple test procedure*, 1979.
+    assert row.better == 0 and row.p < .05, "precision is not surely worse"

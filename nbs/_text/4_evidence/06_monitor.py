@@ -1,11 +1,11 @@
 # %% [markdown]
-# # In a training loop
+# # Monitor mode collapse during training
 # > How soon do I learn that my generator lost something? How many alarms are false?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | Training runs for days. How do I hear of a collapse within a few looks, and not by chance? |
+# | **Question** | Training runs for days. How do I learn of a collapse within a few looks at the samples, with few false alarms? |
 # | **You will be able to** | put a monitor into any training loop; choose how often a sound run may alarm; find when the loss began, and go back to a checkpoint before it |
 # | **Papers** | Ville 1939 and Wald 1945 (many looks at one process); Clopper, Pearson 1934 (limits of a rate); Hoeffding 1956 (sums of unequal chances) |
 # | **Needs** | [4.2](02_audit.ipynb), [4.3](03_missing.ipynb) |
@@ -117,14 +117,13 @@ from tempfile import TemporaryDirectory
 
 from modelab.core.checks import error_message
 from modelab.core.statistics import wilson_interval
-from modelab.course.claims import claim, fast_mode, recorded, steps
-from modelab.course.exercises import exercise
+from modelab.course.claims import claim, recorded, steps
 from modelab.course.notebooks import patch
 from modelab.data.mixtures import ring
 
 # %% [markdown]
 # ## A test that is repeated at every look
-# Take a generator that is perfect: it draws from the law of the data. Every thousand steps we draw 1,000 samples and test whether the first of eight modes has become rarer than an eighth, at the level of 5 %. One look alarms in 5 % of cases, as it should.
+# Take a perfect generator: it draws from the law of the data. Every thousand steps we *look*: we draw 1,000 samples and test at the level of 5 % whether the first of eight modes is rarer than an eighth. A single look gives a false alarm in at most 5 % of cases.
 #
 # **Predict:** in how many of 200 perfect runs does at least one of 200 looks alarm?
 
@@ -142,10 +141,10 @@ assert first < .1 and ever > .95
 f"{first:.0%} at the first look, {ever:.0%} at some look"
 
 # %% [markdown]
-# In all of them. A monitor that looks often needs a rule for many looks. It also needs a definition of a sound run. During training the generator is never perfect. A test of "the samples have the law of the data" would alarm at every look, and rightly.
+# In all of them. So a monitor with many looks needs a rule for many looks. It also needs a definition of a sound run, because during training the generator is not perfect. A test of "the samples have the law of the data" would raise an alarm at every look, and the alarm would be right.
 #
 # ## What a sound run is
-# At look $t$ the monitor draws $n$ fresh samples and looks at each of them. Every answer is yes or no.
+# At look $t$ the monitor draws $n$ fresh samples. For each sample and each indicator the answer is yes or no.
 #
 # | indicator | a sample counts if |
 # |---|---|
@@ -159,7 +158,7 @@ f"{first:.0%} at the first look, {ever:.0%} at some look"
 # - A group is **settled** once it got at least 40 % of its share in each of ten looks in a row, and half of it over the ten. Groups that were never settled are listed as *not reached yet*. They do not alarm.
 # - A run is **sound** at look $t$ if every settled group has $p_t\ge\tfrac14\pi_g$, and if the chance of junk, of copies and of repeats is at most $b_t+m$. Here $b_t$ is the lowest mean chance over three successive earlier looks since the first group was settled (before that, no rate alarms), and $m$ is a margin: 5 % of the samples, and 10 % for junk, which goes up and down while networks train.
 #
-# So a generator that is still poor is sound. A run that falls below a quarter of a settled group's share is not sound.
+# So a run with a poor generator may be sound. A run that falls below a quarter of the share of a settled group is not sound.
 
 # %% [markdown]
 # ## The theorem
@@ -167,11 +166,11 @@ f"{first:.0%} at the first look, {ever:.0%} at some look"
 #
 # **Then the chance that a run is sound at every look and alarms is at most** $\alpha$, **over any number of looks.**
 #
-# What *sound* asks for depends on the draws: on the groups that are settled, on $b_t$, and on the first half of a draw (the chance of a repeat is meant given that half). So the theorem bounds the chance of both together. It ends at the first alarm: it says nothing about looks after an alarm or after going back.
+# Whether a run is *sound* depends on the draws: on the groups that are settled, on $b_t$, and on the first half of a draw (the chance of a repeat is conditional on that half). So the theorem bounds the chance that a run is sound *and* raises an alarm. It says nothing about looks after the first alarm.
 #
-# The condition fails where the samples of a look depend on each other. A sampler that draws 20 points and returns each of them 50 times gives false alarms. So may batch normalisation in training mode, where a sample depends on its batch (name the network in `eval_of`), and latents that are used again.
+# The condition fails if the samples of a look depend on each other. A sampler that draws 20 points and returns each of them 50 times gives false alarms. Two more cases may do so: batch normalisation in training mode, where a sample depends on its batch (name the network in `eval_of`), and latents that are used again.
 #
-# *Proof.* The monitor leaves training as it was: it restores the random numbers. So up to the first alarm the networks do not depend on what the monitor drew. Fix them; the draws of all looks are then independent.
+# *Proof.* The monitor does not change the training: it restores the random numbers. So up to the first alarm the networks do not depend on the monitor's draws. Given the networks, the draws of all looks are independent.
 #
 # 1. *One test.* A test adds up the last $w$ looks, $w\in\{1,2,3\}$. Of a settled group, it looks only at windows that begin after the group settled. In a sound run each of the $N=wn$ samples falls into the group with a chance of at least $\pi_g/4$, so the count is at least as large, in law, as a binomial count with $N$ and $\pi_g/4$. The p-value is $P(\text{Bin}(N,\pi_g/4)\le\text{count})$. It is at most $\varepsilon$ with a chance of at most $\varepsilon$.
 # 2. *A rate.* For junk, copies and repeats it is the upper tail at $B+m$. $B$ is an upper limit of the best level: the lowest Clopper–Pearson limit of any three successive looks before the window and after the first group was settled. A limit with error $\varepsilon$ lies below the true mean of its three looks with a chance of at most $\varepsilon$. For three equal chances this is Clopper and Pearson. For unequal ones Hoeffding's theorem says that the lower tail of the sum is at most the binomial one; its condition, a count of at most $N\bar p-1$, holds for every $\varepsilon$ below 1/4 if the mean chance $\bar p$ is at most $1-1/N$. For a larger $\bar p$ it fails for the counts $N-1$ and $N$ only. The limit is then at least $(1-\varepsilon)^{1/N}$. With $m$ it is at least 1, and such a limit is not tested. If no limit fails, then $B\ge b_s$ for all looks $s$ of the window, and the tail at $B+m$ is at least the true one.
@@ -179,7 +178,7 @@ f"{first:.0%} at the first look, {ever:.0%} at some look"
 #
 # $$\sum_{t\ge1}\frac{\alpha}{t(t+1)}=\alpha\sum_{t\ge1}\Big(\frac1t-\frac1{t+1}\Big)=\alpha.\qquad\square$$
 #
-# The cost of many looks is small: a p-value must be below a limit that falls like $t^{-2}$, while the p-value of a group that is gone falls like $e^{-N\pi_g/4}$. Three looks of 1,000 samples give $e^{-47}$ for a group of 1/16.
+# Many looks cost little power. The limit for a p-value falls like $t^{-2}$, but the p-value of a group that is gone falls like $e^{-N\pi_g/4}$. Three looks of 1,000 samples give about $e^{-47}$ for a group of 1/16.
 
 # %%
 spent = sum(.05 / (t * (t + 1)) for t in range(1, 100_000))
@@ -189,7 +188,7 @@ f"spent over 100,000 looks {spent:.6f}; p of a group of 1/16 that is gone, three
 
 # %% [markdown]
 # ## The numbers of the rule
-# They were set once and are part of what sound means.
+# These numbers belong to the definition of *sound*.
 
 # %%
 #| export evaluation.sequential_test
@@ -216,7 +215,7 @@ class Counts:
 
 
 # %% [markdown]
-# What an alarm says. Steps are filled in by the monitor; the test itself knows looks only.
+# The content of an alarm. The test knows looks only; the monitor adds the steps.
 
 # %%
 #| export evaluation.sequential_test
@@ -235,11 +234,11 @@ class Alarm:
 
 
 # %% [markdown]
-# **When did it begin?** Given hits at each look, the most likely look of a change is the one that makes both sides, each with a rate of its own, most likely together:
+# **When did it begin?** Suppose that the rate changes once, at look $k$. The most likely $k$ maximises the likelihood with one rate before it and another rate from it on:
 #
 # $$\hat k=\arg\max_k\;\ell(\text{looks}<k)+\ell(\text{looks}\ge k),\qquad \ell=x\log\frac xN+(N-x)\log\frac{N-x}N.$$
 #
-# Only changes for the worse are looked at.
+# Only changes for the worse are considered.
 
 # %%
 #| export evaluation.sequential_test
@@ -286,7 +285,7 @@ _change_point(hits, of, True), _change_point(hits, of, False)
 
 # %% [markdown]
 # ## The test
-# `SequentialTest` holds what all looks counted, and nothing else: it can be simulated without networks. `settled[g]` is the number of looks after which group $g$ was settled, or 0. `limits[t]` holds the best level of each rate that is known after $t$ looks. `looked` counts all looks ever made; after a roll back it goes on, for the error was spent.
+# `SequentialTest` holds the counts of all looks and nothing else, so it can be simulated without networks. `settled[g]` is the number of looks after which group $g$ was settled, or 0. `limits[t]` is the best level of each rate that is known after $t$ looks. `looked` counts all looks ever made. It is not set back by a roll back, because the error of these looks is spent.
 
 # %%
 #| export evaluation.sequential_test
@@ -382,7 +381,7 @@ def _hits(self: SequentialTest, name: str, window: int) -> tuple[int, int]:
 
 
 # %% [markdown]
-# Three looks make a limit. The first of them comes after a group has settled: what the first looks see is noise, and a rate may go anywhere there.
+# Three looks make a limit. The first of them comes after a group has settled. Before that the samples may be noise, and a rate may change in any direction.
 
 # %%
 #| export evaluation.sequential_test
@@ -441,7 +440,7 @@ def _rate(self: SequentialTest, name: str, error: float) -> list[Alarm]:
 
 
 # %% [markdown]
-# An alarm tells the rate in the looks that were tested, and the rates before and since the estimated change.
+# An alarm holds the rate in the tested looks, and the rates before and since the estimated change.
 
 # %%
 #| export evaluation.sequential_test
@@ -534,10 +533,10 @@ claim("At most 5 % of simulated sound runs alarm, and a lost group is found with
       holds=max(false.values()) <= .05 * many and len(delays) == many and max(delays) < 3)
 
 # %% [markdown]
-# Far fewer than 5 % alarm, for a plain reason: most of the error is spent before anything can alarm. A group can be tested from look 11 on, a rate from look 14 on. Then the theorem itself allows only $\alpha/11$ and less: .45 % of all runs, one in 220. Also, the tails of a count are discrete, windows overlap, and limits lie above the best levels. So the simulation does not show that the level is reached.
+# Far fewer than 5 % of the sound runs raise an alarm. The main reason: most of the error is spent before any test is possible. A group can be tested from look 11 on, a rate from look 14 on. For these looks the theorem allows $\alpha/11$ in total, which is .45 % of all runs, one in 220. Also, the tails of a count are discrete, windows overlap, and limits lie above the best levels. So the simulation does not show that the level is reached.
 #
 # ## What the reference fixes
-# Everything that the indicators need is fixed before training: the feature space, the groups, and three distances. They are measured with each reference example against the others. The theorem holds although they come from the reference: they only define what counts.
+# Everything that the indicators need is fixed before training: the feature space, the groups, and three distances. Each distance is measured between a reference example and the other examples. They come from the reference, and the theorem still holds, because they only define what counts.
 
 # %%
 #| export evaluation.yardstick
@@ -550,7 +549,7 @@ class MeasuredDraw:
 
 
 # %% [markdown]
-# Clusters of k-means cut a mode into pieces, and a generator in training moves a little within a mode. A piece that is empty for some looks is no loss. So clusters are joined along neighbours: the two with the largest share of links between them first, until that share is below 1 %, or a quarter of the clusters is left.
+# K-means may cut a mode into several clusters. During training the samples move a little within a mode, so one of these clusters may be empty for some looks without a loss of the mode. Therefore clusters are joined: first the two with the largest share of links to nearest neighbours between them, and so on, until that share is below 1 %, or a quarter of the clusters is left.
 
 # %%
 #| export evaluation.yardstick
@@ -573,7 +572,7 @@ def _joined(group: Tensor, rows: Tensor, least: int) -> Tensor:
 
 
 # %% [markdown]
-# There are so few clusters that, on average, one holds at least 20 reference examples and 25 of the samples. Links are counted among at most 5,000 examples.
+# The number of clusters is chosen such that a cluster holds on average at least 20 reference examples and 25 of the samples. Links are counted among at most 5,000 examples.
 
 # %%
 #| export evaluation.yardstick
@@ -653,7 +652,7 @@ def _distances(self: Yardstick, generator: torch.Generator) -> None:
 
 
 # %% [markdown]
-# A sample on a reference example has the ratio 0, also where five reference examples are equal.
+# A sample that equals a reference example has the ratio 0, also if five reference examples are equal.
 
 # %%
 #| export evaluation.yardstick
@@ -664,7 +663,7 @@ def _ratio(self: Yardstick, distance: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# Eight reference examples nearest to the middle of a group show what it is.
+# The eight reference examples nearest to the centre of a group show what it is.
 
 # %%
 #| export evaluation.yardstick
@@ -681,7 +680,7 @@ def _examples(self: Yardstick, reference: Tensor, kept: Tensor) -> None:
 
 
 # %% [markdown]
-# A sample belongs to the group of its nearest reference example, unless it is junk. (If noise counted too, the first looks of a training would settle groups that the generator has not found yet, and lose them again.)
+# A sample belongs to the group of its nearest reference example, unless it is junk. (If noise counted, groups would settle in the first looks although the generator does not make them yet, and would then be lost.)
 
 # %%
 #| export evaluation.yardstick
@@ -717,7 +716,7 @@ assert yard.measure(reference[:1000]).counts.copies == (1000, 1000)
 seen.counts
 
 # %% [markdown]
-# Here eight groups are left because clusters are joined down to a quarter at most, and a quarter of 32 is 8. With twelve modes the floor is not reached: joining stops earlier, where less than 1 % of the links are between two groups, and each group is one mode.
+# Here eight groups are left because at least a quarter of the 32 clusters must be left. With twelve modes this bound is not reached: joining stops earlier, where less than 1 % of the links are between two groups. Then each group is one mode.
 
 # %%
 many_modes, mode = ring(12, std=.04).sample_with_modes(1500, torch.Generator().manual_seed(2))
@@ -728,10 +727,10 @@ f"{len(twelve.names)} groups, examples of one mode in each: {pure}"
 
 
 # %% [markdown]
-# The Fréchet distance and the balance are measured at each look, shown and logged. They are not tested. During training the distance to the data has no law that is known beforehand: it falls, it rises a little, it depends on $n$. No threshold on it has a known rate of false alarms.
+# The Fréchet distance and the balance are measured and logged at each look. They are not tested. During training the distribution of the Fréchet distance is not known, and it depends on $n$. So no threshold on it has a known rate of false alarms.
 #
 # ## One look
-# A look is true if it alarms, so a loop may say `if monitor(step):`.
+# A look is true if it raises an alarm, so a loop may say `if monitor(step):`.
 
 # %%
 #| export
@@ -773,7 +772,7 @@ def values(self: Look) -> dict[str, float]:
 
 # %% [markdown]
 # ## The monitor does not change training
-# A monitor that draws from the random numbers of training changes training. So every look has random numbers of its own, from the seed and the number of the look, and gives back what was there: of torch on the CPU and on every device in use, of numpy, and of Python. A sampler may keep a generator of its own. The monitor does not restore such a generator.
+# A monitor that uses the random numbers of the training changes the training. So every look has its own random numbers, from the seed and the number of the look. After the look it restores the earlier state: of torch on the CPU and on every device in use, of numpy, and of Python. If your sampler has its own generator object, the monitor does not restore it.
 
 # %%
 #| export
@@ -785,7 +784,7 @@ def _random_state() -> tuple:
 
 
 # %% [markdown]
-# CUDA is not touched before the training uses it: a seed that is set now would be used when the device starts. MPS has no such test. Where it is available, its state is kept and restored.
+# The state of CUDA is left alone until the training uses CUDA. A seed that is set before would take effect when the device starts. For MPS this cannot be tested. If MPS is available, its state is kept and restored.
 
 # %%
 #| export
@@ -813,7 +812,7 @@ def _own_randomness(seed: int) -> Iterator[None]:
 
 
 # %% [markdown]
-# Some networks answer otherwise in training: dropout, batch normalisation. The monitor leaves them in the mode in which they are, unless you name them in `eval_of`. Note that batch normalisation in training mode changes its running means with every draw; name such a network.
+# Dropout and batch normalisation work differently in training mode. The monitor leaves your networks in their mode, unless you name them in `eval_of`. Batch normalisation in training mode changes its running means with every draw, so name such a network.
 
 # %%
 before = torch.get_rng_state()
@@ -840,7 +839,7 @@ class CollapseAlarm(RuntimeError):
 
 
 # %% [markdown]
-# Three kinds of arguments. Bytes are refused (`scaled`): their scale is not known, and a sampler on another scale would make only junk from the first look on, and that raises no alarm.
+# There are three kinds of arguments. Bytes are refused (`scaled`), because their scale is not known. With samples on a wrong scale everything would be junk from the first look on, and this raises no alarm.
 
 # %%
 #| export
@@ -850,7 +849,7 @@ _Hook = Annotated[Callable, Function()] | None
 
 
 # %% [markdown]
-# `help(Monitor)` is a map: what it does, an example, what to call next, and what is refused.
+# `help(Monitor)` says what it does, shows an example, and says what to call next and what is refused.
 
 # %%
 #| export
@@ -878,7 +877,7 @@ class Monitor:
 
 
 # %% [markdown]
-# Most arguments have a default that fits. `every` and `n` decide how much you see and what it costs; `budget` bounds the cost.
+# Most defaults can stay. A smaller `every` and a larger `n` find faults sooner and cost more time. `budget` bounds the cost.
 
 # %%
 #| export
@@ -955,7 +954,7 @@ def _draw(self: Monitor) -> Tensor:
 
 
 # %% [markdown]
-# A look is left out if looks would then take more than the budget of the time since the monitor was made. The next one is due `every` steps later. The first look is always made, for its cost is not known before: in a short training it alone may take more than the budget. A call at which no look is due costs a comparison.
+# A look is left out if all looks together would take more than the budget, which is a share of the time since the monitor was made. The next look is due `every` steps later. The first look is always made, because its cost is not known before. In a short training it alone may take more than the budget. A call without a look costs one comparison.
 
 # %%
 #| export
@@ -1019,7 +1018,7 @@ def _look(self: Monitor, measured: MeasuredDraw, found: tuple[Alarm, ...], start
 
 
 # %% [markdown]
-# What is bad from the first look on does not get worse, so no test alarms. A remark in the look's sentence names it.
+# A rate that is high from the first look on does not get worse, so no test raises an alarm. A remark in the sentence of the look names it.
 
 # %%
 #| export
@@ -1092,7 +1091,7 @@ def _sentence(self: Monitor, alarm: Alarm) -> str:
 
 
 # %% [markdown]
-# What happens at an alarm. Each finding warns once, until it is gone for a look. A function is called at every look that alarms.
+# At an alarm the monitor warns, stops, or calls your function. A finding warns once, and again only if it was gone for a look. A function is called at every look with an alarm.
 
 # %%
 #| export
@@ -1111,7 +1110,7 @@ def _react(self: Monitor, look: Look) -> None:
 
 
 # %% [markdown]
-# Tables, pictures and checkpoints. A folder is for one training; `looks.jsonl` and `looks.csv` of another one are renamed `looks-before-1.jsonl` and `.csv`, with the next free number. A disk that is full warns and does not end a training, also where your `save` says so: `torch.save` raises a RuntimeError then.
+# Tables, pictures and checkpoints. A folder is for one training; `looks.jsonl` and `looks.csv` of another one are renamed `looks-before-1.jsonl` and `.csv`, with the next free number. A full disk gives a warning and does not end the training. This is also true if your `save` fails: `torch.save` raises a RuntimeError then.
 
 # %%
 #| export
@@ -1289,7 +1288,7 @@ def _checkpoint(self: Monitor, step: int) -> None:
 
 
 # %% [markdown]
-# Going back forgets the looks after the checkpoint, and the groups that settled after it. The error that was spent stays spent. The theorem ends at the first alarm: it does not cover what follows an alarm and a roll back. If the loss is as old as the first look, there is nothing to load, and this is an error.
+# Going back deletes the looks after the checkpoint, and the groups that settled after it are no longer settled. The spent error stays spent. The theorem covers looks up to the first alarm only, so not those after a roll back. If the loss is as old as the first look, there is nothing to load, and this is an error.
 
 # %%
 #| export
@@ -1315,7 +1314,7 @@ def roll_back(self: Monitor) -> int:
 
 
 # %% [markdown]
-# A training that is resumed needs the monitor's state. It is made of plain numbers and lists, so JSON and `torch.save` take it. Of what the reference fixed, the three distances and the shares are in it. They are only compared, for another reference would make other groups; the reference is given again.
+# A resumed training needs the monitor's state. It consists of plain numbers and lists, so JSON and `torch.save` can store it. It also holds the three distances and the shares of the reference. They are used to check that the same reference is given again, because another reference would make other groups.
 
 # %%
 #| export
@@ -1348,7 +1347,7 @@ def _look_from(record: dict[str, Any]) -> Look:
 
 
 # %% [markdown]
-# The other way round. A monitor that has looked already, as one that went back in the same process, keeps its alarms and the error that it spent. A new process does not know the looks that were made after the state was saved: it makes them again, and their error is spent twice.
+# Loading a state. A monitor that has already looked, for example before a roll back in the same process, keeps its alarms and its spent error. A new process does not know the looks after the state was saved. It makes them again, so their error is spent twice.
 
 # %%
 #| export
@@ -1573,7 +1572,7 @@ def lost(self: Monitor, look: Look | None = None) -> dict[Any, dict[str, Any]]:
 
 # %% [markdown]
 # ## A loop of your own
-# The loop below stands for any training: a "generator" that learns the ring by moving noise onto it, and that forgets two modes at step 3,000. Three lines are the monitor's: make it, call it, and act.
+# The loop below stands for any training. Its "generator" moves noise onto the ring, step by step, and loses two modes at step 3,000. The monitor needs three lines: make it, call it, and act.
 
 # %%
 real = law.sample(2000, generator=torch.Generator().manual_seed(1))
@@ -1749,7 +1748,7 @@ def live_plot(monitor: Monitor) -> Any:
 
 # %% [markdown]
 # ## Other people's loops
-# The adapters are thin: they call the monitor with the step of the loop, and stop the loop in its own way if the monitor was made with `on_alarm="stop"`. The libraries are imported when an adapter is made, not before.
+# The adapters call the monitor with the step of the loop. If the monitor was made with `on_alarm="stop"`, they stop the loop in the way of the library. A library is imported only when its adapter is made.
 
 # %%
 #| export evaluation.monitor_adapters
@@ -1844,7 +1843,7 @@ def trainer_callback(monitor: Monitor) -> Any:
 # With *accelerate* the loop is your own: call the monitor in the main process.
 #
 # ## Trained networks: false alarms and delay
-# `benchmarks/monitor.py` trains networks by this library's engine on the ring, with a look at 1,000 samples every 25 steps. ZeroCentred is sampled from the moving average of G, Wasserstein from G as it is. A separate program, the judge, decides. The monitor does not use it. It knows the true modes, and has 4,000 samples of its own at each look. *Sound* and *broken* are the judge's words here, not those of the theorem.
+# `benchmarks/monitor.py` trains networks of this library on the ring, with a look at 1,000 samples every 25 steps. ZeroCentred is sampled from the moving average of G, Wasserstein from G itself. A separate program, the *judge*, decides whether a run is sound or broken. It knows the true modes, and draws 4,000 samples of its own at each look. The monitor does not use it. In this section *sound* and *broken* are defined by the judge, not by the theorem.
 #
 # A run counts as *sound* if, from the first look at which every mode has half of its share, every mode keeps a quarter of it over 200 looks, and the share of samples near a mode is never ten points below its best level.
 #
@@ -1900,9 +1899,9 @@ if row:
 said or "not recorded here"
 
 # %% [markdown]
-# The same claim fails where training itself is broken. The judge and the monitor measure different things: less than a tenth of a mode against less than a quarter, samples near a mode against junk. A break that is slow or small passes their limits at different looks. Three missed runs of ZeroCentred with the rate × 10 were looked at. The judge found fewer samples near a mode for one to three looks: their share fell by 25 percentage points and came back. For the monitor junk rose and fell again, by too little to alarm.
+# The same claim fails for the two breaks that change the training itself. The judge and the monitor measure different things. The judge requires less than a tenth of a mode, the monitor less than a quarter. The judge counts samples near a mode, the monitor counts junk. A slow or small break reaches their limits at different looks. Three missed runs of ZeroCentred with the rate × 10 were looked at. The judge found fewer samples near a mode for one to three looks: their share fell by 25 percentage points and came back. For the monitor junk rose and fell again, by too little to alarm.
 #
-# Why a frozen D of Wasserstein is missed was looked at in one batch of other seeds (0 to 31; 30 runs were sound till then, 4 of them broke, one was missed). The samples slide off the centre of a mode slowly, and do not vanish: in the missed run the judge, which counts samples within three standard deviations of the centre, gave the mode 10 % of its share at one look, while the monitor, which counts samples near any reference example, gave its group 42 %, and found 11 % junk where up to 18 % was sound.
+# One missed run of Wasserstein with a frozen D was looked at, in a batch of other seeds (0 to 31; 30 runs were sound till then, 4 of them broke, one was missed). Its samples moved away from the centre of a mode slowly. The judge counts samples within three standard deviations of the centre. At one look it gave the mode 10 % of its share. The monitor counts samples near any reference example. It gave the group 42 %, and found 11 % junk where up to 18 % was sound.
 
 # %%
 row, said = worst("× 10", "frozen"), None
@@ -1933,10 +1932,11 @@ def found_by(rows: list, look: int) -> float:
 # %%
 figure, ax = axes(size=(4.6, 2.4))
 breaks = {"mode taken out": REAL, "copies fed in": ACCENT, "rate × 10": MISSING, "D frozen": FAKE}
-for (name, colour), key in zip(breaks.items(), ("taken out", "fed in", "× 10", "frozen")):
+marks = zip(("taken out", "fed in", "× 10", "frozen"), ("o-", "s--", "^:", "v-."))
+for (name, colour), (key, mark) in zip(breaks.items(), marks):
     if sum(row["broken"] for row in of_kind(key)):
-        ax.plot(range(11), [found_by(of_kind(key), k) for k in range(11)], "o-", c=colour,
-                ms=3, label=name)
+        ax.plot(range(11), [found_by(of_kind(key), k) for k in range(11)], mark, c=colour,
+                ms=4, label=name)
 ax.axvline(3, c="k", lw=1, ls=":")
 ax.set(xlabel="looks since the judge saw it", ylabel="share found", ylim=(0, 1.05))
 ax.legend() if ax.lines[1:] else None
@@ -1957,7 +1957,7 @@ for row in kept.get("cost", []):
 
 # %% [markdown]
 # ## Under your hands: take a mode out
-# Drag the look at which a mode is taken out, and $n$. The picture shows what each group gets, and the alarm. With few samples it takes more looks until the p-value is below its limit, or it never is. Before ten looks nothing has settled, so nothing can be lost.
+# Drag the look at which a mode is taken out, and $n$. The picture shows the share of each group (the lost one is orange) and the alarm (vertical line). With few samples it takes more looks until the p-value is below its limit, or there is no alarm at all. Before ten looks no group has settled, so there is no alarm.
 
 # %%
 def take_out(at: int, n: int):
@@ -1976,7 +1976,7 @@ def take_out(at: int, n: int):
     ax.axhline(GONE, c="k", lw=1, ls=":")
     if alarm is not None:
         ax.axvline(alarm, c="k", lw=1)
-    ax.set(xlabel="look", ylabel="samples, of the group's share", ylim=(0, 2.5))
+    ax.set(xlabel="look", ylabel="multiple of its share", ylim=(0, 2.5))
     says = "no alarm"
     if alarm is not None:
         says = f"alarm at look {alarm}, number {alarm - at + 1} with the loss"
@@ -2025,55 +2025,185 @@ for step in range(1, 301):
         break
 monitor.looks[-1]
 
-
 # %% [markdown]
 # ## Exercises
-# **1.** A group holds 2 % of the data, and it is gone. What is its p-value in a look of $n=1000$ samples, of which none falls into it?
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[(1 - .005) ** 1000], rejects=[(1 - .02) ** 1000, .05, 0])
-def grade_p(answer):
-    assert math.isclose(answer, .995 ** 1000, rel_tol=1e-6), "the test is against a quarter of 2 %"
+from modelab.course.graders.monitor import grade_p, grade_first, grade_fading
 
+# %% [markdown]
+# **1.** (easy, 5 minutes) A group holds 2 % of the data, and it is gone: none of the $n=1000$ samples of a look falls into it. What is its p-value in this look?
+#
+# <details><summary>Hint</summary>
+#
+# The test is against a quarter of the group's share. What is the chance that a binomial count is 0?
+#
+# </details>
 
 # %%
 answer = ...
 grade_p(answer)
 
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# A quarter of 2 % is .005. A binomial count with 1,000 samples and this chance is 0 with
+#
+# ```python
+# answer = (1 - .02 / 4) ** 1000
+# ```
+#
+# </details>
 
 # %% [markdown]
-# **2.** Write `made(t)`, the counts of a run in eight equal groups of $n=800$, that loses a group slowly: it never alarms in 60 looks, and yet the group ends below 30 % of its share.
+# **2.** (medium, 10 minutes) Write `first_alarm(p, alpha)`. `p` is a list with the p-value of one test at each look. It returns the number of the first look with an alarm, where the first look is number 1 and look $t$ may spend $\alpha/(t(t+1))$. It returns `None` if there is no alarm.
+#
+# <details><summary>Hint</summary>
+#
+# `enumerate(p, 1)` counts from 1. A p-value that equals its limit raises an alarm.
+#
+# </details>
 
 # %%
-def fading(t: int) -> list[int]:
-    "The first group falls from its share to 28 % of it."
-    first = max(28, 100 - 2 * t)
-    return [first] + [100] * 7
+def first_alarm(p, alpha):
+    ...
 
+answer = first_alarm
+grade_first(answer)
 
-@exercise(accepts=[fading], rejects=[lambda t: [100] * 8, lambda t: [100 * (t < 20)] + [100] * 7])
-def grade_fading(answer):
-    "Slow and not far enough to alarm."
-    test = SequentialTest(np.full(8, 1 / 8))
-    for t in range(60):
-        row = answer(t)
-        found = test.add(Counts(800, tuple(row), (0, 800), (0, 400), (0, 800)))
-        assert not found, f"it alarms at look {t}"
-    assert row[0] < 30, "the group still has 30 % of its share"
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def first_alarm(p, alpha):
+#     for t, value in enumerate(p, 1):
+#         if value <= alpha / (t * (t + 1)):
+#             return t
+#     return None
+#
+# answer = first_alarm
+# ```
+#
+# The limits of all looks add up to $\alpha$, so a sound run has an alarm with a chance of at most $\alpha$, however long it is.
+#
+# </details>
 
+# %% [markdown]
+# **3.** (medium, 15 minutes) Write `made(t)`, the list of counts of eight equal groups at look $t$ (0 to 59), with 800 samples or fewer in all. The first group shrinks slowly: there is no alarm in 60 looks, and yet it ends below 30 % of its share of 100.
+#
+# <details><summary>Hint</summary>
+#
+# The group must settle in the first ten looks. The test is against a quarter of its share, so how far may it fall?
+#
+# </details>
 
 # %%
-answer = ...
+def made(t):
+    ...
+
+answer = made
 grade_fading(answer)
 
 # %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def made(t):
+#     return [max(28, 100 - 2 * t)] + [100] * 7
+#
+# answer = made
+# ```
+#
+# The first group falls to 28 % of its share. This is above a quarter, so the run is still *sound* by the definition. A smaller loss than three quarters is not what the monitor tests.
+#
+# </details>
+
+# %% [markdown]
 # ## Recap
-# - A test that is repeated at every look alarms in the end. Spend the error: look $t$ gets $\alpha/(t(t+1))$.
-# - A run in training is never perfect. If *sound* is defined by numbers, the level can be proved.
-# - Samples that are independent given the networks make conservative binomial tests. For that the monitor needs random numbers of its own, and must not change training.
-# - The change point says where to go back to.
+# - A test that is repeated at every look gives a false alarm in the end. So the error is divided among the looks: look $t$ gets $\alpha/(t(t+1))$.
+# - A generator in training is not perfect. If *sound* is defined by numbers, the rate of false alarms can be bounded by a proof.
+# - The proof needs samples that are independent given the networks. So the monitor uses its own random numbers and does not change the training.
+# - The change point says to which checkpoint to go back.
 # - A group that was never reached gives no alarm. The report lists it.
 #
-# **For later.** Why may the groups that are tested be chosen by what earlier looks saw? Why does a roll back not give back the error that was spent? Which change of a generator does no indicator of this chapter see?
+# **For later.**
+#
+# 1. Why may the groups that are tested be chosen by what earlier looks saw?
+# 2. Why does a roll back not give back the error that was spent?
+# 3. Which change of a generator does no indicator of this chapter see?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Given the networks, the draws of a look are independent of earlier looks. The groups are chosen before these draws, so for them the choice is fixed.
+# 2. The looks were made, and each of them could have raised a false alarm. Going back does not undo this chance.
+# 3. A group that falls to a little more than a quarter of its share. Less variety within a group, without repeats. Copies of training examples that are not in the reference.
+#
+# </details>
 #
 # **References.** J. Ville, *Étude critique de la notion de collectif*, 1939. A. Wald, *Sequential tests of statistical hypotheses*, 1945. C. Clopper, E. Pearson, *The use of confidence or fiducial limits*, Biometrika 1934. W. Hoeffding, *On the distribution of the number of successes in independent trials*, 1956.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.monitor
+"Graders of chapter 4.6."
+import math
+
+import numpy as np
+
+from modelab.course.exercises import as_number, exercise
+from modelab.evaluation.sequential_test import Counts, SequentialTest
+
+# %%
+#| export course.graders.monitor
+@exercise(accepts=[(1 - .005) ** 1000], rejects=[(1 - .02) ** 1000, .05, 0, (1 - .01) ** 1000, "x"])
+def grade_p(answer):
+    assert math.isclose(as_number(answer), .995 ** 1000, rel_tol=1e-6), \
+        "against which share does the monitor test a group?"
+
+# %%
+#| export course.graders.monitor
+def spending(p, alpha, limit=lambda t: t * (t + 1), start=1):
+    "The right look, and wrong ones by the options."
+    return next((t + start for t, value in enumerate(p) if value <= alpha / limit(t + 1)), None)
+
+# %%
+#| export course.graders.monitor
+@exercise(accepts=[spending], rejects=[
+    lambda p, alpha: spending(p, alpha, lambda t: 1),
+    lambda p, alpha: spending(p, alpha, lambda t: t),
+    lambda p, alpha: spending(p, alpha, lambda t: t * t),
+    lambda p, alpha: spending(p, alpha, start=0),
+    lambda p, alpha: spending(p, alpha, lambda t: (t + 1) * (t + 2)),
+    lambda p, alpha: spending(p, alpha) or 0])
+def grade_first(first_alarm):
+    assert first_alarm([.5, .6, .7], .05) is None, "no p-value is small: None is expected"
+    assert first_alarm([.02, .9], .05) == 1, "at the first look the limit is half of alpha"
+    assert first_alarm([.03, .011, .005, .0024], .05) == 4, \
+        "which look is the first with p at most alpha / (t (t + 1))?"
+    assert first_alarm([.03, 1 / 8], 3 / 4) == 1 and first_alarm([.9, 1 / 8], 3 / 4) == 2, \
+        "a p-value that equals its limit raises an alarm"
+
+# %%
+#| export course.graders.monitor
+def fading(t: int) -> list[int]:
+    "The first group falls from its share to 28 % of it."
+    return [max(28, 100 - 2 * t)] + [100] * 7
+
+# %%
+#| export course.graders.monitor
+@exercise(accepts=[fading], rejects=[
+    lambda t: [100] * 8, lambda t: [100 * (t < 20)] + [100] * 7, lambda t: [28] + [100] * 7,
+    lambda t: [max(10, 100 - 2 * t)] + [100] * 7, lambda t: [max(35, 100 - 2 * t)] + [100] * 7])
+def grade_fading(made):
+    test = SequentialTest(np.full(8, 1 / 8))
+    for t in range(60):
+        row = made(t)
+        assert len(row) == 8 and 0 <= min(row) and sum(row) <= 800, "eight counts, 800 at most"
+        found = test.add(Counts(800, tuple(row), (0, 800), (0, 400), (0, 800)))
+        assert not found, f"it alarms at look {t}"
+    assert test.settled[0], "the first group was never settled, so it cannot be lost"
+    assert row[0] < 30, "at the end the group has too large a share"

@@ -1,12 +1,12 @@
 # %% [markdown]
-# # Questions people ask
-# > Five questions about collapse from public issue threads, and an experiment for each: two are answered, one has one seed so far, two are not recorded yet
+# # Questions people ask about mode collapse
+# > Five questions about mode collapse from public issue threads, and an experiment for each
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | My GAN ends as ones, ignores z, copies its training set, or loses modes when G moves twice. Is that so in general, and what helps? |
-# | **You will be able to** | say what each of five popular explanations is worth, with numbers; and repeat each experiment with one command |
+# | **Question** | My GAN makes only ones, ignores z, copies its training set, or loses modes if G is updated twice. Is this general, and what helps? |
+# | **You will be able to** | say with numbers which of five popular explanations hold in a small experiment; and repeat each experiment with one command |
 # | **Papers** | Isola et al. 2017 (pix2pix); Mao et al. 2019 (mode seeking); Lin et al. 2018 (PacGAN); Metz et al. 2017 (unrolled GAN); Mescheder et al. 2018 (R1) |
 # | **Needs** | [1.1](../1_game/01_minimax.ipynb) (the non-saturating loss, `Minimax`), [1.4](../1_game/04_wasserstein.ipynb) (R1 and its weight γ, `ZeroCentred`), [3.1](../3_inclusion/01_imle.ipynb) (IMLE), [4.1](01_precision_recall.ipynb) (recall), [4.4](04_copying.ipynb) |
 # | **Time** | seconds of computing |
@@ -19,18 +19,24 @@ import zlib
 import torch
 from scipy.stats import fisher_exact
 
-from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, MISSING, Picture, REAL, scatter
+from modelab.core.plotting import axes, FAKE, image_grid, MISSING, Picture, REAL, scatter
 from modelab.core.statistics import interval
 from modelab.course.claims import claim, recorded
-from modelab.course.exercises import exercise
 from modelab.data.mixtures import ring
 
 # %% [markdown]
-# The trainings take hours, so they are a script: `python benchmarks/questions.py condition` repeats the first one, and `--help` lists the others. All seeds of a setting train side by side, and a seed has the same random numbers in every setting. The chapter shows what was recorded, with the number of steps. A setting that was not recorded is named as such.
+# The trainings take hours, so they are in a script. `python benchmarks/questions.py condition` repeats the first one, and `--help` lists the others. All seeds of a setting train side by side, and a seed has the same random numbers in every setting. The chapter shows what was recorded, with the number of steps. A setting that was not recorded is named as such.
 
 # %%
 kept = recorded("questions")
-sorted(kept)
+asked = {"condition": "a conditional generator ignores z", "ones": "digits end as ones",
+         "turns": "G is updated twice", "few": "a GAN on few pictures copies",
+         "unrolled": "the toy of the unrolled GAN"}
+for part, question in asked.items():
+    names = [row["name"] for row in kept.get(part, [])]
+    seeds = sorted({names.count(name) for name in names})
+    told = f"{len(set(names))} settings, seeds of each: {', '.join(map(str, seeds))}"
+    print(f"{question:35} {told if names else 'not recorded'}")
 
 
 # %%
@@ -81,11 +87,11 @@ def pictures(row: dict, side: int = 28) -> torch.Tensor:
 # ## My conditional generator ignores z
 # *"We tried to add z to the generator but often found that z got ignored"*, say the authors of pix2pix ([#152](https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix/issues/152)). Users ask why.
 #
-# **Answer.** It is the L1 term. With $\lambda=100$ the answers keep 7 % of the true spread, and none of eight spots is reached. Without it, z is used. The mode-seeking term does not bring the spots back beside $\lambda=100$; without L1 it spreads the answers twice too far. IMLE for each condition reaches all eight.
+# **Answer.** In this experiment the L1 term is the cause. With $\lambda=100$ the answers have a small part of the true spread, and no spot is reached. Without it, the generator uses z. The mode-seeking term beside $\lambda=100$ does not bring the spots back. Without L1 it spreads the answers too far. IMLE for each condition reaches all eight spots. The table and the claims below have the numbers.
 #
-# **Setting.** The condition $c$ is a point on a circle. The answer $y$ is near one of eight spots around $3c$, at distance 1, with a standard deviation of 0.1. A right generator answers all eight spots for every condition. G and D have two hidden layers of 64; z has two numbers; 4,000 steps; eight seeds. The adversarial part is the non-saturating game with R1. Added to G's loss are $\lambda\,\mathbb E|y-G(c,z)|$ ("L1"), and the mode-seeking term $1/(\overline{|G(c,z_1)-G(c,z_2)|}/\overline{|z_1-z_2|}+10^{-5})$ with weight 1. IMLE per condition has no discriminator: of ten answers to $c$, the one nearest to $y$ is pulled to $y$.
+# **Setting.** The condition $c$ is a point on a circle. The answer $y$ lies near one of eight spots around $3c$, at distance 1, with a standard deviation of 0.1. A good generator makes all eight spots for every condition. G and D have two hidden layers of 64; z has two numbers; 4,000 steps; eight seeds. The adversarial part is the non-saturating game with R1. Added to G's loss are $\lambda\,\mathbb E|y-G(c,z)|$ ("L1"), and the mode-seeking term $1/(\overline{|G(c,z_1)-G(c,z_2)|}/\overline{|z_1-z_2|}+10^{-5})$ with weight 1. IMLE per condition has no discriminator: of ten answers to $c$, the one nearest to $y$ is moved towards $y$.
 #
-# **Predict:** how many of eight spots are left with $\lambda=100$, the weight of pix2pix?
+# **Predict:** how many of the eight spots are reached with $\lambda=100$, the weight of pix2pix?
 
 # %%
 spots = ring(8, 1., .1)
@@ -99,7 +105,7 @@ assert min(cost, key=cost.get).startswith("one point, 0.0")
 cost
 
 # %% [markdown]
-# L1 is least at the median of the answers, for each coordinate. That is the middle of the ring, where no answer is. The best generator for L1 ignores z.
+# L1 is smallest at the median of the answers, for each coordinate. That is the middle of the ring, where no answer lies. So the best generator for L1 alone ignores z.
 #
 # Recorded, means over conditions and seeds: spots with at least a fifth of their share (of 8), answers within three standard deviations of a spot, spread as a part of the true one, and recall (k = 5).
 
@@ -117,12 +123,20 @@ for name, rows in answers.items():
     print(f"{name:36}", *told, f"({rows[0]['steps']} steps)")
 
 # %%
-figure, panels = axes(1, max(1, len(answers)), size=(1.9, 2.1), squeeze=False)
-for ax, (name, rows) in zip(panels[0], answers.items()):
+spread = {name: interval(last(rows, "spread"), low=0).mean for name, rows in answers.items()}
+reached = {name: interval(last(rows, "modes"), low=0, high=8).mean
+           for name, rows in answers.items()}
+assert reached.get("adversarial + 100 L1", 0) < .5  # what the answer above says
+assert spread.get("adversarial + mode seeking", 2) > 1.5
+assert reached.get("adversarial + 100 L1 + mode seeking", 0) < reached.get("adversarial alone", 9)
+
+# %%
+figure, panels = axes(max(1, math.ceil(len(answers) / 3)), 3, size=(2.6, 2.6), squeeze=False)
+for ax, (name, rows) in zip(panels.flat, answers.items()):
     shown = points(rows[0]["looks"][-1]["points"]) - torch.tensor([3., 0.])
     scatter(ax, fake=shown, limit=2.4, size=3)
     ax.scatter(*spots.centers.T, s=60, facecolors="none", edgecolors=REAL)
-    ax.set_title(name.replace("adversarial", "adv.").replace(" + mode", "\n+ mode"), fontsize=7)
+    ax.set_title(name.replace(" + mode", "\n+ mode"), fontsize=9)
 Picture(figure, "A hundred answers of seed 0 to one condition, for each loss; circles: true spots")
 
 # %%
@@ -147,15 +161,15 @@ if all(compared):
 sought or "not recorded here"
 
 # %% [markdown]
-# The game without L1 is not good after 4,000 steps either: about three of eight spots have a fifth of their share, and a quarter of the answers is near a spot. But it uses z.
+# The game without L1 is not good at its last step either: it reaches fewer than half of the spots. But it uses z.
 #
-# **What to do.** Look at several answers to one condition, and measure for each condition: over all conditions together, a generator that ignores z covers the data. Lower the weight of L1, or take it away, or match: IMLE for each condition. If one answer per condition is enough for you, nothing is wrong.
+# **What to do.** Look at several answers to one condition, and measure each condition separately. Over all conditions together, a generator that ignores z may seem to cover the data. Lower the weight of L1, or remove it, or use IMLE for each condition. If you need only one answer per condition, a generator that ignores z is no problem.
 
 # %% [markdown]
-# ## Do digits end as ones?
+# ## Do all digits become ones?
 # *"At the end of training, the content of G becomes all 1-s"* ([generative-models #14](https://github.com/wiseodd/generative-models/issues/14), [RGAN #27](https://github.com/ratschlab/RGAN/issues/27)).
 #
-# **Answer.** The recording is not complete, so there is no answer yet. The table below shows the shares of all ten digits up to the last recorded step.
+# **Answer.** The cells below print it from the record: the shares of all ten digits up to the last recorded step, and at how many looks ones were more than half of the samples. A setting that is named as not recorded has no answer yet.
 #
 # **Setting.** The first GAN of many people: 784–128–1 and 100–128–784, ReLU, pixels in [0, 1], Adam with 1e-3, batches of 64, the non-saturating loss, MNIST. Every 1,000 steps a judge names 1,000 samples. A sample counts for a digit if the judge is sure. Three seeds. *R1* has $\gamma=0.1$, the default of the library; *packs of two* shows D two pictures at once.
 
@@ -177,9 +191,12 @@ for ax, (name, rows) in zip(panels[0], digits.items()):
     at, shares = course(rows, "shares")
     for seed in shares:
         table = torch.tensor([[int(v) for v in look.split()] for look in seed]) / 1000
-        ax.plot(at, table, c=MISSING, lw=.4)
+        ax.plot(at, table, c=MISSING, lw=.7)
         ax.plot(at, table[:, 1], c=FAKE, lw=1)
+    ax.lines[0].set_label("another digit")
+    ax.lines[-1].set_label("ones")
     ax.set(title=name, xlabel="step", ylabel="share of the samples", ylim=(0, 1))
+    ax.legend()
 Picture(figure, "Shares of the ten digits along training, all seeds; the share of ones in orange")
 
 # %%
@@ -198,13 +215,13 @@ if digits:
     assert judge > .97
 
 # %% [markdown]
-# **What to do.** Count the digits of your samples with a classifier, at many steps, and not in one sheet of 16 pictures at the end. What one digit gets goes up and down: the last sheet is one look at a moving thing. Packing and R1 are one line each.
+# **What to do.** Count the digits of your samples with a classifier, at many steps. One sheet of 16 pictures at the end is not enough: the share of a digit changes during training. In this library packing and R1 are one line each.
 
 # %% [markdown]
-# ## Is it wrong to move G twice?
-# *"I believe that the mode collapse may be caused by updating the generator twice for every one update of the discriminator"* ([DCGAN-tensorflow #270](https://github.com/carpedm20/DCGAN-tensorflow/issues/270)). The author of that code could not train it without ([#106](https://github.com/carpedm20/DCGAN-tensorflow/issues/106)).
+# ## Is it wrong to update G twice?
+# *"I believe that the mode collapse may be caused by updating the generator twice for every one update of the discriminator"* ([DCGAN-tensorflow #270](https://github.com/carpedm20/DCGAN-tensorflow/issues/270)). The author of that code could not train without the second update ([#106](https://github.com/carpedm20/DCGAN-tensorflow/issues/106)).
 #
-# **Answer, for the ring.** A mode is *captured* if one good sample is in it. With two turns of G, two of eight seeds end with one captured mode. With one turn, every seed ends with four or more. On average both hold equally many modes. So both reports can be true, and one run of each tells nothing. Eight seeds do not prove a difference in collapses either.
+# **Answer, for the ring.** A mode is *captured* if one good sample is in it. With two turns of G some seeds end with a quarter of the modes or fewer. With one turn no seed does. But the counts are too small to prove a difference (Fisher's exact test below). In the mean number of modes held no difference is found either. So a single run of each order shows nothing, and the two reports need not contradict each other.
 #
 # **Setting.** The library's `Minimax` with the turns `D G`, and a game that inherits from it with the turns `D G G`. Fully connected networks, Adam with DCGAN's 2e-4 and (.5, .999), batches of 64, eight seeds. Both orders start from the same networks, seed by seed. A sample is *good* within three standard deviations of a mode. A mode is *held* if it has a quarter of its share in good samples. The first table and the left panel show modes held, the second table and the right panel modes captured.
 
@@ -224,6 +241,7 @@ for of, pair in orders().items():
     gain = interval([b - a for a, b in zip(*held)])
     print(f"{of:15} step {steps_done}, of {pair[0][0]['of']}: one turn {interval(held[0]):.3g}, "
           f"two turns {interval(held[1]):.3g}, difference seed by seed {gain:.3g}")
+    assert of != "ring of 8" or gain.low <= 0 <= gain.high  # as the answer says
 
 # %%
 for of, pair in orders().items():
@@ -231,6 +249,7 @@ for of, pair in orders().items():
     chance = fisher_exact([[n, len(rows) - n] for n, rows in zip(few_left, pair)]).pvalue
     print(f"{of:15} a quarter of the modes or fewer: {few_left[0]} and {few_left[1]} of "
           f"{len(pair[0])} seeds (Fisher's exact test: p = {chance:.2g})")
+    assert of != "ring of 8" or (few_left[0] == 0 < few_left[1] and chance > .05)
 
 # %%
 absent("turns", *(f"{of}, {n} of G" for of in ("ring of 8", "stacked digits", "grid of 25")
@@ -246,8 +265,9 @@ for row, (of, pair) in zip(panels, orders().items()):
             counts = torch.tensor(counts).float()
             ax.plot(at, counts.T + shift, c=colour, lw=.5)
             ax.plot(at, counts.mean(0), c=colour, lw=2.5, label=f"{turns} of G, mean")
-        ax.set(title=of, xlabel="step", ylabel=f"modes {measure}", ylim=(-.3, None))
-    row[0].legend(fontsize=7)
+        most = pair[0][0]["of"]
+        ax.set(title=of, xlabel="step", ylabel=f"modes {measure}", ylim=(-.04 * most, 1.3 * most))
+    row[0].legend(loc="upper left")
 Picture(figure, "Modes held and captured along training: one turn of G blue, two turns orange; "
                 "thin lines are seeds, drawn a little apart")
 
@@ -258,13 +278,13 @@ assert min(ends[0]) > 2 >= min(ends[1])
 ends
 
 # %% [markdown]
-# **What to do.** Compare at the same number of D's steps, as here, and at the same time: two turns of G cost more. Change one setting at a time, with several seeds: one run of each proves nothing.
+# **What to do.** Compare at the same number of D's steps, as here, and also at the same training time, because two turns of G cost more. Change one setting at a time, and use several seeds.
 
 # %% [markdown]
 # ## When does a GAN on 140 pictures copy?
 # *"I found all the images are training images"*, says somebody with 140 pictures of horses ([denoising-diffusion-pytorch #17](https://github.com/lucidrains/denoising-diffusion-pytorch/issues/17)). That was a diffusion model. Here it is a GAN.
 #
-# **Answer, from the seeds in the table below.** On 140 digits the test alarms in every recorded seed; in seed 0 at step 7,000, which is 3,200 epochs, and at the end at least 12 % of the samples are copies. On all digits it does not alarm. The samples lean towards the training pictures long before single copies are found.
+# **Answer, for the recorded seeds.** On 140 digits the test of copies raises an alarm in every recorded seed. On all digits it raises none. On 140 digits the samples are nearer to the training pictures than to held-out ones already at the first look, before the test finds copies. The table has the steps and the shares.
 #
 # **Setting.** The library's `ZeroCentred` with its default networks, on 140 of scikit-learn's 8×8 digits, and on all 1,401 that are not held out; three seeds are planned, each with another choice; 20,000 steps of 64 pictures, which is 9,100 epochs of 140. Every 1,000 steps `copies` (chapter [4.4](04_copying.ipynb)) compares 1,000 samples with 396 digits that were never trained on. A look has the level .05 / 20, so that all looks of a run together have .05. *Nearer* is the share of samples that are nearer to the training pictures than to as many held-out ones: 50 % for a generator that does not know which ones it saw.
 
@@ -276,9 +296,14 @@ absent("few", "140 digits", "all digits")
 for name, rows in few.items():
     for row in rows:
         first = next((look["step"] for look in row["looks"] if look["copies"]), None)
-        ends = row["looks"][-1]
-        print(f"{row['setting']:20} first alarm at step {first}; at step {ends['step']} copies "
-              f"{ends['share']:.1%} (at least {ends['low']:.1%}), nearer {ends['nearer']:.0%}")
+        when = f"at step {first:,}" if first else "never"
+        if first and name == "140 digits":
+            when += f" ({64 * first / 140:,.0f} epochs)"
+            assert row["looks"][0]["step"] < first and row["looks"][0]["nearer"] > .6
+        start, ends = row["looks"][0], row["looks"][-1]
+        print(f"{row['setting']:20} first alarm {when}; at step {ends['step']:,} copies "
+              f"{ends['share']:.1%} (at least {ends['low']:.1%}), nearer {ends['nearer']:.0%}; "
+              f"nearer at step {start['step']:,} {start['nearer']:.0%}")
 
 # %%
 figure, ax = axes(size=(4.2, 2.3))
@@ -307,13 +332,13 @@ assert not any(alarmed.get("all digits", [])) and all(alarmed.get("140 digits", 
 alarmed
 
 # %% [markdown]
-# **What to do.** Keep pictures back before you train: without them, "near to a training picture" has no measure. Test along the training and stop at the first alarm.
+# **What to do.** Hold pictures out before you train: without them nobody knows which distance to a training picture is normal. Test during the training and stop at the first alarm.
 
 # %% [markdown]
 # ## Does the toy of the unrolled GAN collapse without unrolling?
 # *"I'm unable to reproduce mode collapse without unrolling operation"* ([unrolled_gan #2](https://github.com/poolio/unrolled_gan/issues/2)). An author of the paper answers that it depends on the discriminator's first weights. *"Is this truly unrolled GAN?"*, somebody asks of another implementation ([unrolled-gans #2](https://github.com/andrewliao11/unrolled-gans/issues/2)).
 #
-# **Answer.** There is none yet where the table below says "not recorded".
+# **Answer.** The cells below print it from the record. A setting that is named as not recorded has no answer yet.
 #
 # **Setting.** The authors' code: a ring of radius 1 with a standard deviation of .01; z of 256; two hidden layers of 128 with tanh; orthogonal weights of gain 1.4; batches of 512; Adam with $\beta_1=.5$, rates 1e-4 (D) and 1e-3 (G); G ascends D's own loss after $K$ steps of D on the same batch, with gradients through these steps and through Adam's moments; both move from the same state. The notebook places "eight" modes by `linspace(0, 2π, 8)`, which gives seven places, one with double mass. Four seeds.
 
@@ -334,7 +359,7 @@ for name, rows in toys.items():
           f"{seen['hit']}, share within 3σ {seen['sharp']}, largest cell {seen['most']}")
 
 # %% [markdown]
-# A place is *reached* if one of 2,500 samples is within .3 of it. The *largest cell* is the largest share of samples nearest to one place: 1/8 in a perfect generator, 1 after a collapse. $K=10$ takes over half a second a step on one core, so it was not recorded.
+# A place is *reached* if one of 2,500 samples is within .3 of it. The *largest cell* is the largest share of samples nearest to one place: 1/8 in a perfect generator, 1 after a collapse. A step with $K=10$ takes over half a second on one core, so this setting may be missing.
 
 # %%
 figure, panels = axes(1, max(1, 4 * len(toys)), size=(1.5, 1.7), squeeze=False)
@@ -349,31 +374,145 @@ plain = [look["near"] for row in toys.get("eight places, K = 0", []) for look in
 print(f"K = 0: fewest places reached at any look from step 5,000: {min(plain, default='no row')}")
 
 # %% [markdown]
-# **What to do.** Before you believe a picture of "collapse without, none with unrolling", ask for several seeds and for D's first weights. Check the gradient: the loss of G after $K$ steps of D, differentiated by finite differences in float64, must equal what the code computes. `tests/test_questions.py` does this for ours.
+# **What to do.** A picture of collapse without unrolling and none with it needs several seeds and D's first weights. Check the gradient of your code: differentiate the loss of G after $K$ steps of D by finite differences in float64. `tests/test_questions.py` does this for ours.
 
 # %% [markdown]
-# ## Exercise
-# The answer to a condition is 0 with chance .6 and 1 with chance .4. Which single answer costs least in L1, and which in squared error?
+# ## Exercises
+# Write your answer into the cell below a question, and run it. First the graders:
 
 # %%
-@exercise(accepts=[(0, .4)], rejects=[(.4, .4), (0, 0), (.5, .5), (1, .4)])
-def grade_answers(answer):
-    assert answer[0] == 0, "L1 wants the median"
-    assert math.isclose(answer[1], .4), "squared error wants the mean"
+from modelab.course.graders.questions import grade_answers, grade_imle
 
+# %% [markdown]
+# **1.** (easy, 5 minutes) The answer to a condition is 0 with chance .6 and 1 with chance .4. Which single answer has the smallest expected L1 cost, and which the smallest expected squared error? Give the pair.
+#
+# <details><summary>Hint</summary>
+#
+# One of the two is the median, and the other is the mean.
+#
+# </details>
 
 # %%
 answer = ...
 grade_answers(answer)
 
 # %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The median minimises the L1 cost, and the mean minimises the squared error.
+#
+# ```python
+# answer = (0, .4)
+# ```
+#
+# Both generators ignore z. The second one even makes an answer that never occurs.
+#
+# </details>
+
+# %% [markdown]
+# **2.** (medium, 15 minutes) Write `imle_loss(answers, y)` of IMLE for each condition. `answers` holds several generated answers to each condition, `(n, m, d)`. `y` is the real answer to each condition, `(n, d)`. The loss is the mean over conditions of the squared distance from $y$ to the nearest of its answers.
+#
+# <details><summary>Hint</summary>
+#
+# Compare `answers` with `y[:, None]`. The minimum goes over the answers to one condition.
+#
+# </details>
+
+# %%
+def imle_loss(answers, y):
+    ...
+
+answer = imle_loss
+grade_imle(answer)
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def imle_loss(answers, y):
+#     squared = (answers - y[:, None]).square().sum(-1)
+#     return squared.min(1).values.mean()
+#
+# answer = imle_loss
+# ```
+#
+# Only the nearest answer to each condition gets a gradient. The others are free to reach other spots.
+#
+# </details>
+
+# %% [markdown]
 # ## Recap
-# - L1 with a large weight makes a conditional generator answer the median and ignore z. Count modes per condition.
-# - What a GAN's samples show at the last step is one look at something that moves. Count at many steps, with several seeds.
-# - "Two turns of G" is a setting like others: compare it seed by seed.
-# - Whether a model copies is a question for held-back pictures and a test.
+# - With a large weight of L1, a conditional generator makes the median of the answers and ignores z. Count modes per condition.
+# - The samples of a GAN change during training. Count at many steps, with several seeds.
+# - Two turns of G are a setting like others: compare it seed by seed.
+# - Held-out pictures and a test show whether a model copies.
 # - One seed of a toy proves nothing.
 #
-# **For later.** Which of these experiments would you not believe with three seeds? What does a condition that occurs once in the data mean for recall per condition?
+# **For later.**
+#
+# 1. Which of these experiments would you not believe with three seeds?
+# 2. What does a condition that occurs once in the data mean for recall per condition?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Those about a rare outcome, such as a collapse in a quarter of the seeds. Three seeds show no such collapse with a chance of $.75^3$, which is more than 40 %.
+# 2. There is one real answer only. Recall for this condition is 0 or 1, and nothing can be said about the variety of its answers. Similar conditions must be joined.
+#
+# </details>
 #
 # **References.** P. Isola, J.-Y. Zhu, T. Zhou, A. Efros, *Image-to-image translation with conditional adversarial networks*, CVPR 2017. Q. Mao, H.-Y. Lee, H.-Y. Tseng, S. Ma, M.-H. Yang, *Mode seeking generative adversarial networks for diverse image synthesis*, CVPR 2019. Z. Lin, A. Khetan, G. Fanti, S. Oh, *PacGAN: the power of two samples in generative adversarial networks*, NeurIPS 2018. L. Metz, B. Poole, D. Pfau, J. Sohl-Dickstein, *Unrolled generative adversarial networks*, ICLR 2017. L. Mescheder, A. Geiger, S. Nowozin, *Which training methods for GANs do actually converge?*, ICML 2018.
+
+# %% [markdown]
+# ## The graders
+# You need not read this section to do the exercises. It holds the answers.
+
+# %%
+#| export course.graders.questions
+"Graders of chapter 4.7."
+import functools
+import math
+
+import torch
+
+from modelab.course.exercises import as_number, exercise
+
+# %%
+#| export course.graders.questions
+@exercise(accepts=[(0, .4)], rejects=[(.4, .4), (0, 0), (.5, .5), (1, .4), (.4, 0), 0, (0, .6)])
+def grade_answers(answer):
+    assert isinstance(answer, (tuple, list)) and len(answer) == 2, "a pair is expected"
+    assert as_number(answer[0]) == 0, "L1: compare the expected costs of the two possible answers"
+    assert math.isclose(as_number(answer[1]), .4), "squared error: set the derivative to zero"
+
+# %%
+#| export course.graders.questions
+def by_nearest(answers, y, least=True, root=False, all_pairs=False, of_answers=False, add=False):
+    "The right loss, and wrong ones by the options."
+    if all_pairs:  # any answer may be matched, also one to another condition
+        squared = (answers.flatten(0, 1)[None] - y[:, None]).square().sum(-1)
+    else:
+        squared = (answers - y[:, None]).square().sum(-1)
+    squared = squared.sqrt() if root else squared
+    if of_answers:
+        return squared.min(0).values.mean()
+    rows = squared.min(1).values if least else squared.mean(1)
+    return rows.sum() if add else rows.mean()
+
+# %%
+#| export course.graders.questions
+@exercise(accepts=[by_nearest], rejects=[functools.partial(by_nearest, **{wrong: wrong != "least"})
+    for wrong in ("least", "root", "all_pairs", "of_answers", "add")]
+    + [lambda answers, y: by_nearest(answers, y).detach()])
+def grade_imle(imle_loss):
+    g = torch.Generator().manual_seed(0)
+    answers = torch.randn(6, 4, 2, generator=g).requires_grad_()
+    y = torch.randn(6, 2, generator=g)
+    found = imle_loss(answers, y)
+    right = torch.stack([min((a - one).square().sum() for a in some)
+                         for some, one in zip(answers, y)])
+    assert found.shape == (), "one number"
+    assert torch.isclose(found, right.mean()), \
+        "for each condition, the squared distance to the nearest of its own answers; then the mean"
+    assert found.requires_grad, "the loss has no gradient"
+    slope, = torch.autograd.grad(found, answers)
+    assert (slope.abs().sum(-1) > 0).sum() == 6, "one answer to each condition gets a gradient"
