@@ -19,7 +19,7 @@ from run_notebooks import ROOT, ChapterError, as_text, notebooks, number, store,
 
 CLAIM = "application/vnd.modelab.claim+json"
 KEYS = ("claim", "paper", "section", "figure", "ours", "baseline", "verdict")
-VERDICTS = ("holds", "does not replicate")
+VERDICTS = ("holds", "does not hold")
 
 
 def read(path: Path) -> NotebookNode:

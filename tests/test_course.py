@@ -80,7 +80,7 @@ def test_claim_is_held_to_its_word(monkeypatch):
     monkeypatch.delenv("MODELAB_FAST", raising=False)
     row = claim("a", paper="p", ours=1, holds=True)
     assert row.verdict == "holds" and row._repr_mimebundle_()["application/vnd.modelab.claim+json"]["claim"] == "a"
-    assert claim("a", paper="p", ours=1, holds=False, expect=False).verdict == "does not replicate"
+    assert claim("a", paper="p", ours=1, holds=False, expect=False).verdict == "does not hold"
     for holds, expect in ((False, True), (True, False)):
         with pytest.raises(AssertionError, match="expects"):
             claim("a", paper="p", ours=1, holds=holds, expect=expect)

@@ -52,10 +52,10 @@ def claim(text: str,  # one sentence that could be false
           baseline: object = "",  # what the tuned baseline measured
           section: str = "",  # where in the paper
           figure: str = "",  # the paper's own figure, if it prints one
-          expect: bool = True,  # False for a claim that we report as not replicated
+          expect: bool = True,  # False for a claim that we report as failed
           ) -> Claim:
     "Record a claim; `AssertionError` if it is not as the chapter says (never in fast mode)."
-    holds, verdict = bool(holds), "holds" if holds else "does not replicate"
+    holds, verdict = bool(holds), "holds" if holds else "does not hold"
     if fast_mode():
         verdict = "not judged (short walk)"
     elif holds != expect:
