@@ -1,4 +1,4 @@
-"""Build modelab from settings.ini; the chapters travel inside the wheel as modelab/chapters."""
+"""Build modelab from settings.ini; the wheel holds the chapters and their recorded results, too."""
 
 import shlex
 import shutil
@@ -20,7 +20,10 @@ def words(key: str) -> list[str]:
 
 
 class BuildWithChapters(build_py):
-    """Copies nbs/**/*.ipynb to modelab/chapters of a wheel; an editable install reads them from ../nbs."""
+    """Copies chapters and recorded results into a wheel, as modelab/chapters and modelab/benchmarks.
+
+    An editable install reads both from the checkout.
+    """
 
     def run(self):
         super().run()
@@ -33,6 +36,10 @@ class BuildWithChapters(build_py):
             target = Path(self.build_lib, CFG["lib_path"], "chapters", inside)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(notebook, target)
+        for record in sorted((ROOT / "benchmarks").glob("**/*.json")):
+            target = Path(self.build_lib, CFG["lib_path"], record.relative_to(ROOT))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(record, target)
 
 
 README = ROOT / "README.md"

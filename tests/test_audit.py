@@ -24,8 +24,8 @@ from modelab.data.readers import open_samples, read_samples
 from modelab.evaluation.audit import audit
 from modelab.evaluation.compare import compare
 from modelab.evaluation.excess import excess_chance, excess_share, LEAST_P, ShareInterval
-from modelab.evaluation.audit_tests import (EXTREME_SHARES, AUDIT_TESTS, closest_pairs, excess_interval, expected_in_groups, extreme_test,
-                                            floor_of_balance, floor_of_lost, floor_of_repeats, floor_of_shift, holm_alarms, junk_test, one_sided_p,
+from modelab.evaluation.audit_tests import (EXTREME_SHARES, AUDIT_TESTS, closest_pairs, excess_interval, expected_in_groups, extreme_test, far_distance,
+                                            floor_of_balance, floor_of_lost, floor_of_repeats, floor_of_shift, holm_alarms, junk_test, one_sided_p, smallest_far_seen,
                                             permutation_test, Pool, shift_in_spreads, shuffled_tests, smallest_group_seen, smallest_imbalance_seen, smallest_in_parts,
                                             smallest_repeats_seen,
                                             smallest_seen, summed_share)
@@ -774,28 +774,30 @@ def test_junk_alarms_as_often_as_it_says():
     for seed in range(400):
         g = seeded(seed)
         group = torch.randint(0, 8, (300,), generator=g)
-        score = -(1 + group) * torch.rand(300, generator=g)  # groups of different spread
-        found = junk_test(score, torch.arange(300) < 200, group)
+        distance = (1 + group) * torch.rand(300, generator=g)  # groups of different spread
+        found = junk_test(distance, torch.arange(300) < 200, group, 7.5)
         hits += found.p <= .05
         held += found.low <= 0
-    assert hits <= 30  # of 400, 20 at .05: more has a chance of 1 %
+    assert hits <= 30  # of 400, 20 at .05: more has a chance of 1 %; Bonferroni makes it fewer
     assert held >= 370  # of 400, 380 at .95
 
 
 @pytest.mark.parametrize("kept", [[7], [6, 7], [0], [0, 7]])
 def test_samples_of_few_groups_are_no_junk(kept):
-    hits, values = 0, []
+    hits, values, lows = 0, [], []
     for seed in range(60):
         g = seeded(seed)
         group = torch.cat([torch.tensor(kept)[torch.randint(0, len(kept), (400,), generator=g)],
                            torch.randint(0, 8, (400,), generator=g)])
-        score = -(1 + group) * torch.rand(800, generator=g)
-        found = junk_test(score, torch.arange(800) < 400, group)
+        distance = (1 + group) * torch.rand(800, generator=g)
+        found = junk_test(distance, torch.arange(800) < 400, group, 16.)
         hits += found.p <= .05
         values.append(found.value)
+        lows.append(found.low)
+    assert np.mean(np.array(lows) <= 0) >= .9
     assert hits <= 8  # 3 at .05: more has a chance of .3 %
     assert np.mean(np.array(values) <= .05) >= .9
-    plain = extreme_test(score, torch.arange(800) < 400, EXTREME_SHARES["junk"])
+    plain = extreme_test(-distance, torch.arange(800) < 400, EXTREME_SHARES["junk"])
     assert kept != [7] or plain.p < 1e-6  # without groups they would be
 
 
@@ -807,22 +809,47 @@ def test_noise_in_one_place_is_junk(n, m):
     find = group_finder(reference, m)
     both, is_sample = torch.cat([samples, unseen]), torch.arange(n + m) < n
     assert len(find(samples).unique()) == 1  # all of it falls into one group
-    found = junk_test(-nearest_k(both, reference)[0][:, 0], is_sample, find(both))
-    assert found.p < .05 / len(AUDIT_TESTS) and found.low > 0
+    distance, far = nearest_k(both, reference)[0][:, 0], far_distance(reference)
+    for of in (far, math.inf):  # the groups alone see it, too
+        found = junk_test(distance, is_sample, find(both), of)
+        assert found.p < .05 / len(AUDIT_TESTS) and found.low > 0
 
 
-@pytest.mark.parametrize("spread", [True, False])
-def test_so_little_junk_is_seen(spread):
-    share, hits = smallest_seen("junk", 400, 300, .01), 0
-    for seed in range(60):
+@pytest.mark.parametrize("share", [.02, .05, .2])
+def test_junk_of_a_collapsed_generator_is_seen(share):
+    hits = 0
+    for seed in range(20):
         g = seeded(seed)
-        group, score = torch.randint(0, 8, (700,), generator=g), torch.rand(700, generator=g)
-        junk = torch.randperm(400, generator=g)[:round(share * 400)]
-        score[junk] = -1.
-        if not spread:
-            group[junk] = 5  # all of it falls into one group
-        hits += junk_test(score, torch.arange(700) < 400, group).p <= .01
-    assert hits >= 51  # 60 at .95: fewer has a chance of .1 %
+        reference, unseen, made = (20 * torch.eye(10)[torch.randint(0, 10, (500,), generator=g)]
+                                   + torch.randn(500, 10, generator=g) for _ in range(3))
+        made = 20 * torch.eye(10)[0] + torch.randn(500, 10, generator=g)  # one class of ten
+        made[:round(share * 500), 0] += 60
+        both, is_sample = torch.cat([made, unseen]), torch.arange(1000) < 500
+        found = junk_test(nearest_k(both, reference)[0][:, 0], is_sample, group_finder(reference, 500)(both), far_distance(reference))
+        hits += found.p <= .05 / len(AUDIT_TESTS) and abs(found.value - share) < .005
+    assert hits == 20
+
+
+def test_what_is_far_is_twice_as_far_as_data_are_from_each_other():
+    line = torch.arange(101.)[:, None]
+    assert far_distance(line) == 2 and far_distance(torch.cat([line, torch.tensor([[1000.]])])) == 2
+    assert far_distance(torch.zeros(50, 2)) == math.inf  # all equal: nothing is called far
+
+
+def test_the_smallest_far_junk_has_its_p_value():
+    share = smallest_far_seen(500, 500, .003)
+    h = round(share * 500)
+    p = lambda h: math.comb(500, h) / math.comb(1000, h)
+    assert p(h) <= .003 < p(h - 1) and smallest_far_seen(3, 30, 1e-9) is None
+
+
+@pytest.mark.parametrize("n, m", [(400, 300), (1200, 599), (2000, 2000)])
+def test_so_little_far_junk_is_seen_wherever_it_lies(n, m):
+    limit, g = .05 / len(AUDIT_TESTS), seeded()
+    group, distance = torch.randint(0, 8, (n + m,), generator=g), torch.rand(n + m, generator=g)
+    group[:round(smallest_far_seen(n, m, limit / 2) * n)] = 5
+    distance[:round(smallest_far_seen(n, m, limit / 2) * n)] = 3.
+    assert junk_test(distance, torch.arange(n + m) < n, group, 2.).p <= limit
 
 
 def test_so_few_timid_samples_are_seen():

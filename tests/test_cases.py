@@ -2,12 +2,43 @@
 
 Each test is named after its case: F1 to F32 are kinds of files, G1 is a generator with two faults, the others have a word.
 0 is sound or the same, 1 is a finding, 2 is anything that kept the command from an answer.
+
+Cases that are tested elsewhere:
+
+N1, N3: D answers (N, 1), on points and on colour   test_foreign_networks::test_a_column_of_scores_on_any_kind_of_examples
+N1b: D answers (N, 1, 1, 1)                         test_foreign_networks::test_equals_plain_autograd
+N1c: D answers a map of patches                     test_foreign_networks::test_a_loss_of_a_map_of_patches_is_patchgans
+N2, N8: the last batch has one or fewer examples    test_foreign_networks::test_the_last_batch_of_an_epoch
+N2: a batch of one in a run                         test_training::test_a_batch_of_one_is_no_column_of_scores
+N5: batch norm and minibatch deviation in a lambda  test_foreign_networks::test_networks_in_an_attribute_are_found_and_other_functions_are_looked_at_again
+N6: D answers a tuple, a dict or an object          test_foreign_networks::test_the_cure_in_an_error_works
+N7: D(x, y) that gets no labels                     test_foreign_networks::test_a_conditional_network_that_gets_no_labels_is_refused_with_the_cure
+N7: conditional players in a run                    test_foreign_networks::test_a_conditional_pair_gets_the_labels_of_the_real_batch
+N12, N13: autocast, and two types                   test_foreign_networks::test_inside_autocast_a_penalty_is_float32_and_near
+N12, N13: weights of another type                   test_foreign_networks::test_weights_and_examples_of_two_types_are_refused_with_a_cure_that_works
+N17: compiled D, donated buffers                    test_foreign_networks::test_a_compiled_training_step_may_have_a_penalty
+N19: pairs of pictures and latents as maps          test_foreign_networks::test_pairs_of_pictures_and_latents_as_maps
+N19: D(x, z) answers (N, 1) or (N, 1, 1, 1)         test_pairwise::test_a_discriminator_of_yours_may_answer_as_everybody_writes_it
+N19b: D ends in a sigmoid                           test_foreign_networks::test_the_sigmoid_of_a_discriminator_is_documented
+latents (N, 64, 1, 1) in a run                      test_foreign_networks::test_latents_of_another_shape_are_refused_with_a_cure_that_works
+a crash is no finding                               test_cli::test_whatever_goes_wrong_in_a_command_is_two_and_named
+a package that is missing                           test_cli::test_a_missing_package_is_named_with_what_installs_it
+columns of unlike units                             test_audit::test_columns_of_unlike_units_are_divided_by_their_spread
+bytes against a set in [-1, 1]                      test_foreign_networks::test_coverage_refuses_bytes_with_the_cure
+a set of one's own                                  test_coverage::test_own_set
+a folder of one's own as a set                      test_image_folder::test_classes_from_sub_folders_tables_and_archives
+the weights of the face network                     test_feature_networks::test_faces_have_128_numbers
+--version                                           test_cli::test_version
+names that nobody knows                             test_registry::test_unknown_names_are_refused_with_all_that_are_known
+`from modelab import coverage` is a function        test_public::test_a_public_name_is_there_and_documented
 """
 
 import json
 import os
 import pickle
+import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +110,13 @@ def is_refused(answer, command, *words):
     for word in words:
         assert str(word) in err, (word, err)
     return True
+
+
+def test_the_tests_that_are_named_above_exist():
+    named = re.findall(r"(test_\w+)::(test_\w+)$", __doc__, re.M)
+    assert len(named) == sum("::" in line for line in __doc__.splitlines()) > 20
+    assert not [f"{file}::{test}" for file, test in named
+                if f"def {test}(" not in Path(__file__).with_name(f"{file}.py").read_text(encoding="utf-8")]
 
 
 # Folders of pictures

@@ -209,10 +209,10 @@ def test_nan_is_passed_on_and_not_looked_for():
 
 def test_a_check_costs_microseconds():
     x, n = torch.zeros(8), 2000
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(n):
         loss(x)
-    assert (time.perf_counter() - start) / n < 1e-3
+    assert (time.process_time() - start) / n < 1e-3
 
 
 def hole(value: float) -> Tensor:
@@ -414,13 +414,13 @@ def test_the_switch_is_of_one_thread_and_of_one_block():
 
 
 def seconds(call, n: int = 400) -> float:
-    """The time of one call, the shortest mean of five rounds."""
+    """The processor time of one call, the shortest mean of five rounds; a clock on the wall counts other programs, too."""
     rounds = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(n):
             call()
-        rounds.append((time.perf_counter() - start) / n)
+        rounds.append((time.process_time() - start) / n)
     return min(rounds)
 
 

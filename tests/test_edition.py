@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -15,6 +17,7 @@ from modelab.course.chapters import chapters_path, copy_chapters, learner_editio
 from modelab.course.progress import note_answer, PROGRESS, progress_table, read_progress
 
 SHOWN = new_output("stream", text="8")
+FOLD, END = "<details><summary>Read this after you have run the cells above</summary>\n\n", "\n\n</details>"
 
 
 def code(source: str, **kw):
@@ -42,6 +45,7 @@ def test_a_prediction_comes_before_its_answer_and_graders_stay_behind(source):
     assert [bool(c["outputs"]) for c in cells if c["cell_type"] == "code"] == [True, True, False, False, True, True]
     assert [c["metadata"].get("jupyter") for c in cells if c["cell_type"] == "code"] == \
         [{"source_hidden": True}, None, None, None, None, {"source_hidden": True}]
+    assert [c["source"] for c in cells if c["cell_type"] == "markdown"][2:4] == [f"{FOLD}Look at it.{END}", "## Next\nText"]
     assert "".join(cells[-2]["source"]) == "other()" and len(cells) == 10
     assert all(c["execution_count"] is None for c in cells if c["cell_type"] == "code" and not c["outputs"])
 
@@ -53,13 +57,42 @@ def test_only_a_prediction_hides_outputs(text, hides):
     assert bool(json.loads(learner_edition(nbformat.writes(nb)))["cells"][1]["outputs"]) is not hides
 
 
+@pytest.mark.parametrize("before, text, shown", [
+    ("", "Eight.\n\n$$x$$\n\nSo.", f"{FOLD}Eight.\n\n$$x$$\n\nSo.{END}"), ("", "Eight.\n## Next", f"{FOLD}Eight.{END}\n\n## Next"),
+    ("", "## Next\nText", "## Next\nText"), ("", "Eight.\n\nNow:\n**Predict:** 3?", f"{FOLD}Eight.{END}\n\nNow:\n**Predict:** 3?"),
+    ("", "Now, **Predict:** 3?", "Now, **Predict:** 3?"), ("## Next", "Text.", "Text."), (None, "Run this.", "Run this.")])
+def test_text_that_tells_the_answer_is_folded(before, text, shown):
+    between = [] if before is None else [code("1"), *([new_markdown_cell(before)] if before else [])]
+    nb = new_notebook(cells=[new_markdown_cell("**Predict:** how many?"), *between, new_markdown_cell(text)])
+    assert json.loads(learner_edition(nbformat.writes(nb)))["cells"][-1]["source"] in (shown, [shown])
+
+
+@pytest.mark.parametrize("source, folds", [("assert x == 8", True), ("def f():\n    assert x", True), ("claim('eight')", True), ("x.claim()", False),
+                                           ("Picture(figure, 'eight')", True), ("assertion = 8", False), ("x", False)])
+def test_code_that_tells_the_answer_is_folded(source, folds):
+    nb = new_notebook(cells=[new_markdown_cell("**Predict:** 3?"), code(source), new_markdown_cell("## Then"), code(source)])
+    asked, then = (cell for cell in json.loads(learner_edition(nbformat.writes(nb)))["cells"] if cell["cell_type"] == "code")
+    assert ("jupyter" in asked["metadata"]) is folds and "jupyter" not in then["metadata"]
+
+
+def test_folded_text_of_the_chapters_is_whole():
+    folds = [c.source[len(FOLD):].split(END)[0] for path in notebooks()
+             for c in nbformat.reads(learner_edition(path.read_text(encoding="utf-8")), as_version=4).cells if c.source.startswith(FOLD)]
+    assert len(folds) >= 90 and all(text.count("$$") % 2 == text.count("```") % 2 == 0 and "<details>" not in text for text in folds)
+
+
+def lines_of(source: str) -> list[str]:
+    """The lines of a cell, without empty ones and without what folds them."""
+    return [line for line in source.splitlines() if line.strip() and not re.match("</?details>", line)]
+
+
 def test_every_chapter_has_a_learners_edition():
     for path in notebooks():
         whole = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
         nb = nbformat.reads(learner_edition(path.read_text(encoding="utf-8")), as_version=4)
         nbformat.validate(nb)
         assert not [c for c in nb.cells if c.source.startswith(("## The graders", "#| export course.graders"))]
-        assert [c.source for c in nb.cells] == [c.source for c in whole.cells][:len(nb.cells)]
+        assert [lines_of(c.source) for c in nb.cells] == [lines_of(c.source) for c in whole.cells][:len(nb.cells)]
         by_id = {c.id: c for c in whole.cells}
         assert all(not c.outputs or c.outputs == by_id[c.id].outputs for c in nb.cells if c.cell_type == "code")
 
@@ -88,6 +121,39 @@ def test_a_deleted_chapter_comes_back_and_an_edited_one_stops_all(source, tmp_pa
         with pytest.raises(FileExistsError, match="02_evidence"):
             copy_chapters(mine, source, solved=solved)
     assert not (mine / "index.ipynb").exists() and (mine / "0_start/02_evidence.ipynb").read_text() == "my notes"
+
+
+def test_what_a_killed_copy_left_is_deleted_and_nothing_else(source, tmp_path):
+    mine = tmp_path / "mine"
+    copy_chapters(mine, source)
+    for name in ("0_start/.02_evidence.ipynb.zxd0mtlp", "0_start/.02_evidence.ipynb.Mine", "0_start/.mine.ipynb.zxd0mtlp"):
+        (mine / name).write_text("half")
+    assert copy_chapters(mine, source) == []
+    assert {p.name for p in mine.rglob(".*")} == {".02_evidence.ipynb.Mine", ".mine.ipynb.zxd0mtlp"}
+
+
+@pytest.mark.parametrize("words, message", [
+    ([""], "folder: expected a name"), (["file"], "file is a file: name another"), (["part"], "0_start is a file: name another"),
+    (["other"], "differ from the course (edited, or of another version)"), (["part", "--progress", "--solved"], "--progress copies nothing"),
+    (["part", "--progress", "--no-progress"], "--progress copies nothing"), (["part", "--progress"], "Make an empty file"),
+    (["wrong", "--progress"], "is a folder: move it away")])
+def test_a_folder_that_cannot_be_used_is_refused_in_one_line(source, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("modelab.course.chapters.chapters_path", lambda: source)
+    for folder in ("part", "other/index.ipynb", f"wrong/{PROGRESS}"):
+        Path(folder).mkdir(parents=True)
+    for file in ("file", "part/0_start"):
+        Path(file).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["course", *words]) == 2 and sorted(tmp_path.rglob("*")) == before
+    out, err = capsys.readouterr()
+    assert not out and message in err and err.count("\n") == 1
+
+
+def test_a_folder_with_a_dash_is_printed_as_jupyter_takes_it(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("modelab.course.chapters.chapters_path", lambda: source)
+    assert main(["course", "--", "-dash"]) == 0 and "jupyter lab ./-dash\n" in capsys.readouterr().out
 
 
 def test_the_whole_chapter_replaces_the_learners_and_back(source, tmp_path):
@@ -123,6 +189,16 @@ def test_a_right_answer_is_noted_once_in_the_learners_folder(source, tmp_path, m
     assert not [p for p in mine.rglob(".*")]  # nothing half written
 
 
+def test_answers_of_two_notebooks_at_once_are_all_noted(tmp_path):
+    (tmp_path / PROGRESS).write_text("")
+    line = "import sys; from modelab.course.progress import note_answer as n; print(*{n(sys.argv[1], str(i)) for i in range(60)})"
+    both = [subprocess.Popen([sys.executable, "-c", line, name], cwd=tmp_path, text=True, stdout=subprocess.PIPE) for name in "ab"]
+    for one in both:
+        said = one.communicate()[0]
+        assert one.returncode == 0 and "not noted" not in said
+    assert [len(read_progress(tmp_path / PROGRESS)[name]) for name in "ab"] == [60, 60] and len(list(tmp_path.iterdir())) == 1
+
+
 def test_nothing_is_noted_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "a/b/c").mkdir(parents=True)
     (tmp_path / PROGRESS).write_text("{}")
@@ -132,7 +208,8 @@ def test_nothing_is_noted_elsewhere(tmp_path, monkeypatch):
     assert note_answer("evidence", "grade_seen") == "" and not list(chapters_path().rglob(PROGRESS))
 
 
-@pytest.mark.parametrize("broken", ["{", "[]", '{"evidence": 3}', '{"evidence": {"grade_seen": 1}}', "", b"\xff\xfe"])
+@pytest.mark.parametrize("broken", ["{", "[]", '{"evidence": 3}', '{"evidence": {"grade_seen": 1}}', "[" * 100_000, b"\xff\xfe"],
+                         ids=range(6))
 def test_a_broken_file_is_reported_and_not_lost(tmp_path, monkeypatch, capsys, broken):
     from modelab.course.graders.evidence import grade_seen
     file, broken = tmp_path / PROGRESS, broken if isinstance(broken, bytes) else broken.encode()
@@ -146,6 +223,13 @@ def test_a_broken_file_is_reported_and_not_lost(tmp_path, monkeypatch, capsys, b
     assert file.read_bytes() == broken
 
 
+def test_an_empty_file_takes_answers(tmp_path, monkeypatch):
+    (tmp_path / PROGRESS).touch()
+    monkeypatch.chdir(tmp_path)
+    assert read_progress(Path(PROGRESS)) == {} and note_answer("evidence", "grade_seen") == ""
+    assert list(read_progress(Path(PROGRESS))["evidence"]) == ["grade_seen"]
+
+
 def test_progress_of_a_folder_without_a_file_is_refused(tmp_path, capsys):
     assert main(["course", str(tmp_path), "--progress"]) == 2 and PROGRESS in capsys.readouterr().err
 
@@ -154,7 +238,7 @@ def test_a_learners_chapter_runs_with_the_printed_solutions(tmp_path, monkeypatc
     monkeypatch.setenv("MODELAB_FAST", "1")
     mine = tmp_path / "my course"
     copy_chapters(mine)
-    path = mine / "1_game/01_minimax.ipynb"
+    path = mine / "0_start/05_networks.ipynb"  # a short one
     nb, graded = nbformat.read(path, as_version=4), []
     for question, solution in zip(nb.cells, nb.cells[1:]):
         if question.cell_type == "code" and (found := ANSWER.search(question.source)):
@@ -163,8 +247,8 @@ def test_a_learners_chapter_runs_with_the_printed_solutions(tmp_path, monkeypatc
             graded.append(question)
     run(nb, path)
     assert len(graded) >= 2 and [c.outputs[-1].data["text/plain"] for c in graded] == ["'Right.'"] * len(graded)
-    assert len(read_progress(mine / PROGRESS)["minimax"]) == len(graded)
-    assert re.search(rf"1\.1 +minimax +{len(graded)} of {len(graded)} *\n", progress_table(mine))
+    assert len(read_progress(mine / PROGRESS)["networks"]) == len(graded)
+    assert re.search(rf"0\.5 +networks +{len(graded)} of {len(graded)} *\n", progress_table(mine))
 
 
 def test_an_unanswered_chapter_fails_nowhere(tmp_path, monkeypatch):

@@ -314,6 +314,100 @@ def test_refused_by_every_penalty_and_in_a_run(D, error, words):
         run.step()
 
 
+# Inputs that a network does not expect
+
+DCGAN = lambda *first: nn.Sequential(*first, nn.ConvTranspose2d(6, 4, 4), nn.ConvTranspose2d(4, 1, 5))  # (N, 6, 1, 1) to 8×8
+CUT = lambda: nn.Sequential(nn.Flatten(), nn.Linear(65, 1))
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_latents_of_another_shape_are_refused_with_a_cure_that_works(runs):
+    """DCGAN's generator takes (N, 6, 1, 1); torch's message is about a convolution and names neither G nor the cure."""
+    def run(G, **kw):
+        kw = dict(D=lambda: body().float(), networks=Networks(latent=6)) | kw
+        return Run(Minimax(G=G, **kw), digits(), runs=runs, batch=4, device="cpu")
+    words = r"^G: got inputs of shape \((4|5), 6\) and failed: .*; G gets latents \(batch, 6\): .* nn\.Unflatten\(1, \(6, 1, 1\)\)"
+    refuse([run(DCGAN).step, lambda: run(DCGAN).sample(5), run(lambda: nn.Linear(100, 64)).step], ValueError, words)
+    cured = run(lambda: DCGAN(nn.Unflatten(1, (6, 1, 1)))).step(2)
+    assert torch.isfinite(cured.losses["G"]).all() and cured.sample(5).shape == (runs, 5, 1, 8, 8)
+    refuse([run(Up, D=CUT, networks=Networks(latent=2)).step], ValueError,
+           r"^D: got inputs of shape \(4, 1, 8, 8\) and failed: mat1 and mat2 shapes cannot be multiplied \(4x64 and 65x1\)$")
+
+
+def test_a_conditional_network_that_gets_no_labels_is_refused_with_the_cure():
+    D = Labelled()
+    refuse([*every(D)[:5], *every(as_critic(D))[:5], *every(lambda x: D(x))[:5]], TypeError,
+           r"^critic: Labelled\.forward\(\) missing 1 required .*'y'; for a D that takes labels use as_critic\(D, y\)")
+    assert all(torch.isfinite(call()) for call in every(as_critic(D, LABELS))[:5])
+    for name, game in (("G", Minimax(G=lambda: Conditional(2))), ("D", Minimax(D=lambda: Conditional(1))),
+                       ("D", ZeroCentred(D=lambda: Conditional(1)))):
+        run = Run(game, ring(), runs=2, batch=4, device="cpu")
+        refuse([run.step], TypeError, rf"^{name}: Conditional\.forward\(\) missing 1 .*; .* use {name}=with_labels\(\.\.\.\)$")
+
+
+@pytest.mark.parametrize("event", [(2,), (3, 4, 4)])
+def test_a_column_of_scores_on_any_kind_of_examples(event):
+    """A plain D answers (N, 1): no guess that the first axis counts runs."""
+    torch.manual_seed(0)
+    D = nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(event).numel(), 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    x, fake = normal(N, *event), normal(N, *event, seed=1)
+    t = torch.rand(N, generator=seeded(5), dtype=torch.float64).reshape(N, *[1] * len(event))
+    want = (slope(lambda v: D(v)[:, 0], fake + t * (x - fake)).flatten(1).norm(dim=1) - 1).square().mean()
+    assert torch.isclose(gradient_penalty(D, x, fake, generator=seeded(5)), want, rtol=1e-9)
+    assert torch.isclose(r1(D, x), slope(lambda v: D(v)[:, 0], x).flatten(1).square().sum(1).mean() / 2, rtol=1e-9)
+    assert discriminator_loss(D(x), D(fake)).shape == generator_loss(D(fake)).shape == critic_loss(D(x), D(fake)).shape == ()
+
+
+class JointMaps(nn.Module):
+    """D(x, z) of a convolutional BiGAN: pictures and latents (N, 5, 1, 1) to (N, 1, 1, 1)."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.x, self.z, self.out = nn.Conv2d(1, 4, 8).double(), nn.Conv2d(5, 4, 1).double(), nn.Conv2d(4, 1, 1).double()
+
+    def forward(self, x, z):
+        return self.out(torch.tanh(self.x(x) + self.z(z)))
+
+
+def test_pairs_of_pictures_and_latents_as_maps():
+    D, z = JointMaps(), normal(N, 5, 1, 1)
+    found = pairwise_gradient_penalty(D, REAL, z, FAKE, generator=seeded(5))
+    assert found.shape == (N,)
+    flat = lambda x, z: D(x, z.reshape(N, 5, 1, 1)).flatten()
+    assert torch.allclose(found, pairwise_gradient_penalty(flat, REAL, z.flatten(1), FAKE, generator=seeded(5)), rtol=1e-9)
+
+
+def test_the_last_batch_of_an_epoch():
+    """It may hold one example, which `squeeze()` drops, or fewer real examples than generated ones."""
+    D = body()
+    refuse([call for x in (REAL, FAKE) for call in every(lambda v: D(v).squeeze(), x[:1], x[:1])[:3]], ValueError,
+           r"^critic: .*, got \(\); squeeze\(\) also drops a batch of one example, write flatten\(\)$")
+    assert torch.isfinite(r1(lambda v: D(v).flatten(), REAL[:1]))
+    for real, fake, cure in ((REAL[:4], FAKE, r"fake\[:4\]"), (REAL, FAKE[:2], r"real\[:2\]")):
+        refuse([lambda: gradient_penalty(D, real, fake)], ValueError, rf"^real, fake: .* of an epoch write {cure}$")
+    assert torch.isfinite(gradient_penalty(D, REAL[:4], FAKE[:4])) and discriminator_loss(D(REAL[:4]), D(FAKE)).shape == ()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error: an illegal access"), torch.OutOfMemoryError("size 8"), TypeError("no"),
+                                   RuntimeError(), KeyError("size")], ids=repr)
+def test_other_errors_of_a_network_in_a_run_stay_as_they_are(error):
+    class Broken(nn.Linear):
+        def forward(self, x):
+            raise error
+    run = Run(Minimax(G=lambda: Broken(2, 2)), ring(), runs=1, batch=4, device="cpu")
+    with pytest.raises(type(error)) as caught:
+        run.step()
+    assert caught.value is error
+    refuse([lambda: r1(Broken(2, 2), torch.zeros(3, 2))], type(error), None)
+
+
+def test_the_sigmoid_of_a_discriminator_is_documented():
+    """Probabilities are possible logits, so no error can tell; a perfect D that ends in a sigmoid pays 1.006."""
+    assert "no probabilities" in discriminator_loss.__doc__ and "sigmoid" in discriminator_loss.__doc__
+    assert 1 < discriminator_loss(torch.ones(4), torch.zeros(4)) < 1.01
+
+
 def test_sync_batch_norm_is_refused_by_its_type():
     refuse(every(nn.Sequential(nn.SyncBatchNorm(1), body()))[:5], ValueError, "SyncBatchNorm couples")
 

@@ -16,7 +16,7 @@ from run_notebooks import notebooks
 from modelab import _index
 
 HEAVY = set("sklearn scipy matplotlib seaborn pandas ipywidgets anywidget IPython torchvision fastcore".split())
-PARTS = "settings.ini setup.py pyproject.toml MANIFEST.in LICENSE README.md constraints.txt modelab nbs".split()
+PARTS = "settings.ini setup.py pyproject.toml MANIFEST.in LICENSE README.md constraints.txt modelab nbs benchmarks".split()
 
 
 def sh(*args, cwd, **env) -> str:
@@ -51,8 +51,9 @@ def test_wheel_holds_chapters_modules_and_nothing_of_the_workshop(installed, roo
     chapters = {f"modelab/chapters/{p.relative_to(root / 'nbs').as_posix()}" for p in notebooks()}
     modules = {p.relative_to(root).as_posix() for p in (root / "modelab").rglob("*.py")}
     assert chapters and chapters | modules <= set(names)
+    records = {f"modelab/{p.relative_to(root).as_posix()}" for p in (root / "benchmarks").rglob("*.json")}
     rest = {n for n in names if ".dist-info/" not in n and not n.startswith("modelab/lab/static/")}
-    assert rest == chapters | modules | {"modelab/py.typed", "modelab/__init__.pyi"}
+    assert records and rest == chapters | modules | records | {"modelab/py.typed", "modelab/__init__.pyi"}
 
 
 def test_wheel_declares_what_settings_declare(installed):
@@ -77,11 +78,39 @@ def test_installed_package_works_away_from_the_checkout(installed, tmp_path):
     mine = tmp_path / "my course"
     for expected in (len(notebooks()), 0):
         said = sh("-m", "modelab", "course", "my course", cwd=tmp_path, PYTHONPATH=str(site))
-        assert said == f"{expected} new chapters in my course. Open them with: jupyter lab 'my course'\n"
+        assert said == f"{expected} new chapters in my course. Open them with: jupyter lab 'my course'\n" \
+            "The first chapter is 0_start/01_first_gan.ipynb\n"
     assert sorted(p.name for p in mine.rglob("*.ipynb")) == sorted(p.name for p in notebooks())
     answer = "from modelab.course.graders.evidence import grade_seen; print(grade_seen(632))"
     assert sh("-c", answer, cwd=mine / "0_start", PYTHONPATH=str(site)) == "Right.\n"
     assert "evidence             1 of 2" in sh("-m", "modelab", "course", mine, "--progress", cwd=tmp_path, PYTHONPATH=str(site))
+
+
+REPLAYED = """
+import json, os, sys
+from pathlib import Path
+import modelab
+from modelab.course.claims import recorded
+assert recorded("audit") and recorded("minimax") and not recorded("nothing")
+ahead = {}
+for cell in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["cells"]:
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "code":
+        exec(source, ahead)
+        if source.startswith("@experiment"):
+            break
+del os.environ["MODELAB_FAST"]  # up to here few steps are enough
+print(ahead["on_the_ring"]()["β₁ = 0.5"])
+"""
+
+
+def test_installed_package_replays_its_experiments(installed, tmp_path):
+    chapter = tmp_path / "0_start/01_first_gan.ipynb"
+    sh("-m", "modelab", "course", tmp_path, cwd=tmp_path, PYTHONPATH=str(installed[1]))
+    code = tmp_path / "replay.py"
+    code.write_text(REPLAYED, encoding="utf-8")
+    said = sh(code, chapter, cwd=chapter.parent, PYTHONPATH=str(installed[1]), MODELAB_FAST="1")
+    assert len(eval(said.splitlines()[-1])) == 5, "five seeds were recorded"
 
 
 TIMED = """

@@ -295,6 +295,15 @@ def _check_types(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
                 cure = type_cure({other: had, name: got}) if what == "dtype" else ""
                 raise TypeError(f"{other}, {name}: expected one {word}, got {had} and {got}{cure}")
 
+# %% ../../nbs/6_workshop/01_checks.ipynb #f4eaa884
+def _batch_cure(values: dict[str, Tensor]) -> str:
+    "The end of an error: how two batches that differ in length alone get one length."
+    (_, a), (_, b) = values.items()
+    if not a.ndim or not b.ndim or a.shape[1:] != b.shape[1:]:
+        return ""
+    longer = max(values, key=lambda name: len(values[name]))
+    return f"; for the last, smaller batch of an epoch write {longer}[:{min(len(a), len(b))}]"
+
 # %% ../../nbs/6_workshop/01_checks.ipynb #5d137e24
 def check_shapes(shapes: dict[str, Shape], values: dict[str, Tensor],
                  counts: dict[str, tuple[str, int]] | None = None,  # by group: who counts, and what
@@ -306,7 +315,8 @@ def check_shapes(shapes: dict[str, Shape], values: dict[str, Tensor],
         other = first.setdefault(shape.axes, name)
         if got.shape != values[other].shape:
             both = f"{tuple(values[other].shape)} and {tuple(got.shape)}"
-            raise ValueError(f"{other}, {name}: expected one shape {shape}, got {both}")
+            cure = _batch_cure({other: values[other], name: got})
+            raise ValueError(f"{other}, {name}: expected one shape {shape}, got {both}{cure}")
         if not axes.fit(name, shape, tuple(got.shape)):
             later.append(name)
     _check_types(shapes, values)

@@ -41,21 +41,41 @@ def _is_plumbing(source: str) -> bool:
     return all(isinstance(node, (ast.Import, ast.ImportFrom)) or isinstance(node, ast.Expr)
                and isinstance(node.value, ast.Constant) for node in body)
 
+# %% ../../nbs/6_workshop/15_commands.ipynb #b5d2f605
+_PREDICT = r"\*\*Predict(:|\*\*)"
+_TELLS = r"^ *(assert\b|claim\()|\b(Picture|Film)\("  # a code cell that states a result
+
+def _fold_answer(source: str) -> str:
+    "A text cell with its first part folded, up to a heading or a paragraph with **Predict**."
+    heading = re.search(r"^#+ ", source, re.M)
+    end = heading.start() if heading else len(source)
+    if asked := re.search(_PREDICT, source[:end]):
+        end = source.rfind("\n\n", 0, asked.start()) + 1
+    told = source[:end].strip()
+    if not told:
+        return source
+    return ("<details><summary>Read this after you have run the cells above</summary>\n\n"
+            f"{told}\n\n</details>\n\n{source[end:].lstrip()}").rstrip()
+
 # %% ../../nbs/6_workshop/15_commands.ipynb #80ba5c0c
 def learner_edition(text: str) -> str:
-    "The text of a notebook without graders and without the outputs that answer a prediction."
-    book, cells, hidden, graders = json.loads(text), [], None, False
+    "The text of a notebook without graders, with the answers to predictions removed or folded."
+    book, cells, hidden, graders = json.loads(text), [], "", False
     for cell in book["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
+            if hidden == "ran":
+                cell["source"] = _fold_answer(source)
             *before, last = re.split(r"^#+ ", source, flags=re.M)
-            hidden = re.search(r"\*\*Predict(:|\*\*)", last) or hidden and not before
+            if before or re.search(_PREDICT, last):
+                hidden = "asked" if re.search(_PREDICT, last) else ""
             if heading := re.match("##? (.*)", source):
                 graders = heading[1] == "The graders"
         elif cell["cell_type"] == "code":
             if hidden:
                 cell |= {"outputs": [], "execution_count": None}
-            if _is_plumbing(source):
+                hidden = "ran"
+            if _is_plumbing(source) or hidden and re.search(_TELLS, source, re.M):
                 cell["metadata"].setdefault("jupyter", {})["source_hidden"] = True
         cells += [] if graders else [cell]
     book["cells"] = cells
@@ -70,12 +90,24 @@ def _editions(source: Path, folder: Path) -> list[tuple[Path, bytes, bytes]]:
         if not any(part.startswith((".", "_")) for part in inside.parts):
             whole = path.read_bytes()
             found.append((folder / inside, learner_edition(whole.decode()).encode(), whole))
-    edited = [str(new) for new, *both in found if new.exists() and new.read_bytes() not in both]
+    edited = [str(new) for new, *both in found
+              if new.is_dir() or new.exists() and new.read_bytes() not in both]
     if edited:
         names = ", ".join(edited[:3]) + (" …" if len(edited) > 3 else "")
         raise FileExistsError(f"nothing was copied, {len(edited)} file(s) there differ from the "
-                              f"course: {names}")
+                              f"course (edited, or of another version): {names}. Name another "
+                              "folder, or move them away")
     return found
+
+# %% ../../nbs/6_workshop/15_commands.ipynb #7be63b7a
+def _clear_way(new: Path, folder: Path) -> None:
+    "Make the folder of a chapter, and delete what a killed copy of it left there."
+    for place in (folder, new.parent):
+        if place.exists() and not place.is_dir():
+            raise NotADirectoryError(f"{place} is a file: name another folder, or move it away")
+    new.parent.mkdir(parents=True, exist_ok=True)
+    for left in new.parent.glob(f".{new.name}." + "[a-z0-9_]" * 8):
+        left.unlink(missing_ok=True)
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #7975a264
 def copy_chapters(folder: str | Path,  # where they go; made if it is absent
@@ -86,10 +118,12 @@ def copy_chapters(folder: str | Path,  # where they go; made if it is absent
     "Copy the chapters; returns what was written. `FileExistsError` if that would lose edits."
     source, folder = Path(source or chapters_path()), Path(folder)
     written = []
-    for new, learner, whole in _editions(source, folder):
+    editions = _editions(source, folder)
+    for new, *_ in editions:
+        _clear_way(new, folder)
+    for new, learner, whole in editions:
         wanted = whole if solved else learner
         if not new.exists() or new.read_bytes() != wanted:
-            new.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(new, wanted)
             written.append(new)
     if progress and not (folder / PROGRESS).exists():
@@ -116,12 +150,18 @@ def _course_command(parser: argparse.ArgumentParser) -> Callable:
 # %% ../../nbs/6_workshop/15_commands.ipynb #72c3dfd5
 def _course(args: argparse.Namespace) -> None:
     "What `modelab course` does."
+    if not args.folder:
+        raise ValueError("folder: expected a name, got an empty text")
     if args.progress:
-        if not Path(args.folder, PROGRESS).is_file():
-            raise FileNotFoundError(f"{args.folder} holds no {PROGRESS}: modelab course "
-                                    f"{args.folder} makes it")
+        if args.solved or args.no_progress:
+            raise ValueError("--progress copies nothing: leave out --solved and --no-progress")
+        if not Path(args.folder, PROGRESS).exists():
+            raise FileNotFoundError(f"{args.folder} holds no {PROGRESS}. Make an empty file of "
+                                    "that name beside the chapters, and right answers are noted")
         print(progress_table(Path(args.folder)))
         return
     written = copy_chapters(args.folder, solved=args.solved, progress=not args.no_progress)
+    named = "./" * args.folder.startswith("-") + args.folder
     print(f"{len(written)} new chapters in {args.folder}. "
-          f"Open them with: jupyter lab {shlex.quote(args.folder)}")
+          f"Open them with: jupyter lab {shlex.quote(named)}\n"
+          "The first chapter is 0_start/01_first_gan.ipynb")

@@ -65,9 +65,16 @@ def claim(text: str,  # one sentence that could be false
     return Claim(text, paper, section, str(figure), str(ours), str(baseline), verdict)
 
 # %% ../../nbs/0_start/02_evidence.ipynb #344e0068
+def _records() -> Path:
+    "The folder of recorded results: `benchmarks` of the checkout, else the package's copy."
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "benchmarks"
+    return checkout if (checkout / "chapters").is_dir() else package / "benchmarks"
+
+# %% ../../nbs/0_start/02_evidence.ipynb #05468f65
 def recorded(name: str) -> dict:
-    "The recorded result of `benchmarks/<name>.py`; empty where only the package is installed."
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / f"{name}.json"
+    "The recorded result of `benchmarks/<name>.py`; empty if there is none."
+    path = _records() / f"{name}.json"
     return json.loads(path.read_text()) if path.is_file() else {}
 
 # %% ../../nbs/0_start/02_evidence.ipynb #ad62ee1c
@@ -168,5 +175,5 @@ def experiment(chapter: str,  # the chapter's file, as in "03_pairwise"
                tolerance: float = .02,  # by which a replayed number may be off
                ) -> Callable[[Callable], Experiment]:
     "Record a long experiment in `benchmarks/chapters/<chapter>.json`; calls replay its start."
-    file = Path(__file__).resolve().parents[2] / "benchmarks" / "chapters" / f"{chapter}.json"
+    file = _records() / "chapters" / f"{chapter}.json"
     return lambda run: Experiment(run, file, early, tolerance)

@@ -10,7 +10,7 @@ import json
 from datetime import date
 from pathlib import Path
 
-from ..core.files import atomic_write
+from ..core.files import atomic_write, file_lock
 
 # %% auto #0
 __all__ = ['PROGRESS', 'read_progress', 'note_answer', 'exercises_of', 'progress_table']
@@ -21,9 +21,11 @@ PROGRESS = "modelab-progress.json"
 # %% ../../nbs/6_workshop/15_commands.ipynb #5732ddf7
 def read_progress(file: Path) -> dict[str, dict[str, str]]:
     "The day of each answer, by chapter and exercise; `ValueError` if that cannot be read."
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: move it away")
     try:
-        noted = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        noted = json.loads(file.read_text(encoding="utf-8").strip() or "{}")
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no JSON ({error}): mend it, or move it away") from error
     rows = noted.values() if isinstance(noted, dict) else [noted]
     if not all(isinstance(row, dict) and all(isinstance(day, str) for day in row.values())
@@ -36,10 +38,13 @@ def note_answer(chapter: str, exercise: str) -> str:
     "Note a right answer in the learner's file; returns why that failed, or an empty text."
     try:
         here = Path.cwd()
-        file = next((f / PROGRESS for f in (here, here.parent) if (f / PROGRESS).is_file()), None)
-        if file and exercise not in (noted := read_progress(file)).get(chapter, {}):
-            noted.setdefault(chapter, {})[exercise] = date.today().isoformat()
-            atomic_write(file, (json.dumps(noted, indent=1, sort_keys=True) + "\n").encode())
+        file = next((f / PROGRESS for f in (here, here.parent) if (f / PROGRESS).exists()), None)
+        if file and exercise not in read_progress(file).get(chapter, {}):
+            with file_lock(file.with_name(f".{PROGRESS}.lock"), file, wait=True):
+                noted = read_progress(file)
+                noted.setdefault(chapter, {}).setdefault(exercise, date.today().isoformat())
+                text = json.dumps(noted, indent=1, sort_keys=True) + "\n"
+                atomic_write(file, text.encode())
     except (OSError, ValueError) as error:
         return f"not noted: {error}"
     return ""

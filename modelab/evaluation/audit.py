@@ -21,11 +21,13 @@ from .annotations import (alarmed_rows, Annotations, attributes_of,
 from .audit_sources import (AuditData, ChangedCopies, exact_copies, file_of,
                                               link_of, NOISE_POINTS, notes_of, read_data,
                                               search_changed)
-from .audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS, holm_alarms,
-                                            Measured, Near, one_sided_p, Pool, run_tests,
-                                            smallest_group_seen, smallest_imbalance_seen,
-                                            smallest_in_parts, smallest_repeats_seen,
-                                            smallest_seen, smallest_shift_seen)
+from .audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS,
+                                            far_distance, holm_alarms, Measured, Near,
+                                            one_sided_p, Pool, run_tests,
+                                            smallest_far_seen, smallest_group_seen,
+                                            smallest_imbalance_seen, smallest_in_parts,
+                                            smallest_repeats_seen, smallest_seen,
+                                            smallest_shift_seen)
 from .copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
                                         nearest_others, nearest_rows, refuse_known)
 from .missing import Missing, missing_groups
@@ -91,11 +93,11 @@ def _compare(data: AuditData, made: dict[str, Tensor],
     if data.own_holdout:
         refuse_known(distance["unseen"], "reference")
         refuse_known(nearest_k(unseen, made["samples"], 2)[0], "samples")
-    compared, asides = {}, _asides(data, made)
+    compared, asides, far = {}, _asides(data, made), far_distance(reference)
     for name, x in made.items():
         aside, aside_source = asides.get(name, (None, None))
         near = Near(distance[name], distance["unseen"], to_unseen[name], to_unseen["real"],
-                    group_of(x), group_of(unseen), aside)
+                    group_of(x), group_of(unseen), far, aside)
         others = (unseen, reference) if name == "samples" else _thinned(unseen, reference)
         compared[name] = _Compared(Pool(x, *others, generator), near, row[name][:, 0],
                                    row["unseen"][:, 0], aside_source)
@@ -351,7 +353,7 @@ def _smallest(found: _Compared, report: Report, limit: float) -> dict[str, float
                                              len(pool.shuffled["repeats"])),
             "timid": smallest_seen("timid", n, real, limit),
             "copies": _copies_seen(found, sizes, "copies", limit),
-            "junk": smallest_seen("junk", n, m, limit),
+            "junk": smallest_far_seen(n, m, limit / 2),
             "shift": smallest_shift_seen(pool.shuffled["shift"], n, m, limit)}
     if "samples searched for transformed copies" in sizes:
         seen["transformed"] = _copies_seen(found, sizes, "transformed", limit)

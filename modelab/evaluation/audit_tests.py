@@ -25,10 +25,10 @@ from .ratio_test import COPY_SHARES, near_ratio, ratio_test, relevant_scores
 __all__ = ['AUDIT_NEIGHBOURS', 'EXTREME_SHARES', 'AUDIT_TESTS', 'random_orders', 'permutation_test', 'Pool', 'closest_pairs',
            'share_lost', 'spread_of', 'floor_of_lost', 'floor_of_repeats', 'floor_of_balance', 'floor_of_shift',
            'balance_ratio', 'shift_in_spreads', 'Measured', 'shuffled_tests', 'one_sided_p', 'excess_interval',
-           'smallest_scores', 'extreme_test', 'expected_in_groups', 'junk_test', 'Aside', 'Near', 'summed_share',
-           'copies_test', 'extreme_tests', 'chance_of_alarm', 'smallest_seen', 'smallest_in_parts',
-           'smallest_group_seen', 'smallest_shift_seen', 'smallest_imbalance_seen', 'smallest_repeats_seen',
-           'run_tests', 'holm_alarms']
+           'smallest_scores', 'extreme_test', 'far_distance', 'expected_in_groups', 'junk_excess', 'junk_test', 'Aside',
+           'Near', 'summed_share', 'copies_test', 'extreme_tests', 'chance_of_alarm', 'smallest_far_seen',
+           'smallest_seen', 'smallest_in_parts', 'smallest_group_seen', 'smallest_shift_seen',
+           'smallest_imbalance_seen', 'smallest_repeats_seen', 'run_tests', 'holm_alarms']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #45c9bb38
 def random_orders(rounds: int, n: int, generator: torch.Generator) -> Tensor:  # (rounds, n)
@@ -221,6 +221,13 @@ def extreme_test(score: Tensor, is_sample: Tensor, shares: tuple[float, ...]) ->
         tried.append(Measured(of_samples - others, *limits, 0., p))
     return min(tried, key=lambda found: (found.p, -found.value))
 
+# %% ../../nbs/4_evidence/02_audit.ipynb #1cd91b1a
+def far_distance(reference: Tensor, most: int = 1000) -> float:
+    "Twice the distance to the nearest other example that 99 % of `most` examples do not exceed."
+    some = reference[::-(-len(reference) // most)]
+    distance = nearest_k(some, reference, 2)[0][:, -1]
+    return 2 * float(distance.kthvalue(max(1, round(.99 * len(distance)))).values) or math.inf
+
 # %% ../../nbs/4_evidence/02_audit.ipynb #8525a731
 def expected_in_groups(extreme: Tensor, is_sample: Tensor, group: Tensor) -> tuple[float, int]:
     "Share of held-out data that is extreme, with the samples' groups; of how many examples."
@@ -232,18 +239,27 @@ def expected_in_groups(extreme: Tensor, is_sample: Tensor, group: Tensor) -> tup
     return float((weight * share).sum()), max(1, round(size))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #104c2746
-def junk_test(score: Tensor, is_sample: Tensor, group: Tensor) -> Measured:
-    "Whether samples are among the smallest scores more often than held-out data of their group."
-    shares, n, told, p = EXTREME_SHARES["junk"], int(is_sample.sum()), [], 1.
-    for part in shares:
-        extreme = smallest_scores(score, part)
-        seen, of_unseen = (float(extreme[of].double().mean()) for of in (is_sample, ~is_sample))
-        expected, m = max((of_unseen, len(score) - n),
-                          expected_in_groups(extreme, is_sample, group))
-        told.append((*excess_interval(seen, n, expected, m, len(shares)), seen - expected))
-        p = min(p, excess_chance(extreme, is_sample, group))
-    low, high, value = max(told)
-    return Measured(value, low, high, 0., min(1., len(shares) * p))
+def junk_excess(extreme: Tensor, is_sample: Tensor, group: Tensor,
+                tries: int) -> tuple[float, float, float, float]:
+    "By how sure the smaller excess is: its own lower limit, the outer limits, the excess."
+    seen, of_unseen = (float(extreme[of].double().mean()) for of in (is_sample, ~is_sample))
+    n, m = int(is_sample.sum()), int((~is_sample).sum())
+    beside = (of_unseen, m), expected_in_groups(extreme, is_sample, group)
+    limits = [excess_interval(seen, n, share, size, tries) for share, size in beside]
+    (expected, _), (surest, _) = max(zip(beside, limits))  # the smaller excess
+    return surest, min(limits)[0], max(high for _, high in limits), seen - expected
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #780f30bb
+def junk_test(distance: Tensor, is_sample: Tensor, group: Tensor, far: float) -> Measured:
+    "Whether samples are far from the data, or farther than held-out data of their group."
+    shares, beyond = EXTREME_SHARES["junk"], distance > far
+    extremes = [smallest_scores(-distance, part) for part in shares]
+    p = len(shares) * min(excess_chance(extreme, is_sample, group) for extreme in extremes)
+    told = [junk_excess(extreme, is_sample, group, len(shares)) for extreme in extremes]
+    if (p_far := one_sided_p(beyond, is_sample)) < p:
+        told = [junk_excess(beyond, is_sample, torch.zeros_like(group), 1)]
+    _, low, high, value = max(told)
+    return Measured(value, low, high, 0., min(1., 2 * min(p, p_far)))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #282ccc9a
 @dataclass(frozen=True)
@@ -275,6 +291,7 @@ class Near:
     reference_to_unseen: Tensor  # (R,) the same of training examples
     group: Tensor  # (n,) which group of similar real examples each sample is in
     holdout_group: Tensor  # (m,) the same of held-out data
+    far: float = math.inf  # distance beyond which a sample is far from all data
     aside: Aside | None = None  # if a part of the reference plays the held-out data
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #7f113c2f
@@ -304,7 +321,8 @@ def extreme_tests(near: Near) -> dict[str, Measured]:
                        else near.aside.distances())
     from_generator = torch.arange(len(unseen)) < len(near.samples)
     return {
-        "junk": junk_test(-train[:, 0], is_sample, torch.cat([near.group, near.holdout_group])),
+        "junk": junk_test(train[:, 0], is_sample, torch.cat([near.group, near.holdout_group]),
+                          near.far),
         "copies": copies_test(near),
         "timid": extreme_test(unseen, from_generator, EXTREME_SHARES["timid"])}
 
@@ -335,6 +353,15 @@ def _least(seen: Callable[[int], bool], most: int) -> int | None:
     "The smallest number from 1 to `most` that is seen; None if none is."
     found = 1 + bisect_left(range(1, most + 1), True, key=seen)
     return found if found <= most else None
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #5c8eb3dd
+def smallest_far_seen(samples: int, holdout: int, limit: float) -> float | None:
+    "Smallest share of samples far from all data with p ≤ `limit`, if no held-out example is far."
+    def seen(h: int) -> bool:
+        far = torch.arange(samples + holdout) < h
+        return one_sided_p(far, torch.arange(samples + holdout) < samples) <= limit
+    found = _least(seen, samples)
+    return None if found is None else found / samples
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #7ec5843c
 def smallest_seen(test: str, samples: int, holdout: int, limit: float,
@@ -427,8 +454,8 @@ AUDIT_TESTS = {
                 "samples per neighbourhood vary {times} times as much as they should"),
     "repeats": ("repeated samples",
                 "{share} of the closest pairs are two samples; {floor} would be right"),
-    "junk": ("junk", "at least about {share} of the samples lie farther from all training data "
-                     "than held-out data do"),
+    "junk": ("junk", "about {share} of the samples (at least {low}) lie farther from all training "
+                     "data than held-out data like them do"),
     "copies": ("copies", "about {share} of the samples (at least {low}) sit on one single "
                          "training example; {equal} are equal to it"),
     "timid": ("timidity", "{share} more samples than training data lie close to unseen real data: "

@@ -19,7 +19,8 @@ def discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) -> torc
     """What D descends: -log σ(D(x)) - log(1 - σ(D(G(z)))), `(*runs,)`.
 
     It is minus the value of Goodfellow et al. 2014, eq. 1. Logits are `(*runs, batch)`, or `(N, 1)`
-    and `(N, 1, 1, 1)` as many networks answer.
+    and `(N, 1, 1, 1)` as many networks answer. They are no probabilities: leave out a sigmoid at
+    the end of D.
     """
     return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
 

@@ -21,7 +21,7 @@ from ..core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerSc
 from ..networks.layers import answer_cure
 from ..networks.wrappers import (critic_networks, in_checkpoint, one_type,
                                        reach_all_weights, refuse_batch_norm, refuse_sharded,
-                                       slope_of_scores, uncompiled)
+                                       require_labels, slope_of_scores, uncompiled)
 
 # %% auto #0
 __all__ = ['leading_axes', 'per_example', 'input_gradient', 'sum_over_event', 'gradient_norm', 'random_interpolate',
@@ -96,7 +96,7 @@ def input_gradient(critic: Critic, x: Batch,
     refuse_sharded(parts)
     x = (x.clone() if x.is_inference() else x).detach().requires_grad_()
     with torch.enable_grad(), uncompiled(critic, parts):
-        with _SmoothReLU(), one_type(parts, x):
+        with _SmoothReLU(), one_type(parts, x), require_labels():
             answer = critic(x)
         scores = per_example("critic", answer, tuple(x.shape[:leading_axes(critic, lead)]))
         gradient = slope_of_scores(critic, scores, x) if scores.requires_grad else None

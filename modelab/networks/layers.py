@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,8 @@ from ..core.signatures import Count, Function, Index, checked
 
 # %% auto #0
 __all__ = ['HE_GAIN', 'init_uniform_', 'Linear', 'run_shape', 'event_shape', 'Net', 'MLP', 'mlp', 'mlp_generator', 'JointMLP',
-           'joint_discriminator', 'one_score', 'answer_cure', 'Moment', 'has_hook', 'PerRun', 'WithLabels',
-           'with_labels', 'per_run', 'make_player', 'evaluation_mode', 'score_batches']
+           'joint_discriminator', 'one_score', 'answer_cure', 'Moment', 'has_hook', 'refuse_inputs', 'PerRun',
+           'WithLabels', 'with_labels', 'per_run', 'make_player', 'evaluation_mode', 'score_batches']
 
 # %% ../../nbs/0_start/05_networks.ipynb #6d1f52da
 HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))
@@ -195,6 +196,8 @@ def one_score(answer: torch.Tensor) -> torch.Tensor:
 def answer_cure(answer: Any, lead: int = 1) -> str:
     "The end of an error: how `as_critic` gets scores from such an answer; empty if it cannot."
     if isinstance(answer, torch.Tensor):
+        if not answer.ndim:
+            return "; squeeze() also drops a batch of one example, write flatten()"
         patches = answer.ndim > lead + 1 and answer.shape[lead] == 1
         return '; for a map of patches use as_critic(D, patches="mean")' * patches
     parts = getattr(answer, "__dict__", {})
@@ -223,6 +226,27 @@ def has_hook(net: nn.Module, name: str) -> bool:
     parts = net.members if isinstance(net, PerRun) else [net]
     return any(bool(getattr(part, name, False)) for part in parts)
 
+# %% ../../nbs/0_start/05_networks.ipynb #ebb2ecf0
+@contextmanager
+def refuse_inputs(name: str,  # the player
+                  *inputs: torch.Tensor) -> Iterator[None]:
+    "Inside, an error of a network about its inputs says which player, what it got and the cure."
+    try:
+        yield
+    except (RuntimeError, TypeError) as error:
+        said = str(error).partition("\n")[0]
+        if type(error) is TypeError and re.search(r"^\S+\(\) missing \d+ required", said):
+            raise TypeError(f"{name}: {said}; for a network that takes labels use "
+                            f"{name}=with_labels(...)") from error
+        if type(error) is not RuntimeError or not re.search("size|shape|channels", said):
+            raise
+        got = ", ".join(str(tuple(x.shape)) for x in inputs)
+        n = inputs[0].shape[-1]
+        cure = (f"; G gets latents (batch, {n}): set their number by Networks(latent=...), or "
+                f"begin G with nn.Unflatten(1, ({n}, 1, 1)) for maps")
+        cure = cure if name == "G" and inputs[0].ndim == 2 else ""
+        raise ValueError(f"{name}: got inputs of shape {got} and failed: {said}{cure}") from error
+
 # %% ../../nbs/0_start/05_networks.ipynb #3eff2c09
 class PerRun(nn.Module):
     "One plain network per run, applied along the run axis."
@@ -231,15 +255,20 @@ class PerRun(nn.Module):
     def __init__(self, members: Sequence[nn.Module],
                  scores: bool = False,  # each answers one score per example, in any usual shape
                  labelled: bool = False,  # each takes a label beside its other inputs
+                 name: str = "network",  # for errors
                  ):
         super().__init__()
         self.members, self.scores = nn.ModuleList(members), scores
-        self.labelled = labelled
+        self.labelled, self.name = labelled, name
 
     def forward(self, *inputs: torch.Tensor, moment: Moment | None = None) -> torch.Tensor:
-        when = [{} if moment is None else {"moment": moment.of_run(r)}
-                for r in range(len(self.members))]
-        answers = [m(*(x[r] for x in inputs), **when[r]) for r, m in enumerate(self.members)]
+        answers = []
+        for r, member in enumerate(self.members):
+            own, when = [x[r] for x in inputs], {}
+            if moment is not None:
+                when["moment"] = moment.of_run(r)
+            with refuse_inputs(self.name, *own):
+                answers.append(member(*own, **when))
         return torch.stack([one_score(a) for a in answers] if self.scores else answers)
 
     def shape_reals(self, x: torch.Tensor, moment: Moment) -> torch.Tensor:
@@ -289,12 +318,12 @@ def per_run(name: str,  # the player's name, for errors
     labelled = isinstance(given, WithLabels)
     given = given.network if labelled else given
     if not isinstance(given, nn.Module):
-        return PerRun(_make_members(name, given, generator), scores, labelled)
+        return PerRun(_make_members(name, given, generator), scores, labelled, name)
     if runs != 1:
         raise ValueError(f"{name}: one network cannot be {runs} independent runs; pass a function "
                          f"that makes one, for instance lambda: {type(given).__name__}(…), "
                          "or ask for runs=1")
-    return PerRun([given], scores, labelled)
+    return PerRun([given], scores, labelled, name)
 
 # %% ../../nbs/0_start/05_networks.ipynb #3ee3f0fa
 def _check_generators(generators: Sequence[torch.Generator], runs: int) -> None:

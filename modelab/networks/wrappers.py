@@ -25,7 +25,7 @@ from .layers import Net
 
 # %% auto #0
 __all__ = ['in_checkpoint', 'parts_of_function', 'critic_networks', 'refuse_batch_norm', 'may_couple', 'refuse_coupling',
-           'uncompiled', 'refuse_sharded', 'one_type', 'reach_all_weights', 'slope_of_scores']
+           'uncompiled', 'refuse_sharded', 'one_type', 'require_labels', 'reach_all_weights', 'slope_of_scores']
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #285dffe7
 _top_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # torch 2.8
@@ -136,6 +136,18 @@ def one_type(parts: Iterable[nn.Module], x: torch.Tensor) -> Iterator[None]:
         kinds = dict(critic=kinds.pop(), x=x.dtype)
         raise TypeError(f"critic, x: expected one type, got weights of {kinds['critic']} and "
                         f"examples of {x.dtype}{type_cure(kinds)}") from error
+
+# %% ../../nbs/1_game/04_wasserstein.ipynb #4ab36eb5
+@contextmanager
+def require_labels() -> Iterator[None]:
+    "Inside, a `TypeError` about an argument that the critic lacks says how to give it labels."
+    try:
+        yield
+    except TypeError as error:
+        if not re.search(r"^\S+\(\) missing \d+ required positional", str(error)):
+            raise
+        raise TypeError(f"critic: {error}; for a D that takes labels use as_critic(D, y), with "
+                        "one label per example") from error
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #f658f33a
 def reach_all_weights(gradient: torch.Tensor, scores: torch.Tensor,

@@ -3,7 +3,7 @@
 # > What do the words of this course mean, and which chapter explains each of them?
 
 # %% [markdown]
-# One sentence for each word. The chapter in the last column explains it. [Chapter 0.1](0_start/01_first_gan.ipynb) uses the first twelve that you need.
+# One sentence for each word. The chapter in the last column explains it. [Chapter 0.1](0_start/01_first_gan.ipynb) has a list of the twelve that you need first.
 #
 # | term | meaning | chapter |
 # |---|---|---|
@@ -41,11 +41,13 @@
 # | flat norm | A norm of the difference of two currents, in which mass may be moved or removed at a price. | [5.3](5_icml2019/03_currents.ipynb) |
 # | floor | The expected value of a measure for a perfect generator with the same number of samples. | [0.4](0_start/04_coverage.ipynb) |
 # | Fréchet distance | A distance between two sets of features, computed from their means and covariances. | [4.1](4_evidence/01_precision_recall.ipynb) |
+# | game | A training method: its players, the order of their turns, and their losses. | [1.2](1_game/02_training.ipynb) |
 # | generator | The network G that turns a latent into an example. | [0.1](0_start/01_first_gan.ipynb) |
 # | good sample | A sample that is close enough to a mode, or that a classifier recognises with confidence. | [0.4](0_start/04_coverage.ipynb) |
 # | gradient penalty | A term of the critic's loss that keeps the size of its gradient near a target. | [1.4](1_game/04_wasserstein.ipynb) |
 # | ground metric | The distance between single examples that a Wasserstein distance is built on. | [5.2](5_icml2019/02_ground_metric.ipynb) |
 # | held-out | Said of real examples that were not used in training. | [4.1](4_evidence/01_precision_recall.ipynb) |
+# | high quality | The share of samples that are good. | [0.4](0_start/04_coverage.ipynb) |
 # | hinge loss | A loss that is zero once a logit is beyond a margin. | [5.7](5_icml2019/07_attention.ipynb) |
 # | IMLE | A method in which each real example pulls its nearest sample towards itself. | [3.1](3_inclusion/01_imle.ipynb) |
 # | imputation | Filling in the missing cells of a table. | [5.9](5_icml2019/09_tabular.ipynb) |
@@ -53,10 +55,12 @@
 # | interpolation | The samples on a path between two latents. | [3.2](3_inclusion/02_imle_gan.ipynb) |
 # | Jensen–Shannon divergence | A symmetric measure of the difference of two distributions, between 0 and log 2. | [1.1](1_game/01_minimax.ipynb) |
 # | joint distribution | The probability law of pairs, such as an example together with its latent. | [2.2](2_inverse/02_bigan.ipynb) |
+# | judge | A classifier that predicts the mode of a picture, with a probability. | [0.3](0_start/03_modes.ipynb) |
 # | KL divergence | The mean difference of the log densities of two distributions, taken under the first one. | [0.4](0_start/04_coverage.ipynb) |
 # | lab | The interactive panel in which a training can be stopped, changed and rewound. | [1.3](1_game/03_lab.ipynb) |
 # | latent | The random vector z that a generator gets as its input; it is also called noise. | [0.1](0_start/01_first_gan.ipynb) |
 # | learning rate | The factor that sets how far an optimiser moves the weights in one step. | [1.2](1_game/02_training.ipynb) |
+# | ledger | The table of all claims of the course, with their measured values and verdicts. | [0.2](0_start/02_evidence.ipynb) |
 # | likelihood | The probability density that a model gives to an example. | [5.4](5_icml2019/04_likelihood.ipynb) |
 # | Lipschitz | Said of a function whose output changes by at most a constant times the change of its input. | [5.1](5_icml2019/01_lipschitz.ipynb) |
 # | logit | A number that stands for a probability, which is the sigmoid of the logit. | [0.1](0_start/01_first_gan.ipynb) |
@@ -87,6 +91,7 @@
 # | reconstruction | The example that the generator makes from the latent that an encoder found for an example. | [2.2](2_inverse/02_bigan.ipynb) |
 # | refresh | The number of training steps after which IMLE searches new nearest samples. | [3.1](3_inclusion/01_imle.ipynb) |
 # | ring | The standard test set for mode collapse, with normal distributions at equal distances on a circle. | [0.3](0_start/03_modes.ipynb) |
+# | run | One training with one seed; several can be trained side by side. | [0.5](0_start/05_networks.ipynb) |
 # | run axis | The first axis of all weights, along which several independent seeds are trained at once. | [0.5](0_start/05_networks.ipynb) |
 # | sample | One example that is drawn from a distribution or made by a generator. | [0.1](0_start/01_first_gan.ipynb) |
 # | saturating loss | The generator's loss of the minimax game, whose gradient is small where the discriminator is sure. | [1.1](1_game/01_minimax.ipynb) |
@@ -95,6 +100,7 @@
 # | self-attention | A layer in which every place of a picture takes a weighted mean over all other places. | [5.7](5_icml2019/07_attention.ipynb) |
 # | spectral normalisation | The division of a layer's weights by their largest singular value. | [5.7](5_icml2019/07_attention.ipynb) |
 # | stacked digits | Pictures with a digit in each of three channels, which gives 1,000 modes. | [0.3](0_start/03_modes.ipynb) |
+# | stream | The random numbers for one purpose, such as the latents of one seed. | [1.2](1_game/02_training.ipynb) |
 # | style generator | A generator whose layers are scaled by a style that is computed from the latent. | [3.3](3_inclusion/03_style.ipynb) |
 # | total variation | Half of the sum of the absolute differences of two lists of probabilities. | [0.4](0_start/04_coverage.ipynb) |
 # | training step | One update of each network on one batch of examples. | [0.1](0_start/01_first_gan.ipynb) |

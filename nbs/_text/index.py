@@ -24,7 +24,7 @@
 # | The encoder gives every mode a place in latent space. Why does the generator still miss modes, and which penalty changes that? | [2.3 The pair-wise gradient penalty for BiGAN](2_inverse/03_pairwise.ipynb) |
 # | A GAN moves samples towards real points and loses modes. What if each real point pulls its nearest sample instead? | [3.1 Implicit maximum likelihood estimation (IMLE)](3_inclusion/01_imle.ipynb) |
 # | A GAN's samples are sharp but miss modes; IMLE's cover the modes but are blurred. Can one generator do both, and can I choose modes that it must cover? | [3.2 The inclusive GAN (IMLE-GAN): covering modes and minorities](3_inclusion/02_imle_gan.ipynb) |
-# | What does StyleGAN change, and does it lose fewer modes? | [3.3 StyleGAN2: the style generator](3_inclusion/03_style.ipynb) |
+# | What does StyleGAN change, and what does truncation cost in modes? | [3.3 StyleGAN2: the style generator](3_inclusion/03_style.ipynb) |
 # | What does growing a GAN from small pictures to large ones change, and does it lose fewer modes? | [3.4 Progressive growing: from small pictures to large ones](3_inclusion/04_growing.ipynb) |
 # | Are my samples real enough, and do they reach all of the data, where nobody labelled the modes? | [4.1 Precision and recall](4_evidence/01_precision_recall.ipynb) |
 # | Do my samples show mode collapse, junk or copied training data, and how sure is that? | [4.2 Audit samples for mode collapse and copying](4_evidence/02_audit.ipynb) |

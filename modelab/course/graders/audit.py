@@ -23,9 +23,10 @@ def grade_support(answer):
 
 # %% ../../../nbs/4_evidence/02_audit.ipynb #7d15e370
 def by_shuffling(statistic, samples, holdout, rounds, generator, own=1, ties=True, lower=False,
-                 again=False, inside=False):
+                 again=False, inside=False, cut=""):
     "The right p-value, and wrong ones by its options."
     both, n, hits = torch.cat([samples, holdout]), len(samples), 0
+    cut = {"half": len(both) // 2, "other": len(holdout)}.get(cut, n)
     sign = -1 if lower else 1
     seen = sign * statistic(samples, holdout)
     for _ in range(rounds):
@@ -34,14 +35,15 @@ def by_shuffling(statistic, samples, holdout, rounds, generator, own=1, ties=Tru
             order = torch.randint(len(both), (len(both),), generator=generator)
         if inside:
             order = torch.cat([torch.randperm(n, generator=generator), torch.arange(n, len(both))])
-        value = sign * statistic(both[order[:n]], both[order[n:]])
+        value = sign * statistic(both[order[:cut]], both[order[cut:]])
         hits += int(value >= seen if ties else value > seen)
     return (own + hits) / (own + rounds)
 
 # %% ../../../nbs/4_evidence/02_audit.ipynb #39912e86
 @exercise(accepts=[by_shuffling], rejects=[
     functools.partial(by_shuffling, **wrong) for wrong in (
-        dict(own=0), dict(ties=False), dict(lower=True), dict(again=True), dict(inside=True))])
+        dict(own=0), dict(ties=False), dict(lower=True), dict(again=True), dict(inside=True),
+        dict(cut="half"), dict(cut="other"))])
 def grade_shuffle(shuffle_p):
     x = torch.arange(40.)[:, None]
     p = lambda statistic: as_number(shuffle_p(statistic, x[25:], x[:25], 99,
@@ -50,8 +52,9 @@ def grade_shuffle(shuffle_p):
         "a constant statistic: every shuffle reaches its value, so which p should it have?"
     assert abs(p(lambda a, b: float(a.mean() - b.mean())) - .01) < 1e-9, \
         "if no shuffle reaches the value, only the true labels do; and large values are bad"
-    assert abs(p(lambda a, b: float(len(a.unique()))) - 1) < 1e-9, \
-        "each example must occur exactly once in a shuffle"
+    assert abs(p(lambda a, b: float(len(a) == len(a.unique()) == 15)) - 1) < 1e-9, \
+        "each example must occur exactly once in a shuffle, and as many must be called samples " \
+        "as there are"
 
 # %% ../../../nbs/4_evidence/02_audit.ipynb #519a077b
 @functools.cache

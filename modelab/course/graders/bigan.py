@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['grade_unjudged', 'grade_height', 'by_reversed_labels', 'grade_reversed', 'moved', 'has_gradient', 'without_clone',
-           'grade_moved', 'unjudged', 'line_lab', 'fulfilled', 'unfulfilled']
+           'all_moved', 'first_moved', 'grade_moved', 'rests', 'unjudged', 'line_lab', 'fulfilled', 'unfulfilled']
 
 # %% ../../../nbs/2_inverse/02_bigan.ipynb #ddec22ba
 import torch
@@ -71,27 +71,51 @@ def without_clone(step, E):
     return any(not torch.equal(a, b) for a, b in zip(before, E.parameters()))
 
 # %% ../../../nbs/2_inverse/02_bigan.ipynb #fa9be1ac
-@exercise(accepts=[moved], rejects=[has_gradient, without_clone, lambda step, E: True,
-                                    lambda step, E: False, lambda step, E: step()])
-def grade_moved(answer):
-    E, D = nn.Linear(2, 2), nn.Linear(4, 1)
-    x = torch.ones(8, 2)
-    def step(*nets):
-        adam = torch.optim.Adam([w for net in nets for w in net.parameters()], .1)
-        D(torch.cat([x, E(x)], 1)).mean().backward()
-        adam.step()
-    assert not answer(lambda: step(D), E), "E has a gradient here, but no optimiser uses it"
-    assert answer(lambda: step(D, E), E), "here the weights of E move, and the answer was no"
+def all_moved(step, E):
+    "A wrong answer: a part of the weights may move."
+    before = [w.detach().clone() for w in E.parameters()]
+    step()
+    return not any(torch.equal(a, b) for a, b in zip(before, E.parameters()))
 
 # %% ../../../nbs/2_inverse/02_bigan.ipynb #49481073
-@mission("all five modes were captured", "three were missing at once",
+def first_moved(step, E):
+    "A wrong answer: the first weight says nothing of the others."
+    before = next(E.parameters()).detach().clone()
+    step()
+    return not torch.equal(before, next(E.parameters()))
+
+# %% ../../../nbs/2_inverse/02_bigan.ipynb #6e8a884f
+@exercise(accepts=[moved], rejects=[has_gradient, without_clone, all_moved, first_moved,
+                                    lambda step, E: True, lambda step, E: False,
+                                    lambda step, E: step()])
+def grade_moved(answer):
+    x = torch.ones(8, 2)
+    def train(*weights, E, D):
+        adam = torch.optim.Adam(weights, .1)
+        D(torch.cat([x, E(x)], 1)).mean().backward()
+        adam.step()
+    for of in "weight", "bias":
+        E, D = nn.Linear(2, 2), nn.Linear(4, 1)
+        assert not answer(lambda: train(*D.parameters(), E=E, D=D), E), \
+            "E has a gradient here, but no optimiser uses it"
+        assert answer(lambda: train(*D.parameters(), getattr(E, of), E=E, D=D), E), \
+            "here a part of E moves, and the answer was no"
+
+# %% ../../../nbs/2_inverse/02_bigan.ipynb #dfbac0b2
+def rests(events, player: str, step: int) -> bool:
+    "Whether the turns that were set last before this step leave the player out."
+    past = [e.value for e in events if e.name == "turns" and e.step < step]
+    return bool(past) and past[-1] is not None and player not in past[-1]
+
+# %% ../../../nbs/2_inverse/02_bigan.ipynb #afabd7a7
+@mission("all five modes were captured", "three were missing at once while D did not move",
          "nothing but the turns was changed", "later all five were captured again")
 def unjudged(record):
     "Lose three modes while D does not move, then capture all five again. Change only the turns."
-    captured = [len(modes) for modes in record.captured().values()]
+    at, captured = zip(*((step, len(modes)) for step, modes in record.captured().items()))
     yield 5 in captured
     after = range(captured.index(5), len(captured))
-    low = next((i for i in after if captured[i] <= 2), None)
+    low = next((i for i in after if captured[i] <= 2 and rests(record.events, "D", at[i])), None)
     yield low
     yield {event.name for event in record.events} == {"turns"}
     yield 5 in captured[low:]
@@ -109,8 +133,9 @@ def fulfilled():
 
 # %% ../../../nbs/2_inverse/02_bigan.ipynb #2b68f065
 def unfulfilled():
-    "A recording without the change of turns, and none."
-    return [line_lab().step(320).recording(2), None]
+    "A recording without the change of turns, one in which D alone moves, and none."
+    return [line_lab().step(320).recording(2),
+            line_lab().step(64).step(400, only="D").step(160).recording(2), None]
 
 # %% ../../../nbs/2_inverse/02_bigan.ipynb #aa4536e9
 grade_unjudged = exercise(accepts=fulfilled, rejects=unfulfilled)(unjudged)

@@ -68,9 +68,9 @@ def grade_twice(undo):
             "put s times the shares into KL; which part of the sum does not depend on the shares?"
 
 # %% ../../../nbs/0_start/04_coverage.ipynb #f5d70288
-@exercise(accepts=[99_900, 100_000], rejects=[26_000, 200_000, 50_000, 1000])
+@exercise(accepts=[99_900, 100_000], rejects=[26_000, 200_000, 50_000, 1000, 99_000, 101_000])
 def grade_samples(n):
-    assert abs(as_number(n) - 999 / (2 * .005)) <= 1000, "set the formula of the floor to 0.005"
+    assert abs(as_number(n) - 999 / (2 * .005)) <= 500, "set the formula of the floor to 0.005"
 
 # %% ../../../nbs/0_start/04_coverage.ipynb #ef7c1d0d
 @exercise(accepts=[.7385, .74], rejects=[.9889, .9545, .8647, 73.85])

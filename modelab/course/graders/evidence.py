@@ -36,7 +36,9 @@ def one_sided(a, b):
 # %% ../../../nbs/0_start/02_evidence.ipynb #c6cfe918
 @exercise(accepts=[by_differences, lambda a, b: by_differences(b, a)],
           rejects=[by_overlap, one_sided, lambda a, b: True, lambda a, b: False,
-                   lambda a, b: sum(a) > sum(b), lambda a, b: interval(a + b).low > 0])
+                   lambda a, b: sum(a) > sum(b), lambda a, b: interval(a + b).low > 0,
+                   lambda a, b: abs(sum(a) - sum(b)) / 8 > .5,
+                   lambda a, b: abs(sum(x > y for x, y in zip(a, b)) - 4) > 2])
 def grade_differs(differs):
     hard, gain = [3, 7, 4, 8, 5, 2, 6, 8], [1, .8, 1.2, 1, .9, 1.1, 1, 1.2]
     better = [h + g for h, g in zip(hard, gain)]
@@ -45,3 +47,7 @@ def grade_differs(differs):
     assert not differs(hard, hard[::-1]), "these two methods have the same mean"
     noisy = [h + g for h, g in zip(hard, [4, -3, 2, -1, 3, -4, 1, 0])]
     assert not differs(noisy, hard), "a mean difference above zero can have an interval with zero"
+    mostly = [h + g / 10 for h, g in zip(hard, [2, 3, 2.5, -.2, 2, 3, 2.5, 2])]
+    assert differs(mostly, hard), "a small difference on nearly every seed can leave out zero"
+    lucky = [h + g for h, g in zip(hard, [12, .1, .1, .2, .1, .1, .2, .1])]
+    assert not differs(lucky, hard), "one seed alone makes this mean difference"

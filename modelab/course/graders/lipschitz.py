@@ -19,14 +19,16 @@ def grade_slope(answer):
 
 # %% ../../../nbs/5_icml2019/01_lipschitz.ipynb #8289a61c
 @exercise(accepts=[lambda f: f + f.exp(), lambda f: F.softplus(2 * f)],
-          rejects=[F.softplus, torch.tanh, F.relu, torch.square, lambda f: 2 * f, 3])
+          rejects=[F.softplus, torch.tanh, F.relu, torch.square, lambda f: 2 * f, 3,
+                   lambda f: (f + 4) ** 2, lambda f: f + .1 * f * f, lambda f: (f + 3.5) ** 4])
 def grade_phi(answer):
     f = torch.linspace(-2, 2, 9, dtype=torch.float64)
     known = any(torch.allclose(answer(f), o.phi(f)) for o in OBJECTIVES.values())
     assert not known, "this one is in OBJECTIVES already"
     met = check_conditions(mirrored_objective(answer))
+    met["signs"] &= check_conditions(mirrored_objective(answer), span=30.)["signs"]
     failed = [name for name in met if not met[name]]
-    assert not failed, f"not met: {', '.join(failed)}"
+    assert not failed, f"not met: {', '.join(failed)}; the signs are checked from -30 to 30"
 
 # %% ../../../nbs/5_icml2019/01_lipschitz.ipynb #c75ffb3f
 def gradients(critic, x, graph=True):

@@ -157,12 +157,13 @@ def drown(record):
     yield max(record.rows) >= 300 and len(record.missing()[-1] - {heavy}) >= 3
 
 # %% ../../../nbs/1_game/01_minimax.ipynb #ee9a952c
-@mission("at least five modes, none with twice an equal share",
+@mission("five or more modes that you drew, none with twice an equal share",
          "after 300 steps all of them are lit")
 def rescue(record):
-    "Draw modes in the same places, without a heavy one, and light them all."
+    "Draw five modes or more, none of them heavy, and light them all."
     weights = record.scene["weights"]
-    yield len(weights) >= 5 and max(weights) * len(weights) < 2
+    drawn = "mixture" in record.scene["title"]
+    yield drawn and len(weights) >= 5 and max(weights) * len(weights) < 2
     yield max(record.rows) >= 300 and not record.missing()[-1]
 
 # %% ../../../nbs/1_game/01_minimax.ipynb #ed8076db
@@ -184,4 +185,5 @@ grade_alone = exercise(accepts=lambda: [played("alone")],
 grade_drown = exercise(accepts=lambda: [played("heavy")],
                        rejects=lambda: [played("fair"), played("alone"), None])(drown)
 grade_rescue = exercise(accepts=lambda: [played("fair")],
-                        rejects=lambda: [played("heavy"), played("short"), None])(rescue)
+                        rejects=lambda: [played("heavy"), played("short"), played("never"),
+                                         None])(rescue)

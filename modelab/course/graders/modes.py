@@ -30,11 +30,11 @@ def grade_corners(answer):
         assert (gaps - TURN / n).abs().max() < 1e-5, back
 
 # %% ../../../nbs/0_start/03_modes.ipynb #9f4bc2b1
-@exercise(accepts=[1 - math.exp(-18), 1.0],
-          rejects=[.989, .5, math.erf(6 / math.sqrt(2)) - .01, 1 - math.exp(-9), "1", True])
+@exercise(accepts=[1 - math.exp(-8), .99966],
+          rejects=[.989, .5, 1, math.erf(4 / math.sqrt(2)), 1 - math.exp(-4), "1", True])
 def grade_narrow(answer):
     hint = "how many of the generator's own standard deviations are three true ones?"
-    assert abs(as_number(answer) - (1 - math.exp(-18))) < 1e-6, hint
+    assert abs(as_number(answer) - (1 - math.exp(-8))) < 1e-5, hint
 
 # %% ../../../nbs/0_start/03_modes.ipynb #ff5c730a
 @exercise(accepts=[1 - .99 ** 3, .0297], rejects=[.01, .03 ** 3, .99 ** 3, .1])

@@ -48,13 +48,16 @@ def fading(t: int) -> list[int]:
 # %% ../../../nbs/4_evidence/06_monitor.ipynb #315abc68
 @exercise(accepts=[fading], rejects=[
     lambda t: [100] * 8, lambda t: [100 * (t < 20)] + [100] * 7, lambda t: [28] + [100] * 7,
-    lambda t: [max(10, 100 - 2 * t)] + [100] * 7, lambda t: [max(35, 100 - 2 * t)] + [100] * 7])
+    lambda t: [max(10, 100 - 2 * t)] + [100] * 7, lambda t: [max(35, 100 - 2 * t)] + [100] * 7,
+    lambda t: [100 if t < 20 else 28] + [100] * 7])
 def grade_fading(made):
-    test = SequentialTest(np.full(8, 1 / 8))
+    test, last = SequentialTest(np.full(8, 1 / 8)), 100
     for t in range(60):
         row = made(t)
         assert len(row) == 8 and 0 <= min(row) and sum(row) <= 800, "eight counts, 800 at most"
         found = test.add(Counts(800, tuple(row), (0, 800), (0, 400), (0, 800)))
         assert not found, f"it alarms at look {t}"
+        assert row[0] >= last - 10, "it must shrink slowly"
+        last = row[0]
     assert test.settled[0], "the first group was never settled, so it cannot be lost"
     assert row[0] < 30, "at the end the group has too large a share"

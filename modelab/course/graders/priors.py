@@ -24,6 +24,7 @@ def grade_mean(answer):
 # %% ../../../nbs/5_icml2019/05_priors.ipynb #1d32e4f5
 @exercise(accepts=[lambda a, b, c: (a - b + c) / 3 ** .5],
           rejects=[lambda a, b, c: a - b + c, lambda a, b, c: (a - b + c) / 3,
+                   lambda a, b, c: (c - b) / 2 ** .5, lambda a, b, c: (a - b) / 2 ** .5,
                    lambda a, b, c: (a + b + c) / 3 ** .5, lambda a, b, c: a,
                    lambda a, b, c: (a - b + c) / (a - b + c).std(0) * 1.1])
 def grade_arithmetic(arithmetic):
@@ -32,7 +33,8 @@ def grade_arithmetic(arithmetic):
     assert z.shape == a.shape, "one latent for each triple"
     assert abs(z.std() - 1) < .03, \
         "its standard deviation is not that of a draw: variances add, whatever the signs"
-    assert (z * b).mean() < -.3 and (z * c).mean() > .3, "it must be a minus b plus c, rescaled"
+    shares = [(z * v).mean() for v in (a, -b, c)]
+    assert min(shares) > .3, "it must be a minus b plus c, rescaled"
 
 # %% ../../../nbs/5_icml2019/05_priors.ipynb #b4601b2d
 @exercise(accepts=[None], rejects=[.5, 1 / 3, 0., .25, 1])

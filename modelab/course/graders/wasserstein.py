@@ -73,12 +73,19 @@ def without_deviation(x, generator):
 @exercise(accepts=[by_noise],
           rejects=[one_per_example, without_deviation, lambda x, generator: x,
                    lambda x, generator: x + 2 * (by_noise(x, generator) - x),
-                   lambda x, generator: x + .5 * x.std() * torch.randn(x.shape).double()])
+                   lambda x, generator: x + .5 * x.std() * torch.randn(x.shape).double(),
+                   lambda x, generator: x + .5 * x.std() * torch.rand_like(x),
+                   lambda x, generator: x + .25 * x.std() * (
+                       .5 + torch.rand(x.shape, generator=generator, dtype=x.dtype))])
 def grade_around(around):
-    one, two = (torch.Generator().manual_seed(seed) for seed in (1, 2))
-    x = 3 * torch.randn(50, 1, 4, 4, generator=one, dtype=torch.float64)
-    u = (around(x, two) - x) / (.5 * x.std())
+    g = torch.Generator().manual_seed(1)
+    x = 3 * torch.randn(50, 1, 4, 4, generator=g, dtype=torch.float64)
+    found, again = (around(x, torch.Generator().manual_seed(2)) for _ in range(2))
+    assert torch.equal(found, again), \
+        "the draws come from `generator`: the same seed gives the same points"
+    u = (found - x) / (.5 * x.std())
     assert u.shape == x.shape, "the point has the shape of x"
     assert u.min() >= 0 and u.max() <= 1, "u lies in [0, 1], and half the deviation scales it"
-    assert abs(u.mean() - .5) < .05 and u.flatten(1).std(1).min() > .1, \
-        "every entry has a draw of its own, uniform in [0, 1] and scaled by half the deviation"
+    assert abs(u.mean() - .5) < .05 and u.min() < .02 and u.max() > .98, \
+        "u is uniform in [0, 1]: it reaches from 0 to 1, and its mean is one half"
+    assert u.flatten(1).std(1).min() > .1, "every entry has a draw of its own"

@@ -252,16 +252,16 @@ assert fast_mode() or counts["trained"].min() > 200 and counts["trained"].sum() 
 # %%
 G_default, seen_default = train(two, .2, steps(600), seed=1, beta_G=.9, beta_D=.9)
 modes = count(samples_of(G_default), two, .2)
-assert fast_mode() or (modes > 0).sum() == 1
+assert fast_mode() or (modes > 0).sum() == 1 and 400 < modes.sum() < 550
 print(modes.tolist(), f"captured {(modes > 0).sum()} of 2, good {modes.sum() / 1000:.0%}")
 
 # %%
 Picture(strip([("β₁ = .5", seen), ("β₁ = .9", seen_default)], two, .2),
         "Upper row: the samples spread over both clusters. Lower row: all samples stay together "
-        "and end in one cluster.")
+        "and end in one short streak, which reaches one cluster.")
 
 # %% [markdown]
-# This is **mode collapse**. The samples lie close together, near one cluster, and the other cluster is missing.
+# This is **mode collapse**. The samples lie in one short streak that reaches one cluster (47 % are good). The other cluster is missing.
 #
 # ## One seed is not enough
 # The seed decides the first weights, the latents and the batches. So train eight seeds with each setting, and print what each captures.
@@ -283,11 +283,11 @@ def losers(runs):
     "The number of seeds that capture fewer than two clusters."
     return sum(modes < 2 for modes, _ in runs)
 
-assert fast_mode() or losers(low) <= 1 and losers(default) >= losers(low) + 3
+assert fast_mode() or losers(low) == 0 and losers(default) >= 5
 print(f"of 8 seeds lose a cluster: β₁ = .5 {losers(low)}, β₁ = .9 {losers(default)}")
 
 # %% [markdown]
-# Each pair shows the captured modes and the share of good samples. With $0.9$ at least three more seeds lose a cluster than with $0.5$. Seed 0 captures both clusters with either setting: with this seed alone you would have missed the collapse. So this course shows several seeds.
+# Each pair shows the captured modes and the share of good samples. With $0.9$ seven of the eight seeds lose a cluster, with $0.5$ none. Seed 0 captures both clusters with either setting: with this seed alone you would have missed the collapse. So this course shows several seeds.
 #
 # Look at the pairs `(1, 1.0)`. Every sample is good, and half of the data is missing. A look at single samples does not show that; a count of the modes does.
 #
@@ -309,8 +309,8 @@ for ax, (name, x) in zip(panels, [("β₁ = .5", seen), ("β₁ = .9", seen_defa
         ax.axhline(center, color=REAL, lw=1)
     ax.set(title=name, xlabel="training step", ylabel="x₁ of the samples", ylim=(-3, 3))
 Picture(figure, "Left, momentum .5: the samples part into two bands, at -1 and at 1. "
-        "Right, momentum .9: all samples swing together from one side to the other and end at "
-        "one cluster.")
+        "Right, momentum .9: all samples swing together from one side to the other and end "
+        "near one cluster.")
 
 # %% [markdown]
 # With $0.5$ the samples part and stay. With $0.9$ they move together, past one cluster and back to the other. (Blue lines: the true centres.)
@@ -376,7 +376,7 @@ G_lost, lost_seen = train(eight, .1, steps(1000), beta_G=.9, beta_D=.9)
 rows = [("β₁ = .5", ring_seen), ("β₁ = .9", lost_seen)]
 Picture(strip(rows, eight, .1, at=(5, 10, 20, 30, 50)),
         "Upper row: the samples spread until all eight clusters of the ring are reached. "
-        "Lower row: they wander in clumps.")
+        "Lower row: they wander in clumps until step 400, and are spread about the ring later.")
 
 # %% [markdown]
 # Five seeds of each take minutes, so they were trained once and recorded. The cell below trains the first steps again, compares them with the record, and returns the recorded counts. Many chapters do so with their long runs; [chapter 0.2](02_evidence.ipynb) shows how `@experiment` works.
@@ -417,7 +417,7 @@ scores
 assert scores.counts.tolist() == count(samples_of(G_default), two, .2).tolist()
 
 # %% [markdown]
-# The counts agree with ours. On this easy set even noise captures both modes, so look at the share of good samples (`high quality`) as well. [Chapter 0.4](04_coverage.ipynb) explains every row of this table.
+# The counts agree with ours. On this easy set even noise captures both modes, so look at the share of good samples (`high quality`) as well. [Chapter 0.4](04_coverage.ipynb) explains every row of this table, and its title.
 #
 # ## The lab: try it yourself
 # The lab is a training that you can stop, change and rewind. The cell below needs a running kernel; without one you see a still picture. *Play* trains. A lamp for each mode shows whether it is captured. Two **missions** are ticked off when you have done them:

@@ -162,7 +162,8 @@ int((torch.cdist(x, honest) < .03).any(0).sum())
 #
 # The settings are checked first. `_numbers` converts them to float64 and refuses what is not a finite number. A
 # spread is one number, one number per mode, one per mode and coordinate, or full covariances. Two centres closer than a
-# thousandth of a standard deviation are refused: they would be one mode counted twice.
+# thousandth of a standard deviation are refused: they would be one mode counted twice. (You can skip the code down to `mixture` at
+# first reading.)
 
 # %%
 #| export
@@ -521,13 +522,13 @@ def mixture(centers,  # (k, d): as many modes as rows
 error_message(mixture, famous, .01)
 
 # %% [markdown]
-# `n_modes` counts components. If they overlap, the density may have fewer peaks. Here the highest density is between the two centres:
+# `n_modes` counts components. If they overlap, the density may have fewer peaks. Here are two components, and the log density is highest between their centres:
 
 # %%
 close = mixture([[0.], [1.]], std=1.)
 density = close.log_prob(torch.tensor([[0.], [.5], [1.]]))
 assert density[1] > max(density[0], density[2])
-close.n_modes
+close.n_modes, density.tolist()
 
 # %% [markdown]
 # A mixture that uses all settings: three modes, unequal weights, full covariances.
@@ -1021,7 +1022,7 @@ def choose_scale(modes: Any,  # with `event` and `sample`
 
 
 # %% [markdown]
-# The ring is not changed; the smallest and the largest of the twelve sets are:
+# The ring keeps its unit. These are the smallest and the largest of the twelve sets, each with its factor $s$:
 
 # %%
 assert choose_scale(ring()).mean is None
@@ -1102,7 +1103,7 @@ Picture(figure, "Four scans of each digit from 0 to 9, eight by eight pixels, gr
 # once on the training scans. The scans are rotated and shifted a little, and *junk* is added: pictures that show
 # no digit. The first training below leaves the junk out, to show why it is needed.
 #
-# `_votes` is the network. It gives the *logits*, the scores of the classes before the softmax.
+# `_votes` is the network. It gives ten scores, one for each class. (These are called logits, too, but here the softmax of all ten makes the probabilities, not a sigmoid.)
 
 # %%
 #| export data.digits
@@ -1349,7 +1350,7 @@ f"sure of {sure:.0%} of averages of two scans"
 # of a mode is the product of its digits' frequencies. Stacked MNIST is made in this way from larger scans.
 #
 # Pixels are stored as small integers and returned in $[-1,1]$, the range of a generator that ends in `tanh`. The method
-# `picture` converts them back to $[0,1]$. (The published code of PacGAN, a method of chapter [1.1](../1_game/01_minimax.ipynb),
+# `picture` converts them back to $[0,1]$. (The published code of PacGAN, a GAN whose discriminator gets several samples at once,
 # has real data in $[0,1]$ and a generator in $[-1,1]$. Negative pixels alone then show that a sample is generated.)
 #
 # `DigitArchive` holds the scans of both splits and their classifier, so that all sets over the same scans share one
@@ -1724,11 +1725,11 @@ grade_corners(answer)
 # </details>
 
 # %% [markdown]
-# **2.** (easy, 10 minutes) A generator draws from `ring()` perfectly, except that each mode is half as wide as it should be. Which share of its points is within three of the *true* standard deviations? Give the share as a number between 0 and 1, with six digits.
+# **2.** (easy, 10 minutes) A generator draws from `ring()` perfectly, except that each mode is three quarters as wide as it should be. Which share of its points is within three of the *true* standard deviations? Give the share as a number between 0 and 1, with five digits.
 #
 # <details><summary>Hint</summary>
 #
-# Three true standard deviations are six of the generator's own. In two dimensions the squared distance, in standard deviations, is exponential with mean 2.
+# Three true standard deviations are four of the generator's own. In two dimensions the squared distance, in standard deviations, is exponential with mean 2.
 #
 # </details>
 
@@ -1739,13 +1740,13 @@ grade_narrow(answer)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# $P(\|u\|>6)=e^{-6^2/2}$ for two-dimensional normal $u$.
+# $P(\|u\|>4)=e^{-4^2/2}$ for two-dimensional normal $u$.
 #
 # ```python
-# answer = 1 - math.exp(-6 ** 2 / 2)
+# answer = 1 - math.exp(-4 ** 2 / 2)
 # ```
 #
-# This is 0.99999998. A perfect generator has 0.989. So a higher share of "high quality" does not mean a better generator.
+# This is 0.99966. A perfect generator has 0.989. So a higher share of "high quality" does not mean a better generator.
 #
 # </details>
 
@@ -1872,11 +1873,11 @@ def grade_corners(answer):
 
 # %%
 #| export course.graders.modes
-@exercise(accepts=[1 - math.exp(-18), 1.0],
-          rejects=[.989, .5, math.erf(6 / math.sqrt(2)) - .01, 1 - math.exp(-9), "1", True])
+@exercise(accepts=[1 - math.exp(-8), .99966],
+          rejects=[.989, .5, 1, math.erf(4 / math.sqrt(2)), 1 - math.exp(-4), "1", True])
 def grade_narrow(answer):
     hint = "how many of the generator's own standard deviations are three true ones?"
-    assert abs(as_number(answer) - (1 - math.exp(-18))) < 1e-6, hint
+    assert abs(as_number(answer) - (1 - math.exp(-8))) < 1e-5, hint
 
 # %%
 #| export course.graders.modes

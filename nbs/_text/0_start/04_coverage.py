@@ -125,7 +125,7 @@ mode[good].unique().numel(), f"{good.float().mean():.2%} high quality"
 # %% [markdown]
 # Noise captures more than twenty, with about 2 % of its samples near a mode. The next picture compares this with published
 # scores under the same rule. ALI is a GAN with an encoder (chapter [2.2](../2_inverse/02_bigan.ipynb)). In PacGAN the
-# discriminator gets several samples at once (chapter [1.1](../1_game/01_minimax.ipynb)); PacGAN4 gives it four.
+# discriminator gets several samples at once; PacGAN4 gives it four.
 # (VEEGAN's text gives neither the spacing of its grid nor the width of the modes, so the numbers from its table are less certain.)
 
 # %%
@@ -150,8 +150,8 @@ Picture(figure, "Modes captured against high-quality share: "
                 "noise captures more modes than three of five published scores")
 
 # %% [markdown]
-# The picture shows two problems. First, a plain GAN has 3.3 modes in one paper and 17.3 in another (on the ring of eight 1 and
-# 6.3). This difference is larger than the difference between the methods in PacGAN's table. Second, noise captures more modes than a
+# The picture shows two problems. First, a plain GAN has 3.3 modes in one paper and 17.3 in another. (On the ring of eight it has 1
+# mode and 6.3.) This difference is larger than the difference between the methods in PacGAN's table. Second, noise captures more modes than a
 # published method, because one sample per mode is a very low threshold.
 #
 # Noise captures so many not by a lucky seed: a disc of radius $3\sigma$ covers a share $p$ of the square, and a mode is missed
@@ -193,7 +193,7 @@ ceiling_2d, grid.assign(real)[1].float().mean().item()
 
 # %% [markdown]
 # A generator with 99.9 % is not better than the data: its modes are *narrower* than those of the data. In $d$
-# dimensions the ceiling is $P(\chi^2_d < 9)$. In many dimensions hardly any sample of a perfect generator is within $3\sigma$.
+# dimensions the ceiling is $P(\chi^2_d < 9)$, where $\chi^2_d$ is the squared length of $d$ standard normal numbers. In many dimensions hardly any sample of a perfect generator is within $3\sigma$.
 
 # %%
 #| export evaluation.protocols
@@ -341,8 +341,14 @@ def with_bucket(mode, good, k: int) -> torch.Tensor:
     return torch.bincount(torch.where(good, mode, k), minlength=k + 1).double() / len(mode)
 
 perfect = torch.tensor([ceiling_2d / 25] * 25 + [1 - ceiling_2d], dtype=torch.float64)
-{name: round(total_variation(with_bucket(*grid.assign(x), 25), perfect).item(), 3)
- for name, x in (("real", real), ("narrow", narrow), ("noise", noise))}
+own, most = torch.Generator().manual_seed(1), len(real)  # 100,000 of each
+drawn = {"real": real, "noise": low + (high - low) * torch.rand(most, 2, generator=own),
+         "narrow": grid.centers[torch.randint(25, (most,), generator=own)]
+         + .6 * .05 * torch.randn(most, 2, generator=own)}
+found = {name: total_variation(with_bucket(*grid.assign(x), 25), perfect).item()
+         for name, x in drawn.items()}
+assert found["narrow"] > found["real"] + .003 and found["noise"] > .95
+{name: round(value, 3) for name, value in found.items()}
 
 
 # %% [markdown]
@@ -438,8 +444,8 @@ PROTOCOLS = {p.name: p for p in (
 
 # %%
 for protocol in PROTOCOLS.values():
-    print(f"{protocol.name:10} points {protocol.points!s:7}"
-          f" pictures {protocol.images or protocol.per_mode!s:7}"
+    pictures = f"{protocol.per_mode}/mode" if protocol.per_mode else protocol.images
+    print(f"{protocol.name:10} points {protocol.points!s:7} pictures {pictures!s:7}"
           f" {protocol.metric:12} KL over {protocol.kl_over:5} against {protocol.reference}")
 
 
@@ -449,7 +455,7 @@ for protocol in PROTOCOLS.values():
 # tally. So it is enough to know the probability of each cell of the tally, for a perfect generator and for noise. The code calls these
 # probabilities a *law*. For well separated modes both laws have closed forms. For pictures we apply the classifier to held-out real scans
 # and to noise. Stacked digits draw their channels independently, so the law of a thousand modes is the product of
-# three small ones.
+# three small ones. (You can skip the code of this section at first reading.)
 
 # %%
 #| export evaluation.reference_law
@@ -1364,7 +1370,8 @@ assert thin.captured == worst.captured == 25 and thin.interval("kl").low < thin.
 # %% [markdown]
 # *95 % noise* captures all 25 modes; its high quality of 7 % shows the fault. *Modes half as wide* has all modes, a KL at the floor, and
 # a high quality that is higher than that of the data. Its `spread` of 0.51 shows the fault. (It is not 0.50: with narrow modes nothing is
-# cut off at $3\sigma$, so the division by 0.974 is too much.) No column differs between all seven rows, so we need several.
+# cut off at $3\sigma$, so the division by 0.974 is too much.) No single column separates every fault from the perfect
+# generator. TV does not see narrow modes at this number of samples; spread does not see missing modes. So we need several.
 #
 # Now count the same generators under three protocols, with the number of samples of each protocol:
 
@@ -1865,9 +1872,9 @@ def grade_twice(undo):
 
 # %%
 #| export course.graders.coverage
-@exercise(accepts=[99_900, 100_000], rejects=[26_000, 200_000, 50_000, 1000])
+@exercise(accepts=[99_900, 100_000], rejects=[26_000, 200_000, 50_000, 1000, 99_000, 101_000])
 def grade_samples(n):
-    assert abs(as_number(n) - 999 / (2 * .005)) <= 1000, "set the formula of the floor to 0.005"
+    assert abs(as_number(n) - 999 / (2 * .005)) <= 500, "set the formula of the floor to 0.005"
 
 # %%
 #| export course.graders.coverage

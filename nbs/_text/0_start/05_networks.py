@@ -22,6 +22,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -609,8 +610,8 @@ assert default[-1] < .02 and .5 < he[-1] < 2
 [round(v, 3) for v in (default[-1], he[-1], (1 / 3 * (1 + .2 ** 2) / 2) ** 3)]
 
 # %% [markdown]
-# **Fidelity.** The last number is the theory for the default, $\big(\tfrac13\cdot\tfrac{1+0.2^2}{2}\big)^{6/2}$. It agrees with the
-# measured 0.004.
+# **Fidelity.** The last number is the theory for the default, $\big(\tfrac13\cdot\tfrac{1+0.2^2}{2}\big)^{6/2}$. The
+# measured 0.004 is near it.
 #
 # Why does this look like mode collapse? In plain torch layers the biases do not shrink. After some layers they are larger than the
 # signal, and all latents give nearly the same output:
@@ -816,7 +817,8 @@ tuple(D(torch.zeros(2, 5, 3, 8, 8), torch.zeros(2, 5, 2)).shape)
 # ## Your own networks
 # A *game* is a training method with its networks, such as the GAN of chapter [1.1](../1_game/01_minimax.ipynb). A game also accepts your own
 # networks. One plain module is one run. For several runs give a function without arguments that makes a network. `PerRun`
-# keeps one network per run. It loops over them, so it is slower than stacked weights, but it works with any module.
+# keeps one network per run. It loops over them, so it is slower than stacked weights, but it works with any module. (You can skip the
+# code of this section at first reading.)
 #
 # Your discriminator may return its scores as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`. `one_score` brings them to the shape `(N,)`.
 
@@ -841,6 +843,8 @@ def one_score(answer: torch.Tensor) -> torch.Tensor:
 def answer_cure(answer: Any, lead: int = 1) -> str:
     "The end of an error: how `as_critic` gets scores from such an answer; empty if it cannot."
     if isinstance(answer, torch.Tensor):
+        if not answer.ndim:
+            return "; squeeze() also drops a batch of one example, write flatten()"
         patches = answer.ndim > lead + 1 and answer.shape[lead] == 1
         return '; for a map of patches use as_critic(D, patches="mean")' * patches
     parts = getattr(answer, "__dict__", {})
@@ -883,6 +887,32 @@ def has_hook(net: nn.Module, name: str) -> bool:
 
 
 # %% [markdown]
+# Latents have the shape `(batch, latent)`. Many public generators expect `(batch, latent, 1, 1)`, and then torch complains about a convolution. A conditional network without `with_labels` (below) gets no labels, and then Python complains about a missing argument. `refuse_inputs` adds what is missing to such messages: the player, the shape of what it got, and the remedy.
+
+# %%
+#| export
+@contextmanager
+def refuse_inputs(name: str,  # the player
+                  *inputs: torch.Tensor) -> Iterator[None]:
+    "Inside, an error of a network about its inputs says which player, what it got and the cure."
+    try:
+        yield
+    except (RuntimeError, TypeError) as error:
+        said = str(error).partition("\n")[0]
+        if type(error) is TypeError and re.search(r"^\S+\(\) missing \d+ required", said):
+            raise TypeError(f"{name}: {said}; for a network that takes labels use "
+                            f"{name}=with_labels(...)") from error
+        if type(error) is not RuntimeError or not re.search("size|shape|channels", said):
+            raise
+        got = ", ".join(str(tuple(x.shape)) for x in inputs)
+        n = inputs[0].shape[-1]
+        cure = (f"; G gets latents (batch, {n}): set their number by Networks(latent=...), or "
+                f"begin G with nn.Unflatten(1, ({n}, 1, 1)) for maps")
+        cure = cure if name == "G" and inputs[0].ndim == 2 else ""
+        raise ValueError(f"{name}: got inputs of shape {got} and failed: {said}{cure}") from error
+
+
+# %% [markdown]
 # `PerRun` holds one plain network per run and applies each one to its own slice of the input.
 
 # %%
@@ -894,15 +924,20 @@ class PerRun(nn.Module):
     def __init__(self, members: Sequence[nn.Module],
                  scores: bool = False,  # each answers one score per example, in any usual shape
                  labelled: bool = False,  # each takes a label beside its other inputs
+                 name: str = "network",  # for errors
                  ):
         super().__init__()
         self.members, self.scores = nn.ModuleList(members), scores
-        self.labelled = labelled
+        self.labelled, self.name = labelled, name
 
     def forward(self, *inputs: torch.Tensor, moment: Moment | None = None) -> torch.Tensor:
-        when = [{} if moment is None else {"moment": moment.of_run(r)}
-                for r in range(len(self.members))]
-        answers = [m(*(x[r] for x in inputs), **when[r]) for r, m in enumerate(self.members)]
+        answers = []
+        for r, member in enumerate(self.members):
+            own, when = [x[r] for x in inputs], {}
+            if moment is not None:
+                when["moment"] = moment.of_run(r)
+            with refuse_inputs(self.name, *own):
+                answers.append(member(*own, **when))
         return torch.stack([one_score(a) for a in answers] if self.scores else answers)
 
 # %% [markdown]
@@ -993,12 +1028,12 @@ def per_run(name: str,  # the player's name, for errors
     labelled = isinstance(given, WithLabels)
     given = given.network if labelled else given
     if not isinstance(given, nn.Module):
-        return PerRun(_make_members(name, given, generator), scores, labelled)
+        return PerRun(_make_members(name, given, generator), scores, labelled, name)
     if runs != 1:
         raise ValueError(f"{name}: one network cannot be {runs} independent runs; pass a function "
                          f"that makes one, for instance lambda: {type(given).__name__}(…), "
                          "or ask for runs=1")
-    return PerRun([given], scores, labelled)
+    return PerRun([given], scores, labelled, name)
 
 # %% [markdown]
 # Each run needs a generator of its own for its initial weights, so the list must have one for each run.
@@ -1261,7 +1296,7 @@ from modelab.networks.style import (style_discriminator, style_encoder, style_ge
 Player = nn.Module | Callable[[], nn.Module] | None  # a network, a function that makes one, or None
 
 # %% [markdown]
-# `Networks` holds these settings. For a setting that is `None` the game uses its own default. `"grown"` are convolutional networks that begin with small pictures (chapter [3.4](../3_inclusion/04_growing.ipynb)). `"style"` are those of StyleGAN2 (chapter [3.3](../3_inclusion/03_style.ipynb)). There `depth` is the number of layers of the mapping network. A picture has one latent, unless `mixing` combines two: encoders and IMLE ([3.1](../3_inclusion/01_imle.ipynb)) need one latent per picture.
+# `Networks` holds these settings. For a setting that is `None` the game uses its own default. `"grown"` are convolutional networks that begin with small pictures (chapter [3.4](../3_inclusion/04_growing.ipynb)). `"style"` are those of StyleGAN2 (chapter [3.3](../3_inclusion/03_style.ipynb)). There `depth` is the number of layers of the mapping network. With `mixing` above 0 a share of its pictures is made from two latents each. Encoders and IMLE ([3.1](../3_inclusion/01_imle.ipynb)) need one latent per picture, so leave it at 0 there.
 
 # %%
 #| export networks.players

@@ -245,7 +245,7 @@ rates.rates("D"), error_message(rates.check_players, ["G", "E"])
 # %% [markdown]
 # ## A game: players, turns and losses
 # The training code, called the *engine*, works for any method. A method is a subclass of `Game`. It defines its players, the order of their turns, and one loss per run for
-# each turn. Its networks and its optimiser are two fields that all games have.
+# each turn. Its networks and its optimiser are two fields that all games have. (To use a game you need only the next cell; you can skip the code below it at first reading.)
 
 # %%
 #| export
@@ -594,7 +594,8 @@ coverage_table(run.coverage())
 
 # %% [markdown]
 # After 1,200 steps the runs capture 7.1 of 8 modes on average; noise captures 4.3. But only 7 % of the samples are good: most are on the ring between
-# the modes, as the picture shows. For least squares we trained 300 steps only, so do not compare the two tables:
+# the modes, as the picture shows. *(3 of 8)* in the table: this divergence is infinite if a mode is missing, so its mean is over the three runs that miss none.
+# For least squares we trained 300 steps only, so do not compare the two tables:
 
 # %%
 mine = Run(LeastSquares(), ring(radius=2, std=.02), batch=128, device="cpu").step(steps(300))

@@ -75,7 +75,7 @@ def minimax_on_line(total=1000):
 minimax_on_line()["captured"]
 
 # %% [markdown]
-# One seed of eight shows all five. The data have five separate modes, but $G$ is one continuous curve. Where a mode has no samples, the slope of $D$ at the samples need not point to it. Were the settings tuned? Three were recorded, with eight seeds each. The last line is uniform noise on the same interval:
+# One seed of eight shows all five. The data have five separate modes, but $G$ is one continuous curve. Where a mode has no samples, the slope of $D$ at the samples need not point to it. Were the settings tuned? Three were recorded, with eight seeds each. The last line is uniform noise on the interval of the data and one unit on each side:
 
 # %%
 record = recorded("encoder")
@@ -98,7 +98,7 @@ print(f"{'uniform noise':30} modes {noise.captured:.2f}                of 5   "
 #
 # Now train a network in the other direction. The encoder $E$ takes an example $x$ and gives a code $z=E(x)$. Its codes should follow the *prior*: the distribution from which $G$ would draw its latents. Here it is uniform on $[-1,1]$.
 #
-# **Predict:** how many modes can $E$ lose?
+# How many modes can $E$ lose?
 
 # %% [markdown]
 # ## The GAN loss with codes in place of samples
@@ -117,7 +117,7 @@ loss_e = generator_loss(D(E(x)))
 loss_d.item(), loss_e.item()
 
 # %% [markdown]
-# **Fidelity.** Let the prior be $\mathcal N(0,1)$ and the codes $\mathcal N(m,1)$. The best logit is the log-ratio of the densities, $m^2/2-mz$. With it the value of the game is $2\,\mathrm{JSD}-\log4$ (JSD is the Jensen–Shannon divergence of chapter 1.1). The gradient moves every code back towards the prior.
+# **Fidelity.** Let the prior be $\mathcal N(0,1)$ and the codes $\mathcal N(m,1)$. The best logit is the log-ratio of the densities, $m^2/2-mz$. With it the value of the game is $2\,\mathrm{JSD}-\log4$ (JSD is the Jensen–Shannon divergence of chapter 1.1). The gradient moves every code in the direction from $m$ to 0.
 
 # %%
 m = 1.5
@@ -352,6 +352,8 @@ error_message(Run(Encoder(), circle, runs=2, device="cpu").sample, 10)
 # %% [markdown]
 # ## Regions of the prior are missed early and filled later
 # Eight encoders are trained on the line. At some steps we encode 500 fresh points. Cut the prior into five regions with equal probability. A region is *missed* if it holds less than a tenth of its share of codes.
+#
+# **Predict:** how many of the five regions are missed before training, and how many after 1000 steps?
 
 # %%
 rates = {"E": 5e-4, "D": 2e-3}
@@ -405,7 +407,7 @@ claim("An encoder misses regions of the latent at first and captures them all la
       baseline=f"{before} before training", holds=after.high < .2 and before.low > .5)
 
 # %% [markdown]
-# At first some regions are missed; after 300 steps none is, in any seed. The prior is connected, so each missed region has a neighbour with codes, and the slope of $D$ there leads into it. A mode of the data may have no such neighbour.
+# At first some regions are missed; after 300 steps none is, in any seed. The prior is connected, so next to the missed regions there are codes. A likely reason for the filling: there the slope of $D$ leads into them, one after the other. A mode of the data may have no such neighbour.
 #
 # ## Points cannot fill an interval
 # No region is missed. But is the prior *filled evenly*?
@@ -523,7 +525,7 @@ tried = {name: (E(x), mode) for name, E in hand.items()}
 
 # %%
 def closest(code, mode) -> float:
-    "Mean over runs of the smallest distance between two modes' mean codes; .4 is the most."
+    "Mean over runs of the smallest distance of two modes' mean codes; .4 if spread evenly."
     means = torch.stack([(code[..., 0] * (mode == k)).sum(1) / (mode == k).sum(1)
                          for k in range(5)], 1)
     return means.sort(1).values.diff().amin(1).mean().item()
@@ -561,7 +563,7 @@ claim("A deterministic encoder of near-points keeps all five modes apart",
       baseline=f"{apart_random} untrained; {apart_noisy} with noise", holds=apart_plain.low > 4.5)
 
 # %% [markdown]
-# The sentence "an encoder loses no mode" is true of the latent: it has one mode, and the codes reach all of it. For the data it is a different question. $D$ cannot see from the codes that two modes were mixed. Whether they are depends on the seed, the noise, and the width of the modes.
+# The sentence "an encoder loses no mode" is true of the latent: it has one mode, and the codes reach every fifth of it. For the data it is a different question. $D$ cannot see from the codes that two modes were mixed. Whether they are depends on the seed, the noise, and the width of the modes.
 #
 # ## In the plane
 # Now eight modes on a ring, two latents and a normal prior. Colours and digits show the mode.
@@ -664,7 +666,7 @@ for row in record.get("tuning", []):
           f"{kept_apart(row)} of 5")
 
 # %% [markdown]
-# A faster $D$ and R1 both make the codes more even. Each alone gives most of the gain. No setting changes what is kept apart: all five modes without noise, one or two on average with it.
+# A $D$ with four times the rate of $E$, and R1, both make the codes more even. Each alone gives most of the gain. No setting changes what is kept apart: all five modes without noise, one or two on average with it.
 #
 # ## Under your hands: set the codes yourself
 # Five sliders set the codes of the five modes. A sixth sets the noise, which spreads each mode over an interval. First two modes share a code (a *fold*). Look at $K$ and separate them. Then bring $K$ near zero in two ways: with all modes apart, and with none apart.
@@ -831,7 +833,7 @@ grade_encoder(answer)
 # answer = by_distribution
 # ```
 #
-# Its slope within a mode is about 8, and nearly 0 between the modes. A small network that is trained with a penalty does not become so steep.
+# Its slope within a mode is about 8, and nearly 0 between the modes. The small networks of this chapter did not learn such a map, with R1 or without.
 #
 # </details>
 
@@ -851,7 +853,7 @@ grade_encoder(answer)
 #
 # <details><summary>Answers</summary>
 #
-# 1. The prior is connected: next to a missed region there are codes, and $D$ is trained there. A missed mode may be far from all samples.
+# 1. The prior is connected: next to the missed regions there are codes, and $D$ is trained there. A likely reason for the filling is that its slope leads into them, one after the other. A missed mode may be far from all samples.
 # 2. At the level $u$ of that code the jump is 1, so $K=\max(u,1-u)$: one half in the middle, 1 at the end.
 # 3. The count of modes that are kept apart. $K$ is small for such an encoder.
 # 4. Nothing but the code.

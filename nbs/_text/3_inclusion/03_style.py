@@ -1,11 +1,11 @@
 # %% [markdown]
 # # StyleGAN2: the style generator
-# > What does StyleGAN change, and does it lose fewer modes?
+# > What does StyleGAN change, and what does truncation cost in modes?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | What does StyleGAN change, and does it lose fewer modes? |
+# | **Question** | What does StyleGAN change, and what does truncation cost in modes? |
 # | **You will be able to** | build each part of StyleGAN2 from its equation, train it on any picture set of the course, and say what truncation costs in modes |
 # | **Paper** | Karras, Laine, Aila, *A style-based generator architecture for generative adversarial networks*, CVPR 2019; Karras et al., *Analyzing and improving the image quality of StyleGAN*, CVPR 2020 |
 # | **Needs** | [0.5](../0_start/05_networks.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb), [3.4](04_growing.ipynb) for equalised rates and the deviation |
@@ -657,7 +657,7 @@ net = run.players.averaged
 [round(layer.strength.abs().mean().item(), 3) for layer in net.layers]
 
 # %% [markdown]
-# The share of good samples with and without noise, from the same latents, seed by seed. It is higher without noise in each seed. So after this short training the noise costs quality:
+# The share of good samples with and without noise, from the same latents, seed by seed. It is higher without noise in each seed. So the noise lowers the share of good samples of these generators; whether training without it is better is a question for the ablation.
 
 # %%
 z, pixels = run.noise(2000, run.generators("on and off")), run.generators("pixels")
@@ -734,7 +734,7 @@ claim("Truncation at ψ = 0.5 costs recall, in every seed", paper="this course",
       expect=False)
 
 # %% [markdown]
-# The claim does not hold in every seed. On the four seeds that set the threshold it did. In the mean over the eight seeds recall falls, and the interval of the fall excludes 0. But where recall is near 0 at $\psi=1$ already, it cannot fall much; the list below shows these seeds. After so short a training the mean of precision does not rise either: it rises in some seeds and falls in others. The TV grows at each step of $\psi$.
+# The claim does not hold in every seed. In the mean over the eight seeds recall falls, and the interval of the fall excludes 0. But where recall is near 0 at $\psi=1$ already, it cannot fall much; the list below shows these seeds. After so short a training the mean of precision does not rise either: it rises in some seeds and falls in others. The TV grows at each step of $\psi$.
 #
 # After 300 steps the average $\bar w$ has gone $1-0.995^{300}=78\,\%$ of the way from 0 to the mean of $w$, so truncation also moves $w$ a little towards 0.
 
@@ -757,7 +757,7 @@ Picture(figure, "The same eight latents of seed 0 in each row, ψ = 1, 0.7, 0.5 
 # ## Does it lose fewer modes?
 # Each part is left out once, on the thousand modes of three digits. Convolutional networks of the same width are compared, too. Two settings change the discriminator: a deviation map, and the convolutional one. One has eight mapping layers. `python benchmarks/style.py` chooses the learning rate of each setting out of two with four seeds, and then measures eight other seeds. The last column says *fewer* or *more* modes only where the intervals of two settings do not overlap; this rule was set before the run.
 #
-# Where the table below is empty, the ablation is not recorded, and the question of this chapter has no answer yet.
+# Where the table below is empty, the ablation is not recorded, and this question has no answer yet.
 
 # %%
 rows = {row["setting"]: row for row in recorded("style").get("ablation", [])}

@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | **Question** | What does growing a GAN from small pictures to large ones change, and does it lose fewer modes? |
-# | **You will be able to** | build the parts of progressive growing, prove each against its formula, train grown networks in any picture game, and say what the parts are worth |
+# | **You will be able to** | build the parts of progressive growing, test each against its formula, train grown networks in any picture game, and say what the parts are worth |
 # | **Paper** | Karras, Aila, Laine, Lehtinen, *Progressive growing of GANs for improved quality, stability, and variation*, ICLR 2018 |
 # | **Needs** | [0.5](../0_start/05_networks.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |
 # | **Time** | about a minute of computing |
@@ -1073,7 +1073,7 @@ grade_step(answer)
 # %% [markdown]
 # ## Recap
 # - Growing begins with pictures of a few pixels and mixes each larger size in. The real pictures fade in the same way; otherwise $D$ could tell them by their sharpness.
-# - At $\alpha=0$ a network is the smaller one, at $\alpha=1$ the larger one; both were proven.
+# - At $\alpha=0$ a network is the smaller one, at $\alpha=1$ the larger one; both were tested.
 # - An equalised rate multiplies Adam's step by He's constant, so every weight moves by the same share of its scale.
 # - Pixel norm bounds the features of $G$ and learns nothing. Minibatch deviation shows $D$ how much a group differs, and couples its examples.
 # - The stage is a function of the step, so a resumed run and runs side by side stay the same. Adam is not reset at a new size; the first step of a new layer is up to $1/\sqrt{1-\beta_2}$ times too long.

@@ -954,7 +954,7 @@ def _draw(self: Monitor) -> Tensor:
 
 
 # %% [markdown]
-# A look is left out if all looks together would take more than the budget, which is a share of the time since the monitor was made. The next look is due `every` steps later. The first look is always made, because its cost is not known before. In a short training it alone may take more than the budget. A call without a look costs one comparison.
+# A look is left out if all looks together would take more than the budget, which is a share of the time since the monitor was made. The next look is due `every` steps later. The first look is always made, because its cost is not known before. In a short training it alone may take more than the budget. A call without a look costs two comparisons.
 
 # %%
 #| export
@@ -1269,7 +1269,7 @@ def _write(self: Monitor, look: Look, samples: Tensor) -> None:
 
 
 # %% [markdown]
-# Checkpoints are written at sound looks, through the user's `save`, until the first alarm. The last five and the first are kept. Between them the distances grow: an old checkpoint is deleted if the two beside it are no farther apart than the newer of them is old. So a loss that begins slowly, long before its alarm, still has a checkpoint before it, at most about twice as old. About $5+2\log_2$ of the number of looks are kept.
+# Checkpoints are written at sound looks, through the user's `save`, until the first alarm. The last five and the first are kept. Between them the distances grow: an old checkpoint is deleted if the two beside it are no farther apart than the newer of them is old. So a loss that begins slowly, long before its alarm, still has a checkpoint before it, at most about twice as old. At most $6+2\log_2$ of the number of looks are kept.
 
 # %%
 #| export
@@ -2090,7 +2090,7 @@ grade_first(answer)
 # </details>
 
 # %% [markdown]
-# **3.** (medium, 15 minutes) Write `made(t)`, the list of counts of eight equal groups at look $t$ (0 to 59), with 800 samples or fewer in all. The first group shrinks slowly: there is no alarm in 60 looks, and yet it ends below 30 % of its share of 100.
+# **3.** (medium, 15 minutes) Write `made(t)`, the list of counts of eight equal groups at look $t$ (0 to 59), with 800 samples or fewer in all. The first group shrinks slowly, by ten or less from one look to the next: there is no alarm in 60 looks, and yet it ends below 30 % of its share of 100.
 #
 # <details><summary>Hint</summary>
 #
@@ -2197,13 +2197,16 @@ def fading(t: int) -> list[int]:
 #| export course.graders.monitor
 @exercise(accepts=[fading], rejects=[
     lambda t: [100] * 8, lambda t: [100 * (t < 20)] + [100] * 7, lambda t: [28] + [100] * 7,
-    lambda t: [max(10, 100 - 2 * t)] + [100] * 7, lambda t: [max(35, 100 - 2 * t)] + [100] * 7])
+    lambda t: [max(10, 100 - 2 * t)] + [100] * 7, lambda t: [max(35, 100 - 2 * t)] + [100] * 7,
+    lambda t: [100 if t < 20 else 28] + [100] * 7])
 def grade_fading(made):
-    test = SequentialTest(np.full(8, 1 / 8))
+    test, last = SequentialTest(np.full(8, 1 / 8)), 100
     for t in range(60):
         row = made(t)
         assert len(row) == 8 and 0 <= min(row) and sum(row) <= 800, "eight counts, 800 at most"
         found = test.add(Counts(800, tuple(row), (0, 800), (0, 400), (0, 800)))
         assert not found, f"it alarms at look {t}"
+        assert row[0] >= last - 10, "it must shrink slowly"
+        last = row[0]
     assert test.settled[0], "the first group was never settled, so it cannot be lost"
     assert row[0] < 30, "at the end the group has too large a share"

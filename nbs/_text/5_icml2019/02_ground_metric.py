@@ -106,7 +106,7 @@ Picture(figure, "Twelve digits, the same moved by a pixel, and for each the near
         "digit: by Euclidean distance the last is closer")
 
 # %% [markdown]
-# For practically all of them. Every gradient penalty of [1.4](../1_game/04_wasserstein.ipynb) measures the norm of the critic's gradient in this distance. We train such a critic: the "real" pictures are the digits 0 to 4, the "fake" ones 5 to 9.
+# It is farther for practically all of them. Every gradient penalty of [1.4](../1_game/04_wasserstein.ipynb) measures the norm of the critic's gradient in this distance. We train such a critic: the "real" pictures are the digits 0 to 4, the "fake" ones 5 to 9.
 # Eight seeds train side by side.
 
 # %%
@@ -664,7 +664,7 @@ def measured(critic) -> dict:
 
 
 # %% [markdown]
-# Next come three more values of $\Gamma$ and three widths of the blur. The cells marked with `@experiment` show recorded results and replay their first steps (chapter [0.2](../0_start/02_evidence.ipynb)).
+# We add three more values of $\Gamma$ and three widths of the blur. The cells marked with `@experiment` show recorded results and replay their first steps (chapter [0.2](../0_start/02_evidence.ipynb)).
 
 # %%
 gammas, widths = (0., .1, .3, 1., 3.), (.7, 1., 1.4)
@@ -761,9 +761,10 @@ claim("The critic of transport alone tells digits apart as well as the Euclidean
 
 # %% [markdown]
 # The critic with transport alone is smoother, and it loses nine to ten points of accuracy: its penalty limits exactly the fine detail. With growing $\Gamma$ roughness and accuracy both come back. At $\Gamma=1$ the
-# gradient has lost a third of its roughness, and the accuracy differs from the Euclidean one by less than the intervals. Transport is also better than a blur: at the same roughness the critic is more accurate.
+# gradient has lost a third of its roughness, and the accuracy differs from the Euclidean one by less than the intervals. At the same roughness transport is more accurate than a blur. It is not steadier there: at a roughness of about 1.0 the blurred critic changes less under a move (0.86 against 1.16).
 
 # %%
+assert moved_by["blur 1.4"].high < moved_by["Γ = 0.3"].low or fast_mode()
 same = min((f"blur {width:g}" for width in widths),
            key=lambda k: abs(rough[k].mean - rough["Γ = 1"].mean))
 between = f"{rough[same].mean:.2f} against {rough['Γ = 1'].mean:.2f}"
@@ -871,7 +872,7 @@ Run(convolutional, "stacked_digits", runs=2, batch=8, device="cpu").step(2).samp
 
 # %% [markdown]
 # ## Mode coverage
-# A smoother critic might lose fewer modes. We compare three games on stacked digits that differ only in the penalty: the Euclidean one, transport alone, and $\Gamma=1$. Networks, turns, steps and seeds are the same.
+# A smoother critic might lose fewer modes. We compare three games on stacked digits that differ only in the penalty and its weight: the Euclidean one, transport alone, and $\Gamma=1$. Networks, turns, steps and seeds are the same.
 
 # %%
 class Euclidean(GroundMetric):
@@ -928,15 +929,29 @@ for (width, ruler), row in sorted(best_rows.items(), reverse=True):  # the ruler
           f"  KL {row['kl, interval']},  modes {modes:.0f}")
 
 # %% [markdown]
-# With 128 units, $\Gamma=1$ is better than transport alone, and its interval meets that of the Euclidean penalty. With 16 units all intervals overlap. So in this course's setting the ground metric brings no coverage.
+# With 128 units all penalties capture nearly all modes (998 or more of 1,000 on every seed), and $\Gamma=1$ has the lowest KL: seed by seed it is 0.025 [0.005, 0.045] below the Euclidean penalty (see below), and it is also better than transport alone. (Each is the best of several settings on these seeds.) With 16 units all intervals overlap. So in this course's setting the gain is small, and it depends on the size of the critic.
 
 # %%
 long_kl = {key: interval(row["kl"]) for key, row in best_rows.items()}
 if long_kl:
     large = {ruler: kl for (units, ruler), kl in long_kl.items() if units == 128}
+    assert min(min(row["captured"]) for row in rows if row in best_rows.values()
+               and row["d_width"] == 128) >= 998
     small = [kl for (units, _), kl in long_kl.items() if units == 16]
-    assert large["Euclidean"].low < large["Γ = 1"].high < large["Γ = 0"].low
+    assert large["Γ = 1"].high < large["Γ = 0"].low
     assert max(kl.low for kl in small) < min(kl.high for kl in small)
+
+# %%
+def gain(units: int):
+    "How much lower the KL is with Γ = 1 than with the Euclidean penalty, seed by seed."
+    ours, theirs = (best_rows[units, ruler]["kl"] for ruler in ("Γ = 1", "Euclidean"))
+    return interval([b - a for a, b in zip(ours, theirs)])
+
+
+# %%
+gains = {f"D of {units} units": gain(units) for units in (128, 16) if rows}
+assert not rows or gains["D of 128 units"].low > 0 > gains["D of 16 units"].low
+gains
 
 # %% [markdown]
 # ## Try it: move a blob
@@ -1155,7 +1170,7 @@ grade_norm(answer)
 # - The Euclidean distance knows no neighbours: a digit moved by one pixel is farther than another digit, and six pixels are as far as twelve. $W_2$ counts pixels, but it is no measure of likeness either.
 # - The norm of a gradient in transport distance is a weighted sum of squared differences between neighbours, $g^{\mathsf T}L(x)g$: two filters and a sum.
 # - Transport alone limits neither total mass nor empty regions. $\Gamma$ limits both, and gives back the roughness step by step.
-# - In this course's setting the smoother critic covers no more modes.
+# - In this course's setting the smoother critic captures no more modes; with a large critic its KL is a little lower.
 # - Mass must be non-negative, brightness and resolution set the scale, and points have no ground metric.
 #
 # **For later.**

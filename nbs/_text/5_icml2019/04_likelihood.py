@@ -97,7 +97,7 @@ truth = judged(lambda v: eight.log_prob(v.flatten(0, 1)).reshape(v.shape[:2]))
 intervals(truth)
 
 # %% [markdown]
-# This is the ceiling. No score does better against noise, because some noise falls onto modes. Now the logit of the discriminator, which is often used for this. Three rates, eight seeds each.
+# This is the ceiling. No score does better against noise, because some noise falls onto modes. Now the logit of the discriminator, which is often used for this. We try three rates with eight seeds each.
 #
 # **Predict:** $D$ has been trained for hundreds of steps on data and samples. What are its two numbers?
 
@@ -186,11 +186,11 @@ heat(panels[0], true_plane[0], "true log density (nats)", -15)
 for ax, (name, values) in zip(panels[1:], says.items()):
     heat(ax, values, f"logit of D, {name}")
 Picture(figure, "Left eight peaks, four high and four lower; right the logits of two "
-        "discriminators of seed 0, at two rates: hills and rays around the ring that run on "
-        "beyond the data")
+        "discriminators of seed 0: hills and rays that run on beyond the data at the lower "
+        "rate, a ring at the higher")
 
 # %% [markdown]
-# The logits of $D$ have hills and rays that continue where there are neither data nor samples. What about the rare modes? Their true log density is lower by about $\log3$ (the exact difference of this sample is the last number):
+# At rate 0.003 the logit of $D$ has hills and rays that continue where there are neither data nor samples. At rate 0.01 it is a ring without separate modes. What about the rare modes? Their true log density is lower by about $\log3$ (the exact difference of this sample is the last number):
 
 # %%
 logit_of = {name: interval(row["rare"]) for name, row in gans.items()}
@@ -209,7 +209,7 @@ assert logits[best]["order"].low < nearest["order"].mean < logits[best]["order"]
 nearest
 
 # %% [markdown]
-# Neither score is in nats. A likelihood needs a model with a density, and a generator alone has none: its samples lie on a curved sheet, and beside the sheet the density is zero.
+# Neither score is in nats. A likelihood needs a model with a density, and a generator alone need not have one: if it has fewer latents than pixels, its samples lie on a curved sheet, and beside the sheet the density is zero.
 #
 # ## Entropic transport
 # Start with the distance of [1.4](../1_game/04_wasserstein.ipynb): a **plan** $\pi$ says which share of each data point $x_i$ goes to which sample $y_j$. Its row sums are $1/n$, its column sums $1/m$. Now add an entropy term with a weight $\lambda$, which favours plans that spread. With the squared distance as cost,
@@ -342,7 +342,7 @@ def _sinkhorn_iterations(cost: Tensor, entropy: float, sweeps: int) -> Transport
 
 
 # %% [markdown]
-# Next come the checks of the arguments. Two batches may differ in length, so `lead` says how many axes come before the event: 1 for a plain batch, 2 where runs come first. An entropy that single precision cannot hold is refused.
+# The arguments are checked next. Two batches may differ in length, so `lead` says how many axes come before the event: 1 for a plain batch, 2 where runs come first. An entropy that single precision cannot hold is refused.
 
 # %%
 #| export
@@ -573,7 +573,7 @@ def _log_likelihood(x: Tensor, made: Tensor, entropy: float, lift: Tensor | None
 
 
 # %% [markdown]
-# The log-likelihood of the model. Samples from any generator will do, and so will data.
+# This is the log-likelihood of the model. Samples from any generator will do, and so will data.
 
 # %%
 #| export
@@ -595,7 +595,7 @@ def explicit_log_likelihood(x: DataBatch, made: GeneratedBatch,
 
 
 # %% [markdown]
-# Its bound by a plan. A constant in the potential changes nothing, so it is taken out before rounding can hurt.
+# This is its bound by a plan. A constant in the potential changes nothing, so it is taken out before rounding can hurt.
 
 # %%
 #| export
@@ -741,18 +741,18 @@ pictures = drawn(wide, .2, 50)
 say = released(pictures, draws, wide, .2)[2]
 true = linear(wide, .2).log_prob(pictures)
 told = explicit_log_likelihood(pictures, draws @ wide.T, .2)
-{"latents with a say": say.mean().item(), "exact": true.mean().item(),
+{"effective number of latents": say.mean().item(), "exact": true.mean().item(),
  "from 640 latents": told.mean().item()}
 
 # %%
 claim("A likelihood from 640 latents is within 10 nats of the truth for a linear generator "
       "with 128 latent dimensions",
       paper="this course", section="as many as the released evaluator draws",
-      ours=f"{(true - told).mean():.0f} nats off, {say.mean():.1f} latents with a say",
+      ours=f"{(true - told).mean():.0f} nats off, effective number of latents {say.mean():.1f}",
       holds=(true - told).mean() < 10, expect=False)
 
 # %% [markdown]
-# About one draw has weight. The score of a picture is then its distance to the nearest of 640 samples, up to constants. This is a limit of the method, and ours has it too: *in many dimensions these numbers order examples at best, and are no log-likelihoods*. The paper's figures show differences under one model, and we use nothing else.
+# About one draw has weight. The score of a picture is then its distance to the nearest of 640 samples, up to constants. This is a limit of the method, and ours has it too: *in many dimensions these numbers order examples at best, and are no log-likelihoods*. The paper's figures show differences under one model. On the digits below we use the order of the pictures alone, apart from choosing $\lambda$ and the width.
 
 # %% [markdown]
 # ## The game
@@ -884,7 +884,7 @@ claim("The likelihood bound of the data rises while an entropic GAN trains",
       ours=end, baseline=start, holds=end.low > start.high)
 
 # %% [markdown]
-# So $G(z)$ alone is no fair sample of this model: at a high $\lambda$ it is *meant* to be narrower than the data. For samples without noise, subtract the cost of the samples among themselves (the Sinkhorn divergence). This gives up the likelihood. The shares of the modes come nearer to the truth (a lower KL), and fewer samples are good:
+# So $G(z)$ alone is no fair sample of this model: at a high $\lambda$ it is *meant* to be narrower than the data. For samples without noise, subtract the cost of the samples among themselves (the Sinkhorn divergence). This gives up the likelihood. The shares of the modes come nearer to the truth: this KL is to equal shares, where a perfect generator has 0.13, and 0.20 is nearer to that than 0.31. Fewer samples are good:
 
 # %%
 class Debiased(Entropic):
@@ -1042,7 +1042,7 @@ Picture(figure, "Three maps in nats: the true density has eight peaks; the bound
 # %% [markdown]
 # In these maps, of seed 0, the four rare modes are no peaks. The generators make bridges there instead of modes, and a likelihood is no better than its generator.
 #
-# ## Does the bound notice a missing mode?
+# ## Is the bound lower on a missing mode?
 # We take one rare mode out of the training data, a sixteenth of the whole, and score its points.
 #
 # **Predict:** how much lower is the bound there, and how much lower is its *mean* over all test points? Does the discriminator of a GAN, trained on the same seven modes, notice it too?
@@ -1100,7 +1100,7 @@ hole, by_logit = lost["bound"], lost["logit of D"]
 fall = (usual - by_mode)[:, 1]
 hole, by_logit = (interval(share, low=0, high=1) for share in (hole, by_logit))
 {"bound": hole, "logit of D": by_logit, "nats lost there": interval(fall),
- "lost in the mean": interval(fall / 16)}
+ "lost in the mean": interval((usual - by_mode) @ eight.weights)}
 
 # %%
 claim("The bound tells the examples of a mode that was left out of training from all others",
@@ -1114,7 +1114,7 @@ claim("The bound finds a mode that was left out of training better than the disc
       holds=hole.low > by_logit.high, expect=False)
 
 # %% [markdown]
-# The bound notices the missing mode. Its points lose four nats on average (1.3 on the worst seed). But the mean over all test points loses a quarter of a nat, which is visible only beside the other model. In theory a hole costs its squared distance to the nearest sample, over $\lambda$. A continuous generator makes a bridge of samples from mode 0 to mode 2, through the place of mode 1, so this distance is small.
+# The bound notices the missing mode. Its points lose four nats on average (1.3 on the worst seed). But the mean over all test points loses only 0.4 nats (each mode counts with its share), which is visible only beside the other model. In theory a hole costs its squared distance to the nearest sample, over $\lambda$. A continuous generator makes a bridge of samples from mode 0 to mode 2, through the place of mode 1, so this distance is small.
 #
 # The discriminator finds the mode better, on all seeds. A likely reason: it was trained on the samples of the bridge, where no data are, and learned that they are fake. And what does `coverage` say, which only counts samples? It finds seven of eight modes for the entropic generator. For the GAN it finds all eight on seven of eight seeds, because samples of the bridge fall on the missing mode.
 #
@@ -1136,8 +1136,8 @@ by_noise, by_hole = interval(perfect - noisy), interval(perfect - holed)
 by_noise, -math.log(.8), by_hole, interval((perfect - holed) * 16)
 
 # %%
-claim("A likelihood notices a fifth of noise among the samples less than the loss of a mode with a "
-      "sixteenth of the data", paper="this course", section="nats lost", ours=by_noise,
+claim("A fifth of noise among the samples lowers a likelihood less than the loss of a mode with a "
+      "sixteenth of the data does", paper="this course", section="nats lost", ours=by_noise,
       baseline=f"{by_hole} for the mode", holds=by_noise.high < by_hole.low)
 
 

@@ -60,7 +60,7 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## Four baselines that copy
-# A **class-conditional** generator $G(z,y)$ gets a class $y$ beside its noise, and should draw that class. It can fail in two ways. It may not *cover* the data. Or it may not *obey*: its samples are not of the class that was asked for. So we measure both. For the first we use the Fréchet distance to held-out scans. For the second we use the share of samples in which the classifier of chapter [0.3](../0_start/03_modes.ipynb) finds the class that was asked for.
+# A **class-conditional** generator $G(z,y)$ gets a class $y$ beside its noise, and should draw that class. It can fail in two ways. It may not *cover* the data. Or it may not *obey*: its samples are not of the class that was asked for. So we measure both. For the first we use the Fréchet distance to held-out scans, and show the recall of chapter 4.1 beside it. For the second we use the share of samples in which the classifier of chapter [0.3](../0_start/03_modes.ipynb) finds the class that was asked for.
 
 # %%
 scans, g = digits(), torch.Generator().manual_seed(0)
@@ -296,7 +296,7 @@ leak(soft)
 
 # %% [markdown]
 # ## Self-supervision by rotation
-# **Self-supervision** trains features on pictures without labels. The paper turns some pictures by 0, 90, 180 and 270 degrees, and the head $r$ predicts by how much. $D$ learns this on real pictures. $G$ has the same loss on its samples, with a fifth of the weight. The adversarial scores use upright pictures only. Pictures must be square, so that a quarter turn keeps their shape.
+# **Self-supervision** trains features on pictures without labels. The paper turns some pictures by 0, 90, 180 and 270 degrees, and the head $r$ predicts by how much. $D$ learns this on real pictures. $G$ has the same loss on its samples, with a fifth of the weight in the authors' code. The adversarial scores use upright pictures only. Pictures must be square, so that a quarter turn keeps their shape.
 
 # %%
 #| export
@@ -493,7 +493,7 @@ def real(self: FewLabels, t: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 # %% [markdown]
-# Now the losses. The head $c$ uses the same features as the scores, so they are computed once.
+# Now we write the losses. The head $c$ uses the same features as the scores, so they are computed once.
 
 # %%
 #| export
@@ -652,7 +652,7 @@ assert fast_mode() or far["inferred"].mean > far["random"].mean > far["all label
 assert fast_mode() or min(v.low for v in far.values()) > copied["all labels"]["Fréchet"].high
 
 # %% [markdown]
-# The best place is the lower right corner. *Labelled only* and *random* miss it along different axes, so a single number would rate one of them well. *Nearest* and *inferred* come close on both axes. Inferred labels cost some coverage: their mean Fréchet distance is not below that of random labels. No generator reaches the distance of a fair sample, with any labels.
+# The best place is the lower right corner. *Labelled only* and *random* miss it along different axes, so a single number would rate one of them well. *Nearest* and *inferred* come close on both axes. Inferred labels cost Fréchet distance, 1.10 against 0.84 for all labels; the recall is about the same. No generator reaches the distance of a fair sample, with any labels.
 
 # %%
 figure, panels = axes(3, 1, size=(4.8, 1.3))
@@ -684,7 +684,7 @@ Picture(figure, "Left, asked against seen for inferred labels: a bright diagonal
                 "by class: labelled only near zero in every class, inferred near all labels")
 
 # %% [markdown]
-# Which labels did $D$ get? Of the scans that were labelled as a 9, for example, what share are 9s? The last row says so.
+# Which labels does $D$ get at the end of the training? Of the scans that are labelled as a 9, for example, what share are 9s? The last row says so.
 
 # %%
 by_digit = [torch.tensor(record[name]["confusion"]).diagonal()
@@ -704,7 +704,7 @@ assert fast_mode() or set((by_digit[0] - by_digit[1]).topk(3).indices.tolist()) 
 
 # %% [markdown]
 # ## Samples can be more accurate than labels
-# One in ten of the nearest neighbour's labels is wrong. Yet the generator trained on them makes fewer errors. We compare with the share of right labels that $D$ got, seed by seed. It includes the labelled sixteenth of each batch.
+# One in ten of the nearest neighbour's labels is wrong. Yet the generator trained on them makes fewer errors. We compare with the share of right labels that $D$ gets at the end, seed by seed. It includes the labelled sixteenth of each batch.
 
 # %%
 right_share = {name: interval([1 / 16 + 15 / 16 * v for v in record[name]["labels right"]],
@@ -738,7 +738,7 @@ sheet({"inferred": found["inferred"], "inferred, turned": found["turned"]})
 
 
 # %% [markdown]
-# Eight seeds show no gain. Has the head not learned the task? Here is its accuracy on held-out scans, digit by digit:
+# At a weight of 0.1 eight seeds show no gain. Has the head not learned the task? Here is its accuracy on held-out scans, digit by digit:
 
 # %%
 turn_accuracy = {k: round(v, 2) for k, v in enumerate(turning["tells"])}
@@ -763,12 +763,14 @@ claim("Trained on the labelled twentieth alone, a generator obeys and loses the 
       and value("labelled only", "obeys").low > .95)
 
 # %%
-claim("With random labels a generator covers as much as with all (recall), and draws the class "
-      "asked for hardly more often than chance",
+claim("With random labels a generator has as high a recall as with all labels, though a larger "
+      "Fréchet distance, and draws the class asked for hardly more often than chance",
       paper="this course", section="chance is 0.1",
-      ours=f"recall {value('random', 'recall')}, obeys {value('random', 'obeys')}",
-      baseline=value("all labels", "recall"),
+      ours=f"recall {value('random', 'recall')}, obeys {value('random', 'obeys')}, "
+           f"Fréchet {value('random')}",
+      baseline=f"recall {value('all labels', 'recall')}, Fréchet {value('all labels')}",
       holds=value("random", "recall").high > value("all labels", "recall").low
+      and value("random").low > value("all labels").high
       and value("random", "obeys").high < .2)
 
 # %%
@@ -787,11 +789,13 @@ claim("In this course's setting, co-training with few labels reaches the Fréche
       holds=value("inferred").low <= value("all labels").high, expect=False)
 
 # %% [markdown]
-# This is *not* the claim of the paper's abstract, which is about ImageNet with 10 % of the labels. Its best variants train a classifier *beforehand*, on the labelled pictures and with rotations (S²GAN, S³GAN). We have tried co-training alone, with 5 %. The labels of nearest neighbours are also fixed beforehand, and by the same criterion they do reach the distance of all labels:
+# This is *not* the claim of the paper's abstract, which is about ImageNet with 10 % of the labels. Its best variants train a classifier *beforehand*, on the labelled pictures and with rotations (S²GAN, S³GAN). We have tried co-training alone, with 5 %. The labels of nearest neighbours are also fixed beforehand. They come much nearer, but do not quite reach the distance of all labels (last, the difference, seed by seed):
 
 # %%
-assert value("nearest").low <= value("all labels").high or fast_mode()
-value("nearest"), value("all labels")
+pairs = zip(record["nearest"]["rows"], record["all labels"]["rows"])
+behind = interval([near["Fréchet"] - full["Fréchet"] for near, full in pairs])
+assert 0 < behind.low < behind.high < .1 or fast_mode()
+value("nearest"), value("all labels"), behind
 
 # %%
 claim("Co-training gets nearer to the data than the labels of nearest neighbours, fixed before "
@@ -807,7 +811,8 @@ claim("A generator is more obedient than the labels it was trained on", paper="t
 
 # %%
 claim("Telling turned pictures apart improves the Fréchet distance", paper="Lucic et al. 2019",
-      section="in this course's setting: S3GAN-CO on digits", ours=value("turned"),
+      section="in this course's setting: S3GAN-CO on digits, weight 0.1 instead of 1",
+      ours=value("turned"),
       baseline=value("inferred"), holds=value("turned").high < value("inferred").low, expect=False)
 
 # %% [markdown]

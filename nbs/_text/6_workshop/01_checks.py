@@ -631,6 +631,19 @@ def _check_types(shapes: dict[str, Shape], values: dict[str, Tensor]) -> None:
                 raise TypeError(f"{other}, {name}: expected one {word}, got {had} and {got}{cure}")
 
 # %% [markdown]
+# The last batch of an epoch is often smaller than the others. Then the message says how many examples to take.
+
+# %%
+#| export core.signatures
+def _batch_cure(values: dict[str, Tensor]) -> str:
+    "The end of an error: how two batches that differ in length alone get one length."
+    (_, a), (_, b) = values.items()
+    if not a.ndim or not b.ndim or a.shape[1:] != b.shape[1:]:
+        return ""
+    longer = max(values, key=lambda name: len(values[name]))
+    return f"; for the last, smaller batch of an epoch write {longer}[:{min(len(a), len(b))}]"
+
+# %% [markdown]
 # The shapes of a call are fitted one after the other. Arguments of the same declared shape must agree in size.
 
 # %%
@@ -645,7 +658,8 @@ def check_shapes(shapes: dict[str, Shape], values: dict[str, Tensor],
         other = first.setdefault(shape.axes, name)
         if got.shape != values[other].shape:
             both = f"{tuple(values[other].shape)} and {tuple(got.shape)}"
-            raise ValueError(f"{other}, {name}: expected one shape {shape}, got {both}")
+            cure = _batch_cure({other: values[other], name: got})
+            raise ValueError(f"{other}, {name}: expected one shape {shape}, got {both}{cure}")
         if not axes.fit(name, shape, tuple(got.shape)):
             later.append(name)
     _check_types(shapes, values)

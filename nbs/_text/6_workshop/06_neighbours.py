@@ -50,7 +50,7 @@ assert (by_product > 1e-3).sum() > 50
 # Many copies are not at distance 0. A measure that looks for copied training data must not have this error. Differences in float64 are exact enough, but much slower. So the fast formula only makes a **guess**, with a bound on its error. The few rows that could be nearest are then compared exactly.
 #
 # ## How wrong may the guess be?
-# A sum of $d$ products, each rounded to a relative $u$, errs by at most $d\,u$. Rounding errors mostly cancel, and with probability $1-3\cdot10^{-14}$ the error stays below $8\sqrt d\,u$ (Higham, Mary 2019).
+# A sum of $d$ products, each rounded to a relative $u$, errs by at most $d\,u$. Rounding errors mostly cancel, and if they are independent with mean zero, the error stays below $8\sqrt d\,u$ with probability $1-3\cdot10^{-14}\,d$ (Higham, Mary 2019).
 
 # %%
 #| export

@@ -77,7 +77,7 @@ import json
 from datetime import date
 from pathlib import Path
 
-from modelab.core.files import atomic_write
+from modelab.core.files import atomic_write, file_lock
 
 # %%
 #| export course.chapters
@@ -123,9 +123,9 @@ def chapters_path() -> Path:
 
 # %% [markdown]
 # ## The learner's edition
-# A stored chapter shows its outputs, so a reader of the copy would see the answer below each question. `modelab course` writes a *learner's edition*. Three things are different there. Below a paragraph with **Predict**, no output is stored up to the next heading: the reader runs the cells. Cells that only import are folded. The section with the graders is left out.
+# A stored chapter shows its outputs, so a reader of the copy would see the answer below each question. `modelab course` writes a *learner's edition*. Three things are different there. Between a paragraph with **Predict** and the next heading no output is stored, and what tells the answer is folded: the reader runs the cells and opens it then. Cells that only import are folded. The section with the graders is left out.
 #
-# A cell is folded if it holds nothing but imports, or if its first line is `#| hide-input`.
+# A code cell is folded if it holds nothing but imports, or if its first line is `#| hide-input`. Below a prediction it is also folded if it asserts something, or if it has a claim or the caption of a picture. A folded cell still runs. (JupyterLab shows it as a bar, other editors may show it open.)
 
 # %%
 #| export course.chapters
@@ -141,24 +141,48 @@ def _is_plumbing(source: str) -> bool:
                and isinstance(node.value, ast.Constant) for node in body)
 
 # %% [markdown]
+# Text below the cells that answer a prediction is folded up to the next heading or the next prediction.
+
+# %%
+#| export course.chapters
+_PREDICT = r"\*\*Predict(:|\*\*)"
+_TELLS = r"^ *(assert\b|claim\()|\b(Picture|Film)\("  # a code cell that states a result
+
+def _fold_answer(source: str) -> str:
+    "A text cell with its first part folded, up to a heading or a paragraph with **Predict**."
+    heading = re.search(r"^#+ ", source, re.M)
+    end = heading.start() if heading else len(source)
+    if asked := re.search(_PREDICT, source[:end]):
+        end = source.rfind("\n\n", 0, asked.start()) + 1
+    told = source[:end].strip()
+    if not told:
+        return source
+    return ("<details><summary>Read this after you have run the cells above</summary>\n\n"
+            f"{told}\n\n</details>\n\n{source[end:].lstrip()}").rstrip()
+
+# %% [markdown]
 # The edition is made from the notebook's JSON, so `modelab course` needs no Jupyter package.
 
 # %%
 #| export course.chapters
 def learner_edition(text: str) -> str:
-    "The text of a notebook without graders and without the outputs that answer a prediction."
-    book, cells, hidden, graders = json.loads(text), [], None, False
+    "The text of a notebook without graders, with the answers to predictions removed or folded."
+    book, cells, hidden, graders = json.loads(text), [], "", False
     for cell in book["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
+            if hidden == "ran":
+                cell["source"] = _fold_answer(source)
             *before, last = re.split(r"^#+ ", source, flags=re.M)
-            hidden = re.search(r"\*\*Predict(:|\*\*)", last) or hidden and not before
+            if before or re.search(_PREDICT, last):
+                hidden = "asked" if re.search(_PREDICT, last) else ""
             if heading := re.match("##? (.*)", source):
                 graders = heading[1] == "The graders"
         elif cell["cell_type"] == "code":
             if hidden:
                 cell |= {"outputs": [], "execution_count": None}
-            if _is_plumbing(source):
+                hidden = "ran"
+            if _is_plumbing(source) or hidden and re.search(_TELLS, source, re.M):
                 cell["metadata"].setdefault("jupyter", {})["source_hidden"] = True
         cells += [] if graders else [cell]
     book["cells"] = cells
@@ -177,12 +201,28 @@ def _editions(source: Path, folder: Path) -> list[tuple[Path, bytes, bytes]]:
         if not any(part.startswith((".", "_")) for part in inside.parts):
             whole = path.read_bytes()
             found.append((folder / inside, learner_edition(whole.decode()).encode(), whole))
-    edited = [str(new) for new, *both in found if new.exists() and new.read_bytes() not in both]
+    edited = [str(new) for new, *both in found
+              if new.is_dir() or new.exists() and new.read_bytes() not in both]
     if edited:
         names = ", ".join(edited[:3]) + (" …" if len(edited) > 3 else "")
         raise FileExistsError(f"nothing was copied, {len(edited)} file(s) there differ from the "
-                              f"course: {names}")
+                              f"course (edited, or of another version): {names}. Name another "
+                              "folder, or move them away")
     return found
+
+# %% [markdown]
+# A process that was killed while it wrote may leave a hidden file beside a chapter (chapter [6.3](03_files.ipynb)). The next copy deletes it.
+
+# %%
+#| export course.chapters
+def _clear_way(new: Path, folder: Path) -> None:
+    "Make the folder of a chapter, and delete what a killed copy of it left there."
+    for place in (folder, new.parent):
+        if place.exists() and not place.is_dir():
+            raise NotADirectoryError(f"{place} is a file: name another folder, or move it away")
+    new.parent.mkdir(parents=True, exist_ok=True)
+    for left in new.parent.glob(f".{new.name}." + "[a-z0-9_]" * 8):
+        left.unlink(missing_ok=True)
 
 # %% [markdown]
 # `copy_chapters` writes one edition. A file of the other edition is replaced, if nobody has edited it. The file of the progress is made if it is absent, and never replaced.
@@ -197,10 +237,12 @@ def copy_chapters(folder: str | Path,  # where they go; made if it is absent
     "Copy the chapters; returns what was written. `FileExistsError` if that would lose edits."
     source, folder = Path(source or chapters_path()), Path(folder)
     written = []
-    for new, learner, whole in _editions(source, folder):
+    editions = _editions(source, folder)
+    for new, *_ in editions:
+        _clear_way(new, folder)
+    for new, learner, whole in editions:
         wanted = whole if solved else learner
         if not new.exists() or new.read_bytes() != wanted:
-            new.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(new, wanted)
             written.append(new)
     if progress and not (folder / PROGRESS).exists():
@@ -216,15 +258,17 @@ def copy_chapters(folder: str | Path,  # where they go; made if it is absent
 PROGRESS = "modelab-progress.json"
 
 # %% [markdown]
-# The file may be edited by hand. A file that cannot be read is reported and left as it is.
+# The file may be edited by hand. An empty file counts as one without answers. A file that cannot be read is reported and left as it is.
 
 # %%
 #| export course.progress
 def read_progress(file: Path) -> dict[str, dict[str, str]]:
     "The day of each answer, by chapter and exercise; `ValueError` if that cannot be read."
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: move it away")
     try:
-        noted = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        noted = json.loads(file.read_text(encoding="utf-8").strip() or "{}")
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no JSON ({error}): mend it, or move it away") from error
     rows = noted.values() if isinstance(noted, dict) else [noted]
     if not all(isinstance(row, dict) and all(isinstance(day, str) for day in row.values())
@@ -233,7 +277,7 @@ def read_progress(file: Path) -> dict[str, dict[str, str]]:
     return noted
 
 # %% [markdown]
-# A right answer is noted once, with its day. The whole file is replaced at once, so a crash leaves the old one.
+# A right answer is noted once, with its day. The whole file is replaced at once, so a crash leaves the old one. Two notebooks may answer at the same time, so a lock is held from the reading to the writing.
 
 # %%
 #| export course.progress
@@ -241,10 +285,13 @@ def note_answer(chapter: str, exercise: str) -> str:
     "Note a right answer in the learner's file; returns why that failed, or an empty text."
     try:
         here = Path.cwd()
-        file = next((f / PROGRESS for f in (here, here.parent) if (f / PROGRESS).is_file()), None)
-        if file and exercise not in (noted := read_progress(file)).get(chapter, {}):
-            noted.setdefault(chapter, {})[exercise] = date.today().isoformat()
-            atomic_write(file, (json.dumps(noted, indent=1, sort_keys=True) + "\n").encode())
+        file = next((f / PROGRESS for f in (here, here.parent) if (f / PROGRESS).exists()), None)
+        if file and exercise not in read_progress(file).get(chapter, {}):
+            with file_lock(file.with_name(f".{PROGRESS}.lock"), file, wait=True):
+                noted = read_progress(file)
+                noted.setdefault(chapter, {}).setdefault(exercise, date.today().isoformat())
+                text = json.dumps(noted, indent=1, sort_keys=True) + "\n"
+                atomic_write(file, text.encode())
     except (OSError, ValueError) as error:
         return f"not noted: {error}"
     return ""
@@ -313,15 +360,21 @@ def _course_command(parser: argparse.ArgumentParser) -> Callable:
 #| export course.chapters
 def _course(args: argparse.Namespace) -> None:
     "What `modelab course` does."
+    if not args.folder:
+        raise ValueError("folder: expected a name, got an empty text")
     if args.progress:
-        if not Path(args.folder, PROGRESS).is_file():
-            raise FileNotFoundError(f"{args.folder} holds no {PROGRESS}: modelab course "
-                                    f"{args.folder} makes it")
+        if args.solved or args.no_progress:
+            raise ValueError("--progress copies nothing: leave out --solved and --no-progress")
+        if not Path(args.folder, PROGRESS).exists():
+            raise FileNotFoundError(f"{args.folder} holds no {PROGRESS}. Make an empty file of "
+                                    "that name beside the chapters, and right answers are noted")
         print(progress_table(Path(args.folder)))
         return
     written = copy_chapters(args.folder, solved=args.solved, progress=not args.no_progress)
+    named = "./" * args.folder.startswith("-") + args.folder
     print(f"{len(written)} new chapters in {args.folder}. "
-          f"Open them with: jupyter lab {shlex.quote(args.folder)}")
+          f"Open them with: jupyter lab {shlex.quote(named)}\n"
+          "The first chapter is 0_start/01_first_gan.ipynb")
 
 # %% [markdown]
 # **Check.** A second copy writes nothing, the whole chapter takes the place of the learner's, and an edited chapter stops the next copy.
@@ -334,6 +387,12 @@ chapter = json.dumps({"cells": [{"cell_type": kind, "source": source, "metadata"
                                 for kind, source in cells]})
 shown = json.loads(learner_edition(chapter))["cells"]
 assert len(shown) == 3 and not shown[2]["outputs"] and shown[1]["metadata"] and len(chapter) > 99
+
+# %% [markdown]
+# Text after the answer is folded; what belongs to the next prediction stays open.
+
+# %%
+print(_fold_answer("Eight.\n\n**Predict:** and now?"))
 
 # %%
 with tempfile.TemporaryDirectory() as folder:

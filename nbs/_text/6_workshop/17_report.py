@@ -457,8 +457,8 @@ SMALLEST = {
     "lost": "the loss of a group apart that holds {} of the data",
     "balance": "an imbalance in which one half of the data is made {} too often and the other half "
                "as much too seldom",
-    "repeats": "{} of the samples repeating another one", "junk": "{} of junk",
-    "copies": "{} of copies",
+    "repeats": "{} of the samples repeating another one",
+    "junk": "{} of junk far from all data", "copies": "{} of copies",
     "timid": "{} of the samples lying nearer to unseen data than all others",
     "shift": "a shift of the mean by {} of the spread",
     "transformed": "{} of transformed copies",
