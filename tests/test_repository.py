@@ -78,7 +78,7 @@ def exported(nb: nbformat.NotebookNode) -> set[str]:
 
 def clashes(paths: list[Path]) -> list[str]:
     """Notebooks of one part with one number, and modules that several notebooks export."""
-    numbers = Counter((p.parent.name, number(p)) for p in paths)
+    numbers = Counter((p.parent.name, n) for p in paths if (n := number(p)))  # index and glossary have none
     modules = Counter(m for p in paths for m in exported(nbformat.read(p, as_version=4)))
     return ([f"{part}: {k} notebooks of the number {n}" for (part, n), k in numbers.items() if k > 1]
             + [f"modelab.{m}: {k} notebooks export it" for m, k in modules.items() if k > 1])

@@ -21,11 +21,10 @@ from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Function, Real, Texts, Whole
 from .attributes import holm_adjusted
 from .clipped import expected_coverage
-from .compare_parts import (close_pairs, compared_features, enough_rounds,
-                                               html_table, LETTERS_SAY, mark_of, marks_say,
-                                               notes_on_pair, protocol_line, random_half,
-                                               shared_letters, squares_to_rows, surely_before,
-                                               text_table, thin_samples, two_names)
+from .compare_parts import (
+    close_pairs, compared_features, enough_rounds, html_table, LETTERS_SAY, mark_of, marks_say,
+    notes_on_pair, protocol_line, random_half, shared_letters, squares_to_rows, surely_before,
+    text_table, thin_samples, two_names)
 from .copying import ExampleSource, nearest_k, nearest_others, refuse_known
 from .neighbours import MAX_BYTES, row_blocks
 from .page import join_words

@@ -34,11 +34,10 @@ from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Function, Real, Texts, Whole
 from modelab.evaluation.attributes import holm_adjusted
 from modelab.evaluation.clipped import expected_coverage
-from modelab.evaluation.compare_parts import (close_pairs, compared_features, enough_rounds,
-                                               html_table, LETTERS_SAY, mark_of, marks_say,
-                                               notes_on_pair, protocol_line, random_half,
-                                               shared_letters, squares_to_rows, surely_before,
-                                               text_table, thin_samples, two_names)
+from modelab.evaluation.compare_parts import (
+    close_pairs, compared_features, enough_rounds, html_table, LETTERS_SAY, mark_of, marks_say,
+    notes_on_pair, protocol_line, random_half, shared_letters, squares_to_rows, surely_before,
+    text_table, thin_samples, two_names)
 from modelab.evaluation.copying import ExampleSource, nearest_k, nearest_others, refuse_known
 from modelab.evaluation.neighbours import MAX_BYTES, row_blocks
 from modelab.evaluation.page import join_words
