@@ -24,6 +24,7 @@ from .wasserstein import ZeroCentred
 from ..networks.convolutional import conv_encoder
 from ..networks.layers import Linear, make_player, mlp
 from ..networks.players import Networks, Player
+from ..networks.style import refuse_mixing
 
 # %% auto #0
 __all__ = ['ClassLogits', 'SquarePictures', 'LABEL_SOURCES', 'PositiveShare', 'check_classes', 'ProjectionDiscriminator',
@@ -149,9 +150,7 @@ class FewLabels(ZeroCentred):
         D = ProjectionDiscriminator(body, width, self.classes, **kw)
         inputs = latent + self.classes
         G = make_player("G", self.G, lambda: self.networks.generator(inputs, event, **kw), **kw)
-        if any(getattr(part, "mixing", 0) for part in G.modules()):
-            raise ValueError("G: expected mixing=0, since a mixed style has another class than the "
-                             "latent asks for")
+        refuse_mixing(G, "a mixed style has another class than the latent asks for")
         return {"G": G, "D": D, "known": FixedExamples(runs, self.classes * self.per_class, event)}
 
     def noise(self, *shape: int, generator: Generators = None,

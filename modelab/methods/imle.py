@@ -20,6 +20,7 @@ from ..core.signatures import (AxisCount, Batch, Count, Finite, Function, NonNeg
 from ..evaluation.neighbours import check_examples, MAX_BYTES, nearest
 from ..networks.layers import evaluation_mode, make_player
 from ..networks.players import Player
+from ..networks.style import refuse_mixing
 from ..training.game import Game
 from ..training.optimiser import Optimiser
 
@@ -132,10 +133,7 @@ class MatchingGame(Game):
     def memory(self, G: nn.Module, event: tuple[int, ...], latent: int,
                runs: int) -> MatchMemory:
         "Room for the matched examples; `ValueError` if G mixes styles."
-        mixing = max((getattr(part, "mixing", 0) or 0 for part in G.modules()), default=0)
-        if mixing:
-            raise ValueError("G: expected mixing=0, since a matched picture has one style, got "
-                             f"{mixing}")
+        refuse_mixing(G, "a matched picture has one style")
         return MatchMemory(runs, self.reals, event, latent)
 
     def since(self, step: int) -> int:

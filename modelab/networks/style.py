@@ -22,7 +22,7 @@ from .layers import Moment, Net, run_shape
 
 # %% auto #0
 __all__ = ['FoldedPictures', 'MappingNetwork', 'ModulatedConv', 'blur_filter', 'enlarge_smooth', 'halve_smooth', 'StyleLayer',
-           'StyleGenerator', 'style_generator', 'BlurConv', 'ResidualBlock', 'StyleDiscriminator',
+           'StyleGenerator', 'style_generator', 'refuse_mixing', 'BlurConv', 'ResidualBlock', 'StyleDiscriminator',
            'style_discriminator', 'style_encoder', 'style_joint_discriminator', 'path_lengths', 'path_length_penalty']
 
 # %% ../../nbs/3_inclusion/03_style.ipynb #2c772453
@@ -217,6 +217,13 @@ def style_generator(latent: Count,  # length of z, and of w
     """
     return StyleGenerator(latent, event, width, layers, runs, generator, last, mixing, noise,
                           demodulate)
+
+# %% ../../nbs/3_inclusion/03_style.ipynb #92ddb373
+def refuse_mixing(G: nn.Module, reason: str) -> None:
+    "`ValueError` if a part of G draws pictures with two styles; `reason` says why not."
+    mixing = max((getattr(part, "mixing", 0) or 0 for part in G.modules()), default=0)
+    if mixing:
+        raise ValueError(f"G: expected mixing=0, since {reason}, got {mixing}")
 
 # %% ../../nbs/3_inclusion/03_style.ipynb #620f3b50
 class BlurConv(EqualConv):

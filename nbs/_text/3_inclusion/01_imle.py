@@ -34,6 +34,7 @@ from modelab.core.signatures import (AxisCount, Batch, Count, Finite, Function, 
 from modelab.evaluation.neighbours import check_examples, MAX_BYTES, nearest
 from modelab.networks.layers import evaluation_mode, make_player
 from modelab.networks.players import Player
+from modelab.networks.style import refuse_mixing
 from modelab.training.game import Game
 from modelab.training.optimiser import Optimiser
 
@@ -412,10 +413,7 @@ class MatchingGame(Game):
 def memory(self: MatchingGame, G: nn.Module, event: tuple[int, ...], latent: int,
            runs: int) -> MatchMemory:
     "Room for the matched examples; `ValueError` if G mixes styles."
-    mixing = max((getattr(part, "mixing", 0) or 0 for part in G.modules()), default=0)
-    if mixing:
-        raise ValueError("G: expected mixing=0, since a matched picture has one style, got "
-                         f"{mixing}")
+    refuse_mixing(G, "a matched picture has one style")
     return MatchMemory(runs, self.reals, event, latent)
 
 # %% [markdown]

@@ -399,6 +399,18 @@ G = style_generator(8, (3, 16, 16), width=4, layers=2, generator=g)
 [len(G.layers), G.synthesis(G.styles(torch.randn(5, 8))).shape, G(torch.randn(5, 8)).std().item()]
 
 # %% [markdown]
+# Some games give each picture one latent or one class. They cannot be played with a generator that mixes styles.
+
+# %%
+#| export
+def refuse_mixing(G: nn.Module, reason: str) -> None:
+    "`ValueError` if a part of G draws pictures with two styles; `reason` says why not."
+    mixing = max((getattr(part, "mixing", 0) or 0 for part in G.modules()), default=0)
+    if mixing:
+        raise ValueError(f"G: expected mixing=0, since {reason}, got {mixing}")
+
+
+# %% [markdown]
 # ## The discriminator
 # Each size is a residual block: two convolutions beside a short cut, and the sum times $\sqrt{1/2}$, which keeps the variance of smooth pictures:
 #

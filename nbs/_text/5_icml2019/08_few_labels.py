@@ -38,6 +38,7 @@ from modelab.methods.wasserstein import ZeroCentred
 from modelab.networks.convolutional import conv_encoder
 from modelab.networks.layers import Linear, make_player, mlp
 from modelab.networks.players import Networks, Player
+from modelab.networks.style import refuse_mixing
 
 # %%
 import math
@@ -398,9 +399,7 @@ def players(self: FewLabels, event: tuple[int, ...], latent: int, runs: int,
     D = ProjectionDiscriminator(body, width, self.classes, **kw)
     inputs = latent + self.classes
     G = make_player("G", self.G, lambda: self.networks.generator(inputs, event, **kw), **kw)
-    if any(getattr(part, "mixing", 0) for part in G.modules()):
-        raise ValueError("G: expected mixing=0, since a mixed style has another class than the "
-                         "latent asks for")
+    refuse_mixing(G, "a mixed style has another class than the latent asks for")
     return {"G": G, "D": D, "known": FixedExamples(runs, self.classes * self.per_class, event)}
 
 
