@@ -234,6 +234,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "data.mnist.idx_files": "works on files; test_modes",
     **{f"data.{name}": "works on files; test_readers" for name in
        "archive_members array_files arrow_files feature_cache image_files labels matching picture_arrays rows tables".split()},
+    "data.readers.is_archive": "takes a path that another function has checked; test_readers",
     "data.readers.show_parts": "gives back what it was given, with a bar; chapter 6.5",
     "data.readers.resize_rows": "only what `open_samples` and `match_sources` call; test_readers",
     "evaluation.audit_tests": "what the audit computes with arguments that it has checked; test_audit",

@@ -1,5 +1,6 @@
 """modelab.data.picture_folders: pictures of a user as a mode set, from folders, archives, tables and CelebA's layout."""
 
+import tarfile
 import zipfile
 
 import numpy as np
@@ -155,6 +156,16 @@ def test_benchmark_of_attributes_end_to_end(people, tmp_path, capsys, monkeypatc
     with pytest.raises(SystemExit, match="other settings"):
         attributes.main([*words, "6"])
     assert "attributes" in sys.modules and "Fréchet distance" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name, mode", [("p.tar", "w"), ("p.tgz", "w:gz"), ("p.tar.xz", "w:xz"), ("p.tbz2", "w:bz2")])
+def test_pictures_are_drawn_from_any_archive_that_is_read(people, tmp_path, name, mode):
+    from modelab.__main__ import main
+    with tarfile.open(tmp_path / name, mode) as archive:
+        for path in sorted((people[0] / "img_align_celeba").iterdir())[:12]:
+            archive.add(path, path.name)
+    assert main(["sample", str(tmp_path / name), "--size", "8", "--n", "5", "--out", str(tmp_path / "x.npy")]) in (0, None)
+    assert np.load(tmp_path / "x.npy").shape == (5, 1, 8, 8)
 
 
 def test_a_folder_is_trained_on_from_the_shell(people, tmp_path, capsys):

@@ -32,7 +32,8 @@ from .rows import readable, FoundRows
 from .tables import table_file
 
 # %% auto #0
-__all__ = ['SampleFile', 'pictures_to_floats', 'resize_rows', 'open_samples', 'index_parts', 'show_parts', 'read_samples']
+__all__ = ['SampleFile', 'pictures_to_floats', 'is_archive', 'resize_rows', 'open_samples', 'index_parts', 'show_parts',
+           'read_samples']
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #7c41f690
 @dataclass
@@ -87,6 +88,12 @@ def _labelled(members: Members, **options: Any) -> FoundRows:
             rows.labels, rows.label_names = found.labels, found.label_names
     return rows
 
+# %% ../../nbs/6_workshop/05_readers.ipynb #407926ea
+def is_archive(path: Path) -> bool:
+    "Whether the name of a file is that of an archive, such as .zip or .tar.gz."
+    endings = r"\.(zip|tar|tgz|tbz2|txz|tar\.(gz|bz2|xz))$"
+    return re.search(endings, path.name.lower()) is not None
+
 # %% ../../nbs/6_workshop/05_readers.ipynb #87975f94
 def _read(path: Path, name: str, options: dict) -> FoundRows:
     "The rows of a file or folder, by its kind."
@@ -101,10 +108,9 @@ def _read(path: Path, name: str, options: dict) -> FoundRows:
         return table_file(path)
     if kind in (".parquet", ".arrow"):
         return read_parquet(path, **options)
-    if kind == ".zip":
-        return _labelled(zip_members(path), **options)
-    if re.search(r"\.(tar|tgz|tbz2|txz|tar\.(gz|bz2|xz))$", path.name.lower()):
-        return _labelled(tar_members(path), **options)
+    if is_archive(path):
+        members = zip_members if kind == ".zip" else tar_members
+        return _labelled(members(path), **options)
     raise ValueError(_unknown_kind(kind))
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #d8e17c55

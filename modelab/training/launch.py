@@ -21,6 +21,7 @@ import torch
 from ..core.checks import check_choice, check_int
 from ..core.files import atomic_write
 from ..core.registry import known_names, load, make, MODE_SETS
+from ..data.readers import is_archive
 from ..evaluation.coverage import PROTOCOLS, coverage_table
 from .checkpoints import list_checkpoints, run_config
 from .distributed import Job, connect_ranks, handle_sigterm, train_job
@@ -148,7 +149,7 @@ def _holds_data(path: Path) -> bool:
     "Whether a path stands for a mode set: pictures in a folder or an archive, or a name."
     if path.is_dir():
         return not (path / "job.json").exists() and not list_checkpoints(path)
-    return not path.exists() or path.suffix.lower() in (".zip", ".tar", ".tgz", ".gz")
+    return not path.exists() or is_archive(path)
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #319767ca
 def _draw_data(args: argparse.Namespace) -> torch.Tensor:

@@ -2249,7 +2249,18 @@ def _labelled(members: Members, **options: Any) -> FoundRows:
     return rows
 
 # %% [markdown]
-# The ending of the name says which reader is meant. Arrays are checked for the range of pictures.
+# The ending of the name says which reader is meant, and whether a file is an archive of pictures.
+
+# %%
+#| export
+def is_archive(path: Path) -> bool:
+    "Whether the name of a file is that of an archive, such as .zip or .tar.gz."
+    endings = r"\.(zip|tar|tgz|tbz2|txz|tar\.(gz|bz2|xz))$"
+    return re.search(endings, path.name.lower()) is not None
+
+
+# %% [markdown]
+# Arrays are checked for the range of pictures.
 
 # %%
 #| export
@@ -2266,10 +2277,9 @@ def _read(path: Path, name: str, options: dict) -> FoundRows:
         return table_file(path)
     if kind in (".parquet", ".arrow"):
         return read_parquet(path, **options)
-    if kind == ".zip":
-        return _labelled(zip_members(path), **options)
-    if re.search(r"\.(tar|tgz|tbz2|txz|tar\.(gz|bz2|xz))$", path.name.lower()):
-        return _labelled(tar_members(path), **options)
+    if is_archive(path):
+        members = zip_members if kind == ".zip" else tar_members
+        return _labelled(members(path), **options)
     raise ValueError(_unknown_kind(kind))
 
 # %% [markdown]

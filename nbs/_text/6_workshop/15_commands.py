@@ -62,6 +62,7 @@ import torch
 from modelab.core.checks import check_choice, check_int
 from modelab.core.files import atomic_write
 from modelab.core.registry import known_names, load, make, MODE_SETS
+from modelab.data.readers import is_archive
 from modelab.evaluation.coverage import PROTOCOLS, coverage_table
 from modelab.training.checkpoints import list_checkpoints, run_config
 from modelab.training.distributed import Job, connect_ranks, handle_sigterm, train_job
@@ -707,7 +708,7 @@ def _holds_data(path: Path) -> bool:
     "Whether a path stands for a mode set: pictures in a folder or an archive, or a name."
     if path.is_dir():
         return not (path / "job.json").exists() and not list_checkpoints(path)
-    return not path.exists() or path.suffix.lower() in (".zip", ".tar", ".tgz", ".gz")
+    return not path.exists() or is_archive(path)
 
 
 # %% [markdown]
