@@ -842,6 +842,7 @@ NAMES = {
     'notes_on_pair': 'evaluation.compare_parts',
     'occupancy_error': 'evaluation.scores',
     'on_one_scale': 'evaluation.page',
+    'once_per_row': 'evaluation.ratio_test',
     'one_score': 'networks.layers',
     'one_sided_p': 'evaluation.audit_tests',
     'one_type': 'networks.wrappers',

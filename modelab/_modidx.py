@@ -2466,6 +2466,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'modelab/evaluation/ratio_test.py'),
                                                'modelab.evaluation.ratio_test.near_ratio': ( '4_evidence/copying.html#near_ratio',
                                                                                              'modelab/evaluation/ratio_test.py'),
+                                               'modelab.evaluation.ratio_test.once_per_row': ( '4_evidence/copying.html#once_per_row',
+                                                                                               'modelab/evaluation/ratio_test.py'),
                                                'modelab.evaluation.ratio_test.ratio_test': ( '4_evidence/copying.html#ratio_test',
                                                                                              'modelab/evaluation/ratio_test.py'),
                                                'modelab.evaluation.ratio_test.relevant_scores': ( '4_evidence/copying.html#relevant_scores',

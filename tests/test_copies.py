@@ -16,7 +16,7 @@ from modelab.evaluation.copying import authenticity, copying_z, nearest_k
 from modelab.evaluation.excess import excess_chance, excess_share
 from modelab.evaluation.picture_search import (change_name, changed_scores, picture_changes, PictureSearch, transformed_ratio,
                                                transformed_test)
-from modelab.evaluation.ratio_test import ratio_test
+from modelab.evaluation.ratio_test import once_per_row, ratio_test
 
 
 def smooth(n: int, seed: int, side: int = 16, channels: int = 1) -> torch.Tensor:
@@ -319,3 +319,34 @@ def test_bytes_are_taken_as_pictures():
 def test_bad_input_is_named(call, word):
     with pytest.raises((ValueError, TypeError), match=word):
         call()
+
+
+def test_each_training_example_counts_once_and_equal_points_always():
+    score = torch.tensor([.3, .2, .2, .5, 0., 0., .1], dtype=torch.float64)
+    row = torch.tensor([1, 1, 2, 2, 3, 3, 3])
+    once = once_per_row(score, row)
+    assert torch.equal(once, torch.tensor([math.inf, .2, .2, math.inf, 0, 0, math.inf], dtype=torch.float64))
+
+
+def test_equally_near_points_are_chosen_without_looking_at_labels():
+    chosen = once_per_row(torch.full((400,), .2).double(), torch.arange(400) % 200).isfinite()  # pairs i, i + 200
+    assert chosen.sum() == 200 and torch.equal(chosen[:200], ~chosen[200:]) and 70 <= int(chosen[:200].sum()) <= 130
+
+
+def test_false_alarms_of_a_test_in_which_each_row_counts_once():
+    g, found = torch.Generator().manual_seed(7), []
+    for _ in range(400):
+        score, row = torch.rand(120, generator=g).double(), torch.randint(15, (120,), generator=g)
+        group = torch.randint(2, (120,), generator=g)
+        found.append(ratio_test(score.split(60), group.split(60), row.split(60))[0])
+    assert (torch.tensor(found) <= .05).sum() <= 30  # 400 × .05 and two standard errors
+
+
+def test_samples_of_another_law_around_a_lone_training_example_are_no_copies():
+    g = torch.Generator().manual_seed(8)
+    train, new = torch.randn(2, 600, 8, generator=g)
+    train[0] = 3.
+    made = 3 + torch.randn(600, 8, generator=g)
+    assert "copies" not in copies(made, train, new).alarms
+    few = torch.cat([train[1:5].repeat(20, 1), torch.randn(520, 8, generator=g)])  # four examples, twenty times each
+    assert "copies" in copies(few, train, new).alarms

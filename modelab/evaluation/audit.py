@@ -45,32 +45,30 @@ class _Compared:
     "A set of samples beside the real data."
     pool: Pool
     near: Near
-    source: Tensor  # (n,) nearest row of the reference of each sample
-    holdout_source: Tensor  # (m,) the same of each held-out example
-    aside_source: Tensor | None = None  # (n,) nearest row put aside of each sample
 
     def closest(self) -> tuple[Tensor, Tensor, Tensor]:
         "Of each sample the ratio, and the distance and row of what it may be a copy of."
         near = self.near
-        found = near_ratio(near.samples), near.samples[:, 0], self.source
+        found = near_ratio(near.samples), near.samples[:, 0], near.row
         if near.aside is None:
             return found
-        other = near_ratio(near.aside.samples), near.aside.samples[:, 0], self.aside_source
+        other = near_ratio(near.aside.samples), near.aside.samples[:, 0], near.aside.row
         return tuple(torch.where(other[0] < found[0], b, a) for a, b in zip(found, other))
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #e0d571b7
-def _asides(data: AuditData, made: dict[str, Tensor]) -> dict[str, tuple[Aside, Tensor]]:
-    "Each set of samples beside the examples put aside, and the nearest row of each sample."
+def _asides(data: AuditData, made: dict[str, Tensor]) -> dict[str, Aside]:
+    "Each set of samples beside the examples put aside."
     if data.own_holdout:
         return {}
     unseen, real = data.features["holdout"], data.features["reference"][data.fresh]
     ratio = near_ratio(nearest_others(unseen, 5)[0])
     usual = float(ratio.kthvalue(max(1, round(.01 * len(ratio)))).values)
-    group_of, known, found = group_finder(unseen), nearest_k(real, unseen, 5)[0], {}
+    group_of, (known, place), found = group_finder(unseen), nearest_k(real, unseen, 5), {}
+    row_of = lambda index: data.rows["holdout"][index[:, 0]]
     for name, x in made.items():
         distance, index = nearest_k(x, unseen, 5)
-        aside = Aside(distance, known, group_of(x), group_of(real), usual)
-        found[name] = aside, data.rows["holdout"][index[:, 0]]
+        found[name] = Aside(distance, known, group_of(x), group_of(real), row_of(index),
+                            row_of(place), usual)
     return found
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #62d66b25
@@ -95,12 +93,11 @@ def _compare(data: AuditData, made: dict[str, Tensor],
         refuse_known(nearest_k(unseen, made["samples"], 2)[0], "samples")
     compared, asides, far = {}, _asides(data, made), far_distance(reference)
     for name, x in made.items():
-        aside, aside_source = asides.get(name, (None, None))
         near = Near(distance[name], distance["unseen"], to_unseen[name], to_unseen["real"],
-                    group_of(x), group_of(unseen), far, aside)
+                    group_of(x), group_of(unseen), row[name][:, 0], row["unseen"][:, 0], far,
+                    asides.get(name))
         others = (unseen, reference) if name == "samples" else _thinned(unseen, reference)
-        compared[name] = _Compared(Pool(x, *others, generator), near, row[name][:, 0],
-                                   row["unseen"][:, 0], aside_source)
+        compared[name] = _Compared(Pool(x, *others, generator), near)
     return compared
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #d3d5f9f8
@@ -281,13 +278,12 @@ def _search_changed(data: AuditData, near: Near,
 def _exact(data: AuditData, found: _Compared) -> dict[str, Tensor]:
     "Which samples and held-out examples equal their nearest training example, value by value."
     near = found.near
-    equal = exact_copies(data, "samples", near_ratio(near.samples), found.source)
+    equal = exact_copies(data, "samples", near_ratio(near.samples), near.row)
     if near.aside is not None:
         ratio = near_ratio(near.aside.samples)
-        equal |= exact_copies(data, "samples", ratio, found.aside_source)
+        equal |= exact_copies(data, "samples", ratio, near.aside.row)
     return {"samples": equal,
-            "holdout": exact_copies(data, "holdout", near_ratio(near.holdout),
-                                    found.holdout_source)}
+            "holdout": exact_copies(data, "holdout", near_ratio(near.holdout), near.holdout_row)}
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #94dbdea3
 def _known_tables(data: AuditData, near: Near, labels: Tensor | None, known: Annotations,

@@ -269,12 +269,15 @@ class Aside:
     reference: Tensor  # (R, k) the same of training examples that were not put aside
     group: Tensor  # (n,) which group of similar examples put aside each sample is in
     reference_group: Tensor  # (R,) the same of training examples
+    row: Tensor  # (n,) number of the nearest example put aside
+    reference_row: Tensor  # (R,) the same of training examples
     usual: float  # ratio that 99 % of the examples put aside exceed among themselves
 
     def copies(self) -> tuple[float, ShareInterval]:
         "p-value and share of the samples that copy examples put aside."
         ratio = near_ratio(self.samples), near_ratio(self.reference)
-        return ratio_test(relevant_scores(ratio, ratio), (self.group, self.reference_group))
+        return ratio_test(relevant_scores(ratio, ratio), (self.group, self.reference_group),
+                          (self.row, self.reference_row))
 
     def distances(self) -> tuple[Tensor, Tensor]:
         "Of samples and of training examples to the nearest one that they are no copy of."
@@ -291,6 +294,8 @@ class Near:
     reference_to_unseen: Tensor  # (R,) the same of training examples
     group: Tensor  # (n,) which group of similar real examples each sample is in
     holdout_group: Tensor  # (m,) the same of held-out data
+    row: Tensor  # (n,) number of the nearest training example
+    holdout_row: Tensor  # (m,) the same of held-out data
     far: float = math.inf  # distance beyond which a sample is far from all data
     aside: Aside | None = None  # if a part of the reference plays the held-out data
 
@@ -306,7 +311,8 @@ def summed_share(one: ShareInterval, two: ShareInterval) -> ShareInterval:
 def copies_test(near: Near) -> Measured:
     "Whether samples have one training example much nearer than the next, more than by chance."
     usual = near_ratio(near.samples), near_ratio(near.holdout)
-    p, share = ratio_test(relevant_scores(usual, usual), (near.group, near.holdout_group))
+    p, share = ratio_test(relevant_scores(usual, usual), (near.group, near.holdout_group),
+                          (near.row, near.holdout_row))
     if near.aside is not None:
         of_aside, more = near.aside.copies()
         p, share = min(1., 2 * min(p, of_aside)), summed_share(share, more)

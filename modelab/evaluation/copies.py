@@ -157,7 +157,8 @@ def _copy_scores(mine: _Scores, held: _Scores) -> dict[str, tuple[Tensor, Tensor
 def _copy_tests(mine: _Scores, held: _Scores) -> dict[str, tuple[float, ShareInterval]]:
     "p-value and share of copies, and of transformed copies."
     groups, usual = (mine.group, held.group), (mine.ratio, held.ratio)
-    tests = {"copies": ratio_test(relevant_scores(usual, usual), groups)}
+    rows = mine.who[:, 0], held.who[:, 0]
+    tests = {"copies": ratio_test(relevant_scores(usual, usual), groups, rows)}
     if mine.found is not None:
         tests["transformed"] = transformed_test(mine.found, held.found, mine.plain, groups)
     return tests

@@ -267,6 +267,7 @@ def changed_scores(mine: TransformedRatios, held: TransformedRatios,
 def transformed_test(mine: TransformedRatios, held: TransformedRatios, plain: Tensor,
                      groups: tuple[Tensor, Tensor]) -> tuple[float, ShareInterval]:
     "p-value and share of transformed copies: the more striking of two scores, doubled."
-    tests = [ratio_test(pair, groups) for pair in changed_scores(mine, held, plain).values()]
+    tests = [ratio_test(pair, groups, (mine.source, held.source))
+             for pair in changed_scores(mine, held, plain).values()]
     p, share = min(tests, key=lambda test: (test[0], -test[1].share))
     return min(1., len(tests) * p), share

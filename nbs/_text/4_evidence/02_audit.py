@@ -1136,12 +1136,15 @@ class Aside:
     reference: Tensor  # (R, k) the same of training examples that were not put aside
     group: Tensor  # (n,) which group of similar examples put aside each sample is in
     reference_group: Tensor  # (R,) the same of training examples
+    row: Tensor  # (n,) number of the nearest example put aside
+    reference_row: Tensor  # (R,) the same of training examples
     usual: float  # ratio that 99 % of the examples put aside exceed among themselves
 
     def copies(self) -> tuple[float, ShareInterval]:
         "p-value and share of the samples that copy examples put aside."
         ratio = near_ratio(self.samples), near_ratio(self.reference)
-        return ratio_test(relevant_scores(ratio, ratio), (self.group, self.reference_group))
+        return ratio_test(relevant_scores(ratio, ratio), (self.group, self.reference_group),
+                          (self.row, self.reference_row))
 
     def distances(self) -> tuple[Tensor, Tensor]:
         "Of samples and of training examples to the nearest one that they are no copy of."
@@ -1163,6 +1166,8 @@ class Near:
     reference_to_unseen: Tensor  # (R,) the same of training examples
     group: Tensor  # (n,) which group of similar real examples each sample is in
     holdout_group: Tensor  # (m,) the same of held-out data
+    row: Tensor  # (n,) number of the nearest training example
+    holdout_row: Tensor  # (m,) the same of held-out data
     far: float = math.inf  # distance beyond which a sample is far from all data
     aside: Aside | None = None  # if a part of the reference plays the held-out data
 
@@ -1191,7 +1196,8 @@ summed_share(ShareInterval(.05, .03, .08), ShareInterval(.06, .02, .1))
 def copies_test(near: Near) -> Measured:
     "Whether samples have one training example much nearer than the next, more than by chance."
     usual = near_ratio(near.samples), near_ratio(near.holdout)
-    p, share = ratio_test(relevant_scores(usual, usual), (near.group, near.holdout_group))
+    p, share = ratio_test(relevant_scores(usual, usual), (near.group, near.holdout_group),
+                          (near.row, near.holdout_row))
     if near.aside is not None:
         of_aside, more = near.aside.copies()
         p, share = min(1., 2 * min(p, of_aside)), summed_share(share, more)
@@ -2169,17 +2175,14 @@ class _Compared:
     "A set of samples beside the real data."
     pool: Pool
     near: Near
-    source: Tensor  # (n,) nearest row of the reference of each sample
-    holdout_source: Tensor  # (m,) the same of each held-out example
-    aside_source: Tensor | None = None  # (n,) nearest row put aside of each sample
 
     def closest(self) -> tuple[Tensor, Tensor, Tensor]:
         "Of each sample the ratio, and the distance and row of what it may be a copy of."
         near = self.near
-        found = near_ratio(near.samples), near.samples[:, 0], self.source
+        found = near_ratio(near.samples), near.samples[:, 0], near.row
         if near.aside is None:
             return found
-        other = near_ratio(near.aside.samples), near.aside.samples[:, 0], self.aside_source
+        other = near_ratio(near.aside.samples), near.aside.samples[:, 0], near.aside.row
         return tuple(torch.where(other[0] < found[0], b, a) for a, b in zip(found, other))
 
 
@@ -2188,18 +2191,19 @@ class _Compared:
 
 # %%
 #| export
-def _asides(data: AuditData, made: dict[str, Tensor]) -> dict[str, tuple[Aside, Tensor]]:
-    "Each set of samples beside the examples put aside, and the nearest row of each sample."
+def _asides(data: AuditData, made: dict[str, Tensor]) -> dict[str, Aside]:
+    "Each set of samples beside the examples put aside."
     if data.own_holdout:
         return {}
     unseen, real = data.features["holdout"], data.features["reference"][data.fresh]
     ratio = near_ratio(nearest_others(unseen, 5)[0])
     usual = float(ratio.kthvalue(max(1, round(.01 * len(ratio)))).values)
-    group_of, known, found = group_finder(unseen), nearest_k(real, unseen, 5)[0], {}
+    group_of, (known, place), found = group_finder(unseen), nearest_k(real, unseen, 5), {}
+    row_of = lambda index: data.rows["holdout"][index[:, 0]]
     for name, x in made.items():
         distance, index = nearest_k(x, unseen, 5)
-        aside = Aside(distance, known, group_of(x), group_of(real), usual)
-        found[name] = aside, data.rows["holdout"][index[:, 0]]
+        found[name] = Aside(distance, known, group_of(x), group_of(real), row_of(index),
+                            row_of(place), usual)
     return found
 
 
@@ -2234,12 +2238,11 @@ def _compare(data: AuditData, made: dict[str, Tensor],
         refuse_known(nearest_k(unseen, made["samples"], 2)[0], "samples")
     compared, asides, far = {}, _asides(data, made), far_distance(reference)
     for name, x in made.items():
-        aside, aside_source = asides.get(name, (None, None))
         near = Near(distance[name], distance["unseen"], to_unseen[name], to_unseen["real"],
-                    group_of(x), group_of(unseen), far, aside)
+                    group_of(x), group_of(unseen), row[name][:, 0], row["unseen"][:, 0], far,
+                    asides.get(name))
         others = (unseen, reference) if name == "samples" else _thinned(unseen, reference)
-        compared[name] = _Compared(Pool(x, *others, generator), near, row[name][:, 0],
-                                   row["unseen"][:, 0], aside_source)
+        compared[name] = _Compared(Pool(x, *others, generator), near)
     return compared
 
 
@@ -2508,13 +2511,12 @@ def _search_changed(data: AuditData, near: Near,
 def _exact(data: AuditData, found: _Compared) -> dict[str, Tensor]:
     "Which samples and held-out examples equal their nearest training example, value by value."
     near = found.near
-    equal = exact_copies(data, "samples", near_ratio(near.samples), found.source)
+    equal = exact_copies(data, "samples", near_ratio(near.samples), near.row)
     if near.aside is not None:
         ratio = near_ratio(near.aside.samples)
-        equal |= exact_copies(data, "samples", ratio, found.aside_source)
+        equal |= exact_copies(data, "samples", ratio, near.aside.row)
     return {"samples": equal,
-            "holdout": exact_copies(data, "holdout", near_ratio(near.holdout),
-                                    found.holdout_source)}
+            "holdout": exact_copies(data, "holdout", near_ratio(near.holdout), near.holdout_row)}
 
 
 # %% [markdown]

@@ -898,7 +898,24 @@ def changed_scores(mine: TransformedRatios, held: TransformedRatios,
 
 
 # %% [markdown]
-# `ratio_test` returns the p-value and the share. The share is counted at the smallest twentieth of the held-out scores.
+# Many samples may lie near one and the same training example without being copies of it. This is so if an example is alone, and the generator makes samples of its own all around there. So each training example counts once, by the point that is nearest to it. Of points that are equally near, one is taken at random, whatever its label, so the test stays exact. A point that equals its training example always counts. What this costs: a generator that makes many noisy copies of a few examples only is not called a copier. Its samples repeat each other, and the audit of [4.2](02_audit.ipynb) tests this.
+
+# %%
+#| export evaluation.ratio_test
+def once_per_row(score: Tensor,  # (pool,), smaller for a point nearer to its training example
+                 row: Tensor,  # (pool,) this training example
+                 ) -> Tensor:
+    "Scores that are infinite where another point has a smaller one for the same example; 0 stays."
+    order = torch.randperm(len(score), generator=torch.Generator().manual_seed(0))
+    order = order[score[order].argsort(stable=True)]
+    kept = order[np.unique(row[order].numpy(), return_index=True)[1]]
+    once = torch.full_like(score, math.inf)
+    once[kept] = score[kept]
+    return torch.where(score == 0, score, once)
+
+
+# %% [markdown]
+# `ratio_test` returns the p-value and the share. The share is counted at the smallest twentieth of the held-out scores. It counts all samples.
 
 # %%
 #| export evaluation.ratio_test
@@ -910,11 +927,13 @@ COUNTED = .05  # of the held-out data counts
 
 # %%
 #| export evaluation.ratio_test
-def ratio_test(score: tuple[Tensor, Tensor],
-               group: tuple[Tensor, Tensor]) -> tuple[float, ShareInterval]:
+def ratio_test(score: tuple[Tensor, Tensor], group: tuple[Tensor, Tensor],
+               row: tuple[Tensor, Tensor] | None = None,  # training example, which counts once
+               ) -> tuple[float, ShareInterval]:
     "p-value and share for scores of samples and of what they are compared with; small is bad."
     both, mine = torch.cat(score), torch.arange(len(score[0]) + len(score[1])) < len(score[0])
-    p = smallest_chance(both, mine, torch.cat(group))
+    counted = both if row is None else once_per_row(both, torch.cat(row))
+    p = smallest_chance(counted, mine, torch.cat(group))
     bound = score[1].kthvalue(max(1, math.ceil(COUNTED * len(score[1])))).values
     counts = (both <= bound) & both.isfinite()
     return p, excess_share(int((counts & mine).sum()), len(score[0]),
@@ -929,7 +948,8 @@ def ratio_test(score: tuple[Tensor, Tensor],
 def transformed_test(mine: TransformedRatios, held: TransformedRatios, plain: Tensor,
                      groups: tuple[Tensor, Tensor]) -> tuple[float, ShareInterval]:
     "p-value and share of transformed copies: the more striking of two scores, doubled."
-    tests = [ratio_test(pair, groups) for pair in changed_scores(mine, held, plain).values()]
+    tests = [ratio_test(pair, groups, (mine.source, held.source))
+             for pair in changed_scores(mine, held, plain).values()]
     p, share = min(tests, key=lambda test: (test[0], -test[1].share))
     return min(1., len(tests) * p), share
 
@@ -1279,7 +1299,8 @@ def _copy_scores(mine: _Scores, held: _Scores) -> dict[str, tuple[Tensor, Tensor
 def _copy_tests(mine: _Scores, held: _Scores) -> dict[str, tuple[float, ShareInterval]]:
     "p-value and share of copies, and of transformed copies."
     groups, usual = (mine.group, held.group), (mine.ratio, held.ratio)
-    tests = {"copies": ratio_test(relevant_scores(usual, usual), groups)}
+    rows = mine.who[:, 0], held.who[:, 0]
+    tests = {"copies": ratio_test(relevant_scores(usual, usual), groups, rows)}
     if mine.found is not None:
         tests["transformed"] = transformed_test(mine.found, held.found, mine.plain, groups)
     return tests
