@@ -914,6 +914,11 @@ def once_per_row(score: Tensor,  # (pool,), smaller for a point nearer to its tr
     return torch.where(score == 0, score, once)
 
 
+# %%
+once = once_per_row(torch.tensor([.3, .2, .5, 0, 0]).double(), torch.tensor([1, 1, 2, 3, 3]))
+assert once.isinf().tolist() == [True, False, False, False, False]
+once
+
 # %% [markdown]
 # `ratio_test` returns the p-value and the share. The share is counted at the smallest twentieth of the held-out scores. It counts all samples.
 
