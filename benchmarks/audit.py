@@ -37,7 +37,7 @@ from modelab.evaluation.annotations import Annotations
 from modelab.evaluation.audit import audit, AUDIT_TESTS
 
 N, LARGE, LARGEST, MODES, WIDTH, LEVEL = 500, 2000, 5000, 10, 16, .05
-BATTERY = "5: copies and junk by groups, each training example counts once, transformed copies, shift of the mean"  # rates of another one are not kept
+BATTERY = "6: copies and junk by groups, an example counts three times, transformed copies, shift of the mean"  # rates of another one are not kept
 
 
 class Bags:

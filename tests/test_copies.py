@@ -16,7 +16,7 @@ from modelab.evaluation.copying import authenticity, copying_z, nearest_k
 from modelab.evaluation.excess import excess_chance, excess_share
 from modelab.evaluation.picture_search import (change_name, changed_scores, picture_changes, PictureSearch, transformed_ratio,
                                                transformed_test)
-from modelab.evaluation.ratio_test import once_per_row, ratio_test
+from modelab.evaluation.ratio_test import few_per_row, ratio_test
 
 
 def smooth(n: int, seed: int, side: int = 16, channels: int = 1) -> torch.Tensor:
@@ -321,19 +321,22 @@ def test_bad_input_is_named(call, word):
         call()
 
 
-def test_each_training_example_counts_once_and_equal_points_always():
-    score = torch.tensor([.3, .2, .2, .5, 0., 0., .1], dtype=torch.float64)
-    row = torch.tensor([1, 1, 2, 2, 3, 3, 3])
-    once = once_per_row(score, row)
-    assert torch.equal(once, torch.tensor([math.inf, .2, .2, math.inf, 0, 0, math.inf], dtype=torch.float64))
+def test_a_training_example_counts_a_few_times_and_equal_points_always():
+    score = torch.tensor([.3, .2, .2, .5, 0., 0., .1, .4, .1], dtype=torch.float64)
+    row = torch.tensor([1, 1, 2, 2, 3, 3, 3, 3, 3])
+    inf = math.inf
+    one = torch.tensor([inf, .2, .2, inf, 0, 0, inf, inf, inf], dtype=torch.float64)
+    assert torch.equal(few_per_row(score, row, 1), one)
+    assert torch.equal(few_per_row(score, row, 2), torch.tensor([.3, .2, .2, .5, 0, 0, inf, inf, inf], dtype=torch.float64))
+    assert torch.equal(few_per_row(score, row, 9), score)
 
 
 def test_equally_near_points_are_chosen_without_looking_at_labels():
-    chosen = once_per_row(torch.full((400,), .2).double(), torch.arange(400) % 200).isfinite()  # pairs i, i + 200
+    chosen = few_per_row(torch.full((400,), .2).double(), torch.arange(400) % 200, 1).isfinite()  # pairs i, i + 200
     assert chosen.sum() == 200 and torch.equal(chosen[:200], ~chosen[200:]) and 70 <= int(chosen[:200].sum()) <= 130
 
 
-def test_false_alarms_of_a_test_in_which_each_row_counts_once():
+def test_false_alarms_of_a_test_in_which_a_row_counts_three_times():
     g, found = torch.Generator().manual_seed(7), []
     for _ in range(400):
         score, row = torch.rand(120, generator=g).double(), torch.randint(15, (120,), generator=g)

@@ -16,8 +16,8 @@ from .copying import flat_rows
 from .excess import excess_chance, excess_share, ShareInterval
 
 # %% auto #0
-__all__ = ['PER_GROUP', 'COPY_SHARES', 'NEARER', 'COUNTED', 'near_ratio', 'group_finder', 'smallest_chance', 'relevant_scores',
-           'once_per_row', 'ratio_test']
+__all__ = ['PER_GROUP', 'COPY_SHARES', 'NEARER', 'PER_ROW', 'COUNTED', 'near_ratio', 'group_finder', 'smallest_chance',
+           'relevant_scores', 'few_per_row', 'ratio_test']
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #3386159d
 def near_ratio(distance: Tensor) -> Tensor:  # (n, k), ascending, to training examples
@@ -72,27 +72,32 @@ def relevant_scores(score: tuple[Tensor, Tensor],
     return tuple(torch.where(x <= bound, x, math.inf) for x in score)
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #bc5f1576
-def once_per_row(score: Tensor,  # (pool,), smaller for a point nearer to its training example
-                 row: Tensor,  # (pool,) this training example
-                 ) -> Tensor:
-    "Scores that are infinite where another point has a smaller one for the same example; 0 stays."
+PER_ROW = 3  # points near one training example that count
+
+# %% ../../nbs/4_evidence/04_copying.ipynb #3f88cf48
+def few_per_row(score: Tensor,  # (pool,), smaller for a point nearer to its training example
+                row: Tensor,  # (pool,) this training example
+                most: int = PER_ROW) -> Tensor:
+    "Scores, infinite for all but the smallest ones of each training example; 0 always stays."
     order = torch.randperm(len(score), generator=torch.Generator().manual_seed(0))
     order = order[score[order].argsort(stable=True)]
-    kept = order[np.unique(row[order].numpy(), return_index=True)[1]]
-    once = torch.full_like(score, math.inf)
-    once[kept] = score[kept]
-    return torch.where(score == 0, score, once)
+    order = order[row[order].argsort(stable=True)]  # by row, and by score within a row
+    first = torch.searchsorted(row[order], row[order])
+    kept = order[torch.arange(len(order)) - first < most]
+    few = torch.full_like(score, math.inf)
+    few[kept] = score[kept]
+    return torch.where(score == 0, score, few)
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #6a2f5cc1
 COUNTED = .05  # of the held-out data counts
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #0e50101b
 def ratio_test(score: tuple[Tensor, Tensor], group: tuple[Tensor, Tensor],
-               row: tuple[Tensor, Tensor] | None = None,  # training example, which counts once
+               row: tuple[Tensor, Tensor] | None = None,  # the training example of each point
                ) -> tuple[float, ShareInterval]:
     "p-value and share for scores of samples and of what they are compared with; small is bad."
     both, mine = torch.cat(score), torch.arange(len(score[0]) + len(score[1])) < len(score[0])
-    counted = both if row is None else once_per_row(both, torch.cat(row))
+    counted = both if row is None else few_per_row(both, torch.cat(row))
     p = smallest_chance(counted, mine, torch.cat(group))
     bound = score[1].kthvalue(max(1, math.ceil(COUNTED * len(score[1])))).values
     counts = (both <= bound) & both.isfinite()

@@ -935,10 +935,10 @@ EXTREME_SHARES = {"junk": (.01, .05, .2), "timid": (.05, .2, .5)}
 near_ratio(torch.tensor([[1., 1, 2, 2, 2], [1e-9, 1, 1, 1, 1]]).double())
 
 # %% [markdown]
-# Three more rules are needed. [4.4](04_copying.ipynb) builds them: `relevant_scores`, `once_per_row` and `ratio_test`.
+# Three more rules are needed. [4.4](04_copying.ipynb) builds them: `relevant_scores`, `few_per_row` and `ratio_test`.
 #
 # - A ratio counts only if it is at most half of a usual one. The usual ratio is estimated from the pool. Without this rule, a tiny shift of all ratios would be significant with thousands of samples, and a tiny shift is not copying.
-# - Each training example counts once, by the point that is nearest to it; points that equal it always count. Without this rule, samples of another law all around one lone training example would seem to be its copies.
+# - Of the points near one training example only three count, those with the smallest ratios; points that equal it always count. Without this rule, samples of another law all around one lone training example would seem to be its copies.
 # - The ratio depends on the place: a kind of data with few degrees of freedom has smaller ratios. A generator that makes too many of one kind would then seem to copy. So labels are shuffled only inside groups of similar examples. K-means finds these groups in the reference alone. The number of samples among the extreme points is then a sum of independent hypergeometric numbers $X_c$, one for each group $c$ of $N_c$ points with $n_c$ samples and $e_c$ extreme points:
 # $$p=P\Big(\sum_c X_c\ge \text{seen}\Big),\qquad X_c\sim\text{Hypergeometric}(N_c,n_c,e_c).$$
 

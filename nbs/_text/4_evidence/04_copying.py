@@ -898,26 +898,36 @@ def changed_scores(mine: TransformedRatios, held: TransformedRatios,
 
 
 # %% [markdown]
-# Many samples may lie near one and the same training example without being copies of it. This is so if an example is alone, and the generator makes samples of its own all around there. So each training example counts once, by the point that is nearest to it. Of points that are equally near, one is taken at random, whatever its label, so the test stays exact. A point that equals its training example always counts. What this costs: a generator that makes many noisy copies of a few examples only is not called a copier. Its samples repeat each other, and the audit of [4.2](02_audit.ipynb) tests this.
+# Many samples may lie near one and the same training example without being copies of it. This is so if an example is alone, and the generator makes samples of its own all around there. So of the points near one training example only three count, those with the smallest ratios. Equal ratios are put in a random order that does not look at labels, so the test stays exact. A point that equals its training example always counts. What this costs: a generator that makes many noisy copies of a few examples only is not called a copier. Its samples repeat each other, and the audit of [4.2](02_audit.ipynb) tests this.
 
 # %%
 #| export evaluation.ratio_test
-def once_per_row(score: Tensor,  # (pool,), smaller for a point nearer to its training example
-                 row: Tensor,  # (pool,) this training example
-                 ) -> Tensor:
-    "Scores that are infinite where another point has a smaller one for the same example; 0 stays."
+PER_ROW = 3  # points near one training example that count
+
+
+# %% [markdown]
+# Which points count:
+
+# %%
+#| export evaluation.ratio_test
+def few_per_row(score: Tensor,  # (pool,), smaller for a point nearer to its training example
+                row: Tensor,  # (pool,) this training example
+                most: int = PER_ROW) -> Tensor:
+    "Scores, infinite for all but the smallest ones of each training example; 0 always stays."
     order = torch.randperm(len(score), generator=torch.Generator().manual_seed(0))
     order = order[score[order].argsort(stable=True)]
-    kept = order[np.unique(row[order].numpy(), return_index=True)[1]]
-    once = torch.full_like(score, math.inf)
-    once[kept] = score[kept]
-    return torch.where(score == 0, score, once)
+    order = order[row[order].argsort(stable=True)]  # by row, and by score within a row
+    first = torch.searchsorted(row[order], row[order])
+    kept = order[torch.arange(len(order)) - first < most]
+    few = torch.full_like(score, math.inf)
+    few[kept] = score[kept]
+    return torch.where(score == 0, score, few)
 
 
 # %%
-once = once_per_row(torch.tensor([.3, .2, .5, 0, 0]).double(), torch.tensor([1, 1, 2, 3, 3]))
-assert once.isinf().tolist() == [True, False, False, False, False]
-once
+few = few_per_row(torch.tensor([.3, .2, .5, 0, 0]).double(), torch.tensor([1, 1, 2, 3, 3]), most=1)
+assert few.isinf().tolist() == [True, False, False, False, False]
+few
 
 # %% [markdown]
 # `ratio_test` returns the p-value and the share. The share is counted at the smallest twentieth of the held-out scores. It counts all samples.
@@ -933,11 +943,11 @@ COUNTED = .05  # of the held-out data counts
 # %%
 #| export evaluation.ratio_test
 def ratio_test(score: tuple[Tensor, Tensor], group: tuple[Tensor, Tensor],
-               row: tuple[Tensor, Tensor] | None = None,  # training example, which counts once
+               row: tuple[Tensor, Tensor] | None = None,  # the training example of each point
                ) -> tuple[float, ShareInterval]:
     "p-value and share for scores of samples and of what they are compared with; small is bad."
     both, mine = torch.cat(score), torch.arange(len(score[0]) + len(score[1])) < len(score[0])
-    counted = both if row is None else once_per_row(both, torch.cat(row))
+    counted = both if row is None else few_per_row(both, torch.cat(row))
     p = smallest_chance(counted, mine, torch.cat(group))
     bound = score[1].kthvalue(max(1, math.ceil(COUNTED * len(score[1])))).values
     counts = (both <= bound) & both.isfinite()
