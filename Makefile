@@ -1,14 +1,16 @@
 # Two commands: `make lab` to read the course, `make test` to prove it. Both make .venv on first use.
+# `make site` builds the reading site with the packages of SITE alone: neither torch nor JupyterLab is needed.
 PYTHON  ?= python3
 VENV    ?= .venv
 WORKERS ?= 2
 ARGS    ?=
+SITE    ?= .venv-site
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/installed.stamp
 PYTEST   = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test quick chapter check run export clean
+.PHONY: help lab test quick chapter check run export site clean
 
 help:
 	@echo "make lab     open the first chapter in JupyterLab  (make lab ARGS=--no-browser where there is no display)"
@@ -18,6 +20,7 @@ help:
 	@echo "make check CHAPTER=1_game/07_lsgan     one chapter: export, short run and tests"
 	@echo "make run CHAPTER=1_game/07_lsgan       export it, run it at full length, store what it shows"
 	@echo "make export  after editing: twins in step, modelab/ exported, tables renewed"
+	@echo "make site    the pages of the reading site in build/site, from what the notebooks store; nothing is run"
 	@echo "make clean   remove what builds and tests left behind; the environment in $(VENV) stays"
 	@echo "Python 3.11 or newer is needed; choose one with PYTHON=/path/to/python"
 
@@ -52,6 +55,17 @@ export: $(STAMP)
 	$(BIN)/python data_scripts/export.py
 	$(BIN)/python data_scripts/ledger.py --write
 
+$(SITE)/installed.stamp: settings.ini constraints.txt
+	@test -x $(SITE)/bin/python || $(PYTHON) -m venv $(SITE)
+	sed -n 's/^docs_requirements = //p' settings.ini | tr ' ' '\n' > $(SITE)/wanted.txt
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt -r $(SITE)/wanted.txt
+	@touch $@
+
+site: $(SITE)/installed.stamp
+	$(SITE)/bin/python docs/pages.py
+	$(SITE)/bin/python -m sphinx -q -W --keep-going -j auto -c docs -d build/doctrees build/docs build/site
+	@echo "open build/site/index.html"
+
 clean:
 	rm -rf build dist modelab.egg-info .pytest_cache .hypothesis
-	find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -path ./$(SITE) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

@@ -52,6 +52,7 @@ setup(
     license_expression=CFG["license"],
     author=CFG["author"],
     keywords=words("keywords"),
+    url=f"https://github.com/{CFG['repository']}" if CFG.get("repository") else None,
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Education",

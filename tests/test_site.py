@@ -1,0 +1,228 @@
+"""The reading site: its pages from the stored notebooks, the copies for Colab, every local link, and the built pages."""
+
+import functools
+import html
+import http.server
+import json
+import re
+import shutil
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import unquote
+
+import nbformat
+import pytest
+from run_notebooks import notebooks, number
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "docs"))
+
+import copies  # noqa: E402
+import pages  # noqa: E402
+import reference  # noqa: E402
+
+from modelab import _index  # noqa: E402
+
+BUILT = ROOT / "build/site"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+LOCAL = re.compile(r'<[a-z][^<>]*?\s(?:href|src)="([^"]*)"')
+
+
+@pytest.fixture(scope="module")
+def gathered(tmp_path_factory):
+    """What Sphinx reads: page texts by their path under build/docs, and the folder of the pictures."""
+    to, figures = tmp_path_factory.mktemp("docs"), tmp_path_factory.mktemp("figures")
+    return {p.relative_to(to).as_posix(): p.read_text("utf-8") for p in pages.gather(to, figures)}, figures
+
+
+@pytest.fixture
+def built():
+    """The built site; skipped where `make site` was not run."""
+    if not (BUILT / "index.html").exists():
+        pytest.skip("build/site is not there: make site")
+    return BUILT
+
+
+def test_every_chapter_has_a_page_in_the_map_of_its_part(gathered):
+    texts, _ = gathered
+    for path in notebooks(ROOT):
+        inside = path.relative_to(ROOT / "nbs")
+        assert f"nbs/{inside.as_posix()}" in texts
+        if number(path):
+            toc = texts[f"nbs/part{number(path)[0]}.md"].split("```{toctree}")[1].split("\n")
+            assert inside.with_suffix("").as_posix() in toc
+            first = json.loads(texts[f"nbs/{inside.as_posix()}"])["cells"][0]["source"]
+            assert first.startswith(f"# {number(path)} ")
+
+
+def test_a_page_shows_what_is_stored_without_directives_and_graders(gathered):
+    texts, figures = gathered
+    for name, text in texts.items():
+        if name.endswith(".ipynb"):
+            cells = json.loads(text)["cells"]
+            assert not any(re.search(r"^#\||^## The graders", c["source"], re.M) for c in cells)
+    shown = json.dumps(texts)
+    assert all(picture.name in shown for picture in figures.iterdir())
+
+
+def test_every_picture_has_a_text_and_nothing_is_loaded_from_elsewhere(gathered):
+    texts, _ = gathered
+    for name, text in texts.items():
+        for cell in json.loads(text)["cells"] if name.endswith(".ipynb") else ():
+            for out in cell.get("outputs", ()):
+                shown = "".join(out.get("data", {}).get("text/html", ""))
+                assert all(len(html.unescape(alt)) > 5 for alt in re.findall(r'<img [^>]*?alt="([^"]*)"', shown)), name
+                assert len(re.findall("<img ", shown)) == len(re.findall(r"<img [^>]*?\balt=", shown)), name
+                assert not re.search(r"""(?:src=["']|@import |url\(["']?)https?:""", shown), name
+
+
+def test_every_public_name_is_in_the_reference():
+    told = reference.write_reference()
+    for name, module in _index.NAMES.items():
+        page = told[f"{module.split('.')[0]}.md"]
+        section = page.split(f"## modelab.{module}\n")[1].split("\n## modelab.")[0]
+        assert re.search(rf"^`{{3,}}{{py:(function|class|data)}} {re.escape(name)}\b", section, re.M), f"{module}.{name}"
+
+
+def test_docstrings_stand_in_the_reference_as_they_are_written():
+    assert reference.prose("A *tensor* of shape `(*runs,)`; a_b <x>.") == r"A \*tensor\* of shape `(*runs,)`; a\_b \<x\>."
+    assert reference.prose("One.\n\nTwo:\n    three  # four") == "One.\n\n```text\nTwo:\n    three  # four\n```"
+
+
+def test_links_are_found_and_code_is_left_alone():
+    text = "[a](b.md) `[c](d.md)` [`e.py`](e.py) ![f](g.png)\n```\n[h](i.md)\n```\n"
+    assert pages.links(text) == ["b.md", "e.py", "g.png"]
+    here = ROOT / "README.md"
+    assert pages.relink("[`x`](setup.py)", here, set(), "") == "`x`"
+    assert pages.relink("[`x`](setup.py)", here, set(), "o/n") == "[`x`](https://github.com/o/n/blob/main/setup.py)"
+    assert pages.relink("[x](setup.py#L1)", here, {ROOT / "setup.py"}, "") == "[x](setup.py#L1)"
+
+
+def test_every_local_link_of_notebooks_and_documents_leads_somewhere():
+    texts = {ROOT / name: (ROOT / name).read_text("utf-8") for name in pages.DOCUMENTS}
+    for path in notebooks(ROOT):
+        texts[path] = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+    broken = []
+    for path, text in texts.items():
+        slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)", text, re.M)}
+        for link in pages.links(text):
+            target, _, anchor = link.partition("#")
+            if re.match(r"[a-z]+:", target):
+                continue
+            if target and not (path.parent / unquote(target)).exists() or not target and anchor.lower() not in slugs:
+                broken.append(f"{path.relative_to(ROOT)}: {link}")
+    assert not broken, "\n".join(broken)
+
+
+def test_every_formula_becomes_mathml():
+    pytest.importorskip("latex2mathml", reason="the packages of the site are not here: make site")
+    import conf
+    assert "<mi>x</mi>" in conf.mathml("x", "inline")
+    with pytest.raises(ValueError, match="does not know"):
+        conf.mathml(r"\nosuchcommand", "inline")
+
+
+def test_a_copy_installs_where_modelab_is_missing_and_does_nothing_elsewhere(tmp_path, monkeypatch):
+    path = ROOT / "nbs/0_start/01_first_gan.ipynb"
+    text = copies.copy_of(path.read_text("utf-8"), Path("0_start/01_first_gan.ipynb"), "owner/name", "1.2.3")
+    book = nbformat.reads(text, as_version=4)
+    nbformat.validate(book)
+    assert "colab.research.google.com/github/owner/name/blob/colab/0_start/01_first_gan.ipynb" in book.cells[1].source
+    ran = []
+    monkeypatch.setattr("subprocess.run", lambda command, check: ran.append(command))
+    exec(book.cells[2].source, {})
+    assert not ran  # modelab is here
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    exec(book.cells[2].source, {})
+    assert ran[0][-1].endswith("/owner/name/colab/modelab-1.2.3-py3-none-any.whl")
+    assert not any(re.match("## The graders", c.source) for c in book.cells)
+
+
+def test_no_badge_is_made_as_long_as_there_is_no_repository():
+    assert copies.badge_links(Path("index.ipynb"), "") == []
+    assert set(copies.settings()) == {"version", "repository"}
+
+
+def test_the_citation_names_the_version():
+    said = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {copies.settings()['version']}\n" in said
+
+
+def test_the_built_pages_are_small_and_their_links_lead_somewhere(built):
+    anchors, broken = {}, []
+
+    def read(page):
+        if page not in anchors:
+            anchors[page] = set(re.findall(r'\bid="([^"]+)"', page.read_text("utf-8")))
+        return anchors[page]
+
+    for page in built.rglob("*.html"):
+        text = page.read_text("utf-8")
+        assert len(text.encode()) < 3e6, page
+        for link in map(html.unescape, LOCAL.findall(re.sub(r"<script.*?</script>", "", text, flags=re.S))):
+            target, _, anchor = link.partition("#")
+            if re.match(r"(https?|data|mailto):", target):
+                continue
+            file = (page.parent / unquote(target.partition("?")[0])).resolve() if target else page
+            if not file.is_file() or anchor and file.suffix == ".html" and unquote(anchor) not in read(file):
+                broken.append(f"{page.relative_to(built)}: {link}")
+    assert not broken, "\n".join(broken[:20])
+
+
+@pytest.fixture
+def browser(built, tmp_path):
+    """A Chromium and the address at which it finds the built site."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with sync_api.sync_playwright() as play:
+        chromium = play.chromium.launch_persistent_context(tmp_path / "profile", executable_path=CHROMIUM, headless=True)
+        yield chromium, f"http://127.0.0.1:{server.server_port}/"
+        chromium.close()
+    server.shutdown()
+
+
+def test_the_site_in_a_browser(browser):
+    chromium, site = browser
+    page, faults, sizes = chromium.new_page(), [], {}
+    page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: faults.append(str(e)))
+    page.on("request", lambda r: None if r.url.startswith((site, "data:", "blob:")) else faults.append(r.url))
+    page.on("response", lambda r: sizes.update({r.url: len(r.body())}) if r.url.startswith(site) else None)
+    page.goto(site + "index.html")
+    page.wait_for_timeout(500)
+    assert sum(size for url, size in sizes.items() if not url.endswith(".png")) < 300_000
+    for width, scheme in ((1280, "light"), (400, "dark")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        page.goto(site + "nbs/1_game/03_lab.html")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+    recording = page.locator(".lab").first
+    recording.scroll_into_view_if_needed()
+    before = recording.locator(".lab-step").inner_text()
+    recording.locator(".lab-slider").press("ArrowRight")
+    assert recording.locator(".lab-step").inner_text() != before
+    page.goto(site + "search.html?q=mode+collapse")
+    page.locator("ul.search li").first.wait_for(timeout=30_000)
+    assert not faults, faults[:5]
+
+
+@pytest.mark.parametrize("name", ["index.html", "nbs/0_start/01_first_gan.html", "nbs/1_game/03_lab.html",
+                                  "api/losses.html", "LEDGER.html"])
+def test_axe_finds_nothing_serious(browser, name):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+    chromium, site = browser
+    page = chromium.new_page()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(site + name)
+        found = axe.Axe().run(page).response["violations"]
+        assert not [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
