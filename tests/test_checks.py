@@ -429,3 +429,13 @@ def test_switched_off_a_check_costs_next_to_nothing():
     with unchecked():
         off = seconds(lambda: loss(x))
     assert off < seconds(lambda: bare(x)) + 20e-6 and seconds(lambda: loss(x)) < off + 500e-6
+
+
+@pytest.mark.parametrize("name", ["precision_recall", "density_coverage", "frechet_distance"])
+def test_bytes_beside_numbers_on_another_scale_are_refused(name):
+    import modelab
+    f, raw = getattr(modelab, name), (torch.rand(60, 3, 4, 4) * 255).byte()
+    for pair in ((raw, torch.rand(60, 3, 4, 4)), (torch.rand(60, 3, 4, 4), raw)):
+        with pytest.raises(TypeError, match=r"got bytes; .*float\(\) / 127.5 - 1"):
+            f(*pair)
+    f(raw, raw.roll(1, 0))

@@ -98,7 +98,7 @@ class Film:
         sheets = [imread(io.BytesIO(self.frames[i].png)) for i in chosen]
         height, width = sheets[0].shape[:2]
         side = min(4.0, 9.6 / n)
-        figure, panels = axes(1, n, size=(side, side * height / width + .2), squeeze=False)
+        figure, panels = axes(1, n, size=(side, side * height / width + .4), squeeze=False)
         for ax, i, sheet in zip(panels[0], chosen, sheets):
             ax.imshow(sheet)
             ax.set_title(self.labels[i])

@@ -16,7 +16,7 @@ __all__ = ['discriminator_loss', 'generator_loss']
 # %% ../../nbs/1_game/01_minimax.ipynb #c97b7892
 @checked
 def discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) -> torch.Tensor:
-    """What D descends: -log σ(D(x)) - log(1 - σ(D(G(z)))), `(*runs,)`.
+    """The discriminator's loss: -log σ(D(x)) - log(1 - σ(D(G(z)))), `(*runs,)`.
 
     It is minus the value of Goodfellow et al. 2014, eq. 1. Logits are `(*runs, batch)`, or `(N, 1)`
     and `(N, 1, 1, 1)` as many networks answer. They are no probabilities: leave out a sigmoid at
@@ -29,5 +29,5 @@ def discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) -> torc
 def generator_loss(fake_logits: Logits,  # D(G(z)), (*runs, batch)
                    saturating: bool = False,  # True: the minimax game itself
                    ) -> torch.Tensor:  # (*runs,)
-    "What G descends: -log σ(D(G(z))), or log(1 - σ(D(G(z)))) if `saturating`."
+    "The generator's loss: -log σ(D(G(z))), or log(1 - σ(D(G(z)))) if `saturating`."
     return -F.softplus(fake_logits).mean(-1) if saturating else F.softplus(-fake_logits).mean(-1)

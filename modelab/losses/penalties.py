@@ -5,58 +5,23 @@
 # %% ../../nbs/1_game/04_wasserstein.ipynb #a6730da4
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch.nn.attention import sdpa_kernel, SDPBackend
-from torch.overrides import TorchFunctionMode
 
 from ..core.checks import check_shape
 from ..core.seeding import Generators, rand
 from ..core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerScore, checked
-from ..networks.layers import answer_cure
-from ..networks.wrappers import (critic_networks, in_checkpoint, one_type,
-                                       reach_all_weights, refuse_batch_norm, refuse_sharded,
-                                       require_labels, slope_of_scores, uncompiled)
+from ..networks.adapters import answer_cure
+from ..networks.wrappers import (critic_networks, one_type, reach_all_weights,
+                                       refuse_batch_norm, refuse_sharded, require_labels,
+                                       slope_of_scores, SmoothReLU, uncompiled)
 
 # %% auto #0
 __all__ = ['leading_axes', 'per_example', 'input_gradient', 'sum_over_event', 'gradient_norm', 'random_interpolate',
            'gradient_penalty', 'r1', 'r2']
-
-# %% ../../nbs/1_game/04_wasserstein.ipynb #b7854a41
-def _leaky(input: torch.Tensor, negative_slope: float = .01, inplace: bool = False) -> torch.Tensor:
-    "Leaky ReLU as a product."
-    mask = torch.where(input > 0, input.new_ones(()), negative_slope)
-    return input.mul_(mask) if inplace else input * mask
-
-# %% ../../nbs/1_game/04_wasserstein.ipynb #3ef45996
-def _relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
-    "ReLU as a mask; NaN stays NaN."
-    return input.masked_fill_(input <= 0, 0) if inplace else input.masked_fill(input <= 0, 0)
-
-# %% ../../nbs/1_game/04_wasserstein.ipynb #2dfb191e
-def _plain_attention(func: Callable, *args: Any, **kw: Any) -> Any:
-    "Attention by plain products; torch's other kernels have no second derivative."
-    with sdpa_kernel(SDPBackend.MATH):
-        return func(*args, **kw)
-
-# %% ../../nbs/1_game/04_wasserstein.ipynb #c7523d0c
-class _SmoothReLU(TorchFunctionMode):
-    "Inside, ReLUs have no second derivative, rather than one of zeros; values stay as they are."
-    spelt = {F.relu: _relu, torch.relu: _relu, torch.Tensor.relu: _relu,
-             F.leaky_relu: _leaky, F.leaky_relu_: functools.partial(_leaky, inplace=True),
-             **{f: functools.partial(_plain_attention, f)
-                for f in (F.multi_head_attention_forward, F.scaled_dot_product_attention)}}
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        smooth = self.spelt.get(func)
-        if smooth is None or in_checkpoint():
-            smooth = func
-        return smooth(*args, **(kwargs or {}))
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #8baad1c0
 def leading_axes(critic: Callable, lead: int | None = None) -> int:
@@ -96,7 +61,7 @@ def input_gradient(critic: Critic, x: Batch,
     refuse_sharded(parts)
     x = (x.clone() if x.is_inference() else x).detach().requires_grad_()
     with torch.enable_grad(), uncompiled(critic, parts):
-        with _SmoothReLU(), one_type(parts, x), require_labels():
+        with SmoothReLU(), one_type(parts, x), require_labels():
             answer = critic(x)
         scores = per_example("critic", answer, tuple(x.shape[:leading_axes(critic, lead)]))
         gradient = slope_of_scores(critic, scores, x) if scores.requires_grad else None

@@ -8,12 +8,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +21,13 @@ from torch import nn
 from ..core.checks import check_int, check_ints, check_number
 from ..core.seeding import Generators, rand
 from ..core.signatures import Count, Function, Index, checked
+from .adapters import (check_generators, make_members, one_score, refuse_inputs,
+                                       WithLabels)
 
 # %% auto #0
 __all__ = ['HE_GAIN', 'init_uniform_', 'Linear', 'run_shape', 'event_shape', 'Net', 'MLP', 'mlp', 'mlp_generator', 'JointMLP',
-           'joint_discriminator', 'one_score', 'answer_cure', 'Moment', 'has_hook', 'refuse_inputs', 'PerRun',
-           'WithLabels', 'with_labels', 'per_run', 'make_player', 'evaluation_mode', 'score_batches']
+           'joint_discriminator', 'PerRun', 'per_run', 'make_player', 'with_labels', 'Moment', 'has_hook',
+           'evaluation_mode', 'score_batches']
 
 # %% ../../nbs/0_start/05_networks.ipynb #6d1f52da
 HE_GAIN = math.sqrt(2 / (1 + .2 ** 2))
@@ -84,7 +85,7 @@ def event_shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
 
 # %% ../../nbs/0_start/05_networks.ipynb #4e8e00c9
 class Net(nn.Module):
-    "What all our networks share: an input shape, an output shape, and an optional run axis."
+    "Base class of our networks: an input shape, an output shape, and an optional run axis."
     coupled = False  # whether an answer depends on the other examples of the batch
 
     def __init__(self, inputs, outputs, runs: int | None):
@@ -181,73 +182,7 @@ def joint_discriminator(event: Sequence[int],  # shape of one x
     sizes = [math.prod(check_ints("event", event)), latent]
     return JointMLP(sizes, (), width, depth, runs, generator)
 
-# %% ../../nbs/0_start/05_networks.ipynb #8ca3297e
-def one_score(answer: torch.Tensor) -> torch.Tensor:
-    "The scores `(N,)` that a plain D gives as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`."
-    if not isinstance(answer, torch.Tensor):
-        raise TypeError(f"D: expected one score per example, got {type(answer).__name__}"
-                        f"{answer_cure(answer)}")
-    if not answer.ndim or answer.numel() != len(answer):
-        raise ValueError(f"D: expected one score per example, got shape {tuple(answer.shape)}"
-                         f"{answer_cure(answer)}")
-    return answer.flatten()
-
-# %% ../../nbs/0_start/05_networks.ipynb #0ad7f98a
-def answer_cure(answer: Any, lead: int = 1) -> str:
-    "The end of an error: how `as_critic` gets scores from such an answer; empty if it cannot."
-    if isinstance(answer, torch.Tensor):
-        if not answer.ndim:
-            return "; squeeze() also drops a batch of one example, write flatten()"
-        patches = answer.ndim > lead + 1 and answer.shape[lead] == 1
-        return '; for a map of patches use as_critic(D, patches="mean")' * patches
-    parts = getattr(answer, "__dict__", {})
-    parts = dict(enumerate(answer)) if isinstance(answer, (tuple, list)) else parts
-    parts = answer if isinstance(answer, dict) else parts
-    found = ["logits"] * isinstance(getattr(answer, "logits", None), torch.Tensor)
-    found += [name for name, value in parts.items() if isinstance(value, torch.Tensor)]
-    return f"; use as_critic(D, output={found[0]!r})" if found else ""
-
-# %% ../../nbs/0_start/05_networks.ipynb #76bc245d
-@dataclass(frozen=True)
-class Moment:
-    "When a player is called: at which step, with which random numbers, and whether it trains."
-    step: int = 0  # of the run: how many steps were done before
-    generator: Generators = None  # one per run, or one for a plain network; None: draw nothing
-    training: bool = False  # True in a turn; False for samples and pictures
-
-    def of_run(self, run: int) -> Moment:
-        "The same moment for the plain network of one run."
-        own = self.generator
-        return replace(self, generator=own[run] if isinstance(own, (list, tuple)) else own)
-
-# %% ../../nbs/0_start/05_networks.ipynb #fd519b20
-def has_hook(net: nn.Module, name: str) -> bool:
-    "Whether a network, or the networks that it holds for its runs, has such a method or mark."
-    parts = net.members if isinstance(net, PerRun) else [net]
-    return any(bool(getattr(part, name, False)) for part in parts)
-
-# %% ../../nbs/0_start/05_networks.ipynb #ebb2ecf0
-@contextmanager
-def refuse_inputs(name: str,  # the player
-                  *inputs: torch.Tensor) -> Iterator[None]:
-    "Inside, an error of a network about its inputs says which player, what it got and the cure."
-    try:
-        yield
-    except (RuntimeError, TypeError) as error:
-        said = str(error).partition("\n")[0]
-        if type(error) is TypeError and re.search(r"^\S+\(\) missing \d+ required", said):
-            raise TypeError(f"{name}: {said}; for a network that takes labels use "
-                            f"{name}=with_labels(...)") from error
-        if type(error) is not RuntimeError or not re.search("size|shape|channels", said):
-            raise
-        got = ", ".join(str(tuple(x.shape)) for x in inputs)
-        n = inputs[0].shape[-1]
-        cure = (f"; G gets latents (batch, {n}): set their number by Networks(latent=...), or "
-                f"begin G with nn.Unflatten(1, ({n}, 1, 1)) for maps")
-        cure = cure if name == "G" and inputs[0].ndim == 2 else ""
-        raise ValueError(f"{name}: got inputs of shape {got} and failed: {said}{cure}") from error
-
-# %% ../../nbs/0_start/05_networks.ipynb #3eff2c09
+# %% ../../nbs/0_start/05_networks.ipynb #b4350bda
 class PerRun(nn.Module):
     "One plain network per run, applied along the run axis."
     lead = 2  # axes before the event: the runs and the batch
@@ -281,31 +216,6 @@ class PerRun(nn.Module):
         for r, m in enumerate(self.members):
             m.after_step(moment.of_run(r), z[r])
 
-
-# %% ../../nbs/0_start/05_networks.ipynb #3cd7943e
-class WithLabels:
-    "A network, or a function that makes one, that takes a label as its last input."
-    def __init__(self, network: nn.Module | Callable[[], nn.Module]):
-        self.network = network
-
-    def __call__(self, *inputs: torch.Tensor) -> nn.Module:
-        if inputs:
-            raise TypeError("D: with_labels is for the G and the D of a game; in a loss or a "
-                            "penalty write as_critic(D, y)")
-        return self.network if isinstance(self.network, nn.Module) else self.network()
-
-# %% ../../nbs/0_start/05_networks.ipynb #cb1c1d54
-@checked
-def with_labels(network: Annotated[Callable, Function()],  # a network, or what makes one
-                ) -> WithLabels:  # for the G or the D of a game
-    """A conditional player: in a run it gets the labels of the real batch as its last input.
-
-    `Run(Minimax(G=with_labels(MyG), D=with_labels(MyD)), modes)` calls `G(z, y)` and `D(x, y)`,
-    each with the same labels y, int64 `(batch,)`: the modes of the real examples in that turn.
-    A `ValueError` where a game's losses cannot give the player labels (`Game.conditional`).
-    """
-    return WithLabels(network)
-
 # %% ../../nbs/0_start/05_networks.ipynb #85883b2b
 def per_run(name: str,  # the player's name, for errors
             given: nn.Module | Callable[[], nn.Module],  # a network, or a function that makes one
@@ -314,44 +224,16 @@ def per_run(name: str,  # the player's name, for errors
             scores: bool = False,  # whether it answers one score per example, such as (N, 1)
             ) -> PerRun:
     "A user's own network with a run axis; `ValueError` if one network should serve several runs."
-    _check_generators(generator, check_int("runs", runs))
+    check_generators(generator, check_int("runs", runs))
     labelled = isinstance(given, WithLabels)
     given = given.network if labelled else given
     if not isinstance(given, nn.Module):
-        return PerRun(_make_members(name, given, generator), scores, labelled, name)
+        return PerRun(make_members(name, given, generator), scores, labelled, name)
     if runs != 1:
         raise ValueError(f"{name}: one network cannot be {runs} independent runs; pass a function "
                          f"that makes one, for instance lambda: {type(given).__name__}(…), "
                          "or ask for runs=1")
     return PerRun([given], scores, labelled, name)
-
-# %% ../../nbs/0_start/05_networks.ipynb #3ee3f0fa
-def _check_generators(generators: Sequence[torch.Generator], runs: int) -> None:
-    "Refuse what is no list of one generator per run."
-    if not isinstance(generators, (list, tuple)) or len(generators) != runs \
-            or not all(isinstance(g, torch.Generator) for g in generators):
-        raise TypeError(f"generator: expected a list of {runs!r} torch.Generators, "
-                        f"got {generators!r:.60}")
-
-# %% ../../nbs/0_start/05_networks.ipynb #068ab03f
-def _make_members(name: str, make: Callable[[], nn.Module],
-                  generator: Sequence[torch.Generator]) -> list[nn.Module]:
-    "One network per generator, each made with torch's global seed drawn from its generator."
-    if not callable(make):
-        raise TypeError(f"{name}: expected a network or a function that makes one, "
-                        f"got {type(make).__name__}")
-    members = []
-    for g in generator:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2 ** 31, (), generator=g)))
-            members.append(make())
-    if not all(isinstance(m, nn.Module) for m in members):
-        raise TypeError(f"{name}: the function returned {type(members[0]).__name__}, "
-                        "expected a torch.nn.Module")
-    if len(set(members)) < len(members):
-        raise ValueError(f"{name}: the function returned one network for several runs; "
-                         "it should make a new one at each call")
-    return members
 
 # %% ../../nbs/0_start/05_networks.ipynb #831c5f70
 def make_player(name: str,  # for errors
@@ -365,12 +247,48 @@ def make_player(name: str,  # for errors
         return default()
     return per_run(name, given, runs, generator, name == "D" if scores is None else scores)
 
+# %% ../../nbs/0_start/05_networks.ipynb #cb1c1d54
+@checked
+def with_labels(network: Annotated[Callable, Function()],  # a network, or what makes one
+                ) -> WithLabels:  # for the G or the D of a game
+    """A conditional player: in a run it gets the labels of the real batch as its last input.
+
+    `Run(Minimax(G=with_labels(MyG), D=with_labels(MyD)), modes)` calls `G(z, y)` and `D(x, y)`,
+    each with the same labels y, int64 `(batch,)`: the modes of the real examples in that turn.
+    A `ValueError` where a game's losses cannot give the player labels (`Game.conditional`).
+    """
+    return WithLabels(network)
+
+# %% ../../nbs/0_start/05_networks.ipynb #f5ae39e7
+@dataclass(frozen=True)
+class Moment:
+    "When a player is called: at which step, with which random numbers, and whether it trains."
+    step: int = 0  # of the run: how many steps were done before
+    generator: Generators = None  # one per run, or one for a plain network; None: draw nothing
+    training: bool = False  # True in a turn; False for samples and pictures
+
+    def of_run(self, run: int) -> Moment:
+        "The same moment for the plain network of one run."
+        own = self.generator
+        return replace(self, generator=own[run] if isinstance(own, (list, tuple)) else own)
+
+
+# %% ../../nbs/0_start/05_networks.ipynb #fd519b20
+def has_hook(net: nn.Module, name: str) -> bool:
+    "Whether a network, or the networks that it holds for its runs, has such a method or mark."
+    parts = net.members if isinstance(net, PerRun) else [net]
+    return any(bool(getattr(part, name, False)) for part in parts)
+
 # %% ../../nbs/0_start/05_networks.ipynb #cf14ecae
 @contextmanager
 def evaluation_mode(*networks: Callable) -> Iterator[None]:
     "Inside, networks are in evaluation mode; after it each part is in the mode it had."
     nets = [net for net in networks if isinstance(net, nn.Module)]
     modes = {part: part.training for net in nets for part in net.modules()}
+    parallel = [part for part in modes if isinstance(part, nn.parallel.DistributedDataParallel)]
+    synced = [part.require_forward_param_sync for part in parallel]
+    for part in parallel:
+        part.require_forward_param_sync = False  # one process may draw without the others
     for net in nets:
         net.eval()
     try:
@@ -378,6 +296,8 @@ def evaluation_mode(*networks: Callable) -> Iterator[None]:
     finally:
         for part, training in modes.items():
             part.training = training
+        for part, sync in zip(parallel, synced):
+            part.require_forward_param_sync = sync
 
 # %% ../../nbs/0_start/05_networks.ipynb #320b1292
 def score_batches(critic: nn.Module,

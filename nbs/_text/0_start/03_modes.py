@@ -29,66 +29,12 @@ from modelab.core.checks import check_batch, check_choice, check_int, check_ints
 from modelab.core.registry import register_mode_set
 
 # %%
-#| export data.digits
-"Handwritten digits as mode sets: digits, stacked digits, and the classifier that names modes."
-from __future__ import annotations
-
-import functools
-import hashlib
-import inspect
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-import torch
-import torch.nn.functional as F
-
-from modelab.core.checks import check_batch, check_choice, check_number
-from modelab.core.files import atomic_write
-from modelab.core.registry import register_mode_set
-from modelab.core.seeding import rand
-from modelab.data.mixtures import ModeSet
-
-# %%
-#| export data.random_mixtures
-"A family of mixtures drawn at random, to choose and to report settings on."
-from __future__ import annotations
-
-import functools
-import math
-from collections.abc import Callable
-
-import torch
-
-from modelab.core.registry import register_mode_set
-from modelab.core.seeding import derive_seed
-from modelab.core.signatures import checked, Index
-from modelab.data.mixtures import _circle, Mixture
-
-# %%
-#| export data.scaling
-"The unit in which a game sees data: standardised by one number and a mean."
-from __future__ import annotations
-
-import math
-from dataclasses import dataclass
-from typing import Annotated, Any
-
-import torch
-
-from modelab.core.seeding import derive_seed
-
-# %%
-import gzip
-import tempfile
-
 from modelab.core.checks import error_message
 from modelab.core.plotting import FAKE, MISSING, REAL, Picture, axes, image_grid, scatter
 from modelab.core.statistics import Interval
 from modelab.course.claims import claim
 from modelab.course.notebooks import patch
-from modelab.data.mnist import read_idx, stacked_mnist
+from modelab.data.mnist import stacked_mnist
 
 # %% [markdown]
 # ## A ring of eight with seven modes
@@ -724,184 +670,16 @@ again[0]
 
 # %% [markdown]
 # ## A family of sets
-# Settings that were chosen on one set may fail on the next one, and four toy sets are too few to see this. So there is a family of sets: `random_modes(seed)` draws a set at random. It has 3 to 40 modes in 1 to 8 dimensions, in one of six shapes. Weights differ by up to 50 to 1. Spreads differ between modes and between directions. The size of the data is between .01 and 100.
+# Settings that were chosen on one set may fail on the next one, and four toy sets are too few to see this. So there is a family of sets: `random_modes(seed)` draws a set at random. It has 3 to 40 modes in 1 to 8 dimensions, in one of six shapes. Weights differ by up to 50 to 1. Spreads differ between modes and between directions. The size of the data is between .01 and 100. Chapter [6.20](../6_workshop/20_random_sets.ipynb) has the code.
 #
 # `benchmarks/family.py` chooses settings on seeds 0 to 49 and reports them on seeds 1000 to 1099; it is not recorded yet. The dimension matters for the counts: of a perfect sampler's examples 99.7 % are within three standard deviations of a mode in one dimension, 98.9 % in two and 65.8 % in eight.
-#
-# The six shapes come first. Each is a function of the number of modes, the dimension and a generator, and returns centres. A ring, a spiral and two nested rings are curves in the plane.
-
-# %%
-#| export data.random_mixtures
-def _spiral(k: int) -> torch.Tensor:
-    "`k` places on a spiral of Archimedes, (k, 2) float64, about equally far from each other."
-    turn = (1 + torch.arange(k, dtype=torch.float64)).sqrt()
-    angle = 2 * math.sqrt(math.pi) * turn
-    return torch.stack([turn * angle.cos(), turn * angle.sin()], 1)
-
-
-# %% [markdown]
-# A third of the nested modes is on an inner ring.
-
-# %%
-#| export data.random_mixtures
-def _nested(k: int) -> torch.Tensor:
-    "`k` places on two circles with one centre, (k, 2) float64."
-    inner = max(1, k // 3)
-    return torch.cat([_circle(inner, .4 if inner > 1 else 0.), _circle(k - inner, 1.)])
-
-
-# %% [markdown]
-# A grid has holes: its modes are a random choice of the places on a square lattice. The gaps on a line differ.
-
-# %%
-#| export data.random_mixtures
-def _holed_grid(k: int, generator: torch.Generator) -> torch.Tensor:
-    "`k` places of the smallest square lattice that has so many, (k, 2) float64."
-    side = torch.arange(math.ceil(math.sqrt(k)), dtype=torch.float64)
-    places = torch.cartesian_prod(side, side)
-    return places[torch.randperm(len(places), generator=generator)[:k]]
-
-
-# %% [markdown]
-# Clusters are groups of about four modes each. They use all dimensions. A centre that is too close to another one is drawn again.
-
-# %%
-#| export data.random_mixtures
-def _clusters(k: int, d: int, generator: torch.Generator) -> torch.Tensor:
-    "`k` places (k, d) float64 around `k` / 4 random points, at least .35 apart."
-    draw = functools.partial(torch.randn, dtype=torch.float64, generator=generator)
-    hubs, places = 3 * draw(max(1, k // 4), d), torch.empty(0, d, dtype=torch.float64)
-    while len(places) < k:
-        hub = hubs[torch.randint(len(hubs), (), generator=generator)]
-        place = hub + draw(1, d)
-        if not len(places) or (places - place).norm(dim=1).min() > .35:
-            places = torch.cat([places, place])
-    return places
-
-
-# %% [markdown]
-# `SHAPES` lists the shapes. Each entry has the least dimension and the largest number of modes.
-
-# %%
-#| export data.random_mixtures
-SHAPES: dict[str, tuple[int, int, Callable]] = {  # least dimension, most modes, (k, d, generator)
-    "ring": (2, 40, lambda k, d, g: _circle(k, 1.)),
-    "grid": (2, 40, lambda k, d, g: _holed_grid(k, g)),
-    "spiral": (2, 40, lambda k, d, g: _spiral(k)),
-    "clusters": (1, 40, _clusters),
-    "line": (1, 16, lambda k, d, g: torch.rand(k, 1, generator=g, dtype=torch.float64)
-             .add(.5).cumsum(0)),
-    "nested": (2, 40, lambda k, d, g: _nested(k)),
-}
-
-
-# %% [markdown]
-# Numbers are drawn between two bounds, evenly on a logarithmic scale.
-
-# %%
-#| export data.random_mixtures
-def _between(low: float, high: float, generator: torch.Generator, *shape: int) -> torch.Tensor:
-    "Float64 numbers from `low` to `high`, even on a logarithmic scale."
-    share = torch.rand(shape, generator=generator, dtype=torch.float64)
-    return low * (high / low) ** share
-
-
-# %% [markdown]
-# In more than two dimensions a flat shape lies in a random plane. Then the centres are scaled and shifted. The origin is up to two sizes away from their mean.
-
-# %%
-#| export data.random_mixtures
-def _placed(centers: torch.Tensor, d: int, generator: torch.Generator) -> torch.Tensor:
-    "Centres (k, d) turned at random, of a random size, around a random point."
-    draw = functools.partial(torch.randn, dtype=torch.float64, generator=generator)
-    if centers.shape[1] < d:
-        turned, _ = torch.linalg.qr(draw(d, d))
-        centers = centers @ turned[:centers.shape[1]]
-    centers = centers - centers.mean(0)
-    centers = centers / centers.norm(dim=1).max()
-    way = draw(d)
-    away = 2 * torch.rand((), generator=generator, dtype=torch.float64)
-    return _between(.01, 100, generator) * (centers + away * way / way.norm())
-
-
-# %% [markdown]
-# The largest standard deviation of a mode is at most .12 of the way to the next mode. So the regions within three standard deviations do not touch, and every example has one mode. In half of the sets the modes have unequal spreads, up to 3 to 1. In half of the sets, chosen independently, each mode has its own directions and a different spread along each, again up to 3 to 1.
-
-# %%
-#| export data.random_mixtures
-def _covariances(centers: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    "Covariances (k, d, d) of modes at `centers` (k, d)."
-    (k, d), coin = centers.shape, torch.rand(2, generator=generator, dtype=torch.float64) < .5
-    exact = "donot_use_mm_for_euclid_dist"
-    gaps = torch.cdist(centers, centers, compute_mode=exact).fill_diagonal_(math.inf).amin(1)
-    std = gaps * _between(.05, .12, generator)
-    std = std * (_between(1 / 3, 1, generator, k) if coin[0] else 1)
-    sides = std[:, None] * (_between(1 / 3, 1, generator, k, d) if coin[1] else torch.ones(k, d))
-    noise = torch.randn(k, d, d, generator=generator, dtype=torch.float64)
-    axes = torch.linalg.qr(noise)[0] if coin[1] else torch.eye(d, dtype=torch.float64)
-    found = axes @ torch.diag_embed(sides.square()) @ axes.mT
-    return (found + found.mT) / 2
-
-
-# %% [markdown]
-# The weights are equal in a third of the sets. In the others the heaviest mode is up to 50 times as heavy as the lightest.
-
-# %%
-#| export data.random_mixtures
-def _unequal_weights(k: int, generator: torch.Generator) -> torch.Tensor:
-    "Weights (k,), float64, the largest at most 50 times the least."
-    even = torch.rand((), generator=generator, dtype=torch.float64) < 1 / 3
-    ratio = _between(1, 50, generator).item()
-    return torch.ones(k, dtype=torch.float64) if even else _between(1, ratio, generator, k)
-
-
-# %% [markdown]
-# `RandomMixture` is a mixture that also stores its shape and its size.
-
-# %%
-#| export data.random_mixtures
-class RandomMixture(Mixture):
-    "A set of `random_modes`: a mixture with the name of its shape, `kind`, and its `size`."
-    def __init__(self, kind: str, centers: torch.Tensor, covariances: torch.Tensor,
-                 weights: torch.Tensor):
-        super().__init__(centers, covariances, weights)
-        self.kind, self.size = kind, (centers - centers.mean(0)).norm(dim=1).max().item()
-
-    def _summary(self) -> str:
-        return f"{self.kind} of size {self.size:.3g}, {super()._summary()}"
-
-
-# %% [markdown]
-# `random_modes` puts these together. All random numbers come from one generator with the given seed.
-
-# %%
-#| export data.random_mixtures
-@register_mode_set
-@checked
-def random_modes(seed: Index = 0) -> RandomMixture:
-    """A mixture drawn at random: each seed is another set, and the same one each time.
-
-    `kind` is one of `SHAPES`. `size` is the distance from the mean of the centres to the farthest
-    one, .01 to 100. 3 to 40 modes in 1 to 8 dimensions; two modes are at least 8 of their largest
-    standard deviations apart. An example has shape `(d,)`. `ValueError` or `TypeError` if `seed`
-    is no whole number ≥ 0.
-
-    >>> random_modes(3).kind == random_modes(3).kind
-    True
-    """
-    g = torch.Generator().manual_seed(derive_seed(seed, "random modes"))
-    kind = list(SHAPES)[torch.randint(len(SHAPES), (), generator=g)]
-    least, most, places = SHAPES[kind]
-    d = int(torch.randint(least, 9, (), generator=g))
-    k = round(_between(3, min(most, 12 if d == 1 else most), g).item())
-    centers = _placed(places(k, d, g), d, g)
-    return RandomMixture(kind, centers, _covariances(centers, g), _unequal_weights(k, g))
-
 
 # %% [markdown]
 # The picture shows twelve sets, seeds 0 to 11, each in the plane of its two largest variances. The number after the shape is the size. The second line gives modes, dimensions, and the ratio of largest to least weight.
 
 # %%
+from modelab.data.random_mixtures import random_modes
+
 def widest(made: Mixture, x: torch.Tensor) -> torch.Tensor:
     "Examples in the plane of their two largest variances, in units of the set's size; (n, 2)."
     x = (x - made.centers.mean(0)).double() / made.size
@@ -925,120 +703,17 @@ Picture(figure, "Twelve random sets of six shapes: " + ", ".join(m.kind for m in
 #
 # $$\tilde x=\frac{x-m}{s},\qquad s^2=\frac1d\,\mathbb E\,\|x-m\|^2 .$$
 #
-# $s$ is one number, so no direction is stretched, and the shape of the modes stays. Samples from a run are in the units of the data.
-#
-# `Run(..., standardise="auto")` is the default. It standardises points only if $s$ is below .1 or above 10, or if the mean is farther from 0 than 10 (in root mean square over coordinates). All other sets of this course have $s$ between .14 and 4.4 and are not changed. `True` standardises always, `False` never. Pictures are never standardised: their pixels are in [-1, 1] already, and so is the output of a generator of pictures. With "auto", data whose modes are unknown are not changed either.
-
-# %%
-#| export data.scaling
-UNIT_SIZES = .1, 10.  # root mean squares that "auto" leaves alone
-SCALE_EXAMPLES = 4096  # examples by which the scale is measured
-
-
-# %% [markdown]
-# The setting may be one of three values:
-
-# %%
-#| export data.scaling
-@dataclass(frozen=True)
-class AutoOrBool:
-    "Marks \"auto\", True or False."
-    def check(self, name: str, value: Any) -> str | bool:
-        "`value`, or an error."
-        if value is True or value is False or (isinstance(value, str) and value == "auto"):
-            return value
-        kind = ValueError if isinstance(value, str) else TypeError
-        raise kind(f'{name}: expected "auto", True or False, got {value!r:.60}')
-
-
-# %% [markdown]
-# This is the type that `Run` declares:
-
-# %%
-#| export data.scaling
-Standardise = Annotated[str | bool, AutoOrBool()]
-
-
-# %% [markdown]
-# `DataScale` holds the mean and the number $s$. Without a mean, data stay as they are.
-
-# %%
-#| export data.scaling
-@dataclass(frozen=True)
-class DataScale:
-    """The unit in which a game sees examples of shape `event`; by default that of the data.
-
-    `mean` `(*event)`, or None for data that stay as they are; `size`, a number > 0.
-    """
-    mean: torch.Tensor | None = None
-    size: float = 1.
-
-    def standardise(self, x: torch.Tensor) -> torch.Tensor:
-        "Data `(..., *event)` as the game sees them: (x - mean) / size."
-        return x if self.mean is None else (x - self.mean.to(x)) / self.size
-
-    def restore(self, x: torch.Tensor) -> torch.Tensor:
-        "What the game makes, `(..., *event)`, in the units of the data: mean + size x."
-        return x if self.mean is None else self.mean.to(x) + self.size * x
-
-
-# %% [markdown]
-# The scale is measured on 4,096 examples that are drawn with a fixed seed. So it is the same for each seed of a run.
-
-# %%
-#| export data.scaling
-def measure_scale(modes: Any, device: torch.device | str = "cpu") -> DataScale:
-    "The mean of a set and its root mean square about that, from 4,096 examples, float64."
-    generator = torch.Generator(device).manual_seed(derive_seed("scale of the data"))
-    x = modes.sample(SCALE_EXAMPLES, generator=generator).cpu().double()
-    mean = x.mean(0)
-    return DataScale(mean.float(), (x - mean).square().mean().sqrt().item())
-
-
-# %% [markdown]
-# `choose_scale` decides whether a set is standardised, by the rule above.
-
-# %%
-#| export data.scaling
-def choose_scale(modes: Any,  # with `event` and `sample`
-                 standardise: Standardise = "auto",
-                 device: torch.device | str = "cpu") -> DataScale:
-    "The unit in which a game sees a set; `ValueError` if it can have none and is to have one."
-    points = len(modes.event) == 1
-    if not standardise or (standardise == "auto" and not (points and hasattr(modes, "n_modes"))):
-        return DataScale()
-    if not points:
-        raise ValueError("standardise: expected False for pictures, since a generator of pictures "
-                         f"ends in [-1, 1]; got examples of shape {tuple(modes.event)}")
-    found, (least, most) = measure_scale(modes, device), UNIT_SIZES
-    far = found.mean.square().mean().sqrt().item()
-    if standardise == "auto" and not (math.isfinite(far) and found.size > 0):
-        return DataScale()
-    if standardise == "auto" and least <= found.size <= most and far <= most:
-        return DataScale()
-    if not (0 < found.size < math.inf):
-        raise ValueError(f"standardise: expected finite data that differ, got {modes!r:.60}")
-    return found
-
+# $s$ is one number, so no direction is stretched, and the shape of the modes stays. Samples from a run are in the units of the data. `Run` standardises points only if $s$ is below .1 or above 10, or if the mean is far from 0. All other sets of this course have $s$ between .14 and 4.4 and are not changed.
 
 # %% [markdown]
 # The ring keeps its unit. These are the smallest and the largest of the twelve sets, each with its factor $s$:
 
 # %%
+from modelab.data.scaling import choose_scale
+
 assert choose_scale(ring()).mean is None
 ends = min(family, key=lambda made: made.size), max(family, key=lambda made: made.size)
 [f"{made.kind} of size {made.size:.3g}: s = {choose_scale(made).size:.3g}" for made in ends]
-
-# %% [markdown]
-# A set that is 128 times as large gives exactly the same standardised numbers. (128 is a power of two, so floats are rounded in the same way.)
-
-# %%
-base = random_modes(3)
-sets = [mixture(f * base.centers, f * f * base.covariances, base.weights) for f in (1, 128)]
-seen = [choose_scale(made, True).standardise(made.sample(100, torch.Generator().manual_seed(1)))
-        for made in sets]
-assert torch.equal(*seen)
-seen[0].square().mean().sqrt().item()
 
 # %% [markdown]
 # ## The score of a perfect generator
@@ -1075,19 +750,9 @@ assert all(abs(share[k] - exact[k]) < 4 * error[k] for k in exact)
 # are *held out*: no model is trained on them, so they can test one.
 
 # %%
-#| export data.digits
-def _load_digits() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    "scikit-learn's 8×8 scans: uint8 images 0…16 and labels, in two splits."
-    from sklearn.datasets import load_digits
-    data = load_digits()
-    images = torch.tensor(data.images, dtype=torch.uint8)
-    labels = torch.tensor(data.target, dtype=torch.int64)
-    rank = torch.stack([(labels == c).cumsum(0) - 1 for c in range(10)])
-    rank = rank[labels, torch.arange(len(labels))]  # of a scan in its class
-    held = (rank % 9 == 3) | (rank % 9 == 7)
-    return {"train": (images[~held], labels[~held]), "held_out": (images[held], labels[held])}
+from modelab.data.digits import (DigitClassifier, _load_digits, stacked_digits,
+                                 _train_classifier)
 
-# %%
 split = _load_digits()
 images, labels = split["train"]
 figure, ax = axes(size=(6, 2.6))
@@ -1098,149 +763,9 @@ Picture(figure, "Four scans of each digit from 0 to 9, eight by eight pixels, gr
 
 
 # %% [markdown]
-# For pictures no formula gives the mode of an example. A small **classifier** predicts the digit and gives
-# a probability. In the code it is called `judge`. It has two strided convolutions and two linear layers, and is trained
-# once on the training scans. The scans are rotated and shifted a little, and *junk* is added: pictures that show
-# no digit. The first training below leaves the junk out, to show why it is needed.
+# For pictures no formula gives the mode of an example. A small **classifier** predicts the digit and gives a probability, its *confidence*. In the code it is called `judge`. It has two strided convolutions and two linear layers, and is trained once on the training scans by cross-entropy. The scans are rotated and shifted a little (data augmentation), which reduces overfitting. A picture is *good* if the confidence is at least 90 %. Chapter [6.21](../6_workshop/21_digits.ipynb) has the code.
 #
-# `_votes` is the network. It gives ten scores, one for each class. (These are called logits, too, but here the softmax of all ten makes the probabilities, not a sigmoid.)
-
-# %%
-#| export data.digits
-def _votes(layers: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    "Logits (n, classes) of the network `layers` (weight, bias, …) for (n, h, w) in [-1, 1]."
-    x = x.unsqueeze(1)
-    for weight, bias in zip(layers[:4:2], layers[1:4:2]):
-        x = F.conv2d(x, weight, bias, stride=2, padding=2).relu()
-    return F.linear(F.linear(x.flatten(1), *layers[4:6]).relu(), *layers[6:])
-
-# %% [markdown]
-# The scans are rotated and shifted at random (data augmentation). This reduces overfitting.
-
-# %%
-#| export data.digits
-def augment_pictures(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    "Pictures (n, h, w) turned by up to .15 radians and moved by up to a sixteenth of their size."
-    u = rand(3, len(x), generator=generator, device=x.device, dtype=x.dtype)
-    turn, *move = (u * 2 - 1).unbind()
-    turn, move = turn * .15, [m / 8 for m in move]  # the picture is 2 wide
-    rows = [turn.cos(), -turn.sin(), move[0], turn.sin(), turn.cos(), move[1]]
-    rows = torch.stack(rows, 1).reshape(-1, 2, 3)
-    where = F.affine_grid(rows, [len(x), 1, *x.shape[1:]], align_corners=False)
-    return F.grid_sample((x + 1).unsqueeze(1), where, align_corners=False).squeeze(1) - 1
-
-# %% [markdown]
-# One half of the junk is uniform noise. The other half is scans with shuffled pixels. They have the grey levels of real scans.
-
-# %%
-#| export data.digits
-def _junk(x: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
-    "`n` pictures that show nothing: one half uniform noise, the other scans with shuffled pixels."
-    noise = torch.rand(n - n // 2, *x.shape[1:], generator=generator, dtype=x.dtype) * 2 - 1
-    order = torch.randperm(x[0].numel(), generator=generator)
-    return torch.cat([noise, x[:n // 2].flatten(1)[:, order].unflatten(1, x.shape[1:])])
-
-
-# %% [markdown]
-# `DigitClassifier` holds the fitted layers. It measures its accuracy and its confusion matrix on held-out scans, because a mode count is only as reliable as the classifier behind it.
-
-# %%
-#| export data.digits
-class DigitClassifier:
-    """A classifier that says how sure it is, for telling the modes of pictures.
-
-    `accuracy` and `confusion` (row: truth, column: verdict) come from `exam_size` scans that it was
-    not fitted on.
-    """
-    def __init__(self, layers: list[torch.Tensor], exam: tuple[torch.Tensor, torch.Tensor],
-                 top: int):
-        images, labels = exam
-        self.layers, self.event = [t.detach() for t in layers], tuple(images.shape[1:])
-        k, parts = len(layers[-1]), images.split(2048)
-        verdict = torch.cat([self.predict(p.float() * (2 / top) - 1)[0] for p in parts])
-        self.confusion = torch.bincount(labels * k + verdict, minlength=k * k).reshape(k, k)
-        self.accuracy = (verdict == labels).double().mean().item()
-        self.exam_size = len(labels)
-
-    def __repr__(self) -> str:
-        return f"Judge: {self.accuracy:.1%} of {self.exam_size} held-out scans right"
-
-# %% [markdown]
-# `predict` gives the most likely class of each picture and its probability. This probability is called the *confidence*.
-
-# %%
-#| export data.digits
-@patch
-@torch.no_grad()
-def predict(self: DigitClassifier, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    "Class and its probability, (n,) each, of pictures (n, h, w) or (n, 1, h, w) in [-1, 1]."
-    x = check_batch("x", x)
-    x = check_batch("x", x.squeeze(1) if x.ndim == 4 else x, self.event)
-    layers = [t.to(x.device) for t in self.layers]
-    votes = [_votes(layers, part.float()).softmax(1).max(1) for part in x.split(4096)]
-    return torch.cat([v.indices for v in votes]), torch.cat([v.values for v in votes])
-
-# %% [markdown]
-# It is trained by AdamW with a falling learning rate. The same scans must give the same classifier on every machine with the same torch.
-# So it has its own random number generator, and it runs on one thread: the order of a sum depends on the number of threads.
-
-# %%
-#| export data.digits
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    "Inside, torch computes on one thread: the result must not depend on their number."
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small batches gain nothing from more
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-# %% [markdown]
-# The weights start as normal numbers with He's variance, two over the number of inputs. The biases start at zero.
-
-# %%
-#| export data.digits
-def _initial_layers(h: int, w: int, k: int, g: torch.Generator) -> list[torch.Tensor]:
-    "Weight and bias of two convolutions and two linear layers, for pictures (h, w) of k classes."
-    shapes = [(16, 1, 5, 5), (32, 16, 5, 5), (64, 32 * -(-h // 4) * -(-w // 4)), (k, 64)]
-    layers = []
-    for s in shapes:
-        weight = torch.randn(s, generator=g, dtype=torch.float32)
-        layers += [weight * (2 / math.prod(s[1:])) ** .5, torch.zeros(s[0], dtype=torch.float32)]
-    return layers
-
-# %% [markdown]
-# `_train_classifier` fits the layers by cross-entropy. For junk the target is the same probability for each class.
-
-# %%
-#| export data.digits
-@torch.enable_grad()  # also when somebody first asks the judge where no gradients are recorded
-def _train_classifier(train: tuple[torch.Tensor, torch.Tensor],  # images (n, h, w), labels (n,)
-                      top: int,  # the brightest level: images are whole numbers 0…top
-                      walk: int = 600,  # optimiser steps of 96 scans
-                      junk: int = 32,  # pictures of nothing per step, to be doubtful about
-                      ) -> list[torch.Tensor]:
-    "The layers of a judge; the same scans give the same judge."
-    images, labels = train
-    g, k = torch.Generator().manual_seed(0), int(labels.max()) + 1
-    layers = _initial_layers(*images.shape[1:], k, g)
-    adam = torch.optim.AdamW([t.requires_grad_() for t in layers], weight_decay=1e-4, fused=True)
-    doubt = torch.full((junk, k), 1 / k, dtype=torch.float32)
-    with _one_thread():
-        for step in range(walk):
-            adam.param_groups[0]["lr"] = 5e-3 * (1 - step / walk)
-            i = torch.randint(len(images), (96,), generator=g)
-            x = augment_pictures(images[i].float() * (2 / top) - 1, g)
-            x = torch.cat([x, _junk(x, junk, g)])
-            target = torch.cat([F.one_hot(labels[i], k), doubt])
-            adam.zero_grad()
-            F.cross_entropy(_votes(layers, x), target).backward()
-            adam.step()
-    return layers
-
-# %% [markdown]
-# First train without junk, and apply the classifier to unseen digits and to pictures that are not digits: uniform noise, and a
+# First train it on scans alone, and apply the classifier to unseen digits and to pictures that are not digits: uniform noise, and a
 # picture that is completely black.
 #
 # **Predict:** what is its confidence for the black picture?
@@ -1256,7 +781,7 @@ naive, naive.predict(black), f"sure of {sure:.0%} of pure noise"
 # %% [markdown]
 # The classifier reads the held-out digits well. It also gives high confidence to the black picture and to many pictures of noise.
 # Nothing in its training fixes its answer for pictures without a digit, and an early generator makes such pictures. The remedy: a
-# quarter of each batch is junk, with the same target probability for all ten classes.
+# quarter of each batch is *junk*, pictures that show no digit, with the same target probability for all ten classes. One half of the junk is uniform noise. The other half is scans with shuffled pixels, which have the grey levels of real scans.
 
 # %%
 judge = DigitClassifier(_train_classifier(split["train"], top=16), split["held_out"], top=16)
@@ -1346,176 +871,9 @@ f"sure of {sure:.0%} of averages of two scans"
 
 # %% [markdown]
 # ## A thousand modes from ten
-# Draw one digit for each colour channel, independently. This gives $10\times10\times10$ modes, numbered $100a+10b+c$. The weight
-# of a mode is the product of its digits' frequencies. Stacked MNIST is made in this way from larger scans.
+# `digits()` is a mode set of these scans, with ten modes. `stacked_digits()` draws one digit for each colour channel, independently. This gives $10\times10\times10$ modes, numbered $100a+10b+c$. The weight of a mode is the product of its digits' frequencies. Stacked MNIST is made in this way from larger scans. An example is good if the classifier is confident about every channel.
 #
-# Pixels are stored as small integers and returned in $[-1,1]$, the range of a generator that ends in `tanh`. The method
-# `picture` converts them back to $[0,1]$. (The published code of PacGAN, a GAN whose discriminator gets several samples at once,
-# has real data in $[0,1]$ and a generator in $[-1,1]$. Negative pixels alone then show that a sample is generated.)
-#
-# `DigitArchive` holds the scans of both splits and their classifier, so that all sets over the same scans share one
-# classifier. It is fitted at first use.
-
-# %%
-#| export data.digits
-class DigitArchive:
-    "Labelled scans in two splits and the judge fitted on the first: what sets over them share."
-    def __init__(self, splits: dict, top: int, walk: int, keep: Path | None = None):
-        self.splits, self.top, self.walk, self.keep = splits, top, walk, keep
-
-    @functools.cached_property
-    def judge(self) -> DigitClassifier:
-        "Fitted at first use, or read from where an earlier process kept it."
-        layers = self.keep and _read_cache(self.keep, self._stamp())
-        if not layers:
-            layers = _train_classifier(self.splits["train"], self.top, self.walk)
-            if self.keep:
-                _write_cache(self.keep, layers, self._stamp())
-        return DigitClassifier(layers, self.splits["held_out"], self.top)
-
-# %% [markdown]
-# A fitted classifier can be kept in a file, which is done for MNIST below. A stamp shows whether the file is still valid. It holds hashes of the training scans and of the code that fits the classifier.
-
-# %%
-#| export data.digits
-@patch
-def _stamp(self: DigitArchive) -> dict[str, str]:
-    "What a kept judge was made from: fingerprints of the scans and of the code that fits it."
-    scans = hashlib.sha256()
-    for part in self.splits["train"]:
-        scans.update(part.numpy())
-    parts = _train_classifier, _initial_layers, _votes, augment_pictures, _junk
-    code = f"{self.walk}" + "".join(map(inspect.getsource, parts))
-    return {"scans": scans.hexdigest(), "code": hashlib.sha256(code.encode()).hexdigest()}
-
-# %% [markdown]
-# A set of digits draws scans, one for each channel.
-
-# %%
-#| export data.digits
-class DigitSet(ModeSet):
-    """Real scans, one per channel, drawn with replacement from one split.
-
-    A mode is what they show, 100a + 10b + c. Examples are (channels, h, w) with values in [-1, 1].
-    `assign` asks `judge`, a classifier fitted on the first split.
-    """
-    def __init__(self, archive: DigitArchive, split: str, channels: int,
-                 make: Callable[..., DigitSet]):
-        self._archive, self._make, self._copies = archive, make, {}
-        self._split = check_choice("split", split, ["train", "held_out"])
-        self._images, self._labels = archive.splits[split]
-        share = torch.bincount(self._labels, minlength=10).double() / len(self._labels)
-        law = functools.reduce(lambda a, b: torch.outer(a, b).flatten(), [share] * channels)
-        self.n_modes, self.weights = 10 ** channels, law.float()
-        self.event = (channels, *self._images.shape[1:])
-        self._high = torch.ones(self.event, dtype=torch.float32)
-        self._low = -self._high
-        self._decimals = 10 ** torch.arange(channels - 1, -1, -1)
-
-# %% [markdown]
-# `judge` gives access to the classifier, for instance to print its accuracy.
-
-# %%
-#| export data.digits
-@patch(as_prop=True)
-def judge(self: DigitSet) -> DigitClassifier:
-    "The classifier behind `assign`; fitted at first use, shared by all sets over these scans."
-    return self._archive.judge
-
-# %% [markdown]
-# `held_out` is the same set over the held-out scans. Chapter [0.4](04_coverage.ipynb) uses it to measure the errors of the classifier on real pictures that it was not trained on.
-
-# %%
-#| export data.digits
-@patch
-@functools.cached_property
-def held_out(self: DigitSet) -> DigitSet | None:
-    "The set over scans that neither generator nor judge has seen; None if this is that set."
-    if self._split != "train":
-        return None
-    return self._make(split="held_out").to(self.device)
-
-# %% [markdown]
-# An example is made of scans drawn at random, one for each channel, scaled to $[-1,1]$. Its mode is the number that the digits form.
-
-# %%
-#| export data.digits
-@patch
-def _draw(self: DigitSet, n, generator):
-    c = self.event[0]
-    i = torch.randint(len(self._images), (n * c,), generator=generator, device=self.device)
-    x = self._images.index_select(0, i).float().mul_(2 / self._archive.top).sub_(1)
-    digit = self._labels[i].unflatten(0, (n, c))
-    return x.unflatten(0, (n, c)), (digit * self._decimals).sum(1)
-
-# %% [markdown]
-# `assign` applies the classifier to each channel. An example is good if the classifier is confident about every channel.
-
-# %%
-#| export data.digits
-@patch
-def assign(self: DigitSet, x: torch.Tensor,  # (n, *event), values in [-1, 1]
-           confidence: float = .9,  # how sure the judge must be of every channel
-           ) -> tuple[torch.Tensor, torch.Tensor]:
-    "The mode the judge sees, (n,) int64, and whether it is sure of every channel, (n,) bool."
-    x = check_batch("x", x, self.event)
-    confidence = check_number("confidence", confidence, 0, 1)
-    digit, sure = (v.reshape(len(x), -1) for v in self.judge.predict(x.flatten(0, 1)))
-    return (digit * self._decimals.to(x.device)).sum(1), (sure >= confidence).all(1)
-
-# %% [markdown]
-# `picture` brings examples into the form and the range that plotting functions expect.
-
-# %%
-#| export data.digits
-@patch
-def picture(self: DigitSet, x: torch.Tensor) -> torch.Tensor:
-    "Examples to show, values in [0, 1]: (n, h, w) for one channel, else (n, h, w, channels)."
-    x = check_batch("x", x, self.event).add(1).div(2).clamp(0, 1)
-    return x.squeeze(1) if self.event[0] == 1 else x.movedim(1, -1)
-
-# %% [markdown]
-# The second half of the `repr`: the number of modes, the shape of an example, the number of scans.
-
-# %%
-#| export data.digits
-@patch
-def _summary(self: DigitSet) -> str:
-    size = "×".join(map(str, self.event))
-    return f"{self.n_modes} modes, {size} from {len(self._images)} scans"
-
-# %% [markdown]
-# Two sets are made of the 8×8 digits. They share one archive.
-
-# %%
-#| export data.digits
-@functools.cache
-def _digits() -> DigitArchive:
-    "The archive of the digits that come with scikit-learn, opened once."
-    return DigitArchive(_load_digits(), top=16, walk=600)
-
-
-# %% [markdown]
-# `digits` has one channel: ten modes.
-
-# %%
-#| export data.digits
-@register_mode_set
-def digits(split: str = "train") -> DigitSet:  # or "held_out"
-    "Ten modes: 1,797 real handwritten digits of 8×8 pixels that come with scikit-learn."
-    return DigitSet(_digits(), split, 1, digits)
-
-
-# %% [markdown]
-# `stacked_digits` has three channels: a thousand modes.
-
-# %%
-#| export data.digits
-@register_mode_set
-def stacked_digits(split: str = "train") -> DigitSet:  # or "held_out"
-    "A thousand modes: three of the 8×8 digits as the channels of one picture."
-    return DigitSet(_digits(), split, 3, stacked_digits)
-
+# Examples have pixels in $[-1,1]$, the range of a generator that ends in `tanh`. The method `picture` converts them to $[0,1]$. (The published code of PacGAN, a GAN whose discriminator gets several samples at once, has real data in $[0,1]$ and a generator in $[-1,1]$. Negative pixels alone then show that a sample is generated.)
 
 # %%
 stacks = stacked_digits()
@@ -1539,57 +897,7 @@ stacks, f"{agree:.1%} of held-out triples read right", f"{clear:.1%} called good
 
 # %% [markdown]
 # ## MNIST, if you have it
-# MNIST has digits of 28×28 pixels. It is four files in the *idx* format: a magic number, the sizes, the bytes. Our reader
-# recognises a damaged download: it compares the sizes in the header with the size of the file *before* it allocates memory.
-
-# %% [markdown]
-# The next cell damages a file in six ways and shows the errors:
-
-# %%
-def told(data: bytes, kind: str = "images") -> str:
-    "What `read_idx` says about a file with these bytes, without its folder."
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "file")
-        path.write_bytes(data)
-        return error_message(read_idx, path, kind).replace(folder, "")
-
-head = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2])
-labels_file = bytes([0, 0, 8, 1, 0, 0, 0, 1, 5])
-[told(b"<html>"), told(head + bytes(7)), told(head + bytes(9)), told(labels_file),
- told(head[:4] + b"\xff" * 12), told(gzip.compress(head + bytes(8))[:-9])]
-
-
-# %% [markdown]
-# MNIST's classifier takes longer to fit, so it is kept in a file. `_read_cache` returns the layers only if the stamp in the file is the expected one.
-
-# %%
-#| export data.digits
-def _read_cache(path: Path, stamp: dict[str, str]) -> list[torch.Tensor] | None:
-    "The layers that were kept at `path` if they carry this `stamp`."
-    from safetensors import SafetensorError, safe_open
-    try:
-        with safe_open(path, "pt") as file:
-            return [file.get_tensor(str(i)) for i in range(8)] if file.metadata() == stamp else None
-    except (OSError, SafetensorError):
-        return None
-
-
-# %% [markdown]
-# `_write_cache` writes that file. If the folder is read-only or full, it writes nothing, and the classifier is fitted again next time.
-
-# %%
-#| export data.digits
-def _write_cache(path: Path, layers: list[torch.Tensor], stamp: dict[str, str]) -> None:
-    "Keep `layers` at `path`, unless the folder is marked read-only (to root, too) or has no room."
-    from safetensors.torch import save
-    if not path.parent.stat().st_mode & 0o222:
-        return
-    tensors = {str(i): t.detach().contiguous() for i, t in enumerate(layers)}
-    try:
-        atomic_write(path, save(tensors, stamp))
-    except OSError:
-        pass
-
+# MNIST has digits of 28×28 pixels. `mnist(folder)` has ten modes, `stacked_mnist(folder)` a thousand. They have the same interface as the sets above. Their classifier takes some fifteen seconds to fit at first use, and is kept beside the data. `fashion_mnist()` reads files of the same names from another folder. Chapter [6.12](../6_workshop/12_download.ipynb) downloads all of them and explains `MODELAB_DATA`. Chapter [6.21](../6_workshop/21_digits.ipynb) shows how a damaged download is recognised.
 
 # %%
 try:
@@ -1598,12 +906,6 @@ try:
 except FileNotFoundError as error:
     print(error)
 
-
-# %% [markdown]
-# These sets have the same interface. Pixels stay bytes until a batch is drawn. MNIST's classifier takes some fifteen
-# seconds to fit at first use. Then it is kept beside the data, with a hash of its training scans.
-# `fashion_mnist()` reads files of the same names from another folder. Chapter [6.12](../6_workshop/12_download.ipynb)
-# downloads all of them and explains `MODELAB_DATA`.
 
 # %% [markdown]
 # ## Sliders: how many modes does a perfect generator miss?

@@ -22,12 +22,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +35,8 @@ from torch import nn
 from modelab.core.checks import check_int, check_ints, check_number
 from modelab.core.seeding import Generators, rand
 from modelab.core.signatures import Count, Function, Index, checked
+from modelab.networks.adapters import (check_generators, make_members, one_score, refuse_inputs,
+                                       WithLabels)
 
 # %%
 #| export core.seeding
@@ -63,21 +64,6 @@ from modelab.core.checks import check_int, check_number, check_tensors
 from modelab.core.seeding import Generators
 from modelab.core.signatures import Count, Index, checked
 from modelab.networks.layers import HE_GAIN, Linear, Net, event_shape, init_uniform_, run_shape
-
-# %%
-#| export networks.adapters
-"Discriminators as other people write them, brought to one score per example: `as_critic`."
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
-
-import torch
-from torch import nn
-
-from modelab.core.checks import check_tensors
-from modelab.core.signatures import Function, checked
-from modelab.networks.layers import answer_cure
 
 # %%
 from modelab.core.checks import error_message
@@ -314,7 +300,7 @@ def event_shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
 # %%
 #| export
 class Net(nn.Module):
-    "What all our networks share: an input shape, an output shape, and an optional run axis."
+    "Base class of our networks: an input shape, an output shape, and an optional run axis."
     coupled = False  # whether an answer depends on the other examples of the batch
 
     def __init__(self, inputs, outputs, runs: int | None):
@@ -815,105 +801,11 @@ tuple(D(torch.zeros(2, 5, 3, 8, 8), torch.zeros(2, 5, 2)).shape)
 
 # %% [markdown]
 # ## Your own networks
-# A *game* is a training method with its networks, such as the GAN of chapter [1.1](../1_game/01_minimax.ipynb). A game also accepts your own
-# networks. One plain module is one run. For several runs give a function without arguments that makes a network. `PerRun`
-# keeps one network per run. It loops over them, so it is slower than stacked weights, but it works with any module. (You can skip the
-# code of this section at first reading.)
+# A *game* is a training method with its networks, such as the GAN of chapter [1.1](../1_game/01_minimax.ipynb). A game also accepts your own networks. One plain module is one run. For several runs give a function without arguments that makes a network:
 #
-# Your discriminator may return its scores as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`. `one_score` brings them to the shape `(N,)`.
-
-# %%
-#| export
-def one_score(answer: torch.Tensor) -> torch.Tensor:
-    "The scores `(N,)` that a plain D gives as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`."
-    if not isinstance(answer, torch.Tensor):
-        raise TypeError(f"D: expected one score per example, got {type(answer).__name__}"
-                        f"{answer_cure(answer)}")
-    if not answer.ndim or answer.numel() != len(answer):
-        raise ValueError(f"D: expected one score per example, got shape {tuple(answer.shape)}"
-                         f"{answer_cure(answer)}")
-    return answer.flatten()
-
-
-# %% [markdown]
-# For other outputs you must choose. The error names the argument of `as_critic` (below) that makes the choice.
-
-# %%
-#| export
-def answer_cure(answer: Any, lead: int = 1) -> str:
-    "The end of an error: how `as_critic` gets scores from such an answer; empty if it cannot."
-    if isinstance(answer, torch.Tensor):
-        if not answer.ndim:
-            return "; squeeze() also drops a batch of one example, write flatten()"
-        patches = answer.ndim > lead + 1 and answer.shape[lead] == 1
-        return '; for a map of patches use as_critic(D, patches="mean")' * patches
-    parts = getattr(answer, "__dict__", {})
-    parts = dict(enumerate(answer)) if isinstance(answer, (tuple, list)) else parts
-    parts = answer if isinstance(answer, dict) else parts
-    found = ["logits"] * isinstance(getattr(answer, "logits", None), torch.Tensor)
-    found += [name for name, value in parts.items() if isinstance(value, torch.Tensor)]
-    return f"; use as_critic(D, output={found[0]!r})" if found else ""
-
-
-# %% [markdown]
-# ### Networks that need more than their inputs
-# Some networks draw random numbers when they are called: noise in a generator, your own dropout. Others change with the step of the training. With torch's global random numbers a resumed run would differ from an uninterrupted one. So such a network
-# sets `takes_moment = True`. Its caller passes a `Moment`: the step, one `torch.Generator` per run, and whether the call belongs to training.
-
-# %%
-#| export
-@dataclass(frozen=True)
-class Moment:
-    "When a player is called: at which step, with which random numbers, and whether it trains."
-    step: int = 0  # of the run: how many steps were done before
-    generator: Generators = None  # one per run, or one for a plain network; None: draw nothing
-    training: bool = False  # True in a turn; False for samples and pictures
-
-    def of_run(self, run: int) -> Moment:
-        "The same moment for the plain network of one run."
-        own = self.generator
-        return replace(self, generator=own[run] if isinstance(own, (list, tuple)) else own)
-
-
-# %% [markdown]
-# Two more methods are optional. `shape_reals(x, moment)` changes the real examples before the discriminator gets them. `after_step(moment, z)` is called once after each step with new latents, to update the buffers of a network. `has_hook` tells whether a network has such a method, or an attribute such as `takes_moment`.
-
-# %%
-#| export
-def has_hook(net: nn.Module, name: str) -> bool:
-    "Whether a network, or the networks that it holds for its runs, has such a method or mark."
-    parts = net.members if isinstance(net, PerRun) else [net]
-    return any(bool(getattr(part, name, False)) for part in parts)
-
-
-# %% [markdown]
-# Latents have the shape `(batch, latent)`. Many public generators expect `(batch, latent, 1, 1)`, and then torch complains about a convolution. A conditional network without `with_labels` (below) gets no labels, and then Python complains about a missing argument. `refuse_inputs` adds what is missing to such messages: the player, the shape of what it got, and the remedy.
-
-# %%
-#| export
-@contextmanager
-def refuse_inputs(name: str,  # the player
-                  *inputs: torch.Tensor) -> Iterator[None]:
-    "Inside, an error of a network about its inputs says which player, what it got and the cure."
-    try:
-        yield
-    except (RuntimeError, TypeError) as error:
-        said = str(error).partition("\n")[0]
-        if type(error) is TypeError and re.search(r"^\S+\(\) missing \d+ required", said):
-            raise TypeError(f"{name}: {said}; for a network that takes labels use "
-                            f"{name}=with_labels(...)") from error
-        if type(error) is not RuntimeError or not re.search("size|shape|channels", said):
-            raise
-        got = ", ".join(str(tuple(x.shape)) for x in inputs)
-        n = inputs[0].shape[-1]
-        cure = (f"; G gets latents (batch, {n}): set their number by Networks(latent=...), or "
-                f"begin G with nn.Unflatten(1, ({n}, 1, 1)) for maps")
-        cure = cure if name == "G" and inputs[0].ndim == 2 else ""
-        raise ValueError(f"{name}: got inputs of shape {got} and failed: {said}{cure}") from error
-
-
-# %% [markdown]
-# `PerRun` holds one plain network per run and applies each one to its own slice of the input.
+#     Minimax(G=lambda: MyG(), D=lambda: MyD())
+#
+# `PerRun` then keeps one network per run. It loops over them, so it is slower than stacked weights, but it works with any module. Your discriminator may return its scores as `(N,)`, `(N, 1)` or `(N, 1, 1, 1)`. Chapter [6.18](../6_workshop/18_own_networks.ipynb) has the code that checks scores and writes the errors.
 
 # %%
 #| export
@@ -941,78 +833,6 @@ class PerRun(nn.Module):
         return torch.stack([one_score(a) for a in answers] if self.scores else answers)
 
 # %% [markdown]
-# `PerRun` passes both optional methods on, with the slice of each run.
-
-# %%
-#| export
-@patch
-def shape_reals(self: PerRun, x: torch.Tensor, moment: Moment) -> torch.Tensor:
-    "Real examples `(runs, n, *event)` as each run's network wants them."
-    shaped = [m.shape_reals(x[r], moment.of_run(r)) for r, m in enumerate(self.members)]
-    return torch.stack(shaped)
-
-# %% [markdown]
-# `after_step` gets the latents of each run.
-
-# %%
-#| export
-@patch
-def after_step(self: PerRun, moment: Moment, z: torch.Tensor) -> None:
-    "Each run's network renews its buffers; `z` `(runs, n, latent)` are fresh latents."
-    for r, m in enumerate(self.members):
-        m.after_step(moment.of_run(r), z[r])
-
-# %%
-class Noisy(nn.Linear):
-    "A layer whose output is disturbed."
-    takes_moment = True
-
-    def forward(self, x, moment=Moment()):
-        return super().forward(x) + randn(len(x), 2, generator=moment.generator)
-
-# %%
-streams = [torch.Generator().manual_seed(r) for r in range(3)]
-noisy = PerRun([Noisy(2, 2) for _ in range(3)])
-assert has_hook(noisy, "takes_moment") and not has_hook(noisy, "after_step")
-answer = noisy(torch.zeros(3, 4, 2), moment=Moment(generator=streams))
-alone = noisy.members[2](torch.zeros(4, 2), Moment(generator=torch.Generator().manual_seed(2)))
-assert torch.equal(answer[2], alone)
-
-
-# %% [markdown]
-# A *conditional* network takes a label y beside its other inputs: G(z, y) and D(x, y). `with_labels` marks such a network. Chapter [1.2](../1_game/02_training.ipynb) trains such a pair.
-
-# %%
-#| export
-class WithLabels:
-    "A network, or a function that makes one, that takes a label as its last input."
-    def __init__(self, network: nn.Module | Callable[[], nn.Module]):
-        self.network = network
-
-    def __call__(self, *inputs: torch.Tensor) -> nn.Module:
-        if inputs:
-            raise TypeError("D: with_labels is for the G and the D of a game; in a loss or a "
-                            "penalty write as_critic(D, y)")
-        return self.network if isinstance(self.network, nn.Module) else self.network()
-
-
-# %% [markdown]
-# `with_labels` is the function to call:
-
-# %%
-#| export
-@checked
-def with_labels(network: Annotated[Callable, Function()],  # a network, or what makes one
-                ) -> WithLabels:  # for the G or the D of a game
-    """A conditional player: in a run it gets the labels of the real batch as its last input.
-
-    `Run(Minimax(G=with_labels(MyG), D=with_labels(MyD)), modes)` calls `G(z, y)` and `D(x, y)`,
-    each with the same labels y, int64 `(batch,)`: the modes of the real examples in that turn.
-    A `ValueError` where a game's losses cannot give the player labels (`Game.conditional`).
-    """
-    return WithLabels(network)
-
-# %% [markdown]
 # `per_run` makes a `PerRun` from the user's argument: a function that makes a network, or one network for one run. One network for several runs is refused, because the runs would share its weights.
 
 # %%
@@ -1024,52 +844,22 @@ def per_run(name: str,  # the player's name, for errors
             scores: bool = False,  # whether it answers one score per example, such as (N, 1)
             ) -> PerRun:
     "A user's own network with a run axis; `ValueError` if one network should serve several runs."
-    _check_generators(generator, check_int("runs", runs))
+    check_generators(generator, check_int("runs", runs))
     labelled = isinstance(given, WithLabels)
     given = given.network if labelled else given
     if not isinstance(given, nn.Module):
-        return PerRun(_make_members(name, given, generator), scores, labelled, name)
+        return PerRun(make_members(name, given, generator), scores, labelled, name)
     if runs != 1:
         raise ValueError(f"{name}: one network cannot be {runs} independent runs; pass a function "
                          f"that makes one, for instance lambda: {type(given).__name__}(…), "
                          "or ask for runs=1")
     return PerRun([given], scores, labelled, name)
 
-# %% [markdown]
-# Each run needs a generator of its own for its initial weights, so the list must have one for each run.
-
 # %%
-#| export
-def _check_generators(generators: Sequence[torch.Generator], runs: int) -> None:
-    "Refuse what is no list of one generator per run."
-    if not isinstance(generators, (list, tuple)) or len(generators) != runs \
-            or not all(isinstance(g, torch.Generator) for g in generators):
-        raise TypeError(f"generator: expected a list of {runs!r} torch.Generators, "
-                        f"got {generators!r:.60}")
-
-# %% [markdown]
-# The function is called once per run, under a seed of that run. The global random state of your program does not change.
-
-# %%
-#| export
-def _make_members(name: str, make: Callable[[], nn.Module],
-                  generator: Sequence[torch.Generator]) -> list[nn.Module]:
-    "One network per generator, each made with torch's global seed drawn from its generator."
-    if not callable(make):
-        raise TypeError(f"{name}: expected a network or a function that makes one, "
-                        f"got {type(make).__name__}")
-    members = []
-    for g in generator:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2 ** 31, (), generator=g)))
-            members.append(make())
-    if not all(isinstance(m, nn.Module) for m in members):
-        raise TypeError(f"{name}: the function returned {type(members[0]).__name__}, "
-                        "expected a torch.nn.Module")
-    if len(set(members)) < len(members):
-        raise ValueError(f"{name}: the function returned one network for several runs; "
-                         "it should make a new one at each call")
-    return members
+seeds = [torch.Generator().manual_seed(r) for r in range(3)]
+mine = per_run("G", lambda: nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(),
+                                          nn.Linear(16, 2)), 3, seeds)
+[tuple(mine(torch.randn(3, 10, 2)).shape), error_message(per_run, "G", nn.Linear(2, 2), 3, seeds)]
 
 # %% [markdown]
 # A *player* is a network of a game, such as G or D. `make_player` returns the user's own network if there is one, else the default of the game.
@@ -1088,111 +878,96 @@ def make_player(name: str,  # for errors
     return per_run(name, given, runs, generator, name == "D" if scores is None else scores)
 
 
-# %%
-seeds = [torch.Generator().manual_seed(r) for r in range(3)]
-mine = per_run("G", lambda: nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(),
-                                          nn.Linear(16, 2)), 3, seeds)
-[tuple(mine(torch.randn(3, 10, 2)).shape), error_message(per_run, "G", nn.Linear(2, 2), 3, seeds)]
-
 # %% [markdown]
-# ### Discriminators as other people write them
-# A PatchGAN discriminator returns a map with one score for each patch of the picture. Other networks return a tuple, or an object with `.logits`. A conditional D takes labels. `as_critic` turns all of them into a critic with one score per example. It can be used in
-# losses and penalties and, without labels, as D of a game. For a D with labels in a game use `with_labels(D)`.
+# A *conditional* network takes a label y beside its other inputs: G(z, y) and D(x, y). `with_labels` marks such a network. Chapter [1.2](../1_game/02_training.ipynb) trains such a pair.
 
 # %%
-#| export networks.adapters
-class CriticAdapter(nn.Module):
-    "A discriminator that answers one score per example; see `as_critic`."
-    def __init__(self, D: Callable, beside: tuple[torch.Tensor, ...], patches: str,
-                 output: int | str | None, coupled: bool):
-        super().__init__()
-        self.module, self.beside, self.patches = D, beside, patches
-        self.output, self.coupled = output, coupled
-        said = getattr(D, "lead", 1)
-        self.lead = said if isinstance(said, int) else 1
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        check_tensors(x=inputs[0])
-        lead = tuple(inputs[0].shape[:self.lead])
-        for y in self.beside:
-            if tuple(y.shape[:self.lead]) != lead:
-                raise ValueError(f"y: expected one label per example, shape {(*lead, '…')}, "
-                                 f"got {tuple(y.shape)}")
-        scores = pick_output(self.module(*inputs, *self.beside), self.output)
-        return average_patches(scores, lead, self.patches == "mean")
-
-
-# %% [markdown]
-# `pick_output` takes the scores out of a tuple, a list, a dict or an object. Nothing is guessed: without `output` only a tensor is accepted.
-
-# %%
-#| export networks.adapters
-def pick_output(answer: Any, output: int | str | None) -> torch.Tensor:
-    "The scores in what a network answers; `TypeError` or `ValueError` if they are not there."
-    if output is not None:
-        if isinstance(answer, torch.Tensor):
-            raise ValueError(f"output: D answers a tensor, so leave out output={output!r}")
-        try:
-            named = isinstance(output, str) and not isinstance(answer, dict)
-            if named and hasattr(answer, output):
-                answer = getattr(answer, output)
-            else:
-                answer = answer[output]
-        except (LookupError, TypeError):
-            raise ValueError(f"output: {output!r} is not in the answer of D, "
-                             f"a {type(answer).__name__}") from None
-    if not isinstance(answer, torch.Tensor):
-        raise TypeError(f"D: expected scores in a tensor, got {type(answer).__name__}"
-                        f"{answer_cure(answer)}")
-    return answer
-
-# %% [markdown]
-# `average_patches` removes axes of length one. A map of patches, `(N, 1, h, w)`, is averaged only with `patches="mean"`. Scores of several classes or channels are refused.
-
-# %%
-#| export networks.adapters
-def average_patches(scores: torch.Tensor, lead: tuple[int, ...], mean: bool) -> torch.Tensor:
-    "Scores of the shape `lead`, one per example; a map of them is averaged, or refused."
-    shape = tuple(scores.shape)
-    if shape[:len(lead)] == lead and set(shape[len(lead):]) <= {1}:
-        return scores.reshape(lead)
-    cure = answer_cure(scores, len(lead)) if shape[:len(lead)] == lead else ""
-    if not cure or not mean:
-        raise ValueError(f"D: expected one score per example, shape {lead}, got {shape}{cure}")
-    return scores.flatten(len(lead)).mean(-1)
-
-# %% [markdown]
-# `as_critic` is the function to call. Call it again for each batch if the labels change.
-
-# %%
-#| export networks.adapters
+#| export
 @checked
-def as_critic(D: Annotated[Callable, Function()],  # any discriminator, of x or of several inputs
-              y: torch.Tensor | tuple[torch.Tensor, ...] | None = None,  # given to D after x
-              *, patches: Literal["refuse", "mean"] = "refuse",  # what to do with a map of scores
-              output: int | str | None = None,  # where scores are: 0, "logits"; None: a tensor
-              coupled: bool = False,  # examples may depend on each other, as in StyleGAN
-              ) -> CriticAdapter:
-    """A discriminator as a critic: one score per example, `(N,)`, for losses, penalties and games.
+def with_labels(network: Annotated[Callable, Function()],  # a network, or what makes one
+                ) -> WithLabels:  # for the G or the D of a game
+    """A conditional player: in a run it gets the labels of the real batch as its last input.
 
-    `y` are labels, one for each example: `gradient_penalty(as_critic(D, y), x, fake)` pairs them
-    with the rows of the batch. With `coupled` penalties accept batch norm and minibatch deviation,
-    and take the gradient of the sum of all scores.
-
-    >>> D = torch.nn.Conv2d(3, 1, 4)  # a map of 5 × 5 patches
-    >>> as_critic(D, patches="mean")(torch.zeros(2, 3, 8, 8)).shape
-    torch.Size([2])
+    `Run(Minimax(G=with_labels(MyG), D=with_labels(MyD)), modes)` calls `G(z, y)` and `D(x, y)`,
+    each with the same labels y, int64 `(batch,)`: the modes of the real examples in that turn.
+    A `ValueError` where a game's losses cannot give the player labels (`Game.conditional`).
     """
-    beside = y if isinstance(y, tuple) else () if y is None else (y,)
-    for part in beside:
-        if not isinstance(part, torch.Tensor) or not part.ndim:
-            raise TypeError("y: expected a tensor with one label per example, "
-                            f"got {type(part).__name__}")
-    if isinstance(output, bool) or not isinstance(output, (int, str, type(None))):
-        raise TypeError(f"output: expected a number, a name or None, got {output!r:.60}")
-    return CriticAdapter(D, beside, patches, output, coupled)
+    return WithLabels(network)
 
 # %% [markdown]
+# ### Networks that need more than their inputs
+# You can skip the code down to the next heading at first reading. Some networks draw random numbers when they are called, for instance noise. Others change with the step of the training. Such a network sets `takes_moment = True`. Its caller passes a `Moment`: the step, one `torch.Generator` per run, and whether the call belongs to training. So a resumed run gets the same random numbers as an uninterrupted one.
+
+# %%
+#| export
+@dataclass(frozen=True)
+class Moment:
+    "When a player is called: at which step, with which random numbers, and whether it trains."
+    step: int = 0  # of the run: how many steps were done before
+    generator: Generators = None  # one per run, or one for a plain network; None: draw nothing
+    training: bool = False  # True in a turn; False for samples and pictures
+
+    def of_run(self, run: int) -> Moment:
+        "The same moment for the plain network of one run."
+        own = self.generator
+        return replace(self, generator=own[run] if isinstance(own, (list, tuple)) else own)
+
+# %% [markdown]
+# Two more methods of a network are optional. `shape_reals(x, moment)` changes the real examples before the discriminator gets them. `PerRun` passes the call on to the network of each run, with its slice of `x`.
+
+# %%
+#| export
+@patch
+def shape_reals(self: PerRun, x: torch.Tensor, moment: Moment) -> torch.Tensor:
+    "Real examples `(runs, n, *event)` as each run's network wants them."
+    shaped = [m.shape_reals(x[r], moment.of_run(r)) for r, m in enumerate(self.members)]
+    return torch.stack(shaped)
+
+# %% [markdown]
+# `after_step(moment, z)` is called once after each step with new latents, to update the buffers of a network.
+
+# %%
+#| export
+@patch
+def after_step(self: PerRun, moment: Moment, z: torch.Tensor) -> None:
+    "Each run's network renews its buffers; `z` `(runs, n, latent)` are fresh latents."
+    for r, m in enumerate(self.members):
+        m.after_step(moment.of_run(r), z[r])
+
+# %% [markdown]
+# `has_hook` tells whether a network has such a method, or an attribute such as `takes_moment`.
+
+# %%
+#| export
+def has_hook(net: nn.Module, name: str) -> bool:
+    "Whether a network, or the networks that it holds for its runs, has such a method or mark."
+    parts = net.members if isinstance(net, PerRun) else [net]
+    return any(bool(getattr(part, name, False)) for part in parts)
+
+
+# %% [markdown]
+# **Fidelity.** Three noisy layers, one per run. The third one gives the same numbers alone:
+
+# %%
+class Noisy(nn.Linear):
+    "A layer whose output is disturbed."
+    takes_moment = True
+
+    def forward(self, x, moment=Moment()):
+        return super().forward(x) + randn(len(x), 2, generator=moment.generator)
+
+# %%
+streams = [torch.Generator().manual_seed(r) for r in range(3)]
+noisy = PerRun([Noisy(2, 2) for _ in range(3)])
+assert has_hook(noisy, "takes_moment") and not has_hook(noisy, "after_step")
+answer = noisy(torch.zeros(3, 4, 2), moment=Moment(generator=streams))
+alone = noisy.members[2](torch.zeros(4, 2), Moment(generator=torch.Generator().manual_seed(2)))
+assert torch.equal(answer[2], alone)
+
+# %% [markdown]
+# ### Discriminators with other outputs
+# A PatchGAN discriminator returns a map with one score for each patch of the picture. Other networks return a tuple, or an object with `.logits`. A conditional D takes labels. `as_critic` makes all of them a critic with one score per example. It can be used in losses and penalties and, without labels, as D of a game. For a D with labels in a game use `with_labels(D)`.
+#
 # **Fidelity.** The mean over patches, the first of a tuple, and labels:
 
 # %%
@@ -1217,6 +992,10 @@ def evaluation_mode(*networks: Callable) -> Iterator[None]:
     "Inside, networks are in evaluation mode; after it each part is in the mode it had."
     nets = [net for net in networks if isinstance(net, nn.Module)]
     modes = {part: part.training for net in nets for part in net.modules()}
+    parallel = [part for part in modes if isinstance(part, nn.parallel.DistributedDataParallel)]
+    synced = [part.require_forward_param_sync for part in parallel]
+    for part in parallel:
+        part.require_forward_param_sync = False  # one process may draw without the others
     for net in nets:
         net.eval()
     try:
@@ -1224,6 +1003,8 @@ def evaluation_mode(*networks: Callable) -> Iterator[None]:
     finally:
         for part, training in modes.items():
             part.training = training
+        for part, sync in zip(parallel, synced):
+            part.require_forward_param_sync = sync
 
 # %%
 partly = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).eval())

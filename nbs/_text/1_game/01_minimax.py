@@ -133,7 +133,7 @@ coverage_table(coverages(x, data))
 
 # %% [markdown]
 # ## The loss of a GAN
-# The discriminator $D$ gives each example a logit $\ell$. $\sigma(\ell)=1/(1+e^{-\ell})$ is its estimate of the probability that the example is real (its *belief*). $D$ maximises
+# The discriminator $D$ gives each example a logit $\ell$. $\sigma(\ell)=1/(1+e^{-\ell})$ is its estimate of the probability that the example is real. (Claims and records call it the *belief* of $D$.) $D$ maximises
 # the value $V$, and $G$ minimises it (a *minimax game*):
 #
 # $$\min_G\max_D\; V = \mathbb E_x \log\sigma(D(x)) + \mathbb E_z \log\big(1-\sigma(D(G(z)))\big).$$
@@ -145,7 +145,7 @@ coverage_table(coverages(x, data))
 #| export losses.adversarial
 @checked
 def discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) -> torch.Tensor:
-    """What D descends: -log σ(D(x)) - log(1 - σ(D(G(z)))), `(*runs,)`.
+    """The discriminator's loss: -log σ(D(x)) - log(1 - σ(D(G(z)))), `(*runs,)`.
 
     It is minus the value of Goodfellow et al. 2014, eq. 1. Logits are `(*runs, batch)`, or `(N, 1)`
     and `(N, 1, 1, 1)` as many networks answer. They are no probabilities: leave out a sigmoid at
@@ -162,7 +162,7 @@ def discriminator_loss(real_logits: RealScores, fake_logits: FakeScores) -> torc
 def generator_loss(fake_logits: Logits,  # D(G(z)), (*runs, batch)
                    saturating: bool = False,  # True: the minimax game itself
                    ) -> torch.Tensor:  # (*runs,)
-    "What G descends: -log σ(D(G(z))), or log(1 - σ(D(G(z)))) if `saturating`."
+    "The generator's loss: -log σ(D(G(z))), or log(1 - σ(D(G(z)))) if `saturating`."
     return -F.softplus(fake_logits).mean(-1) if saturating else F.softplus(-fake_logits).mean(-1)
 
 # %% [markdown]
@@ -228,7 +228,7 @@ found = density_ratio()
 figure, ax = axes(size=(4.6, 2.6))
 ax.plot(line[::8, 0], torch.tensor(found["belief"]).T, c=FAKE, lw=.7, alpha=.6)
 ax.plot(line[:, 0], best, c=REAL, label="p / (p + q)")
-ax.set(xlabel="x", ylabel="belief that x is real")
+ax.set(xlabel="x", ylabel="σ(D(x)), probability of real")
 ax.legend()
 Picture(figure, "Eight trained discriminators follow p / (p + q) where there are data; "
         "beyond x = 2.5 they leave it")
@@ -383,7 +383,7 @@ def push(G, D, r: int, n: int):
 # %%
 @torch.no_grad()
 def surface(D, r: int, limit: float = 3, side: int = 80) -> torch.Tensor:
-    "Run r's belief on a square, (side, side)."
+    "The probability of real that run r's D gives on a square, (side, side)."
     t = torch.linspace(-limit, limit, side)
     square = torch.stack(torch.meshgrid(t, t, indexing="xy"), -1).reshape(-1, 2)
     return D(square.expand(D.runs, -1, -1))[r].sigmoid().reshape(side, side)
@@ -398,7 +398,7 @@ image = ax.imshow(surface(D, dark), extent=(-3, 3, -3, 3), origin="lower", cmap=
 ax.quiver(*points.T, *arrows.T, color=FAKE, width=.004)
 scatter(ax, data.centers, size=40)
 scatter(ax, fake=points, limit=3, size=8)
-figure.colorbar(image, label="D's belief that a point is real")
+figure.colorbar(image, label="σ(D(x)), probability of real")
 Picture(figure, f"Seed {dark}: D classifies all points outside the centre as real. All generated "
         "samples are in the centre; the arrows do not point at the rare modes")
 

@@ -41,46 +41,19 @@ from modelab.training.optimiser import Optimiser
 "Gradient penalties: WGAN-GP, R1, R2, and the gradient of a critic in its input."
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch.nn.attention import sdpa_kernel, SDPBackend
-from torch.overrides import TorchFunctionMode
 
 from modelab.core.checks import check_shape
 from modelab.core.seeding import Generators, rand
 from modelab.core.signatures import Batch, Count, Critic, NonNegative, OneScore, PerScore, checked
-from modelab.networks.layers import answer_cure
-from modelab.networks.wrappers import (critic_networks, in_checkpoint, one_type,
-                                       reach_all_weights, refuse_batch_norm, refuse_sharded,
-                                       require_labels, slope_of_scores, uncompiled)
-
-# %%
-#| export networks.wrappers
-"What a gradient in the inputs asks of a critic: compiled, sharded, parallel, coupled examples."
-from __future__ import annotations
-
-import functools
-import re
-import sys
-import types
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-
-import torch
-import torch.distributed
-import torch.utils.checkpoint
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-
-from modelab.core.signatures import checking, type_cure
-from modelab.networks.adapters import CriticAdapter
-from modelab.networks.layers import Net
+from modelab.networks.adapters import answer_cure
+from modelab.networks.wrappers import (critic_networks, one_type, reach_all_weights,
+                                       refuse_batch_norm, refuse_sharded, require_labels,
+                                       slope_of_scores, SmoothReLU, uncompiled)
 
 # %%
 from modelab.core.checks import error_message
@@ -207,7 +180,7 @@ on_line, in_plane
 #| export
 @checked
 def critic_loss(real_scores: RealScores, fake_scores: FakeScores) -> torch.Tensor:
-    """What the critic descends: E f(G(z)) - E f(x), `(*runs,)`, from scores `(*runs, batch)`.
+    """The critic's loss: E f(G(z)) - E f(x), `(*runs,)`, from scores `(*runs, batch)`.
 
     Its negative is the estimate of W₁ (Arjovsky et al. 2017, eq. 2).
     """
@@ -220,7 +193,7 @@ def critic_loss(real_scores: RealScores, fake_scores: FakeScores) -> torch.Tenso
 #| export
 @checked
 def wasserstein_generator_loss(fake_scores: Logits) -> torch.Tensor:
-    "What the generator descends: -E f(G(z)), `(*runs,)`, from scores `(*runs, batch)`."
+    "The generator's loss: -E f(G(z)), `(*runs,)`, from scores `(*runs, batch)`."
     return -fake_scores.mean(-1)
 
 # %% [markdown]
@@ -292,244 +265,16 @@ def clipped(bound: float, n: int):
     return clip_weights_(learn(loss, f, lambda: (X, Y), n, lr=1e-3, whole=500), bound)
 
 # %% [markdown]
-# To measure slopes we need $\nabla_x f$. To penalise them we need its derivative in the weights, which is a second backward pass. A ReLU is piecewise linear, so its second derivative is zero. Autograd still computes with these zeros
-# in the second backward pass. To save this work, a ReLU is written as a product with a mask while a slope is computed. (The cells down to `gradient_norm` are details of the code. You can skip them at first reading.)
+# To measure slopes we need $\nabla_x f$. To penalise them we need its derivative in the weights, which is a second backward pass. In plain PyTorch this is one call, with `create_graph=True`. The sum of all scores has, at each example, the gradient of that example's score, because no score depends on another example.
 
 # %%
-#| export losses.penalties
-def _leaky(input: torch.Tensor, negative_slope: float = .01, inplace: bool = False) -> torch.Tensor:
-    "Leaky ReLU as a product."
-    mask = torch.where(input > 0, input.new_ones(()), negative_slope)
-    return input.mul_(mask) if inplace else input * mask
-
+net, points = mlp(2, (), 16), torch.zeros(5, 2, requires_grad=True)
+slopes, = torch.autograd.grad(net(points).sum(), points, create_graph=True)
+tuple(slopes.shape), slopes.requires_grad
 
 # %% [markdown]
-# The plain ReLU is a mask alone. It keeps NaN, so the engine still notices a run that diverged.
-
-# %%
-#| export losses.penalties
-def _relu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
-    "ReLU as a mask; NaN stays NaN."
-    return input.masked_fill_(input <= 0, 0) if inplace else input.masked_fill(input <= 0, 0)
-
-
-# %% [markdown]
-# Torch has several functions for a ReLU. `_SmoothReLU` below replaces each of them. All values stay the same.
+# `input_gradient` below does the same. In addition it accepts scores of other shapes, saves work in ReLUs, and refuses critics that have no gradient per example, such as one with batch norm. Chapter [6.18](../6_workshop/18_own_networks.ipynb) has these details.
 #
-# A checkpointed module (`torch.utils.checkpoint`) computes its forward pass a second time during the backward pass. Both passes must save the same tensors, so its ReLUs are not replaced. `in_checkpoint` detects this case: a checkpoint is a hook on saved tensors.
-# Before version 2.8 torch has no function for it, so the calling functions are searched.
-
-# %%
-#| export networks.wrappers
-_top_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # torch 2.8
-
-
-def in_checkpoint() -> bool:
-    "Whether this is called inside a checkpointed module, or under another hook on saved tensors."
-    if _top_hooks is not None:
-        return _top_hooks(True) is not None
-    frame = sys._getframe()
-    while frame is not None:
-        if frame.f_code.co_filename == torch.utils.checkpoint.__file__:
-            return True
-        frame = frame.f_back
-    return False
-
-
-# %% [markdown]
-# The fast kernels of attention have no second derivative, so attention is computed by plain matrix products.
-
-# %%
-#| export losses.penalties
-def _plain_attention(func: Callable, *args: Any, **kw: Any) -> Any:
-    "Attention by plain products; torch's other kernels have no second derivative."
-    with sdpa_kernel(SDPBackend.MATH):
-        return func(*args, **kw)
-
-
-# %% [markdown]
-# `_SmoothReLU` is the context in which these functions are replaced:
-
-# %%
-#| export losses.penalties
-class _SmoothReLU(TorchFunctionMode):
-    "Inside, ReLUs have no second derivative, rather than one of zeros; values stay as they are."
-    spelt = {F.relu: _relu, torch.relu: _relu, torch.Tensor.relu: _relu,
-             F.leaky_relu: _leaky, F.leaky_relu_: functools.partial(_leaky, inplace=True),
-             **{f: functools.partial(_plain_attention, f)
-                for f in (F.multi_head_attention_forward, F.scaled_dot_product_attention)}}
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        smooth = self.spelt.get(func)
-        if smooth is None or in_checkpoint():
-            smooth = func
-        return smooth(*args, **(kwargs or {}))
-
-
-# %% [markdown]
-# Some checks look at the networks inside a critic. `critic_networks` finds them: the critic itself, or the networks that a function uses. `parts_of_function` lists the objects that a function uses: its closure, the object that it is bound to, the globals and attributes
-# whose names it contains, and the arguments of a `functools.partial`.
-
-# %%
-#| export networks.wrappers
-def parts_of_function(f: Callable) -> list[object]:
-    "What a function works with, as far as its names tell."
-    held = [getattr(f, "__self__", None)]
-    if isinstance(f, functools.partial):
-        held += [f.func, *f.args, *f.keywords.values()]
-    for cell in getattr(f, "__closure__", None) or ():
-        with suppress(ValueError):  # a cell that is still empty
-            held.append(cell.cell_contents)
-    names = getattr(getattr(f, "__code__", None), "co_names", ())
-    scope = getattr(f, "__globals__", {})
-    held += [scope[name] for name in names if name in scope]
-    owners = [vars(part) for part in held if hasattr(part, "__dict__")
-              and not isinstance(part, (nn.Module, types.ModuleType))]
-    return held + [owner[name] for owner in owners for name in names if name in owner]
-
-# %% [markdown]
-# Among these parts are the networks, also inside other functions.
-
-# %%
-#| export networks.wrappers
-def critic_networks(critic: Callable, depth: int = 3) -> list[nn.Module]:
-    "The critic if it is a module; of a function, the modules that it uses."
-    if isinstance(critic, nn.Module):
-        return [critic]
-    parts = parts_of_function(critic) if depth else []
-    found = [net for part in parts if callable(part) for net in critic_networks(part, depth - 1)]
-    return list(dict.fromkeys(found))
-
-
-# %% [markdown]
-# With batch norm the score of one example depends on the other examples, so the slope at one example is not defined. Such a critic is refused. (With `track_running_stats=False` this is so even in evaluation mode.)
-
-# %%
-#| export networks.wrappers
-def refuse_batch_norm(name: str, critic: Callable) -> None:
-    "`ValueError`, which begins with `name`, for a critic with batch norm in training mode."
-    modules = list(critic.modules()) if isinstance(critic, nn.Module) else []
-    found = [type(m).__name__ for m in modules if isinstance(m, _BatchNorm)
-             and (m.training or m.running_mean is None)]
-    if found and not may_couple(modules):
-        raise ValueError(f"{name}: {found[0]} couples the examples of a batch, so a gradient per "
-                         "example does not exist; use LayerNorm, or none")
-
-
-# %% [markdown]
-# For the gradient of the sum of all scores use `as_critic(D, coupled=True)`. Networks of this course that couple examples by design have `coupled = True`.
-
-# %%
-#| export networks.wrappers
-def may_couple(modules: Iterable[nn.Module]) -> bool:
-    "Whether `as_critic`, or a network of ours, said that examples may depend on each other."
-    return any(isinstance(m, (CriticAdapter, Net)) and m.coupled for m in modules)
-
-
-# %% [markdown]
-# Your own layers may couple examples, too, for instance the minibatch standard deviation of StyleGAN. `refuse_coupling` finds this by the gradient: the score of the first example has a non-zero gradient at other examples. This costs a backward pass, so
-# a network is tested once in each mode. A function without a network is tested in each call.
-
-# %%
-#| export networks.wrappers
-# for networks that have passed: modes of their modules, by the code of the function that calls it
-_uncoupled = weakref.WeakKeyDictionary()
-
-
-def refuse_coupling(critic: Callable, scores: torch.Tensor, x: torch.Tensor) -> None:
-    "`ValueError` if the score of the first example depends on other examples."
-    nets = critic_networks(critic)
-    passed = _uncoupled.setdefault(nets[0], {}) if len(nets) == 1 else {}
-    code, modes = getattr(critic, "__code__", None), [m.training for n in nets for m in n.modules()]
-    known = scores.is_meta or passed.get(code) == modes
-    if known or scores.numel() < 2 or any(may_couple(net.modules()) for net in nets):
-        return
-    slope, = torch.autograd.grad(scores.flatten()[0], x, retain_graph=True, allow_unused=True)
-    if slope is not None:
-        size = slope.detach().abs().flatten(0, scores.ndim - 1).reshape(scores.numel(), -1).amax(1)
-        if size[1:].max() > 1e-6 * size.max():
-            raise ValueError("critic: the score of an example depends on other examples of the "
-                             "batch, so a gradient per example does not exist; remove that layer, "
-                             "or use as_critic(D, coupled=True) for the gradient of the sum")
-    passed[code] = modes
-
-# %% [markdown]
-# A compiled critic has no second derivative (`torch.compile` with its usual backends). A penalty calls the critic as it was before it was compiled: the same function, at the speed of an uncompiled one.
-
-# %%
-#| export networks.wrappers
-def uncompiled(critic: Callable, parts: Sequence[nn.Module]) -> AbstractContextManager[None]:
-    "Inside, compiled modules and functions run as they were before they were compiled."
-    if "_dynamo" not in vars(torch) or torch.compiler.is_compiling():  # nothing was compiled
-        return nullcontext()
-    if isinstance(critic, nn.Module) and not any(
-            "_orig_mod" in m._modules or m._compiled_call_impl for m in parts):
-        return nullcontext()
-    return torch.compiler.set_stance("force_eager")
-
-
-# %% [markdown]
-# Wrappers for several processes change the backward pass. Sharded modules (FSDP) free their weights after one backward pass, so a second one fails, or gives no gradient at all: they are refused.
-
-# %%
-#| export networks.wrappers
-def refuse_sharded(parts: Iterable[nn.Module]) -> None:
-    "`ValueError` for FSDP, old or new."
-    if "fsdp" in vars(torch.distributed):
-        kinds = {"FSDPModule", "FullyShardedDataParallel"}
-        if any(kinds & {c.__name__ for c in type(m).__mro__} for m in parts):
-            raise ValueError("critic: FSDP frees weights that the derivative of a penalty needs; "
-                             "wrap D in DistributedDataParallel instead")
-
-
-# %% [markdown]
-# Weights in half precision and examples in float32 cannot be multiplied. Torch's message names layers and biases. Ours names the arguments and the remedy. A critic that converts its inputs itself still works.
-
-# %%
-#| export networks.wrappers
-@contextmanager
-def one_type(parts: Iterable[nn.Module], x: torch.Tensor) -> Iterator[None]:
-    "Inside, torch's error about types becomes a `TypeError` that says how to bring them to one."
-    try:
-        yield
-    except RuntimeError as error:
-        kinds = {w.dtype for m in parts for w in m.parameters(recurse=False)} - {x.dtype}
-        if not kinds or not re.search("type|Half|BFloat16", str(error)):
-            raise
-        kinds = dict(critic=kinds.pop(), x=x.dtype)
-        raise TypeError(f"critic, x: expected one type, got weights of {kinds['critic']} and "
-                        f"examples of {x.dtype}{type_cure(kinds)}") from error
-
-
-# %% [markdown]
-# A conditional critic D(x, y) that gets no labels fails inside Python. The message names the way to give them.
-
-# %%
-#| export networks.wrappers
-@contextmanager
-def require_labels() -> Iterator[None]:
-    "Inside, a `TypeError` about an argument that the critic lacks says how to give it labels."
-    try:
-        yield
-    except TypeError as error:
-        if not re.search(r"^\S+\(\) missing \d+ required positional", str(error)):
-            raise
-        raise TypeError(f"critic: {error}; for a D that takes labels use as_critic(D, y), with "
-                        "one label per example") from error
-
-
-# %% [markdown]
-# Distributed data parallel (DDP) waits until each weight has a gradient. A bias has none in a penalty, and then DDP would not add up the gradients of the processes. So zero times the scores is added, which depends on each weight.
-
-# %%
-#| export networks.wrappers
-def reach_all_weights(gradient: torch.Tensor, scores: torch.Tensor,
-                      parts: Iterable[nn.Module]) -> torch.Tensor:
-    "The gradient; under DDP, every weight of the critic has a part in it."
-    parallel = any(isinstance(m, nn.parallel.DistributedDataParallel) for m in parts)
-    return gradient + 0. * scores.sum() if parallel else gradient
-
-# %% [markdown]
 # How many axes come before those of an example? Our networks have an attribute `lead`. For any other critic the batch is axis 0, unless the caller says that runs come first. Nothing is guessed from shapes.
 
 # %%
@@ -563,7 +308,7 @@ column, x = nn.Linear(2, 1), torch.randn(8, 2)
 tuple(per_example("critic", column(x), (8,)).shape), error_message(per_example, "critic", x, (8,))
 
 # %% [markdown]
-# `input_gradient` computes the gradient. One backward pass gives it for all examples, because no score depends on another example. `torch.compile` has no second derivative, so this part of a compiled training step runs uncompiled.
+# Now the function. It returns the scores, too, so the critic is called once for both. `torch.compile` has no second derivative, so this part of a compiled training step runs uncompiled.
 
 # %%
 #| export losses.penalties
@@ -583,7 +328,7 @@ def input_gradient(critic: Critic, x: Batch,
     refuse_sharded(parts)
     x = (x.clone() if x.is_inference() else x).detach().requires_grad_()
     with torch.enable_grad(), uncompiled(critic, parts):
-        with _SmoothReLU(), one_type(parts, x), require_labels():
+        with SmoothReLU(), one_type(parts, x), require_labels():
             answer = critic(x)
         scores = per_example("critic", answer, tuple(x.shape[:leading_axes(critic, lead)]))
         gradient = slope_of_scores(critic, scores, x) if scores.requires_grad else None
@@ -591,25 +336,6 @@ def input_gradient(critic: Critic, x: Batch,
         raise ValueError("critic: expected scores that autograd can follow back to x, "
                          "got some that do not depend on it")
     return scores, reach_all_weights(gradient, scores, parts)
-
-# %% [markdown]
-# The older kind of checkpoint (`use_reentrant=True`) refuses a gradient in the inputs. Torch's message is long, so ours gives the remedy.
-
-# %%
-#| export networks.wrappers
-def slope_of_scores(critic: Callable, scores: torch.Tensor,
-                    x: torch.Tensor) -> torch.Tensor | None:
-    "The gradient of the scores in x, differentiable; None if they do not depend on x."
-    try:
-        if checking():
-            refuse_coupling(critic, scores, x)
-        return torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True,
-                                   allow_unused=True)[0]
-    except RuntimeError as error:
-        if "use_reentrant" not in str(error):
-            raise
-        raise ValueError("critic: a checkpointed module has no gradient in x with "
-                         "use_reentrant=True; write use_reentrant=False") from None
 
 # %% [markdown]
 # A penalty is one number per example, so values are summed over all axes of an example. The number of these axes follows from the scores.
@@ -1071,7 +797,7 @@ Picture(figure, "Four trainings of the smallest GAN; the blue disc is the soluti
 @register_game
 @dataclass(kw_only=True)
 class Wasserstein(CriticGame):
-    "WGAN-GP, the game of Gulrajani et al. 2017: the critic pays for gradient norms other than one."
+    "WGAN-GP (Gulrajani et al. 2017): a critic with a penalty on gradient norms other than one."
     weight: NonNegative = 1.  # λ, the weight of the penalty
     target: NonNegative = 1.  # gradient norm that costs nothing
     one_sided: bool = False  # only norms above the target cost
@@ -1182,7 +908,8 @@ def compared(kept: dict) -> Picture:
             quality = float(row["high_quality"].split(" ")[0])
             ax.text(1.06 * most, y, f"{quality:.0%}", va="center")
         ax.axvline(kept[name][0]["companions"]["null"], c=ACCENT, ls=":")
-        ax.set(title=name, xlabel=f"modes captured of {most}", xlim=(-.05 * most, 1.45 * most))
+        ax.set(title=name, xlabel=f"modes captured of {most}\nat the right: high quality",
+               xlim=(-.05 * most, 1.45 * most))
     names = [row["setting"].removesuffix(", beta1 .5").replace("textbook: ", "")
              for row in kept["ring"]]
     panels[0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - .5, -.5))

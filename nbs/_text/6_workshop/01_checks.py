@@ -740,6 +740,19 @@ def _axis_counts(f: Any) -> dict[str, tuple[AxisCount, Any]]:
     return {name: (mark, given[name].default) for name, mark in marks.items() if mark}
 
 # %% [markdown]
+# Sets of examples are compared with each other. Bytes beside numbers on another scale would give an answer without meaning, so they are refused. If all sets are bytes, their scale is the same. A source of examples, such as the audit takes, knows that bytes stand for numbers from 0 to 1.
+
+# %%
+#| export core.signatures
+def _refuse_mixed_bytes(kinds: dict[str, Any], values: dict[str, Any]) -> None:
+    "Refuse a set of bytes beside a set of other numbers."
+    sets = {name: x for name, x in values.items() if getattr(x, "dtype", None) is not None
+            and name in kinds and type(_marker_of(kinds[name], Shape)) is Samples}
+    raw = [name for name, x in sets.items() if str(x.dtype) in ("torch.uint8", "uint8")]
+    if raw and len(raw) < len(sets):
+        refuse_bytes(raw[0], sets[raw[0]])
+
+# %% [markdown]
 # All arguments of a call are checked one by one, then their shapes together.
 
 # %%
@@ -747,6 +760,7 @@ def _axis_counts(f: Any) -> dict[str, tuple[AxisCount, Any]]:
 def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
     "The arguments of a call of `f`, checked and converted as its signature declares."
     kinds = declarations(f)
+    _refuse_mixed_bytes(kinds, values)
     checked = {name: check_value(name, kinds[name], value) if name in kinds else value
                for name, value in values.items()}
     shapes = {name: shape for name in values if name in kinds and checked[name] is not None

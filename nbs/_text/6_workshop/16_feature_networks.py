@@ -13,7 +13,7 @@
 # Two pictures of one object may have very different pixels. So the audit and the measures of chapter
 # [4.1](../4_evidence/01_precision_recall.ipynb) use features, the output of a trained network. The figures of two papers can be compared only if
 # network, weights and resize are the same. So all three are parts of the name of a feature network here. The chapter
-# exports two modules: `evaluation.feature_networks` and `evaluation.lpips`.
+# exports three modules: `evaluation.feature_networks`, `evaluation.lpips` and `evaluation.features`.
 
 # %%
 #| default_exp evaluation.feature_networks
@@ -54,6 +54,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # %%
+#| export evaluation.features
+"A small self-supervised encoder of pictures."
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn, Tensor
+
+from modelab.core.seeding import randn
+from modelab.core.signatures import Count, Index, checked
+from modelab.data.digits import augment_pictures
+from modelab.data.mixtures import ModeSet
+
+# %%
 import shutil
 import tempfile
 
@@ -61,6 +75,7 @@ from sklearn.datasets import load_digits
 
 from modelab.core.checks import error_message
 from modelab.course.notebooks import patch
+from modelab.data.digits import digits
 
 # %% [markdown]
 # ## Pixels are far from what a picture shows
@@ -904,6 +919,103 @@ if kept is not None:
     os.environ["MODELAB_WEIGHTS"] = kept
 
 # %% [markdown]
+# ## A small encoder, trained on your own pictures without labels
+# For small pictures no pretrained network fits. `train_picture_encoder` trains a convolutional encoder on the pictures themselves. Each picture is changed twice (turned, moved, noise), and the encoder learns to find the partner of each changed picture among all of the batch. Chapter [3.2](../3_inclusion/02_imle_gan.ipynb) uses it as a space for distances.
+#
+# First the network:
+
+# %%
+#| export evaluation.features
+class PictureEncoder(nn.Module):
+    "A convolutional net that reads each channel alone: (*lead, c, h, w) to (*lead, c·d)."
+    def __init__(self, side: int, d: int = 32, width: int = 16):
+        super().__init__()
+        low = -(-side // 4)
+        self.body = nn.Sequential(
+            nn.Conv2d(1, width, 3, 1, 1), nn.LeakyReLU(.2),
+            nn.Conv2d(width, 2 * width, 3, 2, 1), nn.LeakyReLU(.2),
+            nn.Conv2d(2 * width, 4 * width, 3, 2, 1), nn.LeakyReLU(.2),
+            nn.Flatten(), nn.Linear(4 * width * low * low, d))
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        codes = self.body(x.reshape(-1, 1, *x.shape[-2:]))
+        return codes.reshape(*x.shape[:-3], -1) * self.scale
+
+# %% [markdown]
+# What is done to a picture: a small rotation and shift, and noise.
+
+# %%
+#| export evaluation.features
+def _augment_with_noise(x: Tensor, generator: torch.Generator) -> Tensor:
+    "Pictures (n, 1, h, w) in [-1, 1] turned and moved as by `augment_pictures`, and with noise."
+    moved = augment_pictures(x.squeeze(1), generator).unsqueeze(1)
+    return moved + .1 * randn(*x.shape, generator=generator, device=x.device)
+
+# %% [markdown]
+# Each picture of a batch comes twice. The loss is the cross-entropy of finding the partner, in both directions.
+
+# %%
+#| export evaluation.features
+def _contrastive_loss(one: Tensor, two: Tensor) -> Tensor:
+    "Cross-entropy of finding each row's partner among all, both ways (Chen et al. 2020)."
+    alike = F.normalize(one, dim=1) @ F.normalize(two, dim=1).T / .2
+    same = torch.arange(len(alike), device=alike.device)
+    return F.cross_entropy(alike, same) + F.cross_entropy(alike.T, same)
+
+# %% [markdown]
+# At the end the encoder is scaled: the mean squared distance of two random examples becomes 1.
+
+# %%
+#| export evaluation.features
+def _set_scale(net: PictureEncoder, x: Tensor) -> PictureEncoder:
+    "The net, frozen; two of the pictures `x` are at a squared distance of 1 on average."
+    codes = net.requires_grad_(False).eval()(x)
+    net.scale.fill_((codes - codes.roll(1, 0)).square().sum(-1).mean().rsqrt())
+    return net
+
+# %% [markdown]
+# The training is short. Its seed sets all that is drawn.
+
+# %%
+#| export evaluation.features
+@checked
+def train_picture_encoder(modes: ModeSet,  # of square pictures
+                          d: Count = 32,  # numbers that describe one channel
+                          walk: Count = 400,  # optimiser steps of 256 channels
+                          seed: Index = 0) -> PictureEncoder:
+    """An encoder of pictures, trained without labels to tell augmented pictures apart.
+
+    After van den Oord et al. 2018 and Chen et al. 2020. Two random examples are at a squared
+    distance of 1 on average. `ValueError` if the examples are no square pictures.
+    """
+    if len(modes.event) != 3 or modes.event[1] != modes.event[2]:
+        raise ValueError(
+            f"modes: expected square pictures (channels, side, side), got {modes.event}")
+    g, (channels, side, _) = torch.Generator(modes.device).manual_seed(seed), modes.event
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net, head = PictureEncoder(side, d).to(modes.device), nn.Linear(d, d).to(modes.device)
+    adam = torch.optim.Adam([*net.parameters(), *head.parameters()], 2e-3)
+    for _ in range(walk):
+        x = modes.sample(-(-256 // channels), g).reshape(-1, 1, side, side)[:256]
+        adam.zero_grad()
+        one, two = (head(net.body(_augment_with_noise(x, g)).relu()) for _ in range(2))
+        _contrastive_loss(one, two).backward()
+        adam.step()
+    return _set_scale(net, modes.sample(1000, g))
+
+# %% [markdown]
+# **Check.** Two random pictures are at a squared distance of 1 on average, also for pictures that did not set the scale:
+
+# %%
+eye = train_picture_encoder(digits(), walk=20)
+codes = eye(digits().sample(1000, torch.Generator().manual_seed(2)))
+spread = (codes - codes.roll(1, 0)).square().sum(-1).mean().item()
+assert .9 < spread < 1.1
+codes.shape, spread
+
+# %% [markdown]
 # ## In your own code
 #
 # ```python
@@ -936,5 +1048,6 @@ if kept is not None:
 # - Parmar, Zhang, Zhu 2022, *On Aliased Resizing and Surprising Subtleties in GAN Evaluation*.
 # - Oquab and others 2024: *DINOv2*. Radford and others 2021: CLIP. Stein and others 2023, *Exposing flaws of generative model
 # evaluation metrics and their unfair treatment of diffusion models*: why DINOv2 rather than Inception.
+# - van den Oord and others 2018, Chen and others 2020: contrastive learning.
 # - Charikar, Chen, Farach-Colton 2002, *Finding frequent items in data streams*: the count sketch.
 # - Zhang, Isola, Efros, Shechtman, Wang 2018: LPIPS. King 2009: *Dlib-ml*.

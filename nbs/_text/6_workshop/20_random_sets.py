@@ -1,0 +1,339 @@
+# %% [markdown]
+# # A family of random mixtures, and the unit of the data
+# > How are data sets drawn at random, and how does a training not depend on the size of its data?
+
+# %% [markdown]
+# | | |
+# |---|---|
+# | **Question** | How are data sets drawn at random, and how does a training not depend on the size of its data? |
+# | **You will be able to** | add a shape to `random_modes`; say which data `Run` standardises |
+# | **Needs** | [0.3](../0_start/03_modes.ipynb) |
+# | **Time** | seconds |
+#
+# This chapter is for contributors. Chapter 0.3 shows the sets.
+
+# %%
+#| default_exp data.random_mixtures
+
+# %%
+#| export
+"A family of mixtures drawn at random, to choose and to report settings on."
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import torch
+
+from modelab.core.registry import register_mode_set
+from modelab.core.seeding import derive_seed
+from modelab.core.signatures import checked, Index
+from modelab.data.mixtures import _circle, Mixture
+
+# %%
+#| export data.scaling
+"The unit in which a game sees data: standardised by one number and a mean."
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+
+from modelab.core.seeding import derive_seed
+
+# %%
+from modelab.data.mixtures import mixture, ring
+
+# %% [markdown]
+# ## Six shapes
+# Each shape is a function of the number of modes, the dimension and a generator, and returns centres. A ring, a spiral and two nested rings are curves in the plane. The ring is `_circle` of chapter 0.3. The places of a spiral are about equally far from each other:
+
+# %%
+#| export
+def _spiral(k: int) -> torch.Tensor:
+    "`k` places on a spiral of Archimedes, (k, 2) float64, about equally far from each other."
+    turn = (1 + torch.arange(k, dtype=torch.float64)).sqrt()
+    angle = 2 * math.sqrt(math.pi) * turn
+    return torch.stack([turn * angle.cos(), turn * angle.sin()], 1)
+
+
+# %% [markdown]
+# A third of the nested modes is on an inner ring.
+
+# %%
+#| export
+def _nested(k: int) -> torch.Tensor:
+    "`k` places on two circles with one centre, (k, 2) float64."
+    inner = max(1, k // 3)
+    return torch.cat([_circle(inner, .4 if inner > 1 else 0.), _circle(k - inner, 1.)])
+
+
+# %% [markdown]
+# A grid has holes: its modes are a random choice of the places on a square lattice. The gaps on a line differ.
+
+# %%
+#| export
+def _holed_grid(k: int, generator: torch.Generator) -> torch.Tensor:
+    "`k` places of the smallest square lattice that has so many, (k, 2) float64."
+    side = torch.arange(math.ceil(math.sqrt(k)), dtype=torch.float64)
+    places = torch.cartesian_prod(side, side)
+    return places[torch.randperm(len(places), generator=generator)[:k]]
+
+
+# %% [markdown]
+# Clusters are groups of about four modes each. They use all dimensions. A centre that is too close to another one is drawn again.
+
+# %%
+#| export
+def _clusters(k: int, d: int, generator: torch.Generator) -> torch.Tensor:
+    "`k` places (k, d) float64 around `k` / 4 random points, at least .35 apart."
+    draw = functools.partial(torch.randn, dtype=torch.float64, generator=generator)
+    hubs, places = 3 * draw(max(1, k // 4), d), torch.empty(0, d, dtype=torch.float64)
+    while len(places) < k:
+        hub = hubs[torch.randint(len(hubs), (), generator=generator)]
+        place = hub + draw(1, d)
+        if not len(places) or (places - place).norm(dim=1).min() > .35:
+            places = torch.cat([places, place])
+    return places
+
+
+# %% [markdown]
+# `SHAPES` lists the shapes. Each entry has the least dimension and the largest number of modes.
+
+# %%
+#| export
+SHAPES: dict[str, tuple[int, int, Callable]] = {  # least dimension, most modes, (k, d, generator)
+    "ring": (2, 40, lambda k, d, g: _circle(k, 1.)),
+    "grid": (2, 40, lambda k, d, g: _holed_grid(k, g)),
+    "spiral": (2, 40, lambda k, d, g: _spiral(k)),
+    "clusters": (1, 40, _clusters),
+    "line": (1, 16, lambda k, d, g: torch.rand(k, 1, generator=g, dtype=torch.float64)
+             .add(.5).cumsum(0)),
+    "nested": (2, 40, lambda k, d, g: _nested(k)),
+}
+
+
+# %% [markdown]
+# Numbers are drawn between two bounds, evenly on a logarithmic scale.
+
+# %%
+#| export
+def _between(low: float, high: float, generator: torch.Generator, *shape: int) -> torch.Tensor:
+    "Float64 numbers from `low` to `high`, even on a logarithmic scale."
+    share = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return low * (high / low) ** share
+
+
+# %% [markdown]
+# In more than two dimensions a flat shape lies in a random plane. Then the centres are scaled and shifted. The origin is up to two sizes away from their mean.
+
+# %%
+#| export
+def _placed(centers: torch.Tensor, d: int, generator: torch.Generator) -> torch.Tensor:
+    "Centres (k, d) turned at random, of a random size, around a random point."
+    draw = functools.partial(torch.randn, dtype=torch.float64, generator=generator)
+    if centers.shape[1] < d:
+        turned, _ = torch.linalg.qr(draw(d, d))
+        centers = centers @ turned[:centers.shape[1]]
+    centers = centers - centers.mean(0)
+    centers = centers / centers.norm(dim=1).max()
+    way = draw(d)
+    away = 2 * torch.rand((), generator=generator, dtype=torch.float64)
+    return _between(.01, 100, generator) * (centers + away * way / way.norm())
+
+
+# %% [markdown]
+# The largest standard deviation of a mode is at most .12 of the way to the next mode. So the regions within three standard deviations do not touch, and every example has one mode. In half of the sets the modes have unequal spreads, up to 3 to 1. In half of the sets, chosen independently, each mode has its own directions and a different spread along each, again up to 3 to 1.
+
+# %%
+#| export
+def _covariances(centers: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    "Covariances (k, d, d) of modes at `centers` (k, d)."
+    (k, d), coin = centers.shape, torch.rand(2, generator=generator, dtype=torch.float64) < .5
+    exact = "donot_use_mm_for_euclid_dist"
+    gaps = torch.cdist(centers, centers, compute_mode=exact).fill_diagonal_(math.inf).amin(1)
+    std = gaps * _between(.05, .12, generator)
+    std = std * (_between(1 / 3, 1, generator, k) if coin[0] else 1)
+    sides = std[:, None] * (_between(1 / 3, 1, generator, k, d) if coin[1] else torch.ones(k, d))
+    noise = torch.randn(k, d, d, generator=generator, dtype=torch.float64)
+    axes = torch.linalg.qr(noise)[0] if coin[1] else torch.eye(d, dtype=torch.float64)
+    found = axes @ torch.diag_embed(sides.square()) @ axes.mT
+    return (found + found.mT) / 2
+
+
+# %% [markdown]
+# The weights are equal in a third of the sets. In the others the heaviest mode is up to 50 times as heavy as the lightest.
+
+# %%
+#| export
+def _unequal_weights(k: int, generator: torch.Generator) -> torch.Tensor:
+    "Weights (k,), float64, the largest at most 50 times the least."
+    even = torch.rand((), generator=generator, dtype=torch.float64) < 1 / 3
+    ratio = _between(1, 50, generator).item()
+    return torch.ones(k, dtype=torch.float64) if even else _between(1, ratio, generator, k)
+
+
+# %% [markdown]
+# `RandomMixture` is a mixture that also stores its shape and its size.
+
+# %%
+#| export
+class RandomMixture(Mixture):
+    "A set of `random_modes`: a mixture with the name of its shape, `kind`, and its `size`."
+    def __init__(self, kind: str, centers: torch.Tensor, covariances: torch.Tensor,
+                 weights: torch.Tensor):
+        super().__init__(centers, covariances, weights)
+        self.kind, self.size = kind, (centers - centers.mean(0)).norm(dim=1).max().item()
+
+    def _summary(self) -> str:
+        return f"{self.kind} of size {self.size:.3g}, {super()._summary()}"
+
+
+# %% [markdown]
+# `random_modes` puts these together. All random numbers come from one generator with the given seed.
+
+# %%
+#| export
+@register_mode_set
+@checked
+def random_modes(seed: Index = 0) -> RandomMixture:
+    """A mixture drawn at random: each seed is another set, and the same one each time.
+
+    `kind` is one of `SHAPES`. `size` is the distance from the mean of the centres to the farthest
+    one, .01 to 100. 3 to 40 modes in 1 to 8 dimensions; two modes are at least 8 of their largest
+    standard deviations apart. An example has shape `(d,)`. `ValueError` or `TypeError` if `seed`
+    is no whole number ≥ 0.
+
+    >>> random_modes(3).kind == random_modes(3).kind
+    True
+    """
+    g = torch.Generator().manual_seed(derive_seed(seed, "random modes"))
+    kind = list(SHAPES)[torch.randint(len(SHAPES), (), generator=g)]
+    least, most, places = SHAPES[kind]
+    d = int(torch.randint(least, 9, (), generator=g))
+    k = round(_between(3, min(most, 12 if d == 1 else most), g).item())
+    centers = _placed(places(k, d, g), d, g)
+    return RandomMixture(kind, centers, _covariances(centers, g), _unequal_weights(k, g))
+
+
+# %% [markdown]
+# The test: each of fifty sets keeps its rules. No two modes are closer than eight of their largest standard deviations.
+
+# %%
+for made in map(random_modes, range(50)):
+    exact = dict(compute_mode="donot_use_mm_for_euclid_dist")
+    gaps = torch.cdist(made.centers.double(), made.centers.double(), **exact)
+    widest = torch.linalg.eigvalsh(made.covariances.double())[:, -1].sqrt()
+    assert (gaps.fill_diagonal_(math.inf).amin(1) / widest).min() > 8
+    assert 3 <= made.n_modes <= 40 and 1 <= made.event[0] <= 8 and .0099 < made.size < 100.1
+    assert made.weights.max() / made.weights.min() < 50.01
+
+# %% [markdown]
+# ## The unit of the data
+# `Run(..., standardise="auto")` is the default. It standardises points only if $s$ is below .1 or above 10, or if the mean is farther from 0 than 10 (in root mean square over coordinates). Here $s$ is the root mean square of the coordinates about their mean (chapter 0.3). All other sets of this course have $s$ between .14 and 4.4 and are not changed. `True` standardises always, `False` never. Pictures are never standardised: their pixels are in [-1, 1] already, and so is the output of a generator of pictures. With "auto", data whose modes are unknown are not changed either.
+
+# %%
+#| export data.scaling
+UNIT_SIZES = .1, 10.  # root mean squares that "auto" leaves alone
+SCALE_EXAMPLES = 4096  # examples by which the scale is measured
+
+
+# %% [markdown]
+# The setting may be one of three values:
+
+# %%
+#| export data.scaling
+@dataclass(frozen=True)
+class AutoOrBool:
+    "Marks \"auto\", True or False."
+    def check(self, name: str, value: Any) -> str | bool:
+        "`value`, or an error."
+        if value is True or value is False or (isinstance(value, str) and value == "auto"):
+            return value
+        kind = ValueError if isinstance(value, str) else TypeError
+        raise kind(f'{name}: expected "auto", True or False, got {value!r:.60}')
+
+
+# %% [markdown]
+# This is the type that `Run` declares:
+
+# %%
+#| export data.scaling
+Standardise = Annotated[str | bool, AutoOrBool()]
+
+
+# %% [markdown]
+# `DataScale` holds the mean and the number $s$. Without a mean, data stay as they are.
+
+# %%
+#| export data.scaling
+@dataclass(frozen=True)
+class DataScale:
+    """The unit in which a game sees examples of shape `event`; by default that of the data.
+
+    `mean` `(*event)`, or None for data that stay as they are; `size`, a number > 0.
+    """
+    mean: torch.Tensor | None = None
+    size: float = 1.
+
+    def standardise(self, x: torch.Tensor) -> torch.Tensor:
+        "Data `(..., *event)` as the game sees them: (x - mean) / size."
+        return x if self.mean is None else (x - self.mean.to(x)) / self.size
+
+    def restore(self, x: torch.Tensor) -> torch.Tensor:
+        "What the game makes, `(..., *event)`, in the units of the data: mean + size x."
+        return x if self.mean is None else self.mean.to(x) + self.size * x
+
+
+# %% [markdown]
+# The scale is measured on 4,096 examples that are drawn with a fixed seed. So it is the same for each seed of a run.
+
+# %%
+#| export data.scaling
+def measure_scale(modes: Any, device: torch.device | str = "cpu") -> DataScale:
+    "The mean of a set and its root mean square about that, from 4,096 examples, float64."
+    generator = torch.Generator(device).manual_seed(derive_seed("scale of the data"))
+    x = modes.sample(SCALE_EXAMPLES, generator=generator).cpu().double()
+    mean = x.mean(0)
+    return DataScale(mean.float(), (x - mean).square().mean().sqrt().item())
+
+
+# %% [markdown]
+# `choose_scale` decides whether a set is standardised, by the rule above.
+
+# %%
+#| export data.scaling
+def choose_scale(modes: Any,  # with `event` and `sample`
+                 standardise: Standardise = "auto",
+                 device: torch.device | str = "cpu") -> DataScale:
+    "The unit in which a game sees a set; `ValueError` for pictures or constant data with True."
+    points = len(modes.event) == 1
+    if not standardise or (standardise == "auto" and not (points and hasattr(modes, "n_modes"))):
+        return DataScale()
+    if not points:
+        raise ValueError("standardise: expected False for pictures, since a generator of pictures "
+                         f"ends in [-1, 1]; got examples of shape {tuple(modes.event)}")
+    found, (least, most) = measure_scale(modes, device), UNIT_SIZES
+    far = found.mean.square().mean().sqrt().item()
+    if standardise == "auto" and not (math.isfinite(far) and found.size > 0):
+        return DataScale()
+    if standardise == "auto" and least <= found.size <= most and far <= most:
+        return DataScale()
+    if not (0 < found.size < math.inf):
+        raise ValueError(f"standardise: expected finite data that differ, got {modes!r:.60}")
+    return found
+
+
+# %% [markdown]
+# A set that is 128 times as large gives exactly the same standardised numbers. (128 is a power of two, so floats are rounded in the same way.)
+
+# %%
+base = random_modes(3)
+sets = [mixture(f * base.centers, f * f * base.covariances, base.weights) for f in (1, 128)]
+seen = [choose_scale(made, True).standardise(made.sample(100, torch.Generator().manual_seed(1)))
+        for made in sets]
+assert torch.equal(*seen)
+seen[0].square().mean().sqrt().item()
