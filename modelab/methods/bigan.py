@@ -31,7 +31,7 @@ def generator_encoder_loss(real_logits: RealScores,  # D(x, E(x)), (*runs, batch
                            fake_logits: FakeScores,  # D(G(z), z), (*runs, batch)
                            form: GeneratorForm = "swapped",
                            ) -> torch.Tensor:  # (*runs,)
-    """What G and E descend: real pairs should score low and generated ones high.
+    """The loss of G and E: real pairs should score low and generated ones high.
 
     After Donahue et al. 2017, section 3.4.
     """
@@ -68,6 +68,6 @@ class BiGAN(EncodingGame):
         return discriminator_loss(t.D(t.x, code), t.D(fake, t.z))
 
     def loss_GE(self, t: Any) -> torch.Tensor:
-        "The loss of G and E: the opposite of what D is trained for."
+        "The loss of G and E: (x, E(x)) should score low and (G(z), z) high."
         real_logits, fake_logits = t.D(t.x, self.encode(t)), t.D(t.G(t.z), t.z)
         return generator_encoder_loss(real_logits, fake_logits, self.form)

@@ -37,9 +37,9 @@ Vectors = Annotated[Tensor, Shape("*points k d")]  # k vectors of d numbers at e
 # %% ../../nbs/5_icml2019/03_currents.ipynb #006f0ac3
 @checked
 def form_on_vectors(forms: Vectors, vectors: Vectors) -> Tensor:
-    """det[wᵢ·vⱼ], the k-form made of the fields w applied to the vectors v, `(*points,)`.
+    """The value of a k-form at k vectors, det[wᵢ·vⱼ] of its fields w and the vectors, `(*points,)`.
 
-    It changes its sign when two vectors change places.
+    It changes its sign when two vectors change places. `ValueError` for more fields than numbers.
     """
     k, d = forms.shape[-2:]
     if k > d:
@@ -72,7 +72,7 @@ def _columns(x: Tensor, z: Tensor, k: int) -> Tensor:
 def push_forward(G: Annotated[Callable[[Tensor], Tensor], Function("*lead latent -> *lead *event")],
                  z: Annotated[Tensor, Shape("*lead latent")],
                  k: Index) -> tuple[Tensor, Tensor]:
-    """What G makes of latents, and how the examples change along the first k latents.
+    """Examples G(z), and their derivatives along the first k latents.
 
     Latents `(*lead, latent)` give examples `(*lead, *event)` and derivatives `(*lead, k, d)`, d the
     numbers of an example. Both are differentiable in G's weights, unless gradients are off.
@@ -89,7 +89,7 @@ def push_forward(G: Annotated[Callable[[Tensor], Tensor], Function("*lead latent
 # %% ../../nbs/5_icml2019/03_currents.ipynb #dbc51b65
 @checked
 def comass(forms: Vectors) -> Tensor:
-    "The largest answer of a k-form to k orthonormal vectors: √det[wᵢ·wⱼ], `(*points,)`."
+    "The comass, the largest value of a k-form at k orthonormal vectors: √det[wᵢ·wⱼ], `(*points,)`."
     return (form_on_vectors(forms, forms).clamp_min(0) + 1e-12).sqrt()
 
 # %% ../../nbs/5_icml2019/03_currents.ipynb #73f6797b
@@ -99,7 +99,7 @@ Form = Annotated[Callable[[Tensor], Tensor], Function("*runs batch d -> *runs ba
 # %% ../../nbs/5_icml2019/03_currents.ipynb #300bdbff
 @checked
 def random_frames(x: Points, k: Count, generator: Generators = None) -> Tensor:
-    "k random orthonormal vectors at each point, `(*points, k, d)`, no direction preferred (Haar)."
+    "k random orthonormal vectors at each point, `(*points, k, d)`, all directions equally likely."
     if k > x.shape[-1]:
         raise ValueError(f"k: expected at most {x.shape[-1]}, the coordinates of x, got {k}")
     kind = x.dtype if x.dtype.itemsize > 2 else torch.float32  # no QR in half precision
@@ -122,7 +122,7 @@ def _form_values(form: Callable, x: Tensor) -> Tensor:
 @checked
 def exterior_derivative(form: Form, x: Points,
                         frame: Annotated[Tensor, Shape("*runs batch vectors d")]) -> Tensor:
-    """dω of k + 1 vectors at each point, `(*runs, batch)`: Σ (-1)ⁱ D_vᵢ ω(all but vᵢ).
+    """The exterior derivative dω at k + 1 vectors, `(*runs, batch)`: Σ (-1)ⁱ D_vᵢ ω(all but vᵢ).
 
     `form` maps points `(*runs, batch, d)` to fields `(*runs, batch, k, d)`, each point for itself.
     """
@@ -145,11 +145,12 @@ def flat_penalty(form: Form, x: Points, *,  # points (*runs, batch, d)
                  mass: Positive = 1.,  # λ: how large the form may be
                  generator: Generators = None,  # of the frames
                  ) -> Tensor:
-    """The mean of (‖ω‖ - λ)₊² + (‖dω‖ - 1)₊², `(*runs,)`: how far a form breaks both bounds.
+    """Penalty on a form that is larger than λ or changes faster than 1, `(*runs,)`, unweighted.
 
-    A form without vectors is a function, `(*runs, batch)`: its size is |f|, its derivative the
-    gradient, and both are exact. With vectors the size is exact, and the derivative is taken at one
-    random frame (Möllenhoff and Cremers 2019, section 5).
+    The mean over the batch of (‖ω‖ - λ)₊² + (‖dω‖ - 1)₊². A form without vectors is a function,
+    `(*runs, batch)`: its size is |f|, its derivative the gradient, and both are exact. With vectors
+    the size is exact, and the derivative is taken at one random frame (Möllenhoff and Cremers 2019,
+    section 5).
     """
     x = x.detach().requires_grad_()
     values = _form_values(form, x)

@@ -84,7 +84,7 @@ def joint_ks_statistic(codes: Codes, prior: LatentPrior = "uniform") -> torch.Te
 # %% ../../nbs/2_inverse/01_encoder.ipynb #2ac996eb
 @dataclass(kw_only=True)
 class EncodingGame(Game):
-    "A game with an encoder E of examples and a prior of latents that the codes should follow."
+    "A game with an encoder E, whose codes should follow a prior of latents."
     E: Player = None  # your own, of x, and of noise shaped as z if `stochastic`
     stochastic: bool = False  # whether E draws noise
     prior: LatentPrior = "normal"  # of z
@@ -109,7 +109,7 @@ class EncodingGame(Game):
 
 # %% ../../nbs/2_inverse/01_encoder.ipynb #6f16f98c
 class NoGenerator(nn.Module):
-    "Stands where a run looks for G, to say that there is none."
+    "A placeholder for G in a game without a generator; a call raises `ValueError`."
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         raise ValueError("game: an Encoder makes no examples; run.player('E')"
                          "(run.scale.standardise(x)) makes codes, and a BiGAN makes both")
@@ -118,9 +118,9 @@ class NoGenerator(nn.Module):
 @register_game
 @dataclass(kw_only=True)
 class Encoder(EncodingGame):
-    """An adversarial encoder: E turns examples into codes, D tells codes from draws of the prior.
+    """An adversarial encoder: E maps examples to codes, D separates codes from draws of the prior.
 
-    It makes no examples. After Makhzani et al. 2015, without the decoder."""
+    It has no generator. After Makhzani et al. 2015, without the decoder."""
     D: Player = None  # your own, of z
     weight: NonNegative = 1.  # of R1, the penalty on D's gradient at draws of the prior
     turns: ClassVar[str] = "D E"
@@ -136,14 +136,14 @@ class Encoder(EncodingGame):
         return {"E": E, "D": D, "G": NoGenerator()}
 
     def loss_D(self, t: Any) -> torch.Tensor:
-        "D wants draws of the prior high and codes low."
+        "The loss of D: draws of the prior should score high and codes low; plus R1."
         with torch.no_grad():
             code = self.encode(t)
         loss = discriminator_loss(*score_batches(t.D, t.z, code))
         return loss + self.weight * r1(t.D, t.z) if self.weight else loss
 
     def loss_E(self, t: Any) -> torch.Tensor:
-        "E wants its codes high."
+        "The loss of E: its codes should score high."
         return generator_loss(t.D(self.encode(t)))
 
 

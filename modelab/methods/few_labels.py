@@ -200,7 +200,7 @@ class FewLabels(ZeroCentred):
         return torch.cat([x, more], 1), torch.cat([y, guessed], 1), torch.cat([y, unknown], 1)
 
     def loss_D(self, t: Any) -> Tensor:
-        "Real against generated pairs, R1, the known labels if others are inferred, the rotations."
+        "The loss of D: real and generated pairs, R1, known labels if others are inferred, turns."
         (x, given, known), fake = self.real(t), t.G(t.z).detach()
         features, requested = [], self.requested_classes(t.z)
 
@@ -217,7 +217,7 @@ class FewLabels(ZeroCentred):
         return loss + self.rotation_loss(t, x) if self.rotation_weight else loss
 
     def loss_G(self, t: Any) -> Tensor:
-        "G's pairs should score as real ones, and D should predict their rotations."
+        "The loss of G: its pairs should score as real ones, and D should predict their rotations."
         fake = t.G(t.z)
         loss = generator_loss(t.D(fake, y=self.requested_classes(t.z)), self.saturating)
         return loss + self.rotation_loss(t, fake, .2) if self.rotation_weight else loss

@@ -55,18 +55,18 @@ def edge_gradients(gradient: OverSpace, x: OverSpace,
                    dims: SpaceAxes = 2,  # axes of space: 2 for pictures, 1 for signals
                    low: Number = -1.,  # the value of an empty pixel; mass is what is above it
                    ) -> Tensor:
-    """√Γ g, then √θ (gⱼ - gᵢ) along the edges between pixels of a channel, `(*runs, batch, edges)`.
+    """A critic's gradient along the edges between pixels, √θ (gⱼ - gᵢ), `(*runs, batch, edges)`.
 
-    `gradient` is a critic's at `x`, `scores` its scores `(*runs, batch)`. Squared and summed over
-    the edges the result is Γ gᵀg + gᵀL(x)g (Dukler et al. 2019), the square of the slope per unit
-    of work.
+    If Γ is not 0, the entries √Γ g come first. `gradient` is a critic's at `x`, `scores` its scores
+    `(*runs, batch)`. The sum of all squares is Γ gᵀg + gᵀL(x)g (Dukler et al. 2019), the squared
+    norm of the gradient in transport distance.
     """
     offsets, mass = PIXEL_NEIGHBOURS[neighbours][dims], (x.detach() - low).clamp_min(0)
-    roads = 2 * sum(offset[-1] ** 2 for offset in offsets)
+    divisor = 2 * sum(offset[-1] ** 2 for offset in offsets)
     parts = [gradient * math.sqrt(gamma)] * (gamma > 0)
     for offset in offsets:
         (g, h), (m, n) = _edge_ends(gradient, offset), _edge_ends(mass, offset)
-        parts.append((h - g) * ((m + n) / roads).sqrt())
+        parts.append((h - g) * ((m + n) / divisor).sqrt())
     return cat([part.flatten(scores.ndim) for part in parts], -1)
 
 # %% ../../nbs/5_icml2019/02_ground_metric.ipynb #cc5b7d70

@@ -37,10 +37,10 @@ def imle_loss(fake: Batch,  # the generated examples matched to `real`, (*runs, 
               real: Batch,  # (*runs, batch, *event)
               *, runs: RunAxes = 0,  # how many leading axes count runs
               ) -> Tensor:  # (*runs,)
-    """Squared distance from each real example to the generated one matched to it.
+    """The IMLE loss: squared distance from real examples to the generated ones matched to them.
 
-    It is averaged over the batch (Li and Malik 2018). 16 bits are too few for the sum of squares:
-    such examples are taken in float32.
+    A sum over each example and a mean over the batch (Li and Malik 2018). Half precision is too
+    coarse for the sum of squares: such examples are taken in float32.
     """
     square = (fake - real).square() if fake.dtype.itemsize > 2 else (fake.float() - real).square()
     return (square.flatten(runs + 1).sum(-1) if square.ndim > runs + 1 else square).mean(-1)
@@ -54,7 +54,7 @@ Features = Annotated[Callable[[Tensor], Tensor], Function("*runs n *event -> *ru
 
 # %% ../../nbs/3_inclusion/01_imle.ipynb #df2aee3f
 def _compared(name: str, x: Tensor, features: Features | None, runs: int) -> Tensor:
-    "What is compared of the examples `x`, `(*runs, n, *event)`, that the argument `name` gave."
+    "What is compared of the examples `x`, `(*runs, n, *event)`; `name` is for error messages."
     if features is not None:
         name, x = "features", check_shape("features", features(x), (*x.shape[:runs + 1], ...),
                                           what="one result per example")
@@ -96,7 +96,7 @@ def match_latents(G: GeneratorFunction,  # from latents (*runs, k, latent) to (*
 
 # %% ../../nbs/3_inclusion/01_imle.ipynb #0f293c36
 class MatchMemory(nn.Module):
-    "What a game keeps between matchings and saves with the run: reals, their latents, and when."
+    "The matched real examples, their latents and the step of the matching, saved with the run."
     def __init__(self, runs: int, reals: int, event: tuple[int, ...], latent: int):
         super().__init__()
         self.register_buffer("x", torch.zeros(runs, reals, *event))

@@ -33,7 +33,7 @@ def feature_vectors(x: Batch,  # (*runs, n, *event)
                     features: Features | None,  # None: the examples themselves
                     lead: Lead = 1,  # how many axes of x count runs and examples
                     ) -> Tensor:  # (*runs, n, d)
-    "What `features` says of each example, as a vector; `ValueError` unless it is one per example."
+    "The features of each example as a vector; `ValueError` unless there is one result for each."
     said = check_shape("features", x if features is None else features(x),
                        (*x.shape[:lead], ...), what="one result per example")
     return said.flatten(lead) if said.ndim > lead else said[..., None]
@@ -68,9 +68,10 @@ def interpolation_loss(G: GeneratorFunction,  # (*runs, batch, latent) to (*runs
                        share: OneScore | None = None,  # α of the first end; None: uniform, drawn
                        generator: Generators = None,  # for the share; one, or one per run
                        ) -> Tensor:  # (*runs,), unweighted
-    """What G makes between two matched latents should be near both reals (Yu et al. 2020).
+    """Interpolation loss: samples between two matched latents should be near both reals.
 
-    Squared distances, weighted α and 1 - α, the more the nearer the end; a mean over the batch.
+    Squared distances, weighted α and 1 - α, the more the nearer the end; a mean over the batch
+    (Yu et al. 2020).
     """
     (z1, z2), lead = z, z[0].ndim - 1
     if share is None:
@@ -86,10 +87,10 @@ def interpolation_loss(G: GeneratorFunction,  # (*runs, batch, latent) to (*runs
 @register_game
 @dataclass(kw_only=True)
 class IMLEGAN(MatchingGame, AdversarialGame):
-    """IMLE-GAN, the inclusive GAN (Yu et al. 2020): a GAN whose G also serves matched examples.
+    """IMLE-GAN, the inclusive GAN (Yu et al. 2020): a GAN with an IMLE and an interpolation term.
 
-    Every real example, or every one of a minority, has a sample near it, and between two of them
-    there is something like both."""
+    Each real example, or each one of a minority, pulls its nearest sample; samples between two
+    matched latents are pulled towards both of their reals."""
     weight: NonNegative = 1.  # of the IMLE term, a squared distance in units of the features
     interpolation_weight: NonNegative = .4  # of the interpolation term, as a share of `weight`
     r1_weight: NonNegative = 0.  # γ of R1 on D
@@ -110,7 +111,7 @@ class IMLEGAN(MatchingGame, AdversarialGame):
         return {**made, "matches": self.memory(made["G"], event, latent, runs)}
 
     def features(self, x: Tensor) -> Tensor:
-        "What is compared when reals look for their nearest sample."
+        "What is compared in the search for the nearest samples: features, or the examples."
         return feature_vectors(x, self.space if self.matching == "features" else None, 2)
 
     def draw(self, t: Any) -> Tensor:

@@ -249,7 +249,7 @@ class MMIALI(Game):
         return exchange_domains(t.E.each, decode, x, t.z, self.shift(t))
 
     def loss_D(self, t: Any) -> Tensor:
-        "High scores for (x, E(x)), low ones for (G(z), z) and for translations with their codes."
+        "The loss of D: (x, E(x)) should score high, (G(z), z) and translated pairs low."
         with torch.no_grad():
             e = self.exchange(t)
         return discriminator_loss(t.D(e.x, e.codes), t.D(e.made, e.latents)).mean(-1)
@@ -263,7 +263,7 @@ class MMIALI(Game):
         return paired_loss(t.E.each, t.G.each, self.paired_views(t), self.shift(t))
 
     def loss_GE(self, t: Any) -> Tensor:
-        "The opposite of D's, plus the cycles and the error of the pairs; first the pairs alone."
+        "The loss of G and E: adversarial, cycles, pairs; for `head_start` steps the pairs alone."
         e = self.exchange(t)
         loss = generator_encoder_loss(t.D(e.x, e.codes), t.D(e.made, e.latents)).mean(-1)
         if self.outer_weight or self.semi_weight or self.inner_weight:

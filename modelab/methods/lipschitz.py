@@ -35,7 +35,7 @@ ScoreFunction = Annotated[Callable[[Tensor], Tensor], Function("scores -> losses
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #34eca4f0
 def _negative(f: Tensor) -> Tensor:
-    "What G descends in all of the authors' experiments."
+    "The generator's loss in all of the authors' experiments."
     return -f
 
 # %% ../../nbs/5_icml2019/01_lipschitz.ipynb #75f351f2
@@ -91,7 +91,7 @@ def check_conditions(objective: Objective | str,  # a name in OBJECTIVES, or you
                      span: Positive = 3.,  # scores from -span to span are tried
                      points: Annotated[int, Whole(3)] = 601,  # how many
                      ) -> dict[str, bool]:
-    "Whether the four demands are met: right signs, convex, balanced somewhere, strictly convex."
+    "Whether the four conditions hold: signs, convexity, balance, strict convexity."
     objective = find_objective(objective)
     f = torch.linspace(-span, span, points, dtype=torch.float64, requires_grad=True)
     up = torch.autograd.grad(objective.phi(f).sum(), f)[0]

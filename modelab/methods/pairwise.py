@@ -101,7 +101,7 @@ def pairwise_latent_penalty(discriminator: JointDiscriminator, x_hat: Batch,  # 
                             *, form: PenaltyForm = "squared", degenerate: DegeneratePairs = "mask",
                             blur: Positive = .01, generator: Generators = None,
                             lead: Count | None = None) -> torch.Tensor:  # `(*runs, batch)`
-    """The twin on the side of z: logits should *fall* by one per unit from E(G(z)) to z.
+    """The pair-wise penalty in the latent: logits should *fall* by one per unit from E(G(z)) to z.
 
     (G(z), z) is the generated pair, hence the sign. Arguments as in `pairwise_gradient_penalty`.
     """
@@ -114,7 +114,7 @@ def pairwise_latent_penalty(discriminator: JointDiscriminator, x_hat: Batch,  # 
 # %% ../../nbs/2_inverse/03_pairwise.ipynb #2bd888c5
 @dataclass(frozen=True)
 class Alignment:
-    "What the penalty has achieved, pair by pair; every field is `(*runs, batch)`."
+    "How the logits change along pairs (x̂, x); every field is `(*runs, batch)`."
     slope: torch.Tensor  # norm of the logits' slope halfway between x̂ and x; 1 is asked for
     cosine: torch.Tensor  # between that slope and the direction from x̂ to x; NaN where x = x̂
     rise: torch.Tensor  # logit at x minus logit at x̂; the distance is asked for

@@ -78,15 +78,15 @@ def _centres(bins: int, **kw: Any) -> Tensor:
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #bbc0084f
 def _standard_deviation(p: Tensor, x: Tensor) -> Tensor:
-    "Standard deviation about zero of a law with these middles, uniform within each bin."
+    "Standard deviation about zero of a distribution with these middles, uniform within each bin."
     return (p @ x.square() + 1 / (3 * len(p) ** 2)).sqrt()
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #8e7a5c6b
 @dataclass(frozen=True)
 class HistogramPrior:
-    "A law on [-1, 1]: shares of bins of equal width, uniform within each."
+    "A distribution on [-1, 1]: shares of bins of equal width, uniform within each."
     p: Annotated[Tensor, _Shares("bins")]
-    multiplier: NonNegative | None = None  # of a fitted law: nats of divergence per unit of spread
+    multiplier: NonNegative | None = None  # of a fit: nats of divergence per unit of spread
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -98,12 +98,12 @@ class HistogramPrior:
 
     @property
     def spread(self) -> float:
-        "The standard deviation about zero; at most 1, that of the uniform law is 0.577."
+        "The standard deviation about zero; at most 1, that of the uniform distribution is 0.577."
         return _standard_deviation(self.p, self.centres).item()
 
     @property
     def divergence(self) -> float:
-        "KL from the law to that of the middle of two draws, in nats for one coordinate."
+        "KL from the distribution to that of the middle of two draws, in nats for one coordinate."
         return kl(self.p, midpoint_shares(self.p)).item()
 
     def sample(self, *shape: int, generator: Generators = None,
@@ -127,7 +127,7 @@ class _Lagrangian:
     stiffness: float = 200.  # of the square of what is lacking
 
     def law(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        "The symmetric law with these logits from its middle on, and the spread that it lacks."
+        "The symmetric shares with these logits from the middle on, and the spread that they lack."
         p = torch.cat([v[len(self.x) % 2:].flip(0), v]).softmax(0)
         return p, self.spread - _standard_deviation(p, self.x)
 
@@ -146,7 +146,7 @@ def fit_prior(spread: Annotated[float, Real(0., .9)] = .054,  # least standard d
               bins: Annotated[int, Whole(8)] = 1024,  # of [-1, 1]
               odd: OddSums = "split",  # see `midpoint_shares`
               ) -> HistogramPrior:
-    """The symmetric law of that spread that is nearest to the law of its middles.
+    """The symmetric distribution of that spread that is nearest to that of its middles.
 
     The code of Singh et al. 2019 asks for 27.7 of 1,024 bins, which is 0.054. Our solver is L-BFGS
     on an augmented Lagrangian. `ValueError` for a spread below two bins.
@@ -165,7 +165,7 @@ def fit_prior(spread: Annotated[float, Real(0., .9)] = .054,  # least standard d
 
 # %% ../../nbs/5_icml2019/05_priors.ipynb #8d053ca7
 def _cauchy(spread: float) -> HistogramPrior:
-    "A Cauchy law cut off at -1 and 1, of that spread."
+    "A Cauchy distribution cut off at -1 and 1, of that spread."
     from scipy.optimize import brentq
     x = _centres(1024, dtype=torch.float64)
 
@@ -183,7 +183,7 @@ INTERPOLATION_PRIORS = get_args(InterpolationPrior)
 # %% ../../nbs/5_icml2019/05_priors.ipynb #a81ad883
 @functools.lru_cache(maxsize=32)
 def _prior_shares(prior: str, spread: float) -> HistogramPrior:
-    "The law of that name and spread."
+    "The distribution of that name and spread."
     if prior == "uniform":
         return HistogramPrior(torch.full((1024,), 1 / 1024, dtype=torch.float64))
     return fit_prior(spread) if prior == "nonparametric" else _cauchy(spread)
@@ -192,7 +192,7 @@ def _prior_shares(prior: str, spread: float) -> HistogramPrior:
 @register_game
 @dataclass(kw_only=True)
 class NonParametricPrior(ZeroCentred):
-    "The R1 GAN with latents whose law is nearly that of their middles (Singh et al. 2019)."
+    "The R1 GAN with latents distributed nearly as their middles are (Singh et al. 2019)."
     prior: InterpolationPrior = "nonparametric"  # "cauchy" is cut off at the same spread
     spread: Annotated[float, Real(.025, .5)] = .054  # of the first two on [-1, 1]
 
@@ -207,7 +207,7 @@ class NonParametricPrior(ZeroCentred):
 def rescaled_lerp(a: Tensor, b: Tensor,  # (*, latent), independent normal draws with mean zero
                   t: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
                   ) -> Tensor:  # (*, latent)
-    "The straight line from a to b, rescaled so that each point of it is a draw of the same law."
+    "The straight line from a to b, rescaled so that each point has the distribution of an end."
     t = interpolation_position(a, b, t)
     far = torch.hypot(1 - t, t)
     return ((1 - t) / far).to(a) * a + (t / far).to(a) * b

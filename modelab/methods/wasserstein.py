@@ -53,7 +53,7 @@ def wasserstein_distance(x: torch.Tensor,  # (n, *event)
 # %% ../../nbs/1_game/04_wasserstein.ipynb #2d1c3a61
 @checked
 def critic_loss(real_scores: RealScores, fake_scores: FakeScores) -> torch.Tensor:
-    """What the critic descends: E f(G(z)) - E f(x), `(*runs,)`, from scores `(*runs, batch)`.
+    """The critic's loss: E f(G(z)) - E f(x), `(*runs,)`, from scores `(*runs, batch)`.
 
     Its negative is the estimate of W₁ (Arjovsky et al. 2017, eq. 2).
     """
@@ -62,7 +62,7 @@ def critic_loss(real_scores: RealScores, fake_scores: FakeScores) -> torch.Tenso
 # %% ../../nbs/1_game/04_wasserstein.ipynb #3027a22b
 @checked
 def wasserstein_generator_loss(fake_scores: Logits) -> torch.Tensor:
-    "What the generator descends: -E f(G(z)), `(*runs,)`, from scores `(*runs, batch)`."
+    "The generator's loss: -E f(G(z)), `(*runs,)`, from scores `(*runs, batch)`."
     return -fake_scores.mean(-1)
 
 # %% ../../nbs/1_game/04_wasserstein.ipynb #eba9e92b
@@ -83,7 +83,7 @@ def clip_weights_(network: Network,  # changed in place
 @register_game
 @dataclass(kw_only=True)
 class Wasserstein(CriticGame):
-    "WGAN-GP, the game of Gulrajani et al. 2017: the critic pays for gradient norms other than one."
+    "WGAN-GP (Gulrajani et al. 2017): a critic with a penalty on gradient norms other than one."
     weight: NonNegative = 1.  # λ, the weight of the penalty
     target: NonNegative = 1.  # gradient norm that costs nothing
     one_sided: bool = False  # only norms above the target cost

@@ -75,7 +75,7 @@ def minimax_on_line(total=1000):
 minimax_on_line()["captured"]
 
 # %% [markdown]
-# One seed of eight shows all five. The data have five separate modes, but $G$ is one continuous curve. Where a mode has no samples, the slope of $D$ at the samples need not point to it. Were the settings tuned? Three were recorded, with eight seeds each. The last line is uniform noise on the interval of the data and one unit on each side:
+# One seed of eight shows all five. The data have five separate modes, but $G$ is one continuous curve. Where a mode has no samples, the slope of $D$ at the samples need not point to it. Do other settings help? Three were recorded, with eight seeds each. The last line is uniform noise on the interval of the data and one unit on each side:
 
 # %%
 record = recorded("encoder")
@@ -85,7 +85,7 @@ def inside(told: str, most: float) -> str:
     mean, low, high = map(float, re.findall(r"[\d.]+", told)[:3])
     return f"{mean:.2f} [{low:.2f}, {min(high, most):.2f}]"
 
-names = {"with the price 1 on D's slope": "R1 penalty of weight 1"}
+names = {"with the price 1 on D's slope": "R1 penalty of weight 1"}  # as recorded: as shown
 for row in record.get("forward", []):
     print(f"{names.get(row['setting'], row['setting']):30} modes "
           f"{inside(row['captured'], 5)} of 5   high quality {inside(row['high quality'], 1)}")
@@ -260,7 +260,7 @@ joint_ks_statistic(diagonal).item()
 #| export
 @dataclass(kw_only=True)
 class EncodingGame(Game):
-    "A game with an encoder E of examples and a prior of latents that the codes should follow."
+    "A game with an encoder E, whose codes should follow a prior of latents."
     E: Player = None  # your own, of x, and of noise shaped as z if `stochastic`
     stochastic: bool = False  # whether E draws noise
     prior: LatentPrior = "normal"  # of z
@@ -287,12 +287,12 @@ class EncodingGame(Game):
 EncodingGame(prior="uniform").noise(2, 3, 1).shape, error_message(EncodingGame, prior="flat")
 
 # %% [markdown]
-# A run calls the game's generator when it samples. This game has none. A placeholder raises an error that says so.
+# A run calls the game's generator when it samples, and this game has none. So a placeholder raises an error with a hint.
 
 # %%
 #| export
 class NoGenerator(nn.Module):
-    "Stands where a run looks for G, to say that there is none."
+    "A placeholder for G in a game without a generator; a call raises `ValueError`."
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         raise ValueError("game: an Encoder makes no examples; run.player('E')"
                          "(run.scale.standardise(x)) makes codes, and a BiGAN makes both")
@@ -305,9 +305,9 @@ class NoGenerator(nn.Module):
 @register_game
 @dataclass(kw_only=True)
 class Encoder(EncodingGame):
-    """An adversarial encoder: E turns examples into codes, D tells codes from draws of the prior.
+    """An adversarial encoder: E maps examples to codes, D separates codes from draws of the prior.
 
-    It makes no examples. After Makhzani et al. 2015, without the decoder."""
+    It has no generator. After Makhzani et al. 2015, without the decoder."""
     D: Player = None  # your own, of z
     weight: NonNegative = 1.  # of R1, the penalty on D's gradient at draws of the prior
     turns: ClassVar[str] = "D E"
@@ -323,13 +323,13 @@ class Encoder(EncodingGame):
         return {"E": E, "D": D, "G": NoGenerator()}
 
 # %% [markdown]
-# The losses are those above, and the penalty:
+# The losses are those above. $D$ has the penalty, too:
 
 # %%
 #| export
 @patch
 def loss_D(self: Encoder, t: Any) -> torch.Tensor:
-    "D wants draws of the prior high and codes low."
+    "The loss of D: draws of the prior should score high and codes low; plus R1."
     with torch.no_grad():
         code = self.encode(t)
     loss = discriminator_loss(*score_batches(t.D, t.z, code))
@@ -342,7 +342,7 @@ def loss_D(self: Encoder, t: Any) -> torch.Tensor:
 #| export
 @patch
 def loss_E(self: Encoder, t: Any) -> torch.Tensor:
-    "E wants its codes high."
+    "The loss of E: its codes should score high."
     return generator_loss(t.D(self.encode(t)))
 
 # %%
@@ -563,7 +563,7 @@ claim("A deterministic encoder of near-points keeps all five modes apart",
       baseline=f"{apart_random} untrained; {apart_noisy} with noise", holds=apart_plain.low > 4.5)
 
 # %% [markdown]
-# The sentence "an encoder loses no mode" is true of the latent: it has one mode, and the codes reach every fifth of it. For the data it is a different question. $D$ cannot see from the codes that two modes were mixed. Whether they are depends on the seed, the noise, and the width of the modes.
+# The sentence "an encoder loses no mode" is true of the latent: the prior has one mode, and the codes reach every fifth of it. Whether the encoder loses modes of the data is a different question. $D$ cannot see from the codes that two modes were mixed. Whether they are depends on the seed, the noise, and the width of the modes.
 #
 # ## In the plane
 # Now eight modes on a ring, two latents and a normal prior. Colours and digits show the mode.
@@ -737,10 +737,17 @@ tried_so_far
 
 # %%
 my_E, my_D = nn.Linear(10, 2), mlp(2, (), 32)
+adam_d, adam_e = (torch.optim.Adam(net.parameters(), rate)
+                  for net, rate in ((my_D, 2e-3), (my_E, 5e-4)))
 x, label = torch.randn(256, 10), torch.randint(4, (256,))
-z = torch.randn(256, 2)
-loss_d = discriminator_loss(my_D(z), my_D(my_E(x).detach())) + r1(my_D, z)
-loss_e = generator_loss(my_D(my_E(x)))
+for _ in range(20):
+    z = torch.randn(256, 2)
+    adam_d.zero_grad()
+    (discriminator_loss(my_D(z), my_D(my_E(x).detach())) + r1(my_D, z)).backward()
+    adam_d.step()
+    adam_e.zero_grad()
+    generator_loss(my_D(my_E(x))).backward()
+    adam_e.step()
 print(joint_ks_statistic(my_E(x), "normal"), joint_ks_statistic(z, "normal"),
       separated_modes(my_E(x), label, 4))
 
@@ -839,9 +846,9 @@ grade_encoder(answer)
 
 # %% [markdown]
 # ## Recap
-# - An encoder that is trained against a prior uses the GAN loss of 2014, with codes in place of samples. Its target is connected. Regions of the prior are missed at first and filled later.
+# - An encoder that is trained against a prior uses the GAN loss of 2014, with codes in place of samples. The prior is connected. Its regions are missed at first and filled later.
 # - Measure how the codes fill the prior by $K$, per axis *and* jointly, beside the null. Atoms of weight $w$ cost at least $w/2$, whatever the training.
-# - Noise removes that floor. It also removes the only reason to keep modes apart. Filling the prior and keeping modes apart are two measures: a hash does the first without the second.
+# - Noise removes that floor. It also removes the reason to keep modes apart. Filling the prior and keeping modes apart are two measures: a hash does the first without the second.
 # - A code can be made to depend on its $x$ by a $D$ that sees both. That is the next chapter.
 #
 # **For later.**

@@ -148,7 +148,7 @@ Picture(
 GeneratorForm = Literal["swapped", "linear"]  # labels swapped; or linear in the logits
 
 # %% [markdown]
-# The loss is the equation:
+# The code of the loss:
 
 # %%
 #| export
@@ -157,7 +157,7 @@ def generator_encoder_loss(real_logits: RealScores,  # D(x, E(x)), (*runs, batch
                            fake_logits: FakeScores,  # D(G(z), z), (*runs, batch)
                            form: GeneratorForm = "swapped",
                            ) -> torch.Tensor:  # (*runs,)
-    """What G and E descend: real pairs should score low and generated ones high.
+    """The loss of G and E: real pairs should score low and generated ones high.
 
     After Donahue et al. 2017, section 3.4.
     """
@@ -244,13 +244,13 @@ def loss_D(self: BiGAN, t: Any) -> torch.Tensor:
     return discriminator_loss(t.D(t.x, code), t.D(fake, t.z))
 
 # %% [markdown]
-# Their loss is the one of above, on fresh pairs.
+# The loss of $G$ and $E$ is the one above, on fresh pairs.
 
 # %%
 #| export
 @patch
 def loss_GE(self: BiGAN, t: Any) -> torch.Tensor:
-    "The loss of G and E: the opposite of what D is trained for."
+    "The loss of G and E: (x, E(x)) should score low and (G(z), z) high."
     real_logits, fake_logits = t.D(t.x, self.encode(t)), t.D(t.G(t.z), t.z)
     return generator_encoder_loss(real_logits, fake_logits, self.form)
 
@@ -404,7 +404,7 @@ for name, row in sizes.items():
                                    for k, v in row.items()))
 
 # %% [markdown]
-# - **D** changes the quality most in the mean. With 16 units fewer than a tenth of the samples are good, no more than for uniform noise. A likely reason: $G$ learns from the slope of $D$ only. (Chapter 1.1 shows the same on a thousand modes of digits.)
+# - **D** changes the quality most in the mean. With 16 units, fewer than a tenth of the samples are good, no more than for uniform noise. A likely reason: $G$ learns from the slope of $D$ only. (Chapter 1.1 shows the same on a thousand modes of digits.)
 # - **G:** four seeds show no clear change. What a *larger* $G$ adds is shown on a ring in chapter [2.3](03_pairwise.ipynb): steeper crossings between the modes.
 # - **E:** 16 units are enough to keep five points apart in every seed.
 #
@@ -494,7 +494,7 @@ assert fast_mode() or max(counts) > counts[-1]
 counts
 
 # %% [markdown]
-# **By hand.** The same plane in the lab of [1.3](../1_game/03_lab.ipynb): discs at $(x, E(x))$, crosses at $(G(z), z)$; the field is $D$ on pairs. The mission: stop training the discriminator. *G only* trains the two maps while $D$ stays fixed, and they move to where this $D$ gives them the lowest loss. Then train $D$ again.
+# **By hand.** The same plane in the lab of [1.3](../1_game/03_lab.ipynb): discs at $(x, E(x))$, crosses at $(G(z), z)$; the field is $D$ on pairs. The mission: stop training the discriminator. *G only* trains the two maps while $D$ stays fixed, and they move to where this $D$ gives them the lowest loss. In the recording below this place is outside of the picture: the panel after 512 steps shows no crosses. Then train $D$ again.
 
 # %%
 from modelab.course.graders.bigan import unjudged
@@ -518,11 +518,16 @@ by_hand.recording(12)
 # %%
 my_G, my_E = nn.Linear(2, 3), nn.Linear(3, 2)
 my_D = joint_discriminator([3], 2, width=32)
-both = torch.optim.Adam([*my_G.parameters(), *my_E.parameters()], 1e-3)
-x, z = torch.randn(64, 3), torch.randn(64, 2)
-loss_d = discriminator_loss(my_D(x, my_E(x).detach()), my_D(my_G(z).detach(), z))
-loss_ge = generator_encoder_loss(my_D(x, my_E(x)), my_D(my_G(z), z))
-loss_ge.backward()
+adam_d = torch.optim.Adam(my_D.parameters(), 1e-3)
+adam_ge = torch.optim.Adam([*my_G.parameters(), *my_E.parameters()], 1e-3)
+for _ in range(3):
+    x, z = torch.randn(64, 3), torch.randn(64, 2)  # your examples, and draws of the prior
+    adam_d.zero_grad()
+    discriminator_loss(my_D(x, my_E(x).detach()), my_D(my_G(z).detach(), z)).backward()
+    adam_d.step()
+    adam_ge.zero_grad()
+    generator_encoder_loss(my_D(x, my_E(x)), my_D(my_G(z), z)).backward()
+    adam_ge.step()
 assert my_E.weight.grad.norm() > 0 and my_G.weight.grad.norm() > 0
 
 # %% [markdown]

@@ -63,6 +63,8 @@ from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 # %% [markdown]
+# The chapter shows the failure, builds the penalty, and measures it on a ring. Then come six other sets, the choice of $\lambda$, a street, and digits. On a first reading you can stop after *Where do the bad samples lie?*
+#
 # ## BiGAN misses modes of a ring
 # Eight modes lie on a circle of radius 4, and the latent is one number. The target of the encoder is one normal distribution, and it spreads the eight modes along it (chapter [2.2](02_bigan.ipynb)). The generator can miss any number of them.
 # The BiGAN below has a stochastic encoder, a discriminator of twice the rate, and rates that fall to a hundredth. Other settings are compared further down. (`PairwiseBiGAN` is built below; with weight 0 it is BiGAN.)
@@ -75,7 +77,7 @@ rates = Optimiser({"G": 2e-3, "E": 2e-3, "D": 4e-3}, (0., .99), Schedule("cosine
 regime = dict(stochastic=True, networks=Networks(latent=1, depth=3, width=64), optimiser=rates)
 
 # %% [markdown]
-# During the training we record something that BiGAN does not use. Each real $x$ has a code $z=E(x)$, and the generator turns this code into a reconstruction $\hat x=G(z)$. So each real point has a partner.
+# During the training we record something that BiGAN does not use. Each real $x$ has a code $z=E(x)$, and the generator turns this code into a reconstruction $\hat x=G(z)$. So each real point has a partner, its reconstruction.
 
 # %%
 def pairs(run, n: int = 500):
@@ -146,16 +148,19 @@ plain = plain_bigan()
 {name: interval(plain[name], low=0, high=most) for name, most in SCORES.items()}
 
 # %%
-figure, panels = axes(2, 4, size=(1.9, 1.9), sharex=True, sharey=True)
-x = torch.tensor(plain["samples"])
-for r, ax in enumerate(panels.flat):
-    scatter(ax, data.centers, x[r], limit=5.5, size=4)
-    ax.set(title=f"seed {r}", xlabel="", ylabel="")
-Picture(
-    figure,
-    f"Eight BiGANs on a ring; modes shown: {[int(n) for n in plain['captured']]}; what "
-    "they show is sharp"
-)
+def eight_rings(found: dict, alt: str) -> Picture:
+    "Samples of eight seeds as crosses, the modes as discs."
+    figure, panels = axes(2, 4, size=(1.9, 2), sharex=True, sharey=True)
+    for r, ax in enumerate(panels.flat):
+        scatter(ax, data.centers, limit=5.5, size=70)
+        scatter(ax, None, torch.tensor(found["samples"][r]), limit=5.5, size=4)
+        ax.set(title=f"seed {r}: {found['captured'][r]:.0f} of 8", xlabel="x₁" if r > 3 else "",
+               ylabel="" if r % 4 else "x₂")
+    return Picture(figure, alt)
+
+# %%
+eight_rings(plain, "Eight BiGANs on a ring, blue discs are the modes; modes captured: "
+                   f"{[int(n) for n in plain['captured']]}; most samples lie on modes")
 
 # %% [markdown]
 # Most samples are good, but modes are missing in seven seeds of eight. The total variation (TV) says that more than half of the samples would have to move. Uniform noise shows about four of the eight modes, but only one sample in 400 is good:
@@ -191,7 +196,7 @@ def first_try(D, x, z, x_hat):
     return (slope - F.normalize(x - x_hat, dim=-1)).square().sum(-1)
 
 # %% [markdown]
-# Test it on a discriminator whose slope is known: $\ell=a\cdot x$ has slope $a$ everywhere. The right direction costs 0, a flat $D$ costs 1, the opposite direction costs 4.
+# We test it on a discriminator whose slope is known: $\ell=a\cdot x$ has slope $a$ everywhere. The right direction costs 0, a flat $D$ costs 1, the opposite direction costs 4.
 
 # %%
 x, z, x_hat = torch.tensor([[3., 0.]]), torch.zeros(1, 1), torch.zeros(1, 2)
@@ -270,7 +275,7 @@ torch.cdist(scans.flatten(1), scans.flatten(1)).mean().item()
 
 # %% [markdown]
 # ## The code of the penalty
-# A pair may have no direction: $x=\hat x$. Dividing by $\max(\|\delta\|,\varepsilon)$ gives $u=0$ there and asks for a slope of zero, which is not intended. Three answers are offered. `mask` leaves the pair out (its cost is 0; the default), `zero` is that division, and `smooth` shortens $u$ gradually, to $\delta/\sqrt{\|\delta\|^2+b^2}$. Batch norm in $D$ is refused: it mixes the examples, so a slope per example would mean nothing.
+# A pair may have no direction: $x=\hat x$. Dividing by $\max(\|\delta\|,\varepsilon)$ gives $u=0$ there and asks for a slope of zero, which is not intended. There are three options. `mask` leaves the pair out (its cost is 0; the default), `zero` is that division, and `smooth` shortens $u$ gradually, to $\delta/\sqrt{\|\delta\|^2+b^2}$. Batch norm in $D$ is refused: it mixes the examples, so a slope per example would mean nothing.
 
 # %%
 #| export
@@ -281,7 +286,7 @@ PenaltyForm = Literal["squared", "norm"]  # of the miss; "norm" as in the author
 DegeneratePairs = Literal["mask", "zero", "smooth"]  # what is asked for where x = x̂
 
 # %% [markdown]
-# Two checks of the arguments together: no batch norm, and the same runs and batch in each.
+# The next function checks the arguments together: no batch norm, and the same runs and batch in each.
 
 # %%
 #| export
@@ -333,7 +338,7 @@ def _size(miss: torch.Tensor, length: torch.Tensor, form: PenaltyForm,
     return torch.where(length == 0, 0., value) if degenerate == "mask" else value
 
 # %% [markdown]
-# Put together:
+# The penalty itself:
 
 # %%
 #| export
@@ -423,7 +428,7 @@ def pairwise_latent_penalty(discriminator: JointDiscriminator, x_hat: Batch,  # 
                             *, form: PenaltyForm = "squared", degenerate: DegeneratePairs = "mask",
                             blur: Positive = .01, generator: Generators = None,
                             lead: Count | None = None) -> torch.Tensor:  # `(*runs, batch)`
-    """The twin on the side of z: logits should *fall* by one per unit from E(G(z)) to z.
+    """The pair-wise penalty in the latent: logits should *fall* by one per unit from E(G(z)) to z.
 
     (G(z), z) is the generated pair, hence the sign. Arguments as in `pairwise_gradient_penalty`.
     """
@@ -447,7 +452,7 @@ fall
 #| export
 @dataclass(frozen=True)
 class Alignment:
-    "What the penalty has achieved, pair by pair; every field is `(*runs, batch)`."
+    "How the logits change along pairs (x̂, x); every field is `(*runs, batch)`."
     slope: torch.Tensor  # norm of the logits' slope halfway between x̂ and x; 1 is asked for
     cosine: torch.Tensor  # between that slope and the direction from x̂ to x; NaN where x = x̂
     rise: torch.Tensor  # logit at x minus logit at x̂; the distance is asked for
@@ -592,16 +597,8 @@ compass.widget.slider.value = 0
 {name: interval(guided[name], low=0, high=most) for name, most in SCORES.items()}
 
 # %%
-figure, panels = axes(2, 4, size=(1.9, 1.9), sharex=True, sharey=True)
-x = torch.tensor(guided["samples"])
-for r, ax in enumerate(panels.flat):
-    scatter(ax, data.centers, x[r], limit=5.5, size=4)
-    ax.set(title=f"seed {r}", xlabel="", ylabel="")
-Picture(
-    figure,
-    f"With the penalty; modes shown: {[int(n) for n in guided['captured']]}; a thin "
-    "scatter between them"
-)
+eight_rings(guided, "With the penalty, blue discs are the modes; modes captured: "
+                    f"{[int(n) for n in guided['captured']]}; some samples lie between modes")
 
 # %%
 without, within = plain["captured"], guided["captured"]
@@ -703,7 +700,7 @@ def recorded_interval(row: dict, name: str) -> str:
 def two(row: dict, name: str, digits: int) -> str:
     "A recorded measure of two seeds."
     values = row[name]["by seed"] if name in row else []
-    return " and ".join(f"{v:.{digits}f}" for v in values)
+    return " and ".join(f"{v:.{digits}f}" for v in values) or "not measured"
 
 for row in record.get("trials", []):
     print(f"{row['setting']:28} modes {two(row, 'captured', 0):8} high quality "
@@ -714,13 +711,29 @@ for row in record.get("trials", []):
 
 # %% [markdown]
 # ## All modes in all cases?
-# The paper says: on circles, grids and lines the default BiGAN misses modes, and the penalty captures all of them in all cases. `python benchmarks/pairwise.py sets` trains both games on six sets, with ten seeds each, the same steps and the same rates. $G$ has 3×64 units and $\lambda$ falls with the rates. Where it says so, $G$ is deep (4×128, double rate) or wide (4×256) and $\lambda$ ends at half of the training, or batches are larger and the training is longer. No row is left out. Each dot is a seed; the bar and the number are the mean.
+# The paper says: on circles, grids and lines the default BiGAN misses modes, and the penalty captures all of them in all cases. `python benchmarks/pairwise.py sets` trains both games on six sets, with ten seeds each, the same steps and the same rates. $G$ has 3×64 units and $\lambda$ falls with the rates. Where it says so, $G$ is deep (4×128, double rate) or wide (4×256) and $\lambda$ ends at half of the training, or batches are larger and the training is three times as long. No row is left out. Each dot is a seed; the bar and the number are the mean. Blue rows have the penalty, orange ones do not.
 
 # %%
 MEASURES = {"modes, share": lambda row: [v / row["of"] for v in row["captured"]["by seed"]],
             "high quality": lambda row: row["high_quality"]["by seed"],
             "TV": lambda row: row["tv"]["by seed"]}
 
+SHORT = {"deep G and λ that settles": "G 4×128, λ ends at half", "long walk": "3 × steps",
+         "wide G and λ that settles": "G 4×256, λ ends at half", "deep G": "G 4×128"}
+
+def plain_name(setting: str) -> str:
+    "The name of a recorded setting in the words of the text."
+    for recorded_words, words in SHORT.items():
+        setting = setting.replace(recorded_words, words)
+    return setting
+
+def by_pairs(rows: list) -> list:
+    "Recorded rows with the two games of one setting side by side, BiGAN first."
+    stems = [row["setting"].rsplit(", ", 1)[0] for row in rows]
+    return sorted(rows, key=lambda row: (stems.index(row["setting"].rsplit(", ", 1)[0]),
+                                         "with the penalty" in row["setting"]))
+
+# %%
 def dots(rows: list, measures: dict = MEASURES) -> Picture:
     "Each seed of some recorded rows as a dot, the mean as a bar; one panel for each measure."
     figure, panels = axes(1, len(measures), size=(8.8 / len(measures), .24 * len(rows) + .7),
@@ -734,13 +747,14 @@ def dots(rows: list, measures: dict = MEASURES) -> Picture:
             ax.text(1.02, y, f"{mean:.2f}", transform=ax.get_yaxis_transform(), va="center",
                     fontsize=8)
         ax.set(xlabel=label, yticks=range(len(rows)), ylim=(len(rows) - .5, -.5),
-               yticklabels=[row["setting"] for row in rows])
+               yticklabels=[plain_name(row["setting"]) for row in rows])
     return Picture(figure, "; ".join(
-        f"{row['setting']}: " + ", ".join(f"{label} {interval(of(row)).mean:.2f}"
-                                          for label, of in measures.items()) for row in rows))
+        f"{plain_name(row['setting'])}: " + ", ".join(
+            f"{label} {interval(of(row)).mean:.2f}" for label, of in measures.items())
+        for row in rows))
 
 # %%
-dots(record["sets"]) if record.get("sets") else None
+dots(by_pairs(record["sets"])) if record.get("sets") else None
 
 # %%
 nulls = {name: coverage(modes.sample(2500, torch.Generator().manual_seed(0)), modes).null
@@ -880,7 +894,7 @@ lines = {
 }
 
 # %%
-figure, panels = axes(1, 3, size=(3, 2.6))
+figure, panels = axes(1, 3, size=(3, 2.8))
 for ax, (name, label) in zip(panels, NAMES.items()):
     for weight, row in sweep:
         ax.scatter([weight] * 8, row[name], s=8, c=REAL, alpha=.5)
@@ -891,7 +905,8 @@ for ax, (name, label) in zip(panels, NAMES.items()):
         if key in rows:
             ax.axhline(sum(rows[key][name]) / 8, c=colour, ls=dash, label=what)
     ax.set(xlim=(.02, 50), xscale="log", xlabel="λ", ylabel=label)
-panels[0].legend(fontsize=6)
+figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5,
+              frameon=False, fontsize=8)
 Picture(
     figure,
     "Modes, quality and balance over three decades of λ, beside BiGAN, slope one in any "
@@ -903,7 +918,7 @@ Picture(
 
 # %% [markdown]
 # ## One heavy mode: a street that is nearly always empty
-# The authors' example is a street junction that is mostly empty. Their film is not public, so we draw a street, `scenes()` of [6.11](../6_workshop/11_pictures.ipynb). It is empty nine times of ten; otherwise vehicles are on seven tracks. An exact classifier knows the modes. `python benchmarks/street.py` trains six games with the same batch and the same number of steps of $G$, eight seeds each, and looks four times. *Rate* is the share of pictures in which the classifier finds a vehicle, divided by the true tenth. *Well* is the same for good pictures only.
+# The authors' example is a street junction that is mostly empty. Their film is not public, so we draw a street, `scenes()` of [6.11](../6_workshop/11_pictures.ipynb). It is empty nine times of ten; otherwise vehicles are on seven tracks. An exact classifier knows the modes. `python benchmarks/street.py` trains six games with the same batch and the same number of steps of $G$, eight seeds each, and looks four times. *Rate* is the share of pictures in which the classifier finds a vehicle, divided by the true tenth. *Well drawn* is the same for good pictures only, those near a clean picture. *Tracks* counts the tracks that appear, well drawn, at a tenth of their true rate or more. *Good* is the share of good pictures, empty ones included.
 #
 # **Predict:** which games still produce vehicles at the end? And which did so on the way?
 
@@ -926,7 +941,7 @@ for row in streets:
                         alpha=.12, lw=0)
 panels[0].axhline(1, c=MISSING, lw=.6)
 panels[0].set(xlabel="steps", ylabel="vehicles, generated over true", ylim=(-.03, 1.1))
-panels[1].set(xlabel="steps", ylabel="well drawn ones alone", ylim=(-.01, .42))
+panels[1].set(xlabel="steps", ylabel="well drawn vehicles over true", ylim=(-.01, .42))
 if streets:
     panels[1].legend(fontsize=8, loc="upper left", frameon=False)
 Picture(
@@ -938,12 +953,13 @@ def over_seeds(name: str):
     "The recorded values of a measure, seed by seed."
     return lambda row: row[name]["by seed"]
 
-def show_heavy(part: str, *names: str):
-    "The recorded rows of a part."
-    return dots(heavy[part], {name: over_seeds(name) for name in names}) if part in heavy else None
+def show_heavy(part: str, **measures: str):
+    "The recorded rows of a part: each measure by its name in the record, with its label."
+    return dots(heavy[part], {label: over_seeds(name) for name, label in measures.items()}) \
+        if part in heavy else None
 
 # %%
-show_heavy("scenes", "rate", "well", "tracks", "good")
+show_heavy("scenes", rate="rate", well="well drawn", tracks="tracks of 7", good="good")
 
 # %%
 def unpacked(row):
@@ -988,9 +1004,9 @@ verdict
 #
 # **Are pairs needed? No.** WGAN-GP rises too, in both settings, and further. With one critic step for each step of $G$ it draws as well and shows as many tracks, in two thirds of the time. Beside this WGAN-GP the penalty is ahead in *good* only (.95 against .92). The article says that WGAN, too, fails on its junction. WGAN-GP on this street does not. No game reaches the truth: in the mean, fewer than a fifth of the vehicles are well drawn, and at most 2.4 of seven tracks are shown.
 #
-# **Is R1 tuned?** No: one weight and one rate of it were recorded here. Chapter 1.4 found R1 of weight 1 best on another set. So the claim above is about this R1, and not about the best R1.
+# **Is R1 tuned?** No: one weight and one rate were recorded here. Chapter 1.4 found R1 of weight 1 best on another set. So the claim above is about this R1, and not about the best R1.
 #
-# An untrained generator would score a high *rate*, because the classifier assigns noise to the nearest clean picture; hence *well* and *good* beside it:
+# An untrained generator would score a high *rate*, because the classifier assigns noise to the nearest clean picture; so *well drawn* and *good* stand beside it:
 
 # %%
 untrained = Run(PairwiseBiGAN(networks=Networks(latent=4)), scenes(), runs=8, device="cpu")
@@ -1004,7 +1020,7 @@ with_vehicle = [scenes().assign(x) for x in untrained.sample(500)]
 # The same games on points: nine modes of which one holds 90 %, 5,000 steps. The two BiGANs have a deep generator (4×128, double rate), and $\lambda$ ends at half of the training; the other games have their default networks and rates:
 
 # %%
-show_heavy("rare", "modes", "rate", "good")
+show_heavy("rare", modes="modes of 9", rate="good rare samples, over true", good="good")
 
 # %% [markdown]
 # With this $\lambda$ the penalty shows 1.25 modes of nine, hardly more than the heavy one. In the picture of the sets above, where $\lambda$ falls with the rates, it shows 8.8. The two games differ in the generator and its rate, too, so the record does not say which of these makes the difference. (R1 and WGAN-GP are not tuned here either: chapter 1.4 records 8.75 modes for R1 of weight 0.1 at a rate of .003.)
@@ -1012,10 +1028,10 @@ show_heavy("rare", "modes", "rate", "good")
 # **A real film.** One fixed outdoor camera, 1,823 frames, few pedestrians, for research use only: it is measured here and not shown. Its light drifts, so a running background is subtracted from each frame, in grey at 24×32. A frame is busy if a hundredth of its pixels or more differ by a tenth of the range. Four seeds, 5,000 steps:
 
 # %%
-show_heavy("film", "rate", "grain")
+show_heavy("film", rate="busy frames, over true", grain="grain, over true")
 
 # %% [markdown]
-# *Grain* is the mean standard deviation of a pixel, generated over real. Where it is far above one, as for BiGAN, noise is counted as pedestrians. Among the other games WGAN-GP with one critic step is ahead in rate, and the penalty is not better than a GAN with R1. No game reaches the true rate.
+# *Grain* is the mean standard deviation of a pixel, generated over real. A grain above 1 means that the samples vary more than the film. Where it is far above one, as for BiGAN, noise is counted as pedestrians. Among the other games WGAN-GP with one critic step is ahead in rate, and the penalty is not better than a GAN with R1. No game reaches the true rate.
 
 # %% [markdown]
 # ## Real digits

@@ -149,10 +149,10 @@ def imle_loss(fake: Batch,  # the generated examples matched to `real`, (*runs, 
               real: Batch,  # (*runs, batch, *event)
               *, runs: RunAxes = 0,  # how many leading axes count runs
               ) -> Tensor:  # (*runs,)
-    """Squared distance from each real example to the generated one matched to it.
+    """The IMLE loss: squared distance from real examples to the generated ones matched to them.
 
-    It is averaged over the batch (Li and Malik 2018). 16 bits are too few for the sum of squares:
-    such examples are taken in float32.
+    A sum over each example and a mean over the batch (Li and Malik 2018). Half precision is too
+    coarse for the sum of squares: such examples are taken in float32.
     """
     square = (fake - real).square() if fake.dtype.itemsize > 2 else (fake.float() - real).square()
     return (square.flatten(runs + 1).sum(-1) if square.ndim > runs + 1 else square).mean(-1)
@@ -235,7 +235,7 @@ assert all((near.sqrt() >= t * eps).float().mean() <= 1 / t ** 2 for t in (1, 1.
 
 # %% [markdown]
 # ## Finding the nearest sample, exactly
-# Everything depends on one search. The usual line is `torch.cdist(queries, pool).min(1)`. Give it a pool of pictures that *contains* the queries:
+# IMLE is as good as its search for the nearest sample. The usual line is `torch.cdist(queries, pool).min(1)`. Give it a pool of pictures that *contains* the queries:
 
 # %%
 images = torch.rand(1000, 784, generator=torch.Generator().manual_seed(0))
@@ -309,7 +309,7 @@ Features = Annotated[Callable[[Tensor], Tensor], Function("*runs n *event -> *ru
 # %%
 #| export
 def _compared(name: str, x: Tensor, features: Features | None, runs: int) -> Tensor:
-    "What is compared of the examples `x`, `(*runs, n, *event)`, that the argument `name` gave."
+    "What is compared of the examples `x`, `(*runs, n, *event)`; `name` is for error messages."
     if features is not None:
         name, x = "features", check_shape("features", features(x), (*x.shape[:runs + 1], ...),
                                           what="one result per example")
@@ -366,7 +366,7 @@ match_latents(lambda z: z, x, made)
 # %%
 #| export
 class MatchMemory(nn.Module):
-    "What a game keeps between matchings and saves with the run: reals, their latents, and when."
+    "The matched real examples, their latents and the step of the matching, saved with the run."
     def __init__(self, runs: int, reals: int, event: tuple[int, ...], latent: int):
         super().__init__()
         self.register_buffer("x", torch.zeros(runs, reals, *event))
@@ -537,7 +537,7 @@ claim(
 # %% [markdown]
 # (Uniform noise comes near all 25 modes, too. The claim compares the two directions; it does not say that the samples are good.)
 #
-# The price of IMLE is quality. Between two modes lie samples that are nobody's nearest, and nothing moves them away. The latent space is connected, so some samples always lie there. And a sample that several real points share goes to their mean. **IMLE covers and blurs.** Longer trainings are recorded beside the non-saturating GAN, one row for each setting that was run, eight seeds each (`python benchmarks/imle.py`; the seconds are those of all eight on one core):
+# The price of IMLE is quality. Between two modes lie samples that are the nearest of no real point, and nothing moves them away. The latent space is connected, so some samples always lie there. And a sample that several real points share goes to their mean. **IMLE covers and blurs.** Longer trainings are recorded beside the non-saturating GAN, one row for each setting that was run, eight seeds each (`python benchmarks/imle.py`; the seconds are those of all eight on one core):
 
 # %%
 kept = recorded("imle")
@@ -804,7 +804,7 @@ rare = kept.get("rare", {})
  for name, row in rare.items()}
 
 # %% [markdown]
-# IMLE shows all eight in every seed, and the GAN none. Six or so of the 512 reals of a matching belong to each rare mode, and each of these points has the weight of any other. But only one IMLE sample in nine is good, and uniform noise has a sample in nearly every one of these modes, too. (R1 alone shows 7.8 of the eight with nine good samples of ten, chapter 1.4.) Can a minority be included *and* drawn well? The next chapter adds both losses.
+# IMLE shows all eight in every seed, and the GAN none. Six or so of the 512 reals of a matching belong to each rare mode, and each of these points has the weight of any other. But only one IMLE sample in nine is good, and uniform noise has a sample in nearly every one of these modes, too. (R1 alone shows 7.8 of the eight with nine good samples of ten, chapter 1.4.) Can a minority be included *and* drawn well? The next chapter uses the sum of both losses.
 
 # %% [markdown]
 # ## In your own code
@@ -937,10 +937,10 @@ grade_confound(answer)
 # ## Recap
 # - If samples move to their nearest real points, modes are dropped and the samples look good. If real points pull their nearest samples, every point is in the loss, and its pull grows with the distance.
 # - IMLE climbs the likelihood of a kernel density over its samples with narrow kernels. Beside maximum likelihood, badly served points weigh more.
-# - The loss bounds what is missed, by Markov's inequality. It does not bound what is superfluous: samples that are nobody's nearest stay where they are, and shared ones go to a mean. Hence the blur.
+# - The loss bounds what is missed, by Markov's inequality. It does not bound what is superfluous: samples that are nobody's nearest stay where they are, and shared ones go to a mean. This is the blur.
 # - Guess distances by products and decide by differences: exact, with copies at 0, in bounded memory.
 # - Matches are part of the state. They become outdated, so match again before $G$ has changed much.
-# - A rare mode is reached and not drawn well. The next chapter joins this loss to a discriminator, and lets you choose the minority to include.
+# - A rare mode is reached and not drawn well. The next chapter adds a discriminator to this loss, and lets you choose the minority to include.
 #
 # **For later.**
 #

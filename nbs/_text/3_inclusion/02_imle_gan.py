@@ -39,20 +39,6 @@ from modelab.networks.layers import score_batches
 from modelab.training.game import AdversarialGame
 
 # %%
-#| export evaluation.features
-"A small self-supervised encoder of pictures."
-from __future__ import annotations
-
-import torch
-import torch.nn.functional as F
-from torch import nn, Tensor
-
-from modelab.core.seeding import randn
-from modelab.core.signatures import Count, Index, checked
-from modelab.data.digits import augment_pictures
-from modelab.data.mixtures import ModeSet
-
-# %%
 #| export evaluation.interpolation
 "Interpolation between latents: slerp."
 from __future__ import annotations
@@ -104,6 +90,8 @@ from modelab.training.optimiser import Optimiser, Schedule
 from modelab.training.run import Run
 
 # %% [markdown]
+# The chapter shows two failures, a GAN and a plain sum of two losses. Then it builds the two new terms, and measures them on digits, on rare modes and on faces. On a first reading you can leave out *Given more time*, *A strong discriminator* and *Which part does what?*
+#
 # ## A GAN whose count of modes falls while it trains
 # The data have a thousand modes: three handwritten digits, one per colour channel. The discriminator is small, with 32 hidden units. The rate and the momentum are those of much GAN code since 2016: $2\cdot10^{-4}$ and $\beta_1=0.5$.
 #
@@ -198,9 +186,9 @@ print(f"real pictures: high quality {perfect.high_quality:.2f}")
 interval(naive["pulls"])
 
 # %% [markdown]
-# The gradient of the IMLE term is almost five times as long. So this is mostly IMLE, at the price of a discriminator. A squared distance has squared units of what is compared, here 192 pixels. An adversarial loss has nats. A "weight of one" between them means nothing.
+# The gradient of the IMLE term is almost five times as long. So this is mostly IMLE, at the price of a discriminator. A squared distance has squared units of what is compared, here 192 pixels. An adversarial loss is measured in nats. So a "weight of one" between them means nothing.
 #
-# The same sum on the heavy centre with eight rare modes, with both terms at work, and with R1 on $D$, which did best there in chapter [1.4](../1_game/04_wasserstein.ipynb):
+# Now the same sum on the set with a heavy centre and eight rare modes. The weight is smaller, and $D$ has R1, which did best there in chapter [1.4](../1_game/04_wasserstein.ipynb):
 
 # %%
 heavy = rare_modes()
@@ -230,22 +218,22 @@ def play(total: int, runs: int = 8, **settings):
 
 # %%
 @experiment("02_imle_gan", early=20)
-def everybody_asks(total=1600):
+def all_matched(total=1600):
     return rare(play(total, weight=.45))
 
 # %%
-everybody = everybody_asks()
+with_all = all_matched()
 MOST = {"seen": 8, "mass": 1, "centre": 1}  # the largest possible values
-{name: interval(values, low=0, high=MOST[name]) for name, values in everybody.items()}
+{name: interval(values, low=0, high=MOST[name]) for name, values in with_all.items()}
 
 # %% [markdown]
 # The rare modes hold a tenth of the data, and less than half of that in the samples. Nine of ten matched reals are at the centre, where a sample is near anyway.
 #
-# Two things are to be decided: *in which space* distances are taken, and *which examples* are matched.
+# Two choices are open: *in which space* distances are taken, and *which examples* are matched.
 
 # %% [markdown]
 # ## In which space are distances taken?
-# Pixels are one answer. The article describes another: distances between features of a trained network (LPIPS, on a network trained for classification). There a stroke that is moved by one pixel is near, and a blurred one is far. The article speaks of features. In the authors' code this is so for the *loss*; the *matching* is searched in pixels. So there are two switches. The space is any function that gives one description per example:
+# Pixels are one space. The article describes another: distances between features of a trained network (LPIPS, on a network trained for classification). There a stroke that is moved by one pixel is near, and a blurred one is far. In the authors' code the *loss* is taken in features, but the *matching* is searched in pixels. So there are two settings. The space is any function that gives one result per example:
 
 # %%
 #| export
@@ -254,7 +242,7 @@ def feature_vectors(x: Batch,  # (*runs, n, *event)
                     features: Features | None,  # None: the examples themselves
                     lead: Lead = 1,  # how many axes of x count runs and examples
                     ) -> Tensor:  # (*runs, n, d)
-    "What `features` says of each example, as a vector; `ValueError` unless it is one per example."
+    "The features of each example as a vector; `ValueError` unless there is one result for each."
     said = check_shape("features", x if features is None else features(x),
                        (*x.shape[:lead], ...), what="one result per example")
     return said.flatten(lead) if said.ndim > lead else said[..., None]
@@ -263,88 +251,7 @@ def feature_vectors(x: Batch,  # (*runs, n, *event)
 feature_vectors(torch.zeros(5, 1, 8, 8), None).shape
 
 # %% [markdown]
-# No pretrained network comes with this course, and a classifier of digits would be told what to find. So we train a small encoder on the same pictures **without labels**. Each picture is changed twice (turned, moved, noise), and the encoder learns to find the partner among all changed pictures of the batch.
-
-# %%
-#| export evaluation.features
-class PictureEncoder(nn.Module):
-    "A convolutional net that reads each channel alone: (*lead, c, h, w) to (*lead, c·d)."
-    def __init__(self, side: int, d: int = 32, width: int = 16):
-        super().__init__()
-        low = -(-side // 4)
-        self.body = nn.Sequential(
-            nn.Conv2d(1, width, 3, 1, 1), nn.LeakyReLU(.2),
-            nn.Conv2d(width, 2 * width, 3, 2, 1), nn.LeakyReLU(.2),
-            nn.Conv2d(2 * width, 4 * width, 3, 2, 1), nn.LeakyReLU(.2),
-            nn.Flatten(), nn.Linear(4 * width * low * low, d))
-        self.register_buffer("scale", torch.ones(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        codes = self.body(x.reshape(-1, 1, *x.shape[-2:]))
-        return codes.reshape(*x.shape[:-3], -1) * self.scale
-
-# %% [markdown]
-# What is done to a picture: a small rotation and shift, and noise.
-
-# %%
-#| export evaluation.features
-def _augment_with_noise(x: Tensor, generator: torch.Generator) -> Tensor:
-    "Pictures (n, 1, h, w) in [-1, 1] turned and moved as by `augment_pictures`, and with noise."
-    moved = augment_pictures(x.squeeze(1), generator).unsqueeze(1)
-    return moved + .1 * randn(*x.shape, generator=generator, device=x.device)
-
-# %% [markdown]
-# Each picture of a batch comes twice. The loss is the cross-entropy of finding the partner, in both directions.
-
-# %%
-#| export evaluation.features
-def _contrastive_loss(one: Tensor, two: Tensor) -> Tensor:
-    "Cross-entropy of finding each row's partner among all, both ways (Chen et al. 2020)."
-    alike = F.normalize(one, dim=1) @ F.normalize(two, dim=1).T / .2
-    same = torch.arange(len(alike), device=alike.device)
-    return F.cross_entropy(alike, same) + F.cross_entropy(alike.T, same)
-
-# %% [markdown]
-# At the end the encoder is scaled: the mean squared distance of two random examples becomes 1.
-
-# %%
-#| export evaluation.features
-def _set_scale(net: PictureEncoder, x: Tensor) -> PictureEncoder:
-    "The net, frozen; two of the pictures `x` are at a squared distance of 1 on average."
-    codes = net.requires_grad_(False).eval()(x)
-    net.scale.fill_((codes - codes.roll(1, 0)).square().sum(-1).mean().rsqrt())
-    return net
-
-# %% [markdown]
-# The training is short. Its seed sets all that is drawn.
-
-# %%
-#| export evaluation.features
-@checked
-def train_picture_encoder(modes: ModeSet,  # of square pictures
-                          d: Count = 32,  # numbers that describe one channel
-                          walk: Count = 400,  # optimiser steps of 256 channels
-                          seed: Index = 0) -> PictureEncoder:
-    """An encoder of pictures, trained without labels to tell augmented pictures apart.
-
-    After van den Oord et al. 2018 and Chen et al. 2020. Two random examples are at a squared
-    distance of 1 on average. `ValueError` if the examples are no square pictures.
-    """
-    if len(modes.event) != 3 or modes.event[1] != modes.event[2]:
-        raise ValueError(
-            f"modes: expected square pictures (channels, side, side), got {modes.event}")
-    g, (channels, side, _) = torch.Generator(modes.device).manual_seed(seed), modes.event
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net, head = PictureEncoder(side, d).to(modes.device), nn.Linear(d, d).to(modes.device)
-    adam = torch.optim.Adam([*net.parameters(), *head.parameters()], 2e-3)
-    for _ in range(walk):
-        x = modes.sample(-(-256 // channels), g).reshape(-1, 1, side, side)[:256]
-        adam.zero_grad()
-        one, two = (head(net.body(_augment_with_noise(x, g)).relu()) for _ in range(2))
-        _contrastive_loss(one, two).backward()
-        adam.step()
-    return _set_scale(net, modes.sample(1000, g))
+# No pretrained network comes with this course, and a classifier of digits would be told what to find. So `train_picture_encoder` of chapter [6.16](../6_workshop/16_feature_networks.ipynb) trains a small encoder on the same pictures **without labels**. Each picture is changed twice (turned, moved, noise), and the encoder learns to find the partner of each changed picture among all of the batch. How often does the nearest other picture show the same digit?
 
 # %%
 eye = train_picture_encoder(digits(), walk=steps(80))
@@ -459,9 +366,10 @@ def interpolation_loss(G: GeneratorFunction,  # (*runs, batch, latent) to (*runs
                        share: OneScore | None = None,  # α of the first end; None: uniform, drawn
                        generator: Generators = None,  # for the share; one, or one per run
                        ) -> Tensor:  # (*runs,), unweighted
-    """What G makes between two matched latents should be near both reals (Yu et al. 2020).
+    """Interpolation loss: samples between two matched latents should be near both reals.
 
-    Squared distances, weighted α and 1 - α, the more the nearer the end; a mean over the batch.
+    Squared distances, weighted α and 1 - α, the more the nearer the end; a mean over the batch
+    (Yu et al. 2020).
     """
     (z1, z2), lead = z, z[0].ndim - 1
     if share is None:
@@ -498,7 +406,7 @@ ends
 # %% [markdown]
 # In a feature space that ignores small movements the best picture need not be a double exposure. In pixels it is one, and $D$ sees it as not real.
 #
-# What is refused, before any work. (A loss passes NaN on; a matching refuses it, since NaN has no neighbour.)
+# Wrong inputs are refused before any work. (A loss passes NaN on; a matching refuses it, since NaN has no neighbour.)
 
 # %%
 print(error_message(interpolation_loss, lambda z: z, (z1, z2), (x1, x2[:3])))
@@ -519,10 +427,10 @@ print(error_message(match_latents, lambda z: z @ W, x1, z1, features=lambda x: x
 @register_game
 @dataclass(kw_only=True)
 class IMLEGAN(MatchingGame, AdversarialGame):
-    """IMLE-GAN, the inclusive GAN (Yu et al. 2020): a GAN whose G also serves matched examples.
+    """IMLE-GAN, the inclusive GAN (Yu et al. 2020): a GAN with an IMLE and an interpolation term.
 
-    Every real example, or every one of a minority, has a sample near it, and between two of them
-    there is something like both."""
+    Each real example, or each one of a minority, pulls its nearest sample; samples between two
+    matched latents are pulled towards both of their reals."""
     weight: NonNegative = 1.  # of the IMLE term, a squared distance in units of the features
     interpolation_weight: NonNegative = .4  # of the interpolation term, as a share of `weight`
     r1_weight: NonNegative = 0.  # γ of R1 on D
@@ -543,13 +451,13 @@ class IMLEGAN(MatchingGame, AdversarialGame):
         return {**made, "matches": self.memory(made["G"], event, latent, runs)}
 
 # %% [markdown]
-# What is matched, and where:
+# The space of the search:
 
 # %%
 #| export
 @patch
 def features(self: IMLEGAN, x: Tensor) -> Tensor:
-    "What is compared when reals look for their nearest sample."
+    "What is compared in the search for the nearest samples: features, or the examples."
     return feature_vectors(x, self.space if self.matching == "features" else None, 2)
 
 # %% [markdown]
@@ -587,7 +495,7 @@ def interpolation_term(self: IMLEGAN, t: Any, x: Tensor, z: Tensor) -> Tensor:
                               generator=t.generator)
 
 # %% [markdown]
-# All three terms together:
+# The loss of $G$ has all three terms:
 
 # %%
 #| export
@@ -720,7 +628,7 @@ claim(
     and ours.low > tuned.high)
 
 # %% [markdown]
-# The record says four things.
+# The record shows four things.
 #
 # - With the conventional settings the count falls from the first look on (of samples of which under a tenth are good). The tuned ones *gain* modes within this time, and have about half of the thousand at its end. So "GANs lose modes" depends on the settings. (R1 and WGAN-GP cannot be told apart from the plain GAN here: 559, 518 and 528 modes.)
 # - The inclusive GAN is near a thousand when the others are below 600.
@@ -882,17 +790,17 @@ if record:
 
 # %%
 @experiment("02_imle_gan", early=20)
-def minority_asks(total=1600):
+def minority_matched(total=1600):
     return rare(play(total, weight=.45, minority=range(1, 9)))
 
 # %%
 @experiment("02_imle_gan", early=20)
-def nobody_asks(total=1600):
+def none_matched(total=1600):
     return rare(play(total, weight=0.))
 
 # %%
-asked, nobody = minority_asks(), nobody_asks()
-rows = {"R1 alone": nobody, "all matched": everybody, "minority matched": asked}
+with_minority, r1_alone = minority_matched(), none_matched()
+rows = {"R1 alone": r1_alone, "all matched": with_all, "minority matched": with_minority}
 for name, row in rows.items():
     print(f"{name:18}", {k: str(interval(v, low=0, high=MOST[k])) for k, v in row.items()})
 
@@ -923,8 +831,8 @@ Picture(
 )
 
 # %%
-seen, mass = (interval(asked[k], low=0, high=MOST[k]) for k in ("seen", "mass"))
-alone = {k: interval(nobody[k], low=0, high=MOST[k]) for k in ("seen", "mass")}
+seen, mass = (interval(with_minority[k], low=0, high=MOST[k]) for k in ("seen", "mass"))
+alone = {k: interval(r1_alone[k], low=0, high=MOST[k]) for k in ("seen", "mass")}
 claim(
     "With a rare minority matched alone, the inclusive GAN shows seven of its eight modes or more, "
     "in about their true mass",
@@ -950,7 +858,7 @@ def _modes_with(modes: Any, name: str) -> Tensor:
     return modes.kinds[:, columns].all(1)
 
 # %% [markdown]
-# From there, two ratios for each trait:
+# From these modes follow two ratios for each trait:
 
 # %%
 #| export evaluation.traits
@@ -977,8 +885,8 @@ def precision_recall_by_trait(modes: Any,  # a set whose modes show traits, such
 
 # %%
 people = faces()
-asked_for = [*people.traits, "eyeglasses+beard"]
-real_traits = precision_recall_by_trait(people, people.sample(5000, g), asked_for, within=5.)
+shown_traits = [*people.traits, "eyeglasses+beard"]
+real_traits = precision_recall_by_trait(people, people.sample(5000, g), shown_traits, within=5.)
 {name: (round(p, 2), round(r, 2)) for name, (p, r) in real_traits.items()}
 
 # %% [markdown]
@@ -1037,8 +945,8 @@ def mean_of(name: str, trait: str, which: str) -> float:
     values = by_name[name]["traits"][trait][which]["by seed"]
     return float("nan") if None in values else sum(values) / len(values)
 
-nobody = [name for name, row in by_name.items() if row["weight"] == 0]
-best = max(nobody, default="no face matched",
+unmatched = [name for name, row in by_name.items() if row["weight"] == 0]
+best = max(unmatched, default="no face matched",
            key=lambda name: sum(mean_of(name, t, "recall") for t in people.traits))
 PAIR = [best, "four attributes matched"]
 gallery(PAIR) if all(name in by_name for name in PAIR) else "not recorded yet"
@@ -1075,9 +983,9 @@ verdict_on_glasses
 # %%
 verdict_on_frechet = "not recorded yet"
 if reached:
-    asked_row = by_name[PAIR[1]]["frechet"]["by seed"]
-    base = min((by_name[name]["frechet"]["by seed"] for name in nobody), key=sum)
-    ratio = interval([a / b for a, b in zip(asked_row, base)], low=0)
+    matched_row = by_name[PAIR[1]]["frechet"]["by seed"]
+    base = min((by_name[name]["frechet"]["by seed"] for name in unmatched), key=sum)
+    ratio = interval([a / b for a, b in zip(matched_row, base)], low=0)
     verdict_on_frechet = claim(
         "The Fréchet distance of all samples is at most 1.05 times that without matching",
         paper="this course", section="drawn faces", ours=f"ratio {ratio:.2f}",
@@ -1088,13 +996,13 @@ verdict_on_frechet
 # The two runs without matching differ only in the weight of R1, .1 and 2. With 2, every attribute has a higher recall. The runs with matched faces have an R1 of .1; the weight 2 was not tried for them. (For glasses, and for the pair of glasses and beard, precision stays below the target.)
 
 # %%
-if len(nobody) == 2:
-    weak_r1, strong_r1 = nobody
+if len(unmatched) == 2:
+    weak_r1, strong_r1 = unmatched
     assert all(mean_of(strong_r1, t, "recall") > mean_of(weak_r1, t, "recall")
-               for t in asked_for)
-    assert {t for t in asked_for if mean_of(PAIR[1], t, "precision") < .9} == {
+               for t in shown_traits)
+    assert {t for t in shown_traits if mean_of(PAIR[1], t, "precision") < .9} == {
         "eyeglasses", "eyeglasses+beard"}
-{name: {t: round(mean_of(name, t, "recall"), 2) for t in asked_for} for name in nobody}
+{name: {t: round(mean_of(name, t, "recall"), 2) for t in shown_traits} for name in unmatched}
 
 # %% [markdown]
 # The price for the majority: the share of good samples, and how often each attribute is shown. The true rates are the last line. Matched attributes are shown too often, bald heads three times as often as in the data.
@@ -1106,7 +1014,7 @@ for name, row in by_name.items():
     print(f"{name:38} good {on_average(row['good']):20} {shown}")
 both = people.kinds[:, 0] & people.kinds[:, 3]
 true_rates = [*people.rates.tolist(), float(people.weights @ both.float())]
-print("  ".join(f"{t} {r:.3f}" for t, r in zip(asked_for, true_rates)))
+print("  ".join(f"{t} {r:.3f}" for t, r in zip(shown_traits, true_rates)))
 
 # %% [markdown]
 # ## Under your hands: which attributes are matched?

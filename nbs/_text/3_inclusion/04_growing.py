@@ -109,7 +109,7 @@ def box_average(x: PictureStack, times: Times = 1) -> Tensor:
     return small.reshape(*x.shape[:-2], *small.shape[-2:])
 
 # %% [markdown]
-# The other way, by repeating pixels:
+# `enlarge_nearest` goes the other way and repeats pixels:
 
 # %%
 #| export
@@ -299,7 +299,7 @@ class EqualLinear(nn.Module):
         return torch.baddbmm(bias, x, weight)
 
 # %% [markdown]
-# And the convolution:
+# The convolution has the same form:
 
 # %%
 #| export
@@ -380,7 +380,7 @@ assert torch.allclose(pixel_norm(a), pixel_norm(a / 1000), atol=1e-8)
 
 # %% [markdown]
 # ## Minibatch deviation
-# A discriminator that gets one example at a time cannot see that all examples are alike. The article adds minibatch deviation against lost modes: $D$ is told how much a group of four examples differs. Take the standard deviation of each feature at each place over the group; take the mean of all these; and give this one number to $D$ as one more map of features,
+# A discriminator that gets one example at a time cannot detect that all samples are alike. The article adds minibatch deviation against lost modes: $D$ gets a number that says how much a group of four examples differs. Take the standard deviation of each feature at each place over the group; take the mean of all these; and give this one number to $D$ as one more map of features,
 #
 # $$d=\frac1{CHW}\sum_{chw}\sqrt{\tfrac14\sum_{i=1}^4\big(a_{ichw}-\bar a_{chw}\big)^2+10^{-8}} .$$
 #
@@ -434,7 +434,7 @@ class GrowingNet(Net):
         self.growth, self.level, self.alpha = growth, self.levels, 1.
 
 # %% [markdown]
-# By hand, for your own training loop:
+# In a training loop of your own, `grow` sets the level:
 
 # %%
 #| export
@@ -483,7 +483,7 @@ class GrownGenerator(GrowingNet):
         self.to_picture = nn.ModuleList(EqualConv(w, channels, 1, gain=1., **kw) for w in widths)
 
 # %% [markdown]
-# After each layer:
+# This function follows each layer:
 
 # %%
 #| export
@@ -571,7 +571,7 @@ def _features(self: GrownDiscriminator, x: Tensor, level: int, alpha: float) -> 
     return h
 
 # %% [markdown]
-# The additional map, in each run its own:
+# The deviation becomes one more map, in each run its own:
 
 # %%
 #| export
@@ -583,7 +583,7 @@ def _with_deviation(h: Tensor, runs: int | None, group: int) -> Tensor:
     return fold_runs(torch.cat([h, spread], -3), runs)
 
 # %% [markdown]
-# And the whole pass:
+# The whole pass:
 
 # %%
 #| export
@@ -691,7 +691,7 @@ assert torch.allclose(middle, .7 * start + .3 * end, atol=1e-13)
 assert torch.allclose(D.grow(2, 0.)(end), D.grow(1)(end), atol=1e-13)
 
 # %% [markdown]
-# And a level is a network for smaller pictures. This one for 7×7, with the same weights, makes what the large one makes at level 0:
+# A level is a network for smaller pictures. A network for 7×7 with the same weights makes the same pictures as the large one at level 0:
 
 # %%
 small = grown_generator(5, (1, 7, 7), 16, last=None).double()

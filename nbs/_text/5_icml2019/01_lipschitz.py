@@ -192,15 +192,15 @@ gallery({"real": real[0], "generated": fake[0],
 # %%
 g = torch.Generator().manual_seed(0)
 scores = torch.randn(2, 5, dtype=torch.float64, generator=g).requires_grad_()
-asked = []
+slopes = []
 for shift in (0., 100.):
     loss = F.softplus(scores[0]).mean() + F.softplus(-(scores[1] + shift)).mean()
-    asked.append(torch.autograd.grad(loss, scores)[0][0])
-assert torch.equal(*asked)
-asked[0]
+    slopes.append(torch.autograd.grad(loss, scores)[0][0])
+assert torch.equal(*slopes)
+slopes[0]
 
 # %% [markdown]
-# The value at one point depends on data at another point only if $f$ may not change too fast. So we need a bound on the gradient.
+# The value at one point depends on data at another point only if $f$ may not change too fast. A bound on the gradient does this.
 #
 # ## A family of losses, one condition
 # The paper adds a penalty on the Lipschitz constant $k(f)$, which is the largest norm of the gradient anywhere:
@@ -220,7 +220,7 @@ ScoreFunction = Annotated[Callable[[Tensor], Tensor], Function("scores -> losses
 # %%
 #| export
 def _negative(f: Tensor) -> Tensor:
-    "What G descends in all of the authors' experiments."
+    "The generator's loss in all of the authors' experiments."
     return -f
 
 
@@ -323,7 +323,7 @@ def check_conditions(objective: Objective | str,  # a name in OBJECTIVES, or you
                      span: Positive = 3.,  # scores from -span to span are tried
                      points: Annotated[int, Whole(3)] = 601,  # how many
                      ) -> dict[str, bool]:
-    "Whether the four demands are met: right signs, convex, balanced somewhere, strictly convex."
+    "Whether the four conditions hold: signs, convexity, balance, strict convexity."
     objective = find_objective(objective)
     f = torch.linspace(-span, span, points, dtype=torch.float64, requires_grad=True)
     up = torch.autograd.grad(objective.phi(f).sum(), f)[0]
@@ -684,15 +684,15 @@ assert holds_all == {"linear": True, "logistic": True, "hinge": False}
 # scores above $-1$, where hinge is a straight line:
 
 # %%
-def resting(weight):
+def not_held(weight):
     "How many generated points no real point holds, at a weight of the penalty."
     return int((~held(islands, cloud, OBJECTIVES["hinge"], weight).any(1)).sum())
 
 
 # %%
-rests = {weight: resting(weight) for weight in (.1, .3, 1., 3.)}
-assert rests[.1] > 0 and rests[3.] == 0
-rests
+free_points = {weight: not_held(weight) for weight in (.1, .3, 1., 3.)}
+assert free_points[.1] > 0 and free_points[3.] == 0
+free_points
 
 # %% [markdown]
 # ## Does training find the exact optimum?
@@ -991,7 +991,10 @@ assert not swept or [sum(m > 4 for m in rare_shown), sum(m < fewer for m in rare
 [round(m, 1) for m in rare_shown], fewer
 
 # %% [markdown]
-# LGAN puts more of its outer samples near the rare modes than noise does. But it makes only a twentieth of the good samples that are due. The generator is a continuous map of one connected distribution of noise, so it also makes samples between the modes. Above you see how many of the nine modes are captured and how many have their fair share in the recorded sweep. The latter is on average at most one, which is the centre. The number of rare modes shown (the last list, without the centre) depends on the setting: in three of the eight settings LGAN shows more than four rare modes on average, in four of them fewer than minimax's best setting. And uniform noise has three times as many good samples there as LGAN in the run above.
+# - **Near the rare modes** lie more of LGAN's outer samples than of noise.
+# - **Good samples** are few: LGAN makes a twentieth of those of a perfect generator, and uniform noise makes three times as many there. The generator is a continuous map of one connected distribution of latents, so it also makes samples between the modes.
+# - **In the recorded sweep** at most one of the nine modes has its fair share on average: the centre.
+# - **The setting matters.** The last list is the number of rare modes shown, without the centre. In three of the eight settings it is above four, and in four settings it is below that of minimax's best setting.
 #
 # The penalty costs time: one more forward and backward pass through $D$.
 

@@ -1,12 +1,12 @@
 # %% [markdown]
-# # Wasserstein of Wasserstein GAN: a distance that knows neighbouring pixels
-# > A critic's gradient is measured in Euclidean distance, which does not know which pixels are neighbours. What changes with optimal transport between pixels?
+# # Wasserstein of Wasserstein GAN (WWGAN): transport between pixels
+# > Euclidean distance ignores which pixels are neighbours. What changes if the critic's gradient is measured by optimal transport between pixels?
 
 # %% [markdown]
 # | | |
 # |---|---|
-# | **Question** | The critic's gradient is measured in Euclidean distance. What changes with a distance that knows which pixels are neighbours? |
-# | **You will be able to** | measure gradients and distances of pictures by optimal transport between pixels, prove a few slices equal to a Riemannian norm, and say what a smoother critic costs |
+# | **Question** | Gradient penalties measure the critic's gradient in Euclidean distance, which ignores which pixels are neighbours. What changes with optimal transport between pixels? |
+# | **You will be able to** | measure gradients and distances of pictures by optimal transport between pixels, compute the norm with a few slices, and say what a smoother critic costs |
 # | **Paper** | Dukler, Li, Lin and Montúfar, *Wasserstein of Wasserstein loss for learning generative models*, ICML 2019 (WWGAN) |
 # | **Needs** | [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |
 # | **Time** | about half a minute of computing |
@@ -106,7 +106,7 @@ Picture(figure, "Twelve digits, the same moved by a pixel, and for each the near
         "digit: by Euclidean distance the last is closer")
 
 # %% [markdown]
-# It is farther for practically all of them. Every gradient penalty of [1.4](../1_game/04_wasserstein.ipynb) measures the norm of the critic's gradient in this distance. We train such a critic: the "real" pictures are the digits 0 to 4, the "fake" ones 5 to 9.
+# It is farther for all but a few of them. Every gradient penalty of [1.4](../1_game/04_wasserstein.ipynb) measures the norm of the critic's gradient in this distance. We train such a critic: the "real" pictures are the digits 0 to 4, the "fake" ones 5 to 9.
 # Eight seeds train side by side.
 
 # %%
@@ -186,7 +186,7 @@ Picture(slope_sheet(["Euclidean"]),
         "Five scans, and below each the gradient of a Euclidean critic: isolated pixels")
 
 # %% [markdown]
-# The gradient consists of isolated pixels of both signs. Its roughness is 2.2; white noise has 3.5, and a smooth picture would be near 0. A generator is trained to add this picture to its sample.
+# The gradient consists of isolated pixels of both signs. Its roughness is 2.2; white noise has 3.5, and a smooth picture would be near 0. A generator is trained to change its sample in the direction of this picture.
 
 # %% [markdown]
 # ## The Wasserstein distance between two pictures
@@ -282,12 +282,12 @@ assert torch.allclose(moves, torch.ones(8), atol=1e-6) and (others < moves).all(
 moves.mean().item(), others.mean().item()
 
 # %% [markdown]
-# It does not. The move costs 1 pixel, and the other digit is nearer still, at 0.88 pixels: on 8×8 pixels a move by one pixel is an eighth of the picture. So $W_2$ is no measure of what looks alike. Its advantage is another one: it does not saturate, so it still grows where pictures no longer overlap.
+# It does not. The move costs 1 pixel, and the other digit is still nearer, at 0.88 pixels: on 8×8 pixels a move by one pixel is an eighth of the picture. So $W_2$ does not measure what looks alike. Its advantage is another one: it still grows where pictures no longer overlap.
 
 # %% [markdown]
 # ## The gradient in transport distance
-# A gradient penalty needs no distances, only how fast the score rises per unit of distance. For a small change $v$ that keeps the mass ($\sum_i v_i=0$), let mass flow along the edges $e=(i,j)$ between neighbouring pixels. A flow $F_e$ over an edge with the mass
-# $\theta_e=\tfrac12(m_i+m_j)$ has the speed $F_e/\theta_e$ and costs $F_e^2/\theta_e$. The cheapest flow that makes the change $v$ costs
+# A gradient penalty needs no distances. It needs to know how fast the score rises per unit of distance. For a small change $v$ that keeps the mass ($\sum_i v_i=0$), let mass flow along the edges $e=(i,j)$ between neighbouring pixels. A flow $F_e$ over an edge with the mass
+# $\theta_e=\tfrac12(m_i+m_j)$ has the speed $F_e/\theta_e$ and costs $F_e^2/\theta_e$. The cheapest flow for the change $v$ costs
 #
 # $$\langle v,v\rangle_m=v^{\mathsf T}L(m)^{+}v,\qquad L(m)=\sum_{e=(i,j)}\theta_e\,(\mathbf e_i-\mathbf e_j)(\mathbf e_i-\mathbf e_j)^{\mathsf T},$$
 #
@@ -411,7 +411,7 @@ assert set(get_args(Neighbours)) == set(PIXEL_NEIGHBOURS)
 
 
 # %% [markdown]
-# Each part below is $\sqrt{\theta_e}\,(g_j-g_i)$ for the edges of one direction. `roads` holds the division for the number of neighbours.
+# Each part below is $\sqrt{\theta_e}\,(g_j-g_i)$ for the edges of one direction. `divisor` holds the division for the number of neighbours.
 
 # %%
 #| export
@@ -423,18 +423,18 @@ def edge_gradients(gradient: OverSpace, x: OverSpace,
                    dims: SpaceAxes = 2,  # axes of space: 2 for pictures, 1 for signals
                    low: Number = -1.,  # the value of an empty pixel; mass is what is above it
                    ) -> Tensor:
-    """√Γ g, then √θ (gⱼ - gᵢ) along the edges between pixels of a channel, `(*runs, batch, edges)`.
+    """A critic's gradient along the edges between pixels, √θ (gⱼ - gᵢ), `(*runs, batch, edges)`.
 
-    `gradient` is a critic's at `x`, `scores` its scores `(*runs, batch)`. Squared and summed over
-    the edges the result is Γ gᵀg + gᵀL(x)g (Dukler et al. 2019), the square of the slope per unit
-    of work.
+    If Γ is not 0, the entries √Γ g come first. `gradient` is a critic's at `x`, `scores` its scores
+    `(*runs, batch)`. The sum of all squares is Γ gᵀg + gᵀL(x)g (Dukler et al. 2019), the squared
+    norm of the gradient in transport distance.
     """
     offsets, mass = PIXEL_NEIGHBOURS[neighbours][dims], (x.detach() - low).clamp_min(0)
-    roads = 2 * sum(offset[-1] ** 2 for offset in offsets)
+    divisor = 2 * sum(offset[-1] ** 2 for offset in offsets)
     parts = [gradient * math.sqrt(gamma)] * (gamma > 0)
     for offset in offsets:
         (g, h), (m, n) = _edge_ends(gradient, offset), _edge_ends(mass, offset)
-        parts.append((h - g) * ((m + n) / roads).sqrt())
+        parts.append((h - g) * ((m + n) / divisor).sqrt())
     return cat([part.flatten(scores.ndim) for part in parts], -1)
 
 
@@ -781,7 +781,7 @@ assert (.08 < lost < .11 and same_accuracy and .3 < gone["Γ = 1"] < .4
 f"accuracy lost by transport alone: {lost:.3f}"
 
 # %% [markdown]
-# Is $\Gamma=1$ large? Compare both parts of the squared norm, $g^{\mathsf T}L(x)g$ and $\Gamma\,g^{\mathsf T}g$. They are equal at the balance $\Gamma=g^{\mathsf T}L(x)g\,/\,g^{\mathsf T}g$. Its median over the test pictures, for three critics:
+# Is $\Gamma=1$ a large weight? Compare both parts of the squared norm, $g^{\mathsf T}L(x)g$ and $\Gamma\,g^{\mathsf T}g$. They are equal at the balance $\Gamma=g^{\mathsf T}L(x)g\,/\,g^{\mathsf T}g$. Its median over the test pictures, for three critics:
 
 # %%
 def balance(critic):
@@ -923,9 +923,9 @@ rows = recorded("ground_metric").get("rows", [])
 best_rows = {}
 for row in sorted(rows, key=lambda row: -sum(row["kl"])):
     best_rows[row["d_width"], row["ruler"]] = row
-for (width, ruler), row in sorted(best_rows.items(), reverse=True):  # the ruler: which penalty
+for (width, penalty), row in sorted(best_rows.items(), reverse=True):
     modes = sum(row["captured"]) / 8
-    print(f"D {width:3} units  {ruler:9}  weight {row['weight']:g}, rate {row['lr']:g}:"
+    print(f"D {width:3} units  {penalty:9}  weight {row['weight']:g}, rate {row['lr']:g}:"
           f"  KL {row['kl, interval']},  modes {modes:.0f}")
 
 # %% [markdown]
@@ -934,7 +934,7 @@ for (width, ruler), row in sorted(best_rows.items(), reverse=True):  # the ruler
 # %%
 long_kl = {key: interval(row["kl"]) for key, row in best_rows.items()}
 if long_kl:
-    large = {ruler: kl for (units, ruler), kl in long_kl.items() if units == 128}
+    large = {penalty: kl for (units, penalty), kl in long_kl.items() if units == 128}
     assert min(min(row["captured"]) for row in rows if row in best_rows.values()
                and row["d_width"] == 128) >= 998
     small = [kl for (units, _), kl in long_kl.items() if units == 16]
@@ -944,7 +944,7 @@ if long_kl:
 # %%
 def gain(units: int):
     "How much lower the KL is with Γ = 1 than with the Euclidean penalty, seed by seed."
-    ours, theirs = (best_rows[units, ruler]["kl"] for ruler in ("Γ = 1", "Euclidean"))
+    ours, theirs = (best_rows[units, name]["kl"] for name in ("Γ = 1", "Euclidean"))
     return interval([b - a for a, b in zip(ours, theirs)])
 
 
@@ -960,7 +960,7 @@ gains
 # **Predict:** at which shift does one of them stop growing? Then move *right* and *down*. Which *size* of the blob makes it grow again?
 
 # %%
-def readings(right: float, down: float, size: float) -> tuple[float, float]:
+def distances(right: float, down: float, size: float) -> tuple[float, float]:
     "Both distances when a blob of that size moves so many pixels: Euclidean, and exact W2."
     home, rows, columns = bump(12, 25, size), bump(12 + down, 25, size), bump(12 + right, 25, size)
     euclid = (rows[:, None] * columns - home[:, None] * home).norm().item()
@@ -982,33 +982,33 @@ def draw_blob(ax, right: float, down: float, size: float):
 
 # %%
 def shares(right: float, down: float, size: float):
-    "Both readings as shares of what they are in the far corner."
-    return [v / most for v, most in zip(readings(right, down, size), readings(8, 8, size))]
+    "Both distances as shares of what they are in the far corner."
+    return [v / most for v, most in zip(distances(right, down, size), distances(8, 8, size))]
 
 
 # %%
-def draw_shares(dials, way, right: float, down: float, size: float):
-    "The two dials, and both readings along the way to the far corner."
+def draw_shares(bars, way, right: float, down: float, size: float):
+    "A bar for each distance, and both distances along the way to the far corner."
     here, along = shares(right, down, size), [shares(s, s, size) for s in range(9)]
     for place, (name, colour, dash, mark) in enumerate(looks):
-        dials.bar(place, here[place], color=colour, hatch="//" * place, edgecolor="white")
+        bars.bar(place, here[place], color=colour, hatch="//" * place, edgecolor="white")
         way.plot([s * 2 ** .5 for s in range(9)], [v[place] for v in along], dash, c=colour)
         way.plot(math.hypot(right, down), here[place], mark, c=colour, ms=8, label=name)
-    dials.set(xticks=(0, 1), xticklabels=[look[0] for look in looks], ylim=(0, 1.08),
-              ylabel="reading / reading in the corner")
+    bars.set(xticks=(0, 1), xticklabels=[look[0] for look in looks], ylim=(0, 1.08),
+             ylabel="share of the distance in the corner")
     way.set(xlabel="shift (pixels)", ylim=(0, 1.08))
     way.legend(loc="lower right")
 
 
 # %%
 def scene(right: float, down: float, size: float = 1.5):
-    "The blob, the dials and the way; and what the dials show."
-    figure, (left, dials, way) = axes(1, 3, size=(2.6, 2.6), width_ratios=[1.3, .7, 1.3])
+    "The blob, the bars and the way; and what the bars show."
+    figure, (left, bars, way) = axes(1, 3, size=(2.6, 2.6), width_ratios=[1.3, .7, 1.3])
     draw_blob(left, right, down, size)
-    draw_shares(dials, way, right, down, size)
+    draw_shares(bars, way, right, down, size)
     here = shares(right, down, size)
-    alt = (f"A blob of size {size:g} moved by ({right:g}, {down:g}) pixels: of its reading in the "
-           f"corner the Euclidean distance shows {here[0]:.0%}, W2 {here[1]:.0%}")
+    alt = (f"A blob of size {size:g} moved by ({right:g}, {down:g}) pixels: as a share of the "
+           f"distance in the corner, Euclidean {here[0]:.0%}, W2 {here[1]:.0%}")
     return here, Picture(figure, alt)
 
 # %%
@@ -1024,7 +1024,7 @@ words = w.Label()
 def drag(change=None):
     here, shown = scene(*(slider.value for slider in sliders))
     view.value = shown.png
-    words.value = f"of the reading in the corner: Euclidean {here[0]:.0%}, W₂ {here[1]:.0%}"
+    words.value = f"share of the distance in the corner: Euclidean {here[0]:.0%}, W₂ {here[1]:.0%}"
 
 
 # %%
@@ -1167,7 +1167,7 @@ grade_norm(answer)
 
 # %% [markdown]
 # ## Recap
-# - The Euclidean distance knows no neighbours: a digit moved by one pixel is farther than another digit, and six pixels are as far as twelve. $W_2$ counts pixels, but it is no measure of likeness either.
+# - The Euclidean distance ignores neighbours: a digit moved by one pixel is farther than another digit, and six pixels are as far as twelve. $W_2$ counts pixels, but it is no measure of likeness either.
 # - The norm of a gradient in transport distance is a weighted sum of squared differences between neighbours, $g^{\mathsf T}L(x)g$: two filters and a sum.
 # - Transport alone limits neither total mass nor empty regions. $\Gamma$ limits both, and gives back the roughness step by step.
 # - In this course's setting the smoother critic captures no more modes; with a large critic its KL is a little lower.

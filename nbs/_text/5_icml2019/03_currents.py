@@ -73,8 +73,8 @@ from modelab.methods.currents import Currents
 no_directions = Currents(along="", n_critic=3, optimiser=Optimiser(1e-2))
 
 # %%
-blind = train(no_directions, runs=1)
-coverage_table(blind.coverage())
+free = train(no_directions, runs=1)
+coverage_table(free.coverage())
 
 # %% [markdown]
 # All forty modes are captured. Now keep four latents fixed and let the first one go from $-\pi$ to $\pi$.
@@ -101,7 +101,7 @@ def draw(ax, run, title: str, n: int = 5):
 
 # %%
 figure, ax = axes(size=(3.2, 3.2))
-draw(ax, blind, "no directions")
+draw(ax, free, "no directions")
 Picture(figure, "Five orbits of the first latent: little loops and wiggles here and there on the "
         "circle, none goes round it")
 
@@ -142,23 +142,23 @@ def without_directions(total=600):
 
 
 # %%
-def told(found: dict) -> dict:
+def in_words(found: dict) -> dict:
     return {name: f"winding {interval(row['winding']):.3f}, "
                   f"lock {interval(row['lock'], low=0, high=1):.3f}" for name, row in found.items()}
 
 
 # %%
 found = {"no directions": without_directions()}
-told(found)
+in_words(found)
 
 # %% [markdown]
-# This is no failure of the training. The game compares two distributions of points, so any latent may do anything as long as the distribution is right.
+# This is no failure of the training. The game compares two distributions of points. So the distribution must be right, and nothing says which latent moves a sample where.
 
 # %% [markdown]
 # ## Data with tangents: currents
 # Often more is known about data. A picture can be turned, moved or brightened; a frame of a film has a next one. Then each real point $x_i$ has a *tangent* $\tau_i$, a vector that says how it changes, or $k$ of them. How can such data be compared with a generator?
 #
-# A critic $f$ measures points, by $\sum_i f(x_i)$. What measures a point *and* $k$ vectors is a **k-form**. Ours has $k$ vector fields $w_1,\dots,w_k$ (functions that give a vector at each point), and its value is a determinant:
+# A critic $f$ gives each point a number. A critic of points *and* vectors is a **form**. With one vector it is a vector field $w$, a function that gives a vector at each point, and its value is the product $w(x)\cdot v$: how far the movement $v$ goes in the direction of $w$. With $k$ vectors it is a **k-form**. Ours has $k$ vector fields $w_1,\dots,w_k$, and its value is a determinant:
 #
 # $$\omega(x;v_1,\dots,v_k)=\det\big[\,w_i(x)\cdot v_j\,\big]_{ij}.$$
 
@@ -168,15 +168,15 @@ Vectors = Annotated[Tensor, Shape("*points k d")]  # k vectors of d numbers at e
 
 
 # %% [markdown]
-# The determinant of all products $w_i\cdot v_j$ at each point. For one vector it is the product itself.
+# The function takes the determinant of all products $w_i\cdot v_j$ at each point.
 
 # %%
 #| export
 @checked
 def form_on_vectors(forms: Vectors, vectors: Vectors) -> Tensor:
-    """det[wᵢ·vⱼ], the k-form made of the fields w applied to the vectors v, `(*points,)`.
+    """The value of a k-form at k vectors, det[wᵢ·vⱼ] of its fields w and the vectors, `(*points,)`.
 
-    It changes its sign when two vectors change places.
+    It changes its sign when two vectors change places. `ValueError` for more fields than numbers.
     """
     k, d = forms.shape[-2:]
     if k > d:
@@ -238,7 +238,7 @@ def _columns(x: Tensor, z: Tensor, k: int) -> Tensor:
 def push_forward(G: Annotated[Callable[[Tensor], Tensor], Function("*lead latent -> *lead *event")],
                  z: Annotated[Tensor, Shape("*lead latent")],
                  k: Index) -> tuple[Tensor, Tensor]:
-    """What G makes of latents, and how the examples change along the first k latents.
+    """Examples G(z), and their derivatives along the first k latents.
 
     Latents `(*lead, latent)` give examples `(*lead, *event)` and derivatives `(*lead, k, d)`, d the
     numbers of an example. Both are differentiable in G's weights, unless gradients are off.
@@ -345,17 +345,17 @@ assert abs(backwards - 2) < 1e-7
 
 # %% [markdown]
 # ## A critic that is a form
-# Now we write both bounds for a network. The size of a form made of fields is known exactly. Over all $k$ orthonormal vectors, its largest value is the volume that the fields span:
+# The flat norm bounds a form in two ways, in its size and in its change. Both bounds become a penalty on a network. The size is the largest value at $k$ orthonormal vectors (the *comass*). For a form made of fields it is the volume that the fields span:
 #
 # $$\|\omega\|=\max_{v}\,\omega(x;v)=\sqrt{\det\big[w_i\cdot w_j\big]}.$$
 #
-# How fast it changes is measured by the exterior derivative, a form of one vector more, $d\omega(v_0,\dots,v_k)=\sum_i(-1)^i\,D_{v_i}\,\omega(\,\cdot\,;\text{all but }v_i)$.
+# The change is measured by the *exterior derivative*, a form of one vector more, $d\omega(v_0,\dots,v_k)=\sum_i(-1)^i\,D_{v_i}\,\omega(\,\cdot\,;\text{all but }v_i)$. Without vectors it is the gradient of a function. For one field in the plane it is the curl: add up the field along the border of a small square, and divide by its area. The gradient of a function has curl 0.
 
 # %%
 #| export
 @checked
 def comass(forms: Vectors) -> Tensor:
-    "The largest answer of a k-form to k orthonormal vectors: √det[wᵢ·wⱼ], `(*points,)`."
+    "The comass, the largest value of a k-form at k orthonormal vectors: √det[wᵢ·wⱼ], `(*points,)`."
     return (form_on_vectors(forms, forms).clamp_min(0) + 1e-12).sqrt()
 
 
@@ -369,13 +369,13 @@ Form = Annotated[Callable[[Tensor], Tensor], Function("*runs batch d -> *runs ba
 
 
 # %% [markdown]
-# The derivative needs vectors, and we take random orthonormal ones: the orthogonal factor of a normal matrix, with the signs that make it uniform.
+# The derivative is taken at random orthonormal vectors: the orthogonal factor of a normal matrix, with the signs that make it uniform.
 
 # %%
 #| export
 @checked
 def random_frames(x: Points, k: Count, generator: Generators = None) -> Tensor:
-    "k random orthonormal vectors at each point, `(*points, k, d)`, no direction preferred (Haar)."
+    "k random orthonormal vectors at each point, `(*points, k, d)`, all directions equally likely."
     if k > x.shape[-1]:
         raise ValueError(f"k: expected at most {x.shape[-1]}, the coordinates of x, got {k}")
     kind = x.dtype if x.dtype.itemsize > 2 else torch.float32  # no QR in half precision
@@ -408,7 +408,7 @@ def _form_values(form: Callable, x: Tensor) -> Tensor:
 @checked
 def exterior_derivative(form: Form, x: Points,
                         frame: Annotated[Tensor, Shape("*runs batch vectors d")]) -> Tensor:
-    """dω of k + 1 vectors at each point, `(*runs, batch)`: Σ (-1)ⁱ D_vᵢ ω(all but vᵢ).
+    """The exterior derivative dω at k + 1 vectors, `(*runs, batch)`: Σ (-1)ⁱ D_vᵢ ω(all but vᵢ).
 
     `form` maps points `(*runs, batch, d)` to fields `(*runs, batch, k, d)`, each point for itself.
     """
@@ -477,11 +477,12 @@ def flat_penalty(form: Form, x: Points, *,  # points (*runs, batch, d)
                  mass: Positive = 1.,  # λ: how large the form may be
                  generator: Generators = None,  # of the frames
                  ) -> Tensor:
-    """The mean of (‖ω‖ - λ)₊² + (‖dω‖ - 1)₊², `(*runs,)`: how far a form breaks both bounds.
+    """Penalty on a form that is larger than λ or changes faster than 1, `(*runs,)`, unweighted.
 
-    A form without vectors is a function, `(*runs, batch)`: its size is |f|, its derivative the
-    gradient, and both are exact. With vectors the size is exact, and the derivative is taken at one
-    random frame (Möllenhoff and Cremers 2019, section 5).
+    The mean over the batch of (‖ω‖ - λ)₊² + (‖dω‖ - 1)₊². A form without vectors is a function,
+    `(*runs, batch)`: its size is |f|, its derivative the gradient, and both are exact. With vectors
+    the size is exact, and the derivative is taken at one random frame (Möllenhoff and Cremers 2019,
+    section 5).
     """
     x = x.detach().requires_grad_()
     values = _form_values(form, x)
@@ -810,13 +811,13 @@ print(error_message(Currents, along="sideways"))
 Currents(), Currents().turns, Currents(along="", n_critic=3).turns
 
 # %%
-led = train(Currents(), runs=1)
-coverage_table({"no directions": blind.coverage(), "around": led.coverage()})
+directed = train(Currents(), runs=1)
+coverage_table({"no directions": free.coverage(), "around": directed.coverage()})
 
 # %%
 figure, panels = axes(1, 2, size=(3, 3), sharey=True)
-draw(panels[0], blind, "no directions")
-draw(panels[1], led, "around")
+draw(panels[0], free, "no directions")
+draw(panels[1], directed, "around")
 Picture(figure, "Left five orbits that wiggle in place, right five that go round the circle "
         "counter-clockwise, one on top of the other")
 
@@ -830,16 +831,16 @@ found["around"] = with_directions()
 good = {name: interval(row["good"], low=0, high=1) for name, row in found.items()}
 more = interval([a - b for a, b in zip(found["around"]["good"], found["no directions"]["good"])])
 assert more.low > 0 or fast_mode()
-told(found), good, more
+in_words(found), good, more
 
 # %% [markdown]
 # With the tangents the sample goes round once, in all eight seeds, for all twenty draws of the other four latents. The first latent *is* the angle, up to a shift that no tangent can determine. In these eight seeds somewhat more samples are good than without directions (0.53 against 0.47; the last number is the difference, seed by seed). But the two games also differ in the rate and in the turns of the critic. The recorded trainings took 13.1 processor seconds without directions and 13.6 with them.
 #
 # ## Was a form needed?
-# A simpler method needs no theory. Find the real point nearest to the sample, and train the sample to move as its tangent says, with the loss $\|J_Ge_1-\tau_{\text{nearest}}\|^2$. (Weights from 0.1 to 100 and lower rates gave the same result in trials that are not shown.)
+# A simpler loss needs no forms. Find the real point nearest to the sample, and train the sample to move along its tangent, with the loss $\|J_Ge_1-\tau_{\text{nearest}}\|^2$. (Weights from 0.1 to 100 and lower rates gave the same result in trials that are not shown.)
 
 # %%
-class Asked(Currents):
+class NearestTangent(Currents):
     "The same Wasserstein game; each sample is asked to move like the real point nearest to it."
     turns = "D D D G"  # as the baseline
 
@@ -855,12 +856,12 @@ class Asked(Currents):
 
 # %%
 @experiment("03_currents", early=10)
-def asked(total=600):
+def nearest_tangent(total=600):
     "Eight seeds whose samples are asked to move like their nearest real points."
-    return measured(train(Asked(weight=1., optimiser=Optimiser(1e-2)), stop=total))
+    return measured(train(NearestTangent(weight=1., optimiser=Optimiser(1e-2)), stop=total))
 
-found["asked"] = asked()
-told(found)
+found["nearest tangent"] = nearest_tangent()
+in_words(found)
 
 # %% [markdown]
 # It does not. Here is why. The latent is an angle, so an orbit is a closed curve, and its derivative $v=J_Ge_1$ has mean zero along it. A short orbit has nearly the same tangent $\tau$ everywhere, so the loss is
@@ -896,8 +897,8 @@ claim("The direction costs nothing: as many samples are good as without it, in a
 # %%
 claim("Asking every sample to move like the nearest real point does it too",
       paper="this course", section="a loss on each sample",
-      ours=f"{turns['asked']:.3f}", baseline=f"{turns['no directions']:.3f}",
-      holds=turns["asked"].low > .95, expect=False)
+      ours=f"{turns['nearest tangent']:.3f}", baseline=f"{turns['no directions']:.3f}",
+      holds=turns["nearest tangent"].low > .95, expect=False)
 
 # %% [markdown]
 # ## What is from the paper
@@ -917,13 +918,13 @@ claim("Asking every sample to move like the nearest real point does it too",
 # **Predict:** what does more training do to the loop through five points?
 
 # %%
-looks = (50, 100, 150, 250, 400, 600)
+moments = (50, 100, 150, 250, 400, 600)
 
 # %%
 def over_time(modes, total):
     "Winding of eight seeds at several moments of a training at a constant rate."
     run, rows = Run(Currents(), modes, batch=64, average=.99, device="cpu"), []
-    for n in looks:
+    for n in moments:
         run.step(min(n, total) - run.steps)
         rows.append(windings(run).mean(1))
     return rows
@@ -943,8 +944,8 @@ few, many = ([interval(row) for row in rows] for rows in winding_over_time().val
 figure, ax = axes(size=(4.4, 2.8))
 for rows, colour, mark, label in ((many, REAL, "o-", "forty points"),
                                   (few, FAKE, "x--", "five points")):
-    ax.plot(looks, [r.mean for r in rows], mark, c=colour, label=label)
-    ax.fill_between(looks, [r.low for r in rows], [r.high for r in rows],
+    ax.plot(moments, [r.mean for r in rows], mark, c=colour, label=label)
+    ax.fill_between(moments, [r.low for r in rows], [r.high for r in rows],
                     color=colour, alpha=.2, lw=0)
 ax.set(xlabel="steps", ylabel="winding")
 ax.legend(frameon=False, loc=(.2, .05))
@@ -1011,7 +1012,7 @@ form_on_vectors(w, v).item(), form_on_vectors(w, mix @ v).item()
 import ipywidgets as w
 
 # %%
-shown = {"no directions": blind, "around": led, "backwards": train(Backwards(), 400, runs=1)}
+shown = {"no directions": free, "around": directed, "backwards": train(Backwards(), 400, runs=1)}
 
 # %%
 def scene(name: str, angle: float):

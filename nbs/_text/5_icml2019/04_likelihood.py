@@ -47,6 +47,8 @@ from modelab.networks.players import Networks
 from modelab.training.run import Run
 
 # %% [markdown]
+# The chapter tests the logit of a discriminator as a density. Then it builds entropic transport, makes a likelihood bound of it, trains a generator with it, and puts the bound to the same tests.
+#
 # ## The discriminator as a density
 # The data are eight modes on a circle. Four are common and four are rare, three to one. The distribution is known, so every point has a true log density.
 
@@ -60,7 +62,7 @@ eight.log_prob(x).mean().item(), eight.log_prob(noise).mean().item()
 
 
 # %% [markdown]
-# A score that claims to know how likely a point is has to pass two tests. Is it higher for data than for noise? And *among the data*, is it higher for the likelier point? For the first we count pairs (AUROC: 0.5 is chance, 1 is perfect). For the second we use the rank correlation with the true density.
+# A score for how likely a point is has to pass two tests. Is it higher for data than for noise? And *among the data*, is it higher for the likelier point? For the first we count pairs (AUROC: 0.5 is chance, 1 is perfect). For the second we use the rank correlation with the true density.
 
 # %%
 def auroc(inside, outside):
@@ -76,7 +78,7 @@ def order(scores, truth):
 
 # %%
 @torch.no_grad()
-def judged(score) -> dict:
+def two_tests(score) -> dict:
     "Both answers of `score`, which takes points (8, n, 2) to numbers (8, n), seed by seed."
     at_x, at_noise = (score(v.expand(8, *v.shape)) for v in (x, noise))
     return {"against noise": auroc(at_x, at_noise), "order": order(at_x, eight.log_prob(x))}
@@ -93,11 +95,11 @@ def intervals(row: dict) -> dict:
 
 
 # %%
-truth = judged(lambda v: eight.log_prob(v.flatten(0, 1)).reshape(v.shape[:2]))
+truth = two_tests(lambda v: eight.log_prob(v.flatten(0, 1)).reshape(v.shape[:2]))
 intervals(truth)
 
 # %% [markdown]
-# This is the ceiling. No score does better against noise, because some noise falls onto modes. Now the logit of the discriminator, which is often used for this. We try three rates with eight seeds each.
+# This is the ceiling. No score does better against noise, because some noise falls onto modes. The logit of the discriminator is often used as such a score. We try three rates with eight seeds each.
 #
 # **Predict:** $D$ has been trained for hundreds of steps on data and samples. What are its two numbers?
 
@@ -147,7 +149,7 @@ def discriminators(total=600):
         with torch.no_grad():
             at_x = D(here)
         found[name] = covered(run.sample(2500)) | {
-            "D": judged(D), "nearest": judged(lambda v: -torch.cdist(v, y).amin(-1)),
+            "D": two_tests(D), "nearest": two_tests(lambda v: -torch.cdist(v, y).amin(-1)),
             "rare": at_x[:, rare].mean(1) - at_x[:, ~rare].mean(1),
             "map": plane(D)[0].round(decimals=2)}
     return found
@@ -165,7 +167,7 @@ best = max(logits, key=lambda name: logits[name]["against noise"].mean)
  for name, row in gans.items()}
 
 # %% [markdown]
-# At the best rate the discriminator tells data from noise nearly as well as the ceiling. But the best rate can only be found with the true answer. Among the data its rank correlation with the true density is 0.55 at that rate, and below 0.25 at the others. Now compare the generators: the best discriminator belongs to the *worst* generator, by high quality. Three rates prove nothing, but theory says the same. The optimal $D$ is $\log p/q$, the data's density over the generator's. The better the generator, the nearer is that to zero *everywhere*.
+# At the best rate the discriminator tells data from noise nearly as well as the ceiling. But the best rate can only be found if the true densities are known. Among the data its rank correlation with the true density is 0.55 at that rate, and below 0.25 at the others. Compare the generators, too: the best discriminator belongs to the *worst* generator, by high quality. Three rates prove nothing, but the theory agrees. The optimal logit is $\log p/q$, the data's density over the generator's. The better the generator, the nearer is this to zero *everywhere*.
 
 # %%
 def heat(ax, values, title, lowest=None, highest=None):
@@ -209,10 +211,10 @@ assert logits[best]["order"].low < nearest["order"].mean < logits[best]["order"]
 nearest
 
 # %% [markdown]
-# Neither score is in nats. A likelihood needs a model with a density, and a generator alone need not have one: if it has fewer latents than pixels, its samples lie on a curved sheet, and beside the sheet the density is zero.
+# Neither score is in nats. A likelihood needs a model with a density, and a generator alone need not have one. If it has fewer latents than pixels, its samples lie on a curved surface of lower dimension. Beside the surface the density is zero.
 #
 # ## Entropic transport
-# Start with the distance of [1.4](../1_game/04_wasserstein.ipynb): a **plan** $\pi$ says which share of each data point $x_i$ goes to which sample $y_j$. Its row sums are $1/n$, its column sums $1/m$. Now add an entropy term with a weight $\lambda$, which favours plans that spread. With the squared distance as cost,
+# Where can a density come from? This section has the tool, the next but one the density. Start with the distance of [1.4](../1_game/04_wasserstein.ipynb): a **plan** $\pi$ says which share of each data point $x_i$ goes to which sample $y_j$. Its row sums are $1/n$, its column sums $1/m$. Now add an entropy term with a weight $\lambda$, which favours plans that spread. With the squared distance as cost,
 #
 # $$L_\lambda=\min_\pi\ \sum_{ij}\pi_{ij}\,\|x_i-y_j\|^2+\lambda\,\mathrm{KL}\Big(\pi\ \Big\|\ \tfrac1{nm}\Big).$$
 #
@@ -221,12 +223,12 @@ nearest
 # %%
 lam = .5
 s = torch.linspace(.001, .499, 499, dtype=torch.float64)
-def price(s, lam):
+def objective(s, lam):
     return (1 - 2 * s) + lam * 2 * (s * (4 * s).log() + (.5 - s) * (2 - 4 * s).log())
 
 
 # %%
-s[price(s, lam).argmin()].item(), .5 / (1 + math.exp(-1 / lam))
+s[objective(s, lam).argmin()].item(), .5 / (1 + math.exp(-1 / lam))
 
 # %% [markdown]
 # The share is half of the mass times a logistic function of $1/\lambda$. In general the best plan is a product of three factors,
@@ -254,14 +256,14 @@ two = torch.tensor([[0., 1.], [1., 0.]])
 naive(two, .5)
 
 # %% [markdown]
-# Now data and samples that are far apart, as at the start of a training. **Predict:** what is the result at $\lambda=0.02$?
+# Now take data and samples that are far apart, as at the start of a training. **Predict:** what is the result at $\lambda=0.02$?
 
 # %%
 apart = torch.cdist(x[:50], x[50:100] + 1).square()
 {lam: naive(apart, lam).sum().item() for lam in (1., .1, .02)}
 
 # %% [markdown]
-# The result is NaN. $e^{-c/\lambda}$ of a whole row is zero in float32, and its inverse is infinite. So the iteration must work with logarithms. $f$ is a smoothed minimum; with the maximum taken out first every exponent is at most zero:
+# The result is NaN. $e^{-c/\lambda}$ of a whole row is zero in float32, and its inverse is infinite. So the iteration must work with logarithms. $f$ is a smoothed minimum. The largest exponent is taken out first, so that every exponent is at most zero:
 #
 # $$f_i=-\lambda\log\frac1m\sum_j e^{(g_j-c_{ij})/\lambda}.$$
 #
@@ -284,7 +286,7 @@ def _logsumexp(exponents: Tensor, dim: int) -> Tensor:
 
 
 # %% [markdown]
-# Half a sweep: $f$ from $g$, or $g$ from $f$.
+# Half a sweep computes $f$ from $g$, or $g$ from $f$.
 
 # %%
 #| export
@@ -480,7 +482,7 @@ Picture(figure, "Twelve data points and twelve samples: at a small λ one line e
 
 # %% [markdown]
 # ## A loss without a critic
-# The paper trains two networks for $f$ and $g$, as a WGAN trains its critic, and $G$ descends the dual. On a batch no network is needed: the generator can descend $L_\lambda$ itself, batch against batch. Its gradient is simple. The plan depends on the samples too, but at the optimum a small change of the plan changes nothing to first order (the envelope theorem). So keep the plan fixed and differentiate the distances:
+# The paper trains two networks for $f$ and $g$, as a WGAN trains its critic, and $G$ descends the dual. For one batch no network is needed: Sinkhorn's iteration finds $f$ and $g$, and the generator can descend $L_\lambda$ itself. Its gradient is simple. The plan depends on the samples too, but at the optimum a small change of the plan changes nothing to first order (the envelope theorem). So keep the plan fixed and differentiate the distances:
 #
 # $$\frac{\partial L_\lambda}{\partial y_j}=\sum_i\pi_{ij}\,\frac{\partial}{\partial y_j}\|x_i-y_j\|^2 .$$
 
@@ -738,18 +740,19 @@ for lam in (.02, .1, .5, 2.):
 wide = torch.randn(256, 128, dtype=torch.float64, generator=g) / 128 ** .5
 draws = torch.randn(640, 128, dtype=torch.float64, generator=g)
 pictures = drawn(wide, .2, 50)
-say = released(pictures, draws, wide, .2)[2]
+effective = released(pictures, draws, wide, .2)[2]
 true = linear(wide, .2).log_prob(pictures)
-told = explicit_log_likelihood(pictures, draws @ wide.T, .2)
-{"effective number of latents": say.mean().item(), "exact": true.mean().item(),
- "from 640 latents": told.mean().item()}
+from_640 = explicit_log_likelihood(pictures, draws @ wide.T, .2)
+{"effective number of latents": effective.mean().item(), "exact": true.mean().item(),
+ "from 640 latents": from_640.mean().item()}
 
 # %%
 claim("A likelihood from 640 latents is within 10 nats of the truth for a linear generator "
       "with 128 latent dimensions",
       paper="this course", section="as many as the released evaluator draws",
-      ours=f"{(true - told).mean():.0f} nats off, effective number of latents {say.mean():.1f}",
-      holds=(true - told).mean() < 10, expect=False)
+      ours=f"{(true - from_640).mean():.0f} nats off, effective number of latents "
+           f"{effective.mean():.1f}",
+      holds=(true - from_640).mean() < 10, expect=False)
 
 # %% [markdown]
 # About one draw has weight. The score of a picture is then its distance to the nearest of 640 samples, up to constants. This is a limit of the method, and ours has it too: *in many dimensions these numbers order examples at best, and are no log-likelihoods*. The paper's figures show differences under one model. On the digits below we use the order of the pictures alone, apart from choosing $\lambda$ and the width.
@@ -812,14 +815,14 @@ quick = dict(sweeps=5, networks=Networks(width=64), optimiser=Optimiser(4e-3))
 # %%
 @functools.cache
 def entropic_after(n: int, lam: float):
-    "Eight seeds of the entropic game at a price; a second call trains nothing."
+    "Eight seeds of the entropic game at an entropy λ; a second call trains nothing."
     return trained(Entropic(entropy=lam, **quick), n)
 
 
 # %%
 @experiment("04_likelihood", early=10)
-def prices(total=600):
-    "Coverage, width, samples and the reported bound at each price, seed by seed."
+def five_entropies(total=600):
+    "Coverage, width, samples and the reported bound at each λ, seed by seed."
     found = {}
     for lam in entropies:
         run = entropic_after(total, lam)
@@ -833,8 +836,8 @@ def prices(total=600):
 
 
 # %%
-at_price = prices()
-for name, row in at_price.items():
+by_entropy = five_entropies()
+for name, row in by_entropy.items():
     captured, good, reach = (interval(row[k], low=0, high=MOST.get(k))
                              for k in ("captured", "high_quality", "reach"))
     print(f"{name:8}: captured {captured:.2g}, nearest quarter within {reach:.2f}, "
@@ -846,7 +849,8 @@ for name, row in at_price.items():
 # %%
 figure, panels = axes(2, 3, size=(2.6, 2.7), sharex=True, sharey=True)
 for (top, bottom), lam in zip(panels.T, (6., .5, .05)):
-    y, normal = torch.tensor(at_price[f"λ = {lam:g}"]["samples"]), torch.randn(600, 2, generator=g)
+    y = torch.tensor(by_entropy[f"λ = {lam:g}"]["samples"])
+    normal = torch.randn(600, 2, generator=g)
     for ax, shown in ((top, y), (bottom, y + (lam / 2) ** .5 * normal[:300])):
         scatter(ax, eight.centers, limit=3, size=50)
         scatter(ax, None, shown, limit=3, size=5)
@@ -856,7 +860,7 @@ Picture(figure, "Samples of three generators, above alone and below with their n
         "single point, at 0.5 narrow modes, at 0.05 the ring with bridges")
 
 # %%
-spread = torch.tensor(at_price["λ = 6"]["deviation"])
+spread = torch.tensor(by_entropy["λ = 6"]["deviation"])
 claim("An entropy λ above twice the data's variance collapses the generator to one point, "
       "without any discriminator",
       paper="this course", section="the noise is part of the model",
@@ -870,7 +874,7 @@ claim("An entropy λ above twice the data's variance collapses the generator to 
 # %%
 figure, ax = axes(size=(4.8, 2.7))
 for lam, colour, dash in zip((.5, .1, .05), (REAL, FAKE, ACCENT), ("-", "--", ":")):
-    curve = at_price[f"λ = {lam:g}"]["bound"]
+    curve = by_entropy[f"λ = {lam:g}"]["bound"]
     ax.plot(range(5, 10 * len(curve), 10), curve, dash, c=colour, label=f"λ = {lam:g}")
 ax.set(xlabel="step", ylabel="bound on the batch (nats)", ylim=(-10, 0))
 ax.legend(frameon=False)
@@ -878,13 +882,13 @@ Picture(figure, "The bound that the loss reports rises within a hundred steps an
         "each of three λ")
 
 # %%
-start, end = (interval(at_price["λ = 0.1"][part]) for part in ("start", "end"))
+start, end = (interval(by_entropy["λ = 0.1"][part]) for part in ("start", "end"))
 claim("The likelihood bound of the data rises while an entropic GAN trains",
       paper="Balaji et al. 2019", section="λ = 0.1, last 20 steps against the first, nats",
       ours=end, baseline=start, holds=end.low > start.high)
 
 # %% [markdown]
-# So $G(z)$ alone is no fair sample of this model: at a high $\lambda$ it is *meant* to be narrower than the data. For samples without noise, subtract the cost of the samples among themselves (the Sinkhorn divergence). This gives up the likelihood. The shares of the modes come nearer to the truth: this KL is to equal shares, where a perfect generator has 0.13, and 0.20 is nearer to that than 0.31. Fewer samples are good:
+# So $G(z)$ alone is no fair sample of this model: at a high $\lambda$ it is *meant* to be narrower than the data. For samples without noise, subtract the cost of the samples among themselves (the Sinkhorn divergence). Such a loss is no likelihood any more. The KL below compares with equal shares of the modes. A perfect generator has 0.13 there, since the true shares are not equal. Debiased, the KL is 0.20 instead of 0.31, so the shares are nearer to the truth. But fewer samples are good:
 
 # %%
 class Debiased(Entropic):
@@ -903,7 +907,7 @@ def debiased(total=600):
 
 # %%
 straight = debiased()
-{"λ = 0.5": intervals({k: at_price["λ = 0.5"][k] for k in straight}),
+{"λ = 0.5": intervals({k: by_entropy["λ = 0.5"][k] for k in straight}),
  "λ = 0.5, debiased": intervals(straight),
  "a perfect generator": covered(eight.sample(2500, torch.Generator().manual_seed(0))[None])}
 
@@ -928,7 +932,7 @@ def bounded(run, lam, n, anchors=anchors):
 # %%
 @experiment("04_likelihood", early=10)
 def likelihoods(total=600):
-    "At each price model, bound and gap of the test points, and the bound of others, by seed."
+    "At each λ model, bound and gap of the test points, and the bound of others, by seed."
     found, n = {}, min(1000, 10 * total)
     for lam in entropies[1:]:
         model, bound = bounded(entropic_after(total, lam), lam, n)
@@ -938,18 +942,18 @@ def likelihoods(total=600):
 
 
 # %%
-heard = torch.tensor(list(likelihoods().values()))  # (prices, 4, 8)
-nats = {lam: row[:3] for lam, row in zip(entropies[1:], heard)}
+likelihood_of = torch.tensor(list(likelihoods().values()))  # (entropies, 4, 8)
+nats = {lam: row[:3] for lam, row in zip(entropies[1:], likelihood_of)}
 for lam, (model, bound, gap) in nats.items():
     print(f"λ {lam:4}: model {interval(model)}   bound {interval(bound)}"
           f"   gap {interval(gap)}   gap·λ {interval(gap * lam):.2g}")
 f"the truth: {eight.log_prob(x).mean():.3f}"
 
 # %%
-said = {lam: interval(model) for lam, (model, *_) in nats.items()}
+model_nats = {lam: interval(model) for lam, (model, *_) in nats.items()}
 claim("A smaller entropy λ gives a better model", paper="this course",
-      section="λ from 0.5 to 0.05, nats", ours=said[.05], baseline=said[.5],
-      holds=said[.1].low > said[.5].high and said[.05].low > said[.1].high)
+      section="λ from 0.5 to 0.05, nats", ours=model_nats[.05], baseline=model_nats[.5],
+      holds=model_nats[.1].low > model_nats[.5].high and model_nats[.05].low > model_nats[.1].high)
 
 # %%
 gap = {lam: interval(row[2]) for lam, row in nats.items()}
@@ -978,32 +982,33 @@ def parzen(*clouds):
 
 
 # %%
-price = max(zip(entropies[1:], heard), key=lambda pair: pair[1][3].mean())[0]
+best_entropy = max(zip(entropies[1:], likelihood_of), key=lambda pair: pair[1][3].mean())[0]
 
 @experiment("04_likelihood", early=10)
 def rivals(total=600):
     "Both answers of the bound, its model and a window on the GANs' samples, and two maps."
     n = min(1000, 10 * total)
-    model, bound = bounded(entropic_after(total, price), price, n)
+    model, bound = bounded(entropic_after(total, best_entropy), best_entropy, n)
     window = parzen(*(gan_after(total, name).sample(n) for name in settings))
-    return {"bound": judged(bound), "model": judged(model), "window": judged(window),
+    return {"bound": two_tests(bound), "model": two_tests(model), "window": two_tests(window),
             "maps": [plane(score)[0].round(decimals=2) for score in (bound, window)]}
 
 
 # %%
 found = rivals()
-asked = {"logit of D": gans[best]["D"], "nearest sample": gans[best]["nearest"],
-         f"bound, λ = {price:g}": found["bound"], f"its model, λ = {price:g}": found["model"],
-         "Parzen, GAN samples": found["window"], "Parzen, data": judged(parzen(anchors)),
+scorers = {"logit of D": gans[best]["D"], "nearest sample": gans[best]["nearest"],
+         f"bound, λ = {best_entropy:g}": found["bound"],
+         f"its model, λ = {best_entropy:g}": found["model"],
+         "Parzen, GAN samples": found["window"], "Parzen, data": two_tests(parzen(anchors)),
          "the truth": truth}
 
 # %%
-answers = {name: intervals(row) for name, row in asked.items()}
+answers = {name: intervals(row) for name, row in scorers.items()}
 for name, row in answers.items():
     print(f"{name:20}", "   ".join(f"{k} {v}" for k, v in row.items()))
 
 # %%
-ours, theirs = answers[f"bound, λ = {price:g}"], answers["logit of D"]
+ours, theirs = answers[f"bound, λ = {best_entropy:g}"], answers["logit of D"]
 claim("The likelihood bound orders data by their true density better than the discriminator's "
       "logit at its best rate",
       paper="Balaji et al. 2019", section="rank correlation with the true density",
@@ -1022,7 +1027,7 @@ claim("The likelihood bound tells data from noise better than the discriminator'
 
 # %%
 window = answers["Parzen, GAN samples"]["order"]
-same = answers[f"its model, λ = {price:g}"]["order"]
+same = answers[f"its model, λ = {best_entropy:g}"]["order"]
 claim("The likelihood bound orders data by their true density better than a Parzen window on as "
       "many samples", paper="this course", section="rank correlation with the true density",
       ours=ours["order"], baseline=f"{same} on the same samples; {window} on a GAN's",
@@ -1034,7 +1039,7 @@ claim("The likelihood bound orders data by their true density better than a Parz
 # %%
 figure, panels = axes(1, 3, size=(3.1, 2.7))
 heat(panels[0], true_plane[0], "true log density", -15, 1)
-heat(panels[1], found["maps"][0], f"bound, λ = {price:g}", -15, 1)
+heat(panels[1], found["maps"][0], f"bound, λ = {best_entropy:g}", -15, 1)
 heat(panels[2], found["maps"][1], "Parzen, GAN samples", -15, 1)
 Picture(figure, "Three maps in nats: the true density has eight peaks; the bound and the Parzen "
         "window show the ring, its common modes brightest, with bridges between neighbours")
@@ -1043,7 +1048,7 @@ Picture(figure, "Three maps in nats: the true density has eight peaks; the bound
 # In these maps, of seed 0, the four rare modes are no peaks. The generators make bridges there instead of modes, and a likelihood is no better than its generator.
 #
 # ## Is the bound lower on a missing mode?
-# We take one rare mode out of the training data, a sixteenth of the whole, and score its points.
+# We take one rare mode, a sixteenth of the data, out of the training data, and score its points.
 #
 # **Predict:** how much lower is the bound there, and how much lower is its *mean* over all test points? Does the discriminator of a GAN, trained on the same seven modes, notice it too?
 
@@ -1055,7 +1060,7 @@ many, of = eight.sample_with_modes(20_000, torch.Generator().manual_seed(9))
 balanced = torch.cat([many[of == k][:100] for k in range(8)]).expand(8, -1, -1)
 
 # %%
-def found_out(scores):
+def hole_auroc(scores):
     "AUROC of the points of all other modes against those of mode 1."
     return auroc(torch.cat([scores[:, :100], scores[:, 200:]], 1), scores[:, 100:200])
 
@@ -1064,14 +1069,14 @@ def found_out(scores):
 @experiment("04_likelihood", early=10)
 def left_out(total=600):
     "Both games without mode 1: what they cover, and what they say of each mode, by seed."
-    n, game = min(1000, 10 * total), Entropic(entropy=price, **quick)
+    n, game = min(1000, 10 * total), Entropic(entropy=best_entropy, **quick)
     lost, gan = trained(game, total, seven), trained(settings[best], total, seven)
-    usual = bounded(entropic_after(total, price), price, n)[1](balanced)
-    less = bounded(lost, price, n, ground_of_seven)[1](balanced)
+    usual = bounded(entropic_after(total, best_entropy), best_entropy, n)[1](balanced)
+    less = bounded(lost, best_entropy, n, ground_of_seven)[1](balanced)
     with torch.no_grad():
         logit = gan.players.nets["D"](balanced)
     means = {"on eight": usual, "on seven": less}
-    return {"bound": found_out(less), "logit of D": found_out(logit),
+    return {"bound": hole_auroc(less), "logit of D": hole_auroc(logit),
             "covered": {"entropic": covered(lost.sample(2500)), "GAN": covered(gan.sample(2500))},
             **{name: v.unflatten(-1, (8, 100)).mean(-1) for name, v in means.items()}}
 
@@ -1121,7 +1126,7 @@ claim("The bound finds a mode that was left out of training better than the disc
 # The opposite fault is samples that are no data. We take a perfect generator, without bridges, and spoil it in two ways: replace a fifth of its samples by noise, or leave out the rare mode.
 
 # %%
-def spoilt(run_seed: int) -> list:
+def spoiled_likelihoods(run_seed: int) -> list:
     "A perfect generator's test log-likelihood whole, with a fifth of noise, and without mode 1."
     s = torch.Generator().manual_seed(200 + run_seed)
     y, kind = eight.sample_with_modes(1000, s)
@@ -1131,7 +1136,7 @@ def spoilt(run_seed: int) -> list:
 
 
 # %%
-perfect, noisy, holed = (torch.tensor(v) for v in zip(*map(spoilt, range(8))))
+perfect, noisy, holed = (torch.tensor(v) for v in zip(*map(spoiled_likelihoods, range(8))))
 by_noise, by_hole = interval(perfect - noisy), interval(perfect - holed)
 by_noise, -math.log(.8), by_hole, interval((perfect - holed) * 16)
 
@@ -1170,7 +1175,7 @@ seen, unseen = (sample_modes(digits("held_out"), k, 300, g).expand(8, -1, 1, 8, 
 stock = torch.stack([shown.sample(800, s) for s in fresh])
 
 # %%
-def asked_about(drawing, rival, n) -> dict:
+def picture_scores(drawing, rival, n) -> dict:
     "Four scores of pictures (8, n, 1, 8, 8), by name."
     made, ground, by_rival = drawing.sample(n), stock[:, :n], rival.sample(n)
     potential = sinkhorn(ground, made, .3, sweeps=60, lead=2).g
@@ -1187,7 +1192,7 @@ def without_ones(total=400):
     drawing = trained(Entropic(entropy=.3, sweeps=5), total, shown)
     rival = trained(Minimax(), total, shown)
     with torch.no_grad():
-        scores = asked_about(drawing, rival, min(1000, 10 * total))
+        scores = picture_scores(drawing, rival, min(1000, 10 * total))
         return {name: auroc(score(seen), score(unseen)) for name, score in scores.items()}
 
 
@@ -1228,7 +1233,7 @@ spots = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1).reshape(-1, 2
 
 # %%
 def both(points, lam: float):
-    "The model's log-likelihood of points and its bound, at a price."
+    "The model's log-likelihood of points and its bound, at an entropy λ."
     v = sinkhorn(ground, sheet, lam).g
     return (explicit_log_likelihood(points, sheet, lam),
             surrogate_log_likelihood(points, sheet, v, lam))
@@ -1240,7 +1245,7 @@ def averages(lam: float):
 
 # %%
 def scene(lam: float):
-    "The three maps at a price, and the averages."
+    "The three maps at an entropy λ, and the averages."
     (model, bound), mean = both(spots, lam), averages(lam)
     maps = {"model": (model, -15, 0), "bound": (bound, -15, 0), "gap": (model - bound, 0, 4)}
     figure, panels = axes(1, 3, size=(3.1, 2.7))

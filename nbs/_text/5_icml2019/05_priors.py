@@ -112,7 +112,7 @@ new = scans.held_out.sample(1000, generator=torch.Generator().manual_seed(0))
 
 # %%
 def scores_of(x) -> dict:
-    "Four numbers for one bag of pictures."
+    "Four numbers for one set of pictures."
     near = precision_recall(new[:len(x)], x, k=5)
     return {"good": scans.assign(x)[1].float().mean().item(),
             "Fréchet": frechet_distance(new[:len(x)], x),
@@ -164,7 +164,7 @@ sheet({"end": normal["straight"][0], "middle": normal["straight"][-1], "held-out
 
 # %% [markdown]
 # ## The distribution of the mean of two latents
-# $G$ was trained on draws $z\sim p$. The middle of two draws, $\tfrac12(z_1+z_2)$, has another distribution (law). With $p$ the density of one coordinate, its density is
+# $G$ was trained on draws $z\sim p$. The middle of two draws, $\tfrac12(z_1+z_2)$, has another distribution. With $p$ the density of one coordinate, its density is
 #
 # $$\mathrm{mid}(p)(x)=2\,(p*p)(2x).$$
 #
@@ -179,11 +179,11 @@ assert short < .01
 lengths, f"ends shorter than the average middle: {short:.1%}"
 
 # %% [markdown]
-# The length shrinks by $\sqrt2$. For every law with a finite variance, the mean of two draws has half of it. Fewer than one per cent of the ends are as short as an average middle. So $G$ gets latents as from a *truncated* prior, one that leaves out long latents. On this generator short latents give typical digits.
+# The length shrinks by $\sqrt2$: for every distribution with a finite variance, the mean of two draws has half of the variance. Fewer than one per cent of the ends are as short as an average middle. So in the middle $G$ gets latents as from a *truncated* prior, one that leaves out long latents. On this generator short latents give typical digits.
 #
-# How far apart are the two laws? We measure $\mathrm{KL}(p\,\|\,\mathrm{mid}(p))$ in nats, for one coordinate. The coordinates are independent, so $d$ latents have $d$ times as much. Two values are known by hand. For a normal law of any width it is $\tfrac12(1-\ln2)$, because $\mathrm{mid}$ is normal with half the variance. For a uniform law it is $1-\ln 2$; $\mathrm{mid}$ is a triangle.
+# How far apart are the two distributions? We measure $\mathrm{KL}(p\,\|\,\mathrm{mid}(p))$ in nats, for one coordinate. The coordinates are independent, so $d$ latents have $d$ times as much. Two values are known by hand. For a normal distribution of any width it is $\tfrac12(1-\ln2)$, because $\mathrm{mid}$ is normal with half the variance. For a uniform distribution it is $1-\ln 2$; $\mathrm{mid}$ is a triangle.
 #
-# To describe any law, we use bins. A draw is a bin and a place in it. Two draws from the bins $i$ and $j$ have their middle around $\tfrac12(i+j)$. If $i+j$ is even, it is in that bin. If it is odd, it is around a border, half the time to the left of it.
+# To describe any distribution, we use bins. A draw is a bin and a place in it. Two draws from the bins $i$ and $j$ have their middle around $\tfrac12(i+j)$. If $i+j$ is even, it is in that bin. If it is odd, it is around a border, half the time to the left of it.
 
 # %%
 #| export
@@ -212,7 +212,7 @@ def _sum_shares(p: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# This function computes the law of the middle. Even sums go into one bin, and odd sums go half to the left and half to the right. It checks nothing, because the solver calls it many times.
+# This function computes the distribution of the middle. Even sums go into one bin, and odd sums go half to the left and half to the right. It does not check its input, because the solver calls it many times.
 
 # %%
 #| export
@@ -236,7 +236,7 @@ OddSums = Literal["split", "drop"]
 
 
 # %% [markdown]
-# The public function checks its arguments first. It takes one law or a batch of laws.
+# The public function checks its arguments first. It takes one distribution or a batch of distributions.
 
 # %%
 #| export
@@ -293,8 +293,8 @@ nats, by_hand
 # Our generators have thirty-two normal coordinates. So $32\cdot0.153=4.9$ nats lie between the latents in training and those in the middle. A uniform prior has twice as much.
 
 # %% [markdown]
-# ## A law that equals the law of its middle
-# The Cauchy law equals the law of its middle. Its density is proportional to $1/(1+x^2)$. The same holds for every multiple of a Cauchy number. The mean of any number of Cauchy draws is a Cauchy draw, also with unequal weights. A Kolmogorov-Smirnov test finds no difference (p-values at three weights):
+# ## A distribution that equals that of its middle
+# The Cauchy distribution equals the distribution of its middle. Its density is proportional to $1/(1+x^2)$. The same holds for every multiple of a Cauchy number. The mean of any number of Cauchy draws is a Cauchy draw, also with unequal weights. A Kolmogorov-Smirnov test finds no difference (p-values at three weights):
 
 # %%
 z = torch.as_tensor(stats.cauchy.rvs(size=(2, 20_000), random_state=0))
@@ -305,13 +305,13 @@ z = torch.as_tensor(stats.cauchy.rvs(size=(2, 20_000), random_state=0))
 [round(z[0, :n].std().item(), 1) for n in (100, 1000, 10_000, 20_000)]
 
 # %% [markdown]
-# But its tails are heavy: the law has no variance. The standard deviations of 100 to 20,000 draws, printed above, do not settle. This cannot be avoided. A law with a finite variance $\sigma^2$ has a middle with $\sigma^2/2$, so the two can be *equal* only if $\sigma$ is zero or infinite.
+# But its tails are heavy: the distribution has no variance. The standard deviations of 100 to 20,000 draws, printed above, do not settle. This cannot be avoided. A distribution with a finite variance $\sigma^2$ has a middle with $\sigma^2/2$, so the two can be *equal* only if $\sigma$ is zero or infinite.
 #
-# Neither is of use as a prior. So we look for the best law *with a given spread* on a bounded range: on $n$ bins over $[-1,1]$,
+# A prior with $\sigma=0$ or without a variance is of no use. So we look for the best distribution *with a given spread* on a bounded range: on $n$ bins over $[-1,1]$,
 #
 # $$\min_p\ \mathrm{KL}\big(p\,\|\,\mathrm{mid}(p)\big)\quad\text{such that}\quad p\ge0,\ \ \textstyle\sum_kp_k=1,\ \ \sigma(p)\ge\sigma_0 .$$
 #
-# This is the paper's optimisation problem. (Without the last condition the answer is a single bin, whose middle is itself.) We write $p$ as a softmax, so it is always a law. The condition is met by an augmented Lagrangian: SciPy's L-BFGS descends $\mathrm{KL}+\lambda\,(\sigma_0-\sigma)$ plus a square, and $\lambda$, the *multiplier*, is corrected until the condition holds. At the end $\lambda$ says by how many nats the divergence grows per unit of spread.
+# This is the paper's optimisation problem. (Without the last condition the answer is a single bin, whose middle is itself.) We write $p$ as a softmax, so it is always a distribution. The condition is met by an augmented Lagrangian: SciPy's L-BFGS descends $\mathrm{KL}+\lambda\,(\sigma_0-\sigma)$ plus a square, and $\lambda$, the *multiplier*, is corrected until the condition holds. At the end $\lambda$ says by how many nats the divergence grows per unit of spread.
 
 # %%
 #| export
@@ -321,25 +321,25 @@ def _centres(bins: int, **kw: Any) -> Tensor:
 
 
 # %% [markdown]
-# The spread of a law is its standard deviation, with the variance inside a bin included.
+# The spread of a distribution is its standard deviation, with the variance inside a bin included.
 
 # %%
 #| export
 def _standard_deviation(p: Tensor, x: Tensor) -> Tensor:
-    "Standard deviation about zero of a law with these middles, uniform within each bin."
+    "Standard deviation about zero of a distribution with these middles, uniform within each bin."
     return (p @ x.square() + 1 / (3 * len(p) ** 2)).sqrt()
 
 
 # %% [markdown]
-# A law is its shares, and it can be sampled.
+# A distribution is stored as its shares, and it can be sampled.
 
 # %%
 #| export
 @dataclass(frozen=True)
 class HistogramPrior:
-    "A law on [-1, 1]: shares of bins of equal width, uniform within each."
+    "A distribution on [-1, 1]: shares of bins of equal width, uniform within each."
     p: Annotated[Tensor, _Shares("bins")]
-    multiplier: NonNegative | None = None  # of a fitted law: nats of divergence per unit of spread
+    multiplier: NonNegative | None = None  # of a fit: nats of divergence per unit of spread
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -351,18 +351,18 @@ class HistogramPrior:
 
     @property
     def spread(self) -> float:
-        "The standard deviation about zero; at most 1, that of the uniform law is 0.577."
+        "The standard deviation about zero; at most 1, that of the uniform distribution is 0.577."
         return _standard_deviation(self.p, self.centres).item()
 
 
 # %% [markdown]
-# The divergence is the number that the fitted law makes small. Every law can report it, so that laws can be compared.
+# The fitted distribution minimises the divergence. Every distribution reports it, so that distributions can be compared.
 
 # %%
 #| export
 @patch(as_prop=True)
 def divergence(self: HistogramPrior) -> float:
-    "KL from the law to that of the middle of two draws, in nats for one coordinate."
+    "KL from the distribution to that of the middle of two draws, in nats for one coordinate."
     return kl(self.p, midpoint_shares(self.p)).item()
 
 
@@ -383,7 +383,7 @@ def sample(self: HistogramPrior, *shape: int, generator: Generators = None,
 
 
 # %% [markdown]
-# Now we write the solver. It descends the augmented Lagrangian of the shares that the free numbers $v$ stand for. Half of the law is free, the other half mirrors it.
+# Now we write the solver. It descends the augmented Lagrangian of the shares that the free numbers $v$ stand for. Half of the distribution is free, the other half mirrors it.
 
 # %%
 #| export
@@ -397,7 +397,7 @@ class _Lagrangian:
     stiffness: float = 200.  # of the square of what is lacking
 
     def law(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        "The symmetric law with these logits from its middle on, and the spread that it lacks."
+        "The symmetric shares with these logits from the middle on, and the spread that they lack."
         p = torch.cat([v[len(self.x) % 2:].flip(0), v]).softmax(0)
         return p, self.spread - _standard_deviation(p, self.x)
 
@@ -421,7 +421,7 @@ def fit_prior(spread: Annotated[float, Real(0., .9)] = .054,  # least standard d
               bins: Annotated[int, Whole(8)] = 1024,  # of [-1, 1]
               odd: OddSums = "split",  # see `midpoint_shares`
               ) -> HistogramPrior:
-    """The symmetric law of that spread that is nearest to the law of its middles.
+    """The symmetric distribution of that spread that is nearest to that of its middles.
 
     The code of Singh et al. 2019 asks for 27.7 of 1,024 bins, which is 0.054. Our solver is L-BFGS
     on an augmented Lagrangian. `ValueError` for a spread below two bins.
@@ -440,12 +440,12 @@ def fit_prior(spread: Annotated[float, Real(0., .9)] = .054,  # least standard d
 
 
 # %% [markdown]
-# For comparison we need a simple law of the same spread: a Cauchy law, cut off at both ends.
+# For comparison we need a simple distribution of the same spread: a Cauchy distribution, cut off at both ends.
 
 # %%
 #| export
 def _cauchy(spread: float) -> HistogramPrior:
-    "A Cauchy law cut off at -1 and 1, of that spread."
+    "A Cauchy distribution cut off at -1 and 1, of that spread."
     from scipy.optimize import brentq
     x = _centres(1024, dtype=torch.float64)
 
@@ -463,7 +463,7 @@ assert abs(shaped.spread - .054) < 2e-5 and shaped.divergence < .01
 shaped.divergence, shaped.spread
 
 # %% [markdown]
-# The divergence is a twenty-third of that of the normal law. The next picture shows the law.
+# The divergence is a twenty-third of that of the normal distribution. The next picture shows the distribution.
 
 # %%
 def portrait(panels, law, title: str):
@@ -485,7 +485,7 @@ Picture(figure, "The fitted law: a sharp peak and long tails with satellites at 
         "a spike at 1; the law of its middles lies on it but for the far end")
 
 # %% [markdown]
-# The law has a peak, and tails that fall about like those of a Cauchy law, with a slope near $-2$ in the right panel. It also has smaller peaks, which we call *satellites*. A spike at the end of the range, with 0.06 % of the mass, provides a fifth of the variance. The middle of the spike and zero is at $\tfrac12$, the middle of $\tfrac12$ and zero at $\tfrac14$, and so on. The peaks at $\tfrac12$ provide three tenths of the variance:
+# The distribution has a peak, and tails that fall about like those of a Cauchy distribution, with a slope near $-2$ in the right panel. It also has smaller peaks, which we call *satellites*. A spike at the end of the range, with 0.06 % of the mass, provides a fifth of the variance. The middle of the spike and zero is at $\tfrac12$, the middle of $\tfrac12$ and zero at $\tfrac14$, and so on. The peaks at $\tfrac12$ provide three tenths of the variance:
 
 # %%
 def provided(low: float, high: float) -> tuple[float, float]:
@@ -516,7 +516,7 @@ assert all(abs(x - 2. ** -k) < .002 for x, k in zip(sorted(found[:4]), (4, 3, 2,
 # %% [markdown]
 # The four highest are powers of one half. The smaller ones are middles of two other peaks, such as $\tfrac34$ between $\tfrac12$ and the end.
 #
-# Two checks of the solver. Its multiplier must be the slope of the divergence in the spread. And a simple law of the same spread must not be better. In the tests another solver starts from other laws and ends at the same one.
+# Two checks of the solver. Its multiplier must be the slope of the divergence in the spread. And a simple distribution of the same spread must not be better. In the tests another solver starts from other distributions and ends at the same one.
 
 # %%
 dearer = fit_prior(.06)
@@ -530,11 +530,11 @@ assert rival.divergence > 1.5 * shaped.divergence
 {"fitted": shaped.divergence, "Cauchy, cut off": rival.divergence, "normal": nats["normal"]}
 
 # %% [markdown]
-# The divergence of the cut-off Cauchy law is about twice that of the fitted law, and a twelfth of the normal law's. The problem does not demand symmetry. An asymmetric law, with its peak at one end and a last per cent at the other, has a smaller divergence (on 32 bins with spread 0.25, 0.058 nats against 0.089; see `test_priors`). We keep the symmetric one, whose mean is zero.
+# The cut-off Cauchy distribution has about twice the divergence of the fitted one, and a twelfth of that of the normal distribution. The problem does not demand symmetry. An asymmetric distribution, with its peak at one end and a last per cent at the other, has a smaller divergence (on 32 bins with spread 0.25, 0.058 nats against 0.089; see `test_priors`). We keep the symmetric one, whose mean is zero.
 
 # %% [markdown]
 # ## Four traps
-# **Odd sums.** The paper's code drops them: it compares $p$ with the middles *of those pairs whose bins have an even sum*. For a smooth law this hardly matters, but the solver need not return a smooth law. The first number is what that solver minimised, the second the true divergence of its law, the third that of ours:
+# **Odd sums.** The paper's code drops them: it compares $p$ with the middles *of those pairs whose bins have an even sum*. For a smooth distribution this hardly matters, but the solver need not return a smooth distribution. The first number is what that solver minimised, the second the true divergence of its distribution, the third that of ours:
 
 # %%
 dropped = fit_prior(odd="drop")
@@ -542,7 +542,7 @@ dropped = fit_prior(odd="drop")
  "true": dropped.divergence, "ours": shaped.divergence}
 
 # %% [markdown]
-# **Units.** The same code bounds the variance *of the bin's number* by three quarters of the number of bins: a standard deviation of 27.7 bins of 1,024, which is 0.054 of the half-range. With other bins it is another law. We count spread on $[-1,1]$.
+# **Units.** The same code bounds the variance *of the bin's number* by three quarters of the number of bins: a standard deviation of 27.7 bins of 1,024, which is 0.054 of the half-range. With other bins it is another distribution. We count spread on $[-1,1]$.
 
 # %%
 for n in (128, 1024, 4096):
@@ -573,11 +573,11 @@ def both_ways(p):
                              for name, p in (laws | {"fitted": shaped.p}).items()}
 
 # %% [markdown]
-# Here the order is the same in both directions: the fitted law has the smallest divergence, although only one direction was minimised.
+# Here the order is the same in both directions: the fitted distribution has the smallest divergence, although only one direction was minimised.
 
 # %% [markdown]
 # ## The game
-# The game is that of chapter [1.4](../1_game/04_wasserstein.ipynb), with R1. Only the latents have another law, scaled to standard deviation one. The laws to compare with are settings of the same game:
+# The game is that of chapter [1.4](../1_game/04_wasserstein.ipynb), with R1. Only the latents have another distribution, scaled to standard deviation one. The distributions to compare with are settings of the same game:
 
 # %%
 #| export
@@ -586,13 +586,13 @@ INTERPOLATION_PRIORS = get_args(InterpolationPrior)
 
 
 # %% [markdown]
-# The solver takes a moment, so each law is fitted once and kept in a cache.
+# The solver takes a moment, so each distribution is fitted once and kept in a cache.
 
 # %%
 #| export
 @functools.lru_cache(maxsize=32)
 def _prior_shares(prior: str, spread: float) -> HistogramPrior:
-    "The law of that name and spread."
+    "The distribution of that name and spread."
     if prior == "uniform":
         return HistogramPrior(torch.full((1024,), 1 / 1024, dtype=torch.float64))
     return fit_prior(spread) if prior == "nonparametric" else _cauchy(spread)
@@ -606,7 +606,7 @@ def _prior_shares(prior: str, spread: float) -> HistogramPrior:
 @register_game
 @dataclass(kw_only=True)
 class NonParametricPrior(ZeroCentred):
-    "The R1 GAN with latents whose law is nearly that of their middles (Singh et al. 2019)."
+    "The R1 GAN with latents distributed nearly as their middles are (Singh et al. 2019)."
     prior: InterpolationPrior = "nonparametric"  # "cauchy" is cut off at the same spread
     spread: Annotated[float, Real(.025, .5)] = .054  # of the first two on [-1, 1]
 
@@ -651,7 +651,7 @@ assert fitted_end["recall"].low > normal_end["recall"].high
 
 
 # %% [markdown]
-# Two differences, seed by seed: the middles of the Cauchy law minus those of the fitted law, and the fitted law's middles minus its ends.
+# Two differences, seed by seed: the middles of the Cauchy distribution minus those of the fitted distribution, and the fitted distribution's middles minus its ends.
 
 # %%
 def minus(a: dict, b: dict) -> dict:
@@ -669,7 +669,7 @@ assert by_place["Fréchet"].low > 0 > by_place["recall"].high or fast_mode()
 by_law, by_place
 
 # %% [markdown]
-# With the non-parametric prior the recall of the middles is 0.60 instead of 0.33, with the same networks. So the prior does what the paper says. At the ends the Fréchet distances cannot be told apart; precision is a little lower and recall a little higher, which fits the longer tails. The middles of the fitted law are still a little worse than its ends. The cut-off Cauchy law has twice the divergence; its middles have a smaller Fréchet distance and a lower precision. So the smallest divergence does not give the smallest Fréchet distance.
+# With the non-parametric prior the recall of the middles is 0.60 instead of 0.33, with the same networks. So the prior does what the paper says. At the ends the Fréchet distances cannot be told apart; precision is a little lower and recall a little higher, which fits the longer tails. The middles of the fitted distribution are still a little worse than its ends. The cut-off Cauchy distribution has twice the divergence; its middles have a smaller Fréchet distance and a lower precision. So the smallest divergence does not give the smallest Fréchet distance.
 
 # %% [markdown]
 # ## Another path instead of another prior
@@ -682,7 +682,7 @@ by_law, by_place
 def rescaled_lerp(a: Tensor, b: Tensor,  # (*, latent), independent normal draws with mean zero
                   t: Tensor | float,  # 0 is a, 1 is b; a tensor (*, 1) gives each pair its own
                   ) -> Tensor:  # (*, latent)
-    "The straight line from a to b, rescaled so that each point of it is a draw of the same law."
+    "The straight line from a to b, rescaled so that each point has the distribution of an end."
     t = interpolation_position(a, b, t)
     far = torch.hypot(1 - t, t)
     return ((1 - t) / far).to(a) * a + (t / far).to(a) * b
@@ -756,8 +756,9 @@ claim("The non-parametric prior's middles are nearer to the data than those of r
 
 # %%
 cauchy = value("cauchy", "middle")
-claim("The fitted law's middles are nearer to the data than those of a Cauchy law cut off at the "
-      "same spread", paper="this course", section="is the program needed?",
+claim("The fitted distribution's middles are nearer to the data than those of a Cauchy "
+      "distribution cut off at the same spread",
+      paper="this course", section="is the program needed?",
       ours=ours, baseline=cauchy, holds=ours.high < cauchy.low, expect=False)
 
 # %% [markdown]
@@ -770,14 +771,14 @@ claim("The fitted law's middles are nearer to the data than those of a Cauchy la
 # | MATLAB's `fmincon`, odd sums dropped | replaced by L-BFGS; odd sums are split, or dropped on request |
 # | sampling: a bin, then uniform in it | faithful; then scaled to variance one |
 # | DCGAN with 100 latents on pictures | simplified: 8×8 digits, 32 latents, a fully connected R1 GAN |
-# | comparison with uniform, normal and other priors | normal and a cut-off Cauchy law; in addition, other paths |
+# | comparison with uniform, normal and other priors | normal and a cut-off Cauchy distribution; in addition, other paths |
 # | the paper's tables of scores | left out |
 
 # %% [markdown]
 # ## Try it: the spread, and an interpolation
-# First the law. The smaller the spread, the smaller the divergence, and the longer the tails in standard deviations.
+# First the distribution. The smaller the spread, the smaller the divergence, and the longer the tails in standard deviations.
 #
-# **Predict:** at which spread does the law no longer look like a peak?
+# **Predict:** at which spread does the distribution no longer look like a peak?
 
 # %%
 def frame(spread: float):
@@ -903,7 +904,7 @@ grade_mean(answer)
 # </details>
 
 # %% [markdown]
-# **2.** (medium, 10 minutes) Latent arithmetic: "the one with a hat, minus the one without, plus another". Write `arithmetic(a, b, c)`, which rescales $a-b+c$ so that it has the law of a draw, for independent normal latents.
+# **2.** (medium, 10 minutes) Latent arithmetic: "the one with a hat, minus the one without, plus another". Write `arithmetic(a, b, c)`, which rescales $a-b+c$ so that it has the distribution of a draw, for independent normal latents.
 #
 # <details><summary>Hint</summary>
 #
@@ -960,10 +961,10 @@ grade_die(answer)
 
 # %% [markdown]
 # ## Recap
-# - The mean of two latents does not have the law of one latent: its variance is half. With thirty-two normal latents the two laws are five nats apart.
+# - The mean of two latents does not have the distribution of one latent: its variance is half. With thirty-two normal latents the two distributions are five nats apart.
 # - Samples at the middle have a higher precision and a lower recall. So interpolation pictures say little about a model.
-# - Only laws without a finite variance (or a single point) equal the law of their middle. On a bounded range a law can come near. Its divergence grows with its spread.
-# - Such a prior removes most of the fault of straight interpolations. So does a cut-off Cauchy law. A rescaled or curved path corrects them without any training.
+# - Only distributions without a finite variance (or a single point) equal the distribution of their middle. On a bounded range a distribution can come near. Its divergence grows with its spread.
+# - Such a prior removes most of the fault of straight interpolations. So does a cut-off Cauchy distribution. A rescaled or curved path corrects them without any training.
 # - State what you interpolate along, as you state what you sampled from.
 #
 # **For later.**

@@ -57,7 +57,7 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## Five modes in two views
-# The data have five modes on a ring. Two cameras see them. View B is view A, turned by 40°; the variation within a mode is turned too. An example holds both views side by side: four numbers. It is a draw from a mixture whose law we know.
+# The data have five modes on a ring. Two cameras see them. View B is view A, turned by 40°; the variation within a mode is turned too. An example holds both views side by side: four numbers. It is a draw from a mixture whose distribution we know.
 
 # %%
 spots = ring(5, radius=2).centers
@@ -243,7 +243,7 @@ claim("Trained on unpaired views, the ensemble matches their joint law", paper="
 # %% [markdown]
 # This is a statement about our data, not about the paper's photographs. There, a convolutional network can favour the right map for other reasons.
 #
-# Now measure the coverage of whole examples. An example of A beside its translation is a point of four numbers. Does it lie in one of the five modes of the joint law?
+# Now measure the coverage of whole examples. An example of A beside its translation is a point of four numbers. Does it lie in one of the five modes of the joint distribution?
 
 # %%
 beside = alone["A beside its translation"]
@@ -252,7 +252,7 @@ assert close < .02 or fast_mode()
 table(**{"A beside its translation": beside})
 
 # %% [markdown]
-# *High quality* of whole examples agrees with `matched` on every seed. But the law of whole examples must be learned from whole examples, that is, from pairs. The training data had none.
+# *High quality* of whole examples agrees with `matched` on every seed. But the distribution of whole examples must be learned from whole examples, that is, from pairs. The training data had none.
 #
 # ## Mutual information does not depend on labels
 # Why did no loss detect the wrong matching? The paper maximises the **multivariate mutual information** of two views and the latent,
@@ -293,7 +293,7 @@ interaction(same[mirror])
 # %% [markdown]
 # It is the same, to the last digit. An entropy is a sum over the entries of a table. It does not depend on the order of the rows.
 #
-# The same holds for the losses. Let $T$ be an invertible map that keeps the law of view A, such as a reflection of the ring. Replace $E_A$ by $E_A\circ T$ and $G_A$ by $T^{-1}\circ G_A$. Then two laws that a critic compares stay equal if they were equal, and every closed cycle is still closed. So at the optimum no loss changes. But the translation is another one:
+# The same holds for the losses. Let $T$ be an invertible map that keeps the distribution of view A, such as a reflection of the ring. Replace $E_A$ by $E_A\circ T$ and $G_A$ by $T^{-1}\circ G_A$. Then two distributions that a critic compares stay equal if they were equal, and every closed cycle is still closed. So at the optimum no loss changes. But the translation is another one:
 #
 # $$x_A\mapsto T^{-1}G_A\,E_B\,G_B\,E_A\,T\,x_A=x_A,\qquad\text{while}\quad x_{AB}=G_BE_A\,T\,x_A .$$
 #
@@ -302,7 +302,7 @@ interaction(same[mirror])
 #
 # $$-I(X;Y;Z)=H(X|Z)+H(X|Y)-H(X)-H(X|Y,Z)\ \le\ H(X|Z)+H(X|Y)-H(X).$$
 #
-# Second, a cross entropy is at least the entropy: $H(X|Y)\le\mathbb E[-\log q(X|Y)]$ for every $q$. Take for $q$ a Laplace law of width $\beta$ around a prediction $f(y)$. Then the right side is an L1 error, $\mathbb E\,|x-f(y)|/\beta+\log2\beta$. (The derivation is ours; the losses below are those of the authors' code.) Both bounds in numbers, on random tables and on normal variables with correlation $\rho$:
+# Second, a cross entropy is at least the entropy: $H(X|Y)\le\mathbb E[-\log q(X|Y)]$ for every $q$. Take for $q$ a Laplace distribution of width $\beta$ around a prediction $f(y)$. Then the right side is an L1 error, $\mathbb E\,|x-f(y)|/\beta+\log2\beta$. (The derivation is ours; the losses below are those of the authors' code.) Both bounds in numbers, on random tables and on normal variables with correlation $\rho$:
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -328,7 +328,7 @@ exact.tolist(), (bound - exact)[0].item()
 #
 # $$\text{outer }\|G_i(E_j(x_{ij}))-x_i\|_1,\qquad\text{semi }\|G_j(E_i(s_i))-s_j\|_1,\qquad\text{inner }\|E_i(s_i)-z\|_1 .$$
 #
-# The critics match the laws, as in chapter [2.2](../2_inverse/02_bigan.ipynb). There is one for each domain: $D_i$ separates the pairs $(x_i,E_i(x_i))$ from $(s_i,z)$ and from $(x_{ji},E_j(x_j))$.
+# The critics match the distributions, as in chapter [2.2](../2_inverse/02_bigan.ipynb). There is one for each domain: $D_i$ separates the pairs $(x_i,E_i(x_i))$ from $(s_i,z)$ and from $(x_{ji},E_j(x_j))$.
 #
 # ## Three networks for each domain
 # Networks here have a run axis, so that eight seeds train at once. Domains can share this axis: three domains and eight seeds are twenty-four networks in one product. There must be at least two domains.
@@ -598,7 +598,7 @@ assert all(torch.allclose(translate_domains(E, G, x)[i, j], cross[i, j]) for i, 
 by_shift.mean(0)
 
 # %% [markdown]
-# The relabelling can be checked exactly. Let the views be linear in one normal variable, $x_i=A_iu$. Then $E_i=A_i^{-1}$ and $G_i=A_i$ are perfect maps. Now turn the latent of domain 0 alone by an angle. All cycles stay closed. The pairs $(x_0,E_0(x_0))$ and $(G_0(z),z)$ still have the same covariance, hence the same normal law. But the translation is wrong:
+# The relabelling can be checked exactly. Let the views be linear in one normal variable, $x_i=A_iu$. Then $E_i=A_i^{-1}$ and $G_i=A_i$ are perfect maps. Now turn the latent of domain 0 alone by an angle. All cycles stay closed. The pairs $(x_0,E_0(x_0))$ and $(G_0(z),z)$ still have the same covariance, hence the same normal distribution. But the translation is wrong:
 
 # %%
 A = torch.randn(2, 2, 2, generator=g, dtype=torch.float64) + 2 * torch.eye(2, dtype=torch.float64)
@@ -729,7 +729,7 @@ def exchange(self: MMIALI, t: Any) -> Exchange:
 #| export
 @patch
 def loss_D(self: MMIALI, t: Any) -> Tensor:
-    "High scores for (x, E(x)), low ones for (G(z), z) and for translations with their codes."
+    "The loss of D: (x, E(x)) should score high, (G(z), z) and translated pairs low."
     with torch.no_grad():
         e = self.exchange(t)
     return discriminator_loss(t.D(e.x, e.codes), t.D(e.made, e.latents)).mean(-1)
@@ -764,7 +764,7 @@ def paired_error(self: MMIALI, t: Any) -> Tensor:
 #| export
 @patch
 def loss_GE(self: MMIALI, t: Any) -> Tensor:
-    "The opposite of D's, plus the cycles and the error of the pairs; first the pairs alone."
+    "The loss of G and E: adversarial, cycles, pairs; for `head_start` steps the pairs alone."
     e = self.exchange(t)
     loss = generator_encoder_loss(t.D(e.x, e.codes), t.D(e.made, e.latents)).mean(-1)
     if self.outer_weight or self.semi_weight or self.inner_weight:
@@ -1198,7 +1198,7 @@ grade_cycle(answer)
 
 # %% [markdown]
 # ## Recap
-# - At the optimum the critics' losses and the cycles are the same for any relabelling that keeps the law of a view. The mutual information of a table is the same for any relabelling.
+# - At the optimum the critics' losses and the cycles are the same for any relabelling that keeps the distribution of a view. The mutual information of a table is the same for any relabelling.
 # - Coverage of every view can be perfect while nothing is matched. Coverage of whole examples shows the error, but needs whole examples.
 # - If the map keeps neighbours, a few pairs are enough for most seeds, also for modes that no pair shows. If it does not, all modes but one must be seen in a pair; unpaired data did not help here.
 # - Compare with what the pairs alone can do: copying, an affine map, the same networks.
@@ -1213,7 +1213,7 @@ grade_cycle(answer)
 #
 # <details><summary>Answers</summary>
 #
-# 1. All invertible maps that keep the law of a view. They can be put before the encoder of this view, and their inverse behind its decoder. Equal laws stay equal, and closed cycles stay closed.
+# 1. All invertible maps that keep the distribution of a view. They can be put before the encoder of this view, and their inverse behind its decoder. Equal distributions stay equal, and closed cycles stay closed.
 # 2. Its axis goes through one mode, which stays in place. The four others change places in pairs.
 # 3. That no information was lost on the way. It does not prove that a translation lands on the right mode.
 # 4. A batch holds both views of the same things in the same rows, for example if the rows are not shuffled for each view. A loss that compares rows then uses the pairs.

@@ -71,7 +71,7 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## Data with a long-range dependence
-# The data of this chapter are black pictures with a coloured square at the left edge and one at the right edge. Both squares have one colour: blue, orange or white. The colour is the mode, so there are three modes.
+# The data of this chapter are black pictures with a coloured square at the left edge and one at the right edge. Both squares have the same colour: blue, orange or white. The colour is the mode, so there are three modes. The next cells make this set; the question comes after them.
 
 # %%
 #| export data.twins
@@ -700,7 +700,7 @@ WEIGHT_AXES = {Linear: 2, nn.Linear: 2, Conv: 4, nn.Conv1d: 3, nn.Conv2d: 4}  # 
 
 
 # %% [markdown]
-# The class is such a parametrization. It starts with twenty iterations, so that the first norm is already close.
+# `SpectralNorm` is such a parametrization. It starts with twenty iterations, so that the first norm is already close.
 
 # %%
 #| export
@@ -914,7 +914,7 @@ far_change(False), far_change(True)
 
 # %% [markdown]
 # ### First without an adversary
-# Does attention help? We first test what a generator *can* represent, without a critic. $G$ descends the entropic transport cost of chapter [5.4](04_likelihood.ipynb) between a real and a generated batch. This cost is large for wrong pairs and for missing colours. The games of this section were trained once and recorded; a cell replays their first 10 steps.
+# We first test what a generator *can* represent, without a critic. $G$ descends the entropic transport cost of chapter [5.4](04_likelihood.ipynb) between a real and a generated batch. This cost is large for wrong pairs and for missing colours. The games of this section were trained once and recorded; a cell replays their first 10 steps.
 
 # %%
 class Still(SAGAN):
@@ -983,7 +983,7 @@ claim("A generator with local noise can draw two far squares of one colour if it
       holds=together.low > .75 and apart.high < 1 / 3 and colours.low > 2.5)
 
 # %% [markdown]
-# ### Then with one
+# ### Then against a critic
 # Now the same generators play against a critic, with hinge losses and two rates, without the bound. There are three games of eight seeds: attention in neither player, in the critic alone, in both.
 #
 # **Predict** the agreement of each. The critic of the first game *cannot* detect whether the squares match. In the first two games the squares are *independent*.

@@ -498,7 +498,7 @@ def real(self: FewLabels, t: Any) -> tuple[Tensor, Tensor, Tensor]:
 #| export
 @patch
 def loss_D(self: FewLabels, t: Any) -> Tensor:
-    "Real against generated pairs, R1, the known labels if others are inferred, the rotations."
+    "The loss of D: real and generated pairs, R1, known labels if others are inferred, turns."
     (x, given, known), fake = self.real(t), t.G(t.z).detach()
     features, requested = [], self.requested_classes(t.z)
 
@@ -522,7 +522,7 @@ def loss_D(self: FewLabels, t: Any) -> Tensor:
 #| export
 @patch
 def loss_G(self: FewLabels, t: Any) -> Tensor:
-    "G's pairs should score as real ones, and D should predict their rotations."
+    "The loss of G: its pairs should score as real ones, and D should predict their rotations."
     fake = t.G(t.z)
     loss = generator_loss(t.D(fake, y=self.requested_classes(t.z)), self.saturating)
     return loss + self.rotation_loss(t, fake, .2) if self.rotation_weight else loss
@@ -737,7 +737,7 @@ sheet({"inferred": found["inferred"], "inferred, turned": found["turned"]})
 
 
 # %% [markdown]
-# At a weight of 0.1 eight seeds show no gain. Has the head not learned the task? Here is its accuracy on held-out scans, digit by digit:
+# At a weight of 0.1 eight seeds show no gain. Has the head learned its task? Here is its accuracy on held-out scans, digit by digit:
 
 # %%
 turn_accuracy = {k: round(v, 2) for k, v in enumerate(turning["tells"])}
@@ -745,7 +745,7 @@ assert fast_mode() or sorted(turn_accuracy, key=turn_accuracy.get)[:2] == [1, 8]
 turn_accuracy
 
 # %% [markdown]
-# It has learned it, for nearly all digits. The hardest are 1 and 8, which look almost the same upside down. So the head works, but the Fréchet distance does not improve. A likely reason: the adversarial loss alone already gives good features of such small pictures. The paper trains on ImageNet, where good features are harder to learn.
+# It has, for nearly all digits. The hardest are 1 and 8, which look almost the same upside down. So the head works, but the Fréchet distance does not improve. A likely reason: the adversarial loss alone already gives good features of such small pictures. The paper trains on ImageNet, where good features are harder to learn.
 
 # %% [markdown]
 # ## The claims

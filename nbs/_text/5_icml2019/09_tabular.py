@@ -220,7 +220,7 @@ claim("The imputer with the smallest error writes rows more than half of which l
 # %% [markdown]
 # The column's mean has the smallest error of the four. But its completed rows form a cross through the empty middle of the circle. Two values are possible for most holes, far apart, and the imputer gives neither.
 #
-# The reason is general. Let $y$ be the hidden value and $\hat y$ the value that we fill in, given all that we know. The *mean* has the smallest possible squared error. A *draw* from the right law, independent of $y$, has exactly twice as much:
+# The reason is general. Let $y$ be the hidden value and $\hat y$ the value that we fill in, given all that we know. The *mean* has the smallest possible squared error. A *draw* from the right distribution, independent of $y$, has exactly twice as much:
 #
 # $$\mathbb E\,(y-\mathbb E y)^2=\operatorname{Var}y,\qquad \mathbb E\,(y-\hat y)^2=2\operatorname{Var}y .$$
 
@@ -233,7 +233,7 @@ assert torch.isclose(p @ (y[:, None] - y).square() @ p, 2 * variance)
 (p @ (y[:, None] - y).square() @ p / variance).sqrt().item()
 
 # %% [markdown]
-# So the root of the mean squared error over all holes is larger by a factor of $\sqrt2\approx1.41$ if an imputer draws from the *right* law. A comparison by this error never chooses it. *One neighbour* nearly is such a draw:
+# So the root of the mean squared error over all holes is larger by a factor of $\sqrt2\approx1.41$ if an imputer draws from the *right* distribution. A comparison by this error never chooses it. *One neighbour* nearly is such a draw:
 
 # %%
 def pooled(name: str) -> torch.Tensor:
@@ -679,11 +679,11 @@ Picture(figure, "Reconstruction draws the cross; the game's completed rows form 
 # The whole rows are far better than the completed ones, although none of their cells is given. Many completed rows lie on a *square*: each column has the right values, but the two do not fit together. The objective of the game allows this.
 #
 # ## A wrong solution that is optimal
-# Let $p$ be the true law of the rows. Let $q_k$ be the law of rows in which only cell $k$ was filled, and $q_0$ that of rows with both filled. A share $r$ of the cells is hidden. The first output $D_1$ compares rows whose first cell was shown, $(1-r)\,p+r\,q_2$, with rows whose first cell was filled, $(1-r)\,q_1+r\,q_0$. It is not told *which other* cells are shown. $D_2$ does the same for the second cell. Neither can separate shown from filled cells if and only if
+# Let $p$ be the true distribution of the rows. Let $q_k$ be the distribution of rows in which only cell $k$ was filled, and $q_0$ that of rows with both filled. A share $r$ of the cells is hidden. The first output $D_1$ compares rows whose first cell was shown, $(1-r)\,p+r\,q_2$, with rows whose first cell was filled, $(1-r)\,q_1+r\,q_0$. It is not told *which other* cells are shown. $D_2$ does the same for the second cell. Neither can separate shown from filled cells if and only if
 #
 # $$q_1=q_2=q,\qquad q_0=q+\frac{1-r}{r}\,(p-q).$$
 #
-# With half of the cells hidden, $r=\tfrac12$, this means $q_0=p$ and **any** $q$ whose two columns have the right law. So independent values, our null, are an optimal solution. The mixture that the discriminators compare is right as a whole, but its parts are wrong.
+# With half of the cells hidden, $r=\tfrac12$, this means $q_0=p$ and **any** $q$ whose two columns have the right distribution. So independent values, our null, are an optimal solution. The mixture that the discriminators compare is right as a whole, but its parts are wrong.
 
 # %%
 def objections(p, q, r: float) -> float:
@@ -717,7 +717,7 @@ found["adversarial, a fifth hidden"] = record["adversarial, a fifth hidden"]
 sheet()
 
 # %% [markdown]
-# Yes, much better. But is half hidden perhaps only *slower*? We train the same two runs for as many steps again:
+# Yes, much better. Is the game with half of the cells hidden only *slower*? We train both games for as many steps again:
 
 # %%
 longer = [f"adversarial, {share} hidden, 2×" for share in ("half", "a fifth")]
@@ -1023,7 +1023,7 @@ done.shape, done.isnan().any().item(), (loss_d.item(), loss_g.item()) != (0, 0)
 from modelab.course.graders.tabular import grade_draw, grade_averaged, grade_cells, grade_factor
 
 # %% [markdown]
-# **1.** (easy, 5 minutes) The hidden value is $-1$ or $1$, with equal probability, whatever the rest of the row. Which error $\sqrt{\mathbb E(y-\hat y)^2}$ does an imputer have that draws from the right law?
+# **1.** (easy, 5 minutes) The hidden value is $-1$ or $1$, with equal probability, whatever the rest of the row. Which error $\sqrt{\mathbb E(y-\hat y)^2}$ does an imputer have that draws from the right distribution?
 #
 # <details><summary>Hint</summary>
 #
@@ -1126,7 +1126,7 @@ grade_factor(answer)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# The law of these rows is $q$, and the bound is $(1-r)/(1-2r)$ with $r=\frac14$.
+# The distribution of these rows is $q$, and the bound is $(1-r)/(1-2r)$ with $r=\frac14$.
 #
 # ```python
 # answer = (1 - .25) / (1 - 2 * .25)
@@ -1138,7 +1138,7 @@ grade_factor(answer)
 
 # %% [markdown]
 # ## Recap
-# - The mean has the smallest squared error, but it may lie where there are no rows. An imputer that draws from the right law has a root mean squared error that is $\sqrt2$ times as large. Evaluate completed *rows*, not cells alone.
+# - The mean has the smallest squared error, but it may lie where there are no rows. An imputer that draws from the right distribution has a root mean squared error that is $\sqrt2$ times as large. Evaluate completed *rows*, not cells alone.
 # - A discriminator of cells scores each cell: shown or filled. Means are taken column by column. The penalty takes one output per row, chosen at random.
 # - It compares mixtures. With half of the cells hidden every coupling of the columns is optimal. With fewer, no optimal coupling puts rows where there are no data.
 # - An imputer that reconstructs the shown cells learns to copy. Hide more cells, and reconstruct those.
@@ -1153,7 +1153,7 @@ grade_factor(answer)
 #
 # <details><summary>Answers</summary>
 #
-# 1. The mean of the possible values has the smallest squared error, and it is one value. A draw from the right law has twice the squared error.
+# 1. The mean of the possible values has the smallest squared error, and it is one value. A draw from the right distribution has twice the squared error.
 # 2. It does not know which *other* cells of the row are shown, so it compares mixtures. A hint gives it nearly all of the mask, and each part of the mixture is compared on its own.
 # 3. It learns to reproduce the shown cells, and the identity does this without any use of the other cells. For a hidden cell the identity returns noise.
 # 4. Scaling the columns with hidden cells and test rows, and reporting the best epoch on the test rows.
