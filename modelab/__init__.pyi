@@ -56,8 +56,12 @@ from .methods.tabular import Imputer as Imputer
 from .methods.lipschitz import Lipschitz as Lipschitz
 from .methods.minimax import Minimax as Minimax
 from .methods.joint import MMIALI as MMIALI
+from .methods.mode_seeking import ModeSeeking as ModeSeeking
 from .methods.priors import NonParametricPrior as NonParametricPrior
+from .methods.mode_seeking import PacGAN as PacGAN
 from .methods.pairwise import PairwiseBiGAN as PairwiseBiGAN
+from .methods.relativistic import Relativistic as Relativistic
 from .methods.attention import SAGAN as SAGAN
+from .methods.mode_seeking import Unrolled as Unrolled
 from .methods.wasserstein import Wasserstein as Wasserstein
 from .methods.wasserstein import ZeroCentred as ZeroCentred

@@ -148,6 +148,7 @@ EXPLICIT = {
     "networks.growing.box_average": lambda: dict(x=points(2, 1, 8, 8)),
     "networks.growing.fade_pictures": lambda: dict(x=points(2, 1, 8, 8), levels=2, level=1, alpha=.5),
     "networks.growing.minibatch_deviation": lambda: dict(x=points(8, 2, 3, 3)),
+    "methods.mode_seeking.pack": lambda: dict(x=points(8, 2), packing=2),
     "networks.growing.GrowingNet.grow": lambda: dict(self=grown_generator(2, (1, 8, 8), 2), level=1, alpha=.5),
     "networks.growing.grown_generator": lambda: dict(event=(1, 8, 8), width=2, runs=2, last=torch.tanh),
     **{f"networks.growing.grown_{name}": lambda: dict(event=(1, 8, 8), width=2, runs=2)
@@ -307,6 +308,9 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "methods.few_labels.check_classes": "only what the losses call; tested through them",
     "methods.imle.MatchMemory": "holds what `match_latents` returned",
     "methods.lipschitz.find_objective": "only what the game calls; test_lipschitz",
+    "methods.mode_seeking.DeviationMLP": "a network for a game; test_mode_seeking",
+    **{f"methods.mode_seeking.{name}": "what the unrolled game is made of; test_mode_seeking" for name in
+       "AdamState adam_state unrolled_discriminator".split()},
     "methods.tabular.PixelNetwork": "holds the network of a game; test_tabular",
     "methods.wasserstein.optimal_partners": "only what `wasserstein_distance` calls; tested through it",
 }

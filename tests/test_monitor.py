@@ -695,8 +695,9 @@ def test_help_is_a_map_whose_names_exist():
 # what it refuses
 
 @pytest.mark.parametrize("sampler, words", [
-    (lambda n: torch.zeros(n, 2, dtype=torch.uint8), "sampler: expected floating numbers on the scale"),
-    (lambda n: np.zeros((n, 2), np.uint8), "sampler: expected floating numbers on the scale"),
+    (lambda n: torch.zeros(n, 2, dtype=torch.uint8), r"sampler: expected .* got bytes; .* return x.float\(\) / 127.5 - 1"),
+    (lambda n: np.zeros((n, 2), np.uint8), r"sampler: expected .* got bytes; .* return x.astype"),
+    (lambda n: (torch.zeros(n, 2), torch.zeros(n)), r"sampler: expected .* got tuple of 2; .* return x\[0\]"),
     (lambda n: torch.zeros(n, 3), r"sampler: expected shape \(n, 2\)"),
     (lambda n: torch.zeros(n - 1, 2), "sampler: expected at least 100 examples, got 99"),
     (lambda n: torch.full((n, 2), math.nan), "sampler: expected finite numbers"),
@@ -892,3 +893,47 @@ def test_the_log_of_another_training_is_kept(tmp_path):
     assert (tmp_path / "looks-before-1.jsonl").read_text() == kept and len((tmp_path / "looks.jsonl").read_text().splitlines()) == 1
     quiet(REAL, sound, n=100, folder=tmp_path)(1)  # the third start keeps what both others wrote
     assert (tmp_path / "looks-before-1.jsonl").read_text() == kept and len(list(tmp_path.glob("looks-before-[12].*"))) == 4
+
+
+@pytest.mark.parametrize("place", ["_lost", "_rate", "_settle", "_lower_limits"])
+def test_a_look_that_was_interrupted_leaves_nothing(place, monkeypatch):
+    from modelab.evaluation.sequential_test import SequentialTest
+    monitor, g = quiet(REAL, lambda n: REAL[torch.randperm(len(REAL))[:n]], n=100, every=1, budget=1.), getattr(SequentialTest, place)
+    for step in range(1, 13):
+        monitor(step)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(SequentialTest, place, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        monitor(13)
+    monkeypatch.setattr(SequentialTest, place, g)
+    monitor(14), monitor(15)
+    assert len(monitor.looks) == len(monitor.test.looks) == len(monitor.test.limits) - 1 == 14
+
+
+@pytest.mark.parametrize("where", ["log", "save"])
+def test_what_fails_in_log_or_save_does_not_end_the_training(where, tmp_path):
+    def fails(*_):
+        raise TypeError("no")
+    monitor = Monitor(REAL, lambda n: REAL[:n], n=100, every=1, folder=tmp_path, load=print,
+                      **{"save": print} | {where: fails})
+    with pytest.warns(RuntimeWarning, match="no"):
+        monitor(1)
+    assert len(monitor.looks) == 1
+
+
+@pytest.mark.parametrize("wrong", [["G"], [lambda n: n], [torch.zeros(2)]])
+def test_what_is_no_network_is_refused_in_eval_of(wrong):
+    with pytest.raises(TypeError, match="eval_of: expected a Module"):
+        Monitor(REAL, lambda n: REAL[:n], eval_of=wrong)
+
+
+def test_states_and_steps_that_are_none():
+    monitor = Monitor(REAL, lambda n: REAL[:n], n=100, eval_of=torch.nn.BatchNorm1d(2))
+    for state in ({}, None, torch.nn.Linear(2, 2).state_dict()):
+        with pytest.raises(ValueError, match="state: expected what state_dict"):
+            monitor.load_state_dict(state)
+    for step in ("3", math.nan):
+        with pytest.raises((TypeError, ValueError), match="step: expected a"):
+            monitor(step)

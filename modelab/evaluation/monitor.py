@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.checks import check_batch, check_choice, refuse_bytes
+from ..core.checks import check_batch, check_choice, check_number, tensor_cure
 from ..core.files import atomic_write
 from ..core.plotting import ACCENT, axes, FAKE, Picture
 from ..core.seeding import derive_seed
-from ..core.signatures import checked, Count, Function, Index, Labels, Real, Samples, Whole
+from ..core.signatures import (checked, Count, Function, Index, InstanceOf, Labels, Real,
+                                     Samples, Whole)
 from .monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
                                               write_lines)
 from .neighbours import MAX_BYTES
@@ -151,7 +152,7 @@ class Monitor:
                  seed: Index = 0, max_bytes: Annotated[int, Whole(1 << 20)] = 5 * MAX_BYTES):
         self.sampler, self.every, self.budget, self.seed = sampler, every, budget, seed
         self.on_alarm, self.log, self.save, self.load = on_alarm, log, save, load
-        self.eval_of, self.folder = tuple(eval_of), None if folder is None else Path(folder)
+        self.eval_of, self.folder = _modules(eval_of), None if folder is None else Path(folder)
         self.yardstick = Yardstick(reference, features, labels, groups, n, seed, max_bytes)
         self.test = SequentialTest(self.yardstick.shares.numpy(), level, margin)
         self._begin(reference)
@@ -182,14 +183,17 @@ class Monitor:
         seed = derive_seed(self.seed, "monitor", self.test.looked)
         with _own_randomness(seed), evaluation_mode(*self.eval_of), torch.no_grad():
             x = self.sampler(n)
-        if not isinstance(x, (Tensor, np.ndarray)):
-            raise TypeError(f"sampler: expected a tensor of {n} examples, got {type(x).__name__}")
-        refuse_bytes("sampler", x)
+        cure, array = tensor_cure("x", x), isinstance(x, (Tensor, np.ndarray))
+        if cure or not array:
+            got = "bytes" if array else type(x).__name__
+            cure = cure.replace("write x", "return x").replace("pass x", "return x")
+            raise TypeError(f"sampler: expected a tensor of {n} examples, got {got}{cure}")
         x = check_batch("sampler", x, self.yardstick.event, n)
         return x[:n].detach().cpu()
 
     def __call__(self, step: int) -> Look | None:
         "Look, if a look is due at this step; None if none is."
+        check_number("step", step)
         if step < self.step:
             raise ValueError(f"step: expected at least {self.step}, the step of the last call, got "
                              f"{step}; to go back, use roll_back() or load_state_dict()")
@@ -206,6 +210,7 @@ class Monitor:
     def look(self) -> Look:
         "Look now, at the step of the last call."
         start = time.perf_counter()
+        self.test.keep(len(self.looks))  # a look that was interrupted may have left more
         samples = self._draw()
         measured = self.yardstick.measure(samples)
         found = tuple(self.test.add(measured.counts))
@@ -291,14 +296,17 @@ class Monitor:
     def _keep(self, look: Look, samples: Tensor) -> None:
         "Log the look, and write what the folder holds."
         if self.log:
-            self.log(look.values(), look.step)
+            try:
+                self.log(look.values(), look.step)
+            except Exception as error:  # of any logging library
+                warnings.warn(f"log: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=4)
         if self.folder is None:
             return
         try:
             self._write(look, samples)
             if self.save and not any(seen.alarms for seen in self.looks):
                 self._checkpoint(look.step)
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # a full disk, or what the user's `save` raises
             warnings.warn(f"folder: could not write to {self.folder}: {error}", RuntimeWarning,
                           stacklevel=4)
 
@@ -362,9 +370,7 @@ class Monitor:
         step, path = good[-1]
         self.load(path)
         self.looks = [look for look in self.looks if look.step <= step]
-        k = len(self.looks)
-        self.test.looks, self.test.limits = self.test.looks[:k], self.test.limits[:k + 1]
-        self.test.settled[self.test.settled > k] = 0
+        self.test.keep(len(self.looks))
         self.checkpoints, self.announced, self.step = good, set(), step
         self.due = (step // self.every + 1) * self.every
         return step
@@ -384,6 +390,9 @@ class Monitor:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         "Go on where `state_dict` was taken; the reference and its groups must be the same."
+        if not isinstance(state, dict) or "yardstick" not in state:
+            raise ValueError("state: expected what state_dict() of a Monitor gave, got "
+                             f"{type(state).__name__}")
         yard, kept = self.yardstick, state["yardstick"]
         mine = [yard.far, yard.close, yard.alike, *yard.shares.tolist()]
         if len(kept) != len(mine) or not np.allclose(kept, mine, rtol=1e-6):
@@ -472,6 +481,13 @@ class Monitor:
                                         now=alarm.now, rows=yard.indices[g],
                                         examples=yard.examples[g])
         return found
+
+
+# %% ../../nbs/4_evidence/06_monitor.ipynb #a7384bc3
+def _modules(networks: Any) -> tuple[torch.nn.Module, ...]:
+    "The networks of `eval_of`, one or several."
+    nets = [networks] if isinstance(networks, torch.nn.Module) else list(networks)
+    return tuple(InstanceOf(torch.nn.Module).check("eval_of", net) for net in nets)
 
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #23270d35

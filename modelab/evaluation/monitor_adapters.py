@@ -54,16 +54,21 @@ def _alarmed(monitor: Monitor, step: int) -> bool:
     return False
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #8e00cbad
-def lightning_callback(monitor: Monitor) -> Any:
-    "A `Callback` of Lightning that calls the monitor after each batch."
+def lightning_callback(monitor: Monitor, name: str = "") -> Any:
+    "A `Callback` of Lightning that calls the monitor after each batch; `name` tells two apart."
     try:
         from lightning.pytorch import Callback
     except ImportError:
         from pytorch_lightning import Callback
 
     class MonitorCallback(Callback):
+        @property
+        def state_key(self) -> str:
+            return type(self).__qualname__ + name
+
         def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-            trainer.should_stop |= _alarmed(monitor, trainer.global_step)
+            stop = trainer.is_global_zero and _alarmed(monitor, trainer.global_step)
+            trainer.should_stop |= trainer.strategy.reduce_boolean_decision(stop, all=False)
 
         def state_dict(self) -> dict[str, Any]:
             return monitor.state_dict()

@@ -83,6 +83,11 @@ class SequentialTest:
         self._lower_limits(error / 2)
         return found
 
+    def keep(self, k: int) -> None:
+        "Forget all looks but the first k; the error of the others stays spent."
+        self.looks, self.limits = self.looks[:k], self.limits[:k + 1]
+        self.settled[self.settled > k] = 0
+
     def _settle(self) -> None:
         "Mark the groups that are settled now."
         if len(self.looks) < SETTLE:

@@ -40,6 +40,7 @@
 # | fidelity | A cell in which the code is compared with its equation or with an independent result. | [0.2](0_start/02_evidence.ipynb) |
 # | flat norm | A norm of the difference of two currents, in which mass may be moved or removed at a price. | [5.3](5_icml2019/03_currents.ipynb) |
 # | floor | The expected value of a measure for a perfect generator with the same number of samples. | [0.4](0_start/04_coverage.ipynb) |
+# | form | A critic of points together with directions, such as a vector field that is multiplied with a direction. | [5.3](5_icml2019/03_currents.ipynb) |
 # | Fréchet distance | A distance between two sets of features, computed from their means and covariances. | [4.1](4_evidence/01_precision_recall.ipynb) |
 # | game | A training method: its players, the order of their turns, and their losses. | [1.2](1_game/02_training.ipynb) |
 # | generator | The network G that turns a latent into an example. | [0.1](0_start/01_first_gan.ipynb) |
@@ -66,10 +67,12 @@
 # | logit | A number that stands for a probability, which is the sigmoid of the logit. | [0.1](0_start/01_first_gan.ipynb) |
 # | loss | The number that an optimiser makes smaller. | [0.1](0_start/01_first_gan.ipynb) |
 # | mapping network | The part of a style generator that turns the latent into a style. | [3.3](3_inclusion/03_style.ipynb) |
+# | minibatch deviation | The mean standard deviation of features over a small group of examples, which a discriminator gets besides. | [1.6](1_game/06_mode_seeking.ipynb) |
 # | minimax game | A game in which one player makes a value smaller that the other player makes larger. | [1.1](1_game/01_minimax.ipynb) |
 # | mission | A task in the lab whose stages are ticked off when the record shows them. | [0.2](0_start/02_evidence.ipynb) |
 # | mode | One kind of example in the data, such as a cluster of points or a digit class. | [0.1](0_start/01_first_gan.ipynb) |
 # | mode collapse | The failure in which a generator leaves out modes of the data. | [0.1](0_start/01_first_gan.ipynb) |
+# | mode seeking | A term of the generator's loss that is large if the samples of different latents are too similar. | [1.6](1_game/06_mode_seeking.ipynb) |
 # | mode set | A data set whose modes, and the rule that assigns samples to them, are known. | [0.3](0_start/03_modes.ipynb) |
 # | modulation | The scaling of a layer's weights by the style. | [3.3](3_inclusion/03_style.ipynb) |
 # | momentum | The weight of older gradients in the running mean that an optimiser steps along. | [0.1](0_start/01_first_gan.ipynb) |
@@ -78,6 +81,7 @@
 # | non-saturating loss | The generator's loss that keeps a large gradient where the discriminator is sure of a fake. | [1.1](1_game/01_minimax.ipynb) |
 # | null | The value of a measure that chance alone would give. | [0.4](0_start/04_coverage.ipynb) |
 # | p-value | The probability of a result at least as extreme if nothing is wrong. | [4.2](4_evidence/02_audit.ipynb) |
+# | packing | Giving the discriminator several examples of one kind as one input, as PacGAN does. | [1.6](1_game/06_mode_seeking.ipynb) |
 # | pair-wise gradient penalty | A penalty of this course on how the discriminator of pairs changes along chosen differences. | [2.3](2_inverse/03_pairwise.ipynb) |
 # | perceptual | Said of a distance between pictures that is measured in the features of a trained network. | [3.2](3_inclusion/02_imle_gan.ipynb) |
 # | player | A network of a game that is trained in its turns. | [0.5](0_start/05_networks.ipynb) |
@@ -90,6 +94,7 @@
 # | recall | The share of real examples that lie in the region of the samples. | [4.1](4_evidence/01_precision_recall.ipynb) |
 # | reconstruction | The example that the generator makes from the latent that an encoder found for an example. | [2.2](2_inverse/02_bigan.ipynb) |
 # | refresh | The number of training steps after which IMLE searches new nearest samples. | [3.1](3_inclusion/01_imle.ipynb) |
+# | relativistic pairing | A GAN loss in which each generated example is compared with a real one, by the difference of their logits. | [1.5](1_game/05_relativistic.ipynb) |
 # | ring | The standard test set for mode collapse, with normal distributions at equal distances on a circle. | [0.3](0_start/03_modes.ipynb) |
 # | run | One training with one seed; several can be trained side by side. | [0.5](0_start/05_networks.ipynb) |
 # | run axis | The first axis of all weights, along which several independent seeds are trained at once. | [0.5](0_start/05_networks.ipynb) |
@@ -104,7 +109,9 @@
 # | style generator | A generator whose layers are scaled by a style that is computed from the latent. | [3.3](3_inclusion/03_style.ipynb) |
 # | total variation | Half of the sum of the absolute differences of two lists of probabilities. | [0.4](0_start/04_coverage.ipynb) |
 # | training step | One update of each network on one batch of examples. | [0.1](0_start/01_first_gan.ipynb) |
+# | transport plan | The shares in which the mass of each point of one distribution is moved to the points of another. | [5.4](5_icml2019/04_likelihood.ipynb) |
 # | truncation | Moving styles towards their mean, for samples that are more alike. | [3.3](3_inclusion/03_style.ipynb) |
 # | turn | A part of a training step in which the named players move. | [1.2](1_game/02_training.ipynb) |
+# | unrolled GAN | A GAN whose generator gets the discriminator's loss as it is after some virtual steps. | [1.6](1_game/06_mode_seeking.ipynb) |
 # | Wasserstein distance | The least mean distance by which mass must be moved to turn one distribution into another. | [1.4](1_game/04_wasserstein.ipynb) |
 # | WGAN-GP | A Wasserstein GAN whose critic has a gradient penalty. | [1.4](1_game/04_wasserstein.ipynb) |

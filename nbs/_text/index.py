@@ -19,12 +19,14 @@
 # | How can I train any GAN with eight seeds at once, so that every number can be reproduced bit for bit? | [1.2 Training GANs reproducibly: runs, seeds, checkpoints](1_game/02_training.ipynb) |
 # | How can I watch a GAN lose a mode, go back to an earlier step, and change its training? | [1.3 The lab: watch, change, rewind and compare GANs](1_game/03_lab.ipynb) |
 # | How can a generator get a useful gradient when the discriminator is nearly perfect? | [1.4 Wasserstein GANs: WGAN, WGAN-GP, and the R1 penalty](1_game/04_wasserstein.ipynb) |
+# | What does a discriminator learn if it compares each generated example with a real one? | [1.5 The relativistic GAN and R3GAN: paired logits with R1 and R2](1_game/05_relativistic.ipynb) |
+# | Do packing, unrolling, a mode-seeking term or minibatch deviation bring back the modes that a GAN loses? | [1.6 Against mode collapse: PacGAN, unrolled GAN, mode seeking, minibatch deviation](1_game/06_mode_seeking.ipynb) |
 # | If a generator loses modes of the data, what does a network lose that runs the other way, from the data to the latent? | [2.1 An adversarial encoder: matching codes to a prior](2_inverse/01_encoder.ipynb) |
 # | How do a generator and an encoder become inverse to each other, and does the generator still lose modes? | [2.2 BiGAN: a generator and an encoder trained by one discriminator](2_inverse/02_bigan.ipynb) |
 # | The encoder gives every mode a place in latent space. Why does the generator still miss modes, and which penalty changes that? | [2.3 The pair-wise gradient penalty for BiGAN](2_inverse/03_pairwise.ipynb) |
 # | A GAN moves samples towards real points and loses modes. What if each real point pulls its nearest sample instead? | [3.1 Implicit maximum likelihood estimation (IMLE)](3_inclusion/01_imle.ipynb) |
 # | A GAN's samples are sharp but miss modes; IMLE's cover the modes but are blurred. Can one generator do both, and can I choose modes that it must cover? | [3.2 The inclusive GAN (IMLE-GAN): covering modes and minorities](3_inclusion/02_imle_gan.ipynb) |
-# | What does StyleGAN change, and what does truncation cost in modes? | [3.3 StyleGAN2: the style generator](3_inclusion/03_style.ipynb) |
+# | StyleGAN's pictures are often shown truncated. What does each part of its generator do, and which real pictures can a truncated generator no longer make? | [3.3 StyleGAN2: the style generator](3_inclusion/03_style.ipynb) |
 # | What does growing a GAN from small pictures to large ones change, and does it lose fewer modes? | [3.4 Progressive growing: from small pictures to large ones](3_inclusion/04_growing.ipynb) |
 # | Are my samples real enough, and do they reach all of the data, where nobody labelled the modes? | [4.1 Precision and recall](4_evidence/01_precision_recall.ipynb) |
 # | Do my samples show mode collapse, junk or copied training data, and how sure is that? | [4.2 Audit samples for mode collapse and copying](4_evidence/02_audit.ipynb) |
@@ -34,7 +36,7 @@
 # | Training runs for days. How do I learn of a collapse within a few looks at the samples, with few false alarms? | [4.6 Monitor mode collapse during training](4_evidence/06_monitor.ipynb) |
 # | My GAN makes only ones, ignores z, copies its training set, or loses modes if G is updated twice. Is this general, and what helps? | [4.7 Questions people ask about mode collapse](4_evidence/07_questions.ipynb) |
 # | A critic separates real from generated perfectly. Why does its gradient still not point to the real data? | [5.1 Lipschitz GANs](5_icml2019/01_lipschitz.ipynb) |
-# | The critic's gradient is measured in Euclidean distance. What changes with a distance that knows which pixels are neighbours? | [5.2 Wasserstein of Wasserstein GAN: a distance that knows neighbouring pixels](5_icml2019/02_ground_metric.ipynb) |
+# | Gradient penalties measure the critic's gradient in Euclidean distance, which ignores which pixels are neighbours. What changes with optimal transport between pixels? | [5.2 Wasserstein of Wasserstein GAN (WWGAN): transport between pixels](5_icml2019/02_ground_metric.ipynb) |
 # | The latents of a GAN have no meaning. Can I say *before* training what one of them changes? | [5.3 FlatGAN: a latent that follows a given direction](5_icml2019/03_currents.ipynb) |
 # | A generator only makes samples. How likely does it find a given example, in nats? | [5.4 Entropic GANs: how likely is this example?](5_icml2019/04_likelihood.ipynb) |
 # | I interpolate between two latents and look at the samples in between. Are they still samples of my model? | [5.5 Interpolation between latents, and non-parametric priors](5_icml2019/05_priors.ipynb) |
@@ -59,6 +61,12 @@
 # | How do I train, measure and sample from a shell? | [6.15 The command line](6_workshop/15_commands.ipynb) |
 # | Which network reads my pictures, with which weights, and at which size? | [6.16 Feature networks](6_workshop/16_feature_networks.ipynb) |
 # | How does an audit reach a person, a script and a CI job? | [6.17 The report and the command of the audit](6_workshop/17_report.ipynb) |
+# | What must a loss, a penalty or a game know about a network that I wrote? | [6.18 Your own networks in losses, penalties and games](6_workshop/18_own_networks.ipynb) |
+# | How does a chapter record a result, replay a long experiment, and grade an answer? | [6.19 Claims, records and graders: the tools of the chapters](6_workshop/19_course_tools.ipynb) |
+# | How are data sets drawn at random, and how does a training not depend on the size of its data? | [6.20 A family of random mixtures, and the unit of the data](6_workshop/20_random_sets.ipynb) |
+# | How does a set of pictures know its modes, and why does the same data give the same classifier? | [6.21 Digits as a mode set, and the classifier that reads them](6_workshop/21_digits.ipynb) |
+# | How are floor, ceiling and null computed without samples, and where do the intervals of coverage come from? | [6.22 How coverage is computed: reference laws, scores, intervals and tables](6_workshop/22_counting.ipynb) |
+# | What does the training engine ask of a method, and how does a turn draw its data and noise? | [6.23 Games, turns and optimisers](6_workshop/23_games.ipynb) |
 # <!-- /questions -->
 #
 # Run a cell with Shift+Enter. Where a chapter says *Predict*, write a number down first.

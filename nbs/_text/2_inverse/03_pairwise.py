@@ -736,7 +736,7 @@ def by_pairs(rows: list) -> list:
 # %%
 def dots(rows: list, measures: dict = MEASURES) -> Picture:
     "Each seed of some recorded rows as a dot, the mean as a bar; one panel for each measure."
-    figure, panels = axes(1, len(measures), size=(8.8 / len(measures), .24 * len(rows) + .7),
+    figure, panels = axes(1, len(measures), size=(8.8 / len(measures), .22 * len(rows) + .7),
                           sharey=True)
     for ax, (label, of) in zip(panels, measures.items()):
         for y, row in enumerate(rows):

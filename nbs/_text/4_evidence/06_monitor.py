@@ -35,11 +35,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelab.core.checks import check_batch, check_choice, refuse_bytes
+from modelab.core.checks import check_batch, check_choice, check_number, tensor_cure
 from modelab.core.files import atomic_write
 from modelab.core.plotting import ACCENT, axes, FAKE, Picture
 from modelab.core.seeding import derive_seed
-from modelab.core.signatures import checked, Count, Function, Index, Labels, Real, Samples, Whole
+from modelab.core.signatures import (checked, Count, Function, Index, InstanceOf, Labels, Real,
+                                     Samples, Whole)
 from modelab.evaluation.monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
                                               write_lines)
 from modelab.evaluation.neighbours import MAX_BYTES
@@ -309,6 +310,11 @@ class SequentialTest:
         self._settle()
         self._lower_limits(error / 2)
         return found
+
+    def keep(self, k: int) -> None:
+        "Forget all looks but the first k; the error of the others stays spent."
+        self.looks, self.limits = self.looks[:k], self.limits[:k + 1]
+        self.settled[self.settled > k] = 0
 
 
 # %% [markdown]
@@ -901,10 +907,21 @@ def __init__(self: Monitor, reference: _Reference,  # real examples (N, *event),
              seed: Index = 0, max_bytes: Annotated[int, Whole(1 << 20)] = 5 * MAX_BYTES):
     self.sampler, self.every, self.budget, self.seed = sampler, every, budget, seed
     self.on_alarm, self.log, self.save, self.load = on_alarm, log, save, load
-    self.eval_of, self.folder = tuple(eval_of), None if folder is None else Path(folder)
+    self.eval_of, self.folder = _modules(eval_of), None if folder is None else Path(folder)
     self.yardstick = Yardstick(reference, features, labels, groups, n, seed, max_bytes)
     self.test = SequentialTest(self.yardstick.shares.numpy(), level, margin)
     self._begin(reference)
+
+
+# %% [markdown]
+# `eval_of` takes networks, not functions: a batch normalisation inside a function would stay in training mode.
+
+# %%
+#| export
+def _modules(networks: Any) -> tuple[torch.nn.Module, ...]:
+    "The networks of `eval_of`, one or several."
+    nets = [networks] if isinstance(networks, torch.nn.Module) else list(networks)
+    return tuple(InstanceOf(torch.nn.Module).check("eval_of", net) for net in nets)
 
 
 # %% [markdown]
@@ -946,9 +963,11 @@ def _draw(self: Monitor) -> Tensor:
     seed = derive_seed(self.seed, "monitor", self.test.looked)
     with _own_randomness(seed), evaluation_mode(*self.eval_of), torch.no_grad():
         x = self.sampler(n)
-    if not isinstance(x, (Tensor, np.ndarray)):
-        raise TypeError(f"sampler: expected a tensor of {n} examples, got {type(x).__name__}")
-    refuse_bytes("sampler", x)
+    cure, array = tensor_cure("x", x), isinstance(x, (Tensor, np.ndarray))
+    if cure or not array:
+        got = "bytes" if array else type(x).__name__
+        cure = cure.replace("write x", "return x").replace("pass x", "return x")
+        raise TypeError(f"sampler: expected a tensor of {n} examples, got {got}{cure}")
     x = check_batch("sampler", x, self.yardstick.event, n)
     return x[:n].detach().cpu()
 
@@ -961,6 +980,7 @@ def _draw(self: Monitor) -> Tensor:
 @patch
 def __call__(self: Monitor, step: int) -> Look | None:
     "Look, if a look is due at this step; None if none is."
+    check_number("step", step)
     if step < self.step:
         raise ValueError(f"step: expected at least {self.step}, the step of the last call, got "
                          f"{step}; to go back, use roll_back() or load_state_dict()")
@@ -984,6 +1004,7 @@ def __call__(self: Monitor, step: int) -> Look | None:
 def look(self: Monitor) -> Look:
     "Look now, at the step of the last call."
     start = time.perf_counter()
+    self.test.keep(len(self.looks))  # a look that was interrupted may have left more
     samples = self._draw()
     measured = self.yardstick.measure(samples)
     found = tuple(self.test.add(measured.counts))
@@ -1110,7 +1131,7 @@ def _react(self: Monitor, look: Look) -> None:
 
 
 # %% [markdown]
-# Tables, pictures and checkpoints. A folder is for one training; `looks.jsonl` and `looks.csv` of another one are renamed `looks-before-1.jsonl` and `.csv`, with the next free number. A full disk gives a warning and does not end the training. This is also true if your `save` fails: `torch.save` raises a RuntimeError then.
+# Tables, pictures and checkpoints. A folder is for one training; `looks.jsonl` and `looks.csv` of another one are renamed `looks-before-1.jsonl` and `.csv`, with the next free number. A full disk gives a warning and does not end the training. This is also true if your `save` or your `log` fails. Ctrl-C still ends it.
 
 # %%
 #| export
@@ -1118,14 +1139,17 @@ def _react(self: Monitor, look: Look) -> None:
 def _keep(self: Monitor, look: Look, samples: Tensor) -> None:
     "Log the look, and write what the folder holds."
     if self.log:
-        self.log(look.values(), look.step)
+        try:
+            self.log(look.values(), look.step)
+        except Exception as error:  # of any logging library
+            warnings.warn(f"log: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=4)
     if self.folder is None:
         return
     try:
         self._write(look, samples)
         if self.save and not any(seen.alarms for seen in self.looks):
             self._checkpoint(look.step)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # a full disk, or what the user's `save` raises
         warnings.warn(f"folder: could not write to {self.folder}: {error}", RuntimeWarning,
                       stacklevel=4)
 
@@ -1305,9 +1329,7 @@ def roll_back(self: Monitor) -> int:
     step, path = good[-1]
     self.load(path)
     self.looks = [look for look in self.looks if look.step <= step]
-    k = len(self.looks)
-    self.test.looks, self.test.limits = self.test.looks[:k], self.test.limits[:k + 1]
-    self.test.settled[self.test.settled > k] = 0
+    self.test.keep(len(self.looks))
     self.checkpoints, self.announced, self.step = good, set(), step
     self.due = (step // self.every + 1) * self.every
     return step
@@ -1354,6 +1376,9 @@ def _look_from(record: dict[str, Any]) -> Look:
 @patch
 def load_state_dict(self: Monitor, state: dict[str, Any]) -> None:
     "Go on where `state_dict` was taken; the reference and its groups must be the same."
+    if not isinstance(state, dict) or "yardstick" not in state:
+        raise ValueError("state: expected what state_dict() of a Monitor gave, got "
+                         f"{type(state).__name__}")
     yard, kept = self.yardstick, state["yardstick"]
     mine = [yard.far, yard.close, yard.alike, *yard.shares.tolist()]
     if len(kept) != len(mine) or not np.allclose(kept, mine, rtol=1e-6):
@@ -1762,20 +1787,25 @@ def _alarmed(monitor: Monitor, step: int) -> bool:
 
 
 # %% [markdown]
-# **Lightning.** `Trainer(callbacks=[lightning_callback(monitor)])`. The step is `trainer.global_step`; where two optimisers step by hand, it counts both. The monitor's state is kept in Lightning's checkpoints. To go back, give the monitor `save=lambda path: trainer.save_checkpoint(path)`, and fit again from the path that `load` gets.
+# **Lightning.** `Trainer(callbacks=[lightning_callback(monitor)])`. The step is `trainer.global_step`; where two optimisers step by hand, it counts both. The monitor's state is kept in Lightning's checkpoints. To go back, give the monitor `save=lambda path: trainer.save_checkpoint(path)`, and fit again from the path that `load` gets. Two monitors in one training need two names. With several processes the first one looks, and all of them stop.
 
 # %%
 #| export evaluation.monitor_adapters
-def lightning_callback(monitor: Monitor) -> Any:
-    "A `Callback` of Lightning that calls the monitor after each batch."
+def lightning_callback(monitor: Monitor, name: str = "") -> Any:
+    "A `Callback` of Lightning that calls the monitor after each batch; `name` tells two apart."
     try:
         from lightning.pytorch import Callback
     except ImportError:
         from pytorch_lightning import Callback
 
     class MonitorCallback(Callback):
+        @property
+        def state_key(self) -> str:
+            return type(self).__qualname__ + name
+
         def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-            trainer.should_stop |= _alarmed(monitor, trainer.global_step)
+            stop = trainer.is_global_zero and _alarmed(monitor, trainer.global_step)
+            trainer.should_stop |= trainer.strategy.reduce_boolean_decision(stop, all=False)
 
         def state_dict(self) -> dict[str, Any]:
             return monitor.state_dict()
@@ -1803,7 +1833,7 @@ def attach_to_ignite(engine: Any, monitor: Monitor) -> Any:
 
 
 # %% [markdown]
-# **Trainer of Hugging Face.** `Trainer(callbacks=[trainer_callback(monitor)])`. The step is `state.global_step`. With each checkpoint of the trainer the monitor's state is written beside it, as `monitor.json`, and read again where the trainer resumes from it. To go back, resume from the trainer's last checkpoint at or before `monitor.alarms[0].after`.
+# **Trainer of Hugging Face.** `Trainer(callbacks=[trainer_callback(monitor)])`. The step is `state.global_step`. With each checkpoint of the trainer the monitor's state is written beside it, as `monitor.json`, and read again where the trainer resumes from it. To go back, resume from the trainer's last checkpoint at or before `monitor.alarms[0].after`. With several processes do not use `on_alarm="stop"` here: one process would stop, and the others would wait for it.
 
 # %%
 #| export evaluation.monitor_adapters
@@ -1840,7 +1870,7 @@ def trainer_callback(monitor: Monitor) -> Any:
 
 
 # %% [markdown]
-# With *accelerate* the loop is your own: call the monitor in the main process.
+# With *accelerate* the loop is your own: call the monitor in the main process. Name G in `eval_of`, or let the sampler use `accelerator.unwrap_model(G)`. Otherwise the forward pass of a G in `DistributedDataParallel` waits for the other processes. A G that is split over processes (FSDP) cannot be drawn from in one process; draw from a whole copy.
 #
 # ## Trained networks: false alarms and delay
 # `benchmarks/monitor.py` trains networks of this library on the ring, with a look at 1,000 samples every 25 steps. ZeroCentred is sampled from the moving average of G, Wasserstein from G itself. A separate program, the *judge*, decides whether a run is sound or broken. It knows the true modes, and draws 4,000 samples of its own at each look. The monitor does not use it. In this section *sound* and *broken* are defined by the judge, not by the theorem.

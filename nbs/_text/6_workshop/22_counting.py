@@ -293,6 +293,8 @@ def good_rule(modes: Any, protocol: Protocol) -> tuple:
 
 # %%
 tilted = torch.tensor([[[.05, .03], [.03, .05]], [[.05, -.03], [-.03, .05]]])
+
+# %%
 for modes in (grid(), mixture([[-2., 0.], [2., 0.]], tilted)):
     law, g = reference_law(modes, PROTOCOLS["pacgan"]), torch.Generator().manual_seed(0)
     low, high = modes.bounds
