@@ -742,7 +742,7 @@ def dots(rows: list, measures: dict = MEASURES) -> Picture:
         for y, row in enumerate(rows):
             values, name = of(row), row["setting"]
             mean, colour = sum(values) / len(values), REAL if "with the penalty" in name else FAKE
-            ax.plot(values, [y] * len(values), "o", c=colour, ms=4, alpha=.4)
+            ax.plot(values, [y] * len(values), "o", c=colour, ms=3, alpha=.5)
             ax.plot(mean, y, "|", c=colour, ms=12, mew=2)
             ax.text(1.02, y, f"{mean:.2f}", transform=ax.get_yaxis_transform(), va="center",
                     fontsize=8)
