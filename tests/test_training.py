@@ -556,7 +556,8 @@ def test_every_game_plays_on_a_gpu(name, cuda):
     assert all(w.device.type == "cuda" for net in run.players.nets.values() for w in net.parameters())
 
 
-@pytest.mark.parametrize("name", [n for n in OURS if n not in ("imle", "imlegan", "groundmetric", "fewlabels")])  # these look at numbers
+@pytest.mark.parametrize("name", [n for n in OURS if n not in ("imle", "imlegan", "groundmetric", "fewlabels",  # these look at numbers
+                                                       "unrolled")])  # and this one reads the Adam of a run
 def test_losses_stay_where_their_data_are(name, monkeypatch):
     """A tensor on `meta` has a shape and no numbers; what meets it from the CPU raises, as on a graphics card."""
     monkeypatch.setattr("modelab.core.seeding._draw", lambda sampler, shape, generator, device, dtype: sampler(tuple(shape), device=device, dtype=dtype))
@@ -566,7 +567,10 @@ def test_losses_stay_where_their_data_are(name, monkeypatch):
     def real(n, *_):
         return torch.randn(2, n, *event, device="meta")
     nets = {k: net.to("meta") for k, net in game.players(event, 3, 2, [None, None]).items()}
-    turn = SimpleNamespace(step=0, batch=4, generator=None, real=real, x=real(4), z=torch.randn(2, 4, 3, device="meta"), **nets)
+
+    def noise(n, *_):
+        return torch.randn(2, n, 3, device="meta")
+    turn = SimpleNamespace(step=0, batch=4, generator=None, real=real, x=real(4), noise=noise, z=noise(4), **nets)
     for word in dict.fromkeys(game.turns.split()):
         loss = getattr(game, f"loss_{word}")(turn)
         assert loss.shape == (2,) and loss.device.type == "meta"
