@@ -1209,7 +1209,7 @@ for row in recorded("metrics").get("rows", []):
     print(f"{row['points']:6,} × {row['features']:4}: {ours}    {theirs}")
 
 # %% [markdown]
-# `python benchmarks/peers.py` starts from two folders of pictures and compares with other tools. All of them use features of the same network. The table shows what modelab needs, as a share of what the other tool needs for the same numbers. A value below 1 means that modelab needs less. Processor time is what a tool itself used. Time by the clock includes the waiting for other programs: in the recorded round the machine was busy, so this share says little.
+# `python benchmarks/peers.py` starts from two folders of pictures and compares with other tools. All of them use features of the same network. The table shows what modelab needs, as a share of what the other tool needs for the same numbers. A value below 1 means that modelab needs less. Processor time is what a tool itself used. Time by the clock includes the waiting for files and other programs. One round of each tool was recorded, on a machine that did nothing else.
 
 # %%
 besides = {row["peer"]: row for row in recorded("peers").get("beside", [])}
