@@ -1217,7 +1217,7 @@ for peer, row in besides.items():
     if "share of its memory" in row:
         times = ", ".join(f"{name} {share:.2f}"
                           for name, share in row["share of its processor time"].items())
-        print(f"{peer:15} processor time: {times}\n{'':15} time by the clock, busy machine: "
+        print(f"{peer:15} processor time: {times}\n{'':15} time by the clock: "
               f"{row['share of its clock time']:.2f}; memory: {row['share of its memory']:.2f}")
 for row in recorded("peers").get("rows", [])[:1]:
     print(f"one round of modelab: {row['seconds']['all']:.0f} s of processor time, "
