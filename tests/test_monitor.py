@@ -937,3 +937,17 @@ def test_states_and_steps_that_are_none():
     for step in ("3", math.nan):
         with pytest.raises((TypeError, ValueError), match="step: expected a"):
             monitor(step)
+
+
+def test_one_process_draws_from_a_parallel_network_without_the_others(tmp_path):
+    import torch.distributed as dist
+
+    from modelab.networks.layers import evaluation_mode
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        net = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+        with evaluation_mode(net):
+            assert not net.require_forward_param_sync
+        assert net.require_forward_param_sync and net.training
+    finally:
+        dist.destroy_process_group()
