@@ -770,6 +770,7 @@ NAMES = {
     'interval': 'core.statistics',
     'interval_picture': 'evaluation.compare_command',
     'is_archive': 'data.readers',
+    'is_bytes': 'core.checks',
     'is_setting_group': 'lab.side',
     'is_unanswered': 'course.exercises',
     'join_words': 'evaluation.page',

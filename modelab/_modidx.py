@@ -17,6 +17,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                             'modelab/core/checks.py'),
                                      'modelab.core.checks.error_message': ( '6_workshop/checks.html#error_message',
                                                                             'modelab/core/checks.py'),
+                                     'modelab.core.checks.is_bytes': ('6_workshop/checks.html#is_bytes', 'modelab/core/checks.py'),
                                      'modelab.core.checks.refuse_bytes': ('6_workshop/checks.html#refuse_bytes', 'modelab/core/checks.py'),
                                      'modelab.core.checks.tensor_cure': ('6_workshop/checks.html#tensor_cure', 'modelab/core/checks.py')},
             'modelab.core.files': { 'modelab.core.files._open_lock': ('6_workshop/files.html#_open_lock', 'modelab/core/files.py'),

@@ -12,7 +12,7 @@ from numbers import Integral, Real
 from typing import Any
 
 # %% auto #0
-__all__ = ['check_int', 'check_ints', 'check_number', 'check_choice', 'check_batch', 'tensor_cure', 'refuse_bytes',
+__all__ = ['check_int', 'check_ints', 'check_number', 'check_choice', 'check_batch', 'is_bytes', 'tensor_cure', 'refuse_bytes',
            'check_tensors', 'check_logits', 'check_callable', 'check_shape', 'check_packages', 'error_message']
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #e52157dc
@@ -100,21 +100,26 @@ def _as_tensor(name: str, x: Any):
     return x
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #e00585c5
-def tensor_cure(name: str, x: Any) -> str:
+def is_bytes(x: Any) -> bool:
+    "Whether x is a tensor or an array of bytes."
+    return str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8")
+
+# %% ../../nbs/6_workshop/01_checks.ipynb #478a353f
+def tensor_cure(name: str, x: Any, verb: str = "") -> str:
     "The end of an error: how to get a floating tensor from bytes or from a batch; or nothing."
     import torch
-    if str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8"):
+    if is_bytes(x):
         made = "float()" if isinstance(x, torch.Tensor) else 'astype("float32")'
-        return f"; for pictures in bytes write {name}.{made} / 127.5 - 1"
+        return f"; for pictures in bytes {verb or 'write'} {name}.{made} / 127.5 - 1"
     if isinstance(x, (list, tuple)) and x and isinstance(x[0], torch.Tensor):
         return (f" of {len(x)}; if these are pictures and labels, or scores and features, "
-                f"pass {name}[0]")
+                f"{verb or 'pass'} {name}[0]")
     return ""
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #b7bcef17
 def refuse_bytes(name: str, x: Any) -> None:
     "`TypeError`, which begins with `name`, for a tensor or an array of bytes."
-    if str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8"):
+    if is_bytes(x):
         raise TypeError(f"{name}: expected floating numbers on the scale on which the generator "
                         f"works, got bytes{tensor_cure(name, x)}")
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .checks import (check_batch, check_callable, check_choice, check_int, check_ints,
-                                 check_number, check_tensors, refuse_bytes)
+                                 check_number, check_tensors, is_bytes, refuse_bytes)
 
 # %% auto #0
 __all__ = ['Count', 'Index', 'Number', 'Positive', 'NonNegative', 'Share', 'Lead', 'Batch', 'Latents', 'Logits', 'RealScores',
@@ -376,23 +376,23 @@ def _axis_counts(f: Any) -> dict[str, tuple[AxisCount, Any]]:
     return {name: (mark, given[name].default) for name, mark in marks.items() if mark}
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #3e91111d
-def _refuse_mixed_bytes(kinds: dict[str, Any], values: dict[str, Any]) -> None:
+def _refuse_mixed_bytes(shapes: dict[str, Shape], values: dict[str, Any]) -> None:
     "Refuse a set of bytes beside a set of other numbers."
-    sets = {name: x for name, x in values.items() if getattr(x, "dtype", None) is not None
-            and name in kinds and type(_marker_of(kinds[name], Shape)) is Samples}
-    raw = [name for name, x in sets.items() if str(x.dtype) in ("torch.uint8", "uint8")]
-    if raw and len(raw) < len(sets):
-        refuse_bytes(raw[0], sets[raw[0]])
+    sets = [name for name, shape in shapes.items()
+            if type(shape) is Samples and hasattr(values[name], "dtype")]
+    if not all(is_bytes(values[name]) for name in sets):
+        for name in sets:
+            refuse_bytes(name, values[name])
 
 # %% ../../nbs/6_workshop/01_checks.ipynb #1a407d80
 def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
     "The arguments of a call of `f`, checked and converted as its signature declares."
     kinds = declarations(f)
-    _refuse_mixed_bytes(kinds, values)
     checked = {name: check_value(name, kinds[name], value) if name in kinds else value
                for name, value in values.items()}
     shapes = {name: shape for name in values if name in kinds and checked[name] is not None
               and (shape := _marker_of(kinds[name], Shape))}
+    _refuse_mixed_bytes(shapes, values)
     counts = {}
     for name, (mark, default) in _axis_counts(f).items():
         n = checked.get(name, default)

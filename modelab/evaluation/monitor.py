@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.checks import check_batch, check_choice, check_number, tensor_cure
+from ..core.checks import (check_batch, check_choice, check_number, is_bytes,
+                                 tensor_cure)
 from ..core.files import atomic_write
 from ..core.plotting import ACCENT, axes, FAKE, Picture
 from ..core.seeding import derive_seed
@@ -183,11 +184,10 @@ class Monitor:
         seed = derive_seed(self.seed, "monitor", self.test.looked)
         with _own_randomness(seed), evaluation_mode(*self.eval_of), torch.no_grad():
             x = self.sampler(n)
-        cure, array = tensor_cure("x", x), isinstance(x, (Tensor, np.ndarray))
-        if cure or not array:
-            got = "bytes" if array else type(x).__name__
-            cure = cure.replace("write x", "return x").replace("pass x", "return x")
-            raise TypeError(f"sampler: expected a tensor of {n} examples, got {got}{cure}")
+        if is_bytes(x) or not isinstance(x, (Tensor, np.ndarray)):
+            got = "bytes" if is_bytes(x) else type(x).__name__
+            raise TypeError(f"sampler: expected a tensor of {n} examples, got {got}"
+                            f"{tensor_cure('x', x, 'return')}")
         x = check_batch("sampler", x, self.yardstick.event, n)
         return x[:n].detach().cpu()
 

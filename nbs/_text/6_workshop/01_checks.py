@@ -144,15 +144,24 @@ def _as_tensor(name: str, x: Any):
 
 # %%
 #| export
-def tensor_cure(name: str, x: Any) -> str:
+def is_bytes(x: Any) -> bool:
+    "Whether x is a tensor or an array of bytes."
+    return str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8")
+
+# %% [markdown]
+# The hint itself. A function that is called for its result gives another verb, such as *return*.
+
+# %%
+#| export
+def tensor_cure(name: str, x: Any, verb: str = "") -> str:
     "The end of an error: how to get a floating tensor from bytes or from a batch; or nothing."
     import torch
-    if str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8"):
+    if is_bytes(x):
         made = "float()" if isinstance(x, torch.Tensor) else 'astype("float32")'
-        return f"; for pictures in bytes write {name}.{made} / 127.5 - 1"
+        return f"; for pictures in bytes {verb or 'write'} {name}.{made} / 127.5 - 1"
     if isinstance(x, (list, tuple)) and x and isinstance(x[0], torch.Tensor):
         return (f" of {len(x)}; if these are pictures and labels, or scores and features, "
-                f"pass {name}[0]")
+                f"{verb or 'pass'} {name}[0]")
     return ""
 
 # %% [markdown]
@@ -162,7 +171,7 @@ def tensor_cure(name: str, x: Any) -> str:
 #| export
 def refuse_bytes(name: str, x: Any) -> None:
     "`TypeError`, which begins with `name`, for a tensor or an array of bytes."
-    if str(getattr(x, "dtype", "")) in ("torch.uint8", "uint8"):
+    if is_bytes(x):
         raise TypeError(f"{name}: expected floating numbers on the scale on which the generator "
                         f"works, got bytes{tensor_cure(name, x)}")
 
@@ -283,7 +292,7 @@ import torch
 from torch import Tensor
 
 from modelab.core.checks import (check_batch, check_callable, check_choice, check_int, check_ints,
-                                 check_number, check_tensors, refuse_bytes)
+                                 check_number, check_tensors, is_bytes, refuse_bytes)
 
 # %%
 from modelab.course.notebooks import patch
@@ -744,13 +753,13 @@ def _axis_counts(f: Any) -> dict[str, tuple[AxisCount, Any]]:
 
 # %%
 #| export core.signatures
-def _refuse_mixed_bytes(kinds: dict[str, Any], values: dict[str, Any]) -> None:
+def _refuse_mixed_bytes(shapes: dict[str, Shape], values: dict[str, Any]) -> None:
     "Refuse a set of bytes beside a set of other numbers."
-    sets = {name: x for name, x in values.items() if getattr(x, "dtype", None) is not None
-            and name in kinds and type(_marker_of(kinds[name], Shape)) is Samples}
-    raw = [name for name, x in sets.items() if str(x.dtype) in ("torch.uint8", "uint8")]
-    if raw and len(raw) < len(sets):
-        refuse_bytes(raw[0], sets[raw[0]])
+    sets = [name for name, shape in shapes.items()
+            if type(shape) is Samples and hasattr(values[name], "dtype")]
+    if not all(is_bytes(values[name]) for name in sets):
+        for name in sets:
+            refuse_bytes(name, values[name])
 
 # %% [markdown]
 # All arguments of a call are checked one by one, then their shapes together.
@@ -760,11 +769,11 @@ def _refuse_mixed_bytes(kinds: dict[str, Any], values: dict[str, Any]) -> None:
 def check_arguments(f: Any, values: dict[str, Any]) -> dict[str, Any]:
     "The arguments of a call of `f`, checked and converted as its signature declares."
     kinds = declarations(f)
-    _refuse_mixed_bytes(kinds, values)
     checked = {name: check_value(name, kinds[name], value) if name in kinds else value
                for name, value in values.items()}
     shapes = {name: shape for name in values if name in kinds and checked[name] is not None
               and (shape := _marker_of(kinds[name], Shape))}
+    _refuse_mixed_bytes(shapes, values)
     counts = {}
     for name, (mark, default) in _axis_counts(f).items():
         n = checked.get(name, default)
