@@ -769,6 +769,26 @@ def test_junk_is_counted_within_groups():
     assert share == pytest.approx(2 / 3 * 1 / 2 + 1 / 3 * 2 / 5)
 
 
+def test_a_share_that_sums_up_to_more_than_one_by_rounding_is_one():
+    """Found on tables of categories, where all held-out rows may be among the extreme ones."""
+    is_sample = torch.arange(60) < 30
+    for groups in range(2, 12):
+        share, _ = expected_in_groups(torch.ones(60, dtype=torch.bool), is_sample, torch.arange(60) % groups)
+        assert share <= 1 and share == pytest.approx(1)
+
+
+@pytest.mark.parametrize("most", (5000, 80))
+def test_neighbours_in_the_reference_are_those_of_a_search(most):
+    """They are taken from the search for copies where all rows were searched, and searched for where not."""
+    train, new, made = (torch.randn(n, 3, generator=seeded(i)) for i, n in enumerate((120, 90, 100)))
+    report = audit(made, train, new, labels=torch.arange(120) % 3, most=most)
+    x, y = (report.features[name] for name in ("samples", "reference"))
+    assert report.numbers["authenticity"]["samples"] == authenticity(x, y)
+    if most == 5000:
+        votes = (nearest_k(x, y, 5)[1] % 3).mode(1).values
+        assert report.classes["1"]["share"] == pytest.approx((votes == 1).double().mean().item())
+
+
 def test_junk_alarms_as_often_as_it_says():
     hits, held = 0, 0
     for seed in range(400):

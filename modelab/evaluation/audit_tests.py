@@ -236,7 +236,7 @@ def expected_in_groups(extreme: Tensor, is_sample: Tensor, group: Tensor) -> tup
     overall = extreme[~is_sample].double().mean()
     share = torch.where(held > 0, count(extreme & ~is_sample) / held.clamp_min(1), overall)
     size = 1 / float((weight.square() / held.clamp_min(1)).sum())
-    return float((weight * share).sum()), max(1, round(size))
+    return min(1., float((weight * share).sum())), max(1, round(size))  # a sum may round up
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #104c2746
 def junk_excess(extreme: Tensor, is_sample: Tensor, group: Tensor,

@@ -1060,7 +1060,7 @@ def expected_in_groups(extreme: Tensor, is_sample: Tensor, group: Tensor) -> tup
     overall = extreme[~is_sample].double().mean()
     share = torch.where(held > 0, count(extreme & ~is_sample) / held.clamp_min(1), overall)
     size = 1 / float((weight.square() / held.clamp_min(1)).sum())
-    return float((weight * share).sum()), max(1, round(size))
+    return min(1., float((weight * share).sum())), max(1, round(size))  # a sum may round up
 
 
 # %% [markdown]
@@ -2177,6 +2177,7 @@ class _Compared:
     "A set of samples beside the real data."
     pool: Pool
     near: Near
+    nearest: dict[str, tuple[Tensor, Tensor]]  # samples, holdout: see `_in_reference`
 
     def closest(self) -> tuple[Tensor, Tensor, Tensor]:
         "Of each sample the ratio, and the distance and row of what it may be a copy of."
@@ -2186,6 +2187,20 @@ class _Compared:
             return found
         other = near_ratio(near.aside.samples), near.aside.samples[:, 0], near.aside.row
         return tuple(torch.where(other[0] < found[0], b, a) for a, b in zip(found, other))
+
+
+# %% [markdown]
+# Classes and authenticity need the nearest of the reference's rows that are looked at. Where all rows were searched, they are known already.
+
+# %%
+#| export
+def _in_reference(data: AuditData, x: Tensor, distance: Tensor,
+                  row: Tensor) -> tuple[Tensor, Tensor]:
+    "Distances to the nearest five of the reference's features, and their places there."
+    rows = data.rows["reference"]
+    if torch.equal(rows, data.searched):
+        return distance, torch.searchsorted(rows, row)
+    return nearest_k(x, data.features["reference"], min(5, len(rows)))
 
 
 # %% [markdown]
@@ -2238,13 +2253,15 @@ def _compare(data: AuditData, made: dict[str, Tensor],
     if data.own_holdout:
         refuse_known(distance["unseen"], "reference")
         refuse_known(nearest_k(unseen, made["samples"], 2)[0], "samples")
+    nearest = {part: _in_reference(data, data.features[part], distance[name], row[name])
+               for part, name in (("samples", "samples"), ("holdout", "unseen"))}
     compared, asides, far = {}, _asides(data, made), far_distance(reference)
     for name, x in made.items():
         near = Near(distance[name], distance["unseen"], to_unseen[name], to_unseen["real"],
                     group_of(x), group_of(unseen), row[name][:, 0], row["unseen"][:, 0], far,
                     asides.get(name))
         others = (unseen, reference) if name == "samples" else _thinned(unseen, reference)
-        compared[name] = _Compared(Pool(x, *others, generator), near)
+        compared[name] = _Compared(Pool(x, *others, generator), near, nearest)
     return compared
 
 
@@ -2253,12 +2270,12 @@ def _compare(data: AuditData, made: dict[str, Tensor],
 
 # %%
 #| export
-def _class_shares(data: AuditData, labels: Tensor) -> dict[str, dict[str, float]]:
+def _class_shares(data: AuditData, found: _Compared,
+                  labels: Tensor) -> dict[str, dict[str, float]]:
     "Share of samples per class by their nearest reference examples, beside that of held-out data."
-    reference, k = data.features["reference"], min(5, len(labels))
-    both = torch.cat([data.features["samples"], data.features["holdout"]])
-    is_sample = torch.arange(len(both)) < len(data.features["samples"])
-    votes = labels[nearest_k(both, reference, k)[1]].mode(1).values
+    both = [found.nearest[name][1] for name in ("samples", "holdout")]
+    votes = labels[torch.cat(both)].mode(1).values
+    is_sample = torch.arange(len(votes)) < len(both[0])
     names = getattr(data.sources["reference"], "label_names", None)
     classes, shares = labels.unique(), {}
     for value in classes:
@@ -2294,7 +2311,7 @@ def _missing(data: AuditData, labels: Tensor | None, level: float, rounds: int,
     found = missing_groups(given, lambda x: x, None if labels is None else labels.long(),
                            () if None in names else tuple(names), level,
                            max(40, min(GROUPED, max(map(len, data.rows.values())))), rounds,
-                           generator, new=data.own_holdout)
+                           generator, new=False)  # known data was refused before
     known = None if labels is None else getattr(data.sources["reference"], "label_names", None)
     return found.with_class_names(known)
 
@@ -2327,13 +2344,15 @@ def _closeness(data: AuditData, found: _Compared,
                exact: dict[str, Tensor]) -> dict[str, dict[str, float]]:
     "Exact copies, distance to the closest record and authenticity, of samples and held-out data."
     reference, numbers = data.features["reference"], {}
+    other = nearest_k(reference, reference, 2)[0][:, 1]  # of each to another one
     distances = {"samples": found.near.samples[:, 0], "holdout": found.near.holdout[:, 0]}
     for name, distance in distances.items():
+        to_reference, place = (value[:, 0] for value in found.nearest[name])
         numbers[name] = {
             "exact copies": int(exact[name].sum()),
             "distance to closest record, median": float(distance.median()),
             "distance to closest record, 5 % quantile": float(distance.quantile(.05)),
-            "authenticity": authenticity(data.features[name], reference)}
+            "authenticity": float((other[place] < to_reference).double().mean())}
     return {key: {name: values[key] for name, values in numbers.items()}
             for key in numbers["samples"]}
 
@@ -2550,7 +2569,7 @@ def _report(data: AuditData, labels: Tensor | None, known: Annotations, level: f
     mine = run_tests(found.pool, found.near, generator, rounds)
     null = run_tests(noise.pool, noise.near, generator, rounds=37)
     own = None if labels is None else labels[data.rows["reference"]]
-    classes = {} if own is None else _class_shares(data, own)
+    classes = {} if own is None else _class_shares(data, found, own)
     groups = _missing(data, own, level, rounds, generator)
     search = _search_changed(data, found.near, generator) if transformed else None
     mine |= {} if search is None else {"transformed": search.test}
