@@ -230,6 +230,7 @@ def plan(draws: int, perfect: int) -> dict:
             rows |= {f"a tenth copied, {change}, {name}{n:,} samples": (kind, change.replace(" ", "_"), n, draws)
                      for change in CHANGES}
             rows |= {f"timid by a third, {name}{n:,} samples": (kind, "timid_by_a_third", n, draws)}
+    rows = dict(sorted(rows.items(), key=lambda row: row[1][1] == "perfect" and row[1][0] in (Pictures, Tables)))  # asked first
     return rows | {f"an attribute of 6 % lost, drawn faces, {LARGE:,} samples": (Faces, "eyeglasses_lost", LARGE, draws)}
 
 

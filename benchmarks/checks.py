@@ -19,8 +19,10 @@ The audit gives findings instead of numbers. What counts as a pass was written d
 - apart    fidelity and diversity should be 0 (hypercubes: .2): any finding but copies.
 - junk     fidelity should be 0, diversity may be anything: junk is found.
 - lack     fidelity should be 1, diversity should be 0 or fall: something is found that says that variety is lacking (lost,
-           balance, repeats, timid, missing groups), and no more than 5 % of junk is measured.
-- invented fidelity should be below 1, diversity should be 1: junk is found, and no more than 5 % are measured as lost.
+           balance, repeats, timid, missing groups), and no more than 5 % of junk is found.
+- invented fidelity should be below 1, diversity should be 1: junk is found, and no more than 5 % are found to be lost.
+
+A share is found where its test raises an alarm. Where the test is silent the audit says "no sign", whatever it estimates.
 
 Each of the last four in 95 % of the seeds, at each point. And nothing is copied in any pair: the interval of the rate at which
 copies are found, over all pairs of a check, does not lie above 5 %. The audit gets the same rows as the measures: it puts half
@@ -32,7 +34,9 @@ of similar examples, tells the smaller of two estimates, and tests samples that 
 changed, seeds 0 to 19, 100 to 219 and 300 to 339 were looked at. Its record of seeds 400 to 419 failed the check with one outlier:
 8 % of its pairs were called copies. So one training example now counts at most three times in that test (once, in a version
 recorded on seeds 600 to 619, which found fewer copies); seeds 500 to 513 were looked at. The audit is recorded on seeds that
-chose nothing: 700 and above. The criteria are the same.
+chose nothing. On seeds 700 to 719, an estimate of junk counted also where its test was silent, and two points of dropped modes failed
+by that alone (12 checks passed). Since then a silent test states no share; this was decided on seeds 700 to 719, so the record is
+of seeds 800 and above. The other criteria are the same.
 """
 
 from __future__ import annotations
@@ -58,7 +62,7 @@ from modelab.evaluation.audit import audit, AUDIT_TESTS
 from modelab.evaluation.clipped import expected_coverage
 
 N, SEEDS, DIMS = 1000, 20, (1, 8, 64)
-FIRST_SEED = {"balls": 0, "audit": 700, "network": 0}
+FIRST_SEED = {"balls": 0, "audit": 800, "network": 0}
 SIZES = 100, 316, 1000, 3162
 FIDELITY = "precision", "density", "clipped density", "alpha-precision", "P-precision"
 DIVERSITY = "recall", "coverage", "clipped coverage", "beta-recall", "P-recall"
@@ -458,9 +462,9 @@ def audited(name: str, seed: int) -> list[dict]:
         if pair.want:
             real, fake = standardised(pair)
             report = audit(fake, real, generator=torch.Generator().manual_seed(seed))
-            values = {f.test: f.value for f in report.findings}
+            stated = {f.test: round(f.value, 4) if f.alarm else 0. for f in report.findings}  # no alarm: "no sign"
             found.append({"alarms": [f.test for f in report.findings if f.alarm] + ["groups"] * bool(report.kinds),
-                          "junk": round(values["junk"], 4), "lost": round(values["lost"], 4)})
+                          "junk": stated["junk"], "lost": stated["lost"]})
     return found
 
 
