@@ -111,15 +111,17 @@ def read_with_pillow(folder: Path) -> Iterator[Tensor]:
 
 
 def modelab(folder: Path, stage: Stages, asked: set[str]) -> dict[str, float]:
-    from modelab.data.readers import index_parts, open_samples
+    from modelab.data.readers import index_parts, join_parts, open_samples
     from modelab.evaluation.feature_networks import feature_network
     from modelab.evaluation.precision_recall import frechet_distance, precision_recall
+    def features(pictures: Path) -> Tensor:
+        rows = open_samples(pictures, progress=False)
+        parts = index_parts(rows, torch.arange(len(rows)), 1 << 24)
+        return join_parts((net(rows[part]) for part in parts), len(rows))
     with stage("features"):
-        net, found = feature_network(folder / "network.pt"), []
-        for name in PAIR:
-            rows = open_samples(folder / name, progress=False)
-            parts = index_parts(rows, torch.arange(len(rows)), 1 << 24)
-            found.append(torch.cat([net(rows[part]) for part in parts]))
+        net = feature_network(folder / "network.pt")
+        found = [features(folder / name) for name in PAIR]
+        del net
     numbers = {}
     if "balls" in asked:
         with stage("precision and recall"):

@@ -33,7 +33,7 @@ from .tables import table_file
 
 # %% auto #0
 __all__ = ['SampleFile', 'pictures_to_floats', 'is_archive', 'resize_rows', 'open_samples', 'index_parts', 'show_parts',
-           'read_samples']
+           'join_parts', 'read_samples']
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #7c41f690
 @dataclass
@@ -194,6 +194,23 @@ def show_parts(parts: Sequence[Any], what: str) -> Iterable[Any]:
     return tqdm(parts, what, unit=" parts", leave=False, disable=None, delay=1)
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #a39253d5
+def join_parts(parts: Iterable[Tensor],  # (some, *event) each
+               n: int,  # rows of all parts together
+               ) -> Tensor:  # (n, *event)
+    "The parts as one tensor, never held twice."
+    joined, first = None, 0
+    for part in parts:
+        joined = part.new_empty(n, *part.shape[1:]) if joined is None else joined
+        if part.shape[1:] != joined.shape[1:]:
+            raise ValueError(f"parts: expected rows of shape {tuple(joined.shape[1:])} as before, "
+                             f"got {tuple(part.shape[1:])}")
+        joined[first:first + len(part)] = part
+        first += len(part)
+    if joined is None or first != n:
+        raise ValueError(f"parts: expected {n} rows in all, got {first}")
+    return joined
+
+# %% ../../nbs/6_workshop/05_readers.ipynb #7d4cff33
 def read_samples(source: str | Path | SampleFile,  # as for `open_samples`, or what it returned
                  most: int | None = None,  # read at most so many examples, chosen at random
                  generator: torch.Generator | None = None,
@@ -203,8 +220,4 @@ def read_samples(source: str | Path | SampleFile,  # as for `open_samples`, or w
     generator, chosen = generator_or_default(generator), torch.arange(len(rows))
     if most is not None and check_int("most", most) < len(rows):
         chosen = torch.randperm(len(rows), generator=generator)[:most].sort().values
-    out, done = rows[chosen[:1]].new_empty(len(chosen), *rows.shape[1:]), 0
-    for part in index_parts(rows, chosen):
-        out[done:done + len(part)] = rows[part]
-        done += len(part)
-    return out
+    return join_parts((rows[part] for part in index_parts(rows, chosen)), len(chosen))

@@ -54,8 +54,8 @@ def reading_options(parser: argparse.ArgumentParser) -> None:
            "module:function (default: the values)")
     option("--size", type=int, help="side that pictures are brought to (default: the smaller one)")
     option("--skip-bad", action="store_true", help="leave damaged pictures out, and say which")
-    option("--memory", default="128M", help="what one search or read may hold, such as 500M or "
-           "1.5G (default 128M); features of the examples come on top")
+    option("--memory", default="64M", help="what one search or read may hold, such as 500M or "
+           "1.5G (default 64M); features of the examples come on top")
     option("--no-cache", action="store_true", help="compute features anew and keep none; else "
            "those of a named network are kept in a folder .modelab beside each file or folder, or "
            "in ~/.cache/modelab if nothing can be written there; MODELAB_CACHE=DIR names another")

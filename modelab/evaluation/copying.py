@@ -16,7 +16,8 @@ from torch import Tensor
 from ..core.checks import check_batch, check_int
 from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Count, NonNegative, Samples, Whole
-from ..data.readers import index_parts, pictures_to_floats, SampleFile, show_parts
+from ..data.readers import (index_parts, join_parts, pictures_to_floats, SampleFile,
+                                  show_parts)
 from .neighbours import MAX_BYTES
 
 # %% auto #0
@@ -120,15 +121,14 @@ class FeatureRows:
 
     def computed(self, rows: Tensor) -> Tensor:
         "The features `(rows, features)`, float64."
-        found = []
-        for part in index_parts(self.source, rows, self.max_bytes):
+        def of(part: Tensor) -> Tensor:
             with torch.no_grad():
                 values = check_batch("features", self.space(self.source[part]))
             if len(values) != len(part):
                 raise ValueError(f"features: expected {len(part)} rows, one per example of "
                                  f"{self.name}, got {len(values)}")
-            found.append(flat_rows(values))
-        return torch.cat(found)
+            return flat_rows(values)
+        return join_parts(map(of, index_parts(self.source, rows, self.max_bytes)), len(rows))
 
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #67ceeb6f

@@ -22,7 +22,7 @@ def rounding_bound(features: int, kind: torch.dtype) -> float:
     return (min(features, 8 * math.sqrt(features)) + 8) * torch.finfo(kind).eps / 2
 
 # %% ../../nbs/6_workshop/06_neighbours.ipynb #cbcf50b2
-MAX_BYTES = 1 << 27
+MAX_BYTES = 1 << 26
 
 # %% ../../nbs/6_workshop/06_neighbours.ipynb #bdcdc98a
 def row_blocks(n: int, side: int) -> list[slice]:

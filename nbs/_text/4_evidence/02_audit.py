@@ -108,7 +108,8 @@ from torch import Tensor
 from modelab.core.checks import check_batch, check_int
 from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Count, NonNegative, Samples, Whole
-from modelab.data.readers import index_parts, pictures_to_floats, SampleFile, show_parts
+from modelab.data.readers import (index_parts, join_parts, pictures_to_floats, SampleFile,
+                                  show_parts)
 from modelab.evaluation.neighbours import MAX_BYTES
 
 # %%
@@ -360,15 +361,14 @@ class FeatureRows:
 @patch
 def computed(self: FeatureRows, rows: Tensor) -> Tensor:
     "The features `(rows, features)`, float64."
-    found = []
-    for part in index_parts(self.source, rows, self.max_bytes):
+    def of(part: Tensor) -> Tensor:
         with torch.no_grad():
             values = check_batch("features", self.space(self.source[part]))
         if len(values) != len(part):
             raise ValueError(f"features: expected {len(part)} rows, one per example of "
                              f"{self.name}, got {len(values)}")
-        found.append(flat_rows(values))
-    return torch.cat(found)
+        return flat_rows(values)
+    return join_parts(map(of, index_parts(self.source, rows, self.max_bytes)), len(rows))
 
 
 # %%

@@ -2413,7 +2413,32 @@ assert show_parts(few, "looking") is few
 assert [len(part) for part in show_parts(torch.arange(5).split(2), "looking")] == [2, 2, 1]
 
 # %% [markdown]
-# `read_samples` reads a whole file, or a random part of it. The result is made first and filled in parts, so a large file is never held twice.
+# Features are made part by part. `torch.cat` of all parts would hold them twice. So the first part says how wide a row is, and the rest fills one tensor.
+
+# %%
+#| export
+def join_parts(parts: Iterable[Tensor],  # (some, *event) each
+               n: int,  # rows of all parts together
+               ) -> Tensor:  # (n, *event)
+    "The parts as one tensor, never held twice."
+    joined, first = None, 0
+    for part in parts:
+        joined = part.new_empty(n, *part.shape[1:]) if joined is None else joined
+        if part.shape[1:] != joined.shape[1:]:
+            raise ValueError(f"parts: expected rows of shape {tuple(joined.shape[1:])} as before, "
+                             f"got {tuple(part.shape[1:])}")
+        joined[first:first + len(part)] = part
+        first += len(part)
+    if joined is None or first != n:
+        raise ValueError(f"parts: expected {n} rows in all, got {first}")
+    return joined
+
+# %%
+assert join_parts((torch.full((2, 3), float(i)) for i in range(4)), 8).sum(1).tolist() == [
+    0, 0, 3, 3, 6, 6, 9, 9]
+
+# %% [markdown]
+# `read_samples` reads a whole file, or a random part of it. A large file is never held twice.
 
 # %%
 #| export
@@ -2426,11 +2451,7 @@ def read_samples(source: str | Path | SampleFile,  # as for `open_samples`, or w
     generator, chosen = generator_or_default(generator), torch.arange(len(rows))
     if most is not None and check_int("most", most) < len(rows):
         chosen = torch.randperm(len(rows), generator=generator)[:most].sort().values
-    out, done = rows[chosen[:1]].new_empty(len(chosen), *rows.shape[1:]), 0
-    for part in index_parts(rows, chosen):
-        out[done:done + len(part)] = rows[part]
-        done += len(part)
-    return out
+    return join_parts((rows[part] for part in index_parts(rows, chosen)), len(chosen))
 
 # %% [markdown]
 # **Check.** The same pictures from bytes in a `.npy`, from an archive, from a tensor and from a folder.

@@ -74,7 +74,7 @@ share
 
 # %%
 #| export
-MAX_BYTES = 1 << 27
+MAX_BYTES = 1 << 26
 
 # %% [markdown]
 # `row_blocks` cuts the rows into blocks. The last block may be shorter.

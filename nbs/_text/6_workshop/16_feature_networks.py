@@ -41,7 +41,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modelab.core.checks import check_batch, check_choice, check_int
-from modelab.data.readers import pictures_to_floats
+from modelab.data.readers import join_parts, pictures_to_floats
 from modelab.evaluation.lpips import count_sketch, lpips_rows, vgg16_parts, vgg16_weights
 
 # %%
@@ -146,7 +146,7 @@ def __call__(self: FeatureNetwork, pictures: Tensor) -> Tensor:
     x = pictures if isinstance(pictures, Tensor) else torch.as_tensor(pictures)
     x = check_batch("pictures", pictures_to_floats(x))
     x = _as_pictures(x) if self.pictures else x
-    values = torch.cat([self._features_of(part) for part in x.split(self.batch)])
+    values = join_parts(map(self._features_of, x.split(self.batch)), len(x))
     self._check_constant(x, values)
     return values
 
