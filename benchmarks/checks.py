@@ -512,7 +512,9 @@ def summary(name: str, found: dict[str, list[list[dict]]], before: dict | None =
     def curves(of: Iterable[float]) -> dict[str, Curve]:
         of = list(of)
         return {line: {pair.x: v for pair, v in zip(pairs, of) if pair.line == line} for line in lines}
-    row = {"setting": name, "rows": N, "audit": audit_row([pair for pair in pairs if pair.want], found["audit"]), "measures": {}}
+    asked = [pair for pair in pairs if pair.want]
+    row = {"setting": name, "rows": N, "audit": audit_row(asked, found["audit"]) if found["audit"] else before["audit"],
+           "measures": {}}
     for metric in (*FIDELITY, *DIVERSITY):
         if not found[PART[metric]]:
             row["measures"][metric] = before["measures"][metric]
@@ -604,9 +606,9 @@ def main() -> None:
             known = {part: cache.get(f"{name}, {part}", {}) for part in PARTS}
             found = {part: [known[part][str(seed)] for seed in seeds_of(part, args.seeds) if str(seed) in known[part]]
                      for part in PARTS}
-            kept = name in before and "network" not in args.parts  # it is by far the slowest: its own record stays
-            found["network"] = [] if kept else found["network"]
-            if all(of for part, of in found.items() if part != "network" or not kept):
+            kept = set(PARTS) - set(args.parts) if name in before else set()  # their own record stays
+            found |= {part: [] for part in kept}
+            if all(found[part] for part in set(PARTS) - kept):
                 record(args.out, "checks", summary(name, found, before.get(name)))
         record(args.out, "false alarms", false_alarms(read(args.out)))
     if read(args.out).get("checks"):
