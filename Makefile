@@ -1,21 +1,23 @@
-# Two commands: `make lab` to read the course, `make test` to prove it. Both make .venv on first use.
+# Two commands: `make lab` to read a copy of the course, `make test` to prove it. Both make .venv on first use.
 # `make site` builds the reading site with the packages of SITE alone: neither torch nor JupyterLab is needed.
 PYTHON  ?= python3
 VENV    ?= .venv
 WORKERS ?= 2
 ARGS    ?=
+COURSE  ?= my-course
 SITE    ?= .venv-site
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/installed.stamp
 PYTEST   = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test quick chapter check run export site clean
+.PHONY: help lab edit test quick chapter check run export site clean
 
 help:
-	@echo "make lab     open the first chapter in JupyterLab  (make lab ARGS=--no-browser where there is no display)"
+	@echo "make lab     open your copy of the course, in my-course, in JupyterLab  (no display: make lab ARGS=--no-browser)"
 	@echo "make test    run every chapter and every check  (make test ARGS='-k coverage' for a part)"
 	@echo "make quick   the same with fewer training steps"
+	@echo "make edit    open the chapters themselves in JupyterLab, to change them; each is saved with its twin"
 	@echo "make chapter NAME=1_game/07_lsgan      a new chapter from a scaffold"
 	@echo "make check CHAPTER=1_game/07_lsgan     one chapter: export, short run and tests"
 	@echo "make run CHAPTER=1_game/07_lsgan       export it, run it at full length, store what it shows"
@@ -32,7 +34,10 @@ $(STAMP): settings.ini setup.py pyproject.toml constraints.txt
 	@touch $@
 
 lab: $(STAMP)
-	$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" $$(test "$$(id -u)" != 0 || echo --allow-root) $(ARGS) nbs/0_start/01_first_gan.ipynb
+	$(BIN)/python -m modelab course "$(COURSE)" --open $(ARGS)
+
+edit: $(STAMP)
+	$(BIN)/jupyter-lab --ServerApp.root_dir="$(CURDIR)" $$(test "$$(id -u)" != 0 || echo --allow-root) $(ARGS) nbs/index.ipynb
 
 test: $(STAMP)
 	env -u MODELAB_FAST -u MODELAB_RECORD $(PYTEST)

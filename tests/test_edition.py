@@ -1,6 +1,7 @@
 """The learner's edition: what `modelab course` leaves out, what it never overwrites, and the file of the progress."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from run_notebooks import notebooks, run
 from test_exercises import ANSWER, FENCE, folded
 
 from modelab.__main__ import main
-from modelab.course.chapters import chapters_path, copy_chapters, learner_edition
-from modelab.course.progress import note_answer, PROGRESS, progress_table, read_progress
+from modelab.course.chapters import chapters_path, COPIED, copy_chapters, learner_edition
+from modelab.course.jupyter import jupyterlab_command, OPENED
+from modelab.course.progress import note_answer, PROGRESS, progress_here, progress_table, read_progress
 
 SHOWN = new_output("stream", text="8")
 FOLD, END = "<details><summary>Read this after you have run the cells above</summary>\n\n", "\n\n</details>"
@@ -105,7 +107,7 @@ def files(folder: Path) -> set[str]:
 def test_copies_go_where_they_are_sent_and_only_once(source, tmp_path):
     mine = tmp_path / "my course" / "of gans"
     assert len(copy_chapters(mine, source)) == 2
-    assert files(mine) == {"index.ipynb", "0_start/02_evidence.ipynb", PROGRESS}
+    assert files(mine) == {"index.ipynb", "0_start/02_evidence.ipynb", PROGRESS, COPIED}
     before = {p: p.stat().st_mtime_ns for p in mine.rglob("*")}
     assert copy_chapters(mine, source) == [] and {p: p.stat().st_mtime_ns for p in mine.rglob("*")} == before
 
@@ -123,19 +125,88 @@ def test_a_deleted_chapter_comes_back_and_an_edited_one_stops_all(source, tmp_pa
     assert not (mine / "index.ipynb").exists() and (mine / "0_start/02_evidence.ipynb").read_text() == "my notes"
 
 
+def test_a_new_version_replaces_what_nobody_edited(source, tmp_path):
+    mine, chapter = tmp_path / "mine", "0_start/02_evidence.ipynb"
+    copy_chapters(mine, source)
+    old = (mine / chapter).read_text()
+    for name in ("index.ipynb", chapter):
+        (source / name).write_text((source / name).read_text().replace("The data:", "New data:"))
+    assert len(copy_chapters(mine, source)) == 2 and "New data:" in (mine / chapter).read_text()
+    (mine / chapter).write_text(old)  # not as it was copied last
+    with pytest.raises(FileExistsError, match="02_evidence"):
+        copy_chapters(mine, source)
+    (mine / COPIED).write_text("broken")
+    (mine / "index.ipynb").write_text("my notes")
+    with pytest.raises(FileExistsError, match="2 file"):
+        copy_chapters(mine, source)
+
+
+def test_edited_chapters_are_kept_if_asked_and_the_others_are_renewed(source, tmp_path):
+    mine, chapter = tmp_path / "mine", "0_start/02_evidence.ipynb"
+    copy_chapters(mine, source)
+    (mine / chapter).write_text("my notes")
+    (mine / "index.ipynb").unlink()
+    for solved in (True, False):
+        assert copy_chapters(mine, source, solved=solved, keep=True) == [mine / "index.ipynb"]
+    assert (mine / chapter).read_text() == "my notes"
+    (mine / chapter).unlink()
+    assert copy_chapters(mine, source, keep=True) == [mine / chapter]
+
+
+def test_open_starts_jupyterlab_on_the_folder_with_its_layout(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("modelab.course.chapters.chapters_path", lambda: source)
+    opened = []
+    monkeypatch.setattr("modelab.course.chapters.open_course", lambda folder, options: opened.append((folder, options)) or 0)
+    assert main(["course", "mine", "--open", "--no-browser", "--port=9"]) == 0 and opened == [(Path("mine"), ["--no-browser", "--port=9"])]
+    (tmp_path / "mine/index.ipynb").write_text("my notes")
+    assert main(["course", "mine", "--open"]) == 0 and opened[1] == (Path("mine"), [])
+    assert "Kept as you left them: index.ipynb. Delete a file" in capsys.readouterr().out
+
+
+def test_the_layout_is_written_once_and_the_news_are_off(tmp_path, monkeypatch):
+    pytest.importorskip("jupyterlab")
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/elsewhere")
+    command, environment = jupyterlab_command(tmp_path, ["--no-browser"])
+    own = tmp_path.resolve() / ".jupyter"
+    assert command[1:4] == ["-m", "jupyterlab", f"--ServerApp.root_dir={tmp_path.resolve()}"] and command[-1] == "--no-browser"
+    assert environment["JUPYTER_CONFIG_PATH"].split(os.pathsep) == [str(own), "/elsewhere"]
+    news = json.loads((own / "labconfig/default_setting_overrides.json").read_text())
+    assert news["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
+    layout, = (own / "workspaces").iterdir()
+    assert all(f"notebook:{book}" in json.loads(layout.read_text())["data"] for book in OPENED)
+    layout.write_text("the learner's own")
+    jupyterlab_command(tmp_path, [])
+    assert layout.read_text() == "the learner's own"
+
+
+def test_open_without_jupyterlab_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jupyterlab_server.workspaces_handler", None)
+    with pytest.raises(ValueError, match=r"pip install 'modelab\[course\]'"):
+        jupyterlab_command(tmp_path, [])
+
+
+def test_the_index_shows_the_progress_of_its_own_folder(source, tmp_path, monkeypatch):
+    copy_chapters(tmp_path / "mine", source)
+    monkeypatch.chdir(tmp_path)
+    assert "modelab course my-course" in progress_here()
+    monkeypatch.chdir(tmp_path / "mine")
+    assert progress_here() == progress_table(tmp_path / "mine") and "evidence             0 of 2" in progress_here()
+
+
 def test_what_a_killed_copy_left_is_deleted_and_nothing_else(source, tmp_path):
     mine = tmp_path / "mine"
     copy_chapters(mine, source)
     for name in ("0_start/.02_evidence.ipynb.zxd0mtlp", "0_start/.02_evidence.ipynb.Mine", "0_start/.mine.ipynb.zxd0mtlp"):
         (mine / name).write_text("half")
     assert copy_chapters(mine, source) == []
-    assert {p.name for p in mine.rglob(".*")} == {".02_evidence.ipynb.Mine", ".mine.ipynb.zxd0mtlp"}
+    assert {p.name for p in mine.rglob(".*")} == {".02_evidence.ipynb.Mine", ".mine.ipynb.zxd0mtlp", COPIED}
 
 
 @pytest.mark.parametrize("words, message", [
     ([""], "folder: expected a name"), (["file"], "file is a file: name another"), (["part"], "0_start is a file: name another"),
     (["other"], "differ from the course (edited, or of another version)"), (["part", "--progress", "--solved"], "--progress copies nothing"),
-    (["part", "--progress", "--no-progress"], "--progress copies nothing"), (["part", "--progress"], "Make an empty file"),
+    (["part", "--progress", "--no-progress"], "--progress copies nothing"), (["part", "--progress", "--open"], "--progress copies nothing"), (["part", "--progress"], "Make an empty file"),
     (["wrong", "--progress"], "is a folder: move it away")])
 def test_a_folder_that_cannot_be_used_is_refused_in_one_line(source, tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
@@ -186,7 +257,7 @@ def test_a_right_answer_is_noted_once_in_the_learners_folder(source, tmp_path, m
     assert re.search(r"0\.2 +evidence +1 of 2 +open: differs\n", progress_table(mine))
     capsys.readouterr()
     assert main(["course", str(mine), "--progress"]) == 0 and capsys.readouterr().out.rstrip() == progress_table(mine)
-    assert not [p for p in mine.rglob(".*")]  # nothing half written
+    assert [p.name for p in mine.rglob(".*")] == [COPIED]  # nothing half written
 
 
 def test_answers_of_two_notebooks_at_once_are_all_noted(tmp_path):

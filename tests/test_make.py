@@ -1,4 +1,4 @@
-"""The commands that a newcomer types: `make` alone, with a Python that is too old, and `make lab`, served for real."""
+"""The commands that a newcomer types: `make` alone, with a Python that is too old, and `make edit`, served for real."""
 
 import json
 import os
@@ -14,6 +14,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from modelab.course.jupyter import OPENED
 
 if not shutil.which("make"):
     pytest.skip("there is no make on this machine", allow_module_level=True)
@@ -44,7 +46,7 @@ def clone(root, tmp_path) -> Path:
 
 def test_make_alone_helps(clone):
     done = make(cwd=clone)
-    assert done.returncode == 0 and all(f"make {t}" in done.stdout for t in ("lab", "test", "quick"))
+    assert done.returncode == 0 and all(f"make {t}" in done.stdout for t in ("lab", "edit", "test", "quick"))
 
 
 def test_an_old_python_is_refused_in_one_line(clone):
@@ -57,9 +59,9 @@ def test_an_old_python_is_refused_in_one_line(clone):
 
 
 def test_lab_opens_the_first_chapter(root):
-    line = make("-n", "lab", f"VENV={sys.prefix}", cwd=root).stdout.splitlines()[-1]
-    opened = root / line.split()[-1]
-    assert opened.is_file() and opened == min((root / "nbs").glob("0_*/01_*.ipynb"))
+    line = make("-n", "lab", f"VENV={sys.prefix}", "ARGS=--no-browser", cwd=root).stdout.splitlines()[-1]
+    assert line.endswith('-m modelab course "my-course" --open --no-browser')
+    assert root / "nbs" / OPENED[0] == min((root / "nbs").glob("0_*/01_*.ipynb")) and all((root / "nbs" / book).is_file() for book in OPENED)
 
 
 def test_quick_is_short_and_test_is_not(clone):
@@ -68,14 +70,14 @@ def test_quick_is_short_and_test_is_not(clone):
 
 
 class Lab:
-    """JupyterLab as `make lab` starts it in a checkout, on a free port."""
+    """JupyterLab as `make edit` starts it in a checkout, on a free port."""
 
     def __init__(self, cwd: Path):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         options = f"--no-browser --ServerApp.port={port} --ServerApp.port_retries=0 --IdentityProvider.token=t"
-        said = make("-n", "lab", f"VENV={sys.prefix}", f"ARGS={options}", cwd=cwd).stdout.splitlines()
+        said = make("-n", "edit", f"VENV={sys.prefix}", f"ARGS={options}", cwd=cwd).stdout.splitlines()
         line = next(line for line in said if "jupyter-lab" in line)
         self.url, self.log = f"http://127.0.0.1:{port}/api/", open(cwd / "lab.log", "w+")
         self.process = subprocess.Popen(["sh", "-c", f"exec {line}"], cwd=cwd, stdin=subprocess.DEVNULL,
@@ -107,7 +109,7 @@ class Lab:
         self.log.close()
 
 
-def test_lab_opens_and_saves_both_twins(clone):
+def test_edit_opens_and_saves_both_twins(clone):
     if not Path(sys.prefix, "bin", "jupyter-lab").exists():
         pytest.skip("JupyterLab is not installed beside this Python")
     book, twin = "nbs/0_ground/00_x.ipynb", clone / "nbs/_text/0_ground/00_x.py"

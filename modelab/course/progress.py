@@ -13,7 +13,7 @@ from pathlib import Path
 from ..core.files import atomic_write, file_lock
 
 # %% auto #0
-__all__ = ['PROGRESS', 'read_progress', 'note_answer', 'exercises_of', 'progress_table']
+__all__ = ['PROGRESS', 'read_progress', 'note_answer', 'exercises_of', 'progress_table', 'progress_here']
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #5324c6f4
 PROGRESS = "modelab-progress.json"
@@ -76,3 +76,10 @@ def progress_table(folder: Path) -> str:
              for place, name, right, most, left in rows]
     right, most = (sum(row[i] for row in rows) for i in (2, 3))
     return "\n".join([*lines, f"{'':5} {'all chapters':18} {right:3} of {most}"])
+
+# %% ../../nbs/6_workshop/15_commands.ipynb #37f1057d
+def progress_here() -> str:
+    "The table of the working folder, or how to get one."
+    if Path(PROGRESS).exists():
+        return progress_table(Path.cwd())
+    return "Right answers are noted in a learner's folder: `modelab course my-course` makes one."

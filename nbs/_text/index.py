@@ -72,6 +72,14 @@
 # Run a cell with Shift+Enter. Where a chapter says *Predict*, write a number down first.
 
 # %% [markdown]
+# ## Your progress
+# Graders note each right answer in the folder of a learner. Run the cell to see which exercises are open.
+
+# %%
+from modelab.course.progress import progress_here
+print(progress_here())
+
+# %% [markdown]
 # ## Is everything here?
 # Each module of the package can be imported.
 

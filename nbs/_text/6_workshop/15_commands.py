@@ -81,12 +81,26 @@ from pathlib import Path
 from modelab.core.files import atomic_write, file_lock
 
 # %%
+#| export course.jupyter
+"Open a folder of chapters in JupyterLab: the first chapter, with the index beside it."
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from modelab.core.files import atomic_write
+
+# %%
 #| export course.chapters
 "The chapters of the course, and the command `modelab course` that copies them to a folder."
 from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import json
 import re
 import shlex
@@ -95,6 +109,7 @@ from pathlib import Path
 
 from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
+from modelab.course.jupyter import open_course
 from modelab.course.progress import PROGRESS, progress_table
 
 # %%
@@ -189,9 +204,6 @@ def learner_edition(text: str) -> str:
     book["cells"] = cells
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
 
-# %% [markdown]
-# A file that is neither this edition nor the whole chapter may hold a user's own edits. If there is one, nothing is written at all.
-
 # %%
 #| export course.chapters
 def _editions(source: Path, folder: Path) -> list[tuple[Path, bytes, bytes]]:
@@ -202,13 +214,33 @@ def _editions(source: Path, folder: Path) -> list[tuple[Path, bytes, bytes]]:
         if not any(part.startswith((".", "_")) for part in inside.parts):
             whole = path.read_bytes()
             found.append((folder / inside, learner_edition(whole.decode()).encode(), whole))
-    edited = [str(new) for new, *both in found
-              if new.is_dir() or new.exists() and new.read_bytes() not in both]
-    if edited:
-        names = ", ".join(edited[:3]) + (" …" if len(edited) > 3 else "")
-        raise FileExistsError(f"nothing was copied, {len(edited)} file(s) there differ from the "
-                              f"course (edited, or of another version): {names}. Name another "
-                              "folder, or move them away")
+    return found
+
+# %% [markdown]
+# A file in the folder may hold a user's own edits. A hidden file notes the SHA-256 of each chapter as it was copied. So an old version of a chapter is told from an edited one.
+
+# %%
+#| export course.chapters
+COPIED = ".modelab-copied.json"
+
+def _copied(folder: Path) -> dict[str, str]:
+    "The SHA-256 of each chapter as it was copied; empty if that is not known."
+    try:
+        return dict(json.loads((folder / COPIED).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+# %%
+#| export course.chapters
+def edited_chapters(folder: Path, editions: list[tuple[Path, bytes, bytes]]) -> list[Path]:
+    "Files of the folder that are neither an edition of the chapter nor as they were copied."
+    known, found = _copied(folder), []
+    for new, *both in editions:
+        text = new.read_bytes() if new.is_file() else b""
+        copied = known.get(new.relative_to(folder).as_posix())
+        if new.is_dir() or new.exists() and text not in both \
+                and hashlib.sha256(text).hexdigest() != copied:
+            found.append(new)
     return found
 
 # %% [markdown]
@@ -226,7 +258,26 @@ def _clear_way(new: Path, folder: Path) -> None:
         left.unlink(missing_ok=True)
 
 # %% [markdown]
-# `copy_chapters` writes one edition. A file of the other edition is replaced, if nobody has edited it. The file of the progress is made if it is absent, and never replaced.
+# `copy_chapters` writes one edition. A file of the other edition or of an older version is replaced, if nobody has edited it. If one is edited, nothing is written at all, or the edited ones are kept if that is asked for. The file of the progress is made if it is absent, and never replaced.
+
+# %%
+#| export course.chapters
+def _note_copies(folder: Path, texts: dict[Path, bytes]) -> None:
+    "Note what was copied, beside what is known of other files."
+    before = _copied(folder)
+    known = before | {new.relative_to(folder).as_posix(): hashlib.sha256(text).hexdigest()
+                      for new, text in texts.items()}
+    if known != before:
+        atomic_write(folder / COPIED, (json.dumps(known, indent=1) + "\n").encode())
+
+# %%
+#| export course.chapters
+def _refuse_edited(edited: list[Path]) -> None:
+    "`FileExistsError` that names some of them."
+    names = ", ".join(map(str, edited[:3])) + (" …" if len(edited) > 3 else "")
+    raise FileExistsError(f"nothing was copied, {len(edited)} file(s) there differ from the "
+                          f"course (edited, or of another version): {names}. Name another "
+                          "folder, or move them away")
 
 # %%
 #| export course.chapters
@@ -234,18 +285,22 @@ def copy_chapters(folder: str | Path,  # where they go; made if it is absent
                   source: Path | None = None,  # default: `chapters_path()`
                   *, solved: bool = False,  # whole chapters instead of the learner's edition
                   progress: bool = True,  # note there which exercises are answered
+                  keep: bool = False,  # leave edited chapters as they are, and copy the others
                   ) -> list[Path]:
     "Copy the chapters; returns what was written. `FileExistsError` if that would lose edits."
     source, folder = Path(source or chapters_path()), Path(folder)
-    written = []
     editions = _editions(source, folder)
-    for new, *_ in editions:
+    edited = edited_chapters(folder, editions)
+    if edited and not keep:
+        _refuse_edited(edited)
+    wanted = {new: whole if solved else learner for new, learner, whole in editions
+              if new not in edited}
+    for new in wanted:
         _clear_way(new, folder)
-    for new, learner, whole in editions:
-        wanted = whole if solved else learner
-        if not new.exists() or new.read_bytes() != wanted:
-            atomic_write(new, wanted)
-            written.append(new)
+    written = [new for new, text in wanted.items() if not new.exists() or new.read_bytes() != text]
+    for new in written:
+        atomic_write(new, wanted[new])
+    _note_copies(folder, wanted)
     if progress and not (folder / PROGRESS).exists():
         atomic_write(folder / PROGRESS, b"{}\n")
     return written
@@ -334,6 +389,77 @@ def progress_table(folder: Path) -> str:
     return "\n".join([*lines, f"{'':5} {'all chapters':18} {right:3} of {most}"])
 
 # %% [markdown]
+# The index shows this table, if it is read in a learner's folder.
+
+# %%
+#| export course.progress
+def progress_here() -> str:
+    "The table of the working folder, or how to get one."
+    if Path(PROGRESS).exists():
+        return progress_table(Path.cwd())
+    return "Right answers are noted in a learner's folder: `modelab course my-course` makes one."
+
+# %% [markdown]
+# ## Open the course in JupyterLab
+# `modelab course my-course --open` copies the chapters and opens them. A hidden folder `.jupyter` beside the chapters holds two things. One is a *workspace*, JupyterLab's word for a layout: the first chapter, with the index at its right. It is written once, so a learner may change it. The other is a setting: JupyterLab does not ask whether it may fetch news. A user's own settings still come first.
+
+# %%
+#| export course.jupyter
+OPENED = "0_start/01_first_gan.ipynb", "index.ipynb"
+SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false",
+                                                            "checkForUpdates": False}}
+
+def _workspace() -> dict:
+    "A layout for JupyterLab: the first chapter, and the index at its right."
+    areas = [{"type": "tab-area", "currentIndex": 0, "widgets": [f"notebook:{book}"]}
+             for book in OPENED]
+    dock = {"type": "split-area", "orientation": "horizontal", "sizes": [.64, .36],
+            "children": areas}
+    left = {"collapsed": True, "visible": True, "current": None, "widgets": ["filebrowser"]}
+    data = {f"notebook:{book}": {"data": {"path": book, "factory": "Notebook"}} for book in OPENED}
+    data["layout-restorer:data"] = {
+        "main": {"dock": dock, "current": f"notebook:{OPENED[0]}"}, "left": left,
+        "relativeSizes": [0, 1, 0]}
+    return {"data": data, "metadata": {"id": "course"}}
+
+# %% [markdown]
+# JupyterLab looks for settings in the folders that `JUPYTER_CONFIG_PATH` names. Root must allow JupyterLab to run.
+
+# %%
+#| export course.jupyter
+def jupyterlab_command(folder: Path, options: list[str]) -> tuple[list[str], dict[str, str]]:
+    "The command that opens `folder`, and its environment; writes the layout and the setting."
+    try:
+        from jupyterlab_server.workspaces_handler import WorkspacesManager
+    except ImportError:
+        raise ValueError("--open needs JupyterLab: pip install 'modelab[course]'") from None
+    folder = Path(folder).resolve()
+    own = folder / ".jupyter"
+    (own / "labconfig").mkdir(parents=True, exist_ok=True)
+    atomic_write(own / "labconfig/default_setting_overrides.json", json.dumps(SETTINGS).encode())
+    if not (own / "workspaces").is_dir():
+        WorkspacesManager(str(own / "workspaces")).save("course", json.dumps(_workspace()))
+    more = os.environ.get("JUPYTER_CONFIG_PATH")
+    paths = os.pathsep.join([str(own), *([more] if more else [])])
+    root = ["--allow-root"] * (hasattr(os, "geteuid") and os.geteuid() == 0)
+    return ([sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}",
+             f"--LabApp.workspaces_dir={own / 'workspaces'}",
+             "--LabApp.default_url=/lab/workspaces/course", *root, *options],
+            os.environ | {"JUPYTER_CONFIG_PATH": paths})
+
+# %% [markdown]
+# Ctrl-C belongs to JupyterLab, which asks whether to stop. So this process is replaced by it, where the system can do that.
+
+# %%
+#| export course.jupyter
+def open_course(folder: Path, options: list[str]) -> int:
+    "Open the chapters of a folder in JupyterLab; `options` are JupyterLab's."
+    command, environment = jupyterlab_command(folder, options)
+    if os.name == "posix":
+        os.execve(command[0], command, environment)
+    return subprocess.call(command, env=environment)
+
+# %% [markdown]
 # The help of a command is its docstring: the first line says what it does, the rest are examples.
 
 # %%
@@ -343,6 +469,7 @@ def _course_command(parser: argparse.ArgumentParser) -> Callable:
     """copy the chapters into a folder, for a learner
 
     modelab course my-course
+    modelab course my-course --open
     modelab course my-course --progress
     modelab course solved --solved
     """
@@ -352,33 +479,53 @@ def _course_command(parser: argparse.ArgumentParser) -> Callable:
     add("--no-progress", action="store_true", help=f"do not make {PROGRESS}, in which right "
         "answers are noted; delete that file to stop it later")
     add("--progress", action="store_true", help="copy nothing; show which exercises are answered")
+    add("--open", nargs=argparse.REMAINDER, metavar="OPTION", help="open them in JupyterLab, with "
+        "its options, such as --no-browser; edited chapters stay, the others are renewed")
     return _course
 
 # %% [markdown]
-# The command copies the chapters, or shows the table.
+# With `--open`, the learner is told which chapters are not the course's own any more. A chapter that was run is one of them, because its outputs are saved.
 
 # %%
 #| export course.chapters
-def _course(args: argparse.Namespace) -> None:
+def _say_kept(folder: Path) -> None:
+    "Say which chapters were edited, and so not brought up to date."
+    editions = _editions(chapters_path(), folder)
+    if edited := edited_chapters(folder, editions):
+        names = ", ".join(new.relative_to(folder).as_posix() for new in edited[:3])
+        more = f" and {len(edited) - 3} more" if len(edited) > 3 else ""
+        print(f"Kept as you left them: {names}{more}. Delete a file to get the course's own again.")
+
+# %% [markdown]
+# The command copies the chapters, opens them, or shows the table.
+
+# %%
+#| export course.chapters
+def _course(args: argparse.Namespace) -> int:
     "What `modelab course` does."
     if not args.folder:
         raise ValueError("folder: expected a name, got an empty text")
     if args.progress:
-        if args.solved or args.no_progress:
-            raise ValueError("--progress copies nothing: leave out --solved and --no-progress")
+        if args.solved or args.no_progress or args.open is not None:
+            raise ValueError("--progress copies nothing: leave out all other options")
         if not Path(args.folder, PROGRESS).exists():
             raise FileNotFoundError(f"{args.folder} holds no {PROGRESS}. Make an empty file of "
                                     "that name beside the chapters, and right answers are noted")
         print(progress_table(Path(args.folder)))
-        return
-    written = copy_chapters(args.folder, solved=args.solved, progress=not args.no_progress)
+        return 0
+    written = copy_chapters(args.folder, solved=args.solved, progress=not args.no_progress,
+                            keep=args.open is not None)
+    if args.open is not None:
+        _say_kept(Path(args.folder))
+        return open_course(Path(args.folder), args.open)
     named = "./" * args.folder.startswith("-") + args.folder
     print(f"{len(written)} new chapters in {args.folder}. "
           f"Open them with: jupyter lab {shlex.quote(named)}\n"
           "The first chapter is 0_start/01_first_gan.ipynb")
+    return 0
 
 # %% [markdown]
-# **Check.** A second copy writes nothing, the whole chapter takes the place of the learner's, and an edited chapter stops the next copy.
+# **Check.** A second copy writes nothing, the whole chapter takes the place of the learner's, a newer version that of an older one, and an edited chapter stops the next copy or stays.
 
 # %%
 cells = [("markdown", "# T\n**Predict:** how many?"), ("code", "import math"), ("code", "8"),
@@ -402,7 +549,10 @@ with tempfile.TemporaryDirectory() as folder:
     (source / "index.ipynb").write_text(chapter)
     written = [len(copy_chapters(target, source, solved=whole)) for whole in (False, False, True)]
     assert written == [1, 0, 1] and (target / "index.ipynb").read_text() == chapter
+    (source / "index.ipynb").write_text(chapter + "\n")
+    assert len(copy_chapters(target, source)) == 1
     (target / "index.ipynb").write_text("my notes")
+    assert copy_chapters(target, source, keep=True) == []
     try:
         copy_chapters(target, source)
     except FileExistsError as error:
