@@ -241,7 +241,7 @@ def thin_rows(n: int, most: int, generator: torch.Generator) -> Tensor:
 thin_rows(3, 5, g), thin_rows(1000, 5, torch.Generator().manual_seed(0))
 
 # %% [markdown]
-# Within one set, a row is not its own neighbour. Its copies are.
+# Within one set, a row does not count as its own neighbour. Another row that equals it does count.
 
 # %%
 #| export evaluation.copying
@@ -259,7 +259,7 @@ def nearest_others(x: Tensor,  # (n, *event)
 nearest_others(torch.tensor([[0.], [1.], [3.], [3.]]), 1)[1].flatten()  # copies: each other
 
 # %% [markdown]
-# Held-out data must be new. `refuse_known` raises an error if more than three quarters of the held-out examples equal exactly one example of another set. A table of categories has equal rows even if its held-out data is new. There the number of equal rows is about Poisson, and it is exactly one with a chance of at most $1/e$. So such a table is accepted.
+# Held-out data must be new. `refuse_known` raises an error if more than three quarters of the held-out examples equal exactly one example of another set. A table of categories has equal rows even if its held-out data is new. There, the number of rows that equal a new row follows about the law of Poisson. Such a number is exactly one with a chance of at most $1/e$. So such a table is accepted.
 
 # %%
 #| export evaluation.copying
@@ -388,7 +388,7 @@ def gallery(made, columns: int = 12):
 gallery(copier)
 
 # %% [markdown]
-# Every sample has a neighbour that looks like it, because all of them are digits. The eye cannot decide whether a neighbour is *too* near. And twelve samples may contain no copy although a tenth of all samples are copies. So we need a rate, and a value to compare it with. The held-out set gives this value: it shows how near *new* real scans come to the training set.
+# None of these twelve samples is a copy: the first copy is sample 13, counted from 0. Every sample has a neighbour that looks like it, because all of them are digits. The eye cannot decide whether a neighbour is *too* near. And twelve samples may contain no copy although a tenth of all samples are copies, as here. So we need a rate, and a value to compare it with. The held-out set gives this value: it shows how near *new* real scans come to the training set.
 
 # %%
 sets = {"held out": unseen, "perfect": pretend, "a tenth copied": copier}
@@ -543,7 +543,7 @@ Picture(figure, "The generator of 150 scans follows the formula over a range of 
                 "with a large threshold the held-out scans have duplicates, too")
 
 # %% [markdown]
-# Over a range of thresholds the generator of 150 scans agrees with the formula, and the held-out scans have no duplicates. With a small threshold no duplicate is found, because of the noise. With a large one even new scans seem to repeat each other. An eye has the same weakness: these are some of the closest pairs of *different* held-out scans.
+# Over a range of thresholds the generator of 150 scans agrees roughly with the formula, as far as forty draws can tell, and the held-out scans have no duplicates. With the smallest threshold no duplicate is found, because the noise moves two copies farther apart than that. With a large one even new scans seem to repeat each other. A person who looks at pairs has the same weakness. These are some of the closest pairs of *different* held-out scans:
 
 # %%
 gap, partner = (found[:, 0] for found in nearest_others(unseen, 1))
@@ -562,8 +562,8 @@ Picture(figure, "Twelve pairs of different held-out scans that look alike, one a
 # | **lost** | Around each training example, take the ten nearest of samples and held-out data together. Do too many of these neighbourhoods hold no sample? | lost regions |
 # | **balance** | Does the number of samples per neighbourhood vary more than by chance? | imbalance |
 # | **repeats** | Look at the closest pairs among samples and held-out data. Are both ends samples too often? | repeated samples |
-# | **junk** | Are too many of the points *farthest* from the training data samples? | junk |
-# | **copies** | Is *one* training example much nearer to a sample than the next ones, too often? | copies |
+# | **junk** | Take the points that are *farthest* from the training data. Are too many of them samples? | junk |
+# | **copies** | For how many samples is *one* training example much nearer than the next ones? Are there too many? | copies |
 # | **timid** | Do samples lie closer to held-out data than training data does? | timidity |
 # | **shift** | Is the mean of the samples far from the mean of the held-out data? | shift |
 # | **transformed** | Pictures only: the question of **copies**, after a move, a mirror, a crop, or a change of brightness. | transformed copies |
@@ -669,7 +669,7 @@ def closest_pairs(x: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# Four statistics are tested by shuffling. Let $N_r$ be the $k$ nearest of the pool around the real example $r$, one of $R$, and $c_r$ the number of samples in it. First **lost**, the share of neighbourhoods without any:
+# Four statistics are tested by shuffling. Let $N_r$ be the $k$ nearest of the pool around the real example $r$, one of $R$, and $c_r$ the number of samples in it. First **lost**, the share of neighbourhoods without any sample:
 # $$T_{\text{lost}}=\frac1R\sum_r\mathbf 1\,[c_r=0].$$
 
 # %%
@@ -844,7 +844,7 @@ def balance_ratio(value: float, shuffled: Tensor, floor: float) -> tuple[float, 
 
 
 # %% [markdown]
-# Shift is reported as a distance in units of the spread, $\sqrt{T/V}$, so that a perfect generator has $\sqrt{1/n+1/m}$. The interval adds to $T$ what the shuffled values differ from their mean, and widens with the shift: the variance of $T$ grows like $1+2\,(T-\mathrm E T)/\mathrm E T$ if the shift has the direction of a typical difference.
+# Shift is reported as a distance in units of the spread, $\sqrt{T/V}$, so that a perfect generator has $\sqrt{1/n+1/m}$. The limits of the interval are as far from $T$ as the quantiles of the shuffled values are from the floor. The interval widens with the shift: the variance of $T$ grows like $1+2\,(T-\mathrm E T)/\mathrm E T$ if the shift has the direction of a typical difference.
 
 # %%
 #| export evaluation.audit_tests
@@ -1257,7 +1257,11 @@ Picture(figure, "Ratios of the timid generator are like those of the perfect one
                 "a tenth of the copier's are zero")
 
 # %% [markdown]
+# The small $p$ of each faulty generator belongs to its own test. The perfect generator has a $p$ below .05 for **timid**, too. This is no alarm: among so many tests a small $p$ is expected now and then, and Holm's rule (below) takes that into account. The copier has it as well, because nine tenths of its samples are those of the perfect generator. In the picture the ratios of the timid generator are *larger* than those of the perfect one, so it does not look like a copier.
+#
 # ### The smallest fault that would have been found
+# You may skip the formulas of this section and continue with [all tests together](#All-of-them), where a table shows their result.
+#
 # "No sign of copies" means little unless we know how many copies the test would find. For copies and junk this can be computed. Suppose that $h$ samples are certainly the most extreme of the pool, and that the other samples are perfect. Then the number of samples among the $E$ extreme points is $h$ plus a hypergeometric number, and the chance of an alarm follows.
 
 # %%
@@ -1580,6 +1584,8 @@ for level in (.01, .05, .1, .3, .6):
 
 # %% [markdown]
 # ### What is looked at
+# From here to [three reports](#Three-reports), the code reads files, takes features, matches labels, and collects the examples of a report. You may skip it at a first reading.
+#
 # Samples may be a tensor, an array, or a file that is larger than memory. `SampleFile` reads the rows of a file when they are needed. `ExampleSource` marks an argument that may be any of these.
 
 # %%
@@ -2713,7 +2719,8 @@ def audit(samples: Annotated[Tensor, ExampleSource("samples *event", LEAST_ROWS)
 
 
 # %% [markdown]
-# The perfect generator, the one that copies a tenth, and the timid one:
+# ### Three reports
+# The audit of the perfect generator, of the one that copies a tenth, and of the timid one. Expect no alarm for the first, and one fault for each of the others.
 
 # %%
 audit(pretend, train, unseen)
@@ -2727,7 +2734,7 @@ assert [f.test for f in report.findings if f.alarm] == ["repeats", "timid"]
 report
 
 # %% [markdown]
-# The copies are found by one test. The other tests are silent, and they are right: these samples are real, complete and balanced. The samples of the timid generator lie closer to unseen scans than training scans do, and closer to each other. It is not accused of copying, because no training scan is much nearer to a sample than the next ones.
+# The first report has no alarm. Its interval of *timid* does not hold the floor 0, but this interval is for one test alone. All tests together share the 5 %, so each of them needs a smaller $p$. In the second report one test finds the copies. The other tests raise no alarm, which is right: these samples are real, complete and balanced. The third report has two alarms for one fault. The samples of the timid generator lie closer to unseen scans than training scans do, and closer to each other than real scans do. So all of the closest pairs are pairs of samples. The generator is not accused of copying, because no training scan is much nearer to a sample than the next ones.
 #
 # In a table the units matter. Here the second column has values in the tens of thousands. The first column is one of ten jobs, and one job is never made.
 
@@ -2805,7 +2812,14 @@ if not fast_mode():
 max(seen["perfect"].values()), seen["one mode too heavy"]["balance"]
 
 # %% [markdown]
-# One fault may raise several tests: few atoms are repeated, out of balance, and leave regions empty. A fault may also be too small for so few samples: see how often *balance* finds the mode that is too heavy.
+# The row of the perfect generator has the fewest alarms, and the row of the shifted one the most. One fault may raise several tests:
+#
+# - Few atoms are repeated, out of balance, and leave regions empty.
+# - The shift of this table is large: each of eight coordinates moves by the standard deviation of a mode. So samples leave the modes, and *lost* and *junk* raise alarms as well.
+# - Samples of the timid generator lie closer together, so *repeats* raises an alarm in most draws.
+# - If modes are lost, or one mode is too heavy, the mean of the samples moves. So *shift* finds these faults, too.
+#
+# A fault may also be too small for one test with so few samples. *Balance* finds the mode that is too heavy in half of the draws only; *shift* finds it in all of them.
 #
 # Tests of copying do not detect collapse, and tests of coverage do not detect copying. So an audit runs both. Two rates matter: how often a perfect generator raises any alarm, and how often a fault is missed.
 
@@ -2875,7 +2889,7 @@ for test in AUDIT_TESTS:
         print(f"{test:12} {min(shares):.1%} to {max(shares):.1%} in {len(shares)} rows")
 
 # %% [markdown]
-# Shares below 95 % by more than chance mean that an interval is too short. The intervals of *junk* and *timid* are of one share among several, so they are wider than needed for one share.
+# Shares below 95 % by more than chance mean that an interval is too short. Chance alone moves a share of 400 draws by about two percentage points. The intervals of *repeats* are a little too short in some rows, because two pairs may share a point. The smallest share of *balance* comes from a row with only 70 draws, where chance moves it by five points. The intervals of *junk* and *timid* are of one share among several, so they are wider than needed for one share.
 
 # %% [markdown]
 # A tenth of the samples are transformed copies: how often does each test find them? A copy with noise is still near to its original, so the test of copies finds it. Pictures turned by 10 degrees are **not found**, because turning is not among the changes that are searched.
@@ -2919,6 +2933,8 @@ for ax, images, title in zip(panels, (unseen[:40], made[:40, 0]), ("real, held o
 Picture(figure, "Forty held-out scans beside forty generated ones")
 
 # %% [markdown]
+# This generator is not sound, but it is no copier. No sample sits on a training scan: its samples are farther from the training scans than held-out scans are, and a part of them is called junk. The loss is not of a whole class. The search for groups finds a group of scans that gets too few samples, and the number of samples varies more between neighbourhoods than by chance. The closest pairs are too often two samples, so the samples vary less than real scans do. The mean of the samples is shifted.
+#
 # A report at the end of a cell shows its table. `HTML(html_page(report))` adds pictures. On the command line they go to a file. The page shows real examples that are missing, real examples that are made too often, the samples farthest from the training data, and the most suspicious samples beside their training neighbours.
 
 # %%
@@ -3055,6 +3071,8 @@ assert memorised.passed.min() == 1 and memorised.jump.median() > 100
 # %% [markdown]
 # The generator that memorised passes the gate at every step, because every step *is* a training scan. So the gate does not show this fault. The jump does: its median step is zero, so the ratio is as large as the code allows. A walk on which every step looks real proves nothing by itself.
 #
+# For the trained generator the straight line passes the gate about as often as the great circle, and its path is shorter. So the rare latents halfway do no harm that the gate could show. A likely reason, which we did not test: a latent of small length gives a sample near to the middle of the data, and the gate accepts it.
+#
 # Drag the two ends of a walk, and see which steps pass the gate. Then choose the generator that memorised.
 
 # %%
@@ -3114,6 +3132,8 @@ walk(0, 7)[1]
 # %% [markdown]
 # ## Under your hands: how many copies are found?
 # Drag the share of copies from none to a fifth, and see which tests raise an alarm.
+#
+# **Predict:** at which share does the first alarm appear? The first of the three reports above names the share of copies that it would have found with 95 % power.
 
 # %%
 def with_copies(share: float):
@@ -3146,6 +3166,7 @@ film.widget.slider.value = 0
 
 # %% [markdown]
 # ## In your own code
+# The smallest use: three sets of pictures, here of noise from one law. So the audit should find nothing.
 
 # %%
 torch.manual_seed(0)
