@@ -168,11 +168,11 @@ recalls
 # The recall falls by less than a tenth, and a perfect generator of this size does not reach 1 either. The second number alone gives no warning. It also does not say *what* is missing. We want a sentence such as "a group holding 9.8 % of the data gets 0.7 % of the samples", with pictures of the group and a p-value.
 #
 # ## Spectral modes, and why they are not enough
-# KEN and FINC are two methods that look for what one set shows more often than another. Map every example to features $\varphi(x)$ of a Gaussian kernel, so that $\varphi(x)\cdot\varphi(y)=e^{-\|x-y\|^2/2\sigma^2}$. Take the covariances of both sets and the eigenvectors of their difference:
+# KEN and FINC are two methods that look for what one set shows more often than another. Map every example to features $\varphi(x)$ of a Gaussian kernel, so that $\varphi(x)\cdot\varphi(y)=e^{-\|x-y\|^2/2\sigma^2}$. Let $C$ be the mean of $\varphi(x)\varphi(x)^\top$ over a set, a square matrix. Take $C$ of both sets, and the eigenvalues $\lambda_i$ and eigenvectors $v_i$ of their difference:
 #
 # $$C_{\text{data}}-\eta\,C_{\text{samples}}=\sum_i\lambda_i v_iv_i^\top .$$
 #
-# Each positive $\lambda_i$ belongs to a *mode* that the data shows more often than the samples do. The real examples with the largest $(\varphi(x)\cdot v_i)^2$ are its pictures. Random Fourier features are a short vector $\varphi$: cosines and sines of random directions.
+# The factor $\eta$ says how many times as often the data must show something; here it is 1. The width of the kernel is $\sigma$. Each positive $\lambda_i$ belongs to a *mode* that the data shows more often than the samples do. The real examples with the largest $(\varphi(x)\cdot v_i)^2$ are its pictures. Random Fourier features are a short vector $\varphi$: cosines and sines of random directions.
 
 # %%
 #| export evaluation.spectral
@@ -248,11 +248,11 @@ assert (labels[spectra["no fours"].indices[0, :20]] == 4).double().mean() > .9
 #
 # Take a reference example $t$ and its five nearest points of the pool. If none of the five is a sample, this may be chance: five points are too few. Fifty would be enough, but the fifty nearest points of a four are not all fours. In many dimensions large balls mix the kinds. A random **walk** mixes them less: it goes from a point to one of its nearest points, then to one of that point's nearest points, and so on. After four steps nine in ten of the walks that start at a four are still among the fours, after sixteen three in four (measured below).
 #
-# With $y_u=1$ for a sample, else 0, $P$ one step of the walk, and $\bar y$ the share of samples in the pool:
+# Let $y$ have one number for each point $u$ of the pool: $y_u=1$ for a sample, else 0. Let $\bar y$ be the share of samples in the pool. $P$ is a square matrix with a row and a column for each point of the pool: $P_{uv}$ is the chance that one step leads from $u$ to $v$. $N(t)$ are the five points of the pool that are nearest to the reference example $t$, and $s$ is the number of steps:
 #
 # $$c_s(t)=\tfrac15\sum_{u\in N(t)}\big(P^s(y-\bar y)\big)_u,\qquad z_s(t)=-c_s(t)/\sigma_s(t).$$
 #
-# $c_s(t)$ is the share of samples around $t$, less its expectation. $\sigma_s(t)$ is its standard deviation over shuffled labels. A large $z$ means that there are hardly any samples around $t$.
+# $c_s(t)$ is the share of samples among the ends of walks that start near $t$, less its expectation. $\sigma_s(t)$ is its standard deviation over shuffled labels. A large $z$ means that there are hardly any samples around $t$.
 
 # %% [markdown]
 # First the links. Every row is linked to its nearest others.
@@ -500,6 +500,8 @@ assert (labels[tried[0][1].rows] == 4).double().mean() > .5
 
 # %% [markdown]
 # ### The smallest group that would have been found
+# You may skip this section at a first reading: it computes how large a lost group must be, so that the search finds it in 95 % of draws.
+#
 # "No group is missing" needs a number: how large must a group be to be found? Suppose that a group holds a share $q$ of the data, lies apart from the rest, and gets no sample. It holds $h$ of $m$ held-out examples, and $r$ examples of the reference. Both numbers are binomial. A walk that starts in the group stays in it, so it meets held-out data only. Then all of the $r$ examples have the same
 #
 # $$z = \sqrt{\frac{n}{m}\,\frac{h}{1 + h / E}},$$
@@ -611,6 +613,8 @@ def apart_found(seed: int, share: float, n: int = 599) -> bool:
 
 # %% [markdown]
 # ### The result
+# The next cells put a result into words and pictures, and read data. You may skip them and continue with [the search on the scans](#The-search-on-the-scans).
+#
 # A group is reported with two shares. Its share of the data is the share of *reference* examples in it. The $z$ around a place depends on samples and held-out data only, so the reference is nearly a fresh draw. (It decides which examples are linked, and a group with more of them is found more easily.) The interval is Wilson's. A sample belongs to a group if its nearest reference example does, and if it is no farther from it than 99 % of the held-out data is. So junk belongs to no group. The share of the samples is counted on the samples that found the group, so it is too low on average. The recorded benchmark below says by how much. If you need this share, draw fresh samples and count again.
 
 # %%
@@ -654,7 +658,7 @@ class Group:
 
 
 # %% [markdown]
-# For a file, a group leaves its pictures behind.
+# A file stores a group without its pictures.
 
 # %%
 #| export
@@ -876,7 +880,7 @@ def value_space(reference: Any, rows: Tensor) -> tuple[str, Callable[[Tensor], T
 
 
 # %% [markdown]
-# A function of yours replaces the values. Reports name it.
+# You may give a function of features instead of the values. Reports name it.
 
 # %%
 #| export
@@ -887,7 +891,7 @@ def space_name(features: Callable) -> str:
 
 
 # %% [markdown]
-# Distances are taken between features: by a function of yours, or between the values.
+# Distances are taken between the features that your function returns, or between the values.
 
 # %%
 #| export
@@ -905,7 +909,7 @@ assert space(torch.rand(7, 10, 10)).shape == (7, 64 + 1)
 name
 
 # %% [markdown]
-# A function of yours must give one row for each example.
+# Your function must give one row for each example.
 
 # %%
 #| export
@@ -1054,6 +1058,10 @@ def _report(sets: _Sets, given: dict[str, Any], labels: Tensor | None, names: tu
                    _count_copies(sets, given) if count else 0, masses)
 
 
+# %% [markdown]
+# ### The search on the scans
+# First the check that was announced above: a group apart, of the size that was computed, gets no sample. Then the generator without fours, and the perfect one. Expect one group for the first of these, and none for the second.
+
 # %%
 hits = [apart_found(seed, least) for seed in range(steps(20, fast=2))]
 assert fast_mode() or sum(hits) >= 17
@@ -1071,6 +1079,8 @@ missing(perfect, train, unseen)
 found.groups[0].picture()
 
 # %% [markdown]
+# The group is the fours, although the search used no labels: they only gave the group its name. The upper row shows scans of the group. Under each of them is the sample nearest to it, and none of these is a four. For the perfect generator no group is reported.
+#
 # With `names=` the files are listed, and the whole goes to a file as JSON.
 
 # %%
@@ -1302,7 +1312,7 @@ found_bare = missing(bare, known, new, labels=shows[:, 0].long())
 found_bare
 
 # %% [markdown]
-# The search for groups finds the same without any attribute: the missing faces wear glasses. (Class 1 is *wears glasses*. It names the group and was not used to find it.)
+# The table raises two alarms, and both are right: no sample wears glasses, so no sample wears glasses together with a beard. The rates of the other attributes differ by no more than chance. The search for groups finds the same without any attribute: the missing faces wear glasses. (Class 1 is *wears glasses*. It names the group and was not used to find it.)
 
 # %%
 if not fast_mode():
@@ -1311,7 +1321,7 @@ found_bare.groups[0].picture() if found_bare.groups else None
 
 # %% [markdown]
 # ## By condition
-# A conditional generator gets a condition, such as a class, and makes samples for it. It may cover the data as a whole and yet show only one picture for each condition. So we test within each condition: which share of its real neighbourhoods holds no sample? The labels are shuffled within the condition, and $p$ is adjusted over the conditions by Holm's rule. Whether a sample shows the condition that it was made for is not tested.
+# A conditional generator gets a condition, such as a class, and makes samples for it. Its samples may look sound as a whole, and yet it may show nearly the same picture each time for one of the conditions. So we test within each condition: which share of its real neighbourhoods holds no sample? The labels are shuffled within the condition, and $p$ is adjusted over the conditions by Holm's rule. Whether a sample shows the condition that it was made for is not tested.
 
 # %%
 #| export evaluation.conditions
@@ -1483,7 +1493,7 @@ def by_condition(samples: Annotated[Tensor, Samples("samples *event", 20)],
 
 
 # %% [markdown]
-# This generator of digits always shows nearly the same three when it is asked for a three:
+# This generator of digits always shows nearly the same three when it is asked for a three. Expect many empty neighbourhoods in the row of condition 3, and few in the other rows.
 
 # %%
 asked = classes[nearest_k(perfect, scans)[1][:, 0]]
@@ -1497,6 +1507,9 @@ conditions
 
 # %%
 assert [row.condition for row in conditions.rows if row.alarm] == [3]
+
+# %% [markdown]
+# The row of condition 3 is the only alarm: most of its neighbourhoods hold no sample, because all samples lie in one place. The last column says what the table cannot see: with about sixty samples a condition, a smaller part than a fifth of it may be lost without an alarm.
 
 # %% [markdown]
 # ## How often is it right?
@@ -1536,7 +1549,7 @@ claim("Groups along walks find six tenths of a digit lost more often than k-mean
       holds=sum(ours) > sum(base) and sum(false) <= 1)
 
 # %% [markdown]
-# After the splits that chose the settings, we expected more than seven in ten here. It found fewer:
+# After the splits that chose the settings, we expected more than seven in ten here. It found fewer. A likely reason is the choice itself: settings that are the best on some splits look better on these splits than on new ones.
 
 # %%
 assert fast_mode() or sum(ours) / len(ours) < .7
@@ -1622,6 +1635,7 @@ lose(4, 1.)[1]
 
 # %% [markdown]
 # ## In your own code
+# Here a tenth of the data is brighter, and the generator never makes such pictures. Without held-out data, half of the real data takes its place.
 
 # %%
 from modelab import missing
