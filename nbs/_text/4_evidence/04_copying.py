@@ -113,7 +113,7 @@ from modelab.evaluation.excess import excess_chance, excess_share
 from modelab.evaluation.features import train_picture_encoder
 
 # %% [markdown]
-# ## Two generators, and which of them copies
+# ## Four generators, and which of them copy
 # The 1,797 real scans of digits are split into three sets, as in [4.2](02_audit.ipynb): training data, held-out data, and the samples of a perfect generator. From the perfect generator we make three others.
 #
 # - **timid**: every sample is moved three tenths of the way to the mean of its class. Nothing is copied.
@@ -167,7 +167,7 @@ print(f"{'held out':13} {'':18}   median DCR {nearest_k(unseen, train)[0].median
       f"authentic {authenticity(unseen, train):.2f}")
 
 # %% [markdown]
-# By these measures the timid generator looks worse than the one that copies a tenth of its samples, and the moved copies look better than the perfect generator. A sample may be close to the training data because it lies where the data is dense. So closeness alone does not show copying.
+# By these measures the timid generator looks worse than the one that copies a tenth of its samples, and the moved copies look better than the perfect generator. A picture that is moved by one pixel is far from all training pictures, also from its original. A sample may be close to the training data because it lies where the data is dense. So closeness alone does not show copying.
 #
 # ## One example much nearer than the next
 # A copy is near to *one* training example and not to the others. A timid sample is near to many. So we compare the nearest distance with the $k$-th nearest one:
@@ -395,7 +395,7 @@ def chance(x, grouped: bool = True):
 {name: f"{chance(x):.2g}" for name, x in made.items()}
 
 # %% [markdown]
-# The copies are found, and the timid generator is not accused. The moved copies are not found yet.
+# The copies are found, and the timid generator is not accused of copying. In the picture its ratios are larger than those of held-out scans, not smaller. The moved copies are not found yet.
 #
 # This example shows why groups are needed. The data has two kinds, one in a plane and one in twenty dimensions. The generator makes fresh samples of both, but too many of the first kind.
 
@@ -603,7 +603,7 @@ def _zoomed_out(x: Tensor, zoom: float) -> Tensor:
 
 
 # %% [markdown]
-# All views of a picture go into one tensor. The windows of one zoomed picture are copied in one step, to the places that their changes have in the list. `_view_plan` finds these places once for a size of pictures.
+# A *view* is a picture with one change undone. All views of a picture go into one tensor. The windows of one zoomed picture are copied in one step, to the places that their changes have in the list. `_view_plan` finds these places once for a size of pictures.
 
 # %%
 #| export evaluation.picture_search
@@ -646,7 +646,7 @@ assert gaps.min() < 1e-6 and str(changes[gaps.argmin()]) == "moved by (0, 1)"
 gaps.min().item(), gaps.median().item()
 
 # %% [markdown]
-# A *view* is a sample with one change undone. Comparing all views of all samples with all training pictures would take too long. So the search has two steps. First it uses the 32 main directions of the training windows to pick 16 candidates for each sample. Then it computes the full distances to the candidates.
+# Comparing all views of all samples with all training pictures would take too long. So the search has two steps. First it uses the 32 main directions of the training windows to pick 16 candidates for each sample. Then it computes the full distances to the candidates.
 
 # %%
 #| export evaluation.picture_search
@@ -861,7 +861,7 @@ gaps[:, 0] / gaps[:, 4]
 # A copy that was *not* changed would be found here again. The test of copies finds it already. So two scores are tested that leave it out.
 #
 # - **moved**, mirrored or cropped: the ratio, if the search found the nearest training picture under such a change. Otherwise the score is infinite.
-# - **brightness**: the ratio, if the nearest training picture was found in place. A sample counts only if its ratio became much smaller when brightness and contrast were removed. Held-out data always counts. This can only lower the count of samples, so the p-value stays valid.
+# - **brightness**: the ratio, if the nearest training picture was found in place. A sample counts only if its ratio became much smaller when brightness and contrast were removed. Held-out data counts without this condition. This can only lower the count of samples, so the p-value stays valid.
 
 # %%
 #| export evaluation.picture_search
@@ -1087,6 +1087,8 @@ assert _equal_rows(made["copies"], train, who, near).sum() == 60
 
 # %% [markdown]
 # ## The report
+# The next cells collect the results and put them into words. You may skip them and continue with [three reports](#Three-reports).
+#
 # A finding is a row of the report. A match is a sample with the training example that it is nearest to.
 
 # %%
@@ -1231,7 +1233,7 @@ class _Scores:
 
 
 # %% [markdown]
-# Distances are taken between the values, or between features by a function of yours. The groups are found in the same space, or in pictures of at most 32 pixels a side.
+# Distances are taken between the values, or between the features that your function returns. The groups are found in the same space, or in pictures of at most 32 pixels a side.
 
 # %%
 #| export
@@ -1450,6 +1452,10 @@ def _copy_report(examine: _Examiner, sets: dict[str, Any], scores: dict[str, _Sc
                       _matches(mine, held), sizes, level, ratios)
 
 
+# %% [markdown]
+# ### Three reports
+# The reports of the copies, of the moved copies and of the timid generator. Expect one alarm in each: *copies*, *transformed* and *timid*.
+
 # %%
 copies(made["copies"], train, unseen)
 
@@ -1460,6 +1466,8 @@ copies(made["moved copies"], train, unseen)
 copies(made["timid"], train, unseen)
 
 # %% [markdown]
+# Each report has the one alarm that was expected, and the first two shares are close to the true ones, a tenth and three tenths. $C_T$ and authenticity, in the last line, point to the timid generator instead.
+#
 # The p-value decides about an alarm, not the interval. The test tries three shares within groups. The interval is about one share over all groups. So a finding may raise an alarm although its interval begins at 0, as *timid* does here.
 #
 # The picture shows suspicious samples in the upper row, and under each the training picture that it was made from.
@@ -1517,7 +1525,7 @@ print(f"{len(draws)} draws; the perfect generator was called timid in "
       f"{sum(any(d['perfect'][:2]) for d in draws)}")
 
 # %% [markdown]
-# The four rows at the top have no alarm of copying. Most generators here contain many samples of the perfect one. So in a draw in which the perfect one is called timid by chance, others may be called timid as well.
+# The four rows at the top have no alarm of copying. These generators contain no copies; the recorded tables below call them *honest*. One of the four draws calls the perfect generator timid. At a rate of 5 % at least one false alarm in four draws has a chance of about one in five, so this says little. Most generators here contain many samples of the perfect one. So in a draw in which the perfect one is called timid by chance, others may be called timid as well.
 
 # %%
 honest = ["perfect", "dimmed", "timid, 10 %", "timid, 30 %"]
@@ -1592,7 +1600,7 @@ else:
 
 # %% [markdown]
 # ## Pixels or features?
-# The article that this course follows looks for copies among faces in two spaces: the L1 distance of the middle of the picture, and the features of a face network. Which of them finds the original? Our faces are drawn, so the original is known. Each training face gets a look-alike: moved, dimmed, cropped, with fresh noise, or with several of these.
+# Copies among faces may be searched in two spaces: by the L1 distance of the middle of the picture (the sum of the absolute differences of its pixels), and by the features of a network. Which of them finds the original? The search over changes of this chapter is the third candidate. Our faces are drawn, so the original is known. Each training face gets a look-alike: moved, dimmed, cropped, with fresh noise, or with several of these.
 
 # %%
 clean = faces(noise=1e-6).sample(3000, generator=g) / 2 + .5
@@ -1659,7 +1667,9 @@ image_grid(ax, torch.cat(rows)[:, 0], 12)
 Picture(figure, "Look-alikes, then the nearest face by L1, by features, and by the search")
 
 # %% [markdown]
-# No space finds all originals. Plain distance and features find most of them under fresh noise. The search finds all that were only moved or only dimmed, and it is better than the other two after several changes at once. So `copies(..., features=f)` uses distances between `f(x)`, and still searches the pictures.
+# No space finds all originals. Plain distance and features find most of them under fresh noise. The search finds all that were only moved or only dimmed. If a face was moved, dimmed and made noisy, the search finds far more originals than the other two.
+#
+# Under fresh noise alone the search is the worst of the three. A likely reason is that it divides out brightness and contrast, and many of these faces differ in little else. The last row of the picture supports this: every face there has the hat, the glasses and the beard of its look-alike. So where the search names the wrong face, only the brightness of skin, hair or hat is wrong. So both kinds of distance are needed: `copies(..., features=f)` uses distances between `f(x)`, and still searches the pictures.
 #
 # The tests have a limit. Drawn faces of one kind differ by little more than noise. In the next cell a fifth of the samples are copies that were moved, dimmed, and given fresh noise as strong as that of the set itself. They look like other faces of their kind, and neither space finds them.
 
@@ -1672,7 +1682,7 @@ for name, space in (("pixels", None), ("features", features)):
 
 # %% [markdown]
 # ## Under your hands
-# Choose a fault, and the share of the samples that have it. The curves show the ratios of the pictures as they are, and the ratios after the search.
+# **Predict:** in which of the two pictures below will moved copies differ from held-out data? Choose a fault, and the share of the samples that have it. The curves show the ratios of the pictures as they are, and the ratios after the search.
 
 # %%
 faults = {"timid": lambda x: pulled(.3)[:len(x)], "exact": lambda x: x, "dimmed": lambda x: .7 * x,
@@ -1720,6 +1730,7 @@ look("moved", .3)[1]
 
 # %% [markdown]
 # ## In your own code
+# A tenth of the samples are mirrored training pictures. The report names the test, the pair and the change.
 
 # %%
 torch.manual_seed(0)
@@ -1729,7 +1740,7 @@ report = copies(mine, x, new)
 report.alarms, report.matches[0], report.to_json()["verdict"]
 
 # %% [markdown]
-# Bad input is named:
+# An error names the argument, what came, and what was expected:
 
 # %%
 print(error_message(copies, mine, x, new[:, :1]))
