@@ -143,7 +143,7 @@ assert first < .1 and ever > .95
 f"{first:.0%} at the first look, {ever:.0%} at some look"
 
 # %% [markdown]
-# In all of them. So a monitor with many looks needs a rule for many looks. It also needs a definition of a sound run, because during training the generator is not perfect. A test of "the samples have the law of the data" would raise an alarm at every look, and the alarm would be right.
+# In all of them: each of the 200 looks is another chance of a false alarm. So a monitor with many looks needs a rule for many looks. It also needs a definition of a sound run, because during training the generator is not perfect. A test of "the samples have the law of the data" would raise an alarm at every look, and the alarm would be right.
 #
 # ## What a sound run is
 # At look $t$ the monitor draws $n$ fresh samples. For each sample and each indicator the answer is yes or no.
@@ -158,7 +158,7 @@ f"{first:.0%} at the first look, {ever:.0%} at some look"
 # The reference should be the training data, or a part of it: copies of other examples are not seen. Groups are your labels, or clusters of the reference, joined where they touch. Write $p_t$ for the chance that a sample counts at look $t$, and $\pi_g$ for the share of group $g$ in the reference.
 #
 # - A group is **settled** once it got at least 40 % of its share in each of ten looks in a row, and half of it over the ten. Groups that were never settled are listed as *not reached yet*. They do not alarm.
-# - A run is **sound** at look $t$ if every settled group has $p_t\ge\tfrac14\pi_g$, and if the chance of junk, of copies and of repeats is at most $b_t+m$. Here $b_t$ is the lowest mean chance over three successive earlier looks since the first group was settled (before that, no rate alarms), and $m$ is a margin: 5 % of the samples, and 10 % for junk, which goes up and down while networks train.
+# - A run is **sound** at look $t$ if every settled group has $p_t\ge\tfrac14\pi_g$, and if the chance of junk, of copies and of repeats is at most $b_t+m$. Here $b_t$ is the best level so far: the lowest mean chance over three successive earlier looks. Only looks after the first group was settled are taken; before that, no rate alarms. $m$ is a margin: 5 % of the samples, and 10 % for junk, which goes up and down while networks train.
 #
 # So a run with a poor generator may be sound. A run that falls below a quarter of the share of a settled group is not sound.
 
@@ -172,10 +172,10 @@ f"{first:.0%} at the first look, {ever:.0%} at some look"
 #
 # The condition fails if the samples of a look depend on each other. A sampler that draws 20 points and returns each of them 50 times gives false alarms. Two more cases may do so: batch normalisation in training mode, where a sample depends on its batch (name the network in `eval_of`), and latents that are used again.
 #
-# *Proof.* The monitor does not change the training: it restores the random numbers. So up to the first alarm the networks do not depend on the monitor's draws. Given the networks, the draws of all looks are independent.
+# *Proof.* (You may skip it. The sections below do not need it.) The monitor does not change the training: it restores the random numbers. So up to the first alarm the networks do not depend on the monitor's draws. Given the networks, the draws of all looks are independent.
 #
 # 1. *One test.* A test adds up the last $w$ looks, $w\in\{1,2,3\}$. Of a settled group, it looks only at windows that begin after the group settled. In a sound run each of the $N=wn$ samples falls into the group with a chance of at least $\pi_g/4$, so the count is at least as large, in law, as a binomial count with $N$ and $\pi_g/4$. The p-value is $P(\text{Bin}(N,\pi_g/4)\le\text{count})$. It is at most $\varepsilon$ with a chance of at most $\varepsilon$.
-# 2. *A rate.* For junk, copies and repeats it is the upper tail at $B+m$. $B$ is an upper limit of the best level: the lowest Clopper–Pearson limit of any three successive looks before the window and after the first group was settled. A limit with error $\varepsilon$ lies below the true mean of its three looks with a chance of at most $\varepsilon$. For three equal chances this is Clopper and Pearson. For unequal ones Hoeffding's theorem says that the lower tail of the sum is at most the binomial one; its condition, a count of at most $N\bar p-1$, holds for every $\varepsilon$ below 1/4 if the mean chance $\bar p$ is at most $1-1/N$. For a larger $\bar p$ it fails for the counts $N-1$ and $N$ only. The limit is then at least $(1-\varepsilon)^{1/N}$. With $m$ it is at least 1, and such a limit is not tested. If no limit fails, then $B\ge b_s$ for all looks $s$ of the window, and the tail at $B+m$ is at least the true one.
+# 2. *A rate.* For junk, copies and repeats the p-value is the upper tail at $B+m$, where $B$ is an upper limit of the best level. A *Clopper–Pearson limit* with error $\varepsilon$ is the rate under which so few hits, or fewer, have the chance $\varepsilon$. Such a limit is computed for any three successive looks before the window and after the first group was settled. $B$ is the lowest of these limits. A limit lies below the true mean of its three looks with a chance of at most $\varepsilon$. For three equal chances Clopper and Pearson prove this. For unequal ones it follows from Hoeffding's theorem: the lower tail of the sum is at most the binomial one. The condition of the theorem is a count of at most $N\bar p-1$, where $\bar p$ is the mean chance. It holds for every $\varepsilon$ below 1/4 if $\bar p$ is at most $1-1/N$. For a larger $\bar p$ it fails for the counts $N-1$ and $N$ only. The limit is then at least $(1-\varepsilon)^{1/N}$. With $m$ it is at least 1, and such a limit is not tested. If no limit fails, then $B\ge b_s$ for all looks $s$ of the window, and the tail at $B+m$ is at least the true one.
 # 3. *All looks.* Look $t$ may spend $\alpha/(t(t+1))$. Each of the four findings gets a quarter of it. The quarter of *lost* is shared among windows and settled groups. The quarter of a rate is halved: one half for the windows, one for the limit. How many groups are settled before a window is known before its draws. The sum of all is at most
 #
 # $$\sum_{t\ge1}\frac{\alpha}{t(t+1)}=\alpha\sum_{t\ge1}\Big(\frac1t-\frac1{t+1}\Big)=\alpha.\qquad\square$$
@@ -737,6 +737,8 @@ f"{len(twelve.names)} groups, examples of one mode in each: {pure}"
 # The Fréchet distance and the balance are measured and logged at each look. They are not tested. During training the distribution of the Fréchet distance is not known, and it depends on $n$. So no threshold on it has a known rate of false alarms.
 #
 # ## One look
+# From here to [a loop of your own](#A-loop-of-your-own), the code draws samples, restores random numbers, and writes logs and checkpoints. You may skip it at a first reading.
+#
 # A look is true if it raises an alarm, so a loop may say `if monitor(step):`.
 
 # %%
@@ -1628,7 +1630,9 @@ assert modes_gone == 2
 monitor
 
 # %% [markdown]
-# The alarm names the groups. Their reference examples lie on the two modes that were lost:
+# On the left, each line is what one group gets of its share. The lines rise while the noise becomes the ring, and at the vertical line two of them fall to zero. On the right, junk falls as the noise does. Copies and repeats stay near zero.
+#
+# The alarm names the two groups by their numbers. Their reference examples lie on the two modes that were lost:
 
 # %%
 gone = torch.cat([group["examples"] for group in monitor.lost().values()])
@@ -1773,7 +1777,7 @@ def live_plot(monitor: Monitor) -> Any:
 
 # %% [markdown]
 # ## Other people's loops
-# The adapters call the monitor with the step of the loop. If the monitor was made with `on_alarm="stop"`, they stop the loop in the way of the library. A library is imported only when its adapter is made.
+# You need this section only if you use one of these libraries. The adapters call the monitor with the step of the loop. If the monitor was made with `on_alarm="stop"`, they stop the loop in the way of the library. A library is imported only when its adapter is made.
 
 # %%
 #| export evaluation.monitor_adapters
@@ -1877,7 +1881,7 @@ def trainer_callback(monitor: Monitor) -> Any:
 #
 # A run counts as *sound* if, from the first look at which every mode has half of its share, every mode keeps a quarter of it over 200 looks, and the share of samples near a mode is never ten points below its best level.
 #
-# The same seeds are trained again for 80 looks. Runs that are sound till then are broken in four ways. The four breaks of a game share these 80 looks, so their rows are not independent, and each row has an interval of its own. A mode that is taken out and copies that are fed in count from the look at which that is done. Ten times the learning rate, or a D that is not trained any more, need not break a run. Such a run counts from the first look at which the judge finds less than a tenth of a mode's share, or 25 points fewer good samples than at best. Runs between sound and broken are not counted, nor are runs that break at the last two of the 30 looks, for three looks must be left.
+# The same seeds are trained again for 80 looks. Runs that are sound till then are broken in four ways, and trained for 30 more looks. The four breaks of a game share these 80 looks, so their rows are not independent, and each row has an interval of its own. A mode that is taken out and copies that are fed in count from the look at which that is done. Ten times the learning rate, or a D that is not trained any more, need not break a run. Such a run counts from the first look at which the judge finds less than a tenth of a mode's share, or 25 points fewer good samples than at best. Runs between sound and broken are not counted, nor are runs that break at the last two of the 30 looks, for three looks must be left.
 
 # %%
 kept = recorded("monitor")
@@ -1898,6 +1902,8 @@ for row in kept.get("broken", []):
           row["not broken, alarmed"], "that were not broken alarmed")
 
 # %% [markdown]
+# The last number of each row counts runs that were changed, that the judge did not call broken, and that raised an alarm. Such an alarm may be false, or the change may be too small for the limits of the judge. The record does not say which.
+#
 # The claim of false alarms holds if the whole interval of each game is below 5 %:
 
 # %%
@@ -1929,7 +1935,7 @@ if row:
 said or "not recorded here"
 
 # %% [markdown]
-# The same claim fails for the two breaks that change the training itself. The judge and the monitor measure different things. The judge requires less than a tenth of a mode, the monitor less than a quarter. The judge counts samples near a mode, the monitor counts junk. A slow or small break reaches their limits at different looks. Three missed runs of ZeroCentred with the rate × 10 were looked at. The judge found fewer samples near a mode for one to three looks: their share fell by 25 percentage points and came back. For the monitor junk rose and fell again, by too little to alarm.
+# The same claim fails for the two breaks that change the training itself. The judge and the monitor measure different things. The judge calls a mode broken at less than a tenth of its share, the monitor at less than a quarter. The judge counts samples near a mode, the monitor counts junk. A slow or small break reaches their limits at different looks. Three missed runs of ZeroCentred with the rate × 10 were looked at. The judge found fewer samples near a mode for one to three looks: their share fell by 25 percentage points and came back. For the monitor junk rose and fell again, by too little to alarm.
 #
 # One missed run of Wasserstein with a frozen D was looked at, in a batch of other seeds (0 to 31; 30 runs were sound till then, 4 of them broke, one was missed). Its samples moved away from the centre of a mode slowly. The judge counts samples within three standard deviations of the centre. At one look it gave the mode 10 % of its share. The monitor counts samples near any reference example. It gave the group 42 %, and found 11 % junk where up to 18 % was sound.
 
@@ -1973,7 +1979,7 @@ ax.legend() if ax.lines[1:] else None
 Picture(figure, "share of the broken runs that were found, by looks since the break")
 
 # %% [markdown]
-# What a look costs. The DCGAN is a training of a convolutional network on 28 × 28 pictures, with a look due every ten steps, far more often than there is time for. The monitor leaves out looks to keep its budget. Memory is what a monitor adds to a process, with a reference of 60,000 × 784 numbers.
+# What does a look cost? For points and pictures, the first number is the time of one look in milliseconds. The number called *built* is the time in seconds to make the monitor. The DCGAN is a training of a convolutional network on 28 × 28 pictures, with a look due every ten steps, far more often than there is time for. The monitor leaves out looks to keep its budget. Memory is what a monitor adds to a process, with a reference of 60,000 × 784 numbers.
 
 # %%
 for row in kept.get("cost", []):
@@ -1987,6 +1993,8 @@ for row in kept.get("cost", []):
 
 # %% [markdown]
 # ## Under your hands: take a mode out
+# **Predict:** how many samples must a look have, so that the first look without the mode raises the alarm?
+#
 # Drag the look at which a mode is taken out, and $n$. The picture shows the share of each group (the lost one is orange) and the alarm (vertical line). With few samples it takes more looks until the p-value is below its limit, or there is no alarm at all. Before ten looks no group has settled, so there is no alarm.
 
 # %%
@@ -2041,6 +2049,7 @@ take_out(20, 500)[1]
 
 # %% [markdown]
 # ## In your own code
+# Here `G` is not trained, and the loop does nothing else. So only the first look is made: more would take more than the budget. The samples of this `G` lie close together, therefore the remark about repeats.
 
 # %%
 torch.manual_seed(0)
