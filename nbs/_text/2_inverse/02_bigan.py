@@ -70,7 +70,9 @@ shown = [int(c.captured) for c in found]
 shown, interval([c.high_quality for c in found], low=0, high=1)
 
 # %% [markdown]
-# These are the modes of $G$: how many of the five have a good sample, seed by seed. Uniform noise on the interval of the data and one unit on each side has a sample in all five, so only a count below five says something. The second number is the share of samples that are good: a fifth, where uniform noise has a tenth. To look at $E$, encode fresh data. As in chapter [2.1](01_encoder.ipynb) a mode is *kept apart* if the nearest other code nearly always comes from the same mode.
+# These are the modes of $G$: how many of the five have a good sample, seed by seed. Uniform noise has a good sample in all five (chapter [2.1](01_encoder.ipynb)). So only a count below five says something. The second number is the share of samples that are good: just under a fifth, where uniform noise has a tenth.
+#
+# To look at $E$, encode fresh data. As in chapter [2.1](01_encoder.ipynb) a mode is *kept apart* if the nearest other code nearly always comes from the same mode.
 
 # %%
 @torch.no_grad()
@@ -96,7 +98,7 @@ claim(
     holds=by_E.low > 4.9 and by_G.high < 4.9)
 
 # %% [markdown]
-# With one dimension for $x$ and one for $z$, everything fits into a plane. Each real point is a disc at $(x, E(x))$. The points $(G(z), z)$ form a curve. The background is the output of $D$ for the pair at that place; dark means *real*. The left panel is the seed that captures the fewest modes, the right panel the one that captures the most.
+# So $E$ keeps all five modes apart in every seed, and $G$ misses one or two modes in six seeds of eight. With one dimension for $x$ and one for $z$, everything fits into a plane. Each real point is a disc at $(x, E(x))$. The points $(G(z), z)$ form a curve. The background is the output of $D$ for the pair at that place; dark means *real*. The left panel is the seed that captures the fewest modes, the right panel the one that captures the most.
 
 # %%
 @torch.no_grad()
@@ -130,16 +132,16 @@ Picture(
     f"{5 - shown[order[0]]} modes on the left and {5 - shown[order[-1]]} on the right")
 
 # %% [markdown]
-# The discs are five spots that spread along $z$, each at its own height. The codes have to fill the prior, which is connected, and five small spots fill it best when they are apart. The curve should pass through each spot. Where it does not, $G$ misses the mode, although $E$ has codes for it.
+# The discs form five spots, each at its own height $z$. The codes should fill the prior, which is an interval, and five small spots fill it best when they are apart. The curve should pass through each spot. Where it does not, $G$ misses the mode, although $E$ has codes for it.
 #
 # ## One discriminator, two kinds of pairs
 # $E$ and $G$ never receive each other's output. $D$ sees pairs: real pairs $(x,E(x))$ and generated pairs $(G(z),z)$. It learns to tell them apart with the loss of chapter 1.1. $G$ and $E$ are trained together on the opposite goal:
 #
 # $$\min_{G,E}\max_D\;\mathbb E_x\log\sigma\big(D(x,E(x))\big)+\mathbb E_z\log\big(1-\sigma(D(G(z),z))\big).$$
 #
-# The theory of chapter 1.1 holds for pairs: at the optimum the two *joint* distributions are equal. For deterministic maps it follows that $E(G(z))=z$ and $G(E(x))=x$ almost everywhere. (Otherwise one distribution would have a pair where the other has none.) No reconstruction is ever computed.
+# $D(x,z)$ is a logit, and $\sigma$ is the sigmoid. The theory of chapter 1.1 holds for pairs: at the optimum the two *joint* distributions are equal. For deterministic maps it follows that $E(G(z))=z$ and $G(E(x))=x$ almost everywhere. (Otherwise one distribution would have a pair where the other has none.) No reconstruction is ever computed.
 #
-# Which loss do $G$ and $E$ minimise? The saturating loss has small gradients where $D$ is sure. Two others are in use. One has *swapped* labels: each kind of pair should be taken for the other kind. One is *linear* in the logits, as in the code of the authors of the next chapter.
+# Which loss do $G$ and $E$ minimise? The saturating loss has small gradients where $D$ is sure. Two others are in use. One has *swapped* labels: each kind of pair should be taken for the other kind. One is *linear* in the logits; the authors of the method of chapter [2.3](03_pairwise.ipynb) use it in their code. ($\text{softplus}(t)=\log(1+e^t)$.)
 #
 # $$L_{GE}^{\text{swapped}}=\mathbb E\,\text{softplus}\big(D(x,E(x))\big)+\mathbb E\,\text{softplus}\big(-D(G(z),z)\big),\qquad L_{GE}^{\text{linear}}=\mathbb E\,D(x,E(x))-\mathbb E\,D(G(z),z).$$
 
@@ -179,7 +181,7 @@ for form in ("swapped", "linear"):
 print(error_message(generator_encoder_loss, real, fake, "saturating"))
 
 # %% [markdown]
-# What is the optimal $D$? It is the log-ratio of the two joint densities. In one case it can be written down. Let $x$ and $z$ be standard normal, and let both maps mix in noise: $E(x)=e\,x+\sqrt{1-e^2}\,\varepsilon$ and $G(z)=g\,z+\sqrt{1-g^2}\,\varepsilon$. If $e=g$ the two joint distributions are equal, and the best logit is zero *everywhere*. Otherwise the mean logit of real pairs is the divergence of the two distributions, $\tfrac{1-eg}{1-g^2}-1+\tfrac12\log\tfrac{1-g^2}{1-e^2}$.
+# What is the optimal $D$? It is the log-ratio of the two joint densities. In one case it can be written down. Let $x$ and $z$ be standard normal numbers, and let both maps mix in noise: $E(x)=e\,x+\sqrt{1-e^2}\,\varepsilon$ and $G(z)=g\,z+\sqrt{1-g^2}\,\varepsilon$. Here $\varepsilon$ is standard normal noise, and $e$ and $g$ are numbers between $-1$ and 1: the correlations of $x$ and $z$ in the real and in the generated pairs. If $e=g$ the two joint distributions are equal, and the best logit is zero *everywhere*. Otherwise the mean logit of real pairs is the KL divergence of the real pairs from the generated ones, $\tfrac{1-eg}{1-g^2}-1+\tfrac12\log\tfrac{1-g^2}{1-e^2}$.
 
 # %%
 from torch.distributions import Normal
@@ -293,7 +295,9 @@ assert fast_mode() or all(.05 < ratio < .5 for values in both_ways.values() for 
  for way, values in both_ways.items()}
 
 # %% [markdown]
-# In each seed both ratios are below one half, and they are not 0. A likely reason for the second: $E$ is trained on real points only. Nothing fixes its codes for samples of $G$ that lie between the modes. A second question is whether the codes of real data follow the prior. The exact Wasserstein distance of [1.4](../1_game/04_wasserstein.ipynb) measures it, by sorting.
+# In each seed both ratios are below one half, and none is 0. Two likely reasons why they are not 0: $G$ turns the codes of a missed mode into points elsewhere. And $E$ is trained on real points only, so nothing fixes its codes for samples that lie between the modes.
+#
+# A second question is whether the codes of real data follow the prior. The exact Wasserstein distance of [1.4](../1_game/04_wasserstein.ipynb) measures it, by sorting. Its unit is that of $z$, and the prior is two units long.
 
 # %%
 def measured(seen) -> dict:
@@ -349,7 +353,11 @@ for name in looks:
 [round(v, 2) for v in looks["encoder forgotten"]["z → x → z"]]
 
 # %% [markdown]
-# *Wrong sign:* the encoder moves away from the generator, and the round trip shows it at once: its ratio is 1. So does the distance from the prior (19 against .16). *Never trained:* the round trip is no reliable test. The last line lists its seeds. In three the ratio is near 1, but in five it is 0.4 or less, because $G$ can learn to invert even a random network. The distance from the prior finds both mistakes in every seed. A random encoder's codes do not follow the prior, so $G$ gets latents that no data have.
+# *Wrong sign:* the codes move far out of the prior. The round trip shows it: its ratio is 1. The distance from the prior shows it, too (19 against .16).
+#
+# *Never trained:* the round trip is no reliable test. The last line lists its seeds. In three the ratio is near 1. In five it is 0.4 or less, because $G$ can learn to invert even a random network.
+#
+# The distance from the prior finds both mistakes in every seed: it is larger than in any seed of the right game. The codes of a random encoder do not follow the prior, so $G$ gets latents that no data have.
 
 # %%
 usual = max(looks["right"]["codes from prior"])
@@ -405,10 +413,10 @@ for name, row in sizes.items():
 
 # %% [markdown]
 # - **D** changes the quality most in the mean. With 16 units, fewer than a tenth of the samples are good, no more than for uniform noise. A likely reason: $G$ learns from the slope of $D$ only. (Chapter 1.1 shows the same on a thousand modes of digits.)
-# - **G:** four seeds show no clear change. What a *larger* $G$ adds is shown on a ring in chapter [2.3](03_pairwise.ipynb): steeper crossings between the modes.
+# - **G:** with 16 units four seeds show no clear change. What a *larger* $G$ adds is shown on a ring in chapter [2.3](03_pairwise.ipynb): steeper crossings between the modes.
 # - **E:** 16 units are enough to keep five points apart in every seed.
 #
-# Four seeds are few: their intervals overlap, for the modes and for the quality.
+# So none of the three clearly matters for the modes of $G$: the mean is 4 of 5, and 4.75 with the small $E$. Four seeds are few: their intervals overlap, for the modes and for the quality.
 
 # %%
 good = {name: sum(row["high quality"]) / 4 for name, row in sizes.items()}
@@ -467,7 +475,7 @@ Picture(figure,
 # The same digit comes back for about half of the scans; by chance it would be a tenth. The pixels come back badly: the ratio of distances is 0.71, and that of the latents 0.85. So the two maps agree on what a picture shows more than on how it is drawn, and they are far from inverse. Whether a longer training or larger networks would change this was not tried here.
 #
 # ## Under your hands: how the plane fills
-# The line of five again, from the first step on, for the seed that captures the fewest modes. Watch the spots move until they share the height, and the curve approach them. A spot that the curve passes by is a missing mode. This seed captures more modes on the way than at the end.
+# The line of five again, from the first step on, for the seed that captures the fewest modes. Watch the spots move until they are spread over the height. Watch the curve approach them. A spot that the curve does not touch is a missing mode. This seed captures more modes on the way than at the end.
 
 # %%
 def frames(r: int):
@@ -494,7 +502,7 @@ assert fast_mode() or max(counts) > counts[-1]
 counts
 
 # %% [markdown]
-# **By hand.** The same plane in the lab of [1.3](../1_game/03_lab.ipynb): discs at $(x, E(x))$, crosses at $(G(z), z)$; the field is $D$ on pairs. The mission: stop training the discriminator. *G only* trains the two maps while $D$ stays fixed, and they move to where this $D$ gives them the lowest loss. In the recording below this place is outside of the picture: the panel after 512 steps shows no crosses. Then train $D$ again.
+# **By hand.** The same plane in the lab of [1.3](../1_game/03_lab.ipynb): discs at $(x, E(x))$, crosses at $(G(z), z)$; the field is $D$ on pairs. The mission: stop training the discriminator. *G only* trains the two maps while $D$ stays fixed, and they move to where this $D$ gives them the lowest loss. In the recording below this place is outside of the picture: the panel after 512 steps shows no crosses. Then train $D$ again. (In this recording four of the five modes come back.)
 
 # %%
 from modelab.course.graders.bigan import unjudged
@@ -654,7 +662,7 @@ grade_unjudged(answer)
 # %% [markdown]
 # ## Recap
 # - The discriminator of a BiGAN sees pairs. Where the two joint distributions are equal, the two maps are inverse. No reconstruction is computed.
-# - The target of the encoder has one mode, and it is reached. The target of the generator has many, and some are missed. In the joint plane a missed mode is a spot that the curve passes by.
+# - The target of the encoder has one mode, and it is reached. The target of the generator has many, and some are missed. In the joint plane a missed mode is a spot that the curve does not touch.
 # - Compare the round trip with shuffled partners, and the codes with the prior. The second finds both an encoder with the wrong sign and one that was never trained; the first finds only the wrong sign.
 #
 # **For later.**
