@@ -63,10 +63,11 @@ from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 # %% [markdown]
-# The chapter shows the failure, builds the penalty, and measures it on a ring. Then come six other sets, the choice of $\lambda$, a street, and digits. On a first reading you can stop after *Where do the bad samples lie?*
+# The chapter shows the failure, builds the penalty, and measures it on a ring. Then come five other sets, the choice of $\lambda$, a street, and digits. On a first reading you can stop after *Where do the bad samples lie?*
 #
 # ## BiGAN misses modes of a ring
-# Eight modes lie on a circle of radius 4, and the latent is one number. The target of the encoder is one normal distribution, and it spreads the eight modes along it (chapter [2.2](02_bigan.ipynb)). The generator can miss any number of them.
+# Eight modes lie on a circle of radius 4, and the latent is one number. The codes should follow one normal distribution, and the encoder spreads the eight modes along it (chapter [2.2](02_bigan.ipynb)). The generator can miss any number of the modes.
+#
 # The BiGAN below has a stochastic encoder, a discriminator of twice the rate, and rates that fall to a hundredth. Other settings are compared further down. (`PairwiseBiGAN` is built below; with weight 0 it is BiGAN.)
 #
 # **Predict:** of eight seeds, how many show all eight modes at the end?
@@ -179,15 +180,17 @@ print(f"correlation of cosine and modes over the seeds {both.corrcoef()[0, 1]:.2
 [round(cosine, 2) for cosine in plain["cosine"]], interval(plain["cosine"], low=-1, high=1)
 
 # %% [markdown]
-# This is the mean cosine, halfway between the partners, between the slope of $D$ and the direction from $\hat x$ to $x$, for pairs longer than one unit, seed by seed. It is 1 if the slope points straight to $x$, and 0 if it is unrelated. In three seeds of eight it is below 0.4. Over the seeds it does not go with the number of modes at the end (a correlation of .06): the seeds with four and five modes have .67, .78 and .55. So it does not explain which modes are missing. The pairs give a direction in any case.
+# The list gives a mean cosine for each seed: the cosine of the angle between the slope of $D$ and the direction from $\hat x$ to $x$. It is taken halfway between the partners, for pairs longer than one unit. It is 1 if the slope points straight to $x$, and 0 if it is unrelated.
+#
+# In three seeds of eight it is below 0.4. Over the seeds it does not go with the number of modes at the end (a correlation of .06). The seeds with four and five modes have .67, .78 and .55. So it does not explain how many modes are missing. But each pair gives a direction that $D$ could be taught.
 
 # %% [markdown]
 # ## The penalty: the slope of D should follow the pair
-# The penalty acts between $\hat x$ and $x$, with $z=E(x)$ fixed. There the logit $\ell$ should rise by one per unit of length, straight towards $x$:
+# The penalty acts between $\hat x$ and $x$, with $z=E(x)$ fixed. There the logit $\ell$ of $D$ should rise by one per unit of length, straight towards $x$. $u$ is the unit vector from $\hat x$ to $x$, and $\tilde x$ a random point between them:
 #
 # $$R(x)=\big\|\nabla_{\tilde x}\,\ell(\tilde x,z)-u\big\|^2,\qquad u=\frac{x-\hat x}{\|x-\hat x\|},\qquad \tilde x=\epsilon x+(1-\epsilon)\hat x,\quad \epsilon\sim U[0,1].$$
 #
-# $\lambda\,\mathbb E\,R$ is added to the loss of $D$ and to nothing else. The smallest code, for points:
+# The mean of $R$ over the batch, times a weight $\lambda$, is added to the loss of $D$ and to nothing else. The smallest code, for points:
 
 # %%
 def first_try(D, x, z, x_hat):
@@ -221,7 +224,7 @@ by_last_axis.norm().item(), by_last_axis.flatten().unique().tolist()[-1]
 # Every pixel became a unit vector of its own, and the penalty asks $D$ for a slope of 28 instead of 1. If two pixels are equal, as in backgrounds, the article's division gives 0/0. Our sum runs over all axes of the example. Our networks say how many axes come before the example. For a network of yours it is one, the batch. (If a first axis counts runs, say `lead=2`.)
 
 # %% [markdown]
-# **The scale.** The same article takes the *mean* of squares over the last axis. That is $R/2$ for points in the plane and $R/49{,}152$ for a photograph of 128×128×3 numbers that is one vector, so the same $\lambda$ is a different penalty on each data set. For a picture with axes it is a map, with one value per pixel. The authors' own code has a third form: the norm *without* the square, with $\lambda=0.1$ on points and $1$ on images. All three forms are zero at the same slope. Away from it their gradients differ. For a slope at distance $r$ from $u$ the gradients are:
+# **The scale.** The same article takes the *mean* of squares over the last axis. That is $R/2$ for points in the plane. For a photograph of 128×128×3 numbers that is one vector it is $R/49{,}152$. So the same $\lambda$ is a different penalty on each data set. For a picture with axes it is a map, with one value per pixel. The authors' own code has a third form: the norm *without* the square, with $\lambda=0.1$ on points and $1$ on images. All three forms are zero at the same slope. Away from it their gradients differ. For a slope at distance $r$ from $u$ the gradients are:
 
 # %%
 r = torch.linspace(.01, 2, 100, dtype=torch.float64, requires_grad=True)
@@ -240,7 +243,7 @@ Picture(
 )
 
 # %% [markdown]
-# At one place, different pairs may ask for different directions. The squared form is lowest at the mean of these directions, the norm form at their median. This matters late in training. Once $\hat x$ lies beside $x$, $u$ is a random direction with mean 0. Then *the squared penalty becomes a penalty on the slope itself*, $\mathbb E\|g-u\|^2=\|g\|^2+1$, and a flat $D$ is cheapest:
+# At one place, different pairs may ask for different directions. The squared form is lowest at the mean of these directions, the norm form at their (geometric) median. This matters late in training. Once $\hat x$ lies beside $x$, $u$ is a random direction with mean 0. Then *the squared penalty becomes a penalty on the slope itself*, $\mathbb E\|g-u\|^2=\|g\|^2+1$, and a flat $D$ is cheapest:
 
 # %%
 g = torch.tensor([.3, -.2], dtype=torch.float64)
@@ -266,7 +269,7 @@ assert cheapest > .5
 round(cheapest, 2), first_try(lambda p, z: p[:, 0], x, None, x_hat).mean().item()
 
 # %% [markdown]
-# So the penalty acts on logits. **The unit of the data is a setting**, too: pairs should be several units long at the start. The ring of this chapter spans ±4. Pictures in [-1, 1] have long distances, even at 8×8 pixels:
+# So the penalty acts on logits. **The unit of the data is a setting**, too: pairs should be several units long at the start, because the rise of the logit that is asked for is the length of the pair. The ring of this chapter spans ±4. Pictures in [-1, 1] have long distances, even at 8×8 pixels:
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -275,7 +278,7 @@ torch.cdist(scans.flatten(1), scans.flatten(1)).mean().item()
 
 # %% [markdown]
 # ## The code of the penalty
-# A pair may have no direction: $x=\hat x$. Dividing by $\max(\|\delta\|,\varepsilon)$ gives $u=0$ there and asks for a slope of zero, which is not intended. There are three options. `mask` leaves the pair out (its cost is 0; the default), `zero` is that division, and `smooth` shortens $u$ gradually, to $\delta/\sqrt{\|\delta\|^2+b^2}$. Batch norm in $D$ is refused: it mixes the examples, so a slope per example would mean nothing.
+# A pair may have no direction: $x=\hat x$. Let $\delta=x-\hat x$. Dividing by $\max(\|\delta\|,\varepsilon)$ with a tiny $\varepsilon$ gives $u=0$ there and asks for a slope of zero, which is not intended. There are three options. `mask` leaves the pair out (its cost is 0; the default), `zero` is that division, and `smooth` shortens $u$ gradually, to $\delta/\sqrt{\|\delta\|^2+b^2}$ (`blur` is $b$). Batch norm in $D$ is refused: it mixes the examples, so a slope per example would mean nothing.
 
 # %%
 #| export
@@ -552,7 +555,7 @@ print(f"without the penalty {toward:.2f}, with it {shown:.2f}, difference {inter
 [round(cosine, 2) for cosine in guided["cosine"]]
 
 # %% [markdown]
-# With the penalty the cosine is higher in the mean and in six seeds of eight. Here is the field for the seed on which BiGAN shows the fewest modes. Thin lines join the reconstructions (crosses) to their real points. At each reconstruction the blue arrow is the direction to the real point, and the orange arrow is the slope of $D$. Drag the slider. At step 100 the penalty has changed little; at step 1,500 the orange arrows follow the blue ones better with it.
+# With the penalty the cosine is higher in six seeds of eight and in the mean. The interval of the difference only just excludes 0. Here is the field for the seed on which BiGAN shows the fewest modes. Thin lines join the reconstructions (crosses) to their real points. At each reconstruction the blue arrow is the direction to the real point, and the orange arrow is the slope of $D$. Drag the slider. At step 100 the orange arrows do not follow the blue ones better with the penalty, and at step 800 hardly (the mean cosine is .34, and .33 without it). At step 1,500 they do: .39, and .10 without it. (These cosines are lower than those in the lists, because they are taken at the reconstruction and for pairs of any length.)
 
 # %%
 def field(ax, kept):
@@ -623,7 +626,9 @@ assert sum(guided["beyond"]["10σ"]) > .6 * sum(guided["beyond"]["3σ"]) or fast
  for times, shares in guided["beyond"].items()}
 
 # %% [markdown]
-# $G$ is continuous. Between two modes it must cross a region without data, and every latent that it maps there gives a bad sample. It cannot avoid the gap; it can only cross it with a steep slope. How good can a map be whose slope is at most $L$? Let $k$ modes with equal shares $m$ lie along a normal latent. Between them are gaps of width $w$ (the distance of two centres less $6\sigma$). Walk along the latent from the left: a mode takes the mass $m$, a crossing takes the length $w/L$, and so on. The largest possible $m$ is the one for which the last mode just ends at $\infty$:
+# $G$ is continuous. Between two modes it must cross a region without data, and every latent that it maps there gives a bad sample. It cannot avoid the gap. With a steep slope it crosses the gap within a short piece of the latent, so few samples are bad.
+#
+# How good can a map be whose slope is at most $L$? Let $k$ modes with equal shares $m$ lie along a normal latent. Between them are gaps of width $w$ (the distance of two centres less $6\sigma$, with $\sigma$ the standard deviation of a mode). Go along the latent from the left: a mode takes the mass $m$, a crossing takes the length $w/L$, and so on. $b_i$ is the right end of crossing $i$, and $\Phi$ is the distribution function of the normal law. The largest possible $m$ is the one for which the last mode just ends at $\infty$, and $k\,m$ is the ceiling of the share of good samples:
 #
 # $$b_0=-\infty,\qquad b_{i}=\Phi^{-1}\big(\Phi(b_{i-1})+m\big)+\frac wL,\qquad \Phi(b_{k-1})+m=1.$$
 
@@ -653,7 +658,7 @@ def ceiling(L: float, k: int = 8) -> float:
 {L: round(ceiling(L), 3) for L in (20, 40, 60, 100, 200)}
 
 # %% [markdown]
-# For nine good samples of ten, seven crossings need slopes above sixty. **Fidelity.** Build the map of the formula, flat on the modes and as steep as allowed between them, and count:
+# The output gives the ceiling for five values of $L$. For nine good samples of ten, the seven crossings need slopes above sixty. **Fidelity.** Build the map of the formula, flat on the modes and as steep as allowed between them, and count:
 
 # %%
 b = torch.tensor(crossing_ends(ceiling(40.) / 8, 40.), dtype=torch.float64)
@@ -707,11 +712,11 @@ for row in record.get("trials", []):
           f"{two(row, 'high_quality', 2):14} steepest slope {two(row, 'steepest', 0)}")
 
 # %% [markdown]
-# A deeper and wider $G$ helps most; a higher rate for $G$ helps some. Averaged weights, a 2-D latent and linear logits show no gain on these two seeds. For two modes the ceiling is the same in any number of latent dimensions (Tanielian et al.).
+# A deeper and wider $G$ helps most; a higher rate for $G$ helps some. Averaged weights, a 2-D latent and linear logits show no clear gain on these two seeds. For two modes the ceiling is the same in any number of latent dimensions (Tanielian et al.).
 
 # %% [markdown]
 # ## All modes in all cases?
-# The paper says: on circles, grids and lines the default BiGAN misses modes, and the penalty captures all of them in all cases. `python benchmarks/pairwise.py sets` trains both games on six sets, with ten seeds each, the same steps and the same rates. $G$ has 3×64 units and $\lambda$ falls with the rates. Where it says so, $G$ is deep (4×128, double rate) or wide (4×256) and $\lambda$ ends at half of the training, or batches are larger and the training is three times as long. No row is left out. Each dot is a seed; the bar and the number are the mean. Blue rows have the penalty, orange ones do not.
+# The paper says: on circles, grids and lines the default BiGAN misses modes, and the penalty captures all of them in all cases. `python benchmarks/pairwise.py sets` trains both games on six sets, with ten seeds each. On one set both have the same steps and the same rates (8,000 steps on the ring, where the section above has 5,000). $G$ has 3×64 units and $\lambda$ falls with the rates. Some rows differ, and say so. There $G$ is deep (4×128, double rate) or wide (4×256) and $\lambda$ ends at half of the training. Or $G$ is deep, batches are larger, and the training is longer (`3 × steps`: 36,000 on the grid, 32,000 on the two rings). No recorded row is left out. Each dot is a seed; the bar and the number are the mean. Blue rows have the penalty, orange ones do not.
 
 # %%
 MEASURES = {"modes, share": lambda row: [v / row["of"] for v in row["captured"]["by seed"]],
@@ -764,10 +769,10 @@ nulls = {name: coverage(modes.sample(2500, torch.Generator().manual_seed(0)), mo
 # %% [markdown]
 # The last output is what uniform noise would score: modes of 8, 25 and 9, and high quality.
 #
-# - On the ring, the grid and the two rings the claim holds on all ten seeds: 8, 25 and 16 modes, where BiGAN shows 6.7, 15.4 and 9.3 in the mean.
+# - On the ring, the grid and the two rings the claim holds on all ten seeds: 8, 25 and 16 modes. BiGAN shows 6.7, 15.4 and 9.3 in the mean.
 # - On the line with far modes one seed of ten misses a mode.
 # - On the spiral, whose modes nearly touch, the penalty does not help: 27 of 32 against 30 for BiGAN, with intervals that overlap.
-# - On the rare modes the penalty shows 8.8 of nine and BiGAN 1.1. But R1 alone shows 8.75 there, with as many good samples (chapter [1.4](../1_game/04_wasserstein.ipynb)), and even noise has a sample in nearly every mode.
+# - On the rare modes the penalty shows 8.8 of nine and BiGAN 1.1. But R1 alone shows 8.75 there, with slightly more good samples (.925 against .91; chapter [1.4](../1_game/04_wasserstein.ipynb)), and even noise has a sample in nearly every mode.
 # - Quality is lower with the penalty on the ring, the two rings and the rare modes. In the mean it is lower on the grid and the spiral, too, and higher on the line, but there the intervals overlap.
 
 # %%
@@ -818,7 +823,7 @@ def all_and_sharp(stem: str, shown: str) -> object:
 all_and_sharp("ring of 8, wide G and λ that settles, 1-D z", "the ring")
 
 # %% [markdown]
-# On the grid a generator of 4×128 with such a $\lambda$ loses modes: eight seeds of ten lose one to four. What helps instead? One change at a time again, 12,000 steps, $\lambda$ falls with the rates, two seeds that are used for nothing else:
+# On the grid a generator of 4×128 with such a $\lambda$ loses modes in 12,000 steps: eight seeds of ten lose one to four. What helps instead? One change at a time again, 12,000 steps, $\lambda$ falls with the rates, two seeds that are used for nothing else:
 
 # %%
 for row in record.get("grid_trials", []):
@@ -826,7 +831,7 @@ for row in record.get("grid_trials", []):
           f"{two(row, 'high_quality', 2):14} TV {two(row, 'tv', 2)}")
 
 # %% [markdown]
-# A batch of 256 helps most, and a smaller $\lambda$ a little (a tenth is too small). Other rates make it worse. A likely reason for the batch: of 64 examples, each mode gets two or three in a step, so the gradients are noisy. So: batch 256, $\lambda=.3$, and a training three times as long, for both games.
+# A batch of 256 helps most, and a smaller $\lambda$ a little (a tenth is too small). Other rates make it worse. A likely reason for the batch: of 64 examples, each mode gets two or three in a step, so the gradients are noisy. So the next trainings have a batch of 256, $\lambda=.3$, a $G$ of 4×128 and 36,000 steps (32,000 on the two rings), for both games.
 
 # %%
 all_and_sharp("grid 5×5, deep G, batch 256, long walk, 2-D z", "the grid")
@@ -835,7 +840,7 @@ all_and_sharp("grid 5×5, deep G, batch 256, long walk, 2-D z", "the grid")
 all_and_sharp("two rings, 16, deep G, batch 256, long walk, 2-D z", "two rings")
 
 # %% [markdown]
-# BiGAN with the same settings has as many good samples, and shows 15.8 modes of 25 and 9.5 of 16. A larger batch and generator and a longer training made its samples better and found no further modes. These settings were chosen for the penalty, on two seeds; BiGAN was not tuned for itself on the grid and the two rings. The cost is time, two and a half minutes a seed on the grid. For the lines and the spiral no such setting has been found.
+# BiGAN with the same settings has as many good samples, and shows 15.8 modes of 25 and 9.5 of 16. A larger batch and generator and a longer training made its samples better and found hardly any further modes. These settings were chosen for the penalty, on two seeds; BiGAN was not tuned for itself on the grid and the two rings. The cost is time, two and a half minutes a seed on the grid. For the lines and the spiral no such setting has been found.
 
 # %% [markdown]
 # ### Was the baseline tuned?
@@ -860,7 +865,7 @@ if record.get("sharp"):
 verdict
 
 # %% [markdown]
-# So the first claim of this chapter is about a generator of 3×64 units. A larger generator does part of what the penalty does there. It does not do all of it: without the penalty the TV is three times as high, .39 against .13, and the shares of good samples are equal.
+# So the first claim of this chapter is about a generator of 3×64 units. A larger generator does part of what the penalty does there. It does not do all of it. Without the penalty the TV is three times as high, .39 against .13. The shares of good samples are equal.
 
 # %% [markdown]
 # ### What else could be done with the pairs
@@ -914,7 +919,7 @@ Picture(
 )
 
 # %% [markdown]
-# From .3 to 3 every seed shows all eight modes. At .03 the TV is lower than BiGAN's, but modes are missing. At 30 the penalty dominates the loss of $D$, and quality breaks down. The authors' form with their $\lambda=0.1$ captures 7.25 of eight here, with our losses and 5,000 steps. (The authors' code trains $G$ and $E$ on linear logits for 40,000 steps, which was not run here.)
+# At the recorded weights from .3 to 3 every seed shows all eight modes. At .03 the TV is lower than BiGAN's, but modes are missing. At 30 the penalty dominates the loss of $D$, and quality breaks down. The authors' form with their $\lambda=0.1$ captures 7.25 of eight here, with our losses and 5,000 steps. (The authors' code trains $G$ and $E$ on linear logits for 40,000 steps, which was not run here.)
 
 # %% [markdown]
 # ## One heavy mode: a street that is nearly always empty
@@ -1006,7 +1011,7 @@ verdict
 #
 # **Is R1 tuned?** No: one weight and one rate were recorded here. Chapter 1.4 found R1 of weight 1 best on another set. So the claim above is about this R1, and not about the best R1.
 #
-# An untrained generator would score a high *rate*, because the classifier assigns noise to the nearest clean picture; so *well drawn* and *good* stand beside it:
+# An untrained generator would score a high *rate*, because the classifier assigns noise to the nearest clean picture. The output shows its rate for eight seeds, and the largest share of well drawn vehicles. So *well drawn* and *good* stand beside the rate:
 
 # %%
 untrained = Run(PairwiseBiGAN(networks=Networks(latent=4)), scenes(), runs=8, device="cpu")
@@ -1050,7 +1055,7 @@ for row in record.get("digits", []):
     )
 
 # %% [markdown]
-# With equal steps the penalty leads a little, with equal time it does not. BiGAN misses few modes here, so the penalty costs time and brings nothing. Not every BiGAN needs it.
+# With equal steps the penalty leads a little in the mean, with equal time it does not. BiGAN misses few modes here, so the penalty costs time and brings nothing. Not every BiGAN needs it.
 #
 # ### Do codes group similar pictures?
 # Articles on the method say that the encoder gives similar pictures similar codes. Test it without a generator: how often does the nearest other code of a held-out scan belong to the same digit? By chance it is a tenth. Pixels and an untrained encoder are the baselines.
@@ -1190,9 +1195,9 @@ assert fast_mode() or fifth[1.] == 0 and fifth[0.] == 2
 ends
 
 # %% [markdown]
-# A fifth of the samples would be right. Without the penalty two seeds of four come near it (.23 and .21). **With $\lambda=1$ no seed does, within these 500 steps.** On a line, $D$ can only rise to the left or to the right, and BiGAN finds that direction without pairs. Here the penalty only bounds the slope of $D$. In the plane the direction can be any angle, and there the penalty helped.
+# A fifth of the samples would be right. Without the penalty two seeds of four come near it (.23 and .21). **With $\lambda=1$ no seed does, within these 500 steps.** A likely reason: on a line, $D$ can only rise to the left or to the right, and BiGAN finds that direction without pairs. So here the penalty only bounds the slope of $D$. In the plane the direction can be any angle, and there the penalty helped.
 #
-# With a running kernel you can do this yourself. Below is the lab of [1.3](../1_game/03_lab.ipynb), the penalty on side A and plain BiGAN on side B, with the same data, noise and seed. Each lamp is a mode, and mode 2 is left out of the data so far. (The generators cross its place all the same, so its lamp may be lit.) Press Play, hold Shift and choose the lamp: the mode is in the data again. Take out another one, move $\lambda$ (*weight*), go back.
+# With a running kernel you can do this yourself. Below is the lab of [1.3](../1_game/03_lab.ipynb), the penalty on side A and plain BiGAN on side B, with the same data, noise and seed. Each lamp is a mode, and mode 2 is left out of the data so far. (The generators cross its place all the same, so its lamp may be lit.) Press Play, hold Shift and choose the lamp. The mode is in the data again. Take out another one, move $\lambda$ (*weight*), go back.
 
 # %%
 lab = Lab(joint_game(1.), line(5, spacing=2, std=.04), joint_game(0.), batch=64, samples=500)
@@ -1200,7 +1205,7 @@ lab.set("without", [2]).step(steps(320))
 lab
 
 # %% [markdown]
-# The same steps can be written in code. Here mode 2 comes back at step 320 and $\lambda$ is raised tenfold on side A, then the timeline is dragged back to before the change and forward again: same picture, to the bit.
+# The same steps can be written in code. At step 320 mode 2 comes back, and $\lambda$ is raised tenfold on side A. Then the timeline is dragged back to before the change and forward again. The picture is the same, to the bit.
 
 # %%
 lab.set("without", []).set("weight", 10., side="A").step(steps(80))
@@ -1327,9 +1332,9 @@ grade_detector(answer)
 # - The encoder gives each real point a partner, $G(E(x))$. The penalty turns the pair into a direction for $\nabla_x D$. $G$ learns from this slope only.
 # - The sign follows the labels, the norm runs over the whole example, and the penalty acts on logits. Only $D$ gets a gradient, and $D$ has no batch norm. The published forms differ in scale: state yours.
 # - Late in training the direction is noise and the penalty asks for a flat $D$: let $\lambda$ fall. With a deep generator and a $\lambda$ that ended early, the rare modes were lost; which of the two did it was not tested.
-# - On the ring, the grid and two rings all modes are captured on every seed where BiGAN misses some. On the spiral and on the line of five it does not help.
+# - With a generator of 3×64, on the ring, the grid and two rings all modes are captured on every seed; BiGAN misses some in the mean. On the spiral, and where a mode is added on the line of five, it does not help.
 # - On a street that is nearly always empty it keeps vehicles that BiGAN loses. So does WGAN-GP.
-# - A well-tuned BiGAN that misses few modes only gets slower with it.
+# - On digits, where BiGAN misses few modes, the penalty only costs time.
 #
 # **For later.**
 #
