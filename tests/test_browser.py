@@ -288,6 +288,28 @@ def test_the_lab_in_jupyterlab(inside, jupyter):
     page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
 
 
+def test_the_lab_is_accessible_in_both_themes_and_on_a_phone(inside, jupyter):
+    """Names, roles and contrast by axe-core; nothing sticks out at the right of a narrow page."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed here").Axe()
+    jupyter.open(inside, book(jupyter, "axe.ipynb", LAB))
+    assert jupyter.run_all(inside)
+    page = inside.page
+    inside.at(20)
+    page.get_by_label("versus").select_option("minimax")
+    inside.at(0, "B")
+    page.evaluate("() => jupyterapp.shell.collapseLeft()")
+    for theme in ("Dark", "Light"):
+        page.evaluate("(theme) => jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}")
+        inside.until(f"() => document.body.dataset.jpThemeLight === '{str(theme == 'Light').lower()}'")
+        for width in (400, 1100):
+            page.set_viewport_size({"width": width, "height": 1000})
+            inside.until("""(width) => { const lab = document.querySelector('.modelab-lab'), right = lab.getBoundingClientRect().right;
+                return right <= width && lab.scrollWidth <= lab.clientWidth
+                    && [...lab.querySelectorAll('*')].every(part => part.getBoundingClientRect().right <= right + 1) }""", width)
+            found = axe.run(page, context=".modelab-lab").response["violations"]
+            assert not [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")]
+
+
 def test_drawing_with_pointer_and_with_keys(inside, jupyter):
     jupyter.open(inside, book(jupyter, "draw.ipynb", LAB))
     assert jupyter.run_all(inside)

@@ -536,7 +536,9 @@ def _make_play_controls(self: Panel) -> None:
     for player, name in {"G": "generator", "D": "discriminator", "E": "encoder"}.items():
         add(player, f"{player} only", f"one step in which only the {name} moves",
             functools.partial(self.submit, "step", 1, only=player))
-    n = self.controls["n"] = w.BoundedIntText(10, 1, 100_000, layout=w.Layout(width="76px"))
+    n = self.controls["n"] = w.BoundedIntText(10, 1, 100_000, description="n",
+                                              style={"description_width": "initial"},
+                                              layout=w.Layout(width="96px"))
     add("steps", "n steps", "as many steps as the number says",
         lambda: self.submit("step", n.value))
     slow = self.controls["slow"] = w.ToggleButton(
