@@ -87,11 +87,13 @@ def pictures(row: dict, side: int = 28) -> torch.Tensor:
 # ## My conditional generator ignores z
 # *"We tried to add z to the generator but often found that z got ignored"*, say the authors of pix2pix ([#152](https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix/issues/152)). Users ask why.
 #
-# **Answer.** In this experiment the L1 term is the cause. With $\lambda=100$ the answers have a small part of the true spread, and no spot is reached. Without it, the generator uses z. The mode-seeking term beside $\lambda=100$ does not bring the spots back: a user asked whether L1 and this term work against each other, and an author of the term agreed ([MSGAN #5](https://github.com/HelenMao/MSGAN/issues/5)). With L1 × 10, the weight in MSGAN's code, mode seeking reaches 4.4 spots, more than any other game here. Without L1 it spreads the answers too far. IMLE for each condition reaches all eight spots. The table and the claims below have the numbers.
+# **Answer.** In this experiment the L1 term is the cause. Let $\lambda$ be its weight. With $\lambda=100$ the answers have a small part of the true spread, and no spot is reached. Without it, the generator uses z. The mode-seeking term beside $\lambda=100$ does not bring the spots back: a user asked whether L1 and this term work against each other, and an author of the term agreed ([MSGAN #5](https://github.com/HelenMao/MSGAN/issues/5)). With L1 × 10, the weight in MSGAN's code, mode seeking reaches 4.4 spots, more than any other game here. Without L1 it spreads the answers too far. IMLE for each condition reaches all eight spots. The table and the claims below have the numbers.
 #
-# **Setting.** The condition $c$ is a point on a circle. The answer $y$ lies near one of eight spots around $3c$, at distance 1, with a standard deviation of 0.1. A good generator makes all eight spots for every condition. G and D have two hidden layers of 64; z has two numbers; 4,000 steps; eight seeds. The adversarial part is the non-saturating game with R1. Added to G's loss are $\lambda\,\mathbb E|y-G(c,z)|$ ("L1"), and the mode-seeking term $1/(\overline{|G(c,z_1)-G(c,z_2)|}/\overline{|z_1-z_2|}+10^{-5})$ with weight 1. IMLE per condition has no discriminator: of ten answers to $c$, the one nearest to $y$ is moved towards $y$.
+# **Setting.** The condition $c$ is a point on a circle. The answer $y$ lies near one of eight spots around $3c$, at distance 1, with a standard deviation of 0.1. A good generator makes all eight spots for every condition. G and D have two hidden layers of 64; z has two numbers; 4,000 steps; eight seeds. The adversarial part is the non-saturating game with R1. Two terms are added to G's loss: $\lambda\,\mathbb E|y-G(c,z)|$ ("L1"), and the mode-seeking term $1/(\overline{|G(c,z_1)-G(c,z_2)|}/\overline{|z_1-z_2|}+10^{-5})$ with weight 1. A bar is a mean; $z_1$ and $z_2$ are two latents for one condition. IMLE per condition has no discriminator: of ten answers to $c$, the one nearest to $y$ is moved towards $y$.
 #
-# **Predict:** how many of the eight spots are reached with $\lambda=100$, the weight of pix2pix?
+# The weight $\lambda=100$ is that of pix2pix.
+#
+# **Predict:** which single point has the smallest mean L1 distance to the answers: a spot, or the middle of the ring?
 
 # %%
 spots = ring(8, 1., .1)
@@ -164,7 +166,7 @@ if all(compared):
 sought or "not recorded here"
 
 # %% [markdown]
-# The game without L1 is not good at its last step either: it reaches fewer than half of the spots. But it uses z.
+# The game without L1 is not good at its last step either: it reaches fewer than half of the spots. Why was not examined; more steps may help. But it uses z. In the picture its answers are spread out, and those with $\lambda=100$ lie in the middle of the ring.
 #
 # **What to do.** Look at several answers to one condition, and measure each condition separately. Over all conditions together, a generator that ignores z may seem to cover the data. Lower the weight of L1, or remove it, or use IMLE for each condition. If you need only one answer per condition, a generator that ignores z is no problem.
 
@@ -172,7 +174,7 @@ sought or "not recorded here"
 # ## Do all digits become ones?
 # *"At the end of training, the content of G becomes all 1-s"* ([generative-models #14](https://github.com/wiseodd/generative-models/issues/14), [RGAN #27](https://github.com/ratschlab/RGAN/issues/27)).
 #
-# **Answer, for three seeds and 53,000 steps (57 epochs).** No. Ones were never more than 23 % of the samples at a look. But digits get lost: four to six of the ten have less than 2.5 % at the end, and the judge is sure of 59 to 70 % of the samples only. RGAN #27 reports 250 epochs, so a longer training may still end as these users say. R1 and packing are not recorded.
+# **Answer, for three seeds and 53,000 steps (57 epochs).** No. Ones were never more than 23 % of the samples at a look. But digits get lost: four to six of the ten have less than 2.5 % of the samples at the end, where about 10 % would be right. The judge is sure of 59 to 70 % of the samples only. RGAN #27 reports 250 epochs, so a longer training may still end as these users say. R1 and packing are not recorded.
 #
 # **Setting.** The first GAN of many people: 784–128–1 and 100–128–784, ReLU, pixels in [0, 1], Adam with 1e-3, batches of 64, the non-saturating loss, MNIST. Every 1,000 steps a judge names 1,000 samples. A sample counts for a digit if the judge is sure. Three seeds. *R1* has $\gamma=0.1$, the default of the library; *packs of two* shows D two pictures at once.
 
@@ -229,7 +231,7 @@ if digits:
 # ## Is it wrong to update G twice?
 # *"I believe that the mode collapse may be caused by updating the generator twice for every one update of the discriminator"* ([DCGAN-tensorflow #270](https://github.com/carpedm20/DCGAN-tensorflow/issues/270)). The author of that code could not train without the second update ([#106](https://github.com/carpedm20/DCGAN-tensorflow/issues/106)).
 #
-# **Answer.** It depends on the data. On stacked digits, two turns of G are much worse: after 5,000 steps every seed has fewer modes than with one turn, about half as many captured and under a third held (terms below). On the ring some seeds with two turns end with a quarter of the modes or fewer, and with one turn no seed does; but eight seeds are too few to prove a difference there (Fisher's exact test below). On the grid both orders give 6 to 9 % good samples and hold no mode, so nothing can be said. The user of the first report may well be right about pictures. Both orders were tried with the same rates only.
+# **Answer.** It depends on the data. On stacked digits, two turns of G are much worse: after 5,000 steps every seed has fewer modes than with one turn, about half as many captured and under a third held (terms below). On the ring two seeds with two turns end with a quarter of the modes or fewer, and with one turn no seed does. But eight seeds are too few to show a difference there (Fisher's exact test below). On the grid both orders give 6 to 9 % good samples and hold no mode, so nothing can be said. The user of the first report may well be right about pictures. Both orders were tried with the same rates only.
 #
 # **Setting.** The library's `Minimax` with the turns `D G`, and a game that inherits from it with the turns `D G G`. Fully connected networks, Adam with DCGAN's 2e-4 and (.5, .999), batches of 64, eight seeds. Both orders start from the same networks, seed by seed. A sample is *good* within three standard deviations of a mode, or if the judge of the digits is sure. A mode is *captured* if one good sample is in it, and *held* if it has a quarter of its share in good samples. The first table and the left panel show modes held, the second table and the right panel modes captured.
 
@@ -301,9 +303,9 @@ ends
 # ## When does a GAN on 140 pictures copy?
 # *"I found all the images are training images"*, says somebody with 140 pictures of horses ([denoising-diffusion-pytorch #17](https://github.com/lucidrains/denoising-diffusion-pytorch/issues/17)). That was a diffusion model. Here it is a GAN.
 #
-# **Answer, from three seeds of each set.** On 140 digits the test of copies raises an alarm in every seed, first at step 8,000, 15,000 and 9,000. On all digits it raises none, although the samples come a little nearer to the training pictures than to held-out ones there, too: 58 to 60 % at the last step. On 140 digits they are nearer already at the first look, thousands of steps before the test finds copies: first the samples gather around training pictures, and later some of them are copies.
+# **Answer, from three seeds of each set.** On 140 digits the test of copies raises an alarm in every seed, first at step 8,000, 15,000 and 9,000. On all digits it raises none. There, too, the samples come a little nearer to the training pictures than to held-out ones: 58 to 60 % of them at the last step. On 140 digits they are nearer already at the first look, thousands of steps before the test finds copies. So the samples first gather around training pictures, and later some of them are copies.
 #
-# **Setting.** The library's `ZeroCentred` with its default networks, on 140 of scikit-learn's 8×8 digits, and on all 1,401 that are not held out; three seeds; 20,000 steps of 64 pictures, which is 9,100 epochs of 140. Every 1,000 steps `copies` (chapter [4.4](04_copying.ipynb)) compares 1,000 samples with 396 digits that were never trained on. A look has the level .05 / 20, so that all looks of a run together have .05. *Nearer* is the share of samples that are nearer to the training pictures than to as many held-out ones: 50 % for a generator that does not know which ones it saw.
+# **Setting.** The library's `ZeroCentred` with its default networks, on 140 of scikit-learn's 8×8 digits, and on all 1,401 that are not held out; three seeds; 20,000 steps of 64 pictures, which is 9,100 epochs of 140. Every 1,000 steps `copies` (chapter [4.4](04_copying.ipynb)) compares 1,000 samples with 396 digits that were never trained on. A look has the level .05 / 20, so that all looks of a run together have .05. *Nearer* is the share of samples that are nearer to the training pictures than to as many held-out ones: about 50 % if it makes no difference which pictures were trained on.
 
 # %%
 few = settings("few")
@@ -360,7 +362,7 @@ alarmed
 # ## Does the toy of the unrolled GAN collapse without unrolling?
 # *"I'm unable to reproduce mode collapse without unrolling operation"* ([unrolled_gan #2](https://github.com/poolio/unrolled_gan/issues/2)). An author of the paper answers that it depends on the discriminator's first weights. *"Is this truly unrolled GAN?"*, somebody asks of another implementation ([unrolled-gans #2](https://github.com/andrewliao11/unrolled-gans/issues/2)).
 #
-# **Answer, for four seeds.** No: the plain game does not collapse, as the first user says. With the authors' settings all eight places have a sample near at every look, with $K=0$, 1 and 5, and the largest cell never holds half of the samples. But no setting learns the ring in this time either: under 10 % of the samples are within $3\sigma$ of a place. So in these recordings unrolling is not needed against collapse. $K=10$ is not recorded. The settings have different numbers of steps, so do not rank them.
+# **Answer, for four seeds.** No: the plain game does not collapse, as the first user says. With the authors' settings all eight places have a sample near at every look, with $K=0$, 1 and 5, and the largest cell never holds half of the samples. But no setting learns the ring in this time either: under 10 % of the samples are within $3\sigma$ of a place. One seed with $K=0$ has not found the ring yet: its samples fill a band across the middle, and its largest cell holds 39 %. So in these recordings unrolling is not needed against collapse. $K=10$ is not recorded. The settings have different numbers of steps, so do not rank them.
 #
 # **Setting.** The authors' code: a ring of radius 1 with a standard deviation of .01; z of 256; two hidden layers of 128 with tanh; orthogonal weights of gain 1.4; batches of 512; Adam with $\beta_1=.5$, rates 1e-4 (D) and 1e-3 (G); G ascends D's own loss after $K$ steps of D on the same batch, with gradients through these steps and through Adam's moments; both move from the same state. The notebook places "eight" modes by `linspace(0, 2π, 8)`, which gives seven places, one with double mass. Four seeds.
 
@@ -404,7 +406,7 @@ for name, seen in looks.items():
     assert len(toys[name]) == 4  # as the answer says
 
 # %% [markdown]
-# **What to do.** A picture of collapse without unrolling and none with it needs several seeds and D's first weights. Check the gradient of your code: differentiate the loss of G after $K$ steps of D by finite differences in float64. `tests/test_questions.py` does this for ours.
+# **What to do.** A figure may show collapse without unrolling, and no collapse with it. It should show several seeds, and the text should say how D's first weights were drawn. Check the gradient of your code: differentiate the loss of G after $K$ steps of D by finite differences in float64. `tests/test_questions.py` does this for ours.
 
 # %% [markdown]
 # ## Exercises
@@ -474,9 +476,9 @@ grade_imle(answer)
 # ## Recap
 # - With a large weight of L1, a conditional generator makes the median of the answers and ignores z. Count modes per condition.
 # - The samples of a GAN change during training. Count at many steps, with several seeds.
-# - Two turns of G are a setting like others: compare it seed by seed.
+# - The number of G's turns is a setting like others: compare it seed by seed.
 # - Held-out pictures and a test show whether a model copies.
-# - One seed of a toy proves nothing.
+# - A toy problem needs several seeds, too: one of them may differ from the others.
 #
 # **For later.**
 #
