@@ -51,7 +51,7 @@ Picture(figure, "A latent z goes into G, which gives a fake. Fakes and real exam
 # %% [markdown]
 # The gradient of G's loss passes *through* $D$ on its way to $G$, but it changes only the weights of $G$. No real example is ever an input of $G$. The data reach its weights through this gradient alone.
 #
-# These twelve words are used on this page. They stand in the [glossary](../glossary.ipynb) too.
+# These twelve words are used on this page. The [glossary](../glossary.ipynb) has them, too.
 #
 # | word | meaning |
 # |---|---|
@@ -134,7 +134,7 @@ def loss_of_G(fake_logits):
     return cross_entropy(fake_logits, 1.)
 
 # %% [markdown]
-# **Fidelity.** The code gives the same numbers as the equations. If $D$ returns 0 everywhere, it cannot tell real from fake. Then $L_D=2\log 2\approx1.386$ and $L_G=\log 2\approx0.693$. Remember these two numbers. The lab at the end of this chapter plots both losses, and they often come near them.
+# **Fidelity.** In this course this word marks a cell that compares code with its equation. Here the code gives the same numbers as the equations. If $D$ returns 0 everywhere, it cannot tell real from fake. Then $L_D=2\log 2\approx1.386$ and $L_G=\log 2\approx0.693$. Remember these two numbers. The lab at the end of this chapter plots both losses, and they often come near them.
 
 # %%
 a, b = torch.randn(2, 64, dtype=torch.float64)
@@ -287,7 +287,7 @@ assert fast_mode() or losers(low) == 0 and losers(default) >= 5
 print(f"of 8 seeds lose a cluster: β₁ = .5 {losers(low)}, β₁ = .9 {losers(default)}")
 
 # %% [markdown]
-# Each pair shows the captured modes and the share of good samples. With $0.9$ seven of the eight seeds lose a cluster, with $0.5$ none. Seed 0 captures both clusters with either setting: with this seed alone you would have missed the collapse. So this course shows several seeds.
+# Each pair shows the captured modes and the share of good samples. With $0.9$ most seeds lose a cluster (seven of eight in the output above), with $0.5$ none. Seed 0 captures both clusters with either setting: with this seed alone you would have missed the collapse. So this course shows several seeds.
 #
 # Look at the pairs `(1, 1.0)`. Every sample is good, and half of the data is missing. A look at single samples does not show that; a count of the modes does.
 #
@@ -313,7 +313,7 @@ Picture(figure, "Left, momentum .5: the samples part into two bands, at -1 and a
         "near one cluster.")
 
 # %% [markdown]
-# The blue lines are the true centres. With $0.5$ the samples split into two groups, one at each centre. With $0.9$ they move together, past one cluster and back to the other.
+# The blue lines are the true centres. With $0.5$ most samples go into two groups, one at each centre; a few lie between. With $0.9$ they move together, past one cluster and back to the other.
 #
 # Is it the momentum of $G$ or that of $D$? **Predict:** we give $\beta_1=0.9$ to one network only. Which one loses a cluster, a GAN with the higher momentum in $G$ or in $D$?
 
@@ -326,7 +326,7 @@ print("only D has β₁ = .9", only_D)
 assert fast_mode() or losers(only_G) <= 1 and losers(only_D) >= losers(only_G) + 2
 
 # %% [markdown]
-# The momentum of $D$ alone loses clusters on each of five seeds. The momentum of $G$ alone loses none. While the fakes are at one cluster, the gradient of $D$'s loss lowers the logit there. With $\beta_1=0.9$ this gradient stays in the mean for about 10 steps. By then the fakes have moved, and $D$ still lowers its logit at their old place. So $D$ reacts late, and the fakes move back and forth together. This explanation fits the picture and the experiment. It is not a proof.
+# The higher momentum in $D$ alone loses a cluster on each of the five seeds above. In $G$ alone it loses none. While the fakes are at one cluster, the gradient of $D$'s loss lowers the logit there. With $\beta_1=0.9$ this gradient stays in the mean for about 10 steps. By then the fakes have moved, and $D$ still lowers its logit at their old place. So $D$ reacts late, and the fakes move back and forth together. This explanation fits the picture and the experiment. It is not a proof.
 #
 # The smallest game with this behaviour has two numbers instead of two networks. $D$ changes $b$ so that $ab$ grows. $G$ changes $a$ so that $ab$ falls. At $a=b=0$ both gradients are zero: that is the solution.
 
@@ -401,7 +401,7 @@ assert fast_mode() or low_ring.min() >= 6 and low_ring.sum() > default_ring.sum(
 assert fast_mode() or (default_ring < 8).sum() >= 2
 
 # %% [markdown]
-# On the ring, too, the seeds with $0.9$ capture fewer modes in total than those with $0.5$. Some of them miss modes; others reach all eight, with a smaller share of good samples.
+# On the ring, too, the seeds with $0.9$ capture fewer modes in total than those with $0.5$. Two of the five seeds miss modes. The other three reach all eight, but at most a quarter of their samples is good; with $0.5$ more than half is. One good sample is enough to capture a mode. So samples that are spread about the ring capture modes, too.
 #
 # ## The library's count
 # `modelab` has data sets with known modes and a `coverage` that counts as we did. It adds the comparisons by itself: `floor` is a perfect generator with as many samples, and `null` is noise, spread evenly over the region of the data.
@@ -625,7 +625,7 @@ grade_good(answer)
 # - A GAN trains a generator $G$ and a discriminator $D$ in turns. The data reach the weights of $G$ only through the gradient of $D$.
 # - Mode collapse: the samples are good and modes are missing. Single samples do not show it. A count of the modes does, beside the counts of a perfect and of an untrained generator.
 # - Results differ from seed to seed. Show several.
-# - Adam's default $\beta_1=0.9$ made seven of eight seeds lose a cluster. The momentum of $D$ was the cause. In your own code begin with `betas=(.5, .999)`.
+# - Adam's default $\beta_1=0.9$ made most of eight seeds lose a cluster. Raising the momentum of $D$ alone had the same effect, and raising that of $G$ alone had not. In your own code begin with `betas=(.5, .999)`.
 #
 # **For later.**
 #
