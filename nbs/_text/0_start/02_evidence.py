@@ -104,8 +104,8 @@ round(expected, 1)
 # %% [markdown]
 # ## Many seeds, one interval
 # One training run is one draw from a distribution. Eight runs with eight seeds give a mean and a 95 % confidence interval.
-# The factor 1.96 of the normal distribution makes this interval too short for eight values. Student's $t$ with $n-1$ degrees of
-# freedom is exact if the values are normal:
+# For many values it reaches 1.96 standard errors $s/\sqrt n$ to both sides of the mean. For eight values this is too short, because the spread
+# is estimated from eight values only. The factor $t_{n-1}$ of Student's $t$ distribution with $n-1$ degrees of freedom is larger, and exact if the values are normal:
 #
 # $$\bar v \pm t_{n-1}\,\frac{s}{\sqrt n},$$
 #
