@@ -108,8 +108,9 @@ int((torch.cdist(x, honest) < .03).any(0).sum())
 #
 # The settings are checked first. `_numbers` converts them to float64 and refuses what is not a finite number. A
 # spread is one number, one number per mode, one per mode and coordinate, or full covariances. Two centres closer than a
-# thousandth of a standard deviation are refused: they would be one mode counted twice. (You can skip the code down to `mixture` at
-# first reading.)
+# thousandth of a standard deviation are refused: they would be one mode counted twice.
+#
+# **You can skip the code from here to the heading "Mixtures of your own" at first reading.**
 
 # %%
 #| export
@@ -448,6 +449,7 @@ def _on_cpu_if_mps(x: torch.Tensor) -> torch.Tensor:
 
 
 # %% [markdown]
+# ### Mixtures of your own
 # `mixture` is the public function: centres, spreads and weights of your own. `register_mode_set` makes it known by its name, for instance to the command line, and records its settings in the set's `spec`.
 
 # %%
@@ -524,7 +526,7 @@ round(total.item(), 10)
 
 # %% [markdown]
 # The sampler must agree with the weights. In 60,000 draws the counts should differ from $nw_k$ by chance only. Pearson's
-# chi-squared test gives the probability $p$ of a larger difference by chance. The measured covariance of each mode should be close
+# chi-squared test gives a *p-value*: the probability of a difference at least as large, if the sampler is right. The measured covariance of each mode should be close
 # to its $\Sigma_k$.
 
 # %%
@@ -539,7 +541,7 @@ count.tolist(), f"p = {p_value:.2f}"
 
 # %% [markdown]
 # ## Four toy sets
-# The toy sets of the literature have different difficulties. The *ring* has eight equal modes on a circle. The *grid* has 25
+# Toy sets have different difficulties. The *ring* has eight equal modes on a circle. The *grid* has 25
 # modes, in two dimensions and at different distances from the origin. The *line* has one-dimensional examples, so the data, the generator and the
 # discriminator can be plotted in one figure. Its *far* modes are at 5, −5, 10, …, far from the first samples of a generator. In *rare
 # modes* nine of ten examples are in the central mode, and eight rare modes share the rest.
@@ -670,9 +672,9 @@ again[0]
 
 # %% [markdown]
 # ## A family of sets
-# Settings that were chosen on one set may fail on the next one, and four toy sets are too few to see this. So there is a family of sets: `random_modes(seed)` draws a set at random. It has 3 to 40 modes in 1 to 8 dimensions, in one of six shapes. Weights differ by up to 50 to 1. Spreads differ between modes and between directions. The size of the data is between .01 and 100. Chapter [6.20](../6_workshop/20_random_sets.ipynb) has the code.
+# Settings that were chosen on one set may fail on the next one. Four toy sets are too few to see this. So there is a family of sets: `random_modes(seed)` draws a set at random. Such a set has 3 to 40 modes in 1 to 8 dimensions, in one of six shapes. Weights differ by up to 50 to 1. Spreads differ between modes and between directions. The size of the data is between .01 and 100. Chapter [6.20](../6_workshop/20_random_sets.ipynb) has the code.
 #
-# `benchmarks/family.py` chooses settings on seeds 0 to 49 and reports them on seeds 1000 to 1099; it is not recorded yet. The dimension matters for the counts: of a perfect sampler's examples 99.7 % are within three standard deviations of a mode in one dimension, 98.9 % in two and 65.8 % in eight.
+# `benchmarks/family.py` chooses settings on seeds 0 to 49 and reports them on seeds 1000 to 1099. Its results are not recorded yet. The dimension matters for the counts. Of a perfect sampler's examples 99.7 % are within three standard deviations of a mode in one dimension. It is 98.9 % in two dimensions and 65.8 % in eight.
 
 # %% [markdown]
 # The picture shows twelve sets, seeds 0 to 11, each in the plane of its two largest variances. The number after the shape is the size. The second line gives modes, dimensions, and the ratio of largest to least weight.
@@ -703,7 +705,7 @@ Picture(figure, "Twelve random sets of six shapes: " + ", ".join(m.kind for m in
 #
 # $$\tilde x=\frac{x-m}{s},\qquad s^2=\frac1d\,\mathbb E\,\|x-m\|^2 .$$
 #
-# $s$ is one number, so no direction is stretched, and the shape of the modes stays. Samples from a run are in the units of the data. `Run` standardises points only if $s$ is below .1 or above 10, or if the mean is far from 0. All other sets of this course have $s$ between .14 and 4.4 and are not changed.
+# $s$ is one number, so no direction is stretched, and the shape of the modes stays. Samples from a run are in the units of the data. `Run` standardises points only if $s$ is below .1 or above 10, or if the mean is far from 0. The four toy sets above have $s$ between .3 and 4.5, so they are not changed.
 
 # %% [markdown]
 # The ring keeps its unit. These are the smallest and the largest of the twelve sets, each with its factor $s$:
@@ -1053,7 +1055,7 @@ grade_narrow(answer)
 # </details>
 
 # %% [markdown]
-# **3.** (easy, 5 minutes) A classifier reads one digit right with probability .99. A *perfect* generator of stacked digits makes samples of one single mode, say 000. For which share of them does the classifier predict another mode?
+# **3.** (easy, 5 minutes) A classifier reads one digit right with probability .99. A generator of stacked digits makes perfect pictures, but of one single mode, say 000. For which share of them does the classifier predict another mode?
 #
 # <details><summary>Hint</summary>
 #
@@ -1115,7 +1117,7 @@ grade_density(answer)
 # well-known demo has seven modes.
 # - A bug that sampler and scorer share does not show in the score. Check the data against something independent.
 # - Settings that were chosen on one set hold for that set. `random_modes(seed)` is a family of sets to choose and to report on.
-# - Points are standardised for training if their spread is below .1 or above 10, or if their mean is far from 0. Results are in the unit of the data.
+# - `Run` standardises points for training if their spread is below .1 or above 10, or if their mean is far from 0. Results are in the unit of the data.
 # - A perfect sampler scores 98.9 % "high quality" in two dimensions, not 100 %.
 # - On pictures a classifier predicts the modes. Measure its errors. Train it to have low confidence in pictures that show no digit.
 #
