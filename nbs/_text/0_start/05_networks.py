@@ -10,6 +10,8 @@
 # | **Paper** | none; initialisation after He et al. 2015 |
 # | **Needs** | [0.2](02_evidence.ipynb) |
 # | **Time** | a few seconds of computing |
+#
+# **What to read.** The course needs the first five sections, from "Eight batches, one network" to "Why eight seeds?", and "Signals that shrink from layer to layer". The other sections hold the code of the library's networks. You can skip them at first reading, and come back when you want to use networks of your own.
 
 # %%
 #| default_exp networks.layers
@@ -270,8 +272,8 @@ gap.abs().max().item()
 # shape means one number per example. Such a network returns `(*runs, batch)`, without an axis of length one at the end.
 
 # %% [markdown]
-# Stacked networks make large temporary tensors at each step. On Linux the system's allocator returns that memory after each step and requests it again.
-# This can take as long as half of the step. So `_keep_memory` sets the allocator once to keep the memory.
+# Stacked networks make large temporary tensors at each step. On Linux the system's allocator may return that memory after each step and request it again,
+# which takes time. So `_keep_memory` sets the allocator once to keep the memory.
 
 # %%
 #| export
@@ -466,7 +468,7 @@ assert all(torch.equal(a[3], b[0]) for a, b in zip(of_eight.parameters(), single
 # %% [markdown]
 # ## Why eight seeds?
 # In the figure below the score of a seed is a random number between 0.2 and 1, with the mean 0.6. Twenty people each train $n$ seeds and
-# report a 95 % interval. Move the slider: the intervals shrink about like $1/\sqrt n$. From two seeds to eight they shrink faster,
+# report a 95 % interval. An interval that misses the true mean is drawn in orange. Move the slider: the intervals shrink about like $1/\sqrt n$. From two seeds to eight they shrink faster,
 # because the factor of Student's $t$ is 12.7 for two values and 2.4 for eight.
 
 # %%
@@ -1015,7 +1017,7 @@ assert [part.training for part in partly] == [True, False]
 # %% [markdown]
 # ## One pass for two batches
 # A discriminator scores real and generated examples at each step. In our networks the examples of a batch do not depend on each other. So a single network can take both batches in one pass: half the calls, the same scores.
-# Eight stacked networks gain nothing from this, because they use the cores fully already. In *your* network the examples of a batch may depend on each other (with batch normalisation they do), so it gets one batch after the other. So does a network of ours with `coupled = True`.
+# Stacked networks get one batch after the other: they have enough work for the cores already. In *your* network the examples of a batch may depend on each other (with batch normalisation they do), so it gets one batch after the other. So does a network of ours with `coupled = True`.
 
 # %%
 #| export
