@@ -123,7 +123,7 @@ for r, ax in enumerate(panels.flat):
 Picture(figure, f"Eight generators; the rare modes each one shows: {rare_seen(x)}")
 
 # %% [markdown]
-# All samples are in the centre, and no seed shows a rare mode. (Blue discs are the centres of the nine modes.) The coverage table compares this with a perfect
+# All samples are in the centre, and no seed shows a rare mode. (Blue discs are the centres of the nine modes.) The high quality is nearly that of a perfect generator, so single samples look right. The coverage table compares this with a perfect
 # generator (floor) and with noise (null). KL compares with *equal* shares here, so it does not measure the error on these data: even a perfect generator has
 # 1.67, and noise has 0.099. Look at the captured modes and at TV.
 
@@ -241,6 +241,8 @@ claim("A trained discriminator is p/(p+q): its belief is off by less than .02 on
 
 
 # %% [markdown]
+# Beyond $x=2.5$ the curves leave the optimum. Few examples lie there, so the loss hardly depends on $D$ there. The mean error above is weighted by $p+q$.
+#
 # **Fidelity.** The value at the optimum, integrated on the line in float64: left from the definition of $V$, right $2\,\mathrm{JSD}-\log4$. (They differ a little, because the line
 # ends at ±4. The assertion takes the missing probability into account.)
 
@@ -323,8 +325,8 @@ assert growth["saturating"] > .5 and growth["mean slope of D"] > 4
 
 
 # %% [markdown]
-# The saturating gradient did *not* become smaller here. Its first factor $\sigma(\ell)$ fell from 0.49 to 0.03, but the slope of $D$, the second factor, is 12 times as large. The product is about
-# twice as large as before. The first factor of the non-saturating loss rises from 0.51 to 0.97, and its gradient is 18 times as large as before. The literature says that the saturating gradient *vanishes*. Here it is only small beside that of the other loss.
+# The saturating gradient did *not* become smaller here. Its first factor $\sigma(\ell)$ fell from a mean of 0.49 to 0.03, but the mean slope of $D$, the second factor, is 12 times as large. The gradient in $G$'s weights is about
+# twice as large as before. (The two means alone would give a factor of 0.7. But a mean of products is not the product of the means.) The first factor of the non-saturating loss rises from 0.51 to 0.97, and its gradient is 18 times as large as before. The literature says that the saturating gradient *vanishes*. Here it is only small beside that of the other loss.
 
 # %% [markdown]
 # ## The divergence of the non-saturating loss
@@ -405,7 +407,7 @@ Picture(figure, f"Seed {dark}: D classifies all points outside the centre as rea
 # %% [markdown]
 # $D$ classifies nearly all points outside the centre as real, although there are data only at the rare modes. During training it got hardly any generated points there. So nothing in its loss separates the rare modes
 # from the empty gaps between them. The next cell measures two things in all eight runs: $D$ at the rare modes and in the gaps halfway between them, and whether the arrows point at the modes. The rare modes lie at
-# multiples of 45°. For an arrow at the angle $\varphi$, $\cos8\varphi$ is 1 if it points at a mode, −1 if it points at a gap, and 0 on average if the arrows do not depend on the modes.
+# multiples of 45°. For an arrow at the angle $\varphi$, $\cos8\varphi$ is 1 if it points at a mode and −1 if it points at a gap. If the arrows do not depend on the modes, the mean is 0.
 
 # %%
 half = torch.tensor(math.pi / 8)
@@ -437,9 +439,11 @@ assert 0 < nonsaturating < saturating and 2 * kl((p + q) / 2, q) == math.inf
 [round(v.item(), 4) for v in (saturating, nonsaturating)], round(math.log(4), 4)
 
 # %% [markdown]
-# A generator that misses a tenth of the data has a saturating loss that is only 0.072 above the optimum, 5 % of the largest possible value $\log4$. For the non-saturating loss it is 0.033. But a generator that puts a tenth of its
-# samples where there are no data ($p$ and $q$ exchanged) has an infinite divergence under the non-saturating loss: there invalid samples weigh much more than missing modes. (JSD is symmetric, so under the saturating loss it is 0.072 again.) So a divergence that is zero only at $q=p$ can be nearly zero while modes are
-# missing, and a loss curve does not show them.
+# A generator that misses a tenth of the data has a saturating loss that is only 0.072 above the optimum. This is 5 % of the largest possible value $\log4$. For the non-saturating loss it is 0.033.
+#
+# Now exchange $p$ and $q$: a generator puts a tenth of its samples where there are no data. The divergence of the non-saturating loss is infinite. So under this loss invalid samples cost much more than missing modes. (JSD is symmetric, so under the saturating loss it is 0.072 again.)
+#
+# So a divergence that is zero only at $q=p$ can be nearly zero while modes are missing. A loss curve does not show the missing modes.
 
 # %% [markdown]
 # ## The game as a class
@@ -547,7 +551,7 @@ for row in tuned.get("stacked_digits", []):
     print(f"{row['setting']:40} raw {raw:36} averaged {averaged}")
 
 # %% [markdown]
-# Read these counts with care. With the narrow $D$, $G$ captures about 190 modes, fewer than random pixels do. Its high quality is lower too: 6 % against 19 %, and 94 % for a perfect generator. So most samples are not readable digits, and the mode count mixes two
+# Read these counts with care. With the narrow $D$, $G$ captures about 190 modes. Random pixels have 226, which lies inside the interval: by this count $G$ cannot be told from noise. Its high quality is lower, too: 6 % against 19 %, and 94 % for a perfect generator. So most samples are not readable digits, and the mode count mixes two
 # faults: unreadable pictures and missing modes. The experiment shows that a narrow $D$ makes $G$ worse. It does not show that $G$ makes good pictures of fewer modes.
 
 # %% [markdown]
@@ -596,7 +600,7 @@ film.widget.slider.value = 0
 
 # %% [markdown]
 # ## Mode collapse and recovery in the lab
-# Chapter [1.3](03_lab.ipynb) explains the *lab*, an interactive panel for a game. Here we only use it. With a running kernel you can train in the cell below: *Play*, single turns, a timeline that goes back, and your own data by drawing. Each
+# Chapter [1.3](03_lab.ipynb) explains the *lab*, an interactive panel for a game. Here we only use it. With a running kernel you can train in the cell below. There are *Play*, single turns, a timeline that goes back, and a button to draw your own data. Each
 # mode has a lamp, which is lit while the mode is captured.
 #
 # One warning: the modes of this ring are wide (std 0.15). Here 300 samples of uniform noise light all eight lamps, as the cell below checks. So a dark lamp shows a missing mode, but eight lit lamps do not show a good generator. Look at the samples too.
