@@ -95,7 +95,7 @@ derive_seed(3, "noise", 120)
 from modelab.training.optimiser import Optimiser, Schedule
 
 # %% [markdown]
-# **Fidelity.** A cosine is at one half in the middle. With ten stairs the last stair is never left.
+# **Fidelity.** A cosine is at one half in the middle. `"linear"` keeps the first rate for half of the steps and then falls in a line to zero. A schedule in ten stairs keeps the rate of its last stair, here 0.2 times the first rate:
 
 # %%
 halfway = Schedule("cosine", 100, floor=0.)
@@ -197,8 +197,8 @@ eight(run)
 coverage_table(run.coverage())
 
 # %% [markdown]
-# After 1,200 steps the runs capture 7.1 of 8 modes on average; noise captures 4.3. But only 7 % of the samples are good: most are on the ring between
-# the modes, as the picture shows. *(3 of 8)* in the table: this divergence is infinite if a mode is missing, so its mean is over the three runs that miss none.
+# After 1,200 steps the runs capture 7.1 of 8 modes on average; noise captures 4.3. But only 7 % of the samples are good. The picture shows why: most samples lie near the circle, but not within
+# three standard deviations (0.06) of a mode. *(3 of 8)* in the table: this divergence is infinite if a mode is missing, so its mean is over the three runs that miss none.
 # For least squares we trained 300 steps only, so do not compare the two tables:
 
 # %%
@@ -331,7 +331,7 @@ message
 
 # %% [markdown]
 # ## A film of a training
-# The film shows the samples of one seed every 60 steps. Press play, and count the modes that have samples.
+# The film shows the samples of one seed every 60 steps. Press play. A mode counts if one of the 400 samples is within 0.06 of its centre, so the count can also fall from one picture to the next.
 
 # %%
 def frame(run, seed: int = 0):
