@@ -25,7 +25,7 @@ from modelab.networks.players import Networks
 # This chapter uses the lab. The workshop builds it: [6.8](../6_workshop/08_session.ipynb) the timeline, [6.9](../6_workshop/09_view.ipynb) the pictures, [6.10](../6_workshop/10_panel.ipynb) the controls.
 #
 # ## A divergence on a grid is large even for a perfect generator
-# GAN Lab, a well-known interactive page about GANs, plots a divergence between two histograms on a grid. Let us compute it for two simulated generators. One is perfect. The other has lost one of two modes, which is half of the data.
+# GAN Lab is a well-known interactive page about GANs. It plots a divergence between two histograms on a grid. Let us compute it for two simulated generators. One is perfect. The other has lost one of two modes, which is half of the data.
 #
 # **Predict:** take a grid of 30 × 30 cells and 150 points of each. What is the KL divergence of the perfect generator?
 
@@ -413,7 +413,7 @@ mine.step(20).scrub(7)
 
 # %% [markdown]
 # ## Speed
-# `benchmarks/lab.py` measures in JupyterLab: frames shown each second, bytes of a frame, the share of the training speed that is left while the lab is shown, and the time until a click is answered.
+# `benchmarks/lab.py` measures in JupyterLab: frames shown each second, bytes of a frame, training steps each second, and the time until a click is answered. *Speed kept* is the training speed while the lab is shown, over the speed without it. The lab is compared with two other ways to show a plot that changes, a matplotlib picture in an `Image` widget and `ipympl`.
 
 # %%
 recorded("lab")
