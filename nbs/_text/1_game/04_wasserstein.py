@@ -116,8 +116,8 @@ for row in zip(shifts, found, push, other):
     print("{:5g}  {:10.4f}  {:19.1e}  {:23.1f}".format(*row))
 
 # %% [markdown]
-# From $\theta=1$ on the divergence is $\log 2=0.6931$ at each distance, because the clouds do not overlap any more. The gradient of the saturating loss vanishes. That of the non-saturating loss does not vanish, but it gets *smaller* with the
-# distance: a cloud that is farther away gets a weaker gradient.
+# From $\theta=1$ on the divergence is $\log 2=0.6931$ at each distance, because the clouds do not overlap any more. The gradient of the saturating loss vanishes. That of the non-saturating loss does not vanish. But from $\theta=0.5$ on it gets *smaller* with the
+# distance: a cloud that is farther away gets a weaker gradient. From $\theta=1$ on the printed gradient times $\theta$ is nearly constant, 28 to 30. A likely reason: $D$ reaches about the same difference of logits over a longer way.
 #
 # ## The Wasserstein distance
 # The *Wasserstein distance* $W_1$ of two distributions measures how far probability must be moved to turn one into the other: the amount times the distance, for the best plan. For two samples of the same size the best plan is a pairing of their points. It can be
@@ -273,7 +273,7 @@ slopes, = torch.autograd.grad(net(points).sum(), points, create_graph=True)
 tuple(slopes.shape), slopes.requires_grad
 
 # %% [markdown]
-# `input_gradient` below does the same. In addition it accepts scores of other shapes, saves work in ReLUs, and refuses critics that have no gradient per example, such as one with batch norm. Chapter [6.18](../6_workshop/18_own_networks.ipynb) has these details.
+# `input_gradient` below does the same. In addition it accepts scores of other shapes and saves work in ReLUs. It refuses critics that have no gradient per example, such as one with batch norm. Chapter [6.18](../6_workshop/18_own_networks.ipynb) has these details. **You can skip the code from here to the measurement of the slopes at first reading.**
 #
 # How many axes come before those of an example? Our networks have an attribute `lead`. For any other critic the batch is axis 0, unless the caller says that runs come first. Nothing is guessed from shapes.
 
@@ -403,7 +403,7 @@ if not fast_mode():  # a hundredfold c, and the slope grows by four to six power
 {c: interval(row["used"], low=0, high=1) for c, row in clipped_by.items()}
 
 # %% [markdown]
-# The network multiplies three clipped matrices, so the slope can grow up to the third power of $c$: from 0.0017 to 1.7 (a thousandfold), and then to 241 (140-fold). So $c$ must be tuned to get a slope near one. And one bound for all weights does not make the slope even: a quarter of $W_1$ lies where the critic is less than half as steep as at its steepest,
+# The network multiplies three clipped matrices, so the slope can grow up to the third power of $c$: from 0.0017 to 1.7 (a thousandfold), and then to 241 (140-fold). So $c$ must be tuned to get a slope near one. And one bound for all weights does not make the slope even: about a fifth to a quarter of $W_1$ lies where the critic is less than half as steep as at its steepest,
 # or falls where it should rise.
 #
 # ## Gradient penalty (WGAN-GP)
@@ -719,6 +719,8 @@ claim("With λ = 10 the two-sided penalty finds the distance on a line as the on
       baseline=baseline, holds=two_sided.low > .9, expect=False)
 
 # %% [markdown]
+# In the plane the two-sided penalty finds the distance on all eight seeds, with slope one between partners. This agrees with the explanation. On a line use the one-sided penalty.
+#
 # ## Zero-centred penalties (R1 and R2)
 # A critic with slope one has this slope also when the generated samples are right. So it still moves them. The smallest GAN shows this (Mescheder et al. 2018): the data are the single point $0$, the generator is a number $\theta$, and the critic is $f(x)=\psi x$. The solution is $\theta=\psi=0$. Both take small steps at the same time.
 
@@ -1019,7 +1021,7 @@ Picture(figure, "Slope maps, three settings each, each with its own scale. " + "
     f"{n}: {k.mean():.3g} ± {k.std() / k.mean():.0%}" for n, k in seen.items()))
 
 # %% [markdown]
-# With a hundredfold clip value the mean slope of $A$ grows by a factor of about 200,000, and it varies by 32 % over the square. With a hundredth of the penalty weight the mean slope of $B$ grows eightfold, from 1.05 to 8.3. The formula gives 1.08 and 9. It varies by 5 % to 11 %. Try it in the lab:
+# With a hundredfold clip value the mean slope of $A$ grows by a factor of about 200,000, and it varies by 32 % over the square. With a hundredth of the penalty weight the mean slope of $B$ grows eightfold, from 1.05 to 8.3. The formula gives 1.08 and 9. The slope of $B$ varies by 5 % to 11 % over the square. Try it in the lab:
 #
 # 1. *Cause it.* Put `.01` into *bound*, train some hundred steps, and read the scale below the map of $A$. Then put `1`.
 # 2. *Cure it.* Find the clip value at which the slope of $A$ is near one. Is it near one everywhere? Then find a penalty weight for $B$.
