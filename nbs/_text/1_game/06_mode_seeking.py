@@ -57,7 +57,7 @@ from modelab.training.run import Run
 # ## The original game loses most rare modes
 # One mode in the centre holds 80 % of the data. Eight rare modes on a circle share the rest. `benchmarks/mode_seeking.py` trains the original game and the four methods of this chapter on these data, each with four settings. It chooses one setting on seeds 100 to 103, and trains this one with seeds 0 to 7.
 #
-# A mode is *held* here if good samples of it are at least a quarter of its share of the data. Captured modes would mislead: these modes are so wide that uniform noise captures 8.9 of the nine, and holds none.
+# A mode is *held* here if good samples of it are at least a quarter of its share of the data. Captured modes would mislead: uniform noise captures 8.9 of the nine by chance, and holds none.
 #
 # **Predict:** how many of the nine modes does the original game hold?
 
@@ -82,7 +82,6 @@ if kept:
 assert not kept or set(plain["held"]) == {1} and plain["null"]["held"] == 0
 
 # %% [markdown]
-#
 # ## Packing: the discriminator sees several examples at once
 # A discriminator of single examples cannot see that two samples are nearly the same. PacGAN (Lin et al. 2018) gives it *packs*: $m$ independent examples of one kind, side by side. $D$ says whether the whole pack is real. Nothing else of the game changes:
 #
@@ -473,7 +472,7 @@ assert cosines[5] > .95 > cosines[20]
 cosines
 
 # %% [markdown]
-# The cosines compare $G$'s gradient with the one for $K=0$. With five virtual steps they point nearly the same way. The reason is Adam: a step moves each weight by about the learning rate, here 0.001. After five steps $D$ is still nearly the present $D$. Only with 20 steps the gradient turns. So what unrolling does depends on $K$ *times* the learning rate of $D$, and a large $K$ is slow.
+# The cosines compare $G$'s gradient with the one for $K=0$. With five virtual steps they point nearly the same way. A likely reason is Adam: a step moves each weight by about the learning rate, here 0.001. After five steps $D$ is still nearly the present $D$. With 20 steps the gradient turns, to a cosine of 0.90. So we expect that the effect of unrolling depends on $K$ *times* the learning rate of $D$. A large $K$ is slow.
 #
 # ## Mode seeking: a term for samples that are too similar
 # If two latents give nearly the same sample, $G$ ignores a part of its input. Mao et al. (2019) add a term for this. $G$ makes two batches from $z$ and $z'$, and descends
@@ -645,7 +644,7 @@ assert all(v.isfinite().all() for v in losses(game).values())
 # ## What the authors used
 # | | PacGAN, grid and ring | unrolled, ring | mode seeking, CIFAR-10 | here |
 # |---|---|---|---|---|
-# | own setting | packs of $m$ independent draws | $K=5$, all on one batch | $\lambda=1$ | both of two values are tried |
+# | own parameter | packs of $m$ independent draws | $K=5$, all on one batch | $\lambda=1$ | two values of each are tried |
 # | $G$ | 4 × 400, batch norm, ReLU | 2 × 128, tanh | DCGAN | 2 × 64, leaky ReLU |
 # | $D$ | 3 × 200, maxout of 5 | 2 × 128, tanh | DCGAN | 2 × 64, leaky ReLU |
 # | Adam | 1e-4, $\beta_1=.8$ | 1e-3 ($G$), 1e-4 ($D$), $\beta_1=.5$ | 2e-4, (.5, .999) | 1e-3 or 3e-3, (0, .9) |
