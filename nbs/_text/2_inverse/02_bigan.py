@@ -181,7 +181,7 @@ for form in ("swapped", "linear"):
 print(error_message(generator_encoder_loss, real, fake, "saturating"))
 
 # %% [markdown]
-# What is the optimal $D$? It is the log-ratio of the two joint densities. In one case it can be written down. Let $x$ and $z$ be standard normal numbers, and let both maps mix in noise: $E(x)=e\,x+\sqrt{1-e^2}\,\varepsilon$ and $G(z)=g\,z+\sqrt{1-g^2}\,\varepsilon$. Here $\varepsilon$ is standard normal noise, and $e$ and $g$ are numbers between $-1$ and 1: the correlations of $x$ and $z$ in the real and in the generated pairs. If $e=g$ the two joint distributions are equal, and the best logit is zero *everywhere*. Otherwise the mean logit of real pairs is the KL divergence of the real pairs from the generated ones, $\tfrac{1-eg}{1-g^2}-1+\tfrac12\log\tfrac{1-g^2}{1-e^2}$.
+# What is the optimal $D$? It is the log-ratio of the two joint densities. In one case it can be written down. Let $x$ and $z$ be standard normal numbers, and let both maps mix in noise: $E(x)=e\,x+\sqrt{1-e^2}\,\varepsilon$ and $G(z)=g\,z+\sqrt{1-g^2}\,\varepsilon$. Here $\varepsilon$ is standard normal noise, and $e$ and $g$ are numbers between $-1$ and 1. They are the correlations of $x$ and $z$ in the real and in the generated pairs. If $e=g$ the two joint distributions are equal, and the best logit is zero *everywhere*. Otherwise the mean logit of real pairs is the KL divergence of the real pairs from the generated ones, $\tfrac{1-eg}{1-g^2}-1+\tfrac12\log\tfrac{1-g^2}{1-e^2}$.
 
 # %%
 from torch.distributions import Normal
