@@ -269,7 +269,7 @@ assert cheapest > .5
 round(cheapest, 2), first_try(lambda p, z: p[:, 0], x, None, x_hat).mean().item()
 
 # %% [markdown]
-# So the penalty acts on logits. **The unit of the data is a setting**, too: pairs should be several units long at the start, because the rise of the logit that is asked for is the length of the pair. The ring of this chapter spans ±4. Pictures in [-1, 1] have long distances, even at 8×8 pixels:
+# So the penalty acts on logits. **The unit of the data is a setting**, too: pairs should be several units long at the start. The penalty asks the logit to rise by the length of the pair. The ring of this chapter spans ±4. Pictures in [-1, 1] have long distances, even at 8×8 pixels:
 
 # %%
 g = torch.Generator().manual_seed(0)
