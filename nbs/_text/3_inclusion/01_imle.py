@@ -61,7 +61,7 @@ from modelab.training.run import Run
 
 # %% [markdown]
 # ## Every sample moves to its nearest real point
-# This chapter has no discriminator. The plainest way to make samples look real: every *sample* finds the real point nearest to it and moves there. The data are the grid with 25 modes.
+# This chapter has no discriminator. A plain way to make samples look real is this: every *sample* finds the real point nearest to it and moves there. The data are the grid with 25 modes.
 
 # %%
 @dataclass(kw_only=True)
@@ -94,7 +94,7 @@ assert backwards.losses["G"][-1].max() < .05 or fast_mode()
 backwards.losses["G"][-1].mean().item()
 
 # %% [markdown]
-# One. Nine samples of ten are good and the loss is nearly zero, but the generator shows a single mode. No term of the loss contains a real point that has no sample near it. In how many modes is there a real point that is the nearest of any sample?
+# One. Nine samples of ten are good and the loss is nearly zero, but the generator shows a single mode. The loss contains a real point only if it is the nearest one of some sample. How many modes hold such a point?
 
 # %%
 def modes_in_loss(run, n: int = 500):
@@ -111,7 +111,7 @@ modes_in_loss(backwards)
 
 # %% [markdown]
 # ## Every real point pulls its nearest sample
-# Now exchange the roles. Every *real* point finds the sample nearest to it, and that sample is pulled to it. For $n$ real points and a pool of $m$ samples:
+# Now exchange the roles. Every *real* point $x_i$ finds the sample nearest to it, and that sample is pulled to it. For $n$ real points, a pool of $m$ latents $z_j$ and a generator $G_\theta$ with weights $\theta$:
 #
 # $$L(\theta)=\mathbb{E}_{z_1,\dots,z_m}\ \frac1n\sum_{i=1}^n\ \min_{j}\ \big\|G_\theta(z_j)-x_i\big\|^2 .$$
 #
@@ -127,7 +127,7 @@ gaps
 gaps.min(1).values, gaps.min(1).values.mean()
 
 # %% [markdown]
-# Sample 2 is far from everything and is the nearest of no real point, so it gets no gradient. This loss never says that a sample is *bad*. If several real points share a sample, it moves to their mean. The point $(0,0)$ has two samples at distance 1; the first is taken.
+# Each row is a real point, each column a sample. Sample 2 is far from everything and is the nearest of no real point, so it gets no gradient. This loss never says that a sample is *bad*. If several real points share a sample, it is pulled to their mean. The point $(0,0)$ has two samples at distance 1; the first is taken.
 #
 # The minimum is easy to differentiate: hold the partner $j(i)$ fixed and differentiate the square. Where the partner is unique, a small step of $G$ does not change it, so
 #
@@ -178,7 +178,7 @@ rise, (slope * nudge).sum()
 
 # %% [markdown]
 # ### In what sense is this maximum likelihood?
-# The loss has no density in it. Where does the likelihood come from? Put a small normal density of width $h$ on each sample $\tilde x_j=G(z_j)$. Their mean is a density (a *kernel density estimate*):
+# The loss has no density in it. Where does the likelihood come from? Put a small normal density of width $h$ on each sample $\tilde x_j=G(z_j)$. Their mean is a density $p_h$ (a *kernel density estimate*). $w_j(x)$ is the share of sample $j$ in its gradient:
 #
 # $$p_h(x)=\frac1m\sum_{j=1}^m\mathcal N\big(x;\,\tilde x_j,\,h^2I\big),\qquad
 # h^2\,\nabla_{\tilde x_j}\log p_h(x)=w_j(x)\,(x-\tilde x_j),\qquad w_j(x)\propto e^{-\|x-\tilde x_j\|^2/2h^2}.$$
@@ -209,7 +209,9 @@ off
 #
 # $$\mathbb E\min_j\|\tilde x_j-x\|^2\approx\Gamma\big(1+\tfrac2d\big)\,\big(m\,V_d\,p_\theta(x)\big)^{-2/d}.$$
 #
-# It falls as the density at $x$ rises. Its gradient is $-\tfrac2d$ times itself times $\nabla\log p_\theta(x)$. **So the IMLE loss has the gradient of a log-likelihood in which each data point has a weight: the squared distance to its nearest sample.** A point that is served badly weighs more than in maximum likelihood. The weights are equal if the densities $p_\theta(x_i)$ are equal. This is among the conditions under which Li and Malik prove that both have the same optimum for finitely many points and samples; that the optimum is unique is another.
+# ($\Gamma$ is the gamma function.) The squared distance falls as the density at $x$ rises. Its gradient in $\theta$ is $-\tfrac2d$ times itself times $\nabla\log p_\theta(x)$.
+#
+# **So a step down the IMLE loss is a step up a log-likelihood in which each data point has a weight.** The weight is the squared distance to its nearest sample. A point that is served badly weighs more than in maximum likelihood. The weights are equal if the densities $p_\theta(x_i)$ are equal. Li and Malik prove that both losses have the same optimum for finitely many points and samples, under some conditions. Equal densities are one of these conditions; a unique optimum is another.
 #
 # **Fidelity.** For $\tilde x\sim\mathcal N(0,I_2)$ and $x=0$, $p(0)=1/2\pi$ and $V_2=\pi$, so the formula says $2/m$. Here it is exact:
 
@@ -225,7 +227,7 @@ nearest_square.mean().item(), 2 / m
 #
 # $$\frac1n\,\#\big\{i:\ \min_j\|G(z_j)-x_i\|\ge t\,\varepsilon\big\}\ \le\ \frac1{t^2}.$$
 #
-# With $t=6$ the share is 2.8 %. Each mode of the grid holds 4 % of the data, so each must have a sample within $6\varepsilon$ of some of its points. The loss of the first section guarantees nothing of this kind, small as it was.
+# With $t=6$ the share is 2.8 %. Each mode of the grid holds 4 % of the data, so each must have a sample within $6\varepsilon$ of some of its points. The loss of the first section was small, too, but it guarantees nothing of this kind.
 
 # %%
 near = (torch.randn(5000, 1).abs() * 3).square()  # any squared distances will do
@@ -243,7 +245,7 @@ away, who = torch.cdist(images, images).min(1)
 (away > 1e-3).sum().item(), away.max().item()
 
 # %% [markdown]
-# A copy should be at distance 0, but a third of the copies are not. For large inputs `cdist` computes $\|x\|^2+\|y\|^2-2\,x\cdot y$ by a matrix product, which is fast, and subtracts numbers that are nearly equal. In floating point with unit roundoff $u$ the error is up to about
+# A copy should be at distance 0, but a third of the copies are not. For large inputs `cdist` computes $\|x\|^2+\|y\|^2-2\,x\cdot y$ by a matrix product. That is fast, but it subtracts numbers that are nearly equal. (You can skip the bound below and go on at *The game keeps its matches*: the library's search is exact.) In floating point with unit roundoff $u$ and examples of $d$ numbers the error is up to about
 #
 # $$\big|\,\text{computed}-\|x-y\|^2\,\big|\ \le\ (c_d+8)\,u\,\big(\|x\|+\|y\|\big)^2,\qquad c_d=\min(d,\,8\sqrt d),$$
 #
@@ -284,7 +286,7 @@ for bad in ((x, made[:0]), (x, torch.zeros(4, 3)), (torch.randn(5, 3), holed)):
     print(error_message(nearest, *bad))
 
 # %% [markdown]
-# The time beside other exact searches (`python benchmarks/nearest.py`): the nearest of 10,000 for each of 60,000, in float32. In 64 dimensions it is the fastest of the four, in 512 dimensions faiss is faster.
+# The table shows the time beside other searches without approximation (`python benchmarks/nearest.py`): the nearest of 10,000 for each of 60,000, in float32. Two of them round, so they do not find every copy at distance 0. In 64 dimensions it is the fastest of the four, in 512 dimensions faiss is faster.
 
 # %%
 speed = pd.DataFrame(recorded("nearest").get("rows", []))
@@ -293,7 +295,7 @@ speed[columns] if len(speed) else speed
 
 # %% [markdown]
 # ## The game keeps its matches
-# A matching needs a pool of samples, and rendering them costs time. There are two ways to pay less: use one matching for several steps, and use one pool for many real points. So a matching takes `reals` real points, renders `pool` latents for each of them, and is used for `refresh` steps. Meanwhile $G$ changes, and the matches become outdated.
+# A matching needs a pool of samples, and rendering them costs time. There are two ways to pay less: use one matching for several steps, and use one pool for many real points. So a matching takes `reals` real points, renders `pool` latents for each of them, and is used for `refresh` steps. Meanwhile $G$ changes, and the matches become outdated. The cells up to the next **Predict** are the code of this. On a first reading you can skip them.
 
 # %%
 #| export
@@ -494,7 +496,7 @@ assert all(torch.equal(one[k], two[k]) for k in one)
 sorted(k for k in one if "matches" in k)
 
 # %% [markdown]
-# **Predict:** the same generator and rate, but real points now pull their nearest samples, and 500 steps instead of 200. How many of the 25 modes do the samples reach, and what share of them is good?
+# **Predict:** take the same generator and rate, but real points now pull their nearest samples, for 500 steps instead of 200. How many of the 25 modes do the samples reach, and what share of them is good?
 
 # %%
 forwards = Run(IMLE(reals=512, refresh=4, pool=2, optimiser=Optimiser(3e-3)), data, batch=256,
@@ -503,7 +505,7 @@ coverage_table(
     {"sample → near real": backwards.coverage(), "real → near sample": forwards.coverage()})
 
 # %% [markdown]
-# Read the row `null` first. Uniform noise captures 21 modes, because a few of 2,500 scattered samples fall on each, and 1.8 % of its samples are good. By these measures our run is *not* better than noise after 500 steps. It has spread to where the data are, and has hardly begun to concentrate on the modes.
+# Read the row `null` first. Uniform noise captures 21 modes, because a few of 2,500 scattered samples fall on each, and 1.8 % of its samples are good. Our run captures 19.1 modes, and 2.0 % are good. By these measures it is *not* better than noise after 500 steps. It has spread to where the data are, and has hardly begun to concentrate on the modes.
 
 # %%
 figure, panels = axes(1, 2)
@@ -537,7 +539,9 @@ claim(
 # %% [markdown]
 # (Uniform noise comes near all 25 modes, too. The claim compares the two directions; it does not say that the samples are good.)
 #
-# The price of IMLE is quality. Between two modes lie samples that are the nearest of no real point, and nothing moves them away. The latent space is connected, so some samples always lie there. And a sample that several real points share goes to their mean. **IMLE covers and blurs.** Longer trainings are recorded beside the non-saturating GAN, one row for each setting that was run, eight seeds each (`python benchmarks/imle.py`; the seconds are those of all eight on one core):
+# The price of IMLE is quality. Between two modes lie samples that are the nearest of no real point, and nothing moves them away. The latent space is connected, so some samples always lie there. And a sample that several real points share goes to their mean. **IMLE covers and blurs.**
+#
+# Longer trainings are recorded beside the non-saturating GAN (`python benchmarks/imle.py`). There is one row for each setting that was run, with eight seeds each. The seconds are those of all eight on one core:
 
 # %%
 kept = recorded("imle")
@@ -561,7 +565,7 @@ long_runs("ring", "grid")
 # `captured` counts modes with at least one sample within three standard deviations; `high_quality` is the share of samples that are that near. Uniform noise would capture 20.7 modes of the grid and 4.4 of the ring.
 #
 # - **Grid.** IMLE captures all but half a mode after 4,000 steps, and one sample in sixteen is good: better than noise, and still blurred. The GAN has about as many good samples and captures fewer modes, at each of three settings.
-# - **Ring.** The GAN is ahead in both: all modes, and .23 to .42 of its samples are good. IMLE shows seven, and hardly a good sample.
+# - **Ring.** The GAN is ahead in both: all modes but in one seed of one setting, and .23 to .42 of its samples are good. IMLE shows seven, and one good sample in eighty.
 # - **Is this the best GAN?** No. On the same grid R1 of weight 1 (chapter [1.4](../1_game/04_wasserstein.ipynb), 5,000 steps) captures as many modes with three times as many good samples:
 
 # %%
@@ -581,7 +585,7 @@ claim("IMLE captures more of the grid's modes than a non-saturating GAN at the b
 
 # %% [markdown]
 # ## Under your hands: the matches as lines
-# Each line joins a real point (blue) and the sample that is nearest to it. Move the slider. Long lines belong to modes without samples, and long lines pull hardest. First the wrong direction, from samples to their nearest real points:
+# Each line joins a point and its nearest partner. Real points are blue, samples are orange crosses. Move the slider. First the direction that drops modes, from samples to their nearest real points:
 
 # %%
 def lines(run, title: str, turned: bool = False, n: int = 100):
@@ -610,7 +614,7 @@ def film(game, turned: bool):
 film(Backwards(), turned=True)
 
 # %% [markdown]
-# The lines are short from the start and get shorter. They end at one mode. Now from real points to their nearest samples:
+# The lines are short from the start and get shorter. They end at one mode. Now from real points to their nearest samples. Long lines belong to modes without samples, and long lines pull hardest:
 
 # %%
 cured = film(IMLE(reals=512, refresh=4, pool=2, optimiser=Optimiser(3e-3)), turned=False)
@@ -626,7 +630,7 @@ cured.widget.slider.value = 0
 
 # %% [markdown]
 # ## Three settings: pool, refresh, jitter
-# Each is changed alone from `pool=2, refresh=4, jitter=0` and 512 reals, on the grid, 500 steps, eight seeds (`python benchmarks/imle.py knobs`). `reach` is the mean distance from a real point to the nearest of 10,000 samples; the modes have a standard deviation of .05. After so few steps no row captures as many modes as uniform noise (20.7), so compare the rows with each other.
+# Each is changed alone from `pool=2, refresh=4, jitter=0` and 512 reals, on the grid, 500 steps, eight seeds (`python benchmarks/imle.py knobs`). `reach` is the mean distance from a real point to the nearest of 10,000 samples; the modes have a standard deviation of .05. After so few steps no row captures as many modes as uniform noise (20.7), so compare the rows with each other. A step takes 128 real points.
 #
 # **Predict:** which end of each setting gives fewer good samples?
 
@@ -652,7 +656,7 @@ knob("jitter")
 
 # %% [markdown]
 # - **Pool.** Ten latents for each real cost three times as much as one, and no gain is visible here. In more dimensions near samples are rarer, and the authors use ten.
-# - **Refresh.** With 64 the same 512 points are fitted sixteen times with old partners: more samples are good, and fewer modes are captured. With 1, three quarters of every matching are never used, since a step takes 128 of the 512.
+# - **Refresh.** With 64 the same 512 points are fitted sixteen times with old partners: more samples are good, and fewer modes are captured. With 1, three quarters of every matching are never used, since one step takes only 128 of the 512.
 # - **Jitter** adds noise to the matched latents, so that neighbouring latents share a target. Here it costs modes, and eight seeds show no gain in quality. It was proposed for pictures, where matched latents are few and far apart.
 #
 # The settings of this chapter were chosen on two other seeds from a handful of such trials.
@@ -661,7 +665,7 @@ knob("jitter")
 # ## Two variants: adaptive matching and rejection sampling
 # Two changes have been proposed for few real points.
 #
-# - **Adaptive** (Aghabozorgi, Peng, Li 2023): point $i$ is matched anew only when its own distance has fallen below a threshold $\tau_i$, or after a long wait. Then $\tau_i\leftarrow(1-\gamma)\,d_i$. Hard points keep their partner until it has come near.
+# - **Adaptive** (Aghabozorgi, Peng, Li 2023): point $i$ is matched anew only when its own distance has fallen below a threshold $\tau_i$, or after a long wait. Then $\tau_i\leftarrow(1-\gamma)\,d_i$, where $d_i$ is the distance to its new partner and $\gamma$ a small number. Hard points keep their partner until it has come near.
 # - **Rejection sampling** (Vashist, Peng, Li 2024): first remove the pool members within $\varepsilon$ of *any* real point, then match. The matched latents are then less special, and look more like fresh ones.
 #
 # A fair comparison has equal rates, equal batches, equal pools *and an equal scale of the loss*. Ten points, eight seeds, all rules in one loop:
@@ -702,7 +706,7 @@ def few(rule: str, n: int, eps: float = 0., m: int = 1000, shrink: float = .02):
     return G, torch.cat(kept, 1)
 
 # %% [markdown]
-# Three measures: the distance from the worst-served point to 2,000 samples; the share of samples within .1 of a point; and how different the matched latents are from fresh ones (energy distance, 0 for equal distributions).
+# There are three measures. The first is the distance from the worst-served point to the nearest of 2,000 samples. The second is the share of samples within .1 of a point. The third says how different the matched latents are from fresh ones (energy distance, 0 for equal distributions).
 
 # %%
 def energy(a, b) -> float:
@@ -735,7 +739,7 @@ pd.DataFrame({rule: {k: str(interval(v, **share.get(k, {}))) for k, v in row.ite
 
 # %% [markdown]
 # - **Adaptive:** no difference that eight seeds can show. The paper works on pictures with pools of a hundred times the data. Ten points in the plane are no evidence for or against that.
-# - **Rejection:** more of *all* samples are near a point. At $\varepsilon=.15$ the matched latents look more like fresh ones. At $.3$ whole neighbourhoods are rejected, and the worst-served point is left behind.
+# - **Rejection:** more of *all* samples are near a point. At $\varepsilon=.15$ the matched latents look more like fresh ones in the mean. At $.05$ they do not. At $.3$ whole neighbourhoods are rejected, and the worst-served point is left behind.
 #
 # The seeds are the same for all rules, so differences are taken seed by seed. Note that $\varepsilon$ was chosen among three on these same seeds.
 
@@ -781,7 +785,7 @@ Picture(figure, "Thirty stacked digits, real and by IMLE: the generated ones are
 long_runs("digits")
 
 # %% [markdown]
-# Both have the same generator, 1,500 steps and batches of 64. The GAN has the best of three settings that chapter 1.1's benchmark tried. IMLE covers the thousand modes without a discriminator, more evenly (a lower KL), and with a few more good samples. It takes twice the time. Three quarters of its samples are still no clean digits. Chapter [3.2](02_imle_gan.ipynb) compares at equal time, and with R1.
+# In the picture above, after 300 steps, the samples of IMLE are softer than the real pictures. The table is of longer trainings. Both games have the same generator, 1,500 steps and batches of 64. The GAN has the best of three settings that chapter 1.1's benchmark tried. IMLE covers the thousand modes without a discriminator, more evenly (a lower KL), and with a few more good samples. It takes twice the time. Three quarters of its samples are still no clean digits. Chapter [3.2](02_imle_gan.ipynb) compares at equal time, and with R1.
 
 # %%
 digit_rows = list(kept.get("digits", {}).values())
@@ -808,7 +812,7 @@ rare = kept.get("rare", {})
 
 # %% [markdown]
 # ## In your own code
-# No discriminator and no second optimiser. Any module, any data.
+# You need no discriminator and no second optimiser. Any module and any data will do.
 
 # %%
 G, data_set = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 3)), torch.randn(500, 3)
@@ -908,7 +912,7 @@ grade_copies(answer)
 # </details>
 
 # %% [markdown]
-# **4.** (hard, 15 minutes) A public demonstration of adaptive IMLE on ten points in the plane compares two loops at one learning rate. The plain loop sums squared errors over the two coordinates and takes the mean over the ten points. The adaptive loop sums over the ten points and takes the mean over the two coordinates. By what factor is the rate of the adaptive loop larger in effect under plain gradient descent?
+# **4.** (hard, 15 minutes) A public demonstration of adaptive IMLE on ten points in the plane compares two loops at one learning rate. The plain loop sums squared errors over the two coordinates and takes the mean over the ten points. The adaptive loop sums over the ten points and takes the mean over the two coordinates. Under plain gradient descent, by what factor is the rate of the adaptive loop larger in effect?
 #
 # <details><summary>Hint</summary>
 #
