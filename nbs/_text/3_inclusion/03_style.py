@@ -113,6 +113,8 @@ image_grid(ax, (run.sample(12)[:2].flatten(0, 1).squeeze(1) + 1) / 2, 12, "seed 
 Picture(figure, f"Twelve samples of seed 0 and twelve of seed 1 after {run.steps} steps")
 
 # %% [markdown]
+# The count of modes is ten in every seed, but it says nothing here. It gives each sample to the nearest digit, good or not, and uniform noise scores ten, too. After 300 steps about half of the samples are good, and 98 % of real pictures are. So the training is far from its end, and the samples above can hardly be read.
+#
 # ## What truncation costs
 # Pictures in articles on StyleGAN are often *truncated*. With $\bar w$, the mean of $w$ over latents, a truncated sample uses
 #
@@ -159,7 +161,9 @@ Picture(figure, "Precision and recall as ψ falls from 1 to 0.3, mean of eight s
     for psi in PSIS))
 
 # %% [markdown]
-# The threshold was set on seeds 100 to 103: $\psi=0.5$ lowers recall in each of the eight seeds, by more than other latents change it in any. (*Near* means within the distance from a sample to its tenth nearest sample. With the third, recall at $\psi=1$ is at most 0.19 in any seed.)
+# Precision does not change in the mean, and recall falls at each step of $\psi$. (A real picture is *within reach* of a sample if it is no farther from it than the tenth nearest other sample is.)
+#
+# A claim was fixed on seeds 100 to 103. It says that $\psi=0.5$ lowers recall in each of the eight seeds. The fall must be larger than the largest change by other latents:
 
 # %%
 lost = [a - b for a, b in zip(by_psi[1.]["recall"], by_psi[.5]["recall"])]
@@ -173,7 +177,7 @@ claim("Truncation at ψ = 0.5 costs recall, in every seed", paper="this course",
 # %% [markdown]
 # The claim does not hold in every seed. In the mean over the eight seeds recall falls, and the interval of the fall excludes 0. But where recall is near 0 at $\psi=1$ already, it cannot fall much; the list below shows these seeds. After so short a training the mean of precision does not rise either: it rises in some seeds and falls in others. The TV grows at each step of $\psi$.
 #
-# After 300 steps the average $\bar w$ has gone $1-0.995^{300}=78\,\%$ of the way from 0 to the mean of $w$, so truncation also moves $w$ a little towards 0.
+# One detail: $\bar w$ is a running average that starts at 0. After 300 steps it has gone $1-0.995^{300}=78\,\%$ of the way to the mean of $w$. So truncation also moves $w$ a little towards 0.
 
 # %%
 mean_tv = [sum(by_psi[psi]["TV"]) for psi in PSIS]
@@ -191,7 +195,7 @@ Picture(figure, "The same eight latents of seed 0 in each row, ψ = 1, 0.7, 0.5 
 # %% [markdown]
 # Precision and recall depend on $\psi$, so report $\psi$ beside them. Modes that truncated samples do not show may still be among the others. Count modes at $\psi=1$.
 #
-# The next sections build the generator, the discriminator and the penalty part by part.
+# The next sections build the generator, the discriminator and the penalty part by part. If you do not want to build them, you can go on at *Noise and mixing in a run*.
 
 # %% [markdown]
 # ## From z to w
@@ -199,7 +203,7 @@ Picture(figure, "The same eight latents of seed 0 in each row, ψ = 1, 0.7, 0.5 
 #
 # $$w = f\big(z\,/\,\sqrt{\overline{z^2}+\varepsilon}\,\big).$$
 #
-# Its layers have an equalised rate (chapter [3.4](04_growing.ipynb)): the weights are stored from $\mathcal N(0,1)/r$ and multiplied by $r\,c$ in each pass, so a step of Adam moves the effective weight $r=0.01$ times as far as that of other layers. (A change of $w$ changes every layer, so the mapping network learns slowly.)
+# $f$ is the mapping network, $\overline{z^2}$ is the mean of the squares of $z$, and $\varepsilon$ is $10^{-8}$. Its layers have an equalised rate (chapter [3.4](04_growing.ipynb)). The weights are drawn from $\mathcal N(0,1)/r$ with $r=0.01$, and each pass multiplies them by $r\,c$, where $c$ is He's constant. So a step of Adam moves the effective weight 0.01 times as far as that of other layers. (A change of $w$ changes every layer, so the mapping network learns slowly.)
 
 # %%
 #| export
@@ -242,7 +246,7 @@ layer.scale, .01 * math.sqrt(2 / 1.04 / 6)
 
 # %% [markdown]
 # ## A convolution that a style scales
-# An affine layer, whose bias starts at 1, turns $w$ into one number $s_i$ for each input channel. The weights are multiplied by it (*modulation*) and then divided by their length for each output channel (*demodulation*). Demodulation replaces the instance norm of the first StyleGAN, which divided each channel by its standard deviation over the picture:
+# An affine layer, whose bias starts at 1, turns $w$ into one number $s_i$ for each input channel $i$. $W_{oik}$ is the weight of the convolution for output channel $o$ and place $k$ of the filter. The weights are multiplied by $s_i$ (*modulation*). Then they are divided by their length for each output channel (*demodulation*). Demodulation replaces the instance norm of the first StyleGAN, which divided each channel by its standard deviation over the picture:
 #
 # $$W'_{oik}=s_i\,W_{oik},\qquad W''_{oik}=\frac{W'_{oik}}{\sqrt{\sum_{i,k}W'^2_{oik}+\varepsilon}}.$$
 #
@@ -354,7 +358,7 @@ assert torch.allclose((enlarge_smooth(x) * y).sum(), 4 * (x * halve_smooth(y)).s
 #
 # $$x\leftarrow\sqrt2\;\mathrm{lrelu}\big(\mathrm{conv}(x,w)+b\,n+c\big),\qquad n\sim\mathcal N(0,I).$$
 #
-# The noise comes from the `Moment` of the call (chapter 0.5), so a resumed run draws the same noise. A call without a moment draws none.
+# $x$ are the features, $n$ is the picture of noise, $b$ the learned number and $c$ a bias for each channel. lrelu is the leaky ReLU of slope 0.2. The noise comes from the `Moment` of the call (chapter 0.5), so a resumed run draws the same noise. A call without a moment draws none.
 
 # %%
 #| export
@@ -398,7 +402,7 @@ def _add_noise(self: StyleLayer, x: Tensor, lead: Sequence[int], generator: Gene
 #
 # $$y_{l}=\mathrm{up}(y_{l-1})+\mathrm{toRGB}_l(x_l,w).$$
 #
-# `toRGB` is a modulated convolution of size 1 without demodulation. The sides are those of `conv_generator`: 4, 8, 16, 32, …, or 7, 14, 28.
+# $x_l$ are the features of size $l$, and $y_l$ is the picture so far. up doubles its side. `toRGB` is a modulated convolution of size 1 without demodulation. The sides are those of `conv_generator`: 4, 8, 16, 32, …, or 7, 14, 28.
 
 # %%
 #| export
@@ -554,7 +558,7 @@ def refuse_mixing(G: nn.Module, reason: str) -> None:
 
 # %% [markdown]
 # ## The discriminator
-# Each size is a *residual block*: its output is the sum of two convolutions and of a short cut, times $\sqrt{1/2}$, which keeps the variance of smooth pictures:
+# Each size is a *residual block*. Two convolutions make one part of its output, and a short cut makes the other. The sum is multiplied by $\sqrt{1/2}$, which keeps the variance of smooth pictures. The arrow $\downarrow$ marks a convolution that halves the side:
 #
 # $$x\leftarrow\sqrt{\tfrac12}\,\big(\mathrm{lrelu}(\mathrm{conv}_{\downarrow}(\mathrm{lrelu}(\mathrm{conv}(x))))+\mathrm{conv}_{1,\downarrow}(x)\big).$$
 
@@ -587,7 +591,7 @@ class ResidualBlock(nn.Module):
         return math.sqrt(.5) * (y + self.short(x))
 
 # %% [markdown]
-# The same network serves as $D$, as an encoder $E$ and as a $D$ of pairs $(x,z)$; a vector beside the picture joins before the last two layers. The option `deviation` adds one map: how much the examples of a group differ (chapter 3.4). It couples the examples of a batch, and `coupled` says so: the real and the generated batch are never read in one pass, and a gradient penalty takes the gradient of the sum of all scores, as StyleGAN's code does.
+# The same network serves as $D$, as an encoder $E$ and as a $D$ of pairs $(x,z)$. A vector beside the picture joins before the last two layers. The option `deviation` adds one map: how much the examples of a group differ (chapter 3.4). It couples the examples of a batch, and `coupled` says so. Then the real and the generated batch are never read in one pass. And a gradient penalty takes the gradient of the sum of all scores, as StyleGAN's code does.
 
 # %%
 #| export
@@ -693,7 +697,7 @@ assert torch.allclose(block.short(x), short)
 #
 # $$\ell(w)=\sqrt{\tfrac1L\sum_{l}\big\|\nabla_{w_l}\,\langle G(w),\,y/\sqrt{HW}\rangle\big\|^2},\qquad y\sim\mathcal N(0,I),$$
 #
-# and the penalty is $\big(\ell(w)-\bar\ell\,\big)^2$ with a running mean $\bar\ell$. $L$ is the number of layers, $H\times W$ the size of the picture.
+# and the penalty is $\big(\ell(w)-\bar\ell\,\big)^2$ with a running mean $\bar\ell$. $L$ is the number of layers, $w_l$ the style of layer $l$, $\langle\cdot,\cdot\rangle$ the inner product, and $H\times W$ the size of the picture.
 
 # %%
 #| export
@@ -756,7 +760,7 @@ assert torch.allclose(penalty, torch.tensor((.98 ** 2 + 2.98 ** 2) / 2))
 [round(layer.strength.abs().mean().item(), 3) for layer in net.layers]
 
 # %% [markdown]
-# The share of good samples with and without noise, from the same latents, seed by seed. It is higher without noise in each seed. So the noise lowers the share of good samples of these generators. Whether a training without noise is better is a question for the ablation.
+# The next output is the share of good samples from the same latents, seed by seed: with noise in the first row, without it in the second. It is higher without noise in each seed. So the noise lowers the share of good samples of these generators. Whether a training without noise is better is a question for the ablation.
 
 # %%
 z, pixels = run.noise(2000, run.generators("on and off")), run.generators("pixels")
@@ -781,9 +785,7 @@ assert torch.equal(resumed.sample(5), short.step(1).sample(5))
 
 # %% [markdown]
 # ## Does it lose fewer modes?
-# Each part is left out once, on the thousand modes of three digits. Convolutional networks of the same width are compared, too. Two settings change the discriminator: a deviation map, and the convolutional one. One has eight mapping layers. `python benchmarks/style.py` chooses the learning rate of each setting out of two with four seeds, and then measures eight other seeds. The last column says *fewer* or *more* modes only where the intervals of two settings do not overlap; this rule was set before the run.
-#
-# Where the table below is empty, the ablation is not recorded, and this question has no answer yet.
+# If the output below says *not recorded yet*, this question has no answer in this chapter. The plan is this. Each part is left out once, on the thousand modes of three digits. Convolutional networks of the same width are compared, too. Two settings change the discriminator: a deviation map, and the convolutional one. One has eight mapping layers. `python benchmarks/style.py` chooses the learning rate of each setting out of two with four seeds, and then measures eight other seeds. The last column says *fewer* or *more* modes only where the intervals of two settings do not overlap; this rule was set before the run.
 
 # %%
 rows = {row["setting"]: row for row in recorded("style").get("ablation", [])}
@@ -976,7 +978,7 @@ grade_scale(answer)
 # - The latent goes into every layer, as a scale of its channels. Modulation and demodulation of weights equal a scaling of input and output.
 # - Noise and mixing are random numbers inside a network. They come from streams of the run, so resuming stays exact.
 # - Truncation costs recall in the mean, and not in every seed. State $\psi$ with every figure, and count modes at $\psi=1$.
-# - Whether a part saves modes is a question for an ablation with seeds, not for pictures. Where its table above is empty, this chapter has no answer yet.
+# - Whether a part saves modes is a question for an ablation with seeds, not for pictures. Where its table above says *not recorded yet*, this chapter has no answer.
 #
 # **For later.**
 #
