@@ -56,7 +56,7 @@ from modelab.training.run import Run
 # ## Small pictures first
 # A generator of large pictures learns everything at once: where a face is, and what the skin looks like. Progressive growing splits this. Both networks begin with pictures of 4×4 pixels. Then a block of layers for 8×8 is added to both, then one for 16×16, and so on. A new block is mixed in slowly, so that it does not disturb what the others have learned.
 #
-# **Predict:** the set is the three stacked digits of chapter [0.3](../0_start/03_modes.ipynb), a thousand modes, and the number of steps is fixed. A grown network spends the first quarter of them on pictures of 4×4 pixels, in which no digit can be read. Does it cover more of the modes at the end, or fewer?
+# **Predict:** the pictures are three stacked digits of 8×8 pixels, a thousand modes (chapter [0.3](../0_start/03_modes.ipynb)). The number of steps is fixed. A grown network spends the first quarter of them on pictures of 4×4 pixels, in which no digit can be read. Does it cover more of the modes at the end, or fewer?
 #
 # The picture shows the stages for pictures of 28×28. Each bar is a block of layers, as high as its picture; hatched bars are mixed in.
 
@@ -80,7 +80,9 @@ def draw_stages(sides=(7, 14, 28)):
 draw_stages()
 
 # %% [markdown]
-# In each stage $G$ is on the left and $D$ on the right. The sides follow from the picture: it is halved as long as the side stays even and at least 4, so 28 begins with 7 and 8 begins with 4.
+# In each stage $G$ is on the left and $D$ on the right. The sides follow from the full picture. Its side is halved as long as it is even and the half is at least 4. So 28 begins with 7, and 8 begins with 4.
+#
+# The next sections build the parts. On a first reading you can go on at *In any game of pictures*, or at *Does it lose fewer modes?*
 
 # %% [markdown]
 # ## Two sizes of one picture
@@ -131,7 +133,7 @@ assert torch.allclose(box_average(x, 3)[..., 0, 0], x.mean((-1, -2)), atol=1e-14
 error_message(box_average, x, 4)
 
 # %% [markdown]
-# While a stage fades in, $G$ makes a mix of two sizes. If the real pictures were sharp at once, $D$ could tell them by this alone. So **the real pictures fade in the same way.** With $x_s$ the picture averaged to side $s$:
+# While a stage fades in, $G$ makes a mix of two sizes. If the real pictures were sharp at once, $D$ could tell them by this alone. So **the real pictures fade in the same way.** $x_s$ is the picture averaged to side $s$, up is `enlarge_nearest`, and $\alpha$ goes from 0 to 1 during the fade:
 #
 # $$x_{s,\alpha}=(1-\alpha)\,\mathrm{up}(x_{s/2})+\alpha\,x_s .$$
 #
@@ -251,7 +253,7 @@ Picture(figure, "The side grows from 7 to 14 and from 14 to 28, and is full afte
 
 # %% [markdown]
 # ## Equalised rates
-# Weights are usually drawn with a standard deviation that suits the layer, He's $c=\sqrt{2/1.04}\,/\sqrt n$ for $n$ inputs and a leaky ReLU of slope 0.2. Here they are drawn from $\mathcal N(0,1)$, and each pass multiplies them:
+# Weights are usually drawn with a standard deviation that suits the layer, He's constant $c=\sqrt{2/1.04}\,/\sqrt n$ for $n$ inputs and a leaky ReLU of slope 0.2. Here the stored weights $w$ are drawn from $\mathcal N(0,1)$, and each pass multiplies them, so that $\hat w$ is used:
 #
 # $$\hat w=c\,w,\qquad w\sim\mathcal N(0,1).$$
 #
@@ -356,7 +358,7 @@ for n in (4, 400):
 
 # %% [markdown]
 # ## Pixel norm
-# While $G$ and $D$ compete, features can grow without bound. So after each layer of $G$ the vector of features at each pixel is divided by the root of its mean square:
+# While $G$ and $D$ compete, features can grow without bound. So after each layer of $G$ the vector of features at each pixel is divided by the root of its mean square. $a_{xyc}$ is feature $c$ of $C$ at the pixel $(x,y)$, and $b$ is the result:
 #
 # $$b_{xy}=a_{xy}\Big/\sqrt{\tfrac1C\sum_c a_{xyc}^2+10^{-8}} .$$
 #
@@ -380,7 +382,7 @@ assert torch.allclose(pixel_norm(a), pixel_norm(a / 1000), atol=1e-8)
 
 # %% [markdown]
 # ## Minibatch deviation
-# A discriminator that gets one example at a time cannot detect that all samples are alike. The article adds minibatch deviation against lost modes: $D$ gets a number that says how much a group of four examples differs. Take the standard deviation of each feature at each place over the group; take the mean of all these; and give this one number to $D$ as one more map of features,
+# A discriminator that gets one example at a time cannot detect that all samples are alike. The article adds minibatch deviation against lost modes: $D$ gets a number that says how much a group of four examples differs. Take the standard deviation of each feature at each place over the group. Take the mean of all these, and give this one number $d$ to $D$ as one more map of features. With $a_{ichw}$ for feature $c$ of example $i$ at row $h$ and column $w$, and $\bar a_{chw}$ for the mean over the group:
 #
 # $$d=\frac1{CHW}\sum_{chw}\sqrt{\tfrac14\sum_{i=1}^4\big(a_{ichw}-\bar a_{chw}\big)^2+10^{-8}} .$$
 #
@@ -679,7 +681,7 @@ def grown_joint_discriminator(event: Sequence[int],  # (channels, side, side)
     return GrownDiscriminator(event, width, runs, generator, growth, (), latent)
 
 # %% [markdown]
-# **Fidelity.** At $\alpha=0$ a network is the one of the level below, at $\alpha=1$ the lower picture has no part in it, and between them the pictures are mixed on a straight line (without the tanh at the end). All in float64:
+# **Fidelity.** At $\alpha=0$ a network is the one of the level below. At $\alpha=1$ the lower picture has no part in it. Between them the picture is a weighted mean of the two (without the tanh at the end). All in float64:
 
 # %%
 G = grown_generator(5, (1, 28, 28), 4, last=None).double()
@@ -701,7 +703,7 @@ error_message(G.grow, 3)
 
 # %% [markdown]
 # ## In any game of pictures
-# `Networks("grown", grow=Growth(...))` plays in the games of pictures. Games that build networks of their own (chapters [5.3](../5_icml2019/03_currents.ipynb) and [5.6](../5_icml2019/06_joint.ipynb) to 5.9) refuse it. The training below goes through both stages of 8×8 digits. Until step 100 the pictures have 4×4 boxes; until step 200 the finer ones are mixed in.
+# `Networks("grown", grow=Growth(...))` can be used in the games of pictures. Games that build networks of their own (chapters [5.3](../5_icml2019/03_currents.ipynb) and [5.6](../5_icml2019/06_joint.ipynb) to 5.9) refuse it. The training below goes through both stages of 8×8 digits. Until step 100 the pictures have 4×4 boxes; until step 200 the finer ones are mixed in.
 
 # %%
 from modelab.networks.growing import grown_discriminator, grown_generator, Growth, growth_over
@@ -753,7 +755,7 @@ assert torch.equal(again.sample(4), half.sample(4))
 #
 # $$\eta\,\frac{g}{\sqrt{(1-\beta_2)\,g^2/(1-\beta_2^t)}}=\pm\,\eta\,\sqrt{\frac{1-\beta_2^t}{1-\beta_2}} .$$
 #
-# With $\beta_2=.99$ that is ten times the learning rate; with a reset Adam it is one learning rate. The fade begins at $\alpha=0$, where the new block does not show in the pictures. But the size of Adam's step does not depend on the size of the gradient, so the fade does not prevent this step.
+# Here $\eta$ is the learning rate, and $\beta_1,\beta_2$ are Adam's two factors. With $\beta_2=.99$ the step is ten times the learning rate. With a reset Adam it is one learning rate. The fade begins at $\alpha=0$, where the new block does not show in the pictures. But the size of Adam's step does not depend on the size of the gradient, so the fade does not prevent this step.
 
 # %%
 late = nn.Parameter(torch.zeros(1, dtype=torch.float64))
@@ -798,7 +800,7 @@ CONV = Networks("conv", width=8, d_width=16, latent=32)
 {"grown": weights(Parts(networks=Networks(latent=32))), "conv": weights(Minimax(networks=CONV))}
 
 # %% [markdown]
-# A generator with few good samples shows few modes, even if it prefers none. So we count the modes that have a good sample, and divide by the number that as many good samples would show if all modes were equally likely, $1000\,(1-.999^m)$ for $m$ good ones. This share (*kept*) is 1 for a generator that makes all modes equally often:
+# A generator with few good samples shows few modes, even if it prefers none. So we count the modes that have a good sample. Then we divide by the number of modes that as many good samples would show if all modes were equally likely. For $m$ good samples this number is $1000\,(1-.999^m)$ on average. The quotient (*kept*) is about 1 for a generator that makes all modes equally often:
 
 # %%
 thousand = stacked_digits()
@@ -827,7 +829,7 @@ perfect = evenness(RealPictures(), 5000)
 {name: interval(perfect[name]) for name in ("good", "modes", "kept")}
 
 # %% [markdown]
-# The learning rate of each was chosen from .003 and .01 by seeds 100 and 101, for *grown* also from .03, which was worse; it is .01 for all of them. What follows was set before the trainings: seeds 0 to 7, and a difference counts if the intervals of *kept* do not overlap.
+# The learning rate of each was chosen from .003 and .01 by seeds 100 and 101. For *grown* .03 was tried, too, and was worse. It is .01 for all of them. What follows was set before the trainings: seeds 0 to 7 are reported, and a difference counts if the intervals of *kept* do not overlap.
 
 # %%
 def train(game, total: int) -> dict[str, list[float]]:
@@ -862,7 +864,7 @@ compared = grown_or_not()
 table(compared)
 
 # %% [markdown]
-# **No.** The shares of modes that growing and full size keep cannot be told apart. Growing has fewer good samples in the mean; it had only half of the steps at the size that is judged. The convolutional networks without any of these parts keep more modes and have more good samples, in as many steps and in as many seconds. All are far from real pictures. Why the convolutions are ahead in so short a training was not studied.
+# **No.** The shares of modes that growing and full size keep (.656 and .661) cannot be told apart. Growing has fewer good samples in the mean (.118 and .138). It had only half of the steps at the full size, which is the size that is judged. The convolutional networks without any of these parts keep more modes and have more good samples, in as many steps and in as many seconds. All are far from real pictures. Why the convolutions are ahead in so short a training was not studied.
 #
 # This is a short training on small pictures, and it says nothing about faces of 1024×1024. There the article reports that growing saves time (most steps are taken at small sizes, where they are cheap) and makes the training stable. Here 4×4 is too small to show a digit, and there are only two sizes. So the claims, with the thresholds from above, do not hold:
 
@@ -881,7 +883,7 @@ claim("Grown networks keep more of a thousand modes than convolutional ones in a
 
 # %% [markdown]
 # ## What each part is worth
-# The same training without one part each. *No fade*: from one size to the next in one step. Without the equalised rate the learning rate is .001, a tenth, near what He's constant makes of it.
+# The same training is repeated, each time without one part. *No fade*: from one size to the next in one step. Without the equalised rate the learning rate is .001, a tenth, near what He's constant makes of it.
 
 # %%
 @experiment("04_growing", early=10)
@@ -921,7 +923,7 @@ if not fast_mode():
 
 # %% [markdown]
 # ## Under your hands: the fade
-# This small generator is trained to the middle of its fade. The slider mixes its two pictures, from the boxes of 4×4 alone to the finer picture alone. What does the new block add that the old one cannot?
+# This small generator is trained to the middle of its fade. The slider mixes its two pictures, from the boxes of 4×4 alone to the finer picture alone. What does the new block add that the old one cannot? The pictures below are the two ends. At $\alpha=0$ all four pixels of a box are equal; at $\alpha=1$ they differ.
 
 # %%
 mid = Run(game, digits(), runs=1, batch=32, device="cpu").step(steps(150, fast=10))
