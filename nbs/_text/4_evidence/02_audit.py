@@ -543,7 +543,7 @@ Picture(figure, "The generator of 150 scans follows the formula over a range of 
                 "with a large threshold the held-out scans have duplicates, too")
 
 # %% [markdown]
-# Over a range of thresholds the generator of 150 scans agrees roughly with the formula, as far as forty draws can tell, and the held-out scans have no duplicates. With the smallest threshold no duplicate is found, because the noise moves two copies farther apart than that. With a large one even new scans seem to repeat each other. A person who looks at pairs has the same weakness. These are some of the closest pairs of *different* held-out scans:
+# Over a range of thresholds the generator of 150 scans agrees roughly with the formula, as far as forty draws can tell. The held-out scans have no duplicates there. With the smallest threshold no duplicate is found, because the noise moves two copies farther apart than that. With a large one even new scans seem to repeat each other. A person who looks at pairs has the same weakness. These are some of the closest pairs of *different* held-out scans:
 
 # %%
 gap, partner = (found[:, 0] for found in nearest_others(unseen, 1))
@@ -939,7 +939,7 @@ near_ratio(torch.tensor([[1., 1, 2, 2, 2], [1e-9, 1, 1, 1, 1]]).double())
 #
 # - A ratio counts only if it is at most half of a usual one. The usual ratio is estimated from the pool. Without this rule, a tiny shift of all ratios would be significant with thousands of samples, and a tiny shift is not copying.
 # - Of the points near one training example only three count, those with the smallest ratios; points that equal it always count. Without this rule, samples of another law all around one lone training example would seem to be its copies.
-# - The ratio depends on the place: a kind of data with few degrees of freedom has smaller ratios. A generator that makes too many of one kind would then seem to copy. So labels are shuffled only inside groups of similar examples. K-means finds these groups in the reference alone. The number of samples among the extreme points is then a sum of independent hypergeometric numbers $X_c$, one for each group $c$ of $N_c$ points with $n_c$ samples and $e_c$ extreme points:
+# - The ratio depends on the place: a kind of data with few degrees of freedom has smaller ratios. A generator that makes too many of one kind would then seem to copy. So labels are shuffled only inside groups of similar examples. K-means finds these groups in the reference alone. The number of samples among the extreme points is then a sum of independent hypergeometric numbers $X_c$, one for each group $c$. The group has $N_c$ points, $n_c$ samples and $e_c$ extreme points:
 # $$p=P\Big(\sum_c X_c\ge \text{seen}\Big),\qquad X_c\sim\text{Hypergeometric}(N_c,n_c,e_c).$$
 
 # %% [markdown]
@@ -1174,7 +1174,7 @@ class Near:
 
 
 # %% [markdown]
-# The test of copies says how many there are: at least the share $\pi=1-(1-a)/(1-b)$ of the samples, if a share $a$ of the samples and $b$ of the held-out data have a ratio among the smallest twentieth of the held-out ones. The shares of copies of two parts add up; the limits of the sum are those of Zou and Donner (2008). Of two tests the smaller $p$ counts, doubled.
+# The test of copies also says how many there are. Let $a$ be the share of the samples, and $b$ that of the held-out data, whose ratio is among the smallest twentieth of the held-out ones. Then at least the share $\pi=1-(1-a)/(1-b)$ of the samples are copies. The shares of copies of two parts add up; the limits of the sum are those of Zou and Donner (2008). Of two tests the smaller $p$ counts, doubled.
 
 # %%
 #| export evaluation.audit_tests
@@ -2079,7 +2079,7 @@ def exact_copies(data: AuditData, name: str, ratio: Tensor, source: Tensor) -> T
 # ### Transformed copies
 # A training picture that was moved, mirrored or cropped is far from itself, pixel by pixel. If the examples are pictures, the audit searches for such copies as [4.4](04_copying.ipynb) does: the ratio is taken up to a list of changes, for samples and for held-out pictures alike. So this test is exact, too. A sample that sits on a training example as it is does not count here; that is what the test of copies is for.
 #
-# The search takes every picture through some 90 changes, so at most 1,000 samples and 1,000 held-out pictures are searched, chosen at random, and fewer if the training set is very large. `copies` of 4.4 searches all of them.
+# The search tries some 90 changes of every picture. So at most 1,000 samples and 1,000 held-out pictures are searched, chosen at random. If the training set is very large, they are fewer. `copies` of 4.4 searches all of them.
 
 # %%
 #| export evaluation.audit_sources
