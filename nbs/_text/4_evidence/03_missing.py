@@ -1408,7 +1408,7 @@ def _halves_held(conditions: Tensor, generator: torch.Generator) -> Tensor:  # (
 _halves_held(torch.tensor([0, 0, 0, 0, 1, 1]), torch.Generator().manual_seed(0))
 
 # %% [markdown]
-# A condition without any sample has no neighbourhoods to look at. Its $p$ is the chance that none of $n$ samples has it, if samples and the $N$ real examples have one law and $h$ of the real ones have it: $\binom{N}{h}/\binom{n+N}{h}$.
+# A condition without any sample has no neighbourhoods to look at. Suppose that samples and the $N$ real examples have one law, and that $h$ of the real ones have the condition. Then $p$ is the chance that none of $n$ samples has it: $\binom{N}{h}/\binom{n+N}{h}$.
 
 # %%
 #| export evaluation.conditions
