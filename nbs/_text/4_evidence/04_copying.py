@@ -167,7 +167,7 @@ print(f"{'held out':13} {'':18}   median DCR {nearest_k(unseen, train)[0].median
       f"authentic {authenticity(unseen, train):.2f}")
 
 # %% [markdown]
-# By these measures the timid generator looks worse than the one that copies a tenth of its samples, and the moved copies look better than the perfect generator. A picture that is moved by one pixel is far from all training pictures, also from its original. A sample may be close to the training data because it lies where the data is dense. So closeness alone does not show copying.
+# By these measures the timid generator looks worse than the one that copies a tenth of its samples. The moved copies look better than the perfect generator. A picture that is moved by one pixel is far from all training pictures, also from its original. A sample may be close to the training data because it lies where the data is dense. So closeness alone does not show copying.
 #
 # ## One example much nearer than the next
 # A copy is near to *one* training example and not to the others. A timid sample is near to many. So we compare the nearest distance with the $k$-th nearest one:
@@ -253,7 +253,7 @@ PER_GROUP = 50  # real examples to a group of k-means, on average
 
 
 # %% [markdown]
-# K-means is fitted in at most 32 main directions, so that wide examples cost little. A group with few held-out examples shows little. So there are not more groups than one for 50 held-out examples, if you say how many there are, and a group that gets less than half as many real examples as usual is joined to its neighbours.
+# K-means is fitted in at most 32 main directions, so that wide examples cost little. A group with few held-out examples shows little. So if you say how many held-out examples there are, there is at most one group for 50 of them. A group that gets less than half as many real examples as usual is joined to its neighbours.
 
 # %%
 #| export evaluation.ratio_test
@@ -989,7 +989,7 @@ for name in ("timid", "copies"):
 
 # %% [markdown]
 # ## Measures without an alarm
-# **$C_T$ per cell**, as published: in each cell $\pi$ of k-means the rank test $Z_U$ of distances to the training examples of that cell, and the mean of these weighted by the share $P_n(\pi)$ of held-out data,
+# **$C_T$ per cell**, as published. K-means divides the space into cells $\pi$. In each cell, $Z_U(\pi)$ is the value of the rank test of distances to the training examples of that cell. $C_T$ is the mean of these values, weighted by the share $P_n(\pi)$ of the held-out data in the cell:
 # $$C_T=\frac{\sum_{\pi\in\Pi_\tau}P_n(\pi)\,Z_U(\pi)}{\sum_{\pi\in\Pi_\tau}P_n(\pi)}.$$
 # Cells with too few samples are left out ($\Pi_\tau$). `copying_z` of [4.2](02_audit.ipynb) is $Z_U$ with all of the space as one cell.
 
@@ -1039,7 +1039,7 @@ for name, x in made.items():
 # %% [markdown]
 # With cells, too, $C_T$ is farther below 0 for the timid generator than for the one that copies.
 #
-# The report also shows the **quantiles of the DCR** of samples and of held-out data, **authenticity** of both (the share of examples that are farther from their training neighbour than that neighbour is from another one), and the **exact copies**, which a data set may hold by nature.
+# The report also shows three numbers of samples and of held-out data. The first are the **quantiles of the DCR**. The second is **authenticity**: the share of examples that are farther from their training neighbour than that neighbour is from another one. The third is the share of **exact copies**, which a data set may hold by nature.
 
 # %%
 #| export
