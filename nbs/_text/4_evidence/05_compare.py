@@ -1167,7 +1167,7 @@ assert marks == {"best": "a", "middle": "ab", "worst": "b"}
 marks
 
 # %% [markdown]
-# For one measure, a sentence names the first generator that is surely better than some others, these others, and all further generators that are surely better than all of these. The first one is usually the best one. But the best one may have a wide interval and share a letter with all.
+# For one measure, a sentence names the first generator that is surely better than some others, and it names these others. It also names all further generators that are surely better than all of these others. The first one is usually the best one. But the best one may have a wide interval and share a letter with all.
 
 # %%
 #| export evaluation.compare_parts
