@@ -174,7 +174,7 @@ f"{first:.0%} at the first look, {ever:.0%} at some look"
 #
 # *Proof.* (You may skip it. The sections below do not need it.) The monitor does not change the training: it restores the random numbers. So up to the first alarm the networks do not depend on the monitor's draws. Given the networks, the draws of all looks are independent.
 #
-# 1. *One test.* A test adds up the last $w$ looks, $w\in\{1,2,3\}$. Of a settled group, it looks only at windows that begin after the group settled. In a sound run each of the $N=wn$ samples falls into the group with a chance of at least $\pi_g/4$, so the count is at least as large, in law, as a binomial count with $N$ and $\pi_g/4$. The p-value is $P(\text{Bin}(N,\pi_g/4)\le\text{count})$. It is at most $\varepsilon$ with a chance of at most $\varepsilon$.
+# 1. *One test.* A test adds up the last $w$ looks, $w\in\{1,2,3\}$. Of a settled group, it looks only at windows that begin after the group settled. In a sound run each of the $N=wn$ samples falls into the group with a chance of at least $\pi_g/4$. So small counts are at most as likely as for a binomial count with $N$ and $\pi_g/4$. The p-value is $P(\text{Bin}(N,\pi_g/4)\le\text{count})$. It is at most $\varepsilon$ with a chance of at most $\varepsilon$.
 # 2. *A rate.* For junk, copies and repeats the p-value is the upper tail at $B+m$, where $B$ is an upper limit of the best level. A *Clopper–Pearson limit* with error $\varepsilon$ is the rate under which so few hits, or fewer, have the chance $\varepsilon$. Such a limit is computed for any three successive looks before the window and after the first group was settled. $B$ is the lowest of these limits. A limit lies below the true mean of its three looks with a chance of at most $\varepsilon$. For three equal chances Clopper and Pearson prove this. For unequal ones it follows from Hoeffding's theorem: the lower tail of the sum is at most the binomial one. The condition of the theorem is a count of at most $N\bar p-1$, where $\bar p$ is the mean chance. It holds for every $\varepsilon$ below 1/4 if $\bar p$ is at most $1-1/N$. For a larger $\bar p$ it fails for the counts $N-1$ and $N$ only. The limit is then at least $(1-\varepsilon)^{1/N}$. With $m$ it is at least 1, and such a limit is not tested. If no limit fails, then $B\ge b_s$ for all looks $s$ of the window, and the tail at $B+m$ is at least the true one.
 # 3. *All looks.* Look $t$ may spend $\alpha/(t(t+1))$. Each of the four findings gets a quarter of it. The quarter of *lost* is shared among windows and settled groups. The quarter of a rate is halved: one half for the windows, one for the limit. How many groups are settled before a window is known before its draws. The sum of all is at most
 #
@@ -496,7 +496,7 @@ assert jumping.unsteady() == {0: (0., 1.)} and jumping.settled.tolist() == [0, 1
 
 # %% [markdown]
 # ## The theorem, simulated
-# A run at the edge of sound: all groups settle within ten looks, three looks give the best levels, and from then on each group has exactly a quarter of its share, and each rate is exactly the best level plus the margin. A second run is sound with room to spare, and in a third a group is lost at look 40.
+# The first run is at the edge of sound. All groups settle within ten looks, and three looks give the best levels. From then on each group has exactly a quarter of its share, and each rate is exactly the best level plus the margin. A second run is sound with room to spare, and in a third a group is lost at look 40.
 
 # %%
 shares = np.full(16, 1 / 16)
@@ -556,7 +556,7 @@ class MeasuredDraw:
 
 
 # %% [markdown]
-# K-means may cut a mode into several clusters. During training the samples move a little within a mode, so one of these clusters may be empty for some looks without a loss of the mode. Therefore clusters are joined: first the two with the largest share of links to nearest neighbours between them, and so on, until that share is below 1 %, or a quarter of the clusters is left.
+# K-means may cut a mode into several clusters. During training the samples move a little within a mode, so one of these clusters may be empty for some looks without a loss of the mode. Therefore clusters are joined. First the two are joined that have the largest share of links to nearest neighbours between them, and so on. Joining stops if that share is below 1 %, or if a quarter of the clusters is left.
 
 # %%
 #| export evaluation.yardstick
@@ -1879,9 +1879,9 @@ def trainer_callback(monitor: Monitor) -> Any:
 # ## Trained networks: false alarms and delay
 # `benchmarks/monitor.py` trains networks of this library on the ring, with a look at 1,000 samples every 25 steps. ZeroCentred is sampled from the moving average of G, Wasserstein from G itself. A separate program, the *judge*, decides whether a run is sound or broken. It knows the true modes, and draws 4,000 samples of its own at each look. The monitor does not use it. In this section *sound* and *broken* are defined by the judge, not by the theorem.
 #
-# A run counts as *sound* if, from the first look at which every mode has half of its share, every mode keeps a quarter of it over 200 looks, and the share of samples near a mode is never ten points below its best level.
+# A run has 200 looks. It begins to count at the first look at which every mode has half of its share. It is *sound* if at all later looks every mode keeps a quarter of its share, and if the share of samples near a mode is never ten percentage points below its best mean of three looks.
 #
-# The same seeds are trained again for 80 looks. Runs that are sound till then are broken in four ways, and trained for 30 more looks. The four breaks of a game share these 80 looks, so their rows are not independent, and each row has an interval of its own. A mode that is taken out and copies that are fed in count from the look at which that is done. Ten times the learning rate, or a D that is not trained any more, need not break a run. Such a run counts from the first look at which the judge finds less than a tenth of a mode's share, or 25 points fewer good samples than at best. Runs between sound and broken are not counted, nor are runs that break at the last two of the 30 looks, for three looks must be left.
+# The same seeds are trained again for 80 looks. Runs that are sound till then are broken in four ways, and trained for 30 more looks. The four breaks of a game share these 80 looks, so their rows are not independent, and each row has an interval of its own. A mode that is taken out and copies that are fed in count from the look at which that is done. Ten times the learning rate, or a D that is not trained any more, need not break a run. Such a run counts from the first look at which the judge finds less than a tenth of a mode's share, or 25 percentage points fewer good samples than at best. Runs between sound and broken are not counted, nor are runs that break at the last two of the 30 looks, for three looks must be left.
 
 # %%
 kept = recorded("monitor")
