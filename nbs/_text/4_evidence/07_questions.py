@@ -109,7 +109,7 @@ cost
 # %% [markdown]
 # L1 is smallest at the median of the answers, for each coordinate. That is the middle of the ring, where no answer lies. So the best generator for L1 alone ignores z.
 #
-# Recorded, means over conditions and seeds: spots with at least a fifth of their share (of 8), answers within three standard deviations of a spot, spread as a part of the true one, and recall (k = 5).
+# The table shows four recorded numbers, as means over conditions and seeds. *modes* is the number of spots, of 8, with at least a fifth of their share. *good* is the share of answers within three standard deviations of a spot. *spread* is a part of the true one. The last is recall (k = 5).
 
 # %%
 names = ("adversarial + 100 L1", "adversarial alone", "IMLE per condition",
