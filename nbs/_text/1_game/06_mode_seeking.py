@@ -68,6 +68,7 @@ def shown(name: str, share: str = "80%") -> str:
     "The chosen setting of a method, and what its eight seeds show."
     row = kept[share]["result"][name]
     tv = sum(row["tv"]) / len(row["tv"])
+    name = name.replace("plain", "original")
     return f"{name} ({row['setting']}): held {row['held']}, worst {min(row['held'])}, TV {tv:.2f}"
 
 # %%
@@ -664,7 +665,8 @@ for share in ("80%", "60%") if kept else ():
     print(f"centre {share}, tuning: held modes and TV of the four settings, means over four seeds")
     for name, rows in kept[share]["tuning"].items():
         held, tv = ([sum(row[k]) / 4 for row in rows] for k in ("held", "tv"))
-        print(f"    {name:20}", "  ".join(f"{h:4.2f} {v:.2f}" for h, v in zip(held, tv)),
+        print(f"    {name.replace('plain', 'original'):20}",
+              "  ".join(f"{h:4.2f} {v:.2f}" for h, v in zip(held, tv)),
               "  chosen:", kept[share]["result"][name]["setting"])
 
 # %%
@@ -673,13 +675,14 @@ def compared() -> Picture:
     figure, panels = axes(2, 2, size=(2.8, 1.7), sharey=True)
     for line, share in zip(panels, ("80%", "60%")):
         result = kept[share]["result"]
+        names = [name.replace("plain", "original") for name in result]
         for ax, (measure, title) in zip(line, (("held", "modes held, of 9"), ("tv", "TV"))):
             for y, (name, row) in enumerate(result.items()):
                 c = FAKE if y else REAL
                 ax.scatter(row[measure], [y] * 8, s=16, c=c, alpha=.5, linewidths=0)
             ax.axvline(result["plain"]["null"][measure], c=ACCENT, ls=":")
             ax.set(xlabel=title, ylim=(len(result) - .5, -.5), title=f"centre {share}")
-        line[0].set(yticks=range(len(result)), yticklabels=[*result], xlim=(-.3, 9.3))
+        line[0].set(yticks=range(len(result)), yticklabels=names, xlim=(-.3, 9.3))
     return Picture(figure, "Eight seeds of each method. " + "; ".join(
         f"centre {share}: {shown(name, share)}" for share in ("80%", "60%") for name in result)
         + ". The dotted lines are noise")
@@ -759,6 +762,10 @@ if kept:
     assert len(others) == 32 and others.count(2) == 1 and others.count(0) == 2
     assert max(others) == 2 and rows["unrolled"]["held"].count(0) == 2
     assert sum(rows["mode seeking"]["captured"]) == 40 and sum(rows["plain"]["captured"]) == 12
+    quality, tv = ({name: sum(row[k]) / 8 for name, row in rows.items()}
+                   for k in ("high_quality", "tv"))
+    assert abs(quality["plain"] - .94) < .01 and abs(quality["mode seeking"] - .72) < .01
+    assert tv["mode seeking"] > tv["plain"] + .04
     worst = [q for q, held in zip(rows["unrolled"]["high_quality"], rows["unrolled"]["held"])
              if not held]
     assert max(worst) < .02
