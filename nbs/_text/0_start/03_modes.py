@@ -73,7 +73,7 @@ Picture(figure, f"Seven clusters on a circle; the one on the right holds {seen[0
 # %%
 reached = (torch.cdist(x, famous) < .03).any(0)
 distinct = len(famous.round(decimals=6).unique(dim=0))
-assert 400 < seen[0] < 600
+assert 400 < seen[0] < 600 and reached.all() and distinct == 7
 int(reached.sum()), distinct
 
 # %%
@@ -88,7 +88,9 @@ claim("The ring of 8 in the public demo of Unrolled GAN has 7 distinct modes",
 # %%
 angle = torch.arange(8, dtype=torch.float64) * 2 * math.pi / 8
 honest = torch.stack([angle.cos(), angle.sin()], 1)
-int((torch.cdist(x, honest) < .03).any(0).sum())
+reached = (torch.cdist(x, honest) < .03).any(0)
+assert reached.sum() == 1
+int(reached.sum())
 
 
 # %% [markdown]
@@ -711,9 +713,10 @@ Picture(figure, "Twelve random sets of six shapes: " + ", ".join(m.kind for m in
 # The ring keeps its unit. These are the smallest and the largest of the twelve sets, each with its factor $s$:
 
 # %%
-from modelab.data.scaling import choose_scale
+from modelab.data.scaling import choose_scale, measure_scale
 
-assert choose_scale(ring()).mean is None
+toys = ring(), grid(), line(), line(far=3), rare_modes()
+assert all(.3 < measure_scale(toy).size < 4.5 and choose_scale(toy).mean is None for toy in toys)
 ends = min(family, key=lambda made: made.size), max(family, key=lambda made: made.size)
 [f"{made.kind} of size {made.size:.3g}: s = {choose_scale(made).size:.3g}" for made in ends]
 
@@ -889,7 +892,7 @@ Picture(figure, f"Twelve coloured triples of digits: {shown}")
 x, mode = stacks.held_out.sample_with_modes(20_000, g)
 seen, good = stacks.assign(x)
 agree, clear = (seen == mode).double().mean().item(), good.double().mean().item()
-assert abs(agree - judge.accuracy ** 3) < .01
+assert abs(agree - judge.accuracy ** 3) < .01 and abs(clear - .94) < .02
 stacks, f"{agree:.1%} of held-out triples read right", f"{clear:.1%} called good"
 
 
