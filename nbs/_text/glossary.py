@@ -82,7 +82,7 @@
 # | null | The value of a measure that chance alone would give. | [0.4](0_start/04_coverage.ipynb) |
 # | p-value | The probability of a result at least as extreme if nothing is wrong. | [4.2](4_evidence/02_audit.ipynb) |
 # | packing | Giving the discriminator several examples of one kind as one input, as PacGAN does. | [1.6](1_game/06_mode_seeking.ipynb) |
-# | pair-wise gradient penalty | A penalty of this course on how the discriminator of pairs changes along chosen differences. | [2.3](2_inverse/03_pairwise.ipynb) |
+# | pair-wise gradient penalty | A penalty of Sharma and Namboodiri (2018): the logit of a discriminator of pairs should rise from each reconstruction to its real example. | [2.3](2_inverse/03_pairwise.ipynb) |
 # | perceptual | Said of a distance between pictures that is measured in the features of a trained network. | [3.2](3_inclusion/02_imle_gan.ipynb) |
 # | player | A network of a game that is trained in its turns. | [0.5](0_start/05_networks.ipynb) |
 # | pool | The samples among which IMLE searches the nearest one for each real example. | [3.1](3_inclusion/01_imle.ipynb) |
