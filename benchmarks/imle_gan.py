@@ -95,7 +95,6 @@ def weak(scale: float, only: str = "") -> None:
         "GAN + R1 0.1": lambda: ZeroCentred(weight=.1, **WEAK),
         "WGAN-GP": lambda: Wasserstein(weight=10., n_critic=1, **WEAK),
         "IMLE": lambda: IMLE(reals=512, refresh=50, jitter=.05, networks=Networks(latent=32), optimiser=Optimiser(betas=(0., .9))),
-        "inclusive GAN + R1 0.1": lambda: inclusive(r1_weight=.1, **WEAK),
     }, 24 * scale, only=only)
 
 
