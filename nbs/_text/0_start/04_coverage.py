@@ -450,7 +450,7 @@ null
 figure, (left, right) = axes(1, 2, size=(4.2, 2.8))
 plot_coverage(null, left)
 plot_coverage(coverage(grid.sample(2500, generator=g), grid), right)
-Picture(figure, "Bars per mode: noise gives each about 0.07 %; "
+Picture(figure, f"Bars per mode: noise gives each at most {null.counts.max() / null.n:.1%}; "
                 "the real data give each about 4 %, inside the band")
 
 
@@ -485,6 +485,7 @@ assert abs(scored["25 points"].spread) < 1e-4
 thin, worst = scored["modes half as wide"], scored["95 % noise"]
 assert thin.high_quality == 1 and abs(thin.spread - .5 / .9744) < .02
 assert thin.captured == worst.captured == 25 and thin.interval("kl").low < thin.floor.kl
+assert abs(thin.tv - scored["perfect"].tv) < .02 and abs(lost.spread - 1) < .05
 
 
 # %% [markdown]
@@ -527,6 +528,7 @@ assert float(noisy["selfcond"].split("/")[1]) < .003 < float(noisy["pacgan"].spl
 stacked = stacked_digits()
 static = 2 * torch.rand(26_000, *stacked.event, generator=g) - 1          # pixels live in [-1, 1]
 c = coverage(static, stacked)
+assert c.captured > 200
 c
 
 # %% [markdown]
@@ -591,6 +593,8 @@ coverage_table(rows)
 held, floor = rows["held-out scans"], c.floor
 assert held.captured >= 999 and abs(held.kl - floor.kl) < .003
 assert abs(held.high_quality - floor.high_quality) < .02
+known = rows["training scans"]
+assert known.high_quality > floor.high_quality + .03 and known.tv > floor.tv + .02
 assert abs(held.tv - floor.tv) < .015 and abs(floor.kl - c.ceiling.kl - 999 / 52_000) < .002
 stacked.judge, round(floor.kl - c.ceiling.kl, 4), round(999 / 52_000, 4)
 
