@@ -194,7 +194,11 @@ def eight(run, n: int = 300):
 eight(run)
 
 # %%
-coverage_table(run.coverage())
+scores = run.coverage()
+captured = sum(c.captured for c in scores) / 8
+good = sum(c.high_quality for c in scores) / 8
+assert fast_mode() or captured > scores[0].null.captured + 1 and good < .15
+coverage_table(scores)
 
 # %% [markdown]
 # After 1,200 steps the runs capture 7.1 of 8 modes on average; noise captures 4.3. But only 7 % of the samples are good. The picture shows why: most samples lie near the circle, but not within
@@ -369,13 +373,17 @@ film.widget.slider.value = 0
 # plain loop: with 0.488 eight runs take the time of 3.9 loops.
 
 # %%
-recorded("training")
+cost = recorded("training")
+assert not cost or abs(8 * cost["ratio"]["8 runs at once"]["median"] - 3.9) < .1
+cost
 
 # %% [markdown]
 # On a GPU a small network uses a small part of the device, so more seeds cost little: 64 at once take the time of 2.9 loops.
 
 # %%
-recorded("training_gpu")
+cost = recorded("training_gpu")
+assert not cost or abs(64 * cost["ratio"]["64 runs at once"]["median"] - 2.9) < .1
+cost
 
 
 # %% [markdown]
