@@ -120,7 +120,7 @@ from modelab.evaluation.page import chart, html_file, STYLE, utf8_text
 # %%
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, Film, Picture, REAL
-from modelab.course.claims import claim, recorded, steps
+from modelab.course.claims import claim, fast_mode, recorded, steps
 from modelab.course.notebooks import patch
 from modelab.data.mixtures import grid, mixture
 from modelab.evaluation.precision_recall import density_coverage, precision_recall
@@ -148,7 +148,7 @@ for seed in range(20):
     best, worst = sorted(frechet_distance(real, x) for x in (a, b))
     gains.append(1 - best / worst)
 wins = sum(gain > .2 for gain in gains)
-assert wins > 8
+assert wins > 10
 f"smaller by a fifth or more in {wins} of 20 tables, by {np.median(gains):.0%} in the middle one"
 
 # %% [markdown]
@@ -1121,7 +1121,9 @@ lost.verdict
 junk = b.clone()
 junk[:20] = 10 * torch.rand(20, 2, generator=g).double() - 5
 junky = compare(a, junk, real, rounds=steps(999, fast=199))
-assert lost["recall"].better == 0 == lost["coverage"].better and junky.status == 0
+covers = [lost[name] for name in ("recall", "coverage", "lost")]
+assert fast_mode() or all(row.differs and row.better == 0 for row in covers)
+assert junky.status == 0
 junky.verdict
 
 # %% [markdown]
@@ -1129,7 +1131,9 @@ junky.verdict
 
 # %%
 copied = compare(torch.cat([real[:300], a[:700]]), b, real, rounds=steps(999, fast=99))
-assert copied["precision"].better == 0 and "300 of 1,000 samples equal" in copied.notes[0]
+seems = [copied[name] for name in ("density", "coverage")]
+assert fast_mode() or all(row.differs and row.better == 0 for row in seems)
+assert "300 of 1,000 samples equal" in copied.notes[0]
 copied.verdict, copied.notes
 
 # %% [markdown]
@@ -1423,6 +1427,8 @@ def _check_all(samples: Any, reference: Any, holdout: Any,
 # %%
 table = compare_all({"100k": lossy[:600], "200k": a[:600], "300k": b[:600]}, real[:600],
                     rounds=steps(999, fast=99))
+assert all(table.letters[name]["200k"] == "ab" for name in ("recall", "coverage"))
+assert table.letters["lost"] == {"100k": "b", "200k": "a", "300k": "a"}
 table
 
 # %% [markdown]
@@ -1704,6 +1710,15 @@ for row in kept:
     text = ", ".join(f"{name} {value:.2f}" for name, value in row["power"].items() if value > .2)
     print(f"{row['setting']:38} any difference {row['any']:.3f} of {row['draws']}   {text}")
 
+# %%
+power = {row["setting"]: row["power"] | {"any": row["any"]} for row in kept}
+if power:  # what the text below says
+    assert power["MNIST, no fours, n = 500"]["any"] < .5
+    assert power["MNIST, no fours, n = 2,000"]["any"] == 1
+    for case, names in {"spread 10 % too small": ("density", "clipped density"),
+                        "one lost": ("lost", "coverage"), "2 % junk": ("junk",)}.items():
+        assert all(power[f"25 modes, {case}, n = 2,000"][name] > .5 for name in names)
+
 # %% [markdown]
 # No single measure finds all faults: a spread that is too small shows in density, a lost mode in *lost* and coverage, junk in *junk*. So read all rows. The number of samples matters as well: with 500 samples the loss of one digit of MNIST is found in fewer than half of the draws, with 2,000 in all of them.
 #
@@ -1906,9 +1921,12 @@ folder = tempfile.TemporaryDirectory()
 for name, x in (("old", a[:400]), ("new", 1.1 * b[:400]), ("train", real[:400])):
     np.save(f"{folder.name}/{name}.npy", x.numpy())
 old, new, train = (f"{folder.name}/{name}.npy" for name in ("old", "new", "train"))
-status = main(["compare", old, new, "--reference", train, "--out", f"{folder.name}/page.html"])
-page = Path(folder.name, "page.html").read_bytes()
+page, record = (Path(folder.name, name) for name in ("page.html", "pair.json"))
+status = main(["compare", old, new, "--reference", train, "--out", str(page),
+               "--json", str(record)])
+page, rows = page.read_bytes(), json.loads(record.read_text())["rows"]
 assert status == 1 and b"http" not in page and len(page) < 2e6
+assert [row["measure"] for row in rows if not row["differs"]] == ["Fréchet distance"]
 status
 
 # %% [markdown]
@@ -1922,6 +1940,8 @@ status
 torch.manual_seed(0)
 real, a, b = torch.randn(3, 300, 8)
 found = compare(a, .7 * b, real)
+assert found["precision"].differs and found["precision"].better == 1
+assert found["recall"].differs and found["recall"].better == 0
 found.status, found.verdict, samples_needed(.05)
 
 # %% [markdown]
