@@ -177,6 +177,9 @@ round(null.captured, 1), round(null.high_quality, 4)
 print(f"{sum(plain['far']) / 8:.0%} of the pairs are more than one unit long")
 both = torch.tensor([plain["cosine"], plain["captured"]], dtype=torch.float64)
 print(f"correlation of cosine and modes over the seeds {both.corrcoef()[0, 1]:.2f}")
+if not fast_mode():
+    assert sum(c < .4 for c in plain["cosine"]) == 3 and both.corrcoef()[0, 1].abs() < .2
+    assert min(c for c, n in zip(plain["cosine"], plain["captured"]) if n < 6) > .5
 [round(cosine, 2) for cosine in plain["cosine"]], interval(plain["cosine"], low=-1, high=1)
 
 # %% [markdown]
@@ -568,6 +571,12 @@ def field(ax, kept):
                   angles="xy", scale_units="xy", scale=1)
 
 # %%
+def mean_cosine(game, stop: int) -> float:
+    "Between the way to the real point and the slope of D, at the reconstructions."
+    x, x_hat, slope = map(torch.tensor, game["slopes"][stop])
+    return F.cosine_similarity(x - x_hat, slope, dim=-1).mean().item()
+
+# %%
 def fields(stop: int):
     "Both games at a stop, on the seed on which BiGAN shows fewest modes."
     figure, panels = axes(2, 1, size=(3.6, 3.4), sharex=True, sharey=True)
@@ -575,8 +584,7 @@ def fields(stop: int):
     for ax, game, title in zip(panels, (plain, guided), ("BiGAN", "with the penalty")):
         field(ax, game["slopes"][stop])
         ax.set_title(title)
-        x, x_hat, slope = map(torch.tensor, game["slopes"][stop])
-        told.append(f"{title} {F.cosine_similarity(x - x_hat, slope, dim=-1).mean():.2f}")
+        told.append(f"{title} {mean_cosine(game, stop):.2f}")
     return Picture(
         figure,
         f"Step {STOPS[stop]}: the way to go in blue, the slope of D in orange; mean cosine "
@@ -585,6 +593,8 @@ def fields(stop: int):
 
 # %%
 assert plain["captured"][FILMED] == min(plain["captured"]) or fast_mode()
+more = [mean_cosine(guided, i) - mean_cosine(plain, i) for i in range(len(STOPS))]
+assert fast_mode() or more[0] < 0 and abs(more[2]) < .03 and more[3] > .2
 compass = Film([fields(i) for i in range(len(STOPS))], [f"step {n}" for n in STOPS])
 compass
 
@@ -612,6 +622,7 @@ claim("BiGAN misses modes of a ring that the pair-wise penalty covers on every s
 
 # %%
 quality = [interval(game["high_quality"], low=0, high=1) for game in (plain, guided)]
+assert fast_mode() or quality[1].high < quality[0].low
 f"high quality: BiGAN {quality[0]:.3f}, with the penalty {quality[1]:.3f}"
 
 # %% [markdown]
@@ -716,14 +727,14 @@ for row in record.get("trials", []):
 
 # %% [markdown]
 # ## All modes in all cases?
-# The paper says: on circles, grids and lines the default BiGAN misses modes, and the penalty captures all of them in all cases. `python benchmarks/pairwise.py sets` trains both games on six sets, with ten seeds each. On one set both have the same steps and the same rates (8,000 steps on the ring, where the section above has 5,000). $G$ has 3×64 units and $\lambda$ falls with the rates. Some rows differ, and say so. There $G$ is deep (4×128, double rate) or wide (4×256) and $\lambda$ ends at half of the training. Or $G$ is deep, batches are larger, and the training is longer (`3 × steps`: 36,000 on the grid, 32,000 on the two rings). No recorded row is left out. Each dot is a seed; the bar and the number are the mean. Blue rows have the penalty, orange ones do not.
+# The paper says: on circles, grids and lines the default BiGAN misses modes, and the penalty captures all of them in all cases. `python benchmarks/pairwise.py sets` trains both games on six sets, with ten seeds each. On one set both have the same steps and the same rates (8,000 steps on the ring, where the section above has 5,000). $G$ has 3×64 units and $\lambda$ falls with the rates. Some rows differ, and say so. There $G$ is deep (4×128, double rate) or wide (4×256) and $\lambda$ ends at half of the training. Or $G$ is deep, batches are larger, and the training is longer (*longer*: 36,000 steps on the grid, 32,000 on the two rings). No recorded row is left out. Each dot is a seed; the bar and the number are the mean. Blue rows have the penalty, orange ones do not.
 
 # %%
 MEASURES = {"modes, share": lambda row: [v / row["of"] for v in row["captured"]["by seed"]],
             "high quality": lambda row: row["high_quality"]["by seed"],
             "TV": lambda row: row["tv"]["by seed"]}
 
-SHORT = {"deep G and λ that settles": "G 4×128, λ ends at half", "long walk": "3 × steps",
+SHORT = {"deep G and λ that settles": "G 4×128, λ ends at half", "long walk": "longer",
          "wide G and λ that settles": "G 4×256, λ ends at half", "deep G": "G 4×128"}
 
 def plain_name(setting: str) -> str:
@@ -792,9 +803,19 @@ assert not rows or better == ["line of 5 and 2 far modes"]
 assert not rows or unclear == ["grid 5×5", "line of 5 and 2 far modes", "spiral of 32"]
 
 # %%
+shows = {name: row["captured"]["by seed"] for name, row in rows.items()}
+averages = [round(sum(v) / len(v), 1) for name, v in shows.items() if name.endswith("BiGAN")]
+assert averages in ([], [6.7, 15.4, 9.3, 5.4, 30.3, 1.1])
+averages = [round(sum(v) / len(v), 1) for name, v in shows.items() if name.endswith("penalty")]
+assert averages in ([], [8, 25, 16, 6.9, 27.4, 8.8])
+
+# %%
 alone = "R1 weight 0.1, lr 0.003"
-[(f'{interval(row["by seed"], low=0, high=9)} modes of 9', row["high_quality"])
- for row in recorded("wasserstein")["rare_modes"] if row["setting"] == alone]
+r1_alone, = (row for row in recorded("wasserstein")["rare_modes"] if row["setting"] == alone)
+least = float(r1_alone["high_quality"].split("[")[1].split(",")[0])  # of its interval
+for row in (row for name, row in rows.items() if "rare modes" in name and "penalty" in name):
+    assert least > interval(row["high_quality"]["by seed"]).high
+f'{interval(r1_alone["by seed"], low=0, high=9)} modes of 9', r1_alone["high_quality"]
 
 # %% [markdown]
 # Can all modes and good samples be had together? On the ring a wide and deep generator (4×256) has both, with a $\lambda$ that ends at half of the training.
@@ -862,6 +883,8 @@ if record.get("sharp"):
         "With a deep, quick generator, too, BiGAN misses modes of the ring that the penalty covers",
         paper="this course", section="toy data, larger G", ours=deep[1], baseline=deep[0],
         holds=deep[0].high < deep[1].low, expect=False)
+    bare, led = ({k: interval(row[k]["by seed"]).mean for k in SCORES} for row in record["sharp"])
+    assert bare["tv"] > 2.5 * led["tv"] and abs(bare["high_quality"] - led["high_quality"]) < .01
 verdict
 
 # %% [markdown]
@@ -893,6 +916,8 @@ rows = {
 }
 rows |= {"BiGAN": plain, "squared, λ 1": guided}
 sweep = sorted((float(k.split()[-1]), row) for k, row in rows.items() if k.startswith("squared"))
+assert fast_mode() or all(min(row["captured"]) == 8 for w, row in sweep if .3 <= w <= 3)
+assert fast_mode() or sum(sweep[0][1]["tv"]) < sum(plain["tv"]) and min(sweep[0][1]["captured"]) < 8
 lines = {
     "BiGAN": "BiGAN", "slope 1, any direction": "slope one in any direction, λ 1",
     "wrong sign": "wrong sign, λ 1", "reconstruction": "reconstruction, weight 1"
@@ -1001,6 +1026,17 @@ if ends:
                     ours=ends["BiGAN with the penalty"], baseline=ends["WGAN-GP"],
                     holds=ends["BiGAN with the penalty"].low > ends["WGAN-GP"].high, expect=False)
 verdict
+
+# %%
+first, final = ({row["setting"]: {k: interval(row["looks"][i][k]["by seed"], low=0)
+                                  for k in ("rate", "well")} for row in streets} for i in (0, -1))
+if ends:
+    assert .2 < first["GAN"]["rate"].mean < .25 and first["GAN"]["well"].mean == 0
+    assert final["GAN"]["rate"].mean == 0 and first["BiGAN"]["rate"].mean < .06
+    for name in ("BiGAN with the penalty", "WGAN-GP", "WGAN-GP, n_critic 1, lr 2e-3"):
+        assert all(final[name][k].low > first[name][k].high for k in ("rate", "well"))
+    assert all(found["well"].mean < .2 for found in final.values())
+    assert all(interval(row["tracks"]["by seed"]).mean < 2.5 for row in streets)
 
 # %% [markdown]
 # **The GAN loses the vehicles.** After 1,500 steps it shows nearly a quarter of them, none well drawn. Later its pictures become better because they show the empty street: at step 10,000 not one picture of 20,000 has a vehicle. With R1 of weight 0.1 the loss is slower; a twentieth is left. BiGAN has lost nearly all vehicles by step 1,500. The share of good pictures shows nothing of this.
