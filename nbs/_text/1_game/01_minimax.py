@@ -112,6 +112,7 @@ def rare_seen(x) -> list[int]:
         seen.append(mode[good & (mode > 0)].unique().numel())
     return seen
 
+assert fast_mode() or sum(rare_seen(x)) == 0
 rare_seen(x)
 
 # %%
@@ -320,7 +321,7 @@ def gradient_sizes(head_start: int) -> dict[str, float]:
 before, after = gradient_sizes(0), gradient_sizes(steps(300, fast=300))
 growth = {name: after[name] / before[name] for name in before}
 assert growth["saturating"] < .2 * growth["non-saturating"] and growth["mean of σ(ℓ)"] < .2
-assert growth["saturating"] > .5 and growth["mean slope of D"] > 4
+assert 1.5 < growth["saturating"] < 2.5 and growth["mean slope of D"] > 8
 {name: f"{before[name]:.3g} before, {after[name]:.3g} after" for name in before}
 
 
@@ -422,7 +423,8 @@ for r in range(8):
     angle, size = torch.atan2(arrows[:, 1], arrows[:, 0]), arrows.norm(dim=1)
     aligned.append((((8 * angle).cos() * size).sum() / size.sum()).item())
 aligned = interval(aligned, low=-1, high=1)
-assert fast_mode() or abs(at_modes - in_gaps) < .02 and at_modes > .95 and aligned.high < .7
+assert fast_mode() or abs(at_modes - in_gaps) < .02 and at_modes > .95
+assert fast_mode() or aligned.low < 0 < aligned.high
 f"σ(ℓ): {at_modes:.3f} at modes, {in_gaps:.3f} in gaps; mean cos 8φ: {aligned}"
 
 # %% [markdown]
@@ -536,6 +538,7 @@ Picture(figure, "Real digit triples beside samples of two generators, both less 
 
 # %%
 wide, narrow = (interval(row["captured"], low=0, high=1000) for row in digit_scores.values())
+assert fast_mode() or narrow.low < null.captured < narrow.high
 claim("A discriminator an eighth as wide loses at least a third of 1,000 digit modes",
       paper="Lin et al. 2018 (PacGAN)", section="Table 3", ours=narrow, baseline=wide,
       holds=narrow.high < .67 * wide.low,
@@ -549,6 +552,9 @@ claim("A discriminator an eighth as wide loses at least a third of 1,000 digit m
 for row in tuned.get("stacked_digits", []):
     raw, averaged = (row[name]["captured"].replace("1e+03", "1000") for name in ("raw", "averaged"))
     print(f"{row['setting']:40} raw {raw:36} averaged {averaged}")
+mean = {row["setting"]: float(row["raw"]["captured"].split()[0])
+        for row in tuned.get("stacked_digits", [])}
+assert all(mean[name] > mean[name.replace("D 128", "D 16")] for name in mean if "D 128" in name)
 
 # %% [markdown]
 # Read these counts with care. With the narrow $D$, $G$ captures about 190 modes. Random pixels have 226, which lies inside the interval: by this count $G$ cannot be told from noise. Its high quality is lower, too: 6 % against 19 %, and 94 % for a perfect generator. So most samples are not readable digits, and the mode count mixes two
@@ -584,7 +590,8 @@ def at_share(share: str, seen: list[int], points: list):
 # %%
 levels = shares_of_centre()
 missed = {share: sum(seen <= 4 for seen in row["seen"]) for share, row in levels.items()}
-assert fast_mode() or missed["50%"] == 0 < 3 <= missed["70%"] <= missed["80%"]
+assert fast_mode() or missed["11%"] == missed["30%"] == missed["50%"] == 0
+assert fast_mode() or missed["70%"] == 3 and missed["80%"] == 7
 film = Film([at_share(share, **row) for share, row in levels.items()],
             [f"centre holds {share}" for share in levels])
 print("seeds, of 8, that miss half of the rare modes:", missed)
