@@ -174,6 +174,9 @@ fresh = real.sample(5000, generator=g)
 compared = {**samples, "real": fresh}
 distances = {name: round(frechet_distance(samples["real"], x), 4) for name, x in compared.items()}
 assert 3 * distances["forgetful"] < distances["blurry"]
+assert distances["forgetful"] < 2 * distances["real"]  # about that of a fresh real sample
+for moment in (lambda x: x.mean(0), lambda x: x.T.cov(correction=0)):  # the same for both
+    assert torch.allclose(moment(real.centers), moment(forgetful.centers), atol=1e-6)
 distances
 
 # %% [markdown]
@@ -532,6 +535,8 @@ def recalls(seed: int) -> tuple[float, float]:
 # %%
 by_clusters, by_classifier = (interval(v, low=0, high=1)
                               for v in zip(*(recalls(s) for s in range(8))))
+
+# %%
 claim("A held-out classifier finds the true recall of .20 where twenty clusters report full recall",
       paper="Simon, Webster, Rabin 2019", section="in this course's setting: groups in the plane",
       figure="no number in its abstract; classes of CIFAR-10 there", ours=by_classifier,
@@ -564,11 +569,12 @@ for (name, curve), style in zip([("truth", ring_truth), *flattered.items()], ("-
     ax.plot(curve.recall, curve.precision, style, label=name)
 ax.set(xlabel="recall β", ylabel="precision α", xlim=(0, 1.03), ylim=(0, 1.03))
 ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.))
-Picture(figure, "The straight line sees no difference and gives a full square; "
-                "the trees come down to the true curve")
+areas = {name: curve.area for name, curve in flattered.items()}
+Picture(figure, f"Area under the curve: {areas['a straight line']:.2f} with a straight line, "
+                f"{areas['trees']:.2f} with trees, {ring_truth.area:.2f} in truth")
 
 # %%
-assert flattered["a straight line"].area > .7 > .6 > flattered["trees"].area
+assert areas["a straight line"] > .7 and abs(areas["trees"] - ring_truth.area) < .05
 {name: curve for name, curve in flattered.items()}
 
 # %% [markdown]
@@ -593,7 +599,7 @@ f"{(gap > 1e-3).sum()} of 2000 exact copies are more than .001 away, the worst {
 
 
 # %% [markdown]
-# We keep the speed and remove the error. The fast product has an error bound. A pair that is farther from the limit than this bound is decided. The few other pairs are computed again, by differences in float64. Only one block of distances is in memory at a time. The method is that of the search in [3.1](../3_inclusion/01_imle.ipynb).
+# We keep the speed and remove the error. The fast product has an error bound. A pair that is farther from the limit than this bound is decided. The few other pairs are computed again, by differences in float64. Only one block of distances is in memory at a time. The method is that of the search in [3.1](../3_inclusion/01_imle.ipynb). You may skip its cells at a first reading and continue with [the four numbers](#The-four-numbers).
 
 # %% [markdown]
 # First a common mean is subtracted from all rows, because rounding errors are smallest near zero.
@@ -1081,14 +1087,21 @@ claim("No kind of precision or recall takes a copied training set "
       holds=not copied)
 
 # %% [markdown]
-# Read the table by rows. Lost modes show in recall, coverage and F₈, but not in precision. A wrong balance does not show in the k-NN precision and recall, because one point is enough to cover a ball. Noise lowers precision and *raises* recall. Timid samples *raise* precision and density, although being narrower than the data is a fault. And copies look perfect or better in every column. They need another kind of test, which chapter [4.2](02_audit.ipynb) builds.
+# Read the table by rows. Lost modes show in recall, coverage and F₈, but not in precision. A wrong balance does not show in the k-NN precision and recall, because one point is enough to cover a ball. Noise lowers precision, density and coverage, and *raises* recall. Timid samples lower recall, F₁/₈ and F₈. They *raise* precision, density and, a little, coverage, although being narrower than the data is a fault. And copies look perfect or better in every column. They need another kind of test, which chapter [4.2](02_audit.ipynb) builds.
 
 # %%
 noticed = {f: [m for m in measures if alarm[f, m]] for f in faults[1:]}
+above = {f: {m for m, x in zip(measures, row) if x > 3} for f, row in zip(faults, far.tolist())}
 if steps(8, fast=2) == 8:
     assert {"recall", "coverage", "F₈"} <= set(noticed["half lost"])
     assert "precision" not in noticed["half lost"]
     assert not {"precision", "recall"} & set(noticed["skewed"]) and "coverage" in noticed["skewed"]
+    assert {"precision", "density", "coverage"} <= set(noticed["noisy"])
+    assert "recall" in above["noisy"]
+    assert {"recall", "F₁/₈", "F₈"} <= set(noticed["timid"])
+    assert {"precision", "density"} <= above["timid"]
+    timid, coverage = faults.index("timid"), measures.index("coverage")
+    assert mean[timid, coverage] > mean[0, coverage]
 noticed
 
 # %% [markdown]
@@ -1246,7 +1259,7 @@ assert all(gap < 1e-6 for gap in gaps.values())
 # ## Fifteen checks by others
 # Räisä, van Breugel and van der Schaar use fifteen series of pairs of laws. For each pair it is known what a measure of fidelity (are the samples real?) and a measure of diversity (is all of the data made?) should give. They found that every published measure they tried fails many of the checks. `python benchmarks/checks.py` repeats the checks for ten measures, and for the audit of [4.2](02_audit.ipynb), which gets the same 1,000 real and 1,000 generated rows.
 #
-# A measure passes if its mean over the recorded seeds (printed below) meets all criteria of the paper's code: near 1 where the laws are equal, near 0 where they have nothing in common, and of the right shape in between. The audit has no such number. It passes if it is silent where the laws are equal, and if it finds a fault of the right kind where they are not. Its rate of false alarms, and of copies found where nothing is copied, must not be surely above 5 %: the interval of the rate must not lie above it. The first lines of the script define the criteria. They were written before its first run. The audit was changed twice after a record: its test of junk, because two of the checks were failed, and its test of copies, because another one was failed. The seeds of these records were looked at during the changes. So the audit is recorded on other seeds (700 and above), and the measures on seeds from 0 on.
+# A measure passes if its mean over the recorded seeds (printed below) meets all criteria of the paper's code: near 1 where the laws are equal, near 0 where they have nothing in common, and of the right shape in between. The audit has no such number. It passes if it raises hardly any alarm where the laws are equal, and if it finds a fault of the right kind where they are not. The first lines of the script define all criteria. They also say how the audit was changed after earlier records, and that it is recorded on seeds that were not looked at for these changes.
 
 # %%
 checks = recorded("checks").get("checks", [])
@@ -1325,18 +1338,20 @@ for row in checks:
 print("\n".join(f"{name}: {text}" for name, text in missed.items()))
 
 # %% [markdown]
-# A small fault, or one that looks like another fault, is not found. Likely reasons for the points above:
+# A small fault, or one that looks like another fault, may not be found. Likely reasons for the points above:
 
 # %%
 reasons = {
     "dropped": "where few modes are left, the junk inside a group is estimated from few held-out "
-               "rows, so more than 5 % may be measured by chance",
+               "rows, so junk may be measured where there is none",
     "rounded": "values rounded to a thousandth of the spread are close to unrounded ones; those "
                "rounded to few points may lie in a gap between real rows, as junk does"}
-assert all(any(word in name for word in reasons) for name in missed)
 for word, reason in reasons.items():
     if any(word in name for name in missed):
         print(f"{word}: {reason}")
+others = [name for name in missed if not any(word in name for word in reasons)]
+if others:
+    print("no reason is known for:", "; ".join(others))
 
 # %% [markdown]
 # How often the audit raises an alarm for pairs of one law, over all checks, and how often it finds copies where nothing is copied:
@@ -1456,7 +1471,7 @@ grade_swap(answer)
 #
 # **For later.**
 #
-# 1. Why does a test that never saw the data bound the curve from above?
+# 1. Why does a test that was trained on other data bound the curve from above?
 # 2. What does a ball around a stray generated point do to recall?
 # 3. Which measure would you show beside F₈, and why?
 #
