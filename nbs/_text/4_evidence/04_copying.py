@@ -105,7 +105,7 @@ import torch.nn.functional as F
 
 from modelab.core.checks import error_message
 from modelab.core.plotting import axes, FAKE, image_grid, Picture, REAL
-from modelab.course.claims import claim, recorded, steps
+from modelab.course.claims import claim, fast_mode, recorded, steps
 from modelab.course.notebooks import patch
 from modelab.data.pictures import faces
 from modelab.evaluation.copying import authenticity, nearest_k
@@ -159,12 +159,17 @@ made = {"perfect": perfect, "timid": pulled(.3), "copies": with_copies(.1),
 # **Predict:** for which of the four generators will these measures report copying?
 
 # %%
-for name, x in made.items():
-    near = nearest_k(x, train)[0].median()
-    print(f"{name:13} one-cell C_T {copying_z(x, train, unseen):+5.1f}   median DCR {near:.2f}   "
-          f"authentic {authenticity(x, train):.2f}")
-print(f"{'held out':13} {'':18}   median DCR {nearest_k(unseen, train)[0].median():.2f}   "
-      f"authentic {authenticity(unseen, train):.2f}")
+def usual(x) -> tuple[float, float, float]:
+    "One-cell C_T, median DCR and authenticity."
+    near = nearest_k(x, train)[0].median().item()
+    return copying_z(x, train, unseen), near, authenticity(x, train)
+
+
+by_usual = {name: usual(x) for name, x in (made | {"held out": unseen}).items()}
+for name, (z, near, authentic) in by_usual.items():
+    print(f"{name:13} one-cell C_T {z:+5.1f}   median DCR {near:.2f}   authentic {authentic:.2f}")
+order_of = ("timid", "copies", "perfect", "moved copies")  # by each of the three measures
+assert all(list(column) == sorted(column) for column in zip(*(by_usual[k] for k in order_of)))
 
 # %% [markdown]
 # By these measures the timid generator looks worse than the one that copies a tenth of its samples. The moved copies look better than the perfect generator. A picture that is moved by one pixel is far from all training pictures, also from its original. A sample may be close to the training data because it lies where the data is dense. So closeness alone does not show copying.
@@ -232,12 +237,15 @@ d[:5]
 # %%
 figure, ax = axes(size=(4.6, 2.4))
 sets = {"held out": unseen, **{name: made[name] for name in ("timid", "copies")}}
-for (name, x), colour, dash in zip(sets.items(), (REAL, "k", FAKE), ("-", ":", "--")):
-    ratio = copy_ratio(x, train).sort().values
+ratios = {name: copy_ratio(x, train).sort().values for name, x in sets.items()}
+for (name, ratio), colour, dash in zip(ratios.items(), (REAL, "k", FAKE), ("-", ":", "--")):
     ax.plot(ratio, torch.linspace(0, 1, len(ratio)), dash, c=colour, label=name)
 ax.set(xlabel="ratio of the nearest to the fifth distance", ylabel="share of samples below")
 ax.legend()
-Picture(figure, "The timid generator lies on the held-out curve; of the copies a tenth is at 0")
+assert ratios["timid"].median() > ratios["held out"].median()
+assert abs((ratios["copies"] == 0).double().mean() - .1) < .01
+Picture(figure, "The ratios of the timid generator are larger than held-out ones; "
+                "of the copies a tenth is at 0")
 
 # %% [markdown]
 # ## An exact test
@@ -392,7 +400,9 @@ def chance(x, grouped: bool = True):
     return smallest_chance(score, torch.arange(len(both)) < len(x), group)
 
 
-{name: f"{chance(x):.2g}" for name, x in made.items()}
+chances = {name: chance(x) for name, x in made.items()}
+assert chances["copies"] < 1e-6 and all(p > .05 for k, p in chances.items() if k != "copies")
+{name: f"{p:.2g}" for name, p in chances.items()}
 
 # %% [markdown]
 # The copies are found, and the timid generator is not accused of copying. In the picture its ratios are larger than those of held-out scans, not smaller. The moved copies are not found yet.
@@ -982,10 +992,13 @@ p
 # A timid generator stays in the middle of the data. Then its samples lie nearer to *unseen* data than the training data itself does. So samples and training examples are pooled, and their distances to the held-out data are tested in the same way. Copies do not raise this alarm: a copy is as near to unseen data as any training example.
 
 # %%
+p = {}
 for name in ("timid", "copies"):
     both = torch.cat([made[name], train])
     score, group = nearest_rows(both, unseen, 1)[0][:, 0], group_finder(unseen)(both)
-    print(name, f"p = {smallest_chance(score, torch.arange(len(both)) < 599, group):.2g}")
+    p[name] = smallest_chance(score, torch.arange(len(both)) < 599, group)
+assert p["timid"] < .01 and p["copies"] > .05
+p
 
 # %% [markdown]
 # ## Measures without an alarm
@@ -1032,9 +1045,10 @@ def copying_c_t(samples: Annotated[Tensor, Samples("samples *event")],
 
 
 # %%
-for name, x in made.items():
-    found = copying_c_t(x, train, unseen)
+in_cells = {name: copying_c_t(x, train, unseen) for name, x in made.items()}
+for name, found in in_cells.items():
     print(f"{name:13} C_T {found.c_t:+.2f} over {len(found.z) - found.z.count(None)} cells")
+assert in_cells["timid"].c_t < in_cells["copies"].c_t < 0
 
 # %% [markdown]
 # With cells, too, $C_T$ is farther below 0 for the timid generator than for the one that copies.
@@ -1457,13 +1471,19 @@ def _copy_report(examine: _Examiner, sets: dict[str, Any], scores: dict[str, _Sc
 # The reports of the copies, of the moved copies and of the timid generator. Expect one alarm in each: *copies*, *transformed* and *timid*.
 
 # %%
-copies(made["copies"], train, unseen)
+report = copies(made["copies"], train, unseen)
+assert report.alarms == ["copies"] and abs(report.findings["copies"].share - .1) < .02
+report
 
 # %%
-copies(made["moved copies"], train, unseen)
+report = copies(made["moved copies"], train, unseen)
+assert report.alarms == ["transformed"] and abs(report.findings["transformed"].share - .3) < .02
+report
 
 # %%
-copies(made["timid"], train, unseen)
+report = copies(made["timid"], train, unseen)
+assert report.alarms == ["timid"]
+report
 
 # %% [markdown]
 # Each report has the one alarm that was expected, and the first two shares are close to the true ones, a tenth and three tenths. $C_T$ and authenticity, in the last line, point to the timid generator instead.
@@ -1678,6 +1698,7 @@ known, new, drawn = (faces().sample(900, generator=g) / 2 + .5).split([300, 300,
 drawn[:60] = noisy(.8 * moved(known[:60], -1, 2))
 for name, space in (("pixels", None), ("features", features)):
     asked = copies(drawn, known, new, features=space)
+    assert fast_mode() or not asked.alarms
     print(f"{name:9}" + "  ".join(f"{f.test} p = {f.p:.1g}" for f in asked.findings.values()))
 
 # %% [markdown]
