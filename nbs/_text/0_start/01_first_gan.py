@@ -283,11 +283,12 @@ def losers(runs):
     "The number of seeds that capture fewer than two clusters."
     return sum(modes < 2 for modes, _ in runs)
 
-assert fast_mode() or losers(low) == 0 and losers(default) >= 5
+assert fast_mode() or losers(low) == 0 and losers(default) >= 6
+assert fast_mode() or low[0][0] == default[0][0] == 2
 print(f"of 8 seeds lose a cluster: β₁ = .5 {losers(low)}, β₁ = .9 {losers(default)}")
 
 # %% [markdown]
-# Each pair shows the captured modes and the share of good samples. With $0.9$ most seeds lose a cluster (seven of eight in the output above), with $0.5$ none. Seed 0 captures both clusters with either setting: with this seed alone you would have missed the collapse. So this course shows several seeds.
+# Each pair shows the captured modes and the share of good samples. With $0.9$ at least six of the eight seeds lose a cluster, with $0.5$ none. Seed 0 captures both clusters with either setting: with this seed alone you would have missed the collapse. So this course shows several seeds.
 #
 # Look at the pairs `(1, 1.0)`. Every sample is good, and half of the data is missing. A look at single samples does not show that; a count of the modes does.
 #
@@ -308,7 +309,8 @@ for ax, (name, x) in zip(panels, [("β₁ = .5", seen), ("β₁ = .9", seen_defa
     for center in two[:, 0]:
         ax.axhline(center, color=REAL, lw=1)
     ax.set(title=name, xlabel="training step", ylabel="x₁ of the samples", ylim=(-3, 3))
-Picture(figure, "Left, momentum .5: the samples part into two bands, at -1 and at 1. "
+Picture(figure, "Left, momentum .5: the samples part into two bands, at -1 and at 1, "
+        "with a few samples between. "
         "Right, momentum .9: all samples swing together from one side to the other and end "
         "near one cluster.")
 
@@ -323,10 +325,10 @@ print("only G has β₁ = .9", only_G)
 print("only D has β₁ = .9", only_D)
 
 # %%
-assert fast_mode() or losers(only_G) <= 1 and losers(only_D) >= losers(only_G) + 2
+assert fast_mode() or losers(only_G) == 0 and losers(only_D) >= 4
 
 # %% [markdown]
-# The higher momentum in $D$ alone loses a cluster on each of the five seeds above. In $G$ alone it loses none. While the fakes are at one cluster, the gradient of $D$'s loss lowers the logit there. With $\beta_1=0.9$ this gradient stays in the mean for about 10 steps. By then the fakes have moved, and $D$ still lowers its logit at their old place. So $D$ reacts late, and the fakes move back and forth together. This explanation fits the picture and the experiment. It is not a proof.
+# The higher momentum in $D$ alone loses a cluster on at least four of the five seeds. In $G$ alone it loses none. While the fakes are at one cluster, the gradient of $D$'s loss lowers the logit there. With $\beta_1=0.9$ this gradient stays in the mean for about 10 steps. By then the fakes have moved, and $D$ still lowers its logit at their old place. So $D$ reacts late, and the fakes move back and forth together. This explanation fits the picture and the experiment. It is not a proof.
 #
 # The smallest game with this behaviour has two numbers instead of two networks. $D$ changes $b$ so that $ab$ grows. $G$ changes $a$ so that $ab$ falls. At $a=b=0$ both gradients are zero: that is the solution.
 
@@ -350,7 +352,7 @@ for ax, beta in zip(panels, (0., .5, .9)):
     ax.plot(0, 0, "o", color=REAL)
     ax.set(title=f"β₁ = {beta:g}", xlabel="a, moved by G", ylabel="b, moved by D",
            xlim=(-4, 4), ylim=(-4, 4), aspect="equal")
-Picture(figure, "Paths of the two numbers around the solution at zero: a closed round without "
+Picture(figure, "Paths of the two numbers around the solution at zero: a closed circle without "
         "momentum, a slow spiral outwards at .5, a fast one at .9")
 
 # %%
@@ -398,7 +400,9 @@ for name, modes in on_ring.items():
 # %%
 low_ring, default_ring = ((modes > 0).sum(1) for modes in on_ring.values())
 assert fast_mode() or low_ring.min() >= 6 and low_ring.sum() > default_ring.sum()
-assert fast_mode() or (default_ring < 8).sum() >= 2
+assert fast_mode() or (default_ring < 8).sum() == 2
+low_good, default_good = (modes.sum(1) for modes in on_ring.values())
+assert fast_mode() or default_good.max() < .25 and .5 < low_good.min()
 
 # %% [markdown]
 # On the ring, too, the seeds with $0.9$ capture fewer modes in total than those with $0.5$. Two of the five seeds miss modes. The other three reach all eight, but at most a quarter of their samples is good; with $0.5$ more than half is. One good sample is enough to capture a mode. So samples that are spread about the ring capture modes, too.
