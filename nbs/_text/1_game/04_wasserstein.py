@@ -110,7 +110,9 @@ divergence = math.log(2) - discriminator_loss(real, fake) / 2  # because V = 2 J
 found = divergence.detach().view(6, 8).mean(1)
 push, other = (torch.autograd.grad(generator_loss(fake, saturating).sum(), y, retain_graph=True)[0]
                [..., 0].abs().sum(1).view(6, 8).mean(1) for saturating in (True, False))
-assert fast_mode() or found[2:].std() < 1e-3 and push[-1] < 1e-3 and other[-1] < other[2] / 3
+assert fast_mode() or found[2:].std() < 1e-3 and push[-1] < 1e-3 and (other[1:].diff() < 0).all()
+product = other[2:] * torch.tensor(shifts[2:])
+assert fast_mode() or 27 < product.min() and product.max() < 31
 print("shift  divergence  saturating gradient  non-saturating gradient")
 for row in zip(shifts, found, push, other):
     print("{:5g}  {:10.4f}  {:19.1e}  {:23.1f}".format(*row))
@@ -400,7 +402,9 @@ steepest
 # %%
 if not fast_mode():  # a hundredfold c, and the slope grows by four to six powers of ten
     assert steepest["1"].low > 1e4 * steepest["0.01"].high
-{c: interval(row["used"], low=0, high=1) for c, row in clipped_by.items()}
+shares = {c: interval(row["used"], low=0, high=1) for c, row in clipped_by.items()}
+assert fast_mode() or all(.7 < share.mean < .85 for share in shares.values())
+shares
 
 # %% [markdown]
 # The network multiplies three clipped matrices, so the slope can grow up to the third power of $c$: from 0.0017 to 1.7 (a thousandfold), and then to 241 (140-fold). So $c$ must be tuned to get a slope near one. And one bound for all weights does not make the slope even: about a fifth to a quarter of $W_1$ lies where the critic is less than half as steep as at its steepest,
@@ -572,6 +576,8 @@ distance = learn(penalised_loss, f, lambda: clouds(64, seeds), steps(300, fast=1
 x, y = clouds(1000, seeds)
 scores, slopes = input_gradient(distance, y)
 told = (-slopes[..., 0]).mean(1).detach().view(6, 8)
+predicted = 1 + torch.tensor(shifts) / 20
+assert fast_mode() or (told.mean(1) - predicted).abs().max() < .02
 {shift: f"{interval(row.tolist())}, predicted {1 + shift / 20:.3f}"
  for shift, row in zip(shifts, told)}
 
@@ -892,7 +898,11 @@ def show(rows: dict, n_modes: int):
             print(f"    {measure:13}",
                   interval(values, low=0, high=most) if len(values) > 2 else values)
 
-show(on_ring(), 8)
+ring_rows = on_ring()
+for name in ("minimax", "WGAN-GP", "R1") if not fast_mode() else ():
+    assert all(seed["captured"] == 8 for seed in ring_rows[name]["by seed"])
+    assert sum(seed["high_quality"] for seed in ring_rows[name]["by seed"]) / 8 < .235
+show(ring_rows, 8)
 
 # %% [markdown]
 # After 1,200 steps three games capture all eight modes on each seed, and the clipped one captures 7.25 [6.66, 7.84]. Its learning rate is lower, so this is no comparison of methods. High quality is at most 23 %. A longer comparison is in `benchmarks/wasserstein.py`: ring, grid and rare modes, 10,000 updates of $D$ and $G$ together. It tries four settings of minimax, three of clipping, ten of WGAN-GP and three of R1.
@@ -935,6 +945,7 @@ claim("WGAN-GP with λ = 10 and learning rate 1e-4 captures the ring in 10,000 u
 
 # %%
 penalised, tuned = best("grid", "WGAN-GP"), best("grid", "minimax")
+assert not kept or best("grid", "R1").low > tuned.high
 claim("The best of ten settings of WGAN-GP captures more of the grid than the best of four of "
       "minimax", paper="this course", section="grid, 10,000 updates", ours=penalised,
       baseline=tuned, holds=penalised.low > tuned.high, expect=False)
