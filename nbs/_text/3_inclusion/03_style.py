@@ -105,7 +105,10 @@ coverage_table(run.coverage(n=1000))
 
 # %%
 run.step(steps(150))
-coverage_table(run.coverage(n=1000))
+found = run.coverage(n=1000)
+assert fast_mode() or sum(c.captured == 10 for c in found) >= 6 and found[0].null.captured > 9.5
+assert fast_mode() or .4 < sum(c.high_quality for c in found) / 8 < .6
+coverage_table(found)
 
 # %%
 figure, ax = axes(size=(6, 1.4))
@@ -113,7 +116,7 @@ image_grid(ax, (run.sample(12)[:2].flatten(0, 1).squeeze(1) + 1) / 2, 12, "seed 
 Picture(figure, f"Twelve samples of seed 0 and twelve of seed 1 after {run.steps} steps")
 
 # %% [markdown]
-# The count of modes is ten in every seed, but it says nothing here. It gives each sample to the nearest digit, good or not, and uniform noise scores ten, too. After 300 steps about half of the samples are good, and 98 % of real pictures are. So the training is far from its end, and the samples above can hardly be read.
+# The count of modes is ten in nearly every seed, but it says nothing here. It gives each sample to the nearest digit, good or not, and uniform noise scores ten, too. After 300 steps about half of the samples are good, and 98 % of real pictures are. So the training is far from its end, and the samples above can hardly be read.
 #
 # ## What truncation costs
 # Pictures in articles on StyleGAN are often *truncated*. With $\bar w$, the mean of $w$ over latents, a truncated sample uses
@@ -161,7 +164,7 @@ Picture(figure, "Precision and recall as ψ falls from 1 to 0.3, mean of eight s
     for psi in PSIS))
 
 # %% [markdown]
-# Precision does not change in the mean, and recall falls at each step of $\psi$. (A real picture is *within reach* of a sample if it is no farther from it than the tenth nearest other sample is.)
+# Precision hardly changes in the mean, and recall falls at each step of $\psi$. (A real picture is *within reach* of a sample if it is no farther from it than the tenth nearest other sample is.)
 #
 # A claim was fixed on seeds 100 to 103. It says that $\psi=0.5$ lowers recall in each of the eight seeds. The fall must be larger than the largest change by other latents:
 
@@ -175,13 +178,18 @@ claim("Truncation at ψ = 0.5 costs recall, in every seed", paper="this course",
       expect=False)
 
 # %% [markdown]
-# The claim does not hold in every seed. In the mean over the eight seeds recall falls, and the interval of the fall excludes 0. But where recall is near 0 at $\psi=1$ already, it cannot fall much; the list below shows these seeds. After so short a training the mean of precision does not rise either: it rises in some seeds and falls in others. The TV grows at each step of $\psi$.
+# The claim does not hold in every seed. In the mean over the eight seeds recall falls to less than half. But where recall is near 0 at $\psi=1$ already, it cannot fall much; the list below shows these seeds. After so short a training the mean of precision hardly changes: precision rises in some seeds and falls in others. The TV grows at each step of $\psi$.
 #
 # One detail: $\bar w$ is a running average that starts at 0. After 300 steps it has gone $1-0.995^{300}=78\,\%$ of the way to the mean of $w$. So truncation also moves $w$ a little towards 0.
 
 # %%
 mean_tv = [sum(by_psi[psi]["TV"]) for psi in PSIS]
-assert fast_mode() or mean_tv == sorted(mean_tv) and interval(lost).low > 0
+mean_recall = [sum(by_psi[psi]["recall"]) for psi in PSIS]
+gained = [b - a for a, b in zip(by_psi[1.]["precision"], by_psi[.5]["precision"])]
+if not fast_mode():
+    assert mean_tv == sorted(mean_tv) and mean_recall == sorted(mean_recall, reverse=True)
+    assert mean_recall[PSIS.index(.5)] < mean_recall[0] / 2
+    assert min(gained) < 0 < max(gained) and interval(gained).low < 0 < interval(gained).high
 {"recall at ψ = 1": [round(r, 2) for r in by_psi[1.]["recall"]],
  "fall at ψ = 0.5": [round(fall, 2) for fall in lost]}
 
@@ -760,14 +768,14 @@ assert torch.allclose(penalty, torch.tensor((.98 ** 2 + 2.98 ** 2) / 2))
 [round(layer.strength.abs().mean().item(), 3) for layer in net.layers]
 
 # %% [markdown]
-# The next output is the share of good samples from the same latents, seed by seed: with noise in the first row, without it in the second. It is higher without noise in each seed. So the noise lowers the share of good samples of these generators. Whether a training without noise is better is a question for the ablation.
+# The next output is the share of good samples from the same latents, seed by seed: with noise in the first row, without it in the second. In the mean it is higher without noise. So the noise lowers the share of good samples of these generators. Whether a training without noise is better is a question for the ablation.
 
 # %%
 z, pixels = run.noise(2000, run.generators("on and off")), run.generators("pixels")
 with torch.no_grad():
     on, off = ([c.high_quality for c in coverages(net(z, Moment(run.steps, given)), digits())]
                for given in (pixels, None))
-assert fast_mode() or all(a < b for a, b in zip(on, off))
+assert fast_mode() or sum(off) / 8 > sum(on) / 8 + .01
 [[round(share, 2) for share in row] for row in (on, off)]
 
 # %% [markdown]
