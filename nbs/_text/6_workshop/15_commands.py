@@ -204,6 +204,9 @@ def learner_edition(text: str) -> str:
     book["cells"] = cells
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
 
+# %% [markdown]
+# Each chapter has two editions: the learner's, and the whole.
+
 # %%
 #| export course.chapters
 def _editions(source: Path, folder: Path) -> list[tuple[Path, bytes, bytes]]:
@@ -229,6 +232,9 @@ def _copied(folder: Path) -> dict[str, str]:
         return dict(json.loads((folder / COPIED).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
+
+# %% [markdown]
+# A file is *edited* if it is neither of the two editions nor as it was copied.
 
 # %%
 #| export course.chapters
@@ -258,7 +264,7 @@ def _clear_way(new: Path, folder: Path) -> None:
         left.unlink(missing_ok=True)
 
 # %% [markdown]
-# `copy_chapters` writes one edition. A file of the other edition or of an older version is replaced, if nobody has edited it. If one is edited, nothing is written at all, or the edited ones are kept if that is asked for. The file of the progress is made if it is absent, and never replaced.
+# After a copy the hidden file is brought up to date.
 
 # %%
 #| export course.chapters
@@ -270,6 +276,9 @@ def _note_copies(folder: Path, texts: dict[Path, bytes]) -> None:
     if known != before:
         atomic_write(folder / COPIED, (json.dumps(known, indent=1) + "\n").encode())
 
+# %% [markdown]
+# The refusal names the first three edited files.
+
 # %%
 #| export course.chapters
 def _refuse_edited(edited: list[Path]) -> None:
@@ -278,6 +287,9 @@ def _refuse_edited(edited: list[Path]) -> None:
     raise FileExistsError(f"nothing was copied, {len(edited)} file(s) there differ from the "
                           f"course (edited, or of another version): {names}. Name another "
                           "folder, or move them away")
+
+# %% [markdown]
+# `copy_chapters` writes one edition. A file of the other edition or of an older version is replaced, if nobody has edited it. If one is edited, nothing is written at all, or the edited ones are kept if that is asked for. The file of the progress is made if it is absent, and never replaced.
 
 # %%
 #| export course.chapters
