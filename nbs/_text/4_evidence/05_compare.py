@@ -1427,8 +1427,9 @@ def _check_all(samples: Any, reference: Any, holdout: Any,
 # %%
 table = compare_all({"100k": lossy[:600], "200k": a[:600], "300k": b[:600]}, real[:600],
                     rounds=steps(999, fast=99))
-assert all(table.letters[name]["200k"] == "ab" for name in ("recall", "coverage"))
-assert table.letters["lost"] == {"100k": "b", "200k": "a", "300k": "a"}
+if not fast_mode():  # what the text below says
+    assert all(table.letters[name]["200k"] == "ab" for name in ("recall", "coverage"))
+    assert table.letters["lost"] == {"100k": "b", "200k": "a", "300k": "a"}
 table
 
 # %% [markdown]
