@@ -1,15 +1,23 @@
-"""modelab.methods.tabular: losses and penalty of cells against loops and Jacobians, bad input, and the game on points, pictures and tables."""
+"""Chapter 5.9: losses of cells against loops and Jacobians, the imputer game, HexaGAN's six losses, mixed tables, and the estimator."""
 
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 
 from modelab.core.registry import make
 from modelab.data.digits import digits, stacked_digits
+from modelab.data.mixed_tables import as_table, encode_columns, fit_columns, refill
 from modelab.data.mixtures import mixture, ring
 from modelab.data.pictures import faces
 from modelab.evaluation.coverage import coverages
@@ -18,6 +26,10 @@ from modelab.methods.tabular import (cell_discriminator_loss, cell_generator_los
                                      cell_reconstruction_loss, CellDiscriminator, fill_holes,
                                      hide_cells, impute_rows, Imputer, ImputerNetwork,
                                      PixelNetwork, row_rmse, TableRows)
+from modelab.methods.tabular_estimator import HexaGAN, split_labels
+from modelab.methods.tabular_networks import (balancing_labels, HexaBatch, HexaSettings,
+                                              HexaTraining, label_cross_entropy, OneHiddenLayer,
+                                              straight_through)
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.run import Run
@@ -298,3 +310,299 @@ def test_who_is_asked_for_what_it_sees_copies():
         run = Run(Imputer(adversarial_weight=0., reconstruct=ask, rate=rate, networks=Networks(depth=1)), TableRows(holed), runs=2, batch=64, device="cpu").step(300)
         errors[ask] = row_rmse(holed.expand(2, -1, -1), impute_rows(run, holed), table.expand(2, -1, -1))
     assert errors["hidden"].max() < .5 * errors["shown"].min()
+
+
+# the six networks
+
+def one_hot(*labels, classes=3):
+    return nn.functional.one_hot(torch.tensor(labels), classes).double()
+
+
+@pytest.mark.parametrize("lead", [(), (2,)])
+def test_squared_slopes_are_those_of_autograd(lead):
+    net = OneHiddenLayer(5, 4, 6, *lead, generator=[gen(i) for i in range(2)] if lead else gen(), last=torch.sigmoid).double()
+    x, y = randn(*lead, 7, 3), randn(*lead, 7, 2, seed=1)
+    found = net.squared_slopes(x, y, outputs=2, of=3)
+    x = x.requires_grad_()
+    score = net.final(net.hidden(torch.cat([x, y], -1)).relu())
+    by_hand = [torch.autograd.grad(score[..., k].sum(), x, retain_graph=True)[0].square().sum(-1) for k in range(2)]
+    assert found.shape == (*lead, 7, 2) and torch.allclose(found, torch.stack(by_hand, -1))
+
+
+def test_gradient_of_squared_slopes_is_right():
+    net, x = OneHiddenLayer(3, 3, 5, generator=gen()).double(), randn(4, 3)
+
+    def of(W1, W2):
+        weights = {"hidden.weight": W1, "final.weight": W2}
+        for name, value in weights.items():
+            part, _ = name.split(".")
+            del getattr(net, part)._parameters["weight"]
+            setattr(getattr(net, part), "weight", value)
+            getattr(net, part)._parameters["weight"] = value
+        return net.squared_slopes(x, outputs=3, of=3).sum()
+    assert torch.autograd.gradcheck(of, (net.hidden.weight.detach().requires_grad_(), net.final.weight.detach().requires_grad_()))
+
+
+def test_cross_entropy_of_labels_is_torchs_and_weights_count():
+    logits, labels, w = randn(2, 5, 3), torch.stack([one_hot(0, 1, 2, 0, 1), one_hot(2, 2, 2, 0, 1)]), randn(2, 5, seed=3).abs()
+    for r in range(2):
+        each = nn.functional.cross_entropy(logits[r], labels[r].argmax(-1), reduction="none")
+        assert torch.isclose(label_cross_entropy(logits, labels)[r], each.mean())
+        assert torch.isclose(label_cross_entropy(logits, labels, w)[r], (w[r] * each).sum() / w[r].sum())
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=9), st.integers(0, 9))
+def test_generated_rows_bring_all_classes_to_one_number(labels, shift):
+    both = torch.stack([one_hot(*labels, classes=4), one_hot(*[(c * shift) % 4 for c in labels], classes=4)])
+    made, weights, place = balancing_labels(both)
+    counts = both.sum(1) + (made * weights[..., None]).sum(1)
+    assert (counts == both.sum(1).amax(1, keepdim=True)).all() and (not len(place) or place.max() < len(labels))
+    alone, own, _ = balancing_labels(both[0])
+    assert torch.equal((alone * own[:, None]).sum(0), (made * weights[..., None])[0].sum(0))
+
+
+def test_a_predicted_label_is_one_hot_and_has_the_gradient_of_probabilities():
+    logits = randn(5, 3).requires_grad_()
+    label, w = straight_through(logits), randn(5, 3, seed=1)
+    assert torch.allclose(label, one_hot(*logits.argmax(-1).tolist()))
+    found, = torch.autograd.grad((label * w).sum(), logits)
+    right, = torch.autograd.grad((logits.softmax(-1) * w).sum(), logits)
+    assert torch.allclose(found, right)
+
+
+def training(runs=2, n=40, d=3, seed=0, start=0, unlabelled=.3, **settings):
+    """A small training in float32 on random tables, one per run, each of which depends on its own seed alone."""
+    tables = [hide_cells(torch.rand(n, d, generator=gen(100 + start + r)), .3, gen(200 + start + r)) for r in range(runs)]
+    labels = [torch.where(torch.rand(n, generator=gen(300 + start + r)) < unlabelled, -1, torch.arange(n) % 2) for r in range(runs)]
+    settings = {"batch": 8, "width": 5, "hide": 0.} | settings
+    return HexaTraining(torch.stack(tables), torch.stack(labels), 2, HexaSettings(**settings), [gen(start + r) for r in range(runs)])
+
+
+def by_columns(scores, known, filled_alone=False):
+    """The element-wise losses by loops, for one run."""
+    total = 0.
+    for k in range(scores.shape[1]):
+        filled = [scores[n, k] for n in range(len(scores)) if not known[n, k]]
+        shown = [scores[n, k] for n in range(len(scores)) if known[n, k]]
+        low, high = (sum(v) / len(v) if v else 0. for v in (filled, shown))
+        total += -low if filled_alone else low - high
+    return total / scores.shape[1]
+
+
+def test_the_losses_are_the_equations():
+    """Written again by loops, run by run, with the weights of the settings."""
+    own = training(adversarial_weight=1.5, reconstruction_weight=7., penalty_weight=3., cell_weight=.7, label_weight=.2,
+                   unlabelled_weight=.4, l2=.05, balance=False)
+    own.nets, b = own.nets.double(), own.draw()
+    b = HexaBatch(*(v.double() for v in (b.full, b.x, b.labels, b.z, b.z_g)))
+    nets, n, known = own.nets, 8, b.known()
+    values, rows, h = nets.complete(b.x, b.z)
+    labels = torch.cat([b.labels, one_hot(*nets.C(rows[:, n:]).argmax(-1)[0].tolist(), classes=2).new_tensor(
+        nn.functional.one_hot(nets.C(rows[:, n:]).argmax(-1), 2).tolist())], 1)
+    h_g = nets.G_CG(b.labels, b.z_g)
+    made = nets.G_MI(h_g)
+    scores = nets.D_MI(torch.cat([rows, made], 1), torch.cat([labels, b.labels], 1))
+    found = {"imputer": own.loss_imputer(b), "D_MI": own.loss_D_MI(b), "C": own.loss_C(b), "D_CG": own.loss_D_CG(b, h[:, :n]),
+             "G_CG": own.loss_G_CG(b, nets.D_MI(rows, labels))}
+    for r in range(2):
+        G, D = by_columns(scores[r], known[r], True), by_columns(scores[r], known[r])
+        wrong = torch.where(b.shown[r], values[r] - b.x[r].nan_to_num(), 0).square().sum(1) / b.shown[r].sum(1).clamp_min(1)
+        slopes = nets.D_MI.squared_slopes(rows, labels, outputs=3, of=3)[r]
+        steep = sum(slopes[b.shown[r, :, k], k].mean() for k in range(3)) / 3
+        named = nn.functional.cross_entropy(nets.C(made)[r], b.labels[r])
+        sizes = sum(w[r].square().sum() for w in nets.C.parameters()) / 2
+        right = {"imputer": 1.5 * G + 7 * wrong.mean(), "D_MI": D + 3 * steep,
+                 "C": nn.functional.cross_entropy(nets.C(rows[:, :n])[r], b.labels[r]) + .05 * sizes + .4 * G,
+                 "D_CG": nets.D_CG(h_g, b.labels)[r].mean() - nets.D_CG(h[:, :n], b.labels)[r].mean()
+                 + 3 * nets.D_CG.squared_slopes(h[:, :n], b.labels, outputs=1, of=5)[r].mean(),
+                 "G_CG": -nets.D_CG(h_g, b.labels)[r].mean() + .7 * G + .2 * named}
+        for name, value in right.items():
+            assert torch.isclose(found[name][r], value), name
+
+
+def test_each_loss_moves_its_own_networks():
+    own = training()
+    moved = {"E G_MI": lambda b, h: own.loss_imputer(b), "D_MI": lambda b, h: own.loss_D_MI(b), "C": lambda b, h: own.loss_C(b),
+             "D_CG": lambda b, h: own.loss_D_CG(b, h), "G_CG": lambda b, h: own.loss_G_CG(b, torch.zeros(2, own.draw().x.shape[1], 5))}
+    for names, loss in moved.items():
+        b = own.draw()
+        h = own.nets.complete(b.x, b.z)[2][:, :8].detach()
+        before = {k: v.clone() for k, v in own.nets.state_dict().items()}
+        own._descend(names, loss(b, h), .01)
+        changed = {k.split(".")[0] for k, v in own.nets.state_dict().items() if not torch.equal(v, before[k])}
+        assert changed == set(names.split())
+
+
+def test_the_label_term_reaches_the_classifier():
+    """With rounded labels, as in the authors' code, its gradient would be zero."""
+    own = training(unlabelled_weight=1., l2=0.)
+    b = own.draw()
+    own.settings.unlabelled_weight = 0.
+    g = own.generator[0].get_state(), own.generator[1].get_state()
+    without = own.loss_C(b)
+    own.settings.unlabelled_weight = 1.
+    for generator, state in zip(own.generator, g):
+        generator.set_state(state)
+    slopes = torch.autograd.grad((own.loss_C(b) - without).sum(), list(own.nets.C.parameters()))
+    assert all(s.abs().sum() > 0 for s in slopes)
+
+
+def test_a_batch_has_labelled_rows_first_and_hides_more_where_asked():
+    own = training(hide=.4)
+    b = own.draw()
+    assert b.labels.sum(-1).eq(1).all() and own.extra == round(8 * max(map(len, own.unlabelled)) / min(map(len, own.labelled)))
+    assert (b.shown & b.full.isnan()).sum() == 0 and (b.x.isnan() & ~b.full.isnan()).any()
+    for r in range(2):
+        table = {(*row.nan_to_num(9).tolist(), y.item()) for row, y in zip(own.x[r], own.y[r])}
+        labels = [*b.labels[r].argmax(-1).tolist(), *[-1] * own.extra]
+        assert all((*row.nan_to_num(9).tolist(), y) in table for row, y in zip(b.full[r], labels, strict=True))
+
+
+@pytest.mark.parametrize("settings", [dict(), dict(hide=.3, balance=False), dict(unlabelled=0.), dict(rounds=3, critic_steps=2)])
+def test_each_table_trains_alone_and_repeats(settings):
+    both, again, alone = training(**settings).step(4), training(**settings).step(4), training(runs=1, start=1, **settings).step(4)
+    assert all(torch.equal(a, b) for a, b in zip(both.nets.state_dict().values(), again.nets.state_dict().values()))
+    x = torch.rand(6, 3, generator=gen(5))
+    x = torch.where(torch.rand(6, 3, generator=gen(6)) < .3, math.nan, x)
+    rows, chance = both.apply(x.expand(2, -1, -1))
+    own, own_chance = alone.apply(x[None])
+    if settings.get("unlabelled") == 0 or both.extra == alone.extra:
+        assert torch.allclose(rows[1:], own, atol=1e-5) and torch.allclose(chance[1:], own_chance, atol=1e-5)
+    assert torch.allclose(chance.sum(-1), torch.ones(2, 6)) and torch.equal(rows[0][~x.isnan()], x[~x.isnan()])
+
+
+def test_critics_alone_train_on_their_penalties_first():
+    own = training(critic_steps=3)
+    before = {k: v.clone() for k, v in own.nets.state_dict().items()}
+    own.step(3)
+    assert {k.split(".")[0] for k, v in own.nets.state_dict().items() if not torch.equal(v, before[k])} == {"D_CG", "D_MI"}
+    own.step()
+    assert {k.split(".")[0] for k, v in own.nets.state_dict().items() if not torch.equal(v, before[k])} == set(dict(own.nets.named_children()))
+
+
+def test_a_training_that_breaks_says_which_network():
+    with pytest.raises(FloatingPointError, match="E.*after step 1; try a smaller lr"):
+        own = training()
+        own.x = own.x.nan_to_num(math.inf)
+        own.step()
+
+
+# tables of mixed columns
+
+@pytest.fixture
+def people():
+    return pd.DataFrame({"age": [31, None, 40, 28, 55, 61] * 5, "job": ["clerk", "nurse", None, "nurse", "pilot", "clerk"] * 5,
+                         "pay": [2.5, 3.25, None, 2., 4., 4.5] * 5, "member": pd.array([True, None, False, True, False, False] * 5, dtype="boolean"),
+                         "sons": pd.array([1, 2, None, 0, 1, 3] * 5, dtype="Int64"), "grade": pd.Categorical(["b", "a", None, "b", "a", "a"] * 5)})
+
+
+def test_a_table_comes_back_as_it_went_in(people):
+    columns = fit_columns(people)
+    encoded = encode_columns(columns, people)
+    assert encoded.dtype == np.float32 and np.nanmin(encoded) == 0 and np.nanmax(encoded) == 1
+    assert [c.width for c in columns] == [1, 3, 1, 2, 1, 2] and np.isnan(encoded[2, 1:4]).all()
+    done = refill(columns, people, np.nan_to_num(encoded, nan=.37))
+    assert (done.dtypes == people.dtypes).all() and not done.isna().any().any()
+    for name in people:
+        known = people[name].notna()
+        assert done[name][known].equals(people[name][known])
+    assert done["age"].iloc[1] == round(28 + .37 * 33) and done["pay"].iloc[2] == pytest.approx(2 + .37 * 2.5)
+    full = people.dropna()
+    parts = np.split(encode_columns(columns, full), [1, 4, 5, 7, 8], 1)
+    made = as_table({c.name: c.decode(v) for c, v in zip(columns, parts)}, people)
+    pd.testing.assert_frame_equal(made, full.reset_index(drop=True), rtol=1e-6)
+
+
+@pytest.mark.parametrize("cells, error, words", [
+    ([None, None], ValueError, "known value.*column 0"), ([1, "a"], TypeError, "column 0: expected numbers or texts, got both"),
+    ([1, {}], TypeError, "column 0.*a number, got dict"), ([1., math.inf], ValueError, "column 0.*infinity"),
+    ([str(i) for i in range(101)], ValueError, "column 0: expected at most 100 different texts, got 101")])
+def test_columns_without_a_clear_meaning_are_refused(cells, error, words):
+    with pytest.raises(error, match=words):
+        fit_columns(np.array(cells, dtype=object)[:, None])
+
+
+def test_a_text_that_is_new_is_refused(people):
+    columns = fit_columns(people)
+    people.loc[0, "job"] = "king"
+    with pytest.raises(ValueError, match="job: fit has not seen 'king'"):
+        encode_columns(columns, people)
+
+
+# the estimator
+
+@pytest.mark.parametrize("y, classes, codes", [
+    ([0, 1, -1, 1], [0, 1], [0, 1, -1, 1]), ([0., math.nan, 2.], [0, 2], [0, -1, 1]), (["b", None, "a"], ["a", "b"], [1, -1, 0]),
+    (pd.Series(["x", pd.NA, "y"]), ["x", "y"], [0, -1, 1]), (pd.Series([1, pd.NA, 0], dtype="Int64"), [0, 1], [1, -1, 0]),
+    ([True, False], [False, True], [1, 0]), (np.array(["a", "b", -1], dtype=object), ["a", "b"], [0, 1, -1])])
+def test_labels_that_are_missing(y, classes, codes):
+    found, numbers = split_labels(y)
+    assert found.tolist() == classes and numbers.tolist() == codes
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: HexaGAN(steps=0).fit([[1.], [2.]], [0, 1]), "^steps"), (lambda: HexaGAN(hide=2.).fit([[1.], [2.]], [0, 1]), "^hide"),
+    (lambda: HexaGAN(runs=0).fit([[1.], [2.]], [0, 1]), "^runs"), (lambda: HexaGAN().fit([[1.], [2.]], [-1, 1]), "^y: expected at least two classes"),
+    (lambda: HexaGAN().fit([[1.], [2.]], [0.5, 1.2]), "Unknown label type"), (lambda: HexaGAN().fit([[1.], [2.]], [0, 1, 0]), "inconsistent"),
+    (lambda: HexaGAN().fit([[math.inf], [2.]], [0, 1]), "infinity"), (lambda: HexaGAN().fit([[math.nan], [math.nan]], [0, 1]), "known value")])
+def test_bad_arguments_of_the_estimator(call, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        call()
+
+
+def test_scikit_learns_own_checks():
+    """-1 marks a row without a label, so the labels -1 and 1 of one check are one class."""
+    known = {"check_classifiers_classes": "-1 marks rows without label"}
+    quick = HexaGAN(steps=30, lr=.02, lr_classifier=.05, draws=1, random_state=0)
+    found = check_estimator(quick, expected_failed_checks=known, on_skip=None, on_fail=None)
+    assert not [r["check_name"] for r in found if r["status"] == "failed"]
+    assert [r["check_name"] for r in found if r["status"] == "xfail"] == [*known]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    g = np.random.default_rng(0)
+    kind = g.integers(0, 2, 120)
+    X = pd.DataFrame({"size": kind * 2 + g.normal(0, .3, 120), "colour": np.where(g.random(120) < .9, kind, 1 - kind), "count": kind * 5 + g.integers(0, 3, 120)})
+    X["colour"] = X["colour"].map({0: "red", 1: "blue"})
+    holes = X.mask(g.random(X.shape) < .15)
+    y = np.where(g.random(120) < .3, None, np.where(kind == 1, "large", "small"))
+    return X, holes, y, np.where(kind == 1, "large", "small"), HexaGAN(steps=250, runs=2, random_state=3).fit(holes, y)
+
+
+def test_a_frame_is_filled_and_classified(fitted):
+    X, holes, y, right, model = fitted
+    done = model.transform(holes)
+    assert (done.dtypes == holes.dtypes).all() and done.index.equals(holes.index) and not done.isna().any().any()
+    assert done.where(holes.notna()).equals(holes) and (done["colour"] == X["colour"]).mean() > .9
+    assert model.score(holes, right) > .9 and model.classes_.tolist() == ["large", "small"]
+    assert np.allclose(model.predict_proba(holes).sum(1), 1)
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it(fitted):
+    _, holes, _, _, model = fitted
+    some = holes.iloc[[7, 3]]
+    assert np.allclose(model.predict_proba(some), model.predict_proba(holes)[[7, 3]], atol=1e-6)
+    assert np.allclose(model.transform(some)["size"], model.transform(holes)["size"].iloc[[7, 3]], atol=1e-5)
+
+
+def test_new_rows_are_of_the_class_that_was_asked_for(fitted):
+    X, holes, _, _, model = fitted
+    rows, kinds = model.sample(40, ["large", "small"] * 20)
+    assert (rows.dtypes == holes.dtypes).all() and kinds.tolist() == ["large", "small"] * 20
+    assert rows["size"][::2].mean() > rows["size"][1::2].mean() + .5
+    assert model.sample(9)[0].equals(model.sample(9)[0]) and len(model.sample(9, random_state=1)[1]) == 9
+    with pytest.raises(ValueError, match="^y: expected 2 of the classes"):
+        model.sample(2, ["large", "huge"])
+
+
+def test_a_fit_repeats_and_takes_part_in_pipelines_and_searches(fitted):
+    _, holes, _, right, model = fitted
+    fresh = clone(model).fit(holes, fitted[2])
+    assert np.array_equal(fresh.predict_proba(holes), model.predict_proba(holes))
+    numbers = holes[["size", "count"]]
+    piped = make_pipeline(HexaGAN(steps=20, random_state=0), LogisticRegression()).fit(numbers, right)
+    assert piped.score(numbers, right) > .9
+    search = GridSearchCV(HexaGAN(steps=5, random_state=0), {"width": [4, 8]}, cv=2, error_score="raise").fit(numbers, right)
+    assert search.best_params_["width"] in (4, 8)
+    assert isinstance(HexaGAN(steps=5).set_output(transform="pandas").fit(numbers, right).transform(numbers), pd.DataFrame)

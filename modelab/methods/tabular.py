@@ -29,8 +29,9 @@ from ..training.run import Run
 
 # %% auto #0
 __all__ = ['Rows', 'CellMask', 'CellCritic', 'EventShape', 'RECONSTRUCTED_CELLS', 'NOISE_PRIORS', 'NoInfinity', 'hide_cells',
-           'fill_holes', 'row_rmse', 'cell_discriminator_loss', 'cell_generator_loss', 'cell_reconstruction_loss',
-           'cell_penalty', 'ImputerNetwork', 'CellDiscriminator', 'PixelNetwork', 'Imputer', 'impute_rows', 'TableRows']
+           'fill_holes', 'row_rmse', 'column_means', 'cell_discriminator_loss', 'cell_generator_loss',
+           'cell_reconstruction_loss', 'cell_penalty', 'ImputerNetwork', 'CellDiscriminator', 'PixelNetwork', 'Imputer',
+           'impute_rows', 'TableRows']
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #8acfaf5c
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def row_rmse(x: Rows,  # with holes, (*runs, n, d)
     return (wrong / holes.sum(-1).clamp_min(1)).sqrt().mean(-1)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #c2068977
-def _column_means(values: Tensor, among: Tensor) -> Tensor:
+@checked
+def column_means(values: Rows, among: CellMask) -> Tensor:  # (*runs,)
     "Mean of each column over the rows in `among`, then over columns; an empty column gives 0."
     return (torch.where(among, values, 0).sum(-2) / among.sum(-2).clamp_min(1)).mean(-1)
 
@@ -87,7 +89,7 @@ def cell_discriminator_loss(scores: Rows,  # of the cells of completed rows, (*r
                             shown: CellMask,  # which were known, (*runs, n, d)
                             ) -> Tensor:  # (*runs,)
     "Wasserstein loss by cell: filled cells should score low, shown ones high (Hwang et al. 2019)."
-    return _column_means(scores, ~shown) - _column_means(scores, shown)
+    return column_means(scores, ~shown) - column_means(scores, shown)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #053028a3
 @checked
@@ -95,7 +97,7 @@ def cell_generator_loss(scores: Rows,  # of the cells of completed rows, (*runs,
                         shown: CellMask,  # which were known, (*runs, n, d)
                         ) -> Tensor:  # (*runs,)
     "What the imputer descends: the cells that it filled should score high."
-    return -_column_means(scores, ~shown)
+    return -column_means(scores, ~shown)
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #3e5283e3
 @checked
