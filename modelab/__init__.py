@@ -16,6 +16,7 @@ Training                Run(game, modes, runs=8, seed=0) with step, sample, cove
 Games                   Game to inherit from; Minimax, Wasserstein, ClippedWasserstein,
                         ZeroCentred, BiGAN, PairwiseBiGAN, IMLE, IMLEGAN and every other
                         registered game, by its class name
+Tables with gaps        HexaGAN: an estimator of scikit-learn that fills cells and labels
 The lab                 Lab(game, modes): a training run with a timeline, in a notebook
 
 Names are loaded when they are first used: `import modelab` imports neither torch nor numpy. The
@@ -39,6 +40,7 @@ _PUBLIC = {
     "losses": "gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss "
               "max_gradient_penalty wasserstein_gradient_penalty as_critic",
     "training": "Run Game with_labels",
+    "tables": "HexaGAN",
     "lab": "Lab",
 }
 _GAMES = {name: module for name, module in _index.NAMES.items()

@@ -120,4 +120,16 @@ def test_a_script_is_short_and_somebody_elses_loop(name):
 
 def test_the_table_names_every_script():
     named = re.findall(r"^\| \[`(\w+)\.py`\]\(\1\.py\)", (FOLDER / "README.md").read_text(encoding="utf-8"), re.M)
-    assert named == SCRIPTS and {p.stem for p in FOLDER.glob("*.py")} == {*SCRIPTS, "common"}
+    assert named == SCRIPTS and {p.stem for p in FOLDER.glob("*.py")} == {*SCRIPTS, "fill_table", "common"}
+
+
+def test_a_table_is_filled_and_classified(tmp_path):
+    """The script without a loop of its own: an estimator of scikit-learn."""
+    found = run([("fill_table", tmp_path / name, f"{SMALL} 20 --seed {seed}") for name, seed in (("a", 0), ("again", 0), ("b", 1))])
+    assert [status for status, _ in found] == [0] * 3, found
+    said = found[0][1]
+    assert len(re.findall(r"^(?:HexaGAN|gradient boosting): F1 on held-out rows [\d.]+$", said, re.M)) == 2 and "real data" in said
+    filled = [np.loadtxt(tmp_path / name / "filled.csv", str, delimiter=",") for name in ("a", "again", "b")]
+    assert filled[0].shape == (1501, 6) and not (filled[0] == "").any()
+    assert np.array_equal(filled[0], filled[1]) and not np.array_equal(filled[0], filled[2])
+    assert (tmp_path / "a/report.html").exists() and len((tmp_path / "a/samples.csv").read_text().splitlines()) == 61

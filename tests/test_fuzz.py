@@ -202,6 +202,8 @@ EXPLICIT = {
     "networks.style.path_length_penalty": lambda: dict(lengths=points(2, 5).abs(), mean=points(2).abs(), decay=.01),
     "methods.tabular.ImputerNetwork": lambda: dict(net=nn.Linear(4, 2), event=(2,)),
     "methods.tabular.CellDiscriminator": lambda: dict(net=nn.Linear(2, 2)),
+    "methods.tabular_networks.balancing_labels": lambda: dict(labels=torch.eye(3)[[0, 0, 1]]),
+    "methods.tabular_networks.label_cross_entropy": lambda: dict(logits=points(3, 3), labels=torch.eye(3)[[0, 0, 1]], weights=shares(3).float()),
     "methods.tabular.impute_rows": lambda: dict(
         run=Run(Imputer(networks=Networks(width=4)), "ring", runs=1, batch=4, device="cpu"), x=points(4, 2), draw=0),
 }
@@ -235,6 +237,10 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "data.mnist.idx_files": "works on files; test_modes",
     **{f"data.{name}": "works on files; test_readers" for name in
        "archive_members array_files arrow_files feature_cache image_files labels matching picture_arrays rows tables".split()},
+    "data.mixed_tables": "takes tables that HexaGAN has checked; test_tabular",
+    "methods.tabular_estimator": "an estimator of scikit-learn, with its own checks; test_tabular",
+    **{f"methods.tabular_networks.{name}": "what HexaGAN is made of; test_tabular" for name in
+       "OneHiddenLayer HexaNetworks HexaTraining".split()},
     "data.readers.is_archive": "takes a path that another function has checked; test_readers",
     "data.readers.show_parts": "gives back what it was given, with a bar; chapter 6.5",
     "data.readers.resize_rows": "only what `open_samples` and `match_sources` call; test_readers",
