@@ -552,6 +552,8 @@ claim("A discriminator an eighth as wide loses at least a third of 1,000 digit m
 for row in tuned.get("stacked_digits", []):
     raw, averaged = (row[name]["captured"].replace("1e+03", "1000") for name in ("raw", "averaged"))
     print(f"{row['setting']:40} raw {raw:36} averaged {averaged}")
+
+# %%
 mean = {row["setting"]: float(row["raw"]["captured"].split()[0])
         for row in tuned.get("stacked_digits", [])}
 assert all(mean[name] > mean[name.replace("D 128", "D 16")] for name in mean if "D 128" in name)

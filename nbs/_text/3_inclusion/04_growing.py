@@ -921,6 +921,7 @@ def overlap(name: str, score: str) -> bool:
     a, b = (interval(row[score]) for row in (compared["grown"], ablation[name]))
     return a.low <= b.high and b.low <= a.high
 
+# %%
 if not fast_mode():
     assert all(overlap(name, "good") for name in ablation)
     assert [name for name in ablation if not overlap(name, "kept")] == ["no pixel norm"]
