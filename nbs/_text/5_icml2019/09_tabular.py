@@ -9,7 +9,7 @@
 # | **You will be able to** | hide cells, fill them, and evaluate the result by more than its error; write a discriminator that scores each cell; say when a wrong solution is optimal for that game; use all of HexaGAN on a table of yours |
 # | **Paper** | Hwang, Jung and Yoon, *HexaGAN: generative adversarial nets for real world classification*, ICML 2019 |
 # | **Needs** | [0.4](../0_start/04_coverage.ipynb), [1.2](../1_game/02_training.ipynb), [1.4](../1_game/04_wasserstein.ipynb) |
-# | **Time** | about a minute of computing |
+# | **Time** | about half a minute of computing |
 
 # %%
 #| default_exp methods.tabular
@@ -1701,6 +1701,8 @@ import pandas as pd
 
 people = pd.DataFrame({"age": [31, None, 40, 28], "job": ["clerk", "nurse", None, "nurse"],
                        "pay": [2.5, 3.25, None, 2.]}, index=list("abcd"))
+
+# %%
 columns = fit_columns(people)
 encoded = encode_columns(columns, people)
 assert refill(columns, people, encoded.clip(0, 1))["age"].dropna().equals(people["age"].dropna())
@@ -1999,6 +2001,8 @@ def seeds_of(table: str, method: str, measure: str) -> torch.Tensor:
 
 # %%
 ours, (name, rival) = measured("tumours")["HexaGAN"], best_rival("tumours")
+
+# %%
 claim("HexaGAN has a higher F1 score than every ordinary method, with a fifth of cells and labels "
       "missing", paper="Hwang et al. 2019", section="in this course's setting: tumours, 800 steps",
       figure="up to 5 % higher (abstract)", ours=ours, baseline=f"{rival}, {name}",
@@ -2007,6 +2011,8 @@ claim("HexaGAN has a higher F1 score than every ordinary method, with a fifth of
 # %%
 few = "tumours, few malignant"
 ours, (name, rival) = measured(few)["HexaGAN"], best_rival(few)
+
+# %%
 claim("HexaGAN has a higher F1 score than every ordinary method where the malignant class is rare",
       paper="Hwang et al. 2019", section="in this course's setting: 17 malignant training rows",
       figure="up to 5 % higher (abstract)", ours=ours, baseline=f"{rival}, {name}",
@@ -2015,12 +2021,16 @@ claim("HexaGAN has a higher F1 score than every ordinary method where the malign
 # %%
 more = interval(seeds_of(few, "HexaGAN", "F1")
                 - seeds_of(few, "HexaGAN, classes not balanced", "F1"))
+
+# %%
 claim("The rows that G_CG makes of the rare class raise the F1 score", paper="Hwang et al. 2019",
       section="in this course's setting: with them minus without them, same settings", ours=more,
       baseline=measured(few)["HexaGAN, classes not balanced"], holds=more.low > 0, expect=False)
 
 # %%
 ours, (name, rival) = measured("tumours", "error")["HexaGAN"], best_rival("tumours", "error")
+
+# %%
 claim("HexaGAN fills cells with less error than every ordinary imputer", paper="Hwang et al. 2019",
       section="in this course's setting: tumours, 800 steps",
       figure="up to 14 % less (abstract)", ours=ours, baseline=f"{rival}, {name}",
