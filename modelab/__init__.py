@@ -39,7 +39,7 @@ _PUBLIC = {
              "interpolations",
     "losses": "gradient_penalty r1 r2 pairwise_gradient_penalty imle_loss interpolation_loss "
               "max_gradient_penalty wasserstein_gradient_penalty as_critic",
-    "training": "Run Game with_labels",
+    "training": "Run Game with_labels label_predictor",
     "tables": "HexaGAN",
     "lab": "Lab",
 }

@@ -13,9 +13,9 @@ import torch
 from run_notebooks import ROOT
 
 FOLDER = ROOT / "examples"
-SCRIPTS = ["dcgan", "wgan_gp", "bigan", "conditional_gan", "flow_matching", "table_gan"]
+SCRIPTS = ["dcgan", "wgan_gp", "bigan", "conditional_gan", "few_labels", "flow_matching", "table_gan"]
 SMALL = "--samples 60 --steps"  # an audit of few samples is quick
-STEPS = dict(dcgan=11, wgan_gp=10, bigan=10, conditional_gan=25, flow_matching=50, table_gan=25)  # one look each, or two
+STEPS = dict(dcgan=11, wgan_gp=10, bigan=10, conditional_gan=25, few_labels=25, flow_matching=50, table_gan=25)  # one look each, or two
 RUNNER = """
 import contextlib, io, json, runpy, sys, traceback
 sys.path.insert(0, sys.argv[1])
@@ -57,7 +57,7 @@ def second(tmp_path_factory) -> dict[str, Path]:
     """All scripts in the opposite order and without an audit, and more ways to call some; the folder of each."""
     root = tmp_path_factory.mktemp("second")
     more = {"by hand": ("wgan_gp", "10 --by-hand"), "no penalty": ("bigan", "10 --weight 0"),
-            "by frequency": ("table_gan", "25 --by-frequency"), "other seed": ("flow_matching", "50 --seed 1")}
+            "by frequency": ("table_gan", "25 --by-frequency"), "random labels": ("few_labels", "25 --random"), "other seed": ("flow_matching", "50 --seed 1")}
     jobs = {name: (name, f"{STEPS[name]}") for name in reversed(SCRIPTS)} | more
     found = run([(script, root / name, f"{SMALL} {args}") for name, (script, args) in jobs.items()], "training only")
     assert [status for status, _ in found] == [0] * len(jobs), found
@@ -94,8 +94,10 @@ def test_the_penalty_is_the_one_written_by_hand(first, second):
 
 def test_options_change_what_is_made(first, second):
     assert "within each label" in first["conditional_gan"][2] and "pilots" in first["table_gan"][2]
+    assert "70 labels known" in first["few_labels"][2] and "within each label" in first["few_labels"][2]
     assert len(made(second["flow_matching"])) == 60
-    for name, other in (("flow_matching", "other seed"), ("bigan", "no penalty"), ("table_gan", "by frequency")):
+    for name, other in (("flow_matching", "other seed"), ("bigan", "no penalty"), ("table_gan", "by frequency"),
+                        ("few_labels", "random labels")):
         assert np.any(made(second[name]) != made(second[other])), other
 
 

@@ -1,4 +1,5 @@
-"""modelab.methods.few_labels: the projection and its heads against closed forms and loops, what must not flow, and the game."""
+"""modelab.methods.few_labels and label_predictor: the projection, the losses and the classifier against closed forms, loops and
+finite differences, what must not flow, and the game with every source of labels."""
 
 import math
 
@@ -17,8 +18,9 @@ from modelab.data.twins import twins
 from modelab.lab.panel import Lab
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import r1, r2
-from modelab.methods.few_labels import (FewLabels, infer_labels, label_loss, LABEL_SOURCES,
-                                        ProjectionDiscriminator, rotate_pictures)
+from modelab.methods.few_labels import FewLabels, LABEL_SOURCES, ProjectionDiscriminator
+from modelab.methods.label_predictor import (cluster_by_features, infer_labels, jitter_pictures, label_loss, label_predictor,
+                                             LabelPredictor, predictor_body, predictor_loss, rotate_pictures)
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.game import Turn
@@ -160,6 +162,105 @@ def test_bad_pictures():
             rotate_pictures(x)
 
 
+# the classifier that is trained beforehand
+
+def small_predictor(seed=0, runs=None):
+    generator = gen(seed) if runs is None else [gen(seed + r) for r in range(runs)]
+    return LabelPredictor(predictor_body((1, 6, 6), 8, 4, runs, generator), 8, 3, runs, generator).double()
+
+
+@given(st.integers(2, 5), st.integers(1, 3), st.integers(0, 99))
+def test_predictor_loss_is_a_sum_over_examples_and_turns(n, m, seed):
+    P, x, y, more = small_predictor(seed), randn(n, 1, 6, 6, seed=seed), some(n, least=-1, seed=seed), randn(m, 1, 6, 6, seed=seed + 1)
+    known = [F.cross_entropy(P(x[i:i + 1]), y[i:i + 1]) for i in range(n) if y[i] >= 0]
+    turned = [F.cross_entropy(P.r(P.body(torch.rot90(more[i:i + 1], k, (2, 3)))), torch.tensor([k])) for i in range(m) for k in range(4)]
+    by_hand = sum(known) / max(1, len(known)) + .7 * sum(turned) / len(turned)
+    assert torch.allclose(predictor_loss(P, x, y, more, .7), by_hand, atol=1e-12)
+    assert predictor_loss(P, x, y, more, 0.).item() == pytest.approx(sum(v.item() for v in known) / max(1, len(known)), abs=1e-12)
+
+
+def test_its_gradient_against_finite_differences():
+    P, x, y, more = small_predictor(), randn(3, 1, 6, 6), torch.tensor([0, -1, 2]), randn(2, 1, 6, 6, seed=1)
+    for weight, at in ((P.c.weight, (1, 2)), (P.r.weight, (3, 1)), (P.body[0].first.weight, (0, 0, 1, 1))):
+        slope = torch.autograd.grad(predictor_loss(P, x, y, more, .7), weight)[0][at].item()
+        values = []
+        with torch.no_grad():
+            for step in (1e-6, -2e-6, 1e-6):
+                weight[at] += step
+                values.append(predictor_loss(P, x, y, more, .7).item())
+        assert (values[0] - values[1]) / 2e-6 == pytest.approx(slope, abs=1e-7)
+
+
+def labelled_blobs(runs=2, n=4, seed=0):
+    """Few labelled points of eight blobs, and many without a label."""
+    modes, generators = mixture(ring(radius=2).centers, .2), [gen(seed + r) for r in range(runs)]
+    more, truth = (torch.stack(v) for v in zip(*[modes.sample_with_modes(400, g) for g in generators]))
+    order = truth.argsort(dim=-1, stable=True)
+    first = [torch.stack([(truth[r][order[r]] == k).nonzero()[:n, 0] for k in range(8)]).flatten() for r in range(runs)]
+    i = torch.stack([order[r][v] for r, v in enumerate(first)])
+    return torch.stack([more[r][i[r]] for r in range(runs)]), truth.gather(1, i), more, truth
+
+
+def test_it_learns_from_few_labels_and_a_run_is_the_run_alone():
+    x, y, more, truth = labelled_blobs()
+    def trained(which):
+        take = slice(None) if which is None else slice(which, which + 1)
+        generator = [gen(5), gen(6)][take]
+        return label_predictor(x[take], y[take], more[take], 8, features=16, steps=120, lr=1e-2, generator=generator)
+    both = trained(None)
+    assert ((both(more).argmax(-1) == truth).float().mean(1) > .9).all() and not any(w.requires_grad for w in both.parameters())
+    for r in range(2):
+        assert torch.allclose(trained(r)(more[r:r + 1]), both(more)[r:r + 1], atol=1e-3)
+    assert torch.equal(trained(None)(more), both(more))
+
+
+def test_plain_examples_without_a_run_axis():
+    x, y, more, truth = (v[0] for v in labelled_blobs())
+    one = label_predictor(x, y, more, 8, features=16, steps=120, lr=1e-2, generator=gen())
+    assert one(more).shape == (400, 8) and (one(more).argmax(-1) == truth).float().mean() > .9
+    own = label_predictor(x, y, more, 8, body=nn.Sequential(nn.Linear(2, 12), nn.ReLU()), features=12, steps=3)
+    assert own(more).shape == (400, 8)
+
+
+def test_clusters_are_those_of_the_nearest_centre():
+    P, x = small_predictor(runs=2), randn(2, 60, 1, 6, 6)
+    cluster_by_features(P, x, [gen(), gen(1)])
+    h, centres = P.body(x), P.c.weight.mT
+    label = P(x).argmax(-1)
+    assert torch.equal(label, torch.cdist(h, centres).argmin(-1))
+    for r in range(2):
+        for k in label[r].unique():
+            assert torch.allclose(h[r][label[r] == k].mean(0), centres[r, k], atol=1e-6)  # a fixed point of k-means
+
+
+def test_clusters_need_no_label():
+    x, _, more, truth = labelled_blobs(runs=1)
+    unknown = torch.full((1, 400), -1)
+    P = label_predictor(more, unknown, more, 8, features=16, steps=2, generator=[gen()])
+    label = cluster_by_features(P, more, [gen()])(more).argmax(-1)
+    assert torch.bincount(label[0] * 8 + truth[0], minlength=64).view(8, 8).max(1).values.sum() > 300
+
+
+@given(st.integers(1, 3), st.integers(0, 99))
+def test_jitter_moves_a_little(channels, seed):
+    x = torch.full((2, 5, channels, 9, 9), .4)
+    assert torch.allclose(jitter_pictures(x, [gen(seed), gen(seed + 1)]), x, atol=1e-6)
+    x[..., 4, 4] = 1.  # one bright pixel in the middle stays within a pixel of its place
+    moved = jitter_pictures(x, [gen(seed), gen(seed + 1)])
+    assert (moved[..., 3:6, 3:6] - .4).clamp_min(0).sum((-2, -1)).min() > .2 and (moved[..., :2, :] - .4).abs().max() < 1e-5
+    assert torch.equal(moved[1], jitter_pictures(x[1], gen(seed + 1))) and not torch.equal(moved, x)
+
+
+def test_bad_predictors():
+    x, y, more = torch.randn(4, 1, 6, 6), some(4), torch.randn(5, 1, 6, 6)
+    for name, change in (("y", dict(y=y - 2)), ("y", dict(y=y + 3)), ("y", dict(y=y[:3])), ("y", dict(y=None)), ("y", dict(y=y.double())),
+                         ("x", dict(x=None)), ("more", dict(more=more.long())), ("more", dict(more=torch.randn(5, 1, 4, 4))),
+                         ("classes", dict(classes=0)), ("steps", dict(steps=0)), ("batch", dict(batch=0)), ("lr", dict(lr=0.)),
+                         ("rotation_weight", dict(rotation_weight=-1.)), ("body", dict(body=len)), ("features", dict(features=0))):
+        with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b"):
+            label_predictor(**dict(x=x, y=y, more=more, classes=3, steps=1) | change)
+
+
 # the game
 
 def test_losses_by_hand():
@@ -190,10 +291,10 @@ def test_turned_pictures_enter_both_losses():
 
 @pytest.mark.parametrize("rest", LABEL_SOURCES)
 def test_labels_told_and_labels_known(rest):
-    rules, modes = FewLabels(label_source=rest, labelled_share=.25, networks=Networks(width=16)), ring()
+    rules, modes = FewLabels(label_source=rest, labelled_share=.25, predictor_steps=60, networks=Networks(width=16)), ring()
     t, run = turn(rules, modes)
     x, told, known = rules.real(t)
-    few = 32 if rest == "left out" else 8
+    few = {"left out": 32, "all": 32, "predicted": 0, "clustered": 0, "single": 0}.get(rest, 8)
     truth = modes.assign(x.flatten(0, 1))[0].view(2, 32)
     assert x.shape == (2, 32, 2) and torch.equal(told[:, :few], truth[:, :few]) and torch.equal(known[:, :few], told[:, :few])
     assert (known[:, few:] == -1).all() and told.min() >= 0 and told.max() < 8
@@ -203,6 +304,54 @@ def test_labels_told_and_labels_known(rest):
         assert (told[:, few:] == truth[:, few:]).float().mean() < .4
     if rest == "inferred":
         assert torch.equal(told[:, few:], t.D.c(t.D.body(x)).argmax(-1)[:, few:])
+    if rest in ("predicted", "clustered"):
+        assert torch.equal(told, run.players.nets["predictor"](x).argmax(-1))
+    if rest == "single":
+        assert not told.any() and not rules.requested_classes(t.z).any()
+
+
+def test_the_labels_of_s2gan_are_fixed_and_right(tmp_path):
+    rules = FewLabels(label_source="predicted", predictor_steps=150, networks=Networks(width=16))
+    run = Run(rules, ring(), runs=2, batch=32, device="cpu").step(1)
+    before, x = run.players.nets["predictor"](ring().centers.expand(2, -1, -1)), ring().centers
+    assert (before.argmax(-1) == torch.arange(8)).float().mean() > .9
+    run.step(3).save(tmp_path / "x")
+    assert torch.equal(run.players.nets["predictor"](x.expand(2, -1, -1)), before)
+    again = Run.load(tmp_path / "x", device="cpu")
+    assert torch.equal(again.players.nets["predictor"](x.expand(2, -1, -1)), before) and same_run(again.step(2), run.step(2))
+
+
+def test_nothing_flows_into_the_classifier_that_is_fixed():
+    rules = FewLabels(label_source="predicted", predictor_steps=2, networks=Networks(width=16))
+    t, run = turn(rules, ring())
+    rules.loss_D(t).sum().backward()
+    assert all(w.grad is None and not w.requires_grad for w in run.players.nets["predictor"].parameters())
+
+
+def test_a_change_of_the_source_trains_another_classifier():
+    rules = FewLabels(label_source="predicted", predictor_steps=2, networks=Networks(width=16))
+    run = Run(rules, ring(), runs=1, batch=16, device="cpu").step(1)
+    first = run.players.nets["predictor"].c.weight.clone()
+    rules.label_source = "clustered"
+    assert not torch.equal(run.step(1).players.nets["predictor"].c.weight, first)
+
+
+def test_a_trained_classifier_of_your_own():
+    centers = ring().centers
+
+    class Nearest(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.drop = nn.Parameter(torch.ones(())), nn.Dropout(.9)
+
+        def forward(self, x):
+            return self.drop(-self.scale * torch.cdist(x, centers) + 99)  # in training it would be noise
+    rules, modes = FewLabels(label_source="predicted", predictor=Nearest, networks=Networks(width=16)), ring()
+    t, _ = turn(rules, modes)
+    x, told, _ = rules.real(t)
+    assert torch.equal(told, modes.assign(x.flatten(0, 1))[0].view(2, 32))
+    one = Run(FewLabels(label_source="predicted", predictor=Nearest(), networks=Networks(width=16)), modes, runs=1, batch=8, device="cpu")
+    assert one.step(2).sample(3).isfinite().all()
 
 
 def test_nothing_flows_from_the_game_into_the_guess():
@@ -269,14 +418,14 @@ def test_plays_on_pictures_with_convolutions(data, classes, tmp_path):
     assert same_run(Run.load(tmp_path / "x", device="cpu").step(2), run := fresh().step(3))
     assert run.sample(3).shape == (2, 3, *run.modes.event) and all(v.isfinite().all() for v in run.losses.values())
     D, x = run.players.nets["D"], run.sample(5)
-    assert D.body(x).shape == (2, 5, 4) and D.c(D.body(x)).shape == (2, 5, classes)
+    assert D.body(x).shape == (2, 5, 32) and D.c(D.body(x)).shape == (2, 5, classes)
     alone = fresh(runs=1, seed=1).step(3)  # a run beside another is the run alone
     assert torch.allclose(alone.sample(3)[0], run.sample(3)[1], atol=1e-4)
 
 
 @pytest.mark.parametrize("source", LABEL_SOURCES)
 def test_every_source_of_labels_takes_convolutions(source):
-    game = FewLabels(classes=10, label_source=source, networks=Networks("conv", width=2))
+    game = FewLabels(classes=10, label_source=source, predictor_steps=2, networks=Networks("conv", width=2))
     run = Run(game, digits(), runs=2, batch=8, device="cpu").step(2)
     assert all(v.isfinite().all() for v in run.losses.values())
 
@@ -297,26 +446,29 @@ def test_the_lab_opens_it_and_lets_the_rest_change():
 
 
 def test_settings_that_cannot_be():
-    for wrong in (dict(classes=0), dict(per_class=0), dict(label_source="all"), dict(labelled_share=0.), dict(labelled_share=1.5), dict(label_weight=-1.),
+    for wrong in (dict(classes=0), dict(per_class=0), dict(label_source="true"), dict(labelled_share=0.), dict(predictor_steps=0), dict(predictor_rotation=-1.), dict(labelled_share=1.5), dict(label_weight=-1.),
                   dict(rotation_weight=math.nan), dict(weight=-1.)):
         with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
             FewLabels(**wrong)
     with pytest.raises(ValueError, match="^rotation_weight: .*square"):
         Run(FewLabels(rotation_weight=1.), ring(), runs=1, device="cpu")
-    with pytest.raises(ValueError, match="^classes: .*got 9"):
-        Run(FewLabels(classes=9), ring(), runs=1, batch=4, device="cpu").step(1)
+    for source in ("inferred", "predicted", "all"):
+        with pytest.raises(ValueError, match="^classes: .*got 9"):
+            Run(FewLabels(classes=9, label_source=source), ring(), runs=1, batch=4, device="cpu").step(1)
+    for source in ("clustered", "single"):  # these need no label of the set
+        Run(FewLabels(classes=9, label_source=source, predictor_steps=1), ring(), runs=1, batch=4, device="cpu").step(1)
 
 
 # the claim
 
 def test_the_claim_in_small():
-    """Eight blobs, two labels each: with random labels nobody obeys, with inferred ones nearly everybody."""
+    """Eight blobs, two labels each: with random labels nobody obeys, with inferred or predicted ones nearly everybody."""
     modes, obeyed = mixture(ring(radius=2).centers, .2), {}
-    for rest in ("random", "inferred"):
+    for rest in ("random", "inferred", "predicted"):
         rules = FewLabels(label_source=rest, per_class=2, weight=1., labelled_share=.125, networks=Networks(width=48), optimiser=Optimiser(4e-3))
         run = Run(rules, modes, runs=3, batch=64, average=.97, device="cpu").step(300)
         z = run.noise(500, run.generators("test"))
         with torch.no_grad():
             x = run.players.averaged(z)
         obeyed[rest] = (modes.assign(x.flatten(0, 1))[0].view(3, 500) == run.game.requested_classes(z)).float().mean(1)
-    assert obeyed["random"].max() < .4 and obeyed["inferred"].min() > .8
+    assert obeyed["random"].max() < .4 and obeyed["inferred"].min() > .8 and obeyed["predicted"].min() > .8

@@ -30,6 +30,7 @@ from modelab.evaluation.coverage import coverage
 from modelab.evaluation.precision_recall import density_coverage, histogram_curve
 from modelab.evaluation.protocols import PROTOCOLS
 from modelab.methods.joint import exchange_domains
+from modelab.methods.label_predictor import LabelPredictor, predictor_body
 from modelab.methods.lipschitz import OBJECTIVES
 from modelab.methods.minimax import Minimax
 from modelab.methods.tabular import Imputer
@@ -72,6 +73,7 @@ def curve():
 
 
 RUN = Run("minimax", "ring", runs=1, batch=4, device="cpu")
+PREDICTOR = LabelPredictor(predictor_body((1, 4, 4), 4, 2), 4, 3)
 FILE = {"path": ""}  # set by a fixture
 SHOT = type("Shot", (), {"png": b"", "alt": ""})()
 
@@ -193,8 +195,15 @@ EXPLICIT = {
     "methods.attention.power_iteration": lambda: dict(u=points(3, seed=1), matrix=points(3, 4)),
     "methods.attention.spectral_norm": lambda: dict(u=points(3, seed=1), matrix=points(3, 4)),
     "methods.attention.update_spectral_norm": lambda: dict(network=nn.Linear(2, 1)),
-    "methods.few_labels.infer_labels": lambda: dict(y=torch.tensor([0, -1, 2]), logits=points(3, 4)),
-    "methods.few_labels.label_loss": lambda: dict(y=torch.tensor([0, -1, 2]), logits=points(3, 4)),
+    "methods.label_predictor.infer_labels": lambda: dict(y=torch.tensor([0, -1, 2]), logits=points(3, 4)),
+    "methods.label_predictor.label_loss": lambda: dict(y=torch.tensor([0, -1, 2]), logits=points(3, 4)),
+    "methods.label_predictor.LabelPredictor": lambda: dict(body=nn.Identity(), generator=two(), runs=2),
+    "methods.label_predictor.predictor_body": lambda: dict(event=(1, 8, 8), features=2, width=2, runs=2, generator=two()),
+    "methods.label_predictor.jitter_pictures": lambda: dict(x=pictures(), generator=seeded(0)),
+    "methods.label_predictor.predictor_loss": lambda: dict(predictor=PREDICTOR, x=pictures(), y=torch.tensor([0, -1, 2]), more=pictures(1)),
+    "methods.label_predictor.label_predictor": lambda: dict(x=pictures(), y=torch.tensor([0, -1, 2]), more=pictures(1), classes=3,
+                                                            body=None, steps=1, batch=2, generator=seeded(0)),
+    "methods.label_predictor.cluster_by_features": lambda: dict(predictor=PREDICTOR, x=pictures(), generator=seeded(0)),
     "methods.few_labels.ProjectionDiscriminator": lambda: dict(body=nn.Identity(), generator=two(), runs=2),
     "networks.style.style_generator": lambda: dict(event=(1, 8, 8), width=2, layers=1, runs=2, last=torch.tanh),
     **{f"networks.style.style_{name}": lambda: dict(event=(1, 8, 8), width=2, runs=2)
@@ -311,7 +320,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "methods.currents.field_network": "only what the game calls; test_currents",
     "methods.attention.SpectralNorm": "what `add_spectral_norm` makes; tested through it",
     "methods.encoder.NoGenerator": "stands where a game has no generator; test_encoder",
-    "methods.few_labels.check_classes": "only what the losses call; tested through them",
+    "methods.label_predictor.check_classes": "only what the losses call; tested through them",
     "methods.imle.MatchMemory": "holds what `match_latents` returned",
     "methods.lipschitz.find_objective": "only what the game calls; test_lipschitz",
     "methods.mode_seeking.DeviationMLP": "a network for a game; test_mode_seeking",

@@ -43,7 +43,7 @@
 # | I have photographs and drawings, never of the same things. Can I train maps between the two that match what belongs together, and how can I measure it? | [5.6 Matching unpaired domains (MMI-ALI)](5_icml2019/06_joint.ipynb) |
 # | Every detail of my samples is right, but the details do not fit together. Why does the critic not detect it? And if they fit together, are the samples good? | [5.7 Self-attention and spectral normalisation](5_icml2019/07_attention.ipynb) |
 # | My generator should draw the class that I ask for, and one example in twenty has a label. How do I use the other nineteen? | [5.8 Class-conditional GANs with few labels (S³GAN)](5_icml2019/08_few_labels.ipynb) |
-# | Cells of my table are missing. Can a GAN fill them in, and how do I measure how well it does? | [5.9 Missing values in a table (HexaGAN's imputer)](5_icml2019/09_tabular.ipynb) |
+# | Cells and labels of my table are missing, and one class is rare. Can a GAN fill them in, and how do I measure how well it does? | [5.9 Missing values and labels in a table (HexaGAN)](5_icml2019/09_tabular.ipynb) |
 # | How do the functions of the library refuse bad input? | [6.1 Argument checks](6_workshop/01_checks.ipynb) |
 # | How does the library find games, mode sets and commands by name? | [6.2 The registry](6_workshop/02_registry.ipynb) |
 # | How does the library write a file so that a crash loses nothing? | [6.3 Files and locks](6_workshop/03_files.ipynb) |

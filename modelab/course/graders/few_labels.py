@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..exercises import as_number, exercise
-from ...methods.few_labels import infer_labels, label_loss, ProjectionDiscriminator
+from ...methods.few_labels import ProjectionDiscriminator
+from ...methods.label_predictor import infer_labels, label_loss
 
 # %% ../../../nbs/5_icml2019/08_few_labels.ipynb #03f0db0d
 @exercise(accepts=[.145, .05 + .95 / 10], rejects=[.1, .05, .15, .95, .095, "0.145"])

@@ -16,7 +16,7 @@
 
 # %%
 #| export
-"S³GAN: image generation with few labels (Lucic et al. 2019)."
+"S²GAN and S³GAN: class-conditional image generation with few labels (Lucic et al. 2019)."
 from __future__ import annotations
 
 import functools
@@ -27,28 +27,54 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 
-from modelab.core.checks import check_shape
 from modelab.core.registry import register_game
 from modelab.core.seeding import Generators, randint, randn
-from modelab.core.signatures import checked, Count, Network, NonNegative, Real, Shape
+from modelab.core.signatures import checked, Count, Network, NonNegative, Real
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import input_gradient, r2, sum_over_event
 from modelab.methods.joint import FixedExamples
+from modelab.methods.label_predictor import (check_classes, cluster_by_features, label_loss,
+                                             label_predictor, LabelPredictor, predictor_body,
+                                             rotate_pictures)
 from modelab.methods.wasserstein import ZeroCentred
 from modelab.networks.convolutional import conv_encoder
-from modelab.networks.layers import Linear, make_player, mlp
+from modelab.networks.layers import evaluation_mode, Linear, make_player, mlp
 from modelab.networks.players import Networks, Player
 from modelab.networks.style import refuse_mixing
 
+# %% [markdown]
+# A second module holds the classifiers that predict labels.
+
 # %%
+#| export methods.label_predictor
+"Predict missing labels: a classifier of few labels with rotations, and clusters of its features."
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn, Tensor
+
+from modelab.core.checks import check_shape
+from modelab.core.seeding import Generators, rand, randint
+from modelab.core.signatures import (Batch, checked, Count, Finite, InstanceOf, Network,
+                                     NonNegative, Real, Shape, Wholes)
+from modelab.networks.convolutional import conv_encoder
+from modelab.networks.layers import Linear, mlp
+
+# %%
+import base64
 import math
+import zlib
 
 import pandas as pd
 
 from modelab.core.checks import error_message
 from modelab.core.plotting import ACCENT, axes, FAKE, image_grid, MISSING, Picture, REAL
 from modelab.core.statistics import interval
-from modelab.course.claims import claim, experiment, fast_mode, steps
+from modelab.course.claims import claim, fast_mode, recorded, steps
 from modelab.course.notebooks import patch
 from modelab.data.digits import digits
 from modelab.data.mixtures import ring, sample_modes
@@ -56,7 +82,7 @@ from modelab.evaluation.precision_recall import frechet_distance, precision_reca
 from modelab.losses.penalties import r1
 from modelab.networks.players import Networks
 from modelab.training.game import Turn
-from modelab.training.optimiser import Optimiser, Schedule
+from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 # %% [markdown]
@@ -150,12 +176,12 @@ Picture(figure, "Three sheets, a column for each digit asked for: labelled only 
 #
 # $$D(x,y)=w\cdot\varphi(x)+e_y\cdot\varphi(x).$$
 #
-# The same features feed two more linear maps (*heads*), which are used later. The head $c$ predicts the class. The head $r$ predicts by how much a picture was turned.
+# The same features feed two more linear maps (*heads*), which are used later. The head $c$ predicts the class (co-training). The head $r$ predicts by how much a picture was turned (S³GAN).
 #
 # All functions of this chapter take classes. The first one checks them: their shape, their type and their range.
 
 # %%
-#| export
+#| export methods.label_predictor
 def check_classes(y: Any, shape: tuple[int, ...], classes: int, least: int = 0) -> Tensor:
     "`y`, if it is one class for each example: int64 of this shape, from `least` to `classes - 1`."
     check_shape("y", y, shape, torch.int64)
@@ -223,27 +249,38 @@ assert torch.equal(zeros, D(x)) and not torch.allclose(zeros, D(x, y))
 error_message(D, x, torch.tensor([0, 1, -1, -1, 1, 0]))
 
 # %% [markdown]
-# ## Co-training: inferred labels
-# To find fakes, $D$'s features must describe digits well. So a linear head on them can be a good classifier, even from seventy labels. One variant of the paper trains this head together with $D$ (**co-training**) and uses it to predict the missing labels:
+# ## Labels that are fixed beforehand (S²GAN)
+# $D$ needs a class for every real example. The first way of the paper is called **S²GAN**. Before the GAN is trained, a classifier is trained on the few labelled examples. It then labels the whole set. During the training of the GAN these labels are used as if they were true.
 #
-# $$\hat y=\begin{cases}y&\text{if it is known}\\\arg\max_k c_k(\varphi(x))&\text{else}\end{cases}\qquad
-# L_D=\mathbb E\,\mathrm{sp}(-D(x,\hat y))+\mathbb E\,\mathrm{sp}(D(G(z,y),y))+\tfrac\gamma2\,\mathbb E\|\nabla_xD(x,\hat y)\|^2+\lambda\,\mathbb E_{\text{known}}\big[-\log\mathrm{softmax}(c(\varphi(x)))_y\big]$$
-#
-# with the softplus $\mathrm{sp}$ and R1 of chapter [1.4](../1_game/04_wasserstein.ipynb). (The paper has the hinge loss and spectral norm instead of both. It has $\lambda=1$; here $\lambda=0.3$ was chosen on other seeds.) Two functions are new. Both take the scores of a classifier.
+# From seventy pictures alone a classifier learns little. So it gets a second task that needs no labels, from which it can learn features of *all* pictures. We build the parts one after the other. An unknown label is written as $-1$.
 
 # %%
-#| export
-ClassLogits = Annotated[Tensor, Shape("*runs batch classes")]
+#| export methods.label_predictor
+LabelLogits = Annotated[Tensor, Shape("*runs batch classes")]
 
 
 # %% [markdown]
-# The first function fills in the unknown labels. It takes the likeliest class, so no gradient flows into the classifier.
+# **The loss of the known labels** is the cross entropy of the examples whose label is known; the others count as zero.
+# %%
+#| export methods.label_predictor
+@checked
+def label_loss(logits: LabelLogits,  # of a classifier, (*runs, batch, classes)
+               y: Tensor,  # classes, -1 where unknown, (*runs, batch)
+               ) -> Tensor:  # (*runs,)
+    "Cross entropy, averaged over the examples whose label is known; zero where there is none."
+    known = check_classes(y, logits.shape[:-1], logits.shape[-1], -1) >= 0
+    log_p = logits.log_softmax(-1).gather(-1, y.clamp_min(0)[..., None]).squeeze(-1)
+    return -torch.where(known, log_p, 0).sum(-1) / known.sum(-1).clamp_min(1)
+
+
+# %% [markdown]
+# **Filling in.** This function takes the likeliest class where the label is unknown. The paper calls this a *hard* label. No gradient flows into the classifier.
 
 # %%
-#| export
+#| export methods.label_predictor
 @checked
 def infer_labels(y: Tensor,  # classes, -1 where unknown, (*runs, batch)
-                 logits: ClassLogits,  # of a classifier, (*runs, batch, classes)
+                 logits: LabelLogits,  # of a classifier, (*runs, batch, classes)
                  ) -> Tensor:  # (*runs, batch)
     """`y` where it is known, the likeliest class elsewhere. No gradient flows.
 
@@ -253,20 +290,6 @@ def infer_labels(y: Tensor,  # classes, -1 where unknown, (*runs, batch)
     unknown = check_classes(y, logits.shape[:-1], logits.shape[-1], -1) < 0
     return torch.where(unknown, logits.argmax(-1), y)
 
-
-# %% [markdown]
-# The second function trains the classifier. It is the cross entropy of the examples whose label is known; the others count as zero.
-
-# %%
-#| export
-@checked
-def label_loss(logits: ClassLogits,  # of a classifier, (*runs, batch, classes)
-               y: Tensor,  # classes, -1 where unknown, (*runs, batch)
-               ) -> Tensor:  # (*runs,)
-    "Cross entropy, averaged over the examples whose label is known; zero where there is none."
-    known = check_classes(y, logits.shape[:-1], logits.shape[-1], -1) >= 0
-    log_p = logits.log_softmax(-1).gather(-1, y.clamp_min(0)[..., None]).squeeze(-1)
-    return -torch.where(known, log_p, 0).sum(-1) / known.sum(-1).clamp_min(1)
 
 
 # %% [markdown]
@@ -280,27 +303,11 @@ assert torch.allclose(label_loss(logits, y), torch.tensor([sum(rows) / 3, 0.]).d
 infer_labels(y, logits).tolist()
 
 # %% [markdown]
-# **Another common error.** No gradient of the adversarial loss may reach the inferred label. Otherwise $D$ could lower its loss by choosing the class with the highest score for each scan. With $\arg\max$ there is no gradient. With soft labels, $\sum_k\mathrm{softmax}(c)_k\,e_k\cdot\varphi$, there is one unless they are detached:
+# ### Rotations need no labels
+# **Self-supervision** trains features on pictures without labels. The paper turns pictures by 0, 90, 180 and 270 degrees, and a head $r$ predicts by how much. Pictures must be square, so that a quarter turn keeps their shape.
 
 # %%
-def leak(guess) -> float:
-    "The slope of D's loss on real examples in the head that guesses."
-    score = D(x) + (guess * D.e(x)).sum(-1)
-    loss = F.softplus(-score).sum()
-    slope, = torch.autograd.grad(loss, D.c.weight, retain_graph=True, materialize_grads=True)
-    return slope.norm().item()
-
-soft = D.c(x).softmax(-1)
-hard = F.one_hot(infer_labels(torch.full((6,), -1), D.c(x)), 3)
-assert leak(hard) == leak(soft.detach()) == 0 < leak(soft)
-leak(soft)
-
-# %% [markdown]
-# ## Self-supervision by rotation
-# **Self-supervision** trains features on pictures without labels. The paper turns some pictures by 0, 90, 180 and 270 degrees, and the head $r$ predicts by how much. $D$ learns this on real pictures. $G$ has the same loss on its samples, with a fifth of the weight in the authors' code. The adversarial scores use upright pictures only. Pictures must be square, so that a quarter turn keeps their shape.
-
-# %%
-#| export
+#| export methods.label_predictor
 SquarePictures = Annotated[Tensor, Shape("*runs batch channels side side")]
 
 
@@ -308,7 +315,7 @@ SquarePictures = Annotated[Tensor, Shape("*runs batch channels side side")]
 # This function makes the data for the head $r$: each picture in its four positions, and the number of quarter turns as its class.
 
 # %%
-#| export
+#| export methods.label_predictor
 @checked
 def rotate_pictures(x: SquarePictures) -> tuple[Tensor, Tensor]:
     """All pictures upright, then all turned by 90°, by 180° and by 270° to the left.
@@ -331,18 +338,358 @@ assert all(torch.equal(torch.rot90(v, -int(k), (-2, -1)), new[i % 3])
 assert torch.equal(rotate_pictures(rotate_pictures(new[:3])[0][9:])[0][3:6], new[:3])
 quarter.tolist()
 
+
 # %% [markdown]
+# ### The classifier
+# Two heads share a body: $c$ for the class and $r$ for the rotation. When it is called, it answers the logits of the class. An untrained one counts as trained for nothing (`trained` is 0); the game below uses this number.
+
+# %%
+#| export methods.label_predictor
+class LabelPredictor(nn.Module):
+    "A classifier, x to class logits, that shares its features with a head for rotations."
+    @checked
+    def __init__(self, body: Network,  # x to features, (*runs, batch, features)
+                 features: Count, classes: Count, runs: Count | None = None,
+                 generator: Generators = None):
+        super().__init__()
+        self.body, self.classes, self.lead = body, classes, 1 if runs is None else 2
+        self.c, self.r = (Linear(features, n, runs, generator) for n in (classes, 4))
+        self.register_buffer("trained", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.body(x))
+
+    def load_state_dict(self, state: dict, *args: Any, **kw: Any) -> Any:
+        "As in torch; an empty state, as in checkpoints older than this class, changes nothing."
+        return super().load_state_dict(state, *args, **kw) if state else None
+
+
+# %% [markdown]
+# Its loss is the sum of two cross entropies, one for each head:
+#
+# $$L_P=\mathbb E_{\text{known}}\big[-\log\mathrm{softmax}(c(h(x)))_y\big]+\beta\;\mathbb E_{x,\,r}\big[-\log\mathrm{softmax}(r(h(x^r)))_r\big].$$
+#
+# $x^r$ is $x$ after $r$ quarter turns, and all four are used. The second part needs no label, so it takes any pictures.
+
+# %%
+#| export methods.label_predictor
+MorePictures = Annotated[Tensor, Shape("*runs more *event")]
+
+
+# %% [markdown]
+# Only the upright pictures have a class here: a 6 that is turned by 180 degrees is a 9.
+
+# %%
+#| export methods.label_predictor
+@checked
+def predictor_loss(predictor: Network,  # such as `LabelPredictor`
+                   x: Batch,  # (*runs, batch, *event)
+                   y: Tensor,  # classes, -1 where unknown, (*runs, batch)
+                   more: MorePictures,  # square pictures to turn, if the weight is not 0
+                   rotation_weight: NonNegative = 1.,  # β
+                   ) -> Tensor:  # (*runs,)
+    "Cross entropy of the known classes, plus that of the rotations of other pictures."
+    loss = label_loss(predictor(x), y)
+    if not rotation_weight:
+        return loss
+    turned, quarters = rotate_pictures(more)
+    return loss + rotation_weight * label_loss(predictor.r(predictor.body(turned)), quarters)
+
+
+# %% [markdown]
+# **Fidelity.** We add up the loss example by example in float64. Then one weight is moved by $\pm10^{-6}$, and the difference of the losses is compared with the gradient.
+
+# %%
+def log_p(logits, k) -> Tensor:
+    "The log probability of class k."
+    return logits.softmax(-1)[k].log()
+
+P = LabelPredictor(nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.Tanh()), 5, 3).double()
+x, y, more = torch.randn(4, 1, 8, 8).double(), torch.tensor([0, -1, 2, 1]), new[:2].double()
+by_hand = -sum(log_p(P.c(P.body(x[i:i + 1]))[0], y[i]) for i in (0, 2, 3)) / 3
+for i in range(2):
+    for k in range(4):
+        turned = torch.rot90(more[i:i + 1], k, (2, 3))
+        by_hand = by_hand - .7 * log_p(P.r(P.body(turned))[0], k) / 8
+assert torch.allclose(predictor_loss(P, x, y, more, .7), by_hand)
+
+# %%
+weight, around = P.body[1].weight, []
+slope = torch.autograd.grad(predictor_loss(P, x, y, more, .7), weight)[0][2, 7].item()
+with torch.no_grad():
+    for step in (1e-6, -2e-6):
+        weight[2, 7] += step
+        around.append(predictor_loss(P, x, y, more, .7).item())
+assert abs((around[0] - around[1]) / 2e-6 - slope) < 1e-8
+slope
+
+# %% [markdown]
+# ### Training it
+# With seventy labels the classifier learns them by heart. Small changes of the labelled pictures help: each is turned by up to 0.15 radians (9 degrees) and moved by up to a sixteenth of its side. This is *data augmentation*.
+
+# %%
+#| export methods.label_predictor
+@checked
+def jitter_pictures(x: SquarePictures,
+                    generator: Generators = None,  # one, or one per run
+                    ) -> Tensor:  # as x
+    "Pictures turned by up to 0.15 radians and moved by up to a sixteenth of their side."
+    u = rand(*x.shape[:-3], 3, generator=generator, device=x.device, dtype=x.dtype) * 2 - 1
+    turn, right, down = (u.flatten(0, -2) * u.new_tensor([.15, .125, .125])).unbind(-1)
+    rows = torch.stack([turn.cos(), -turn.sin(), right, turn.sin(), turn.cos(), down], -1)
+    flat = x.flatten(0, -4)
+    where = F.affine_grid(rows.view(-1, 2, 3), list(flat.shape), align_corners=False)
+    moved = F.grid_sample(flat, where, padding_mode="border", align_corners=False)
+    return moved.view(x.shape)
+
+
+# %% [markdown]
+# What lies beyond the edge is the colour of the edge, so a picture of one colour does not change:
+
+# %%
+grey = torch.full((1, 3, 8, 8), .3)
+assert torch.allclose(jitter_pictures(grey, g), grey)
+assert not torch.allclose(jitter_pictures(new[:1], g), new[:1], atol=.05)
+
+# %% [markdown]
+# The body is convolutional for square pictures and fully connected for everything else.
+
+# %%
+#| export methods.label_predictor
+@checked
+def predictor_body(event: Annotated[Sequence[int], Wholes()],  # shape of one example
+                    features: Count, width: Count = 16,  # channels at the size of the picture
+                    runs: Count | None = None, generator: Generators = None) -> nn.Module:
+    "A small network of examples to features, (*runs, batch, *event) to (*runs, batch, features)."
+    kw = dict(runs=runs, generator=generator)
+    if _are_square(event):
+        net = conv_encoder(event, features, width, **kw)
+    else:
+        net = mlp(event, features, features, 1, **kw)
+    return nn.Sequential(net, nn.LeakyReLU(.2))
+
+
+# %% [markdown]
+# Rotations and augmentation are for square pictures only.
+
+# %%
+#| export methods.label_predictor
+def _are_square(event: Sequence[int]) -> bool:
+    "Whether examples of this shape are square pictures, of at least 4×4 pixels."
+    return len(event) == 3 and event[1] == event[2] >= 4
+
+
+# %% [markdown]
+# Batches are drawn at random from the labelled and from all other examples, for each run its own.
+
+# %%
+#| export methods.label_predictor
+def _rows(x: Tensor, i: Tensor) -> Tensor:
+    "Rows `i` (*runs, n) of x (*runs, rows, ...)."
+    return x[i] if i.ndim == 1 else x[torch.arange(len(i), device=i.device)[:, None], i]
+
+
+# %% [markdown]
+# The step size is Adam's learning rate.
+
+# %%
+#| export methods.label_predictor
+StepSize = Annotated[float, Real(most=10., above=0.)]
+
+
+# %% [markdown]
+# `label_predictor` trains one classifier, or one for each run. It is a function of its own, so you can use it without the game: its labels fit every class-conditional GAN.
+
+# %%
+#| export methods.label_predictor
+@checked
+def label_predictor(x: Batch, y: Tensor,  # examples; their classes, -1 where unknown
+                    more: MorePictures, classes: Count,  # examples without labels
+                    *, body: Network | None = None,  # x to features; None: `predictor_body`
+                    features: Count = 128, steps: Count = 300, batch: Count = 64,
+                    lr: StepSize = 2e-3, rotation_weight: NonNegative = 1.,
+                    generator: Generators = None) -> LabelPredictor:
+    """A classifier trained on few labelled examples, and on rotations of others if they are
+    square pictures: x (*runs, n, *event), y (*runs, n), more (*runs, m, *event)."""
+    check_classes(y, x.shape[:max(1, getattr(y, "ndim", 1))], classes, -1)
+    event, runs = tuple(x.shape[y.ndim:]), None if y.ndim == 1 else len(y)
+    check_shape("more", more, (*y.shape[:-1], *more.shape[y.ndim - 1:y.ndim], *event))
+    body = body or predictor_body(event, features, runs=runs, generator=generator)
+    predictor = LabelPredictor(body, features, classes, runs, generator).to(x.device)
+    weight = rotation_weight if _are_square(event) else 0.
+    adam = torch.optim.Adam(predictor.parameters(), lr)
+    with torch.enable_grad():
+        for step in range(steps):
+            adam.param_groups[0]["lr"] = lr * (1 - step / steps)
+            loss = predictor_loss(predictor, *_batches(x, y, more, batch, generator), weight)
+            adam.zero_grad()
+            loss.sum().backward()
+            adam.step()
+    return predictor.requires_grad_(False)
+
+
+# %% [markdown]
+# One batch: labelled pictures with augmentation, and a quarter as many others, because each of these is turned four times.
+
+# %%
+#| export methods.label_predictor
+def _batches(x: Tensor, y: Tensor, more: Tensor, n: int,
+             generator: Generators) -> tuple[Tensor, Tensor, Tensor]:
+    "Labelled examples with their classes, and examples to turn."
+    runs, m = y.shape[:-1], max(1, n // 4)
+    i = randint(y.shape[-1], *runs, n, generator=generator, device=y.device)
+    j = randint(more.shape[len(runs)], *runs, m, generator=generator, device=y.device)
+    x, y, others = _rows(x, i), y.gather(-1, i), _rows(more, j)
+    return jitter_pictures(x, generator) if _are_square(x.shape[y.ndim:]) else x, y, others
+
+
+# %% [markdown]
+# How good are its labels? We give it seven labelled scans of each digit, four times. Beside it stands the label of the most similar of the seventy scans (*nearest*).
+#
+# **Predict:** what share of its labels is right?
+
+# %%
+seeds = [torch.Generator().manual_seed(s) for s in range(4)]
+few = torch.stack([torch.cat([sample_modes(scans, [k], 7, s) for k in range(10)]) for s in seeds])
+few_y = (torch.arange(70) // 7).expand(4, -1)
+others = torch.stack([scans.sample(2000, s) for s in seeds])
+predictor = label_predictor(few, few_y, others, 10, steps=steps(300), generator=seeds)
+
+# %%
+x, y = scans.sample_with_modes(2000, g)
+shown = x.expand(4, *x.shape)
+guesses = {"classifier": predictor(shown).argmax(-1),
+           "nearest": torch.cdist(shown.flatten(2), few.flatten(2)).argmin(-1) // 7}
+right = {name: (guess == y).float().mean(1) for name, guess in guesses.items()}
+assert fast_mode() or right["classifier"].min() > .85
+assert fast_mode() or (right["classifier"] - right["nearest"]).abs().max() < .06
+{name: interval(v.tolist(), low=0, high=1) for name, v in right.items()}
+
+# %% [markdown]
+# Nine labels of ten are right, as with the nearest neighbour. (Pixel distances work well for digits. The recorded results below compare both with more seeds.) Both sources are fixed before the training of the GAN.
+#
+# ### Without any label: clusters
+# The paper has baselines without labels, too. One of them is **clustering**: train the body on rotations alone, find clusters of its features by $k$-means, and use the number of the cluster as the class. A new example belongs to the nearest centre $m_k$. That is a linear head, because
+#
+# $$\arg\min_k\|h-m_k\|^2=\arg\max_k\big(m_k\cdot h-\tfrac12\|m_k\|^2\big).$$
+
+# %%
+#| export methods.label_predictor
+Predictor = Annotated[LabelPredictor, InstanceOf(LabelPredictor)]
+Examples = Annotated[Tensor, Finite("*runs batch *event")]
+
+
+# %% [markdown]
+# So clusters need no new class: we write the centres into the head $c$.
+
+# %%
+#| export methods.label_predictor
+@checked
+@torch.no_grad()
+def cluster_by_features(predictor: Predictor,  # its head for classes changes
+                        x: Examples,  # (*runs, n, *event)
+                        generator: Generators = None,  # one, or one per run
+                        ) -> LabelPredictor:  # the same one: a class is a cluster now
+    "Replace the head for classes by the k-means clusters of the features of `x`."
+    from sklearn.cluster import KMeans
+    h, k = predictor.body(x.to(predictor.c.weight.dtype)).double(), predictor.classes
+    if h.shape[-2] < k or not h.isfinite().all():
+        raise ValueError(f"x: expected at least {k} examples with finite features, "
+                         f"got {h.shape[-2]}")
+    seeds = randint(2 ** 24, *h.shape[:-2], 1, generator=generator).flatten().tolist()
+    parts = h.reshape(-1, *h.shape[-2:]).cpu().numpy()
+    fitted = [KMeans(k, n_init=2, random_state=s).fit(v) for v, s in zip(parts, seeds)]
+    m = torch.stack([torch.as_tensor(f.cluster_centers_) for f in fitted]).to(h.device)
+    m = m.view(*h.shape[:-2], k, -1)
+    predictor.c.weight.copy_(m.mT)
+    predictor.c.bias.copy_(-m.square().sum(-1)[..., None, :] / 2)
+    return predictor
+
+
+# %% [markdown]
+# **Fidelity.** The logits choose the nearest centre. No label is used: all are $-1$.
+
+# %%
+unknown = torch.full((2000,), -1)
+clusters = label_predictor(others[0], unknown, others[0], 10, steps=steps(100), generator=g)
+cluster_by_features(clusters, others[0], g)
+
+# %%
+h, centres = clusters.body(x), clusters.c.weight.mT
+assert torch.equal(clusters(x).argmax(-1), torch.cdist(h, centres).argmin(-1))
+
+# %% [markdown]
+# Do the clusters agree with the digits? Name each cluster by the digit that is most frequent in it. What share of the scans has then the right name?
+
+# %%
+table = torch.bincount(clusters(x).argmax(-1) * 10 + y, minlength=100).view(10, 10)
+purity = table.max(1).values.sum().item() / len(x)
+assert fast_mode() or purity < right["classifier"].min()
+
+# %%
+purity
+
+# %% [markdown]
+# Much fewer than with seventy labels.
+
+# %% [markdown]
+# ## Co-training: labels that change during the training (S²GAN-CO)
+# The second way needs no second network. To find fakes, $D$'s features must describe digits well. So a linear head on them can be a good classifier, even from seventy labels. **Co-training** trains this head together with $D$ and uses it to predict the missing labels:
+#
+# $$\hat y=\begin{cases}y&\text{if it is known}\\\arg\max_k c_k(\varphi(x))&\text{else}\end{cases}\qquad
+# L_D=\mathbb E\,\mathrm{sp}(-D(x,\hat y))+\mathbb E\,\mathrm{sp}(D(G(z,y),y))+\tfrac\gamma2\,\mathbb E\|\nabla_xD(x,\hat y)\|^2+\lambda\,\mathbb E_{\text{known}}\big[-\log\mathrm{softmax}(c(\varphi(x)))_y\big]$$
+#
+# with the softplus $\mathrm{sp}$ and R1 of chapter [1.4](../1_game/04_wasserstein.ipynb). (The paper has the hinge loss and spectral norm instead of both.) Without the last term, and with $\hat y$ from the classifier that was trained beforehand, this is the loss of S²GAN.
+#
+# **Another common error.** No gradient of the adversarial loss may reach the inferred label. Otherwise $D$ could lower its loss by choosing the class with the highest score for each scan. With $\arg\max$ there is no gradient. With soft labels, $\sum_k\mathrm{softmax}(c)_k\,e_k\cdot\varphi$, there is one unless they are detached:
+
+# %%
+x = torch.randn(6, 2, generator=g, dtype=torch.float64)
+
+def leak(guess) -> float:
+    "The slope of D's loss on real examples in the head that guesses."
+    score = D(x) + (guess * D.e(x)).sum(-1)
+    loss = F.softplus(-score).sum()
+    slope, = torch.autograd.grad(loss, D.c.weight, retain_graph=True, materialize_grads=True)
+    return slope.norm().item()
+
+soft = D.c(x).softmax(-1)
+hard = F.one_hot(infer_labels(torch.full((6,), -1), D.c(x)), 3)
+assert leak(hard) == leak(soft.detach()) == 0 < leak(soft)
+leak(soft)
+
+
+# %% [markdown]
+# ## Rotations inside the game (S³GAN)
+# The third idea can be added to both ways. The head $r$ of $D$ predicts rotations, as in the classifier above. $D$ learns this on real pictures. $G$ has the same loss on its samples, with a fifth of the weight in the authors' code:
+#
+# $$L_D\mathrel{+}=\beta\,\mathbb E\big[-\log\mathrm{softmax}(r(\varphi(x^r)))_r\big],\qquad
+# L_G\mathrel{+}=\tfrac\beta5\,\mathbb E\big[-\log\mathrm{softmax}(r(\varphi(G(z,y)^r)))_r\big].$$
+#
+# The adversarial scores use upright pictures only. With the labels of S²GAN this is **S³GAN**, with co-training it is **S³GAN-CO**.
+#
 # ## The game
-# Each seed draws its own seven scans of each class, once, and keeps them. A latent ends with its class, one-hot. `label_source` says where the labels of the other scans come from. So all methods that we compare are settings of one game. In each batch one real example of sixteen is labelled, so that the head learns in every step.
+# All these methods are settings of one game. `label_source` says where the labels come from, and `rotation_weight` is $\beta$:
+#
+# | Paper | Settings |
+# |---|---|
+# | S²GAN, S³GAN | `label_source="predicted"`; S³GAN: `rotation_weight` > 0 |
+# | S²GAN-CO, S³GAN-CO | `label_source="inferred"`; S³GAN-CO: `rotation_weight` > 0 |
+# | random label, single label, clustering | `"random"`, `"single"`, `"clustered"` |
+# | all labels (BigGAN) | `"all"` |
+# | not in the paper: the nearest neighbour; the labelled examples alone | `"nearest"`, `"left out"` |
+#
+# Each seed draws its own labelled examples of each class, once, and keeps them. A latent ends with its class, one-hot. With *inferred*, *nearest* and *random* one real example of sixteen in each batch is labelled, so that the head $c$ learns in every step.
 
 # %%
 #| export
-LABEL_SOURCES = ("inferred", "nearest", "random", "left out")
+LABEL_SOURCES = ("inferred", "predicted", "nearest", "clustered", "random", "single", "left out",
+                 "all")
 PositiveShare = Annotated[float, Real(most=1., above=0.)]
 
 
 # %% [markdown]
-# The class holds the settings. It inherits the weight of R1 and the adversarial loss of chapter 1.4. A set with too few modes is refused before training starts.
+# The class holds the settings. It inherits the weight of R1 and the adversarial loss of chapter 1.4.
 
 # %%
 #| export
@@ -353,54 +700,82 @@ class FewLabels(ZeroCentred):
     D: Player = None  # your own features: x to (batch, width); the heads are added
     classes: Count = 8  # the first modes of the set: as many as it has
     per_class: Count = 7  # labelled examples of each class, drawn with replacement at first
-    label_source: Literal["inferred", "nearest", "random", "left out"] = "inferred"  # of the others
+    label_source: Literal["inferred", "predicted", "nearest", "clustered", "random", "single",
+                          "left out", "all"] = "inferred"  # of the others
     labelled_share: PositiveShare = 1 / 16  # of each real batch: labelled examples
     label_weight: NonNegative = .3  # λ, of D's guessing
-    rotation_weight: NonNegative = 0.  # of telling turned pictures apart; G has a fifth of it
+    rotation_weight: NonNegative = 0.  # β, of telling turned pictures apart; G has a fifth of it
+    predictor: Player = None  # your own trained classifier of x; None: one is trained at first
+    predictor_steps: Count = 300  # of its training, "predicted" and "clustered"
+    predictor_rotation: NonNegative = 1.  # its β
     conditional: ClassVar[tuple[str, ...]] = ()  # latents ask for classes
     kinds: ClassVar[tuple[str, ...]] = "mlp", "conv"
     default_networks: ClassVar[Networks] = Networks("mlp", width=128, depth=2, latent=16)
 
-    def suits(self, modes: Any) -> None:
-        "Refuse a set with fewer modes than there are classes to ask for."
-        if self.classes > getattr(modes, "n_modes", self.classes):
-            raise ValueError(f"classes: expected at most {modes.n_modes}, got {self.classes}")
-
-
 # %% [markdown]
-# The features are those of a discriminator without its last layer, `width` of them. For pictures they can be convolutional; that needs `kind="conv"` and square pictures.
+# A set with fewer modes than classes is refused before training starts, unless its labels are not used.
 
 # %%
 #| export
 @patch
-def _features(self: FewLabels, event: tuple[int, ...], width: int, **kw: Any) -> nn.Module:
-    "A network of examples to features, (runs, batch, *event) to (runs, batch, width)."
+def suits(self: FewLabels, modes: Any) -> None:
+    "Refuse a set with fewer modes than there are classes to ask for."
+    own = self.label_source == "predicted" and self.predictor is not None
+    free = own or self.label_source in ("clustered", "single")
+    if not free and self.classes > getattr(modes, "n_modes", self.classes):
+        raise ValueError(f"classes: expected at most {modes.n_modes}, got {self.classes}")
+
+# %% [markdown]
+# The features are those of a discriminator without its last layer, `width` of them. For pictures they can be convolutional; that needs `kind="conv"` and square pictures. Then there are eight features for each channel of the first layer.
+
+# %%
+#| export
+@patch
+def _features(self: FewLabels, event: tuple[int, ...], n: int, **kw: Any) -> nn.Module:
+    "A network of examples to `n` features, (runs, batch, *event) to (runs, batch, n)."
+    width = self.networks.d_width or self.networks.width
     if self.networks.kind == "conv":
-        return nn.Sequential(conv_encoder(event, width, width, **kw), nn.LeakyReLU(.2))
+        return nn.Sequential(conv_encoder(event, n, width, **kw), nn.LeakyReLU(.2))
     last = functools.partial(F.leaky_relu, negative_slope=.2)
-    return mlp(event, width, width, self.networks.depth - 1, last=last, **kw)
+    return mlp(event, n, width, self.networks.depth - 1, last=last, **kw)
 
 
 # %% [markdown]
-# The labelled examples are a player without weights, so they are saved with the run. A generator that mixes styles (chapter [3.3](../3_inclusion/03_style.ipynb)) is refused: the class is a part of the latent.
+# The body of the classifier that is trained beforehand is another network, convolutional for all square pictures.
+
+# %%
+#| export
+@patch
+def _predictor_body(self: FewLabels, event: tuple[int, ...], **kw: Any) -> nn.Module:
+    "A network of examples to the 128 features of the classifier that is trained beforehand."
+    width = self.networks.width if self.networks.kind == "conv" else 16
+    return predictor_body(tuple(event), 128, width, **kw)
+
+
+# %% [markdown]
+# The labelled examples and the classifier are players that never move, so they are saved with the run. A generator that mixes styles (chapter [3.3](../3_inclusion/03_style.ipynb)) is refused: the class is a part of the latent.
 
 # %%
 #| export
 @patch
 def players(self: FewLabels, event: tuple[int, ...], latent: int, runs: int,
             generator: list) -> dict[str, nn.Module]:
-    "The networks that play, one copy per run, and the labelled examples, which never move."
+    "The networks that play, one copy per run; the labelled examples and the classifier stay."
     if self.rotation_weight and (len(event) != 3 or event[1] != event[2]):
         raise ValueError(f"rotation_weight: expected 0 for {event}, which is no square picture")
     kw = dict(runs=runs, generator=generator)
-    width = self.networks.d_width or self.networks.width
-    features = functools.partial(self._features, event, width, **kw)
+    n = self.networks.d_width or self.networks.width
+    n = 8 * n if self.D is None and self.networks.kind == "conv" else n
+    features = functools.partial(self._features, event, n, **kw)
     body = make_player("D", self.D, features, scores=False, **kw)
-    D = ProjectionDiscriminator(body, width, self.classes, **kw)
+    D = ProjectionDiscriminator(body, n, self.classes, **kw)
     inputs = latent + self.classes
     G = make_player("G", self.G, lambda: self.networks.generator(inputs, event, **kw), **kw)
     refuse_mixing(G, "a mixed style has another class than the latent asks for")
-    return {"G": G, "D": D, "known": FixedExamples(runs, self.classes * self.per_class, event)}
+    predictor = make_player("predictor", self.predictor, lambda: LabelPredictor(
+        self._predictor_body(event, **kw), 128, self.classes, **kw), scores=False, **kw)
+    return {"G": G, "D": D, "known": FixedExamples(runs, self.classes * self.per_class, event),
+            "predictor": predictor.requires_grad_(False)}
 
 
 # %% [markdown]
@@ -416,16 +791,16 @@ def noise(self: FewLabels, *shape: int, generator: Generators = None,
     y = randint(self.classes, *shape[:-1], generator=generator, device=z.device)
     return torch.cat([z, F.one_hot(y, self.classes).to(z)], -1)
 
-
 # %% [markdown]
-# The losses need the classes of a batch of latents, because $D$ scores pairs.
+# The losses need the classes of a batch of latents, because $D$ scores pairs. With a single label there is only one class.
 
 # %%
 #| export
 @patch
 def requested_classes(self: FewLabels, z: Tensor) -> Tensor:
     "The classes that latents ask for."
-    return z[..., -self.classes:].argmax(-1)
+    y = z[..., -self.classes:].argmax(-1)
+    return torch.zeros_like(y) if self.label_source == "single" else y
 
 
 # %% [markdown]
@@ -441,45 +816,96 @@ def request_classes(self: FewLabels, z: Tensor, y: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# A real batch begins with labelled examples. They are drawn from the fixed ones, which are themselves drawn in the first step.
+# The labelled examples are drawn in the first step and then kept: as many of each class, class by class.
+
+# %%
+#| export
+@patch
+def known_examples(self: FewLabels, t: Any) -> tuple[Tensor, Tensor]:
+    "All labelled examples of each run and their classes, (runs, classes · per_class)."
+    def draw() -> Tensor:
+        each = [t.real(self.per_class, f"class {k}", [k]) for k in range(self.classes)]
+        return torch.cat(each, 1)
+    x = t.known.once(draw)
+    y = torch.arange(self.classes, device=x.device).repeat_interleave(self.per_class)
+    return x, y.expand(len(x), -1)
+
+
+# %% [markdown]
+# A real batch begins with some of them.
 
 # %%
 #| export
 @patch
 def labelled(self: FewLabels, t: Any, n: int) -> tuple[Tensor, Tensor]:
     "`n` labelled examples per run and their classes."
-    def draw() -> Tensor:
-        each = [t.real(self.per_class, f"class {k}", [k]) for k in range(self.classes)]
-        return torch.cat(each, 1)
-    kept = t.known.once(draw)
+    kept, _ = self.known_examples(t)
     i = randint(kept.shape[1], len(kept), n, generator=t.generator, device=kept.device)
     return kept[torch.arange(len(kept), device=kept.device)[:, None], i], i // self.per_class
 
 
 # %% [markdown]
-# This method makes labels for examples without one, in one of three ways. No gradient flows, so the guess cannot be trained by the adversarial loss.
+# The classifier of S²GAN is trained when its labels are asked for the first time, from 4,096 examples of the set and the labelled ones. For *clustered* it gets the same examples without any label.
+
+# %%
+#| export
+@patch
+def fixed_predictor(self: FewLabels, t: Any) -> nn.Module:
+    "The classifier that labels the whole set; yours, or one that is trained at the first call."
+    source = 1 + LABEL_SOURCES.index(self.label_source)
+    if self.predictor is None and t.predictor.trained != source:
+        g, more = t._generators("predictor"), t.real(4096, "unlabelled")
+        x, y = more, torch.full(more.shape[:2], -1, device=more.device)
+        if self.label_source == "predicted":
+            x, y = self.known_examples(t)
+        body = self._predictor_body(x.shape[2:], runs=len(x), generator=g)
+        how = dict(steps=self.predictor_steps, rotation_weight=self.predictor_rotation)
+        trained = label_predictor(x, y, more, self.classes, body=body, generator=g, **how)
+        if self.label_source == "clustered":
+            cluster_by_features(trained, more, g)
+        trained.trained.fill_(source)
+        t.predictor.load_state_dict(trained.state_dict())
+    return t.predictor
+
+
+# %% [markdown]
+# This method makes labels for examples without one. No gradient flows, so the guess cannot be trained by the adversarial loss.
 
 # %%
 #| export
 @patch
 def guess_labels(self: FewLabels, t: Any, x: Tensor) -> Tensor:
     "Labels of examples (runs, n, *event) that have none, (runs, n)."
+    if self.label_source == "single":
+        return torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)
     if self.label_source == "random":
         return randint(self.classes, *x.shape[:2], generator=t.generator, device=x.device)
     if self.label_source == "nearest":
-        return torch.cdist(x.flatten(2), t.known.x.flatten(2)).argmin(-1) // self.per_class
+        known, _ = self.known_examples(t)
+        return torch.cdist(x.flatten(2), known.flatten(2)).argmin(-1) // self.per_class
+    if self.label_source in ("predicted", "clustered"):
+        predictor = self.fixed_predictor(t)
+        with torch.no_grad(), evaluation_mode(predictor):
+            return predictor(x).argmax(-1)
     with torch.no_grad():
         return t.D.c(t.D.body(x)).argmax(-1)
 
 
 # %% [markdown]
-# This method puts a batch together: labelled examples first, then unlabelled ones with their guessed labels. It returns the known labels too, for the loss of the classifier.
+# This method puts a batch together. It returns examples, the labels that $D$ is given, and the labels that are known, for the loss of the head $c$. Where the labels of the whole set are fixed, the batch is an ordinary one.
 
 # %%
 #| export
 @patch
 def real(self: FewLabels, t: Any) -> tuple[Tensor, Tensor, Tensor]:
     "A real batch, the classes that D is given, and those that are known, -1 elsewhere."
+    if self.label_source == "all":
+        x, y = t._run.real_with_labels(t.batch, t._generators("data"))
+        return t._shape_reals(x), y, y
+    if self.label_source in ("predicted", "clustered", "single"):
+        x = t.real(t.batch)
+        y = self.guess_labels(t, x)
+        return x, y, torch.full_like(y, -1)
     few = min(t.batch, max(1, round(self.labelled_share * t.batch)))
     few = t.batch if self.label_source == "left out" else few
     x, y = self.labelled(t, few)
@@ -555,282 +981,357 @@ given[0, :8], known[0, :8]
 
 # %% [markdown]
 # (Two labels of thirty-two are known; the others were predicted by a head that is not trained yet.)
-#
-# ## Five sources of labels
-# We train a generator with each of five sources. The rate and the weight of R1 are the best of twelve pairs for *all labels*, on other seeds; the other sources have the same pair. (No other pair improved *labelled only* by more than a few per cent.) *All labels* is 700 draws of each class, so hardly a scan is missing. The cells marked with `@experiment` show recorded results of eight seeds and replay their first steps (chapter [0.2](../0_start/02_evidence.ipynb)).
-#
-# **Predict:** which Fréchet distance and which share of obedient samples will each of the five have, compared with its copying baseline?
-
-# %%
-def train(n: int, **settings):
-    "Eight seeds, the first n of 600 steps; the rates fall over the second half."
-    rules = FewLabels(classes=10, weight=3., networks=Networks(latent=32),
-                      optimiser=Optimiser(5e-3, schedule=Schedule("linear", 600, stairs=10)),
-                      **settings)
-    return Run(rules, scans, batch=64, average=.99, device="cpu").step(n)
-
-@torch.no_grad()
-def made(run, n: int = 1000):
-    "Samples (runs, n, 1, 8, 8) and the classes asked for."
-    z = run.noise(n, run.generators("test"))
-    return run.players.averaged(z), run.game.requested_classes(z)
-
 
 # %% [markdown]
-# What is recorded of a game: the scores of each seed, some samples, and for later sections the scores by class and the labels that $D$ was given.
+# A short proof for the other parts of the game. The labels of S²GAN are those of the trained classifier, and they do not change: the classifier never moves. With rotations both losses grow by the two terms above.
 
 # %%
-def confusion(x, y):
-    "Share of samples by class asked for (rows) and class seen (columns), over all seeds."
-    x, y = x.flatten(0, 1), y.flatten()
-    table = torch.bincount(y * 10 + scans.assign(x)[0], minlength=100).reshape(10, 10).float()
-    return table / table.sum(1, keepdim=True)
-
-def recalls(x, y):
-    "Recall of each class: mean and spread over the seeds, (10,) each."
-    by_seed = torch.tensor([[precision_recall(new[new_class == k], x[y == k], k=5).recall
-                             for k in range(10)] for x, y in zip(x, y)])
-    return by_seed.mean(0), by_seed.std(0)
-
-@torch.no_grad()
-def named(run, n: int = 2000):
-    "Shares of the training scans by class (rows) and by the label that D gets, (8, 10, 10)."
-    x, y = scans.sample_with_modes(n, torch.Generator().manual_seed(1))
-    x, known, D = x.expand(8, -1, -1, -1, -1), run.players.nets["known"].x, run.players.nets["D"]
-    near = torch.cdist(x.flatten(2), known.flatten(2)).argmin(-1) // run.game.per_class
-    nearest = run.game.label_source == "nearest"
-    given = near if nearest else D.c(D.body(x)).argmax(-1)
-    return torch.stack([torch.bincount(y * 10 + row, minlength=100) for row in given]).view(
-        8, 10, 10) / n
-
+quick = dict(classes=10, predictor_steps=5, networks=Networks(width=16))
+run = Run(FewLabels(label_source="predicted", **quick), scans, runs=2, batch=16, device="cpu")
+given = []
+for _ in range(2):
+    turn = Turn(run.step(2), 0, 0)
+    x, labels, known = run.game.real(turn)
+    assert torch.equal(labels, run.players.nets["predictor"](x).argmax(-1)) and (known == -1).all()
+    given.append(labels)
+assert torch.equal(*given)
 
 # %%
-def result(run):
-    "What is recorded of a run."
-    x, y = made(run)
-    labels = named(run)
-    sample = torch.stack([x[0][y[0] == k][r] for r in range(2) for k in range(10)])
-    return {"rows": [measured(*bag) for bag in zip(x, y)],
-            "recalls": recalls(x, y), "confusion": confusion(x, y), "labels": labels.mean(0),
-            "labels right": labels.diagonal(dim1=1, dim2=2).sum(1),
-            "sample": sample.mul(100).round().div(100)}
+gains = []
+for beta in (0., .5):
+    game = FewLabels(label_source="predicted", rotation_weight=beta, **quick)
+    turn = Turn(Run(game, scans, runs=2, batch=16, device="cpu"), 0, 0)
+    gains.append((game.loss_D(turn), game.loss_G(turn)))
 
-@experiment("08_few_labels", early=15)
-def five_sources(n=600):
-    games = {"all labels": dict(label_source="left out", per_class=700),
-             "labelled only": dict(label_source="left out")}
-    games |= {source: dict(label_source=source) for source in ("random", "nearest", "inferred")}
-    return {name: result(train(n, **settings)) for name, settings in games.items()}
+def turned_loss(x) -> Tensor:
+    "Cross entropy of the rotations of the first quarter of a batch, by the head r of D."
+    pictures, quarters = rotate_pictures(x[:, :4])
+    return label_loss(turn.D.r(turn.D.body(pictures)), quarters)
+
+(D0, G0), (D1, G1) = gains
+assert torch.allclose(D1 - D0, .5 * turned_loss(game.real(turn)[0]), atol=1e-5)
+assert torch.allclose(G1 - G0, .1 * turned_loss(turn.G(turn.z)), atol=1e-5)
+
+# %% [markdown]
+# ## Ten variants side by side
+# `benchmarks/few_labels.py` trains all variants on the 8×8 digits. Each has four settings: two weights of R1, and two values of what is its own. The one with the least Fréchet distance is chosen on seeds 100 to 103, with 5 % of the labels (seven of each digit) and 300 steps. The chosen one is trained with seeds 0 to 7 for 600 steps. This is far shorter than the paper's training.
+#
+# **Predict:** which variants come near *all labels* in both measures?
 
 # %%
-record = five_sources()
-for row in (row for source in record.values() for row in source["rows"]):
-    row["obeys"] = torch.tensor(row["obeys"]).item()  # as measured: a mean in float32
-found = {name: averaged(row["rows"]) for name, row in record.items()}
-sheet(found)
+kept = recorded("few_labels")
+results = {row["setting"]: row for row in kept["digits"]}
+
+# %%
+def found(variant: str, what: str = "Fréchet", share: str = "5 %"):
+    "The mean of eight seeds with its interval."
+    values = results[f"{variant}, {share}"][what]
+    return interval(values, low=0, high=None if what == "Fréchet" else 1)
+
+# %%
+def worst(variant: str, share: str = "5 %") -> float:
+    "The largest Fréchet distance of the eight seeds."
+    return max(results[f"{variant}, {share}"]["Fréchet"])
+
+# %%
+variants = [row["variant"] for row in kept["digits"] if row["share"] == "5 %"]
+
+# %%
+table = {name: {what: f"{found(name, what):.2f}" for what in
+                ("Fréchet", "obeys", "recall", "labels right")} for name in variants}
+pd.DataFrame(table).T.assign(worst=[f"{worst(name):.2f}" for name in variants])
+
+# %% [markdown]
+# - *labels right* is the share of right labels among those that $D$ gets for training scans, after the training. *Worst* is the largest Fréchet distance of a seed.
+# - *Single* has no class that could be asked for. A cluster is named here by its most frequent digit, which the generator does not know.
+# - The generators that copy, above, are the floor: a fair sample has the distance of *all labels* in the first table.
 
 # %%
 marks = {"all labels": (REAL, "o"), "labelled only": (FAKE, "x"), "random": (MISSING, "s"),
-         "nearest": (ACCENT, "v"), "inferred": (ACCENT, "^")}
-figure, ax = axes(size=(5, 3))
+         "nearest": (REAL, "v"), "S²GAN": (ACCENT, "o"), "S³GAN": (ACCENT, "^"),
+         "S²GAN-CO": (FAKE, "o"), "S³GAN-CO": (FAKE, "^"), "clustered": (MISSING, "D")}
+figure, ax = axes(size=(5.4, 3.2))
 for name, (colour, mark) in marks.items():
-    filled = "none" if name == "nearest" else colour
-    rows = record[name]["rows"]
-    ax.plot([r["obeys"] for r in rows], [r["Fréchet"] for r in rows], mark, c=colour,
-            mfc=filled, label=name, ms=6)
+    row = results[f"{name}, 5 %"]
+    ax.plot(row["obeys"], row["Fréchet"], mark, c=colour, mfc="none", label=name, ms=6)
 ax.set(xlabel="obeys: share of samples of the class asked for", ylabel="Fréchet distance",
        xlim=(0, 1.03), ylim=(0, None))
-ax.legend(frameon=False)
-Picture(figure, "Eight seeds of five supplies: labelled only obeys and is far from the data; "
-                "random is near and does not obey; nearest and inferred are near all labels, "
-                "in the lower right corner")
-
-# %%
-far = {name: row["Fréchet"] for name, row in found.items()}
-assert fast_mode() or far["inferred"].mean > far["random"].mean > far["all labels"].high
-assert fast_mode() or min(v.low for v in far.values()) > copied["all labels"]["Fréchet"].high
+ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+Picture(figure, "Eight seeds of nine variants: labelled only obeys and is far from the data; "
+                "random does not obey; most others are in the lower right corner")
 
 # %% [markdown]
-# The best place is the lower right corner. *Labelled only* and *random* miss it along different axes, so a single number would rate one of them well. *Nearest* and *inferred* come close on both axes. Inferred labels cost Fréchet distance, 1.10 against 0.84 for all labels; the recall is about the same. No generator reaches the distance of a fair sample, with any labels.
+# *Labelled only* and *random* miss the lower right corner along different axes, so a single number would rate one of them well. The labels of S²GAN and of the nearest neighbour are fixed, and these two come nearest to *all labels*. With co-training the labels are worse, and so is the distance. Clusters obey well once they have a name, but the distance is larger than with one label for all.
+#
+# Random labels cost little distance here: the difference to *all labels* is below. So on these digits the distance alone hardly shows whether labels are any good. Look at both measures. No generator reaches the distance of a fair sample, with any labels.
 
 # %%
-figure, panels = axes(3, 1, size=(4.8, 1.3))
-for ax, name in zip(panels, ("labelled only", "random", "inferred")):
-    sample = scans.picture(torch.tensor(record[name]["sample"]))
-    image_grid(ax, sample, 10, f"{name}: asked for 0 to 9")
-Picture(figure, "Samples by the digit asked for: labelled only clean and right; random readable "
-                "and any digit; inferred the right digits with few exceptions")
+assert found("labelled only").low > 2 * found("all labels").high
+assert found("S²GAN").high < found("S²GAN-CO").low and found("nearest").high < found("S²GAN-CO").low
+assert found("S²GAN-CO", "labels right").high < found("S²GAN", "labels right").low
+assert found("clustered").low > found("single").high and found("clustered", "obeys").low > .8
+assert min(found(name).low for name in variants) > copied["all labels"]["Fréchet"].high
 
+# %%
+{name: f"{found(name).mean - found('all labels').mean:.2f}" for name in ("random", "S²GAN")}
+
+# %% [markdown]
+# ## The paper's curve: distance over the share of labels
+# The paper's figure shows the distance over the share of labels, for each variant. Ours shows the same for the digits. (2.5 % would be three and a half labels of each digit. We take four, 2.9 %.)
+
+# %%
+shares = ["2.9 %", "5 %", "10 %", "20 %"]
+curves = {name: marks[name] for name in ("S²GAN", "S³GAN", "S²GAN-CO", "S³GAN-CO", "nearest")}
+figure, panels = axes(1, 2, size=(4.3, 3.1))
+for ax, what in zip(panels, ("Fréchet", "obeys")):
+    full = found("all labels", what)
+    ax.axhspan(full.low, full.high, color=REAL, alpha=.25, lw=0, label="all labels")
+    for i, (name, (colour, mark)) in enumerate(curves.items()):
+        line = [found(name, what, share) for share in shares]
+        reach = [[v.mean - v.low for v in line], [v.high - v.mean for v in line]]
+        ax.errorbar([k + .06 * (i - 2) for k in range(4)], [v.mean for v in line], reach,
+                    fmt="-" + mark, c=colour, mfc="none", label=name, ms=5, lw=1)
+    ax.set(xticks=range(4), xticklabels=shares, xlabel="share of labels", ylabel=what)
+panels[0].set_ylabel("Fréchet distance")
+panels[0].legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+Picture(figure, "Over the share of labels: the Fréchet distance of S²GAN, S³GAN and nearest is "
+                "near the band of all labels, that of the co-trained ones is larger and grows; "
+                "the share of obedient samples rises for all")
+
+# %% [markdown]
+# The Fréchet distance falls with more labels, and the samples obey more often. With the fixed labels of S²GAN and of the nearest neighbour the distance comes near the band of *all labels*, and with 20 % of the labels the samples obey nearly as often. With co-training the samples obey as well, but the distance stays larger at every share, and it grows with more labels. We do not know why; its settings were chosen with 5 % of the labels. In all pairs the rotations make the distance larger.
+
+# %%
+def gap(variant: str, share: str, rival: str = "all labels", rival_share: str = "5 %"):
+    "How much larger the Fréchet distance is than the rival's, seed by seed."
+    pairs = zip(results[f"{variant}, {share}"]["Fréchet"],
+                results[f"{rival}, {rival_share}"]["Fréchet"])
+    return interval([ours - theirs for ours, theirs in pairs])
+
+# %%
+for share in shares:
+    for name in ("S²GAN", "S²GAN-CO"):
+        rotated = name.replace("²", "³")
+        assert found(name, share=share).mean < found(rotated, share=share).mean
+    assert gap("S²GAN-CO", share).low > gap("S²GAN", share).high > 0
+assert gap("S²GAN-CO", "20 %", "S²GAN-CO").low > 0
+assert found("all labels", "obeys").mean - found("S²GAN", "obeys", "20 %").mean < .01
+
+# %%
+{name: f"{gap(name, '20 %'):.2f}" for name in curves}
+
+# %% [markdown]
+# The next sheets show samples with 5 % of the labels, a column for each digit that was asked for.
+
+# %%
+def sheet_of(variant: str, share: str = "5 %") -> Tensor:
+    "Samples of seed 0 as recorded: two rows, a column for each digit asked for."
+    raw = zlib.decompress(base64.b64decode(results[f"{variant}, {share}"]["sample"]))
+    return torch.tensor(list(raw), dtype=torch.float32).view(20, 8, 8) / 255
+
+figure, panels = axes(4, 1, size=(4.8, 1.3))
+for ax, name in zip(panels, ("labelled only", "random", "S²GAN-CO", "S²GAN")):
+    image_grid(ax, sheet_of(name), 10, f"{name}: asked for 0 to 9")
+Picture(figure, "Samples by the digit asked for: labelled only clean and right; random readable "
+                "and any digit; S²GAN and S²GAN-CO the right digits with few exceptions")
 
 # %% [markdown]
 # ## Class by class
-# A mean over classes hides a class that fails. So we ask two questions for each class. Which classes does the classifier find among samples of class $y$? And how many held-out scans of class $y$ lie in a ball around samples of that class?
+# A mean over classes hides a class that fails. Which digits does the classifier of chapter 0.3 find among the samples of class $y$?
 
 # %%
-per_class = {name: record[name]["recalls"]
-             for name in ("all labels", "labelled only", "inferred")}
-figure, (left, right) = axes(1, 2, size=(4.2, 2.9), width_ratios=[1, 1.4])
-shown = left.imshow(record["inferred"]["confusion"], cmap="cividis", vmin=0, vmax=1)
-figure.colorbar(shown, ax=left, shrink=.8, label="share")
-left.set(title="inferred", xlabel="class seen", ylabel="class asked for", xticks=range(10),
-         yticks=range(10))
-for shift, (name, (mean, spread)) in zip((-.2, 0, .2), per_class.items()):
-    right.errorbar(torch.arange(10) + shift, mean, spread, fmt=marks[name][1],
-                   c=marks[name][0], label=name, ms=5, lw=1)
-right.set(xlabel="class", ylabel="recall, mean and spread", xticks=range(10), ylim=(0, 1))
-right.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(.5, 1))
-Picture(figure, "Left, asked against seen for inferred labels: a bright diagonal. Right, recall "
-                "by class: labelled only near zero in every class, inferred near all labels")
+figure, panels = axes(1, 2, size=(4.2, 2.9))
+for ax, name in zip(panels, ("S²GAN", "S²GAN-CO")):
+    shown = ax.imshow(results[f"{name}, 5 %"]["confusion"], cmap="cividis", vmin=0, vmax=1)
+    ax.set(title=name, xlabel="class seen", ylabel="class asked for", xticks=range(10),
+           yticks=range(10))
+figure.colorbar(shown, ax=panels, shrink=.8, label="share of samples")
+Picture(figure, "Asked for against seen, for S²GAN and S²GAN-CO: a bright diagonal in both")
+
+# %%
+by_digit = {name: torch.tensor(results[f"{name}, 5 %"]["confusion"]).diagonal()
+            for name in ("all labels", "S²GAN", "S²GAN-CO")}
+pd.DataFrame({name: v.numpy().round(2) for name, v in by_digit.items()}).T
 
 # %% [markdown]
-# Which labels does $D$ get at the end of the training? Of the scans that are labelled as a 9, for example, what share are 9s? The last row says so.
+# The same three digits, 1, 8 and 9, obey least with all labels and with predicted ones; with predicted labels 9 loses most.
 
 # %%
-by_digit = [torch.tensor(record[name]["confusion"]).diagonal()
-            for name in ("all labels", "inferred")]
-labels = torch.tensor(record["inferred"]["labels"])
-by_digit.append(labels.diagonal() / labels.sum(0))
-pd.DataFrame(torch.stack(by_digit).numpy().round(2),
-             ["all labels, obeys", "inferred, obeys", "scans rightly named"], range(10))
-
-# %% [markdown]
-# Most digits obey nearly as well as with all labels. The digits with the most wrong labels (1, 8 and 9) lose most. But for every digit the samples are right more often than the labels.
+assert all(set(v.argsort()[:3].tolist()) == {1, 8, 9} for v in by_digit.values())
+loss = by_digit["all labels"] - by_digit["S²GAN"]
+assert loss.argmax() == 9
 
 # %%
-assert fast_mode() or (by_digit[1] > by_digit[2]).all()
-assert fast_mode() or set(by_digit[2].argsort()[:3].tolist()) == {1, 8, 9}
-assert fast_mode() or set((by_digit[0] - by_digit[1]).topk(3).indices.tolist()) == {1, 8, 9}
+loss.numpy().round(2)
 
 # %% [markdown]
 # ## Samples can be more accurate than labels
-# One in ten of the nearest neighbour's labels is wrong. Yet the generator trained on them makes fewer errors. We compare with the share of right labels that $D$ gets at the end, seed by seed. It includes the labelled sixteenth of each batch.
+# Some labels that $D$ gets are wrong. Are the samples wrong as often? We compare with the share of right labels, seed by seed.
 
 # %%
-right_share = {name: interval([1 / 16 + 15 / 16 * v for v in record[name]["labels right"]],
-                              low=0, high=1)
-               for name in ("nearest", "inferred")}
-{name: (f"labels right {share:.3f}", f"samples right {found[name]['obeys']:.3f}")
- for name, share in right_share.items()}
+fixed = ("S²GAN", "nearest")
+assert all(found(name, "obeys").low > found(name, "labels right").high for name in fixed)
+{name: {"labels right": f"{found(name, 'labels right'):.3f}",
+        "samples right": f"{found(name, 'obeys'):.3f}"} for name in fixed}
 
 # %% [markdown]
-# A likely reason, which we have not tested: a wrong label makes a rare pair, such as a 1 labelled as a 9 among many 9s, and a generator tends to leave rare examples out. Then the loss of modes removes wrong labels.
+# No: for both the samples are right more often than the labels. A likely reason, which we have not tested: a wrong label makes a rare pair, such as a 1 labelled as a 9 among many 9s, and a generator tends to leave rare examples out. Then the loss of modes removes wrong labels.
 #
-# ## Does the rotation loss help?
-
-# %%
-@torch.no_grad()
-def tells(run):
-    "Share of turns that D predicts correctly, by digit, (10,)."
-    D, (x, quarter) = run.players.nets["D"], rotate_pictures(new)
-    right = D.r(D.body(x.expand(8, -1, -1, -1, -1))).argmax(-1) == quarter
-    return torch.stack([right[:, new_class.repeat(4) == k].float().mean() for k in range(10)])
-
-@experiment("08_few_labels", early=15)
-def turned_too(n=600):
-    run = train(n, rotation_weight=.1)
-    return {"rows": [measured(*bag) for bag in zip(*made(run))], "tells": tells(run)}
-
-# %%
-turning = turned_too()
-found["turned"] = averaged(turning["rows"])
-sheet({"inferred": found["inferred"], "inferred, turned": found["turned"]})
-
-
-# %% [markdown]
-# At a weight of 0.1 eight seeds show no gain. Has the head learned its task? Here is its accuracy on held-out scans, digit by digit:
-
-# %%
-turn_accuracy = {k: round(v, 2) for k, v in enumerate(turning["tells"])}
-assert fast_mode() or sorted(turn_accuracy, key=turn_accuracy.get)[:2] == [1, 8]
-turn_accuracy
-
-# %% [markdown]
-# It has, for nearly all digits. The hardest are 1 and 8, which look almost the same upside down. So the head works, but the Fréchet distance does not improve. A likely reason: the adversarial loss alone already gives good features of such small pictures. The paper trains on ImageNet, where good features are harder to learn.
-
-# %% [markdown]
 # ## The claims
+# A difference between two variants is taken seed by seed. *Matches* means here: at most a tenth farther from the data than with all labels. This threshold and all others were set before the runs with seeds 0 to 7. For comparison, the last number of each line is what *random* labels do.
 
 # %%
-def value(name: str, what: str = "Fréchet"):
-    return found[name][what]
+def matches(variant: str, share: str) -> bool:
+    "Whether it is at most a tenth farther from the data than with all labels."
+    return gap(variant, share).high < .1 * found("all labels").mean
 
+# %%
+null = gap("random", "5 %")
+{share: f"{gap('S²GAN', share):.3f}" for share in shares} | {"random": f"{null:.3f}"}
+
+# %%
+abstract = "abstract: BigGAN is matched with 10 % of the labels; FID of the released models: " \
+           "12.6, 8.4, 7.6 and 6.9 with 2.5, 5, 10 and 20 %"
+setting = "in this course's setting: 8×8 digits, 600 steps"
+
+# %%
+claim("S²GAN with 10 % of the labels matches the distance of all labels",
+      paper="Lucic et al. 2019", section=setting, figure=abstract,
+      ours=f"{found('S²GAN', share='10 %')}, worst {worst('S²GAN', '10 %')}, "
+           f"difference {gap('S²GAN', '10 %')}",
+      baseline=f"{found('all labels')}, difference of random labels {null}",
+      holds=matches("S²GAN", "10 %"))
+
+# %%
+claim("S³GAN with 10 % of the labels matches the distance of all labels",
+      paper="Lucic et al. 2019", section=setting, figure=abstract,
+      ours=f"{found('S³GAN', share='10 %')}, worst {worst('S³GAN', '10 %')}, "
+           f"difference {gap('S³GAN', '10 %')}",
+      baseline=f"{found('all labels')}, difference of random labels {null}",
+      holds=matches("S³GAN", "10 %"), expect=False)
+
+# %%
+claim("With 20 % of the labels S³GAN is nearer to the data than with all labels",
+      paper="Lucic et al. 2019", section=setting, figure=abstract,
+      ours=f"{found('S³GAN', share='20 %')}, worst {worst('S³GAN', '20 %')}",
+      baseline=found("all labels"), holds=gap("S³GAN", "20 %").high < 0, expect=False)
+
+# %%
+claim("A classifier trained beforehand brings the generator nearer to the data than co-training",
+      paper="this course", section="5 % of the labels, digits",
+      ours=f"{found('S²GAN')}, worst {worst('S²GAN')}",
+      baseline=f"{found('S²GAN-CO')}, worst {worst('S²GAN-CO')}",
+      holds=gap("S²GAN", "5 %", "S²GAN-CO").high < 0)
+
+# %%
+claim("It also brings it nearer than the labels of nearest neighbours", paper="this course",
+      section="5 % of the labels, digits", ours=f"{found('S²GAN')}, worst {worst('S²GAN')}",
+      baseline=f"{found('nearest')}, worst {worst('nearest')}",
+      holds=gap("S²GAN", "5 %", "nearest").high < 0, expect=False)
+
+# %%
+claim("Rotations in the game improve the Fréchet distance", paper="Lucic et al. 2019",
+      section="S³GAN and S²GAN, 5 % of the labels; in this course's setting",
+      ours=f"{found('S³GAN')}, worst {worst('S³GAN')}", baseline=found("S²GAN"),
+      holds=gap("S³GAN", "5 %", "S²GAN").high < 0, expect=False)
+
+# %%
 claim("Trained on the labelled twentieth alone, a generator obeys and loses the data: its Fréchet "
       "distance is more than twice that of all labels",
-      paper="this course", section="digits, 7 labels a class", ours=value("labelled only"),
-      baseline=value("all labels"),
-      holds=value("labelled only").low > 2 * value("all labels").high
-      and value("labelled only", "obeys").low > .95)
+      paper="this course", section="digits, 7 labels a class", ours=found("labelled only"),
+      baseline=found("all labels"),
+      holds=found("labelled only").low > 2 * found("all labels").high
+      and found("labelled only", "obeys").low > .95)
 
 # %%
-claim("With random labels a generator has as high a recall as with all labels, though a larger "
-      "Fréchet distance, and draws the class asked for hardly more often than chance",
-      paper="this course", section="chance is 0.1",
-      ours=f"recall {value('random', 'recall')}, obeys {value('random', 'obeys')}, "
-           f"Fréchet {value('random')}",
-      baseline=f"recall {value('all labels', 'recall')}, Fréchet {value('all labels')}",
-      holds=value("random", "recall").high > value("all labels", "recall").low
-      and value("random").low > value("all labels").high
-      and value("random", "obeys").high < .2)
+claim("With random labels a generator draws the class asked for hardly more often than chance, "
+      "and is farther from the data than with all labels", paper="this course",
+      section="chance is 0.1", ours=f"obeys {found('random', 'obeys')}, Fréchet {found('random')}",
+      baseline=found("all labels"),
+      holds=gap("random", "5 %").low > 0 and found("random", "obeys").high < .2)
 
 # %%
-claim("Labels guessed by co-training give both: nearer to the data than labelled only, and nine "
-      "samples of ten obey",
-      paper="Lucic et al. 2019", section="S2GAN-CO",
-      ours=f"Fréchet {value('inferred')}, obeys {value('inferred', 'obeys')}",
-      baseline=value("labelled only"), holds=value("inferred").high < value("labelled only").low
-      and value("inferred", "obeys").low > .9)
-
-# %%
-claim("In this course's setting, co-training with few labels reaches the Fréchet distance of all "
-      "labels", paper="this course",
-      section="5 % of the labels, digits; no classifier trained beforehand (S2GAN) was tried",
-      ours=value("inferred"), baseline=value("all labels"),
-      holds=value("inferred").low <= value("all labels").high, expect=False)
+claim("A generator is more obedient than the fixed labels it was trained on", paper="this course",
+      section="labels of S²GAN, 5 %", ours=found("S²GAN", "obeys"),
+      baseline=found("S²GAN", "labels right"),
+      holds=found("S²GAN", "obeys").low > found("S²GAN", "labels right").high)
 
 # %% [markdown]
-# This is *not* the claim of the paper's abstract, which is about ImageNet with 10 % of the labels. Its best variants train a classifier *beforehand*, on the labelled pictures and with rotations (S²GAN, S³GAN). We have tried co-training alone, with 5 %. The labels of nearest neighbours are also fixed beforehand. They come much nearer, but do not quite reach the distance of all labels (last, the difference, seed by seed):
-
-# %%
-pairs = zip(record["nearest"]["rows"], record["all labels"]["rows"])
-behind = interval([near["Fréchet"] - full["Fréchet"] for near, full in pairs])
-assert 0 < behind.low < behind.high < .1 or fast_mode()
-value("nearest"), value("all labels"), behind
-
-# %%
-claim("Co-training gets nearer to the data than the labels of nearest neighbours, fixed before "
-      "training", paper="this course",
-      section="Fréchet distance", ours=value("inferred"), baseline=value("nearest"),
-      holds=value("inferred").high < value("nearest").low, expect=False)
-
-# %%
-claim("A generator is more obedient than the labels it was trained on", paper="this course",
-      section="labels of nearest neighbours",
-      ours=value("nearest", "obeys"), baseline=right_share["nearest"],
-      holds=value("nearest", "obeys").low > right_share["nearest"].high)
-
-# %%
-claim("Telling turned pictures apart improves the Fréchet distance", paper="Lucic et al. 2019",
-      section="in this course's setting: S3GAN-CO on digits, weight 0.1 instead of 1",
-      ours=value("turned"),
-      baseline=value("inferred"), holds=value("turned").high < value("inferred").low, expect=False)
-
-# %% [markdown]
-# The label of the nearest neighbour takes one line of code and needs no part of $D$. Its samples are right as often as those of co-training, and nearer to the data. So here labels that are fixed *before* training are the better source. Begin with the best classifier that you can get from your labels. Where pixel distances say little, co-training may still help; we have not tested such data.
+# On the small digits the claim of the abstract holds for S²GAN and narrowly misses the threshold for S³GAN. The rotations do not pay here. Is this so for larger pictures, too?
 #
+# ## 28×28 digits with convolutions
+# The same script trains convolutional players on MNIST: 60,000 pictures of 28×28 pixels. They have four channels at the size of the picture, and train for 300 steps. So these are very short trainings of very small networks. All variants have the rate and the weight of R1 that were the best of four pairs for *all labels* on another seed. The rotations have a weight of 0.1, which was not tuned. The Fréchet distance is one of pixels, to 5,000 held-out pictures. *Real pictures* are training pictures with their true labels: the floor.
+#
+# **Predict:** is S³GAN nearer to the data than S²GAN here?
+
+# %%
+many = {row["variant"]: row for row in kept["mnist"]}
+
+# %%
+def on_mnist(variant: str, what: str = "Fréchet"):
+    "The mean of eight seeds with its interval."
+    return interval(many[variant][what], low=0, high=None if what == "Fréchet" else 1)
+
+# %%
+measures = ("Fréchet", "obeys", "recall", "labels right")
+mnist_table = {f"{row['setting']}": {what: f"{on_mnist(name, what):.2f}" for what in measures}
+               for name, row in many.items()}
+pd.DataFrame(mnist_table).T
+
+# %%
+def mnist_gap(variant: str, rival: str = "all labels"):
+    "How much larger the Fréchet distance is than the rival's, seed by seed."
+    pairs = zip(many[variant]["Fréchet"], many[rival]["Fréchet"])
+    return interval([ours - theirs for ours, theirs in pairs])
+
+# %%
+assert on_mnist("real pictures").high < on_mnist("S³GAN").low / 3
+assert on_mnist("real pictures", "obeys").low > on_mnist("all labels", "obeys").high + .2
+assert on_mnist("S²GAN-CO", "obeys").high < on_mnist("S²GAN", "obeys").low
+assert mnist_gap("random").low < 0 < mnist_gap("random").high
+
+# %% [markdown]
+# After so few steps all generators are far from the floor: about three samples of four show the digit that was asked for, fewer with co-training. Random labels change the distance by nothing that eight seeds could show, so here, too, the distance alone does not tell good labels from bad ones. The next two claims were added after the result was seen; their criterion is that of the claims above.
+
+# %%
+claim("On 28×28 digits S³GAN with 10 % of the labels is nearer to the data than all labels without "
+      "rotations", paper="Lucic et al. 2019", figure=abstract,
+      section="in this course's setting: small convolutional players, 300 steps",
+      ours=f"{on_mnist('S³GAN')}, worst {max(many['S³GAN']['Fréchet'])}, obeys "
+           f"{on_mnist('S³GAN', 'obeys')}",
+      baseline=f"{on_mnist('all labels')}, obeys {on_mnist('all labels', 'obeys')}; difference of "
+               f"random labels {mnist_gap('random')}",
+      holds=mnist_gap("S³GAN").high < 0)
+
+# %%
+claim("On 28×28 digits rotations in the game improve the Fréchet distance",
+      paper="Lucic et al. 2019",
+      section="S³GAN and S²GAN, 10 % of the labels; small convolutional players, 300 steps",
+      ours=f"{on_mnist('S³GAN')}, worst {max(many['S³GAN']['Fréchet'])}",
+      baseline=on_mnist("S²GAN"), holds=mnist_gap("S³GAN", "S²GAN").high < 0)
+
+# %% [markdown]
+# Here the rotations help: S³GAN has the least distance of all, as in the paper. Why they do so here and not on the small digits, we have not tested. Pictures, players and the length of the training are all different.
+#
+# What should you do with few labels? Fix the labels *before* the training, from the best classifier that you can get. In both experiments this was better than co-training. Try the rotations: they cost one term. On pictures where pixel distances say little, the nearest neighbour will be a worse source than here; we have not tested such data.
+
+# %% [markdown]
 # ## The paper's parts: faithful, simplified, left out
 # | Part | Here |
 # |---|---|
 # | projection discriminator | faithful |
-# | co-training (S²GAN-CO): linear head on $D$'s features, $\arg\max$ label, no gradient into it | faithful; weight 0.3 instead of 1 |
-# | rotation loss (S³GAN-CO), a fifth of its weight in $G$ | faithful in form; weight 0.1 instead of 1, a quarter of the batch is turned |
-# | classifier trained beforehand (S²GAN, S³GAN), soft labels | left out |
-# | labels by clustering of features | left out |
+# | S²GAN: classifier with rotations, trained beforehand; hard labels for the whole set | faithful in form; a small convolutional network; the class loss uses upright pictures only, because a 6 turned by 180° is a 9 |
+# | S²GAN-CO: linear head on $D$'s features, $\arg\max$ label, no gradient into it | faithful; the weight was chosen from 0.3 and 1 |
+# | S³GAN, S³GAN-CO: rotation loss, a fifth of its weight in $G$ | faithful in form; a weight of 0.1 or 0.5 instead of 1; a quarter of the batch is turned |
+# | random label, single label | faithful (*random* keeps the known labels) |
+# | clustering | faithful in form: $k$-means on features of rotations, 10 or 30 clusters |
+# | share of labels: 2.5, 5, 10, 20 % | 2.9, 5, 10 and 20 % on the small digits; 10 % on MNIST |
+# | soft labels | left out of the game; exercise 3 builds them |
 # | hinge loss, spectral norm in both players, two turns of $D$ | simplified: logistic loss with R1, one turn |
-# | BigGAN at 128×128 on ImageNet, 10 and 20 % of the labels | left out; 8×8 digits with 5 % |
-
-# %% [markdown]
+# | BigGAN at 128×128 on ImageNet, 250,000 steps | left out; 8×8 digits, 600 steps, and 28×28 digits, 300 steps |
+#
 # ## Under your hands: change the source of labels
-# This is one seed, trained for 300 steps with random labels. Choose the source of labels for the other scans, and train a hundred steps at a time. First choose *inferred* until the samples have the right class. Then choose *left out*, so that $D$ gets the seventy labelled scans alone, and watch the recall.
+# This is one seed, trained for 300 steps with random labels. Choose another source of labels for the other scans, and train a hundred steps at a time. First choose *predicted* (S²GAN) until the samples have the right class. Then choose *left out*, so that $D$ gets the seventy labelled scans alone, and watch the recall.
 #
 # **Predict:** how many hundreds of steps does it take until most samples have the right class?
 
@@ -838,20 +1339,20 @@ claim("Telling turned pictures apart improves the Fréchet distance", paper="Luc
 import ipywidgets as w
 
 rules = FewLabels(classes=10, weight=3., label_source="random", networks=Networks(latent=32),
-                  optimiser=Optimiser(5e-3))
+                  predictor_steps=steps(300), optimiser=Optimiser(5e-3))
 young = Run(rules, scans, runs=1, batch=64, average=.97, device="cpu").step(steps(300))
 
+@torch.no_grad()
 def scene(run):
     "Samples in a column for each class asked for, and the numbers."
-    x, y = (v[0] for v in made(run, 1000))
+    z = run.noise(1000, run.generators("test"))
+    x, y = run.players.averaged(z)[0], z[0, :, -10:].argmax(-1)
     row = measured(x, y)
+    title = f"step {run.steps}, {run.game.label_source}: obeys {row['obeys']:.2f}, " \
+            f"recall {row['recall']:.2f}"
     figure, ax = axes(size=(4.4, 1.9))
-    image_grid(ax, by_class(x, y, 4), 10, f"step {run.steps}, {run.game.label_source}: obeys "
-                                          f"{row['obeys']:.2f}, recall {row['recall']:.2f}")
-    return row, Picture(figure,
-                        f"Samples by class after {run.steps} steps, labels "
-                        f"{run.game.label_source}: obeys {row['obeys']:.2f}, recall "
-                        f"{row['recall']:.2f}")
+    image_grid(ax, by_class(x, y, 4), 10, title)
+    return row, Picture(figure, f"Samples by class, {title}")
 
 # %%
 choice = w.Dropdown(options=LABEL_SOURCES, value="random", description="labels")
@@ -869,9 +1370,8 @@ w.VBox([w.HBox([choice, button]), view])
 # %%
 before, still = scene(young)
 still
-
 # %%
-choice.value = "inferred"
+choice.value = "predicted"
 for _ in range(3):
     button.click()
 after, still = scene(young)
@@ -887,18 +1387,52 @@ assert lost["recall"] < after["recall"] - .15 or fast_mode()
 still
 
 # %%
-{source: round(row["Fréchet"], 2) for source, row in (("inferred", after), ("left out", lost))}
+{source: round(row["Fréchet"], 2) for source, row in (("predicted", after), ("left out", lost))}
 
 # %% [markdown]
-# Most of the recall is gone. But the sheet looks cleaner than before, and the Fréchet distance has hardly changed. There are fewer kinds of scans, and they are clean. Does the recall come back with *inferred*? Try it.
+# Most of the recall is gone, though the sheet looks cleaner than before: there are fewer kinds of scans, and they are clean. Does the recall come back with *predicted*? Try it.
 #
 # The lab plays the game on eight modes of the plane: `Lab(FewLabels(), ring(radius=2))`.
 #
 # ## In your own code
-# Bring your own features; an example may have any shape. A known label is a class, an unknown one is $-1$.
+# You have a folder of pictures, and a few of them are sorted into sub-folders. For this page we write such folders: nine labelled scans of 0, 1 and 2, and 150 without a label.
 
 # %%
-from modelab.methods.few_labels import infer_labels, label_loss, ProjectionDiscriminator
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+folder = Path(tempfile.mkdtemp())
+x, y = sample_modes(scans, [0, 1, 2], 159, g), None
+y = scans.assign(x)[0]
+for i, (picture, k) in enumerate(zip(scans.picture(x), y.tolist())):
+    place = folder / (f"few/{k}" if i < 9 else "all")
+    place.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture.mul(255).byte().numpy()).save(place / f"{i}.png")
+
+# %% [markdown]
+# These lines label all pictures and train a generator that draws what you ask for. (Two steps here; take ten thousands, and `device="cuda"`.)
+
+# %%
+from modelab import FewLabels, image_folder, label_predictor, Run
+from modelab.data.readers import open_samples
+
+few, rest = open_samples(folder / "few", size=16), image_folder(str(folder / "all"), size=16)
+x, names = few[torch.arange(len(few))] * 2 - 1, few.label_names
+predictor = label_predictor(x, few.labels, rest.sample(500, g), len(names), steps=steps(100))
+game = FewLabels(label_source="predicted", predictor=predictor, classes=len(names),
+                 networks=Networks("conv", width=8, latent=16))
+run = Run(game, rest, runs=1, batch=16, device="cpu").step(2)
+wanted = game.request_classes(run.noise(5, run.generators("mine")), torch.full((1, 5), 2))
+assert run.player("G")(wanted).shape == (1, 5, 1, 16, 16)
+
+# %% [markdown]
+# The classifier may be yours: any trained network of pictures to class scores. In a training loop of your own use the labels, `predictor(x).argmax(1)`, as if they were known; `examples/few_labels.py` does so. For co-training, bring your own features. An example may have any shape; a known label is a class, an unknown one is $-1$.
+
+# %%
+from modelab.methods.few_labels import ProjectionDiscriminator
+from modelab.methods.label_predictor import infer_labels, label_loss
 
 my_D = ProjectionDiscriminator(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 64), nn.ReLU()),
                                features=64, classes=5)
@@ -1036,9 +1570,10 @@ grade_floor(answer)
 # ## Recap
 # - A class-conditional generator can fail in coverage and in class accuracy. Measure both separately: *labelled only* is good in the second alone, *random* in the first alone.
 # - A projection discriminator is $w\cdot\varphi+e_y\cdot\varphi$. It can be the log ratio of pairs if the classes are linear in the features.
-# - With seventy labels a head on $D$'s own features, or a nearest neighbour, guesses nine of ten other labels correctly. No gradient of the adversarial loss may reach the inferred labels. Do not write an unknown label as a row of zeros.
-# - The samples are right more often than the guessed labels.
-# - In this setting the rotation loss shows no gain, and labels that are fixed before training do better than co-training.
+# - S²GAN: train a classifier on the few labels beforehand, label the whole set, then train the GAN. S²GAN-CO: train the classifier as a head of $D$. S³GAN adds the prediction of rotations to both players.
+# - No gradient of the adversarial loss may reach the inferred labels. Do not write an unknown label as a row of zeros.
+# - On the small digits S²GAN with 10 % of the labels matches all labels. S³GAN misses the same threshold narrowly. On 28×28 digits, after a short training, S³GAN with 10 % is nearer to the data than all labels without rotations. Co-training is behind S²GAN in both.
+# - The samples are right more often than the fixed labels that $D$ was given.
 #
 # **For later.**
 #
@@ -1073,7 +1608,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from modelab.course.exercises import as_number, exercise
-from modelab.methods.few_labels import infer_labels, label_loss, ProjectionDiscriminator
+from modelab.methods.few_labels import ProjectionDiscriminator
+from modelab.methods.label_predictor import infer_labels, label_loss
 
 # %%
 #| export course.graders.few_labels
