@@ -23,7 +23,7 @@ from .tabular import (cell_discriminator_loss, cell_generator_loss,
 from ..networks.layers import Linear
 
 # %% auto #0
-__all__ = ['ClassLogits', 'OneHot', 'PAPER_SETTINGS', 'OneHiddenLayer', 'HexaNetworks', 'HexaBatch', 'OneHotShape',
+__all__ = ['RowLogits', 'OneHot', 'PAPER_SETTINGS', 'OneHiddenLayer', 'HexaNetworks', 'HexaBatch', 'OneHotShape',
            'label_cross_entropy', 'balancing_labels', 'straight_through', 'HexaSettings', 'HexaTraining']
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #af18dc90
@@ -113,12 +113,12 @@ class OneHotShape(Shape):
         return value
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #406af454
-ClassLogits = Annotated[Tensor, Shape("*runs n classes")]
+RowLogits = Annotated[Tensor, Shape("*runs n classes")]
 OneHot = Annotated[Tensor, OneHotShape("*runs n classes")]
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #b95868af
 @checked
-def label_cross_entropy(logits: ClassLogits, labels: OneHot,
+def label_cross_entropy(logits: RowLogits, labels: OneHot,
                         weights: Annotated[Tensor, Shape("*runs n")] | None = None,  # of rows
                         ) -> Tensor:  # (*runs,)
     "Cross-entropy of labels, averaged over rows by weight."
@@ -146,7 +146,7 @@ def balancing_labels(labels: OneHot,  # of a batch
 
 # %% ../../nbs/5_icml2019/09_tabular.ipynb #ab1c6b72
 @checked
-def straight_through(logits: ClassLogits) -> Tensor:
+def straight_through(logits: RowLogits) -> Tensor:
     "The most probable class, one-hot, with the gradient of the class probabilities."
     p = logits.softmax(-1)
     return F.one_hot(p.argmax(-1), p.shape[-1]) + (p - p.detach())

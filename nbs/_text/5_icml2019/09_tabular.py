@@ -1126,7 +1126,7 @@ class OneHotShape(Shape):
 
 # %%
 #| export methods.tabular_networks
-ClassLogits = Annotated[Tensor, Shape("*runs n classes")]
+RowLogits = Annotated[Tensor, Shape("*runs n classes")]
 OneHot = Annotated[Tensor, OneHotShape("*runs n classes")]
 
 # %% [markdown]
@@ -1135,7 +1135,7 @@ OneHot = Annotated[Tensor, OneHotShape("*runs n classes")]
 # %%
 #| export methods.tabular_networks
 @checked
-def label_cross_entropy(logits: ClassLogits, labels: OneHot,
+def label_cross_entropy(logits: RowLogits, labels: OneHot,
                         weights: Annotated[Tensor, Shape("*runs n")] | None = None,  # of rows
                         ) -> Tensor:  # (*runs,)
     "Cross-entropy of labels, averaged over rows by weight."
@@ -1185,7 +1185,7 @@ made[0].argmax(-1).tolist(), weights.tolist()
 # %%
 #| export methods.tabular_networks
 @checked
-def straight_through(logits: ClassLogits) -> Tensor:
+def straight_through(logits: RowLogits) -> Tensor:
     "The most probable class, one-hot, with the gradient of the class probabilities."
     p = logits.softmax(-1)
     return F.one_hot(p.argmax(-1), p.shape[-1]) + (p - p.detach())
