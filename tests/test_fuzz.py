@@ -251,6 +251,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     **{f"methods.tabular_networks.{name}": "what HexaGAN is made of; test_tabular" for name in
        "OneHiddenLayer HexaNetworks HexaTraining".split()},
     "data.readers.is_archive": "takes a path that another function has checked; test_readers",
+    "data.readers.join_parts": "is given parts by the functions that read or compute them; chapter 6.5",
     "data.readers.show_parts": "gives back what it was given, with a bar; chapter 6.5",
     "data.readers.resize_rows": "only what `open_samples` and `match_sources` call; test_readers",
     "evaluation.audit_tests": "what the audit computes with arguments that it has checked; test_audit",
