@@ -143,6 +143,22 @@ def _refuse_edited(edited: list[Path]) -> None:
                           f"course (edited, or of another version): {names}. Name another "
                           "folder, or move them away")
 
+# %% ../../nbs/6_workshop/15_commands.ipynb #71b05063
+def _copy_editions(folder: Path, editions: list[tuple[Path, bytes, bytes]], edited: list[Path],
+                   solved: bool, progress: bool) -> list[Path]:
+    "Write one edition of what is not edited; returns what was written."
+    wanted = {new: whole if solved else learner for new, learner, whole in editions
+              if new not in edited}
+    for new in wanted:
+        _clear_way(new, folder)
+    written = [new for new, text in wanted.items() if not new.exists() or new.read_bytes() != text]
+    for new in written:
+        atomic_write(new, wanted[new])
+    _note_copies(folder, wanted)
+    if progress and not (folder / PROGRESS).exists():
+        atomic_write(folder / PROGRESS, b"{}\n")
+    return written
+
 # %% ../../nbs/6_workshop/15_commands.ipynb #abc16e85
 def copy_chapters(folder: str | Path,  # where they go; made if it is absent
                   source: Path | None = None,  # default: `chapters_path()`
@@ -156,17 +172,7 @@ def copy_chapters(folder: str | Path,  # where they go; made if it is absent
     edited = edited_chapters(folder, editions)
     if edited and not keep:
         _refuse_edited(edited)
-    wanted = {new: whole if solved else learner for new, learner, whole in editions
-              if new not in edited}
-    for new in wanted:
-        _clear_way(new, folder)
-    written = [new for new, text in wanted.items() if not new.exists() or new.read_bytes() != text]
-    for new in written:
-        atomic_write(new, wanted[new])
-    _note_copies(folder, wanted)
-    if progress and not (folder / PROGRESS).exists():
-        atomic_write(folder / PROGRESS, b"{}\n")
-    return written
+    return _copy_editions(folder, editions, edited, solved, progress)
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #ae97ce76
 @register_command("course")
@@ -189,13 +195,16 @@ def _course_command(parser: argparse.ArgumentParser) -> Callable:
     return _course
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #72c3dfd5
-def _say_kept(folder: Path) -> None:
-    "Say which chapters were edited, and so not brought up to date."
+def _copy_and_open(folder: Path, solved: bool, progress: bool, options: list[str]) -> int:
+    "Bring the chapters up to date, say which were edited and so kept, and open the folder."
     editions = _editions(chapters_path(), folder)
-    if edited := edited_chapters(folder, editions):
+    edited = edited_chapters(folder, editions)
+    _copy_editions(folder, editions, edited, solved, progress)
+    if edited:
         names = ", ".join(new.relative_to(folder).as_posix() for new in edited[:3])
         more = f" and {len(edited) - 3} more" if len(edited) > 3 else ""
         print(f"Kept as you left them: {names}{more}. Delete a file to get the course's own again.")
+    return open_course(folder, options)
 
 # %% ../../nbs/6_workshop/15_commands.ipynb #0623084f
 def _course(args: argparse.Namespace) -> int:
@@ -210,11 +219,9 @@ def _course(args: argparse.Namespace) -> int:
                                     "that name beside the chapters, and right answers are noted")
         print(progress_table(Path(args.folder)))
         return 0
-    written = copy_chapters(args.folder, solved=args.solved, progress=not args.no_progress,
-                            keep=args.open is not None)
     if args.open is not None:
-        _say_kept(Path(args.folder))
-        return open_course(Path(args.folder), args.open)
+        return _copy_and_open(Path(args.folder), args.solved, not args.no_progress, args.open)
+    written = copy_chapters(args.folder, solved=args.solved, progress=not args.no_progress)
     named = "./" * args.folder.startswith("-") + args.folder
     print(f"{len(written)} new chapters in {args.folder}. "
           f"Open them with: jupyter lab {shlex.quote(named)}\n"

@@ -289,6 +289,26 @@ def _refuse_edited(edited: list[Path]) -> None:
                           "folder, or move them away")
 
 # %% [markdown]
+# Now the copying itself, of all chapters but the edited ones:
+
+# %%
+#| export course.chapters
+def _copy_editions(folder: Path, editions: list[tuple[Path, bytes, bytes]], edited: list[Path],
+                   solved: bool, progress: bool) -> list[Path]:
+    "Write one edition of what is not edited; returns what was written."
+    wanted = {new: whole if solved else learner for new, learner, whole in editions
+              if new not in edited}
+    for new in wanted:
+        _clear_way(new, folder)
+    written = [new for new, text in wanted.items() if not new.exists() or new.read_bytes() != text]
+    for new in written:
+        atomic_write(new, wanted[new])
+    _note_copies(folder, wanted)
+    if progress and not (folder / PROGRESS).exists():
+        atomic_write(folder / PROGRESS, b"{}\n")
+    return written
+
+# %% [markdown]
 # `copy_chapters` writes one edition. A file of the other edition or of an older version is replaced, if nobody has edited it. If one is edited, nothing is written at all, or the edited ones are kept if that is asked for. The file of the progress is made if it is absent, and never replaced.
 
 # %%
@@ -305,17 +325,7 @@ def copy_chapters(folder: str | Path,  # where they go; made if it is absent
     edited = edited_chapters(folder, editions)
     if edited and not keep:
         _refuse_edited(edited)
-    wanted = {new: whole if solved else learner for new, learner, whole in editions
-              if new not in edited}
-    for new in wanted:
-        _clear_way(new, folder)
-    written = [new for new, text in wanted.items() if not new.exists() or new.read_bytes() != text]
-    for new in written:
-        atomic_write(new, wanted[new])
-    _note_copies(folder, wanted)
-    if progress and not (folder / PROGRESS).exists():
-        atomic_write(folder / PROGRESS, b"{}\n")
-    return written
+    return _copy_editions(folder, editions, edited, solved, progress)
 
 # %% [markdown]
 # ## Which exercises are answered
@@ -500,13 +510,16 @@ def _course_command(parser: argparse.ArgumentParser) -> Callable:
 
 # %%
 #| export course.chapters
-def _say_kept(folder: Path) -> None:
-    "Say which chapters were edited, and so not brought up to date."
+def _copy_and_open(folder: Path, solved: bool, progress: bool, options: list[str]) -> int:
+    "Bring the chapters up to date, say which were edited and so kept, and open the folder."
     editions = _editions(chapters_path(), folder)
-    if edited := edited_chapters(folder, editions):
+    edited = edited_chapters(folder, editions)
+    _copy_editions(folder, editions, edited, solved, progress)
+    if edited:
         names = ", ".join(new.relative_to(folder).as_posix() for new in edited[:3])
         more = f" and {len(edited) - 3} more" if len(edited) > 3 else ""
         print(f"Kept as you left them: {names}{more}. Delete a file to get the course's own again.")
+    return open_course(folder, options)
 
 # %% [markdown]
 # The command copies the chapters, opens them, or shows the table.
@@ -525,11 +538,9 @@ def _course(args: argparse.Namespace) -> int:
                                     "that name beside the chapters, and right answers are noted")
         print(progress_table(Path(args.folder)))
         return 0
-    written = copy_chapters(args.folder, solved=args.solved, progress=not args.no_progress,
-                            keep=args.open is not None)
     if args.open is not None:
-        _say_kept(Path(args.folder))
-        return open_course(Path(args.folder), args.open)
+        return _copy_and_open(Path(args.folder), args.solved, not args.no_progress, args.open)
+    written = copy_chapters(args.folder, solved=args.solved, progress=not args.no_progress)
     named = "./" * args.folder.startswith("-") + args.folder
     print(f"{len(written)} new chapters in {args.folder}. "
           f"Open them with: jupyter lab {shlex.quote(named)}\n"
