@@ -895,6 +895,57 @@ def test_the_log_of_another_training_is_kept(tmp_path):
     assert (tmp_path / "looks-before-1.jsonl").read_text() == kept and len(list(tmp_path.glob("looks-before-[12].*"))) == 4
 
 
+def steps_in(folder):
+    """The steps of each log within a folder, by the log's place."""
+    return {file.relative_to(folder).as_posix(): [look["step"] for look in read_looks(file)] for file in folder.rglob("looks*.jsonl")}
+
+
+def test_two_trainings_in_one_folder_do_not_mix_their_tables(tmp_path):
+    first, second = (quiet(REAL, sound, n=100, folder=tmp_path, save=lambda path, who=who: path.write_text(who),
+                           load=lambda path: None) for who in ("first", "second"))
+    looked(first, [1, 2]), looked(second, [1, 2, 3])
+    with pytest.warns(RuntimeWarning, match=r"^folder: another Monitor writes to .*; this one goes on in .*monitor-2, and uses none"):
+        first(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it is said once
+        looked(second, [4]), looked(first, [4])
+    assert steps_in(tmp_path) == {"looks-before-1.jsonl": [1, 2], "looks.jsonl": [1, 2, 3, 4], "monitor-2/looks.jsonl": [1, 2, 3, 4]}
+    for monitor, folder in ((second, tmp_path), (first, tmp_path / "monitor-2")):
+        assert (folder / "looks.jsonl").read_text() == "".join(json.dumps(dataclasses.asdict(look)) + "\n" for look in monitor.looks)
+        assert len((folder / "looks.csv").read_text().splitlines()) == 5
+    assert [path.read_text() for _, path in first.checkpoints] == ["first"] * 2 and [step for step, _ in first.checkpoints] == [3, 4]
+    assert [path.read_text() for _, path in second.checkpoints] == ["second"] * 4
+
+
+def test_no_checkpoint_of_another_training_is_loaded(tmp_path):
+    first, second = (quiet(REAL, sound, n=100, folder=tmp_path, save=lambda path: path.touch(), load=print) for _ in range(2))
+    looked(first, [1, 2]), looked(second, [1])
+    with pytest.warns(RuntimeWarning, match="^folder: another Monitor"), pytest.raises(RuntimeError, match="kept \\[\\]$"):
+        first.roll_back()
+    assert second.roll_back() == 1
+
+
+def test_a_resumed_training_has_its_folder_and_its_forgotten_twin_leaves_it(tmp_path):
+    first = looked(quiet(REAL, sound, n=100, folder=tmp_path), [1, 2, 3])
+    resumed = quiet(REAL, sound, n=100, folder=tmp_path)
+    resumed.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    looked(resumed, [4, 5])
+    assert steps_in(tmp_path) == {"looks.jsonl": [1, 2, 3, 4, 5]}
+    with pytest.warns(RuntimeWarning, match="^folder: another Monitor"):
+        first(4)
+    looked(resumed, [6])
+    assert steps_in(tmp_path) == {"looks.jsonl": [1, 2, 3, 4, 5, 6], "monitor-2/looks.jsonl": [1, 2, 3, 4]}
+
+
+def test_a_resumed_training_keeps_what_another_one_wrote_meanwhile(tmp_path):
+    first = looked(quiet(REAL, sound, n=100, folder=tmp_path), [1, 2])
+    looked(quiet(REAL, sound, n=100, folder=tmp_path), [1])
+    resumed = quiet(REAL, sound, n=100, folder=tmp_path)
+    resumed.load_state_dict(first.state_dict())
+    looked(resumed, [3])
+    assert steps_in(tmp_path) == {"looks-before-1.jsonl": [1, 2], "looks-before-2.jsonl": [1], "looks.jsonl": [1, 2, 3]}
+
+
 @pytest.mark.parametrize("place", ["_lost", "_rate", "_settle", "_lower_limits"])
 def test_a_look_that_was_interrupted_leaves_nothing(place, monkeypatch):
     from modelab.evaluation.sequential_test import SequentialTest

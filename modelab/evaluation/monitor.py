@@ -5,7 +5,6 @@
 # %% ../../nbs/4_evidence/06_monitor.ipynb #930f86c6
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import tempfile
@@ -29,7 +28,7 @@ from ..core.seeding import derive_seed
 from ..core.signatures import (checked, Count, Function, Index, InstanceOf, Labels, Real,
                                      Samples, Whole)
 from .monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
-                                              write_lines)
+                                              has_line, json_line, write_lines)
 from .neighbours import MAX_BYTES
 from .report import _as_images
 from .sequential_test import Alarm, Counts, RATES, SequentialTest, SETTLE
@@ -147,7 +146,7 @@ class Monitor:
                  budget: Annotated[float, Real(0., 1., above=0.)] = .05,  # share of the time
                  on_alarm: str | Callable = "warn",  # warn, stop, or a function of the look
                  log: _Hook = None,  # gets numbers by name, and the step
-                 folder: str | Path | None = None,  # for tables, pictures and checkpoints
+                 folder: str | Path | None = None,  # of one training: tables, pictures, checkpoints
                  save: _Hook = None, load: _Hook = None,  # get a path
                  eval_of: Sequence[torch.nn.Module] = (),  # in evaluation mode while drawing
                  seed: Index = 0, max_bytes: Annotated[int, Whole(1 << 20)] = 5 * MAX_BYTES):
@@ -175,7 +174,7 @@ class Monitor:
         self.step, self.due, self.left_out = 0, self.every, 0
         self.seconds, self.last, self.started = 0., 0., time.perf_counter()
         self.announced: set[tuple] = set()
-        self._logged = 0  # looks that stand in the log
+        self._logged, self._last_line = 0, b""  # looks that stand in the log, and its end
         self._pictures = _as_images(self.yardstick.examples[0]) is not None
 
     def _draw(self) -> Tensor:
@@ -303,6 +302,7 @@ class Monitor:
         if self.folder is None:
             return
         try:
+            self._own_folder()
             self._write(look, samples)
             if self.save and not any(seen.alarms for seen in self.looks):
                 self._checkpoint(look.step)
@@ -313,23 +313,44 @@ class Monitor:
     def _write_tables(self) -> None:
         "The last look as a line of looks.jsonl and of looks.csv; or all looks."
         tables = self.folder / "looks.jsonl", self.folder / "looks.csv"
-        if len(self.looks) == 1 and self._logged == 0 and tables[0].exists():  # of another training
-            self._put_aside(tables)
         more = self._logged == len(self.looks) - 1 and all(file.exists() for file in tables)
         looks, self._logged = self.looks[-1:] if more else self.looks, 0
-        lines = "".join(json.dumps(asdict(each)) + "\n" for each in looks)
-        write_lines(tables[0], lines.encode(), more)
+        lines = b"".join(map(json_line, looks))
+        write_lines(tables[0], lines, more)
         write_lines(tables[1], csv_lines(list(map(_row, looks)), header=not more), more)
-        self._logged = len(self.looks)
+        self._logged, self._last_line = len(self.looks), json_line(looks[-1])
 
-    def _put_aside(self, tables: Sequence[Path]) -> None:
+    def _own_folder(self) -> None:
+        "Put tables of an earlier training aside; leave the folder to one that writes there now."
+        log = self.folder / "looks.jsonl"
+        if not log.exists():
+            return
+        if self._logged:
+            if not has_line(log, self._last_line, at_end=True):
+                self._leave_folder()
+        elif not has_line(log, json_line(self.looks[0]), at_end=False):
+            self._put_aside()
+
+    def _put_aside(self) -> None:
         "Rename the tables of another training."
         number = 1
         while any(self.folder.glob(f"looks-before-{number}.*")):
             number += 1
-        for file in tables:
+        for file in (self.folder / "looks.jsonl", self.folder / "looks.csv"):
             if file.exists():
                 file.replace(file.with_stem(f"looks-before-{number}"))
+
+    def _leave_folder(self) -> None:
+        "Go on in a new folder within this one."
+        shared, number = self.folder, 2
+        while (shared / f"monitor-{number}").exists():
+            number += 1
+        own = shared / f"monitor-{number}"
+        own.mkdir()
+        self.folder, self.checkpoints, self._logged = own, [], 0
+        warnings.warn(f"folder: another Monitor writes to {shared}; this one goes on in {own}, and "
+                      "uses none of its checkpoints so far. Give each training a folder of its own",
+                      RuntimeWarning, stacklevel=6)
 
     def _write(self, look: Look, samples: Tensor) -> None:
         "looks.jsonl, looks.csv, and pictures of the samples, of the groups, and of what was lost."
@@ -362,6 +383,8 @@ class Monitor:
         "Load the last checkpoint from before the loss began; its step, from which to go on."
         if self.load is None:
             raise RuntimeError("roll_back: expected a Monitor with load=, a function of a path")
+        if self.folder is not None and self.looks:
+            self._own_folder()
         began = min((look.after for look in self.looks if look), default=self.step)
         good = [(step, path) for step, path in self.checkpoints if step <= began]
         if not good:

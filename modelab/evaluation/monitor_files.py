@@ -10,6 +10,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from .report import _as_images
 from .sequential_test import GONE, RATES
 
 # %% auto #0
-__all__ = ['write_lines', 'read_looks', 'csv_lines', 'group_sheet', 'draw_shares', 'draw_rates']
+__all__ = ['write_lines', 'read_looks', 'csv_lines', 'json_line', 'has_line', 'group_sheet', 'draw_shares', 'draw_rates']
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #21218bb1
 def write_lines(path: Path, lines: bytes, more: bool) -> None:
@@ -60,6 +61,19 @@ def csv_lines(rows: Sequence[Mapping[str, Any]], header: bool) -> bytes:
         writer.writeheader()
     writer.writerows(rows)
     return table.getvalue().encode()
+
+# %% ../../nbs/4_evidence/06_monitor.ipynb #4f2fe1c0
+def json_line(look: Any) -> bytes:
+    "A look, which is a dataclass, as a line of JSON."
+    return (json.dumps(asdict(look)) + "\n").encode()
+
+# %% ../../nbs/4_evidence/06_monitor.ipynb #4679c540
+def has_line(path: Path, line: bytes, at_end: bool) -> bool:
+    "Whether a file begins with these bytes; or, with `at_end`, ends with them."
+    with path.open("rb") as file:
+        if at_end:
+            file.seek(-min(len(line), path.stat().st_size), os.SEEK_END)
+        return file.read(len(line)) == line
 
 # %% ../../nbs/4_evidence/06_monitor.ipynb #738daaf1
 def group_sheet(pictures: Mapping[Any, Tensor],  # by name, (n, h, w), (n, c, h, w) or (n, h, w, c)

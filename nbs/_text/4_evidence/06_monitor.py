@@ -19,7 +19,6 @@
 "A monitor for any training loop: lost groups, junk, repeats, copies; few false alarms."
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import tempfile
@@ -43,7 +42,7 @@ from modelab.core.seeding import derive_seed
 from modelab.core.signatures import (checked, Count, Function, Index, InstanceOf, Labels, Real,
                                      Samples, Whole)
 from modelab.evaluation.monitor_files import (csv_lines, draw_rates, draw_shares, group_sheet,
-                                              write_lines)
+                                              has_line, json_line, write_lines)
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.report import _as_images
 from modelab.evaluation.sequential_test import Alarm, Counts, RATES, SequentialTest, SETTLE
@@ -89,6 +88,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -904,7 +904,7 @@ def __init__(self: Monitor, reference: _Reference,  # real examples (N, *event),
              budget: Annotated[float, Real(0., 1., above=0.)] = .05,  # share of the time
              on_alarm: str | Callable = "warn",  # warn, stop, or a function of the look
              log: _Hook = None,  # gets numbers by name, and the step
-             folder: str | Path | None = None,  # for tables, pictures and checkpoints
+             folder: str | Path | None = None,  # of one training: tables, pictures, checkpoints
              save: _Hook = None, load: _Hook = None,  # get a path
              eval_of: Sequence[torch.nn.Module] = (),  # in evaluation mode while drawing
              seed: Index = 0, max_bytes: Annotated[int, Whole(1 << 20)] = 5 * MAX_BYTES):
@@ -950,7 +950,7 @@ def _begin(self: Monitor, reference: Tensor) -> None:
     self.step, self.due, self.left_out = 0, self.every, 0
     self.seconds, self.last, self.started = 0., 0., time.perf_counter()
     self.announced: set[tuple] = set()
-    self._logged = 0  # looks that stand in the log
+    self._logged, self._last_line = 0, b""  # looks that stand in the log, and its end
     self._pictures = _as_images(self.yardstick.examples[0]) is not None
 
 
@@ -1133,7 +1133,7 @@ def _react(self: Monitor, look: Look) -> None:
 
 
 # %% [markdown]
-# Tables, pictures and checkpoints. A folder is for one training; `looks.jsonl` and `looks.csv` of another one are renamed `looks-before-1.jsonl` and `.csv`, with the next free number. A full disk gives a warning and does not end the training. This is also true if your `save` or your `log` fails. Ctrl-C still ends it.
+# Tables, pictures and checkpoints. A full disk gives a warning and does not end the training. This is also true if your `save` or your `log` fails. Ctrl-C still ends it.
 
 # %%
 #| export
@@ -1148,6 +1148,7 @@ def _keep(self: Monitor, look: Look, samples: Tensor) -> None:
     if self.folder is None:
         return
     try:
+        self._own_folder()
         self._write(look, samples)
         if self.save and not any(seen.alarms for seen in self.looks):
             self._checkpoint(look.step)
@@ -1217,30 +1218,88 @@ def csv_lines(rows: Sequence[Mapping[str, Any]], header: bool) -> bytes:
 def _write_tables(self: Monitor) -> None:
     "The last look as a line of looks.jsonl and of looks.csv; or all looks."
     tables = self.folder / "looks.jsonl", self.folder / "looks.csv"
-    if len(self.looks) == 1 and self._logged == 0 and tables[0].exists():  # of another training
-        self._put_aside(tables)
     more = self._logged == len(self.looks) - 1 and all(file.exists() for file in tables)
     looks, self._logged = self.looks[-1:] if more else self.looks, 0
-    lines = "".join(json.dumps(asdict(each)) + "\n" for each in looks)
-    write_lines(tables[0], lines.encode(), more)
+    lines = b"".join(map(json_line, looks))
+    write_lines(tables[0], lines, more)
     write_lines(tables[1], csv_lines(list(map(_row, looks)), header=not more), more)
-    self._logged = len(self.looks)
+    self._logged, self._last_line = len(self.looks), json_line(looks[-1])
 
 
 # %% [markdown]
-# Earlier tables get the next free number, so no start of a training overwrites them.
+# A line of the log:
+
+# %%
+#| export evaluation.monitor_files
+def json_line(look: Any) -> bytes:
+    "A look, which is a dataclass, as a line of JSON."
+    return (json.dumps(asdict(look)) + "\n").encode()
+
+
+# %% [markdown]
+# A folder is for one training. The log itself says whose it is: a line holds the seconds that the look took, so the lines of two trainings differ.
+
+# %%
+#| export evaluation.monitor_files
+def has_line(path: Path, line: bytes, at_end: bool) -> bool:
+    "Whether a file begins with these bytes; or, with `at_end`, ends with them."
+    with path.open("rb") as file:
+        if at_end:
+            file.seek(-min(len(line), path.stat().st_size), os.SEEK_END)
+        return file.read(len(line)) == line
+
+
+# %% [markdown]
+# A monitor that starts or resumes compares the first line of the log with its own first look. If they differ, the log is of another training, and is put aside. A monitor that goes on compares the last line of the log with the last line that it wrote. If they differ, another monitor has the folder now.
 
 # %%
 #| export
 @patch
-def _put_aside(self: Monitor, tables: Sequence[Path]) -> None:
+def _own_folder(self: Monitor) -> None:
+    "Put tables of an earlier training aside; leave the folder to one that writes there now."
+    log = self.folder / "looks.jsonl"
+    if not log.exists():
+        return
+    if self._logged:
+        if not has_line(log, self._last_line, at_end=True):
+            self._leave_folder()
+    elif not has_line(log, json_line(self.looks[0]), at_end=False):
+        self._put_aside()
+
+
+# %% [markdown]
+# Tables of another training are renamed `looks-before-1.jsonl` and `.csv`, with the next free number, so no start of a training overwrites them.
+
+# %%
+#| export
+@patch
+def _put_aside(self: Monitor) -> None:
     "Rename the tables of another training."
     number = 1
     while any(self.folder.glob(f"looks-before-{number}.*")):
         number += 1
-    for file in tables:
+    for file in (self.folder / "looks.jsonl", self.folder / "looks.csv"):
         if file.exists():
             file.replace(file.with_stem(f"looks-before-{number}"))
+
+
+# %% [markdown]
+# If two trainings run at once and are given one folder, the one that started last has it. The other one warns and goes on in a folder within, with all its looks. Checkpoints have the step as their name, so the training that has the folder may have overwritten those of the other. These are no longer used.
+
+# %%
+#| export
+@patch
+def _leave_folder(self: Monitor) -> None:
+    "Go on in a new folder within this one."
+    shared, number = self.folder, 2
+    while (shared / f"monitor-{number}").exists():
+        number += 1
+    own = shared / f"monitor-{number}"
+    own.mkdir()
+    self.folder, self.checkpoints, self._logged = own, [], 0
+    warnings.warn(f"folder: another Monitor writes to {shared}; this one goes on in {own}, and "
+                  "uses none of its checkpoints so far. Give each training a folder of its own",
+                  RuntimeWarning, stacklevel=6)
 
 
 # %% [markdown]
@@ -1323,6 +1382,8 @@ def roll_back(self: Monitor) -> int:
     "Load the last checkpoint from before the loss began; its step, from which to go on."
     if self.load is None:
         raise RuntimeError("roll_back: expected a Monitor with load=, a function of a path")
+    if self.folder is not None and self.looks:
+        self._own_folder()
     began = min((look.after for look in self.looks if look), default=self.step)
     good = [(step, path) for step, path in self.checkpoints if step <= began]
     if not good:
@@ -1700,6 +1761,25 @@ for step in range(8, 16):
 # %%
 assert [a.counts for a in straight.looks] == [b.counts for b in second.looks]
 assert straight.test.limits == second.test.limits
+
+# %% [markdown]
+# **One folder for two trainings.** Two monitors that are given one folder by mistake do not mix their tables.
+
+# %%
+with TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as heard:
+    pair = [Monitor(real, lambda n: made(n, 9999, math.inf), every=1, n=200, budget=1.,
+                    folder=Path(folder) / "run") for _ in range(2)]
+    for step in range(1, 4):
+        for monitor in pair:
+            monitor(step)
+    tables = {path.relative_to(folder).as_posix(): [look["step"] for look in read_looks(path)]
+              for path in sorted(Path(folder).rglob("looks*.jsonl"))}
+
+# %%
+assert tables == {"run/looks-before-1.jsonl": [1], "run/looks.jsonl": [1, 2, 3],
+                  "run/monitor-2/looks.jsonl": [1, 2, 3]}
+print(str(heard[0].message).replace(folder, ""))
+tables
 
 # %% [markdown]
 # **What is refused**, with words that say what to do:
