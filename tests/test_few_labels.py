@@ -19,8 +19,8 @@ from modelab.lab.panel import Lab
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import r1, r2
 from modelab.methods.few_labels import FewLabels, LABEL_SOURCES, ProjectionDiscriminator
-from modelab.methods.label_predictor import (cluster_by_features, infer_labels, jitter_pictures, label_loss, label_predictor,
-                                             LabelPredictor, predictor_body, predictor_loss, rotate_pictures)
+from modelab.methods.label_predictor import (cluster_by_features, feature_body, infer_labels, jitter_pictures, label_loss,
+                                             label_predictor, LabelPredictor, predictor_body, predictor_loss, rotate_pictures)
 from modelab.networks.layers import mlp
 from modelab.networks.players import Networks
 from modelab.training.game import Turn
@@ -103,6 +103,18 @@ def test_label_loss_is_a_mean_over_what_is_known(n, k, seed):
     assert torch.allclose(label_loss(logits[0], y[0]), label_loss(logits, y)[0], atol=1e-12)
 
 
+def test_weights_of_examples_count_and_unknown_ones_have_none():
+    logits, y, w = randn(2, 6, 3), torch.tensor([[0, 1, 2, -1, 0, 1], [2, -1, -1, 2, 0, 1]]), randn(2, 6, seed=3).abs()
+    for r in range(2):
+        each, own = F.cross_entropy(logits[r], y[r].clamp_min(0), reduction="none"), w[r] * (y[r] >= 0)
+        assert torch.isclose(label_loss(logits, y, w)[r], (own * each).sum() / own.sum())
+    assert torch.allclose(label_loss(logits, y, torch.full_like(w, 7.)), label_loss(logits, y))
+    assert not label_loss(logits, y, torch.zeros_like(w)).any() and label_loss(logits.float(), y, w.float()).dtype == torch.float32
+    for wrong in (w[0], w.long(), [[1.] * 6] * 2):
+        with pytest.raises((TypeError, ValueError), match=r"\bweights\b"):
+            label_loss(logits, y, wrong)
+
+
 def test_unknown_rows_have_no_slope():
     logits, y = randn(6, 3).requires_grad_(), torch.tensor([0, -1, 2, -1, -1, 1])
     slope, = torch.autograd.grad(label_loss(logits, y), logits)
@@ -163,6 +175,24 @@ def test_bad_pictures():
 
 
 # the classifier that is trained beforehand
+
+@pytest.mark.parametrize("kind, event", [("mlp", (3,)), ("mlp", (1, 4, 4)), ("conv", (2, 6, 6))])
+def test_a_body_ends_in_a_leaky_relu_and_runs_are_the_plain_ones(kind, event):
+    both, x = feature_body(event, 7, 4, 1, kind, 2, [gen(0), gen(1)]), randn(2, 5, *event).float()
+    h = both(x)
+    assert h.shape == (2, 5, 7) and 0 < (h < 0).float().mean() < 1
+    for r in range(2):
+        one = feature_body(event, 7, 4, 1, kind)
+        one.load_state_dict({k: v[r] for k, v in both.state_dict().items()})
+        assert torch.allclose(one(x[r]), h[r], atol=1e-5)
+
+
+def test_bad_bodies():
+    for name, change in (("event", dict(event=(1, 6, 5))), ("event", dict(event=(3,))), ("kind", dict(kind="style")), ("features", dict(features=0)),
+                         ("width", dict(width=0)), ("depth", dict(depth=-1)), ("runs", dict(runs=0))):
+        with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b"):
+            feature_body(**dict(event=(1, 6, 6), features=4, kind="conv") | change)
+
 
 def small_predictor(seed=0, runs=None):
     generator = gen(seed) if runs is None else [gen(seed + r) for r in range(runs)]

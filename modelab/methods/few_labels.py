@@ -19,12 +19,11 @@ from ..core.signatures import checked, Count, Network, NonNegative, Real
 from ..losses.adversarial import discriminator_loss, generator_loss
 from ..losses.penalties import input_gradient, r2, sum_over_event
 from .joint import FixedExamples
-from .label_predictor import (check_classes, cluster_by_features, label_loss,
-                                             label_predictor, LabelPredictor, predictor_body,
-                                             rotate_pictures)
+from .label_predictor import (check_classes, cluster_by_features, feature_body,
+                                             label_loss, label_predictor, LabelPredictor,
+                                             predictor_body, rotate_pictures)
 from .wasserstein import ZeroCentred
-from ..networks.convolutional import conv_encoder
-from ..networks.layers import evaluation_mode, Linear, make_player, mlp
+from ..networks.layers import evaluation_mode, Linear, make_player
 from ..networks.players import Networks, Player
 from ..networks.style import refuse_mixing
 
@@ -90,14 +89,6 @@ class FewLabels(ZeroCentred):
         if not free and self.classes > getattr(modes, "n_modes", self.classes):
             raise ValueError(f"classes: expected at most {modes.n_modes}, got {self.classes}")
 
-    def _features(self, event: tuple[int, ...], n: int, **kw: Any) -> nn.Module:
-        "A network of examples to `n` features, (runs, batch, *event) to (runs, batch, n)."
-        width = self.networks.d_width or self.networks.width
-        if self.networks.kind == "conv":
-            return nn.Sequential(conv_encoder(event, n, width, **kw), nn.LeakyReLU(.2))
-        last = functools.partial(F.leaky_relu, negative_slope=.2)
-        return mlp(event, n, width, self.networks.depth - 1, last=last, **kw)
-
     def _predictor_body(self, event: tuple[int, ...], **kw: Any) -> nn.Module:
         "A network of examples to the 128 features of the classifier that is trained beforehand."
         width = self.networks.width if self.networks.kind == "conv" else 16
@@ -108,14 +99,14 @@ class FewLabels(ZeroCentred):
         "The networks that play, one copy per run; the labelled examples and the classifier stay."
         if self.rotation_weight and (len(event) != 3 or event[1] != event[2]):
             raise ValueError(f"rotation_weight: expected 0 for {event}, which is no square picture")
-        kw = dict(runs=runs, generator=generator)
-        n = self.networks.d_width or self.networks.width
-        n = 8 * n if self.D is None and self.networks.kind == "conv" else n
-        features = functools.partial(self._features, event, n, **kw)
+        kw, nets = dict(runs=runs, generator=generator), self.networks
+        width, kind = nets.d_width or nets.width, nets.kind or "mlp"
+        n = 8 * width if self.D is None and kind == "conv" else width
+        features = functools.partial(feature_body, tuple(event), n, width, nets.depth - 1, kind, **kw)
         body = make_player("D", self.D, features, scores=False, **kw)
         D = ProjectionDiscriminator(body, n, self.classes, **kw)
         inputs = latent + self.classes
-        G = make_player("G", self.G, lambda: self.networks.generator(inputs, event, **kw), **kw)
+        G = make_player("G", self.G, lambda: nets.generator(inputs, event, **kw), **kw)
         refuse_mixing(G, "a mixed style has another class than the latent asks for")
         predictor = make_player("predictor", self.predictor, lambda: LabelPredictor(
             self._predictor_body(event, **kw), 128, self.classes, **kw), scores=False, **kw)

@@ -6,8 +6,9 @@
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #0aaae02e
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,15 +16,15 @@ from torch import nn, Tensor
 
 from ..core.checks import check_shape
 from ..core.seeding import Generators, rand, randint
-from ..core.signatures import (Batch, checked, Count, Finite, InstanceOf, Network,
+from ..core.signatures import (Batch, checked, Count, Finite, Index, InstanceOf, Network,
                                      NonNegative, Real, Shape, Wholes)
 from ..networks.convolutional import conv_encoder
 from ..networks.layers import Linear, mlp
 
 # %% auto #0
-__all__ = ['LabelLogits', 'SquarePictures', 'MorePictures', 'StepSize', 'Predictor', 'Examples', 'check_classes', 'label_loss',
-           'infer_labels', 'rotate_pictures', 'LabelPredictor', 'predictor_loss', 'jitter_pictures', 'predictor_body',
-           'label_predictor', 'cluster_by_features']
+__all__ = ['LabelLogits', 'ExampleWeights', 'SquarePictures', 'MorePictures', 'StepSize', 'Predictor', 'Examples',
+           'check_classes', 'label_loss', 'infer_labels', 'rotate_pictures', 'LabelPredictor', 'predictor_loss',
+           'jitter_pictures', 'feature_body', 'predictor_body', 'label_predictor', 'cluster_by_features']
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #98aafa4a
 def check_classes(y: Any, shape: tuple[int, ...], classes: int, least: int = 0) -> Tensor:
@@ -35,16 +36,26 @@ def check_classes(y: Any, shape: tuple[int, ...], classes: int, least: int = 0) 
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #f3503f44
 LabelLogits = Annotated[Tensor, Shape("*runs batch classes")]
+ExampleWeights = Annotated[Tensor, Shape("*runs batch")]
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #359eae3f
 @checked
 def label_loss(logits: LabelLogits,  # of a classifier, (*runs, batch, classes)
                y: Tensor,  # classes, -1 where unknown, (*runs, batch)
+               weights: ExampleWeights | None = None,  # 0 or more; None: all have the same
                ) -> Tensor:  # (*runs,)
-    "Cross entropy, averaged over the examples whose label is known; zero where there is none."
+    """Cross-entropy in nats, a mean over the examples whose label is known; 0 where there is none.
+
+    With `weights` it is a weighted mean. `ValueError` for a class that the logits do not have.
+
+    >>> label_loss(torch.zeros(3, 4), torch.tensor([0, 3, -1])).exp()
+    tensor(4.)
+    """
     known = check_classes(y, logits.shape[:-1], logits.shape[-1], -1) >= 0
     log_p = logits.log_softmax(-1).gather(-1, y.clamp_min(0)[..., None]).squeeze(-1)
-    return -torch.where(known, log_p, 0).sum(-1) / known.sum(-1).clamp_min(1)
+    share = known.to(log_p.dtype) if weights is None else known * weights
+    total = share.sum(-1)
+    return -torch.where(share != 0, share * log_p, 0).sum(-1) / torch.where(total != 0, total, 1)
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #025ff7bd
 @checked
@@ -58,7 +69,6 @@ def infer_labels(y: Tensor,  # classes, -1 where unknown, (*runs, batch)
     """
     unknown = check_classes(y, logits.shape[:-1], logits.shape[-1], -1) < 0
     return torch.where(unknown, logits.argmax(-1), y)
-
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #923300b0
 SquarePictures = Annotated[Tensor, Shape("*runs batch channels side side")]
@@ -128,16 +138,29 @@ def jitter_pictures(x: SquarePictures,
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #8ea169f7
 @checked
+def feature_body(event: Annotated[Sequence[int], Wholes()],  # shape of one example
+                 features: Count, width: Count = 16, depth: Index = 1,  # hidden layers of an mlp
+                 kind: Literal["mlp", "conv"] = "mlp",  # conv: for square pictures
+                 runs: Count | None = None, generator: Generators = None) -> nn.Module:
+    """A network of examples to features, (*runs, batch, *event) to (*runs, batch, features).
+
+    `ValueError` for convolutions on examples that are no square pictures of 4×4 pixels or more.
+    """
+    if kind == "conv":
+        net = conv_encoder(event, features, width, runs, generator)
+        return nn.Sequential(net, nn.LeakyReLU(.2))
+    last = functools.partial(F.leaky_relu, negative_slope=.2)
+    return mlp(event, features, width, depth, runs, generator, last)
+
+# %% ../../nbs/5_icml2019/08_few_labels.ipynb #3037d2cd
+@checked
 def predictor_body(event: Annotated[Sequence[int], Wholes()],  # shape of one example
-                    features: Count, width: Count = 16,  # channels at the size of the picture
-                    runs: Count | None = None, generator: Generators = None) -> nn.Module:
-    "A small network of examples to features, (*runs, batch, *event) to (*runs, batch, features)."
-    kw = dict(runs=runs, generator=generator)
+                   features: Count, width: Count = 16,  # channels at the size of the picture
+                   runs: Count | None = None, generator: Generators = None) -> nn.Module:
+    "The body of a `LabelPredictor`, (*runs, batch, *event) to (*runs, batch, features)."
     if _are_square(event):
-        net = conv_encoder(event, features, width, **kw)
-    else:
-        net = mlp(event, features, features, 1, **kw)
-    return nn.Sequential(net, nn.LeakyReLU(.2))
+        return feature_body(event, features, width, 1, "conv", runs, generator)
+    return feature_body(event, features, features, 1, "mlp", runs, generator)
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #f2c8d16c
 def _are_square(event: Sequence[int]) -> bool:

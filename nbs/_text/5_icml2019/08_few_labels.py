@@ -33,12 +33,11 @@ from modelab.core.signatures import checked, Count, Network, NonNegative, Real
 from modelab.losses.adversarial import discriminator_loss, generator_loss
 from modelab.losses.penalties import input_gradient, r2, sum_over_event
 from modelab.methods.joint import FixedExamples
-from modelab.methods.label_predictor import (check_classes, cluster_by_features, label_loss,
-                                             label_predictor, LabelPredictor, predictor_body,
-                                             rotate_pictures)
+from modelab.methods.label_predictor import (check_classes, cluster_by_features, feature_body,
+                                             label_loss, label_predictor, LabelPredictor,
+                                             predictor_body, rotate_pictures)
 from modelab.methods.wasserstein import ZeroCentred
-from modelab.networks.convolutional import conv_encoder
-from modelab.networks.layers import evaluation_mode, Linear, make_player, mlp
+from modelab.networks.layers import evaluation_mode, Linear, make_player
 from modelab.networks.players import Networks, Player
 from modelab.networks.style import refuse_mixing
 
@@ -50,8 +49,9 @@ from modelab.networks.style import refuse_mixing
 "Predict missing labels: a classifier of few labels with rotations, and clusters of its features."
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +59,7 @@ from torch import nn, Tensor
 
 from modelab.core.checks import check_shape
 from modelab.core.seeding import Generators, rand, randint
-from modelab.core.signatures import (Batch, checked, Count, Finite, InstanceOf, Network,
+from modelab.core.signatures import (Batch, checked, Count, Finite, Index, InstanceOf, Network,
                                      NonNegative, Real, Shape, Wholes)
 from modelab.networks.convolutional import conv_encoder
 from modelab.networks.layers import Linear, mlp
@@ -257,20 +257,31 @@ error_message(D, x, torch.tensor([0, 1, -1, -1, 1, 0]))
 # %%
 #| export methods.label_predictor
 LabelLogits = Annotated[Tensor, Shape("*runs batch classes")]
+ExampleWeights = Annotated[Tensor, Shape("*runs batch")]
 
 
 # %% [markdown]
-# **The loss of the known labels** is the cross entropy of the examples whose label is known; the others count as zero.
+# **The loss of the known labels** is the cross-entropy, averaged over the examples whose label is known. The others do not count, neither in the sum nor in the divisor. Examples may have weights: chapter [5.9](09_tabular.ipynb) gives the weight 0 to rows that a run does not need.
+
 # %%
 #| export methods.label_predictor
 @checked
 def label_loss(logits: LabelLogits,  # of a classifier, (*runs, batch, classes)
                y: Tensor,  # classes, -1 where unknown, (*runs, batch)
+               weights: ExampleWeights | None = None,  # 0 or more; None: all have the same
                ) -> Tensor:  # (*runs,)
-    "Cross entropy, averaged over the examples whose label is known; zero where there is none."
+    """Cross-entropy in nats, a mean over the examples whose label is known; 0 where there is none.
+
+    With `weights` it is a weighted mean. `ValueError` for a class that the logits do not have.
+
+    >>> label_loss(torch.zeros(3, 4), torch.tensor([0, 3, -1])).exp()
+    tensor(4.)
+    """
     known = check_classes(y, logits.shape[:-1], logits.shape[-1], -1) >= 0
     log_p = logits.log_softmax(-1).gather(-1, y.clamp_min(0)[..., None]).squeeze(-1)
-    return -torch.where(known, log_p, 0).sum(-1) / known.sum(-1).clamp_min(1)
+    share = known.to(log_p.dtype) if weights is None else known * weights
+    total = share.sum(-1)
+    return -torch.where(share != 0, share * log_p, 0).sum(-1) / torch.where(total != 0, total, 1)
 
 
 # %% [markdown]
@@ -291,15 +302,16 @@ def infer_labels(y: Tensor,  # classes, -1 where unknown, (*runs, batch)
     return torch.where(unknown, logits.argmax(-1), y)
 
 
-
 # %% [markdown]
-# **Fidelity.** We compare with a loop, in float64. Unknown rows must not change the loss, nor its divisor.
+# **Fidelity.** We compare with a loop, in float64. Examples without a label must not change the loss, nor its divisor. A weight of 2 is the same as the example twice.
 
 # %%
 logits = torch.randn(2, 5, 3, generator=g, dtype=torch.float64)
 y = torch.tensor([[0, -1, 2, -1, 1], [-1] * 5])
 rows = [-math.log(logits[0, i].softmax(0)[k]) for i, k in enumerate(y[0]) if k >= 0]
 assert torch.allclose(label_loss(logits, y), torch.tensor([sum(rows) / 3, 0.]).double())
+twice = label_loss(logits[0], y[0], torch.tensor([2., 1, 1, 1, 1]).double())
+assert torch.isclose(twice, torch.tensor((sum(rows) + rows[0]) / 4).double())
 infer_labels(y, logits).tolist()
 
 # %% [markdown]
@@ -452,25 +464,43 @@ assert torch.allclose(jitter_pictures(grey, g), grey)
 assert not torch.allclose(jitter_pictures(new[:1], g), new[:1], atol=.05)
 
 # %% [markdown]
-# The body is convolutional for square pictures and fully connected for everything else.
+# A body is a network without its last linear layer: convolutional or fully connected, with leaky ReLUs at its end. The discriminator below has such a body, too. The width counts the units of a hidden layer, or the channels at the size of the picture.
+
+# %%
+#| export methods.label_predictor
+@checked
+def feature_body(event: Annotated[Sequence[int], Wholes()],  # shape of one example
+                 features: Count, width: Count = 16, depth: Index = 1,  # hidden layers of an mlp
+                 kind: Literal["mlp", "conv"] = "mlp",  # conv: for square pictures
+                 runs: Count | None = None, generator: Generators = None) -> nn.Module:
+    """A network of examples to features, (*runs, batch, *event) to (*runs, batch, features).
+
+    `ValueError` for convolutions on examples that are no square pictures of 4×4 pixels or more.
+    """
+    if kind == "conv":
+        net = conv_encoder(event, features, width, runs, generator)
+        return nn.Sequential(net, nn.LeakyReLU(.2))
+    last = functools.partial(F.leaky_relu, negative_slope=.2)
+    return mlp(event, features, width, depth, runs, generator, last)
+
+
+# %% [markdown]
+# The body of the classifier is convolutional for square pictures and has one hidden layer for everything else.
 
 # %%
 #| export methods.label_predictor
 @checked
 def predictor_body(event: Annotated[Sequence[int], Wholes()],  # shape of one example
-                    features: Count, width: Count = 16,  # channels at the size of the picture
-                    runs: Count | None = None, generator: Generators = None) -> nn.Module:
-    "A small network of examples to features, (*runs, batch, *event) to (*runs, batch, features)."
-    kw = dict(runs=runs, generator=generator)
+                   features: Count, width: Count = 16,  # channels at the size of the picture
+                   runs: Count | None = None, generator: Generators = None) -> nn.Module:
+    "The body of a `LabelPredictor`, (*runs, batch, *event) to (*runs, batch, features)."
     if _are_square(event):
-        net = conv_encoder(event, features, width, **kw)
-    else:
-        net = mlp(event, features, features, 1, **kw)
-    return nn.Sequential(net, nn.LeakyReLU(.2))
+        return feature_body(event, features, width, 1, "conv", runs, generator)
+    return feature_body(event, features, features, 1, "mlp", runs, generator)
 
 
 # %% [markdown]
-# Rotations and augmentation are for square pictures only.
+# Convolutions, rotations and augmentation are for square pictures only.
 
 # %%
 #| export methods.label_predictor
@@ -726,22 +756,7 @@ def suits(self: FewLabels, modes: Any) -> None:
         raise ValueError(f"classes: expected at most {modes.n_modes}, got {self.classes}")
 
 # %% [markdown]
-# The features are those of a discriminator without its last layer, `width` of them. For pictures they can be convolutional; that needs `kind="conv"` and square pictures. Then there are eight features for each channel of the first layer.
-
-# %%
-#| export
-@patch
-def _features(self: FewLabels, event: tuple[int, ...], n: int, **kw: Any) -> nn.Module:
-    "A network of examples to `n` features, (runs, batch, *event) to (runs, batch, n)."
-    width = self.networks.d_width or self.networks.width
-    if self.networks.kind == "conv":
-        return nn.Sequential(conv_encoder(event, n, width, **kw), nn.LeakyReLU(.2))
-    last = functools.partial(F.leaky_relu, negative_slope=.2)
-    return mlp(event, n, width, self.networks.depth - 1, last=last, **kw)
-
-
-# %% [markdown]
-# The body of the classifier that is trained beforehand is another network, convolutional for all square pictures.
+# The classifier that is trained beforehand has a body of its own. It is convolutional for all square pictures.
 
 # %%
 #| export
@@ -753,7 +768,7 @@ def _predictor_body(self: FewLabels, event: tuple[int, ...], **kw: Any) -> nn.Mo
 
 
 # %% [markdown]
-# The labelled examples and the classifier are players that never move, so they are saved with the run. A generator that mixes styles (chapter [3.3](../3_inclusion/03_style.ipynb)) is refused: the class is a part of the latent.
+# $D$ has `width` features. For square pictures they can be convolutional (`kind="conv"`); then there are eight features for each channel of the first layer. The labelled examples and the classifier are players that never move, so they are saved with the run. A generator that mixes styles (chapter [3.3](../3_inclusion/03_style.ipynb)) is refused: the class is a part of the latent.
 
 # %%
 #| export
@@ -763,14 +778,14 @@ def players(self: FewLabels, event: tuple[int, ...], latent: int, runs: int,
     "The networks that play, one copy per run; the labelled examples and the classifier stay."
     if self.rotation_weight and (len(event) != 3 or event[1] != event[2]):
         raise ValueError(f"rotation_weight: expected 0 for {event}, which is no square picture")
-    kw = dict(runs=runs, generator=generator)
-    n = self.networks.d_width or self.networks.width
-    n = 8 * n if self.D is None and self.networks.kind == "conv" else n
-    features = functools.partial(self._features, event, n, **kw)
+    kw, nets = dict(runs=runs, generator=generator), self.networks
+    width, kind = nets.d_width or nets.width, nets.kind or "mlp"
+    n = 8 * width if self.D is None and kind == "conv" else width
+    features = functools.partial(feature_body, tuple(event), n, width, nets.depth - 1, kind, **kw)
     body = make_player("D", self.D, features, scores=False, **kw)
     D = ProjectionDiscriminator(body, n, self.classes, **kw)
     inputs = latent + self.classes
-    G = make_player("G", self.G, lambda: self.networks.generator(inputs, event, **kw), **kw)
+    G = make_player("G", self.G, lambda: nets.generator(inputs, event, **kw), **kw)
     refuse_mixing(G, "a mixed style has another class than the latent asks for")
     predictor = make_player("predictor", self.predictor, lambda: LabelPredictor(
         self._predictor_body(event, **kw), 128, self.classes, **kw), scores=False, **kw)
