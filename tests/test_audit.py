@@ -29,7 +29,7 @@ from modelab.evaluation.audit_tests import (EXTREME_SHARES, AUDIT_TESTS, closest
                                             permutation_test, Pool, shift_in_spreads, shuffled_tests, smallest_group_seen, smallest_imbalance_seen, smallest_in_parts,
                                             smallest_repeats_seen,
                                             smallest_seen, summed_share)
-from modelab.evaluation.copying import authenticity, birthday_test, copying_z, FeatureRows, nearest_k, nearest_rows, thin_rows
+from modelab.evaluation.copying import authenticity, birthday_test, copying_z, FeatureRows, nearest_k, nearest_rows, spaced_rows, thin_rows
 from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.interpolations import interpolations
 from modelab.evaluation.missing import missing
@@ -428,6 +428,12 @@ def test_thinned_rows_are_in_order():
     assert thin_rows(4, 9, seeded()).tolist() == [0, 1, 2, 3]
     some = thin_rows(1000, 50, seeded())
     assert len(some.unique()) == 50 and torch.equal(some, some.sort().values) and torch.equal(some, thin_rows(1000, 50, seeded()))
+
+
+@pytest.mark.parametrize("n, most, step", [(1, 3, 1), (3, 3, 1), (4, 3, 2), (6, 3, 2), (7, 3, 3), (1000, 1, 1000)])
+def test_spaced_rows_are_every_so_many_from_the_first(n, most, step):
+    x = torch.arange(2. * n).view(n, 2)
+    assert torch.equal(spaced_rows(x, most), x[torch.arange(0, n, step)]) and len(spaced_rows(x, most)) <= most
 
 
 def test_random_orders_are_those_of_sorting():

@@ -29,7 +29,7 @@ from .audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS,
                                             smallest_repeats_seen, smallest_seen,
                                             smallest_shift_seen)
 from .copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
-                                        nearest_others, nearest_rows, refuse_known)
+                                        nearest_others, nearest_rows, refuse_known, spaced_rows)
 from .missing import Missing, missing_groups
 from .neighbours import MAX_BYTES
 from .picture_search import change_name
@@ -82,11 +82,6 @@ def _asides(data: AuditData, made: dict[str, Tensor]) -> dict[str, Aside]:
     return found
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #62d66b25
-def _thinned(*sets: Tensor) -> list[Tensor]:
-    "Every so many rows of each set, `NOISE_POINTS` or fewer."
-    return [x[::-(-len(x) // NOISE_POINTS)] for x in sets]
-
-# %% ../../nbs/4_evidence/02_audit.ipynb #192fd9a6
 def _compare(data: AuditData, made: dict[str, Tensor],
              generator: torch.Generator) -> dict[str, _Compared]:
     "Each set of samples beside the real data, by its name."
@@ -108,7 +103,8 @@ def _compare(data: AuditData, made: dict[str, Tensor],
         near = Near(distance[name], distance["unseen"], to_unseen[name], to_unseen["real"],
                     group_of(x), group_of(unseen), row[name][:, 0], row["unseen"][:, 0], far,
                     asides.get(name))
-        others = (unseen, reference) if name == "samples" else _thinned(unseen, reference)
+        most = len(unseen) + len(reference) if name == "samples" else NOISE_POINTS
+        others = (spaced_rows(rows, most) for rows in (unseen, reference))
         compared[name] = _Compared(Pool(x, *others, generator), near, nearest)
     return compared
 

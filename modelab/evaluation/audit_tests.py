@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..core.statistics import wilson_interval
 from .attributes import holm_adjusted
-from .copying import nearest_k, nearest_others
+from .copying import nearest_k, nearest_others, spaced_rows
 from .excess import excess_chance, ShareInterval
 from .ratio_test import COPY_SHARES, near_ratio, ratio_test, relevant_scores
 
@@ -224,8 +224,7 @@ def extreme_test(score: Tensor, is_sample: Tensor, shares: tuple[float, ...]) ->
 # %% ../../nbs/4_evidence/02_audit.ipynb #1cd91b1a
 def far_distance(reference: Tensor, most: int = 1000) -> float:
     "Twice the distance to the nearest other example that 99 % of `most` examples do not exceed."
-    some = reference[::-(-len(reference) // most)]
-    distance = nearest_k(some, reference, 2)[0][:, -1]
+    distance = nearest_k(spaced_rows(reference, most), reference, 2)[0][:, -1]
     return 2 * float(distance.kthvalue(max(1, round(.99 * len(distance)))).values) or math.inf
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #8525a731

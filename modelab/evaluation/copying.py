@@ -21,8 +21,8 @@ from ..data.readers import (index_parts, join_parts, pictures_to_floats, SampleF
 from .neighbours import MAX_BYTES
 
 # %% auto #0
-__all__ = ['flat_rows', 'nearest_k', 'thin_rows', 'nearest_others', 'refuse_known', 'count_equal', 'nearest_rows', 'FeatureRows',
-           'authenticity', 'copying_z', 'birthday_test', 'ExampleSource']
+__all__ = ['flat_rows', 'nearest_k', 'thin_rows', 'spaced_rows', 'nearest_others', 'refuse_known', 'count_equal', 'nearest_rows',
+           'FeatureRows', 'authenticity', 'copying_z', 'birthday_test', 'ExampleSource']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #0d4a5110
 def flat_rows(x: Tensor) -> Tensor:
@@ -50,6 +50,11 @@ def thin_rows(n: int, most: int, generator: torch.Generator) -> Tensor:
     if n <= most:
         return torch.arange(n)
     return torch.randperm(n, generator=generator)[:most].sort().values
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #046f0de9
+def spaced_rows(x: Tensor, most: int) -> Tensor:
+    "At most `most` rows of x, evenly spaced: every so many, from the first one on."
+    return x[::-(-len(x) // most)]
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #069a12b6
 def nearest_others(x: Tensor,  # (n, *event)

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core.checks import check_int
 from ..core.signatures import checked, Whole
 from ..data.readers import index_parts, show_parts
-from .copying import ExampleSource
+from .copying import ExampleSource, spaced_rows
 from .excess import ShareInterval
 from .neighbours import MAX_BYTES
 from .ratio_test import near_ratio, ratio_test, relevant_scores
@@ -136,7 +136,7 @@ class PictureSearch:
         self.train, self.max_bytes = train, max_bytes
         self.rows = torch.arange(len(train)) if rows is None else rows
         self.changes = picture_changes(min(SEARCH_SIDE, *train.shape[-2:]))
-        values = self.windows(self.rows[::-(-len(self.rows) // 2000)]).numpy()
+        values = self.windows(spaced_rows(self.rows, 2000)).numpy()
         width = min(32, *values.shape)
         pca = PCA(width, svd_solver="randomized", random_state=0).fit(values)
         self.directions = torch.as_tensor(pca.components_).float().T.contiguous()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .copying import flat_rows
+from .copying import flat_rows, spaced_rows
 from .excess import excess_chance, excess_share, ShareInterval
 
 # %% auto #0
@@ -34,7 +34,7 @@ def group_finder(real: Tensor, unseen: int | None = None) -> Callable[[Tensor], 
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
     from sklearn.metrics import pairwise_distances_argmin
-    values = flat_rows(real[:: -(-len(real) // 5000)]).numpy()
+    values = flat_rows(spaced_rows(real, 5000)).numpy()
     width = min(32, *values.shape)
     pca = PCA(width, svd_solver="randomized", random_state=0).fit(values)
     rows = pca.transform(values)

@@ -43,7 +43,7 @@ from modelab.evaluation.audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS
                                             smallest_repeats_seen, smallest_seen,
                                             smallest_shift_seen)
 from modelab.evaluation.copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
-                                        nearest_others, nearest_rows, refuse_known)
+                                        nearest_others, nearest_rows, refuse_known, spaced_rows)
 from modelab.evaluation.missing import Missing, missing_groups
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.picture_search import change_name
@@ -67,7 +67,7 @@ from torch import Tensor
 
 from modelab.core.statistics import wilson_interval
 from modelab.evaluation.attributes import holm_adjusted
-from modelab.evaluation.copying import nearest_k, nearest_others
+from modelab.evaluation.copying import nearest_k, nearest_others, spaced_rows
 from modelab.evaluation.excess import excess_chance, ShareInterval
 from modelab.evaluation.ratio_test import COPY_SHARES, near_ratio, ratio_test, relevant_scores
 
@@ -239,6 +239,19 @@ def thin_rows(n: int, most: int, generator: torch.Generator) -> Tensor:
 
 # %%
 thin_rows(3, 5, g), thin_rows(1000, 5, torch.Generator().manual_seed(0))
+
+# %% [markdown]
+# Where no chance is wanted, evenly spaced rows are taken.
+
+# %%
+#| export evaluation.copying
+def spaced_rows(x: Tensor, most: int) -> Tensor:
+    "At most `most` rows of x, evenly spaced: every so many, from the first one on."
+    return x[::-(-len(x) // most)]
+
+
+# %%
+spaced_rows(torch.arange(9), 4)
 
 # %% [markdown]
 # Within one set, a row does not count as its own neighbour. Another row that equals it does count.
@@ -1045,8 +1058,7 @@ tested
 #| export evaluation.audit_tests
 def far_distance(reference: Tensor, most: int = 1000) -> float:
     "Twice the distance to the nearest other example that 99 % of `most` examples do not exceed."
-    some = reference[::-(-len(reference) // most)]
-    distance = nearest_k(some, reference, 2)[0][:, -1]
+    distance = nearest_k(spaced_rows(reference, most), reference, 2)[0][:, -1]
     return 2 * float(distance.kthvalue(max(1, round(.99 * len(distance)))).values) or math.inf
 
 
@@ -2238,17 +2250,7 @@ def _asides(data: AuditData, made: dict[str, Tensor]) -> dict[str, Aside]:
 
 
 # %% [markdown]
-# Noise needs no more than some hundred points: its row of a report only shows what no learning at all would give.
-
-# %%
-#| export
-def _thinned(*sets: Tensor) -> list[Tensor]:
-    "Every so many rows of each set, `NOISE_POINTS` or fewer."
-    return [x[::-(-len(x) // NOISE_POINTS)] for x in sets]
-
-
-# %% [markdown]
-# `_compare` measures all distances.
+# `_compare` measures all distances. Noise needs no more than some hundred points: its row of a report only shows what no learning at all would give.
 
 # %%
 #| export
@@ -2273,7 +2275,8 @@ def _compare(data: AuditData, made: dict[str, Tensor],
         near = Near(distance[name], distance["unseen"], to_unseen[name], to_unseen["real"],
                     group_of(x), group_of(unseen), row[name][:, 0], row["unseen"][:, 0], far,
                     asides.get(name))
-        others = (unseen, reference) if name == "samples" else _thinned(unseen, reference)
+        most = len(unseen) + len(reference) if name == "samples" else NOISE_POINTS
+        others = (spaced_rows(rows, most) for rows in (unseen, reference))
         compared[name] = _Compared(Pool(x, *others, generator), near, nearest)
     return compared
 

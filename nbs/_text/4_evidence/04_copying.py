@@ -52,7 +52,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelab.evaluation.copying import flat_rows
+from modelab.evaluation.copying import flat_rows, spaced_rows
 from modelab.evaluation.excess import excess_chance, excess_share, ShareInterval
 
 # %%
@@ -71,7 +71,7 @@ from torch import Tensor
 from modelab.core.checks import check_int
 from modelab.core.signatures import checked, Whole
 from modelab.data.readers import index_parts, show_parts
-from modelab.evaluation.copying import ExampleSource
+from modelab.evaluation.copying import ExampleSource, spaced_rows
 from modelab.evaluation.excess import ShareInterval
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.ratio_test import near_ratio, ratio_test, relevant_scores
@@ -270,7 +270,7 @@ def group_finder(real: Tensor, unseen: int | None = None) -> Callable[[Tensor], 
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
     from sklearn.metrics import pairwise_distances_argmin
-    values = flat_rows(real[:: -(-len(real) // 5000)]).numpy()
+    values = flat_rows(spaced_rows(real, 5000)).numpy()
     width = min(32, *values.shape)
     pca = PCA(width, svd_solver="randomized", random_state=0).fit(values)
     rows = pca.transform(values)
@@ -675,7 +675,7 @@ class PictureSearch:
         self.train, self.max_bytes = train, max_bytes
         self.rows = torch.arange(len(train)) if rows is None else rows
         self.changes = picture_changes(min(SEARCH_SIDE, *train.shape[-2:]))
-        values = self.windows(self.rows[::-(-len(self.rows) // 2000)]).numpy()
+        values = self.windows(spaced_rows(self.rows, 2000)).numpy()
         width = min(32, *values.shape)
         pca = PCA(width, svd_solver="randomized", random_state=0).fit(values)
         self.directions = torch.as_tensor(pca.components_).float().T.contiguous()
