@@ -34,8 +34,9 @@ __all__ = ['LABEL_SOURCES', 'PositiveShare', 'ProjectionDiscriminator', 'FewLabe
 class ProjectionDiscriminator(nn.Module):
     """A discriminator of pairs (x, y) by projection (Miyato, Koyama 2018), with two more heads.
 
-    D(x, y) scores examples (*runs, batch, *event) as classes y (*runs, batch); D(x) is the part
-    that is the same for all classes.
+    D(x, y) gives logits (*runs, batch) of examples (*runs, batch, *event) and classes y
+    (*runs, batch), int64; D(x) is the part that is the same for all classes. `ValueError` for a
+    class that is not among the `classes`.
     """
     @checked
     def __init__(self, body: Network,  # x to features φ(x), (*runs, batch, features)
@@ -66,18 +67,22 @@ PositiveShare = Annotated[float, Real(most=1., above=0.)]
 @register_game
 @dataclass(kw_only=True)
 class FewLabels(ZeroCentred):
-    "The game of Lucic et al. 2019 with R1: G draws a class on demand, few examples have a label."
+    """S²GAN, S³GAN and their baselines (Lucic et al. 2019): G draws a class, few examples have one.
+
+    The adversarial loss is the logistic one with R1. Latents are (runs, batch, latent + classes),
+    noise first, then the class as one-hot. `ValueError` for a set with too few modes.
+    """
     D: Player = None  # your own features: x to (batch, width); the heads are added
     classes: Count = 8  # the first modes of the set: as many as it has
     per_class: Count = 7  # labelled examples of each class, drawn with replacement at first
     label_source: Literal["inferred", "predicted", "nearest", "clustered", "random", "single",
                           "left out", "all"] = "inferred"  # of the others
     labelled_share: PositiveShare = 1 / 16  # of each real batch: labelled examples
-    label_weight: NonNegative = .3  # λ, of D's guessing
-    rotation_weight: NonNegative = 0.  # β, of telling turned pictures apart; G has a fifth of it
+    label_weight: NonNegative = .3  # λ, of the cross-entropy of the head c ("inferred")
+    rotation_weight: NonNegative = 0.  # β, of the rotations in the loss of D; in that of G: β/5
     predictor: Player = None  # your own trained classifier of x; None: one is trained at first
-    predictor_steps: Count = 300  # of its training, "predicted" and "clustered"
-    predictor_rotation: NonNegative = 1.  # its β
+    predictor_steps: Count = 300  # of its training, for "predicted" and "clustered"
+    predictor_rotation: NonNegative = 1.  # β in its loss
     conditional: ClassVar[tuple[str, ...]] = ()  # latents ask for classes
     kinds: ClassVar[tuple[str, ...]] = "mlp", "conv"
     default_networks: ClassVar[Networks] = Networks("mlp", width=128, depth=2, latent=16)
@@ -221,6 +226,6 @@ class FewLabels(ZeroCentred):
         return loss + self.rotation_loss(t, fake, .2) if self.rotation_weight else loss
 
     def rotation_loss(self, t: Any, x: Tensor, share: float = 1.) -> Tensor:
-        "Weighted cross entropy of the predicted number of quarter turns, (runs,)."
+        "Weighted cross-entropy of the predicted number of quarter turns, in nats, (runs,)."
         turned, quarters = rotate_pictures(x[:, :max(1, x.shape[1] // 4)])
         return share * self.rotation_weight * label_loss(t.D.r(t.D.body(turned)), quarters)

@@ -28,7 +28,10 @@ __all__ = ['LabelLogits', 'ExampleWeights', 'SquarePictures', 'MorePictures', 'S
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #98aafa4a
 def check_classes(y: Any, shape: tuple[int, ...], classes: int, least: int = 0) -> Tensor:
-    "`y`, if it is one class for each example: int64 of this shape, from `least` to `classes - 1`."
+    """`y`, if it is one class for each example: int64 of this shape, from `least` to `classes - 1`.
+
+    `TypeError` for another type, `ValueError` for another shape or class.
+    """
     check_shape("y", y, shape, torch.int64)
     if y.numel() and not least <= y.min() <= y.max() < classes:
         raise ValueError(f"y: expected classes {least}…{classes - 1}, got {y.min()}…{y.max()}")
@@ -87,7 +90,11 @@ def rotate_pictures(x: SquarePictures) -> tuple[Tensor, Tensor]:
 
 # %% ../../nbs/5_icml2019/08_few_labels.ipynb #df662097
 class LabelPredictor(nn.Module):
-    "A classifier, x to class logits, that shares its features with a head for rotations."
+    """A classifier of examples that shares its features with a head for rotations.
+
+    A call takes (*runs, batch, *event) to class logits (*runs, batch, classes) (the first step of
+    S²GAN, Lucic et al. 2019).
+    """
     @checked
     def __init__(self, body: Network,  # x to features, (*runs, batch, features)
                  features: Count, classes: Count, runs: Count | None = None,
@@ -115,7 +122,7 @@ def predictor_loss(predictor: Network,  # such as `LabelPredictor`
                    more: MorePictures,  # square pictures to turn, if the weight is not 0
                    rotation_weight: NonNegative = 1.,  # β
                    ) -> Tensor:  # (*runs,)
-    "Cross entropy of the known classes, plus that of the rotations of other pictures."
+    "Cross-entropy, in nats, of the known classes, plus that of the rotations of other pictures."
     loss = label_loss(predictor(x), y)
     if not rotation_weight:
         return loss
@@ -184,7 +191,8 @@ def label_predictor(x: Batch, y: Tensor,  # examples; their classes, -1 where un
                     lr: StepSize = 2e-3, rotation_weight: NonNegative = 1.,
                     generator: Generators = None) -> LabelPredictor:
     """A classifier trained on few labelled examples, and on rotations of others if they are
-    square pictures: x (*runs, n, *event), y (*runs, n), more (*runs, m, *event)."""
+    square pictures: x (*runs, n, *event), y (*runs, n), more (*runs, m, *event). Its weights are
+    frozen. `ValueError` or `TypeError` for classes or shapes that do not fit together."""
     check_classes(y, x.shape[:max(1, getattr(y, "ndim", 1))], classes, -1)
     event, runs = tuple(x.shape[y.ndim:]), None if y.ndim == 1 else len(y)
     check_shape("more", more, (*y.shape[:-1], *more.shape[y.ndim - 1:y.ndim], *event))

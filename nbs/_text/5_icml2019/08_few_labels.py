@@ -144,7 +144,12 @@ copied = {supply: averaged([measured(*bag) for bag in seeds]) for supply, seeds 
 sheet(copied)
 
 # %% [markdown]
-# The seventy scans have the right classes, but they do not cover the data: their Fréchet distance is five times that of a fair sample. (Their recall is zero, because the ball around a picture that occurs many times has radius zero.) Copies under random labels cover the data, but only one in ten has the right class. The nearest neighbour does nearly both: nine labels of ten are right. For comparison, the same numbers for noise:
+# The seventy scans have the right classes, but they do not cover the data: their Fréchet distance is about five times that of *all labels*, which is a fair sample. (Their recall is zero, because the ball around a picture that occurs many times has radius zero.) Copies under random labels cover the data, but only one in ten has the right class. Copies under the label of the nearest neighbour cover the data, too, and nine labels of ten are right. For comparison, the same numbers for noise:
+
+# %%
+fair, few_scans = copied["all labels"], copied["labelled only"]
+assert 4.5 < few_scans["Fréchet"].mean / fair["Fréchet"].mean < 5.5
+assert copied["random"]["obeys"].high < .12 and copied["nearest"]["obeys"].low > .85
 
 # %%
 dots = torch.rand(1000, 1, 8, 8, generator=g) * 2 - 1
@@ -164,7 +169,7 @@ Picture(figure, "Three sheets, a column for each digit asked for: labelled only 
                 "digits, random shows any, nearest shows mostly the right ones")
 
 # %% [markdown]
-# These baselines only copy. Can a GAN learn as much from each source of labels?
+# These baselines only copy. How well does a GAN do with each source of labels?
 
 # %% [markdown]
 # ## A projection discriminator
@@ -183,7 +188,10 @@ Picture(figure, "Three sheets, a column for each digit asked for: labelled only 
 # %%
 #| export methods.label_predictor
 def check_classes(y: Any, shape: tuple[int, ...], classes: int, least: int = 0) -> Tensor:
-    "`y`, if it is one class for each example: int64 of this shape, from `least` to `classes - 1`."
+    """`y`, if it is one class for each example: int64 of this shape, from `least` to `classes - 1`.
+
+    `TypeError` for another type, `ValueError` for another shape or class.
+    """
     check_shape("y", y, shape, torch.int64)
     if y.numel() and not least <= y.min() <= y.max() < classes:
         raise ValueError(f"y: expected classes {least}…{classes - 1}, got {y.min()}…{y.max()}")
@@ -191,15 +199,16 @@ def check_classes(y: Any, shape: tuple[int, ...], classes: int, least: int = 0) 
 
 
 # %% [markdown]
-# The features $\varphi$ may be any network. The four heads $w$, $e$, $c$ and $r$ are linear.
+# The features $\varphi$ may be any network. The four heads $w$, $e$, $c$ and $r$ are linear, with a bias.
 
 # %%
 #| export
 class ProjectionDiscriminator(nn.Module):
     """A discriminator of pairs (x, y) by projection (Miyato, Koyama 2018), with two more heads.
 
-    D(x, y) scores examples (*runs, batch, *event) as classes y (*runs, batch); D(x) is the part
-    that is the same for all classes.
+    D(x, y) gives logits (*runs, batch) of examples (*runs, batch, *event) and classes y
+    (*runs, batch), int64; D(x) is the part that is the same for all classes. `ValueError` for a
+    class that is not among the `classes`.
     """
     @checked
     def __init__(self, body: Network,  # x to features φ(x), (*runs, batch, features)
@@ -353,12 +362,16 @@ quarter.tolist()
 
 # %% [markdown]
 # ### The classifier
-# Two heads share a body: $c$ for the class and $r$ for the rotation. When it is called, it answers the logits of the class. An untrained one counts as trained for nothing (`trained` is 0); the game below uses this number.
+# Two heads share a body: $c$ for the class and $r$ for the rotation. A call gives the logits of the class. `trained` is 0 before the training. The game below writes there for which source of labels the classifier was trained.
 
 # %%
 #| export methods.label_predictor
 class LabelPredictor(nn.Module):
-    "A classifier, x to class logits, that shares its features with a head for rotations."
+    """A classifier of examples that shares its features with a head for rotations.
+
+    A call takes (*runs, batch, *event) to class logits (*runs, batch, classes) (the first step of
+    S²GAN, Lucic et al. 2019).
+    """
     @checked
     def __init__(self, body: Network,  # x to features, (*runs, batch, features)
                  features: Count, classes: Count, runs: Count | None = None,
@@ -377,7 +390,7 @@ class LabelPredictor(nn.Module):
 
 
 # %% [markdown]
-# Its loss is the sum of two cross entropies, one for each head:
+# Its loss is the sum of two cross-entropies, one for each head:
 #
 # $$L_P=\mathbb E_{\text{known}}\big[-\log\mathrm{softmax}(c(h(x)))_y\big]+\beta\;\mathbb E_{x,\,r}\big[-\log\mathrm{softmax}(r(h(x^r)))_r\big].$$
 #
@@ -400,7 +413,7 @@ def predictor_loss(predictor: Network,  # such as `LabelPredictor`
                    more: MorePictures,  # square pictures to turn, if the weight is not 0
                    rotation_weight: NonNegative = 1.,  # β
                    ) -> Tensor:  # (*runs,)
-    "Cross entropy of the known classes, plus that of the rotations of other pictures."
+    "Cross-entropy, in nats, of the known classes, plus that of the rotations of other pictures."
     loss = label_loss(predictor(x), y)
     if not rotation_weight:
         return loss
@@ -437,7 +450,7 @@ slope
 
 # %% [markdown]
 # ### Training it
-# With seventy labels the classifier learns them by heart. Small changes of the labelled pictures help: each is turned by up to 0.15 radians (9 degrees) and moved by up to a sixteenth of its side. This is *data augmentation*.
+# A network can fit seventy labelled pictures exactly and still be wrong about others (*overfitting*). The usual remedy is *data augmentation*: the labelled pictures are changed a little at random. Here each is turned by up to 0.15 radians (9 degrees) and moved by up to a sixteenth of its side.
 
 # %%
 #| export methods.label_predictor
@@ -540,7 +553,8 @@ def label_predictor(x: Batch, y: Tensor,  # examples; their classes, -1 where un
                     lr: StepSize = 2e-3, rotation_weight: NonNegative = 1.,
                     generator: Generators = None) -> LabelPredictor:
     """A classifier trained on few labelled examples, and on rotations of others if they are
-    square pictures: x (*runs, n, *event), y (*runs, n), more (*runs, m, *event)."""
+    square pictures: x (*runs, n, *event), y (*runs, n), more (*runs, m, *event). Its weights are
+    frozen. `ValueError` or `TypeError` for classes or shapes that do not fit together."""
     check_classes(y, x.shape[:max(1, getattr(y, "ndim", 1))], classes, -1)
     event, runs = tuple(x.shape[y.ndim:]), None if y.ndim == 1 else len(y)
     check_shape("more", more, (*y.shape[:-1], *more.shape[y.ndim - 1:y.ndim], *event))
@@ -596,7 +610,7 @@ assert fast_mode() or (right["classifier"] - right["nearest"]).abs().max() < .06
 {name: interval(v.tolist(), low=0, high=1) for name, v in right.items()}
 
 # %% [markdown]
-# Nine labels of ten are right, as with the nearest neighbour. (Pixel distances work well for digits. The recorded results below compare both with more seeds.) Both sources are fixed before the training of the GAN.
+# Nine labels of ten are right, about as many as with the nearest neighbour. (Pixel distances work well for digits. The recorded results below compare both with more seeds.) Both sources are fixed before the training of the GAN.
 #
 # ### Without any label: clusters
 # The paper has baselines without labels, too. One of them is **clustering**: train the body on rotations alone, find clusters of its features by $k$-means, and use the number of the cluster as the class. A new example belongs to the nearest centre $m_k$. That is a linear head, because
@@ -642,29 +656,27 @@ def cluster_by_features(predictor: Predictor,  # its head for classes changes
 # %%
 unknown = torch.full((2000,), -1)
 clusters = label_predictor(others[0], unknown, others[0], 10, steps=steps(100), generator=g)
-cluster_by_features(clusters, others[0], g)
+clusters = cluster_by_features(clusters, others[0], g)
 
 # %%
 h, centres = clusters.body(x), clusters.c.weight.mT
 assert torch.equal(clusters(x).argmax(-1), torch.cdist(h, centres).argmin(-1))
 
 # %% [markdown]
-# Do the clusters agree with the digits? Name each cluster by the digit that is most frequent in it. What share of the scans has then the right name?
+# Do the clusters agree with the digits? We name each cluster by the digit that is most frequent in it. What share of the scans has the right name then?
 
 # %%
 table = torch.bincount(clusters(x).argmax(-1) * 10 + y, minlength=100).view(10, 10)
 purity = table.max(1).values.sum().item() / len(x)
-assert fast_mode() or purity < right["classifier"].min()
-
-# %%
+assert fast_mode() or purity < right["classifier"].min() - .1
 purity
 
 # %% [markdown]
-# Much fewer than with seventy labels.
+# Far fewer than with seventy labels.
 
 # %% [markdown]
 # ## Co-training: labels that change during the training (S²GAN-CO)
-# The second way needs no second network. To find fakes, $D$'s features must describe digits well. So a linear head on them can be a good classifier, even from seventy labels. **Co-training** trains this head together with $D$ and uses it to predict the missing labels:
+# The second way needs no second network. $D$ learns features that separate real digits from generated ones. If these features describe digits well, a linear head on them can be a good classifier, even from seventy labels. **Co-training** trains this head together with $D$ and uses it to predict the missing labels:
 #
 # $$\hat y=\begin{cases}y&\text{if it is known}\\\arg\max_k c_k(\varphi(x))&\text{else}\end{cases}\qquad
 # L_D=\mathbb E\,\mathrm{sp}(-D(x,\hat y))+\mathbb E\,\mathrm{sp}(D(G(z,y),y))+\tfrac\gamma2\,\mathbb E\|\nabla_xD(x,\hat y)\|^2+\lambda\,\mathbb E_{\text{known}}\big[-\log\mathrm{softmax}(c(\varphi(x)))_y\big]$$
@@ -726,18 +738,22 @@ PositiveShare = Annotated[float, Real(most=1., above=0.)]
 @register_game
 @dataclass(kw_only=True)
 class FewLabels(ZeroCentred):
-    "The game of Lucic et al. 2019 with R1: G draws a class on demand, few examples have a label."
+    """S²GAN, S³GAN and their baselines (Lucic et al. 2019): G draws a class, few examples have one.
+
+    The adversarial loss is the logistic one with R1. Latents are (runs, batch, latent + classes),
+    noise first, then the class as one-hot. `ValueError` for a set with too few modes.
+    """
     D: Player = None  # your own features: x to (batch, width); the heads are added
     classes: Count = 8  # the first modes of the set: as many as it has
     per_class: Count = 7  # labelled examples of each class, drawn with replacement at first
     label_source: Literal["inferred", "predicted", "nearest", "clustered", "random", "single",
                           "left out", "all"] = "inferred"  # of the others
     labelled_share: PositiveShare = 1 / 16  # of each real batch: labelled examples
-    label_weight: NonNegative = .3  # λ, of D's guessing
-    rotation_weight: NonNegative = 0.  # β, of telling turned pictures apart; G has a fifth of it
+    label_weight: NonNegative = .3  # λ, of the cross-entropy of the head c ("inferred")
+    rotation_weight: NonNegative = 0.  # β, of the rotations in the loss of D; in that of G: β/5
     predictor: Player = None  # your own trained classifier of x; None: one is trained at first
-    predictor_steps: Count = 300  # of its training, "predicted" and "clustered"
-    predictor_rotation: NonNegative = 1.  # its β
+    predictor_steps: Count = 300  # of its training, for "predicted" and "clustered"
+    predictor_rotation: NonNegative = 1.  # β in its loss
     conditional: ClassVar[tuple[str, ...]] = ()  # latents ask for classes
     kinds: ClassVar[tuple[str, ...]] = "mlp", "conv"
     default_networks: ClassVar[Networks] = Networks("mlp", width=128, depth=2, latent=16)
@@ -976,7 +992,7 @@ def loss_G(self: FewLabels, t: Any) -> Tensor:
 #| export
 @patch
 def rotation_loss(self: FewLabels, t: Any, x: Tensor, share: float = 1.) -> Tensor:
-    "Weighted cross entropy of the predicted number of quarter turns, (runs,)."
+    "Weighted cross-entropy of the predicted number of quarter turns, in nats, (runs,)."
     turned, quarters = rotate_pictures(x[:, :max(1, x.shape[1] // 4)])
     return share * self.rotation_weight * label_loss(t.D.r(t.D.body(turned)), quarters)
 
@@ -998,7 +1014,7 @@ given[0, :8], known[0, :8]
 # (Two labels of thirty-two are known; the others were predicted by a head that is not trained yet.)
 
 # %% [markdown]
-# A short proof for the other parts of the game. The labels of S²GAN are those of the trained classifier, and they do not change: the classifier never moves. With rotations both losses grow by the two terms above.
+# **Fidelity of the other parts.** The labels of S²GAN are those of the trained classifier. They do not change, because the classifier is not trained any more. With rotations each loss grows by its term above.
 
 # %%
 quick = dict(classes=10, predictor_steps=5, networks=Networks(width=16))
@@ -1019,7 +1035,7 @@ for beta in (0., .5):
     gains.append((game.loss_D(turn), game.loss_G(turn)))
 
 def turned_loss(x) -> Tensor:
-    "Cross entropy of the rotations of the first quarter of a batch, by the head r of D."
+    "Cross-entropy of the rotations of the first quarter of a batch, by the head r of D."
     pictures, quarters = rotate_pictures(x[:, :4])
     return label_loss(turn.D.r(turn.D.body(pictures)), quarters)
 
@@ -1029,7 +1045,7 @@ assert torch.allclose(G1 - G0, .1 * turned_loss(turn.G(turn.z)), atol=1e-5)
 
 # %% [markdown]
 # ## Ten variants side by side
-# `benchmarks/few_labels.py` trains all variants on the 8×8 digits. Each has four settings: two weights of R1, and two values of what is its own. The one with the least Fréchet distance is chosen on seeds 100 to 103, with 5 % of the labels (seven of each digit) and 300 steps. The chosen one is trained with seeds 0 to 7 for 600 steps. This is far shorter than the paper's training.
+# `benchmarks/few_labels.py` trains all variants on the 8×8 digits. For each variant four settings are tried: two weights of R1, times two values of a setting that only this variant has (of the learning rate, if it has none). The one with the least Fréchet distance is chosen on seeds 100 to 103, with 5 % of the labels (seven of each digit) and 300 steps. The chosen one is trained with seeds 0 to 7 for 600 steps. This is far shorter than the paper's training.
 #
 # **Predict:** which variants come near *all labels* in both measures?
 
@@ -1049,6 +1065,13 @@ def worst(variant: str, share: str = "5 %") -> float:
     return max(results[f"{variant}, {share}"]["Fréchet"])
 
 # %%
+def gap(variant: str, share: str, rival: str = "all labels", rival_share: str = "5 %"):
+    "How much larger the Fréchet distance is than the rival's, seed by seed."
+    pairs = zip(results[f"{variant}, {share}"]["Fréchet"],
+                results[f"{rival}, {rival_share}"]["Fréchet"])
+    return interval([ours - theirs for ours, theirs in pairs])
+
+# %%
 variants = [row["variant"] for row in kept["digits"] if row["share"] == "5 %"]
 
 # %%
@@ -1058,8 +1081,8 @@ pd.DataFrame(table).T.assign(worst=[f"{worst(name):.2f}" for name in variants])
 
 # %% [markdown]
 # - *labels right* is the share of right labels among those that $D$ gets for training scans, after the training. *Worst* is the largest Fréchet distance of a seed.
-# - *Single* has no class that could be asked for. A cluster is named here by its most frequent digit, which the generator does not know.
-# - The generators that copy, above, are the floor: a fair sample has the distance of *all labels* in the first table.
+# - *Single* has one class for all digits, so no digit can be asked for. A cluster is named here by its most frequent digit, which the generator does not know.
+# - The floor is a fair sample: *all labels* in the first table, the generators that copy.
 
 # %%
 marks = {"all labels": (REAL, "o"), "labelled only": (FAKE, "x"), "random": (MISSING, "s"),
@@ -1076,19 +1099,30 @@ Picture(figure, "Eight seeds of nine variants: labelled only obeys and is far fr
                 "random does not obey; most others are in the lower right corner")
 
 # %% [markdown]
-# *Labelled only* and *random* miss the lower right corner along different axes, so a single number would rate one of them well. The labels of S²GAN and of the nearest neighbour are fixed, and these two come nearest to *all labels*. With co-training the labels are worse, and so is the distance. Clusters obey well once they have a name, but the distance is larger than with one label for all.
-#
-# Random labels cost little distance here: the difference to *all labels* is below. So on these digits the distance alone hardly shows whether labels are any good. Look at both measures. No generator reaches the distance of a fair sample, with any labels.
+# - *Labelled only* has the right classes and a large distance. *Random* has a smaller distance and wrong classes. So one measure alone would rate one of them well.
+# - S²GAN and the nearest neighbour have fixed labels, and their distance is nearest to that of *all labels*. With co-training fewer labels are right, and the distance is larger.
+# - Random labels cost little distance here: with them it is smaller than with co-training. So on these digits the distance hardly shows whether labels are right. Look at both measures.
+# - The recall, which measures coverage alone, is highest with random labels and with a single one. With rotations it is lower than without.
+# - Clusters obey well once they have a name, but their distance is larger than with one label for all.
+# - No generator has the distance of a fair sample, with any labels.
 
 # %%
 assert found("labelled only").low > 2 * found("all labels").high
+assert {"S²GAN", "nearest"} == {*sorted(variants, key=lambda name: found(name).mean)[1:3]}
 assert found("S²GAN").high < found("S²GAN-CO").low and found("nearest").high < found("S²GAN-CO").low
 assert found("S²GAN-CO", "labels right").high < found("S²GAN", "labels right").low
+assert found("random").mean < found("S²GAN-CO").mean
 assert found("clustered").low > found("single").high and found("clustered", "obeys").low > .8
-assert min(found(name).low for name in variants) > copied["all labels"]["Fréchet"].high
+assert min(found(name).low for name in variants) > fair["Fréchet"].high
 
 # %%
-{name: f"{found(name).mean - found('all labels').mean:.2f}" for name in ("random", "S²GAN")}
+recall = {name: found(name, "recall") for name in variants}
+assert {"random", "single"} == {*sorted(variants, key=lambda name: -recall[name].mean)[:2]}
+assert recall["random"].low > recall["all labels"].high
+assert recall["S³GAN"].high < recall["S²GAN"].low
+
+# %%
+{name: f"{gap(name, '5 %'):.2f}" for name in ("random", "S²GAN-CO", "S²GAN")}
 
 # %% [markdown]
 # ## The paper's curve: distance over the share of labels
@@ -1114,23 +1148,23 @@ Picture(figure, "Over the share of labels: the Fréchet distance of S²GAN, S³G
                 "the share of obedient samples rises for all")
 
 # %% [markdown]
-# The Fréchet distance falls with more labels, and the samples obey more often. With the fixed labels of S²GAN and of the nearest neighbour the distance comes near the band of *all labels*, and with 20 % of the labels the samples obey nearly as often. With co-training the samples obey as well, but the distance stays larger at every share, and it grows with more labels. We do not know why; its settings were chosen with 5 % of the labels. In all pairs the rotations make the distance larger.
+# With more labels the samples of all five variants obey more often. With fixed labels (S²GAN, S³GAN, nearest) the distance is smaller with 20 % of the labels than with 5 %, and near the band of *all labels*. With co-training it is larger at every share, and it *grows* with the share. We do not know why; its settings were chosen with 5 % of the labels. The rotations give a larger mean distance in each of the eight pairs; in one pair eight seeds are enough to show the difference.
 
 # %%
-def gap(variant: str, share: str, rival: str = "all labels", rival_share: str = "5 %"):
-    "How much larger the Fréchet distance is than the rival's, seed by seed."
-    pairs = zip(results[f"{variant}, {share}"]["Fréchet"],
-                results[f"{rival}, {rival_share}"]["Fréchet"])
-    return interval([ours - theirs for ours, theirs in pairs])
+rotated = [gap(name.replace("²", "³"), share, name, share)
+           for name in ("S²GAN", "S²GAN-CO") for share in shares]
+assert all(v.mean > 0 for v in rotated) and sum(v.low > 0 for v in rotated) == 1
 
 # %%
-for share in shares:
-    for name in ("S²GAN", "S²GAN-CO"):
-        rotated = name.replace("²", "³")
-        assert found(name, share=share).mean < found(rotated, share=share).mean
-    assert gap("S²GAN-CO", share).low > gap("S²GAN", share).high > 0
-assert gap("S²GAN-CO", "20 %", "S²GAN-CO").low > 0
-assert found("all labels", "obeys").mean - found("S²GAN", "obeys", "20 %").mean < .01
+for name in curves:
+    obeyed = [found(name, "obeys", share).mean for share in shares]
+    assert obeyed == sorted(obeyed)
+    more = gap(name, "20 %", name)
+    assert more.low > 0 if name.endswith("CO") else more.mean < 0
+
+# %%
+assert all(gap("S²GAN-CO", share).low > gap("S²GAN", share).high for share in shares)
+assert all(gap(name, "20 %").mean < .02 for name in curves if not name.endswith("CO"))
 
 # %%
 {name: f"{gap(name, '20 %'):.2f}" for name in curves}
@@ -1152,7 +1186,7 @@ Picture(figure, "Samples by the digit asked for: labelled only clean and right; 
 
 # %% [markdown]
 # ## Class by class
-# A mean over classes hides a class that fails. Which digits does the classifier of chapter 0.3 find among the samples of class $y$?
+# A mean over classes does not show a single class that fails. Which digits does the classifier of chapter 0.3 find among the samples of class $y$?
 
 # %%
 figure, panels = axes(1, 2, size=(4.2, 2.9))
@@ -1169,7 +1203,7 @@ by_digit = {name: torch.tensor(results[f"{name}, 5 %"]["confusion"]).diagonal()
 pd.DataFrame({name: v.numpy().round(2) for name, v in by_digit.items()}).T
 
 # %% [markdown]
-# The same three digits, 1, 8 and 9, obey least with all labels and with predicted ones; with predicted labels 9 loses most.
+# The same three digits, 1, 8 and 9, obey least in all three variants. With predicted labels (S²GAN) the 9 loses most.
 
 # %%
 assert all(set(v.argsort()[:3].tolist()) == {1, 8, 9} for v in by_digit.values())
@@ -1190,10 +1224,10 @@ assert all(found(name, "obeys").low > found(name, "labels right").high for name 
         "samples right": f"{found(name, 'obeys'):.3f}"} for name in fixed}
 
 # %% [markdown]
-# No: for both the samples are right more often than the labels. A likely reason, which we have not tested: a wrong label makes a rare pair, such as a 1 labelled as a 9 among many 9s, and a generator tends to leave rare examples out. Then the loss of modes removes wrong labels.
+# No: in both variants the samples are right more often than the labels. A possible reason, which we have not tested: a wrong label makes a rare pair, such as a 1 among many 9s, and a generator tends to leave rare examples out. Then a loss of modes removes wrong labels.
 #
 # ## The claims
-# A difference between two variants is taken seed by seed. *Matches* means here: at most a tenth farther from the data than with all labels. This threshold and all others were set before the runs with seeds 0 to 7. For comparison, the last number of each line is what *random* labels do.
+# A difference between two variants is taken seed by seed. *Matches* means here: at most a tenth farther from the data than with all labels. This threshold and all others were set before the runs with seeds 0 to 7. The claims also print the difference of *random* labels, for comparison.
 
 # %%
 def matches(variant: str, share: str) -> bool:
@@ -1272,7 +1306,10 @@ claim("A generator is more obedient than the fixed labels it was trained on", pa
       holds=found("S²GAN", "obeys").low > found("S²GAN", "labels right").high)
 
 # %% [markdown]
-# On the small digits the claim of the abstract holds for S²GAN and narrowly misses the threshold for S³GAN. The rotations do not pay here. Is this so for larger pictures, too?
+# On the small digits S²GAN with 10 % of the labels matches all labels, as the abstract says of S³GAN. S³GAN itself misses the threshold narrowly, and with 20 % it is not better than all labels. The rotations do not help here. Is this so for larger pictures, too?
+
+# %%
+assert .1 < gap("S³GAN", "10 %").high / found("all labels").mean < .12
 #
 # ## 28×28 digits with convolutions
 # The same script trains convolutional players on MNIST: 60,000 pictures of 28×28 pixels. They have four channels at the size of the picture, and train for 300 steps. So these are very short trainings of very small networks. All variants have the rate and the weight of R1 that were the best of four pairs for *all labels* on another seed. The rotations have a weight of 0.1, which was not tuned. The Fréchet distance is one of pixels, to 5,000 held-out pictures. *Real pictures* are training pictures with their true labels: the floor.
@@ -1301,12 +1338,13 @@ def mnist_gap(variant: str, rival: str = "all labels"):
 
 # %%
 assert on_mnist("real pictures").high < on_mnist("S³GAN").low / 3
-assert on_mnist("real pictures", "obeys").low > on_mnist("all labels", "obeys").high + .2
-assert on_mnist("S²GAN-CO", "obeys").high < on_mnist("S²GAN", "obeys").low
+assert all(.7 < on_mnist(name, "obeys").mean < .78 for name in ("all labels", "S²GAN", "S³GAN"))
+assert on_mnist("S²GAN-CO", "obeys").mean < .7 and on_mnist("random", "obeys").high < .13
 assert mnist_gap("random").low < 0 < mnist_gap("random").high
+assert mnist_gap("S²GAN").high < 0 < mnist_gap("S²GAN-CO", "S²GAN").low
 
 # %% [markdown]
-# After so few steps all generators are far from the floor: about three samples of four show the digit that was asked for, fewer with co-training. Random labels change the distance by nothing that eight seeds could show, so here, too, the distance alone does not tell good labels from bad ones. The next two claims were added after the result was seen; their criterion is that of the claims above.
+# After so few steps all generators are far from the floor. About three samples of four show the digit that was asked for, fewer with co-training, and one of nine with random labels. The difference in distance between random labels and all labels is too small for eight seeds to show. So here, too, the distance alone does not show which labels are good. S²GAN with 10 % is nearer to the data than all labels, and co-training is farther from them than S²GAN. The next two claims were added after the result was seen; their criterion is that of the claims above.
 
 # %%
 claim("On 28×28 digits S³GAN with 10 % of the labels is nearer to the data than all labels without "
@@ -1326,9 +1364,9 @@ claim("On 28×28 digits rotations in the game improve the Fréchet distance",
       baseline=on_mnist("S²GAN"), holds=mnist_gap("S³GAN", "S²GAN").high < 0)
 
 # %% [markdown]
-# Here the rotations help: S³GAN has the least distance of all, as in the paper. Why they do so here and not on the small digits, we have not tested. Pictures, players and the length of the training are all different.
+# Here the rotations help: S³GAN has the least distance of all generators. We have not tested why they help here and not on the small digits. Pictures, players and the length of the training are all different.
 #
-# What should you do with few labels? Fix the labels *before* the training, from the best classifier that you can get. In both experiments this was better than co-training. Try the rotations: they cost one term. On pictures where pixel distances say little, the nearest neighbour will be a worse source than here; we have not tested such data.
+# What should you do with few labels? Fix the labels *before* the training, from the best classifier that you can get. In both experiments this was better than co-training. Try the rotations: they are one more term in each loss. We have not tested data on which pixel distances say little; there the nearest neighbour may be a worse source than here.
 
 # %% [markdown]
 # ## The paper's parts: faithful, simplified, left out
@@ -1346,7 +1384,7 @@ claim("On 28×28 digits rotations in the game improve the Fréchet distance",
 # | BigGAN at 128×128 on ImageNet, 250,000 steps | left out; 8×8 digits, 600 steps, and 28×28 digits, 300 steps |
 #
 # ## Under your hands: change the source of labels
-# This is one seed, trained for 300 steps with random labels. Choose another source of labels for the other scans, and train a hundred steps at a time. First choose *predicted* (S²GAN) until the samples have the right class. Then choose *left out*, so that $D$ gets the seventy labelled scans alone, and watch the recall.
+# This is one seed, trained for 300 steps with random labels. Choose another source of labels, and train a hundred steps at a time. First choose *predicted* (S²GAN) until the samples have the right class. Then choose *left out*, so that $D$ gets the seventy labelled scans alone, and look at the recall.
 #
 # **Predict:** how many hundreds of steps does it take until most samples have the right class?
 
@@ -1398,14 +1436,14 @@ choice.value = "left out"
 for _ in range(3):
     button.click()
 lost, still = scene(young)
-assert lost["recall"] < after["recall"] - .15 or fast_mode()
+assert lost["recall"] < after["recall"] / 2 and lost["obeys"] > .95 or fast_mode()
 still
 
 # %%
 {source: round(row["Fréchet"], 2) for source, row in (("predicted", after), ("left out", lost))}
 
 # %% [markdown]
-# Most of the recall is gone, though the sheet looks cleaner than before: there are fewer kinds of scans, and they are clean. Does the recall come back with *predicted*? Try it.
+# After three hundred steps with predicted labels most samples have the right class. After three hundred more with the labelled scans alone, most of the recall is lost, though nearly all samples have the right class. Does the recall come back with *predicted*? Try it.
 #
 # The lab plays the game on eight modes of the plane: `Lab(FewLabels(), ring(radius=2))`.
 #
@@ -1419,7 +1457,7 @@ from pathlib import Path
 from PIL import Image
 
 folder = Path(tempfile.mkdtemp())
-x, y = sample_modes(scans, [0, 1, 2], 159, g), None
+x = sample_modes(scans, [0, 1, 2], 159, g)
 y = scans.assign(x)[0]
 for i, (picture, k) in enumerate(zip(scans.picture(x), y.tolist())):
     place = folder / (f"few/{k}" if i < 9 else "all")
@@ -1427,7 +1465,7 @@ for i, (picture, k) in enumerate(zip(scans.picture(x), y.tolist())):
     Image.fromarray(picture.mul(255).byte().numpy()).save(place / f"{i}.png")
 
 # %% [markdown]
-# These lines label all pictures and train a generator that draws what you ask for. (Two steps here; take ten thousands, and `device="cuda"`.)
+# These lines label all pictures and train a generator that draws what you ask for. (Two steps here; take ten thousand or more, and `device="cuda"`.)
 
 # %%
 from modelab import FewLabels, image_folder, label_predictor, Run
@@ -1454,7 +1492,7 @@ my_D = ProjectionDiscriminator(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16
 mine, y = torch.randn(32, 3, 16, 16), torch.tensor([0, 1, 2, 3, 4, -1, -1, -1] * 4)
 h = my_D.body(mine)
 loss = F.softplus(-my_D.score(h, infer_labels(y, my_D.c(h)))).mean() + label_loss(my_D.c(h), y)
-loss.backward()  # and the same for fakes, with the classes asked for
+loss.backward()  # add the loss of the generated pairs, with the classes asked for
 assert loss.isfinite() and my_D.c.weight.grad.abs().sum() > 0
 
 
@@ -1492,7 +1530,7 @@ grade_share(answer)
 # </details>
 
 # %% [markdown]
-# **2.** (medium, 15 minutes) Write `known_loss(logits, y)` for logits `(n, classes)` and classes `(n,)`: the cross entropy, averaged over the examples whose label is known. An unknown label is $-1$. If no label is known, the loss is 0.
+# **2.** (medium, 15 minutes) Write `known_loss(logits, y)` for logits `(n, classes)` and classes `(n,)`: the cross-entropy, averaged over the examples whose label is known. An unknown label is $-1$. If no label is known, the loss is 0.
 #
 # <details><summary>Hint</summary>
 #
@@ -1558,7 +1596,7 @@ grade_soft(answer)
 # </details>
 
 # %% [markdown]
-# **4.** (medium, 10 minutes) All pictures of a set look the same upside down, and have nothing else in common. How small can the cross entropy of predicting the four rotations become, in nats?
+# **4.** (medium, 10 minutes) All pictures of a set look the same upside down, and have nothing else in common. How small can the cross-entropy of predicting the four rotations become, in nats?
 #
 # <details><summary>Hint</summary>
 #
@@ -1573,7 +1611,7 @@ grade_floor(answer)
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# A picture turned by 0 and by 180 degrees is the same, and so is one turned by 90 and 270. The pair can be found, but within a pair nothing helps. The smallest cross entropy is that of a fair coin.
+# A picture turned by 0 and by 180 degrees is the same, and so is one turned by 90 and 270. The pair can be found, but within a pair nothing helps. The smallest cross-entropy is that of a fair coin.
 #
 # ```python
 # answer = math.log(2)
@@ -1583,11 +1621,11 @@ grade_floor(answer)
 
 # %% [markdown]
 # ## Recap
-# - A class-conditional generator can fail in coverage and in class accuracy. Measure both separately: *labelled only* is good in the second alone, *random* in the first alone.
+# - A class-conditional generator can fail in coverage and in class accuracy. Measure both: *labelled only* has the right classes and little coverage, *random* has coverage and wrong classes.
 # - A projection discriminator is $w\cdot\varphi+e_y\cdot\varphi$. It can be the log ratio of pairs if the classes are linear in the features.
 # - S²GAN: train a classifier on the few labels beforehand, label the whole set, then train the GAN. S²GAN-CO: train the classifier as a head of $D$. S³GAN adds the prediction of rotations to both players.
 # - No gradient of the adversarial loss may reach the inferred labels. Do not write an unknown label as a row of zeros.
-# - On the small digits S²GAN with 10 % of the labels matches all labels. S³GAN misses the same threshold narrowly. On 28×28 digits, after a short training, S³GAN with 10 % is nearer to the data than all labels without rotations. Co-training is behind S²GAN in both.
+# - On the small digits S²GAN with 10 % of the labels matches all labels. S³GAN misses the same threshold narrowly. On 28×28 digits, after a short training, S²GAN and S³GAN with 10 % are nearer to the data than all labels, S³GAN most. Co-training is behind S²GAN in both.
 # - The samples are right more often than the fixed labels that $D$ was given.
 #
 # **For later.**
@@ -1602,7 +1640,7 @@ grade_floor(answer)
 # 1. The Fréchet distance. The class of a copied scan is always right, but seventy scans do not cover the data.
 # 2. If both class probabilities are a softmax of linear functions of the features, the difference of their logarithms is linear, up to a term that is the same for all classes.
 # 3. It could lower its loss by changing the label of a real example to the class with the highest score, instead of learning to separate real from generated examples.
-# 4. A likely reason: a wrong label makes a rare pair of picture and class, and generators tend to leave rare examples out.
+# 4. A possible reason, not tested: a wrong label makes a rare pair of picture and class, and generators tend to leave rare examples out.
 #
 # </details>
 #
