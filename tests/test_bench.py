@@ -12,9 +12,10 @@ from modelab.training import leaderboard
 from modelab.__main__ import main
 from modelab.core.statistics import interval
 from modelab.training.distributed import Job
+from modelab.training.board_tables import mean_ranks, order_rows, told_apart
 from modelab.training.leaderboard import (board_markdown, BOARD_MEASURES, board_row, BoardCell,
                                           plot_board, publish_board, read_board_file, run_board,
-                                          summarise)
+                                          run_quick_board, summarise)
 from modelab.training.run import Diverged
 
 FILE = """
@@ -51,7 +52,9 @@ def file(tmp_path):
 
 
 def numbers(rows):
-    return [(r["set"], r["method"], r["diverged"], *(r[k] for k in BOARD_MEASURES)) for r in rows]
+    """All of a row that does not depend on the machine's speed."""
+    return [(r["set"], r["method"], r["diverged"], *(r[k] for k in (*BOARD_MEASURES, "frechet", "worst", "megabytes")),
+             [s["reached"] for p in r["parts"].values() for s in p.get("scores", [])]) for r in rows]
 
 
 def test_a_file_becomes_cells(file):
@@ -103,6 +106,8 @@ def test_a_part_is_named_by_what_its_result_depends_on():
     for change in (dict(steps=9), dict(game="bigan"), dict(modes="grid"), dict(batch=8), dict(average=.5), dict(shards=2), dict(precision="bf16"), dict(group=3), dict(seed=9)):
         assert not names.keys() & {n for n, _ in BoardCell("m", "s", dataclasses.replace(job, **change), "pacgan").parts()}, change
     assert not names.keys() & {n for n, _ in BoardCell("m", "s", job, "veegan").parts()}
+    assert not names.keys() & {n for n, _ in BoardCell("m", "s", job, "pacgan", looks=3).parts()}
+    assert names.keys() == {n for n, _ in BoardCell("m", "s", job, "pacgan", tried=8).parts()}  # it changes no result
     assert names.keys() < {n for n, _ in BoardCell("other", "words", dataclasses.replace(job, runs=6), "pacgan").parts()}
 
 
@@ -166,9 +171,9 @@ def test_divergence_keeps_its_row(file, monkeypatch):
         raise Diverged("the loss of D is not finite at step 3, seed 0; no checkpoint was saved")
     monkeypatch.setattr(leaderboard, "train_group", falls)
     rows = run_board(file, "cpu")
-    assert all(r["captured"] is None and r["diverged"] for r in rows)
+    assert all(r["captured"] is None and r["diverged"] and r["seconds to reach"] is None for r in rows)
     text = board_markdown(rows)
-    assert "diverged: the loss of D is not finite at step 3, seed 0" in text and "| – |" in text
+    assert "diverged: the loss of D is not finite at step 3, seed 0" in text and "| – |" in text and "## All sets" not in text
     assert plot_board(rows).png.startswith(b"\x89PNG")
 
 
@@ -199,15 +204,70 @@ def test_a_row_says_everything(file):
     assert len(scores) == 3 and ring["captured"]["mean"] == pytest.approx(sum(s["captured"] for s in scores) / 3, abs=1e-4)
     assert ring["captured"]["low"] <= ring["captured"]["mean"] <= ring["captured"]["high"] and ring["captured"]["n"] == 3
     assert ring["floor"]["captured"] == 8 and 0 < ring["null"]["captured"] < 8 and ring["seconds per seed"] >= 0 and ring["n_modes"] == 8
-    job = Job("minimax", "ring", runs=3, group=3)
-    part = {"seconds": 1.5, "scores": [dict(captured=c, high_quality=.5, kl=None, tv=.1) for c in (8, 6, 7)], "n_modes": 8,
-            "floor": dict(captured=8., high_quality=.99, kl=.001, tv=0.), "null": dict(captured=4.3, high_quality=.002, kl=.7, tv=.9)}
-    best = board_row(BoardCell("good", "ring", job, "pacgan"), {"x": part})
-    worse = board_row(BoardCell("worse | so", "ring", job, "pacgan"), {"y": {**part, "scores": [{**s, "captured": 1} for s in part["scores"]]}})
+    assert all(s["reached"] in (None, *range(1, 11)) and s["frechet"] > ring["floor"]["frechet"] >= 0 for s in scores)
+    assert ring["worst"] == min(s["captured"] for s in scores) and 0 < ring["megabytes"] < 1
+
+
+def row(name, tv, captured=(8, 6, 7), where="ring", tried=1, reached=(None, 20, 10), seeds=(0, 1, 2), runs=3):
+    job = Job("minimax", "ring", runs=runs, group=runs, steps=20)
+    part = {"seconds": 1.5, "n_modes": 8, "megabytes": .25, "seeds": list(seeds),
+            "scores": [dict(captured=c, high_quality=.5, kl=None, tv=t, frechet=.02, reached=r) for c, t, r in zip(captured, tv, reached)],
+            "floor": dict(captured=8., high_quality=.99, kl=.001, tv=0.01, frechet=.0001),
+            "null": dict(captured=4.3, high_quality=.002, kl=.7, tv=.9)}
+    return board_row(BoardCell(name, where, job, tried=tried), {"x": part})
+
+
+def test_tables_say_what_is_told_apart():
+    best, worse = row("good", (.2, .3, .4), tried=8), row("worse | so", (.3, .4, .51), captured=(1, 1, 1))
     text = board_markdown([worse, best])
-    assert text.index("| good | 7 [4.52, 8] | 8 | 4.3 | 50 [50, 50] | 99 | 0.2 | – | 0.001 | 0.7 | 3 | 2000 | 0.5 |") < text.index("| worse \\| so | 1 [1, 1] |")
+    assert "| *a perfect generator* | 0.01 | 8 | – | 0.001 | 99 | 0.0001 |" in text and "| *uniform noise* | 0.9 | 4.3 | – | 0.7 | 0.2 | – |" in text
+    assert text.index("| good | 0.3 [0.0516, 0.548] | 7 [4.52, 8] | 6 | – | 50 [50, 50] | 0.02 [0.02, 0.02] | 0.5 | 0.5 | 0.25 | 3 | 20 | 8 |  |") \
+        < text.index("| worse \\| so | 0.403")
+    assert told_apart(best, worse) and told_apart(worse, best)  # the intervals overlap, the paired difference does not hold 0
     assert "not told apart |" not in text
-    assert "not told apart |" in board_markdown([best, {**best, "method": "twin"}])
+    assert not told_apart(best, row("twin", (.2, .3, .4))) and not told_apart(best, row("noisy", (.5, .2, .4)))
+    assert "| not told apart |" in board_markdown([best, row("noisy", (.5, .2, .4))])
+    assert "not above noise |" in board_markdown([best, row("bad", (.95, .7, .9))]) and "not above noise |" not in text
+    assert told_apart(best, row("others", (.2, .3, .4), seeds=(7, 8, 9))) is None
+
+
+def test_rows_are_in_the_order_of_tv_and_ranks_are_over_all_sets():
+    rows = [row(m, [tv] * 3, where=where) for m, where, tv in (
+        ("a", "ring", .1), ("b", "ring", .2), ("c", "ring", .3), ("a", "grid", .3), ("b", "grid", .2), ("c", "grid", .4), ("only", "grid", .01))]
+    assert [[r["method"] for r in own] for _, own in order_rows(rows)] == [["a", "b", "c"], ["only", "b", "a", "c"]]
+    assert mean_ranks(rows) == [("a", [1, 2]), ("b", [2, 1]), ("c", [3, 3])]
+    text = board_markdown(rows)
+    assert "| a | 1.50 [1.00, 3.00] | 1 | 2 | 2 |" in text and "| c | 3.00 [3.00, 3.00] |" in text and "| only | 1" not in text
+    assert "## All sets" not in board_markdown(rows[:3]) and mean_ranks([]) == []
+
+
+def test_seconds_to_the_modes_are_a_median_in_which_a_seed_that_fails_is_infinite():
+    assert row("m", (.1,) * 3, reached=(None, 20, 10))["seconds to reach"] == .5 and row("m", (.1,) * 3, reached=(10, 20, 10))["seconds to reach"] == .25
+    assert row("m", (.1,) * 3, reached=(None, None, 10))["seconds to reach"] is None
+    assert row("m", (.1,) * 3, reached=(10, 10, 10), runs=8)["seconds to reach"] is None  # five seeds diverged
+
+
+@pytest.mark.parametrize("captured, reached", [([8, 7, 8, 8], 30), ([8, 8, 8, 7], None), ([8] * 4, 10), ([0] * 4, None), ([0, 0, 0, 7.6], 40)])
+def test_modes_that_are_lost_again_are_not_reached(captured, reached):
+    assert leaderboard._reached(captured, [10, 20, 30, 40], 8) == reached
+
+
+def test_looks_are_even_and_end_at_the_end():
+    def stops(steps, looks):
+        return BoardCell("m", "s", Job("minimax", "ring", steps=steps), looks=looks).stops()
+    assert stops(1000, 4) == [250, 500, 750, 1000] and stops(10, 3) == [3, 6, 10] and stops(2, 10) == [1, 2] and stops(0, 10) == [0]
+    for bad in (0, -1, 1.5, "2"):
+        with pytest.raises((TypeError, ValueError), match="looks"):
+            stops(10, bad)
+
+
+def test_the_quick_version_gives_the_same_bits_twice_and_writes_nothing(file, capsys):
+    file.write_text(FILE.replace("steps = 12", "steps = 600"))
+    first = run_quick_board(file, "cpu")
+    assert numbers(first) == numbers(run_quick_board(file, "cpu")) and [r["steps"] for r in first] == [10, 12, 12] and {r["runs"] for r in first} == {2}
+    assert main(["bench", str(file), "--quick", "--device", "cpu"]) == 0
+    told = capsys.readouterr()
+    assert "# A trial, no result" in told.out and told.err.count("done") == 3 and list(file.parent.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("values, expected", [([], None), ([None, None], None), ([3.], {"mean": 3., "low": None, "high": None, "n": 1, "of": 4}),

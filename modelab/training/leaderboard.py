@@ -12,30 +12,41 @@ import json
 import math
 import statistics
 import sys
+import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from .._index import VERSION
 from ..core.checks import check_choice, check_int, check_packages
 from ..core.files import atomic_write
 from ..core.registry import register_command
+from ..core.seeding import derive_seed
+from ..core.signatures import check_fields, Count
 from ..core.statistics import interval
+from ..evaluation.precision_recall import frechet_distance
 from ..evaluation.protocols import PROTOCOLS
 from .board_tables import board_markdown, plot_board
+from .checkpoints import list_checkpoints
 from .distributed import (Checkpoints, handle_sigterm, Job,
                                           ranks_from_environment, train_group)
-from .run import Diverged
+from .run import Diverged, Run
 
 # %% auto #0
-__all__ = ['JOB_SETTINGS', 'BOARD_MEASURES', 'BoardCell', 'read_board_file', 'finite_or_none', 'finished_part', 'run_part',
-           'run_board', 'part_line', 'board_path', 'board_row', 'summarise', 'publish_board']
+__all__ = ['JOB_SETTINGS', 'SHARED', 'BOARD_MEASURES', 'MOST', 'BoardCell', 'read_board_file', 'finite_or_none', 'finished_part',
+           'run_part', 'run_board', 'part_line', 'board_path', 'board_row', 'summarise', 'publish_board', 'quick_cell',
+           'run_quick_board']
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #e308b5b5
 JOB_SETTINGS = tuple(f.name for f in dataclasses.fields(Job) if f.name not in ("game", "modes"))
+SHARED = (*JOB_SETTINGS, "protocol", "looks", "tried")
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #3c85bb15
 @dataclass(frozen=True)
@@ -44,20 +55,29 @@ class BoardCell:
     method: str
     set: str
     job: Job
-    protocol: str
+    protocol: str = "pacgan"
+    looks: Count = 10  # how often coverage is measured, at even distances; the last is the end
+    tried: Count = 1  # settings of the method that were tried before; it changes no result
+
+    def __post_init__(self):
+        check_fields(self)
+        check_choice("protocol", self.protocol, PROTOCOLS)
+
+    def stops(self) -> list[int]:
+        "The steps at which coverage is measured; the last is the end."
+        looks = min(self.looks, self.job.steps) or 1
+        return [self.job.steps * (i + 1) // looks for i in range(looks)]
 
     def parts(self) -> list[tuple[str, range]]:
         "A name and the seeds of each group; the name is a digest of what its result depends on."
-        known = {**dataclasses.asdict(self.job), "protocol": self.protocol}
+        known = {**dataclasses.asdict(self.job), "protocol": self.protocol, "looks": self.looks}
         for name in ("runs", "seed", "group"):
             del known[name]
-        if known["standardise"] == "auto":  # boards of before do not have these settings
-            del known["standardise"]
-        known["game"] = {k: v for k, v in known["game"].items()
-                         if v is not None or k not in ("grow", "mixing")}
+        known["game"] = {k: v for k, v in known["game"].items() if v is not None}
         texts = [json.dumps([known, list(seeds)], sort_keys=True) for seeds in self.job.groups()]
         names = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in texts]
         return list(zip(names, self.job.groups()))
+
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #034e86c8
 def read_board_file(path: str | Path) -> list[BoardCell]:
@@ -95,7 +115,7 @@ def _cells(found: dict) -> list[BoardCell]:
 def _check_tables(found: dict) -> None:
     "Refuse unknown keys, and a file without a method or a set."
     for key in found:
-        check_choice("key", key, [*JOB_SETTINGS, "protocol", "methods", "sets"])
+        check_choice("key", key, [*SHARED, "methods", "sets"])
     for kind in ("methods", "sets"):
         tables = found.get(kind)
         if not isinstance(tables, dict) or not tables \
@@ -105,20 +125,19 @@ def _check_tables(found: dict) -> None:
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #007e9cb1
 def _cell(method: str, own: dict, name: str, where: dict, top: dict) -> BoardCell:
     "One cell: the job's settings come from three tables, the rest goes to the game and the set."
-    shared = (*JOB_SETTINGS, "protocol")
-    settings = {**top, **{k: v for table in (where, own) for k, v in table.items() if k in shared}}
-    protocol = check_choice("protocol", settings.pop("protocol", "pacgan"), PROTOCOLS)
+    settings = {**top, **{k: v for table in (where, own) for k, v in table.items() if k in SHARED}}
+    board = {k: settings.pop(k) for k in list(settings) if k not in JOB_SETTINGS}
     modes = _spec("modes", f"sets.{name}", name, where)
     game = _spec("game", f"methods.{method}", method, own)
     try:
-        return BoardCell(method, name, Job(game, modes, **settings), protocol)
+        return BoardCell(method, name, Job(game, modes, **settings), **board)
     except (ValueError, TypeError) as error:
         raise ValueError(f"methods.{method}, sets.{name}: {error}") from None
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #7d152881
 def _spec(kind: str, key: str, name: str, table: dict) -> dict:
     "The spec of a \"game\" or of \"modes\" from its table; `ValueError`, which begins with `key`."
-    rest = {k: v for k, v in table.items() if k not in (*JOB_SETTINGS, "protocol", kind)}
+    rest = {k: v for k, v in table.items() if k not in (*SHARED, kind)}
     spec = {"name": table.get(kind, name.lower()), **rest}
     try:
         return getattr(Job(**{"game": "minimax", "modes": "ring", kind: spec}), kind)
@@ -127,6 +146,7 @@ def _spec(kind: str, key: str, name: str, table: dict) -> dict:
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #38c710b2
 BOARD_MEASURES = ("captured", "high_quality", "kl", "tv")
+MOST = .95  # share of the modes that a seed must hold to have reached them
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #2e18b860
 def finite_or_none(value: float) -> float | None:
@@ -145,6 +165,13 @@ def _spent(path: Path) -> float:
 class _Timed(Checkpoints):
     "Checkpoints that also keep account of the seconds spent."
     clock = staticmethod(time.process_time)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        "What is done inside costs the method nothing: it is measured, not trained."
+        start = self.clock()
+        yield
+        self.since += self.clock() - start
 
     def __enter__(self) -> _Timed:
         super().__enter__()
@@ -194,22 +221,70 @@ def run_part(cell: BoardCell, seeds: range, folder: Path,  # of this part
     except BlockingIOError:
         return None
 
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #43762c34
+def _trained(cell: BoardCell, seeds: range, kept: _Timed, device: str,
+             every: int) -> tuple[Run, list[list[float]]]:
+    "Train one part; the run, and the modes that each seed holds at each look."
+    note = kept.path / "looks.json"
+    found = json.loads(note.read_bytes()) if note.exists() else {}
+
+    def look(run: Run) -> None:
+        if str(run.steps) not in found:
+            with kept.paused():
+                held = [c.captured for c in run.coverage(cell.protocol)]
+                found[str(run.steps)] = held
+                atomic_write(note, json.dumps(found).encode())
+    run = train_group(cell.job, seeds, kept, every=every, device=device,
+                      looks=cell.stops(), look=look)
+    if not all(str(stop) in found for stop in cell.stops()):
+        raise KeyboardInterrupt
+    return run, [found[str(stop)] for stop in cell.stops()]
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #79b6d157
+def _reached(captured: Sequence[float],  # modes at each look
+             stops: Sequence[int],  # the steps of the looks
+             n_modes: float) -> int | None:
+    "The first of the looks from which on a seed holds nearly all modes; None if it ends below."
+    found = None
+    for modes, stop in zip(reversed(captured), reversed(stops)):
+        if modes < MOST * n_modes:
+            break
+        found = stop
+    return found
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #12c27262
+def _frechet(run: Run, n: int = 10_000) -> tuple[list[float | None], float | None]:
+    "Fréchet distance of each seed over the variance of the data, and a perfect generator's."
+    def draw(what: str) -> Tensor:
+        generator = torch.Generator().manual_seed(derive_seed(0, f"board, {what}"))
+        return run.modes.sample(n, generator=generator).cpu().flatten(1)
+    real, other = draw("data"), draw("perfect")
+    scale = float(real.double().var(0).sum())
+    made = run.sample(n).cpu().flatten(2)
+    return ([finite_or_none(frechet_distance(real, x) / scale) if x.isfinite().all() else None
+             for x in made], finite_or_none(frechet_distance(real, other) / scale))
+
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #ba14f7a7
-def _measured(cell: BoardCell, seeds: range, kept: Checkpoints, device: str, every: int) -> dict:
+def _measured(cell: BoardCell, seeds: range, kept: _Timed, device: str, every: int) -> dict:
     "What each seed of a part covers, beside floor and null; or how it diverged."
     try:
-        run = train_group(cell.job, seeds, kept, every=every, device=device)
+        run, looks = _trained(cell, seeds, kept, device, every)
     except Diverged as error:
         return {"seeds": list(seeds), "diverged": str(error).partition(";")[0]}
-    if run.steps < cell.job.steps:
-        raise KeyboardInterrupt
-    covered = run.coverage(cell.protocol)
+    size = list_checkpoints(kept.path)[0].stat().st_size
+    with kept.paused():
+        covered, (distances, least) = run.coverage(cell.protocol), _frechet(run)
 
     def numbers(found: Any) -> dict:
         return {name: finite_or_none(getattr(found, name)) for name in BOARD_MEASURES}
-    return {"seeds": list(seeds), "scores": [numbers(c) for c in covered],
-            "floor": numbers(covered[0].floor), "null": numbers(covered[0].null),
-            "n_modes": covered[0].n_modes}
+    n_modes = covered[0].n_modes
+    steps = [_reached(held, cell.stops(), n_modes) for held in zip(*looks)]
+    return {"seeds": list(seeds), "n_modes": n_modes,
+            "megabytes": round(size / len(seeds) / 1e6, 3),
+            "scores": [{**numbers(c), "frechet": d, "reached": r}
+                       for c, d, r in zip(covered, distances, steps)],
+            "floor": {**numbers(covered[0].floor), "frechet": least},
+            "null": numbers(covered[0].null)}
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #c05ac878
 def run_board(path: str | Path,  # the file
@@ -265,16 +340,25 @@ def board_row(cell: BoardCell, parts: dict[str, dict]) -> dict[str, Any]:
     found, job = list(parts.values()), cell.job
     scores = [s for p in found for s in p.get("scores", [])]
     measured = next((p for p in found if "scores" in p), {})
-    most = {"captured": measured.get("n_modes"), "kl": None}  # all others are shares
+    n_modes, seconds = measured.get("n_modes"), sum(p["seconds"] for p in found) / job.runs
+    most = {"captured": n_modes, "kl": None, "frechet": None}  # all others are shares
     summaries = {k: summarise([s[k] for s in scores], job.runs, most.get(k, 1))
-                 for k in BOARD_MEASURES}
+                 for k in (*BOARD_MEASURES, "frechet")}
     return {"set": cell.set, "method": cell.method, "steps": job.steps, "runs": job.runs,
-            "game": job.game, "modes": job.modes, "protocol": cell.protocol,
-            "n_modes": measured.get("n_modes"),
-            "diverged": [p["diverged"] for p in found if "diverged" in p], **summaries,
+            "game": job.game, "modes": job.modes, "protocol": cell.protocol, "tried": cell.tried,
+            "n_modes": n_modes, "diverged": [p["diverged"] for p in found if "diverged" in p],
+            **summaries, "worst": min((s["captured"] for s in scores), default=None),
             "floor": measured.get("floor"), "null": measured.get("null"),
-            "seconds per seed": round(sum(p["seconds"] for p in found) / job.runs, 2),
-            "parts": parts}
+            "seconds per seed": round(seconds, 2),
+            "seconds to reach": _to_reach(scores, seconds, job),
+            "megabytes": measured.get("megabytes"), "parts": parts}
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #2c9418b3
+def _to_reach(scores: Sequence[dict], seconds: float, job: Job) -> float | None:
+    "Median over all seeds of the seconds of training until nearly all modes are held."
+    steps = [math.inf if s["reached"] is None else s["reached"] for s in scores]
+    steps += [math.inf] * (job.runs - len(steps))
+    return finite_or_none(seconds * statistics.median(steps) / max(1, job.steps))
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #42620064
 def summarise(values: Sequence[float | None],  # one per seed, 0 or more
@@ -301,12 +385,32 @@ def publish_board(rows: Sequence[dict], path: str | Path) -> list[Path]:
         atomic_write(target, data)
     return list(written)
 
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #af7727dd
+def quick_cell(cell: BoardCell) -> BoardCell:
+    "The cell with two seeds and few steps, to see that it runs."
+    job = dataclasses.replace(cell.job, runs=2, group=2, steps=max(10, cell.job.steps // 50))
+    return dataclasses.replace(cell, job=job, looks=2)
+
+# %% ../../nbs/6_workshop/14_leaderboard.ipynb #d0ec33f3
+def run_quick_board(path: str | Path, device: str = "auto", *,
+                    tell: Callable[[str], Any] = lambda line: None) -> list[dict]:
+    "The rows of the quick version of a board; nothing is kept."
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for cell in map(quick_cell, read_board_file(path)):
+            (name, seeds), = cell.parts()
+            result = run_part(cell, seeds, Path(folder) / name, device)
+            tell(part_line(cell, seeds, result))
+            rows.append(board_row(cell, {name: result}))
+    return rows
+
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #2101bd86
 @register_command("bench")
 def _bench_command(parser: argparse.ArgumentParser) -> Callable:
     """run methods × sets × seeds from one file and write the leaderboard
 
     modelab bench benchmarks/leaderboard.toml
+    modelab bench benchmarks/leaderboard.toml --quick
     torchrun --nproc-per-node 2 -m modelab bench benchmarks/leaderboard.toml
     """
     parser.add_argument("file", help="a .toml or .json file with tables [methods.NAME] "
@@ -315,17 +419,25 @@ def _bench_command(parser: argparse.ArgumentParser) -> Callable:
                         help="auto, cpu, cuda, cuda:N, mps (default auto)")
     parser.add_argument("--save-every", type=int, default=500,
                         help="steps between checkpoints (default 500)")
+    parser.add_argument("--quick", action="store_true",
+                        help="few steps of two seeds, to try the file; printed, not written")
     return _run_bench
 
 # %% ../../nbs/6_workshop/14_leaderboard.ipynb #e618ce70
 def _run_bench(args: argparse.Namespace) -> None:
     "Run the board of `args.file`; rank 0 writes it."
     us, every = ranks_from_environment(), check_int("--save-every", args.save_every)
+    device = us.device(args.device)
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+    if args.quick:
+        print(board_markdown(run_quick_board(args.file, device, tell=tell), "A trial, no result"))
+        return
     check_packages("the picture of the board", ("matplotlib", "seaborn"))  # it is drawn last
     with handle_sigterm():
-        rows = run_board(args.file, us.device(args.device), every=every,
-                         tell=lambda line: print(line, file=sys.stderr, flush=True))
+        rows = run_board(args.file, device, every=every, tell=tell)
     if us.rank == 0:
         written = publish_board(rows, args.file)
         print(board_markdown(rows, Path(args.file).stem))
-        print("wrote " + ", ".join(map(str, written)), file=sys.stderr)
+        tell("wrote " + ", ".join(map(str, written)))

@@ -26,7 +26,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -554,6 +554,8 @@ def train_group(job: Job, seeds: range,
                 device: str = "auto",
                 us: Ranks = Ranks(),  # shares the work if the job has several shards
                 run: Run | None = None,  # go on with this one
+                looks: Sequence[int] = (),  # steps at which `look` is called
+                look: Callable[[Run], Any] = lambda run: None,
                 ) -> Run:
     "Train one group to the job's last step; Ctrl-C and SIGTERM end it early and save."
     if run is None and kept and (run := kept.load(device)):
@@ -562,10 +564,9 @@ def train_group(job: Job, seeds: range,
     if job.shards > 1:
         data_parallel(run, us)
     try:
-        for stop in _stops(run.steps, job.steps, every):
-            run.step(stop - run.steps)
-            if kept:
-                kept.save(run)
+        for steps in _trained_to(run, _stops(run.steps, job.steps, every, looks), kept):
+            if steps in looks:
+                look(run)
     except KeyboardInterrupt:
         if run.torn:
             raise
@@ -574,20 +575,35 @@ def train_group(job: Job, seeds: range,
     return run
 
 # %% [markdown]
-# `_stops` lists the steps at which a run is saved: every multiple of `every`, and the last step. After a resume the steps are the same as without an interruption.
+# A look comes after a checkpoint. If it is interrupted, the run goes on at the same step, and looks again. So the first step that is given is the one at which the run is already.
 
 # %%
 #| export
-def _stops(now: int, last: int, every: int) -> Iterator[int]:
+def _trained_to(run: Run, stops: Iterable[int], kept: Checkpoints | None) -> Iterator[int]:
+    "The step of `run`, now and at each stop after it was saved."
+    yield run.steps
+    for stop in stops:
+        run.step(stop - run.steps)
+        if kept:
+            kept.save(run)
+        yield stop
+
+# %% [markdown]
+# `_stops` lists the steps at which a run is saved: every multiple of `every`, every step of `looks`, and the last step. After a resume the steps are the same as without an interruption.
+
+# %%
+#| export
+def _stops(now: int, last: int, every: int, looks: Sequence[int] = ()) -> Iterator[int]:
     "The steps at which a run is saved, from the step it is at to the last; at least one."
     while True:
-        now = max(now, min(now + every - now % every, last))
+        ahead = (now + every - now % every, last, *(step for step in looks if step > now))
+        now = max(now, min(ahead))
         yield now
         if now >= last:
             return
 
 # %%
-list(_stops(0, 20, 8)), list(_stops(20, 20, 8))
+list(_stops(0, 20, 8)), list(_stops(0, 20, 8, looks=(10, 20))), list(_stops(20, 20, 8))
 
 # %% [markdown]
 # `train_job` trains all groups of a job. Ranks take whole groups in turn, or, where a batch has shards, all of them together take one group after the other.
