@@ -197,3 +197,18 @@ def test_shares_of_time_and_memory_are_ours_over_theirs():
     assert found == {"peer": "torch-fidelity", "differences": {"precision": .25},
                      "share of its processor time": {"all": .5, "features": 1.}, "share of its clock time": 1.,
                      "share of its memory": .25}
+
+
+def test_readme_states_the_recorded_figures():
+    """The audit's checks and alarms, and what the peers cost."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    passed = sum(row["audit"]["passes"] for row in RECORD["checks"])
+    alarms, = RECORD["false alarms"]
+    assert f"the audit passes {passed}, on seeds" in readme
+    assert f"it alarms on {alarms['hits'] / alarms['of']:.1%}".replace("%", " %") + f" of {alarms['of']} pairs" in readme
+    rates = [row["any alarm"] for name, row in json.loads((ROOT / "benchmarks/audit.json").read_text())["rates"].items() if name.startswith("perfect")]
+    assert f"between {min(rates):.1%} and {max(rates):.1%}".replace("%", " %") in readme
+    ours, theirs = (next(row for row in json.loads((ROOT / "benchmarks/peers.json").read_text())["rows"] if row["tool"] == tool)
+                    for tool in ("modelab", "torch-fidelity"))
+    assert f"{ours['clock']['all'] / theirs['clock']['all']:.2f}".lstrip("0") + " of the time" in readme
+    assert f"{ours['MB'] / theirs['MB']:.2f}".lstrip("0") + " of its memory" in readme
