@@ -3,6 +3,7 @@
     python benchmarks/family.py tune              # each method: 8 settings, the worse half dropped twice; seeds 0 to 49 of the family
     python benchmarks/family.py report            # the best setting of each on seeds 1000 to 1099
     python benchmarks/family.py table             # what is recorded: seconds, settings, measures, and each method beside BiGAN
+    python benchmarks/family.py picture           # the map of the penalty and BiGAN as family.png (chapter 6.20)
     python benchmarks/family.py tune --only BiGAN PairwiseBiGAN
 
 One core; two processes with other methods may share the file. Both parts go on where they were stopped; a row is one set. All seeds of a
@@ -25,9 +26,10 @@ from typing import Any
 import torch
 from rows import record
 
-from modelab.core.files import file_lock
+from modelab.core.files import atomic_write, file_lock
 from modelab.core.registry import with_settings
 from modelab.core.statistics import interval
+from modelab.course.family_map import beside, plot_family
 from modelab.data.random_mixtures import random_modes, RandomMixture
 from modelab.methods.bigan import BiGAN
 from modelab.methods.imle import IMLE
@@ -179,34 +181,6 @@ def report(book: Record, methods: Sequence[str], sets: int | None) -> None:
             book.row("report", method, name, seed)
 
 
-def verdict(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Whether a method is better on a set: the 95 % interval of the paired difference of TV over seeds."""
-    found = interval([a - b for a, b in zip(ours, theirs)])
-    return "better" if found.high < 0 else "worse" if found.low > 0 else "equal"
-
-
-GROUPS: dict[str, Callable[[dict], str]] = {
-    "all": lambda row: "all sets", "kind": lambda row: row["kind"],
-    "dimensions": lambda row: "1–2 dimensions" if row["dimensions"] < 3 else "3–5 dimensions" if row["dimensions"] < 6 else "6–8 dimensions",
-    "modes": lambda row: "3–8 modes" if row["modes"] < 9 else "9–18 modes" if row["modes"] < 19 else "19–40 modes",
-    "weights": lambda row: "weights equal" if row["weights"] < 1.01 else "weights to 5:1" if row["weights"] < 5 else "weights beyond 5:1"}
-
-
-def beside(rows: Sequence[dict], method: str, other: str = "BiGAN") -> dict[str, dict]:
-    """A method paired with another one, set by set, for each group of sets: TV of both, and shares of sets."""
-    by = {(row["method"], row["set"]): row for row in rows}
-    pairs = [(row, by[other, seed]) for (name, seed), row in by.items() if name == method and (other, seed) in by]
-    found: dict[str, dict] = {}
-    for group in GROUPS.values():
-        for name in sorted({group(a) for a, _ in pairs}):
-            some = [(a, b) for a, b in pairs if group(a) == name]
-            said = [verdict(a["tv"], b["tv"]) for a, b in some]
-            found[name] = {"sets": len(some), "tv": round(mean(mean(a["tv"]) for a, _ in some), 4),
-                           "other": round(mean(mean(b["tv"]) for _, b in some), 4),
-                           **{word: said.count(word) for word in ("better", "equal", "worse")}}
-    return found
-
-
 def table(book: Record, methods: Sequence[str], sets: int | None) -> None:
     """Print what is recorded."""
     for part, rows in ((part, list(found.values())) for part, found in book.rows.items()):
@@ -224,13 +198,20 @@ def table(book: Record, methods: Sequence[str], sets: int | None) -> None:
         own = [r for r in rows if r["method"] == method]
         if len(own) > 1:
             print(f"{method:14s} " + "  ".join(f"{m} {interval([mean(r[m]) for r in own])}" for m in MEASURES))
-        for name, found in (beside(rows, method) if method != "BiGAN" else {}).items():
+        for name, found in (beside(rows, method, "BiGAN") if method != "BiGAN" else {}).items():
             print(f"    {name:20s} {found}")
+
+
+def picture(book: Record, methods: Sequence[str], sets: int | None) -> None:
+    """Draw the map beside the record."""
+    target = book.file.with_suffix(".png")
+    atomic_write(target, plot_family(list(book.rows["report"].values()), names=("the penalty", "BiGAN")).png)
+    print(f"wrote {target}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("tune", "report", "table"))
+    parser.add_argument("what", choices=("tune", "report", "table", "picture"))
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), metavar="METHOD", help=", ".join(KINDS))
     parser.add_argument("--steps", type=int, default=2000, help="default 2000")
     parser.add_argument("--runs", type=int, help="seeds of each row; default 4 to tune and 8 to report")
@@ -238,7 +219,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FILE, help="default: family.json beside this script")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    {"tune": tune, "report": report, "table": table}[args.what](Record(args.out, args.steps, args.runs), args.only, args.sets)
+    {"tune": tune, "report": report, "table": table, "picture": picture}[args.what](Record(args.out, args.steps, args.runs), args.only, args.sets)
 
 
 if __name__ == "__main__":

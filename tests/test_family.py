@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers import seeded
 from modelab.core.registry import make
+from modelab.course.family_map import beside, plot_family, verdict
 from modelab.data.digits import digits
 from modelab.data.mixtures import grid, line, mixture, rare_modes, ring
 from modelab.data.random_mixtures import random_modes, SHAPES
@@ -221,9 +222,9 @@ def test_halving_keeps_the_best_and_asks_for_no_more_than_it_needs():
 
 def test_verdict_is_paired():
     noise = [.1, .4, .2, .3]
-    assert family.verdict([v - .02 + .001 * i for i, v in enumerate(noise)], noise) == "better"
-    assert family.verdict(noise, [v - .02 + .001 * i for i, v in enumerate(noise)]) == "worse"
-    assert family.verdict(noise, noise[::-1]) == "equal"
+    assert verdict([v - .02 + .001 * i for i, v in enumerate(noise)], noise) == "better"
+    assert verdict(noise, [v - .02 + .001 * i for i, v in enumerate(noise)]) == "worse"
+    assert verdict(noise, noise[::-1]) == "equal"
 
 
 def test_a_record_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
@@ -244,8 +245,25 @@ def test_a_record_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 
 
 def test_groups_count_each_set_once():
-    rows = [{"method": m, "set": s, "kind": k, "modes": 5, "dimensions": 2, "weights": 1., "tv": [v, v + .01]}
-            for m, v in (("BiGAN", .5), ("R1", .3)) for s, k in ((1000, "ring"), (1001, "line"))]
-    found = family.beside(rows, "R1")
+    rows = [{"method": m, "set": s, "kind": k, "modes": 5, "dimensions": 2, "weights": 1., "tv": [v, v + .01], "captured": [1., c]}
+            for m, v, c in (("BiGAN", .5, .5), ("R1", .3, 1.)) for s, k in ((1000, "ring"), (1001, "line"))]
+    found = beside(rows, "R1", "BiGAN")
     assert found["all sets"]["sets"] == 2 and found["ring"]["sets"] == 1 and found["all sets"]["tv"] == pytest.approx(.305)
+    assert (found["all sets"]["captures more"], found["all sets"]["all modes"], found["all sets"]["all modes of the other"]) == (2, 2, 0)
     assert found["all sets"]["better"] + found["all sets"]["equal"] + found["all sets"]["worse"] == 2
+
+
+def test_the_map_names_what_it_shows_and_refuses_nothing_to_show(tmp_path, monkeypatch):
+    rows = [{"method": m, "set": s, "kind": "ring", "modes": 5, "dimensions": 2, "weights": 1., "tv": [v, v + .01 * s % 3], "captured": [1., 1.]}
+            for m, v in (("BiGAN", .5), ("PairwiseBiGAN", .3)) for s in (1000, 1001)]
+    found = plot_family(rows)
+    assert "on 2 random sets" in found.alt and found.png.startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="common set"):
+        plot_family(rows[:2])
+    with pytest.raises(ValueError, match="zip"):
+        verdict([.1, .2], [.1, .2, .3])
+    out = tmp_path / "family.json"
+    out.write_text(json.dumps({"report": [{"setting": f"{r['method']}, {r['set']}", "steps": 2000, **r} for r in rows]}))
+    monkeypatch.setattr(sys, "argv", ["family.py", "picture", "--out", str(out)])
+    family.main()
+    assert (tmp_path / "family.png").read_bytes() == plot_family(rows, names=("the penalty", "BiGAN")).png

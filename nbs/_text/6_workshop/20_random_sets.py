@@ -45,6 +45,7 @@ import torch
 from modelab.core.seeding import derive_seed
 
 # %%
+from modelab.course.claims import recorded
 from modelab.data.mixtures import mixture, ring
 
 # %% [markdown]
@@ -337,3 +338,166 @@ seen = [choose_scale(made, True).standardise(made.sample(100, torch.Generator().
         for made in sets]
 assert torch.equal(*seen)
 seen[0].square().mean().sqrt().item()
+
+# %% [markdown]
+# ## Two methods on a hundred sets
+# Does a method help on sets for which nobody tuned it? `python benchmarks/family.py` chooses the settings of each method on the sets 0 to 49: eight settings a method, and the worse half is dropped twice. Then it trains the chosen setting on the sets 1000 to 1099, eight seeds each. The methods see the same data and latents. Three functions compare two methods on these sets.
+
+# %%
+#| export course.family_map
+"On which random sets is one method better than another? Groups of sets, counts, and a map."
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from modelab.core.plotting import ACCENT, axes, FAKE, MISSING, Picture
+from modelab.core.statistics import interval
+
+# %% [markdown]
+# On one set, both methods have the same seeds. So the difference of total variation (TV, chapter 0.4) is taken seed by seed, and the verdict is the one of its 95 % interval. If two methods are equal, one verdict in twenty is "better" or "worse" by chance.
+
+# %%
+#| export course.family_map
+def verdict(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    "\"better\" (less TV), \"worse\" or \"equal\", by the interval of the paired difference."
+    found = interval([a - b for a, b in zip(ours, theirs, strict=True)])
+    return "better" if found.high < 0 else "worse" if found.low > 0 else "equal"
+
+# %%
+assert verdict([.1, .2, .31], [.3, .4, .5]) == "better" and verdict([.3, .4], [.1, .2]) == "worse"
+assert verdict([.1, .4], [.4, .1]) == verdict([.2, .2], [.2, .2]) == "equal"
+
+# %% [markdown]
+# The sets are grouped by their shape, their dimension, the number of modes and the ratio of the largest weight to the least.
+
+# %%
+#| export course.family_map
+GROUPS: dict[str, Callable[[dict], str]] = {
+    "all": lambda row: "all sets", "kind": lambda row: row["kind"],
+    "dimensions": lambda row: "1–2 dimensions" if row["dimensions"] < 3 else
+                  "3–5 dimensions" if row["dimensions"] < 6 else "6–8 dimensions",
+    "modes": lambda row: "3–8 modes" if row["modes"] < 9 else
+             "9–18 modes" if row["modes"] < 19 else "19–40 modes",
+    "weights": lambda row: "weights equal" if row["weights"] < 1.01 else
+               "weights to 5:1" if row["weights"] < 5 else "weights beyond 5:1"}
+
+# %% [markdown]
+# A row is one method on one set. `pairs_of` finds the sets that both methods have.
+
+# %%
+#| export course.family_map
+def pairs_of(rows: Sequence[dict], method: str, other: str) -> list[tuple[dict, dict]]:
+    "The rows of both methods on each set that both have, in the order of the sets."
+    by = {(row["method"], row["set"]): row for row in rows}
+    sets = sorted(seed for name, seed in by if name == method and (other, seed) in by)
+    return [(by[method, seed], by[other, seed]) for seed in sets]
+
+# %%
+#| export course.family_map
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+# %% [markdown]
+# For each group, `beside` counts the sets by their verdict. It also counts those on which the method captures at least as many modes as the other one, more modes, and all modes on every seed.
+
+# %%
+#| export course.family_map
+def beside(rows: Sequence[dict], method: str = "PairwiseBiGAN",
+           other: str = "BiGAN") -> dict[str, dict[str, Any]]:
+    """Two methods compared set by set, for each group of sets.
+
+    A row has `method`, `set`, `kind`, `modes`, `dimensions`, `weights`, and by seed `tv` and
+    `captured`, a share of the modes.
+    """
+    pairs, found = pairs_of(rows, method, other), {}
+    for group in GROUPS.values():
+        for name in sorted({group(a) for a, _ in pairs}):
+            found[name] = _counts([pair for pair in pairs if group(pair[0]) == name])
+    return found
+
+# %%
+#| export course.family_map
+def _counts(pairs: Sequence[tuple[dict, dict]]) -> dict[str, Any]:
+    "Mean TV of both, verdicts, and what is captured."
+    said = [verdict(a["tv"], b["tv"]) for a, b in pairs]
+    gain = [_mean(a["captured"]) - _mean(b["captured"]) for a, b in pairs]
+    return {"sets": len(pairs), "tv": round(_mean([_mean(a["tv"]) for a, _ in pairs]), 4),
+            "other": round(_mean([_mean(b["tv"]) for _, b in pairs]), 4),
+            **{word: said.count(word) for word in ("better", "equal", "worse")},
+            "captures as many": sum(g >= 0 for g in gain),
+            "captures more": sum(g > 0 for g in gain),
+            "all modes": sum(min(a["captured"]) == 1 for a, _ in pairs),
+            "all modes of the other": sum(min(b["captured"]) == 1 for _, b in pairs)}
+
+# %% [markdown]
+# The map shows each set as a point on the left, and the counts of each group on the right.
+
+# %%
+#| export course.family_map
+MARKERS = {"1–2 dimensions": ("o", ACCENT), "3–5 dimensions": ("s", FAKE),
+           "6–8 dimensions": ("^", MISSING)}
+
+def _draw_points(ax: Any, pairs: Sequence[tuple[dict, dict]], names: tuple[str, str]) -> None:
+    "TV of one method against TV of the other, a point for each set."
+    for name, (marker, colour) in MARKERS.items():
+        some = [(_mean(b["tv"]), _mean(a["tv"])) for a, b in pairs
+                if GROUPS["dimensions"](a) == name]
+        if some:
+            ax.plot(*zip(*some), marker, c=colour, ms=4, alpha=.8, label=name)
+    ax.plot([0, 1], [0, 1], c="#555555", lw=1, ls=":")
+    ax.set(xlabel=f"TV of {names[1]}", ylabel=f"TV of {names[0]}", xlim=(0, 1), ylim=(0, 1),
+           title="one point for each set")
+    ax.legend(loc="upper left", frameon=False, fontsize=8, handletextpad=.1)
+
+# %%
+#| export course.family_map
+def _draw_counts(ax: Any, found: dict[str, dict[str, Any]]) -> None:
+    "Shares of sets on which the method is better, equal, worse; the counts stand in the bars."
+    styles = {"better": (ACCENT, "white"), "equal": ("#DDDDDD", "black"), "worse": (FAKE, "white")}
+    for y, row in enumerate(found.values()):
+        left = 0.
+        for word, (colour, ink) in styles.items():
+            share = row[word] / row["sets"]
+            ax.barh(y, share, left=left, color=colour, height=.8, label=word if y == 0 else None)
+            if row[word]:
+                ax.text(left + share / 2, y, str(row[word]), ha="center", va="center",
+                        fontsize=8, color=ink)
+            left += share
+    ax.set(yticks=range(len(found)), yticklabels=list(found), xlim=(0, 1), xlabel="share of sets",
+           ylim=(len(found) - .5, -.5))
+    ax.legend(loc="lower center", bbox_to_anchor=(.5, 1), ncols=3, frameon=False, fontsize=8)
+
+# %%
+#| export course.family_map
+def plot_family(rows: Sequence[dict], method: str = "PairwiseBiGAN", other: str = "BiGAN",
+                names: tuple[str, str] | None = None) -> Picture:
+    "The map of two methods on the random sets that both have."
+    pairs, found = pairs_of(rows, method, other), beside(rows, method, other)
+    if not pairs:
+        raise ValueError(f"rows: expected {method} and {other} on a common set, got none")
+    figure, (left, right) = axes(1, 2, size=(3.9, 4.), width_ratios=(1.15, 1))
+    _draw_points(left, pairs, names or (method, other))
+    _draw_counts(right, found)
+    told = "; ".join(f"{name}: better {row['better']}, equal {row['equal']}, worse {row['worse']}"
+                     for name, row in found.items())
+    return Picture(figure, f"{method} beside {other} on {len(pairs)} random sets, by total "
+                           f"variation. {told}")
+
+# %%
+made_up = [{"method": m, "set": i, "kind": "ring", "modes": 5, "dimensions": 2, "weights": 1.,
+            "tv": [v, v + .01, v], "captured": [1., c, 1.]}
+           for i in range(3) for m, v, c in (("BiGAN", .5, .8), ("PairwiseBiGAN", .3 + .1 * i, 1.))]
+counted = beside(made_up)["all sets"]
+assert (counted["better"], counted["equal"], counted["worse"]) == (2, 1, 0)
+assert counted["captures more"] == counted["all modes"] == 3
+assert counted["all modes of the other"] == 0
+
+# %% [markdown]
+# The recorded map of the pair-wise penalty (chapter [2.3](../2_inverse/03_pairwise.ipynb)) and BiGAN, each with the best of its eight settings, after 2,000 steps:
+
+# %%
+reported = recorded("family").get("report", [])
+mapped = pairs_of(reported, "PairwiseBiGAN", "BiGAN")
+plot_family(reported, names=("the penalty", "BiGAN")) if mapped else "not recorded here"
