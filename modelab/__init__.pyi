@@ -39,6 +39,10 @@ from .methods.imle_gan import interpolation_loss as interpolation_loss
 from .methods.lipschitz import max_gradient_penalty as max_gradient_penalty
 from .methods.ground_metric import wasserstein_gradient_penalty as wasserstein_gradient_penalty
 from .networks.adapters import as_critic as as_critic
+from .methods.joint import exchange_domains as exchange_domains
+from .methods.joint import cycle_losses as cycle_losses
+from .methods.joint import paired_loss as paired_loss
+from .methods.joint import translate_domains as translate_domains
 from .training.run import Run as Run
 from .training.game import Game as Game
 from .networks.layers import with_labels as with_labels
@@ -51,6 +55,7 @@ from .methods.currents import Currents as Currents
 from .methods.encoder import Encoder as Encoder
 from .methods.likelihood import Entropic as Entropic
 from .methods.few_labels import FewLabels as FewLabels
+from .methods.flow_matching import FlowMatching as FlowMatching
 from .methods.ground_metric import GroundMetric as GroundMetric
 from .methods.imle import IMLE as IMLE
 from .methods.imle_gan import IMLEGAN as IMLEGAN
@@ -65,5 +70,6 @@ from .methods.pairwise import PairwiseBiGAN as PairwiseBiGAN
 from .methods.relativistic import Relativistic as Relativistic
 from .methods.attention import SAGAN as SAGAN
 from .methods.mode_seeking import Unrolled as Unrolled
+from .methods.vae import VAE as VAE
 from .methods.wasserstein import Wasserstein as Wasserstein
 from .methods.wasserstein import ZeroCentred as ZeroCentred

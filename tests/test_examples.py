@@ -13,9 +13,9 @@ import torch
 from run_notebooks import ROOT
 
 FOLDER = ROOT / "examples"
-SCRIPTS = ["dcgan", "wgan_gp", "bigan", "conditional_gan", "few_labels", "flow_matching", "table_gan"]
+SCRIPTS = ["dcgan", "wgan_gp", "bigan", "conditional_gan", "few_labels", "match_domains", "flow_matching", "table_gan"]
 SMALL = "--samples 60 --steps"  # an audit of few samples is quick
-STEPS = dict(dcgan=11, wgan_gp=10, bigan=10, conditional_gan=25, few_labels=25, flow_matching=50, table_gan=25)  # one look each, or two
+STEPS = dict(dcgan=11, wgan_gp=10, bigan=10, conditional_gan=25, few_labels=25, match_domains=25, flow_matching=50, table_gan=25)  # one look each, or two
 RUNNER = """
 import contextlib, io, json, runpy, sys, traceback
 sys.path.insert(0, sys.argv[1])
@@ -57,7 +57,7 @@ def second(tmp_path_factory) -> dict[str, Path]:
     """All scripts in the opposite order and without an audit, and more ways to call some; the folder of each."""
     root = tmp_path_factory.mktemp("second")
     more = {"by hand": ("wgan_gp", "10 --by-hand"), "no penalty": ("bigan", "10 --weight 0"),
-            "by frequency": ("table_gan", "25 --by-frequency"), "random labels": ("few_labels", "25 --random"), "other seed": ("flow_matching", "50 --seed 1")}
+            "by frequency": ("table_gan", "25 --by-frequency"), "random labels": ("few_labels", "25 --random"), "no pairs": ("match_domains", "25 --pairs 0"), "other seed": ("flow_matching", "50 --seed 1")}
     jobs = {name: (name, f"{STEPS[name]}") for name in reversed(SCRIPTS)} | more
     found = run([(script, root / name, f"{SMALL} {args}") for name, (script, args) in jobs.items()], "training only")
     assert [status for status, _ in found] == [0] * len(jobs), found
@@ -96,8 +96,9 @@ def test_options_change_what_is_made(first, second):
     assert "within each label" in first["conditional_gan"][2] and "pilots" in first["table_gan"][2]
     assert "70 labels known" in first["few_labels"][2] and "within each label" in first["few_labels"][2]
     assert len(made(second["flow_matching"])) == 60
+    assert "30 pairs; 400 held out" in first["match_domains"][2] and first["match_domains"][2].count("the same digit: translated") == 6
     for name, other in (("flow_matching", "other seed"), ("bigan", "no penalty"), ("table_gan", "by frequency"),
-                        ("few_labels", "random labels")):
+                        ("few_labels", "random labels"), ("match_domains", "no pairs")):
         assert np.any(made(second[name]) != made(second[other])), other
 
 
@@ -123,6 +124,19 @@ def test_a_script_is_short_and_somebody_elses_loop(name):
 def test_the_table_names_every_script():
     named = re.findall(r"^\| \[`(\w+)\.py`\]\(\1\.py\)", (FOLDER / "README.md").read_text(encoding="utf-8"), re.M)
     assert named == SCRIPTS and {p.stem for p in FOLDER.glob("*.py")} == {*SCRIPTS, "fill_table", "common"}
+
+
+def test_domains_are_folders_and_pairs_are_files_of_one_name(tmp_path):
+    from PIL import Image
+    random, data = np.random.default_rng(0), tmp_path / "data"
+    for folder, n in (("photo", 70), ("sketch", 66)):
+        (data / folder).mkdir(parents=True)
+        for name in [f"both{k}" for k in range(28)] + [f"{folder}{k}" for k in range(n)]:
+            Image.fromarray(random.integers(0, 256, (12, 12), dtype=np.uint8)).save(data / folder / f"{name}.png")
+    (found,) = run([("match_domains", tmp_path / "out", f"--samples 60 --steps 2 --pairs 5 --size 6 --data {data}")])
+    assert found[0] == 0, found[0]
+    assert "70 photo, 66 sketch without pairs; 5 pairs; 23 held out" in found[1] and "held out, photo to sketch" in found[1]
+    assert "the same digit" not in found[1] and torch.load(tmp_path / "out/samples.pt").shape == (60, 1, 6, 6)
 
 
 def test_a_table_is_filled_and_classified(tmp_path):
