@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -58,6 +59,10 @@ class Game:
               device: Any = None) -> torch.Tensor:
         "Latents; standard normal unless a game says otherwise."
         return randn(*shape, generator=generator, device=device)
+
+    def latent_length(self, event: tuple[int, ...]) -> int:
+        "How long a latent is for examples of shape `event`, where `networks` does not say it."
+        return max(2, min(64, math.prod(event)))
 
     def suits(self, modes: Any) -> None:
         "Refuse, by a `ValueError`, a mode set that this game cannot be played on."

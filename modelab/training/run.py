@@ -126,8 +126,7 @@ class Run:
         self.game.suits(modes)
         self.modes, self.seeds = modes.to(self.device), range(self.seed, self.seed + self.runs)
         self.scale = choose_scale(self.modes, self.standardise, self.device)
-        fitting = max(2, min(64, math.prod(modes.event)))
-        self.latent = self.game.networks.latent or fitting
+        self.latent = self.game.networks.latent or self.game.latent_length(modes.event)
 
     def _begin(self) -> None:
         "The players at step 0."

@@ -487,7 +487,7 @@ class Run:
         self._begin()
 
 # %% [markdown]
-# `_choose` builds the game and the mode set if they are given by name, and refuses combinations that cannot be trained. The number of latents follows from the data unless the game sets it. `scale` is the unit in which the game sees the data (chapter [0.3](../0_start/03_modes.ipynb)): by default that of the data, unless points have a root mean square about their mean below .1 or above 10, or a mean farther than 10 from 0. `real` gives examples in this unit. `sample`, and what is measured by it, is in the unit of the data.
+# `_choose` builds the game and the mode set if they are given by name, and refuses combinations that cannot be trained. The length of a latent follows from the data (`latent_length` of the game) unless the networks set it. `scale` is the unit in which the game sees the data (chapter [0.3](../0_start/03_modes.ipynb)): by default that of the data, unless points have a root mean square about their mean below .1 or above 10, or a mean farther than 10 from 0. `real` gives examples in this unit. `sample`, and what is measured by it, is in the unit of the data.
 
 # %%
 #| export
@@ -507,8 +507,7 @@ def _choose(self: Run, game: Game | str, modes: Any, device: str) -> None:
     self.game.suits(modes)
     self.modes, self.seeds = modes.to(self.device), range(self.seed, self.seed + self.runs)
     self.scale = choose_scale(self.modes, self.standardise, self.device)
-    fitting = max(2, min(64, math.prod(modes.event)))
-    self.latent = self.game.networks.latent or fitting
+    self.latent = self.game.networks.latent or self.game.latent_length(modes.event)
 
 # %% [markdown]
 # `_begin` sets up the state at step 0. The losses of all steps stay on the device, in a table that is doubled when it is full. To copy a number to the CPU at each step would make a graphics card wait.

@@ -21,6 +21,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -195,7 +196,7 @@ def players(self: Game, event: tuple[int, ...], latent: int, runs: int,
     raise NotImplementedError(f"{type(self).__name__} has no players")
 
 # %% [markdown]
-# Two more methods have a default. `noise` draws the latents from a standard normal distribution.
+# Three more methods have a default. `noise` draws the latents from a standard normal distribution.
 
 # %%
 #| export
@@ -204,6 +205,16 @@ def noise(self: Game, *shape: int, generator: Generators = None,
           device: Any = None) -> torch.Tensor:
     "Latents; standard normal unless a game says otherwise."
     return randn(*shape, generator=generator, device=device)
+
+# %% [markdown]
+# A latent has as many numbers as an example, from 2 to 64, unless `networks` names another length. A game whose latents have the size of an example overrides `latent_length` (flow matching, chapter [1.7](../1_game/07_not_a_gan.ipynb)).
+
+# %%
+#| export
+@patch
+def latent_length(self: Game, event: tuple[int, ...]) -> int:
+    "How long a latent is for examples of shape `event`, where `networks` does not say it."
+    return max(2, min(64, math.prod(event)))
 
 # %% [markdown]
 # `suits` does nothing here. A game that needs a special kind of data overrides it and raises an error before training starts.
