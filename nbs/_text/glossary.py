@@ -9,8 +9,10 @@
 # |---|---|---|
 # | audit | The test of whether a set of samples comes from the data distribution, what it lacks and what it copies. | [4.2](4_evidence/02_audit.ipynb) |
 # | authenticity | The share of samples that are farther from their nearest training example than that example is from other training examples. | [4.2](4_evidence/02_audit.ipynb) |
+# | bandwidth | The width of the kernels of a kernel density. | [1.7](1_game/07_not_a_gan.ipynb) |
 # | baseline | The method that a result is compared with, tuned with the same effort. | [0.2](0_start/02_evidence.ipynb) |
 # | batch | The examples that are used together in one training step. | [0.5](0_start/05_networks.ipynb) |
+# | BIC | A score of a fitted density, with a price for each free number, by which the number of components of a mixture is chosen. | [1.7](1_game/07_not_a_gan.ipynb) |
 # | BiGAN | A GAN with an encoder, whose discriminator sees pairs of an example and a latent. | [2.2](2_inverse/02_bigan.ipynb) |
 # | birthday test | A test that estimates from near duplicates among samples how many different samples a generator can make. | [4.2](4_evidence/02_audit.ipynb) |
 # | bootstrap | A way to make a confidence interval, by drawing again and again from the measured values. | [0.4](0_start/04_coverage.ipynb) |
@@ -31,6 +33,7 @@
 # | density | In precision and recall, the number of real neighbourhoods that contain a sample, divided by the number expected. | [4.1](4_evidence/01_precision_recall.ipynb) |
 # | density ratio | The probability density of the data divided by that of the generator, whose logarithm is the best logit. | [1.1](1_game/01_minimax.ipynb) |
 # | discriminator | The network D that gives each example a logit, high for real and low for generated. | [0.1](0_start/01_first_gan.ipynb) |
+# | ELBO | A lower bound of the log density of an example, which a variational autoencoder maximises. | [1.7](1_game/07_not_a_gan.ipynb) |
 # | encoder | A network that maps an example to a latent, in the direction opposite to the generator. | [2.1](2_inverse/01_encoder.ipynb) |
 # | exchangeable | Said of examples whose order does not matter for their joint distribution. | [4.2](4_evidence/02_audit.ipynb) |
 # | experiment | A long training that is recorded once and whose first steps are replayed and compared at each run. | [0.2](0_start/02_evidence.ipynb) |
@@ -40,9 +43,11 @@
 # | fidelity | A cell in which the code is compared with its equation or with an independent result. | [0.2](0_start/02_evidence.ipynb) |
 # | flat norm | A norm of the difference of two currents, in which mass may be moved or removed at a price. | [5.3](5_icml2019/03_currents.ipynb) |
 # | floor | The expected value of a measure for a perfect generator with the same number of samples. | [0.4](0_start/04_coverage.ipynb) |
+# | flow matching | A method that learns the velocity which moves noise to data along straight paths. | [1.7](1_game/07_not_a_gan.ipynb) |
 # | form | A critic of points together with directions, such as a vector field that is multiplied with a direction. | [5.3](5_icml2019/03_currents.ipynb) |
 # | Fréchet distance | A distance between two sets of features, computed from their means and covariances. | [4.1](4_evidence/01_precision_recall.ipynb) |
 # | game | A training method: its players, the order of their turns, and their losses. | [1.2](1_game/02_training.ipynb) |
+# | Gaussian mixture | A density that is a weighted sum of a few normal densities. | [1.7](1_game/07_not_a_gan.ipynb) |
 # | generator | The network G that turns a latent into an example. | [0.1](0_start/01_first_gan.ipynb) |
 # | good sample | A sample that is close enough to a mode, or that a classifier recognises with confidence. | [0.4](0_start/04_coverage.ipynb) |
 # | gradient penalty | A term of the critic's loss that keeps the size of its gradient near a target. | [1.4](1_game/04_wasserstein.ipynb) |
@@ -57,6 +62,7 @@
 # | Jensen–Shannon divergence | A symmetric measure of the difference of two distributions, between 0 and log 2. | [1.1](1_game/01_minimax.ipynb) |
 # | joint distribution | The probability law of pairs, such as an example together with its latent. | [2.2](2_inverse/02_bigan.ipynb) |
 # | judge | A classifier that predicts the mode of a picture, with a probability. | [0.3](0_start/03_modes.ipynb) |
+# | kernel density | A density that is the mean of equal normal densities, one at each training example. | [1.7](1_game/07_not_a_gan.ipynb) |
 # | KL divergence | The mean difference of the log densities of two distributions, taken under the first one. | [0.4](0_start/04_coverage.ipynb) |
 # | lab | The interactive panel in which a training can be stopped, changed and rewound. | [1.3](1_game/03_lab.ipynb) |
 # | latent | The random vector z that a generator gets as its input; it is also called noise. | [0.1](0_start/01_first_gan.ipynb) |
@@ -113,5 +119,6 @@
 # | truncation | Moving styles towards their mean, for samples that are more alike. | [3.3](3_inclusion/03_style.ipynb) |
 # | turn | A part of a training step in which the named players move. | [1.2](1_game/02_training.ipynb) |
 # | unrolled GAN | A GAN whose generator gets the discriminator's loss as it is after some virtual steps. | [1.6](1_game/06_mode_seeking.ipynb) |
+# | variational autoencoder | A generator trained together with an encoder by the ELBO, without a discriminator. | [1.7](1_game/07_not_a_gan.ipynb) |
 # | Wasserstein distance | The least mean distance by which mass must be moved to turn one distribution into another. | [1.4](1_game/04_wasserstein.ipynb) |
 # | WGAN-GP | A Wasserstein GAN whose critic has a gradient penalty. | [1.4](1_game/04_wasserstein.ipynb) |
