@@ -40,7 +40,10 @@ def relativistic_discriminator_loss(real_logits: Logits, fake_logits: Logits) ->
 def relativistic_generator_loss(real_logits: Logits,  # D(x), (*runs, batch)
                                 fake_logits: Logits,  # D(G(z)), paired by position
                                 ) -> torch.Tensor:  # (*runs,)
-    "What G descends: E softplus(-(D(G(z)) - D(x))), with D frozen (Huang et al. 2024)."
+    """What G descends: E softplus(-(D(G(z)) - D(x))) (Huang et al. 2024).
+
+    It does not freeze D: in G's turn, move the weights of G only. `ValueError` if the sizes differ.
+    """
     return F.softplus(-(fake_logits - real_logits)).mean(-1)
 
 # %% ../../nbs/1_game/05_relativistic.ipynb #34bcac6d

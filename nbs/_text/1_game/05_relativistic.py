@@ -8,7 +8,7 @@
 # | **Question** | What does a discriminator learn if it compares each generated example with a real one? |
 # | **You will be able to** | write the loss of R3GAN with both penalties, check each part against its equation, and say what pairing of logits promises and what it does not |
 # | **Paper** | Jolicoeur-Martineau, *The relativistic discriminator*, 2018; Sun, Fang, Schwing, *Towards a better global loss landscape of GANs*, 2020; Huang et al., *The GAN is dead; long live the GAN! A modern GAN baseline*, 2024 |
-# | **Needs** | [1.1](01_minimax.ipynb), [1.2](02_training.ipynb), [1.4](04_wasserstein.ipynb) |
+# | **Needs** | [0.2](../0_start/02_evidence.ipynb), [0.4](../0_start/04_coverage.ipynb), [1.1](01_minimax.ipynb), [1.2](02_training.ipynb), [1.4](04_wasserstein.ipynb) |
 # | **Time** | under a minute of computing |
 
 # %%
@@ -45,37 +45,39 @@ from modelab.training.optimiser import Optimiser
 from modelab.training.run import Run
 
 # %% [markdown]
-# ## A penalty does not bring back the rare modes
-# In chapter [1.4](04_wasserstein.ipynb) the GAN with R1 captured nearly all rare modes. There the centre held 90 % of the data, and a training had 5,000 steps. Now the centre holds 95 %, so each of the eight rare modes holds 0.6 %, and a training has 1,000 steps.
+# ## A penalty brings back a part of the rare modes
+# In chapter [1.4](04_wasserstein.ipynb) the GAN with R1 captured nearly all rare modes in 5,000 steps. Here a training has 1,500 steps. The mode in the centre holds 60 % of the data, each of eight rare modes on a circle 5 %, and all have a standard deviation of 0.1.
 #
-# `benchmarks/relativistic.py` trained it with R1 and R2: four pairs of penalty weights on seeds 100 to 103, then the best pair for 1,000 steps on seeds 0 to 7. The null is uniform noise. Among 2,500 noise samples nearly every mode gets one by chance, but few of the samples are good.
+# A mode is *held* here if good samples of it are at least a quarter of its share of the data. Captured modes would mislead: uniform noise captures all nine by chance, and holds none.
 #
-# **Predict:** how many of the nine modes does each seed capture now?
+# `benchmarks/relativistic.py` trained the original loss with R1 and R2: four pairs of penalty weights on seeds 100 to 103, then the best pair on seeds 0 to 7.
+#
+# **Predict:** how many of the nine modes does each seed hold?
 
 # %%
-kept, most = recorded("relativistic"), {"rare_modes": 9, "grid": 25, "ring": 8}
+kept = recorded("relativistic")
+tuning, result = (kept.get("rare", {}).get(part, {}) for part in ("tuning", "result"))
 
-def row_of(name: str, kind: str, part: str = "result") -> dict:
-    "The recorded row of a set and a loss."
-    rows = kept.get(part, {}).get(name, [])
-    return next((row for row in rows if row["setting"].startswith(kind)), {})
-
-def shown(row: dict, name: str) -> str:
-    "Captured modes seed by seed, with the worst seed, and the mean share of good samples."
-    by_seed = [round(v) for v in row["captured"]]
-    return (f"captured by seed {by_seed}, worst {min(by_seed)} of {most[name]}; high quality "
-            f"{sum(row['high_quality']) / len(by_seed):.0%}; noise {row['companions']['null']}")
+def shown(row: dict) -> str:
+    "Held modes seed by seed, with the worst seed, and the mean TV and share of good samples."
+    quality, tv = (sum(row[k]) / len(row["held"]) for k in ("high_quality", "tv"))
+    return (f"held {row['held']}, worst {min(row['held'])} of 9; TV {tv:.2f}; "
+            f"high quality {quality:.0%}; noise holds {row['companions']['null']['held']}")
 
 # %%
-failed = row_of("rare_modes", "standard")
-shown(failed, "rare_modes") if kept else "no record: only the package is installed"
+shown(result["standard"]) if kept else "no record: only the package is installed"
 
 # %% [markdown]
-# No seed captures more than three modes, and three of the eight show the centre alone. About 90 % of the samples are good, so a picture of the samples looks right. The penalties make $D$ smooth. They do not make this generator find the rare modes in 1,000 steps. Whether it finds them later was not measured.
+# The seeds hold between six and nine modes, so rare modes are found. But much is missing. The samples of the rare modes cover 31 % of their share of the data, and a third of all samples is not good. Even so, TV is 0.30. A generator that makes the centre and nothing else has TV 0.40.
 
 # %%
-assert not kept or max(failed["captured"]) == 3 and failed["captured"].count(1) == 3
-assert not kept or failed["companions"]["null"] > 8 and sum(failed["high_quality"]) / 8 > .85
+if kept:
+    failed = result["standard"]
+    assert (min(failed["held"]), max(failed["held"])) == (6, 9)
+    null = failed["companions"]["null"]
+    assert (null["held"], null["captured"]) == (0, 9)
+    assert abs(sum(failed["rare"]) / 8 - .31) < .005 and abs(sum(failed["tv"]) / 8 - .30) < .005
+    assert .65 < sum(failed["high_quality"]) / 8 < .70
 
 # %% [markdown]
 # ## Compare pairs
@@ -109,7 +111,10 @@ def relativistic_discriminator_loss(real_logits: Logits, fake_logits: Logits) ->
 def relativistic_generator_loss(real_logits: Logits,  # D(x), (*runs, batch)
                                 fake_logits: Logits,  # D(G(z)), paired by position
                                 ) -> torch.Tensor:  # (*runs,)
-    "What G descends: E softplus(-(D(G(z)) - D(x))), with D frozen (Huang et al. 2024)."
+    """What G descends: E softplus(-(D(G(z)) - D(x))) (Huang et al. 2024).
+
+    It does not freeze D: in G's turn, move the weights of G only. `ValueError` if the sizes differ.
+    """
     return F.softplus(-(fake_logits - real_logits)).mean(-1)
 
 # %% [markdown]
@@ -127,9 +132,10 @@ assert torch.equal(relativistic_generator_loss(real, fake),
 assert torch.allclose(relativistic_discriminator_loss(real + 5, fake + 5), by_hand)
 
 # %%
-real.requires_grad_()
-slope, = torch.autograd.grad(relativistic_discriminator_loss(real, fake).sum(), real)
+real.requires_grad_(), fake.requires_grad_()
+slope, other = torch.autograd.grad(relativistic_discriminator_loss(real, fake).sum(), (real, fake))
 assert torch.allclose(slope, -(fake - real).sigmoid() / 16, atol=1e-15)
+assert torch.equal(other, -slope)
 
 # %%
 nudge = torch.zeros_like(real)
@@ -177,32 +183,35 @@ def least(loss, places: int = 4) -> float:
     return -loss(logits).item()
 
 # %%
-where = {"both at x1": [0, 0], "one at x1, the other away": [0, 2], "one at each": [0, 1]}
+where = {"both at x1": [0, 0], "second away": [0, 2], "first away": [2, 0], "one at each": [0, 1]}
 forms = {"original": lambda l, y: discriminator_loss(l[:2], l[y]),
-         "pairs kept": lambda l, y: relativistic_discriminator_loss(l[:2], l[y]),
+         "fixed pairs": lambda l, y: relativistic_discriminator_loss(l[:2], l[y]),
          "all pairs": lambda l, y: F.softplus(l[y][None, :] - l[:2][:, None]).mean()}
 V = {form: [least(lambda l: loss(l, y)) for y in where.values()] for form, loss in forms.items()}
 for form, values in V.items():
     print(f"{form:11}", "  ".join(f"{name} {v:.4f}" for name, v in zip(where, values)))
 
 # %% [markdown]
-# **Fidelity.** All nine values are known. Where one real and one generated point coincide, the best logit is that of chapter 1.1, or a difference of 0; all other terms can be made 0. With both generated points at $x_1$ the original loss has $\sigma(\ell)=\frac13$ there.
+# **Fidelity.** All twelve values are known. Where one real and one generated point coincide, the best logit is that of chapter 1.1, or a difference of 0; all other terms can be made 0. With both generated points at $x_1$ the original loss has $\sigma(\ell)=\frac13$ there.
 
 # %%
 log2 = math.log(2)
-known = {"original": [(math.log(1 / 3) + 2 * math.log(2 / 3)) / 2, -log2, -2 * log2],
-         "pairs kept": [-log2 / 2, -log2 / 2, -log2], "all pairs": [-log2 / 2, -log2 / 4, -log2]}
+known = {"original": [(math.log(1 / 3) + 2 * math.log(2 / 3)) / 2, -log2, -log2, -2 * log2],
+         "fixed pairs": [-log2 / 2, -log2 / 2, 0., -log2],
+         "all pairs": [-log2 / 2, -log2 / 4, -log2 / 4, -log2]}
 assert all(abs(a - b) < 2e-3 for form in V for a, b in zip(V[form], known[form]))
 
 # %%
-climbs = {form: values[1] - values[0] for form, values in known.items()}
-assert climbs["original"] > .2 and climbs["pairs kept"] == 0 and climbs["all pairs"] > .15
-{form: round(climb, 4) for form, climb in climbs.items()}
+climbs = {form: [v - values[0] for v in values[1:3]] for form, values in known.items()}
+least_climb = {form: min(both) for form, both in climbs.items()}
+assert round(least_climb["original"], 2) == .26 and round(least_climb["all pairs"], 2) == .17
+assert least_climb["fixed pairs"] == 0 and math.isclose(max(climbs["fixed pairs"]), log2 / 2)
+{form: [round(climb, 4) for climb in both] for form, both in climbs.items()}
 
 # %% [markdown]
-# Both generated points at $x_1$ is mode collapse. To repair it, the second point must leave $x_1$ and travel to $x_2$. With the original loss $V$ rises by 0.26 on the way: this is the bad basin. With pairs that are kept it does not rise.
+# Both generated points at $x_1$ is mode collapse. To repair it, one of the two points must leave $x_1$ and travel to $x_2$. The cell shows by how much $V$ rises if the second point leaves, and if the first one leaves. With the original loss it rises by 0.26, whichever leaves: this is the bad basin. With fixed pairs it depends. The second generated point is paired with $x_2$. If it leaves, $V$ does not rise. If the first one leaves, which is paired with $x_1$, $V$ rises by 0.35. So there is one path without a rise, and this is what the theorem promises.
 #
-# Now look at the last row. A training draws $x$ and $z$ anew at each step, so its loss is the mean over *all* pairs. Then $V$ rises again, by 0.17. (This row is our own computation; it is not from the paper.) So the argument holds for pairs that are kept. It does not show that a training with new pairs keeps its modes. Only an experiment can tell.
+# Now look at the last row. A training draws $x$ and $z$ anew at each step, so its loss is the mean over *all* pairs. Then $V$ rises on both paths, by 0.17. (This row is our own computation; it is not from the paper.) So the argument holds for fixed pairs. It does not show that a training with new pairs keeps its modes. Only an experiment can tell.
 
 # %% [markdown]
 # ## Why both penalties
@@ -214,7 +223,13 @@ assert climbs["original"] > .2 and climbs["pairs kept"] == 0 and climbs["all pai
 #
 # $$\lambda=\tfrac12\big(-\Gamma\pm\sqrt{\Gamma^2-1}\big).$$
 #
-# Without a penalty they are $\pm\frac i2$: small steps circle. With $\Gamma>0$ the real part is negative: they converge (Mescheder et al. 2018 for R1 and R2; Huang et al. 2024 prove it for the paired loss).
+# With $\Gamma>0$ the real part is negative. Then small steps that start near the solution converge to it, exponentially fast (Mescheder et al. 2018 for R1 and R2; Huang et al. 2024 prove it for the paired loss).
+#
+# Without a penalty the eigenvalues are $\pm\frac i2$, so to first order the training circles. The whole equation says a little more:
+#
+# $$\frac{d}{dt}\big(\theta^2+\psi^2\big)=-2\,\theta\psi\tanh\tfrac{\theta\psi}2\le0\qquad(\Gamma=0).$$
+#
+# The distance falls, but near the solution more slowly than any exponential. Steps of a fixed rate $\eta$ do not get there: each step leads a little outwards, and they end on a circle of radius about $\sqrt{2\eta}$.
 #
 # **Fidelity.** The field from our losses, its derivatives by central differences, and their eigenvalues:
 
@@ -250,10 +265,15 @@ for gammas in ((0., 0.), (.2, 0.), (.2, .3), (1., 1.)):
     print("γ₁, γ₂ =", gammas, " eigenvalues", *(f"{v:.3f}" for v in formula.tolist()))
 
 # %%
+t, p = .7, -.4
+a, b = flow(t, p, 0.)
+assert math.isclose(2 * (t * a + p * b), -2 * t * p * math.tanh(t * p / 2))
+
+# %%
 assert torch.allclose(field(.7, -.4), field(.7, -.4, paired=False))
 
 # %% [markdown]
-# This last check shows more: with one real point the paired and the original loss have the *same* gradients. Pairing does not help this GAN to converge. The penalties do.
+# The last check shows more: with one real point the paired and the original loss have the *same* gradients. Pairing does not help this GAN to converge. The penalties do.
 
 # %%
 def walk(total: float, n: int = 800, rate: float = .05) -> torch.Tensor:
@@ -273,12 +293,18 @@ for ax, (total, way) in zip(panels, ways.items()):
     ax.set(xlabel="generator θ", title=f"Γ = {total:g}")
 panels[0].set_ylabel("critic ψ")
 left = {total: round(way[-100:].norm(dim=1).max().item(), 3) for total, way in ways.items()}
-assert left[0.] > .3 and left[.2] < .05 and left[1.] < .001
+assert round(left[0.], 2) == .49 and left[.2] < .05 and left[1.] < .001
 Picture(figure, "Three trainings of the smallest GAN with the paired loss; the blue disc is the "
         f"solution. Largest distance in the last 100 steps: {left}")
 
 # %% [markdown]
-# Without a penalty the distance is still 0.49 after 800 steps. With $\Gamma=0.2$ the training spirals into the solution, and with $\Gamma=1$ it no longer circles. In this GAN one penalty is enough. On networks the slopes at real and at generated examples differ. Huang et al. (2024, Table 1) report for stacked MNIST (1,000 modes) and their small network: with R1 and R2 the paired loss captures 1,000 modes, the original loss 693; with R1 alone both diverge. These are their figures and settings; we have not repeated them.
+# Without a penalty the distance is still 0.49 after 800 steps, and after 80,000 steps it is that of the circle:
+
+# %%
+assert abs(walk(0., n=80_000)[-1].norm() - (2 * .05) ** .5) < .005
+
+# %% [markdown]
+# With $\Gamma=0.2$ the training spirals into the solution, and with $\Gamma=1$ it no longer circles. In this GAN one penalty is enough. On networks the slopes at real and at generated examples differ. Huang et al. (2024, Table 1) report for stacked MNIST (1,000 modes) and their small network: with R1 and R2 the paired loss captures 1,000 modes, the original loss 693; with R1 alone both diverge. These are their figures and settings; we have not repeated them.
 
 # %% [markdown]
 # ## The game
@@ -356,21 +382,27 @@ for stair in range(4):
 run.game.weight, run.game.optimiser.betas
 
 # %% [markdown]
-# What this game takes from R3GAN, and what it leaves out:
+# What is faithful to the papers, what is simplified, and what is left out:
 #
-# | R3GAN | here |
+# | part | here |
 # |---|---|
-# | paired loss for both players, real examples in $G$'s turn | the same |
-# | $\frac\gamma2(\text{R1}+\text{R2})$ at each step, summed over the entries of an example | the same; the two weights may differ |
-# | learning rate, $\gamma$ and $\beta_2$ on cosines | `r3gan_settings`, in stairs between calls of `step` |
-# | $\beta_1=0$, Adam's $\epsilon=10^{-8}$ | the same |
-# | average of $G$'s weights whose half-life grows from 0 | left out: `average` of `Run` is constant |
-# | augmented pictures | left out |
-# | its residual networks with grouped convolutions | left out: the networks of chapter 0.5 |
+# | **R3GAN**: paired loss for both players, real examples in $G$'s turn | faithful |
+# | $\frac\gamma2(\text{R1}+\text{R2})$ at each step, summed over the entries of an example | faithful; the two weights may differ |
+# | $\beta_1=0$, Adam's $\epsilon=10^{-8}$ | faithful |
+# | learning rate, $\gamma$ and $\beta_2$ on cosines | simplified: `r3gan_settings`, in stairs between calls of `step`; the comparison below has another schedule |
+# | $\gamma$ from 0.05 to 150, chosen for each data set; batches of 256 to 4,096 pictures | simplified: $\gamma$ is 0.1 or 1, the batch 64 to 128 points |
+# | average of $G$'s weights whose half-life grows from 0 | simplified: `average` of `Run` is constant |
+# | augmented pictures; the penalties act on the picture before it is augmented | left out |
+# | residual networks with grouped convolutions, conditional networks, stages in 16 bits | left out: the networks of chapter 0.5 |
 # | NaN in gradients replaced by numbers | left out: a run that diverges stops and says so |
+# | stacked MNIST and the picture sets | left out: their figures are only quoted |
+# | **Jolicoeur-Martineau 2018**: the paired loss (RSGAN) | faithful: the game with both weights 0 |
+# | the average form, in which a logit is compared with the mean of the others | left out: a wrong answer in exercise 2 |
+# | **Sun et al. 2020**: the theorem for $n$ points | simplified: shown for two points, not proven |
+# | their experiments with pictures | left out |
 
 # %% [markdown]
-# ## Four mistakes of copies
+# ## Four mistakes of other implementations
 # `D(x)` is often `(N, 1)` and another tensor `(N,)`. Their difference is a matrix of `(N, N)`: all pairs, and no error. Here such shapes are converted or refused.
 
 # %%
@@ -383,7 +415,7 @@ assert torch.isclose(pairs, relativistic_discriminator_loss(a, b)) and abs(matri
 error_message(relativistic_discriminator_loss, a, b[:4])
 
 # %% [markdown]
-# The penalties are where copies differ most: a mean over the pixels instead of a sum (64 times too small on 8 × 8 pixels), or a missing ½. Another mistake: generated examples are detached, and nobody sets `requires_grad` on them. A linear $D$ has a known penalty:
+# Implementations differ most in the penalties: a mean over the pixels instead of a sum (64 times too small on 8 × 8 pixels), or a missing ½ (twice too large). A linear $D$ has a known penalty:
 
 # %%
 slope = torch.randn(1, 8, 8, generator=g, dtype=torch.float64)
@@ -392,88 +424,156 @@ linear = lambda v: (v * slope).flatten(1).sum(1)
 penalty = .1 * (r1(linear, pictures[0]) + r2(linear, pictures[1].detach()))
 
 # %%
-assert torch.isclose(penalty, .1 / 2 * 2 * slope.square().sum())
-assert torch.isclose(.1 / 2 * 2 * slope.square().mean(), penalty / 64)  # the mistake
+squares = slope.square()
+assert torch.isclose(penalty, .1 / 2 * (squares.sum() + squares.sum()))
+assert torch.isclose(.1 / 2 * (squares.mean() + squares.mean()), penalty / 64)  # the mean
+assert torch.isclose(.1 * (squares.sum() + squares.sum()), 2 * penalty)  # without ½
 penalty.item()
 
 # %% [markdown]
-# ## Eight seeds against the original loss
-# The baseline is the original loss with the same penalties. It is the best known in the course on grid and rare modes (chapter 1.4). Both losses get the same four pairs of weights: $\gamma_1\in\{0.1,1\}$, and $\gamma_2$ is 0 or $\gamma_1$. All share width 64, batch 128 and learning rate 0.003, which was the best rate of the *baseline*. The pair is chosen on seeds 100 to 103 after 400 steps, by captured modes and then by total variation (TV). The chosen one is trained on seeds 0 to 7 for 1,000 steps. The thresholds were set before the runs.
+# The fourth mistake: generated examples are detached from $G$, and `requires_grad` is not set again. Then $D$'s slope there cannot be computed. `r2` makes a new leaf itself, as the cell above shows.
 
 # %%
-for name in kept.get("tuning", {}):
-    print(name)
-    for row in kept["tuning"][name]:
-        tv = sum(row["tv"]) / len(row["tv"])
-        seen = [round(v) for v in row["captured"]]
-        name = row["setting"].replace("standard", "original")
-        print(f"    {name:30} captured {seen}  TV {tv:.3f}")
+def forgotten():
+    "The slope at examples that are no leaf."
+    try:
+        torch.autograd.grad(linear(pictures[1]).sum(), pictures[1])
+    except RuntimeError as error:
+        return str(error)
+
+assert "does not require grad" in forgotten()
+forgotten()
+
+# %% [markdown]
+# ## Eight seeds against the original loss
+# The baseline is the original loss with the same penalties. With R1 it captured most modes of the grid and of the rare modes among the games of chapter 1.4. Both losses get the same four pairs of weights: $\gamma_1\in\{0.1,1\}$, and $\gamma_2$ is 0 or $\gamma_1$. All share width 64, batch 64 and the learning rates: 0.004 for $G$, 0.008 for $D$, both falling over the second half of the training. Samples come from averaged weights. These rates, the length and the set were found by a trial of the *baseline* (R1 with weight 0.1), on the seeds of the tuning. No others were tried for the paired loss.
+#
+# The tuning takes 1,000 steps on seeds 100 to 103. It chooses by held modes, and then by the *rare part*: how much of the 40 % of the rare modes good samples cover. (Total variation would not do as a rule. A generator of the centre alone has TV 0.4, which is better than that of many generators that find rare modes with some bad samples.) The chosen pair is trained for 1,500 steps on seeds 0 to 7.
+#
+# The thresholds, set before the paired loss was trained on this set: the paired intervals of chapter [0.2](../0_start/02_evidence.ipynb), that is, those of the differences seed by seed, must lie above 0 for held modes, and below 0 for TV.
+
+# %%
+before = recorded("wasserstein")
+for name in ("grid", "rare_modes") if before else ():
+    best = max(before[name], key=lambda row: sum(row["by seed"]))
+    assert best["setting"].startswith("R1")
+    print(name, "in chapter 1.4:", best["setting"], "captured", best["captured"])
+
+# %%
+for kind, rows in tuning.items():
+    for row in rows:
+        tv, part = (sum(row[k]) / 4 for k in ("tv", "rare"))
+        name = row["setting"].replace("standard", "original").replace("relativistic", "paired")
+        print(f"{name:24} held {row['held']}  rare part {part:.3f}  TV {tv:.3f}")
 
 # %%
 def compared() -> Picture:
-    "Captured modes of each seed, and TV."
-    figure, panels = axes(2, 3, size=(2.4, 1.3))
-    for column, name in enumerate(kept["result"]):
-        for ax, measure in zip(panels[:, column], ("captured", "tv")):
-            for y, (kind, c) in enumerate((("standard", REAL), ("relativistic", FAKE))):
-                ax.scatter(row_of(name, kind)[measure], [y] * 8, s=16, c=c, alpha=.5, linewidths=0)
-            ax.set(yticks=[0, 1], yticklabels=["original", "paired"] if not column else [],
-                   ylim=(1.6, -.6), xlabel=f"captured of {most[name]}" if measure != "tv" else "TV")
-        panels[0, column].axvline(row_of(name, "standard")["companions"]["null"], c=ACCENT, ls=":")
-        panels[0, column].set_title(name.replace("_", " "))
-    return Picture(figure, "Eight seeds of each loss on three sets: captured modes above (dotted: "
-                   "uniform noise), total variation below (0 is perfect)")
+    "Held modes, rare part and TV of each seed; seeds of one row lie a little apart."
+    figure, panels = axes(1, 3, size=(2.4, 1.9), sharey=True)
+    rows = {"original": result["standard"], "paired": result["relativistic"]} | control
+    for ax, (measure, title) in zip(panels, titles.items()):
+        for y, row in enumerate(rows.values()):
+            ax.scatter(row[measure], [y + (seed - 3.5) / 20 for seed in range(8)], s=16,
+                       c=FAKE if y == 1 else REAL, alpha=.5, linewidths=0)
+        ax.set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - .5, -.5), xlabel=title)
+    panels[0].set(xlim=(-.3, 9.3), xticks=[0, 3, 6, 9])
+    return Picture(figure, "Eight seeds of each loss. " + "; ".join(
+        f"{name}: {shown(row)}" for name, row in rows.items()))
 
+# %%
+titles = {"held": "modes held, of 9", "rare": "rare part", "tv": "TV"}
+extra = kept.get("rare", {}).get("control")
+control = {"original, weights of paired": extra} if extra else {}
 compared() if kept else "no record: only the package is installed"
 
 # %%
-def both(name: str, measure: str, high: float):
-    "Intervals of the paired and of the original loss."
-    return [interval(row_of(name, kind).get(measure, [0., 0.]), low=0, high=high)
-            for kind in ("relativistic", "standard")]
-
-ours, theirs = both("rare_modes", "captured", 9)
-claim("Relativistic pairing captures rare modes that the original loss with penalties does not",
-      paper="this course", section="rare_modes(share=.95), 1,000 steps", ours=ours,
-      baseline=theirs, holds=ours.low > theirs.high, expect=False)
+def gap(measure: str, rows: dict = result):
+    "Interval of the paired loss minus the original one, seed by seed."
+    a, b = (rows.get(kind, {}).get(measure, [0., 0.]) for kind in ("relativistic", "standard"))
+    return interval([u - v for u, v in zip(a, b)])
 
 # %%
-ours, theirs = both("grid", "captured", 25)
-claim("Relativistic pairing captures more modes of the grid than the original loss with penalties",
-      paper="this course", section="grid, 1,000 steps", ours=ours, baseline=theirs,
-      holds=ours.low > theirs.high, expect=False)
+found = gap("held")
+claim("Relativistic pairing holds more modes than the original loss, both with penalties",
+      paper="this course", section="rare_modes(share=.6, std=.1), 1,500 steps; seed by seed",
+      ours=found, baseline="0", holds=found.low > 0, expect=False)
 
 # %%
-ours, theirs = both("ring", "tv", 1)
-claim("Relativistic pairing has a smaller total variation on the ring than the original loss",
-      paper="this course", section="ring, 1,000 steps", ours=ours, baseline=theirs,
-      holds=ours.high < theirs.low, expect=False)
+found = gap("tv")
+claim("Relativistic pairing has a smaller total variation than the original loss",
+      paper="this course", section="rare_modes(share=.6, std=.1), 1,500 steps; seed by seed",
+      ours=found, baseline="0", holds=found.high < 0, expect=False)
 
 # %% [markdown]
-# None of the three thresholds is reached. The result is negative:
+# Neither threshold is reached. The result is negative:
 #
-# - **Rare modes.** The paired loss captures 3.0 of nine modes on average, the original one 1.75. The worst seed of both shows one mode, and the intervals overlap. The paired interval of chapter [0.2](../0_start/02_evidence.ipynb), that of the differences seed by seed, is 1.25 [-0.35, 2.85]. It contains 0. The mean TV of the paired loss is larger, 0.100 against 0.079 (the lower row of the picture). Also, the two chosen pairs of weights differ. As a control (added after the result was seen) the original loss was trained with the weights of the paired one, $\gamma_1=\gamma_2=1$: it captures 2.25.
-# - **Grid.** 20.75 and 21.0 modes; uniform noise captures 20.7. Only 3 % of the samples of both are good. After 1,000 steps neither loss is above noise, so this says nothing about the two.
-# - **Ring.** Both capture all eight modes on each seed. TV is 0.72 and 0.75, and the intervals overlap.
+# - **Held modes.** The paired loss holds 8.1 of nine modes on average, its worst seed 7. The original loss holds 7.5, its worst seed 6. The difference is 0.6 [-0.6, 1.8], which contains 0. Nine modes are the most, so no difference above 1.5 could be seen.
+# - **Rare part.** 0.33 against 0.31. The difference is 0.022 [0.000, 0.044], and the interval begins just below 0.
+# - **TV.** It is *larger* with the paired loss, by 0.028 [0.014, 0.043], because it has fewer good samples. But the two chosen pairs of weights differ: $\gamma_1=1$, $\gamma_2=0$ for the paired loss, 0.1 and 0.1 for the original one. So the original loss was trained with the weights of the paired one, too (a control, added after the result was seen). Against this control the paired loss has a difference of TV of -0.013 [-0.046, 0.020], and 0.5 [-0.6, 1.6] held modes. With these weights the original loss has a larger TV than with its own ones, too, by 0.041 [0.010, 0.073]. So the weights explain the larger TV, and nothing shows an effect of the loss.
 #
-# The training is short, and the tuning is shorter: after 400 steps the four pairs of weights can hardly be told apart, so their choice is partly chance. The rate was that of the baseline. These are the settings of this course, with small networks and points in the plane. They are not those of Sun et al. or Huang et al., and they do not contradict them. What the two-point example says about all pairs would explain why pairing does not repair a missing mode here; we have not tested this explanation.
+# The tuning is short. The best two pairs of weights of each loss differ by two held modes over four seeds, so the choice between them is partly chance. These are the settings of this course, with small networks and points in the plane. They are not those of Sun et al. or Huang et al., and they do not contradict them. What the two-point example says about all pairs would explain why pairing makes no difference here; we have not tested this explanation.
 
 # %%
-counts = {kind: [sum(row_of("rare_modes", kind).get("captured", [])) / 8]
-          for kind in ("relativistic", "standard")}
-control = kept.get("control", {"rare_modes": [{"captured": []}]})["rare_modes"][0]
-same_weights = sum(control["captured"]) / 8
-assert not kept or (counts, same_weights) == ({"relativistic": [3.], "standard": [1.75]}, 2.25)
-counts, same_weights
+def near(found, *values: float, within: float = .0051) -> bool:
+    "Whether an interval has this mean and these ends."
+    return all(abs(a - b) < within for a, b in zip((found.mean, found.low, found.high), values))
+
+if kept:
+    pair, other = result["relativistic"], result["standard"]
+    assert (sum(pair["held"]), min(pair["held"])) == (65, 7) and sum(other["held"]) == 60
+    assert near(gap("held"), .6, -.6, 1.8, within=.051) and gap("held").low < 0
+    assert near(gap("rare"), .022, 0, .044, within=1e-3) and gap("rare").low < 0
 
 # %%
 if kept:
-    paired = row_of("rare_modes", "relativistic")
-    gap = interval([a - b for a, b in zip(paired["captured"], failed["captured"])])
-    tv = [sum(row["tv"]) / 8 for row in (paired, failed)]
-    assert gap.low < 0 < gap.high and min(paired["captured"]) == min(failed["captured"]) == 1
-    assert abs(tv[0] - .100) < 1e-3 and abs(tv[1] - .079) < 1e-3
-    print("difference of captured modes:", gap, " TV:", *(f"{v:.3f}" for v in tv))
+    same = {"relativistic": result["relativistic"], "standard": extra}
+    assert extra["setting"] == "standard, R1 1, R2 0" and "R1 1, R2 0" in pair["setting"]
+    assert near(gap("tv"), .028, .014, .043, within=1e-3)
+    assert near(gap("tv", same), -.013, -.046, .020, within=1e-3)
+    assert near(gap("held", same), .5, -.6, 1.6, within=.051)
+    weights = {"relativistic": extra, "standard": other}
+    assert near(gap("tv", weights), .041, .010, .073, within=1e-3)
+    sums = [sorted(sum(row["held"]) for row in rows)[-2:] for rows in tuning.values()]
+    assert [high - low for low, high in sums] == [2, 2]
+    print("the same weights: held", gap("held", same), " TV", gap("tv", same))
+
+# %% [markdown]
+# **A comparison that could not tell.** Before this one, the two losses were compared on three other sets, for 1,000 steps, with the weights chosen by captured modes. These are the results, with the paired intervals:
+#
+# - **Rare modes of 0.6 %** (centre 95 %). The paired loss captures 3.0 of nine modes, the original one 1.75: a difference of 1.25 [-0.35, 2.85]. But uniform noise captures 8.9. TV is 0.100 for the paired loss and 0.079 for the original one, and a generator of the centre alone has 0.05. So neither finds the rare modes in a useful amount.
+# - **Grid.** 20.75 and 21.0 modes, noise 20.7, and only 3 % of the samples of both are good. This says nothing about the two.
+# - **Ring.** Both capture all eight modes on each seed. TV is 0.72 for the paired loss and 0.75 for the original one: a difference of -0.026 [-0.061, 0.009].
+#
+# The rule of the tuning was at fault, too. On the rare modes all four pairs of weights of the original loss captured one mode on nearly every seed, but their TV was 0.08 to 0.52. The rule took the pair with 0.52, because one of its four seeds captured a second mode.
+
+# %%
+first = kept.get("first", {"result": {}, "tuning": {}})
+both = "standard", "relativistic"
+older = {name: dict(zip(both, rows)) for name, rows in first["result"].items()}
+mean = lambda row, measure: sum(row[measure]) / len(row[measure])
+
+# %%
+for name, rows in older.items():
+    captured, tv = ([round(mean(row, k), 3) for row in rows.values()] for k in ("captured", "tv"))
+    print(f"{name:10} original, paired: captured {captured}, TV {tv};",
+          "paired minus original:", gap("captured", rows), " TV", gap("tv", rows))
+
+# %%
+if older:
+    rare, grid_, ring_ = (list(older[name].values()) for name in ("rare_modes", "grid", "ring"))
+    assert [mean(row, "captured") for row in rare + grid_ + ring_] == [1.75, 3., 21., 20.75, 8., 8.]
+    assert [round(mean(row, "tv"), 2) for row in rare + ring_] == [.08, .10, .75, .72]
+    assert near(gap("captured", older["rare_modes"]), 1.25, -.35, 2.85)
+    assert near(gap("tv", older["ring"]), -.026, -.061, .009, within=1e-3)
+    assert min(mean(row, "tv") for row in rare) > .05 and rare[0]["companions"]["null"] > 8.9
+    assert all(.025 < mean(row, "high_quality") < .035 for row in grid_)
+
+# %%
+if older:
+    tried = {row["setting"]: row for row in first["tuning"]["rare_modes"][:4]}
+    of_all = {name: mean(row, "tv") for name, row in tried.items()}
+    assert rare[0]["setting"] == max(of_all, key=of_all.get) and .52 < max(of_all.values()) < .53
+    assert min(of_all.values()) < .08 and tried[rare[0]["setting"]]["captured"] == [2, 1, 1, 1]
 
 # %% [markdown]
 # ## The lab
@@ -482,7 +582,8 @@ if kept:
 # %%
 from modelab.lab.panel import Lab
 
-Lab(Relativistic(networks=Networks(width=32)), ring(std=.15), batch=64, samples=300)
+lab = Lab(Relativistic(networks=Networks(width=32)), ring(std=.15), batch=64, samples=300)
+lab.step(steps(200))
 
 # %% [markdown]
 # ## In your own code
@@ -629,9 +730,9 @@ grade_damping(answer)
 # %% [markdown]
 # ## Recap
 # - The relativistic discriminator compares a real and a generated example. Both losses depend on the difference of their logits only.
-# - With two points and pairs that are kept, the loss has no barrier between mode collapse and the solution. With new pairs at each step there is one.
-# - Pairing alone does not make the smallest GAN converge: its gradients are those of the original loss. R1 and R2 do.
-# - In this course's setting, eight seeds show no reliable difference between the paired and the original loss, both with penalties.
+# - With two points and fixed pairs, there is a path from mode collapse to the solution on which the loss has no barrier. With new pairs at each step there is none.
+# - In the smallest GAN, pairing alone changes nothing: its gradients are those of the original loss. Only a penalty makes it converge exponentially.
+# - In this course's setting, eight seeds show no reliable difference between the paired and the original loss, both with the same penalties: both hold most of the modes, and cover a third of the rare modes' share.
 #
 # **For later.**
 #
@@ -694,6 +795,12 @@ def by_average(real, fake):
 
 # %%
 #| export course.graders.relativistic
+def clipped(real, fake):
+    "A wrong answer: the logarithm is cut at -100, as in some losses of torch."
+    return -(real.flatten() - fake.flatten()).sigmoid().log().clamp(min=-100).mean()
+
+# %%
+#| export course.graders.relativistic
 @exercise(accepts=[by_pairs, lambda r, f: -F.logsigmoid(r.reshape(-1) - f.reshape(-1)).mean()],
           rejects=[by_average, lambda r, f: by_pairs(f, r), lambda r, f: F.softplus(f - r).mean(),
                    lambda r, f: -(r.flatten() - f.flatten()).sigmoid().log().mean(),
@@ -701,15 +808,19 @@ def by_average(real, fake):
                    lambda r, f: F.softplus((f.flatten() - r.flatten()).mean()),
                    lambda r, f: F.softplus(f.flatten()[:, None] - r.flatten()).mean(),
                    lambda r, f: F.softplus(-r).mean() + F.softplus(f).mean(),
-                   lambda r, f: F.softplus(f.flatten() - r.flatten()).mean() / 2])
+                   lambda r, f: F.softplus(f.flatten() - r.flatten()).mean() / 2,
+                   lambda r, f: F.softplus(f - r.flatten()).mean(),
+                   lambda r, f: F.softplus(f.flatten() - r).mean(), clipped])
 def grade_pairs(loss):
     real, fake = torch.tensor([2., -1., 3., 0.]), torch.tensor([1., 1., -2., 5.])
     assert torch.allclose(loss(real, fake), by_pairs(real, fake)), \
         "for logits of one shape the value is wrong: pairs, the sign, or the mean over pairs"
-    assert torch.allclose(loss(real[:, None], fake), by_pairs(real, fake)), \
-        "for (N, 1) and (N,) the value is wrong: how many pairs does your difference have?"
+    for a, b in ((real[:, None], fake), (real, fake[:, None]), (real[:, None], fake[:, None])):
+        assert torch.allclose(loss(a, b), by_pairs(real, fake)), \
+            "with (N, 1) among the shapes the value is wrong: how many pairs has your difference?"
     far = torch.tensor([-200., 200.])
-    assert torch.isfinite(loss(far, -far)), "at logits of 200 the loss is not finite"
+    assert torch.isclose(loss(far, -far), by_pairs(far, -far)), \
+        "at logits of 200 the loss is not finite, or its logarithm is cut off"
 
 # %%
 #| export course.graders.relativistic
