@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: pytest runs two workers on two cores
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def cuda():
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device on this machine")
     return torch.device("cuda")
+
+
+@pytest.fixture(scope="module")
+def chromium(request, tmp_path_factory):
+    """A headless Chromium with a profile of its own and the `BROWSER` settings of the test file; skipped where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not program:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with sync_api.sync_playwright() as play:
+        context = play.chromium.launch_persistent_context(tmp_path_factory.mktemp("profile"), executable_path=program, headless=True,
+                                                          **getattr(request.module, "BROWSER", {}))
+        yield context
+        context.close()
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if not CHROMIUM:
-    pytest.skip("no Chromium on this machine: apt-get install chromium", allow_module_level=True)
-
+BROWSER = {"has_touch": True, "viewport": {"width": 1100, "height": 1000}}
 WAIT = 60_000
 COLOURS = """(canvas) => {
   const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data, found = new Set();
@@ -30,17 +27,6 @@ INK = """(canvas) => {
   let sum = 0;
   for (let i = 0; i < pixels.length; i += 4) sum = (sum * 31 + pixels[i] + 3 * pixels[i + 1] + 7 * pixels[i + 2]) % 1e9;
   return sum; }"""
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    """A headless browser with a profile of its own."""
-    with sync_api.sync_playwright() as play:
-        profile = tmp_path_factory.mktemp("profile")
-        context = play.chromium.launch_persistent_context(profile, executable_path=CHROMIUM, headless=True, has_touch=True,
-                                                          viewport={"width": 1100, "height": 1000})
-        yield context
-        context.close()
 
 
 class Watched:

@@ -1,7 +1,5 @@
 """The report pages in a real browser: narrow and wide, light and dark, with names that are HTML. Skipped without Chromium."""
 
-import shutil
-
 import pytest
 import torch
 from test_report import NASTY, nasty_report
@@ -9,11 +7,6 @@ from test_report import NASTY, nasty_report
 from modelab.evaluation.compare import compare_all
 from modelab.evaluation.compare_command import _page
 from modelab.evaluation.report import Example, html_document, MissingKind
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if not CHROMIUM:
-    pytest.skip("no Chromium on this machine: apt-get install chromium", allow_module_level=True)
 
 # WCAG 2: the contrast of each text with what lies behind it; below 4.5 it is hard to read
 FAINT = """() => {
@@ -49,16 +42,8 @@ def pages(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    with sync_api.sync_playwright() as play:
-        context = play.chromium.launch_persistent_context(tmp_path_factory.mktemp("profile"), executable_path=CHROMIUM, headless=True)
-        yield context
-        context.close()
-
-
 @pytest.mark.parametrize("name", ["audit", "compare"])
-def test_pages_are_readable_on_any_screen(pages, chromium, name):
+def test_pages_are_readable_on_any_screen(chromium, pages, name):
     page, outside, said = chromium.new_page(), [], []
     page.on("request", lambda r: outside.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
     page.on("dialog", lambda d: said.append(d.message) or d.dismiss())

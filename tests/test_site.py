@@ -1,19 +1,16 @@
 """The reading site: its pages from the stored notebooks, the copies for Colab, every local link, and the built pages."""
 
-import functools
 import html
-import http.server
 import json
 import re
-import shutil
 import sys
-import threading
 from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
 import pytest
 from run_notebooks import notebooks, number
+from serving import pages_served
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
@@ -25,7 +22,6 @@ import reference  # noqa: E402
 from modelab import _index  # noqa: E402
 
 BUILT = ROOT / "build/site"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 LOCAL = re.compile(r'<[a-z][^<>]*?\s(?:href|src)="([^"]*)"')
 
 
@@ -171,28 +167,22 @@ def test_the_built_pages_are_small_and_their_links_lead_somewhere(built):
 
 
 @pytest.fixture
-def browser(built, tmp_path):
-    """A Chromium and the address at which it finds the built site."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
-    if not CHROMIUM:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with sync_api.sync_playwright() as play:
-        chromium = play.chromium.launch_persistent_context(tmp_path / "profile", executable_path=CHROMIUM, headless=True)
-        yield chromium, f"http://127.0.0.1:{server.server_port}/"
-        chromium.close()
-    server.shutdown()
+def site(built):
+    """The address at which a browser finds the built site."""
+    with pages_served(built) as address:
+        yield address
 
 
-def test_the_site_in_a_browser(browser):
-    chromium, site = browser
-    page, faults, sizes = chromium.new_page(), [], {}
+@pytest.fixture
+def page(site, chromium):
+    """A fresh page of the browser."""
+    page = chromium.new_page()
+    yield page
+    page.close()
+
+
+def test_the_site_in_a_browser(page, site):
+    faults, sizes = [], {}
     page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: faults.append(str(e)))
     page.on("request", lambda r: None if r.url.startswith((site, "data:", "blob:")) else faults.append(r.url))
@@ -217,10 +207,8 @@ def test_the_site_in_a_browser(browser):
 
 @pytest.mark.parametrize("name", ["index.html", "nbs/0_start/01_first_gan.html", "nbs/1_game/03_lab.html",
                                   "api/losses.html", "LEDGER.html"])
-def test_axe_finds_nothing_serious(browser, name):
+def test_axe_finds_nothing_serious(page, site, name):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
-    chromium, site = browser
-    page = chromium.new_page()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         page.goto(site + name)
