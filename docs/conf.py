@@ -1,7 +1,7 @@
 """Settings of the reading site; `make site` builds it from build/docs, which pages.py has filled."""
 
 import re
-from configparser import ConfigParser
+import sys
 from html import escape
 from pathlib import Path
 
@@ -9,9 +9,11 @@ from docutils import nodes
 from latex2mathml.converter import convert
 
 HERE = Path(__file__).parent
-PARSER = ConfigParser(delimiters=["="])
-PARSER.read(HERE.parent / "settings.ini", encoding="utf-8")
-CFG = PARSER["DEFAULT"]
+sys.path.insert(0, str(HERE))  # Sphinx runs this file from elsewhere
+
+from copies import read_settings  # noqa: E402
+
+CFG = read_settings()
 
 project, author, language = CFG["lib_name"], CFG["author"], "en"
 version = release = CFG["version"]

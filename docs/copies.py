@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from configparser import ConfigParser
+from configparser import ConfigParser, SectionProxy
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,11 +23,16 @@ if importlib.util.find_spec("modelab") is None:
                     "{requirement}"], check=True)'''
 
 
-def settings() -> dict[str, str]:
-    """Version and repository (`owner/name` on GitHub, empty as long as it is undecided) from settings.ini."""
+def read_settings() -> SectionProxy:
+    """All of settings.ini."""
     parser = ConfigParser(delimiters=["="])
     parser.read(ROOT / "settings.ini", encoding="utf-8")
-    found = parser["DEFAULT"]
+    return parser["DEFAULT"]
+
+
+def settings() -> dict[str, str]:
+    """Version and repository (`owner/name` on GitHub, empty as long as it is undecided) from settings.ini."""
+    found = read_settings()
     return {"version": found["version"], "repository": found.get("repository", "").strip()}
 
 
