@@ -568,6 +568,7 @@ NAMES = {
     'audit': 'evaluation.audit',
     'augment_pictures': 'data.digits',
     'authenticity': 'evaluation.copying',
+    'authentic_share': 'evaluation.copying',
     'average_patches': 'networks.adapters',
     'axes': 'core.plotting',
     'balance_ratio': 'evaluation.audit_tests',

@@ -1957,6 +1957,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                             'modelab.evaluation.copying.count_equal': ( '4_evidence/audit.html#count_equal',
                                                                                         'modelab/evaluation/copying.py'),
                                             'modelab.evaluation.copying.flat_rows': ( '4_evidence/audit.html#flat_rows',
+                                            'modelab.evaluation.copying.authentic_share': ( '4_evidence/audit.html#authentic_share',
+                                                                                            'modelab/evaluation/copying.py'),
                                                                                       'modelab/evaluation/copying.py'),
                                             'modelab.evaluation.copying.nearest_k': ( '4_evidence/audit.html#nearest_k',
                                                                                       'modelab/evaluation/copying.py'),

@@ -29,7 +29,8 @@ from modelab.evaluation.audit_tests import (EXTREME_SHARES, AUDIT_TESTS, closest
                                             permutation_test, Pool, shift_in_spreads, shuffled_tests, smallest_group_seen, smallest_imbalance_seen, smallest_in_parts,
                                             smallest_repeats_seen,
                                             smallest_seen, summed_share)
-from modelab.evaluation.copying import authenticity, birthday_test, copying_z, FeatureRows, nearest_k, nearest_rows, spaced_rows, thin_rows
+from modelab.evaluation.copying import (authentic_share, authenticity, birthday_test, copying_z, FeatureRows, nearest_k, nearest_rows,
+                                        spaced_rows, thin_rows)
 from modelab.evaluation.interpolation import slerp
 from modelab.evaluation.interpolations import interpolations
 from modelab.evaluation.missing import missing
@@ -64,6 +65,11 @@ def test_rank_test_equals_scipy():
     a, b = (nearest_k(x, train)[0][:, 0].numpy() for x in (made, new))
     theirs = mannwhitneyu(a, b, method="asymptotic", use_continuity=False, alternative="less").pvalue
     assert .5 * math.erfc(-copying_z(made, train, new) / math.sqrt(2)) == pytest.approx(theirs, rel=1e-9)
+
+
+def test_the_share_that_is_authentic_is_counted_one_by_one():
+    near, who, apart = torch.tensor([1., 2., 3., 3.]), torch.tensor([0, 0, 1, 2]), torch.tensor([1.5, 3., 2.])
+    assert authentic_share(near, who, apart) == 2 / 4  # farther, and not only as far, than that example is from another
 
 
 def test_authenticity_of_copies_is_zero():

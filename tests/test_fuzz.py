@@ -276,6 +276,7 @@ LEFT_OUT = {  # layers, modules and names that are not tried here, with the reas
     "evaluation.conditions.condition_table": "only what `by_condition` and `audit` call; test_missing, test_report",
     "evaluation.copying.nearest_others": "only what the tests of an audit and of `missing` call; test_audit",
     "evaluation.copying.nearest_rows": "only what `audit` and `copies` call; test_audit, test_copies",
+    "evaluation.copying.authentic_share": "only what `authenticity`, `audit` and `copies` call; test_audit, test_copies",
     "evaluation.copying.thin_rows": "only what `audit` calls; test_audit",
     "evaluation.copying.spaced_rows": "only what `audit` and `copies` call; test_audit",
     "evaluation.copying.FeatureRows": "only what `audit` and `copies` make; test_audit",

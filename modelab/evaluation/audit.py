@@ -28,7 +28,7 @@ from .audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS,
                                             smallest_imbalance_seen, smallest_in_parts,
                                             smallest_repeats_seen, smallest_seen,
                                             smallest_shift_seen)
-from .copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
+from .copying import (authentic_share, ExampleSource, FeatureRows, nearest_k,
                                         nearest_others, nearest_rows, refuse_known, spaced_rows)
 from .missing import Missing, missing_groups
 from .neighbours import MAX_BYTES
@@ -163,15 +163,15 @@ def _closeness(data: AuditData, found: _Compared,
                exact: dict[str, Tensor]) -> dict[str, dict[str, float]]:
     "Exact copies, distance to the closest record and authenticity, of samples and held-out data."
     reference, numbers = data.features["reference"], {}
-    other = nearest_k(reference, reference, 2)[0][:, 1]  # of each to another one
+    apart = nearest_k(reference, reference, 2)[0][:, 1]  # of each to another one
     distances = {"samples": found.near.samples[:, 0], "holdout": found.near.holdout[:, 0]}
     for name, distance in distances.items():
-        to_reference, place = (value[:, 0] for value in found.nearest[name])
+        near, who = (value[:, 0] for value in found.nearest[name])
         numbers[name] = {
             "exact copies": int(exact[name].sum()),
             "distance to closest record, median": float(distance.median()),
             "distance to closest record, 5 % quantile": float(distance.quantile(.05)),
-            "authenticity": float((other[place] < to_reference).double().mean())}
+            "authenticity": authentic_share(near, who, apart)}
     return {key: {name: values[key] for name, values in numbers.items()}
             for key in numbers["samples"]}
 

@@ -17,8 +17,8 @@ from ..core.seeding import generator_or_default
 from ..core.signatures import checked, Count, Function, Real, Samples, Whole
 from ..data.readers import index_parts
 from .copy_report import CopyFinding, CopyMatch, CopyReport
-from .copying import (copying_z, ExampleSource, FeatureRows, flat_rows,
-                                        nearest_rows)
+from .copying import (authentic_share, copying_z, ExampleSource, FeatureRows,
+                                        flat_rows, nearest_rows)
 from .excess import ShareInterval
 from .neighbours import MAX_BYTES
 from .picture_search import (searchable, change_name, changed_scores,
@@ -81,10 +81,10 @@ def _authentic(near: Tensor, who: Tensor, train: Any, max_bytes: int) -> float:
     "Share farther from their nearest training example than that one is from another."
     rows, place = who[:, 0].unique(return_inverse=True)
     few = min(2, len(train))
-    other = []
+    apart = []
     for part in index_parts(train, rows, max_bytes // 4):
-        other.append(nearest_rows(train[part], train, few, max_bytes=max_bytes)[0][:, -1])
-    return float((torch.cat(other)[place] < near[:, 0]).double().mean())
+        apart.append(nearest_rows(train[part], train, few, max_bytes=max_bytes)[0][:, -1])
+    return authentic_share(near[:, 0], place, torch.cat(apart))
 
 # %% ../../nbs/4_evidence/04_copying.ipynb #4769a7ee
 def _equal_rows(x: Any, train: Any, who: Tensor, near: Tensor) -> Tensor:

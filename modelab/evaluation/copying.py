@@ -22,7 +22,7 @@ from .neighbours import MAX_BYTES
 
 # %% auto #0
 __all__ = ['flat_rows', 'nearest_k', 'thin_rows', 'spaced_rows', 'nearest_others', 'refuse_known', 'count_equal', 'nearest_rows',
-           'FeatureRows', 'authenticity', 'copying_z', 'birthday_test', 'ExampleSource']
+           'FeatureRows', 'authentic_share', 'authenticity', 'copying_z', 'birthday_test', 'ExampleSource']
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #0d4a5110
 def flat_rows(x: Tensor) -> Tensor:
@@ -137,14 +137,20 @@ class FeatureRows:
 
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #67ceeb6f
+def authentic_share(near: Tensor, who: Tensor,  # (n,): distance to the nearest, and which it is
+                    apart: Tensor,  # (train,): of each training example to another one
+                    ) -> float:
+    "Share of examples farther from the nearest training example than that one is from another."
+    return float((apart[who] < near).double().mean())
+
+# %% ../../nbs/4_evidence/02_audit.ipynb #2d4fa3b6
 @checked
 def authenticity(samples: Annotated[Tensor, Samples("samples *event")],
                  train: Annotated[Tensor, Samples("train *event", 2)],
                  ) -> float:
     "Share of samples farther from their nearest training example than another training example is."
-    distance, index = (found[:, 0] for found in nearest_k(samples, train))
-    other = nearest_k(train, train, 2)[0][:, 1]  # of each training example to another one
-    return float((other[index] < distance).double().mean())
+    near, who = (found[:, 0] for found in nearest_k(samples, train))
+    return authentic_share(near, who, nearest_k(train, train, 2)[0][:, 1])
 
 # %% ../../nbs/4_evidence/02_audit.ipynb #b4719d21
 def _rank_z(a: Tensor, b: Tensor) -> float:

@@ -42,7 +42,7 @@ from modelab.evaluation.audit_tests import (Aside, AUDIT_NEIGHBOURS, AUDIT_TESTS
                                             smallest_imbalance_seen, smallest_in_parts,
                                             smallest_repeats_seen, smallest_seen,
                                             smallest_shift_seen)
-from modelab.evaluation.copying import (authenticity, ExampleSource, FeatureRows, nearest_k,
+from modelab.evaluation.copying import (authentic_share, ExampleSource, FeatureRows, nearest_k,
                                         nearest_others, nearest_rows, refuse_known, spaced_rows)
 from modelab.evaluation.missing import Missing, missing_groups
 from modelab.evaluation.neighbours import MAX_BYTES
@@ -427,14 +427,25 @@ Picture(figure, "The perfect generator lies on the held-out curve; "
 
 # %%
 #| export evaluation.copying
+def authentic_share(near: Tensor, who: Tensor,  # (n,): distance to the nearest, and which it is
+                    apart: Tensor,  # (train,): of each training example to another one
+                    ) -> float:
+    "Share of examples farther from the nearest training example than that one is from another."
+    return float((apart[who] < near).double().mean())
+
+
+# %% [markdown]
+# `authenticity` finds these distances:
+
+# %%
+#| export evaluation.copying
 @checked
 def authenticity(samples: Annotated[Tensor, Samples("samples *event")],
                  train: Annotated[Tensor, Samples("train *event", 2)],
                  ) -> float:
     "Share of samples farther from their nearest training example than another training example is."
-    distance, index = (found[:, 0] for found in nearest_k(samples, train))
-    other = nearest_k(train, train, 2)[0][:, 1]  # of each training example to another one
-    return float((other[index] < distance).double().mean())
+    near, who = (found[:, 0] for found in nearest_k(samples, train))
+    return authentic_share(near, who, nearest_k(train, train, 2)[0][:, 1])
 
 
 # %% [markdown]
@@ -2360,15 +2371,15 @@ def _closeness(data: AuditData, found: _Compared,
                exact: dict[str, Tensor]) -> dict[str, dict[str, float]]:
     "Exact copies, distance to the closest record and authenticity, of samples and held-out data."
     reference, numbers = data.features["reference"], {}
-    other = nearest_k(reference, reference, 2)[0][:, 1]  # of each to another one
+    apart = nearest_k(reference, reference, 2)[0][:, 1]  # of each to another one
     distances = {"samples": found.near.samples[:, 0], "holdout": found.near.holdout[:, 0]}
     for name, distance in distances.items():
-        to_reference, place = (value[:, 0] for value in found.nearest[name])
+        near, who = (value[:, 0] for value in found.nearest[name])
         numbers[name] = {
             "exact copies": int(exact[name].sum()),
             "distance to closest record, median": float(distance.median()),
             "distance to closest record, 5 % quantile": float(distance.quantile(.05)),
-            "authenticity": float((other[place] < to_reference).double().mean())}
+            "authenticity": authentic_share(near, who, apart)}
     return {key: {name: values[key] for name, values in numbers.items()}
             for key in numbers["samples"]}
 

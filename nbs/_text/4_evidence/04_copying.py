@@ -31,8 +31,8 @@ from modelab.core.seeding import generator_or_default
 from modelab.core.signatures import checked, Count, Function, Real, Samples, Whole
 from modelab.data.readers import index_parts
 from modelab.evaluation.copy_report import CopyFinding, CopyMatch, CopyReport
-from modelab.evaluation.copying import (copying_z, ExampleSource, FeatureRows, flat_rows,
-                                        nearest_rows)
+from modelab.evaluation.copying import (authentic_share, copying_z, ExampleSource, FeatureRows,
+                                        flat_rows, nearest_rows)
 from modelab.evaluation.excess import ShareInterval
 from modelab.evaluation.neighbours import MAX_BYTES
 from modelab.evaluation.picture_search import (searchable, change_name, changed_scores,
@@ -1069,10 +1069,10 @@ def _authentic(near: Tensor, who: Tensor, train: Any, max_bytes: int) -> float:
     "Share farther from their nearest training example than that one is from another."
     rows, place = who[:, 0].unique(return_inverse=True)
     few = min(2, len(train))
-    other = []
+    apart = []
     for part in index_parts(train, rows, max_bytes // 4):
-        other.append(nearest_rows(train[part], train, few, max_bytes=max_bytes)[0][:, -1])
-    return float((torch.cat(other)[place] < near[:, 0]).double().mean())
+        apart.append(nearest_rows(train[part], train, few, max_bytes=max_bytes)[0][:, -1])
+    return authentic_share(near[:, 0], place, torch.cat(apart))
 
 
 # %%
