@@ -830,6 +830,7 @@ NAMES = {
     'label_predictor': 'methods.label_predictor',
     'labels_beside': 'data.labels',
     'latent_grid': 'lab.view',
+    'lacks_argument': 'networks.adapters',
     'lay_on_ground': 'data.image_files',
     'leading_axes': 'losses.penalties',
     'learner_edition': 'course.chapters',

@@ -3779,6 +3779,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                            'modelab.networks.adapters.refuse_inputs': ( '6_workshop/own_networks.html#refuse_inputs',
                                                                                         'modelab/networks/adapters.py')},
             'modelab.networks.convolutional': { 'modelab.networks.convolutional.Conv': ( '0_start/networks.html#conv',
+                                           'modelab.networks.adapters.lacks_argument': ( '6_workshop/own_networks.html#lacks_argument',
+                                                                                         'modelab/networks/adapters.py'),
                                                                                          'modelab/networks/convolutional.py'),
                                                 'modelab.networks.convolutional.Conv.__init__': ( '0_start/networks.html#conv.__init__',
                                                                                                   'modelab/networks/convolutional.py'),

@@ -40,9 +40,10 @@ from modelab.methods.minimax import Minimax
 from modelab.methods.pairwise import pairwise_gradient_penalty, pairwise_latent_penalty
 from modelab.methods.wasserstein import critic_loss, Wasserstein, wasserstein_generator_loss, ZeroCentred
 from modelab.networks import wrappers
-from modelab.networks.adapters import as_critic
+from modelab.networks.adapters import as_critic, lacks_argument, refuse_inputs
 from modelab.networks.layers import mlp, with_labels
 from modelab.networks.players import Networks
+from modelab.networks.wrappers import require_labels
 from modelab.training.run import Run
 
 SMALLEST = dict(width=8, latent=2)
@@ -342,6 +343,21 @@ def test_a_conditional_network_that_gets_no_labels_is_refused_with_the_cure():
                        ("D", ZeroCentred(D=lambda: Conditional(1)))):
         run = Run(game, ring(), runs=2, batch=4, device="cpu")
         refuse([run.step], TypeError, rf"^{name}: Conditional\.forward\(\) missing 1 .*; .* use {name}=with_labels\(\.\.\.\)$")
+
+
+def test_labels_are_what_is_lacking_by_position():
+    class ByName(nn.Module):
+        def forward(self, x, *, y):
+            return x.sum(1)
+
+    def lacks(call):
+        with pytest.raises(TypeError) as found:
+            call(torch.zeros(2, 3))
+        return lacks_argument(found.value)
+    assert lacks(Labelled()) and not lacks(ByName()) and not lacks(lambda x: x + None)
+    for inside in (require_labels(), refuse_inputs("D", torch.zeros(2, 3))):
+        with pytest.raises(TypeError, match=r"^\S*ByName\.forward\(\) missing 1 required keyword-only argument: 'y'$"), inside:
+            ByName()(torch.zeros(2, 3))  # labels by position are no cure here, so the message stays
 
 
 @pytest.mark.parametrize("event", [(2,), (3, 4, 4)])

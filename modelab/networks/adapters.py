@@ -17,8 +17,8 @@ from ..core.checks import check_tensors
 from ..core.signatures import Function, checked
 
 # %% auto #0
-__all__ = ['one_score', 'answer_cure', 'refuse_inputs', 'WithLabels', 'check_generators', 'make_members', 'CriticAdapter',
-           'pick_output', 'average_patches', 'as_critic']
+__all__ = ['one_score', 'answer_cure', 'lacks_argument', 'refuse_inputs', 'WithLabels', 'check_generators', 'make_members',
+           'CriticAdapter', 'pick_output', 'average_patches', 'as_critic']
 
 # %% ../../nbs/6_workshop/18_own_networks.ipynb #df1936ce
 def one_score(answer: torch.Tensor) -> torch.Tensor:
@@ -47,6 +47,12 @@ def answer_cure(answer: Any, lead: int = 1) -> str:
     return f"; use as_critic(D, output={found[0]!r})" if found else ""
 
 # %% ../../nbs/6_workshop/18_own_networks.ipynb #0d32c4ed
+def lacks_argument(error: Exception) -> bool:
+    "Whether Python says that a call lacks an argument, such as the labels of a conditional network."
+    missing = r"\S+\(\) missing \d+ required positional"
+    return type(error) is TypeError and re.match(missing, str(error)) is not None
+
+# %% ../../nbs/6_workshop/18_own_networks.ipynb #cf45bba7
 @contextmanager
 def refuse_inputs(name: str,  # the player
                   *inputs: torch.Tensor) -> Iterator[None]:
@@ -55,7 +61,7 @@ def refuse_inputs(name: str,  # the player
         yield
     except (RuntimeError, TypeError) as error:
         said = str(error).partition("\n")[0]
-        if type(error) is TypeError and re.search(r"^\S+\(\) missing \d+ required", said):
+        if lacks_argument(error):
             raise TypeError(f"{name}: {said}; for a network that takes labels use "
                             f"{name}=with_labels(...)") from error
         if type(error) is not RuntimeError or not re.search("size|shape|channels", said):

@@ -25,7 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from ..core.signatures import checking, type_cure
-from .adapters import CriticAdapter
+from .adapters import CriticAdapter, lacks_argument
 from .layers import Net
 
 # %% auto #0
@@ -181,7 +181,7 @@ def require_labels() -> Iterator[None]:
     try:
         yield
     except TypeError as error:
-        if not re.search(r"^\S+\(\) missing \d+ required positional", str(error)):
+        if not lacks_argument(error):
             raise
         raise TypeError(f"critic: {error}; for a D that takes labels use as_critic(D, y), with "
                         "one label per example") from error

@@ -55,7 +55,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from modelab.core.signatures import checking, type_cure
-from modelab.networks.adapters import CriticAdapter
+from modelab.networks.adapters import CriticAdapter, lacks_argument
 from modelab.networks.layers import Net
 
 # %%
@@ -104,7 +104,17 @@ def answer_cure(answer: Any, lead: int = 1) -> str:
 
 # %% [markdown]
 # ## Errors of a user's network
-# Latents have the shape `(batch, latent)`. Many public generators expect `(batch, latent, 1, 1)`, and then torch complains about a convolution. A conditional network without `with_labels` gets no labels, and then Python complains about a missing argument. `refuse_inputs` adds what is missing to such messages: the player, the shape of what it got, and the remedy. `PerRun` (chapter [0.5](../0_start/05_networks.ipynb)) calls each network inside it.
+# A conditional network that gets no labels lacks an argument, and then Python complains. Labels are given by position, so an argument that can only be given by its name is another mistake.
+
+# %%
+#| export
+def lacks_argument(error: Exception) -> bool:
+    "Whether Python says that a call lacks an argument, such as the labels of a conditional network."
+    missing = r"\S+\(\) missing \d+ required positional"
+    return type(error) is TypeError and re.match(missing, str(error)) is not None
+
+# %% [markdown]
+# Latents have the shape `(batch, latent)`. Many public generators expect `(batch, latent, 1, 1)`, and then torch complains about a convolution. `refuse_inputs` adds what is missing to such messages: the player, the shape of what it got, and the remedy. `PerRun` (chapter [0.5](../0_start/05_networks.ipynb)) calls each network inside it.
 
 # %%
 #| export
@@ -116,7 +126,7 @@ def refuse_inputs(name: str,  # the player
         yield
     except (RuntimeError, TypeError) as error:
         said = str(error).partition("\n")[0]
-        if type(error) is TypeError and re.search(r"^\S+\(\) missing \d+ required", said):
+        if lacks_argument(error):
             raise TypeError(f"{name}: {said}; for a network that takes labels use "
                             f"{name}=with_labels(...)") from error
         if type(error) is not RuntimeError or not re.search("size|shape|channels", said):
@@ -529,7 +539,7 @@ def require_labels() -> Iterator[None]:
     try:
         yield
     except TypeError as error:
-        if not re.search(r"^\S+\(\) missing \d+ required positional", str(error)):
+        if not lacks_argument(error):
             raise
         raise TypeError(f"critic: {error}; for a D that takes labels use as_critic(D, y), with "
                         "one label per example") from error
