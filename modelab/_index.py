@@ -334,6 +334,7 @@ NAMES = {
     'LOST_K': 'evaluation.compare',
     'Lab': 'lab.panel',
     'LabSession': 'lab.session',
+    'LabelFile': 'data.labels',
     'LabelLogits': 'methods.label_predictor',
     'LabelPredictor': 'methods.label_predictor',
     'LabelSet': 'data.labels',

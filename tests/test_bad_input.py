@@ -3,6 +3,7 @@
 import os
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from modelab import IMLE, Minimax, ring, Run
 from modelab.__main__ import _plain_warnings, main
+from modelab.data import labels
 from modelab.data.labels import attribute_names, read_labels
 from modelab.data.picture_folders import image_folder
 from modelab.evaluation.annotations import Annotations
@@ -90,6 +92,24 @@ def test_a_cell_that_is_no_attribute_is_named(ask, tmp_path, cell, got):
     with pytest.raises(ValueError, match=f"row 3 of by_name.csv, column a: expected 0 or 1, got {got}"):
         read_labels("by_name.csv", ["1.png", "2.png", "3.png", "4.png"])
     assert attribute_names("by_name.csv:b") == ["b"]
+
+
+@pytest.mark.parametrize("table", ["attrs.csv", "attrs.csv:half", "celeba.txt:rare"])
+def test_a_table_of_attributes_is_read_once(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("points.npy", torch.rand(60, 3, generator=seeded()).numpy())
+    np.save("made.npy", torch.rand(60, 3, generator=seeded(1)).numpy())
+    rows = ["1 -1", "-1 1"] * 30
+    (tmp_path / "attrs.csv").write_text("rare,half\n" + "\n".join(row.replace(" ", ",") for row in rows))
+    (tmp_path / "celeba.txt").write_text("60\nrare half\n" + "\n".join(f"{i:06}.jpg {row}" for i, row in enumerate(rows)))
+    read, split, bytes_of, cells_of = [], [], Path.read_bytes, labels.read_cells
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or bytes_of(path))
+    monkeypatch.setattr(labels, "read_cells", lambda data, *more: split.append(data) or cells_of(data, *more))
+    asked = ("--attributes", table, "--sample-attributes", table, "--no-transformed")
+    assert main(["audit", "made.npy", "--reference", "points.npy", *asked]) in (0, 1), capsys.readouterr().err
+    name = table.partition(":")[0]
+    assert [file for file in read if file == name] == [name] * 2  # one for each of the two options
+    assert len(split) == (0 if name == "celeba.txt" else 2)
 
 
 def test_an_empty_label_is_named(ask, tmp_path):

@@ -6,6 +6,7 @@
 # %% ../../nbs/6_workshop/05_readers.ipynb #e2e61f6f
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -23,7 +24,8 @@ from .rows import first_few, natural_key, readable
 from .tables import plain_text, read_cells, table_columns
 
 # %% auto #0
-__all__ = ['LABEL_FILES', 'LabelSet', 'class_labels', 'encode_labels', 'labels_beside', 'read_labels', 'attribute_names']
+__all__ = ['LABEL_FILES', 'LabelSet', 'class_labels', 'encode_labels', 'labels_beside', 'LabelFile', 'read_labels',
+           'attribute_names']
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #c54ad3e6
 class LabelSet(NamedTuple):
@@ -251,38 +253,57 @@ def _path_and_column(source: str | Path) -> tuple[Path, str | None]:
         raise FileNotFoundError(f"{path}: there is no such file")
     return path, column
 
+# %% ../../nbs/6_workshop/05_readers.ipynb #662b5ef3
+class LabelFile:
+    "A file of labels, which is read when it is first needed and then kept."
+    def __init__(self, source: str | Path):  # .txt, .csv, .tsv, .npy, .json, or table.csv:column
+        self.path, self.column = _path_and_column(source)
+        self.kind = self.path.suffix.lower()
+
+    @functools.cached_property
+    def data(self) -> bytes:
+        "All of the file."
+        return self.path.read_bytes()
+
+    @functools.cached_property
+    def cells(self) -> list[list[str]]:
+        "The cells of a table, row by row."
+        return read_cells(self.data)
+
+    def rows(self, names: list[str] | None) -> list[list[str]]:
+        "The cells of a text, row by row; the lines of a .txt file are cut if they name the files."
+        return _lines(self.data, names) if self.kind == ".txt" else self.cells
+
 # %% ../../nbs/6_workshop/05_readers.ipynb #d7b6e08c
-def read_labels(source: str | Path,  # .txt, .csv, .tsv, .npy, .json, or table.csv:column
+def read_labels(source: str | Path | LabelFile,
                 names: Sequence[str] | int,  # the files that were read, or how many examples
                 ) -> LabelSet:
     "The labels of these examples; `ValueError` if the count or the names do not match."
-    path, column = _path_and_column(source)
+    file = source if isinstance(source, LabelFile) else LabelFile(source)
     n = check_int("names", names) if not isinstance(names, Sequence) else len(names)
     known = list(names) if isinstance(names, Sequence) else None
-    found = readable(path, lambda: _label_file(path, known, n, column))
+    found = readable(file.path, lambda: _label_file(file, known, n))
     if len(found.labels) != n:
-        raise ValueError(f"{path}: it holds {len(found.labels):,} labels for {n:,} examples")
+        raise ValueError(f"{file.path}: it holds {len(found.labels):,} labels for {n:,} examples")
     return found
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #d61de9c6
-def attribute_names(source: str | Path) -> list[str]:
+def attribute_names(source: str | Path | LabelFile) -> list[str]:
     "The columns of 0 and 1 of a text table; `ValueError` names a cell that is something else."
-    path, column = _path_and_column(source)
-    kind = path.suffix.lower()
-    if kind not in (".csv", ".tsv", ".txt"):
+    file = source if isinstance(source, LabelFile) else LabelFile(source)
+    if file.kind not in (".csv", ".tsv", ".txt"):
         return []
-    return readable(path, lambda: _bit_columns(path.read_bytes(), path.name, column, kind))
+    return readable(file.path, lambda: _bit_columns(file))
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #35976e15
-def _bit_columns(data: bytes, what: str, column: str | None, kind: str) -> list[str]:
+def _bit_columns(file: LabelFile) -> list[str]:
     "The columns that are meant to hold 0 and 1, all of whose cells do."
-    rows = _lines(data, None) if kind == ".txt" else read_cells(data)
-    columns = table_columns(rows)
-    if column is not None:
-        columns = {column: columns[column]} if column in columns else {}
+    columns = table_columns(file.rows(None))
+    if file.column is not None:
+        columns = {c: cells for c, cells in columns.items() if c == file.column}
     least = .5 if len(columns) > 2 else .9
     chosen = [c for c, cells in columns.items() if _share_of_bits(cells) > least]
-    if odd := _odd_cell(columns, chosen, what, True) if chosen else None:
+    if odd := _odd_cell(columns, chosen, file.path.name, True) if chosen else None:
         raise ValueError(odd)
     return chosen
 
@@ -302,18 +323,18 @@ def _json_file(data: bytes, names: Sequence[str] | None, what: str) -> LabelSet:
     return labels
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #e76d4b75
-def _label_file(path: Path, names: list[str] | None, n: int, column: str | None) -> LabelSet:
+def _label_file(file: LabelFile, names: list[str] | None, n: int) -> LabelSet:
     "Labels by the kind of file."
-    kind = path.suffix.lower()
+    kind, what = file.kind, file.path.name
     if kind == ".npy":
-        found = encode_labels(np.load(path, allow_pickle=False))
+        found = encode_labels(np.load(file.path, allow_pickle=False))
     elif kind == ".json":
-        return _json_file(path.read_bytes(), names, path.name)
+        return _json_file(file.data, names, what)
     elif kind in (".csv", ".tsv", ".txt"):
-        return _text_labels(path, names, n, column)
+        return _text_labels(file, names, n)
     else:
         raise ValueError(f"expected .txt, .csv, .tsv, .npy or .json, got {kind or 'no suffix'}")
-    return found._replace(notes=[f"Labels in the order of the examples from {path.name}."])
+    return found._replace(notes=[f"Labels in the order of the examples from {what}."])
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #aae4a7e4
 def _lines(data: bytes, names: list[str] | None) -> list[list[str]]:
@@ -328,25 +349,24 @@ def _lines(data: bytes, names: list[str] | None) -> list[list[str]]:
     return [[line] for line in lines]
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #cc7448c8
-def _text_labels(path: Path, names: list[str] | None, n: int, column: str | None) -> LabelSet:
+def _text_labels(file: LabelFile, names: list[str] | None, n: int) -> LabelSet:
     "Labels from a table or from lines."
-    data = path.read_bytes()
-    rows = _lines(data, names) if path.suffix.lower() == ".txt" else read_cells(data)
+    rows, column, what = file.rows(names), file.column, file.path.name
     if not rows:
         raise ValueError("it is empty")
     if len(rows[0]) == 1 and column in (None, rows[0][0]):
-        return _one_column([row[0] for row in rows], data, n, path.name)
+        return _one_column([row[0] for row in rows], file.data, n, what)
     columns = table_columns(rows)
     if column is not None and column not in columns:
         raise ValueError(f"there is no column {column}; it has {first_few(list(columns))}")
     if names and _file_column(columns, names) is not None:
         files = _file_column(columns, names)
         chosen = columns if column is None else {c: columns[c] for c in (files, column)}
-        return _table_labels(chosen, names, path.name)
+        return _table_labels(chosen, names, what)
     strange = [c for cells in columns.values() for c in cells if c.lower().endswith(SUFFIXES)]
     if names and strange:
         raise ValueError(f"it names files, such as {strange[0]}, none of which was read")
-    return _column_labels(columns, column, path.name)
+    return _column_labels(columns, column, what)
 
 # %% ../../nbs/6_workshop/05_readers.ipynb #5fc952b9
 def _one_column(values: list[str], data: bytes, n: int, what: str) -> LabelSet:

@@ -90,7 +90,7 @@ from modelab.core.checks import check_int, check_packages
 from modelab.core.files import atomic_write
 from modelab.core.registry import register_command
 from modelab.data.feature_cache import cached, content_key
-from modelab.data.labels import attribute_names, LabelSet, read_labels
+from modelab.data.labels import attribute_names, LabelFile, LabelSet, read_labels
 from modelab.data.matching import match_sources
 from modelab.data.readers import open_samples, SampleFile
 from modelab.evaluation.annotations import Annotations, matched_attributes, matched_classes
@@ -1367,12 +1367,12 @@ def _output_options(parser: argparse.ArgumentParser) -> None:
 
 # %%
 #| export evaluation.audit_command
-def _labelled(source: SampleFile | None, path: str | None) -> LabelSet | None:
+def _labelled(source: SampleFile | None, table: str | LabelFile | None) -> LabelSet | None:
     "What a file of labels, or the source itself, says of the examples; None: nothing."
     if source is None:
         return None
-    if path is not None:
-        return read_labels(path, source.names or len(source))
+    if table is not None:
+        return read_labels(table, source.names or len(source))
     known = source.labels
     return None if known is None else LabelSet(known, list(source.label_names or []), [])
 
@@ -1382,45 +1382,49 @@ def _labelled(source: SampleFile | None, path: str | None) -> LabelSet | None:
 
 # %%
 #| export evaluation.audit_command
-def _attributes_of(source: SampleFile, path: str | None,
+def _attributes_of(source: SampleFile, table: LabelFile | None,
                    beside: LabelSet | None) -> tuple[LabelSet | None, str]:
     "The attributes of some examples, or None, and a name if there is only one."
-    if path is None:
+    if table is None:
         return (beside if beside and beside.labels.ndim == 2 else None), ""
-    alone = path.rpartition(":")[2] if not Path(path).exists() else Path(path).stem
-    return _labelled(source, path), alone
+    alone = table.path.stem if table.column is None else table.column
+    return _labelled(source, table), alone
 
 
 # %% [markdown]
-# Reading pictures takes minutes, a look at a table takes none. So the tables of attributes and the option `--together` are checked before any picture is opened. Attributes of another kind of file are known only when it is read.
+# Reading pictures takes minutes, a look at a table takes none. So the tables of attributes and the option `--together` are checked before any picture is opened. Attributes of another kind of file are known only when it is read. A table that was looked at is kept, so that it is not read again.
 
 # %%
 #| export evaluation.audit_command
-def _check_attributes(args: argparse.Namespace) -> None:
-    "Refuse cells that are no 0 or 1 in tables of attributes, and a `--together` of others."
-    known = []
+def _check_attributes(args: argparse.Namespace) -> dict[str, LabelFile]:
+    "The files of attributes by option; refuses cells that are no 0 or 1, and a wrong `--together`."
+    files, known = {}, []
     for option in ("sample_attributes", "attributes"):
-        path = getattr(args, option)
+        if (path := getattr(args, option)) is None:
+            known = []
+            continue
         try:
-            known = [] if path is None else attribute_names(path)
+            files[option] = LabelFile(path)
+            known = attribute_names(files[option])
         except ValueError as error:
             raise ValueError(f"--{option.replace('_', '-')}: {error}") from error
     if known:
         check_pairs("--together", args.together or (), known)
+    return files
 
 # %% [markdown]
-# All that is known of the examples:
+# All that is known of the examples. A file is taken out of `files` when it was read, so that a large table is not kept during the audit.
 
 # %%
 #| export evaluation.audit_command
-def _read_annotations(args: argparse.Namespace, reference: SampleFile, samples: SampleFile,
-                      holdout: SampleFile | None,
+def _read_annotations(args: argparse.Namespace, files: dict[str, LabelFile],
+                      reference: SampleFile, samples: SampleFile, holdout: SampleFile | None,
                       ) -> tuple[torch.Tensor | None, Annotations, list[str]]:
     "Classes of the reference, all that is known beside them, and notes."
     classes = [_labelled(reference, args.labels), _labelled(samples, args.sample_labels),
                _labelled(holdout, None)]
-    shows = (_attributes_of(reference, args.attributes, classes[0]),
-             _attributes_of(samples, args.sample_attributes, classes[1]))
+    shows = (_attributes_of(reference, files.pop("attributes", None), classes[0]),
+             _attributes_of(samples, files.pop("sample_attributes", None), classes[1]))
     if shows[0][0] is None and (args.sample_attributes or args.together):
         raise ValueError("--attributes: expected those of the reference, too, got none")
     notes = [note for found in (*classes, shows[0][0], shows[1][0]) if found
@@ -1540,13 +1544,13 @@ def _read_baseline(path: str | None) -> Any:
 
 # %%
 #| export evaluation.audit_command
-def _read_and_audit(args: argparse.Namespace) -> Report:
+def _read_and_audit(args: argparse.Namespace, files: dict[str, LabelFile]) -> Report:
     "The report on the files of the command line, brought to one shape, range and size."
     check_int("--most", args.most, 4 * AUDIT_NEIGHBOURS)
     memory, features = memory_bytes(args.memory), command_features(args)
     sources, notes = open_matched(args, args.reference, args.samples, args.holdout)
     reference, samples, holdout = sources
-    labels, known, said = _read_annotations(args, *sources)
+    labels, known, said = _read_annotations(args, files, *sources)
     notes += said
     report = audit(samples, reference, holdout, labels, features, level=args.level, most=args.most,
                    transformed=not args.no_transformed, memory=memory, annotations=known)
@@ -1602,9 +1606,9 @@ def _run_audit(args: argparse.Namespace) -> int:
     check_outputs(inputs, ("matplotlib", "seaborn", "PIL"),
                   out=args.out, json=args.json, junit=args.junit)
     check_holdout(args.holdout, reference=args.reference, samples=args.samples)
-    _check_attributes(args)
+    files = _check_attributes(args)
     earlier = _read_baseline(args.baseline)
-    report = _read_and_audit(args)
+    report = _read_and_audit(args, files)
     changes = [] if earlier is None else changes_since(report, earlier)
     report.since = "" if earlier is None else worse_or_not(changes, Path(args.baseline).name)
     _write_reports(report, args, None if earlier is None else worse_parts(changes))
